@@ -1,0 +1,3 @@
+"""Watch Celery clusters through their event stream."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,89 @@
+"""The error tree.
+
+EvtoolsError                 exit 1
+ +- UsageError               exit 2    a bad value of an option
+ |   +- FilterError                    with the place of the mistake
+ |   +- ImproperlyConfigured           settings that contradict each other
+ +- BrokerUnavailable        exit 69   gave up reaching the broker
+ |   +- AccessRefused                  login or permission; trying again is no use
+ +- OutputError              exit 73   a file cannot be created or written
+ +- ConfigError              exit 78   a bad settings file
+ +- DecodeError              the peer's fault; counted, never fatal
+"""
+
+from typing import ClassVar
+
+
+class EvtoolsError(Exception):
+    """Something went wrong that the user can do something about.
+
+    `message` is one line: what and why.  `hint` says what to do next; it may
+    be empty and may have several lines.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(EvtoolsError):
+    """An option has a value that cannot work."""
+
+    exit_code = 2
+
+
+class FilterError(UsageError):
+    """A filter cannot be read.
+
+    `text` is the whole filter, `position` the column of the mistake (from 0)
+    and `length` how many characters it spans (at least 1).
+    """
+
+    def __init__(
+        self, message: str, hint: str = "", *, text: str, position: int, length: int = 1
+    ) -> None:
+        super().__init__(message, hint)
+        self.text = text
+        self.position = position
+        self.length = length
+
+
+class ImproperlyConfigured(UsageError):
+    """Settings contradict each other."""
+
+
+class BrokerUnavailable(EvtoolsError):
+    """The broker could not be reached and trying was given up."""
+
+    exit_code = 69
+
+
+class AccessRefused(BrokerUnavailable):
+    """The broker refused the login or the virtual host."""
+
+
+class OutputError(EvtoolsError):
+    """A file cannot be created or written."""
+
+    exit_code = 73
+
+
+class ConfigError(EvtoolsError):
+    """A settings file is missing, unreadable or wrong."""
+
+    exit_code = 78
+
+
+class DecodeError(EvtoolsError):
+    """A message is no event.
+
+    `kind` names the defect in a few words; each kind is reported once.
+    """
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind = kind
+        self.detail = detail

@@ -1,0 +1,55 @@
+"""Events as plain dictionaries, their groups and routing keys."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+#: What a Celery event is on the wire and in every tool: a flat mapping with a
+#: `type`; any other field may be missing or of any JSON type.
+EventFields: TypeAlias = dict[str, Any]
+
+#: The type of the record that stands where events may be missing.
+GAP = "evdump-gap"
+
+
+def Event(  # noqa: N802  (Celery's name, see decisions on the public API)
+    type: str,  # noqa: A002  (Celery's name)
+    _fields: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> EventFields:
+    """Make an event of `type` with `fields`.
+
+    `timestamp` (UTC epoch seconds) is now unless given.
+    """
+    event: EventFields = {**_fields, **fields} if _fields else fields
+    if "timestamp" not in event:
+        event["timestamp"] = time.time()  # noqa: TID251  (as in Celery's Event)
+    event["type"] = type
+    return event
+
+
+def group_from(type: str) -> str:  # noqa: A002  (Celery's name)
+    """Return the group of an event type: `task` for `task-sent`."""
+    return type.split("-", 1)[0]
+
+
+def routing_key_from(type: str) -> str:  # noqa: A002  (as in group_from)
+    """Return the routing key Celery publishes a `type` under: `task.sent`."""
+    return type.replace("-", ".")
+
+
+def gap(reason: str, start: float, end: float, **fields: Any) -> EventFields:
+    """Make the record of a hole in the stream.
+
+    `start` and `end` are UTC epoch seconds; `reason` is one of `reconnect`,
+    `buffer`, `stopped`, `worker`; `fields` say more (`dropped`, `error`, ...).
+    """
+    return {
+        "type": GAP,
+        "reason": reason,
+        "from": start,
+        "to": end,
+        "duration": round(max(0.0, end - start), 6),
+        **fields,
+        "local_received": end,
+    }
