@@ -1,1 +1,29 @@
-"""Placeholder."""
+"""Strings a terminal can trust: made printable, made to fit, made readable."""
+
+from evtools.text.fit import clip, elide_middle, pad, width
+from evtools.text.human import (
+    human_age,
+    human_count,
+    human_duration,
+    human_rate,
+    human_size,
+    parse_duration,
+    parse_size,
+)
+from evtools.text.sanitize import sanitize, sanitize_lines
+
+__all__ = [
+    "clip",
+    "elide_middle",
+    "human_age",
+    "human_count",
+    "human_duration",
+    "human_rate",
+    "human_size",
+    "pad",
+    "parse_duration",
+    "parse_size",
+    "sanitize",
+    "sanitize_lines",
+    "width",
+]

@@ -1,5 +1,7 @@
 """The event protocol: bytes to events and back, exchange and queue names."""
 
+from evtools.wire.codec import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Defect, Message
+from evtools.wire.envelope import encode_line, envelope, open_envelope, own_fields
 from evtools.wire.events import (
     GAP,
     Event,
@@ -8,14 +10,43 @@ from evtools.wire.events import (
     group_from,
     routing_key_from,
 )
+from evtools.wire.lamport import LamportClock
+from evtools.wire.missed import MissedTasks
 from evtools.wire.record import Record
+from evtools.wire.serialisers import DECODERS
+from evtools.wire.topology import (
+    bindings,
+    exchange_type,
+    queue_arguments,
+    queue_name,
+    redis_patterns,
+    wanted,
+)
 
 __all__ = [
+    "DECODERS",
+    "ENVELOPE",
     "GAP",
+    "MESSAGE_MAX_BYTES",
+    "Codec",
+    "Defect",
     "Event",
     "EventFields",
+    "LamportClock",
+    "Message",
+    "MissedTasks",
     "Record",
+    "bindings",
+    "encode_line",
+    "envelope",
+    "exchange_type",
     "gap",
     "group_from",
+    "open_envelope",
+    "own_fields",
+    "queue_arguments",
+    "queue_name",
+    "redis_patterns",
     "routing_key_from",
+    "wanted",
 ]

@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""One stream for each kind of broker."""

@@ -1,0 +1,71 @@
+"""What evdump was asked to do."""
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+Output: TypeAlias = Literal[
+    "text", "json", "pretty", "logfmt", "csv", "raw", "template"
+]
+Timestamps: TypeAlias = Literal[
+    "local", "utc", "iso", "epoch", "delta", "start", "none"
+]
+
+OUTPUTS: Final[tuple[Output, ...]] = (
+    *("text", "json", "pretty", "logfmt", "csv", "raw", "template"),
+)
+TIMESTAMPS: Final[tuple[Timestamps, ...]] = (
+    *("local", "utc", "iso", "epoch", "delta", "start", "none"),
+)
+
+#: The speed of a replay that waits for nothing.
+MAX_SPEED: Final = float("inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DumpOptions:
+    """Which events to take, and where and how to write them.
+
+    Every filter text must match and no exclude text may; they are not
+    compiled yet.  Durations are in seconds, moments UTC epoch seconds, sizes
+    bytes; None and "" mean "not asked for".  `read` and `write` are paths, or
+    "-" for stdin and stdout.  `speed` is a factor, MAX_SPEED for no waiting.
+    """
+
+    # which events
+    filters: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    heartbeats: bool = True
+    redact: tuple[str, ...] = ()
+    expect: str = ""
+
+    # how many
+    count: int | None = None
+    timeout: float | None = None
+    idle: float | None = None
+
+    # from where
+    read: str = ""
+    speed: float = MAX_SPEED
+    since: float | None = None
+    until: float | None = None
+    demo: bool = False
+
+    # to where
+    write: str = ""
+    print: bool = True
+    rotate_size: int | None = None
+    rotate_every: float | None = None
+    rotate_keep: int | None = None
+    line_buffered: bool = False
+
+    # how
+    output: Output = "text"
+    template: str = ""
+    timestamps: Timestamps = "local"
+    full: bool = False
+    highlight: str = ""
+    colour: bool = False
+    colour_stderr: bool = False
+    verbosity: int = 0
+    quiet: bool = False
+    stats: Literal["text", "json"] = "text"

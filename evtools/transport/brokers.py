@@ -1,0 +1,133 @@
+"""The kinds of broker: which carry events, and why the others do not."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from evtools.errors import UsageError
+from evtools.transport import url
+from evtools.transport.settings import ConnectionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of broker that carries events.
+
+    `transport` is kombu's name of it, `family` ours; brokers of one family
+    can stand in for each other.  `tls` says whether the scheme asks for it.
+    """
+
+    transport: str
+    family: str
+    tls: bool = False
+
+
+#: By scheme.  kombu would prefer librabbitmq where it is installed; it cannot
+#: do half of what we need, so every AMQP scheme means py-amqp.
+KINDS: Final[Mapping[str, Kind]] = {
+    "amqp": Kind("pyamqp", "amqp"),
+    "pyamqp": Kind("pyamqp", "amqp"),
+    "librabbitmq": Kind("pyamqp", "amqp"),
+    "amqps": Kind("pyamqp", "amqp", tls=True),
+    "redis": Kind("redis", "redis"),
+    "rediss": Kind("redis", "redis", tls=True),
+    "redis+socket": Kind("redis", "socket"),
+    "sentinel": Kind("sentinel", "sentinel"),
+    "memory": Kind("memory", "memory"),
+    "qpid": Kind("qpid", "other"),
+    "gcpubsub": Kind("gcpubsub", "other"),
+}
+
+_ONE_READER = "a message there reaches one reader only, and events need many"
+_DATABASE = "Celery sends none over a database"
+_OUTLIVE = "an event queue there outlives its reader and grows for ever"
+_CLUSTER = "Celery and kombu cannot use Redis Cluster"
+
+#: By scheme: name and reason.
+REFUSED: Final[Mapping[str, tuple[str, str]]] = {
+    "sqs": ("SQS", _ONE_READER),
+    "sqlalchemy": ("An SQL database", _DATABASE),
+    "sqla": ("An SQL database", _DATABASE),
+    "django": ("An SQL database", _DATABASE),
+    "pgmq": ("PGMQ", _OUTLIVE),
+    "mongodb": ("MongoDB", _OUTLIVE),
+    "filesystem": ("The file system", _OUTLIVE),
+    "kafka": ("Kafka", _ONE_READER),
+    "confluentkafka": ("Kafka", _ONE_READER),
+    "zookeeper": ("ZooKeeper", _ONE_READER),
+    "consul": ("Consul", _ONE_READER),
+    "etcd": ("etcd", _ONE_READER),
+    "pyro": ("Pyro", _ONE_READER),
+    "slmq": ("SLMQ", _ONE_READER),
+    "azurestoragequeues": ("Azure Storage Queues", _ONE_READER),
+    "azureservicebus": ("Azure Service Bus", _ONE_READER),
+    "redis+cluster": ("Redis Cluster", _CLUSTER),
+    "rediss+cluster": ("Redis Cluster", _CLUSTER),
+    "redis-cluster": ("Redis Cluster", _CLUSTER),
+    "rediscluster": ("Redis Cluster", _CLUSTER),
+}
+
+_INSTEAD = (
+    "events need a broker that hands every reader a copy: RabbitMQ (amqp://) or"
+    " Redis (redis://, sentinel://)"
+)
+
+#: What people write, and what they mean.
+_MEANT: Final[Mapping[str, str]] = {
+    "valkey": "redis",
+    "valkeys": "rediss",
+    "keydb": "redis",
+    "rabbitmq": "amqp",
+    "amqp+ssl": "amqps",
+    "redis+ssl": "rediss",
+    "redis+tls": "rediss",
+    "redis+sentinel": "sentinel",
+    "redis-sentinel": "sentinel",
+    "unix": "redis+socket",
+    "redis+unix": "redis+socket",
+}
+
+
+def kind_of(scheme: str) -> Kind:
+    """Return the kind of broker behind a URL scheme; raise UsageError."""
+    kind = KINDS.get(scheme)
+    if kind is not None:
+        return kind
+    lower = scheme.lower()
+    refused = REFUSED.get(lower) or REFUSED.get(lower.split("+", 1)[0])
+    if refused is not None:
+        name, reason = refused
+        raise UsageError(f"{name} carries no events: {reason}", _INSTEAD)
+    raise UsageError(
+        f"unknown kind of broker: {scheme}://", _suggestion(lower) or _INSTEAD
+    )
+
+
+def _suggestion(scheme: str) -> str:
+    meant = _MEANT.get(scheme, "")
+    if not meant:
+        near = difflib.get_close_matches(scheme, [*KINDS, *_MEANT], n=1)
+        meant = _MEANT.get(near[0], near[0]) if near else ""
+    return f"did you mean {meant}:// ?" if meant else ""
+
+
+def check_transport(settings: ConnectionSettings) -> None:
+    """Raise UsageError for a broker that carries no events, with the reason.
+
+    Nothing is connected and nothing declared: on some services a mere
+    connection makes queues that cost money.
+    """
+    families = {
+        kind_of(url.parse(address).scheme).family for address in settings.addresses()
+    }
+    if len(families) > 1:
+        raise UsageError(
+            f"the broker URL mixes kinds of broker: {settings.masked()}",
+            "the addresses of a list must be able to stand in for each other",
+        )
+    if families == {"sentinel"} and not settings.options.get("master_name"):
+        raise UsageError(
+            "sentinel:// needs the name of the master that the Sentinels watch",
+            "as in: --broker-option master_name=mymaster",
+        )

@@ -1,0 +1,196 @@
+"""From settings to a kombu connection on which no call can hang."""
+
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import unquote
+
+from kombu.connection import Connection
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from evtools import __version__
+from evtools.errors import UsageError
+from evtools.transport.brokers import check_transport, kind_of
+from evtools.transport.diagnosis import explain
+from evtools.transport.encryption import driver_words, tls_for
+from evtools.transport.settings import ConnectionSettings
+from evtools.transport.url import Address, parse
+
+__all__ = ["OneAttempt", "check_transport", "connect", "explain"]
+
+#: kombu's blocking pops wait a second for an answer; a reply deadline must be
+#: longer, in seconds.
+_REPLY_MIN = 3.0
+
+#: What a URL may say besides the address; TLS is apart.
+_PARAMETERS = frozenset({"virtual_host", "credential_provider", "login_method"})
+
+_DATABASE = re.compile(r"/?[0-9]*", re.ASCII)
+
+#: Parameters that are options of ours.
+_OUR_OPTIONS: Final[Mapping[str, str]] = {
+    "heartbeat": "--heartbeat",
+    "connect_timeout": "--connect-timeout",
+    "connection_timeout": "--connect-timeout",
+    "cacertfile": "--tls-ca",
+    "certfile": "--tls-cert",
+    "keyfile": "--tls-key",
+    "verify": "--tls-verify",
+}
+
+
+class OneAttempt(Connection):  # type: ignore[misc]  # kombu is untyped here
+    """A kombu connection that tries once and says what was wrong.
+
+    kombu's own would sleep and try again inside every property access, and
+    raise an error of its own in the end.
+    """
+
+    recoverable_connection_errors: tuple[type[Exception], ...] = ()
+    recoverable_channel_errors: tuple[type[Exception], ...] = ()
+
+
+def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
+    """Return a kombu connection, not yet connected.
+
+    Where `settings` has several brokers, `attempt` (0, 1, 2, ...) picks one
+    in turn; Sentinels are always given all.  Raise UsageError for a broker
+    that carries no events or a URL that cannot work.
+    """
+    check_transport(settings)
+    urls = settings.addresses()
+    address = parse(urls[attempt % len(urls)])
+    _check_parameters(address)
+    kind = kind_of(address.scheme)
+    arguments = _common(settings, address)
+    if kind.family in _ARGUMENTS:
+        arguments |= _ARGUMENTS[kind.family](settings, address)
+    try:
+        return OneAttempt(**arguments)
+    except ImportError as error:
+        raise UsageError(
+            f"{address.scheme}:// needs a Python library that is not here:"
+            f" {error.name or error}",
+            "install it beside evtools with pip, or use RabbitMQ or Redis",
+        ) from None
+
+
+def _common(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
+    tls = tls_for(settings.tls, address)
+    parameters = address.parameters
+    return {
+        "hostname": address.hostname or None,
+        "port": address.port,
+        "userid": unquote(address.user) or None,
+        "password": unquote(address.password or "") or None,
+        "virtual_host": parameters.get("virtual_host") or unquote(address.path) or None,
+        "transport": kind_of(address.scheme).transport,
+        "ssl": driver_words(tls, address) if tls else False,
+        "connect_timeout": settings.connect_timeout,
+        "heartbeat": settings.heartbeat,
+        "login_method": settings.login_method or parameters.get("login_method"),
+        "credential_provider": parameters.get("credential_provider"),
+        "transport_options": dict(settings.options),
+    }
+
+
+def _check_parameters(address: Address) -> None:
+    if address.scheme == "redis+socket":
+        return  # redis-py takes any of its own there
+    for name in address.parameters:
+        if name not in _PARAMETERS and not name.startswith("ssl_"):
+            option = _OUR_OPTIONS.get(name, f"--broker-option {name}=...")
+            raise UsageError(
+                f"unknown parameter {name!r} in the broker URL {address.masked()}",
+                f"use {option}",
+            )
+
+
+def _amqp(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
+    del address
+    options = dict(settings.options)
+    properties = {
+        "product": settings.tool,
+        "product_version": __version__,
+        "connection_name": client_name(settings.tool),
+    } | dict(options.pop("client_properties", None) or {})
+    return {
+        "transport_options": {
+            "read_timeout": settings.connect_timeout,
+            "write_timeout": settings.connect_timeout,
+            **options,
+            "client_properties": properties,
+        }
+    }
+
+
+def _redis(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
+    _check_database(settings, address)
+    return {"transport_options": _redis_options(settings)}
+
+
+def _redis_options(settings: ConnectionSettings) -> dict[str, Any]:
+    return {
+        "socket_connect_timeout": settings.connect_timeout,
+        "socket_timeout": max(settings.connect_timeout, _REPLY_MIN),
+        "socket_keepalive": True,
+        "client_name": client_name(settings.tool),
+        **settings.options,
+    }
+
+
+def _socket(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
+    # kombu reads these URLs itself, when it connects.
+    user = address.user if address.password is None else f"{address.user}:"
+    user = f"{user}{address.password or ''}@" if user else ""
+    query = f"?{address.query}" if address.query else ""
+    return {
+        "hostname": f"redis+socket://{user}/{address.path}{query}",
+        "virtual_host": None,
+        "transport_options": _redis_options(settings),
+    }
+
+
+def _sentinel(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
+    _check_database(settings, address)
+    options = _redis_options(settings)
+    # redis-py would try a dead Sentinel several times before the next one.
+    options["sentinel_kwargs"] = {
+        "socket_connect_timeout": settings.connect_timeout,
+        "socket_timeout": settings.connect_timeout,
+        "retry": Retry(NoBackoff(), 0),
+    } | dict(options.get("sentinel_kwargs") or {})
+    urls = [url.partition("?")[0] for url in settings.addresses()]
+    return {
+        "hostname": ";".join(urls),
+        "transport": None,
+        "transport_options": options,
+    }
+
+
+def _check_database(settings: ConnectionSettings, address: Address) -> None:
+    database = address.parameters.get("virtual_host") or unquote(address.path)
+    if _DATABASE.fullmatch(database) is None:
+        raise UsageError(
+            f"{settings.masked()}: {database!r} is no number of a Redis database",
+            "it follows the last slash, as in redis://localhost:6379/0",
+        )
+
+
+_ARGUMENTS: Final[
+    Mapping[str, Callable[[ConnectionSettings, Address], dict[str, Any]]]
+] = {
+    "amqp": _amqp,
+    "redis": _redis,
+    "socket": _socket,
+    "sentinel": _sentinel,
+}
+
+
+def client_name(tool: str) -> str:
+    """Return how the broker's administrator sees us: tool, host and process."""
+    host = "".join(c if c.isalnum() or c in ".-_" else "-" for c in socket.gethostname())
+    return f"{tool}@{host}:{os.getpid()}"

@@ -1,0 +1,270 @@
+"""Events from a broker, as batches or through a table of handlers."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from kombu.connection import Connection
+
+from evtools.clock import Clock, SystemClock
+from evtools.errors import ImproperlyConfigured
+from evtools.transport.buffer import Buffer, Chunk, End, Notice
+from evtools.transport.intake import Intake, Subscribe
+from evtools.transport.settings import ConnectionSettings
+from evtools.transport.source import Statistics
+from evtools.transport.subscription import subscribe
+from evtools.wire import (
+    GAP,
+    Codec,
+    EventFields,
+    LamportClock,
+    Message,
+    MissedTasks,
+    gap,
+    wanted,
+)
+
+Handler = Callable[[EventFields], Any]
+#: Celery's receiver orders a client's task-sent just before what it has seen.
+_CLIENT_CLOCK_SKEW = -1
+
+
+class EventReceiver:
+    """Receive the events of a cluster; reconnect by itself.
+
+    `settings` says where from, `handlers` maps event types to callables; the
+    handler of `"*"` gets every type that has none of its own, except gap
+    records, which only a handler of their own type gets.  `routing_key`
+    overrides the settings' keys.  Nothing is connected before the first
+    event is asked for.
+
+    `on_notice` is called, in the caller's thread, when the connection
+    changes.  Raise ImproperlyConfigured for a queue both exclusive and
+    durable.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        handlers: Mapping[str, Handler] | None = None,
+        *,
+        routing_key: str | None = None,
+        on_notice: Callable[[Notice], None] | None = None,
+        clock: Clock | None = None,
+        subscribe: Subscribe | None = None,
+    ) -> None:
+        if settings.event_queue_exclusive and settings.event_queue_durable:
+            raise ImproperlyConfigured(
+                "an event queue cannot be both exclusive and durable",
+                "set one of event_queue_exclusive and event_queue_durable to false",
+            )
+        if routing_key is not None:
+            settings = replace(settings, routing_keys=(routing_key,))
+        self.settings = settings
+        self.handlers = dict(handlers or {})
+        self.clock = LamportClock()
+        self._on_notice = on_notice
+        self._time = clock or SystemClock()
+        self._wanted = wanted(settings.routing_keys)
+        self._codec = Codec(settings.accept)
+        self._drop_codec = Codec(settings.accept)
+        self._buffer = Buffer(settings.buffer_bytes, self._count)
+        self._missed = MissedTasks() if self._wanted is None else None
+        self._events = 0
+        self._subscribe = subscribe or _subscribe
+        self._intake = self._new_intake(settings)
+        self._ended = False
+
+    def _new_intake(self, settings: ConnectionSettings) -> Intake:
+        return Intake(
+            settings, self._buffer, clock=self._time, subscribe=self._subscribe
+        )
+
+    # -- the stream ---------------------------------------------------------
+
+    def batches(self, timeout: float | None = None) -> Iterator[list[EventFields]]:
+        """Yield lists of events as they come, and [] after `timeout` seconds without.
+
+        End after `stop`, when all that had arrived has been given out.  Raise
+        AccessRefused or UsageError when trying on is no use, and
+        BrokerUnavailable where the settings say not to reconnect.
+        """
+        if self._intake.ident is None:
+            self._intake.start()
+        while not self._ended:
+            item = self._buffer.take(timeout)
+            if item is None:
+                yield []
+            elif type(item) is Chunk:
+                yield from self._decode(item)
+            elif isinstance(item, Notice):
+                if self._on_notice is not None:
+                    self._on_notice(item)
+            elif isinstance(item, End):
+                self._ended = True
+                if item.error is not None:
+                    raise item.error
+            elif isinstance(item, dict):
+                yield [item]
+
+    def _decode(self, chunk: Chunk) -> Iterator[list[EventFields]]:
+        events: list[EventFields] = []
+        decode = self._codec.decode
+        for message in chunk.messages:
+            events += decode(message)
+        if self._wanted is not None:
+            events = [event for event in events if self._wanted(event["type"])]
+        self._events += len(events)
+        received = chunk.received
+        for event in events:
+            self._tick(event)
+            event["local_received"] = received
+        if self._missed is None:
+            if events:
+                yield events
+            return
+        missed = [
+            record for event in events for record in self._audit(event, received)
+        ]
+        if events or missed:
+            yield events + missed
+
+    def _tick(self, event: EventFields) -> None:
+        """Keep the logical clock as Celery's receiver does."""
+        clock = self.clock
+        if event["type"] == "task-sent":
+            event["clock"] = (clock.value or 1) + _CLIENT_CLOCK_SKEW
+            clock.adjust(event["clock"])
+        elif "clock" not in event:
+            event["clock"] = clock.forward()
+        elif type(event["clock"]) is int:
+            clock.adjust(event["clock"])
+
+    def _audit(self, event: EventFields, received: float) -> Iterator[EventFields]:
+        assert self._missed is not None
+        missed = self._missed.observe(event)
+        if missed:
+            yield gap(
+                "worker",
+                received,
+                received,
+                hostname=event.get("hostname"),
+                missed=missed,
+            )
+
+    def _count(self, message: Message) -> int:
+        """Return how many wanted events a message that is dropped had."""
+        events = self._drop_codec.decode(message)
+        if self._wanted is None:
+            return len(events)
+        return sum(self._wanted(event["type"]) for event in events)
+
+    # -- handlers, as in Celery -----------------------------------------------
+
+    def process(self, type: str, event: EventFields) -> None:  # noqa: A002  (Celery's)
+        """Give `event` to the handler of its `type`, else to that of `"*"`."""
+        handler = self.handlers.get(type)
+        if handler is None and type != GAP:
+            handler = self.handlers.get("*")
+        if handler is not None:
+            handler(event)
+
+    def itercapture(
+        self,
+        limit: int | None = None,
+        timeout: float | None = None,
+        wakeup: bool = True,  # noqa: FBT001, FBT002  (Celery's signature)
+    ) -> Iterator[EventFields]:
+        """Handle and yield events, `limit` at the most.
+
+        Raise TimeoutError after `timeout` seconds without any.  `wakeup` asks
+        the workers for a heartbeat first.
+        """
+        if not wakeup and self._intake.ident is None:
+            self.settings = replace(self.settings, wakeup=False)
+            self._intake = self._new_intake(self.settings)
+        seen = 0
+        if limit is not None and limit <= 0:
+            return
+        for batch in self.batches(timeout):
+            if not batch and timeout is not None and not self._ended:
+                raise TimeoutError(f"no event for {timeout:g}s")
+            for event in batch:
+                self.process(event["type"], event)
+                yield event
+                seen += event["type"] != GAP
+                if seen == limit:
+                    return
+
+    def capture(
+        self,
+        limit: int | None = None,
+        timeout: float | None = None,
+        wakeup: bool = True,  # noqa: FBT001, FBT002  (Celery's signature)
+    ) -> None:
+        """Handle events until `limit` of them, `stop`, or a TimeoutError."""
+        for _ in self.itercapture(limit=limit, timeout=timeout, wakeup=wakeup):
+            pass
+
+    # -- the end --------------------------------------------------------------
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the stream has ended; set it to end it, as with Celery's."""
+        return self._ended
+
+    @should_stop.setter
+    def should_stop(self, value: bool) -> None:
+        if value:
+            self.stop()
+
+    def statistics(self) -> Statistics:
+        """Return the counters as they are now."""
+        state = self._intake.connectivity
+        return Statistics(
+            events=self._events,
+            messages=state.messages,
+            dropped=self._buffer.dropped,
+            gaps=state.gaps,
+            gap_seconds=state.gap_seconds,
+            missed=self._missed.total if self._missed else 0,
+            reconnects=state.reconnects,
+            buffered_bytes=self._buffer.waiting_bytes,
+            connected=state.connected,
+            defects=tuple(self._codec.defects.values()),
+        )
+
+    def stop(self) -> None:
+        """End the stream after what has already arrived; safe in a signal handler."""
+        self._intake.stop()
+        self._buffer.wake()
+
+    def close(self) -> None:
+        """Stop and leave the broker; idempotent."""
+        self.stop()
+        if self._intake.ident is not None:
+            self._intake.join(timeout=2.0)
+
+    def __enter__(self) -> "EventReceiver":
+        """Return the receiver itself."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def _subscribe(settings: ConnectionSettings, attempt: int) -> Any:
+    return subscribe(settings, attempt=attempt)
+
+
+def settings_of(broker: "str | ConnectionSettings | Connection") -> ConnectionSettings:
+    """Return settings for a URL, settings, or a kombu connection."""
+    if isinstance(broker, ConnectionSettings):
+        return broker
+    if isinstance(broker, str):
+        return ConnectionSettings(url=broker)
+    return ConnectionSettings(
+        url=broker.as_uri(include_password=True),
+        transport_options=dict(broker.transport_options or {}),
+    )

@@ -1,0 +1,215 @@
+"""Everything that decides how a broker is reached and listened to."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+from evtools.errors import ImproperlyConfigured, UsageError
+from evtools.transport import url
+
+#: Celery's own default.
+DEFAULT_URL: Final = "amqp://guest@localhost//"
+DEFAULT_SOURCE: Final = "Celery's default"
+
+Verify: TypeAlias = Literal["required", "optional", "none"]
+SERIALISERS: Final = ("json", "msgpack", "yaml", "pickle")
+LOGIN_METHODS: Final = ("PLAIN", "AMQPLAIN", "EXTERNAL", "GSSAPI")
+VERIFY: Final = ("required", "optional", "none")
+
+_MEBIBYTE = 1024 * 1024
+_NAME_MAX_BYTES = 255
+#: RabbitMQ counts in milliseconds of 32 bits.
+_QUEUE_SECONDS_MAX = 2**32 / 1000 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLS:
+    """How to encrypt and whom to trust; paths are of PEM files.
+
+    `enabled` None leaves it to the URL's scheme (rediss, amqps), and the
+    other Nones to the URL's parameters, then to the safe default.
+    """
+
+    enabled: bool | None = None
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    verify: Verify | None = None
+    check_hostname: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ConnectionSettings:
+    """How to reach the broker and what to listen to.
+
+    `urls` may be a `;` list: brokers to fail over to, or Sentinels.
+    `source_of_url` says where the user put it, for error texts.  `options`
+    are Celery's broker_transport_options.  Seconds are floats; a
+    `heartbeat` of 0 is off; `event_queue_ttl` and `event_queue_expires` may
+    be None (RabbitMQ then keeps messages, or the queue, for ever).
+    `read_only` publishes nothing at all, whatever else is set.
+
+    Raise UsageError for a value that cannot work and ImproperlyConfigured
+    for values that contradict each other.
+    """
+
+    urls: str = DEFAULT_URL
+    source_of_url: str = DEFAULT_SOURCE
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tls: TLS = field(default_factory=TLS)
+    login_method: str = ""
+    connect_timeout: float = 4.0
+    heartbeat: float = 10.0
+    event_exchange: str = "celeryev"
+    event_queue_prefix: str = "celeryev"
+    event_queue_ttl: float | None = 5.0
+    event_queue_expires: float | None = 60.0
+    event_queue_exclusive: bool = True
+    event_queue_durable: bool = False
+    routing_keys: tuple[str, ...] = ("#",)
+    control_exchange: str = "celery"
+    accept: tuple[str, ...] = ("json", "msgpack", "yaml")
+    buffer_bytes: int = 256 * _MEBIBYTE
+    reconnect: bool = True
+    wakeup: bool = True
+    enable_events: bool = False
+    read_only: bool = False
+    #: Under this name the broker's administrator sees us.
+    tool: str = "evtools"
+
+    def __post_init__(self) -> None:
+        _check_url(self)
+        for option, name, is_good, wanted in _RULES:
+            value = getattr(self, name)
+            if not is_good(value):
+                raise UsageError(f"{option}: {value!r} is not {wanted}")
+        for (left, right), hint in _CONTRADICTIONS.items():
+            if getattr(self, left) and getattr(self, right):
+                raise ImproperlyConfigured(
+                    f"{_flag(left)} and {_flag(right)} exclude each other", hint
+                )
+        if bool(self.tls.key) and not self.tls.cert:
+            raise ImproperlyConfigured(
+                "--tls-key needs --tls-cert", "give the certificate of that key"
+            )
+
+    def __repr__(self) -> str:
+        return f"ConnectionSettings(urls={self.masked()!r}, ...)"
+
+    def masked(self) -> str:
+        """Return the broker's URL without password."""
+        return url.mask(self.urls)
+
+    def addresses(self) -> list[str]:
+        """Return the URLs in `urls`, each complete."""
+        return url.split(self.urls)
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of the first URL."""
+        return url.parse(self.addresses()[0]).scheme
+
+
+def _check_url(settings: ConnectionSettings) -> None:
+    if not settings.urls.strip():
+        raise UsageError(
+            f"the broker URL is empty ({settings.source_of_url})",
+            "give one as in: -b redis://localhost:6379/0",
+        )
+    try:
+        for address in settings.addresses():
+            url.parse(address)
+    except url.BadURL as error:
+        raise UsageError(
+            f"cannot read the broker URL {settings.masked()}: {error}",
+            f"it comes from {settings.source_of_url}",
+        ) from None
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _is_seconds(value: Any) -> bool:
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and value >= 0
+    )
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_seconds(value) and value > 0
+
+
+def _is_queue_ttl(value: Any) -> bool:
+    return value is None or (_is_seconds(value) and value < _QUEUE_SECONDS_MAX)
+
+
+def _is_queue_expires(value: Any) -> bool:
+    # RabbitMQ refuses 0, and we cannot send less than a millisecond.
+    return value is None or (_is_queue_ttl(value) and value >= 0.001)  # noqa: PLR2004
+
+
+def _is_name(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and 0 < len(value.encode("utf-8", "surrogatepass")) <= _NAME_MAX_BYTES
+        and value.isprintable()
+    )
+
+
+def _are_routing_keys(value: Any) -> bool:
+    return bool(value) and all(_is_name(key) for key in value)
+
+
+def _are_serialisers(value: Any) -> bool:
+    return bool(value) and all(name in SERIALISERS for name in value)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and value >= _MEBIBYTE
+
+
+def _is_login_method(value: Any) -> bool:
+    return value == "" or value in LOGIN_METHODS
+
+
+def _is_tls(value: Any) -> bool:
+    return isinstance(value, TLS) and value.verify in (*VERIFY, None)
+
+
+#: Option, field, test, what it should have been.
+_RULES: Final[tuple[tuple[str, str, Callable[[Any], bool], str], ...]] = (
+    ("--connect-timeout", "connect_timeout", _is_positive, "a time above zero"),
+    ("--heartbeat", "heartbeat", _is_seconds, "a number of seconds (0: off)"),
+    ("--event-exchange", "event_exchange", _is_name, "the name of an exchange"),
+    ("--event-queue-prefix", "event_queue_prefix", _is_name, "a queue name"),
+    ("--event-queue-ttl", "event_queue_ttl", _is_queue_ttl, "a number of seconds"),
+    (
+        *("--event-queue-expires", "event_queue_expires"),
+        *(_is_queue_expires, "a number of seconds above zero"),
+    ),
+    ("--event-routing-key", "routing_keys", _are_routing_keys, "a routing key"),
+    ("--control-exchange", "control_exchange", _is_name, "the name of an exchange"),
+    ("--accept", "accept", _are_serialisers, f"one of {', '.join(SERIALISERS)}"),
+    ("--buffer-size", "buffer_bytes", _is_size, "a size of 1M or more"),
+    (
+        *("--login-method", "login_method", _is_login_method),
+        f"one of {', '.join(LOGIN_METHODS)}",
+    ),
+    ("--tls-verify", "tls", _is_tls, f"one of {', '.join(VERIFY)}"),
+)
+#: Fields that cannot both be true, and what to do about it.
+_CONTRADICTIONS: Final[Mapping[tuple[str, str], str]] = {
+    (
+        "event_queue_exclusive",
+        "event_queue_durable",
+    ): "with --event-queue-durable also give --no-event-queue-exclusive",
+    (
+        "read_only",
+        "enable_events",
+    ): "read-only mode publishes nothing, and switching events on means to publish",
+}

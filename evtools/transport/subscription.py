@@ -1,0 +1,146 @@
+"""Connecting, declaring and subscribing: from settings to a live stream."""
+
+import os
+import socket
+import uuid
+from typing import Any
+
+from amqp.exceptions import AccessRefused as Forbidden
+from kombu.connection import Connection
+from kombu.entity import Exchange, Queue
+
+from evtools.transport.connection import connect
+from evtools.transport.control import broadcast
+from evtools.transport.settings import ConnectionSettings
+from evtools.transport.stream import Stream
+from evtools.transport.streams.amqp import AMQPStream
+from evtools.transport.streams.redis import RedisStream
+from evtools.transport.streams.virtual import VirtualStream
+from evtools.wire import (
+    bindings,
+    exchange_type,
+    queue_arguments,
+    queue_name,
+    redis_patterns,
+)
+
+
+def subscribe(settings: ConnectionSettings, *, attempt: int = 0) -> Stream:
+    """Connect and subscribe to the event exchange; return the live stream.
+
+    `attempt` picks the address where `settings` has several.  Raise whatever
+    kombu and its drivers raise.
+    """
+    connection = connect(settings, attempt=attempt)
+    try:
+        return _open(connection, settings)
+    except BaseException:
+        connection.release()
+        raise
+
+
+def get_exchange(connection: Connection, name: str = "celeryev") -> Exchange:
+    """Return the event exchange as Celery declares it on this transport."""
+    return Exchange(name, type=exchange_type(connection.transport.driver_type))
+
+
+def _open(connection: Connection, settings: ConnectionSettings) -> Stream:
+    transport = connection.transport
+    if transport.driver_type == "redis":
+        return _open_redis(connection, settings)
+    channel = connection.channel()
+    queue = _declare(connection, channel, settings)
+    _greet(connection, settings)
+    if transport.driver_name == "py-amqp":
+        return AMQPStream(connection, channel, queue.name)
+    return VirtualStream(connection, channel, queue)
+
+
+def _declare(
+    connection: Connection, channel: Any, settings: ConnectionSettings
+) -> Queue:
+    """Declare a fresh queue for this connection and bind it.
+
+    A fresh name, because after a broken connection the broker may hold the
+    old exclusive queue for a while and refuse it to us.
+    """
+    exchange = get_exchange(connection, settings.event_exchange)
+    _declare_exchange(connection, exchange, channel)
+    queue = Queue(
+        queue_name(
+            settings.event_queue_prefix,
+            f"{socket.gethostname()}-{os.getpid()}",
+            uuid.uuid4().hex[:12],
+        ),
+        exchange=exchange,
+        durable=settings.event_queue_durable,
+        exclusive=settings.event_queue_exclusive,
+        auto_delete=not settings.event_queue_durable,
+        queue_arguments=queue_arguments(
+            ttl=settings.event_queue_ttl, expires=settings.event_queue_expires
+        ),
+    )(channel)
+    queue.queue_declare()
+    for key in bindings(settings.routing_keys):
+        queue.bind_to(exchange, routing_key=key)
+    return queue
+
+
+def _declare_exchange(
+    connection: Connection, exchange: Exchange, channel: Any
+) -> None:
+    """Declare the exchange, or see that it is there where we may not."""
+    probe = connection.channel()
+    try:
+        exchange(probe).declare()
+    except Forbidden:
+        exchange(channel).declare(passive=True)
+    finally:
+        connection.maybe_close_channel(probe)
+
+
+def _greet(connection: Connection, settings: ConnectionSettings) -> None:
+    """Ask the workers to show themselves, unless we are to publish nothing."""
+    if settings.read_only:
+        return
+    if settings.wakeup:
+        broadcast(connection, "heartbeat", settings=settings)
+    if settings.enable_events:
+        broadcast(connection, "enable_events", settings=settings)
+
+
+def _open_redis(connection: Connection, settings: ConnectionSettings) -> RedisStream:
+    """Subscribe on a connection of our own, made with kombu's parameters.
+
+    kombu's own connections are closed once the workers are greeted: one
+    connection per tool.
+    """
+    channel = connection.default_channel
+    pool = channel._get_pool()  # noqa: SLF001  (knows TLS, Sentinel, credentials)
+    prefix = channel.global_keyprefix or ""
+
+    def topic_of(routing_key: str) -> str:
+        topic = channel._get_publish_topic(  # noqa: SLF001  (kombu's rule, not ours)
+            settings.event_exchange, routing_key
+        )
+        return f"{prefix}{topic}"
+
+    patterns = redis_patterns(
+        topic_of,
+        bindings(settings.routing_keys),
+        by_key=bool(channel.fanout_patterns),
+    )
+    try:
+        stream = RedisStream(
+            pool.get_connection(),
+            pool,
+            patterns,
+            heartbeat=settings.heartbeat,
+            timeout=settings.connect_timeout,
+        )
+    except BaseException:
+        pool.disconnect()
+        raise
+    _greet(connection, settings)
+    connection.release()
+    return stream

@@ -1,0 +1,221 @@
+"""The line a recording is made of: an event as one self-describing JSON object."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from evtools.errors import DecodeError
+from evtools.wire.events import EventFields
+from evtools.wire.record import NOTHING
+
+VERSION: Final = 1
+
+#: What the envelope adds.  An event may have fields of these names too: then
+#: its own value stays and `own` says so.
+_ADDED: Final = frozenset({"v", "ts", "lag", "joined", "own"})
+
+#: What no joined field may be called, or the line could not be taken apart.
+_RESERVED: Final = _ADDED | {"type", "local_received"}
+
+_LEADING: Final = ("type", "hostname", "uuid", "name")
+
+_MISSING: Final = object()
+
+#: Nothing sane nests deeper, and the encoders of Python recurse.
+_MAX_DEPTH: Final = 100
+#: Python refuses to print longer integers (`sys.int_info`), JSON has no others.
+_MAX_INT_BITS: Final = 4300 * 3
+
+_encode = msgspec.json.Encoder().encode
+
+
+def envelope(event: EventFields, joined: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
+    """Wrap an event and the fields `joined` to it.
+
+    The order of keys is fixed: version, time, type, hostname, uuid, name; the
+    other fields in the sender's order; the joined ones that the event lacks;
+    when we received it and how late that was.  What is unknown is left out.
+    """
+    clashes = () if event.keys().isdisjoint(_ADDED) else _ADDED & event.keys()
+    timestamp = event.get("timestamp")
+    iso = iso_utc(timestamp)
+    line: dict[str, Any] = {} if "v" in clashes else {"v": VERSION}
+    if iso is not None and "ts" not in clashes:
+        line["ts"] = iso
+    _lead(line, event, joined)
+    line.update(event)
+    received = line.pop("local_received", _MISSING)
+    names = _join(line, event, joined) if joined else []
+    if received is not _MISSING:
+        line["local_received"] = received
+        if iso is not None and "lag" not in clashes:
+            _add_lag(line, received, timestamp)
+    if names and "joined" not in clashes:
+        line["joined"] = names
+    if clashes:
+        line["own"] = _own_entry(event, sorted(clashes), names)
+    return line
+
+
+def open_envelope(obj: dict[str, Any]) -> tuple[EventFields, dict[str, Any] | None]:
+    """Take a line apart: the event, and the fields that were joined to it.
+
+    The exact inverse of `envelope`.  The joined fields are `None` when the
+    line is no envelope but a bare event of another program.  Raises
+    `DecodeError` for an envelope of a version that is not ours.
+    """
+    entry = obj.get("own")
+    own = _strings_in(entry.get("fields") if isinstance(entry, dict) else entry)
+    if not _is_envelope(obj, own):
+        return obj, None
+    event = dict(obj)
+    if isinstance(entry, dict):
+        names = _strings_in(entry.get("joined"))
+    else:
+        names = _strings_in(obj.get("joined"))
+    joined = {name: event.pop(name) for name in names if name in event}
+    for key in _ADDED.difference(own):
+        event.pop(key, None)
+    if isinstance(entry, dict) and "own" in own:
+        event["own"] = entry.get("own")
+    return event, joined
+
+
+def own_fields(event: EventFields) -> dict[str, Any]:
+    """Return what the event itself says, in the order of an envelope."""
+    fields: dict[str, Any] = {}
+    _lead(fields, event)
+    fields.update(event)
+    if "local_received" in fields:
+        fields["local_received"] = fields.pop("local_received")
+    return fields
+
+
+def encode_line(obj: Any) -> bytes:
+    r"""Encode a value as one line of JSON, without the newline.
+
+    Every character that a terminal might act on or not show is escaped as
+    `\uXXXX`, so that a line is safe to look at.  Never raises: what JSON
+    cannot say becomes a string.
+    """
+    try:
+        line = _encode(obj)
+    except (TypeError, ValueError, RecursionError):
+        # Lone surrogates, gigantic integers, bottomless nesting.
+        line = json.dumps(_plain(obj), separators=(",", ":")).encode()
+    if line.isascii() and b"\x7f" not in line:
+        return line
+    text = line.decode()
+    if text.isprintable():
+        return line
+    return _BEYOND_ASCII.sub(_escape, text).encode()
+
+
+def iso_utc(timestamp: Any) -> str | None:
+    """Return epoch seconds as ISO 8601 in UTC with microseconds.
+
+    `None` when `timestamp` is no finite number or beyond the calendar.
+    """
+    if timestamp.__class__ is not float and (
+        not isinstance(timestamp, int | float) or isinstance(timestamp, bool)
+    ):
+        return None
+    try:
+        second = math.floor(timestamp)
+        micros = round((timestamp - second) * 1e6)
+        if micros == 1_000_000:
+            second, micros = second + 1, 0
+        return f"{_iso_second(second)}.{micros:06d}Z"
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+@lru_cache(maxsize=64)
+def _iso_second(second: int) -> str:
+    # Thousands of events share a second; formatting it dominates otherwise.
+    return datetime.fromtimestamp(second, UTC).strftime("%4Y-%m-%dT%H:%M:%S")
+
+
+def _lead(
+    line: dict[str, Any], event: EventFields, joined: Mapping[str, Any] = NOTHING
+) -> None:
+    for key in _LEADING:
+        if key in event:
+            line[key] = event[key]
+    if "name" in joined and "name" not in event:
+        line["name"] = joined["name"]
+
+
+def _join(
+    line: dict[str, Any], event: EventFields, joined: Mapping[str, Any]
+) -> list[str]:
+    names = [name for name in joined if name not in event and name not in _RESERVED]
+    for name in names:
+        line[name] = joined[name]
+    return names
+
+
+def _add_lag(line: dict[str, Any], received: Any, timestamp: float) -> None:
+    if not isinstance(received, int | float) or isinstance(received, bool):
+        return
+    try:
+        # round(x, 6) takes longer than all the rest of the envelope.
+        line["lag"] = round((received - timestamp) * 1e6) / 1e6
+    except (OverflowError, ValueError):
+        return
+
+
+def _own_entry(event: EventFields, clashes: list[str], names: list[str]) -> Any:
+    if "joined" in clashes or "own" in clashes:
+        # The event sits on the places of these two, so they are kept here.
+        return {"fields": clashes, "joined": names, "own": event.get("own")}
+    return clashes
+
+
+def _strings_in(value: Any) -> list[str]:
+    if not isinstance(value, list):
+        return []
+    return [item for item in value if isinstance(item, str)]
+
+
+def _is_envelope(obj: dict[str, Any], own: list[str]) -> bool:
+    if "v" in own:
+        return True
+    version = obj.get("v")
+    if not isinstance(version, int) or isinstance(version, bool):
+        return False
+    if version != VERSION:
+        raise DecodeError("recording of an unknown version", f"v is {version}")
+    return True
+
+
+_BEYOND_ASCII: Final = re.compile(r"[^ -~]")
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    return character if character.isprintable() else json.dumps(character)[1:-1]
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    if depth > _MAX_DEPTH:
+        return "..."
+    match value:
+        case dict():
+            return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(item, depth + 1) for item in value]
+        case bool() | None | str():
+            return value
+        case int():
+            return value if value.bit_length() < _MAX_INT_BITS else hex(value)
+        case float():
+            return value if math.isfinite(value) else None
+        case _:
+            return repr(value)

@@ -1,0 +1,1 @@
+"""A real Celery application, its workers, and Celery's own view of their events."""

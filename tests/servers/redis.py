@@ -1,0 +1,207 @@
+"""A Redis server, plain and TLS, and a Sentinel that watches one."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import ssl
+import subprocess
+from typing import TYPE_CHECKING
+
+from servers.ports import HOST, free_port
+from servers.process import Process, program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from servers.tls import Authority
+
+# Every test takes a database of its own; kombu puts the number into channel names.
+DATABASES = 2000
+
+# name: (password, rules). The colon-and-slash password is for URLs.
+USERS = {
+    "operator": ("operator-secret", "~* &* +@all"),
+    "odd": ("p@ss/w:rd %25", "~* &* +@all"),
+    "listener": (
+        "listener-secret",
+        (
+            "resetchannels &/*celeryev* ~_kombu.* -@all "
+            "+psubscribe +subscribe +punsubscribe +unsubscribe +ping +select +info "
+            "+client|setname +client|id +hello +sadd +smembers +srem"
+        ),
+    ),
+    "nobody": ("nobody-secret", "resetchannels -@all +ping +select"),
+}
+
+
+class RedisServer:
+    """A Redis on a port that stays the same over stop and start."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        authority: Authority | None = None,
+        client_certificates: str = "optional",
+        default_user: bool = True,
+    ) -> None:
+        self.port = free_port()
+        self.tls_port = free_port() if authority else 0
+        self.authority = authority
+        self.default_user = default_user
+        self.users = {name: password for name, (password, _) in USERS.items()}
+        self._databases = itertools.count(1)
+        config = folder / "redis.conf"
+        config.write_text("\n".join(self._settings(folder, client_certificates)) + "\n")
+        self.process = Process(
+            [program("redis-server"), str(config)], log=folder / "redis.log", cwd=folder
+        )
+
+    def _settings(self, folder: Path, client_certificates: str) -> list[str]:
+        lines = [
+            f"bind {HOST}",
+            f"port {self.port}",
+            f"databases {DATABASES}",
+            f"dir {folder}",
+            'save ""',
+            "appendonly no",
+            "daemonize no",
+        ]
+        for name, (password, rules) in USERS.items():
+            lines.append(f'user {name} on ">{password}" {rules}')
+        if not self.default_user:
+            lines.append("user default off")
+        if self.authority:
+            lines += [
+                f"tls-port {self.tls_port}",
+                f"tls-cert-file {self.authority.server.cert}",
+                f"tls-key-file {self.authority.server.key}",
+                f"tls-ca-cert-file {self.authority.ca}",
+                f"tls-auth-clients {client_certificates}",
+            ]
+        return lines
+
+    @property
+    def url(self) -> str:
+        """The URL of database 0, without TLS."""
+        return self.database_url(0)
+
+    def database_url(self, number: int) -> str:
+        """Return the URL of a database; it names a user when one is needed."""
+        user = "" if self.default_user else "operator:operator-secret@"
+        return f"redis://{user}{HOST}:{self.port}/{number}"
+
+    def fresh_url(self) -> str:
+        """Return the URL of a database that nobody has used yet."""
+        return self.database_url(next(self._databases) % DATABASES)
+
+    def fresh_tls_url(self) -> str:
+        """Return the rediss:// URL of a database that nobody has used yet."""
+        number = next(self._databases) % DATABASES
+        return f"rediss://localhost:{self.tls_port}/{number}"
+
+    def start(self) -> None:
+        """Start, and return when it answers."""
+        self.process.start()
+        self.process.wait_ready(self._answers, deadline=10)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection((HOST, self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                answer = connection.recv(64)
+        except OSError:
+            return False
+        return answer.startswith((b"+PONG", b"-NOAUTH"))
+
+    def stop(self) -> None:
+        """Shut down in an orderly way."""
+        self.process.stop()
+
+    def kill(self) -> None:
+        """End it as the kernel does when memory is short."""
+        self.process.kill()
+
+    def restart(self) -> None:
+        """Stop and start again on the same port."""
+        self.stop()
+        self.start()
+
+    def freeze(self) -> None:
+        """Stop it from answering; connections stay open."""
+        self.process.freeze()
+
+    def thaw(self) -> None:
+        """Let it answer again."""
+        self.process.thaw()
+
+    def redis_cli(self, *args: str, database: int = 0) -> str:
+        """Run one command and return what redis-cli prints, less its newline."""
+        command = [program("redis-cli"), "-h", HOST, "-p", str(self.port)]
+        if not self.default_user:
+            command += ["--user", "operator", "--pass", "operator-secret"]
+            command += ["--no-auth-warning"]
+        done = subprocess.run(
+            [*command, "-n", str(database), *args],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+        return done.stdout.removesuffix("\n")
+
+    def client_context(self) -> ssl.SSLContext:
+        """Return a context that trusts the authority of this server."""
+        assert self.authority is not None
+        return ssl.create_default_context(cafile=str(self.authority.ca))
+
+
+class Sentinel:
+    """A Sentinel with a quorum of one, and the master it watches."""
+
+    master_name = "evtools-master"
+
+    def __init__(self, folder: Path, master: RedisServer) -> None:
+        self.master = master
+        self.port = free_port()
+        config = folder / "sentinel.conf"
+        config.write_text(
+            f"bind {HOST}\n"
+            f"port {self.port}\n"
+            f"dir {folder}\n"
+            f"sentinel monitor {self.master_name} {HOST} {master.port} 1\n"
+            f"sentinel down-after-milliseconds {self.master_name} 1000\n"
+        )
+        self.process = Process(
+            [program("redis-server"), str(config), "--sentinel"],
+            log=folder / "sentinel.log",
+            cwd=folder,
+        )
+
+    @property
+    def url(self) -> str:
+        """The sentinel:// URL; it also needs master_name as a transport option."""
+        return f"sentinel://{HOST}:{self.port}/0"
+
+    def start(self) -> None:
+        """Start, and return when it names the master."""
+        self.process.start()
+        self.process.wait_ready(self._knows_the_master, deadline=10)
+
+    def _knows_the_master(self) -> bool:
+        ask = f"SENTINEL get-master-addr-by-name {self.master_name}\r\n".encode()
+        try:
+            with socket.create_connection((HOST, self.port), timeout=1) as connection:
+                connection.sendall(ask)
+                return str(self.master.port).encode() in connection.recv(256)
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """Shut down in an orderly way; the master goes on."""
+        self.process.stop()
+
+    def kill(self) -> None:
+        """End it at once; the master goes on."""
+        self.process.kill()

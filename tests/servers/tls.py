@@ -1,0 +1,91 @@
+"""A certificate authority made for one test run, and what it signs."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servers.process import program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate and its key, both PEM files."""
+
+    cert: Path
+    key: Path
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A CA with a server and a client certificate.
+
+    `server` is for localhost and 127.0.0.1, `stranger` for another host name; `other`
+    is a CA that has signed nothing.
+    """
+
+    ca: Path
+    server: Certificate
+    stranger: Certificate
+    client: Certificate
+    other: Path
+
+
+def make_authority(folder: Path) -> Authority:
+    """Create the keys and certificates below folder; they are good for one day."""
+    ca = _make_ca(folder, "ca")
+    return Authority(
+        ca=ca.cert,
+        server=_sign(folder, ca, "server", "DNS:localhost,IP:127.0.0.1"),
+        stranger=_sign(folder, ca, "stranger", "DNS:elsewhere.invalid"),
+        client=_sign(folder, ca, "client", "DNS:client.invalid"),
+        other=_make_ca(folder, "other").cert,
+    )
+
+
+def _make_ca(folder: Path, name: str) -> Certificate:
+    made = Certificate(folder / f"{name}.pem", folder / f"{name}.key")
+    _openssl(
+        *("req", "-x509", "-days", "1", *_KEY),
+        *("-subj", f"/CN=evtools test {name}"),
+        *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
+        *("-keyout", str(made.key), "-out", str(made.cert)),
+    )
+    return made
+
+
+def _sign(folder: Path, ca: Certificate, name: str, names: str) -> Certificate:
+    made = Certificate(folder / f"{name}.pem", folder / f"{name}.key")
+    request = folder / f"{name}.csr"
+    extensions = folder / f"{name}.ext"
+    extensions.write_text(
+        f"subjectAltName={names}\n"
+        "basicConstraints=CA:FALSE\n"
+        "keyUsage=digitalSignature\n"
+        "extendedKeyUsage=serverAuth,clientAuth\n"
+        "authorityKeyIdentifier=keyid\n"
+    )
+    _openssl(
+        *("req", *_KEY, "-subj", f"/CN={name}"),
+        *("-keyout", str(made.key), "-out", str(request)),
+    )
+    _openssl(
+        *("x509", "-req", "-days", "1", "-in", str(request)),
+        *("-CA", str(ca.cert), "-CAkey", str(ca.key), "-CAcreateserial"),
+        *("-extfile", str(extensions), "-out", str(made.cert)),
+    )
+    made.key.chmod(0o644)
+    return made
+
+
+def _openssl(*args: str) -> None:
+    done = subprocess.run(
+        [program("openssl"), *args], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

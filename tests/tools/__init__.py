@@ -1,0 +1,1 @@
+"""The real commands, run as a user runs them."""
