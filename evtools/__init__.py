@@ -1,3 +1,39 @@
 """Watch Celery clusters through their event stream."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evtools.events import Events
+    from evtools.transport import EventDispatcher, EventReceiver, get_exchange
+    from evtools.wire import Event, group_from
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Event",
+    "EventDispatcher",
+    "EventReceiver",
+    "Events",
+    "get_exchange",
+    "group_from",
+]
+
+#: Where the public names live; imported on use, so that `evdump --help` does
+#: not pay for kombu.
+_HOMES = {
+    "Event": "evtools.wire",
+    "EventDispatcher": "evtools.transport",
+    "EventReceiver": "evtools.transport",
+    "Events": "evtools.events",
+    "get_exchange": "evtools.transport",
+    "group_from": "evtools.wire",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  (start-up time)
+
+    return getattr(import_module(_HOMES[name]), name)

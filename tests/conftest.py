@@ -256,14 +256,14 @@ StartCapture = Callable[..., CeleryCapture]
 
 @pytest.fixture
 def celery_capture() -> Iterator[StartCapture]:
-    """Watch with Celery's own receiver: `celery_capture(broker_url, event_exchange)`.
+    """Watch with Celery's own receiver: `celery_capture(broker_url, exchange, ca=...)`.
 
     The capture is bound to its exchange when the call returns.
     """
     started = []
 
-    def start(broker_url: str, event_exchange: str = "celeryev") -> CeleryCapture:
-        capture = CeleryCapture(broker_url, event_exchange)
+    def start(broker_url: str, *args: str, **settings: object) -> CeleryCapture:
+        capture = CeleryCapture(broker_url, *args, **settings)
         started.append(capture)
         capture.start()
         return capture

@@ -3,7 +3,7 @@
 import operator
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from evtools.filters.tokens import Mistake, Value
 from evtools.text import parse_duration, parse_size, sanitize
@@ -12,6 +12,7 @@ Number: TypeAlias = int | float
 NumberTest: TypeAlias = Callable[[Number], bool]
 #: Reads one end of a range; raises ValueError with a message for the user.
 Reader: TypeAlias = Callable[[str], Number]
+T = TypeVar("T")
 
 COMPARISONS: Final = {
     ">": operator.gt,
@@ -95,7 +96,7 @@ def split_range(value: Value) -> tuple[str, str, str]:
     return low, dots, high
 
 
-def read_at(value: Value, text: str, read: Reader) -> Number:
+def read_at(value: Value, text: str, read: Callable[[str], T]) -> T:
     """Read `text`, a part of `value`; what is wrong with it is told with its place."""
     try:
         return read(text)

@@ -53,17 +53,18 @@ def pairs(text: str) -> Iterator[tuple[str, str]]:
     depth = start = 0
     key: str | None = None
     for match in _TOKEN.finditer(text):
-        token = match[0]
-        if token in "'\"":
+        piece = match[0]
+        if piece in "'\"":
             return
-        if token in "{[(":
+        ends = depth == 1 and piece in ",)]}"
+        if piece in "{[(":
             depth += 1
             start = match.end() if depth == 1 else start
-        elif token in ")]}":
+        elif piece in ")]}":
             depth -= 1
-        if depth <= 1 and token == ":" and key is None:
+        elif depth == 1 and piece == ":" and key is None:
             key, start = _bare(text[start : match.start()].strip()), match.end()
-        elif (depth == 1 and token == ",") or depth == 0:
+        if ends:
             if key is not None:
                 yield key, text[start : match.start()].strip()
             key, start = None, match.end()

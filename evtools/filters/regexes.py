@@ -2,9 +2,12 @@
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from evtools.text import sanitize
 
 # The operator writes the pattern, but whoever enqueues a task writes the text,
 # and Python's engine backtracks: (a+)+$ takes years over forty letters, and
@@ -62,6 +65,7 @@ class LineSearch:
         ) or (compiled.search,)
 
     def __call__(self, text: str) -> bool:
+        """Return whether a line of `text` matches."""
         if len(text) <= self.line_chars and "\n" not in text:
             return self._find(text)
         return self._find_in_lines(text)
@@ -92,10 +96,14 @@ class LineSearch:
 
 def _compile(pattern: str) -> re.Pattern[str]:
     try:
-        compiled = re.compile(pattern, re.IGNORECASE)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise PatternRefused(f"not a regular expression: {error}") from error
-    if compiled.flags & re.VERBOSE or "x:" in pattern and _VERBOSE.search(pattern):
+        # Python warns about [[ and && in a set, which may change their meaning.
+        with warnings.catch_warnings(action="error", category=FutureWarning):
+            compiled = re.compile(pattern, re.IGNORECASE)
+    except (re.error, RecursionError, OverflowError, FutureWarning) as error:
+        raise PatternRefused(
+            f"not a regular expression: {sanitize(str(error))}"
+        ) from error
+    if compiled.flags & re.VERBOSE or _VERBOSE.search(pattern):
         raise PatternRefused("the flag x has no place in a filter")
     return compiled
 
@@ -108,6 +116,8 @@ _TOKEN = re.compile(
     r"""
       (?P<repeat> [*+?] [+?]? | \{ (?P<least>\d*) (?P<comma>,?) (?P<most>\d*) \} [+?]? )
     | (?P<flags> \(\? (?: [a-zA-Z]+ | \#[^)]* ) \) )
+    | (?P<code> \\ (?: x.. | u.{4} | U.{8} | N\{[^}]*\}
+                     | 0[0-7]{0,2} | [1-3][0-7]{2} ) )
     | (?P<back> \(\?P=\w+\) | \\[1-9] )
     | (?P<open> \( (?: \? (?: P<\w+> | <?[=!] | [a-zA-Z]*(?:-[a-zA-Z]+)?: | >
                             | \(\w+\) ) )? )
@@ -139,11 +149,18 @@ class _Cost:
     repeats: int = 0
 
 
+_UNITS: Final = ("set", "class", "code", "literal")
 _SIGNS: Final = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 
 
 def _tokens(pattern: str) -> list[_Token]:
-    return [_token(match) for match in _TOKEN.finditer(pattern)]
+    tokens = [_token(match) for match in _TOKEN.finditer(pattern)]
+    if any(token.text == r"\n" for token in tokens):
+        raise PatternRefused(
+            r"texts are searched line by line, so \n is never found "
+            r"(the two characters \ and n are written \\n)"
+        )
+    return tokens
 
 
 def _token(match: re.Match[str]) -> _Token:
@@ -152,7 +169,7 @@ def _token(match: re.Match[str]) -> _Token:
         return _Token(kind, text)
     if text[0] in _SIGNS:
         return _Token(kind, text, *_SIGNS[text[0]])
-    if not match["least"] and not match["comma"]:  # {} and {,} of no digits are text
+    if not match["least"] and not match["comma"]:  # {} is text
         return _Token("literal", text)
     least = int(match["least"] or 0)
     if not match["comma"]:
@@ -175,7 +192,7 @@ def _pieces(tokens: Sequence[_Token]) -> list[str]:
         elif token.text == "." and after.text in ("*", "*?"):
             pieces.append("")
             skip = True
-        elif token.kind in ("set", "class", "literal"):
+        elif token.kind in _UNITS:
             pieces[-1] += token.text
         else:
             return []
@@ -262,7 +279,7 @@ class _Weigher:
     def _ends_in_one_place(self) -> bool:
         """Return whether what follows the repeat just read cannot be part of it."""
         unit, after = self._tokens[self._at - 2], self._tokens[self._at]
-        if unit.kind not in ("set", "class", "literal") or not self._is_fixed(self._at):
+        if unit.kind not in _UNITS or not self._is_fixed(self._at):
             return False
         character = after.text[-1]
         return not re.fullmatch(unit.text, character, re.IGNORECASE | re.DOTALL)

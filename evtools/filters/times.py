@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Final
 
 from evtools.filters.numbers import (
@@ -99,7 +99,7 @@ def _zone(text: str | None) -> tzinfo | None:
     if not text:
         return None
     if text in "Zz":
-        return timezone.utc
+        return UTC
     hours, minutes = int(text[1:3]), int(text[-2:])
     offset = timedelta(hours=hours, minutes=minutes)
     return timezone(-offset if text[0] == "-" else offset)
@@ -137,29 +137,19 @@ def _within(value: Value, zone: tzinfo) -> NumberTest:
         )
     start = first.start if low else float("-inf")
     end = last.end if high or not dots else float("inf")
-    if start <= end:
-        return lambda epoch: _between(first.clock(epoch), start, last.clock(epoch), end)
-    if first.zone is None:
+    if start > end and first.zone is None:
         raise Mistake("the range ends before it begins", value.position, value.length)
-    return lambda epoch: (
-        _between(first.clock(epoch), start, 0.0, end)
-        or _between(_DAY, start, last.clock(epoch), end)
-    )
 
+    def test(epoch: Number) -> bool:
+        after, before = first.clock(epoch), last.clock(epoch)
+        if after is None or before is None:
+            return False
+        if start > end:
+            return start <= after or before < end
+        return start <= after and before < end
 
-def _between(
-    after: float | None, start: float, before: float | None, end: float
-) -> bool:
-    """Return whether `start <= after` and `before < end`, where both are known."""
-    return after is not None and before is not None and start <= after and before < end
+    return test
 
 
 def _read(value: Value, text: str, zone: tzinfo) -> Moment:
-    moments: list[Moment] = []
-
-    def read(text: str) -> float:
-        moments.append(read_moment(text, zone))
-        return moments[0].start
-
-    read_at(value, text, read)
-    return moments[0]
+    return read_at(value, text, lambda written: read_moment(written, zone))

@@ -6,7 +6,7 @@ counts as nothing.  A character is never cut in half: where one does not fit,
 `clip` and `elide_middle` return a column less and `pad` fills it with a blank.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 Align: TypeAlias = Literal["left", "right", "center"]
@@ -28,6 +28,12 @@ def _graphemes(text: str) -> Iterator[str]:
     from wcwidth import iter_graphemes  # noqa: PLC0415  (30 ms, see above)
 
     return iter_graphemes(text)
+
+
+def _graphemes_from_end(text: str) -> Iterator[str]:
+    from wcwidth import iter_graphemes_reverse  # noqa: PLC0415  (30 ms, see above)
+
+    return iter_graphemes_reverse(text)
 
 
 def _is_plain(text: str) -> bool:
@@ -91,15 +97,13 @@ def _end(text: str, cols: int) -> str:
     """Return the longest end of `text` in at most `cols` columns."""
     if _is_plain(text):
         return text[max(0, len(text) - cols) :]
-    return "".join(reversed(_take(reversed(list(_graphemes(text))), cols)))
+    return "".join(reversed(_take(_graphemes_from_end(text), cols)))
 
 
-def _take(graphemes: Iterable[str], cols: int) -> list[str]:
+def _take(graphemes: Iterator[str], cols: int) -> list[str]:
     """Return the first graphemes that fit into `cols` columns together."""
     taken: list[str] = []
-    for grapheme in graphemes:
+    while (grapheme := next(graphemes, "")) and _measure(grapheme) <= cols:
         cols -= _measure(grapheme)
-        if cols < 0:
-            break
         taken.append(grapheme)
     return taken

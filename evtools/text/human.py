@@ -47,12 +47,15 @@ _SLOWEST_RATE: Final = 0.1
 #: Units of a duration, longest first, in seconds.
 UNITS: Final = {"d": _DAY, "h": _HOUR, "m": _MINUTE, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(
-    "".join(rf"(?:(\d{{1,15}}(?:\.\d{{1,9}})?){unit})?" for unit in UNITS)
+    "".join(rf"(?:(\d{{1,15}}(?:\.\d{{1,9}})?){unit})?" for unit in UNITS),
+    re.ASCII,
 )
-_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,9})?")
+_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
 DURATION_GRAMMAR: Final = "10, 10s, 500ms, 5m, 2h, 1d or 1h30m"
 
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([KMGT]?)(?:I?B)?", re.IGNORECASE)
+_SIZE = re.compile(
+    r"(\d{1,15}(?:\.\d{1,9})?)([KMGT]?)(?:I?B)?", re.ASCII | re.IGNORECASE
+)
 _SIZE_UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 SIZE_GRAMMAR: Final = "100, 64K, 10M or 1.5G; K is 1024"
 
@@ -92,15 +95,17 @@ def human_age(seconds: float) -> str:
 def human_rate(per_second: float) -> str:
     """Return a rate: `0/s`, `3.1/s`, `1284/s`, `12k/s`, and `2.0/m`, `0.5/h` if slow.
 
-    At most 6 columns, 7 with a sign.
+    At most 6 columns, 7 with a sign or beyond 999E/s.
     """
     rate = _finite(per_second)
     if not math.isfinite(rate):
         return _odd(rate)
     size, sign = abs(rate), "-" if rate < 0 else ""
+    if size >= _FOUR_DIGITS:
+        return f"{human_count(rate)}/s"
     for per, unit in ((1, "s"), (_MINUTE, "m"), (_HOUR, "h")):
         if size * per >= _SLOWEST_RATE:
-            return f"{sign}{_few_digits(size * per)}/{unit}"
+            return f"{sign}{_two_digits(size * per)}/{unit}"
     return "0/s" if size == 0 else f"{sign}<0.1/h"
 
 
@@ -166,13 +171,9 @@ def _clock(seconds: int) -> str:
     return f"{seconds // _YEAR}y" if seconds < _LONGEST_IN_YEARS else ">9999y"
 
 
-def _few_digits(number: float) -> str:
-    """Return `3.1`, `41`, `1284` or `12k` in at most 4 columns."""
-    if number < _ONE_DIGIT:
-        return f"{number:.1f}"
-    if number < _FOUR_DIGITS:
-        return str(round(number))
-    return human_count(number)
+def _two_digits(number: float) -> str:
+    """Return a number below 9999.5 as `3.1`, `41` or `1284`."""
+    return f"{number:.1f}" if number < _ONE_DIGIT else str(round(number))
 
 
 def _scaled(number: float, base: int, suffixes: Sequence[str]) -> str:

@@ -1,1 +1,27 @@
-"""Placeholder."""
+"""Connections to brokers and what travels over them; kombu is used only here."""
+
+from evtools.transport.buffer import Notice
+from evtools.transport.connection import check_transport, connect, explain
+from evtools.transport.control import Replies, broadcast, call
+from evtools.transport.dispatcher import EventDispatcher
+from evtools.transport.receiver import EventReceiver
+from evtools.transport.settings import TLS, ConnectionSettings
+from evtools.transport.source import Source, Statistics
+from evtools.transport.subscription import get_exchange
+
+__all__ = [
+    "TLS",
+    "ConnectionSettings",
+    "EventDispatcher",
+    "EventReceiver",
+    "Notice",
+    "Replies",
+    "Source",
+    "Statistics",
+    "broadcast",
+    "call",
+    "check_transport",
+    "connect",
+    "explain",
+    "get_exchange",
+]

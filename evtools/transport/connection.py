@@ -42,7 +42,7 @@ _OUR_OPTIONS: Final[Mapping[str, str]] = {
 }
 
 
-class OneAttempt(Connection):  # type: ignore[misc]  # kombu is untyped here
+class OneAttempt(Connection):
     """A kombu connection that tries once and says what was wrong.
 
     kombu's own would sleep and try again inside every property access, and
@@ -51,6 +51,9 @@ class OneAttempt(Connection):  # type: ignore[misc]  # kombu is untyped here
 
     recoverable_connection_errors: tuple[type[Exception], ...] = ()
     recoverable_channel_errors: tuple[type[Exception], ...] = ()
+
+    def __init__(self, **arguments: Any) -> None:
+        Connection.__init__(self, **arguments)
 
 
 def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
@@ -69,13 +72,15 @@ def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
     if kind.family in _ARGUMENTS:
         arguments |= _ARGUMENTS[kind.family](settings, address)
     try:
-        return OneAttempt(**arguments)
-    except ImportError as error:
+        connection = OneAttempt(**arguments)
+        # Imports the driver; it would happen soon enough, but not as clearly.
+        connection.transport  # noqa: B018
+    except (ImportError, RuntimeError) as error:
         raise UsageError(
-            f"{address.scheme}:// needs a Python library that is not here:"
-            f" {error.name or error}",
+            f"{address.scheme}:// needs a Python library that is not here: {error}",
             "install it beside evtools with pip, or use RabbitMQ or Redis",
         ) from None
+    return connection
 
 
 def _common(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
@@ -192,5 +197,7 @@ _ARGUMENTS: Final[
 
 def client_name(tool: str) -> str:
     """Return how the broker's administrator sees us: tool, host and process."""
-    host = "".join(c if c.isalnum() or c in ".-_" else "-" for c in socket.gethostname())
+    host = "".join(
+        c if c.isalnum() or c in ".-_" else "-" for c in socket.gethostname()
+    )
     return f"{tool}@{host}:{os.getpid()}"

@@ -83,9 +83,13 @@ def call(
     if expected is None and destination:
         expected = len(destination)
     with connect(settings) as connection:
-        return _gather(connection, settings, _Call(
-            command, dict(arguments or {}), _nodes(destination), deadline, expected
-        ))
+        return _gather(
+            connection,
+            settings,
+            _Call(
+                command, dict(arguments or {}), _nodes(destination), deadline, expected
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,9 @@
 """What went wrong between us and the broker, in one line that names the layer."""
 
-import errno
-import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from socket import gaierror
 from typing import Any, Final
 
 import amqp.exceptions
@@ -19,58 +18,170 @@ _TEXT_MAX = 300
 _CHAIN_MAX = 10
 
 _UP = "Is the broker up, and may this host connect to it?"
-_LOGIN = "Check user name and password (in a URL, / ? # ; : @ must be percent-encoded)."
+_LOGIN = "Check user name and password; in a URL / ? # ; : @ must be percent-encoded."
 _RIGHTS = "Ask the broker's administrator for the right, or use another user."
-_TLS_PORT = "Is this a TLS port (--tls, rediss://, amqps://), or another service's?"
-_NO_TLS_PORT = "Is this a port without TLS (--no-tls, redis://, amqp://)?"
+_UNNAMED = f"{_RIGHTS}\nOr do without: --broker-option client_name=null"
+_PORT = "Is this a TLS port (--tls, rediss://, amqps://), or another service's?"
+_PLAIN = "Is this a port without TLS (redis://, amqp://), or another service's?"
+_CLIENT = "It may want a client certificate: --tls-cert FILE --tls-key FILE."
 _CA = (
-    "Give the CA with --tls-ca FILE; --tls-verify none trusts whoever answers,"
-    " password included."
+    "Give the CA to trust with --tls-ca FILE;"
+    " --tls-verify none would send the password to whoever answers."
 )
-_CLUSTER = "Celery and kombu cannot use Redis Cluster; use a single master or Sentinel."
-_LATER = "It may recover by itself."
-
-_Exceptions = type[BaseException] | tuple[type[BaseException], ...]
+_CLUSTER = "Celery and kombu cannot use Redis Cluster; use one master, or Sentinel."
+_EXCLUSIVE = "This RabbitMQ wants event queues exclusive (our default) or durable."
+_CLASH = "Everybody must declare it alike: compare with Celery's event_* settings."
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One kind of failure.
+    """One kind of failure: when it is that, and what to say.
 
-    It is this one if the exception is one of `types` and `words`, in lower
-    case, stands in its text.  `what` follows the URL and may contain {text},
-    the exception's own words, {host} and {timeout}.
+    An exception of `type` with `words` (lower case) in its text.  `what` may
+    contain {text}, the exception's own words, {host} and {timeout}.  After a
+    `refused` trying again is no use.
     """
 
-    types: _Exceptions
+    type: type[BaseException]
     words: str
     what: str
-    hint: str
+    hint: str = _UP
     refused: bool = False
 
 
-_OS_ERRORS = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.EHOSTUNREACH: "no route to host",
-    errno.ENETUNREACH: "network unreachable",
-    errno.EACCES: "permission denied",
-    errno.ENOENT: "no such socket",
-}
+_R = redis.exceptions
+_A = amqp.exceptions
 
-_REDIS = redis.exceptions.RedisError
-_AMQP = amqp.exceptions.AMQPError
-
-#: The first rule that fits anything in the chain of causes wins: special
-#: cases first, whole layers last.
+#: The first rule that fits anything in the chain of causes is taken: special
+#: cases stand above the layers they belong to.
 _RULES: Final[tuple[_Rule, ...]] = (
-    # Login and rights
-    _Rule(amqp.exceptions.AccessRefused, "login", "login refused: {text}", _LOGIN, True),
-    _Rule(amqp.exceptions.AccessRefused, "", "not allowed: {text}", _RIGHTS, True),
-    _Rule(amqp.exceptions.NotAllowed, "not found", "no such vhost: {text}", "", True),
-    _Rule(amqp.exceptions.NotAllowed, "", "vhost refused: {text}", _RIGHTS, True),
+    _Rule(_A.AccessRefused, "login", "login: {text}", _LOGIN, refused=True),
+    _Rule(_A.AccessRefused, "", "permission: {text}", _RIGHTS, refused=True),
+    _Rule(_A.NotAllowed, "not found", "{text}", "", refused=True),
+    _Rule(_A.NotAllowed, "", "vhost: {text}", _RIGHTS, refused=True),
+    _Rule(_A.ConnectionError, "auth mechanism", "login: {text}", _LOGIN, refused=True),
+    _Rule(_A.PreconditionFailed, "", "declaration: {text}", _CLASH, refused=True),
+    _Rule(_A.AMQPError, "deprecated", "queue: {text}", _EXCLUSIVE, refused=True),
+    _Rule(NotImplementedError, "gssapi", "login: {text}", _LOGIN, refused=True),
+    _Rule(redis.sentinel.MasterNotFoundError, "", "Sentinel: no master of that name"),
+    _Rule(_R.ResponseError, "'sentinel'", "it is no Sentinel", "", refused=True),
+    _Rule(_R.RedisError, "moved ", "cluster: {text}", _CLUSTER, refused=True),
+    _Rule(_R.RedisError, "cluster", "cluster: {text}", _CLUSTER, refused=True),
+    _Rule(_R.ClusterError, "", "cluster: {text}", _CLUSTER, refused=True),
+    _Rule(_R.ClusterCrossSlotError, "", "cluster: {text}", _CLUSTER, refused=True),
+    _Rule(_R.AskError, "", "cluster: {text}", _CLUSTER, refused=True),
+    _Rule(_R.RedisClusterException, "", "cluster: {text}", _CLUSTER, refused=True),
+    _Rule(_R.AuthenticationError, "", "login: {text}", _LOGIN, refused=True),
+    _Rule(_R.ResponseError, "wrongpass", "login: {text}", _LOGIN, refused=True),
+    _Rule(_R.ResponseError, "noauth", "login: {text}", _LOGIN, refused=True),
+    _Rule(
+        _R.NoPermissionError, "setname", "permission: {text}", _UNNAMED, refused=True
+    ),
+    _Rule(_R.NoPermissionError, "", "permission: {text}", _RIGHTS, refused=True),
+    _Rule(_R.ResponseError, "noperm", "permission: {text}", _RIGHTS, refused=True),
+    _Rule(_R.ResponseError, "db index", "database: {text}", "", refused=True),
+    _Rule(_R.RedisError, "protected mode", "login: {text}", _RIGHTS, refused=True),
+    _Rule(_R.ResponseError, "unknown command", "{text}", _RIGHTS, refused=True),
+    _Rule(ssl.SSLCertVerificationError, "", "TLS: {text}", _CA, refused=True),
+    _Rule(ssl.SSLError, "wrong_version", "TLS: it speaks none", _PLAIN, refused=True),
+    _Rule(ssl.SSLError, "alert", "TLS: {text}", _CLIENT, refused=True),
+    _Rule(ssl.SSLError, "", "TLS: {text}", f"{_PLAIN} {_CLIENT}"),
+    _Rule(gaierror, "", "DNS: {host}: {text}", "Is the host name right?"),
+    _Rule(TimeoutError, "handshake", "TLS: no answer ({timeout})", _PLAIN),
+    _Rule(_R.TimeoutError, "connecting", "TCP: no answer ({timeout})"),
+    _Rule(_R.TimeoutError, "", "timeout: no answer ({timeout})", _PORT),
+    _Rule(TimeoutError, "", "timeout: no answer ({timeout})", _PORT),
+    _Rule(ConnectionRefusedError, "", "TCP: connection refused"),
+    _Rule(ConnectionResetError, "", "TCP: the broker closed the connection", _PORT),
+    _Rule(_R.ConnectionError, "closed by server", "TCP: {text}", _PORT),
+    _Rule(_R.InvalidResponse, "", "it does not speak Redis's protocol", _PORT),
+    _Rule(_A.FrameError, "", "it does not speak AMQP", _PORT),
+    _Rule(_A.UnexpectedFrame, "", "it does not speak AMQP", _PORT),
+    _Rule(_A.AMQPError, "", "{text}", ""),
+    _Rule(FileNotFoundError, "", "no such socket"),
+    _Rule(OSError, "", "TCP: {text}"),
+    _Rule(_R.RedisError, "", "{text}", ""),
 )
+_OTHERWISE = _Rule(BaseException, "", "{name}: {text}", "")
 
 
 def explain(exc: BaseException, settings: ConnectionSettings) -> EvtoolsError:
-    """Turn what a driver raised into an error for the user."""
-    return BrokerUnavailable(f"cannot reach {settings.masked()}: {type(exc).__name__}")
+    """Turn whatever kombu or a driver raised into an error for the user.
+
+    The result is an AccessRefused where trying again is no use (login,
+    rights, certificates, wrong kind of server) and a BrokerUnavailable
+    otherwise.  Its text never contains a password.  Our own errors are
+    returned as they are.
+    """
+    if isinstance(exc, EvtoolsError):
+        return exc
+    rule, cause = _match(exc)
+    what = rule.what.format(
+        text=_scrub(_text(cause), settings),
+        host=_hosts(settings),
+        timeout=f"--connect-timeout {settings.connect_timeout:g}s",
+        name=type(cause).__name__,
+    )
+    hint = f"tried: {settings.source_of_url}.  {rule.hint}".rstrip()
+    if rule.refused:
+        return AccessRefused(f"cannot use {settings.masked()}: {what}", hint)
+    return BrokerUnavailable(f"cannot reach {settings.masked()}: {what}", hint)
+
+
+def _match(exc: BaseException) -> tuple[_Rule, BaseException]:
+    causes = list(_chain(exc))
+    for rule in _RULES:
+        for cause in causes:
+            if isinstance(cause, rule.type) and rule.words in str(cause).lower():
+                return rule, cause
+    return _OTHERWISE, exc
+
+
+def _chain(exc: BaseException | None) -> Iterator[BaseException]:
+    for _ in range(_CHAIN_MAX):
+        if exc is None:
+            return
+        yield exc
+        exc = exc.__cause__ or exc.__context__
+
+
+def _text(exc: BaseException) -> str:
+    if isinstance(exc, amqp.exceptions.AMQPError) and exc.reply_text:
+        # "ACCESS_REFUSED - Login was refused ..."
+        text = exc.reply_text.partition(" - ")[2] or exc.reply_text
+    elif isinstance(exc, ssl.SSLError):
+        text = _tls_text(exc)
+    elif isinstance(exc, OSError):
+        text = exc.strerror or str(exc)
+    else:
+        text = str(exc)
+    return " ".join(text.split())[:_TEXT_MAX] or type(exc).__name__
+
+
+def _tls_text(exc: ssl.SSLError) -> str:
+    if isinstance(exc, ssl.SSLCertVerificationError) and exc.verify_message:
+        return exc.verify_message
+    if exc.reason:
+        return exc.reason.replace("_", " ").lower()
+    # Without OpenSSL's own source line.
+    return str(exc.strerror or exc).partition(" (_ssl")[0]
+
+
+def _scrub(text: str, settings: ConnectionSettings) -> str:
+    hidden = url.secrets(settings.urls) | set(_secret_options(settings.options))
+    for secret in sorted(hidden, key=len, reverse=True):
+        text = text.replace(secret, url.MASK)
+    return text
+
+
+def _secret_options(options: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _secret_options(value)
+        elif url.is_secret(name) and isinstance(value, str) and value:
+            yield value
+
+
+def _hosts(settings: ConnectionSettings) -> str:
+    hosts = (url.parse(address).hostname for address in settings.addresses())
+    return " or ".join(dict.fromkeys(hosts)) or "localhost"

@@ -108,10 +108,7 @@ class Intake(threading.Thread):
 
     def _failed(self, exc: Exception, give_up: float, waits: Iterator[float]) -> None:
         """Wait before the next attempt, or raise when there shall be none."""
-        if isinstance(exc, EvtoolsError):
-            error = exc
-        else:
-            error = explain(exc, self._settings)
+        error = exc if isinstance(exc, EvtoolsError) else explain(exc, self._settings)
         if isinstance(error, (AccessRefused, UsageError)) or not isinstance(
             error, BrokerUnavailable
         ):
@@ -141,8 +138,11 @@ class Intake(threading.Thread):
             state.gap_seconds += record["duration"]
             self._buffer.add(record)
             self._buffer.add(
-                Notice("restored", f"{self._settings.masked()} after "
-                       f"{record['duration']:.1f}s without events")
+                Notice(
+                    "restored",
+                    f"{self._settings.masked()} after "
+                    f"{record['duration']:.1f}s without events",
+                )
             )
         self._last_alive = now
         state.connected = True

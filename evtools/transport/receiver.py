@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
-
-from kombu.connection import Connection
+from typing import Any, Self
 
 from evtools.clock import Clock, SystemClock
 from evtools.errors import ImproperlyConfigured
-from evtools.transport.buffer import Buffer, Chunk, End, Notice
+from evtools.transport.buffer import Buffer, Chunk, End, Item, Notice
 from evtools.transport.intake import Intake, Subscribe
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.source import Statistics
@@ -95,17 +93,22 @@ class EventReceiver:
             item = self._buffer.take(timeout)
             if item is None:
                 yield []
-            elif type(item) is Chunk:
+            else:
+                yield from self._handle(item)
+
+    def _handle(self, item: Item) -> Iterator[list[EventFields]]:
+        match item:
+            case Chunk():
                 yield from self._decode(item)
-            elif isinstance(item, Notice):
+            case dict():
+                yield [item]
+            case Notice():
                 if self._on_notice is not None:
                     self._on_notice(item)
-            elif isinstance(item, End):
+            case End():
                 self._ended = True
                 if item.error is not None:
                     raise item.error
-            elif isinstance(item, dict):
-                yield [item]
 
     def _decode(self, chunk: Chunk) -> Iterator[list[EventFields]]:
         events: list[EventFields] = []
@@ -123,9 +126,7 @@ class EventReceiver:
             if events:
                 yield events
             return
-        missed = [
-            record for event in events for record in self._audit(event, received)
-        ]
+        missed = [record for event in events for record in self._audit(event, received)]
         if events or missed:
             yield events + missed
 
@@ -227,7 +228,7 @@ class EventReceiver:
             dropped=self._buffer.dropped,
             gaps=state.gaps,
             gap_seconds=state.gap_seconds,
-            missed=self._missed.total if self._missed else 0,
+            missed=self._missed.total if self._missed is not None else 0,
             reconnects=state.reconnects,
             buffered_bytes=self._buffer.waiting_bytes,
             connected=state.connected,
@@ -245,7 +246,7 @@ class EventReceiver:
         if self._intake.ident is not None:
             self._intake.join(timeout=2.0)
 
-    def __enter__(self) -> "EventReceiver":
+    def __enter__(self) -> Self:
         """Return the receiver itself."""
         return self
 
@@ -256,15 +257,3 @@ class EventReceiver:
 
 def _subscribe(settings: ConnectionSettings, attempt: int) -> Any:
     return subscribe(settings, attempt=attempt)
-
-
-def settings_of(broker: "str | ConnectionSettings | Connection") -> ConnectionSettings:
-    """Return settings for a URL, settings, or a kombu connection."""
-    if isinstance(broker, ConnectionSettings):
-        return broker
-    if isinstance(broker, str):
-        return ConnectionSettings(url=broker)
-    return ConnectionSettings(
-        url=broker.as_uri(include_password=True),
-        transport_options=dict(broker.transport_options or {}),
-    )

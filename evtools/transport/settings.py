@@ -38,6 +38,16 @@ class TLS:
     verify: Verify | None = None
     check_hostname: bool | None = None
 
+    def __post_init__(self) -> None:
+        if self.verify not in (*VERIFY, None):
+            raise UsageError(
+                f"--tls-verify: {self.verify!r} is not one of {', '.join(VERIFY)}"
+            )
+        if self.key and not self.cert:
+            raise ImproperlyConfigured(
+                "--tls-key needs --tls-cert", "give the certificate of that key"
+            )
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ConnectionSettings:
@@ -89,10 +99,6 @@ class ConnectionSettings:
                 raise ImproperlyConfigured(
                     f"{_flag(left)} and {_flag(right)} exclude each other", hint
                 )
-        if bool(self.tls.key) and not self.tls.cert:
-            raise ImproperlyConfigured(
-                "--tls-key needs --tls-cert", "give the certificate of that key"
-            )
 
     def __repr__(self) -> str:
         return f"ConnectionSettings(urls={self.masked()!r}, ...)"
@@ -177,10 +183,6 @@ def _is_login_method(value: Any) -> bool:
     return value == "" or value in LOGIN_METHODS
 
 
-def _is_tls(value: Any) -> bool:
-    return isinstance(value, TLS) and value.verify in (*VERIFY, None)
-
-
 #: Option, field, test, what it should have been.
 _RULES: Final[tuple[tuple[str, str, Callable[[Any], bool], str], ...]] = (
     ("--connect-timeout", "connect_timeout", _is_positive, "a time above zero"),
@@ -200,7 +202,6 @@ _RULES: Final[tuple[tuple[str, str, Callable[[Any], bool], str], ...]] = (
         *("--login-method", "login_method", _is_login_method),
         f"one of {', '.join(LOGIN_METHODS)}",
     ),
-    ("--tls-verify", "tls", _is_tls, f"one of {', '.join(VERIFY)}"),
 )
 #: Fields that cannot both be true, and what to do about it.
 _CONTRADICTIONS: Final[Mapping[tuple[str, str], str]] = {

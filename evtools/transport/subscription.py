@@ -86,9 +86,7 @@ def _declare(
     return queue
 
 
-def _declare_exchange(
-    connection: Connection, exchange: Exchange, channel: Any
-) -> None:
+def _declare_exchange(connection: Connection, exchange: Exchange, channel: Any) -> None:
     """Declare the exchange, or see that it is there where we may not."""
     probe = connection.channel()
     try:
@@ -115,7 +113,7 @@ def _open_redis(connection: Connection, settings: ConnectionSettings) -> RedisSt
     kombu's own connections are closed once the workers are greeted: one
     connection per tool.
     """
-    channel = connection.default_channel
+    channel: Any = connection.default_channel
     pool = channel._get_pool()  # noqa: SLF001  (knows TLS, Sentinel, credentials)
     prefix = channel.global_keyprefix or ""
 

@@ -1,7 +1,9 @@
 """Broker URLs: lists of addresses, and what may be shown of them."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 MASK = "**"
@@ -16,6 +18,8 @@ _HARMLESS = frozenset(
 )
 #: A user name alone is most likely a password in the wrong place with these.
 _USER_RARELY_ALONE = ("redis", "rediss", "sentinel", "redis+socket")
+
+_SECRET_NAME = re.compile(r"pass|secret|token|credential|private|auth", re.IGNORECASE)
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://", re.ASCII)
 _HOST = re.compile(
@@ -166,6 +170,18 @@ def secrets(urls: str) -> set[str]:
             value for name, value in address.parameters.items() if name not in _HARMLESS
         )
     return {text for secret in found for text in (secret, unquote(secret)) if text}
+
+
+def is_secret(name: str) -> bool:
+    """Return whether the value of an option of this name must not be shown."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def mask_options(value: Any, name: str = "") -> Any:
+    """Return transport options for display: secrets masked at every depth."""
+    if isinstance(value, Mapping):
+        return {key: mask_options(item, str(key)) for key, item in value.items()}
+    return MASK if is_secret(name) and value else value
 
 
 def _masked_query(query: str) -> str:

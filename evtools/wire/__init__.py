@@ -1,7 +1,13 @@
 """The event protocol: bytes to events and back, exchange and queue names."""
 
 from evtools.wire.codec import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Defect, Message
-from evtools.wire.envelope import encode_line, envelope, open_envelope, own_fields
+from evtools.wire.envelope import (
+    encode_line,
+    envelope,
+    iso_utc,
+    open_envelope,
+    own_fields,
+)
 from evtools.wire.events import (
     GAP,
     Event,
@@ -42,6 +48,7 @@ __all__ = [
     "exchange_type",
     "gap",
     "group_from",
+    "iso_utc",
     "open_envelope",
     "own_fields",
     "queue_arguments",

@@ -13,6 +13,7 @@ import msgspec
 from evtools.errors import DecodeError
 from evtools.wire.events import EventFields
 from evtools.wire.record import NOTHING
+from evtools.wire.serialisers import plain
 
 VERSION: Final = 1
 
@@ -27,10 +28,7 @@ _LEADING: Final = ("type", "hostname", "uuid", "name")
 
 _MISSING: Final = object()
 
-#: Nothing sane nests deeper, and the encoders of Python recurse.
-_MAX_DEPTH: Final = 100
-#: Python refuses to print longer integers (`sys.int_info`), JSON has no others.
-_MAX_INT_BITS: Final = 4300 * 3
+_MICROS: Final = 1_000_000
 
 _encode = msgspec.json.Encoder().encode
 
@@ -41,6 +39,7 @@ def envelope(event: EventFields, joined: Mapping[str, Any] = NOTHING) -> dict[st
     The order of keys is fixed: version, time, type, hostname, uuid, name; the
     other fields in the sender's order; the joined ones that the event lacks;
     when we received it and how late that was.  What is unknown is left out.
+    No joined field may be called like something the envelope adds.
     """
     clashes = () if event.keys().isdisjoint(_ADDED) else _ADDED & event.keys()
     timestamp = event.get("timestamp")
@@ -48,18 +47,21 @@ def envelope(event: EventFields, joined: Mapping[str, Any] = NOTHING) -> dict[st
     line: dict[str, Any] = {} if "v" in clashes else {"v": VERSION}
     if iso is not None and "ts" not in clashes:
         line["ts"] = iso
+    if joined and not event.keys().isdisjoint(joined):
+        joined = {name: joined[name] for name in joined if name not in event}
     _lead(line, event, joined)
     line.update(event)
     received = line.pop("local_received", _MISSING)
-    names = _join(line, event, joined) if joined else []
+    if joined:
+        line.update(joined)
     if received is not _MISSING:
         line["local_received"] = received
         if iso is not None and "lag" not in clashes:
             _add_lag(line, received, timestamp)
-    if names and "joined" not in clashes:
-        line["joined"] = names
+    if joined and "joined" not in clashes:
+        line["joined"] = list(joined)
     if clashes:
-        line["own"] = _own_entry(event, sorted(clashes), names)
+        line["own"] = _own_entry(event, sorted(clashes), list(joined))
     return line
 
 
@@ -79,7 +81,11 @@ def open_envelope(obj: dict[str, Any]) -> tuple[EventFields, dict[str, Any] | No
         names = _strings_in(entry.get("joined"))
     else:
         names = _strings_in(obj.get("joined"))
-    joined = {name: event.pop(name) for name in names if name in event}
+    joined = {
+        name: event.pop(name)
+        for name in names
+        if name in event and name not in _RESERVED
+    }
     for key in _ADDED.difference(own):
         event.pop(key, None)
     if isinstance(entry, dict) and "own" in own:
@@ -107,8 +113,10 @@ def encode_line(obj: Any) -> bytes:
     try:
         line = _encode(obj)
     except (TypeError, ValueError, RecursionError):
-        # Lone surrogates, gigantic integers, bottomless nesting.
-        line = json.dumps(_plain(obj), separators=(",", ":")).encode()
+        # Nothing that was decoded: lone surrogates, bottomless nesting, ...
+        if isinstance(obj, dict):
+            obj = {str(key): _sayable(value) for key, value in obj.items()}
+        line = json.dumps(_sayable(obj), separators=(",", ":")).encode()
     if line.isascii() and b"\x7f" not in line:
         return line
     text = line.decode()
@@ -122,14 +130,12 @@ def iso_utc(timestamp: Any) -> str | None:
 
     `None` when `timestamp` is no finite number or beyond the calendar.
     """
-    if timestamp.__class__ is not float and (
-        not isinstance(timestamp, int | float) or isinstance(timestamp, bool)
-    ):
+    if timestamp.__class__ is not float and timestamp.__class__ is not int:
         return None
     try:
         second = math.floor(timestamp)
-        micros = round((timestamp - second) * 1e6)
-        if micros == 1_000_000:
+        micros = round((timestamp - second) * _MICROS)
+        if micros == _MICROS:
             second, micros = second + 1, 0
         return f"{_iso_second(second)}.{micros:06d}Z"
     except (OverflowError, ValueError, OSError):
@@ -148,25 +154,16 @@ def _lead(
     for key in _LEADING:
         if key in event:
             line[key] = event[key]
-    if "name" in joined and "name" not in event:
+    if "name" in joined:
         line["name"] = joined["name"]
 
 
-def _join(
-    line: dict[str, Any], event: EventFields, joined: Mapping[str, Any]
-) -> list[str]:
-    names = [name for name in joined if name not in event and name not in _RESERVED]
-    for name in names:
-        line[name] = joined[name]
-    return names
-
-
-def _add_lag(line: dict[str, Any], received: Any, timestamp: float) -> None:
-    if not isinstance(received, int | float) or isinstance(received, bool):
+def _add_lag(line: dict[str, Any], received: Any, timestamp: Any) -> None:
+    if received.__class__ is not float and received.__class__ is not int:
         return
     try:
         # round(x, 6) takes longer than all the rest of the envelope.
-        line["lag"] = round((received - timestamp) * 1e6) / 1e6
+        line["lag"] = round((received - timestamp) * _MICROS) / _MICROS
     except (OverflowError, ValueError):
         return
 
@@ -203,19 +200,8 @@ def _escape(match: re.Match[str]) -> str:
     return character if character.isprintable() else json.dumps(character)[1:-1]
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
-    if depth > _MAX_DEPTH:
-        return "..."
-    match value:
-        case dict():
-            return {str(key): _plain(item, depth + 1) for key, item in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [_plain(item, depth + 1) for item in value]
-        case bool() | None | str():
-            return value
-        case int():
-            return value if value.bit_length() < _MAX_INT_BITS else hex(value)
-        case float():
-            return value if math.isfinite(value) else None
-        case _:
-            return repr(value)
+def _sayable(value: Any) -> Any:
+    try:
+        return plain(value)
+    except DecodeError as error:
+        return error.kind

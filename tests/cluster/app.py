@@ -9,14 +9,18 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import ssl
 import time
 import uuid
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # What a task may be called with, raise or report, and no terminal should be shown raw.
 HOSTILE = (
@@ -39,9 +43,12 @@ def make_app(
     event_exchange: str = "celeryev",
     *,
     queue: str = "celery",
-    settings: dict[str, Any] | None = None,
+    ca: str | Path | None = None,
 ) -> Celery:
-    """Return an application without tasks, set up as the workers are."""
+    """Return an application without tasks, set up as the workers are.
+
+    `ca` is what to trust with an amqps:// or rediss:// URL.
+    """
     made = Celery("cluster", broker=broker_url, set_as_current=False)
     # kombu keeps one pool for all connections with equal settings; a name makes ours
     # different, so that closing the pool of one application leaves the others alone.
@@ -57,19 +64,25 @@ def make_app(
         task_track_started=True,
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
-        **(settings or {}),
+        **(_trusting(broker_url, str(ca)) if ca else {}),
     )
     return made
 
 
+def _trusting(broker_url: str, ca: str) -> dict[str, Any]:
+    if broker_url.startswith("rediss"):
+        tls = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": ca}
+    else:
+        tls = {"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": ca}
+    return {"broker_use_ssl": tls}
+
+
 def _app_of_environment() -> Celery:
-    tls = os.environ.get("CLUSTER_CA")
-    settings = {"broker_use_ssl": {"ca_certs": tls}} if tls else {}
     return make_app(
         os.environ.get("CLUSTER_BROKER_URL", "memory://"),
         os.environ.get("CLUSTER_EVENT_EXCHANGE", "celeryev"),
         queue=os.environ.get("CLUSTER_QUEUE", "celery"),
-        settings=settings,
+        ca=os.environ.get("CLUSTER_CA"),
     )
 
 

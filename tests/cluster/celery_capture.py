@@ -15,6 +15,7 @@ from cluster.worker import close
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from celery import Celery
 
@@ -31,9 +32,14 @@ class CeleryCapture:
     """
 
     def __init__(
-        self, broker_url: str, event_exchange: str = "celeryev", *, wakeup: bool = False
+        self,
+        broker_url: str,
+        event_exchange: str = "celeryev",
+        *,
+        wakeup: bool = False,
+        ca: Path | None = None,
     ) -> None:
-        self.app: Celery = make_app(broker_url, event_exchange)
+        self.app: Celery = make_app(broker_url, event_exchange, ca=ca)
         self.events: list[Event] = []
         self.wire: list[Event] = []
         self.sizes: list[int] = []
@@ -94,8 +100,12 @@ class CeleryCapture:
         ]
 
     def types_of(self, uuid: str) -> list[str]:
-        """Return the types of a task's events in the order of their arrival."""
-        return [event["type"] for event in self.select(uuid=uuid)]
+        """Return the types of a task's events in the order of their arrival.
+
+        Without task-sent: a client sends it after the task, which may be faster.
+        """
+        types = [event["type"] for event in self.select(uuid=uuid)]
+        return [type_ for type_ in types if type_ != "task-sent"]
 
     def wait_for(
         self,

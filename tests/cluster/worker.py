@@ -42,10 +42,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.app = make_app(
-            self.broker_url,
-            self.event_exchange,
-            queue=self.queue,
-            settings={"broker_use_ssl": {"ca_certs": str(self.ca)}} if self.ca else {},
+            self.broker_url, self.event_exchange, queue=self.queue, ca=self.ca
         )
         self.process = Process(
             self._argv(),

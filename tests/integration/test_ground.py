@@ -120,9 +120,21 @@ def test_celerys_receiver_sees_the_events_of_a_task(celery_worker, celery_captur
     assert ended["hostname"] == celery_worker.hostname
     assert ended["pid"] == celery_worker.pid
     assert capture.types_of(sent.id) == [
-        *("task-sent", "task-received", "task-started", "task-succeeded")
+        *("task-received", "task-started", "task-succeeded")
     ]
+    capture.wait_for(type="task-sent", uuid=sent.id)
     assert [e["type"] for e in capture.wire] == [e["type"] for e in capture.events]
+    assert sum(capture.sizes) == len(capture.events)
+
+
+@pytest.mark.parametrize("server", ["redis", "rabbitmq"])
+def test_celery_speaks_tls(
+    request, server, worker, celery_capture, authority, event_exchange
+):
+    url = request.getfixturevalue(f"{server}_tls")
+    capture = celery_capture(url, event_exchange, ca=authority.ca)
+    started = worker(url, event_exchange=event_exchange, ca=authority.ca)
+    capture.wait_for(type="worker-online", hostname=started.hostname)
 
 
 def test_a_task_ends_in_every_way_it_can(celery_worker, celery_capture):

@@ -215,18 +215,19 @@ class RabbitMQServer:
 
     def wait_for_queues(self, count: int, prefix: str) -> list[str]:
         """Wait until as many queues have the prefix; return their names."""
+        names: list[str] = []
 
-        def look() -> list[str] | None:
-            names = [queue["name"] for queue in self.list_queues()]
-            found = [name for name in names if name.startswith(prefix)]
-            return found if len(found) == count else None
+        def look() -> bool:
+            names[:] = [queue["name"] for queue in self.list_queues()]
+            names[:] = [name for name in names if name.startswith(prefix)]
+            return len(names) == count
 
         wait_until(
-            lambda: look() is not None,
+            look,
             deadline=20,
-            what=f"{count} queues named {prefix}*",
+            what=lambda: f"{count} queues named {prefix}*, but {names}",
         )
-        return look() or []
+        return names
 
 
 def _definitions() -> dict[str, Any]:

@@ -1,0 +1,86 @@
+# `make` lists the targets. `make demo` and `make test` need nothing but git, make and
+# Python 3.11: they set up what they use, in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.PHONY: help install servers lint types unit integration test bench load demo check \
+  fmt clean
+
+help:
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make .venv, with everything the other targets need
+	@:
+
+# Its output goes to stderr: the stdout of `make demo` belongs to the demo.
+$(INSTALLED): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "evtools needs Python 3.11 or newer, and there is no $(PYTHON)." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "evtools needs Python 3.11 or newer; this is $$($(PYTHON) --version 2>&1)." \
+	    "Name another with: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing into .venv, which takes about half a minute" >&2
+	@$(PYTHON) -m venv .venv >&2
+	@$(BIN)/python -m pip install -qq --upgrade pip >&2
+	@$(BIN)/python -m pip install -qq --editable . --group dev >&2
+	@touch $@
+
+servers: ## See to it that Redis, RabbitMQ, OpenSSL and mandoc are installed
+	@scripts/servers.sh
+
+lint: install ## Check style, layers, documents and manual pages
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || \
+	  { echo "Some files are not formatted: make fmt"; exit 1; }
+	@$(BIN)/lint-imports --no-logo --no-cache >.venv/imports.log || \
+	  { cat .venv/imports.log; exit 1; }
+	@failed=0; for script in scripts/check_*.py; do \
+	  $(BIN)/python $$script || failed=1; done; exit $$failed
+	@mandoc -T lint -W warning man/*.[1-9]
+
+types: install ## Check types
+	@$(BIN)/mypy
+
+unit: install ## Run the tests that need no servers
+	@$(BIN)/pytest tests/unit tests/scripts
+
+integration: install servers ## Run the tests with real brokers and real workers
+	@$(BIN)/pytest tests/integration
+
+test: install servers lint types ## Run everything, and measure what the tests cover
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+check: lint types unit ## Run what is quick, before a commit
+
+bench: install servers ## Compare speed and memory with Celery, and print the table
+	@$(BIN)/pytest tests/benchmarks -m bench --capture=no --timeout=900
+
+load: install servers ## Load the brokers for minutes and count what is lost
+	@$(BIN)/pytest tests/benchmarks -m load --capture=no --timeout=900
+
+# 130 and 141: the user has had enough, and so has the reader of the pipe.
+demo: install ## Watch a cluster that is simulated in the process
+	@if ! [ -t 1 ]; then set -- evdump --demo --timeout 10s; \
+	elif [ -x $(BIN)/evtop ]; then set -- evtop --demo; \
+	else set -- evdump --demo; fi; \
+	$(BIN)/"$$@" || case $$? in 130 | 141) ;; *) exit 1 ;; esac
+
+fmt: install ## Format, and write the generated parts of documents
+	@$(BIN)/ruff check --quiet --fix --exit-zero
+	@$(BIN)/ruff format --quiet
+	@$(BIN)/python scripts/check_docs.py --fix
+
+clean: ## Remove everything that was made here
+	@rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache \
+	  .pytest_cache .ruff_cache .import_linter_cache
+	@find evtools scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,271 @@
+"""The settings file: TOML, profiles, our names and Celery's."""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from evtools.cli import celery_names
+from evtools.cli.options import Option
+from evtools.errors import ConfigError
+
+FILE_NAME: Final = "evtools/evtools.toml"
+TOOLS: Final = ("evtop", "evdump", "evcam")
+_CELERY: Final = "celery"
+_PROFILE: Final = "profile"
+_TOML_NAMES: Final[Mapping[type[Any], str]] = {
+    bool: "true or false",
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+}
+_OTHERS_MAY_READ = 0o004
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value and where it comes from."""
+
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a settings file says; by option name."""
+
+    path: Path | None = None
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def load(
+    path: str | None,
+    profile: str | None,
+    *,
+    tool: str,
+    options: Sequence[click.Parameter],
+    environ: Mapping[str, str],
+) -> Loaded:
+    """Read the settings file for `tool`, whose options are `options`.
+
+    `path` None means the usual places, where there may be none.  Raise
+    ConfigError, with file and key, for whatever is wrong with it.
+    """
+    found = Path(path).expanduser() if path else find(environ)
+    if found is None:
+        if profile:
+            raise ConfigError(
+                f"there is no settings file for --profile {profile}",
+                f"looked for: {', '.join(map(str, places(environ)))}",
+            )
+        return Loaded()
+    reader = _Reader(found, tool, options)
+    table = _read(found)
+    settings = reader.layers(table, profile)
+    return Loaded(found, settings, tuple(_too_open(found, table)))
+
+
+def places(environ: Mapping[str, str]) -> list[Path]:
+    """Return where a settings file may be, as XDG has it."""
+    home = environ.get("HOME", "")
+    user = environ.get("XDG_CONFIG_HOME") or (home and f"{home}/.config")
+    system = environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
+    folders = [user, *system.split(":")]
+    return [Path(folder) / FILE_NAME for folder in folders if folder]
+
+
+def find(environ: Mapping[str, str]) -> Path | None:
+    """Return the first settings file there is."""
+    return next((path for path in places(environ) if path.is_file()), None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", "see evtools.toml(5)") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}", "see evtools.toml(5)") from None
+
+
+class _Reader:
+    """Take the layers of one file apart."""
+
+    def __init__(
+        self, path: Path, tool: str, options: Sequence[click.Parameter]
+    ) -> None:
+        self._path = path
+        self._tool = tool
+        self._options = {
+            option.name: option
+            for option in options
+            if isinstance(option, Option) and option.in_file and option.name
+        }
+
+    def layers(
+        self, table: Mapping[str, Any], profile: str | None
+    ) -> dict[str, Setting]:
+        """Return the settings of all layers; the later ones win."""
+        profiles = self._table(table, _PROFILE, "")
+        settings = dict(self._layer(table, ""))
+        # A mistake in a profile shall not wait until the profile is used.
+        named = {
+            name: dict(
+                self._layer(self._table(profiles, name, ""), f"{_PROFILE}.{name}")
+            )
+            for name in profiles
+        }
+        if profile:
+            if profile not in named:
+                raise ConfigError(
+                    f"{self._path}: there is no [{_PROFILE}.{profile}]",
+                    _did_you_mean(profile, named),
+                )
+            settings |= named[profile]
+        return settings
+
+    def _layer(
+        self, table: Mapping[str, Any], section: str
+    ) -> Iterator[tuple[str, Setting]]:
+        nested = (*TOOLS, _CELERY) if section else (*TOOLS, _CELERY, _PROFILE)
+        shared = {key: value for key, value in table.items() if key not in nested}
+        celery = self._table(table, _CELERY, section)
+        yield from self._values(shared, celery, section)
+        own = self._table(table, self._tool, section)
+        yield from self._values(own, {}, _join(section, self._tool), own=True)
+
+    def _table(
+        self, table: Mapping[str, Any], key: str, section: str
+    ) -> Mapping[str, Any]:
+        value = table.get(key, {})
+        if not isinstance(value, dict):
+            self._fail(section, key, "must be a table")
+        return value
+
+    def _values(
+        self,
+        table: Mapping[str, Any],
+        celery: Mapping[str, Any],
+        section: str,
+        *,
+        own: bool = False,
+    ) -> Iterator[tuple[str, Setting]]:
+        ours: dict[str, tuple[str, Any]] = {}
+        theirs: dict[str, Any] = {}
+        for key, value in table.items():
+            name = key.replace("-", "_")
+            if name in self._options:
+                self._check_place(name, key, section, own=own)
+                if name in ours:
+                    self._fail(section, key, f"is also set as {ours[name][0]}")
+                ours[name] = (key, value)
+            else:
+                self._celery_value(key, value, theirs, section)
+        for key, value in celery.items():
+            self._celery_value(key, value, theirs, _join(section, _CELERY))
+        yield from self._joined(ours, theirs, section)
+
+    def _check_place(self, name: str, key: str, section: str, *, own: bool) -> None:
+        if not own and not self._options[name].shared:
+            self._fail(section, key, f"belongs into [{self._tool}]")
+
+    def _celery_value(
+        self, key: str, value: Any, theirs: dict[str, Any], section: str
+    ) -> None:
+        name = celery_names.new_name(key)
+        if name not in celery_names.OPTIONS:
+            known = [*self._options, *celery_names.OPTIONS, *TOOLS, _PROFILE, _CELERY]
+            hint = _did_you_mean(key.replace("-", "_"), known)
+            self._fail(section, key, "there is no such setting", hint)
+        if name in theirs:
+            self._fail(section, key, "is set twice, under its old and its new name")
+        theirs[name] = value
+
+    def _joined(
+        self,
+        ours: Mapping[str, tuple[str, Any]],
+        theirs: Mapping[str, Any],
+        section: str,
+    ) -> Iterator[tuple[str, Setting]]:
+        try:
+            translated = celery_names.options_from(theirs)
+        except celery_names.BadSetting as error:
+            raise ConfigError(f"{self._path}: {error}", "see evtools.toml(5)") from None
+        both = translated.keys() & ours.keys()
+        if both:
+            name = min(both)
+            self._fail(section, ours[name][0], "is also set under Celery's name")
+        everything = {name: (name, value) for name, value in translated.items()} | ours
+        origin = f"{self._path} [{section}]" if section else str(self._path)
+        for name, (key, value) in everything.items():
+            fitted = self._fit(self._options[name], value, key, section)
+            yield name, Setting(fitted, origin)
+
+    def _fit(self, option: Option, value: Any, key: str, section: str) -> Any:
+        """Check the TOML type of a value and return it as click takes it."""
+        if option.name == "broker_option":
+            if not isinstance(value, dict):
+                self._fail(section, key, "must be a table")
+            return list(value.items())
+        if option.multiple:
+            value = [value] if isinstance(value, str) else value
+            if not isinstance(value, list):
+                self._fail(section, key, "must be a text or a list of texts")
+            return value
+        types = _toml_types(option)
+        if type(value) not in types:
+            names = " or ".join(_TOML_NAMES[kind] for kind in types)
+            self._fail(section, key, f"must be {names}")
+        return value
+
+    def _fail(self, section: str, key: str, what: str, hint: str = "") -> None:
+        raise ConfigError(
+            f"{self._path}: {_join(section, key)}: {what}",
+            hint or "see evtools.toml(5)",
+        )
+
+
+def _toml_types(option: Option) -> tuple[type[Any], ...]:
+    """Return the types that a value of a plain option may have in TOML."""
+    if option.is_flag:
+        return (bool,)
+    if option.count:
+        return (int,)
+    if isinstance(option.type, (click.types.StringParamType, click.Choice)):
+        return (str,)
+    return (str, *getattr(option.type, "kinds", ()))
+
+
+def _join(section: str, key: str) -> str:
+    return f"{section}.{key}" if section else key
+
+
+def _did_you_mean(word: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _too_open(path: Path, table: Mapping[str, Any]) -> Iterator[str]:
+    if path.stat().st_mode & _OTHERS_MAY_READ and _holds_secret(table):
+        yield (
+            f"{path} holds a password and everybody on this host may read it:"
+            f" chmod 600 {path}"
+        )
+
+
+def _holds_secret(value: Any, name: str = "") -> bool:
+    from evtools.transport import url  # noqa: PLC0415  (start-up time)
+
+    if isinstance(value, Mapping):
+        return any(_holds_secret(item, str(key)) for key, item in value.items())
+    if isinstance(value, list):
+        return any(_holds_secret(item, name) for item in value)
+    if not isinstance(value, str) or not value:
+        return False
+    return url.is_secret(name) or ("://" in value and bool(url.secrets(value)))

@@ -1,0 +1,47 @@
+"""Moments as people write them: 10m ago, 14:30, 2026-11-20T14:00Z."""
+
+import re
+from datetime import UTC, datetime, time, timedelta
+
+GRAMMAR = "10m (ago), 14:30, 2026-11-20, 2026-11-20T14:00Z or epoch seconds"
+
+_TIME_OF_DAY = re.compile(r"\d\d?:\d\d(?::\d\d(?:\.\d{1,6})?)?", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_AGO = re.compile(r"\s*ago\s*$")
+#: Smaller numbers are seconds ago; this is March 1973.
+_EPOCH_MIN = 1e8
+
+
+def parse_moment(text: str, now: float) -> float:
+    """Return UTC epoch seconds; `now` is in them, too.
+
+    A time of day is the last one that has been; without a zone, times are
+    local.  Raise ValueError with a message for the user.
+    """
+    text = text.strip()
+    try:
+        if _NUMBER.fullmatch(text) and float(text) >= _EPOCH_MIN:
+            return float(text)
+        if _TIME_OF_DAY.fullmatch(text):
+            return _time_of_day(text, now)
+        if "-" in text:
+            return datetime.fromisoformat(text).timestamp()
+        return now - _duration(_AGO.sub("", text))
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f'"{text}" is no time (use {GRAMMAR})') from None
+
+
+def _duration(text: str) -> float:
+    from evtools.text import parse_duration  # noqa: PLC0415  (start-up time)
+
+    return parse_duration(text)
+
+
+def _time_of_day(text: str, now: float) -> float:
+    hours, _, rest = text.partition(":")
+    wanted = time.fromisoformat(f"{hours:0>2}:{rest}")
+    today = datetime.fromtimestamp(now, UTC).astimezone().date()
+    moment = datetime.combine(today, wanted).astimezone()
+    if moment.timestamp() > now:
+        moment = datetime.combine(today - timedelta(days=1), wanted).astimezone()
+    return moment.timestamp()

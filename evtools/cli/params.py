@@ -1,0 +1,193 @@
+"""Types of option values: what may be written and what it becomes."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from evtools.cli.moment import parse_moment
+
+_ROUTING_KEY_MAX_BYTES = 255
+_BROKER_MAX_CHARS = 64 * 1024
+
+
+class Broker(NamedTuple):
+    """A broker URL; `via` says where it stood, if not on the command line."""
+
+    url: str
+    via: str = ""
+
+
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType
+
+
+class Parsed(ParamType):
+    """A value that a function makes of the text.
+
+    The function raises ValueError with a message for the user.  A value that
+    is no text, from the settings file, is taken as it is if it is of `kinds`.
+    """
+
+    def __init__(
+        self, name: str, parse: Callable[[str], Any], *kinds: type[Any]
+    ) -> None:
+        self.name = name
+        self._parse = parse
+        self.kinds = kinds
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Return the parsed value; fail as click does."""
+        if not isinstance(value, str):
+            if isinstance(value, self.kinds):
+                return value
+            self.fail(f"{value!r} is not the right type of value", param, ctx)
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _duration(text: str) -> float:
+    from evtools.text import parse_duration  # noqa: PLC0415  (start-up time)
+
+    return parse_duration(text)
+
+
+def _positive_duration(text: str) -> float:
+    seconds = _duration(text)
+    if seconds <= 0:
+        raise ValueError("it must be longer than nothing")
+    return seconds
+
+
+def _duration_or_none(text: str) -> float | None:
+    return None if text.strip().lower() == "none" else _duration(text)
+
+
+def _size(text: str) -> int:
+    from evtools.text import parse_size  # noqa: PLC0415  (start-up time)
+
+    return parse_size(text)
+
+
+_SPEED = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*[xX]?", re.ASCII)
+
+
+def _speed(text: str) -> float:
+    if text.strip().lower() == "max":
+        return float("inf")
+    match = _SPEED.fullmatch(text.strip())
+    factor = float(match.group(1)) if match else 0.0
+    if factor <= 0:
+        raise ValueError(f'"{text}" is no speed (use 1x, 10x, 0.5x or max)')
+    return factor
+
+
+def _key_value(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        # Not quoted: it may be half of a secret.
+        raise ValueError("write NAME=VALUE, as in master_name=mymaster")
+    try:
+        return key.strip(), json.loads(value)
+    except ValueError:
+        return key.strip(), value
+
+
+def _routing_key(text: str) -> str:
+    words = text.split(".")
+    if not all(words) or any(c.isspace() or not c.isprintable() for c in text):
+        raise ValueError(f"{text!r} is no routing key: words with dots between them")
+    if any(("*" in word or "#" in word) and len(word) > 1 for word in words):
+        raise ValueError(f"{text!r}: * and # stand for whole words, as in task.*")
+    if "-" in text:
+        raise ValueError(f"{text!r} matches no event: write {text.replace('-', '.')!r}")
+    if len(text.encode()) > _ROUTING_KEY_MAX_BYTES:
+        raise ValueError(f"longer than {_ROUTING_KEY_MAX_BYTES} bytes")
+    return text
+
+
+_SWITCHES = {"on": True, "true": True, "yes": True, "off": False, "false": False} | {
+    "no": False
+}
+
+
+def _fanout_prefix(text: str) -> bool | str:
+    if text.lower() in _SWITCHES:
+        return _SWITCHES[text.lower()]
+    try:
+        text.format(db=0)
+    except (KeyError, IndexError, ValueError):
+        raise ValueError(f"{text!r}: only {{db}} may stand in braces") from None
+    return text
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"bad regular expression: {error}") from None
+    return text
+
+
+def _broker(text: str) -> Broker:
+    if text == "-":
+        return Broker(_address(sys.stdin.readline(_BROKER_MAX_CHARS)), "-b - (stdin)")
+    if text.startswith("@"):
+        path = Path(text[1:]).expanduser()
+        try:
+            with path.open(encoding="utf-8") as file:
+                return Broker(_address(file.read(_BROKER_MAX_CHARS)), f"-b @{path}")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text file"
+            raise ValueError(f"{path}: {reason}") from None
+    return Broker(_address(text))
+
+
+def _address(text: str) -> str:
+    text = text.strip()
+    if not text or "\n" in text:
+        raise ValueError("there must be one line with the URL")
+    return text
+
+
+def _moment(text: str) -> float:
+    from evtools.clock import SystemClock  # noqa: PLC0415  (start-up time)
+
+    return parse_moment(text, SystemClock().wall())
+
+
+def _text_file(text: str) -> str:
+    """Return the content of a file; `-` is stdin."""
+    try:
+        if text == "-":
+            return sys.stdin.read()
+        return Path(os.fspath(text)).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise ValueError(f"{text}: {reason}") from None
+
+
+DURATION = Parsed("DUR", _duration, float, int)
+POSITIVE_DURATION = Parsed("DUR", _positive_duration, float, int)
+DURATION_OR_NONE = Parsed("DUR", _duration_or_none, float, int)
+SIZE = Parsed("SIZE", _size, int)
+SPEED = Parsed("SPEED", _speed, float, int)
+MOMENT = Parsed("TIME", _moment)
+KEYVALUE = Parsed("NAME=VALUE", _key_value, tuple, list)
+ROUTING_KEY = Parsed("KEY", _routing_key)
+FANOUT_PREFIX = Parsed("TEXT", _fanout_prefix, bool)
+REGEX = Parsed("RE", _regex)
+BROKER = Parsed("URL", _broker)
+TEXT_FILE = Parsed("FILE", _text_file)
+FILTER = Parsed("FILTER", str)

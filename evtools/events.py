@@ -1,0 +1,44 @@
+"""The factory of receivers and dispatchers that share one set of settings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from evtools.transport import (
+    ConnectionSettings,
+    EventDispatcher,
+    EventReceiver,
+    connect,
+)
+from evtools.transport.receiver import Handler
+
+
+class Events:
+    """Make receivers and dispatchers for one cluster.
+
+    `broker` is a URL (or ConnectionSettings); `settings` are fields of
+    ConnectionSettings, such as `event_exchange` or `heartbeat`.
+    """
+
+    def __init__(self, broker: str | ConnectionSettings, **settings: Any) -> None:
+        if isinstance(broker, ConnectionSettings):
+            self.settings = broker
+        else:
+            self.settings = ConnectionSettings(
+                urls=broker, source_of_url="the program", **settings
+            )
+
+    def Receiver(  # noqa: N802  (Celery's name)
+        self, handlers: Mapping[str, Handler] | None = None, **kwargs: Any
+    ) -> EventReceiver:
+        """Return an EventReceiver with these settings."""
+        return EventReceiver(self.settings, handlers, **kwargs)
+
+    def Dispatcher(  # noqa: N802  (Celery's name)
+        self, connection: Any = None, **kwargs: Any
+    ) -> EventDispatcher:
+        """Return an EventDispatcher on `connection`, or on a new one of its own."""
+        return EventDispatcher(
+            connection or connect(self.settings),
+            exchange=kwargs.pop("exchange", self.settings.event_exchange),
+            **kwargs,
+        )

@@ -1,0 +1,362 @@
+"""The fields a filter knows: what each one is, and how an event tells it."""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Final, TypeAlias
+
+from evtools.filters.states import EVENT_STATES, FINAL_STATES
+from evtools.wire import Record
+
+#: Returns a field of a filter's subject; None where it is not known.
+Getter: TypeAlias = Callable[[Any], object]
+
+
+class Kind(Enum):
+    """What the values of a field are, and so what they are compared with."""
+
+    TEXT = "text"
+    ID = "an identifier"
+    STATE = "a state"
+    PAIRS = "keyword arguments"
+    NUMBER = "a number"
+    DURATION = "a duration"
+    TIME = "a time"
+    AGE = "an age"
+    OTHER = "text or a number"
+    #: Several texts or identifiers of which one has to match.
+    TEXTS = "several texts"
+    IDS = "several identifiers"
+    #: No field: its values are names of fields.
+    PRESENCE = "presence"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a filter.
+
+    `applies` tells which subjects could know it at all; `reason` says why one
+    of those may not.
+    """
+
+    name: str
+    kind: Kind
+    get: Getter
+    about: str
+    reason: str = ""
+    applies: Callable[[Any], bool] = lambda _: True
+
+
+FieldTable: TypeAlias = Mapping[str, Field]
+
+#: What the fields of events outside the table are reached by: `field.active>3`.
+PREFIXES: Final = ("field.", "f.")
+
+# --- events ---------------------------------------------------------------------
+#
+# What comes over the wire may be of any JSON type.  Getters return it as it is
+# where the kind of the field sorts it out, and do arithmetic on `seconds` only.
+
+#: Beyond this an integer is no time, and a float cannot hold it.
+_LARGEST_TIME: Final = 2**53
+
+
+def seconds(value: object) -> float | None:
+    """Return `value` as seconds, None unless it is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, int):
+        return float(value) if abs(value) < _LARGEST_TIME else None
+    return value if math.isfinite(value) else None
+
+
+def plain(name: str) -> Getter:
+    """Return the getter of the event field `name`."""
+
+    def get(record: Record) -> object:
+        event = record.event
+        return event[name] if name in event else record.joined.get(name)
+
+    return get
+
+
+def _type(record: Record) -> object:
+    return record.event.get("type")
+
+
+def _state(record: Record) -> str | None:
+    kind = record.event.get("type")
+    return EVENT_STATES.get(kind) if isinstance(kind, str) else None
+
+
+def _host(record: Record) -> str | None:
+    hostname = record.get("hostname")
+    return hostname.rpartition("@")[2] if isinstance(hostname, str) else None
+
+
+def _timestamp(record: Record) -> float | None:
+    return seconds(record.event.get("timestamp"))
+
+
+def _moment(kind: str, joined: str) -> Callable[[Record], float | None]:
+    """Return the getter of when the event of type `kind` of this task was sent."""
+
+    def get(record: Record) -> float | None:
+        if record.event.get("type") == kind:
+            return _timestamp(record)
+        return seconds(record.joined.get(joined))
+
+    return get
+
+
+_sent = _moment("task-sent", "sent")
+_received = _moment("task-received", "received")
+_started = _moment("task-started", "started")
+
+
+def _done(record: Record) -> float | None:
+    return _timestamp(record) if _state(record) in FINAL_STATES else None
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else end - start
+
+
+def _runtime(record: Record) -> float | None:
+    """Return what the worker measured, else the time since the task started."""
+    runtime = seconds(record.get("runtime"))
+    if runtime is not None or not _finishes(record):
+        return runtime
+    return _between(_started(record), _timestamp(record))
+
+
+def _wait(record: Record) -> float | None:
+    received = _received(record)
+    since = _sent(record) if received is None else received
+    return _between(since, _started(record))
+
+
+def _queue_time(record: Record) -> float | None:
+    return _between(_sent(record), _received(record))
+
+
+def _lag(record: Record) -> float | None:
+    return _between(_timestamp(record), seconds(record.event.get("local_received")))
+
+
+def _eta(record: Record) -> float | None:
+    """Return the ETA, which Celery sends as ISO 8601 and without a zone in UTC."""
+    eta = record.get("eta")
+    if not isinstance(eta, str):
+        return seconds(eta)
+    try:
+        moment = datetime.fromisoformat(eta)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _of(*types: str) -> Callable[[Record], bool]:
+    """Return the test for events whose type starts with one of `types`."""
+
+    def applies(record: Record) -> bool:
+        kind = record.event.get("type")
+        return isinstance(kind, str) and kind.startswith(types)
+
+    return applies
+
+
+def _all(*getters: Getter) -> Getter:
+    return lambda record: tuple(get(record) for get in getters)
+
+
+_is_task = _of("task-")
+_finishes = _of("task-succeeded", "task-failed", "task-retried")
+_succeeds = _of("task-succeeded")
+_ends = _of(
+    "task-succeeded", "task-failed", "task-revoked", "task-rejected", "task-cancelled"
+)
+_errs = _of("task-failed", "task-retried")
+_NOT_SENT: Final = (
+    "task_send_sent_event is off, or the tasks were sent before we listened"
+)
+_NOT_RECEIVED: Final = "the tasks were received before we listened"
+_HAVE_NONE: Final = "the tasks have none, or were received before we listened"
+_NOT_STARTED: Final = "the tasks were started before we listened"
+
+_FIELDS: Final = (
+    Field("name", Kind.TEXT, plain("name"), "task name", _NOT_RECEIVED, _is_task),
+    Field(
+        "state", Kind.STATE, _state, "state the event puts the task in", "", _is_task
+    ),
+    Field("worker", Kind.TEXT, plain("hostname"), "who sent the event, as celery@host"),
+    Field("host", Kind.TEXT, _host, "the worker's host: what follows the @"),
+    Field("uuid", Kind.ID, plain("uuid"), "task id", "", _is_task),
+    Field("args", Kind.TEXT, plain("args"), "arguments", _NOT_RECEIVED, _is_task),
+    Field(
+        "kwargs",
+        Kind.PAIRS,
+        plain("kwargs"),
+        "keyword arguments; key=value for a pair",
+        _NOT_RECEIVED,
+        _is_task,
+    ),
+    Field(
+        "result",
+        Kind.TEXT,
+        plain("result"),
+        "result of a task that succeeded",
+        "",
+        _succeeds,
+    ),
+    Field("exc", Kind.TEXT, plain("exception"), "exception", "", _errs),
+    Field("tb", Kind.TEXT, plain("traceback"), "traceback", "", _errs),
+    Field("queue", Kind.TEXT, plain("queue"), "queue sent to", _NOT_SENT, _is_task),
+    Field(
+        "exchange",
+        Kind.TEXT,
+        plain("exchange"),
+        "exchange sent to",
+        _NOT_SENT,
+        _is_task,
+    ),
+    Field(
+        "routing_key",
+        Kind.TEXT,
+        plain("routing_key"),
+        "routing key sent with",
+        _NOT_SENT,
+        _is_task,
+    ),
+    Field(
+        "root",
+        Kind.ID,
+        plain("root_id"),
+        "id of the first task of the workflow",
+        _NOT_RECEIVED,
+        _is_task,
+    ),
+    Field(
+        "parent",
+        Kind.ID,
+        plain("parent_id"),
+        "id of the task that sent this one",
+        _HAVE_NONE,
+        _is_task,
+    ),
+    Field(
+        "tree",
+        Kind.IDS,
+        _all(plain("uuid"), plain("root_id"), plain("parent_id")),
+        "a whole family: uuid, root or parent",
+    ),
+    Field("type", Kind.TEXT, _type, "event type, as task-failed"),
+    Field(
+        "runtime",
+        Kind.DURATION,
+        _runtime,
+        "time the task ran",
+        _NOT_STARTED,
+        _finishes,
+    ),
+    Field(
+        "wait",
+        Kind.DURATION,
+        _wait,
+        "from received, or else sent, to started",
+        _NOT_STARTED,
+        _is_task,
+    ),
+    Field(
+        "queue_time",
+        Kind.DURATION,
+        _queue_time,
+        "from sent to received",
+        _NOT_SENT,
+        _is_task,
+    ),
+    Field("age", Kind.AGE, _timestamp, "time since the event was sent"),
+    Field(
+        "retries",
+        Kind.NUMBER,
+        plain("retries"),
+        "retries so far",
+        _NOT_RECEIVED,
+        _is_task,
+    ),
+    Field("pid", Kind.NUMBER, plain("pid"), "process that sent the event"),
+    Field("lag", Kind.DURATION, _lag, "from sending the event to receiving it here"),
+    Field("clock", Kind.NUMBER, plain("clock"), "logical clock"),
+    Field("sent", Kind.TIME, _sent, "when the task was sent", _NOT_SENT, _is_task),
+    Field(
+        "received",
+        Kind.TIME,
+        _received,
+        "when a worker received the task",
+        _NOT_RECEIVED,
+        _is_task,
+    ),
+    Field(
+        "started",
+        Kind.TIME,
+        _started,
+        "when the task started",
+        _NOT_STARTED,
+        _is_task,
+    ),
+    Field("done", Kind.TIME, _done, "when the task ended, in whatever way", "", _ends),
+    Field(
+        "eta", Kind.TIME, _eta, "earliest time the task may start", _HAVE_NONE, _is_task
+    ),
+    Field("has", Kind.PRESENCE, lambda _: None, "names a field that must be there"),
+    Field(
+        "any",
+        Kind.TEXTS,
+        _all(
+            plain("uuid"),
+            plain("name"),
+            _state,
+            plain("hostname"),
+            plain("args"),
+            plain("kwargs"),
+            plain("result"),
+            plain("exception"),
+        ),
+        "what bare words search",
+    ),
+)
+
+#: Names under which the fields travel, for those who copy them from JSON output.
+ALIASES: Final = {
+    "hostname": "worker",
+    "exception": "exc",
+    "traceback": "tb",
+    "root_id": "root",
+    "parent_id": "parent",
+}
+
+#: The fields of events, by name.
+EVENT_FIELDS: Final[FieldTable] = {field.name: field for field in _FIELDS}
+
+
+def find(name: str, fields: FieldTable) -> Field | None:
+    """Return the field that `name` means, in any case; None if there is none."""
+    lower = name.lower()
+    if lower in fields:
+        return fields[lower]
+    if ALIASES.get(lower) in fields:
+        return fields[ALIASES[lower]]
+    for prefix in PREFIXES:
+        own = name[len(prefix) :]
+        if lower.startswith(prefix) and own:
+            return Field(name, Kind.OTHER, plain(own), "", "no event has it")
+    return None
+
+
+def guess(name: str, fields: FieldTable) -> str:
+    """Return the name of the field that was probably meant, or nothing."""
+    close = difflib.get_close_matches(name.lower(), [*fields, *ALIASES], 1)
+    return close[0] if close else ""

@@ -1,0 +1,377 @@
+"""Expressions compiled to closures over a subject."""
+
+import contextlib
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any, Final, TypeAlias, TypeGuard
+
+from evtools.filters import numbers, times
+from evtools.filters.fields import (
+    PREFIXES,
+    Field,
+    FieldTable,
+    Getter,
+    Kind,
+    find,
+    guess,
+)
+from evtools.filters.grammar import And, Everything, Node, Not, Or, Term, Word
+from evtools.filters.numbers import COMPARISONS, NumberTest
+from evtools.filters.pairs import pair_test
+from evtools.filters.regexes import LineSearch, PatternRefused
+from evtools.filters.states import STATES, states_of
+from evtools.filters.texts import (
+    TextTest,
+    any_of,
+    contains,
+    equals,
+    glob,
+    is_glob,
+    starts_with,
+)
+from evtools.filters.tokens import (
+    OPERATORS,
+    PATTERN_OPERATORS,
+    QUOTE_IT,
+    Mistake,
+    Value,
+)
+from evtools.text import sanitize
+
+Predicate: TypeAlias = Callable[[Any], bool]
+Clock: TypeAlias = Callable[[], float]
+Builder: TypeAlias = Callable[[Term, Field, "Context"], Predicate]
+
+_NEGATIVE: Final = ("!=", "!~")
+_EQUALITY: Final = (":", "=", "!=")
+_ON_TEXT: Final = (*_EQUALITY, *PATTERN_OPERATORS)
+_ON_NUMBERS: Final = (*_EQUALITY, *COMPARISONS)
+
+
+class Tally:
+    """What one term of a filter could not see of the subjects it was asked about."""
+
+    __slots__ = ("field", "known", "searches", "unknown")
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self.known = False
+        self.unknown = 0
+        self.searches: list[LineSearch] = []
+
+    def miss(self, subject: Any) -> bool:
+        """Count a subject whose field is not known; returns that it does not match."""
+        if self.field.applies(subject):
+            self.unknown += 1
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a filter is compiled against; `tallies` collects one per term."""
+
+    fields: FieldTable
+    zone: tzinfo
+    now: Clock | None
+    tallies: list[Tally] = dataclasses.field(default_factory=list)
+
+    def tally(self, field: Field) -> Tally:
+        """Return a new tally for `field`."""
+        self.tallies.append(Tally(field))
+        return self.tallies[-1]
+
+
+def build(node: Node, context: Context) -> Predicate:
+    """Compile an expression.
+
+    Raises Mistake for fields that do not exist and values that do not fit them.
+    The predicate never raises, whatever JSON the fields hold.
+    """
+    match node:
+        case Everything():
+            return all_hold([])
+        case Not(child):
+            return _neither(build(child, context))
+        case And(children):
+            return all_hold([build(child, context) for child in children])
+        case Or(children):
+            return one_holds([build(child, context) for child in children])
+        case Word() | Term():
+            return _build_term(node, context)
+
+
+def all_hold(predicates: Sequence[Predicate]) -> Predicate:
+    """Return the predicate that all of `predicates` hold; asked in their order."""
+    if not predicates:
+        return lambda _: True
+    return functools.reduce(_both, predicates)
+
+
+def one_holds(predicates: Sequence[Predicate]) -> Predicate:
+    """Return the predicate that one of `predicates` holds; asked in their order."""
+    if not predicates:
+        return lambda _: False
+    return functools.reduce(_either, predicates)
+
+
+def _neither(predicate: Predicate) -> Predicate:
+    return lambda subject: not predicate(subject)
+
+
+def _both(first: Predicate, second: Predicate) -> Predicate:
+    return lambda subject: first(subject) and second(subject)
+
+
+def _either(first: Predicate, second: Predicate) -> Predicate:
+    return lambda subject: first(subject) or second(subject)
+
+
+# --- terms ----------------------------------------------------------------------
+
+
+def _build_term(term: Term | Word, context: Context) -> Predicate:
+    if isinstance(term, Word):
+        term = Term("any", ":", (term.value,), term.value.position)
+    field = _field(term.name, context.fields, term.position, len(term.name))
+    builder, operators = _BUILDERS[field.kind]
+    if term.operator not in operators:
+        raise Mistake(
+            f'"{term.operator}" does not go with {sanitize(term.name)}, '
+            f"which is {field.kind.value}",
+            term.position,
+            len(term.name) + len(term.operator),
+            f"use one of {' '.join(operators)}",
+        )
+    if len(term.values) > 1 and term.operator in COMPARISONS:
+        raise Mistake(
+            f'"{term.operator}" compares with one value, not with a list',
+            term.values[1].position,
+            term.values[1].length,
+        )
+    return builder(term, field, context)
+
+
+def _field(name: str, fields: FieldTable, position: int, length: int) -> Field:
+    """Return the field called `name`."""
+    field = find(name, fields)
+    if field:
+        return field
+    close = guess(name, fields)
+    meant = f' (did you mean "{close}"?)' if close else ""
+    raise Mistake(
+        f'unknown field "{sanitize(name)}"{meant}',
+        position,
+        length,
+        f"{QUOTE_IT}; other fields of an event are {PREFIXES[0]}NAME",
+    )
+
+
+def _text_term(term: Term, field: Field, context: Context) -> Predicate:
+    tally = context.tally(field)
+    get, test, wanted = field.get, _text_test(term, tally), _is_positive(term)
+
+    def matches(subject: Any) -> bool:
+        text = get(subject)
+        if not isinstance(text, str):
+            return tally.miss(subject)
+        tally.known = True
+        return test(text) is wanted
+
+    return matches
+
+
+def _texts_term(term: Term, field: Field, context: Context) -> Predicate:
+    """Compile a term on a field that is several texts."""
+    tally = context.tally(field)
+    get, test, wanted = field.get, _text_test(term, tally), _is_positive(term)
+
+    def matches(subject: Any) -> bool:
+        texts = get(subject)
+        assert isinstance(texts, tuple)
+        return any(isinstance(text, str) and test(text) for text in texts) is wanted
+
+    return matches
+
+
+def _state_term(term: Term, field: Field, context: Context) -> Predicate:
+    if term.operator in PATTERN_OPERATORS:
+        return _text_term(term, field, context)
+    states = frozenset[object]().union(*map(states_of, term.values))
+    if not _is_positive(term):
+        states = frozenset(STATES) - states
+    get = field.get
+    return lambda subject: get(subject) in states
+
+
+def _ordered_term(term: Term, field: Field, context: Context) -> Predicate:
+    test = _number_test(term, field.kind, context.zone)
+    tally = context.tally(field)
+    get, wanted = field.get, _is_positive(term)
+
+    def matches(subject: Any) -> bool:
+        number = get(subject)
+        if not _is_number(number):
+            return tally.miss(subject)
+        tally.known = True
+        return test(number) is wanted
+
+    return matches
+
+
+def _age_term(term: Term, field: Field, context: Context) -> Predicate:
+    now, get = context.now, field.get
+    if now is None:
+        raise Mistake(
+            "there is no clock to tell an age by", term.position, len(term.name)
+        )
+
+    def age(subject: Any) -> float | None:
+        since = get(subject)
+        return now() - since if isinstance(since, float) else None
+
+    return _ordered_term(term, dataclasses.replace(field, get=age), context)
+
+
+def _other_term(term: Term, field: Field, context: Context) -> Predicate:
+    """Compile a term on a field that may be text, a number or a truth value."""
+    if term.operator in PATTERN_OPERATORS:
+        return _text_term(term, field, context)
+    if term.operator in COMPARISONS:
+        return _ordered_term(term, field, context)
+    tally = context.tally(field)
+    is_text, is_number = _text_test(term, tally), _loose_number_test(term.values)
+    truths = frozenset(value.text.lower() for value in term.values)
+    get, wanted = field.get, _is_positive(term)
+
+    def matches(subject: Any) -> bool:
+        value = get(subject)
+        if value is None:
+            return tally.miss(subject)
+        tally.known = True
+        if isinstance(value, str):
+            return is_text(value) is wanted
+        if _is_number(value):
+            return is_number(value) is wanted
+        return isinstance(value, bool) and (str(value).lower() in truths) is wanted
+
+    return matches
+
+
+def _presence_term(term: Term, _: Field, context: Context) -> Predicate:
+    getters = [_present(value, context.fields) for value in term.values]
+    return one_holds([_is_there(get) for get in getters])
+
+
+def _present(value: Value, fields: FieldTable) -> Getter:
+    """Return the getter of the field that `has:` names."""
+    field = _field(value.text, fields, value.position, value.length)
+    if field.kind in (Kind.TEXTS, Kind.IDS, Kind.PRESENCE):
+        raise Mistake(
+            f'"{field.name}" is several fields; has: takes one',
+            value.position,
+            value.length,
+        )
+    return field.get
+
+
+def _is_there(get: Getter) -> Predicate:
+    return lambda subject: (value := get(subject)) is not None and value != ""
+
+
+_BUILDERS: Final[Mapping[Kind, tuple[Builder, Sequence[str]]]] = {
+    Kind.TEXT: (_text_term, _ON_TEXT),
+    Kind.ID: (_text_term, _ON_TEXT),
+    Kind.PAIRS: (_text_term, _ON_TEXT),
+    Kind.TEXTS: (_texts_term, _ON_TEXT),
+    Kind.IDS: (_texts_term, _ON_TEXT),
+    Kind.STATE: (_state_term, _ON_TEXT),
+    Kind.NUMBER: (_ordered_term, _ON_NUMBERS),
+    Kind.DURATION: (_ordered_term, _ON_NUMBERS),
+    Kind.TIME: (_ordered_term, _ON_NUMBERS),
+    Kind.AGE: (_age_term, _ON_NUMBERS),
+    Kind.OTHER: (_other_term, OPERATORS),
+    Kind.PRESENCE: (_presence_term, (":",)),
+}
+
+
+# --- what terms test ------------------------------------------------------------
+
+
+def _is_positive(term: Term) -> bool:
+    return term.operator not in _NEGATIVE
+
+
+def _text_test(term: Term, tally: Tally) -> TextTest:
+    if term.operator in PATTERN_OPERATORS:
+        return _pattern_test(term.values[0], tally)
+    if term.operator == ":":
+        return any_of([_colon_test(value, tally.field.kind) for value in term.values])
+    return equals([value.text for value in term.values])
+
+
+def _pattern_test(value: Value, tally: Tally) -> TextTest:
+    try:
+        search = LineSearch(value.text)
+    except PatternRefused as error:
+        hint = "a pattern runs to the next blank, parentheses included, unless quoted"
+        raise Mistake(str(error), value.position, value.length, hint) from error
+    tally.searches.append(search)
+    return search
+
+
+def _colon_test(value: Value, kind: Kind) -> TextTest:
+    if not value.text:
+        raise Mistake(
+            "every text contains the empty one",
+            value.position,
+            value.length,
+            'a field that is empty is =""',
+        )
+    if kind is Kind.PAIRS and (is_pair := pair_test(value)):
+        return is_pair
+    if is_glob(value):
+        return glob(value.text)
+    if kind in (Kind.ID, Kind.IDS):
+        return starts_with(value.text)
+    return contains(value.text)
+
+
+_READERS: Final = {
+    Kind.NUMBER: numbers.read_number,
+    Kind.DURATION: numbers.read_duration,
+    Kind.AGE: numbers.read_duration,
+    Kind.OTHER: numbers.read_any,
+}
+
+
+def _number_test(term: Term, kind: Kind, zone: tzinfo) -> NumberTest:
+    compares, value = term.operator in COMPARISONS, term.values[0]
+    if kind is Kind.TIME and compares:
+        return times.comparison(term.operator, value, zone)
+    if kind is Kind.TIME:
+        return times.within(term.values, zone)
+    if compares:
+        return numbers.comparison(term.operator, value, _READERS[kind])
+    return numbers.within(term.values, _READERS[kind])
+
+
+def _loose_number_test(values: Sequence[Value]) -> NumberTest:
+    """Test for numbers among those of `values` that are numbers or ranges."""
+    tests = []
+    for value in values:
+        with contextlib.suppress(Mistake):
+            tests.append(numbers.within([value], numbers.read_any))
+    return lambda number: any(test(number) for test in tests)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether `value` is a number; truth values and NaN are none."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and not math.isnan(value)
+    )

@@ -1,0 +1,143 @@
+"""Settings of a Celery application: the one place that imports Celery."""
+
+import contextlib
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from evtools.errors import UsageError
+
+#: What Celery names and we understand; its own values are taken, its
+#: defaults are not: they differ between its releases.
+NAMES: Final = (
+    *("broker_transport_options", "broker_use_ssl", "broker_connection_timeout"),
+    *("broker_login_method", "event_exchange", "event_queue_prefix"),
+    *("event_queue_ttl", "event_queue_expires", "event_queue_exclusive"),
+    *("event_queue_durable", "control_exchange"),
+)
+
+
+def celery_settings(app: Any) -> dict[str, Any]:
+    """Return what `app` sets, under Celery's new names.
+
+    `app` is an application, or a name as `celery -A` takes it; a name is
+    looked up with the current directory on the path.  `broker_url` is the URL
+    Celery reads events from, a `;` list where it has several.
+
+    Raise UsageError, in one line, when it cannot be loaded.
+    """
+    with _loading(app if isinstance(app, str) else "the application"):
+        loaded = _find(app) if isinstance(app, str) else app
+        return _read(loaded)
+
+
+def _find(name: str) -> Any:
+    from celery import Celery  # noqa: PLC0415, TID251  (only for -A, only here)
+    from celery.app.utils import find_app  # noqa: PLC0415, TID251  (as above)
+
+    try:
+        app = find_app(name)
+    except AttributeError as error:
+        if _place(error):
+            raise  # a mistake inside the application
+        raise UsageError(
+            f"-A {name}: there is no Celery application in that module",
+            "name it as in: -A package.module:app",
+        ) from None
+    if isinstance(app, ModuleType) or not isinstance(app, Celery):
+        raise UsageError(
+            f"-A {name}: that is a {type(app).__name__}, not a Celery application",
+            "name it as in: -A package.module:app",
+        )
+    return app
+
+
+def _read(app: Any) -> dict[str, Any]:
+    from celery.app.defaults import DEFAULTS  # noqa: PLC0415, TID251  (for -A only)
+
+    conf = app.conf
+    address = conf.broker_read_url
+    # Not conf.without_defaults(): that knows no old names and no namespace.
+    settings = {
+        name: conf[name] for name in NAMES if conf.get(name) != DEFAULTS.get(name)
+    }
+    if isinstance(address, (list, tuple)):
+        address = ";".join(address)
+    if address and "://" not in address:
+        # The old way: a host name, and the rest in settings of its own.
+        address = app.connection_for_read().as_uri(include_password=True)
+    if address:
+        settings["broker_url"] = address
+    return settings
+
+
+@contextlib.contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Let user code be imported from here; turn what it raises into one line."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        # stdout is for events, whatever the application prints at import.
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except UsageError:
+        raise
+    except ModuleNotFoundError as error:
+        raise _not_found(name, error) from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(
+            f"-A {name}: {type(error).__name__}: {_first_line(error)}{_place(error)}",
+            "the whole traceback: --debug",
+        ) from error
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(here)
+
+
+def _not_found(name: str, error: ModuleNotFoundError) -> UsageError:
+    missing = error.name or ""
+    if missing == "celery":
+        return UsageError(
+            "-A needs Celery and your application, and Celery is not installed here",
+            "give the address with -b URL instead, or install evtools beside Celery",
+        )
+    module, colon, attribute = missing.partition(":")
+    if colon:
+        return UsageError(f"-A {name}: there is no {attribute} in {module}")
+    if name == missing or name.startswith((f"{missing}.", f"{missing}:")):
+        return UsageError(
+            f"-A {name}: there is no module {missing}",
+            f"looked in {Path.cwd()} and on PYTHONPATH",
+        )
+    return UsageError(
+        f"-A {name}: it needs a module that is not here: {missing}{_place(error)}",
+        "run evdump with the Python that runs your workers",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "no reason given"
+
+
+def _place(error: BaseException) -> str:
+    """Return where in the user's own code it happened."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_of_the_user(frame.filename)]
+    return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+
+
+def _is_of_the_user(filename: str) -> bool:
+    path = Path(filename)
+    if path == Path(__file__) or not path.is_file():
+        return False
+    return not any(path.is_relative_to(library) for library in _LIBRARIES)
+
+
+_LIBRARIES: Final = tuple(
+    Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib")
+)

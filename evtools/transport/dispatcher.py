@@ -1,0 +1,270 @@
+"""Publishing events, as a worker or a client of Celery does."""
+
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
+
+from kombu.connection import Connection
+from kombu.messaging import Producer
+
+from evtools.transport.subscription import get_exchange
+from evtools.wire import Event, EventFields, LamportClock, group_from, routing_key_from
+
+#: Transports over which Celery sends no events (celery.events.dispatcher).
+DISABLED_TRANSPORTS = frozenset({"sql"})
+#: Events kept while the broker is away; older ones make room and are counted.
+OFFLINE_MAX = 10_000
+
+_SECONDS_PER_HOUR = 3600
+
+
+class EventDispatcher:
+    """Send events to a cluster's event exchange.
+
+    `connection` is a kombu connection (or give a `channel` of one); it is
+    used, never closed.  `hostname` is who we say we are, `gen<pid>@<host>`
+    unless given.  With `groups` only events of these groups are sent.  Events
+    of a group in `buffer_group` are kept until there are `buffer_limit` of
+    them, or until `flush`, and go out as one `<group>.multi` message;
+    `on_send_buffered` is called for each one kept.  With
+    `buffer_while_offline` an event that cannot be sent waits for `flush`
+    (`OFFLINE_MAX` of them; `dropped` counts those that had to go); without,
+    `send` raises what the driver raised.
+
+    Over a transport that carries no events the dispatcher is disabled.
+    """
+
+    DISABLED_TRANSPORTS = DISABLED_TRANSPORTS
+
+    def __init__(  # noqa: PLR0913  (Celery's signature)
+        self,
+        connection: Connection | None = None,
+        hostname: str | None = None,
+        *,
+        enabled: bool = True,
+        channel: Any = None,
+        buffer_while_offline: bool = True,
+        serializer: str = "json",
+        groups: Iterable[str] | None = None,
+        delivery_mode: int = 1,
+        buffer_group: Iterable[str] | None = None,
+        buffer_limit: int = 24,
+        on_send_buffered: Callable[[], None] | None = None,
+        exchange: str = "celeryev",
+        clock: LamportClock | None = None,
+    ) -> None:
+        if connection is None and channel is None:
+            raise TypeError("EventDispatcher needs a connection or a channel")
+        self.connection = connection or channel.connection.client
+        self.channel = channel
+        self.hostname = hostname or f"gen{os.getpid()}@{socket.gethostname()}"
+        self.pid = os.getpid()
+        self.headers = {"hostname": self.hostname}
+        self.serializer = serializer
+        self.delivery_mode = delivery_mode
+        self.groups = frozenset(groups or ())
+        self.buffer_while_offline = buffer_while_offline
+        self.buffer_group = frozenset(buffer_group or ())
+        self.buffer_limit = buffer_limit
+        self.on_send_buffered = on_send_buffered
+        self.on_enabled: set[Callable[[], None]] = set()
+        self.on_disabled: set[Callable[[], None]] = set()
+        self.clock = clock or LamportClock()
+        self.exchange = get_exchange(self.connection, exchange)
+        #: Events that had to make room for newer ones while offline.
+        self.dropped = 0
+        self.mutex = threading.Lock()
+        self._batches: dict[str, list[EventFields]] = {}
+        self._outbound: deque[tuple[Any, str]] = deque()
+        self.producer: Producer | None = None
+        driver_type = self.connection.transport.driver_type
+        self.enabled = enabled and driver_type not in self.DISABLED_TRANSPORTS
+        if self.enabled:
+            self.enable()
+
+    def enable(self) -> None:
+        """Begin to send; call the `on_enabled` callbacks."""
+        with self.mutex:
+            self.producer = Producer(
+                self.channel or self.connection,
+                exchange=self.exchange,
+                serializer=self.serializer,
+                auto_declare=False,
+            )
+            self.enabled = True
+        for callback in self.on_enabled:
+            callback()
+
+    def disable(self) -> None:
+        """Stop sending; call the `on_disabled` callbacks.  Idempotent."""
+        if not self.enabled:
+            return
+        self.enabled = False
+        self.close()
+        for callback in self.on_disabled:
+            callback()
+
+    def send(
+        self,
+        type: str,  # noqa: A002  (Celery's name)
+        *,
+        blind: bool = False,
+        retry: bool = False,
+        retry_policy: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> None:
+        """Send an event of `type`, or keep it if its group is buffered.
+
+        `blind` sends no logical clock; `retry` and `retry_policy` are
+        kombu's.  Do nothing while disabled or for a group not in `groups`.
+        """
+        group = group_from(type)
+        if not self.enabled or (self.groups and group not in self.groups):
+            return
+        if group in self.buffer_group:
+            self._buffer(group, self._prepare(type, fields, blind=blind))
+            return
+        event = self._prepare(type, fields, blind=blind)
+        with self.mutex:
+            self._publish(
+                event,
+                self.producer,
+                routing_key_from(type),
+                retry=retry,
+                retry_policy=retry_policy,
+            )
+
+    def publish(
+        self,
+        type: str,  # noqa: A002  (Celery's name)
+        fields: Mapping[str, Any],
+        producer: Producer,
+        *,
+        blind: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Send an event of `type` through a `producer` of the caller's."""
+        event = self._prepare(type, fields, blind=blind)
+        with self.mutex:
+            self._publish(event, producer, routing_key_from(type), **kwargs)
+
+    def flush(self, *, errors: bool = True, groups: bool = True) -> None:
+        """Send what waits: the events kept offline (`errors`), the batches (`groups`).
+
+        What cannot be sent now goes on waiting, in its order.
+        """
+        with self.mutex:
+            if self.producer is None:
+                return
+            if errors:
+                self._flush_outbound()
+            if groups:
+                self._flush_batches()
+
+    def extend_buffer(self, other: "EventDispatcher") -> None:
+        """Take over what another dispatcher could not send."""
+        self._keep(other._outbound)  # noqa: SLF001  (a dispatcher's own kind)
+
+    def close(self) -> None:
+        """Stop using the connection; what waits is kept."""
+        with self.mutex:
+            self.producer = None
+
+    def __enter__(self) -> Self:
+        """Return the dispatcher itself."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Send what waits and close."""
+        self.flush()
+        self.close()
+
+    # -- inside ---------------------------------------------------------------
+
+    def _prepare(
+        self,
+        type: str,  # noqa: A002  (as in send)
+        fields: Mapping[str, Any],
+        *,
+        blind: bool,
+    ) -> EventFields:
+        return Event(
+            type,
+            hostname=self.hostname,
+            utcoffset=_utcoffset(),
+            pid=self.pid,
+            clock=None if blind else self.clock.forward(),
+            **fields,
+        )
+
+    def _buffer(self, group: str, event: EventFields) -> None:
+        batch = self._batches.setdefault(group, [])
+        batch.append(event)
+        if len(batch) >= self.buffer_limit:
+            self.flush()
+        elif self.on_send_buffered is not None:
+            self.on_send_buffered()
+
+    def _publish(
+        self, body: Any, producer: Producer | None, routing_key: str, **kwargs: Any
+    ) -> None:
+        if producer is None:
+            return
+        try:
+            self._put(body, producer, routing_key, **kwargs)
+        except self._errors():
+            if not self.buffer_while_offline:
+                raise
+            self._keep([(body, routing_key)])
+
+    def _put(
+        self, body: Any, producer: Producer, routing_key: str, **kwargs: Any
+    ) -> None:
+        producer.publish(
+            body,
+            routing_key=routing_key,
+            exchange=self.exchange.name,
+            declare=[self.exchange],
+            serializer=self.serializer,
+            headers=self.headers,
+            delivery_mode=self.delivery_mode,
+            **kwargs,
+        )
+
+    def _errors(self) -> tuple[type[Exception], ...]:
+        connection = self.connection
+        return (*connection.connection_errors, *connection.channel_errors, OSError)
+
+    def _keep(self, waiting: Iterable[tuple[Any, str]]) -> None:
+        self._outbound.extend(waiting)
+        while len(self._outbound) > OFFLINE_MAX:
+            body, _ = self._outbound.popleft()
+            self.dropped += len(body) if isinstance(body, list) else 1
+
+    def _flush_outbound(self) -> None:
+        assert self.producer is not None
+        while self._outbound:
+            try:
+                self._put(self._outbound[0][0], self.producer, self._outbound[0][1])
+            except self._errors():
+                if not self.buffer_while_offline:
+                    raise
+                return
+            self._outbound.popleft()
+
+    def _flush_batches(self) -> None:
+        for group, events in self._batches.items():
+            if events:
+                batch, self._batches[group] = events, []
+                self._publish(batch, self.producer, f"{group}.multi")
+
+
+def _utcoffset() -> int:
+    """Return how many hours we are west of UTC, floored, as Celery sends it."""
+    local = time.localtime()
+    offset = time.altzone if local.tm_isdst > 0 and time.daylight else time.timezone
+    return offset // _SECONDS_PER_HOUR

@@ -1,0 +1,261 @@
+"""Checks the documents against the code; `--fix` writes the parts that are generated.
+
+The file map in ARCHITECTURE.md is made of the first lines of the module docstrings.
+The options in the manual pages are the options of the commands, neither more nor fewer,
+and every command line shown to a reader is one that the command would take.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+
+BEGIN = "<!-- file map: scripts/check_docs.py --fix writes it -->"
+END = "<!-- end of the file map -->"
+
+# An option where a sentence or a list names it, not a dash inside of a word or path.
+_OPTION = re.compile(r"(?<![\w/.<=-])--?[a-zA-Z][\w-]*")
+
+# A terminal's way to print bold and underlined: the same place twice.
+_OVERSTRIKE = re.compile(".\x08")
+
+# What ends a command in a shell line, and what may stand before one.
+_PUNCTUATION = set("();<>|&")
+_BEFORE_A_COMMAND = {"$", "%", "sudo", "exec", "time", "--"}
+_TAKES_A_COMMAND = {"docker", "kubectl", "ssh", "sudo", "timeout", "watch"}
+
+_CODE = re.compile(r"^```.*?\n(.*?)^```|`([^`\n]+)`", re.DOTALL | re.MULTILINE)
+
+
+# --- The file map
+
+
+def file_map(root: Path) -> str:
+    """Return the file map: every module with what it says it is."""
+    rows = []
+    for path in sorted(root.glob("evtools/**/*.py"), key=_by_package):
+        depth = len(path.relative_to(root).parts) - 1
+        name = path.name
+        if name == "__init__.py":
+            depth -= 1
+            name = f"{path.parent.name}/"
+        rows.append(("  " * depth + name, _first_line(path)))
+    width = max(len(name) for name, _ in rows) + 2
+    lines = [f"{name:{width}}{text}".rstrip() for name, text in rows]
+    return "\n".join(["```text", *lines, "```"])
+
+
+def _by_package(path: Path) -> tuple[tuple[int, str], ...]:
+    """Sort a package's own line first, then its modules, then the packages in it."""
+    folders = [(2, folder) for folder in path.parent.parts]
+    return (*folders, (0 if path.name == "__init__.py" else 1, path.name))
+
+
+def _first_line(path: Path) -> str:
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return text.partition("\n")[0]
+
+
+def check_file_map(root: Path, *, fix: bool) -> Iterator[str]:
+    """Yield a problem when the map in ARCHITECTURE.md is not the one of today."""
+    path = root / "ARCHITECTURE.md"
+    text = path.read_text() if path.exists() else ""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        yield f"ARCHITECTURE.md: has no place for the file map ({BEGIN} ... {END})"
+        return
+    wanted = f"{before}{BEGIN}\n{file_map(root)}\n{END}{after}"
+    if wanted == text:
+        return
+    if fix:
+        path.write_text(wanted)
+    else:
+        yield "ARCHITECTURE.md: the file map is old; scripts/check_docs.py --fix"
+
+
+# --- Options
+
+
+def commands(root: Path) -> dict[str, click.Command]:
+    """Return the commands that pyproject.toml installs, by their names."""
+    settings = tomllib.loads((root / "pyproject.toml").read_text())
+    found = {}
+    for name, target in settings["project"]["scripts"].items():
+        module = importlib.import_module(target.partition(":")[0])
+        command = _command_of(module, name)
+        if command is not None:
+            found[name] = command
+    return found
+
+
+def _command_of(module: object, name: str) -> click.Command | None:
+    """Return a module's command; one that only hands over to others has none."""
+    made = [
+        value for value in vars(module).values() if isinstance(value, click.Command)
+    ]
+    named = [command for command in made if command.name == name]
+    return (named or made or [None])[0]
+
+
+def options_of(command: click.Command) -> set[str]:
+    """Return all spellings of the options that a command shows in its help."""
+    context = click.Context(command)
+    spellings: set[str] = set()
+    for parameter in command.get_params(context):
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            spellings.update(parameter.opts, parameter.secondary_opts)
+    return spellings
+
+
+def check_page(name: str, page: str, command: click.Command) -> Iterator[str]:
+    """Yield where a rendered manual page and the options of a command differ."""
+    real, described = options_of(command), options_described(page)
+    for option in sorted(real - described):
+        yield f"man/{name}.1: does not describe {option}"
+    for option in sorted(described - real):
+        yield f"man/{name}.1: describes {option}, which {name} does not have"
+
+
+def options_described(page: str) -> set[str]:
+    """Return the options that have an entry in the OPTIONS of a rendered page."""
+    found: set[str] = set()
+    inside = False
+    for line in page.splitlines():
+        if line and not line[0].isspace():
+            inside = line.strip().endswith("OPTIONS")
+        elif inside and line.lstrip().startswith("-"):
+            tag = re.split(r"\s{2,}", line.strip())[0]
+            found.update(_OPTION.findall(tag))
+    return found
+
+
+def render(path: Path) -> str:
+    """Return a manual page as plain text, with its lines unfolded."""
+    done = subprocess.run(
+        ["mandoc", "-T", "ascii", "-O", "width=200", str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return _OVERSTRIKE.sub("", done.stdout)
+
+
+def check_text(
+    where: str, lines: Iterable[str], known: dict[str, click.Command]
+) -> Iterator[str]:
+    """Yield the command lines in a text that a command would refuse."""
+    for line in lines:
+        for name, arguments in command_lines(line, set(known)):
+            error = refusal(known[name], arguments)
+            if error:
+                shown = shlex.join([name, *arguments])
+                yield f"{where}: `{shown}`: {error}"
+
+
+def command_lines(line: str, names: set[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the calls of our commands in a shell line, with their arguments."""
+    try:
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        words = list(lexer)
+    except ValueError:  # an apostrophe of prose
+        return
+    for place, word in enumerate(words):
+        if word not in names or not _is_command_position(words[:place]):
+            continue
+        arguments = []
+        for argument in words[place + 1 :]:
+            if _PUNCTUATION.issuperset(argument):
+                break
+            arguments.append(argument)
+        yield word, arguments
+
+
+def _is_command_position(before: list[str]) -> bool:
+    """Say whether a word after these is a command: a prompt, a pipe, `sudo -u me`."""
+    last = before[-1] if before else "$"
+    return (
+        last in _BEFORE_A_COMMAND
+        or _PUNCTUATION.issuperset(last)
+        or before[0] in _TAKES_A_COMMAND
+        or "=" in last
+    )
+
+
+def refusal(command: click.Command, arguments: list[str]) -> str:
+    """Return why a command would not take the arguments; empty when it would."""
+    context = click.Context(command)
+    arguments = [word for word in arguments if word not in {"...", "[OPTIONS]"}]
+    try:
+        command.make_parser(context).parse_args(list(arguments))
+    except click.UsageError as error:
+        return error.format_message()
+    return ""
+
+
+def check_readme(root: Path, known: dict[str, click.Command]) -> Iterator[str]:
+    """Yield what the README shows and the commands do not have."""
+    path = root / "README.md"
+    if not path.exists():
+        yield "README.md: is missing"
+        return
+    real = set().union(*map(options_of, known.values()))
+    for block, inline in _CODE.findall(path.read_text()):
+        code = (block or inline).replace("\\\n", " ")
+        yield from check_text("README.md", code.splitlines(), known)
+        if inline.startswith("-"):
+            for option in _OPTION.findall(inline):
+                if option not in real:
+                    yield f"README.md: {option} is an option of none of the commands"
+
+
+def check_man(root: Path, known: dict[str, click.Command]) -> Iterator[str]:
+    """Yield what is wrong with the manual pages of the commands."""
+    for name, command in known.items():
+        path = root / "man" / f"{name}.1"
+        if not path.exists():
+            yield f"man/{name}.1: is missing"
+            continue
+        page = render(path)
+        yield from check_page(name, page, command)
+        examples = (line.strip() for line in page.splitlines())
+        shown = (line for line in examples if re.match(r"[$#] ", line))
+        yield from check_text(f"man/{name}.1", shown, known)
+
+
+def problems(root: Path, *, fix: bool) -> Iterator[str]:
+    """Yield what is wrong in the documents of the repository at root."""
+    yield from check_file_map(root, fix=fix)
+    known = commands(root)
+    yield from check_man(root, known)
+    yield from check_readme(root, known)
+
+
+def main(arguments: list[str]) -> int:
+    """Print the problems and return the exit status."""
+    if arguments not in ([], ["--fix"]):
+        print("usage: check_docs.py [--fix]", file=sys.stderr)
+        return 2
+    found = list(problems(ROOT, fix=bool(arguments)))
+    for line in found:
+        print(line)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

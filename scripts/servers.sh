@@ -1,0 +1,75 @@
+#!/bin/sh
+# Sees to it that the servers and tools of the tests are installed. As root with apt-get
+# it installs what is missing, without starting any service; otherwise it says what to do.
+set -eu
+
+# Debian keeps the servers where only root looks for commands.
+PATH="$PATH:/usr/sbin:/usr/local/sbin"
+
+packages=""
+missing=""
+need() { # need COMMAND PACKAGE
+    command -v "$1" >/dev/null 2>&1 && return
+    missing="$missing $1"
+    case " $packages " in *" $2 "*) ;; *) packages="$packages $2" ;; esac
+}
+
+need redis-server redis-server
+need redis-cli redis-tools
+need rabbitmq-server rabbitmq-server
+need rabbitmqctl rabbitmq-server
+need epmd erlang-base
+need openssl openssl
+need ps procps
+need mandoc mandoc
+[ -z "$missing" ] && exit 0
+
+if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
+    echo "The tests run against real servers; these commands are missing:$missing" >&2
+    if command -v apt-get >/dev/null 2>&1; then
+        echo "Install them with: sudo apt-get install$packages" >&2
+    elif command -v brew >/dev/null 2>&1; then
+        echo "Install them with: brew install redis rabbitmq openssl mandoc" >&2
+    else
+        echo "Install Redis, RabbitMQ (with Erlang), OpenSSL, procps and mandoc." >&2
+    fi
+    exit 1
+fi
+
+echo "Installing$packages (no service is started)" >&2
+log=$(mktemp)
+policy=/usr/sbin/policy-rc.d
+made_policy=""
+finish() {
+    rm -f "$log"
+    if [ -n "$made_policy" ]; then rm -f "$policy"; fi
+}
+trap finish EXIT
+trap 'exit 1' HUP INT TERM
+
+# Package scripts ask this file whether they may start a service: 101 is no.
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    made_policy=yes
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+# A list that cannot be fetched need not be one that we need.
+apt-get -qq update >"$log" 2>&1 || true
+# shellcheck disable=SC2086
+if ! apt-get -qq install -y --no-install-recommends $packages >>"$log" 2>&1; then
+    cat "$log" >&2
+    echo "apt-get could not install$packages" >&2
+    exit 1
+fi
+
+# Nor at the next boot: the tests start servers of their own.
+if [ -d /run/systemd/system ]; then
+    for unit in redis-server.service rabbitmq-server.service epmd.service epmd.socket; do
+        case "$packages:$unit" in
+            *redis-server*:redis* | *rabbitmq*:rabbitmq* | *rabbitmq*:epmd*)
+                systemctl disable --quiet --now "$unit" >/dev/null 2>&1 || true ;;
+        esac
+    done
+fi

@@ -1,0 +1,222 @@
+"""What check_docs.py demands of the file map, the manual pages and the README."""
+
+from __future__ import annotations
+
+import sys
+
+import check_docs
+import click
+import pytest
+
+PAGE = r"""
+.Dd November 1, 2026
+.Dt TOOL 1
+.Os
+.Sh NAME
+.Nm tool
+.Nd does it
+.Sh SYNOPSIS
+.Nm
+.Op Fl q
+.Sh DESCRIPTION
+Unlike
+.Fl -other ,
+it does.
+.Sh OPTIONS
+.Bl -tag -width Ds
+.It Fl b , Fl -broker Ar URL
+Where, not
+.Fl -there .
+.It Fl q
+Be quiet, unlike
+.Fl v .
+.It Fl -color , Fl -no-color
+Colours.
+.It Fl -help
+Help.
+.El
+.Sh EXAMPLES
+.Dl $ tool -b redis://localhost
+"""
+
+README = """
+# Tool
+
+`tool --no-color` and `-q`, see https://a-b.example/--x or `pip --user`.
+
+```sh
+$ tool -qb redis://h/0 | jq .name
+sudo tool --broker=x && other --unknown
+TOOL=1 tool \\
+  -q
+```
+"""
+
+
+@pytest.fixture
+def tool():
+    @click.command("tool")
+    @click.option("-b", "--broker")
+    @click.option("-q", "quiet", is_flag=True)
+    @click.option("--color/--no-color")
+    @click.option("--secret", hidden=True)
+    @click.argument("what", nargs=-1)
+    def command(**_):
+        raise AssertionError("never run")
+
+    return command
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch, tool):
+    """A repository that is as it should be; its command is `tool`."""
+    write = {
+        "pyproject.toml": '[project.scripts]\ntool = "tool_cli:main"\n'
+        'many = "tool_many:main"\n',
+        "evtools/__init__.py": '"""Watch."""\n',
+        "evtools/clock.py": '"""Time."""\n',
+        "evtools/wire/__init__.py": '"""The wire."""\n',
+        "evtools/wire/codec.py": '"""Bytes.\n\nAnd more.\n"""\n',
+        "ARCHITECTURE.md": f"# A\n\n{check_docs.BEGIN}\n{check_docs.END}\n\nmore\n",
+        "README.md": README,
+        "man/tool.1": PAGE,
+        "tool_cli.py": "",
+        "tool_many.py": "",
+    }
+    for name, text in write.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("tool_cli", "tool_many"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    import tool_cli
+
+    tool_cli.main = tool
+    assert list(check_docs.check_file_map(tmp_path, fix=True)) == []
+    yield tmp_path
+    for name in ("tool_cli", "tool_many"):
+        sys.modules.pop(name, None)
+
+
+def found(repository, *, fix=False):
+    return list(check_docs.problems(repository, fix=fix))
+
+
+def replace(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_documents_that_agree_with_the_code_have_no_problems(repository):
+    assert found(repository) == []
+
+
+def test_the_file_map_has_the_first_line_of_every_module(repository):
+    assert (repository / "ARCHITECTURE.md").read_text() == (
+        f"# A\n\n{check_docs.BEGIN}\n"
+        "```text\n"
+        "evtools/      Watch.\n"
+        "  clock.py    Time.\n"
+        "  wire/       The wire.\n"
+        "    codec.py  Bytes.\n"
+        "```\n"
+        f"{check_docs.END}\n\nmore\n"
+    )
+
+
+def test_an_old_file_map_is_a_problem_until_it_is_fixed(repository):
+    (repository / "evtools/errors.py").write_text('"""Errors."""\n')
+    before = (repository / "ARCHITECTURE.md").read_text()
+    assert found(repository) == [
+        "ARCHITECTURE.md: the file map is old; scripts/check_docs.py --fix"
+    ]
+    assert (repository / "ARCHITECTURE.md").read_text() == before
+    assert found(repository, fix=True) == []
+    assert found(repository) == []
+
+
+@pytest.mark.parametrize("text", [None, "# A\n", check_docs.BEGIN])
+def test_a_document_without_a_place_for_the_map_is_a_problem(repository, text):
+    path = repository / "ARCHITECTURE.md"
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    (line,) = found(repository, fix=True)
+    assert "no place for the file map" in line
+    assert path.exists() == (text is not None)
+
+
+def test_every_option_is_described(repository):
+    replace(repository / "man/tool.1", ".It Fl q\n", ".It x\n")
+    assert found(repository) == ["man/tool.1: does not describe -q"]
+
+
+def test_no_option_is_described_that_is_not_there(repository):
+    replace(repository / "man/tool.1", "Fl -color ,", "Fl -colour ,")
+    assert found(repository) == [
+        "man/tool.1: does not describe --color",
+        "man/tool.1: describes --colour, which tool does not have",
+    ]
+
+
+def test_the_examples_of_a_page_must_work(repository):
+    replace(repository / "man/tool.1", "tool -b", "tool -x")
+    (line,) = found(repository)
+    assert line.startswith("man/tool.1: `tool -x redis://localhost`: No such option")
+
+
+def test_a_missing_page_and_a_missing_readme_are_problems(repository):
+    (repository / "man/tool.1").unlink()
+    (repository / "README.md").unlink()
+    assert found(repository) == ["man/tool.1: is missing", "README.md: is missing"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("tool -qb redis", "tool -qx redis", "No such option '-x'"),
+        ("sudo tool --broker=x", "sudo tool --brocker=x", "No such option '--brocker'"),
+        ("--broker=x &&", "--broker && ", "requires an argument"),
+        ("  -q\n", "  -Q\n", "No such option '-Q'"),
+        ("`-q`", "`--quiet`", "--quiet is an option of none of the commands"),
+        ("`tool --no-color`", "`tool --no-colour`", "No such option '--no-colour'"),
+    ],
+)
+def test_every_command_line_in_the_readme_must_work(repository, old, new, problem):
+    replace(repository / "README.md", old, new)
+    (line,) = found(repository)
+    assert problem in line
+
+
+@pytest.mark.parametrize(
+    ("line", "arguments"),
+    [
+        ("tool -q", [["-q"]]),
+        ("$ tool -q; tool -b x", [["-q"], ["-b", "x"]]),
+        ("A=1 tool -q >out", [["-q"]]),
+        ("ssh box tool -q", [["-q"]]),
+        ("tool -f 'a > b'", [["-f", "a > b"]]),
+        ("cat f | tool | tool -q # tool", [[], ["-q"]]),
+        ("the tool -x is good", []),
+        ("the tool's apostrophe", []),
+        ("tools -x", []),
+    ],
+)
+def test_commands_are_found_in_shell_lines(line, arguments):
+    calls = list(check_docs.command_lines(line, {"tool"}))
+    assert calls == [("tool", each) for each in arguments]
+
+
+def test_a_wrong_argument_of_the_script_is_refused(capsys):
+    assert check_docs.main(["--nonsense"]) == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_the_script_prints_problems_and_fails(repository, monkeypatch, capsys):
+    monkeypatch.setattr(check_docs, "ROOT", repository)
+    assert check_docs.main([]) == 0
+    (repository / "README.md").unlink()
+    assert check_docs.main(["--fix"]) == 1
+    assert capsys.readouterr().out == "README.md: is missing\n"

@@ -1,0 +1,129 @@
+"""Tests for evtools.text.fit."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from evtools.text.fit import clip, elide_middle, pad, width
+from evtools.text.sanitize import sanitize
+
+PIECES = st.sampled_from(
+    [
+        "a",
+        ".",
+        "_",
+        "0",
+        "中",
+        "\uff57",
+        "é",
+        "e\u0301",
+        "\u0301",
+        "😀",
+        "❤\ufe0f",
+        "한",
+        "🇸",
+        "\ufe0f",
+    ]
+)
+TEXT = st.lists(PIECES).map("".join) | st.text().map(sanitize)
+COLS = st.integers(-3, 40)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("", 0),
+        ("abc", 3),
+        ("中文", 4),
+        ("e\u0301", 1),
+        ("\u0301", 0),
+        ("😀", 2),
+        ("\x1b", 0),
+        ("a\x1bé", 2),
+    ],
+)
+def test_width_counts_columns(text, columns):
+    assert width(text) == columns
+
+
+@pytest.mark.parametrize(
+    ("text", "cols", "expected"),
+    [
+        ("charge", 6, "charge"),
+        ("charge_card", 6, "char.."),
+        ("charge_card", 3, "c.."),
+        ("charge_card", 2, "ch"),
+        ("charge_card", 0, ""),
+        ("charge_card", -1, ""),
+        ("中文字", 5, "中.."),
+        ("中文字", 4, "中.."),
+        ("中文字", 1, ""),
+        ("e\u0301e\u0301e\u0301e\u0301", 3, "e\u0301.."),
+    ],
+)
+def test_clip_keeps_the_start(text, cols, expected):
+    assert clip(text, cols) == expected
+
+
+def test_clip_takes_another_ellipsis_or_none():
+    assert clip("charge_card", 6, "") == "charge"
+    assert clip("charge_card", 6, "~") == "charg~"
+
+
+@pytest.mark.parametrize(
+    ("text", "cols", "expected"),
+    [
+        ("proj.add", 8, "proj.add"),
+        ("proj.billing.invoices.charge_card", 25, "proj.billing..charge_card"),
+        ("proj.billing.invoices.charge_card", 20, "proj.bi..charge_card"),
+        ("a.b.c.an_extraordinarily_long_name", 20, "a.b.c..ly_long_name"),
+        ("abcdefghij", 8, "ab..ghij"),
+        ("abcdefghij", 3, "abc"),
+        ("abcdefghij", 0, ""),
+        ("日本.中文字.任務名稱", 13, "日..任務名稱"),
+    ],
+)
+def test_elide_middle_keeps_both_ends(text, cols, expected):
+    assert elide_middle(text, cols) == expected
+
+
+def test_the_last_part_of_a_name_is_kept_whole():
+    name = "proj.billing.invoices.charge_card"
+    assert elide_middle(name, 25) == "proj.billing..charge_card"
+
+
+@pytest.mark.parametrize(
+    ("align", "expected"), [("left", "ab   "), ("right", "   ab"), ("center", " ab  ")]
+)
+def test_pad_fills_with_blanks(align, expected):
+    assert pad("ab", 5, align) == expected
+
+
+def test_pad_fills_the_half_of_a_wide_character_that_was_cut():
+    assert pad("中文字", 5) == "中.. "
+
+
+@given(TEXT, COLS)
+def test_clip_takes_at_most_the_columns(text, cols):
+    assert width(clip(text, cols)) <= max(0, cols)
+
+
+@given(TEXT, COLS)
+@example("a\u0301" * 9, 5)
+def test_elide_middle_takes_at_most_the_columns(text, cols):
+    assert width(elide_middle(text, cols)) <= max(0, cols)
+
+
+@given(TEXT, COLS, st.sampled_from(["left", "right", "center"]))
+def test_pad_takes_exactly_the_columns(text, cols, align):
+    assert width(pad(text, cols, align)) == max(0, cols)
+
+
+@given(TEXT)
+def test_what_fits_is_not_touched(text):
+    assert clip(text, width(text)) == elide_middle(text, width(text)) == text
+
+
+@given(TEXT)
+def test_width_is_never_negative(text):
+    assert width(text) >= 0
