@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import itertools
 import re
 import shlex
 import subprocess
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Every installed script with its click command, which its entry point imports late.
+COMMANDS = {
+    "evdump": "evtools.cli.dump_command:evdump",
+}
+# And the one that hands over to them: `evtools dump` is evdump.
+DISPATCHER = "evtools"
 
 BEGIN = "<!-- file map: scripts/check_docs.py --fix writes it -->"
 END = "<!-- end of the file map -->"
@@ -95,21 +103,12 @@ def commands(root: Path) -> dict[str, click.Command]:
     """Return the commands that pyproject.toml installs, by their names."""
     settings = tomllib.loads((root / "pyproject.toml").read_text())
     found = {}
-    for name, target in settings["project"]["scripts"].items():
-        module = importlib.import_module(target.partition(":")[0])
-        command = _command_of(module, name)
-        if command is not None:
-            found[name] = command
+    for name in settings["project"]["scripts"]:
+        if name == DISPATCHER:
+            continue
+        module, _, attribute = COMMANDS[name].partition(":")
+        found[name] = getattr(importlib.import_module(module), attribute)
     return found
-
-
-def _command_of(module: object, name: str) -> click.Command | None:
-    """Return a module's command; one that only hands over to others has none."""
-    made = [
-        value for value in vars(module).values() if isinstance(value, click.Command)
-    ]
-    named = [command for command in made if command.name == name]
-    return (named or made or [None])[0]
 
 
 def options_of(command: click.Command) -> set[str]:
@@ -176,14 +175,17 @@ def command_lines(line: str, names: set[str]) -> Iterator[tuple[str, list[str]]]
     except ValueError:  # an apostrophe of prose
         return
     for place, word in enumerate(words):
-        if word not in names or not _is_command_position(words[:place]):
+        if not _is_command_position(words[:place]):
             continue
-        arguments = []
-        for argument in words[place + 1 :]:
-            if _PUNCTUATION.issuperset(argument):
-                break
-            arguments.append(argument)
-        yield word, arguments
+        rest = [word, *itertools.takewhile(_is_argument, words[place + 1 :])]
+        if rest[0] == DISPATCHER and len(rest) > 1:
+            rest = ["ev" + rest[1].removeprefix("ev"), *rest[2:]]
+        if rest[0] in names:
+            yield rest[0], rest[1:]
+
+
+def _is_argument(word: str) -> bool:
+    return not _PUNCTUATION.issuperset(word)
 
 
 def _is_command_position(before: list[str]) -> bool:

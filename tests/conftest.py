@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -23,6 +24,13 @@ _FOREIGN = (
     *("TTY_COMPATIBLE", "TTY_INTERACTIVE", "NOTIFY_SOCKET", "SOURCE_DATE_EPOCH"),
     *("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"),
 )
+
+
+def pytest_configure() -> None:
+    """End as after Ctrl-C, servers and all, when the terminal closes or time is up."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,6 +13,8 @@ from evtools.cli.options import GROUPS
 from evtools.errors import ConfigError, UsageError
 
 _META: Final = "evtools.sources"
+#: The same column in all groups of --help.
+_NAMES_WIDTH: Final = 27
 
 
 @dataclass(slots=True)
@@ -118,11 +120,13 @@ class ToolCommand(click.Command):
         records: dict[str, list[tuple[str, str]]] = {group: [] for group in self.groups}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
-                records[getattr(param, "group", "Other")].append(record)
+            if record is not None and isinstance(param, click.Option):
+                names, text = record
+                group = getattr(param, "group", "Other")
+                records[group].append((names.ljust(_NAMES_WIDTH), text))
         for group, lines in records.items():
-            with formatter.section(f"{group} options"):
-                formatter.write_dl(lines, col_max=28)
+            with formatter.section(group):
+                formatter.write_dl(lines, col_max=_NAMES_WIDTH)
 
 
 def _application(ctx: click.Context) -> Any:
@@ -157,7 +161,7 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 def _from_file(error: click.BadParameter, ctx: click.Context) -> Exception:
     """Say where a bad value stands if it was not on the command line."""
-    name = error.param.name if error.param else None
+    name = (error.param and error.param.name) or ""
     sources = sources_of(ctx)
     if (
         name not in sources.settings

@@ -146,7 +146,7 @@ class _Reader:
         value = table.get(key, {})
         if not isinstance(value, dict):
             self._fail(section, key, "must be a table")
-        return value
+        return dict(value)
 
     def _values(
         self,
@@ -189,8 +189,8 @@ class _Reader:
 
     def _joined(
         self,
-        ours: Mapping[str, tuple[str, Any]],
-        theirs: Mapping[str, Any],
+        ours: dict[str, tuple[str, Any]],
+        theirs: dict[str, Any],
         section: str,
     ) -> Iterator[tuple[str, Setting]]:
         try:

@@ -43,8 +43,9 @@ class Option(click.Option):
 
 def option(prefix: str, *names: str, **attributes: Any) -> Decorator[Any]:
     """Declare an option that `<prefix>_<NAME>` in the environment sets, too."""
-    variable = attributes.pop("envvar", None) or _variable(prefix, names)
-    return click.option(*names, cls=Option, envvar=variable, **attributes)
+    if "envvar" not in attributes:
+        attributes["envvar"] = _variable(prefix, names)
+    return click.option(*names, cls=Option, **attributes)
 
 
 def _variable(prefix: str, names: Sequence[str]) -> str:

@@ -1,7 +1,6 @@
 """Types of option values: what may be written and what it becomes."""
 
 import json
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -21,6 +20,13 @@ class Broker(NamedTuple):
 
     url: str
     via: str = ""
+
+
+class TextFile(NamedTuple):
+    """A file that was named, and what is in it."""
+
+    path: str
+    text: str
 
 
 if TYPE_CHECKING:
@@ -78,6 +84,12 @@ def _size(text: str) -> int:
     from evtools.text import parse_size  # noqa: PLC0415  (start-up time)
 
     return parse_size(text)
+
+
+def _count(text: str) -> int:
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise ValueError(f'"{text}" is no whole number above zero')
+    return int(text)
 
 
 _SPEED = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*[xX]?", re.ASCII)
@@ -167,17 +179,18 @@ def _moment(text: str) -> float:
     return parse_moment(text, SystemClock().wall())
 
 
-def _text_file(text: str) -> str:
-    """Return the content of a file; `-` is stdin."""
+def _text_file(text: str) -> TextFile:
+    """Return a file with its content; `-` is stdin."""
     try:
         if text == "-":
-            return sys.stdin.read()
-        return Path(os.fspath(text)).expanduser().read_text(encoding="utf-8")
+            return TextFile(text, sys.stdin.read())
+        return TextFile(text, Path(text).expanduser().read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise ValueError(f"{text}: {reason}") from None
 
 
+COUNT = Parsed("N", _count, int)
 DURATION = Parsed("DUR", _duration, float, int)
 POSITIVE_DURATION = Parsed("DUR", _positive_duration, float, int)
 DURATION_OR_NONE = Parsed("DUR", _duration_or_none, float, int)

@@ -154,9 +154,9 @@ def _eta(record: Record) -> float | None:
         return seconds(eta)
     try:
         moment = datetime.fromisoformat(eta)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _of(*types: str) -> Callable[[Record], bool]:

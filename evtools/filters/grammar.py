@@ -99,8 +99,24 @@ def parse(text: str) -> Node:
 
 
 def _grouped(node: Node, *kinds: type[object]) -> str:
-    """Return `node`, in parentheses if it is of one of `kinds`."""
-    return f"({node})" if isinstance(node, kinds) else str(node)
+    """Return `node`, in parentheses if it is of one of `kinds`.
+
+    A pattern would take the closing parenthesis with it, but for a blank.
+    """
+    if not isinstance(node, kinds):
+        return str(node)
+    return f"({node} )" if _ends_in_pattern(node) else f"({node})"
+
+
+def _ends_in_pattern(node: Node) -> bool:
+    """Return whether the last term of `node` is a regular expression."""
+    match node:
+        case And(children) | Or(children):
+            return _ends_in_pattern(children[-1])
+        case Not(child):
+            return _ends_in_pattern(child)
+        case _:
+            return isinstance(node, Term) and node.operator in PATTERN_OPERATORS
 
 
 _STARTS: Final = (TokenKind.OPEN, TokenKind.WORD, TokenKind.TERM)

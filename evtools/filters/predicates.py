@@ -100,7 +100,7 @@ def build(node: Node, context: Context) -> Predicate:
             return all_hold([build(child, context) for child in children])
         case Or(children):
             return one_holds([build(child, context) for child in children])
-        case Word() | Term():
+        case _:
             return _build_term(node, context)
 
 
@@ -373,5 +373,5 @@ def _is_number(value: object) -> TypeGuard[int | float]:
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and not math.isnan(value)
+        and not (isinstance(value, float) and math.isnan(value))
     )

@@ -18,9 +18,9 @@ from evtools.text import sanitize
 #   something that can itself match in several ways.  The test looks at shapes
 #   and errs on the safe side; the message says what to write instead.
 # * For the others the work grows with a power of the length, one more for each
-#   open-ended repeat that competes with its neighbours.  \w+\. does not count:
-#   the repeat can end in one place only.  The power decides how long a line
-#   may be; beyond it the line is cut, and the cut is counted and told.
+#   open-ended repeat that competes with its neighbours.  Repeats that can end in
+#   one place only, as in \w+\.\w+\. do, count as one together.  The power decides
+#   how long a line may be; beyond it the line is cut, which is counted and told.
 # * Plain text joined by .* is the commonest pattern of all, and is searched
 #   piece by piece, which is linear.
 # * The text is taken line by line, as grep does.  `.` and most patterns do not
@@ -31,12 +31,13 @@ from evtools.text import sanitize
 # interpreter), SIGALRM (not in threads, not in a library), another engine (a
 # compiled dependency).
 
-#: Characters of a line that are searched, by the number of competing repeats.
-LINE_CHARS: Final = (65536, 4096, 1024, 256)
+#: Characters of a line that are searched, by the number of competing repeats:
+#: measured so that everyday patterns take a quarter of a second on the worst text.
+LINE_CHARS: Final = (65536, 4096, 512, 128)
 #: From so many repetitions on a repeat counts as open-ended.
 MANY: Final = 10
 #: How many ways (as a power of two) small repeats and alternatives may add up to.
-MAX_WAYS: Final = 16
+MAX_WAYS: Final = 10
 
 
 class PatternRefused(ValueError):
@@ -67,29 +68,32 @@ class LineSearch:
     def __call__(self, text: str) -> bool:
         """Return whether a line of `text` matches."""
         if len(text) <= self.line_chars and "\n" not in text:
-            return self._find(text)
+            return self._end(text) >= 0
         return self._find_in_lines(text)
 
-    def _find(self, line: str) -> bool:
+    def _end(self, line: str) -> int:
+        """Return where the match in `line` ends, -1 if there is none."""
         position = 0
         for search in self._pieces:
             match = search(line, position)
             if match is None:
-                return False
+                return -1
             position = match.end()
-        return True
+        return position
 
     def _find_in_lines(self, text: str) -> bool:
         budget, cut = self._budget, False
         for line in text.split("\n"):
             size = min(len(line), self.line_chars)
-            cut = cut or size < len(line)
             budget -= size**self._power
             if budget < 0:
                 cut = True
                 break
-            if self._find(line[:size]):
+            # A match up to the cut may be one because of it: $ and \b are.
+            end = self._end(line[:size])
+            if 0 <= end < size or end == len(line):
                 return True
+            cut = cut or size < len(line)
         self.cut += cut
         return False
 
@@ -141,6 +145,9 @@ class _Token:
     most: int | None = 1
 
 
+_END: Final = _Token("end", "")
+
+
 @dataclass(frozen=True, slots=True)
 class _Cost:
     """How a part multiplies the work: 2**ways, and length**repeats."""
@@ -184,7 +191,7 @@ def _pieces(tokens: Sequence[_Token]) -> list[str]:
     then finds a match whenever there is one.
     """
     pieces = [""]
-    following = [*tokens[1:], _Token("end", "")]
+    following = [*tokens, _END][1:]
     skip = False
     for token, after in zip(tokens, following, strict=True):
         if skip:
@@ -203,18 +210,20 @@ class _Weigher:
     """The tokens of a pattern and how far they have been weighed."""
 
     def __init__(self, tokens: Sequence[_Token]) -> None:
-        self._tokens = [*tokens, _Token("end", "")]
+        self._tokens = [*tokens, _END]
+        self._has_lone_repeat = False
         self._at = 0
 
     def repeats(self) -> int:
         """Return how many open-ended repeats compete with each other."""
         cost = self._alternatives()
-        if cost.repeats >= len(LINE_CHARS) or cost.ways > MAX_WAYS:
+        repeats = cost.repeats + self._has_lone_repeat
+        if repeats >= len(LINE_CHARS) or cost.ways > MAX_WAYS:
             raise PatternRefused(
                 "too many repeats that compete with each other: it could take "
                 "minutes to see that a text does not match"
             )
-        return cost.repeats
+        return repeats
 
     def _alternatives(self) -> _Cost:
         firsts = [self._first()]
@@ -270,7 +279,10 @@ class _Weigher:
                     "some texts; write it with one repeat, such as [a-z.]+ for "
                     "([a-z]+[.]?)+"
                 )
-            return _Cost(repeats=0 if self._ends_in_one_place() else 1)
+            if not self._ends_in_one_place():
+                return _Cost(repeats=1)
+            self._has_lone_repeat = True
+            return _Cost()
         assert most is not None
         return _Cost(
             body.ways * most + math.log2(most - least + 1), body.repeats * most
@@ -279,6 +291,8 @@ class _Weigher:
     def _ends_in_one_place(self) -> bool:
         """Return whether what follows the repeat just read cannot be part of it."""
         unit, after = self._tokens[self._at - 2], self._tokens[self._at]
+        if after is _END:
+            return True
         if unit.kind not in _UNITS or not self._is_fixed(self._at):
             return False
         character = after.text[-1]

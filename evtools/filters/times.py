@@ -137,14 +137,15 @@ def _within(value: Value, zone: tzinfo) -> NumberTest:
         )
     start = first.start if low else float("-inf")
     end = last.end if high or not dots else float("inf")
-    if start > end and first.zone is None:
+    crosses_midnight = start >= end
+    if crosses_midnight and first.zone is None:
         raise Mistake("the range ends before it begins", value.position, value.length)
 
     def test(epoch: Number) -> bool:
         after, before = first.clock(epoch), last.clock(epoch)
         if after is None or before is None:
             return False
-        if start > end:
+        if crosses_midnight:
             return start <= after or before < end
         return start <= after and before < end
 

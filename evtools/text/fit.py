@@ -1,18 +1,16 @@
-"""Text in a given number of display columns.
-
-Columns are what a terminal advances: two for CJK and emoji, none for combining
-marks.  The functions expect sanitised text; a control character that slips in
-counts as nothing.  A character is never cut in half: where one does not fit,
-`clip` and `elide_middle` return a column less and `pad` fills it with a blank.
-"""
+"""Text in a given number of display columns."""
 
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
+# Columns are what a terminal advances: two for CJK and emoji, none for combining
+# marks.  The functions expect sanitised text; a control character that slips in
+# counts as nothing.  A character is never cut in half: where one does not fit,
+# `clip` and `elide_middle` return a column less and `pad` fills it with a blank.
+
 Align: TypeAlias = Literal["left", "right", "center"]
 
 ELLIPSIS = ".."
-
 
 # wcwidth takes 30 ms to import (it pulls in hashing for its terminal queries)
 # and text from the wire is mostly ASCII, which needs no tables.

@@ -1,8 +1,4 @@
-"""Durations, ages, rates, counts and sizes for columns, and their way back.
-
-Every `human_*` function accepts any number (NaN is `?`, infinities are `inf`
-and `-inf`), never raises, and states the columns its result never exceeds.
-"""
+"""Durations, ages, rates, counts and sizes for columns, and their way back."""
 
 import math
 import re
@@ -11,6 +7,9 @@ from typing import Final
 
 from evtools.text.fit import clip
 from evtools.text.sanitize import sanitize
+
+# Every `human_*` function accepts any number (NaN is `?`, infinities are `inf`
+# and `-inf`), never raises, and states the columns its result never exceeds.
 
 UNKNOWN: Final = "?"
 

@@ -1,25 +1,24 @@
-r"""Untrusted text as printable text.
-
-Whoever can enqueue a task chooses what we print.  Nothing is deleted: what a
-terminal would act on, or what an eye could not see, becomes a visible escape
-(\n, \x1b, \u202e, \U000e0001), so that a forgery stays visible too.
-
-Escaped is everything `str.isprintable` refuses (controls, format characters
-and bidi controls, separators, lone surrogates, private use, unassigned) and
-the characters that are letters or marks by name but leave no ink.
-
-* ZERO WIDTH JOINER is a format character and is escaped like its siblings,
-  although it glues emoji families and is needed in some scripts.  Kept, it
-  would let `proj.add` and a look-alike share one spelling on the screen, and
-  terminals disagree on the width of what it glues, which shifts every column
-  to its right.  Simple emoji, accents and CJK are untouched.
-* Three blanks of everyday text become plain blanks of the same width instead
-  of escapes: NO-BREAK SPACE, NARROW NO-BREAK SPACE, IDEOGRAPHIC SPACE.
-* A backslash stays as it is, doubled nowhere: the output is for reading.  What
-  must be read back is JSON's business.
-"""
+"""Untrusted text as printable text."""
 
 import re
+
+# Whoever can enqueue a task chooses what we print.  Nothing is deleted: what a
+# terminal would act on, or what an eye could not see, becomes a visible escape
+# (\n, \x1b, \u202e, \U000e0001), so that a forgery stays visible too.
+#
+# Escaped is everything `str.isprintable` refuses (controls, format characters
+# and bidi controls, separators, lone surrogates, private use, unassigned) and
+# the characters that are letters or marks by name but leave no ink.
+#
+# * ZERO WIDTH JOINER is a format character and is escaped like its siblings,
+#   although it glues emoji families and is needed in some scripts.  Kept, it
+#   would let `proj.add` and a look-alike share one spelling on the screen, and
+#   terminals disagree on the width of what it glues, which shifts every column
+#   to its right.  Simple emoji, accents and CJK are untouched.
+# * Three blanks of everyday text become plain blanks of the same width instead
+#   of escapes: NO-BREAK SPACE, NARROW NO-BREAK SPACE, IDEOGRAPHIC SPACE.
+# * A backslash stays as it is, doubled nowhere: the output is for reading.  What
+#   must be read back is JSON's business.
 
 _NAMED = {ord("\n"): "\\n", ord("\t"): "\\t", ord("\r"): "\\r"}
 _BLANKS = {0x00A0: " ", 0x202F: " ", 0x3000: "  "}

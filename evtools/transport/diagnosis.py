@@ -96,6 +96,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(_R.ConnectionError, "closed by server", "TCP: {text}", _PORT),
     _Rule(_R.InvalidResponse, "", "it does not speak Redis's protocol", _PORT),
     _Rule(_A.FrameError, "", "it does not speak AMQP", _PORT),
+    _Rule(_A.FrameSyntaxError, "", "it does not speak AMQP", _PORT),
     _Rule(_A.UnexpectedFrame, "", "it does not speak AMQP", _PORT),
     _Rule(_A.AMQPError, "", "{text}", ""),
     _Rule(FileNotFoundError, "", "no such socket"),
@@ -159,12 +160,12 @@ def _text(exc: BaseException) -> str:
 
 
 def _tls_text(exc: ssl.SSLError) -> str:
-    if isinstance(exc, ssl.SSLCertVerificationError) and exc.verify_message:
-        return exc.verify_message
-    if exc.reason:
-        return exc.reason.replace("_", " ").lower()
+    # Which attributes there are depends on where in OpenSSL it came from.
+    message: str = getattr(exc, "verify_message", "")
+    reason: str = getattr(exc, "reason", "") or ""
     # Without OpenSSL's own source line.
-    return str(exc.strerror or exc).partition(" (_ssl")[0]
+    otherwise = str(exc.strerror or exc).partition(" (_ssl")[0]
+    return message or reason.replace("_", " ").lower() or otherwise
 
 
 def _scrub(text: str, settings: ConnectionSettings) -> str:

@@ -111,11 +111,6 @@ class ConnectionSettings:
         """Return the URLs in `urls`, each complete."""
         return url.split(self.urls)
 
-    @property
-    def scheme(self) -> str:
-        """The scheme of the first URL."""
-        return url.parse(self.addresses()[0]).scheme
-
 
 def _check_url(settings: ConnectionSettings) -> None:
     if not settings.urls.strip():

@@ -37,7 +37,11 @@ def run_everything(app: Celery, capture: CeleryCapture) -> dict[str, str]:
     )
     capture.wait_for(type="task-succeeded", uuid=sent["requeued"])
     capture.wait_for(type="task-started", uuid=sent["ignored"])
+    # These have connections of their own and may be late.
+    capture.wait_for_each(sent.values(), {"task-sent"})
+    capture.wait_for(type="task-progress", uuid=sent["progress"], count=3)
     capture.wait_for(type="billing-invoice-paid", count=2)
+    capture.wait_for(type="a-b-c-d")
     return sent
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 
 import check_docs
 import click
@@ -71,8 +72,7 @@ def tool():
 def repository(tmp_path, monkeypatch, tool):
     """A repository that is as it should be; its command is `tool`."""
     write = {
-        "pyproject.toml": '[project.scripts]\ntool = "tool_cli:main"\n'
-        'many = "tool_many:main"\n',
+        "pyproject.toml": '[project.scripts]\ntool = "a:b"\nevtools = "c:d"\n',
         "evtools/__init__.py": '"""Watch."""\n',
         "evtools/clock.py": '"""Time."""\n',
         "evtools/wire/__init__.py": '"""The wire."""\n',
@@ -80,23 +80,17 @@ def repository(tmp_path, monkeypatch, tool):
         "ARCHITECTURE.md": f"# A\n\n{check_docs.BEGIN}\n{check_docs.END}\n\nmore\n",
         "README.md": README,
         "man/tool.1": PAGE,
-        "tool_cli.py": "",
-        "tool_many.py": "",
     }
     for name, text in write.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for name in ("tool_cli", "tool_many"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    import tool_cli
-
-    tool_cli.main = tool
+    module = types.ModuleType("commands_of_the_test")
+    module.tool = tool
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(check_docs, "COMMANDS", {"tool": f"{module.__name__}:tool"})
     assert list(check_docs.check_file_map(tmp_path, fix=True)) == []
-    yield tmp_path
-    for name in ("tool_cli", "tool_many"):
-        sys.modules.pop(name, None)
+    return tmp_path
 
 
 def found(repository, *, fix=False):
@@ -188,6 +182,20 @@ def test_every_command_line_in_the_readme_must_work(repository, old, new, proble
     replace(repository / "README.md", old, new)
     (line,) = found(repository)
     assert problem in line
+
+
+def test_a_script_whose_command_is_unknown_is_an_error(repository, monkeypatch):
+    monkeypatch.setattr(check_docs, "COMMANDS", {})
+    with pytest.raises(KeyError, match="tool"):
+        found(repository)
+
+
+def test_a_command_can_be_called_through_the_one_for_all():
+    line = "evtools dump -q | evtools evdump -r - ; evtools --help"
+    assert list(check_docs.command_lines(line, {"evdump"})) == [
+        ("evdump", ["-q"]),
+        ("evdump", ["-r", "-"]),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ class RabbitMQServer:
 
         wait_until(
             look,
-            deadline=20,
+            deadline=40,
             what=lambda: f"{count} queues named {prefix}*, but {names}",
         )
         return names

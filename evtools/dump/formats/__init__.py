@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""The formats of evdump, one module each."""

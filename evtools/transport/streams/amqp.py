@@ -138,12 +138,10 @@ class AMQPStream:
         try:
             self._sock.settimeout(_CLOSE_WAIT)
             self._amqp.send_method(spec.Connection.Close, "BsBB", (0, "", 0, 0))
-            while self._amqp.transport and time.monotonic() < deadline:
+            # py-amqp drops its channels when the answer has come.
+            while self._amqp.channels is not None and time.monotonic() < deadline:
                 self.drain(max(0.01, deadline - time.monotonic()))
         except self.errors:
-            pass
-        except AttributeError:
-            # py-amqp drops its parts when the answer has come.
             pass
         finally:
             self._sock.close()

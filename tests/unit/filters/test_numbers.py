@@ -52,7 +52,7 @@ def test_for_other_fields_the_unit_tells_what_is_meant(text, number):
 
 
 def test_what_is_none_of_them_is_refused_with_all_of_them():
-    with pytest.raises(ValueError, match="no number, duration .* or size"):
+    with pytest.raises(ValueError, match=r"no number, duration .* or size"):
         read_any("5x")
 
 

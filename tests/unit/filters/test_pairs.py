@@ -70,7 +70,8 @@ def test_any_text_can_be_scanned(text):
     ],
 )
 def test_a_pair_has_exactly_the_value(pair, matches):
-    kwargs = "{'queue': 'priority', 'n': 5, 'ok': True, 'o': {'inner': 1}, 'name': 'Ann Lee'}"
+    kwargs = "{'queue': 'priority', 'n': 5, 'ok': True, 'o': {'inner': 1}, "
+    kwargs += "'name': 'Ann Lee'}"
     assert pair_test(Value(pair))(kwargs) is matches
 
 

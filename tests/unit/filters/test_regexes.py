@@ -68,7 +68,8 @@ def test_a_repeat_of_what_matches_in_several_ways_is_refused(pattern):
 
 
 @pytest.mark.parametrize(
-    "pattern", ["a*a*a*a*", r"\w+\w+\w+\w+", "(a?){40}", "(a+){5}", "a?" * 20]
+    "pattern",
+    ["a*a*a*a*", r"\w+\w+\w+\w+", "(a?){40}", "(a+){5}", "a+a+a+a+-", "a?" * 20],
 )
 def test_too_many_competing_repeats_are_refused(pattern):
     with pytest.raises(PatternRefused, match="compete"):
@@ -83,16 +84,17 @@ def test_too_many_competing_repeats_are_refused(pattern):
         (r"\d{1,3}(\.\d{1,3}){3}", 0),
         ("(foo|bar)+", 1),
         ("(ab){3,}", 1),
-        (r"(\w+\.)+x", 1),
+        (r"(\w+\.)+x", 2),
         (r"\w+\.\w+\.\w+\.\w+\.\w+", 1),
         (r"\w+:\d+", 1),
-        (r"\d+x", 0),
+        (r"\w+:\d+$", 2),
+        (r"\d+x", 1),
         (r"\w+x", 1),
         (r"\w+[.]", 1),
         (r"\w+\.?", 1),
         ("(a+)?", 1),
         (r"(.)x\1", 1),
-        ("x+.*y+", 3),
+        ("x+.*y+z", 3),
         ("[0-9a-f]{32}", 0),
     ],
 )
@@ -127,6 +129,13 @@ def test_a_cut_line_is_counted():
     assert search.cut == 1
     assert not search("a")
     assert search.cut == 1
+
+
+def test_the_cut_itself_is_no_end_of_a_line():
+    search = LineSearch("x$")
+    assert not search("x" * (search.line_chars + 1) + "y")
+    assert search.cut == 1
+    assert search("y\nx")
 
 
 def test_many_long_lines_are_not_all_searched():

@@ -27,7 +27,7 @@ def test_names_groups_and_wildcards_stand_for_states(text, states):
 
 
 def test_a_misspelt_state_is_refused_with_a_guess():
-    with pytest.raises(Mistake, match='"failrue" .did you mean "failure"') as caught:
+    with pytest.raises(Mistake, match=r'"failrue" .did you mean "failure"') as caught:
         states_of(Value("failrue", position=6, length=7))
     assert caught.value.position == 6
     assert "cancelled" in caught.value.hint

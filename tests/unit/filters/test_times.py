@@ -68,7 +68,7 @@ def test_a_time_without_a_date_is_a_time_of_day(text, start, end):
     "text", ["", "Z", "14", "1430", "yesterday", "2026-11", "20261120", "2026-11-20T14"]
 )
 def test_what_is_no_time_is_refused_with_the_grammar(text):
-    with pytest.raises(ValueError, match="is no time .use 14:30"):
+    with pytest.raises(ValueError, match=r"is no time .use 14:30"):
         read_moment(text, UTC)
 
 

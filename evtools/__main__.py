@@ -1,0 +1,8 @@
+"""The same as the command evtools: python -m evtools."""
+
+import sys
+
+from evtools.cli.multicall import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""From the command line's values to connection settings."""
+
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from evtools.cli.command import sources_of
+from evtools.transport import TLS, ConnectionSettings
+
+_GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+#: Options that are transport options under the same name.
+_TRANSPORT_OPTIONS = ("fanout_prefix", "fanout_patterns", "global_keyprefix")
+#: Option: field, where they differ.
+FIELDS: Final = {"event_routing_key": "routing_keys", "buffer_size": "buffer_bytes"}
+_SAME = (
+    *("login_method", "connect_timeout", "heartbeat", "event_exchange"),
+    *("event_queue_prefix", "event_queue_ttl", "event_queue_expires"),
+    *("event_queue_exclusive", "event_queue_durable", "control_exchange"),
+    *("accept", "reconnect", "wakeup", "enable_events", "read_only"),
+)
+CONNECTION_FIELDS: Final = frozenset((*_SAME, *FIELDS.values()))
+#: Empty means: as ConnectionSettings has it.
+_EMPTY_IS_DEFAULT = ("event_routing_key", "accept", "login_method")
+
+
+def connection_settings(ctx: click.Context) -> ConnectionSettings:
+    """Return the settings that the parsed command line of `ctx` asks for.
+
+    Raise UsageError or ImproperlyConfigured.
+    """
+    values = ctx.params
+    fields: dict[str, Any] = {
+        FIELDS.get(name, name): values[name]
+        for name in (*_SAME, *FIELDS)
+        if values[name] or name not in _EMPTY_IS_DEFAULT
+    }
+    if values["broker"] is not None:
+        fields["urls"] = values["broker"].url
+        fields["source_of_url"] = broker_origin(ctx)
+    return ConnectionSettings(
+        **fields,
+        options=transport_options(ctx),
+        tls=_tls(values),
+        tool=ctx.command.name or "evtools",
+    )
+
+
+def broker_origin(ctx: click.Context) -> str:
+    """Say where the broker's URL stands."""
+    origin = sources_of(ctx).origin(ctx, "broker")
+    via = ctx.params["broker"].via if ctx.params["broker"] else ""
+    if not via:
+        return origin
+    # "-b @FILE" says it all; a variable or file that names a file does not.
+    return via if origin == "-b flag" else f"{origin} ({via.removeprefix('-b ')})"
+
+
+def transport_options(ctx: click.Context) -> dict[str, Any]:
+    """Return the transport options; those of the flags over those of the file."""
+    setting = sources_of(ctx).settings.get("broker_option")
+    options = dict(setting.value) if setting else {}
+    if ctx.get_parameter_source("broker_option") in _GIVEN:
+        options |= dict(ctx.params["broker_option"])
+    for name in _TRANSPORT_OPTIONS:
+        if ctx.params[name] is not None:
+            options[name] = ctx.params[name]
+    return options
+
+
+def _tls(values: dict[str, Any]) -> TLS:
+    return TLS(
+        enabled=values["tls"],
+        ca=values["tls_ca"],
+        cert=values["tls_cert"],
+        key=values["tls_key"],
+        verify=values["tls_verify"],
+        check_hostname=values["tls_check_hostname"],
+    )

@@ -1,0 +1,21 @@
+"""Keep passwords out of the process list."""
+
+from collections.abc import Sequence
+
+
+def hide_secrets(arguments: Sequence[str], urls: str) -> None:
+    """Blank the secrets of `urls` in what `ps` shows of our command line.
+
+    For a moment after the start they could be seen; `-b @FILE` never shows
+    them at all.
+    """
+    from evtools.transport.url import MASK, secrets  # noqa: PLC0415  (start-up time)
+
+    title = " ".join(arguments)
+    hidden = title
+    for secret in sorted(secrets(urls), key=len, reverse=True):
+        hidden = hidden.replace(secret, MASK)
+    if hidden != title:
+        import setproctitle  # noqa: PLC0415  (costs only those who need it)
+
+        setproctitle.setproctitle(hidden)

@@ -1,0 +1,271 @@
+"""evdump: from a source through filters and formats to stdout and recordings."""
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, timedelta, timezone, tzinfo
+from typing import Any
+
+from evtools.clock import Clock, SystemClock
+from evtools.dump.formatter import FormatOptions, Formatter, make_formatter
+from evtools.dump.options import DumpOptions
+from evtools.dump.records import Records, open_records
+from evtools.dump.report import Counts, Report
+from evtools.dump.signals import Signals
+from evtools.dump.sink import Sink
+from evtools.errors import UsageError
+from evtools.filters import Filter, all_of, compile_filter, exclude
+from evtools.transport import ConnectionSettings
+from evtools.transport.tape_writer import TapeWriter
+from evtools.wire import GAP, Record, encode_line, envelope, gap
+
+#: The longest wait for events before deadlines are looked at, in seconds.
+TICK = 0.25
+EXIT_OK, EXIT_NOT_EXPECTED, EXIT_TIMED_OUT = 0, 1, 124
+_HEARTBEAT = "worker-heartbeat"
+
+
+def run(options: DumpOptions, settings: ConnectionSettings) -> int:
+    """Dump events until asked to end; return the exit status.
+
+    Raise EvtoolsError for what the user must mend: a bad filter or template,
+    a refused login, a file that cannot be written.
+    """
+    clock = SystemClock()
+    report = Report(sys.stderr, tool="evdump", quiet=options.quiet, stats=options.stats)
+    with ExitStack() as stack:
+        filters = Filters(options, clock)
+        outputs = Outputs(options, clock, stack)
+        records = open_records(options, settings, report, stack)
+        dump = Dump(options, records, filters, outputs, report, clock)
+        with Signals(
+            records.source.stop, clock, reopen_on_hangup=bool(options.write)
+        ) as signals:
+            return dump.run(signals)
+
+
+class Filters:
+    """The questions asked of every event."""
+
+    def __init__(self, options: DumpOptions, clock: Clock) -> None:
+        def compiled(text: str) -> Filter:
+            return compile_filter(text, zone=_zone(options), now=clock.wall)
+
+        wanted = [compiled(text) for text in options.filters]
+        unwanted = [compiled(text) for text in options.excludes]
+        if not options.heartbeats:
+            unwanted.append(compiled(f"type={_HEARTBEAT}"))
+        every = [*wanted, *([exclude(unwanted)] if unwanted else [])]
+        self._all = all_of(*every)
+        self.matches: Callable[[Record], bool] | None = (
+            self._all.matches if every else None
+        )
+        self.expected = compiled(options.expect) if options.expect else None
+
+    def unknown(self) -> list[str]:
+        """Return notes on fields that no event could tell."""
+        return self._all.unknown()
+
+
+class Outputs:
+    """Where matching events go: stdout, a recording, or both."""
+
+    def __init__(self, options: DumpOptions, clock: Clock, stack: ExitStack) -> None:
+        self._formatter: Formatter | None = None
+        self._sink: Sink | None = None
+        self._tape: TapeWriter | None = None
+        if options.write:
+            self._tape = TapeWriter(
+                options.write,
+                clock=clock,
+                rotate_size=options.rotate_size or 0,
+                rotate_every=options.rotate_every or 0.0,
+                rotate_keep=options.rotate_keep or 0,
+            )
+            stack.callback(self._tape.close)
+        if options.print:
+            self._formatter = make_formatter(options.output, _format_options(options))
+            self._sink = Sink(
+                sys.stdout.fileno(), clock=clock, line_buffered=options.line_buffered
+            )
+            stack.callback(self._sink.close)
+            self._sink.write(self._formatter.header())
+
+    def write(self, record: Record) -> None:
+        """Write one record everywhere."""
+        if self._formatter is not None and self._sink is not None:
+            self._sink.write(self._formatter.format(record))
+        if self._tape is not None:
+            self._tape.write(encode_line(envelope(record.event, record.joined)))
+
+    def settle(self) -> None:
+        """Let out what is due, after a batch or a wait."""
+        if self._sink is not None:
+            self._sink.settle()
+        if self._tape is not None:
+            self._tape.settle()
+
+    def reopen(self) -> None:
+        """Begin the recording's file anew, under its name."""
+        if self._tape is not None:
+            self._tape.reopen()
+
+
+class Dump:
+    """The main loop."""
+
+    def __init__(
+        self,
+        options: DumpOptions,
+        records: Records,
+        filters: Filters,
+        outputs: Outputs,
+        report: Report,
+        clock: Clock,
+    ) -> None:
+        self._options = options
+        self._records = records
+        self._filters = filters
+        self._outputs = outputs
+        self._report = report
+        self._clock = clock
+        self._counts = Counts()
+        self._started = self._last_event = clock.monotonic()
+
+    def run(self, signals: Signals) -> int:
+        """Take events until one of the ends; return the exit status."""
+        try:
+            status = self._loop(signals)
+            self._outputs.settle()
+        finally:
+            self._tell_defects()
+            for note in self._filters.unknown():
+                self._report.say(note)
+            self._summarise()
+        if status == EXIT_OK and self._filters.expected and not self._counts.expected:
+            return EXIT_NOT_EXPECTED
+        return status
+
+    def _loop(self, signals: Signals) -> int:
+        """Return why the dump ended, as an exit status."""
+        status = EXIT_OK
+        for batch in self._records.batches(TICK):
+            if self._take_all(batch):
+                return EXIT_OK
+            self._outputs.settle()
+            self._obey(signals)
+            self._tell_defects()
+            self._records.advance()
+            ended = self._overdue()
+            if ended is not None and not signals.ending:
+                status = ended
+                self._records.source.stop()
+        return status
+
+    def _take_all(self, batch: list[Record]) -> bool:
+        """Take a batch; return whether `--count` is reached."""
+        if batch:
+            self._last_event = self._clock.monotonic()
+        count = self._options.count
+        for record in batch:
+            self._take(record)
+            if count is not None and self._counts.matched >= count:
+                return True
+        return False
+
+    def _take(self, record: Record) -> None:
+        counts = self._counts
+        if record.event["type"] == GAP:
+            self._gap(record)
+            return
+        counts.captured += 1
+        matches = self._filters.matches
+        if matches is not None and not matches(record):
+            return
+        counts.matched += 1
+        expected = self._filters.expected
+        if expected is not None and expected.matches(record):
+            counts.expected += 1
+        self._outputs.write(record)
+
+    def _gap(self, record: Record) -> None:
+        """Count a hole and show it, whatever the filters are."""
+        event, counts = record.event, self._counts
+        if event.get("reason") == "buffer":
+            counts.lost += _number(event.get("dropped"))
+        elif event.get("reason") == "worker":
+            counts.missed += _number(event.get("missed"))
+        else:
+            counts.gaps += 1
+            counts.gap_seconds += _number(event.get("duration"))
+        self._outputs.write(record)
+
+    def _overdue(self) -> int | None:
+        """Return the exit status if a deadline has passed."""
+        options, now = self._options, self._clock.monotonic()
+        total = options.timeout is not None and now - self._started >= options.timeout
+        idle = options.idle is not None and now - self._last_event >= options.idle
+        if not (total or idle):
+            return None
+        return EXIT_OK if options.count is None else EXIT_TIMED_OUT
+
+    def _obey(self, signals: Signals) -> None:
+        """Do what signals asked for."""
+        if signals.counters_wanted:
+            signals.counters_wanted = False
+            self._summarise()
+        if signals.reopen_wanted:
+            signals.reopen_wanted = False
+            self._outputs.reopen()
+        while signals.stopped:
+            start, end = signals.stopped.pop(0)
+            self._gap(Record(gap("stopped", start, end)))
+            self._report.say(f"stopped for {end - start:.1f}s; events may be missing")
+
+    def _tell_defects(self) -> None:
+        self._report.defects(self._records.source.statistics().defects)
+
+    def _summarise(self) -> None:
+        seconds = self._clock.monotonic() - self._started
+        statistics = self._records.source.statistics()
+        self._report.summary(self._counts, statistics, seconds)
+
+
+def _number(value: Any) -> Any:
+    return value if type(value) in (int, float) else 0
+
+
+def _zone(options: DumpOptions) -> tzinfo:
+    """Return the zone that times in filters are in: the one on the screen."""
+    if options.timestamps in _UTC_STAMPS:
+        return UTC
+    return timezone(timedelta(seconds=time.localtime().tm_gmtoff))
+
+
+_UTC_STAMPS = ("utc", "iso", "epoch")
+
+
+def _format_options(options: DumpOptions) -> FormatOptions:
+    return FormatOptions(
+        colour=options.colour,
+        verbosity=options.verbosity,
+        quiet=options.quiet,
+        timestamps=options.timestamps,
+        full=options.full,
+        multiline=sys.stdout.isatty(),
+        highlight=_highlight(options.highlight),
+        template=options.template,
+    )
+
+
+def _highlight(text: str) -> re.Pattern[str] | None:
+    if not text:
+        return None
+    try:
+        return re.compile(text, re.IGNORECASE)
+    except re.error as error:
+        raise UsageError(
+            f"--highlight {text}: {error}", "give a regular expression"
+        ) from None

@@ -1,0 +1,74 @@
+"""CSV for spreadsheets: fixed columns, one line per event."""
+
+from typing import Any, Final
+
+from evtools.dump.formatter import FormatOptions
+from evtools.dump.stamps import moment_of
+from evtools.dump.wording import failure, runtime, said
+from evtools.text import sanitize
+from evtools.wire import Record, encode_line, iso_utc
+
+_PLAIN: Final = (
+    *("type", "hostname", "uuid", "name", "args", "kwargs"),
+    *("retries", "queue"),
+)
+
+#: The header.  `ts` is ISO 8601 in UTC; `runtime` is in seconds; `exception`
+#: is the real one; `fields` is a JSON object with all the rest.
+COLUMNS: Final = ("ts", *_PLAIN, "runtime", "result", "exception", "fields")
+
+_TOLD: Final = frozenset({*_PLAIN, "runtime", "result"})
+
+#: What makes a spreadsheet take a text for a formula, wide forms included.
+_FORMULA: Final = (*"=+-@", *"\uff1d\uff0b\uff0d\uff20")
+
+
+class CsvFormatter:
+    """Write RFC 4180, except that lines end as in all other formats.
+
+    Line breaks and control characters inside a value are escaped, so an event
+    is one line.  A text that a spreadsheet would run as a formula has an
+    apostrophe put before it; numbers are left alone.
+    """
+
+    def header(self) -> bytes:
+        """Return the names of the columns."""
+        return ",".join(COLUMNS).encode() + b"\n"
+
+    def format(self, record: Record) -> bytes:
+        """Return the cells of the record."""
+        event = record.event
+        moment = moment_of(event)
+        exception = failure(record)
+        told = _TOLD if event.get("exception") != exception else {*_TOLD, "exception"}
+        rest = {
+            name: value
+            for fields in (event, record.joined)
+            for name, value in fields.items()
+            if name not in told
+        }
+        cells = (
+            "" if moment is None else iso_utc(moment),
+            *(record.get(name) for name in _PLAIN),
+            event.get("runtime", runtime(record)),
+            record.get("result"),
+            exception,
+            encode_line(rest).decode(),
+        )
+        return ",".join(map(_cell, cells)).encode() + b"\n"
+
+
+def make(_options: FormatOptions) -> CsvFormatter:
+    """Make the format; it has no options."""
+    return CsvFormatter()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = sanitize(said(value))
+    if isinstance(value, str) and text.startswith(_FORMULA):
+        text = "'" + text
+    if "," in text or '"' in text or text != text.strip():
+        return '"' + text.replace('"', '""') + '"'
+    return text

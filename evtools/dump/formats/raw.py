@@ -1,0 +1,21 @@
+"""The event alone as JSON: what the sender said and when we got it."""
+
+from evtools.dump.formatter import FormatOptions
+from evtools.wire import Record, encode_line, own_fields
+
+
+class RawFormatter:
+    """Write one event per line, with nothing joined and nothing worked out."""
+
+    def header(self) -> bytes:
+        """Return nothing."""
+        return b""
+
+    def format(self, record: Record) -> bytes:
+        """Return the event's own fields."""
+        return encode_line(own_fields(record.event)) + b"\n"
+
+
+def make(_options: FormatOptions) -> RawFormatter:
+    """Make the format; it has no options."""
+    return RawFormatter()

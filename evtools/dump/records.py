@@ -1,0 +1,107 @@
+"""The records to dump: a source's events, redacted and joined."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from evtools.clock import SystemClock
+from evtools.dump.joiner import Joiner
+from evtools.dump.options import DumpOptions
+from evtools.dump.progress import Progress
+from evtools.dump.report import Report
+from evtools.transport import ConnectionSettings, EventReceiver, Source
+from evtools.transport.demo import URL, DemoCluster
+from evtools.transport.tape import Tape
+from evtools.wire import EventFields, Record
+from evtools.wire.redact import redactor
+
+Redact = Callable[[EventFields], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A source, its events as records, and what to do after each batch.
+
+    `batches(timeout)` is the source's, with what earlier events told about
+    each event's task.
+    """
+
+    source: Source
+    batches: Callable[[float], Iterator[list[Record]]]
+    advance: Callable[[], None]
+
+
+def open_records(
+    options: DumpOptions, settings: ConnectionSettings, report: Report, stack: ExitStack
+) -> Records:
+    """Open what the options ask for: a recording, the demo, a broker.
+
+    `stack` closes it again.
+    """
+    redact = redactor(options.redact)
+    if options.read:
+        return _recorded(options, redact, stack)
+    if options.demo:
+        settings = replace(settings, urls=URL, source_of_url="--demo")
+    return _live(options, settings, redact, report, stack)
+
+
+def _live(
+    options: DumpOptions,
+    settings: ConnectionSettings,
+    redact: Redact | None,
+    report: Report,
+    stack: ExitStack,
+) -> Records:
+    receiver = EventReceiver(settings, on_notice=report.notice)
+    stack.callback(receiver.close)
+    if options.demo:
+        demo = DemoCluster(settings)
+        demo.start()
+        stack.callback(demo.stop)
+    joiner = Joiner()
+
+    def batches(timeout: float) -> Iterator[list[Record]]:
+        join = joiner.join
+        for events in receiver.batches(timeout):
+            if redact is not None:
+                for event in events:
+                    redact(event)
+            yield [Record(event, join(event)) for event in events]
+
+    return Records(receiver, batches, _nothing)
+
+
+def _nothing() -> None:
+    """Do nothing: a live stream has no end to be on the way to."""
+
+
+def _recorded(options: DumpOptions, redact: Redact | None, stack: ExitStack) -> Records:
+    tape = Tape(
+        options.read,
+        clock=SystemClock(),
+        speed=options.speed,
+        since=options.since,
+        until=options.until,
+    )
+    stack.callback(tape.close)
+    joiner = Joiner()
+
+    def batches(timeout: float) -> Iterator[list[Record]]:
+        for records in tape.records(timeout):
+            for record in records:
+                if redact is not None:
+                    redact(record.event)
+                    record.joined = dict(record.joined)
+                    redact(record.joined)
+                # What evdump recorded knows its task already, and must look
+                # as it did; other programs' events are joined here.
+                if not record.recorded:
+                    record.joined = joiner.join(record.event)
+            yield list[Record](records)
+
+    progress = stack.enter_context(
+        Progress(sys.stderr, shown=sys.stderr.isatty() and not sys.stdout.isatty())
+    )
+    return Records(tape, batches, lambda: progress.show(*tape.progress()))

@@ -1,0 +1,82 @@
+"""The way out to stdout."""
+
+import os
+import signal
+import stat
+import sys
+from typing import Final, NoReturn
+
+from evtools.clock import Clock
+from evtools.errors import OutputError
+from evtools.transport.pour import pour
+
+#: How much may wait to be written, and for how long on a regular file.
+_BUFFER_BYTES: Final = 64 * 1024
+_PATIENCE: Final = 1.0
+
+_STDOUT: Final = 1
+_EXIT_SIGPIPE: Final = 128 + signal.SIGPIPE
+
+
+class Sink:
+    """Write bytes to a descriptor that is not ours to close.
+
+    A terminal or pipe sees every batch at once (`settle`), a regular file
+    after a second or 64 KiB, and with `line_buffered` both see every write.
+    `write`, `settle`, `flush` and `close` raise `OutputError` when the bytes
+    cannot be written, and `BrokenPipeError` when the reader went away: see
+    `end_by_sigpipe`.  After either, what is left is thrown away.
+    """
+
+    def __init__(self, fd: int, *, clock: Clock, line_buffered: bool = False) -> None:
+        self._fd = fd
+        self._clock = clock
+        self._line_buffered = line_buffered
+        self._patient = stat.S_ISREG(os.fstat(fd).st_mode)
+        self._waiting = bytearray()
+        self._flushed = clock.monotonic()
+        self._broken = False
+
+    def write(self, data: bytes) -> None:
+        """Take whole lines."""
+        self._waiting += data
+        if self._line_buffered or len(self._waiting) >= _BUFFER_BYTES:
+            self.flush()
+
+    def settle(self) -> None:
+        """Let out what is due; call it after every batch and every wait."""
+        if not self._patient or self._clock.monotonic() - self._flushed >= _PATIENCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Let out everything."""
+        self._flushed = self._clock.monotonic()
+        if not self._waiting:
+            return
+        data, self._waiting = self._waiting, bytearray()
+        if self._broken:
+            return
+        _, error = pour(self._fd, data)
+        if error is not None:
+            self._broken = True
+            if isinstance(error, BrokenPipeError):
+                raise error
+            raise OutputError(f"cannot write to stdout: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Let out everything; the descriptor stays open."""
+        self.flush()
+
+
+def end_by_sigpipe() -> NoReturn:
+    """End as a program does whose reader went away: silently, by SIGPIPE.
+
+    Python ignores that signal, and we need it to: otherwise a broker that
+    hangs up would kill us.  So it is only let through at the very end.
+    """
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, _STDOUT)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
+    os.kill(os.getpid(), signal.SIGPIPE)
+    sys.exit(_EXIT_SIGPIPE)

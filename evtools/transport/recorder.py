@@ -1,0 +1,234 @@
+"""The writer of recordings, with rotation."""
+
+import os
+import stat
+import time
+from collections import deque
+from pathlib import Path
+from typing import Final
+
+from evtools.clock import Clock
+from evtools.errors import OutputError, UsageError
+from evtools.transport.pour import pour
+from evtools.transport.reels import Compression
+
+#: How much may wait to be written, and for how long, in seconds.  Packing
+#: needs some more to work with.
+_BUFFER_BYTES: Final = 64 * 1024
+_PACKED_BUFFER_BYTES: Final = 256 * 1024
+_PATIENCE: Final = 1.0
+
+_STDOUT: Final = 1
+_CLOSED: Final = -1
+
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+
+
+class TapeWriter:
+    """Write lines into a file, `.gz` and `.zst` packed by name.
+
+    What is written is readable at any moment up to the last `flush`, also
+    when we are killed: packed files are made of frames that stand alone.
+
+    `path` may have strftime codes, and `-` is stdout.  Without rotation an
+    existing file is begun anew, as `tcpdump -w` does.  With it nothing that
+    exists is overwritten: before a name is used again, the file of that name
+    is renamed to NAME.1, what was NAME.1 to NAME.2 and so on (before the
+    suffix of a packed file: `x.jsonl.1.gz`).
+
+    A file is rotated before it would exceed `rotate_size` bytes on disk, and
+    `rotate_every` seconds after it was begun; 0 is never.  Of the older files
+    the newest `rotate_keep` are kept, 0 keeps all.  Where names have strftime
+    codes, only files that this writer made are removed.
+
+    All methods that write raise `OutputError`, and for a closed pipe at stdout
+    `BrokenPipeError`; what is left then is thrown away.  No earlier line is
+    torn by a full disk: what was half written is cut off again.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        clock: Clock,
+        rotate_size: int = 0,
+        rotate_every: float = 0.0,
+        rotate_keep: int = 0,
+    ) -> None:
+        if path == "-" and (rotate_size or rotate_every):
+            raise UsageError(
+                "stdout cannot be rotated", "record into a file: -w FILE --rotate-..."
+            )
+        self._path = path
+        self._clock = clock
+        self._size_max = rotate_size
+        self._every = rotate_every
+        self._keep = rotate_keep
+        self._compression = Compression.of_name(path)
+        packed = self._compression is not Compression.NONE
+        self._buffer_bytes = _PACKED_BUFFER_BYTES if packed else _BUFFER_BYTES
+        if rotate_size:
+            self._buffer_bytes = min(self._buffer_bytes, rotate_size)
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._made: deque[str] = deque()
+        self._fd = _CLOSED
+        self._begin()
+
+    @property
+    def path(self) -> str:
+        """The name of the file that is being written, or `-`."""
+        return self._name
+
+    def write(self, line: bytes) -> None:
+        """Take one line, without its newline."""
+        length = len(line) + 1
+        if self._waiting_bytes + length > self._buffer_bytes:
+            self.flush()
+        self._waiting += (line, b"\n")
+        self._waiting_bytes += length
+
+    def settle(self) -> None:
+        """Let out and rotate what is due; call it after every batch and wait."""
+        now = self._clock.monotonic()
+        if now - self._flushed >= _PATIENCE:
+            self.flush()
+        self._rotate_if_old(now)
+
+    def flush(self) -> None:
+        """Let out everything."""
+        now = self._flushed = self._clock.monotonic()
+        if not self._waiting:
+            return
+        data = b"".join(self._waiting)
+        self._waiting, self._waiting_bytes = [], 0
+        if self._fd == _CLOSED:
+            return
+        frame = self._compression.frame(data)
+        if self._size_max and 0 < self._size_max - self._size < len(frame):
+            self._rotate()
+        self._rotate_if_old(now)
+        self._pour(frame)
+
+    def reopen(self) -> None:
+        """Go on in a file of the same name, after logrotate moved this one away."""
+        self.flush()
+        if self._fd > _STDOUT:
+            self._end()
+            self._open(self._name)
+
+    def close(self) -> None:
+        """Let out everything and let go of the file; idempotent."""
+        try:
+            self.flush()
+        finally:
+            self._end()
+
+    # --- files --------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Begin a new file."""
+        moment = time.localtime(self._clock.wall())
+        self._name = time.strftime(self._path, moment) if self._path != "-" else "-"
+        if self._size_max or self._every:
+            self._make_room(self._name)
+        elif self._path != "-":
+            self._open(self._name, os.O_TRUNC)
+            return
+        self._open(self._name)
+
+    def _open(self, name: str, more: int = 0) -> None:
+        self._flushed = self._begun = self._clock.monotonic()
+        self._size = 0
+        if name == "-":
+            self._fd = _STDOUT
+            return
+        try:
+            # The umask decides who may read it, as for any other file.
+            self._fd = os.open(name, _FLAGS | more, 0o666)
+            status = os.fstat(self._fd)
+        except OSError as error:
+            raise self._failed(error) from error
+        self._size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+    def _end(self) -> None:
+        if self._fd > _STDOUT:
+            os.close(self._fd)
+        self._fd = _CLOSED
+
+    def _pour(self, frame: bytes) -> None:
+        done, error = pour(self._fd, frame)
+        if error is None:
+            self._size += done
+            return
+        if self._fd > _STDOUT:
+            self._cut(frame, done)
+        self._end()
+        if self._path == "-" and isinstance(error, BrokenPipeError):
+            raise error
+        raise self._failed(error) from error
+
+    def _cut(self, frame: bytes, done: int) -> None:
+        """Take back what was written of a line, or of a packed frame."""
+        whole = 0
+        if self._compression is Compression.NONE:
+            whole = frame.rfind(b"\n", 0, done) + 1
+        if stat.S_ISREG(os.fstat(self._fd).st_mode):
+            os.ftruncate(self._fd, self._size + whole)
+
+    def _failed(self, error: OSError) -> OutputError:
+        name = "stdout" if self._name == "-" else self._name
+        return OutputError(f"cannot write {name}: {error.strerror}")
+
+    # --- rotation -----------------------------------------------------------------
+
+    def _rotate_if_old(self, now: float) -> None:
+        if self._every and now - self._begun >= self._every and self._fd > _STDOUT:
+            # An empty file may stay as it is until something comes.
+            if self._size:
+                self._rotate()
+            self._begun = now
+
+    def _rotate(self) -> None:
+        self._end()
+        before = self._name
+        self._begin()
+        if self._name != before:
+            self._made.append(before)
+            self._remove_old()
+
+    def _make_room(self, name: str) -> None:
+        """Rename the file that has the name, and those before it."""
+        try:
+            if not _is_worth_keeping(name):
+                return
+            free = 1
+            while Path(_numbered(name, free)).exists():
+                free += 1
+            if self._keep and free > self._keep:
+                free = self._keep
+            for number in range(free, 1, -1):
+                Path(_numbered(name, number - 1)).replace(_numbered(name, number))
+            Path(name).replace(_numbered(name, 1))
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _remove_old(self) -> None:
+        while self._keep and len(self._made) > self._keep:
+            try:
+                Path(self._made.popleft()).unlink(missing_ok=True)
+            except OSError as error:
+                raise self._failed(error) from error
+
+
+def _numbered(name: str, number: int) -> str:
+    suffix = Compression.of_name(name).value
+    return f"{name.removesuffix(suffix)}.{number}{suffix}"
+
+
+def _is_worth_keeping(name: str) -> bool:
+    try:
+        status = Path(name).stat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size > 0

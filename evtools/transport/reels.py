@@ -1,0 +1,166 @@
+"""Compressed files: in frames that stand alone, and out of damaged ones."""
+
+import errno
+import os
+import select
+import stat
+import zlib
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final
+
+import zstandard
+
+from evtools.clock import Clock
+from evtools.errors import UsageError
+
+#: How much to read at once; little of what may be packed, for a few bytes of
+#: that can unpack to very many.
+_PLAIN_BYTES: Final = 64 * 1024
+_PACKED_BYTES: Final = 4 * 1024
+
+#: How long a wait goes on after it was asked to end, in seconds.
+_SLICE: Final = 0.1
+
+_STDIN: Final = 0
+_CLOSED: Final = -1
+
+_GZIP_WBITS: Final = zlib.MAX_WBITS | 16
+
+
+class Compression(Enum):
+    """How a file is compressed; the value is how its name ends."""
+
+    NONE = ""
+    GZIP = ".gz"
+    ZSTD = ".zst"
+
+    @classmethod
+    def of_name(cls, path: str) -> "Compression":
+        """Return what the name of a file promises."""
+        for compression in (cls.GZIP, cls.ZSTD):
+            if path.endswith(compression.value):
+                return compression
+        return cls.NONE
+
+    @classmethod
+    def of_content(cls, head: bytes) -> "Compression":
+        """Return what the first bytes of a file show."""
+        if head.startswith(b"\x1f\x8b"):
+            return cls.GZIP
+        return cls.ZSTD if head.startswith(b"\x28\xb5\x2f\xfd") else cls.NONE
+
+    def frame(self, data: bytes) -> bytes:
+        """Return `data` as one frame; a file is any number of them."""
+        match self:
+            case Compression.NONE:
+                return data
+            case Compression.GZIP:
+                packer = zlib.compressobj(wbits=_GZIP_WBITS)
+                return packer.compress(data) + packer.flush()
+            case Compression.ZSTD:
+                return zstandard.ZstdCompressor().compress(data)
+
+    def unpacker(self) -> Any:
+        """Return what unpacks one frame: `decompress`, `eof`, `unused_data`."""
+        if self is Compression.GZIP:
+            return zlib.decompressobj(wbits=_GZIP_WBITS)
+        return zstandard.ZstdDecompressor().decompressobj()
+
+
+class Reel:
+    """A file to read, compressed or not; `-` is stdin.
+
+    Raises `UsageError` when it cannot be opened.  `damage` says what is wrong
+    with the content, once that was met; all before it is given out.
+    """
+
+    def __init__(self, path: str, *, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._fd = _open(path)
+        status = os.fstat(self._fd)
+        self._regular = stat.S_ISREG(status.st_mode)
+        self._compression: Compression | None = None
+        self._unpacker: Any = None
+        #: Bytes of the file taken so far, and in all if that is known.
+        self.done_bytes = 0
+        self.total_bytes = status.st_size if self._regular else None
+        self.damage = ""
+
+    def read(self, timeout: float | None, stopped: Callable[[], bool]) -> bytes | None:
+        """Return more of the content, b"" at its end, None if none came in time.
+
+        None also when `stopped` became true.
+        """
+        deadline = None if timeout is None else self._clock.monotonic() + timeout
+        while not stopped():
+            if self.damage:
+                return b""
+            if not self._readable(deadline):
+                if deadline is not None and self._clock.monotonic() >= deadline:
+                    return None
+                continue
+            data = self._take()
+            if not data:
+                return b""
+            if content := self._unpack(data):
+                return content
+        return None
+
+    def close(self) -> None:
+        """Let go of the file; idempotent."""
+        if self._fd > _STDIN:
+            os.close(self._fd)
+        self._fd = _CLOSED
+
+    def _readable(self, deadline: float | None) -> bool:
+        if self._regular:
+            return True
+        seconds = _SLICE
+        if deadline is not None:
+            seconds = min(seconds, max(0.0, deadline - self._clock.monotonic()))
+        return bool(select.select([self._fd], [], [], seconds)[0])
+
+    def _take(self) -> bytes:
+        plain = self._compression is Compression.NONE
+        try:
+            data = os.read(self._fd, _PLAIN_BYTES if plain else _PACKED_BYTES)
+        except OSError as error:
+            self.damage = error.strerror or str(error)
+            return b""
+        self.done_bytes += len(data)
+        if not data and self._unpacker is not None:
+            self.damage = "breaks off inside a compressed frame"
+        return data
+
+    def _unpack(self, data: bytes) -> bytes:
+        if self._compression is None:
+            self._compression = Compression.of_content(data)
+        if self._compression is Compression.NONE:
+            return data
+        content = []
+        try:
+            while data:
+                if self._unpacker is None:
+                    self._unpacker = self._compression.unpacker()
+                content.append(self._unpacker.decompress(data))
+                if not self._unpacker.eof:
+                    break
+                data, self._unpacker = self._unpacker.unused_data, None
+        except (zlib.error, zstandard.ZstdError) as error:
+            self.damage = str(error)
+        return b"".join(content)
+
+
+def _open(path: str) -> int:
+    if path == "-":
+        return _STDIN
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise UsageError(f"cannot read {path}: {os.strerror(errno.EISDIR)}")
+    return fd

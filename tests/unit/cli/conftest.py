@@ -1,0 +1,86 @@
+"""Run evdump's entry point in this process, in a clean place."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from typing import NamedTuple
+
+import pytest
+
+from evtools.cli.dump import main
+
+
+class Ended(NamedTuple):
+    """How a command ended and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def quiet_place(tmp_path, monkeypatch):
+    """Stand in an empty directory and put logging back as it was."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "system"))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", ["evdump"])
+    loggers = [logging.getLogger(name) for name in ("", *_LIBRARIES)]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
+_LIBRARIES = ("amqp", "celery", "kombu", "redis", "vine", "asyncio")
+
+
+@pytest.fixture
+def cli(capsys, monkeypatch):
+    """Run evdump with arguments, `stdin` and environment variables."""
+
+    def run(*arguments, stdin="", **environ):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with monkeypatch.context() as patch:
+            for name, value in environ.items():
+                patch.setenv(name, value)
+            status = main(arguments)
+        return Ended(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def shown(cli):
+    """Return --show-config as a mapping of name to value and origin."""
+
+    def show(*arguments, **environ):
+        ended = cli(*arguments, "--show-config", **environ)
+        assert ended.status == 0, ended.err
+        rows = [line for line in ended.out.splitlines() if not line.startswith("#")]
+        found = {}
+        for row in rows:
+            name, _, rest = row.partition(" = ")
+            value, _, origin = rest.rpartition("  # ")
+            found[name.strip()] = (value.strip(), origin)
+        return found
+
+    return show
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Write the settings file where it is looked for; return its path."""
+
+    def write(text, mode=0o600):
+        path = tmp_path / ".config" / "evtools" / "evtools.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+    return write

@@ -1,0 +1,88 @@
+import ssl
+
+import pytest
+from celery.app.defaults import DEFAULTS
+
+from evtools.cli.celery_names import OPTIONS, BadSetting, new_name, options_from
+from evtools.cli.dump_command import evdump
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+def test_every_name_is_celerys_and_every_option_ours(name):
+    assert name in DEFAULTS
+    assert OPTIONS[name] in {option.name for option in evdump.params}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("BROKER_URL", "broker_url"),
+        ("CELERY_BROKER_URL", "broker_url"),
+        ("CELERY_EVENT_QUEUE_TTL", "event_queue_ttl"),
+        ("event_queue_ttl", "event_queue_ttl"),
+        ("Broker_Url", "Broker_Url"),
+    ],
+)
+def test_old_names_become_new_ones(old, new):
+    assert new_name(old) == new
+
+
+def test_settings_become_options():
+    assert options_from(
+        {
+            "broker_url": "redis://w",
+            "broker_read_url": ["redis://a", "redis://b"],
+            "broker_transport_options": {"master_name": "m"},
+            "broker_connection_timeout": 2,
+            "broker_heartbeat": None,
+            "event_queue_ttl": None,
+            "event_queue_expires": 3.0,
+            "event_queue_exclusive": False,
+        }
+    ) == {
+        "broker": "redis://a;redis://b",
+        "broker_option": {"master_name": "m"},
+        "connect_timeout": 2,
+        "event_queue_ttl": "none",
+        "event_queue_expires": 3.0,
+        "event_queue_exclusive": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "options"),
+    [
+        (False, {}),
+        (None, {}),
+        (True, {"tls": True}),
+        (
+            {"ca_certs": "ca", "certfile": "c", "keyfile": None, "cert_reqs": None},
+            {"tls": True, "tls_ca": "ca", "tls_cert": "c", "tls_verify": "none"},
+        ),
+        (
+            {"ssl_ca_certs": "ca", "ssl_cert_reqs": ssl.CERT_REQUIRED},
+            {"tls": True, "tls_ca": "ca", "tls_verify": "required"},
+        ),
+        ({"ssl_cert_reqs": "CERT_OPTIONAL"}, {"tls": True, "tls_verify": "optional"}),
+        ({"ssl_cert_reqs": 0}, {"tls": True, "tls_verify": "none"}),
+        (
+            {"ssl_check_hostname": False},
+            {"tls": True, "tls_check_hostname": False},
+        ),
+    ],
+)
+def test_tls_settings_of_either_driver_are_understood(value, options):
+    assert options_from({"broker_use_ssl": value}) == options
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"broker_use_ssl": {"ciphers": "x"}}, "unknown key ciphers"),
+        ({"broker_use_ssl": {"cert_reqs": 7}}, "cert_reqs is 7"),
+        ({"broker_transport_options": "x"}, "not a table"),
+    ],
+)
+def test_what_nothing_can_be_made_of_is_named(settings, words):
+    with pytest.raises(BadSetting, match=words):
+        options_from(settings)

@@ -1,0 +1,58 @@
+import time
+
+import pytest
+
+from evtools.cli.moment import parse_moment
+
+NOON = 1_795_000_000.0  # some moment in 2026
+
+
+@pytest.fixture
+def stockholm(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Stockholm")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "ago"),
+    [("10m", 600), ("10m ago", 600), ("90", 90), ("1h30m", 5400), (" 0 ", 0)],
+)
+def test_a_duration_is_so_long_ago(text, ago):
+    assert parse_moment(text, NOON) == NOON - ago
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1795000000", 1_795_000_000.0),
+        ("1795000000.5", 1_795_000_000.5),
+        ("2026-11-20T14:00Z", 1_795_183_200.0),
+        ("2026-11-20T14:00+01:00", 1_795_179_600.0),
+    ],
+)
+def test_a_moment_with_zone_is_itself(text, expected):
+    assert parse_moment(text, NOON) == expected
+
+
+def test_a_date_without_zone_is_local(stockholm):
+    assert parse_moment("2026-11-20", NOON) == 1_795_129_200.0
+    assert parse_moment("2026-11-20 14:00", NOON) == 1_795_179_600.0
+
+
+def test_a_time_of_day_is_the_last_one_that_was(stockholm):
+    now = parse_moment("2026-11-20T14:00:00", NOON)
+    assert parse_moment("14:00", now) == now
+    assert parse_moment("9:30", now) == now - 4.5 * 3600
+    assert parse_moment("13:59:59.5", now) == now - 0.5
+    assert parse_moment("14:01", now) == now - 24 * 3600 + 60
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "25:00", "14:60", "2026-13-01", "99999-01-01", "-5m"]
+)
+def test_what_is_no_time_is_refused_with_the_grammar(text):
+    with pytest.raises(ValueError, match=r"is no time \(use 10m"):
+        parse_moment(text, NOON)

@@ -1,0 +1,64 @@
+import json
+import platform
+from importlib import metadata
+
+import kombu
+import pytest
+
+from evtools import __version__
+from evtools.cli.version import TRANSPORTS, line, report
+from evtools.transport.brokers import KINDS
+
+
+def test_one_line_is_name_and_version():
+    assert line("evdump") == f"evdump {__version__}"
+
+
+def test_the_report_names_all_parts():
+    lines = report("evdump", as_json=False).splitlines()
+    assert lines[0] == line("evdump")
+    rows = dict(row.split(None, 1) for row in lines[1:])
+    assert rows["kombu"] == kombu.__version__
+    assert rows["python"].startswith(platform.python_version())
+    assert "libc" in rows
+    assert "redis rediss redis+socket sentinel" in rows["transports"]
+
+
+def test_programs_get_json():
+    facts = json.loads(report("evdump", as_json=True))
+    assert facts["version"] == __version__
+    assert facts["parts"]["redis"] == metadata.version("redis")
+    assert "amqps" in facts["transports"]
+
+
+def test_the_transports_are_those_we_take():
+    assert {name for names in TRANSPORTS.values() for name in names} == set(KINDS)
+
+
+def test_what_is_not_installed_is_left_out(monkeypatch):
+    real = metadata.version
+
+    def version(name):
+        if name == "redis":
+            raise metadata.PackageNotFoundError
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    facts = json.loads(report("evdump", as_json=True))
+    assert "redis" not in facts["parts"]
+    assert "sentinel" not in facts["transports"]
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["-V"]])
+def test_evdump_tells_its_version(cli, arguments):
+    ended = cli(*arguments)
+    assert ended.status == 0
+    assert ended.out.splitlines()[0] == f"evdump {__version__}"
+
+
+def test_evdump_tells_its_version_to_programs(cli):
+    assert json.loads(cli("--version", "--json").out)["tool"] == "evdump"
+
+
+def test_the_short_version_is_found_among_other_flags(cli):
+    assert cli("-q", "-V").out == f"evdump {__version__}\n"

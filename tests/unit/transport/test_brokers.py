@@ -1,0 +1,76 @@
+import pytest
+from kombu.transport import TRANSPORT_ALIASES
+
+from evtools.errors import UsageError
+from evtools.transport.brokers import KINDS, REFUSED, check_transport, kind_of
+from evtools.transport.settings import ConnectionSettings
+
+
+@pytest.mark.parametrize("name", sorted(TRANSPORT_ALIASES))
+def test_every_transport_of_kombu_is_either_taken_or_refused(name):
+    assert (name in KINDS) != (name.lower() in REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("urls", "words"),
+    [
+        ("sqs://key:secret@", "SQS carries no events"),
+        ("SQS://key:secret@", "SQS carries no events"),
+        ("sqla+postgresql://u:secret@h/db", "An SQL database carries no events"),
+        ("sqlalchemy+sqlite:///x.db", "An SQL database carries no events"),
+        ("kafka://h", "Kafka carries no events"),
+        ("filesystem://", "outlives its reader"),
+        ("mongodb://u:secret@h", "MongoDB carries no events"),
+        ("redis+cluster://h", "cannot use Redis Cluster"),
+        ("rediss+cluster://h", "cannot use Redis Cluster"),
+    ],
+)
+def test_a_broker_without_events_is_refused_with_the_reason(urls, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        check_transport(ConnectionSettings(urls=urls))
+    assert "secret" not in caught.value.message
+    assert "amqp://" in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("scheme", "meant"),
+    [
+        ("valkey", "redis"),
+        ("rabbitmq", "amqp"),
+        ("reddis", "redis"),
+        ("redis+sentinel", "sentinel"),
+        ("rabbitmqs", "amqp"),
+    ],
+)
+def test_an_unknown_broker_is_guessed(scheme, meant):
+    with pytest.raises(UsageError, match="unknown kind of broker") as caught:
+        kind_of(scheme)
+    assert caught.value.hint == f"did you mean {meant}:// ?"
+
+
+def test_an_unguessable_broker_is_told_what_would_do():
+    with pytest.raises(UsageError) as caught:
+        kind_of("xyzzy")
+    assert "RabbitMQ" in caught.value.hint
+
+
+def test_a_list_is_of_one_kind():
+    with pytest.raises(UsageError, match="mixes kinds") as caught:
+        check_transport(ConnectionSettings(urls="amqp://u:secret@a;redis://b"))
+    assert "secret" not in caught.value.message
+    check_transport(ConnectionSettings(urls="redis://a;rediss://b"))
+
+
+def test_sentinel_needs_the_name_of_its_master():
+    with pytest.raises(UsageError, match="name of the master") as caught:
+        check_transport(ConnectionSettings(urls="sentinel://a"))
+    assert "--broker-option master_name=" in caught.value.hint
+    check_transport(
+        ConnectionSettings(urls="sentinel://a", options={"master_name": "m"})
+    )
+
+
+@pytest.mark.parametrize("scheme", ["amqp", "amqps", "redis", "rediss", "memory"])
+def test_what_carries_events_is_taken(scheme):
+    check_transport(ConnectionSettings(urls=f"{scheme}://localhost"))

@@ -1,0 +1,180 @@
+import os
+
+import pytest
+
+from evtools import __version__
+from evtools.errors import UsageError
+from evtools.transport.connection import client_name, connect
+from evtools.transport.settings import TLS, ConnectionSettings
+
+
+def made(urls, attempt=0, **settings):
+    return connect(ConnectionSettings(urls=urls, **settings), attempt=attempt)
+
+
+def test_nothing_is_connected_yet():
+    assert not made("redis://127.0.0.1:1/0").connected
+
+
+def test_an_amqp_url_is_taken_apart():
+    connection = made("amqp://me:p%40ss@broker:5673/team%2Fqueue", heartbeat=7)
+    assert (connection.hostname, connection.port) == ("broker", 5673)
+    assert (connection.userid, connection.password) == ("me", "p@ss")
+    assert connection.virtual_host == "team/queue"
+    assert connection.transport_cls == "pyamqp"
+    assert (connection.heartbeat, connection.connect_timeout) == (7.0, 4.0)
+    assert connection.ssl is False
+
+
+def test_amqp_gets_deadlines_and_a_name():
+    options = made("amqp://h//", connect_timeout=2, tool="evdump").transport_options
+    assert (options["read_timeout"], options["write_timeout"]) == (2, 2)
+    properties = options["client_properties"]
+    assert properties["product"] == "evdump"
+    assert properties["product_version"] == __version__
+    assert properties["connection_name"] == client_name("evdump")
+
+
+def test_amqp_options_of_the_user_win():
+    options = made(
+        "amqp://h//", options={"read_timeout": 9, "client_properties": {"product": "x"}}
+    ).transport_options
+    assert options["read_timeout"] == 9
+    assert options["client_properties"]["product"] == "x"
+    assert options["client_properties"]["connection_name"] == client_name("evtools")
+
+
+def test_the_login_method_comes_from_option_or_url():
+    assert made("amqp://h//", login_method="EXTERNAL").login_method == "EXTERNAL"
+    assert made("amqp://h//?login_method=PLAIN").login_method == "PLAIN"
+    assert made("amqp://h//").login_method is None
+
+
+@pytest.mark.parametrize("url", ["amqps://h//", "amqp://h//"])
+def test_tls_uses_the_port_and_words_of_the_driver(url):
+    connection = made(url, tls=TLS(enabled=True))
+    assert connection.ssl["server_hostname"] == "h"
+    assert connection.host == "h:5671" or connection.port is None
+
+
+def test_redis_gets_deadlines_and_a_name():
+    options = made("redis://h/0", tool="evdump").transport_options
+    assert (options["socket_connect_timeout"], options["socket_timeout"]) == (4.0, 4.0)
+    assert options["client_name"] == client_name("evdump")
+
+
+def test_a_reply_has_time_even_when_connecting_must_be_quick():
+    options = made("redis://h/0", connect_timeout=0.5).transport_options
+    assert (options["socket_connect_timeout"], options["socket_timeout"]) == (0.5, 3.0)
+
+
+def test_redis_options_of_the_user_win():
+    connection = made(
+        "rediss://me:p@h:1/2?credential_provider=a.b",
+        options={"socket_timeout": 9, "fanout_prefix": "/x.", "client_name": None},
+    )
+    assert connection.transport_options["socket_timeout"] == 9
+    assert connection.transport_options["fanout_prefix"] == "/x."
+    assert connection.transport_options["client_name"] is None
+    assert connection.virtual_host == "2"
+    assert connection.credential_provider == "a.b"
+    assert connection.ssl["ssl_check_hostname"] is True
+
+
+@pytest.mark.parametrize("database", ["x", "-1", "1/2", "%C2%B2"])
+def test_a_redis_database_is_a_number(database):
+    with pytest.raises(UsageError, match="no number of a Redis database") as caught:
+        made(f"redis://:secret@h/{database}")
+    assert "secret" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "redis://h/", "redis://h/?virtual_host=3"]
+)
+def test_a_redis_database_may_be_left_out(url):
+    assert made(url).virtual_host in {"/", "3"}
+
+
+def test_a_unix_socket_is_left_to_kombu():
+    connection = made("redis+socket://me:p%40@/run/redis.sock?virtual_host=3")
+    assert connection.hostname == "socket://me:p%40@/run/redis.sock?virtual_host=3"
+    assert connection.transport_cls == "redis"
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("redis+socket:///run/x", "socket:///run/x"),
+        ("redis+socket://me@/run/x", "socket://me@/run/x"),
+    ],
+)
+def test_a_unix_socket_needs_no_password(url, host):
+    assert made(url).hostname == host
+
+
+def test_attempts_go_round_the_addresses():
+    urls = "amqp://u:p@a//;b;amqp://c//"
+    hosts = [made(urls, attempt=number).hostname for number in range(4)]
+    assert hosts == ["a", "b", "c", "a"]
+
+
+def test_sentinels_are_given_all_with_quick_failures():
+    connection = made(
+        "sentinel://:p@a:1/2?ssl_cert_reqs=none;b:3",
+        options={"master_name": "m", "sentinel_kwargs": {"password": "s"}},
+    )
+    assert connection.alt == ["sentinel://:p@a:1/2", "sentinel://:p@b:3/2"]
+    assert (connection.virtual_host, connection.password) == ("2", "p")
+    sentinel = connection.transport_options["sentinel_kwargs"]
+    assert sentinel["password"] == "s"
+    assert sentinel["retry"].get_retries() == 0
+    assert connection.ssl["ssl_check_hostname"] is False
+
+
+def test_a_sentinel_database_is_a_number():
+    with pytest.raises(UsageError, match="no number"):
+        made("sentinel://a/x", options={"master_name": "m"})
+
+
+@pytest.mark.parametrize(
+    ("query", "option"),
+    [
+        ("heartbeat=3", "--heartbeat"),
+        ("cacertfile=x", "--tls-ca"),
+        ("foo=secret", "--broker-option foo=..."),
+    ],
+)
+def test_unknown_parameters_of_the_url_name_the_option(query, option):
+    with pytest.raises(UsageError, match="unknown parameter") as caught:
+        made(f"amqp://u:secret@h//?{query}")
+    assert caught.value.hint == f"use {option}"
+    assert "secret" not in caught.value.message
+
+
+def test_a_refused_broker_is_refused_before_anything_else():
+    with pytest.raises(UsageError, match="SQS carries no events"):
+        made("sqs://")
+
+
+@pytest.mark.parametrize("url", ["gcpubsub://projects/x", "qpid://h"])
+def test_a_missing_driver_is_named(url):
+    with pytest.raises(UsageError, match="needs a Python library that is not here"):
+        made(url)
+
+
+def test_memory_needs_nothing():
+    with made("memory://") as connection:
+        assert connection.channel()
+
+
+def test_a_failure_is_raised_at_once_and_as_it_is():
+    # kombu itself would sleep for two seconds and try again.
+    with pytest.raises(ConnectionRefusedError):
+        made("amqp://127.0.0.1:1//").channel()
+
+
+def test_our_name_tells_host_and_process():
+    name = client_name("evdump")
+    assert name.startswith("evdump@")
+    assert name.endswith(f":{os.getpid()}")
+    assert " " not in name

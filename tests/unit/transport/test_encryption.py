@@ -1,0 +1,156 @@
+import ssl
+import subprocess
+
+import pytest
+
+from evtools.errors import ImproperlyConfigured, UsageError
+from evtools.transport.encryption import driver_words, tls_for
+from evtools.transport.settings import TLS
+from evtools.transport.url import parse
+
+
+@pytest.fixture(scope="session")
+def pem(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pem")
+    cert, key, locked = (str(folder / name) for name in ("cert", "key", "locked"))
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-nodes", "-days", "1", "-subj", "/CN=x"),
+            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+            *("-keyout", key, "-out", cert),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    subprocess.run(
+        [
+            *("openssl", "pkey", "-in", key, "-out", locked),
+            *("-aes128", "-passout", "pass:secret"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return {"cert": cert, "key": key, "locked": locked}
+
+
+@pytest.mark.parametrize(
+    ("url", "enabled", "expected"),
+    [
+        ("redis://h", None, False),
+        ("redis://h", True, True),
+        ("redis://h", False, False),
+        ("rediss://h", None, True),
+        ("rediss://h", True, True),
+        ("amqps://h", None, True),
+        ("redis://h?ssl_cert_reqs=none", None, True),
+        ("redis://h?ssl_cert_reqs=none", False, False),
+    ],
+)
+def test_scheme_parameters_and_options_decide_about_tls(url, enabled, expected):
+    assert bool(tls_for(TLS(enabled=enabled), parse(url))) is expected
+
+
+def test_certificates_and_names_are_checked_by_default():
+    tls = tls_for(TLS(), parse("rediss://h"))
+    assert (tls.verify, tls.check_hostname) == ("required", True)
+
+
+def test_no_tls_contradicts_a_secure_scheme():
+    with pytest.raises(ImproperlyConfigured, match="--no-tls contradicts") as caught:
+        tls_for(TLS(enabled=False), parse("rediss://h"))
+    assert "redis://" in caught.value.hint
+
+
+def test_a_transport_without_tls_says_so():
+    with pytest.raises(ImproperlyConfigured, match="memory:// knows no TLS"):
+        tls_for(TLS(enabled=True), parse("memory://"))
+
+
+def test_options_beat_the_parameters_of_the_url(pem):
+    url = (
+        f"rediss://h?ssl_cert_reqs=CERT_NONE&ssl_ca_certs={pem['cert']}"
+        "&ssl_check_hostname=false"
+    )
+    tls = tls_for(TLS(verify="optional"), parse(url))
+    assert tls == TLS(
+        enabled=True, ca=pem["cert"], verify="optional", check_hostname=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [("ssl_ciphers=x", "unknown parameter ssl_ciphers"), ("ssl_cert_reqs=x", "'x'")],
+)
+def test_wrong_parameters_of_the_url_are_refused(query, words):
+    with pytest.raises(UsageError, match=words):
+        tls_for(TLS(), parse(f"rediss://h?{query}"))
+
+
+def test_a_missing_ca_file_is_named_by_its_option(tmp_path):
+    with pytest.raises(UsageError, match=r"--tls-ca .*: No such file"):
+        tls_for(TLS(ca=str(tmp_path / "none.pem")), parse("rediss://h"))
+
+
+def test_a_ca_file_without_certificates_is_refused(tmp_path):
+    (tmp_path / "bad.pem").write_text("nothing")
+    with pytest.raises(UsageError, match=r"--tls-ca .*: not a usable PEM file"):
+        tls_for(TLS(ca=str(tmp_path / "bad.pem")), parse("rediss://h"))
+
+
+def test_a_bad_client_certificate_is_named_by_its_option(tmp_path, pem):
+    with pytest.raises(UsageError, match=r"--tls-cert.*No such file"):
+        tls_for(TLS(cert=str(tmp_path / "no"), key=pem["key"]), parse("amqps://h"))
+    with pytest.raises(UsageError, match=r"--tls-cert.*not a usable PEM"):
+        tls_for(TLS(cert=pem["key"]), parse("amqps://h"))
+
+
+def test_nobody_is_asked_for_a_pass_phrase(pem):
+    with pytest.raises(UsageError, match="--tls-key is encrypted"):
+        tls_for(TLS(cert=pem["cert"], key=pem["locked"]), parse("amqps://h"))
+
+
+def test_a_good_client_certificate_is_taken(pem):
+    tls = tls_for(TLS(cert=pem["cert"], key=pem["key"]), parse("amqps://h"))
+    assert (tls.cert, tls.key) == (pem["cert"], pem["key"])
+
+
+FULL = TLS(
+    enabled=True, ca="ca", cert="c", key="k", verify="required", check_hostname=True
+)
+
+
+def test_pyamqp_gets_its_own_words():
+    assert driver_words(FULL, parse("amqps://broker:5671")) == {
+        "ca_certs": "ca",
+        "certfile": "c",
+        "keyfile": "k",
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "server_hostname": "broker",
+    }
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "sentinel"])
+def test_redis_gets_its_own_words(scheme):
+    assert driver_words(FULL, parse(f"{scheme}://broker")) == {
+        "ssl_ca_certs": "ca",
+        "ssl_certfile": "c",
+        "ssl_keyfile": "k",
+        "ssl_cert_reqs": ssl.CERT_REQUIRED,
+        "ssl_check_hostname": True,
+    }
+
+
+@pytest.mark.parametrize(
+    "tls",
+    [
+        TLS(enabled=True, verify="none", check_hostname=True),
+        TLS(enabled=True, verify="required", check_hostname=False),
+    ],
+)
+def test_the_name_is_not_checked_where_it_shall_not_be(tls):
+    assert "server_hostname" not in driver_words(tls, parse("amqps://h"))
+    assert driver_words(tls, parse("rediss://h"))["ssl_check_hostname"] is False
+
+
+def test_a_url_without_host_is_checked_as_localhost():
+    assert driver_words(FULL, parse("amqps://"))["server_hostname"] == "localhost"

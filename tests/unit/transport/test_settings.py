@@ -1,0 +1,125 @@
+import dataclasses
+import math
+
+import pytest
+
+from evtools.errors import ImproperlyConfigured, UsageError
+from evtools.transport.settings import TLS, ConnectionSettings
+
+
+def test_the_defaults_are_those_of_the_manual():
+    settings = ConnectionSettings()
+    assert settings.urls == "amqp://guest@localhost//"
+    assert settings.source_of_url == "Celery's default"
+    assert (settings.event_exchange, settings.control_exchange) == (
+        "celeryev",
+        "celery",
+    )
+    assert (settings.event_queue_ttl, settings.event_queue_expires) == (5.0, 60.0)
+    assert settings.event_queue_exclusive
+    assert not settings.event_queue_durable
+    assert (settings.connect_timeout, settings.heartbeat) == (4.0, 10.0)
+    assert settings.routing_keys == ("#",)
+    assert settings.accept == ("json", "msgpack", "yaml")
+    assert settings.buffer_bytes == 256 * 1024 * 1024
+    assert settings.reconnect
+    assert settings.wakeup
+    assert not settings.enable_events
+    assert not settings.read_only
+
+
+def test_settings_do_not_change():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ConnectionSettings().urls = "x"
+
+
+def test_no_representation_shows_the_password():
+    settings = ConnectionSettings(
+        urls="redis://:secret@h/0", options={"sentinel_kwargs": {"password": "other"}}
+    )
+    assert repr(settings) == "ConnectionSettings(urls='redis://:**@h/0', ...)"
+    assert settings.masked() == "redis://:**@h/0"
+
+
+def test_several_addresses_are_told_apart():
+    settings = ConnectionSettings(urls="sentinel://a:1;b:2/3")
+    assert settings.addresses() == ["sentinel://a:1", "sentinel://b:2/3"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "option"),
+    [
+        ("connect_timeout", 0, "--connect-timeout"),
+        ("connect_timeout", -1.0, "--connect-timeout"),
+        ("connect_timeout", math.nan, "--connect-timeout"),
+        ("connect_timeout", True, "--connect-timeout"),
+        ("connect_timeout", "4", "--connect-timeout"),
+        ("heartbeat", -1, "--heartbeat"),
+        ("heartbeat", math.inf, "--heartbeat"),
+        ("event_exchange", "", "--event-exchange"),
+        ("event_exchange", "x" * 256, "--event-exchange"),
+        ("event_exchange", "a\nb", "--event-exchange"),
+        ("event_queue_prefix", "", "--event-queue-prefix"),
+        ("control_exchange", 5, "--control-exchange"),
+        ("event_queue_ttl", -1, "--event-queue-ttl"),
+        ("event_queue_ttl", 5_000_000, "--event-queue-ttl"),
+        ("event_queue_expires", 0, "--event-queue-expires"),
+        ("routing_keys", (), "--event-routing-key"),
+        ("routing_keys", ("task.#", ""), "--event-routing-key"),
+        ("accept", (), "--accept"),
+        ("accept", ("json", "xml"), "--accept"),
+        ("buffer_bytes", 1000, "--buffer-size"),
+        ("buffer_bytes", 1e9, "--buffer-size"),
+        ("login_method", "MAGIC", "--login-method"),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_name_of_its_option(field, value, option):
+    with pytest.raises(UsageError, match=option):
+        ConnectionSettings(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("heartbeat", 0),
+        ("event_queue_ttl", None),
+        ("event_queue_ttl", 0),
+        ("event_queue_expires", None),
+        ("login_method", "EXTERNAL"),
+    ],
+)
+def test_the_edges_of_what_is_good_are_taken(field, value):
+    assert getattr(ConnectionSettings(**{field: value}), field) == value
+
+
+def test_a_queue_cannot_be_exclusive_and_durable():
+    with pytest.raises(ImproperlyConfigured, match="exclude each other") as caught:
+        ConnectionSettings(event_queue_exclusive=True, event_queue_durable=True)
+    assert "--no-event-queue-exclusive" in caught.value.hint
+
+
+def test_read_only_contradicts_enabling_events():
+    with pytest.raises(ImproperlyConfigured, match="--read-only and --enable-events"):
+        ConnectionSettings(read_only=True, enable_events=True)
+
+
+def test_a_key_needs_its_certificate():
+    with pytest.raises(ImproperlyConfigured, match="--tls-key needs --tls-cert"):
+        TLS(key="key.pem")
+
+
+def test_certificates_are_verified_in_a_known_way():
+    with pytest.raises(UsageError, match="--tls-verify: 'perhaps'"):
+        TLS(verify="perhaps")
+
+
+def test_an_empty_url_names_its_source():
+    with pytest.raises(UsageError, match=r"is empty \(CELERY_BROKER_URL"):
+        ConnectionSettings(urls=" ", source_of_url="CELERY_BROKER_URL")
+
+
+def test_an_unreadable_url_is_not_quoted():
+    with pytest.raises(UsageError, match="cannot read the broker URL") as caught:
+        ConnectionSettings(urls="redis://:secret/x@h/0", source_of_url="BROKER_URL")
+    assert "secret" not in caught.value.message
+    assert "BROKER_URL" in caught.value.hint

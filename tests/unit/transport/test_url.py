@@ -1,0 +1,130 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evtools.transport.url import (
+    BadURL,
+    is_secret,
+    mask,
+    mask_options,
+    parse,
+    secrets,
+    split,
+)
+
+SECRET = "s3kr1t"
+
+
+@pytest.mark.parametrize(
+    ("urls", "shown"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        (f"redis://:{SECRET}@host:6379/0", "redis://:**@host:6379/0"),
+        (f"redis://user:{SECRET}@host/0", "redis://user:**@host/0"),
+        (f"redis://{SECRET}@host/0", "redis://**@host/0"),
+        ("redis://user:@host/0", "redis://user:**@host/0"),
+        (f"amqp://guest:{SECRET}@h:5672//", "amqp://guest:**@h:5672//"),
+        ("amqp://guest@localhost//", "amqp://guest@localhost//"),
+        ("amqp://guest:%73@[::1]:5672/v%2Fh", "amqp://guest:**@[::1]:5672/v%2Fh"),
+        (f"redis://:a@{SECRET}@host", "redis://:**@host"),
+        (f"redis://:a:{SECRET}@host", "redis://:**@host"),
+        (
+            f"sentinel://:{SECRET}@a:26379;sentinel://:{SECRET}@b:26379/0",
+            "sentinel://:**@a:26379;sentinel://:**@b:26379/0",
+        ),
+        (
+            f"sentinel://:{SECRET}@a:26379;b:26379/0",
+            "sentinel://:**@a:26379;sentinel://:**@b:26379/0",
+        ),
+        (f"redis://h/0?password={SECRET}", "redis://h/0?password=**"),
+        (f"redis://h/0?{SECRET}", "redis://h/0?**"),
+        (f"redis://h/0?{SECRET}=1", "redis://h/0?**"),
+        (
+            f"rediss://:{SECRET}@h/0?ssl_cert_reqs=none&token={SECRET}",
+            "rediss://:**@h/0?ssl_cert_reqs=none&token=**",
+        ),
+        (
+            f"redis+socket://:{SECRET}@/run/redis.sock",
+            "redis+socket://:**@/run/redis.sock",
+        ),
+        # What cannot be read is hidden as a whole.
+        (f"redis://:{SECRET}/x@host/0", "redis://**"),
+        (f"redis://:{SECRET}?x@host/0", "redis://**"),
+        (f"redis://:{SECRET}#x@host/0", "redis://**"),
+        (f"redis://:12;{SECRET}@host/0", "redis://**"),
+        (f"redis://:{SECRET};x@host/0", "redis://**"),
+        (f"redis://{SECRET}:x:y/0", "redis://**"),
+        (f"redis://u:{SECRET}@h/0?a=b@c", "redis://**"),
+        ("redis://host:99999/0", "redis://**"),
+        (f"user:{SECRET}@host", "**"),
+        ("", "**"),
+    ],
+)
+def test_a_password_is_masked_in_every_shape_of_url(urls, shown):
+    assert mask(urls) == shown
+    assert SECRET not in mask(urls)
+
+
+@given(st.text(min_size=1), st.sampled_from(["redis", "amqp", "sentinel"]))
+def test_no_raw_password_is_ever_shown(password, scheme):
+    # "::" is nowhere else in the URL, so finding it means a leak.
+    secret = f"::{password}::"
+    assert secret not in mask(f"{scheme}://user:{secret}@host:1/0")
+    assert secret not in mask(f"{scheme}://a:1;{scheme}://user:{secret}@host:1/0")
+
+
+def test_an_address_is_taken_apart():
+    address = parse("amqps://me:p%40@[::1]:5671/team%2Fq?ssl_cert_reqs=none")
+    assert (address.scheme, address.user, address.password) == ("amqps", "me", "p%40")
+    assert (address.hostname, address.port, address.path) == ("::1", 5671, "team%2Fq")
+    assert address.parameters == {"ssl_cert_reqs": "none"}
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("localhost:6379", "no scheme"),
+        ("redis://h:0/0", "between 1 and 65535"),
+        ("redis://h:port/0", "percent-encoded"),
+    ],
+)
+def test_a_bad_url_is_refused_with_the_reason(url, reason):
+    with pytest.raises(BadURL, match=reason):
+        parse(url)
+
+
+def test_a_list_entry_takes_what_it_lacks_from_the_first():
+    assert split("amqp://u:p@a:1/v; b:2 ;c/w;amqp://d//;") == [
+        "amqp://u:p@a:1/v",
+        "amqp://u:p@b:2/v",
+        "amqp://u:p@c/w",
+        "amqp://d//",
+    ]
+
+
+def test_one_url_is_a_list_of_one():
+    assert split(" redis://h ") == ["redis://h"]
+
+
+def test_a_semicolon_in_a_password_is_explained():
+    with pytest.raises(BadURL, match="%3B"):
+        split("redis://:1;2@host/0")
+
+
+def test_secrets_are_found_escaped_and_plain():
+    assert secrets("redis://:a%40b@h/0?token=t&virtual_host=1") == {"a%40b", "a@b", "t"}
+    assert secrets("redis://alone@h") == {"alone"}
+    assert secrets("amqp://guest@h") == set()
+    assert secrets("redis://:x/y@h") == {":x/y@h"}
+    assert secrets("nonsense") == {"nonsense"}
+
+
+def test_options_are_masked_at_every_depth():
+    options = {"master_name": "m", "sentinel_kwargs": {"password": "x"}, "token": ""}
+    assert mask_options(options) == {
+        "master_name": "m",
+        "sentinel_kwargs": {"password": "**"},
+        "token": "",
+    }
+    assert is_secret("redis_Password")
+    assert not is_secret("master_name")
