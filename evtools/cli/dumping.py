@@ -5,12 +5,14 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC
 from typing import Any, Final, TextIO
 
 import click
 from click.core import ParameterSource
 
 from evtools.cli.colour import wants_colour
+from evtools.cli.moment import LocalZone
 from evtools.cli.params import TextFile
 from evtools.dump.options import MAX_SPEED, DumpOptions, Output, Timestamps
 from evtools.errors import UsageError
@@ -19,6 +21,9 @@ from evtools.errors import UsageError
 _COUNTED_TIMESTAMPS: Final[tuple[Timestamps, ...]] = (
     *("none", "epoch", "delta", "iso", "start"),
 )
+
+#: Who reads times in UTC also writes them so in filters.
+_UTC_TIMESTAMPS: Final = ("utc", "iso")
 
 #: Options handed on under their own name.
 _SAME: Final = (
@@ -45,6 +50,7 @@ def dump_options(ctx: click.Context) -> DumpOptions:
             raise UsageError(message, hint)
     same: dict[str, Any] = {name: values[name] for name in _SAME}
     same |= {name: values[name] or "" for name in _TEXTS}
+    timestamps = _timestamps(values)
     return DumpOptions(
         **same,
         filters=_filters(values),
@@ -53,7 +59,8 @@ def dump_options(ctx: click.Context) -> DumpOptions:
         print=values["print"] or not values["write"],
         output=_output(ctx),
         template=values["template"] or _content(values["template_file"]),
-        timestamps=_timestamps(values),
+        timestamps=timestamps,
+        zone=UTC if timestamps in _UTC_TIMESTAMPS else LocalZone(),
         colour=_colour(values, sys.stdout),
         colour_stderr=_colour(values, sys.stderr),
         verbosity=values["verbose"],

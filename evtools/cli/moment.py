@@ -1,7 +1,7 @@
 """Moments as people write them: 10m ago, 14:30, 2026-11-20T14:00Z."""
 
 import re
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
 
 GRAMMAR = "10m (ago), 14:30, 2026-11-20, 2026-11-20T14:00Z or epoch seconds"
 
@@ -10,6 +10,25 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _AGO = re.compile(r"\s*ago\s*$")
 #: Smaller numbers are seconds ago; this is March 1973.
 _EPOCH_MIN = 1e8
+
+
+class LocalZone(tzinfo):
+    """The zone of this machine, summer time and all."""
+
+    def utcoffset(self, dt: datetime | None) -> timedelta | None:
+        """Return what local time is ahead of UTC at `dt`."""
+        return None if dt is None else dt.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, dt: datetime | None) -> None:
+        """Say nothing about summer time; the offset has it."""
+
+    def tzname(self, dt: datetime | None) -> str:
+        """Return a name for messages."""
+        return "local"
+
+    def fromutc(self, dt: datetime) -> datetime:
+        """Return the local time of a UTC time."""
+        return dt.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)
 
 
 def parse_moment(text: str, now: float) -> float:

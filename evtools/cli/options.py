@@ -263,11 +263,10 @@ _SHARED: Final[tuple[Decorator[Any], ...]] = (
     _shared(
         *("--redact",),
         group="Events",
-        type=params.REGEX,
         metavar="PATTERN",
         **_several,
-        help="Remove arguments of this name, or what this regular expression"
-        " matches, before anything is shown or written. Repeatable.",
+        help="Mask secrets before anything is shown or written: NAME (an argument"
+        " or a field), kwargs.NAME, or /REGEX/ in any text. Repeatable.",
     ),
     _shared(
         *("--color",),

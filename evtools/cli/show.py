@@ -9,7 +9,12 @@ from typing import Any, Final
 import click
 
 from evtools.cli.command import sources_of
-from evtools.cli.connecting import CONNECTION_FIELDS, FIELDS, broker_origin, transport_options
+from evtools.cli.connecting import (
+    CONNECTION_FIELDS,
+    FIELDS,
+    broker_origin,
+    transport_options,
+)
 from evtools.cli.options import Option
 from evtools.cli.params import DURATION_OR_NONE, TextFile
 from evtools.text import sanitize

@@ -3,10 +3,9 @@
 import re
 import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, timedelta, timezone, tzinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evtools.clock import Clock, SystemClock
 from evtools.dump.formatter import FormatOptions, Formatter, make_formatter
@@ -18,8 +17,11 @@ from evtools.dump.sink import Sink
 from evtools.errors import UsageError
 from evtools.filters import Filter, all_of, compile_filter, exclude
 from evtools.transport import ConnectionSettings
-from evtools.transport.tape_writer import TapeWriter
+from evtools.transport.recorder import TapeWriter
 from evtools.wire import GAP, Record, encode_line, envelope, gap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: The longest wait for events before deadlines are looked at, in seconds.
 TICK = 0.25

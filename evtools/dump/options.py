@@ -1,6 +1,7 @@
 """What evdump was asked to do."""
 
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Final, Literal, TypeAlias
 
 Output: TypeAlias = Literal[
@@ -62,6 +63,8 @@ class DumpOptions:
     output: Output = "text"
     template: str = ""
     timestamps: Timestamps = "local"
+    #: Of the times in filters.
+    zone: tzinfo = UTC
     full: bool = False
     highlight: str = ""
     colour: bool = False

@@ -10,7 +10,7 @@ from evtools.dump.joiner import Joiner
 from evtools.dump.options import DumpOptions
 from evtools.dump.progress import Progress
 from evtools.dump.report import Report
-from evtools.transport import ConnectionSettings, EventReceiver, Source
+from evtools.transport import ConnectionSettings, EventReceiver, Notice, Source
 from evtools.transport.demo import URL, DemoCluster
 from evtools.transport.tape import Tape
 from evtools.wire import EventFields, Record
@@ -54,12 +54,18 @@ def _live(
     report: Report,
     stack: ExitStack,
 ) -> Records:
-    receiver = EventReceiver(settings, on_notice=report.notice)
-    stack.callback(receiver.close)
+    on_notice = report.notice
     if options.demo:
         demo = DemoCluster(settings)
-        demo.start()
         stack.callback(demo.stop)
+
+        def on_notice(notice: Notice) -> None:
+            report.notice(notice)
+            if notice.kind == "listening":
+                demo.start()
+
+    receiver = EventReceiver(settings, on_notice=on_notice)
+    stack.callback(receiver.close)
     joiner = Joiner()
 
     def batches(timeout: float) -> Iterator[list[Record]]:

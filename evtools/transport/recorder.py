@@ -4,6 +4,7 @@ import os
 import stat
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -37,9 +38,9 @@ class TapeWriter:
     suffix of a packed file: `x.jsonl.1.gz`).
 
     A file is rotated before it would exceed `rotate_size` bytes on disk, and
-    `rotate_every` seconds after it was begun; 0 is never.  Of the older files
-    the newest `rotate_keep` are kept, 0 keeps all.  Where names have strftime
-    codes, only files that this writer made are removed.
+    `rotate_every` seconds after it was begun unless it is empty; 0 is never.
+    Of the older files the newest `rotate_keep` are kept, 0 keeps all.  Where
+    names have strftime codes, only files that this writer made are removed.
 
     All methods that write raise `OutputError`, and for a closed pipe at stdout
     `BrokenPipeError`; what is left then is thrown away.  No earlier line is
@@ -91,7 +92,7 @@ class TapeWriter:
     def settle(self) -> None:
         """Let out and rotate what is due; call it after every batch and wait."""
         now = self._clock.monotonic()
-        if now - self._flushed >= _PATIENCE:
+        if not self._patient or now - self._flushed >= _PATIENCE:
             self.flush()
         self._rotate_if_old(now)
 
@@ -105,7 +106,7 @@ class TapeWriter:
         if self._fd == _CLOSED:
             return
         frame = self._compression.frame(data)
-        if self._size_max and 0 < self._size_max - self._size < len(frame):
+        if self._size and 0 < self._size_max < self._size + len(frame):
             self._rotate()
         self._rotate_if_old(now)
         self._pour(frame)
@@ -126,30 +127,31 @@ class TapeWriter:
 
     # --- files --------------------------------------------------------------------
 
+    def _current_name(self) -> str:
+        if self._path == "-":
+            return self._path
+        return time.strftime(self._path, time.localtime(self._clock.wall()))
+
     def _begin(self) -> None:
         """Begin a new file."""
-        moment = time.localtime(self._clock.wall())
-        self._name = time.strftime(self._path, moment) if self._path != "-" else "-"
+        self._name = self._current_name()
         if self._size_max or self._every:
             self._make_room(self._name)
-        elif self._path != "-":
+            self._open(self._name)
+        else:
             self._open(self._name, os.O_TRUNC)
-            return
-        self._open(self._name)
 
     def _open(self, name: str, more: int = 0) -> None:
         self._flushed = self._begun = self._clock.monotonic()
-        self._size = 0
-        if name == "-":
-            self._fd = _STDOUT
-            return
         try:
             # The umask decides who may read it, as for any other file.
-            self._fd = os.open(name, _FLAGS | more, 0o666)
+            to_stdout = name == "-"
+            self._fd = _STDOUT if to_stdout else os.open(name, _FLAGS | more, 0o666)
             status = os.fstat(self._fd)
         except OSError as error:
             raise self._failed(error) from error
-        self._size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        self._patient = stat.S_ISREG(status.st_mode)
+        self._size = status.st_size if self._patient else 0
 
     def _end(self) -> None:
         if self._fd > _STDOUT:
@@ -173,8 +175,10 @@ class TapeWriter:
         whole = 0
         if self._compression is Compression.NONE:
             whole = frame.rfind(b"\n", 0, done) + 1
-        if stat.S_ISREG(os.fstat(self._fd).st_mode):
-            os.ftruncate(self._fd, self._size + whole)
+        with suppress(OSError):  # the first error is the one to tell
+            if self._patient:
+                end = os.fstat(self._fd).st_size
+                os.ftruncate(self._fd, end - done + whole)
 
     def _failed(self, error: OSError) -> OutputError:
         name = "stdout" if self._name == "-" else self._name
@@ -184,18 +188,27 @@ class TapeWriter:
 
     def _rotate_if_old(self, now: float) -> None:
         if self._every and now - self._begun >= self._every and self._fd > _STDOUT:
-            # An empty file may stay as it is until something comes.
-            if self._size:
+            if self._size or self._name != self._current_name():
                 self._rotate()
-            self._begun = now
+            else:
+                self._begun = now
 
     def _rotate(self) -> None:
         self._end()
-        before = self._name
+        before, size = self._name, self._size
         self._begin()
         if self._name != before:
             self._made.append(before)
-            self._remove_old()
+            if not size:
+                self._remove(self._made.pop())
+            while self._keep and len(self._made) > self._keep:
+                self._remove(self._made.popleft())
+
+    def _remove(self, name: str) -> None:
+        try:
+            Path(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failed(error) from error
 
     def _make_room(self, name: str) -> None:
         """Rename the file that has the name, and those before it."""
@@ -212,13 +225,6 @@ class TapeWriter:
             Path(name).replace(_numbered(name, 1))
         except OSError as error:
             raise self._failed(error) from error
-
-    def _remove_old(self) -> None:
-        while self._keep and len(self._made) > self._keep:
-            try:
-                Path(self._made.popleft()).unlink(missing_ok=True)
-            except OSError as error:
-                raise self._failed(error) from error
 
 
 def _numbered(name: str, number: int) -> str:

@@ -4,7 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from evtools.clock import Clock
 from evtools.errors import DecodeError, UsageError
@@ -31,6 +31,9 @@ _STRANGE_LINES: Final = 100
 _SLICE: Final = 0.1
 
 _SAMPLE_BYTES: Final = 200
+
+#: Beyond any clock, and still exact as a float.
+_TOO_LARGE: Final = 10**15
 
 
 class TapeRecord(Record):
@@ -60,7 +63,7 @@ class Tape:
     opened and, while reading, when it is no recording at all.
     """
 
-    def __init__(  # noqa: PLR0913  (all but the path have a default or are seams)
+    def __init__(
         self,
         path: str,
         *,
@@ -283,12 +286,13 @@ class _Tally:
                 self._missed += _whole(event.get("missed"))
             case _:
                 self._gaps += 1
-                seconds = event.get("duration")
-                self._gap_seconds += seconds if _is_number(seconds) else 0.0
+                duration: Any = event.get("duration")
+                self._gap_seconds += duration if _is_number(duration) else 0.0
 
     def is_strange(self, *, ended: bool) -> bool:
         """Return whether all that was read says: this is no recording."""
-        return not self.good and (self._bad >= _STRANGE_LINES or (ended and self._bad))
+        enough = 1 if ended else _STRANGE_LINES
+        return not self.good and self._bad >= enough
 
     def first_defect(self) -> str:
         """Return what was wrong first."""
@@ -319,20 +323,14 @@ def _object(line: bytes) -> dict[str, Any]:
 def _received(event: EventFields, default: float) -> float:
     """Return when an event was received, or else sent, if it says so."""
     for name in ("local_received", "timestamp"):
-        moment = event.get(name)
+        moment: Any = event.get(name)
         if _is_number(moment):
             return float(moment)
     return default
 
 
-def _is_number(value: Any) -> bool:
-    return value.__class__ is float or (
-        value.__class__ is int and abs(value) < _TOO_LARGE
-    )
-
-
-#: Beyond any clock, and still a float.
-_TOO_LARGE: Final = 10**15
+def _is_number(value: Any) -> TypeGuard[float]:
+    return value.__class__ in (float, int) and abs(value) < _TOO_LARGE
 
 
 def _whole(value: Any) -> int:

@@ -1,8 +1,9 @@
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from evtools.cli.moment import parse_moment
+from evtools.cli.moment import LocalZone, parse_moment
 
 NOON = 1_795_000_000.0  # some moment in 2026
 
@@ -56,3 +57,20 @@ def test_a_time_of_day_is_the_last_one_that_was(stockholm):
 def test_what_is_no_time_is_refused_with_the_grammar(text):
     with pytest.raises(ValueError, match=r"is no time \(use 10m"):
         parse_moment(text, NOON)
+
+
+def test_the_local_zone_knows_summer_time(stockholm):
+    zone = LocalZone()
+    assert datetime(2026, 7, 1, tzinfo=zone).utcoffset() == timedelta(hours=2)
+    assert datetime(2026, 12, 1, tzinfo=zone).utcoffset() == timedelta(hours=1)
+    noon = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    assert noon.astimezone(zone).hour == 14
+    assert datetime.fromtimestamp(noon.timestamp(), zone).hour == 14
+    assert noon.astimezone(zone).timestamp() == noon.timestamp()
+
+
+def test_the_local_zone_has_a_name_and_no_offset_of_its_own():
+    zone = LocalZone()
+    assert zone.utcoffset(None) is None
+    assert zone.dst(None) is None
+    assert zone.tzname(None) == "local"
