@@ -1,6 +1,7 @@
 """The factory of receivers and dispatchers that share one set of settings."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from evtools.transport import (
@@ -15,13 +16,13 @@ from evtools.transport.receiver import Handler
 class Events:
     """Make receivers and dispatchers for one cluster.
 
-    `broker` is a URL (or ConnectionSettings); `settings` are fields of
-    ConnectionSettings, such as `event_exchange` or `heartbeat`.
+    `broker` is a URL (or ConnectionSettings to start from); `settings` are
+    fields of ConnectionSettings, such as `event_exchange` or `heartbeat`.
     """
 
     def __init__(self, broker: str | ConnectionSettings, **settings: Any) -> None:
         if isinstance(broker, ConnectionSettings):
-            self.settings = broker
+            self.settings = replace(broker, **settings)
         else:
             self.settings = ConnectionSettings(
                 urls=broker, source_of_url="the program", **settings
@@ -36,9 +37,14 @@ class Events:
     def Dispatcher(  # noqa: N802  (Celery's name)
         self, connection: Any = None, **kwargs: Any
     ) -> EventDispatcher:
-        """Return an EventDispatcher on `connection`, or on a new one of its own."""
+        """Return an EventDispatcher on `connection` (or `channel=`).
+
+        Without either it gets a connection of its own and closes it.
+        """
+        own = connection is None and kwargs.get("channel") is None
         return EventDispatcher(
-            connection or connect(self.settings),
+            connect(self.settings) if own else connection,
             exchange=kwargs.pop("exchange", self.settings.event_exchange),
+            owns_connection=own,
             **kwargs,
         )

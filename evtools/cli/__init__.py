@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""The command line; click is used only here, and heavy imports come late."""

@@ -73,7 +73,8 @@ class ToolCommand(click.Command):
         """Parse, with the settings file and the application as defaults."""
         given, *_ = self.make_parser(ctx).parse_args(args=list(args))
         self._answer_version(ctx, given)
-        if "help" not in given:
+        helping = self.get_help_option(ctx)
+        if helping is None or helping.name not in given:
             sources = self._sources(ctx, given)
             ctx.meta[_META] = sources
             ctx.default_map = {

@@ -244,6 +244,7 @@ def evdump(ctx: click.Context, /, **_values: Any) -> int:
     from evtools.cli.connecting import connection_settings  # noqa: PLC0415  (ditto)
     from evtools.cli.dumping import dump_options  # noqa: PLC0415  (start-up time)
     from evtools.cli.title import hide_secrets  # noqa: PLC0415  (start-up time)
+    from evtools.transport import check_transport  # noqa: PLC0415  (start-up time)
 
     _set_up(ctx.params)
     log = logging.getLogger(__name__)
@@ -257,6 +258,8 @@ def evdump(ctx: click.Context, /, **_values: Any) -> int:
         click.echo(show_config(ctx, settings))
         return 0
     options = dump_options(ctx)
+    if not (options.read or options.demo):
+        check_transport(settings)
     if "pickle" in settings.accept:
         log.warning("pickled events are decoded, as far as they are harmless")
     from evtools.dump.app import run  # noqa: PLC0415  (start-up time)

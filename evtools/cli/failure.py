@@ -26,6 +26,7 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     141: "Whoever read our output went away.",
 }
 
+_OFF = ("", "0", "false", "no", "off")
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 _CREDENTIALS = re.compile(r"(\w+://)[^/\s]*@")
@@ -38,7 +39,8 @@ def run(
 
     Return the exit status.
     """
-    debug = "--debug" in arguments or bool(os.environ.get("EVTOOLS_DEBUG"))
+    variable = os.environ.get("EVTOOLS_DEBUG", "").lower()
+    debug = "--debug" in arguments or variable not in _OFF
     return guard(tool, lambda: _run(tool, load, arguments), debug=debug)
 
 

@@ -21,9 +21,11 @@ class LocalZone(tzinfo):
 
     def dst(self, dt: datetime | None) -> None:
         """Say nothing about summer time; the offset has it."""
+        del dt
 
     def tzname(self, dt: datetime | None) -> str:
         """Return a name for messages."""
+        del dt
         return "local"
 
     def fromutc(self, dt: datetime) -> datetime:

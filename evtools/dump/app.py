@@ -4,7 +4,7 @@ import re
 import sys
 import time
 from contextlib import ExitStack
-from datetime import UTC, timedelta, timezone, tzinfo
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evtools.clock import Clock, SystemClock
@@ -14,11 +14,11 @@ from evtools.dump.records import Records, open_records
 from evtools.dump.report import Counts, Report
 from evtools.dump.signals import Signals
 from evtools.dump.sink import Sink
-from evtools.errors import UsageError
+from evtools.errors import BrokerUnavailable, UsageError
 from evtools.filters import Filter, all_of, compile_filter, exclude
 from evtools.transport import ConnectionSettings
 from evtools.transport.recorder import TapeWriter
-from evtools.wire import GAP, Record, encode_line, envelope, gap
+from evtools.wire import GAP, EnvelopeWriter, Record, gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,9 +38,12 @@ def run(options: DumpOptions, settings: ConnectionSettings) -> int:
     clock = SystemClock()
     report = Report(sys.stderr, tool="evdump", quiet=options.quiet, stats=options.stats)
     with ExitStack() as stack:
+        # What may be wrong first, what overwrites a file last.
         filters = Filters(options, clock)
-        outputs = Outputs(options, clock, stack)
+        formatter = _formatter(options)
+        _spare_what_is_read(options, clock)
         records = open_records(options, settings, report, stack)
+        outputs = Outputs(options, formatter, clock, stack)
         dump = Dump(options, records, filters, outputs, report, clock)
         with Signals(
             records.source.stop, clock, reopen_on_hangup=bool(options.write)
@@ -53,7 +56,7 @@ class Filters:
 
     def __init__(self, options: DumpOptions, clock: Clock) -> None:
         def compiled(text: str) -> Filter:
-            return compile_filter(text, zone=_zone(options), now=clock.wall)
+            return compile_filter(text, zone=options.zone, now=clock.wall)
 
         wanted = [compiled(text) for text in options.filters]
         unwanted = [compiled(text) for text in options.excludes]
@@ -74,10 +77,17 @@ class Filters:
 class Outputs:
     """Where matching events go: stdout, a recording, or both."""
 
-    def __init__(self, options: DumpOptions, clock: Clock, stack: ExitStack) -> None:
-        self._formatter: Formatter | None = None
+    def __init__(
+        self,
+        options: DumpOptions,
+        formatter: Formatter | None,
+        clock: Clock,
+        stack: ExitStack,
+    ) -> None:
+        self._formatter = formatter
         self._sink: Sink | None = None
         self._tape: TapeWriter | None = None
+        self._line = EnvelopeWriter().line
         if options.write:
             self._tape = TapeWriter(
                 options.write,
@@ -87,20 +97,19 @@ class Outputs:
                 rotate_keep=options.rotate_keep or 0,
             )
             stack.callback(self._tape.close)
-        if options.print:
-            self._formatter = make_formatter(options.output, _format_options(options))
+        if formatter is not None:
             self._sink = Sink(
                 sys.stdout.fileno(), clock=clock, line_buffered=options.line_buffered
             )
             stack.callback(self._sink.close)
-            self._sink.write(self._formatter.header())
+            self._sink.write(formatter.header())
 
     def write(self, record: Record) -> None:
         """Write one record everywhere."""
         if self._formatter is not None and self._sink is not None:
             self._sink.write(self._formatter.format(record))
         if self._tape is not None:
-            self._tape.write(encode_line(envelope(record.event, record.joined)))
+            self._tape.write(self._line(record.event, record.joined))
 
     def settle(self) -> None:
         """Let out what is due, after a batch or a wait."""
@@ -108,6 +117,13 @@ class Outputs:
             self._sink.settle()
         if self._tape is not None:
             self._tape.settle()
+
+    def flush(self) -> None:
+        """Let out everything."""
+        if self._sink is not None:
+            self._sink.flush()
+        if self._tape is not None:
+            self._tape.flush()
 
     def reopen(self) -> None:
         """Begin the recording's file anew, under its name."""
@@ -140,15 +156,23 @@ class Dump:
         """Take events until one of the ends; return the exit status."""
         try:
             status = self._loop(signals)
-            self._outputs.settle()
-        finally:
-            self._tell_defects()
-            for note in self._filters.unknown():
-                self._report.say(note)
-            self._summarise()
+            self._obey(signals)
+        except BrokerUnavailable:
+            if self._counts.captured:
+                self._conclude()
+            raise
+        self._conclude()
         if status == EXIT_OK and self._filters.expected and not self._counts.expected:
             return EXIT_NOT_EXPECTED
         return status
+
+    def _conclude(self) -> None:
+        """Tell how it went, once all that was taken is written."""
+        self._outputs.flush()
+        self._tell_defects()
+        for note in self._filters.unknown():
+            self._report.say(note)
+        self._summarise()
 
     def _loop(self, signals: Signals) -> int:
         """Return why the dump ended, as an exit status."""
@@ -239,14 +263,27 @@ def _number(value: Any) -> Any:
     return value if type(value) in (int, float) else 0
 
 
-def _zone(options: DumpOptions) -> tzinfo:
-    """Return the zone that times in filters are in: the one on the screen."""
-    if options.timestamps in _UTC_STAMPS:
-        return UTC
-    return timezone(timedelta(seconds=time.localtime().tm_gmtoff))
+def _spare_what_is_read(options: DumpOptions, clock: Clock) -> None:
+    """Refuse to record into the recording that is read."""
+    rotates = options.rotate_size or options.rotate_every
+    if not options.read or not options.write or rotates:
+        return
+    name = time.strftime(options.write, time.localtime(clock.wall()))
+    try:
+        same = Path(name).samefile(options.read)
+    except OSError:
+        return
+    if same:
+        raise UsageError(
+            f"-w {options.write} would overwrite what -r reads",
+            "record into another file",
+        )
 
 
-_UTC_STAMPS = ("utc", "iso", "epoch")
+def _formatter(options: DumpOptions) -> Formatter | None:
+    if not options.print:
+        return None
+    return make_formatter(options.output, _format_options(options))
 
 
 def _format_options(options: DumpOptions) -> FormatOptions:

@@ -41,7 +41,7 @@ def open_records(
     """
     redact = redactor(options.redact)
     if options.read:
-        return _recorded(options, redact, stack)
+        return _recorded(options, redact, report, stack)
     if options.demo:
         settings = replace(settings, urls=URL, source_of_url="--demo")
     return _live(options, settings, redact, report, stack)
@@ -83,10 +83,13 @@ def _nothing() -> None:
     """Do nothing: a live stream has no end to be on the way to."""
 
 
-def _recorded(options: DumpOptions, redact: Redact | None, stack: ExitStack) -> Records:
+def _recorded(
+    options: DumpOptions, redact: Redact | None, report: Report, stack: ExitStack
+) -> Records:
+    clock = SystemClock()
     tape = Tape(
         options.read,
-        clock=SystemClock(),
+        clock=clock,
         speed=options.speed,
         since=options.since,
         until=options.until,
@@ -107,7 +110,15 @@ def _recorded(options: DumpOptions, redact: Redact | None, stack: ExitStack) -> 
                     record.joined = joiner.join(record.event)
             yield list[Record](records)
 
+    # Lines on one terminal and a bar at its bottom would tear each other up.
+    scrolls = options.print and sys.stdout.isatty()
     progress = stack.enter_context(
-        Progress(sys.stderr, shown=sys.stderr.isatty() and not sys.stdout.isatty())
+        Progress(
+            sys.stderr,
+            clock,
+            shown=sys.stderr.isatty() and not scrolls,
+            colour=options.colour_stderr,
+        )
     )
+    report.before_each_line(progress.hide)
     return Records(tape, batches, lambda: progress.show(*tape.progress()))

@@ -1,7 +1,7 @@
 """What evdump tells on stderr: notices, counters, the summary."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import IO
 
@@ -47,6 +47,11 @@ class Report:
         self._quiet = quiet
         self._stats = stats
         self._reported: set[str] = set()
+        self._make_way: Callable[[], None] = _nothing
+
+    def before_each_line(self, make_way: Callable[[], None]) -> None:
+        """Have `make_way` called where the screen must be cleared for a line."""
+        self._make_way = make_way
 
     def say(self, text: str) -> None:
         """Write a line, unless quiet."""
@@ -82,9 +87,14 @@ class Report:
             self.say(_as_text(counts, statistics, seconds))
 
     def _write(self, text: str) -> None:
+        self._make_way()
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(text)
             self._stream.flush()
+
+
+def _nothing() -> None:
+    """Do nothing: there is nothing in the way."""
 
 
 def _as_text(counts: Counts, statistics: Statistics, seconds: float) -> str:

@@ -17,22 +17,22 @@ _INTERRUPTED = 130
 class Signals:
     """Turn signals into flags that the main loop looks at.
 
-    INT and TERM end the dump in order (`ending`); a second INT ends the
-    process at once with status 130.  USR1 (and INFO) ask for the counters,
-    HUP to open the recording anew.  TSTP stops the process as usual;
-    `stopped` then tells from when to when.  `wake` is called after each and
-    must be safe in a signal handler.
+    INT and TERM end the dump in order: they set `ending` and call `end`,
+    which must be safe in a signal handler.  A second INT ends the process at
+    once with status 130.  USR1 (and INFO) ask for the counters, HUP to open
+    the recording anew or, where there is none, to end.  TSTP stops the
+    process as usual; `stopped` then tells from when to when.
     """
 
     def __init__(
-        self, wake: Callable[[], None], clock: Clock, *, reopen_on_hangup: bool
+        self, end: Callable[[], None], clock: Clock, *, reopen_on_hangup: bool
     ) -> None:
         self.ending = False
         self.counters_wanted = False
         self.reopen_wanted = False
         #: (from, to) in UTC epoch seconds, once for each stop.
         self.stopped: list[tuple[float, float]] = []
-        self._wake = wake
+        self._end_dump = end
         self._clock = clock
         self._interrupted_at: float | None = None
         hangup = self._reopen if reopen_on_hangup else self._end
@@ -70,15 +70,13 @@ class Signals:
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         self.ending = True
-        self._wake()
+        self._end_dump()
 
     def _count(self, _number: int, _frame: FrameType | None) -> None:
         self.counters_wanted = True
-        self._wake()
 
     def _reopen(self, _number: int, _frame: FrameType | None) -> None:
         self.reopen_wanted = True
-        self._wake()
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         start = self._clock.wall()
@@ -87,4 +85,3 @@ class Signals:
         # Here we are again, after SIGCONT.
         signal.signal(number, self._stop)
         self.stopped.append((start, self._clock.wall()))
-        self._wake()

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import unquote
 
+from amqp.exceptions import AMQPError
 from kombu.connection import Connection
+from kombu.transport import pyamqp
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -56,6 +58,17 @@ class OneAttempt(Connection):
         Connection.__init__(self, **arguments)
 
 
+class _TidyAMQP(pyamqp.Connection):
+    """A py-amqp connection that closes its socket when it is refused, too."""
+
+    def connect(self, callback: Callable[[], Any] | None = None) -> Any:
+        try:
+            return super().connect(callback)
+        except AMQPError:
+            self.collect()
+            raise
+
+
 def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
     """Return a kombu connection, not yet connected.
 
@@ -74,12 +87,14 @@ def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
     try:
         connection = OneAttempt(**arguments)
         # Imports the driver; it would happen soon enough, but not as clearly.
-        connection.transport  # noqa: B018
+        transport = connection.transport
     except (ImportError, RuntimeError) as error:
         raise UsageError(
             f"{address.scheme}:// needs a Python library that is not here: {error}",
             "install it beside evtools with pip, or use RabbitMQ or Redis",
         ) from None
+    if kind.family == "amqp":
+        transport.Connection = _TidyAMQP
     return connection
 
 

@@ -113,11 +113,19 @@ def _gather(
         if message.headers.get("ticket", ticket) == ticket and isinstance(body, dict):
             replies.update(body)
 
+    def ignore(message: Any, error: Exception) -> None:
+        """Treat a worker whose answer cannot be read as one that is silent."""
+
     queue = box.reply_queue(channel)
     queue.declare()
     try:
         with Consumer(
-            channel, [queue], callbacks=[receive], accept=["json"], no_ack=True
+            channel,
+            [queue],
+            callbacks=[receive],
+            on_decode_error=ignore,
+            accept=["json"],
+            no_ack=True,
         ):
             box._publish(  # noqa: SLF001  (multi_call has no deadline for all replies)
                 request.command,

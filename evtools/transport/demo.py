@@ -13,7 +13,11 @@ from evtools.transport.settings import ConnectionSettings
 #: The broker of the simulated cluster: kombu's, in memory.
 URL = "memory://demo"
 HEARTBEAT_EVERY = 2.0
-_SOFTWARE = {"sw_ident": "py-celery", "sw_ver": "5.7.0", "sw_sys": "Linux"}
+_SOFTWARE: dict[str, Any] = {
+    "sw_ident": "py-celery",
+    "sw_ver": "5.7.0",
+    "sw_sys": "Linux",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +166,15 @@ class DemoCluster(threading.Thread):
             processed[worker.hostname] += 1
             worker.send("task-started", uuid=uuid)
 
-        yield 0, lambda: client.send(
-            "task-sent", queue=kind.queue, exchange="", routing_key=kind.queue, **about
+        yield (
+            0,
+            lambda: client.send(
+                "task-sent",
+                queue=kind.queue,
+                exchange="",
+                routing_key=kind.queue,
+                **about,
+            ),
         )
         yield 0.002, lambda: worker.send("task-received", **about)
         yield wait, start

@@ -26,16 +26,17 @@ class EventDispatcher:
     """Send events to a cluster's event exchange.
 
     `connection` is a kombu connection (or give a `channel` of one); it is
-    used, never closed.  `hostname` is who we say we are, `gen<pid>@<host>`
-    unless given.  With `groups` only events of these groups are sent.  Events
-    of a group in `buffer_group` are kept until there are `buffer_limit` of
-    them, or until `flush`, and go out as one `<group>.multi` message;
-    `on_send_buffered` is called for each one kept.  With
-    `buffer_while_offline` an event that cannot be sent waits for `flush`
-    (`OFFLINE_MAX` of them; `dropped` counts those that had to go); without,
-    `send` raises what the driver raised.
+    closed by `close` only with `owns_connection`.  `hostname` is who we say
+    we are, `gen<pid>@<host>` unless given.  With `groups` only events of
+    these groups are sent.  Events of a group in `buffer_group` are kept until
+    there are `buffer_limit` of them, or until `flush`, and go out as one
+    `<group>.multi` message; `on_send_buffered` is called for each one kept.  With
+    `buffer_while_offline` an event that cannot be sent waits for `flush`, and
+    later ones wait behind it (`OFFLINE_MAX` of them; `dropped` counts those
+    that had to go); without, `send` raises what the driver raised.
 
-    Over a transport that carries no events the dispatcher is disabled.
+    Over a transport that carries no events the dispatcher is disabled.  Any
+    thread may send.
     """
 
     DISABLED_TRANSPORTS = DISABLED_TRANSPORTS
@@ -56,11 +57,13 @@ class EventDispatcher:
         on_send_buffered: Callable[[], None] | None = None,
         exchange: str = "celeryev",
         clock: LamportClock | None = None,
+        owns_connection: bool = False,
     ) -> None:
         if connection is None and channel is None:
             raise TypeError("EventDispatcher needs a connection or a channel")
         self.connection = connection or channel.connection.client
         self.channel = channel
+        self._owns_connection = owns_connection
         self.hostname = hostname or f"gen{os.getpid()}@{socket.gethostname()}"
         self.pid = os.getpid()
         self.headers = {"hostname": self.hostname}
@@ -89,12 +92,7 @@ class EventDispatcher:
     def enable(self) -> None:
         """Begin to send; call the `on_enabled` callbacks."""
         with self.mutex:
-            self.producer = Producer(
-                self.channel or self.connection,
-                exchange=self.exchange,
-                serializer=self.serializer,
-                auto_declare=False,
-            )
+            self._revive()
             self.enabled = True
         for callback in self.on_enabled:
             callback()
@@ -126,17 +124,16 @@ class EventDispatcher:
         if not self.enabled or (self.groups and group not in self.groups):
             return
         if group in self.buffer_group:
-            self._buffer(group, self._prepare(type, fields, blind=blind))
+            self._buffer(group, type, fields, blind=blind)
             return
-        event = self._prepare(type, fields, blind=blind)
         with self.mutex:
-            self._publish(
-                event,
-                self.producer,
-                routing_key_from(type),
-                retry=retry,
-                retry_policy=retry_policy,
-            )
+            if self.producer is not None:
+                self._send(
+                    self._prepare(type, fields, blind=blind),
+                    routing_key_from(type),
+                    retry=retry,
+                    retry_policy=retry_policy,
+                )
 
     def publish(
         self,
@@ -148,9 +145,15 @@ class EventDispatcher:
         **kwargs: Any,
     ) -> None:
         """Send an event of `type` through a `producer` of the caller's."""
-        event = self._prepare(type, fields, blind=blind)
         with self.mutex:
-            self._publish(event, producer, routing_key_from(type), **kwargs)
+            event, key = (
+                self._prepare(type, fields, blind=blind),
+                routing_key_from(type),
+            )
+            try:
+                self._put(event, producer, key, **kwargs)
+            except self._errors():
+                self._keep_or_raise(event, key)
 
     def flush(self, *, errors: bool = True, groups: bool = True) -> None:
         """Send what waits: the events kept offline (`errors`), the batches (`groups`).
@@ -166,13 +169,17 @@ class EventDispatcher:
                 self._flush_batches()
 
     def extend_buffer(self, other: "EventDispatcher") -> None:
-        """Take over what another dispatcher could not send."""
-        self._keep(other._outbound)  # noqa: SLF001  (a dispatcher's own kind)
+        """Take over a copy of what another dispatcher could not send."""
+        waiting = list(other._outbound)  # noqa: SLF001  (a dispatcher's own kind)
+        with self.mutex:
+            self._keep(waiting)
 
     def close(self) -> None:
-        """Stop using the connection; what waits is kept."""
+        """Stop using the connection; what waits is kept for after `enable`."""
         with self.mutex:
             self.producer = None
+            if self._owns_connection:
+                self.connection.release()
 
     def __enter__(self) -> Self:
         """Return the dispatcher itself."""
@@ -180,10 +187,21 @@ class EventDispatcher:
 
     def __exit__(self, *exc_info: object) -> None:
         """Send what waits and close."""
-        self.flush()
-        self.close()
+        try:
+            self.flush()
+        finally:
+            self.close()
 
-    # -- inside ---------------------------------------------------------------
+    # -- inside; the mutex is held ----------------------------------------------
+
+    def _revive(self) -> None:
+        """Make a producer anew: one keeps the channel it began with for ever."""
+        self.producer = Producer(
+            self.channel or self.connection,
+            exchange=self.exchange,
+            serializer=self.serializer,
+            auto_declare=False,
+        )
 
     def _prepare(
         self,
@@ -201,29 +219,42 @@ class EventDispatcher:
             **fields,
         )
 
-    def _buffer(self, group: str, event: EventFields) -> None:
-        batch = self._batches.setdefault(group, [])
-        batch.append(event)
-        if len(batch) >= self.buffer_limit:
+    def _buffer(
+        self,
+        group: str,
+        type: str,  # noqa: A002  (as in send)
+        fields: Mapping[str, Any],
+        *,
+        blind: bool,
+    ) -> None:
+        with self.mutex:
+            batch = self._batches.setdefault(group, [])
+            batch.append(self._prepare(type, fields, blind=blind))
+            full = len(batch) >= self.buffer_limit
+        if full:
             self.flush()
         elif self.on_send_buffered is not None:
             self.on_send_buffered()
 
-    def _publish(
-        self, body: Any, producer: Producer | None, routing_key: str, **kwargs: Any
-    ) -> None:
-        if producer is None:
+    def _send(self, body: Any, routing_key: str, **kwargs: Any) -> None:
+        """Send `body`, after all that waits."""
+        self._flush_outbound()
+        if self._outbound:
+            self._keep([(body, routing_key)])
             return
         try:
-            self._put(body, producer, routing_key, **kwargs)
+            self._put(body, self.producer, routing_key, **kwargs)
         except self._errors():
-            if not self.buffer_while_offline:
-                raise
-            self._keep([(body, routing_key)])
+            self._revive()
+            self._keep_or_raise(body, routing_key)
 
-    def _put(
-        self, body: Any, producer: Producer, routing_key: str, **kwargs: Any
-    ) -> None:
+    def _keep_or_raise(self, body: Any, routing_key: str) -> None:
+        """Keep what could not be sent, or raise the error that is handled."""
+        if not self.buffer_while_offline:
+            raise  # noqa: PLE0704  (called in an except clause)
+        self._keep([(body, routing_key)])
+
+    def _put(self, body: Any, producer: Any, routing_key: str, **kwargs: Any) -> None:
         producer.publish(
             body,
             routing_key=routing_key,
@@ -246,13 +277,12 @@ class EventDispatcher:
             self.dropped += len(body) if isinstance(body, list) else 1
 
     def _flush_outbound(self) -> None:
-        assert self.producer is not None
         while self._outbound:
+            body, routing_key = self._outbound[0]
             try:
-                self._put(self._outbound[0][0], self.producer, self._outbound[0][1])
+                self._put(body, self.producer, routing_key)
             except self._errors():
-                if not self.buffer_while_offline:
-                    raise
+                self._revive()
                 return
             self._outbound.popleft()
 
@@ -260,7 +290,7 @@ class EventDispatcher:
         for group, events in self._batches.items():
             if events:
                 batch, self._batches[group] = events, []
-                self._publish(batch, self.producer, f"{group}.multi")
+                self._send(batch, f"{group}.multi")
 
 
 def _utcoffset() -> int:

@@ -1,12 +1,15 @@
 """The reader thread: drains the broker's socket and nothing else."""
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 from evtools.clock import Clock
-from evtools.errors import AccessRefused, BrokerUnavailable, EvtoolsError, UsageError
-from evtools.transport.backoff import delays
+from evtools.errors import AccessRefused, BrokerUnavailable
+from evtools.transport.backoff import LONGEST, delays
 from evtools.transport.buffer import Buffer, End, Notice
 from evtools.transport.connection import explain
 from evtools.transport.settings import ConnectionSettings
@@ -17,9 +20,9 @@ from evtools.wire import gap
 TICK = 0.2
 #: When little has come, wait this long for more: at high rates one wake-up
 #: then serves dozens of messages.  It is the latency we add, in seconds.
-GATHER = 0.004
+GATHER = 0.015
 #: Messages in one read from which on gathering has nothing to win.
-BUSY = 16
+BUSY = 64
 
 Subscribe = Callable[[ConnectionSettings, int], Stream]
 
@@ -56,8 +59,10 @@ class Intake(threading.Thread):
         self._buffer = buffer
         self._clock = clock
         self._subscribe = subscribe
-        self._stopping = threading.Event()
-        #: When the broker last was there, once it was (UTC epoch seconds).
+        self._stopping = _Stop()
+        self._waits = delays()
+        #: The broker's last sign of life, once there was one (UTC epoch seconds):
+        #: what was sent before it has arrived, what was sent later may not have.
         self._last_alive: float | None = None
         self._lost_because = ""
         self.connectivity = Connectivity()
@@ -82,6 +87,7 @@ class Intake(threading.Thread):
             stream = self._connect()
             if stream is None:
                 return
+            connected = self._clock.monotonic()
             try:
                 self._drain(stream)
             except stream.errors as exc:
@@ -89,42 +95,46 @@ class Intake(threading.Thread):
             finally:
                 self.connectivity.connected = False
                 stream.close()
+            self._settle(self._clock.monotonic() - connected)
+
+    def _settle(self, lived: float) -> None:
+        """Begin the waits anew after a connection worth the name.
+
+        One that was lost at once counts as a failed attempt: without a wait
+        we would hammer the broker.
+        """
+        if lived > LONGEST:
+            self._waits = delays()
+        else:
+            self._stopping.wait(next(self._waits))
 
     def _connect(self) -> Stream | None:
         """Return a new stream; None if stopped before there was one."""
         give_up = self._clock.monotonic() + self._settings.connect_timeout
-        waits = delays()
         attempt = 0
         while not self._stopping.is_set():
             try:
                 stream = self._subscribe(self._settings, attempt)
             except Exception as exc:  # noqa: BLE001  (explained, or raised again)
-                self._failed(exc, give_up, waits)
+                self._failed(exc, give_up)
                 attempt += 1
             else:
                 self._connected()
                 return stream
         return None
 
-    def _failed(self, exc: Exception, give_up: float, waits: Iterator[float]) -> None:
+    def _failed(self, exc: Exception, give_up: float) -> None:
         """Wait before the next attempt, or raise when there shall be none."""
-        error = exc if isinstance(exc, EvtoolsError) else explain(exc, self._settings)
-        if isinstance(error, (AccessRefused, UsageError)) or not isinstance(
-            error, BrokerUnavailable
-        ):
+        error = explain(exc, self._settings)
+        if isinstance(error, AccessRefused) or not isinstance(error, BrokerUnavailable):
             raise error from exc
-        if self._gives_up(give_up):
+        if not self._settings.reconnect and self._clock.monotonic() >= give_up:
             raise error from exc
-        wait = next(waits)
+        wait = next(self._waits)
         self._buffer.add(
             Notice("retry", f"{error.message}; trying again in {wait:.1f}s")
         )
         self._stopping.wait(wait)
-
-    def _gives_up(self, deadline: float) -> bool:
-        if self._last_alive is None and not self._settings.reconnect:
-            return self._clock.monotonic() >= deadline
-        return not self._settings.reconnect
 
     def _connected(self) -> None:
         now = self._clock.wall()
@@ -149,20 +159,49 @@ class Intake(threading.Thread):
 
     def _drain(self, stream: Stream) -> None:
         buffer, wall, stopping = self._buffer, self._clock.wall, self._stopping
+        heard = stream.heard
         while not stopping.is_set():
             messages = stream.drain(TICK)
-            now = self._last_alive = wall()
+            now = wall()
+            if stream.heard != heard:
+                heard, self._last_alive = stream.heard, now
             if messages:
                 self.connectivity.messages += len(messages)
                 buffer.put(now, messages)
                 if len(messages) < BUSY:
-                    stopping.wait(GATHER)
+                    time.sleep(GATHER)
             else:
                 buffer.close_hole(now)
 
     def _lose(self, exc: Exception) -> None:
         error = explain(exc, self._settings)
         self._lost_because = error.message
+        self._buffer.close_hole(self._clock.wall())
         self._buffer.add(Notice("lost", error.message))
         if not self._settings.reconnect:
             raise error from exc
+
+
+class _Stop:
+    """A threading.Event that a signal handler may set at any moment.
+
+    Event.set takes a lock, and a handler that interrupts it and sets the same
+    event would wait for itself; SimpleQueue.put is reentrant.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+        self._wake: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        self._set = True
+        self._wake.put(None)
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def wait(self, timeout: float) -> None:
+        if self._set:
+            return
+        with suppress(Empty):
+            self._wake.get(timeout=timeout)

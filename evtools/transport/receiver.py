@@ -1,11 +1,13 @@
 """Events from a broker, as batches or through a table of handlers."""
 
+import math
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
 from evtools.clock import Clock, SystemClock
-from evtools.errors import ImproperlyConfigured
 from evtools.transport.buffer import Buffer, Chunk, End, Item, Notice
 from evtools.transport.intake import Intake, Subscribe
 from evtools.transport.settings import ConnectionSettings
@@ -25,6 +27,9 @@ from evtools.wire import (
 Handler = Callable[[EventFields], Any]
 #: Celery's receiver orders a client's task-sent just before what it has seen.
 _CLIENT_CLOCK_SKEW = -1
+#: How long to wait for the goodbye, in seconds.  The thread is a daemon: what
+#: hangs in a connect does not keep the program.
+_CLOSE_WAIT = 1.8
 
 
 class EventReceiver:
@@ -37,8 +42,7 @@ class EventReceiver:
     event is asked for.
 
     `on_notice` is called, in the caller's thread, when the connection
-    changes.  Raise ImproperlyConfigured for a queue both exclusive and
-    durable.
+    changes.
     """
 
     def __init__(
@@ -51,11 +55,6 @@ class EventReceiver:
         clock: Clock | None = None,
         subscribe: Subscribe | None = None,
     ) -> None:
-        if settings.event_queue_exclusive and settings.event_queue_durable:
-            raise ImproperlyConfigured(
-                "an event queue cannot be both exclusive and durable",
-                "set one of event_queue_exclusive and event_queue_durable to false",
-            )
         if routing_key is not None:
             settings = replace(settings, routing_keys=(routing_key,))
         self.settings = settings
@@ -72,6 +71,8 @@ class EventReceiver:
         self._subscribe = subscribe or _subscribe
         self._intake = self._new_intake(settings)
         self._ended = False
+        #: What itercapture has taken from the stream and not given out.
+        self._rest: deque[EventFields] = deque()
 
     def _new_intake(self, settings: ConnectionSettings) -> Intake:
         return Intake(
@@ -83,34 +84,46 @@ class EventReceiver:
     def batches(self, timeout: float | None = None) -> Iterator[list[EventFields]]:
         """Yield lists of events as they come, and [] after `timeout` seconds without.
 
-        End after `stop`, when all that had arrived has been given out.  Raise
+        A [] may also come early, when somebody wakes the receiver.  End after
+        `stop`, when all that had arrived has been given out.  Raise
         AccessRefused or UsageError when trying on is no use, and
         BrokerUnavailable where the settings say not to reconnect.
         """
         if self._intake.ident is None:
             self._intake.start()
+        if self._rest:
+            rest = list(self._rest)
+            self._rest.clear()
+            yield rest
+        patience = _Patience(timeout)
         while not self._ended:
-            item = self._buffer.take(timeout)
-            if item is None:
-                yield []
-            else:
-                yield from self._handle(item)
+            item = self._buffer.take(patience.left())
+            batch = self._handle(item)
+            # What nobody sees (notices, events not wanted) is no reason to
+            # let the caller wait for longer.
+            if batch or item is None or patience.is_over():
+                yield batch
+                patience = _Patience(timeout)
 
-    def _handle(self, item: Item) -> Iterator[list[EventFields]]:
+    def _handle(self, item: Item) -> list[EventFields]:
+        """Return the events in `item`, if it is of that kind."""
         match item:
             case Chunk():
-                yield from self._decode(item)
+                return self._decode(item)
             case dict():
-                yield [item]
+                return [item]
             case Notice():
                 if self._on_notice is not None:
                     self._on_notice(item)
+            case None:
+                pass  # somebody woke us
             case End():
                 self._ended = True
                 if item.error is not None:
                     raise item.error
+        return []
 
-    def _decode(self, chunk: Chunk) -> Iterator[list[EventFields]]:
+    def _decode(self, chunk: Chunk) -> list[EventFields]:
         events: list[EventFields] = []
         decode = self._codec.decode
         for message in chunk.messages:
@@ -123,12 +136,9 @@ class EventReceiver:
             self._tick(event)
             event["local_received"] = received
         if self._missed is None:
-            if events:
-                yield events
-            return
+            return events
         missed = [record for event in events for record in self._audit(event, received)]
-        if events or missed:
-            yield events + missed
+        return events + missed
 
     def _tick(self, event: EventFields) -> None:
         """Keep the logical clock as Celery's receiver does."""
@@ -184,18 +194,22 @@ class EventReceiver:
         if not wakeup and self._intake.ident is None:
             self.settings = replace(self.settings, wakeup=False)
             self._intake = self._new_intake(self.settings)
-        seen = 0
-        if limit is not None and limit <= 0:
-            return
-        for batch in self.batches(timeout):
-            if not batch and timeout is not None and not self._ended:
+        left = math.inf if limit is None else limit
+        patience = _Patience(timeout)
+        while left > 0:
+            batch = next(self.batches(patience.left()), None)
+            if batch is None:
+                return
+            if not batch and patience.is_over():
                 raise TimeoutError(f"no event for {timeout:g}s")
-            for event in batch:
+            self._rest.extend(batch)
+            while self._rest and left > 0:
+                event = self._rest.popleft()
                 self.process(event["type"], event)
                 yield event
-                seen += event["type"] != GAP
-                if seen == limit:
-                    return
+                left -= event["type"] != GAP
+            if batch:
+                patience = _Patience(timeout)
 
     def capture(
         self,
@@ -244,7 +258,7 @@ class EventReceiver:
         """Stop and leave the broker; idempotent."""
         self.stop()
         if self._intake.ident is not None:
-            self._intake.join(timeout=2.0)
+            self._intake.join(timeout=_CLOSE_WAIT)
 
     def __enter__(self) -> Self:
         """Return the receiver itself."""
@@ -257,3 +271,16 @@ class EventReceiver:
 
 def _subscribe(settings: ConnectionSettings, attempt: int) -> Any:
     return subscribe(settings, attempt=attempt)
+
+
+class _Patience:
+    """How much of `timeout` seconds is left; None is for ever."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._end = None if timeout is None else time.monotonic() + timeout
+
+    def left(self) -> float | None:
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def is_over(self) -> bool:
+        return self._end is not None and time.monotonic() >= self._end

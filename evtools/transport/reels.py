@@ -52,14 +52,12 @@ class Compression(Enum):
 
     def frame(self, data: bytes) -> bytes:
         """Return `data` as one frame; a file is any number of them."""
-        match self:
-            case Compression.NONE:
-                return data
-            case Compression.GZIP:
-                packer = zlib.compressobj(wbits=_GZIP_WBITS)
-                return packer.compress(data) + packer.flush()
-            case Compression.ZSTD:
-                return zstandard.ZstdCompressor().compress(data)
+        if self is Compression.ZSTD:
+            return zstandard.ZstdCompressor().compress(data)
+        if self is Compression.GZIP:
+            packer = zlib.compressobj(wbits=_GZIP_WBITS)
+            return packer.compress(data) + packer.flush()
+        return data
 
     def unpacker(self) -> Any:
         """Return what unpacks one frame: `decompress`, `eof`, `unused_data`."""

@@ -18,6 +18,11 @@ class Stream(Protocol):
 
     errors: tuple[type[Exception], ...]
 
+    @property
+    def heard(self) -> float:
+        """When the broker last gave a sign of life; monotonic."""
+        ...
+
     def drain(self, timeout: float) -> list[Message]:
         """Return what has arrived, waiting up to `timeout` seconds for some.
 
@@ -31,31 +36,46 @@ class Stream(Protocol):
         ...
 
 
+#: Between two looks at the socket lies a tick; after a longer time, in seconds,
+#: we were stopped ourselves (Ctrl-Z, a debugger).
+_ASLEEP = 2.0
+
+
 class Heartbeat:
     """When to send a sign of life and when to give the broker up.
 
     `interval` is in seconds; 0 switches both off.  All times are monotonic.
     """
 
-    __slots__ = ("_heard", "_next", "interval")
+    __slots__ = ("_looked", "_next", "_silent_since", "interval", "last")
 
     def __init__(self, interval: float, now: float) -> None:
         self.interval = interval
-        self._heard = now
+        #: When something last came from the broker.
+        self.last = now
+        self._silent_since = now
+        self._looked = now
         self._next = now + interval / 2
 
     def heard(self, now: float) -> None:
         """Note that something, anything, came from the broker."""
-        self._heard = now
+        self.last = self._silent_since = now
 
     def due(self, now: float) -> bool:
-        """Return whether to send now; raise BrokerSilent after two intervals."""
+        """Return whether to send now; raise BrokerSilent after two intervals.
+
+        Call it before every look at the socket: time in which nobody looked
+        says nothing about the broker.
+        """
         if not self.interval:
             return False
-        if now - self._heard > 2 * self.interval:
-            raise BrokerSilent(
-                f"no sign of life for {now - self._heard:.0f}s (two heartbeats)"
-            )
+        away = now - self._looked
+        self._looked = now
+        if away > _ASLEEP:
+            self._silent_since += away
+        silent = now - self._silent_since
+        if silent > 2 * self.interval:
+            raise BrokerSilent(f"no sign of life for {silent:.1f}s (two heartbeats)")
         if now < self._next:
             return False
         self._next = now + self.interval / 2

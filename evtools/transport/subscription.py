@@ -1,5 +1,6 @@
 """Connecting, declaring and subscribing: from settings to a live stream."""
 
+import logging
 import os
 import socket
 import uuid
@@ -8,6 +9,7 @@ from typing import Any
 from amqp.exceptions import AccessRefused as Forbidden
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
+from redis.exceptions import NoPermissionError
 
 from evtools.transport.connection import connect
 from evtools.transport.control import broadcast
@@ -23,6 +25,8 @@ from evtools.wire import (
     queue_name,
     redis_patterns,
 )
+
+_log = logging.getLogger(__name__)
 
 
 def subscribe(settings: ConnectionSettings, *, attempt: int = 0) -> Stream:
@@ -50,10 +54,15 @@ def _open(connection: Connection, settings: ConnectionSettings) -> Stream:
         return _open_redis(connection, settings)
     channel = connection.channel()
     queue = _declare(connection, channel, settings)
-    _greet(connection, settings)
+    stream: Stream
     if transport.driver_name == "py-amqp":
-        return AMQPStream(connection, channel, queue.name)
-    return VirtualStream(connection, channel, queue)
+        stream = AMQPStream(connection, channel, queue.name)
+    else:
+        stream = VirtualStream(connection, channel, queue)
+    # After the subscription: while memory or disk are short RabbitMQ no longer
+    # listens to a connection that has published, but it goes on delivering.
+    _greet(connection, settings)
+    return stream
 
 
 def _declare(
@@ -98,13 +107,20 @@ def _declare_exchange(connection: Connection, exchange: Exchange, channel: Any) 
 
 
 def _greet(connection: Connection, settings: ConnectionSettings) -> None:
-    """Ask the workers to show themselves, unless we are to publish nothing."""
+    """Ask the workers to show themselves, unless we are to publish nothing.
+
+    They show themselves with the next heartbeat anyway, so a user who may
+    not publish is no obstacle; who asked for `enable_events` must be told.
+    """
     if settings.read_only:
         return
-    if settings.wakeup:
-        broadcast(connection, "heartbeat", settings=settings)
     if settings.enable_events:
         broadcast(connection, "enable_events", settings=settings)
+    if settings.wakeup:
+        try:
+            broadcast(connection, "heartbeat", settings=settings)
+        except (Forbidden, NoPermissionError) as exc:
+            _log.info("may not ask the workers for a heartbeat: %s", exc)
 
 
 def _open_redis(connection: Connection, settings: ConnectionSettings) -> RedisStream:
@@ -136,9 +152,9 @@ def _open_redis(connection: Connection, settings: ConnectionSettings) -> RedisSt
             heartbeat=settings.heartbeat,
             timeout=settings.connect_timeout,
         )
+        _greet(connection, settings)
     except BaseException:
         pool.disconnect()
         raise
-    _greet(connection, settings)
     connection.release()
     return stream

@@ -16,6 +16,7 @@ from evtools.wire.events import (
     group_from,
     routing_key_from,
 )
+from evtools.wire.envelope_writer import EnvelopeWriter
 from evtools.wire.lamport import LamportClock
 from evtools.wire.missed import MissedTasks
 from evtools.wire.record import Record
@@ -37,6 +38,7 @@ __all__ = [
     "Codec",
     "Defect",
     "Event",
+    "EnvelopeWriter",
     "EventFields",
     "LamportClock",
     "Message",

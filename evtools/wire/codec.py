@@ -2,33 +2,46 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from encodings.aliases import aliases
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from evtools.errors import DecodeError
 from evtools.wire.compression import decompress
-from evtools.wire.events import EventFields
-from evtools.wire.serialisers import DECODERS, decode_json, lenient_json
+from evtools.wire.events import GAP, EventFields
+from evtools.wire.serialisers import READERS, decode_json, plain, read_json
 
 #: What a message may weigh in bytes, as sent and unpacked.  Celery's own
 #: events stay below 10 kB; this leaves room for odd custom ones.
-MESSAGE_MAX_BYTES = 16 * 1024 * 1024
+MESSAGE_MAX_BYTES: Final = 16 * 1024 * 1024
 
 #: The content type we give what kombu's virtual transports put on the wire:
 #: a JSON envelope around a body.
-ENVELOPE = "application/x-kombu-envelope"
+ENVELOPE: Final = "application/x-kombu-envelope"
 
-_UTF8 = frozenset({"utf-8", "UTF-8", "utf8", "us-ascii", None, ""})
-_KINDS_MAX = 64
-_SAMPLE_MAX = 200
+_JSON: Final = "application/json"
+_BASE64: Final = "base64"
+
+#: Encodings that need no work; kombu leaves what is "binary" to the decoder.
+_UTF8: Final = frozenset({None, "", "utf-8", "UTF-8", "utf8", "us-ascii", "binary"})
+
+#: Python's names of charsets by all their aliases.  Others are not looked up,
+#: because Python remembers every name it was asked for.
+_CHARSETS: Final = {name: name for name in aliases.values()} | aliases
+
+#: How much of a hostile text is kept, in characters or bytes.
+_SAMPLE_MAX: Final = 200
+_DETAIL_MAX: Final = 200
+
+_BROKEN_JSON: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class Message(NamedTuple):
     """A message as it came from the broker; nothing in it is trusted."""
 
     body: bytes
-    content_type: str | None = "application/json"
+    content_type: str | None = _JSON
     content_encoding: str | None = "utf-8"
     compression: str | None = None
 
@@ -43,20 +56,30 @@ class Defect:
     count: int = 0
 
 
-class _Properties(msgspec.Struct):
+class _Properties(msgspec.Struct, gc=False):
     body_encoding: str | None = None
 
 
-class _Headers(msgspec.Struct):
+class _Headers(msgspec.Struct, gc=False):
     compression: str | None = None
 
 
-class _Envelope(msgspec.Struct, rename="kebab"):
+class _Envelope(msgspec.Struct, rename="kebab", gc=False):
     body: str
     content_type: str | None = None
     content_encoding: str | None = None
     headers: _Headers | None = None
     properties: _Properties | None = None
+
+
+class _UsualEnvelope(msgspec.Struct, rename="kebab", gc=False):
+    """An envelope as every Celery worker writes it; bytes are base64."""
+
+    body: bytes
+    properties: _Properties
+    content_type: str
+    content_encoding: str
+    headers: _Headers
 
 
 class Codec:
@@ -71,13 +94,14 @@ class Codec:
         *,
         max_bytes: int = MESSAGE_MAX_BYTES,
     ) -> None:
-        self._decoders: dict[str, Callable[[bytes], Any]] = {}
+        self._readers: dict[str, Callable[[bytes], Any]] = {}
         for name in accept:
-            content_types, decoder = DECODERS[name]
-            self._decoders.update(dict.fromkeys(content_types, decoder))
-        self._json = "json" in set(accept)
+            content_types, reader = READERS[name]
+            self._readers.update(dict.fromkeys(content_types, reader))
+        self._accepts_json = _JSON in self._readers
         self._max_bytes = max_bytes
         self._envelope = msgspec.json.Decoder(_Envelope)
+        self._usual_envelope = msgspec.json.Decoder(_UsualEnvelope)
         #: Ill-formed input by kind, in the order of first appearance.
         self.defects: dict[str, Defect] = {}
 
@@ -86,49 +110,65 @@ class Codec:
 
         What is no event is left out and counted in `defects`.
         """
-        body, content_type, encoding, compression = message
-        if (
-            content_type == "application/json"
-            and not compression
-            and self._json
-            and encoding in _UTF8
-            and len(body) <= self._max_bytes
-        ):
-            # The usual case first: a JSON body straight from the wire.
-            try:
-                value = decode_json(body)
-            except (msgspec.MsgspecError, ValueError, RecursionError):
+        try:
+            body = self._usual_body(message)
+            if body is None:
                 return self._decode_slowly(message)
-        else:
+            value = decode_json(body)
+        except _BROKEN_JSON:
             return self._decode_slowly(message)
         if type(value) is dict:
             kind = value.get("type")
-            if type(kind) is str and kind:
+            if type(kind) is str and kind and kind != GAP:
                 return [value]
         return self._events(value, body)
 
+    def _usual_body(self, message: Message) -> bytes | None:
+        """Return the body if it is what nearly all are: plain JSON in UTF-8."""
+        body, content_type, encoding, compression = message
+        if not self._accepts_json or len(body) > self._max_bytes:
+            return None
+        if content_type == ENVELOPE:
+            usual = self._usual_envelope.decode(body)
+            if usual.properties.body_encoding != _BASE64:
+                return None
+            body, content_type = usual.body, usual.content_type
+            encoding, compression = usual.content_encoding, usual.headers.compression
+        if content_type == _JSON and not compression and encoding in _UTF8:
+            return body
+        return None
+
     def _decode_slowly(self, message: Message) -> list[EventFields]:
         try:
+            self._check_size(message)
+            if message.content_type == ENVELOPE:
+                message = self.unwrap(message.body)
             value = self._value(message)
-        except DecodeError as defect:
-            self._count(defect, message.body)
+        except DecodeError as error:
+            self._count(error, message.body)
             return []
-        return self._events(value, message.body)
+        events = []
+        for event in self._events(value, message.body):
+            try:
+                events.append(plain(event))
+            except DecodeError as error:
+                self._count(error, message.body)
+        return events
+
+    def _check_size(self, message: Message) -> None:
+        if len(message.body) > self._max_bytes:
+            raise DecodeError("message too large", f"over {self._max_bytes} bytes")
 
     def _value(self, message: Message) -> Any:
         body, content_type, encoding, compression = message
-        if len(body) > self._max_bytes:
-            raise DecodeError("message too large", f"over {self._max_bytes} bytes")
-        if content_type == ENVELOPE:
-            return self._value(self.unwrap(body))
-        decoder = self._decoders.get(content_type or "")
-        if decoder is None:
-            raise DecodeError("content type not accepted", repr(content_type)[:64])
+        reader = self._readers.get(content_type or "")
+        if reader is None:
+            raise DecodeError("content type not accepted", repr(content_type))
         if compression:
             body = decompress(body, compression, max_bytes=self._max_bytes)
-        if encoding not in _UTF8 and decoder is lenient_json:
-            body = _recode(body, str(encoding))
-        return decoder(body)
+        if encoding and encoding not in _UTF8 and reader is read_json:
+            body = _recode(body, encoding)
+        return reader(body)
 
     def unwrap(self, data: bytes) -> Message:
         """Take a message out of the envelope of kombu's virtual transports.
@@ -137,10 +177,11 @@ class Codec:
         """
         try:
             envelope = self._envelope.decode(data)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise DecodeError("no kombu envelope", str(error)) from None
-        base64 = envelope.properties is not None and (
-            envelope.properties.body_encoding == "base64"
+        except _BROKEN_JSON:
+            envelope = _odd_envelope(data)
+        base64 = (
+            envelope.properties is not None
+            and envelope.properties.body_encoding == _BASE64
         )
         return Message(
             _from_base64(envelope.body) if base64 else envelope.body.encode(),
@@ -151,29 +192,66 @@ class Codec:
 
     def _events(self, value: Any, body: bytes) -> list[EventFields]:
         """Return the well-formed events of a decoded body, one or a batch."""
-        events: list[EventFields] = []
-        for item in value if type(value) is list else [value]:
-            if type(item) is not dict:
-                self._count(DecodeError("no object", type(item).__name__), body)
-                continue
-            kind = item.get("type")
-            if type(kind) is str and kind:
-                events.append(item)
-            elif "type" in item:
-                self._count(DecodeError("type is no name", repr(kind)[:64]), body)
-            else:
-                self._count(DecodeError("no type"), body)
+        items = value if type(value) is list else [value]
+        events = [
+            item
+            for item in items
+            if type(item) is dict
+            and type(kind := item.get("type")) is str
+            and kind
+            and kind != GAP
+        ]
+        if len(events) != len(items):
+            for item in items:
+                defect = _defect_of(item)
+                if defect:
+                    self._add(defect, body, item)
         return events
 
+    def _add(self, kind: str, body: bytes, item: Any) -> None:
+        # A batch may have millions of these: exceptions would take too long.
+        known = self.defects.get(kind)
+        if known is None:
+            self._count(DecodeError(kind, _shown(item)), body)
+        else:
+            known.count += 1
+
     def _count(self, error: DecodeError, body: bytes) -> None:
-        kind = error.kind
-        if kind not in self.defects and len(self.defects) >= _KINDS_MAX:
-            kind = "other"
-        defect = self.defects.get(kind)
+        # Kinds are few and ours; what a sender chose is in the details.
+        defect = self.defects.get(error.kind)
         if defect is None:
-            defect = Defect(kind, bytes(body[:_SAMPLE_MAX]), error.detail)
-            self.defects[kind] = defect
+            detail = error.detail[:_DETAIL_MAX]
+            defect = Defect(error.kind, bytes(body[:_SAMPLE_MAX]), detail)
+            self.defects[error.kind] = defect
         defect.count += 1
+
+
+def _defect_of(item: Any) -> str:
+    """Return what keeps a decoded value from being an event; "" if nothing does."""
+    if type(item) is not dict:
+        return "no object"
+    if "type" not in item:
+        return "no type"
+    kind = item["type"]
+    if type(kind) is not str or not kind:
+        return "type is no name"
+    # Whoever can publish could forge holes in our own book-keeping.
+    return "type is reserved" if kind == GAP else ""
+
+
+def _shown(item: Any) -> str:
+    if type(item) is not dict:
+        return type(item).__name__
+    kind = item.get("type")
+    return repr(kind) if isinstance(kind, str) else type(kind).__name__
+
+
+def _odd_envelope(data: bytes) -> _Envelope:
+    """Read an envelope whose headers only Python's own JSON can say."""
+    try:
+        return msgspec.convert(plain(read_json(data)), _Envelope)
+    except (DecodeError, *_BROKEN_JSON) as error:
+        raise DecodeError("no kombu envelope", str(error)) from None
 
 
 def _from_base64(text: str) -> bytes:
@@ -185,9 +263,12 @@ def _from_base64(text: str) -> bytes:
 
 def _recode(body: bytes, encoding: str) -> bytes:
     """Return JSON text in `encoding` as UTF-8."""
+    charset = _CHARSETS.get(encoding.lower().replace("-", "_").replace(" ", "_"))
+    if charset is None:
+        raise DecodeError("unknown charset", repr(encoding))
     try:
-        return body.decode(encoding).encode("utf-8", "surrogatepass")
-    except (LookupError, TypeError):
-        raise DecodeError("unknown charset", repr(encoding)[:64]) from None
+        return body.decode(charset).encode("utf-8", "surrogatepass")
+    except LookupError:
+        raise DecodeError("unknown charset", repr(encoding)) from None
     except ValueError:
-        raise DecodeError("text is not in its charset", repr(encoding)[:64]) from None
+        raise DecodeError("text is not in its charset", repr(encoding)) from None

@@ -58,8 +58,12 @@ def _lzma(body: bytes, limit: int) -> bytes:
 
 
 def _zstd(body: bytes, limit: int) -> bytes:
+    promised = zstandard.frame_content_size(body)
     with zstandard.ZstdDecompressor().stream_reader(body) as reader:
-        return reader.read(limit)
+        data = reader.read(limit)
+    if len(data) < min(promised, limit):
+        raise ValueError("ends too early")
+    return data
 
 
 #: kombu.compression's methods by the names that travel in the header.

@@ -26,8 +26,6 @@ _RESERVED: Final = _ADDED | {"type", "local_received"}
 
 _LEADING: Final = ("type", "hostname", "uuid", "name")
 
-_MISSING: Final = object()
-
 _MICROS: Final = 1_000_000
 
 _encode = msgspec.json.Encoder().encode
@@ -36,32 +34,49 @@ _encode = msgspec.json.Encoder().encode
 def envelope(event: EventFields, joined: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
     """Wrap an event and the fields `joined` to it.
 
-    The order of keys is fixed: version, time, type, hostname, uuid, name; the
-    other fields in the sender's order; the joined ones that the event lacks;
-    when we received it and how late that was.  What is unknown is left out.
+    The order of keys is fixed: version, time, and of the event type, hostname,
+    uuid and name; its other fields in the sender's order, with when we received
+    it; the joined ones that the event lacks; how late it was, and which were
+    joined.  What is unknown is left out.
     No joined field may be called like something the envelope adds.
     """
-    clashes = () if event.keys().isdisjoint(_ADDED) else _ADDED & event.keys()
+    keys = event.keys()
+    if joined and not keys.isdisjoint(joined):
+        joined = {name: joined[name] for name in joined if name not in event}
+    if not keys.isdisjoint(_ADDED):
+        return _clashing_envelope(event, joined)
+    timestamp = event.get("timestamp")
+    iso = iso_utc(timestamp)
+    line: dict[str, Any] = {"v": VERSION}
+    if iso is not None:
+        line["ts"] = iso
+    _lead(line, event)
+    line |= event
+    if joined:
+        line |= joined
+    if iso is not None:
+        _add_lag(line, event.get("local_received"), timestamp)
+    if joined:
+        line["joined"] = list(joined)
+    return line
+
+
+def _clashing_envelope(event: EventFields, joined: Mapping[str, Any]) -> dict[str, Any]:
+    """Wrap an event that has fields called like what the envelope adds."""
+    clashes = _ADDED & event.keys()
     timestamp = event.get("timestamp")
     iso = iso_utc(timestamp)
     line: dict[str, Any] = {} if "v" in clashes else {"v": VERSION}
     if iso is not None and "ts" not in clashes:
         line["ts"] = iso
-    if joined and not event.keys().isdisjoint(joined):
-        joined = {name: joined[name] for name in joined if name not in event}
-    _lead(line, event, joined)
-    line.update(event)
-    received = line.pop("local_received", _MISSING)
-    if joined:
-        line.update(joined)
-    if received is not _MISSING:
-        line["local_received"] = received
-        if iso is not None and "lag" not in clashes:
-            _add_lag(line, received, timestamp)
+    _lead(line, event)
+    line |= event
+    line |= joined
+    if iso is not None and "lag" not in clashes:
+        _add_lag(line, event.get("local_received"), timestamp)
     if joined and "joined" not in clashes:
         line["joined"] = list(joined)
-    if clashes:
-        line["own"] = _own_entry(event, sorted(clashes), list(joined))
+    line["own"] = _own_entry(event, sorted(clashes), list(joined))
     return line
 
 
@@ -148,14 +163,10 @@ def _iso_second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%4Y-%m-%dT%H:%M:%S")
 
 
-def _lead(
-    line: dict[str, Any], event: EventFields, joined: Mapping[str, Any] = NOTHING
-) -> None:
+def _lead(line: dict[str, Any], event: EventFields) -> None:
     for key in _LEADING:
         if key in event:
             line[key] = event[key]
-    if "name" in joined:
-        line["name"] = joined["name"]
 
 
 def _add_lag(line: dict[str, Any], received: Any, timestamp: Any) -> None:

@@ -1,5 +1,10 @@
 """The logical clock that orders events of one worker process."""
 
+from typing import Final
+
+#: A forged clock beyond this would make all later times unreadably long.
+_PLAUSIBLE_MAX: Final = 2**63
+
 
 class LamportClock:
     """Count logical time as Celery's application clock does.
@@ -18,6 +23,11 @@ class LamportClock:
         return self.value
 
     def adjust(self, other: int) -> int:
-        """Move past `other`, the time of a received event; return the new time."""
-        self.value = max(self.value, other) + 1
+        """Move past `other`, the time of a received event; return the new time.
+
+        A time that no clock could reach by counting is ignored.
+        """
+        if other < _PLAUSIBLE_MAX:
+            self.value = max(self.value, other)
+        self.value += 1
         return self.value

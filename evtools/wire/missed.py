@@ -2,84 +2,158 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any, Final
 
 from evtools.wire.events import EventFields
 
 #: More workers than any cluster has; names are chosen by whoever publishes.
-_WORKERS_MAX = 10_000
+_WORKERS_MAX: Final = 10_000
+_HOSTNAME_MAX: Final = 1024
+
+#: What no honest counter reaches.
+_PLAUSIBLE_MAX: Final = 2**53
+
+#: After so many heartbeats that add tasks without any start, events are off.
+_DARK_BEATS_MAX: Final = 3
+
+_HEARTBEATS: Final = frozenset({"worker-heartbeat", "worker-online"})
 
 
 @dataclass(slots=True)
-class _Count:
-    pid: object
+class _Reading:
+    """What a worker said of itself in a heartbeat; `clock` is its logical time."""
+
+    pid: int
+    clock: int
     processed: int
-    started: int = 0
-    #: Tasks accepted and not seen, as of the heartbeat before the last one.
-    open_before: int = 0
-    missed: int = 0
-    seen_any: bool = False
+    active: int
+
+    def continues(self, earlier: "_Reading") -> bool:
+        """Tell whether both are of one life of the worker."""
+        return (
+            self.pid == earlier.pid
+            and self.clock > earlier.clock
+            and self.processed >= earlier.processed
+        )
+
+
+@dataclass(slots=True)
+class _Worker:
+    #: Where we began to count, and the heartbeat that waits to be settled:
+    #: starts that it counts may come after it.
+    base: _Reading
+    last: _Reading
+    #: Whether task events are on; we cannot know before the first start.
+    tells: bool = False
+    #: Starts seen: settled ones, those the last heartbeat adds, later ones.
+    settled: int = 0
+    added: int = 0
+    later: int = 0
+    #: Tasks that the last heartbeat adds.
+    grew: int = 0
+    #: Tasks of heartbeats in a row that add tasks without any start.
+    dark: int = 0
+    dark_beats: int = 0
+    #: What the heartbeat settled before proved to be missing.
+    proved: int = 0
+    claimed: int = 0
 
 
 class MissedTasks:
     """Compare `processed` of worker heartbeats with the task-started seen.
 
-    A worker sends the task-started of every task that it counts, unless its
-    events are off (nothing is claimed before the first one was seen) or the
-    task type has `send_events=False`: the figure is an estimate, and an upper
-    bound on healthy workers.
+    A worker sends a task-started for every task that it counts, perhaps in a
+    later message than the heartbeat that counts it; their logical times tell
+    which it counts.  A task that is active may be counted and not announced
+    yet.  So the figure is a lower bound, except that a task type with
+    `send_events=False` looks like one whose events are lost.  Nothing is
+    claimed of a worker whose task events seem to be off.
     """
 
     def __init__(self) -> None:
         self.total = 0
-        self._workers: OrderedDict[str, _Count] = OrderedDict()
+        self._workers: OrderedDict[str, _Worker] = OrderedDict()
 
     def observe(self, event: EventFields) -> int:
         """Take in one event; return how many tasks it newly shows as missed."""
         kind = event["type"]
         if kind == "task-started":
-            count = self._workers.get(_hostname(event))
-            if count is not None:
-                count.started += 1
-                count.seen_any = True
-        elif kind == "worker-heartbeat":
+            worker = self._workers.get(_hostname(event))
+            if worker is not None:
+                _count_start(worker, event.get("clock"))
+        elif kind in _HEARTBEATS:
             return self._heartbeat(event)
         return 0
 
     def _heartbeat(self, event: EventFields) -> int:
-        processed = event.get("processed")
-        if type(processed) is not int:
-            return 0
+        reading = _reading(event)
         hostname = _hostname(event)
-        count = self._workers.get(hostname)
-        pid = event.get("pid")
-        if count is None or count.pid != pid or processed < count.processed:
-            self._remember(hostname, _Count(pid, processed))
+        if reading is None or not hostname:
             return 0
-        return self._settle(count, processed)
-
-    def _settle(self, count: _Count, processed: int) -> int:
-        """Count what two heartbeats in a row agree to be missing.
-
-        The start of a task may be under way while the heartbeat that counts
-        it arrives, so a single reading proves nothing.
-        """
-        unseen = processed - count.processed - count.started
-        agreed = min(unseen, count.open_before)
-        count.open_before = unseen
-        if agreed <= count.missed or not count.seen_any:
+        worker = self._workers.get(hostname)
+        if worker is None or not reading.continues(worker.last):
+            self._workers[hostname] = worker = _Worker(reading, reading)
+            if len(self._workers) > _WORKERS_MAX:
+                self._workers.popitem(last=False)
+        elif not worker.tells:
+            # Events may have been switched on just now: begin here.
+            tells = worker.added + worker.later > 0
+            self._workers[hostname] = worker = _Worker(reading, reading, tells=tells)
+        self._workers.move_to_end(hostname)
+        if reading is worker.last:
             return 0
-        newly = agreed - count.missed
-        count.missed = agreed
+        newly = _settle(worker, reading)
         self.total += newly
         return newly
 
-    def _remember(self, hostname: str, count: _Count) -> None:
-        self._workers[hostname] = count
-        self._workers.move_to_end(hostname)
-        if len(self._workers) > _WORKERS_MAX:
-            self._workers.popitem(last=False)
+
+def _count_start(worker: _Worker, clock: Any) -> None:
+    if type(clock) is not int or clock > worker.last.clock:
+        worker.later += 1
+    elif clock > worker.base.clock:
+        worker.added += 1
+
+
+def _settle(worker: _Worker, reading: _Reading) -> int:
+    """Return what the last heartbeat newly proves, now that a later one is here.
+
+    Two heartbeats in a row have to agree.
+    """
+    _look_for_darkness(worker)
+    worker.settled += worker.added
+    unseen = worker.last.processed - worker.base.processed - worker.settled
+    proved = unseen - worker.last.active - worker.dark
+    newly = max(0, min(proved, worker.proved) - worker.claimed)
+    worker.claimed += newly
+    worker.proved = proved
+    worker.added, worker.later = worker.later, 0
+    worker.grew = reading.processed - worker.last.processed
+    worker.last = reading
+    return newly
+
+
+def _look_for_darkness(worker: _Worker) -> None:
+    """See whether task events have been switched off."""
+    if worker.added:
+        worker.dark = worker.dark_beats = 0
+    elif worker.grew:
+        worker.dark += worker.grew
+        worker.dark_beats += 1
+        worker.tells = worker.dark_beats < _DARK_BEATS_MAX
+
+
+def _reading(event: EventFields) -> _Reading | None:
+    """Return what a heartbeat tells; None for one that answers a command."""
+    values: list[Any] = [
+        event.get(name) for name in ("pid", "clock", "processed", "active")
+    ]
+    if all(type(value) is int and 0 <= value < _PLAUSIBLE_MAX for value in values):
+        return _Reading(*values)
+    return None
 
 
 def _hostname(event: EventFields) -> str:
     hostname = event.get("hostname")
-    return hostname if type(hostname) is str else ""
+    if type(hostname) is str and len(hostname) <= _HOSTNAME_MAX:
+        return hostname
+    return ""

@@ -1,18 +1,20 @@
 """Removal of secrets from events, before anything is stored, shown or written."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from evtools.errors import UsageError
 from evtools.wire.events import EventFields
 
 #: What stands where a secret stood.
-MASK = "***"
+MASK: Final = "***"
 
-_OPENING, _CLOSING = "([{", ")]}"
+_ARGUMENT: Final = "kwargs."
 #: These name an event and its origin; without them a stream means nothing.
-_KEPT = frozenset({"type", "timestamp", "local_received"})
+_KEPT: Final = frozenset({"type", "timestamp", "local_received"})
 
 
 def redactor(patterns: Iterable[str]) -> Callable[[EventFields], None] | None:
@@ -24,46 +26,91 @@ def redactor(patterns: Iterable[str]) -> Callable[[EventFields], None] | None:
 
     Raise UsageError for a pattern that cannot be read.
     """
-    regexes: list[re.Pattern[str]] = []
     names: list[str] = []
     arguments: list[str] = []
+    regexes: list[re.Pattern[str]] = []
     for pattern in patterns:
         if len(pattern) > 1 and pattern[0] == pattern[-1] == "/":
             regexes.append(_compile(pattern))
-        elif pattern.startswith("kwargs."):
-            arguments.append(pattern.removeprefix("kwargs."))
+        elif pattern.startswith(_ARGUMENT):
+            arguments.append(_named(pattern, pattern.removeprefix(_ARGUMENT)))
         else:
-            names.append(pattern)
-            arguments.append(pattern)
+            names.append(_named(pattern, pattern))
+    arguments += names
     if not (regexes or arguments):
         return None
-    keys = frozenset(arguments)
-    # As repr() and as JSON write a key.
-    key = re.compile(
-        r"""(['"])(?:%s)\1\s*:\s*""" % "|".join(map(re.escape, arguments))  # noqa: UP031  (quotes and braces make an f-string worse)
-    )
+    return _Rules(
+        names=frozenset(names) - _KEPT,
+        arguments=frozenset(arguments),
+        key=_key_pattern(arguments) if arguments else None,
+        regexes=tuple(regexes),
+    ).redact
 
-    def redact(event: EventFields) -> None:
-        for name in names:
-            if name in event and name not in _KEPT:
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    hint = "give a regular expression between slashes"
+    try:
+        regex = re.compile(pattern[1:-1])
+    except re.error as error:
+        raise UsageError(f"--redact {pattern}: {error}", hint) from None
+    if not regex.pattern:
+        raise UsageError(f"--redact {pattern}: matches everything", hint)
+    return regex
+
+
+def _named(pattern: str, name: str) -> str:
+    if not name:
+        raise UsageError(f'--redact "{pattern}": names nothing', "give a name")
+    return name
+
+
+def _key_pattern(names: Iterable[str]) -> re.Pattern[str]:
+    """Compile what finds the names as keys, as Python, Celery and JSON write them."""
+    spellings = dict.fromkeys(
+        spelling
+        for name in names
+        for spelling in (
+            name,
+            repr(name)[1:-1],
+            name.replace("'", "\\'"),
+            json.dumps(name)[1:-1],
+        )
+    )
+    either = "|".join(map(re.escape, spellings))
+    return re.compile(rf"""(['"])(?:{either})\1\s*:\s*""")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    names: frozenset[str]
+    arguments: frozenset[str]
+    key: re.Pattern[str] | None
+    regexes: tuple[re.Pattern[str], ...]
+
+    def redact(self, event: EventFields) -> None:
+        """Mask in place."""
+        for name in self.names:
+            if name in event:
                 event[name] = MASK
-        if keys and "kwargs" in event:
-            event["kwargs"] = _mask_arguments(event["kwargs"], keys, key)
-        for regex in regexes:
+        if self.key is not None and "kwargs" in event:
+            event["kwargs"] = self._mask_arguments(event["kwargs"], self.key)
+        for regex in self.regexes:
             for name, value in event.items():
                 if name not in _KEPT:
                     event[name] = _mask_text(value, regex)
 
-    return redact
-
-
-def _compile(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern[1:-1])
-    except re.error as error:
-        raise UsageError(
-            f"--redact {pattern}: {error}", "give a regular expression between slashes"
-        ) from None
+    def _mask_arguments(self, value: Any, key: re.Pattern[str]) -> Any:
+        """Mask the arguments at any depth: a name is rarely harmless further in."""
+        if isinstance(value, dict):
+            return {
+                name: MASK
+                if name in self.arguments
+                else self._mask_arguments(inner, key)
+                for name, inner in value.items()
+            }
+        if isinstance(value, list):
+            return [self._mask_arguments(inner, key) for inner in value]
+        return "".join(_masked(value, key)) if isinstance(value, str) else value
 
 
 def _mask_text(value: Any, regex: re.Pattern[str]) -> Any:
@@ -79,19 +126,22 @@ def _mask_text(value: Any, regex: re.Pattern[str]) -> Any:
     return value
 
 
-def _mask_arguments(
-    kwargs: Any, names: frozenset[str], key: re.Pattern[str]
-) -> Any:
-    if isinstance(kwargs, dict):
-        return {
-            name: MASK if name in names else value for name, value in kwargs.items()
-        }
-    if isinstance(kwargs, str):
-        return "".join(_masked_parts(kwargs, key))
-    return kwargs
+# --- values in the repr of a mapping ---------------------------------------------
+#
+# Celery sends keyword arguments as text, in a dialect of repr() that cuts what
+# is long and does not escape backslashes, so some texts can be read in two
+# ways; and objects write themselves as they like.  A parser that guesses wrong
+# prints the second half of a secret.  So we recognise the values whose end is
+# beyond doubt, and mask all the rest of the text after any other.
+
+_SPECIAL: Final = re.compile(r"""['"()\[\]{},<\\]""")
+_CLOSED_BY: Final = {"(": ")", "[": "]", "{": "}"}
+_NEXT_KEY: Final = re.compile(r""",\s*(?:'[^'"]*'|"[^'"]*")\s*:""")
+_AFTER_MAPPING: Final = re.compile(r"[)\]}]+\s*(?:,|$)")
+_AFTER_STRING: Final = re.compile(r"[,:)\]}\s]|$")
 
 
-def _masked_parts(text: str, key: re.Pattern[str]) -> Iterator[str]:
+def _masked(text: str, key: re.Pattern[str]) -> Iterator[str]:
     """Yield the repr of a mapping with the values after `key` masked."""
     position = 0
     while found := key.search(text, position):
@@ -102,27 +152,35 @@ def _masked_parts(text: str, key: re.Pattern[str]) -> Iterator[str]:
 
 
 def _end_of_value(text: str, start: int) -> int:
-    """Return where the value that begins at `start` ends.
-
-    The text may be cut anywhere, and objects write themselves as they like:
-    in doubt more is masked, never less.
-    """
-    if text.startswith("<", start):
-        end = text.rfind(">", start)
-        return len(text) if end < 0 else end + 1
-    depth, quote, position = 0, "", start
-    while position < len(text):
-        character = text[position]
-        if quote:
-            position += character == "\\"
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        elif character in _OPENING:
-            depth += 1
-        elif depth == 0 and character in (",", *_CLOSING):
-            return position
-        elif character in _CLOSING:
-            depth -= 1
-        position += 1
+    """Return where the value that begins at `start` certainly has ended."""
+    position, missing = start, list[str]()
+    while found := _SPECIAL.search(text, position):
+        place, character = found.start(), found[0]
+        position = place + 1
+        if character in "'\"":
+            position = _end_of_string(text, place)
+        elif character in _CLOSED_BY:
+            missing.append(_CLOSED_BY[character])
+        elif character == "," and not missing:
+            if _NEXT_KEY.match(text, place):
+                return place
+        elif character in ")]}" and not missing:
+            return place if _AFTER_MAPPING.match(text, place) else len(text)
+        elif character != "," and (character in "<\\" or missing.pop() != character):
+            break
     return len(text)
+
+
+def _end_of_string(text: str, start: int) -> int:
+    """Return where the string that begins at `start` ends, or the text if unsure.
+
+    A letter before it may mean bytes, whose quotes Celery does not escape; a
+    backslash before its end may be one of the string's own, or not.
+    """
+    end = text.find(text[start], start + 1)
+    sure = (
+        end > 0
+        and not (text[start - 1].isalnum() or text[end - 1] == "\\")
+        and _AFTER_STRING.match(text, end + 1)
+    )
+    return end + 1 if sure else len(text)

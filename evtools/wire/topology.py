@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 from evtools.wire.events import routing_key_from
 
@@ -10,9 +11,13 @@ from evtools.wire.events import routing_key_from
 FANOUT_DRIVERS = frozenset({"redis", "gcpubsub"})
 
 #: AMQP allows 255 bytes; a random part follows.
-_QUEUE_NAME_MAX = 200
-_GLOB_SPECIAL = re.compile(r"([\[\]?\\])")
-_WORD = r"[^.]*"
+_QUEUE_NAME_MAX_BYTES = 200
+_GLOB_SPECIAL = re.compile(r"([\[\]?*\\])")
+
+#: Event types are chosen by whoever publishes; remember only so many, and
+#: none that are longer than AMQP lets a routing key be.
+_KNOWN_TYPES_MAX = 1024
+_KNOWN_LENGTH_MAX = 255
 
 
 def exchange_type(driver_type: str) -> str:
@@ -22,7 +27,8 @@ def exchange_type(driver_type: str) -> str:
 
 def queue_name(prefix: str, owner: str, unique: str) -> str:
     """Name an event queue so that a broker's admin sees whose it is."""
-    return f"{prefix}.{owner}"[:_QUEUE_NAME_MAX] + f".{unique}"
+    start = f"{prefix}.{owner}".encode(errors="ignore")[:_QUEUE_NAME_MAX_BYTES]
+    return f"{start.decode(errors='ignore')}.{unique}"
 
 
 def queue_arguments(*, ttl: float | None, expires: float | None) -> dict[str, int]:
@@ -32,9 +38,9 @@ def queue_arguments(*, ttl: float | None, expires: float | None) -> dict[str, in
     """
     arguments: dict[str, int] = {}
     if expires is not None:
-        arguments["x-expires"] = int(expires * 1000)
+        arguments["x-expires"] = round(expires * 1000)
     if ttl is not None:
-        arguments["x-message-ttl"] = int(ttl * 1000)
+        arguments["x-message-ttl"] = round(ttl * 1000)
     return arguments
 
 
@@ -51,7 +57,7 @@ def bindings(routing_keys: Sequence[str]) -> list[str]:
     for key in routing_keys:
         group = key.split(".", 1)[0]
         batch = f"{'*' if group == '#' else group}.multi"
-        if not _topic(key).fullmatch(batch):
+        if not _matches(key.split("."), batch.split(".")):
             keys[batch] = None
     return list(keys)
 
@@ -65,7 +71,7 @@ def wanted(routing_keys: Sequence[str]) -> Callable[[str], bool] | None:
     if any(key == "#" for key in routing_keys):
         return None
     patterns = [
-        _topic(key[: -len("multi")] + "#" if key.endswith(".multi") else key)
+        (key[: -len("multi")] + "#" if key.endswith(".multi") else key).split(".")
         for key in routing_keys
     ]
     known: dict[str, bool] = {}
@@ -73,17 +79,13 @@ def wanted(routing_keys: Sequence[str]) -> Callable[[str], bool] | None:
     def is_wanted(event_type: str) -> bool:
         answer = known.get(event_type)
         if answer is None:
-            key = routing_key_from(event_type)
-            answer = any(pattern.fullmatch(key) for pattern in patterns)
-            if len(known) < _KNOWN_TYPES_MAX:
+            words = routing_key_from(event_type).split(".")
+            answer = any(_matches(pattern, words) for pattern in patterns)
+            if len(known) < _KNOWN_TYPES_MAX and len(event_type) <= _KNOWN_LENGTH_MAX:
                 known[event_type] = answer
         return answer
 
     return is_wanted
-
-
-#: Event types are chosen by whoever publishes; remember only so many.
-_KNOWN_TYPES_MAX = 1024
 
 
 def redis_patterns(
@@ -108,34 +110,45 @@ def redis_patterns(
 
 def redis_glob(routing_key: str) -> str:
     """Return a Redis glob that matches at least what the AMQP key matches."""
-    return _GLOB_SPECIAL.sub(r"\\\1", routing_key).replace("#", "*")
+    words = routing_key.split(".")
+    # "#" may stand for no word at all, and then the dot beside it goes too.
+    glob = "*" if words[0] == "#" else _glob_word(words[0])
+    for previous, word in pairwise(words):
+        if word == "#":
+            glob += "*"
+        else:
+            glob += ("" if previous == "#" else ".") + _glob_word(word)
+    return glob
+
+
+def _glob_word(word: str) -> str:
+    return "*" if word == "*" else escape_glob(word)
 
 
 def escape_glob(text: str) -> str:
     """Return a Redis glob that matches `text` and nothing else."""
-    return _GLOB_SPECIAL.sub(r"\\\1", text).replace("*", r"\*")
+    return _GLOB_SPECIAL.sub(r"\\\1", text)
 
 
-def _topic(key: str) -> re.Pattern[str]:
-    """Compile an AMQP topic key."""
-    words = key.split(".")
-    parts = [_topic_word(word) for word in words]
-    # "#" may stand for no word at all: it owns the dot beside it.
-    text = parts[0]
-    for previous, word, part in zip(words, words[1:], parts[1:], strict=False):
-        if word == "#":
-            text += r"(?:\.[^.]*)*"
-        elif previous == "#" and text == _ANY:
-            text = rf"(?:[^.]*\.)*{part}"
+def _matches(pattern: Sequence[str], words: Sequence[str]) -> bool:
+    """Match words by AMQP's topic rules: `*` is one word, `#` any number.
+
+    No regular expression: those take very long for some keys on types that
+    somebody made up of dots.
+    """
+    here = there = 0
+    many, resume = -1, 0
+    while there < len(words):
+        if here < len(pattern) and pattern[here] == "#":
+            many, resume = here, there
+            here += 1
+        elif here < len(pattern) and pattern[here] in ("*", words[there]):
+            here += 1
+            there += 1
+        elif many >= 0:
+            # Let the last "#" take one word more.
+            resume += 1
+            here, there = many + 1, resume
         else:
-            text += rf"\.{part}"
-    return re.compile(text, re.DOTALL)
-
-
-_ANY = r".*"
-
-
-def _topic_word(word: str) -> str:
-    if word == "#":
-        return _ANY
-    return _WORD if word == "*" else re.escape(word)
+            return False
+    return all(word == "#" for word in pattern[here:])

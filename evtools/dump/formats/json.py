@@ -1,11 +1,14 @@
 """JSON Lines: every event in its envelope, as recordings have it."""
 
 from evtools.dump.formatter import FormatOptions
-from evtools.wire import Record, encode_line, envelope
+from evtools.wire import EnvelopeWriter, Record
 
 
 class JsonFormatter:
     """Write one envelope per line."""
+
+    def __init__(self) -> None:
+        self._line = EnvelopeWriter().line
 
     def header(self) -> bytes:
         """Return nothing."""
@@ -13,7 +16,7 @@ class JsonFormatter:
 
     def format(self, record: Record) -> bytes:
         """Return the envelope of the record."""
-        return encode_line(envelope(record.event, record.joined)) + b"\n"
+        return self._line(record.event, record.joined) + b"\n"
 
 
 def make(_options: FormatOptions) -> JsonFormatter:

@@ -1,12 +1,13 @@
 """Events from RabbitMQ and other AMQP 0-9-1 brokers."""
 
+import logging
 import struct
 import time
 from typing import Any
 
 from amqp import spec
 from amqp.basic_message import Message as Properties
-from amqp.exceptions import UnexpectedFrame
+from amqp.exceptions import ChannelError, UnexpectedFrame
 from kombu.connection import Connection
 
 from evtools.transport.stream import Heartbeat
@@ -22,8 +23,13 @@ _BODY_SIZE = struct.Struct(">Q")
 #: Class, weight and body size stand before the properties.
 _BODY_SIZE_AT, _PROPERTIES_AT = 4, 12
 _READ_BYTES = 256 * 1024
+_FRAME_MIN = 4096
 _CLOSE_WAIT = 1.0
+#: What a frame raises that only pretends to be one.
+_BROKEN = (struct.error, LookupError, TypeError, ValueError, AttributeError)
 _KNOWN_PROPERTIES_MAX = 256
+
+_log = logging.getLogger(__name__)
 
 _Known = tuple[str | None, str | None, str | None]
 
@@ -46,34 +52,59 @@ class AMQPStream:
         )
         self._amqp = connection.connection
         self._channel_id: int = channel.channel_id
-        channel.basic_consume(queue=queue, no_ack=True)
-        transport = self._amqp.transport
-        self._sock = transport.sock
-        self._frame_max: int = max(self._amqp.frame_max, 4096)
-        self._rest: bytes = bytes(getattr(transport, "_read_buffer", b""))
-        self._heartbeat = Heartbeat(self._amqp.heartbeat or 0, time.monotonic())
         self._messages: list[Message] = []
+        channel.basic_consume(queue=queue, no_ack=True, callback=self._receive)
+        self._sock = self._amqp.transport.sock
+        self._frame_max: int = max(self._amqp.frame_max, _FRAME_MIN)
+        #: What was read and is no whole frame yet; None as long as py-amqp reads.
+        self._rest: bytes | None = None
+        # The broker was told whole seconds.
+        self._heartbeat = Heartbeat(int(self._amqp.heartbeat or 0), time.monotonic())
         self._known: dict[bytes, _Known] = {}
         self._properties: _Known = (None, None, None)
         self._missing = 0
         self._kept = 0
         self._parts: list[bytes] = []
 
+    @property
+    def heard(self) -> float:
+        """When the broker last gave a sign of life; monotonic."""
+        return self._heartbeat.last
+
+    def _receive(self, message: Any) -> None:
+        """Keep what py-amqp reads while the connection is still being set up."""
+        body = message.body
+        self._messages.append(
+            Message(
+                body.encode() if isinstance(body, str) else bytes(body),
+                *_known_properties(message.properties),
+            )
+        )
+
     def drain(self, timeout: float) -> list[Message]:
         """Return the messages that have arrived, after `timeout` s at the latest."""
+        if self._rest is None:
+            self._rest = self._amqp.transport._read_buffer  # noqa: SLF001  (ours from now on)
         if self._heartbeat.due(time.monotonic()):
             self._amqp.send_heartbeat()
+        if not self._messages:
+            self._read(timeout)
+        messages, self._messages = self._messages, []
+        return messages
+
+    def _read(self, timeout: float) -> None:
         self._sock.settimeout(timeout)
         try:
             data = self._sock.recv(_READ_BYTES)
         except TimeoutError:
-            return []
+            return
         if not data:
             raise ConnectionResetError("the broker closed the connection")
         self._heartbeat.heard(time.monotonic())
-        self._split(self._rest + data if self._rest else data)
-        messages, self._messages = self._messages, []
-        return messages
+        try:
+            self._split(self._rest + data if self._rest else data)
+        except _BROKEN as exc:
+            raise UnexpectedFrame(f"frame that makes no sense: {exc!r}") from exc
 
     def _split(self, data: bytes) -> None:
         """Handle all whole frames in `data`, keep what is left over."""
@@ -103,7 +134,17 @@ class AMQPStream:
             if kind == _METHOD and payload.startswith(_DELIVER):
                 return
         if kind != _HEARTBEAT:
+            self._hand_back(kind, channel, payload)
+
+    def _hand_back(self, kind: int, channel: int, payload: bytes) -> None:
+        try:
             self._amqp.on_inbound_frame((kind, channel, payload))
+        except ChannelError as exc:
+            # On another channel than ours the workers were greeted; events
+            # come without that.
+            if channel in {0, self._channel_id}:
+                raise
+            _log.warning("the broker refused a command to the workers: %s", exc)
 
     def _header(self, payload: bytes) -> None:
         (self._missing,) = _BODY_SIZE.unpack_from(payload, _BODY_SIZE_AT)
@@ -119,8 +160,10 @@ class AMQPStream:
             self._messages.append(Message(b"", *known))
 
     def _body(self, payload: bytes) -> None:
+        if len(payload) > self._missing:
+            raise UnexpectedFrame("more body than was announced")
         self._missing -= len(payload)
-        if self._missing <= 0 and not self._parts:
+        if not self._missing and not self._parts:
             self._messages.append(Message(payload, *self._properties))
             return
         # Past the cap the codec refuses the message anyway; keep no more of
@@ -128,7 +171,7 @@ class AMQPStream:
         if self._kept <= MESSAGE_MAX_BYTES:
             self._parts.append(payload)
             self._kept += len(payload)
-        if self._missing <= 0:
+        if not self._missing:
             self._messages.append(Message(b"".join(self._parts), *self._properties))
             self._parts = []
 
@@ -154,7 +197,10 @@ def _read_properties(payload: bytes) -> _Known:
         message.inbound_header(payload)
     except Exception:  # noqa: BLE001  (py-amqp raises anything on broken tables)
         return (None, None, None)
-    properties = message.properties
+    return _known_properties(message.properties)
+
+
+def _known_properties(properties: dict[str, Any]) -> _Known:
     headers = properties.get("application_headers")
     compression = headers.get("compression") if isinstance(headers, dict) else None
     return (

@@ -9,10 +9,13 @@ import hiredis
 from redis.exceptions import RedisError, ResponseError
 
 from evtools.transport.stream import Heartbeat
-from evtools.wire import ENVELOPE, Message
+from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Message
 
 _READ_BYTES = 256 * 1024
 _KNOWN_CHANNELS_MAX = 1024
+#: A reply must be in memory whole, and Redis allows 512 MB.  base64 and the
+#: envelope make a third more of a body.
+_UNPARSED_MAX_BYTES = 2 * MESSAGE_MAX_BYTES
 
 
 class RedisStream:
@@ -52,6 +55,11 @@ class RedisStream:
         self._heartbeat = Heartbeat(heartbeat, time.monotonic())
         self._subscribe(timeout)
 
+    @property
+    def heard(self) -> float:
+        """When the server last gave a sign of life; monotonic."""
+        return self._heartbeat.last
+
     def _subscribe(self, timeout: float) -> None:
         self._send("PSUBSCRIBE", *self._patterns)
         deadline = time.monotonic() + timeout
@@ -84,6 +92,8 @@ class RedisStream:
         self._reader.feed(data)
         while (reply := self._reader.gets()) is not False:
             self._reply(reply)
+        if self._reader.len() > _UNPARSED_MAX_BYTES:
+            raise ConnectionResetError("a message is too large to be an event")
 
     def _reply(self, reply: Any) -> None:
         if isinstance(reply, Exception):

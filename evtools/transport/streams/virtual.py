@@ -1,11 +1,16 @@
 """Events from kombu's other transports, through kombu itself."""
 
+import time
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from kombu.connection import Connection
 from kombu.messaging import Consumer
 
 from evtools.wire import Message
+
+#: How many messages to hand out together at the most; kombu gives one at a time.
+_AT_ONCE = 1000
 
 
 class VirtualStream:
@@ -23,33 +28,47 @@ class VirtualStream:
         self._connection = connection
         self._messages: list[Message] = []
         self._consumer = Consumer(
-            channel, [queue], no_ack=True, on_message=self._receive, accept=[]
+            channel,
+            [queue],
+            no_ack=True,
+            on_message=self._receive,
+            on_decode_error=self._refuse,
+            accept=[],
         )
         self._consumer.consume()
 
+    @property
+    def heard(self) -> float:
+        """Now: kombu has no sign of life that we could see."""
+        return time.monotonic()
+
     def _receive(self, message: Any) -> None:
         body = message.body
+        if not isinstance(body, bytes):
+            body = str(body).encode("utf-8", "surrogatepass")
+        # Without the compression: kombu has unpacked it.
         self._messages.append(
-            Message(
-                body if isinstance(body, bytes) else str(body).encode(),
-                message.content_type,
-                message.content_encoding,
-            )
+            Message(body, message.content_type, message.content_encoding)
         )
+
+    def _refuse(self, message: Any, error: Exception) -> None:
+        """Pass on what kombu cannot unpack, for the codec to count."""
+        del message
+        self._messages.append(Message(repr(error).encode(), None))
 
     def drain(self, timeout: float) -> list[Message]:
         """Return the messages that have arrived, after `timeout` s at the latest."""
         try:
             self._connection.drain_events(timeout=timeout)
+            while len(self._messages) < _AT_ONCE:
+                self._connection.drain_events(timeout=0)
         except TimeoutError:
-            return []
+            pass
         messages, self._messages = self._messages, []
         return messages
 
     def close(self) -> None:
         """Cancel the consumer and release the connection."""
-        try:
+        with suppress(*self.errors), ExitStack() as stack:
+            stack.callback(self._connection.release)
             self._consumer.cancel()
-            self._connection.release()
-        except self.errors:
-            pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -27,6 +28,8 @@ def quiet_place(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "system"))
     monkeypatch.setenv("COLUMNS", "80")
+    # For tests that start Python, where the package is not installed.
+    monkeypatch.setenv("PYTHONPATH", str(_ROOT))
     monkeypatch.setattr(sys, "argv", ["evdump"])
     loggers = [logging.getLogger(name) for name in ("", *_LIBRARIES)]
     before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
@@ -36,11 +39,12 @@ def quiet_place(tmp_path, monkeypatch):
         logger.handlers[:] = handlers
 
 
+_ROOT = Path(__file__).parents[3]
 _LIBRARIES = ("amqp", "celery", "kombu", "redis", "vine", "asyncio")
 
 
 @pytest.fixture
-def cli(capsys, monkeypatch):
+def cli(capfd, monkeypatch):
     """Run evdump with arguments, `stdin` and environment variables."""
 
     def run(*arguments, stdin="", **environ):
@@ -49,7 +53,7 @@ def cli(capsys, monkeypatch):
             for name, value in environ.items():
                 patch.setenv(name, value)
             status = main(arguments)
-        return Ended(status, *capsys.readouterr())
+        return Ended(status, *capfd.readouterr())
 
     return run
 

@@ -1,6 +1,10 @@
+import contextlib
 import os
+import socket
+import threading
 
 import pytest
+from amqp.exceptions import UnexpectedFrame
 
 from evtools import __version__
 from evtools.errors import UsageError
@@ -171,6 +175,25 @@ def test_a_failure_is_raised_at_once_and_as_it_is():
     # kombu itself would sleep for two seconds and try again.
     with pytest.raises(ConnectionRefusedError):
         made("amqp://127.0.0.1:1//").channel()
+
+
+def test_a_server_that_speaks_nonsense_is_left():
+    # A frame that does not end as AMQP's do; pytest would notice an open socket.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            client, _ = server.accept()
+            # The client may be gone before we are done; that is the point.
+            with client, contextlib.suppress(ConnectionError):
+                client.recv(len(b"AMQP\0\0\x09\1"))
+                client.sendall(b"\x01\x00\x00\x00\x00\x00\x01X!")
+                client.recv(1)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(UnexpectedFrame):
+            made(f"amqp://127.0.0.1:{server.getsockname()[1]}//").channel()
+        thread.join()
 
 
 def test_our_name_tells_host_and_process():

@@ -92,7 +92,7 @@ def test_an_empty_file_has_no_content(tmp_path):
 
 
 def test_a_missing_file_is_a_usage_error(tmp_path):
-    with pytest.raises(UsageError, match="cannot read .*nope: No such file"):
+    with pytest.raises(UsageError, match=r"cannot read .*nope: No such file"):
         Reel(str(tmp_path / "nope"), clock=FakeClock())
 
 

@@ -1,0 +1,276 @@
+"""Getting connected to real servers, and what is said when that fails."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
+from evtools.transport import TLS, ConnectionSettings, connect, explain
+from evtools.transport.connection import client_name
+
+
+def reach(urls, **settings):
+    """Connect and open a channel, which says whether all is well."""
+    with connect(ConnectionSettings(urls=urls, **settings)) as connection:
+        channel = connection.channel()
+        channel.close()
+
+
+def failure(urls, **settings):
+    """Return the explanation of why the broker cannot be reached."""
+    wanted = ConnectionSettings(urls=urls, source_of_url="-b flag", **settings)
+    with connect(wanted) as connection, pytest.raises(Exception) as caught:  # noqa: PT011  (any; that it is explained is the point)
+        connection.channel()
+    error = explain(caught.value, wanted)
+    assert error.hint.startswith("tried: -b flag.")
+    assert "\n" not in error.message
+    return error
+
+
+@pytest.fixture
+def silent_port():
+    """A port that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+# --- Either
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_nobody_listens(scheme):
+    error = failure(f"{scheme}://127.0.0.1:1/")
+    assert type(error) is BrokerUnavailable
+    assert "TCP: connection refused" in error.message
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp", "rediss", "amqps"])
+def test_a_silent_server_does_not_hang_us(scheme, silent_port):
+    error = failure(f"{scheme}://127.0.0.1:{silent_port}/", connect_timeout=0.3)
+    assert type(error) is BrokerUnavailable
+    assert "no answer (--connect-timeout 0.3s)" in error.message
+    assert ("TLS: " in error.message) == (scheme in {"rediss", "amqps"})
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_a_host_that_does_not_exist(scheme):
+    error = failure(f"{scheme}://no-such-host.invalid/")
+    assert type(error) is BrokerUnavailable
+    assert "DNS: no-such-host.invalid: " in error.message
+
+
+# --- Redis
+
+
+def test_redis_is_reached(redis_url):
+    reach(redis_url)
+
+
+def test_redis_shows_our_name(redis_server, redis_url):
+    with connect(ConnectionSettings(urls=redis_url, tool="evdump")) as connection:
+        assert connection.channel()
+        clients = redis_server.redis_cli("client", "list")
+    assert f"name={client_name('evdump')} " in clients
+
+
+def test_redis_with_a_user_and_an_odd_password(redis_acl):
+    odd = "odd:p%40ss%2Fw%3Ard%20%2525"
+    reach(f"redis://{odd}@127.0.0.1:{redis_acl.port}/0")
+
+
+@pytest.mark.parametrize("user", ["operator:wr0ng@", "operator@", ":wr0ng@", ""])
+def test_redis_refuses_the_login(redis_acl, user):
+    error = failure(f"redis://{user}127.0.0.1:{redis_acl.port}/0")
+    assert type(error) is AccessRefused
+    assert ": login: " in error.message
+    assert "wr0ng" not in error.message
+
+
+def test_redis_refuses_the_right(redis_acl):
+    user = "nobody:nobody-secret@"
+    error = failure(f"redis://{user}127.0.0.1:{redis_acl.port}/0")
+    assert type(error) is AccessRefused
+    assert ": permission: " in error.message
+    assert "client_name=null" in error.hint
+    assert "nobody-secret" not in error.message
+    reach(f"redis://{user}127.0.0.1:{redis_acl.port}/0", options={"client_name": None})
+
+
+def test_redis_without_that_database(redis_server):
+    error = failure(redis_server.database_url(99_999))
+    assert type(error) is AccessRefused
+    assert "database: DB index is out of range" in error.message
+
+
+def test_redis_with_tls(redis_tls, authority):
+    reach(redis_tls, tls=TLS(ca=str(authority.ca)))
+    reach(f"{redis_tls}?ssl_ca_certs={authority.ca}")
+    reach(redis_tls, tls=TLS(verify="none"))
+    reach(redis_tls.replace("rediss", "redis"), tls=TLS(enabled=True, verify="none"))
+
+
+def test_redis_with_a_certificate_of_somebody_else(redis_tls, authority):
+    for tls in (TLS(), TLS(ca=str(authority.other))):
+        error = failure(redis_tls, tls=tls)
+        assert type(error) is AccessRefused
+        assert ": TLS: " in error.message
+        assert "--tls-ca" in error.hint
+
+
+def test_redis_with_a_certificate_for_another_host(redis_tls, authority):
+    url = redis_tls.replace("localhost", "127.1")
+    error = failure(url, tls=TLS(ca=str(authority.ca)))
+    assert type(error) is AccessRefused
+    assert ": TLS: " in error.message
+    reach(url, tls=TLS(ca=str(authority.ca), check_hostname=False))
+
+
+def test_redis_that_wants_a_client_certificate(redis_mutual_tls, authority):
+    url = f"rediss://localhost:{redis_mutual_tls.tls_port}/0"
+    error = failure(url, tls=TLS(ca=str(authority.ca)))
+    assert ": T" in error.message
+    reach(
+        url,
+        tls=TLS(
+            ca=str(authority.ca),
+            cert=str(authority.client.cert),
+            key=str(authority.client.key),
+        ),
+    )
+
+
+def test_redis_spoken_to_the_wrong_port(redis_server, rabbitmq_server):
+    plain = failure(f"redis://127.0.0.1:{redis_server.tls_port}/0", connect_timeout=1)
+    assert "--tls" in plain.hint
+    other = failure(f"redis://127.0.0.1:{rabbitmq_server.port}/0", connect_timeout=1)
+    assert "does not speak Redis's protocol" in other.message
+
+
+# --- Sentinel
+
+
+def test_sentinel_leads_to_the_master(sentinel):
+    reach(sentinel.url, options={"master_name": sentinel.master_name})
+
+
+def test_a_dead_sentinel_does_not_matter(sentinel):
+    reach(
+        f"sentinel://127.0.0.1:1;127.0.0.1:{sentinel.port}/0",
+        options={"master_name": sentinel.master_name},
+    )
+
+
+def test_sentinel_does_not_know_the_master(sentinel):
+    error = failure(sentinel.url, options={"master_name": "nosuchmaster"})
+    assert type(error) is BrokerUnavailable
+    assert "Sentinel: no master of that name" in error.message
+
+
+def test_a_master_is_no_sentinel(redis_server):
+    error = failure(
+        f"sentinel://127.0.0.1:{redis_server.port}/0", options={"master_name": "m"}
+    )
+    assert type(error) is AccessRefused
+    assert "it is no Sentinel" in error.message
+
+
+def test_sentinel_without_a_name_is_not_even_tried():
+    with pytest.raises(UsageError, match="name of the master"):
+        connect(ConnectionSettings(urls="sentinel://127.0.0.1:1"))
+
+
+# --- RabbitMQ
+
+
+def test_rabbitmq_is_reached(rabbitmq_url):
+    reach(rabbitmq_url)
+
+
+def test_rabbitmq_shows_our_name(rabbitmq_server):
+    settings = ConnectionSettings(urls=rabbitmq_server.url, tool="evdump")
+    with connect(settings) as connection:
+        assert connection.channel()
+        names = [
+            value
+            for row in rabbitmq_server.list_connections("client_properties")
+            for name, _, value in row["client_properties"]
+            if name == "connection_name"
+        ]
+    assert client_name("evdump") in names
+
+
+def test_rabbitmq_with_an_odd_password_and_an_odd_vhost(rabbitmq_server):
+    odd = rabbitmq_server.vhost_url("", user="odd", password="p%40ss%2Fw%3Ard%20%2525")
+    reach(odd)
+    reach(rabbitmq_server.vhost_url("team%2Fqueue"))
+
+
+def test_rabbitmq_refuses_the_login(rabbitmq_server):
+    error = failure(rabbitmq_server.vhost_url("", password="wr0ng"))
+    assert type(error) is AccessRefused
+    assert ": login: Login was refused" in error.message
+    assert "wr0ng" not in error.message
+
+
+def test_rabbitmq_without_that_login_method(rabbitmq_url):
+    error = failure(rabbitmq_url, login_method="EXTERNAL")
+    assert type(error) is AccessRefused
+    assert ": login: " in error.message
+
+
+@pytest.mark.parametrize(
+    ("vhost", "user", "words"),
+    [
+        ("nosuch", "guest", "vhost nosuch not found"),
+        ("staging", "listener", "vhost: access to vhost 'staging' refused"),
+    ],
+)
+def test_rabbitmq_refuses_the_vhost(rabbitmq_server, vhost, user, words):
+    url = rabbitmq_server.vhost_url(
+        vhost, user=user, password=rabbitmq_server.users[user]
+    )
+    error = failure(url)
+    assert type(error) is AccessRefused
+    assert words in error.message
+
+
+def test_rabbitmq_with_tls(rabbitmq_tls, authority):
+    mutual = TLS(
+        ca=str(authority.ca),
+        cert=str(authority.client.cert),
+        key=str(authority.client.key),
+    )
+    reach(rabbitmq_tls, tls=TLS(ca=str(authority.ca)))
+    reach(rabbitmq_tls, tls=mutual)
+    reach(rabbitmq_tls, tls=TLS(verify="none"))
+    reach(
+        rabbitmq_tls.replace("amqps", "amqp"),
+        tls=TLS(enabled=True, ca=str(authority.ca)),
+    )
+
+
+def test_rabbitmq_with_a_certificate_of_somebody_else(rabbitmq_tls, authority):
+    for tls in (TLS(), TLS(ca=str(authority.other))):
+        error = failure(rabbitmq_tls, tls=tls)
+        assert type(error) is AccessRefused
+        assert ": TLS: " in error.message
+
+
+def test_rabbitmq_with_a_certificate_for_another_host(rabbitmq_tls, authority):
+    url = rabbitmq_tls.replace("localhost", "127.1")
+    error = failure(url, tls=TLS(ca=str(authority.ca)))
+    assert type(error) is AccessRefused
+    assert ": TLS: " in error.message
+    reach(url, tls=TLS(ca=str(authority.ca), check_hostname=False))
+
+
+def test_rabbitmq_spoken_to_the_wrong_port(rabbitmq_server, redis_server):
+    tls = failure(f"amqps://127.0.0.1:{rabbitmq_server.port}//")
+    assert type(tls) is AccessRefused
+    assert "TLS: it speaks none" in tls.message
+    plain = failure(f"amqp://127.0.0.1:{rabbitmq_server.tls_port}//", connect_timeout=1)
+    assert "--tls" in plain.hint
+    other = failure(f"amqp://127.0.0.1:{redis_server.port}//", connect_timeout=1)
+    assert "no answer" in other.message

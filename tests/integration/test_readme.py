@@ -1,0 +1,327 @@
+"""Every command line and every program in README.md, run as it stands there.
+
+Only addresses, file names of secrets and the name of a worker are replaced; and what
+would install something or never end is checked instead of run.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+import threading
+import tomllib
+from datetime import UTC
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from celery.bin.celery import celery as celery_command
+from click import Context
+
+from evtools.dump.formatter import FormatOptions, make_formatter
+from evtools.wire import GAP, Record
+from servers.redis import Sentinel
+from tools.command import ROOT, Starter, installed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from cluster.worker import Worker
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+# A part of the run is over when none of its commands ends by itself.
+DEADLINE = 50
+
+
+class Block(NamedTuple):
+    """A fenced block, with the heading it stands under."""
+
+    heading: str
+    language: str
+    text: str
+
+
+def blocks() -> Iterator[Block]:
+    """Yield the fenced blocks of the README in their order."""
+    pattern = r"^#+ ([^\n]*)$|^```(\w+)\n(.*?)^```$"
+    heading = ""
+    for found in re.finditer(pattern, README, re.DOTALL | re.MULTILINE):
+        if found[1] is None:
+            yield Block(heading, found[2], found[3])
+        else:
+            heading = found[1]
+
+
+def of(language: str) -> Callable[..., object]:
+    """Return the decorator that runs a test for each block of the language."""
+    chosen = [block for block in blocks() if block.language == language]
+    names = [re.sub(r"\W+", "-", block.heading.lower()) for block in chosen]
+    return pytest.mark.parametrize("block", chosen, ids=names)
+
+
+# --- A cluster that is busy -------------------------------------------------------
+
+
+class Traffic(threading.Thread):
+    """Sends tasks that succeed, fail at once and fail after three seconds."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(name="traffic")
+        self._send = worker.app.send_task
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        number = 0
+        while not self._stopping.wait(0.2):
+            self._send("cluster.add", args=(number, 1))
+            self._send("cluster.fail")
+            if number % 10 == 0:
+                self._send("cluster.occupy", args=(30,), soft_time_limit=3)
+            number += 1
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join()
+
+
+def busy(worker: Worker) -> Iterator[Worker]:
+    worker.start()
+    traffic = Traffic(worker)
+    traffic.start()
+    yield worker
+    traffic.stop()
+    worker.end()
+
+
+@pytest.fixture(scope="module")
+def on_redis(redis_server, _start_any_worker) -> Iterator[Worker]:
+    url = redis_server.fresh_url()
+    yield from busy(_start_any_worker(url, name="readme", concurrency=4))
+
+
+@pytest.fixture(scope="module")
+def on_rabbitmq(rabbitmq_server, _start_any_worker) -> Iterator[Worker]:
+    yield from busy(_start_any_worker(rabbitmq_server.url, queue="readme"))
+
+
+@pytest.fixture(scope="module")
+def sentinel_url(redis_server, on_redis, tmp_path_factory) -> Iterator[str]:
+    server = Sentinel(tmp_path_factory.mktemp("sentinel"), redis_server)
+    server.start()
+    yield server.url.removesuffix("/0") + database_of(on_redis)
+    server.kill()
+
+
+def database_of(worker: Worker) -> str:
+    return worker.broker_url[worker.broker_url.rindex("/") :]
+
+
+@pytest.fixture
+def secret_file(on_redis, tmp_path) -> Path:
+    path = tmp_path / "secret"
+    path.write_text(on_redis.broker_url + "\n")
+    return path
+
+
+@pytest.fixture
+def tls_url(redis_server, on_redis) -> str:
+    return f"rediss://localhost:{redis_server.tls_port}{database_of(on_redis)}"
+
+
+@pytest.fixture
+def amqps_url(on_rabbitmq, rabbitmq_tls) -> str:
+    return rabbitmq_tls
+
+
+# What the README writes: the fixture that has it for us, and what to take of that.
+REPLACED = {
+    "redis://localhost:6379/0": ("on_redis", lambda worker: worker.broker_url),
+    "celery@web-1": ("on_redis", lambda worker: worker.hostname),
+    "rediss://redis.example.net:6380/0": ("tls_url", str),
+    "amqps://rabbit.example.net//": ("amqps_url", str),
+    "sentinel://sentinel-1.example.net:26379;sentinel-2.example.net:26379/0": (
+        *("sentinel_url", str),
+    ),
+    "mymaster": ("sentinel_url", lambda _: Sentinel.master_name),
+    "/etc/ssl/broker-ca.pem": ("authority", lambda authority: str(authority.ca)),
+    "/run/secrets/broker-url": ("secret_file", str),
+}
+
+
+@pytest.fixture
+def ours(request) -> Callable[[str], str]:
+    """Put our addresses and names into the text of a block."""
+
+    def replace(text: str) -> str:
+        for theirs, (fixture, take) in REPLACED.items():
+            if theirs in text:
+                text = text.replace(theirs, take(request.getfixturevalue(fixture)))
+        return text
+
+    return replace
+
+
+@pytest.fixture
+def starter(tmp_path) -> Iterator[Starter]:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    started = Starter(folder)
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def path_with_evdump(tmp_path, monkeypatch) -> None:
+    """Have `evdump` found, whether or not the package is installed."""
+    script = installed("evdump")
+    if not script.exists():
+        script = tmp_path / "bin" / "evdump"
+        script.parent.mkdir()
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} -m evtools dump "$@"\n')
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(script.parent), prepend=":")
+
+
+# --- Command lines ----------------------------------------------------------------
+
+
+@of("sh")
+@pytest.mark.usefixtures("path_with_evdump")
+def test_the_command_lines_do_what_they_are_shown_for(
+    block, ours, starter, on_redis, monkeypatch
+):
+    monkeypatch.setenv("EVTOOLS_BROKER_URL", on_redis.broker_url)
+    lines = block.text.splitlines()
+    script = "\n".join(line for line in lines if not checked_instead(line))
+    if not script.strip():
+        return
+    shell = starter.start(["bash", "-euo", "pipefail", "-c", ours(script)])
+    assert shell.wait(deadline=DEADLINE) == 0, shell.stderr
+    assert "error" not in shell.stderr.lower()
+    assert shell.stdout or ">" in script
+
+
+def checked_instead(line: str) -> bool:
+    """Say whether a line is one that is not run, after checking it."""
+    words = shlex.split(line) if line.count("'") % 2 == 0 else []
+    check = CHECKS.get(words[0]) if words else None
+    if check is not None:
+        check(words[1:])
+    return check is not None
+
+
+def check_make(arguments: list[str]) -> None:
+    (target,) = arguments
+    makefile = (ROOT / "Makefile").read_text()
+    assert re.search(rf"^{target}:.*## ", makefile, re.MULTILINE), target
+
+
+def check_install(arguments: list[str]) -> None:
+    command, what = arguments
+    assert command == "install"
+    found = re.fullmatch(r"\.(?:\[([\w,]+)\])?", what)
+    assert found, what
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = found[1].split(",") if found[1] else []
+    assert set(extras) <= set(settings["optional-dependencies"])
+
+
+def check_celery(arguments: list[str]) -> None:
+    assert arguments[:2] == ["-A", "proj"]
+    name, *rest = arguments[2:]
+    command = celery_command.commands[name]
+    command.make_parser(Context(command)).parse_args(rest)
+
+
+CHECKS = {
+    "make": check_make,
+    "pip": check_install,
+    "pipx": check_install,
+    "celery": check_celery,
+}
+
+
+def test_every_program_that_the_readme_needs_is_here():
+    for name in ("bash", "gzip", "jq", "sort", "uniq"):
+        assert shutil.which(name), f"{name} is missing"
+
+
+# --- Programs and settings --------------------------------------------------------
+
+
+@of("python")
+def test_the_programs_run(block, ours, starter, on_redis):
+    program = starter.start([sys.executable, "-c", ours(block.text)])
+    assert program.wait(deadline=DEADLINE) == 0, program.stderr
+    assert program.stderr == ""
+
+
+@of("toml")
+def test_the_settings_are_settings(block, ours, evdump, on_redis, tmp_path):
+    path = tmp_path / "evtools.toml"
+    path.write_text(ours(block.text))
+    for profile in tomllib.loads(block.text)["profile"]:
+        args = ("--config", path, "--profile", profile)
+        shown = evdump(*args, "--show-config")
+        assert shown.wait() == 0, shown.stderr
+        assert f"[profile.{profile}]" in shown.stdout
+        assert evdump(*args, "--no-tls", "-c", "1", "--timeout", "20s").wait() == 0
+
+
+# --- What it says -----------------------------------------------------------------
+
+
+def test_all_that_is_replaced_is_in_the_readme():
+    assert [text for text in REPLACED if text not in README] == []
+
+
+def test_only_blocks_that_can_be_tested_are_in_the_readme():
+    languages = {block.language for block in blocks()}
+    assert languages == {"sh", "python", "toml", "text"}
+    assert README.count("\n```") == 2 * len(list(blocks()))
+
+
+@of("text")
+def test_the_lines_shown_are_those_that_evdump_writes(block):
+    formatter = make_formatter("text", FormatOptions(zone=UTC))
+    written = [formatter.format(Record(*said)).decode() for said in shown_events()]
+    assert block.text.splitlines(keepends=True) == written
+
+
+def shown_events():
+    """Yield the events in the README's first block, each with what is joined."""
+    task = {
+        "name": "shop.mail.send",
+        "args": "('user98@example.org',)",
+        "kwargs": "{}",
+    }
+    uuid = "380208a9-10c4-4ac1-a1cb-10e3a6e3d7a5"
+    sent = {"uuid": uuid, "hostname": "gen4120@web-1"}
+    ours = {"uuid": uuid, "hostname": "celery@w2"}
+    yield {"type": "task-sent", **at(31.820), **sent, **task, "queue": "mail"}, {}
+    yield {"type": "task-received", **at(31.822), **ours, **task}, {}
+    yield {"type": "task-started", **at(31.851), **ours}, task
+    lost = "SMTPServerDisconnected('timeout')"
+    yield (
+        {"type": "task-failed", **at(31.920), **ours, "exception": lost},
+        {**task, "started": at(31.851)["timestamp"]},
+    )
+    beat = {"type": "worker-heartbeat", **at(32.507), "hostname": "celery@w1"}
+    yield {**beat, "active": 4, "processed": 2, "loadavg": [0.3, 0.2, 0.1]}, {}
+    lost = {"reason": "reconnect", "error": "TCP: the broker closed the connection"}
+    received = at(44.118)["timestamp"]
+    yield {"type": GAP, **lost, "duration": 4.2, "local_received": received}, {}
+
+
+def at(second):
+    """Return the timestamp of a second in the minute that the README shows."""
+    return {"timestamp": 1795186500.0 + second}
+
+
+def test_every_file_that_is_linked_exists():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -1,0 +1,124 @@
+"""Events of our own making: a few at once, or a steady flow of numbered ones."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from celery.events.event import get_exchange
+from kombu import Connection, Producer
+from servers.process import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CLIENT = {"hostname": "shop@client", "utcoffset": 0, "pid": 4711, "clock": 1}
+
+
+class Sender:
+    """A connection to publish events on, as Celery's dispatcher does."""
+
+    def __init__(self, url: str, exchange: str = "celeryev") -> None:
+        # One attempt is enough for a test; who needs more comes back himself.
+        options = {"max_retries": 0, "socket_timeout": 2, "socket_connect_timeout": 2}
+        self._connection = Connection(
+            url, connect_timeout=2, transport_options=options
+        )
+        self._connection.connect()
+        channel = self._connection.default_channel
+        exchanged = get_exchange(self._connection, exchange)
+        self._producer = Producer(channel, exchange=exchanged, serializer="json")
+        exchanged(channel).declare()
+
+    def send(self, type_: str = "task-progress", **fields: Any) -> dict[str, Any]:
+        """Publish one event and return it."""
+        event = {**_CLIENT, "timestamp": time.time(), **fields, "type": type_}
+        self.send_body(json.dumps(event), routing_key=type_.replace("-", "."))
+        return event
+
+    def send_body(self, body: str | bytes, routing_key: str = "task.multi") -> None:
+        """Publish whatever it is, as JSON."""
+        self._producer.publish(
+            body,
+            routing_key=routing_key,
+            content_type="application/json",
+            content_encoding="utf-8",
+            delivery_mode=1,
+            headers={"hostname": "shop@client"},
+            retry=False,
+        )
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What it raises when the broker is away."""
+        errors: tuple[type[Exception], ...] = (
+            *self._connection.connection_errors,
+            *self._connection.channel_errors,
+            OSError,
+        )
+        return errors
+
+    def close(self) -> None:
+        """Leave the broker, dead or alive."""
+        self._connection.collect(socket_timeout=1)
+
+
+class Flow:
+    """Numbered events at a steady rate, from a thread that comes back on its own.
+
+    `sent` is how many were published; `returns` are the moments (UTC epoch) at which
+    the broker took us again after it was away.
+    """
+
+    def __init__(self, url: str, exchange: str, *, rate: float = 200) -> None:
+        self._url = url
+        self._exchange = exchange
+        self._interval = 1 / rate
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="flow")
+        self.sent = 0
+        self.returns: list[float] = []
+
+    def _run(self) -> None:
+        connected_before = False
+        while not self._ended.is_set():
+            try:
+                sender = Sender(self._url, self._exchange)
+            except Exception:  # noqa: BLE001  (a dead broker, in all its forms)
+                self._ended.wait(0.02)
+                continue
+            if connected_before:
+                self.returns.append(time.time())
+            connected_before = True
+            self._pour(sender)
+            sender.close()
+
+    def _pour(self, sender: Sender) -> None:
+        """Publish until the end, or until the broker is away."""
+        while not self._ended.wait(self._interval):
+            try:
+                sender.send(number=self.sent)
+            except sender.errors:
+                return
+            self.sent += 1
+
+    def __enter__(self) -> Flow:
+        self._thread.start()
+        wait_until(lambda: self.sent, deadline=15, what="the flow to begin")
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._ended.set()
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "the flow did not end"
+
+
+def selected(events: list[Mapping[str, Any]], **fields: Any) -> list[Mapping[str, Any]]:
+    """Return the events that have all these values."""
+    return [
+        event
+        for event in events
+        if all(event.get(name) == value for name, value in fields.items())
+    ]

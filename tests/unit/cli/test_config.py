@@ -1,0 +1,306 @@
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from evtools.cli.celery_names import OPTIONS
+from evtools.cli.config import find, load, places
+from evtools.cli.dump_command import evdump
+from evtools.cli.options import Option
+from evtools.errors import ConfigError
+
+
+def read(path, profile=None, environ=None):
+    return load(
+        str(path) if path else None,
+        profile,
+        tool="evdump",
+        options=evdump.params,
+        environ=environ or {},
+    )
+
+
+@pytest.fixture
+def values(config):
+    """Write a file and return its values by option name."""
+
+    def get(text, profile=None):
+        loaded = read(config(text), profile)
+        return {name: setting.value for name, setting in loaded.settings.items()}
+
+    return get
+
+
+@pytest.fixture
+def mistake(config):
+    """Write a file with a mistake and return the error."""
+
+    def get(text, profile=None):
+        path = config(text)
+        with pytest.raises(ConfigError) as caught:
+            read(path, profile)
+        assert caught.value.message.startswith(f"{path}: ")
+        assert caught.value.exit_code == 78
+        return caught.value
+
+    return get
+
+
+def test_the_places_are_those_of_xdg():
+    assert places({"HOME": "/h"}) == [
+        Path("/h/.config/evtools/evtools.toml"),
+        Path("/etc/xdg/evtools/evtools.toml"),
+    ]
+    assert places({"XDG_CONFIG_HOME": "/c", "XDG_CONFIG_DIRS": "/a:/b"}) == [
+        Path("/c/evtools/evtools.toml"),
+        Path("/a/evtools/evtools.toml"),
+        Path("/b/evtools/evtools.toml"),
+    ]
+    assert places({}) == [Path("/etc/xdg/evtools/evtools.toml")]
+
+
+def test_the_first_file_there_is_counts(tmp_path):
+    (tmp_path / "b" / "evtools").mkdir(parents=True)
+    path = tmp_path / "b" / "evtools" / "evtools.toml"
+    path.write_text("")
+    environ = {"XDG_CONFIG_HOME": f"{tmp_path}/a", "XDG_CONFIG_DIRS": f"{tmp_path}/b"}
+    assert find(environ) == path
+    assert read(None, environ=environ).path == path
+
+
+def test_without_a_file_there_are_no_settings(tmp_path):
+    loaded = read(None, environ={"XDG_CONFIG_DIRS": str(tmp_path)})
+    assert (loaded.path, dict(loaded.settings), loaded.warnings) == (None, {}, ())
+
+
+def test_a_profile_needs_a_file(tmp_path):
+    with pytest.raises(
+        ConfigError, match="no settings file for --profile prod"
+    ) as caught:
+        read(None, "prod", environ={"XDG_CONFIG_DIRS": str(tmp_path)})
+    assert str(tmp_path) in caught.value.hint
+
+
+def test_a_named_file_must_be_there(tmp_path):
+    with pytest.raises(ConfigError, match="No such file"):
+        read(tmp_path / "none.toml")
+
+
+def test_keys_are_option_names_with_dashes_or_underscores(values):
+    assert values("event-queue-ttl = 3\nconnect_timeout = '2s'\ntls = true") == {
+        "event_queue_ttl": 3,
+        "connect_timeout": "2s",
+        "tls": True,
+    }
+
+
+def test_lists_may_be_single_texts(values):
+    assert values('event_routing_key = "task.#"\naccept = ["json", "yaml"]') == {
+        "event_routing_key": ["task.#"],
+        "accept": ["json", "yaml"],
+    }
+
+
+def test_transport_options_are_a_table(values):
+    assert values("[broker_option]\nmaster_name = 'm'\nn = 1") == {
+        "broker_option": [("master_name", "m"), ("n", 1)]
+    }
+
+
+def test_a_fanout_prefix_may_be_switched_off(values):
+    assert values("fanout_prefix = false") == {"fanout_prefix": False}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "broker_url = 'redis://h'",
+        "BROKER_URL = 'redis://h'",
+        "CELERY_BROKER_URL = 'redis://h'",
+        "[celery]\nbroker_url = 'redis://h'",
+        "[celery]\nbroker_url = 'redis://w'\nbroker_read_url = 'redis://h'",
+        "broker_url = ['redis://h']",
+    ],
+)
+def test_celerys_names_are_understood(values, text):
+    assert values(text) == {"broker": "redis://h"}
+
+
+def test_celerys_tls_settings_are_understood(values):
+    assert values("[broker_use_ssl]\nssl_cert_reqs = 'CERT_NONE'") == {
+        "tls": True,
+        "tls_verify": "none",
+    }
+
+
+def test_a_table_of_the_tool_beats_the_top(values):
+    text = "heartbeat = 1\n[evdump]\nheartbeat = 2\noutput = 'logfmt'"
+    assert values(text) == {"heartbeat": 2, "output": "logfmt"}
+
+
+def test_tables_of_other_tools_are_not_looked_into(values):
+    assert values("[evtop]\nwhatever = 1\n[evcam]\nx = 2") == {}
+
+
+PROFILES = """
+heartbeat = 1
+broker = "redis://top"
+[profile.prod]
+heartbeat = 2
+[profile.prod.celery]
+broker_url = "redis://prod"
+[profile.prod.evdump]
+output = "csv"
+[profile.test]
+heartbeat = 3
+"""
+
+
+def test_a_profile_beats_the_top(values):
+    assert values(PROFILES) == {"heartbeat": 1, "broker": "redis://top"}
+    assert values(PROFILES, "prod") == {
+        "heartbeat": 2,
+        "broker": "redis://prod",
+        "output": "csv",
+    }
+
+
+def test_each_value_knows_its_section(config):
+    path = config(PROFILES)
+    settings = read(path, "prod").settings
+    assert settings["heartbeat"].origin == f"{path} [profile.prod]"
+    assert settings["output"].origin == f"{path} [profile.prod.evdump]"
+    assert read(path).settings["broker"].origin == str(path)
+
+
+def test_an_unknown_profile_is_guessed(mistake):
+    error = mistake(PROFILES, "prd")
+    assert "there is no [profile.prd]" in error.message
+    assert error.hint == "did you mean prod?"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "hint"),
+    [
+        (
+            "heartbaet = 1",
+            "heartbaet: there is no such setting",
+            "did you mean heartbeat?",
+        ),
+        (
+            "broker_ulr = 'x'",
+            "broker_ulr: there is no such",
+            "did you mean broker_url?",
+        ),
+        ("[profiles.x]\n", "profiles: there is no such", "did you mean profile?"),
+        ("[evdmp]\n", "evdmp: there is no such setting", "did you mean evdump?"),
+        ("xyzzy = 1", "xyzzy: there is no such setting", "see evtools.toml(5)"),
+        ("config = 'x'", "config: there is no such setting", "see evtools.toml(5)"),
+        ("[celery]\nfoo = 1", "celery.foo: there is no such", "see evtools.toml(5)"),
+        ("[evdump]\nfoo = 1", "evdump.foo: there is no such", "see evtools.toml(5)"),
+        ("output = 'json'", "output: belongs into [evdump]", "see evtools.toml(5)"),
+        ("tls = 'yes'", "tls: must be true or false", "see evtools.toml(5)"),
+        ("heartbeat = true", "heartbeat: must be a text or a number or a whole", ""),
+        ("heartbeat = [1]", "heartbeat: must be", ""),
+        ("event_exchange = 5", "event_exchange: must be a text", ""),
+        ("tls_verify = 1", "tls_verify: must be a text", ""),
+        ("verbose = 'x'", "verbose: must be a whole number", ""),
+        ("accept = 5", "accept: must be a text or a list of texts", ""),
+        ("broker_option = 'x'", "broker_option: must be a table", ""),
+        ("evdump = 1", "evdump: must be a table", ""),
+        ("profile = 'x'", "profile: must be a table", ""),
+        ("celery = 'x'", "celery: must be a table", ""),
+        ("[profile]\nx = 1", "x: must be a table", ""),
+        ("heartbeat = 1\n[profile.x]\nfoo = 1", "profile.x.foo: there is no such", ""),
+        (
+            "event-exchange = 'a'\nevent_exchange = 'b'",
+            "is also set as event-exchange",
+            "",
+        ),
+        ("broker = 'a'\nbroker_url = 'b'", "broker: is also set under Celery's", ""),
+        ("BROKER_URL = 'a'\nbroker_url = 'b'", "set twice, under its old and", ""),
+        ("[broker_use_ssl]\nciphers = 'x'", "broker_use_ssl: unknown key", ""),
+        ("heartbeat", "Expected '='", "see evtools.toml(5)"),
+    ],
+)
+def test_a_mistake_is_named_with_file_and_key(mistake, text, words, hint):
+    error = mistake(text)
+    assert words in error.message
+    assert hint in error.hint
+
+
+def test_a_file_that_is_no_text_is_refused(config):
+    path = config("")
+    path.write_bytes(b"a = '\xff'")
+    with pytest.raises(ConfigError):
+        read(path)
+
+
+SECRETS = [
+    "broker = 'redis://:pw@h'",
+    "[broker_option.sentinel_kwargs]\npassword = 'x'",
+    "broker_url = ['redis://h', 'redis://:pw@h']",
+    "[profile.x]\nbroker = 'redis://:pw@h'",
+]
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_a_password_for_everybody_is_warned_of(config, text):
+    path = config(text, mode=0o644)
+    (warning,) = read(path).warnings
+    assert f"chmod 600 {path}" in warning
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_a_password_for_ourselves_is_not(config, text):
+    assert read(config(text, mode=0o640)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["broker = 'redis://h'", "heartbeat = 3\nbroker = ''", "accept = ['json']"]
+)
+def test_a_file_without_password_may_be_read_by_all(config, text):
+    assert read(config(text, mode=0o644)).warnings == ()
+
+
+# --- The manual
+
+MANUAL = Path(__file__).parents[3] / "man" / "evtools.toml.5"
+
+
+def described(section):
+    """Return the keys that a section of the manual describes."""
+    text = MANUAL.read_text().partition(f".SH {section}\n")[2].partition("\n.SH ")[0]
+    return re.findall(r"^\.T[PQ]\n\.B (\w+)$", text, re.MULTILINE)
+
+
+def in_file(*, shared):
+    return {
+        option.name
+        for option in evdump.params
+        if isinstance(option, Option) and option.in_file and option.shared is shared
+    }
+
+
+def test_the_manual_describes_every_key_and_no_other():
+    assert set(described("SETTINGS OF ALL TOOLS")) == in_file(shared=True)
+    assert set(described("SETTINGS OF EVDUMP")) == in_file(shared=False)
+    assert described(r"CELERY\(aqS NAMES") == list(OPTIONS)
+
+
+def test_the_manual_is_well_formed():
+    lint = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "warning", str(MANUAL)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (lint.returncode, lint.stdout) == (0, "")
+
+
+def test_the_example_of_the_manual_is_a_good_file(values):
+    text = MANUAL.read_text().partition(".EX\n")[2].partition("\n.EE")[0]
+    example = text.replace(r"\(dq", '"')
+    assert values(example, "prod")["broker_option"] == [("master_name", "mymaster")]
+    assert values(example, "staging")["event_exchange"] == "appev"

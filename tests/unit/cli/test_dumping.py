@@ -1,0 +1,165 @@
+import io
+import sys
+from datetime import UTC
+
+import pytest
+
+from evtools.cli.dump_command import evdump
+from evtools.cli.dumping import dump_options
+from evtools.cli.moment import LocalZone
+from evtools.dump.options import MAX_SPEED, DumpOptions
+from evtools.errors import UsageError
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def options(*arguments):
+    with evdump.make_context("evdump", list(arguments)) as ctx:
+        return dump_options(ctx)
+
+
+def test_into_a_pipe_goes_json():
+    made = options()
+    assert isinstance(made, DumpOptions)
+    assert (made.output, made.colour, made.print) == ("json", False, True)
+    assert made.heartbeats
+    assert isinstance(made.zone, LocalZone)
+
+
+def test_on_a_terminal_comes_coloured_text(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    made = options()
+    assert (made.output, made.colour, made.colour_stderr) == ("text", True, False)
+    assert not options("--color", "never").colour
+    assert options("--color", "always").colour_stderr
+
+
+def test_every_option_reaches_its_field(tmp_path):
+    (tmp_path / "filter").write_text("# all of\ntype:a\n  # and\nname:b\n")
+    made = options(
+        *("state:failure", "runtime>2", "-x", "x", "-x", "y", "-F", "filter"),
+        *("--no-heartbeats", "--redact", "password", "--expect", "type:z"),
+        *("-c", "3", "--timeout", "1m", "--idle", "10s"),
+        *("-r", "in.json", "--speed", "10x", "-S", "1795000000", "-U", "1795000001"),
+        *("-o", "logfmt", "--ts", "utc", "--full", "-H", "x", "-l", "-vv", "-q"),
+        *("--stats", "json"),
+    )
+    assert made == DumpOptions(
+        filters=("state:failure runtime>2", "type:a\nname:b"),
+        excludes=("x", "y"),
+        heartbeats=False,
+        redact=("password",),
+        expect="type:z",
+        count=3,
+        timeout=60.0,
+        idle=10.0,
+        read="in.json",
+        speed=10.0,
+        since=1795000000.0,
+        until=1795000001.0,
+        output="logfmt",
+        timestamps="utc",
+        zone=UTC,
+        full=True,
+        highlight="x",
+        line_buffered=True,
+        verbosity=2,
+        quiet=True,
+        stats="json",
+    )
+
+
+def test_a_recording_is_not_printed_unless_asked():
+    made = options("-w", "f", "--rotate-size", "1K", "--rotate-keep", "2")
+    assert (made.write, made.print) == ("f", False)
+    assert (made.rotate_size, made.rotate_every, made.rotate_keep) == (1024, None, 2)
+    assert options("-w", "f", "--print").print
+
+
+def test_a_replay_does_not_wait_by_default():
+    assert options("-r", "f").speed == MAX_SPEED
+
+
+def test_the_demo_is_asked_for():
+    assert options("--demo").demo
+
+
+def test_a_template_chooses_its_format(tmp_path):
+    (tmp_path / "t").write_text("{type}")
+    assert options("--template", "{name}").output == "template"
+    assert options("-T", "t").template == "{type}"
+    assert options("-o", "template", "-T", "t").output == "template"
+
+
+def test_json_has_a_short_name(monkeypatch):
+    assert options("--json").output == "json"
+    assert options("--json", "-o", "json").output == "json"
+    monkeypatch.setenv("EVDUMP_OUTPUT", "csv")
+    assert options().output == "csv"
+    assert options("--json").output == "json"
+
+
+@pytest.mark.parametrize(
+    ("flags", "style"),
+    [
+        ((), "local"),
+        (("-t",), "none"),
+        (("-tt",), "epoch"),
+        (("-ttt",), "delta"),
+        (("-tttt",), "iso"),
+        (("-ttttt",), "start"),
+        (("-tttttt",), "start"),
+        (("--ts", "iso"), "iso"),
+    ],
+)
+def test_timestamps_are_counted_as_in_tcpdump(flags, style):
+    assert options(*flags).timestamps == style
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("-r", "f", "--demo"), "--read and --demo"),
+        (("--speed", "1x"), "for recordings only"),
+        (("-S", "10m"), "for recordings only"),
+        (("-r", "f", "-S", "10m", "-U", "20m"), "--until is before --since"),
+        (("-w", "-", "--print"), "--print and -w -"),
+        (("--rotate-size", "1K"), "need a file to rotate"),
+        (("-w", "-", "--rotate-every", "1h"), "need a file to rotate"),
+        (("-w", "f", "--rotate-keep", "1"), "needs --rotate-size or --rotate-every"),
+        (("--template", "x", "-T", "t"), "--template and --template-file"),
+        (("--json", "--template", "x"), "--json and --template"),
+        (("--json", "-o", "csv"), "-o csv and --json"),
+        (("-o", "csv", "--template", "x"), "-o csv and --template"),
+        (("-o", "template"), "-o template needs"),
+        (("--ts", "utc", "-t"), "--ts and -t"),
+        (("redis://:s3kr1t@h/0",), "looks like a broker URL"),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused(tmp_path, arguments, words):
+    (tmp_path / "t").write_text("x")
+    with pytest.raises(UsageError, match=words) as caught:
+        options(*arguments)
+    assert caught.value.hint
+    assert "s3kr1t" not in caught.value.message
+
+
+def test_a_bound_alone_is_taken():
+    assert options("-r", "f", "-U", "10m").since is None
+    assert options("-r", "f", "-S", "10m").until is None
+
+
+def test_a_quoteless_filter_is_warned_of(tmp_path, monkeypatch, caplog):
+    with (tmp_path / "2").open("w") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        options("state:failure", "runtime")
+    assert "did the shell take your" in caplog.text
+
+
+def test_nobody_is_warned_without_need(caplog, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    options("runtime")
+    assert not caplog.text

@@ -1,0 +1,147 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from evtools.cli.failure import EXIT_CODES, fail, guard, run
+from evtools.errors import (
+    BrokerUnavailable,
+    ConfigError,
+    EvtoolsError,
+    FilterError,
+    OutputError,
+)
+
+
+def ending_with(outcome):
+    """Return a command that raises or returns `outcome`."""
+
+    @click.command()
+    @click.option("--number", type=int, envvar="EVTOOLS_NUMBER")
+    @click.option("--debug", is_flag=True)
+    def command(**_values):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    return lambda: command
+
+
+def test_a_command_ends_with_its_status(capsys):
+    assert run("evdump", ending_with(124), []) == 124
+    assert run("evdump", ending_with(None), []) == 0
+    assert run("evdump", ending_with(click.exceptions.Exit(3)), []) == 3
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (EvtoolsError("x"), 1),
+        (BrokerUnavailable("x"), 69),
+        (OutputError("x"), 73),
+        (ConfigError("x"), 78),
+        (click.UsageError("x"), 2),
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
+        (ValueError("x"), 1),
+    ],
+)
+def test_every_failure_has_a_known_status(error, status, capsys):
+    assert run("evdump", ending_with(error), []) == status
+    assert status in EXIT_CODES
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_error_is_what_why_and_what_next(capsys):
+    error = BrokerUnavailable("cannot reach\x1b[31m x", "tried: -b flag.\nIs it up?")
+    assert fail("evdump", error) == 69
+    assert capsys.readouterr().err == (
+        "evdump: cannot reach\\x1b[31m x\n  tried: -b flag.\n  Is it up?\n"
+    )
+
+
+def test_a_filter_is_shown_with_the_place_of_the_mistake(capsys):
+    error = FilterError(
+        "bad filter at column 3: no", "did you mean x?", text="a b c", position=2
+    )
+    assert fail("evdump", error) == 2
+    assert capsys.readouterr().err == (
+        "evdump: bad filter at column 3: no\n  a b c\n    ^\n  did you mean x?\n"
+    )
+
+
+def test_a_wrong_flag_is_the_users_own_even_with_a_variable(capsys):
+    assert run("evdump", ending_with(0), ["--number", "x"]) == 2
+    assert "--help lists all options" in capsys.readouterr().err
+
+
+def test_a_wrong_flag_points_to_the_help(capsys):
+    assert run("evdump", ending_with(0), ["--nmber", "1"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("evdump: No such option '--nmber'")
+    assert err.endswith("\n  evdump --help lists all options\n")
+
+
+def test_a_wrong_variable_is_named(capsys, monkeypatch):
+    monkeypatch.setenv("EVTOOLS_NUMBER", "x")
+    assert run("evdump", ending_with(0), []) == 2
+    err = capsys.readouterr().err
+    assert "it comes from the variable EVTOOLS_NUMBER" in err
+
+
+def test_a_mistake_of_ours_is_told_without_passwords(capsys):
+    error = ValueError("bad redis://me:s3kr1t@h/0\nmore")
+    assert run("evdump", ending_with(error), []) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("evdump: unexpected ValueError: bad redis://**@h/0 more\n")
+    assert "--debug" in err
+
+
+@pytest.mark.parametrize("how", ["flag", "variable"])
+def test_debugging_shows_the_traceback(capsys, monkeypatch, how):
+    if how == "variable":
+        monkeypatch.setenv("EVTOOLS_DEBUG", "1")
+    arguments = ["--debug"] if how == "flag" else []
+    assert run("evdump", ending_with(ValueError("redis://:s3kr1t@h")), arguments) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "s3kr1t" not in err
+    assert run("evdump", ending_with(ConfigError("x")), arguments) == 78
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_program_may_end_itself():
+    with pytest.raises(SystemExit):
+        guard("evdump", sys.exit, debug=False)
+
+
+def test_whoever_stops_reading_ends_us_silently():
+    code = "import sys\nfrom evtools.cli.dump import main\nsys.exit(main(['--help']))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert ended.returncode == -13
+    assert ended.stderr == b""
+
+
+def test_broken_pipes_end_in_a_status_where_signals_are_blocked(monkeypatch):
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def body():
+        raise BrokenPipeError
+
+    with Path(os.devnull).open("w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert guard("evdump", body, debug=False) == 141

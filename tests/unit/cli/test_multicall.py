@@ -1,0 +1,56 @@
+import json
+
+import pytest
+
+from evtools import __version__
+from evtools.cli.multicall import TOOLS, main
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["evtools", "dump", "-V"],
+        ["evtools", "evdump", "-V"],
+        ["/usr/bin/evdump", "-V"],
+        ["dump", "-V"],
+    ],
+)
+def test_a_tool_is_called_by_name_or_argument(capsys, argv):
+    assert main(argv) == 0
+    assert capsys.readouterr().out == f"evdump {__version__}\n"
+
+
+def test_the_command_line_is_the_programs_own(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["evtools", "dump", "-V"])
+    assert main() == 0
+    assert capsys.readouterr().out == f"evdump {__version__}\n"
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_lists_the_tools_there_are(capsys, flag):
+    assert main(["evtools", flag]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in TOOLS)
+
+
+def test_without_a_tool_the_help_is_an_error(capsys):
+    assert main(["evtools"]) == 2
+    assert "Usage: evtools TOOL" in capsys.readouterr().out
+
+
+def test_the_version_is_told_shortly_and_at_length(capsys):
+    assert main(["evtools", "-V"]) == 0
+    assert capsys.readouterr().out == f"evtools {__version__}\n"
+    assert main(["evtools", "--version"]) == 0
+    assert "kombu" in capsys.readouterr().out
+    assert main(["evtools", "--version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tool"] == "evtools"
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [("dmup", "Did you mean dump?"), ("x\x1b", "there is no tool x\\x1b.\n")],
+)
+def test_an_unknown_tool_is_guessed_or_refused(capsys, word, answer):
+    assert main(["evtools", word]) == 2
+    assert answer in capsys.readouterr().err

@@ -1,0 +1,76 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from celery.bin.celery import celery
+from click.testing import CliRunner
+
+from evtools.cli.plugin import evdump
+
+
+@pytest.fixture(scope="module")
+def command():
+    """Return celery's command with ours in it, as the entry point puts it there."""
+    before = dict(celery.commands)
+    celery.add_command(evdump)
+    yield celery
+    celery.commands.clear()
+    celery.commands.update(before)
+
+
+@pytest.fixture
+def run(command, tmp_path, monkeypatch):
+    """Run `celery -A proj evdump ...`."""
+    name = f"proj_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(
+        "from celery import Celery\n"
+        "app = Celery('x', broker='redis://:pw@app/1', set_as_current=False)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def invoke(*arguments):
+        return CliRunner().invoke(command, ["-A", name, "evdump", *arguments])
+
+    return invoke
+
+
+def test_the_application_of_celery_gives_the_settings(run):
+    ended = run("--show-config")
+    assert ended.exit_code == 0
+    assert '"redis://:**@app/1"' in ended.stdout
+
+
+def test_a_flag_of_ours_beats_the_application(run):
+    ended = run("--show-config", "-b", "redis://mine")
+    assert '"redis://mine"' in ended.stdout
+
+
+def test_it_does_the_same_as_evdump(run, tmp_path):
+    (tmp_path / "day.json").write_text('{"type": "task-sent", "uuid": "1"}\n')
+    code = (
+        "import sys\n"
+        "from celery.bin.celery import celery\n"
+        "from evtools.cli.plugin import evdump\n"
+        "celery.add_command(evdump)\n"
+        "celery(['evdump', '-r', 'day.json', '-o', 'raw', '-q'])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, cwd=tmp_path
+    )
+    assert json.loads(ended.stdout) == {"type": "task-sent", "uuid": "1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("--config", "none.toml"), 78, "evdump: none.toml: No such file"),
+        (("--event-queue-durable",), 2, "exclude each other"),
+        (("--heartbeat", "x"), 2, "is no duration"),
+    ],
+)
+def test_failures_look_like_evdumps_own(run, arguments, status, words):
+    ended = run(*arguments)
+    assert ended.exit_code == status
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr

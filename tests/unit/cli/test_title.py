@@ -1,0 +1,18 @@
+import setproctitle
+
+from evtools.cli.title import hide_secrets
+
+
+def test_the_password_leaves_the_process_list(monkeypatch):
+    titles = []
+    monkeypatch.setattr(setproctitle, "setproctitle", titles.append)
+    hide_secrets(["evdump", "-b", "redis://:s3kr1t@h/0"], "redis://:s3kr1t@h/0")
+    assert titles == ["evdump -b redis://:**@h/0"]
+
+
+def test_a_title_without_password_stays(monkeypatch):
+    titles = []
+    monkeypatch.setattr(setproctitle, "setproctitle", titles.append)
+    hide_secrets(["evdump", "-b", "@file"], "redis://:s3kr1t@h/0")
+    hide_secrets(["evdump", "-b", "redis://h"], "redis://h")
+    assert titles == []

@@ -1,0 +1,534 @@
+import itertools
+import logging
+import re
+import socket
+import struct
+from types import SimpleNamespace
+
+import amqp
+import pytest
+from amqp import spec
+from amqp.basic_message import Message as Content
+from amqp.exceptions import (
+    AccessRefused,
+    ConnectionForced,
+    ConsumerCancelled,
+    UnexpectedFrame,
+)
+from kombu import Connection, Exchange, Producer, Queue
+from servers.process import wait_until
+
+from evtools.transport import ConnectionSettings
+from evtools.transport.settings import TLS
+from evtools.transport.stream import BrokerSilent
+from evtools.transport.streams.amqp import AMQPStream
+from evtools.transport.subscription import subscribe
+from evtools.wire import MESSAGE_MAX_BYTES, Message
+
+CHANNEL = 1
+FRAME_MAX = 4096
+
+
+# --- The other end of the wire ---------------------------------------------------
+
+
+def frame(kind, payload, *, channel=CHANNEL):
+    return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
+
+
+def delivery(body, *, sizes=(), announced=None, properties=None):
+    """Return the frames of one delivery, the body cut at `sizes`."""
+    if properties is None:
+        content = Content(
+            content_type="application/json",
+            content_encoding="utf-8",
+            application_headers={"hostname": "w@h"},
+        )
+        properties = content._serialize_properties()
+    size = len(body) if announced is None else announced
+    frames = frame(1, struct.pack(">HH", *spec.Basic.Deliver) + b"\x01c" + bytes(9))
+    frames += frame(2, struct.pack(">HHQ", 60, 0, size) + properties)
+    for length in sizes:
+        frames += frame(3, body[:length])
+        body = body[length:]
+    return frames + (frame(3, body) if body else b"")
+
+
+def message(body, compression=None):
+    return Message(body, "application/json", "utf-8", compression)
+
+
+class FakeAMQP:
+    """As much of a py-amqp connection as the stream takes over."""
+
+    def __init__(self, sock, heartbeat=0):
+        self.transport = SimpleNamespace(sock=sock, _read_buffer=b"")
+        self.frame_max = FRAME_MAX
+        self.heartbeat = heartbeat
+        self.channels = {0: None, CHANNEL: None}
+        self.handed_back = []
+        self.answers = {}
+        self.sent = []
+
+    def on_inbound_frame(self, frame):
+        self.handed_back.append(frame)
+        if frame[1] in self.answers:
+            raise self.answers[frame[1]]
+
+    def send_heartbeat(self):
+        self.sent.append("heartbeat")
+
+    def send_method(self, method, *_):
+        self.sent.append(method)
+
+
+class Wire:
+    """A stream, and the end of the socket where its broker sits."""
+
+    def __init__(self, heartbeat=0):
+        self.broker, self.ours = socket.socketpair()
+        self.amqp = FakeAMQP(self.ours, heartbeat)
+        connection = SimpleNamespace(
+            connection=self.amqp,
+            connection_errors=amqp.Connection.connection_errors,
+            channel_errors=amqp.Connection.channel_errors,
+        )
+        self.consumed = {}
+        channel = SimpleNamespace(
+            channel_id=CHANNEL, basic_consume=lambda **how: self.consumed.update(how)
+        )
+        self.stream = AMQPStream(connection, channel, "celeryev.q")
+
+    def send(self, data):
+        self.broker.sendall(data)
+        return self.stream.drain(5)
+
+    def close(self):
+        self.broker.close()
+        self.ours.close()
+
+
+@pytest.fixture
+def make_wire():
+    wires = []
+
+    def make(**how):
+        wires.append(Wire(**how))
+        return wires[-1]
+
+    yield make
+    for wire in wires:
+        wire.close()
+
+
+@pytest.fixture
+def wire(make_wire):
+    return make_wire()
+
+
+# --- Frames ----------------------------------------------------------------------
+
+
+def test_the_queue_is_consumed_without_acknowledgements(wire):
+    assert (wire.consumed["queue"], wire.consumed["no_ack"]) == ("celeryev.q", True)
+
+
+def test_many_messages_come_from_one_read(wire):
+    bodies = [str(number).encode() for number in range(100)]
+    assert wire.send(b"".join(map(delivery, bodies))) == [*map(message, bodies)]
+
+
+def test_frames_may_be_split_at_every_byte(make_wire):
+    data = delivery(b'{"a": 1}', sizes=(3, 2)) + frame(8, b"") + delivery(b"")
+    expected = [message(b'{"a": 1}'), message(b"")]
+    for cut in range(1, len(data)):
+        wire = make_wire()
+        received = wire.send(data[:cut]) + wire.send(data[cut:])
+        assert received == expected, cut
+        wire.close()
+
+
+def test_frames_may_come_byte_by_byte(wire):
+    data = delivery(b'{"a": 1}', sizes=(3, 2)) + delivery(b"x")
+    received = [m for byte in data for m in wire.send(bytes([byte]))]
+    assert received == [message(b'{"a": 1}'), message(b"x")]
+
+
+def test_a_body_may_have_many_frames_and_an_empty_one(wire):
+    body = bytes(range(256)) * 30
+    assert wire.send(delivery(body, sizes=[1, 0, 4000, 3000])) == [message(body)]
+
+
+def test_an_empty_body_has_no_frame_and_does_not_delay_the_next(wire):
+    assert wire.send(delivery(b"") + delivery(b"1") + delivery(b"")) == [
+        *(message(b""), message(b"1"), message(b""))
+    ]
+
+
+def test_what_py_amqp_has_read_of_a_frame_is_not_lost(wire):
+    data = delivery(b"first")
+    wire.amqp.transport._read_buffer = data[:5]
+    assert wire.send(data[5:]) == [message(b"first")]
+
+
+def test_what_py_amqp_has_read_while_setting_up_is_not_lost(wire):
+    for body in (b"1", "", memoryview(b"3")):
+        content = Content(body, content_type="application/json")
+        wire.consumed["callback"](content)
+    assert wire.stream.drain(5) == [
+        Message(body, "application/json", None) for body in (b"1", b"", b"3")
+    ]
+    assert wire.send(delivery(b"4")) == [message(b"4")]
+
+
+def test_a_message_too_large_is_kept_only_as_far_as_it_takes_to_see_that(wire):
+    pieces = frame(3, b"x" * 4000) * 20
+    times = 3 * MESSAGE_MAX_BYTES // 80_000
+    received = wire.send(delivery(b"", announced=times * 80_000))
+    for _ in range(times):
+        received += wire.send(pieces)
+        assert sum(map(len, wire.stream._parts)) <= MESSAGE_MAX_BYTES + 4000
+    (large,) = received
+    assert MESSAGE_MAX_BYTES < len(large.body) <= MESSAGE_MAX_BYTES + 4000
+    assert wire.send(delivery(b"next")) == [message(b"next")]
+    assert wire.stream._parts == []
+
+
+def test_a_silent_wire_is_no_message(wire):
+    assert wire.stream.drain(0.01) == []
+
+
+def test_a_closed_connection_is_an_error(wire):
+    wire.broker.close()
+    with pytest.raises(ConnectionResetError) as caught:
+        wire.stream.drain(5)
+    assert isinstance(caught.value, wire.stream.errors)
+
+
+# --- Properties ------------------------------------------------------------------
+
+
+def properties(**values):
+    return Content(**values)._serialize_properties()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            {"content_type": "application/x-msgpack", "content_encoding": "binary"},
+            ("application/x-msgpack", "binary", None),
+        ),
+        ({"application_headers": {"compression": "zlib"}}, (None, None, "zlib")),
+        ({"application_headers": {"compression": 7}}, (None, None, None)),
+        ({"application_headers": {}}, (None, None, None)),
+        ({"delivery_mode": 1, "priority": 3, "message_id": "x"}, (None,) * 3),
+        ({}, (None, None, None)),
+    ],
+)
+def test_properties_say_how_to_decode(wire, given, expected):
+    assert wire.send(delivery(b"1", properties=properties(**given))) == [
+        Message(b"1", *expected)
+    ]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"\x80",
+        b"\x80\x00\xffshort",
+        b"\x20\x00\x00\x00\x00\x09\x03abcZ\x00\x00\x00",  # a type nobody knows
+        b"\x20\x00\x7f\xff\xff\xffS",
+        b"\xff\xfe" + bytes(range(200)),
+    ],
+)
+def test_broken_properties_break_nothing_else(wire, broken):
+    received = wire.send(delivery(b"1", properties=broken) + delivery(b"2"))
+    assert [message.body for message in received] == [b"1", b"2"]
+    assert received[0].compression is None
+    assert received[1] == message(b"2")
+
+
+def test_properties_are_remembered_and_not_for_ever(wire):
+    for number in range(300):
+        given = properties(content_type=f"text/{number}")
+        (received,) = wire.send(delivery(b"1", properties=given))
+        assert received.content_type == f"text/{number}"
+    assert len(wire.stream._known) == 256
+    assert wire.send(delivery(b"1", properties=given)) == [received]
+
+
+# --- What is no delivery -----------------------------------------------------------
+
+
+def test_other_frames_go_back_to_py_amqp(wire):
+    cancel = struct.pack(">HH", *spec.Basic.Cancel) + b"\x01c\x00"
+    received = wire.send(
+        delivery(b"1")
+        + frame(1, cancel)
+        + frame(1, b"\0\x0a\0\x3c", channel=0)
+        + frame(2, b"other", channel=7)
+        + delivery(b"2")
+    )
+    assert received == [message(b"1"), message(b"2")]
+    assert wire.amqp.handed_back == [
+        (1, CHANNEL, cancel),
+        (1, 0, b"\0\x0a\0\x3c"),
+        (2, 7, b"other"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("channel", "error"),
+    [
+        (0, ConnectionForced("shutdown")),
+        (0, AccessRefused("the vhost is gone")),
+        (CHANNEL, ConsumerCancelled("c")),
+        (CHANNEL, AccessRefused("no read")),
+        (7, ConnectionForced("shutdown")),
+    ],
+)
+def test_what_ends_our_channel_or_the_connection_ends_the_stream(wire, channel, error):
+    wire.amqp.answers[channel] = error
+    with pytest.raises(type(error)) as caught:
+        wire.send(frame(1, b"\0\0\0\0", channel=channel))
+    assert isinstance(caught.value, wire.stream.errors)
+
+
+def test_a_refusal_on_another_channel_is_no_reason_to_stop(wire, caplog):
+    wire.amqp.answers[7] = AccessRefused("no write to celery.pidbox")
+    with caplog.at_level(logging.WARNING):
+        assert wire.send(frame(1, b"close", channel=7) + delivery(b"1")) == [
+            message(b"1")
+        ]
+    assert "refused a command to the workers" in caplog.text
+    assert "celery.pidbox" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(3, b"", channel=CHANNEL)[:-1] + b"\0",
+        struct.pack(">BHI", 3, CHANNEL, FRAME_MAX + 1) + b"x",
+        frame(2, b"\0"),
+        delivery(b"", announced=3) + frame(3, b"more than three"),
+        frame(3, b"a body without a header"),
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    ],
+)
+def test_frames_that_make_no_sense_end_the_stream(wire, data):
+    with pytest.raises(UnexpectedFrame) as caught:
+        wire.send(data)
+    assert isinstance(caught.value, wire.stream.errors)
+
+
+@pytest.mark.parametrize("error", [KeyError(9), struct.error("short"), TypeError()])
+def test_frames_that_py_amqp_chokes_on_end_the_stream(wire, error):
+    wire.amqp.answers[9] = error
+    with pytest.raises(UnexpectedFrame, match="makes no sense"):
+        wire.send(frame(1, b"?", channel=9))
+
+
+# --- Signs of life -----------------------------------------------------------------
+
+
+def test_heartbeats_are_sent_while_the_stream_is_busy(make_wire, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    wire = make_wire(heartbeat=10)
+    for _ in range(100):
+        now += 0.2
+        assert wire.send(delivery(b"1")) == [message(b"1")]
+    assert wire.amqp.sent == ["heartbeat"] * 4
+    assert wire.stream.heard == now
+
+
+def test_a_broker_that_stays_silent_is_given_up(make_wire, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    wire = make_wire(heartbeat=10)
+    wire.send(frame(8, b""))
+    with pytest.raises(BrokerSilent) as caught:
+        for _ in range(101):
+            now += 0.2
+            wire.stream.drain(0.001)
+    assert wire.stream.heard == 100.0
+    assert isinstance(caught.value, wire.stream.errors)
+
+
+def test_without_heartbeats_silence_is_golden(make_wire, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    wire = make_wire(heartbeat=0)
+    now = 1e6
+    assert wire.stream.drain(0.001) == []
+    assert wire.amqp.sent == []
+
+
+# --- Goodbye -----------------------------------------------------------------------
+
+
+def test_closing_says_goodbye_and_waits_for_the_answer(wire):
+    def answered(given):
+        wire.amqp.channels = None
+
+    wire.amqp.on_inbound_frame = answered
+    wire.broker.sendall(delivery(b"late") + frame(1, b"\0\x0a\0\x33", channel=0))
+    wire.stream.close()
+    assert wire.amqp.sent == [spec.Connection.Close]
+    assert wire.ours.fileno() == -1
+
+
+def test_closing_waits_a_second_at_the_most(wire, monkeypatch):
+    moments = itertools.count(100.0, 0.1)
+    monkeypatch.setattr("time.monotonic", lambda: next(moments))
+    waits = []
+    monkeypatch.setattr(wire.stream, "_read", waits.append)
+    wire.stream.close()
+    assert len(waits) < 10
+    assert max(waits) < 1
+    assert wire.ours.fileno() == -1
+
+
+def test_closing_a_dead_connection_is_silent(wire):
+    wire.broker.close()
+    wire.stream.close()
+    assert wire.ours.fileno() == -1
+
+
+# --- A real RabbitMQ ---------------------------------------------------------------
+
+
+@pytest.fixture
+def exchange(event_exchange):
+    return Exchange(event_exchange, type="topic")
+
+
+def publish(url, exchange, *bodies, **how):
+    with Connection(url) as connection:
+        producer = Producer(connection, exchange)
+        for body in bodies:
+            producer.publish(body, **{"routing_key": "task.sent", **how})
+
+
+def drained(stream, count):
+    received = []
+    wait_until(
+        lambda: received.extend(stream.drain(0.5)) or len(received) >= count,
+        what=lambda: f"{count} messages: {received}",
+    )
+    return received
+
+
+@pytest.fixture
+def open_stream(event_exchange):
+    streams = []
+
+    def start(url, **settings):
+        settings = {"read_only": True, "event_exchange": event_exchange, **settings}
+        streams.append(subscribe(ConnectionSettings(urls=url, **settings)))
+        return streams[-1]
+
+    yield start
+    for stream in streams:
+        stream.close()
+
+
+def test_rabbitmq_delivers_messages_of_every_size(rabbitmq_url, exchange, open_stream):
+    stream = open_stream(rabbitmq_url)
+    assert type(stream) is AMQPStream
+    # Around the size of a frame, which is 131072 with its head and end.
+    sizes = [0, 1, 131_063, 131_064, 131_065, 262_128, 262_129, 1_000_000]
+    publish(
+        rabbitmq_url,
+        exchange,
+        *(b"x" * size for size in sizes),
+        content_type="application/json",
+        content_encoding="utf-8",
+    )
+    received = drained(stream, len(sizes))
+    assert [len(message.body) for message in received] == sizes
+    assert {message[1:] for message in received} == {("application/json", "utf-8", None)}
+
+
+def test_rabbitmq_delivers_over_tls(rabbitmq_tls, exchange, open_stream, authority):
+    stream = open_stream(rabbitmq_tls, tls=TLS(ca=str(authority.ca)))
+    assert stream.drain(0.01) == []
+    sizes = [10, 300_000, 10]  # far more than one TLS record
+    ours = {"ca_certs": str(authority.ca), "server_hostname": "localhost"}
+    with Connection(rabbitmq_tls, ssl=ours) as connection:
+        producer = Producer(connection, exchange)
+        for size in sizes:
+            producer.publish(b"x" * size, routing_key="a", content_type="t")
+    received = drained(stream, len(sizes))
+    assert [len(message.body) for message in received] == sizes
+
+
+def test_a_deleted_queue_ends_the_stream(rabbitmq_server, open_stream):
+    # Not exclusive, so that somebody else can delete it.
+    stream = open_stream(
+        rabbitmq_server.url,
+        event_queue_exclusive=False,
+        event_queue_durable=True,
+        event_queue_prefix="celeryev.deleted",
+    )
+    (name,) = rabbitmq_server.wait_for_queues(1, "celeryev.deleted")
+    with Connection(rabbitmq_server.url) as connection:
+        Queue(name, channel=connection.default_channel).delete()
+    with pytest.raises(ConsumerCancelled) as caught:
+        while True:
+            stream.drain(5)
+    assert isinstance(caught.value, stream.errors)
+
+
+def test_a_connection_that_the_administrator_closes_ends_the_stream(
+    rabbitmq_server, open_stream
+):
+    stream = open_stream(rabbitmq_server.url, tool="closed-by-the-administrator")
+    listed = rabbitmq_server.rabbitmqctl("list_connections", "pid", "client_properties")
+    (pid,) = re.findall(r"^(<\S+>).*closed-by-the-admin", listed, re.MULTILINE)
+    rabbitmq_server.rabbitmqctl("close_connection", pid, "enough")
+    with pytest.raises(ConnectionForced, match="enough") as caught:
+        while True:
+            stream.drain(5)
+    assert isinstance(caught.value, stream.errors)
+
+
+def test_a_clean_close_leaves_no_queue_and_no_warning(rabbitmq_server, event_exchange):
+    stream = subscribe(
+        ConnectionSettings(
+            urls=rabbitmq_server.url,
+            event_exchange=event_exchange,
+            event_queue_prefix="celeryev.clean",
+            read_only=True,
+            tool="says-goodbye",
+        )
+    )
+    (name,) = rabbitmq_server.wait_for_queues(1, "celeryev.clean")
+    stream.close()
+    rabbitmq_server.wait_for_queues(0, "celeryev.clean")
+    log = rabbitmq_server.process.log.read_text()
+    ours = [line for line in log.splitlines() if "says-goodbye@" in line]
+    assert name not in log
+    assert any("closing AMQP connection" in line for line in ours)
+    assert all("[info]" in line for line in ours)
+
+
+def test_a_short_heartbeat_keeps_a_connection_alive(rabbitmq_url, open_stream):
+    stream = open_stream(rabbitmq_url, heartbeat=1)
+    seen = set()
+    # Twice the time after which RabbitMQ would have cut a silent client.
+    wait_until(
+        lambda: stream.drain(0.2) or seen.add(stream.heard) or len(seen) > 8,
+        deadline=20,
+        what="signs of life from the broker",
+    )
+
+
+def test_a_heartbeat_below_a_second_does_not_kill_the_connection(
+    rabbitmq_url, open_stream
+):
+    stream = open_stream(rabbitmq_url, heartbeat=0.5)
+    for _ in range(10):
+        assert stream.drain(0.2) == []

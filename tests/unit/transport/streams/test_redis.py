@@ -1,0 +1,472 @@
+import base64
+import json
+import socket
+import time
+
+import pytest
+import redis
+from celery.events.dispatcher import EventDispatcher as CelerysDispatcher
+from cluster.app import make_app
+from cluster.worker import close
+from kombu import Connection, Exchange, Producer
+from redis.exceptions import ResponseError
+from servers.process import wait_until
+
+from evtools.transport import ConnectionSettings
+from evtools.transport.diagnosis import explain
+from evtools.transport.settings import TLS
+from evtools.transport.stream import BrokerSilent
+from evtools.transport.streams.redis import RedisStream, _FirstMatch, _glob
+from evtools.transport.subscription import subscribe
+from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Message
+
+# --- The other end of the wire ---------------------------------------------------
+
+
+def bulk(*items, kind=b"*"):
+    head = kind + str(len(items)).encode() + b"\r\n"
+    return head + b"".join(
+        b":%d\r\n" % item
+        if isinstance(item, int)
+        else b"$%d\r\n%s\r\n" % (len(item), item)
+        for item in items
+    )
+
+
+def confirmation(pattern, count=1, kind=b"*"):
+    return bulk(b"psubscribe", pattern, count, kind=kind)
+
+
+def pmessage(data, channel=b"/0.celeryev/task.sent", pattern=b"/0.*", kind=b"*"):
+    return bulk(b"pmessage", pattern, channel, data, kind=kind)
+
+
+class FakeConnection:
+    """As much of a redis-py connection as the stream uses."""
+
+    def __init__(self, sock):
+        self._sock = sock
+        self.sent = []
+        self.disconnected = 0
+
+    def send_command(self, *command, check_health):
+        assert not check_health
+        self.sent.append(command)
+
+    def disconnect(self):
+        self.disconnected += 1
+
+
+class Wire:
+    def __init__(self, patterns=("/0.*",), kind=b"*", heartbeat=0, timeout=5, say=None):
+        self.server, ours = socket.socketpair()
+        self.connection, self.pool = FakeConnection(ours), FakeConnection(None)
+        confirmed = b"".join(
+            confirmation(pattern.encode(), number, kind)
+            for number, pattern in enumerate(patterns, 1)
+        )
+        self.server.sendall(confirmed if say is None else say)
+        try:
+            self.stream = RedisStream(
+                self.connection,
+                self.pool,
+                patterns,
+                heartbeat=heartbeat,
+                timeout=timeout,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def send(self, data):
+        self.server.sendall(data)
+        return self.stream.drain(5)
+
+    def close(self):
+        self.server.close()
+        self.connection._sock.close()
+
+
+@pytest.fixture
+def make_wire():
+    wires = []
+
+    def make(**how):
+        wires.append(Wire(**how))
+        return wires[-1]
+
+    yield make
+    for wire in wires:
+        wire.close()
+
+
+@pytest.fixture(params=[b"*", b">"], ids=["RESP2", "RESP3"])
+def kind(request):
+    """How the server marks what nobody asked for."""
+    return request.param
+
+
+# --- Replies ---------------------------------------------------------------------
+
+
+def test_all_patterns_go_into_one_subscription(make_wire):
+    wire = make_wire(patterns=("/0.*", "/1.[*]"))
+    assert wire.connection.sent == [("PSUBSCRIBE", b"/0.*", b"/1.[*]")]
+
+
+def test_many_messages_come_from_one_read(make_wire, kind):
+    wire = make_wire(kind=kind)
+    received = wire.send(pmessage(b"1", kind=kind) + pmessage(b"", kind=kind))
+    assert received == [Message(b"1", ENVELOPE), Message(b"", ENVELOPE)]
+
+
+def test_replies_may_be_split_at_every_byte(make_wire, kind):
+    data = pmessage(b'{"a":\r\n1}', kind=kind)
+    wire = make_wire(kind=kind)
+    for cut in range(1, len(data)):
+        received = wire.send(data[:cut]) + wire.send(data[cut:])
+        assert received == [Message(b'{"a":\r\n1}', ENVELOPE)], cut
+
+
+@pytest.mark.parametrize(
+    "pong", [b"*2\r\n$4\r\npong\r\n$0\r\n\r\n", b"+PONG\r\n", b"*0\r\n", b"_\r\n"]
+)
+def test_the_answer_to_a_ping_is_no_message(make_wire, pong):
+    wire = make_wire()
+    assert wire.send(pong) == []
+    assert wire.send(pong + pmessage(b"1")) == [Message(b"1", ENVELOPE)]
+
+
+def test_an_error_reply_ends_the_stream(make_wire):
+    wire = make_wire()
+    with pytest.raises(ResponseError, match="out of luck") as caught:
+        wire.send(b"-ERR out of luck\r\n")
+    assert isinstance(caught.value, wire.stream.errors)
+
+
+def test_what_is_no_redis_ends_the_stream(make_wire):
+    wire = make_wire()
+    with pytest.raises(wire.stream.errors):
+        wire.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def test_a_closed_connection_is_an_error(make_wire):
+    wire = make_wire()
+    wire.server.close()
+    with pytest.raises(ConnectionResetError) as caught:
+        wire.stream.drain(5)
+    assert isinstance(caught.value, wire.stream.errors)
+
+
+def test_a_message_as_large_as_redis_allows_is_not_kept_in_memory(make_wire):
+    wire = make_wire()
+    assert wire.send(b"*4\r\n$8\r\npmessage\r\n$4\r\n/0.*\r\n$1\r\nc\r\n$500000000\r\n") == []
+    piece, sent = b"x" * 100_000, 0
+    with pytest.raises(ConnectionResetError, match="too large") as caught:
+        while sent < 4 * MESSAGE_MAX_BYTES:
+            assert wire.send(piece) == []
+            sent += len(piece)
+    assert 2 * MESSAGE_MAX_BYTES <= sent < 2.1 * MESSAGE_MAX_BYTES
+    assert isinstance(caught.value, wire.stream.errors)
+
+
+def test_a_message_as_large_as_ours_may_be_passes(make_wire):
+    wire = make_wire()
+    data = pmessage(b"x" * (MESSAGE_MAX_BYTES * 3 // 2))
+    received = []
+    for start in range(0, len(data), 100_000):
+        received += wire.send(data[start : start + 100_000])
+    assert [len(message.body) for message in received] == [MESSAGE_MAX_BYTES * 3 // 2]
+
+
+def test_a_subscription_must_be_confirmed_in_time(make_wire):
+    with pytest.raises(TimeoutError, match="did not confirm"):
+        make_wire(say=b"", timeout=0.05)
+
+
+def test_a_subscription_waits_for_all_of_its_patterns(make_wire):
+    with pytest.raises(TimeoutError):
+        make_wire(patterns=("a", "b"), say=confirmation(b"a"), timeout=0.05)
+
+
+def test_a_refused_subscription_is_an_error(make_wire):
+    with pytest.raises(ResponseError, match="NOPERM"):
+        make_wire(say=b"-NOPERM no channel for you\r\n")
+
+
+def test_what_comes_with_the_confirmation_is_not_lost(make_wire):
+    wire = make_wire(say=confirmation(b"/0.*") + pmessage(b"early"))
+    assert wire.send(pmessage(b"late")) == [
+        *(Message(b"early", ENVELOPE), Message(b"late", ENVELOPE))
+    ]
+
+
+def test_closing_disconnects_the_connection_and_its_pool(make_wire):
+    wire = make_wire()
+    wire.stream.close()
+    assert (wire.connection.disconnected, wire.pool.disconnected) == (1, 1)
+
+
+# --- Overlapping patterns --------------------------------------------------------
+
+
+def test_a_message_that_several_patterns_match_comes_once(make_wire):
+    wire = make_wire(patterns=("/0.ev/task.*", "/0.ev/*.failed"))
+    both = [
+        pmessage(data, b"/0.ev/task.failed", pattern)
+        for data in (b"1", b"2")
+        for pattern in (b"/0.ev/task.*", b"/0.ev/*.failed")
+    ]
+    one = pmessage(b"3", b"/0.ev/worker.failed", b"/0.ev/*.failed")
+    received = wire.send(b"".join(both) + one)
+    assert [message.body for message in received] == [b"1", b"2", b"3"]
+
+
+def test_patterns_match_as_redis_matches_them():
+    assert _glob(rb"/0.\*\[ev\]\?/task.*").fullmatch(b"/0.*[ev]?/task.\nx")
+    assert not _glob(rb"/0.\*/a").fullmatch(b"/0.x/a")
+    assert not _glob(b"a.b").fullmatch(b"axb")
+    assert _glob(rb"a\\b").fullmatch(rb"a\b")
+
+
+def test_channels_are_remembered_and_not_for_ever():
+    first = _FirstMatch([b"a.*", b"*.b"])
+    channels = [b"a.%d" % number for number in range(2000)]
+    assert [first(channel) for channel in channels] == [b"a.*"] * 2000
+    assert len(first._known) == 1024
+    assert (first(b"a.b"), first(b"x.b"), first(b"x")) == (b"a.*", b"*.b", None)
+    assert first(channels[0]) == b"a.*"
+
+
+# --- Signs of life ---------------------------------------------------------------
+
+
+def test_a_ping_goes_out_twice_in_a_heartbeat(make_wire, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    wire = make_wire(heartbeat=10)
+    for _ in range(100):
+        now += 0.2
+        assert wire.send(pmessage(b"1")) == [Message(b"1", ENVELOPE)]
+    assert wire.connection.sent[1:] == [("PING",)] * 4
+    assert wire.stream.heard == now
+
+
+def test_a_server_that_answers_no_ping_is_given_up(make_wire, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    wire = make_wire(heartbeat=10)
+    with pytest.raises(BrokerSilent) as caught:
+        for _ in range(101):
+            now += 0.2
+            wire.stream.drain(0.001)
+    assert wire.stream.heard == 100.0
+    assert isinstance(caught.value, wire.stream.errors)
+
+
+# --- A real Redis ----------------------------------------------------------------
+
+
+@pytest.fixture
+def open_stream():
+    streams = []
+
+    def start(url, **settings):
+        settings = ConnectionSettings(urls=url, **{"read_only": True, **settings})
+        streams.append(subscribe(settings))
+        return streams[-1]
+
+    yield start
+    for stream in streams:
+        stream.close()
+
+
+def drained(stream, count):
+    """Return as many events, and fail if more come."""
+    codec, received = Codec(), []
+    wait_until(
+        lambda: (
+            received.extend(e for m in stream.drain(0.5) for e in codec.decode(m))
+            or len(received) >= count
+        ),
+        what=lambda: f"{count} events: {received} {codec.defects}",
+    )
+    received += [e for m in stream.drain(0.05) for e in codec.decode(m)]
+    assert len(received) == count, received
+    return received
+
+
+@pytest.fixture
+def send_with_celery():
+    """Send events as Celery does, with transport options as the workers have."""
+
+    def send(url, *types, exchange="celeryev", **options):
+        app = make_app(url, exchange)
+        app.conf.broker_transport_options = {
+            **app.conf.broker_transport_options,
+            **options,
+        }
+        try:
+            with (
+                app.connection_for_write() as connection,
+                CelerysDispatcher(connection, app=app, hostname="w@h") as dispatcher,
+            ):
+                for type_ in types:
+                    dispatcher.send(type_, uuid=type_)
+        finally:
+            close(app)
+
+    return send
+
+
+TYPES = ("task-sent", "task-failed", "worker-heartbeat", "a-b-c")
+
+OPTIONS = {
+    "the defaults": {},
+    "no prefix": {"fanout_prefix": False},
+    "a prefix of one's own": {"fanout_prefix": "/shop[1]*?."},
+    "no patterns": {"fanout_patterns": False},
+    "neither": {"fanout_prefix": False, "fanout_patterns": False},
+    "a prefix for all keys": {"global_keyprefix": "shop:*:"},
+    "all prefixes": {"global_keyprefix": "{shop}", "fanout_prefix": "{db}/"},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_celerys_events_arrive_with_the_options_of_the_workers(
+    redis_url, open_stream, send_with_celery, event_exchange, options
+):
+    stream = open_stream(redis_url, options=options, event_exchange=event_exchange)
+    assert type(stream) is RedisStream
+    send_with_celery(redis_url, *TYPES, exchange=event_exchange, **options)
+    assert [event["type"] for event in drained(stream, 4)] == [*TYPES]
+
+
+def test_another_database_or_exchange_is_another_stream(
+    redis_server, redis_url, open_stream, send_with_celery
+):
+    stream = open_stream(redis_url)
+    send_with_celery(redis_server.fresh_url(), "task-sent")
+    send_with_celery(redis_url, "task-sent", exchange="celeryev2")
+    send_with_celery(redis_url, "task-failed")
+    assert [event["type"] for event in drained(stream, 1)] == ["task-failed"]
+
+
+def test_routing_keys_become_patterns_and_overlap_is_no_harm(
+    redis_url, open_stream, send_with_celery
+):
+    keys = ("task.#", "*.failed", "task.failed", "worker.*")
+    stream = open_stream(redis_url, routing_keys=keys)
+    send_with_celery(redis_url, *TYPES)
+    assert [event["type"] for event in drained(stream, 3)] == [*TYPES[:3]]
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_either_protocol_of_redis_will_do(redis_server, protocol):
+    pool = redis.ConnectionPool(
+        host="127.0.0.1", port=redis_server.port, protocol=protocol
+    )
+    stream = RedisStream(
+        pool.get_connection(), pool, ["celeryev*"], heartbeat=0.2, timeout=5
+    )
+    heard = set()
+    wait_until(
+        lambda: stream.drain(0.1) or heard.add(stream.heard) or len(heard) > 3,
+        what="answers to a ping",
+    )
+    redis_server.redis_cli("PUBLISH", f"celeryev{protocol}", "hello")
+    assert stream.drain(10) in ([], [Message(b"hello", ENVELOPE)])
+    stream.close()
+
+
+def test_rediss_is_read_through_tls(redis_tls, open_stream, authority):
+    stream = open_stream(redis_tls, tls=TLS(ca=str(authority.ca)))
+    assert stream.drain(0.01) == []
+    trusting = {"ssl_cert_reqs": "required", "ssl_ca_certs": str(authority.ca)}
+    with Connection(redis_tls, ssl=trusting) as connection:
+        producer = Producer(connection, Exchange("celeryev", type="fanout"))
+        for number in range(3):
+            event = {"type": "a", "text": "x" * 100_000, "number": number}
+            producer.publish(event, routing_key="a")
+    assert [event["number"] for event in drained(stream, 3)] == [0, 1, 2]
+
+
+def test_a_sentinel_leads_to_its_master(sentinel, open_stream):
+    options = {"master_name": sentinel.master_name}
+    stream = open_stream(sentinel.url, options=options)
+    with Connection(sentinel.url, transport_options=options) as connection:
+        producer = Producer(connection, Exchange("celeryev", type="fanout"))
+        producer.publish({"type": "a"}, routing_key="a")
+    assert drained(stream, 1) == [{"type": "a"}]
+
+
+def keys(server, url):
+    return server.redis_cli("KEYS", "*", database=int(url.rpartition("/")[2]))
+
+
+def test_no_key_is_left_or_made(redis_server, redis_url, send_with_celery):
+    send_with_celery(redis_url, "task-sent")
+    before = keys(redis_server, redis_url)
+    for _ in range(3):
+        stream = subscribe(ConnectionSettings(urls=redis_url))
+        assert keys(redis_server, redis_url) == before
+        stream.close()
+    assert keys(redis_server, redis_url) == before
+
+
+def test_one_connection_of_ours_remains_and_then_none(redis_server, redis_url):
+    def ours():
+        clients = redis_server.redis_cli("CLIENT", "LIST").splitlines()
+        return [client for client in clients if "name=one-of-ours@" in client]
+
+    stream = subscribe(ConnectionSettings(urls=redis_url, tool="one-of-ours"))
+    (client,) = ours()
+    assert " psub=1 " in client
+    stream.close()
+    wait_until(lambda: not ours(), what="our connection to go")
+
+
+def test_a_user_may_be_allowed_to_listen_and_nothing_else(redis_acl, open_stream):
+    url = f"redis://listener:listener-secret@127.0.0.1:{redis_acl.port}/0"
+    for read_only in (True, False):
+        stream = open_stream(url, read_only=read_only)
+        body = json.dumps(
+            {
+                "body": base64.b64encode(b'{"type": "a"}').decode(),
+                "content-type": "application/json",
+                "content-encoding": "utf-8",
+                "properties": {"body_encoding": "base64"},
+                "headers": {},
+            }
+        )
+        redis_acl.redis_cli("PUBLISH", "/0.celeryev/a", body)
+        assert drained(stream, 1) == [{"type": "a"}]
+
+
+def test_a_user_without_the_channel_is_told_so(redis_acl):
+    settings = ConnectionSettings(
+        urls=f"redis://listener:listener-secret@127.0.0.1:{redis_acl.port}/0",
+        event_exchange="secret",
+        read_only=True,
+    )
+    with pytest.raises(RedisStream.errors) as caught:
+        subscribe(settings)
+    error = explain(caught.value, settings)
+    assert error.exit_code == 69
+    assert "permission:" in error.message
+    assert "listener-secret" not in error.message
+
+
+def test_a_frozen_server_is_given_up_within_two_heartbeats(own_redis, open_stream):
+    stream = open_stream(own_redis.url, heartbeat=0.5)
+    wait_until(
+        lambda: stream.drain(0.1) or stream.heard > opened, what="a pong"
+    ) if (opened := stream.heard) else None
+    own_redis.freeze()
+    with pytest.raises(BrokerSilent):
+        while True:
+            stream.drain(0.1)
+    silent = time.monotonic() - stream.heard
+    assert 1.0 < silent < 1.9
+    stream.close()
+    own_redis.thaw()

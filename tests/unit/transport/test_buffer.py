@@ -1,0 +1,190 @@
+import signal
+import threading
+
+import pytest
+
+from evtools.transport.buffer import Buffer, Chunk, End, Notice
+from evtools.wire import Message
+
+SIZE = 1000 - 200  # with what a message costs besides its body: 1000
+
+
+def message(number=0, size=SIZE):
+    return Message(str(number).encode().ljust(size))
+
+
+def one_event(_message):
+    return 1
+
+
+@pytest.fixture
+def buffer():
+    """Room for three messages."""
+    return Buffer(3000, one_event)
+
+
+def everything(buffer):
+    items = []
+    while (item := buffer.take(0)) is not None:
+        items.append(item)
+    return items
+
+
+def test_chunks_come_out_as_they_went_in(buffer):
+    buffer.put(1.5, [message(1), message(2)])
+    buffer.put(2.5, [message(3)])
+    assert everything(buffer) == [
+        Chunk(1.5, [message(1), message(2)], 2000),
+        Chunk(2.5, [message(3)], 1000),
+    ]
+
+
+def test_bytes_are_accounted_for_until_they_are_taken(buffer):
+    buffer.put(1, [message(), message(size=300)])
+    assert buffer.waiting_bytes == 1500
+    buffer.put(1, [Message(b"")])
+    assert buffer.waiting_bytes == 1700
+    buffer.take(0)
+    assert buffer.waiting_bytes == 200
+    buffer.take(0)
+    assert buffer.waiting_bytes == 0
+
+
+def test_the_buffer_may_be_filled_to_the_last_byte(buffer):
+    buffer.put(1, [message()] * 3)
+    assert (buffer.waiting_bytes, buffer.dropped) == (3000, 0)
+
+
+def test_what_does_not_fit_is_dropped_newest_first(buffer):
+    for number in range(5):
+        buffer.put(number, [message(number)])
+    kept = [item for item in everything(buffer) if type(item) is Chunk]
+    assert [chunk.messages for chunk in kept] == [[message(n)] for n in range(3)]
+    assert buffer.dropped == 2
+
+
+def test_dropped_events_are_counted_not_messages():
+    buffer = Buffer(0, lambda message: len(message.body))
+    buffer.put(1, [message(size=3), message(size=24)])
+    assert buffer.dropped == 27
+
+
+def test_a_gap_record_stands_in_the_place_of_the_hole(buffer):
+    for number in range(5):
+        buffer.put(10.0 + number, [message(number)])
+    assert buffer.take(0).messages == [message(0)]
+    buffer.put(20.0, [message(9)])
+    first, second, hole, last = everything(buffer)
+    assert (first.messages, second.messages) == ([message(1)], [message(2)])
+    assert hole == {
+        "type": "evdump-gap",
+        "reason": "buffer",
+        "from": 13.0,
+        "to": 20.0,
+        "duration": 7.0,
+        "dropped": 2,
+        "local_received": 20.0,
+    }
+    assert last.messages == [message(9)]
+
+
+def test_two_holes_are_two_records(buffer):
+    for _ in range(2):
+        buffer.put(1, [message()] * 3)
+        buffer.put(2, [message()])
+        buffer.close_hole(3)
+        everything(buffer)
+    buffer.put(4, [message()] * 4)
+    buffer.put(5, [message()] * 4)
+    buffer.close_hole(6)
+    (hole,) = everything(buffer)
+    assert (hole["dropped"], hole["from"], hole["to"]) == (8, 4, 6)
+    assert buffer.dropped == 10
+
+
+def test_a_hole_is_closed_once_and_only_if_there_is_one(buffer):
+    buffer.close_hole(1)
+    buffer.put(1, [message()] * 4)
+    buffer.close_hole(2)
+    buffer.close_hole(3)
+    assert len(everything(buffer)) == 1
+
+
+def test_a_clock_that_goes_backwards_makes_no_negative_hole(buffer):
+    buffer.put(10, [message()] * 4)
+    buffer.close_hole(3)
+    (hole,) = everything(buffer)
+    assert (hole["from"], hole["to"]) == (10, 10)
+
+
+def test_dropping_what_had_no_events_leaves_no_record():
+    buffer = Buffer(0, lambda _: 0)
+    buffer.put(1, [message()])
+    buffer.close_hole(2)
+    assert everything(buffer) == []
+
+
+def test_there_is_always_room_for_what_is_no_message(buffer):
+    buffer.put(1, [message()] * 3)
+    end = End()
+    buffer.add(Notice("lost", "broker"))
+    buffer.add(end)
+    assert everything(buffer)[1:] == [Notice("lost", "broker"), end]
+
+
+def test_taking_from_an_empty_buffer_ends_with_the_timeout(buffer):
+    assert buffer.take(0.01) is None
+
+
+def test_a_waiting_take_is_woken(buffer):
+    waiting = threading.Thread(target=buffer.wake)
+    waiting.start()
+    assert buffer.take(None) is None
+    waiting.join()
+
+
+def test_a_signal_handler_may_wake_whatever_it_interrupts(buffer):
+    def alarm(*_):
+        # A lock that is not reentrant would now wait for itself, sooner or later.
+        for _ in range(3):
+            buffer.wake()
+
+    before = signal.signal(signal.SIGALRM, alarm)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        woken = 0
+        while woken < 300:
+            buffer.wake()
+            while buffer.take(0) is None and woken < 300:
+                woken += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert buffer.waiting_bytes == 0
+
+
+def test_one_thread_puts_while_another_takes():
+    buffer = Buffer(20_000, one_event)
+    put = 20_000
+
+    def fill():
+        for number in range(put):
+            buffer.put(number, [message(number)])
+        buffer.close_hole(put)
+        buffer.add(End())
+
+    reader = threading.Thread(target=fill)
+    reader.start()
+    taken = dropped = 0
+    numbers = []
+    while not isinstance(item := buffer.take(None), End):
+        if type(item) is Chunk:
+            taken += len(item.messages)
+            numbers += [int(message.body) for message in item.messages]
+        else:
+            dropped += item["dropped"]
+    reader.join()
+    assert taken + dropped == put
+    assert dropped == buffer.dropped
+    assert numbers == sorted(numbers)
+    assert buffer.waiting_bytes == 0

@@ -1,0 +1,386 @@
+import itertools
+import queue
+import signal
+import time
+
+import pytest
+
+from evtools.clock import SystemClock
+from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
+from evtools.transport.buffer import Buffer, Chunk, End, Notice
+from evtools.transport.intake import BUSY, GATHER, Intake, _Stop
+from evtools.transport.settings import ConnectionSettings
+from evtools.transport.stream import BrokerSilent
+from evtools.wire import Message
+
+SETTINGS = ConnectionSettings(urls="redis://:secret@broker/0")
+
+
+class FakeClock:
+    """The wall clock and the monotonic one, moved by what the stream says."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def wall(self):
+        return self.now
+
+    def monotonic(self):
+        return self.now - 900
+
+
+class FakeStream:
+    """A stream that follows a script.
+
+    A list is what arrives, a number how many seconds nothing comes, an
+    exception what is raised; after the last step the intake is stopped.
+    """
+
+    errors = (ConnectionError, KeyError)
+
+    def __init__(self, clock, *script, at_end=None):
+        self.clock = clock
+        self.script = list(script)
+        self.at_end = at_end
+        self.heard = clock.monotonic()
+        self.closed = 0
+        self.timeouts = []
+
+    def drain(self, timeout):
+        self.timeouts.append(timeout)
+        if not self.script:
+            self.at_end()
+            return []
+        step = self.script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        if isinstance(step, list):
+            self.heard = self.clock.monotonic()
+            return step
+        self.clock.now += step
+        return []
+
+    def close(self):
+        self.closed += 1
+
+
+class Broker:
+    """Answers attempts to subscribe with streams or errors, in turn."""
+
+    def __init__(self, clock, *answers):
+        self.clock = clock
+        self.answers = list(answers)
+        self.attempts = []
+
+    def __call__(self, settings, attempt):
+        assert settings.urls
+        self.attempts.append(attempt)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+class Play:
+    """An intake that runs in this thread until the script has ended."""
+
+    def __init__(self, clock, *answers, buffer_bytes=100_000, **settings):
+        self.buffer = Buffer(buffer_bytes, lambda message: 1)
+        self.broker = Broker(clock, *answers)
+        self.intake = Intake(
+            ConnectionSettings(urls=SETTINGS.urls, **settings),
+            self.buffer,
+            clock=clock,
+            subscribe=self.broker,
+        )
+        self.waits = []
+        self.intake._stopping.wait = self.waits.append  # the seam to real time
+        for answer in answers:
+            if isinstance(answer, FakeStream):
+                answer.at_end = answer.at_end or self.intake.stop
+        self.intake.run()
+        self.items = []
+        while (item := self.buffer.take(0)) is not None:
+            self.items.append(item)
+
+    @property
+    def kinds(self):
+        return [_kind(item) for item in self.items]
+
+    @property
+    def gaps(self):
+        return [item for item in self.items if isinstance(item, dict)]
+
+    @property
+    def error(self):
+        assert isinstance(self.items[-1], End)
+        return self.items[-1].error
+
+
+def _kind(item):
+    if isinstance(item, Notice):
+        return item.kind
+    if isinstance(item, dict):
+        return item["reason"]
+    return type(item).__name__
+
+
+def test_messages_travel_with_the_time_of_their_arrival(clock):
+    play = Play(clock, FakeStream(clock, [Message(b"1")], 0.2, [Message(b"2")]))
+    assert play.kinds == ["listening", "Chunk", "Chunk", "End"]
+    assert [c.received for c in play.items if type(c) is Chunk] == [1000.0, 1000.2]
+    assert play.error is None
+    assert play.intake.connectivity.messages == 2
+
+
+def test_the_stream_is_closed_in_the_end(clock):
+    stream = FakeStream(clock)
+    play = Play(clock, stream)
+    assert stream.closed == 1
+    assert not play.intake.connectivity.connected
+
+
+def test_a_password_is_in_no_notice(clock):
+    lost = FakeStream(clock, ConnectionError("redis://:secret@broker/0 is gone"))
+    play = Play(clock, OSError("secret"), lost, FakeStream(clock))
+    texts = [item.text for item in play.items if isinstance(item, Notice)]
+    assert len(texts) == 4
+    assert all("secret" not in text for text in texts)
+    assert "redis://:**@broker/0" in texts[0]
+
+
+def test_little_is_gathered_and_much_is_not(clock, monkeypatch):
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    Play(
+        clock,
+        FakeStream(clock, 3, [Message(b"")], [Message(b"")] * BUSY, [Message(b"")]),
+    )
+    assert slept == [GATHER, GATHER]
+
+
+def test_a_lost_connection_is_a_gap_between_two_signs_of_life(clock):
+    play = Play(
+        clock,
+        FakeStream(clock, 5, [Message(b"")], 5, 5, BrokerSilent("silent for 10s")),
+        FakeStream(clock, 1, [Message(b"")]),
+    )
+    assert play.kinds == [
+        *("listening", "Chunk", "lost", "reconnect", "restored", "Chunk", "End")
+    ]
+    (gap,) = play.gaps
+    assert (gap["from"], gap["to"], gap["duration"]) == (1005.0, 1015.0, 10.0)
+    assert gap["error"] == "cannot reach redis://:**@broker/0: TCP: silent for 10s"
+    state = play.intake.connectivity
+    assert (state.reconnects, state.gaps, state.gap_seconds) == (1, 1, 10.0)
+
+
+def test_a_gap_begins_with_the_connection_if_nothing_ever_came(clock):
+    play = Play(clock, FakeStream(clock, 7, ConnectionError()), FakeStream(clock))
+    (gap,) = play.gaps
+    assert (gap["from"], gap["to"]) == (1000.0, 1007.0)
+
+
+def test_a_second_loss_is_a_second_gap(clock):
+    play = Play(
+        clock,
+        FakeStream(clock, 4, [], ConnectionError()),
+        FakeStream(clock, 4, [], 4, KeyError("channel")),
+        FakeStream(clock),
+    )
+    assert [(gap["from"], gap["to"]) for gap in play.gaps] == [
+        *((1004.0, 1004.0), (1008.0, 1012.0))
+    ]
+    assert play.intake.connectivity.gap_seconds == 4.0
+
+
+def test_a_hole_in_the_buffer_stands_before_the_gap_of_the_connection(clock):
+    play = Play(
+        clock,
+        FakeStream(clock, 3, [Message(b"x" * 900)] * 2, ConnectionError()),
+        FakeStream(clock),
+        buffer_bytes=1024 * 1024,
+    )
+    assert play.kinds[:4] == ["listening", "Chunk", "lost", "reconnect"]
+    small = Buffer(10, lambda message: 1)
+    intake = Intake(
+        SETTINGS,
+        small,
+        clock=clock,
+        subscribe=Broker(
+            clock,
+            FakeStream(clock, 3, [Message(b"x" * 900)], ConnectionError()),
+            UsageError("enough"),
+        ),
+    )
+    intake.run()
+    items = [small.take(0) for _ in range(4)]
+    assert [_kind(item) for item in items] == ["listening", "buffer", "lost", "End"]
+
+
+def test_a_hole_is_closed_when_nothing_comes_any_more(clock):
+    small = Buffer(10, lambda message: 1)
+    stream = FakeStream(clock, [Message(b"x" * 900)], 0.2, [])
+    intake = Intake(SETTINGS, small, clock=clock, subscribe=Broker(clock, stream))
+    stream.at_end = intake.stop
+    intake.run()
+    items = [small.take(0) for _ in range(3)]
+    assert [_kind(item) for item in items] == ["listening", "buffer", "End"]
+    assert (items[1]["from"], items[1]["to"]) == (1000.0, 1000.2)
+
+
+def test_attempts_are_repeated_with_growing_waits(clock):
+    down = [ConnectionRefusedError(111, "Connection refused")] * 6
+    play = Play(clock, *down, FakeStream(clock, 3))
+    assert play.kinds == [*["retry"] * 6, "listening", "End"]
+    assert play.broker.attempts == [0, 1, 2, 3, 4, 5, 6]
+    bounds = [0.25, 0.5, 1, 2, 2.5, 2.5]
+    assert all(
+        bound / 2 <= wait <= bound
+        for wait, bound in zip(play.waits[:6], bounds, strict=True)
+    )
+    assert "TCP: connection refused; trying again in 0." in play.items[0].text
+
+
+def test_waits_begin_anew_after_a_connection_that_lived(clock):
+    down = [ConnectionRefusedError()] * 5
+    play = Play(
+        clock, *down, FakeStream(clock, 60, ConnectionError()), *down, FakeStream(clock)
+    )
+    assert play.kinds == [
+        *(*["retry"] * 5, "listening", "lost"),
+        *(*["retry"] * 5, "reconnect", "restored", "End"),
+    ]
+    assert play.waits[5] <= 0.25
+
+
+def test_a_connection_that_is_lost_at_once_is_no_success(clock):
+    brief = [FakeStream(clock, ConnectionError()) for _ in range(4)]
+    play = Play(clock, *brief, FakeStream(clock))
+    bounds = [0.25, 0.5, 1, 2]
+    assert all(
+        bound / 2 <= wait <= bound
+        for wait, bound in zip(play.waits, bounds, strict=False)
+    )
+
+
+@pytest.mark.parametrize(
+    "error", [AccessRefused("no"), UsageError("wrong"), BrokerUnavailable("x")]
+)
+def test_only_what_may_pass_is_tried_again(clock, error):
+    play = Play(clock, error, FakeStream(clock))
+    if type(error) is BrokerUnavailable:
+        assert play.kinds == ["retry", "listening", "End"]
+    else:
+        assert play.error is error
+        assert play.broker.attempts == [0]
+
+
+def test_what_the_driver_says_is_explained(clock):
+    from redis.exceptions import AuthenticationError
+
+    play = Play(clock, AuthenticationError("WRONGPASS"))
+    assert isinstance(play.error, AccessRefused)
+    assert isinstance(play.error.__cause__, AuthenticationError)
+
+
+def test_an_unforeseen_error_of_a_stream_reaches_the_tool(clock):
+    stream = FakeStream(clock, ZeroDivisionError("ours"))
+    play = Play(clock, stream)
+    assert isinstance(play.error, ZeroDivisionError)
+    assert stream.closed == 1
+
+
+def test_without_reconnecting_the_first_loss_ends_it(clock):
+    play = Play(clock, FakeStream(clock, 3, ConnectionResetError()), reconnect=False)
+    assert play.kinds == ["listening", "lost", "End"]
+    assert isinstance(play.error, BrokerUnavailable)
+
+
+def test_without_reconnecting_the_first_connection_has_its_time(clock):
+    def refuse(settings, attempt):
+        clock.now += 1
+        raise ConnectionRefusedError
+
+    buffer = Buffer(10, lambda message: 1)
+    intake = Intake(
+        ConnectionSettings(urls="redis://broker/0", reconnect=False, connect_timeout=3),
+        buffer,
+        clock=clock,
+        subscribe=refuse,
+    )
+    intake._stopping.wait = lambda timeout: None
+    intake.run()
+    items = [buffer.take(0) for _ in range(3)]
+    assert [_kind(item) for item in items] == ["retry", "retry", "End"]
+    assert isinstance(items[2].error, BrokerUnavailable)
+
+
+def test_an_intake_that_was_stopped_connects_to_nothing(clock):
+    buffer = Buffer(10, lambda message: 1)
+    broker = Broker(clock)
+    intake = Intake(SETTINGS, buffer, clock=clock, subscribe=broker)
+    intake.stop()
+    intake.run()
+    assert broker.attempts == []
+    assert _kind(buffer.take(0)) == "End"
+
+
+def test_stopping_while_connecting_ends_with_that_attempt(clock):
+    buffer = Buffer(10_000, lambda message: 1)
+    answers = iter([ConnectionRefusedError()])
+
+    def refuse(settings, attempt):
+        intake.stop()
+        raise next(answers)
+
+    intake = Intake(SETTINGS, buffer, clock=clock, subscribe=refuse)
+    intake.run()
+    assert [_kind(buffer.take(0)) for _ in range(2)] == ["retry", "End"]
+
+
+def test_stopping_during_a_wait_is_prompt():
+    buffer = Buffer(10, lambda message: 1)
+
+    def refuse(settings, attempt):
+        raise ConnectionRefusedError
+
+    intake = Intake(SETTINGS, buffer, clock=SystemClock(), subscribe=refuse)
+    # A wait that nobody sits out.
+    intake._waits = itertools.repeat(3600.0)
+    intake.start()
+    assert "trying again in 3600.0s" in buffer.take(10).text
+    intake.stop()
+    intake.join(10)
+    assert not intake.is_alive()
+    assert _kind(buffer.take(0)) == "End"
+
+
+def test_a_stop_may_come_from_a_handler_that_interrupts_a_stop():
+    stop = _Stop()
+    before = signal.signal(signal.SIGALRM, lambda *_: stop.set())
+    signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+    try:
+        for _ in range(20_000):
+            stop.set()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert stop.is_set()
+
+
+def test_a_stop_ends_a_wait_and_all_later_ones():
+    stop = _Stop()
+    stop.wait(0.001)
+    assert not stop.is_set()
+    stop.set()
+    started = time.monotonic()
+    stop.wait(3600)
+    stop.wait(3600)
+    assert time.monotonic() - started < 3600
+    assert isinstance(stop._wake, queue.SimpleQueue)

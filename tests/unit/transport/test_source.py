@@ -1,0 +1,26 @@
+import dataclasses
+
+import pytest
+
+from evtools.transport import EventReceiver, Source
+from evtools.transport.source import Statistics
+from evtools.transport.tape import Tape
+from evtools.wire import Defect
+
+
+def test_malformed_is_the_sum_of_all_defects():
+    defects = (Defect("no type", b"{}", count=3), Defect("no object", b"1", count=4))
+    assert Statistics(defects=defects).malformed == 7
+    assert Statistics().malformed == 0
+
+
+def test_statistics_are_a_picture_of_one_moment():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Statistics().events = 1
+
+
+@pytest.mark.parametrize("source", [EventReceiver, Tape])
+def test_every_source_offers_the_same(source):
+    offered = {name for name in vars(Source) if not name.startswith("_")}
+    assert offered == {"batches", "statistics", "stop", "close"}
+    assert all(callable(getattr(source, name)) for name in offered)

@@ -1,0 +1,50 @@
+import pytest
+
+from evtools.transport.stream import BrokerSilent, Heartbeat
+
+
+def looks(heartbeat, *moments):
+    return [heartbeat.due(moment) for moment in moments]
+
+
+def test_a_sign_of_life_is_due_twice_in_an_interval():
+    heartbeat = Heartbeat(2, 100.0)
+    assert looks(heartbeat, 100.5, 101, 101.5, 102, 102.5) == [
+        *(False, True, False, True, False)
+    ]
+
+
+def test_a_broker_is_given_up_after_two_intervals_of_silence():
+    heartbeat = Heartbeat(2, 100.0)
+    looks(heartbeat, 101, 102, 103, 104)
+    with pytest.raises(BrokerSilent, match=r"no sign of life for 4\.5s"):
+        heartbeat.due(104.5)
+
+
+def test_whatever_comes_is_a_sign_of_life():
+    heartbeat = Heartbeat(2, 100.0)
+    looks(heartbeat, 101, 102, 103)
+    heartbeat.heard(103.5)
+    looks(heartbeat, 104, 105, 106, 107)
+    assert heartbeat.last == 103.5
+    with pytest.raises(BrokerSilent):
+        heartbeat.due(108)
+
+
+def test_silence_while_nobody_looked_is_not_held_against_the_broker():
+    heartbeat = Heartbeat(2, 100.0)
+    looks(heartbeat, 101, 102)
+    assert heartbeat.due(200)
+    looks(heartbeat, 201, 202)
+    assert heartbeat.last == 100.0
+    with pytest.raises(BrokerSilent):
+        heartbeat.due(203)
+
+
+def test_no_interval_means_neither_signs_nor_giving_up():
+    heartbeat = Heartbeat(0, 100.0)
+    assert looks(heartbeat, 101, 1000, 100000) == [False, False, False]
+
+
+def test_silence_is_a_lost_connection():
+    assert issubclass(BrokerSilent, OSError)

@@ -1,0 +1,465 @@
+"""Messages: every way kombu can send an event, and every way to send none."""
+
+import base64
+import gc
+import json
+import sys
+import tracemalloc
+
+import kombu.compression
+import kombu.serialization
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from kombu.transport.memory import Channel
+from tools.mutations import HARD_BODIES, mutations
+
+from evtools.wire.codec import ENVELOPE, Codec, Message
+from evtools.wire.events import GAP
+
+STARTED = {
+    "type": "task-started",
+    "uuid": "eacdf44c-6aa4-4bb2-8c0e-0d2f1fe1a1ef",
+    "hostname": "celery@b\u00fcro",
+    "timestamp": 1795186532.103655,
+    "utcoffset": -1,
+    "pid": 31054,
+    "clock": 40,
+}
+ONE = json.dumps(STARTED).encode()
+ALL = ("json", "msgpack", "yaml", "pickle")
+
+
+def as_kombu_sends(event, *, serializer="json", compression=None, **properties):
+    """The message kombu's Producer makes of an event."""
+    content_type, encoding, body = kombu.serialization.dumps(
+        event, serializer=serializer
+    )
+    if compression:
+        body, compression = kombu.compression.compress(body, compression)
+    if isinstance(body, str):
+        body = body.encode(encoding)
+    return Message(body, content_type, encoding, compression)
+
+
+def in_envelope(message, body_encoding="base64", **changes):
+    """The JSON that kombu's virtual transports put around a message."""
+    body = message.body.decode("latin-1")
+    if body_encoding == "base64":
+        body = base64.b64encode(message.body).decode()
+    envelope = {
+        "body": body,
+        "content-encoding": message.content_encoding,
+        "content-type": message.content_type,
+        "headers": {"hostname": "celery@vm"},
+        "properties": {
+            "delivery_mode": 1,
+            "delivery_info": {"exchange": "celeryev", "routing_key": "task.started"},
+            "priority": 0,
+            "body_encoding": body_encoding,
+            "delivery_tag": "4bd5d3d9-0d5c-4f0f-a9f0-f0a3a9a7a7ee",
+        },
+    }
+    if message.compression:
+        envelope["headers"]["compression"] = message.compression
+    return Message(json.dumps({**envelope, **changes}).encode(), ENVELOPE)
+
+
+def decoded(message, **how):
+    """The events of a message that must have nothing wrong with it."""
+    codec = Codec(**how)
+    events = codec.decode(message)
+    assert codec.defects == {}
+    return events
+
+
+def defect(message, **how):
+    """The only thing that is wrong with a message, which must hold no event."""
+    codec = Codec(**how)
+    assert codec.decode(message) == []
+    (only,) = codec.defects.values()
+    return only
+
+
+def json_message(body, **fields):
+    return Message(body if isinstance(body, bytes) else body.encode(), **fields)
+
+
+# --- what is well-formed -------------------------------------------------------
+
+
+def test_an_object_is_one_event():
+    assert decoded(Message(ONE)) == [STARTED]
+
+
+def test_a_list_is_a_batch():
+    other = {**STARTED, "type": "task-succeeded"}
+    assert decoded(json_message(json.dumps([STARTED, other]))) == [STARTED, other]
+
+
+def test_an_empty_batch_is_no_event_and_no_defect():
+    assert decoded(Message(b"[]")) == []
+
+
+@pytest.mark.parametrize("serializer", ALL)
+def test_every_serialiser_of_celery_is_decoded(serializer):
+    message = as_kombu_sends([STARTED], serializer=serializer)
+    assert decoded(message, accept=ALL) == [STARTED]
+
+
+@pytest.mark.parametrize("method", kombu.compression.encoders())
+@pytest.mark.parametrize("enveloped", [False, True])
+def test_bodies_that_kombu_compressed_are_unpacked(method, enveloped):
+    message = as_kombu_sends(STARTED, compression=method)
+    assert message.body != ONE
+    if enveloped:
+        message = in_envelope(message)
+    assert decoded(message) == [STARTED]
+
+
+@pytest.mark.parametrize("serializer", ALL)
+@pytest.mark.parametrize("method", [None, "gzip"])
+def test_serialised_and_compressed_bodies_come_out_of_an_envelope(serializer, method):
+    message = as_kombu_sends(STARTED, serializer=serializer, compression=method)
+    assert decoded(in_envelope(message), accept=ALL) == [STARTED]
+
+
+def test_an_envelope_without_base64_holds_the_text_itself():
+    assert decoded(in_envelope(Message(ONE), body_encoding=None)) == [STARTED]
+    assert decoded(in_envelope(Message(ONE), properties=None)) == [STARTED]
+    bare = json.dumps({"body": ONE.decode(), "content-type": "application/json"})
+    assert decoded(json_message(bare, content_type=ENVELOPE)) == [STARTED]
+
+
+def test_the_envelope_of_a_real_virtual_channel_is_opened():
+    with kombu.Connection("memory://") as connection:
+        channel = connection.default_channel
+        assert isinstance(channel, Channel)
+        content_type, encoding, body = kombu.serialization.dumps([STARTED])
+        message = channel.prepare_message(
+            body, content_type=content_type, content_encoding=encoding, headers={}
+        )
+    channel._inplace_augment_message(message, "celeryev", "task.multi")
+    body = json.dumps(message).encode()
+    assert decoded(Message(body, ENVELOPE)) == [STARTED]
+
+
+def test_odd_headers_do_not_cost_an_event_its_envelope():
+    headers = {"hostname": "\ud800", "load": float("nan")}
+    assert decoded(in_envelope(Message(ONE), headers=headers)) == [STARTED]
+
+
+def test_kombus_markers_of_types_are_left_as_they_are():
+    message = as_kombu_sends({**STARTED, "blob": b"\xff", "none": None})
+    assert decoded(message)[0]["blob"] == {"__type__": "base64", "__value__": "/w=="}
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "latin-1", "UTF8", "ISO-8859-15"])
+def test_json_in_other_charsets_is_read(charset):
+    body = json.dumps(STARTED, ensure_ascii=False).encode(charset)
+    assert decoded(Message(body, content_encoding=charset)) == [STARTED]
+
+
+@pytest.mark.parametrize("charset", [None, "", "binary", "us-ascii", "utf-8"])
+def test_json_is_utf_8_unless_said_otherwise(charset):
+    assert decoded(Message(ONE, content_encoding=charset)) == [STARTED]
+
+
+# --- what only Python takes for JSON -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("NaN", "NaN"),
+        ("[Infinity, -Infinity]", ["Infinity", "-Infinity"]),
+        ("1e400", "1e400"),
+        ("-1e400", "-1e400"),
+        ('"\\ud800 end"', "\\ud800 end"),
+        ('{"\\udfff": 1}', {"\\udfff": 1}),
+        ("9" * 5000, "9" * 5000),
+        ("-" + "9" * 5000, "-" + "9" * 5000),
+        ("9" * 4300, int("9" * 4300)),
+        ("9" * 4000, int("9" * 4000)),
+        ("[NaN, 1.5, " + "9" * 4000 + "]", ["NaN", 1.5, int("9" * 4000)]),
+    ],
+)
+def test_what_json_cannot_say_is_kept_as_the_text_that_stood_there(written, kept):
+    body = f'{{"type": "a", "odd": {written}}}'
+    (event,) = decoded(json_message(body))
+    assert event == {"type": "a", "odd": kept}
+    # And everything in it can be written as real JSON again.
+    assert msgspec.json.decode(msgspec.json.encode(event)) == event
+    assert type(event["odd"]) is type(kept)
+
+
+def test_text_with_encoded_lone_surrogates_is_read():
+    body = '{"type": "a", "x": "\ud800"}'.encode("utf-8", "surrogatepass")
+    assert decoded(Message(body)) == [{"type": "a", "x": "\\ud800"}]
+
+
+# --- what is no event ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "detail"),
+    [
+        ("1", "no object", "int"),
+        ('"task-started"', "no object", "str"),
+        ("null", "no object", "NoneType"),
+        ('[[{"type": "a"}]]', "no object", "list"),
+        ("{}", "no type", "NoneType"),
+        ('{"type": null}', "type is no name", "NoneType"),
+        ('{"type": ""}', "type is no name", "''"),
+        ('{"type": ["a"]}', "type is no name", "list"),
+        ('{"type": ' + "9" * 4200 + "}", "type is no name", "int"),
+        ('{"type": ' + "9" * 4999 + "}", "type is no name", "'" + "9" * 199),
+        ('{"type": NaN}', "type is no name", "'NaN'"),
+        (f'{{"type": "{GAP}"}}', "type is reserved", f"'{GAP}'"),
+        ("", "no JSON", "Expecting value: line 1 column 1 (char 0)"),
+        ("{", "no JSON", None),
+        ('{"type": "a"} x', "no JSON", None),
+        (b'{"type": "\xff"}', "text is no UTF-8", None),
+        ('{"type": "a", "x": ' + "[" * 5000 + "]" * 5000 + "}", "nested too deep", ""),
+        ('{"type": "a", "x": ' + "[" * 101 + "]" * 101 + "}", "nested too deep", ""),
+        ('{"type": "a", "x": [NaN' + ",[" * 101 + "]" * 102 + "}", "nested too deep", ""),
+    ],
+)
+def test_what_is_wrong_with_json_is_named(body, kind, detail):
+    found = defect(json_message(body))
+    assert found.kind == kind
+    assert found.count == 1
+    assert detail is None or found.detail == detail
+
+
+def test_nesting_is_fine_as_long_as_it_is_within_reason():
+    # The event is the first level; strings do not count, however they look.
+    nested = "[" * 99 + "]" * 99
+    event = {"type": "a", "x": json.loads(nested), "text": "[{" * 500}
+    assert decoded(json_message(json.dumps(event))) == [event]
+    assert decoded(json_message(json.dumps([event]).replace("[[", "[", 1) + "]")) or 1
+
+
+def test_one_bad_event_does_not_cost_a_batch_the_others():
+    codec = Codec()
+    body = json.dumps([STARTED, 1, {"a": 1}, {"type": 3}, STARTED, None, STARTED])
+    assert codec.decode(json_message(body)) == [STARTED] * 3
+    assert {kind: each.count for kind, each in codec.defects.items()} == {
+        "no object": 2,
+        "no type": 1,
+        "type is no name": 1,
+    }
+
+
+def test_one_event_nested_too_deep_does_not_cost_an_odd_batch_the_others():
+    codec = Codec()
+    deep = '{"type": "a", "x": ' + "[" * 101 + "NaN" + "]" * 101 + "}"
+    assert codec.decode(json_message(f"[{deep}, {ONE.decode()}]")) == [STARTED]
+    assert list(codec.defects) == ["nested too deep"]
+
+
+def test_a_kind_is_told_once_with_its_first_sample_and_counted_always():
+    codec = Codec()
+    for number in range(100):
+        assert codec.decode(json_message(f'{{"number": {number}}}')) == []
+    (found,) = codec.defects.values()
+    assert (found.kind, found.sample, found.count) == ("no type", b'{"number": 0}', 100)
+
+
+def test_the_sample_of_an_enveloped_message_is_its_body():
+    assert defect(in_envelope(Message(b'{"a": 1}'))).sample == b'{"a": 1}'
+    assert defect(in_envelope(Message(b"\xff"))).sample == b"\xff"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "accept"),
+    [
+        ("application/x-python-serialize", ("json",)),
+        ("application/json", ("msgpack",)),
+        ("text/plain", ALL),
+        ("", ALL),
+        (None, ALL),
+    ],
+)
+def test_content_types_that_are_not_accepted_are_counted(content_type, accept):
+    for message in (Message(ONE, content_type), in_envelope(Message(ONE, content_type))):
+        found = defect(message, accept=accept)
+        assert found.kind == "content type not accepted"
+        assert found.detail == repr(content_type)
+
+
+def test_an_envelope_in_an_envelope_is_refused():
+    nested = in_envelope(in_envelope(Message(ONE)))
+    assert defect(nested).kind == "content type not accepted"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b"[]", b"1", b"{", b'{"body": 1}', b'{"body": {}}', b"\xff", b"[" * 9999],
+)
+def test_what_is_no_envelope_is_named(body):
+    assert defect(Message(body, ENVELOPE)).kind == "no kombu envelope"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"headers": 1}, {"content-type": []}, {"properties": "x"}]
+)
+def test_an_envelope_with_fields_of_the_wrong_type_is_none(changes):
+    assert defect(in_envelope(Message(ONE), **changes)).kind == "no kombu envelope"
+
+
+def test_a_body_that_is_no_base64_is_named():
+    message = in_envelope(Message(ONE), body="{not base64}")
+    assert defect(message).kind == "body is no base64"
+
+
+@pytest.mark.parametrize(
+    "charset", ["klingon", "base64", "zlib", "unicode_escape", "idna", "a\0b", "\ud800"]
+)
+def test_what_is_no_charset_is_named(charset):
+    found = defect(Message(ONE, content_encoding=charset))
+    assert (found.kind, found.detail) == ("unknown charset", repr(charset))
+
+
+def test_text_that_is_not_in_its_charset_is_named():
+    found = defect(Message(b"\xff", content_encoding="utf-16"))
+    assert found.kind == "text is not in its charset"
+
+
+def test_a_charset_means_nothing_to_binary_serialisers():
+    body = msgspec.msgpack.encode(STARTED)
+    message = Message(body, "application/x-msgpack", "klingon")
+    assert decoded(message) == [STARTED]
+
+
+# --- bounds --------------------------------------------------------------------
+
+
+def test_a_message_over_the_limit_is_refused_unread():
+    for message in (Message(ONE), in_envelope(Message(ONE))):
+        assert defect(message, max_bytes=10).kind == "message too large"
+    assert decoded(Message(ONE), max_bytes=len(ONE)) == [STARTED]
+
+
+@pytest.mark.parametrize("method", ["gzip", "bzip2", "lzma"])
+def test_a_bomb_unpacks_up_to_the_limit_and_no_further(method):
+    body, name = kombu.compression.compress(b"0" * 50_000_000, method)
+    message = Message(body, compression=name)
+    tracemalloc.start()
+    found = defect(message, max_bytes=1_000_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.kind == "message too large"
+    assert peak < 10_000_000
+
+
+def test_attackers_cannot_fill_our_memory_with_names():
+    codec = Codec()
+    big = "x" * 10_000
+
+    def flood(start):
+        for number in range(start, start + 300):
+            name = f"{big}{number}"
+            codec.decode(Message(ONE, name))
+            codec.decode(Message(ONE, compression=name))
+            codec.decode(Message(ONE, content_encoding=name))
+            codec.decode(in_envelope(Message(ONE, name)))
+            codec.decode(json_message(json.dumps({"type": [name], name: name})))
+            codec.decode(json_message(json.dumps({name: name})))
+
+    flood(0)
+    gc.collect()
+    tracemalloc.start()
+    flood(1000)
+    gc.collect()
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 100_000
+    assert set(codec.defects) == {
+        *("content type not accepted", "unknown compression", "unknown charset"),
+        *("type is no name", "no type"),
+    }
+    for found in codec.defects.values():
+        assert len(found.sample) <= 200
+        assert len(found.detail) <= 200
+
+
+def test_millions_of_things_that_are_no_events_are_counted():
+    codec = Codec()
+    assert codec.decode(Message(b"[" + b"1," * 1_000_000 + b"1]")) == []
+    assert codec.defects["no object"].count == 1_000_001
+
+
+# --- anything ------------------------------------------------------------------
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=[])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+names = st.none() | st.text(st.characters(exclude_categories=[])) | st.just("utf-8")
+content_types = st.none() | st.sampled_from(
+    [
+        *("application/json", ENVELOPE, "application/x-msgpack"),
+        *("application/x-yaml", "application/x-python-serialize"),
+    ]
+)
+compressions = st.none() | st.sampled_from(["gzip", "zstd", "bzip2", "xz", "\ud800"])
+
+
+@given(st.binary(), content_types, names, compressions)
+@example(b"\x80\x04", "application/x-python-serialize", None, None)
+def test_no_bytes_make_decoding_raise(body, content_type, encoding, compression):
+    codec = Codec(ALL)
+    events = codec.decode(Message(body, content_type, encoding, compression))
+    for event in events:
+        msgspec.json.encode(event)
+
+
+@given(anything)
+def test_whatever_python_writes_as_json_is_decoded_to_real_json(value):
+    message = json_message(json.dumps({"type": "a", "value": value}))
+    for each in (message, in_envelope(message)):
+        (event,) = decoded(each)
+        assert msgspec.json.decode(msgspec.json.encode(event)) == event
+
+
+@given(st.dictionaries(st.text(), anything), st.sampled_from(["yaml", "pickle"]))
+def test_other_serialisers_end_in_real_json_too(fields, serializer):
+    codec = Codec(ALL)
+    try:
+        message = as_kombu_sends({**fields, "type": "a"}, serializer=serializer)
+    except kombu.exceptions.EncodeError:
+        return
+    for event in codec.decode(message):
+        msgspec.json.encode(event)
+    # A YAML parser is stricter on characters than what writes YAML.
+    assert set(codec.defects) <= {"no YAML", "YAML with aliases"}
+
+
+@pytest.mark.parametrize(("body", "message"), HARD_BODIES.items(), ids=HARD_BODIES)
+def test_hard_bodies_are_survived_in_no_time(body, message):
+    codec = Codec(ALL)
+    for event in codec.decode(message):
+        msgspec.json.encode(event)
+
+
+def test_twenty_thousand_mutated_events_are_sorted_into_events_and_defects():
+    codec = Codec(ALL)
+    expected, counted = 0, 0
+    for message, events, defects in mutations(seed=1, count=20_000):
+        before = sum(each.count for each in codec.defects.values())
+        found = codec.decode(message)
+        assert len(found) == events, message
+        assert sum(each.count for each in codec.defects.values()) - before == defects
+        expected += defects
+        for event in found:
+            msgspec.json.encode(event)
+    counted = sum(each.count for each in codec.defects.values())
+    assert counted == expected > 1000
+    assert sys.getsizeof(codec.defects) < 10_000
