@@ -18,6 +18,7 @@ from evtools.wire import (
     Codec,
     EventFields,
     LamportClock,
+    OBSERVED,
     Message,
     MissedTasks,
     gap,
@@ -27,6 +28,7 @@ from evtools.wire import (
 Handler = Callable[[EventFields], Any]
 #: Celery's receiver orders a client's task-sent just before what it has seen.
 _CLIENT_CLOCK_SKEW = -1
+_NO_CLOCK: Any = object()
 #: How long to wait for the goodbye, in seconds.  The thread is a daemon: what
 #: hangs in a connect does not keep the program.
 _CLOSE_WAIT = 1.8
@@ -131,37 +133,39 @@ class EventReceiver:
         if self._wanted is not None:
             events = [event for event in events if self._wanted(event["type"])]
         self._events += len(events)
-        received = chunk.received
-        for event in events:
-            self._tick(event)
-            event["local_received"] = received
+        self._stamp(events, chunk.received)
         if self._missed is None:
             return events
-        missed = [record for event in events for record in self._audit(event, received)]
-        return events + missed
+        return events + self._audit(events, chunk.received)
 
-    def _tick(self, event: EventFields) -> None:
-        """Keep the logical clock as Celery's receiver does."""
-        clock = self.clock
-        if event["type"] == "task-sent":
-            event["clock"] = (clock.value or 1) + _CLIENT_CLOCK_SKEW
-            clock.adjust(event["clock"])
-        elif "clock" not in event:
-            event["clock"] = clock.forward()
-        elif type(event["clock"]) is int:
-            clock.adjust(event["clock"])
+    def _stamp(self, events: list[EventFields], received: float) -> None:
+        """Set when we got them, and keep the logical clock as Celery's receiver does."""
+        adjust = self.clock.adjust
+        for event in events:
+            event["local_received"] = received
+            clock = event.get("clock", _NO_CLOCK)
+            if event["type"] == "task-sent":
+                clock = event["clock"] = (self.clock.value or 1) + _CLIENT_CLOCK_SKEW
+            if clock.__class__ is int:
+                adjust(clock)
+            elif clock is _NO_CLOCK:
+                event["clock"] = self.clock.forward()
 
-    def _audit(self, event: EventFields, received: float) -> Iterator[EventFields]:
+    def _audit(self, events: list[EventFields], received: float) -> list[EventFields]:
+        """Return a gap record for each worker that shows tasks we have not seen."""
         assert self._missed is not None
-        missed = self._missed.observe(event)
-        if missed:
-            yield gap(
+        observe = self._missed.observe
+        return [
+            gap(
                 "worker",
                 received,
                 received,
                 hostname=event.get("hostname"),
                 missed=missed,
             )
+            for event in events
+            if event["type"] in OBSERVED and (missed := observe(event))
+        ]
 
     def _count(self, message: Message) -> int:
         """Return how many wanted events a message that is dropped had."""

@@ -18,7 +18,7 @@ from evtools.wire.events import (
 )
 from evtools.wire.envelope_writer import EnvelopeWriter
 from evtools.wire.lamport import LamportClock
-from evtools.wire.missed import MissedTasks
+from evtools.wire.missed import OBSERVED, MissedTasks
 from evtools.wire.record import Record
 from evtools.wire.serialisers import DECODERS
 from evtools.wire.topology import (
@@ -35,6 +35,7 @@ __all__ = [
     "ENVELOPE",
     "GAP",
     "MESSAGE_MAX_BYTES",
+    "OBSERVED",
     "Codec",
     "Defect",
     "Event",

@@ -27,6 +27,8 @@ _RESERVED: Final = _ADDED | {"type", "local_received"}
 _LEADING: Final = ("type", "hostname", "uuid", "name")
 
 _MICROS: Final = 1_000_000
+#: The one character of ASCII that JSON leaves as it is and a terminal acts on.
+DELETE: Final = 0x7F
 
 _encode = msgspec.json.Encoder().encode
 
@@ -132,7 +134,7 @@ def encode_line(obj: Any) -> bytes:
         if isinstance(obj, dict):
             obj = {str(key): _sayable(value) for key, value in obj.items()}
         line = json.dumps(_sayable(obj), separators=(",", ":")).encode()
-    if line.isascii() and b"\x7f" not in line:
+    if line.isascii() and DELETE not in line:
         return line
     text = line.decode()
     if text.isprintable():
@@ -149,7 +151,7 @@ def iso_utc(timestamp: Any) -> str | None:
         return None
     try:
         second = math.floor(timestamp)
-        micros = round((timestamp - second) * _MICROS)
+        micros = int((timestamp - second) * 1e6 + 0.5)
         if micros == _MICROS:
             second, micros = second + 1, 0
         return f"{_iso_second(second)}.{micros:06d}Z"
@@ -174,7 +176,7 @@ def _add_lag(line: dict[str, Any], received: Any, timestamp: Any) -> None:
         return
     try:
         # round(x, 6) takes longer than all the rest of the envelope.
-        line["lag"] = round((received - timestamp) * _MICROS) / _MICROS
+        line["lag"] = round((received - timestamp) * 1e6) / 1e6
     except (OverflowError, ValueError):
         return
 

@@ -17,6 +17,8 @@ _PLAUSIBLE_MAX: Final = 2**53
 _DARK_BEATS_MAX: Final = 3
 
 _HEARTBEATS: Final = frozenset({"worker-heartbeat", "worker-online"})
+#: The types of event that `observe` learns from.
+OBSERVED: Final = _HEARTBEATS | {"task-started"}
 
 
 @dataclass(slots=True)

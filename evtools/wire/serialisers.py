@@ -1,9 +1,12 @@
 """The serialisers Celery can send events with, reduced to JSON's own types."""
 
+import datetime
+import decimal
 import io
 import json
 import math
 import pickle  # noqa: TID251  (only with --accept pickle, and then restricted)
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -195,32 +198,37 @@ def _check_size(body: bytes) -> None:
         )
 
 
-#: All that pickled events of Celery are made of besides literals.
-_PICKLED: Final = frozenset(
-    {
-        ("datetime", "datetime"),
-        ("datetime", "date"),
-        ("datetime", "time"),
-        ("datetime", "timedelta"),
-        ("datetime", "timezone"),
-        ("decimal", "Decimal"),
-        ("uuid", "UUID"),
-        ("builtins", "set"),
-        ("builtins", "frozenset"),
-        # As protocol 2 says it, which is what kombu writes.
-        ("__builtin__", "set"),
-        ("__builtin__", "frozenset"),
-    }
-)
+def _latin1(text: str, _encoding: str) -> bytes:
+    """Return bytes, which protocol 2 says as text."""
+    return text.encode("latin-1")
+
+
+#: All that pickled events of Celery are made of besides literals, by the names
+#: that current and older protocols have for it; kombu writes protocol 2.
+_PICKLED: Final[Mapping[tuple[str, str], Any]] = {
+    ("datetime", "datetime"): datetime.datetime,
+    ("datetime", "date"): datetime.date,
+    ("datetime", "time"): datetime.time,
+    ("datetime", "timedelta"): datetime.timedelta,
+    ("datetime", "timezone"): datetime.timezone,
+    ("decimal", "Decimal"): decimal.Decimal,
+    ("uuid", "UUID"): uuid.UUID,
+    ("builtins", "set"): set,
+    ("builtins", "frozenset"): frozenset,
+    ("__builtin__", "set"): set,
+    ("__builtin__", "frozenset"): frozenset,
+    ("_codecs", "encode"): _latin1,
+}
 
 
 class _Unpickler(pickle.Unpickler):
     """Build harmless values only: no pickle can make us call anything else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _PICKLED:
-            raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
-        return super().find_class(module, name)
+        try:
+            return _PICKLED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed") from None
 
 
 def _read_pickle(body: bytes) -> Any:

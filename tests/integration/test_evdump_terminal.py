@@ -116,9 +116,9 @@ def _paints(dump, shop, text):
     """Return the colours that one failed task is painted with."""
     before = len(dump.stdout_stream.data)
     shop.send("task-failed", uuid="u1", name="n", exception=text, traceback="T")
-    shop.send("mark", number=before)
+    shop.send("the-end", number=before)
     dump.wait_stdout(f"number=\x1b[0m{before}")
-    return SGR.findall(dump.stdout_stream.data[before:].partition(b"mark")[0])
+    return SGR.findall(dump.stdout_stream.data[before:].partition(b"the-end")[0])
 
 
 # --- what people see ------------------------------------------------------------

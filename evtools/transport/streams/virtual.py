@@ -26,6 +26,7 @@ class VirtualStream:
             OSError,
         )
         self._connection = connection
+        self._queue = queue
         self._messages: list[Message] = []
         self._consumer = Consumer(
             channel,
@@ -34,6 +35,7 @@ class VirtualStream:
             on_message=self._receive,
             on_decode_error=self._refuse,
             accept=[],
+            auto_declare=False,
         )
         self._consumer.consume()
 
@@ -43,12 +45,9 @@ class VirtualStream:
         return time.monotonic()
 
     def _receive(self, message: Any) -> None:
-        body = message.body
-        if not isinstance(body, bytes):
-            body = str(body).encode("utf-8", "surrogatepass")
         # Without the compression: kombu has unpacked it.
         self._messages.append(
-            Message(body, message.content_type, message.content_encoding)
+            Message(bytes(message.body), message.content_type, message.content_encoding)
         )
 
     def _refuse(self, message: Any, error: Exception) -> None:
@@ -68,7 +67,9 @@ class VirtualStream:
         return messages
 
     def close(self) -> None:
-        """Cancel the consumer and release the connection."""
+        """Cancel the consumer, delete the queue and release the connection."""
         with suppress(*self.errors), ExitStack() as stack:
             stack.callback(self._connection.release)
+            # Most of these transports delete no queue by themselves.
+            stack.callback(self._queue.delete)
             self._consumer.cancel()

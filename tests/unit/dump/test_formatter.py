@@ -5,12 +5,15 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evtools.dump.formatter import FORMATS, FormatOptions, make_formatter
 from evtools.dump.options import OUTPUTS, TIMESTAMPS
 from evtools.wire import GAP, Record, encode_line, envelope, open_envelope
+
+#: How fast it goes is for the benchmarks to say.
+UNHURRIED = settings(max_examples=40, deadline=None)
 
 TEMPLATE = "{ts} {type:>20} {name!j} {uuid:8} {runtime:.3f} {args:<5.3} {retries:d}"
 
@@ -59,6 +62,7 @@ def options(**more):
 
 
 @pytest.mark.parametrize("name", [name for name in OUTPUTS if name != "pretty"])
+@UNHURRIED
 @given(event=events, joined=joins, verbosity=st.integers(-1, 3), full=st.booleans())
 def test_any_event_is_one_safe_line(name, event, joined, verbosity, full):
     made = make_formatter(name, options(verbosity=verbosity, full=full))
@@ -67,6 +71,7 @@ def test_any_event_is_one_safe_line(name, event, joined, verbosity, full):
     assert line[:-1].isprintable()
 
 
+@UNHURRIED
 @given(event=events, joined=joins)
 def test_any_event_is_a_safe_block(event, joined):
     made = make_formatter("pretty", options())
@@ -75,6 +80,7 @@ def test_any_event_is_a_safe_block(event, joined):
     assert block.replace("\n", "").isprintable()
 
 
+@UNHURRIED
 @given(event=events, joined=joins, quiet=st.booleans())
 def test_a_terminal_never_gets_another_control_than_our_colours(event, joined, quiet):
     made = make_formatter(
@@ -89,6 +95,7 @@ def test_a_terminal_never_gets_another_control_than_our_colours(event, joined, q
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
+@UNHURRIED
 @given(
     timestamps=st.sampled_from(TIMESTAMPS),
     stream=st.lists(st.tuples(events, joins), max_size=2),

@@ -1,10 +1,13 @@
 """The memory that gives late events the name of their task."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evtools.dump.joiner import Joiner
+
+#: How fast it goes is for the benchmarks to say.
+UNHURRIED = settings(deadline=None)
 
 SENT = {
     "type": "task-sent",
@@ -181,6 +184,7 @@ field_names = st.sampled_from(
 )
 
 
+@UNHURRIED
 @given(
     st.lists(
         st.builds(

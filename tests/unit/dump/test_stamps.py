@@ -46,9 +46,10 @@ def test_local_without_a_zone_is_that_of_the_machine(monkeypatch):
 def test_the_clock_is_right_again_after_every_second():
     stamps = Stamps("utc")
     times = [
-        stamps.stamp({"type": "x", "timestamp": moment}) for moment in (0.9994, 0.9996)
+        stamps.stamp({"type": "x", "timestamp": moment})
+        for moment in (0.5, 0.9994, 0.9996)
     ]
-    assert times == ["00:00:00.999Z", "00:00:01.000Z"]
+    assert times == ["00:00:00.500Z", "00:00:00.999Z", "00:00:01.000Z"]
     assert stamps.stamp({"type": "x", "timestamp": -0.5}) == "23:59:59.500Z"
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evtools.errors import DecodeError
@@ -19,6 +19,9 @@ from evtools.wire.envelope import (
     open_envelope,
     own_fields,
 )
+
+#: How fast it goes is for the benchmarks to say.
+UNHURRIED = settings(deadline=None)
 
 UUID = "eacdf44c-6aa4-4bb2-8c0e-0d2f1fe1a1ef"
 
@@ -75,10 +78,9 @@ def test_an_envelope_has_its_keys_in_a_fixed_order():
         "joined": ["args", "name"],
     }
     assert list(envelope(FAILED, {"args": "(1,)", "name": "proj.boom"})) == [
-        *("v", "ts", "type", "hostname", "uuid", "name"),
+        *("v", "ts", "type", "hostname", "uuid"),
         *("utcoffset", "pid", "clock", "exception", "traceback", "timestamp"),
-        "args",
-        *("local_received", "lag", "joined"),
+        *("local_received", "args", "name", "lag", "joined"),
     ]
 
 
@@ -135,6 +137,7 @@ def test_the_names_that_clash_are_listed():
     assert envelope({"type": "x", "ts": 1, "lag": 2})["own"] == ["lag", "ts"]
 
 
+@UNHURRIED
 @given(events, joins)
 @example({"type": "x", "own": ["own", "v"], "v": 2}, {})
 @example({"type": "x", "joined": ["own"], "own": {"fields": ["v"]}}, {"name": "a"})
@@ -149,6 +152,7 @@ def test_a_line_reads_back_exactly(event, joined):
     assert list(joined_again) == list(joined)
 
 
+@UNHURRIED
 @given(events, joins)
 def test_a_line_is_valid_json_and_safe_to_look_at(event, joined):
     line = encode_line(envelope(event, joined))
@@ -227,7 +231,7 @@ def bottomless():
     ("value", "said"),
     [
         ("\ud800x", "\\ud800x"),
-        (10**5000, "huge integer"),
+        (10**5000, hex(10**5000)),
         (bottomless(), "nested too deep"),
         ({1, 2} - {2}, [1]),
         (object(), "object"),
@@ -243,6 +247,7 @@ def test_a_line_need_not_be_an_object():
     assert encode_line([1, "\ud800"]) == b'[1,"\\\\ud800"]'
 
 
+@UNHURRIED
 @given(st.integers(-62135596800, 253402300799), st.integers(0, 999_999))
 def test_times_are_those_of_datetime(second, micros):
     timestamp = second + micros / 1e6

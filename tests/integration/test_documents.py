@@ -1,0 +1,229 @@
+"""What the documents list, compared with the code that it describes."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import tomllib
+
+import pytest
+
+import check_docs
+from evtools import errors
+from evtools.cli import options
+from evtools.cli.dump_command import evdump as evdump_command
+from evtools.cli.failure import EXIT_CODES
+from evtools.dump.formats.csv import COLUMNS
+from evtools.dump.formatter import FormatOptions, make_formatter
+from evtools.dump.joiner import Joiner
+from evtools.dump.options import OUTPUTS, TIMESTAMPS
+from evtools.wire import GAP, Record, envelope, gap
+from tools.command import ROOT
+
+PAGE = check_docs.render(ROOT / "man" / "evdump.1")
+
+# Variables of ours and of others, wherever a source file names them.
+VARIABLE = re.compile(
+    r"\b(?:EVTOOLS|EVDUMP|CELERY|CLICOLOR|FORCE|NO|XDG)_[A-Z_]*[A-Z]\b|\bBROKER_URL\b"
+)
+# evdump's own examples of how an option becomes a variable.
+EXAMPLES = {
+    *("EVTOOLS_READ_ONLY", "EVTOOLS_CONNECT_TIMEOUT"),
+    *("EVDUMP_OUTPUT", "EVDUMP_HEARTBEATS"),
+}
+
+
+def section(name: str, page: str = PAGE) -> str:
+    """Return a section, or a subsection, of a rendered page."""
+    found = re.search(
+        rf"^( *){re.escape(name)}\n(.*?)(?=^\1\S|\Z)", page, re.DOTALL | re.MULTILINE
+    )
+    assert found, name
+    return found[2]
+
+
+def heads(section_: str, pattern: str) -> list[str]:
+    """Return what begins lines in a section, where tags of lists stand."""
+    return re.findall(rf"^ {{7}}({pattern})(?=\s)", section_, re.MULTILINE)
+
+
+# --- evdump(1) --------------------------------------------------------------------
+
+
+def test_the_exit_statuses_are_those_of_the_code():
+    described = heads(section("EXIT STATUS"), r"\d+")
+    assert [int(status) for status in described] == sorted(EXIT_CODES)
+
+
+def test_every_error_ends_with_a_status_that_is_described():
+    kinds = [errors.EvtoolsError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        assert kind.exit_code in EXIT_CODES
+
+
+def test_the_formats_are_those_of_the_code():
+    text = section("OUTPUT FORMATS").partition("\n   The envelope")[0]
+    assert heads(text, "[a-z]+")[-len(OUTPUTS) :] == [*OUTPUTS]
+
+
+def test_every_style_of_times_is_described():
+    text = " ".join(section("OPTIONS").split())
+    described = text.partition("--ts STYLE")[2].partition(" -t ")[0]
+    assert [style for style in TIMESTAMPS if style not in described] == []
+
+
+def test_the_columns_of_csv_are_described_in_their_order():
+    assert ", ".join(COLUMNS) in " ".join(section("OUTPUT FORMATS").split())
+
+
+def test_every_default_of_the_help_is_in_the_page():
+    text = re.sub(r"\s+", " ", section("OPTIONS"))
+    for option in evdump_command.params:
+        found = re.search(r"  \[(.*)\]$", getattr(option, "help", None) or "")
+        if found:
+            assert f"[{found[1]}]" in text, option.name
+
+
+def test_the_variables_are_those_of_the_code():
+    used = {"TERM", "TZ", "HOME"}
+    for path in (ROOT / "evtools" / "cli").glob("*.py"):
+        if path.name != "celery_names.py":
+            used.update(VARIABLE.findall(strings_in(path)))
+    described = set(VARIABLE.findall(section("ENVIRONMENT")))
+    described |= {name for name in ("TERM", "TZ", "HOME") if name in PAGE}
+    described -= EXAMPLES | {"EVTOOLS_OPTION", "EVDUMP_OPTION"}
+    # --app's variable is asked for by hand, as the other two of the settings are.
+    assert described == used - EXAMPLES
+
+
+def strings_in(path):
+    """Return the strings of a module, except its texts for people."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    values = (node.value for node in nodes if isinstance(node, ast.Constant))
+    return " ".join(text for text in values if VARIABLE.fullmatch(str(text)))
+
+
+def test_the_variables_of_the_broker_are_in_their_order():
+    assert ", ".join(options.BROKER_VARIABLES) in " ".join(PAGE.split())
+
+
+@pytest.mark.parametrize("variable", sorted(EXAMPLES))
+def test_the_variables_shown_as_examples_set_options(variable):
+    names = {
+        name
+        for option in evdump_command.params
+        for name in [getattr(option, "envvar", None)]
+        if isinstance(name, str)
+    }
+    assert variable in names
+
+
+def lines_of_json(heading: str) -> dict:
+    """Return the object that stands, broken into lines, at the head of a section."""
+    text = section(heading)
+    shown = text[text.index("{") : text.index("}\n") + 1]
+    return json.loads("".join(line.strip() for line in shown.splitlines()))
+
+
+def test_the_envelope_shown_has_the_order_of_the_code():
+    shown = lines_of_json("The envelope")
+    event = {
+        name: value
+        for name, value in shown.items()
+        if name not in {"v", "ts", "lag", "joined", *shown["joined"]}
+    }
+    joined = {name: shown[name] for name in shown["joined"]}
+    written = envelope(event, joined)
+    assert [*written] == [*shown]
+    assert written == shown
+
+
+def test_the_fields_that_are_joined_are_described():
+    joiner = Joiner()
+    names = ("name", "args", "kwargs", "root_id", "parent_id", "retries", "eta")
+    names += ("expires", "queue", "exchange", "routing_key")
+    for kind in ("task-sent", "task-received", "task-started"):
+        fields = dict.fromkeys(names, "x") if kind == "task-sent" else {}
+        joiner.join({"type": kind, "uuid": "1", "timestamp": 1.0, **fields})
+    joined = joiner.join({"type": "task-succeeded", "uuid": "1"})
+    described = " ".join(section("The envelope").split())
+    assert set(joined) == {*names, "sent", "received", "started"}
+    assert ", ".join(names[:-1]) + f" and {names[-1]}" in described
+
+
+def test_the_gap_record_shown_is_one_that_the_code_makes():
+    shown = lines_of_json("Gap records")
+    event = gap("reconnect", shown["from"], shown["to"], error=shown["error"])
+    assert shown == envelope(event)
+    assert shown["type"] == GAP
+
+
+def test_every_reason_of_a_gap_is_described():
+    used = set()
+    for path in (ROOT / "evtools").glob("**/*.py"):
+        used.update(re.findall(r"\bgap\(\s*\"(\w+)\"", path.read_text()))
+    assert used
+    assert used <= set(heads(section("Gap records"), "[a-z]+"))
+
+
+def test_the_templates_shown_can_be_read():
+    pieces = heads(section("Templates"), r"\{[a-z]\S*\}")
+    assert len(pieces) > 5
+    options_ = FormatOptions(template=" ".join(pieces))
+    line = make_formatter("template", options_).format(Record({"type": "task-odd"}))
+    assert line.endswith(b"\n")
+
+
+def test_the_signals_are_those_of_the_code():
+    source = (ROOT / "evtools" / "dump" / "signals.py").read_text()
+    handled = {f"SIG{name}" for name in re.findall(r"\bSIG([A-Z1-9]+)\b", source)}
+    described = set(re.findall(r"\bSIG[A-Z1-9]+\b", section("SIGNALS")))
+    assert handled - {"SIG_DFL"} <= described
+    assert described <= handled | {"SIGCONT"}
+
+
+# --- The others ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_the_files_that_a_document_names_exist(name):
+    text = (ROOT / name).read_text()
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    code = re.findall(r"`([\w/.*]+/[\w/.*]*)`", text.partition("## Files")[0])
+    made_up = {
+        *("evtools/a/b.py", "tests/unit/a/test_b.py"),
+        "evtools/dump/formats/NAME.py",
+    }
+    for path in {*links, *code} - made_up:
+        assert list(ROOT.glob(path)) or list(ROOT.glob(f"evtools/{path}")), path
+
+
+def test_the_targets_are_those_of_the_makefile():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE))
+    described = re.findall(
+        r"^\| `make (\w+)`", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE
+    )
+    assert sorted(described) == sorted(targets | {"help"})
+
+
+def test_the_layers_drawn_are_those_that_are_enforced():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    layers = next(item["layers"] for item in contracts if item["name"] == "Layers")
+    drawn = re.search(
+        r"## Layers\n+```text\n(.*?)```",
+        (ROOT / "ARCHITECTURE.md").read_text(),
+        re.DOTALL,
+    )
+    assert [re.split(r"\s{2,}", line)[0] for line in drawn[1].splitlines()] == layers
+
+
+def test_a_change_has_its_place_in_the_changelog():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert text.index("## [Unreleased]") == text.index("## [")
+    kinds = re.findall(r"^### (.*)$", text, re.MULTILINE)
+    known = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(kinds) <= known

@@ -1,0 +1,123 @@
+import pytest
+from kombu import Connection, Exchange, Producer, Queue
+
+from evtools.transport import ConnectionSettings
+from evtools.transport.streams.virtual import VirtualStream
+from evtools.transport.subscription import subscribe
+from evtools.wire import Codec, Message
+
+URL = "memory://streams"
+
+
+@pytest.fixture
+def stream(event_exchange):
+    stream = subscribe(
+        ConnectionSettings(urls=URL, event_exchange=event_exchange, read_only=True)
+    )
+    assert type(stream) is VirtualStream
+    yield stream
+    stream.close()
+
+
+@pytest.fixture
+def publish(event_exchange):
+    with Connection(URL) as connection:
+        producer = Producer(connection, Exchange(event_exchange, type="topic"))
+        yield lambda body, **how: producer.publish(
+            body, **{"routing_key": "task.sent", **how}
+        )
+
+
+def test_messages_come_out_as_they_went_in(stream, publish):
+    publish({"type": "a"})
+    publish(b"\x80", content_type="application/x-msgpack", content_encoding="binary")
+    assert stream.drain(5) == [
+        Message(b'{"type": "a"}', "application/json", "utf-8"),
+        Message(b"\x80", "application/x-msgpack", "binary"),
+    ]
+
+
+def test_what_has_arrived_comes_together_and_not_without_end(stream, publish):
+    for number in range(1005):
+        publish({"type": "a", "number": number})
+    assert [len(stream.drain(5)) for _ in range(2)] == [1000, 5]
+
+
+def test_silence_is_no_message(stream):
+    assert stream.drain(0.01) == []
+
+
+def test_a_compressed_body_is_unpacked_once(stream, publish):
+    publish({"type": "a"}, compression="zlib")
+    (message,) = stream.drain(5)
+    assert Codec().decode(message) == [{"type": "a"}]
+
+
+def test_what_kombu_cannot_unpack_is_counted_and_the_next_one_comes(stream, publish):
+    publish({"type": "a"}, headers={"compression": "nobody-has-this"})
+    publish({"type": "b"})
+    codec = Codec()
+    events = [event for message in stream.drain(5) for event in codec.decode(message)]
+    assert events == [{"type": "b"}]
+    assert [defect.count for defect in codec.defects.values()] == [1]
+
+
+def test_text_that_is_no_unicode_is_passed_on_for_the_codec_to_count(stream, event_exchange):
+    with Connection(URL) as connection:
+        channel = connection.default_channel
+        raw = channel.prepare_message("", content_type="text/plain")
+        raw["body"], raw["properties"]["body_encoding"] = "\ud800", None
+        raw["properties"]["delivery_info"] = {"exchange": "", "routing_key": ""}
+        raw["properties"]["delivery_tag"] = "1"
+        ((*_, queue),) = channel.get_table(event_exchange)
+        channel._put(queue, raw)
+    (message,) = stream.drain(5)
+    assert Codec().decode(message) == []
+    assert b"surrogates" in message.body
+
+
+def test_the_broker_is_always_heard(stream):
+    assert stream.heard <= stream.heard
+
+
+def test_closing_leaves_no_queue(event_exchange):
+    settings = ConnectionSettings(urls=URL, event_exchange=event_exchange)
+    stream = subscribe(settings)
+    with Connection(URL) as connection:
+        channel = connection.default_channel
+        ((key, _, queue),) = channel.get_table(event_exchange)
+        assert key == "#"
+        assert queue in channel.queues
+        stream.close()
+        assert queue not in channel.queues
+
+
+class Broken:
+    """A connection that was lost, as far as closing goes."""
+
+    connection_errors = (ConnectionError,)
+    channel_errors = (KeyError,)
+
+    def __init__(self):
+        self.released = self.deleted = 0
+
+    def delete(self):
+        self.deleted += 1
+        raise KeyError
+
+    def release(self):
+        self.released += 1
+        raise ConnectionError
+
+
+def test_closing_what_is_lost_is_silent_and_lets_go_of_everything(event_exchange):
+    with Connection(URL) as connection:
+        channel = connection.channel()
+        queue = Queue("lost", Exchange(event_exchange), channel=channel)
+        queue.declare()
+        stream = VirtualStream(connection, channel, queue)
+        stream._queue.delete()
+        broken = stream._connection = stream._queue = Broken()
+        stream.errors = (KeyError, ConnectionError)
+        stream.close()
+        assert (broken.released, broken.deleted) == (1, 1)

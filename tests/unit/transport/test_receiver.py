@@ -1,0 +1,620 @@
+import itertools
+import threading
+import time
+
+import pytest
+from celery.events.receiver import EventReceiver as CelerysReceiver
+from cluster.app import make_app
+from cluster.worker import close
+from servers.process import wait_until
+
+from evtools.errors import AccessRefused, BrokerUnavailable, ImproperlyConfigured
+from evtools.transport import (
+    ConnectionSettings,
+    EventDispatcher,
+    EventReceiver,
+    connect,
+)
+from evtools.transport.settings import TLS
+from evtools.wire import Message, encode_line
+
+SETTINGS = ConnectionSettings(urls="redis://:secret@broker/0")
+
+
+class FakeStream:
+    """A stream that gives out a script and then waits to be stopped."""
+
+    errors = (ConnectionError,)
+
+    def __init__(self, *script):
+        self.script = list(script)
+        self.heard = 0.0
+        self.closed = threading.Event()
+
+    def drain(self, timeout):
+        self.heard += 1
+        if not self.script:
+            self.closed.wait(0.001)
+            return []
+        step = self.script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    def close(self):
+        self.closed.set()
+
+
+def message(*events):
+    return Message(encode_line(events[0] if len(events) == 1 else list(events)))
+
+
+def event(type_="task-sent", **fields):
+    return {"type": type_, "clock": 1, **fields}
+
+
+@pytest.fixture
+def receive():
+    """Make a receiver of what a script of streams says."""
+    receivers = []
+
+    def make(*streams, handlers=None, routing_key=None, on_notice=None, **settings):
+        answers = iter(streams)
+
+        def subscribe(_settings, attempt):
+            answer = next(answers, None) or ConnectionRefusedError()
+            if isinstance(answer, Exception):
+                raise answer
+            return answer if isinstance(answer, FakeStream) else FakeStream(*answer)
+
+        receivers.append(
+            EventReceiver(
+                ConnectionSettings(urls=SETTINGS.urls, **settings),
+                handlers,
+                routing_key=routing_key,
+                on_notice=on_notice,
+                subscribe=subscribe,
+            )
+        )
+        return receivers[-1]
+
+    yield make
+    for receiver in receivers:
+        receiver.close()
+
+
+def first(receiver, count=1, timeout=10):
+    """Return the next events, gap records included."""
+    found = []
+    for batch in receiver.batches(timeout):
+        assert batch, f"only {found}"
+        found += batch
+        if len(found) >= count:
+            return found
+    return found
+
+
+def fields_of(events, *names):
+    return [tuple(event.get(name) for name in names) for event in events]
+
+
+# --- Batches -----------------------------------------------------------------------
+
+
+def test_nothing_is_connected_before_the_first_event_is_asked_for(receive):
+    receiver = receive([[message(event())]])
+    assert receiver._intake.ident is None
+    batches = receiver.batches()
+    assert receiver._intake.ident is None
+    next(batches)
+    assert receiver._intake.ident is not None
+
+
+def test_events_come_in_batches_with_the_time_of_their_arrival(receive):
+    before = time.time()
+    receiver = receive([[message(event(n=1)), message(event(n=2), event(n=3))]])
+    batch = next(receiver.batches())
+    assert fields_of(batch, "n") == [(1,), (2,), (3,)]
+    assert {before <= e["local_received"] <= time.time() for e in batch} == {True}
+    statistics = receiver.statistics()
+    assert (statistics.events, statistics.messages) == (3, 2)
+    assert statistics.connected
+
+
+def test_silence_is_an_empty_batch(receive):
+    batches = receive([]).batches(0.01)
+    assert [next(batches), next(batches)] == [[], []]
+
+
+def test_notices_do_not_prolong_the_wait(receive):
+    notices = []
+    receiver = receive(on_notice=notices.append)  # a broker that is never there
+    receiver._intake._waits = itertools.repeat(0.01)
+    batches = receiver.batches(0.1)
+    assert [next(batches), next(batches)] == [[], []]
+    assert {notice.kind for notice in notices} == {"retry"}
+
+
+def test_unwanted_events_do_not_prolong_the_wait(receive):
+    class Flood(FakeStream):
+        def drain(self, timeout):
+            self.heard += 1
+            return [message(event("worker-heartbeat"))]
+
+    receiver = receive(Flood(), routing_key="task.failed")
+    batches = receiver.batches(0.05)
+    assert [next(batches), next(batches)] == [[], []]
+
+
+def test_the_stream_ends_after_what_had_arrived(receive):
+    receiver = receive([[message(event(n=1))]])
+    batches = receiver.batches()
+    next(batches)
+    receiver.stop()
+    assert [batch for batch in batches if batch] == []
+    assert receiver.should_stop
+    assert list(receiver.batches()) == []
+
+
+def test_stopping_wakes_who_waits(receive):
+    receiver = receive([])
+    stopper = threading.Timer(0.05, receiver.stop)
+    stopper.start()
+    assert [batch for batch in receiver.batches() if batch] == []
+    stopper.join()
+
+
+def test_the_attribute_of_celerys_receiver_stops_too(receive):
+    receiver = receive([])
+    receiver.should_stop = False
+    assert not receiver.should_stop
+    receiver.should_stop = True
+    assert [batch for batch in receiver.batches() if batch] == []
+
+
+def test_notices_come_in_order_in_the_callers_thread(receive):
+    notices = []
+    receiver = receive(
+        ConnectionRefusedError(),
+        [[message(event(n=1))], ConnectionResetError("gone")],
+        [[message(event(n=2))]],
+        on_notice=lambda notice: notices.append((notice, threading.current_thread())),
+    )
+    one, hole, two = first(receiver, 3)
+    assert (one["n"], two["n"]) == (1, 2)
+    assert (hole["type"], hole["reason"]) == ("evdump-gap", "reconnect")
+    assert one["local_received"] <= hole["from"] <= hole["to"] <= two["local_received"]
+    assert [notice.kind for notice, _ in notices] == [
+        *("retry", "listening", "lost", "restored")
+    ]
+    assert {thread for _, thread in notices} == {threading.current_thread()}
+    assert all("secret" not in notice.text for notice, _ in notices)
+    statistics = receiver.statistics()
+    assert (statistics.gaps, statistics.reconnects) == (1, 1)
+    assert statistics.gap_seconds == hole["duration"]
+    assert statistics.events == 2
+
+
+def test_a_refused_login_ends_it_with_an_error(receive):
+    batches = receive(AccessRefused("no")).batches()
+    with pytest.raises(AccessRefused):
+        next(batches)
+    assert list(batches) == []
+
+
+def test_without_reconnecting_a_loss_is_an_error(receive):
+    receiver = receive([[message(event())], ConnectionResetError()], reconnect=False)
+    with pytest.raises(BrokerUnavailable, match=r"redis://:\*\*@broker/0"):
+        list(receiver.batches())
+    assert receiver.statistics().gaps == 0
+
+
+def test_what_is_no_event_is_counted(receive):
+    receiver = receive([[Message(b"{"), message(event()), Message(b"[1]")]])
+    assert len(first(receiver)) == 1
+    assert receiver.statistics().malformed == 2
+
+
+def test_overflow_is_a_gap_with_the_count_of_wanted_events(receive):
+    body = Message(encode_line([event("task-sent", x="x" * 600_000), event("a-b")]))
+    stream = FakeStream([body], [body], [body, message(event("task-sent"))])
+    receiver = receive(
+        stream, routing_key="task.#", buffer_bytes=1024 * 1024, wakeup=False
+    )
+    receiver._intake.start()
+    wait_until(lambda: receiver.statistics().messages == 4, what="all messages")
+    received = first(receiver, 2)
+    hole = received[1]
+    assert (hole["reason"], hole["dropped"]) == ("buffer", 3)
+    statistics = receiver.statistics()
+    assert (statistics.dropped, statistics.events) == (3, 1)
+    assert statistics.buffered_bytes == 0
+
+
+def test_tasks_that_a_worker_counted_and_nobody_saw_are_a_gap(receive):
+    def beat(processed):
+        return event("worker-heartbeat", hostname="w", pid=1, processed=processed)
+
+    def started():
+        return event("task-started", hostname="w", pid=1)
+
+    lost = [beat(0), started(), beat(1), beat(3), beat(5), beat(5), beat(5), beat(5)]
+    receiver = receive([[message(one)] for one in lost])
+    received = first(receiver, 9)
+    gaps = [e for e in received if e["type"] == "evdump-gap"]
+    assert gaps
+    assert {(gap["reason"], gap["hostname"]) for gap in gaps} == {("worker", "w")}
+    assert sum(gap["missed"] for gap in gaps) == receiver.statistics().missed > 0
+    assert receiver.statistics().events == len(lost)
+
+
+# --- Routing keys --------------------------------------------------------------------
+
+
+def test_members_of_a_batch_are_filtered_too(receive):
+    batch = [event(type_) for type_ in ("task-sent", "task-failed", "task-failed")]
+    receiver = receive([[message(*batch)], [message(event("task-failed", n=9))]])
+    assert len(first(receiver, 4)) == 4
+    receiver = receive(
+        [[message(*batch)], [message(event("a"))], [message(event("task-failed", n=9))]],
+        routing_key="task.failed",
+    )
+    assert fields_of(first(receiver, 3), "type", "n") == [
+        *(("task-failed", None), ("task-failed", None), ("task-failed", 9))
+    ]
+    assert receiver.settings.routing_keys == ("task.failed",)
+
+
+def test_a_queue_cannot_be_both_exclusive_and_durable():
+    with pytest.raises(ImproperlyConfigured):
+        EventReceiver(
+            ConnectionSettings(event_queue_exclusive=True, event_queue_durable=True)
+        )
+
+
+# --- Handlers ------------------------------------------------------------------------
+
+
+def test_each_handler_gets_its_own_and_the_star_the_rest(receive):
+    heard = {"task-sent": [], "*": []}
+    receiver = receive(
+        [[message(event("task-sent")), message(event("a")), message(event("b"))]],
+        handlers={name: got.append for name, got in heard.items()},
+    )
+    receiver.capture(limit=3)
+    assert fields_of(heard["task-sent"], "type") == [("task-sent",)]
+    assert fields_of(heard["*"], "type") == [("a",), ("b",)]
+
+
+def test_without_a_handler_nothing_happens(receive):
+    receive([[message(event())]]).capture(limit=1)
+
+
+@pytest.mark.parametrize("handles_gaps", [False, True])
+def test_a_gap_goes_only_to_a_handler_of_its_own(receive, handles_gaps):
+    rest, gaps = [], []
+    receiver = receive(
+        [[message(event("a"))], ConnectionError()],
+        [[message(event("b"))]],
+        handlers={"*": rest.append, **({"evdump-gap": gaps.append} * handles_gaps)}
+        if handles_gaps is None
+        else {"*": rest.append, **({"evdump-gap": gaps.append} if handles_gaps else {})},
+    )
+    receiver.capture(limit=2)
+    assert fields_of(rest, "type") == [("a",), ("b",)]
+    assert fields_of(gaps, "reason") == ([("reconnect",)] if handles_gaps else [])
+
+
+def test_a_limit_counts_events_and_loses_none(receive):
+    seen = []
+    receiver = receive(
+        [[message(*(event(n=n) for n in range(5)))]], handlers={"*": seen.append}
+    )
+    assert [e["n"] for e in receiver.itercapture(limit=2)] == [0, 1]
+    receiver.capture(limit=1)
+    assert [e["n"] for e in seen] == [0, 1, 2]
+    assert [e["n"] for e in first(receiver, 2)] == [3, 4]
+
+
+def test_leaving_an_iteration_early_loses_nothing(receive):
+    receiver = receive([[message(*(event(n=n) for n in range(4)))]])
+    for one in receiver.itercapture():
+        if one["n"] == 1:
+            break
+    assert [e["n"] for e in first(receiver, 2)] == [2, 3]
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_no_event_is_wanted_with_a_limit_of_none(receive, limit):
+    receiver = receive([[message(event())]])
+    receiver.capture(limit=limit)
+    assert receiver._intake.ident is None
+
+
+def test_silence_is_a_timeout_error(receive):
+    receiver = receive([[message(event(n=1))]])
+    capture = receiver.itercapture(timeout=0.1)
+    assert next(capture)["n"] == 1
+    with pytest.raises(TimeoutError, match=r"no event for 0\.1s"):
+        next(capture)
+    with pytest.raises(TimeoutError):
+        receiver.capture(timeout=0.01)
+
+
+def test_a_broker_that_is_not_there_is_a_timeout_error_too(receive):
+    receiver = receive()
+    receiver._intake._waits = itertools.repeat(0.01)
+    with pytest.raises(TimeoutError):
+        receiver.capture(timeout=0.1)
+
+
+def test_stopping_is_no_timeout_error(receive):
+    receiver = receive([])
+    stopper = threading.Timer(0.05, receiver.stop)
+    stopper.start()
+    receiver.capture(timeout=60)
+    stopper.join()
+
+
+def test_being_woken_is_no_timeout_error(receive):
+    receiver = receive([])
+
+    def wake():
+        receiver._buffer.wake()
+        receiver._buffer.wake()
+        receiver.stop()
+
+    waker = threading.Timer(0.05, wake)
+    waker.start()
+    receiver.capture(timeout=60)
+    waker.join()
+
+
+@pytest.mark.parametrize(("wakeup", "expected"), [(True, True), (False, False)])
+def test_a_capture_may_leave_the_workers_asleep(wakeup, expected):
+    seen = []
+
+    def subscribe(settings, attempt):
+        seen.append(settings.wakeup)
+        return FakeStream([message(event())], [message(event())])
+
+    with EventReceiver(SETTINGS, subscribe=subscribe) as receiver:
+        receiver.capture(limit=1, wakeup=wakeup)
+        receiver.capture(limit=1, wakeup=wakeup)
+    assert seen == [expected]
+
+
+# --- The end -----------------------------------------------------------------------
+
+
+def test_closing_leaves_the_broker(receive):
+    stream = FakeStream()
+    receiver = receive(stream)
+    with receiver:
+        next(receiver.batches(0.01))
+    assert stream.closed.is_set()
+    assert not receiver._intake.is_alive()
+    receiver.close()
+    assert not receiver.statistics().connected
+
+
+def test_what_was_never_opened_can_be_closed(receive):
+    receive([]).close()
+
+
+def test_closing_does_not_wait_for_an_attempt_that_hangs():
+    hanging, go_on = threading.Event(), threading.Event()
+
+    def subscribe(settings, attempt):
+        hanging.set()
+        go_on.wait(30)
+        raise ConnectionRefusedError
+
+    receiver = EventReceiver(SETTINGS, subscribe=subscribe)
+    next(receiver.batches(0.01))
+    hanging.wait(10)
+    started = time.monotonic()
+    receiver.close()
+    assert time.monotonic() - started < 2
+    go_on.set()
+    receiver._intake.join(10)
+
+
+# --- Logical time --------------------------------------------------------------------
+
+STREAMS = {
+    "a worker counts on": [event(clock=n) for n in (3, 4, 4, 9)],
+    "a worker starts anew": [event("worker-online", clock=n) for n in (900, 1, 2)],
+    "nobody has a clock": [{"type": "a"}, {"type": "b"}, {"type": "task-sent"}],
+    "clients have their own": [
+        event("worker-online", clock=50),
+        event("task-sent", clock=7_000),
+        event("task-received", clock=51),
+        {"type": "task-sent"},
+        {"type": "custom-thing"},
+        event("task-started", clock=2),
+    ],
+}
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS.keys())
+def test_the_clock_is_that_of_celerys_receiver(receive, stream):
+    app = make_app("memory://receiver")
+    theirs = CelerysReceiver(channel=None, app=app)
+    theirs.clock = type(theirs.clock)()
+    theirs.adjust_clock, theirs.forward_clock = theirs.clock.adjust, theirs.clock.forward
+    expected = [theirs.event_from_message(dict(e))[1]["clock"] for e in stream]
+    ours = first(receive([[message(e)] for e in stream]), len(stream))
+    assert [e["clock"] for e in ours] == expected
+    close(app)
+
+
+@pytest.mark.parametrize("clock", [None, "7", 1.5, [], True, {"a": 1}])
+def test_a_clock_that_is_none_is_left_alone(receive, clock):
+    receiver = receive([[message(event("a", clock=clock)), message({"type": "b"})]])
+    assert [e["clock"] for e in first(receiver, 2)] == [clock, 1]
+
+
+# --- Real brokers --------------------------------------------------------------------
+
+
+@pytest.fixture
+def watch():
+    receivers = []
+
+    def start(url, **settings):
+        receivers.append(EventReceiver(ConnectionSettings(urls=url, **settings)))
+        receiver = receivers[-1]
+        receiver.notices = []
+        receiver._on_notice = receiver.notices.append
+        batches = receiver.batches(0.2)
+        wait_until(
+            lambda: next(batches) or receiver.statistics().connected,
+            what=lambda: f"a connection: {receiver.notices}",
+        )
+        return receiver
+
+    yield start
+    for receiver in receivers:
+        receiver.close()
+
+
+def until(receiver, wanted, deadline=30):
+    """Return the events up to the first that is wanted."""
+    found = []
+    end = time.monotonic() + deadline
+    for batch in receiver.batches(0.2):
+        found += batch
+        if any(map(wanted, batch)):
+            return found
+        assert time.monotonic() < end, f"{found} {receiver.notices}"
+    raise AssertionError("the stream has ended")
+
+
+def test_a_real_worker_is_seen_as_celery_sees_it(celery_worker, celery_capture, watch):
+    url, exchange = celery_worker.broker_url, celery_worker.event_exchange
+    capture = celery_capture(url, exchange)
+    receiver = watch(url, event_exchange=exchange)
+    sent = celery_worker.app.send_task("cluster.progress")
+    capture.wait_for(type="task-succeeded", uuid=sent.id)
+    capture.wait_for(type="task-sent", uuid=sent.id)
+    seen = []
+    wait_until(
+        lambda: seen.extend(next(receiver.batches(0.2)))
+        or len([e for e in seen if e.get("uuid") == sent.id]) >= 7,
+        what=lambda: str(seen),
+    )
+    ours = [e for e in seen if e.get("uuid") == sent.id]
+    theirs = [e for e in capture.wire if e.get("uuid") == sent.id]
+
+    def plain(e):
+        skipped = {"local_received", "clock" if e["type"] == "task-sent" else ""}
+        return {k: v for k, v in e.items() if k not in skipped}
+
+    def by_type(e):
+        return (e["type"], e["clock"])
+
+    assert sorted(map(plain, ours), key=str) == sorted(map(plain, theirs), key=str)
+    assert {e["type"] for e in ours} >= {"task-received", "task-succeeded"}
+    assert len(sorted(ours, key=by_type)) == 7
+
+
+def test_a_heartbeat_comes_at_once_because_it_is_asked_for(celery_worker, watch):
+    receiver = watch(
+        celery_worker.broker_url, event_exchange=celery_worker.event_exchange
+    )
+    # Only the answer to the wake-up comes without the figures of a regular one.
+    until(
+        receiver, lambda e: e["type"] == "worker-heartbeat" and "processed" not in e
+    )
+
+
+@pytest.mark.parametrize("server", ["redis", "rabbitmq"])
+def test_events_come_over_tls(request, server, authority, event_exchange, watch):
+    url = request.getfixturevalue(f"{server}_tls")
+    tls = TLS(ca=str(authority.ca))
+    receiver = watch(url, tls=tls, event_exchange=event_exchange)
+    settings = ConnectionSettings(urls=url, tls=tls)
+    with (
+        connect(settings) as connection,
+        EventDispatcher(connection, exchange=event_exchange) as dispatcher,
+    ):
+        for number in range(100):
+            dispatcher.send("task-sent", number=number, text="x" * 3000)
+    seen = until(receiver, lambda e: e.get("number") == 99)
+    assert [e["number"] for e in seen] == [*range(100)]
+
+
+@pytest.mark.timeout(180)
+def test_a_broker_that_dies_and_comes_back_is_a_gap(own_broker, watch):
+    receiver = watch(own_broker.url, heartbeat=5.0)
+    send(own_broker.url, "before")
+    until(receiver, lambda e: e["type"] == "before")
+    killed = time.time()
+    own_broker.kill()
+    wait_until(
+        lambda: next(receiver.batches(0.2)) or not receiver.statistics().connected,
+        what="the loss to be noticed",
+    )
+    own_broker.start()
+    back = time.time()
+    hole = until(receiver, lambda e: e["type"] == "evdump-gap")[-1]
+    assert time.time() - back < 5
+    assert hole["reason"] == "reconnect"
+    # A heartbeat at the most since the last sign of life.
+    assert killed - 5 < hole["from"] <= killed + 0.5
+    assert hole["to"] <= time.time()
+    assert hole["to"] > killed
+    send(own_broker.url, "after")
+    until(receiver, lambda e: e["type"] == "after")
+    kinds = [notice.kind for notice in receiver.notices if notice.kind != "retry"]
+    assert kinds == ["listening", "lost", "restored"]
+
+
+def send(url, *types, **fields):
+    with (
+        connect(ConnectionSettings(urls=url)) as connection,
+        EventDispatcher(connection, buffer_while_offline=False) as dispatcher,
+    ):
+        for type_ in types:
+            dispatcher.send(type_, **fields)
+
+
+@pytest.mark.timeout(120)
+def test_a_frozen_broker_is_noticed_and_does_not_hinder_closing(own_broker, watch):
+    receiver = watch(own_broker.url, heartbeat=1.0)
+    closing = watch(own_broker.url, heartbeat=1.0)
+    own_broker.freeze()
+    started = time.monotonic()
+    closing.close()
+    assert time.monotonic() - started < 2
+    wait_until(
+        lambda: next(receiver.batches(0.2)) or receiver.notices[-1].kind != "listening",
+        what="the loss to be noticed",
+    )
+    assert "no sign of life" in receiver.notices[1].text
+    started = time.monotonic()
+    receiver.close()
+    assert time.monotonic() - started < 2
+    own_broker.thaw()
+
+
+def test_a_deleted_queue_is_subscribed_anew(rabbitmq_server, event_exchange, watch):
+    from kombu import Connection, Queue
+
+    receiver = watch(
+        rabbitmq_server.url,
+        event_exchange=event_exchange,
+        event_queue_prefix="celeryev.anew",
+        event_queue_exclusive=False,
+        event_queue_durable=True,
+        event_queue_expires=10.0,
+    )
+    (name,) = rabbitmq_server.wait_for_queues(1, "celeryev.anew")
+    with Connection(rabbitmq_server.url) as connection:
+        Queue(name, channel=connection.default_channel).delete()
+    hole = until(receiver, lambda e: e["type"] == "evdump-gap")[-1]
+    assert hole["reason"] == "reconnect"
+    receiver.close()
+    (other,) = rabbitmq_server.wait_for_queues(1, "celeryev.anew")
+    assert other != name

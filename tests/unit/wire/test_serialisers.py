@@ -1,0 +1,400 @@
+"""Serialisers: what they read, what of it is made plain, and what they refuse."""
+
+import datetime as dt
+import decimal
+import json
+import pickle
+import sys
+import uuid
+
+import kombu.serialization
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evtools.errors import DecodeError
+from evtools.wire.serialisers import (
+    DECODERS,
+    DEPTH_MAX,
+    READERS,
+    SLOW_MAX_BYTES,
+    decode_json,
+    plain,
+    read_json,
+)
+
+UUID = uuid.UUID("eacdf44c-6aa4-4bb2-8c0e-0d2f1fe1a1ef")
+NOON = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
+
+decode_msgpack, decode_yaml, decode_pickle = (
+    DECODERS[name][1] for name in ("msgpack", "yaml", "pickle")
+)
+
+
+def refusal(decode, body):
+    with pytest.raises(DecodeError) as caught:
+        decode(body)
+    return caught.value
+
+
+def nested(depth, value=1):
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+# --- the table -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["json", "msgpack", "yaml", "pickle"])
+def test_the_content_types_are_those_that_kombu_gives_its_serialisers(name):
+    content_type, _, body = kombu.serialization.dumps({"a": 1}, serializer=name)
+    content_types, decode = DECODERS[name]
+    assert READERS[name][0] == content_types
+    assert content_type in content_types
+    assert decode(body.encode() if isinstance(body, str) else body) == {"a": 1}
+
+
+# --- JSON ----------------------------------------------------------------------
+
+
+def test_strict_json_raises_what_msgspec_raises():
+    assert decode_json(b'{"a": [1, 2.5, null]}') == {"a": [1, 2.5, None]}
+    with pytest.raises(msgspec.DecodeError):
+        decode_json(b"NaN")
+
+
+@pytest.mark.parametrize("wrap", [nested, lambda depth: {"a": nested(depth - 1)}])
+def test_json_may_be_nested_as_deep_as_is_reasonable(wrap):
+    # Enough brackets beside it to make anybody suspicious.
+    beside = json.dumps([[], {}] * 100)
+    fine = f"[{beside}, {json.dumps(wrap(DEPTH_MAX - 1))}]".encode()
+    deep = f"[{beside}, {json.dumps(wrap(DEPTH_MAX))}]".encode()
+    assert decode_json(fine) == json.loads(fine)
+    with pytest.raises(RecursionError, match="nested deeper than 100"):
+        decode_json(deep)
+    assert refusal(read_json, deep).kind == "nested too deep"
+
+
+def test_brackets_in_strings_are_no_nesting():
+    text = json.dumps(['"[{[\\"[{'] * 100)
+    assert decode_json(text.encode()) == json.loads(text)
+
+
+def test_what_stood_for_a_number_is_no_ordinary_string_until_it_is_made_plain():
+    (value,) = read_json(b"[NaN]")
+    assert value == "NaN"
+    assert type(value) is not str
+    assert type(plain(value)) is str
+
+
+def test_json_that_only_python_can_read_has_its_depth_limited_too():
+    body = b"[NaN," + b"[" * 300_000 + b"]" * 300_000 + b"]"
+    assert refusal(read_json, body).kind == "nested too deep"
+
+
+# --- plain ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "is_plain"),
+    [
+        ({1: 2, None: 3, True: 4, 2.5: 5}, {"1": 4, "None": 3, "2.5": 5}),
+        ({(1, b"x"): 2, b"key": 1}, {"[1, 'eA==']": 2, "a2V5": 1}),
+        ((1, (2, [3])), [1, [2, [3]]]),
+        (frozenset({1}), [1]),
+        (float("nan"), "nan"),
+        (float("-inf"), "-inf"),
+        (b"\xff", "/w=="),
+        (bytearray(b"\xff"), "/w=="),
+        (NOON, "2026-11-20T12:00:00Z"),
+        (NOON.date(), "2026-11-20"),
+        (dt.timedelta(seconds=90), "PT90S"),
+        (decimal.Decimal("1.10"), "1.10"),
+        (UUID, str(UUID)),
+        (object(), "object"),
+        (10**4299, 10**4299),
+        (-(10**4299), -(10**4299)),
+        ("caf\u00e9", "caf\u00e9"),
+        ("a\ud800\U0001f600", "a\\ud800\U0001f600"),
+    ],
+)
+def test_foreign_values_become_what_json_writers_make_of_them(value, is_plain):
+    assert plain(value) == is_plain
+    msgspec.json.encode(plain(value))
+
+
+@given(st.integers(), st.integers(14_270, 14_300))
+def test_every_integer_can_be_written(value, bits):
+    value <<= bits
+    written = plain(value)
+    assert int(written, 16) == value if isinstance(written, str) else written == value
+    msgspec.json.encode(written)
+
+
+def test_what_is_nested_too_deep_is_not_made_plain():
+    assert plain(nested(DEPTH_MAX)) == nested(DEPTH_MAX)
+    with pytest.raises(DecodeError, match="nested too deep"):
+        plain(nested(DEPTH_MAX + 1))
+    with pytest.raises(DecodeError, match="nested too deep"):
+        plain({"a": nested(DEPTH_MAX)})
+
+
+# --- msgpack -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "is_plain"),
+    [
+        ({"a": [1, -1, 2.5, None, True]}, {"a": [1, -1, 2.5, None, True]}),
+        ({1: b"x"}, {"1": "eA=="}),
+        (msgspec.msgpack.Ext(5, b"data"), "Ext"),
+        (NOON, "2026-11-20T12:00:00Z"),
+        (float("inf"), "inf"),
+    ],
+)
+def test_msgpack_is_read(value, is_plain):
+    assert decode_msgpack(msgspec.msgpack.encode(value)) == is_plain
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\xc1", b"\xa1\xff", b"\x91" * 5000, b"\x01\x01", b"\x81\x80\x01"],
+    ids=["empty", "reserved", "no UTF-8", "deep", "more", "odd key"],
+)
+def test_what_is_no_msgpack_is_named(body):
+    assert refusal(decode_msgpack, body).kind == "no msgpack"
+
+
+# --- YAML ----------------------------------------------------------------------
+
+
+def test_yaml_is_read():
+    body = b"{a: [1, 2.5, yes, ~], d: 2026-11-20, s: !!set {x}, b: !!binary /w==}"
+    assert decode_yaml(body) == {
+        "a": [1, 2.5, True, None],
+        "d": "2026-11-20",
+        "s": ["x"],
+        "b": "/w==",
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"a: [", b"a: b: c", b"\0", b"\xff\xff", b"--- a\n--- b", b"? [a]\n: b"),
+        *(b'!!int ""', b'!!float ""', b"!!bool maybe", b"!!timestamp soon"),
+        b"2001-12-14t21:59:43.10-99:99",
+    ],
+)
+def test_what_is_no_yaml_is_named(body):
+    assert refusal(decode_yaml, body).kind == "no YAML"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"!!python/object/apply:sys.exit [3]",
+        b"!!python/name:os.system",
+        b"!!python/module:antigravity",
+        b"!!python/object/new:os.system [exit 3]",
+    ],
+)
+def test_yaml_makes_nothing_but_values(body):
+    error = refusal(decode_yaml, body)
+    assert error.kind == "no YAML"
+    assert "could not determine a constructor" in error.detail
+    assert "\n" not in error.detail
+
+
+def test_yaml_that_could_multiply_is_refused():
+    laughs = "\n".join(
+        f"x{number}: &x{number} [{', '.join([f'*x{number - 1}'] * 10)}]"
+        for number in range(1, 10)
+    )
+    body = f"x0: &x0 [ha]\n{laughs}".encode()
+    assert refusal(decode_yaml, body).kind == "YAML with aliases"
+
+
+@pytest.mark.parametrize("level", ["[", "- ", "{a: "])
+def test_yaml_may_be_nested_as_deep_as_is_reasonable(level):
+    closing = {"[": "]", "- ": "", "{a: ": "}"}[level]
+
+    def body(depth):
+        return (level * depth + "1" + closing * depth).encode()
+
+    decode_yaml(body(DEPTH_MAX))
+    assert refusal(decode_yaml, body(DEPTH_MAX + 1)).kind == "nested too deep"
+
+
+def test_a_long_yaml_is_not_even_looked_at():
+    body = b"- 1\n" * SLOW_MAX_BYTES
+    assert refusal(decode_yaml, body).kind == "message too large"
+
+
+def test_without_pyyaml_yaml_says_what_is_needed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert refusal(decode_yaml, b"a: 1").kind == "YAML events need PyYAML"
+
+
+# --- pickle --------------------------------------------------------------------
+
+PICKLED = {
+    "type": "task-started",
+    "moment": NOON,
+    "day": NOON.date(),
+    "time": NOON.time(),
+    "age": dt.timedelta(days=1),
+    "price": decimal.Decimal("1.10"),
+    "uuid": UUID,
+    "set": {1},
+    "frozen": frozenset({2}),
+    "blob": b"\xff",
+    "tuple": (1, "a", None, True, 2.5, 1 << 70),
+}
+
+
+# The older ones make objects with a function of copyreg, which we do not call.
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_pickles_of_values_are_read_in_every_protocol(protocol):
+    assert decode_pickle(pickle.dumps(PICKLED, protocol)) == {
+        "type": "task-started",
+        "moment": "2026-11-20T12:00:00Z",
+        "day": "2026-11-20",
+        "time": "12:00:00",
+        "age": "P1D",
+        "price": "1.10",
+        "uuid": str(UUID),
+        "set": [1],
+        "frozen": [2],
+        "blob": "/w==",
+        "tuple": [1, "a", None, True, 2.5, 1 << 70],
+    }
+
+
+def test_pickles_are_read_as_kombu_writes_them():
+    _, _, body = kombu.serialization.dumps(PICKLED, serializer="pickle")
+    assert decode_pickle(body)["set"] == [1]
+
+
+class Call:
+    """Pickles to a call of `function` on loading."""
+
+    def __init__(self, function, *arguments):
+        self._reduced = function, arguments
+
+    def __reduce__(self):
+        return self._reduced
+
+
+@pytest.fixture
+def witness(tmp_path):
+    return tmp_path / "executed"
+
+
+def calls(witness):
+    """Pickles that would leave a file if anything of them were executed."""
+    import os
+    import subprocess
+
+    command = f"touch {witness}"
+    yield pickle.dumps(Call(os.system, command))
+    yield pickle.dumps({"type": "a", "x": [Call(subprocess.getoutput, command)]})
+    yield pickle.dumps(Call(eval, f"open({str(witness)!r}, 'w')"))
+    yield pickle.dumps(Call(exec, f"open({str(witness)!r}, 'w')"))
+    yield pickle.dumps(Call(open, str(witness), "w"))
+    yield pickle.dumps(Call(getattr, dt.datetime, "now"))
+    # The same in the opcodes of old: GLOBAL, INST, OBJ, and a dotted name.
+    yield f"cos\nsystem\n(S'{command}'\ntR.".encode()
+    yield f"(S'{command}'\nios\nsystem\n.".encode()
+    yield f"(cos\nsystem\nS'{command}'\no.".encode()
+    yield b"\x80\x04\x8c\x08datetime\x8c\x11datetime.__class__\x93."
+    yield b"\x80\x04\x8c\x08datetime\x8c\x0asys.exit\x93."
+    yield b"Pid\n."
+    yield b"\x80\x02\x82\x01."
+
+
+def test_no_pickle_makes_us_call_anything(witness):
+    for body in calls(witness):
+        assert refusal(decode_pickle, body).kind == "no acceptable pickle", body
+    assert not witness.exists()
+
+
+def test_no_pickle_changes_the_classes_it_may_use():
+    name = b"\x8c\x04uuid\x8c\x04UUID\x93"
+    for state in (
+        b"}\x8c\x07__str__Ns",  # a dictionary of the class
+        b"N}\x8c\x07__str__Ns\x86",  # and the same for its slots
+    ):
+        body = b"\x80\x04" + name + state + b"b."
+        assert refusal(decode_pickle, body).kind == "no acceptable pickle"
+    assert str(UUID) == "eacdf44c-6aa4-4bb2-8c0e-0d2f1fe1a1ef"
+
+
+def test_a_uuid_made_of_something_else_is_no_pickle_of_ours():
+    body = pickle.dumps(UUID, 2).replace(pickle.dumps(UUID.int, 2)[2:-1], b"X\1\0\0\0x")
+    assert refusal(decode_pickle, body).kind == "no acceptable pickle"
+
+
+@pytest.mark.parametrize("body", [b"", b".", b"\x80", b"}", b"\x80\x02]q\xff.", b"0."])
+def test_what_is_no_pickle_is_named(body):
+    assert refusal(decode_pickle, body).kind == "no acceptable pickle"
+
+
+def laughs(value, levels=20):
+    for _ in range(levels):
+        value = [value] * 10
+    return value
+
+
+def circle():
+    value = {}
+    value["again"] = value
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        laughs("ha"),
+        laughs(()),
+        laughs({}),
+        circle(),
+        ["x" * 100_000] * 100,
+        [b"x" * 100_000] * 100,
+        [[1 << 800_000]] * 100,
+        [decimal.Decimal("9" * 100_000)] * 100,
+    ],
+    ids=["text", "tuples", "maps", "circle", "long", "bytes", "integers", "decimals"],
+)
+def test_a_pickle_that_grows_when_unpacked_is_refused(value):
+    body = pickle.dumps(value)
+    assert len(body) < SLOW_MAX_BYTES
+    assert refusal(decode_pickle, body).kind == "pickle grows when unpacked"
+
+
+def test_sharing_within_reason_is_fine():
+    shared = {"a": [1, 2], "b": "text"}
+    assert decode_pickle(pickle.dumps([shared] * 100)) == [shared] * 100
+
+
+def test_a_pickle_that_asks_for_memory_up_front_is_refused():
+    error = refusal(decode_pickle, b"\x80\x02}r\xff\xff\xff\x7f.")
+    assert error.detail == "its memory has holes"
+    promise = b"\x80\x05\x96" + (1 << 40).to_bytes(8, "little") + b"x."
+    assert refusal(decode_pickle, promise).kind == "no acceptable pickle"
+
+
+def test_a_long_pickle_is_not_even_looked_at():
+    body = pickle.dumps([1] * SLOW_MAX_BYTES)
+    assert refusal(decode_pickle, body).kind == "message too large"
+
+
+@given(st.binary())
+def test_no_bytes_make_a_decoder_raise_anything_else(body):
+    for _, decode in DECODERS.values():
+        try:
+            msgspec.json.encode(decode(body))
+        except DecodeError:
+            pass
