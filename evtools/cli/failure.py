@@ -39,9 +39,21 @@ def run(
 
     Return the exit status.
     """
+    _fill_closed_streams()
     variable = os.environ.get("EVTOOLS_DEBUG", "").lower()
     debug = "--debug" in arguments or variable not in _OFF
     return guard(tool, lambda: _run(tool, load, arguments), debug=debug)
+
+
+def _fill_closed_streams() -> None:
+    """Put /dev/null where our caller closed a standard stream.
+
+    Otherwise the next file or socket we open would get its number.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            setattr(sys, name, os.fdopen(null, "w" if number else "r"))
 
 
 def guard(tool: str, body: Callable[[], int], *, debug: bool) -> int:

@@ -33,9 +33,18 @@ _ENTRY_BYTES: Final = 450
 #: A value that is no text or container, or the head of a text.
 _VALUE_BYTES: Final = 49
 
-_CONTAINERS: Final = frozenset({dict, list})
+_CONTAINERS: Final[frozenset[type]] = frozenset({dict, list})
 
-_STRANGER: Final = (NOTHING, 0)
+
+
+class _Task:
+    """What is known of a task; the mapping is handed out, so it is only replaced."""
+
+    __slots__ = ("known", "weight_bytes")
+
+    def __init__(self) -> None:
+        self.known: Mapping[str, Any] = NOTHING
+        self.weight_bytes = 0
 
 
 class Joiner:
@@ -54,8 +63,7 @@ class Joiner:
         self.weight_bytes = 0
         self._max_tasks = max_tasks
         self._max_bytes = max_bytes
-        # The mappings are handed out, so they are replaced and never changed.
-        self._tasks: OrderedDict[str, tuple[Mapping[str, Any], int]] = OrderedDict()
+        self._tasks: OrderedDict[str, _Task] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -65,44 +73,58 @@ class Joiner:
 
         Learn from the event for later ones.  The mapping must not be changed.
         """
-        kind = event["type"]
         uuid = event.get("uuid")
-        if uuid.__class__ is not str or not kind.startswith("task-"):
+        if uuid.__class__ is not str:
             return NOTHING
-        known, weight = self._tasks.get(uuid, _STRANGER)
-        taught = _TEACHES.get(kind)
-        if taught is None:
-            if not weight:
-                return NOTHING
+        task = self._tasks.get(uuid)
+        teaches = _TEACHES.get(event["type"])
+        if teaches is not None:
+            known = self._learn(uuid, task, event, *teaches)
+        elif task is not None and event["type"].startswith("task-"):
             self._tasks.move_to_end(uuid)
-            return _lacking(event, known)
-        time, names = taught
-        if known:
-            known = _still_true(event, time, known)
-        learned = _learn(event, time, names, known)
+            known = task.known
+        else:
+            return NOTHING
+        if event.keys().isdisjoint(known):
+            return known
+        return {name: known[name] for name in known if name not in event}
+
+    def _learn(
+        self,
+        uuid: str,
+        task: _Task | None,
+        event: EventFields,
+        time: str,
+        names: tuple[str, ...],
+    ) -> Mapping[str, Any]:
+        """Learn from an event; return what was known and still holds."""
+        if task is None:
+            task = self._tasks[uuid] = _Task()
+        else:
+            self._tasks.move_to_end(uuid)
+        known = _still_true(event, time, task.known) if task.known else NOTHING
+        get = event.get
+        if names:
+            news = {name: value for name in names if (value := get(name)) is not None}
+            task.known = learned = {**known, **news} if known else news
+        else:
+            task.known = learned = {**known}
+        timestamp = get("timestamp")
+        if timestamp.__class__ is float or timestamp.__class__ is int:
+            learned[time] = timestamp
         # A time alone weighs nothing: it is part of the entry.
-        now = weight
-        if names or not weight:
-            now = _ENTRY_BYTES + getsizeof(uuid) + _weigh(learned)
-        self._tasks[uuid] = (learned, now)
-        if weight:
-            self._tasks.move_to_end(uuid)
-        self.weight_bytes += now - weight
-        if self.weight_bytes > self._max_bytes or len(self._tasks) > self._max_tasks:
+        if names or not task.weight_bytes:
+            weight = _ENTRY_BYTES + len(uuid) + _weigh(learned)
+            self.weight_bytes += weight - task.weight_bytes
+            task.weight_bytes = weight
             self._forget()
-        return _lacking(event, known) if known else NOTHING
+        return known
 
     def _forget(self) -> None:
         while self.weight_bytes > self._max_bytes or len(self._tasks) > self._max_tasks:
-            _, (_, weight) = self._tasks.popitem(last=False)
-            self.weight_bytes -= weight
+            _, task = self._tasks.popitem(last=False)
+            self.weight_bytes -= task.weight_bytes
             self.forgotten += 1
-
-
-def _lacking(event: EventFields, known: Mapping[str, Any]) -> Mapping[str, Any]:
-    if event.keys().isdisjoint(known):
-        return known
-    return {name: known[name] for name in known if name not in event}
 
 
 def _still_true(
@@ -118,24 +140,11 @@ def _still_true(
         stale: tuple[str, ...] = _TIMES
     elif time == "received":
         stale = ("received", "started")
-    else:
+    elif time in known:
         stale = (time,)
-    if known.keys().isdisjoint(stale):
+    else:
         return known
     return {name: known[name] for name in known if name not in stale}
-
-
-def _learn(
-    event: EventFields, time: str, names: tuple[str, ...], known: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    get = event.get
-    learned = {name: value for name in names if (value := get(name)) is not None}
-    if known:
-        learned = {**known, **learned}
-    timestamp = get("timestamp")
-    if timestamp.__class__ is float or timestamp.__class__ is int:
-        learned[time] = timestamp
-    return learned
 
 
 def _weigh(fields: Mapping[str, Any]) -> int:

@@ -43,8 +43,7 @@ class EnvelopeWriter:
         key = (*event, None, *joined)
         fill = self._shapes.get(key)
         if fill is None:
-            if key not in self._shapes:
-                self._learn(key, event, joined)
+            self._learn(key, event, joined)
             return encode_line(envelope(event, joined))
         timestamp, received = event["timestamp"], event["local_received"]
         if timestamp.__class__ is not float or received.__class__ is not float:

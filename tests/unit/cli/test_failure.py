@@ -145,3 +145,22 @@ def test_broken_pipes_end_in_a_status_where_signals_are_blocked(monkeypatch):
     with Path(os.devnull).open("w") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
         assert guard("evdump", body, debug=False) == 141
+
+
+def test_nothing_takes_the_place_of_a_closed_stream():
+    code = (
+        "import os, sys\n"
+        "from evtools.cli.failure import run\n"
+        "def load():\n"
+        "    print('lost', file=sys.stderr)\n"
+        "    print(sys.stdin.read())\n"
+        "    sys.exit(os.open('/dev/null', os.O_RDONLY))\n"
+        "run('evdump', load, [])\n"
+    )
+    shell = 'exec "$@" <&- >&- 2>&-'
+    ended = subprocess.run(
+        ["sh", "-c", shell, "sh", sys.executable, "-c", code],
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert ended.returncode == 3

@@ -1,0 +1,277 @@
+"""Redaction: a secret is gone, whatever it looks like, and little else is."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from evtools.errors import UsageError
+from evtools.wire.redact import MASK, redactor
+
+EVENT = {
+    "type": "task-sent",
+    "timestamp": 1.0,
+    "local_received": 1.5,
+    "uuid": "u1",
+    "name": "proj.login",
+    "args": "('alice',)",
+    "kwargs": "{'user': 'alice', 'password': 'hunter2', 'tries': 3}",
+    "token": "abc",
+    "queue": None,
+}
+
+
+def redacted(event, *patterns):
+    event = dict(event)
+    redactor(patterns)(event)
+    return event
+
+
+def kwargs(text, *names):
+    """What is left of the kwargs when these arguments are masked."""
+    patterns = [f"kwargs.{name}" for name in names or ("password",)]
+    return redacted({"type": "task-sent", "kwargs": text}, *patterns)["kwargs"]
+
+
+# --- patterns --------------------------------------------------------------------
+
+
+def test_no_patterns_need_no_redactor():
+    assert redactor([]) is None
+
+
+def test_an_argument_is_masked_and_nothing_else():
+    assert redacted(EVENT, "kwargs.password") == {
+        **EVENT,
+        "kwargs": "{'user': 'alice', 'password': ***, 'tries': 3}",
+    }
+    assert redacted(EVENT, "kwargs.token") == EVENT
+
+
+def test_a_name_is_a_field_of_the_event_and_an_argument():
+    assert redacted(EVENT, "token", "queue", "password", "other") == {
+        **EVENT,
+        "token": MASK,
+        "queue": MASK,
+        "kwargs": "{'user': 'alice', 'password': ***, 'tries': 3}",
+    }
+    assert redacted(EVENT, "kwargs")["kwargs"] == MASK
+
+
+def test_a_regex_is_masked_in_every_text_however_deep():
+    event = {
+        **EVENT,
+        "custom": {"hunter1": ["x hunter2 y", {"deep": "hunter3"}], "n": 2},
+        "result": "hunter2hunter2",
+    }
+    assert redacted(event, r"/hunter\d/") == {
+        **EVENT,
+        "kwargs": "{'user': 'alice', 'password': '***', 'tries': 3}",
+        "custom": {MASK: [f"x {MASK} y", {"deep": MASK}], "n": 2},
+        "result": MASK + MASK,
+    }
+
+
+def test_what_an_event_is_and_when_it_was_stays():
+    assert redacted(EVENT, "type", "timestamp", "local_received") == EVENT
+    assert redacted(EVENT, "/task/")["type"] == "task-sent"
+
+
+@pytest.mark.parametrize("pattern", ["/(/", "//", "", "kwargs.", "/*/"])
+def test_a_pattern_that_cannot_work_is_refused(pattern):
+    with pytest.raises(UsageError, match="--redact") as caught:
+        redactor([pattern])
+    assert caught.value.hint
+
+
+def test_a_single_slash_is_a_name():
+    assert redacted({"type": "a", "/": 1}, "/") == {"type": "a", "/": MASK}
+
+
+def test_arguments_that_are_real_objects_are_masked_at_any_depth():
+    value = {
+        "user": "alice",
+        "password": ["a", "b"],
+        "nested": [{"password": 1, "other": 2}, "{'password': 'x'}", None],
+    }
+    assert kwargs(value) == {
+        "user": "alice",
+        "password": MASK,
+        "nested": [{"password": MASK, "other": 2}, "{'password': ***}", None],
+    }
+    assert kwargs(None) is None
+    assert kwargs(5) == 5
+
+
+# --- texts -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("{}", "{}"),
+        ("{'password': 1}", "{'password': ***}"),
+        ("{'password': None, 'a': 1}", "{'password': ***, 'a': 1}"),
+        ("{'password': '', 'a': 1}", "{'password': ***, 'a': 1}"),
+        ("{'password': \"it's\", 'a': 1}", "{'password': ***, 'a': 1}"),
+        ("{'password': 'a, b: {', 'a': 1}", "{'password': ***, 'a': 1}"),
+        ("{'password': ['x', ('y', {'z': 1})], 'a': 1}", "{'password': ***, 'a': 1}"),
+        ("{'password': {'x', 'y'}, 'a': 1}", "{'password': ***, 'a': 1}"),
+        ("{'password': Decimal('1.5'), 'a': 1}", "{'password': ***, 'a': 1}"),
+        ("{'a': {'password': 'x', 'b': 2}, 'c': 3}", "{'a': {'password': ***, 'b': 2}, 'c': 3}"),
+        ("{'a': [{'password': 'x'}], 'c': 3}", "{'a': [{'password': ***}], 'c': 3}"),
+        ("{'password': 'C:\\\\x', 'a': 1}", "{'password': ***, 'a': 1}"),
+        ("{'passwords': 'x', 'my password': 1}", "{'passwords': 'x', 'my password': 1}"),
+        ("{'password': 'x', 'password': 'y'}", "{'password': ***, 'password': ***}"),
+        ('{"password": "x", "a": 1}', '{"password": ***, "a": 1}'),
+        ('{"password" :\n "x",\n "a": 1\n}', '{"password" :\n ***,\n "a": 1\n}'),
+        # Cut by the sender.
+        ("{'password': 'xxxx..., ...}", "{'password': ***"),
+        ("{'password': 'xxxx...', ...}", "{'password': ***}"),
+        ("{'password': [1, 2, ...], ...}", "{'password': ***}"),
+        ("{'password': ", "{'password': ***"),
+        ("{'a': 1, 'password': 'x', 'b", "{'a': 1, 'password': ***"),
+        ("{'a': 1, 'passwo", "{'a': 1, 'passwo"),
+        # Where the end is in doubt, all the rest goes.
+        ("{'password': 'it\\'s', 'a': 1}", "{'password': ***"),
+        ("{'password': 'x\\\\', 'a': 1}", "{'password': ***"),
+        ("{'password': b'x', 'a': 1}", "{'password': ***"),
+        ("{'password': <User: a, 'b': c>, 'a': 1}", "{'password': ***"),
+        ("{'password': O'Brien, 'a': 1}", "{'password': ***"),
+        ("{'password': [1), 'a': 1}", "{'password': ***"),
+        ("{'password': smile :) and, 'a': 1}", "{'password': ***"),
+        ("{'password': 'x'y, 'a': 1}", "{'password': ***"),
+        ("{'password': x\\, 'a': 1}", "{'password': ***"),
+        ("{'password': 1, 2: 3, 'a': 1}", "{'password': ***, 'a': 1}"),
+    ],
+)
+def test_values_in_text_are_masked_as_far_as_they_may_go(text, left):
+    assert kwargs(text) == left
+
+
+@pytest.mark.parametrize("name", ["it's", 'a"b', "back\\slash", "caf\u00e9", "a.b*", "\n"])
+def test_a_name_is_found_however_it_is_written(name):
+    for text in (repr({name: "x"}), json.dumps({name: "x"}), celery_repr({name: "x"})):
+        assert "x" not in kwargs(text, name).replace(text[: text.rindex(":")], "")
+
+
+def test_long_hostile_text_takes_no_time():
+    for text in (
+        "'password': " * 100_000,
+        "'password': [" * 100_000,
+        "{'password': " + "," * 1_000_000,
+        "{'password': 1" + ", 'x" * 300_000,
+        "{'password': 1" + "}" * 1_000_000 + "x",
+        "{'password': 1" + " " * 1_000_000 + ",",
+        "'password'" + " " * 1_000_000,
+    ):
+        kwargs(text)
+
+
+# --- anything --------------------------------------------------------------------
+
+SECRET = "S3cr3t"
+
+tricky = st.text(st.sampled_from("ab'\"\\,:;{}[]()<> \n\t.\u00e9\ud800-=1")) | st.text()
+harmless = st.none() | st.booleans() | st.integers() | st.floats() | tricky
+
+
+@dataclasses.dataclass
+class Login:
+    """An object that writes itself as its class likes."""
+
+    user: object
+    text: str
+
+    def __repr__(self):
+        return f"Login({self.user!r}, {self.text!r})"
+
+
+def around(inner):
+    """What may stand around a secret, or beside it."""
+    return (
+        st.lists(inner | harmless, max_size=3)
+        | st.tuples(inner | harmless, inner | harmless)
+        | st.dictionaries(tricky, inner | harmless, max_size=3)
+        | st.builds(Login, inner | harmless, tricky)
+    )
+
+
+secrets = st.recursive(
+    st.builds("{}{}{}".format, tricky, st.just(SECRET), tricky)
+    | st.builds(lambda a, b: f"{a}{SECRET}{b}".encode(errors="ignore"), tricky, tricky),
+    around,
+    max_leaves=6,
+)
+others = st.dictionaries(tricky.filter(lambda name: SECRET not in name), harmless)
+
+
+def celery_repr(value):
+    """Celery's saferepr: no backslash is escaped, and of bytes not even quotes."""
+    if isinstance(value, str):
+        return "'{}'".format(value.replace("'", "\\'"))
+    if isinstance(value, bytes):
+        return f"b'{value.decode(errors='replace')}'"
+    if isinstance(value, dict):
+        items = (f"{celery_repr(a)}: {celery_repr(b)}" for a, b in value.items())
+        return "{" + ", ".join(items) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(celery_repr, value)) + "]"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(celery_repr, value)) + ",)"
+    return repr(value)
+
+
+@given(others, secrets, others, st.sampled_from([repr, celery_repr]), st.data())
+@example({}, "a\\', 'b" + SECRET, {}, celery_repr, None)
+@example({}, ["a\\", "b], 'c" + SECRET], {"d": 1}, celery_repr, None)
+@example({}, ["a\\", "b], 'c" + SECRET], {"d": 1}, repr, None)
+@example({}, b"a', 'b': " + SECRET.encode(), {}, celery_repr, None)
+def test_the_secret_is_in_no_text_of_arguments(before, secret, after, write, data):
+    text = write({**before, "password": secret, **after} | {"password": secret})
+    for pattern in ("password", "kwargs.password"):
+        event = redacted({"type": "a", "kwargs": text}, pattern)
+        assert SECRET not in event["kwargs"]
+        nested = write({"x": [{"password": secret}, 1], "y": "z"})
+        assert SECRET not in redacted({"type": "a", "kwargs": nested}, pattern)["kwargs"]
+    if data is not None:
+        cut = data.draw(st.integers(0, len(text)))
+        assert SECRET not in kwargs(text[:cut] + "...")
+
+
+@given(
+    others,
+    st.recursive(
+        st.builds("{}{}{}".format, tricky, st.just(SECRET), tricky),
+        lambda inner: (
+            st.lists(inner | harmless) | st.dictionaries(tricky, inner | harmless)
+        ),
+        max_leaves=5,
+    ),
+    st.booleans(),
+)
+def test_the_secret_is_in_no_json_of_arguments(others, secret, ascii_only):
+    value = {**others, "password": secret}
+    assert SECRET not in kwargs(json.dumps(value, ensure_ascii=ascii_only))
+    assert SECRET not in repr(kwargs(value))
+
+
+plain_names = st.text("abcxyz_", min_size=1).filter(lambda name: name != "password")
+plain_values = (
+    st.none() | st.integers() | st.text("ab,:{}[]() \n\u00e9") | st.lists(st.integers())
+)
+
+
+@given(
+    st.dictionaries(plain_names, plain_values),
+    plain_values,
+    st.dictionaries(plain_names, plain_values),
+    st.sampled_from([repr, celery_repr, json.dumps]),
+)
+def test_ordinary_arguments_beside_it_stay(before, secret, after, write):
+    both = {**before, "password": secret, **after}
+    both = {name: both[name] for name in dict.fromkeys([*before, "password", *after])}
+    marked = {**both, "password": 4711}
+    assert kwargs(write(both)) == write(marked).replace("4711", MASK)
