@@ -113,7 +113,7 @@ def commands(root: Path) -> dict[str, click.Command]:
 
 def options_of(command: click.Command) -> set[str]:
     """Return all spellings of the options that a command shows in its help."""
-    context = click.Context(command)
+    context = click.Context(command, **command.context_settings)
     spellings: set[str] = set()
     for parameter in command.get_params(context):
         if isinstance(parameter, click.Option) and not parameter.hidden:
@@ -201,7 +201,7 @@ def _is_command_position(before: list[str]) -> bool:
 
 def refusal(command: click.Command, arguments: list[str]) -> str:
     """Return why a command would not take the arguments; empty when it would."""
-    context = click.Context(command)
+    context = click.Context(command, **command.context_settings)
     arguments = [word for word in arguments if word not in {"...", "[OPTIONS]"}]
     try:
         command.make_parser(context).parse_args(list(arguments))

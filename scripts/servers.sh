@@ -22,6 +22,7 @@ need epmd erlang-base
 need openssl openssl
 need ps procps
 need mandoc mandoc
+need jq jq
 [ -z "$missing" ] && exit 0
 
 if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then

@@ -3,14 +3,16 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
 
 from evtools.cli.options import GROUPS
 from evtools.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _META: Final = "evtools.sources"
 #: The same column in all groups of --help.
@@ -26,7 +28,7 @@ class Sources:
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    config: Path | None = None
+    config: "Path | None" = None
     warnings: tuple[str, ...] = ()
 
     def origin(self, ctx: click.Context, name: str) -> str:

@@ -1,6 +1,5 @@
 """The evdump command: options in, DumpOptions and ConnectionSettings out."""
 
-import logging
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -10,7 +9,7 @@ import click
 from evtools.cli import params
 from evtools.cli.command import ToolCommand, sources_of
 from evtools.cli.options import option, shared_options
-from evtools.dump.options import OUTPUTS, TIMESTAMPS
+from evtools.dump.choices import OUTPUTS, TIMESTAMPS
 
 _HELP: Final = """\
 Print the events of a Celery cluster as they happen: for people on a terminal,
@@ -247,6 +246,8 @@ def evdump(ctx: click.Context, /, **_values: Any) -> int:
     from evtools.transport import check_transport  # noqa: PLC0415  (start-up time)
 
     _set_up(ctx.params)
+    import logging  # noqa: PLC0415  (start-up time)
+
     log = logging.getLogger(__name__)
     for warning in sources_of(ctx).warnings:
         log.warning(warning)

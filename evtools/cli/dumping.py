@@ -14,7 +14,8 @@ from click.core import ParameterSource
 from evtools.cli.colour import wants_colour
 from evtools.cli.moment import LocalZone
 from evtools.cli.params import TextFile
-from evtools.dump.options import MAX_SPEED, DumpOptions, Output, Timestamps
+from evtools.dump.choices import Output, Timestamps
+from evtools.dump.options import MAX_SPEED, DumpOptions
 from evtools.errors import UsageError
 
 #: What tcpdump's -t, -tt, -ttt, ... stand for here.

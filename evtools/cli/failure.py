@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -104,6 +103,8 @@ def _usage_hint(tool: str, error: "click.ClickException") -> str:
 def fail(tool: str, error: EvtoolsError, *, debug: bool = False) -> int:
     """Print an error of ours on stderr; return its exit status."""
     if debug:
+        import traceback  # noqa: PLC0415  (start-up time)
+
         traceback.print_exception(error)
     hint = error.hint
     if isinstance(error, FilterError):
@@ -135,6 +136,8 @@ def _indent(text: str) -> None:
 def _unexpected(tool: str, error: Exception, *, debug: bool) -> int:
     """Report a mistake of ours; exceptions of others may quote whole URLs."""
     if debug:
+        import traceback  # noqa: PLC0415  (start-up time)
+
         lines = "".join(traceback.format_exception(error))
         print(_CREDENTIALS.sub(r"\1**@", lines), file=sys.stderr)  # noqa: T201  (ditto)
     text = _CREDENTIALS.sub(r"\1**@", " ".join(str(error).split()))

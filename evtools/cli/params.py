@@ -4,7 +4,6 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -156,6 +155,8 @@ def _broker(text: str) -> Broker:
     if text == "-":
         return Broker(_address(sys.stdin.readline(_BROKER_MAX_CHARS)), "-b - (stdin)")
     if text.startswith("@"):
+        from pathlib import Path  # noqa: PLC0415  (start-up time)
+
         path = Path(text[1:]).expanduser()
         try:
             with path.open(encoding="utf-8") as file:
@@ -184,6 +185,8 @@ def _text_file(text: str) -> TextFile:
     try:
         if text == "-":
             return TextFile(text, sys.stdin.read())
+        from pathlib import Path  # noqa: PLC0415  (start-up time)
+
         return TextFile(text, Path(text).expanduser().read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"

@@ -7,7 +7,7 @@ from datetime import tzinfo
 from importlib import import_module
 from typing import Final, Protocol, cast
 
-from evtools.dump.options import Output, Timestamps
+from evtools.dump.choices import Output, Timestamps
 from evtools.wire import Record
 
 

@@ -36,7 +36,6 @@ _VALUE_BYTES: Final = 49
 _CONTAINERS: Final[frozenset[type]] = frozenset({dict, list})
 
 
-
 class _Task:
     """What is known of a task; the mapping is handed out, so it is only replaced."""
 

@@ -2,21 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
-Output: TypeAlias = Literal[
-    "text", "json", "pretty", "logfmt", "csv", "raw", "template"
-]
-Timestamps: TypeAlias = Literal[
-    "local", "utc", "iso", "epoch", "delta", "start", "none"
-]
-
-OUTPUTS: Final[tuple[Output, ...]] = (
-    *("text", "json", "pretty", "logfmt", "csv", "raw", "template"),
-)
-TIMESTAMPS: Final[tuple[Timestamps, ...]] = (
-    *("local", "utc", "iso", "epoch", "delta", "start", "none"),
-)
+from evtools.dump.choices import Output, Timestamps
 
 #: The speed of a replay that waits for nothing.
 MAX_SPEED: Final = float("inf")

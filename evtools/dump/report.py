@@ -47,6 +47,8 @@ class Report:
         self._quiet = quiet
         self._stats = stats
         self._reported: set[str] = set()
+        #: The error that retries are made because of, and how many so far.
+        self._retry, self._retries = "", 0
         self._make_way: Callable[[], None] = _nothing
 
     def before_each_line(self, make_way: Callable[[], None]) -> None:
@@ -63,12 +65,26 @@ class Report:
         self._write(f"{self._tool}: {sanitize(text)}\n")
 
     def notice(self, notice: Notice) -> None:
-        """Tell of a change of the connection."""
+        """Tell of a change of the connection.
+
+        Of many retries in a row the first is told, the second, the fourth, the
+        eighth and so on: a broker may be away for days.
+        """
+        if notice.kind == "retry" and self._is_tedious(notice.text):
+            return
+        if notice.kind != "retry":
+            self._retry, self._retries = "", 0
         text = _NOTICES[notice.kind].format(notice.text)
         if notice.kind == "lost":
             self.warn(text)
         else:
             self.say(text)
+
+    def _is_tedious(self, text: str) -> bool:
+        error = text.rpartition(";")[0]
+        self._retries = self._retries + 1 if error == self._retry else 1
+        self._retry = error
+        return self._retries & (self._retries - 1) != 0
 
     def defects(self, defects: Iterable[Defect]) -> None:
         """Tell of each kind of ill-formed input once."""

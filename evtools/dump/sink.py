@@ -1,10 +1,8 @@
 """The way out to stdout."""
 
 import os
-import signal
 import stat
-import sys
-from typing import Final, NoReturn
+from typing import Final
 
 from evtools.clock import Clock
 from evtools.errors import OutputError
@@ -14,9 +12,6 @@ from evtools.transport.pour import pour
 _BUFFER_BYTES: Final = 64 * 1024
 _PATIENCE: Final = 1.0
 
-_STDOUT: Final = 1
-_EXIT_SIGPIPE: Final = 128 + signal.SIGPIPE
-
 
 class Sink:
     """Write bytes to a descriptor that is not ours to close.
@@ -24,8 +19,8 @@ class Sink:
     A terminal or pipe sees every batch at once (`settle`), a regular file
     after a second or 64 KiB, and with `line_buffered` both see every write.
     `write`, `settle`, `flush` and `close` raise `OutputError` when the bytes
-    cannot be written, and `BrokenPipeError` when the reader went away: see
-    `end_by_sigpipe`.  After either, what is left is thrown away.
+    cannot be written, and `BrokenPipeError` when the reader went away.  After
+    either, what is left is thrown away.
     """
 
     def __init__(self, fd: int, *, clock: Clock, line_buffered: bool = False) -> None:
@@ -66,17 +61,3 @@ class Sink:
     def close(self) -> None:
         """Let out everything; the descriptor stays open."""
         self.flush()
-
-
-def end_by_sigpipe() -> NoReturn:
-    """End as a program does whose reader went away: silently, by SIGPIPE.
-
-    Python ignores that signal, and we need it to: otherwise a broker that
-    hangs up would kill us.  So it is only let through at the very end.
-    """
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, _STDOUT)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
-    os.kill(os.getpid(), signal.SIGPIPE)
-    sys.exit(_EXIT_SIGPIPE)

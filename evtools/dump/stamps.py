@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
-from evtools.dump.options import Timestamps
+from evtools.dump.choices import Timestamps
 from evtools.wire import EventFields, iso_utc
 
 UNKNOWN: Final = "-"

@@ -177,8 +177,11 @@ class DemoCluster(threading.Thread):
             ),
         )
         yield 0.002, lambda: worker.send("task-received", **about)
-        yield wait, start
-        yield wait + runtime, lambda: _end(worker, kind, uuid, runtime, failed=failed)
+        yield 0.002 + wait, start
+        yield (
+            0.002 + wait + runtime,
+            lambda: _end(worker, kind, uuid, runtime, failed=failed),
+        )
 
 
 def _end(

@@ -203,6 +203,13 @@ class EventDispatcher:
             auto_declare=False,
         )
 
+    def _recover(self) -> None:
+        """Make ready for the broker's return."""
+        if not self.connection.connected:
+            # kombu would connect anew and leave the dead socket open.
+            self.connection.collect()
+        self._revive()
+
     def _prepare(
         self,
         type: str,  # noqa: A002  (as in send)
@@ -245,7 +252,7 @@ class EventDispatcher:
         try:
             self._put(body, self.producer, routing_key, **kwargs)
         except self._errors():
-            self._revive()
+            self._recover()
             self._keep_or_raise(body, routing_key)
 
     def _keep_or_raise(self, body: Any, routing_key: str) -> None:
@@ -282,7 +289,7 @@ class EventDispatcher:
             try:
                 self._put(body, self.producer, routing_key)
             except self._errors():
-                self._revive()
+                self._recover()
                 return
             self._outbound.popleft()
 
@@ -293,8 +300,7 @@ class EventDispatcher:
                 self._send(batch, f"{group}.multi")
 
 
-def _utcoffset() -> int:
-    """Return how many hours we are west of UTC, floored, as Celery sends it."""
-    local = time.localtime()
-    offset = time.altzone if local.tm_isdst > 0 and time.daylight else time.timezone
-    return offset // _SECONDS_PER_HOUR
+def _utcoffset() -> float:
+    """Return how many hours we are west of UTC, as Celery sends it since 5.7."""
+    offset = time.altzone if time.localtime().tm_isdst else time.timezone
+    return offset / _SECONDS_PER_HOUR

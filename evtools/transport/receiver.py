@@ -15,10 +15,10 @@ from evtools.transport.source import Statistics
 from evtools.transport.subscription import subscribe
 from evtools.wire import (
     GAP,
+    OBSERVED,
     Codec,
     EventFields,
     LamportClock,
-    OBSERVED,
     Message,
     MissedTasks,
     gap,
@@ -139,7 +139,7 @@ class EventReceiver:
         return events + self._audit(events, chunk.received)
 
     def _stamp(self, events: list[EventFields], received: float) -> None:
-        """Set when we got them, and keep the logical clock as Celery's receiver does."""
+        """Set the time of receipt, and keep the clock as Celery's receiver does."""
         adjust = self.clock.adjust
         for event in events:
             event["local_received"] = received

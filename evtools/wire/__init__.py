@@ -8,6 +8,7 @@ from evtools.wire.envelope import (
     open_envelope,
     own_fields,
 )
+from evtools.wire.envelope_writer import EnvelopeWriter
 from evtools.wire.events import (
     GAP,
     Event,
@@ -16,7 +17,6 @@ from evtools.wire.events import (
     group_from,
     routing_key_from,
 )
-from evtools.wire.envelope_writer import EnvelopeWriter
 from evtools.wire.lamport import LamportClock
 from evtools.wire.missed import OBSERVED, MissedTasks
 from evtools.wire.record import Record
@@ -38,8 +38,8 @@ __all__ = [
     "OBSERVED",
     "Codec",
     "Defect",
-    "Event",
     "EnvelopeWriter",
+    "Event",
     "EventFields",
     "LamportClock",
     "Message",

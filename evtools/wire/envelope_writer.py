@@ -40,26 +40,28 @@ class EnvelopeWriter:
 
     def line(self, event: EventFields, joined: Mapping[str, Any] = NOTHING) -> bytes:
         """Return the line of an event, without its newline; never raise."""
+        return self._filled(event, joined) or encode_line(envelope(event, joined))
+
+    def _filled(self, event: EventFields, joined: Mapping[str, Any]) -> bytes | None:
+        """Return the line of an event of a known shape with nothing odd in it."""
         key = (*event, None, *joined)
         fill = self._shapes.get(key)
         if fill is None:
             self._learn(key, event, joined)
-            return encode_line(envelope(event, joined))
+            return None
         timestamp, received = event["timestamp"], event["local_received"]
         if timestamp.__class__ is not float or received.__class__ is not float:
-            return encode_line(envelope(event, joined))
+            return None
         second = timestamp // 1.0
         if second != self._second and not self._enter(second):
-            return encode_line(envelope(event, joined))
+            return None
+        # Rounding may carry over: then the text of another second is needed.
         micros = int((timestamp - second) * 1e6 + 0.5)
-        if micros == _MICROS:
-            return encode_line(envelope(event, joined))
         moment = "%s.%06dZ" % (self._second_text, micros)  # noqa: UP031  (half the time of an f-string)
         lag = round((received - timestamp) * 1e6) / 1e6
         line = _encode(fill(event, joined, moment, lag))
-        if line.isascii() and DELETE not in line:
-            return line
-        return encode_line(envelope(event, joined))
+        is_plain = micros != _MICROS and line.isascii() and DELETE not in line
+        return line if is_plain else None
 
     def _enter(self, second: float) -> bool:
         """Remember the text of a second; return whether the calendar has it."""

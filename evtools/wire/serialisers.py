@@ -1,6 +1,6 @@
 """The serialisers Celery can send events with, reduced to JSON's own types."""
 
-import datetime
+import datetime as dt
 import decimal
 import io
 import json
@@ -206,11 +206,11 @@ def _latin1(text: str, _encoding: str) -> bytes:
 #: All that pickled events of Celery are made of besides literals, by the names
 #: that current and older protocols have for it; kombu writes protocol 2.
 _PICKLED: Final[Mapping[tuple[str, str], Any]] = {
-    ("datetime", "datetime"): datetime.datetime,
-    ("datetime", "date"): datetime.date,
-    ("datetime", "time"): datetime.time,
-    ("datetime", "timedelta"): datetime.timedelta,
-    ("datetime", "timezone"): datetime.timezone,
+    ("datetime", "datetime"): dt.datetime,
+    ("datetime", "date"): dt.date,
+    ("datetime", "time"): dt.time,
+    ("datetime", "timedelta"): dt.timedelta,
+    ("datetime", "timezone"): dt.timezone,
     ("decimal", "Decimal"): decimal.Decimal,
     ("uuid", "UUID"): uuid.UUID,
     ("builtins", "set"): set,

@@ -102,7 +102,12 @@ class Publisher:
         self._answers = 0
 
     def send(
-        self, count: int, *, rate: float, batch: int = 1, routing_key: str = "task.multi"
+        self,
+        count: int,
+        *,
+        rate: float,
+        batch: int = 1,
+        routing_key: str = "task.multi",
     ) -> float:
         """Publish `count` events at `rate` events/s; return the seconds it took."""
         started = time.monotonic()
@@ -176,21 +181,25 @@ _PROPERTIES = Message(
     priority=0,
 )._serialize_properties()
 
-_ENVELOPE = json.dumps(
-    {
-        "body": "BODY",
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": {"hostname": "celery@bench-1"},
-        "properties": {
-            "delivery_mode": 1,
-            "delivery_info": {"exchange": "celeryev", "routing_key": "task.multi"},
-            "priority": 0,
-            "body_encoding": "base64",
-            "delivery_tag": "00000000-0000-4000-8000-000000000000",
-        },
-    }
-).replace("BODY", "%s").encode()
+_ENVELOPE = (
+    json.dumps(
+        {
+            "body": "BODY",
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {"hostname": "celery@bench-1"},
+            "properties": {
+                "delivery_mode": 1,
+                "delivery_info": {"exchange": "celeryev", "routing_key": "task.multi"},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": "00000000-0000-4000-8000-000000000000",
+            },
+        }
+    )
+    .replace("BODY", "%s")
+    .encode()
+)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from evtools.cli.failure import EXIT_CODES
 from evtools.dump.formats.csv import COLUMNS
 from evtools.dump.formatter import FormatOptions, make_formatter
 from evtools.dump.joiner import Joiner
-from evtools.dump.options import OUTPUTS, TIMESTAMPS
+from evtools.dump.choices import OUTPUTS, TIMESTAMPS
 from evtools.wire import GAP, Record, envelope, gap
 from tools.command import ROOT
 

@@ -72,9 +72,7 @@ def test_it_ends_when_nothing_comes_any_more(evdump, redis_url, shop, count, sta
 
 
 @pytest.mark.parametrize(("wanted", "status"), [("type:task-*", 0), ("name:nobody", 1)])
-def test_what_was_expected_decides_the_status(
-    evdump, redis_url, shop, wanted, status
-):
+def test_what_was_expected_decides_the_status(evdump, redis_url, shop, wanted, status):
     dump = evdump("-b", redis_url, "--expect", wanted, "-o", "json")
     dump.wait_ready()
     shop.send()
@@ -172,7 +170,13 @@ def test_a_bad_filter_is_2_and_shown_with_a_caret(evdump):
     [
         (("--template", "{type"), "template"),
         (("-o", "template"), "--template"),
-        (("-x", "state:(",), "state"),
+        (
+            (
+                "-x",
+                "state:(",
+            ),
+            "state",
+        ),
         (("--expect", "runtime>x"), "runtime"),
         (("-H", "(["), "regular expression"),
         (("-c", "0"), "0"),
@@ -186,9 +190,7 @@ def test_a_bad_filter_is_2_and_shown_with_a_caret(evdump):
 def test_wrong_usage_is_2_and_touches_nothing(evdump, tmp_path, arguments, word):
     precious = tmp_path / "precious.jsonl"
     precious.write_text("what was here before\n")
-    dump = evdump(
-        "-b", "redis://127.0.0.1:1/0", *arguments, "-w", precious, "--print"
-    )
+    dump = evdump("-b", "redis://127.0.0.1:1/0", *arguments, "-w", precious, "--print")
     assert dump.wait() == 2
     assert word in dump.stderr
     assert dump.stdout == ""

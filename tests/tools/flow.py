@@ -14,6 +14,8 @@ from servers.process import wait_until
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: kombu would wait for seconds between two attempts.
+_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
 _CLIENT = {"hostname": "shop@client", "utcoffset": 0, "pid": 4711, "clock": 1}
 
 
@@ -23,9 +25,7 @@ class Sender:
     def __init__(self, url: str, exchange: str = "celeryev") -> None:
         # One attempt is enough for a test; who needs more comes back himself.
         options = {"max_retries": 0, "socket_timeout": 2, "socket_connect_timeout": 2}
-        self._connection = Connection(
-            url, connect_timeout=2, transport_options=options
-        )
+        self._connection = Connection(url, connect_timeout=2, transport_options=options)
         self._connection.connect()
         channel = self._connection.default_channel
         exchanged = get_exchange(self._connection, exchange)

@@ -71,5 +71,9 @@ def test_a_filter_error_knows_the_place():
 
 def test_a_decode_error_has_a_kind_and_perhaps_a_detail():
     error = DecodeError("no JSON", "line 1")
-    assert (error.kind, error.detail, str(error)) == ("no JSON", "line 1", "no JSON: line 1")
+    assert (error.kind, error.detail, str(error)) == (
+        "no JSON",
+        "line 1",
+        "no JSON: line 1",
+    )
     assert str(DecodeError("no type")) == "no type"

@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from evtools.dump.sink import Sink, end_by_sigpipe
+from evtools.dump.sink import Sink
 from evtools.errors import OutputError
 
 
@@ -129,35 +129,3 @@ def ended(program):
     os.close(writing)
     assert result.stderr == b""
     return result.returncode
-
-
-def test_the_end_is_by_sigpipe_and_silent():
-    assert (
-        ended("""
-        from evtools.clock import SystemClock
-        from evtools.dump.sink import Sink, end_by_sigpipe
-        sink = Sink(1, clock=SystemClock())
-        sink.write(b"one")
-        print("left in Python's own buffer")
-        try:
-            sink.close()
-        except BrokenPipeError:
-            end_by_sigpipe()
-    """)
-        == -signal.SIGPIPE
-    )
-
-
-def test_where_the_signal_does_not_kill_the_status_says_the_same(monkeypatch):
-    calls = []
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "dup2", lambda *fds: os.close(fds[0]))
-        patch.setattr(os, "kill", lambda *what: calls.append(what))
-        patch.setattr(signal, "signal", lambda *what: calls.append(what))
-        with pytest.raises(SystemExit) as caught:
-            end_by_sigpipe()
-    assert caught.value.code == 141
-    assert calls == [
-        (signal.SIGPIPE, signal.SIG_DFL),
-        (os.getpid(), signal.SIGPIPE),
-    ]

@@ -308,7 +308,9 @@ def control(broker_url):
                 # kombu subscribes in its first drain, so say something until heard.
                 producer = Producer(channel, exchange)
                 wait_until(
-                    lambda: producer.publish({"method": "hello"}) or _drains(connection),
+                    lambda: (
+                        producer.publish({"method": "hello"}) or _drains(connection)
+                    ),
                     what="a subscription to the control exchange",
                 )
                 heard.clear()

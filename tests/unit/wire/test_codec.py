@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from kombu.transport.memory import Channel
-from tools.mutations import HARD_BODIES, mutations
 
 from evtools.wire.codec import ENVELOPE, Codec, Message
 from evtools.wire.events import GAP
+from tools.mutations import HARD_BODIES, mutations
 
 STARTED = {
     "type": "task-started",
@@ -131,6 +131,13 @@ def test_an_envelope_without_base64_holds_the_text_itself():
     assert decoded(json_message(bare, content_type=ENVELOPE)) == [STARTED]
 
 
+def test_a_text_that_could_be_base64_is_not_unless_the_envelope_says_so():
+    message = in_envelope(Message(b"null"), body_encoding=None)
+    assert defect(message).detail == "NoneType"
+    message = in_envelope(Message(b"null"), body_encoding="base64")
+    assert defect(message).detail == "NoneType"
+
+
 def test_the_envelope_of_a_real_virtual_channel_is_opened():
     with kombu.Connection("memory://") as connection:
         channel = connection.default_channel
@@ -222,7 +229,11 @@ def test_text_with_encoded_lone_surrogates_is_read():
         (b'{"type": "\xff"}', "text is no UTF-8", None),
         ('{"type": "a", "x": ' + "[" * 5000 + "]" * 5000 + "}", "nested too deep", ""),
         ('{"type": "a", "x": ' + "[" * 101 + "]" * 101 + "}", "nested too deep", ""),
-        ('{"type": "a", "x": [NaN' + ",[1" * 101 + "]" * 102 + "}", "nested too deep", ""),
+        (
+            '{"type": "a", "x": [NaN' + ",[1" * 101 + "]" * 102 + "}",
+            "nested too deep",
+            "",
+        ),
     ],
 )
 def test_what_is_wrong_with_json_is_named(body, kind, detail):
@@ -281,7 +292,10 @@ def test_the_sample_of_an_enveloped_message_is_its_body():
     ],
 )
 def test_content_types_that_are_not_accepted_are_counted(content_type, accept):
-    for message in (Message(ONE, content_type), in_envelope(Message(ONE, content_type))):
+    for message in (
+        Message(ONE, content_type),
+        in_envelope(Message(ONE, content_type)),
+    ):
         found = defect(message, accept=accept)
         assert found.kind == "content type not accepted"
         assert found.detail == repr(content_type)
@@ -294,7 +308,17 @@ def test_an_envelope_in_an_envelope_is_refused():
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{}", b"[]", b"1", b"{", b'{"body": 1}', b'{"body": {}}', b"\xff", b"[" * 9999],
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"1",
+        b"{",
+        b'{"body": 1}',
+        b'{"body": {}}',
+        b"\xff",
+        b"[" * 9999,
+    ],
 )
 def test_what_is_no_envelope_is_named(body):
     assert defect(Message(body, ENVELOPE)).kind == "no kombu envelope"

@@ -1,6 +1,7 @@
 """Compression: what kombu can do to a body, undone within bounds."""
 
 import bz2
+import contextlib
 import lzma
 import tracemalloc
 import zlib
@@ -71,7 +72,10 @@ def test_the_limit_is_kept_to_the_byte(name):
     body = METHODS[name](b"x" * 1000)
     assert decompress(body, name, max_bytes=1000) == b"x" * 1000
     error = refusal(body, name, 999)
-    assert (error.kind, error.detail) == ("message too large", "over 999 bytes unpacked")
+    assert (error.kind, error.detail) == (
+        "message too large",
+        "over 999 bytes unpacked",
+    )
 
 
 @each_method
@@ -125,7 +129,5 @@ def test_a_method_that_we_do_not_know_is_named(name):
 
 @given(st.binary(), st.sampled_from(sorted(METHODS)))
 def test_no_bytes_make_it_raise_anything_else(body, name):
-    try:
+    with contextlib.suppress(DecodeError):
         assert len(decompress(body, name, max_bytes=100)) <= 100
-    except DecodeError:
-        pass

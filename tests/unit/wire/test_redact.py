@@ -120,10 +120,16 @@ def test_arguments_that_are_real_objects_are_masked_at_any_depth():
         ("{'password': ['x', ('y', {'z': 1})], 'a': 1}", "{'password': ***, 'a': 1}"),
         ("{'password': {'x', 'y'}, 'a': 1}", "{'password': ***, 'a': 1}"),
         ("{'password': Decimal('1.5'), 'a': 1}", "{'password': ***, 'a': 1}"),
-        ("{'a': {'password': 'x', 'b': 2}, 'c': 3}", "{'a': {'password': ***, 'b': 2}, 'c': 3}"),
+        (
+            "{'a': {'password': 'x', 'b': 2}, 'c': 3}",
+            "{'a': {'password': ***, 'b': 2}, 'c': 3}",
+        ),
         ("{'a': [{'password': 'x'}], 'c': 3}", "{'a': [{'password': ***}], 'c': 3}"),
         ("{'password': 'C:\\\\x', 'a': 1}", "{'password': ***, 'a': 1}"),
-        ("{'passwords': 'x', 'my password': 1}", "{'passwords': 'x', 'my password': 1}"),
+        (
+            "{'passwords': 'x', 'my password': 1}",
+            "{'passwords': 'x', 'my password': 1}",
+        ),
         ("{'password': 'x', 'password': 'y'}", "{'password': ***, 'password': ***}"),
         ('{"password": "x", "a": 1}', '{"password": ***, "a": 1}'),
         ('{"password" :\n "x",\n "a": 1\n}', '{"password" :\n ***,\n "a": 1\n}'),
@@ -151,7 +157,9 @@ def test_values_in_text_are_masked_as_far_as_they_may_go(text, left):
     assert kwargs(text) == left
 
 
-@pytest.mark.parametrize("name", ["it's", 'a"b', "back\\slash", "caf\u00e9", "a.b*", "\n"])
+@pytest.mark.parametrize(
+    "name", ["it's", 'a"b', "back\\slash", "caf\u00e9", "a.b*", "\n"]
+)
 def test_a_name_is_found_however_it_is_written(name):
     for text in (repr({name: "x"}), json.dumps({name: "x"}), celery_repr({name: "x"})):
         assert "x" not in kwargs(text, name).replace(text[: text.rindex(":")], "")
@@ -210,18 +218,21 @@ others = st.dictionaries(tricky.filter(lambda name: SECRET not in name), harmles
 
 def celery_repr(value):
     """Celery's saferepr: no backslash is escaped, and of bytes not even quotes."""
-    if isinstance(value, str):
-        return "'{}'".format(value.replace("'", "\\'"))
-    if isinstance(value, bytes):
-        return f"b'{value.decode(errors='replace')}'"
-    if isinstance(value, dict):
-        items = (f"{celery_repr(a)}: {celery_repr(b)}" for a, b in value.items())
-        return "{" + ", ".join(items) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(celery_repr, value)) + "]"
-    if isinstance(value, tuple):
-        return "(" + ", ".join(map(celery_repr, value)) + ",)"
-    return repr(value)
+    match value:
+        case str():
+            return "'{}'".format(value.replace("'", "\\'"))
+        case bytes():
+            text = f"b'{value.decode(errors='replace')}'"
+        case dict():
+            items = (f"{celery_repr(a)}: {celery_repr(b)}" for a, b in value.items())
+            text = "{" + ", ".join(items) + "}"
+        case list():
+            text = "[" + ", ".join(map(celery_repr, value)) + "]"
+        case tuple():
+            text = "(" + ", ".join(map(celery_repr, value)) + ",)"
+        case _:
+            text = repr(value)
+    return text
 
 
 @given(others, secrets, others, st.sampled_from([repr, celery_repr]), st.data())
@@ -235,7 +246,9 @@ def test_the_secret_is_in_no_text_of_arguments(before, secret, after, write, dat
         event = redacted({"type": "a", "kwargs": text}, pattern)
         assert SECRET not in event["kwargs"]
         nested = write({"x": [{"password": secret}, 1], "y": "z"})
-        assert SECRET not in redacted({"type": "a", "kwargs": nested}, pattern)["kwargs"]
+        assert (
+            SECRET not in redacted({"type": "a", "kwargs": nested}, pattern)["kwargs"]
+        )
     if data is not None:
         cut = data.draw(st.integers(0, len(text)))
         assert SECRET not in kwargs(text[:cut] + "...")
@@ -273,5 +286,5 @@ plain_values = (
 def test_ordinary_arguments_beside_it_stay(before, secret, after, write):
     both = {**before, "password": secret, **after}
     both = {name: both[name] for name in dict.fromkeys([*before, "password", *after])}
-    marked = {**both, "password": 4711}
-    assert kwargs(write(both)) == write(marked).replace("4711", MASK)
+    marked = {**both, "password": 10**60}
+    assert kwargs(write(both)) == write(marked).replace(str(10**60), MASK)

@@ -449,7 +449,9 @@ def test_rabbitmq_delivers_messages_of_every_size(rabbitmq_url, exchange, open_s
     )
     received = drained(stream, len(sizes))
     assert [len(message.body) for message in received] == sizes
-    assert {message[1:] for message in received} == {("application/json", "utf-8", None)}
+    assert {message[1:] for message in received} == {
+        ("application/json", "utf-8", None)
+    }
 
 
 def test_rabbitmq_delivers_over_tls(rabbitmq_tls, exchange, open_stream, authority):

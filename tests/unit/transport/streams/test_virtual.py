@@ -62,7 +62,9 @@ def test_what_kombu_cannot_unpack_is_counted_and_the_next_one_comes(stream, publ
     assert [defect.count for defect in codec.defects.values()] == [1]
 
 
-def test_text_that_is_no_unicode_is_passed_on_for_the_codec_to_count(stream, event_exchange):
+def test_text_that_is_no_unicode_is_passed_on_for_the_codec_to_count(
+    stream, event_exchange
+):
     with Connection(URL) as connection:
         channel = connection.default_channel
         raw = channel.prepare_message("", content_type="text/plain")

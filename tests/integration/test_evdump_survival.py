@@ -1,0 +1,245 @@
+"""evdump outlives its broker, and the broker outlives evdump."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+from servers.process import wait_until
+from tools.evdump import EvdumpStarter
+from tools.flow import Flow
+
+#: Deaths of the broker in one run.
+DEATHS = 5
+#: The time in which events must flow again, in seconds.
+BACK_WITHIN = 5.0
+
+
+def last_number(dump):
+    """Return the number of the last event that evdump printed."""
+    *_, line, _ = ("\n\n" + dump.stdout).rsplit("\n", 2)
+    return json.loads(line).get("number", -1) if line else -1
+
+
+def records_of(dump):
+    return [json.loads(line) for line in dump.stdout.splitlines()]
+
+
+@pytest.mark.timeout(180)
+def test_it_survives_the_deaths_of_its_broker_and_hides_no_hole(evdump, own_broker):
+    dump = evdump("-b", own_broker.url, "-o", "json", "--no-wakeup")
+    dump.wait_ready()
+    back = []
+    with Flow(own_broker.url, "celeryev", rate=100) as flow:
+        for death in range(1, DEATHS + 1):
+            seen = last_number(dump)
+            wait_until(lambda seen=seen: last_number(dump) > seen, what="an event")
+            own_broker.kill()
+            own_broker.start()
+            back.append(time.time())
+            wait_until(
+                lambda death=death: len(flow.returns) == death,
+                deadline=20,
+                what="the flow to go on",
+            )
+            again = flow.sent
+            wait_until(
+                lambda again=again: last_number(dump) >= again,
+                deadline=20,
+                what=lambda: f"events; {dump.stderr}",
+            )
+    assert dump.stop() == 0
+    records = records_of(dump)
+    waits = [_wait_after(moment, records) for moment in back]
+    print(flow.returns, back)
+    print("seconds until events flow again:", waits)
+    assert max(waits) <= BACK_WITHIN, waits
+    gaps = [record for record in records if record["type"] == "evdump-gap"]
+    assert [gap["reason"] for gap in gaps] == ["reconnect"] * DEATHS
+    assert all(gap["duration"] > 0 and gap["error"] for gap in gaps)
+    assert f"0 lost, {DEATHS} gaps (" in dump.stderr
+    assert no_hole_is_hidden(records)
+
+
+def _wait_after(moment, records):
+    """Return how long after the broker's return the first event arrived."""
+    return min(
+        record["local_received"] - moment
+        for record in records
+        if record["type"] != "evdump-gap" and record["local_received"] > moment
+    )
+
+
+def no_hole_is_hidden(records):
+    """Say whether numbers are missing only where a gap record says so."""
+    expected = records[0]["number"]
+    for record in records:
+        if record["type"] == "evdump-gap":
+            expected = None
+        elif expected in (None, record["number"]):
+            expected = record["number"] + 1
+        else:
+            return False
+    return True
+
+
+# --- silence ------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(120)
+def test_a_frozen_broker_is_noticed_within_30_seconds(
+    evdump, own_redis, own_rabbitmq, sender
+):
+    servers = [own_redis, own_rabbitmq]
+    dumps = [evdump("-b", server.url, "-o", "json") for server in servers]
+    for server, dump in zip(servers, dumps, strict=True):
+        dump.wait_ready()
+        sender(server.url).send(number=0)
+        dump.wait_stdout('"number":0')
+    frozen = time.monotonic()
+    for server in servers:
+        server.freeze()
+    for dump in dumps:
+        dump.wait_stderr("no sign of life", deadline=30)
+    print("seconds until both were noticed:", time.monotonic() - frozen)
+    for server, dump in zip(servers, dumps, strict=True):
+        server.thaw()
+        dump.wait_stderr("connected again", deadline=15)
+        sender(server.url).send(number=1)
+        dump.wait_stdout('"number":1')
+        assert dump.stop() == 0
+        (gap,) = [r for r in records_of(dump) if r["type"] == "evdump-gap"]
+        assert gap["reason"] == "reconnect"
+        assert "no sign of life" in gap["error"]
+        # From the last sign of life, not from when we noticed.
+        assert gap["duration"] > 15
+
+
+def test_a_short_freeze_is_no_reason_to_leave(evdump, own_broker, sender):
+    dump = evdump("-b", own_broker.url, "-o", "json")
+    dump.wait_ready()
+    own_broker.freeze()
+    dump.send_signal(signal.SIGUSR1)
+    dump.wait_stderr("captured")
+    own_broker.thaw()
+    sender(own_broker.url).send(number=1)
+    dump.wait_stdout('"number":1')
+    assert dump.stop() == 0
+    assert "0 gaps" in dump.stderr
+
+
+# --- what is left behind ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--no-event-queue-exclusive", "--event-queue-expires", "2s")]
+)
+def test_a_killed_evdump_leaves_no_queue_on_rabbitmq(
+    evdump, rabbitmq_server, event_exchange, options
+):
+    where = ("-b", rabbitmq_server.url, "--event-exchange", event_exchange)
+    prefix = f"killed.{event_exchange}.{len(options)}"
+    dump = evdump(*where, "--event-queue-prefix", prefix, *options)
+    dump.wait_ready()
+    rabbitmq_server.wait_for_queues(1, prefix)
+    dump.send_signal(signal.SIGKILL)
+    assert dump.wait() == -signal.SIGKILL
+    rabbitmq_server.wait_for_queues(0, prefix)
+
+
+def test_a_queue_that_nobody_reads_any_more_expires(
+    evdump, rabbitmq_server, event_exchange, sender
+):
+    # Durable, so that neither connection nor consumer takes it along.
+    prefix = f"expires.{event_exchange}"
+    dump = evdump(
+        *("-b", rabbitmq_server.url, "--event-exchange", event_exchange),
+        *("--event-queue-prefix", prefix, "--event-queue-expires", "2s"),
+        *("--no-event-queue-exclusive", "--event-queue-durable"),
+    )
+    dump.wait_ready()
+    dump.send_signal(signal.SIGKILL)
+    assert dump.wait() == -signal.SIGKILL
+    rabbitmq_server.wait_for_queues(1, prefix)
+    sender(rabbitmq_server.url, event_exchange).send()
+    rabbitmq_server.wait_for_queues(0, prefix)
+
+
+def test_killed_evdumps_leave_nothing_that_grows_on_redis(evdump, redis_server):
+    url = redis_server.fresh_url()
+    database = int(url.rpartition("/")[2])
+
+    def left_behind():
+        names = redis_server.redis_cli("KEYS", "*", database=database).split()
+        sizes = [redis_server.redis_cli("SCARD", n, database=database) for n in names]
+        return dict(zip(sorted(names), sizes, strict=True))
+
+    def patterns():
+        return redis_server.redis_cli("PUBSUB", "NUMPAT")
+
+    before = patterns()
+    left = []
+    for _ in range(3):
+        dump = evdump("-b", url)
+        dump.wait_ready()
+        assert patterns() > before
+        dump.send_signal(signal.SIGKILL)
+        assert dump.wait() == -signal.SIGKILL
+        wait_until(lambda: patterns() == before, what="the subscription to go")
+        left.append(left_behind())
+    assert left[0] == left[1] == left[2]
+
+
+def test_a_read_only_evdump_leaves_nothing_at_all_on_redis(evdump, redis_server):
+    url = redis_server.fresh_url()
+    dump = evdump("-b", url, "--read-only")
+    dump.wait_ready()
+    assert dump.stop() == 0
+    database = int(url.rpartition("/")[2])
+    assert redis_server.redis_cli("KEYS", "*", database=database) == ""
+
+
+# --- heartbeats under load ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def busy(rabbitmq_server, tmp_path_factory):
+    """An evdump with a short heartbeat on a busy stream, beside all these tests."""
+    url, exchange = rabbitmq_server.url, "celeryev.busy"
+    starter = EvdumpStarter(tmp_path_factory.mktemp("busy"))
+    dump = starter(
+        *("-b", url, "--event-exchange", exchange, "--heartbeat", "6", "-o", "json")
+    )
+    dump.wait_ready()
+    with Flow(url, exchange, rate=200) as flow:
+        yield dump, flow, time.monotonic()
+    starter.end()
+
+
+def heartbeats_go_on(busy, seconds):
+    dump, flow, began = busy
+    wait_until(
+        lambda: time.monotonic() - began > seconds,
+        deadline=seconds + 1,
+        what="enough heartbeats",
+    )
+    more = flow.sent
+    wait_until(lambda: last_number(dump) > more, what=lambda: dump.stderr)
+    dump.send_signal(signal.SIGUSR1)
+    dump.wait_stderr("0 lost, 0 gaps")
+    assert "connection lost" not in dump.stderr
+    assert no_hole_is_hidden(records_of(dump))
+
+
+@pytest.mark.timeout(120)
+def test_heartbeats_go_on_while_the_stream_is_busy(busy):
+    # RabbitMQ hangs up after two heartbeats that it misses.
+    heartbeats_go_on(busy, 25)
+
+
+@pytest.mark.load
+@pytest.mark.timeout(400)
+def test_heartbeats_go_on_for_minutes(busy):
+    heartbeats_go_on(busy, 240)

@@ -1,0 +1,87 @@
+import pytest
+
+from evtools import Events
+from evtools.errors import ImproperlyConfigured, UsageError
+from evtools.transport import ConnectionSettings, connect
+
+URL = "memory://events"
+
+
+@pytest.fixture
+def events(event_exchange):
+    return Events(URL, event_exchange=event_exchange, wakeup=False)
+
+
+def test_a_url_and_settings_make_a_factory():
+    settings = Events("redis://h/3", event_exchange="ev", heartbeat=3.0).settings
+    assert (settings.urls, settings.event_exchange) == ("redis://h/3", "ev")
+    assert (settings.heartbeat, settings.source_of_url) == (3.0, "the program")
+
+
+def test_settings_may_be_given_whole_and_changed():
+    whole = ConnectionSettings(urls="redis://h/3", heartbeat=3.0)
+    assert Events(whole).settings == whole
+    changed = Events(whole, heartbeat=4.0).settings
+    assert (changed.urls, changed.heartbeat) == ("redis://h/3", 4.0)
+
+
+def test_bad_settings_are_refused_at_once():
+    with pytest.raises(UsageError):
+        Events("redis://h", heartbeat=-1)
+    with pytest.raises(ImproperlyConfigured):
+        Events("redis://h", event_queue_exclusive=True, event_queue_durable=True)
+
+
+def test_what_the_dispatcher_sends_the_receiver_gets(events):
+    heard = {"a-b": [], "*": []}
+    receiver = events.Receiver({name: got.append for name, got in heard.items()})
+    with receiver, events.Dispatcher(hostname="me") as dispatcher:
+        while not receiver.statistics().connected:
+            next(receiver.batches(0.05))
+        dispatcher.send("a-b", n=1)
+        dispatcher.send("c", n=2)
+        receiver.capture(limit=2)
+    assert [(e["hostname"], e["n"]) for e in heard["a-b"]] == [("me", 1)]
+    assert [(e["type"], e["n"]) for e in heard["*"]] == [("c", 2)]
+
+
+def test_the_receiver_takes_its_options(events):
+    receiver = events.Receiver(routing_key="task.failed")
+    assert receiver.settings.routing_keys == ("task.failed",)
+    assert receiver.settings.event_exchange == events.settings.event_exchange
+
+
+def test_the_dispatcher_closes_a_connection_of_its_own(events):
+    dispatcher = events.Dispatcher()
+    dispatcher.send("a")
+    assert dispatcher.connection.connected
+    dispatcher.close()
+    assert not dispatcher.connection.connected
+
+
+def test_the_dispatcher_leaves_a_connection_of_the_callers_open(events):
+    with connect(events.settings) as connection:
+        for dispatcher in (
+            events.Dispatcher(connection),
+            events.Dispatcher(channel=connection.channel()),
+        ):
+            with dispatcher:
+                dispatcher.send("a")
+            assert dispatcher.connection is connection
+            assert connection.connected
+
+
+def test_the_dispatcher_sends_to_the_exchange_of_the_settings(events):
+    with events.Dispatcher() as dispatcher:
+        assert dispatcher.exchange.name == events.settings.event_exchange
+    with events.Dispatcher(exchange="other") as dispatcher:
+        assert dispatcher.exchange.name == "other"
+
+
+def test_a_dispatcher_that_was_closed_can_be_enabled_again(events):
+    dispatcher = events.Dispatcher()
+    dispatcher.close()
+    dispatcher.enable()
+    dispatcher.send("a")
+    assert dispatcher.connection.connected
+    dispatcher.close()

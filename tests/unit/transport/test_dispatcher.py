@@ -1,0 +1,491 @@
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+from kombu import Connection, Exchange, Producer, Queue
+from kombu.exceptions import EncodeError
+from kombu.transport.memory import Transport as MemoryTransport
+from servers.process import wait_until
+
+from evtools.transport import ConnectionSettings, EventDispatcher, connect
+from evtools.transport.dispatcher import OFFLINE_MAX
+from evtools.wire import LamportClock
+
+URL = "memory://dispatcher"
+ZONES = ["UTC", "Europe/Stockholm", "America/New_York", "Asia/Kolkata"]
+ZONES += ["Europe/Dublin", "Australia/Lord_Howe", "America/St_Johns", "Asia/Kathmandu"]
+
+
+@pytest.fixture
+def connection():
+    with connect(ConnectionSettings(urls=URL)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def heard(connection, event_exchange):
+    """Return what arrives at the exchange: (routing key, body, headers)."""
+    with Connection(URL) as other:
+        channel = other.default_channel
+        exchange = Exchange(event_exchange, type="topic", channel=channel)
+        queue = Queue(event_exchange, exchange, "#", channel=channel)
+        queue.declare()
+
+        def take():
+            found = []
+            while (message := queue.get(no_ack=True)) is not None:
+                key = message.delivery_info["routing_key"]
+                found.append((key, json.loads(message.body), message))
+            return found
+
+        yield take
+        queue.delete()
+
+
+@pytest.fixture
+def dispatch(connection, event_exchange):
+    def make(**how):
+        how.setdefault("hostname", "w@h")
+        return EventDispatcher(connection, exchange=event_exchange, **how)
+
+    return make
+
+
+class Flaky:
+    """A kombu connection whose broker comes and goes."""
+
+    def __init__(self, connection):
+        self._connection = connection
+        self.transport = connection.transport
+        self.connection_errors = (ConnectionError,)
+        self.channel_errors = (KeyError,)
+        self.up = True
+        self.attempts = 0
+        self.released = 0
+
+    def release(self):
+        self.released += 1
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+    @property
+    def default_channel(self):
+        self.attempts += 1
+        if not self.up:
+            raise ConnectionResetError("no broker")
+        return self._connection.channel()
+
+
+class FlakyProducer(Producer):
+    """kombu's producer, which fails at once and not at some time later."""
+
+    flaky = None
+
+    def publish(self, *args, **how):
+        if not self.flaky.up:
+            self.flaky.attempts += 1
+            raise ConnectionResetError("no broker")
+        return super().publish(*args, **how)
+
+
+@pytest.fixture
+def flaky(connection, monkeypatch):
+    flaky = Flaky(connection)
+    monkeypatch.setattr(FlakyProducer, "flaky", flaky)
+    monkeypatch.setattr(
+        "evtools.transport.dispatcher.Producer",
+        lambda channel, **how: FlakyProducer(connection, **how),
+    )
+    return flaky
+
+
+def numbers(heard):
+    found = []
+    for _, body, _ in heard():
+        events = body if isinstance(body, list) else [body]
+        found.append([event["n"] for event in events])
+    return found
+
+
+# --- One event -----------------------------------------------------------------------
+
+
+def test_an_event_has_what_celery_puts_into_one(dispatch, heard):
+    dispatch().send("task-sent-late", uuid="u1")
+    ((key, event, message),) = heard()
+    assert key == "task.sent.late"
+    assert event.pop("timestamp") > 1e9
+    assert event == {
+        "type": "task-sent-late",
+        "hostname": "w@h",
+        "pid": os.getpid(),
+        "clock": 1,
+        "utcoffset": event["utcoffset"],
+        "uuid": "u1",
+    }
+    assert message.headers["hostname"] == "w@h"
+    assert message.content_type == "application/json"
+    assert message.properties["delivery_mode"] == 1
+
+
+def test_a_client_names_itself_after_process_and_host(dispatch):
+    expected = f"gen{os.getpid()}@{socket.gethostname()}"
+    assert dispatch(hostname=None).hostname == expected
+
+
+def test_the_clock_counts_and_can_be_shared(dispatch, heard):
+    clock = LamportClock(40)
+    one, other = dispatch(clock=clock), dispatch(clock=clock)
+    one.send("a")
+    other.send("a")
+    one.send("a", blind=True)
+    one.send("a")
+    assert [event["clock"] for _, event, _ in heard()] == [41, 42, None, 43]
+
+
+def test_another_serialiser_may_be_chosen(dispatch, event_exchange, heard, connection):
+    dispatch(serializer="yaml", delivery_mode=2).send("a")
+    channel = connection.default_channel
+    message = Queue(event_exchange, channel=channel).get(no_ack=True)
+    assert message.content_type == "application/x-yaml"
+    assert message.properties["delivery_mode"] == 2
+
+
+def test_only_the_chosen_groups_are_sent(dispatch, heard):
+    dispatcher = dispatch(groups=["task", "shop"])
+    for type_ in ("task-sent", "worker-online", "shop-open", "taskless"):
+        dispatcher.send(type_)
+    assert [key for key, _, _ in heard()] == ["task.sent", "shop.open"]
+
+
+def test_a_channel_will_do_for_a_connection(connection, event_exchange, heard):
+    channel = connection.channel()
+    dispatcher = EventDispatcher(channel=channel, exchange=event_exchange)
+    assert dispatcher.connection is connection
+    dispatcher.send("a")
+    assert len(heard()) == 1
+
+
+def test_one_of_connection_and_channel_is_needed():
+    with pytest.raises(TypeError, match="connection or a channel"):
+        EventDispatcher()
+
+
+def test_a_producer_of_the_callers_is_used(dispatch, connection, heard):
+    dispatcher = dispatch(groups=["task"])
+    dispatcher.close()
+    dispatcher.publish("a-b", {"n": 1}, Producer(connection), blind=True)
+    ((key, event, _),) = heard()
+    assert (key, event["n"], event["clock"]) == ("a.b", 1, None)
+
+
+def test_what_cannot_be_serialised_is_the_callers_error(dispatch, heard):
+    dispatcher = dispatch()
+    with pytest.raises(EncodeError):
+        dispatcher.send("a", field=object())
+    dispatcher.send("b", n=1)
+    assert numbers(heard) == [[1]]
+
+
+# --- On and off --------------------------------------------------------------------
+
+
+def test_enabling_and_disabling_call_back(dispatch, heard):
+    dispatcher = dispatch(enabled=False)
+    calls = []
+    dispatcher.on_enabled.add(lambda: calls.append("on"))
+    dispatcher.on_disabled.add(lambda: calls.append("off"))
+    dispatcher.send("a", n=0)
+    dispatcher.disable()
+    dispatcher.enable()
+    dispatcher.send("a", n=1)
+    dispatcher.disable()
+    dispatcher.disable()
+    dispatcher.send("a", n=2)
+    assert calls == ["on", "off"]
+    assert numbers(heard) == [[1]]
+
+
+def test_a_closed_dispatcher_sends_nothing_until_it_is_enabled(dispatch, heard):
+    dispatcher = dispatch(buffer_group=["task"])
+    dispatcher.send("task-sent", n=1)
+    dispatcher.close()
+    dispatcher.send("a", n=2)
+    dispatcher.flush()
+    assert numbers(heard) == []
+    dispatcher.enable()
+    dispatcher.flush()
+    assert numbers(heard) == [[1]]
+
+
+def test_a_transport_that_carries_no_events_disables(event_exchange):
+    class SQL(MemoryTransport):
+        driver_type = "sql"
+
+    with Connection(transport=SQL) as connection:
+        dispatcher = EventDispatcher(connection, exchange=event_exchange)
+        assert not dispatcher.enabled
+        assert dispatcher.producer is None
+        dispatcher.send("a")
+        dispatcher.flush()
+
+
+def test_leaving_the_context_sends_what_waits_and_closes(dispatch, heard):
+    with dispatch(buffer_group=["task"]) as dispatcher:
+        dispatcher.send("task-sent", n=1)
+        assert numbers(heard) == []
+    assert numbers(heard) == [[1]]
+    assert dispatcher.producer is None
+
+
+def test_a_failing_flush_keeps_no_context_open(dispatch, flaky):
+    dispatcher = dispatch(buffer_while_offline=False, buffer_group=["task"])
+    dispatcher.connection = flaky
+    with pytest.raises(ConnectionResetError), dispatcher:
+        dispatcher.send("task-sent", n=1)
+        flaky.up = False
+    assert dispatcher.producer is None
+
+
+def test_a_connection_of_its_own_is_released(flaky):
+    EventDispatcher(flaky, owns_connection=False).close()
+    assert flaky.released == 0
+    EventDispatcher(flaky, owns_connection=True).close()
+    assert flaky.released == 1
+
+
+# --- Batches -------------------------------------------------------------------------
+
+
+def test_a_buffered_group_goes_out_as_one_message(dispatch, heard):
+    sent = []
+    dispatcher = dispatch(
+        buffer_group=["task"], buffer_limit=3, on_send_buffered=lambda: sent.append(1)
+    )
+    for n in range(4):
+        dispatcher.send("task-sent", n=n)
+    dispatcher.send("worker-online", n=9)
+    batch, single = heard()
+    assert batch[0] == "task.multi"
+    assert [event["n"] for event in batch[1]] == [0, 1, 2]
+    assert [event["clock"] for event in batch[1]] == [1, 2, 3]
+    assert (single[0], single[1]["n"]) == ("worker.online", 9)
+    assert len(sent) == 3
+    dispatcher.flush(groups=False)
+    assert numbers(heard) == []
+    dispatcher.flush(errors=False)
+    dispatcher.flush()
+    assert numbers(heard) == [[3]]
+
+
+def test_each_group_has_a_message_of_its_own(dispatch, heard):
+    dispatcher = dispatch(buffer_group=["task", "shop"])
+    for type_ in ("task-a", "shop-a", "task-b"):
+        dispatcher.send(type_, n=0)
+    dispatcher.flush()
+    assert [(key, len(body)) for key, body, _ in heard()] == [
+        *(("task.multi", 2), ("shop.multi", 1))
+    ]
+
+
+def test_no_event_is_lost_between_threads(dispatch, heard):
+    dispatcher = dispatch(buffer_group=["task"], buffer_limit=7)
+    each, counters = 500, [itertools.count() for _ in range(4)]
+
+    def work(counter):
+        for _ in range(each):
+            dispatcher.send("task-sent", n=next(counter))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(c,)) for c in counters]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    dispatcher.flush()
+    events = [event for _, batch, _ in heard() for event in batch]
+    assert len(events) == 4 * each
+    assert sorted(event["clock"] for event in events) == [*range(1, 4 * each + 1)]
+
+
+# --- Without a broker ----------------------------------------------------------------
+
+
+@pytest.fixture
+def offline(dispatch, flaky):
+    """A dispatcher whose broker is away."""
+    dispatcher = dispatch(buffer_group=["batched"])
+    dispatcher.connection = flaky
+    flaky.up = False
+    return dispatcher
+
+
+def test_events_wait_for_the_broker_in_their_order(offline, flaky, heard):
+    for n in range(3):
+        offline.send("a", n=n)
+    offline.send("batched-a", n=3)
+    offline.flush()
+    assert numbers(heard) == []
+    flaky.up = True
+    offline.flush()
+    assert numbers(heard) == [[0], [1], [2], [3]]
+    offline.flush()
+    assert numbers(heard) == []
+
+
+def test_a_later_event_does_not_overtake_those_that_wait(offline, flaky, heard):
+    offline.send("a", n=0)
+    offline.send("a", n=1)
+    flaky.up = True
+    offline.send("a", n=2)
+    assert numbers(heard) == [[0], [1], [2]]
+
+
+def test_a_flush_that_fails_half_way_repeats_and_loses_nothing(offline, flaky, heard):
+    for n in range(4):
+        offline.send("a", n=n)
+    flaky.up = True
+    real = FlakyProducer.publish
+    budget = iter(range(2))
+
+    def fail_soon(self, *args, **how):
+        flaky.up = next(budget, None) is not None
+        return real(self, *args, **how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FlakyProducer, "publish", fail_soon)
+        offline.flush()
+    assert numbers(heard) == [[0], [1]]
+    flaky.up = True
+    offline.flush()
+    assert numbers(heard) == [[2], [3]]
+
+
+def test_what_waits_is_bounded_and_the_oldest_go(offline, flaky, heard):
+    for n in range(OFFLINE_MAX + 5):
+        offline.send("a", n=n)
+    assert offline.dropped == 5
+    assert len(offline._outbound) == OFFLINE_MAX
+    assert offline._outbound[0][0]["n"] == 5
+
+
+def test_a_batch_that_has_to_go_counts_as_its_events(offline, flaky, dispatch):
+    for n in range(3):
+        offline.send("batched-a", n=n)
+    offline.flush()
+    for n in range(OFFLINE_MAX):
+        offline.send("a", n=n)
+    assert offline.dropped == 3
+
+
+def test_without_a_buffer_the_error_is_the_callers(dispatch, flaky, connection):
+    dispatcher = dispatch(buffer_while_offline=False)
+    dispatcher.connection = flaky
+    flaky.up = False
+    with pytest.raises(ConnectionResetError):
+        dispatcher.send("a")
+    with pytest.raises(ConnectionResetError):
+        dispatcher.publish("a", {}, FlakyProducer(connection))
+    assert not dispatcher._outbound
+
+
+def test_what_a_foreign_producer_cannot_send_waits_too(offline, flaky, heard):
+    offline.publish("a", {"n": 7}, FlakyProducer(flaky._connection))
+    flaky.up = True
+    offline.flush()
+    assert numbers(heard) == [[7]]
+
+
+def test_what_waits_can_be_taken_over(offline, dispatch, flaky, heard):
+    offline.send("a", n=1)
+    flaky.up = True
+    heir = dispatch()
+    heir.extend_buffer(offline)
+    offline._outbound.clear()
+    heir.flush()
+    assert numbers(heard) == [[1]]
+
+
+@pytest.mark.timeout(120)
+def test_a_real_broker_may_go_and_come_back(own_broker, celery_capture):
+    settings = ConnectionSettings(urls=own_broker.url, connect_timeout=1.0)
+    with connect(settings) as connection, EventDispatcher(connection) as dispatcher:
+        dispatcher.send("a", n=-1)
+        own_broker.kill()
+        n = itertools.count()
+        # The first may vanish in the dead connection's socket: nobody is told.
+        wait_until(
+            lambda: dispatcher.send("a", n=next(n)) or len(dispatcher._outbound) > 2,
+            what="an error of the dead connection",
+        )
+        waiting = [body["n"] for body, _ in dispatcher._outbound]
+        own_broker.start()
+        capture = celery_capture(own_broker.url)
+        wait_until(
+            lambda: dispatcher.flush() or not dispatcher._outbound, what="a flush"
+        )
+        dispatcher.send("a", n=999)
+        capture.wait_for(type="a", n=999)
+        assert [event["n"] for event in capture.events] == [*waiting, 999]
+
+
+# --- Celery's own receiver -------------------------------------------------------------
+
+
+def test_celerys_receiver_sees_our_events(broker_url, celery_capture, event_exchange):
+    capture = celery_capture(broker_url, event_exchange)
+    with (
+        connect(ConnectionSettings(urls=broker_url)) as connection,
+        EventDispatcher(
+            connection, "ours@host", exchange=event_exchange, buffer_group=["task"]
+        ) as dispatcher,
+    ):
+        dispatcher.send("worker-online", freq=2.0)
+        for n in range(3):
+            dispatcher.send("task-sent", uuid="u", n=n)
+        dispatcher.flush()
+        dispatcher.send("shop-order-paid", amount=1.5)
+    capture.wait_for(type="shop-order-paid", amount=1.5)
+    assert [(e["type"], e["hostname"]) for e in capture.events] == [
+        ("worker-online", "ours@host"),
+        *[("task-sent", "ours@host")] * 3,
+        ("shop-order-paid", "ours@host"),
+    ]
+    assert capture.sizes == [1, 3, 1]
+    assert [event["clock"] for event in capture.wire] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_the_offset_is_the_one_celery_computes(zone):
+    # At midsummer and midwinter, whatever today is.
+    code = (
+        "import time, sys\n"
+        "from celery.utils.time import utcoffset\n"
+        "from evtools.transport.dispatcher import _utcoffset\n"
+        "real = time.localtime\n"
+        "for moment in (1736899200, 1752537600):\n"
+        "    at = lambda *_: real(moment)\n"
+        "    time.localtime = at\n"
+        "    assert _utcoffset() == utcoffset(localtime=at), (moment, _utcoffset())\n"
+        "    print(_utcoffset())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TZ": zone, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = {"UTC": ["0.0", "0.0"], "Asia/Kolkata": ["-5.5", "-5.5"]}
+    assert done.stdout.split() == expected.get(zone, done.stdout.split())
