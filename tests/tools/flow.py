@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from celery.events.event import get_exchange
 from kombu import Connection, Producer
@@ -14,8 +16,6 @@ from servers.process import wait_until
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: kombu would wait for seconds between two attempts.
-_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
 _CLIENT = {"hostname": "shop@client", "utcoffset": 0, "pid": 4711, "clock": 1}
 
 
@@ -85,6 +85,8 @@ class Flow:
         connected_before = False
         while not self._ended.is_set():
             try:
+                # A client library may sleep for seconds before it tries again.
+                self._knock()
                 sender = Sender(self._url, self._exchange)
             except Exception:  # noqa: BLE001  (a dead broker, in all its forms)
                 self._ended.wait(0.02)
@@ -94,6 +96,10 @@ class Flow:
             connected_before = True
             self._pour(sender)
             sender.close()
+
+    def _knock(self) -> None:
+        address = urlsplit(self._url)
+        socket.create_connection((address.hostname, address.port), timeout=1).close()
 
     def _pour(self, sender: Sender) -> None:
         """Publish until the end, or until the broker is away."""

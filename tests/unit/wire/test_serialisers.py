@@ -84,10 +84,11 @@ def test_brackets_in_strings_are_no_nesting():
 
 
 def test_what_stood_for_a_number_is_no_ordinary_string_until_it_is_made_plain():
-    (value,) = read_json(b"[NaN]")
-    assert value == "NaN"
-    assert type(value) is not str
-    assert type(plain(value)) is str
+    long = "9" * 5000
+    value = read_json(f"[NaN, 1e400, {long}, 1.5, 12]".encode())
+    assert value == ["NaN", "1e400", long, 1.5, 12]
+    assert not any(type(each) is str for each in value)
+    assert [type(each) for each in plain(value)] == [str, str, str, float, int]
 
 
 def test_json_that_only_python_can_read_has_its_depth_limited_too():
