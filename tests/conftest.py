@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from cluster.celery_capture import CeleryCapture
 from cluster.worker import Worker
 from servers.rabbitmq import RabbitMQServer

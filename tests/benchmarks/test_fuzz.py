@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from tools.fuzz import Fuzz
 
 pytestmark = [pytest.mark.load, pytest.mark.timeout(1800)]
@@ -14,6 +15,4 @@ def test_a_million_mutated_events_never_stop_the_line():
     fuzz = Fuzz()
     fuzz.run(seed=20261120, count=COUNT)
     assert fuzz.events > 0.9 * COUNT
-    print(f"\n{fuzz.events} events, {fuzz.injected} defects, each counted")
-    for defect in fuzz.codec.defects.values():
-        print(f"{defect.count:8} {defect.kind}")
+    assert fuzz.injected > 0.2 * COUNT

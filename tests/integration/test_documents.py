@@ -14,10 +14,10 @@ from evtools import errors
 from evtools.cli import options
 from evtools.cli.dump_command import evdump as evdump_command
 from evtools.cli.failure import EXIT_CODES
+from evtools.dump.choices import OUTPUTS, TIMESTAMPS
 from evtools.dump.formats.csv import COLUMNS
 from evtools.dump.formatter import FormatOptions, make_formatter
 from evtools.dump.joiner import Joiner
-from evtools.dump.choices import OUTPUTS, TIMESTAMPS
 from evtools.wire import GAP, Record, envelope, gap
 from tools.command import ROOT
 

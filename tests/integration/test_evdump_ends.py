@@ -8,6 +8,7 @@ import re
 import time
 
 import pytest
+
 from servers.process import wait_until
 from tools.flow import Flow
 
@@ -89,9 +90,16 @@ def test_the_summary_can_be_json(evdump, redis_url, shop):
     summary = json.loads(dump.stderr.splitlines()[-1])
     assert summary.pop("seconds") > 0
     assert summary == {
-        **{"captured": 2, "matched": 2, "expected": 0, "lost": 0, "missed": 0},
-        **{"gaps": 0, "gap_seconds": 0.0, "reconnects": 0, "buffered_bytes": 0},
+        "captured": 2,
+        "matched": 2,
+        "expected": 0,
+        "lost": 0,
+        "missed": 0,
+        "gaps": 0,
+        "gap_seconds": 0.0,
         "malformed": {"no JSON": 1, "no object": 1},
+        "reconnects": 0,
+        "buffered_bytes": 0,
     }
     assert dump.stderr.count("left out: ") == 2
 

@@ -11,12 +11,12 @@ from collections import Counter
 import kombu.utils.json
 import pytest
 from celery.events.receiver import EventReceiver
+
 from cluster.app import make_app
 from cluster.script import run_everything, send_custom_events
 from cluster.worker import close
-from servers.process import wait_until
-
 from evtools.wire import GAP, open_envelope
+from servers.process import wait_until
 
 #: Set by whoever receives.
 RECEIVERS = ("local_received", "clock")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 
 import pytest
+
 from cluster.app import HOSTILE, odd_fields
 from cluster.script import run_everything, send_custom_events
+from evtools.wire import GAP
 from servers.process import wait_until
 from tools.evdump import EvdumpStarter
 from tools.flow import Sender
-
-from evtools.wire import GAP
 
 TEMPLATE = "{ts} {type} {name}[{uuid:8}] {queue} {runtime} {exception}"
 

@@ -12,6 +12,7 @@ import sys
 import termios
 
 import pytest
+
 from servers.process import wait_until
 from tools.flow import Flow
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from servers.ports import free_port
 from servers.process import wait_until
 

@@ -6,6 +6,7 @@ import re
 import time
 
 import pytest
+
 from cluster.app import HOSTILE
 from cluster.script import run_everything
 

@@ -1,6 +1,7 @@
 """Mutated events through all of evdump's parts; a million of them in `make load`."""
 
 import pytest
+
 from tools.fuzz import Fuzz
 
 

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 from amqp import AccessRefused
+from kombu import Connection
+
 from cluster.app import HOSTILE
 from cluster.script import ENDINGS, run_everything
-from kombu import Connection
 from servers.process import wait_until
 from tools.command import Starter
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import types
 
-import check_docs
 import click
 import pytest
+
+import check_docs
 
 PAGE = r"""
 .Dd November 1, 2026

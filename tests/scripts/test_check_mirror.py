@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import check_mirror
 import pytest
+
+import check_mirror
 
 SCRIPT = Path(check_mirror.__file__)
 

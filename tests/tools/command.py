@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyte
+
 from servers.process import wait_until
 
 if TYPE_CHECKING:

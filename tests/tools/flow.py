@@ -6,15 +6,13 @@ import json
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from celery.events.event import get_exchange
 from kombu import Connection, Producer
-from servers.process import wait_until
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from servers.process import wait_until
 
 _CLIENT = {"hostname": "shop@client", "utcoffset": 0, "pid": 4711, "clock": 1}
 
@@ -110,7 +108,7 @@ class Flow:
                 return
             self.sent += 1
 
-    def __enter__(self) -> Flow:
+    def __enter__(self) -> Self:
         self._thread.start()
         wait_until(lambda: self.sent, deadline=15, what="the flow to begin")
         return self
@@ -119,12 +117,3 @@ class Flow:
         self._ended.set()
         self._thread.join(20)
         assert not self._thread.is_alive(), "the flow did not end"
-
-
-def selected(events: list[Mapping[str, Any]], **fields: Any) -> list[Mapping[str, Any]]:
-    """Return the events that have all these values."""
-    return [
-        event
-        for event in events
-        if all(event.get(name) == value for name, value in fields.items())
-    ]

@@ -8,7 +8,6 @@ import re
 from typing import TYPE_CHECKING
 
 import msgspec
-from tools.mutations import mutations
 
 from evtools.dump.formats.csv import COLUMNS
 from evtools.dump.formatter import FormatOptions, make_formatter
@@ -18,6 +17,7 @@ from evtools.filters import all_of, compile_filter, exclude
 from evtools.transport import Statistics
 from evtools.wire import Codec, LamportClock, MissedTasks, Record, open_envelope
 from evtools.wire.redact import redactor
+from tools.mutations import mutations
 
 if TYPE_CHECKING:
     from evtools.dump.formatter import Formatter
@@ -140,6 +140,7 @@ class Fuzz:
                 report.defects(defects)
             counts = Counts(captured=self.events, missed=self._missed.total)
             report.summary(counts, statistics, 1.0)
+        assert stream.getvalue().count(": left out: ") == 2 * len(defects)
         notes = [note for each in self._filters for note in each.unknown()]
         for line in [*stream.getvalue().splitlines(), *notes]:
             assert line.isprintable(), line

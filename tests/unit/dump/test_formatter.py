@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evtools.dump.formatter import FORMATS, FormatOptions, make_formatter
 from evtools.dump.choices import OUTPUTS, TIMESTAMPS
+from evtools.dump.formatter import FORMATS, FormatOptions, make_formatter
 from evtools.wire import GAP, Record, encode_line, envelope, open_envelope
 
 #: How fast it goes is for the benchmarks to say.

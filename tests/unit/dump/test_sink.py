@@ -1,7 +1,6 @@
 """The way out to stdout: when, and what if it is closed or full."""
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap

@@ -3,8 +3,6 @@ import time
 
 import pytest
 from kombu import Connection, Producer
-from servers.process import wait_until
-from servers.redis import RedisServer
 
 from evtools.errors import UsageError
 from evtools.transport import (
@@ -16,6 +14,8 @@ from evtools.transport import (
     connect,
 )
 from evtools.transport.control import mailbox
+from servers.process import wait_until
+from servers.redis import RedisServer
 
 
 def settings_for(worker, **settings):
@@ -155,14 +155,17 @@ def test_several_threads_may_call_at_once(celery_worker, settings):
 # --- Commands nobody answers ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("send", ["call", "broadcast"])
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda settings: call(settings, "shutdown"),
+        lambda settings: broadcast(connect(settings), "shutdown", settings=settings),
+    ],
+)
 def test_read_only_sends_nothing_and_connects_nowhere(send):
     settings = ConnectionSettings(urls="redis://127.0.0.1:1/0", read_only=True)
     with pytest.raises(UsageError, match="shutdown is not sent: read-only"):
-        if send == "call":
-            call(settings, "shutdown")
-        else:
-            broadcast(connect(settings), "shutdown", settings=settings)
+        send(settings)
 
 
 def test_the_mailbox_is_the_one_of_celery(settings, celery_worker):

@@ -3,11 +3,11 @@ import time
 from collections import Counter
 
 import pytest
-from servers.process import wait_until
 
 from evtools.transport import ConnectionSettings, EventReceiver
 from evtools.transport.demo import URL, DemoCluster
 from evtools.wire import MissedTasks
+from servers.process import wait_until
 
 WORKERS = {"w1@demo-a", "w2@demo-a", "w3@demo-b"}
 

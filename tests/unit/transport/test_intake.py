@@ -265,7 +265,7 @@ def test_a_connection_that_is_lost_at_once_is_no_success(clock):
     bounds = [0.25, 0.5, 1, 2]
     assert all(
         bound / 2 <= wait <= bound
-        for wait, bound in zip(play.waits, bounds, strict=False)
+        for wait, bound in zip(play.waits[:4], bounds, strict=True)
     )
 
 

@@ -4,10 +4,9 @@ import time
 
 import pytest
 from celery.events.receiver import EventReceiver as CelerysReceiver
+
 from cluster.app import make_app
 from cluster.worker import close
-from servers.process import wait_until
-
 from evtools.errors import AccessRefused, BrokerUnavailable, ImproperlyConfigured
 from evtools.transport import (
     ConnectionSettings,
@@ -18,6 +17,7 @@ from evtools.transport import (
 from evtools.transport.receiver import _CLOSE_WAIT
 from evtools.transport.settings import TLS
 from evtools.wire import Message, encode_line
+from servers.process import wait_until
 
 SETTINGS = ConnectionSettings(urls="redis://:secret@broker/0")
 
@@ -137,14 +137,15 @@ def test_notices_do_not_prolong_the_wait(receive):
 
 
 def test_unwanted_events_do_not_prolong_the_wait(receive):
-    class Flood(FakeStream):
-        def drain(self, timeout):
-            self.heard += 1
-            return [message(event("worker-heartbeat"))]
-
-    receiver = receive(Flood(), routing_key="task.failed")
-    batches = receiver.batches(0.05)
-    assert [next(batches), next(batches)] == [[], []]
+    receiver = receive([], routing_key="task.failed")
+    for _ in range(3):
+        receiver._buffer.put(1.0, [message(event("worker-heartbeat"))])
+    batches = receiver.batches(0)
+    waiting = []
+    for _ in range(3):
+        assert next(batches) == []
+        waiting.append(receiver.statistics().buffered_bytes)
+    assert waiting[0] > waiting[1] > waiting[2]
 
 
 def test_the_stream_ends_after_what_had_arrived(receive):
@@ -216,19 +217,21 @@ def test_what_is_no_event_is_counted(receive):
     assert receiver.statistics().malformed == 2
 
 
-def test_overflow_is_a_gap_with_the_count_of_wanted_events(receive):
+@pytest.mark.parametrize(
+    ("routing_key", "dropped", "got"), [("task.#", 3, 1), ("#", 5, 2)]
+)
+def test_overflow_is_a_gap_with_the_count_of_wanted_events(
+    receive, routing_key, dropped, got
+):
     body = Message(encode_line([event("task-sent", x="x" * 600_000), event("a-b")]))
     stream = FakeStream([body], [body], [body, message(event("task-sent"))])
-    receiver = receive(
-        stream, routing_key="task.#", buffer_bytes=1024 * 1024, wakeup=False
-    )
+    receiver = receive(stream, routing_key=routing_key, buffer_bytes=1024 * 1024)
     receiver._intake.start()
     wait_until(lambda: receiver.statistics().messages == 4, what="all messages")
-    received = first(receiver, 2)
-    hole = received[1]
-    assert (hole["reason"], hole["dropped"]) == ("buffer", 3)
+    *_, hole = first(receiver, got + 1)
+    assert (hole["reason"], hole["dropped"]) == ("buffer", dropped)
     statistics = receiver.statistics()
-    assert (statistics.dropped, statistics.events) == (3, 1)
+    assert (statistics.dropped, statistics.events) == (dropped, got)
     assert statistics.buffered_bytes == 0
 
 

@@ -7,7 +7,6 @@ import pytest
 from amqp.exceptions import AccessRefused, NotAllowed, PreconditionFailed
 from kombu import Connection, Exchange, Producer, Queue
 from redis.exceptions import ConnectionError, NoPermissionError  # noqa: A004  (redis-py's)
-from servers.process import wait_until
 
 from evtools.transport import ConnectionSettings, get_exchange
 from evtools.transport.streams.amqp import AMQPStream
@@ -15,6 +14,7 @@ from evtools.transport.streams.redis import RedisStream
 from evtools.transport.streams.virtual import VirtualStream
 from evtools.transport.subscription import subscribe
 from evtools.wire import Codec
+from servers.process import wait_until
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def publish(url, exchange, *events, exchange_type="topic"):
             producer.publish(event, routing_key=event["type"].replace("-", "."))
 
 
-# --- The exchange ------------------------------------------------------------------
+# --- The exchange ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_clash_with_another_declaration_is_not_hidden(rabbitmq_url, event_exch
         subscribe(ConnectionSettings(urls=rabbitmq_url, event_exchange=event_exchange))
 
 
-# --- Which stream --------------------------------------------------------------------
+# --- Which stream ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_of_several_addresses_the_attempt_picks_one(redis_server, open_stream):
     subscribe(settings, attempt=1).close()
 
 
-# --- The queue on RabbitMQ -----------------------------------------------------------
+# --- The queue on RabbitMQ ---------------------------------------------------------
 
 
 def details(server, prefix):
@@ -224,7 +224,7 @@ def test_a_killed_process_leaves_no_queue(rabbitmq_server, event_exchange):
     rabbitmq_server.wait_for_queues(0, "celeryev.killed")
 
 
-# --- Rights --------------------------------------------------------------------------
+# --- Rights ------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -274,7 +274,7 @@ def test_a_user_without_any_rights_is_refused(rabbitmq_server, foreign_exchange)
         subscribe(ConnectionSettings(urls=url, event_exchange=foreign_exchange))
 
 
-# --- Waking the workers ----------------------------------------------------------------
+# --- Waking the workers --------------------------------------------------------------
 
 
 @pytest.fixture
@@ -295,10 +295,7 @@ def control(broker_url):
 
             def listen(count):
                 def look():
-                    try:
-                        connection.drain_events(timeout=0.1)
-                    except TimeoutError:
-                        pass
+                    _drains(connection)
                     return len(heard) >= count
 
                 wait_until(look, what=lambda: f"{count} commands: {heard}")

@@ -158,7 +158,7 @@ def test_values_in_text_are_masked_as_far_as_they_may_go(text, left):
 
 
 @pytest.mark.parametrize(
-    "name", ["it's", 'a"b', "back\\slash", "caf\u00e9", "a.b*", "\n"]
+    "name", ["it's", 'a"b', "back\\slash", "caf\u00e9", "a.b*", "\n", "\x1b"]
 )
 def test_a_name_is_found_however_it_is_written(name):
     for text in (repr({name: "x"}), json.dumps({name: "x"}), celery_repr({name: "x"})):

@@ -1,0 +1,427 @@
+"""The main loop of evdump: what goes where, when it ends, and with which status."""
+
+import gc
+import io
+import json
+import signal
+import sys
+from contextlib import ExitStack
+
+import pytest
+
+from evtools.dump.app import TICK, Dump, Filters, Outputs, run
+from evtools.dump.formatter import FormatOptions, make_formatter
+from evtools.dump.options import DumpOptions
+from evtools.dump.records import Records
+from evtools.dump.report import Report
+from evtools.dump.signals import Signals
+from evtools.errors import (
+    AccessRefused,
+    BrokerUnavailable,
+    FilterError,
+    OutputError,
+    UsageError,
+)
+from evtools.transport import ConnectionSettings, Statistics
+from evtools.wire import Defect, Record, gap
+
+
+class FakeClock:
+    """Both clocks, moved by hand."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def wall(self):
+        return self.now
+
+    def monotonic(self):
+        return self.now
+
+
+class ScriptedSource:
+    """A source that plays a script: batches, what to call, what to raise.
+
+    `stop` ends it after what is left.
+    """
+
+    def __init__(self, script):
+        self.script = list(script)
+        self.stopped = False
+        self.defects = ()
+
+    def records(self, timeout):
+        assert timeout == TICK
+        for item in self.script:
+            if isinstance(item, Exception):
+                raise item
+            if callable(item):
+                item()
+                item = []
+            if self.stopped and not item:
+                return
+            yield [e if isinstance(e, Record) else Record(e) for e in item]
+
+    def statistics(self):
+        return Statistics(defects=self.defects)
+
+    def stop(self):
+        self.stopped = True
+
+
+class Run:
+    """One run of the main loop on a script."""
+
+    def __init__(self, folder, script, **options):
+        self.clock = FakeClock()
+        self.stderr = io.StringIO()
+        self.source = ScriptedSource(script)
+        self.advanced = 0
+        self.file = folder / "rec.jsonl"
+        options.setdefault("write", str(self.file))
+        self.options = DumpOptions(print=False, **options)
+        self.signals = Signals(self.source.stop, self.clock, reopen_on_hangup=True)
+
+    def __call__(self):
+        report = Report(self.stderr, tool="evdump", stats="json")
+        with ExitStack() as stack:
+            filters = Filters(self.options, self.clock)
+            records = Records(self.source, self.source.records, self._advance)
+            outputs = Outputs(self.options, None, self.clock, stack)
+            parts = (self.options, records, filters, outputs, report, self.clock)
+            return Dump(*parts).run(self.signals)
+
+    def _advance(self):
+        self.advanced += 1
+
+    def later(self, seconds):
+        def move():
+            self.clock.now += seconds
+
+        return move
+
+    @property
+    def written(self):
+        return [json.loads(line) for line in self.file.read_text().splitlines()]
+
+    @property
+    def types(self):
+        return [event["type"] for event in self.written]
+
+    @property
+    def summaries(self):
+        lines = self.stderr.getvalue().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+@pytest.fixture
+def scripted(tmp_path):
+    def make(*script, **options):
+        return Run(tmp_path, script, **options)
+
+    return make
+
+
+A, B, BEAT = {"type": "task-a"}, {"type": "task-b"}, {"type": "worker-heartbeat"}
+
+
+def test_every_event_is_written_and_counted(scripted):
+    run = scripted([A, B], [], [BEAT])
+    assert run() == 0
+    assert run.types == ["task-a", "task-b", "worker-heartbeat"]
+    (summary,) = run.summaries
+    assert (summary["captured"], summary["matched"]) == (3, 3)
+    assert run.advanced == 3
+
+
+def test_only_what_matches_is_written(scripted):
+    run = scripted([A, B, BEAT], filters=("type:task-*",), excludes=("type:*-b",))
+    assert run() == 0
+    assert run.types == ["task-a"]
+    assert run.summaries[0]["captured"] == 3
+    assert run.summaries[0]["matched"] == 1
+
+
+def test_heartbeats_can_be_left_out(scripted):
+    run = scripted([A, BEAT], heartbeats=False)
+    assert run() == 0
+    assert run.types == ["task-a"]
+
+
+def test_what_was_joined_can_be_asked_for(scripted):
+    known = Record({"type": "task-failed", "uuid": "u"}, {"name": "proj.add"})
+    run = scripted([known, A], filters=("name:proj.*",))
+    assert run() == 0
+    assert [event["name"] for event in run.written] == ["proj.add"]
+
+
+def test_it_ends_at_the_count_in_the_middle_of_a_batch(scripted):
+    run = scripted([A, B, A, B], count=3)
+    assert run() == 0
+    assert run.types == ["task-a", "task-b", "task-a"]
+    # A gap is no event.
+    run = scripted([gap("reconnect", 1.0, 2.0), A, B], count=1)
+    assert run() == 0
+    assert run.types == ["evdump-gap", "task-a"]
+
+
+@pytest.mark.parametrize(("count", "status"), [(None, 0), (5, 124)])
+def test_it_ends_after_a_time(scripted, count, status):
+    run = scripted(timeout=10.0, count=count)
+    run.source.script = [[A], run.later(9), [A], run.later(1), [B], [], [A]]
+    assert run() == status
+    # What had arrived is still written.
+    assert run.types == ["task-a", "task-a", "task-b"]
+
+
+@pytest.mark.parametrize(("count", "status"), [(None, 0), (5, 124)])
+def test_it_ends_when_nothing_comes(scripted, count, status):
+    run = scripted(idle=5.0, count=count)
+    run.source.script = [run.later(4), [A], run.later(4), [A], run.later(5), [], [B]]
+    assert run() == status
+    assert run.types == ["task-a", "task-a"]
+
+
+def test_an_end_asked_for_by_a_signal_is_no_timeout(scripted):
+    run = scripted(timeout=10.0, count=5)
+
+    def interrupt():
+        run.signals._end(signal.SIGTERM, None)
+        run.clock.now += 20
+
+    run.source.script = [[A], interrupt, [B], []]
+    assert run() == 0
+
+
+@pytest.mark.parametrize(("expect", "status"), [("type:task-b", 0), ("type:x", 1)])
+def test_what_was_expected_decides(scripted, expect, status):
+    run = scripted([A, B], expect=expect)
+    assert run() == status
+    assert run.summaries[0]["expected"] == 1 - status
+
+
+def test_a_timeout_is_worse_than_what_was_not_seen(scripted):
+    run = scripted(timeout=1.0, count=1, expect="type:x")
+    run.source.script = [run.later(2), []]
+    assert run() == 124
+
+
+def test_holes_are_written_and_counted_whatever_the_filters_are(scripted):
+    run = scripted(
+        [
+            gap("reconnect", 10.0, 12.5, error="refused"),
+            gap("stopped", 20.0, 21.0),
+            gap("buffer", 30.0, 31.0, dropped=70),
+            gap("buffer", 30.0, 31.0, dropped="many"),
+            gap("worker", 40.0, 40.0, hostname="w1", missed=3),
+            {"type": "evdump-gap"},
+        ],
+        filters=("type:task-a",),
+    )
+    assert run() == 0
+    assert run.types == ["evdump-gap"] * 6
+    (summary,) = run.summaries
+    assert summary["captured"] == 0
+    assert (summary["gaps"], summary["gap_seconds"]) == (3, 3.5)
+    assert (summary["lost"], summary["missed"]) == (70, 3)
+
+
+def test_the_counters_are_told_while_it_goes_on(scripted):
+    run = scripted()
+    run.source.script = [[A], lambda: run.signals._count(signal.SIGUSR1, None), [B]]
+    assert run() == 0
+    assert [summary["captured"] for summary in run.summaries] == [1, 2]
+
+
+def test_a_new_file_is_begun_when_asked(scripted):
+    run = scripted()
+
+    def move():
+        run.file.rename(run.file.with_name("moved"))
+        run.signals._reopen(signal.SIGHUP, None)
+
+    run.source.script = [[A], move, [B]]
+    assert run() == 0
+    assert run.types == ["task-b"]
+    assert "task-a" in run.file.with_name("moved").read_text()
+
+
+def test_a_stop_is_a_hole(scripted):
+    run = scripted()
+    run.source.script = [[A], lambda: run.signals.stopped.append((5.0, 9.0)), [B]]
+    assert run() == 0
+    assert run.types == ["task-a", "evdump-gap", "task-b"]
+    assert run.written[1]["reason"] == "stopped"
+    assert run.written[1]["duration"] == 4.0
+    assert "stopped for 4.0s" in run.stderr.getvalue()
+
+
+def test_a_stop_just_before_the_end_is_told_too(scripted):
+    run = scripted()
+
+    def stop_and_end():
+        run.signals.stopped.append((5.0, 9.0))
+        run.source.stop()
+
+    run.source.script = [[A], stop_and_end]
+    assert run() == 0
+    assert run.types == ["task-a", "evdump-gap"]
+
+
+def test_ill_formed_input_is_told(scripted):
+    run = scripted([A])
+    run.source.defects = (Defect("no JSON", b"\xff", count=1),)
+    assert run() == 0
+    assert "left out: no JSON" in run.stderr.getvalue()
+    assert run.summaries[0]["malformed"] == {"no JSON": 1}
+
+
+def test_fields_nobody_could_know_are_told(scripted):
+    run = scripted([A, B], filters=("queue:mail",))
+    assert run() == 0
+    assert "queue: unknown" in run.stderr.getvalue()
+
+
+def test_a_broker_lost_for_good_ends_it_with_what_it_had(scripted):
+    run = scripted([A], BrokerUnavailable("gone"))
+    with pytest.raises(BrokerUnavailable):
+        run()
+    assert run.types == ["task-a"]
+    assert run.summaries[0]["captured"] == 1
+
+
+def test_where_there_was_nothing_there_is_nothing_to_sum_up(scripted):
+    run = scripted(AccessRefused("no"))
+    with pytest.raises(AccessRefused):
+        run()
+    assert run.stderr.getvalue() == ""
+
+
+def test_a_full_disk_is_not_told_twice(scripted):
+    run = scripted([A] * 3, write="/dev/full")
+    with pytest.raises(OutputError):
+        run()
+    assert run.stderr.getvalue() == ""
+
+
+def test_lines_are_written_at_once_when_wanted(scripted):
+    sizes = []
+    for line_buffered in (False, True):
+        run = scripted(line_buffered=line_buffered)
+        look = run.file
+        run.source.script = [[A], lambda look=look: sizes.append(look.stat().st_size)]
+        assert run() == 0
+    assert sizes[0] == 0
+    assert sizes[1] > 0
+
+
+# --- from options -------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def as_it_was():
+    """Put the garbage collector back as it was."""
+    threshold = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*threshold)
+
+
+@pytest.fixture
+def tape(tmp_path):
+    path = tmp_path / "tape.jsonl"
+    lines = [{"type": "task-failed", "uuid": "u1", "exception": "X"}, BEAT]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def dumped(capfd, **options):
+    status = run(DumpOptions(**options), ConnectionSettings())
+    out, err = capfd.readouterr()
+    return status, out, err
+
+
+def test_a_recording_is_printed(tape, capfd):
+    status, out, err = dumped(capfd, read=str(tape), timestamps="none")
+    assert status == 0
+    assert out == "FAIL   -  ?[u1]  X\nbeat   -\n"
+    assert err.startswith("evdump: 2 captured, 2 matched")
+
+
+def test_a_recording_is_recorded_and_printed(tape, capfd, tmp_path):
+    copy = tmp_path / "copy.jsonl"
+    status, out, _ = dumped(capfd, read=str(tape), write=str(copy), output="json")
+    assert status == 0
+    assert out == copy.read_text()
+    assert out.count("\n") == 2
+
+
+def test_what_is_only_recorded_is_not_printed(tape, capfd, tmp_path):
+    copy = tmp_path / "copy.jsonl"
+    _, out, _ = dumped(capfd, read=str(tape), write=str(copy), print=False)
+    assert out == ""
+    assert copy.read_text().count("\n") == 2
+
+
+def test_a_table_has_a_header(tape, capfd):
+    _, out, _ = dumped(capfd, read=str(tape), output="csv")
+    assert out.startswith("ts,type,")
+
+
+def test_matches_stand_out_where_there_is_colour(tape, capfd):
+    options = {"read": str(tape), "highlight": "fail", "timestamps": "none"}
+    _, out, _ = dumped(capfd, **options, colour=True)
+    assert "\x1b[7mFAIL" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"filters": ("state:(",)}, FilterError),
+        ({"excludes": ("runtme>2",)}, FilterError),
+        ({"expect": "("}, FilterError),
+        ({"output": "template", "template": "{type"}, UsageError),
+        ({"highlight": "(["}, UsageError),
+        ({"read": "/no/such/file"}, UsageError),
+    ],
+)
+def test_a_mistake_is_found_before_a_file_is_touched(tape, tmp_path, options, error):
+    precious = tmp_path / "precious"
+    precious.write_text("here before")
+    options = {"read": str(tape), "write": str(precious), **options}
+    with pytest.raises(error):
+        run(DumpOptions(**options), ConnectionSettings())
+    assert precious.read_text() == "here before"
+
+
+def test_a_recording_is_not_recorded_into_itself(tape, tmp_path, capfd):
+    link = tmp_path / "link"
+    link.symlink_to(tape)
+    before = tape.read_text()
+    for target in (str(tape), str(link)):
+        with pytest.raises(UsageError, match="overwrite"):
+            dumped(capfd, read=str(tape), write=target)
+    assert tape.read_text() == before
+    # With rotation what is there is renamed, and read to its end.
+    status, *_ = dumped(
+        capfd, read=str(tape), write=str(tape), rotate_size=1000, output="json"
+    )
+    assert status == 0
+    assert tape.with_name("tape.jsonl.1").read_text() == before
+
+
+def test_the_signals_of_the_caller_are_put_back(tape, capfd):
+    before = signal.getsignal(signal.SIGINT)
+    dumped(capfd, read=str(tape))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_header_goes_out_before_the_first_event(tmp_path, capfd):
+    options = DumpOptions(output="csv", line_buffered=True)
+    formatter = make_formatter("csv", FormatOptions())
+    with ExitStack() as stack:
+        outputs = Outputs(options, formatter, FakeClock(), stack)
+        outputs.reopen()
+        outputs.settle()
+        sys.stdout.flush()
+        assert capfd.readouterr().out.startswith("ts,type")

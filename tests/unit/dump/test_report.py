@@ -1,0 +1,145 @@
+"""What is told on stderr, and how."""
+
+import io
+import json
+
+import pytest
+
+from evtools.dump.report import Counts, Report
+from evtools.transport import Notice, Statistics
+from evtools.wire import Defect
+
+
+class Full(io.StringIO):
+    """A stream on a full disk."""
+
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+
+def lines(stream):
+    return stream.getvalue().splitlines()
+
+
+@pytest.fixture
+def stream():
+    return io.StringIO()
+
+
+@pytest.fixture
+def report(stream):
+    return Report(stream, tool="evdump")
+
+
+def test_a_line_begins_with_the_tool_and_harms_no_terminal(report, stream):
+    report.say("a\x1b[31mb\nc")
+    assert stream.getvalue() == "evdump: a\\x1b[31mb\\nc\n"
+
+
+def test_quiet_leaves_warnings(stream):
+    report = Report(stream, tool="evdump", quiet=True)
+    report.say("a notice")
+    report.warn("a warning")
+    report.notice(Notice("listening", "redis://h"))
+    report.notice(Notice("lost", "it fell"))
+    report.summary(Counts(), Statistics(), 1.0)
+    assert lines(stream) == ["evdump: a warning", "evdump: connection lost: it fell"]
+
+
+def test_every_change_of_the_connection_has_its_words(report, stream):
+    for kind in ("listening", "lost", "retry", "restored"):
+        report.notice(Notice(kind, "X"))
+    assert lines(stream) == [
+        "evdump: listening on X",
+        "evdump: connection lost: X",
+        "evdump: X",
+        "evdump: connected again to X",
+    ]
+
+
+def test_retries_are_told_ever_more_rarely(report, stream):
+    for number in range(1, 20):
+        report.notice(Notice("retry", f"refused; no; trying again in {number}s"))
+    assert [line.rpartition(" ")[2] for line in lines(stream)] == [
+        *("1s", "2s", "4s", "8s", "16s")
+    ]
+
+
+def test_another_error_or_a_success_is_news(report, stream):
+    for text in ("refused", "refused", "refused", "no route", "refused"):
+        report.notice(Notice("retry", f"{text}; trying again in 1s"))
+    report.notice(Notice("restored", "X"))
+    report.notice(Notice("retry", "refused; trying again in 1s"))
+    told = [line.removeprefix("evdump: ").partition(";")[0] for line in lines(stream)]
+    assert told == [
+        *("refused", "refused", "no route", "refused"),
+        *("connected again to X", "refused"),
+    ]
+
+
+def test_each_kind_of_defect_is_told_once(report, stream):
+    first = Defect("no JSON", b"\x1b[31m{", "unexpected", 3)
+    report.defects([first])
+    report.defects([first, Defect("no type", b"{}")])
+    assert lines(stream) == [
+        r"evdump: left out: no JSON (unexpected): '\x1b[31m{'",
+        "evdump: left out: no type: '{}'",
+    ]
+
+
+def test_the_summary_of_a_quiet_day_is_short(report, stream):
+    report.summary(Counts(captured=10, matched=4), Statistics(), 2.0)
+    assert lines(stream) == [
+        "evdump: 10 captured, 4 matched, 0 lost, 0 gaps, 2.00s, 5.0/s"
+    ]
+
+
+def test_the_summary_hides_nothing(report, stream):
+    counts = Counts(captured=10, matched=4, lost=7, gaps=1, gap_seconds=4.2, missed=3)
+    statistics = Statistics(
+        buffered_bytes=2048, defects=(Defect("x", b"", count=2), Defect("y", b""))
+    )
+    report.summary(counts, statistics, 0.0)
+    (line,) = lines(stream)
+    assert "7 lost, 1 gap (4.20s), ~3 tasks of the workers not seen" in line
+    assert "2 malformed" in line
+    assert "2.0K waiting" in line
+    assert line.endswith(", 0.0/s")
+    counts.gaps = 2
+    report.summary(counts, statistics, 1.0)
+    assert "2 gaps (4.20s)" in lines(stream)[1]
+
+
+def test_the_summary_can_be_for_programs(stream):
+    report = Report(stream, tool="evdump", quiet=True, stats="json")
+    statistics = Statistics(
+        reconnects=1, buffered_bytes=5, defects=(Defect("x", b"", count=2),)
+    )
+    report.summary(Counts(captured=3, matched=2, expected=1), statistics, 1.23456)
+    assert json.loads(stream.getvalue()) == {
+        "captured": 3,
+        "matched": 2,
+        "expected": 1,
+        "gaps": 0,
+        "gap_seconds": 0.0,
+        "lost": 0,
+        "missed": 0,
+        "malformed": {"x": 2},
+        "reconnects": 1,
+        "buffered_bytes": 5,
+        "seconds": 1.235,
+    }
+
+
+def test_the_screen_is_cleared_for_a_line(report, stream):
+    report.before_each_line(lambda: stream.write("cleared\n"))
+    report.say("one")
+    report.warn("two")
+    assert lines(stream) == ["cleared", "evdump: one", "cleared", "evdump: two"]
+
+
+def test_a_stream_that_takes_nothing_stops_nothing():
+    Report(Full(), tool="evdump").warn("lost")
+    closed = io.StringIO()
+    closed.close()
+    Report(closed, tool="evdump").warn("lost")
