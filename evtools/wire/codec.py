@@ -110,10 +110,19 @@ class Codec:
 
         What is no event is left out and counted in `defects`.
         """
+        body, content_type, encoding, compression = message
         try:
-            body = self._usual_body(message)
-            if body is None:
+            if content_type == ENVELOPE and len(body) <= self._max_bytes:
+                body, content_type, encoding, compression = self._opened(body)
+            if (
+                content_type != _JSON
+                or compression
+                or encoding not in _UTF8
+                or len(body) > self._max_bytes
+                or not self._accepts_json
+            ):
                 return self._decode_slowly(message)
+            # The usual case: plain JSON in UTF-8.
             value = decode_json(body)
         except _BROKEN_JSON:
             return self._decode_slowly(message)
@@ -123,20 +132,17 @@ class Codec:
                 return [value]
         return self._events(value, body)
 
-    def _usual_body(self, message: Message) -> bytes | None:
-        """Return the body if it is what nearly all are: plain JSON in UTF-8."""
-        body, content_type, encoding, compression = message
-        if not self._accepts_json or len(body) > self._max_bytes:
-            return None
-        if content_type == ENVELOPE:
-            usual = self._usual_envelope.decode(body)
-            if usual.properties.body_encoding != _BASE64:
-                return None
-            body, content_type = usual.body, usual.content_type
-            encoding, compression = usual.content_encoding, usual.headers.compression
-        if content_type == _JSON and not compression and encoding in _UTF8:
-            return body
-        return None
+    def _opened(self, data: bytes) -> tuple[bytes, str, str, str | None]:
+        """Take a message out of a usual envelope; raise ValueError for others."""
+        usual = self._usual_envelope.decode(data)
+        if usual.properties.body_encoding != _BASE64:
+            raise ValueError("not as usual")
+        return (
+            usual.body,
+            usual.content_type,
+            usual.content_encoding,
+            usual.headers.compression,
+        )
 
     def _decode_slowly(self, message: Message) -> list[EventFields]:
         try:
@@ -192,20 +198,14 @@ class Codec:
 
     def _events(self, value: Any, body: bytes) -> list[EventFields]:
         """Return the well-formed events of a decoded body, one or a batch."""
-        items = value if type(value) is list else [value]
-        events = [
-            item
-            for item in items
-            if type(item) is dict
-            and type(kind := item.get("type")) is str
-            and kind
-            and kind != GAP
-        ]
-        if len(events) != len(items):
-            for item in items:
-                defect = _defect_of(item)
-                if defect:
-                    self._add(defect, body, item)
+        events: list[EventFields] = []
+        for item in value if type(value) is list else [value]:
+            if type(item) is dict:
+                kind = item.get("type")
+                if type(kind) is str and kind and kind != GAP:
+                    events.append(item)
+                    continue
+            self._add(_defect_of(item), body, item)
         return events
 
     def _add(self, kind: str, body: bytes, item: Any) -> None:
@@ -227,16 +227,13 @@ class Codec:
 
 
 def _defect_of(item: Any) -> str:
-    """Return what keeps a decoded value from being an event; "" if nothing does."""
+    """Return what keeps a decoded value from being an event."""
     if type(item) is not dict:
         return "no object"
     if "type" not in item:
         return "no type"
-    kind = item["type"]
-    if type(kind) is not str or not kind:
-        return "type is no name"
     # Whoever can publish could forge holes in our own book-keeping.
-    return "type is reserved" if kind == GAP else ""
+    return "type is reserved" if item["type"] == GAP else "type is no name"
 
 
 def _shown(item: Any) -> str:

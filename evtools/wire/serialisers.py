@@ -157,7 +157,7 @@ _LEAVES: Mapping[type, Callable[[Any], Any]] = {
 def _read_msgpack(body: bytes) -> Any:
     try:
         return msgspec.msgpack.decode(body)
-    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise DecodeError("no msgpack", str(error)) from None
 
 

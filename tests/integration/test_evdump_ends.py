@@ -173,35 +173,37 @@ def test_a_bad_filter_is_2_and_shown_with_a_caret(evdump):
     assert caret.strip() == "^" * len("runtme")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        (("--template", "{type"), "template"),
-        (("-o", "template"), "--template"),
+#: Arguments, and a word of the answer.
+WRONG = [
+    (("--template", "{type"), "template"),
+    (("-o", "template"), "--template"),
+    (
         (
-            (
-                "-x",
-                "state:(",
-            ),
-            "state",
+            "-x",
+            "state:(",
         ),
-        (("--expect", "runtime>x"), "runtime"),
-        (("-H", "(["), "regular expression"),
-        (("-c", "0"), "0"),
-        (("--event-queue-durable",), "exclusive"),
-        (("--nonsense",), "--nonsense"),
-        (("--speed", "2x"), "-r FILE"),
-        (("-r", "/no/such/file"), "No such file"),
-        (("-r", "/"), "directory"),
-    ],
-)
-def test_wrong_usage_is_2_and_touches_nothing(evdump, tmp_path, arguments, word):
+        "state",
+    ),
+    (("--expect", "runtime>x"), "runtime"),
+    (("-H", "(["), "regular expression"),
+    (("-c", "0"), "0"),
+    (("--event-queue-durable",), "exclusive"),
+    (("--nonsense",), "--nonsense"),
+    (("--speed", "2x"), "-r FILE"),
+    (("-r", "/no/such/file"), "No such file"),
+    (("-r", "/"), "directory"),
+]
+
+
+def test_wrong_usage_is_2_and_touches_nothing(evdump, tmp_path):
     precious = tmp_path / "precious.jsonl"
     precious.write_text("what was here before\n")
-    dump = evdump("-b", "redis://127.0.0.1:1/0", *arguments, "-w", precious, "--print")
-    assert dump.wait() == 2
-    assert word in dump.stderr
-    assert dump.stdout == ""
+    where = ("-b", "redis://127.0.0.1:1/0", "-w", precious, "--print")
+    dumps = [evdump(*where, *arguments) for arguments, _ in WRONG]
+    for dump, (_, word) in zip(dumps, WRONG, strict=True):
+        assert dump.wait() == 2
+        assert word in dump.stderr
+        assert dump.stdout == ""
     assert precious.read_text() == "what was here before\n"
 
 

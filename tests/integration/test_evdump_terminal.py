@@ -221,39 +221,44 @@ def tape(tmp_path):
     return path
 
 
-@pytest.mark.parametrize(("arguments", "environment", "coloured"), COLOURS)
-def test_a_terminal_gets_colours_unless_told_otherwise(
-    evdump, tape, arguments, environment, coloured
-):
-    dump = evdump("-r", tape, *arguments, terminal=(80, 24), env=environment)
-    assert dump.wait() == 0
-    assert ("\x1b[" in dump.stdout) == coloured
+#: The same in a pipe.
+PIPED_COLOURS = [
+    ((), {}, False),
+    (("--color", "always"), {}, True),
+    ((), {"FORCE_COLOR": "1"}, True),
+    ((), {"CLICOLOR_FORCE": "1"}, True),
+    ((), {"CLICOLOR_FORCE": "0", "FORCE_COLOR": "0"}, False),
+    ((), {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "environment", "coloured"),
-    [
-        ((), {}, False),
-        (("--color", "always"), {}, True),
-        ((), {"FORCE_COLOR": "1"}, True),
-        ((), {"CLICOLOR_FORCE": "1"}, True),
-        ((), {"CLICOLOR_FORCE": "0", "FORCE_COLOR": "0"}, False),
-        ((), {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
-    ],
-)
-def test_a_pipe_gets_colours_only_when_told(
-    evdump, tape, arguments, environment, coloured
-):
-    dump = evdump("-r", tape, "-o", "text", *arguments, env=environment)
-    assert dump.wait() == 0
-    assert ("\x1b[" in dump.stdout) == coloured
+def has_colours(dumps):
+    """Wait for the end of all; return for each whether it wrote colours."""
+    assert [dump.wait() for dump in dumps] == [0] * len(dumps)
+    return ["\x1b[" in dump.stdout for dump in dumps]
+
+
+def test_a_terminal_gets_colours_unless_told_otherwise(evdump, tape):
+    dumps = [
+        evdump("-r", tape, *arguments, terminal=(80, 24), env=environment)
+        for arguments, environment, _ in COLOURS
+    ]
+    assert has_colours(dumps) == [coloured for *_, coloured in COLOURS]
+
+
+def test_a_pipe_gets_colours_only_when_told(evdump, tape):
+    dumps = [
+        evdump("-r", tape, "-o", "text", *arguments, env=environment)
+        for arguments, environment, _ in PIPED_COLOURS
+    ]
+    assert has_colours(dumps) == [coloured for *_, coloured in PIPED_COLOURS]
 
 
 def test_colours_are_for_text_alone(evdump, tape):
-    for output in ("json", "logfmt", "csv", "raw"):
-        dump = evdump("-r", tape, "-o", output, "--color", "always")
-        assert dump.wait() == 0
-        assert "\x1b" not in dump.stdout
+    outputs = ("json", "logfmt", "csv", "raw")
+    always = ("-r", tape, "--color", "always")
+    dumps = [evdump(*always, "-o", output) for output in outputs]
+    assert has_colours(dumps) == [False] * len(outputs)
 
 
 # --- the bar ----------------------------------------------------------------------

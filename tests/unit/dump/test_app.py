@@ -55,12 +55,10 @@ class ScriptedSource:
         for item in self.script:
             if isinstance(item, Exception):
                 raise item
-            if callable(item):
-                item()
-                item = []
-            if self.stopped and not item:
+            batch = item() or [] if callable(item) else item
+            if self.stopped and not batch:
                 return
-            yield [e if isinstance(e, Record) else Record(e) for e in item]
+            yield [e if isinstance(e, Record) else Record(e) for e in batch]
 
     def statistics(self):
         return Statistics(defects=self.defects)

@@ -90,29 +90,36 @@ def test_a_recording_can_be_cut(opened):
     assert [record.event["local_received"] for record in records] == [3.0, 4.0, 5.0]
 
 
-def test_only_a_terminal_gets_a_bar(opened, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
 
-    shown = []
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stderr", "stdout", "prints", "shown"),
+    [
+        (Terminal, io.StringIO, True, True),
+        # Nothing is printed there, so nothing is in the way.
+        (Terminal, Terminal, False, True),
+        (Terminal, Terminal, True, False),
+        (io.StringIO, io.StringIO, True, False),
+        (io.StringIO, Terminal, True, False),
+    ],
+)
+def test_a_bar_is_for_terminals_that_do_not_scroll(
+    opened, monkeypatch, stderr, stdout, prints, shown
+):
     monkeypatch.setattr("evtools.dump.progress._SOON", 0.0)
-    for screen in (Terminal(), io.StringIO()):
-        for stdout, prints in ((io.StringIO(), True), (Terminal(), True)):
-            shown.append(_shown(opened, monkeypatch, screen, stdout, prints))
-    assert shown == [True, False, False, False]
-    # Nothing is printed, so nothing is in the way.
-    assert _shown(opened, monkeypatch, Terminal(), Terminal(), False)
-
-
-def _shown(opened, monkeypatch, stderr, stdout, prints):
+    screen = stderr()
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", stderr)
-        patch.setattr(sys, "stdout", stdout)
+        patch.setattr(sys, "stderr", screen)
+        patch.setattr(sys, "stdout", stdout())
         records = opened(bare(type="a-b"), print=prints)
         for _ in records.batches(0.1):
             records.advance()
-    return stderr.getvalue() != ""
+    assert (screen.getvalue() != "") == shown
 
 
 @pytest.fixture
