@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 TICK = 0.25
 EXIT_OK, EXIT_NOT_EXPECTED, EXIT_TIMED_OUT = 0, 1, 124
 _HEARTBEAT = "worker-heartbeat"
+#: A recording is a file that anybody may have written.
+_IMPLAUSIBLE = 2**53
 #: Of the garbage collector, by generation.
 _COLLECT_AFTER = (50_000, 20, 100)
 
@@ -276,7 +278,9 @@ class Dump:
 
 
 def _number(value: Any) -> Any:
-    return value if type(value) in (int, float) else 0
+    """Return a count or seconds of a gap record; what no honest one has is 0."""
+    plausible = type(value) in (int, float) and 0 <= value < _IMPLAUSIBLE
+    return value if plausible else 0
 
 
 def _spare_what_is_read(options: DumpOptions, clock: Clock) -> None:

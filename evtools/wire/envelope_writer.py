@@ -13,8 +13,9 @@ from evtools.wire.record import NOTHING
 
 #: Celery has some thirty shapes of events; whoever publishes can make up more.
 _SHAPES_MAX: Final = 256
-#: More fields than any of Celery's events has.
+#: More than any of Celery's events has: fields, characters in their names.
 _FIELDS_MAX: Final = 64
+_NAMES_MAX: Final = 2048
 _MICROS: Final = 1_000_000
 
 _NO_KEY: Final = re.compile(r'[\x00-\x1f"\\]')
@@ -79,6 +80,8 @@ class EnvelopeWriter:
     ) -> None:
         """Remember the shape of an event, if it is one of the usual."""
         if len(self._shapes) >= _SHAPES_MAX or len(key) > _FIELDS_MAX:
+            return
+        if sum(map(len, filter(None, key))) > _NAMES_MAX:
             return
         line = envelope(event, joined)
         usual = "own" not in line and "ts" in line and "lag" in line

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from publish import Publisher
+
 from servers.process import wait_until
 
 pytestmark = pytest.mark.bench

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from servers.process import wait_until
 
 pytestmark = [pytest.mark.load, pytest.mark.timeout(300)]
@@ -37,9 +38,7 @@ def test_a_minute_at_10_000_events_a_second_loses_none(
         text=True,
     )
     print(published.stdout.strip())
-    wait_until(
-        lambda: dump.returncode is not None, what="all events", deadline=120
-    )
+    wait_until(lambda: dump.returncode is not None, what="all events", deadline=120)
     print(dump.stderr)
     with log.open("rb") as file:
         assert sum(1 for _ in file) == count

@@ -8,10 +8,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from celery.events.receiver import EventReceiver
-from servers.process import wait_until
 
 from cluster.app import make_app
 from cluster.worker import close
+from servers.process import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servers.process import Process, wait_until
-
 from cluster.app import make_app
+from servers.process import Process, wait_until
 
 if TYPE_CHECKING:
     from celery import Celery

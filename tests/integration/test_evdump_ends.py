@@ -177,13 +177,7 @@ def test_a_bad_filter_is_2_and_shown_with_a_caret(evdump):
 WRONG = [
     (("--template", "{type"), "template"),
     (("-o", "template"), "--template"),
-    (
-        (
-            "-x",
-            "state:(",
-        ),
-        "state",
-    ),
+    (("-x", "state:("), "state"),
     (("--expect", "runtime>x"), "runtime"),
     (("-H", "(["), "regular expression"),
     (("-c", "0"), "0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 from contextlib import closing
 
@@ -121,10 +122,9 @@ def test_a_recording_without_print_prints_nothing(evdump, redis_url, sender, tmp
 
 
 def test_a_recording_goes_through_a_pipe(evdump, redis_url, sender):
-    argv = evdump("--version").argv[:-1]
-    shell = '"$0" -m evtools dump -b "$1" -w - | "$0" -m evtools dump -r - -o text'
-    python, *_ = argv
-    piped = evdump.start(["bash", "-c", shell, python, redis_url])
+    command = shlex.join(evdump("--version").argv[:-1])
+    shell = f'{command} -b "$0" -w - | {command} -r - -o text'
+    piped = evdump.start(["bash", "-c", shell, redis_url])
     piped.wait_stderr("listening")
     sender(redis_url).send("task-sent", uuid="u1", name="proj.add")
     assert "proj.add[u1]" in piped.wait_stdout("proj.add")

@@ -98,3 +98,10 @@ def test_an_event_with_hundreds_of_fields_is_no_shape_to_remember():
     event = STARTED | {f"field-{number}": number for number in range(300)}
     assert writer.line(event) == reference(event, {})
     assert not writer._shapes
+
+
+def test_an_event_with_endless_names_is_no_shape_to_remember():
+    writer = EnvelopeWriter()
+    event = {**STARTED, "n" * 5000: 1}
+    assert writer.line(event) == reference(event, {})
+    assert not writer._shapes
