@@ -97,11 +97,11 @@ def test_a_term_knows_its_place():
 
 
 BARE = st.text("abc*?-_.0@", min_size=1).filter(lambda t: t[0] != "-")
-ITEM = st.builds(Value, BARE) | st.builds(Value, st.text(max_size=9), st.just(True))  # noqa: FBT003
+ITEM = st.builds(Value, BARE) | st.builds(Value, st.text(max_size=9), st.just(True))
 WORDS = st.builds(
     Word,
     st.builds(Value, st.sampled_from(["a", "a,b", "4411", "proj.*", "w@h"]))
-    | st.builds(Value, st.text(max_size=9), st.just(True)),  # noqa: FBT003
+    | st.builds(Value, st.text(max_size=9), st.just(True)),
 )
 NAMES = st.sampled_from(["name", "field.x-y", "f.a.b", "Unknown"])
 TERMS = st.builds(
