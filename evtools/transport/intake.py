@@ -32,6 +32,8 @@ class Connectivity:
     """What the reader thread tells about the connection; it alone writes it."""
 
     connected: bool = False
+    #: In an attempt to connect: drivers do not let themselves be interrupted.
+    connecting: bool = False
     reconnects: int = 0
     gaps: int = 0
     gap_seconds: float = 0.0
@@ -114,7 +116,7 @@ class Intake(threading.Thread):
         attempt = 0
         while not self._stopping.is_set():
             try:
-                stream = self._subscribe(self._settings, attempt)
+                stream = self._attempt(attempt)
             except Exception as exc:  # noqa: BLE001  (explained, or raised again)
                 self._failed(exc, give_up)
                 attempt += 1
@@ -123,6 +125,13 @@ class Intake(threading.Thread):
                 return stream
         return None
 
+    def _attempt(self, attempt: int) -> Stream:
+        self.connectivity.connecting = True
+        try:
+            return self._subscribe(self._settings, attempt)
+        finally:
+            self.connectivity.connecting = False
+
     def _failed(self, exc: Exception, give_up: float) -> None:
         """Wait before the next attempt, or raise when there shall be none."""
         error = explain(exc, self._settings)
@@ -130,6 +139,8 @@ class Intake(threading.Thread):
             raise error from exc
         if not self._settings.reconnect and self._clock.monotonic() >= give_up:
             raise error from exc
+        if self._stopping.is_set():
+            return
         wait = next(self._waits)
         self._buffer.add(
             Notice("retry", f"{error.message}; trying again in {wait:.1f}s")

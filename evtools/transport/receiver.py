@@ -256,13 +256,18 @@ class EventReceiver:
     def stop(self) -> None:
         """End the stream after what has already arrived; safe in a signal handler."""
         self._intake.stop()
-        self._buffer.wake()
+        if self._intake.connectivity.connecting:
+            # Nothing will come of this attempt, so nobody need wait for it.
+            self._buffer.add(End())
+        else:
+            self._buffer.wake()
 
     def close(self) -> None:
         """Stop and leave the broker; idempotent."""
         self.stop()
-        if self._intake.ident is not None:
-            self._intake.join(timeout=_CLOSE_WAIT)
+        intake = self._intake
+        if intake.ident is not None and not intake.connectivity.connecting:
+            intake.join(timeout=_CLOSE_WAIT)
 
     def __enter__(self) -> Self:
         """Return the receiver itself."""

@@ -107,6 +107,8 @@ def let_everything_happen(worker):
         capture.stop()
     sender = Sender(worker.broker_url, worker.event_exchange)
     # Names that have a place of their own, in odd places and of odd types.
+    sender.send_body('{"local_received": 1, "z": 2, "name": [], "type": "a-b"}')
+    sender.send_body('{"z": 2, "args": [], "name": 3, "type": "worker-heartbeat"}')
     sender.send("a-b", z=1, name="late", uuid="u1", local_received=7, hostname=None)
     sender.send("task-failed", exception=[1], traceback={"a": HOSTILE}, uuid="u1")
     sender.send("task-sent", **odd_fields_in_json(), queue=HOSTILE, own="mine")

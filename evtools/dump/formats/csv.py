@@ -6,7 +6,7 @@ from evtools.dump.formatter import FormatOptions
 from evtools.dump.stamps import moment_of
 from evtools.dump.wording import failure, runtime, said
 from evtools.text import sanitize
-from evtools.wire import Record, encode_line, iso_utc
+from evtools.wire import Record, encode_line, iso_utc, own_fields
 
 _PLAIN: Final = (
     *("type", "hostname", "uuid", "name", "args", "kwargs"),
@@ -43,7 +43,7 @@ class CsvFormatter:
         told = _TOLD if event.get("exception") != exception else {*_TOLD, "exception"}
         rest = {
             name: value
-            for fields in (event, record.joined)
+            for fields in (own_fields(event), record.joined)
             for name, value in fields.items()
             if name not in told
         }

@@ -9,7 +9,7 @@ from evtools.dump.paint import PLAIN, Paint, paint
 from evtools.dump.stamps import Stamps
 from evtools.dump.wording import failure, gap_sentence, runtime, said, short_uuid
 from evtools.text import clip, human_duration, sanitize, sanitize_lines, width
-from evtools.wire import GAP, Record, group_from
+from evtools.wire import GAP, Record, group_from, own_fields
 
 
 class _Kind(NamedTuple):
@@ -192,7 +192,8 @@ class TextFormatter:
         if self._verbosity < _VERY_VERBOSE:
             placed |= _PROTOCOL
         uuid = record.event.get("uuid")
-        for name, value in (*record.event.items(), *record.joined.items()):
+        fields = own_fields(record.event)  # in the order that a recording has, too
+        for name, value in (*fields.items(), *record.joined.items()):
             if name in placed or value is None or (name == "root_id" and value == uuid):
                 continue
             yield f"  {self._clipped(name, _TYPE_COLS_MAX)}=", self._paint("dim")

@@ -620,3 +620,29 @@ def test_a_deleted_queue_is_subscribed_anew(rabbitmq_server, event_exchange, wat
     receiver.close()
     (other,) = rabbitmq_server.wait_for_queues(1, "celeryev.anew")
     assert other != name
+
+
+def test_a_stop_does_not_wait_for_an_attempt_to_connect():
+    attempting, answer = threading.Event(), threading.Event()
+
+    def subscribe(_settings, attempt):
+        attempting.set()
+        answer.wait(30)
+        raise ConnectionRefusedError
+
+    notices = []
+    receiver = EventReceiver(
+        ConnectionSettings(urls=SETTINGS.urls),
+        on_notice=notices.append,
+        subscribe=subscribe,
+    )
+    batches = receiver.batches(0.01)
+    assert next(batches) == []
+    assert attempting.wait(10)
+    receiver.stop()
+    assert list(batches) in ([], [[]])
+    receiver.close()
+    assert receiver._intake.is_alive()
+    answer.set()
+    receiver._intake.join(10)
+    assert notices == []
