@@ -24,19 +24,7 @@ from evtools.errors import (
 )
 from evtools.transport import ConnectionSettings, Statistics
 from evtools.wire import Defect, Record, gap
-
-
-class FakeClock:
-    """Both clocks, moved by hand."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def wall(self):
-        return self.now
-
-    def monotonic(self):
-        return self.now
+from tools.clock import FakeClock
 
 
 class ScriptedSource:
@@ -71,7 +59,7 @@ class Run:
     """One run of the main loop on a script."""
 
     def __init__(self, folder, script, **options):
-        self.clock = FakeClock()
+        self.clock = FakeClock(1000.0)
         self.stderr = io.StringIO()
         self.source = ScriptedSource(script)
         self.advanced = 0
@@ -418,7 +406,7 @@ def test_a_header_goes_out_before_the_first_event(tmp_path, capfd):
     options = DumpOptions(output="csv", line_buffered=True)
     formatter = make_formatter("csv", FormatOptions())
     with ExitStack() as stack:
-        outputs = Outputs(options, formatter, FakeClock(), stack)
+        outputs = Outputs(options, formatter, FakeClock(1000.0), stack)
         outputs.reopen()
         outputs.settle()
         sys.stdout.flush()

@@ -7,19 +7,7 @@ import pyte
 import pytest
 
 from evtools.dump.progress import Progress
-
-
-class FakeClock:
-    """A clock moved by hand."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def wall(self):
-        return self.now
-
-    def monotonic(self):
-        return self.now
+from tools.clock import FakeClock
 
 
 class Terminal(io.StringIO):

@@ -9,19 +9,7 @@ import textwrap
 import pytest
 
 from evtools.dump.signals import Signals
-
-
-class FakeClock:
-    """Both clocks, moved by hand."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def wall(self):
-        return self.now
-
-    def monotonic(self):
-        return self.now
+from tools.clock import FakeClock
 
 
 @pytest.fixture

@@ -9,19 +9,7 @@ import pytest
 
 from evtools.dump.sink import Sink
 from evtools.errors import OutputError
-
-
-class FakeClock:
-    """Both clocks, moved by hand."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def wall(self):
-        return self.now
-
-    def monotonic(self):
-        return self.now
+from tools.clock import FakeClock
 
 
 @pytest.fixture

@@ -13,24 +13,12 @@ import zstandard
 
 from evtools.errors import OutputError, UsageError
 from evtools.transport.recorder import TapeWriter
-
-
-class FakeClock:
-    """Both clocks, moved by hand."""
-
-    def __init__(self):
-        self.now = 1795186532.0
-
-    def wall(self):
-        return self.now
-
-    def monotonic(self):
-        return self.now
+from tools.clock import FakeClock
 
 
 @pytest.fixture
 def clock():
-    return FakeClock()
+    return FakeClock(1795186532.0)
 
 
 @pytest.fixture
