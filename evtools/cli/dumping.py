@@ -1,6 +1,5 @@
 """From evdump's command line to DumpOptions."""
 
-import logging
 import os
 import stat
 import sys
@@ -73,7 +72,7 @@ def _filters(values: _Values) -> tuple[str, ...]:
     if any("://" in word.partition(" ")[0] for word in words[:1]):
         # Not quoted: it may hold a password.
         raise UsageError("a filter looks like a broker URL", "give the URL with -b URL")
-    _warn_of_shell_trap(words)
+    _refuse_shell_trap(words)
     file = "\n".join(
         line
         for line in _content(values["filter_file"]).splitlines()
@@ -86,14 +85,14 @@ def _content(file: TextFile | None) -> str:
     return file.text if file else ""
 
 
-def _warn_of_shell_trap(words: Sequence[str]) -> None:
+def _refuse_shell_trap(words: Sequence[str]) -> None:
     from evtools.filters import shell_trap  # noqa: PLC0415  (start-up time)
 
     is_file = _is_file(sys.stdout)
     for word in words:
         warning = shell_trap(word, stdout_is_file=is_file)
         if warning:
-            logging.getLogger(__name__).warning("%s: %s", word, warning)
+            raise UsageError(f"the filter is just {word!r}", warning)
 
 
 def _is_file(stream: TextIO) -> bool:

@@ -66,8 +66,7 @@ class Sender:
 class Flow:
     """Numbered events at a steady rate, from a thread that comes back on its own.
 
-    `sent` is how many were published; `returns` are the moments (UTC epoch) at which
-    the broker took us again after it was away.
+    `sent` is how many were published.
     """
 
     def __init__(self, url: str, exchange: str, *, rate: float = 200) -> None:
@@ -77,10 +76,8 @@ class Flow:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="flow")
         self.sent = 0
-        self.returns: list[float] = []
 
     def _run(self) -> None:
-        connected_before = False
         while not self._ended.is_set():
             try:
                 # A client library may sleep for seconds before it tries again.
@@ -89,9 +86,6 @@ class Flow:
             except Exception:  # noqa: BLE001  (a dead broker, in all its forms)
                 self._ended.wait(0.02)
                 continue
-            if connected_before:
-                self.returns.append(time.time())
-            connected_before = True
             self._pour(sender)
             sender.close()
 
