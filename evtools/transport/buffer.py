@@ -48,7 +48,7 @@ _MESSAGE_BYTES = 200
 class Buffer:
     """Hand chunks from the reader thread to the tool's thread, and never wait.
 
-    Bodies stay undecoded while they wait, at a quarter of the memory, so
+    Bodies stay undecoded while they wait, at a third to a half of the memory, so
     `limit` (bytes) is honest.  What does not fit is dropped, newest first, and
     `count_events` tells how many events that were; a gap record with the
     count takes the place of the hole.
