@@ -4,9 +4,10 @@ import gc
 import re
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evtools.clock import Clock, SystemClock
 from evtools.dump.formatter import FormatOptions, Formatter, make_formatter
@@ -19,10 +20,7 @@ from evtools.errors import BrokerUnavailable, UsageError
 from evtools.filters import Filter, all_of, compile_filter, exclude
 from evtools.transport import ConnectionSettings
 from evtools.transport.recorder import TapeWriter
-from evtools.wire import GAP, EnvelopeWriter, Record, gap
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from evtools.wire import AnyRecord, EnvelopeWriter, EventFields, Record, gap
 
 #: The longest wait for events before deadlines are looked at, in seconds.
 TICK = 0.25
@@ -102,7 +100,7 @@ class Outputs:
         self._formatter = formatter
         self._sink: Sink | None = None
         self._tape: TapeWriter | None = None
-        self._line = EnvelopeWriter().line
+        self._envelopes = EnvelopeWriter()
         self._line_buffered = options.line_buffered
         if options.write:
             self._tape = TapeWriter(
@@ -120,12 +118,13 @@ class Outputs:
             stack.callback(self._sink.close)
             self._sink.write(formatter.header())
 
-    def write(self, record: Record) -> None:
-        """Write one record everywhere."""
+    def write(self, records: list[AnyRecord]) -> None:
+        """Write records everywhere."""
         if self._formatter is not None and self._sink is not None:
-            self._sink.write(self._formatter.format(record))
+            self._sink.write(self._formatter.format_all(records))
         if self._tape is not None:
-            self._tape.write(self._line(record.event, record.joined))
+            for record in records:
+                self._tape.write(self._envelopes.line(record))
 
     def settle(self) -> None:
         """Let out what is due, after a batch or a wait."""
@@ -169,6 +168,8 @@ class Dump:
         self._clock = clock
         self._counts = Counts()
         self._started = self._last_event = clock.monotonic()
+        #: Whether events have to be looked at one by one.
+        self._asks = bool(filters.matches or filters.expected or options.count)
 
     def run(self, signals: Signals) -> int:
         """Take events until one of the ends; return the exit status."""
@@ -208,35 +209,42 @@ class Dump:
                 self._records.source.stop()
         return status
 
-    def _take_all(self, batch: list[Record]) -> bool:
+    def _take_all(self, batch: list[AnyRecord]) -> bool:
         """Take a batch; return whether `--count` is reached."""
-        if batch:
-            self._last_event = self._clock.monotonic()
-        count = self._options.count
+        if not batch:
+            return False
+        self._last_event = self._clock.monotonic()
+        counts, count = self._counts, self._options.count
+        if self._asks or any(record.is_gap for record in batch):
+            batch = list(self._wanted(batch))
+        else:
+            counts.captured += len(batch)
+            counts.matched += len(batch)
+        self._outputs.write(batch)
+        return count is not None and counts.matched >= count
+
+    def _wanted(self, batch: list[AnyRecord]) -> Iterator[AnyRecord]:
+        """Count each record; yield what is to be shown, up to `--count`."""
+        counts, count = self._counts, self._options.count
+        matches, expected = self._filters.matches, self._filters.expected
         for record in batch:
-            self._take(record)
-            if count is not None and self._counts.matched >= count:
-                return True
-        return False
+            if record.is_gap:  # shown whatever the filters are
+                self._count_gap(record.event)
+                yield record
+                continue
+            counts.captured += 1
+            seen = record.record
+            if matches is not None and not matches(seen):
+                continue
+            counts.matched += 1
+            if expected is not None and expected.matches(seen):
+                counts.expected += 1
+            yield record
+            if counts.matched == count:
+                return
 
-    def _take(self, record: Record) -> None:
+    def _count_gap(self, event: EventFields) -> None:
         counts = self._counts
-        if record.event["type"] == GAP:
-            self._gap(record)
-            return
-        counts.captured += 1
-        matches = self._filters.matches
-        if matches is not None and not matches(record):
-            return
-        counts.matched += 1
-        expected = self._filters.expected
-        if expected is not None and expected.matches(record):
-            counts.expected += 1
-        self._outputs.write(record)
-
-    def _gap(self, record: Record) -> None:
-        """Count a hole and show it, whatever the filters are."""
-        event, counts = record.event, self._counts
         if event.get("reason") == "buffer":
             counts.lost += _number(event.get("dropped"))
         elif event.get("reason") == "worker":
@@ -244,7 +252,6 @@ class Dump:
         else:
             counts.gaps += 1
             counts.gap_seconds += _number(event.get("duration"))
-        self._outputs.write(record)
 
     def _overdue(self) -> int | None:
         """Return the exit status if a deadline has passed."""
@@ -265,7 +272,9 @@ class Dump:
             self._outputs.reopen()
         while signals.stopped:
             start, end = signals.stopped.pop(0)
-            self._gap(Record(gap("stopped", start, end)))
+            hole = gap("stopped", start, end)
+            self._count_gap(hole)
+            self._outputs.write([Record(hole)])
             self._report.say(f"stopped for {end - start:.1f}s; events may be missing")
 
     def _tell_defects(self) -> None:

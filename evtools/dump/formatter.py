@@ -1,14 +1,14 @@
 """What a format is, and which there are."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from importlib import import_module
 from typing import Final, Protocol, cast
 
 from evtools.dump.choices import Output, Timestamps
-from evtools.wire import Record
+from evtools.wire import AnyRecord, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,10 @@ class Formatter(Protocol):
     def format(self, record: Record) -> bytes:
         """Return the record with its newline; never raise."""
         ...
+
+    def format_all(self, records: Iterable[AnyRecord]) -> bytes:
+        """Return the records, each with its newline; never raise."""
+        return b"".join([self.format(record.record) for record in records])
 
 
 class _Module(Protocol):

@@ -1,11 +1,18 @@
 """The memory of what earlier events told about a task."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from sys import getsizeof
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
-from evtools.wire import EventFields
+from evtools.wire import (
+    AnyRecord,
+    EventFields,
+    Known,
+    KnownFields,
+    TaskEvent,
+    known,
+)
 
 NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -13,41 +20,54 @@ _RECEIVED: Final = (
     *("name", "args", "kwargs", "root_id", "parent_id"),
     *("retries", "eta", "expires"),
 )
+_SENT: Final = (*_RECEIVED, "queue", "exchange", "routing_key")
 
-#: Which fields each event type teaches about its task, and as what its own
-#: timestamp is remembered.
-_TEACHES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "task-sent": ("sent", (*_RECEIVED, "queue", "exchange", "routing_key")),
-    "task-received": ("received", _RECEIVED),
-    "task-started": ("started", ()),
+
+class _Lesson:
+    """What a kind of event teaches: fields, and its own time under the name `time`.
+
+    `over` are the times that do not hold any longer then.
+    """
+
+    def __init__(
+        self, names: tuple[str, ...], time: str, over: tuple[str, ...]
+    ) -> None:
+        self.over = over
+        self._sources = (*names, "timestamp")
+        self._names = (*names, time)
+        self._values = attrgetter(*self._sources)
+        self._known = KnownFields(self._names)
+
+    def taught(self, event: EventFields) -> dict[str, Any]:
+        """Return what the event teaches."""
+        fields = dict(zip(self._names, map(event.get, self._sources), strict=True))
+        if type(event.get("timestamp")) not in (int, float):
+            fields[self._names[-1]] = None
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def known(self, event: TaskEvent) -> Known:
+        """Return the same as something known, of an event with a proper time."""
+        values = self._values(event)
+        return self._known.known(values if self._sources[1:] else (values,))
+
+
+#: A redelivery shows by nothing, but no worker receives a task after it
+#: started it.
+_LESSONS: Final[Mapping[str, _Lesson]] = {
+    "task-sent": _Lesson(_SENT, "sent", ("sent",)),
+    "task-received": _Lesson(_RECEIVED, "received", ("received", "started")),
+    "task-started": _Lesson((), "started", ("started",)),
 }
 
-#: The times of a task that an event makes obsolete when it tells of a new
-#: attempt.
+#: What another attempt makes obsolete; it shows by its `retries`.
 _TIMES: Final = ("sent", "received", "started")
 
-#: What one task takes beside its values: key, entry, its tuple, its dictionary,
-#: and the times.
-_ENTRY_BYTES: Final = 450
-
-#: A value that is no text or container, or the head of a text.
-_VALUE_BYTES: Final = 49
-
-_CONTAINERS: Final[frozenset[type]] = frozenset({dict, list})
-
-
-class _Task:
-    """What is known of a task; the mapping is handed out, so it is only replaced."""
-
-    __slots__ = ("known", "weight_bytes")
-
-    def __init__(self) -> None:
-        self.known: Mapping[str, Any] = NOTHING
-        self.weight_bytes = 0
+#: What one task takes beside the text of what is known: key, entry and tuple.
+_ENTRY_BYTES: Final = 350
 
 
 class Joiner:
-    """Tell an event what earlier events of its task said.
+    """Tell records what earlier events of their task said.
 
     Bounded by the number of tasks and by their weight in bytes (estimated);
     the tasks that were silent for longest are forgotten first, finished or
@@ -62,110 +82,77 @@ class Joiner:
         self.weight_bytes = 0
         self._max_tasks = max_tasks
         self._max_bytes = max_bytes
-        self._tasks: OrderedDict[str, _Task] = OrderedDict()
+        self._tasks: OrderedDict[str, Known] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def join(self, event: EventFields) -> Mapping[str, Any]:
-        """Return what is known about the event's task and the event lacks.
+    def join(self, records: Iterable[AnyRecord]) -> None:
+        """Join to each record what is known of its task and its event lacks.
 
-        Learn from the event for later ones.  The mapping must not be changed.
+        Learn from the event for later ones.
         """
-        uuid = event.get("uuid")
+        tasks = self._tasks
+        for record in records:
+            if not record.is_typed:
+                record.joined = self._joined(record.event)
+                continue
+            before = tasks.get(record.uuid)
+            if record.type in _LESSONS:
+                self._learn(record, before)
+            elif before is not None:
+                tasks.move_to_end(record.uuid)
+                record.known = before
+
+    def _learn(self, event: TaskEvent, before: Known | None) -> None:
+        """Do what `_joined` does, with no dictionary in the usual cases."""
+        uuid, kind, timestamp = event.uuid, event.type, event.timestamp
+        if timestamp.__class__ is not float:
+            event.known = known(self._joined(event.event))
+        elif before is None:
+            self._remember(uuid, None, _LESSONS[kind].known(event))
+        elif kind == "task-started" and "started" not in before.names.all:
+            event.known = before
+            self._remember(uuid, before, before.started(timestamp))
+        else:
+            event.known = known(self._joined(event.event))
+
+    def _joined(self, event: EventFields) -> Mapping[str, Any]:
+        """Return what is known of the event's task and it lacks; learn from it."""
+        uuid, kind = event.get("uuid"), event["type"]
         if uuid.__class__ is not str:
             return NOTHING
-        task = self._tasks.get(uuid)
-        teaches = _TEACHES.get(event["type"])
-        if teaches is not None:
-            known = self._learn(uuid, task, event, *teaches)
-        elif task is not None and event["type"].startswith("task-"):
+        before = self._tasks.get(uuid)
+        lesson = _LESSONS.get(kind)
+        if lesson is None:
+            if before is None or not kind.startswith("task-"):
+                return NOTHING
             self._tasks.move_to_end(uuid)
-            known = task.known
+            fields = before.fields()
         else:
-            return NOTHING
-        if event.keys().isdisjoint(known):
-            return known
-        return {name: known[name] for name in known if name not in event}
+            fields = _still_true(before.fields(), event, lesson) if before else {}
+            news = {**fields, **lesson.taught(event)}
+            self._remember(uuid, before, known(news))
+        return {name: value for name, value in fields.items() if name not in event}
 
-    def _learn(
-        self,
-        uuid: str,
-        task: _Task | None,
-        event: EventFields,
-        time: str,
-        names: tuple[str, ...],
-    ) -> Mapping[str, Any]:
-        """Learn from an event; return what was known and still holds."""
-        if task is None:
-            task = self._tasks[uuid] = _Task()
+    def _remember(self, uuid: str, before: Known | None, now: Known) -> None:
+        self._tasks[uuid] = now
+        if before is None:
+            self.weight_bytes += _ENTRY_BYTES + len(uuid) + len(now.end)
         else:
             self._tasks.move_to_end(uuid)
-        known = _still_true(event, time, task.known) if task.known else NOTHING
-        get = event.get
-        if names:
-            news = {name: value for name in names if (value := get(name)) is not None}
-            task.known = learned = {**known, **news} if known else news
-        else:
-            task.known = learned = {**known}
-        timestamp = get("timestamp")
-        if timestamp.__class__ is float or timestamp.__class__ is int:
-            learned[time] = timestamp
-        # A time alone weighs nothing: it is part of the entry.
-        if names or not task.weight_bytes:
-            weight = _ENTRY_BYTES + len(uuid) + _weigh(learned)
-            self.weight_bytes += weight - task.weight_bytes
-            task.weight_bytes = weight
-            self._forget()
-        return known
-
-    def _forget(self) -> None:
+            self.weight_bytes += len(now.end) - len(before.end)
         while self.weight_bytes > self._max_bytes or len(self._tasks) > self._max_tasks:
-            _, task = self._tasks.popitem(last=False)
-            self.weight_bytes -= task.weight_bytes
+            oldest, forgotten = self._tasks.popitem(last=False)
+            self.weight_bytes -= _ENTRY_BYTES + len(oldest) + len(forgotten.end)
             self.forgotten += 1
 
 
 def _still_true(
-    event: EventFields, time: str, known: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """Return what is known, without the times of an earlier attempt.
-
-    Another attempt shows by its `retries`.  A redelivery shows by nothing,
-    but no worker receives a task after it started it.
-    """
-    retries = known.get("retries")
-    if retries is not None and event.get("retries", retries) != retries:
-        stale: tuple[str, ...] = _TIMES
-    elif time == "received":
-        stale = ("received", "started")
-    elif time in known:
-        stale = (time,)
-    else:
-        return known
-    return {name: known[name] for name in known if name not in stale}
-
-
-def _weigh(fields: Mapping[str, Any]) -> int:
-    # Nearly all are texts, and asking each for its length is quickest.
-    weight = _VALUE_BYTES * len(fields)
-    for value in fields.values():
-        if value.__class__ is str:
-            weight += len(value) if value.isascii() else getsizeof(value)
-        elif value.__class__ in _CONTAINERS:
-            weight += _weigh_inside(value)
-    return weight
-
-
-def _weigh_inside(value: Any) -> int:
-    weight = 0
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        weight += getsizeof(value)
-        if value.__class__ is dict:
-            waiting.extend(value)
-            waiting.extend(value.values())
-        elif value.__class__ is list:
-            waiting.extend(value)
-    return weight
+    fields: dict[str, Any], event: EventFields, lesson: _Lesson
+) -> dict[str, Any]:
+    """Return what is known, without the times of an earlier attempt."""
+    retries = fields.get("retries")
+    another = retries is not None and event.get("retries", retries) != retries
+    over = _TIMES if another else lesson.over
+    return {name: value for name, value in fields.items() if name not in over}

@@ -13,7 +13,7 @@ from evtools.dump.report import Report
 from evtools.transport import ConnectionSettings, EventReceiver, Notice, Source
 from evtools.transport.demo import URL, DemoCluster
 from evtools.transport.tape import Tape
-from evtools.wire import EventFields, Record
+from evtools.wire import AnyRecord, EventFields, Record
 from evtools.wire.redact import redactor
 
 Redact = Callable[[EventFields], None]
@@ -28,7 +28,7 @@ class Records:
     """
 
     source: Source
-    batches: Callable[[float], Iterator[list[Record]]]
+    batches: Callable[[float], Iterator[list[AnyRecord]]]
     advance: Callable[[], None]
 
 
@@ -68,15 +68,20 @@ def _live(
     stack.callback(receiver.close)
     joiner = Joiner()
 
-    def batches(timeout: float) -> Iterator[list[Record]]:
-        join = joiner.join
-        for events in receiver.batches(timeout):
+    def batches(timeout: float) -> Iterator[list[AnyRecord]]:
+        for records in receiver.records(timeout):
             if redact is not None:
-                for event in events:
-                    redact(event)
-            yield [Record(event, join(event)) for event in events]
+                records = [_redacted(record, redact) for record in records]  # noqa: PLW2901  (what it was must not stay)
+            joiner.join(records)
+            yield records
 
     return Records(receiver, batches, _nothing)
+
+
+def _redacted(record: AnyRecord, redact: Redact) -> Record:
+    plain = record.record
+    redact(plain.event)
+    return plain
 
 
 def _nothing() -> None:
@@ -97,7 +102,7 @@ def _recorded(
     stack.callback(tape.close)
     joiner = Joiner()
 
-    def batches(timeout: float) -> Iterator[list[Record]]:
+    def batches(timeout: float) -> Iterator[list[AnyRecord]]:
         for records in tape.records(timeout):
             for record in records:
                 if redact is not None:
@@ -107,8 +112,8 @@ def _recorded(
                 # What evdump recorded knows its task already, and must look
                 # as it did; other programs' events are joined here.
                 if not record.recorded:
-                    record.joined = joiner.join(record.event)
-            yield list[Record](records)
+                    joiner.join([record])
+            yield [*records]
 
     # Lines on one terminal and a bar at its bottom would tear each other up.
     scrolls = options.print and sys.stdout.isatty()

@@ -28,14 +28,16 @@ class Sink:
         self._clock = clock
         self._line_buffered = line_buffered
         self._patient = stat.S_ISREG(os.fstat(fd).st_mode)
-        self._waiting = bytearray()
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
         self._flushed = clock.monotonic()
         self._broken = False
 
     def write(self, data: bytes) -> None:
         """Take whole lines."""
-        self._waiting += data
-        if self._line_buffered or len(self._waiting) >= _BUFFER_BYTES:
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        if self._line_buffered or self._waiting_bytes >= _BUFFER_BYTES:
             self.flush()
 
     def settle(self) -> None:
@@ -48,7 +50,8 @@ class Sink:
         self._flushed = self._clock.monotonic()
         if not self._waiting:
             return
-        data, self._waiting = self._waiting, bytearray()
+        data = b"".join(self._waiting)
+        self._waiting, self._waiting_bytes = [], 0
         if self._broken:
             return
         _, error = pour(self._fd, data)

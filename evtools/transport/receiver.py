@@ -16,11 +16,13 @@ from evtools.transport.subscription import subscribe
 from evtools.wire import (
     GAP,
     OBSERVED,
+    AnyRecord,
     Codec,
     EventFields,
     LamportClock,
     Message,
     MissedTasks,
+    Record,
     gap,
     wanted,
 )
@@ -91,12 +93,17 @@ class EventReceiver:
         AccessRefused or UsageError when trying on is no use, and
         BrokerUnavailable where the settings say not to reconnect.
         """
+        for records in self.records(timeout):
+            yield [record.event for record in records]
+
+    def records(self, timeout: float | None = None) -> Iterator[list[AnyRecord]]:
+        """Yield what `batches` does, as records: dictionaries take their time."""
         if self._intake.ident is None:
             self._intake.start()
         if self._rest:
-            rest = list(self._rest)
+            rest = [Record(event) for event in self._rest]
             self._rest.clear()
-            yield rest
+            yield [*rest]
         patience = _Patience(timeout)
         while not self._ended:
             item = self._buffer.take(patience.left())
@@ -107,13 +114,13 @@ class EventReceiver:
                 yield batch
                 patience = _Patience(timeout)
 
-    def _handle(self, item: Item) -> list[EventFields]:
+    def _handle(self, item: Item) -> list[AnyRecord]:
         """Return the events in `item`, if it is of that kind."""
         match item:
             case Chunk():
                 return self._decode(item)
             case dict():
-                return [item]
+                return [Record(item)]
             case Notice():
                 if self._on_notice is not None:
                     self._on_notice(item)
@@ -125,54 +132,68 @@ class EventReceiver:
                     raise item.error
         return []
 
-    def _decode(self, chunk: Chunk) -> list[EventFields]:
-        events: list[EventFields] = []
-        decode = self._codec.decode
+    def _decode(self, chunk: Chunk) -> list[AnyRecord]:
+        records: list[AnyRecord] = []
+        decode = self._codec.records
         for message in chunk.messages:
-            events += decode(message)
+            records += decode(message)
         if self._wanted is not None:
-            events = [event for event in events if self._wanted(event["type"])]
-        self._events += len(events)
-        self._stamp(events, chunk.received)
-        if self._missed is None:
-            return events
-        return events + self._audit(events, chunk.received)
+            records = [record for record in records if self._wanted(record.type)]
+        self._events += len(records)
+        return records + self._stamp(records, chunk.received)
 
-    def _stamp(self, events: list[EventFields], received: float) -> None:
-        """Set the time of receipt, and keep the clock as Celery's receiver does."""
+    def _stamp(self, records: list[AnyRecord], received: float) -> list[AnyRecord]:
+        """Set the time of receipt, and keep the clock as Celery's receiver does.
+
+        Return a gap record for each worker that shows tasks we have not seen.
+        """
+        holes: list[AnyRecord] = []
         adjust = self.clock.adjust
-        for event in events:
-            event["local_received"] = received
-            clock = event.get("clock", _NO_CLOCK)
-            if event["type"] == "task-sent":
-                clock = event["clock"] = (self.clock.value or 1) + _CLIENT_CLOCK_SKEW
-            if clock.__class__ is int:
-                adjust(clock)
-            elif clock is _NO_CLOCK:
-                event["clock"] = self.clock.forward()
+        for record in records:
+            if not record.is_typed:
+                self._stamp_event(record.event, received)
+                holes += self._audit(record.event, received)
+                continue
+            record.local_received = received
+            if record.type == "task-started":
+                if self._missed is not None:
+                    self._missed.started(record.hostname, record.clock)
+            elif record.type == "task-sent":
+                record.clock = self._clock_of_client()
+            if record.clock.__class__ is int:
+                adjust(record.clock)
+        return holes
 
-    def _audit(self, events: list[EventFields], received: float) -> list[EventFields]:
-        """Return a gap record for each worker that shows tasks we have not seen."""
-        assert self._missed is not None
-        observe = self._missed.observe
-        return [
-            gap(
-                "worker",
-                received,
-                received,
-                hostname=event.get("hostname"),
-                missed=missed,
+    def _stamp_event(self, event: EventFields, received: float) -> None:
+        event["local_received"] = received
+        clock = event.get("clock", _NO_CLOCK)
+        if event["type"] == "task-sent":
+            clock = event["clock"] = self._clock_of_client()
+        if clock.__class__ is int:
+            self.clock.adjust(clock)
+        elif clock is _NO_CLOCK:
+            event["clock"] = self.clock.forward()
+
+    def _clock_of_client(self) -> int:
+        return (self.clock.value or 1) + _CLIENT_CLOCK_SKEW
+
+    def _audit(self, event: EventFields, received: float) -> Iterator[AnyRecord]:
+        """Yield a gap record if a worker shows tasks that we have not seen."""
+        if self._missed is None or event["type"] not in OBSERVED:
+            return
+        missed = self._missed.observe(event)
+        if missed:
+            hostname = event.get("hostname")
+            yield Record(
+                gap("worker", received, received, hostname=hostname, missed=missed)
             )
-            for event in events
-            if event["type"] in OBSERVED and (missed := observe(event))
-        ]
 
     def _count(self, message: Message) -> int:
         """Return how many wanted events a message that is dropped had."""
-        events = self._drop_codec.decode(message)
+        records = self._drop_codec.records(message)
         if self._wanted is None:
-            return len(events)
-        return sum(self._wanted(event["type"]) for event in events)
+            return len(records)
+        return sum(self._wanted(record.type) for record in records)
 
     # -- handlers, as in Celery -----------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from evtools.wire.codec import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Defect, Message
 from evtools.wire.envelope import (
-    encode_line,
     envelope,
     iso_utc,
     open_envelope,
@@ -17,10 +16,13 @@ from evtools.wire.events import (
     group_from,
     routing_key_from,
 )
+from evtools.wire.known import Known, KnownFields, known
 from evtools.wire.lamport import LamportClock
+from evtools.wire.line import encode_line
 from evtools.wire.missed import OBSERVED, MissedTasks
 from evtools.wire.record import Record
 from evtools.wire.serialisers import DECODERS
+from evtools.wire.task_event import AnyRecord, TaskEvent
 from evtools.wire.topology import (
     bindings,
     exchange_type,
@@ -36,15 +38,19 @@ __all__ = [
     "GAP",
     "MESSAGE_MAX_BYTES",
     "OBSERVED",
+    "AnyRecord",
     "Codec",
     "Defect",
     "EnvelopeWriter",
     "Event",
     "EventFields",
+    "Known",
+    "KnownFields",
     "LamportClock",
     "Message",
     "MissedTasks",
     "Record",
+    "TaskEvent",
     "bindings",
     "encode_line",
     "envelope",
@@ -52,6 +58,7 @@ __all__ = [
     "gap",
     "group_from",
     "iso_utc",
+    "known",
     "open_envelope",
     "own_fields",
     "queue_arguments",

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from encodings.aliases import aliases
+from functools import reduce
+from operator import or_
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -10,7 +12,9 @@ import msgspec
 from evtools.errors import DecodeError
 from evtools.wire.compression import decompress
 from evtools.wire.events import GAP, EventFields
+from evtools.wire.record import Record
 from evtools.wire.serialisers import READERS, decode_json, plain, read_json
+from evtools.wire.task_event import TASK_EVENTS, AnyRecord
 
 #: What a message may weigh in bytes, as sent and unpacked.  Celery's own
 #: events stay below 10 kB; this leaves room for odd custom ones.
@@ -33,6 +37,12 @@ _CHARSETS: Final = {name: name for name in aliases.values()} | aliases
 #: How much of a hostile text is kept, in characters or bytes.
 _SAMPLE_MAX: Final = 200
 _DETAIL_MAX: Final = 200
+
+_KINDS: Final[Any] = reduce(or_, TASK_EVENTS.values())
+_decode_task_event: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(_KINDS).decode
+_decode_task_events: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(
+    list[_KINDS]
+).decode
 
 _BROKEN_JSON: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -110,19 +120,10 @@ class Codec:
 
         What is no event is left out and counted in `defects`.
         """
-        body, content_type, encoding, compression = message
         try:
-            if content_type == ENVELOPE and len(body) <= self._max_bytes:
-                body, content_type, encoding, compression = self._opened(body)
-            if (
-                content_type != _JSON
-                or compression
-                or encoding not in _UTF8
-                or len(body) > self._max_bytes
-                or not self._accepts_json
-            ):
+            body = self._usual_body(message)
+            if body is None:
                 return self._decode_slowly(message)
-            # The usual case: plain JSON in UTF-8.
             value = decode_json(body)
         except _BROKEN_JSON:
             return self._decode_slowly(message)
@@ -131,6 +132,40 @@ class Codec:
             if type(kind) is str and kind and kind != GAP:
                 return [value]
         return self._events(value, body)
+
+    def records(self, message: Message) -> list[AnyRecord]:
+        """Return the events in `message` as records; as `decode` otherwise.
+
+        A message of nothing but Celery's own task events takes half the time.
+        """
+        try:
+            body = self._usual_body(message)
+            if body is not None:
+                if not body.startswith(b"["):
+                    return [_decode_task_event(body)]
+                events: list[AnyRecord] = _decode_task_events(body)
+                return events
+        except _BROKEN_JSON:
+            pass  # something else: `decode` sees what
+        return [Record(event) for event in self.decode(message)]
+
+    def _usual_body(self, message: Message) -> bytes | None:
+        """Return the body of a message that is plain JSON in UTF-8, else None.
+
+        Raise ValueError for an envelope that is not as Celery writes it.
+        """
+        body, content_type, encoding, compression = message
+        if content_type == ENVELOPE and len(body) <= self._max_bytes:
+            body, content_type, encoding, compression = self._opened(body)
+        if (
+            content_type != _JSON
+            or compression
+            or encoding not in _UTF8
+            or len(body) > self._max_bytes
+            or not self._accepts_json
+        ):
+            return None
+        return body
 
     def _opened(self, data: bytes) -> tuple[bytes, str, str, str | None]:
         """Take a message out of a usual envelope; raise ValueError for others."""

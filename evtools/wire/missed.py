@@ -80,12 +80,16 @@ class MissedTasks:
         """Take in one event; return how many tasks it newly shows as missed."""
         kind = event["type"]
         if kind == "task-started":
-            worker = self._workers.get(_hostname(event))
-            if worker is not None:
-                _count_start(worker, event.get("clock"))
+            self.started(_hostname(event), event.get("clock"))
         elif kind in _HEARTBEATS:
             return self._heartbeat(event)
         return 0
+
+    def started(self, hostname: str, clock: Any) -> None:
+        """Take in that the worker `hostname` started a task at its time `clock`."""
+        worker = self._workers.get(hostname)
+        if worker is not None:
+            _count_start(worker, clock)
 
     def _heartbeat(self, event: EventFields) -> int:
         reading = _reading(event)

@@ -146,10 +146,12 @@ def test_the_fields_that_are_joined_are_described():
     names += ("expires", "queue", "exchange", "routing_key")
     for kind in ("task-sent", "task-received", "task-started"):
         fields = dict.fromkeys(names, "x") if kind == "task-sent" else {}
-        joiner.join({"type": kind, "uuid": "1", "timestamp": 1.0, **fields})
-    joined = joiner.join({"type": "task-succeeded", "uuid": "1"})
+        event = {"type": kind, "uuid": "1", "timestamp": 1.0, **fields}
+        joiner.join([Record(event)])
+    record = Record({"type": "task-succeeded", "uuid": "1"})
+    joiner.join([record])
     described = " ".join(section("The envelope").split())
-    assert set(joined) == {*names, "sent", "received", "started"}
+    assert set(record.joined) == {*names, "sent", "received", "started"}
     assert ", ".join(names[:-1]) + f" and {names[-1]}" in described
 
 

@@ -15,13 +15,22 @@ from evtools.dump.joiner import Joiner
 from evtools.dump.report import Counts, Report
 from evtools.filters import all_of, compile_filter, exclude
 from evtools.transport import Statistics
-from evtools.wire import Codec, LamportClock, MissedTasks, Record, open_envelope
+from evtools.wire import (
+    Codec,
+    EnvelopeWriter,
+    LamportClock,
+    MissedTasks,
+    Record,
+    encode_line,
+    envelope,
+    open_envelope,
+)
 from evtools.wire.redact import redactor
 from tools.mutations import mutations
 
 if TYPE_CHECKING:
     from evtools.dump.formatter import Formatter
-    from evtools.wire import EventFields
+    from evtools.wire import AnyRecord, EventFields
 
 #: Something of every kind the filter language has.
 FILTERS = (
@@ -37,6 +46,7 @@ FILTERS = (
     "tree:eacdf OR host:x OR queue:mail,default",
 )
 SECRET = b"hunter2"
+RECEIVED = 1795186533.25
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _TEMPLATE = "{ts} {type:<20} {name:10} {uuid:8}|{args!j}|{runtime:.3f}|{hostname:>9.5}|"
@@ -56,6 +66,8 @@ class Fuzz:
         self.injected = 0
         self._redact = redactor(["password", "/[Hh]unter2/"])
         self._joiner = Joiner(max_tasks=1000, max_bytes=4 << 20)
+        self._unseen = Joiner(max_tasks=1000, max_bytes=4 << 20)
+        self._writer = EnvelopeWriter()
         self._missed = MissedTasks()
         self._clock = LamportClock()
         every = [compile_filter(text, now=lambda: 1.8e9) for text in FILTERS]
@@ -79,22 +91,33 @@ class Fuzz:
     def run(self, *, seed: int, count: int) -> None:
         """Feed as many messages."""
         for message, events, defects in mutations(seed, count):
-            decoded = self.codec.decode(message)
+            decoded = self.codec.records(message)
             self.injected += defects
             assert len(decoded) == events, message
-            for event in decoded:
-                self._take(event)
+            for record in decoded:
+                self._pass_through(record)
+                self._take(record.record.event)
         self._report()
+
+    def _pass_through(self, record: AnyRecord) -> None:
+        """See that a record that nobody looks into is written all the same."""
+        if record.is_typed:
+            record.local_received = RECEIVED
+        else:
+            record.event["local_received"] = RECEIVED
+        self._unseen.join([record])
+        line = self._writer.line(record)
+        assert line == encode_line(envelope(record.event, record.joined))
 
     def _take(self, event: EventFields) -> None:
         self.events += 1
-        event["local_received"] = 1795186533.25
         clock = event.get("clock")
         if type(clock) is int:
             self._clock.adjust(clock)
         self._missed.observe(event)
         self._redact(event)
-        record = Record(event, self._joiner.join(event))
+        record = Record(event)
+        self._joiner.join([record])
         for each in self._filters:
             each.matches(record)
         for name, formatter in self._always.items():

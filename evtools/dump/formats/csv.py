@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from evtools.dump.formatter import FormatOptions
+from evtools.dump.formatter import FormatOptions, Formatter
 from evtools.dump.stamps import moment_of
 from evtools.dump.wording import failure, runtime, said
 from evtools.text import sanitize
@@ -23,7 +23,7 @@ _TOLD: Final = frozenset({*_PLAIN, "runtime", "result"})
 _FORMULA: Final = (*"=+-@", *"\uff1d\uff0b\uff0d\uff20")
 
 
-class CsvFormatter:
+class CsvFormatter(Formatter):
     """Write RFC 4180, except that lines end as in all other formats.
 
     Line breaks and control characters inside a value are escaped, so an event

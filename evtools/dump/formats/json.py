@@ -1,14 +1,16 @@
 """JSON Lines: every event in its envelope, as recordings have it."""
 
-from evtools.dump.formatter import FormatOptions
-from evtools.wire import EnvelopeWriter, Record
+from collections.abc import Iterable
+
+from evtools.dump.formatter import FormatOptions, Formatter
+from evtools.wire import AnyRecord, EnvelopeWriter, Record
 
 
-class JsonFormatter:
+class JsonFormatter(Formatter):
     """Write one envelope per line."""
 
     def __init__(self) -> None:
-        self._line = EnvelopeWriter().line
+        self._lines = EnvelopeWriter().lines
 
     def header(self) -> bytes:
         """Return nothing."""
@@ -16,7 +18,11 @@ class JsonFormatter:
 
     def format(self, record: Record) -> bytes:
         """Return the envelope of the record."""
-        return self._line(record.event, record.joined) + b"\n"
+        return self._lines([record])
+
+    def format_all(self, records: Iterable[AnyRecord]) -> bytes:
+        """Return the envelopes of the records."""
+        return self._lines(records)
 
 
 def make(_options: FormatOptions) -> JsonFormatter:

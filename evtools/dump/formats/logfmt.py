@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from evtools.dump.formatter import FormatOptions
+from evtools.dump.formatter import FormatOptions, Formatter
 from evtools.text import sanitize
 from evtools.wire import Record, encode_line, envelope
 
@@ -14,7 +14,7 @@ _MISTAKABLE: Final = re.compile(r"null|true|false|[-+]?[\d.]+(?:[eE][-+]?\d+)?")
 _NO_KEY: Final = re.compile(r'[\s"=\\]')
 
 
-class LogfmtFormatter:
+class LogfmtFormatter(Formatter):
     """Write pairs in the order of the envelope.
 
     Numbers, `true`, `false` and `null` are bare.  Strings are bare where that

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from evtools.dump.formatter import FormatOptions
+from evtools.dump.formatter import FormatOptions, Formatter
 from evtools.dump.paint import PLAIN, Paint, paint
 from evtools.dump.stamps import Stamps
 from evtools.dump.wording import failure, gap_sentence, said
@@ -15,7 +15,7 @@ _VALUE_COLS: Final = 1000
 _CUT: Final = "\N{HORIZONTAL ELLIPSIS}"
 
 
-class PrettyFormatter:
+class PrettyFormatter(Formatter):
     """Write a title and the fields below it, and an empty line between blocks.
 
     A field that was joined from an earlier event says so.  Tracebacks keep

@@ -1,10 +1,10 @@
 """The event alone as JSON: what the sender said and when we got it."""
 
-from evtools.dump.formatter import FormatOptions
+from evtools.dump.formatter import FormatOptions, Formatter
 from evtools.wire import Record, encode_line, own_fields
 
 
-class RawFormatter:
+class RawFormatter(Formatter):
     """Write one event per line, with nothing joined and nothing worked out."""
 
     def header(self) -> bytes:

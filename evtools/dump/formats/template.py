@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
-from evtools.dump.formatter import FormatOptions
+from evtools.dump.formatter import FormatOptions, Formatter
 from evtools.dump.stamps import Stamps
 from evtools.dump.wording import failure, gap_sentence, number, runtime, said
 from evtools.errors import UsageError
@@ -46,7 +46,7 @@ class TemplateError(UsageError):
         self.position = position
 
 
-class TemplateFormatter:
+class TemplateFormatter(Formatter):
     r"""Fill the event's own and joined fields into a template.
 
     `ts` is the time as `--ts` has it, `runtime` is worked out for failures

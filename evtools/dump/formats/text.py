@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from evtools.dump.formatter import FormatOptions
+from evtools.dump.formatter import FormatOptions, Formatter
 from evtools.dump.paint import PLAIN, Paint, paint
 from evtools.dump.stamps import Stamps
 from evtools.dump.wording import failure, gap_sentence, runtime, said, short_uuid
@@ -80,7 +80,7 @@ _VERY_VERBOSE: Final = 2
 _Piece: TypeAlias = tuple[str, Paint]
 
 
-class TextFormatter:
+class TextFormatter(Formatter):
     """Write time, word, worker, task, and what happened to it.
 
     The column of worker names grows with the longest one seen, up to a limit.

@@ -1,15 +1,20 @@
 """The memory that gives late events the name of their task."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evtools.dump.joiner import Joiner
+from evtools.wire import Codec, Message, Record
 
 #: How fast it goes is for the benchmarks to say.
 UNHURRIED = settings(deadline=None)
 
+ORIGIN = {"hostname": "celery@h", "utcoffset": 0, "pid": 7, "clock": 9}
 SENT = {
+    **ORIGIN,
     "type": "task-sent",
     "uuid": "u1",
     "name": "proj.add",
@@ -31,13 +36,43 @@ RECEIVED = {
     "timestamp": 2.0,
 }
 del RECEIVED["routing_key"]
-STARTED = {"type": "task-started", "uuid": "u1", "timestamp": 3.0}
-FAILED = {"type": "task-failed", "uuid": "u1", "timestamp": 4.0}
+STARTED = {**ORIGIN, "type": "task-started", "uuid": "u1", "timestamp": 3.0}
+FAILED = {
+    **ORIGIN,
+    "type": "task-failed",
+    "uuid": "u1",
+    "timestamp": 4.0,
+    "exception": "E()",
+    "traceback": None,
+}
+
+
+def told(joiner, event):
+    """Return what is joined to an event."""
+    record = Record(event)
+    joiner.join([record])
+    return record.joined
+
+
+def records_of(event):
+    """Return the event as a record, and as Celery's own if it could be."""
+    yield Record(dict(event))
+    try:
+        yield from Codec().records(Message(json.dumps(event).encode()))
+    except (TypeError, ValueError):
+        yield Record(dict(event))
 
 
 def joined_by(*events):
-    joiner = Joiner()
-    return [dict(joiner.join(event)) for event in events][-1]
+    ways = [Joiner(), Joiner()]
+    for event in events:
+        records = list(records_of(event))
+        for joiner, record in zip(ways, records, strict=True):
+            joiner.join([record])
+        plain, typed = (list(record.joined.items()) for record in records)
+        assert plain == typed
+        assert ways[0].weight_bytes == ways[1].weight_bytes
+    return dict(plain)
 
 
 def test_a_late_event_gets_what_its_task_was_sent_and_received_with():
@@ -92,10 +127,10 @@ def test_a_task_is_remembered_after_it_ended():
 
 def test_what_an_event_was_given_never_changes_afterwards():
     joiner = Joiner()
-    joiner.join(SENT)
-    joined = joiner.join(STARTED)
+    told(joiner, SENT)
+    joined = told(joiner, STARTED)
     before = dict(joined)
-    joiner.join({**RECEIVED, "name": "other"})
+    told(joiner, {**RECEIVED, "name": "other"})
     assert joined == before
 
 
@@ -124,8 +159,8 @@ def test_a_send_that_arrives_late_forgets_nothing():
 @pytest.mark.parametrize("uuid", [None, 7, ["u1"], {"u": 1}, True])
 def test_an_odd_uuid_is_left_alone(uuid):
     joiner = Joiner()
-    assert joiner.join({**SENT, "uuid": uuid}) == {}
-    assert joiner.join({**FAILED, "uuid": uuid}) == {}
+    assert told(joiner, {**SENT, "uuid": uuid}) == {}
+    assert told(joiner, {**FAILED, "uuid": uuid}) == {}
     assert len(joiner) == 0
 
 
@@ -147,20 +182,20 @@ def test_a_custom_event_of_a_task_is_joined_too():
 
 def test_the_task_that_was_silent_longest_is_forgotten_first():
     joiner = Joiner(max_tasks=2)
-    joiner.join(SENT)
-    joiner.join({**SENT, "uuid": "u2"})
-    joiner.join(FAILED)
-    joiner.join({**SENT, "uuid": "u3"})
+    told(joiner, SENT)
+    told(joiner, {**SENT, "uuid": "u2"})
+    told(joiner, FAILED)
+    told(joiner, {**SENT, "uuid": "u3"})
     assert len(joiner) == 2
     assert joiner.forgotten == 1
-    assert joiner.join(FAILED) != {}
-    assert joiner.join({**FAILED, "uuid": "u2"}) == {}
+    assert told(joiner, FAILED) != {}
+    assert told(joiner, {**FAILED, "uuid": "u2"}) == {}
 
 
 def test_memory_is_bounded_by_weight():
     joiner = Joiner(max_bytes=100_000)
     for number in range(100):
-        joiner.join({**SENT, "uuid": str(number), "args": "x" * 10_000})
+        told(joiner, {**SENT, "uuid": str(number), "args": "x" * 10_000})
         assert joiner.weight_bytes <= 100_000
     assert 5 <= len(joiner) < 10
     assert joiner.forgotten == 100 - len(joiner)
@@ -168,9 +203,9 @@ def test_memory_is_bounded_by_weight():
 
 def test_one_task_too_heavy_is_not_remembered():
     joiner = Joiner(max_bytes=1000)
-    joiner.join({**SENT, "args": [{"k": "x" * 200}] * 5})
+    told(joiner, {**SENT, "args": [{"k": "x" * 200}] * 5})
     assert (len(joiner), joiner.weight_bytes) == (0, 0)
-    joiner.join({**STARTED, "uuid": "u" * 1000})
+    told(joiner, {**STARTED, "uuid": "u" * 1000})
     assert (len(joiner), joiner.weight_bytes) == (0, 0)
 
 
@@ -200,8 +235,24 @@ field_names = st.sampled_from(
 def test_any_stream_of_events_is_survived_within_bounds(events):
     joiner = Joiner(max_tasks=2, max_bytes=4000)
     for event in events:
-        joined = joiner.join(event)
+        joined = told(joiner, event)
         assert event.keys().isdisjoint(joined)
         assert all(value is not None for value in joined.values())
         assert len(joiner) <= 2
         assert 0 <= joiner.weight_bytes <= 4000
+
+
+@st.composite
+def celery_events(draw):
+    event = dict(draw(st.sampled_from([SENT, RECEIVED, STARTED, FAILED])))
+    event["uuid"] = draw(st.sampled_from(["u1", "u2"]))
+    event["timestamp"] = draw(st.sampled_from([1.0, 2.5, 7, None]))
+    for name in {"name", "args", "eta", "retries", "queue"} & event.keys():
+        event[name] = draw(st.sampled_from([None, 0, 1, "x", [1]]))
+    return event
+
+
+@UNHURRIED
+@given(st.lists(celery_events(), min_size=1, max_size=8))
+def test_celerys_own_events_are_told_the_same_as_any_others(events):
+    joined_by(*events)

@@ -157,11 +157,17 @@ def test_a_password_is_in_no_notice(clock):
 def test_little_is_gathered_and_much_is_not(clock, monkeypatch):
     slept = []
     monkeypatch.setattr("time.sleep", slept.append)
-    Play(
-        clock,
-        FakeStream(clock, 3, [Message(b"")], [Message(b"")] * BUSY, [Message(b"")]),
-    )
+    one = [Message(b"")]
+    Play(clock, FakeStream(clock, one, one, [*one] * BUSY, one))
     assert slept == [GATHER, GATHER]
+
+
+def test_messages_far_apart_are_taken_at_once(clock, monkeypatch):
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    one = [Message(b"")]
+    Play(clock, FakeStream(clock, one, 1, one, 1, one))
+    assert slept == []
 
 
 def test_a_lost_connection_is_a_gap_between_two_signs_of_life(clock):

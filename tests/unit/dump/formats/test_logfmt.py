@@ -15,7 +15,7 @@ def test_pairs_stand_in_the_order_of_the_envelope():
     event = {"pid": 7, "uuid": "u-1", "type": "task-failed", "timestamp": 1.5}
     assert line_of(event, {"name": "proj.boom"}) == (
         "ts=1970-01-01T00:00:01.500000Z type=task-failed uuid=u-1 "
-        'pid=7 timestamp=1.5 name=proj.boom joined="[\\"name\\"]"\n'
+        'timestamp=1.5 pid=7 name=proj.boom joined="[\\"name\\"]"\n'
     )
     assert make(FormatOptions()).header() == b""
 

@@ -25,13 +25,13 @@ def test_every_field_has_its_line():
     assert block(event, {"name": "proj.boom"}) == dedent("""\
         task-failed  00:00:12.000Z
           uuid       u1
-          timestamp  12.0
           exception  ExceptionWithTraceback()
           traceback
               Traceback:
                 File
 
               TimeLimitExceeded(3,)
+          timestamp  12.0
           retries    null
           name       proj.boom  (joined)
           exception  TimeLimitExceeded(3,)  (from traceback)

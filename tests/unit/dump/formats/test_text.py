@@ -157,7 +157,7 @@ def test_verbose_names_the_rest():
 
 def test_very_verbose_names_the_protocol_too():
     assert line(VERBOSE, JOINED, verbosity=2).endswith(
-        "parent_id=p1  retries=1  pid=7  timestamp=1.0  started=10.0"
+        "parent_id=p1  retries=1  timestamp=1.0  pid=7  started=10.0"
     )
 
 
