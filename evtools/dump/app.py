@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ EXIT_OK, EXIT_NOT_EXPECTED, EXIT_TIMED_OUT = 0, 1, 124
 _HEARTBEAT = "worker-heartbeat"
 #: A recording is a file that anybody may have written.
 _IMPLAUSIBLE = 2**53
+_IS_GAP = attrgetter("is_gap")
 #: Of the garbage collector, by generation.
 _COLLECT_AFTER = (50_000, 20, 100)
 
@@ -215,7 +217,7 @@ class Dump:
             return False
         self._last_event = self._clock.monotonic()
         counts, count = self._counts, self._options.count
-        if self._asks or any(record.is_gap for record in batch):
+        if self._asks or any(map(_IS_GAP, batch)):
             batch = list(self._wanted(batch))
         else:
             counts.captured += len(batch)

@@ -23,11 +23,12 @@ class EnvelopeWriter:
     """
 
     def __init__(self) -> None:
+        #: Of the event before: when it came, in what second it was sent, how the
+        #: lines of that second begin, and the microseconds from it to the receipt.
         self._received: float | None = None
-        self._received_micros = 0
-        #: A second since the epoch, and how a line of it begins.
         self._second: int | None = None
         self._beginning = b""
+        self._past_micros = 0
 
     def line(self, record: AnyRecord) -> bytes:
         """Return the line of a record, without its newline; never raise."""
@@ -50,28 +51,27 @@ class EnvelopeWriter:
         timestamp, received = event.timestamp, event.local_received
         if timestamp.__class__ is not float or received.__class__ is not float:
             return False
-        if received != self._received:
-            self._received, self._received_micros = received, micros(received)
         try:
             second = floor(timestamp)
             # Rounding may carry over: then another second is needed.
             fraction = int((timestamp - second) * 1e6 + 0.5)
-            if second != self._second:
-                self._enter(second)
+            if second != self._second or received != self._received:
+                self._enter(second, received)
         except (OverflowError, ValueError, OSError):
             return False
         if fraction == _MICROS:
             return False
-        event.lag = (self._received_micros - second * _MICROS - fraction) / _MICROS
+        event.lag = (self._past_micros - fraction) / _MICROS
         known, event.known = event.known, UNSET  # it is no field of the event
-        own = _encode(event)
+        own = _encode(event)[1:-1]
         event.known = known
         end = b"}\n" if known is UNSET else known.end
-        parts += (b'%b.%06dZ",' % (self._beginning, fraction), own[1:-1], end)
+        parts += (self._beginning, b'.%06dZ",' % fraction, own, end)
         return True
 
-    def _enter(self, second: int) -> None:
-        """Remember how lines of a second begin."""
+    def _enter(self, second: int, received: float) -> None:
+        """Remember what lines of a second have in common."""
         moment = iso_of_micros(second * _MICROS).partition(".")[0]
         self._beginning = b'{"v":%d,"ts":"%b' % (VERSION, moment.encode())
-        self._second = second
+        self._past_micros = micros(received) - second * _MICROS
+        self._second, self._received = second, received
