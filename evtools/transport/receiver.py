@@ -155,10 +155,11 @@ class EventReceiver:
                 holes += self._audit(record.event, received)
                 continue
             record.local_received = received
-            if record.type == "task-started":
+            kind = record.type
+            if kind == "task-started":
                 if self._missed is not None:
                     self._missed.started(record.hostname, record.clock)
-            elif record.type == "task-sent":
+            elif kind == "task-sent":
                 record.clock = self._clock_of_client()
             if record.clock.__class__ is int:
                 adjust(record.clock)

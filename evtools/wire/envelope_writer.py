@@ -54,7 +54,7 @@ class EnvelopeWriter:
         try:
             second = floor(timestamp)
             # Rounding may carry over: then another second is needed.
-            fraction = int((timestamp - second) * 1e6 + 0.5)
+            fraction = floor((timestamp - second) * 1e6 + 0.5)
             if second != self._second or received != self._received:
                 self._enter(second, received)
         except (OverflowError, ValueError, OSError):

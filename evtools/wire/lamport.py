@@ -27,7 +27,8 @@ class LamportClock:
 
         A time that no clock could reach by counting is ignored.
         """
-        if other < _PLAUSIBLE_MAX:
-            self.value = max(self.value, other)
-        self.value += 1
-        return self.value
+        value = self.value
+        if value < other < _PLAUSIBLE_MAX:
+            value = other
+        self.value = value = value + 1
+        return value
