@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evtools.events import Events
+    from evtools.state import State, Task, Worker
     from evtools.transport import EventDispatcher, EventReceiver, get_exchange
     from evtools.wire import Event, group_from
 
@@ -14,6 +15,9 @@ __all__ = [
     "EventDispatcher",
     "EventReceiver",
     "Events",
+    "State",
+    "Task",
+    "Worker",
     "get_exchange",
     "group_from",
 ]
@@ -25,6 +29,9 @@ _HOMES = {
     "EventDispatcher": "evtools.transport",
     "EventReceiver": "evtools.transport",
     "Events": "evtools.events",
+    "State": "evtools.state",
+    "Task": "evtools.state",
+    "Worker": "evtools.state",
     "get_exchange": "evtools.transport",
     "group_from": "evtools.wire",
 }

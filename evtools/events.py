@@ -1,9 +1,10 @@
-"""The factory of receivers and dispatchers that share one set of settings."""
+"""The factory of receivers, dispatchers and states for one cluster."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from evtools.state import State
 from evtools.transport import (
     ConnectionSettings,
     EventDispatcher,
@@ -14,7 +15,7 @@ from evtools.transport.receiver import Handler
 
 
 class Events:
-    """Make receivers and dispatchers for one cluster.
+    """Make receivers, dispatchers and states for one cluster.
 
     `broker` is a URL (or ConnectionSettings to start from); `settings` are
     fields of ConnectionSettings, such as `event_exchange` or `heartbeat`.
@@ -48,3 +49,7 @@ class Events:
             owns_connection=own,
             **kwargs,
         )
+
+    def State(self, **kwargs: Any) -> State:  # noqa: N802  (Celery's name)
+        """Return a State, empty, that knows no more than what it is given."""
+        return State(**kwargs)

@@ -27,16 +27,24 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Every installed script with its click command, which its entry point imports late.
 COMMANDS = {
+    "evtop": "evtools.cli.top_command:evtop",
     "evdump": "evtools.cli.dump_command:evdump",
 }
 # And the one that hands over to them: `evtools dump` is evdump.
 DISPATCHER = "evtools"
+
+# Where the manual page of evtop has its table of keys.
+KEYS_BEGIN = '.\\" keys: scripts/check_docs.py --fix writes them\n'
+KEYS_END = '.\\" end of the keys\n'
 
 BEGIN = "<!-- file map: scripts/check_docs.py --fix writes it -->"
 END = "<!-- end of the file map -->"
 
 # An option where a sentence or a list names it, not a dash inside of a word or path.
 _OPTION = re.compile(r"(?<![\w/.<=-])--?[a-zA-Z][\w-]*")
+
+# What means something to roff; the backslash comes first.
+_ROFF = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "^": r"\(ha", "`": r"\(ga"}
 
 # A terminal's way to print bold and underlined: the same place twice.
 _OVERSTRIKE = re.compile(".\x08")
@@ -94,6 +102,51 @@ def check_file_map(root: Path, *, fix: bool) -> Iterator[str]:
         path.write_text(wanted)
     else:
         yield "ARCHITECTURE.md: the file map is old; scripts/check_docs.py --fix"
+
+
+# --- Keys
+
+
+def key_table() -> str:
+    """Return the keys of evtop as a part of a manual page."""
+    keymap = importlib.import_module("evtools.top.keymap")
+    lines = []
+    for context, title in keymap.CONTEXTS.items():
+        lines.append(f".SS {title.capitalize()}")
+        for binding in keymap.BINDINGS:
+            if binding.context == context and binding.keys:
+                lines += (
+                    ".TP 14",
+                    f"\\fB{roff(keymap.keys_text(binding))}\\fR",
+                    roff(f"{binding.help} ({binding.command})"),
+                )
+    return "\n".join((*lines, ""))
+
+
+def roff(text: str) -> str:
+    """Return text as it is written in a manual page, wherever it stands."""
+    for character, escape in _ROFF.items():
+        text = text.replace(character, escape)
+    return rf"\&{text}" if text.startswith(".") else text
+
+
+def check_keys(root: Path, *, fix: bool) -> Iterator[str]:
+    """Yield a problem when man/evtop.1 does not have the keys of today."""
+    path = root / "man" / "evtop.1"
+    if not path.exists():
+        return
+    before, begin, rest = path.read_text().partition(KEYS_BEGIN)
+    _, end, after = rest.partition(KEYS_END)
+    if not begin or not end:
+        yield "man/evtop.1: has no place for the keys"
+        return
+    wanted = f"{before}{begin}{key_table()}{end}{after}"
+    if wanted == path.read_text():
+        return
+    if fix:
+        path.write_text(wanted)
+    else:
+        yield "man/evtop.1: the keys are old; scripts/check_docs.py --fix"
 
 
 # --- Options
@@ -243,6 +296,7 @@ def check_man(root: Path, known: dict[str, click.Command]) -> Iterator[str]:
 def problems(root: Path, *, fix: bool) -> Iterator[str]:
     """Yield what is wrong in the documents of the repository at root."""
     yield from check_file_map(root, fix=fix)
+    yield from check_keys(root, fix=fix)
     known = commands(root)
     yield from check_man(root, known)
     yield from check_readme(root, known)

@@ -24,12 +24,13 @@ class Sources:
     """Where the values come from that neither flags nor environment gave.
 
     `settings` are by option name, `config` is the settings file if there is
-    one, `warnings` are for the user.
+    one, `warnings` are for the user, `keys` is evtop's table of keys.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     config: "Path | None" = None
     warnings: tuple[str, ...] = ()
+    keys: Mapping[str, Any] = field(default_factory=dict)
 
     def origin(self, ctx: click.Context, name: str) -> str:
         """Say where the value of an option comes from."""
@@ -114,7 +115,7 @@ class ToolCommand(click.Command):
             app = settings["app"].value
         if app:
             settings = _over(_of_application(app), settings)
-        return Sources(settings, loaded.path, loaded.warnings)
+        return Sources(settings, loaded.path, loaded.warnings, loaded.keys)
 
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter

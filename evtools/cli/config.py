@@ -17,6 +17,10 @@ FILE_NAME: Final = "evtools/evtools.toml"
 TOOLS: Final = ("evtop", "evdump", "evcam")
 _CELERY: Final = "celery"
 _PROFILE: Final = "profile"
+#: evtop's keys: a command, and the keys that mean it.
+_KEYS: Final = "keys"
+#: Tables that are no settings.
+_TABLES: Final = (*TOOLS, _CELERY, _KEYS)
 _TOML_NAMES: Final[Mapping[type[Any], str]] = {
     bool: "true or false",
     str: "a text",
@@ -36,11 +40,12 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a settings file says; by option name."""
+    """What a settings file says; by option name, and evtop's keys by command."""
 
     path: Path | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    keys: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load(
@@ -67,7 +72,8 @@ def load(
     reader = _Reader(found, tool, options)
     table = _read(found)
     settings = reader.layers(table, profile)
-    return Loaded(found, settings, tuple(_too_open(found, table)))
+    keys = reader.keys(table, profile)
+    return Loaded(found, settings, tuple(_too_open(found, table)), keys)
 
 
 def places(environ: Mapping[str, str]) -> list[Path]:
@@ -130,10 +136,22 @@ class _Reader:
             settings |= named[profile]
         return settings
 
+    def keys(self, table: Mapping[str, Any], profile: str | None) -> dict[str, Any]:
+        """Return the keys that are not the built-in ones, by command."""
+        keys = dict(self._table(table, _KEYS, ""))
+        if profile:
+            section = _join(_PROFILE, profile)
+            keys |= self._table(table[_PROFILE][profile], _KEYS, section)
+        for command, value in keys.items():
+            several = value if isinstance(value, list) else [value]
+            if not all(isinstance(key, str) for key in several):
+                self._fail(_KEYS, command, "must be a text or a list of texts")
+        return keys
+
     def _layer(
         self, table: Mapping[str, Any], section: str
     ) -> Iterator[tuple[str, Setting]]:
-        nested = (*TOOLS, _CELERY) if section else (*TOOLS, _CELERY, _PROFILE)
+        nested = _TABLES if section else (*_TABLES, _PROFILE)
         shared = {key: value for key, value in table.items() if key not in nested}
         celery = self._table(table, _CELERY, section)
         yield from self._values(shared, celery, section)
@@ -180,7 +198,7 @@ class _Reader:
     ) -> None:
         name = celery_names.new_name(key)
         if name not in celery_names.OPTIONS:
-            known = [*self._options, *celery_names.OPTIONS, *TOOLS, _PROFILE, _CELERY]
+            known = [*self._options, *celery_names.OPTIONS, *_TABLES, _PROFILE]
             hint = _did_you_mean(key.replace("-", "_"), known)
             self._fail(section, key, "there is no such setting", hint)
         if name in theirs:

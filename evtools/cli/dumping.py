@@ -1,9 +1,8 @@
 """From evdump's command line to DumpOptions."""
 
 import os
-import stat
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import Any, Final, TextIO
 
@@ -11,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from evtools.cli.colour import wants_colour
+from evtools.cli.filter_words import filter_of
 from evtools.cli.moment import LocalZone
 from evtools.cli.params import TextFile
 from evtools.dump.choices import Output, Timestamps
@@ -68,38 +68,17 @@ def dump_options(ctx: click.Context) -> DumpOptions:
 
 
 def _filters(values: _Values) -> tuple[str, ...]:
-    words: Sequence[str] = values["filters"]
-    if any("://" in word.partition(" ")[0] for word in words[:1]):
-        # Not quoted: it may hold a password.
-        raise UsageError("a filter looks like a broker URL", "give the URL with -b URL")
-    _refuse_shell_trap(words)
     file = "\n".join(
         line
         for line in _content(values["filter_file"]).splitlines()
         if not line.lstrip().startswith("#")
     )
-    return tuple(text for text in (" ".join(words), file.strip()) if text.strip())
+    typed = filter_of(values["filters"])
+    return tuple(text for text in (typed, file.strip()) if text.strip())
 
 
 def _content(file: TextFile | None) -> str:
     return file.text if file else ""
-
-
-def _refuse_shell_trap(words: Sequence[str]) -> None:
-    from evtools.filters import shell_trap  # noqa: PLC0415  (start-up time)
-
-    is_file = _is_file(sys.stdout)
-    for word in words:
-        warning = shell_trap(word, stdout_is_file=is_file)
-        if warning:
-            raise UsageError(f"the filter is just {word!r}", warning)
-
-
-def _is_file(stream: TextIO) -> bool:
-    try:
-        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-    except (OSError, ValueError):
-        return False
 
 
 def _output(ctx: click.Context) -> Output:

@@ -1,9 +1,15 @@
 """Where log records go: to stderr, and only what somebody should read."""
 
 import logging
+import os
 import sys
+import time
+from collections.abc import Mapping
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
 from typing import Final
 
+from evtools.errors import OutputError
 from evtools.text import sanitize_lines
 
 #: Talkative libraries; what matters of it we say ourselves.
@@ -23,10 +29,63 @@ class _Formatter(logging.Formatter):
         return f"{self._tool}: {level}: {text}"
 
 
+class _FileFormatter(logging.Formatter):
+    """One line with the time in UTC; nothing in it can harm a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = " | ".join(sanitize_lines(super().format(record)).split("\n"))
+        seconds, millis = divmod(int(record.created * 1000), 1000)
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        return f"{moment}.{millis:03}Z {record.levelname.lower()} {text}"
+
+
+class _FileHandler(WatchedFileHandler):
+    """A file that logrotate may move away, and that may fill the disk."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's)
+        """Let the record go: a traceback would be painted over the screen."""
+
+
 def set_up(tool: str, *, verbosity: int, quiet: bool, debug: bool) -> None:
     """Send log records to stderr: warnings, errors only, or everything."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(tool))
+    _install(handler, verbosity, quiet=quiet, debug=debug)
+
+
+def set_up_file(
+    tool: str, path: str | None, *, verbosity: int, quiet: bool, debug: bool
+) -> None:
+    """Send log records to a file, for a tool that has the screen for itself.
+
+    Without a `path` that is the usual one, which is made when there is
+    something to write.  Raise OutputError when `path` cannot be written.
+    """
+    usual = usual_file(tool, os.environ)
+    name = Path(path).expanduser() if path else usual
+    handler: logging.Handler = logging.NullHandler()
+    if name is not None:
+        try:
+            if not path:
+                name.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handler = _FileHandler(name, encoding="utf-8", delay=not path)
+        except OSError as error:
+            if path:
+                raise OutputError(f"cannot write {name}: {error.strerror}") from None
+    handler.setFormatter(_FileFormatter())
+    _install(handler, verbosity, quiet=quiet, debug=debug)
+
+
+def usual_file(tool: str, environ: Mapping[str, str]) -> Path | None:
+    """Return where a tool logs, as XDG has it; None without a home."""
+    home = environ.get("HOME", "")
+    state = environ.get("XDG_STATE_HOME") or (home and f"{home}/.local/state")
+    return Path(state) / "evtools" / f"{tool}.log" if state else None
+
+
+def _install(
+    handler: logging.Handler, verbosity: int, *, quiet: bool, debug: bool
+) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_level(verbosity, quiet=quiet, debug=debug))

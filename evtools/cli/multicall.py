@@ -11,6 +11,7 @@ from evtools import __version__
 
 #: Tool: module of its entry point, and what it does.
 TOOLS: Final = {
+    "top": ("evtools.cli.top", "the cluster live on a full screen"),
     "dump": ("evtools.cli.dump", "every event, for people or as JSON Lines"),
 }
 

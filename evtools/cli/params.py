@@ -91,6 +91,19 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _whole(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise ValueError(f'"{text}" is no whole number')
+    return int(text)
+
+
+def _worker(text: str) -> str:
+    kind, equals, name = text.partition("=")
+    if kind != "worker" or not equals or not name:
+        raise ValueError("write worker=NAME, as in worker=celery@web-1")
+    return name
+
+
 _SPEED = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*[xX]?", re.ASCII)
 
 
@@ -194,6 +207,8 @@ def _text_file(text: str) -> TextFile:
 
 
 COUNT = Parsed("N", _count, int)
+WHOLE = Parsed("N", _whole, int)
+WORKER = Parsed("worker=NAME", _worker)
 DURATION = Parsed("DUR", _duration, float, int)
 POSITIVE_DURATION = Parsed("DUR", _positive_duration, float, int)
 DURATION_OR_NONE = Parsed("DUR", _duration_or_none, float, int)

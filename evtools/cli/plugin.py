@@ -1,18 +1,21 @@
-"""The tools as subcommands of celery: `celery -A proj evdump`."""
+"""The tools as subcommands of celery: `celery -A proj evtop`."""
 
 import sys
 from typing import Any
 
 import click
 
+from evtools.cli.command import ToolCommand
 from evtools.cli.dump_command import DumpCommand
-from evtools.cli.dump_command import evdump as standalone
+from evtools.cli.dump_command import evdump as standalone_evdump
 from evtools.cli.failure import fail, guard
+from evtools.cli.top_command import TopCommand
+from evtools.cli.top_command import evtop as standalone_evtop
 from evtools.errors import EvtoolsError
 
 
-class Plugin(DumpCommand):
-    """evdump, with its own way to fail inside another program's command line."""
+class Plugin(ToolCommand):
+    """A tool with its own way to fail inside another program's command line."""
 
     def make_context(
         self,
@@ -25,22 +28,35 @@ class Plugin(DumpCommand):
         try:
             return super().make_context(info_name, args, parent, **extra)
         except EvtoolsError as error:
-            sys.exit(fail("evdump", error))
+            sys.exit(fail(str(self.name), error))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run evdump and end with its status."""
+        """Run the tool and end with its status."""
 
         def body() -> int:
             return int(super(Plugin, self).invoke(ctx) or 0)
 
-        ctx.exit(guard("evdump", body, debug=bool(ctx.params.get("debug"))))
+        ctx.exit(guard(str(self.name), body, debug=bool(ctx.params.get("debug"))))
 
 
-evdump = Plugin(
-    "evdump",
-    callback=standalone.callback,
-    params=standalone.params,
-    help=standalone.help,
-    epilog=standalone.epilog,
-    context_settings=standalone.context_settings,
-)
+class _Evdump(Plugin, DumpCommand):
+    """evdump's groups of options."""
+
+
+class _Evtop(Plugin, TopCommand):
+    """evtop's groups of options."""
+
+
+def _of(kind: type[Plugin], standalone: click.Command) -> Plugin:
+    return kind(
+        standalone.name,
+        callback=standalone.callback,
+        params=standalone.params,
+        help=standalone.help,
+        epilog=standalone.epilog,
+        context_settings=standalone.context_settings,
+    )
+
+
+evdump = _of(_Evdump, standalone_evdump)
+evtop = _of(_Evtop, standalone_evtop)

@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import NoneType, UnionType
 from typing import Any, Final
 
 import click
 
-from evtools.cli.command import sources_of
+from evtools.cli.command import Sources, sources_of
 from evtools.cli.connecting import (
     CONNECTION_FIELDS,
     FIELDS,
@@ -36,16 +36,25 @@ def show_config(ctx: click.Context, settings: ConnectionSettings) -> str:
     ]
     names = max(len(name) for name, _, _ in rows)
     values = min(_WIDEST_VALUE, max(len(value) for _, value, _ in rows))
-    config = sources_of(ctx).config
+    sources = sources_of(ctx)
     return "\n".join(
         (
-            f"# settings file: {sanitize(str(config or 'none'))}",
+            f"# settings file: {sanitize(str(sources.config or 'none'))}",
             *(
                 f"{name:<{names}} = {value:<{values}}  # {origin}"
                 for name, value, origin in rows
             ),
+            *_keys(ctx, sources),
         )
     )
+
+
+def _keys(ctx: click.Context, sources: Sources) -> Iterator[str]:
+    """Yield evtop's keys that are not the built-in ones, as a table."""
+    if sources.keys and ctx.command.name == "evtop":
+        yield "[keys]"
+        for command, keys in sources.keys.items():
+            yield f"{_key(command)} = {_toml(keys)}  # {sanitize(str(sources.config))}"
 
 
 def _value(ctx: click.Context, option: Option, settings: ConnectionSettings) -> str:

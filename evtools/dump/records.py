@@ -6,14 +6,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from evtools.clock import SystemClock
-from evtools.dump.joiner import Joiner
 from evtools.dump.options import DumpOptions
 from evtools.dump.progress import Progress
 from evtools.dump.report import Report
 from evtools.transport import ConnectionSettings, EventReceiver, Notice, Source
 from evtools.transport.demo import URL, DemoCluster
 from evtools.transport.tape import Tape
-from evtools.wire import AnyRecord, EventFields, Record
+from evtools.wire import AnyRecord, EventFields, Joiner, Record
 from evtools.wire.redact import redactor
 
 Redact = Callable[[EventFields], None]

@@ -4,10 +4,12 @@ from evtools.errors import FilterError
 from evtools.filters.explain import caret, shell_trap
 from evtools.filters.fields import EVENT_FIELDS, Field, FieldTable, Kind
 from evtools.filters.filter import Filter, all_of, compile_filter, exclude
-from evtools.filters.tokens import quote
+from evtools.filters.task_fields import TASK_FIELDS, running_since, task_fields
+from evtools.filters.tokens import quote, quote_pattern
 
 __all__ = [
     "EVENT_FIELDS",
+    "TASK_FIELDS",
     "Field",
     "FieldTable",
     "Filter",
@@ -18,5 +20,8 @@ __all__ = [
     "compile_filter",
     "exclude",
     "quote",
+    "quote_pattern",
+    "running_since",
     "shell_trap",
+    "task_fields",
 ]

@@ -39,7 +39,8 @@ class Field:
     """A field of a filter.
 
     `applies` tells which subjects could know it at all; `reason` says why one
-    of those may not.
+    of those may not.  `drifts` says that its value changes with time, while
+    nothing happens to the subject.
     """
 
     name: str
@@ -48,11 +49,12 @@ class Field:
     about: str
     reason: str = ""
     applies: Callable[[Any], bool] = lambda _: True
+    drifts: bool = False
 
 
 FieldTable: TypeAlias = Mapping[str, Field]
 
-#: What the fields of events outside the table are reached by: `field.active>3`.
+#: What fields outside the table are reached by: `field.active>3`.
 PREFIXES: Final = ("field.", "f.")
 
 # --- events ---------------------------------------------------------------------
@@ -83,6 +85,11 @@ def plain(name: str) -> Getter:
     return get
 
 
+def _own(name: str) -> Getter:
+    """Return the getter of a field outside the table, of any kind of subject."""
+    return lambda subject: subject.get(name)
+
+
 def _type(record: Record) -> object:
     return record.event.get("type")
 
@@ -92,7 +99,8 @@ def _state(record: Record) -> str | None:
     return EVENT_STATES.get(kind) if isinstance(kind, str) else None
 
 
-def _host(record: Record) -> str | None:
+def host(record: Any) -> str | None:
+    """Return the host of a worker: what follows the @ of its name."""
     hostname = record.get("hostname")
     return hostname.rpartition("@")[2] if isinstance(hostname, str) else None
 
@@ -121,7 +129,8 @@ def _done(record: Record) -> float | None:
     return _timestamp(record) if _state(record) in FINAL_STATES else None
 
 
-def _between(start: float | None, end: float | None) -> float | None:
+def between(start: float | None, end: float | None) -> float | None:
+    """Return the time between two moments, None if one is not known."""
     return None if start is None or end is None else end - start
 
 
@@ -130,24 +139,24 @@ def _runtime(record: Record) -> float | None:
     runtime = seconds(record.get("runtime"))
     if runtime is not None or not _finishes(record):
         return runtime
-    return _between(_started(record), _timestamp(record))
+    return between(_started(record), _timestamp(record))
 
 
 def _wait(record: Record) -> float | None:
     received = _received(record)
     since = _sent(record) if received is None else received
-    return _between(since, _started(record))
+    return between(since, _started(record))
 
 
 def _queue_time(record: Record) -> float | None:
-    return _between(_sent(record), _received(record))
+    return between(_sent(record), _received(record))
 
 
 def _lag(record: Record) -> float | None:
-    return _between(_timestamp(record), seconds(record.event.get("local_received")))
+    return between(_timestamp(record), seconds(record.event.get("local_received")))
 
 
-def _eta(record: Record) -> float | None:
+def eta_of(record: Any) -> float | None:
     """Return the ETA, which Celery sends as ISO 8601 and without a zone in UTC."""
     eta = record.get("eta")
     if not isinstance(eta, str):
@@ -180,28 +189,28 @@ _ends = _of(
     "task-succeeded", "task-failed", "task-revoked", "task-rejected", "task-cancelled"
 )
 _errs = _of("task-failed", "task-retried")
-_NOT_SENT: Final = (
+NOT_SENT: Final = (
     "task_send_sent_event is off, or the tasks were sent before we listened"
 )
-_NOT_RECEIVED: Final = "the tasks were received before we listened"
-_HAVE_NONE: Final = "the tasks have none, or were received before we listened"
-_NOT_STARTED: Final = "the tasks were started before we listened"
+NOT_RECEIVED: Final = "the tasks were received before we listened"
+HAVE_NONE: Final = "the tasks have none, or were received before we listened"
+NOT_STARTED: Final = "the tasks were started before we listened"
 
 _FIELDS: Final = (
-    Field("name", Kind.TEXT, plain("name"), "task name", _NOT_RECEIVED, _is_task),
+    Field("name", Kind.TEXT, plain("name"), "task name", NOT_RECEIVED, _is_task),
     Field(
         "state", Kind.STATE, _state, "state the event puts the task in", "", _is_task
     ),
     Field("worker", Kind.TEXT, plain("hostname"), "who sent the event, as celery@host"),
-    Field("host", Kind.TEXT, _host, "the worker's host: what follows the @"),
+    Field("host", Kind.TEXT, host, "the worker's host: what follows the @"),
     Field("uuid", Kind.ID, plain("uuid"), "task id", "", _is_task),
-    Field("args", Kind.TEXT, plain("args"), "arguments", _NOT_RECEIVED, _is_task),
+    Field("args", Kind.TEXT, plain("args"), "arguments", NOT_RECEIVED, _is_task),
     Field(
         "kwargs",
         Kind.PAIRS,
         plain("kwargs"),
         "keyword arguments; key=value for a pair",
-        _NOT_RECEIVED,
+        NOT_RECEIVED,
         _is_task,
     ),
     Field(
@@ -214,13 +223,13 @@ _FIELDS: Final = (
     ),
     Field("exc", Kind.TEXT, plain("exception"), "exception", "", _errs),
     Field("tb", Kind.TEXT, plain("traceback"), "traceback", "", _errs),
-    Field("queue", Kind.TEXT, plain("queue"), "queue sent to", _NOT_SENT, _is_task),
+    Field("queue", Kind.TEXT, plain("queue"), "queue sent to", NOT_SENT, _is_task),
     Field(
         "exchange",
         Kind.TEXT,
         plain("exchange"),
         "exchange sent to",
-        _NOT_SENT,
+        NOT_SENT,
         _is_task,
     ),
     Field(
@@ -228,7 +237,7 @@ _FIELDS: Final = (
         Kind.TEXT,
         plain("routing_key"),
         "routing key sent with",
-        _NOT_SENT,
+        NOT_SENT,
         _is_task,
     ),
     Field(
@@ -236,7 +245,7 @@ _FIELDS: Final = (
         Kind.ID,
         plain("root_id"),
         "id of the first task of the workflow",
-        _NOT_RECEIVED,
+        NOT_RECEIVED,
         _is_task,
     ),
     Field(
@@ -244,7 +253,7 @@ _FIELDS: Final = (
         Kind.ID,
         plain("parent_id"),
         "id of the task that sent this one",
-        _HAVE_NONE,
+        HAVE_NONE,
         _is_task,
     ),
     Field(
@@ -259,7 +268,7 @@ _FIELDS: Final = (
         Kind.DURATION,
         _runtime,
         "time the task ran",
-        _NOT_STARTED,
+        NOT_STARTED,
         _finishes,
     ),
     Field(
@@ -267,7 +276,7 @@ _FIELDS: Final = (
         Kind.DURATION,
         _wait,
         "from received, or else sent, to started",
-        _NOT_STARTED,
+        NOT_STARTED,
         _is_task,
     ),
     Field(
@@ -275,28 +284,28 @@ _FIELDS: Final = (
         Kind.DURATION,
         _queue_time,
         "from sent to received",
-        _NOT_SENT,
+        NOT_SENT,
         _is_task,
     ),
-    Field("age", Kind.AGE, _timestamp, "time since the event was sent"),
+    Field("age", Kind.AGE, _timestamp, "time since the event was sent", drifts=True),
     Field(
         "retries",
         Kind.NUMBER,
         plain("retries"),
         "retries so far",
-        _NOT_RECEIVED,
+        NOT_RECEIVED,
         _is_task,
     ),
     Field("pid", Kind.NUMBER, plain("pid"), "process that sent the event"),
     Field("lag", Kind.DURATION, _lag, "from sending the event to receiving it here"),
     Field("clock", Kind.NUMBER, plain("clock"), "logical clock"),
-    Field("sent", Kind.TIME, _sent, "when the task was sent", _NOT_SENT, _is_task),
+    Field("sent", Kind.TIME, _sent, "when the task was sent", NOT_SENT, _is_task),
     Field(
         "received",
         Kind.TIME,
         _received,
         "when a worker received the task",
-        _NOT_RECEIVED,
+        NOT_RECEIVED,
         _is_task,
     ),
     Field(
@@ -304,12 +313,17 @@ _FIELDS: Final = (
         Kind.TIME,
         _started,
         "when the task started",
-        _NOT_STARTED,
+        NOT_STARTED,
         _is_task,
     ),
     Field("done", Kind.TIME, _done, "when the task ended, in whatever way", "", _ends),
     Field(
-        "eta", Kind.TIME, _eta, "earliest time the task may start", _HAVE_NONE, _is_task
+        "eta",
+        Kind.TIME,
+        eta_of,
+        "earliest time the task may start",
+        HAVE_NONE,
+        _is_task,
     ),
     Field("has", Kind.PRESENCE, lambda _: None, "names a field that must be there"),
     Field(
@@ -352,7 +366,7 @@ def find(name: str, fields: FieldTable) -> Field | None:
     for prefix in PREFIXES:
         own = name[len(prefix) :]
         if lower.startswith(prefix) and own:
-            return Field(name, Kind.OTHER, plain(own), "", "no event has it")
+            return Field(name, Kind.OTHER, _own(own), "", "none has it")
     return None
 
 

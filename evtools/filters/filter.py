@@ -40,14 +40,19 @@ class Filter:
     def __repr__(self) -> str:
         return f"Filter({self.text!r})"
 
-    def unknown(self) -> list[str]:
+    @property
+    def drifts(self) -> bool:
+        """Whether the answer may change with time, while a subject does not."""
+        return any(tally.field.drifts for tally in self.tallies)
+
+    def unknown(self, subjects: str = "events") -> list[str]:
         """Return notes on what this filter could not see, one line each.
 
-        A field that none of the events could tell, though they are of the sort
+        A field that none of the subjects could tell, though they are of the sort
         that may, matched nothing; a text too long to be searched may have been
         missed.  Both are worth telling once.
         """
-        notes = (_notes(tally) for tally in self.tallies)
+        notes = (_notes(tally, subjects) for tally in self.tallies)
         return list(dict.fromkeys(note for some in notes for note in some))
 
 
@@ -96,10 +101,12 @@ def _tallies(filters: Iterable[Filter]) -> list[Tally]:
     return [tally for each in filters for tally in each.tallies]
 
 
-def _notes(tally: Tally) -> Iterator[str]:
+def _notes(tally: Tally, subjects: str) -> Iterator[str]:
     name, reason = sanitize(tally.field.name), tally.field.reason
     if tally.unknown and not tally.known:
-        yield f"{name}: unknown for 100% of events" + (f" ({reason})" if reason else "")
+        yield f"{name}: unknown for 100% of {subjects}" + (
+            f" ({reason})" if reason else ""
+        )
     for search in tally.searches:
         if search.cut:
             yield (

@@ -13,8 +13,8 @@ from evtools.wire import EventFields, Message, gap
 class Notice:
     """What a tool tells its user about the connection.
 
-    `kind` is `listening`, `lost`, `retry` or `restored`; `text` one line
-    that shows no password.
+    `kind` is `listening`, `lost`, `retry` or `restored`, and of a recording
+    `rewound` or `ended`; `text` is one line that shows no password.
     """
 
     kind: str
@@ -73,16 +73,17 @@ class Buffer:
         """Bytes that wait to be taken."""
         return self._put_bytes - self._taken_bytes
 
-    def put(self, received: float, messages: Sequence[Message]) -> None:
-        """Add what arrived at `received`, or count it as dropped."""
+    def put(self, received: float, messages: Sequence[Message]) -> int:
+        """Add what arrived at `received`, or count it as dropped; return its bytes."""
         size = sum(len(message.body) for message in messages)
         size += _MESSAGE_BYTES * len(messages)
         if self.waiting_bytes + size > self._limit:
             self._drop(received, messages)
-            return
+            return size
         self.close_hole(received)
         self._put_bytes += size
         self._queue.put(Chunk(received, messages, size))
+        return size
 
     def _drop(self, received: float, messages: Sequence[Message]) -> None:
         dropped = sum(map(self._count_events, messages))

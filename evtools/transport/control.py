@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kombu.connection import Connection
@@ -82,7 +82,9 @@ def call(
     _may_publish(command, settings)
     if expected is None and destination:
         expected = len(destination)
-    with connect(settings) as connection:
+    # The deadline bounds the life of this connection; nobody would answer the
+    # broker's heartbeats on it.
+    with connect(replace(settings, heartbeat=0.0)) as connection:
         return _gather(
             connection,
             settings,

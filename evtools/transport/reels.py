@@ -86,6 +86,11 @@ class Reel:
         self.total_bytes = status.st_size if self._regular else None
         self.damage = ""
 
+    @property
+    def rewindable(self) -> bool:
+        """Whether it could be opened again, to be read from the beginning."""
+        return self._regular and self._path != "-"
+
     def read(self, timeout: float | None, stopped: Callable[[], bool]) -> bytes | None:
         """Return more of the content, b"" at its end, None if none came in time.
 

@@ -4,14 +4,17 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 from evtools.clock import Clock
 from evtools.errors import DecodeError, UsageError
+from evtools.transport.buffer import Notice
+from evtools.transport.pace import Pace, received
 from evtools.transport.recorder import TapeWriter
 from evtools.transport.reels import Reel
 from evtools.transport.source import Statistics
-from evtools.wire import DECODERS, GAP, Defect, EventFields, Record, open_envelope
+from evtools.transport.tally import Tally
+from evtools.wire import DECODERS, EventFields, Record, open_envelope
 
 __all__ = ["Tape", "TapeRecord", "TapeWriter"]
 
@@ -24,16 +27,8 @@ _LINE_BYTES_MAX: Final = 128 * 1024 * 1024
 #: How many events one batch has at most.
 _BATCH: Final = 1000
 
-#: How many bad lines in a row, with no event before, make a file no recording.
-_STRANGE_LINES: Final = 100
-
 #: How long a wait goes on after `stop`, in seconds.
 _SLICE: Final = 0.1
-
-_SAMPLE_BYTES: Final = 200
-
-#: Beyond any clock, and still exact as a float.
-_TOO_LARGE: Final = 10**15
 
 
 class TapeRecord(Record):
@@ -61,6 +56,12 @@ class Tape:
     out what was received outside of them.  Lines that are no events are
     counted, in `statistics`.  Raises `UsageError` when the file cannot be
     opened and, while reading, when it is no recording at all.
+
+    `pause`, `resume`, `seek` and `speed` may be used from another thread than
+    the one that takes the events.  Who sets `stays` has the tape wait at its
+    end to be wound back.  `on_notice` is called, in the thread that takes the
+    events, when the tape was wound back (`rewound`: all that was told before
+    is to be forgotten) and when its end is reached (`ended`).
     """
 
     def __init__(
@@ -75,15 +76,22 @@ class Tape:
     ) -> None:
         self._path = path
         self._clock = clock
-        self._pace = _Pace(speed, clock)
+        self._pace = Pace(speed, clock)
+        self.on_notice: Callable[[Notice], None] | None = None
+        self.stays = False
         self._since = -math.inf if since is None else since
         self._until = math.inf if until is None else until
         self._sleep = sleep
         self._reel = Reel(path, clock=clock)
         self._lines = _Lines()
         self._ready: deque[TapeRecord] = deque()
-        self._tally = _Tally()
+        self._tally = Tally()
         self._ended = False
+        self._told_end = False
+        #: When what was given out last was received.
+        self._latest: float | None = None
+        #: Somebody wants to go back to the beginning.
+        self._rewinding = False
         # A plain flag: setting a threading.Event from a signal handler can
         # deadlock with the wait that the signal interrupted.
         self._stopped = False
@@ -118,16 +126,70 @@ class Tape:
         """Let go of the file; idempotent."""
         self._reel.close()
 
+    # --- playing --------------------------------------------------------------------
+
+    @property
+    def speed(self) -> float:
+        """The factor of the pace; infinite for no waiting. It may be changed."""
+        return self._pace.speed
+
+    @speed.setter
+    def speed(self, value: float) -> None:
+        self._pace.change(speed=value)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the tape stands still."""
+        return self._pace.paused
+
+    def pause(self) -> None:
+        """Stand still until `resume`."""
+        self._pace.change(paused=True)
+
+    def resume(self) -> None:
+        """Go on where we stand."""
+        self._pace.change(paused=False)
+
+    @property
+    def position(self) -> float | None:
+        """The moment on the tape that is played, None before the first event."""
+        return self._latest if self.ended else self._pace.position
+
+    @property
+    def ended(self) -> bool:
+        """Whether all that is on the tape has been given out."""
+        return self._ended and not self._ready and not self._rewinding
+
+    def seek(self, moment: float) -> None:
+        """Go on from `moment` (UTC epoch seconds), forwards or back.
+
+        All events up to it are given out, as fast as can be, so that who
+        follows them knows what was the case then.  To go back the tape begins
+        anew.  Raise UsageError where that cannot be, as with stdin.
+        """
+        position = self.position
+        back = position is not None and moment < position
+        if back and not self._reel.rewindable:
+            raise UsageError(
+                f"{self._path} cannot be wound back", "replay a file to go back in it"
+            )
+        # In this order: what comes after the beginning must find the new pace.
+        self._pace.jump(moment)
+        if back:
+            self._rewinding = True
+
     # --- reading ------------------------------------------------------------------
 
     def _next(self, timeout: float | None) -> list[TapeRecord] | None:
         """Return what is due, [] when nothing is in time, None at the end."""
         deadline = None if timeout is None else self._clock.monotonic() + timeout
         while not self._stopped:
+            if self._rewinding:
+                self._rewind()
             if not self._ready and not self._ended:
                 left = None if deadline is None else deadline - self._clock.monotonic()
                 self._read(left)
-            if not self._ready and self._ended:
+            if not self._ready and self._ended and not self._at_end():
                 return None
             if due := self._due():
                 return due
@@ -135,6 +197,27 @@ class Tape:
                 return []
             self._doze(deadline)
         return None
+
+    def _at_end(self) -> bool:
+        """Tell once that the end is reached; return whether we stay there."""
+        if not self._told_end:
+            self._told_end = True
+            self._tell("ended", self._path)
+        return self.stays
+
+    def _rewind(self) -> None:
+        """Begin anew."""
+        self._rewinding = self._ended = self._told_end = False
+        self._reel.close()
+        self._reel = Reel(self._path, clock=self._clock)
+        self._lines = _Lines()
+        self._ready.clear()
+        self._tally = Tally()
+        self._tell("rewound", self._path)
+
+    def _tell(self, kind: str, text: str) -> None:
+        if self.on_notice is not None:
+            self.on_notice(Notice(kind, text))
 
     def _read(self, timeout: float | None) -> None:
         content = self._reel.read(timeout, lambda: self._stopped)
@@ -173,7 +256,8 @@ class Tape:
             self._tally.defect(error.kind, line, error.detail)
             return
         self._tally.good += 1
-        if self._since <= _received(event, self._since) <= self._until:
+        moment = received(event)
+        if moment is None or self._since <= moment <= self._until:
             recorded = joined is not None
             self._ready.append(TapeRecord(event, joined or {}, recorded=recorded))
 
@@ -182,41 +266,21 @@ class Tape:
     def _due(self) -> list[TapeRecord]:
         due: list[TapeRecord] = []
         while self._ready and len(due) < _BATCH:
-            if self._pace.wait(self._ready[0].event) > 0:
+            if self._pace.wait(received(self._ready[0].event)) > 0:
                 break
             due.append(self._ready.popleft())
+        if due:
+            self._latest = received(due[-1].event) or self._latest
         return due
 
     def _doze(self, deadline: float | None) -> None:
         """Wait for the next event, the deadline, or a while, whatever is first."""
         waits = [_SLICE]
         if self._ready:
-            waits.append(self._pace.wait(self._ready[0].event))
+            waits.append(self._pace.wait(received(self._ready[0].event)))
         if deadline is not None:
             waits.append(deadline - self._clock.monotonic())
         self._sleep(max(0.0, min(waits)))
-
-
-class _Pace:
-    """When an event is due, by when it was received and how fast we replay."""
-
-    def __init__(self, speed: float | None, clock: Clock) -> None:
-        self._speed = math.inf if speed is None else speed
-        self._clock = clock
-        self._origin: tuple[float, float] | None = None
-
-    def wait(self, event: EventFields) -> float:
-        """Return in how many seconds the event is due; 0 or less is now."""
-        if math.isinf(self._speed):
-            return 0.0
-        received = _received(event, math.nan)
-        if math.isnan(received):
-            return 0.0
-        now = self._clock.monotonic()
-        if self._origin is None:
-            self._origin = received, now
-        first, began = self._origin
-        return began + (received - first) / self._speed - now
 
 
 class _Lines:
@@ -249,89 +313,8 @@ class _Lines:
         return [b"".join(self._pieces)]
 
 
-class _Tally:
-    """What was on the tape."""
-
-    def __init__(self) -> None:
-        self.good = 0
-        self._bad = 0
-        self._events = 0
-        self._gaps = 0
-        self._gap_seconds = 0.0
-        self._dropped = 0
-        self._missed = 0
-        self._defects: dict[str, Defect] = {}
-
-    def defect(self, kind: str, line: bytes, detail: str) -> None:
-        """Count a line that is no event; the first of each kind is a sample."""
-        self._bad += 1
-        defect = self._defects.setdefault(
-            kind, Defect(kind, line[:_SAMPLE_BYTES], detail)
-        )
-        defect.count += 1
-
-    def count(self, records: list[TapeRecord]) -> None:
-        """Count what is handed out."""
-        for record in records:
-            if record.event["type"] == GAP:
-                self._count_gap(record.event)
-            else:
-                self._events += 1
-
-    def _count_gap(self, event: EventFields) -> None:
-        match event.get("reason"):
-            case "buffer":
-                self._dropped += _whole(event.get("dropped"))
-            case "worker":
-                self._missed += _whole(event.get("missed"))
-            case _:
-                self._gaps += 1
-                duration: Any = event.get("duration")
-                self._gap_seconds += duration if _is_number(duration) else 0.0
-
-    def is_strange(self, *, ended: bool) -> bool:
-        """Return whether all that was read says: this is no recording."""
-        enough = 1 if ended else _STRANGE_LINES
-        return not self.good and self._bad >= enough
-
-    def first_defect(self) -> str:
-        """Return what was wrong first."""
-        first = next(iter(self._defects.values()))
-        return f"{first.kind} ({first.detail})" if first.detail else first.kind
-
-    def statistics(self, *, connected: bool) -> Statistics:
-        """Return the counters."""
-        return Statistics(
-            events=self._events,
-            messages=self.good + self._bad,
-            dropped=self._dropped,
-            gaps=self._gaps,
-            gap_seconds=self._gap_seconds,
-            missed=self._missed,
-            connected=connected,
-            defects=tuple(self._defects.values()),
-        )
-
-
 def _object(line: bytes) -> dict[str, Any]:
     value = _decode_line(line)
     if not isinstance(value, dict):
         raise DecodeError("no object", type(value).__name__)
     return value
-
-
-def _received(event: EventFields, default: float) -> float:
-    """Return when an event was received, or else sent, if it says so."""
-    for name in ("local_received", "timestamp"):
-        moment: Any = event.get(name)
-        if _is_number(moment):
-            return float(moment)
-    return default
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return value.__class__ in (float, int) and abs(value) < _TOO_LARGE
-
-
-def _whole(value: Any) -> int:
-    return value if value.__class__ is int else 0

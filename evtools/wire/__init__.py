@@ -16,6 +16,7 @@ from evtools.wire.events import (
     group_from,
     routing_key_from,
 )
+from evtools.wire.joiner import Joiner
 from evtools.wire.known import Known, KnownFields, known
 from evtools.wire.lamport import LamportClock
 from evtools.wire.line import encode_line
@@ -44,6 +45,7 @@ __all__ = [
     "EnvelopeWriter",
     "Event",
     "EventFields",
+    "Joiner",
     "Known",
     "KnownFields",
     "LamportClock",

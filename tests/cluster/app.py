@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import signal
 import ssl
 import time
 import uuid
@@ -31,6 +32,9 @@ HOSTILE = (
 # Longer than the 1024 characters at which Celery cuts args and results.
 LONG = "long " * 1000
 
+# A result backend that every process has for itself.
+NO_RESULTS = "cache+memory://"
+
 _numbers = itertools.count(1)
 
 
@@ -43,11 +47,13 @@ def make_app(
     event_exchange: str = "celeryev",
     *,
     queue: str = "celery",
+    result_backend: str = NO_RESULTS,
     ca: str | Path | None = None,
 ) -> Celery:
     """Return an application without tasks, set up as the workers are.
 
-    `ca` is what to trust with an amqps:// or rediss:// URL.
+    `ca` is what to trust with an amqps:// or rediss:// URL. Chords need a
+    `result_backend` that processes share.
     """
     made = Celery("cluster", broker=broker_url, set_as_current=False)
     # kombu keeps one pool for all connections with equal settings; a name makes ours
@@ -58,7 +64,8 @@ def make_app(
         broker_connection_retry_on_startup=True,
         broker_pool_limit=4,
         event_exchange=event_exchange,
-        result_backend="cache+memory://",
+        result_backend=result_backend,
+        result_extended=True,
         task_default_queue=queue,
         task_send_sent_event=True,
         task_track_started=True,
@@ -82,6 +89,7 @@ def _app_of_environment() -> Celery:
         os.environ.get("CLUSTER_BROKER_URL", "memory://"),
         os.environ.get("CLUSTER_EVENT_EXCHANGE", "celeryev"),
         queue=os.environ.get("CLUSTER_QUEUE", "celery"),
+        result_backend=os.environ.get("CLUSTER_RESULT_BACKEND", NO_RESULTS),
         ca=os.environ.get("CLUSTER_CA"),
     )
 
@@ -112,6 +120,14 @@ def retry(self: Any, attempts: int) -> str:
     """Succeed at the given attempt; with more than three, fail after three."""
     if self.request.retries + 1 < attempts:
         raise self.retry(countdown=0.1, exc=HostileError(HOSTILE))
+    return f"attempt {self.request.retries + 1}"
+
+
+@app.task(name="cluster.persevere", bind=True, max_retries=None)
+def persevere(self: Any, attempts: int) -> str:
+    """Succeed at the given attempt, however many that takes."""
+    if self.request.retries + 1 < attempts:
+        raise self.retry(countdown=0, exc=HostileError(HOSTILE))
     return f"attempt {self.request.retries + 1}"
 
 
@@ -151,6 +167,18 @@ def soft_limit(*, survive: bool) -> str:
 def hard_limit() -> None:
     """Run into the hard time limit."""
     time.sleep(30)
+
+
+@app.task(name="cluster.total")
+def total(numbers: list[int]) -> int:
+    """Succeed with a sum: the body of a chord."""
+    return sum(numbers)
+
+
+@app.task(name="cluster.die")
+def die() -> None:
+    """End the process that runs it, and only that, as the kernel does."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @app.task(name="cluster.progress", bind=True)

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from celery.events.receiver import EventReceiver
 
 from cluster.app import make_app
+from cluster.sightings import Sightings
 from cluster.worker import close
-from servers.process import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from celery import Celery
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 
 
-class CeleryCapture:
+class CeleryCapture(Sightings):
     """Celery's receiver in a thread, writing down everything it is given.
 
     `events` are the events as Celery decodes them, but with the sender's own timestamp
@@ -39,14 +38,13 @@ class CeleryCapture:
         wakeup: bool = False,
         ca: Path | None = None,
     ) -> None:
+        super().__init__()
         self.app: Celery = make_app(broker_url, event_exchange, ca=ca)
-        self.events: list[Event] = []
         self.wire: list[Event] = []
         self.sizes: list[int] = []
         self._wakeup = wakeup
         self._bound = threading.Event()
         self._ended = threading.Event()
-        self._error: BaseException | None = None
         self._receiver: EventReceiver | None = None
         self._thread = threading.Thread(target=self._run, name="celery-capture")
 
@@ -54,7 +52,7 @@ class CeleryCapture:
         """Start, and return when the queue is bound to the exchange."""
         self._thread.start()
         bound = self._bound.wait(15)
-        assert bound, f"Celery's receiver is not bound: {self._error!r}"
+        assert bound, f"Celery's receiver is not bound: {self.error!r}"
 
     def stop(self) -> None:
         """End the thread and close its connections."""
@@ -77,7 +75,7 @@ class CeleryCapture:
                 for _ in drains:
                     pass
         except BaseException as error:  # noqa: BLE001  told to whoever waits
-            self._error = error
+            self.error = error
 
     def add(self, decoded: list[Event], plain: list[Event]) -> None:
         """Keep the events of one message."""
@@ -90,62 +88,6 @@ class CeleryCapture:
         """Note that the receiver is about to drain, for the first time or again."""
         if not first:
             self._bound.set()
-
-    def select(self, **fields: Any) -> list[Event]:
-        """Return the events that have all these values."""
-        return [
-            event
-            for event in list(self.events)
-            if all(event.get(name) == value for name, value in fields.items())
-        ]
-
-    def types_of(self, uuid: str) -> list[str]:
-        """Return the types of a task's events in the order of their arrival.
-
-        Without task-sent: a client sends it after the task, which may be faster.
-        """
-        types = [event["type"] for event in self.select(uuid=uuid)]
-        return [type_ for type_ in types if type_ != "task-sent"]
-
-    def wait_for(
-        self,
-        predicate: Callable[[Event], bool] = lambda _: True,
-        *,
-        count: int = 1,
-        deadline: float = 15,
-        **fields: Any,
-    ) -> list[Event]:
-        """Wait for as many events with these values that satisfy the predicate."""
-
-        def look() -> list[Event]:
-            assert self._error is None, f"Celery's receiver died: {self._error!r}"
-            found = [event for event in self.select(**fields) if predicate(event)]
-            return found if len(found) >= count else []
-
-        return wait_until(
-            look,
-            deadline=deadline,
-            what=lambda: f"{count} events with {fields}; seen: {self._summary()}",
-        )
-
-    def wait_for_each(
-        self, uuids: Iterable[str], types: Iterable[str], *, deadline: float = 30
-    ) -> None:
-        """Wait until each of the tasks has an event of one of the types."""
-        wanted, ending = set(uuids), set(types)
-
-        def missing() -> set[str]:
-            ended = {e.get("uuid") for e in list(self.events) if e["type"] in ending}
-            return wanted - ended
-
-        wait_until(
-            lambda: not missing(),
-            deadline=deadline,
-            what=lambda: str({uuid: self.types_of(uuid) for uuid in missing()}),
-        )
-
-    def _summary(self) -> list[str]:
-        return [f"{e['type']} {e.get('uuid', '')}" for e in self.events[-40:]]
 
 
 class _Verbatim(EventReceiver):

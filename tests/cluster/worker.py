@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster.app import make_app
+from cluster.app import NO_RESULTS, make_app
 from servers.process import Process, wait_until
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ _NOT_FOR_WORKERS = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 class Worker:
     """`celery -A cluster.app worker -E` with two prefork processes.
 
-    `app` is an application at the same broker, to send tasks and commands with.
+    `app` is an application at the same broker, to send tasks and commands with;
+    `zone` is the time zone it lives in, if not ours.
     """
 
     broker_url: str
@@ -34,6 +35,8 @@ class Worker:
     name: str = "worker1"
     events: bool = True
     concurrency: int = 2
+    result_backend: str = NO_RESULTS
+    zone: str | None = None
     arguments: tuple[str, ...] = ()
     ca: Path | None = None
     app: Celery = field(init=False)
@@ -41,7 +44,11 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.app = make_app(
-            self.broker_url, self.event_exchange, queue=self.queue, ca=self.ca
+            self.broker_url,
+            self.event_exchange,
+            queue=self.queue,
+            result_backend=self.result_backend,
+            ca=self.ca,
         )
         self.process = Process(
             self._argv(),
@@ -66,6 +73,8 @@ class Worker:
             "CLUSTER_BROKER_URL": self.broker_url,
             "CLUSTER_EVENT_EXCHANGE": self.event_exchange,
             "CLUSTER_QUEUE": self.queue,
+            "CLUSTER_RESULT_BACKEND": self.result_backend,
+            **({"TZ": self.zone} if self.zone else {}),
             **({"CLUSTER_CA": str(self.ca)} if self.ca else {}),
         }
 

@@ -14,24 +14,36 @@ from evtools import errors
 from evtools.cli import options
 from evtools.cli.dump_command import evdump as evdump_command
 from evtools.cli.failure import EXIT_CODES
+from evtools.cli.top_command import evtop as evtop_command
 from evtools.dump.choices import OUTPUTS, TIMESTAMPS
 from evtools.dump.formats.csv import COLUMNS
 from evtools.dump.formatter import FormatOptions, make_formatter
-from evtools.dump.joiner import Joiner
-from evtools.wire import GAP, Record, envelope, gap
+from evtools.top import choices, verdict
+from evtools.top.actions import ACTIONS
+from evtools.wire import GAP, Joiner, Record, envelope, gap
 from tools.command import ROOT
 
 PAGE = check_docs.render(ROOT / "man" / "evdump.1")
+TOP_PAGE = check_docs.render(ROOT / "man" / "evtop.1")
+PAGES = {"evdump": (evdump_command, PAGE), "evtop": (evtop_command, TOP_PAGE)}
 
 # Variables of ours and of others, wherever a source file names them.
 VARIABLE = re.compile(
-    r"\b(?:EVTOOLS|EVDUMP|CELERY|CLICOLOR|FORCE|NO|XDG)_[A-Z_]*[A-Z]\b|\bBROKER_URL\b"
+    r"\b(?:EVTOOLS|EVDUMP|EVTOP|CELERY|CLICOLOR|FORCE|NO|XDG)_[A-Z_]*[A-Z]\b|\bBROKER_URL\b"
 )
-# evdump's own examples of how an option becomes a variable.
+# The examples of how an option becomes a variable.
 EXAMPLES = {
-    *("EVTOOLS_READ_ONLY", "EVTOOLS_CONNECT_TIMEOUT"),
-    *("EVDUMP_OUTPUT", "EVDUMP_HEARTBEATS"),
+    "evdump": {
+        *("EVTOOLS_READ_ONLY", "EVTOOLS_CONNECT_TIMEOUT"),
+        *("EVDUMP_OUTPUT", "EVDUMP_HEARTBEATS"),
+    },
+    "evtop": {
+        *("EVTOOLS_READ_ONLY", "EVTOOLS_CONNECT_TIMEOUT"),
+        *("EVTOP_THEME", "EVTOP_DELAY"),
+    },
 }
+# What only one of the tools looks at.
+OWN_VARIABLES = {"evdump": set(), "evtop": {"XDG_STATE_HOME"}}
 
 
 def section(name: str, page: str = PAGE) -> str:
@@ -78,24 +90,30 @@ def test_the_columns_of_csv_are_described_in_their_order():
     assert ", ".join(COLUMNS) in " ".join(section("OUTPUT FORMATS").split())
 
 
-def test_every_default_of_the_help_is_in_the_page():
-    text = re.sub(r"\s+", " ", section("OPTIONS"))
-    for option in evdump_command.params:
+@pytest.mark.parametrize("tool", PAGES)
+def test_every_default_of_the_help_is_in_the_page(tool):
+    command, page = PAGES[tool]
+    text = re.sub(r"\s+", " ", section("OPTIONS", page))
+    for option in command.params:
         found = re.search(r"  \[(.*)\]$", getattr(option, "help", None) or "")
         if found:
             assert f"[{found[1]}]" in text, option.name
 
 
-def test_the_variables_are_those_of_the_code():
+@pytest.mark.parametrize("tool", PAGES)
+def test_the_variables_are_those_of_the_code(tool):
+    page, examples = PAGES[tool][1], EXAMPLES[tool]
     used = {"TERM", "TZ", "HOME"}
     for path in (ROOT / "evtools" / "cli").glob("*.py"):
         if path.name != "celery_names.py":
             used.update(VARIABLE.findall(strings_in(path)))
-    described = set(VARIABLE.findall(section("ENVIRONMENT")))
-    described |= {name for name in ("TERM", "TZ", "HOME") if name in PAGE}
-    described -= EXAMPLES | {"EVTOOLS_OPTION", "EVDUMP_OPTION"}
+    for name, own in OWN_VARIABLES.items():
+        used -= own if name != tool else set()
+    described = set(VARIABLE.findall(section("ENVIRONMENT", page)))
+    described |= {name for name in ("TERM", "TZ", "HOME") if name in page}
+    described -= examples | {"EVTOOLS_OPTION", f"{tool.upper()}_OPTION"}
     # --app's variable is asked for by hand, as the other two of the settings are.
-    assert described == used - EXAMPLES
+    assert described == used - examples
 
 
 def strings_in(path):
@@ -105,19 +123,20 @@ def strings_in(path):
     return " ".join(text for text in values if VARIABLE.fullmatch(str(text)))
 
 
-def test_the_variables_of_the_broker_are_in_their_order():
-    assert ", ".join(options.BROKER_VARIABLES) in " ".join(PAGE.split())
+@pytest.mark.parametrize("tool", PAGES)
+def test_the_variables_of_the_broker_are_in_their_order(tool):
+    assert ", ".join(options.BROKER_VARIABLES) in " ".join(PAGES[tool][1].split())
 
 
-@pytest.mark.parametrize("variable", sorted(EXAMPLES))
-def test_the_variables_shown_as_examples_set_options(variable):
+@pytest.mark.parametrize("tool", PAGES)
+def test_the_variables_shown_as_examples_set_options(tool):
     names = {
         name
-        for option in evdump_command.params
+        for option in PAGES[tool][0].params
         for name in [getattr(option, "envvar", None)]
         if isinstance(name, str)
     }
-    assert variable in names
+    assert EXAMPLES[tool] <= names
 
 
 def lines_of_json(heading: str) -> dict:
@@ -184,6 +203,32 @@ def test_the_signals_are_those_of_the_code():
     described = set(re.findall(r"\bSIG[A-Z1-9]+\b", section("SIGNALS")))
     assert handled - {"SIG_DFL"} <= described
     assert described <= handled | {"SIGCONT"}
+
+
+# --- evtop(1) ---------------------------------------------------------------------
+
+
+def test_the_exit_statuses_of_evtop_are_those_of_the_code():
+    described = heads(section("EXIT STATUS", TOP_PAGE), r"\d+")
+    # It has no --count; the levels of --check are Nagios's.
+    real = {*EXIT_CODES, *verdict.STATUSES.values()} - {124}
+    assert [int(status) for status in described] == sorted(real)
+
+
+def test_every_level_of_a_check_is_described():
+    assert set(heads(section("CHECK", TOP_PAGE), "[A-Z]{2,}")) == {*verdict.STATUSES}
+
+
+def test_every_view_and_format_of_evtop_is_described():
+    assert {*choices.VIEWS} <= {*heads(section("DESCRIPTION", TOP_PAGE), "[a-z]+")}
+    assert {*choices.OUTPUTS} <= {*heads(section("BATCH MODE", TOP_PAGE), "[a-z]+")}
+
+
+def test_every_action_is_described():
+    text = " ".join(section("ACTIONS", TOP_PAGE).split()).lower()
+    for action in ACTIONS:
+        for word in action.title.lower().split():
+            assert word in text, action.title
 
 
 # --- The others ---------------------------------------------------------------------

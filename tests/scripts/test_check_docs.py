@@ -9,6 +9,7 @@ import click
 import pytest
 
 import check_docs
+from evtools.top.keymap import BINDINGS
 
 PAGE = r"""
 .Dd November 1, 2026
@@ -141,6 +142,46 @@ def test_a_document_without_a_place_for_the_map_is_a_problem(repository, text):
     (line,) = found(repository, fix=True)
     assert "no place for the file map" in line
     assert path.exists() == (text is not None)
+
+
+@pytest.fixture
+def keys(repository, tool):
+    """A page of evtop in the repository, with a place for its keys."""
+    path = repository / "man/evtop.1"
+    path.write_text(f".Sh KEYS\n{check_docs.KEYS_BEGIN}{check_docs.KEYS_END}more\n")
+    return path
+
+
+def test_the_keys_are_written_from_the_table(repository, keys):
+    assert found(repository) == [
+        "man/evtop.1: the keys are old; scripts/check_docs.py --fix"
+    ]
+    assert found(repository, fix=True) == []
+    assert found(repository) == []
+    text = keys.read_text()
+    assert text.endswith(f"{check_docs.KEYS_END}more\n")
+    for binding in BINDINGS:
+        assert check_docs.roff(f"({binding.command})") in text
+
+
+def test_a_page_without_a_place_for_the_keys_is_a_problem(repository, keys):
+    keys.write_text(".Sh KEYS\n")
+    assert found(repository, fix=True) == ["man/evtop.1: has no place for the keys"]
+
+
+@pytest.mark.parametrize(
+    ("key", "written"),
+    [
+        ("\\", r"\e"),
+        ("-", r"\-"),
+        ("'", r"\(aq"),
+        (".", r"\&."),
+        ("^ `", r"\(ha \(ga"),
+        ("ctrl-a", r"ctrl\-a"),
+    ],
+)
+def test_no_key_means_something_to_roff(key, written):
+    assert check_docs.roff(key) == written
 
 
 def test_every_option_is_described(repository):

@@ -11,13 +11,13 @@ import msgspec
 
 from evtools.dump.formats.csv import COLUMNS
 from evtools.dump.formatter import FormatOptions, make_formatter
-from evtools.dump.joiner import Joiner
 from evtools.dump.report import Counts, Report
 from evtools.filters import all_of, compile_filter, exclude
 from evtools.transport import Statistics
 from evtools.wire import (
     Codec,
     EnvelopeWriter,
+    Joiner,
     LamportClock,
     MissedTasks,
     Record,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import sys
@@ -10,7 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from evtools.cli.dump import main
+from evtools.cli.dump import main as evdump
+from evtools.cli.top import main as evtop
 
 
 class Ended(NamedTuple):
@@ -35,6 +37,9 @@ def quiet_place(tmp_path, monkeypatch):
     before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
     yield
     for logger, level, handlers in before:
+        for handler in set(logger.handlers) - set(handlers):
+            with contextlib.suppress(OSError):  # a full disk, for one
+                handler.close()
         logger.setLevel(level)
         logger.handlers[:] = handlers
 
@@ -46,7 +51,16 @@ _LIBRARIES = ("amqp", "celery", "kombu", "redis", "vine", "asyncio")
 @pytest.fixture
 def cli(capfd, monkeypatch):
     """Run evdump with arguments, `stdin` and environment variables."""
+    return _runner(evdump, capfd, monkeypatch)
 
+
+@pytest.fixture
+def top(capfd, monkeypatch):
+    """Run evtop with arguments, `stdin` and environment variables."""
+    return _runner(evtop, capfd, monkeypatch)
+
+
+def _runner(main, capfd, monkeypatch):
     def run(*arguments, stdin="", **environ):
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         with monkeypatch.context() as patch:
@@ -60,10 +74,19 @@ def cli(capfd, monkeypatch):
 
 @pytest.fixture
 def shown(cli):
-    """Return --show-config as a mapping of name to value and origin."""
+    """Return evdump's --show-config as a mapping of name to value and origin."""
+    return _shower(cli)
 
+
+@pytest.fixture
+def top_shown(top):
+    """Return evtop's --show-config as a mapping of name to value and origin."""
+    return _shower(top)
+
+
+def _shower(run):
     def show(*arguments, **environ):
-        ended = cli(*arguments, "--show-config", **environ)
+        ended = run(*arguments, "--show-config", **environ)
         assert ended.status == 0, ended.err
         rows = [line for line in ended.out.splitlines() if not line.startswith("#")]
         found = {}

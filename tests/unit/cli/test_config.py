@@ -8,15 +8,17 @@ from evtools.cli.celery_names import OPTIONS
 from evtools.cli.config import find, load, places
 from evtools.cli.dump_command import evdump
 from evtools.cli.options import Option
+from evtools.cli.top_command import evtop
 from evtools.errors import ConfigError
+from evtools.top.keymap import Keymap
 
 
-def read(path, profile=None, environ=None):
+def read(path, profile=None, environ=None, tool=evdump):
     return load(
         str(path) if path else None,
         profile,
-        tool="evdump",
-        options=evdump.params,
+        tool=tool.name,
+        options=tool.params,
         environ=environ or {},
     )
 
@@ -275,17 +277,18 @@ def described(section):
     return re.findall(r"^\.T[PQ]\n\.B (\w+)$", text, re.MULTILINE)
 
 
-def in_file(*, shared):
+def in_file(command, *, shared):
     return {
         option.name
-        for option in evdump.params
+        for option in command.params
         if isinstance(option, Option) and option.in_file and option.shared is shared
     }
 
 
 def test_the_manual_describes_every_key_and_no_other():
-    assert set(described("SETTINGS OF ALL TOOLS")) == in_file(shared=True)
-    assert set(described("SETTINGS OF EVDUMP")) == in_file(shared=False)
+    assert set(described("SETTINGS OF ALL TOOLS")) == in_file(evdump, shared=True)
+    assert set(described("SETTINGS OF EVDUMP")) == in_file(evdump, shared=False)
+    assert set(described("SETTINGS OF EVTOP")) == in_file(evtop, shared=False)
     assert described(r"CELERY\(aqS NAMES") == list(OPTIONS)
 
 
@@ -299,8 +302,40 @@ def test_the_manual_is_well_formed():
     assert (lint.returncode, lint.stdout) == (0, "")
 
 
-def test_the_example_of_the_manual_is_a_good_file(values):
+def test_the_example_of_the_manual_is_a_good_file(values, config):
     text = MANUAL.read_text().partition(".EX\n")[2].partition("\n.EE")[0]
-    example = text.replace(r"\(dq", '"')
+    example = text.replace(r"\(dq", '"').replace(r"\-", "-")
     assert values(example, "prod")["broker_option"] == [("master_name", "mymaster")]
     assert values(example, "staging")["event_exchange"] == "appev"
+    loaded = read(config(example), tool=evtop)
+    assert loaded.settings["theme"].value == "light"
+    assert Keymap(loaded.keys).find("ctrl-p", ["everywhere"]) == "pause"
+
+
+# --- evtop's keys -----------------------------------------------------------------
+
+
+def test_keys_are_a_table_of_commands(config):
+    loaded = read(config("[keys]\npause = 'P'\nquit = ['Q', 'X']\nmark = []\n"))
+    assert loaded.keys == {"pause": "P", "quit": ["Q", "X"], "mark": []}
+    assert loaded.settings == {}
+
+
+def test_the_keys_of_a_profile_are_laid_over_the_others(config):
+    path = config("[keys]\npause = 'P'\nquit = 'X'\n[profile.eu.keys]\npause = 'u'\n")
+    assert read(path).keys == {"pause": "P", "quit": "X"}
+    assert read(path, "eu").keys == {"pause": "u", "quit": "X"}
+
+
+def test_without_keys_there_are_none(config):
+    assert read(config("heartbeat = 5\n[profile.eu]\n"), "eu").keys == {}
+
+
+@pytest.mark.parametrize("value", ["7", "[7]", "{a = 1}"])
+def test_keys_are_texts(mistake, value):
+    error = mistake(f"[keys]\npause = {value}\n")
+    assert "keys.pause: must be a text or a list of texts" in error.message
+
+
+def test_keys_must_be_a_table(mistake):
+    assert "keys: must be a table" in mistake("keys = 'vi'\n").message

@@ -1,8 +1,10 @@
 import logging
+from pathlib import Path
 
 import pytest
 
-from evtools.cli.logs import set_up
+from evtools.cli.logs import set_up, set_up_file, usual_file
+from evtools.errors import OutputError
 
 
 def say_all(name="evtools.x"):
@@ -44,3 +46,73 @@ def test_libraries_are_silent_unless_debugging(capsys, library):
     set_up("evdump", verbosity=0, quiet=False, debug=True)
     say_all(library)
     assert heard(capsys) == ["debug", "info", "warning", "error"]
+
+
+# --- into a file --------------------------------------------------------------------
+
+
+@pytest.fixture
+def to_file():
+    """Log into a file."""
+
+    def make(path=None):
+        set_up_file("evtop", path, verbosity=0, quiet=False, debug=False)
+
+    return make
+
+
+def test_the_usual_file_is_where_xdg_has_it():
+    assert usual_file("evtop", {"HOME": "/h"}) == Path(
+        "/h/.local/state/evtools/evtop.log"
+    )
+    assert usual_file("evtop", {"HOME": "/h", "XDG_STATE_HOME": "/s"}) == Path(
+        "/s/evtools/evtop.log"
+    )
+    assert usual_file("evtop", {}) is None
+
+
+def test_a_line_has_its_time_in_utc_and_does_no_harm(to_file, tmp_path, capsys):
+    to_file(str(tmp_path / "x.log"))
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "a\x1b[31m\nb", (), None)
+    record.created = 1795176000.25
+    logging.getLogger().handle(record)
+    assert (tmp_path / "x.log").read_text() == (
+        "2026-11-20T12:00:00.250Z error a\\x1b[31m | b\n"
+    )
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_usual_file_is_made_when_there_is_something_to_say(to_file, tmp_path):
+    to_file()
+    log = tmp_path / ".local" / "state" / "evtools" / "evtop.log"
+    assert not log.exists()
+    assert log.parent.stat().st_mode & 0o777 == 0o700
+    say_all()
+    assert len(log.read_text().splitlines()) == 2
+
+
+def test_without_a_home_nothing_is_logged_and_nothing_breaks(
+    to_file, monkeypatch, capsys
+):
+    monkeypatch.delenv("HOME")
+    to_file()
+    say_all()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_usual_file_that_cannot_be_is_done_without(to_file, tmp_path, capsys):
+    (tmp_path / ".local").write_text("in the way")
+    to_file()
+    say_all()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_that_was_asked_for_must_be_writable(to_file, tmp_path):
+    with pytest.raises(OutputError, match=r"cannot write .*none/x\.log: No such"):
+        to_file(str(tmp_path / "none" / "x.log"))
+
+
+def test_a_full_disk_paints_nothing_on_the_screen(to_file, capsys):
+    to_file("/dev/full")
+    say_all()
+    assert capsys.readouterr() == ("", "")

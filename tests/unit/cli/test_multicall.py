@@ -20,6 +20,12 @@ def test_a_tool_is_called_by_name_or_argument(capsys, argv):
     assert capsys.readouterr().out == f"evdump {__version__}\n"
 
 
+@pytest.mark.parametrize("argv", [["evtools", "top", "-V"], ["/usr/bin/evtop", "-V"]])
+def test_evtop_is_one_of_them(capsys, argv):
+    assert main(argv) == 0
+    assert capsys.readouterr().out == f"evtop {__version__}\n"
+
+
 def test_the_command_line_is_the_programs_own(capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["evtools", "dump", "-V"])
     assert main() == 0

@@ -6,7 +6,9 @@ import pytest
 from celery.bin.celery import celery
 from click.testing import CliRunner
 
-from evtools.cli.plugin import evdump
+from evtools.cli.dump_command import DumpCommand
+from evtools.cli.plugin import evdump, evtop
+from evtools.cli.top_command import TopCommand
 
 
 @pytest.fixture(scope="module")
@@ -14,6 +16,7 @@ def command():
     """Return celery's command with ours in it, as the entry point puts it there."""
     before = dict(celery.commands)
     celery.add_command(evdump)
+    celery.add_command(evtop)
     yield celery
     celery.commands.clear()
     celery.commands.update(before)
@@ -21,7 +24,7 @@ def command():
 
 @pytest.fixture
 def run(command, tmp_path, monkeypatch):
-    """Run `celery -A proj evdump ...`."""
+    """Run `celery -A proj evdump ...`, or another `tool`."""
     name = f"proj_{tmp_path.name}"
     (tmp_path / f"{name}.py").write_text(
         "from celery import Celery\n"
@@ -29,8 +32,8 @@ def run(command, tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def invoke(*arguments):
-        return CliRunner().invoke(command, ["-A", name, "evdump", *arguments])
+    def invoke(*arguments, tool="evdump"):
+        return CliRunner().invoke(command, ["-A", name, tool, *arguments])
 
     return invoke
 
@@ -74,3 +77,21 @@ def test_failures_look_like_evdumps_own(run, arguments, status, words):
     assert ended.exit_code == status
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("tool", ["evdump", "evtop"])
+def test_each_tool_knows_the_application(run, tool):
+    ended = run("--show-config", tool=tool)
+    assert ended.exit_code == 0
+    assert '"redis://:**@app/1"' in ended.stdout
+
+
+def test_evtop_fails_under_its_own_name(run):
+    ended = run("-B", "-r", "none", tool="evtop")
+    assert ended.exit_code == 2
+    assert "evtop: cannot read none" in ended.stderr
+
+
+def test_each_tool_keeps_its_groups_of_options():
+    assert evdump.groups == DumpCommand.groups
+    assert evtop.groups == TopCommand.groups

@@ -88,7 +88,7 @@ def test_a_field_of_another_name_is_noted_by_that_name():
     custom = compile_filter("field.percent>5")
     custom.matches(STARTED)
     (note,) = custom.unknown()
-    assert note == "field.percent: unknown for 100% of events (no event has it)"
+    assert note == "field.percent: unknown for 100% of events (none has it)"
 
 
 def test_a_text_searched_to_its_end_is_not_noted():

@@ -68,6 +68,14 @@ def test_the_deadline_bounds_the_wait(celery_worker, settings):
     assert replies == Replies({celery_worker.hostname: {"ok": "pong"}}, complete=False)
 
 
+def test_the_brokers_heartbeat_does_not_end_a_long_wait(celery_worker):
+    settings = settings_for(celery_worker, heartbeat=1.0)
+    replies = call(
+        settings, "ping", destination=[celery_worker.hostname, "nobody@x"], deadline=5
+    )
+    assert replies == Replies({celery_worker.hostname: {"ok": "pong"}}, complete=False)
+
+
 def test_without_an_expectation_nobody_knows_whether_all_have_answered(
     celery_worker, settings
 ):

@@ -8,7 +8,7 @@ import pytest
 from evtools.clock import SystemClock
 from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
 from evtools.transport.buffer import Buffer, Chunk, End, Notice
-from evtools.transport.intake import BUSY, GATHER, Intake, _Stop
+from evtools.transport.intake import BUSY, GATHER, MUCH, Intake, _Stop
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.stream import BrokerSilent
 from evtools.wire import Message
@@ -157,16 +157,16 @@ def test_a_password_is_in_no_notice(clock):
 def test_little_is_gathered_and_much_is_not(clock, monkeypatch):
     slept = []
     monkeypatch.setattr("time.sleep", slept.append)
-    one = [Message(b"")]
-    Play(clock, FakeStream(clock, one, one, [*one] * BUSY, one))
+    few, much = [Message(b"")] * (BUSY // 2), [Message(b"x" * MUCH)]
+    Play(clock, FakeStream(clock, few, few, much, few))
     assert slept == [GATHER, GATHER]
 
 
-def test_messages_far_apart_are_taken_at_once(clock, monkeypatch):
+def test_a_quiet_stream_is_read_as_events_come(clock, monkeypatch):
     slept = []
     monkeypatch.setattr("time.sleep", slept.append)
-    one = [Message(b"")]
-    Play(clock, FakeStream(clock, one, 1, one, 1, one))
+    few = [Message(b"")] * (BUSY // 2)
+    Play(clock, FakeStream(clock, few, 0.5, few, 0.5, few, 2, few))
     assert slept == []
 
 

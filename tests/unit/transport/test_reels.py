@@ -149,3 +149,15 @@ def test_a_read_error_is_damage(tmp_path):
     reel.close()
     assert reel.read(None, never) == b""
     assert reel.damage == "Bad file descriptor"
+
+
+def test_only_a_file_can_be_read_again_from_its_beginning(tmp_path):
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    writer = os.open(tmp_path / "pipe", os.O_RDWR)
+    for name, rewindable in (("file", True), ("pipe", False)):
+        reel = Reel(str(tmp_path / name), clock=FakeClock())
+        assert reel.rewindable is rewindable
+        reel.close()
+    os.close(writer)
+    assert not Reel("-", clock=FakeClock()).rewindable

@@ -314,3 +314,104 @@ def test_a_pipe_is_followed(clock):
         os.close(writing)
         assert list(batches) == []
         tape.close()
+
+
+# --- steering ---------------------------------------------------------------------
+
+
+def collected(tape, clock, timeout=0.0):
+    """Return what is due now; [] in time ends it."""
+    batches = tape.batches(timeout)
+    events = []
+    while batch := next(batches, []):
+        events += batch
+    return [event["local_received"] for event in events]
+
+
+def test_a_paused_tape_gives_nothing_out(tape_of, clock):
+    tape = tape_of(EVENTS, speed=1.0)
+    assert collected(tape, clock) == [100.0]
+    tape.pause()
+    clock.now += 60
+    assert tape.paused
+    assert collected(tape, clock) == []
+    assert tape.position == 100.0
+    tape.resume()
+    clock.now += 1
+    assert collected(tape, clock) == [101.0]
+
+
+def test_the_speed_can_be_changed(tape_of, clock):
+    tape = tape_of(EVENTS, speed=1.0)
+    collected(tape, clock)
+    tape.speed = 4.0
+    clock.now += 1
+    assert tape.speed == 4.0
+    assert collected(tape, clock) == [101.0, 104.0]
+
+
+def test_a_seek_forwards_gives_out_all_that_was_before(tape_of, clock):
+    tape = tape_of(EVENTS, speed=1.0)
+    collected(tape, clock)
+    tape.seek(102.0)
+    assert collected(tape, clock) == [101.0]
+    assert tape.position == 102.0
+    clock.now += 2
+    assert collected(tape, clock) == [104.0]
+
+
+def test_a_seek_back_begins_anew_and_says_so(tape_of, clock):
+    told = []
+    tape = tape_of(EVENTS, speed=1.0)
+    tape.on_notice, tape.stays = told.append, True
+    tape.seek(200.0)
+    assert collected(tape, clock) == [100.0, 101.0, 104.0]
+    assert tape.ended
+    assert tape.position == 104.0
+    tape.seek(101.5)
+    assert not tape.ended
+    assert collected(tape, clock) == [100.0, 101.0]
+    assert [notice.kind for notice in told] == ["ended", "rewound"]
+    assert tape.statistics().events == 2
+
+
+def test_stepping_moves_a_paused_tape(tape_of, clock):
+    tape = tape_of(EVENTS, speed=1.0)
+    collected(tape, clock)
+    tape.pause()
+    tape.seek(tape.position + 1)
+    assert collected(tape, clock) == [101.0]
+    tape.seek(tape.position - 1)
+    assert collected(tape, clock) == [100.0]
+    assert tape.paused
+
+
+def test_a_tape_that_stays_waits_at_its_end(tape_of, clock):
+    tape = tape_of(EVENTS)
+    tape.stays = True
+    batches = tape.batches(1.0)
+    assert len(next(batches)) == 3
+    assert next(batches) == next(batches) == []
+    tape.stop()
+    assert list(batches) == []
+
+
+def test_the_end_is_told_once(tape_of):
+    told = []
+    tape = tape_of(EVENTS)
+    tape.on_notice = told.append
+    events_of(tape)
+    assert [notice.kind for notice in told] == ["ended"]
+
+
+def test_what_is_no_file_cannot_be_wound_back(tmp_path, clock):
+    os.mkfifo(tmp_path / "pipe")
+    descriptor = os.open(tmp_path / "pipe", os.O_RDWR)
+    os.write(descriptor, encode_line(EVENTS[0]) + b"\n")
+    tape = Tape(str(tmp_path / "pipe"), clock=clock, sleep=clock.sleep)
+    next(tape.batches(0.0))
+    with pytest.raises(UsageError, match="cannot be wound back"):
+        tape.seek(1.0)
+    tape.seek(200.0)
+    tape.close()
+    os.close(descriptor)

@@ -1,0 +1,39 @@
+"""The words of a filter on the command line."""
+
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from evtools.errors import UsageError
+
+
+def filter_of(words: Sequence[str]) -> str:
+    """Return the filter that the words make together, "" for none.
+
+    Raise UsageError where they are a broker's URL, or what the shell has left
+    of a filter.
+    """
+    if any("://" in word.partition(" ")[0] for word in words[:1]):
+        # Not quoted: it may hold a password.
+        raise UsageError("a filter looks like a broker URL", "give the URL with -b URL")
+    _refuse_shell_trap(words)
+    return " ".join(words)
+
+
+def _refuse_shell_trap(words: Sequence[str]) -> None:
+    from evtools.filters import shell_trap  # noqa: PLC0415  (start-up time)
+
+    is_file = _is_file(sys.stdout)
+    for word in words:
+        warning = shell_trap(word, stdout_is_file=is_file)
+        if warning:
+            raise UsageError(f"the filter is just {word!r}", warning)
+
+
+def _is_file(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,336 @@
+"""The tasks and workers of a cluster, kept up to date by its events."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from threading import RLock
+from typing import Final
+
+from msgspec.structs import asdict
+
+from evtools.clock import Clock, SystemClock
+from evtools.state.annotations import add_fields, annotate, show
+from evtools.state.change import Change
+from evtools.state.kin import Kin
+from evtools.state.readings import (
+    COUNT_MAX,
+    TASK_READINGS,
+    TIME_MAX,
+    WORKER_READINGS,
+    TaskReading,
+    WorkerReading,
+    read,
+    read_odd,
+)
+from evtools.state.sharing import Shared
+from evtools.state.shelves import Shelves
+from evtools.state.retelling import retell
+from evtools.state.steps import STEPS, Step
+from evtools.state.task import Task
+from evtools.state.weights import weigh
+from evtools.state.worker import LIVENESS, WORKER_BYTES, Liveness, Worker
+from evtools.wire import EventFields, MissedTasks
+
+#: What a task takes beside the texts that its events bring.
+TASK_BYTES: Final = 900
+#: As much of the fields that Celery does not know as is kept of one worker.
+WORKER_EXTRA_MAX_BYTES: Final = 1024
+MAX_BYTES: Final = 256 * 1024 * 1024
+#: Seconds between looks for workers that have gone.
+SWEEP_EVERY: Final = 10.0
+
+
+class Cluster:
+    """What is known of a cluster: `apply` takes its events in.
+
+    Bounded by `max_tasks_in_memory` and `max_workers_in_memory`, and by
+    `max_bytes` for both together, estimated in `weight_bytes`.  `evicted`
+    counts the tasks that were forgotten for that, `departed` the workers that
+    left, as we had not heard of them for so long.  No clock is read: `clock`
+    is for `Worker.alive`.
+    """
+
+    Task = Task
+    Worker = Worker
+
+    def __init__(
+        self,
+        *,
+        max_tasks_in_memory: int,
+        max_workers_in_memory: int,
+        max_bytes: int = MAX_BYTES,
+        clock: Clock | None = None,
+        liveness: Liveness = LIVENESS,
+    ) -> None:
+        self.max_tasks_in_memory = max_tasks_in_memory
+        self.max_workers_in_memory = max_workers_in_memory
+        self.max_bytes = max_bytes
+        self.clock = clock or SystemClock()
+        self.liveness = liveness
+        self.weight_bytes = 0
+        self.evicted = 0
+        self.departed = 0
+        #: Events taken in, and of these how many were task-received.
+        self.event_count = 0
+        self.task_count = 0
+        self.tasks = Shelves()
+        self._open, self._done, self._bad = (
+            self.tasks.open,
+            self.tasks.done,
+            self.tasks.bad,
+        )
+        self._shelf_of = self.tasks.of_state
+        #: In the order in which they last told of themselves.
+        self.workers: OrderedDict[str, Worker] = OrderedDict()
+        self._kin = Kin()
+        self._shared = Shared()
+        self._missed = MissedTasks()
+        self._swept = 0.0
+        self._lock = RLock()
+
+    def apply(self, events: Iterable[EventFields]) -> list[Change]:
+        """Take in events; return what each of them changed.
+
+        It never raises on an event, and leaves them as they are.
+        """
+        with self._lock:
+            return [self._take(event) for event in events]
+
+    def children(self, uuid: str) -> tuple[Task, ...]:
+        """Return the tasks that this one sent, as far as they are here."""
+        return self._here(self._kin.children(uuid))
+
+    def family(self, uuid: str) -> tuple[Task, ...]:
+        """Return the tasks of this one's workflow, itself among them, oldest first."""
+        task = self.tasks.find(uuid)
+        root = uuid if task is None or task.root_id is None else task.root_id
+        members = dict.fromkeys((root, uuid, *self._kin.family(root)))
+        return self._here(members)
+
+    def _here(self, uuids: Iterable[str]) -> tuple[Task, ...]:
+        found = (self.tasks.find(uuid) for uuid in uuids)
+        return tuple(task for task in found if task is not None)
+
+    # One function, as the budget does not allow for more calls.
+    def _take(self, event: EventFields) -> Change:  # noqa: C901, PLR0912
+        self.event_count += 1
+        try:
+            step, fields, count = _TASK_EVENTS[event["type"]]
+            uuid = event["uuid"]
+            task = (
+                self._open.get(uuid)
+                or self._done.get(uuid)
+                or self._bad.get(uuid)
+                or self._create(uuid)
+            )
+        except (KeyError, TypeError):
+            return self._take_other(event)
+        grown = None
+        before = task.state
+        try:
+            at, heard = event["timestamp"], event["local_received"]
+            clock, pid = event["clock"], event["pid"]
+            if (
+                len(event) == fields
+                and "utcoffset" in event
+                and task.history is None
+                and 0 <= at <= TIME_MAX
+                and task.local_received <= heard <= TIME_MAX
+                and 0 <= clock <= COUNT_MAX
+                and 0 <= pid <= COUNT_MAX
+            ):
+                worker = self.workers.get(event["hostname"])
+                grown = step(task, event, at, worker, self._shared)
+        except (KeyError, TypeError):
+            grown = None
+        if grown is None:
+            return self._take_unusual(task, event)
+        if worker is not None and worker.local_received < heard:
+            worker.local_received = heard
+        task.local_received = heard
+        task.serial = self.event_count
+        after = task.state
+        created = task.first_received is None
+        if created:
+            task.first_received = heard
+        if created or after is not before:
+            task.timestamp, task.clock, task.pid = at, clock, pid
+        shelf = self._shelf_of[after]
+        if shelf is task.shelf:
+            shelf.move_to_end(uuid)
+        else:
+            self.tasks.move(task, shelf)
+        if grown:
+            self._grow(task, grown)
+        if count is not None:
+            count(self, event)
+        return Change(event, task, created, None if created else before, after)
+
+    def _take_unusual(self, task: Task, event: EventFields) -> Change:
+        """Take in any other event of a task."""
+        kind = event["type"]
+        reading, extra = read(event, TASK_READINGS[kind])
+        if reading is None:
+            return Change(event)
+        if len(event) != STEPS[kind][1]:
+            # Something is missing or added, but it may be as usual otherwise.
+            self.event_count -= 1
+            usual = {**asdict(reading), "type": kind, "clock": reading.clock or 0}
+            change = self._take(usual)
+            change.event = event
+            if extra:
+                self._grow(task, add_fields(task, reading.timestamp, extra))
+            return change
+        created = task.first_received is None
+        before = None if created else task.state
+        worker = None if kind == "task-sent" else self._sender(reading)
+        grown = retell(task, reading, worker)
+        self._hear(task, reading.local_received, grown)
+        count = _TASK_EVENTS[kind][2]
+        if count is not None:
+            count(self, event)
+        return Change(event, task, created, before, task.state)
+
+    def _count_received(self, _: EventFields) -> None:
+        self.task_count += 1
+
+    def _count_started(self, event: EventFields) -> None:
+        self._missed.observe(event)
+
+    def _create(self, uuid: str) -> Task:
+        if uuid.__class__ is not str or not uuid:
+            raise TypeError(uuid)
+        task = self.Task(uuid, self)
+        task.shelf = self._open
+        task.weight_bytes = weight = TASK_BYTES + len(uuid)
+        self.weight_bytes += weight
+        self._open[uuid] = task
+        if (
+            len(self._open) + len(self._done) + len(self._bad)
+            > self.max_tasks_in_memory
+        ):
+            self._make_room()
+        return task
+
+    def _sender(self, reading: TaskReading) -> Worker | None:
+        """Return the worker that an event came from, and note that it is there."""
+        hostname = reading.hostname
+        if hostname is None:
+            return None
+        worker = self.workers.get(hostname) or self._join(hostname)
+        worker.local_received = max(worker.local_received, reading.local_received)
+        return worker
+
+    def _hear(self, task: Task, local_received: float, grown: int) -> None:
+        """Note that we heard of a task, and put it where it belongs."""
+        first = task.first_received
+        task.first_received = (
+            local_received if first is None else min(first, local_received)
+        )
+        task.local_received = max(task.local_received, local_received)
+        task.serial = self.event_count
+        self.tasks.move(task, self._shelf_of[task.state])
+        self._grow(task, grown)
+
+    def _grow(self, task: Task, grown: int) -> None:
+        """Note that a task takes more space, and see to it that there is room."""
+        task.weight_bytes += grown
+        self.weight_bytes += grown
+        if task.parent_id is not None or task.root_id is not task.uuid:
+            self._kin.add(task.uuid, task.parent_id, task.root_id)
+        if self.weight_bytes > self.max_bytes:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Forget tasks until the others fit into the bounds; one may always stay.
+
+        A few more than have to go, so that it need not be done for each.
+        """
+        tasks, limit = self.tasks, self.max_tasks_in_memory
+        surplus = len(tasks) - limit + limit // 128
+        while (surplus > 0 or self.weight_bytes > self.max_bytes) and len(tasks) > 1:
+            for task in tasks.forget(max(surplus, 1)):
+                self._drop(task)
+                self.evicted += 1
+                surplus -= 1
+
+    def _drop(self, task: Task) -> None:
+        self.weight_bytes -= task.weight_bytes
+        if task.parent_id is not None or task.root_id is not task.uuid:
+            self._kin.discard(task.uuid)
+
+    def _take_other(self, event: EventFields) -> Change:
+        kind = event.get("type")
+        if isinstance(kind, str):
+            if kind.startswith("worker-"):
+                return self._take_worker(event)
+            if kind.startswith("task-"):
+                return self._take_note(event)
+        return Change(event)
+
+    def _take_note(self, event: EventFields) -> Change:
+        """Take in an event that says something of a task, but not of its state."""
+        kind = event["type"]
+        reading, own = read_odd(event, TaskReading)
+        if reading is None or kind in STEPS:
+            return Change(event)
+        if reading.hostname in self.workers:
+            self._sender(reading)
+        task = self.tasks.find(reading.uuid) or self._create(reading.uuid)
+        created = task.first_received is None
+        before = None if created else task.state
+        grown = annotate(task, kind, reading.timestamp, own)
+        self._hear(task, reading.local_received, grown)
+        return Change(event, task, created, before, task.state)
+
+    # --- workers ---------------------------------------------------------------------
+
+    def _take_worker(self, event: EventFields) -> Change:
+        kind = WORKER_READINGS.get(event["type"], WorkerReading)
+        reading, extra = read(event, kind)
+        if reading is None or reading.hostname is None:
+            return Change(event)
+        at = reading.local_received
+        worker = self.workers.get(reading.hostname)
+        before = None if worker is None else worker.status(at)
+        if worker is None:
+            worker = self._join(reading.hostname)
+        worker.take(reading)
+        if kind is not WorkerReading:
+            worker.missed += self._missed.observe(event)
+            if extra and weigh(extra) <= WORKER_EXTRA_MAX_BYTES:
+                worker.extra = extra
+                show(worker, extra)
+        self.workers.move_to_end(worker.hostname)
+        if abs(at - self._swept) > SWEEP_EVERY:
+            self._sweep(at)
+        return Change(event, worker, before is None, before, worker.status(at))
+
+    def _join(self, hostname: str) -> Worker:
+        worker = self.Worker(hostname, time=self.clock, liveness=self.liveness)
+        self.workers[hostname] = worker
+        self.weight_bytes += WORKER_BYTES
+        if len(self.workers) > self.max_workers_in_memory:
+            self.workers.popitem(last=False)
+            self.weight_bytes -= WORKER_BYTES
+        return worker
+
+    def _sweep(self, now: float) -> None:
+        """Let workers leave that we have not heard of for long."""
+        self._swept = now
+        leave = self.liveness.leave
+        for worker in list(self.workers.values()):
+            if now - worker.local_received > leave:
+                del self.workers[worker.hostname]
+                self.weight_bytes -= WORKER_BYTES
+                self.departed += 1
+
+
+#: By type of event: the step of a task that it is, how many fields it has, and what
+#: counts it.
+_TASK_EVENTS: Final[
+    dict[str, tuple[Step, int, Callable[[Cluster, EventFields], None] | None]]
+] = {
+    **{kind: (step, fields, None) for kind, (step, fields) in STEPS.items()},
+    "task-received": (*STEPS["task-received"], Cluster._count_received),
+    "task-started": (*STEPS["task-started"], Cluster._count_started),
+}

@@ -1,0 +1,59 @@
+"""Tasks grouped by what they have in common, as Celery's State offers them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from evtools.state.task import Task
+
+_Call = Callable[[str, int | None, bool], Iterator[tuple[str, Task]]]
+
+
+class Groups(Mapping[str, list[Task]]):
+    """Lists of tasks by the text that `key` returns for them.
+
+    It is made of `tasks` when somebody asks, and kept until `reset`; so it
+    costs nothing meanwhile.  A group that nothing is in is empty.  Called, it
+    does what `call` does.
+    """
+
+    def __init__(
+        self, tasks: Iterable[Task], key: Callable[[Task], str | None], call: _Call
+    ) -> None:
+        self._tasks = tasks
+        self._key = key
+        self._call = call
+        self._groups: dict[str, list[Task]] | None = None
+
+    def __call__(
+        self,
+        name: str,
+        limit: int | None = None,
+        reverse: bool = True,  # noqa: FBT001, FBT002  (Celery's arguments)
+    ) -> Iterator[tuple[str, Task]]:
+        """Yield the uuids and tasks of a group, ordered by time."""
+        return self._call(name, limit, reverse)
+
+    def __getitem__(self, name: str) -> list[Task]:
+        return self._made().get(name, [])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made())
+
+    def __len__(self) -> int:
+        return len(self._made())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._made()
+
+    def reset(self) -> None:
+        """Forget what was made, as the tasks change."""
+        self._groups = None
+
+    def _made(self) -> dict[str, list[Task]]:
+        if self._groups is None:
+            groups: dict[str, list[Task]] = {}
+            for task in self._tasks:
+                name = self._key(task)
+                if name is not None:
+                    groups.setdefault(name, []).append(task)
+            self._groups = groups
+        return self._groups

@@ -1,0 +1,268 @@
+"""The state of a cluster under the names that Celery's State has."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, TypeVar
+
+from evtools.clock import Clock
+from evtools.state.change import Change
+from evtools.state.cluster import MAX_BYTES, TASK_BYTES, Cluster
+from evtools.state.groups import Groups
+from evtools.state.task import Task
+from evtools.state.worker import LIVENESS, WORKER_BYTES, Liveness, Worker
+from evtools.wire import EventFields
+
+Result = TypeVar("Result")
+
+
+class State(Cluster):
+    """The state of a cluster, as Celery's `celery.events.state.State` and more.
+
+    `callback(state, event)` is called before each event is taken in,
+    `on_node_join(worker)` and `on_node_leave(worker)` after a worker came or
+    said goodbye; `handlers[group](subject, event)` takes the events of a group
+    instead of the state.  They run in the thread that applies events.
+    """
+
+    def __init__(  # noqa: PLR0913  (Celery's arguments)
+        self,
+        callback: Callable[["State", EventFields], object] | None = None,
+        workers: Mapping[str, Worker] | None = None,
+        tasks: Mapping[str, Task] | None = None,
+        taskheap: object = None,  # noqa: ARG002  (there is none)
+        max_workers_in_memory: int = 5000,
+        max_tasks_in_memory: int = 10000,
+        on_node_join: Callable[[Worker], object] | None = None,
+        on_node_leave: Callable[[Worker], object] | None = None,
+        *,
+        max_bytes: int = MAX_BYTES,
+        clock: Clock | None = None,
+        liveness: Liveness = LIVENESS,
+    ) -> None:
+        super().__init__(
+            max_tasks_in_memory=max_tasks_in_memory,
+            max_workers_in_memory=max_workers_in_memory,
+            max_bytes=max_bytes,
+            clock=clock,
+            liveness=liveness,
+        )
+        self.event_callback = callback
+        self.on_node_join = on_node_join
+        self.on_node_leave = on_node_leave
+        self.handlers: dict[str, Callable[[str, EventFields], Any]] = {}
+        every = self.tasks.values()
+        self.tasks_by_type = Groups(every, _name, self._tasks_by_type)
+        self.tasks_by_worker = Groups(every, _hostname, self._tasks_by_worker)
+        self.workers.update(workers or {})
+        self.weight_bytes += WORKER_BYTES * len(self.workers)
+        for task in (tasks or {}).values():
+            self._adopt(task)
+        self._make_room()
+
+    def __repr__(self) -> str:
+        return f"<State: events={self.event_count} tasks={self.task_count}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle what is known, callbacks included, handlers not."""
+        tasks = {task.uuid: task for task in self.tasks.by_time(newest_first=False)}
+        made_with = (
+            *(self.event_callback, dict(self.workers), tasks, None),
+            *(self.max_workers_in_memory, self.max_tasks_in_memory),
+            *(self.on_node_join, self.on_node_leave),
+        )
+        return type(self), made_with, {name: getattr(self, name) for name in _COPIED}
+
+    # --- events ----------------------------------------------------------------------
+
+    def apply(self, events: Iterable[EventFields]) -> list[Change]:
+        """Take in events; return what each of them changed.
+
+        It never raises on an event, and leaves them as they are.
+        """
+        with self._lock:
+            self._forget_groups()
+            calls = self.event_callback or self.on_node_join or self.on_node_leave
+            if calls or self.handlers:
+                return [self._take_and_call(event)[0] for event in events]
+            return [self._take(event) for event in events]
+
+    def event(self, event: EventFields) -> tuple[Any, str] | None:
+        """Take in one event; return `((subject, created), type)` as Celery does.
+
+        `type` is without the group.  A handler's result takes the place of the
+        pair; None if the event is of an unknown group, or of no use.
+        """
+        with self._lock:
+            self._forget_groups()
+            change, answer = self._take_and_call(event)
+            if change.subject is not None:
+                answer = change.subject, change.created
+            return None if answer is None else (answer, _split(event)[1])
+
+    def task_event(self, type_: str, fields: Mapping[str, Any]) -> Any:
+        """Take in the event `task-TYPE_`; return the task and whether it is new."""
+        answer = self.event({**fields, "type": f"task-{type_}"})
+        return answer and answer[0]
+
+    def worker_event(self, type_: str, fields: Mapping[str, Any]) -> Any:
+        """Take in the event `worker-TYPE_`; return the worker and whether it is new."""
+        answer = self.event({**fields, "type": f"worker-{type_}"})
+        return answer and answer[0]
+
+    def _take_and_call(self, event: EventFields) -> tuple[Change, Any]:
+        """Take in an event and call who wants to hear of it; with a handler's result."""
+        if self.event_callback is not None:
+            self.event_callback(self, event)
+        group, subject = _split(event)
+        handler = self.handlers.get(group)
+        if handler is not None:
+            self.event_count += 1
+            return Change(event), handler(subject, event)
+        change = self._take(event)
+        worker = change.subject
+        if isinstance(worker, Worker):
+            if self.on_node_join and (change.created or subject == "online"):
+                self.on_node_join(worker)
+            if self.on_node_leave and subject == "offline":
+                self.on_node_leave(worker)
+        return change, None
+
+    def _forget_groups(self) -> None:
+        self.tasks_by_type.reset()
+        self.tasks_by_worker.reset()
+
+    # --- looking ---------------------------------------------------------------------
+
+    def freeze_while(
+        self, fun: Callable[..., Result], *args: Any, **kwargs: Any
+    ) -> Result:
+        """Call `fun` while no event is taken in; then clear, with `clear_after=True`."""
+        clear_after = kwargs.pop("clear_after", False)
+        with self._lock:
+            try:
+                return fun(*args, **kwargs)
+            finally:
+                if clear_after:
+                    self.clear()
+
+    def tasks_by_time(
+        self,
+        limit: int | None = None,
+        reverse: bool = True,  # noqa: FBT001, FBT002  (Celery's arguments)
+    ) -> Iterator[tuple[str, Task]]:
+        """Yield the uuids and tasks that we heard of last, newest first.
+
+        At most `limit` tasks; with `reverse=False` the oldest first.
+        """
+        tasks = self.tasks.by_time(newest_first=reverse)
+        return ((task.uuid, task) for task in islice(tasks, limit))
+
+    tasks_by_timestamp = tasks_by_time
+
+    def _tasks_by_type(
+        self,
+        name: str,
+        limit: int | None,
+        reverse: bool,  # noqa: FBT001
+    ) -> Iterator[tuple[str, Task]]:
+        found = (
+            pair for pair in self.tasks_by_time(None, reverse) if pair[1].name == name
+        )
+        return islice(found, limit)
+
+    def _tasks_by_worker(
+        self,
+        hostname: str,
+        limit: int | None,
+        reverse: bool,  # noqa: FBT001
+    ) -> Iterator[tuple[str, Task]]:
+        found = (
+            pair
+            for pair in self.tasks_by_time(None, reverse)
+            if pair[1].hostname == hostname
+        )
+        return islice(found, limit)
+
+    def itertasks(self, limit: int | None = None) -> Iterator[tuple[str, Task]]:
+        """Yield uuids and tasks in no particular order."""
+        return islice(self.tasks.items(), limit or None)
+
+    def task_types(self) -> list[str]:
+        """Return the names of all tasks in memory, sorted."""
+        return sorted(self.tasks_by_type)
+
+    def alive_workers(self) -> Iterator[Worker]:
+        """Yield the workers that are there, as far as we can tell."""
+        return (worker for worker in self.workers.values() if worker.alive)
+
+    # --- changing --------------------------------------------------------------------
+
+    def get_or_create_worker(self, hostname: str, **kwargs: Any) -> tuple[Worker, bool]:
+        """Return a worker, with attributes set from `kwargs`, and whether it is new."""
+        with self._lock:
+            worker = self.workers.get(hostname)
+            created = worker is None
+            if worker is None:
+                worker = self._join(hostname)
+            worker.update(kwargs)
+            return worker, created
+
+    def get_or_create_task(self, uuid: str) -> tuple[Task, bool]:
+        """Return a task, and whether it is new."""
+        with self._lock:
+            task = self.tasks.find(uuid)
+            if task is not None:
+                return task, False
+            self._forget_groups()
+            task = self._create(uuid)
+            self._make_room()
+            return task, True
+
+    def clear_tasks(self, ready: bool = True) -> None:  # noqa: FBT001, FBT002
+        """Forget the tasks that have ended, or all with `ready=False`."""
+        with self._lock:
+            self._forget_groups()
+            for task in self.tasks.clear(finished_only=ready):
+                self._drop(task)
+
+    def clear(self, ready: bool = True) -> None:  # noqa: FBT001, FBT002
+        """Forget all workers, the tasks that have ended (or all), and the counts."""
+        with self._lock:
+            self.weight_bytes -= WORKER_BYTES * len(self.workers)
+            self.workers.clear()
+            self.clear_tasks(ready)
+            self.event_count = self.task_count = 0
+
+    def rebuild_taskheap(self) -> None:
+        """Do nothing: tasks are always in order."""
+
+    def _adopt(self, task: Task) -> None:
+        """Take in a task of another state."""
+        task.cluster_state = self
+        task.shelf = self.tasks.of_state.get(task.state, self.tasks.open)
+        task.shelf[task.uuid] = task
+        task.weight_bytes = task.weight_bytes or TASK_BYTES
+        self.weight_bytes += task.weight_bytes
+        self._kin.add(task.uuid, task.parent_id, task.root_id)
+
+
+#: What copies have beside what a state is made with.
+_COPIED = (
+    *("event_count", "task_count", "evicted", "departed"),
+    *("max_bytes", "clock", "liveness"),
+)
+
+
+def _split(event: EventFields) -> tuple[str, str]:
+    """Return the group of an event, and its type without the group."""
+    type_ = event.get("type")
+    group, _, subject = type_.partition("-") if isinstance(type_, str) else ("", "", "")
+    return group, subject
+
+
+def _name(task: Task) -> str | None:
+    return task.name
+
+
+def _hostname(task: Task) -> str | None:
+    return task.hostname

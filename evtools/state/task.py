@@ -1,0 +1,262 @@
+"""A task as its events tell it."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from evtools.state.attempt import Attempt
+from evtools.state.history import History
+from evtools.state.times import elapsed, epoch
+from evtools.state.transitions import ACTIVE_STATES, FINAL_STATES, PENDING
+
+if TYPE_CHECKING:
+    from evtools.state.cluster import Cluster
+    from evtools.state.worker import Worker
+
+#: What the fields of events are called here, where it is not the same.
+_WIRE_NAMES: Final = {"id": "uuid"}
+
+Shelf = OrderedDict[str, "Task"]
+
+
+class Task:
+    """A task: what we know of it as a whole, and of its newest attempt.
+
+    Times are UTC epoch seconds by the clocks of the senders, but for
+    `local_received` and `first_received`, which are ours: when we last and
+    first heard of it.  What nothing told is None.  Fields that Celery does not
+    know are attributes too, unless something else has that name.
+    """
+
+    __slots__ = (
+        *("uuid", "name", "state", "worker", "client", "cluster_state"),
+        *("sent", "received", "started", "succeeded", "ended", "measured"),
+        *("args", "kwargs", "result", "retries", "root_id", "parent_id"),
+        *("queue", "exchange", "routing_key", "clock", "pid", "timestamp"),
+        *("local_received", "first_received", "serial", "weight_bytes", "history"),
+        "shelf",
+        *("__dict__", "__weakref__"),
+    )
+
+    #: What few tasks have takes space only in those.
+    eta: str | None = None
+    expires: str | None = None
+    exception: str | None = None
+    traceback: str | None = None
+    failed: float | None = None
+    retried: float | None = None
+    revoked: float | None = None
+    rejected: float | None = None
+    cancelled: float | None = None
+    terminated: bool | None = None
+    signum: int | str | None = None
+    expired: bool | None = None
+    requeue: bool | None = None
+    #: The newest custom event, as task-progress: its type, timestamp and own fields.
+    note: Mapping[str, Any] | None = None
+    #: What Celery's events told under names that Celery does not use.
+    extra: Mapping[str, Any] | None = None
+    extra_told_at: Mapping[str, float] | None = None
+
+    _fields: ClassVar = (
+        *("uuid", "name", "state", "received", "sent", "started", "rejected"),
+        *("succeeded", "failed", "retried", "revoked", "args", "kwargs"),
+        *("eta", "expires", "retries", "worker", "result", "exception"),
+        *("timestamp", "runtime", "traceback", "exchange", "routing_key"),
+        *("clock", "client", "root", "root_id", "parent", "parent_id", "children"),
+    )
+    _info_fields: ClassVar = (
+        *("args", "kwargs", "retries", "result", "eta", "runtime"),
+        *("expires", "exception", "exchange", "routing_key"),
+        *("root_id", "parent_id"),
+    )
+
+    def __init__(
+        self,
+        uuid: str = "",
+        cluster_state: "Cluster | None" = None,
+        children: Iterable[str] | None = None,  # noqa: ARG002  (Celery's argument)
+        **fields: Any,
+    ) -> None:
+        self.uuid = uuid
+        self.cluster_state = cluster_state
+        self.state = PENDING
+        self.worker: Worker | None = None
+        #: All we heard of it, if its life was not as simple as most are.
+        self.history: History | None = None
+        #: Where it is kept.
+        self.shelf: Shelf = _NOWHERE
+        self.name: str | None = None
+        self.args: str | None = None
+        self.kwargs: str | None = None
+        self.result: str | None = None
+        self.root_id: str | None = None
+        self.parent_id: str | None = None
+        self.client: str | None = None
+        self.queue: str | None = None
+        self.exchange: str | None = None
+        self.routing_key: str | None = None
+        self.sent: float | None = None
+        self.received: float | None = None
+        self.started: float | None = None
+        self.succeeded: float | None = None
+        #: When its attempt ended, in whatever way.
+        self.ended: float | None = None
+        #: The run time as the worker measured it.
+        self.measured: float | None = None
+        self.timestamp: float | None = None
+        self.retries: int | None = None
+        self.pid: int | None = None
+        self.clock = 0
+        self.local_received = 0.0
+        self.first_received: float | None = None
+        #: The number of the event that we last heard of it.
+        self.serial = self.weight_bytes = 0
+        if fields:
+            for name, value in fields.items():
+                setattr(self, name, value)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Task):
+            return self.uuid == other.uuid
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.uuid)
+
+    def __repr__(self) -> str:
+        return f"<Task: {self.name}({self.uuid}) {self.state} clock:{self.clock}>"
+
+    def __getstate__(self) -> Any:
+        """Leave the state it belongs to out of copies and pickles."""
+        own, slots = object.__getstate__(self)  # type: ignore[misc]
+        return own, {**slots, "cluster_state": None, "shelf": _NOWHERE}
+
+    # --- what is derived -----------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The uuid, under Celery's other name for it."""
+        return self.uuid
+
+    @property
+    def hostname(self) -> str | None:
+        """The worker's name."""
+        return None if self.worker is None else self.worker.hostname
+
+    @property
+    def origin(self) -> str | None:
+        """Who told of it last: the worker's id, else the client's name."""
+        return self.client if self.worker is None else self.worker.id
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is in a final state."""
+        return self.state in FINAL_STATES
+
+    @property
+    def done(self) -> float | None:
+        """When it entered its final state."""
+        return self.ended if self.ready else None
+
+    @property
+    def runtime(self) -> float | None:
+        """How long it ran: as the worker measured it, else from start to end."""
+        if self.measured is not None:
+            return self.measured
+        return elapsed(self.started, self.ended)
+
+    @runtime.setter
+    def runtime(self, value: float | None) -> None:
+        self.measured = value
+
+    @property
+    def queue_time(self) -> float | None:
+        """Seconds from its sending to its receipt, by the clocks of two machines."""
+        return elapsed(self.sent, self.received)
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds it waited for its start, without those it was meant to wait.
+
+        From its sending, or else its receipt, or from its ETA, which delayed
+        tasks and retries have.
+        """
+        started = self.started
+        if started is None:
+            return None
+        since = self.sent
+        if since is None or since > started:
+            since = self.received
+        eta = epoch(self.eta)
+        if since is not None and eta is not None:
+            since = max(since, eta)
+        return elapsed(since, started)
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The attempts before the newest, the oldest first."""
+        return () if self.history is None else tuple(self.history.attempts[:-1])
+
+    def lost(self, now: float) -> bool:
+        """Tell whether its worker had it and went away.
+
+        `now` is in UTC epoch seconds by our clock.
+        """
+        worker = self.worker
+        if worker is None or self.state not in ACTIVE_STATES:
+            return False
+        return worker.status(now) in {"offline", "gone"} or worker.restarted(
+            self.pid, self.timestamp
+        )
+
+    # --- relations -----------------------------------------------------------------
+
+    @property
+    def parent(self) -> "Task | None":
+        """The task that sent it, if we have that."""
+        return self._other(self.parent_id)
+
+    @property
+    def root(self) -> "Task | None":
+        """The first task of its workflow, if we have that."""
+        return self._other(self.root_id)
+
+    @property
+    def children(self) -> "tuple[Task, ...]":
+        """The tasks that it sent, as far as we have them."""
+        if self.cluster_state is None:
+            return ()
+        return self.cluster_state.children(self.uuid)
+
+    def _other(self, uuid: str | None) -> "Task | None":
+        if uuid is None or self.cluster_state is None:
+            return None
+        return self.cluster_state.tasks.get(uuid)
+
+    # --- for cameras and filters ---------------------------------------------------
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a field by the name it has in events."""
+        value = getattr(self, _WIRE_NAMES.get(name, name), None)
+        return default if value is None or callable(value) else value
+
+    def info(
+        self, fields: Iterable[str] | None = None, extra: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        """Return what is known of `fields` (those to show, if None) and `extra`."""
+        names = [*(self._info_fields if fields is None else fields), *(extra or ())]
+        values = {name: getattr(self, name, None) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields that Celery's Task has; other tasks by their ids."""
+        return {
+            **{name: getattr(self, name) for name in self._fields},
+            "root": self.root_id,
+            "parent": self.parent_id,
+            "children": [task.uuid for task in self.children],
+        }
+
+
+_NOWHERE: Final[Shelf] = OrderedDict()

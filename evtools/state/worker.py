@@ -1,0 +1,254 @@
+"""A worker as it tells of itself, and whether it still does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from evtools.clock import Clock, SystemClock
+from evtools.state.readings import (
+    WORKER_READINGS,
+    Heartbeat,
+    Offline,
+    Online,
+    WorkerReading,
+    read,
+)
+
+#: How many of the newest beats are kept, as Celery does.
+HEARTBEATS_MAX: Final = 4
+#: The clock's offset is the smallest of so many beats, and of as many before.
+_SKEW_BEATS: Final = 16
+#: What a worker takes without its extra fields, in bytes.
+WORKER_BYTES: Final = 1500
+
+#: The statuses of a worker that is there.
+ALIVE: Final = frozenset({"online", "late", "silent"})
+_TOLD: Final = (
+    *("pid", "freq", "clock", "active", "processed", "loadavg"),
+    *("sw_ident", "sw_ver", "sw_sys"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """When a worker is what, in seconds since we heard of it but for `late_beats`.
+
+    It is late after so many beats, lost after `lost` or twice as many beats, and
+    leaves the state after `leave`.
+    """
+
+    late_beats: float = 2.0
+    lost: float = 30.0
+    leave: float = 600.0
+
+
+LIVENESS: Final = Liveness()
+
+
+class Worker:
+    """A worker, identified by its whole node name.
+
+    `timestamp` is by the worker's clock, `local_received`, when we last heard
+    of it, and `heartbeats` are by ours; all in UTC epoch seconds.
+    `online_since` is when it said that it had started, None if we missed that.
+    `goodbye` is when it said that it stops, None if it did not or came back.
+    `beats` is how many heartbeats came, `missed` how many tasks it counted and
+    no event told of.
+    """
+
+    __slots__ = (
+        *("hostname", "heartbeats", *_TOLD, "timestamp", "local_received"),
+        *("online_since", "goodbye", "beats", "missed"),
+        *("time", "liveness", "_delay", "_delay_before", "_delays"),
+        *("__dict__", "__weakref__"),
+    )
+
+    heartbeat_max: ClassVar = HEARTBEATS_MAX
+    expire_window: ClassVar = 200
+    #: What it told under names that Celery does not use.
+    extra: Mapping[str, Any] | None = None
+
+    _fields: ClassVar = ("hostname", "pid", "freq", "heartbeats", *_TOLD[2:])
+
+    def __init__(  # noqa: PLR0913  (Celery's arguments)
+        self,
+        hostname: str = "",
+        pid: int | None = None,
+        freq: float = 60,
+        heartbeats: list[float] | None = None,
+        clock: int = 0,
+        active: int | None = None,
+        processed: int | None = None,
+        loadavg: list[float] | None = None,
+        sw_ident: str | None = None,
+        sw_ver: str | None = None,
+        sw_sys: str | None = None,
+        *,
+        time: Clock | None = None,
+        liveness: Liveness = LIVENESS,
+    ) -> None:
+        self.hostname = hostname
+        self.pid = pid
+        self.freq = freq
+        self.heartbeats = heartbeats or []
+        self.clock = clock
+        self.active = active
+        self.processed = processed
+        self.loadavg = loadavg
+        self.sw_ident = sw_ident
+        self.sw_ver = sw_ver
+        self.sw_sys = sw_sys
+        self.time = time or SystemClock()
+        self.liveness = liveness
+        self.timestamp: float | None = None
+        self.local_received = max(self.heartbeats, default=0.0)
+        self.online_since: float | None = None
+        self.goodbye: float | None = None
+        self.beats = len(self.heartbeats)
+        self.missed = 0
+        self._delay: float | None = None
+        self._delay_before: float | None = None
+        self._delays = 0
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Worker):
+            return self.hostname == other.hostname
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.hostname)
+
+    def __repr__(self) -> str:
+        return f"<Worker: {self.hostname} ({self.status_string} clock:{self.clock})>"
+
+    # --- what it tells -------------------------------------------------------------
+
+    def take(self, reading: WorkerReading) -> None:
+        """Take in what it tells of itself."""
+        self.local_received = max(self.local_received, reading.local_received)
+        if isinstance(reading, Offline):
+            # The goodbye of its predecessor may come after it has said hello.
+            if self.pid in {None, reading.pid}:
+                self.goodbye = reading.timestamp
+                self.heartbeats.clear()
+            return
+        self.goodbye = None
+        if isinstance(reading, Online) and not reading.processed:
+            self.online_since = reading.timestamp
+        elif reading.pid != self.pid:
+            self.online_since = None
+        self.timestamp = reading.timestamp
+        # The answer to a wake-up tells less than a heartbeat, and a `freq` that
+        # is not its own.
+        if isinstance(reading, Online) or reading.processed is not None:
+            self._tell(reading)
+            self._beat(reading.local_received)
+        else:
+            self.pid = reading.pid or self.pid
+        self._measure(reading.local_received - reading.timestamp)
+
+    def _tell(self, reading: WorkerReading) -> None:
+        for name in _TOLD:
+            value = getattr(reading, name)
+            if value is not None:
+                setattr(self, name, value)
+
+    def _beat(self, local_received: float) -> None:
+        self.beats += 1
+        self.heartbeats.append(local_received)
+        self.heartbeats.sort()
+        del self.heartbeats[: -self.heartbeat_max]
+
+    def _measure(self, delay: float) -> None:
+        """Keep the smallest delay of a window that rolls in two halves."""
+        if self._delays == _SKEW_BEATS:
+            self._delay_before, self._delay, self._delays = self._delay, None, 0
+        self._delays += 1
+        self._delay = delay if self._delay is None else min(self._delay, delay)
+
+    # --- what we make of it ----------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """Its name and process."""
+        return f"{self.hostname}.{self.pid}"
+
+    @property
+    def skew(self) -> float | None:
+        """Seconds that its clock is ahead of ours, None if it has not told the time.
+
+        Less what events take at the least from there to here.
+        """
+        delays = [d for d in (self._delay, self._delay_before) if d is not None]
+        return -min(delays) if delays else None
+
+    def status(self, now: float) -> str:
+        """Return online, late, silent, offline or gone.
+
+        `now` is in UTC epoch seconds by our clock.  Silent is who runs without
+        heartbeats, of whom we cannot tell more; gone is who was lost.
+        """
+        age = now - self.local_received
+        liveness = self.liveness
+        if self.goodbye is not None:
+            return "offline"
+        if not self.beats:
+            return "silent" if age <= liveness.leave else "gone"
+        late = liveness.late_beats * self.freq
+        if age > max(liveness.lost, 2 * late):
+            return "gone"
+        return "late" if age > late else "online"
+
+    def restarted(self, pid: int | None, timestamp: float | None) -> bool:
+        """Tell whether it has started anew since one of its processes told something.
+
+        `pid` and `timestamp` are of that event.
+        """
+        if None not in {pid, self.pid} and pid != self.pid:
+            return True
+        since = self.online_since
+        return since is not None and timestamp is not None and timestamp < since
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is there as of now, as far as we can tell."""
+        return self.status(self.time.wall()) in ALIVE
+
+    @property
+    def status_string(self) -> str:
+        """ONLINE or OFFLINE."""
+        return "ONLINE" if self.alive else "OFFLINE"
+
+    @property
+    def heartbeat_expires(self) -> float:
+        """When the last heartbeat is too old, as Celery sees it."""
+        return heartbeat_expires(self.heartbeats[-1], self.freq, self.expire_window)
+
+    # --- Celery's names ----------------------------------------------------------------
+
+    def update(self, f: Mapping[str, Any], **kw: Any) -> None:
+        """Set attributes."""
+        for name, value in {**f, **kw}.items():
+            setattr(self, name, value)
+
+    def event(
+        self,
+        type_: str | None,
+        timestamp: float | None = None,
+        local_received: float | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take in the event `worker-TYPE_`."""
+        event = {**(fields or {}), "hostname": self.hostname, "timestamp": timestamp}
+        event["local_received"] = local_received
+        kind = WORKER_READINGS.get(f"worker-{type_}", Heartbeat)
+        reading, _ = read(event, kind)
+        if reading is not None:
+            self.take(reading)
+
+
+def heartbeat_expires(
+    timestamp: float, freq: float = 60, expire_window: float = 200
+) -> float:
+    """Return when a heartbeat of `timestamp` is too old, as Celery sees it."""
+    return float(timestamp) + float(freq) * (expire_window / 100)

@@ -1,0 +1,1 @@
+"""evtop: a cluster on one screen, live."""

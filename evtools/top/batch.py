@@ -1,0 +1,211 @@
+"""`-B`: listen, print a view as text, and end."""
+
+import logging
+import math
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+from evtools.clock import Clock, SystemClock
+from evtools.errors import BrokerUnavailable
+from evtools.filters import Filter, compile_filter
+from evtools.top.arrangement import arrange
+from evtools.top.link import Link
+from evtools.top.model import Model, Options
+from evtools.top.options import TopOptions
+from evtools.top.recording import Recording
+from evtools.top.sheet import lines
+from evtools.top.source import open_source, watched
+from evtools.top.table import TableModel
+from evtools.transport import ConnectionSettings, Notice
+from evtools.transport.depth import Gauge
+from evtools.wire import EventFields
+from evtools.wire.redact import redactor
+
+_log = logging.getLogger(__name__)
+
+#: The longest wait for events before the time is looked at, in seconds.
+_TICK: Final = 0.25
+EXIT_OK, EXIT_NOT_EXPECTED = 0, 1
+
+
+def run(options: TopOptions, settings: ConnectionSettings) -> int:
+    """Print what was asked for; return the exit status.
+
+    Raise EvtoolsError for what the user must mend, and BrokerUnavailable
+    when there never was a connection.
+    """
+    clock = SystemClock()
+    with ExitStack() as stack:
+        batch = Batch(options, clock, origin=settings.source_of_url)
+        if options.broker_stats:
+            batch.gauge = stack.enter_context(Gauge(watched(options, settings)))
+        source = open_source(options, settings, batch.hear, clock=clock, stack=stack)
+        take = _taken(options, clock, stack)
+        stack.enter_context(_ending_with(source.stop))
+        for events in source.batches(_TICK):
+            take(events)
+            batch.take(events)
+            if batch.is_over():
+                return batch.status()
+        # A recording has ended, or somebody wants us to.
+        batch.conclude()
+        return batch.status()
+
+
+class Batch:
+    """What was asked for, what came in, and when to print it.
+
+    `origin` says where the broker's URL comes from.
+    """
+
+    def __init__(self, options: TopOptions, clock: Clock, *, origin: str) -> None:
+        #: Who tells how long the queues are, if anybody is asked.
+        self.gauge: Gauge | None = None
+        self._origin = origin
+        self._options = options
+        self._clock = clock
+        self._link = Link(clock)
+        self._why = "no connection"
+        self._model = Model(
+            clock=clock,
+            options=Options(
+                window=options.window,
+                zone=options.zone,
+                time_style=options.time_style,
+                ascii=options.ascii,
+            ),
+            max_tasks=options.max_tasks,
+            max_bytes=options.max_memory,
+            link=self._link,
+            replayed=bool(options.read),
+        )
+        self._table = self._model.views[options.view]
+        arrange(self._table, options)
+        self._expected = _expected(options, self._table)
+        self._matched = self._rows = self._printed = 0
+        # A recording that is read at once has nothing to wait for.
+        at_once = bool(options.read) and math.isinf(options.speed)
+        self._every = math.inf if at_once else options.refresh
+        self._due = clock.monotonic() + self._every
+
+    def hear(self, notice: Notice) -> None:
+        """Take in what the source tells of the connection."""
+        self._link.hear(notice)
+        if notice.kind in ("lost", "retry"):
+            self._why = notice.text.rpartition("; trying again")[0] or notice.text
+        if notice.kind == "lost":
+            _log.warning("connection lost: %s", notice.text)
+        elif notice.kind == "restored":
+            _log.warning("connected again to %s", notice.text)
+
+    def take(self, events: list[EventFields]) -> None:
+        """Take in a batch of events; print when it is time."""
+        if events:
+            self._model.take(events)
+        if self._clock.monotonic() >= self._due:
+            self._due += self._every
+            self._print()
+
+    def is_over(self) -> bool:
+        """Return whether all that was asked for is printed."""
+        return 0 < self._options.iterations <= self._printed
+
+    def conclude(self) -> None:
+        """Print what came in since, if there is no connection to wait for."""
+        if self._options.read or not self._printed:
+            self._print()
+
+    def status(self) -> int:
+        """Return the exit status; tell how much matched `--expect`."""
+        if self._expected is None:
+            return EXIT_OK
+        if not self._options.quiet:
+            print(  # noqa: T201  (the answer to --expect)
+                f"evtop: {self._matched} of {self._rows} rows matched --expect",
+                file=sys.stderr,
+            )
+        return EXIT_OK if self._matched else EXIT_NOT_EXPECTED
+
+    def _print(self) -> None:
+        if self._link.status == "connecting" and not self._options.read:
+            raise BrokerUnavailable(self._why, f"tried: {self._origin}")
+        if self.gauge is not None:
+            self._ask_broker(self.gauge)
+        self._refresh()
+        self._look_for_expected()
+        text = "".join(f"{line}\n" for line in lines(self._table, self._options.output))
+        if self._printed:
+            text = "\n" + text
+        sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
+        sys.stdout.buffer.flush()
+        self._printed += 1
+
+    def _refresh(self) -> None:
+        """Bring the table up to date, however much there is to be filtered."""
+        now = self._clock.wall()
+        self._model.refresh(self._table.name, now)
+        while self._table.waiting:
+            self._model.refresh(self._table.name, now)
+
+    def _look_for_expected(self) -> None:
+        subjects = [self._table.subject(key) for key in self._table.cursor.keys]
+        self._rows += len(subjects)
+        if self._expected is not None:
+            self._matched += sum(
+                subject is not None and self._expected.matches(subject)
+                for subject in subjects
+            )
+
+    def _ask_broker(self, gauge: Gauge) -> None:
+        rows = self._model.statistics.queues(self._options.window, self._clock.wall())
+        try:
+            self._model.set_depths(gauge.look(row.name for row in rows))
+        except BrokerUnavailable as error:
+            _log.warning("queues are shown without their depth: %s", error.message)
+
+
+def _expected(options: TopOptions, table: TableModel) -> Filter | None:
+    if not options.expect:
+        return None
+    return compile_filter(
+        options.expect, fields=table.fields, zone=options.zone, now=table.now
+    )
+
+
+def _taken(
+    options: TopOptions, clock: Clock, stack: ExitStack
+) -> Callable[[list[EventFields]], None]:
+    """Return what takes secrets out of events and records them."""
+    redact = redactor(options.redact)
+    recording = Recording(options.write, clock) if options.write else None
+    if recording is not None:
+        stack.callback(recording.close)
+
+    def take(events: list[EventFields]) -> None:
+        if redact is not None:
+            for event in events:
+                redact(event)
+        if recording is not None:
+            recording.write(events)
+            recording.settle()
+
+    return take
+
+
+@contextmanager
+def _ending_with(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` when somebody wants us to end."""
+
+    def end(_number: int, _frame: Any) -> None:
+        stop()
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, end) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

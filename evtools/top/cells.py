@@ -1,0 +1,75 @@
+"""The usual kinds of columns: names, counts, rates, durations, shares."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from evtools.filters import Kind
+from evtools.text import human_count, human_duration, human_rate
+from evtools.top.columns import UNKNOWN, Column, Lens
+
+Value: TypeAlias = Callable[[Any, float], Any]
+
+_UUID_CHARS: Final = 8
+_UUID_LENGTH: Final = 36
+_FIGURE: Final[dict[str, Any]] = {"align": "right", "descending": True}
+
+
+def known(say: Callable[[Any], str]) -> Callable[[Any, Lens], str]:
+    """Return what says a value by `say`, and `-` where there is none."""
+    return lambda value, _: UNKNOWN if value is None else say(value)
+
+
+def short_uuid(value: str) -> str:
+    """Return enough of a task's id to tell it from others."""
+    if len(value) == _UUID_LENGTH and value[_UUID_CHARS] == "-":
+        return value[:_UUID_CHARS]
+    return value
+
+
+def percent(share: float | None) -> float | None:
+    """Return a share (0 to 1) in per cent."""
+    return None if share is None else 100.0 * share
+
+
+def name_column(name: str, title: str, about: str, value: Value, **more: Any) -> Column:
+    """Return a column of names, which keep both of their ends."""
+    usual = {"kind": Kind.TEXT, "elide": True, "flex": 1, "max_cols": 80}
+    return Column(name, title, about, value=value, **{"cols": 12, **usual, **more})
+
+
+def id_column(name: str, title: str, about: str, value: Value, **more: Any) -> Column:
+    """Return a column of task ids, shortened."""
+    usual = {"kind": Kind.ID, "brief": short_uuid}
+    return Column(name, title, about, value=value, **{"cols": 8, **usual, **more})
+
+
+def text_column(name: str, title: str, about: str, value: Value, **more: Any) -> Column:
+    """Return a column of texts, of which the start matters."""
+    return Column(
+        name, title, about, value=value, **{"cols": 12, "kind": Kind.TEXT, **more}
+    )
+
+
+def _figure(kind: Kind, say: Callable[[Any], str]) -> Callable[..., Column]:
+    def column(name: str, title: str, about: str, value: Value, **more: Any) -> Column:
+        usual = {"cols": max(6, len(title)), "kind": kind, "say": known(say)}
+        return Column(name, title, about, value=value, **{**usual, **_FIGURE, **more})
+
+    return column
+
+
+count_column = _figure(Kind.NUMBER, human_count)
+rate_column = _figure(Kind.NUMBER, human_rate)
+duration_column = _figure(Kind.DURATION, human_duration)
+percent_column = _figure(Kind.NUMBER, "{:.2f}".format)
+
+
+def time_column(name: str, title: str, about: str, value: Value, **more: Any) -> Column:
+    """Return a column of moments: ages, or times of day."""
+    usual = {
+        "cols": 8,
+        "kind": Kind.TIME,
+        "say": lambda value, lens: lens.moment(value),
+        **_FIGURE,
+    }
+    return Column(name, title, about, value=value, **{**usual, **more})

@@ -1,0 +1,254 @@
+"""Everything the screen shows: the state, and the tables made of it."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from typing import Final
+
+from evtools.clock import Clock, SystemClock
+from evtools.state import State, Statistics
+from evtools.top.choices import Theme, TimeStyle, Window
+from evtools.top.columns import Lens
+from evtools.top.diagnosis import diagnose
+from evtools.top.eventlog import EventLog
+from evtools.top.header import HeaderFacts, header_facts
+from evtools.top.intake import Intake
+from evtools.top.link import Link
+from evtools.top.table import Excerpt, TableModel
+from evtools.top.views.errors import ErrorsView
+from evtools.top.views.events import EventsView
+from evtools.top.views.queues import QueuesView
+from evtools.top.views.tasks import TasksView
+from evtools.top.views.types import TypesView
+from evtools.top.views.workers import WorkersView
+from evtools.transport.depth import Depth
+from evtools.wire import EventFields
+
+#: How many earlier pictures there are to step back to.
+PICTURES_MAX: Final = 120
+
+
+@dataclass(slots=True)
+class Options:
+    """How things are shown; `zone` is of the local times, `refresh` is in seconds."""
+
+    window: Window = "5m"
+    zone: tzinfo = UTC
+    time_style: TimeStyle = "age"
+    theme: Theme = "dark"
+    ascii: bool = False
+    refresh: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What was on the screen at one refresh: which view, its rows, the figures."""
+
+    view: str
+    as_of: float
+    excerpt: Excerpt
+    header: HeaderFacts
+
+
+class Model:
+    """The cluster, and six tables of it.  One thread owns it: the screen's.
+
+    `take` gets every batch of events, also while the picture is paused;
+    `refresh` makes a new picture of one view.  Times (`now`) are wall-clock
+    seconds; the picture is as of `as_of(now)`: it stands still while paused,
+    without connection and, in a replay, with the tape.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        options: Options | None = None,
+        max_tasks: int = 100_000,
+        max_bytes: int = 256 * 1024 * 1024,
+        link: Link | None = None,
+        replayed: bool = False,
+    ) -> None:
+        clock = clock or SystemClock()
+        self.options = options or Options()
+        self.link = link
+        self.replayed = replayed
+        self.state = State(
+            max_tasks_in_memory=max_tasks, max_bytes=max_bytes, clock=clock
+        )
+        self.statistics = Statistics()
+        self.log = EventLog()
+        self.intake = Intake()
+        self._clock = clock
+        self._now = clock.wall()
+        self._view = "tasks"
+        self._paused_at: float | None = None
+        self._facts: HeaderFacts | None = None
+        self._pictures: deque[Picture] = deque(maxlen=PICTURES_MAX)
+        self._back = 0
+        self._tasks = TasksView(self.state, clock, self.now)
+        self._events = EventsView(self.log, self.state, clock, self.now)
+        self._workers = WorkersView(self.state, self.statistics, self.now)
+        self._queues = QueuesView(self.statistics, self.now)
+        self.views: Mapping[str, TableModel] = {
+            view.name: view
+            for view in (
+                self._tasks,
+                TypesView(self.statistics, self.now),
+                self._workers,
+                self._queues,
+                self._events,
+                ErrorsView(self.statistics, self.now),
+            )
+        }
+
+    # --- what comes in -------------------------------------------------------------
+
+    def take(self, events: Sequence[EventFields]) -> None:
+        """Take in events; what the screen shows changes at the next refresh."""
+        if self.paused:
+            self._tasks.keep(events)
+        changes = self.state.apply(events)
+        self.statistics.take(changes)
+        first = self.log.end
+        self.log.extend(events)
+        self.intake.take(events, self.state)
+        self._tasks.take(changes)
+        self._events.take(first, events)
+
+    def set_depths(self, depths: Mapping[str, Depth]) -> None:
+        """Take what the broker told of the depth of queues."""
+        self._queues.depths = depths
+
+    def set_slots(self, slots_of: Mapping[str, int]) -> None:
+        """Take how many tasks workers can run at once, by worker."""
+        self._workers.slots_of = slots_of
+
+    # --- the picture ---------------------------------------------------------------
+
+    def as_of(self, now: float) -> float:
+        """Return the time of the picture when it is `now`."""
+        if self._paused_at is not None:
+            return self._paused_at
+        if self.replayed:
+            return now if self.intake.latest is None else self.intake.latest
+        lost_at = self.link.lost_at if self.link is not None else None
+        return now if lost_at is None else min(now, lost_at)
+
+    def now(self) -> float:
+        """Return the time of the picture as it was made last."""
+        return self._now
+
+    def lens(self) -> Lens:
+        """Return how and as of when things are shown."""
+        options = self.options
+        zone = UTC if options.time_style == "utc" else options.zone
+        return Lens(self._now, zone, options.time_style, options.ascii, options.window)
+
+    def refresh(self, view: str, now: float) -> None:
+        """Make a new picture of a view, unless paused, and keep it to step back to."""
+        table = self.views[view]
+        if not self.paused:
+            self._keep_picture()
+            self._now, self._view, self._facts = self.as_of(now), view, None
+            self.intake.settle()
+            table.refresh(self.lens())
+        elif table.waiting and not self._back:
+            table.refresh(self.lens())
+
+    def refresh_view(self, view: str) -> None:
+        """Make the picture of a view as of the same time as before.
+
+        For another view, or other `options`; while paused, another window waits
+        until the picture goes on.
+        """
+        self._back, self._view = 0, view
+        if not self.paused:
+            self._facts = None
+        self.views[view].refresh(self.lens())
+
+    def header(self) -> HeaderFacts:
+        """Return the figures above the tables, of the picture."""
+        if self._back:
+            return self._pictures[-self._back].header
+        if self._facts is None:
+            self._facts = header_facts(
+                self.state,
+                self.statistics,
+                self.intake,
+                as_of=self._now,
+                window=self.options.window,
+                slots_of=self._workers.slots_of,
+            )
+        return self._facts
+
+    def diagnosis(self, view: str) -> list[str]:
+        """Return lines on why a view shows nothing; [] if it shows something."""
+        return diagnose(
+            self.views[view], self.state, self.intake, self.link, self._clock.wall()
+        )
+
+    # --- pause -----------------------------------------------------------------------
+
+    @property
+    def paused(self) -> bool:
+        """Whether the picture stands still on request."""
+        return self._paused_at is not None
+
+    @property
+    def stepped_back(self) -> int:
+        """How many refreshes the picture is behind the one that was paused at."""
+        return self._back
+
+    def freeze(self, now: float) -> None:
+        """Let the picture stand still; events are taken in as before."""
+        if self.paused:
+            return
+        self._keep_picture()
+        self._now, self._facts = self.as_of(now), None
+        self._paused_at = self._now
+        for table in self.views.values():
+            table.refresh(self.lens())
+            table.frozen = True
+        self.header()
+
+    def thaw(self) -> None:
+        """Let the picture go on, from the next refresh."""
+        self._paused_at, self._back = None, 0
+        for table in self.views.values():
+            table.frozen = False
+
+    def step(self, by: int, now: float) -> Picture | None:
+        """Go back (-1) or forward (1) by one refresh; None where there is none.
+
+        What went before is what was on the screen then, and no more: the view
+        to show is that of the picture.  Forward from the picture that was
+        paused at, a new one is made, and paused at.
+        """
+        if by > 0 and not self._back:
+            self.thaw()
+            self.refresh(self._view, now)
+            self.freeze(now)
+        elif by > 0:
+            self._back -= 1
+        elif self._back < len(self._pictures):
+            self._back += 1
+        else:
+            return None
+        if self._back:
+            picture = self._pictures[-self._back]
+            self.views[picture.view].show(picture.excerpt)
+            return picture
+        self.refresh_view(self._view)
+        return self._picture()
+
+    def _keep_picture(self) -> None:
+        """Keep the picture that is about to be replaced, if anybody looked at it."""
+        picture = self._picture()
+        if picture.excerpt.rows:
+            self._pictures.append(picture)
+
+    def _picture(self) -> Picture:
+        excerpt = self.views[self._view].excerpt()
+        return Picture(self._view, self._now, excerpt, self.header())

@@ -1,0 +1,82 @@
+"""What a terminal is told and tells us outside of the picture."""
+
+import base64
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Final, Self
+
+from evtools.clock import Clock
+
+#: The most that terminals take in one piece (xterm, and what copies it).
+COPY_BYTES_MAX: Final = 74_994
+#: A second SIGINT this soon is the first one seen twice (see evdump).
+_SAME_KEY_PRESS: Final = 0.3
+_INTERRUPTED: Final = 130
+
+
+def copy_sequence(text: str) -> str:
+    """Return what puts `text` into the clipboard of the user's terminal.
+
+    It is OSC 52, which works through ssh.  Return "" where the text is longer
+    than terminals take; nobody tells whether one obeys.
+    """
+    encoded = base64.b64encode(text.encode(errors="replace")).decode("ascii")
+    if len(encoded) > COPY_BYTES_MAX:
+        return ""
+    return f"\x1b]52;c;{encoded}\x07"
+
+
+class Signals:
+    """Turn signals into flags that the loop of the screen looks at.
+
+    INT is a ctrl-c, which means what the key means at that moment; TERM and
+    HUP end.  `wake` is called in the handler.  When a second INT finds the
+    first one unseen, the loop hangs: `give_up` restores the terminal, and the
+    process ends at once with status 130.
+    """
+
+    def __init__(
+        self, wake: Callable[[], None], give_up: Callable[[], None], clock: Clock
+    ) -> None:
+        self.ending = False
+        self._interrupted_at: float | None = None
+        self._wake = wake
+        self._give_up = give_up
+        self._clock = clock
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Self:
+        """Install the handlers."""
+        table = {
+            signal.SIGINT: self._interrupt,
+            signal.SIGTERM: self._end,
+            signal.SIGHUP: self._end,
+        }
+        for number, handler in table.items():
+            self._before[number] = signal.signal(number, handler)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Put back what was there before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def interrupted(self) -> bool:
+        """Return whether there was an INT since the last time this was asked."""
+        seen, self._interrupted_at = self._interrupted_at is not None, None
+        return seen
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        now = self._clock.monotonic()
+        if self._interrupted_at is None:
+            self._interrupted_at = now
+            self._wake()
+        elif now - self._interrupted_at > _SAME_KEY_PRESS:
+            self._give_up()
+            os._exit(_INTERRUPTED)
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        self.ending = True
+        self._wake()

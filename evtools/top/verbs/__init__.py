@@ -1,0 +1,1 @@
+"""What can be commanded: by a key, or by name after `:`."""

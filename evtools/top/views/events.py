@@ -1,0 +1,251 @@
+"""Events: what came in, as it came, the newest at the bottom."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import takewhile
+from typing import Any, Final
+
+from evtools.clock import Clock
+from evtools.filters import EVENT_FIELDS, FieldTable, Filter
+from evtools.state import State
+from evtools.top.cells import id_column, known, name_column, text_column, time_column
+from evtools.top.columns import Column, Lens, finite
+from evtools.top.detail import Detail, paragraph, raw
+from evtools.top.eventlog import EventLog
+from evtools.top.projected import ProjectedTable
+from evtools.top.projection import Matches, Order
+from evtools.top.wording import (
+    event_story,
+    event_style,
+    event_word,
+    said,
+    text_of,
+    was_cut,
+)
+from evtools.wire import EventFields, Record
+
+#: What a task may add to its events, because an earlier one told it.
+_JOINED: Final = (
+    *("name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires"),
+    *("queue", "exchange", "routing_key", "sent", "received", "started"),
+)
+
+
+class _OfTask(Mapping[str, Any]):
+    """What is known of an event's task, looked up only where somebody asks."""
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._task.get(name) if name in _JOINED else None
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Any:
+        return (name for name in _JOINED if self._task.get(name) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _moment(event: EventFields, _: float) -> float | None:
+    for name in ("timestamp", "local_received"):
+        moment = finite(event.get(name))
+        if moment is not None:
+            return moment
+    return None
+
+
+def _time_of_day(value: Any, lens: Lens) -> str:
+    return "-" if value is None else lens.time_of_day(value, millis=True)
+
+
+class EventsView(ProjectedTable[EventFields]):
+    """The newest events; rows are numbered as they come in."""
+
+    name = "events"
+    title = "Events"
+    noun = "events"
+    default_sort = "time"
+    newest_last = True
+
+    def __init__(
+        self, log: EventLog, state: State, clock: Clock, now: Callable[[], float]
+    ) -> None:
+        self._log = log
+        self._state = state
+        self._columns = (
+            time_column(
+                "time",
+                "TIME",
+                "when it was sent, by the sender's clock",
+                _moment,
+                say=_time_of_day,
+                align="left",
+                cols=12,
+                descending=False,
+            ),
+            text_column(
+                "type",
+                "EVENT",
+                "what kind of event",
+                lambda event, _: event.get("type"),
+                tell=lambda event, _: event_word(event),
+                cols=7,
+                flex=1,
+                max_cols=16,
+            ),
+            name_column(
+                "worker",
+                "WORKER",
+                "who sent it",
+                lambda event, _: text_of(event.get("hostname")),
+                max_cols=30,
+            ),
+            name_column(
+                "name",
+                "TASK",
+                "the type of task",
+                lambda event, _: text_of(self.record_of(event).get("name")),
+                say=known(str),
+                cols=16,
+                flex=2,
+                max_cols=60,
+            ),
+            id_column(
+                "uuid",
+                "UUID",
+                "the task's id",
+                lambda event, _: text_of(event.get("uuid")),
+                from_cols=80,
+            ),
+            text_column(
+                "story",
+                "",
+                "what it tells",
+                lambda event, _: event_story(event),
+                cols=12,
+                flex=4,
+                from_cols=80,
+            ),
+        )
+        super().__init__(clock, now)
+
+    def _is_alive(self, key: str, subject: EventFields) -> bool:  # noqa: ARG002
+        return int(key) >= self._log.first
+
+    def _dead(self) -> Collection[str]:
+        first = self._log.first
+        return list(takewhile(lambda key: int(key) < first, self._projection.subjects))
+
+    def _order(self) -> Callable[[EventFields], Order] | None:
+        return None
+
+    def _matches_of(self, chosen: Filter) -> Matches:
+        matches = chosen.matches
+        return lambda event: matches(self.record_of(event))
+
+    def take(self, first: int, events: Sequence[EventFields]) -> None:
+        """Note what was added to the log, from the number `first` on."""
+        take = self._projection.take
+        for number, event in enumerate(events, first):
+            take(str(number), event)
+
+    def record_of(self, event: EventFields) -> Record:
+        """Return an event with what is known of its task."""
+        uuid = event.get("uuid")
+        task = self._state.tasks.get(uuid) if isinstance(uuid, str) else None
+        return Record(event) if task is None else Record(event, _OfTask(task))
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns there are, in their order."""
+        return self._columns
+
+    @property
+    def fields(self) -> FieldTable:
+        """What its filter knows: what evdump's does."""
+        return EVENT_FIELDS
+
+    def style_of(self, subject: EventFields) -> str:
+        """Return the style of what an event tells."""
+        return event_style(subject)
+
+    def sort_by(self, name: str) -> None:
+        """Stay in the order of receipt; only its direction can be changed."""
+
+    def _arranged(self) -> Sequence[str]:
+        keys = list(super()._arranged())
+        if not self.reverse:
+            keys.reverse()
+        return keys
+
+    def detail(self, key: str) -> Detail | None:
+        """Return all that is in an event, and what is known of its task."""
+        event = self.subject(key)
+        if event is None:
+            return None
+        record = self.record_of(event)
+        info = [f"{name:<14} {line}" for name, line in _told(event)]
+        info += [
+            f"{name:<14} {line}  (of the task)"
+            for name, line in _told(record.joined, event)
+        ]
+        sections = {"Info": tuple(info), "Raw": raw(event)}
+        traceback = event.get("traceback")
+        if isinstance(traceback, str):
+            sections = {"Traceback": paragraph(traceback), **sections}
+        title = f"{paragraph(said(event.get('type')))[0]}"
+        return Detail(title, (), sections, next(iter(sections)))
+
+    def values(self, key: str) -> Mapping[str, str]:
+        """Return what of an event can be kept or excluded."""
+        event = self.subject(key)
+        if event is None:
+            return {}
+        record = self.record_of(event)
+        found = {
+            "type": event.get("type"),
+            "name": record.get("name"),
+            "worker": event.get("hostname"),
+            "uuid": event.get("uuid"),
+            "queue": record.get("queue"),
+            "exc": event.get("exception"),
+            "root": record.get("root_id"),
+        }
+        return {
+            field: value
+            for field, value in found.items()
+            if isinstance(value, str) and value
+        }
+
+    def next_related(self, step: int) -> bool:
+        """Go to the next (1) or previous (-1) event of the same task."""
+        event = self.subject(self.focus_key or "")
+        uuid = event.get("uuid") if event is not None else None
+        return uuid is not None and self.seek(
+            lambda other: other.get("uuid") == uuid, step
+        )
+
+    def next_failure(self, step: int) -> bool:
+        """Go to the next (1) or previous (-1) event of a failure."""
+        return self.seek(lambda event: event.get("type") == "task-failed", step)
+
+    def record(self, key: str) -> dict[str, Any]:
+        """Return an event as it came."""
+        event = self.subject(key)
+        return {} if event is None else dict(event)
+
+
+def _told(
+    fields: Mapping[str, Any], known_already: Mapping[str, Any] | None = None
+) -> Iterable[tuple[str, str]]:
+    """Yield the fields that say something, each as lines with its name."""
+    for name, value in fields.items():
+        if value is None or name == "traceback" or name in (known_already or ()):
+            continue
+        for line in paragraph(said(value)):
+            yield paragraph(name)[0], line
+        if was_cut(value):
+            yield "", "(cut by the sender: Celery sends 1024 characters)"

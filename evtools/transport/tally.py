@@ -1,0 +1,81 @@
+"""What was on a recording, good and bad."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from evtools.transport.pace import is_number
+from evtools.transport.source import Statistics
+from evtools.wire import GAP, Defect, EventFields, Record
+
+#: How many bad lines in a row, with no event before, make a file no recording.
+_STRANGE_LINES: Final = 100
+
+_SAMPLE_BYTES: Final = 200
+
+
+class Tally:
+    """Count what a tape had so far."""
+
+    def __init__(self) -> None:
+        self.good = 0
+        self._bad = 0
+        self._events = 0
+        self._gaps = 0
+        self._gap_seconds = 0.0
+        self._dropped = 0
+        self._missed = 0
+        self._defects: dict[str, Defect] = {}
+
+    def defect(self, kind: str, line: bytes, detail: str) -> None:
+        """Count a line that is no event; the first of each kind is a sample."""
+        self._bad += 1
+        defect = self._defects.setdefault(
+            kind, Defect(kind, line[:_SAMPLE_BYTES], detail)
+        )
+        defect.count += 1
+
+    def count(self, records: Iterable[Record]) -> None:
+        """Count what is handed out."""
+        for record in records:
+            if record.event["type"] == GAP:
+                self._count_gap(record.event)
+            else:
+                self._events += 1
+
+    def _count_gap(self, event: EventFields) -> None:
+        match event.get("reason"):
+            case "buffer":
+                self._dropped += _whole(event.get("dropped"))
+            case "worker":
+                self._missed += _whole(event.get("missed"))
+            case _:
+                self._gaps += 1
+                duration: Any = event.get("duration")
+                self._gap_seconds += duration if is_number(duration) else 0.0
+
+    def is_strange(self, *, ended: bool) -> bool:
+        """Return whether all that was read says: this is no recording."""
+        enough = 1 if ended else _STRANGE_LINES
+        return not self.good and self._bad >= enough
+
+    def first_defect(self) -> str:
+        """Return what was wrong first."""
+        first = next(iter(self._defects.values()))
+        return f"{first.kind} ({first.detail})" if first.detail else first.kind
+
+    def statistics(self, *, connected: bool) -> Statistics:
+        """Return the counters."""
+        return Statistics(
+            events=self._events,
+            messages=self.good + self._bad,
+            dropped=self._dropped,
+            gaps=self._gaps,
+            gap_seconds=self._gap_seconds,
+            missed=self._missed,
+            connected=connected,
+            defects=tuple(self._defects.values()),
+        )
+
+
+def _whole(value: Any) -> int:
+    return value if value.__class__ is int else 0

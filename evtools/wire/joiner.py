@@ -1,0 +1,152 @@
+"""The memory of what earlier events told about a task."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
+from typing import Any, Final
+
+from evtools.wire.events import EventFields
+from evtools.wire.known import Known, KnownFields, known
+from evtools.wire.record import NOTHING
+from evtools.wire.task_event import AnyRecord, TaskEvent
+
+_RECEIVED: Final = (
+    *("name", "args", "kwargs", "root_id", "parent_id"),
+    *("retries", "eta", "expires"),
+)
+_SENT: Final = (*_RECEIVED, "queue", "exchange", "routing_key")
+
+
+class _Lesson:
+    """What a kind of event teaches: fields, and its own time under the name `time`.
+
+    `over` are the times that do not hold any longer then.
+    """
+
+    def __init__(
+        self, names: tuple[str, ...], time: str, over: tuple[str, ...]
+    ) -> None:
+        self.over = over
+        self._sources = (*names, "timestamp")
+        self._names = (*names, time)
+        self._values = attrgetter(*self._sources)
+        self._known = KnownFields(self._names)
+
+    def taught(self, event: EventFields) -> dict[str, Any]:
+        """Return what the event teaches."""
+        fields = dict(zip(self._names, map(event.get, self._sources), strict=True))
+        if type(event.get("timestamp")) not in (int, float):
+            fields[self._names[-1]] = None
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def known(self, event: TaskEvent) -> Known:
+        """Return the same as something known, of an event with a proper time."""
+        values = self._values(event)
+        return self._known.known(values if self._sources[1:] else (values,))
+
+
+#: A redelivery shows by nothing, but no worker receives a task after it
+#: started it.
+_LESSONS: Final[Mapping[str, _Lesson]] = {
+    "task-sent": _Lesson(_SENT, "sent", ("sent",)),
+    "task-received": _Lesson(_RECEIVED, "received", ("received", "started")),
+    "task-started": _Lesson((), "started", ("started",)),
+}
+
+#: What another attempt makes obsolete; it shows by its `retries`.
+_TIMES: Final = ("sent", "received", "started")
+
+#: What one task takes beside the text of what is known: key, entry and tuple.
+_ENTRY_BYTES: Final = 350
+
+
+class Joiner:
+    """Tell records what earlier events of their task said.
+
+    Bounded by the number of tasks and by their weight in bytes (estimated);
+    the tasks that were silent for longest are forgotten first, finished or
+    not, and counted in `forgotten`.
+    """
+
+    def __init__(
+        self, *, max_tasks: int = 100_000, max_bytes: int = 64 * 1024 * 1024
+    ) -> None:
+        self.forgotten = 0
+        #: Estimated weight of all that is remembered.
+        self.weight_bytes = 0
+        self._max_tasks = max_tasks
+        self._max_bytes = max_bytes
+        self._tasks: OrderedDict[str, Known] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def join(self, records: Iterable[AnyRecord]) -> None:
+        """Join to each record what is known of its task and its event lacks.
+
+        Learn from the event for later ones.
+        """
+        tasks = self._tasks
+        for record in records:
+            if not record.is_typed:
+                record.joined = self._joined(record.event)
+                continue
+            before = tasks.get(record.uuid)
+            if record.type in _LESSONS:
+                self._learn(record, before)
+            elif before is not None:
+                tasks.move_to_end(record.uuid)
+                record.known = before
+
+    def _learn(self, event: TaskEvent, before: Known | None) -> None:
+        """Do what `_joined` does, with no dictionary in the usual cases."""
+        uuid, kind, timestamp = event.uuid, event.type, event.timestamp
+        if timestamp.__class__ is not float:
+            event.known = known(self._joined(event.event))
+        elif before is None:
+            self._remember(uuid, None, _LESSONS[kind].known(event))
+        elif kind == "task-started" and "started" not in before.names.all:
+            event.known = before
+            self._remember(uuid, before, before.started(timestamp))
+        else:
+            event.known = known(self._joined(event.event))
+
+    def _joined(self, event: EventFields) -> Mapping[str, Any]:
+        """Return what is known of the event's task and it lacks; learn from it."""
+        uuid, kind = event.get("uuid"), event["type"]
+        if uuid.__class__ is not str:
+            return NOTHING
+        before = self._tasks.get(uuid)
+        lesson = _LESSONS.get(kind)
+        if lesson is None:
+            if before is None or not kind.startswith("task-"):
+                return NOTHING
+            self._tasks.move_to_end(uuid)
+            fields = before.fields()
+        else:
+            fields = _still_true(before.fields(), event, lesson) if before else {}
+            news = {**fields, **lesson.taught(event)}
+            self._remember(uuid, before, known(news))
+        return {name: value for name, value in fields.items() if name not in event}
+
+    def _remember(self, uuid: str, before: Known | None, now: Known) -> None:
+        self._tasks[uuid] = now
+        if before is None:
+            self.weight_bytes += _ENTRY_BYTES + len(uuid) + len(now.end)
+        else:
+            self._tasks.move_to_end(uuid)
+            self.weight_bytes += len(now.end) - len(before.end)
+        while self.weight_bytes > self._max_bytes or len(self._tasks) > self._max_tasks:
+            oldest, forgotten = self._tasks.popitem(last=False)
+            self.weight_bytes -= _ENTRY_BYTES + len(oldest) + len(forgotten.end)
+            self.forgotten += 1
+
+
+def _still_true(
+    fields: dict[str, Any], event: EventFields, lesson: _Lesson
+) -> dict[str, Any]:
+    """Return what is known, without the times of an earlier attempt."""
+    retries = fields.get("retries")
+    another = retries is not None and event.get("retries", retries) != retries
+    over = _TIMES if another else lesson.over
+    return {name: value for name, value in fields.items() if name not in over}

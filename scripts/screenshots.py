@@ -1,0 +1,197 @@
+"""Keeps pictures of evtop in README.md, as text; `--fix` takes them anew.
+
+They are taken of the real program, which shows the simulated cluster on a terminal
+that nobody sees. What is on them is never the same again; so without `--fix` only what
+stays is compared: that there is a picture of each view, with the tabs, the heads of the
+columns and the sections of the detail that the program has today.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SIZE = (100, 28)
+# Time that the cluster is given before pictures are taken, in seconds: by then a worker
+# has died and another one has restarted.
+LIVED = 58.0
+
+BEGIN = "<!-- evtop: {}; scripts/screenshots.py --fix takes it -->\n"
+END = "<!-- end of the picture -->"
+_PLACE = re.compile(
+    rf"{re.escape(BEGIN).replace(re.escape('{}'), '(.+?)')}(.*?){END}", re.DOTALL
+)
+
+_TABS = re.compile(r"[ \[]1 \w+.*\[?6 \w+")
+_SECTIONS = re.compile(r"\S+(?: +\S+)*(?: +\[\w+\]|\[\w+\])(?: +\w+)*$")
+# The name of a client has that of the machine in it.
+_CLIENT = re.compile(r"gen\d+@\S*")
+
+# What is typed, and what the screen then shows.
+Steps = tuple[tuple[str, str], ...]
+
+
+class Shot(NamedTuple):
+    """A picture: what leads to it, and how many rows of the table are on it.
+
+    A `whole` one has the lines above the tabs and below the table as well.
+    """
+
+    name: str
+    steps: Steps
+    rows: int = 8
+    whole: bool = False
+
+
+def shots() -> list[Shot]:
+    """Return the pictures that there are: of each view, and of a detail."""
+    keymap = importlib.import_module("evtools.top.keymap").Keymap()
+    views = importlib.import_module("evtools.top.choices").VIEWS
+    keys = {view: keymap.key_of(f"view {view}") for view in views}
+    first, *others = [Shot(view, ((key, f"[{key} "),)) for view, key in keys.items()]
+    chosen = "/state:failure name:*.charge\r"
+    detail = (*first.steps, (chosen, ">FAIL"), ("\r", "[Traceback]"))
+    return [
+        first._replace(rows=12, whole=True),
+        *others,
+        Shot("detail", detail, rows=4),
+    ]
+
+
+# --- Taking them ----------------------------------------------------------------------
+
+
+def taken(lived: float) -> dict[str, list[str]]:
+    """Return the lines of all pictures; the cluster has lived for so many seconds."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    starter_class = importlib.import_module("tools.screen").EvtopStarter
+    with tempfile.TemporaryDirectory() as home:
+        starter = starter_class(Path(home))
+        try:
+            evtop = starter("--demo", terminal=SIZE, env=_untouched(home))
+            evtop.wait_ready()
+            time.sleep(lived)
+            return {shot.name: _take(evtop, shot) for shot in shots()}
+        finally:
+            starter.end()
+
+
+def _untouched(home: str) -> Mapping[str, str | None]:
+    """Return an environment in which evtop is as it is for everybody."""
+    env: dict[str, str | None] = {
+        name: None for name in os.environ if name.startswith(("EVTO", "XDG_", "LC_"))
+    }
+    return env | {"HOME": home, "TZ": "UTC"}
+
+
+def _take(evtop: Any, shot: Shot) -> list[str]:
+    for typed, shows in shot.steps:
+        evtop.type(typed)
+        evtop.wait_screen(shows, deadline=60)
+    # The terminal may have the half of it by now.
+    before, screen = "", evtop.screen()
+    while screen != before:
+        time.sleep(0.1)
+        before, screen = screen, evtop.screen()
+    return trimmed(screen.split("\n"), shot)
+
+
+def trimmed(screen: Sequence[str], shot: Shot) -> list[str]:
+    """Return of a screen what a picture shows."""
+    *body, message, keys = [_CLIENT.sub(_nobody, line) for line in screen]
+    tabs = next(at for at, line in enumerate(body) if _TABS.match(line))
+    heads = tabs + 1 + body[tabs + 1].startswith(" filter>")
+    rows = [line for line in body[heads + 1 :] if line]
+    rest = next((at for at, line in enumerate(rows) if line.startswith("── ")), None)
+    cursor = next((at for at, line in enumerate(rows) if line.startswith(">")), 0)
+    start = max(0, cursor + 1 - shot.rows)
+    shown = rows[:rest][start : start + shot.rows]
+    detail = body[body.index(rows[rest]) :] if rest is not None else []
+    while detail and not detail[-1]:
+        del detail[-1]
+    above, below = (body[:tabs], ["", message, keys]) if shot.whole else ([], [])
+    return [*above, *body[tabs : heads + 1], *shown, *detail, *below]
+
+
+def _nobody(found: re.Match[str]) -> str:
+    cols = len(found[0])
+    return "gen4120@web-1"[:cols].ljust(cols)
+
+
+# --- Comparing them -------------------------------------------------------------------
+
+
+def structure(picture: Sequence[str]) -> list[str]:
+    """Return what of a picture is the same whenever it is taken."""
+    tabs = next((at for at, line in enumerate(picture) if _TABS.match(line)), None)
+    if tabs is None:
+        return []
+    rest = [line for line in picture[tabs + 1 :] if not line.startswith(" filter>")]
+    sections = [
+        found[0].strip()
+        for found in map(re.compile(r"(?: +\[?\w+\]?)+$").search, rest[1:])
+        if found and "[" in found[0]
+    ]
+    return [picture[tabs].strip(), *rest[:1], *sections]
+
+
+def places(readme: str) -> dict[str, str]:
+    """Return what stands between the markers of each picture, by its name."""
+    return {found[1]: found[2] for found in _PLACE.finditer(readme)}
+
+
+def problems(readme: str, pictures: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield where the pictures in the README are not those of today."""
+    there = places(readme)
+    for name, picture in pictures.items():
+        if name not in there:
+            yield f"README.md: has no place for a picture ({BEGIN.format(name).strip()})"
+        elif structure(there[name].splitlines()) != structure(picture):
+            yield f"README.md: the picture of {name} is old; scripts/screenshots.py --fix"
+    for name in there.keys() - pictures.keys():
+        yield f"README.md: there is no picture of {name}"
+
+
+def fixed(readme: str, pictures: Mapping[str, Sequence[str]]) -> str:
+    """Return the README with other pictures in the places there are for them."""
+
+    def put(found: re.Match[str]) -> str:
+        name = found[1]
+        if name not in pictures:
+            return found[0]
+        lines = "\n".join(pictures[name])
+        return f"{BEGIN.format(name)}```text\n{lines}\n```\n{END}"
+
+    return _PLACE.sub(put, readme)
+
+
+def main(arguments: list[str]) -> int:
+    """Print the problems and return the exit status."""
+    if arguments not in ([], ["--fix"]):
+        print("usage: screenshots.py [--fix]", file=sys.stderr)
+        return 2
+    path = ROOT / "README.md"
+    readme = path.read_text(encoding="utf-8")
+    pictures = taken(LIVED if arguments else 0.0)
+    if arguments:
+        readme = fixed(readme, pictures)
+        path.write_text(readme, encoding="utf-8")
+    found = list(problems(readme, pictures))
+    for line in found:
+        print(line)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,384 @@
+"""Everything evtop can do to a cluster, done to real workers on real brokers."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from evtools.clock import SystemClock
+from evtools.state import State
+from evtools.top.desk import ControlDesk
+from evtools.top.outcome import Outcome
+from evtools.top.request import prepare
+from evtools.transport import ConnectionSettings
+from servers.process import wait_until
+from tools.screen import EvtopStarter
+
+if TYPE_CHECKING:
+    from cluster.worker import Worker
+
+Act = Callable[..., Outcome]
+
+
+@pytest.fixture
+def act() -> Iterator[Callable[[Worker], Act]]:
+    """Carry out actions: `act(worker)("terminate", uuid, signal="SIGKILL")`.
+
+    Each waits until the worker has answered, or for `deadline` seconds.
+    """
+    desks = []
+
+    def open_desk(worker: Worker, *, deadline: float = 30) -> Act:
+        settings = ConnectionSettings(
+            urls=worker.broker_url, event_exchange=worker.event_exchange
+        )
+        done = threading.Semaphore(0)
+        clock = SystemClock()
+        desk = ControlDesk(settings, done.release, clock=clock, deadline=deadline)
+        desks.append(desk)
+        state = State()
+        state.apply([_beat(worker)])
+
+        def carry_out(command: str, *targets: str, **answers: str) -> Outcome:
+            request = prepare(state, command, targets, now=clock.wall())
+            desk.submit(request.answered(answers))
+            assert done.acquire(timeout=60)
+            outcome = desk.take()
+            assert outcome is not None
+            return outcome
+
+        return carry_out
+
+    yield open_desk
+    for desk in desks:
+        desk.close()
+
+
+def _beat(worker: Worker) -> dict[str, Any]:
+    now = SystemClock().wall()
+    return {
+        "type": "worker-heartbeat",
+        "hostname": worker.hostname,
+        "timestamp": now,
+        "local_received": now,
+        "freq": 600.0,
+        "active": 0,
+        "processed": 0,
+        "pid": worker.pid,
+        "clock": 1,
+    }
+
+
+def ask(worker: Worker, command: str, **arguments: Any) -> Any:
+    """Ask the worker with Celery's own remote control."""
+    replies = worker.app.control.broadcast(
+        command,
+        arguments=arguments,
+        reply=True,
+        destination=[worker.hostname],
+        timeout=20,
+        limit=1,
+    )
+    return replies[0][worker.hostname]
+
+
+@pytest.fixture
+def own_worker(worker: Any, broker_url: str, event_exchange: str) -> Worker:
+    """A worker for one test, on each kind of broker in turn."""
+    made: Worker = worker(broker_url, event_exchange=event_exchange)
+    return made
+
+
+# --- tasks ------------------------------------------------------------------------
+
+
+def test_a_task_that_waits_is_revoked_and_never_starts(own_worker, act, celery_capture):
+    capture = celery_capture(own_worker.broker_url, own_worker.event_exchange)
+    ids = [
+        own_worker.app.send_task("cluster.add", args=(1, n), countdown=4).id
+        for n in range(2)
+    ]
+    capture.wait_for_each(ids, {"task-received"})
+    outcome = act(own_worker)("revoke", *ids)
+    assert outcome.good, outcome.sentence()
+    assert outcome.sentence().startswith("Revoke, 2 tasks: 1 of 1 worker replied in")
+    capture.wait_for_each(ids, {"task-revoked"})
+    assert not capture.select(type="task-started", uuid=ids[0])
+
+
+def test_a_task_that_runs_is_terminated(own_worker, act, celery_capture):
+    capture = celery_capture(own_worker.broker_url, own_worker.event_exchange)
+    uuid = own_worker.app.send_task("cluster.occupy", args=(60,)).id
+    capture.wait_for(type="task-started", uuid=uuid)
+    outcome = act(own_worker)("terminate", uuid, signal="SIGKILL")
+    assert outcome.good, outcome.sentence()
+    [event] = capture.wait_for(type="task-revoked", uuid=uuid)
+    assert event["terminated"]
+
+
+# --- types ------------------------------------------------------------------------
+
+
+def test_the_rate_of_a_type_is_limited(own_worker, act):
+    outcome = act(own_worker)("rate-limit", "cluster.add", rate_limit="7/m")
+    assert outcome.good, outcome.sentence()
+    listed = ask(own_worker, "registered", taskinfoitems=["rate_limit"])
+    assert "cluster.add [rate_limit=7/m]" in listed
+
+
+def test_the_run_time_of_a_type_is_limited(own_worker, act):
+    outcome = act(own_worker)("time-limit", "cluster.occupy", soft="1s", hard="2s")
+    assert outcome.good, outcome.sentence()
+    listed = ask(
+        own_worker, "registered", taskinfoitems=["soft_time_limit", "time_limit"]
+    )
+    assert "cluster.occupy [soft_time_limit=1.0 time_limit=2.0]" in listed
+
+
+def test_a_type_that_no_worker_has_is_told_by_each(own_worker, act):
+    outcome = act(own_worker)("rate-limit", "no.such.type", rate_limit="1/s")
+    assert not outcome.good
+    assert f"{own_worker.hostname}: unknown task" in outcome.sentence()
+
+
+# --- workers ----------------------------------------------------------------------
+
+
+def test_a_worker_answers_a_ping(own_worker, act):
+    outcome = act(own_worker)("ping", own_worker.hostname)
+    assert [reply.text for reply in outcome.replies] == ["pong"]
+    assert outcome.sentence().startswith(f"Ping, worker {own_worker.hostname}, online")
+
+
+def test_events_are_switched_on_and_off(
+    worker, broker_url, event_exchange, act, celery_capture
+):
+    silent = worker(broker_url, event_exchange=event_exchange, events=False)
+    # Its application says -E for all; what counts is what it is told.
+    ask(silent, "disable_events")
+    capture = celery_capture(broker_url, event_exchange)
+    do = act(silent)
+    assert do("enable-events", silent.hostname).good
+    uuid = silent.app.send_task("cluster.add", args=(1, 2)).id
+    capture.wait_for(type="task-succeeded", uuid=uuid)
+    assert do("disable-events", silent.hostname).good
+
+
+def test_the_pool_grows_and_shrinks(own_worker, act):
+    do = act(own_worker)
+
+    def size() -> int:
+        return len(ask(own_worker, "stats")["pool"]["processes"])
+
+    before = size()
+    assert do("pool-grow", own_worker.hostname, n="1").good
+    wait_until(lambda: size() == before + 1, deadline=20, what="one process more")
+    assert do("pool-shrink", own_worker.hostname, n="1").good
+    wait_until(lambda: size() == before, deadline=20, what="one process less")
+
+
+def test_the_pool_scales_itself_where_it_may(worker, broker_url, event_exchange, act):
+    scaling = worker(
+        broker_url, event_exchange=event_exchange, arguments=("--autoscale", "2,1")
+    )
+    outcome = act(scaling)("autoscale", scaling.hostname, max="3", min="2")
+    assert outcome.good, outcome.sentence()
+    assert ask(scaling, "stats")["autoscaler"]["max"] == 3
+
+
+def test_a_worker_that_may_not_scale_itself_says_so(own_worker, act):
+    outcome = act(own_worker)("autoscale", own_worker.hostname, max="3", min="1")
+    assert not outcome.good
+    assert "Autoscale not enabled" in outcome.sentence()
+
+
+def queues_of(worker: Worker) -> set[str]:
+    return {queue["name"] for queue in ask(worker, "active_queues")}
+
+
+def test_a_worker_begins_and_stops_to_consume_a_queue(own_worker, act):
+    do = act(own_worker)
+    queue = f"extra-{own_worker.event_exchange}"
+    assert do("add-consumer", own_worker.hostname, queue=queue).good
+    assert queue in queues_of(own_worker)
+    assert do("cancel-consumer", own_worker.hostname, queue=queue).good
+    assert queue not in queues_of(own_worker)
+
+
+def test_a_queue_is_given_to_a_worker_and_taken_from_all(own_worker, act):
+    do = act(own_worker)
+    queue = f"extra-{own_worker.event_exchange}"
+    assert do("queue-add", queue, worker=own_worker.hostname).good
+    assert queue in queues_of(own_worker)
+    assert do("queue-cancel", queue).answered >= 1
+    assert queue not in queues_of(own_worker)
+
+
+def test_a_worker_is_shut_down(own_worker, act):
+    outcome = act(own_worker)("shutdown", own_worker.hostname)
+    assert outcome.good
+    assert outcome.sentence().endswith("sent; workers do not answer this")
+    wait_until(
+        lambda: not own_worker.process.running, deadline=30, what="the worker to end"
+    )
+    assert own_worker.process.returncode == 0
+
+
+def test_a_worker_that_is_silent_is_missing_among_the_replies(own_worker, act):
+    do = act(own_worker, deadline=3)
+    outcome = do("ping", own_worker.hostname, "nobody@nowhere")
+    assert not outcome.good
+    assert "1 of 2 workers replied" in outcome.sentence()
+
+
+# --- from the keyboard --------------------------------------------------------------
+
+
+@pytest.fixture
+def evtop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvtopStarter]:
+    """Start the real command on a terminal."""
+    starter = EvtopStarter(tmp_path_factory.mktemp("evtop"))
+    yield starter
+    starter.end()
+
+
+def test_a_running_task_is_terminated_from_the_keyboard_and_it_is_on_record(
+    evtop, own_worker, celery_capture
+):
+    capture = celery_capture(own_worker.broker_url, own_worker.event_exchange)
+    watching = evtop(
+        *("-b", own_worker.broker_url, "--event-exchange", own_worker.event_exchange),
+        *("--log-file", "evtop.log", "name:occupy", "--ascii"),
+        terminal=(120, 32),
+    )
+    watching.wait_ready()
+    uuid = own_worker.app.send_task("cluster.occupy", args=(60,)).id
+    capture.wait_for(type="task-started", uuid=uuid)
+    watching.wait_screen(uuid[:8])
+    watching.press("K")
+    watching.wait_screen("SIGKILL")
+    watching.press("down", "enter")
+    watching.wait_screen("its process gets the signal")
+    watching.press("y")
+    capture.wait_for(type="task-revoked", uuid=uuid)
+    watching.wait_screen("Revoke and terminate, task cluster.occupy")
+    log = evtop.folder / "evtop.log"
+    wait_until(
+        lambda: "audit " in log.read_text(), deadline=10, what="a line in the log"
+    )
+    facts = json.loads(log.read_text().partition("audit ")[2])
+    assert (facts["action"], facts["targets"]) == ("terminate", [uuid])
+    assert facts["arguments"] == {"signal": "SIGKILL"}
+    assert own_worker.hostname in facts["replies"]
+    watching.press("Q")
+    assert watching.wait() == 0
+
+
+# --- read-only ----------------------------------------------------------------------
+
+#: Keys that would lead to a change, on every view.
+_HARMFUL = ("C", "K", "L", "a", "3", "S", "a", "4", "a", "2", "L")
+
+
+def _press_everything(watching: Any) -> None:
+    watching.wait_ready()
+    watching.press(*_HARMFUL)
+    watching.wait_screen("read-only mode")
+    watching.press("Q")
+    assert watching.wait() == 0
+
+
+class Monitor:
+    """Everything that clients ask of a Redis, database by database."""
+
+    def __init__(self, server: Any, folder: Any) -> None:
+        from servers.process import Process, program
+
+        self._log = folder / "monitor.log"
+        self.process = Process(
+            [program("redis-cli"), "-p", str(server.port), "monitor"], log=self._log
+        )
+        self.process.start()
+        self.process.wait_ready(lambda: "OK" in self._log.read_text(), deadline=10)
+
+    def commands(self, database: int) -> list[str]:
+        """Return the names of the commands in a database, in their order."""
+        mark = f"[{database} "
+        return [
+            line.split('"')[1].upper()
+            for line in self._log.read_text().splitlines()
+            if mark in line
+        ]
+
+
+@pytest.fixture
+def monitor(redis_server: Any, tmp_path: Any) -> Iterator[Monitor]:
+    """Listen to what is asked of the shared Redis."""
+    made = Monitor(redis_server, tmp_path)
+    yield made
+    made.process.kill()
+
+
+_PUBLISHING = {"PUBLISH", "SPUBLISH", "LPUSH", "RPUSH", "LMOVE", "XADD", "EVALSHA"}
+
+
+def test_read_only_nothing_is_published_on_redis(evtop, redis_url, monitor, sender):
+    database = int(redis_url.rpartition("/")[2])
+    watching = evtop("-b", redis_url, "--read-only", "--broker-stats")
+    _press_everything(watching)
+    asked = monitor.commands(database)
+    assert asked
+    assert not _PUBLISHING.intersection(asked)
+
+
+def test_without_it_the_workers_are_asked_for_a_heartbeat(evtop, redis_url, monitor):
+    database = int(redis_url.rpartition("/")[2])
+    watching = evtop("-b", redis_url)
+    watching.wait_ready()
+    wait_until(
+        lambda: "PUBLISH" in monitor.commands(database),
+        deadline=10,
+        what="the wake-up call",
+    )
+    watching.press("Q")
+    assert watching.wait() == 0
+
+
+@pytest.mark.parametrize("mode", ["screen", "batch", "check"])
+def test_read_only_a_user_without_write_permission_suffices(
+    evtop, rabbitmq_server, sender, mode
+):
+    url = rabbitmq_server.vhost_url("", user="listener", password="listener-secret")
+    sender(rabbitmq_server.url, "celeryev")  # somebody has declared the exchange
+    common = ("-b", url, "--read-only", "--broker-stats")
+    if mode == "screen":
+        watching = evtop(*common)
+        watching.wait_screen("LIVE")
+        _press_everything(watching)
+    elif mode == "batch":
+        printing = evtop(*common, "-B", "-d", "1s", terminal=None)
+        assert printing.wait(deadline=30) == 0
+    else:
+        checking = evtop(
+            *common[:3], "--check", "worker=x@y", "-d", "1s", terminal=None
+        )
+        assert checking.wait(deadline=30) == 2
+        assert "sent no heartbeat" in checking.stdout
+
+
+@pytest.mark.parametrize("how", ["flag", "variable", "file"])
+def test_read_only_can_be_set_everywhere(evtop, redis_url, monitor, how):
+    (evtop.folder / "ro.toml").write_text("read_only = true\n")
+    arguments = {"flag": ["--read-only"], "file": ["--config", "ro.toml"]}
+    env = {"EVTOOLS_READ_ONLY": "1"} if how == "variable" else {}
+    watching = evtop("-b", redis_url, *arguments.get(how, []), env=env)
+    watching.wait_ready()
+    watching.wait_screen("RO")
+    watching.press("Q")
+    assert watching.wait() == 0
+    database = int(redis_url.rpartition("/")[2])
+    assert not _PUBLISHING.intersection(monitor.commands(database))

@@ -1,0 +1,281 @@
+"""evtop without a screen: as text, as a probe, as a check for supervisors."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from servers.process import wait_until
+from tools.command import installed
+from tools.screen import EvtopStarter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from cluster.worker import Worker
+
+
+@pytest.fixture
+def evtop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """Start the real command with pipes."""
+    starter = EvtopStarter(tmp_path_factory.mktemp("evtop"))
+    yield lambda *args, **how: starter(*args, **{"terminal": None, **how})
+    starter.end()
+
+
+@pytest.fixture
+def own_worker(worker: Any, broker_url: str, event_exchange: str) -> Worker:
+    """A worker for one test, on each kind of broker in turn."""
+    made: Worker = worker(broker_url, event_exchange=event_exchange)
+    return made
+
+
+def at(worker: Worker) -> tuple[str, ...]:
+    """Return the options that lead to where a worker is."""
+    return ("-b", worker.broker_url, "--event-exchange", worker.event_exchange)
+
+
+def rows(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines() if line]
+
+
+# --- -B -----------------------------------------------------------------------------
+
+
+def listening(path: Path) -> None:
+    """Wait until evtop listens: until it has recorded the answer to its wake-up."""
+    wait_until(
+        lambda: path.exists() and "worker-heartbeat" in path.read_text(),
+        deadline=20,
+        what="a heartbeat in the recording",
+    )
+
+
+def test_the_tasks_of_a_worker_are_printed_as_its_events_tell(
+    evtop, celery_worker, celery_capture, tmp_path
+):
+    capture = celery_capture(celery_worker.broker_url, celery_worker.event_exchange)
+    path = tmp_path / "watched.jsonl"
+    printing = evtop(*at(celery_worker), "-B", "-d", "8s", "-o", "json", "-w", path)
+    listening(path)
+    send = celery_worker.app.send_task
+    ids = {
+        "SUCCESS": send("cluster.add", args=(1, 2)).id,
+        "FAILURE": send("cluster.fail").id,
+    }
+    capture.wait_for_each(ids.values(), {"task-succeeded", "task-failed"})
+    assert printing.wait(deadline=30) == 0
+    states = {row["uuid"]: row["state"] for row in rows(printing.stdout)}
+    assert {states[uuid]: uuid for uuid in ids.values()} == ids
+
+
+@pytest.mark.parametrize("output", ["table", "csv", "json"])
+def test_the_workers_are_printed_in_every_format(evtop, celery_worker, output):
+    printing = evtop(
+        *at(celery_worker), "-B", "-d", "3s", "--view", "workers", "-o", output
+    )
+    assert printing.wait(deadline=30) == 0
+    text = printing.stdout
+    if output == "table":
+        assert text.startswith("WORKER")
+    elif output == "csv":
+        [row] = csv.DictReader(text.splitlines())
+        assert (row["worker"], row["status"]) == (celery_worker.hostname, "up")
+    else:
+        [row] = rows(text)
+        assert (row["worker"], row["status"]) == (celery_worker.hostname, "up")
+    assert celery_worker.hostname in text
+    assert printing.stderr == ""
+
+
+def test_blocks_come_one_after_another_until_somebody_stops_it(evtop, celery_worker):
+    printing = evtop(
+        *at(celery_worker),
+        "-B",
+        "-n",
+        "0",
+        "-d",
+        "1s",
+        "--view",
+        "workers",
+        "-o",
+        "csv",
+    )
+    printing.wait_stdout("\n\nworker,", deadline=30)
+    assert printing.stop(signal.SIGINT) == 0
+    blocks = printing.stdout.split("\n\n")
+    assert len(blocks) >= 2
+    assert all(block.startswith("worker,status,") for block in blocks)
+
+
+def test_the_depth_of_queues_comes_from_the_broker(evtop, own_worker, tmp_path):
+    own_worker.app.control.cancel_consumer(
+        own_worker.queue, destination=[own_worker.hostname], reply=True, timeout=20
+    )
+    path = tmp_path / "watched.jsonl"
+    printing = evtop(
+        *(*at(own_worker), "-B", "-d", "8s", "--view", "queues", "-o", "json"),
+        *("--broker-stats", "-w", path),
+    )
+    listening(path)
+    for _ in range(3):
+        own_worker.app.send_task("cluster.add", args=(1, 2))
+    assert printing.wait(deadline=30) == 0
+    [row] = [one for one in rows(printing.stdout) if one["name"] == own_worker.queue]
+    assert row["depth"] == 3
+
+
+def test_a_recording_by_evtop_is_replayed_by_both(
+    evtop, evdump, celery_worker, tmp_path
+):
+    path = tmp_path / "watched.jsonl.gz"
+    recording = evtop(
+        *at(celery_worker),
+        "-B",
+        "-d",
+        "3s",
+        "-w",
+        path,
+        "--view",
+        "workers",
+        "-o",
+        "csv",
+    )
+    assert recording.wait(deadline=30) == 0
+    again = evtop("-r", path, "-B", "--view", "workers", "-o", "csv")
+    assert again.wait(deadline=30) == 0
+    [row] = csv.DictReader(again.stdout.splitlines())
+    assert row["worker"] == celery_worker.hostname
+    dumped = evdump("-r", path, "-o", "json", "-q")
+    assert dumped.wait(deadline=30) == 0
+    assert celery_worker.hostname in {
+        event["hostname"] for event in rows(dumped.stdout)
+    }
+
+
+def test_a_recording_by_evdump_is_shown_by_evtop(
+    evtop, evdump, celery_worker, tmp_path
+):
+    path = tmp_path / "dumped.jsonl"
+    writing = evdump(*at(celery_worker), "-w", path)
+    writing.wait_ready()
+    uuid = celery_worker.app.send_task("cluster.add", args=(1, 2)).id
+    wait_until(
+        lambda: path.exists() and f'"{uuid}"' in path.read_text(),
+        deadline=20,
+        what="the task in the recording",
+    )
+    wait_until(
+        lambda: "task-succeeded" in path.read_text(), deadline=20, what="its end"
+    )
+    assert writing.stop() == 0
+    shown = evtop("-r", path, "-B", "-o", "json", f"uuid:{uuid}")
+    assert shown.wait(deadline=30) == 0
+    [row] = rows(shown.stdout)
+    assert (row["state"], row["name"]) == ("SUCCESS", "cluster.add")
+
+
+def test_a_reader_that_goes_away_ends_it_as_it_ends_others():
+    code = f"'{installed('evtop')}' --demo -B -n 0 -d 100ms | head -1; echo $PIPESTATUS"
+    ended = subprocess.run(
+        ["bash", "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    head, status = ended.stdout.splitlines()
+    assert head.startswith("STATE")
+    assert status == "141"
+    assert ended.stderr == ""
+
+
+# --- --expect -----------------------------------------------------------------------
+
+
+def test_a_probe_ends_as_grep_does(evtop, celery_worker):
+    probe = ("-B", "-d", "3s", "--view", "workers", "--expect")
+    good = evtop(*at(celery_worker), *probe, f"worker={celery_worker.hostname}")
+    assert good.wait(deadline=30) == 0
+    assert "1 of 1 rows matched --expect" in good.stderr
+    bad = evtop(*at(celery_worker), *probe, "status:late", "-q")
+    assert bad.wait(deadline=30) == 1
+    assert bad.stderr == ""
+
+
+def test_a_broker_that_is_away_is_not_an_empty_cluster(evtop):
+    printing = evtop("-b", "redis://127.0.0.1:1/0", "-B", "-d", "1s")
+    assert printing.wait(deadline=30) == 69
+    assert printing.stdout == ""
+    assert "cannot reach redis://127.0.0.1:1/0" in printing.stderr
+
+
+# --- --check ------------------------------------------------------------------------
+
+
+def checked(evtop: Any, worker: Worker, *more: str) -> tuple[int, str]:
+    """Check a worker; return status and line."""
+    checking = evtop(*at(worker), "--check", f"worker={worker.hostname}", *more)
+    status = checking.wait(deadline=60)
+    [line] = checking.stdout.splitlines()
+    return status, line
+
+
+def test_a_check_follows_the_life_of_a_worker(evtop, own_worker):
+    status, line = checked(evtop, own_worker, "--consuming", own_worker.queue)
+    assert (status, line.partition(" ")[0]) == (0, "OK")
+    status, line = checked(evtop, own_worker, "--consuming", "another")
+    assert (status, line.partition(" ")[0]) == (2, "CRITICAL")
+    assert "does not consume another" in line
+    own_worker.freeze()
+    status, line = checked(evtop, own_worker, "-d", "3s")
+    assert (status, line.partition(" ")[0]) == (2, "CRITICAL")
+    assert "sent no heartbeat in 3.00s and does not answer" in line
+    own_worker.thaw()
+    own_worker.wait_ready()
+    assert checked(evtop, own_worker)[0] == 0
+    own_worker.kill()
+    status, line = checked(evtop, own_worker, "-d", "3s")
+    assert status == 2
+
+
+def test_a_worker_that_stops_while_it_is_checked_is_seen(evtop, own_worker):
+    checking = evtop(
+        *at(own_worker),
+        *("--check", f"worker={own_worker.hostname}", "--max-idle", "6s"),
+    )
+    own_worker.stop()
+    assert checking.wait(deadline=60) == 2
+    assert "CRITICAL" in checking.stdout
+
+
+def test_a_worker_that_works_is_not_idle(evtop, own_worker):
+    checking = evtop(
+        *at(own_worker),
+        *("--check", f"worker={own_worker.hostname}", "--max-idle", "30s"),
+    )
+    while checking.returncode is None:
+        own_worker.app.send_task("cluster.add", args=(1, 2))
+        own_worker.app.control.ping(
+            destination=[own_worker.hostname], timeout=20, limit=1
+        )
+    assert checking.wait() == 0
+    assert " in " in checking.stdout
+    status, line = checked(evtop, own_worker, "--max-idle", "5s")
+    assert status == 2
+    assert "has processed no task in" in line
+
+
+def test_a_worker_without_heartbeats_is_a_warning(
+    evtop, worker, broker_url, event_exchange
+):
+    quiet = worker(
+        broker_url,
+        event_exchange=event_exchange,
+        arguments=("--without-heartbeat", "--without-gossip", "--without-mingle"),
+    )
+    status, line = checked(evtop, quiet, "-d", "3s", "--no-wakeup")
+    assert (status, line.partition(" ")[0]) == (1, "WARNING")
+    assert "answers, but sent no heartbeat" in line

@@ -1,0 +1,311 @@
+"""evtop on a terminal: every key, every size, every way to end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import termios
+from typing import TYPE_CHECKING
+
+import pytest
+
+from evtools.top.bindings import BINDINGS
+from evtools.wire import encode_line
+from servers.process import wait_until
+from tools.life import Life
+from tools.screen import EvtopStarter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WEAPONS = ("a\x1b[2J\x1b[Hb", "c\x1b]0;owned\x07d", "e\x9b2Jf", "g\u202egnp.exe\u202ch")
+NAMES = ("proj.billing.charge", "タスク.決済", "🎉party", "e\u0301clair", *WEAPONS)
+
+
+@pytest.fixture
+def evtop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvtopStarter]:
+    """Start the real command on a terminal: `evtop("-r", path)`."""
+    starter = EvtopStarter(tmp_path_factory.mktemp("evtop"))
+    yield starter
+    starter.end()
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Return the path of a recording of tasks with names of all kinds."""
+    life = Life()
+    events = [life.beat("w1@host"), life.beat("w2@host")]
+    for number in range(40):
+        kind = life.success if number % 4 else life.failure
+        events += kind(f"{number:08x}-0000-4000-8000-000000000000", NAMES[number % 8])
+    path = tmp_path / "tape.jsonl"
+    path.write_bytes(b"".join(encode_line(event) + b"\n" for event in events))
+    return str(path)
+
+
+@pytest.fixture
+def shown(evtop, recording):
+    """Start evtop on the recording, with all of it on the screen."""
+
+    def start(*arguments, size=(80, 24), **how):
+        started = evtop(
+            "-r", recording, "--speed", "max", *arguments, terminal=size, **how
+        )
+        started.wait_screen("40/40" if size[0] < 100 else "40 shown")
+        return started
+
+    return start
+
+
+def leave(evtop):
+    """Leave by a key; return the status once all output has come."""
+    evtop.press("Q")
+    return evtop.wait()
+
+
+def test_what_one_sees_at_80x24(shown):
+    screen = shown().screen().split("\n")
+    assert len(screen) == 24
+    assert "REPLAY" in screen[0]
+    assert screen[2].startswith("[1 Tasks]2 Types 3 Workers 4 Queues 5 Events 6 Errors")
+    assert screen[3].split()[:3] == ["STATE", "TASK", "UUID"]
+    assert screen[4].startswith(">")
+    assert screen[-1].startswith(" ? Help  / Filter")
+
+
+def test_what_one_sees_at_120x32(shown):
+    screen = shown(size=(120, 32)).screen().split("\n")
+    assert len(screen) == 32
+    assert "workers" in screen[2]
+    assert screen[3].startswith("[1 Tasks] 2 Types  3 Workers  4 Queues")
+    assert "EXCEPTION / RESULT" in screen[4]
+
+
+#: Commands that open something, which is closed before the next key.
+OPENING = (
+    *("open", "detail", "result", "filter", "keep", "exclude", "sort", "actions"),
+    *("revoke", "terminate", "rate-limit", "shutdown", "search", "seek", "help"),
+    *("command", "options", "export"),
+)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("size", [(80, 24), (120, 32)])
+def test_every_key_of_the_table_can_be_pressed_in_every_view(shown, size):
+    evtop = shown(size=size)
+    for view in "123456":
+        for binding in BINDINGS:
+            if binding.context in ("menus", "prompts"):
+                continue
+            if binding.command in ("back", "quit", "suspend"):
+                continue
+            for key in binding.keys:
+                evtop.press(view, key)
+                if binding.command in OPENING:
+                    evtop.press("esc")
+    evtop.press("esc", "1", "esc")
+    evtop.wait_screen("[1 Tasks]")
+    assert leave(evtop) == 0
+    assert evtop.stderr == ""
+
+
+def test_a_detail_a_search_and_the_way_back(shown):
+    evtop = shown()
+    evtop.press("e", "enter")
+    evtop.wait_screen("[Traceback]")
+    evtop.press("/", *"valueerror", "enter", "]")
+    evtop.wait_screen("[Info]")
+    evtop.press("q")
+    evtop.wait_screen(">FAIL")
+    assert leave(evtop) == 0
+
+
+def test_a_filter_is_typed_seen_at_once_and_cancelled(shown):
+    evtop = shown()
+    evtop.press("/", *"state:fail")
+    evtop.wait_screen("10/40")
+    evtop.press("ctrl-c")
+    evtop.wait_screen("40/40")
+    assert leave(evtop) == 0
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 32)])
+def test_the_help_finds_a_key(shown, size):
+    evtop = shown(size=size)
+    evtop.press("?", *"invert the")
+    evtop.wait_screen(lambda screen: re.search(r"I +invert the order", screen))
+    evtop.press("esc")
+    evtop.wait_screen(lambda screen: "invert the order" not in screen)
+
+
+# --- sizes ------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(120)
+def test_any_size_is_survived_while_everything_is_open(shown):
+    evtop = shown(size=(120, 32))
+    for keys in ((), ("enter",), ("f",), ("?",), ("o",), ("/",)):
+        for size in ((20, 5), (300, 100), (50, 12), (49, 12), (80, 24), (139, 27)):
+            evtop.press("esc")
+            evtop.press(*keys)
+            evtop.resize(*size)
+        evtop.resize(120, 32)
+        evtop.wait_screen("Types")
+    evtop.press("esc")
+    assert leave(evtop) == 0
+    assert evtop.stderr == ""
+
+
+def test_a_terminal_that_is_too_small_says_so_and_recovers(shown):
+    evtop = shown()
+    evtop.resize(20, 5)
+    evtop.wait_screen("too small")
+    evtop.resize(100, 30)
+    evtop.wait_screen("40 shown")
+    evtop.resize(30, 6)
+    evtop.wait_screen("too small")
+    evtop.press("q")
+    assert evtop.wait() == 0
+
+
+# --- what must not reach a terminal -----------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 32)])
+def test_no_name_breaks_a_column_or_does_anything_to_the_terminal(shown, size):
+    evtop = shown(size=size)
+    rows = [line for line in evtop.screen().split("\n") if "w1@host" in line]
+    assert len(rows) >= size[1] - 10
+    evtop.press("enter")
+    evtop.wait_screen("Timeline")
+    evtop.press("q", "5")
+    evtop.wait_screen("[5 Events]")
+    assert leave(evtop) == 0
+    written = evtop.stdout_stream.data.decode()
+    assert "\x1b]0;" not in written
+    assert "\x9b" not in written
+    assert "\u202e" not in written
+    assert "\\x1b[2J" in written
+
+
+def test_without_utf8_only_ascii_is_written(shown):
+    evtop = shown(env={"LANG": "C", "LC_ALL": "C"})
+    leave(evtop)
+    assert evtop.stdout_stream.data.isascii()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env"), [((), {"NO_COLOR": "1"}), (("--color", "never"), {})]
+)
+def test_without_colours_there_are_none(shown, arguments, env):
+    evtop = shown(*arguments, env=env)
+    leave(evtop)
+    colours = re.findall(rb"\x1b\[[0-9;]*m", evtop.stdout_stream.data)
+    numbers = {int(n) for one in colours for n in re.findall(rb"\d+", one)}
+    assert 7 in numbers
+    assert not numbers & (set(range(30, 39)) | set(range(90, 98)))
+
+
+@pytest.mark.parametrize("term", ["dumb", "vt100", "something-new"])
+def test_any_terminal_is_good_enough_to_start(shown, term):
+    assert leave(shown(env={"TERM": term})) == 0
+
+
+# --- ends -------------------------------------------------------------------------
+
+
+def settings_of(evtop):
+    """Return the settings of the terminal, seen from its other end."""
+    return termios.tcgetattr(evtop._terminal)
+
+
+def is_restored(evtop):
+    written = evtop.stdout_stream.data
+    return written.rstrip().endswith(b"\x1b[?25h") and b"\x1b[?1049l" in written
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signals_end_it_with_the_terminal_as_it_was(shown, number):
+    evtop = shown()
+    evtop.press("?")
+    evtop.wait_screen("find>")
+    evtop.press("esc")
+    evtop.wait_screen(lambda screen: "find>" not in screen)
+    evtop.send_signal(number)
+    assert evtop.wait() == 0
+    assert is_restored(evtop)
+    assert evtop.stderr == ""
+
+
+@pytest.mark.parametrize("key", ["q", "Q", "ctrl-c"])
+def test_keys_end_it_with_the_terminal_as_it_was(evtop, recording, key):
+    started = evtop("-r", recording, "--speed", "max")
+    started.wait_screen("40/40")
+    raw = settings_of(started)
+    started.press(key)
+    assert started.wait() == 0
+    assert is_restored(started)
+    assert not raw[3] & termios.ICANON
+
+
+def test_it_is_suspended_and_comes_back(shown):
+    evtop = shown()
+    evtop.press("ctrl-z")
+    evtop.wait_stopped()
+    assert settings_of(evtop)[3] & termios.ICANON
+    assert evtop.stdout_stream.data.rstrip().endswith(b"\x1b[?25h")
+    evtop.resize(100, 30)
+    os.kill(evtop.pid, signal.SIGCONT)
+    evtop.wait_screen("40 shown")
+    assert not settings_of(evtop)[3] & termios.ICANON
+    evtop.press("j")
+    evtop.wait_screen(lambda screen: screen.split("\n")[6].startswith(">"))
+    assert leave(evtop) == 0
+
+
+def test_a_terminal_that_goes_away_ends_it(shown):
+    evtop = shown()
+    os.close(evtop._terminal)
+    evtop._terminal = -1
+    evtop.stdout_stream.pause()
+    evtop.send_signal(signal.SIGHUP)
+    wait_until(
+        lambda: evtop.returncode is not None, deadline=15, what=lambda: "the end"
+    )
+
+
+BROKEN = """
+import sys
+from evtools.top import app
+from evtools.cli.top import main
+real = app.drawn
+def drawn(*args):
+    drawn.calls += 1
+    if drawn.calls > 3:
+        raise ValueError("broken view")
+    return real(*args)
+drawn.calls = 0
+app.drawn = drawn
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_two_mistakes_in_a_row_restore_the_terminal_and_are_told(evtop, recording):
+    argv = [sys.executable, "-c", BROKEN, "-r", recording, "--speed", "max"]
+    started = evtop.start(argv, terminal=(80, 24), env={"TERM": "xterm-256color"})
+    assert started.wait() == 1
+    assert b"\x1b[?1049l" in started.stdout_stream.data
+    assert "Traceback" in started.stderr
+    assert "broken view" in started.stderr
+
+
+def test_a_frozen_terminal_is_survived(shown):
+    evtop = shown()
+    evtop.pause_output()
+    evtop.press(*("j" * 200), *("k" * 200))
+    evtop.resume_output()
+    evtop.press("G")
+    evtop.wait_screen(lambda screen: ">" in screen)
+    assert leave(evtop) == 0

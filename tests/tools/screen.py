@@ -1,0 +1,342 @@
+"""evtop's screen: without a terminal, and on a real one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import sys
+import termios
+import threading
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyte
+import urwid
+
+from evtools.errors import UsageError
+from evtools.top import commands
+from evtools.top.feed import Feed
+from evtools.top.glyphs import UNICODE
+from evtools.top.keymap import Keymap
+from evtools.top.link import Link
+from evtools.top.model import Model, Options
+from evtools.top.picture import drawn
+from evtools.top.session import Parts, Session
+from evtools.top.widgets.header import Surroundings
+from evtools.top.widgets.line import columns, plain
+from evtools.transport import Notice
+from tools.clock import FakeClock
+from tools.command import Command, Starter, installed
+from tools.life import Life
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+#: Longer than evtop waits for the rest of what a key sends, in seconds.
+_ESC_PAUSE = 0.15
+
+AROUND = Surroundings(
+    status="LIVE", where="redis://host", badges=("RW",), refresh=1.0, clock="00:16:40"
+)
+
+
+class FakeHost:
+    """What is around a session: remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.themes: list[str] = []
+        self.mouse: list[bool] = []
+        self.ascii: list[bool] = []
+        self.calls: list[str] = []
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.text: list[str] = []
+
+    def later(self, seconds: float, do: Callable[[], None]) -> Callable[[], None]:
+        timer = (seconds, do)
+        self.timers.append(timer)
+
+        def call_off() -> None:
+            if timer in self.timers:
+                self.timers.remove(timer)
+
+        return call_off
+
+    def ring(self) -> None:
+        """Let the time of all timers come."""
+        timers, self.timers = self.timers, []
+        for _, do in timers:
+            do()
+
+    def send(self, sequence: str) -> None:
+        self.sent.append(sequence)
+
+    def set_theme(self, theme: str) -> None:
+        self.themes.append(theme)
+
+    def set_glyphs(self, glyphs: Any) -> None:
+        self.ascii.append(glyphs.ascii)
+
+    def set_mouse(self, *, on: bool) -> None:
+        self.mouse.append(on)
+
+    def screen(self) -> list[str]:
+        return self.text
+
+    def redraw(self) -> None:
+        self.calls.append("redraw")
+
+    def suspend(self) -> None:
+        self.calls.append("suspend")
+
+    def end(self) -> None:
+        self.calls.append("end")
+
+
+class FakeDesk:
+    """A desk that sends nothing and remembers what it was to send."""
+
+    def __init__(self) -> None:
+        self.submitted: list[Any] = []
+        self.refuses = False
+
+    def submit(self, request: Any) -> None:
+        if self.refuses:
+            raise UsageError("read-only mode", "leave out --read-only")
+        self.submitted.append(request)
+
+    def take(self) -> None:
+        return None
+
+
+class FakeTerminal:
+    """A session with a real model on a terminal that is not there.
+
+    Events go in with `take`, keys with `press` and `write`, and what one would
+    see comes out of `text`.  Time stands still but in `tick`.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int] = (120, 32),
+        *,
+        read_only: bool = False,
+        source: Any = None,
+    ) -> None:
+        self.size = size
+        self.clock = FakeClock(1000.0)
+        self.life = Life(1000.0)
+        self.host = FakeHost()
+        self.desk = None if read_only else FakeDesk()
+        self.link = Link(self.clock)
+        self.link.hear(Notice("listening", "redis://host"))
+        self.around = AROUND
+        feed = Feed(lambda: None)
+        feed.source = source
+        self.session = Session(
+            Parts(
+                model=Model(
+                    clock=self.clock,
+                    options=Options(),
+                    link=self.link,
+                    replayed=source is not None,
+                ),
+                keymap=Keymap(),
+                feed=feed,
+                link=self.link,
+                host=self.host,
+                clock=self.clock,
+                glyphs=UNICODE,
+                desk=self.desk,
+            ),
+            commands.run,
+        )
+
+    def take(self, *events: Any) -> None:
+        """Have the model take events, or lists of them, and look at them."""
+        for event in events:
+            self.session.model.take(event if isinstance(event, list) else [event])
+        self.tick(self.life.now - self.clock.now)
+
+    def tick(self, seconds: float = 1.0) -> None:
+        """Let time pass, and then make a new picture."""
+        self.clock.now += max(0.0, seconds)
+        self.life.now = max(self.life.now, self.clock.now)
+        self.session.settle()
+        self.session.model.refresh(self.session.view, self.clock.now)
+        self.session.look()
+
+    def press(self, *keys: str) -> None:
+        """Press keys, by their names in the table; the picture is drawn before."""
+        for key in keys:
+            self.lines()
+            self.session.press(key)
+
+    def write(self, text: str) -> None:
+        """Type a text."""
+        self.press(*("space" if one == " " else one for one in text))
+
+    def command(self, line: str) -> None:
+        """Carry out a command."""
+        self.lines()
+        self.session.run(line)
+
+    def drawing(self) -> Any:
+        """Draw; every line has just the width of the terminal or less."""
+        drawing = drawn(self.session, self.size, self.around)
+        cols, rows = self.size
+        assert len(drawing.lines) <= rows
+        assert all(columns(line) <= cols for line in drawing.lines)
+        return drawing
+
+    def lines(self) -> list[str]:
+        """Return what one would see, line by line."""
+        return [plain(line).rstrip() for line in self.drawing().lines]
+
+    @property
+    def text(self) -> str:
+        """What one would see."""
+        return "\n".join(self.lines())
+
+    @property
+    def message(self) -> str:
+        """The text above the keys that was said last."""
+        message = self.session.message
+        return message.text if message is not None else ""
+
+
+class PtyTerminal:
+    """A pseudo terminal for a display in this process.
+
+    What is written becomes a screen, and keys can be typed.  A thread reads, so
+    that nobody who writes has to wait.
+    """
+
+    #: Not shown by any terminal; behind it stands all that was written before.
+    _MARK = b"\x1b]777;mark\x07"
+
+    def __init__(self, size: tuple[int, int], monkeypatch: Any) -> None:
+        self.ours, theirs = pty.openpty()
+        self.theirs = os.fdopen(theirs, "w")
+        termios.tcsetwinsize(theirs, (size[1], size[0]))
+        self.screen = pyte.Screen(*size)
+        self._stream = pyte.ByteStream(self.screen)
+        self._come = b""
+        self._changed = threading.Condition()
+        self._written = b""
+        real = urwid.display.raw.Screen
+        stdin = SimpleNamespace(fileno=self.theirs.fileno)
+        monkeypatch.setattr(
+            urwid.display.raw, "Screen", lambda **how: real(stdin, self.theirs, **how)
+        )
+        self._thread = threading.Thread(target=self._listen, name="pty")
+        self._thread.start()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):  # EIO: the other end is closed
+            while data := os.read(self.ours, 65536):
+                with self._changed:
+                    self._come += data
+                    self._changed.notify_all()
+
+    def read(self) -> bytes:
+        """Return what has been written since `forget`."""
+        self.theirs.flush()
+        os.write(self.theirs.fileno(), self._MARK)
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._MARK in self._come, 10)
+            data, _, self._come = self._come.rpartition(self._MARK)
+        self._written += data
+        self._stream.feed(data)
+        return self._written
+
+    def forget(self) -> None:
+        """Have what is written from now on told by `read`."""
+        self.read()
+        self._written = b""
+
+    @property
+    def text(self) -> str:
+        """What one would see."""
+        self.read()
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def type(self, text: str) -> None:
+        """Type a text, or what keys send."""
+        os.write(self.ours, text.encode())
+
+    def close(self) -> None:
+        """Let go of both ends."""
+        self.theirs.close()
+        self._thread.join(10)
+        os.close(self.ours)
+
+
+class Evtop(Command):
+    """A running evtop on a terminal."""
+
+    #: What urwid would make of what is typed in one piece.
+    KEYS: ClassVar = {
+        "enter": "\r",
+        "tab": "\t",
+        "shift-tab": "\x1b[Z",
+        "up": "\x1b[A",
+        "down": "\x1b[B",
+        "right": "\x1b[C",
+        "left": "\x1b[D",
+        "home": "\x1b[H",
+        "end": "\x1b[F",
+        "pgup": "\x1b[5~",
+        "pgdn": "\x1b[6~",
+        "space": " ",
+        "backspace": "\x7f",
+        "delete": "\x1b[3~",
+        "f1": "\x1bOP",
+        "f2": "\x1bOQ",
+        "f4": "\x1bOS",
+        "f5": "\x1b[15~",
+        "f6": "\x1b[17~",
+        "f9": "\x1b[20~",
+    }
+
+    def press(self, *keys: str) -> None:
+        """Type keys by their names in the table, each by itself."""
+        for key in keys:
+            if key == "esc":
+                # Only the pause after it tells it from the start of another key.
+                self.type("\x1b")
+                time.sleep(_ESC_PAUSE)
+            elif key.startswith("ctrl-"):
+                self.type(chr(ord(key[-1].upper()) - 64))
+            else:
+                self.type(self.KEYS.get(key, key))
+
+    def wait_ready(self, *, deadline: float = 20) -> str:
+        """Wait until the screen is drawn."""
+        return self.wait_screen("1 Tasks", deadline=deadline)
+
+
+class EvtopStarter(Starter):
+    """Starts evtop with the given arguments, on a terminal of 80x24 by default.
+
+    `evtop("--demo", terminal=(120, 32), env={"NO_COLOR": "1"})`
+    """
+
+    made = Evtop
+
+    def __call__(self, *args: str | Path, **how: Any) -> Evtop:
+        """Start one."""
+        how.setdefault("terminal", (80, 24))
+        how["env"] = {"TERM": "xterm-256color", "LANG": "C.UTF-8", **how.get("env", {})}
+        started: Evtop = self.start([*_command(), *map(str, args)], **how)
+        return started
+
+
+def _command() -> list[str]:
+    script = installed("evtop")
+    if script.exists():
+        return [str(script)]
+    return [sys.executable, "-m", "evtools", "top"]

@@ -1,0 +1,439 @@
+"""evtop in this process, on a pseudo terminal, over recordings."""
+
+import json
+import os
+import signal
+import termios
+import time
+from contextlib import ExitStack
+from types import SimpleNamespace
+
+import pytest
+
+from evtools.clock import SystemClock
+from evtools.errors import FilterError, OutputError, UsageError
+from evtools.top import app
+from evtools.top.app import Console, run
+from evtools.top.feed import Ended
+from evtools.top.options import TopOptions
+from evtools.top.widgets.loop import Loop
+from evtools.transport import ConnectionSettings, Notice
+from evtools.wire import encode_line
+from tools.life import Life
+from tools.screen import PtyTerminal
+
+SIZE = (100, 30)
+DEADLINE = 15.0
+SETTINGS = ConnectionSettings()
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Return the path of a recording of twenty tasks."""
+    life = Life()
+    events = [life.beat()]
+    for number in range(20):
+        events += life.success(f"id{number:02}", "proj.add")
+    events += life.failure("failed", "proj.charge")
+    path = tmp_path / "tape.jsonl"
+    path.write_bytes(b"".join(encode_line(event) + b"\n" for event in events))
+    return str(path)
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.delenv("LC_ALL", raising=False)
+    made = PtyTerminal(SIZE, monkeypatch)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def evtop(terminal, recording, monkeypatch):
+    """Return what makes an evtop that is about to replay the recording."""
+    monkeypatch.setattr(app.gc, "freeze", lambda: None)
+    monkeypatch.setattr(app.gc, "set_threshold", lambda *_: None)
+    with ExitStack() as stack:
+
+        def make(**options):
+            how = {"read": recording, "speed": float("inf"), "refresh": 0.2, **options}
+            loop = stack.enter_context(Loop(SystemClock()))
+            return Played(terminal, TopOptions(**how), loop, stack)
+
+        yield make
+
+
+class Played:
+    """An evtop, and a script of what is typed when something is to be seen."""
+
+    def __init__(self, terminal, options, loop, stack):
+        self.terminal = terminal
+        self.loop = loop
+        self.console = Console(options, SETTINGS, SystemClock(), loop, stack)
+        self.session = self.console.session
+
+    def play(self, *script):
+        """Run until the script is through: a text or predicate, then what to do.
+
+        What to do is a text to type or a function to call.
+        """
+        steps = list(script)
+        end = time.monotonic() + DEADLINE
+
+        def look():
+            assert time.monotonic() < end, f"{steps[:1]} in\n{self.terminal.text}"
+            if steps and self._sees(steps[0]):
+                _, do = steps.pop(0), steps.pop(0)
+                if callable(do):
+                    do()
+                else:
+                    self.terminal.type(do)
+            if not steps:
+                return
+            self.loop.events.alarm(0.01, look)
+
+        self.loop.events.alarm(0, look)
+        self.console.run()
+        self.terminal.read()
+
+    def _sees(self, wanted):
+        return wanted() if callable(wanted) else wanted in self.terminal.text
+
+
+# --- a whole run ------------------------------------------------------------------
+
+
+def test_it_shows_what_it_reads_obeys_keys_and_leaves(terminal, recording, monkeypatch):
+    before = termios.tcgetattr(terminal.theirs)
+    thawed = []
+    monkeypatch.setattr(app.gc, "freeze", lambda: thawed.append("frozen"))
+    monkeypatch.setattr(app.gc, "set_threshold", lambda *ages: thawed.append(ages))
+    real_run = Console.run
+
+    def run_and_leave(console):
+        console._loop.later(0.3, console.end)
+        real_run(console)
+
+    monkeypatch.setattr(Console, "run", run_and_leave)
+    options = TopOptions(read=recording, speed=float("inf"))
+    assert run(options, SETTINGS) == 0
+    assert termios.tcgetattr(terminal.theirs) == before
+    assert thawed[0] == "frozen"
+
+
+def test_keys_are_obeyed_and_q_leaves(evtop):
+    played = evtop()
+    seen = []
+    played.play(
+        ("proj.charge"),
+        "3",
+        "w1@host",
+        "1/fail\r",
+        "1 of 21 shown",
+        lambda: (seen.append(played.terminal.text), played.terminal.type("q")),
+    )
+    assert "filter> fail" in seen[0]
+    assert "\x1b[?1049l" in played.terminal.read().decode()
+
+
+def test_options_arrange_the_first_view(evtop):
+    played = evtop(view="types", sort="name", columns=("name", "run_p50")[:1])
+    assert played.session.view == "types"
+    assert played.session.table.sort_key == "name"
+    assert played.session.desk is None
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"filter": "state:nowhere"}, FilterError),
+        ({"sort": "weight"}, UsageError),
+        ({"keys": {"filter": "esc"}}, UsageError),
+        ({"read": "/nowhere/tape"}, UsageError),
+        ({"write": "/nowhere/tape"}, OutputError),
+    ],
+)
+def test_what_is_wrong_is_told_before_the_terminal_is_touched(
+    evtop, terminal, options, error
+):
+    with pytest.raises(error):
+        evtop(**options)
+    assert terminal.read() == b""
+
+
+def test_a_source_that_fails_ends_it_with_its_reason(evtop, tmp_path, terminal):
+    bad = tmp_path / "bad"
+    bad.write_text("no recording\n" * 200)
+    before = termios.tcgetattr(terminal.theirs)
+    with pytest.raises(UsageError, match="is no recording"):
+        evtop(read=str(bad)).play()
+    assert termios.tcgetattr(terminal.theirs) == before
+
+
+# --- signals ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signals_end_it_and_the_terminal_is_given_back(evtop, terminal, number):
+    before = termios.tcgetattr(terminal.theirs)
+    evtop().play("proj.charge", lambda: signal.raise_signal(number))
+    assert termios.tcgetattr(terminal.theirs) == before
+
+
+def test_a_ctrl_c_leaves_a_prompt_first(evtop):
+    played = evtop()
+    played.play(
+        "proj.charge",
+        "/abc",
+        "filter> abc",
+        lambda: signal.raise_signal(signal.SIGINT),
+        lambda: played.session.layer is None,
+        lambda: signal.raise_signal(signal.SIGINT),
+    )
+
+
+# --- mistakes of ours -------------------------------------------------------------
+
+
+def broken(*_args, **_how):
+    raise ValueError("broken view")
+
+
+def test_one_mistake_in_a_picture_becomes_a_message(evtop, monkeypatch, caplog):
+    played = evtop()
+    real = app.drawn
+    calls = []
+
+    def fail_once(*args):
+        calls.append(1)
+        return broken() if len(calls) == 2 else real(*args)
+
+    monkeypatch.setattr(app, "drawn", fail_once)
+    played.play("ValueError: broken view", "q")
+    assert "broken view" in caplog.text
+
+
+def test_two_mistakes_in_a_row_end_it_with_the_terminal_restored(
+    evtop, monkeypatch, terminal, capsys
+):
+    played = evtop()
+    before = termios.tcgetattr(terminal.theirs)
+    monkeypatch.setattr(app, "drawn", broken)
+    with pytest.raises(ValueError, match="broken view"):
+        played.play()
+    assert termios.tcgetattr(terminal.theirs) == before
+    assert b"\x1b[?1049l" in terminal.read()
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_a_mistake_in_a_key_closes_what_was_open(evtop, monkeypatch):
+    played = evtop()
+    monkeypatch.setattr(type(played.session.table), "toggle_mark", broken)
+    played.play(
+        "proj.charge",
+        "?",
+        "find>",
+        "\x1b",
+        lambda: played.session.layer is None,
+        " ",
+        "key: ValueError: broken view",
+        "jq",
+    )
+
+
+def test_a_mistake_over_events_is_survived_once(evtop, monkeypatch):
+    played = evtop()
+    real, calls = played.session.model.take, []
+
+    def take(events):
+        calls.append(1)
+        return broken() if len(calls) == 1 else real(events)
+
+    monkeypatch.setattr(played.session.model, "take", take)
+    monkeypatch.setattr("evtools.top.feed.SLICE", 10)
+    played.play("events: ValueError: broken view", "q")
+    assert len(calls) > 1
+
+
+# --- events and notices -----------------------------------------------------------
+
+
+def test_what_comes_in_can_be_recorded_and_redacted(evtop, tmp_path):
+    path = tmp_path / "new.jsonl"
+    played = evtop(write=str(path), redact=("args",))
+    played.play("proj.charge", lambda: None, "REC", "q")
+    played.console._end_feed()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) == 85
+    assert "(1, 2)" not in path.read_text()
+
+
+def test_a_tape_that_was_wound_back_begins_anew(evtop):
+    played = evtop()
+    first = played.session.model
+    played.play(
+        "proj.charge",
+        ":filter proj.add\r",
+        "20 of 21 shown",
+        lambda: played.session.feed.source.seek(1001.0),
+        lambda: played.session.model is not first,
+        "q",
+    )
+    assert played.session.table.filter_text == "proj.add"
+    assert played.session.model.options is first.options
+
+
+def test_large_batches_are_taken_in_slices(evtop, monkeypatch):
+    monkeypatch.setattr(app, "_SLICE", -1.0)
+    played = evtop()
+    played.play("proj.charge", "q")
+    assert played.session.model.views["tasks"].total == 21
+
+
+def test_the_end_of_a_source_without_an_error_is_shown(evtop):
+    played = evtop()
+    played.play(
+        "proj.charge",
+        lambda: played.console._hear_end(Ended()),
+        lambda: played.session.link.status == "ended",
+        "q",
+    )
+
+
+def test_a_replay_is_no_connection_to_wait_for(evtop):
+    assert evtop().session.link.status == "live"
+
+
+# --- what it is made of -----------------------------------------------------------
+
+
+def test_what_is_watched_is_named_without_secrets():
+    settings = ConnectionSettings(urls="redis://:secret@host:6379/0")
+    where = app._where(TopOptions(), settings)
+    assert "host:6379" in where
+    assert "secret" not in where
+    assert app._where(TopOptions(demo=True), settings) == "demo"
+    assert app._where(TopOptions(read="a\x1bb"), settings) == "a\\x1bb"
+
+
+def test_a_demo_can_be_acted_upon_unless_read_only(terminal):
+    with ExitStack() as stack:
+        loop = stack.enter_context(Loop(SystemClock()))
+        for read_only in (False, True):
+            options = TopOptions(demo=True, read_only=read_only)
+            console = Console(options, SETTINGS, SystemClock(), loop, stack)
+            assert (console.session.desk is None) is read_only
+
+
+def test_outcomes_of_actions_are_told(evtop):
+    played = evtop()
+    outcomes = [
+        SimpleNamespace(good=True, sentence=lambda: "2 of 2 workers replied"),
+        SimpleNamespace(good=False, sentence=lambda: "1 of 2 workers replied"),
+    ]
+    desk = SimpleNamespace(take=lambda: outcomes.pop(0) if outcomes else None)
+    played.session.desk = desk
+    played.play("proj.charge", played.loop.wake, "1 of 2 workers replied", "q")
+    assert played.session.message.style == "warning"
+
+
+def test_the_broker_is_asked_about_queues_only_while_they_are_shown(evtop, monkeypatch):
+    watched = []
+    depths = {"mail": SimpleNamespace(messages=7, consumers=1, reason="")}
+
+    class FakeStats:
+        def __init__(self, gauge, wake):
+            self.depths = depths
+
+        def start(self):
+            watched.append("started")
+
+        def watch(self, queues):
+            watched.append(tuple(queues))
+
+        def close(self):
+            watched.append("closed")
+
+    monkeypatch.setattr(app, "BrokerStats", FakeStats)
+    monkeypatch.setattr(app, "Gauge", lambda _: None)
+    played = evtop(broker_stats=True)
+    played.play(
+        "proj.charge",
+        "4",
+        lambda: ("mail",) in watched,
+        "1",
+        lambda: watched[-1] == (),
+        "q",
+    )
+    assert watched[0] == "started"
+
+
+# --- the terminal -----------------------------------------------------------------
+
+
+def test_the_host_of_the_session_is_the_terminal(evtop, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    played = evtop()
+    suspended = []
+    monkeypatch.setattr(os, "kill", lambda *what: suspended.append(what))
+    played.play(
+        "proj.charge",
+        ":theme light\r:ascii on\r",
+        lambda: played.session.glyphs.ascii,
+        "yxs",
+        "screenshot in",
+        "\x0c:suspend\r",
+        lambda: suspended,
+        "Q",
+    )
+    assert suspended == [(os.getpid(), signal.SIGTSTP)]
+    assert b"\x1b]52;c;" in played.terminal.read()
+    (file,) = tmp_path.glob("evtop-tasks-*.txt")
+    assert "proj.charge" in file.read_text()
+
+
+def test_without_colours_a_theme_changes_nothing(evtop):
+    played = evtop(colour=False)
+    played.play("proj.charge", ":theme light\r", "theme light", "Q")
+    assert b"\x1b[0;3" not in played.terminal.read().replace(b"\x1b[0;39", b"")
+
+
+def test_the_mouse_chooses_and_scrolls(evtop):
+    played = evtop(mouse=True)
+    table = played.session.table
+    played.play(
+        "proj.charge",
+        lambda: None,
+        "MOUSE",
+        "\x1b[<0;10;9M\x1b[<0;10;9m",
+        lambda: table.focus_index > 0,
+        "\x1b[<64;10;9M",
+        lambda: table.focus_index == 2,
+        "\x1b[<0;10;30M\x1b[<65;10;9M",
+        lambda: table.focus_index == 3,
+        "Q",
+    )
+
+
+def test_what_is_pasted_is_taken_as_text(evtop):
+    played = evtop()
+    played.play(
+        "proj.charge",
+        "\x1b[200~QQ\x1b[201~",
+        "pasted text is taken by prompts only",
+        "/\x1b[200~charge\x1b[201~\r",
+        "1 of 21 shown",
+        "Q",
+    )
+
+
+def test_notices_of_the_connection_are_told(evtop):
+    played = evtop()
+    played.play(
+        "proj.charge",
+        lambda: played.console._hear_notice(Notice("lost", "reset by peer")),
+        lambda: played.session.link.status == "reconnecting",
+        "Q",
+    )

@@ -1,0 +1,300 @@
+import json
+import os
+import signal
+import threading
+
+import pytest
+
+from evtools.errors import BrokerUnavailable, FilterError, UsageError
+from evtools.top import batch
+from evtools.top.batch import Batch, run
+from evtools.top.options import TopOptions
+from evtools.transport import ConnectionSettings, Notice
+from evtools.transport.depth import Depth
+from evtools.wire import encode_line
+from tools.clock import FakeClock
+
+SETTINGS = ConnectionSettings(urls="memory://nobody")
+
+
+def failed(uuid, name="proj.mail", received=1000.0):
+    return {
+        "type": "task-failed",
+        "uuid": uuid,
+        "hostname": "w@h",
+        "exception": "E()",
+        "timestamp": received,
+        "local_received": received,
+        "clock": 1,
+        "pid": 1,
+        "password": "s3kr1t",
+    }
+
+
+@pytest.fixture
+def clock():
+    return FakeClock(1000.0)
+
+
+@pytest.fixture
+def batch_of(clock, capfd):
+    """Make a batch whose output `lines` returns."""
+
+    def make(*, connected=True, **options):
+        options.setdefault("refresh", 5.0)
+        options.setdefault("output", "csv")
+        made = Batch(TopOptions(batch=True, **options), clock, origin="-b flag")
+        if connected:
+            made.hear(Notice("listening", "redis://h"))
+        return made
+
+    return make
+
+
+@pytest.fixture
+def printed(capfd):
+    """Return the rows of CSV that were printed, by block and without headers."""
+
+    def read():
+        blocks = capfd.readouterr().out.split("\n\n")
+        return [block.splitlines()[1:] for block in blocks if block]
+
+    return read
+
+
+# --- when it prints -----------------------------------------------------------------
+
+
+def test_nothing_is_printed_before_the_time_is_up(batch_of, clock, printed):
+    made = batch_of()
+    made.take([failed("1")])
+    clock.now += 4.9
+    made.take([])
+    assert printed() == []
+    assert not made.is_over()
+    clock.now += 0.1
+    made.take([])
+    assert made.is_over()
+    [rows] = printed()
+    assert len(rows) == 1
+
+
+def test_blocks_are_apart_by_a_blank_line(batch_of, clock, printed):
+    made = batch_of(iterations=2)
+    for uuid in "12":
+        made.take([failed(uuid)])
+        clock.now += 5
+        made.take([])
+    assert [len(rows) for rows in printed()] == [1, 2]
+    assert made.is_over()
+
+
+def test_for_ever_is_never_over(batch_of, clock, printed):
+    made = batch_of(iterations=0)
+    for _ in range(7):
+        clock.now += 5
+        made.take([])
+    assert not made.is_over()
+    assert len(printed()) == 7
+
+
+def test_what_came_before_the_end_of_a_recording_is_printed(batch_of, printed):
+    made = batch_of(read="x", speed=float("inf"))
+    made.take([failed("1")])
+    made.conclude()
+    assert [len(rows) for rows in printed()] == [1]
+
+
+def test_who_is_stopped_still_prints_once_and_not_twice(batch_of, clock, printed):
+    made = batch_of(iterations=0)
+    made.conclude()
+    assert len(printed()) == 1
+    made.conclude()
+    assert printed() == []
+
+
+def test_without_a_connection_there_is_nothing_to_print(batch_of, clock):
+    made = batch_of(connected=False)
+    made.hear(Notice("retry", "cannot reach it; trying again in 1.0s"))
+    clock.now += 5
+    with pytest.raises(BrokerUnavailable, match=r"^cannot reach it$") as caught:
+        made.take([])
+    assert caught.value.hint == "tried: -b flag"
+
+
+def test_a_connection_that_was_lost_is_told_and_what_is_known_is_printed(
+    batch_of, clock, printed, caplog
+):
+    made = batch_of()
+    made.take([failed("1")])
+    made.hear(Notice("lost", "closed"))
+    made.hear(Notice("retry", "refused; trying again in 1.0s"))
+    clock.now += 5
+    made.take([])
+    made.hear(Notice("restored", "redis://h"))
+    assert [len(rows) for rows in printed()] == [1]
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["connection lost: closed", "connected again to redis://h"]
+
+
+# --- what it prints -----------------------------------------------------------------
+
+
+def test_the_view_filter_sort_and_columns_are_those_asked_for(batch_of, clock, printed):
+    made = batch_of(filter="uuid:a", sort="-uuid", columns=("uuid", "state"))
+    made.take([failed("a1"), failed("b1"), failed("a2")])
+    clock.now += 5
+    made.take([])
+    assert printed() == [["a2,FAIL", "a1,FAIL"]]
+
+
+def test_however_much_there_is_to_filter_all_of_it_is(
+    batch_of, clock, printed, monkeypatch
+):
+    made = batch_of(filter="age>0s", columns=("uuid",))
+    made.take([failed(str(number)) for number in range(5000)])
+    clock.now += 5
+    made.take([])
+    [rows] = printed()
+    assert len(rows) == 5000
+
+
+def test_a_bad_filter_or_column_is_refused_at_once(batch_of):
+    with pytest.raises(FilterError):
+        batch_of(filter="(")
+    with pytest.raises(FilterError):
+        batch_of(expect="(")
+    with pytest.raises(UsageError):
+        batch_of(sort="nope")
+
+
+def test_odd_characters_do_not_stop_it(batch_of, clock, capfd):
+    made = batch_of(output="table", view="events")
+    made.take([failed("\ud800")])
+    clock.now += 5
+    made.take([])
+    assert "\\ud800" in capfd.readouterr().out
+
+
+# --- --expect -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("expect", "status"), [("uuid:a", 0), ("uuid:x", 1)])
+def test_what_is_expected_decides_about_the_status(
+    batch_of, clock, capfd, expect, status
+):
+    made = batch_of(expect=expect, filter="state:failure")
+    made.take([failed("a"), failed("b")])
+    clock.now += 5
+    made.take([])
+    assert made.status() == status
+    matched = 1 - status
+    assert capfd.readouterr().err == f"evtop: {matched} of 2 rows matched --expect\n"
+
+
+def test_quiet_says_it_by_the_status_alone(batch_of, clock, capfd):
+    made = batch_of(expect="uuid:a", quiet=True)
+    clock.now += 5
+    made.take([])
+    assert made.status() == 1
+    assert capfd.readouterr().err == ""
+
+
+# --- the broker's figures -----------------------------------------------------------
+
+
+class Told:
+    """A gauge that knows one queue."""
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def look(self, queues):
+        if self.error:
+            raise self.error
+        return {queue: Depth(42) for queue in queues}
+
+
+def sent(queue):
+    return failed("1") | {"type": "task-sent", "name": "x", "queue": queue}
+
+
+def test_the_broker_is_asked_how_long_the_queues_are(batch_of, clock, capfd):
+    made = batch_of(view="queues", output="json")
+    made.gauge = Told()
+    made.take([sent("mail")])
+    clock.now += 5
+    made.take([])
+    row = json.loads(capfd.readouterr().out)
+    assert (row["name"], row["depth"]) == ("mail", 42)
+
+
+def test_a_broker_that_does_not_tell_is_done_without(batch_of, clock, capfd, caplog):
+    made = batch_of(view="queues", output="json")
+    made.gauge = Told(BrokerUnavailable("refused"))
+    made.take([sent("mail")])
+    clock.now += 5
+    made.take([])
+    assert json.loads(capfd.readouterr().out)["name"] == "mail"
+    assert "without their depth: refused" in caplog.text
+
+
+# --- the whole ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "x.jsonl"
+    lines = [encode_line(failed(str(number), received=1000.0)) for number in range(3)]
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    return str(path)
+
+
+def test_a_recording_is_read_to_its_end_and_printed_once(recording, capfd):
+    options = TopOptions(batch=True, read=recording, output="json", speed=float("inf"))
+    assert run(options, SETTINGS) == 0
+    assert capfd.readouterr().out.count("\n") == 3
+
+
+def test_a_recording_can_be_watched_at_its_pace(batch_of, clock, printed):
+    made = batch_of(read="x", speed=1.0)
+    made.take([failed("1")])
+    clock.now += 5
+    made.take([])
+    assert [len(rows) for rows in printed()] == [1]
+
+
+def test_the_simulated_cluster_is_watched_recorded_and_redacted(tmp_path, capfd):
+    path = tmp_path / "out.jsonl"
+    options = TopOptions(
+        batch=True,
+        demo=True,
+        refresh=2.0,
+        view="tasks",
+        output="json",
+        write=str(path),
+        redact=("args", "exception"),
+        broker_stats=True,
+    )
+    assert run(options, SETTINGS) == 0
+    rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert rows
+    assert {row["args"] for row in rows} <= {"***", None}
+    recorded = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {event.get("args", "***") for event in recorded} == {"***"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_in_order(capfd, number):
+    before = signal.getsignal(number)
+    options = TopOptions(batch=True, demo=True, refresh=600.0, iterations=0)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
+    timer.start()
+    assert run(options, SETTINGS) == 0
+    timer.join()
+    assert capfd.readouterr().out.startswith("STATE")
+    assert signal.getsignal(number) is before
+
+
+def test_the_exit_statuses_are_those_of_grep():
+    assert (batch.EXIT_OK, batch.EXIT_NOT_EXPECTED) == (0, 1)

@@ -1,0 +1,367 @@
+"""Tests for evtools.top.model."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evtools.top.choices import VIEWS
+from evtools.top.link import Link
+from evtools.top.model import PICTURES_MAX, Model, Options
+from evtools.transport import Notice
+from evtools.transport.depth import Depth
+from tools.clock import FakeClock
+from tools.life import Life
+
+
+class Screen:
+    """A model with a clock and a life, looked at as a screen does."""
+
+    def __init__(self, **more):
+        self.clock = FakeClock(1000.0)
+        self.life = Life(1000.0)
+        self.model = Model(clock=self.clock, **more)
+
+    def take(self, *events):
+        self.model.take(list(events))
+        self.clock.now = max(self.clock.now, self.life.now)
+
+    def look(self, view="tasks"):
+        """Make a picture and return its first column of names, as drawn."""
+        self.model.refresh(view, self.clock.now)
+        return self.drawn(view)
+
+    def drawn(self, view="tasks"):
+        table = self.model.views[view]
+        self.model.header()
+        rows = [table.row(index) for index in range(len(table))]
+        return [row.cells[0].strip() for row in rows]
+
+
+@pytest.fixture
+def screen():
+    return Screen()
+
+
+def test_there_are_six_views_in_order(screen):
+    assert tuple(screen.model.views) == VIEWS
+    assert all(view.title for view in screen.model.views.values())
+
+
+def test_events_reach_every_view(screen):
+    screen.take(screen.life.beat(), *screen.life.failure("t"))
+    for view in VIEWS:
+        assert screen.look(view)
+
+
+def test_the_picture_is_of_the_refresh(screen):
+    screen.take(screen.life.started("t"))
+    assert screen.look() == ["RUN"]
+    screen.take(screen.life.succeeded("t"))
+    assert screen.drawn() == ["RUN"]
+    assert screen.look() == ["OK"]
+    assert screen.model.now() == screen.clock.now
+
+
+def test_options_are_of_the_next_picture(screen):
+    screen.take(*screen.life.success("t"))
+    screen.look("types")
+    screen.clock.now += 200
+    screen.model.options = Options(time_style="utc", ascii=True, window="1m")
+    screen.look("types")
+    assert screen.model.views["types"].record("proj.add")["ok"] == 0
+    assert screen.model.header().run.count == 0
+    screen.model.options.window = "1h"
+    screen.model.refresh_view("types")
+    assert screen.model.views["types"].record("proj.add")["ok"] == 1
+    assert screen.model.header().run.count == 1
+    assert screen.model.views["types"].lens.ascii
+
+
+# --- time -------------------------------------------------------------------------
+
+
+def test_ages_stop_while_there_is_no_connection():
+    clock = FakeClock(1000.0)
+    link = Link(clock)
+    model = Model(clock=clock, link=link)
+    link.hear(Notice("listening", ""))
+    assert model.as_of(1001.0) == 1001.0
+    clock.now = 1002.0
+    link.hear(Notice("lost", "refused"))
+    assert model.as_of(1060.0) == 1002.0
+    link.hear(Notice("restored", ""))
+    assert model.as_of(1060.0) == 1060.0
+
+
+def test_in_a_replay_it_is_the_time_of_the_tape():
+    screen = Screen(replayed=True)
+    assert screen.model.as_of(5.0) == 5.0
+    event = screen.life.started("t")
+    screen.take(event)
+    assert screen.model.as_of(9e9) == event["local_received"]
+
+
+# --- pause ------------------------------------------------------------------------
+
+
+def test_a_paused_picture_stands_and_events_go_on(screen):
+    screen.take(screen.life.started("t"), screen.life.started("u"))
+    screen.look()
+    screen.model.freeze(screen.clock.now)
+    frozen_at = screen.model.now()
+    facts = screen.model.header()
+    for number in range(20):
+        screen.take(*screen.life.success(f"n{number}"))
+    screen.take(screen.life.succeeded("t"), screen.life.failed("u"))
+    assert screen.model.paused
+    assert screen.look() == ["RUN", "RUN"]
+    assert (
+        screen.model.views["tasks"].detail("t").lines[0].startswith("state   STARTED")
+    )
+    assert screen.model.header() is facts
+    assert screen.model.as_of(9e9) == frozen_at
+    assert len(screen.model.state.tasks) == 22
+    screen.model.thaw()
+    assert len(screen.look()) == 22
+
+
+def test_a_paused_picture_can_be_filtered_and_sorted(screen):
+    screen.take(
+        *screen.life.success("t", "proj.b"), *screen.life.success("u", "proj.a")
+    )
+    screen.look()
+    screen.model.freeze(screen.clock.now)
+    screen.model.freeze(screen.clock.now)
+    screen.take(screen.life.event("task-failed", uuid="t", exception="E()"))
+    tasks = screen.model.views["tasks"]
+    tasks.set_filter("state:ok")
+    tasks.sort_by("name")
+    assert list(tasks.cursor.keys) == ["u", "t"]
+    tasks.set_filter("state:fail")
+    assert len(tasks) == 0
+
+
+def test_all_views_are_paused_at_the_same_time(screen):
+    screen.take(screen.life.beat(), *screen.life.failure("t"))
+    screen.look()
+    screen.model.freeze(screen.clock.now)
+    screen.take(screen.life.beat("w2@host"), *screen.life.failure("u", exception="X()"))
+    for view in ("types", "workers", "queues", "errors"):
+        screen.model.refresh_view(view)
+        assert len(screen.drawn(view)) == 1
+    screen.model.refresh_view("events")
+    assert len(screen.drawn("events")) == 5
+
+
+def test_a_search_goes_on_while_paused():
+    class Slow(FakeClock):
+        def monotonic(self):
+            self.now += 0.015
+            return self.now
+
+    life = Life()
+    model = Model(clock=Slow())
+    for number in range(200):
+        model.take([life.started(str(number))])
+    model.refresh("tasks", life.now)
+    model.freeze(life.now)
+    tasks = model.views["tasks"]
+    tasks.set_filter("state:run")
+    assert tasks.waiting
+    while tasks.waiting:
+        model.refresh("tasks", life.now)
+    assert len(tasks) == 200
+
+
+def test_tasks_that_are_forgotten_stay_in_a_paused_picture():
+    screen = Screen(max_tasks=5)
+    screen.take(*[screen.life.succeeded(str(number)) for number in range(5)])
+    screen.look()
+    screen.model.freeze(screen.clock.now)
+    screen.take(*[screen.life.succeeded(f"n{number}") for number in range(5)])
+    assert screen.drawn() == ["OK"] * 5
+    assert screen.model.views["tasks"].subject("0") is not None
+    screen.model.thaw()
+    screen.look()
+    assert screen.model.views["tasks"].subject("0") is None
+    assert len(screen.drawn()) == 5
+
+
+# --- steps ------------------------------------------------------------------------
+
+
+def test_stepping_back_shows_what_was_on_the_screen(screen):
+    for number in range(3):
+        screen.take(screen.life.started(str(number)))
+        screen.look()
+    screen.model.freeze(screen.clock.now)
+    assert len(screen.drawn()) == 3
+    # The newest of these is the picture that was paused at.
+    assert screen.model.step(-1, screen.clock.now).view == "tasks"
+    picture = screen.model.step(-1, screen.clock.now)
+    assert screen.model.stepped_back == 2
+    assert len(screen.drawn()) == 2
+    assert screen.model.header() is picture.header
+    assert screen.model.views["tasks"].counts() == "2 shown"
+    assert screen.model.step(-1, screen.clock.now) is not None
+    assert screen.model.step(-1, screen.clock.now) is None
+    for _ in range(3):
+        screen.model.step(1, screen.clock.now)
+    assert screen.model.stepped_back == 0
+    assert len(screen.drawn()) == 3
+
+
+def test_stepping_forward_from_the_newest_makes_a_newer_one(screen):
+    screen.take(screen.life.started("t"))
+    screen.look()
+    screen.model.freeze(screen.clock.now)
+    screen.take(screen.life.started("u"))
+    assert len(screen.drawn()) == 1
+    picture = screen.model.step(1, screen.clock.now)
+    assert picture.as_of == screen.clock.now
+    assert screen.model.paused
+    assert len(screen.drawn()) == 2
+    screen.model.step(-1, screen.clock.now)
+    assert len(screen.drawn()) == 1
+
+
+def test_a_picture_of_another_view_says_so(screen):
+    screen.take(screen.life.beat(), screen.life.started("t"))
+    screen.look("workers")
+    screen.look("tasks")
+    screen.model.freeze(screen.clock.now)
+    views = [screen.model.step(-1, screen.clock.now).view for _ in range(2)]
+    assert views == ["tasks", "workers"]
+    screen.model.thaw()
+    assert screen.look("workers") == ["w1@host"]
+
+
+def test_only_so_many_pictures_are_kept(screen):
+    screen.take(screen.life.started("t"))
+    for _ in range(PICTURES_MAX + 20):
+        screen.look()
+    screen.model.freeze(screen.clock.now)
+    for _ in range(PICTURES_MAX):
+        assert screen.model.step(-1, screen.clock.now)
+    assert screen.model.step(-1, screen.clock.now) is None
+
+
+# --- what others tell ---------------------------------------------------------------
+
+
+def test_what_the_broker_and_the_workers_were_asked_is_shown(screen):
+    screen.take(screen.life.beat(), screen.life.sent("t"))
+    screen.model.set_depths({"mail": Depth(17)})
+    screen.model.set_slots({"w1@host": 16})
+    screen.look("queues")
+    assert screen.model.views["queues"].record("mail")["depth"] == 17
+    screen.look("workers")
+    assert any("1/16" in cell for cell in screen.model.views["workers"].row(0).cells)
+    assert screen.model.header().slots == 16
+
+
+def test_an_empty_view_is_diagnosed(screen):
+    screen.look()
+    assert screen.model.diagnosis("tasks")[0] == "No task yet."
+    screen.take(screen.life.started("t"))
+    screen.look()
+    assert screen.model.diagnosis("tasks") == []
+
+
+# --- anything -----------------------------------------------------------------------
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.just("\x1b[31m\u202e画像" * 3),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=2), st.none(), max_size=2),
+)
+FIELDS = st.sampled_from(
+    [
+        *("hostname", "uuid", "name", "args", "kwargs", "result", "exception"),
+        *("traceback", "runtime", "retries", "root_id", "parent_id", "queue", "eta"),
+        *("timestamp", "local_received", "pid", "clock", "active", "processed"),
+        *("loadavg", "sw_ident", "freq", "reason", "dropped", "x"),
+    ]
+)
+TYPES = st.sampled_from(
+    [
+        *("task-sent", "task-received", "task-started", "task-succeeded"),
+        *("task-failed", "task-retried", "task-revoked", "task-rejected"),
+        *("task-progress", "worker-online", "worker-heartbeat", "worker-offline"),
+        *("evdump-gap", "custom", "-", ""),
+    ]
+)
+UUIDS = st.sampled_from(["a", "b", "c", "d"])
+
+
+@st.composite
+def events(draw):
+    """Return an event such as workers send, or one that nobody would."""
+    event = {"type": draw(TYPES), "hostname": "w1@host", "uuid": draw(UUIDS)}
+    event |= {"timestamp": 1000.0, "local_received": draw(st.floats(990, 1010))}
+    event |= {"parent_id": draw(UUIDS), "root_id": draw(UUIDS), "name": "proj.add"}
+    return event | draw(st.dictionaries(FIELDS, JUNK, max_size=4))
+
+
+DONE = {
+    "freeze": lambda model, _, now: model.freeze(now),
+    "thaw": lambda model, *_: model.thaw(),
+    "back": lambda model, _, now: model.paused and model.step(-1, now),
+    "forward": lambda model, _, now: model.paused and model.step(1, now),
+    "tree": lambda model, *_: model.views["tasks"].toggle_tree(),
+    "down": lambda _, table, __: table.move(1),
+    "mark": lambda _, table, __: table.toggle_mark(),
+    "sort": lambda _, table, __: table.sort_beside(1),
+}
+ACTIONS = st.sampled_from([*VIEWS, *DONE])
+
+
+def ask_everything(table):
+    """Ask a table for all that a screen may ask it."""
+    for index in range(len(table)):
+        row = table.row(index)
+        assert all(cell.isprintable() for cell in row.cells)
+        table.values(row.key)
+        table.drill(row.key)
+        table.as_json(row.key)
+    if table.focus_key is not None:
+        table.detail(table.focus_key)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.lists(events(), max_size=5), ACTIONS), max_size=12))
+def test_whatever_comes_a_picture_can_be_made(story):
+    screen, view = Screen(max_tasks=3), "tasks"
+    for batch, action in story:
+        screen.model.take(batch)
+        screen.clock.now += 1
+        if action in VIEWS:
+            view = action
+        else:
+            DONE[action](screen.model, screen.model.views[view], screen.clock.now)
+        screen.look(view)
+        ask_everything(screen.model.views[view])
+        assert all(line.isprintable() for line in screen.model.diagnosis(view))
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(events(), max_size=6), max_size=8), st.booleans())
+def test_the_tasks_on_the_screen_are_those_of_the_state(batches, paused):
+    screen = Screen(max_tasks=3)
+    for batch in batches:
+        screen.model.take(batch)
+        if paused:
+            screen.model.freeze(screen.clock.now)
+            screen.model.take(batch)
+            screen.model.thaw()
+        screen.look()
+    screen.look()
+    newest_first = screen.model.state.tasks_by_time()
+    assert list(screen.model.views["tasks"].cursor.keys) == [
+        uuid for uuid, _ in newest_first
+    ]

@@ -1,0 +1,240 @@
+"""Tests for evtools.top.projection."""
+
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evtools.top import projection
+from evtools.top.projection import BUDGET, Projection
+from tools.clock import FakeClock
+
+
+@dataclass
+class Thing:
+    value: float
+    serial: int
+
+
+class Things:
+    """What exists, and a projection of it."""
+
+    def __init__(self, clock=None):
+        self.clock = clock or FakeClock()
+        self.live = {}
+        self.serial = 0
+        self.chosen, self.order, self.descending = None, None, False
+        self.projection = Projection(
+            self.clock, lambda key, thing: self.live.get(key) is thing
+        )
+
+    def change(self, key, value):
+        self.serial += 1
+        thing = self.live.setdefault(key, Thing(value, 0))
+        thing.value, thing.serial = value, self.serial
+        self.projection.take(key, thing)
+
+    def forget(self, key):
+        self.live.pop(key, None)
+
+    def filter(self, chosen):
+        self.chosen = chosen
+        self.projection.set_filter(chosen)
+
+    def sort(self, chosen, descending):
+        self.order, self.descending = chosen, descending
+        self.projection.sort(chosen, descending=descending)
+
+    def refresh(self):
+        self.projection.refresh()
+        self.projection.purge(self.projection.subjects.keys() - self.live.keys())
+        return self.projection.keys()
+
+    def rebuilt(self):
+        """Return the keys in order, worked out from scratch."""
+        chosen = self.chosen or (lambda _: True)
+        keys = [key for key, thing in self.live.items() if chosen(thing)]
+        order = self.order or (lambda thing: -thing.serial)
+        descending = self.descending and self.order is not None
+        return sorted(keys, key=lambda key: order(self.live[key]), reverse=descending)
+
+
+class Slow(FakeClock):
+    """A clock on which every look takes a while."""
+
+    def monotonic(self):
+        self.now += BUDGET * 0.6
+        return self.now
+
+
+def order(thing):
+    return thing.value, thing.serial
+
+
+def large(thing):
+    return thing.value > 5
+
+
+def test_what_changed_last_comes_first():
+    things = Things()
+    for key in "abc":
+        things.change(key, 1)
+    assert things.refresh() == ["c", "b", "a"]
+    things.change("a", 2)
+    assert things.refresh() == ["a", "c", "b"]
+    assert things.projection.arrived == 3
+
+
+def test_nothing_changes_before_a_refresh():
+    things = Things()
+    things.change("a", 1)
+    assert things.projection.keys() == []
+
+
+def test_a_filter_is_asked_about_what_was_there_and_what_comes():
+    things = Things()
+    for number in range(10):
+        things.change(str(number), number)
+    things.refresh()
+    things.projection.set_filter(large)
+    assert things.projection.waiting == 10
+    assert things.refresh() == ["9", "8", "7", "6"]
+    things.change("9", 0)
+    things.change("0", 9)
+    assert things.refresh() == ["0", "8", "7", "6"]
+    assert things.projection.arrived == 11
+    things.projection.set_filter(None)
+    assert things.refresh()[:3] == ["0", "9", "8"]
+
+
+def test_a_filter_that_takes_long_begins_with_the_newest():
+    things = Things(Slow())
+    for number in range(200):
+        things.change(str(number), 9)
+    things.refresh()
+    things.projection.set_filter(large)
+    things.projection.work_off()
+    first = things.projection.keys()
+    assert 0 < len(first) < 200
+    assert first[0] == "199"
+    assert things.projection.waiting == 200 - len(first)
+    while things.projection.waiting:
+        things.refresh()
+    assert len(things.refresh()) == 200
+
+
+def test_what_is_forgotten_before_it_was_asked_about_is_not_shown():
+    things = Things(Slow())
+    for number in range(200):
+        things.change(str(number), 9)
+    things.refresh()
+    things.projection.set_filter(large)
+    for number in range(50):
+        things.forget(str(number))
+    while things.projection.waiting:
+        things.refresh()
+    assert len(things.refresh()) == 150
+
+
+def test_a_filter_that_drifts_is_asked_again():
+    things = Things()
+    limit = [5]
+    for number in range(10):
+        things.change(str(number), number)
+    things.refresh()
+    things.projection.set_filter(lambda thing: thing.value > limit[0], drifts=True)
+    assert len(things.refresh()) == 4
+    limit[0] = 8
+    assert things.refresh() == ["9"]
+    assert things.projection.waiting == 0
+    limit[0] = 5
+    things.projection.sort(order)
+    assert things.refresh() == ["6", "7", "8", "9"]
+
+
+def test_a_sort_places_what_changes():
+    things = Things()
+    for key, value in zip("abc", (2, 3, 1), strict=True):
+        things.change(key, value)
+    things.refresh()
+    things.projection.sort(order, descending=True)
+    assert things.refresh() == ["b", "a", "c"]
+    assert things.refresh() == ["b", "a", "c"]
+    things.change("c", 9)
+    things.forget("b")
+    assert things.refresh() == ["c", "a"]
+    things.projection.sort(None)
+    assert things.refresh() == ["c", "a"]
+
+
+def test_a_sort_that_takes_long_leaves_the_rest_at_the_end():
+    things = Things(Slow())
+    for number in range(200):
+        things.change(str(number), -number)
+    things.projection.refresh()
+    things.projection.sort(order)
+    keys = things.projection.keys()
+    assert len(keys) == 200
+    assert 0 < things.projection.waiting < 200
+    assert keys[0] == "199"
+    assert keys[-1] == "0"
+    while things.projection.waiting:
+        keys = things.refresh()
+    assert keys == [str(number) for number in range(199, -1, -1)]
+
+
+def test_what_moves_by_itself_is_placed_at_every_refresh():
+    things = Things()
+    for key, value in zip("abc", (2, 3, 1), strict=True):
+        things.change(key, value)
+    things.refresh()
+    things.projection.sort(order, moves=lambda thing: thing.serial == 1)
+    assert things.refresh() == ["c", "a", "b"]
+    things.live["a"].value = 9
+    things.live["c"].value = 8
+    assert things.refresh() == ["c", "b", "a"]
+
+
+def test_another_object_can_stand_for_a_subject():
+    things = Things()
+    things.change("a", 1)
+    things.refresh()
+    still = Thing(7, 7)
+    assert things.projection.substitute("a", still)
+    assert not things.projection.substitute("b", still)
+    assert things.projection.subjects == {"a": still}
+    things.change("a", 2)
+    things.refresh()
+    assert things.projection.subjects["a"] is things.live["a"]
+
+
+def test_changes_that_nobody_looks_at_do_not_pile_up(monkeypatch):
+    monkeypatch.setattr(projection, "_CHANGES_MAX", 10)
+    things = Things()
+    things.projection.refresh()
+    for number in range(1000):
+        things.change(str(number), number)
+        things.forget(str(number - 3))
+    assert len(things.projection._changes) <= 12
+    assert things.refresh() == ["999", "998", "997"]
+
+
+KEYS = st.sampled_from("abcdefgh")
+STEPS = st.one_of(
+    st.tuples(st.just("change"), KEYS, st.integers(0, 9)),
+    st.tuples(st.just("forget"), KEYS),
+    st.tuples(st.just("filter"), st.sampled_from([None, large])),
+    st.tuples(st.just("sort"), st.sampled_from([None, order]), st.booleans()),
+    st.tuples(st.just("refresh")),
+)
+
+
+@given(st.lists(STEPS), st.booleans())
+def test_a_projection_is_what_a_rebuild_from_scratch_would_be(steps, slow):
+    things = Things(Slow() if slow else None)
+    for name, *arguments in steps:
+        getattr(things, name)(*arguments)
+    keys = things.refresh()
+    while things.projection.waiting:
+        keys = things.refresh()
+    assert keys == things.rebuilt()

@@ -1,0 +1,231 @@
+import logging
+
+import pytest
+
+from evtools.errors import UsageError
+from evtools.top.session import Message
+from evtools.top.widgets.dialog import Dialog
+from evtools.top.widgets.editor import Editor
+from evtools.top.widgets.layer import nothing
+from evtools.top.widgets.menu import Choice
+from evtools.top.widgets.prompt import Prompt
+
+
+@pytest.fixture
+def session(busy):
+    return busy.session
+
+
+# --- contexts -------------------------------------------------------------------
+
+
+def test_keys_mean_what_the_view_and_the_focus_make_of_them(busy, session):
+    assert session.contexts() == ("lists", "moving", "everywhere")
+    session.show("workers")
+    assert session.contexts()[0] == "workers"
+    busy.press("p")
+    assert session.contexts()[:2] == ("workers", "paused")
+    session.show("tasks")
+    session.open_detail()
+    assert session.contexts() == ("paused", "lists", "moving", "text", "everywhere")
+    session.detail.focused = True
+    assert session.contexts()[0] == "text"
+
+
+def test_a_detail_in_the_place_of_the_table_takes_the_keys(busy, session):
+    busy.size = (80, 24)
+    busy.press("enter")
+    busy.lines()
+    assert session.reading
+    assert not session.detail.focused
+
+
+# --- messages -------------------------------------------------------------------
+
+
+def test_a_message_is_sanitised_and_goes_after_a_while(busy, session):
+    session.say("a\x1b[31mb")
+    assert busy.message == "a\\x1b[31mb"
+    busy.tick(5)
+    assert busy.message
+    busy.tick(5)
+    assert session.message is None
+
+
+def test_what_goes_wrong_in_a_command_is_a_message_with_its_hint(busy):
+    busy.command("view nowhere")
+    assert busy.session.message == Message(
+        "there is no view nowhere (there are tasks, types, workers, queues, events,"
+        " errors)",
+        "error",
+        busy.clock.now,
+    )
+
+
+def test_what_goes_wrong_in_an_outcome_is_a_message_too(busy, session):
+    def fail():
+        raise UsageError("refused")
+
+    session.menu("m", [Choice("fail", fail)])
+    busy.press("enter")
+    assert busy.message == "refused"
+    assert not session.layers
+
+
+# --- layers ---------------------------------------------------------------------
+
+
+def test_the_layer_on_top_takes_the_keys(busy, session):
+    session.menu("m", [Choice("x", nothing)])
+    session.ask(Prompt("> ", Editor(), lambda _: True))
+    busy.write("q")
+    assert session.layer.text == "q"
+    busy.press("enter")
+    busy.press("q")
+    assert not session.layers
+    assert busy.host.calls == []
+
+
+def test_a_menu_without_choices_is_not_opened(session):
+    session.menu("m", [])
+    assert session.layer is None
+
+
+def test_closing_what_is_not_open_does_nothing(session):
+    session.close(Dialog("t", [], nothing))
+    assert session.layer is None
+
+
+def test_pasted_text_goes_into_prompts_and_nowhere_else(busy, session):
+    session.paste("CyQ")
+    assert "pasted text" in busy.message
+    assert busy.desk.submitted == []
+    session.ask(Prompt("> ", Editor(), lambda _: True))
+    session.paste("state: fail\r\x1bQ")
+    assert session.layer.text == "state: failQ"
+
+
+def test_a_key_without_a_meaning_does_nothing(busy):
+    before = busy.text
+    busy.press("f12", "ctrl-_")
+    assert busy.text == before
+
+
+def test_recovering_closes_everything(session):
+    session.open_detail()
+    session.menu("m", [Choice("x", nothing)])
+    session.recover()
+    assert session.layers == []
+    assert session.detail is None
+
+
+# --- history --------------------------------------------------------------------
+
+
+def test_a_history_has_each_text_once_newest_last_and_is_bounded(session):
+    for text in ("a", "b", "a", ""):
+        session.remember("filter", text)
+    assert session.histories["filter"] == ["b", "a"]
+    for number in range(200):
+        session.remember("filter", str(number))
+    assert len(session.histories["filter"]) == 100
+
+
+def test_what_a_command_lacks_can_be_asked_for(busy, session):
+    session.ask_for("sort> ", "sort", hint="a column")
+    assert "a column" in busy.lines()[-2]
+    busy.write("name")
+    busy.press("enter")
+    assert session.table.sort_key == "name"
+    session.ask_for("sort> ", "sort", hint="a column")
+    busy.press("up")
+    assert session.layer.text == "name"
+    busy.press("ctrl-u", "enter")
+    assert session.layer is None
+
+
+# --- detail ---------------------------------------------------------------------
+
+
+def test_the_detail_follows_the_cursor(busy, session):
+    session.open_detail()
+    assert session.detail.key == session.table.focus_key
+    busy.press("j")
+    assert session.detail.key == session.table.focus_key == "bbbb2222"
+
+
+def test_without_a_row_there_is_no_detail(terminal):
+    terminal.session.open_detail()
+    assert terminal.session.detail is None
+    assert terminal.message == "there is no row to look at"
+    terminal.session.look()
+
+
+def test_the_detail_stays_when_its_row_is_filtered_away(busy, session):
+    session.open_detail()
+    busy.command("filter state:retry")
+    assert session.detail.key == "cccc3333"
+    assert "proj.slow cccc3333" in busy.text
+
+
+# --- views ----------------------------------------------------------------------
+
+
+def test_another_view_closes_the_detail(busy, session):
+    session.open_detail()
+    session.show("tasks")
+    assert session.detail is not None
+    session.show("types")
+    assert session.detail is None
+    with pytest.raises(UsageError):
+        session.show("nowhere")
+
+
+def test_a_drill_down_comes_back_to_the_row_it_began_at(busy, session):
+    session.table.set_filter("state:ok")
+    session.show("types")
+    busy.press("j")
+    key = session.table.focus_key
+    session.drill("tasks", 'name="proj.add"')
+    assert session.view == "tasks"
+    assert session.table.filter_text == 'name="proj.add"'
+    assert session.climb()
+    assert session.view == "types"
+    assert session.table.focus_key == key
+    session.show("tasks")
+    assert session.table.filter_text == "state:ok"
+    assert not session.climb()
+
+
+def test_a_drill_down_that_fails_leaves_no_trail(session):
+    with pytest.raises(UsageError):
+        session.drill("tasks", "state:nowhere")
+    assert session.trail == []
+
+
+def test_another_model_keeps_how_things_are_shown(busy, session):
+    old = session.model
+    session.table.set_filter("state:fail,ok")
+    session.table.sort_by("name")
+    session.table.invert()
+    session.table.choose_columns(["name", "state"])
+    busy.press("j")
+    key = session.table.focus_key
+    fresh = type(old)(clock=busy.clock, link=busy.link)
+    session.replace(fresh)
+    assert session.model is fresh
+    life = busy.life
+    busy.take(
+        life.failure("aaaa1111", "proj.charge"), life.success("bbbb2222", "proj.add")
+    )
+    table = session.table
+    assert table.filter_text == "state:fail,ok"
+    assert (table.sort_key, table.reverse) == ("name", True)
+    assert table.chosen == ("name", "state")
+    assert table.focus_key == key
+
+
+def test_nothing_is_logged_on_the_way(busy, caplog):
+    with caplog.at_level(logging.DEBUG, logger="evtools.top"):
+        busy.press("j", "enter", "q")
+    assert not caplog.records

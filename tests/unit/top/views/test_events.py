@@ -1,0 +1,188 @@
+"""Tests for evtools.top.views.events."""
+
+import pytest
+
+from evtools.state import State
+from evtools.top.columns import Lens
+from evtools.top.eventlog import EventLog
+from evtools.top.views.events import EventsView
+from evtools.wire import gap
+from tools.clock import FakeClock
+from tools.life import Life
+
+
+class Events:
+    """A log with its events as a table."""
+
+    def __init__(self, max_events=1000):
+        self.life = Life()
+        self.state = State()
+        self.log = EventLog(max_events=max_events)
+        self.table = EventsView(
+            self.log, self.state, FakeClock(), lambda: self.life.now
+        )
+
+    def take(self, *events):
+        self.state.apply(events)
+        first = self.log.end
+        self.log.extend(events)
+        self.table.take(first, events)
+
+    def refresh(self):
+        self.table.refresh(Lens(self.life.now))
+        return self.cells("type")
+
+    def cells(self, name):
+        at = [slot.column.name for slot in self.table.slots].index(name)
+        return [self.table.row(n).cells[at].strip() for n in range(len(self.table))]
+
+
+@pytest.fixture
+def events():
+    return Events()
+
+
+def test_the_newest_event_is_at_the_bottom_and_followed(events):
+    events.take(*events.life.success("t"))
+    assert events.refresh() == ["SENT", "RECV", "START", "OK"]
+    assert events.table.focus_index == 3
+    assert events.table.cursor.follow
+    assert events.cells("time")[0] == "00:16:40.100"
+    assert events.cells("story")[3] == "500ms  3"
+    assert events.table.row(3).style == "good"
+
+
+def test_events_know_the_name_of_their_task(events):
+    events.take(*events.life.success("t"))
+    events.refresh()
+    assert set(events.cells("name")) == {"proj.add"}
+    events.table.set_filter("name:proj.add queue:mail type:task-started")
+    assert events.cells("type") == ["START"]
+
+
+def test_what_a_task_came_to_is_no_part_of_its_earlier_events(events):
+    events.take(*events.life.failure("t"))
+    events.refresh()
+    events.table.set_filter("has:exc")
+    assert events.cells("type") == ["FAIL"]
+    record = events.table.record_of({"type": "task-sent", "uuid": "t"})
+    assert "name" in record.joined
+    assert "exception" not in record.joined
+    assert len(record.joined) == len(list(record.joined))
+
+
+def test_scrolling_up_stops_following_and_counts_what_comes(events):
+    events.take(*events.life.success("t"))
+    events.refresh()
+    events.table.move(-1)
+    events.take(*events.life.success("u"))
+    for _ in range(6):
+        events.refresh()
+    assert events.table.focus_index == 2
+    assert events.table.news() == "4 new below, G to follow"
+    events.table.end()
+    events.refresh()
+    assert events.table.news() == ""
+    assert events.table.focus_index == 7
+
+
+def test_the_order_is_that_of_receipt_and_can_be_turned_round(events):
+    events.take(*events.life.success("t"))
+    events.table.sort_by("name")
+    events.refresh()
+    events.table.invert()
+    assert events.refresh() == ["OK", "START", "RECV", "SENT"]
+
+
+def test_the_oldest_go():
+    events = Events(max_events=3)
+    events.take(*events.life.success("t"))
+    assert events.refresh() == ["RECV", "START", "OK"]
+    events.take(*events.life.success("u"))
+    assert events.refresh() == ["RECV", "START", "OK"]
+    assert events.table.total == 3
+    assert events.table.subject("0") is None
+
+
+def test_events_of_the_same_task_are_gone_through(events):
+    life = events.life
+    events.take(life.sent("a"), life.sent("b"), life.received("a"), life.beat())
+    events.refresh()
+    assert not events.table.next_related(-1)
+    events.table.home()
+    assert events.table.next_related(1)
+    assert events.table.focus_index == 2
+    assert events.table.next_related(-1)
+    assert events.table.focus_index == 0
+    assert not events.table.next_related(-1)
+
+
+def test_failures_are_gone_through(events):
+    life = events.life
+    events.take(life.failed("a"), life.succeeded("b"), life.failed("c"))
+    events.refresh()
+    assert events.table.next_failure(-1)
+    assert events.table.focus_index == 0
+
+
+def test_a_detail_tells_what_the_event_and_its_task_told(events):
+    events.take(*events.life.failure("t"))
+    events.refresh()
+    detail = events.table.detail(events.table.focus_key)
+    assert detail.title == "task-failed"
+    assert detail.section == "Traceback"
+    info = detail.sections["Info"]
+    assert "exception      ValueError('no 12')" in info
+    assert "name           proj.add  (of the task)" in info
+    assert not any(line.startswith("traceback") for line in info)
+    assert detail.sections["Raw"][0] == "{"
+    assert events.table.detail("99") is None
+
+
+def test_what_the_sender_cut_is_said(events):
+    events.take(events.life.received("t", args="(" + "x" * 1020 + "...)"))
+    events.refresh()
+    info = events.table.detail("0").sections["Info"]
+    assert any("cut by the sender" in line for line in info)
+
+
+def test_gaps_stand_where_they_were(events):
+    events.take(events.life.beat(), gap("reconnect", 0.0, 12.0))
+    events.refresh()
+    assert events.cells("story")[1] == "12.0s without events: reconnect"
+
+
+def test_values_of_an_event_make_filters(events):
+    events.take(*events.life.failure("t"), events.life.beat())
+    events.refresh()
+    values = events.table.values("3")
+    assert list(values) == ["type", "name", "worker", "uuid", "queue", "exc", "root"]
+    for field, value in values.items():
+        events.table.narrow(field, value)
+    assert events.cells("type") == ["FAIL"]
+    assert events.table.values("99") == {}
+    assert events.table.drill("3") is None
+
+
+def test_an_event_is_exported_as_it_came(events):
+    beat = events.life.beat()
+    events.take(beat)
+    events.refresh()
+    assert events.table.record("0") == beat
+    assert events.table.record("99") == {}
+
+
+def test_an_event_without_a_time_has_none(events):
+    events.take({"type": "custom"})
+    events.refresh()
+    assert events.cells("time") == ["-"]
+
+
+def test_ages_in_filters_go_on(events):
+    events.take(events.life.beat())
+    events.refresh()
+    events.table.set_filter("age<5s")
+    assert len(events.table) == 1
+    events.life.now += 60
+    events.refresh()
+    assert len(events.table) == 0

@@ -1,0 +1,373 @@
+"""Tests for evtools.top.views.tasks."""
+
+import pytest
+
+from evtools.state import State
+from evtools.text import width
+from evtools.top.columns import Lens
+from evtools.top.theme import STYLES
+from evtools.top.tree import MAX_ROWS
+from evtools.top.views.tasks import TasksView
+from tools.clock import FakeClock
+from tools.life import Life
+
+
+class Tasks:
+    """A state, its tasks as a table, and a life."""
+
+    def __init__(self, max_tasks=1000):
+        self.life = Life()
+        self.state = State(max_tasks_in_memory=max_tasks)
+        self.now = 1000.0
+        self.table = TasksView(self.state, FakeClock(), lambda: self.now)
+
+    def take(self, *events):
+        self.table.take(self.state.apply(events))
+
+    def refresh(self, **lens):
+        self.now = self.life.now + 1
+        self.table.refresh(Lens(self.now, **lens))
+        return list(self.table.cursor.keys)
+
+    def lines(self, **lens):
+        self.refresh(**lens)
+        return [" ".join(self.table.row(n).cells) for n in range(len(self.table))]
+
+    def column(self, name):
+        at = [slot.column.name for slot in self.table.slots].index(name)
+        return [self.table.row(n).cells[at].strip() for n in range(len(self.table))]
+
+
+@pytest.fixture
+def tasks():
+    return Tasks()
+
+
+def test_a_screen_of_120_columns_shows_what_matters(tasks):
+    tasks.take(*tasks.life.failure("7a8b8d37-ebe5-4d26-8057-17bb6963e503"))
+    (line,) = tasks.lines()
+    assert [slot.column.name for slot in tasks.table.slots] == [
+        *("state", "name", "uuid", "worker", "queue", "retries", "wait"),
+        *("runtime", "age", "outcome"),
+    ]
+    assert line.split() == [
+        *("FAIL", "proj.add", "7a8b8d37", "w1@host", "mail", "0", "200ms"),
+        *("100ms", "1s", "ValueError('no", "12')"),
+    ]
+    assert width(line) == 119
+
+
+@pytest.mark.parametrize(
+    ("cols", "names"),
+    [
+        (60, "state name runtime age"),
+        (80, "state name uuid worker runtime age"),
+        (
+            140,
+            "state name uuid worker queue root retries wait runtime age outcome",
+        ),
+    ],
+)
+def test_columns_suit_the_screen(tasks, cols, names):
+    tasks.table.resize(cols)
+    assert " ".join(slot.column.name for slot in tasks.table.slots) == names
+
+
+def test_a_wide_screen_has_whole_ids(tasks):
+    uuid = "7a8b8d37-ebe5-4d26-8057-17bb6963e503"
+    tasks.take(tasks.life.started(uuid))
+    tasks.table.resize(160)
+    tasks.refresh()
+    assert tasks.column("uuid") == [uuid]
+
+
+def test_states_have_words_and_styles(tasks):
+    life = tasks.life
+    tasks.take(
+        life.beat(),
+        life.sent("a"),
+        life.received("b"),
+        life.started("c"),
+        life.succeeded("d"),
+        life.failed("e"),
+        life.event("task-revoked", uuid="f", hostname="w1@host"),
+    )
+    tasks.refresh()
+    assert tasks.column("state") == ["REVOKE", "FAIL", "OK", "RUN", "RECV", "SENT"]
+    styles = [tasks.table.row(number).style for number in range(6)]
+    assert set(styles) <= set(STYLES)
+    assert styles[1] == "failure"
+
+
+def test_a_task_whose_worker_went_may_be_lost(tasks):
+    life = tasks.life
+    tasks.take(life.beat(), life.started("a"), *life.failure("f"))
+    tasks.refresh()
+    life.now += 300
+    tasks.table.sort_by("state")
+    assert tasks.refresh() == ["a", "f"]
+    assert tasks.column("state") == ["LOST?", "FAIL"]
+    assert tasks.column("runtime") == ["-", "100ms"]
+    tasks.table.set_filter("lost:true")
+    assert len(tasks.table) == 1
+
+
+def test_what_runs_is_sorted_by_how_long_it_has_run(tasks):
+    life = tasks.life
+    tasks.take(life.beat(), life.succeeded("a", runtime=3.0), life.started("b"))
+    tasks.table.sort_by("runtime")
+    assert tasks.refresh() == ["a", "b"]
+    tasks.life.now += 5
+    tasks.take(tasks.life.beat())
+    assert tasks.refresh() == ["b", "a"]
+    tasks.table.invert()
+    assert tasks.refresh() == ["a", "b"]
+
+
+def test_tasks_of_the_same_rank_come_newest_first(tasks):
+    life = tasks.life
+    tasks.take(*[life.succeeded(uuid) for uuid in "abc"], life.failed("d"))
+    tasks.table.sort_by("state")
+    assert tasks.refresh() == ["d", "c", "b", "a"]
+    tasks.table.invert()
+    assert tasks.refresh() == ["c", "b", "a", "d"]
+
+
+def test_ages_can_be_turned_round(tasks):
+    life = tasks.life
+    tasks.take(*[life.succeeded(uuid) for uuid in "abc"])
+    assert tasks.refresh() == ["c", "b", "a"]
+    tasks.table.invert()
+    assert tasks.refresh() == ["a", "b", "c"]
+
+
+def test_times_of_day_stand_in_the_place_of_ages(tasks):
+    tasks.take(tasks.life.started("a"))
+    tasks.refresh(time_style="utc")
+    assert tasks.column("age") == ["00:16:40"]
+    assert tasks.table.heads()[8] == "   TIMEv"
+
+
+def test_the_outcome_is_what_was_raised_returned_or_told(tasks):
+    life = tasks.life
+    tasks.take(
+        life.succeeded("a"),
+        life.failed("b", exception="画像\x1b[0m"),
+        life.received("c"),
+        life.event("task-progress", uuid="d", hostname="w1@host", percent=40),
+    )
+    lines = tasks.lines()
+    assert tasks.column("outcome") == ["percent=40", "", "画像\\x1b[0m", "3"]
+    assert {width(line) for line in lines} == {119}
+
+
+def test_a_task_without_a_name_has_a_question_mark(tasks):
+    tasks.take(tasks.life.started("a"))
+    tasks.refresh()
+    assert tasks.column("name") == ["?"]
+
+
+def test_other_events_concern_no_task(tasks):
+    tasks.take(tasks.life.beat(), {"type": "custom"})
+    assert tasks.refresh() == []
+
+
+def test_what_the_state_forgets_the_table_forgets():
+    tasks = Tasks(max_tasks=3)
+    tasks.take(*[tasks.life.succeeded(str(number)) for number in range(3)])
+    tasks.refresh()
+    tasks.table.marks.update(("0", "2"))
+    tasks.take(tasks.life.succeeded("3"))
+    assert tasks.refresh() == ["3", "2", "1"]
+    assert tasks.table.marks == {"2"}
+    assert tasks.table.subject("0") is None
+    assert tasks.table.detail("0") is None
+    assert tasks.table.values("0") == {}
+    assert tasks.table.record("0") == {}
+    tasks.state.clear()
+    assert tasks.refresh() == []
+
+
+def test_a_filter_that_cannot_see_says_so(tasks):
+    tasks.take(tasks.life.received("a"))
+    tasks.refresh()
+    tasks.table.set_filter("queue:mail")
+    (note,) = tasks.table.notes()
+    assert note.startswith("queue: unknown for 100% of tasks")
+
+
+# --- frozen -----------------------------------------------------------------------
+
+
+def test_a_frozen_table_keeps_tasks_as_they_were(tasks):
+    life = tasks.life
+    tasks.take(life.received("a"), life.started("a"), life.started("b"))
+    tasks.refresh()
+    tasks.table.frozen = True
+    events = [
+        life.event("task-retried", uuid="a", hostname="w1@host"),
+        life.received("a", retries=1),
+        life.succeeded("b"),
+        life.succeeded("b"),
+        life.succeeded("c"),
+        {"type": "task-sent", "uuid": []},
+    ]
+    for event in events:
+        tasks.table.keep([event])
+        tasks.take(event)
+    assert tasks.refresh() == ["b", "a"]
+    assert tasks.column("state") == ["RUN", "RUN"]
+    assert len(tasks.table.detail("a").sections["Timeline"]) == 4
+    tasks.table.frozen = False
+    assert tasks.refresh() == ["c", "b", "a"]
+    assert tasks.table.subject("a") is tasks.state.tasks["a"]
+
+
+# --- trees ------------------------------------------------------------------------
+
+
+def family(tasks):
+    life = tasks.life
+    tasks.take(
+        life.received("r", "proj.root"),
+        life.received("a", root_id="r", parent_id="r"),
+        life.received("b", root_id="r", parent_id="r"),
+        life.received("c", root_id="r", parent_id="a"),
+        life.received("x", "proj.other"),
+    )
+    tasks.refresh()
+    tasks.table.toggle_tree()
+
+
+def test_tasks_stand_below_those_that_sent_them(tasks):
+    family(tasks)
+    assert tasks.refresh() == ["x", "r", "a", "c", "b"]
+    assert tasks.column("name") == [
+        *("proj.other", "proj.root", "├─ proj.add", "│  └─ proj.add"),
+        "└─ proj.add",
+    ]
+    tasks.refresh(ascii=True)
+    assert tasks.column("name")[3] == "|  `- proj.add"
+    assert {width(line) for line in tasks.lines()} == {119}
+    tasks.table.toggle_tree()
+    assert tasks.refresh() == ["x", "c", "b", "a", "r"]
+
+
+def test_a_node_is_shut_and_opened(tasks):
+    family(tasks)
+    tasks.table.cursor.to_key("a")
+    tasks.table.expand(shut=True)
+    assert tasks.refresh() == ["x", "r", "a", "b"]
+    assert tasks.column("name")[2] == "├─ + proj.add"
+    tasks.table.expand()
+    assert "c" in tasks.refresh()
+
+
+def test_all_nodes_are_shut_and_opened(tasks):
+    family(tasks)
+    tasks.table.toggle_all()
+    assert tasks.refresh() == ["x", "r"]
+    tasks.table.toggle_all()
+    assert len(tasks.refresh()) == 5
+
+
+def test_without_trees_there_is_nothing_to_open(tasks):
+    tasks.take(tasks.life.received("r"))
+    tasks.refresh()
+    tasks.table.expand(shut=True)
+    tasks.table.toggle_all()
+    assert tasks.table.closed == set()
+
+
+def test_a_task_whose_parent_is_hidden_is_at_the_top(tasks):
+    family(tasks)
+    tasks.table.set_filter("-uuid:a")
+    assert tasks.refresh() == ["x", "c", "r", "b"]
+
+
+def test_parents_in_a_circle_are_harmless(tasks):
+    life = tasks.life
+    tasks.take(
+        life.received("a", root_id="a", parent_id="b"),
+        life.received("b", root_id="a", parent_id="a"),
+    )
+    tasks.table.toggle_tree()
+    assert sorted(tasks.refresh()) == ["a", "b"]
+    assert tasks.table.detail("a").sections["Tree"]
+
+
+def test_a_prefix_never_breaks_the_column(tasks):
+    life, parent = tasks.life, "0"
+    tasks.take(life.received("0"))
+    for number in range(1, 30):
+        tasks.take(life.received(str(number), root_id="0", parent_id=parent))
+        parent = str(number)
+    tasks.table.toggle_tree()
+    assert {width(line) for line in tasks.lines()} == {119}
+
+
+def test_of_very_many_tasks_the_first_grow_trees():
+    tasks = Tasks(max_tasks=MAX_ROWS + 100)
+    life = tasks.life
+    tasks.take(*[life.received(str(number)) for number in range(MAX_ROWS + 50)])
+    tasks.table.toggle_tree()
+    assert len(tasks.refresh()) == MAX_ROWS
+
+
+# --- ways from a row ----------------------------------------------------------------
+
+
+def test_the_parent_is_jumped_to(tasks):
+    family(tasks)
+    tasks.table.cursor.to_key("c")
+    assert tasks.table.jump_to_parent() == ""
+    assert tasks.table.focus_key == "a"
+    tasks.table.cursor.to_key("x")
+    assert tasks.table.jump_to_parent() == "this task has no parent, as far as we know"
+
+
+def test_a_parent_that_is_not_there_is_explained(tasks):
+    assert tasks.table.jump_to_parent() == "no task is selected"
+    tasks.take(tasks.life.received("a", root_id="r", parent_id="gone\x1b"))
+    tasks.refresh()
+    assert tasks.table.jump_to_parent() == "its parent gone\\x1b is not remembered"
+    tasks.take(tasks.life.received("gone\x1b"))
+    tasks.refresh()
+    tasks.table.set_filter("uuid=a")
+    assert tasks.table.jump_to_parent() == "its parent gone\\x1b is not shown"
+
+
+def test_failures_are_gone_through(tasks):
+    life = tasks.life
+    tasks.take(
+        life.failed("a"), life.succeeded("b"), life.failed("c"), life.started("d")
+    )
+    tasks.refresh()
+    assert tasks.table.next_failure(1)
+    assert tasks.table.focus_key == "c"
+    assert tasks.table.next_failure(1)
+    assert tasks.table.focus_key == "a"
+    assert not tasks.table.next_failure(1)
+    assert tasks.table.next_failure(-1)
+    assert tasks.table.focus_key == "c"
+
+
+def test_values_of_a_task_make_filters(tasks):
+    tasks.take(*tasks.life.failure("a", 'proj "x" y'))
+    tasks.refresh()
+    values = tasks.table.values("a")
+    assert list(values) == ["name", "worker", "state", "queue", "exc", "root"]
+    for field, value in values.items():
+        tasks.table.narrow(field, value)
+        assert len(tasks.table) == 1
+    tasks.table.set_filter("")
+    tasks.table.narrow("state", "FAILURE", exclude=True)
+    assert len(tasks.table) == 0
+
+
+def test_an_export_has_all_fields(tasks):
+    tasks.take(*tasks.life.success("a"))
+    tasks.refresh()
+    (record,) = tasks.table.records()
+    assert record["kwargs"] == "{}"
+    assert record["state"] == "SUCCESS"

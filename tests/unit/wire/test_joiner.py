@@ -1,0 +1,258 @@
+"""The memory that gives late events the name of their task."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evtools.wire import Codec, Message, Record
+from evtools.wire.joiner import Joiner
+
+#: How fast it goes is for the benchmarks to say.
+UNHURRIED = settings(deadline=None)
+
+ORIGIN = {"hostname": "celery@h", "utcoffset": 0, "pid": 7, "clock": 9}
+SENT = {
+    **ORIGIN,
+    "type": "task-sent",
+    "uuid": "u1",
+    "name": "proj.add",
+    "args": "(1, 2)",
+    "kwargs": "{}",
+    "root_id": "u1",
+    "parent_id": None,
+    "retries": 0,
+    "eta": None,
+    "expires": None,
+    "queue": "mail",
+    "exchange": "",
+    "routing_key": "mail",
+    "timestamp": 1.0,
+}
+RECEIVED = {
+    **{key: SENT[key] for key in SENT if key not in ("queue", "exchange")},
+    "type": "task-received",
+    "timestamp": 2.0,
+}
+del RECEIVED["routing_key"]
+STARTED = {**ORIGIN, "type": "task-started", "uuid": "u1", "timestamp": 3.0}
+FAILED = {
+    **ORIGIN,
+    "type": "task-failed",
+    "uuid": "u1",
+    "timestamp": 4.0,
+    "exception": "E()",
+    "traceback": None,
+}
+
+
+def told(joiner, event):
+    """Return what is joined to an event."""
+    record = Record(event)
+    joiner.join([record])
+    return record.joined
+
+
+def records_of(event):
+    """Return the event as a record, and as Celery's own if it could be."""
+    yield Record(dict(event))
+    try:
+        yield from Codec().records(Message(json.dumps(event).encode()))
+    except (TypeError, ValueError):
+        yield Record(dict(event))
+
+
+def joined_by(*events):
+    ways = [Joiner(), Joiner()]
+    for event in events:
+        records = list(records_of(event))
+        for joiner, record in zip(ways, records, strict=True):
+            joiner.join([record])
+        plain, typed = (list(record.joined.items()) for record in records)
+        assert plain == typed
+        assert ways[0].weight_bytes == ways[1].weight_bytes
+    return dict(plain)
+
+
+def test_a_late_event_gets_what_its_task_was_sent_and_received_with():
+    assert joined_by(SENT, RECEIVED, STARTED, FAILED) == {
+        "name": "proj.add",
+        "args": "(1, 2)",
+        "kwargs": "{}",
+        "root_id": "u1",
+        "retries": 0,
+        "queue": "mail",
+        "exchange": "",
+        "routing_key": "mail",
+        "sent": 1.0,
+        "received": 2.0,
+        "started": 3.0,
+    }
+
+
+def test_the_first_event_of_a_task_gets_nothing():
+    assert joined_by(SENT) == {}
+    assert joined_by(FAILED) == {}
+
+
+def test_an_event_gets_only_what_it_lacks():
+    assert joined_by(SENT, RECEIVED) == {
+        "queue": "mail",
+        "exchange": "",
+        "routing_key": "mail",
+        "sent": 1.0,
+    }
+
+
+def test_an_event_does_not_get_its_own_time():
+    assert "started" not in joined_by(STARTED, STARTED)
+
+
+def test_a_null_of_the_event_is_its_own_word():
+    assert "name" not in joined_by(RECEIVED, {**FAILED, "name": None})
+
+
+def test_a_null_is_not_worth_remembering():
+    assert "parent_id" not in joined_by(RECEIVED, FAILED)
+
+
+def test_another_task_gets_nothing():
+    assert joined_by(SENT, {**FAILED, "uuid": "u2"}) == {}
+
+
+def test_a_task_is_remembered_after_it_ended():
+    assert joined_by(RECEIVED, FAILED, FAILED)["name"] == "proj.add"
+
+
+def test_what_an_event_was_given_never_changes_afterwards():
+    joiner = Joiner()
+    told(joiner, SENT)
+    joined = told(joiner, STARTED)
+    before = dict(joined)
+    told(joiner, {**RECEIVED, "name": "other"})
+    assert joined == before
+
+
+def test_a_retry_tells_the_newer_story():
+    again = {**RECEIVED, "retries": 1, "args": "(3,)", "timestamp": 9.0}
+    joined = joined_by(SENT, RECEIVED, STARTED, FAILED, again, FAILED)
+    assert joined["args"] == "(3,)"
+    assert joined["retries"] == 1
+    assert joined["received"] == 9.0
+    assert "started" not in joined
+    assert "sent" not in joined
+
+
+def test_a_redelivery_forgets_the_earlier_start():
+    joined = joined_by(RECEIVED, STARTED, {**RECEIVED, "timestamp": 9.0}, FAILED)
+    assert joined["received"] == 9.0
+    assert "started" not in joined
+
+
+def test_a_send_that_arrives_late_forgets_nothing():
+    joined = joined_by(RECEIVED, STARTED, SENT, FAILED)
+    assert (joined["sent"], joined["received"], joined["started"]) == (1.0, 2.0, 3.0)
+    assert joined_by(STARTED, SENT, FAILED)["started"] == 3.0
+
+
+@pytest.mark.parametrize("uuid", [None, 7, ["u1"], {"u": 1}, True])
+def test_an_odd_uuid_is_left_alone(uuid):
+    joiner = Joiner()
+    assert told(joiner, {**SENT, "uuid": uuid}) == {}
+    assert told(joiner, {**FAILED, "uuid": uuid}) == {}
+    assert len(joiner) == 0
+
+
+def test_only_tasks_are_joined():
+    assert joined_by(SENT, {**FAILED, "type": "worker-heartbeat"}) == {}
+    assert joined_by(SENT, {"type": "task-failed"}) == {}
+
+
+@pytest.mark.parametrize("timestamp", [None, "1", True, [1]])
+def test_an_odd_timestamp_is_not_remembered(timestamp):
+    assert "started" not in joined_by({**STARTED, "timestamp": timestamp}, FAILED)
+
+
+def test_a_custom_event_of_a_task_is_joined_too():
+    assert joined_by(SENT, {"type": "task-progress", "uuid": "u1"})["name"] == (
+        "proj.add"
+    )
+
+
+def test_the_task_that_was_silent_longest_is_forgotten_first():
+    joiner = Joiner(max_tasks=2)
+    told(joiner, SENT)
+    told(joiner, {**SENT, "uuid": "u2"})
+    told(joiner, FAILED)
+    told(joiner, {**SENT, "uuid": "u3"})
+    assert len(joiner) == 2
+    assert joiner.forgotten == 1
+    assert told(joiner, FAILED) != {}
+    assert told(joiner, {**FAILED, "uuid": "u2"}) == {}
+
+
+def test_memory_is_bounded_by_weight():
+    joiner = Joiner(max_bytes=100_000)
+    for number in range(100):
+        told(joiner, {**SENT, "uuid": str(number), "args": "x" * 10_000})
+        assert joiner.weight_bytes <= 100_000
+    assert 5 <= len(joiner) < 10
+    assert joiner.forgotten == 100 - len(joiner)
+
+
+def test_one_task_too_heavy_is_not_remembered():
+    joiner = Joiner(max_bytes=1000)
+    told(joiner, {**SENT, "args": [{"k": "x" * 200}] * 5})
+    assert (len(joiner), joiner.weight_bytes) == (0, 0)
+    told(joiner, {**STARTED, "uuid": "u" * 1000})
+    assert (len(joiner), joiner.weight_bytes) == (0, 0)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=4,
+)
+field_names = st.sampled_from(
+    ["uuid", "name", "args", "retries", "timestamp", "started", "queue"]
+)
+
+
+@UNHURRIED
+@given(
+    st.lists(
+        st.builds(
+            lambda kind, fields, uuid: {**fields, "uuid": uuid, "type": kind},
+            st.sampled_from(
+                ["task-sent", "task-received", "task-started", "task-x", "task-", "x"]
+            ),
+            st.dictionaries(field_names, json_values),
+            st.sampled_from(["a", "b", "c"]) | json_values,
+        )
+    )
+)
+def test_any_stream_of_events_is_survived_within_bounds(events):
+    joiner = Joiner(max_tasks=2, max_bytes=4000)
+    for event in events:
+        joined = told(joiner, event)
+        assert event.keys().isdisjoint(joined)
+        assert all(value is not None for value in joined.values())
+        assert len(joiner) <= 2
+        assert 0 <= joiner.weight_bytes <= 4000
+
+
+@st.composite
+def celery_events(draw):
+    event = dict(draw(st.sampled_from([SENT, RECEIVED, STARTED, FAILED])))
+    event["uuid"] = draw(st.sampled_from(["u1", "u2"]))
+    event["timestamp"] = draw(st.sampled_from([1.0, 2.5, 7, None]))
+    for name in {"name", "args", "eta", "retries", "queue"} & event.keys():
+        event[name] = draw(st.sampled_from([None, 0, 1, "x", [1]]))
+    return event
+
+
+@UNHURRIED
+@given(st.lists(celery_events(), min_size=1, max_size=8))
+def test_celerys_own_events_are_told_the_same_as_any_others(events):
+    joined_by(*events)
