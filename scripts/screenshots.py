@@ -33,10 +33,12 @@ _PLACE = re.compile(
     rf"{re.escape(BEGIN).replace(re.escape('{}'), '(.+?)')}(.*?){END}", re.DOTALL
 )
 
-_TABS = re.compile(r"[ \[]1 \w+.*\[?6 \w+")
-_SECTIONS = re.compile(r"\S+(?: +\S+)*(?: +\[\w+\]|\[\w+\])(?: +\w+)*$")
+_TABS = re.compile(r"[ \[]1 \w+\W+2 \w+")
+_FILTER, _RULE = " filter>", "── "
+# Behind the state of a task stand the sections of its detail.
+_SECTIONS = re.compile(r"^ state .* {3}(\S.*)$")
 # The name of a client has that of the machine in it.
-_CLIENT = re.compile(r"gen\d+@\S*")
+_CLIENT = re.compile(r"gen\d+@\S* *")
 
 # What is typed, and what the screen then shows.
 Steps = tuple[tuple[str, str], ...]
@@ -74,7 +76,6 @@ def shots() -> list[Shot]:
 
 def taken(lived: float) -> dict[str, list[str]]:
     """Return the lines of all pictures; the cluster has lived for so many seconds."""
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     starter_class = importlib.import_module("tools.screen").EvtopStarter
     with tempfile.TemporaryDirectory() as home:
         starter = starter_class(Path(home))
@@ -111,17 +112,17 @@ def trimmed(screen: Sequence[str], shot: Shot) -> list[str]:
     """Return of a screen what a picture shows."""
     *body, message, keys = [_CLIENT.sub(_nobody, line) for line in screen]
     tabs = next(at for at, line in enumerate(body) if _TABS.match(line))
-    heads = tabs + 1 + body[tabs + 1].startswith(" filter>")
-    rows = [line for line in body[heads + 1 :] if line]
-    rest = next((at for at, line in enumerate(rows) if line.startswith("── ")), None)
+    first = tabs + 2 + body[tabs + 1].startswith(_FILTER)
+    rule = next((at for at, line in enumerate(body) if line.startswith(_RULE)), None)
+    rows = [line for line in body[first:rule] if line]
     cursor = next((at for at, line in enumerate(rows) if line.startswith(">")), 0)
     start = max(0, cursor + 1 - shot.rows)
-    shown = rows[:rest][start : start + shot.rows]
-    detail = body[body.index(rows[rest]) :] if rest is not None else []
-    while detail and not detail[-1]:
-        del detail[-1]
-    above, below = (body[:tabs], ["", message, keys]) if shot.whole else ([], [])
-    return [*above, *body[tabs : heads + 1], *shown, *detail, *below]
+    picture = [*body[tabs:first], *rows[start : start + shot.rows]]
+    if rule is not None:
+        picture += "\n".join(body[rule:]).rstrip().split("\n")
+    if shot.whole:
+        picture = [*body[:tabs], *picture, "", message, keys]
+    return picture
 
 
 def _nobody(found: re.Match[str]) -> str:
@@ -134,16 +135,10 @@ def _nobody(found: re.Match[str]) -> str:
 
 def structure(picture: Sequence[str]) -> list[str]:
     """Return what of a picture is the same whenever it is taken."""
-    tabs = next((at for at, line in enumerate(picture) if _TABS.match(line)), None)
-    if tabs is None:
-        return []
-    rest = [line for line in picture[tabs + 1 :] if not line.startswith(" filter>")]
-    sections = [
-        found[0].strip()
-        for found in map(re.compile(r"(?: +\[?\w+\]?)+$").search, rest[1:])
-        if found and "[" in found[0]
-    ]
-    return [picture[tabs].strip(), *rest[:1], *sections]
+    lines = [line for line in picture if not line.startswith(_FILTER)]
+    tabs = [at for at, line in enumerate(lines) if _TABS.match(line)]
+    same = [line for at in tabs for line in lines[at : at + 2]]
+    return same + [found[1] for found in map(_SECTIONS.match, lines) if found]
 
 
 def places(readme: str) -> dict[str, str]:
@@ -156,9 +151,9 @@ def problems(readme: str, pictures: Mapping[str, Sequence[str]]) -> Iterator[str
     there = places(readme)
     for name, picture in pictures.items():
         if name not in there:
-            yield f"README.md: has no place for a picture ({BEGIN.format(name).strip()})"
+            yield f"README.md: no place for a picture: {BEGIN.format(name).strip()}"
         elif structure(there[name].splitlines()) != structure(picture):
-            yield f"README.md: the picture of {name} is old; scripts/screenshots.py --fix"
+            yield f"README.md: the picture of {name} is old; screenshots.py --fix"
     for name in there.keys() - pictures.keys():
         yield f"README.md: there is no picture of {name}"
 
@@ -194,4 +189,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     sys.exit(main(sys.argv[1:]))

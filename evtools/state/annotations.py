@@ -1,4 +1,4 @@
-"""What events tell of a task that Celery does not: custom events, and fields of others."""
+"""What events tell beyond what Celery knows: custom events, and fields of others."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -53,11 +53,19 @@ def add_fields(task: "Task", timestamp: float, fields: dict[str, Any]) -> int:
     if after > KEPT_MAX_BYTES:
         return 0
     task.extra, task.extra_told_at = extra, told_at
-    show(task, extra)
+    _show(task, extra)
     return after - before
 
 
-def show(subject: "Task | Worker", fields: Mapping[str, Any]) -> None:
+def replace_fields(worker: "Worker", fields: Mapping[str, Any]) -> None:
+    """Keep fields that Celery does not know, in the place of those told before."""
+    for name in worker.extra or ():
+        vars(worker).pop(name, None)
+    worker.extra = fields
+    _show(worker, fields)
+
+
+def _show(subject: "Task | Worker", fields: Mapping[str, Any]) -> None:
     """Make fields attributes, where nothing else has their name."""
     kind = type(subject)
     for name, value in fields.items():

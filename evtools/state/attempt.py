@@ -1,9 +1,11 @@
 """One attempt at a task: from its sending, or its receipt by a worker, to its end."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import Any, Final
 
 from evtools.state.readings import (
+    TASK_READINGS,
     Failed,
     Received,
     Rejected,
@@ -45,6 +47,28 @@ SHARED: Final = (
     *("retries", "eta", "expires", "result", "exception", "traceback"),
     *("terminated", "signum", "expired", "requeue"),
 )
+
+
+class View:
+    """Some of what attempts and tasks have in common: its names, and `of` either."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.of: Callable[[object], tuple[Any, ...]] = attrgetter(*names)
+
+
+#: All of it.
+WHOLE: Final = View(*SHARED)
+#: What a task shows of its last attempt while the newest waits for its turn.
+LAST: Final = View("retried", "exception", "traceback")
+#: What an event of its newest attempt may change, by the kind of event.
+CHANGES: Final = {
+    kind: View(
+        *("timestamp", "clock", "pid", "ended", MOMENTS[kind.state], *LAST.names),
+        *(name for _, name in _TELLS.get(kind, ())),
+    )
+    for kind in TASK_READINGS.values()
+}
 
 
 class Attempt:

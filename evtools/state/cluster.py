@@ -3,12 +3,12 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from threading import RLock
-from typing import Final
+from typing import ClassVar, Final, TypeAlias
 
 from msgspec.structs import asdict
 
 from evtools.clock import Clock, SystemClock
-from evtools.state.annotations import add_fields, annotate, show
+from evtools.state.annotations import add_fields, annotate, replace_fields
 from evtools.state.change import Change
 from evtools.state.kin import Kin
 from evtools.state.readings import (
@@ -16,14 +16,16 @@ from evtools.state.readings import (
     TASK_READINGS,
     TIME_MAX,
     WORKER_READINGS,
+    Sent,
     TaskReading,
     WorkerReading,
     read,
     read_odd,
 )
+from evtools.state.retelling import retell
 from evtools.state.sharing import Shared
 from evtools.state.shelves import Shelves
-from evtools.state.retelling import retell
+from evtools.state.skew import Clients
 from evtools.state.steps import STEPS, Step
 from evtools.state.task import Task
 from evtools.state.weights import weigh
@@ -39,7 +41,17 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 SWEEP_EVERY: Final = 10.0
 
 
-class Cluster:
+_Count: TypeAlias = Callable[["Cluster", EventFields, Task], None]
+
+
+class Kinds:
+    """What tasks and workers are; a subclass may have its own."""
+
+    Task = Task
+    Worker = Worker
+
+
+class Cluster(Kinds):
     """What is known of a cluster: `apply` takes its events in.
 
     Bounded by `max_tasks_in_memory` and `max_workers_in_memory`, and by
@@ -48,9 +60,6 @@ class Cluster:
     left, as we had not heard of them for so long.  No clock is read: `clock`
     is for `Worker.alive`.
     """
-
-    Task = Task
-    Worker = Worker
 
     def __init__(
         self,
@@ -81,11 +90,15 @@ class Cluster:
         self._shelf_of = self.tasks.of_state
         #: In the order in which they last told of themselves.
         self.workers: OrderedDict[str, Worker] = OrderedDict()
+        self.clients = Clients()
         self._kin = Kin()
         self._shared = Shared()
         self._missed = MissedTasks()
         self._swept = 0.0
         self._lock = RLock()
+        # What every event needs is at hand, not looked for in the class.
+        self._events = self._EVENTS
+        self._make = self.Task
 
     def apply(self, events: Iterable[EventFields]) -> list[Change]:
         """Take in events; return what each of them changed.
@@ -93,7 +106,7 @@ class Cluster:
         It never raises on an event, and leaves them as they are.
         """
         with self._lock:
-            return [self._take(event) for event in events]
+            return list(map(self._take, events))
 
     def children(self, uuid: str) -> tuple[Task, ...]:
         """Return the tasks that this one sent, as far as they are here."""
@@ -110,11 +123,13 @@ class Cluster:
         found = (self.tasks.find(uuid) for uuid in uuids)
         return tuple(task for task in found if task is not None)
 
-    # One function, as the budget does not allow for more calls.
-    def _take(self, event: EventFields) -> Change:  # noqa: C901, PLR0912
+    # In one piece, as more calls would cost more than the budget has.
+    def _take(  # noqa: C901, PLR0912, PLR0915
+        self, event: EventFields
+    ) -> Change:
         self.event_count += 1
         try:
-            step, fields, count = _TASK_EVENTS[event["type"]]
+            step, fields, count = self._events[event["type"]]
             uuid = event["uuid"]
             task = (
                 self._open.get(uuid)
@@ -124,28 +139,28 @@ class Cluster:
             )
         except (KeyError, TypeError):
             return self._take_other(event)
-        grown = None
         before = task.state
         try:
             at, heard = event["timestamp"], event["local_received"]
             clock, pid = event["clock"], event["pid"]
-            if (
+            worker = self.workers.get(event["hostname"])
+            usual = (
                 len(event) == fields
                 and "utcoffset" in event
                 and task.history is None
                 and 0 <= at <= TIME_MAX
                 and task.local_received <= heard <= TIME_MAX
-                and 0 <= clock <= COUNT_MAX
-                and 0 <= pid <= COUNT_MAX
-            ):
-                worker = self.workers.get(event["hostname"])
-                grown = step(task, event, at, worker, self._shared)
+                and 0 <= clock | pid <= COUNT_MAX
+            )
+            grown = step(task, event, at, worker, self._shared) if usual else None
         except (KeyError, TypeError):
-            grown = None
+            return self._take_unusual(task, event)
         if grown is None:
             return self._take_unusual(task, event)
         if worker is not None and worker.local_received < heard:
             worker.local_received = heard
+            if not worker.beats:
+                worker.hear(at, heard)
         task.local_received = heard
         task.serial = self.event_count
         after = task.state
@@ -160,9 +175,12 @@ class Cluster:
         else:
             self.tasks.move(task, shelf)
         if grown:
-            self._grow(task, grown)
+            task.weight_bytes += grown
+            self.weight_bytes += grown
+            if self.weight_bytes > self.max_bytes:
+                self._make_room()
         if count is not None:
-            count(self, event)
+            count(self, event, task)
         return Change(event, task, created, None if created else before, after)
 
     def _take_unusual(self, task: Task, event: EventFields) -> Change:
@@ -182,24 +200,49 @@ class Cluster:
             return change
         created = task.first_received is None
         before = None if created else task.state
-        worker = None if kind == "task-sent" else self._sender(reading)
+        worker = self._sender(reading)
         grown = retell(task, reading, worker)
+        self._relate(task)
         self._hear(task, reading.local_received, grown)
-        count = _TASK_EVENTS[kind][2]
-        if count is not None:
-            count(self, event)
+        self.task_count += kind == "task-received"
+        self._missed.observe(event)
         return Change(event, task, created, before, task.state)
 
-    def _count_received(self, _: EventFields) -> None:
-        self.task_count += 1
+    def _count_sent(self, event: EventFields, task: Task) -> None:
+        client, at, heard = (
+            event["hostname"],
+            event["timestamp"],
+            event["local_received"],
+        )
+        if client is not None:
+            skew = self.clients[client]
+            if heard - at < skew.least or heard > skew.until:
+                skew.measure(at, heard)
 
-    def _count_started(self, event: EventFields) -> None:
-        self._missed.observe(event)
+        if task.parent_id is not None or task.root_id is not task.uuid:
+            self._relate(task)
+
+    def _count_received(self, _: EventFields, task: Task) -> None:
+        self.task_count += 1
+        if task.parent_id is not None or task.root_id is not task.uuid:
+            self._relate(task)
+
+    def _count_started(self, event: EventFields, _: Task) -> None:
+        self._missed.started(event["hostname"], event["clock"])
+
+    #: By type of event: the step of a task that it is, how many fields it has, and
+    #: what counts it.
+    _EVENTS: ClassVar[dict[str, tuple[Step, int, _Count | None]]] = {
+        **{kind: (step, fields, None) for kind, (step, fields) in STEPS.items()},
+        "task-sent": (*STEPS["task-sent"], _count_sent),
+        "task-received": (*STEPS["task-received"], _count_received),
+        "task-started": (*STEPS["task-started"], _count_started),
+    }
 
     def _create(self, uuid: str) -> Task:
         if uuid.__class__ is not str or not uuid:
             raise TypeError(uuid)
-        task = self.Task(uuid, self)
+        task = self._make(uuid, self)
         task.shelf = self._open
         task.weight_bytes = weight = TASK_BYTES + len(uuid)
         self.weight_bytes += weight
@@ -212,12 +255,22 @@ class Cluster:
         return task
 
     def _sender(self, reading: TaskReading) -> Worker | None:
-        """Return the worker that an event came from, and note that it is there."""
-        hostname = reading.hostname
+        """Return the worker that an event came from, and note that we heard of it.
+
+        None for a client, whose clock is noted.
+        """
+        hostname, at, heard = (
+            reading.hostname,
+            reading.timestamp,
+            reading.local_received,
+        )
         if hostname is None:
             return None
+        if isinstance(reading, Sent):
+            self.clients[hostname].measure(at, heard)
+            return None
         worker = self.workers.get(hostname) or self._join(hostname)
-        worker.local_received = max(worker.local_received, reading.local_received)
+        worker.hear(at, heard)
         return worker
 
     def _hear(self, task: Task, local_received: float, grown: int) -> None:
@@ -235,10 +288,11 @@ class Cluster:
         """Note that a task takes more space, and see to it that there is room."""
         task.weight_bytes += grown
         self.weight_bytes += grown
-        if task.parent_id is not None or task.root_id is not task.uuid:
-            self._kin.add(task.uuid, task.parent_id, task.root_id)
         if self.weight_bytes > self.max_bytes:
             self._make_room()
+
+    def _relate(self, task: Task) -> None:
+        self._kin.add(task.uuid, task.parent_id, task.root_id)
 
     def _make_room(self) -> None:
         """Forget tasks until the others fit into the bounds; one may always stay.
@@ -298,8 +352,7 @@ class Cluster:
         if kind is not WorkerReading:
             worker.missed += self._missed.observe(event)
             if extra and weigh(extra) <= WORKER_EXTRA_MAX_BYTES:
-                worker.extra = extra
-                show(worker, extra)
+                replace_fields(worker, extra)
         self.workers.move_to_end(worker.hostname)
         if abs(at - self._swept) > SWEEP_EVERY:
             self._sweep(at)
@@ -323,14 +376,3 @@ class Cluster:
                 del self.workers[worker.hostname]
                 self.weight_bytes -= WORKER_BYTES
                 self.departed += 1
-
-
-#: By type of event: the step of a task that it is, how many fields it has, and what
-#: counts it.
-_TASK_EVENTS: Final[
-    dict[str, tuple[Step, int, Callable[[Cluster, EventFields], None] | None]]
-] = {
-    **{kind: (step, fields, None) for kind, (step, fields) in STEPS.items()},
-    "task-received": (*STEPS["task-received"], Cluster._count_received),
-    "task-started": (*STEPS["task-started"], Cluster._count_started),
-}

@@ -2,10 +2,9 @@
 
 from bisect import insort
 from collections.abc import Callable, Iterable, Mapping
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
-from evtools.state.attempt import Attempt
+from evtools.state.attempt import CHANGES, WHOLE, Attempt, View
 from evtools.state.readings import Received, Retried, Sent, Started, TaskReading
 from evtools.state.transitions import PENDING, RECEIVED, STARTED
 
@@ -18,7 +17,7 @@ READINGS_MAX: Final = 64
 _READINGS_KEPT: Final = 48
 
 _OF_TASK: Final = ("name", "args", "kwargs", "root_id", "parent_id")
-_OF_SENDING: Final = ("queue", "exchange", "routing_key")
+_OF_SENT: Final = (*_OF_TASK, "queue", "exchange", "routing_key", "client")
 #: What happens later of what one worker tells for the same moment.
 _ORDER: Final = {PENDING: 0, RECEIVED: 1, STARTED: 2}
 
@@ -33,7 +32,7 @@ class History:
     share that, by when a worker began with them.
     """
 
-    __slots__ = ("_runs", "attempts", "readings", "weight_bytes", "workers")
+    __slots__ = ("_runs", "_told_by", "attempts", "readings", "weight_bytes", "workers")
 
     def __init__(
         self, readings: list[TaskReading], worker: "Worker | None" = None
@@ -42,14 +41,21 @@ class History:
         self.workers = {} if worker is None else {worker.hostname: worker}
         self.attempts: list[Attempt] = []
         self._runs: dict[str | None, list[Attempt]] = {}
+        self._told_by: dict[str, tuple[bool, int, float]] = {}
+        for reading in self.readings:
+            if isinstance(reading, Sent | Received):
+                self.news_of_task(reading)
         self.weight_bytes = sum(reading.weigh() for reading in readings)
 
-    def add(self, reading: TaskReading, worker: "Worker | None") -> bool:
-        """Add what we heard; return whether it is new."""
+    def add(self, reading: TaskReading, worker: "Worker | None") -> View | None:
+        """Add what we heard; return what has changed of the newest attempt.
+
+        None if it is not new.
+        """
         readings = self.readings
         is_latest = not readings or _place(reading) > _place(readings[-1])
-        if not is_latest and any([_same(known, reading) for known in readings]):
-            return False
+        if not is_latest and any(_same(known, reading) for known in readings):
+            return None
         insort(readings, reading, key=_place)
         self.weight_bytes += reading.weigh()
         if len(readings) > READINGS_MAX:
@@ -58,22 +64,20 @@ class History:
         if worker is not None:
             self.workers[worker.hostname] = worker
         if is_latest and reading.hostname in self._runs:
-            if not self._add(reading):
-                return True
+            attempt = self._add(reading)
+            if attempt is self.attempts[-1] and not isinstance(reading, Retried):
+                return CHANGES[type(reading)]
         else:
             self._runs = {}
             for known in readings:
                 self._add(known)
         self._arrange()
-        return True
+        return WHOLE
 
-    def _add(self, reading: TaskReading) -> bool:
-        """Add what a worker told to one of its attempts, in the order of their times.
-
-        Return whether that may have changed the order of the attempts.
-        """
+    def _add(self, reading: TaskReading) -> Attempt | None:
+        """Add what a worker told to one of its attempts, in the order of times."""
         if isinstance(reading, Sent):
-            return True
+            return None
         # What does not say where it comes from comes from the only worker we know.
         hostname = reading.hostname
         if hostname is None and len(self.workers) == 1:
@@ -82,12 +86,11 @@ class History:
         attempt = None
         if run:
             attempt = _BELONGS.get(type(reading), _of_latest)(run, reading)
-        changes = attempt is None or isinstance(reading, Retried)
         if attempt is None:
             attempt = Attempt(hostname)
             run.append(attempt)
         attempt.take(reading)
-        return changes
+        return attempt
 
     def _arrange(self) -> None:
         """Put the attempts of all workers in order, and add what clients told."""
@@ -107,30 +110,26 @@ class History:
     def _began(self, attempt: Attempt) -> float:
         """Return when a worker began with it, by our clock as far as we know."""
         worker = self.workers.get(attempt.hostname or "")
-        ahead = None if worker is None else worker.skew
+        # Without heartbeats the skew is no more than a guess.
+        ahead = worker.skew if worker is not None and worker.beats else None
         return (attempt.began or 0.0) - (ahead or 0.0)
 
-    def of_task(self) -> dict[str, Any]:
-        """Return what was told of the task as a whole.
+    def news_of_task(self, reading: Sent | Received) -> dict[str, Any]:
+        """Return what an event tells of the task as a whole, and nothing better did.
 
         What a worker received counts more than what a client sent, and a later
         attempt more than an earlier one.
         """
-        told: dict[str, Any] = dict.fromkeys((*_OF_TASK, *_OF_SENDING, "client"))
-        for kind, names in _TELLING.items():
-            found = [reading for reading in self.readings if isinstance(reading, kind)]
-            for reading in sorted(found, key=_attempt_place):
-                known = {name: getattr(reading, name) for name in names}
-                if kind is Sent:
-                    known["client"] = reading.hostname
-                told |= {
-                    name: value for name, value in known.items() if value is not None
-                }
-        return told
-
-
-#: What tells of the task as a whole, and what it tells; what comes later counts.
-_TELLING: Final = {Sent: (*_OF_TASK, *_OF_SENDING), Received: _OF_TASK}
+        told_by = self._told_by
+        received = isinstance(reading, Received)
+        place = received, reading.retries or 0, reading.timestamp
+        news = {}
+        for name in _OF_TASK if received else _OF_SENT:
+            value = getattr(reading, name)
+            if value is not None and place >= told_by.get(name, place):
+                news[name] = value
+                told_by[name] = place
+        return news
 
 
 def _same(one: TaskReading, other: TaskReading) -> bool:
@@ -146,10 +145,6 @@ def _place(reading: TaskReading) -> tuple[float, int, str, str]:
     return reading.timestamp, order, reading.state, reading.hostname or ""
 
 
-def _attempt_place(reading: Any) -> tuple[int, float]:
-    return reading.retries or 0, reading.timestamp
-
-
 # --- which attempt an event belongs to ---------------------------------------------
 #
 # Only `received` says which attempt it is of.  A worker receives the next attempt
@@ -157,7 +152,7 @@ def _attempt_place(reading: Any) -> tuple[int, float]:
 
 
 def _of_received(attempts: list[Attempt], reading: TaskReading) -> Attempt | None:
-    """A new attempt; but the first one may have begun before, if a clock was set."""
+    """Return None, for a new attempt, unless a clock was set while it began."""
     latest = attempts[-1]
     first = latest.received is None and not getattr(reading, "retries", None)
     return latest if first else None
@@ -169,14 +164,20 @@ def _of_started(attempts: list[Attempt], _: TaskReading) -> Attempt | None:
 
 
 def _of_retried(attempts: list[Attempt], _: TaskReading) -> Attempt | None:
-    """The attempt that runs, else the one that is open for longest."""
+    """Return the newest that runs, else the one that is open for longest.
+
+    The next attempt may have started, and even ended, before.  So one that was
+    followed by another comes first.
+    """
     unended = [attempt for attempt in attempts if attempt.ended is None]
     running = [attempt for attempt in unended if attempt.started is not None]
-    return (running[-1:] or unended or attempts[-1:])[0]
+    newest = attempts[-1].retries or 0
+    followed = [attempt for attempt in running if (attempt.retries or 0) < newest]
+    return (followed[-1:] or running[-1:] or unended or attempts[-1:])[0]
 
 
 def _of_latest(attempts: list[Attempt], _: TaskReading) -> Attempt | None:
-    """The delivery of the latest attempt that runs, else the newest that is open."""
+    """Return the delivery of the latest attempt that runs, else the newest open."""
     retries = attempts[-1].retries
     latest = [attempt for attempt in attempts if attempt.retries == retries]
     unended = [attempt for attempt in latest if attempt.ended is None]
@@ -198,7 +199,7 @@ _BELONGS: Final[Mapping[type, _Chooser]] = {
 
 
 def _number(attempts: list[Attempt], sent: list[Sent]) -> None:
-    """Number attempts, which are in the order of their beginning.
+    """Give attempts, which are in the order of their beginning, their numbers.
 
     One whose receipt we missed is a redelivery of the one before it, or follows
     it if that was retried.
@@ -217,10 +218,7 @@ def _add_sent(attempts: list[Attempt], sent: Iterable[Sent]) -> None:
         sendings.setdefault(reading.retries or 0, []).append(reading)
     for number, of_number in sorted(sendings.items()):
         same = [attempt for attempt in attempts if attempt.number == number]
-        for attempt, reading in zip_longest(same, of_number):
-            if reading is None:
-                break
-            if attempt is None:
-                attempt = Attempt(number=number)
-                attempts.append(attempt)
+        pending = [Attempt(number=number) for _ in of_number[len(same) :]]
+        attempts += pending
+        for attempt, reading in zip([*same, *pending], of_number, strict=False):
             attempt.take(reading)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 from msgspec import Meta, Struct, ValidationError, convert
 
+from evtools.state.exceptions import unwrapped
 from evtools.state.transitions import (
     CANCELLED,
     FAILURE,
@@ -50,8 +51,13 @@ class TaskReading(Reading, kw_only=True):
 
     def weigh(self) -> int:
         """Return about how many bytes it takes."""
-        values = [getattr(self, name) for name in self.__struct_fields__]
-        return 200 + sum([v.__sizeof__() for v in values if v.__class__ is str])
+        names = self.__struct_fields__[_FIELDS_OF_ALL:]
+        texts = [getattr(self, name) for name in names]
+        return 200 + sum([text.__sizeof__() for text in texts if type(text) is str])
+
+
+#: How many fields all events of tasks have.
+_FIELDS_OF_ALL: Final = len(TaskReading.__struct_fields__)
 
 
 class _Told(TaskReading, kw_only=True):
@@ -71,6 +77,11 @@ class Sent(_Told, tag="task-sent", kw_only=True):
     """A client has sent the task."""
 
     state = PENDING
+
+    @property
+    def client(self) -> str | None:
+        """Who has sent it."""
+        return self.hostname
 
     queue: str | None = None
     exchange: str | None = None
@@ -101,6 +112,10 @@ class Succeeded(TaskReading, tag="task-succeeded", kw_only=True):
 class _Raised(TaskReading, kw_only=True):
     exception: str | None = None
     traceback: str | None = None
+
+    def __post_init__(self) -> None:
+        """Tell what was raised, and not what billiard made of it."""
+        self.exception = unwrapped(self.exception, self.traceback)
 
 
 class Failed(_Raised, tag="task-failed", kw_only=True):
@@ -188,7 +203,7 @@ def read(
     """
     try:
         return convert(event, kind), _NOTHING
-    except ValidationError:
+    except (ValidationError, UnicodeEncodeError):  # the latter for lone surrogates
         return read_odd(event, kind)
 
 
@@ -250,8 +265,9 @@ def _time(value: object) -> float | None:
 
 
 def _count(value: object) -> int | None:
-    found = number(value, COUNT_MAX)
-    return found if isinstance(found, int) else None
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= COUNT_MAX else None
 
 
 def _flag(value: object) -> bool | None:

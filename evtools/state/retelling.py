@@ -2,16 +2,16 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-from evtools.state.attempt import SHARED
+from evtools.state.attempt import LAST, WHOLE, Attempt, View
 from evtools.state.history import History
 from evtools.state.readings import (
     TASK_READINGS,
     Received,
     Sent,
+    Started,
     Succeeded,
     TaskReading,
 )
-from evtools.state.transitions import MOMENTS, PENDING
 
 if TYPE_CHECKING:
     from evtools.state.task import Task
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 #: What a history takes beside its readings.
 _HISTORY_BYTES: Final = 1000
 
-#: What a task that waits for its next try shows of the last.
-_OF_LAST: Final = ("retried", "exception", "traceback")
-_KINDS: Final = {kind.state: kind for kind in TASK_READINGS.values()}
+_KINDS: Final[dict[str, Any]] = {kind.state: kind for kind in TASK_READINGS.values()}
+#: How many fields all readings have, and what others have beside them.
+_OF_ALL: Final = len(Started.__struct_fields__)
+_TOLD: Final = Received.__struct_fields__[_OF_ALL:]
+_WAY: Final = ("queue", "exchange", "routing_key")
 
 
 def retell(task: "Task", reading: TaskReading, worker: "Worker | None" = None) -> int:
@@ -36,45 +38,60 @@ def retell(task: "Task", reading: TaskReading, worker: "Worker | None" = None) -
     else:
         before = task.history.weight_bytes + _HISTORY_BYTES
     history = task.history
-    if history.add(reading, worker):
+    view = history.add(reading, worker)
+    if view is not None:
         attempt = history.attempts[-1]
-        for name in SHARED:
-            _show(task, name, getattr(attempt, name))
+        _show(task, attempt, view)
         task.state = attempt.state
-        hostname = attempt.hostname
-        if attempt.waits and attempt.number:
-            # What is of interest is what became of the try before.
-            for last in history.attempts[-2:-1]:
-                for name in _OF_LAST:
-                    _show(task, name, getattr(last, name))
-                hostname = hostname or last.hostname
-        task.worker = history.workers.get(hostname) if hostname else None
+        if view is WHOLE:
+            _show_course(task, history)
         if isinstance(reading, Sent | Received):
-            for name, value in history.of_task().items():
-                _show(task, name, task.uuid if value == task.uuid else value)
+            for name, value in history.news_of_task(reading).items():
+                setattr(task, name, task.uuid if value == task.uuid else value)
     return history.weight_bytes + _HISTORY_BYTES - before
 
 
-def _show(task: "Task", name: str, value: Any) -> None:
-    # What is None by default takes no space in the task until it is set.
-    if getattr(task, name) is not value:
-        setattr(task, name, value)
+def _show(task: "Task", attempt: Attempt, view: View) -> None:
+    """Show in a task what there is to see of an attempt."""
+    shown, seen = view.of(task), view.of(attempt)
+    for name, old, new in zip(view.names, shown, seen, strict=True):
+        # What is None by default takes no space in the task until it is set.
+        if old is not new:
+            setattr(task, name, new)
+
+
+def _show_course(task: "Task", history: History) -> None:
+    """Show where the newest attempt is, and of one that waits what came before it."""
+    attempt = history.attempts[-1]
+    hostname = attempt.hostname
+    if attempt.waits and attempt.number:
+        for last in history.attempts[-2:-1]:
+            _show(task, last, LAST)
+            hostname = hostname or last.hostname
+    task.worker = history.workers.get(hostname) if hostname else None
 
 
 def _readings(task: "Task") -> list[TaskReading]:
     """Return what the steps of a task were written from."""
+    common: dict[str, Any] = {"uuid": task.uuid}
+    common["local_received"] = task.local_received
+    told = {name: getattr(task, name) for name in _TOLD}
     readings: list[TaskReading] = []
-    for state, moment in MOMENTS.items():
-        timestamp = getattr(task, moment)
-        if timestamp is None:
-            continue
-        kind: Any = _KINDS[state]
-        fields = {name: getattr(task, name, None) for name in kind.__struct_fields__}
-        fields |= {"timestamp": timestamp, "clock": None, "pid": None}
-        fields["hostname"] = task.client if state == PENDING else task.hostname
+    if task.sent is not None:
+        way = {name: getattr(task, name) for name in _WAY}
+        sent = Sent(hostname=task.client, timestamp=task.sent, **common, **told, **way)
+        readings.append(sent)
+    common["hostname"] = task.hostname
+    if task.received is not None:
+        readings.append(Received(timestamp=task.received, **common, **told))
+    if task.started is not None:
+        readings.append(Started(timestamp=task.started, **common))
+    if task.ended is not None:
+        kind = _KINDS[task.state]
+        own = {name: getattr(task, name) for name in kind.__struct_fields__[_OF_ALL:]}
         if kind is Succeeded:
-            fields["runtime"] = task.measured
-        readings.append(kind(**fields))
+            own["runtime"] = task.measured
+        readings.append(kind(timestamp=task.ended, **common, **own))
     for latest in readings[-1:]:
         latest.clock, latest.pid = task.clock, task.pid
     return readings

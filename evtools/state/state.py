@@ -24,7 +24,7 @@ class State(Cluster):
     instead of the state.  They run in the thread that applies events.
     """
 
-    def __init__(  # noqa: PLR0913  (Celery's arguments)
+    def __init__(  # noqa: PLR0913, PLR0917  (Celery's arguments)
         self,
         callback: Callable[["State", EventFields], object] | None = None,
         workers: Mapping[str, Worker] | None = None,
@@ -84,7 +84,7 @@ class State(Cluster):
             calls = self.event_callback or self.on_node_join or self.on_node_leave
             if calls or self.handlers:
                 return [self._take_and_call(event)[0] for event in events]
-            return [self._take(event) for event in events]
+            return list(map(self._take, events))
 
     def event(self, event: EventFields) -> tuple[Any, str] | None:
         """Take in one event; return `((subject, created), type)` as Celery does.
@@ -110,7 +110,7 @@ class State(Cluster):
         return answer and answer[0]
 
     def _take_and_call(self, event: EventFields) -> tuple[Change, Any]:
-        """Take in an event and call who wants to hear of it; with a handler's result."""
+        """Take in an event and call who asked for it; with a handler's result."""
         if self.event_callback is not None:
             self.event_callback(self, event)
         group, subject = _split(event)
@@ -136,7 +136,7 @@ class State(Cluster):
     def freeze_while(
         self, fun: Callable[..., Result], *args: Any, **kwargs: Any
     ) -> Result:
-        """Call `fun` while no event is taken in; then clear, with `clear_after=True`."""
+        """Call `fun` while no event is taken in; clear after it if `clear_after`."""
         clear_after = kwargs.pop("clear_after", False)
         with self._lock:
             try:

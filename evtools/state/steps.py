@@ -1,8 +1,9 @@
 """The steps of a task's life, each after the other, written straight into the task."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from evtools.state.exceptions import unwrapped
 from evtools.state.readings import (
     COUNT_MAX,
     TASK_READINGS,
@@ -91,11 +92,13 @@ def _received(
 def _started(
     task: "Task", _: EventFields, at: float, worker: "Worker | None", __: Shared
 ) -> int | None:
+    received = task.received
     if (
         task.worker is not worker
         or task.started is not None
         or task.ended is not None
-        or not task.received <= at
+        or received is None
+        or received > at
     ):
         return None
     task.state = STARTED
@@ -128,19 +131,24 @@ def _other_end(
         and _PLAIN.issuperset(value.__class__ for value in told.values())
     ):
         return None
+    if "exception" in told:
+        told = {**told, "exception": unwrapped(**told)}
     moment = kind.removeprefix("task-")
     task.state = EVENT_STATES[moment]
     task.ended = told[moment] = at
     for name, value in told.items():
         if value is not None:
             setattr(task, name, value)
-    return RARE_BYTES + sum(value.__sizeof__() for value in told.values())
+    grown: int = sum(value.__sizeof__() for value in told.values())
+    return grown + RARE_BYTES
 
 
 def _may_end(task: "Task", at: float, worker: "Worker | None") -> bool:
     """Tell whether the attempt has begun, at this worker, and not ended."""
     last = task.received if task.started is None else task.started
-    return task.worker is worker and task.ended is None and last <= at
+    return (
+        task.worker is worker and task.ended is None and last is not None and last <= at
+    )
 
 
 # --- what the client and the worker both tell ----------------------------------------

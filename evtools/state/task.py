@@ -5,16 +5,19 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from evtools.state.attempt import Attempt
-from evtools.state.history import History
 from evtools.state.times import elapsed, epoch
 from evtools.state.transitions import ACTIVE_STATES, FINAL_STATES, PENDING
 
 if TYPE_CHECKING:
     from evtools.state.cluster import Cluster
+    from evtools.state.history import History
     from evtools.state.worker import Worker
 
 #: What the fields of events are called here, where it is not the same.
 _WIRE_NAMES: Final = {"id": "uuid"}
+
+#: In seconds.  Less than that can be the time that events take to us.
+_SKEW_MIN: Final = 1.0
 
 Shelf = OrderedDict[str, "Task"]
 
@@ -107,14 +110,12 @@ class Task:
         self.timestamp: float | None = None
         self.retries: int | None = None
         self.pid: int | None = None
-        self.clock = 0
-        self.local_received = 0.0
         self.first_received: float | None = None
+        self.local_received = 0.0
         #: The number of the event that we last heard of it.
-        self.serial = self.weight_bytes = 0
-        if fields:
-            for name, value in fields.items():
-                setattr(self, name, value)
+        self.serial = self.weight_bytes = self.clock = 0
+        for name, value in fields.items():
+            setattr(self, name, value)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Task):
@@ -129,8 +130,8 @@ class Task:
 
     def __getstate__(self) -> Any:
         """Leave the state it belongs to out of copies and pickles."""
-        own, slots = object.__getstate__(self)  # type: ignore[misc]
-        return own, {**slots, "cluster_state": None, "shelf": _NOWHERE}
+        state: Any = object.__getstate__(self)
+        return state[0], {**state[1], "cluster_state": None, "shelf": _NOWHERE}
 
     # --- what is derived -----------------------------------------------------------
 
@@ -172,26 +173,35 @@ class Task:
 
     @property
     def queue_time(self) -> float | None:
-        """Seconds from its sending to its receipt, by the clocks of two machines."""
-        return elapsed(self.sent, self.received)
+        """Seconds from its sending to its receipt, by the worker's clock."""
+        return elapsed(self._sent_there, self.received)
 
     @property
     def wait(self) -> float | None:
         """Seconds it waited for its start, without those it was meant to wait.
 
         From its sending, or else its receipt, or from its ETA, which delayed
-        tasks and retries have.
+        tasks and retries have.  By the worker's clock: if that of the client
+        differs by more than a second, its sending is moved by so much.
         """
-        started = self.started
-        if started is None:
-            return None
-        since = self.sent
-        if since is None or since > started:
-            since = self.received
+        times = (self._sent_there, self.received)
+        # It cannot have been sent after it was received.
+        since = min((time for time in times if time is not None), default=None)
         eta = epoch(self.eta)
         if since is not None and eta is not None:
             since = max(since, eta)
-        return elapsed(since, started)
+        return elapsed(since, self.started)
+
+    @property
+    def _sent_there(self) -> float | None:
+        """When it was sent, by the clock of its worker."""
+        if self.sent is None or self.worker is None or self.cluster_state is None:
+            return self.sent
+        worker = self.worker.skew
+        client = self.cluster_state.clients.ahead(self.client)
+        if worker is None or client is None or abs(worker - client) < _SKEW_MIN:
+            return self.sent
+        return self.sent + worker - client
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -201,14 +211,16 @@ class Task:
     def lost(self, now: float) -> bool:
         """Tell whether its worker had it and went away.
 
-        `now` is in UTC epoch seconds by our clock.
+        `now` is in UTC epoch seconds by our clock.  What runs while a worker stops
+        warmly ends after its goodbye, so that leaves it some time.
         """
         worker = self.worker
         if worker is None or self.state not in ACTIVE_STATES:
             return False
-        return worker.status(now) in {"offline", "gone"} or worker.restarted(
-            self.pid, self.timestamp
-        )
+        status = worker.status(now)
+        if status == "offline":
+            return now - worker.local_received > worker.liveness.lost
+        return status == "gone" or worker.restarted(self.pid, self.timestamp)
 
     # --- relations -----------------------------------------------------------------
 

@@ -13,11 +13,10 @@ from evtools.state.readings import (
     WorkerReading,
     read,
 )
+from evtools.state.skew import Skew
 
 #: How many of the newest beats are kept, as Celery does.
 HEARTBEATS_MAX: Final = 4
-#: The clock's offset is the smallest of so many beats, and of as many before.
-_SKEW_BEATS: Final = 16
 #: What a worker takes without its extra fields, in bytes.
 WORKER_BYTES: Final = 1500
 
@@ -59,7 +58,7 @@ class Worker:
     __slots__ = (
         *("hostname", "heartbeats", *_TOLD, "timestamp", "local_received"),
         *("online_since", "goodbye", "beats", "missed"),
-        *("time", "liveness", "_delay", "_delay_before", "_delays"),
+        *("time", "liveness", "_skew"),
         *("__dict__", "__weakref__"),
     )
 
@@ -70,7 +69,7 @@ class Worker:
 
     _fields: ClassVar = ("hostname", "pid", "freq", "heartbeats", *_TOLD[2:])
 
-    def __init__(  # noqa: PLR0913  (Celery's arguments)
+    def __init__(  # noqa: PLR0913, PLR0917  (Celery's arguments)
         self,
         hostname: str = "",
         pid: int | None = None,
@@ -106,9 +105,7 @@ class Worker:
         self.goodbye: float | None = None
         self.beats = len(self.heartbeats)
         self.missed = 0
-        self._delay: float | None = None
-        self._delay_before: float | None = None
-        self._delays = 0
+        self._skew = Skew()
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Worker):
@@ -145,7 +142,14 @@ class Worker:
             self._beat(reading.local_received)
         else:
             self.pid = reading.pid or self.pid
-        self._measure(reading.local_received - reading.timestamp)
+        self._skew.measure(reading.timestamp, reading.local_received)
+
+    def hear(self, timestamp: float, local_received: float) -> None:
+        """Take in that it told something of a task."""
+        self.local_received = max(self.local_received, local_received)
+        # Heartbeats travel alone, events of tasks wait for others.
+        if not self.beats:
+            self._skew.measure(timestamp, local_received)
 
     def _tell(self, reading: WorkerReading) -> None:
         for name in _TOLD:
@@ -158,13 +162,6 @@ class Worker:
         self.heartbeats.append(local_received)
         self.heartbeats.sort()
         del self.heartbeats[: -self.heartbeat_max]
-
-    def _measure(self, delay: float) -> None:
-        """Keep the smallest delay of a window that rolls in two halves."""
-        if self._delays == _SKEW_BEATS:
-            self._delay_before, self._delay, self._delays = self._delay, None, 0
-        self._delays += 1
-        self._delay = delay if self._delay is None else min(self._delay, delay)
 
     # --- what we make of it ----------------------------------------------------------
 
@@ -179,8 +176,7 @@ class Worker:
 
         Less what events take at the least from there to here.
         """
-        delays = [d for d in (self._delay, self._delay_before) if d is not None]
-        return -min(delays) if delays else None
+        return self._skew.ahead
 
     def status(self, now: float) -> str:
         """Return online, late, silent, offline or gone.
@@ -224,7 +220,7 @@ class Worker:
         """When the last heartbeat is too old, as Celery sees it."""
         return heartbeat_expires(self.heartbeats[-1], self.freq, self.expire_window)
 
-    # --- Celery's names ----------------------------------------------------------------
+    # --- Celery's names --------------------------------------------------------------
 
     def update(self, f: Mapping[str, Any], **kw: Any) -> None:
         """Set attributes."""

@@ -16,6 +16,8 @@ from evtools.transport.tape import Tape
 #: heartbeat every few seconds.
 _STALE_AFTER: Final = 30.0
 _REASON_CHARS: Final = 200
+#: A zone that does not say which one it is.
+_LOCAL: Final = "local"
 
 
 def surroundings(session: Session, where: str, own: OwnCost) -> Surroundings:
@@ -76,7 +78,10 @@ def _clock(session: Session) -> str:
     now = lens.now if session.model.replayed else session.clock.wall()
     shown = Lens(now, lens.zone)
     try:
-        zone = datetime.fromtimestamp(now, lens.zone).tzname() or ""
+        moment = datetime.fromtimestamp(now, lens.zone)
+        zone = moment.tzname() or ""
+        if zone == _LOCAL:
+            zone = moment.astimezone().tzname() or ""
     except (OverflowError, ValueError, OSError):
         zone = ""
     return f"{shown.time_of_day(now)} {zone}".rstrip()

@@ -13,7 +13,7 @@ import json
 import struct
 import time
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from amqp.basic_message import Message
@@ -29,12 +29,19 @@ _SLICE = 0.02
 _PLACE = "00000000-0000-4000-8000-%012d"
 
 
-def bodies(count: int, batch: int) -> Iterator[bytes]:
-    """Yield bodies with `count` events of tasks, `batch` in each; 1: no list."""
-    templates = [json.dumps(fields).encode() for fields in _TASK]
+def bodies(
+    count: int, batch: int, *, first: int = 0, kinds: int = 1
+) -> Iterator[bytes]:
+    """Yield bodies with `count` events of tasks, `batch` in each; 1: no list.
+
+    The tasks have numbers from `first` on, and come in so many `kinds`.
+    """
+    templates = [
+        json.dumps(fields).encode() for kind in range(kinds) for fields in _life(kind)
+    ]
     numbers = zip(range(count), cycle(templates), strict=False)
     events = (
-        template.replace(b"UUID", (_PLACE % (i // len(_TASK))).encode())
+        template.replace(b"UUID", (_PLACE % (first + i // len(_TASK))).encode())
         for i, template in numbers
     )
     if batch == 1:
@@ -82,6 +89,20 @@ _TASK = (
 )
 
 
+def _life(kind: int) -> list[dict[str, Any]]:
+    """Return the events of a task; every fifth kind fails."""
+    if not kind:
+        return list(_TASK)
+    told = {"hostname": f"celery@bench-{kind % 7}", "pid": 4711 + kind}
+    events = [fields | told for fields in _TASK]
+    events[0]["name"] = f"proj.part{kind % 11}.work{kind}"
+    if kind % 5 == 0:
+        events[2] |= {"type": "task-failed", "exception": f"ValueError('no {kind}')"}
+    else:
+        events[2]["runtime"] = kind / 10
+    return events
+
+
 class Publisher:
     """Publish bodies to the event exchange of `url`, each under `routing_key`."""
 
@@ -108,11 +129,15 @@ class Publisher:
         rate: float,
         batch: int = 1,
         routing_key: str = "task.multi",
+        **tasks: int,
     ) -> float:
-        """Publish `count` events at `rate` events/s; return the seconds it took."""
+        """Publish `count` events at `rate` events/s; return the seconds it took.
+
+        `tasks` are `first` and `kinds` of `bodies`.
+        """
         started = time.monotonic()
         sent = 0
-        waiting = bodies(count, batch)
+        waiting = bodies(count, batch, **tasks)
         done = False
         while not done:
             due = int((time.monotonic() - started + _SLICE) * rate)
@@ -210,9 +235,17 @@ def main() -> None:
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--exchange", default="celeryev")
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--kinds", type=int, default=1)
     options = parser.parse_args()
     publisher = Publisher(options.url, exchange=options.exchange)
-    seconds = publisher.send(options.count, rate=options.rate, batch=options.batch)
+    seconds = publisher.send(
+        options.count,
+        rate=options.rate,
+        batch=options.batch,
+        first=options.first,
+        kinds=options.kinds,
+    )
     publisher.close()
     print(f"{options.count} events in {seconds:.2f} s")
 

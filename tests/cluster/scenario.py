@@ -14,10 +14,8 @@ from cluster.worker import Worker
 from servers.process import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
-
-    from celery.result import AsyncResult
 
     from cluster.sightings import Sightings
 
@@ -28,14 +26,30 @@ BEFORE_RESTART = 25
 _ALONE = ("--without-mingle", "--without-gossip")
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What the application itself knows of a scenario that is over.
+
+    `uuids` has the ids of tasks by name, `asked` when some of them were sent, by our
+    clock, `results` what the result backend holds, and `logs` what the workers wrote.
+    `redelivers` tells whether the broker gave to others what a dead worker held.
+    """
+
+    uuids: dict[str, str]
+    asked: dict[str, float]
+    results: dict[str, dict[str, Any]]
+    logs: list[str]
+    workers: list[Worker]
+    redelivers: bool
+
+
 @dataclass
 class Scenario:
     """Three workers in three time zones, and what they are to do.
 
     `home` stays, `east` restarts and in the end stops warmly, `west` is killed.
-    `uuids` has the ids of tasks by name, `asked` the time by our clock just before
-    each was sent.  `redelivers` tells whether the broker gives to others at once
-    what a dead worker had not acknowledged.
+    `redelivers` tells whether the broker gives to others at once what a dead worker
+    had not acknowledged.
     """
 
     broker_url: str
@@ -67,9 +81,17 @@ class Scenario:
         self._kill(west, witness)
         self._restart(east, witness)
 
-    def result_of(self, uuid: str) -> AsyncResult:
-        """Return what the application's result backend holds of a task."""
-        return self.home.app.AsyncResult(uuid)
+    def outcome(self, uuids: Iterable[str]) -> Outcome:
+        """Return what the application knows, of all these tasks."""
+        backend = self.home.app.backend
+        return Outcome(
+            uuids=self.uuids,
+            asked=self.asked,
+            results={uuid: backend.get_task_meta(uuid) for uuid in uuids},
+            logs=[worker.process.log.read_text() for worker in self.workers],
+            workers=self.workers,
+            redelivers=self.redelivers,
+        )
 
     def end(self) -> None:
         """Leave no process and no connection behind."""
@@ -145,7 +167,7 @@ class Scenario:
         witness.wait_for(type="task-started", uuid=running.id)
         held = self._send("held", lambda: app.send_task("cluster.add", args=(6, 6)))
         witness.wait_for(type="task-received", uuid=held.id)
-        wait_until(lambda: self.result_of(running.id).state == "STARTED", what="a start")
+        wait_until(lambda: running.state == "STARTED", what="its start in the backend")
         west.kill()
         self.home.app.control.add_consumer(
             west.queue, destination=[self.home.hostname], reply=True, timeout=10, limit=1

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from celery.backends.redis import RedisBackend
+
 from cluster.app import NO_RESULTS, make_app
 from servers.process import Process, wait_until
 
@@ -135,4 +137,8 @@ class Worker:
 def close(app: Celery) -> None:
     """Close every connection an application holds."""
     app.pool.force_close_all()
+    backend = app.backend
+    if isinstance(backend, RedisBackend):
+        backend.result_consumer.stop()
+        backend.client.connection_pool.disconnect()
     app.close()

@@ -6,6 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from cluster.scenario import Scenario
+from cluster.story import Story, watch
+from servers.rabbitmq import RabbitMQServer
+from servers.redis import RedisServer
 from tools.flow import Sender
 
 StartSender = Callable[..., Sender]
@@ -24,3 +28,22 @@ def sender() -> Iterator[StartSender]:
     yield start
     for made in started:
         made.close()
+
+
+@pytest.fixture(scope="session")
+def story(
+    broker: RedisServer | RabbitMQServer,
+    redis_server: RedisServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Story:
+    """What happened in a cluster, on each kind of broker; nothing of it runs now."""
+    redis = isinstance(broker, RedisServer)
+    return watch(
+        Scenario(
+            broker_url=broker.fresh_url() if redis else broker.url,
+            event_exchange="celeryev.story",
+            result_backend=redis_server.fresh_url(),
+            folder=tmp_path_factory.mktemp("story"),
+            redelivers=not redis,
+        )
+    )

@@ -1,11 +1,13 @@
 """Every command line and every program in README.md, run as it stands there.
 
-Only addresses, file names of secrets and the name of a worker are replaced; and what
-would install something or never end is checked instead of run.
+Only addresses, file names of secrets and the names of a worker, a queue and of tasks
+are replaced; and what would install something is checked instead of run. Commands that
+take the whole screen get a terminal, and `q` when they show something.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import shutil
@@ -19,10 +21,13 @@ import pytest
 from celery.bin.celery import celery as celery_command
 from click import Context
 
+import screenshots
 from evtools.dump.formatter import FormatOptions, make_formatter
+from evtools.top.keymap import Keymap, keys_text
 from evtools.wire import GAP, Record
 from servers.redis import Sentinel
-from tools.command import ROOT, Starter, installed
+from tools.command import ROOT, installed
+from tools.screen import EvtopStarter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +36,9 @@ if TYPE_CHECKING:
     from cluster.worker import Worker
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TOOLS = ("evtop", "evdump")
+# With one of these evtop prints, and ends by itself.
+_PRINTS = {"-B", "--batch", "--check"}
 
 # A part of the run is over when none of its commands ends by itself.
 DEADLINE = 50
@@ -140,6 +148,8 @@ def amqps_url(on_rabbitmq, rabbitmq_tls) -> str:
 REPLACED = {
     "redis://localhost:6379/0": ("on_redis", lambda worker: worker.broker_url),
     "celery@web-1": ("on_redis", lambda worker: worker.hostname),
+    "--consuming mail": ("on_redis", lambda worker: f"--consuming {worker.queue}"),
+    "name:proj.*": ("on_redis", lambda _: "name:cluster.*"),
     "rediss://redis.example.net:6380/0": ("tls_url", str),
     "amqps://rabbit.example.net//": ("amqps_url", str),
     "sentinel://sentinel-1.example.net:26379;sentinel-2.example.net:26379/0": (
@@ -165,40 +175,74 @@ def ours(request) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def starter(tmp_path) -> Iterator[Starter]:
+def starter(tmp_path) -> Iterator[EvtopStarter]:
     folder = tmp_path / "work"
     folder.mkdir()
-    started = Starter(folder)
+    started = EvtopStarter(folder)
     yield started
     started.end()
 
 
 @pytest.fixture
-def path_with_evdump(tmp_path, monkeypatch) -> None:
-    """Have `evdump` found, whether or not the package is installed."""
-    script = installed("evdump")
-    if not script.exists():
-        script = tmp_path / "bin" / "evdump"
-        script.parent.mkdir()
-        script.write_text(f'#!/bin/sh\nexec {sys.executable} -m evtools dump "$@"\n')
-        script.chmod(0o755)
-    monkeypatch.setenv("PATH", str(script.parent), prepend=":")
+def path_with_tools(tmp_path, monkeypatch) -> None:
+    """Have the tools found, whether or not the package is installed."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in TOOLS:
+        script = folder / name
+        if installed(name).exists():
+            script.symlink_to(installed(name))
+        else:
+            script.write_text(
+                f'#!/bin/sh\nexec {sys.executable} -m evtools {name} "$@"\n'
+            )
+            script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
 
 
 # --- Command lines ----------------------------------------------------------------
 
 
 @of("sh")
-@pytest.mark.usefixtures("path_with_evdump")
+@pytest.mark.usefixtures("path_with_tools")
 def test_the_command_lines_do_what_they_are_shown_for(
     block, ours, starter, on_redis, monkeypatch
 ):
     monkeypatch.setenv("EVTOOLS_BROKER_URL", on_redis.broker_url)
-    lines = block.text.splitlines()
-    script = "\n".join(line for line in lines if not checked_instead(line))
+    lines = [line for line in block.text.splitlines() if not checked_instead(line)]
+    for full_screen, part in itertools.groupby(lines, takes_the_screen):
+        if full_screen:
+            for line in part:
+                look_at(starter, ours(line))
+        else:
+            run(starter, ours("\n".join(part)))
+
+
+def takes_the_screen(line: str) -> bool:
+    """Say whether a line is a command that shows a full screen."""
+    return line.startswith("evtop") and _PRINTS.isdisjoint(line.split())
+
+
+def look_at(starter: EvtopStarter, line: str) -> None:
+    """Run a line on a terminal, until there is a row in its table."""
+    shell = starter.start(["/bin/sh", "-c", f"exec {line}"], terminal=(100, 28))
+    shell.wait_screen(shows_a_row, deadline=DEADLINE)
+    shell.type("Q")
+    assert shell.wait() == 0, shell.stderr
+    assert shell.stderr == ""
+
+
+def shows_a_row(screen: str) -> bool:
+    return bool(
+        re.search("LIVE|REPLAY", screen) and re.search("^>", screen, re.MULTILINE)
+    )
+
+
+def run(starter: EvtopStarter, script: str) -> None:
+    """Run lines that end by themselves, and say something about it."""
     if not script.strip():
         return
-    shell = starter.start(["bash", "-euo", "pipefail", "-c", ours(script)])
+    shell = starter.start(["bash", "-euo", "pipefail", "-c", script])
     assert shell.wait(deadline=DEADLINE) == 0, shell.stderr
     assert "error" not in shell.stderr.lower()
     assert shell.stdout or ">" in script
@@ -260,15 +304,22 @@ def test_the_programs_run(block, ours, starter, on_redis):
 
 
 @of("toml")
-def test_the_settings_are_settings(block, ours, evdump, on_redis, tmp_path):
+def test_the_settings_are_settings(block, ours, evdump, starter, on_redis, tmp_path):
     path = tmp_path / "evtools.toml"
     path.write_text(ours(block.text))
     for profile in tomllib.loads(block.text)["profile"]:
         args = ("--config", path, "--profile", profile)
-        shown = evdump(*args, "--show-config")
-        assert shown.wait() == 0, shown.stderr
-        assert f"[profile.{profile}]" in shown.stdout
+        for shown in (
+            evdump(*args, "--show-config"),
+            starter(*args, "--show-config", terminal=None),
+        ):
+            assert shown.wait() == 0, shown.stderr
+            assert f"[profile.{profile}]" in shown.stdout
         assert evdump(*args, "--no-tls", "-c", "1", "--timeout", "20s").wait() == 0
+        evtop = starter(*args, "--no-tls", terminal=(100, 28))
+        evtop.wait_screen(shows_a_row, deadline=DEADLINE)
+        evtop.press("Q")
+        assert evtop.wait() == 0, evtop.stderr
 
 
 # --- What it says -----------------------------------------------------------------
@@ -278,21 +329,37 @@ def test_all_that_is_replaced_is_in_the_readme():
     assert [text for text in REPLACED if text not in README] == []
 
 
+def test_the_pictures_are_of_the_program_as_it_is():
+    pictures = screenshots.taken(lived=0.0)
+    assert list(screenshots.problems(README, pictures)) == []
+
+
+def test_the_keys_shown_are_those_of_the_program():
+    keys = set().union(*(keys_text(each).split() for each in Keymap().bindings))
+    shown = re.findall(r"^\| ((?:`\S+` ?)+)\|", README, re.MULTILINE)
+    assert len(shown) == 10
+    assert {key for row in shown for key in re.findall(r"`(\S+)`", row)} <= keys
+
+
 def test_only_blocks_that_can_be_tested_are_in_the_readme():
     languages = {block.language for block in blocks()}
     assert languages == {"sh", "python", "toml", "text"}
     assert README.count("\n```") == 2 * len(list(blocks()))
 
 
-@of("text")
-def test_the_lines_shown_are_those_that_evdump_writes(block):
+def test_the_lines_shown_are_those_that_evdump_writes():
+    (text,) = [
+        block.text
+        for block in blocks()
+        if block.language == "text" and block.heading == "evdump"
+    ]
     formatter = make_formatter("text", FormatOptions(zone=UTC))
     written = [formatter.format(Record(*said)).decode() for said in shown_events()]
-    assert block.text.splitlines(keepends=True) == written
+    assert text.splitlines(keepends=True) == written
 
 
 def shown_events():
-    """Yield the events in the README's first block, each with what is joined."""
+    """Yield the events that the README shows as text, each with what is joined."""
     task = {
         "name": "shop.mail.send",
         "args": "('user98@example.org',)",

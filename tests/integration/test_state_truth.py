@@ -1,41 +1,356 @@
-"""The state against what really happened, as the application tells it."""
+"""The state against what really happened, as the application itself knows it."""
 
 from __future__ import annotations
 
-import pickle
+import re
+
 import pytest
 
-from cluster.scenario import Scenario
-from cluster.witness import Witness
-from servers.rabbitmq import RabbitMQServer
+from evtools.state import State
+from evtools.state.transitions import FINAL_STATES
+
+pytestmark = pytest.mark.timeout(180)  # the story alone takes a quarter of a minute
+
+#: How the tasks of the story end, by name.
+ENDS = {
+    **dict.fromkeys(
+        (
+            *("succeeded", "long", "hostile", "retried", "persevered", "progress"),
+            *("announced", "requeued", "parent", "chain", "group", "delayed"),
+            *("chain 1", "chain 2", "chain 3", "group 1", "group 2"),
+            *("chord 1", "chord 2", "chord body", "soft limit survived", "finished"),
+            *("at UTC", "at Asia/Kolkata", "at America/St_Johns"),
+            *(f"before {number}" for number in range(25)),
+            *(f"after {number}" for number in range(25)),
+        ),
+        "SUCCESS",
+    ),
+    **dict.fromkeys(
+        (
+            *("failed", "unregistered", "retried in vain", "died"),
+            *("soft limit", "hard limit"),
+            # Celery 5.7 says of what is rejected for good that it failed, too.
+            "rejected",
+        ),
+        "FAILURE",
+    ),
+    **dict.fromkeys(("revoked", "terminated", "expired"), "REVOKED"),
+    # No event says that a task was ignored, nor does the backend.
+    "ignored": "STARTED",
+    # Its worker is gone, and nobody knows what became of it.
+    "killed": "STARTED",
+}
 
 
-@pytest.fixture(scope="module")
-def scenario(broker, redis_server, tmp_path_factory):
-    made = Scenario(
-        broker_url=broker.url if isinstance(broker, RabbitMQServer) else broker.fresh_url(),
-        event_exchange="celeryev.truth",
-        result_backend=redis_server.fresh_url(),
-        folder=tmp_path_factory.mktemp("scenario"),
-        redelivers=isinstance(broker, RabbitMQServer),
+def ends(story):
+    """Return how the tasks end, with those that depend on the broker."""
+    # RabbitMQ gave the other worker what the dead one had not acknowledged.
+    return {**ENDS, "held": "SUCCESS" if story.outcome.redelivers else "RECEIVED"}
+
+
+# --- states -----------------------------------------------------------------------
+
+
+def test_every_task_ends_as_it_should(story):
+    states = {name: story.task(name).state for name in story.outcome.uuids}
+    assert states == ends(story)
+
+
+def test_every_task_is_in_the_state_that_the_result_backend_has(story):
+    states = {name: story.state.tasks[uuid].state for uuid, name in story.names.items()}
+    held = {
+        name: story.outcome.results[uuid]["status"]
+        for uuid, name in story.names.items()
+    }
+    if not story.outcome.redelivers:
+        # A worker tells the backend when it starts a task, not when it has it.
+        assert held.pop("held") == "PENDING"
+        assert states.pop("held") == "RECEIVED"
+    assert states == held
+
+
+#: What the lines of a worker's log say of a task, with its id in brackets before it.
+#: Of a retry a process may tell when the next try has ended in another.
+_LINES = (
+    (r"succeeded in ", "SUCCESS"),
+    (r"raised unexpected: ", "FAILURE"),
+    (r"reject requeue=False", "FAILURE"),
+    (r"reject requeue=True", "REJECTED"),
+)
+#: And with the id where it is.
+_OTHER_LINES = (
+    (r"Discarding revoked task: \S+\[ID\]", "REVOKED"),
+    (r"Terminating ID ", "REVOKED"),
+    (r"Hard time limit \(1s\) exceeded for \S+\[ID\]", "FAILURE"),
+)
+_ID = r"(?P<id>[0-9a-f-]{36})"
+
+
+def ends_in_logs(logs):
+    """Return the last end that the logs tell of each task, by id."""
+    patterns = [(rf"\[{_ID}\] {text}", state) for text, state in _LINES]
+    patterns += [(text.replace("ID", _ID), state) for text, state in _OTHER_LINES]
+    found = [
+        (number, match.start(), match["id"], state)
+        for number, log in enumerate(logs)
+        for pattern, state in patterns
+        for match in re.finditer(pattern, log)
+    ]
+    return {uuid: state for _, _, uuid, state in sorted(found)}
+
+
+def test_every_task_ends_as_the_logs_of_the_workers_say(story):
+    told = ends_in_logs(story.outcome.logs)
+    ended = {
+        uuid: task.state
+        for uuid, task in story.state.tasks.items()
+        if task.state in FINAL_STATES
+    }
+    for name in ("unregistered", "died"):  # are logged without their ids
+        assert ended.pop(story.outcome.uuids[name]) == "FAILURE"
+    names = story.names
+    assert {names[uuid]: state for uuid, state in ended.items()} == {
+        names[uuid]: state for uuid, state in told.items()
+    }
+
+
+# --- what is told of them -----------------------------------------------------------
+
+
+def test_names_queues_workers_and_retries_are_those_of_the_backend(story):
+    told, held = {}, {}
+    for uuid, name in story.names.items():
+        task, result = story.state.tasks[uuid], story.outcome.results[uuid]
+        if result.get("worker") is None:
+            continue
+        told[name] = (task.name, task.queue, task.hostname, task.retries)
+        held[name] = (
+            *(result["name"], result["queue"], result["worker"], result["retries"]),
+        )
+    # It was sent to be shown under another name.
+    hostile = (story.task("hostile").name, *held["hostile"][1:])
+    assert "right-to-left" in hostile[0]
+    assert told == held | {"hostile": hostile}
+    unknown = {name for name in ends(story) if name not in held}
+    assert unknown == {"unregistered"} | (
+        set() if story.outcome.redelivers else {"held"}
     )
-    with Witness(made.broker_url, made.event_exchange) as witness:
-        try:
-            made.play(witness)
-            made.witness = witness
-            yield made
-        finally:
-            made.end()
 
 
-@pytest.mark.timeout(180)
-def test_dump(scenario):
-    data = {}
-    for task in {e["uuid"] for e in scenario.witness.events if e.get("uuid") and e["type"].startswith("task-")}:
-        r = scenario.result_of(task)
-        data[task] = (r.state, repr(r.result), r.traceback, r.date_done, r.name, r.worker, r.retries, r.queue)
-    import shutil, os
-    for w in scenario.workers:
-        shutil.copy(w.process.log, f"/tmp/b1/{'rmq' if scenario.redelivers else 'redis'}.{os.path.basename(w.folder)}.log")
-    with open(f"/tmp/b1/{'rmq' if scenario.redelivers else 'redis'}.pickle", "wb") as f:
-        pickle.dump((scenario.uuids, scenario.asked, scenario.witness.events, data), f)
+def test_what_the_backend_does_not_know_is_told_all_the_same(story):
+    task = story.task("unregistered")
+    assert task.name == "cluster.nobody_has_this"
+    assert task.hostname == "home@cluster"
+    assert task.queue == story.task("succeeded").queue
+    assert task.exception == "NotRegistered('cluster.nobody_has_this')"
+    assert task.received is task.started is None
+
+
+def test_results_are_those_of_the_backend(story):
+    told, held = {}, {}
+    for name, state in ends(story).items():
+        if state == "SUCCESS":
+            told[name] = story.task(name).result
+            held[name] = repr(story.result(name)["result"])
+    for name in ("long", "hostile"):  # are tuples, which JSON makes lists
+        assert told.pop(name).startswith("((")
+        assert held.pop(name).startswith("[[")
+    assert told == held
+
+
+def test_exceptions_and_tracebacks_are_those_of_the_backend(story):
+    for name, state in ends(story).items():
+        if state != "FAILURE" or name == "unregistered":
+            continue
+        task, result = story.task(name), story.result(name)
+        raised = repr(result["result"])
+        assert task.exception.replace(",)", ")") == raised
+        # Of what the worker itself says has failed, the backend has none.
+        assert result["traceback"] in {None, task.traceback}
+        assert raised.partition("(")[0] in task.traceback.splitlines()[-1] or (
+            name in {"failed", "retried in vain", "rejected"}
+        )
+
+
+def test_exceptions_have_the_types_that_were_raised(story):
+    raised = {
+        name: story.task(name).exception.partition("(")[0]
+        for name in ("failed", "retried in vain", "died", "soft limit", "hard limit")
+    }
+    assert raised == {
+        "failed": "HostileError",
+        "retried in vain": "HostileError",
+        "died": "WorkerLostError",
+        "soft limit": "SoftTimeLimitExceeded",
+        "hard limit": "TimeLimitExceeded",
+    }
+
+
+def test_how_a_task_was_revoked_is_told(story):
+    told = {
+        name: (task.terminated, task.signum, task.expired)
+        for name in ("revoked", "terminated", "expired")
+        for task in [story.task(name)]
+    }
+    assert told == {
+        "revoked": (False, None, False),
+        "terminated": (True, 9, False),
+        "expired": (False, None, True),
+    }
+    assert story.task("revoked").started is None
+    assert story.task("expired").started is None
+    assert story.task("terminated").started
+
+
+def test_the_attempts_before_the_last_are_kept(story):
+    told = {
+        story.names[uuid]: [
+            (attempt.number, attempt.state, attempt.hostname)
+            for attempt in task.attempts
+        ]
+        for uuid, task in story.state.tasks.items()
+        if task.attempts
+    }
+    home = "home@cluster"
+    redelivered = {"held": [(0, "RECEIVED", "west@cluster")]}
+    assert told == {
+        "persevered": [(number, "RETRY", home) for number in range(3)],
+        "retried in vain": [(number, "RETRY", home) for number in range(2)],
+        "retried": [(0, "RETRY", home)],
+        "requeued": [(0, "REJECTED", home)],
+        **(redelivered if story.outcome.redelivers else {}),
+    }
+    assert story.task("rejected").requeue is False
+    assert story.task("requeued").requeue is None
+    logs = "\n".join(story.outcome.logs)
+    assert len(re.findall(r"\] retry: ", logs)) == 3 + 2 + 1
+    for attempt in story.task("persevered").attempts:
+        assert attempt.exception.startswith("HostileError(")
+        assert attempt.sent <= attempt.received <= attempt.started <= attempt.ended
+
+
+def test_a_custom_event_is_a_note_and_no_state(story):
+    task = story.task("progress")
+    assert task.state == "SUCCESS"
+    assert task.note["type"] == "task-progress"
+    assert (task.note["current"], task.note["total"]) == (2, 3)
+
+
+# --- families ---------------------------------------------------------------------
+
+
+def test_parents_are_those_of_the_backend(story):
+    told = {name: story.state.tasks[uuid].parent_id for uuid, name in story.names.items()}
+    held = {
+        name: story.outcome.results[uuid].get("parent_id")
+        for uuid, name in story.names.items()
+    }
+    assert told == held
+    assert sum(parent is not None for parent in told.values()) >= 5
+
+
+def test_the_tasks_of_a_workflow_know_each_other(story):
+    task = story.task
+    one, two, three = task("chain 1"), task("chain 2"), task("chain 3")
+    assert one.children == (two,)
+    assert two.children == (three,)
+    assert (two.parent, three.parent) == (one, two)
+    assert {one.root, two.root, three.root} == {one}
+    assert set(story.state.family(three.uuid)) == {one, two, three}
+    # A group that nothing precedes has no root of its own.
+    assert task("group 1").root == task("group 1")
+    assert task("chord body").root in {task("chord 1"), task("chord 2")}
+    [child] = task("parent").children
+    assert task("parent").result == repr(child.uuid)
+
+
+# --- how long ------------------------------------------------------------------------
+
+
+def test_run_times_are_those_of_the_logs(story):
+    logs = "\n".join(story.outcome.logs)
+    logged = {
+        uuid: float(seconds)
+        for uuid, seconds in re.findall(
+            r"\[([0-9a-f-]{36})\] succeeded in ([\d.e-]+)s", logs
+        )
+    }
+    told = {
+        uuid: task.runtime
+        for uuid, task in story.state.tasks.items()
+        if task.state == "SUCCESS"
+    }
+    assert told == logged
+    # What does not tell is measured by its events.
+    assert 1 <= story.task("soft limit").runtime < 5
+    assert 1 <= story.task("hard limit").runtime < 5
+    assert 1 <= story.task("finished").runtime < 5
+    assert story.task("killed").runtime is None
+    assert story.task("revoked").runtime is None
+
+
+def test_a_delay_that_was_asked_for_is_no_wait(story):
+    task = story.task("delayed")
+    assert task.started - task.sent >= 2.9
+    assert task.wait < 2
+    waits = [task.wait for task in story.state.tasks.values() if task.started]
+    assert all(0 <= wait < 10 for wait in waits)
+
+
+# --- workers ------------------------------------------------------------------------
+
+
+def test_workers_are_there_gone_or_offline(story):
+    workers = story.state.workers
+    assert set(workers) == {"home@cluster", "east@cluster", "west@cluster"}
+    home, east, west = (workers[f"{name}@cluster"] for name in ("home", "east", "west"))
+    now = story.events[-1]["local_received"]
+    assert home.status(now) == "online"
+    assert east.status(now) == "offline"
+    assert west.status(west.local_received) == "online"
+    assert west.status(west.local_received + 5) == "late"
+    assert west.status(west.local_received + 31) == "gone"
+    for worker in workers.values():
+        *_, newest = (
+            made for made in story.outcome.workers if made.hostname == worker.hostname
+        )
+        assert worker.pid == newest.pid
+        assert worker.sw_ident == "py-celery"
+        assert worker.freq == 2.0
+        assert worker.missed == 0
+        assert abs(worker.skew) < 1
+
+
+def test_what_runs_while_its_worker_stops_warmly_is_not_lost(story):
+    state, uuid = State(), story.outcome.uuids["finished"]
+    seen = set()
+    for batch in story.batches:
+        state.apply(batch)
+        task = state.tasks.get(uuid)
+        if batch and task is not None:
+            now = batch[-1]["local_received"]
+            seen.add((task.state, task.lost(now)))
+    assert ("STARTED", False) in seen
+    assert ("SUCCESS", False) in seen
+    assert not any(lost for _, lost in seen)
+
+
+def test_tasks_of_a_worker_that_was_killed_are_lost(story):
+    west = story.state.workers["west@cluster"]
+    while_it_beats, when_it_is_gone = west.local_received, west.local_received + 31
+    assert not story.task("killed").lost(while_it_beats)
+    lost = {
+        story.names[uuid]
+        for uuid, task in story.state.tasks.items()
+        if task.worker is west and task.lost(when_it_is_gone)
+    }
+    assert lost == {"killed"} | (set() if story.outcome.redelivers else {"held"})
+    # It has ended, if nobody said so; its worker is there.
+    ignored = story.task("ignored")
+    assert not ignored.lost(ignored.worker.local_received)
+
+
+def test_zz_dump(story):
+    import pickle, time
+    with open(f"/tmp/b1/story.{'rmq' if story.outcome.redelivers else 'redis'}.{int(time.time())}.pickle", "wb") as f:
+        pickle.dump((story.outcome.uuids, story.batches), f)

@@ -4,7 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from evtools.text import human_count, human_duration, human_rate, human_size
+from evtools.text import (
+    clip,
+    human_count,
+    human_duration,
+    human_rate,
+    human_size,
+    width,
+)
 from evtools.top.glyphs import Glyphs
 from evtools.top.header import HeaderFacts
 from evtools.top.widgets.line import Line, columns, restyled, spread
@@ -36,6 +43,9 @@ _SPARK_COLS, _SHORT_SPARK_COLS = 30, 12
 #: From this share on, the bytes are told if they are what runs out.
 _NEARLY_FULL: Final = 0.5
 
+#: Before, between and behind the two sides of a banner.
+_BANNER_BLANKS: Final = 4
+
 #: How important a piece is (0: to the end), and what it says.
 Piece: TypeAlias = tuple[int, Line]
 
@@ -60,10 +70,15 @@ def header_lines(
         ]
     drawn = [_fitted(left, right, cols) for left, right in lines]
     if around.banner is not None:
-        left, right = around.banner
-        line = spread([("banner", f" {left}")], [("banner", f"{right} ")], cols)
-        drawn[min(1, count - 1)] = restyled(line, "banner")
+        drawn[min(1, count - 1)] = _banner(*around.banner, cols)
     return drawn
+
+
+def _banner(left: str, right: str, cols: int) -> Line:
+    """Return one line in reverse; the age of the data is the last to go."""
+    left = clip(left, max(0, cols - width(right) - _BANNER_BLANKS))
+    line = spread([("banner", f" {left}")], [("banner", f"{right} ")], cols)
+    return restyled(line, "banner")
 
 
 _Sides: TypeAlias = tuple[list[Piece], list[Piece]]

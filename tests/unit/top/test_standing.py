@@ -1,3 +1,4 @@
+from datetime import UTC, datetime, tzinfo
 from types import SimpleNamespace
 
 import pytest
@@ -116,6 +117,28 @@ def test_a_replay_tells_its_speed_its_time_and_its_end(tape):
     terminal.link.end(None)
     assert around(terminal).banner is None
     assert not is_stale(terminal.session)
+
+
+class Here(tzinfo):
+    """The zone of this machine, as the command line has it."""
+
+    def utcoffset(self, dt):
+        return dt.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, dt):
+        return None
+
+    def tzname(self, dt):
+        return "local"
+
+    def fromutc(self, dt):
+        return dt.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)
+
+
+def test_the_zone_of_this_machine_has_its_name(terminal):
+    terminal.session.model.options.zone = Here()
+    name = datetime.fromtimestamp(1000.0, UTC).astimezone().tzname()
+    assert around(terminal).clock.endswith(f" {name}")
 
 
 def test_a_time_that_no_calendar_has_is_no_time(terminal):

@@ -135,6 +135,12 @@ def test_a_banner_takes_the_place_of_figures_that_mean_nothing(facts, count, row
     assert plain(lines[row]).endswith("12s old ")
 
 
+def test_a_long_banner_is_cut_before_the_age_of_the_data_is(facts):
+    around = replace(AROUND, banner=("RECONNECTING " * 20, "12s old"))
+    line = plain(header_lines(facts, around, (80, 2), UNICODE)[1])
+    assert line.endswith((".. 12s old ", "..  12s old "))
+
+
 def test_a_status_that_is_not_life_stands_out(facts):
     lines = header_lines(facts, replace(AROUND, status="PAUSED"), (80, 2), UNICODE)
     assert ("paused", "PAUSED") in lines[0]

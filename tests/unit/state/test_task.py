@@ -1,0 +1,371 @@
+"""Tasks: what is known of them, what follows from it, and Celery's names for it."""
+
+import copy
+import pickle
+
+import celery.events.state
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evtools.state import State, Task, Worker
+from tools.told import CLIENT, UUID, WAY, WORKER, account, life, task_of, told
+
+SUCCESS = life("sent", "received", "started", "succeeded")
+FAILURE = life("sent", "received", "started", "failed")
+RETRIED = [
+    *life("sent", "received", "started"),
+    *life("sent", "received", start=12.5, retries=1),
+    *(told("task-retried", 13.75), told("task-started", 20.0)),
+    told("task-succeeded", 21.0),
+]
+#: What was sent with an ETA, in ISO 8601; UTC, as Celery leaves that out.
+ETA = {"eta": "1970-01-01T00:00:30"}
+
+
+def steps(*kinds, **fields):
+    return task_of(life(*kinds, **fields))
+
+
+def cluster(*events):
+    state = State()
+    state.apply(events)
+    return state
+
+
+# --- its life ----------------------------------------------------------------------
+
+
+def test_a_task_that_succeeds_tells_of_all_its_steps():
+    task = task_of(SUCCESS)
+    assert (task.sent, task.received, task.started) == (10.0, 11.0, 12.0)
+    assert task.succeeded == task.ended == task.done == 13.0
+    assert (task.state, task.ready) == ("SUCCESS", True)
+    assert (task.name, task.args, task.kwargs) == ("shop.pay", "(1,)", "{}")
+    assert (task.result, task.runtime, task.retries) == ("4", 0.5, 0)
+    assert (task.client, task.hostname, task.worker.hostname) == (
+        *(CLIENT, WORKER, WORKER),
+    )
+    assert (task.queue, task.exchange, task.routing_key) == ("mail", "", "mail")
+    assert (task.timestamp, task.clock, task.pid) == (13.0, 1300, 77)
+    assert (task.first_received, task.local_received) == (10.0 + WAY, 13.0 + WAY)
+    assert task.attempts == ()
+
+
+def test_a_task_that_fails_tells_what_was_raised():
+    task = task_of(FAILURE)
+    assert (task.state, task.ready, task.failed) == ("FAILURE", True, 13.0)
+    assert task.exception == "OSError(5)"
+    assert task.traceback.endswith("OSError: 5")
+    assert (task.succeeded, task.result) == (None, None)
+    assert task.runtime == 1.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "ready"),
+    [
+        *(("sent", "PENDING", False), ("received", "RECEIVED", False)),
+        *(("started", "STARTED", False), ("succeeded", "SUCCESS", True)),
+        *(("failed", "FAILURE", True), ("retried", "RETRY", False)),
+        *(("revoked", "REVOKED", True), ("rejected", "REJECTED", True)),
+        ("cancelled", "CANCELLED", True),
+    ],
+)
+def test_each_event_enters_its_state_even_alone(kind, state, ready):
+    task = steps(kind)
+    assert (task.state, task.ready) == (state, ready)
+    assert getattr(task, kind) == 10.0
+    assert task.done == (10.0 if ready else None)
+
+
+def test_a_revoked_task_tells_how():
+    task = steps("received", "revoked")
+    assert (task.terminated, task.signum, task.expired) == (True, "SIGTERM", False)
+    assert steps("received", "rejected").requeue is True
+
+
+def test_a_task_that_is_retried_keeps_its_older_attempts():
+    task = task_of(RETRIED)
+    (first,) = task.attempts
+    assert (first.state, first.retries, first.started, first.retried) == (
+        *("RETRY", 0, 12.0, 13.75),
+    )
+    assert (task.state, task.retries, task.started) == ("SUCCESS", 1, 20.0)
+
+
+@pytest.mark.parametrize("events", [SUCCESS, FAILURE], ids=["success", "failure"])
+@given(data=st.data())
+def test_any_order_of_its_events_ends_in_the_same_task(events, data):
+    shuffled = data.draw(st.permutations(events))
+    assert account(task_of(shuffled)) == account(task_of(events))
+
+
+@given(st.permutations(RETRIED))
+def test_any_order_of_the_events_of_a_retry_ends_in_the_same_task(shuffled):
+    assert account(task_of(shuffled)) == account(task_of(RETRIED))
+
+
+@given(st.lists(st.sampled_from(RETRIED), max_size=5))
+def test_what_is_told_twice_was_true_the_first_time(again):
+    assert account(task_of([*RETRIED, *again])) == account(task_of(RETRIED))
+
+
+# --- how long it took --------------------------------------------------------------
+
+
+def test_its_run_time_is_what_the_worker_measured_else_from_start_to_end():
+    assert task_of(SUCCESS).runtime == 0.5
+    assert task_of(FAILURE).runtime == 1.0
+    assert steps("received", "started").runtime is None
+
+
+def test_its_run_time_can_be_set_as_in_celery():
+    task = Task(UUID, runtime=2.0)
+    assert task.runtime == task.measured == 2.0
+    task.runtime = None
+    assert task.runtime is None
+
+
+def test_it_waits_from_its_sending_to_its_start():
+    task = task_of(SUCCESS)
+    assert task.wait == 2.0
+    assert task.queue_time == 1.0
+
+
+def test_it_waits_from_its_receipt_if_we_missed_its_sending():
+    task = steps("received", "started")
+    assert task.wait == 1.0
+    assert task.queue_time is None
+
+
+def test_what_has_not_started_has_no_wait_yet():
+    assert steps("sent", "received").wait is None
+    assert steps("sent").queue_time is None
+    assert steps("started").wait is None
+
+
+def test_the_time_it_was_meant_to_wait_does_not_count():
+    task = task_of(
+        [*life("sent", "received", **ETA), told("task-started", 31.5)],
+    )
+    assert task.wait == 1.5
+
+
+def test_an_eta_that_is_over_when_it_is_sent_changes_nothing():
+    assert steps("sent", "received", "started", eta="1970-01-01T00:00:05").wait == 2.0
+
+
+def test_an_eta_that_is_no_time_changes_nothing():
+    assert steps("sent", "received", "started", eta="soon").wait == 2.0
+
+
+def test_no_wait_is_negative():
+    early = [*life("sent", "received", **ETA), told("task-started", 12.0)]
+    assert task_of(early).wait is None
+
+
+@pytest.mark.parametrize(
+    ("client", "worker"), [(0, 0), (300, 0), (-300, 0), (0, 40), (7, -9)]
+)
+def test_wrong_clocks_do_not_change_how_long_it_waited(client, worker):
+    state = State()
+    state.apply([told("worker-heartbeat", 1.0 + worker, local_received=1.0 + WAY)])
+    for event in life("sent", "received", "started"):
+        event["timestamp"] += client if event["type"] == "task-sent" else worker
+        state.apply([event])
+    task = state.tasks[UUID]
+    assert task.wait == pytest.approx(2.0)
+    assert task.queue_time == pytest.approx(1.0)
+
+
+def test_a_task_of_no_state_takes_the_clocks_to_be_right():
+    worker = Worker(WORKER)
+    task = Task(UUID, worker=worker, client=CLIENT, sent=1.0, received=3.0, started=4.0)
+    assert (task.wait, task.queue_time) == (3.0, 2.0)
+
+
+# --- lost --------------------------------------------------------------------------
+
+
+def last_heard(*events):
+    """Return a task and a moment at which all is well with its worker."""
+    state = cluster(told("worker-online", 9.0), *events)
+    return state, state.tasks[UUID], events[-1]["local_received"]
+
+
+@pytest.mark.parametrize("kinds", [("received",), ("received", "started")])
+def test_a_task_is_lost_when_its_worker_goes_silent(kinds):
+    _, task, now = last_heard(*life(*kinds))
+    assert not task.lost(now)
+    assert task.lost(now + 31)
+
+
+def test_a_task_is_lost_when_its_worker_says_goodbye():
+    state, task, now = last_heard(*life("received", "started"))
+    state.apply([told("worker-offline", now)])
+    assert task.lost(now + 1)
+
+
+@pytest.mark.parametrize("pid", [77, 78])
+def test_a_task_is_lost_when_its_worker_starts_anew(pid):
+    state, task, now = last_heard(*life("received", "started"))
+    state.apply([told("worker-online", now + 1, pid=pid)])
+    assert task.lost(now + 2)
+
+
+@pytest.mark.parametrize(
+    "kinds", [("sent",), ("received", "started", "succeeded"), ("received", "retried")]
+)
+def test_a_task_that_no_worker_has_cannot_be_lost(kinds):
+    _, task, now = last_heard(*life(*kinds))
+    assert not task.lost(now + 1e6)
+
+
+# --- relations ---------------------------------------------------------------------
+
+
+def workflow():
+    def sent(uuid, parent):
+        return told("task-sent", uuid=uuid, parent_id=parent, root_id="r")
+
+    return cluster(sent("r", None), sent("a", "r"), sent("b", "r"), sent("c", "a"))
+
+
+def test_a_workflow_can_be_walked_up_and_down():
+    state = workflow()
+    root, child, leaf = (state.tasks[uuid] for uuid in "rac")
+    assert [task.uuid for task in root.children] == ["a", "b"]
+    assert child.children == (leaf,)
+    assert leaf.children == ()
+    assert leaf.parent is child
+    assert leaf.root is root.root is root
+    assert root.parent is None
+
+
+def test_a_child_may_be_told_of_before_its_parent():
+    state = cluster(told("task-sent", uuid="c", parent_id="p", root_id="p"))
+    child = state.tasks["c"]
+    assert child.parent is child.root is None
+    state.apply([told("task-sent", uuid="p", root_id="p")])
+    assert child.parent is child.root is state.tasks["p"]
+    assert state.tasks["p"].children == (child,)
+
+
+def test_a_task_of_no_state_has_no_relations():
+    task = Task("u", root_id="r", parent_id="p")
+    assert task.parent is task.root is None
+    assert task.children == ()
+
+
+# --- for cameras and filters -------------------------------------------------------
+
+
+def test_it_tells_its_fields_by_their_names_on_the_wire():
+    task = task_of(FAILURE)
+    for name in ("uuid", "name", "args", "root_id", "exception", "queue", "pid"):
+        told_last = next(event[name] for event in FAILURE[::-1] if name in event)
+        assert task.get(name) == told_last
+    assert task.get("hostname") == WORKER
+    assert task.get("id") == UUID
+
+
+def test_a_field_that_it_does_not_have_is_the_default():
+    task = task_of(SUCCESS)
+    assert task.get("exception") is None
+    assert task.get("exception", "none") == "none"
+    assert task.get("nothing", 5) == 5
+    assert task.get("info", "a method is no field") == "a method is no field"
+
+
+def test_its_extra_fields_are_attributes_and_overwrite_nothing():
+    odd = {"order": 4711, "get": 1, "children": 2, "_fields": 3, "shelf": 4, "eta": "e"}
+    odd |= {"__class__": 5, "weight_bytes": -(2**70), "state": "HAPPY", "history": 1}
+    task = task_of([told("task-received", 11.0, **odd)])
+    assert task.order == task.get("order") == 4711
+    assert task.state == "RECEIVED"
+    assert task.children == ()
+    assert task.history is None
+    assert task.weight_bytes > 0
+    assert task.extra == {name: odd[name] for name in odd if name != "eta"}
+
+
+def test_info_is_what_is_known_of_what_is_worth_showing():
+    assert task_of(SUCCESS).info() == {
+        **{"args": "(1,)", "kwargs": "{}", "retries": 0, "result": "4"},
+        **{"runtime": 0.5, "exchange": "", "routing_key": "mail", "root_id": UUID},
+    }
+
+
+def test_info_can_be_asked_for_other_fields_and_for_more():
+    task = task_of(SUCCESS)
+    assert task.info(["name", "eta"]) == {"name": "shop.pay"}
+    assert task.info([], ["state", "no_field"]) == {"state": "SUCCESS"}
+    assert task.info(extra=["name"]) == {**task.info(), "name": "shop.pay"}
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        *(SUCCESS, FAILURE, SUCCESS[:1], SUCCESS[:2], SUCCESS[:3]),
+        *(life("received", "rejected"), life("received", "revoked")),
+    ],
+)
+def test_of_a_simple_life_it_tells_what_celery_tells(events):
+    theirs = celery.events.state.State()
+    for event in events:
+        theirs.event(dict(event))
+    ours = task_of(events).as_dict()
+    expected = theirs.tasks[UUID].as_dict()
+    assert list(ours) == list(expected)
+    for told_of in (ours, expected):
+        told_of["worker"] = told_of["worker"] and told_of["worker"].hostname
+    assert ours == expected
+    assert task_of(events).info() == theirs.tasks[UUID].info()
+    assert task_of(events).ready == theirs.tasks[UUID].ready
+    assert task_of(events).origin == theirs.tasks[UUID].origin
+
+
+def test_as_dict_has_other_tasks_by_their_ids():
+    told_of = workflow().tasks["a"].as_dict()
+    assert told_of["children"] == ["c"]
+    assert told_of["parent"] == told_of["root"] == "r"
+
+
+def test_its_origin_is_the_worker_as_soon_as_one_has_it():
+    assert steps("sent").origin == CLIENT
+    assert steps("sent", "received").origin == f"{WORKER}.77"
+
+
+def test_it_is_who_its_uuid_says():
+    assert Task("u", name="a") == Task("u", name="b")
+    assert Task("u") != Task("v")
+    assert Task("u") != "u"
+    assert len({Task("u"), Task("u"), Task("v")}) == 2
+    assert Task("u").id == "u"
+
+
+def test_its_repr_names_it():
+    assert repr(task_of(SUCCESS)) == f"<Task: shop.pay({UUID}) SUCCESS clock:1300>"
+
+
+def test_it_is_made_with_the_arguments_of_celery():
+    task = Task("u", None, ["c"], name="a", state="STARTED", eta="x")
+    assert (task.uuid, task.name, task.state, task.eta) == ("u", "a", "STARTED", "x")
+    assert Task().state == "PENDING"
+
+
+@pytest.mark.parametrize("events", [SUCCESS, RETRIED], ids=["success", "retried"])
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda task: pickle.loads(pickle.dumps(task))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_a_copy_tells_the_same_and_belongs_to_no_state(events, copied):
+    task = task_of([*events, told("task-progress", 30.0, percent=5)])
+    twin = copied(task)
+    assert twin == task
+    assert twin is not task
+    assert account(twin) == account(task)
+    assert twin.cluster_state is None
+    assert twin.children == ()
+    assert UUID not in twin.shelf

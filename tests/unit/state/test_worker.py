@@ -1,0 +1,317 @@
+"""Workers: what they tell of themselves, and what their silence means."""
+
+import copy
+import pickle
+
+import celery.events.state
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evtools.state import Liveness, State, Worker, heartbeat_expires
+from tools.clock import FakeClock
+from tools.told import OTHER, WORKER, told
+
+#: Heartbeats come every two seconds: late after 4, lost after 30 s without one.
+HEARD = 10.25
+
+
+def worker_of(*events, **settings):
+    state = State(**settings)
+    state.apply(events)
+    return state.workers[WORKER]
+
+
+def beat(at, **fields):
+    return told("worker-heartbeat", at, **fields)
+
+
+# --- what it tells -----------------------------------------------------------------
+
+
+def test_a_heartbeat_tells_of_the_worker():
+    worker = worker_of(beat(10.0, processed=5, active=2))
+    assert (worker.hostname, worker.pid, worker.clock) == (WORKER, 77, 1000)
+    assert (worker.processed, worker.active, worker.freq) == (5, 2, 2.0)
+    assert worker.loadavg == [0.5, 0.25, 0.125]
+    assert (worker.sw_ident, worker.sw_ver, worker.sw_sys) == (
+        *("py-celery", "5.6.2", "Linux"),
+    )
+    assert worker.timestamp == 10.0
+    assert worker.local_received == HEARD
+    assert worker.heartbeats == [HEARD]
+    assert worker.beats == 1
+
+
+def test_a_field_that_is_missing_or_odd_leaves_what_was_told():
+    worker = worker_of(beat(10.0), beat(12.0, pid="x", loadavg=None, freq=-1))
+    assert worker.pid == 77
+    assert worker.loadavg == [0.5, 0.25, 0.125]
+    assert worker.freq == 2.0
+
+
+def test_the_four_newest_heartbeats_are_kept_in_order():
+    worker = worker_of(*map(beat, (1.0, 2.0, 9.0, 4.0, 5.0, 6.0)))
+    assert worker.heartbeats == [4.25, 5.25, 6.25, 9.25]
+    assert worker.beats == 6
+
+
+def test_it_is_online_since_it_said_so():
+    hello = told("worker-online", 9.0)
+    assert worker_of(hello, beat(10.0)).online_since == 9.0
+    assert worker_of(beat(10.0)).online_since is None
+
+
+def test_a_wake_up_of_one_that_runs_is_no_start():
+    awake = told("worker-online", 9.0, processed=7)
+    assert worker_of(awake).online_since is None
+
+
+def test_a_start_that_we_missed_is_not_known():
+    worker = worker_of(told("worker-online", 9.0), beat(20.0, pid=78))
+    assert worker.online_since is None
+    assert worker.pid == 78
+
+
+def test_the_answer_to_a_wake_up_tells_its_process_and_nothing_else():
+    short = beat(12.0, freq=5.0, pid=78)
+    del short["processed"], short["active"], short["loadavg"]
+    worker = worker_of(beat(10.0, processed=5), short)
+    assert (worker.pid, worker.freq, worker.processed) == (78, 2.0, 5)
+    assert worker.beats == 1
+    assert worker.local_received == 12.25
+    short["pid"] = None
+    assert worker_of(beat(10.0), short).pid == 77
+
+
+def test_its_clock_is_ahead_by_the_least_delay():
+    worker = worker_of(
+        beat(110.0, local_received=10.5), beat(112.0, local_received=14.0)
+    )
+    assert worker.skew == 99.5
+    assert Worker("w").skew is None
+
+
+def test_without_heartbeats_tasks_tell_of_its_clock():
+    silent = worker_of(told("task-started", 50.0, local_received=10.0))
+    assert silent.skew == 40.0
+    assert silent.local_received == 10.0
+    beats = worker_of(beat(10.0), told("task-started", 50.0, local_received=11.0))
+    assert beats.skew == -0.25
+    assert beats.local_received == 11.0
+
+
+def test_tasks_it_counted_and_no_event_told_of_are_missed():
+    starts = [told("task-started", at, uuid=f"u{at}") for at in (2.0, 4.0)]
+    beats = [beat(at, processed=5) for at in (5.0, 7.0, 9.0)]
+    worker = worker_of(
+        *(beat(1.0), starts[0], beat(3.0, processed=1), starts[1], *beats)
+    )
+    assert worker.missed == 3
+
+
+def test_what_celery_does_not_know_is_kept_and_overwrites_nothing():
+    odd = {"zone": "eu-1", "alive": False, "take": 5, "__class__": 1, "missed": 9}
+    worker = worker_of(beat(10.0, **odd), clock=FakeClock(HEARD))
+    assert worker.zone == "eu-1"
+    assert worker.extra == odd
+    assert isinstance(worker, Worker)
+    assert callable(worker.take)
+    assert worker.alive
+    assert worker.missed == 0
+
+
+def test_too_much_of_what_celery_does_not_know_is_not_kept():
+    worker = worker_of(beat(10.0, zone="eu-1"), beat(12.0, story="x" * 5000))
+    assert worker.extra == {"zone": "eu-1"}
+    assert not hasattr(worker, "story")
+
+
+# --- goodbye -----------------------------------------------------------------------
+
+
+def test_who_says_goodbye_is_offline_until_it_comes_back():
+    state = State()
+    state.apply([beat(10.0), told("worker-offline", 11.0)])
+    worker = state.workers[WORKER]
+    assert worker.goodbye == 11.0
+    assert worker.heartbeats == []
+    assert worker.status(11.5) == worker.status(1e9) == "offline"
+    state.apply([told("worker-online", 20.0, pid=78)])
+    assert worker.goodbye is None
+    assert worker.status(20.5) == "online"
+
+
+def test_the_goodbye_of_its_predecessor_does_not_take_it_offline():
+    worker = worker_of(
+        told("worker-online", 10.0, pid=78), told("worker-offline", 10.1, pid=77)
+    )
+    assert worker.status(10.5) == "online"
+
+
+def test_a_goodbye_is_believed_if_we_know_no_process():
+    assert worker_of(told("worker-offline", 10.0)).status(10.5) == "offline"
+
+
+# --- silence -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("age", "status"),
+    [
+        *((-5.0, "online"), (0.0, "online"), (4.0, "online"), (4.1, "late")),
+        *((30.0, "late"), (30.1, "gone"), (1e9, "gone")),
+    ],
+)
+def test_a_worker_is_late_after_two_beats_and_gone_after_half_a_minute(age, status):
+    assert worker_of(beat(10.0)).status(HEARD + age) == status
+
+
+def test_one_that_beats_seldom_is_given_more_time():
+    worker = worker_of(beat(10.0, freq=60.0))
+    assert worker.status(HEARD + 120) == "online"
+    assert worker.status(HEARD + 240) == "late"
+    assert worker.status(HEARD + 241) == "gone"
+
+
+def test_one_without_heartbeats_is_silent_until_it_leaves():
+    worker = worker_of(told("task-received", 10.0))
+    assert worker.status(HEARD + 600) == "silent"
+    assert worker.status(HEARD + 601) == "gone"
+
+
+def test_the_events_of_its_tasks_are_signs_of_life():
+    worker = worker_of(beat(10.0), told("task-received", 39.0))
+    assert worker.status(42.0) == "online"
+
+
+def test_how_long_is_too_long_can_be_chosen():
+    worker = worker_of(beat(10.0), liveness=Liveness(late_beats=1, lost=5))
+    assert worker.status(HEARD + 2.1) == "late"
+    assert worker.status(HEARD + 5.1) == "gone"
+
+
+def test_it_is_alive_by_the_clock_it_was_given():
+    clock = FakeClock(HEARD)
+    worker = worker_of(beat(10.0), clock=clock)
+    assert worker.alive
+    assert worker.status_string == "ONLINE"
+    clock.now += 10
+    assert worker.alive
+    clock.now += 30
+    assert not worker.alive
+    assert worker.status_string == "OFFLINE"
+
+
+@given(
+    st.lists(st.sampled_from(["online", "heartbeat", "offline"]), max_size=8),
+    st.floats(0, 1e6),
+)
+def test_its_status_is_one_of_five_at_any_time(kinds, now):
+    events = [told(f"worker-{kind}", 10.0 + n) for n, kind in enumerate(kinds)]
+    status = worker_of(beat(1.0), *events).status(now)
+    assert status in {"online", "late", "silent", "offline", "gone"}
+
+
+# --- a new process -----------------------------------------------------------------
+
+
+def test_another_process_is_another_start():
+    worker = worker_of(told("worker-online", 10.0))
+    assert worker.restarted(76, 9.0)
+    assert not worker.restarted(77, 11.0)
+
+
+def test_in_a_container_all_have_one_pid_and_the_time_tells():
+    worker = worker_of(told("worker-online", 10.0))
+    assert worker.restarted(77, 9.0)
+    assert worker.restarted(None, 9.0)
+    assert not worker.restarted(None, None)
+
+
+def test_without_any_word_of_a_start_there_was_none():
+    worker = worker_of(beat(10.0))
+    assert not worker.restarted(77, 5.0)
+    assert not Worker("w").restarted(77, 5.0)
+
+
+# --- Celery's names ----------------------------------------------------------------
+
+
+def test_it_is_who_its_hostname_says():
+    worker = Worker(WORKER, pid=1)
+    assert worker == Worker(WORKER, pid=2)
+    assert worker != Worker(OTHER)
+    assert worker != WORKER
+    assert len({worker, Worker(WORKER), Worker(OTHER)}) == 2
+    assert worker.id == f"{WORKER}.1"
+
+
+def test_it_is_made_with_the_arguments_of_celery():
+    arguments = (WORKER, 7, 2.0, [1.0], 9, 1, 2, [0.5], "celery", "5", "Linux")
+    ours, theirs = Worker(*arguments), celery.events.state.Worker(*arguments)
+    assert Worker._fields == theirs._fields
+    for name in (*theirs._fields, "id", "heartbeat_expires", "status_string"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    assert ours.local_received == 1.0
+
+
+def test_one_of_nothing_has_the_defaults_of_celery():
+    ours, theirs = Worker(), celery.events.state.Worker()
+    for name in set(theirs._fields) - {"hostname"}:
+        assert getattr(ours, name) == getattr(theirs, name)
+
+
+def test_its_repr_names_it_and_says_whether_it_is_there():
+    worker = worker_of(beat(10.0), clock=FakeClock(HEARD))
+    assert repr(worker) == f"<Worker: {WORKER} (ONLINE clock:1000)>"
+
+
+def test_update_sets_attributes():
+    worker = Worker(WORKER)
+    worker.update({"freq": 5.0}, active=3)
+    assert (worker.freq, worker.active) == (5.0, 3)
+
+
+def test_the_method_event_takes_an_event_in():
+    worker = Worker(WORKER)
+    worker.event("online", 10.0, HEARD, {"freq": 2.0, "pid": 9})
+    assert (worker.pid, worker.freq, worker.heartbeats) == (9, 2.0, [HEARD])
+    worker.event("offline", 11.0, 11.25, {"pid": 9})
+    assert worker.status(11.5) == "offline"
+    worker.event(None, 12.0, 12.25)
+    assert worker.local_received == 12.25
+
+
+def test_the_method_event_survives_what_nobody_should_send():
+    nameless = Worker("")
+    nameless.event("heartbeat", None, None, {"pid": 5})
+    assert nameless.pid is None
+    worker = Worker(WORKER)
+    worker.event("odd", None, None, {"pid": "x", "freq": [], "loadavg": {"a": 1}})
+    assert (worker.pid, worker.freq, worker.loadavg) == (None, 60, None)
+
+
+@pytest.mark.parametrize("freq", [2.0, 60])
+def test_a_heartbeat_expires_when_celery_says_so(freq):
+    theirs = celery.events.state.heartbeat_expires
+    assert heartbeat_expires(100.0, freq) == theirs(100.0, freq)
+    assert heartbeat_expires(100.0, freq, 300) == theirs(100.0, freq, 300)
+    worker = worker_of(beat(10.0, freq=freq))
+    assert worker.heartbeat_expires == theirs(HEARD, freq)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_of_it_is_like_it(copied):
+    worker = worker_of(told("worker-online", 10.0, zone="eu"))
+    twin = copied(worker)
+    assert twin is not worker
+    for name in (*Worker._fields, "online_since", "skew", "beats", "zone"):
+        assert getattr(twin, name) == getattr(worker, name)
+
+
+def test_it_can_be_pickled():
+    worker = worker_of(told("worker-online", 10.0, zone="eu"))
+    twin = pickle.loads(pickle.dumps(worker))
+    for name in (*Worker._fields, "online_since", "skew", "liveness", "zone"):
+        assert getattr(twin, name) == getattr(worker, name)
