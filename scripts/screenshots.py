@@ -17,6 +17,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from evtools.top.choices import VIEWS
+from evtools.top.keymap import Keymap
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -58,9 +61,8 @@ class Shot(NamedTuple):
 
 def shots() -> list[Shot]:
     """Return the pictures that there are: of each view, and of a detail."""
-    keymap = importlib.import_module("evtools.top.keymap").Keymap()
-    views = importlib.import_module("evtools.top.choices").VIEWS
-    keys = {view: keymap.key_of(f"view {view}") for view in views}
+    keymap = Keymap()
+    keys = {view: keymap.key_of(f"view {view}") for view in VIEWS}
     first, *others = [Shot(view, ((key, f"[{key} "),)) for view, key in keys.items()]
     chosen = "/state:failure name:*.charge\r"
     detail = (*first.steps, (chosen, ">FAIL"), ("\r", "[Traceback]"))
@@ -127,7 +129,7 @@ def trimmed(screen: Sequence[str], shot: Shot) -> list[str]:
 
 def _nobody(found: re.Match[str]) -> str:
     cols = len(found[0])
-    return "gen4120@web-1"[:cols].ljust(cols)
+    return "gen4120@web-1"[: cols - 1].ljust(cols)
 
 
 # --- Comparing them -------------------------------------------------------------------

@@ -78,6 +78,8 @@ class Cluster(Kinds):
         self.weight_bytes = 0
         self.evicted = 0
         self.departed = 0
+        #: Called with each task that is forgotten.
+        self.on_forget: Callable[[Task], object] | None = None
         #: Events taken in, and of these how many were task-received.
         self.event_count = 0
         self.task_count = 0
@@ -189,13 +191,14 @@ class Cluster(Kinds):
         reading, extra = read(event, TASK_READINGS[kind])
         if reading is None:
             return Change(event)
-        if len(event) != STEPS[kind][1]:
+        if extra or len(event) != STEPS[kind][1]:
             # Something is missing or added, but it may be as usual otherwise.
             self.event_count -= 1
             usual = {**asdict(reading), "type": kind, "clock": reading.clock or 0}
             change = self._take(usual)
             change.event = event
-            if extra:
+            # The task may just have been forgotten, to make room.
+            if extra and task.uuid in self.tasks:
                 self._grow(task, add_fields(task, reading.timestamp, extra))
             return change
         created = task.first_received is None
@@ -299,7 +302,7 @@ class Cluster(Kinds):
 
         A few more than have to go, so that it need not be done for each.
         """
-        tasks, limit = self.tasks, self.max_tasks_in_memory
+        tasks, limit = self.tasks, max(self.max_tasks_in_memory, 1)
         surplus = len(tasks) - limit + limit // 128
         while (surplus > 0 or self.weight_bytes > self.max_bytes) and len(tasks) > 1:
             for task in tasks.forget(max(surplus, 1)):
@@ -311,6 +314,8 @@ class Cluster(Kinds):
         self.weight_bytes -= task.weight_bytes
         if task.parent_id is not None or task.root_id is not task.uuid:
             self._kin.discard(task.uuid)
+        if self.on_forget is not None:
+            self.on_forget(task)
 
     def _take_other(self, event: EventFields) -> Change:
         kind = event.get("type")
@@ -362,7 +367,7 @@ class Cluster(Kinds):
         worker = self.Worker(hostname, time=self.clock, liveness=self.liveness)
         self.workers[hostname] = worker
         self.weight_bytes += WORKER_BYTES
-        if len(self.workers) > self.max_workers_in_memory:
+        if len(self.workers) > max(self.max_workers_in_memory, 1):
             self.workers.popitem(last=False)
             self.weight_bytes -= WORKER_BYTES
         return worker

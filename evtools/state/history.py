@@ -60,6 +60,7 @@ class History:
         self.weight_bytes += reading.weigh()
         if len(readings) > READINGS_MAX:
             del readings[:-_READINGS_KEPT]
+            self._runs = {}
             self.weight_bytes = sum(known.weigh() for known in readings)
         if worker is not None:
             self.workers[worker.hostname] = worker
@@ -99,7 +100,8 @@ class History:
             attempts.sort(key=self._began)
         sent = [reading for reading in self.readings if isinstance(reading, Sent)]
         _number(attempts, sent)
-        _add_sent(attempts, sent)
+        if _add_sent(attempts, sent):
+            self._runs = {}
         if len(attempts) > 1:
             attempts.sort(key=self._turn)
         self.attempts = attempts
@@ -211,14 +213,23 @@ def _number(attempts: list[Attempt], sent: list[Sent]) -> None:
         number = attempt.number + (attempt.retried is not None)
 
 
-def _add_sent(attempts: list[Attempt], sent: Iterable[Sent]) -> None:
-    """Add each sending to the attempts of its number; what is left over is pending."""
+def _add_sent(attempts: list[Attempt], sent: Iterable[Sent]) -> bool:
+    """Add each sending to the attempts of its number; what is left over is pending.
+
+    Return whether one lacked its receipt.  What is told of it later has to be
+    understood without what its sending tells, as if that came last.
+    """
+    lacked = False
     sendings: dict[int, list[Sent]] = {}
     for reading in sent:
         sendings.setdefault(reading.retries or 0, []).append(reading)
     for number, of_number in sorted(sendings.items()):
         same = [attempt for attempt in attempts if attempt.number == number]
-        pending = [Attempt(number=number) for _ in of_number[len(same) :]]
-        attempts += pending
-        for attempt, reading in zip([*same, *pending], of_number, strict=False):
+        for attempt, reading in zip(same, of_number, strict=False):
+            lacked = lacked or attempt.received is None or attempt.retries is None
             attempt.take(reading)
+        for reading in of_number[len(same) :]:
+            pending = Attempt(number=number)
+            pending.take(reading)
+            attempts.append(pending)
+    return lacked

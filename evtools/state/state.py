@@ -1,6 +1,7 @@
 """The state of a cluster under the names that Celery's State has."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -57,6 +58,7 @@ class State(Cluster):
         self.weight_bytes += WORKER_BYTES * len(self.workers)
         for task in (tasks or {}).values():
             self._adopt(task)
+        self._number_anew()
         self._make_room()
 
     def __repr__(self) -> str:
@@ -70,7 +72,9 @@ class State(Cluster):
             *(self.max_workers_in_memory, self.max_tasks_in_memory),
             *(self.on_node_join, self.on_node_leave),
         )
-        return type(self), made_with, {name: getattr(self, name) for name in _COPIED}
+        settings = {name: getattr(self, name) for name in _SETTINGS}
+        counts = {name: getattr(self, name) for name in _COUNTS}
+        return partial(type(self), **settings), made_with, counts
 
     # --- events ----------------------------------------------------------------------
 
@@ -80,11 +84,13 @@ class State(Cluster):
         It never raises on an event, and leaves them as they are.
         """
         with self._lock:
-            self._forget_groups()
             calls = self.event_callback or self.on_node_join or self.on_node_leave
             if calls or self.handlers:
                 return [self._take_and_call(event)[0] for event in events]
-            return list(map(self._take, events))
+            try:
+                return list(map(self._take, events))
+            finally:
+                self._forget_groups()
 
     def event(self, event: EventFields) -> tuple[Any, str] | None:
         """Take in one event; return `((subject, created), type)` as Celery does.
@@ -93,7 +99,6 @@ class State(Cluster):
         pair; None if the event is of an unknown group, or of no use.
         """
         with self._lock:
-            self._forget_groups()
             change, answer = self._take_and_call(event)
             if change.subject is not None:
                 answer = change.subject, change.created
@@ -119,12 +124,14 @@ class State(Cluster):
             self.event_count += 1
             return Change(event), handler(subject, event)
         change = self._take(event)
+        self._forget_groups()
         worker = change.subject
         if isinstance(worker, Worker):
-            if self.on_node_join and (change.created or subject == "online"):
+            if subject == "offline":
+                if self.on_node_leave:
+                    self.on_node_leave(worker)
+            elif self.on_node_join and (change.created or subject == "online"):
                 self.on_node_join(worker)
-            if self.on_node_leave and subject == "offline":
-                self.on_node_leave(worker)
         return change, None
 
     def _forget_groups(self) -> None:
@@ -215,6 +222,7 @@ class State(Cluster):
                 return task, False
             self._forget_groups()
             task = self._create(uuid)
+            task.serial = self.event_count
             self._make_room()
             return task, True
 
@@ -232,9 +240,16 @@ class State(Cluster):
             self.workers.clear()
             self.clear_tasks(ready)
             self.event_count = self.task_count = 0
+            self._number_anew()
 
     def rebuild_taskheap(self) -> None:
         """Do nothing: tasks are always in order."""
+
+    def _number_anew(self) -> None:
+        """Let the tasks come before all events, as the count of these begins."""
+        tasks = list(self.tasks.by_time(newest_first=False))
+        for serial, task in enumerate(tasks, -len(tasks)):
+            task.serial = serial
 
     def _adopt(self, task: Task) -> None:
         """Take in a task of another state."""
@@ -246,11 +261,9 @@ class State(Cluster):
         self._kin.add(task.uuid, task.parent_id, task.root_id)
 
 
-#: What copies have beside what a state is made with.
-_COPIED = (
-    *("event_count", "task_count", "evicted", "departed"),
-    *("max_bytes", "clock", "liveness"),
-)
+#: What copies have beside what Celery's are made with.
+_SETTINGS = ("max_bytes", "clock", "liveness")
+_COUNTS = ("event_count", "task_count", "evicted", "departed")
 
 
 def _split(event: EventFields) -> tuple[str, str]:

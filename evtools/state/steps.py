@@ -3,19 +3,17 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from evtools.state.exceptions import unwrapped
 from evtools.state.readings import (
-    COUNT_MAX,
     TASK_READINGS,
     TIME_MAX,
     Started,
+    read,
 )
 from evtools.state.sharing import Shared
 from evtools.state.transitions import (
     EVENT_STATES,
     PENDING,
     RECEIVED,
-    RETRY,
     STARTED,
     SUCCESS,
 )
@@ -36,7 +34,6 @@ Step: TypeAlias = Callable[
     ["Task", EventFields, float, "Worker | None", Shared], int | None
 ]
 
-_PLAIN: Final = frozenset({str, bool, int, type(None)})
 #: What the attributes take that few tasks have.
 RARE_BYTES: Final = 200
 
@@ -44,26 +41,21 @@ RARE_BYTES: Final = 200
 def _sent(
     task: "Task", event: EventFields, at: float, _: "Worker | None", shared: Shared
 ) -> int | None:
-    retries, known = event["retries"], task.retries
-    if (
-        task.sent is not None
-        or not 0 <= retries <= COUNT_MAX
-        or (known is not None and known != retries)
-    ):
+    if task.sent is not None or event["retries"] != 0 or task.retries:
         return None
     client, queue = shared[event["hostname"]], shared[event["queue"]]
     exchange, key = shared[event["exchange"]], shared[event["routing_key"]]
     grown = 0
     if task.worker is None:
         grown = _tell(task, event, shared)
-        task.state = RETRY if retries else PENDING
+        task.state = PENDING
     elif _differs(task, event):
         return None
     task.client = client
     task.queue = queue
     task.exchange = exchange
     task.routing_key = key
-    task.retries = retries
+    task.retries = 0
     task.sent = at
     return grown
 
@@ -71,20 +63,19 @@ def _sent(
 def _received(
     task: "Task", event: EventFields, at: float, worker: "Worker | None", shared: Shared
 ) -> int | None:
-    retries, known = event["retries"], task.retries
     if (
         worker is None
         or task.worker is not None
-        or not 0 <= retries <= COUNT_MAX
-        or (known is not None and known != retries)
+        or event["retries"] != 0
+        or task.retries
     ):
         return None
     grown = 0
     if task.sent is None or _differs(task, event):
         grown = _tell(task, event, shared)
-    task.state = RETRY if retries else RECEIVED
+    task.state = RECEIVED
     task.worker = worker
-    task.retries = retries
+    task.retries = 0
     task.received = at
     return grown
 
@@ -125,14 +116,10 @@ def _other_end(
     task: "Task", event: EventFields, at: float, worker: "Worker | None", _: Shared
 ) -> int | None:
     kind = event["type"]
-    told = {name: event[name] for name in _TELLS[kind]}
-    if not (
-        _may_end(task, at, worker)
-        and _PLAIN.issuperset(value.__class__ for value in told.values())
-    ):
+    reading, extra = read(event, TASK_READINGS[kind])
+    if reading is None or extra or not _may_end(task, at, worker):
         return None
-    if "exception" in told:
-        told = {**told, "exception": unwrapped(**told)}
+    told = {name: getattr(reading, name) for name in _TELLS[kind]}
     moment = kind.removeprefix("task-")
     task.state = EVENT_STATES[moment]
     task.ended = told[moment] = at

@@ -1,7 +1,8 @@
 """The newest events as they came, in a ring of bounded count and bytes."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 from evtools.wire import EventFields, encode_line
@@ -47,6 +48,10 @@ class EventLog:
             weight_bytes, _ = self._ring.popleft()
             self.weight_bytes -= weight_bytes
             self.first += 1
+
+    def since(self, number: int) -> Iterator[EventFields]:
+        """Yield the events from a number on, which must not be before `first`."""
+        return (event for _, event in islice(self._ring, number - self.first, None))
 
     def get(self, number: int) -> EventFields | None:
         """Return the event of that number if it is still here."""

@@ -111,11 +111,9 @@ class Model:
             self._tasks.keep(events)
         changes = self.state.apply(events)
         self.statistics.take(changes)
-        first = self.log.end
         self.log.extend(events)
         self.intake.take(events, self.state)
         self._tasks.take(changes)
-        self._events.take(first, events)
 
     def set_depths(self, depths: Mapping[str, Depth]) -> None:
         """Take what the broker told of the depth of queues."""
@@ -154,8 +152,17 @@ class Model:
             self._now, self._view, self._facts = self.as_of(now), view, None
             self.intake.settle()
             table.refresh(self.lens())
-        elif table.waiting and not self._back:
-            table.refresh(self.lens())
+            if table is not self._tasks:
+                self._tasks.catch_up()
+
+    @property
+    def lagging(self) -> bool:
+        """Whether the last picture lacks what `work` would add."""
+        return not self._back and self.views[self._view].lagging
+
+    def work(self) -> None:
+        """Go on with what the last picture had no time for."""
+        self.views[self._view].work()
 
     def refresh_view(self, view: str) -> None:
         """Make the picture of a view as of the same time as before.
@@ -209,8 +216,7 @@ class Model:
         self._now, self._facts = self.as_of(now), None
         self._paused_at = self._now
         for table in self.views.values():
-            table.refresh(self.lens())
-            table.frozen = True
+            table.freeze(self.lens())
         self.header()
 
     def thaw(self) -> None:

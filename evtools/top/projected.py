@@ -1,11 +1,12 @@
 """Tables of very many subjects, kept up to date by a projection."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from evtools.clock import Clock
 from evtools.filters import Filter
+from evtools.top.columns import Lens
 from evtools.top.projection import Matches, Order, Projection
 from evtools.top.table import TableModel
 
@@ -24,10 +25,6 @@ class ProjectedTable(TableModel, Generic[S]):
     @abstractmethod
     def _is_alive(self, key: str, subject: S) -> bool:
         """Return whether a subject is still remembered."""
-
-    @abstractmethod
-    def _dead(self) -> Collection[str]:
-        """Return the keys of subjects that are remembered no more."""
 
     @abstractmethod
     def _order(self) -> Callable[[S], Order] | None:
@@ -56,25 +53,48 @@ class ProjectedTable(TableModel, Generic[S]):
         """Return what a row is about, None if that has been forgotten."""
         return self._projection.subjects.get(key)
 
+    def _gather(self) -> None:
+        """Note what happened, if nobody told."""
+
+    def freeze(self, lens: Lens) -> None:
+        """Make a last picture of all that happened, and take nothing in any more."""
+        self._gather()
+        self._projection.settle()
+        super().freeze(lens)
+
+    @property
+    def lagging(self) -> bool:
+        """Whether the last refresh had no time for all, and `work` can go on."""
+        held = self.cursor.held and not self.frozen
+        return bool(self._projection.unseen if held else self.waiting)
+
+    def work(self) -> None:
+        """Go on with what the last refresh had no time for."""
+        self._projection.work()
+        if self.frozen or not self.cursor.held:
+            self._arrange()
+
+    def catch_up(self) -> None:
+        """Take in what happened, while something else is on the screen."""
+        if not self.frozen:
+            self._gather()
+            self.marks -= self._projection.refresh()
+
     def _load(self) -> None:
-        self._projection.refresh()
-        dead = self._dead()
-        if dead:
-            self._projection.purge(dead)
-            self.marks.difference_update(dead)
+        self.catch_up()
 
     def _arranged(self) -> Sequence[str]:
-        projection = self._projection
+        projection, first = self._projection, self.focus_key
         if self._order_in_force != (self.sort_key, self.reverse):
             self._order_in_force = (self.sort_key, self.reverse)
             moves = self._column(self.sort_key).moves
-            projection.sort(self._order(), descending=self.reverse, moves=moves)
+            projection.sort(
+                self._order(), descending=self.reverse, moves=moves, first=first
+            )
         if self._filter_in_force is not self.filter:
             self._filter_in_force = chosen = self.filter
             matches = self._matches_of(chosen) if chosen is not None else None
             drifts = chosen is not None and chosen.drifts
-            projection.set_filter(matches, drifts=drifts)
-            projection.work_off()
-        elif self.frozen:
-            projection.work_off()
+            projection.set_filter(matches, drifts=drifts, first=first)
+            projection.work()
         return projection.keys()

@@ -1,9 +1,11 @@
 """Which of very many subjects are shown, and in what order, kept up to date."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from evtools.clock import Clock
+from evtools.top.ranking import Ranking
 
 S = TypeVar("S")
 
@@ -11,9 +13,9 @@ S = TypeVar("S")
 Order: TypeAlias = tuple[Any, ...]
 Matches: TypeAlias = Callable[[Any], bool]
 
-#: How long one refresh may spend on asking a filter about what is there already.
-BUDGET: Final = 0.02
-#: So many subjects are asked between two looks at the clock.
+#: For how long one call works at the most, in seconds: keys are waiting.
+BUDGET: Final = 0.012
+#: So many subjects are worked on between two looks at the clock.
 _STRIDE: Final = 64
 #: Changes that wait for a refresh are looked through when there are more.
 _CHANGES_MAX: Final = 50_000
@@ -22,11 +24,13 @@ _CHANGES_MAX: Final = 50_000
 class Projection(Generic[S]):
     """The subjects that match a filter, newest first or sorted.
 
-    `take` notes a change and costs next to nothing; `refresh` works off what
-    was noted.  A new filter or order is applied to the newest first and, as the
-    `BUDGET` of each refresh allows, to all others; until then those that are
-    not sorted come last, and `waiting` tells how many are left.  The result
-    never depends on the way that led to it, once none is left.
+    `take` and `forget` note what happens, and cost next to nothing; `refresh`
+    works off what was noted.  What cannot be done within the `BUDGET` is left for
+    `work`: `waiting` tells how much that is.  A new filter is asked about the
+    newest first, and a new order takes them in first; the others are missing
+    until then.  The result never depends on the way that led to it, once
+    nothing is left.  What `keys` returns stays as it is until `keys` is asked
+    again.
 
     `is_alive(key, subject)` tells whether a subject still exists.
     """
@@ -40,6 +44,10 @@ class Projection(Generic[S]):
         self.arrived = 0
         self._changes: dict[str, S] = {}
         self._changes_max = _CHANGES_MAX
+        #: Changes that are being taken in, and how many of them are left.
+        self._coming: Iterator[tuple[str, S]] = iter(())
+        self._coming_left = 0
+        self._gone: set[str] = set()
         self._matches: Matches | None = None
         self._drifts = False
         self._again = False
@@ -48,16 +56,27 @@ class Projection(Generic[S]):
         self._order: Callable[[S], Order] | None = None
         self._descending = False
         self._moves: Callable[[S], bool] | None = None
-        self._entries: list[Any] = []
-        #: What is not in its place: keys of the sort's backlog, newest last.
+        self._ranking = Ranking()
+        #: What is not in its place, newest last.
         self._unplaced: dict[str, None] = {}
+        #: What leaves its place as time goes by, and what of that is still to be
+        #: looked at.
         self._moving: set[str] = set()
+        self._movers: list[str] = []
 
     @property
     def waiting(self) -> int:
-        """How many subjects have not been filtered or sorted yet."""
-        unasked = 0 if self._again else len(self._backlog)
-        return max(unasked, len(self._unplaced))
+        """How many subjects have not been looked at, filtered or sorted yet."""
+        return self.unseen + len(self._unplaced)
+
+    @property
+    def unseen(self) -> int:
+        """How many of these have not been looked at or filtered yet."""
+        return self._coming_left + (0 if self._again else len(self._backlog))
+
+    def __contains__(self, key: object) -> bool:
+        """Return whether a subject is there and matches."""
+        return key in (self.subjects if self._matches is None else self._shown)
 
     def take(self, key: str, subject: S) -> None:
         """Note that a subject is new or has changed."""
@@ -66,6 +85,12 @@ class Projection(Generic[S]):
         if len(self._changes) > self._changes_max:
             self._forget_changes()
 
+    def forget(self, key: str) -> None:
+        """Note that a subject exists no more."""
+        self._changes.pop(key, None)
+        if key in self.subjects:
+            self._gone.add(key)
+
     def substitute(self, key: str, subject: S) -> bool:
         """Put another object in the place of a subject; False if there is none."""
         if key not in self.subjects:
@@ -73,16 +98,25 @@ class Projection(Generic[S]):
         self.subjects[key] = subject
         return True
 
-    def set_filter(self, matches: Matches | None, *, drifts: bool = False) -> None:
+    def set_filter(
+        self,
+        matches: Matches | None,
+        *,
+        drifts: bool = False,
+        first: str | None = None,
+    ) -> None:
         """Show only what matches.
 
         `drifts` says that the answer may change while a subject does not: with
-        time.  Such a filter is asked again and again.
+        time.  Such a filter is asked again and again.  `first` is the key that
+        it is asked about first.
         """
         self._matches, self._drifts, self._again = matches, drifts, False
         self._shown.clear()
         self._backlog = list(self.subjects) if matches else []
         self._place_anew()
+        if matches and first in self.subjects:
+            self._ask_again(first)
 
     def sort(
         self,
@@ -90,36 +124,71 @@ class Projection(Generic[S]):
         *,
         descending: bool = False,
         moves: Callable[[S], bool] | None = None,
+        first: str | None = None,
     ) -> None:
         """Sort by what `order` makes of a subject, or newest first.
 
         `moves` tells for which subjects that changes while they do not.  Orders
         must differ by themselves where the result is not to depend on keys.
+        `first` is the key that is placed first.
         """
         self._order, self._descending, self._moves = order, descending, moves
         self._place_anew()
+        if first in self._unplaced:
+            self._touch(first)
 
     def _place_anew(self) -> None:
-        self._entries.clear()
+        self._ranking = Ranking(descending=self._descending)
         self._moving.clear()
+        self._movers.clear()
         self._unplaced = dict.fromkeys(self._visible()) if self._order else {}
 
     # --- working off what was noted ---------------------------------------------
 
-    def refresh(self) -> None:
-        """Take in what changed, and ask the filter about some of what was there."""
-        changes, self._changes = self._changes, {}
-        self._changes_max = max(_CHANGES_MAX, 2 * len(self.subjects))
-        for key, subject in changes.items():
-            if self.subjects.pop(key, None) is None and self._matches is None:
-                self.arrived += 1
-            self.subjects[key] = subject
-            self._ask(key, subject)
+    def refresh(self) -> set[str]:
+        """Work off what was noted until now; return the keys of what has gone."""
+        gone = self._let_go()
+        self._begin()
         if self._drifts and not self._backlog:
             self._backlog, self._again = list(self.subjects), True
-        self.work_off()
+        if not self._movers:
+            self._movers = list(self._moving)
+        self.work()
+        return gone
 
-    def _ask(self, key: str, subject: S) -> None:
+    def settle(self) -> None:
+        """Take in all that has changed, however long that takes."""
+        while self._coming_left or self._changes:
+            self._begin()
+            self._take_some(self._coming_left)
+
+    def _begin(self) -> None:
+        if not self._coming_left:
+            changes, self._changes = self._changes, {}
+            self._coming, self._coming_left = iter(changes.items()), len(changes)
+            self._changes_max = max(_CHANGES_MAX, 2 * len(self.subjects))
+
+    def work(self) -> None:
+        """Take in some of what has changed, and ask the filter about some."""
+        deadline = self._clock.monotonic() + BUDGET
+        while self._coming_left and self._clock.monotonic() <= deadline:
+            self._take_some(_STRIDE)
+        while self._backlog and self._clock.monotonic() <= deadline:
+            for key in reversed(self._backlog[-_STRIDE:]):
+                if key in self.subjects:
+                    self._ask_again(key)
+            del self._backlog[-_STRIDE:]
+
+    def _take_some(self, count: int) -> None:
+        for key, subject in islice(self._coming, count):
+            self._coming_left -= 1
+            if self._is_alive(key, subject):
+                self._take_one(key, subject)
+
+    def _take_one(self, key: str, subject: S) -> None:
+        if self.subjects.pop(key, None) is None and self._matches is None:
+            self.arrived += 1
+        self.subjects[key] = subject
         self._touch(key)
         if self._matches is None:
             return
@@ -128,15 +197,6 @@ class Projection(Generic[S]):
         elif key not in self._shown:
             self._shown.add(key)
             self.arrived += 1
-
-    def work_off(self) -> None:
-        """Ask the filter about some of what it has not been asked about."""
-        backlog, deadline = self._backlog, self._clock.monotonic() + BUDGET
-        while backlog and self._clock.monotonic() <= deadline:
-            for key in reversed(backlog[-_STRIDE:]):
-                if key in self.subjects:
-                    self._ask_again(key)
-            del backlog[-_STRIDE:]
 
     def _ask_again(self, key: str) -> None:
         assert self._matches is not None
@@ -151,13 +211,15 @@ class Projection(Generic[S]):
             self._unplaced.pop(key, None)
             self._unplaced[key] = None
 
-    def purge(self, dead: Iterable[str]) -> None:
-        """Let go of subjects that exist no more."""
-        dead = set(dead)
-        for key in dead:
+    def _let_go(self) -> set[str]:
+        """Let go of subjects that exist no more, and return their keys."""
+        noted, self._gone = self._gone, set()
+        gone = {key for key in noted if not self._is_alive(key, self.subjects[key])}
+        for key in gone:
             del self.subjects[key]
             self._touch(key)
-        self._shown -= dead
+        self._shown -= gone
+        return gone
 
     def _forget_changes(self) -> None:
         self._changes = {
@@ -169,10 +231,11 @@ class Projection(Generic[S]):
 
     # --- what is shown ------------------------------------------------------------
 
-    def keys(self) -> list[str]:
+    def keys(self) -> Sequence[str]:
         """Return the keys of what is shown, first row first."""
         if self._order is not None:
-            return self._sorted(self._order)
+            self._place(self._order)
+            return self._ranking
         keys = self._visible()
         keys.reverse()
         return keys
@@ -183,42 +246,26 @@ class Projection(Generic[S]):
         shown = self._shown
         return [key for key in self.subjects if key in shown]
 
-    def _sorted(self, order: Callable[[S], Order]) -> list[str]:
-        """Return the keys in order; only what was touched is placed anew.
+    def _place(self, order: Callable[[S], Order]) -> None:
+        """Place what is not in its place, as long as time allows, newest first.
 
-        list.sort finds by itself that most of it is sorted, and merges the rest.
+        With the time that is left, look at what moves by itself.
         """
-        unplaced = self._unplaced
-        for key in self._moving:
-            unplaced[key] = None
-        if not unplaced:
-            return [entry[-1] for entry in self._entries]
-        kept = [entry for entry in self._entries if entry[-1] not in unplaced]
-        fresh = list(self._placed(order))
-        if fresh:
-            fresh.sort(reverse=self._descending)
-            kept += fresh
-            kept.sort(reverse=self._descending)
-        self._entries = kept
-        keys = [entry[-1] for entry in kept]
-        keys += [key for key in reversed(unplaced) if self._is_shown(key)]
-        return keys
+        unplaced, movers = self._unplaced, self._movers
+        deadline = self._clock.monotonic() + BUDGET
+        while (unplaced or movers) and self._clock.monotonic() <= deadline:
+            for _ in range(_STRIDE):
+                if unplaced:
+                    self._place_one(unplaced.popitem()[0], order)
+                elif movers:
+                    self._place_one(movers.pop(), order)
 
-    def _placed(self, order: Callable[[S], Order]) -> Iterator[tuple[Any, ...]]:
-        """Yield what was not in its place, newest first, as long as time allows."""
-        unplaced, deadline = self._unplaced, self._clock.monotonic() + BUDGET
-        while unplaced and self._clock.monotonic() <= deadline:
-            for _ in range(min(_STRIDE, len(unplaced))):
-                key, _ = unplaced.popitem()
-                self._moving.discard(key)
-                if not self._is_shown(key):
-                    continue
-                subject = self.subjects[key]
-                if self._moves is not None and self._moves(subject):
-                    self._moving.add(key)
-                yield *order(subject), key
-
-    def _is_shown(self, key: str) -> bool:
-        if self._matches is None:
-            return key in self.subjects
-        return key in self._shown
+    def _place_one(self, key: str, order: Callable[[S], Order]) -> None:
+        self._moving.discard(key)
+        if key not in self:
+            self._ranking.drop(key)
+            return
+        subject = self.subjects[key]
+        self._ranking.place(key, order(subject))
+        if self._moves is not None and self._moves(subject):
+            self._moving.add(key)

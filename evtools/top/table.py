@@ -153,6 +153,20 @@ class TableModel(ABC):
         if not self.cursor.pinned:
             self._seen = self.arrived
 
+    def freeze(self, lens: Lens) -> None:
+        """Make a last picture of all that happened, and take nothing in any more."""
+        self.refresh(lens)
+        self.frozen = True
+
+    @property
+    def lagging(self) -> bool:
+        """Whether the last refresh had no time for all, and `work` can go on."""
+        return False
+
+    def work(self) -> None:
+        """Go on with what the last refresh had no time for."""
+        self._arrange()
+
     def _arrange(self) -> None:
         self._forget_cells()
         self.cursor.place(self._arranged())

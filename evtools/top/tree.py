@@ -1,6 +1,6 @@
 """Trees of tasks, made flat: who called whom, to a bounded depth."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,7 +76,7 @@ def _branched(
 
 
 def tops(
-    keys: Iterable[str], parent: Callable[[str], str | None], shown: Collection[str]
+    keys: Iterable[str], parent: Callable[[str], str | None], shown: Container[str]
 ) -> Iterator[str]:
     """Yield the topmost ancestor that is shown of each key, each of them once.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,8 @@ class Outcome:
     """What the application itself knows of a scenario that is over.
 
     `uuids` has the ids of tasks by name, `asked` when some of them were sent, by our
-    clock, `results` what the result backend holds, and `logs` what the workers wrote.
+    clock, `results` what the result backend holds, `logs` what the workers wrote, and
+    `pids` their newest processes.
     `redelivers` tells whether the broker gave to others what a dead worker held.
     """
 
@@ -39,7 +39,7 @@ class Outcome:
     asked: dict[str, float]
     results: dict[str, dict[str, Any]]
     logs: list[str]
-    workers: list[Worker]
+    pids: dict[str, int]
     redelivers: bool
 
 
@@ -83,20 +83,21 @@ class Scenario:
 
     def outcome(self, uuids: Iterable[str]) -> Outcome:
         """Return what the application knows, of all these tasks."""
-        backend = self.home.app.backend
+        held = self.home.app.backend.get_task_meta
         return Outcome(
             uuids=self.uuids,
             asked=self.asked,
-            results={uuid: backend.get_task_meta(uuid) for uuid in uuids},
+            # Children would be live results again.
+            results={
+                uuid: {**held(uuid, cache=False), "children": None} for uuid in uuids
+            },
             logs=[worker.process.log.read_text() for worker in self.workers],
-            workers=self.workers,
+            pids={worker.hostname: worker.pid for worker in self.workers},
             redelivers=self.redelivers,
         )
 
     def end(self) -> None:
         """Leave no process and no connection behind."""
-        # Celery's results unsubscribe when they are collected: while there is a server.
-        gc.collect()
         for worker in self.workers:
             worker.end()
 
@@ -170,7 +171,11 @@ class Scenario:
         wait_until(lambda: running.state == "STARTED", what="its start in the backend")
         west.kill()
         self.home.app.control.add_consumer(
-            west.queue, destination=[self.home.hostname], reply=True, timeout=10, limit=1
+            west.queue,
+            destination=[self.home.hostname],
+            reply=True,
+            timeout=10,
+            limit=1,
         )
         if self.redelivers:
             witness.wait_for(type="task-succeeded", uuid=held.id)

@@ -140,5 +140,7 @@ def close(app: Celery) -> None:
     backend = app.backend
     if isinstance(backend, RedisBackend):
         backend.result_consumer.stop()
+        # Results that are collected later would connect again to unsubscribe.
+        backend.result_consumer.subscribed_to.clear()
         backend.client.connection_pool.disconnect()
     app.close()

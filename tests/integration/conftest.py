@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cluster.scenario import Scenario
 from cluster.story import Story, watch
-from servers.rabbitmq import RabbitMQServer
 from servers.redis import RedisServer
 from tools.flow import Sender
+
+if TYPE_CHECKING:
+    from servers.rabbitmq import RabbitMQServer
 
 StartSender = Callable[..., Sender]
 

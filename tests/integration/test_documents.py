@@ -241,10 +241,28 @@ def test_the_files_that_a_document_names_exist(name):
     code = re.findall(r"`([\w/.*]+/[\w/.*]*)`", text.partition("## Files")[0])
     made_up = {
         *("evtools/a/b.py", "tests/unit/a/test_b.py"),
-        "evtools/dump/formats/NAME.py",
+        *("evtools/dump/formats/NAME.py", "evtools/top/views/NAME.py"),
     }
     for path in {*links, *code} - made_up:
         assert list(ROOT.glob(path)) or list(ROOT.glob(f"evtools/{path}")), path
+
+
+def test_what_a_walk_through_names_is_where_it_says():
+    text = (ROOT / "ARCHITECTURE.md").read_text().partition("## Files")[0]
+    named = re.findall(r"`(\w+)`s? (?:in|of) `([\w/]+\.py)`", text)
+    assert len(named) > 10
+    for name, path in named:
+        found = ROOT / path if (ROOT / path).exists() else ROOT / "evtools" / path
+        assert re.search(rf"\b{name}\b", found.read_text()), (name, path)
+
+
+def test_the_threads_are_those_of_the_code():
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    described = text.partition("## Threads")[2].partition("\n## ")[0]
+    named = r'name="(evtools-\w+)"'
+    sources = [path.read_text() for path in (ROOT / "evtools").glob("**/*.py")]
+    started = {name for source in sources for name in re.findall(named, source)}
+    assert set(re.findall(r"`(evtools-\w+)`", described)) == started
 
 
 def test_the_targets_are_those_of_the_makefile():

@@ -1,4 +1,4 @@
-"""The state against time: other zones, clocks that start anew, events that come late."""
+"""The state against time: zones, clocks that are wrong, events that come late."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(180)  # the story alone takes a quarter of a mi
 
 EAST = "east@cluster"
 
-# --- zones ----------------------------------------------------------------------------
+# --- zones ------------------------------------------------------------------------
 
 #: What Celery tells of a zone: the hours that it is west of UTC, in winter or summer.
 OFFSETS = {
@@ -53,7 +53,29 @@ def test_the_offset_of_a_zone_moves_nothing(story):
         assert portrait(task) == portrait(story.state.tasks[uuid])
 
 
-# --- a logical clock that starts anew ---------------------------------------------------
+# --- clocks that are wrong --------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead", [29.0, -29.0])
+def test_a_clock_that_is_wrong_is_no_wait(story, ahead):
+    def said(event):
+        wrong = event["hostname"] == EAST
+        return {**event, "timestamp": event["timestamp"] + ahead} if wrong else event
+
+    state = State()
+    state.apply(said(event) for event in story.events)
+    assert abs(state.workers[EAST].skew - ahead) < 1
+    for uuid, task in state.tasks.items():
+        right = story.state.tasks[uuid]
+        assert task.state == right.state
+        if task.started is None:
+            assert task.wait is right.wait is None
+        else:
+            assert abs(task.wait - right.wait) < 1
+            assert task.wait < 10
+
+
+# --- a logical clock that starts anew ---------------------------------------------
 
 
 def test_all_tasks_are_listed_after_a_worker_started_its_clock_anew(story):
@@ -77,7 +99,7 @@ def test_all_tasks_are_listed_after_a_worker_started_its_clock_anew(story):
     assert len(of_worker) == 52
 
 
-# --- events in any order ------------------------------------------------------------------
+# --- events in any order ----------------------------------------------------------
 
 #: All orders of so many events are tried, of more a sample.
 ALL_ORDERS_MAX = 6
@@ -137,3 +159,17 @@ def test_events_in_any_order_end_in_the_same_task(story):
             state.apply([*of_workers, *order])
             [task] = state.tasks.values()
             assert portrait(task) == expected, [event["type"] for event in order]
+
+
+def test_a_retry_may_be_told_after_the_next_try_has_ended(story):
+    events = story.by_task()["persevered"]
+    ended = next(event for event in events if event["type"] == "task-succeeded")
+    *_, retried = (event for event in events if event["type"] == "task-retried")
+    later = {**retried, "timestamp": ended["timestamp"] + 0.001}
+    state = State()
+    state.apply([event for event in events if event is not retried])
+    state.apply([later])
+    [task] = state.tasks.values()
+    assert task.state == "SUCCESS"
+    assert task.retried is None
+    assert [attempt.state for attempt in task.attempts] == ["RETRY"] * 3

@@ -21,18 +21,31 @@ CLIENT = "gen1@shop"
 WAY = 0.25
 
 _TASK: Event = {
-    **{"name": "shop.pay", "args": "(1,)", "kwargs": "{}", "retries": 0},
-    **{"root_id": UUID, "parent_id": None, "eta": None, "expires": None},
+    "name": "shop.pay",
+    "args": "(1,)",
+    "kwargs": "{}",
+    "retries": 0,
+    "root_id": UUID,
+    "parent_id": None,
+    "eta": None,
+    "expires": None,
 }
 _RAISED: Event = {"exception": "OSError(5)", "traceback": "Traceback\nOSError: 5"}
 _BEAT: Event = {
-    **{"freq": 2.0, "active": 0, "processed": 0, "loadavg": [0.5, 0.25, 0.125]},
-    **{"sw_ident": "py-celery", "sw_ver": "5.6.2", "sw_sys": "Linux"},
+    "freq": 2.0,
+    "active": 0,
+    "processed": 0,
+    "loadavg": [0.5, 0.25, 0.125],
+    "sw_ident": "py-celery",
+    "sw_ver": "5.6.2",
+    "sw_sys": "Linux",
 }
 _FIELDS: dict[str, Event] = {
     "task-sent": {
         **_TASK,
-        **{"queue": "mail", "exchange": "", "routing_key": "mail"},
+        "queue": "mail",
+        "exchange": "",
+        "routing_key": "mail",
         "hostname": CLIENT,
     },
     "task-received": _TASK,
@@ -48,8 +61,13 @@ _FIELDS: dict[str, Event] = {
 def told(kind: str, at: float = 10.0, **fields: Any) -> Event:
     """Return an event that was sent `at` this time, by `WORKER` or by `CLIENT`."""
     event = {
-        **{"type": kind, "hostname": WORKER, "utcoffset": 0, "pid": 77},
-        **{"clock": int(at * 100), "timestamp": at, "local_received": at + WAY},
+        "type": kind,
+        "hostname": WORKER,
+        "utcoffset": 0,
+        "pid": 77,
+        "clock": int(at * 100),
+        "timestamp": at,
+        "local_received": at + WAY,
         **({"uuid": UUID} if kind.startswith("task-") else {}),
         **_FIELDS.get(kind, {}),
     }

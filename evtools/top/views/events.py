@@ -1,6 +1,6 @@
 """Events: what came in, as it came, the newest at the bottom."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
@@ -74,6 +74,8 @@ class EventsView(ProjectedTable[EventFields]):
         self, log: EventLog, state: State, clock: Clock, now: Callable[[], float]
     ) -> None:
         self._log = log
+        #: The number of the first event that has not been taken from the log.
+        self._next = 0
         self._state = state
         self._columns = (
             time_column(
@@ -135,9 +137,14 @@ class EventsView(ProjectedTable[EventFields]):
     def _is_alive(self, key: str, subject: EventFields) -> bool:  # noqa: ARG002
         return int(key) >= self._log.first
 
-    def _dead(self) -> Collection[str]:
-        first = self._log.first
-        return list(takewhile(lambda key: int(key) < first, self._projection.subjects))
+    def _gather(self) -> None:
+        log, projection = self._log, self._projection
+        self._next = max(self._next, log.first)
+        for number, event in enumerate(log.since(self._next), self._next):
+            projection.take(str(number), event)
+        self._next = log.end
+        for key in takewhile(lambda key: int(key) < log.first, projection.subjects):
+            projection.forget(key)
 
     def _order(self) -> Callable[[EventFields], Order] | None:
         return None
@@ -145,12 +152,6 @@ class EventsView(ProjectedTable[EventFields]):
     def _matches_of(self, chosen: Filter) -> Matches:
         matches = chosen.matches
         return lambda event: matches(self.record_of(event))
-
-    def take(self, first: int, events: Sequence[EventFields]) -> None:
-        """Note what was added to the log, from the number `first` on."""
-        take = self._projection.take
-        for number, event in enumerate(events, first):
-            take(str(number), event)
 
     def record_of(self, event: EventFields) -> Record:
         """Return an event with what is known of its task."""

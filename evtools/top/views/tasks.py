@@ -1,7 +1,7 @@
 """Tasks: one row for each that is remembered, the newest first."""
 
 import copy
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -162,22 +162,15 @@ class TasksView(ProjectedTable[Task]):
     def __init__(self, state: State, clock: Clock, now: Callable[[], float]) -> None:
         self._state = state
         self._fields = task_fields(now)
-        self._evicted = state.evicted
         #: Whether rows stand as trees, and which nodes are closed.
         self.tree = False
         self.closed: set[str] = set()
         self._prefixes: dict[str, str] = {}
         super().__init__(clock, now)
+        state.on_forget = lambda task: self._projection.forget(task.uuid)
 
     def _is_alive(self, key: str, subject: Task) -> bool:
-        return self._state.tasks.get(key) is subject
-
-    def _dead(self) -> Collection[str]:
-        evicted, self._evicted = self._evicted, self._state.evicted
-        if evicted == self._evicted and self.total <= len(self._state.tasks):
-            return ()
-        # A task that was forgotten and is back has been told of as a change.
-        return self._projection.subjects.keys() - self._state.tasks.keys()
+        return self._state.tasks.find(key) is subject
 
     # --- what happens ------------------------------------------------------------
 
@@ -246,7 +239,7 @@ class TasksView(ProjectedTable[Task]):
         """Return trees of the first of `keys`; of more there are too many to grow."""
         self.closed.intersection_update(self._projection.subjects)
         first = keys[:MAX_ROWS]
-        shown, subjects = set(keys), self._projection.subjects
+        shown, subjects = self._projection, self._projection.subjects
         return grow(
             tops(first, lambda uuid: subjects[uuid].parent_id, shown),
             lambda uuid: [

@@ -25,9 +25,7 @@ def test_what_a_list_holds_weighs_too():
 
 def test_the_names_and_the_values_of_a_dictionary_weigh():
     fields = {"n" * 1000: "v" * 2000}
-    assert weigh(fields) == (
-        getsizeof(fields) + weigh("n" * 1000) + weigh("v" * 2000)
-    )
+    assert weigh(fields) == (getsizeof(fields) + weigh("n" * 1000) + weigh("v" * 2000))
 
 
 def test_no_depth_is_too_deep():

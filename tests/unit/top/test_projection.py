@@ -35,7 +35,8 @@ class Things:
         self.projection.take(key, thing)
 
     def forget(self, key):
-        self.live.pop(key, None)
+        if self.live.pop(key, None) is not None:
+            self.projection.forget(key)
 
     def filter(self, chosen):
         self.chosen = chosen
@@ -47,8 +48,7 @@ class Things:
 
     def refresh(self):
         self.projection.refresh()
-        self.projection.purge(self.projection.subjects.keys() - self.live.keys())
-        return self.projection.keys()
+        return list(self.projection.keys())
 
     def rebuilt(self):
         """Return the keys in order, worked out from scratch."""

@@ -24,9 +24,9 @@ class Events:
 
     def take(self, *events):
         self.state.apply(events)
-        first = self.log.end
+
         self.log.extend(events)
-        self.table.take(first, events)
+
 
     def refresh(self):
         self.table.refresh(Lens(self.life.now))

@@ -1,0 +1,670 @@
+"""State: Celery's names for a cluster, and a camera that was written for Celery's."""
+
+import copy
+import pickle
+import threading
+import time
+
+import celery.events.state
+import pytest
+from celery import Celery
+from celery.events.snapshot import Polaroid
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evtools.state import State, Task, Worker
+from evtools.state.cluster import MAX_BYTES
+from tools.clock import FakeClock
+from tools.told import OTHER, WORKER, account, life, task_of, told
+
+#: How fast it goes is for the benchmarks to say.
+UNHURRIED = settings(deadline=None)
+FINISHED = ("sent", "received", "started", "succeeded")
+
+
+def beat(at=1.0, **fields):
+    return told("worker-heartbeat", at, **fields)
+
+
+def step(kind, uuid, at=10.0, **fields):
+    if kind in {"sent", "received"}:
+        fields = {"root_id": uuid} | fields
+    return told(f"task-{kind}", at, uuid=uuid, **fields)
+
+
+def run(uuid, *kinds, start=10.0, **fields):
+    return [
+        step(kind, uuid, start + n, **fields)
+        for n, kind in enumerate(kinds or FINISHED)
+    ]
+
+
+def state_of(*events, **settings):
+    state = State(**settings)
+    state.apply(events)
+    return state
+
+
+def uuids(pairs):
+    return [uuid for uuid, _ in pairs]
+
+
+@pytest.fixture
+def state():
+    """Three tasks of two types on two workers; the oldest was heard of last."""
+    return state_of(
+        *(beat(), beat(hostname=OTHER)),
+        *run("a", "received", name="shop.pay"),
+        *run("b", name="shop.pack", start=11.0),
+        *run("c", "received", "failed", name="shop.pay", start=20.0, hostname=OTHER),
+        step("started", "a", 30.0),
+    )
+
+
+# --- event -------------------------------------------------------------------------
+
+
+def test_an_event_returns_its_subject_and_its_type_as_in_celery():
+    ours, theirs = State(), celery.events.state.State()
+    for event in (beat(), *life(*FINISHED), told("worker-offline", 20.0)):
+        (subject, created), kind = ours.event(event)
+        (expected, was_created), expected_kind = theirs.event(dict(event))
+        assert (created, kind) == (was_created, expected_kind)
+        assert repr(subject)[:12] == repr(expected)[:12]
+    assert ours.event_count == theirs.event_count == 6
+    assert ours.task_count == theirs.task_count == 1
+
+
+def test_an_event_of_an_unknown_group_returns_none():
+    state = State()
+    assert state.event({"type": "demo-x"}) is None
+    assert state.event({"type": 5}) is None
+    assert state.event({}) is None
+    assert state.event_count == 3
+
+
+def test_the_older_names_of_event_take_the_type_apart():
+    state = State()
+    task, created = state.task_event("received", step("received", "u"))
+    assert (task.uuid, created) == ("u", True)
+    worker, created = state.worker_event("heartbeat", beat())
+    assert (worker.hostname, created) == (WORKER, False)
+    assert state.task_event("received", {}) is None
+
+
+def test_its_repr_counts(state):
+    assert repr(state) == "<State: events=10 tasks=3>"
+
+
+# --- callbacks and handlers --------------------------------------------------------
+
+
+class Listener:
+    """Write down what a state calls."""
+
+    def __init__(self):
+        self.heard = []
+
+    def callback(self, state, event):
+        self.heard.append((event["type"], state.event_count))
+
+    def join(self, worker):
+        self.heard.append(("join", worker.hostname))
+
+    def leave(self, worker):
+        self.heard.append(("leave", worker.hostname))
+
+
+@pytest.fixture
+def listener():
+    return Listener()
+
+
+def by_one(state, events):
+    for event in events:
+        state.event(event)
+
+
+def at_once(state, events):
+    state.apply(events)
+
+
+in_both_ways = pytest.mark.parametrize("take", [by_one, at_once])
+
+
+@in_both_ways
+def test_the_callback_is_called_before_each_event(listener, take):
+    take(State(listener.callback), [beat(), step("received", "u"), {"type": "x-y"}])
+    assert listener.heard == [
+        *(("worker-heartbeat", 0), ("task-received", 1), ("x-y", 2)),
+    ]
+
+
+@in_both_ways
+def test_workers_that_come_and_go_are_called_out(listener, take):
+    state = State(on_node_join=listener.join, on_node_leave=listener.leave)
+    gone = told("worker-offline", 3.0)
+    take(
+        state, [beat(), beat(2.0), gone, told("worker-online", 4.0), step("sent", "u")]
+    )
+    assert listener.heard == [
+        *(("join", WORKER), ("leave", WORKER), ("join", WORKER)),
+    ]
+
+
+@in_both_ways
+def test_a_worker_whose_first_word_is_goodbye_has_not_come(listener, take):
+    state = State(on_node_join=listener.join, on_node_leave=listener.leave)
+    take(state, [told("worker-offline")])
+    assert listener.heard == [("leave", WORKER)]
+
+
+@in_both_ways
+def test_either_of_them_may_be_missing(listener, take):
+    events = [told("worker-online"), told("worker-offline")]
+    take(State(on_node_join=listener.join), events)
+    take(State(on_node_leave=listener.leave), events)
+    assert listener.heard == [("join", WORKER), ("leave", WORKER)]
+
+
+@in_both_ways
+def test_a_callback_sees_the_tasks_so_far(take):
+    seen = []
+
+    def callback(state, _):
+        seen.append([len(state.tasks_by_type["shop.pay"]), len(state.tasks)])
+
+    state = State(callback)
+    take(state, [step("received", uuid) for uuid in "abc"])
+    assert seen == [[0, 0], [1, 1], [2, 2]]
+    assert len(state.tasks_by_type["shop.pay"]) == 3
+
+
+def test_what_a_callback_raises_is_not_hidden(listener):
+    def callback(_, event):
+        if event["type"] == "x-y":
+            raise LookupError
+
+    state = State(callback)
+    assert "shop.pay" not in state.tasks_by_type
+    with pytest.raises(LookupError):
+        state.apply([step("received", "u"), {"type": "x-y"}])
+    assert names_of(state.tasks_by_type) == {"shop.pay": {"u"}}
+
+
+def test_a_handler_takes_the_events_of_its_group():
+    state, taken = State(), []
+
+    def handler(subject, event):
+        taken.append((subject, event["x"]))
+        return "answer"
+
+    state.handlers["demo"] = handler
+    assert state.event({"type": "demo-x", "x": 1}) == ("answer", "x")
+    (change,) = state.apply([{"type": "demo-y", "x": 2}])
+    assert taken == [("x", 1), ("y", 2)]
+    assert change.subject is None
+    assert state.event_count == 2
+
+
+def test_a_handler_stands_in_for_the_state():
+    state = State()
+    state.handlers["task"] = lambda subject, event: event["uuid"]
+    assert state.event(step("received", "u")) == ("u", "received")
+    assert not state.tasks
+    (worker, _), _ = state.event(beat())
+    assert worker.hostname == WORKER
+
+
+# --- looking -----------------------------------------------------------------------
+
+
+def test_tasks_are_listed_with_the_one_heard_of_last_first(state):
+    assert uuids(state.tasks_by_time()) == ["a", "c", "b"]
+    assert uuids(state.tasks_by_time(reverse=False)) == ["b", "c", "a"]
+    assert uuids(state.tasks_by_time(limit=2)) == ["a", "c"]
+    assert uuids(state.tasks_by_time(1, False)) == ["b"]
+    assert uuids(state.tasks_by_timestamp()) == ["a", "c", "b"]
+    assert all(task is state.tasks[uuid] for uuid, task in state.tasks_by_time())
+
+
+def test_the_logical_clock_of_a_new_process_does_not_hide_its_tasks():
+    old = [step("received", f"old{n}", clock=10**6 + n) for n in range(50)]
+    new = [step("received", f"new{n}", 20.0, clock=n, pid=78) for n in range(50)]
+    listed = uuids(state_of(*old, *new).tasks_by_time(50))
+    assert set(listed) == {f"new{n}" for n in range(50)}
+
+
+def test_tasks_are_in_mappings_by_type_and_by_worker(state):
+    assert {task.uuid for task in state.tasks_by_type["shop.pay"]} == {"a", "c"}
+    assert {task.uuid for task in state.tasks_by_worker[WORKER]} == {"a", "b"}
+    assert set(state.tasks_by_type) == {"shop.pay", "shop.pack"}
+    assert set(state.tasks_by_worker) == {WORKER, OTHER}
+    assert "nothing" not in state.tasks_by_type
+    assert state.tasks_by_type["nothing"] == []
+
+
+def test_called_they_yield_tasks_by_time(state):
+    assert uuids(state.tasks_by_type("shop.pay")) == ["a", "c"]
+    assert uuids(state.tasks_by_type("shop.pay", reverse=False)) == ["c", "a"]
+    assert uuids(state.tasks_by_type("shop.pay", limit=1)) == ["a"]
+    assert uuids(state.tasks_by_worker(WORKER)) == ["a", "b"]
+    assert uuids(state.tasks_by_worker(WORKER, 1, False)) == ["b"]
+    assert uuids(state.tasks_by_worker("nobody")) == []
+
+
+def test_a_task_without_a_name_or_a_worker_is_in_no_group():
+    state = state_of(step("started", "u", hostname=None), step("sent", "v", name=None))
+    assert dict(state.tasks_by_type) == {}
+    assert dict(state.tasks_by_worker) == {}
+    assert state.task_types() == []
+
+
+def test_types_are_sorted_and_of_the_tasks_in_memory(state):
+    assert state.task_types() == ["shop.pack", "shop.pay"]
+    state.clear_tasks()
+    assert state.task_types() == ["shop.pay"]
+
+
+def test_itertasks_yields_up_to_so_many(state):
+    assert dict(state.itertasks()) == dict(state.tasks)
+    assert len(list(state.itertasks(limit=2))) == 2
+    assert len(list(state.itertasks(0))) == 3
+
+
+def test_workers_are_alive_by_the_clock_of_the_state():
+    clock = FakeClock(2.0)
+    state = state_of(beat(), beat(hostname=OTHER), clock=clock)
+    state.apply([told("worker-offline", 1.5, hostname=OTHER)])
+    assert [worker.hostname for worker in state.alive_workers()] == [WORKER]
+    clock.now = 100.0
+    assert list(state.alive_workers()) == []
+
+
+# --- groups are those that one would make of the tasks ------------------------------
+
+
+def names_of(groups):
+    return {name: {task.uuid for task in group} for name, group in groups.items()}
+
+
+def grouped(tasks, key):
+    made = {}
+    for task in tasks:
+        if key(task) is not None:
+            made.setdefault(key(task), set()).add(task.uuid)
+    return made
+
+
+_EVENTS = st.builds(
+    lambda kind, uuid, name, host: step(
+        kind,
+        uuid,
+        **({"name": name} if kind in {"sent", "received"} else {}),
+        **({} if kind == "sent" else {"hostname": host}),
+    ),
+    st.sampled_from([*FINISHED, "failed", "retried", "progress"]),
+    st.sampled_from("abcdefgh"),
+    st.sampled_from(["x", "y", None]),
+    st.sampled_from([WORKER, OTHER, None]),
+)
+_DEEDS = st.sampled_from(["look", "clear", "clear_tasks", "create", "copy"])
+
+
+@UNHURRIED
+@given(st.lists(st.lists(_EVENTS, max_size=6) | _DEEDS, max_size=12))
+def test_groups_order_and_weight_are_those_of_the_tasks(deeds):
+    state = State(max_tasks_in_memory=5)
+    heard = []
+    for deed in deeds:
+        if deed == "clear":
+            state.clear()
+        elif deed == "clear_tasks":
+            state.clear_tasks()
+        elif deed == "create":
+            state.get_or_create_task("z")
+        elif deed == "copy":
+            state = copy.deepcopy(state)
+        elif deed != "look":
+            state.apply(deed)
+            heard += [event["uuid"] for event in deed]
+        tasks = list(state.tasks.values())
+        assert names_of(state.tasks_by_type) == grouped(tasks, lambda task: task.name)
+        assert names_of(state.tasks_by_worker) == grouped(
+            tasks, lambda task: task.hostname
+        )
+        told_of = [uuid for uuid in uuids(state.tasks_by_time()) if uuid != "z"]
+        assert told_of == list(filter(state.tasks.get, dict.fromkeys(heard[::-1])))
+    state.clear(ready=False)
+    assert state.weight_bytes == 0
+
+
+# --- keeping it still --------------------------------------------------------------
+
+
+def test_freeze_while_returns_what_the_function_returns(state):
+    assert state.freeze_while(lambda *args, **kwargs: (args, kwargs), 1, b=2) == (
+        *((1,), {"b": 2}),
+    )
+    assert len(state.tasks) == 3
+
+
+def test_freeze_while_clears_afterwards_if_asked_to(state):
+    assert state.freeze_while(lambda: len(state.tasks), clear_after=True) == 3
+    assert list(state.tasks) == ["a"]
+    assert not state.workers
+
+
+def test_it_clears_also_if_the_function_raises(state):
+    with pytest.raises(ZeroDivisionError):
+        state.freeze_while(lambda: 1 / 0, clear_after=True)
+    assert not state.workers
+
+
+def test_no_event_is_taken_in_while_it_is_frozen(state):
+    thread = threading.Thread(target=state.apply, args=([step("received", "z")],))
+
+    def look():
+        thread.start()
+        thread.join(0.05)
+        return "z" in state.tasks
+
+    assert not state.freeze_while(look)
+    thread.join(10)
+    assert "z" in state.tasks
+
+
+def test_what_looks_at_it_may_call_it_while_it_is_frozen(state):
+    assert state.freeze_while(state.get_or_create_task, "a")[1] is False
+    state.freeze_while(state.clear)
+    assert not state.workers
+
+
+# --- changing ----------------------------------------------------------------------
+
+
+def test_a_worker_can_be_had_whether_it_is_there_or_not():
+    state = State()
+    worker, created = state.get_or_create_worker(WORKER, freq=5.0)
+    assert (worker.hostname, worker.freq, created) == (WORKER, 5.0, True)
+    again, created = state.get_or_create_worker(WORKER, active=3)
+    assert again is worker is state.workers[WORKER]
+    assert (again.freq, again.active, created) == (5.0, 3, False)
+
+
+def test_a_task_can_be_had_whether_it_is_there_or_not():
+    state = State()
+    task, created = state.get_or_create_task("u")
+    assert (task.uuid, task.state, created) == ("u", "PENDING", True)
+    assert state.get_or_create_task("u") == (task, False)
+    assert state.tasks["u"] is task
+    state.apply([step("received", "u", name="x")])
+    assert task.name == "x"
+
+
+def test_made_by_hand_they_count_as_well():
+    state = State(max_tasks_in_memory=3, max_workers_in_memory=2)
+    for number in range(10):
+        state.get_or_create_task(f"u{number}")
+        state.get_or_create_worker(f"w{number}")
+    assert set(state.tasks) == {"u7", "u8", "u9"}
+    assert set(state.workers) == {"w8", "w9"}
+    state.clear(ready=False)
+    assert state.weight_bytes == 0
+
+
+def test_clear_tasks_keeps_those_that_have_not_ended(state):
+    state.clear_tasks()
+    assert list(state.tasks) == ["a"]
+    assert state.event_count == 10
+    state.clear_tasks(ready=False)
+    assert not state.tasks
+    assert set(state.workers) == {WORKER, OTHER}
+
+
+def test_clear_forgets_workers_and_counts_too(state):
+    state.clear()
+    assert list(state.tasks) == ["a"]
+    assert not state.workers
+    assert state.event_count == state.task_count == 0
+    state.clear(ready=False)
+    assert not state.tasks
+    assert state.weight_bytes == 0
+    assert len(state._kin) == 0
+
+
+def test_after_a_clear_new_tasks_are_newer_than_those_that_were_kept(state):
+    state.clear()
+    state.apply(run("n"))
+    assert uuids(state.tasks_by_time()) == ["n", "a"]
+    state.apply([step("received", "o", 50.0)])
+    assert uuids(state.tasks_by_time()) == ["o", "n", "a"]
+
+
+def test_after_a_clear_a_task_that_was_kept_goes_on(state):
+    state.clear()
+    state.apply([step("succeeded", "a", 40.0)])
+    assert state.tasks["a"].state == "SUCCESS"
+    assert state.tasks["a"].worker is state.workers[WORKER]
+    assert state.tasks["a"].name == "shop.pay"
+
+
+def test_rebuilding_the_heap_changes_nothing(state):
+    before = uuids(state.tasks_by_time())
+    state.rebuild_taskheap()
+    assert uuids(state.tasks_by_time()) == before
+
+
+def test_limits_are_kept_as_in_celery():
+    state = State(max_tasks_in_memory=2, max_workers_in_memory=2)
+    state.apply([step("received", f"u{n}", hostname=f"w{n}") for n in range(5)])
+    assert set(state.tasks) == {"u3", "u4"}
+    assert set(state.workers) == {"w3", "w4"}
+
+
+# --- copies ------------------------------------------------------------------------
+
+
+def pickled(state):
+    return pickle.loads(pickle.dumps(state))
+
+
+copied_in_all_ways = pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
+RETRIED = [
+    *life("sent", "received", "started", "retried"),
+    *life("sent", "received", "started", start=20.0, retries=1),
+]
+
+
+def shown(state):
+    return {
+        "tasks": [(uuid, account(task)) for uuid, task in state.tasks_by_time()],
+        "workers": [
+            (name, *(getattr(worker, field) for field in Worker._fields))
+            for name, worker in state.workers.items()
+        ],
+        **{
+            name: getattr(state, name)
+            for name in (
+                *("event_count", "task_count", "evicted", "departed", "max_bytes"),
+                *("weight_bytes", "max_tasks_in_memory", "max_workers_in_memory"),
+                *("liveness", "event_callback", "on_node_join", "on_node_leave"),
+            )
+        },
+        "types": state.task_types(),
+        "family": {task.uuid for task in state.family("p")},
+    }
+
+
+def nothing(*_):
+    """Stand for a callback that can be pickled."""
+
+
+def make_rich():
+    state = State(
+        nothing,
+        *(None, None, None, 7, 4, nothing, nothing),
+        max_bytes=10**6,
+    )
+    task_of([*RETRIED, told("task-progress", 30.0, percent=5)], state)
+    state.apply([*run("a"), *run("b"), *run("c"), *run("d", "received", "failed")])
+    state.apply([step("sent", "k", 40.0, parent_id="p", root_id="p", order=4711)])
+    return state
+
+
+@copied_in_all_ways
+def test_a_copy_shows_the_same(copied):
+    state = make_rich()
+    assert state.evicted
+    twin = copied(state)
+    assert shown(twin) == shown(state)
+    assert twin.tasks["k"].order == 4711
+
+
+@copied_in_all_ways
+def test_a_copy_goes_on_as_the_state_does(copied):
+    state = make_rich()
+    twin = copied(state)
+    more = [told("task-succeeded", 50.0), *run("new", start=51.0), beat(60.0, pid=78)]
+    for each in (state, twin):
+        each.apply(more)
+    assert shown(twin) == shown(state)
+
+
+@copied_in_all_ways
+def test_a_copy_has_nothing_in_common_with_the_state(copied):
+    state = make_rich()
+    before = shown(state)
+    twin = copied(state)
+    assert all(
+        task.worker is None or task.worker is twin.workers[task.hostname]
+        for task in twin.tasks.values()
+    )
+    assert all(task.cluster_state is twin for task in twin.tasks.values())
+    twin.apply([*run("z"), beat(99.0), told("worker-offline", 100.0, hostname=OTHER)])
+    twin.clear(ready=False)
+    assert shown(state) == before
+    assert twin.weight_bytes == 0
+
+
+@copied_in_all_ways
+def test_a_copy_of_a_state_with_more_room_than_usual_keeps_all_tasks(copied):
+    text = "x" * 1_000_000
+    events = [step("received", f"u{n}", args=text) for n in range(300)]
+    state = state_of(*events, max_bytes=2 * MAX_BYTES)
+    assert state.weight_bytes > MAX_BYTES
+    assert len(copied(state).tasks) == 300
+
+
+def test_a_copy_has_no_handlers():
+    state = State()
+    state.handlers["demo"] = nothing
+    assert copy.deepcopy(state).handlers == {}
+
+
+def test_it_can_be_made_of_what_another_knows(state):
+    other = State(None, dict(state.workers), dict(state.tasks_by_time(reverse=False)))
+    assert uuids(other.tasks_by_time()) == ["a", "c", "b"]
+    other.apply(run("n", start=50.0))
+    assert uuids(other.tasks_by_time()) == ["n", "a", "c", "b"]
+    assert other.weight_bytes > 0
+    other.clear(ready=False)
+    assert other.weight_bytes == 0
+
+
+def test_it_can_be_made_of_more_than_it_may_hold():
+    ends = {"a": "SUCCESS", "b": "FAILURE", "c": "STRANGE"}
+    tasks = {uuid: Task(uuid, state=end) for uuid, end in ends.items()}
+    assert set(State(tasks=tasks, max_tasks_in_memory=2).tasks) == {"b", "c"}
+
+
+# --- a camera ----------------------------------------------------------------------
+
+
+class Album(Polaroid):
+    """Read a state the ways that cameras for Celery do, and keep what it says."""
+
+    clear_after = True
+
+    def __init__(self, state):
+        app = Celery("cameras", set_as_current=False)
+        super().__init__(state, freq=1.0, timer=object(), app=app)
+        self.pictures = []
+        self.cleanups = 0
+
+    def on_cleanup(self):
+        self.cleanups += 1
+
+    def on_shutter(self, state):
+        if not state.event_count:
+            return
+        self.pictures.append(
+            {
+                "total": f"{state.event_count} events, {state.task_count} tasks",
+                "workers": sorted(map(self.worker, state.workers.items())),
+                "alive": sorted(worker.hostname for worker in state.alive_workers()),
+                "tasks": [self.task(task) for _, task in sorted(state.tasks.items())],
+                "newest": [uuid for uuid, _ in state.tasks_by_time(limit=2)],
+                "counted": len(list(state.itertasks(limit=2))),
+                "types": state.task_types(),
+                "by type": {
+                    name: sorted(uuid for uuid, _ in state.tasks_by_type(name))
+                    for name in state.task_types()
+                },
+                "by worker": {
+                    name: sorted(uuid for uuid, _ in state.tasks_by_worker(name))
+                    for name in state.workers
+                },
+                "repr": repr(state),
+            }
+        )
+
+    def worker(self, pair):
+        hostname, worker = pair
+        # Celery takes what tasks tell for heartbeats, so the last one may differ.
+        beats = worker.heartbeat_expires > worker.heartbeats[-1]
+        return hostname, beats, worker.alive, worker.status_string, worker.id
+
+    def task(self, task):
+        fields = task.as_dict()
+        fields["worker"] = task.worker.hostname
+        return {
+            **fields,
+            "info": task.info(extra=["name"]),
+            "outcome": task.result or task.exception,
+            "ready": task.ready,
+            "origin": task.origin,
+            "is": (task.id, task.uuid == fields["uuid"], hash(task) == hash(task.id)),
+        }
+
+
+def seen_by_a_camera(state):
+    now = round(time.time()) - 20.0
+    camera = Album(state)
+    signalled = []
+    camera.shutter_signal.connect(
+        lambda sender, **_: signalled.append(sender), weak=False, sender=state
+    )
+    camera.capture()
+    first = [beat(now, freq=60.0), *run("a", start=now), step("received", "b", now + 4)]
+    by_one(state, map(dict, first))
+    camera.capture()
+    second = [
+        *(beat(now + 9, freq=60.0, hostname=name) for name in (WORKER, OTHER)),
+        *run("c", "received", "failed", start=now + 10, hostname=OTHER),
+        step("revoked", "b", now + 12),
+    ]
+    by_one(state, map(dict, second))
+    camera.capture()
+    camera.cleanup()
+    assert camera.cleanups == 1
+    assert signalled == [state] * 3
+    return camera.pictures
+
+
+def test_a_camera_for_celerys_state_takes_the_same_pictures_of_ours():
+    ours = seen_by_a_camera(State())
+    theirs = seen_by_a_camera(celery.events.state.State())
+    assert len(ours) == 2
+    for our, their in zip(ours, theirs, strict=True):
+        assert our == their
