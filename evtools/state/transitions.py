@@ -16,7 +16,6 @@ CANCELLED: Final = "CANCELLED"
 #: that rejects its message without requeue also fails, one that is terminated
 #: while it ends also succeeds, and the result backend holds what counts here.
 ENDS: Final = (SUCCESS, FAILURE, REVOKED, CANCELLED, REJECTED, RETRY)
-PRECEDENCE: Final = {state: number for number, state in enumerate(reversed(ENDS))}
 
 #: The states nothing follows, as far as this delivery of the message goes.
 FINAL_STATES: Final = frozenset(ENDS) - {RETRY}
@@ -37,11 +36,3 @@ MOMENTS: Final = {
 }
 #: The state that the event `task-NAME` enters, by NAME.
 EVENT_STATES: Final = {moment: state for state, moment in MOMENTS.items()}
-
-
-def waiting_state(retries: int | None) -> str | None:
-    """Return the state of an attempt that has not started: RETRY after the first.
-
-    None for the first, whose state its own events tell.
-    """
-    return RETRY if retries else None

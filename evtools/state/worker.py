@@ -174,7 +174,8 @@ class Worker:
     def skew(self) -> float | None:
         """Seconds that its clock is ahead of ours, None if it has not told the time.
 
-        Less what events take at the least from there to here.
+        Less what events take at the least from there to here.  Without heartbeats
+        it is what the events of its tasks tell.
         """
         return self._skew.ahead
 

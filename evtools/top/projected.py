@@ -6,7 +6,6 @@ from typing import Generic, TypeVar
 
 from evtools.clock import Clock
 from evtools.filters import Filter
-from evtools.top.columns import Lens
 from evtools.top.projection import Matches, Order, Projection
 from evtools.top.table import TableModel
 
@@ -56,12 +55,6 @@ class ProjectedTable(TableModel, Generic[S]):
     def _gather(self) -> None:
         """Note what happened, if nobody told."""
 
-    def freeze(self, lens: Lens) -> None:
-        """Make a last picture of all that happened, and take nothing in any more."""
-        self._gather()
-        self._projection.settle()
-        super().freeze(lens)
-
     @property
     def lagging(self) -> bool:
         """Whether the last refresh had no time for all, and `work` can go on."""
@@ -78,7 +71,8 @@ class ProjectedTable(TableModel, Generic[S]):
         """Take in what happened, while something else is on the screen."""
         if not self.frozen:
             self._gather()
-            self.marks -= self._projection.refresh()
+            self._projection.refresh()
+            self.marks.intersection_update(self._projection.subjects)
 
     def _load(self) -> None:
         self.catch_up()

@@ -72,7 +72,8 @@ class Projection(Generic[S]):
     @property
     def unseen(self) -> int:
         """How many of these have not been looked at or filtered yet."""
-        return self._coming_left + (0 if self._again else len(self._backlog))
+        unasked = 0 if self._again else len(self._backlog)
+        return len(self._gone) + self._coming_left + unasked
 
     def __contains__(self, key: object) -> bool:
         """Return whether a subject is there and matches."""
@@ -145,16 +146,14 @@ class Projection(Generic[S]):
 
     # --- working off what was noted ---------------------------------------------
 
-    def refresh(self) -> set[str]:
-        """Work off what was noted until now; return the keys of what has gone."""
-        gone = self._let_go()
+    def refresh(self) -> None:
+        """Work off what was noted until now, as far as there is time."""
         self._begin()
         if self._drifts and not self._backlog:
             self._backlog, self._again = list(self.subjects), True
         if not self._movers:
             self._movers = list(self._moving)
         self.work()
-        return gone
 
     def settle(self) -> None:
         """Take in all that has changed, however long that takes."""
@@ -170,14 +169,22 @@ class Projection(Generic[S]):
 
     def work(self) -> None:
         """Take in some of what has changed, and ask the filter about some."""
+        for _ in self._in_time():
+            if self._gone:
+                self._let_go()
+            elif self._coming_left:
+                self._take_some(_STRIDE)
+            elif self._backlog:
+                self._ask_some()
+            else:
+                break
+
+    def _in_time(self) -> Iterator[None]:
+        """Yield as long as there is time, and once at least."""
         deadline = self._clock.monotonic() + BUDGET
-        while self._coming_left and self._clock.monotonic() <= deadline:
-            self._take_some(_STRIDE)
-        while self._backlog and self._clock.monotonic() <= deadline:
-            for key in reversed(self._backlog[-_STRIDE:]):
-                if key in self.subjects:
-                    self._ask_again(key)
-            del self._backlog[-_STRIDE:]
+        yield
+        while self._clock.monotonic() <= deadline:
+            yield
 
     def _take_some(self, count: int) -> None:
         for key, subject in islice(self._coming, count):
@@ -198,6 +205,12 @@ class Projection(Generic[S]):
             self._shown.add(key)
             self.arrived += 1
 
+    def _ask_some(self) -> None:
+        for key in reversed(self._backlog[-_STRIDE:]):
+            if key in self.subjects:
+                self._ask_again(key)
+        del self._backlog[-_STRIDE:]
+
     def _ask_again(self, key: str) -> None:
         assert self._matches is not None
         shown = self._matches(self.subjects[key])
@@ -211,15 +224,15 @@ class Projection(Generic[S]):
             self._unplaced.pop(key, None)
             self._unplaced[key] = None
 
-    def _let_go(self) -> set[str]:
-        """Let go of subjects that exist no more, and return their keys."""
-        noted, self._gone = self._gone, set()
-        gone = {key for key in noted if not self._is_alive(key, self.subjects[key])}
-        for key in gone:
-            del self.subjects[key]
-            self._touch(key)
-        self._shown -= gone
-        return gone
+    def _let_go(self) -> None:
+        """Let go of some subjects that exist no more."""
+        for _ in range(min(_STRIDE, len(self._gone))):
+            key = self._gone.pop()
+            # There may be another one of that key by now.
+            if not self._is_alive(key, self.subjects[key]):
+                del self.subjects[key]
+                self._shown.discard(key)
+                self._touch(key)
 
     def _forget_changes(self) -> None:
         self._changes = {
@@ -252,13 +265,14 @@ class Projection(Generic[S]):
         With the time that is left, look at what moves by itself.
         """
         unplaced, movers = self._unplaced, self._movers
-        deadline = self._clock.monotonic() + BUDGET
-        while (unplaced or movers) and self._clock.monotonic() <= deadline:
+        for _ in self._in_time():
             for _ in range(_STRIDE):
                 if unplaced:
                     self._place_one(unplaced.popitem()[0], order)
                 elif movers:
                     self._place_one(movers.pop(), order)
+                else:
+                    return
 
     def _place_one(self, key: str, order: Callable[[S], Order]) -> None:
         self._moving.discard(key)

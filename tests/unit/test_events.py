@@ -85,3 +85,20 @@ def test_a_dispatcher_that_was_closed_can_be_enabled_again(events):
     dispatcher.send("a")
     assert dispatcher.connection.connected
     dispatcher.close()
+
+
+def test_a_state_is_empty_and_takes_its_options(events):
+    state = events.State(max_tasks_in_memory=5)
+    assert (len(state.tasks), len(state.workers)) == (0, 0)
+    assert state.max_tasks_in_memory == 5
+
+
+def test_what_is_received_goes_into_the_state(events):
+    state = events.State()
+    receiver = events.Receiver({"*": state.event})
+    with receiver, events.Dispatcher(hostname="w@h") as dispatcher:
+        while not receiver.statistics().connected:
+            next(receiver.batches(0.05))
+        dispatcher.send("task-received", uuid="u1", name="n", args="()", kwargs="{}")
+        receiver.capture(limit=1)
+    assert (state.tasks["u1"].state, state.tasks["u1"].hostname) == ("RECEIVED", "w@h")

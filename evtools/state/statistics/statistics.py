@@ -283,8 +283,8 @@ def _sum_up(types: Windows[str], total: Cells) -> None:
 
 def _wait_cell(task: "Task") -> int | None:
     """Return the cell that counts how long a task waited for its start."""
-    sent, started = task.sent, task.started
-    if sent is not None and started is not None and started < sent:
-        return SKEWED
     wait = task.wait
-    return None if wait is None else wait_cell(wait)
+    if wait is not None:
+        return wait_cell(wait)
+    known = task.sent is not None and task.started is not None
+    return SKEWED if known else None

@@ -135,7 +135,8 @@ class EventsView(ProjectedTable[EventFields]):
         super().__init__(clock, now)
 
     def _is_alive(self, key: str, subject: EventFields) -> bool:  # noqa: ARG002
-        return int(key) >= self._log.first
+        # What is in a picture that stands still stays.
+        return self.frozen or int(key) >= self._log.first
 
     def _gather(self) -> None:
         log, projection = self._log, self._projection
@@ -156,7 +157,7 @@ class EventsView(ProjectedTable[EventFields]):
     def record_of(self, event: EventFields) -> Record:
         """Return an event with what is known of its task."""
         uuid = event.get("uuid")
-        task = self._state.tasks.get(uuid) if isinstance(uuid, str) else None
+        task = self._state.tasks.find(uuid) if isinstance(uuid, str) else None
         return Record(event) if task is None else Record(event, _OfTask(task))
 
     @property

@@ -17,7 +17,7 @@ from evtools.top.cells import (
     text_column,
     time_column,
 )
-from evtools.top.columns import Column, Slot
+from evtools.top.columns import Column, Lens, Slot
 from evtools.top.detail import Detail
 from evtools.top.projected import ProjectedTable
 from evtools.top.projection import Order
@@ -195,6 +195,11 @@ class TasksView(ProjectedTable[Task]):
             task = subjects.get(uuid)
             if task is not None and live.get(uuid) is task:
                 self._projection.substitute(uuid, _still(task))
+
+    def freeze(self, lens: Lens) -> None:
+        """Make a last picture, of all tasks: they change while it stands still."""
+        self._projection.settle()
+        super().freeze(lens)
 
     # --- what is in it --------------------------------------------------------------
 

@@ -244,7 +244,11 @@ def _as_they_came(events):
 @UNHURRIED
 @given(st.lists(_PLAIN, min_size=1, max_size=8).map(_as_they_came))
 def test_the_quick_way_ends_where_the_thorough_way_ends(events):
-    assert account(task_of(events)) == account(task_of(events, Thorough()))
+    quick, thorough = account(task_of(events)), account(task_of(events, Thorough()))
+    for attempt in (*quick["attempts"], *thorough["attempts"]):
+        # The quick way keeps these of the last step alone.
+        del attempt["clock"], attempt["pid"]
+    assert quick == thorough
 
 
 def test_the_thorough_way_is_another():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evtools.state.exceptions import unwrapped
+from tools.told import life, task_of, told
 
 WRAPPER = "ExceptionWithTraceback()"
 
@@ -41,3 +44,18 @@ def test_where_nothing_tells_the_wrapper_stays(traceback):
 def test_it_is_no_longer_than_texts_are():
     traceback = "ValueError: " + "x" * 1_000_000
     assert len(unwrapped(WRAPPER, traceback)) <= 1100
+
+
+@given(st.text(), st.text())
+def test_no_text_makes_it_raise(exception, traceback):
+    assert unwrapped(exception, traceback) == exception or exception == WRAPPER
+    assert unwrapped(WRAPPER, traceback)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_task_shows_what_was_raised_in_whatever_order_it_is_told(order):
+    traceback = "Traceback\nbilliard.exceptions.WorkerLostError: signal 9 (SIGKILL)."
+    failed = told("task-failed", 12.0, exception=WRAPPER, traceback=traceback)
+    task = task_of([*life("received", "started"), failed][::order])
+    assert task.exception == "WorkerLostError('signal 9 (SIGKILL).')"
+    assert task.traceback == traceback

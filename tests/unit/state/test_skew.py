@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from evtools.state import State
 from evtools.state.skew import Clients, Skew
+from tools.told import OTHER, UUID, WORKER, told
 
 
 def skew_of(*sayings):
@@ -60,3 +64,80 @@ def test_names_without_end_take_no_space_without_end(name):
     assert len(clients) <= 4096
     clients["x" * 300].measure(1.0, 1.0)
     assert "x" * 300 not in clients
+
+
+@given(st.lists(st.floats(0, 59), min_size=1), st.floats(-1e5, 1e5))
+def test_what_is_heard_within_a_minute_may_come_in_any_order(delays, ahead):
+    sayings = [(1e6 + ahead, 1e6 + delay) for delay in delays]
+    expected = pytest.approx(ahead - min(delays), abs=1e-6)
+    assert skew_of(*sayings).ahead == skew_of(*sayings[::-1]).ahead == expected
+
+
+def test_machines_without_end_take_no_space_without_end():
+    clients = Clients()
+    for number in range(5000):
+        clients[f"gen1@web{number}"].measure(1.0, 1.0)
+    assert len(clients._machines) <= 1024
+
+
+# --- what a state makes of it ---------------------------------------------------------
+
+
+def beat(said, heard, **fields):
+    return told("worker-heartbeat", said, local_received=heard, **fields)
+
+
+@pytest.mark.parametrize("utcoffset", [0, -1, 8, -5.5, 3.5, None, "?"])
+def test_the_zone_of_a_worker_is_no_skew_and_moves_no_time(utcoffset):
+    state = State()
+    events = [beat(500.0, 500.25), told("task-received", 501.0)]
+    state.apply({**event, "utcoffset": utcoffset} for event in events)
+    assert state.workers[WORKER].skew == -0.25
+    assert state.tasks[UUID].received == 501.0
+
+
+def test_a_worker_whose_clock_is_wrong_is_online_all_the_same():
+    state = State()
+    state.apply([beat(500.0, 100.0), beat(20.0, 100.0, hostname=OTHER)])
+    for hostname, ahead in ((WORKER, 400.0), (OTHER, -80.0)):
+        worker = state.workers[hostname]
+        assert worker.skew == ahead
+        assert worker.status(101.0) == "online"
+        assert worker.status(120.0) == "late"
+
+
+def test_events_of_tasks_tell_the_time_of_who_has_no_heartbeats_only():
+    state = State()
+    state.apply([told("task-received", 10.0, local_received=15.0)])
+    assert state.workers[WORKER].skew == -5.0
+    state.apply([told("task-started", 16.0, local_received=17.0)])
+    assert state.workers[WORKER].skew == -1.0
+    state = State()
+    state.apply([beat(10.0, 15.0), told("task-received", 16.0)])
+    assert state.workers[WORKER].skew == -5.0
+
+
+@pytest.mark.parametrize("ahead", [-300.0, 300.0])
+@pytest.mark.parametrize("retries", [0, None])
+def test_a_wait_is_measured_by_the_clock_of_the_worker(ahead, retries):
+    state = State()
+    sent = told("task-sent", 900.0 + ahead, local_received=900.25, retries=retries)
+    received, started = told("task-received", 901.0), told("task-started", 902.0)
+    state.apply([beat(899.0, 899.25), sent, received, started])
+    task = state.tasks[UUID]
+    assert (task.wait, task.queue_time) == (2.0, 1.0)
+    assert task.sent == 900.0 + ahead
+
+
+def test_a_client_without_a_name_has_no_clock():
+    state = State()
+    state.apply([told("task-sent", 100.0, hostname=None)])
+    assert len(state.clients) == 0
+    assert state.tasks[UUID].sent == 100.0
+
+
+def test_a_client_is_no_worker():
+    state = State()
+    state.apply([told("task-sent", 100.0)])
+    assert not state.workers
+    assert state.tasks[UUID].client == "gen1@shop"

@@ -51,7 +51,7 @@ def test_lag_is_less_the_difference_of_clocks():
 
 def test_without_a_clock_to_compare_there_is_no_lag():
     life = Life()
-    intake = taken([life.sent("t")], [life.started("t")], [{"type": "x"}], [])
+    intake = taken([life.sent("t")], [{"type": "x"}], [])
     intake.settle()
     assert intake.lag is None
     assert intake.latest == life.now

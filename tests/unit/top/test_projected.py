@@ -38,9 +38,6 @@ class Things(ProjectedTable):
     def _is_alive(self, key, subject):
         return self.live.get(key) is subject
 
-    def _dead(self):
-        return self._projection.subjects.keys() - self.live.keys()
-
     def _order(self):
         self.orders += 1
         if self.sort_key == "name":
@@ -51,6 +48,10 @@ class Things(ProjectedTable):
         thing = self.live.setdefault(name, SimpleNamespace(name=name, count=0))
         thing.count = count
         self._projection.take(name, thing)
+
+    def forget(self, name):
+        del self.live[name]
+        self._projection.forget(name)
 
 
 def things():
@@ -98,7 +99,7 @@ def test_a_filter_is_asked_at_once_and_about_what_comes():
 def test_what_is_forgotten_loses_its_mark():
     table = things()
     table.marks.update("ab")
-    del table.live["b"]
+    table.forget("b")
     table.refresh(LENS)
     assert table.marks == {"a"}
     assert keys(table) == ["c", "a"]

@@ -27,7 +27,6 @@ class Events:
 
         self.log.extend(events)
 
-
     def refresh(self):
         self.table.refresh(Lens(self.life.now))
         return self.cells("type")
