@@ -3,14 +3,14 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from evtools.clock import SystemClock
 from evtools.dump.options import DumpOptions
 from evtools.dump.progress import Progress
 from evtools.dump.report import Report
 from evtools.transport import ConnectionSettings, EventReceiver, Notice, Source
-from evtools.transport.demo import URL, DemoCluster
+from evtools.transport.demo import DemoCluster, demo_settings
 from evtools.transport.tape import Tape
 from evtools.wire import AnyRecord, EventFields, Joiner, Record
 from evtools.wire.redact import redactor
@@ -42,7 +42,7 @@ def open_records(
     if options.read:
         return _recorded(options, redact, report, stack)
     if options.demo:
-        settings = replace(settings, urls=URL, source_of_url="--demo")
+        settings = demo_settings(settings)
     return _live(options, settings, redact, report, stack)
 
 

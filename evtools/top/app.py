@@ -1,6 +1,5 @@
 """evtop: the source, the model, the session and the terminal, put together."""
 
-import gc
 import logging
 import os
 import sys
@@ -17,6 +16,7 @@ from evtools.top.arrangement import arrange
 from evtools.top.broker_stats import BrokerStats
 from evtools.top.desk import ControlDesk
 from evtools.top.feed import Ended, Feed
+from evtools.top.garbage import Garbage
 from evtools.top.glyphs import Glyphs, glyphs, speaks_utf8
 from evtools.top.keymap import Keymap
 from evtools.top.link import Link
@@ -40,9 +40,6 @@ _log = logging.getLogger(__name__)
 
 #: How long events are taken in between two looks at the keyboard, in seconds.
 _SLICE: Final = 0.02
-#: Of the garbage collector, by generation: see evtools.dump.app.  A full
-#: collection over 100 000 tasks would hold up the keyboard.
-_COLLECT_AFTER: Final = (50_000, 20, 100)
 #: How long the reader of the source may take to end, in seconds.
 _END_WAIT: Final = 2.0
 
@@ -53,8 +50,6 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
     Raise EvtoolsError for what the user must mend: before the terminal is
     touched where it is known by then, otherwise after it is restored.
     """
-    gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
     clock = SystemClock()
     with ExitStack() as stack:
         loop = stack.enter_context(Loop(clock))
@@ -79,6 +74,8 @@ class Console:
         self._loop = loop
         self._link = Link(clock)
         self._own = OwnCost(clock)
+        self._garbage = Garbage(clock)
+        stack.callback(self._garbage.close)
         self._drawing = Drawing([])
         self._error: Exception | None = None
         self._refreshed = 0.0
@@ -182,7 +179,7 @@ class Console:
         display.on_click = lambda *spot: self._guarded(
             "mouse", lambda: self._click(*spot)
         )
-        display.on_input = self._loop.draw_soon
+        display.on_input = self._attend
         with Signals(self._loop.wake, display.stop, self._clock) as signals:
             self._signals = signals
             try:
@@ -198,6 +195,11 @@ class Console:
                 display.stop()
         if self._error is not None:
             raise self._error
+
+    def _attend(self) -> None:
+        """Show soon what a key has done."""
+        self._garbage.pressed()
+        self._loop.draw_soon()
 
     def _guarded(self, what: str, do: Callable[[], None]) -> None:
         """Survive a mistake of ours once; a second one in a row is raised."""
@@ -230,7 +232,7 @@ class Console:
             self._loop.draw_soon()
 
     def take_slice(self) -> bool:
-        """Take in events for a moment; return whether there are more."""
+        """Take in events for a moment, then work on; return whether there is more."""
         end = self._clock.monotonic() + _SLICE
         session = self.session
         while (item := session.feed.take()) is not None:
@@ -241,12 +243,26 @@ class Console:
             else:
                 self._hear_end(item)
             if self._clock.monotonic() >= end:
+                self._work_on()
                 return True
+        self._garbage.collect()
         waited = self._clock.monotonic() - self._refreshed
         if not session.table.total and waited >= REFRESH_MIN:
             # The first rows are not kept waiting.
             self._guarded("refresh", self._refresh)
             self._loop.draw_soon()
+        return self._work_on()
+
+    def _work_on(self) -> bool:
+        """Go on with what the picture had no time for; return whether there is more."""
+        model = self.session.model
+        if not model.is_lagging():
+            return False
+        self._guarded("refresh", model.work)
+        if model.is_lagging():
+            return True
+        self.session.look()
+        self._loop.draw_soon()
         return False
 
     def _hear_notice(self, notice: Notice) -> None:
@@ -267,6 +283,7 @@ class Console:
     def refresh(self) -> float:
         """Make a new picture; return when the next is due, in seconds."""
         self._own.look()
+        self._garbage.collect()
         self._guarded("refresh", self._refresh)
         return self.session.model.options.refresh
 
@@ -284,14 +301,19 @@ class Console:
         session.look()
 
     def draw(self) -> None:
-        """Show the picture."""
+        """Show the picture, and go on with what it had no time for."""
         self._guarded("screen", self._draw)
+        if self.session.model.is_lagging():
+            self._loop.wake()
 
     def _draw(self) -> None:
+        self._drawing = self._drawn()
         size = self.display.size()
-        around = surroundings(self.session, self._where, self._own)
-        self._drawing = drawn(self.session, size, around)
         self.display.draw(self._drawing.lines, size, self._drawing.cursor)
+
+    def _drawn(self) -> Drawing:
+        around = surroundings(self.session, self._where, self._own)
+        return drawn(self.session, self.display.size(), around)
 
     def _click(self, button: int, column: int, row: int) -> None:
         wheel = {4: "up", 5: "down"}
@@ -324,8 +346,9 @@ class Console:
         self.display.set_mouse(on=on)
 
     def screen(self) -> list[str]:
-        """Return the text of the last picture, line by line."""
-        return [plain(line) for line in self._drawing.lines]
+        """Return the text of the picture as it is now, line by line."""
+        # The one on the terminal still has the menu in which it was asked for.
+        return [plain(line) for line in self._drawn().lines]
 
     def redraw(self) -> None:
         """Write the whole screen anew."""

@@ -50,6 +50,7 @@ def look(
     pulses = {name: Pulse() for name in check.workers}
     began = clock.monotonic()
     end = began + max(options.refresh, check.max_idle or 0.0)
+    # A simulated cluster answers only while it is there.
     with ExitStack() as stack:
         connection = _Connection()
         source = open_source(
@@ -62,9 +63,9 @@ def look(
             if clock.monotonic() >= end:
                 connection.require()
                 break
-    looked, now = clock.monotonic() - began, clock.wall()
-    # While they answer, or do not, heartbeats grow old.
-    asked = None if settings.read_only else ask(check, settings)
+        looked, now = clock.monotonic() - began, clock.wall()
+        # While they answer, or do not, heartbeats grow old.
+        asked = None if settings.read_only else ask(check, settings)
     return [_sighting(name, pulses[name], asked, looked, now) for name in pulses]
 
 

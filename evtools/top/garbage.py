@@ -5,10 +5,12 @@ from typing import Final
 
 from evtools.clock import Clock
 
+#: How often to collect what is new, in seconds.
+_NEW_EVERY: Final = 1.0
 #: How long nobody must have pressed a key before all is looked through, and how
 #: often that is done at the most, in seconds.
 _QUIET: Final = 30.0
-_EVERY: Final = 900.0
+_ALL_EVERY: Final = 900.0
 
 
 class Garbage:
@@ -26,7 +28,7 @@ class Garbage:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._pressed = self._all_at = clock.monotonic()
+        self._pressed = self._new_at = self._all_at = clock.monotonic()
         gc.freeze()
         gc.disable()
 
@@ -35,9 +37,12 @@ class Garbage:
         self._pressed = self._clock.monotonic()
 
     def collect(self) -> None:
-        """Look at what is new since the last call; at everything, if it may be."""
+        """Look at what is new, if it is time; at everything, if it may be."""
         now = self._clock.monotonic()
-        if now - self._pressed >= _QUIET and now - self._all_at >= _EVERY:
+        if now - self._new_at < _NEW_EVERY:
+            return
+        self._new_at = now
+        if now - self._pressed >= _QUIET and now - self._all_at >= _ALL_EVERY:
             self._all_at = now
             gc.collect()
         else:

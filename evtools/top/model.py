@@ -155,8 +155,7 @@ class Model:
             if table is not self._tasks:
                 self._tasks.catch_up()
 
-    @property
-    def lagging(self) -> bool:
+    def is_lagging(self) -> bool:
         """Whether the last picture lacks what `work` would add."""
         return not self._back and self.views[self._view].lagging
 

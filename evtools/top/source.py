@@ -7,7 +7,7 @@ from dataclasses import replace
 from evtools.clock import Clock
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, EventReceiver, Notice
-from evtools.transport.demo import URL, DemoCluster
+from evtools.transport.demo import DemoCluster, demo_settings
 from evtools.transport.tape import Tape
 
 OnNotice = Callable[[Notice], None]
@@ -49,7 +49,7 @@ def open_source(
 def watched(options: TopOptions, settings: ConnectionSettings) -> ConnectionSettings:
     """Return how to reach the cluster that is watched: with --demo, the simulated."""
     if options.demo:
-        return replace(settings, urls=URL, source_of_url="--demo")
+        return demo_settings(settings)
     return settings
 
 

@@ -1,6 +1,7 @@
 """The simulated cluster, played in real time in a thread of its own."""
 
 import threading
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -17,11 +18,19 @@ from evtools.transport.settings import ConnectionSettings
 
 #: The broker of the simulated cluster: kombu's, in memory.
 URL: Final = "memory://demo"
+#: How often its queues are looked into, in seconds; kombu would once a second.
+_POLLING: Final = 0.05
 #: How long a command, or the end, may have to wait for us, in seconds.
 _PATIENCE: Final = 0.1
 #: What happens within so many seconds happens in one turn of a worker's loop, and
 #: is told in one message.
 _TURN: Final = 0.02
+
+
+def demo_settings(settings: ConnectionSettings) -> ConnectionSettings:
+    """Return how to reach the simulated cluster, with what else `settings` say."""
+    options = {"polling_interval": _POLLING}
+    return replace(settings, urls=URL, source_of_url="--demo", options=options)
 
 
 class DemoCluster(threading.Thread):

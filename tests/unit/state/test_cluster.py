@@ -245,9 +245,9 @@ def _as_they_came(events):
 @given(st.lists(_PLAIN, min_size=1, max_size=8).map(_as_they_came))
 def test_the_quick_way_ends_where_the_thorough_way_ends(events):
     quick, thorough = account(task_of(events)), account(task_of(events, Thorough()))
-    for attempt in (*quick["attempts"], *thorough["attempts"]):
+    for told_of in (quick, thorough, *quick["attempts"], *thorough["attempts"]):
         # The quick way keeps these of the last step alone.
-        del attempt["clock"], attempt["pid"]
+        del told_of["clock"], told_of["pid"]
     assert quick == thorough
 
 
@@ -417,6 +417,15 @@ def test_what_is_forgotten_can_come_back():
     (change,) = known.apply([told("task-started", 20.0, uuid="u0")])
     assert change.created
     assert list(known.tasks) == ["u0"]
+
+
+def test_who_wants_to_know_is_told_of_each_task_that_is_forgotten():
+    known, forgotten = State(max_tasks_in_memory=2), []
+    known.on_forget = lambda task: forgotten.append(task.uuid)
+    known.apply(lives(3, *FINISHED))
+    assert forgotten == ["u0"]
+    known.clear_tasks()
+    assert sorted(forgotten) == ["u0", "u1", "u2"]
 
 
 def test_kin_goes_with_its_tasks():

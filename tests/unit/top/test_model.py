@@ -168,7 +168,7 @@ def test_a_search_goes_on_while_paused():
     tasks = model.views["tasks"]
     tasks.set_filter("state:run")
     assert tasks.waiting
-    while model.lagging:
+    while model.is_lagging():
         model.work()
     assert len(tasks) == 200
 
