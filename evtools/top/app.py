@@ -199,7 +199,7 @@ class Console:
     def _attend(self) -> None:
         """Show soon what a key has done."""
         self._garbage.pressed()
-        self._loop.draw_soon()
+        self._loop.draw_soon(answer=True)
 
     def _guarded(self, what: str, do: Callable[[], None]) -> None:
         """Survive a mistake of ours once; a second one in a row is raised."""
@@ -281,10 +281,18 @@ class Console:
         self._loop.draw_soon()
 
     def refresh(self) -> float:
-        """Make a new picture; return when the next is due, in seconds."""
+        """Work on a new picture; return when the next is due, in seconds.
+
+        What takes longer is shown when it is done.
+        """
         self._own.look()
         self._garbage.collect()
+        was_lagging = self.session.model.is_lagging()
         self._guarded("refresh", self._refresh)
+        if was_lagging or not self.session.model.is_lagging():
+            self._loop.draw_soon()
+        else:
+            self._loop.wake()
         return self.session.model.options.refresh
 
     def _refresh(self) -> None:

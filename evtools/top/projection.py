@@ -1,6 +1,6 @@
 """Which of very many subjects are shown, and in what order, kept up to date."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -47,7 +47,9 @@ class Projection(Generic[S]):
         #: Changes that are being taken in, and how many of them are left.
         self._coming: Iterator[tuple[str, S]] = iter(())
         self._coming_left = 0
+        #: What exists no more, and what of that is being let go of.
         self._gone: set[str] = set()
+        self._going: set[str] = set()
         self._matches: Matches | None = None
         self._drifts = False
         self._again = False
@@ -73,7 +75,7 @@ class Projection(Generic[S]):
     def unseen(self) -> int:
         """How many of these have not been looked at or filtered yet."""
         unasked = 0 if self._again else len(self._backlog)
-        return len(self._gone) + self._coming_left + unasked
+        return len(self._going) + self._coming_left + unasked
 
     def __contains__(self, key: object) -> bool:
         """Return whether a subject is there and matches."""
@@ -91,6 +93,14 @@ class Projection(Generic[S]):
         self._changes.pop(key, None)
         if key in self.subjects:
             self._gone.add(key)
+
+    def append(self, pairs: Iterable[tuple[str, S]]) -> None:
+        """Note subjects that are new and will never change."""
+        self._changes.update(pairs)
+
+    def forget_first(self, count: int) -> None:
+        """Note that the `count` that changed first exist no more."""
+        self._gone.update(islice(self.subjects, count))
 
     def substitute(self, key: str, subject: S) -> bool:
         """Put another object in the place of a subject; False if there is none."""
@@ -156,12 +166,15 @@ class Projection(Generic[S]):
         self.work()
 
     def settle(self) -> None:
-        """Take in all that has changed, however long that takes."""
-        while self._coming_left or self._changes:
+        """Take in all that was noted until now, however long that takes."""
+        while self._going or self._coming_left or self._gone or self._changes:
             self._begin()
+            self._let_go(len(self._going))
             self._take_some(self._coming_left)
 
     def _begin(self) -> None:
+        if not self._going:
+            self._going, self._gone = self._gone, set()
         if not self._coming_left:
             changes, self._changes = self._changes, {}
             self._coming, self._coming_left = iter(changes.items()), len(changes)
@@ -170,8 +183,8 @@ class Projection(Generic[S]):
     def work(self) -> None:
         """Take in some of what has changed, and ask the filter about some."""
         for _ in self._in_time():
-            if self._gone:
-                self._let_go()
+            if self._going:
+                self._let_go(_STRIDE)
             elif self._coming_left:
                 self._take_some(_STRIDE)
             elif self._backlog:
@@ -224,12 +237,13 @@ class Projection(Generic[S]):
             self._unplaced.pop(key, None)
             self._unplaced[key] = None
 
-    def _let_go(self) -> None:
+    def _let_go(self, count: int) -> None:
         """Let go of some subjects that exist no more."""
-        for _ in range(min(_STRIDE, len(self._gone))):
-            key = self._gone.pop()
+        for _ in range(min(count, len(self._going))):
+            key = self._going.pop()
+            subject = self.subjects.get(key)
             # There may be another one of that key by now.
-            if not self._is_alive(key, self.subjects[key]):
+            if subject is not None and not self._is_alive(key, subject):
                 del self.subjects[key]
                 self._shown.discard(key)
                 self._touch(key)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any, ClassVar, Final
 
 from evtools.filters import FieldTable, Filter, compile_filter, quote
@@ -64,6 +65,7 @@ class TableModel(ABC):
         self.chosen: tuple[str, ...] | None = None
         self.cursor = Cursor(newest_last=self.newest_last)
         self.filter: Filter | None = None
+        self._filter_zone: tzinfo | None = None
         self.sort_key = self.default_sort
         self.reverse = self._column(self.sort_key).descending
         self.slots: tuple[Slot, ...] = ()
@@ -259,12 +261,15 @@ class TableModel(ABC):
 
     def set_filter(self, text: str) -> None:
         """Show only what matches; raises FilterError, and keeps the old filter."""
-        compiled = None
-        if text.strip():
-            compiled = compile_filter(
-                text, fields=self.fields, zone=self.lens.zone, now=self.now
+        zone = self.lens.zone
+        if not text.strip():
+            self.filter = None
+        elif (text, zone) != (self.filter_text, self._filter_zone):
+            # The same filter again is not asked about all rows again.
+            self.filter = compile_filter(
+                text, fields=self.fields, zone=zone, now=self.now
             )
-        self.filter = compiled
+            self._filter_zone = zone
         self._rearrange()
 
     def narrow(self, field: str, value: str, *, exclude: bool = False) -> None:

@@ -1,7 +1,6 @@
 """Events: what came in, as it came, the newest at the bottom."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import takewhile
 from typing import Any, Final
 
 from evtools.clock import Clock
@@ -141,11 +140,11 @@ class EventsView(ProjectedTable[EventFields]):
     def _gather(self) -> None:
         log, projection = self._log, self._projection
         self._next = max(self._next, log.first)
-        for number, event in enumerate(log.since(self._next), self._next):
-            projection.take(str(number), event)
+        numbers = map(str, range(self._next, log.end))
+        projection.append(zip(numbers, log.since(self._next), strict=True))
         self._next = log.end
-        for key in takewhile(lambda key: int(key) < log.first, projection.subjects):
-            projection.forget(key)
+        oldest = int(next(iter(projection.subjects), log.first))
+        projection.forget_first(log.first - oldest)
 
     def _order(self) -> Callable[[EventFields], Order] | None:
         return None

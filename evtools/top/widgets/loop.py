@@ -1,9 +1,10 @@
 """The loop of the screen: keys first, then events in slices, then the picture."""
 
+import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import urwid
 
@@ -31,7 +32,7 @@ class Work(Protocol):
         ...
 
     def refresh(self) -> float:
-        """Make a new picture; return in how many seconds the next is due."""
+        """Work on a new picture; return in how many seconds the next is due."""
         ...
 
     def draw(self) -> None:
@@ -50,7 +51,10 @@ class Loop:
         self._clock = clock
         self._work: Work | None = None
         self._bucket = Bucket(clock, REDRAWS_MAX - _BURST, _BURST)
-        self._drains = self._draws = False
+        self._drains = False
+        #: The alarm to draw at, and its time (monotonic seconds), if it is set.
+        self._drawing: Any = None
+        self._draws_at = math.inf
         self._drained = clock.monotonic()
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
@@ -95,11 +99,18 @@ class Loop:
         alarm = self.events.alarm(seconds, done)
         return lambda: _ignore(self.events.remove_alarm(alarm))
 
-    def draw_soon(self) -> None:
-        """Show the picture as soon as may be: what changed is seen together."""
-        if not self._draws:
-            self._draws = True
-            self.events.alarm(self._bucket.wait(), self._draw)
+    def draw_soon(self, *, answer: bool = False) -> None:
+        """Show the picture as soon as may be: what changed is seen together.
+
+        An `answer` to a key may be needed next, so what is none leaves room for it.
+        """
+        wait = self._bucket.wait(1 if answer else _BURST)
+        at = self._clock.monotonic() + wait
+        if at < self._draws_at:
+            if self._drawing is not None:
+                self.events.remove_alarm(self._drawing)
+            self._draws_at = at
+            self._drawing = self.events.alarm(wait, self._draw)
 
     # --- what the loop calls ------------------------------------------------------
 
@@ -130,12 +141,11 @@ class Loop:
     def _tick(self) -> None:
         assert self._work is not None
         seconds = self._work.refresh()
-        self.draw_soon()
         self.events.alarm(seconds, self._tick)
 
     def _draw(self) -> None:
         assert self._work is not None
-        self._draws = False
+        self._drawing, self._draws_at = None, math.inf
         self._bucket.take()
         self._work.draw()
 
@@ -149,10 +159,10 @@ class Bucket:
         self._burst = self._left = burst
         self._filled = clock.monotonic()
 
-    def wait(self) -> float:
-        """Return in how many seconds the next one may be."""
+    def wait(self, count: float = 1) -> float:
+        """Return in how many seconds there may be `count` at once."""
         self._fill()
-        return max(0.0, (1 - self._left) / self._rate)
+        return max(0.0, (count - self._left) / self._rate)
 
     def take(self) -> None:
         """Note that one was."""
