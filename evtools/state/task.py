@@ -18,6 +18,8 @@ _WIRE_NAMES: Final = {"id": "uuid"}
 
 #: In seconds.  Less than that can be the time that events take to us.
 _SKEW_MIN: Final = 1.0
+#: A timer may be early by less than this.
+_TIMER_MAX: Final = 0.1
 
 Shelf = OrderedDict[str, "Task"]
 
@@ -188,9 +190,11 @@ class Task:
         # It cannot have been sent after it was received.
         since = min((time for time in times if time is not None), default=None)
         eta = epoch(self.eta)
-        if since is not None and eta is not None:
-            since = max(since, eta)
-        return elapsed(since, self.started)
+        if since is None or self.started is None:
+            return None
+        if eta is not None and self.started < eta < self.started + _TIMER_MAX:
+            return 0.0
+        return elapsed(since if eta is None else max(since, eta), self.started)
 
     @property
     def _sent_there(self) -> float | None:

@@ -84,7 +84,7 @@ class Console:
         self._where = _where(options, settings)
         signs = glyphs(ascii_only=options.ascii or not speaks_utf8(os.environ))
         keymap = Keymap(options.keys)
-        feed = Feed(loop.wake, redactor(options.redact))
+        feed = Feed(loop.wake, redactor(options.redact), gathers=not options.read)
         self.session = Session(
             Parts(
                 model=self._new_model(ascii_only=signs.ascii),

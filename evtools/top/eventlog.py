@@ -39,11 +39,20 @@ class EventLog:
 
     def extend(self, events: Iterable[EventFields]) -> None:
         """Add events, the newest last."""
+        append, total_bytes = self._ring.append, 0
         for event in events:
-            weight_bytes = _weigh(event)
-            self._ring.append((weight_bytes, event))
-            self.weight_bytes += weight_bytes
-            self.end += 1
+            # In one piece, as this is done for every event.
+            weight_bytes = _FIELD_BYTES * len(event)
+            for value in event.values():
+                kind = value.__class__
+                if kind is str:
+                    weight_bytes += len(value)
+                elif kind is list or kind is dict:
+                    weight_bytes += _weigh_container(value)
+            append((weight_bytes, event))
+            total_bytes += weight_bytes
+        self.weight_bytes += total_bytes
+        self.end = self.first + len(self._ring)
         while len(self._ring) > self._max_events or self.weight_bytes > self._max_bytes:
             weight_bytes, _ = self._ring.popleft()
             self.weight_bytes -= weight_bytes
@@ -58,16 +67,6 @@ class EventLog:
         if not self.first <= number < self.end:
             return None
         return self._ring[number - self.first][1]
-
-
-def _weigh(event: EventFields) -> int:
-    weight_bytes = _FIELD_BYTES * len(event)
-    for value in event.values():
-        if type(value) is str:
-            weight_bytes += len(value)
-        elif type(value) in (list, dict):
-            weight_bytes += _weigh_container(value)
-    return weight_bytes
 
 
 def _weigh_container(value: Any) -> int:

@@ -33,6 +33,10 @@ from evtools.wire import EventFields
 SLICE: Final = 200
 #: How many events wait here at most, decoded.
 ROOM: Final = 5000
+#: After so many events at once there will be more: for how long to let them gather,
+#: in seconds.  Who wakes up seldom spends a fifth less on each, as caches stay warm.
+_MANY: Final = 50
+_GATHER: Final = 0.3
 #: How often to look after the recording while nothing comes, in seconds.
 _TICK: Final = 1.0
 
@@ -55,10 +59,17 @@ class Feed(threading.Thread):
     `wake` is called, in the feed's thread, when there is something to take
     after the screen has taken all there was.  `redact` is applied to every
     event before anything else sees it.  `source` is set before `start`; it may
-    need `notice` to be made.
+    need `notice` to be made.  `gathers` says to wait a moment for more while the
+    source is busy.
     """
 
-    def __init__(self, wake: Callable[[], None], redact: Redact | None = None) -> None:
+    def __init__(
+        self,
+        wake: Callable[[], None],
+        redact: Redact | None = None,
+        *,
+        gathers: bool = False,
+    ) -> None:
         super().__init__(name="evtools-feed", daemon=True)
         self.source: Source | None = None
         #: What is being recorded into, for the screen to look at.
@@ -66,6 +77,7 @@ class Feed(threading.Thread):
         self._recording: Recording | None = None
         self._wake = wake
         self._redact = redact
+        self._gathers = gathers
         self._items: deque[Item] = deque()
         self._waiting = 0
         self._room = threading.Condition()
@@ -83,11 +95,19 @@ class Feed(threading.Thread):
                 self._pass_on(batch)
                 if self._stopped:
                     break
+                if self._gathers and len(batch) >= _MANY:
+                    self._gather(self.source)
         except Exception as caught:  # noqa: BLE001  (the screen's thread tells it)
             error = caught
         if self._recording is not None:
             self._recording.close()
         self._put(Ended(error))
+
+    def _gather(self, source: Source) -> None:
+        """Wait a moment for more, unless it is there already."""
+        if not source.statistics().buffered_bytes:
+            with self._room:
+                self._room.wait_for(lambda: self._stopped, _GATHER)
 
     def notice(self, notice: Notice) -> None:
         """Hand on what the source tells about the connection, in its place."""

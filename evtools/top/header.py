@@ -66,6 +66,11 @@ class HeaderFacts:
         return self.workers["late"]
 
     @property
+    def silent(self) -> int:
+        """How many workers send no heartbeats: they do not tell what is active."""
+        return self.workers["silent"]
+
+    @property
     def lost(self) -> int:
         """How many workers went without saying goodbye."""
         return self.workers["gone"]

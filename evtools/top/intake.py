@@ -32,10 +32,13 @@ class Intake:
     def take(self, events: Sequence[EventFields], state: State) -> None:
         """Look at events that `state` has taken in."""
         self.events += len(events)
-        if not (self.has_tasks and self.has_sent and self.has_workers):
-            self._look_for(events)
-        for event in events:
-            if event.get("type") == GAP:
+        types = {str(event.get("type")) for event in events}
+        groups = set(map(group_from, types))
+        self.has_tasks |= "task" in groups
+        self.has_sent |= "task-sent" in types
+        self.has_workers |= "worker" in groups
+        if GAP in types:
+            for event in events:
                 self._count_gap(event)
         if events:
             self._measure(events[-1], state)
@@ -45,14 +48,9 @@ class Intake:
         if self._worst is not None:
             self.lag, self._worst = self._worst, None
 
-    def _look_for(self, events: Sequence[EventFields]) -> None:
-        types = {str(event.get("type")) for event in events}
-        groups = {group_from(type_) for type_ in types}
-        self.has_tasks |= "task" in groups
-        self.has_sent |= "task-sent" in types
-        self.has_workers |= "worker" in groups
-
     def _count_gap(self, event: EventFields) -> None:
+        if event.get("type") != GAP:
+            return
         reason = event.get("reason")
         if reason == "buffer":
             self.dropped += int(finite(event.get("dropped")) or 0)

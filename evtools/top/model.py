@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from evtools.clock import Clock, SystemClock
 from evtools.state import State, Statistics
@@ -12,10 +12,10 @@ from evtools.top.choices import Theme, TimeStyle, Window
 from evtools.top.columns import Lens
 from evtools.top.diagnosis import diagnose
 from evtools.top.eventlog import EventLog
+from evtools.top.excerpt import Excerpt
 from evtools.top.header import HeaderFacts, header_facts
 from evtools.top.intake import Intake
 from evtools.top.link import Link
-from evtools.top.table import Excerpt, TableModel
 from evtools.top.views.errors import ErrorsView
 from evtools.top.views.events import EventsView
 from evtools.top.views.queues import QueuesView
@@ -24,6 +24,9 @@ from evtools.top.views.types import TypesView
 from evtools.top.views.workers import WorkersView
 from evtools.transport.depth import Depth
 from evtools.wire import EventFields
+
+if TYPE_CHECKING:
+    from evtools.top.table import TableModel
 
 #: How many earlier pictures there are to step back to.
 PICTURES_MAX: Final = 120

@@ -2,43 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import tzinfo
 from typing import Any, ClassVar, Final
 
 from evtools.filters import FieldTable, Filter, compile_filter, quote
 from evtools.top.columns import Column, Lens, Slot, layout
 from evtools.top.cursor import Cursor
 from evtools.top.detail import Detail
+from evtools.top.excerpt import Excerpt, Row, excerpt_of
 from evtools.wire import encode_line
 
 _DEFAULT_COLS: Final = 120
 _FORGOTTEN: Final = "(forgotten)"
-#: No terminal shows more rows at once.
-_EXCERPT_MAX: Final = 400
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row on the screen; `cells` are sanitised and as wide as their slots.
-
-    `style` names a style of the theme.
-    """
-
-    key: str
-    cells: tuple[str, ...]
-    style: str = ""
-    marked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Excerpt:
-    """The rows of a table that were on the screen, and how many there were."""
-
-    rows: tuple[Row, ...]
-    focus: int
-    shown: int
-    total: int
 
 
 class TableModel(ABC):
@@ -65,7 +39,7 @@ class TableModel(ABC):
         self.chosen: tuple[str, ...] | None = None
         self.cursor = Cursor(newest_last=self.newest_last)
         self.filter: Filter | None = None
-        self._filter_zone: tzinfo | None = None
+        self._filter_zone = self.lens.zone
         self.sort_key = self.default_sort
         self.reverse = self._column(self.sort_key).descending
         self.slots: tuple[Slot, ...] = ()
@@ -240,10 +214,7 @@ class TableModel(ABC):
 
     def excerpt(self) -> Excerpt:
         """Return the rows that have been asked for since the last refresh."""
-        asked = sorted(self._asked)[:_EXCERPT_MAX]
-        focus = asked.index(self.cursor.index) if self.cursor.index in asked else 0
-        rows = tuple(self.row(index) for index in asked)
-        return Excerpt(rows, focus, len(self), self.total)
+        return excerpt_of(self, self._asked)
 
     def show(self, excerpt: Excerpt) -> None:
         """Show rows as they were; the next refresh ends that."""

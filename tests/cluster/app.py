@@ -127,7 +127,8 @@ def retry(self: Any, attempts: int) -> str:
 def persevere(self: Any, attempts: int) -> str:
     """Succeed at the given attempt, however many that takes."""
     if self.request.retries + 1 < attempts:
-        raise self.retry(countdown=0, exc=HostileError(HOSTILE))
+        # Attempts must not overlap: each tells the result backend how it ended.
+        raise self.retry(countdown=0.5, exc=HostileError(HOSTILE))
     return f"attempt {self.request.retries + 1}"
 
 

@@ -47,7 +47,7 @@ def oldest_first(folder, name):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "size"), [("", 600_000), (".gz", 40_000), (".zst", 20_000)]
+    ("suffix", "size"), [("", 600_000), (".gz", 20_000), (".zst", 10_000)]
 )
 def test_a_rotation_by_size_loses_nothing_under_load(
     evdump, redis_url, tmp_path, suffix, size

@@ -16,6 +16,7 @@ from evtools.top.outcome import Outcome
 from evtools.top.request import prepare
 from evtools.transport import ConnectionSettings
 from servers.process import wait_until
+from servers.redis import RedisServer
 from tools.screen import EvtopStarter
 
 if TYPE_CHECKING:
@@ -87,9 +88,14 @@ def ask(worker: Worker, command: str, **arguments: Any) -> Any:
 
 
 @pytest.fixture
-def own_worker(worker: Any, broker_url: str, event_exchange: str) -> Worker:
-    """A worker for one test, on each kind of broker in turn."""
-    made: Worker = worker(broker_url, event_exchange=event_exchange)
+def own_worker(worker: Any, broker: Any, event_exchange: str) -> Worker:
+    """A worker for one test, on each kind of broker in turn.
+
+    Nobody else is there to answer.
+    """
+    apart = isinstance(broker, RedisServer)
+    url = broker.fresh_url() if apart else broker.vhost_url("staging")
+    made: Worker = worker(url, event_exchange=event_exchange)
     return made
 
 
@@ -200,22 +206,31 @@ def queues_of(worker: Worker) -> set[str]:
     return {queue["name"] for queue in ask(worker, "active_queues")}
 
 
+def wait_consumes(worker: Worker, queue: str, *, consumes: bool) -> None:
+    """Wait for what a worker has said yes to: it does it in its own time."""
+    wait_until(
+        lambda: (queue in queues_of(worker)) is consumes,
+        deadline=15,
+        what=lambda: f"{queue} among {queues_of(worker)}: {consumes}",
+    )
+
+
 def test_a_worker_begins_and_stops_to_consume_a_queue(own_worker, act):
     do = act(own_worker)
     queue = f"extra-{own_worker.event_exchange}"
     assert do("add-consumer", own_worker.hostname, queue=queue).good
-    assert queue in queues_of(own_worker)
+    wait_consumes(own_worker, queue, consumes=True)
     assert do("cancel-consumer", own_worker.hostname, queue=queue).good
-    assert queue not in queues_of(own_worker)
+    wait_consumes(own_worker, queue, consumes=False)
 
 
 def test_a_queue_is_given_to_a_worker_and_taken_from_all(own_worker, act):
     do = act(own_worker)
     queue = f"extra-{own_worker.event_exchange}"
     assert do("queue-add", queue, worker=own_worker.hostname).good
-    assert queue in queues_of(own_worker)
+    wait_consumes(own_worker, queue, consumes=True)
     assert do("queue-cancel", queue).answered >= 1
-    assert queue not in queues_of(own_worker)
+    wait_consumes(own_worker, queue, consumes=False)
 
 
 def test_a_worker_is_shut_down(own_worker, act):

@@ -256,12 +256,19 @@ def test_it_is_suspended_and_comes_back(shown):
     evtop.wait_stopped()
     assert settings_of(evtop)[3] & termios.ICANON
     assert evtop.stdout_stream.data.rstrip().endswith(b"\x1b[?25h")
-    evtop.resize(100, 30)
-    os.kill(evtop.pid, signal.SIGCONT)
-    evtop.wait_screen("40 shown")
-    assert not settings_of(evtop)[3] & termios.ICANON
+
+    def is_back():
+        # No shell is here to go on asking, as fg does.
+        os.kill(evtop.pid, signal.SIGCONT)
+        return not settings_of(evtop)[3] & termios.ICANON
+
+    wait_until(
+        is_back,
+        deadline=15,
+        what="the terminal to be its own again",
+    )
     evtop.press("j")
-    evtop.wait_screen(lambda screen: screen.split("\n")[6].startswith(">"))
+    evtop.wait_screen(lambda screen: screen.split("\n")[5].startswith(">"))
     assert leave(evtop) == 0
 
 

@@ -170,14 +170,28 @@ def _cluster(facts: HeaderFacts) -> _Sides:
 
 def _workers(facts: HeaderFacts) -> Line:
     line = _said("workers", f"{facts.up} up")
-    for name, count in (("late", facts.late), ("gone", facts.lost)):
+    others = (
+        ("silent", facts.silent, "waiting"),
+        ("late", facts.late, "late"),
+        ("gone", facts.lost, "late"),
+    )
+    for name, count, style in others:
         if count:
-            line.append(("late", f" {count} {name}"))
+            line.append((style, f" {count} {name}"))
+    return line
+
+
+def _workers_up(facts: HeaderFacts) -> Line:
+    line = _said("wk", f"{facts.up}/{facts.known_workers}")
+    if facts.silent:
+        line.append(("waiting", f" {facts.silent} silent"))
     return line
 
 
 def _active(facts: HeaderFacts) -> str:
-    return str(facts.active) if facts.slots is None else f"{facts.active}/{facts.slots}"
+    at_least = "+" if facts.silent else ""
+    slots = "" if facts.slots is None else f"/{facts.slots}"
+    return f"{facts.active}{at_least}{slots}"
 
 
 def _failing(facts: HeaderFacts) -> Line:
@@ -192,7 +206,7 @@ def _short_figures(facts: HeaderFacts, glyphs: Glyphs) -> _Sides:
     left: list[Piece] = [
         (0, [("text", human_rate(facts.event_rate))]),
         (4, _spark(facts, glyphs, _SHORT_SPARK_COLS)),
-        (2, _said("wk", f"{facts.up}/{facts.known_workers}")),
+        (2, _workers_up(facts)),
         (3, _said("run", _active(facts))),
     ]
     return left, [(1, _failing(facts)[:2]), (5, _said("p95", _span(facts.run.p95)))]

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from evtools.top.table import Row, TableModel
+from evtools.top.excerpt import Row
+from evtools.top.table import TableModel
 from evtools.top.widgets.line import Line, fitted, restyled
 
 #: Columns that tell the state of a row, and are coloured instead of the first.

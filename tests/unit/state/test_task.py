@@ -159,6 +159,11 @@ def test_an_eta_that_is_no_time_changes_nothing():
     assert steps("sent", "received", "started", eta="soon").wait == 2.0
 
 
+def test_a_timer_that_is_a_little_early_makes_no_wait():
+    early = [*life("sent", "received", **ETA), told("task-started", 29.98)]
+    assert task_of(early).wait == 0.0
+
+
 def test_no_wait_is_negative():
     early = [*life("sent", "received", **ETA), told("task-started", 12.0)]
     assert task_of(early).wait is None

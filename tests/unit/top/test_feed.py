@@ -114,16 +114,16 @@ def test_what_comes_in_wakes_the_screen_once_until_it_has_taken_all(
     assert take_all(feed) == [events(4)]
 
 
-def test_the_screen_is_not_woken_again_before_it_has_looked(wakes):
+def test_the_screen_is_not_woken_again_for_events_before_it_has_looked(wakes):
     feed = Feed(wakes)
-    feed.notice(Notice("listening", "a"))
-    feed.notice(Notice("lost", "b"))
+    feed._put([{"number": 1}])
+    feed._put([{"number": 2}])
     assert wakes.count == 1
-    assert feed.take().text == "a"
-    feed.notice(Notice("retry", "c"))
+    assert feed.take() == [{"number": 1}]
+    feed._put([{"number": 3}])
     assert wakes.count == 1
-    assert [item.text for item in take_all(feed)] == ["b", "c"]
-    feed.notice(Notice("restored", "d"))
+    assert take_all(feed) == [[{"number": 2}], [{"number": 3}]]
+    feed._put([{"number": 4}])
     assert wakes.count == 2
 
 

@@ -49,6 +49,12 @@ def test_workers_that_went_run_nothing():
     assert (told.lost, told.active) == (1, 0)
 
 
+def test_workers_without_heartbeats_are_counted():
+    life = Life()
+    told = facts([life.started("a")], life.now + 1)
+    assert (told.up, told.silent, told.known_workers) == (0, 1, 1)
+
+
 def test_the_room_of_workers_is_known_if_somebody_asked():
     life = Life()
     told = facts([life.beat()], life.now, {"w1@host": 16, "w2@host": 8})

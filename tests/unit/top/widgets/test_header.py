@@ -115,6 +115,12 @@ def test_late_and_gone_workers_stand_out(facts):
     assert line.startswith(" workers 1 up 2 late 1 gone")
 
 
+def test_silent_workers_are_told_of_and_what_they_do_is_not_known(facts):
+    silent = replace(facts, workers=Counter(online=1, silent=2), slots=16)
+    assert " workers 1 up 2 silent  active 1+/16 " in shown(silent, 120, 3)[2]
+    assert "wk 1/3 2 silent  run 1+/16" in shown(silent, 80, 2)[1]
+
+
 def test_what_is_not_known_is_not_made_up(facts):
     nothing = replace(facts, lag=None, slots=None, failure_share=None)
     around = replace(AROUND, own_cpu=None, own_bytes=None)

@@ -34,6 +34,7 @@ class FakeWork:
 
     def refresh(self):
         self._note("refresh")
+        self.loop.draw_soon()
         return self.next_refresh
 
     def draw(self):
@@ -111,6 +112,17 @@ def test_pictures_that_are_due_together_are_one(loop):
         loop.draw_soon()
     loop.run(work)
     assert work.log.count("draw") == 1
+
+
+def test_an_answer_to_a_key_comes_before_what_else_is_due():
+    with Loop(FakeClock()) as loop:
+        loop._bucket.take()
+        loop.draw_soon()
+        late = loop._draws_at
+        loop.draw_soon(answer=True)
+        soon = loop._draws_at
+        loop.draw_soon()
+        assert loop._draws_at == soon < late
 
 
 def test_it_refreshes_again_and_again(loop):
