@@ -5,7 +5,7 @@ import pytest
 
 from evtools.errors import UsageError
 from evtools.top.feed import ROOM, SLICE, Ended, Feed
-from evtools.transport import Notice, Statistics
+from evtools.transport import Statistics
 
 DEADLINE = 10.0
 
