@@ -149,8 +149,9 @@ def _place(reading: TaskReading) -> tuple[float, int, str, str]:
 
 # --- which attempt an event belongs to ---------------------------------------------
 #
-# Only `received` says which attempt it is of.  A worker receives the next attempt
-# before it tells that this one is to be retried.
+# Only `received` says which attempt it is of.  A worker's process sends the next
+# attempt before it ends; so the worker may receive that, and another of its processes
+# may run it, before it tells that this one is to be retried, or even that it started.
 
 
 def _of_received(attempts: list[Attempt], reading: TaskReading) -> Attempt | None:
@@ -161,8 +162,20 @@ def _of_received(attempts: list[Attempt], reading: TaskReading) -> Attempt | Non
 
 
 def _of_started(attempts: list[Attempt], _: TaskReading) -> Attempt | None:
-    latest = attempts[-1]
-    return latest if latest.started is None else None
+    """Return the newest delivery of the earliest attempt that has not started.
+
+    None, for a new attempt, if all have.
+    """
+    waiting = [
+        attempt
+        for attempt in attempts
+        if attempt.started is None and attempt.ended is None
+    ]
+    return min(reversed(waiting), key=_retries, default=None)
+
+
+def _retries(attempt: Attempt) -> int:
+    return attempt.retries or 0
 
 
 def _of_retried(attempts: list[Attempt], _: TaskReading) -> Attempt | None:
@@ -173,8 +186,8 @@ def _of_retried(attempts: list[Attempt], _: TaskReading) -> Attempt | None:
     """
     unended = [attempt for attempt in attempts if attempt.ended is None]
     running = [attempt for attempt in unended if attempt.started is not None]
-    newest = attempts[-1].retries or 0
-    followed = [attempt for attempt in running if (attempt.retries or 0) < newest]
+    newest = _retries(attempts[-1])
+    followed = [attempt for attempt in running if _retries(attempt) < newest]
     return (followed[-1:] or running[-1:] or unended or attempts[-1:])[0]
 
 

@@ -1,7 +1,7 @@
 """The newest events as they came, in a ring of bounded count and bytes."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -28,7 +28,10 @@ class EventLog:
     ) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._ring: deque[tuple[int, EventFields]] = deque()
+        self._ring: deque[EventFields] = deque()
+        #: What each of them weighs.  No pairs: the garbage collector would look
+        #: at every one.
+        self._weights: deque[int] = deque()
         #: The number of the oldest event here, and of the next to come.
         self.first = 0
         self.end = 0
@@ -37,9 +40,9 @@ class EventLog:
     def __len__(self) -> int:
         return len(self._ring)
 
-    def extend(self, events: Iterable[EventFields]) -> None:
+    def extend(self, events: Sequence[EventFields]) -> None:
         """Add events, the newest last."""
-        append, total_bytes = self._ring.append, 0
+        weights, total_bytes = self._weights, 0
         for event in events:
             # In one piece, as this is done for every event.
             weight_bytes = _FIELD_BYTES * len(event)
@@ -49,24 +52,25 @@ class EventLog:
                     weight_bytes += len(value)
                 elif kind is list or kind is dict:
                     weight_bytes += _weigh_container(value)
-            append((weight_bytes, event))
+            weights.append(weight_bytes)
             total_bytes += weight_bytes
+        self._ring.extend(events)
         self.weight_bytes += total_bytes
-        self.end = self.first + len(self._ring)
-        while len(self._ring) > self._max_events or self.weight_bytes > self._max_bytes:
-            weight_bytes, _ = self._ring.popleft()
-            self.weight_bytes -= weight_bytes
+        self.end += len(events)
+        while len(weights) > self._max_events or self.weight_bytes > self._max_bytes:
+            self._ring.popleft()
+            self.weight_bytes -= weights.popleft()
             self.first += 1
 
     def since(self, number: int) -> Iterator[EventFields]:
         """Yield the events from a number on, which must not be before `first`."""
-        return (event for _, event in islice(self._ring, number - self.first, None))
+        return islice(self._ring, number - self.first, None)
 
     def get(self, number: int) -> EventFields | None:
         """Return the event of that number if it is still here."""
         if not self.first <= number < self.end:
             return None
-        return self._ring[number - self.first][1]
+        return self._ring[number - self.first]
 
 
 def _weigh_container(value: Any) -> int:

@@ -72,7 +72,7 @@ class ProjectedTable(TableModel, Generic[S]):
         if not self.frozen:
             self._gather()
             self._projection.refresh()
-            self.marks.intersection_update(self._projection.subjects)
+            self.marks = {key for key in self.marks if self.subject(key) is not None}
 
     def _load(self) -> None:
         self.catch_up()

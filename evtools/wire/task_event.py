@@ -19,6 +19,8 @@ from msgspec import UNSET
 from evtools.wire.events import EventFields
 from evtools.wire.record import NOTHING, Record
 
+_to_builtins: Final = msgspec.to_builtins
+
 _RECEIVED: Final = (
     *("name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires"),
 )
@@ -91,6 +93,15 @@ class TaskEvent(
     @property
     def event(self) -> EventFields:
         """The event as a dictionary; a new one each time."""
+        if self.lag is UNSET and self.known is UNSET:
+            try:
+                # The same in half the time.
+                return cast("EventFields", _to_builtins(self))
+            except RecursionError:
+                return self._fields()
+        return self._fields()
+
+    def _fields(self) -> EventFields:
         fields: EventFields = {"type": self.type}
         fields.update(zip(self.own, self.values(self), strict=True))
         if self.local_received is not UNSET:

@@ -87,6 +87,29 @@ UNUSUAL = {
         ("RETRY", "SUCCESS"),
         1,
     ),
+    # Its process sends the next attempt at once, and that overtakes it.
+    "received for its second try before it is told to have started": Story(
+        _of(
+            *_try(0, 10.0)[:2],
+            *_try(1, 11.0)[:2],
+            ("started", 12.0),
+            ("retried", 13.0),
+            ("started", 14.0),
+            ("succeeded", 15.0),
+        ),
+        ("RETRY", "SUCCESS"),
+        1,
+    ),
+    "running for its second try before it is told to be retried": Story(
+        _of(*_try(0, 10.0), *_try(1, 13.0), ("retried", 16.0)),
+        ("RETRY", "STARTED"),
+        1,
+    ),
+    "ended before it is told to be retried": Story(
+        _of(*_try(0, 10.0), *_try(1, 13.0), ("succeeded", 16.0), ("retried", 17.0)),
+        ("RETRY", "SUCCESS"),
+        1,
+    ),
     "retried at the other worker": Story(
         _of(
             *_try(0, 10.0),

@@ -13,7 +13,7 @@ def test_events_are_numbered_as_they_come():
 
 def test_the_oldest_go_when_there_are_too_many():
     log = EventLog(max_events=3)
-    log.extend({"type": str(number)} for number in range(10))
+    log.extend([{"type": str(number)} for number in range(10)])
     assert (log.first, log.end, len(log)) == (7, 10, 3)
     assert log.get(6) is None
     assert log.get(7) == {"type": "7"}
@@ -21,7 +21,7 @@ def test_the_oldest_go_when_there_are_too_many():
 
 def test_the_oldest_go_when_they_weigh_too_much():
     log = EventLog(max_bytes=10_000)
-    log.extend({"type": "a", "args": "x" * 1000} for _ in range(100))
+    log.extend([{"type": "a", "args": "x" * 1000} for _ in range(100)])
     assert len(log) == 8
     assert log.weight_bytes <= 10_000
     log.extend([{"type": "a", "nested": [[], []] * 5000}])

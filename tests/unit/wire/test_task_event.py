@@ -1,6 +1,7 @@
 """Celery's task events in slots."""
 
 import json
+import sys
 
 import msgspec
 import pytest
@@ -30,6 +31,24 @@ def test_an_event_says_what_was_sent(kind):
     assert event.joined == {}
     event.local_received = 2.0
     assert event.event == {**fields_of(kind), "local_received": 2.0}
+
+
+def test_its_fields_are_in_the_order_of_an_envelope_whether_joined_or_not():
+    event = decoded(fields_of("task-received"))
+    event.local_received = 2.0
+    order = ["type", *OWN_FIELDS["task-received"], "local_received"]
+    assert list(event.event) == order
+    event.lag = 0.5
+    assert list(event.event) == order
+
+
+def test_what_is_nested_deeply_is_no_reason_to_fail():
+    nested = []
+    for _ in range(2 * sys.getrecursionlimit()):
+        nested = [nested]
+    event = decoded(fields_of("task-received"))
+    event.args = nested
+    assert event.event["args"] is nested
 
 
 def test_it_tells_itself_from_a_record():
