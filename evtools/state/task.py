@@ -186,12 +186,13 @@ class Task:
         tasks and retries have.  By the worker's clock: if that of the client
         differs by more than a second, its sending is moved by so much.
         """
-        times = (self._sent_there, self.received)
-        # It cannot have been sent after it was received.
-        since = min((time for time in times if time is not None), default=None)
-        eta = epoch(self.eta)
+        since, received = self._sent_there, self.received
+        if since is None or (received is not None and received < since):
+            # It cannot have been sent after it was received.
+            since = received
         if since is None or self.started is None:
             return None
+        eta = epoch(self.eta)
         if eta is not None and self.started < eta < self.started + _TIMER_MAX:
             return 0.0
         return elapsed(since if eta is None else max(since, eta), self.started)
