@@ -34,6 +34,10 @@ _NO_CLOCK: Any = object()
 #: How long to wait for the goodbye, in seconds.  The thread is a daemon: what
 #: hangs in a connect does not keep the program.
 _CLOSE_WAIT = 1.8
+#: What is decoded, looked at and written at once, in bytes.  Of more, the first
+#: events would have left the processor's caches when their turn comes to be
+#: written, and their memory would be given back and asked for again each time.
+_PART_BYTES = 32 * 1024
 
 
 class EventReceiver:
@@ -70,7 +74,9 @@ class EventReceiver:
         self._codec = Codec(settings.accept)
         self._drop_codec = Codec(settings.accept)
         self._buffer = Buffer(settings.buffer_bytes, self._count)
-        self._missed = MissedTasks() if self._wanted is None else None
+        # Who does not hear all cannot tell what is missing.
+        hears_all = self._wanted is None and not settings.event_queue
+        self._missed = MissedTasks() if hears_all else None
         self._events = 0
         self._subscribe = subscribe or _subscribe
         self._intake = self._new_intake(settings)
@@ -107,12 +113,13 @@ class EventReceiver:
         patience = _Patience(timeout)
         while not self._ended:
             item = self._buffer.take(patience.left())
-            batch = self._handle(item)
-            # What nobody sees (notices, events not wanted) is no reason to
-            # let the caller wait for longer.
-            if batch or item is None or patience.is_over():
-                yield batch
-                patience = _Patience(timeout)
+            for part in _parts(item):
+                batch = self._handle(part)
+                # What nobody sees (notices, events not wanted) is no reason to
+                # let the caller wait for longer.
+                if batch or item is None or patience.is_over():
+                    yield batch
+                    patience = _Patience(timeout)
 
     def _handle(self, item: Item) -> list[AnyRecord]:
         """Return the events in `item`, if it is of that kind."""
@@ -140,7 +147,8 @@ class EventReceiver:
         if self._wanted is not None:
             records = [record for record in records if self._wanted(record.type)]
         self._events += len(records)
-        return records + self._stamp(records, chunk.received)
+        records += self._stamp(records, chunk.received)
+        return records
 
     def _stamp(self, records: list[AnyRecord], received: float) -> list[AnyRecord]:
         """Set the time of receipt, and keep the clock as Celery's receiver does.
@@ -148,7 +156,7 @@ class EventReceiver:
         Return a gap record for each worker that shows tasks we have not seen.
         """
         holes: list[AnyRecord] = []
-        adjust = self.clock.adjust
+        adjust, missed = self.clock.adjust, self._missed
         for record in records:
             if not record.is_typed:
                 self._stamp_event(record.event, received)
@@ -157,8 +165,8 @@ class EventReceiver:
             record.local_received = received
             kind = record.type
             if kind == "task-started":
-                if self._missed is not None:
-                    self._missed.started(record.hostname, record.clock)
+                if missed is not None:
+                    missed.started(record.hostname, record.clock)
             elif kind == "task-sent":
                 record.clock = self._clock_of_client()
             if record.clock.__class__ is int:
@@ -302,6 +310,17 @@ class EventReceiver:
 
 def _subscribe(settings: ConnectionSettings, attempt: int) -> Any:
     return subscribe(settings, attempt=attempt)
+
+
+def _parts(item: Item) -> Iterator[Item]:
+    """Yield what is to be handled at once; a large chunk comes in several parts."""
+    if not isinstance(item, Chunk) or item.bytes <= _PART_BYTES:
+        yield item
+        return
+    messages = item.messages
+    step = max(1, len(messages) * _PART_BYTES // item.bytes)
+    for start in range(0, len(messages), step):
+        yield Chunk(item.received, messages[start : start + step], 0)
 
 
 class _Patience:

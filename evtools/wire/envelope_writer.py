@@ -12,7 +12,9 @@ from evtools.wire.line import encode_line, escape, is_plain
 from evtools.wire.task_event import AnyRecord, TaskEvent
 
 _MICROS: Final = 1_000_000
-_encode = msgspec.json.Encoder().encode
+#: What an event's own fields begin with, once they follow others.
+_COMMA: Final = ord(",")
+_encode_into = msgspec.json.Encoder().encode_into
 
 
 class EnvelopeWriter:
@@ -36,18 +38,29 @@ class EnvelopeWriter:
 
     def lines(self, records: Iterable[AnyRecord]) -> bytes:
         """Return a line for each record; never raise."""
-        parts: list[bytes] = []
+        data = bytearray()
         for record in records:
-            if not (record.is_typed and self._add(record, parts)):
-                line = encode_line(envelope(record.event, record.joined))
-                parts += (line, b"\n")
-        data = b"".join(parts)
+            if not record.is_typed or not self._begin(record, data):
+                data += encode_line(envelope(record.event, record.joined))
+                data += b"\n"
+                continue
+            place, known = len(data), record.known
+            if known is UNSET:
+                _encode_into(record, data, place)
+                data += b"\n"
+            else:
+                record.known = UNSET  # it is no field of the event
+                _encode_into(record, data, place)
+                record.known = known
+                data.pop()
+                data += known.end
+            data[place] = _COMMA
         if is_plain(data):
-            return data
+            return bytes(data)
         return b"".join([escape(line) + b"\n" for line in data[:-1].split(b"\n")])
 
-    def _add(self, event: TaskEvent, parts: list[bytes]) -> bool:
-        """Add the parts of an event's line; return whether its times allow it."""
+    def _begin(self, event: TaskEvent, data: bytearray) -> bool:
+        """Add how an event's line begins; return whether its times allow it."""
         timestamp, received = event.timestamp, event.local_received
         if timestamp.__class__ is not float or received.__class__ is not float:
             return False
@@ -62,11 +75,7 @@ class EnvelopeWriter:
         if fraction == _MICROS:
             return False
         event.lag = (self._past_micros - fraction) / _MICROS
-        known, event.known = event.known, UNSET  # it is no field of the event
-        own = _encode(event)[1:-1]
-        event.known = known
-        end = b"}\n" if known is UNSET else known.end
-        parts += (self._beginning, b'.%06dZ",' % fraction, own, end)
+        data += b'%b.%06dZ"' % (self._beginning, fraction)
         return True
 
     def _enter(self, second: int, received: float) -> None:

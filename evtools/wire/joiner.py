@@ -29,7 +29,8 @@ class _Lesson:
         self.over = over
         self._sources = (*names, "timestamp")
         self._names = (*names, time)
-        self._values = attrgetter(*self._sources)
+        get = attrgetter(*self._sources)
+        self._values = get if names else lambda event: (get(event),)
         self._known = KnownFields(self._names)
 
     def taught(self, event: EventFields) -> dict[str, Any]:
@@ -41,8 +42,7 @@ class _Lesson:
 
     def known(self, event: TaskEvent) -> Known:
         """Return the same as something known, of an event with a proper time."""
-        values = self._values(event)
-        return self._known.known(values if self._sources[1:] else (values,))
+        return self._known.known(self._values(event))
 
 
 #: A redelivery shows by nothing, but no worker receives a task after it
@@ -86,30 +86,32 @@ class Joiner:
 
         Learn from the event for later ones.
         """
-        tasks = self._tasks
+        tasks, lessons, weight = self._tasks, _LESSONS, 0
+        recall, touch = tasks.get, tasks.move_to_end
         for record in records:
             if not record.is_typed:
                 record.joined = self._joined(record.event)
                 continue
-            before = tasks.get(record.uuid)
-            if record.type in _LESSONS:
-                self._learn(record, before)
-            elif before is not None:
-                tasks.move_to_end(record.uuid)
+            uuid, kind = record.uuid, record.type
+            before = recall(uuid)
+            if kind not in lessons:
+                if before is not None:
+                    touch(uuid)
+                    record.known = before
+            elif record.timestamp.__class__ is not float:
+                record.known = known(self._joined(record.event))
+            elif before is None:
+                tasks[uuid] = now = lessons[kind].known(record)
+                weight += _ENTRY_BYTES + len(uuid) + len(now.end)
+            elif kind == "task-started" and "started" not in before.names.all:
                 record.known = before
-
-    def _learn(self, event: TaskEvent, before: Known | None) -> None:
-        """Do what `_joined` does, with no dictionary in the usual cases."""
-        uuid, kind, timestamp = event.uuid, event.type, event.timestamp
-        if timestamp.__class__ is not float:
-            event.known = known(self._joined(event.event))
-        elif before is None:
-            self._remember(uuid, None, _LESSONS[kind].known(event))
-        elif kind == "task-started" and "started" not in before.names.all:
-            event.known = before
-            self._remember(uuid, before, before.started(timestamp))
-        else:
-            event.known = known(self._joined(event.event))
+                tasks[uuid] = now = before.started(record.timestamp)
+                touch(uuid)
+                weight += len(now.end) - len(before.end)
+            else:
+                record.known = known(self._joined(record.event))
+        self.weight_bytes += weight
+        self._make_room()
 
     def _joined(self, event: EventFields) -> Mapping[str, Any]:
         """Return what is known of the event's task and it lacks; learn from it."""
@@ -131,11 +133,14 @@ class Joiner:
 
     def _remember(self, uuid: str, before: Known | None, now: Known) -> None:
         self._tasks[uuid] = now
+        self._tasks.move_to_end(uuid)
         if before is None:
-            self.weight_bytes += _ENTRY_BYTES + len(uuid) + len(now.end)
+            self.weight_bytes += _ENTRY_BYTES + len(uuid)
         else:
-            self._tasks.move_to_end(uuid)
-            self.weight_bytes += len(now.end) - len(before.end)
+            self.weight_bytes -= len(before.end)
+        self.weight_bytes += len(now.end)
+
+    def _make_room(self) -> None:
         while self.weight_bytes > self._max_bytes or len(self._tasks) > self._max_tasks:
             oldest, forgotten = self._tasks.popitem(last=False)
             self.weight_bytes -= _ENTRY_BYTES + len(oldest) + len(forgotten.end)

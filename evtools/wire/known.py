@@ -63,6 +63,8 @@ class KnownFields:
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
+        #: Which of them are there, by the types of the values: JSON has few.
+        self._present: dict[tuple[type, ...], Names] = {}
         self._object = msgspec.defstruct(
             "Object",
             [(name, Any, None) for name in names],
@@ -72,12 +74,14 @@ class KnownFields:
 
     def known(self, values: tuple[Any, ...]) -> Known:
         """Return as known what is not None; one at least, and all decoded JSON."""
-        names = _present(self._names, tuple(map(type, values)))
+        types = tuple(map(type, values))
+        names = self._present.get(types)
+        if names is None:
+            names = self._present[types] = _present(self._names, types)
         text = _encode(self._object(*values))
         return Known(b",%b%b" % (text[1:-1], names.end), names)
 
 
-@lru_cache(maxsize=1024)
 def _present(names: tuple[str, ...], types: tuple[type, ...]) -> Names:
     pairs = zip(names, types, strict=True)
     return _names(tuple(name for name, kind in pairs if kind is not type(None)))
