@@ -32,7 +32,7 @@ $(INSTALLED): pyproject.toml
 	@$(BIN)/python -m pip install -qq --editable . --group dev >&2
 	@touch $@
 
-servers: ## See to it that Redis, RabbitMQ, OpenSSL and mandoc are installed
+servers: ## See to it that the servers and programs of the tests are installed
 	@scripts/servers.sh
 
 lint: install ## Check style, layers, documents and manual pages

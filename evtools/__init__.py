@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evtools.cam.camera import Camera
+    from evtools.cam.polaroid import Polaroid
+    from evtools.cam.roll import Frame
     from evtools.events import Events
     from evtools.state import State, Task, Worker
     from evtools.transport import EventDispatcher, EventReceiver, get_exchange
@@ -11,10 +14,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Camera",
     "Event",
     "EventDispatcher",
     "EventReceiver",
     "Events",
+    "Frame",
+    "Polaroid",
     "State",
     "Task",
     "Worker",
@@ -25,10 +31,13 @@ __all__ = [
 #: Where the public names live; imported on use, so that `evdump --help` does
 #: not pay for kombu.
 _HOMES = {
+    "Camera": "evtools.cam.camera",
     "Event": "evtools.wire",
     "EventDispatcher": "evtools.transport",
     "EventReceiver": "evtools.transport",
     "Events": "evtools.events",
+    "Frame": "evtools.cam.roll",
+    "Polaroid": "evtools.cam.polaroid",
     "State": "evtools.state",
     "Task": "evtools.state",
     "Worker": "evtools.state",

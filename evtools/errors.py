@@ -6,6 +6,7 @@ EvtoolsError                 exit 1
  |   +- ImproperlyConfigured           settings that contradict each other
  +- BrokerUnavailable        exit 69   gave up reaching the broker
  |   +- AccessRefused                  login or permission; trying again is no use
+ +- CameraFailed             exit 70   the camera failed too often in a row
  +- OutputError              exit 73   a file cannot be created or written
  +- ConfigError              exit 78   a bad settings file
  +- DecodeError              the peer's fault; counted, never fatal
@@ -63,6 +64,12 @@ class BrokerUnavailable(EvtoolsError):
 
 class AccessRefused(BrokerUnavailable):
     """The broker refused the login or the virtual host."""
+
+
+class CameraFailed(EvtoolsError):
+    """The camera failed so often in a row that there was no more trying."""
+
+    exit_code = 70
 
 
 class OutputError(EvtoolsError):

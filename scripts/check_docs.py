@@ -29,9 +29,15 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = {
     "evtop": "evtools.cli.top_command:evtop",
     "evdump": "evtools.cli.dump_command:evdump",
+    "evcam": "evtools.cli.cam_command:evcam",
 }
 # And the one that hands over to them: `evtools dump` is evdump.
 DISPATCHER = "evtools"
+# What only that one calls: `evtools doctor` is evdoctor. Its manual page has their
+# options, in sections such as DOCTOR OPTIONS.
+SUBCOMMANDS = {
+    "evdoctor": "evtools.cli.doctor_command:evdoctor",
+}
 
 # Where the manual page of evtop has its table of keys.
 KEYS_BEGIN = '.\\" keys: scripts/check_docs.py --fix writes them\n'
@@ -155,13 +161,17 @@ def check_keys(root: Path, *, fix: bool) -> Iterator[str]:
 def commands(root: Path) -> dict[str, click.Command]:
     """Return the commands that pyproject.toml installs, by their names."""
     settings = tomllib.loads((root / "pyproject.toml").read_text())
-    found = {}
+    places = {}
     for name in settings["project"]["scripts"]:
-        if name == DISPATCHER:
-            continue
-        module, _, attribute = COMMANDS[name].partition(":")
-        found[name] = getattr(importlib.import_module(module), attribute)
-    return found
+        places |= SUBCOMMANDS if name == DISPATCHER else {name: COMMANDS[name]}
+    return {name: load(place) for name, place in places.items()}
+
+
+def load(place: str) -> click.Command:
+    """Return the command that `module:attribute` names."""
+    module, _, attribute = place.partition(":")
+    command: click.Command = getattr(importlib.import_module(module), attribute)
+    return command
 
 
 def options_of(command: click.Command) -> set[str]:
@@ -176,20 +186,28 @@ def options_of(command: click.Command) -> set[str]:
 
 def check_page(name: str, page: str, command: click.Command) -> Iterator[str]:
     """Yield where a rendered manual page and the options of a command differ."""
-    real, described = options_of(command), options_described(page)
+    section = "OPTIONS"
+    if name in SUBCOMMANDS:
+        section = f"{name.removeprefix('ev').upper()} OPTIONS"
+    real, described = options_of(command), options_described(page, section)
     for option in sorted(real - described):
-        yield f"man/{name}.1: does not describe {option}"
+        yield f"{page_of(name)}: does not describe {option}"
     for option in sorted(described - real):
-        yield f"man/{name}.1: describes {option}, which {name} does not have"
+        yield f"{page_of(name)}: describes {option}, which {name} does not have"
 
 
-def options_described(page: str) -> set[str]:
-    """Return the options that have an entry in the OPTIONS of a rendered page."""
+def page_of(name: str) -> str:
+    """Return where the manual page is that describes a command."""
+    return f"man/{DISPATCHER if name in SUBCOMMANDS else name}.1"
+
+
+def options_described(page: str, section: str = "OPTIONS") -> set[str]:
+    """Return the options that have an entry in a section of a rendered page."""
     found: set[str] = set()
     inside = False
     for line in page.splitlines():
         if line and not line[0].isspace():
-            inside = line.strip().endswith("OPTIONS")
+            inside = line.strip().endswith(section)
         elif inside and line.lstrip().startswith("-"):
             tag = re.split(r"\s{2,}", line.strip())[0]
             found.update(_OPTION.findall(tag))
@@ -282,15 +300,16 @@ def check_readme(root: Path, known: dict[str, click.Command]) -> Iterator[str]:
 def check_man(root: Path, known: dict[str, click.Command]) -> Iterator[str]:
     """Yield what is wrong with the manual pages of the commands."""
     for name, command in known.items():
-        path = root / "man" / f"{name}.1"
+        where = page_of(name)
+        path = root / where
         if not path.exists():
-            yield f"man/{name}.1: is missing"
+            yield f"{where}: is missing"
             continue
         page = render(path)
         yield from check_page(name, page, command)
         examples = (line.strip() for line in page.splitlines())
         shown = (line for line in examples if re.match(r"[$#] ", line))
-        yield from check_text(f"man/{name}.1", shown, known)
+        yield from check_text(where, shown, known)
 
 
 def problems(root: Path, *, fix: bool) -> Iterator[str]:

@@ -3,8 +3,10 @@
 # it installs what is missing, without starting any service; otherwise it says what to do.
 set -eu
 
-# Debian keeps the servers where only root looks for commands.
+# Debian keeps the servers where only root looks for commands, and PostgreSQL's where
+# nobody does.
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
+for folder in /usr/lib/postgresql/*/bin; do PATH="$PATH:$folder"; done
 
 packages=""
 missing=""
@@ -19,6 +21,9 @@ need redis-cli redis-tools
 need rabbitmq-server rabbitmq-server
 need rabbitmqctl rabbitmq-server
 need epmd erlang-base
+need postgres postgresql
+need initdb postgresql
+if [ "$(id -u)" -eq 0 ]; then need setpriv util-linux; fi # to start it as nobody
 need openssl openssl
 need ps procps
 need mandoc mandoc
@@ -30,9 +35,9 @@ if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
     if command -v apt-get >/dev/null 2>&1; then
         echo "Install them with: sudo apt-get install$packages" >&2
     elif command -v brew >/dev/null 2>&1; then
-        echo "Install them with: brew install redis rabbitmq openssl mandoc" >&2
+        echo "Install them with: brew install redis rabbitmq postgresql openssl mandoc" >&2
     else
-        echo "Install Redis, RabbitMQ (with Erlang), OpenSSL, procps and mandoc." >&2
+        echo "Install Redis, RabbitMQ (with Erlang), PostgreSQL, OpenSSL, procps and mandoc." >&2
     fi
     exit 1
 fi
@@ -67,9 +72,11 @@ fi
 
 # Nor at the next boot: the tests start servers of their own.
 if [ -d /run/systemd/system ]; then
-    for unit in redis-server.service rabbitmq-server.service epmd.service epmd.socket; do
+    for unit in redis-server.service rabbitmq-server.service epmd.service epmd.socket \
+        postgresql.service; do
         case "$packages:$unit" in
-            *redis-server*:redis* | *rabbitmq*:rabbitmq* | *rabbitmq*:epmd*)
+            *redis-server*:redis* | *postgresql*:postgresql* | \
+                *rabbitmq*:rabbitmq* | *rabbitmq*:epmd*)
                 systemctl disable --quiet --now "$unit" >/dev/null 2>&1 || true ;;
         esac
     done

@@ -11,6 +11,7 @@ import pytest
 
 from cluster.celery_capture import CeleryCapture
 from cluster.worker import Worker
+from servers.postgres import PostgresServer
 from servers.rabbitmq import RabbitMQServer
 from servers.redis import RedisServer, Sentinel
 from servers.tls import Authority, make_authority
@@ -21,6 +22,7 @@ _FOREIGN_PREFIXES = ("EVTOOLS_", "EVTOP_", "EVDUMP_", "EVCAM_", "CELERY_", "C_FO
 _FOREIGN = (
     *("BROKER_URL", "CELERY_CONFIG_MODULE", "DJANGO_SETTINGS_MODULE"),
     *("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM"),
+    *("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD", "PGSERVICE"),
     *("COLUMNS", "LINES", "PAGER", "LESS", "TZ", "LANGUAGE"),
     *("TTY_COMPATIBLE", "TTY_INTERACTIVE", "NOTIFY_SOCKET", "SOURCE_DATE_EPOCH"),
     *("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"),
@@ -167,6 +169,36 @@ def rabbitmq_url(rabbitmq_server: RabbitMQServer) -> str:
 def rabbitmq_tls(rabbitmq_server: RabbitMQServer) -> str:
     """The amqps:// URL of the default virtual host; certificates are in `authority`."""
     return rabbitmq_server.tls_url
+
+
+# --- PostgreSQL ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The PostgreSQL that tests share: do not stop it, do not freeze it."""
+    yield from _postgres()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL for one test, to stop and freeze."""
+    yield from _postgres()
+
+
+def _postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """The URL of a database nobody has used."""
+    return postgres_server.fresh_url()
 
 
 # --- Either ----------------------------------------------------------------------

@@ -20,6 +20,12 @@ OPTIONS: Final[Mapping[str, str]] = {
     "event_queue_exclusive": "event_queue_exclusive",
     "event_queue_durable": "event_queue_durable",
     "control_exchange": "control_exchange",
+    "events_logfile": "logfile",
+    "events_pidfile": "pidfile",
+    "events_uid": "uid",
+    "events_gid": "gid",
+    "events_umask": "umask",
+    "events_executable": "executable",
 }
 
 #: Keys of broker_use_ssl, as py-amqp and as redis-py call them.

@@ -11,6 +11,7 @@ import click
 
 from evtools.cli import celery_names
 from evtools.cli.options import Option
+from evtools.cli.params import PAIRS
 from evtools.errors import ConfigError
 
 FILE_NAME: Final = "evtools/evtools.toml"
@@ -219,7 +220,9 @@ class _Reader:
         if both:
             name = min(both)
             self._fail(section, ours[name][0], "is also set under Celery's name")
-        everything = {name: (name, value) for name, value in translated.items()} | ours
+        # What Celery names for evcam's process says nothing to the other tools.
+        known = {n: (n, v) for n, v in translated.items() if n in self._options}
+        everything = known | ours
         origin = f"{self._path} [{section}]" if section else str(self._path)
         for name, (key, value) in everything.items():
             fitted = self._fit(self._options[name], value, key, section)
@@ -227,7 +230,7 @@ class _Reader:
 
     def _fit(self, option: Option, value: Any, key: str, section: str) -> Any:
         """Check the TOML type of a value and return it as click takes it."""
-        if option.name == "broker_option":
+        if option.type in PAIRS:
             if not isinstance(value, dict):
                 self._fail(section, key, "must be a table")
             return list(value.items())

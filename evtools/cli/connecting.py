@@ -58,14 +58,20 @@ def broker_origin(ctx: click.Context) -> str:
 
 def transport_options(ctx: click.Context) -> dict[str, Any]:
     """Return the transport options; those of the flags over those of the file."""
-    setting = sources_of(ctx).settings.get("broker_option")
-    options = dict(setting.value) if setting else {}
-    if ctx.get_parameter_source("broker_option") in _GIVEN:
-        options |= dict(ctx.params["broker_option"])
+    options = merged_pairs(ctx, "broker_option")
     for name in _TRANSPORT_OPTIONS:
         if ctx.params[name] is not None:
             options[name] = ctx.params[name]
     return options
+
+
+def merged_pairs(ctx: click.Context, name: str) -> dict[str, Any]:
+    """Return what a NAME=VALUE option gives; flags over the settings file."""
+    setting = sources_of(ctx).settings.get(name)
+    pairs = dict(setting.value) if setting else {}
+    if ctx.get_parameter_source(name) in _GIVEN:
+        pairs |= dict(ctx.params[name])
+    return pairs
 
 
 def _tls(values: dict[str, Any]) -> TLS:

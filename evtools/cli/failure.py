@@ -1,7 +1,6 @@
 """How a tool ends: what it says on stderr, and its exit status."""
 
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     1: "An unexpected error, or nothing matched --expect.",
     2: "Wrong usage: an option, a filter, a template, a broker without events.",
     69: "The broker cannot be reached or refuses us.",
+    70: "The camera failed too often.",
     73: "A file cannot be created or written.",
     78: "The settings file is wrong.",
     124: "--timeout came before --count was reached.",
@@ -28,7 +28,6 @@ EXIT_CODES: Final[Mapping[int, str]] = {
 _OFF = ("", "0", "false", "no", "off")
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
-_CREDENTIALS = re.compile(r"(\w+://)[^/\s]*@")
 
 
 def run(
@@ -135,12 +134,14 @@ def _indent(text: str) -> None:
 
 def _unexpected(tool: str, error: Exception, *, debug: bool) -> int:
     """Report a mistake of ours; exceptions of others may quote whole URLs."""
+    from evtools.text import hide_credentials  # noqa: PLC0415  (start-up time)
+
     if debug:
         import traceback  # noqa: PLC0415  (start-up time)
 
         lines = "".join(traceback.format_exception(error))
-        print(_CREDENTIALS.sub(r"\1**@", lines), file=sys.stderr)  # noqa: T201  (ditto)
-    text = _CREDENTIALS.sub(r"\1**@", " ".join(str(error).split()))
+        print(hide_credentials(lines), file=sys.stderr)  # noqa: T201  (ditto)
+    text = hide_credentials(" ".join(str(error).split()))
     _say(
         tool,
         f"unexpected {type(error).__name__}: {text}",

@@ -1,6 +1,5 @@
 """One program, several names: `evtools dump`, or a link called evdump."""
 
-import difflib
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -8,11 +7,15 @@ from pathlib import PurePath
 from typing import Final
 
 from evtools import __version__
+from evtools.cli import frozen
 
 #: Tool: module of its entry point, and what it does.
 TOOLS: Final = {
     "top": ("evtools.cli.top", "the cluster live on a full screen"),
+    "cam": ("evtools.cli.cam", "snapshots of the cluster's state, as a service"),
     "dump": ("evtools.cli.dump", "every event, for people or as JSON Lines"),
+    "doctor": ("evtools.cli.doctor", "why nothing shows, and what to type"),
+    "selftest": ("evtools.cli.selftest", "is all of this program here, and working"),
 }
 
 _USAGE = 2
@@ -20,6 +23,7 @@ _USAGE = 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool that the program's name or first argument names."""
+    frozen.prepare()
     program, *arguments = sys.argv if argv is None else argv
     name = PurePath(program).name.removeprefix("ev")
     if name in TOOLS:
@@ -66,6 +70,8 @@ def _version(arguments: Sequence[str]) -> str:
 
 
 def _unknown(word: str) -> str:
+    import difflib  # noqa: PLC0415  (start-up time)
+
     from evtools.text import sanitize  # noqa: PLC0415  (start-up time)
 
     near = difflib.get_close_matches(word.removeprefix("ev"), TOOLS, n=1)

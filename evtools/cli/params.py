@@ -117,15 +117,26 @@ def _speed(text: str) -> float:
     return factor
 
 
-def _key_value(text: str) -> tuple[str, Any]:
+def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         # Not quoted: it may be half of a secret.
-        raise ValueError("write NAME=VALUE, as in master_name=mymaster")
+        raise ValueError("write NAME=VALUE")
+    return key.strip(), value
+
+
+def _key_value(text: str) -> tuple[str, Any]:
+    key, value = _pair(text)
     try:
-        return key.strip(), json.loads(value)
+        return key, json.loads(value)
     except ValueError:
-        return key.strip(), value
+        return key, value
+
+
+def _umask(text: str) -> int:
+    if not re.fullmatch(r"(0o)?[0-7]{1,4}", text.strip(), re.ASCII):
+        raise ValueError(f'"{text}" is no mask (use octal digits, as in 027)')
+    return int(text, 8)
 
 
 def _routing_key(text: str) -> str:
@@ -215,10 +226,17 @@ DURATION_OR_NONE = Parsed("DUR", _duration_or_none, float, int)
 SIZE = Parsed("SIZE", _size, int)
 SPEED = Parsed("SPEED", _speed, float, int)
 MOMENT = Parsed("TIME", _moment)
+PAIR = Parsed("NAME=VALUE", _pair, tuple, list)
 KEYVALUE = Parsed("NAME=VALUE", _key_value, tuple, list)
+#: What is a table in the settings file.
+PAIRS = (PAIR, KEYVALUE)
 ROUTING_KEY = Parsed("KEY", _routing_key)
 FANOUT_PREFIX = Parsed("TEXT", _fanout_prefix, bool)
 REGEX = Parsed("RE", _regex)
 BROKER = Parsed("URL", _broker)
 TEXT_FILE = Parsed("FILE", _text_file)
 FILTER = Parsed("FILTER", str)
+RATE = Parsed("RATE", str, int, float)
+USER = Parsed("USER", str, int)
+GROUP = Parsed("GROUP", str, int)
+UMASK = Parsed("MASK", _umask, int)

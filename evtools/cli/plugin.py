@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from evtools.cli.cam_command import CamCommand
+from evtools.cli.cam_command import evcam as standalone_evcam
 from evtools.cli.command import ToolCommand
 from evtools.cli.dump_command import DumpCommand
 from evtools.cli.dump_command import evdump as standalone_evdump
@@ -39,6 +41,10 @@ class Plugin(ToolCommand):
         ctx.exit(guard(str(self.name), body, debug=bool(ctx.params.get("debug"))))
 
 
+class _Evcam(Plugin, CamCommand):
+    """evcam's groups of options."""
+
+
 class _Evdump(Plugin, DumpCommand):
     """evdump's groups of options."""
 
@@ -58,5 +64,6 @@ def _of(kind: type[Plugin], standalone: click.Command) -> Plugin:
     )
 
 
+evcam = _of(_Evcam, standalone_evcam)
 evdump = _of(_Evdump, standalone_evdump)
 evtop = _of(_Evtop, standalone_evtop)

@@ -13,11 +13,12 @@ from evtools.cli.connecting import (
     CONNECTION_FIELDS,
     FIELDS,
     broker_origin,
+    merged_pairs,
     transport_options,
 )
 from evtools.cli.options import Option
-from evtools.cli.params import DURATION_OR_NONE, TextFile
-from evtools.text import sanitize
+from evtools.cli.params import DURATION_OR_NONE, PAIRS, TextFile
+from evtools.text import hide_credentials, sanitize
 from evtools.transport import ConnectionSettings
 from evtools.transport.url import mask_options
 
@@ -62,14 +63,18 @@ def _value(ctx: click.Context, option: Option, settings: ConnectionSettings) -> 
     field = FIELDS.get(name, name)
     if name == "broker":
         return _toml(settings.masked())
-    if name == "broker_option":
-        return _toml(mask_options(transport_options(ctx)))
+    if option.type in PAIRS:
+        broker = name == "broker_option"
+        pairs = transport_options(ctx) if broker else merged_pairs(ctx, name)
+        return hide_credentials(_toml(mask_options(pairs)))
     if option.type is DURATION_OR_NONE and ctx.params[name] is None:
         return _toml("none")
     if option.shared and field in CONNECTION_FIELDS:
         return _toml(getattr(settings, field) or ctx.params[name])
     value = ctx.params[name]
-    return _toml(value.path if isinstance(value, TextFile) else value)
+    # A camera may be named with the URL of its database.
+    shown = _toml(value.path if isinstance(value, TextFile) else value)
+    return hide_credentials(shown)
 
 
 def _origin(ctx: click.Context, option: Option) -> str:

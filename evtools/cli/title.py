@@ -1,10 +1,12 @@
 """Keep passwords out of the process list."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
-def hide_secrets(arguments: Sequence[str], urls: str) -> None:
-    """Blank the secrets of `urls` in what `ps` shows of our command line.
+def hide_secrets(
+    arguments: Sequence[str], urls: str, others: Iterable[str] = ()
+) -> None:
+    """Blank the secrets of `urls`, and others, in what `ps` shows of our command line.
 
     For a moment after the start they could be seen; `-b @FILE` never shows
     them at all.
@@ -13,7 +15,7 @@ def hide_secrets(arguments: Sequence[str], urls: str) -> None:
 
     title = " ".join(arguments)
     hidden = title
-    for secret in sorted(secrets(urls), key=len, reverse=True):
+    for secret in sorted({*secrets(urls), *others} - {""}, key=len, reverse=True):
         hidden = hidden.replace(secret, MASK)
     if hidden != title:
         import setproctitle  # noqa: PLC0415  (costs only those who need it)

@@ -1,11 +1,13 @@
 """What --version tells."""
 
 import json
+import os
 import platform
 from importlib import metadata
 from typing import Any, Final
 
 from evtools import __version__
+from evtools.cli import frozen
 
 #: The parts whose versions support asks for.
 _PARTS: Final = (
@@ -32,27 +34,56 @@ def report(tool: str, *, as_json: bool) -> str:
     facts = _facts(tool)
     if as_json:
         return json.dumps(facts)
-    lines = [line(tool), *(f"{name:<11} {facts[name]}" for name in ("python", "libc"))]
+    lines = [line(tool)]
+    if facts["build"]:
+        lines.append(f"{'build':<11} {_told(facts['build'])}")
+    lines += [f"{name:<11} {facts[name]}" for name in ("python", "libc")]
     lines += [f"{name:<11} {version}" for name, version in facts["parts"].items()]
     lines.append(f"{'transports':<11} {' '.join(facts['transports'])}")
     return "\n".join(lines)
 
 
+def parts() -> dict[str, str]:
+    """Return the versions of the parts that are here."""
+    return {name: version for name in _PARTS if (version := _version(name))}
+
+
+def transports() -> list[str]:
+    """Return the URL schemes that can be used here."""
+    return [
+        scheme
+        for distribution, schemes in TRANSPORTS.items()
+        if _version(distribution)
+        for scheme in schemes
+    ]
+
+
+def libc() -> str:
+    """Return name and version of the C library that runs us."""
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or "unknown"
+    except (ValueError, OSError):  # not glibc
+        return "unknown"
+
+
 def _facts(tool: str) -> dict[str, Any]:
-    parts = {name: version for name in _PARTS if (version := _version(name))}
+    build = frozen.build()
+    build.pop("library", None)  # hundreds of names, for the selftest
+    inside = ", embedded" if build else ""
     return {
         "tool": tool,
         "version": __version__,
-        "python": f"{platform.python_version()} ({platform.python_implementation()})",
-        "libc": " ".join(platform.libc_ver()).strip() or "unknown",
-        "parts": parts,
-        "transports": [
-            scheme
-            for distribution, schemes in TRANSPORTS.items()
-            if _version(distribution)
-            for scheme in schemes
-        ],
+        "build": build,
+        "python": f"{platform.python_version()}"
+        f" ({platform.python_implementation()}{inside})",
+        "libc": libc(),
+        "parts": parts(),
+        "transports": transports(),
     }
+
+
+def _told(build: dict[str, Any]) -> str:
+    return f"{build['form']} of {build['commit']}, {build['date']}"
 
 
 def _version(distribution: str) -> str | None:

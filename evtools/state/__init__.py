@@ -2,6 +2,13 @@
 
 from evtools.state.attempt import Attempt
 from evtools.state.change import Change
+from evtools.state.readings import (
+    TASK_READINGS,
+    WORKER_READINGS,
+    TaskReading,
+    WorkerReading,
+    read,
+)
 from evtools.state.state import State
 from evtools.state.statistics import (
     OTHERS,
@@ -20,8 +27,10 @@ from evtools.state.worker import Liveness, Worker, heartbeat_expires
 
 __all__ = [
     "OTHERS",
+    "TASK_READINGS",
     "UNKNOWN",
     "WINDOWS",
+    "WORKER_READINGS",
     "Attempt",
     "Change",
     "FailureGroup",
@@ -31,9 +40,12 @@ __all__ = [
     "State",
     "Statistics",
     "Task",
+    "TaskReading",
     "Totals",
     "TypeStatistics",
     "Worker",
+    "WorkerReading",
     "WorkerStatistics",
     "heartbeat_expires",
+    "read",
 ]

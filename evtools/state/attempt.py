@@ -91,6 +91,7 @@ class Attempt:
     ended: float | None
     retried: float | None
     retries: int | None
+    eta: str | None
     measured: float | None
     result: str | None
     exception: str | None

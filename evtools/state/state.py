@@ -1,6 +1,7 @@
 """The state of a cluster under the names that Celery's State has."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -151,6 +152,19 @@ class State(Cluster):
             finally:
                 if clear_after:
                     self.clear()
+
+    @contextmanager
+    def held(self, timeout: float) -> Iterator[bool]:
+        """Keep other threads from the state, which may take `timeout` seconds.
+
+        Yield False if somebody held it for all that time, and holds it still.
+        """
+        ours = self._lock.acquire(timeout=timeout)
+        try:
+            yield ours
+        finally:
+            if ours:
+                self._lock.release()
 
     def tasks_by_time(
         self,

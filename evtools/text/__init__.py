@@ -1,5 +1,6 @@
 """Strings a terminal can trust: made printable, made to fit, made readable."""
 
+from evtools.text.credentials import hide_credentials
 from evtools.text.fit import clip, elide_middle, pad, width
 from evtools.text.human import (
     human_age,
@@ -15,6 +16,7 @@ from evtools.text.sanitize import sanitize, sanitize_lines
 __all__ = [
     "clip",
     "elide_middle",
+    "hide_credentials",
     "human_age",
     "human_count",
     "human_duration",

@@ -18,6 +18,7 @@ from evtools.top.desk import ControlDesk
 from evtools.top.feed import Ended, Feed
 from evtools.top.garbage import Garbage
 from evtools.top.glyphs import Glyphs, glyphs, speaks_utf8
+from evtools.top.history import History, usual_file
 from evtools.top.keymap import Keymap
 from evtools.top.link import Link
 from evtools.top.model import Model, Options
@@ -39,7 +40,7 @@ from evtools.wire.redact import redactor
 _log = logging.getLogger(__name__)
 
 #: How long events are taken in between two looks at the keyboard, in seconds.
-_SLICE: Final = 0.02
+_SLICE: Final = 0.012
 #: How long the reader of the source may take to end, in seconds.
 _END_WAIT: Final = 2.0
 
@@ -78,6 +79,7 @@ class Console:
         stack.callback(self._garbage.close)
         self._drawing = Drawing([])
         self._error: Exception | None = None
+        self._leaving = False
         self._refreshed = 0.0
         #: What has just failed: twice in a row is once too often.
         self._failing: set[str] = set()
@@ -95,12 +97,14 @@ class Console:
                 clock=clock,
                 glyphs=signs,
                 desk=self._open_desk(settings, stack),
+                history=History(usual_file(os.environ)),
                 mouse=options.mouse,
             ),
             commands.run,
         )
         self.session.show(options.view)
         arrange(self.session.table, options)
+        stack.callback(self.session.history.keep)
         self._stats = self._open_stats(settings, stack)
         self._open_source(settings, stack)
         theme = options.theme if options.colour else "mono"
@@ -170,9 +174,7 @@ class Console:
     def run(self) -> None:
         """Take over the terminal, and give it back whatever happens."""
         display = self.display
-        display.on_key = lambda key: self._guarded(
-            "key", lambda: self.session.press(key)
-        )
+        display.on_key = self._press
         display.on_paste = lambda text: self._guarded(
             "paste", lambda: self.session.paste(text)
         )
@@ -195,6 +197,18 @@ class Console:
                 display.stop()
         if self._error is not None:
             raise self._error
+
+    def _press(self, key: str) -> None:
+        # What was typed after a ctrl-c or a Q is not meant for what was open.
+        self._interrupt()
+        if not self._leaving:
+            self._guarded("key", lambda: self.session.press(key))
+
+    def _interrupt(self) -> None:
+        """Obey a ctrl-c, which is a signal to us."""
+        if self._signals.interrupted():
+            self._guarded("key", lambda: self.session.press("ctrl-c"))
+            self._loop.draw_soon()
 
     def _attend(self) -> None:
         """Show soon what a key has done."""
@@ -222,9 +236,10 @@ class Console:
         """Look after signals and answers."""
         if self._signals.ending:
             self._loop.end()
-        if self._signals.interrupted():
-            self._guarded("key", lambda: self.session.press("ctrl-c"))
+        if self._signals.continued():
+            self.display.resume()
             self._loop.draw_soon()
+        self._interrupt()
         desk = self.session.desk
         while desk is not None and (outcome := desk.take()) is not None:
             style = "note" if outcome.good else "warning"
@@ -368,6 +383,7 @@ class Console:
 
     def end(self) -> None:
         """Leave."""
+        self._leaving = True
         self._loop.end()
 
 

@@ -119,10 +119,10 @@ class Column:
             if isinstance(value, str):
                 return value.casefold()
             return "" if descending else "\U0010ffff"
-        number = finite(value)
-        if number is None:
+        known = number(value)
+        if known is None:
             return -math.inf if descending else math.inf
-        return number
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,14 +227,20 @@ def line_cols(slots: Iterable[Slot]) -> int:
     return _taken([slot.cols for slot in slots])
 
 
-def finite(value: object) -> float | None:
-    """Return a finite number as a float, anything else as None."""
+def number(value: object) -> int | float | None:
+    """Return a finite number as it is, anything else as None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        return float(value) if math.isfinite(value) else None
+        return value if math.isfinite(value) else None
     except OverflowError:
         return None
+
+
+def finite(value: object) -> float | None:
+    """Return a finite number as a float, anything else as None."""
+    known = number(value)
+    return None if known is None else float(known)
 
 
 def fields_of(columns: Iterable[Column], now: Callable[[], float]) -> FieldTable:

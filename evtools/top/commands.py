@@ -54,14 +54,14 @@ def complete(session: Session, text: str) -> tuple[int, Sequence[str]]:
 
 def _command(session: Session) -> None:
     def accepted(text: str) -> bool:
-        session.remember("command", text)
+        session.history.remember("command", text)
         session.close(prompt)
         if text.strip():
             session.run(text)
         return False
 
     editor = Editor(
-        history=session.histories.get("command", ()),
+        history=session.history.lines("command"),
         complete=lambda text: complete(session, text),
     )
     prompt = Prompt(":", editor, accepted)

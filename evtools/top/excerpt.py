@@ -1,7 +1,7 @@
 """Rows of a table as they are on the screen."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ class Excerpt:
     focus: int
     shown: int
     total: int
+
+    def looks_like(self, other: "Excerpt") -> bool:
+        """Return whether all is the same but for the place of the cursor."""
+        return replace(self, focus=0) == replace(other, focus=0)
 
 
 def excerpt_of(table: "TableModel", indexes: Iterable[int]) -> Excerpt:

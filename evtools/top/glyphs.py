@@ -26,9 +26,12 @@ class Glyphs:
         """Return a sparkline of `values`, one column each.
 
         `top` is the value of a full column, by default the greatest there is.
+        Before the first that is not nothing it is blank: perhaps nobody looked.
         """
         top = max(values, default=0.0) if top is None else top
-        return "".join(self._level(value, top) for value in values)
+        line = "".join(self._level(value, top) for value in values)
+        known = line.lstrip(self.levels[0])
+        return " " * (len(line) - len(known)) + known
 
     def _level(self, value: float, top: float) -> str:
         if not value > 0 or not top > 0:

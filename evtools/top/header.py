@@ -56,8 +56,8 @@ class HeaderFacts:
     wait: Quantiles
 
     @property
-    def up(self) -> int:
-        """How many workers are up."""
+    def online(self) -> int:
+        """How many workers are there, by their heartbeats."""
         return self.workers["online"]
 
     @property
@@ -71,7 +71,7 @@ class HeaderFacts:
         return self.workers["silent"]
 
     @property
-    def lost(self) -> int:
+    def gone(self) -> int:
         """How many workers went without saying goodbye."""
         return self.workers["gone"]
 

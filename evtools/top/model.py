@@ -53,6 +53,10 @@ class Picture:
     excerpt: Excerpt
     header: HeaderFacts
 
+    def looks_like(self, other: "Picture") -> bool:
+        """Return whether the table is the same, whatever the figures above it."""
+        return self.view == other.view and self.excerpt.looks_like(other.excerpt)
+
 
 class Model:
     """The cluster, and six tables of it.  One thread owns it: the screen's.
@@ -228,7 +232,7 @@ class Model:
             table.frozen = False
 
     def step(self, by: int, now: float) -> Picture | None:
-        """Go back (-1) or forward (1) by one refresh; None where there is none.
+        """Go back (-1) or forward (1) to what looked different; None if nothing did.
 
         What went before is what was on the screen then, and no more: the view
         to show is that of the picture.  Forward from the picture that was
@@ -238,18 +242,27 @@ class Model:
             self.thaw()
             self.refresh(self._view, now)
             self.freeze(now)
-        elif by > 0:
-            self._back -= 1
-        elif self._back < len(self._pictures):
-            self._back += 1
         else:
-            return None
+            back = self._next(by)
+            if back is None:
+                return None
+            self._back = back
         if self._back:
             picture = self._pictures[-self._back]
             self.views[picture.view].show(picture.excerpt)
             return picture
         self.refresh_view(self._view)
         return self._picture()
+
+    def _next(self, by: int) -> int | None:
+        """Return how far back the next picture is that looks different."""
+        kept = self._pictures
+        now = kept[-self._back] if self._back else self._picture()
+        end = 0 if by > 0 else len(kept) + 1
+        for back in range(self._back - by, end, -by):
+            if not kept[-back].looks_like(now):
+                return back
+        return 0 if by > 0 else None
 
     def _keep_picture(self) -> None:
         """Keep the picture that is about to be replaced, if anybody looked at it."""

@@ -67,10 +67,11 @@ class Outcome:
         return "; ".join(parts)
 
     def _count(self) -> str:
-        if self.expected is None:
-            return f"{self.answered} workers"
-        noun = "worker" if self.expected == 1 else "workers"
-        return f"{self.answered} of {self.expected} {noun}"
+        # A worker that we have not heard of answers as well as any other.
+        known = self.expected is not None and self.expected >= self.answered
+        most = self.expected if known else self.answered
+        noun = "worker" if most == 1 else "workers"
+        return f"{self.answered} of {most} {noun}" if known else f"{most} {noun}"
 
 
 def replies_of(replies: Replies, target: str) -> list[Reply]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from textwrap import wrap
 from typing import Final, TypeAlias
 
-from evtools.text import width
+from evtools.text import clip, width
 from evtools.top.choices import VIEWS
 from evtools.top.layout import LEAST, Layout, shared_out, too_small
 from evtools.top.session import Session
@@ -13,7 +13,7 @@ from evtools.top.standing import is_stale
 from evtools.top.table import TableModel
 from evtools.top.widgets.box import centred
 from evtools.top.widgets.header import Surroundings, header_lines
-from evtools.top.widgets.line import Line, columns, fitted, spread, wrapped
+from evtools.top.widgets.line import Line, columns, fitted, spread, worded
 from evtools.top.widgets.prompt import Prompt
 from evtools.top.widgets.table import head_at, table_lines
 
@@ -139,7 +139,11 @@ def _add_table(drawing: Drawing, session: Session, cols: int, rows: int) -> None
     session.viewport.fit(table, cols)
     top = len(drawing.lines)
     lines = table_lines(table, session.viewport, (cols, rows), stale=is_stale(session))
-    lines += [[("text", f"  {line}")] for line in session.model.diagnosis(session.view)]
+    lines += [
+        [("text", f"  {piece}")]
+        for line in session.model.diagnosis(session.view)
+        for piece in worded(line, cols - 4)
+    ]
     lines += [[] for _ in range(rows - len(lines))]
     drawing.lines += lines[:rows]
 
@@ -173,8 +177,9 @@ def _add_bottom(drawing: Drawing, session: Session, layout: Layout, cols: int) -
     message = session.message
     if message is not None and width(message.text) > cols - 2:
         # A long message takes the line of the keys as well.
-        first, *rest = wrapped(message.text, cols - 2)
-        lines = (first, rest[0])
+        first = next(worded(message.text, cols - 2))
+        rest = message.text[len(first) :].lstrip(" ")
+        lines = (first, clip(rest, cols - 2))
         drawn_lines = [[("text", " "), (message.style, line)] for line in lines]
         drawing.lines += [fitted(line, cols) for line in drawn_lines]
         return

@@ -63,7 +63,11 @@ class ProjectedTable(TableModel, Generic[S]):
 
     def work(self) -> None:
         """Go on with what the last refresh had no time for."""
-        self._projection.work()
+        projection = self._projection
+        projection.work()
+        if projection.waiting and not projection.is_ranked:
+            # A list is made as a whole: it would take longer than the work.
+            return
         if self.frozen or not self.cursor.held:
             self._arrange()
 

@@ -14,7 +14,7 @@ Order: TypeAlias = tuple[Any, ...]
 Matches: TypeAlias = Callable[[Any], bool]
 
 #: For how long one call works at the most, in seconds: keys are waiting.
-BUDGET: Final = 0.012
+BUDGET: Final = 0.008
 #: So many subjects are worked on between two looks at the clock.
 _STRIDE: Final = 64
 #: Changes that wait for a refresh are looked through when there are more.
@@ -59,8 +59,10 @@ class Projection(Generic[S]):
         self._descending = False
         self._moves: Callable[[S], bool] | None = None
         self._ranking = Ranking()
-        #: What is not in its place, newest last.
+        #: What is not in its place, newest last: what has changed, and what an
+        #: order that is new has not been asked about.
         self._unplaced: dict[str, None] = {}
+        self._unordered: list[str] = []
         #: What leaves its place as time goes by, and what of that is still to be
         #: looked at.
         self._moving: set[str] = set()
@@ -69,13 +71,18 @@ class Projection(Generic[S]):
     @property
     def waiting(self) -> int:
         """How many subjects have not been looked at, filtered or sorted yet."""
-        return self.unseen + len(self._unplaced)
+        return self.unseen + len(self._unplaced) + len(self._unordered)
 
     @property
     def unseen(self) -> int:
         """How many of these have not been looked at or filtered yet."""
         unasked = 0 if self._again else len(self._backlog)
         return len(self._going) + self._coming_left + unasked
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether there is an order other than that of change."""
+        return self._order is not None
 
     def __contains__(self, key: object) -> bool:
         """Return whether a subject is there and matches."""
@@ -126,8 +133,10 @@ class Projection(Generic[S]):
         self._shown.clear()
         self._backlog = list(self.subjects) if matches else []
         self._place_anew()
-        if matches and first in self.subjects:
-            self._ask_again(first)
+        if matches:
+            self._unordered.clear()
+            if first in self.subjects:
+                self._ask_again(first)
 
     def sort(
         self,
@@ -145,14 +154,16 @@ class Projection(Generic[S]):
         """
         self._order, self._descending, self._moves = order, descending, moves
         self._place_anew()
-        if first in self._unplaced:
+        if first is not None and first in self:
             self._touch(first)
 
     def _place_anew(self) -> None:
         self._ranking = Ranking(descending=self._descending)
         self._moving.clear()
         self._movers.clear()
-        self._unplaced = dict.fromkeys(self._visible()) if self._order else {}
+        self._unplaced.clear()
+        # To look only at what is shown would take too long here, of very many.
+        self._unordered = list(self.subjects) if self._order else []
 
     # --- working off what was noted ---------------------------------------------
 
@@ -278,11 +289,13 @@ class Projection(Generic[S]):
 
         With the time that is left, look at what moves by itself.
         """
-        unplaced, movers = self._unplaced, self._movers
+        unplaced, movers, unordered = self._unplaced, self._movers, self._unordered
         for _ in self._in_time():
             for _ in range(_STRIDE):
                 if unplaced:
                     self._place_one(unplaced.popitem()[0], order)
+                elif unordered:
+                    self._place_one(unordered.pop(), order)
                 elif movers:
                     self._place_one(movers.pop(), order)
                 else:

@@ -12,6 +12,7 @@ from evtools.top.choices import VIEWS, View
 from evtools.top.desk import ControlDesk
 from evtools.top.feed import Feed
 from evtools.top.glyphs import Glyphs
+from evtools.top.history import History
 from evtools.top.keymap import Keymap
 from evtools.top.link import Link
 from evtools.top.model import Model
@@ -73,13 +74,15 @@ class Host(Protocol):
 class Place:
     """Where the user was before a drill-down.
 
-    `target` is the view drilled into, and `target_filter` what it showed.
+    `target` is the view drilled into, `target_filter` what it showed, and
+    `target_key` the row that its cursor had been moved to, if it had.
     """
 
     view: str
     key: str | None
     target: str
     target_filter: str
+    target_key: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +107,7 @@ class Parts:
     glyphs: Glyphs
     desk: ControlDesk | None = None
     mouse: bool = False
-    #: Text filters, by the name they were saved under.
-    saved: dict[str, str] = field(default_factory=dict)
+    history: History = field(default_factory=History)
 
 
 class Session:
@@ -125,13 +127,12 @@ class Session:
         self.glyphs = parts.glyphs
         self.desk = parts.desk
         self.mouse = parts.mouse
-        self.saved = parts.saved
+        self.history = parts.history
         self.view: View = VIEWS[0]
         self.detail: DetailPane | None = None
         self.layers: list[Layer] = []
         self.trail: list[Place] = []
         self.message: Message | None = None
-        self.histories: dict[str, list[str]] = {}
         self.viewports = {name: Viewport() for name in VIEWS}
         #: Whether the table was on the screen when it was last drawn.
         self.table_shown = True
@@ -237,10 +238,10 @@ class Session:
 
     # --- layers -----------------------------------------------------------------
 
-    def menu(self, title: str, choices: Sequence[Choice]) -> None:
-        """Open a menu of choices that stay as they are."""
+    def menu(self, title: str, choices: Sequence[Choice], *, at: int = 0) -> None:
+        """Open a menu of choices that stay as they are; `at` is where one begins."""
         if choices:
-            self.layers.append(Menu(title, lambda: choices))
+            self.layers.append(Menu(title, lambda: choices, at=at))
 
     def ask(self, prompt: Prompt) -> None:
         """Open a prompt."""
@@ -257,21 +258,13 @@ class Session:
         def accepted(text: str) -> bool:
             self.close(prompt)
             if text.strip():
-                self.remember(command, text)
+                self.history.remember(command, text)
                 self.run(f"{command} {text}")
             return False
 
-        prompt = Prompt(
-            label, Editor(history=self.histories.get(command, ())), accepted
-        )
+        prompt = Prompt(label, Editor(history=self.history.lines(command)), accepted)
         prompt.error = [("hint", hint)]
         self.layers.append(prompt)
-
-    def remember(self, kind: str, text: str) -> None:
-        """Add to the history of a kind of prompt."""
-        history = self.histories.setdefault(kind, [])
-        if text:
-            history[:] = [*(one for one in history if one != text), text][-100:]
 
     # --- going from view to view --------------------------------------------------
 
@@ -325,8 +318,10 @@ class Session:
     def drill(self, view: str, filter_text: str) -> None:
         """Show another view with a filter; `climb` comes back."""
         target = self.model.views[view]
-        place = Place(self.view, self.table.focus_key, view, target.filter_text)
+        pinned = target.focus_key if target.cursor.pinned else None
+        place = Place(self.view, self.table.focus_key, view, target.filter_text, pinned)
         target.set_filter(filter_text)
+        target.home()
         self.trail.append(place)
         self.show(view)
 
@@ -335,7 +330,11 @@ class Session:
         if not self.trail:
             return False
         place = self.trail.pop()
-        self.model.views[place.target].set_filter(place.target_filter)
+        target = self.model.views[place.target]
+        target.set_filter(place.target_filter)
+        target.home()
+        if place.target_key is not None:
+            target.cursor.expect(place.target_key)
         self.show(place.view)
         if place.key is not None:
             self.table.cursor.to_key(place.key)

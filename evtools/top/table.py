@@ -206,7 +206,7 @@ class TableModel(ABC):
         if self.new_below:
             where = " below, G to follow" if self.newest_last else ""
             parts.append(f"{self.new_below} new{where}")
-        if self.cursor.held and not self.newest_last:
+        if self.cursor.held and not (self.newest_last or self.frozen):
             parts.append("sort held")
         return ", ".join(parts)
 

@@ -15,6 +15,8 @@ _ID_CHARS: Final = 8
 _NAME_COLS: Final = 40
 _VALUE_COLS: Final = 60
 _FAMILY_MAX: Final = 500
+#: From so many seconds on, a clock that is off is told beside its times.
+_SKEW_SHOWN: Final = 1.0
 #: What is said of an attempt or a task in order of time: attribute and word.
 _TIMES: Final = (
     ("sent", "sent"),
@@ -109,7 +111,16 @@ def _time_line(task: Any, lens: Lens) -> str:
         parts.append(f" queue {one_line(said(task.queue), _NAME_COLS)}")
     if task.retries is not None:
         parts.append(f" retries {said(task.retries)}")
-    return "time    " + ("  ".join(parts) or "unknown")
+    return "time    " + ("  ".join(parts) or "unknown") + _clock_note(task)
+
+
+def _clock_note(task: Any) -> str:
+    """Return how far the clock behind most of these times is off, if that shows."""
+    skew = finite(task.worker.skew) if task.worker is not None else None
+    if skew is None or abs(skew) < _SKEW_SHOWN:
+        return ""
+    side = "ahead" if skew > 0 else "behind"
+    return f"   (the worker's clock is {human_duration(abs(skew))} {side})"
 
 
 def _relative(seconds: float) -> str:

@@ -32,15 +32,16 @@ class Signals:
     """Turn signals into flags that the loop of the screen looks at.
 
     INT is a ctrl-c, which means what the key means at that moment; TERM and
-    HUP end.  `wake` is called in the handler.  When a second INT finds the
-    first one unseen, the loop hangs: `give_up` restores the terminal, and the
-    process ends at once with status 130.
+    HUP end; after CONT somebody else may have had the terminal.  `wake` is called
+    in the handler.  When a second INT finds the first one unseen, the loop hangs:
+    `give_up` restores the terminal, and the process ends at once with status 130.
     """
 
     def __init__(
         self, wake: Callable[[], None], give_up: Callable[[], None], clock: Clock
     ) -> None:
         self.ending = False
+        self._continued = False
         self._interrupted_at: float | None = None
         self._wake = wake
         self._give_up = give_up
@@ -53,9 +54,13 @@ class Signals:
             signal.SIGINT: self._interrupt,
             signal.SIGTERM: self._end,
             signal.SIGHUP: self._end,
+            signal.SIGCONT: self._continue,
         }
         for number, handler in table.items():
             self._before[number] = signal.signal(number, handler)
+        # Who is stopped for changing the terminal from the background goes on with
+        # that, and is not told that it was interrupted.
+        signal.siginterrupt(signal.SIGCONT, False)  # noqa: FBT003  (C's signature)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -68,6 +73,11 @@ class Signals:
         seen, self._interrupted_at = self._interrupted_at is not None, None
         return seen
 
+    def continued(self) -> bool:
+        """Return whether there was a CONT since the last time this was asked."""
+        seen, self._continued = self._continued, False
+        return seen
+
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
         now = self._clock.monotonic()
         if self._interrupted_at is None:
@@ -76,6 +86,10 @@ class Signals:
         elif now - self._interrupted_at > _SAME_KEY_PRESS:
             self._give_up()
             os._exit(_INTERRUPTED)
+
+    def _continue(self, _number: int, _frame: FrameType | None) -> None:
+        self._continued = True
+        self._wake()
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         self.ending = True

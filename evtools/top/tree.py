@@ -1,8 +1,7 @@
 """Trees of tasks, made flat: who called whom, to a bounded depth."""
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_ROWS: Final = 5_000
 MAX_DEPTH: Final = 40
@@ -19,8 +18,7 @@ _LINES: Final = {
 _CLOSED: Final = "+ "
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A row of a tree; `prefix` draws the branches that lead to it."""
 
     key: str
@@ -50,7 +48,10 @@ def grow(
             continue
         seen.add(key)
         below = [child for child in children(key) if child not in seen]
-        hidden = bool(below) and (key in closed or len(indent) >= 3 * MAX_DEPTH)
+        if not below:
+            nodes.append(Node(key, indent + branch))
+            continue
+        hidden = key in closed or len(indent) >= 3 * MAX_DEPTH
         nodes.append(Node(key, indent + branch + (_CLOSED if hidden else "")))
         if not hidden:
             deeper = indent + _deeper(branch, ascii_only=ascii_only)

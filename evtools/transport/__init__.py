@@ -4,6 +4,7 @@ from evtools.transport.buffer import Notice
 from evtools.transport.connection import check_transport, connect, explain
 from evtools.transport.control import Replies, broadcast, call
 from evtools.transport.dispatcher import EventDispatcher
+from evtools.transport.reach import probe
 from evtools.transport.receiver import EventReceiver
 from evtools.transport.settings import TLS, ConnectionSettings
 from evtools.transport.source import Source, Statistics
@@ -24,4 +25,5 @@ __all__ = [
     "connect",
     "explain",
     "get_exchange",
+    "probe",
 ]

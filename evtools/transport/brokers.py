@@ -126,6 +126,11 @@ def check_transport(settings: ConnectionSettings) -> None:
             f"the broker URL mixes kinds of broker: {settings.masked()}",
             "the addresses of a list must be able to stand in for each other",
         )
+    if settings.event_queue and families != {"amqp"}:
+        raise UsageError(
+            f"--queue {settings.event_queue}: only RabbitMQ can share out events",
+            "over Redis everybody who listens gets all of them",
+        )
     if families == {"sentinel"} and not settings.options.get("master_name"):
         raise UsageError(
             "sentinel:// needs the name of the master that the Sentinels watch",

@@ -7,12 +7,19 @@ from socket import gaierror
 from typing import Any, Final
 
 import amqp.exceptions
+import kombu.exceptions
 import redis.exceptions
 import redis.sentinel
 
 from evtools.errors import AccessRefused, BrokerUnavailable, EvtoolsError
 from evtools.transport import url
 from evtools.transport.settings import ConnectionSettings
+
+#: What kombu and the drivers raise where something is wrong with the broker.
+FAILURES: Final[tuple[type[Exception], ...]] = (
+    *(OSError, amqp.exceptions.AMQPError, redis.exceptions.RedisError),
+    *(kombu.exceptions.KombuError, NotImplementedError),
+)
 
 _TEXT_MAX = 300
 _CHAIN_MAX = 10
@@ -31,6 +38,7 @@ _CA = (
 _CLUSTER = "Celery and kombu cannot use Redis Cluster; use one master, or Sentinel."
 _EXCLUSIVE = "This RabbitMQ wants event queues exclusive (our default) or durable."
 _CLASH = "Everybody must declare it alike: compare with Celery's event_* settings."
+_VHOST = "It follows the slash after the host: amqp://host/name; // is the default one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,7 @@ _A = amqp.exceptions
 _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(_A.AccessRefused, "login", "login: {text}", _LOGIN, refused=True),
     _Rule(_A.AccessRefused, "", "permission: {text}", _RIGHTS, refused=True),
-    _Rule(_A.NotAllowed, "not found", "{text}", "", refused=True),
+    _Rule(_A.NotAllowed, "not found", "{text}", _VHOST, refused=True),
     _Rule(_A.NotAllowed, "", "vhost: {text}", _RIGHTS, refused=True),
     _Rule(_A.ConnectionError, "auth mechanism", "login: {text}", _LOGIN, refused=True),
     _Rule(_A.PreconditionFailed, "", "declaration: {text}", _CLASH, refused=True),
@@ -106,6 +114,36 @@ _RULES: Final[tuple[_Rule, ...]] = (
 _OTHERWISE = _Rule(BaseException, "", "{name}: {text}", "")
 
 
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What went wrong, without saying with which broker.
+
+    `layer` is where (DNS, TCP, TLS, login, permission, ...), empty where the
+    text says it itself; after a `refused` trying again is no use.  No text
+    contains a password.
+    """
+
+    layer: str
+    text: str
+    hint: str
+    refused: bool
+
+
+def diagnose(exc: BaseException, settings: ConnectionSettings) -> Diagnosis:
+    """Say what it means that kombu or a driver raised `exc`."""
+    rule, cause = _match(exc)
+    layer, colon, what = rule.what.partition(": ")
+    if not colon or "{" in layer:
+        layer, what = "", rule.what
+    text = what.format(
+        text=_scrub(_text(cause), settings),
+        host=_hosts(settings),
+        timeout=f"--connect-timeout {settings.connect_timeout:g}s",
+        name=type(cause).__name__,
+    )
+    return Diagnosis(layer, text, rule.hint, rule.refused)
+
+
 def explain(exc: BaseException, settings: ConnectionSettings) -> EvtoolsError:
     """Turn whatever kombu or a driver raised into an error for the user.
 
@@ -116,15 +154,10 @@ def explain(exc: BaseException, settings: ConnectionSettings) -> EvtoolsError:
     """
     if isinstance(exc, EvtoolsError):
         return exc
-    rule, cause = _match(exc)
-    what = rule.what.format(
-        text=_scrub(_text(cause), settings),
-        host=_hosts(settings),
-        timeout=f"--connect-timeout {settings.connect_timeout:g}s",
-        name=type(cause).__name__,
-    )
-    hint = f"tried: {settings.source_of_url}.  {rule.hint}".rstrip()
-    if rule.refused:
+    told = diagnose(exc, settings)
+    what = f"{told.layer}: {told.text}" if told.layer else told.text
+    hint = f"tried: {settings.source_of_url}.  {told.hint}".rstrip()
+    if told.refused:
         return AccessRefused(f"cannot use {settings.masked()}: {what}", hint)
     return BrokerUnavailable(f"cannot reach {settings.masked()}: {what}", hint)
 

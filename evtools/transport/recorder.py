@@ -42,6 +42,9 @@ class TapeWriter:
     Of the older files the newest `rotate_keep` are kept, 0 keeps all.  Where
     names have strftime codes, only files that this writer made are removed.
 
+    With `append` it goes on in the file that is there.  One that is packed, or
+    breaks off inside a line, is renamed instead, as with rotation.
+
     All methods that write raise `OutputError`, and for a closed pipe at stdout
     `BrokenPipeError`; what is left then is thrown away.  No earlier line is
     torn by a full disk: what was half written is cut off again.
@@ -55,6 +58,7 @@ class TapeWriter:
         rotate_size: int = 0,
         rotate_every: float = 0.0,
         rotate_keep: int = 0,
+        append: bool = False,
     ) -> None:
         if path == "-" and (rotate_size or rotate_every):
             raise UsageError(
@@ -74,7 +78,11 @@ class TapeWriter:
         self._waiting_bytes = 0
         self._made: deque[str] = deque()
         self._fd = _CLOSED
-        self._begin()
+        if append and self._is_whole(self._current_name()):
+            self._name = self._current_name()
+            self._open(self._name)
+        else:
+            self._begin(keep=append)
 
     @property
     def path(self) -> str:
@@ -132,10 +140,22 @@ class TapeWriter:
             return self._path
         return time.strftime(self._path, time.localtime(self._clock.wall()))
 
-    def _begin(self) -> None:
-        """Begin a new file."""
+    def _is_whole(self, name: str) -> bool:
+        """Tell whether lines can be added to a file, which may not be there yet."""
+        try:
+            if name == "-" or not _is_worth_keeping(name):
+                return True
+            with Path(name).open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                whole = file.read() == b"\n"
+        except OSError:  # writing will tell what is wrong with it
+            return True
+        return whole and self._compression is Compression.NONE
+
+    def _begin(self, *, keep: bool = False) -> None:
+        """Begin a new file; `keep` an older one of that name."""
         self._name = self._current_name()
-        if self._size_max or self._every:
+        if keep or self._size_max or self._every:
             self._make_room(self._name)
             self._open(self._name)
         else:

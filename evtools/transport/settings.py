@@ -58,6 +58,8 @@ class ConnectionSettings:
     are Celery's broker_transport_options.  Seconds are floats; a
     `heartbeat` of 0 is off; `event_queue_ttl` and `event_queue_expires` may
     be None (RabbitMQ then keeps messages, or the queue, for ever).
+    `event_queue` names a queue that several share, so that each event reaches
+    one of them; it is durable and not exclusive, whatever else is set.
     `read_only` publishes nothing at all, whatever else is set.
 
     Raise UsageError for a value that cannot work and ImproperlyConfigured
@@ -72,6 +74,7 @@ class ConnectionSettings:
     connect_timeout: float = 4.0
     heartbeat: float = 10.0
     event_exchange: str = "celeryev"
+    event_queue: str = ""
     event_queue_prefix: str = "celeryev"
     event_queue_ttl: float | None = 5.0
     event_queue_expires: float | None = 60.0
@@ -99,6 +102,12 @@ class ConnectionSettings:
                 raise ImproperlyConfigured(
                     f"{_flag(left)} and {_flag(right)} exclude each other", hint
                 )
+
+        if self.event_queue and not (self.event_queue_ttl or self.event_queue_expires):
+            raise ImproperlyConfigured(
+                "--queue needs --event-queue-ttl or --event-queue-expires",
+                "or it could be a queue of tasks, and these would be lost",
+            )
 
     def __repr__(self) -> str:
         return f"ConnectionSettings(urls={self.masked()!r}, ...)"
@@ -162,6 +171,10 @@ def _is_name(value: Any) -> bool:
     )
 
 
+def _is_no_or_a_name(value: Any) -> bool:
+    return value == "" or _is_name(value)
+
+
 def _are_routing_keys(value: Any) -> bool:
     return bool(value) and all(_is_name(key) for key in value)
 
@@ -184,6 +197,7 @@ _RULES: Final[tuple[tuple[str, str, Callable[[Any], bool], str], ...]] = (
     ("--heartbeat", "heartbeat", _is_seconds, "a number of seconds (0: off)"),
     ("--event-exchange", "event_exchange", _is_name, "the name of an exchange"),
     ("--event-queue-prefix", "event_queue_prefix", _is_name, "a queue name"),
+    ("--queue", "event_queue", _is_no_or_a_name, "a queue name"),
     ("--event-queue-ttl", "event_queue_ttl", _is_queue_ttl, "a number of seconds"),
     (
         *("--event-queue-expires", "event_queue_expires"),

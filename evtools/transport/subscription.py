@@ -68,23 +68,12 @@ def _open(connection: Connection, settings: ConnectionSettings) -> Stream:
 def _declare(
     connection: Connection, channel: Any, settings: ConnectionSettings
 ) -> Queue:
-    """Declare a fresh queue for this connection and bind it.
-
-    A fresh name, because after a broken connection the broker may hold the
-    old exclusive queue for a while and refuse it to us.
-    """
+    """Declare the queue for this connection, and bind it."""
     exchange = get_exchange(connection, settings.event_exchange)
     _declare_exchange(connection, exchange, channel)
     queue = Queue(
-        queue_name(
-            settings.event_queue_prefix,
-            f"{socket.gethostname()}-{os.getpid()}",
-            uuid.uuid4().hex[:12],
-        ),
+        **_kind_of_queue(settings),
         exchange=exchange,
-        durable=settings.event_queue_durable,
-        exclusive=settings.event_queue_exclusive,
-        auto_delete=not settings.event_queue_durable,
         queue_arguments=queue_arguments(
             ttl=settings.event_queue_ttl, expires=settings.event_queue_expires
         ),
@@ -93,6 +82,29 @@ def _declare(
     for key in bindings(settings.routing_keys):
         queue.bind_to(exchange, routing_key=key)
     return queue
+
+
+def _kind_of_queue(settings: ConnectionSettings) -> dict[str, Any]:
+    """Return the name of the queue, and what becomes of it.
+
+    A fresh name, because after a broken connection the broker may hold the
+    old exclusive queue for a while and refuse it to us.  One that is shared is
+    durable, for RabbitMQ wants queues exclusive or durable; it goes when nobody
+    has read it for `event_queue_expires`.
+    """
+    if settings.event_queue:
+        shared = {"durable": True, "exclusive": False, "auto_delete": False}
+        return {"name": settings.event_queue, **shared}
+    return {
+        "name": queue_name(
+            settings.event_queue_prefix,
+            f"{socket.gethostname()}-{os.getpid()}",
+            uuid.uuid4().hex[:12],
+        ),
+        "durable": settings.event_queue_durable,
+        "exclusive": settings.event_queue_exclusive,
+        "auto_delete": not settings.event_queue_durable,
+    }
 
 
 def _declare_exchange(connection: Connection, exchange: Exchange, channel: Any) -> None:

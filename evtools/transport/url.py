@@ -142,6 +142,26 @@ def _complete(first: str, entry: str) -> str:
     return f"{scheme}://{user}{at}{host}{tail}"
 
 
+def with_vhost(url: str, vhost: str) -> str:
+    """Return the same address with another virtual host or database, escaped."""
+    address = parse(url)
+    _, _, after = url.partition("://")
+    authority = re.split(r"[/?#]", after, maxsplit=1)[0]
+    # It would win over the path.
+    kept = [part for part in address.query.split("&") if not _names_vhost(part)]
+    path = vhost
+    if address.scheme == "redis+socket":
+        # There the path is the socket.
+        path = address.path
+        kept.append(f"virtual_host={vhost}")
+    query = "&".join(filter(None, kept))
+    return f"{address.scheme}://{authority}/{path}" + (f"?{query}" if query else "")
+
+
+def _names_vhost(part: str) -> bool:
+    return part.partition("=")[0] == "virtual_host"
+
+
 def mask(urls: str) -> str:
     """Return what may be shown of a URL or a `;` list of URLs.
 

@@ -26,6 +26,7 @@ from evtools.wire.serialisers import DECODERS
 from evtools.wire.task_event import AnyRecord, TaskEvent
 from evtools.wire.topology import (
     bindings,
+    escape_glob,
     exchange_type,
     queue_arguments,
     queue_name,
@@ -56,6 +57,7 @@ __all__ = [
     "bindings",
     "encode_line",
     "envelope",
+    "escape_glob",
     "exchange_type",
     "gap",
     "group_from",

@@ -55,9 +55,10 @@ class EnvelopeWriter:
                 data.pop()
                 data += known.end
             data[place] = _COMMA
-        if is_plain(data):
-            return bytes(data)
-        return b"".join([escape(line) + b"\n" for line in data[:-1].split(b"\n")])
+        text = bytes(data)
+        if is_plain(text):
+            return text
+        return b"".join([escape(line) + b"\n" for line in text[:-1].split(b"\n")])
 
     def _begin(self, event: TaskEvent, data: bytearray) -> bool:
         """Add how an event's line begins; return whether its times allow it."""

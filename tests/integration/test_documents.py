@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
+import shlex
+import signal
 import tomllib
 
 import pytest
 
 import check_docs
 from evtools import errors
+from evtools.cam import errands
+from evtools.cam import signals as cam
+from evtools.cam.camera_options import signature_of
+from evtools.cam.cameras import BUILT_IN
+from evtools.cam.choices import ERRANDS
 from evtools.cli import options
+from evtools.cli.cam_command import evcam as evcam_command
 from evtools.cli.dump_command import evdump as evdump_command
 from evtools.cli.failure import EXIT_CODES
 from evtools.cli.top_command import evtop as evtop_command
+from evtools.clock import SystemClock
+from evtools.dump import signals as dump
 from evtools.dump.choices import OUTPUTS, TIMESTAMPS
 from evtools.dump.formats.csv import COLUMNS
 from evtools.dump.formatter import FormatOptions, make_formatter
@@ -25,11 +36,16 @@ from tools.command import ROOT
 
 PAGE = check_docs.render(ROOT / "man" / "evdump.1")
 TOP_PAGE = check_docs.render(ROOT / "man" / "evtop.1")
-PAGES = {"evdump": (evdump_command, PAGE), "evtop": (evtop_command, TOP_PAGE)}
+CAM_PAGE = check_docs.render(ROOT / "man" / "evcam.1")
+PAGES = {
+    "evdump": (evdump_command, PAGE),
+    "evtop": (evtop_command, TOP_PAGE),
+    "evcam": (evcam_command, CAM_PAGE),
+}
 
 # Variables of ours and of others, wherever a source file names them.
 VARIABLE = re.compile(
-    r"\b(?:EVTOOLS|EVDUMP|EVTOP|CELERY|CLICOLOR|FORCE|NO|XDG)_[A-Z_]*[A-Z]\b|\bBROKER_URL\b"
+    r"\b(?:EVTOOLS|EVDUMP|EVTOP|EVCAM|CELERY|CLICOLOR|FORCE|NO|XDG)_[A-Z_]*[A-Z]\b|\bBROKER_URL\b"
 )
 # The examples of how an option becomes a variable.
 EXAMPLES = {
@@ -41,9 +57,13 @@ EXAMPLES = {
         *("EVTOOLS_READ_ONLY", "EVTOOLS_CONNECT_TIMEOUT"),
         *("EVTOP_THEME", "EVTOP_DELAY"),
     },
+    "evcam": {
+        *("EVTOOLS_READ_ONLY", "EVTOOLS_CONNECT_TIMEOUT"),
+        *("EVCAM_PIDFILE", "EVCAM_MAXRATE"),
+    },
 }
-# What only one of the tools looks at.
-OWN_VARIABLES = {"evdump": set(), "evtop": {"XDG_STATE_HOME"}}
+# What a tool does not look at: evdump has no log.
+FOREIGN_VARIABLES = {"evdump": {"XDG_STATE_HOME"}}
 
 
 def section(name: str, page: str = PAGE) -> str:
@@ -65,7 +85,8 @@ def heads(section_: str, pattern: str) -> list[str]:
 
 def test_the_exit_statuses_are_those_of_the_code():
     described = heads(section("EXIT STATUS"), r"\d+")
-    assert [int(status) for status in described] == sorted(EXIT_CODES)
+    # It has no camera.
+    assert [int(status) for status in described] == sorted({*EXIT_CODES} - {70})
 
 
 def test_every_error_ends_with_a_status_that_is_described():
@@ -107,8 +128,7 @@ def test_the_variables_are_those_of_the_code(tool):
     for path in (ROOT / "evtools" / "cli").glob("*.py"):
         if path.name != "celery_names.py":
             used.update(VARIABLE.findall(strings_in(path)))
-    for name, own in OWN_VARIABLES.items():
-        used -= own if name != tool else set()
+    used -= FOREIGN_VARIABLES.get(tool, set())
     described = set(VARIABLE.findall(section("ENVIRONMENT", page)))
     described |= {name for name in ("TERM", "TZ", "HOME") if name in page}
     described -= examples | {"EVTOOLS_OPTION", f"{tool.upper()}_OPTION"}
@@ -198,11 +218,11 @@ def test_the_templates_shown_can_be_read():
 
 
 def test_the_signals_are_those_of_the_code():
-    source = (ROOT / "evtools" / "dump" / "signals.py").read_text()
-    handled = {f"SIG{name}" for name in re.findall(r"\bSIG([A-Z1-9]+)\b", source)}
+    signals = dump.Signals(lambda: None, SystemClock(), reopen_on_hangup=True)
+    handled = {signal.Signals(number).name for number in signals.handlers}
     described = set(re.findall(r"\bSIG[A-Z1-9]+\b", section("SIGNALS")))
-    assert handled - {"SIG_DFL"} <= described
-    assert described <= handled | {"SIGCONT"}
+    assert handled <= described
+    assert described <= handled | {"SIGCONT", "SIGINFO"}
 
 
 # --- evtop(1) ---------------------------------------------------------------------
@@ -211,7 +231,7 @@ def test_the_signals_are_those_of_the_code():
 def test_the_exit_statuses_of_evtop_are_those_of_the_code():
     described = heads(section("EXIT STATUS", TOP_PAGE), r"\d+")
     # It has no --count; the levels of --check are Nagios's.
-    real = {*EXIT_CODES, *verdict.STATUSES.values()} - {124}
+    real = {*EXIT_CODES, *verdict.STATUSES.values()} - {124, 70}
     assert [int(status) for status in described] == sorted(real)
 
 
@@ -229,6 +249,45 @@ def test_every_action_is_described():
     for action in ACTIONS:
         for word in action.title.lower().split():
             assert word in text, action.title
+
+
+# --- evcam(1) ---------------------------------------------------------------------
+
+
+def test_the_exit_statuses_of_evcam_are_those_of_the_code():
+    described = heads(section("EXIT STATUS", CAM_PAGE), r"\d+")
+    # It has no --count; 3 and 4 are answers of errands, as LSB has them.
+    real = {*EXIT_CODES, errands.NOT_RUNNING, errands.UNKNOWN} - {124}
+    assert [int(status) for status in described] == sorted(real)
+
+
+def test_every_errand_is_described():
+    assert heads(section("ERRANDS", CAM_PAGE), "[a-z]+") == [*ERRANDS]
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_option_of_a_camera_is_described(name):
+    module, _, attribute = BUILT_IN[name].where.partition(":")
+    camera = getattr(importlib.import_module(module), attribute)
+    source = (ROOT / "man" / "evcam.1").read_text()
+    found = re.search(rf"\n\.SS {name}\n(.*?)\n\.S[SH] ", source, re.DOTALL)
+    described = re.findall(r"^\.T[PQ]\n\.B (\w+)$", found[1], re.MULTILINE)
+    assert set(described) == set(signature_of(camera).options)
+    assert BUILT_IN[name].value in described
+
+
+def test_the_signals_of_evcam_are_those_of_the_code():
+    described = set(re.findall(r"\bSIG[A-Z1-9]+\b", section("SIGNALS", CAM_PAGE)))
+    signals = cam.Signals(lambda: None, SystemClock())
+    assert {signal.Signals(number).name for number in signals.handlers} == described
+
+
+def test_the_unit_uses_options_that_there_are():
+    text = (ROOT / "packaging" / "evcam.service").read_text()
+    (start,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
+    program, *words = shlex.split(start.replace("%d", "/run/credentials"))
+    assert program.endswith("/evcam")
+    assert check_docs.refusal(evcam_command, words) == ""
 
 
 # --- The others ---------------------------------------------------------------------

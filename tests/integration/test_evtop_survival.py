@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -23,6 +26,15 @@ def evtop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvtopStarter]:
     starter.end()
 
 
+def kill(broker):
+    """Kill a broker; return when it has closed its connections."""
+    address = urlsplit(broker.url)
+    witness = socket.create_connection((address.hostname, address.port), timeout=10)
+    broker.process.signal_group(signal.SIGKILL)
+    with witness, contextlib.suppress(ConnectionResetError):
+        assert witness.recv(1) == b""
+
+
 @pytest.mark.timeout(120)
 def test_a_broker_that_dies_is_told_of_and_the_last_data_stay(evtop, own_broker):
     top = evtop("-b", own_broker.url, terminal=(120, 32))
@@ -33,10 +45,11 @@ def test_a_broker_that_dies_is_told_of_and_the_last_data_stay(evtop, own_broker)
         wait_until(
             lambda: len(top.screen().split("\n")[6].split()) > 2, what="an event"
         )
-        own_broker.kill()
-        screen = top.wait_screen("data as of", deadline=5)
+        kill(own_broker)
+        screen = top.wait_screen("data as of", deadline=2)
         assert "RECONNECTING" in screen
         assert len(screen.split("\n")[6].split()) > 2
+        own_broker.kill()
         own_broker.start()
         top.wait_screen("LIVE", deadline=30)
         top.wait_screen(lambda screen: "data as of" not in screen)

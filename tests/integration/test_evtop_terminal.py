@@ -250,6 +250,13 @@ def test_keys_end_it_with_the_terminal_as_it_was(evtop, recording, key):
     assert not raw[3] & termios.ICANON
 
 
+def wait_until_raw(evtop):
+    wait_until(
+        lambda: not settings_of(evtop)[3] & termios.ICANON,
+        what="the terminal to be its own again",
+    )
+
+
 def test_it_is_suspended_and_comes_back(shown):
     evtop = shown()
     evtop.press("ctrl-z")
@@ -257,19 +264,50 @@ def test_it_is_suspended_and_comes_back(shown):
     assert settings_of(evtop)[3] & termios.ICANON
     assert evtop.stdout_stream.data.rstrip().endswith(b"\x1b[?25h")
 
-    def is_back():
-        # No shell is here to go on asking, as fg does.
-        os.kill(evtop.pid, signal.SIGCONT)
-        return not settings_of(evtop)[3] & termios.ICANON
+    evtop.resize(100, 30)
+    evtop.continue_in_foreground()
+    wait_until_raw(evtop)
+    evtop.wait_screen(lambda screen: screen.split("\n")[5].startswith(">"))
+    evtop.press("j")
+    evtop.wait_screen(lambda screen: screen.split("\n")[6].startswith(">"))
+    assert leave(evtop) == 0
 
-    wait_until(
-        is_back,
-        deadline=15,
-        what="the terminal to be its own again",
-    )
+
+def test_it_is_stopped_without_being_asked_and_comes_back(shown):
+    evtop = shown()
+    evtop.send_signal(signal.SIGSTOP)
+    evtop.wait_stopped()
+    # What shells do before their prompt, and what they leave on the screen.
+    settings = settings_of(evtop)
+    settings[3] |= termios.ICANON | termios.ECHO
+    termios.tcsetattr(evtop._terminal, termios.TCSANOW, settings)
+    evtop._feed(b"\x1b[2J$ fg")
+    evtop.continue_in_foreground()
+    wait_until_raw(evtop)
+    evtop.wait_screen("40/40")
     evtop.press("j")
     evtop.wait_screen(lambda screen: screen.split("\n")[5].startswith(">"))
     assert leave(evtop) == 0
+
+
+def test_continued_in_the_background_it_waits_for_the_terminal(shown):
+    evtop = shown()
+    evtop.press("ctrl-z")
+    evtop.wait_stopped()
+    shell = os.getsid(evtop.pid)
+    wait_until(lambda: os.tcgetpgrp(evtop._terminal) == shell, what="the shell")
+    # One that sleeps does not give the terminal away.
+    os.kill(shell, signal.SIGSTOP)
+    evtop.send_signal(signal.SIGCONT)
+    evtop.wait_stopped()
+    assert settings_of(evtop)[3] & termios.ICANON
+    os.kill(shell, signal.SIGCONT)
+    evtop.continue_in_foreground()
+    wait_until_raw(evtop)
+    evtop.press("j")
+    evtop.wait_screen(lambda screen: screen.split("\n")[5].startswith(">"))
+    assert leave(evtop) == 0
+    assert evtop.stderr == ""
 
 
 def test_a_terminal_that_goes_away_ends_it(shown):

@@ -91,6 +91,7 @@ def repository(tmp_path, monkeypatch, tool):
     module.tool = tool
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(check_docs, "COMMANDS", {"tool": f"{module.__name__}:tool"})
+    monkeypatch.setattr(check_docs, "SUBCOMMANDS", {})
     assert list(check_docs.check_file_map(tmp_path, fix=True)) == []
     return tmp_path
 
@@ -224,6 +225,21 @@ def test_every_command_line_in_the_readme_must_work(repository, old, new, proble
     replace(repository / "README.md", old, new)
     (line,) = found(repository)
     assert problem in line
+
+
+def test_a_command_of_the_one_for_all_has_a_section_in_its_page(
+    repository, monkeypatch
+):
+    place = check_docs.COMMANDS["tool"]
+    monkeypatch.setattr(check_docs, "SUBCOMMANDS", {"evtool": place})
+    assert found(repository) == ["man/evtools.1: is missing"]
+    page = repository / "man/evtools.1"
+    page.write_text(PAGE.replace("Sh OPTIONS", "Sh TOOL OPTIONS"))
+    assert found(repository) == []
+    replace(page, ".It Fl q\n", ".It x\n")
+    assert found(repository) == ["man/evtools.1: does not describe -q"]
+    replace(page, "TOOL OPTIONS", "OTHER OPTIONS")
+    assert len(found(repository)) == 6
 
 
 def test_a_script_whose_command_is_unknown_is_an_error(repository, monkeypatch):

@@ -26,13 +26,14 @@ class Certificate:
 class Authority:
     """A CA with a server and a client certificate.
 
-    `server` is for localhost and 127.0.0.1, `stranger` for another host name; `other`
-    is a CA that has signed nothing.
+    `server` is for localhost and 127.0.0.1, `stranger` for another host name,
+    `expired` as `server`, but until yesterday; `other` is a CA that has signed nothing.
     """
 
     ca: Path
     server: Certificate
     stranger: Certificate
+    expired: Certificate
     client: Certificate
     other: Path
 
@@ -44,6 +45,7 @@ def make_authority(folder: Path) -> Authority:
         ca=ca.cert,
         server=_sign(folder, ca, "server", "DNS:localhost,IP:127.0.0.1"),
         stranger=_sign(folder, ca, "stranger", "DNS:elsewhere.invalid"),
+        expired=_sign(folder, ca, "expired", "DNS:localhost,IP:127.0.0.1", days="-1"),
         client=_sign(folder, ca, "client", "DNS:client.invalid"),
         other=_make_ca(folder, "other").cert,
     )
@@ -60,7 +62,9 @@ def _make_ca(folder: Path, name: str) -> Certificate:
     return made
 
 
-def _sign(folder: Path, ca: Certificate, name: str, names: str) -> Certificate:
+def _sign(
+    folder: Path, ca: Certificate, name: str, names: str, *, days: str = "1"
+) -> Certificate:
     made = Certificate(folder / f"{name}.pem", folder / f"{name}.key")
     request = folder / f"{name}.csr"
     extensions = folder / f"{name}.ext"
@@ -76,7 +80,7 @@ def _sign(folder: Path, ca: Certificate, name: str, names: str) -> Certificate:
         *("-keyout", str(made.key), "-out", str(request)),
     )
     _openssl(
-        *("x509", "-req", "-days", "1", "-in", str(request)),
+        *("x509", "-req", "-days", days, "-in", str(request)),
         *("-CA", str(ca.cert), "-CAkey", str(ca.key), "-CAcreateserial"),
         *("-extfile", str(extensions), "-out", str(made.cert)),
     )

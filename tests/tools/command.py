@@ -299,6 +299,15 @@ class Command:
         )
         return listed.stdout.startswith("T")
 
+    def continue_in_foreground(self) -> None:
+        """Continue it after a stop as `fg` does: it has the terminal before it runs."""
+        shell = self._popen.pid
+        wait_until(
+            lambda: os.tcgetpgrp(self._terminal) == shell,
+            what="the terminal to be the shell's",
+        )
+        os.kill(shell, signal.SIGUSR1)
+
     # -- end
 
     @property

@@ -2,7 +2,8 @@
 
 `python job.py DESCRIPTOR COMMAND...` writes the job's process number to DESCRIPTOR and
 ends as the job ended. A job without a parent in its session could not be stopped with
-Ctrl-Z; when it continues, it is in the foreground again.
+Ctrl-Z; when it continues, it is in the foreground again. A SIGUSR1 is what `fg` is in
+a shell: the job has the terminal before it continues.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ def main(told: int, argv: list[str]) -> int:
     os.setpgid(job, job)
     os.tcsetpgrp(0, job)
     os.close(gone)
+
+    def to_foreground(*_: object) -> None:
+        os.tcsetpgrp(0, job)
+        os.killpg(job, signal.SIGCONT)
+
+    signal.signal(signal.SIGUSR1, to_foreground)
     os.write(told, str(job).encode())
     os.close(told)
     return follow(job)

@@ -8,6 +8,7 @@ from evtools import errors
 from evtools.errors import (
     AccessRefused,
     BrokerUnavailable,
+    CameraFailed,
     ConfigError,
     DecodeError,
     EvtoolsError,
@@ -35,6 +36,7 @@ def depth_of(error):
         (ImproperlyConfigured, 2),
         (BrokerUnavailable, 69),
         (AccessRefused, 69),
+        (CameraFailed, 70),
         (OutputError, 73),
         (ConfigError, 78),
     ],

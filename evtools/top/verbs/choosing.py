@@ -1,6 +1,5 @@
 """Commands that choose rows: filter, order, marks, trees."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from evtools.errors import UsageError
@@ -44,7 +43,7 @@ def _narrow(session: Session, *, exclude: bool) -> None:
 
     def narrow(field: str, value: str) -> None:
         table.narrow(field, value, exclude=exclude)
-        session.remember("filter", table.filter_text)
+        session.history.remember("filter", table.filter_text)
 
     session.menu(
         "exclude" if exclude else "keep only",
@@ -62,7 +61,7 @@ def _narrow(session: Session, *, exclude: bool) -> None:
 # --- order ----------------------------------------------------------------------
 
 
-def _names(session: Session) -> Sequence[str]:
+def _names(session: Session) -> list[str]:
     return [column.name for column in session.table.columns]
 
 
@@ -70,7 +69,7 @@ def _sort(session: Session, name: str) -> None:
     if name:
         _sort_by(session, name)
         return
-    table = session.table
+    table, names = session.table, _names(session)
     session.menu(
         "sort by",
         [
@@ -80,6 +79,7 @@ def _sort(session: Session, name: str) -> None:
             )
             for column in table.columns
         ],
+        at=names.index(table.sort_key) if table.sort_key in names else 0,
     )
 
 

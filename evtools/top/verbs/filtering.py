@@ -31,7 +31,7 @@ def apply_filter(session: Session, text: str) -> None:
         _save(session, saved[1])
         return
     session.table.set_filter(expanded(session, text))
-    session.remember("filter", text.strip())
+    session.history.remember("filter", text.strip())
     for note in session.table.notes():
         session.say(note)
     session.look()
@@ -41,7 +41,7 @@ def _save(session: Session, name: str) -> None:
     text = session.table.filter_text
     if not text:
         raise UsageError("there is no filter to save")
-    session.saved[name] = text
+    session.history.save(name, text)
     session.say(f"saved: write @{name} in a filter")
 
 
@@ -52,9 +52,9 @@ def expanded(session: Session, text: str) -> str:
     """
 
     def one(found: re.Match[str]) -> str:
-        saved = session.saved.get(found[1])
+        saved = session.history.saved.get(found[1])
         if saved is None:
-            known = ", ".join(f"@{name}" for name in session.saved)
+            known = ", ".join(f"@{name}" for name in session.history.saved)
             raise FilterError(
                 f"no filter was saved as @{found[1]}",
                 f"there are {known}" if known else ":filter save NAME saves one",
@@ -83,7 +83,7 @@ class _FilterPrompt:
         self._call_off: Callable[[], None] | None = None
         editor = Editor(
             before,
-            history=session.histories.get("filter", ()),
+            history=session.history.lines("filter"),
             complete=lambda text: _complete(session, text),
         )
         self.prompt = Prompt(
@@ -145,7 +145,7 @@ def _complete(session: Session, text: str) -> tuple[int, Sequence[str]]:
     assert found is not None
     word = found[1]
     if word.startswith("@"):
-        names = [f"@{name}" for name in session.saved]
+        names = [f"@{name}" for name in session.history.saved]
     else:
         names = [f"{name}:" for name in session.table.fields]
     return found.start(1), [name for name in sorted(names) if name.startswith(word)]

@@ -21,14 +21,13 @@ def _search(session: Session, text: str) -> None:
     if text:
         _look_for(session, text)
         return
-    history = session.histories.get("search", ())
-    editor = Editor(history=history)
+    editor = Editor(history=session.history.lines("search"))
     session.ask(Prompt("search> ", editor, lambda text: _look_for(session, text)))
     pane.focused = True
 
 
 def _look_for(session: Session, text: str) -> bool:
-    session.remember("search", text)
+    session.history.remember("search", text)
     if text and not _pane(session).pager.search(text):
         session.complain(f"not found: {text}")
     return True

@@ -53,9 +53,11 @@ def _step(session: Session, step: int) -> None:
         raise UsageError("stepping is for a paused picture", "p pauses it")
     picture = session.model.step(step, session.clock.wall())
     if picture is None:
-        session.say("no earlier picture was kept")
-    else:
-        session.turn_to(picture.view)
+        session.say("no earlier picture was kept that looks different")
+        return
+    session.turn_to(picture.view)
+    moment = session.model.lens().time_of_day(picture.as_of)
+    session.say(f"as it was at {moment}")
 
 
 def _seek(session: Session, text: str) -> None:

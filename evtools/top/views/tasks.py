@@ -22,7 +22,7 @@ from evtools.top.detail import Detail
 from evtools.top.projected import ProjectedTable
 from evtools.top.projection import Order
 from evtools.top.task_detail import plain_task, run_of, state_of, task_detail
-from evtools.top.tree import MAX_ROWS, Node, grow, tops
+from evtools.top.tree import Node, grow, tops
 from evtools.top.wording import STATES, event_story, said
 from evtools.wire import EventFields
 
@@ -37,6 +37,8 @@ _RANKS: Final = {
         )
     )
 }
+#: Of so many rows trees are grown: of all of them that would take too long.
+_TREES: Final = 2_000
 _FAILURES: Final = frozenset({"FAILURE", "REJECTED"})
 
 
@@ -242,16 +244,16 @@ class TasksView(ProjectedTable[Task]):
 
     def _grown(self, keys: Sequence[str]) -> list[Node]:
         """Return trees of the first of `keys`; of more there are too many to grow."""
-        self.closed.intersection_update(self._projection.subjects)
-        first = keys[:MAX_ROWS]
         shown, subjects = self._projection, self._projection.subjects
+        self.closed = {key for key in self.closed if key in subjects}
+        children = self._state.children
+
+        def shown_children(uuid: str) -> list[str]:
+            return [child.uuid for child in children(uuid) if child.uuid in shown]
+
         return grow(
-            tops(first, lambda uuid: subjects[uuid].parent_id, shown),
-            lambda uuid: [
-                child.uuid
-                for child in self._state.children(uuid)
-                if child.uuid in shown
-            ],
+            tops(keys[:_TREES], lambda uuid: subjects[uuid].parent_id, shown),
+            shown_children,
             closed=self.closed,
             ascii_only=self.lens.ascii,
         )

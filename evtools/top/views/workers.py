@@ -17,23 +17,24 @@ from evtools.top.cells import (
     rate_column,
     text_column,
 )
-from evtools.top.columns import UNKNOWN, Column, Lens, finite
+from evtools.top.columns import UNKNOWN, Column, Lens, finite, number
 from evtools.top.listing import Listing
 from evtools.top.wording import text_of
 
 #: From so many seconds on, a clock that is off is worth a mark.
 _SKEW_WORTH_A_MARK: Final = 5.0
 
-#: Status: its word, its style, and its place in the order.
-_STATUSES: Final[Mapping[str, tuple[str, str, int]]] = {
-    "gone": ("lost", "failure", 0),
-    "late": ("late", "late", 1),
-    "silent": ("silent", "waiting", 2),
-    "offline": ("stopped", "gone", 3),
-    "online": ("up", "good", 4),
+#: Status: its style, and its place in the order.
+_STATUSES: Final[Mapping[str, tuple[str, int]]] = {
+    "gone": ("failure", 0),
+    "late": ("late", 1),
+    "silent": ("waiting", 2),
+    "offline": ("gone", 3),
+    "online": ("good", 4),
 }
 _AGED: Final = ("late", "gone")
-_OTHER: Final = ("?", "", 5)
+#: What such a worker told last to be running no longer is.
+_AWAY: Final = ("offline", "gone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,6 @@ class WorkerRow:
         return getattr(self, name, None)
 
 
-def _words(row: WorkerRow) -> tuple[str, str, int]:
-    return _STATUSES.get(row.status, _OTHER)
-
-
 def _silence(row: WorkerRow, now: float) -> float | None:
     return None if row.heard is None else max(0.0, now - row.heard)
 
@@ -77,8 +74,8 @@ def _silence(row: WorkerRow, now: float) -> float | None:
 def _status(row: WorkerRow, lens: Lens) -> str:
     silence = _silence(row, lens.now)
     if row.status in _AGED and silence is not None:
-        return f"{_words(row)[0]} {human_age(silence)}"
-    return _words(row)[0]
+        return f"{row.status} {human_age(silence)}"
+    return row.status
 
 
 def _active(row: WorkerRow, _: Lens) -> str:
@@ -101,10 +98,10 @@ COLUMNS: Final = (
     text_column(
         "status",
         "STATUS",
-        "up, late (2 beats missed), lost, stopped, or silent: it sends no beats",
-        lambda row, _: _words(row)[0],
+        "online, late (2 beats missed), gone, offline, or silent: it sends no beats",
+        lambda row, _: row.status,
         cols=11,
-        order=lambda row, _: _words(row)[2],
+        order=lambda row, _: _STATUSES[row.status][1],
         tell=_status,
     ),
     duration_column("beat", "BEAT AGE", "time since we last heard of it", _silence),
@@ -209,21 +206,22 @@ class WorkersView(Listing):
             yield worker.hostname, self._row(worker, figures.get(worker.hostname), now)
 
     def _row(self, worker: Worker, figures: Any, now: float) -> WorkerRow:
+        status = worker.status(now)
         load = worker.loadavg if isinstance(worker.loadavg, list | tuple) else ()
         software = (text_of(worker.sw_ident), text_of(worker.sw_ver))
         return WorkerRow(
             hostname=worker.hostname,
-            status=worker.status(now),
+            status=status,
             heard=finite(worker.local_received),
-            active=finite(worker.active),
+            active=number(worker.active) if status not in _AWAY else None,
             slots=self.slots_of.get(worker.hostname),
-            processed=finite(worker.processed),
+            processed=number(worker.processed),
             load=tuple(each for each in map(finite, load[:3]) if each is not None),
             ok_rate=figures.ok_rate if figures else 0.0,
             failure_share=figures.failure_share if figures else None,
             run_p95=figures.run.p95 if figures else None,
             skew=finite(worker.skew),
-            missed=finite(worker.missed),
+            missed=number(worker.missed),
             version=" ".join(filter(None, software)) or None,
             system=text_of(worker.sw_sys),
             pid=worker.pid,
@@ -239,7 +237,7 @@ class WorkersView(Listing):
 
     def style_of(self, subject: WorkerRow) -> str:
         """Return the style of the worker's status."""
-        return _words(subject)[1]
+        return _STATUSES[subject.status][0]
 
     def drill(self, key: str) -> tuple[str, str] | None:
         """Return the tasks of this worker."""
@@ -248,4 +246,4 @@ class WorkersView(Listing):
     def values(self, key: str) -> Mapping[str, str]:
         """Return what of a row can be kept or excluded."""
         row = self.subject(key)
-        return {} if row is None else {"worker": key, "status": _words(row)[0]}
+        return {} if row is None else {"worker": key, "status": row.status}

@@ -4,7 +4,7 @@ from typing import Final
 
 from evtools.top.detail import Detail
 from evtools.top.glyphs import Glyphs
-from evtools.top.widgets.line import Line, columns, fitted, spread, wrapped
+from evtools.top.widgets.line import Line, columns, fitted, spread, worded
 from evtools.top.widgets.pager import Pager
 
 _GONE: Final = "this has been forgotten: there was no more room for it"
@@ -90,7 +90,7 @@ class DetailPane:
         facts: list[Line] = [
             [("text", f" {piece}")]
             for line in self._detail.lines
-            for piece in wrapped(line, cols - 1)
+            for piece in worded(line, cols - 1)
         ]
         if self._forgotten:
             facts.append([("warning", f" {_GONE}")])

@@ -6,7 +6,7 @@ from typing import Final
 from evtools.top.widgets.box import Box, room
 from evtools.top.widgets.editor import Editor
 from evtools.top.widgets.layer import Outcome, nothing, typed
-from evtools.top.widgets.line import Line, wrapped
+from evtools.top.widgets.line import Line, worded
 
 _LEAD: Final = "type it: "
 _WIDEST: Final = 76
@@ -68,7 +68,7 @@ class Dialog:
         """Return the text, and the buttons or the place to type."""
         cols = min(_WIDEST, room(size)[0])
         lines: list[Line] = [
-            [("text", piece)] for text in self._text for piece in wrapped(text, cols)
+            [("text", piece)] for text in self._text for piece in worded(text, cols)
         ]
         lines.append([])
         if not self._word:

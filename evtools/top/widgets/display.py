@@ -2,6 +2,7 @@
 
 import os
 import signal
+import termios
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -22,6 +23,8 @@ OnClick: TypeAlias = Callable[[int, int, int], None]
 #: Shorter ones tear arrow keys up on slow lines.
 _ESC_WAIT: Final = 0.06
 _RESIZED: Final = "window resize"
+#: Where in the settings of a terminal its local modes are.
+_LOCAL_MODES: Final = 3
 _PASTE_BEGIN, _PASTE_END = "begin paste", "end paste"
 _MOUSE_PRESS: Final = "mouse press"
 
@@ -95,6 +98,26 @@ class Display:
     def suspend(self) -> None:
         """Stop as ctrl-z does; the screen comes back when we are continued."""
         os.kill(os.getpid(), signal.SIGTSTP)
+
+    def resume(self) -> None:
+        """Have the terminal as we need it, whoever had it while we were stopped.
+
+        After a ctrl-z urwid has done so already; nobody gave the terminal back
+        before a SIGSTOP.
+        """
+        if not self._screen.started:
+            return
+        if self._is_line_by_line():
+            self.stop()
+            self.start()
+        self.redraw()
+
+    def _is_line_by_line(self) -> bool:
+        """Return whether the terminal waits for Enter, as shells leave it."""
+        descriptor = self._screen._input_fileno()  # noqa: SLF001  (no public name)
+        if descriptor is None or not os.isatty(descriptor):
+            return False
+        return bool(termios.tcgetattr(descriptor)[_LOCAL_MODES] & termios.ICANON)
 
     # --- out ------------------------------------------------------------------
 

@@ -169,11 +169,11 @@ def _cluster(facts: HeaderFacts) -> _Sides:
 
 
 def _workers(facts: HeaderFacts) -> Line:
-    line = _said("workers", f"{facts.up} up")
+    line = _said("workers", f"{facts.online} online")
     others = (
         ("silent", facts.silent, "waiting"),
         ("late", facts.late, "late"),
-        ("gone", facts.lost, "late"),
+        ("gone", facts.gone, "late"),
     )
     for name, count, style in others:
         if count:
@@ -182,7 +182,7 @@ def _workers(facts: HeaderFacts) -> Line:
 
 
 def _workers_up(facts: HeaderFacts) -> Line:
-    line = _said("wk", f"{facts.up}/{facts.known_workers}")
+    line = _said("wk", f"{facts.online}/{facts.known_workers}")
     if facts.silent:
         line.append(("waiting", f" {facts.silent} silent"))
     return line

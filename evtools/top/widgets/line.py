@@ -98,6 +98,22 @@ def wrapped(text: str, cols: int) -> Iterator[str]:
     yield text
 
 
+def worded(text: str, cols: int) -> Iterator[str]:
+    """Yield `text` in pieces of at most `cols` columns, broken between words.
+
+    A word that is too long by itself is cut.
+    """
+    cols = max(1, cols)
+    while width(text) > cols:
+        piece = clip(text, cols, "") or text[0]
+        head, _, _ = piece.rpartition(" ")
+        if head.strip() and text[len(piece)] != " ":
+            piece = head
+        yield piece
+        text = text[len(piece) :].lstrip(" ")
+    yield text
+
+
 def with_matches(text: str, style: str, found: Iterable[tuple[int, int]]) -> Line:
     """Return a line in which the places `found` (from, to) stand out."""
     line, at = list[Span](), 0

@@ -16,7 +16,7 @@ _DRAIN_GAP: Final = 0.05
 REDRAWS_MAX: Final = 10
 #: Pictures that may follow each other without a pause, so that a key pressed
 #: right after a refresh is answered at once.
-_BURST: Final = 2
+_BURST: Final = 3
 _PIPE_BYTES: Final = 4096
 
 

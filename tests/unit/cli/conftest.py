@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from evtools.cli.cam import main as evcam
 from evtools.cli.dump import main as evdump
 from evtools.cli.top import main as evtop
 
@@ -60,6 +61,12 @@ def top(capfd, monkeypatch):
     return _runner(evtop, capfd, monkeypatch)
 
 
+@pytest.fixture
+def cam(capfd, monkeypatch):
+    """Run evcam with arguments, `stdin` and environment variables."""
+    return _runner(evcam, capfd, monkeypatch)
+
+
 def _runner(main, capfd, monkeypatch):
     def run(*arguments, stdin="", **environ):
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
@@ -82,6 +89,12 @@ def shown(cli):
 def top_shown(top):
     """Return evtop's --show-config as a mapping of name to value and origin."""
     return _shower(top)
+
+
+@pytest.fixture
+def cam_shown(cam):
+    """Return evcam's --show-config as a mapping of name to value and origin."""
+    return _shower(cam)
 
 
 def _shower(run):

@@ -2,15 +2,20 @@ import ssl
 
 import pytest
 from celery.app.defaults import DEFAULTS
+from celery.bin.events import events
 
+from evtools.cli.cam_command import evcam
 from evtools.cli.celery_names import OPTIONS, BadSetting, new_name, options_from
 from evtools.cli.dump_command import evdump
 
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))
 def test_every_name_is_celerys_and_every_option_ours(name):
-    assert name in DEFAULTS
-    assert OPTIONS[name] in {option.name for option in evdump.params}
+    daemon = name.startswith("events_")
+    celerys = {f"events_{option.name}" for option in events.params}
+    assert name in (celerys if daemon else DEFAULTS)
+    ours = evcam.params if daemon else evdump.params
+    assert OPTIONS[name] in {option.name for option in ours}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from evtools.cli.cam_command import evcam
 from evtools.cli.celery_names import OPTIONS
 from evtools.cli.config import find, load, places
 from evtools.cli.dump_command import evdump
@@ -210,6 +211,7 @@ def test_an_unknown_profile_is_guessed(mistake):
         ("verbose = 'x'", "verbose: must be a whole number", ""),
         ("accept = 5", "accept: must be a text or a list of texts", ""),
         ("broker_option = 'x'", "broker_option: must be a table", ""),
+        ("[celery]\nevents_uid = [1]\n[evdump]\nts = 5", "evdump.ts: must be", ""),
         ("evdump = 1", "evdump: must be a table", ""),
         ("profile = 'x'", "profile: must be a table", ""),
         ("celery = 'x'", "celery: must be a table", ""),
@@ -289,6 +291,7 @@ def test_the_manual_describes_every_key_and_no_other():
     assert set(described("SETTINGS OF ALL TOOLS")) == in_file(evdump, shared=True)
     assert set(described("SETTINGS OF EVDUMP")) == in_file(evdump, shared=False)
     assert set(described("SETTINGS OF EVTOP")) == in_file(evtop, shared=False)
+    assert set(described("SETTINGS OF EVCAM")) == in_file(evcam, shared=False)
     assert described(r"CELERY\(aqS NAMES") == list(OPTIONS)
 
 

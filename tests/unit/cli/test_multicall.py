@@ -26,6 +26,12 @@ def test_evtop_is_one_of_them(capsys, argv):
     assert capsys.readouterr().out == f"evtop {__version__}\n"
 
 
+@pytest.mark.parametrize("argv", [["evtools", "cam", "-V"], ["/usr/bin/evcam", "-V"]])
+def test_evcam_is_one_of_them(capsys, argv):
+    assert main(argv) == 0
+    assert capsys.readouterr().out == f"evcam {__version__}\n"
+
+
 def test_the_command_line_is_the_programs_own(capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["evtools", "dump", "-V"])
     assert main() == 0

@@ -6,8 +6,9 @@ import pytest
 from celery.bin.celery import celery
 from click.testing import CliRunner
 
+from evtools.cli.cam_command import CamCommand
 from evtools.cli.dump_command import DumpCommand
-from evtools.cli.plugin import evdump, evtop
+from evtools.cli.plugin import evcam, evdump, evtop
 from evtools.cli.top_command import TopCommand
 
 
@@ -17,6 +18,7 @@ def command():
     before = dict(celery.commands)
     celery.add_command(evdump)
     celery.add_command(evtop)
+    celery.add_command(evcam)
     yield celery
     celery.commands.clear()
     celery.commands.update(before)
@@ -79,7 +81,7 @@ def test_failures_look_like_evdumps_own(run, arguments, status, words):
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("tool", ["evdump", "evtop"])
+@pytest.mark.parametrize("tool", ["evdump", "evtop", "evcam"])
 def test_each_tool_knows_the_application(run, tool):
     ended = run("--show-config", tool=tool)
     assert ended.exit_code == 0
@@ -95,3 +97,4 @@ def test_evtop_fails_under_its_own_name(run):
 def test_each_tool_keeps_its_groups_of_options():
     assert evdump.groups == DumpCommand.groups
     assert evtop.groups == TopCommand.groups
+    assert evcam.groups == CamCommand.groups

@@ -10,6 +10,14 @@ def test_the_password_leaves_the_process_list(monkeypatch):
     assert titles == ["evdump -b redis://:**@h/0"]
 
 
+def test_other_secrets_leave_it_too(monkeypatch):
+    titles = []
+    monkeypatch.setattr(setproctitle, "setproctitle", titles.append)
+    words = ["evcam", "-c", "postgres:x://u:one@h", "--camera-option", "password=two"]
+    hide_secrets(words, "redis://h", ["one", "", "two"])
+    assert titles == ["evcam -c postgres:x://u:**@h --camera-option password=**"]
+
+
 def test_a_title_without_password_stays(monkeypatch):
     titles = []
     monkeypatch.setattr(setproctitle, "setproctitle", titles.append)

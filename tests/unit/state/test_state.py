@@ -374,6 +374,29 @@ def test_no_event_is_taken_in_while_it_is_frozen(state):
     assert "z" in state.tasks
 
 
+def test_who_cannot_wait_holds_it_for_a_while_or_not_at_all(state):
+    taken, go = threading.Event(), threading.Event()
+
+    def look():
+        taken.set()
+        go.wait(20)
+
+    thread = threading.Thread(target=state.freeze_while, args=(look,))
+    thread.start()
+    assert taken.wait(20)
+    with state.held(0.01) as ours:
+        assert not ours
+    go.set()
+    thread.join(20)
+    with state.held(20.0) as ours:
+        assert ours
+        assert state.apply([step("received", "z")])
+    thread = threading.Thread(target=state.freeze_while, args=(list,))
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
 def test_what_looks_at_it_may_call_it_while_it_is_frozen(state):
     assert state.freeze_while(state.get_or_create_task, "a")[1] is False
     state.freeze_while(state.clear)

@@ -191,6 +191,47 @@ def test_a_ctrl_c_leaves_a_prompt_first(evtop):
     )
 
 
+def test_what_is_typed_after_a_ctrl_c_is_not_meant_for_the_prompt(evtop):
+    played = evtop()
+    played.play(
+        "proj.charge",
+        "/abc",
+        "filter> abc",
+        lambda: (
+            signal.raise_signal(signal.SIGINT),
+            played.console.display.on_key("3"),
+        ),
+        "[3 Workers]",
+        "q",
+    )
+    assert played.session.model.views["tasks"].filter_text == ""
+
+
+def test_what_is_typed_after_leaving_is_not_obeyed(evtop):
+    played = evtop()
+    played.play("proj.charge", "Q3")
+    assert played.session.view == "tasks"
+
+
+def test_the_terminal_is_taken_again_after_a_stop(evtop, terminal):
+    played = evtop()
+
+    def lose_it():
+        settings = termios.tcgetattr(terminal.theirs)
+        settings[3] |= termios.ICANON
+        termios.tcsetattr(terminal.theirs, termios.TCSANOW, settings)
+        signal.raise_signal(signal.SIGCONT)
+
+    played.play(
+        "proj.charge",
+        lose_it,
+        lambda: not termios.tcgetattr(terminal.theirs)[3] & termios.ICANON,
+        "3",
+        "w1@host",
+        "q",
+    )
+
+
 # --- mistakes of ours -------------------------------------------------------------
 
 

@@ -1,5 +1,11 @@
+import contextlib
+
+import pytest
+
 from evtools.top.bindings import BINDINGS, CONTEXTS, FOOTER
+from evtools.top.choices import VIEWS
 from evtools.top.keymap import conflicts
+from tools.screen import FakeTerminal
 
 COMMANDS = [binding.command for binding in BINDINGS]
 
@@ -22,3 +28,44 @@ def test_the_line_of_keys_has_commands_that_exist_once_each():
     assert set(named) <= set(COMMANDS)
     assert len(named) == len(set(named))
     assert all(word for _, word, _ in FOOTER)
+
+
+# --- pressed ------------------------------------------------------------------------
+
+#: They end the session or stop the process, which other tests are about.
+ENDING = ("back", "quit", "suspend")
+
+
+def cluster(size, **how):
+    """Return a terminal that shows workers and tasks of all kinds."""
+    terminal = FakeTerminal(size, **how)
+    life = terminal.life
+    terminal.take(life.beat("w1@host"), life.beat("w2@host", ahead=29.0))
+    for number in range(40):
+        kind = life.success if number % 5 else life.failure
+        terminal.take(kind(f"id{number:02}", f"proj.task{number % 3}"))
+    terminal.take(life.received("child", root_id="id01", parent_id="id01"))
+    terminal.take(life.started("child"))
+    return terminal
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 32), (50, 12)])
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("beforehand", [(), ("p",), ("enter", "tab"), ("space", "t")])
+def test_every_key_can_be_pressed_in_every_view(tmp_path, size, view, beforehand):
+    with contextlib.chdir(tmp_path):
+        terminal = cluster(size)
+        for binding in BINDINGS:
+            if binding.context in ("menus", "prompts") or binding.command in ENDING:
+                continue
+            for key in binding.keys:
+                terminal.session.recover()
+                terminal.session.show(view)
+                terminal.press(*beforehand, key)
+                terminal.host.ring()
+                assert terminal.text
+                # What was opened is used: its first choice, or what is typed there.
+                if terminal.session.layer is not None:
+                    terminal.press("x", "down", "tab", "up", "enter")
+                    assert terminal.text
+                terminal.tick()

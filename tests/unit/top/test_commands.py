@@ -75,7 +75,7 @@ def test_commands_are_typed_after_a_colon_and_remembered(busy):
     assert busy.session.layer.text == "view workers"
     busy.press("esc", ":", "enter")
     assert busy.session.layer is None
-    assert busy.session.histories["command"] == ["view workers"]
+    assert busy.session.history.lines("command") == ["view workers"]
 
 
 def test_a_command_may_open_what_stays_open(busy):

@@ -9,8 +9,13 @@ from evtools.top.glyphs import ASCII, UNICODE, glyphs, speaks_utf8
 
 
 def test_a_sparkline_reaches_from_nothing_to_the_top():
-    assert UNICODE.spark([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
+    assert UNICODE.spark([1, 0, 2, 3, 4, 5, 6, 7]) == "▂▁▃▄▅▆▇█"
     assert ASCII.spark([0, 1, 2, 3, 4, 5, 6, 7]) == " .:-=+*#"
+
+
+def test_a_sparkline_claims_nothing_of_the_time_before_anything_was_seen():
+    assert UNICODE.spark([0, 0, 1, 0, 2]) == "  ▅▁█"
+    assert UNICODE.spark([0, 0]) == "  "
 
 
 def test_what_is_not_nothing_can_be_seen():

@@ -21,7 +21,7 @@ def test_the_figures_are_those_of_the_cluster():
     events += [*life.success("a"), *life.success("b"), *life.failure("c")]
     told = facts(events, life.now + 1)
     assert told.as_of == life.now + 1
-    assert (told.up, told.late, told.lost, told.known_workers) == (2, 0, 0, 2)
+    assert (told.online, told.late, told.gone, told.known_workers) == (2, 0, 0, 2)
     assert (told.active, told.slots) == (4, None)
     assert (told.tasks, told.max_tasks, told.evicted) == (3, 50, 0)
     assert 0 < told.weight_bytes < told.max_bytes
@@ -46,13 +46,13 @@ def test_workers_that_went_run_nothing():
     told = facts([life.beat(), life.beat("w2@host", active="x")], life.now + 25)
     assert (told.late, told.active) == (2, 1)
     told = facts([life.beat()], life.now + 300)
-    assert (told.lost, told.active) == (1, 0)
+    assert (told.gone, told.active) == (1, 0)
 
 
 def test_workers_without_heartbeats_are_counted():
     life = Life()
     told = facts([life.started("a")], life.now + 1)
-    assert (told.up, told.silent, told.known_workers) == (0, 1, 1)
+    assert (told.online, told.silent, told.known_workers) == (0, 1, 1)
 
 
 def test_the_room_of_workers_is_known_if_somebody_asked():

@@ -196,9 +196,9 @@ def test_stepping_back_shows_what_was_on_the_screen(screen):
         screen.look()
     screen.model.freeze(screen.clock.now)
     assert len(screen.drawn()) == 3
-    # The newest of these is the picture that was paused at.
-    assert screen.model.step(-1, screen.clock.now).view == "tasks"
+    # The newest that was kept looks like the one that was paused at.
     picture = screen.model.step(-1, screen.clock.now)
+    assert picture.view == "tasks"
     assert screen.model.stepped_back == 2
     assert len(screen.drawn()) == 2
     assert screen.model.header() is picture.header
@@ -237,13 +237,31 @@ def test_a_picture_of_another_view_says_so(screen):
 
 
 def test_only_so_many_pictures_are_kept(screen):
-    screen.take(screen.life.started("t"))
-    for _ in range(PICTURES_MAX + 20):
+    for number in range(PICTURES_MAX + 20):
+        screen.take(screen.life.started(str(number)))
         screen.look()
     screen.model.freeze(screen.clock.now)
-    for _ in range(PICTURES_MAX):
+    screen.drawn()
+    # The newest looks like the one that was paused at.
+    for _ in range(PICTURES_MAX - 1):
         assert screen.model.step(-1, screen.clock.now)
     assert screen.model.step(-1, screen.clock.now) is None
+
+
+def test_a_step_goes_to_what_looks_different(screen):
+    screen.take(screen.life.started("t"))
+    for _ in range(3):
+        screen.look()
+    screen.take(screen.life.started("u"))
+    for _ in range(3):
+        screen.look()
+    screen.model.freeze(screen.clock.now)
+    assert len(screen.drawn()) == 2
+    screen.model.step(-1, screen.clock.now)
+    assert len(screen.drawn()) == 1
+    assert screen.model.step(-1, screen.clock.now) is None
+    screen.model.step(1, screen.clock.now)
+    assert len(screen.drawn()) == 2
 
 
 # --- what others tell ---------------------------------------------------------------

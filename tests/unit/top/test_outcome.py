@@ -26,10 +26,23 @@ def test_one_worker_is_one_worker():
     assert "1 of 1 worker replied" in outcome("ping", OK, expected=1).sentence()
 
 
-def test_where_nobody_knows_how_many_there_are_it_does_not_pretend():
-    told = outcome("revoke", OK, expected=None)
-    assert told.sentence() == "Revoke, task x: 1 workers replied in 1.04s"
+@pytest.mark.parametrize("expected", [None, 0])
+def test_where_nobody_knows_how_many_there_are_it_does_not_pretend(expected):
+    told = outcome("revoke", OK, expected=expected)
+    assert told.sentence() == "Revoke, task x: 1 worker replied in 1.04s"
     assert told.good
+
+
+def test_workers_that_nobody_expected_do_not_make_two_of_one():
+    told = outcome(
+        "revoke", OK, Reply("w2@h", "x", "flagged", failed=False), expected=1
+    )
+    assert told.sentence() == "Revoke, task x: 2 workers replied in 1.04s"
+    assert told.good
+
+
+def test_nobody_out_of_nobody_is_no_worker():
+    assert "0 workers replied" in outcome("revoke", expected=None).sentence()
 
 
 def test_refusals_are_told_with_their_reason():

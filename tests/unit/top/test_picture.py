@@ -13,7 +13,7 @@ def test_every_part_has_its_rows_at_120x32(busy):
     assert len(lines) == 32
     assert lines[0].startswith(" evtop  redis://host  LIVE")
     assert lines[1].startswith(" events ")
-    assert lines[2].startswith(" workers 1 up")
+    assert lines[2].startswith(" workers 1 online")
     assert lines[3].startswith("[1 Tasks] 2 Types  3 Workers")
     assert lines[3].endswith("window 5m   sort age v   times age")
     assert lines[4].split()[:3] == ["STATE", "TASK", "UUID"]

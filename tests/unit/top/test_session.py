@@ -119,16 +119,7 @@ def test_recovering_closes_everything(session):
     assert session.detail is None
 
 
-# --- history --------------------------------------------------------------------
-
-
-def test_a_history_has_each_text_once_newest_last_and_is_bounded(session):
-    for text in ("a", "b", "a", ""):
-        session.remember("filter", text)
-    assert session.histories["filter"] == ["b", "a"]
-    for number in range(200):
-        session.remember("filter", str(number))
-    assert len(session.histories["filter"]) == 100
+# --- questions ------------------------------------------------------------------
 
 
 def test_what_a_command_lacks_can_be_asked_for(busy, session):
@@ -182,18 +173,22 @@ def test_another_view_closes_the_detail(busy, session):
 
 
 def test_a_drill_down_comes_back_to_the_row_it_began_at(busy, session):
-    session.table.set_filter("state:ok")
+    session.table.set_filter("state:ok,fail")
+    busy.press("j")
+    before = session.table.focus_key
     session.show("types")
     busy.press("j")
     key = session.table.focus_key
-    session.drill("tasks", 'name="proj.add"')
+    session.drill("tasks", "name:proj.*")
     assert session.view == "tasks"
-    assert session.table.filter_text == 'name="proj.add"'
+    assert session.table.filter_text == "name:proj.*"
+    assert session.table.focus_index == 0
     assert session.climb()
     assert session.view == "types"
     assert session.table.focus_key == key
     session.show("tasks")
-    assert session.table.filter_text == "state:ok"
+    assert session.table.filter_text == "state:ok,fail"
+    assert session.table.focus_key == before
     assert not session.climb()
 
 

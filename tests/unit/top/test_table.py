@@ -127,6 +127,12 @@ def test_a_row_that_is_forgotten_while_held_says_so(table):
     assert [record["name"] for record in table.records()] == ["c", "b", "a"]
 
 
+def test_an_order_that_stands_still_with_the_picture_is_not_said_to_be_held(table):
+    table.move(1)
+    table.freeze(Lens(101.0))
+    assert table.news() == ""
+
+
 def test_new_rows_are_counted_while_the_cursor_is_elsewhere(table):
     table.came = 10
     table.refresh(Lens(101.0))

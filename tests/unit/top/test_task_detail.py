@@ -41,6 +41,14 @@ def test_the_facts_are_in_four_lines():
     assert tree == "tree    this > 0 children"
 
 
+def test_a_clock_that_is_off_is_told_beside_its_times():
+    life = Life()
+    for ahead, words in ((29.0, "29.0s ahead"), (-3.0, "3.00s behind")):
+        detail = seen(life.beat(ahead=ahead), *life.success("t"))
+        assert detail.lines[2].endswith(f"(the worker's clock is {words})")
+    assert "clock" not in seen(life.beat(), *life.success("t")).lines[2]
+
+
 def test_a_success_begins_with_its_arguments():
     life = Life()
     detail = seen(*life.success("t"))

@@ -49,6 +49,14 @@ def test_term_and_hup_end(signals, calls, number):
     assert calls == ["wake"]
 
 
+def test_after_a_stop_somebody_has_to_look_after_the_terminal_once(signals, calls):
+    assert not signals.continued()
+    signal.raise_signal(signal.SIGCONT)
+    assert signals.continued()
+    assert not signals.continued()
+    assert calls == ["wake"]
+
+
 def test_int_is_a_key_that_is_seen_once(signals, calls):
     assert not signals.interrupted()
     signal.raise_signal(signal.SIGINT)

@@ -74,3 +74,10 @@ def test_sentinel_needs_the_name_of_its_master():
 @pytest.mark.parametrize("scheme", ["amqp", "amqps", "redis", "rediss", "memory"])
 def test_what_carries_events_is_taken(scheme):
     check_transport(ConnectionSettings(urls=f"{scheme}://localhost"))
+
+
+@pytest.mark.parametrize("url", ["redis://", "redis+socket:///tmp/x", "memory://"])
+def test_only_rabbitmq_can_share_out_events(url):
+    with pytest.raises(UsageError, match="--queue ours: only RabbitMQ"):
+        check_transport(ConnectionSettings(urls=url, event_queue="ours"))
+    check_transport(ConnectionSettings(urls="amqp://", event_queue="ours"))

@@ -8,7 +8,7 @@ import redis.exceptions
 import redis.sentinel
 
 from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
-from evtools.transport.diagnosis import explain
+from evtools.transport.diagnosis import diagnose, explain
 from evtools.transport.settings import ConnectionSettings
 
 SETTINGS = ConnectionSettings(
@@ -181,3 +181,13 @@ def test_an_endless_chain_of_causes_has_an_end():
     for number in range(20):
         error = caused(RuntimeError(str(number)), error)
     assert "RuntimeError: 19" in explain(error, SETTINGS).message
+
+
+def test_a_diagnosis_names_the_layer_and_no_broker():
+    told = diagnose(ConnectionRefusedError(111, "Connection refused"), SETTINGS)
+    assert (told.layer, told.text, told.refused) == ("TCP", "connection refused", False)
+    vhost = amqp.exceptions.NotAllowed("NOT_ALLOWED - vhost x not found")
+    told = diagnose(vhost, SETTINGS)
+    assert (told.layer, told.text, told.refused) == ("", "vhost x not found", True)
+    assert "slash" in told.hint
+    assert diagnose(ValueError("odd: s3kr1t"), SETTINGS).text == "ValueError: odd: **"

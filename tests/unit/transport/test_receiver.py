@@ -235,22 +235,35 @@ def test_overflow_is_a_gap_with_the_count_of_wanted_events(
     assert statistics.buffered_bytes == 0
 
 
-def test_tasks_that_a_worker_counted_and_nobody_saw_are_a_gap(receive):
-    # "+" is a start we see, a number what the worker says that it has started.
-    life = [0, "+", 1, 3, "+", 4, 4, 4]
+# "+" is a start we see, a number what the worker says that it has started.
+_LIFE = [0, "+", 1, 3, "+", 4, 4, 4]
+
+
+def life_of_a_worker():
     worker = {"hostname": "w", "pid": 1, "active": 0}
-    events = [
+    return [
         event("task-started", **worker | {"clock": clock})
         if step == "+"
         else event("worker-heartbeat", **worker | {"clock": clock, "processed": step})
-        for clock, step in enumerate(life, 1)
+        for clock, step in enumerate(_LIFE, 1)
     ]
-    receiver = receive([[message(one)] for one in events])
-    *seen, hole = first(receiver, len(life) + 1)
-    assert len(seen) == receiver.statistics().events == len(life)
+
+
+def test_tasks_that_a_worker_counted_and_nobody_saw_are_a_gap(receive):
+    receiver = receive([[message(one)] for one in life_of_a_worker()])
+    *seen, hole = first(receiver, len(_LIFE) + 1)
+    assert len(seen) == receiver.statistics().events == len(_LIFE)
     assert (hole["type"], hole["reason"]) == ("evdump-gap", "worker")
     assert (hole["hostname"], hole["missed"]) == ("w", 2)
     assert receiver.statistics().missed == 2
+
+
+def test_who_hears_some_of_the_events_does_not_claim_that_others_are_missing(receive):
+    batches = [[message(one)] for one in (*life_of_a_worker(), event("task-sent"))]
+    receiver = receive(batches, event_queue="shared")
+    heard = first(receiver, len(_LIFE) + 1)
+    assert heard[-1]["type"] == "task-sent"
+    assert receiver.statistics().missed == 0
 
 
 # --- Routing keys --------------------------------------------------------------------

@@ -354,3 +354,65 @@ def test_a_device_is_never_renamed(clock):
     record(writer, b"one", b"two")
     writer.close()
     assert os.path.exists("/dev/null")  # noqa: PTH110  (a device, not a file of ours)
+
+
+# --- going on in a file ----------------------------------------------------------
+
+
+def test_lines_are_added_to_those_that_are_there(tmp_path, clock):
+    path = tmp_path / "x"
+    for line in (b"one", b"two"):
+        writer = TapeWriter(str(path), clock=clock, append=True)
+        record(writer, line)
+        writer.close()
+    assert path.read_bytes() == b"one\ntwo\n"
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_file_that_breaks_off_inside_a_line_is_renamed(tmp_path, clock):
+    path = tmp_path / "x"
+    path.write_bytes(b"one\ntw")
+    record(TapeWriter(str(path), clock=clock, append=True), b"three")
+    assert path.read_bytes() == b"three\n"
+    assert (tmp_path / "x.1").read_bytes() == b"one\ntw"
+
+
+def test_a_packed_file_that_is_there_is_renamed(tmp_path, clock):
+    for line in (b"one", b"two"):
+        writer = TapeWriter(str(tmp_path / "x.gz"), clock=clock, append=True)
+        record(writer, line)
+        writer.close()
+    assert gzip.decompress((tmp_path / "x.gz").read_bytes()) == b"two\n"
+    assert gzip.decompress((tmp_path / "x.1.gz").read_bytes()) == b"one\n"
+
+
+def test_what_is_there_counts_for_rotation(tmp_path, clock):
+    path = tmp_path / "x"
+    path.write_bytes(b"0123456\n")
+    writer = TapeWriter(str(path), clock=clock, rotate_size=10, append=True)
+    record(writer, b"abc")
+    assert path.read_bytes() == b"abc\n"
+    assert (tmp_path / "x.1").read_bytes() == b"0123456\n"
+
+
+def test_a_file_that_may_only_be_written_is_added_to(tmp_path, clock, monkeypatch):
+    path = tmp_path / "x"
+    path.write_bytes(b"one")
+
+    def refused(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "open", refused)
+        record(TapeWriter(str(path), clock=clock, append=True), b"two")
+    assert path.read_bytes() == b"onetwo\n"
+
+
+def test_lines_can_be_added_to_stdout(clock, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").write_bytes(b"no newline")
+    with piped_stdout() as reading:
+        record(TapeWriter("-", clock=clock, append=True), b"one")
+        assert os.read(reading, 100) == b"one\n"
+        os.close(reading)
+    assert names(tmp_path) == ["-"]

@@ -54,6 +54,8 @@ def test_several_addresses_are_told_apart():
         ("connect_timeout", math.nan, "--connect-timeout"),
         ("connect_timeout", True, "--connect-timeout"),
         ("connect_timeout", "4", "--connect-timeout"),
+        ("event_queue", "x" * 256, "--queue"),
+        ("event_queue", None, "--queue"),
         ("heartbeat", -1, "--heartbeat"),
         ("heartbeat", math.inf, "--heartbeat"),
         ("event_exchange", "", "--event-exchange"),
@@ -123,3 +125,17 @@ def test_an_unreadable_url_is_not_quoted():
         ConnectionSettings(urls="redis://:secret/x@h/0", source_of_url="BROKER_URL")
     assert "secret" not in caught.value.message
     assert "BROKER_URL" in caught.value.hint
+
+
+@pytest.mark.parametrize("kept", [{}, {"ttl": None}, {"expires": None}])
+def test_a_queue_can_be_shared(kept):
+    settings = {f"event_queue_{name}": value for name, value in kept.items()}
+    assert ConnectionSettings(event_queue="ours", **settings).event_queue == "ours"
+
+
+def test_a_queue_that_is_shared_cannot_be_one_of_tasks():
+    with pytest.raises(ImproperlyConfigured, match="--queue needs") as raised:
+        ConnectionSettings(
+            event_queue="celery", event_queue_ttl=None, event_queue_expires=None
+        )
+    assert "tasks" in raised.value.hint

@@ -162,6 +162,43 @@ def test_the_queue_is_what_the_settings_say(
     del stream
 
 
+def test_a_queue_that_is_shared_gives_each_event_to_one(
+    rabbitmq_server, open_stream, event_exchange
+):
+    name = f"shared.{event_exchange}"
+    shared = {"event_exchange": event_exchange, "event_queue": name}
+    streams = [open_stream(rabbitmq_server.url, **shared) for _ in range(2)]
+    queue = details(rabbitmq_server, name)
+    assert (queue["durable"], queue["auto_delete"], queue["exclusive"]) == (
+        *(True, False, False),
+    )
+    assert arguments(queue) == {"x-message-ttl": 5000, "x-expires": 60000}
+    for number in range(10):
+        event = {"type": "task-sent", "number": number}
+        publish(rabbitmq_server.url, event_exchange, event)
+    heard = [{event["number"] for event in events(each, 5)} for each in streams]
+    assert heard[0] | heard[1] == set(range(10))
+    assert not heard[0] & heard[1]
+    for stream in streams:
+        stream.close()
+    with Connection(rabbitmq_server.url) as connection:
+        Queue(name, channel=connection.default_channel).delete()
+
+
+def test_a_queue_of_tasks_is_never_read(rabbitmq_server, event_exchange):
+    with Connection(rabbitmq_server.url) as connection:
+        tasks = Queue(f"tasks.{event_exchange}", channel=connection.default_channel)
+        tasks.declare()
+        settings = ConnectionSettings(
+            urls=rabbitmq_server.url,
+            event_exchange=event_exchange,
+            event_queue=tasks.name,
+        )
+        with pytest.raises(PreconditionFailed):
+            subscribe(settings)
+        tasks.delete()
+
+
 def bindings(server, exchange):
     columns = ("source_name", "routing_key")
     listed = server.rabbitmqctl("list_bindings", *columns).splitlines()

@@ -10,6 +10,7 @@ from evtools.transport.url import (
     parse,
     secrets,
     split,
+    with_vhost,
 )
 
 SECRET = "s3kr1t"
@@ -128,3 +129,21 @@ def test_options_are_masked_at_every_depth():
     }
     assert is_secret("redis_Password")
     assert not is_secret("master_name")
+
+
+@pytest.mark.parametrize(
+    ("url", "changed"),
+    [
+        ("redis://:s%3A@h:1/0", "redis://:s%3A@h:1/7"),
+        ("amqp://h", "amqp://h/7"),
+        (
+            "redis://h/0?virtual_host=3&ssl_cert_reqs=none",
+            "redis://h/7?ssl_cert_reqs=none",
+        ),
+        ("redis+socket:///run/r.sock", "redis+socket:///run/r.sock?virtual_host=7"),
+    ],
+)
+def test_the_virtual_host_of_an_address_can_be_changed(url, changed):
+    assert with_vhost(url, "7") == changed
+    with pytest.raises(BadURL):
+        with_vhost("no url", "7")

@@ -25,7 +25,7 @@ def test_a_value_of_the_row_is_kept_or_excluded(terminal, table):
     assert len(table) == 14
     terminal.press("!", "s")
     assert "NOT state" in table.filter_text
-    assert terminal.session.histories["filter"][-1] == table.filter_text
+    assert terminal.session.history.lines("filter")[-1] == table.filter_text
 
 
 def test_a_row_without_values_says_so(terminal):

@@ -114,7 +114,7 @@ def test_a_name_under_which_nothing_was_saved_is_a_mistake(terminal, session):
         expanded(session, "state:ok @none")
     assert (caught.value.position, caught.value.length) == (9, 5)
     assert ":filter save" in caught.value.hint
-    session.saved["bad"] = "state:fail"
+    session.history.save("bad", "state:fail")
     with pytest.raises(FilterError) as caught:
         expanded(session, "@none")
     assert caught.value.hint == "there are @bad"

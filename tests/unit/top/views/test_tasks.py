@@ -6,7 +6,7 @@ from evtools.state import State
 from evtools.text import width
 from evtools.top.columns import Lens
 from evtools.top.theme import STYLES
-from evtools.top.tree import MAX_ROWS
+from evtools.top.views.tasks import _TREES as TREES
 from evtools.top.views.tasks import TasksView
 from tools.clock import FakeClock
 from tools.life import Life
@@ -307,11 +307,17 @@ def test_a_prefix_never_breaks_the_column(tasks):
 
 
 def test_of_very_many_tasks_the_first_grow_trees():
-    tasks = Tasks(max_tasks=MAX_ROWS + 100)
+    tasks = Tasks(max_tasks=TREES + 200)
     life = tasks.life
-    tasks.take(*[life.received(str(number)) for number in range(MAX_ROWS + 50)])
+    tasks.take(*[life.received(str(number)) for number in range(TREES + 50)])
     tasks.table.toggle_tree()
-    assert len(tasks.refresh()) == MAX_ROWS
+    assert len(tasks.refresh()) == TREES
+    newest = str(TREES + 49)
+    tasks.take(*[life.received(f"c{number}", parent_id=newest) for number in range(9)])
+    tasks.take(life.succeeded(newest))
+    rows = tasks.refresh()
+    assert rows[:2] == [newest, "c0"]
+    assert len(rows) == TREES
 
 
 # --- ways from a row ----------------------------------------------------------------

@@ -39,7 +39,7 @@ def workers():
 def test_a_worker_tells_of_itself(workers):
     workers.take(workers.life.beat(active=15, processed=1_204_411))
     assert workers.refresh() == ["w1@host"]
-    assert workers.cells("status") == ["up"]
+    assert workers.cells("status") == ["online"]
     assert workers.cells("beat") == ["1.00s"]
     assert workers.cells("active") == ["15"]
     assert workers.cells("processed") == ["1204411"]
@@ -67,7 +67,7 @@ def test_those_that_need_a_look_come_first(workers):
     workers.take(life.started("t", hostname="silent@h"), life.beat("up@h"))
     assert workers.refresh() == ["gone@h", "late@h", "silent@h", "stopped@h", "up@h"]
     assert workers.cells("status") == [
-        *("lost 5m15s", "late 15s", "silent", "stopped", "up"),
+        *("gone 5m15s", "late 15s", "silent", "offline", "online"),
     ]
     styles = [workers.table.row(number).style for number in range(5)]
     assert styles == ["failure", "late", "waiting", "gone", "good"]
@@ -87,6 +87,23 @@ def test_what_it_did_not_tell_is_not_made_up(workers):
     workers.refresh()
     for name in ("active", "processed", "load", "share", "run_p95", "version"):
         assert workers.cells(name) == ["-"]
+
+
+def test_a_worker_that_is_away_runs_nothing_that_we_know_of(workers):
+    life = workers.life
+    workers.take(life.beat("gone@h", active=7), life.beat("offline@h", active=7))
+    workers.take(life.event("worker-offline", hostname="offline@h", active=7))
+    life.now += 300
+    workers.refresh()
+    assert workers.cells("active") == ["-", "-"]
+    assert workers.table.record("gone@h")["active"] is None
+
+
+def test_counts_are_whole_numbers_as_they_came(workers):
+    workers.take(workers.life.beat(active=15, processed=1_204_411))
+    workers.refresh()
+    record = workers.table.record("w1@host")
+    assert [type(record[name]) for name in ("active", "processed")] == [int, int]
 
 
 def test_its_room_is_shown_where_it_is_known(workers):
@@ -118,9 +135,9 @@ def test_workers_can_be_filtered_by_what_they_are(workers):
     life = workers.life
     workers.take(life.beat("a@h", active=20), life.beat("b@h"))
     workers.refresh()
-    assert workers.table.values("a@h") == {"worker": "a@h", "status": "up"}
+    assert workers.table.values("a@h") == {"worker": "a@h", "status": "online"}
     assert workers.table.values("x") == {}
-    workers.table.narrow("status", "up")
+    workers.table.narrow("status", "online")
     assert len(workers.table) == 2
     workers.table.set_filter("active>5 field.pid=7")
     assert list(workers.table.cursor.keys) == ["a@h"]
@@ -134,7 +151,7 @@ def test_all_that_is_known_is_exported(workers):
     record = workers.table.record("w1@host")
     assert (record["worker"], record["status"], record["active"]) == (
         "w1@host",
-        "up",
+        "online",
         1,
     )
     assert workers.table.detail("w1@host").title == "w1@host"

@@ -230,6 +230,40 @@ def test_suspending_is_the_signal_of_the_terminal(watched, monkeypatch):
     assert sent == [(os.getpid(), signal.SIGTSTP)]
 
 
+def local_modes(terminal):
+    return termios.tcgetattr(terminal.theirs)[3]
+
+
+def test_a_terminal_that_somebody_else_had_is_taken_again(terminal, watched):
+    draw(watched.display, "first")
+    terminal.forget()
+    cooked = termios.tcgetattr(terminal.theirs)
+    cooked[3] |= termios.ICANON | termios.ECHO
+    termios.tcsetattr(terminal.theirs, termios.TCSANOW, cooked)
+    watched.display.resume()
+    assert not local_modes(terminal) & (termios.ICANON | termios.ECHO)
+    draw(watched.display, "first")
+    assert b"first" in terminal.read()
+    terminal.type("j")
+    watched.wait("j")
+
+
+def test_a_terminal_that_is_still_ours_loses_no_key(terminal, watched):
+    draw(watched.display, "first")
+    terminal.forget()
+    terminal.type("j")
+    watched.display.resume()
+    draw(watched.display, "first")
+    assert b"first" in terminal.read()
+    watched.wait("j")
+
+
+def test_a_display_that_was_not_started_takes_nothing(terminal):
+    display = Watched().display
+    display.resume()
+    assert local_modes(terminal) & termios.ICANON
+
+
 def test_what_nobody_listens_to_is_dropped(terminal):
     display = Display(
         urwid.SelectEventLoop(), UNICODE, theme="dark", colour=sys.stdout is not None

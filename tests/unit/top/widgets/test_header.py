@@ -67,7 +67,7 @@ def test_three_lines_tell_where_how_much_and_how_it_goes(facts):
     assert flow.startswith(" events ")
     assert "5m peak" in flow
     assert flow.endswith("tasks 2/100000  self 3% cpu 84M")
-    assert cluster.startswith(" workers 1 up  active 1  ok ")
+    assert cluster.startswith(" workers 1 online  active 1  ok ")
     assert "run p50" in cluster
     assert "p99" in cluster
 
@@ -112,12 +112,12 @@ def test_late_and_gone_workers_stand_out(facts):
     workers = facts.workers.copy()
     workers.update({"late": 2, "gone": 1})
     line = shown(replace(facts, workers=workers), 120, 3)[2]
-    assert line.startswith(" workers 1 up 2 late 1 gone")
+    assert line.startswith(" workers 1 online 2 late 1 gone")
 
 
 def test_silent_workers_are_told_of_and_what_they_do_is_not_known(facts):
     silent = replace(facts, workers=Counter(online=1, silent=2), slots=16)
-    assert " workers 1 up 2 silent  active 1+/16 " in shown(silent, 120, 3)[2]
+    assert " workers 1 online 2 silent  active 1+/16 " in shown(silent, 120, 3)[2]
     assert "wk 1/3 2 silent  run 1+/16" in shown(silent, 80, 2)[1]
 
 

@@ -11,6 +11,7 @@ from evtools.top.widgets.line import (
     spliced,
     spread,
     with_matches,
+    worded,
     wrapped,
 )
 
@@ -60,6 +61,29 @@ def test_a_wrapped_text_loses_nothing(text, cols):
     pieces = list(wrapped(text, cols))
     assert "".join(pieces) == text
     assert all(width(piece) <= cols for piece in pieces)
+
+
+@given(texts, st.integers(2, 12))
+def test_a_text_broken_between_words_loses_blanks_only(text, cols):
+    pieces = list(worded(text, cols))
+    assert "".join(pieces).replace(" ", "") == text.replace(" ", "")
+    assert all(width(piece) <= cols for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("one two three", ["one two", "three"]),
+        ("onetwo three", ["onetwo", "three"]),
+        ("one  two", ["one ", "two"]),
+        ("onetwothree four", ["onetwot", "hree", "four"]),
+        ("  onetwothree", ["  onetw", "othree"]),
+        ("中文 字", ["中文 字"]),
+        ("", [""]),
+    ],
+)
+def test_a_text_is_broken_between_words_where_it_can_be(text, pieces):
+    assert list(worded(text, 7)) == pieces
 
 
 def test_a_character_wider_than_the_room_is_not_dropped():

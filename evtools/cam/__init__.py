@@ -1,0 +1,1 @@
+"""evcam: a cluster's state, at intervals, for a camera."""

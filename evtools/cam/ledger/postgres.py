@@ -1,0 +1,342 @@
+"""A ledger in PostgreSQL, which several evcams may share."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from evtools.cam.ledger.packing import needed
+from evtools.cam.ledger.sql import Dialect, listed, quote
+from evtools.cam.ledger.store import Expired, Stored
+from evtools.cam.ledger.tables import VERSION, Kind, Row, Table
+from evtools.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    import psycopg
+
+#: What leads from the tables of one version to those of the next, by the former.
+MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {}
+#: Who makes or changes the tables holds this lock, so that only one does.
+_LOCK: Final = int.from_bytes(b"evcam")
+_SCHEMA: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
+#: Of a connection, unless the URL says otherwise; the last four find out that the
+#: other side is gone without a word, in seconds and for the last in milliseconds.
+_DEFAULTS: Final[Mapping[str, str]] = {
+    "application_name": "evcam",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+_TYPES: Final[Mapping[Kind, str]] = {
+    "text": "text",
+    "time": "timestamptz",
+    "integer": "bigint",
+    "real": "double precision",
+    "flag": "boolean",
+    "json": "jsonb",
+}
+_MILLISECONDS: Final = 1000
+
+
+class PostgresStore:
+    """The schema `schema` of a database, made when it is first written into.
+
+    `url` is a URL, a connection string, or @FILE with one of them in it; what
+    it does not say is in the environment, as with psql.  A statement may take
+    `timeout` seconds, and so may the wait for somebody else's.  Raise
+    UsageError for a URL that cannot be read, and without psycopg.
+    """
+
+    def __init__(
+        self, url: str, *, schema: str, connect_timeout: float, timeout: float
+    ) -> None:
+        if _SCHEMA.fullmatch(schema) is None:
+            raise UsageError(
+                f"{schema!r} is no schema for evcam", "use letters, digits and _ only"
+            )
+        self._psycopg = _driver()
+        self._schema = schema
+        self._settings = self._read(_content(url), connect_timeout)
+        self._timeout_ms = max(1, round(timeout * _MILLISECONDS))
+        self._dialect = Dialect(
+            _TYPES, "%s", schema=schema, locked=" FOR UPDATE SKIP LOCKED"
+        )
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def _read(self, url: str, connect_timeout: float) -> dict[str, Any]:
+        """Return a URL's parts; what is wrong with it would show the password."""
+        try:
+            given = self._psycopg.conninfo.conninfo_to_dict(url)
+        except self._psycopg.Error:
+            raise UsageError(
+                "cannot read the URL of PostgreSQL",
+                "as in postgresql://USER@HOST/DATABASE, with the password in a file: "
+                "@FILE for the whole URL, or what PGPASSFILE names",
+            ) from None
+        seconds = {"connect_timeout": str(max(1, round(connect_timeout)))}
+        return {**_DEFAULTS, **seconds, **given}
+
+    def describe(self) -> str:
+        """Say which database it is, without the password."""
+        named = ("host", "hostaddr", "port", "dbname", "service", "user")
+        known = [f"{n}={self._settings[n]}" for n in named if self._settings.get(n)]
+        return " ".join(("PostgreSQL", *known, f"schema={self._schema}"))
+
+    # --- writing ---------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator["PostgresWriter"]:
+        """Return a transaction, undone if the block raises."""
+        with self._cursor() as cursor:
+            yield PostgresWriter(cursor, self._dialect)
+
+    def expire(self, expired: Expired, limit: int) -> int:
+        """Remove up to so many rows, at once; return how many there were."""
+        with self._cursor() as cursor:
+            statement = self._dialect.expiry(expired)
+            cursor.execute(statement.encode(), (expired.before, limit))
+            return cursor.rowcount
+
+    def boundary(self, table: Table, column: str, keep: int) -> str | None:
+        """Return the least value in the `keep` rows where it is greatest."""
+        with self._cursor() as cursor:
+            statement = self._dialect.boundary(table, column)
+            row = cursor.execute(statement.encode(), (keep - 1,)).fetchone()
+        return None if row is None else row[0].isoformat()
+
+    def close(self) -> None:
+        """Disconnect; the next call connects anew."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(self._psycopg.Error):
+                connection.close()
+
+    @contextmanager
+    def _cursor(self) -> Iterator["psycopg.Cursor[Any]"]:
+        """Return a cursor in a transaction in which nothing takes too long."""
+        with self._told():
+            connection = self._connected()
+            with connection.transaction(), connection.cursor() as cursor:
+                self._limit(cursor)
+                yield cursor
+
+    def _limit(self, cursor: "psycopg.Cursor[Any]") -> None:
+        """Let nothing take too long, and let the server end what we do not.
+
+        Within a transaction, as poolers hand out connections by the transaction.
+        """
+        for name in (
+            *("statement_timeout", "lock_timeout"),
+            "idle_in_transaction_session_timeout",
+        ):
+            cursor.execute(f"SET LOCAL {name} = {self._timeout_ms}".encode())
+
+    # --- connecting ------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise OutputError if it cannot be reached or written."""
+        with self._told():
+            connection = self._connect()
+            try:
+                if not self._version(connection) and not self._may_create(connection):
+                    raise OutputError(
+                        f"cannot make the schema {self._schema} in PostgreSQL: "
+                        "permission denied",
+                        f"let somebody else do it: CREATE SCHEMA {self._schema} "
+                        "AUTHORIZATION ...",
+                    )
+            finally:
+                connection.close()
+
+    def _connected(self) -> "psycopg.Connection[Any]":
+        if self._connection is None:
+            connection = self._connect()
+            try:
+                with connection.transaction(), connection.cursor() as cursor:
+                    self._limit(cursor)
+                    self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _connect(self) -> "psycopg.Connection[Any]":
+        # Poolers that hand out connections by the transaction know no statements
+        # that were prepared.
+        connection: psycopg.Connection[Any] = self._psycopg.connect(
+            **self._settings, autocommit=True, prepare_threshold=None
+        )
+        # Whatever the database's own default: what others wrote has to be seen.
+        connection.isolation_level = self._psycopg.IsolationLevel.READ_COMMITTED
+        return connection
+
+    def _prepare(self, connection: "psycopg.Connection[Any]") -> None:
+        """Make the tables if they are not there, or bring them up to date."""
+        if self._version(connection) == VERSION:
+            return
+        execute = connection.execute
+        execute(b"SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        version = self._version(connection)  # somebody else may just have done it
+        if not version:
+            if not self._has_schema(connection):
+                execute(f"CREATE SCHEMA {quote(self._schema)}".encode())
+            execute(f"CREATE TABLE {self._about} (version integer NOT NULL)".encode())
+            execute(f"INSERT INTO {self._about} VALUES ({VERSION})".encode())  # noqa: S608
+            for statement in self._dialect.creation():
+                execute(statement.encode())
+            return
+        for older in range(version, VERSION):
+            for statement in MIGRATIONS[older]:
+                execute(statement.encode())
+        execute(f"UPDATE {self._about} SET version = {VERSION}".encode())  # noqa: S608
+
+    @property
+    def _about(self) -> str:
+        """The table with the version of the others."""
+        return f'{quote(self._schema)}."about"'
+
+    def _version(self, connection: "psycopg.Connection[Any]") -> int:
+        """Return the version of the tables, 0 if there are none.
+
+        Raise OutputError for tables that are newer than we are.
+        """
+        # Names are looked up in a cache, which does not see what others just made.
+        there = "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'about'"
+        if _one(connection, there, self._schema) is None:
+            return 0
+        [version] = _one(connection, f"SELECT max(version) FROM {self._about}")  # noqa: S608
+        if version > VERSION:
+            raise OutputError(
+                f"the tables in schema {self._schema} were written by a newer evcam "
+                f"(they are of version {version}, ours of {VERSION})",
+                "update evtools, or give this one another schema",
+            )
+        return int(version)
+
+    def _has_schema(self, connection: "psycopg.Connection[Any]") -> bool:
+        there = "SELECT FROM pg_namespace WHERE nspname = %s"
+        return _one(connection, there, self._schema) is not None
+
+    def _may_create(self, connection: "psycopg.Connection[Any]") -> bool:
+        question = "SELECT has_database_privilege(current_database(), 'CREATE')"
+        if self._has_schema(connection):
+            question = "SELECT has_schema_privilege(%s, 'CREATE')"
+            return bool(_one(connection, question, self._schema)[0])
+        return bool(_one(connection, question)[0])
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say in a line what goes wrong, and connect anew the next time."""
+        try:
+            yield
+        except self._psycopg.Error as error:
+            self.close()
+            raise OutputError(
+                f"cannot write to {self.describe()}: {_line(error)}"
+            ) from (error)
+
+
+class PostgresWriter:
+    """A transaction that others wait for only where they write the same rows."""
+
+    def __init__(self, cursor: "psycopg.Cursor[Any]", dialect: Dialect) -> None:
+        self._cursor = cursor
+        self._dialect = dialect
+
+    def offer(
+        self, table: Table, keys: Sequence[str], make: Callable[[str], Row]
+    ) -> Mapping[str, Stored]:
+        """Add the rows that are not there; return by key those that differ.
+
+        A row that is there gets locked by a change that changes nothing: all in
+        one statement and in the order of the keys.
+        """
+        rows = [make(key) for key in keys]
+        if not rows:
+            return {}
+        columns, key_column = needed(table), quote(table.key[0])
+        statement = (
+            f"{self._dialect.insertion(table, self._source(table))} "
+            f"ON CONFLICT ({key_column}) DO UPDATE SET {key_column} = "
+            f"excluded.{key_column} RETURNING {listed(columns)}"
+        )
+        self._cursor.execute(statement.encode(), (_as_json(table, rows),))
+        there = [dict(zip(columns, each, strict=True)) for each in self._cursor]
+        ours = {row[columns[0]]: row for row in rows}
+        return {
+            stored[columns[0]]: stored
+            for stored in there
+            if any(ours[stored[columns[0]]][name] != stored[name] for name in columns)
+        }
+
+    def put(self, table: Table, rows: Sequence[Row]) -> None:
+        """Write rows, over those that have their keys."""
+        if rows:
+            statement = self._dialect.replacement(table, self._source(table))
+            self._cursor.execute(statement.encode(), (_as_json(table, rows),))
+
+    def drop(self, table: Table, keys: Sequence[str]) -> None:
+        """Remove the rows whose first key is one of these."""
+        if keys:
+            condition = f"{quote(table.key[0])} = ANY(%s)"
+            statement = f"DELETE FROM {self._dialect.place(table)} WHERE {condition}"  # noqa: S608
+            self._cursor.execute(statement.encode(), (list(keys),))
+
+    def _source(self, table: Table) -> str:
+        place = self._dialect.place(table)
+        return (
+            f"SELECT {listed(list(table.columns))} "  # noqa: S608  (our names)
+            f"FROM json_populate_recordset(NULL::{place}, %s::json)"
+        )
+
+
+def _as_json(table: Table, rows: Sequence[Row]) -> str:
+    """Return rows as one text, which the server takes apart by the table's types."""
+    nested = [name for name, kind in table.columns.items() if kind == "json"]
+    for row in rows:
+        for name in nested:
+            if row[name] is not None:
+                row[name] = msgspec.Raw(row[name].encode())
+    return msgspec.json.encode(rows).decode()
+
+
+def _one(connection: "psycopg.Connection[Any]", question: str, *values: Any) -> Any:
+    return connection.execute(question.encode(), values).fetchone()
+
+
+def _line(error: "psycopg.Error") -> str:
+    """Return what the server says first; what follows may be a row's values."""
+    text = error.diag.message_primary or str(error)
+    return text.strip().partition("\n")[0] or type(error).__name__
+
+
+def _content(url: str) -> str:
+    """Return a URL, or what is in the file that it names."""
+    if not url.startswith("@"):
+        return url
+    try:
+        return Path(url[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"cannot read {url[1:]}: {reason}") from error
+
+
+def _driver() -> Any:
+    """Return the library that speaks to PostgreSQL."""
+    try:
+        import psycopg  # noqa: PLC0415  (an extra that need not be there)
+    except ImportError as error:
+        install = "pip install 'evtools[postgres]'"
+        if getattr(sys, "frozen", False):
+            install = f"a standalone program takes no libraries; use {install}"
+        raise UsageError(
+            f"the camera postgres needs psycopg, which cannot be imported ({error})",
+            install,
+        ) from error
+    return psycopg

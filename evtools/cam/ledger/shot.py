@@ -1,0 +1,184 @@
+"""A picture of what was heard, and how it is written."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from evtools.cam.ledger.account import (
+    Account,
+    WorkerAccount,
+    merged,
+    merged_workers,
+)
+from evtools.cam.ledger.notebook import Notes
+from evtools.cam.ledger.packing import unpack, unpack_worker
+from evtools.cam.ledger.rows import Rows, of_snapshot
+from evtools.cam.ledger.store import Stored, Writer
+from evtools.cam.ledger.tables import (
+    ATTEMPTS,
+    SNAPSHOTS,
+    TABLES,
+    TASKS,
+    WORKERS,
+    Row,
+    Table,
+)
+from evtools.cam.roll import Frame
+from evtools.state import State
+
+_log = logging.getLogger(__name__)
+
+#: What is seen to at a time, in tasks, and in bytes of what was heard of them.
+_CHUNK_TASKS: Final = 500
+_CHUNK_BYTES: Final = 4 * 1024 * 1024
+
+#: What raises if `heard` is not what we have written.
+_UNREADABLE: Final = (msgspec.DecodeError, KeyError, TypeError, AttributeError)
+
+
+class Picture:
+    """What was heard since the picture before, and whose clocks are `ahead`."""
+
+    def __init__(self, frame: Frame, notes: Notes, ahead: Mapping[str, int]) -> None:
+        self.frame = frame
+        self.notes = notes
+        self.ahead = ahead
+
+    def write(self, writer: Writer) -> None:
+        """Write all of it."""
+        notes = self.notes
+        shot = Shot(writer, self.ahead)
+        for chunk in _chunks(notes.tasks):
+            shot.write_tasks(chunk)
+        shot.write_workers(notes.workers)
+        row = of_snapshot(
+            self.frame, events=notes.events, tasks=len(notes.tasks), lost=notes.lost
+        )
+        writer.put(SNAPSHOTS, [row])
+
+    def as_dict(self) -> dict[str, list[Row]]:
+        """Return the rows, by table, that it would be in an empty database."""
+        sheet = _Sheet()
+        self.write(sheet)
+        return sheet.rows
+
+
+class _Sheet:
+    """Where a picture is written to be looked at."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[Row]] = {table.name: [] for table in TABLES}
+
+    def offer(
+        self, table: Table, keys: Sequence[str], make: Callable[[str], Row]
+    ) -> Mapping[str, Stored]:
+        self.put(table, [make(key) for key in keys])
+        return {}
+
+    def put(self, table: Table, rows: Sequence[Row]) -> None:
+        self.rows[table.name] += rows
+
+    def drop(self, table: Table, keys: Sequence[str]) -> None:
+        """Nothing is there."""
+
+
+class Shot:
+    """The writing of one picture, in one transaction."""
+
+    def __init__(self, writer: Writer, ahead: Mapping[str, int]) -> None:
+        self._writer = writer
+        self._ahead = ahead
+        self._rows = Rows()
+
+    def write_tasks(self, accounts: Mapping[str, Account]) -> None:
+        """Write what was heard of tasks; their uuids are sorted."""
+        news = {uuid: self._own(account) for uuid, account in accounts.items()}
+        attempts: dict[str, list[Row]] = {}
+
+        def make(uuid: str) -> Row:
+            row, attempts[uuid] = self._rows.of_task(uuid, news[uuid])
+            return row
+
+        stored = self._writer.offer(TASKS, list(news), make)
+        for uuid in stored:
+            attempts.pop(uuid, None)
+            known = _known(stored[uuid])
+            both = merged(known, news[uuid]) if known else news[uuid]
+            if both == known:
+                del news[uuid]
+            else:
+                news[uuid] = both
+        changed = [uuid for uuid in stored if uuid in news]
+        self._writer.put(TASKS, [make(uuid) for uuid in changed])
+        self._writer.drop(ATTEMPTS, changed)
+        self._writer.put(ATTEMPTS, [row for rows in attempts.values() for row in rows])
+
+    def write_workers(self, accounts: Mapping[str, WorkerAccount]) -> None:
+        """Write what was heard of workers."""
+        news = dict(accounts)
+
+        def make(hostname: str) -> Row:
+            return self._rows.of_worker(hostname, news[hostname])
+
+        stored = self._writer.offer(WORKERS, sorted(news), make)
+        for hostname in stored:
+            known = _known_worker(stored[hostname])
+            if known is not None:
+                news[hostname] = merged_workers(known, news[hostname])
+        self._writer.put(WORKERS, [make(hostname) for hostname in stored])
+
+    def _own(self, account: Account) -> Account:
+        """Return an account as it is written, if nothing else is known."""
+        account = merged(account)
+        account.weight = 0
+        if self._ahead:
+            senders = set(account.senders()) & self._ahead.keys()
+            account.ahead = {
+                str(sender): self._ahead[str(sender)] for sender in senders
+            }
+        return account
+
+
+def _known(stored: Stored) -> Account | None:
+    """Return the account in a row; None if there is none, as of another's row."""
+    try:
+        return unpack(stored["heard"], stored)
+    except _UNREADABLE as error:
+        _log.warning("task %s: what was heard is unreadable: %s", stored["uuid"], error)
+        return None
+
+
+def _known_worker(stored: Stored) -> WorkerAccount | None:
+    try:
+        return unpack_worker(stored["heard"])
+    except _UNREADABLE:
+        return None
+
+
+def _chunks(accounts: Mapping[str, Account]) -> Iterator[dict[str, Account]]:
+    """Yield accounts by uuid, sorted, a few at a time."""
+    chunk: dict[str, Account] = {}
+    left = _CHUNK_BYTES
+    for uuid in sorted(accounts):
+        chunk[uuid] = accounts[uuid]
+        left -= accounts[uuid].weight
+        if left < 0 or len(chunk) == _CHUNK_TASKS:
+            yield chunk
+            chunk, left = {}, _CHUNK_BYTES
+    if chunk:
+        yield chunk
+
+
+def ahead(state: State) -> dict[str, int]:
+    """Return the whole seconds by which clocks are ahead, where there are any.
+
+    What is less than a second may be the time that events took.
+    """
+    skews: Iterable[tuple[str, float | None]] = [
+        *((name, each.skew) for name, each in state.workers.items() if each.beats),
+        *((name, each.ahead) for name, each in state.clients.items()),
+    ]
+    whole = {name: int(skew) for name, skew in skews if skew is not None}
+    return {name: seconds for name, seconds in whole.items() if seconds}

@@ -1,0 +1,354 @@
+"""A ledger in a file of SQLite."""
+
+import errno
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from evtools.cam.ledger.packing import needed
+from evtools.cam.ledger.sql import Dialect
+from evtools.cam.ledger.store import Expired, Stored
+from evtools.cam.ledger.tables import VERSION, Row, Table
+from evtools.clock import Clock, SystemClock
+from evtools.errors import OutputError
+from evtools.wire import iso_utc
+
+_log = logging.getLogger(__name__)
+
+#: By these four bytes in its head, "evca", a file is known to be ours.
+APPLICATION_ID: Final = int.from_bytes(b"evca")
+#: What a file that is new gets: others may write into its folder, but not read it.
+_MODE: Final = 0o640
+#: What leads from the tables of one version to those of the next, by the former.
+MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {}
+#: A smaller file is looked through when it is opened, in bytes.
+_CHECKED_MAX_BYTES: Final = 64 * 1024 * 1024
+#: What the file beside ours may keep of its size.
+_WAL_MAX_BYTES: Final = 64 * 1024 * 1024
+#: A statement may have as many parameters everywhere.
+_PARAMETERS_MAX: Final = 500
+
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_MAGIC: Final = b"SQLite format 3\0"
+_SUFFIXES: Final = frozenset({".db", ".db3", ".sqlite", ".sqlite3"})
+
+_DIALECT: Final = Dialect(
+    {
+        "text": "TEXT",
+        "time": "TEXT",
+        "integer": "INTEGER",
+        "real": "REAL",
+        "flag": "INTEGER",
+        "json": "TEXT",
+    },
+    "?",
+)
+
+
+class SQLiteStore:
+    """A file of SQLite, made when it is first written into.
+
+    Who reads it meanwhile is not held up and holds up nobody.  A lock of
+    another writer is waited for as long as `busy_timeout` seconds.  A file that
+    is damaged is set aside, and a new one begun; one that was moved away is
+    left where it is.
+    """
+
+    def __init__(
+        self, path: Path, *, busy_timeout: float, clock: Clock | None = None
+    ) -> None:
+        self.path = path
+        self._busy_timeout = busy_timeout
+        self._clock = clock or SystemClock()
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+
+    def describe(self) -> str:
+        """Return the path."""
+        return f"sqlite:{self.path}"
+
+    # --- writing ---------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator["SQLiteWriter"]:
+        """Return a transaction, undone if the block raises."""
+        with self._told():
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield SQLiteWriter(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+
+    def expire(self, expired: Expired, limit: int) -> int:
+        """Remove up to so many rows, at once; return how many there were."""
+        with self._told():
+            found = self._open().execute(
+                _DIALECT.expiry(expired), (expired.before, limit)
+            )
+            return found.rowcount
+
+    def boundary(self, table: Table, column: str, keep: int) -> str | None:
+        """Return the least value in the `keep` rows where it is greatest."""
+        with self._told():
+            found = self._open().execute(_DIALECT.boundary(table, column), (keep - 1,))
+            row = found.fetchone()
+        return row[0] if row else None
+
+    def close(self) -> None:
+        """Close the file; the next call opens it anew."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    # --- opening ---------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise OutputError if the file could not be written, or is another's."""
+        try:
+            if self.path.exists():
+                self._check_file()
+            else:
+                self._check_folder()
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _check_folder(self) -> None:
+        folder = self.path.absolute().parent
+        if not folder.is_dir():
+            raise OutputError(f"cannot write {self.path}: {folder} is no folder")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def _check_file(self) -> None:
+        if not os.access(self.path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        # Like this nothing is changed, nor anything beside the file.
+        address = f"{self.path.absolute().as_uri()}?immutable=1"
+        try:
+            with closing(sqlite3.connect(address, uri=True)) as connection:
+                self._version(connection)
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise self._failed(error) from error
+            self._refuse_what_is_not_ours(error)
+            _log.warning("%s is damaged and will be set aside: %s", self.path, error)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and not self._is_there():
+            _log.warning("%s is not there any more: begun anew", self.path)
+            self.close()
+        if self._connection is None:
+            try:
+                self._connection = self._opened()
+            except sqlite3.Error as error:
+                if not _is_damage(error):
+                    raise
+                self._connection = self._opened()
+            self._inode = self.path.stat().st_ino
+        return self._connection
+
+    def _opened(self) -> sqlite3.Connection:
+        """Open the file, or set it aside and raise sqlite3.Error if it is damaged."""
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, _MODE))
+        except OSError as error:
+            raise self._refused(error) from error
+        # All is done in the camera's thread but the checking, and that before.
+        connection = sqlite3.connect(
+            self.path,
+            timeout=self._busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            self._prepare(connection)
+        except BaseException as error:
+            with closing(connection):
+                self._set_aside_if_damaged(error)
+            raise
+        return connection
+
+    def _is_there(self) -> bool:
+        try:
+            return self.path.stat().st_ino == self._inode
+        except OSError:
+            return False
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        execute = connection.execute
+        self._version(connection)  # nothing is changed in what is not ours
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = NORMAL")
+        execute("PRAGMA foreign_keys = ON")
+        execute(f"PRAGMA journal_size_limit = {_WAL_MAX_BYTES}")
+        if self.path.stat().st_size <= _CHECKED_MAX_BYTES:
+            [verdict] = execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise _Damaged(verdict)
+        execute("BEGIN IMMEDIATE")
+        version = self._version(connection)
+        if not version:
+            for statement in _DIALECT.creation():
+                execute(statement)
+            execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        else:
+            for older in range(version, VERSION):
+                for statement in MIGRATIONS[older]:
+                    execute(statement)
+        execute(f"PRAGMA user_version = {VERSION}")
+        execute("COMMIT")
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        """Return the version of the tables, 0 if there are none.
+
+        Raise OutputError for a file that is another's, or newer than we are.
+        """
+        [application] = connection.execute("PRAGMA application_id").fetchone()
+        [version] = connection.execute("PRAGMA user_version").fetchone()
+        [tables] = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if application != APPLICATION_ID:
+            if tables or version or application:
+                raise OutputError(
+                    f"{self.path} is a database of something else",
+                    "give evcam a file of its own",
+                )
+            return 0
+        if version > VERSION:
+            raise OutputError(
+                f"{self.path} was written by a newer evcam "
+                f"(its tables are of version {version}, ours of {VERSION})",
+                "update evtools, or give this one another file",
+            )
+        return int(version)
+
+    # --- what goes wrong -------------------------------------------------------------
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say in a line what goes wrong, and let go of a file that is no good."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            failed = self._failed(error)
+            if self._connection is not None:
+                self._set_aside_if_damaged(error)
+            if not _is_busy(error):
+                self.close()
+            raise failed from error
+
+    def _failed(self, error: sqlite3.Error) -> OutputError:
+        return OutputError(f"cannot write {self.path}: {error}")
+
+    def _refused(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot write {self.path}: {error.strerror}")
+
+    def _refuse_what_is_not_ours(self, error: BaseException) -> None:
+        """Leave a file alone that may be anything, by its name and how it begins."""
+        if self.path.suffix in _SUFFIXES:
+            return
+        with suppress(OSError), self.path.open("rb") as file:
+            if file.read(len(_MAGIC)) == _MAGIC:
+                return
+        raise OutputError(
+            f"{self.path} is no database of SQLite ({error})",
+            "it was left as it is; give evcam a file of its own",
+        )
+
+    def _set_aside_if_damaged(self, error: BaseException) -> None:
+        """Rename a damaged file and what belongs to it, and say so.
+
+        Before it is closed: SQLite would tidy up what belongs to it.
+        """
+        if not _is_damage(error):
+            return
+        self._refuse_what_is_not_ours(error)
+        stamp = (iso_utc(self._clock.wall()) or "").translate(_OUT_OF_NAMES)
+        aside = f"{self.path.name}.corrupt-{stamp}"
+        for suffix in ("", "-wal", "-shm"):
+            file = self.path.with_name(f"{self.path.name}{suffix}")
+            with suppress(FileNotFoundError):
+                file.rename(file.with_name(f"{aside}{suffix}"))
+        _log.error(
+            "%s is damaged (%s): set aside as %s, and begun anew; what can be saved "
+            "of it: sqlite3 FILE .recover",
+            *(self.path, error, aside),
+        )
+
+
+_OUT_OF_NAMES: Final = str.maketrans("", "", ":-")
+
+
+class SQLiteWriter:
+    """A transaction in which nobody else writes."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def offer(
+        self, table: Table, keys: Sequence[str], make: Callable[[str], Row]
+    ) -> Mapping[str, Stored]:
+        """Add the rows that are not there; return by key those that are."""
+        stored: dict[str, Stored] = {}
+        columns = needed(table)
+        for some in _batched(keys):
+            statement = _DIALECT.selection(table, _among(table, len(some)))
+            for values in self._connection.execute(statement, some):
+                stored[values[0]] = dict(zip(columns, values, strict=True))
+        self.put(table, [make(key) for key in keys if key not in stored])
+        return stored
+
+    def put(self, table: Table, rows: Sequence[Row]) -> None:
+        """Write rows, over those that have their keys."""
+        signs = ", ".join("?" * len(table.columns))
+        self._connection.executemany(
+            _DIALECT.replacement(table, f"VALUES ({signs})"),
+            (tuple(row.values()) for row in rows),
+        )
+
+    def drop(self, table: Table, keys: Sequence[str]) -> None:
+        """Remove the rows whose first key is one of these."""
+        for some in _batched(keys):
+            condition = _among(table, len(some))
+            self._connection.execute(
+                f"DELETE FROM {_DIALECT.place(table)} {condition}",  # noqa: S608
+                some,
+            )
+
+
+def _among(table: Table, count: int) -> str:
+    return f'WHERE "{table.key[0]}" IN ({", ".join("?" * count)})'
+
+
+def _batched(keys: Sequence[str]) -> Iterator[list[str]]:
+    left = iter(keys)
+    while some := list(islice(left, _PARAMETERS_MAX)):
+        yield some
+
+
+class _Damaged(sqlite3.DatabaseError):
+    """What the check of a file has found."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
+def _code(error: BaseException) -> int:
+    code: Any = getattr(error, "sqlite_errorcode", 0)
+    return int(code) & 0xFF  # the rest says more of the same
+
+
+def _is_damage(error: BaseException) -> bool:
+    return _code(error) in _DAMAGED
+
+
+def _is_busy(error: BaseException) -> bool:
+    return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}

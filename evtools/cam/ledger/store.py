@@ -1,0 +1,79 @@
+"""What a database has to do for a ledger."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from evtools.cam.ledger.tables import Row, Table
+
+#: Some of the columns of a row that is there.
+Stored: TypeAlias = Mapping[str, Any]
+
+
+class Expired(NamedTuple):
+    """Rows of which `column` is before a moment (ISO 8601), oldest first."""
+
+    table: Table
+    column: str
+    before: str
+    successes_only: bool = False
+
+
+class Writer(Protocol):
+    """A transaction; who reads sees all of it at its end, or nothing."""
+
+    def offer(
+        self, table: Table, keys: Sequence[str], make: Callable[[str], Row]
+    ) -> Mapping[str, Stored]:
+        """Add the rows that `make` returns where there is none with that key.
+
+        Return, by key, those that are there and may not be the same; nobody
+        else changes them before the end.  `keys` are sorted, in one order by
+        all who write, so that no two wait for each other.
+        """
+        ...
+
+    def put(self, table: Table, rows: Sequence[Row]) -> None:
+        """Write rows, over those that have their keys."""
+        ...
+
+    def drop(self, table: Table, keys: Sequence[str]) -> None:
+        """Remove the rows whose first key is one of these."""
+        ...
+
+
+class Store(Protocol):
+    """A database that has the tables, or will have them when it is first used.
+
+    What it cannot do raises OutputError, in one line; the next call tries anew.
+    """
+
+    def transaction(self) -> AbstractContextManager[Writer]:
+        """Return a transaction, undone if the block raises."""
+        ...
+
+    def expire(self, expired: Expired, limit: int) -> int:
+        """Remove up to so many rows, at once; return how many there were."""
+        ...
+
+    def boundary(self, table: Table, column: str, keep: int) -> str | None:
+        """Return the least value of `column` in the `keep` rows where it is greatest.
+
+        None if there are no more rows than that.
+        """
+        ...
+
+    def check(self) -> None:
+        """Raise OutputError if it could not be written, as far as one can tell.
+
+        Nothing is made and nothing changed.
+        """
+        ...
+
+    def describe(self) -> str:
+        """Say where it is, without any password."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it; the next call opens it anew."""
+        ...

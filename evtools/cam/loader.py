@@ -1,0 +1,206 @@
+"""Finding a camera by its name: a built-in one, or a user's class."""
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from evtools.cam.camera import Camera
+from evtools.cam.camera_options import Signature, converted, signature_of
+from evtools.cam.cameras import BUILT_IN
+from evtools.cam.failures import place, reason
+from evtools.cam.trust import refuse_untrusted
+from evtools.errors import EvtoolsError, UsageError
+from evtools.text import sanitize
+
+_HINT = "name a class, as in mod.Camera or package.mod:Camera"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A camera that was found: call it with what cameras are made with.
+
+    `exposes` says that it is one of those which look quickly and write slowly.
+    """
+
+    name: str
+    make: Callable[..., Any]
+    signature: Signature
+    options: Mapping[str, Any]
+
+    @property
+    def exposes(self) -> bool:
+        """Whether it is a `Camera`, as the built-in ones."""
+        return isinstance(self.make, type) and issubclass(self.make, Camera)
+
+    def __call__(self, state: Any, **standard: Any) -> Any:
+        """Make the camera; raise UsageError if that fails.
+
+        `standard` are those of STANDARD but the state; it gets those it takes.
+        """
+        taken = {n: v for n, v in standard.items() if n in self.signature.standard}
+        try:
+            camera = self.make(state, **taken, **self.options)
+        except EvtoolsError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise _failed(self.name, "cannot be made", error) from error
+        _refuse_no_camera(camera, self.name)
+        return camera
+
+
+def load_camera(
+    name: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    pythonpath: Sequence[str] = (),
+    allow_insecure: bool = False,
+) -> Loaded:
+    """Find the camera that `name` stands for, and convert its `options`.
+
+    A user's class is looked up where Python looks, then in the working
+    directory and in `pythonpath`: nothing there can take the place of a module
+    of ours.  As root, code is refused that others can write, unless
+    `allow_insecure`.  Raise UsageError, in one line, for what cannot be
+    imported, is no camera, or does not take these options.
+    """
+    given = dict(options or {})
+    kind, colon, value = name.partition(":")
+    if kind in BUILT_IN:
+        found, of_name = _built_in(kind, value if colon else None)
+        twice = sorted(given.keys() & of_name.keys())
+        if twice:
+            raise UsageError(
+                f"option {twice[0]} of camera {kind} is given twice",
+                f"it is in {sanitize(name)} already",
+            )
+        given |= of_name
+    else:
+        kind, found = name, _of_user(name, pythonpath, check=not allow_insecure)
+    signature = signature_of(found)
+    return Loaded(kind, found, signature, converted(given, signature, kind))
+
+
+# --- built-in cameras ---------------------------------------------------------------
+
+
+def _built_in(name: str, value: str | None) -> tuple[Any, dict[str, str]]:
+    """Return a class, and the options that follow its name."""
+    entry = BUILT_IN[name]
+    module, _, attribute = entry.where.partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if value is None:
+        return found, {}
+    options = {}
+    if entry.has_query:
+        value, _, query = value.partition("?")
+        options = dict(parse_qsl(query, keep_blank_values=True))
+    return found, ({entry.value: value} if value else {}) | options
+
+
+# --- cameras of users ---------------------------------------------------------------
+
+
+def _of_user(name: str, pythonpath: Sequence[str], *, check: bool) -> Any:
+    module, attribute = _split(name)
+    _extend_path(_folders(pythonpath))
+    try:
+        # stdout is for what was asked for, whatever a module prints.
+        with contextlib.redirect_stdout(sys.stderr):
+            found = _import(module, check=check and os.geteuid() == 0)
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _failed(name, "cannot be imported", error) from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise UsageError(
+                f"there is no {sanitize(attribute)} in {module} "
+                f"({getattr(sys.modules[module], '__file__', 'built in')})",
+                _HINT,
+            )
+        found = getattr(found, part)
+    if not callable(found):
+        raise UsageError(f"{sanitize(name)} is no camera: it is no class", _HINT)
+    if isinstance(found, type):
+        _refuse_no_camera(found, name)
+    return found
+
+
+def _split(name: str) -> tuple[str, str]:
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        module, _, attribute = name.rpartition(".")
+    parts = [*module.split("."), *attribute.split(".")]
+    if not all(part.isidentifier() for part in parts):
+        raise UsageError(
+            f"there is no camera {sanitize(name)}",
+            f"built in: {', '.join(BUILT_IN)}; else {_HINT}",
+        )
+    return module, attribute
+
+
+def _folders(pythonpath: Sequence[str]) -> list[str]:
+    """Return where to look for users' modules after all other places."""
+    folders = [str(Path.cwd()), *pythonpath]
+    if getattr(sys, "frozen", False):  # there Python itself does not look at it
+        folders += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return [str(Path(folder).absolute()) for folder in folders]
+
+
+def _extend_path(folders: Sequence[str]) -> None:
+    for folder in folders:
+        if folder not in sys.path:
+            sys.path.append(folder)
+    importlib.invalidate_caches()
+
+
+def _import(module: str, *, check: bool) -> Any:
+    """Import a module after the packages it is in, each looked at before."""
+    for name in accumulate(module.split("."), "{}.{}".format):
+        try:
+            spec = None if _is_no_package(name) else find_spec(name)
+        except ValueError:  # a module without a spec, which is there already
+            continue
+        if spec is None:
+            raise UsageError(
+                f"there is no module {sanitize(name)}",
+                "looked where Python looks, in the working directory "
+                "and in --pythonpath",
+            )
+        if check:
+            refuse_untrusted(spec)
+        importlib.import_module(name)
+    return sys.modules[module]
+
+
+def _is_no_package(name: str) -> bool:
+    """Tell whether what should hold a module has no room for one."""
+    parent = name.rpartition(".")[0]
+    return bool(parent) and not hasattr(sys.modules[parent], "__path__")
+
+
+def _refuse_no_camera(found: Any, name: str) -> None:
+    for method in ("install", "cancel"):
+        if not callable(getattr(found, method, None)):
+            raise UsageError(
+                f"{sanitize(name)} is no camera: it has no method {method}",
+                "make it a subclass of evtools.Polaroid or evtools.Camera",
+            )
+
+
+def _failed(name: str, what: str, error: BaseException) -> UsageError:
+    file, line = place(error)
+    if isinstance(error, SyntaxError) and error.filename:
+        file, line = error.filename, error.lineno or 0
+    return UsageError(
+        f"camera {sanitize(name)} {what}: {sanitize(reason(error))} ({file}:{line})",
+        "the whole traceback: --debug",
+    )

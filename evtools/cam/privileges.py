@@ -1,0 +1,209 @@
+"""Whom evcam runs as: names resolved, privileges given up for good."""
+
+import errno
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from evtools.errors import EvtoolsError, UsageError
+
+_ROOT: Final = 0
+#: Sets of capabilities that a process can use now or take up again.  The
+#: inheritable one is none of them: some containers never empty it.
+_USABLE: Final = ("CapPrm:", "CapEff:", "CapAmb:")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user with its groups; `name` and `home` may be unknown, and are "" then."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    name: str = ""
+    home: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process runs as that user, with these groups."""
+        return (
+            os.getresuid() == (self.uid,) * 3
+            and os.getresgid() == (self.gid,) * 3
+            and set(os.getgroups()) <= {*self.groups, self.gid}
+        )
+
+
+def identity(uid: str, gid: str) -> Identity | None:
+    """Return whom `uid` and `gid` (names or numbers) stand for; None for neither.
+
+    Without `gid`, the group is the user's own; without `uid`, the user stays
+    and keeps no other group.  Raise UsageError for who does not exist, and
+    where this process may become nobody else.
+    """
+    if not (uid or gid):
+        return None
+    group = _group(gid) if gid else None
+    wanted = _identity(uid, group)
+    if os.geteuid() != _ROOT and not wanted.is_ours:
+        raise UsageError(
+            f"only root can run evcam as {_shown(uid, gid)}",
+            "leave out --uid and --gid, or start it as root",
+        )
+    return wanted
+
+
+def _identity(uid: str, group: int | None) -> Identity:
+    user = _user(uid or str(os.getuid()))
+    if isinstance(user, int):
+        if group is None:
+            raise UsageError(
+                f"--uid: {user} has no entry in the password database",
+                "give its group, too, with --gid",
+            )
+        return Identity(user, group, (group,))
+    gid = user.pw_gid if group is None else group
+    # Who asks for a group alone gives the others up.
+    groups = os.getgrouplist(user.pw_name, gid) if uid else [gid]
+    return Identity(user.pw_uid, gid, tuple(groups), user.pw_name, user.pw_dir)
+
+
+def _user(text: str) -> pwd.struct_passwd | int:
+    """Return the entry of a user, or its number where there is none."""
+    try:
+        if not _is_number(text):
+            return pwd.getpwnam(text)
+        try:
+            return pwd.getpwuid(int(text))
+        except KeyError:
+            return int(text)
+    except (KeyError, ValueError):
+        raise UsageError(f"--uid: there is no user {text}") from None
+
+
+def _group(text: str) -> int:
+    try:
+        return int(text) if _is_number(text) else grp.getgrnam(text).gr_gid
+    except (KeyError, ValueError):
+        raise UsageError(f"--gid: there is no group {text}") from None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
+def _shown(uid: str, gid: str) -> str:
+    parts = [f"user {uid}"] if uid else []
+    parts += [f"group {gid}"] if gid else []
+    return " and ".join(parts)
+
+
+@contextmanager
+def acting_as(who: Identity | None) -> Iterator[None]:
+    """Open files as `who` would, for a moment; None stays who we are.
+
+    What a user may not create, root creates elsewhere; what the user could
+    have put in the way of root, the user opens.
+    """
+    if who is None or os.geteuid() != _ROOT:
+        yield
+        return
+    gid, groups = os.getegid(), os.getgroups()
+    try:
+        os.setgroups(who.groups)
+        os.setegid(who.gid)
+        os.seteuid(who.uid)
+        yield
+    finally:
+        os.seteuid(_ROOT)
+        os.setegid(gid)
+        os.setgroups(groups)
+
+
+def become(who: Identity, environ: MutableMapping[str, str]) -> None:
+    """Give up all privileges that `who` does not have, for good.
+
+    Groups go first, then the group, then the user: after that we may not.
+    Whatever looks into HOME, USER and LOGNAME finds those of `who`.  Raise
+    EvtoolsError if anything is left that could bring privileges back.
+    """
+    if who.is_ours:
+        return
+    try:
+        if who.name:
+            os.initgroups(who.name, who.gid)
+        # --gid alone keeps fewer groups than the user has.
+        os.setgroups(who.groups)
+        os.setresgid(who.gid, who.gid, who.gid)
+        os.setresuid(who.uid, who.uid, who.uid)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        shown = who.name or who.uid
+        raise EvtoolsError(f"cannot become user {shown}: {reason}") from None
+    names = {"HOME": who.home, "USER": who.name, "LOGNAME": who.name}
+    for name, value in names.items():
+        if value:
+            environ[name] = value
+        else:
+            environ.pop(name, None)
+    _verify(who)
+
+
+def share(folder: Path) -> None:
+    """Let everybody read what is in a folder of ours, and nobody write it."""
+    for path in (folder, *folder.rglob("*")):
+        mode = path.lstat().st_mode
+        if not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) & ~0o022 | 0o055)
+
+
+def _verify(who: Identity) -> None:
+    left = [] if who.is_ours else ["user or groups are not what they should be"]
+    if who.uid != _ROOT:
+        left += _ways_back(who)
+    if left:
+        raise EvtoolsError(
+            f"privileges could not be given up: {', '.join(left)}",
+            "this kernel or container treats them in an unusual way",
+        )
+
+
+def _ways_back(who: Identity) -> Iterator[str]:
+    """Try every way back to root, and yield those that are open."""
+    tries: dict[str, Callable[[], None]] = {
+        "setuid(0)": lambda: os.setuid(_ROOT),
+        "seteuid(0)": lambda: os.seteuid(_ROOT),
+        "setgroups": lambda: os.setgroups([*who.groups, _ROOT]),
+    }
+    if who.gid != _ROOT:
+        tries |= {
+            "setgid(0)": lambda: os.setgid(_ROOT),
+            "setegid(0)": lambda: os.setegid(_ROOT),
+        }
+    for name, attempt in tries.items():
+        try:
+            attempt()
+        except OSError as error:
+            if error.errno == errno.EPERM:
+                continue
+            yield f"{name}: {error.strerror}"
+        else:
+            yield f"{name} works"
+    yield from _capabilities(Path("/proc/self/status"))
+
+
+def _capabilities(status: Path) -> Iterator[str]:
+    """Yield the sets of capabilities that are not empty, where there are such."""
+    try:
+        lines = status.read_text().splitlines()
+    except OSError:
+        return  # no Linux, or no /proc
+    for line in lines:
+        name, _, value = line.partition("\t")
+        if name in _USABLE and int(value, 16):
+            yield f"{name.rstrip(':')} is {value}"

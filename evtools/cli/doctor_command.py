@@ -1,0 +1,152 @@
+"""The doctor's command: options in, DoctorOptions and ConnectionSettings out."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from evtools.cli import params
+from evtools.cli.colour import wants_colour
+from evtools.cli.command import ToolCommand, sources_of
+from evtools.cli.options import option, shared_options
+from evtools.errors import UsageError
+
+if TYPE_CHECKING:
+    from evtools.doctor.options import DoctorOptions
+
+_HELP: Final = """\
+Find out why evtop, evdump or evcam show nothing: look at the way to the broker,
+the login, the event exchange and the workers, and say what to type.
+
+\b
+Examples:
+  evtools doctor -b redis://localhost:6379/0
+  evtools doctor -b amqps://me@rabbit-1// --tls-ca ca.pem --read-only
+  evtools doctor --fix                   remove what dead monitors have left
+  evtools doctor -o json | jq .worst
+
+QUEUEs are names of event queues to look at, and with --fix to delete: RabbitMQ
+does not list them to us.
+"""
+
+_EPILOG: Final = (
+    "The status is 0 if all is well or merely noteworthy, 3 with a warning, 4 with a"
+    " problem. The doctor takes the options, environment and settings file of the"
+    " other tools, and uses what concerns the connection. evtools(1) tells more."
+)
+
+
+def _own(*names: str, **attributes: Any) -> Callable[[Any], Any]:
+    # What changes a broker shall stand on the command line, and nowhere else.
+    return option("EVDOCTOR", *names, envvar=(), in_file=False, **attributes)
+
+
+@click.command(
+    "evdoctor",
+    cls=ToolCommand,
+    help=_HELP,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
+@click.argument("queues", nargs=-1, metavar="[QUEUE]...")
+@shared_options
+@_own(
+    *("-o", "--output"),
+    group="Common",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    metavar="FORMAT",
+    help="text, or json: one object with all findings.  [text]",
+)
+@_own(
+    *("--wait",),
+    group="Common",
+    type=params.POSITIVE_DURATION,
+    default=6.0,
+    help="Listen for events for so long; less than two heartbeats of the workers"
+    " tell little.  [6s]",
+)
+@_own(
+    *("--fix",),
+    group="Common",
+    is_flag=True,
+    help="Remove event queues, lists and bindings that nobody reads, after asking.",
+)
+@_own(*("--yes",), group="Common", is_flag=True, help="With --fix: do not ask.")
+@_own(
+    *("--json", "json_output"),
+    group="Output",
+    is_flag=True,
+    help="The same as -o json.",
+)
+@click.pass_context
+def evdoctor(ctx: click.Context, /, **_values: Any) -> int:
+    """Find out why nothing shows."""
+    import logging  # noqa: PLC0415  (start-up time)
+
+    from evtools.cli import logs  # noqa: PLC0415  (start-up time)
+    from evtools.cli.connecting import connection_settings  # noqa: PLC0415  (ditto)
+    from evtools.cli.title import hide_secrets  # noqa: PLC0415  (start-up time)
+
+    values = ctx.params
+    # Libraries complain about what the findings say better.
+    logs.set_up("evtools doctor", verbosity=0, quiet=True, debug=values["debug"])
+    for warning in sources_of(ctx).warnings:
+        logging.getLogger(__name__).error(warning)
+    settings = connection_settings(ctx)
+    hide_secrets(sys.argv, settings.urls)
+    if values["show_config"]:
+        from evtools.cli.show import show_config  # noqa: PLC0415  (start-up time)
+
+        click.echo(show_config(ctx, settings))
+        return 0
+    options = doctor_options(values)
+    from evtools.doctor.app import run  # noqa: PLC0415  (start-up time)
+
+    return run(options, settings)
+
+
+def doctor_options(values: dict[str, Any]) -> "DoctorOptions":
+    """Return what the parsed command line asks for.
+
+    Raise UsageError for options that make no sense together, and where there
+    is nobody to ask.
+    """
+    from evtools.doctor.options import DoctorOptions  # noqa: PLC0415  (start-up time)
+
+    if values["fix"] and values["read_only"]:
+        raise UsageError(
+            "--fix and --read-only exclude each other", "leave one of them out"
+        )
+    if values["yes"] and not values["fix"]:
+        raise UsageError("--yes means nothing without --fix", "add --fix")
+    if values["fix"] and not (values["yes"] or sys.stdin.isatty()):
+        raise UsageError(
+            "--fix asks before it removes, and there is no terminal to ask on",
+            "look at what it would remove without --fix, then add --yes",
+        )
+    return DoctorOptions(
+        wait=values["wait"],
+        queues=values["queues"],
+        fix=values["fix"],
+        confirm=_agree if values["yes"] else _ask,
+        output="json" if values["json_output"] else values["output"],
+        colour=wants_colour(
+            values["color"], os.environ, is_terminal=sys.stdout.isatty()
+        ),
+        quiet=values["quiet"],
+        verbose=bool(values["verbose"]),
+    )
+
+
+def _agree(question: str) -> bool:
+    del question
+    return True
+
+
+def _ask(question: str) -> bool:
+    from evtools.text import sanitize  # noqa: PLC0415  (start-up time)
+
+    return click.confirm(sanitize(question), default=False, err=True)

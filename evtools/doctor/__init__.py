@@ -1,0 +1,1 @@
+"""evtools doctor: why nothing shows, in findings that say what to type."""

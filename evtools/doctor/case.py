@@ -1,0 +1,50 @@
+"""What is known of the patient while the checks go on."""
+
+from dataclasses import dataclass, field
+
+from evtools.clock import Clock
+from evtools.doctor.observation import Observation
+from evtools.doctor.options import DoctorOptions
+from evtools.transport import ConnectionSettings
+from evtools.transport.examination import Examination
+from evtools.transport.way import Place
+
+
+@dataclass(slots=True)
+class Case:
+    """What earlier checks have found out for later ones.
+
+    `places` are those of the broker's addresses that have passed so far, by
+    their position in the URL; `examination` is there after the login, and
+    `observation` after the listening.
+    """
+
+    settings: ConnectionSettings
+    options: DoctorOptions
+    clock: Clock
+    places: dict[int, Place] = field(default_factory=dict)
+    examined: Examination | None = None
+    exchange_exists: bool = True
+    observed: Observation | None = None
+
+    @property
+    def attempt(self) -> int:
+        """The position of the first address that has passed so far."""
+        return min(self.places, default=0)
+
+    @property
+    def examination(self) -> Examination:
+        """The open examination; only after the login."""
+        assert self.examined is not None
+        return self.examined
+
+    @property
+    def observation(self) -> Observation:
+        """What was seen and heard; only after the listening."""
+        assert self.observed is not None
+        return self.observed
+
+    def close(self) -> None:
+        """Leave the broker."""
+        if self.examined is not None:
+            self.examined.close()

@@ -1,0 +1,115 @@
+"""What events and answers told of a cluster while the doctor listened."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from evtools.errors import EvtoolsError
+from evtools.wire import GAP, EventFields
+
+_WORKERS_MAX: Final = 10_000
+_NAME_MAX_CHARS: Final = 255
+_COUNT_MAX: Final = 2**63
+
+
+@dataclass(slots=True)
+class Signs:
+    """What the events of one worker told.
+
+    `beats` counts the heartbeats that it sent unasked; `delay` is the least
+    time between its clock, when it sent something, and ours, when we got it.
+    """
+
+    beats: int = 0
+    task_events: int = 0
+    delay: float | None = None
+    _first: int | None = None
+    _last: int | None = None
+
+    @property
+    def done(self) -> int:
+        """How many tasks it has begun while we listened, by its own count."""
+        if self._first is None or self._last is None:
+            return 0
+        return max(0, self._last - self._first)
+
+    def take(self, event: EventFields) -> None:
+        """Take in an event of the worker."""
+        kind = event["type"]
+        if kind.startswith("task-"):
+            self.task_events += 1
+        # An answer to our request for a heartbeat has no counts.
+        count = event.get("processed")
+        if type(count) is int and 0 <= count < _COUNT_MAX:
+            self.beats += kind == "worker-heartbeat"
+            self._first = count if self._first is None else self._first
+            self._last = count
+        delay = _delay(event)
+        if delay is not None:
+            self.delay = delay if self.delay is None else min(self.delay, delay)
+
+
+@dataclass(slots=True)
+class Observation:
+    """What was seen and heard of the whole cluster.
+
+    `pongs` are the nodes that answered, None if they were not asked, and
+    `refusal` is why; `settings` are those that workers told of themselves.
+    `seconds` is for how long we listened, and `failure` why it ended early.
+    """
+
+    seconds: float = 0.0
+    events: int = 0
+    sent: int = 0
+    defects: tuple[tuple[str, int], ...] = ()
+    workers: dict[str, Signs] = field(default_factory=dict)
+    pongs: frozenset[str] | None = None
+    refusal: EvtoolsError | None = None
+    failure: EvtoolsError | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def take(self, events: Iterable[EventFields]) -> None:
+        """Take in a batch of events, as they were received."""
+        for event in events:
+            kind = event["type"]
+            if kind == GAP:
+                continue
+            self.events += 1
+            if kind == "task-sent":
+                self.sent += 1
+                continue  # it is a client's
+            name = event.get("hostname")
+            if isinstance(name, str) and self._knows(name, kind):
+                self.workers.setdefault(name, Signs()).take(event)
+
+    def _knows(self, name: str, kind: str) -> bool:
+        """Return whether to keep what this sender tells: a known one, or a worker."""
+        if name in self.workers:
+            return True
+        is_worker = (
+            kind.startswith(("worker-", "task-")) and len(self.workers) < _WORKERS_MAX
+        )
+        return is_worker and 0 < len(name) <= _NAME_MAX_CHARS
+
+    @property
+    def nodes(self) -> list[str]:
+        """All workers that we know of, by name."""
+        return sorted({*self.workers, *(self.pongs or ())})
+
+    def signs(self, node: str) -> Signs:
+        """Return what the events of a worker told; nothing, if there were none."""
+        return self.workers.get(node) or Signs()
+
+
+def _delay(event: EventFields) -> float | None:
+    sent, received = event.get("timestamp"), event.get("local_received")
+    if isinstance(sent, bool) or not isinstance(sent, int | float):
+        return None
+    if not isinstance(received, float):
+        return None
+    try:
+        delay = received - sent
+    except OverflowError:
+        return None
+    return delay if math.isfinite(delay) else None

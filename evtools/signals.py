@@ -1,0 +1,62 @@
+"""Signals that become flags for a main loop to look at."""
+
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+if TYPE_CHECKING:
+    from evtools.clock import Clock
+
+Handler: TypeAlias = Callable[[int, FrameType | None], None]
+
+#: A second Ctrl-C this soon is the first one seen twice: in a single-file
+#: binary the terminal and the boot loader both hand it to us.
+_SAME_KEY_PRESS = 0.3
+_INTERRUPTED = 130
+
+
+class EndingSignals:
+    """INT and TERM end a program in order; a second INT ends it at once.
+
+    The first sets `ending` and calls `end`, which must be safe in a signal
+    handler; the second exits with status 130.  A subclass puts what other
+    signals do into `handlers`, before the signals are entered as a context.
+    """
+
+    def __init__(self, end: Callable[[], None], clock: "Clock") -> None:
+        self.ending = False
+        self.handlers: dict[int, Handler] = {
+            signal.SIGINT: self._interrupt,
+            signal.SIGTERM: self.end,
+        }
+        self._end = end
+        self._clock = clock
+        self._interrupted_at: float | None = None
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Self:
+        """Install the handlers."""
+        for number, handler in self.handlers.items():
+            self._before[number] = signal.signal(number, handler)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Put back what was there before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def end(self, _number: int, _frame: FrameType | None) -> None:
+        """Ask for the end; a handler."""
+        self.ending = True
+        self._end()
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        now = self._clock.monotonic()
+        if self._interrupted_at is None:
+            self._interrupted_at = now
+            self.end(number, frame)
+        elif now - self._interrupted_at > _SAME_KEY_PRESS:
+            # A blocked write or a hanging broker must not hold us back.
+            os._exit(_INTERRUPTED)

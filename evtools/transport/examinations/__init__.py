@@ -1,0 +1,1 @@
+"""One examination for each kind of broker."""

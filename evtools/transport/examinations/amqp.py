@@ -1,0 +1,276 @@
+"""What RabbitMQ and other AMQP 0-9-1 brokers let us see of themselves."""
+
+import os
+import re
+import shlex
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import quote
+
+from amqp.exceptions import AccessRefused, ChannelError, NotFound, PreconditionFailed
+from kombu.connection import Connection
+
+from evtools.errors import EvtoolsError
+from evtools.transport.connection import connect
+from evtools.transport.diagnosis import diagnose
+from evtools.transport.examination import (
+    Elsewhere,
+    Examination,
+    Ground,
+    Leftover,
+    Right,
+    Search,
+)
+from evtools.transport.settings import ConnectionSettings
+from evtools.transport.subscription import subscribe
+from evtools.transport.url import mask, parse, with_vhost
+from evtools.wire import exchange_type, queue_arguments, queue_name
+
+_TYPE: Final = exchange_type("amqp")
+_DEFAULT_EXCHANGE: Final = "celeryev"
+_DEFAULT_VHOST: Final = "/"
+#: How long to listen in another place, in seconds: a heartbeat and a bit.
+_ELSEWHERE_WAIT: Final = 2.5
+
+_Channel = Any
+
+
+class AMQPExamination(Examination):
+    """Ask over a connection; each question has a channel, which refusals close."""
+
+    keeps_queues = True
+
+    def __init__(self, connection: Connection, settings: ConnectionSettings) -> None:
+        connection.connect()
+        self._connection = connection
+        self._settings = settings
+        told = connection.connection.server_properties
+        self.server = f"{_text(told, 'product')} {_text(told, 'version')}".strip()
+        self._vhost: str = connection.virtual_host or _DEFAULT_VHOST
+
+    def ground(self) -> Ground:
+        """Look at the exchange passively, then see whether ours is the same."""
+        name = self._settings.event_exchange
+        where = f"exchange {name} of type {_TYPE} in vhost {self._vhost}"
+        if not self._has_exchange(name):
+            return Ground(where, exists=False)
+        try:
+            self._ask(
+                lambda channel: channel.exchange_declare(
+                    name, _TYPE, durable=True, auto_delete=False
+                )
+            )
+        except PreconditionFailed as exc:
+            return Ground(where, clash=diagnose(exc, self._settings).text)
+        except AccessRefused:
+            return Ground(where, may_declare=False)
+        return Ground(where)
+
+    def has_mailboxes(self) -> bool:
+        """Return whether the exchange of remote control is there."""
+        return self._has_exchange(f"{self._settings.control_exchange}.pidbox")
+
+    def _has_exchange(self, name: str) -> bool:
+        return _has_exchange(self._connection, name)
+
+    def _ask(self, question: Callable[[_Channel], Any]) -> Any:
+        return _ask(self._connection, question)
+
+    def rights(self) -> list[Right]:
+        """Declare a queue, bind it and consume, as every monitor does."""
+        return list(self._try())
+
+    def _try(self) -> Iterator[Right]:
+        settings = self._settings
+        queue = queue_name(
+            settings.event_queue_prefix,
+            f"{socket.gethostname()}-{os.getpid()}",
+            uuid.uuid4().hex[:12],
+        )
+        steps: tuple[tuple[str, Callable[[_Channel], Any]], ...] = (
+            (
+                f"configure queues {settings.event_queue_prefix}.*",
+                lambda channel: channel.queue_declare(
+                    queue,
+                    exclusive=True,
+                    auto_delete=True,
+                    arguments=queue_arguments(
+                        ttl=settings.event_queue_ttl,
+                        expires=settings.event_queue_expires,
+                    ),
+                ),
+            ),
+            (
+                f"write to them and read exchange {settings.event_exchange} (to bind)",
+                lambda channel: channel.queue_bind(queue, settings.event_exchange, "#"),
+            ),
+            (
+                "read from them",
+                lambda channel: channel.basic_consume(
+                    queue, no_ack=True, callback=_ignore
+                ),
+            ),
+        )
+        channel = self._connection.channel()
+        for name, step in steps:
+            try:
+                step(channel)
+            except AccessRefused as exc:
+                why = diagnose(exc, settings).text
+                yield Right(name, granted=False, why=why, grant=self._grant())
+                break
+            yield Right(name, granted=True)
+        # In this order: a consumer whose queue is deleted is told so.
+        self._connection.maybe_close_channel(channel)
+        with suppress(ChannelError):
+            self._ask(lambda channel: channel.queue_delete(queue))
+
+    def _grant(self) -> str:
+        """Return the command that lets the user watch, and do no more."""
+        names = {self._settings.event_queue_prefix, self._settings.event_exchange}
+        pattern = f"^({'|'.join(map(re.escape, sorted(names)))})([.]|$)"
+        user = parse(self._settings.addresses()[0]).user or "guest"
+        command = ("rabbitmqctl", "set_permissions", "-p", self._vhost, user)
+        return shlex.join((*command, pattern, pattern, pattern))
+
+    def begin(self) -> None:
+        """Do nothing: AMQP lets nobody overhear."""
+
+    def elsewhere(self) -> list[Elsewhere]:
+        """Listen in the places that are most often mistaken for ours."""
+        return list(self._heard())
+
+    def _heard(self) -> Iterator[Elsewhere]:
+        for vhost in self._vhosts():
+            for exchange in self._exchanges():
+                found = self._visit(vhost, exchange)
+                if found is not None:
+                    yield found
+
+    def _vhosts(self) -> list[str]:
+        bare = self._vhost.strip("/")
+        tries = (self._vhost, _DEFAULT_VHOST, bare, f"/{bare}")
+        return [vhost for vhost in dict.fromkeys(tries) if vhost]
+
+    def _exchanges(self) -> list[str]:
+        return list(dict.fromkeys((self._settings.event_exchange, _DEFAULT_EXCHANGE)))
+
+    def _visit(self, vhost: str, exchange: str) -> Elsewhere | None:
+        """Listen to one exchange that is not ours; None if there is nothing."""
+        words: tuple[str, ...] = ()
+        where = []
+        urls = self._settings.addresses()
+        if vhost != self._vhost:
+            urls = [with_vhost(url, quote(vhost, safe="")) for url in urls]
+            words += ("-b", mask(";".join(urls)))
+            where.append(f"vhost {vhost}")
+        if exchange != self._settings.event_exchange:
+            words += ("--event-exchange", exchange)
+            where.append(f"exchange {exchange}")
+        if not words:
+            return None
+        there = replace(
+            self._settings,
+            urls=";".join(urls),
+            event_exchange=exchange,
+            routing_keys=("#",),
+            enable_events=False,
+        )
+        try:
+            alive = _listen(there)
+        except (
+            OSError,
+            EvtoolsError,
+            *self._connection.connection_errors,
+            ChannelError,
+        ):
+            return None  # most often there is no such vhost, or it is not for us
+        if alive is None:
+            return None
+        seen = "events arrive there" if alive else "the exchange is there, but quiet"
+        return Elsewhere(", ".join(where), seen, words, alive)
+
+    def leftovers(self, names: Sequence[str]) -> Search:
+        """Look at the queues of these names: AMQP lists none."""
+        gap = "" if names else "AMQP lists no queues"
+        return Search([self._leftover(name) for name in names], gap)
+
+    def _leftover(self, name: str) -> Leftover:
+        if not name.startswith(f"{self._settings.event_queue_prefix}."):
+            return Leftover("queue", name, free=False, why="it is no event queue")
+        try:
+            told = self._ask(lambda channel: channel.queue_declare(name, passive=True))
+        except ChannelError as exc:
+            return Leftover(
+                "queue", name, free=False, why=diagnose(exc, self._settings).text
+            )
+        consumers = int(told.consumer_count)
+        why = f"it is being read (consumers: {consumers})" if consumers else ""
+        return Leftover(
+            "queue", name, free=not consumers, why=why, messages=told.message_count
+        )
+
+    def remove(self, leftover: Leftover) -> str:
+        """Delete a queue; RabbitMQ itself refuses one that has a consumer."""
+        try:
+            self._ask(
+                lambda channel: channel.queue_delete(leftover.name, if_unused=True)
+            )
+        except ChannelError as exc:
+            return diagnose(exc, self._settings).text
+        return ""
+
+    def close(self) -> None:
+        """Release the connection."""
+        with suppress(OSError, *self._connection.connection_errors):
+            self._connection.release()
+
+
+def _ask(connection: Connection, question: Callable[[_Channel], Any]) -> Any:
+    channel = connection.channel()
+    try:
+        return question(channel)
+    finally:
+        connection.maybe_close_channel(channel)
+
+
+def _ignore(message: Any) -> None:
+    """Let an event go that came before we had left again."""
+
+
+def _has_exchange(connection: Connection, name: str) -> bool:
+    def look(channel: _Channel) -> None:
+        channel.exchange_declare(name, _TYPE, passive=True)
+
+    try:
+        _ask(connection, look)
+    except ChannelError as exc:
+        # What is not there is not refused to us.
+        return not isinstance(exc, NotFound)
+    return True
+
+
+def _listen(there: ConnectionSettings) -> bool | None:
+    """Return whether events arrive where `there` leads, None without an exchange."""
+    with connect(replace(there, heartbeat=0.0)) as connection:
+        if not _has_exchange(connection, there.event_exchange):
+            return None
+    stream = subscribe(there)
+    try:
+        end = time.monotonic() + _ELSEWHERE_WAIT
+        while (left := end - time.monotonic()) > 0:
+            if stream.drain(left):
+                return True
+    finally:
+        stream.close()
+    return False
+
+
+def _text(properties: Any, name: str) -> str:
+    value = properties.get(name, "")
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

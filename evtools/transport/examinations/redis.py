@@ -1,0 +1,357 @@
+"""What Redis, Valkey and their kin let us see of themselves."""
+
+import hashlib
+import re
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final, cast
+
+from kombu.connection import Connection
+from redis import Redis
+from redis.client import PubSub
+from redis.exceptions import NoPermissionError, RedisError, ResponseError, WatchError
+
+from evtools.transport.channels import Naming, difference
+from evtools.transport.diagnosis import diagnose
+from evtools.transport.examination import (
+    Elsewhere,
+    Examination,
+    Ground,
+    Leftover,
+    Right,
+    Search,
+)
+from evtools.transport.settings import ConnectionSettings
+from evtools.transport.url import mask, parse, with_vhost
+from evtools.wire import escape_glob
+
+_BINDINGS: Final = "_kombu.binding."
+#: kombu 5.7 keeps those apart that no deadline ends.
+_PERMANENT: Final = "_kombu.binding_permanent."
+_MAILBOXES = re.compile(r"(.*)_kombu\.binding\.(.+)\.pidbox", re.DOTALL)
+
+_DATABASES_MAX: Final = 64
+_OVERHEARD_MAX: Final = 20_000
+_CHANNELS_MAX: Final = 1_000
+_LEFTOVERS_MAX: Final = 10_000
+_NAMES_SHOWN: Final = 3
+_CHUNK: Final = 100
+_SCAN_COUNT: Final = 1_000
+#: A look through all keys ends here, in seconds: Redis serves others meanwhile.
+_SCAN_SECONDS: Final = 3.0
+
+
+class RedisExamination(Examination):
+    """Ask on connections of kombu's pool, without kombu's prefixes in between."""
+
+    keeps_queues = False
+
+    def __init__(self, connection: Connection, settings: ConnectionSettings) -> None:
+        channel: Any = connection.default_channel  # connects, logs in, selects
+        self._connection = connection
+        self._settings = settings
+        self._pool = channel._get_pool()  # noqa: SLF001  (knows TLS, Sentinel, credentials)
+        self._client = Redis(connection_pool=self._pool)
+        self._database = int(self._pool.connection_kwargs.get("db") or 0)
+        self._prefix: str = channel.global_keyprefix or ""
+        self._separator: str = channel.sep
+        fanout = channel.keyprefix_fanout
+        self._naming = Naming(
+            f"{self._prefix}{fanout}{settings.event_exchange}",
+            exchange=settings.event_exchange,
+            database=self._database,
+            keyprefix=self._prefix,
+            by_key=bool(channel.fanout_patterns),
+        )
+        self._overheard: PubSub | None = None
+        self._marks: dict[bytes, bytes] = {}
+        self.server = self._ask_server()
+
+    def _ask_server(self) -> str:
+        try:
+            told = self._client.info("server")
+        except (NoPermissionError, ResponseError):
+            return "Redis"
+        valkey = told.get("valkey_version")
+        return f"Valkey {valkey}" if valkey else f"Redis {told.get('redis_version')}"
+
+    def ground(self) -> Ground:
+        """Name the channel: Redis has no exchanges, and nothing can clash."""
+        return Ground(f"channel {self._naming.base}")
+
+    def has_mailboxes(self) -> bool:
+        """Return True: a channel is there as soon as somebody uses it."""
+        return True
+
+    def rights(self) -> list[Right]:
+        """Subscribe as every monitor does."""
+        pattern = escape_glob(self._naming.base) + "/*" * self._naming.by_key
+        user = parse(self._settings.addresses()[0]).user or "default"
+        name = f"psubscribe {pattern}"
+        allow = ("+psubscribe", "+punsubscribe", "+ping", f"&{pattern}")
+        try:
+            self._subscribe(pattern).close()
+        except (NoPermissionError, ResponseError) as exc:
+            why = diagnose(exc, self._settings).text
+            grant = shlex.join(("redis-cli", "ACL", "SETUSER", user, *allow))
+            return [Right(name, granted=False, why=why, grant=grant)]
+        return [Right(name, granted=True)]
+
+    def _subscribe(self, *patterns: str) -> PubSub:
+        """Subscribe and wait for the server to say yes."""
+        heard: PubSub = self._client.pubsub()
+        try:
+            heard.psubscribe(*patterns)
+            for _ in patterns:
+                heard.get_message(timeout=self._settings.connect_timeout)
+        except BaseException:
+            heard.close()
+            raise
+        return heard
+
+    # -- elsewhere ------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Overhear the heartbeats of all workers, whatever their settings are."""
+        exchange = escape_glob(self._settings.event_exchange)
+        # Of workers only: tasks may be many, and every worker has heartbeats.
+        patterns = dict.fromkeys(("*/worker.*", "*celeryev", f"*{exchange}"))
+        with suppress(NoPermissionError, ResponseError):
+            self._marks = {key: mark for key, (_, mark) in self._lists()[0].items()}
+        with suppress(NoPermissionError, ResponseError):
+            self._overheard = self._subscribe(*patterns)
+
+    def elsewhere(self) -> list[Elsewhere]:
+        """Return what was overheard, and traces in other databases."""
+        found: dict[tuple[str, ...], Elsewhere] = {}
+        for place in (*self._heard(), *self._traced()):
+            found.setdefault(place.words, place)
+        return list(found.values())
+
+    def _heard(self) -> Iterator[Elsewhere]:
+        for channel in self._channels():
+            words = difference(self._naming, channel)
+            if words:
+                yield Elsewhere(
+                    f"channel {channel}",
+                    "workers send events there",
+                    self._with_database(words),
+                    alive=True,
+                )
+
+    def _channels(self) -> list[str]:
+        """Return the channels on which something was overheard."""
+        heard, self._overheard = self._overheard, None
+        if heard is None:
+            return []
+        channels: dict[str, None] = {}
+        try:
+            for _ in range(_OVERHEARD_MAX):
+                message = heard.get_message(timeout=0.0)
+                if message is None or len(channels) >= _CHANNELS_MAX:
+                    break
+                channels[_text(message["channel"])] = None
+        finally:
+            heard.close()
+        return list(channels)
+
+    def _with_database(self, words: tuple[str, ...]) -> tuple[str, ...]:
+        """Turn `-b N` into the URL of database N."""
+        if words[0] != "-b":
+            return words
+        urls = (with_vhost(url, words[1]) for url in self._settings.addresses())
+        return ("-b", mask(";".join(urls)), *words[2:])
+
+    def _traced(self) -> Iterator[Elsewhere]:
+        with suppress(NoPermissionError, ResponseError):
+            for number in self._databases():
+                yield from self._traces(number)
+
+    def _databases(self) -> list[int]:
+        told = self._client.info("keyspace")
+        numbers = [int(name[2:]) for name in told if name.startswith("db")]
+        others = [number for number in numbers if number != self._database]
+        return [self._database, *others[:_DATABASES_MAX]]
+
+    def _traces(self, number: int) -> Iterator[Elsewhere]:
+        """Yield the mailboxes of workers in one database, unless they are ours."""
+        listeners = self._listeners(number)
+        if listeners == 0:
+            return  # workers listen to their mailboxes as long as they live
+        # A connection of its own, which is thrown away: of those in the pool
+        # each is known to be in our database.
+        client = Redis(connection_pool=self._pool, single_connection_client=True)
+        try:
+            client.execute_command("SELECT", number)
+            keys, _ = _scan(client, f"*{_BINDINGS}*.pidbox")
+            for key in keys:
+                found = self._mailboxes(client, key, number)
+                if found is not None:
+                    yield replace(found, alive=listeners is not None)
+        finally:
+            if client.connection is not None:
+                client.connection.disconnect()
+            client.close()
+
+    def _mailboxes(self, client: Any, key: bytes, number: int) -> Elsewhere | None:
+        match = _MAILBOXES.fullmatch(_text(key))
+        if match is None or match[2].startswith("reply."):
+            return None
+        prefix, control = match.groups()
+        words: tuple[str, ...] = ()
+        if number != self._database:
+            words += ("-b", str(number))
+        if prefix != self._prefix:
+            words += ("--global-keyprefix", prefix)
+        if control != self._settings.control_exchange:
+            words += ("--control-exchange", control)
+        if not words:
+            return None
+        nodes = [
+            _text(member).split(self._separator)[-1].removesuffix(f".{control}.pidbox")
+            for member in client.srandmember(key, _NAMES_SHOWN)
+        ]
+        where = f"database {number}, {_text(key)}"
+        seen = (
+            f"workers have, or had, their mailboxes there: {', '.join(sorted(nodes))}"
+        )
+        return Elsewhere(where, seen, self._with_database(words), alive=False)
+
+    # -- leftovers ------------------------------------------------------------
+
+    def leftovers(self, names: Sequence[str]) -> Search:
+        """Look for lists that nobody reads and bindings that nobody can have."""
+        lists, complete = self._lists()
+        found = [self._list(key, *facts) for key, facts in lists.items()]
+        found += self._bindings({list_.name for list_ in found if list_.free})
+        if names:
+            found = [leftover for leftover in found if leftover.name in names]
+        gap = "" if complete else "there are too many keys to look at all of them"
+        return Search(found, gap)
+
+    def _lists(self) -> tuple[dict[bytes, tuple[int, bytes]], bool]:
+        """Return length and mark of each list of events, and whether that is all."""
+        pattern = escape_glob(f"{self._prefix}{self._settings.event_queue_prefix}.")
+        keys, complete = _scan(self._client, f"{pattern}*")
+        found: dict[bytes, tuple[int, bytes]] = {}
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
+            with self._client.pipeline(transaction=False) as pipe:
+                for key in chunk:
+                    pipe.llen(key)
+                    pipe.lindex(key, -1)
+                told = pipe.execute(raise_on_error=False)
+            for key, length, oldest in zip(chunk, told[::2], told[1::2], strict=True):
+                if isinstance(length, int) and isinstance(oldest, bytes):
+                    found[key] = length, _mark(oldest)
+        return found, complete
+
+    def _list(self, key: bytes, length: int, mark: bytes) -> Leftover:
+        # Who reads takes the oldest message away.
+        before = self._marks.get(key)
+        why = "" if before == mark else "somebody reads from it, or it is new"
+        return Leftover(
+            "list",
+            _text(key),
+            free=not why,
+            why=why,
+            messages=length,
+            size_bytes=self._size(key),
+            mark=key,
+        )
+
+    def _size(self, key: bytes) -> int | None:
+        with suppress(NoPermissionError, ResponseError):
+            return self._client.memory_usage(key, samples=5)
+        return None
+
+    def _bindings(self, unread: set[str]) -> Iterator[Leftover]:
+        """Yield the bindings of event queues.
+
+        On Redis no binding brings events to anybody; only a publisher that
+        takes the exchange for another type heeds them, and fills lists.
+        """
+        key = f"{self._prefix}{_BINDINGS}{self._settings.event_exchange}"
+        members, _ = self._members(key)
+        listeners = self._listeners(self._database) if members else 0
+        for member in members:
+            queue = _text(member).split(self._separator)[-1]
+            free = f"{self._prefix}{queue}" in unread or listeners == 0
+            why = "" if free else _shared(listeners)
+            yield Leftover("binding", queue, free=free, why=why, mark=member)
+
+    def _members(self, key: str) -> tuple[list[bytes], bool]:
+        members: list[bytes] = []
+        for member in self._client.sscan_iter(key, count=_SCAN_COUNT):
+            members.append(member)
+            if len(members) >= _LEFTOVERS_MAX:
+                return members, False
+        return members, True
+
+    def _listeners(self, database: int) -> int | None:
+        """Return how many subscribers a database has, None if it is not told."""
+        try:
+            clients = self._client.client_list(_type="pubsub")
+        except (NoPermissionError, ResponseError):
+            return None
+        return sum(client.get("db") == str(database) for client in clients)
+
+    def remove(self, leftover: Leftover) -> str:
+        """Remove a list that nobody has read from since, or a binding."""
+        if leftover.kind == "binding":
+            exchange = self._settings.event_exchange
+            for keys in (_BINDINGS, _PERMANENT):
+                self._client.srem(f"{self._prefix}{keys}{exchange}", leftover.mark)
+            return ""
+        key = leftover.mark
+        with self._client.pipeline() as pipe:
+            pipe.watch(key)
+            oldest = cast("bytes | None", pipe.lindex(key, -1))
+            if oldest is None or _mark(oldest) != self._marks.get(key):
+                return "somebody has read from it meanwhile"
+            pipe.multi()
+            pipe.delete(key)
+            try:
+                pipe.execute()
+            except WatchError:
+                return "somebody uses it right now"
+        return ""
+
+    def close(self) -> None:
+        """Close all connections."""
+        with suppress(OSError, RedisError):
+            if self._overheard is not None:
+                self._overheard.close()
+            self._pool.disconnect()
+            self._connection.release()
+
+
+def _scan(client: Any, pattern: str) -> tuple[list[bytes], bool]:
+    """Return the keys that match, and whether all keys were looked at."""
+    keys: dict[bytes, None] = {}
+    end = time.monotonic() + _SCAN_SECONDS
+    cursor = 0
+    while True:
+        cursor, some = client.scan(cursor, match=pattern, count=_SCAN_COUNT)
+        keys.update(dict.fromkeys(some))
+        if int(cursor) == 0:
+            return list(keys), True
+        if len(keys) >= _LEFTOVERS_MAX or time.monotonic() > end:
+            return list(keys)[:_LEFTOVERS_MAX], False
+
+
+def _shared(listeners: int | None) -> str:
+    if listeners is None:
+        return "we may not ask who listens"
+    return f"it may belong to one of {listeners} listeners"
+
+
+def _mark(message: bytes) -> bytes:
+    return hashlib.blake2b(message, digest_size=16).digest()
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

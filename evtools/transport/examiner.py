@@ -1,0 +1,39 @@
+"""From settings to an examination of the broker behind them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from kombu.connection import Connection
+
+from evtools.transport.brokers import kind_of
+from evtools.transport.connection import connect
+from evtools.transport.examination import Examination
+from evtools.transport.examinations.amqp import AMQPExamination
+from evtools.transport.examinations.plain import PlainExamination
+from evtools.transport.examinations.redis import RedisExamination
+from evtools.transport.settings import ConnectionSettings
+from evtools.transport.url import parse
+
+_KINDS: Final[Mapping[str, Callable[[Connection, ConnectionSettings], Examination]]] = {
+    "amqp": AMQPExamination,
+    "redis": RedisExamination,
+    "socket": RedisExamination,
+    "sentinel": RedisExamination,
+}
+
+
+def examine(settings: ConnectionSettings, *, attempt: int = 0) -> Examination:
+    """Connect, log in and return an examination.
+
+    `attempt` picks the address where there are several.  Raise UsageError,
+    and whatever the drivers raise.
+    """
+    # Between two questions nobody would answer the broker's heartbeats.
+    connection = connect(replace(settings, heartbeat=0.0), attempt=attempt)
+    family = kind_of(parse(settings.addresses()[0]).scheme).family
+    try:
+        return _KINDS.get(family, PlainExamination)(connection, settings)
+    except BaseException:
+        connection.release()
+        raise

@@ -1,0 +1,147 @@
+#!/bin/sh
+# Installs evtools from the folder that this file is in, or removes it again.
+set -eu
+umask 022
+
+usage() {
+    cat <<USAGE
+Usage: ./install.sh [--prefix DIR] [--sysconfdir DIR] [--uninstall]
+
+  --prefix DIR      where to install  [/usr/local]
+  --sysconfdir DIR  where logrotate looks  [/etc, with another prefix PREFIX/etc]
+  --uninstall       remove what was installed below the prefix
+
+The program goes into PREFIX/lib/evtools/VERSION, and a link is switched over to it, so
+that programs that run go on with the version they were started with. DESTDIR in the
+environment is put before every path, for those who make packages.
+USAGE
+}
+
+fail() {
+    echo "install.sh: $1" >&2
+    exit "${2:-1}"
+}
+
+prefix=/usr/local sysconfdir="" action=install
+while [ $# -gt 0 ]; do
+    case $1 in
+        --prefix | --sysconfdir)
+            [ $# -gt 1 ] || fail "$1 needs a folder" 2
+            case $2 in /*) ;; *) fail "$1: $2 is not an absolute path" 2 ;; esac
+            if [ "$1" = --prefix ]; then prefix=${2%/}; else sysconfdir=${2%/}; fi
+            shift
+            ;;
+        --prefix=* | --sysconfdir=*)
+            option=${1%%=*} value=${1#*=}
+            shift
+            set -- "$option" "$value" "$@"
+            continue
+            ;;
+        --uninstall) action=uninstall ;;
+        -h | --help)
+            usage
+            exit
+            ;;
+        *)
+            usage >&2
+            exit 2
+            ;;
+    esac
+    shift
+done
+if [ -z "$sysconfdir" ]; then
+    case $prefix in
+        "" | /usr | /usr/local) sysconfdir=/etc ;;
+        *) sysconfdir=$prefix/etc ;;
+    esac
+fi
+root=${DESTDIR:-}
+home=$prefix/lib/evtools
+# What was written, so that just this is removed.
+list=$root$home/installed
+
+# Every file outside of $home: one line for each, from the folder, to, mode. `link` means
+# a link into $home/current, which is always there; `copy` a file that the administrator
+# may change, which is never overwritten.
+table() {
+    for tool in evtools evtop evdump evcam; do
+        echo "link bin/$tool $prefix/bin/$tool"
+    done
+    for page in "$here"/share/man/man?/*; do
+        [ -e "$page" ] || continue
+        echo "link ${page#"$here/"} $prefix/${page#"$here/"}"
+    done
+    for tool in evtools evtop evdump evcam; do
+        echo "link share/completions/bash/$tool" \
+            "$prefix/share/bash-completion/completions/$tool"
+        echo "link share/completions/zsh/_$tool" \
+            "$prefix/share/zsh/site-functions/_$tool"
+        echo "link share/completions/fish/$tool.fish" \
+            "$prefix/share/fish/vendor_completions.d/$tool.fish"
+    done
+    echo "unit systemd/evcam.service $prefix/lib/systemd/system/evcam.service"
+    echo "link tmpfiles.d/evcam.conf $prefix/lib/tmpfiles.d/evcam.conf"
+    echo "copy logrotate.d/evcam $sysconfdir/logrotate.d/evcam"
+}
+
+# mv replaces a link in one step: whoever starts the program meanwhile gets the old one or
+# the new one, never none.
+relink() { # relink TARGET LINK
+    ln -s "$1" "$2.new.$$"
+    mv -fT "$2.new.$$" "$2"
+}
+
+install_all() {
+    here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+    program=$here/lib/evtools
+    [ -x "$program" ] || fail "there is no program in $here/lib"
+    version=$("$program" -V) || fail "$program does not run on this machine"
+    version=${version#evtools }
+    mkdir -p "$root$home" || fail "cannot write to $root$home: run it as root, or --prefix"
+
+    new=$root$home/.$version.$$
+    cp -RP "$here/." "$new"
+    if [ -e "$root$home/$version" ]; then
+        mv "$root$home/$version" "$root$home/.$version.old.$$"
+    fi
+    mv "$new" "$root$home/$version"
+    relink "$version" "$root$home/current"
+    rm -rf "$root$home/.$version.old.$$"
+
+    {
+        cat "$list" 2>/dev/null || :
+        table | while read -r how from to; do
+            [ -e "$here/$from" ] || continue
+            mkdir -p "$root${to%/*}"
+            case $how in
+                link) relink "$home/current/$from" "$root$to" ;;
+                unit)
+                    sed "s#/usr/bin/evcam#$prefix/bin/evcam#g" "$here/$from" >"$root$to.new"
+                    mv -f "$root$to.new" "$root$to"
+                    ;;
+                copy) [ -e "$root$to" ] || cp "$here/$from" "$root$to" ;;
+            esac
+            echo "$to"
+        done
+    } | sort -u >"$list.new"
+    mv -f "$list.new" "$list"
+
+    echo "evtools $version is installed in $prefix/bin"
+    for other in "$root$home"/[0-9]*; do
+        [ "$other" = "$root$home/$version" ] ||
+            echo "  ${other##*/} is still in $home; remove it when nothing runs it"
+    done
+}
+
+uninstall_all() {
+    [ -e "$root$home/current" ] || fail "evtools is not installed in $prefix"
+    if [ -e "$list" ]; then
+        while read -r path; do
+            rm -f "$root$path"
+        done <"$list"
+    fi
+    rm -rf "$root$home"
+    echo "evtools is removed from $prefix"
+}
+
+"${action}_all"

@@ -1,0 +1,102 @@
+"""Puts a built program into dist/: single file, tarball, contents, checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+import shutil
+import tarfile
+from typing import TYPE_CHECKING
+
+import contents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from binary import Built
+
+TOOLS = ("evtools", "evtop", "evdump", "evcam")
+
+# What goes into the tarball beside the program: in the repository, in the tarball.
+EXTRAS = (
+    ("packaging/install.sh", "install.sh"),
+    ("packaging/evcam.service", "systemd/evcam.service"),
+    ("packaging/logrotate.d/evcam", "logrotate.d/evcam"),
+    ("packaging/tmpfiles.d/evcam.conf", "tmpfiles.d/evcam.conf"),
+    ("README.md", "README.md"),
+    ("CHANGELOG.md", "CHANGELOG.md"),
+    ("LICENSE", "LICENSE"),
+)
+
+
+def publish(built: Built, dist: Path) -> list[Path]:
+    """Write everything into `dist`, which is emptied first; return what is there."""
+    root = built.root
+    shutil.rmtree(dist, ignore_errors=True)
+    dist.mkdir(parents=True)
+    single = dist / built.name
+    shutil.copy2(built.single, single)
+    single.chmod(0o755)
+    parts = contents.parts(built)
+    listed = dist / f"{built.name}.contents.txt"
+    listed.write_text(contents.table(built.name, parts))
+    tree = built.folder.parent / "tarball" / built.name
+    lay_out(root, built.folder, tree)
+    contents.write_licences(parts, tree / "licences")
+    shutil.copy(listed, tree / "CONTENTS.txt")
+    tarball = dist / f"{built.name}.tar.xz"
+    pack(tree, tarball, date=built.commit.date)
+    written = [single, tarball, listed]
+    sums = dist / "SHA256SUMS"
+    sums.write_text("".join(f"{_sha256(path)}  {path.name}\n" for path in written))
+    return [*written, sums]
+
+
+def lay_out(root: Path, program: Path, tree: Path) -> None:
+    """Arrange the folder that the tarball unpacks to."""
+    shutil.rmtree(tree, ignore_errors=True)
+    shutil.copytree(program, tree / "lib", symlinks=True)
+    (tree / "bin").mkdir()
+    for name in TOOLS:
+        (tree / "bin" / name).symlink_to("../lib/evtools")
+    for page in sorted((root / "man").glob("*.[1-8]")):
+        place = tree / "share" / "man" / f"man{page.suffix[1:]}"
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(page, place)
+    for source, target in EXTRAS:
+        if (root / source).exists():
+            (tree / target).parent.mkdir(exist_ok=True)
+            shutil.copy(root / source, tree / target)
+    completions = root / "packaging" / "completions"
+    if completions.exists():
+        shutil.copytree(completions, tree / "share" / "completions")
+
+
+def pack(tree: Path, tarball: Path, *, date: int) -> None:
+    """Write a tar.xz whose bytes depend on nothing but names, contents and `date`."""
+    with (
+        lzma.open(tarball, "wb", preset=9) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
+    ):
+        for path in (tree, *_sorted(tree)):
+            entry = archive.gettarinfo(path, str(path.relative_to(tree.parent)))
+            entry.mtime, entry.uid, entry.gid = date, 0, 0
+            entry.uname = entry.gname = "root"
+            executable = entry.isdir() or os.access(path, os.X_OK)
+            entry.mode = 0o755 if executable else 0o644
+            if entry.isreg():
+                with path.open("rb") as source:
+                    archive.addfile(entry, source)
+            else:
+                archive.addfile(entry)
+
+
+def _sorted(tree: Path) -> Iterator[Path]:
+    yield from sorted(tree.rglob("*"))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()

@@ -1,0 +1,453 @@
+"""What the doctor finds where something is wrong, with real brokers and workers."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+
+import pytest
+
+from servers.ports import HOST, free_port
+from servers.process import wait_until
+from servers.redis import RedisServer
+from tools.command import ROOT
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the doctor said and how it ended."""
+
+    status: int
+    worst: str
+    findings: list[dict[str, str]]
+    output: str
+
+    def of(self, check: str, severity: str = "problem") -> str:
+        """Return texts and advice of the findings of one check."""
+        texts = [
+            f"{finding['text']}\n{finding['advice']}"
+            for finding in self.findings
+            if (finding["check"], finding["severity"]) == (check, severity)
+        ]
+        assert texts, (
+            f"no {severity} of {check} in {json.dumps(self.findings, indent=1)}"
+        )
+        return "\n".join(texts)
+
+    @property
+    def problems(self) -> set[str]:
+        """The checks that found a problem."""
+        return {f["check"] for f in self.findings if f["severity"] == "problem"}
+
+
+def run(*arguments, deadline=50, stdin=subprocess.DEVNULL):
+    return subprocess.run(
+        [sys.executable, "-m", "evtools", "doctor", *map(str, arguments)],
+        cwd=ROOT,
+        stdin=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=deadline,
+    )
+
+
+@pytest.fixture
+def doctor():
+    def examine(url, *arguments):
+        done = run("-b", url, "-o", "json", *arguments)
+        assert done.stderr == ""
+        told = json.loads(done.stdout)
+        return Report(done.returncode, told["worst"], told["findings"], done.stdout)
+
+    return examine
+
+
+@pytest.fixture
+def vhost(rabbitmq_server):
+    """A virtual host of the test's own, where no other worker answers."""
+    made = []
+
+    def make(name):
+        rabbitmq_server.rabbitmqctl("add_vhost", name)
+        made.append(name)
+        rabbitmq_server.rabbitmqctl(
+            "set_permissions", "-p", name, "guest", ".*", ".*", ".*"
+        )
+        return rabbitmq_server.vhost_url(name)
+
+    yield make
+    for name in made:
+        rabbitmq_server.rabbitmqctl("delete_vhost", name)
+
+
+@pytest.fixture
+def place(broker, vhost):
+    """A database, or a virtual host, that nobody else uses."""
+    return broker.fresh_url() if isinstance(broker, RedisServer) else vhost("ward")
+
+
+# --- all is well ---------------------------------------------------------------------
+
+
+def test_where_all_is_well_the_status_is_0(doctor, place, worker):
+    started = worker(place)
+    report = doctor(place, "--wait", "5s")
+    assert report.status == 0
+    assert report.worst in ("ok", "note")
+    assert started.hostname in report.of("workers", "ok")
+    assert "1 worker arrived" in report.of("events", "ok")
+    assert "right within" in report.of("clocks", "ok")
+    assert "1 worker" in report.of("heartbeats", "ok")
+    assert "are switched on" in report.of("task-events", "ok")
+
+
+def test_a_reader_that_publishes_nothing_is_told_of_events(doctor, place, worker):
+    worker(place)
+    report = doctor(place, "--wait", "5s", "--read-only")
+    assert report.status == 0
+    assert "--read-only" in report.of("workers", "note")
+    assert "arrived" in report.of("events", "ok")
+
+
+# --- the way there -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_a_closed_port_is_found(doctor, scheme):
+    report = doctor(f"{scheme}://{HOST}:{free_port()}/0")
+    assert (report.status, report.problems) == (4, {"port"})
+    assert "connection refused" in report.of("port")
+    assert "login" in report.of("skipped", "note")
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_a_port_where_nobody_speaks_is_found(doctor, scheme):
+    with socket.create_server((HOST, 0)) as silent:
+        url = f"{scheme}://{HOST}:{silent.getsockname()[1]}/0"
+        report = doctor(url, "--connect-timeout", "1s")
+    assert report.problems == {"answer"}
+    assert "nobody speaks there" in report.of("answer")
+
+
+def test_a_bad_name_is_found(doctor):
+    report = doctor("redis://broker.invalid:6379/0")
+    assert report.problems == {"name"}
+    assert "broker.invalid has no address" in report.of("name")
+
+
+def test_a_broker_that_carries_no_events_is_found(doctor):
+    report = doctor("sqs://key:hush@")
+    assert (report.status, report.problems) == (4, {"broker"})
+    assert "SQS carries no events" in report.of("broker")
+    assert "hush" not in report.output
+
+
+def test_of_two_addresses_one_may_be_down(doctor, redis_server):
+    good = redis_server.fresh_url()
+    report = doctor(f"redis://{HOST}:{free_port()}/0;{good}", "--wait", "1s")
+    assert "connection refused" in report.of("port", "warning")
+    assert "lets us in" in report.of("login", "ok")
+
+
+# --- TLS -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
+def test_a_good_certificate_is_described(doctor, request, authority, kind):
+    url = request.getfixturevalue(f"{kind}_tls")
+    report = doctor(url, "--tls-ca", authority.ca, "--wait", "500ms", "--read-only")
+    # It is for one day only.
+    assert "signed by evtools test ca" in report.of("tls", "warning")
+
+
+def test_an_expired_certificate_is_found(doctor, start_redis, authority):
+    server = start_redis(authority=replace(authority, server=authority.expired))
+    report = doctor(server.fresh_tls_url(), "--tls-ca", authority.ca)
+    assert report.problems == {"tls"}
+    assert "expired 1d" in report.of("tls")
+
+
+def test_a_certificate_for_another_host_is_found(doctor, start_redis, authority):
+    server = start_redis(authority=replace(authority, server=authority.stranger))
+    report = doctor(server.fresh_tls_url(), "--tls-ca", authority.ca)
+    assert "is for elsewhere.invalid, and not for localhost" in report.of("tls")
+
+
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
+def test_a_wrong_ca_is_found(doctor, request, authority, kind):
+    url = request.getfixturevalue(f"{kind}_tls")
+    report = doctor(url, "--tls-ca", authority.other)
+    assert report.problems == {"tls"}
+    assert "signed by evtools test ca" in report.of("tls")
+    assert "--tls-ca FILE" in report.of("tls")
+
+
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
+def test_tls_on_a_port_without_is_found(doctor, request, kind):
+    url = request.getfixturevalue(f"{kind}_url")
+    report = doctor(url, "--tls", "--connect-timeout", "2s")
+    assert report.problems == {"tls"}
+
+
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
+def test_a_port_with_tls_that_is_spoken_to_without_is_found(doctor, request, kind):
+    url = request.getfixturevalue(f"{kind}_tls").replace("s://", "://", 1)
+    report = doctor(url, "--connect-timeout", "2s")
+    assert "speaks TLS, and we do not" in report.of("tls")
+
+
+# --- the login -----------------------------------------------------------------------
+
+
+def test_a_wrong_password_is_found(doctor, broker):
+    url = f"://operator:hush@{HOST}:{broker.port}/"
+    redis = isinstance(broker, RedisServer)
+    report = doctor(f"redis{url}0" if redis else f"amqp{url}")
+    assert report.problems == {"login"}
+    assert "user name and password" in report.of("login")
+    assert "hush" not in report.output
+
+
+def test_a_wrong_vhost_is_found(doctor, rabbitmq_server):
+    report = doctor(rabbitmq_server.vhost_url("no-such-vhost"))
+    assert "no-such-vhost not found" in report.of("login")
+
+
+def test_a_database_that_cannot_be_is_found(doctor, redis_server):
+    report = doctor(redis_server.database_url(99_999))
+    assert report.problems == {"database"}
+
+
+def test_a_user_who_may_nothing_is_found(doctor, redis_acl, rabbitmq_server):
+    user = "nobody:nobody-secret"
+    redis = doctor(f"redis://{user}@{HOST}:{redis_acl.port}/0")
+    assert redis.problems == {"permissions"}
+    rabbitmq = doctor(f"amqp://{user}@{HOST}:{rabbitmq_server.port}//")
+    assert rabbitmq.problems == {"vhost"}
+    for report in (redis, rabbitmq):
+        assert "nobody" in report.output
+        assert "nobody-secret" not in report.output
+
+
+def test_a_user_who_may_only_log_in_is_told_what_to_grant(
+    doctor, rabbitmq_server, vhost, event_exchange, worker
+):
+    url = vhost("locked")
+    worker(url, event_exchange=event_exchange)
+    rabbitmq_server.rabbitmqctl(
+        "set_permissions", "-p", "locked", "nobody", "^$", "^$", "^$"
+    )
+    theirs = rabbitmq_server.vhost_url(
+        "locked", user="nobody", password="nobody-secret"
+    )
+    how = ("--event-exchange", event_exchange, "--wait", "3s")
+    report = doctor(theirs, *how)
+    assert "may not configure queues celeryev.*" in report.of("permissions")
+    grant = report.of("permissions").splitlines()[-1].split(maxsplit=1)[1]
+    rabbitmq_server.rabbitmqctl(*[word.strip("'") for word in grant.split()])
+    report = doctor(theirs, *how)
+    assert report.problems == set(), report.of("permissions")
+    assert "arrived" in report.of("events", "ok")
+    assert "could not ask the workers" in report.of("workers", "warning")
+
+
+# --- nothing shows -------------------------------------------------------------------
+
+
+def test_without_a_worker_nobody_is_found(doctor, redis_url):
+    report = doctor(redis_url, "--wait", "1s")
+    assert report.problems == {"events", "workers"}
+    assert "No worker runs" in report.of("events")
+
+
+def test_on_rabbitmq_without_a_worker_there_is_no_exchange(doctor, vhost):
+    report = doctor(vhost("empty"), "--wait", "1s")
+    assert report.problems == {"exchange"}
+    assert "no worker has made its mailbox" in report.of("workers", "note")
+
+
+def test_workers_on_another_database_are_found(doctor, redis_server, worker):
+    url = redis_server.fresh_url()
+    worker(url)
+    report = doctor(redis_server.fresh_url(), "--wait", "3s")
+    assert report.problems == {"events", "workers", "elsewhere"}
+    assert f"-b {url}" in report.of("elsewhere")
+
+
+def test_workers_without_heartbeats_on_another_database_are_found(
+    doctor, redis_server, worker
+):
+    url = redis_server.fresh_url()
+    started = worker(url, arguments=("--without-heartbeat", "--without-gossip"))
+    report = doctor(redis_server.fresh_url(), "--wait", "1s")
+    assert f"-b {url}" in report.of("elsewhere")
+    assert started.hostname in report.of("elsewhere")
+
+
+def test_workers_with_another_prefix_are_found(doctor, redis_url, worker):
+    worker(redis_url)
+    report = doctor(redis_url, "--global-keyprefix", "blue.", "--wait", "3s")
+    assert "--global-keyprefix ''" in report.of("elsewhere")
+    report = doctor(redis_url, "--fanout-prefix", "off", "--wait", "3s")
+    assert "--fanout-prefix on" in report.of("elsewhere")
+    report = doctor(redis_url, "--no-fanout-patterns", "--wait", "3s")
+    assert "--fanout-patterns" in report.of("elsewhere")
+
+
+def test_workers_with_another_exchange_are_found(doctor, place, worker):
+    worker(place, event_exchange="celeryev.blue")
+    report = doctor(place, "--wait", "3s")
+    assert "--event-exchange celeryev.blue" in report.of("elsewhere")
+    assert report.problems & {"events", "exchange"}
+
+
+def test_workers_on_another_vhost_are_found(doctor, vhost, rabbitmq_server, worker):
+    vhost("next")
+    vhost("/next")
+    worker(rabbitmq_server.vhost_url("%2Fnext"))
+    report = doctor(rabbitmq_server.vhost_url("next"), "--wait", "2s")
+    assert "vhost /next" in report.of("elsewhere")
+    assert "/%2Fnext" in report.of("elsewhere")
+
+
+def test_task_events_that_are_off_are_found(doctor, place, worker):
+    off = worker(place, arguments=("--", "worker_send_task_events=0"), events=False)
+    for _ in range(20):
+        off.app.send_task("cluster.occupy", args=(1,))
+    report = doctor(place, "--wait", "6s")
+    assert report.status == 4
+    assert off.hostname in report.of("task-events")
+    assert "-E" in report.of("task-events")
+
+
+def test_heartbeats_that_are_off_are_found(doctor, place, worker):
+    worker(place, arguments=("--without-heartbeat",))
+    report = doctor(place, "--wait", "5s")
+    assert report.status == 3
+    assert "--without-heartbeat" in report.of("heartbeats", "warning")
+
+
+# --- what is left behind -------------------------------------------------------------
+
+
+def leave_behind(server, url, *, queue="celeryev.dead"):
+    """Make what a monitor that was killed may leave on Redis."""
+    number = int(url.rpartition("/")[2])
+    member = f"#\x06\x16\x06\x16{queue}"
+    for arguments in (
+        ("RPUSH", queue, "one", "two"),
+        ("SADD", "_kombu.binding.celeryev", member),
+        ("RPUSH", "tasks", "mine"),
+    ):
+        server.redis_cli(*arguments, database=number)
+    return number
+
+
+def test_what_dead_readers_left_on_redis_is_listed_and_removed(doctor, redis_server):
+    url = redis_server.fresh_url()
+    number = leave_behind(redis_server, url)
+    how = ("--wait", "500ms")
+    told = doctor(url, *how).of("orphans", "warning")
+    assert "1 list and 1 binding (2 messages" in told
+    assert "celeryev.dead" in told
+    assert redis_server.redis_cli("LLEN", "celeryev.dead", database=number) == "2"
+    fixed = doctor(url, *how, "--fix", "--yes").of("orphans", "note")
+    assert "removed 1 list and 1 binding" in fixed
+    left = redis_server.redis_cli("KEYS", "*", database=number).split()
+    assert set(left) - {"_kombu.binding_deadlines"} == {"tasks"}
+    assert "nothing is left" in doctor(url, *how).of("orphans", "ok")
+
+
+def test_a_list_that_somebody_reads_stays(redis_server):
+    url = redis_server.fresh_url()
+    number = leave_behind(redis_server, url)
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "evtools", "doctor", "-b", url),
+            *("--wait", "2s", "--fix", "--yes"),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = ""
+        while "permissions" not in said:
+            said += process.stdout.readline()
+
+        def listens():
+            channels = redis_server.redis_cli("CLIENT", "LIST", "TYPE", "pubsub")
+            return f"db={number} " in channels
+
+        wait_until(listens, what="a doctor that listens")
+        redis_server.redis_cli("RPOP", "celeryev.dead", database=number)
+        said += process.stdout.read()
+    assert "removed" not in said or "1 list" not in said
+    assert redis_server.redis_cli("LLEN", "celeryev.dead", database=number) == "1"
+
+
+def test_queues_that_nobody_reads_are_removed_from_rabbitmq(
+    doctor, rabbitmq_server, vhost
+):
+    import amqp
+
+    url = vhost("lost")
+    with amqp.Connection(
+        f"{HOST}:{rabbitmq_server.port}", virtual_host="lost"
+    ) as connection:
+        channel = connection.channel()
+        for name in ("celeryev.dead", "celeryev.alive", "tasks"):
+            channel.queue_declare(name, durable=True, auto_delete=False)
+        channel.basic_consume("celeryev.alive")
+        names = ("celeryev.dead", "celeryev.alive", "tasks", "celeryev.none")
+        report = doctor(url, "--fix", "--yes", "--wait", "500ms", *names)
+    assert "removed 1 queue: celeryev.dead" in report.of("orphans", "note")
+    assert "celeryev.alive stays: it is being read" in report.of("orphans", "note")
+    assert "tasks stays: it is no event queue" in report.of("orphans", "note")
+    left = {queue["name"] for queue in rabbitmq_server.list_queues(vhost="lost")}
+    assert left == {"celeryev.alive", "tasks"}
+
+
+def test_without_a_terminal_nothing_is_removed_unasked(redis_url):
+    done = run("-b", redis_url, "--fix")
+    assert done.returncode == 2
+    assert "--yes" in done.stderr
+
+
+# --- the text ------------------------------------------------------------------------
+
+
+def test_people_get_lines_and_a_summary(redis_url):
+    done = run("-b", redis_url, "--wait", "500ms", "-q")
+    assert done.returncode == 4
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("problem  events       nothing arrived")
+    assert not any(line.startswith("ok ") for line in lines)
+    assert lines[-1] == "2 problems"
+
+
+def test_what_workers_call_themselves_harms_no_terminal(redis_url, sender):
+    name = "evil\x1b]0;title\x07@\u202ehost"
+    source = sender(redis_url)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evtools", "doctor", "-b", redis_url, "--wait", "2s"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        while process.poll() is None:
+            source.send("worker-heartbeat", hostname=name, processed=1, freq=2)
+            try:
+                process.wait(0.2)
+            except subprocess.TimeoutExpired:
+                continue
+        assert process.stdout is not None
+        said = process.stdout.read()
+    assert "evil\\x1b]0;title\\x07@\\u202ehost" in said
+    assert said.replace("\n", "").isprintable()

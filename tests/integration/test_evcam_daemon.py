@@ -1,0 +1,562 @@
+"""evcam as a daemon: detached, as another user, under logrotate and systemd."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from servers.process import wait_until
+from tools.daemon import NOT_MEASURED, Daemon, EvcamStarter, facts, is_there
+from tools.systemd import NotifySocket
+
+NOBODY = pwd.getpwnam("nobody")
+CAMERAS = '''
+import logging, os, time
+from evtools.cam.camera import Camera as Quick
+from evtools.cam.polaroid import Polaroid
+
+log = logging.getLogger("mod")
+
+class Camera(Polaroid):
+    """Tell of each shot, and before the first of every way back to root."""
+
+    shots = 0
+
+    def on_shutter(self, state):
+        if not self.shots:
+            log.info("ways back: %s", ways_back())
+        self.shots += 1
+        log.info("shot %d of %d events", self.shots, state.event_count)
+
+def ways_back():
+    tries = {
+        "setuid": lambda: os.setuid(0), "seteuid": lambda: os.seteuid(0),
+        "setgid": lambda: os.setgid(0), "setgroups": lambda: os.setgroups([0]),
+        "shadow": lambda: open("/etc/shadow").close(),
+        "kill": lambda: os.kill(1, 0),
+    }
+    found = []
+    for name, attempt in tries.items():
+        try:
+            attempt()
+        except PermissionError:
+            continue
+        found.append(name)
+    return found
+
+class Hanging(Polaroid):
+    def on_shutter(self, state):
+        log.info("hanging")
+        time.sleep(60)
+
+class Freezing(Quick):
+    """Hold up the main thread, not that of the camera, when a file says so."""
+
+    def observe(self, changes):
+        while os.path.exists("freeze"):
+            time.sleep(0.01)
+
+    def expose(self, frame):
+        return frame
+
+    def develop(self, picture):
+        log.info("shot %d", picture.sequence)
+'''
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can become another user"
+)
+
+
+@pytest.fixture
+def folder():
+    """A folder that every user can enter; those of pytest are for root alone."""
+    path = Path(tempfile.mkdtemp(prefix="evcam-"))
+    path.chmod(0o755)
+    (path / "mod.py").write_text(CAMERAS)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def daemon(folder):
+    started = Daemon(folder)
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def evcam(folder):
+    """Start evcam in the foreground."""
+    starter = EvcamStarter(folder)
+    yield starter
+    starter.end()
+
+
+def camera(name="Camera"):
+    # /tmp, where everybody may make folders, belongs to root; mod.py does, too.
+    return ("-c", f"mod.{name}")
+
+
+# --- another user -------------------------------------------------------------------
+
+
+def test_as_another_user_there_is_no_way_back(
+    daemon, broker_url, event_exchange, sender
+):
+    ended = daemon.start(
+        *camera(),
+        *("-b", broker_url, "--event-exchange", event_exchange, "--uid", "nobody"),
+        *("--maxrate=10/m", "-F", "0.2", "--no-wakeup"),
+    )
+    assert ended.status == 0, ended.err
+    assert ended.out == ""
+    number = daemon.number
+    assert ended.err == f"evcam: runs as process {number}; its log: {daemon.logfile}\n"
+    told = facts(number)
+    uid, gid = NOBODY.pw_uid, NOBODY.pw_gid
+    assert told["Uid"] == " ".join([str(uid)] * 4)
+    assert told["Gid"] == " ".join([str(gid)] * 4)
+    assert set(map(int, told["Groups"].split())) <= {gid}
+    for kind in ("CapPrm", "CapEff", "CapAmb"):
+        assert int(told[kind], 16) == 0
+    # A session of its own, without a terminal.
+    assert os.getsid(number) == number
+    sender(broker_url, event_exchange).send(number=1)
+    daemon.wait_log("of 1 events")
+    assert "ways back: []" in daemon.log
+
+    # What the user could not make, root has made: the log was given away, the
+    # pidfile was not, as whoever writes that decides whom `stop` ends.
+    assert (daemon.logfile.stat().st_uid, daemon.logfile.stat().st_gid) == (uid, gid)
+    assert daemon.logfile.stat().st_mode & 0o007 == 0
+    assert daemon.pidfile.stat().st_uid == 0
+    assert daemon.pidfile.read_text() == f"{number}\n"
+
+    second = daemon.run(
+        *("--detach", "--pidfile", daemon.pidfile, "--logfile", daemon.logfile),
+        *(*camera(), "-b", broker_url, "--uid", "nobody"),
+    )
+    assert second.status == 73
+    assert f"evcam runs already: process {number} has {daemon.pidfile}" in second.err
+    status = daemon.run("status", "--pidfile", daemon.pidfile)
+    assert status == (0, f"evcam runs, process {number}\n", "")
+
+    stopped = daemon.stop()
+    assert stopped == (0, f"evcam, process {number}, has ended\n", "")
+    assert not is_there(number)
+    assert daemon.stop().status == 3
+    assert daemon.run("status", "--pidfile", daemon.pidfile).status == 3
+
+
+def test_in_a_folder_of_its_own_everything_is_the_users(daemon, folder, redis_url):
+    os.chown(folder, NOBODY.pw_uid, NOBODY.pw_gid)
+    words = (*camera(), "-b", redis_url, "--uid", "nobody", "--umask", "027")
+    assert daemon.start(*words).status == 0
+    for path in (daemon.logfile, daemon.pidfile):
+        assert path.stat().st_uid == NOBODY.pw_uid
+        assert path.stat().st_mode & 0o027 == 0
+    assert daemon.stop().status == 0
+    assert not daemon.pidfile.exists()
+
+
+def test_root_is_not_led_astray_by_links(daemon, folder, redis_url, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("root's")
+    os.chown(folder, NOBODY.pw_uid, NOBODY.pw_gid)
+    daemon.logfile.symlink_to(secret)
+    words = (*camera(), "-b", redis_url, "--uid", "nobody")
+    ended = daemon.start(*words)
+    assert ended.status == 73
+    assert f"cannot write {daemon.logfile}" in ended.err
+    daemon.logfile.unlink()
+    daemon.pidfile.symlink_to(secret)
+    assert daemon.start(*words).status == 73
+    assert secret.read_text() == "root's"
+    assert secret.stat().st_uid == 0
+
+
+def test_root_loads_no_camera_that_others_can_write(daemon, folder, redis_url):
+    os.chown(folder / "mod.py", NOBODY.pw_uid, NOBODY.pw_gid)
+    words = (*camera(), "-b", redis_url)
+    ended = daemon.start(*words)
+    assert ended.status == 2
+    assert "root does not load" in ended.err
+    # Its owner does.
+    assert daemon.start(*words, "--uid", "nobody").status == 0
+    assert daemon.stop().status == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--uid", "no-such-user"), "--uid: there is no user no-such-user"),
+        (("--uid", "nobody", "--gid", "no-such"), "--gid: there is no group no-such"),
+        (("--uid", "54321"), "--uid: 54321 has no entry in the password database"),
+    ],
+)
+def test_who_does_not_exist_is_refused(daemon, words, message):
+    ended = daemon.start(*camera(), "--demo", *words)
+    assert ended.status == 2
+    assert ended.err.startswith(f"evcam: {message}\n")
+
+
+# --- starting and ending ------------------------------------------------------------
+
+
+def test_at_most_so_many_shots_a_minute(daemon, redis_url):
+    assert (
+        daemon.start(
+            *(*camera(), "-b", redis_url, "--maxrate=10/m", "-F", "0.1")
+        ).status
+        == 0
+    )
+    daemon.wait_log("shot 2 of", deadline=30)
+    lines = re.findall(r"^(\S+) info shot \d+ of", daemon.log, re.MULTILINE)
+    moments = [datetime.fromisoformat(line).timestamp() for line in lines]
+    assert all(after - before > 5.9 for before, after in pairwise(moments))
+    # The last one, at the end, is not one of them.
+    assert daemon.stop().status == 0
+    assert "shot 3 of" in daemon.log
+
+
+def test_a_killed_one_hinders_nobody(daemon, redis_url):
+    words = (*camera(), "-b", redis_url, "--uid", "nobody")
+    assert daemon.start(*words).status == 0
+    first = daemon.number
+    daemon.signal(signal.SIGKILL)
+    daemon.wait_gone(first)
+    assert daemon.pidfile.read_text() == f"{first}\n"
+    assert daemon.run("status", "--pidfile", daemon.pidfile).status == 3
+    assert daemon.start(*words).status == 0
+    assert daemon.number != first
+    assert daemon.stop().status == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (camera("Missing"), 2, "there is no Missing in mod"),
+        (("-c", "no.such.Camera"), 2, "there is no module no"),
+        ((*camera(), "--workdir", "none"), 2, "--workdir: none: No such file"),
+        ((*camera(), "-b", "redis://127.0.0.1:1", "--no-reconnect"), 69, "cannot reac"),
+        ((*camera(), "--filter", "nonsense:1"), 2, "bad filter at column"),
+        ((*camera(), "--executable", "/no/python"), 2, "cannot start /no/python"),
+        ((*camera(), "-f", "none/x.log"), 73, "none/x.log: No such file"),
+    ],
+)
+def test_what_is_wrong_is_told_on_the_terminal(
+    daemon, redis_url, words, status, message
+):
+    ended = daemon.start("-b", redis_url, *words)
+    assert ended.status == status
+    assert message in ended.err
+    said = [line for line in ended.err.splitlines() if line.startswith("evcam: ")]
+    assert len([line for line in said if "trying again" not in line]) == 1
+    assert "Traceback" not in ended.err
+    assert not daemon.pidfile.exists()
+
+
+def test_a_refused_login_is_told_on_the_terminal(daemon, redis_acl):
+    url = redis_acl.fresh_url().replace("redis://", "redis://nobody:s3kr1t@")
+    ended = daemon.start(*camera(), "-b", url)
+    assert ended.status == 69
+    assert ended.err.startswith("evcam: cannot use redis://nobody:**@")
+    assert "s3kr1t" not in ended.err + daemon.log
+
+
+def test_without_a_broker_it_counts_as_started_after_a_while(daemon, own_redis):
+    url = own_redis.fresh_url()
+    own_redis.stop()
+    words = (*camera(), "-b", url, "--ready-timeout", "500ms")
+    ended = daemon.start(*words)
+    assert ended.status == 0
+    assert "runs as process" in ended.err
+    own_redis.start()
+    daemon.wait_log("info listening on", deadline=40)
+    assert daemon.stop().status == 0
+
+
+def test_the_address_of_the_broker_may_come_through_a_pipe(daemon, redis_url):
+    command = [*(sys.executable, "-m", "evtools", "cam", "-d", "-b", "-", *camera())]
+    command += ["--pidfile", str(daemon.pidfile), "-f", str(daemon.logfile)]
+    ended = subprocess.run(
+        command,
+        cwd=daemon.folder,
+        input=redis_url,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=50,
+    )
+    daemon._started.append(daemon.number)
+    assert ended.returncode == 0, ended.stderr
+    assert redis_url.partition("://")[2] in daemon.wait_log("listening on")
+    assert daemon.stop().status == 0
+
+
+def test_a_daemon_has_no_terminal_and_no_files_of_its_starter(daemon, redis_url):
+    read, write = os.pipe()
+    command = [*(sys.executable, "-m", "evtools", "cam", "-d", "-b", redis_url)]
+    command += [*camera(), "--pidfile", str(daemon.pidfile), "-q"]
+    with contextlib.closing(os.fdopen(read)), contextlib.closing(os.fdopen(write, "w")):
+        subprocess.run(
+            [*command, "-f", str(daemon.logfile)],
+            cwd=daemon.folder,
+            pass_fds=[write],
+            check=True,
+            timeout=50,
+        )
+        daemon._started.append(daemon.number)
+        links = Path(f"/proc/{daemon.number}/fd").iterdir()
+        targets = {int(link.name): str(link.readlink()) for link in links}
+        assert str(Path(f"/proc/self/fd/{write}").readlink()) not in targets.values()
+    assert targets[0] == "/dev/null"
+    assert targets[1] == targets[2] == str(daemon.logfile)
+    assert daemon.stop().status == 0
+
+
+# --- logs ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["users-folder", "roots-folder"])
+def test_logrotate_loses_no_line(daemon, folder, redis_url, owned):
+    uid, gid = NOBODY.pw_uid, NOBODY.pw_gid
+    if owned:
+        os.chown(folder, uid, gid)
+    assert (
+        daemon.start(
+            *(*camera(), "-b", redis_url, "--uid", "nobody", "-F", "0.005")
+        ).status
+        == 0
+    )
+    moved = [folder / f"evcam.log.{number}" for number in range(5)]
+    for target in moved:
+        wait_until(lambda: daemon.logfile.stat().st_size > 500, what="some lines")
+        daemon.logfile.rename(target)
+        if not owned:  # as logrotate does with `create 0640 nobody nogroup`
+            new = os.open(daemon.logfile, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640)
+            os.fchown(new, uid, gid)
+            os.close(new)
+        daemon.signal(signal.SIGHUP)
+        wait_until(
+            lambda: daemon.logfile.exists() and "the log goes on here" in daemon.log,
+            what="a new file",
+        )
+    assert daemon.stop().status == 0
+    lines = "".join(path.read_text() for path in (*moved, daemon.logfile)).splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\S+Z [a-z]+ ", line) for line in lines)
+    shots = [int(n) for n in re.findall(r"shot (\d+) of", "\n".join(lines))]
+    assert len(shots) > 10
+    assert shots == list(range(1, len(shots) + 1))
+    assert daemon.logfile.stat().st_uid == uid
+
+
+def test_hup_reads_the_settings_file_again(daemon, folder, redis_url):
+    settings = folder / "evtools.toml"
+    settings.write_text("[evcam]\nfreq = 60\n")
+    words = (*camera(), "-b", redis_url, "--config", settings)
+    assert daemon.start(*words).status == 0
+    settings.write_text("[evcam]\nfreq = 30\nloglevel = 'DEBUG'\n")
+    daemon.signal(signal.SIGHUP)
+    text = daemon.wait_log("only a restart will heed what changed: freq")
+    assert "loglevel is DEBUG from now on" in text
+    settings.write_text("nonsense")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("the settings stay as they were")
+    assert daemon.stop().status == 0
+
+
+def test_usr1_tells_the_counters_and_where_all_threads_are(daemon, redis_url):
+    assert daemon.start(*camera(), "-b", redis_url).status == 0
+    daemon.signal(signal.SIGUSR1)
+    text = daemon.wait_log("thread evtools-intake")
+    counters = json.loads(re.search(r"warning counters: (.*)", text)[1])
+    assert counters["connected"] is True
+    assert "thread MainThread:" in text
+    assert "thread evtools-camera" in text
+    assert daemon.stop().status == 0
+
+
+def test_usr2_takes_a_shot_now(daemon, redis_url):
+    assert daemon.start(*camera(), "-b", redis_url, "-F", "1h").status == 0
+    daemon.signal(signal.SIGUSR2)
+    daemon.wait_log("shot 1 of")
+    assert daemon.stop().status == 0
+
+
+# --- in the foreground --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_takes_the_last_shot_and_ends_it(evcam, redis_url, number):
+    running = evcam(*camera(), "-b", redis_url, "-F", "1h")
+    running.wait_ready()
+    assert running.stop(number) == 0
+    assert "shot 1 of" in running.stderr
+
+
+def test_a_camera_that_hangs_does_not_hold_up_the_end(evcam, redis_url):
+    running = evcam(
+        *(*camera("Hanging"), "-b", redis_url, "-F", "0.1"),
+        *("--shutdown-timeout", "500ms"),
+    )
+    running.wait_stderr("hanging")
+    assert running.stop(signal.SIGTERM, deadline=10) == 1
+    assert "still at work" in running.stderr
+
+
+def test_a_second_ctrl_c_ends_it_at_once(evcam, redis_url):
+    running = evcam(
+        *(*camera("Hanging"), "-b", redis_url, "-F", "0.1"),
+        *("--shutdown-timeout", "1m"),
+    )
+    running.wait_stderr("hanging")
+    running.send_signal(signal.SIGINT)
+
+    def press():
+        # The same key press seen twice is one; so press until it is another.
+        if running.returncode is None:
+            running.send_signal(signal.SIGINT)
+        return running.returncode is not None
+
+    wait_until(press, deadline=5, what="the end")
+    assert running.returncode == 130
+
+
+def test_it_can_be_another_user_in_the_foreground(evcam, redis_url):
+    running = evcam(
+        *(*camera(), "-b", redis_url, "--uid", "nobody", "-F", "0.1"),
+        env=dict.fromkeys(NOT_MEASURED),
+    )
+    running.wait_stderr("shot 1 of")
+    assert facts(running.pid)["Uid"].split() == [str(NOBODY.pw_uid)] * 4
+    assert running.stop(signal.SIGTERM) == 0
+    assert "ways back: []" in running.stderr
+
+
+def test_a_check_tries_camera_and_broker(daemon, broker_url, event_exchange):
+    words = ("check", *camera(), "--event-exchange", event_exchange)
+    ended = daemon.run(*words, "-b", broker_url, "--uid", "nobody")
+    assert ended.status == 0, ended.err
+    assert ended.out.startswith("camera: ")
+    assert "\nbroker: " in ended.out
+    ended = daemon.run(*words, "-b", "redis://127.0.0.1:1/0")
+    assert ended.status == 69
+
+
+# --- systemd ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def systemd(folder):
+    with NotifySocket(str(folder / "notify")) as listening:
+        yield listening
+
+
+def environment(systemd, **more):
+    return {"NOTIFY_SOCKET": systemd.address, **more}
+
+
+def test_systemd_hears_of_the_whole_life(evcam, redis_url, systemd, sender):
+    running = evcam(
+        *(*camera(), "-b", redis_url, "-F", "0.5"),
+        env=environment(systemd, WATCHDOG_USEC="1000000"),
+    )
+    told = systemd.wait("READY=1")
+    # Not before it listens, whatever comes meanwhile.
+    running.wait_ready()
+    assert f"MAINPID={running.pid}" in told[-1]
+    assert any(line.startswith("STATUS=connected, ") for line in told[-1])
+    for _ in range(3):
+        systemd.wait("WATCHDOG=1")
+    before = time.monotonic_ns() // 1000
+    running.send_signal(signal.SIGHUP)
+    reloading = systemd.wait("RELOADING=1")[-1]
+    moment = next(line for line in reloading if line.startswith("MONOTONIC_USEC="))
+    assert before <= int(moment.partition("=")[2]) <= time.monotonic_ns() // 1000
+    systemd.wait("READY=1")
+    assert running.stop(signal.SIGTERM) == 0
+    systemd.wait("STOPPING=1")
+
+
+def test_systemd_hears_that_there_is_no_broker_yet(evcam, own_redis, systemd):
+    url = own_redis.fresh_url()
+    own_redis.stop()
+    running = evcam(
+        *(*camera(), "-b", url, "--ready-timeout", "300ms"), env=environment(systemd)
+    )
+    told = systemd.wait("READY=1")[-1]
+    assert any(line.startswith("STATUS=waiting for broker") for line in told)
+    own_redis.start()
+    running.wait_ready(deadline=40)
+    systemd.wait("STATUS=connected, ", deadline=20)
+    assert running.stop(signal.SIGTERM) == 0
+
+
+def test_the_watchdog_notices_a_main_loop_that_hangs(
+    evcam, redis_url, systemd, sender, folder
+):
+    running = evcam(
+        *(*camera("Freezing"), "-b", redis_url, "-F", "0.2"),
+        env=environment(systemd, WATCHDOG_USEC="600000"),
+    )
+    systemd.wait("WATCHDOG=1")
+    (folder / "freeze").touch()
+    sender(redis_url).send("task-sent", uuid="1", name="x")
+    # Other threads go on; they give no sign of life.
+    deadline = time.monotonic() + 20
+    while not is_quiet(systemd, 1.5):
+        assert time.monotonic() < deadline, "signs of life from a loop that hangs"
+    (folder / "freeze").unlink()
+    systemd.wait("WATCHDOG=1")
+    assert running.stop(signal.SIGTERM) == 0
+
+
+def is_quiet(systemd, seconds):
+    try:
+        systemd.read(deadline=seconds)
+    except AssertionError:
+        return True
+    return False
+
+
+def test_what_the_camera_starts_is_no_service(evcam, redis_url, systemd, folder):
+    (folder / "mod.py").write_text(
+        textwrap.dedent("""
+            import os, logging
+            from evtools.cam.polaroid import Polaroid
+            class Camera(Polaroid):
+                def on_shutter(self, state):
+                    names = [n for n in os.environ if "NOTIFY" in n or "WATCHDOG" in n]
+                    logging.info("variables: %s", names)
+        """)
+    )
+    running = evcam(
+        *(*camera(), "-b", redis_url, "-F", "0.1"),
+        env=environment(systemd, WATCHDOG_USEC="1000000"),
+    )
+    running.wait_stderr("variables: []")
+    assert running.stop(signal.SIGTERM) == 0
+
+
+def test_the_journal_gets_levels(evcam, redis_url):
+    running = evcam(*camera(), "-b", redis_url, "--log-format", "journal")
+    running.wait_stderr("<6>listening on")
+    assert running.stop(signal.SIGTERM) == 0
+    assert all(re.match(r"<[0-7]>", line) for line in running.stderr.splitlines())

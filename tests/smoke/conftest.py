@@ -1,0 +1,86 @@
+"""The program as it was built, in both forms, on this machine or in a root file system.
+
+SMOKE_DIST names the folder with what was built, SMOKE_ROOT the root file system to run
+it in: `make smoke` and scripts/rootfs.sh set them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tools.flow import Sender
+from tools.frozen import FORMS, Place, Program, ProgramStarter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_DIST = Path(os.environ.get("SMOKE_DIST") or _REPOSITORY / "dist")
+_ROOT = Path(os.environ["SMOKE_ROOT"]) if os.environ.get("SMOKE_ROOT") else None
+
+
+@pytest.fixture(scope="session")
+def dist() -> Path:
+    """The folder with what was built."""
+    return _DIST
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Place]:
+    """Where the program runs; not in /tmp, which a test mounts something over."""
+    outside = _ROOT / "opt/smoke" if _ROOT else _REPOSITORY / "build" / "smoke"
+    shutil.rmtree(outside, ignore_errors=True)
+    yield Place(_ROOT, outside)
+    shutil.rmtree(outside)
+
+
+@pytest.fixture(scope="session")
+def programs(place: Place, dist: Path) -> dict[str, Program]:
+    """Both forms, put in their places once."""
+    return {form: Program(form, place, dist) for form in FORMS}
+
+
+@pytest.fixture(params=FORMS)
+def program(request: pytest.FixtureRequest, programs: dict[str, Program]) -> Program:
+    """Each form in turn."""
+    return programs[request.param]
+
+
+@pytest.fixture
+def start(program: Program, tmp_path: Path) -> Iterator[ProgramStarter]:
+    """Start a tool: `start("evdump", "-b", url)`."""
+    starter = ProgramStarter(program, tmp_path)
+    yield starter
+    starter.end()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def folder(place: Place) -> Path:
+    """A folder of this test's own that the program sees, too."""
+    made = place.outside / f"test{next(_numbers)}"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def sender() -> Iterator[Callable[..., Sender]]:
+    """Publish events: `sender(url).send("task-sent", ...)`."""
+    started = []
+
+    def start(url: str) -> Sender:
+        made = Sender(url)
+        started.append(made)
+        return made
+
+    yield start
+    for made in started:
+        made.close()

@@ -1,0 +1,120 @@
+"""evcams that write into databases, and what is in these afterwards."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from evtools.cam.cameras.postgres import Postgres
+from evtools.cam.cameras.sqlite import SQLite
+from evtools.cam.ledger import TABLES, Table
+from evtools.cam.roll import Roll
+from evtools.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from evtools.cam.ledger import LedgerCamera
+
+Contents = dict[str, list[dict[str, Any]]]
+
+_starts = itertools.count(1)
+#: What two evcams need not have in common.
+OWN = ("snapshots",)
+
+
+class Evcam:
+    """A state, and a camera that writes it into a database when told to."""
+
+    def __init__(self, database: Path | str, **options: Any) -> None:
+        self.state = State()
+        self.camera: LedgerCamera = (
+            Postgres(self.state, timer=object(), url=database, **options)
+            if isinstance(database, str)
+            else SQLite(self.state, timer=object(), path=database, **options)
+        )
+        # No two of one process are to be taken for one.
+        roll = Roll(self.state.workers, started=float(next(_starts)))
+        self.camera.load(roll, self.camera.clock)
+
+    def hear(self, events: Iterable[dict[str, Any]]) -> None:
+        """Take events in."""
+        self.camera.observe(self.state.apply(events))
+
+    def shoot(self) -> None:
+        """Take a snapshot."""
+        self.camera.capture()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.camera.close()
+
+
+def touch(database: Path | str, **options: Any) -> None:
+    """Take a snapshot of nothing."""
+    evcam = Evcam(database, **options)
+    evcam.shoot()
+    evcam.close()
+
+
+def written(
+    database: Path | str, *batches: Sequence[dict[str, Any]], **options: Any
+) -> Contents:
+    """Return what is in a database after a shot of each of some batches."""
+    evcam = Evcam(database, **options)
+    for batch in batches:
+        evcam.hear(batch)
+        evcam.shoot()
+    evcam.close()
+    return contents(database)
+
+
+def contents(database: Path | str) -> Contents:
+    """Return all rows, by table and in the order of their keys.
+
+    Times are texts, and what is JSON is taken apart.
+    """
+    with closing(_connect(database)) as connection:
+        return {table.name: _rows(connection, table, database) for table in TABLES}
+
+
+def common(database: Path | str) -> Contents:
+    """Return what is in a database, but for what depends on who wrote it."""
+    return {n: rows for n, rows in contents(database).items() if n not in OWN}
+
+
+def _connect(database: Path | str) -> Any:
+    if isinstance(database, str):
+        connection = psycopg.connect(database, autocommit=True)
+        connection.execute("SET TIME ZONE 'UTC'")
+        connection.execute("SET search_path = evcam")
+        return connection
+    return sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+
+
+def _rows(connection: Any, table: Table, database: Path | str) -> list[dict[str, Any]]:
+    names = ", ".join(f'"{name}"' for name in table.columns)
+    keys = [list(table.columns).index(name) for name in table.key]
+    found = connection.execute(f"SELECT {names} FROM {table.name}").fetchall()
+    read = _OF_POSTGRES if isinstance(database, str) else _OF_SQLITE
+    return [
+        {
+            name: value if value is None else read.get(kind, _same)(value)
+            for (name, kind), value in zip(table.columns.items(), row, strict=True)
+        }
+        for row in sorted(found, key=lambda row: [row[key] for key in keys])
+    ]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_OF_SQLITE = {"json": json.loads, "flag": bool}
+_OF_POSTGRES = {"time": lambda time: time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}

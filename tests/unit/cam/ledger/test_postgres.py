@@ -1,0 +1,412 @@
+"""A ledger in PostgreSQL: reached, shared, refused, and lost on the way."""
+
+import itertools
+import sys
+import threading
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evtools.cam.ledger import postgres as module
+from evtools.cam.ledger.postgres import PostgresStore
+from evtools.cam.ledger.store import Expired
+from evtools.cam.ledger.tables import SNAPSHOTS, TABLES, TASKS, VERSION
+from evtools.errors import OutputError, UsageError
+from servers.process import wait_until
+from tools.ledgers import Evcam, common, contents, touch, written
+from tools.stories import STORIES
+from tools.told import UUID, life, told
+
+
+def store(url, **how):
+    how = {"schema": "evcam", "connect_timeout": 5.0, "timeout": 5.0, **how}
+    return PostgresStore(url, **how)
+
+
+def query(url, question):
+    with psycopg.connect(url) as connection:
+        return connection.execute(question).fetchall()
+
+
+def change(url, *statements):
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+# --- the tables ----------------------------------------------------------------------
+
+
+def test_the_tables_are_made_when_they_are_first_written_into(postgres_url):
+    made = store(postgres_url)
+    made.check()
+    there = (
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'evcam'"
+    )
+    assert query(postgres_url, there) == []
+    with made.transaction():
+        pass
+    made.close()
+    made.check()
+    names = {name for (name,) in query(postgres_url, there)}
+    assert names == {"about", *(table.name for table in TABLES)}
+    assert query(postgres_url, "SELECT version FROM evcam.about") == [(VERSION,)]
+
+
+def test_it_holds_what_a_file_does(postgres_url, tmp_path):
+    events = [
+        event | {"uuid": name, "root_id": name}
+        for name, story in STORIES.items()
+        for event in story.events
+    ]
+    events += [
+        told("worker-online", 5.0),
+        told("worker-heartbeat", 7.0, zone={"eu": [1, None]}),
+        told("task-progress", 11.0, done=3),
+        told("task-received", uuid="own", zone="eu"),
+    ]
+    batches = [events[start : start + 7] for start in range(0, len(events), 7)]
+    file = tmp_path / "ledger.db"
+    in_file, in_server = written(file, *batches), written(postgres_url, *batches)
+    for rows in (in_file, in_server):
+        assert len(rows.pop("snapshots")) == len(batches)
+    assert in_server == in_file
+
+
+texts = st.text(max_size=5) | st.sampled_from(
+    ["\0", "\ud800", "\\u0000", "{", "%s", "'"]
+)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@pytest.fixture(scope="module")
+def fuzzed_url(postgres_server):
+    return postgres_server.fresh_url()
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"type": st.sampled_from(["task-received", "task-x", "worker-online"])},
+            optional={
+                "uuid": texts,
+                "hostname": texts,
+                "name": texts,
+                "exception": texts | json_values,
+                "timestamp": st.floats() | st.integers(-(2**70), 2**70),
+                "local_received": st.floats(0, 2e9),
+                "retries": json_values,
+                "pid": st.integers(-1, 2**63),
+                "loadavg": json_values,
+                "own": json_values,
+                "o\0": texts,
+            },
+        ),
+        max_size=4,
+    )
+)
+def test_nothing_that_comes_over_the_wire_is_refused(fuzzed_url, events):
+    evcam = Evcam(fuzzed_url)
+    evcam.hear(events)
+    evcam.shoot()
+    evcam.close()
+
+
+def test_rows_are_large_where_tasks_are(postgres_url):
+    long = dict.fromkeys(("name", "args", "kwargs", "exchange"), "é" * 20000)
+    rows = written(postgres_url, [told("task-sent", uuid="u" * 5000, **long)])
+    [task] = rows["tasks"]
+    assert (len(task["uuid"]), len(task["name"]), len(task["args"])) == (
+        *(255, 255, 16 * 1024),
+    )
+
+
+def test_newer_tables_are_left_alone(postgres_url):
+    written(postgres_url, [])
+    change(postgres_url, "UPDATE evcam.about SET version = version + 1")
+    for call in (store(postgres_url).check, Evcam(postgres_url).shoot):
+        with pytest.raises(OutputError, match="written by a newer evcam"):
+            call()
+
+
+def test_older_tables_are_brought_up_to_date(postgres_url, monkeypatch):
+    written(postgres_url, life("sent"))
+    steps = {VERSION: ["ALTER TABLE evcam.tasks ADD COLUMN mood text"]}
+    monkeypatch.setattr(module, "VERSION", VERSION + 1)
+    monkeypatch.setattr(module, "MIGRATIONS", steps)
+    written(postgres_url, life("received"))
+    assert query(postgres_url, "SELECT state, mood FROM evcam.tasks") == [
+        ("RECEIVED", None)
+    ]
+    assert query(postgres_url, "SELECT version FROM evcam.about") == [(VERSION + 1,)]
+
+
+def test_there_may_be_several_schemas(postgres_url):
+    written(postgres_url, life("sent"))
+    touch(postgres_url, schema="other")
+    assert query(postgres_url, "SELECT count(*) FROM other.tasks") == [(0,)]
+    with pytest.raises(UsageError, match="is no schema"):
+        store(postgres_url, schema='x"; DROP')
+
+
+# --- with others ---------------------------------------------------------------------
+
+
+def at_once(*calls):
+    """Run calls in threads that begin together; return what they raised."""
+    raised = []
+    start = threading.Barrier(len(calls))
+
+    def run(call):
+        start.wait()
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is told)
+            raised.append(error)
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return raised
+
+
+def test_several_that_begin_at_once_make_the_tables_once(postgres_url):
+    evcams = [Evcam(postgres_url) for _ in range(4)]
+    assert at_once(*(evcam.shoot for evcam in evcams)) == []
+    for evcam in evcams:
+        evcam.close()
+    assert len(contents(postgres_url)["snapshots"]) == 4
+
+
+def test_who_write_the_same_rows_wait_for_each_other_and_for_nobody_else(
+    postgres_url, tmp_path
+):
+    uuids = [f"u{number:03}" for number in range(300)]
+    steps = ("sent", "received", "started", "succeeded")
+    beats = [told("worker-heartbeat", float(at)) for at in range(4)]
+    shares = [
+        [told(f"task-{step}", 10.0 + at, uuid=uuid) for uuid in order] + [beats[at]]
+        for at, (step, order) in enumerate(
+            zip(steps, itertools.cycle([uuids, uuids[::-1]]), strict=False)
+        )
+    ]
+
+    def shoot_often(share):
+        evcam = Evcam(postgres_url)
+        for start in range(0, len(share), 20):
+            evcam.hear(share[start : start + 20])
+            evcam.shoot()
+        evcam.close()
+
+    raised = at_once(*(lambda share=share: shoot_often(share) for share in shares))
+    assert raised == []
+    file = tmp_path / "one.db"
+    written(file, [event for share in shares for event in share])
+    assert common(postgres_url) == common(file)
+
+
+def test_a_row_that_somebody_holds_is_waited_for(postgres_url):
+    evcam = Evcam(postgres_url, timeout=0.2)
+    evcam.hear(life("sent"))
+    evcam.shoot()
+    evcam.hear(life("received"))
+    with psycopg.connect(postgres_url) as other:
+        other.execute("SELECT FROM evcam.tasks FOR UPDATE")
+        with pytest.raises(OutputError, match=r"canceling statement due to .* timeout"):
+            evcam.shoot()
+        old = Expired(TASKS, "last_heard", "3000-01-01")
+        assert evcam.camera.store.expire(old, 9) == 0
+    evcam.shoot()
+    evcam.close()
+    assert contents(postgres_url)["tasks"][0]["state"] == "RECEIVED"
+
+
+# --- keeping -------------------------------------------------------------------------
+
+
+def test_old_rows_go_with_what_belongs_to_them_a_few_at_a_time(postgres_url):
+    steps = ("received", "started", "rejected", "received")
+    each = [life(*steps, uuid=f"u{n}", start=n) for n in range(9)]
+    written(postgres_url, [event for events in each for event in events])
+    made = store(postgres_url)
+    before = made.boundary(TASKS, "last_heard", 4)
+    assert made.boundary(TASKS, "last_heard", 10) is None
+    expired = Expired(TASKS, "last_heard", before)
+    assert [made.expire(expired, 3) for _ in range(3)] == [3, 2, 0]
+    assert made.expire(Expired(SNAPSHOTS, "at", "3000-01-01"), 3) == 1
+    made.close()
+    rows = contents(postgres_url)
+    assert [row["uuid"] for row in rows["tasks"]] == ["u5", "u6", "u7", "u8"]
+    assert {row["uuid"] for row in rows["attempts"]} == {"u5", "u6", "u7", "u8"}
+    assert rows["snapshots"] == []
+
+
+# --- reaching it ---------------------------------------------------------------------
+
+
+def test_without_psycopg_one_is_told_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(UsageError, match="needs psycopg") as raised:
+        store("")
+    assert raised.value.hint == "pip install 'evtools[postgres]'"
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with pytest.raises(UsageError, match="needs psycopg") as raised:
+        store("")
+    assert "standalone" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:secret@[::1/ops", "password=secret host", "secret="]
+)
+def test_what_is_wrong_with_a_url_does_not_show_the_password(url):
+    with pytest.raises(UsageError, match="cannot read the URL") as raised:
+        store(url)
+    assert "secret" not in raised.value.message + raised.value.hint
+    assert raised.value.__cause__ is None
+
+
+def test_a_url_may_be_in_a_file(tmp_path):
+    file = tmp_path / "url"
+    file.write_text("postgresql://me:secret@db.example:5433/ops\n")
+    assert store(f"@{file}").describe() == (
+        "PostgreSQL host=db.example port=5433 dbname=ops user=me schema=evcam"
+    )
+    with pytest.raises(UsageError, match=r"cannot read .*: No such file"):
+        store(f"@{tmp_path}/nothing")
+    file.write_bytes(b"\xff")
+    with pytest.raises(UsageError, match=r"cannot read .*: it is no text"):
+        store(f"@{file}")
+
+
+def test_what_a_url_does_not_say_is_in_the_environment(postgres_server, monkeypatch):
+    monkeypatch.setenv("PGHOST", str(postgres_server.folder))
+    monkeypatch.setenv("PGPORT", str(postgres_server.port))
+    monkeypatch.setenv("PGUSER", "postgres")
+    database = postgres_server.fresh_database()
+    monkeypatch.setenv("PGDATABASE", database)
+    touch("")
+    assert len(contents(postgres_server.url(database))["snapshots"]) == 1
+    assert store("").describe() == "PostgreSQL schema=evcam"
+
+
+def test_a_url_may_have_settings_of_its_own(postgres_url):
+    evcam = Evcam(f"{postgres_url}&application_name=mine&connect_timeout=3")
+    evcam.shoot()
+    with psycopg.connect(postgres_url) as connection:
+        names = connection.execute("SELECT application_name FROM pg_stat_activity")
+        assert "mine" in {name for (name,) in names}
+    evcam.close()
+
+
+def test_a_wrong_password_is_told_and_never_shown(postgres_server):
+    database = postgres_server.fresh_database()
+    postgres_server.make_role(database)
+    url = postgres_server.tcp_url(database, password="wr0ng")
+    for call in (store(url).check, Evcam(url).shoot):
+        with pytest.raises(
+            OutputError, match="password authentication failed"
+        ) as raised:
+            call()
+        assert "wr0ng" not in f"{raised.value} {raised.value.__cause__}"
+    assert "user=evcam" in str(raised.value)
+
+
+def test_who_may_make_no_tables_is_told_at_once(postgres_server):
+    database = postgres_server.fresh_database()
+    postgres_server.make_role(database)
+    url, admin = postgres_server.tcp_url(database), postgres_server.url(database)
+    with pytest.raises(OutputError, match="cannot make the schema evcam") as raised:
+        store(url).check()
+    assert "CREATE SCHEMA evcam" in raised.value.hint
+    change(admin, "CREATE SCHEMA evcam")
+    with pytest.raises(OutputError, match="cannot make the schema evcam"):
+        store(url).check()
+    change(admin, "ALTER SCHEMA evcam OWNER TO evcam")
+    store(url).check()
+    touch(url)
+    assert len(contents(admin)["snapshots"]) == 1
+
+
+def test_an_unreachable_server_is_told_in_one_line():
+    made = store("postgresql://me:secret@127.0.0.1:1/ops")
+    with pytest.raises(
+        OutputError, match=r"host=127\.0\.0\.1 port=1 .*refused"
+    ) as raised:
+        made.check()
+    assert "\n" not in raised.value.message
+    assert "secret" not in raised.value.message
+
+
+def test_what_was_not_written_while_the_server_was_away_comes_next(own_postgres):
+    url = own_postgres.fresh_url()
+    evcam = Evcam(url, connect_timeout=2.0)
+    evcam.hear(life("sent"))
+    evcam.shoot()
+    own_postgres.stop()
+    evcam.hear(life("received"))
+    for _ in range(2):
+        with pytest.raises(OutputError, match="cannot write to PostgreSQL"):
+            evcam.shoot()
+    own_postgres.start()
+    evcam.hear(life("started", start=11.0))
+    evcam.shoot()
+    evcam.close()
+    rows = contents(url)
+    assert [(task["state"], task["name"]) for task in rows["tasks"]] == [
+        ("STARTED", "shop.pay")
+    ]
+    assert [row["events"] for row in rows["snapshots"]] == [1, 2]
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(own_postgres):
+    url = own_postgres.fresh_url()
+    made = store(url, connect_timeout=2.0)
+    own_postgres.freeze()
+    try:
+        with pytest.raises(OutputError, match="timeout"):
+            made.check()
+    finally:
+        own_postgres.thaw()
+    made.check()
+
+
+def test_a_connection_that_is_cut_is_made_anew(postgres_url):
+    evcam = Evcam(postgres_url)
+    evcam.shoot()
+    cut = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name"
+    )
+    query(postgres_url, f"{cut} = 'evcam' AND datname = current_database()")
+    evcam.hear(life("sent"))
+    with pytest.raises(OutputError, match="terminating connection"):
+        evcam.shoot()
+    evcam.shoot()
+    assert [row["uuid"] for row in contents(postgres_url)["tasks"]] == [UUID]
+    evcam.close()
+    wait_until(
+        lambda: (
+            not query(
+                postgres_url,
+                "SELECT FROM pg_stat_activity WHERE application_name = 'evcam' "
+                "AND datname = current_database()",
+            )
+        ),
+        what="the end of the connection",
+    )

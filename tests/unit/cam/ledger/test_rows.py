@@ -1,0 +1,190 @@
+"""Rows: what a state says of a task, from nothing but what was heard of it."""
+
+import json
+
+import pytest
+
+from evtools.cam.ledger.account import Account, Told, merged
+from evtools.cam.ledger.notebook import Notebook
+from evtools.cam.ledger.rows import Rows, of_snapshot
+from evtools.cam.ledger.tables import ATTEMPTS, SNAPSHOTS, TASKS, WORKERS
+from evtools.cam.roll import Roll
+from evtools.state import State
+from evtools.wire import gap, iso_utc
+from tools.stories import STORIES
+from tools.told import CLIENT, OTHER, UUID, WORKER, life, told
+
+story_of_task = pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
+
+
+def notes_of(events):
+    notebook, state = Notebook(), State()
+    notebook.observe(state.apply(events))
+    return notebook.take(), state
+
+
+def row_of(events, **ahead):
+    notes, _ = notes_of(events)
+    account = merged(notes.tasks[UUID])
+    account.ahead = ahead.get("ahead", {})
+    return Rows().of_task(UUID, account)
+
+
+def shown(subject, names):
+    """What a task or an attempt of a state has in these columns."""
+    made = {}
+    for name in names:
+        value = getattr(subject, "hostname" if name == "worker" else name)
+        if TASKS.columns[name] == "time":
+            value = iso_utc(value)
+        made[name] = str(value) if name == "signum" and value is not None else value
+    return made
+
+
+@story_of_task
+def test_a_row_says_what_the_state_does(story):
+    _, state = notes_of(story.events)
+    row, attempts = row_of(story.events)
+    task = state.tasks[UUID]
+    own = {"first_heard", "last_heard", "heard", "note", "extra"}
+    names = [name for name in TASKS.columns if name not in own]
+    assert {name: row[name] for name in names} == shown(task, names)
+    names = [n for n in ATTEMPTS.columns if n not in {"uuid", "place", "number"}]
+    assert [{name: each[name] for name in names} for each in attempts] == [
+        shown(attempt, names) for attempt in task.attempts
+    ]
+    assert [each["number"] for each in attempts] == [a.number for a in task.attempts]
+    assert [each["place"] for each in attempts] == [*range(len(attempts))]
+
+
+@story_of_task
+def test_rows_have_all_columns_in_their_order(story):
+    row, attempts = row_of(story.events)
+    assert list(row) == list(TASKS.columns)
+    for each in attempts:
+        assert list(each) == list(ATTEMPTS.columns)
+
+
+def test_one_row_is_independent_of_the_one_before():
+    notes, _ = notes_of(life("received", "started", "failed"))
+    rows = Rows()
+    before = rows.of_task(UUID, merged(notes.tasks[UUID]))
+    notes, _ = notes_of(life("sent"))
+    assert rows.of_task(UUID, merged(notes.tasks[UUID]))[0]["state"] == "PENDING"
+    assert before[0]["state"] == "FAILURE"
+
+
+def test_it_is_known_when_a_task_was_heard_of_by_our_clock():
+    row, _ = row_of(life("sent", "received"))
+    assert (row["first_heard"], row["last_heard"]) == (
+        "1970-01-01T00:00:10.250000Z",
+        "1970-01-01T00:00:11.250000Z",
+    )
+
+
+def test_times_beyond_the_calendar_are_unknown():
+    row, _ = row_of([told("task-received", 2.0**52, local_received=1.0)])
+    assert (row["state"], row["received"]) == ("RECEIVED", None)
+
+
+def test_notes_and_fields_of_its_own_are_json():
+    events = [told("task-received", zone="eu"), told("task-progress", 11.0, done=3)]
+    row, _ = row_of(events)
+    assert json.loads(row["extra"]) == {"zone": "eu"}
+    assert json.loads(row["note"]) == {
+        "type": "task-progress",
+        "timestamp": 11.0,
+        "done": 3,
+    }
+    alone, _ = row_of(events[1:])
+    assert (alone["state"], alone["note"]) == ("PENDING", row["note"])
+
+
+# --- clocks --------------------------------------------------------------------------
+
+
+def test_a_redelivery_comes_after_what_was_given_back_whatever_the_clocks_say():
+    # It was at 20 by our clock; the other worker's is 15 seconds behind.
+    events = [
+        *life("received", "started", "rejected"),
+        *life("received", "started", "succeeded", start=5.0, hostname=OTHER),
+    ]
+    blind, _ = row_of(events)
+    assert blind["state"] == "REJECTED"
+    row, [attempt] = row_of(events, ahead={OTHER: -15})
+    assert (row["state"], row["worker"], attempt["state"]) == (
+        *("SUCCESS", OTHER, "REJECTED"),
+    )
+
+
+def test_a_wait_is_that_of_the_workers_clock():
+    events = [told("task-sent", 100.0, hostname=CLIENT), *life("received", "started")]
+    assert row_of(events)[0]["wait"] == 1.0  # cannot have been sent after its receipt
+    assert row_of(events, ahead={CLIENT: 95})[0]["wait"] == 6.0
+
+
+# --- workers -------------------------------------------------------------------------
+
+
+def worker_row(*events):
+    notes, state = notes_of(events)
+    [(hostname, account)] = notes.workers.items()
+    return Rows().of_worker(hostname, account), state.workers[hostname]
+
+
+def test_a_worker_is_as_it_tells():
+    row, worker = worker_row(
+        told("worker-online", 5.0), told("worker-heartbeat", 7.0, active=3, zone="eu")
+    )
+    assert list(row) == list(WORKERS.columns)
+    names = ("hostname", "pid", "freq", "active", "processed", "sw_ver")
+    assert [row[name] for name in names] == [getattr(worker, name) for name in names]
+    assert json.loads(row["loadavg"]) == [0.5, 0.25, 0.125]
+    assert json.loads(row["extra"]) == {"zone": "eu"}
+    assert row["online_since"] == "1970-01-01T00:00:05.000000Z"
+    assert (row["last_told"], row["last_heard"]) == (
+        "1970-01-01T00:00:07.000000Z",
+        "1970-01-01T00:00:07.250000Z",
+    )
+    assert row["goodbye"] is None
+
+
+def test_a_worker_that_says_goodbye_has_gone_since():
+    row, _ = worker_row(told("worker-heartbeat", 5.0), told("worker-offline", 7.0))
+    assert row["goodbye"] == "1970-01-01T00:00:07.000000Z"
+
+
+def test_of_a_worker_without_heartbeats_we_know_that_it_is_there():
+    row, _ = worker_row(told("task-started"))
+    assert (row["hostname"], row["last_heard"]) == (
+        *(WORKER, "1970-01-01T00:00:10.250000Z"),
+    )
+    unknown = set(WORKERS.columns) - {"hostname", "last_heard", "heard"}
+    assert {row[name] for name in unknown} == {None}
+
+
+# --- snapshots -----------------------------------------------------------------------
+
+
+def test_a_snapshot_says_who_took_it_and_what_it_misses():
+    roll = Roll({}, started=5.0)
+    roll.subscribed(6.0)
+    roll.note(gap("buffer", 7.0, 8.0, dropped=3))
+    row = of_snapshot(roll.next(10.0), events=7, tasks=2, lost=2**70)
+    assert list(row) == list(SNAPSHOTS.columns)
+    assert (row["evcam"], row["sequence"]) == (roll.evcam, 1)
+    assert (row["started"], row["since"], row["at"]) == (
+        "1970-01-01T00:00:05.000000Z",
+        "1970-01-01T00:00:06.000000Z",
+        "1970-01-01T00:00:10.000000Z",
+    )
+    assert (row["period"], row["warm"], row["connected"]) == (4.0, True, True)
+    assert (row["events"], row["tasks"], row["dropped"], row["missed"]) == (7, 2, 3, 0)
+    assert row["lost"] == 2**62
+    [hole] = json.loads(row["gaps"])
+    assert (hole["reason"], hole["dropped"]) == ("buffer", 3)
+
+
+def test_an_account_of_nothing_but_when_is_a_task_that_is_pending():
+    row, attempts = Rows().of_task("u", Account(1.0, 2.0, note=Told("task-x", 1.0)))
+    assert (row["uuid"], row["state"], attempts) == ("u", "PENDING", [])

@@ -1,0 +1,384 @@
+"""A ledger in a file: whatever happens to the file, nothing is half written."""
+
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import stat
+import tempfile
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from evtools.cam.ledger import sqlite as module
+from evtools.cam.ledger.sqlite import APPLICATION_ID, SQLiteStore
+from evtools.cam.ledger.store import Expired
+from evtools.cam.ledger.tables import TABLES, TASKS, VERSION
+from evtools.errors import OutputError
+from tools.clock import FakeClock
+from tools.ledgers import Evcam, contents, written
+from tools.told import UUID, life
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "ledger.db"
+
+
+def store(file, **how):
+    return SQLiteStore(file, busy_timeout=0.05, clock=FakeClock(), **how)
+
+
+def query(file, question):
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(question).fetchall()
+
+
+def change(file, *statements):
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def tasks(file):
+    return [row["uuid"] for row in contents(file)["tasks"]]
+
+
+# --- a file --------------------------------------------------------------------------
+
+
+def test_a_file_is_made_when_it_is_first_written_into(file):
+    made = store(file)
+    made.check()
+    assert not file.exists()
+    with made.transaction():
+        pass
+    made.close()
+    assert query(file, "PRAGMA user_version") == [(VERSION,)]
+    assert query(file, "PRAGMA application_id") == [(APPLICATION_ID,)]
+    assert query(file, "PRAGMA journal_mode") == [("wal",)]
+    names = query(file, "SELECT name FROM sqlite_master WHERE type = 'table'")
+    assert [name for (name,) in names] == [table.name for table in TABLES]
+    assert made.describe() == f"sqlite:{file}"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o640), (0o077, 0o600)])
+def test_others_cannot_read_it(file, umask, mode):
+    before = os.umask(umask)
+    try:
+        evcam = Evcam(file)
+        evcam.shoot()
+        paths = [file, *file.parent.glob("ledger.db-*")]
+        assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {mode}
+        assert len(paths) == 3
+    finally:
+        os.umask(before)
+        evcam.close()
+
+
+def test_readers_see_whole_shots_and_are_in_nobodys_way(file):
+    evcam = Evcam(file)
+    evcam.shoot()
+    with closing(sqlite3.connect(file, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        count = "SELECT count(*) FROM tasks"
+        assert reader.execute(count).fetchone() == (0,)
+        evcam.hear(life("sent"))
+        evcam.shoot()
+        assert reader.execute(count).fetchone() == (0,)
+        reader.execute("COMMIT")
+        assert reader.execute(count).fetchone() == (1,)
+    evcam.close()
+
+
+def test_a_shot_that_fails_leaves_nothing(file):
+    made = store(file)
+    written(file, life("sent"))
+
+    def fail():
+        with made.transaction() as writer:
+            writer.drop(TASKS, [UUID])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    made.close()
+    assert tasks(file) == [UUID]
+
+
+def test_a_file_that_was_moved_away_is_begun_anew(file, caplog):
+    evcam = Evcam(file)
+    evcam.hear(life("sent", uuid="before"))
+    evcam.shoot()
+    old = file.rename(file.with_name("old.db"))
+    for suffix in ("-wal", "-shm"):
+        file.with_name(f"ledger.db{suffix}").rename(f"{old}{suffix}")
+    evcam.hear(life("sent", uuid="after"))
+    evcam.shoot()
+    assert "is not there any more" in caplog.text
+    evcam.close()
+    assert (tasks(old), tasks(file)) == (["before"], ["after"])
+    evcam.camera.reopen()
+    evcam.shoot()
+    evcam.close()
+    assert len(contents(file)["snapshots"]) == 2
+
+
+# --- what is wrong with a file -------------------------------------------------------
+
+
+def test_a_folder_that_is_not_there_is_told_at_once(tmp_path):
+    with pytest.raises(OutputError, match="is no folder"):
+        store(tmp_path / "nowhere" / "ledger.db").check()
+    with pytest.raises(OutputError, match="No such file or directory"):
+        written(tmp_path / "nowhere" / "ledger.db", [])
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_what_may_not_be_written_is_told_at_once(foreign, exists):
+    file = foreign / "ledger.db"
+    if exists:
+        written(file, [])
+    with as_somebody_else(foreign):
+        with pytest.raises(OutputError, match=r"ledger\.db: Permission denied"):
+            store(file).check()
+        with pytest.raises(OutputError, match=r"ledger\.db: Permission denied"):
+            store(file).expire(Expired(TASKS, "last_heard", "9"), 1)
+
+
+def test_what_may_not_be_looked_for_is_told_at_once(foreign):
+    hidden = foreign / "hidden"
+    hidden.mkdir(mode=0o700)
+    with (
+        as_somebody_else(hidden, mode=0),
+        pytest.raises(OutputError, match=r"ledger\.db: Permission denied"),
+    ):
+        store(hidden / "ledger.db").check()
+
+
+@pytest.fixture
+def foreign():
+    """A folder that all may read; pytest's own are for root alone."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def as_somebody_else(folder, mode=0o555):
+    """Be somebody who may not write into a folder."""
+    real = os.getresuid()
+    if not real[0]:
+        # Access is asked for as who the process really is.
+        os.setresuid(65534, 65534, 0)
+    else:
+        for path in (*folder.iterdir(), folder):
+            path.chmod(path.stat().st_mode & mode)
+    try:
+        yield
+    finally:
+        if not real[0]:
+            os.setresuid(*real)
+        else:
+            folder.chmod(0o755)
+
+
+def test_a_database_of_something_else_is_left_alone(file):
+    change(file, "CREATE TABLE tasks (id)")
+    before = file.read_bytes()
+    for call in (store(file).check, lambda: written(file, [])):
+        with pytest.raises(OutputError, match="is a database of something else"):
+            call()
+    assert file.read_bytes() == before
+
+
+def test_newer_tables_are_left_alone(file):
+    written(file, life("sent"))
+    change(file, f"PRAGMA user_version = {VERSION + 1}")
+    for call in (store(file).check, lambda: written(file, [])):
+        with pytest.raises(OutputError, match="written by a newer evcam") as raised:
+            call()
+        assert "update evtools" in raised.value.hint
+    assert tasks(file) == [UUID]
+
+
+def test_older_tables_are_brought_up_to_date(file, monkeypatch):
+    written(file, life("sent"))
+    steps = {VERSION: ["ALTER TABLE tasks ADD COLUMN mood TEXT"]}
+    monkeypatch.setattr(module, "VERSION", VERSION + 1)
+    monkeypatch.setattr(module, "MIGRATIONS", steps)
+    store(file).check()
+    written(file, life("received"))
+    assert query(file, "SELECT state, mood FROM tasks") == [("RECEIVED", None)]
+    assert query(file, "PRAGMA user_version") == [(VERSION + 1,)]
+
+
+# --- a damaged file ------------------------------------------------------------------
+
+
+def damage(file, *, start=0):
+    with file.open("r+b") as opened:
+        opened.seek(start)
+        opened.write(b"\xff" * 20_000)
+
+
+def aside(file):
+    return sorted(path.name for path in file.parent.glob("*.corrupt-*"))
+
+
+@pytest.mark.parametrize("start", [0, 4096])
+def test_a_damaged_file_is_set_aside_and_a_new_one_begun(file, start, caplog):
+    written(file, [e for n in range(50) for e in life("sent", uuid=f"u{n}")])
+    damage(file, start=start)
+    damaged = file.read_bytes()
+    store(file).check()
+    assert "will be set aside" in caplog.text or start
+    written(file, life("sent"))
+    assert tasks(file) == [UUID]
+    name = aside(file)[0]
+    assert file.with_name(name).read_bytes() == damaged
+    assert "is damaged" in caplog.text
+    assert name in caplog.text
+
+
+def test_damage_that_shows_while_it_is_written_costs_no_event(file, monkeypatch):
+    # Too large to be looked through.
+    monkeypatch.setattr(module, "_CHECKED_MAX_BYTES", 0)
+    every = [e for n in range(50) for e in life("sent", uuid=f"u{n}")]
+    written(file, every)
+    damage(file, start=4096)
+    evcam = Evcam(file)
+    evcam.hear(every)
+    with pytest.raises(OutputError, match="malformed"):
+        evcam.shoot()
+    evcam.shoot()
+    evcam.close()
+    assert len(tasks(file)) == 50
+    assert len(aside(file)) >= 1
+
+
+def test_what_belongs_to_a_damaged_file_goes_with_it(file):
+    written(file, life("sent"))
+    damage(file)
+    for suffix in ("-wal", "-shm"):
+        file.with_name(f"ledger.db{suffix}").write_bytes(b"left over")
+    made = store(file)
+    with made.transaction():
+        pass
+    made.close()
+    stamp = "ledger.db.corrupt-19700101T000140.000000Z"
+    assert aside(file) == [stamp, f"{stamp}-shm", f"{stamp}-wal"]
+
+
+@pytest.mark.parametrize("content", [b"[settings]\n" * 100, b"\0" * 5000])
+def test_a_file_that_may_be_anything_is_left_alone(tmp_path, content):
+    file = tmp_path / "settings.conf"
+    file.write_bytes(content)
+    for call in (store(file).check, lambda: written(file, [])):
+        with pytest.raises(OutputError, match="is no database of SQLite") as raised:
+            call()
+        assert "left as it is" in raised.value.hint
+    assert file.read_bytes() == content
+    assert not aside(file)
+
+
+def test_a_file_that_was_a_database_is_one_whatever_its_name_is(tmp_path):
+    file = tmp_path / "ledger"
+    written(file, [e for n in range(50) for e in life("sent", uuid=f"u{n}")])
+    damage(file, start=4096)
+    written(file, life("sent"))
+    assert tasks(file) == [UUID]
+
+
+# --- a locked file, a full disk ------------------------------------------------------
+
+
+def test_a_lock_is_waited_for_and_what_was_not_written_comes_next(file):
+    evcam = Evcam(file, busy_timeout=0.05)
+    evcam.shoot()
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        evcam.hear(life("sent"))
+        for _ in range(2):
+            with pytest.raises(OutputError, match=r"ledger\.db: database is locked"):
+                evcam.shoot()
+        with pytest.raises(OutputError, match="locked"):
+            evcam.camera.store.expire(Expired(TASKS, "last_heard", "9"), 1)
+        other.execute("ROLLBACK")
+    evcam.hear(life("received", start=11.0))
+    evcam.shoot()
+    evcam.close()
+    [task] = contents(file)["tasks"]
+    assert (task["state"], task["sent"] is None) == ("RECEIVED", False)
+    first, second = contents(file)["snapshots"]
+    assert (first["events"], second["events"]) == (0, 2)
+    assert (second["sequence"], second["since"]) == (2, first["at"])
+
+
+@contextmanager
+def full_disk(limit):
+    """Let no file of this process grow beyond a limit."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_on_a_full_disk_nothing_is_half_written_and_nothing_lost(file):
+    evcam = Evcam(file)
+    evcam.hear(life("sent", uuid="before"))
+    evcam.shoot()
+    size = sum(path.stat().st_size for path in file.parent.iterdir())
+    every = [e for n in range(2000) for e in life("sent", "failed", uuid=f"u{n}")]
+    evcam.hear(every)
+    with full_disk(size + 20_000), pytest.raises(OutputError, match="cannot write"):
+        evcam.shoot()
+    assert tasks(file) == ["before"]
+    evcam.shoot()
+    evcam.close()
+    assert len(tasks(file)) == 2001
+    assert query(file, "PRAGMA integrity_check") == [("ok",)]
+
+
+# --- keeping -------------------------------------------------------------------------
+
+
+_GIVEN_BACK = ("received", "started", "rejected", "received")
+
+
+def test_old_rows_go_with_what_belongs_to_them_a_few_at_a_time(file):
+    each = [life(*_GIVEN_BACK, uuid=f"u{n}", start=n) for n in range(9)]
+    written(file, [event for events in each for event in events])
+    made = store(file)
+    expired = Expired(TASKS, "last_heard", "1970-01-01T00:00:08.250000Z")
+    counts = [made.expire(expired, 2) for _ in range(4)]
+    made.close()
+    assert counts == [2, 2, 1, 0]
+    rows = contents(file)
+    assert [row["uuid"] for row in rows["tasks"]] == ["u5", "u6", "u7", "u8"]
+    assert {row["uuid"] for row in rows["attempts"]} == {"u5", "u6", "u7", "u8"}
+
+
+def test_only_successes_expire_where_only_they_shall(file):
+    written(file, [*life("succeeded", uuid="good"), *life("failed", uuid="bad")])
+    made = store(file)
+    made.expire(Expired(TASKS, "last_heard", "9", successes_only=True), 10)
+    made.close()
+    assert tasks(file) == ["bad"]
+
+
+def test_a_boundary_leaves_as_many_rows_as_are_kept(file):
+    written(file, *(life("sent", uuid=f"u{n}", start=n) for n in range(9)))
+    made = store(file)
+    assert made.boundary(TASKS, "last_heard", 10) is None
+    before = made.boundary(TASKS, "last_heard", 4)
+    made.expire(Expired(TASKS, "last_heard", before), 100)
+    made.close()
+    assert tasks(file) == ["u5", "u6", "u7", "u8"]

@@ -1,0 +1,231 @@
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from evtools.cam import errands
+from evtools.cam.errands import NOT_IN_TIME, NOT_RUNNING, RUNS, UNKNOWN, run
+from evtools.cam.options import CamOptions
+from evtools.errors import BrokerUnavailable, EvtoolsError, UsageError
+from evtools.transport import ConnectionSettings
+from tools.clock import FakeClock
+
+NO_SETTINGS = ConnectionSettings()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "evcam.pid"
+
+
+@pytest.fixture
+def options(path):
+    return CamOptions(pidfile=str(path))
+
+
+@pytest.fixture
+def start(path):
+    """Start a process that has the pidfile and does `how` when it is asked to end."""
+    started = []
+
+    def begin(how="sys.exit(0)"):
+        code = f"""
+            import signal, sys
+            from evtools.cam.pidfile import Pidfile
+            Pidfile(sys.argv[1]).take()
+            signal.signal(signal.SIGTERM, lambda *_: {how})
+            print("taken", flush=True)
+            while True:
+                signal.pause()
+        """
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code), path], stdout=subprocess.PIPE
+        )
+        started.append(process)
+        process.stdout.readline()
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+# --- status -------------------------------------------------------------------------
+
+
+def test_status_names_the_process_that_runs(start, options):
+    process = start()
+    answer = run("status", options, NO_SETTINGS)
+    assert answer == (RUNS, f"evcam runs, process {process.pid}")
+
+
+def test_status_of_one_that_has_just_started(start, options, path):
+    start()
+    path.write_text("")
+    assert run("status", options, NO_SETTINGS) == (
+        RUNS,
+        "evcam runs, and has just started",
+    )
+
+
+def test_status_without_anybody(options, path):
+    answer = run("status", options, NO_SETTINGS)
+    assert answer == (NOT_RUNNING, f"evcam does not run: nobody has {path}")
+
+
+def test_status_that_cannot_be_found_out(tmp_path):
+    (tmp_path / "file").touch()
+    options = CamOptions(pidfile="file/x.pid", workdir=str(tmp_path))
+    answer = run("status", options, NO_SETTINGS)
+    assert answer.status == UNKNOWN
+    assert answer.text.startswith(f"cannot read {tmp_path}/file/x.pid: Not a dir")
+
+
+@pytest.mark.parametrize("errand", ["status", "stop"])
+def test_without_a_pidfile_nobody_can_be_meant(errand):
+    with pytest.raises(UsageError, match="needs the pidfile"):
+        run(errand, CamOptions(), NO_SETTINGS)
+
+
+# --- stop ---------------------------------------------------------------------------
+
+
+def test_stop_returns_when_the_process_is_gone(start, options):
+    process = start()
+    answer = run("stop", options, NO_SETTINGS)
+    assert answer == (RUNS, f"evcam, process {process.pid}, has ended")
+    # Nobody has asked for its status, and still it is gone.
+    assert process.poll() == 0
+
+
+def test_stop_of_what_does_not_run(options, path):
+    answer = run("stop", options, NO_SETTINGS)
+    assert answer == (NOT_RUNNING, f"evcam does not run: nobody has {path}")
+
+
+def test_stop_waits_for_so_long(start, path):
+    process = start("print('no')")
+    clock = FakeClock()
+
+    def pause(seconds):
+        clock.now += seconds
+
+    answer = errands.stop(str(path), timeout=3.0, clock=clock, pause=pause)
+    text = f"evcam, process {process.pid}, has not ended within 3s"
+    assert answer == (NOT_IN_TIME, text)
+    assert clock.now >= 103.0
+
+
+def test_stop_of_one_that_has_just_started_is_for_later(start, options, path):
+    start()
+    path.write_text("")
+    with pytest.raises(EvtoolsError, match="has just started"):
+        run("stop", options, NO_SETTINGS)
+
+
+def test_stop_without_the_right_to_do_so(start, options, monkeypatch):
+    start()
+
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "kill", refuse)
+    with pytest.raises(EvtoolsError, match="cannot stop evcam: Operation not permit"):
+        run("stop", options, NO_SETTINGS)
+
+
+def test_stop_of_one_that_ends_just_now(start, options, monkeypatch):
+    start()
+
+    def gone(*_):
+        raise ProcessLookupError(3, "No such process")
+
+    monkeypatch.setattr(os, "kill", gone)
+    assert run("stop", options, NO_SETTINGS) == (RUNS, "evcam has ended")
+
+
+def test_whoever_writes_a_pidfile_cannot_have_root_end_another(
+    start, options, path, monkeypatch
+):
+    start()
+    killed, real = [], Path.stat
+
+    def stat(self, **how):
+        status = real(self, **how)
+        owner = 64_999 if self == path else 0
+        return os.stat_result((*status[:4], owner, *status[5:10]))
+
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(os, "kill", lambda *what: killed.append(what))
+    with pytest.raises(EvtoolsError, match="does not belong to the user"):
+        run("stop", options, NO_SETTINGS)
+    assert killed == []
+
+
+def test_a_process_of_another_user_lives(monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert errands._lives(1)
+
+
+def test_without_proc_a_process_that_can_be_signalled_lives(monkeypatch):
+    def missing(self, **_):
+        raise FileNotFoundError(2, "No such file")
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert errands._lives(os.getpid())
+
+
+# --- check --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def camera(tmp_path, monkeypatch):
+    """A module with a camera in it, where we stand."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    name = f"photo_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(
+        "from evtools.cam.polaroid import Polaroid\nclass Camera(Polaroid): ...\n"
+    )
+    yield f"{name}.Camera"
+    sys.modules.pop(name, None)
+
+
+def checked(camera, **how):
+    return CamOptions(camera=camera, allow_insecure_camera=True, **how)
+
+
+def test_a_check_without_a_broker_is_of_the_camera(camera):
+    answer = run("check", checked(camera, demo=True), NO_SETTINGS)
+    assert answer.status == RUNS
+    assert answer.text.startswith("camera: ")
+    assert "\n" not in answer.text
+
+
+def test_a_check_that_fails_says_what_would_not_work(camera):
+    with pytest.raises(UsageError, match="there is no nothing in"):
+        run("check", checked(camera.replace("Camera", "nothing")), NO_SETTINGS)
+    settings = ConnectionSettings(urls="redis://127.0.0.1:1/0")
+    with pytest.raises(BrokerUnavailable, match=r"cannot reach redis://127\.0\.0\.1:1"):
+        run("check", checked(camera), settings)
+
+
+def test_a_check_listens_once(camera):
+    settings = ConnectionSettings(urls="memory://")
+    answer = run("check", checked(camera), settings)
+    assert answer.text.endswith("\nbroker: memory://")
+
+
+def test_a_check_is_made_as_the_user_that_evcam_would_be(camera, monkeypatch):
+    became = []
+    monkeypatch.setattr(errands, "become", lambda who, _: became.append(who.uid))
+    own = str(os.getuid())
+    run("check", checked(camera, demo=True, uid=own), NO_SETTINGS)
+    assert became == [os.getuid()]

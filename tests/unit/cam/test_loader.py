@@ -1,0 +1,293 @@
+import os
+import sys
+import textwrap
+
+import celery.events.snapshot
+import pytest
+
+from evtools.cam import cameras, loader, trust
+from evtools.cam.cameras import BUILT_IN, BuiltIn
+from evtools.cam.loader import load_camera
+from evtools.cam.polaroid import Polaroid
+from evtools.cam.timer import Timer
+from evtools.errors import OutputError, UsageError
+from evtools.state import State
+
+
+@pytest.fixture(autouse=True)
+def own_path(monkeypatch):
+    """Give back the path and the modules as they were."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith(("mycam", "mypack")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(textwrap.dedent(text))
+
+
+@pytest.fixture
+def mycam(folder):
+    write(
+        folder / "mycam.py",
+        """
+        from evtools import Camera, Polaroid
+        print("printed at import")
+        NUMBER = 3
+        class Camera1(Polaroid):
+            def __init__(self, *args, path: str = "x", **kwargs):
+                super().__init__(*args, **kwargs)
+                self.path = path
+        class Slow(Camera):
+            class Inner(Camera):
+                pass
+        class Other:
+            def __init__(self, state): pass
+            def install(self): pass
+        def make(state, **kwargs):
+            return Camera1(state, **kwargs)
+        def wrong(state):
+            return "no camera"
+        class Fails(Polaroid):
+            def __init__(self, *args, **kwargs):
+                raise ValueError("no room")
+        class Leaves(Polaroid):
+            def __init__(self, *args, **kwargs):
+                raise SystemExit(3)
+        """,
+    )
+    return folder
+
+
+def made(loaded):
+    return loaded(
+        State(), freq=2.0, maxrate=None, cleanup_freq=60.0, timer=Timer(), app=None
+    )
+
+
+def refused(name, **settings):
+    with pytest.raises(UsageError) as caught:
+        load_camera(name, **settings)
+    assert "\n" not in caught.value.message
+    assert caught.value.message.isprintable()
+    return caught.value
+
+
+# --- users' cameras ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mycam.Camera1", "mycam:Camera1"])
+def test_a_class_is_found_in_the_working_directory(mycam, name):
+    loaded = load_camera(name, options={"path": "y"})
+    camera = made(loaded)
+    assert (camera.path, camera.freq, camera.cleanup_freq) == ("y", 2.0, 60.0)
+    assert (loaded.name, loaded.exposes) == (name, False)
+
+
+def test_a_camera_that_exposes_is_known(mycam):
+    assert load_camera("mycam.Slow").exposes
+    assert load_camera("mycam:Slow.Inner").exposes
+
+
+def test_a_function_may_make_cameras(mycam):
+    assert made(load_camera("mycam:make")).path == "x"
+
+
+def test_it_may_be_celerys(folder):
+    loaded = load_camera("celery.events.snapshot.Polaroid")
+    assert isinstance(made(loaded), celery.events.snapshot.Polaroid)
+
+
+def test_one_in_a_package_is_found_in_a_folder_that_was_named(tmp_path, folder):
+    there = tmp_path / "there"
+    write(there / "mypack" / "__init__.py", "")
+    write(there / "mypack" / "cams.py", "from evtools import Polaroid as Camera")
+    assert load_camera("mypack.cams.Camera", pythonpath=[str(there)]).make is Polaroid
+    assert sys.path[-1] == str(there)
+
+
+def test_a_folder_without_an_init_can_be_a_package(folder):
+    write(folder / "mypack" / "cams.py", "from evtools import Polaroid as Camera")
+    assert load_camera("mypack.cams:Camera").make is Polaroid
+
+
+def test_nothing_of_users_comes_before_what_is_installed(folder):
+    write(folder / "json.py", "raise RuntimeError('shadowed')")
+    write(folder / "mycam.py", "import json\nfrom evtools import Polaroid as Camera")
+    load_camera("mycam.Camera")
+    assert sys.path[-1] == str(folder)
+
+
+def test_a_binary_looks_at_pythonpath_too(tmp_path, folder, monkeypatch):
+    there = tmp_path / "there"
+    write(there / "mycam.py", "from evtools import Polaroid as Camera")
+    monkeypatch.setenv("PYTHONPATH", f"{there}{os.pathsep}")
+    refused("mycam.Camera")
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    load_camera("mycam.Camera")
+
+
+def test_what_a_module_prints_does_not_go_to_stdout(mycam, capsys):
+    load_camera("mycam.Camera1")
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "printed at import\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint", "hint"),
+    [
+        ("nothere.Camera", "there is no module nothere", "--pythonpath"),
+        ("mycam.sub.Camera", "there is no module mycam.sub", "--pythonpath"),
+        ("mycam.Nope", "there is no Nope in mycam (", "mycam.py"),
+        ("mycam.NUMBER", "mycam.NUMBER is no camera: it is no class", "mod.Camera"),
+        ("mycam.Other", "it has no method cancel", "evtools.Polaroid"),
+        ("sys.Nope", "there is no Nope in sys (built in)", "mod.Camera"),
+        ("mycam", "there is no camera mycam", "sqlite, postgres"),
+        ("", "there is no camera ", "sqlite, postgres"),
+        ("..Camera", "there is no camera", "mod.Camera"),
+        ("my-cam.Camera", "there is no camera", "mod.Camera"),
+        ("mycam:\x1b[31m", "there is no camera", "mod.Camera"),
+    ],
+)
+def test_what_is_no_camera_is_refused_in_one_line(mycam, name, complaint, hint):
+    error = refused(name)
+    assert complaint in error.message
+    assert hint in error.message + error.hint
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        ("import nothere", "ModuleNotFoundError: No module named 'nothere' ("),
+        ("\n\ndef (", "SyntaxError: invalid syntax (mycam.py, line 3) ("),
+        ("1 / 0", "ZeroDivisionError: division by zero ("),
+        ("raise SystemExit('bye')", "SystemExit: bye ("),
+        ("raise ValueError('\x1b[31mred\\nblue')", "ValueError: "),
+    ],
+)
+def test_a_module_that_fails_is_told_with_the_place(folder, code, complaint):
+    (folder / "mycam.py").write_text(code)
+    error = refused("mycam.Camera")
+    assert error.message.startswith(
+        f"camera mycam.Camera cannot be imported: {complaint}"
+    )
+    assert f"{folder}/mycam.py:" in error.message
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("mycam.Fails", "camera mycam.Fails cannot be made: ValueError: no room ("),
+        ("mycam.Leaves", "camera mycam.Leaves cannot be made: SystemExit: 3 ("),
+        ("mycam:wrong", "mycam:wrong is no camera: it has no method install"),
+    ],
+)
+def test_one_that_cannot_be_made_is_told(mycam, name, complaint):
+    with pytest.raises(UsageError) as caught:
+        made(load_camera(name))
+    assert caught.value.message.startswith(complaint)
+
+
+def test_an_error_of_ours_is_told_as_it_is(folder):
+    write(
+        folder / "mycam.py",
+        """
+        from evtools import Polaroid
+        from evtools.errors import OutputError
+        class Camera(Polaroid):
+            def __init__(self, *args, **kwargs):
+                raise OutputError("the disk is full")
+        """,
+    )
+    with pytest.raises(OutputError, match="the disk is full"):
+        made(load_camera("mycam.Camera"))
+
+
+def test_its_options_are_looked_at_before_it_is_made(mycam):
+    assert (
+        "has no option nope" in refused("mycam.Camera1", options={"nope": "1"}).message
+    )
+
+
+def test_root_loads_nothing_that_others_can_write(mycam, monkeypatch):
+    monkeypatch.setattr(loader.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(trust, "_ROOT", -1)
+    assert "others than root can write" in refused("mycam.Camera1").message
+    assert "mycam" not in sys.modules
+    load_camera("mycam.Camera1", allow_insecure=True)
+
+
+def test_who_is_not_root_loads_what_there_is(mycam, monkeypatch):
+    monkeypatch.setattr(loader.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(trust, "_ROOT", -1)
+    load_camera("mycam.Camera1")
+
+
+def test_a_module_without_a_spec_is_there_all_the_same(mycam, monkeypatch):
+    load_camera("mycam.Camera1")
+    monkeypatch.setattr(sys.modules["mycam"], "__spec__", None)
+    load_camera("mycam.Camera1")
+
+
+# --- built-in cameras --------------------------------------------------------------
+
+
+@pytest.fixture
+def shelf(monkeypatch, mycam):
+    """One built-in camera of each kind, which come from users' code here."""
+    table = {
+        "file": BuiltIn("mycam:Camera1", "for tests", "path"),
+        "url": BuiltIn("mycam:Camera1", "for tests", "path", has_query=False),
+    }
+    monkeypatch.setattr(loader, "BUILT_IN", table)
+    monkeypatch.syspath_prepend(str(mycam))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("file", {}),
+        ("file:", {}),
+        ("file:/var/x.db", {"path": "/var/x.db"}),
+        ("file:a:b", {"path": "a:b"}),
+        ("file:?path=y%20z", {"path": "y z"}),
+        (
+            "url:postgresql://h/db?sslmode=off",
+            {"path": "postgresql://h/db?sslmode=off"},
+        ),
+    ],
+)
+def test_what_follows_the_name_of_a_built_in_one_are_options(shelf, name, options):
+    loaded = load_camera(name)
+    assert loaded.options == options
+    assert loaded.name == name.partition(":")[0]
+    assert made(loaded).path == options.get("path", "x")
+
+
+def test_an_option_cannot_be_given_twice(shelf):
+    error = refused("file:x", options={"path": "y"})
+    assert error.message == "option path of camera file is given twice"
+
+
+def test_an_unknown_one_after_the_name_is_refused(shelf):
+    assert "has no option keep" in refused("file:x?keep=30d").message
+
+
+def test_it_can_be_given_apart(shelf):
+    assert load_camera("file", options={"path": "y"}).options == {"path": "y"}
+
+
+def test_all_that_are_listed_are_there():
+    assert loader.BUILT_IN is cameras.BUILT_IN is BUILT_IN

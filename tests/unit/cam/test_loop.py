@@ -1,0 +1,592 @@
+import itertools
+import json
+import logging
+import threading
+from datetime import UTC
+
+import pytest
+
+from evtools.cam.camera import Camera
+from evtools.cam.counters import Counters
+from evtools.cam.link import Link
+from evtools.cam.loop import STUCK_AFTER, Loop, Rig
+from evtools.cam.options import CamOptions
+from evtools.cam.roll import Roll
+from evtools.cam.shutter import Shutter
+from evtools.cam.sieve import Sieve
+from evtools.cam.tapetime import TapeTime
+from evtools.errors import AccessRefused, BrokerUnavailable, CameraFailed
+from evtools.state import State
+from evtools.transport import Notice, Statistics
+from evtools.wire import Defect, gap
+from tools.clock import FakeClock
+from tools.studio import PATIENCE, Album, Snap
+from tools.told import told
+
+
+class Script:
+    """A source that follows a script: batches, and things to do between them."""
+
+    def __init__(self, steps):
+        self.steps = steps
+        self.left_bytes = 0
+        self.defects = ()
+        self.asked = []
+
+    def batches(self, timeout=None):
+        self.asked.append(timeout)
+        for step in self.steps:
+            if callable(step):
+                step()
+                yield []
+            elif isinstance(step, Exception):
+                raise step
+            else:
+                yield step
+
+    def statistics(self):
+        return Statistics(buffered_bytes=self.left_bytes, defects=self.defects)
+
+
+class Supervisor:
+    """What a supervisor is told, in order."""
+
+    def __init__(self):
+        self.told = []
+        self.signs = 0
+
+    def ready(self, status=""):
+        self.told.append(("ready", status))
+
+    def status(self, text):
+        self.told.append(("status", text))
+
+    def reloading(self):
+        self.told.append(("reloading", ""))
+
+    def stopping(self, status=""):
+        self.told.append(("stopping", status))
+
+    def watchdog(self):
+        self.signs += 1
+
+    def words(self):
+        return [word for word, _ in self.told]
+
+
+class Flags:
+    ending = reopen_wanted = dump_wanted = shot_wanted = False
+
+
+class Stage:
+    """A loop with all around it, and a clock that is moved by hand."""
+
+    def __init__(self, *steps, kind=Album, replays=False, **options):
+        self.clock = FakeClock(1000.0)
+        times = TapeTime() if replays else self.clock
+        options = {"freq": 1e6, "shutdown_timeout": 20.0} | options
+        if replays:
+            options["read"] = "x.jsonl"
+        self.options = CamOptions(**options)
+        self.counters = Counters()
+        self.state = State(clock=times)
+        self.shutter = Shutter(
+            self.counters,
+            self.clock,
+            times=times if replays else None,
+            max_failures=self.options.max_failures,
+        )
+        self.roll = Roll(self.state.workers, started=990.0)
+        self.link = Link(self.counters, self.roll, self.clock)
+        self.camera = kind(self.state, freq=self.options.freq, timer=self.shutter.timer)
+        if isinstance(self.camera, Camera):
+            self.camera.load(self.roll, times)
+        self.source, self.flags = Script(steps), Flags()
+        self.supervisor = Supervisor()
+        self.calls = []
+        self.rig = Rig(
+            options=self.options,
+            clock=self.clock,
+            times=times,
+            counters=self.counters,
+            source=self.source,
+            sieve=Sieve(self.options.filters, zone=UTC, now=times.wall),
+            state=self.state,
+            roll=self.roll,
+            link=self.link,
+            shutter=self.shutter,
+            camera=self.camera,
+            notifier=self.supervisor,
+            ready=lambda: self.calls.append("ready"),
+            on_hangup=lambda: self.calls.append("hangup"),
+        )
+
+    def run(self):
+        return Loop(self.rig, self.flags).run()
+
+    # --- what can happen in a script ---
+
+    def connect(self):
+        self.link.hear(Notice("listening", "redis://h"))
+
+    def wait(self, seconds):
+        def wait():
+            self.clock.now += seconds
+            assert self.shutter.catch_up(PATIENCE)
+
+        return wait
+
+    def want(self, flag):
+        return lambda: setattr(self.flags, flag, True)
+
+    def rest(self):
+        assert self.shutter.catch_up(PATIENCE)
+
+
+@pytest.fixture
+def stage():
+    stages = []
+
+    def start(*steps, **options):
+        stages.append(Stage(*steps, **options))
+        return stages[-1]
+
+    yield start
+    for each in stages:
+        each.shutter.timer.stop()
+        assert each.shutter.join(PATIENCE)
+
+
+@pytest.fixture
+def log(caplog):
+    caplog.set_level(logging.INFO)
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def received(uuid, at=10.0, **fields):
+    return told("task-received", at, uuid=uuid, root_id=uuid, **fields)
+
+
+# --- events ------------------------------------------------------------------------
+
+
+def test_events_reach_the_state_the_camera_and_the_counters(stage):
+    play = stage([received("a")], [], [told("worker-heartbeat"), received("b")])
+    assert play.run() == 0
+    assert sorted(play.state.tasks) == ["a", "b"]
+    assert [change.event["type"] for change in play.camera.observed] == [
+        *("task-received", "worker-heartbeat", "task-received"),
+    ]
+    assert play.counters.events == 3
+    assert play.source.asked == [0.25]
+
+
+def test_a_camera_that_only_looks_is_not_told_of_changes(stage):
+    play = stage([received("a")], kind=Snap)
+    assert play.run() == 0
+    assert play.camera.seen == [["a"]]
+
+
+def test_what_the_filter_leaves_out_reaches_nobody(stage):
+    play = stage(
+        [received("a"), received("b", name="shop.pack")], filters=("name=shop.pay",)
+    )
+    play.run()
+    assert list(play.state.tasks) == ["a"]
+    assert play.counters.events == 1
+
+
+def test_holes_are_noted_in_the_next_frame(stage):
+    play = stage([gap("buffer", 1.0, 2.0, dropped=7), received("a")])
+    play.run()
+    frame = play.camera.frames[0]
+    assert (frame.dropped, len(frame.gaps)) == (7, 1)
+
+
+def test_a_camera_that_cannot_observe_is_told_of_and_misses_that_only(stage, log):
+    play = stage([received("a")], [received("b")])
+    play.camera.observe = lambda changes: 1 / 0
+    assert play.run() == 0
+    assert sorted(play.state.tasks) == ["a", "b"]
+    text = "the camera failed to observe: ZeroDivisionError: division by zero"
+    assert log().count(text) == 2
+
+
+def test_while_the_camera_holds_the_state_the_loop_goes_on(stage):
+    play = stage()
+    held, go = threading.Event(), threading.Event()
+
+    def hold():
+        held.set()
+        # Nobody lets go before the loop has looked around twice.
+        while play.supervisor.signs < signs + 2:
+            go.wait(0.01)
+
+    def begin():
+        play.shutter.soon(lambda: play.state.freeze_while(hold))
+        assert held.wait(PATIENCE)
+
+    signs = 1
+    play.source.steps = [begin, [received("a")]]
+    assert play.run() == 0
+    assert list(play.state.tasks) == ["a"]
+
+
+def test_what_is_ill_formed_is_told(stage, log):
+    play = stage()
+    play.source.defects = (Defect("no JSON", b"\xff"),)
+    play.source.steps = [[]]
+    play.run()
+    assert r"left out: no JSON: '\xff'" in log()
+
+
+# --- signals -----------------------------------------------------------------------
+
+
+def test_a_shot_can_be_wanted_now(stage):
+    play = stage()
+    play.source.steps = [play.want("shot_wanted"), play.rest, [received("a")]]
+    play.run()
+    assert [tasks for _, tasks in play.camera.pictures] == [[], ["a"]]
+    assert not play.flags.shot_wanted
+
+
+def test_counters_and_stacks_can_be_wanted(stage, log):
+    play = stage()
+    play.source.steps = [play.want("dump_wanted"), []]
+    play.run()
+    texts = [line.partition(":")[0] for line in log()]
+    assert texts == ["counters", "stacks"]
+
+
+def test_files_can_be_opened_anew(stage):
+    play = stage()
+    play.source.steps = [
+        *(play.want("reopen_wanted"), play.rest),
+        *(play.connect, play.want("reopen_wanted"), play.rest),
+    ]
+    play.run()
+    assert play.calls == ["hangup", "ready", "hangup"]
+    assert play.camera.done == ["reopened", "reopened", "closed"]
+    assert play.supervisor.words().count("reloading") == 1
+    at = play.supervisor.words().index("reloading")
+    assert play.supervisor.words()[at + 1] == "ready"
+
+
+def test_a_camera_without_files_has_none_to_open(stage):
+    play = stage(kind=Snap)
+    play.source.steps = [play.want("reopen_wanted"), []]
+    assert play.run() == 0
+    assert play.calls == ["hangup"]
+
+
+# --- what others are told ----------------------------------------------------------
+
+
+def test_it_is_ready_once_events_come(stage):
+    play = stage()
+    play.source.steps = [[], play.connect, [], []]
+    play.run()
+    assert play.calls == ["ready"]
+    assert play.counters.ready
+    assert play.supervisor.told[0] == (
+        "ready",
+        "connected, 0 ev/s, 0 workers, no shot yet, 0 failures",
+    )
+
+
+def test_it_is_ready_without_a_broker_after_a_while(stage):
+    play = stage(ready_timeout=30.0)
+    play.source.steps = [play.wait(29.0), play.wait(1.0), []]
+    play.run()
+    assert play.calls == ["ready"]
+    assert play.supervisor.told[0] == ("ready", "waiting for broker: no connection")
+
+
+def test_its_status_is_told_from_time_to_time(stage):
+    play = stage()
+    play.source.steps = [
+        *(play.connect, play.wait(4.0), [told("worker-heartbeat", 1003.0)]),
+        *(play.wait(1.0), play.wait(2.0)),
+    ]
+    play.run()
+    told_of = [text for word, text in play.supervisor.told if word == "status"]
+    assert told_of[-1].startswith("connected, 0 ev/s, 1 workers")
+    assert play.counters.workers_alive == 1
+
+
+def test_signs_of_life_end_when_the_camera_is_stuck(stage, log):
+    play = stage()
+    begun, go = threading.Event(), threading.Event()
+
+    def work():
+        begun.set()
+        assert go.wait(PATIENCE)
+
+    def begin():
+        play.shutter.soon(work)
+        assert begun.wait(PATIENCE)
+
+    def pass_(seconds):
+        def step():
+            play.clock.now += seconds
+            counts.append(play.supervisor.signs)
+
+        return step
+
+    counts = []
+    play.source.steps = [
+        *(begin, pass_(STUCK_AFTER - 1), pass_(0), pass_(1), pass_(0), pass_(0)),
+        *(go.set, play.rest, pass_(0), pass_(0)),
+    ]
+    play.run()
+    grown = [after - before for before, after in itertools.pairwise(counts)]
+    assert grown[:4] == [1, 1, 0, 0]
+    assert grown[-1] == 1
+    assert log() == ["the camera has been at work for 1m59s"]
+
+
+# --- the end -----------------------------------------------------------------------
+
+
+def test_in_the_end_there_is_a_last_shot(stage):
+    play = stage()
+    play.source.steps = [play.connect, [received("a")], play.want("ending"), []]
+    assert play.run() == 0
+    assert [tasks for _, tasks in play.camera.pictures] == [["a"]]
+    assert play.camera.done == ["closed"]
+    assert play.supervisor.words()[-1] == "stopping"
+
+
+def test_what_has_come_in_by_then_is_taken_in(stage):
+    play = stage()
+    play.source.steps = [play.want("ending"), [received("a")], [received("b")]]
+    play.run()
+    assert play.camera.pictures[0][1] == ["a", "b"]
+
+
+def test_but_only_as_far_as_there_is_time(stage, log):
+    play = stage(shutdown_timeout=20.0)
+    play.source.left_bytes = 12345
+    play.source.steps = [
+        *(play.want("ending"), play.wait(9.0), [received("a")]),
+        *(play.wait(1.0), [received("b")]),
+    ]
+    assert play.run() == 0
+    assert play.camera.pictures[0][1] == ["a"]
+    assert "no time for events that have come in: 12345 bytes" in log()
+
+
+def test_a_last_shot_that_fails_is_a_failure(stage):
+    play = stage([received("a")])
+    play.camera.fault = OSError("no")
+    assert play.run() == 1
+
+
+def test_a_camera_that_hangs_does_not_hold_up_the_end(stage, log):
+    play = stage(shutdown_timeout=20.0)
+    go = threading.Event()
+
+    def during():
+        play.clock.now += 20.0
+        go.wait(PATIENCE)
+
+    play.camera.during = during
+    try:
+        assert play.run() == 1
+    finally:
+        go.set()
+    assert log()[-1] == (
+        "the camera is still at work after 20.0s; "
+        "what came in since its last shot may be lost"
+    )
+
+
+def test_one_that_holds_the_state_for_ever_does_not_either(stage):
+    play = stage(shutdown_timeout=20.0)
+    held, go = threading.Event(), threading.Event()
+
+    def hold():
+        held.set()
+        go.wait(PATIENCE)
+
+    def begin():
+        play.shutter.soon(lambda: play.state.freeze_while(hold))
+        assert held.wait(PATIENCE)
+        play.flags.ending = True
+        watch.start()
+
+    def pass_time():
+        # The loop waits for the state, and sees the time pass while it does.
+        while play.clock.now < 1040.0 and not go.wait(0.05):
+            play.clock.now += 5.0
+
+    watch = threading.Thread(target=pass_time)
+    play.source.steps = [begin, [received("a")], [received("b")]]
+    try:
+        assert play.run() == 1
+    finally:
+        go.set()
+        watch.join(PATIENCE)
+
+
+def test_when_the_camera_gives_up_so_does_it(stage):
+    play = stage(freq=1.0, max_failures=2)
+    play.camera.fault = OSError(28, "no space left")
+    play.source.steps = [play.wait(100.0), play.wait(100.0), [received("a")]]
+    with pytest.raises(CameraFailed, match="gave up after 2 failures"):
+        play.run()
+    assert play.supervisor.words()[-1] == "stopping"
+    assert play.counters.shots.overrun == 0
+
+
+@pytest.mark.parametrize(("events", "shots"), [([], 0), ([received("a")], 1)])
+def test_when_the_broker_refuses_what_came_before_is_shot(stage, events, shots):
+    play = stage(events, AccessRefused("wrong password"))
+    with pytest.raises(AccessRefused):
+        play.run()
+    assert play.counters.shots.taken == shots
+
+
+# --- one period --------------------------------------------------------------------
+
+
+def test_once_is_one_period_and_one_shot(stage):
+    play = stage(once=True, freq=10.0)
+    play.source.steps = [
+        *(play.wait(20.0), play.connect, [received("a")]),
+        *(play.wait(9.0), [received("b")], play.wait(1.0), [received("c")]),
+    ]
+    assert play.run() == 0
+    assert [tasks for _, tasks in play.camera.pictures] == [["a", "b"]]
+    assert play.camera.done == ["closed"]
+
+
+def test_without_a_broker_there_is_nothing_to_shoot(stage):
+    play = stage(once=True, ready_timeout=30.0)
+    play.link.hear(Notice("retry", "connection refused; trying again in 1s"))
+    play.source.steps = [play.wait(31.0)]
+    with pytest.raises(BrokerUnavailable, match="connection refused"):
+        play.run()
+    assert play.camera.pictures == []
+
+
+def test_who_ends_it_before_that_gets_a_shot_all_the_same(stage):
+    play = stage(once=True, ready_timeout=30.0)
+    play.source.steps = [play.want("ending"), play.wait(8.0)]
+    assert play.run() == 0
+    assert len(play.camera.pictures) == 1
+
+
+def test_a_test_prints_the_picture_and_writes_nothing(stage, capsysbinary):
+    play = stage(test=True, freq=10.0)
+    play.source.steps = [play.connect, [received("a")], play.wait(10.0)]
+    assert play.run() == 0
+    frame, tasks = json.loads(capsysbinary.readouterr().out)
+    assert (frame["sequence"], tasks) == (1, ["a"])
+    assert play.camera.pictures == play.camera.done == []
+
+
+def test_of_another_camera_it_prints_what_that_would_look_at(stage, capsysbinary):
+    play = stage(test=True, freq=10.0, kind=Snap)
+    play.source.steps = [play.connect, [received("a")], play.wait(10.0)]
+    assert play.run() == 0
+    assert json.loads(capsysbinary.readouterr().out)["tasks"] == {"RECEIVED": 1}
+    assert play.camera.seen == []
+
+
+# --- recordings --------------------------------------------------------------------
+
+
+def test_a_recording_is_shot_by_its_own_time(stage):
+    play = stage(
+        [received("a", 100.0), received("b", 109.0), received("c", 112.0)],
+        [received("d", 115.0), received("e", 250.0)],
+        replays=True,
+        freq=10.0,
+    )
+    assert play.run() == 0
+    frames = [(frame.since, frame.at, tasks) for frame, tasks in play.camera.pictures]
+    assert frames == [
+        (100.25, 112.25, ["a", "b"]),
+        (112.25, 250.25, ["a", "b", "c", "d"]),
+        (250.25, 250.25, ["a", "b", "c", "d", "e"]),
+    ]
+    assert play.counters.shots.overrun == 0
+    assert play.calls == ["ready"]
+
+
+def test_its_workers_are_as_they_were_then(stage):
+    seen = []
+
+    class Watch(Snap):
+        def on_shutter(self, state):
+            seen.append([worker.hostname for worker in state.alive_workers()])
+
+    play = stage(
+        [told("worker-heartbeat", 100.0), told("worker-heartbeat", 111.0)],
+        [told("task-received", 200.0)],
+        replays=True,
+        freq=10.0,
+        kind=Watch,
+    )
+    play.run()
+    assert seen == [["celery@one"], [], ["celery@one"]]
+
+
+def test_an_empty_recording_is_one_shot_of_nothing(stage):
+    play = stage(replays=True)
+    assert play.run() == 0
+    assert [tasks for _, tasks in play.camera.pictures] == [[]]
+
+
+def test_a_slow_camera_slows_a_replay_down_and_signals_are_heard(stage):
+    play = stage(replays=True, freq=10.0)
+    go = threading.Event()
+
+    def during():
+        assert go.wait(PATIENCE)
+
+    def signs():
+        play.supervisor.signs += 1
+        if play.supervisor.signs > 2:
+            go.set()
+
+    play.camera.during = during
+    play.supervisor.watchdog = signs
+    play.source.steps = [[received("a", 100.0), received("b", 120.0)]]
+    assert play.run() == 0
+    assert [tasks for _, tasks in play.camera.pictures] == [["a"], ["a", "b"]]
+
+
+def test_once_and_a_recording_is_its_first_period(stage):
+    play = stage(
+        [received("a", 100.0)],
+        [received("b", 105.0)],
+        [received("c", 110.0)],
+        [received("d", 120.0)],
+        replays=True,
+        once=True,
+        freq=10.0,
+    )
+    assert play.run() == 0
+    assert [tasks for _, tasks in play.camera.pictures] == [["a", "b", "c"]]
+
+
+def test_the_end_comes_while_a_slow_camera_is_at_work_on_a_replay(stage):
+    play = stage(replays=True, freq=10.0, shutdown_timeout=20.0)
+    go = threading.Event()
+
+    def during():
+        play.flags.ending = True
+        play.clock.now += 1.0
+        while not go.wait(0.05):
+            play.clock.now += 5.0
+
+    play.camera.during = during
+    play.source.steps = [[received("a", 100.0), received("b", 120.0)], [received("c")]]
+    try:
+        assert play.run() == 1
+    finally:
+        go.set()
+    assert "c" not in play.state.tasks

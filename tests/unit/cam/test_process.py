@@ -1,0 +1,328 @@
+"""evcam as a process, with a real camera and the simulated cluster."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from evtools.cam import app
+from evtools.cam.detach import Detached
+from evtools.cam.options import CamOptions
+from evtools.cam.process import Process, import_early, run, settle
+from evtools.errors import ConfigError, OutputError, UsageError
+from evtools.transport import ConnectionSettings
+from servers.process import wait_until
+from tools.command import ROOT
+
+CAMERA = """
+from evtools.cam.polaroid import Polaroid
+
+class Camera(Polaroid):
+    def on_shutter(self, state):
+        print("a shot")
+
+class Broken(Polaroid):
+    def on_shutter(self, state):
+        raise OSError("redis://:s3kr1t@h")
+"""
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(tmp_path, monkeypatch):
+    """Put back what a process has only one of."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    root, umask = logging.getLogger(), os.umask(0o022)
+    handlers, level = root.handlers[:], root.level
+    yield
+    os.umask(umask)
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture
+def stderr():
+    """The handler that the command line installs, and what it got."""
+    told = []
+
+    class Told(logging.Handler):
+        def emit(self, record):
+            told.append(record.getMessage())
+
+    logging.getLogger().handlers[:] = [Told()]
+    return told
+
+
+@pytest.fixture
+def camera(tmp_path):
+    name = f"photo_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(CAMERA)
+    yield name
+    sys.modules.pop(name, None)
+
+
+def wishes(camera, **how):
+    return CamOptions(
+        camera=camera, allow_insecure_camera=True, demo=True, freq=0.1, once=True, **how
+    )
+
+
+def test_in_the_foreground_it_runs_here(camera, tmp_path, capfd, stderr):
+    options = wishes(f"{camera}.Camera", pidfile="x.pid", logfile="x.log", umask=0o077)
+    assert run(options, ConnectionSettings()) == 0
+    assert "a shot" in capfd.readouterr().out
+    assert "info listening on" in (tmp_path / "x.log").read_text()
+    assert (tmp_path / "x.log").stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "x.pid").exists()
+    # The log was its own; stderr is for what the user must know.
+    assert stderr == []
+
+
+def test_files_are_where_the_working_directory_is(camera, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / f"{camera}.py").rename(tmp_path / "there" / f"{camera}.py")
+    options = wishes(f"{camera}.Camera", workdir="there", logfile="x.log")
+    assert run(options, ConnectionSettings()) == 0
+    assert (tmp_path / "there" / "x.log").exists()
+
+
+def test_a_working_directory_that_is_none_is_refused():
+    with pytest.raises(UsageError, match="--workdir: none: No such file"):
+        settle(CamOptions(workdir="none"))
+
+
+def test_a_user_that_one_is_already_is_no_change(camera):
+    options = wishes(f"{camera}.Camera", uid=str(os.getuid()))
+    assert run(options, ConnectionSettings()) == 0
+
+
+def test_before_a_change_of_user_all_is_imported_that_comes_late(tmp_path):
+    code = """
+        import sys
+        from evtools.cam.options import CamOptions
+        from evtools.cam.process import import_early
+        from evtools.transport import ConnectionSettings
+        before = set(sys.modules)
+        settings = ConnectionSettings(urls="redis://h")
+        import_early(CamOptions(camera="jsonl:x"), settings)
+        import_early(CamOptions(camera="mod.Camera", demo=True), settings)
+        print(*(set(sys.modules) - before))
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(ended.stdout.split())
+    assert {"encodings.idna", "secrets", "evtools.cam.cameras.jsonl"} <= imported
+    assert "evtools.cam.cameras.sqlite" not in imported
+    assert "mod" not in imported
+
+
+def test_what_a_binary_has_unpacked_is_shared_before_that(tmp_path, monkeypatch):
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir(mode=0o700)
+    monkeypatch.setattr(sys, "_MEIPASS", str(unpacked), raising=False)
+    import_early(CamOptions(demo=True), ConnectionSettings())
+    assert unpacked.stat().st_mode & 0o777 == 0o755
+
+
+# --- what goes wrong ----------------------------------------------------------------
+
+
+def test_a_failure_is_raised_and_stands_in_the_log_file(tmp_path, stderr):
+    with pytest.raises(UsageError, match="there is no camera nothing"):
+        run(wishes("nothing", logfile="x.log"), ConnectionSettings())
+    text = (tmp_path / "x.log").read_text()
+    assert text.count("critical there is no camera nothing (built in: ") == 1
+    assert stderr == []
+
+
+def test_a_failure_in_the_log_on_stderr_is_not_told_twice(capfd, stderr):
+    with pytest.raises(UsageError):
+        run(wishes("nothing"), ConnectionSettings())
+    assert capfd.readouterr().err == ""
+
+
+def test_a_log_for_programs_has_the_failure_and_nothing_else_has(capfd, stderr):
+    assert run(wishes("nothing", log_format="json"), ConnectionSettings()) == 2
+    assert '"level": "critical"' in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("form", "raises"), [("json", False), ("text", True)])
+def test_what_nobody_expected_is_logged_with_its_traceback(
+    stderr, monkeypatch, capfd, tmp_path, form, raises
+):
+    def fail(*_, **__):
+        raise ZeroDivisionError("redis://:s3kr1t@h")
+
+    monkeypatch.setattr(app, "run", fail)
+    options = wishes("x", log_format=form, logfile="x.log" if raises else "")
+    if raises:
+        with pytest.raises(ZeroDivisionError):
+            run(options, ConnectionSettings())
+        text = (tmp_path / "x.log").read_text()
+    else:
+        assert run(options, ConnectionSettings()) == 1
+        text = capfd.readouterr().err
+    assert "Traceback" in text
+    assert "s3kr1t" not in text
+
+
+def test_a_second_one_ends_before_anything_else(camera, tmp_path):
+    code = """
+        import sys
+        from evtools.cam.pidfile import Pidfile
+        Pidfile(sys.argv[1]).take()
+        print("taken", flush=True)
+        sys.stdin.read()
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), tmp_path / "x.pid"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        other.stdout.readline()
+        with pytest.raises(OutputError, match=f"process {other.pid} has"):
+            run(wishes("nothing", pidfile="x.pid"), ConnectionSettings())
+        other.stdin.close()
+
+
+# --- SIGHUP -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def process(tmp_path):
+    """A process with a log file and a settings file whose changes are `changes`."""
+    changes = {}
+
+    def reread():
+        if "error" in changes:
+            raise ConfigError("x.toml: no such file")
+        return changes
+
+    made = Process(CamOptions(), None, reread)
+    made.changes = changes
+    log = logging.FileHandler(tmp_path / "x.log")
+    logging.getLogger().handlers[:] = [log]
+    logging.getLogger().setLevel(logging.INFO)
+    yield made
+    log.close()
+
+
+def test_hup_applies_the_level_and_names_what_needs_a_restart(process, tmp_path):
+    process.changes |= {"loglevel": logging.WARNING, "freq": 2.0, "camera": "x"}
+    process.hang_up()
+    assert logging.getLogger().level == logging.WARNING
+    told = (tmp_path / "x.log").read_text()
+    assert "only a restart will heed what changed: camera, freq" in told
+
+
+def test_hup_says_what_level_there_is_now(process, tmp_path):
+    process.changes |= {"loglevel": logging.DEBUG}
+    process.hang_up()
+    told = (tmp_path / "x.log").read_text()
+    assert "the log goes on here" in told
+    assert "loglevel is DEBUG from now on" in told
+    assert "restart" not in told
+
+
+def test_hup_with_a_bad_settings_file_changes_nothing(process, tmp_path):
+    process.changes["error"] = True
+    process.hang_up()
+    told = (tmp_path / "x.log").read_text()
+    assert "the settings stay as they were: x.toml: no such file" in told
+
+
+def test_hup_without_a_settings_file_is_for_the_log(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        Process(CamOptions(), None, None).hang_up()
+    assert caplog.messages == ["SIGHUP: the log goes on here"]
+
+
+def test_readiness_is_nobodys_business_in_the_foreground(capfd):
+    Process(CamOptions(), None, None).ready()
+    assert capfd.readouterr() == ("", "")
+
+
+# --- detached -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def detach(tmp_path, camera):
+    """Run this module's process detached; return how the starter ended."""
+    started = []
+
+    def begin(name, *arguments, home=tmp_path):
+        words = ["-m", "evtools", "cam", "-c", f"{camera}.{name}", "-d", "--demo"]
+        words += ["-F", "0.1", "--allow-insecure-camera", *arguments]
+        ended = subprocess.run(
+            [sys.executable, *words],
+            env={**os.environ, "HOME": str(home), "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        if (tmp_path / "x.pid").exists():
+            started.append(int((tmp_path / "x.pid").read_text()))
+        return ended
+
+    yield begin
+    for number in started:
+        try:
+            os.kill(number, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def test_detached_it_says_where_it_is_and_logs_what_is_printed(detach, tmp_path):
+    ended = detach("Camera", "--pidfile", "x.pid", "-f", "x.log")
+    number = int((tmp_path / "x.pid").read_text())
+    assert ended.returncode == 0
+    assert ended.stdout == ""
+    assert ended.stderr == (
+        f"evcam: runs as process {number}; its log: {tmp_path}/x.log\n"
+    )
+    os.kill(number, signal.SIGTERM)
+    wait_until(lambda: not (tmp_path / "x.pid").exists(), what="its end")
+    text = (tmp_path / "x.log").read_text()
+    assert "info listening on" in text
+    assert "a shot" in text
+
+
+def test_a_failure_before_it_is_ready_is_the_users(detach, tmp_path):
+    ended = detach("nothing", "--pidfile", "x.pid", "-f", "x.log", "-q")
+    assert ended.returncode == 2
+    assert ended.stderr.count("there is no nothing in") == 1
+    assert ended.stderr.startswith("evcam: there is no nothing in")
+    assert (tmp_path / "x.log").read_text().count("critical there is no nothing") == 1
+
+
+def test_a_failure_after_that_is_the_logs(detach, tmp_path):
+    ended = detach(
+        *("Broken", "--pidfile", "x.pid", "-f", "x.log", "-q"),
+        *("--max-failures", "2"),
+    )
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+    wait_until(lambda: not (tmp_path / "x.pid").exists(), what="its end")
+    text = (tmp_path / "x.log").read_text()
+    assert text.count("critical gave up after 2 failures") == 1
+    assert "s3kr1t" not in text
+
+
+def test_a_detached_process_without_a_log_file_has_the_usual_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1001)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    path = Process(CamOptions(), Detached(-1), None)._usual_file()
+    assert path == str(tmp_path / ".local" / "state" / "evtools" / "evcam.log")
+    assert (tmp_path / ".local" / "state" / "evtools").is_dir()
+    monkeypatch.delenv("HOME")
+    assert Process(CamOptions(), Detached(-1), None)._usual_file() == ""

@@ -1,0 +1,129 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from evtools.cli import frozen
+
+
+@pytest.fixture
+def as_frozen(monkeypatch, tmp_path):
+    """Let this process look like the standalone program."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "_MEIPASS", str(tmp_path), raising=False)
+    return tmp_path
+
+
+def test_an_installed_program_leaves_everything_as_it_is(monkeypatch):
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/here")
+    monkeypatch.setattr(sys, "argv", ["evtools", "--multiprocessing-fork"])
+    frozen.prepare()
+    assert not frozen.is_frozen()
+    assert frozen.folder() is None
+    assert frozen.build() == {}
+    assert frozen.os.environ["LD_LIBRARY_PATH"] == "/here"
+
+
+@pytest.mark.usefixtures("as_frozen")
+def test_a_frozen_one_puts_its_surroundings_right(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["evtools", "dump"])
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/unpacked")
+    monkeypatch.setenv("LD_LIBRARY_PATH_ORIG", "/before")
+    monkeypatch.setenv("SSL_CERT_FILE", "/mine")
+    frozen.prepare()
+    assert frozen.os.environ["LD_LIBRARY_PATH"] == "/before"
+    assert frozen.os.environ["SSL_CERT_FILE"] == "/mine"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {}),
+        ({"LD_LIBRARY_PATH": "/unpacked"}, {}),
+        (
+            {"LD_LIBRARY_PATH": "/unpacked:/a", "LD_LIBRARY_PATH_ORIG": "/a"},
+            {"LD_LIBRARY_PATH": "/a"},
+        ),
+        (
+            {"LD_LIBRARY_PATH": "/unpacked", "LD_LIBRARY_PATH_ORIG": ""},
+            {"LD_LIBRARY_PATH": ""},
+        ),
+    ],
+)
+def test_children_get_the_library_path_of_our_caller(before, after):
+    frozen.restore_library_path(before)
+    assert before == after
+
+
+def test_the_first_bundle_that_exists_is_taken(tmp_path):
+    bundles = [str(tmp_path / name) for name in ("none", "first", "second")]
+    for bundle in bundles[1:]:
+        (tmp_path / bundle).touch()
+    environ = {}
+    frozen.name_authorities(environ, bundles)
+    assert environ == {"SSL_CERT_FILE": bundles[1]}
+
+
+def test_a_machine_without_authorities_gets_none(tmp_path):
+    environ = {}
+    frozen.name_authorities(environ, [str(tmp_path / "none")])
+    assert environ == {}
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_the_users_own_authorities_stay(tmp_path, name):
+    bundle = tmp_path / "bundle"
+    bundle.touch()
+    environ = {name: "/mine"}
+    frozen.name_authorities(environ, [str(bundle)])
+    assert environ == {name: "/mine"}
+
+
+def test_the_words_of_multiprocessing_are_carried_out():
+    code = "from multiprocessing.resource_tracker import main;print('tracking')"
+    ended = served("evtools", "-E", "-c", code)
+    assert ended.stdout == "tracking\n"
+
+
+def test_a_spawned_process_does_its_work_and_no_more():
+    """It finds no pipe behind the number, which ends it."""
+    ended = served(
+        "evtools", "--multiprocessing-fork", "tracker_fd=98", "pipe_handle=99"
+    )
+    assert ended.returncode == 1
+    assert "Bad file descriptor" in ended.stderr
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["evtools"], ["evdump", "-c", "5"], ["evdump", "-c", "from os import abort"]],
+)
+def test_the_users_words_are_left_to_the_tools(argv):
+    ended = served(*argv)
+    assert (ended.returncode, ended.stdout) == (0, "on it goes\n")
+
+
+def served(*argv):
+    """Return how a frozen process ends that is started with these words."""
+    code = (
+        "import sys; sys.frozen = True\n"
+        "from evtools.cli.frozen import serve\n"
+        f"sys.argv = {argv!r}\n"
+        "sys.argv = list(sys.argv); serve(sys.argv); print('on it goes')"
+    )
+    words = [sys.executable, "-c", code]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def test_it_knows_how_to_start_itself(monkeypatch):
+    ours = [sys.executable, "-m", "evtools", "dump", "-V"]
+    assert frozen.command("dump", "-V") == ours
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert frozen.command("dump", "-V") == [sys.executable, "dump", "-V"]
+
+
+def test_it_tells_what_it_was_built_of(as_frozen):
+    (as_frozen / "build.json").write_text(json.dumps({"form": "folder"}))
+    assert frozen.build() == {"form": "folder"}

@@ -1,0 +1,31 @@
+import pytest
+
+from evtools.doctor.case import Case
+from evtools.doctor.options import DoctorOptions
+from evtools.transport import ConnectionSettings
+from evtools.transport.way import Place
+from tools.clock import FakeClock
+
+
+@pytest.fixture
+def new():
+    return Case(ConnectionSettings(), DoctorOptions(), FakeClock())
+
+
+def test_the_first_address_that_passed_is_used(new):
+    assert new.attempt == 0
+    new.places = {2: Place("c", 1), 1: Place("b", 1)}
+    assert new.attempt == 1
+
+
+def test_nothing_is_known_before_the_checks(new):
+    for name in ("examination", "observation"):
+        with pytest.raises(AssertionError):
+            getattr(new, name)
+    new.close()
+
+
+def test_the_broker_is_left(case, fake):
+    broker = fake()
+    case(broker).close()
+    assert broker.closed

@@ -1,0 +1,230 @@
+import socket
+import ssl
+from dataclasses import replace
+
+import pytest
+
+from evtools.doctor import reaching
+from evtools.doctor.reaching import (
+    check_kind,
+    check_login,
+    check_name,
+    check_port,
+    check_tls,
+)
+from evtools.errors import UsageError
+from evtools.transport import TLS
+from evtools.transport.way import Certificate, Place
+from servers.ports import HOST, free_port
+
+CERTIFICATE = Certificate("me", "my CA", ("me.example",), 1000.0, 2000.0)
+
+
+@pytest.fixture
+def at(case):
+    """Return a case that has come as far as these places."""
+
+    def make(*places, **settings):
+        made = case(**settings)
+        made.examined = None
+        made.places = dict(enumerate(places))
+        return made
+
+    return make
+
+
+# --- kind --------------------------------------------------------------------------
+
+
+def test_the_url_is_told_without_its_secrets(case, told):
+    made = case(urls="redis://:hush@h/0;i", source_of_url="-b flag")
+    ((severity, text),) = told(check_kind, made)
+    assert severity == "ok"
+    assert text == "redis://:**@h/0;redis://:**@i/0 (-b flag)\n"
+    assert [place.host for place in made.places.values()] == ["h", "i"]
+
+
+def test_a_broker_without_events_is_refused(case, told):
+    with pytest.raises(UsageError, match="SQS"):
+        told(check_kind, case(urls="sqs://"))
+
+
+# --- name and port -----------------------------------------------------------------
+
+
+def test_names_are_looked_up(at, told):
+    ((severity, text),) = told(check_name, at(Place("localhost", 1)))
+    assert (severity, "localhost is " in text) == ("ok", True)
+    assert told(check_name, at(Place(HOST, 1))) == [("ok", "none: an address\n")]
+
+
+def test_of_several_places_some_may_be_missing(at, told):
+    made = at(Place("broker.invalid", 1), Place("localhost", 1))
+    (severity, text), (good, _) = told(check_name, made)
+    assert (severity, good) == ("warning", "ok")
+    assert "broker.invalid has no address" in text
+    assert list(made.places) == [1]
+    assert made.attempt == 1
+
+
+def test_where_all_are_missing_that_is_a_problem(at, told):
+    made = at(Place("a.invalid", 1), Place("b.invalid", 1))
+    assert [severity for severity, _ in told(check_name, made)] == ["problem"] * 2
+    assert made.places == {}
+
+
+def test_ports_are_open_or_closed(at, told, redis_server):
+    ((severity, text),) = told(check_port, at(Place(HOST, redis_server.port)))
+    assert (severity, "is open" in text) == ("ok", True)
+    ((severity, text),) = told(check_port, at(Place(HOST, free_port())))
+    assert (severity, "connection refused" in text) == ("problem", True)
+
+
+def test_a_port_that_swallows_everything_is_told_from_a_closed_one(at, told):
+    with socket.create_server((HOST, 0), backlog=0) as full:
+        address = full.getsockname()
+        # Nobody accepts, and there is room for one to wait.
+        with socket.create_connection(address):
+            place = Place(HOST, address[1], connect_timeout=0.2)
+            ((severity, text),) = told(check_port, at(place))
+    assert severity == "problem"
+    assert "does not answer within 0.2s" in text
+    assert "firewall" in text
+
+
+# --- TLS ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "severity"),
+    [
+        ("localhost", "ok"),
+        ("127.0.0.2", "ok"),
+        ("::1", "ok"),
+        ("broker", "note"),
+        ("10.0.0.1", "note"),
+    ],
+)
+def test_without_encryption_it_matters_how_far_it_is(at, told, host, severity):
+    ((found, text),) = told(check_tls, at(Place(host, 1)))
+    assert found == severity
+    assert "not encrypted" in text
+
+
+@pytest.mark.parametrize(
+    ("now", "severity", "left"),
+    [(0.0, "warning", "33m20s"), (-30 * 86400.0, "ok", "30d00h")],
+)
+def test_a_certificate_is_good_for_some_time(now, severity, left):
+    finding = reaching._trusted(CERTIFICATE, now)
+    assert finding.severity == severity
+    assert finding.text == (
+        f"certificate of me, signed by my CA, good for another {left}"
+    )
+
+
+def test_a_certificate_is_looked_at_where_encryption_is_asked_for(
+    at, told, authority, redis_server
+):
+    tls = TLS(enabled=True, ca=str(authority.ca), verify="required")
+    made = at(Place("localhost", redis_server.tls_port, tls))
+    ((severity, text),) = told(check_tls, made)
+    # By the clock of the test it is 1970.
+    assert (severity, "signed by evtools test ca" in text) == ("ok", True)
+
+
+def test_a_certificate_that_is_not_checked_is_a_warning(at, told):
+    made = at(Place("h", 1, TLS(enabled=True, verify="none")))
+    ((severity, text),) = told(check_tls, made)
+    assert (severity, "gets the password" in text) == ("warning", True)
+
+
+def test_who_speaks_no_tls_is_a_problem(at, told, redis_server):
+    place = Place(HOST, redis_server.port, TLS(enabled=True, verify="required"), 1.0)
+    ((severity, _),) = told(check_tls, at(place))
+    assert severity == "problem"
+
+
+@pytest.mark.parametrize(
+    ("code", "now", "text"),
+    [
+        (9, 500.0, "begins to be good in 8m20s"),
+        (10, 2060.0, "expired 1m00s ago"),
+        (18, 0.0, "signed by my CA, whom /ca.pem does not trust"),
+        (62, 0.0, "is for me.example, and not for h"),
+    ],
+)
+def test_what_is_wrong_with_a_certificate_is_told(code, now, text):
+    place = Place("h", 1, TLS(enabled=True, ca="/ca.pem", verify="required"))
+    said, advice = reaching._DEFECTS[code](CERTIFICATE, place, now)
+    assert text in said
+    assert advice
+
+
+def test_a_certificate_of_another_ca_is_a_problem(at, told, authority, redis_server):
+    tls = TLS(enabled=True, ca=str(authority.other), verify="required")
+    ((severity, text),) = told(
+        check_tls, at(Place("localhost", redis_server.tls_port, tls))
+    )
+    assert severity == "problem"
+    assert f"signed by evtools test ca, whom {authority.other} does not trust" in text
+
+
+@pytest.mark.parametrize("code", [10, 99])
+def test_a_certificate_that_cannot_be_read_is_told_in_openssls_words(code):
+    error = ssl.SSLCertVerificationError()
+    error.verify_code, error.verify_message = code, "strange"
+    finding = reaching._untrusted(error, Place(HOST, free_port()), 0.0)
+    assert (finding.severity, finding.text) == ("problem", "the certificate: strange")
+
+
+# --- login -------------------------------------------------------------------------
+
+
+def test_a_login_that_succeeds_opens_the_examination(at, told, redis_url):
+    made = at(urls=redis_url)
+    ((severity, text),) = told(check_login, made)
+    assert (severity, "lets us in" in text) == ("ok", True)
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "check"),
+    [
+        ("redis://operator:hush@{host}:{port}/0", "login"),
+        ("redis://{host}:{port}/99999", "database"),
+    ],
+)
+def test_a_login_that_fails_is_about_what_it_failed_for(at, redis_server, url, check):
+    made = at(urls=url.format(host=HOST, port=redis_server.port))
+    (finding,) = check_login(made)
+    assert (finding.check, finding.severity) == (check, "problem")
+    assert "hush" not in finding.text
+
+
+def test_a_port_where_nobody_speaks(at):
+    with socket.create_server((HOST, 0)) as silent:
+        port = silent.getsockname()[1]
+        made = at(
+            Place(HOST, port, connect_timeout=0.2),
+            urls=f"amqp://{HOST}:{port}//",
+            connect_timeout=0.2,
+        )
+        (finding,) = check_login(made)
+    assert finding.check == "answer"
+    assert "nobody speaks there" in finding.text
+
+
+def test_a_port_that_wants_tls(at, redis_server):
+    place = Place(HOST, redis_server.tls_port, connect_timeout=1.0)
+    made = at(place, urls=f"redis://{HOST}:{redis_server.tls_port}/0")
+    (finding,) = check_login(made)
+    assert finding.check == "tls"
+    assert "speaks TLS, and we do not" in finding.text
+    (finding,) = check_login(replace_places(made))
+    assert finding.check != "tls"
+
+
+def replace_places(made):
+    """Return the case without any places, as with brokers that have no port."""
+    return replace(made, places={})

@@ -1,0 +1,88 @@
+"""Signals, sent to this very process."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from evtools.signals import EndingSignals
+from tools.clock import FakeClock
+
+
+@pytest.fixture
+def ends():
+    return []
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def signals(ends, clock):
+    with EndingSignals(lambda: ends.append("end"), clock) as entered:
+        yield entered
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_int_and_term_ask_for_the_end(signals, ends, number):
+    assert not signals.ending
+    signal.raise_signal(number)
+    assert signals.ending
+    assert ends == ["end"]
+
+
+def test_the_same_key_press_may_be_seen_twice(signals, ends, clock):
+    signal.raise_signal(signal.SIGINT)
+    clock.now += 0.2
+    signal.raise_signal(signal.SIGINT)
+    assert ends == ["end"]
+
+
+def test_a_second_key_press_ends_the_process_at_once():
+    code = """
+        import signal
+        from evtools.signals import EndingSignals
+
+        class Clock:
+            now = 0.0
+            def monotonic(self):
+                self.now += 1
+                return self.now
+
+        with EndingSignals(lambda: None, Clock()):
+            signal.raise_signal(signal.SIGINT)
+            try:
+                signal.raise_signal(signal.SIGINT)
+            finally:
+                print("cleaned up")
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    assert ended.returncode == 130
+    assert ended.stdout == b""
+
+
+def test_a_second_term_is_only_one_more(signals, ends):
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGINT)
+    assert ends == ["end"] * 3
+
+
+def test_others_can_be_added_and_all_are_put_back(clock):
+    heard = []
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2]
+    before = [signal.getsignal(number) for number in numbers]
+    signals = EndingSignals(lambda: None, clock)
+    signals.handlers[signal.SIGUSR2] = lambda number, _: heard.append(number)
+    with signals:
+        signal.raise_signal(signal.SIGUSR2)
+    assert heard == [signal.SIGUSR2]
+    assert [signal.getsignal(number) for number in numbers] == before

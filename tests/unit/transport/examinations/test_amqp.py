@@ -1,0 +1,189 @@
+import contextlib
+import uuid
+
+import amqp
+import pytest
+
+from evtools.transport import ConnectionSettings, connect
+from evtools.transport.examinations.amqp import AMQPExamination
+from servers.ports import HOST
+
+
+@pytest.fixture
+def examine(rabbitmq_server):
+    with contextlib.ExitStack() as stack:
+
+        def start(url=rabbitmq_server.url, **settings):
+            told = ConnectionSettings(urls=url, **settings)
+            return stack.enter_context(
+                contextlib.closing(AMQPExamination(connect(told), told))
+            )
+
+        yield start
+
+
+@pytest.fixture
+def channel(rabbitmq_server):
+    """Return a channel of somebody else's."""
+    with amqp.Connection(f"{HOST}:{rabbitmq_server.port}") as connection:
+        yield connection.channel()
+
+
+@pytest.fixture
+def queue(channel):
+    """Return the name of an event queue that nobody reads, with one message."""
+    name = f"celeryev.{uuid.uuid4().hex}"
+    channel.queue_declare(name, auto_delete=False, exclusive=True)
+    channel.basic_publish(amqp.Message("{}"), routing_key=name)
+    return name
+
+
+def test_product_and_version_are_told(examine):
+    assert examine().server.startswith("RabbitMQ 3.")
+
+
+# --- the exchange ------------------------------------------------------------------
+
+
+def test_an_exchange_that_is_missing_is_not_made(examine, event_exchange):
+    examination = examine(event_exchange=event_exchange)
+    for _ in range(2):
+        assert not examination.ground().exists
+
+
+def test_an_exchange_as_celery_declares_it_is_good(examine, channel, event_exchange):
+    channel.exchange_declare(event_exchange, "topic", durable=True, auto_delete=False)
+    ground = examine(event_exchange=event_exchange).ground()
+    assert ground.exists
+    assert ground.clash == ""
+    assert ground.where == f"exchange {event_exchange} of type topic in vhost /"
+    channel.exchange_delete(event_exchange)
+
+
+def test_an_exchange_of_another_type_clashes(examine, channel, event_exchange):
+    channel.exchange_declare(event_exchange, "fanout", durable=True, auto_delete=False)
+    ground = examine(event_exchange=event_exchange).ground()
+    assert "received 'topic' but current is 'fanout'" in ground.clash
+    channel.exchange_delete(event_exchange)
+
+
+def test_who_may_not_declare_can_still_look(
+    examine, channel, event_exchange, rabbitmq_server
+):
+    # The listener may configure names that begin with celeryev, and no others.
+    name = f"blue.{event_exchange}"
+    channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
+    url = rabbitmq_server.vhost_url("", user="listener", password="listener-secret")
+    assert not examine(url, event_exchange=name).ground().may_declare
+    channel.exchange_delete(name)
+
+
+def test_mailboxes_are_there_once_somebody_made_them(examine, channel):
+    name = uuid.uuid4().hex
+    examination = examine(control_exchange=name)
+    assert not examination.has_mailboxes()
+    channel.exchange_declare(f"{name}.pidbox", "fanout", auto_delete=True)
+    assert examination.has_mailboxes()
+    channel.exchange_delete(f"{name}.pidbox")
+
+
+# --- rights ------------------------------------------------------------------------
+
+
+def test_who_may_do_all_is_granted_all_and_leaves_nothing(
+    examine, channel, event_exchange, rabbitmq_server
+):
+    channel.exchange_declare(event_exchange, "topic", durable=True, auto_delete=False)
+    prefix = uuid.uuid4().hex
+    examination = examine(event_exchange=event_exchange, event_queue_prefix=prefix)
+    assert [right.granted for right in examination.rights()] == [True, True, True]
+    names = [queue["name"] for queue in rabbitmq_server.list_queues()]
+    assert not [name for name in names if name.startswith(prefix)]
+    channel.exchange_delete(event_exchange)
+
+
+def test_a_right_that_is_lacking_comes_with_the_command_that_grants_it(
+    examine, rabbitmq_server
+):
+    url = rabbitmq_server.vhost_url("", user="listener", password="listener-secret")
+    (right,) = examine(url, event_queue_prefix="blue").rights()
+    assert not right.granted
+    assert "refused for user 'listener'" in right.why
+    assert right.grant == (
+        "rabbitmqctl set_permissions -p / listener"
+        " '^(blue|celeryev)([.]|$)' '^(blue|celeryev)([.]|$)' '^(blue|celeryev)([.]|$)'"
+    )
+
+
+# --- elsewhere ---------------------------------------------------------------------
+
+
+def test_the_default_virtual_host_is_listened_to(
+    examine, channel, event_exchange, rabbitmq_server
+):
+    examination = examine(
+        rabbitmq_server.vhost_url("staging"), event_exchange=event_exchange
+    )
+    examination.begin()
+    assert event_exchange not in str(examination.elsewhere())
+    channel.exchange_declare(event_exchange, "topic", durable=True, auto_delete=False)
+    (found,) = [f for f in examination.elsewhere() if f.where == "vhost /"]
+    assert found.seen == "the exchange is there, but quiet"
+    assert not found.alive
+    url = f"amqp://guest:**@{HOST}:{rabbitmq_server.port}/%2F"
+    assert found.words == ("-b", url)
+    channel.exchange_delete(event_exchange)
+
+
+def test_the_default_exchange_is_listened_to(examine, channel, worker, rabbitmq_server):
+    url = rabbitmq_server.vhost_url("team%2Fqueue")
+    worker(url)
+    examination = examine(url, event_exchange="blue", read_only=True)
+    found = {place.where: place for place in examination.elsewhere()}
+    assert found["exchange celeryev"].alive
+    assert found["exchange celeryev"].words == ("--event-exchange", "celeryev")
+
+
+# --- leftovers ---------------------------------------------------------------------
+
+
+def test_without_names_nothing_can_be_found(examine):
+    search = examine().leftovers([])
+    assert (search.found, search.gap) == ([], "AMQP lists no queues")
+
+
+def test_a_queue_of_another_connection_is_not_free(examine, queue):
+    (leftover,) = examine().leftovers([queue]).found
+    assert not leftover.free
+    assert "exclusive" in leftover.why
+
+
+def test_a_queue_that_nobody_reads_is_free_and_removed(examine, channel):
+    name = f"celeryev.{uuid.uuid4().hex}"
+    channel.queue_declare(name, durable=True, auto_delete=False)
+    channel.basic_publish(amqp.Message("{}"), routing_key=name)
+    examination = examine()
+    (leftover,) = examination.leftovers([name]).found
+    assert (leftover.free, leftover.why) == (True, "")
+    assert examination.remove(leftover) == ""
+    (leftover,) = examination.leftovers([name]).found
+    assert (leftover.free, "no queue" in leftover.why) == (False, True)
+
+
+def test_a_queue_that_is_read_meanwhile_stays(examine, channel):
+    name = f"celeryev.{uuid.uuid4().hex}"
+    channel.queue_declare(name, durable=True, auto_delete=False)
+    examination = examine()
+    (leftover,) = examination.leftovers([name]).found
+    tag = channel.basic_consume(name)
+    assert "in use" in examination.remove(leftover)
+    assert (
+        examination.leftovers([name]).found[0].why == "it is being read (consumers: 1)"
+    )
+    channel.basic_cancel(tag)
+    channel.queue_delete(name)
+
+
+def test_only_event_queues_can_be_left_over(examine):
+    (leftover,) = examine().leftovers(["celery"]).found
+    assert (leftover.free, leftover.why) == (False, "it is no event queue")

@@ -1,0 +1,318 @@
+import contextlib
+import json
+
+import pytest
+from redis import Redis
+from redis.client import Pipeline
+
+from evtools.transport import ConnectionSettings, connect
+from evtools.transport.examination import Leftover
+from evtools.transport.examinations import redis as module
+from evtools.transport.examinations.redis import RedisExamination
+from servers.ports import HOST
+
+BINDING = "#\x06\x16\x06\x16"
+
+
+@pytest.fixture
+def examine():
+    with contextlib.ExitStack() as stack:
+
+        def start(url, **settings):
+            told = ConnectionSettings(urls=url, **settings)
+            return stack.enter_context(
+                contextlib.closing(RedisExamination(connect(told), told))
+            )
+
+        yield start
+
+
+@pytest.fixture
+def open_database():
+    """Return a client of the database that a URL names."""
+    with contextlib.ExitStack() as stack:
+        yield lambda url: stack.enter_context(Redis.from_url(url))
+
+
+@pytest.fixture
+def client(open_database, redis_url):
+    return open_database(redis_url)
+
+
+@pytest.fixture
+def listener(redis_acl):
+    """Return the URL of a user who may subscribe to events, and do little else."""
+    return f"redis://listener:listener-secret@{HOST}:{redis_acl.port}/0"
+
+
+def overheard(examination, client, channel):
+    examination.begin()
+    client.publish(channel, json.dumps({}))
+    return [place for place in examination.elsewhere() if channel in place.where]
+
+
+def test_the_version_is_told(examine, redis_url, listener):
+    assert examine(redis_url).server.startswith("Redis ")
+    assert examine(listener).server.startswith("Redis")
+
+
+def test_of_valkey_it_is_valkeys(examine, redis_url, monkeypatch):
+    monkeypatch.setattr(Redis, "info", lambda *_: {"valkey_version": "8.1"})
+    assert examine(redis_url).server == "Valkey 8.1"
+
+
+def test_who_may_not_ask_is_told_no_version(examine, redis_url, monkeypatch):
+    def refuse(*_):
+        raise module.NoPermissionError
+
+    monkeypatch.setattr(Redis, "info", refuse)
+    assert examine(redis_url).server == "Redis"
+
+
+def test_the_channel_is_told(examine, redis_url):
+    options = {"global_keyprefix": "app."}
+    number = redis_url.rpartition("/")[2]
+    ground = examine(redis_url, options=options).ground()
+    assert ground.where == f"channel app./{number}.celeryev"
+    assert ground.exists
+    assert examine(redis_url).has_mailboxes()
+
+
+# --- rights ------------------------------------------------------------------------
+
+
+def test_a_right_that_is_there(examine, redis_url, listener):
+    number = redis_url.rpartition("/")[2]
+    (right,) = examine(redis_url).rights()
+    assert (right.name, right.granted) == (f"psubscribe /{number}.celeryev/*", True)
+
+
+def test_a_right_that_is_lacking_comes_with_the_command_that_grants_it(
+    examine, listener
+):
+    (right,) = examine(listener, event_exchange="blue").rights()
+    assert not right.granted
+    assert right.why
+    assert right.grant == (
+        "redis-cli ACL SETUSER listener +psubscribe +punsubscribe +ping '&/0.blue/*'"
+    )
+
+
+# --- elsewhere ---------------------------------------------------------------------
+
+
+def test_another_database_is_overheard(examine, client, redis_url):
+    number = int(redis_url.rpartition("/")[2]) + 1000
+    (place,) = overheard(
+        examine(redis_url), client, f"/{number}.celeryev/worker.heartbeat"
+    )
+    assert place.alive
+    assert place.words == ("-b", f"{redis_url.rpartition('/')[0]}/{number}")
+
+
+def test_our_own_channels_are_not_elsewhere(examine, client, redis_url):
+    number = redis_url.rpartition("/")[2]
+    channel = f"/{number}.celeryev/worker.heartbeat"
+    assert overheard(examine(redis_url), client, channel) == []
+
+
+def test_very_many_channels_are_not_all_taken(examine, client, redis_url, monkeypatch):
+    monkeypatch.setattr(module, "_CHANNELS_MAX", 1)
+    examination = examine(redis_url)
+    examination.begin()
+    for number in range(3):
+        client.publish(f"blue{number}/worker.heartbeat", "")
+    heard = [place for place in examination.elsewhere() if "blue" in place.where]
+    assert len(heard) <= 1
+
+
+def test_who_may_hear_only_his_own_hears_nothing_else(examine, listener):
+    examination = examine(listener)
+    examination.begin()
+    assert [place for place in examination.elsewhere() if place.alive] == []
+
+
+def test_mailboxes_of_workers_are_found(
+    examine, open_database, redis_server, monkeypatch
+):
+    monkeypatch.setattr(module, "_DATABASES_MAX", 10_000)
+    ours, theirs = redis_server.fresh_url(), redis_server.fresh_url()
+    there = open_database(theirs)
+    for prefix, control in (("", "celery"), ("app.", "blue")):
+        there.sadd(
+            f"{prefix}_kombu.binding.{control}.pidbox",
+            f"{BINDING}w1@host.{control}.pidbox",
+        )
+    there.sadd("_kombu.binding.reply.celery.pidbox", "x")
+    examination = examine(ours)
+
+    def found():
+        return {
+            place.words: place
+            for place in examination.elsewhere()
+            if theirs in place.words
+        }
+
+    # Nobody listens in that database, so nobody is there.
+    assert found() == {}
+    with there.pubsub() as listening:
+        listening.psubscribe("x")
+        listening.get_message(timeout=5)
+        places = found()
+    more = ("--global-keyprefix", "app.", "--control-exchange", "blue")
+    assert set(places) == {("-b", theirs), ("-b", theirs, *more)}
+    assert all("w1@host" in place.seen for place in places.values())
+    assert all(place.alive for place in places.values())
+
+
+def test_of_ours_only_other_names_are_elsewhere(examine, client, redis_url):
+    client.sadd("_kombu.binding.celery.pidbox", "x")
+    client.sadd("_kombu.binding.blue.pidbox", "y")
+    examination = examine(redis_url)
+    with client.pubsub() as listening:
+        listening.psubscribe("x")
+        listening.get_message(timeout=5)
+        words = [place.words for place in examination.elsewhere()]
+    assert ("--control-exchange", "blue") in words
+    assert () not in words
+
+
+# --- leftovers ---------------------------------------------------------------------
+
+
+def test_a_list_that_nobody_reads_is_free(examine, client, redis_url):
+    client.rpush("celeryev.dead", "one", "two")
+    client.set("celeryev.text", "no list")
+    client.rpush("celery", "a task")
+    examination = examine(redis_url)
+    examination.begin()
+    (leftover,) = examination.leftovers([]).found
+    assert (leftover.kind, leftover.name) == ("list", "celeryev.dead")
+    assert (leftover.free, leftover.messages) == (True, 2)
+    assert leftover.size_bytes > 0
+    assert examination.leftovers(["other"]).found == []
+    assert examination.remove(leftover) == ""
+    assert client.exists("celeryev.dead", "celery", "celeryev.text") == 2
+
+
+def test_a_list_that_somebody_reads_is_not_free(examine, client, redis_url):
+    client.rpush("celeryev.alive", "one", "two")
+    examination = examine(redis_url)
+    examination.begin()
+    client.rpop("celeryev.alive")
+    (leftover,) = examination.leftovers([]).found
+    assert not leftover.free
+    assert "somebody has read" in examination.remove(leftover)
+    assert client.llen("celeryev.alive") == 1
+
+
+def test_a_list_that_grows_is_still_free(examine, client, redis_url):
+    client.lpush("celeryev.dead", "one")
+    examination = examine(redis_url)
+    examination.begin()
+    client.lpush("celeryev.dead", "two")
+    (leftover,) = examination.leftovers([]).found
+    assert leftover.free
+
+
+def test_a_list_that_is_gone_is_left_alone(examine, client, redis_url):
+    client.rpush("celeryev.dead", "one")
+    examination = examine(redis_url)
+    examination.begin()
+    (leftover,) = examination.leftovers([]).found
+    client.delete("celeryev.dead")
+    assert "somebody has read" in examination.remove(leftover)
+
+
+def test_a_list_that_is_used_at_that_very_moment_stays(
+    examine, client, redis_url, monkeypatch
+):
+    client.rpush("celeryev.dead", "one")
+    examination = examine(redis_url)
+    examination.begin()
+    (leftover,) = examination.leftovers([]).found
+    multi = Pipeline.multi
+
+    def meddle(pipeline):
+        client.lpush("celeryev.dead", "two")
+        multi(pipeline)
+
+    monkeypatch.setattr(Pipeline, "multi", meddle)
+    assert examination.remove(leftover) == "somebody uses it right now"
+    assert client.llen("celeryev.dead") == 2
+
+
+def test_a_binding_is_free_when_nobody_listens(examine, client, redis_url):
+    table = "_kombu.binding.celeryev"
+    client.sadd(table, f"{BINDING}celeryev.dead")
+    client.sadd("_kombu.binding_permanent.celeryev", f"{BINDING}celeryev.dead")
+    examination = examine(redis_url)
+    with client.pubsub() as listening:
+        listening.psubscribe("x")
+        listening.get_message(timeout=5)
+        (leftover,) = examination.leftovers([]).found
+        assert not leftover.free
+        assert "one of 1 listeners" in leftover.why
+    (leftover,) = examination.leftovers([]).found
+    assert leftover == Leftover(
+        "binding", "celeryev.dead", free=True, mark=f"{BINDING}celeryev.dead".encode()
+    )
+    assert examination.remove(leftover) == ""
+    assert client.exists(table, "_kombu.binding_permanent.celeryev") == 0
+
+
+def test_a_binding_goes_with_its_list_whoever_listens(examine, client, redis_url):
+    client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.dead")
+    client.rpush("celeryev.dead", "one")
+    examination = examine(redis_url)
+    examination.begin()
+    with client.pubsub() as listening:
+        listening.psubscribe("x")
+        listening.get_message(timeout=5)
+        found = examination.leftovers([]).found
+    assert [(leftover.kind, leftover.free) for leftover in found] == [
+        ("list", True),
+        ("binding", True),
+    ]
+
+
+def test_who_may_not_ask_who_listens_leaves_bindings(
+    examine, client, redis_url, monkeypatch
+):
+    def refuse(*_, **__):
+        raise module.NoPermissionError
+
+    client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.dead")
+    monkeypatch.setattr(Redis, "client_list", refuse)
+    (leftover,) = examine(redis_url).leftovers([]).found
+    assert (leftover.free, leftover.why) == (False, "we may not ask who listens")
+
+
+def test_a_size_that_is_not_told_is_unknown(examine, client, redis_url, monkeypatch):
+    def refuse(*_, **__):
+        raise module.NoPermissionError
+
+    client.rpush("celeryev.dead", "one")
+    monkeypatch.setattr(Redis, "memory_usage", refuse)
+    (leftover,) = examine(redis_url).leftovers([]).found
+    assert leftover.size_bytes is None
+
+
+def test_where_there_are_too_many_keys_that_is_said(
+    examine, client, redis_url, monkeypatch
+):
+    for number in range(50):
+        client.rpush(f"celeryev.{number}", "x")
+        client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.{number}")
+    monkeypatch.setattr(module, "_SCAN_COUNT", 5)
+    monkeypatch.setattr(module, "_LEFTOVERS_MAX", 10)
+    search = examine(redis_url).leftovers([])
+    assert len(search.found) == 20
+    assert "too many keys" in search.gap
+
+
+def test_to_close_twice_is_no_matter(examine, redis_url):
+    examination = examine(redis_url)
+    examination.begin()
+    examination.close()
+    examination.close()

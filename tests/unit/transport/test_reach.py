@@ -1,0 +1,51 @@
+"""Whether a broker lets us in."""
+
+import socket
+
+import pytest
+
+from evtools.errors import AccessRefused, BrokerUnavailable
+from evtools.transport.reach import probe
+from evtools.transport.settings import ConnectionSettings
+
+NOBODY = "redis://127.0.0.1:1/0"
+
+
+def test_a_broker_that_lets_us_in_is_reached():
+    probe(ConnectionSettings(urls="memory://"))
+
+
+def test_one_that_is_not_there_is_not():
+    with pytest.raises(BrokerUnavailable, match="connection refused"):
+        probe(ConnectionSettings(urls=NOBODY))
+
+
+def test_one_of_several_is_enough(redis_url):
+    probe(ConnectionSettings(urls=f"{NOBODY};{redis_url}"))
+
+
+def test_of_several_the_last_says_why():
+    with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1"):
+        probe(ConnectionSettings(urls=f"{NOBODY};{NOBODY}"))
+
+
+def test_one_that_does_not_answer_is_not_waited_for():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        settings = ConnectionSettings(
+            urls=f"amqp://127.0.0.1:{port}//", connect_timeout=0.1
+        )
+        with pytest.raises(BrokerUnavailable, match="no answer"):
+            probe(settings)
+
+
+def test_every_real_broker_lets_us_in(broker_url):
+    probe(ConnectionSettings(urls=broker_url))
+
+
+def test_a_wrong_password_is_refused(rabbitmq_server):
+    place = rabbitmq_server.url.rpartition("@")[2]
+    url = f"amqp://guest:wrong@{place.removeprefix('amqp://')}"
+    with pytest.raises(AccessRefused) as refused:
+        probe(ConnectionSettings(urls=url))
+    assert "wrong" not in str(refused.value)

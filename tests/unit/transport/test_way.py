@@ -1,0 +1,158 @@
+import math
+import socket
+import ssl
+import threading
+from dataclasses import replace
+
+import pytest
+
+from evtools.errors import UsageError
+from evtools.transport import TLS, ConnectionSettings
+from evtools.transport.way import (
+    Place,
+    certificate_of,
+    handshake,
+    open_socket,
+    places,
+    resolve,
+    speaks_tls,
+)
+from servers.ports import HOST, free_port
+
+
+def found(urls, **settings):
+    return [
+        (place.host, place.port, place.tls is not None)
+        for place in places(ConnectionSettings(urls=urls, **settings))
+    ]
+
+
+@pytest.fixture
+def secure(redis_server, authority):
+    tls = TLS(
+        enabled=True, ca=str(authority.ca), verify="required", check_hostname=True
+    )
+    return Place("localhost", redis_server.tls_port, tls)
+
+
+# --- places ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("urls", "where"),
+    [
+        ("redis://h/0", ("h", 6379, False)),
+        ("rediss://h:1/0", ("h", 1, True)),
+        ("amqp://", ("localhost", 5672, False)),
+        ("amqps://h//", ("h", 5671, True)),
+        ("sentinel://h", ("h", 26379, False)),
+    ],
+)
+def test_the_place_of_an_address_has_the_usual_port(urls, where):
+    options = {"master_name": "m"}
+    assert found(urls, options=options) == [where]
+
+
+def test_every_address_of_a_list_has_its_place():
+    assert found("amqp://a//;amqp://b:7//") == [("a", 5672, False), ("b", 7, False)]
+
+
+@pytest.mark.parametrize("urls", ["memory://", "redis+socket:///run/redis.sock"])
+def test_without_host_and_port_there_is_no_place(urls):
+    assert found(urls) == []
+
+
+def test_tls_files_that_are_no_good_are_refused():
+    with pytest.raises(UsageError, match="--tls-ca"):
+        found("rediss://h", tls=TLS(ca="/nowhere"))
+
+
+# --- name and port -----------------------------------------------------------------
+
+
+def test_a_host_has_addresses():
+    assert "127.0.0.1" in resolve(Place("localhost", 1))
+
+
+def test_a_name_that_nobody_knows_is_an_error():
+    with pytest.raises(socket.gaierror):
+        resolve(Place("broker.invalid", 1))
+
+
+def test_a_name_that_can_be_none_is_an_error_of_the_resolver():
+    with pytest.raises(socket.gaierror, match="no name of a host"):
+        resolve(Place("x" * 70 + ".example", 1))
+
+
+def test_a_resolver_that_takes_too_long_is_an_error(monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ended.wait() or [])
+    with pytest.raises(socket.gaierror, match=r"no answer in 0\.05s"):
+        resolve(Place("slow.example", 1, connect_timeout=0.05))
+    ended.set()
+
+
+def test_the_next_address_is_tried(monkeypatch, redis_server):
+    good = (socket.AF_INET, socket.SOCK_STREAM, 0, "", (HOST, redis_server.port))
+    bad = (socket.AF_INET, socket.SOCK_STREAM, 0, "", (HOST, free_port()))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [bad, good])
+    with open_socket(Place("any", 1)) as sock:
+        assert sock.getpeername() == (HOST, redis_server.port)
+
+
+def test_a_closed_port_is_an_error():
+    with pytest.raises(ConnectionRefusedError):
+        open_socket(Place(HOST, free_port()))
+
+
+def test_a_host_without_any_address_is_an_error(monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    with pytest.raises(socket.gaierror, match="no address"):
+        open_socket(Place("none", 1))
+
+
+# --- certificates ------------------------------------------------------------------
+
+
+def test_a_trusted_certificate_is_read(secure):
+    certificate = handshake(secure)
+    assert certificate.subject == "server"
+    assert certificate.issuer == "evtools test ca"
+    assert certificate.names == ("localhost", HOST)
+    assert certificate.not_after - certificate.not_before == 86400.0
+
+
+def test_a_certificate_of_another_ca_is_refused(secure, authority):
+    place = replace(secure, tls=replace(secure.tls, ca=str(authority.other)))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(place)
+    shown = certificate_of(place)
+    assert (shown.subject, shown.issuer) == ("server", "evtools test ca")
+
+
+def test_without_a_check_nothing_is_known_of_the_certificate(secure):
+    place = replace(secure, tls=replace(secure.tls, verify="none"))
+    assert math.isnan(handshake(place).not_after)
+
+
+def test_our_own_certificate_is_shown(redis_mutual_tls, authority, secure):
+    client = authority.client
+    tls = replace(secure.tls, cert=str(client.cert), key=str(client.key))
+    place = Place("localhost", redis_mutual_tls.tls_port, tls)
+    assert handshake(place).subject == "server"
+
+
+def test_an_expired_certificate_can_be_read(start_redis, authority, secure):
+    server = start_redis(authority=replace(authority, server=authority.expired))
+    place = replace(secure, port=server.tls_port)
+    with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+        handshake(place)
+    shown = certificate_of(place)
+    assert shown.subject == "expired"
+    assert shown.not_after < shown.not_before
+
+
+def test_who_speaks_tls_is_known(secure, redis_server):
+    assert speaks_tls(secure)
+    assert not speaks_tls(Place(HOST, redis_server.port, connect_timeout=1.0))
+    assert not speaks_tls(Place(HOST, free_port()))
