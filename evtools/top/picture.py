@@ -136,7 +136,8 @@ def _add_body(drawing: Drawing, session: Session, layout: Layout, cols: int) -> 
 
 def _add_table(drawing: Drawing, session: Session, cols: int, rows: int) -> None:
     table = session.table
-    session.viewport.fit(table, cols)
+    if cols != table.screen_cols:
+        table.resize(cols)
     top = len(drawing.lines)
     lines = table_lines(table, session.viewport, (cols, rows), stale=is_stale(session))
     lines += [

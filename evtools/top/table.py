@@ -43,8 +43,10 @@ class TableModel(ABC):
         self.sort_key = self.default_sort
         self.reverse = self._column(self.sort_key).descending
         self.slots: tuple[Slot, ...] = ()
+        self._laid_out: tuple[Column, ...] = ()
         self._scrolled = 0
-        self._screen_cols = _DEFAULT_COLS
+        #: The columns of the terminal that the slots fit.
+        self.screen_cols = _DEFAULT_COLS
         self._cells: dict[str, tuple[tuple[str, ...], str]] = {}
         self._asked: set[int] = set()
         self._seen = 0
@@ -114,13 +116,12 @@ class TableModel(ABC):
 
     def refresh(self, lens: Lens) -> None:
         """Make the picture anew, as of `lens.now`."""
-        relaid = self.lens.time_style != lens.time_style
         self.lens = lens
         self._past = None
-        if relaid:
-            self.resize(self._screen_cols)
         if not self.frozen:
             self._load()
+        if self.columns is not self._laid_out:
+            self.resize(self.screen_cols)
         self._forget_cells()
         if self.cursor.held and not self.frozen:
             self.cursor.held -= 1
@@ -339,7 +340,7 @@ class TableModel(ABC):
 
     def resize(self, screen_cols: int) -> None:
         """Fit the columns to a screen, in columns of the terminal."""
-        self._screen_cols = screen_cols
+        self.screen_cols, self._laid_out = screen_cols, self.columns
         self.slots = layout(
             self.columns, screen_cols, chosen=self.chosen, scrolled=self._scrolled
         )
@@ -348,13 +349,13 @@ class TableModel(ABC):
     def choose_columns(self, names: Sequence[str] | None) -> None:
         """Show these columns, or those that suit the width."""
         self.chosen = tuple(names) if names is not None else None
-        self.resize(self._screen_cols)
+        self.resize(self.screen_cols)
 
     def scroll_columns(self, by: int) -> None:
         """Move the columns after the second one out of sight, or back."""
         most = max(0, len(self.columns) - 3)
         self._scrolled = max(0, min(self._scrolled + by, most))
-        self.resize(self._screen_cols)
+        self.resize(self.screen_cols)
 
     # --- taking rows away ----------------------------------------------------------
 

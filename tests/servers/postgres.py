@@ -94,9 +94,7 @@ class PostgresServer:
 
     def url(self, database: str) -> str:
         """Return the URL of a database over the socket, as who may do anything."""
-        return (
-            f"postgresql://postgres@/{database}?host={self.folder}&port={self.port}"
-        )
+        return f"postgresql://postgres@/{database}?host={self.folder}&port={self.port}"
 
     def tcp_url(self, database: str, *, password: str = "p%40ss%2Fw%3Ard") -> str:
         """Return the URL of a database over TCP, as the role `evcam`."""
@@ -113,12 +111,17 @@ class PostgresServer:
         """Return the URL of a database nobody has used."""
         return self.url(self.fresh_database())
 
-    def make_role(self, database: str) -> None:
-        """Make the role `evcam`, which may connect to `database` and no more."""
+    def make_role(self, database: str, *, owns: str = "") -> None:
+        """Make the role `evcam`, which may connect to `database`.
+
+        All it may write there is the schema that it `owns`.
+        """
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             known = connection.execute("SELECT FROM pg_roles WHERE rolname = 'evcam'")
             if known.fetchone() is None:
                 connection.execute(f"CREATE ROLE evcam LOGIN PASSWORD '{PASSWORD}'")
+            if owns:
+                connection.execute(f"CREATE SCHEMA {owns} AUTHORIZATION evcam")
 
     def stop(self) -> None:
         """Shut down at once but in an orderly way."""

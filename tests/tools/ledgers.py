@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,7 @@ from evtools.cam.cameras.sqlite import SQLite
 from evtools.cam.ledger import TABLES, Table
 from evtools.cam.roll import Roll
 from evtools.state import State
+from tools.command import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,6 +65,48 @@ def touch(database: Path | str, **options: Any) -> None:
     evcam = Evcam(database, **options)
     evcam.shoot()
     evcam.close()
+
+
+#: Once it was made, a camera imports nothing: the user that evcam became may not
+#: read the files, and months later they may be gone.
+_LATE = """
+import sys
+from evtools.cam.loader import load_camera
+from evtools.state import State
+from tools.told import life, told
+
+state = State()
+camera = load_camera(sys.argv[1])(state, timer=object())
+events = [
+    told("task-failed", args="\\ud800\\0\\xe9", traceback="x" * 99_999, own="\\0"),
+    *(told("task-x", 12.0, of="\\xe9"), told("worker-online", 5.0, of=2**70)),
+    told("task-sent", uuid="u" * 999),
+]
+before = set(sys.modules)
+for _ in range(2):
+    camera.observe(state.apply(events))
+    camera.capture()
+camera.sweep()
+camera.reopen()
+camera.observe(state.apply(life("sent")))
+camera.capture()
+camera.close()
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def imported_late(camera: str) -> list[str]:
+    """Return what a camera imports when it takes shots."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _LATE, camera],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        timeout=30,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.split()
 
 
 def written(

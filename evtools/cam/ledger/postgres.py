@@ -1,5 +1,6 @@
 """A ledger in PostgreSQL, which several evcams may share."""
 
+import codecs
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -328,7 +329,8 @@ def _content(url: str) -> str:
 
 
 def _driver() -> Any:
-    """Return the library that speaks to PostgreSQL."""
+    """Return the library that speaks to PostgreSQL, with all it will import."""
+    codecs.lookup("idna")  # of the names of hosts
     try:
         import psycopg  # noqa: PLC0415  (an extra that need not be there)
     except ImportError as error:

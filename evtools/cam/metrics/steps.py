@@ -98,7 +98,7 @@ class Steps:
         if counted is None:
             counted = self._old.get(key, 0)
         before = counted >> shift & _MASK
-        if (now < before and not told):
+        if now == before or (now < before and not told):
             return 0
         self._young[key] = counted + (now - before << shift)
         if len(self._young) > self._generation:

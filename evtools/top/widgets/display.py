@@ -97,7 +97,9 @@ class Display:
 
     def suspend(self) -> None:
         """Stop as ctrl-z does; the screen comes back when we are continued."""
-        os.kill(os.getpid(), signal.SIGTSTP)
+        # The whole group, as the terminal would.  The shell waits for the boot
+        # loader of a single-file binary, which must stop with us.
+        os.kill(0, signal.SIGTSTP)
 
     def resume(self) -> None:
         """Have the terminal as we need it, whoever had it while we were stopped.

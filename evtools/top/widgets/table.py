@@ -23,15 +23,8 @@ class Viewport:
         self.top = 0
         #: Rows of the table at the last time it was drawn.
         self.rows = 10
-        self._cols = 0
         self._key: str | None = None
         self._line = 0
-
-    def fit(self, table: TableModel, cols: int) -> None:
-        """Give the table so many columns of the screen."""
-        if cols != self._cols:
-            self._cols = cols
-            table.resize(cols)
 
     def place(self, table: TableModel, rows: int) -> range:
         """Return the numbers of the rows to show in `rows` lines."""

@@ -19,11 +19,11 @@ def test_a_check_that_fails_stops_no_other(monkeypatch):
     monkeypatch.setattr(
         selftest_checks,
         "CHECKS",
-        {"a": broken, "b": lambda: [][0], "c": lambda: "fine"},
+        {"a": broken, "b": lambda: {}["x"], "c": lambda: "fine"},
     )
     assert list(findings()) == [
         Finding("a", ok=False, text="no luck"),
-        Finding("b", ok=False, text="IndexError: list index out of range"),
+        Finding("b", ok=False, text="KeyError: 'x'"),
         Finding("c", ok=True, text="fine"),
     ]
 

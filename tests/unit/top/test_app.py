@@ -426,7 +426,7 @@ def test_the_host_of_the_session_is_the_terminal(evtop, tmp_path, monkeypatch):
         lambda: suspended,
         "Q",
     )
-    assert suspended == [(os.getpid(), signal.SIGTSTP)]
+    assert suspended == [(0, signal.SIGTSTP)]
     assert b"\x1b]52;c;" in played.terminal.read()
     (file,) = tmp_path.glob("evtop-tasks-*.txt")
     assert "proj.charge" in file.read_text()

@@ -4,6 +4,7 @@ from evtools.cam.cameras.postgres import Postgres
 from evtools.cam.loader import load_camera
 from evtools.errors import UsageError
 from evtools.state import State
+from tools.ledgers import imported_late
 
 
 def made(name, **options):
@@ -35,3 +36,10 @@ def test_its_options_are_given_apart():
     assert camera.retention.keep == 86_400.0
     with pytest.raises(UsageError, match="is no schema"):
         made("postgres", schema="a b")
+
+
+def test_all_it_needs_is_imported_when_it_is_made(postgres_server):
+    database = postgres_server.fresh_database()
+    postgres_server.make_role(database, owns="evcam")
+    url = postgres_server.tcp_url(database).replace("127.0.0.1", "localhost")
+    assert imported_late(f"postgres:{url}") == []

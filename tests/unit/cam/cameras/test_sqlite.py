@@ -7,6 +7,7 @@ from evtools.cam.ledger import Retention
 from evtools.cam.loader import load_camera
 from evtools.errors import UsageError
 from evtools.state import State
+from tools.ledgers import imported_late
 
 
 def made(name, **options):
@@ -40,3 +41,7 @@ def test_an_unknown_option_is_refused_with_those_it_has():
     assert raised.value.hint == (
         "it has: path, busy_timeout, keep, keep_failed, keep_tasks, max_waiting"
     )
+
+
+def test_all_it_needs_is_imported_when_it_is_made(tmp_path):
+    assert imported_late(f"sqlite:{tmp_path}/ledger.db") == []

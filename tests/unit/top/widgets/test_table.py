@@ -10,7 +10,7 @@ def viewport():
 
 
 def drawn(table, viewport, rows=6, cols=40, *, stale=False):
-    viewport.fit(table, cols)
+    table.resize(cols)
     lines = table_lines(table, viewport, (cols, rows), stale=stale)
     assert all(columns(line) == cols for line in lines[1:])
     return lines
