@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .PHONY: help install servers lint types unit integration test bench load demo check \
-  fmt clean
+  binary release smoke rootfs fmt clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,11 +62,27 @@ test: install servers lint types ## Run everything, and measure what the tests c
 
 check: lint types unit ## Run what is quick, before a commit
 
-bench: install servers ## Compare speed and memory with Celery, and print the table
+bench: install servers dist/SHA256SUMS ## Compare speed and memory with Celery, and print the table
 	@$(BIN)/pytest tests/benchmarks -m bench --capture=no --timeout=900
 
 load: install servers ## Load the brokers for minutes and count what is lost
 	@$(BIN)/pytest tests/benchmarks -m load --capture=no --timeout=900
+
+binary: install ## Build the standalone program with the Python at hand, into dist/
+	@$(BIN)/python scripts/binary.py
+
+# For those who want to try it and have not built it.
+dist/SHA256SUMS:
+	@$(MAKE) binary
+
+release: install ## Build a release into dist/: a CPython of its own, for old systems, too
+	@$(BIN)/python scripts/release.py
+
+smoke: install servers dist/SHA256SUMS ## Try what is in dist/, here
+	@$(BIN)/pytest tests/smoke
+
+rootfs: install servers dist/SHA256SUMS ## Try what is in dist/ in Debian 11 and 13 without Python, as root
+	@scripts/rootfs.sh bullseye trixie
 
 # 130 and 141: the user has had enough, and so has the reader of the pipe.
 demo: install ## Watch a cluster that is simulated in the process

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import publish
+import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -242,7 +242,7 @@ def _run(words: list[str], environment: Mapping[str, str], *, cwd: Path = ROOT) 
 
 def main() -> int:
     """Build with the Python at hand, and put what came of it into dist/."""
-    for path in publish.publish(build(ROOT / "build" / "binary"), ROOT / "dist"):
+    for path in bundle.publish(build(ROOT / "build" / "binary"), ROOT / "dist"):
         print(path.relative_to(ROOT))
     return 0
 

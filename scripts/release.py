@@ -7,9 +7,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import bundle
 import contents
 import interpreter
-import publish
 from binary import ROOT, build
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def main() -> int:
         print(f"release: {error}", file=sys.stderr)
         return 1
     needs = contents.glibc(built.folder)
-    written = publish.publish(built, ROOT / "dist")
+    written = bundle.publish(built, ROOT / "dist")
     sizes = {path.name: path.stat().st_size for path in written}
     problems = [*too_new(needs), *too_large(sizes)]
     for problem in problems:

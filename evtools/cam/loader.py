@@ -16,6 +16,7 @@ from evtools.cam.camera import Camera
 from evtools.cam.camera_options import Signature, converted, signature_of
 from evtools.cam.cameras import BUILT_IN
 from evtools.cam.failures import place, reason
+from evtools.cam.foreign import explain
 from evtools.cam.trust import refuse_untrusted
 from evtools.errors import EvtoolsError, UsageError
 from evtools.text import sanitize
@@ -118,7 +119,8 @@ def _of_user(name: str, pythonpath: Sequence[str], *, check: bool) -> Any:
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
-        raise _failed(name, "cannot be imported", error) from error
+        foreign = explain(name, error, sys.path)
+        raise (foreign or _failed(name, "cannot be imported", error)) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise UsageError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
+from evtools.cli.entry import family
 from evtools.cli.options import GROUPS
 from evtools.errors import ConfigError, UsageError
 
@@ -92,7 +93,8 @@ class ToolCommand(click.Command):
         if "version_line" in given or "version" in given:
             from evtools.cli import version  # noqa: PLC0415  (start-up time)
 
-            tool = self.name or "evtools"
+            # `evtools doctor` is evtools; below celery, a tool is itself.
+            tool = family(ctx.info_name or "evtools")
             if "version_line" in given:
                 click.echo(version.line(tool))
             else:

@@ -37,10 +37,15 @@ def run(
 
     Return the exit status.
     """
-    _fill_closed_streams()
     variable = os.environ.get("EVTOOLS_DEBUG", "").lower()
     debug = "--debug" in arguments or variable not in _OFF
-    return guard(tool, lambda: _run(tool, load, arguments), debug=debug)
+    return run_plainly(tool, lambda: _run(tool, load, arguments), debug=debug)
+
+
+def run_plainly(tool: str, body: Callable[[], int], *, debug: bool = False) -> int:
+    """Run what needs no command; print what goes wrong, and return the status."""
+    _fill_closed_streams()
+    return guard(tool, body, debug=debug)
 
 
 def _fill_closed_streams() -> None:

@@ -2,23 +2,15 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import PurePath
 from typing import Final
 
 from evtools import __version__
 from evtools.cli import frozen
+from evtools.cli.entry import TOOLS, start, tell_versions
 
-#: Tool: module of its entry point, and what it does.
-TOOLS: Final = {
-    "top": ("evtools.cli.top", "the cluster live on a full screen"),
-    "cam": ("evtools.cli.cam", "snapshots of the cluster's state, as a service"),
-    "dump": ("evtools.cli.dump", "every event, for people or as JSON Lines"),
-    "doctor": ("evtools.cli.doctor", "why nothing shows, and what to type"),
-    "selftest": ("evtools.cli.selftest", "is all of this program here, and working"),
-}
-
-_USAGE = 2
+_USAGE: Final = 2
+_HELP: Final = ("-h", "--help", "help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,46 +19,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     program, *arguments = sys.argv if argv is None else argv
     name = PurePath(program).name.removeprefix("ev")
     if name in TOOLS:
-        return _run(name, arguments)
-    if not arguments or arguments[0] in {"-h", "--help"}:
-        print(_help())  # noqa: T201  (a command's answer)
-        return 0 if arguments else _USAGE
-    if arguments[0] in {"-V", "--version"}:
-        print(_version(arguments))  # noqa: T201  (a command's answer)
-        return 0
-    name = arguments[0].removeprefix("ev")
+        return start(name, arguments)
+    word, *rest = arguments or [""]
+    if word == "help" and rest:
+        word, rest = rest[0], ["--help"]
+    name = word.removeprefix("ev")
     if name in TOOLS:
-        return _run(name, arguments[1:])
-    print(_unknown(arguments[0]), file=sys.stderr)  # noqa: T201  (a command's answer)
+        return start(name, rest)
+    return _answer(word, arguments)
+
+
+def _answer(word: str, arguments: Sequence[str]) -> int:
+    """Answer what is no tool's business."""
+    if word == "-V":
+        print(f"evtools {__version__}")  # noqa: T201  (a command's answer)
+        return 0
+    if word == "--version":
+        from evtools.cli.failure import run_plainly  # noqa: PLC0415  (start-up time)
+
+        return run_plainly("evtools", lambda: tell_versions("evtools", arguments))
+    if word in _HELP or not word:
+        print(_help())  # noqa: T201  (a command's answer)
+        return 0 if word else _USAGE
+    print(_unknown(word), file=sys.stderr)  # noqa: T201  (a command's answer)
     return _USAGE
 
 
-def _run(name: str, arguments: Sequence[str]) -> int:
-    module, _ = TOOLS[name]
-    status: int = import_module(module).main(arguments)
-    return status
-
-
 def _help() -> str:
+    width = max(map(len, TOOLS))
     lines = [
         "Usage: evtools TOOL [OPTION]...",
         "",
         "  Watch Celery clusters through their event stream.",
         "",
         "Tools:",
-        *(f"  {name:<8} {what}" for name, (_, what) in TOOLS.items()),
+        *(f"  {name:<{width}}  {tool.what}" for name, tool in TOOLS.items()),
         "",
-        "evtools TOOL --help tells more; evtools --version what is inside.",
+        "evtools help TOOL tells more, as does evtools(1); evtools --version what is",
+        "inside. evtop, evdump and evcam are programs of their own, too.",
     ]
     return "\n".join(lines)
-
-
-def _version(arguments: Sequence[str]) -> str:
-    if arguments[0] == "-V":
-        return f"evtools {__version__}"
-    from evtools.cli import version  # noqa: PLC0415  (start-up time)
-
-    return version.report("evtools", as_json="--json" in arguments)
 
 
 def _unknown(word: str) -> str:

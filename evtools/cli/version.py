@@ -3,11 +3,13 @@
 import json
 import os
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any, Final
 
 from evtools import __version__
 from evtools.cli import frozen
+from evtools.top.glyphs import speaks_utf8
 
 #: The parts whose versions support asks for.
 _PARTS: Final = (
@@ -22,6 +24,10 @@ TRANSPORTS: Final = {
     "qpid-tools": ("qpid",),
     "google-cloud-pubsub": ("gcpubsub",),
 }
+
+
+#: Terminals that set COLORTERM have so many colours, or more.
+_BY_VARIABLE: Final = 256
 
 
 def line(tool: str) -> str:
@@ -40,6 +46,8 @@ def report(tool: str, *, as_json: bool) -> str:
     lines += [f"{name:<11} {facts[name]}" for name in ("python", "libc")]
     lines += [f"{name:<11} {version}" for name, version in facts["parts"].items()]
     lines.append(f"{'transports':<11} {' '.join(facts['transports'])}")
+    unicode = "yes" if facts["unicode"] else "no"
+    lines.append(f"{'terminal':<11} unicode: {unicode} colours: {facts['colours']}")
     return "\n".join(lines)
 
 
@@ -66,6 +74,18 @@ def libc() -> str:
         return "unknown"
 
 
+def colours(environ: Mapping[str, str]) -> int:
+    """Return how many colours the terminal has that `environ` names; 0: unknown."""
+    import curses  # noqa: PLC0415  (only some ask)
+
+    try:
+        curses.setupterm(environ.get("TERM", ""), 1)
+        found = max(0, curses.tigetnum("colors"))
+    except curses.error:  # nobody knows such a terminal
+        found = 0
+    return max(found, _BY_VARIABLE) if environ.get("COLORTERM") else found
+
+
 def _facts(tool: str) -> dict[str, Any]:
     build = frozen.build()
     build.pop("library", None)  # hundreds of names, for the selftest
@@ -79,6 +99,8 @@ def _facts(tool: str) -> dict[str, Any]:
         "libc": libc(),
         "parts": parts(),
         "transports": transports(),
+        "unicode": speaks_utf8(os.environ),
+        "colours": colours(os.environ),
     }
 
 

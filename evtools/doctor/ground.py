@@ -6,7 +6,7 @@ from typing import Final
 
 from evtools.doctor.case import Case
 from evtools.doctor.finding import Finding
-from evtools.text import human_duration
+from evtools.text import human_duration, sanitize
 from evtools.transport.examination import Elsewhere
 
 #: A queue that keeps messages for less loses them whenever we are busy, in seconds.
@@ -102,7 +102,8 @@ def check_elsewhere(case: Case) -> Iterator[Finding]:
             "elsewhere",
             "note" if here or not place.alive else "problem",
             f"{place.where}: {place.seen}",
-            f"To watch there: {shlex.join(place.words)}",
+            # Names of channels are anybody's, and advice may have several lines.
+            f"To watch there: {sanitize(shlex.join(place.words))}",
         )
 
 

@@ -45,7 +45,7 @@ def lines(finding: Finding, *, colour: bool) -> Iterator[str]:
     if colour:
         severity = f"{_COLOURS[finding.severity]}{severity}{_RESET}"
     yield f"{severity} {pad(finding.check, _CHECK_COLS)} {sanitize(finding.text)}"
-    for line in finding.advice.splitlines():
+    for line in filter(None, finding.advice.split("\n")):
         yield _INDENT + sanitize(line)
 
 

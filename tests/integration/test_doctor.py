@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from evtools.doctor.checks import CHECKS
+from evtools.doctor.finding import STATUSES
 from servers.ports import HOST, free_port
 from servers.process import wait_until
 from servers.redis import RedisServer
@@ -151,6 +154,16 @@ def test_of_two_addresses_one_may_be_down(doctor, redis_server):
     report = doctor(f"redis://{HOST}:{free_port()}/0;{good}", "--wait", "1s")
     assert "connection refused" in report.of("port", "warning")
     assert "lets us in" in report.of("login", "ok")
+
+
+def test_behind_a_sentinel_all_is_looked_at(doctor, sentinel, worker):
+    worker(sentinel.master.url)
+    option = f"master_name={sentinel.master_name}"
+    report = doctor(sentinel.url, "--broker-option", option, "--wait", "3s")
+    assert report.problems == set()
+    assert "1 worker" in report.of("events", "ok")
+    report = doctor(sentinel.url, "--broker-option", "master_name=none")
+    assert "no master of that name" in report.of("login")
 
 
 # --- TLS -----------------------------------------------------------------------------
@@ -416,6 +429,20 @@ def test_without_a_terminal_nothing_is_removed_unasked(redis_url):
     done = run("-b", redis_url, "--fix")
     assert done.returncode == 2
     assert "--yes" in done.stderr
+
+
+# --- the manual ---------------------------------------------------------------------
+
+
+def test_the_manual_has_every_check_and_every_status():
+    page = (ROOT / "man" / "evtools.1").read_text().replace("\\-", "-")
+    _, _, checks = page.partition("\n.SH DOCTOR\n")
+    _, _, statuses = page.partition("\n.SH DOCTOR EXIT STATUS")
+    heads = re.findall(r"^\.TP\n\.B ([a-z, -]+)$", checks, re.MULTILINE)
+    described = {name for head in heads for name in head.split(", ")}
+    assert {check.name for check in CHECKS} <= described
+    for status in STATUSES.values():
+        assert f"\n.TP\n.B {status}\n" in statuses
 
 
 # --- the text ------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ from tools.life import Life
 from tools.screen import EvtopStarter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 TASKS = 60
 #: The tasks as they are listed: a workflow, and what came before it.
@@ -22,16 +23,22 @@ LISTED = [
     *("f0000002", "f0000001", "f0000000"),
     *(f"{number:08x}" for number in reversed(range(TASKS))),
 ]
+#: Of these every fifth failed, with a traceback in which something can be sought.
+FAILED = [uuid for uuid in LISTED[3:] if int(uuid, 16) % 5 == 0]
+_TRACEBACK = [f"line {n}{' needle' if n in (20, 40) else ''}" for n in range(70)]
 _REST = "-0000-4000-8000-000000000000"
 
 
 def events():
-    """Yield the events of a cluster; every fifth task fails."""
+    """Yield the events of a cluster."""
     life = Life()
     yield from (life.beat("w1@host"), life.beat("w2@host"))
     for number in range(TASKS):
-        kind = life.success if number % 5 else life.failure
-        yield from kind(f"{number:08x}{_REST}", f"proj.kind{number % 3}")
+        uuid, name = f"{number:08x}{_REST}", f"proj.kind{number % 3}"
+        if f"{number:08x}" in FAILED:
+            yield from life.failure(uuid, name, traceback="\n".join(_TRACEBACK))
+        else:
+            yield from life.success(uuid, name)
     root = f"f0000000{_REST}"
     yield from (life.received(root, "proj.flow"), life.started(root))
     for child in (f"f0000001{_REST}", f"f0000002{_REST}"):
@@ -39,7 +46,7 @@ def events():
         yield life.started(child)
 
 
-Sees = "Callable[[str], bool]"
+# --- what is seen -------------------------------------------------------------------
 
 
 def text(pattern: str) -> Callable[[str], bool]:
@@ -52,48 +59,47 @@ def no(pattern: str) -> Callable[[str], bool]:
     return lambda screen: not text(pattern)(screen)
 
 
-def on(task: str, *words: str) -> Callable[[str], bool]:
-    """Return a test for a cursor on a task, and for what its row says."""
+def both(*tests: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Return a test for a screen that passes several."""
+    return lambda screen: all(test(screen) for test in tests)
 
-    def look(screen: str) -> bool:
-        rows = [line for line in screen.split("\n") if line.startswith(">")]
-        return any(all(word in row for word in (task, *words)) for row in rows)
 
-    return look
+def on(*words: str) -> Callable[[str], bool]:
+    """Return a test for a cursor on a row that has some words."""
+    return lambda screen: any(
+        line.startswith(">") and all(word in line for word in words)
+        for line in screen.split("\n")
+    )
 
 
 def row(index: int) -> Callable[[str], bool]:
-    """Return a test for a cursor on the row of that number."""
+    """Return a test for a cursor on the task of that number."""
     return on(LISTED[index])
+
+
+# --- what is typed --------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Step:
     """Keys of one context, typed one after another, and what is seen then.
 
-    `first` is typed before, to get there, and `last` after it, to get away.
+    `first` are keys that lead to a screen without that, `then` some that show where
+    one is, and `last` some that lead away again.  With `same` it may have been there
+    before: where the detail has all of the screen already, say.
     """
 
     context: str
     keys: str
     sees: Callable[[str], bool]
     first: str = ""
+    then: str = ""
     last: str = ""
-
-
-def script(rows: int) -> Iterator[Step]:
-    """Yield the steps through a recording, on a terminal with so many task rows."""
-    yield from moving(rows)
-    yield from LISTS
-    yield from TEXTS
-    yield from EVERYWHERE
-    yield from MENUS
-    yield from PROMPTS
-    yield from REPLAY
+    same: bool = False
 
 
 def moving(rows: int) -> Iterator[Step]:
-    """Yield steps that move the cursor; a page is a line less than the rows."""
+    """Yield steps that move the cursor among so many rows of a table."""
     page, half = rows - 2, (rows - 1) // 2
     yield Step("moving", "j down", row(2))
     yield Step("moving", "k", row(1))
@@ -105,20 +111,30 @@ def moving(rows: int) -> Iterator[Step]:
     for bottom, top in (("G", "g"), ("end", "home")):
         yield Step("moving", bottom, row(-1))
         yield Step("moving", top, row(0))
-    head = r"^ STATE .*UUID"
-    yield Step("moving", "l right", no(head))
-    yield Step("moving", "h left", text(head))
+    head = text(r"^ STATE .*UUID")
+    yield Step("moving", "l right", lambda screen: not head(screen))
+    yield Step("moving", "h left", head)
 
 
-_TREE = "├─"
+def each(
+    context: str, keys: str, sees: Callable[[str], bool], **how: str
+) -> Iterator[Step]:
+    """Yield a step for each of some keys that mean the same."""
+    for key in keys.split():
+        yield Step(context, key, sees, **how)
+
+
+_TREE: Final = "├─"
+_OPTIONS: Final = "─ options ─"
+_REVOKE: Final = "will not start it"
 LISTS: Final = (
     Step("lists", "enter", text(r"\[Args\]"), last="q"),
     Step("lists", "i", text(r"\[Args\]"), last="q"),
     Step("lists", "r", text(r"\[Info\]"), last="q"),
-    *(Step("lists", key, text(r"^filter>"), last="ctrl-c") for key in ("/", "\\", "f4")),
+    *each("lists", "/ \\ f4", text(r"^filter>"), last="ctrl-c"),
     Step("lists", "=", text(r"─ keep only ─"), last="ctrl-c"),
     Step("lists", "!", text(r"─ exclude ─"), last="ctrl-c"),
-    *(Step("lists", key, text(r"─ sort by ─"), last="ctrl-c") for key in ("o", "f6")),
+    *each("lists", "o f6", text(r"─ sort by ─"), last="ctrl-c"),
     Step("lists", "<", text(r"RUNv")),
     Step("lists", ">", text(r"AGEv")),
     Step("lists", "I", text(r"AGE\^"), last="I"),
@@ -129,39 +145,35 @@ LISTS: Final = (
     Step("lists", "*", text(r"\+ proj\.flow"), last="*"),
     Step("lists", "f5", text(r"^ list\b")),
     Step("lists", "J", row(2), first="g"),
-    Step("lists", "e", on("FAIL", LISTED[7])),
-    Step("lists", "e", on("FAIL", LISTED[12])),
-    Step("lists", "E", on("FAIL", LISTED[7]), last="g"),
+    Step("lists", "e", on("FAIL", FAILED[1]), first="e"),
+    Step("lists", "E", on("FAIL", FAILED[0]), last="g"),
     Step("lists", "space", text(r"1 marked")),
     Step("lists", "U", no(r"marked"), last="g"),
     Step("lists", "y", text(rf"copied.*: {LISTED[0]}"), last="j"),
     Step("lists", "c", text(rf"copied.*: {LISTED[1]}")),
     Step("lists", "Y", text(r"copied.*: \{"), last="g"),
-    *(
-        Step("lists", key, text(r"^ nothing is changed: read-only mode"), last="esc esc")
-        for key in ("a", "f9", "C", "K", "L")
-    ),
-    Step("workers", "S", text(r"^ nothing is changed: read-only mode"), first="3"),
     Step("events", "O", on(LISTED[0], "RECV"), first="5"),
-    Step("events", "o", on(LISTED[0], "START"), last="1 esc"),
+    Step("events", "o", on(LISTED[0], "START"), last="1 g"),
 )
 TEXTS: Final = (
-    Step("text", "]", text(r"\[Timeline\]"), first="enter"),
-    Step("text", "[", text(r"\[Args\]")),
-    Step("text", "f", no(r"^ STATE"), last="[ ["),
+    Step("text", "]", text(r"\[Info\]"), first="e enter"),
+    Step("text", "[", text(r"\[Traceback\]")),
+    Step("text", "f", both(text(r"\[Traceback\]"), no(r"^ STATE")), same=True),
     Step("text", "/", text(r"^search>")),
-    Step("prompts", "enter", no(r"^search>"), first="u u i d"),
-    Step("text", "n N", no(r"not found")),
-    Step("text", "w", text(r"^ long lines are cut"), last="w q"),
+    Step("prompts", "enter", both(text("line 20"), no("line 19")), first="n e e d l e"),
+    Step("text", "n", both(text("line 40"), no("line 39"))),
+    Step("text", "N", both(text("line 20"), no("line 19"))),
+    Step("text", "w", text(r"^ long lines are cut"), last="w q g"),
 )
 EVERYWHERE: Final = (
-    *(Step("everywhere", key, text(r"find>"), last="ctrl-c") for key in ("?", "f1")),
-    Step("everywhere", "q", on(LISTED[0]), first="enter f"),
-    Step("everywhere", "esc", no(r"marked"), first="space"),
-    *(
-        Step("everywhere", key, text(rf"\[{key} "))
-        for key in ("2", "3", "4", "5", "6", "1")
+    *each("everywhere", "? f1", text(r"find>"), last="ctrl-c"),
+    Step("everywhere", "q", row(0), first="enter f"),
+    Step(
+        *("everywhere", "esc", no(r"marked")),
+        first="space",
+        last="g",
     ),
+    *(Step("everywhere", key, text(rf"\[{key} ")) for key in "234561"),
     Step("everywhere", "tab", text(r"\[2 ")),
     Step("everywhere", "shift-tab", text(r"\[1 ")),
     Step("everywhere", ":", text(r"^:$"), last="ctrl-c"),
@@ -169,17 +181,70 @@ EVERYWHERE: Final = (
     Step("everywhere", "z", text(r"^ times: local"), last="z z"),
     Step("everywhere", "M", text(r"^ mouse on")),
     Step("everywhere", "M", text(r"^ mouse off")),
-    Step("everywhere", "f2", text(r"─ options ─"), last="ctrl-c"),
+    Step("everywhere", "f2", text(_OPTIONS), last="ctrl-c"),
     Step("everywhere", "x", text(r"─ export ─"), last="ctrl-c"),
 )
 MENUS: Final = (
-    Step("menus", "j down tab", text(r">2  TASK"), first="g o home", last=""),
+    Step("menus", "j down tab", text(r">z  times"), first="f2"),
+    Step("menus", "k up shift-tab", text(r">t  theme")),
+    Step("menus", "pgdn", text(r">c  columns")),
+    Step("menus", "pgup", text(r">t  theme")),
+    Step("menus", "ctrl-f", text(r">c  columns")),
+    Step("menus", "ctrl-b", text(r">t  theme")),
+    Step("menus", "enter", text(r"theme +light")),
+    Step("menus", "q", no(_OPTIONS)),
+    Step("menus", "esc", no(_OPTIONS), first="f2"),
+    Step("menus", "ctrl-c", no(_OPTIONS), first="f2"),
 )
-PROMPTS: Final = ()
+PROMPTS: Final = (
+    Step("prompts", "ctrl-a", text(r"^:aone$"), first=": o n e", then="a"),
+    Step("prompts", "ctrl-e", text(r"^:aoneb$"), then="b"),
+    Step("prompts", "home", text(r"^:caoneb$"), then="c"),
+    Step("prompts", "end", text(r"^:caonebd$"), then="d"),
+    Step("prompts", "left ctrl-b", text(r"^:caoneebd$"), then="e"),
+    Step("prompts", "right ctrl-f", text(r"^:caoneebdf$"), then="f"),
+    Step("prompts", "backspace", text(r"^:caoneebd$")),
+    Step("prompts", "delete ctrl-d", text(r"^:oneebd$"), first="ctrl-a"),
+    Step("prompts", "ctrl-w", text(r"^:oneebd$"), first="end space t w o"),
+    Step("prompts", "ctrl-k", text(r"^:on$"), first="home right right"),
+    Step("prompts", "ctrl-u", text(r"^:$")),
+    Step("prompts", "tab", text(r"^:window$"), first="w i n"),
+    Step("prompts", "enter", text(r"^ figures of the last 1h"), first="space 1 h"),
+    Step("prompts", "up ctrl-p", text(r"^:window 1h$"), first=": t i m e enter :"),
+    Step("prompts", "down", text(r"^:time$")),
+    Step("prompts", "ctrl-n", text(r"^:$")),
+    Step("prompts", "esc", no(r"^:")),
+    Step("prompts", "ctrl-c", no(r"^:"), first=":", last="z z"),
+)
 REPLAY: Final = (
-    Step("everywhere", "p", text(r"REPLAY PAUSED")),
-    Step("everywhere", "Z", no(r"PAUSED")),
+    Step("paused", ",", text(r"\b59(/59| shown)")),
+    Step("paused", ".", text(r"\b63(/63| shown)")),
+    Step("paused", "S", text(r"^seek>"), last="ctrl-c"),
+    Step("everywhere", "p", no(r"PAUSED")),
+    Step("everywhere", "Z", text(r"REPLAY PAUSED")),
 )
+ACTIONS: Final = (
+    *each("lists", "a f9", text(r"─ actions ─"), last="ctrl-c"),
+    Step("lists", "C", text(_REVOKE)),
+    Step("menus", "l left", no(_REVOKE), then="enter"),
+    Step(
+        *("menus", "right h", no(_REVOKE)),
+        first="C",
+        then="enter",
+        last=": t i m e enter",
+    ),
+    *each(
+        "menus", "l right", text(r"^ Revoke, task "), first="C",
+        then="enter", last=": t i m e enter",
+    ),
+    Step("lists", "K", text(r">1  SIGTERM"), last="ctrl-c"),
+    Step("lists", "L", text(r"^rate>"), last="ctrl-c"),
+    Step("workers", "S", text(r"type it:"), first="3"),
+)  # fmt: skip
+#: What ends or stops evtop, or is about a screen that is broken.
+ELSEWHERE: Final = {
+    *(("everywhere", key) for key in ("Q", "ctrl-c", "ctrl-z", "ctrl-l")),
+}
 
 
 @pytest.fixture
@@ -188,3 +253,73 @@ def evtop(tmp_path) -> Iterator[EvtopStarter]:
     starter = EvtopStarter(tmp_path)
     yield starter
     starter.end()
+
+
+def play(evtop, steps: Iterable[Step]) -> None:
+    """Type the keys of all steps, and see what they do."""
+    for step in steps:
+        evtop.press(*step.first.split())
+        try:
+            if not step.same:
+                evtop.wait_screen(lambda screen, step=step: not step.sees(screen))
+            evtop.press(*step.keys.split(), *step.then.split())
+            evtop.wait_screen(step.sees)
+        except AssertionError as error:
+            raise AssertionError(f"{step.context}: {step.keys}\n{error}") from None
+        evtop.press(*step.last.split())
+
+
+#: Rows of the table on terminals of these sizes, below the heads of its columns.
+ROWS: Final = {(80, 24): 18, (120, 32): 25}
+#: Steps that need nothing of each other.
+PARTS: Final = ((*LISTS,), (*TEXTS, *EVERYWHERE), (*MENUS, *PROMPTS, *REPLAY))
+
+
+def at_once(play_one: Callable[..., None], cases: Iterable[tuple[object, ...]]) -> None:
+    """Play on several terminals at once: each shows a few pictures a second only."""
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(play_one, *case) for case in cases]:
+            done.result()
+
+
+@pytest.mark.timeout(120)
+def test_every_key_does_what_it_says(evtop, tmp_path):
+    path = tmp_path / "tape.jsonl"
+    path.write_bytes(b"".join(encode_line(event) + b"\n" for event in events()))
+
+    def play_one(size, steps):
+        started = evtop("-r", path, "--speed", "max", terminal=size)
+        started.wait_screen(row(0), deadline=30)
+        play(started, steps)
+        leave(started)
+
+    parts = [(size, steps) for size in ROWS for steps in PARTS]
+    at_once(play_one, [*parts, *((size, moving(rows)) for size, rows in ROWS.items())])
+
+
+def test_every_key_that_changes_the_cluster_asks_first(evtop):
+    def play_one(size):
+        started = evtop("--demo", terminal=size)
+        started.wait_screen(on("shop."), deadline=30)
+        play(started, ACTIONS)
+        started.press("ctrl-c")
+        started.wait_screen(no("type it:"))
+        leave(started)
+
+    at_once(play_one, [(size,) for size in ROWS])
+
+
+def leave(evtop):
+    """Leave by a key; nothing went wrong."""
+    evtop.press("Q")
+    assert evtop.wait() == 0
+    assert evtop.stderr == ""
+
+
+def test_no_key_of_the_table_was_left_out():
+    steps = (*moving(10), *LISTS, *TEXTS, *EVERYWHERE, *MENUS, *PROMPTS, *REPLAY)
+    typed = {
+        (step.context, key) for step in (*steps, *ACTIONS) for key in step.keys.split()
+    }
+    table = {(binding.context, key) for binding in BINDINGS for key in binding.keys}
+    assert table - ELSEWHERE == typed

@@ -1,4 +1,4 @@
-"""evtop on a terminal: every key, every size, every way to end."""
+"""evtop on a terminal: every size, every way to end, and what must not reach it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evtools.top.bindings import BINDINGS
 from evtools.wire import encode_line
 from servers.process import wait_until
 from tools.life import Life
@@ -83,32 +82,12 @@ def test_what_one_sees_at_120x32(shown):
     assert "EXCEPTION / RESULT" in screen[4]
 
 
-#: Commands that open something, which is closed before the next key.
-OPENING = (
-    *("open", "detail", "result", "filter", "keep", "exclude", "sort", "actions"),
-    *("revoke", "terminate", "rate-limit", "shutdown", "search", "seek", "help"),
-    *("command", "options", "export"),
-)
-
-
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("size", [(80, 24), (120, 32)])
-def test_every_key_of_the_table_can_be_pressed_in_every_view(shown, size):
-    evtop = shown(size=size)
-    for view in "123456":
-        for binding in BINDINGS:
-            if binding.context in ("menus", "prompts"):
-                continue
-            if binding.command in ("back", "quit", "suspend"):
-                continue
-            for key in binding.keys:
-                evtop.press(view, key)
-                if binding.command in OPENING:
-                    evtop.press("esc")
-    evtop.press("esc", "1", "esc")
-    evtop.wait_screen("[1 Tasks]")
+def test_a_screen_that_something_wrote_over_is_drawn_again(shown):
+    evtop = shown()
+    evtop._feed(b"\x1b[2Jbroadcast message from root")
+    evtop.press("ctrl-l")
+    evtop.wait_screen(lambda screen: "40/40" in screen and "broadcast" not in screen)
     assert leave(evtop) == 0
-    assert evtop.stderr == ""
 
 
 def test_a_detail_a_search_and_the_way_back(shown):

@@ -2,7 +2,8 @@
 
 Only addresses, file names of secrets and the names of a worker, a queue and of tasks
 are replaced; and what would install something is checked instead of run. Commands that
-take the whole screen get a terminal, and `q` when they show something.
+take the whole screen get a terminal, and `q` when they show something; an evcam that
+goes on for ever is ended when it listens.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import itertools
 import re
 import shlex
 import shutil
+import signal
 import sys
 import threading
 import tomllib
@@ -36,9 +38,11 @@ if TYPE_CHECKING:
     from cluster.worker import Worker
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TOOLS = ("evtop", "evdump")
+TOOLS = ("evtop", "evdump", "evcam")
 # With one of these evtop prints, and ends by itself.
 _PRINTS = {"-B", "--batch", "--check"}
+# With one of these evcam ends by itself, or detaches.
+_RETURNS = {"--once", "--test", "--detach", "-d", "status", "stop", "check"}
 
 # A part of the run is over when none of its commands ends by itself.
 DEADLINE = 50
@@ -152,6 +156,8 @@ REPLACED = {
     "name:proj.*": ("on_redis", lambda _: "name:cluster.*"),
     "rediss://redis.example.net:6380/0": ("tls_url", str),
     "amqps://rabbit.example.net//": ("amqps_url", str),
+    "amqp://rabbit.example.net//": ("on_rabbitmq", lambda worker: worker.broker_url),
+    "service=monitoring": ("postgres_url", str),
     "sentinel://sentinel-1.example.net:26379;sentinel-2.example.net:26379/0": (
         *("sentinel_url", str),
     ),
@@ -203,24 +209,42 @@ def path_with_tools(tmp_path, monkeypatch) -> None:
 # --- Command lines ----------------------------------------------------------------
 
 
+CAMERA = next(
+    block.text for block in blocks() if block.heading == "A camera of your own"
+)
+
+
 @of("sh")
 @pytest.mark.usefixtures("path_with_tools")
 def test_the_command_lines_do_what_they_are_shown_for(
     block, ours, starter, on_redis, monkeypatch
 ):
     monkeypatch.setenv("EVTOOLS_BROKER_URL", on_redis.broker_url)
+    (starter.folder / "mod.py").write_text(CAMERA)
     lines = [line for line in block.text.splitlines() if not checked_instead(line)]
-    for full_screen, part in itertools.groupby(lines, takes_the_screen):
-        if full_screen:
-            for line in part:
-                look_at(starter, ours(line))
-        else:
+    for how, part in itertools.groupby(lines, way_to_run):
+        if how is run:
             run(starter, ours("\n".join(part)))
+        else:
+            for line in part:
+                how(starter, ours(line))
 
 
-def takes_the_screen(line: str) -> bool:
-    """Say whether a line is a command that shows a full screen."""
-    return line.startswith("evtop") and _PRINTS.isdisjoint(line.split())
+def way_to_run(line: str) -> Callable[[EvtopStarter, str], None]:
+    """Say how a line is to be run."""
+    if line.startswith("evtop") and _PRINTS.isdisjoint(line.split()):
+        return look_at
+    if line.startswith("evcam") and _RETURNS.isdisjoint(line.split()):
+        return await_and_end
+    return run
+
+
+def await_and_end(starter: EvtopStarter, line: str) -> None:
+    """Run a line until it listens to events."""
+    shell = starter.start(["/bin/sh", "-c", f"exec {line}"])
+    shell.wait_stderr("listening on", deadline=DEADLINE)
+    shell.send_signal(signal.SIGTERM)
+    assert shell.wait() == 0, shell.stderr
 
 
 def look_at(starter: EvtopStarter, line: str) -> None:
@@ -289,7 +313,7 @@ CHECKS = {
 
 
 def test_every_program_that_the_readme_needs_is_here():
-    for name in ("bash", "gzip", "jq", "sort", "uniq"):
+    for name in ("bash", "gzip", "jq", "sort", "sqlite3", "uniq"):
         assert shutil.which(name), f"{name} is missing"
 
 

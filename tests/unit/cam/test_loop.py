@@ -402,6 +402,22 @@ def test_a_camera_that_hangs_does_not_hold_up_the_end(stage, log):
     )
 
 
+def test_the_last_shot_has_only_the_time_that_is_left(stage):
+    play = stage(shutdown_timeout=20.0)
+    go = threading.Event()
+
+    def during():
+        play.clock.now += 11.0
+        go.wait(PATIENCE)
+
+    play.camera.during = during
+    play.source.steps = [play.want("ending"), play.wait(9.0)]
+    try:
+        assert play.run() == 1
+    finally:
+        go.set()
+
+
 def test_one_that_holds_the_state_for_ever_does_not_either(stage):
     play = stage(shutdown_timeout=20.0)
     held, go = threading.Event(), threading.Event()
@@ -472,8 +488,8 @@ def test_without_a_broker_there_is_nothing_to_shoot(stage):
 
 
 def test_who_ends_it_before_that_gets_a_shot_all_the_same(stage):
-    play = stage(once=True, ready_timeout=30.0)
-    play.source.steps = [play.want("ending"), play.wait(8.0)]
+    play = stage(once=True, ready_timeout=30.0, shutdown_timeout=100.0)
+    play.source.steps = [play.want("ending"), play.wait(40.0)]
     assert play.run() == 0
     assert len(play.camera.pictures) == 1
 

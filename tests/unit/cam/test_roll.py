@@ -97,7 +97,7 @@ def test_after_a_loss_of_connection_it_has_to_warm_up_again():
 
 
 def test_nobody_keeps_it_cold_by_what_is_sent():
-    roll = roll_of(told("worker-heartbeat", freq=1e9))
+    roll = roll_of(told("worker-heartbeat", freq=300.0))
     roll.subscribed(100.0)
     assert [roll.is_warm(at) for at in (159.0, 160.0)] == [False, True]
 

@@ -214,12 +214,15 @@ def test_after_failures_it_waits_longer_and_longer(open_studio):
     assert at[9:] == [812, 1112, 1412]
 
 
-def test_one_with_a_long_interval_is_tried_at_that(open_studio):
+def test_one_with_a_long_interval_is_tried_at_that(open_studio, log):
     studio = open_studio(freq=1000.0)
     studio.camera.fault = ValueError("no")
     for _ in range(4):
         studio.wait(1000.0)
     assert studio.shots.failed == 4
+    assert [line.partition(", ")[2] for line in lines(log)] == (
+        ["next try in 1000s: ValueError: no"] * 4
+    )
 
 
 def test_when_it_works_again_that_is_said_and_all_is_as_before(open_studio, log):

@@ -201,6 +201,23 @@ def test_it_can_be_waited_for_as_long_as_one_likes(clock, timer):
     assert timer.settle(PATIENCE)
 
 
+def test_what_cancels_itself_is_waited_for_too(clock, timer):
+    begun, go = threading.Event(), threading.Event()
+
+    def work():
+        entry.cancel()
+        begun.set()
+        go.wait(PATIENCE)
+
+    entry = timer.call_repeatedly(1.0, work)
+    clock.now += 1.0
+    timer.wake()
+    assert begun.wait(PATIENCE)
+    assert not timer.settle(0.01)
+    go.set()
+    assert timer.settle(PATIENCE)
+
+
 def test_without_a_clock_of_its_own_it_takes_the_machines():
     called = threading.Event()
     timer = Timer(SystemClock())

@@ -5,8 +5,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from evtools.cli.doctor import main
 from evtools.cli.doctor_command import doctor_options, evdoctor
+from evtools.cli.entry import start
 from evtools.errors import UsageError
 from servers.ports import HOST, free_port
 
@@ -16,7 +16,7 @@ GOLDEN = Path(__file__).with_name("help") / "evdoctor.txt"
 @pytest.fixture
 def doctor(capfd):
     def run(*arguments):
-        status = main(arguments)
+        status = start("doctor", arguments)
         return status, *capfd.readouterr()
 
     return run

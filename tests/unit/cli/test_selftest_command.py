@@ -3,7 +3,11 @@ import json
 import pytest
 
 from evtools.cli import selftest_checks
-from evtools.cli.selftest import main
+from evtools.cli.entry import start
+
+
+def main(arguments):
+    return start("selftest", arguments)
 
 
 @pytest.fixture
@@ -50,3 +54,13 @@ def test_programs_get_json(checks, capsys):
         },
         {"name": "rich", "ok": True, "text": "here"},
     ]
+
+
+def test_an_option_it_does_not_have_is_refused(capsys):
+    assert main(["--nonsense"]) == 2
+    assert "evtools selftest: No such option" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["yaml", ""])
+def test_an_unknown_format_is_refused(word):
+    assert main(["-o", word]) == 2

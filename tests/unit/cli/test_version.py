@@ -6,7 +6,8 @@ import kombu
 import pytest
 
 from evtools import __version__
-from evtools.cli.version import TRANSPORTS, line, report
+from evtools.cli import frozen
+from evtools.cli.version import TRANSPORTS, libc, line, report
 from evtools.transport.brokers import KINDS
 
 
@@ -62,3 +63,26 @@ def test_evdump_tells_its_version_to_programs(cli):
 
 def test_the_short_version_is_found_among_other_flags(cli):
     assert cli("-q", "-V").out == f"evdump {__version__}\n"
+
+
+def test_a_standalone_program_tells_of_its_build(monkeypatch):
+    build = {"form": "folder", "commit": "abc", "date": "2026", "library": ["json"]}
+    monkeypatch.setattr(frozen, "build", lambda: dict(build))
+    lines = report("evtools", as_json=False).splitlines()
+    assert lines[1] == "build       folder of abc, 2026"
+    assert lines[2].endswith("(CPython, embedded)")
+    facts = json.loads(report("evtools", as_json=True))
+    assert facts["build"] == {"form": "folder", "commit": "abc", "date": "2026"}
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError])
+def test_another_c_library_is_unknown(monkeypatch, error):
+    def confstr(_name):
+        raise error
+
+    monkeypatch.setattr("os.confstr", confstr)
+    assert libc() == "unknown"
+
+
+def test_this_c_library_is_named():
+    assert libc().startswith("glibc 2.")

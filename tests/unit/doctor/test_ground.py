@@ -91,6 +91,12 @@ def test_another_place_is_a_remark_where_workers_are_here(case, fake, told):
     assert severity == "note"
 
 
+def test_a_name_of_somebody_elses_adds_no_line_of_advice(case, fake, told):
+    forged = Elsewhere("x", "y", ("--event-exchange", "a\nType: reboot"), alive=True)
+    ((_, text),) = told(check_elsewhere, case(fake(others=[forged])))
+    assert "'a\\nType: reboot'" in text
+
+
 def test_a_place_where_nobody_is_any_more_is_a_remark(case, fake, told):
     gone = Elsewhere("database 1", "traces", ("-b", "x"), alive=False)
     ((severity, _),) = told(check_elsewhere, case(fake(others=[gone])))

@@ -1,5 +1,6 @@
 import pytest
 
+from evtools.top.model import Model
 from evtools.top.widgets.header import Surroundings
 from tools.screen import FakeTerminal
 
@@ -34,6 +35,16 @@ def test_every_part_has_its_rows_at_80x24(small):
     small.command("filter state:fail")
     assert small.lines()[-2].startswith(" filter> state:fail")
     assert small.lines()[-2].endswith("1 of 1 shown") or "1 shown" in small.text
+
+
+def test_a_table_is_fitted_to_the_screen_whatever_model_it_is_of(small):
+    small.lines()
+    before = small.session.table
+    small.session.replace(Model(clock=small.clock))
+    small.take(small.life.failure("aaaa1111", "proj.charge"))
+    assert small.session.table is not before
+    small.lines()
+    assert small.session.table.screen_cols == 80
 
 
 def test_the_filter_has_a_line_of_its_own_where_there_is_room(busy):

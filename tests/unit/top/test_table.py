@@ -306,10 +306,19 @@ def test_by_itself_a_row_leads_nowhere(table):
     assert table.row(0).style == ""
 
 
-def test_another_way_of_times_fits_the_columns_anew(table):
-    table.slots = ()
-    table.refresh(Lens(100.0, time_style="local"))
-    assert len(table.slots) == 4
+def test_other_columns_are_fitted_anew_and_only_they(table, monkeypatch):
+    fitted = []
+    resize = table.resize
+    monkeypatch.setattr(
+        table, "resize", lambda cols: fitted.append(cols) or resize(cols)
+    )
+    table.refresh(Lens(100.0))
+    assert fitted == []
+    monkeypatch.setattr(Plain, "columns", COLUMNS[:2])
+    table.refresh(Lens(100.0))
+    table.refresh(Lens(101.0))
+    assert fitted == [table.screen_cols]
+    assert len(table.slots) == 2
 
 
 def test_a_stream_says_how_to_get_back_to_its_end():

@@ -63,8 +63,16 @@ def test_a_queue_the_broker_was_not_asked_about_has_no_depth():
     life = Life()
     table, _ = shown(*life.success("a"), depths={"other": Depth(0)})
     assert cell(table, "mail", "depth") == "-"
+
+
+def test_there_is_a_column_for_depths_as_soon_as_there_are_any():
+    life = Life()
+    table, _ = shown(*life.success("a"))
+    table.depths = {"mail": Depth(3)}
+    table.refresh(table.lens)
+    assert cell(table, "mail", "depth") == "3"
     table.depths = {}
-    table.resize(160)
+    table.refresh(table.lens)
     assert "depth" not in [slot.column.name for slot in table.slots]
 
 

@@ -102,16 +102,6 @@ def test_a_table_that_shrinks_leaves_no_empty_lines(things, viewport):
     assert len(drawn(table, viewport)) == 1
 
 
-def test_a_table_is_fitted_when_the_width_changes_and_only_then(things, viewport):
-    table = things(2)
-    fitted = []
-    resize = table.resize
-    table.resize = lambda cols: fitted.append(cols) or resize(cols)
-    for cols in (40, 40, 60):
-        drawn(table, viewport, cols=cols)
-    assert fitted == [40, 60]
-
-
 def test_a_place_on_the_screen_belongs_to_a_column(things, viewport):
     table = things(2)
     drawn(table, viewport)

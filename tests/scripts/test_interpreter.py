@@ -1,0 +1,51 @@
+import hashlib
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import interpreter
+
+
+def test_builds_are_kept_where_the_environment_says(tmp_path):
+    given = {"EVTOOLS_BUILD_CACHE": str(tmp_path), "XDG_CACHE_HOME": "/elsewhere"}
+    assert interpreter.cache_folder(given) == tmp_path
+    del given["EVTOOLS_BUILD_CACHE"]
+    assert interpreter.cache_folder(given) == Path("/elsewhere/evtools-build")
+    assert interpreter.cache_folder({}) == Path.home() / ".cache" / "evtools-build"
+
+
+def test_another_input_is_another_build():
+    assert interpreter.key(b"a", b"b") == interpreter.key(b"a", b"b")
+    assert interpreter.key(b"a", b"b") != interpreter.key(b"ab", b"")
+    assert interpreter.key(b"a", b"b") != interpreter.key(b"b", b"a")
+
+
+def test_missing_tools_are_named_with_their_packages():
+    interpreter.check_tools(lambda name: f"/usr/bin/{name}")
+    with pytest.raises(interpreter.BuildError, match="apt-get install perl tcl"):
+        interpreter.check_tools(lambda name: name not in {"perl", "tclsh"})
+
+
+def test_a_file_that_is_not_the_pinned_one_is_refused(tmp_path):
+    path = tmp_path / "sources.tar"
+    path.write_bytes(b"sources")
+    interpreter.check_hash(path, hashlib.sha256(b"sources").hexdigest())
+    with pytest.raises(interpreter.BuildError, match="has the SHA-256"):
+        interpreter.check_hash(path, "0" * 64)
+
+
+def test_only_patches_that_upstream_has_are_taken():
+    series = ["deb-locations.diff", "CVE-2026-1.patch", "# CVE-2026-2.patch.old", ""]
+    assert interpreter.security_patches(series) == ["CVE-2026-1.patch"]
+
+
+def test_every_pin_has_hashes_and_a_licence_and_is_built():
+    pins = tomllib.loads(interpreter.PINS.read_text())
+    recipe = interpreter.RECIPE.read_text()
+    for source in pins["source"]:
+        assert f"\nbuild {source['package']} " in recipe
+        assert source["licence"]
+        assert source["texts"]
+        assert all(len(digest) == 64 for digest in source["files"].values())
+    assert len(pins["toolchain"]["sha256"]) == 64
