@@ -170,6 +170,8 @@ class Dump:
         self._clock = clock
         self._counts = Counts()
         self._started = self._last_event = clock.monotonic()
+        #: When to look for what was no event next.
+        self._tell_at = self._started
         #: Whether events have to be looked at one by one.
         self._asks = bool(filters.matches or filters.expected or options.count)
 
@@ -203,7 +205,10 @@ class Dump:
                 return EXIT_OK
             self._outputs.settle()
             self._obey(signals)
-            self._tell_defects()
+            if self._last_event >= self._tell_at:
+                # There may be hundreds of batches a second.
+                self._tell_at = self._last_event + TICK
+                self._tell_defects()
             self._records.advance()
             ended = self._overdue()
             if ended is not None and not signals.ending:

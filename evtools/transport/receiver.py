@@ -37,7 +37,7 @@ _CLOSE_WAIT = 1.8
 #: What is decoded, looked at and written at once, in bytes.  Of more, the first
 #: events would have left the processor's caches when their turn comes to be
 #: written, and their memory would be given back and asked for again each time.
-_PART_BYTES = 32 * 1024
+_PART_BYTES = 64 * 1024
 
 
 class EventReceiver:
@@ -163,14 +163,14 @@ class EventReceiver:
                 holes += self._audit(record.event, received)
                 continue
             record.local_received = received
-            kind = record.type
+            kind, clock = record.type, record.clock
             if kind == "task-started":
                 if missed is not None:
-                    missed.started(record.hostname, record.clock)
+                    missed.started(record.hostname, clock)
             elif kind == "task-sent":
-                record.clock = self._clock_of_client()
-            if record.clock.__class__ is int:
-                adjust(record.clock)
+                record.clock = clock = self._clock_of_client()
+            if clock.__class__ is int:
+                adjust(clock)
         return holes
 
     def _stamp_event(self, event: EventFields, received: float) -> None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cluster.worker import Worker
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TOOLS = ("evtop", "evdump", "evcam")
+TOOLS = ("evtop", "evdump", "evcam", "evtools")
 # With one of these evtop prints, and ends by itself.
 _PRINTS = {"-B", "--batch", "--check"}
 # With one of these evcam ends by itself, or detaches.
@@ -157,7 +157,7 @@ REPLACED = {
     "rediss://redis.example.net:6380/0": ("tls_url", str),
     "amqps://rabbit.example.net//": ("amqps_url", str),
     "amqp://rabbit.example.net//": ("on_rabbitmq", lambda worker: worker.broker_url),
-    "service=monitoring": ("postgres_url", str),
+    "service=monitoring": ("postgres_url", shlex.quote),
     "sentinel://sentinel-1.example.net:26379;sentinel-2.example.net:26379/0": (
         *("sentinel_url", str),
     ),
@@ -199,8 +199,9 @@ def path_with_tools(tmp_path, monkeypatch) -> None:
         if installed(name).exists():
             script.symlink_to(installed(name))
         else:
+            tool = "" if name == "evtools" else name
             script.write_text(
-                f'#!/bin/sh\nexec {sys.executable} -m evtools {name} "$@"\n'
+                f'#!/bin/sh\nexec {sys.executable} -m evtools {tool} "$@"\n'
             )
             script.chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=":")

@@ -172,7 +172,7 @@ def test_an_end_asked_for_by_a_signal_is_no_timeout(scripted):
     run = scripted(timeout=10.0, count=5)
 
     def interrupt():
-        run.signals._end(signal.SIGTERM, None)
+        run.signals.end(signal.SIGTERM, None)
         run.clock.now += 20
 
     run.source.script = [[A], interrupt, [B], []]
