@@ -38,14 +38,17 @@ class Stream:
         self._closed = False
         self._open = threading.Event()
         self._open.set()
-        self._thread = threading.Thread(target=self._read, name="command-output")
+        self._thread = threading.Thread(
+            target=self._read, name="command-output", daemon=True
+        )
         self._thread.start()
 
     def _read(self) -> None:
+        descriptor = self._descriptor
         while True:
             self._open.wait()
             try:
-                chunk = os.read(self._descriptor, 65536)
+                chunk = os.read(descriptor, 65536)
             except OSError:  # EIO: the last process on this terminal has gone
                 chunk = b""
             with self._changed:
@@ -97,8 +100,10 @@ class Stream:
         """Wait for the end of the output; the command must have ended."""
         self.resume()
         self._thread.join(10)
-        with contextlib.suppress(OSError):
-            os.close(self._descriptor)
+        # Once only: the number may be that of another file by then.
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class Command:
