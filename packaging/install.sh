@@ -71,14 +71,14 @@ table() {
         [ -e "$page" ] || continue
         echo "link ${page#"$here/"} $prefix/${page#"$here/"}"
     done
+    # bash and fish look for a file with the command's name, and one serves all.
     for tool in evtools evtop evdump evcam; do
-        echo "link share/completions/bash/$tool" \
+        echo "link share/completions/bash/evtools" \
             "$prefix/share/bash-completion/completions/$tool"
-        echo "link share/completions/zsh/_$tool" \
-            "$prefix/share/zsh/site-functions/_$tool"
-        echo "link share/completions/fish/$tool.fish" \
+        echo "link share/completions/fish/evtools.fish" \
             "$prefix/share/fish/vendor_completions.d/$tool.fish"
     done
+    echo "link share/completions/zsh/_evtools $prefix/share/zsh/site-functions/_evtools"
     echo "unit systemd/evcam.service $prefix/lib/systemd/system/evcam.service"
     echo "link tmpfiles.d/evcam.conf $prefix/lib/tmpfiles.d/evcam.conf"
     echo "copy logrotate.d/evcam $sysconfdir/logrotate.d/evcam"

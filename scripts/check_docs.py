@@ -1,6 +1,7 @@
 """Checks the documents against the code; `--fix` writes the parts that are generated.
 
-The file map in ARCHITECTURE.md is made of the first lines of the module docstrings.
+The file map in ARCHITECTURE.md is made of the first lines of the module docstrings,
+what shells complete of the commands.
 The options in the manual pages are the options of the commands, neither more nor fewer,
 and every command line shown to a reader is one that the command would take.
 """
@@ -37,7 +38,13 @@ DISPATCHER = "evtools"
 # options, in sections such as DOCTOR OPTIONS.
 SUBCOMMANDS = {
     "evdoctor": "evtools.cli.doctor_command:evdoctor",
+    "evconfig": "evtools.cli.config_command:evconfig",
+    "evcompletion": "evtools.cli.completion_command:completion",
+    "evselftest": "evtools.cli.selftest_command:selftest",
 }
+
+# What shells read, below it as evtools.cli.completions has it.
+COMPLETIONS = Path("packaging") / "completions"
 
 # Where the manual page of evtop has its table of keys.
 KEYS_BEGIN = '.\\" keys: scripts/check_docs.py --fix writes them\n'
@@ -153,6 +160,24 @@ def check_keys(root: Path, *, fix: bool) -> Iterator[str]:
         path.write_text(wanted)
     else:
         yield "man/evtop.1: the keys are old; scripts/check_docs.py --fix"
+
+
+# --- Completions
+
+
+def check_completions(root: Path, *, fix: bool) -> Iterator[str]:
+    """Yield the files for shells that are not those of today's commands."""
+    completions = importlib.import_module("evtools.cli.completions")
+    for shell, name in completions.FILES.items():
+        path = root / COMPLETIONS / name
+        wanted = completions.script(shell)
+        if path.exists() and path.read_text() == wanted:
+            continue
+        if fix:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted)
+        else:
+            yield f"{COMPLETIONS / name}: is old; scripts/check_docs.py --fix"
 
 
 # --- Options
@@ -316,6 +341,7 @@ def problems(root: Path, *, fix: bool) -> Iterator[str]:
     """Yield what is wrong in the documents of the repository at root."""
     yield from check_file_map(root, fix=fix)
     yield from check_keys(root, fix=fix)
+    yield from check_completions(root, fix=fix)
     known = commands(root)
     yield from check_man(root, known)
     yield from check_readme(root, known)

@@ -28,6 +28,9 @@ need openssl openssl
 need ps procps
 need mandoc mandoc
 need jq jq
+need bash bash
+need zsh zsh
+need fish fish
 need sqlite3 sqlite3
 [ -z "$missing" ] && exit 0
 
@@ -36,9 +39,9 @@ if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
     if command -v apt-get >/dev/null 2>&1; then
         echo "Install them with: sudo apt-get install$packages" >&2
     elif command -v brew >/dev/null 2>&1; then
-        echo "Install them with: brew install redis rabbitmq postgresql openssl mandoc sqlite" >&2
+        echo "Install them with: brew install redis rabbitmq postgresql openssl mandoc sqlite zsh fish" >&2
     else
-        echo "Install Redis, RabbitMQ (with Erlang), PostgreSQL, OpenSSL, SQLite, procps and mandoc." >&2
+        echo "Install Redis, RabbitMQ (with Erlang), PostgreSQL, OpenSSL, SQLite, procps, mandoc, zsh and fish." >&2
     fi
     exit 1
 fi

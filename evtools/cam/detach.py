@@ -4,6 +4,7 @@ import contextlib
 import os
 import selectors
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Final, NamedTuple, Self
@@ -57,18 +58,17 @@ def start(program: Program, environ: Mapping[str, str], *, typed: str = "") -> i
     # Not our own stderr: the boot loader of a single-file binary never lets go
     # of it, and whoever reads it would wait for as long as evcam runs.
     said, say = os.pipe()
-    os.set_inheritable(tell, True)  # noqa: FBT003  (its signature)
     try:
-        child = os.posix_spawnp(
-            program.path,
+        # posix_spawn knows setsid only where it was built for a newer glibc.
+        child = subprocess.Popen(  # noqa: S603  (ourselves)
             program.words,
-            {**environ, **_FRESH, _VARIABLE: str(tell)},
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, source, 0),
-                (os.POSIX_SPAWN_DUP2, say, 1),
-                (os.POSIX_SPAWN_DUP2, say, 2),
-            ],
-            setsid=True,
+            executable=program.path,
+            env={**environ, **_FRESH, _VARIABLE: str(tell)},
+            stdin=source,
+            stdout=say,
+            stderr=say,
+            pass_fds=[tell],
+            start_new_session=True,
         )
     except OSError as error:
         raise UsageError(
@@ -83,11 +83,15 @@ def start(program: Program, environ: Mapping[str, str], *, typed: str = "") -> i
             stdin.write(typed.encode())
             stdin.close()
         try:
-            return 0 if _hear(told, said) else _status(child, said)
+            if not _hear(told, said):
+                return _status(child, said)
         except KeyboardInterrupt:
-            os.kill(child, signal.SIGTERM)
+            child.terminate()
             _status(child, said)
             raise
+    # It lives on, and nobody waits for it: Popen need not complain of that.
+    child.returncode = 0
+    return 0
 
 
 def _hear(told: int, said: int) -> bool:
@@ -117,11 +121,10 @@ def _copy_rest(said: int) -> None:
             pass
 
 
-def _status(child: int, said: int) -> int:
+def _status(child: subprocess.Popen[bytes], said: int) -> int:
     """Wait for the end of a process and copy its last words; return its status."""
-    _, status = os.waitpid(child, 0)
+    code = child.wait()
     _copy_rest(said)
-    code = os.waitstatus_to_exitcode(status)
     if code < 0:
         name = signal.Signals(-code).name
         raise EvtoolsError(f"the detached process was ended by {name}")

@@ -5,8 +5,7 @@ from typing import Final
 
 import click
 
-from evtools.cli.completions import SHELLS, script
-
+SHELLS: Final = ("bash", "zsh", "fish")
 _HELP: Final = """\
 Print what lets a shell complete the options of evtools, evtop, evdump and evcam.
 Without SHELL: for the one in the variable SHELL.
@@ -27,13 +26,13 @@ put `source <(evtools completion bash)` into ~/.bashrc.
     help=_HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
-@click.argument(
-    "shell", required=False, type=click.Choice(list(SHELLS)), metavar="[SHELL]"
-)
+@click.argument("shell", required=False, type=click.Choice(SHELLS), metavar="[SHELL]")
 def completion(shell: str | None) -> int:
     """Print what a shell has to read."""
     shell = shell or os.path.basename(os.environ.get("SHELL", ""))  # noqa: PTH119
     if shell not in SHELLS:
         raise click.UsageError(f"which shell? one of: {', '.join(SHELLS)}")
+    from evtools.cli.completions import script  # noqa: PLC0415  (start-up time)
+
     click.echo(script(shell), nl=False)
     return 0

@@ -208,7 +208,7 @@ class Console:
         """Obey a ctrl-c, which is a signal to us."""
         if self._signals.interrupted():
             self._guarded("key", lambda: self.session.press("ctrl-c"))
-            self._loop.draw_soon()
+            self._attend()
 
     def _attend(self) -> None:
         """Show soon what a key has done."""

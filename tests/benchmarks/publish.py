@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import base64
+import itertools
 import json
 import struct
 import time
-from itertools import cycle
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -30,20 +31,14 @@ _PLACE = "00000000-0000-4000-8000-%012d"
 
 
 def bodies(
-    count: int, batch: int, *, first: int = 0, kinds: int = 1
+    count: int, batch: int, *, first: int = 0, kinds: int = 1, apart: int = 0
 ) -> Iterator[bytes]:
     """Yield bodies with `count` events of tasks, `batch` in each; 1: no list.
 
-    The tasks have numbers from `first` on, and come in so many `kinds`.
+    The tasks have numbers from `first` on, and come in so many `kinds`.  Between
+    two events of a task so many others begin as `apart` says.
     """
-    templates = [
-        json.dumps(fields).encode() for kind in range(kinds) for fields in _life(kind)
-    ]
-    numbers = zip(range(count), cycle(templates), strict=False)
-    events = (
-        template.replace(b"UUID", (_PLACE % (first + i // len(_TASK))).encode())
-        for i, template in numbers
-    )
+    events = islice(_events(first, kinds, apart), count)
     if batch == 1:
         yield from events
         return
@@ -55,6 +50,17 @@ def bodies(
             waiting = []
     if waiting:
         yield b"[" + b", ".join(waiting) + b"]"
+
+
+def _events(first: int, kinds: int, apart: int) -> Iterator[bytes]:
+    """Yield events without end."""
+    lives = [[json.dumps(told).encode() for told in _life(n)] for n in range(kinds)]
+    for slot in itertools.count():
+        for step in range(len(_TASK)):
+            task = slot - step * apart
+            if task >= 0:
+                place = (_PLACE % (first + task)).encode()
+                yield lives[task % kinds][step].replace(b"UUID", place)
 
 
 _COMMON = {
@@ -133,7 +139,7 @@ class Publisher:
     ) -> float:
         """Publish `count` events at `rate` events/s; return the seconds it took.
 
-        `tasks` are `first` and `kinds` of `bodies`.
+        `tasks` are `first`, `kinds` and `apart` of `bodies`.
         """
         started = time.monotonic()
         sent = 0
@@ -237,6 +243,7 @@ def main() -> None:
     parser.add_argument("--exchange", default="celeryev")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--kinds", type=int, default=1)
+    parser.add_argument("--apart", type=int, default=0)
     options = parser.parse_args()
     publisher = Publisher(options.url, exchange=options.exchange)
     seconds = publisher.send(
@@ -245,6 +252,7 @@ def main() -> None:
         batch=options.batch,
         first=options.first,
         kinds=options.kinds,
+        apart=options.apart,
     )
     publisher.close()
     print(f"{options.count} events in {seconds:.2f} s")

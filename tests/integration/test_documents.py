@@ -22,6 +22,7 @@ from evtools.cam.choices import ERRANDS
 from evtools.cli import options
 from evtools.cli.cam_command import evcam as evcam_command
 from evtools.cli.dump_command import evdump as evdump_command
+from evtools.cli.entry import TOOLS
 from evtools.cli.failure import EXIT_CODES
 from evtools.cli.top_command import evtop as evtop_command
 from evtools.clock import SystemClock
@@ -252,6 +253,12 @@ def test_every_action_is_described():
 
 
 # --- evcam(1) ---------------------------------------------------------------------
+
+
+def test_every_tool_is_described():
+    page = check_docs.render(ROOT / "man" / "evtools.1")
+    described = heads(section("DESCRIPTION", page), r"\w+")
+    assert {*TOOLS, "help"} <= {*described}
 
 
 def test_the_exit_statuses_of_evcam_are_those_of_the_code():

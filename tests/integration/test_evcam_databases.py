@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from servers.process import wait_until
 from servers.redis import RedisServer
 from tools.daemon import EvcamStarter
 from tools.ledgers import Contents, contents
-from tools.told import life
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -264,32 +262,3 @@ def test_what_would_be_written_can_be_looked_at(evcam, tmp_path):
     assert list(shown) == ["tasks", "attempts", "workers", "snapshots"]
     assert shown["tasks"]
     assert not file.exists()
-
-
-def test_a_locked_database_costs_no_event(
-    evcam, redis_url, event_exchange, sender, tmp_path
-):
-    file = tmp_path / "ledger.db"
-    running = evcam(
-        *("-b", redis_url, "--event-exchange", event_exchange, "--freq", "100ms"),
-        *("-c", f"sqlite:{file}?busy_timeout=50ms"),
-    )
-    running.wait_ready()
-    wait_until(file.exists, what="the file")
-    sending = sender(redis_url, event_exchange)
-
-    def send(uuid: str) -> None:
-        for event in life("sent", "received", uuid=uuid):
-            sending.send(event.pop("type"), **event)
-
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("PRAGMA busy_timeout = 10000")
-        other.execute("BEGIN IMMEDIATE")
-        for number in range(5):
-            send(f"locked{number}")
-        running.wait_stderr("database is locked")
-        other.execute("ROLLBACK")
-    send("open")
-    wait_until(lambda: len(contents(file)["tasks"]) == 6, what="all tasks in the file")
-    assert running.stop(15) == 0
-    assert {row["state"] for row in contents(file)["tasks"]} == {"RECEIVED"}

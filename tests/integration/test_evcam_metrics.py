@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
-import urllib.error
-import urllib.request
 from collections import Counter
 
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
-from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.script import run_everything
-from servers.ports import HOST, free_port
 from servers.process import wait_until
 from tools.daemon import EvcamStarter
+from tools.site import Site, total
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -30,65 +27,9 @@ def evcam(tmp_path):
     starter.end()
 
 
-class Site:
-    """Where an evcam listens."""
-
-    def __init__(self):
-        self.address = f"{HOST}:{free_port()}"
-
-    def get(self, path, **headers):
-        """Return status and body; 0 if nobody listens."""
-        request = urllib.request.Request(f"http://{self.address}{path}")
-        for name, value in headers.items():
-            request.add_header(name, value)
-        try:
-            with urllib.request.urlopen(request, timeout=10) as response:
-                return response.status, response.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
-
-    def metrics(self):
-        return self.get("/metrics")[1]
-
-    def wait_ready(self, status=200):
-        wait_until(
-            lambda: self.get("/readyz")[0] == status,
-            deadline=20,
-            what=lambda: f"/readyz to be {status}, it is {self.get('/readyz')}",
-        )
-
-    def wait_value(self, name, wanted, **labels):
-        """Wait until the sum of all series with these labels is as wanted."""
-        wait_until(
-            lambda: total(self.metrics(), name, **labels) == wanted,
-            deadline=20,
-            what=lambda: f"{name} to be {wanted}:\n{self.metrics()}",
-        )
-
-
 @pytest.fixture
 def site():
     return Site()
-
-
-def samples(text):
-    return [
-        sample
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    ]
-
-
-def total(text, name, **labels):
-    """Return the sum of all series with these labels, None if there are none."""
-    found = [
-        sample.value
-        for sample in samples(text)
-        if sample.name == name and labels.items() <= sample.labels.items()
-    ]
-    return sum(found) if found else None
 
 
 def lines(path):

@@ -110,6 +110,25 @@ def test_a_filter_is_typed_seen_at_once_and_cancelled(shown):
     assert leave(evtop) == 0
 
 
+def test_what_was_typed_is_known_in_the_next_session(shown, tmp_path):
+    env = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    evtop = shown("--read-only", env=env)
+    evtop.type(":filter state:fail\r")
+    evtop.wait_screen("10/40")
+    evtop.type(":filter save bad\r")
+    evtop.wait_screen("saved: write @bad in a filter")
+    evtop.send_signal(signal.SIGTERM)
+    assert evtop.wait() == 0
+    evtop = shown(env=env)
+    evtop.press(":", "up")
+    evtop.wait_screen(":filter save bad")
+    evtop.press("up", "enter")
+    evtop.wait_screen("10/40")
+    evtop.type(":filter -@bad\r")
+    evtop.wait_screen("30/40")
+    assert leave(evtop) == 0
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 32)])
 def test_the_help_finds_a_key(shown, size):
     evtop = shown(size=size)

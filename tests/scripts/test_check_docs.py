@@ -93,6 +93,7 @@ def repository(tmp_path, monkeypatch, tool):
     monkeypatch.setattr(check_docs, "COMMANDS", {"tool": f"{module.__name__}:tool"})
     monkeypatch.setattr(check_docs, "SUBCOMMANDS", {})
     assert list(check_docs.check_file_map(tmp_path, fix=True)) == []
+    assert list(check_docs.check_completions(tmp_path, fix=True)) == []
     return tmp_path
 
 
@@ -143,6 +144,19 @@ def test_a_document_without_a_place_for_the_map_is_a_problem(repository, text):
     (line,) = found(repository, fix=True)
     assert "no place for the file map" in line
     assert path.exists() == (text is not None)
+
+
+@pytest.mark.parametrize("shell", ["bash/evtools", "zsh/_evtools", "fish/evtools.fish"])
+def test_what_shells_complete_is_made_of_the_commands(repository, shell):
+    path = repository / "packaging/completions" / shell
+    wanted = path.read_text()
+    path.write_text("complete -c evtop")
+    assert found(repository) == [
+        f"packaging/completions/{shell}: is old; scripts/check_docs.py --fix"
+    ]
+    path.unlink()
+    assert found(repository, fix=True) == []
+    assert path.read_text() == wanted
 
 
 @pytest.fixture

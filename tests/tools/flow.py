@@ -66,7 +66,7 @@ class Sender:
 class Flow:
     """Numbered events at a steady rate, from a thread that comes back on its own.
 
-    `sent` is how many were published.
+    `times` are the timestamps of those that were published.
     """
 
     def __init__(self, url: str, exchange: str, *, rate: float = 200) -> None:
@@ -75,7 +75,12 @@ class Flow:
         self._interval = 1 / rate
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="flow")
-        self.sent = 0
+        self.times: list[float] = []
+
+    @property
+    def sent(self) -> int:
+        """How many were published."""
+        return len(self.times)
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -97,10 +102,10 @@ class Flow:
         """Publish until the end, or until the broker is away."""
         while not self._ended.wait(self._interval):
             try:
-                sender.send(number=self.sent)
+                event = sender.send(number=self.sent)
             except sender.errors:
                 return
-            self.sent += 1
+            self.times.append(event["timestamp"])
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -1,6 +1,7 @@
 """All that was heard of a task or a worker, as a value that merges in any order."""
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
@@ -120,17 +121,10 @@ def clean_own(own: Mapping[str, Any]) -> dict[str, Any]:
 
 def merged(*accounts: Account) -> Account:
     """Return what these accounts tell together: the same in whatever order."""
-    steps: dict[tuple[float, str, str], Told] = {}
-    for account in accounts:
-        for step in account.steps:
-            place = step.at, step.kind, step.fields["hostname"] or ""
-            known = steps.setdefault(place, step)
-            if known is not step and _content(step) > _content(known):
-                steps[place] = step
     return Account(
         first=min(account.first for account in accounts),
         last=max(account.last for account in accounts),
-        steps=_newest([steps[place] for place in sorted(steps)]),
+        steps=_newest(_sorted([s for account in accounts for s in account.steps])),
         note=latest(a.note for a in accounts),
         extra=joined_extra(account.extra for account in accounts),
         weight=sum(account.weight for account in accounts),
@@ -140,6 +134,19 @@ def merged(*accounts: Account) -> Account:
             for host, seconds in account.ahead.items()
         },
     )
+
+
+def _sorted(steps: list[Told]) -> list[Told]:
+    """Return each of these steps once, in the order in which they were made."""
+    places = [(step.at, step.kind, step.fields["hostname"] or "") for step in steps]
+    if all(one < other for one, other in pairwise(places)):
+        return steps
+    distinct: dict[tuple[float, str, str], Told] = {}
+    for place, step in zip(places, steps, strict=True):
+        known = distinct.setdefault(place, step)
+        if known is not step and _content(step) > _content(known):
+            distinct[place] = step
+    return [distinct[place] for place in sorted(distinct)]
 
 
 def merged_workers(*accounts: WorkerAccount) -> WorkerAccount:
@@ -179,7 +186,7 @@ def _newest(steps: list[Told]) -> list[Told]:
 def joined_extra(each: Iterable[Extra]) -> Extra:
     """Return by name what was told last, of as many names as there is room for."""
     joined: Extra = {}
-    for extra in each:
+    for extra in filter(None, each):
         for key, told_at in extra.items():
             joined[key] = max(joined.get(key, told_at), told_at, key=_by_time)
     left = _EXTRA_MAX_BYTES

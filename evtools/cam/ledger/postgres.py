@@ -3,7 +3,7 @@
 import codecs
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +42,9 @@ _TYPES: Final[Mapping[Kind, str]] = {
     "json": "jsonb",
 }
 _MILLISECONDS: Final = 1000
+#: What is another one after every change of a row, and where we keep it.
+_VERSION: Final = "xmin::text"
+_READ_AS: Final = "xmin"
 
 
 class PostgresStore:
@@ -250,31 +253,38 @@ class PostgresWriter:
         self._cursor = cursor
         self._dialect = dialect
 
-    def offer(
-        self, table: Table, keys: Sequence[str], make: Callable[[str], Row]
-    ) -> Mapping[str, Stored]:
-        """Add the rows that are not there; return by key those that differ.
+    def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
+        """Return by key what is there, and which version of each row that is."""
+        columns = (*needed(table), _READ_AS)
+        condition = f"WHERE {quote(table.key[0])} = ANY(%s)"
+        statement = self._dialect.selection(table, condition, _VERSION)
+        self._cursor.execute(statement.encode(), (list(keys),))
+        rows = (dict(zip(columns, each, strict=True)) for each in self._cursor)
+        return {row[columns[0]]: row for row in rows}
 
-        A row that is there gets locked by a change that changes nothing: all in
-        one statement and in the order of the keys.
+    def swap(
+        self, table: Table, rows: Sequence[Row], read: Mapping[str, Stored]
+    ) -> Collection[str]:
+        """Write rows where nobody else has; return the keys of the others.
+
+        All in one statement and in the order of the keys.  A row that is not
+        written is locked all the same.
         """
-        rows = [make(key) for key in keys]
         if not rows:
-            return {}
-        columns, key_column = needed(table), quote(table.key[0])
+            return ()
+        name = table.key[0]
+        place = f"{quote(table.name)}.{quote(name)}"
         statement = (
-            f"{self._dialect.insertion(table, self._source(table))} "
-            f"ON CONFLICT ({key_column}) DO UPDATE SET {key_column} = "
-            f"excluded.{key_column} RETURNING {listed(columns)}"
+            f"{self._dialect.replacement(table, self._source(table))} "
+            f"WHERE {quote(table.name)}.{_VERSION} = %s::jsonb ->> {place} "
+            f"RETURNING {place}"
         )
-        self._cursor.execute(statement.encode(), (_as_json(table, rows),))
-        there = [dict(zip(columns, each, strict=True)) for each in self._cursor]
-        ours = {row[columns[0]]: row for row in rows}
-        return {
-            stored[columns[0]]: stored
-            for stored in there
-            if any(ours[stored[columns[0]]][name] != stored[name] for name in columns)
-        }
+        keys = [row[name] for row in rows]
+        versions = {key: read[key][_READ_AS] for key in keys if key in read}
+        values = _as_json(table, rows), msgspec.json.encode(versions).decode()
+        self._cursor.execute(statement.encode(), values)
+        written = {key for (key,) in self._cursor}
+        return [key for key in keys if key not in written]
 
     def put(self, table: Table, rows: Sequence[Row]) -> None:
         """Write rows, over those that have their keys."""

@@ -1,6 +1,7 @@
 """Rows: what a state understands of all that was heard of a task or a worker."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -22,15 +23,16 @@ _COUNT_MAX: Final = 2**62
 _OF_ALL: Final[EventFields] = {"clock": 0, "pid": 0, "utcoffset": 0}
 _BEAT: Final[EventFields] = {**_OF_ALL, "type": "worker-heartbeat", "processed": 0}
 
-#: What a task and its attempts have; their worker goes by its hostname.
-_OF_ATTEMPT: Final = tuple(
-    name
-    for name in ATTEMPTS.columns
-    if name in TASKS.columns and name not in {"uuid", "worker"}
-)
+#: The columns of a task, and of its attempts, that are attributes; their worker goes
+#: by its hostname.
+_OF_ATTEMPT: Final = tuple(n for n in ATTEMPTS.columns if n in TASKS.columns)[1:]
 _OF_TASK: Final = (
-    *("name", "retried", "wait", "args", "kwargs", "root_id", "parent_id"),
-    *("client", "queue", "exchange", "routing_key"),
+    *("name", *_OF_ATTEMPT, "retried", "wait", "args", "kwargs", "root_id"),
+    *("parent_id", "client", "queue", "exchange", "routing_key"),
+)
+_VALUES_OF_TASK, _VALUES_OF_ATTEMPT = (
+    attrgetter(*("hostname" if name == "worker" else name for name in names))
+    for names in (_OF_TASK, _OF_ATTEMPT)
 )
 _OF_WORKER: Final = (
     *("pid", "active", "processed", "sw_ident", "sw_ver", "sw_sys"),
@@ -49,32 +51,26 @@ class Rows:
     def __init__(self) -> None:
         self._state = _state()
 
-    def of_task(self, uuid: str, account: Account) -> tuple[Row, list[Row]]:
-        """Return the row of a task, and those of its attempts before the newest."""
-        task = self._understood(uuid, account)
-        row: Row = dict.fromkeys(TASKS.columns)
-        row["uuid"] = uuid
-        row |= _attempt(task)
-        for name in _OF_TASK:
-            row[name] = getattr(task, name)
-        row["first_heard"], row["last_heard"] = account.first, account.last
-        note = account.note
-        if note is not None:
-            shown = {"type": note.kind, "timestamp": note.at, **note.fields}
-            row["note"] = _as_json(shown)
-        if account.extra:
-            row["extra"] = _as_json({n: v for n, (_, v) in account.extra.items()})
-        row["heard"] = pack(account, row)
-        earlier = [
-            {
-                "uuid": uuid,
-                "place": place,
-                "number": attempt.number,
-                **_attempt(attempt),
-            }
-            for place, attempt in enumerate(task.attempts)
-        ]
-        return _timely("tasks", row), [_timely("attempts", each) for each in earlier]
+    def of_tasks(
+        self, accounts: Mapping[str, Account]
+    ) -> dict[str, tuple[Row, list[Row]]]:
+        """Return the rows of tasks, by uuid, each with those of its attempts before."""
+        state, apart = self._state, {}
+        events = []
+        for uuid, account in accounts.items():
+            told = [_event(step, uuid=uuid) for step in account.steps]
+            if account.ahead:
+                apart[uuid] = _told_ahead(told, account.ahead)
+            else:
+                events += told
+        _tell(state, events)
+        tasks = {uuid: apart.get(uuid, state).tasks.find(uuid) for uuid in accounts}
+        # Nothing of them may show in the next, which may have their uuids.
+        state.clear_tasks(ready=False)
+        return {
+            uuid: _of_task(uuid, account, tasks[uuid] or Task(uuid))
+            for uuid, account in accounts.items()
+        }
 
     def of_worker(self, hostname: str, account: WorkerAccount) -> Row:
         """Return the row of a worker."""
@@ -92,27 +88,6 @@ class Rows:
         row["last_told"], row["last_heard"] = worker.timestamp, account.last
         row["heard"] = pack_worker(account)
         return _timely("workers", row)
-
-    def _understood(self, uuid: str, account: Account) -> Task:
-        """Return the task that a state has, once it heard all this."""
-        state, ahead = self._state, account.ahead
-        events = [_event(step, uuid=uuid) for step in account.steps]
-        if ahead:
-            state = _state()
-            for event in events:
-                early = ahead.get(event["hostname"], 0)
-                event["local_received"] = max(0.0, event["timestamp"] - early)
-            events.sort(key=_heard)
-            state.apply(_beats(events, ahead))
-        for event in events:
-            hostname = event["hostname"]
-            if hostname is not None and hostname not in state.workers:
-                state.get_or_create_worker(hostname)
-        state.apply(events)
-        task = state.tasks.find(uuid) or Task(uuid)
-        # Nothing of it may show in the next, which may have its uuid.
-        state.clear_tasks(ready=False)
-        return task
 
 
 def of_snapshot(frame: Frame, *, events: int, tasks: int, lost: int) -> Row:
@@ -143,6 +118,26 @@ def _event(told: Told, **of_whom: str) -> EventFields:
     }
 
 
+def _tell(state: State, events: Sequence[EventFields]) -> None:
+    """Let a state hear of tasks, whose workers it knows."""
+    for hostname in {event["hostname"] for event in events}:
+        if hostname is not None and hostname not in state.workers:
+            state.get_or_create_worker(hostname)
+    state.apply(events)
+
+
+def _told_ahead(events: list[EventFields], ahead: dict[str, int]) -> State:
+    """Return a state that heard of a task from senders whose clocks are ahead."""
+    state = _state()
+    for event in events:
+        early = ahead.get(event["hostname"], 0)
+        event["local_received"] = max(0.0, event["timestamp"] - early)
+    events.sort(key=_heard)
+    state.apply(_beats(events, ahead))
+    _tell(state, events)
+    return state
+
+
 def _beats(events: Iterable[EventFields], ahead: dict[str, int]) -> list[EventFields]:
     """Return events that tell a state how far the clocks of senders are ahead."""
     first = min((event["timestamp"] for event in events), default=0.0)
@@ -156,10 +151,34 @@ def _heard(event: EventFields) -> Any:
     return event["local_received"]
 
 
-def _attempt(subject: Task | Attempt) -> Row:
-    row: Row = {"state": subject.state, "worker": subject.hostname}
-    for name in _OF_ATTEMPT[1:]:
-        row[name] = getattr(subject, name)
+def _of_task(uuid: str, account: Account, task: Task) -> tuple[Row, list[Row]]:
+    row: Row = dict.fromkeys(TASKS.columns)
+    row["uuid"] = uuid
+    row |= _attributes(task, _OF_TASK, _VALUES_OF_TASK)
+    row["first_heard"], row["last_heard"] = account.first, account.last
+    note = account.note
+    if note is not None:
+        shown = {"type": note.kind, "timestamp": note.at, **note.fields}
+        row["note"] = _as_json(shown)
+    if account.extra:
+        row["extra"] = _as_json({n: v for n, (_, v) in account.extra.items()})
+    row["heard"] = pack(account, row)
+    earlier = [
+        {
+            "uuid": uuid,
+            "place": place,
+            "number": attempt.number,
+            **_attributes(attempt, _OF_ATTEMPT, _VALUES_OF_ATTEMPT),
+        }
+        for place, attempt in enumerate(task.attempts)
+    ]
+    return _timely("tasks", row), [_timely("attempts", each) for each in earlier]
+
+
+def _attributes(
+    subject: Task | Attempt, names: Sequence[str], values: Callable[[Any], Any]
+) -> Row:
+    row = dict(zip(names, values(subject), strict=True))
     if row["signum"] is not None:
         row["signum"] = str(row["signum"])
     return row
@@ -168,7 +187,8 @@ def _attempt(subject: Task | Attempt) -> Row:
 def _timely(table: str, row: Row) -> Row:
     """Write the times in a row out."""
     for name in _TIMES[table]:
-        row[name] = iso_utc(row[name])
+        if row[name] is not None:
+            row[name] = iso_utc(row[name])
     return row
 
 

@@ -1,8 +1,15 @@
 """A picture of what was heard, and how it is written."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -33,6 +40,8 @@ _log = logging.getLogger(__name__)
 #: What is seen to at a time, in tasks, and in bytes of what was heard of them.
 _CHUNK_TASKS: Final = 500
 _CHUNK_BYTES: Final = 4 * 1024 * 1024
+
+_Account = TypeVar("_Account", Account, WorkerAccount)
 
 #: What raises if `heard` is not what we have written.
 _UNREADABLE: Final = (msgspec.DecodeError, KeyError, TypeError, AttributeError)
@@ -71,11 +80,15 @@ class _Sheet:
     def __init__(self) -> None:
         self.rows: dict[str, list[Row]] = {table.name: [] for table in TABLES}
 
-    def offer(
-        self, table: Table, keys: Sequence[str], make: Callable[[str], Row]
-    ) -> Mapping[str, Stored]:
-        self.put(table, [make(key) for key in keys])
+    def read(self, *_: object) -> Mapping[str, Stored]:
+        """Nothing is there."""
         return {}
+
+    def swap(
+        self, table: Table, rows: Sequence[Row], _: Mapping[str, Stored]
+    ) -> Collection[str]:
+        self.put(table, rows)
+        return ()
 
     def put(self, table: Table, rows: Sequence[Row]) -> None:
         self.rows[table.name] += rows
@@ -94,40 +107,27 @@ class Shot:
 
     def write_tasks(self, accounts: Mapping[str, Account]) -> None:
         """Write what was heard of tasks; their uuids are sorted."""
-        news = {uuid: self._own(account) for uuid, account in accounts.items()}
-        attempts: dict[str, list[Row]] = {}
-
-        def make(uuid: str) -> Row:
-            row, attempts[uuid] = self._rows.of_task(uuid, news[uuid])
-            return row
-
-        stored = self._writer.offer(TASKS, list(news), make)
-        for uuid in stored:
-            attempts.pop(uuid, None)
-            known = _known(stored[uuid])
-            both = merged(known, news[uuid]) if known else news[uuid]
-            if both == known:
-                del news[uuid]
-            else:
-                news[uuid] = both
-        changed = [uuid for uuid in stored if uuid in news]
-        self._writer.put(TASKS, [make(uuid) for uuid in changed])
-        self._writer.drop(ATTEMPTS, changed)
-        self._writer.put(ATTEMPTS, [row for rows in attempts.values() for row in rows])
+        left = {uuid: self._own(account) for uuid, account in accounts.items()}
+        while left:
+            stored = self._writer.read(TASKS, list(left))
+            made = self._rows.of_tasks(_joined(left, stored, _known, merged))
+            rows = [row for row, _ in made.values()]
+            changed = self._writer.swap(TASKS, rows, stored)
+            left = {uuid: left[uuid] for uuid in changed}
+            written = {uuid: each for uuid, each in made.items() if uuid not in left}
+            self._writer.drop(ATTEMPTS, [uuid for uuid in written if uuid in stored])
+            attempts = [row for _, rows in written.values() for row in rows]
+            self._writer.put(ATTEMPTS, attempts)
 
     def write_workers(self, accounts: Mapping[str, WorkerAccount]) -> None:
         """Write what was heard of workers."""
-        news = dict(accounts)
-
-        def make(hostname: str) -> Row:
-            return self._rows.of_worker(hostname, news[hostname])
-
-        stored = self._writer.offer(WORKERS, sorted(news), make)
-        for hostname in stored:
-            known = _known_worker(stored[hostname])
-            if known is not None:
-                news[hostname] = merged_workers(known, news[hostname])
-        self._writer.put(WORKERS, [make(hostname) for hostname in stored])
+        left = {hostname: accounts[hostname] for hostname in sorted(accounts)}
+        while left:
+            stored = self._writer.read(WORKERS, list(left))
+            joined = _joined(left, stored, _known_worker, merged_workers)
+            rows = [self._rows.of_worker(*each) for each in joined.items()]
+            changed = self._writer.swap(WORKERS, rows, stored)
+            left = {hostname: left[hostname] for hostname in changed}
 
     def _own(self, account: Account) -> Account:
         """Return an account as it is written, if nothing else is known."""
@@ -139,6 +139,24 @@ class Shot:
                 str(sender): self._ahead[str(sender)] for sender in senders
             }
         return account
+
+
+def _joined(
+    news: Mapping[str, _Account],
+    stored: Mapping[str, Stored],
+    known_in: Callable[[Stored], _Account | None],
+    join: Callable[[_Account, _Account], _Account],
+) -> dict[str, _Account]:
+    """Return what is known with the news, where these are news."""
+    joined = dict(news)
+    for key, row in stored.items():
+        known = known_in(row)
+        both = join(known, news[key]) if known else news[key]
+        if both == known:
+            del joined[key]
+        else:
+            joined[key] = both
+    return joined
 
 
 def _known(stored: Stored) -> Account | None:

@@ -62,26 +62,27 @@ class Dialect:
                 name = quote("_".join((table.name, *index)))
                 yield f"CREATE INDEX {name} ON {self.place(table)} ({listed(index)})"
 
-    def selection(self, table: Table, condition: str) -> str:
-        """Return what selects the keys of rows and what was heard of them."""
-        columns = listed(needed(table))
+    def selection(self, table: Table, condition: str, also: str = "") -> str:
+        """Return what selects the keys of rows and what was heard of them.
+
+        `also` is selected after that.
+        """
+        columns = listed(needed(table)) + (f", {also}" if also else "")
         return f"SELECT {columns} FROM {self.place(table)} {condition}"  # noqa: S608
 
-    def insertion(self, table: Table, source: str) -> str:
-        """Return what adds the rows of `source`, VALUES or SELECT."""
-        return (
-            f"INSERT INTO {self.place(table)} ({listed(list(table.columns))}) {source}"
-        )
-
     def replacement(self, table: Table, source: str) -> str:
-        """Return what writes the rows of `source`, over those with their keys."""
+        """Return what writes the rows of `source`, over those with their keys.
+
+        The source is VALUES or SELECT.
+        """
         new = ", ".join(
             f"{quote(name)} = excluded.{quote(name)}"
             for name in table.columns
             if name not in table.key
         )
         return (
-            f"{self.insertion(table, source)} "
+            f"INSERT INTO {self.place(table)} "
+            f"({listed(list(table.columns))}) {source} "
             f"ON CONFLICT ({listed(table.key)}) DO UPDATE SET {new}"
         )
 

@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -294,18 +294,22 @@ class SQLiteWriter:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def offer(
-        self, table: Table, keys: Sequence[str], make: Callable[[str], Row]
-    ) -> Mapping[str, Stored]:
-        """Add the rows that are not there; return by key those that are."""
+    def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
+        """Return by key what is there."""
         stored: dict[str, Stored] = {}
         columns = needed(table)
         for some in _batched(keys):
             statement = _DIALECT.selection(table, _among(table, len(some)))
             for values in self._connection.execute(statement, some):
                 stored[values[0]] = dict(zip(columns, values, strict=True))
-        self.put(table, [make(key) for key in keys if key not in stored])
         return stored
+
+    def swap(
+        self, table: Table, rows: Sequence[Row], _: Mapping[str, Stored]
+    ) -> Collection[str]:
+        """Write rows: all of them, for what was read is still there."""
+        self.put(table, rows)
+        return ()
 
     def put(self, table: Table, rows: Sequence[Row]) -> None:
         """Write rows, over those that have their keys."""

@@ -1,6 +1,6 @@
 """What a database has to do for a ledger."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -22,14 +22,18 @@ class Expired(NamedTuple):
 class Writer(Protocol):
     """A transaction; who reads sees all of it at its end, or nothing."""
 
-    def offer(
-        self, table: Table, keys: Sequence[str], make: Callable[[str], Row]
-    ) -> Mapping[str, Stored]:
-        """Add the rows that `make` returns where there is none with that key.
+    def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
+        """Return, by key, what of the rows that are there tells what was heard."""
+        ...
 
-        Return, by key, those that are there and may not be the same; nobody
-        else changes them before the end.  `keys` are sorted, in one order by
-        all who write, so that no two wait for each other.
+    def swap(
+        self, table: Table, rows: Sequence[Row], read: Mapping[str, Stored]
+    ) -> Collection[str]:
+        """Write rows where there is still what was `read`, or still nothing.
+
+        Return the keys of the others, to be read again; from now to the end
+        nobody else changes any of them.  Rows are sorted by key, in one order
+        by all who write, so that no two wait for each other.
         """
         ...
 

@@ -1,7 +1,6 @@
-"""What lets a shell complete our command lines: text made of the commands.
+"""What lets a shell complete our command lines: text made of the commands."""
 
-It is static, for to start Python at every tab takes too long.
-"""
+# It is static: to start Python at every tab takes too long.
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final

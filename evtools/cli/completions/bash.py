@@ -18,7 +18,8 @@ _evtools() {
     COMPREPLY=()
     if [[ $program == evtools ]]; then
         if ((COMP_CWORD == 1)) || [[ $COMP_CWORD == 2 && $prev == help ]]; then
-            _evtools_rest evtools
+            if ((COMP_CWORD == 1)); then prev=evtools; fi
+            _evtools_rest "$prev"
             _evtools_reply
             return
         fi
@@ -70,6 +71,7 @@ def script(programs: Sequence[Program]) -> str:
     tools = [program.name for program in programs]
     words = {
         "evtools": Value("TOOL", words=(*tools, "help", "--help", "--version")),
+        "help": Value("TOOL", words=tuple(tools)),
         **{each.program: each.rest for each in programs if each.rest},
     }
     return "\n".join(
@@ -108,14 +110,23 @@ def _options(programs: Sequence[Program]) -> Iterator[str]:
 
 def _values(programs: Sequence[Program]) -> Iterator[str]:
     """Yield the options that take a value; what takes the same goes together."""
-    groups: dict[str, list[str]] = {}
+    meanings: dict[str, dict[str, str]] = {}
     for each in programs:
         for flag in each.flags:
-            if flag.value:
-                patterns = (f'"{each.program} {name}"' for name in flag.names)
-                groups.setdefault(_set(flag.value), []).extend(patterns)
-    for action, patterns in groups.items():
-        lines = " | \\\n            ".join(patterns)
+            action = _set(flag.value) if flag.value else ""
+            for name in flag.names:
+                meanings.setdefault(name, {})[each.program] = action
+    groups: dict[str, list[str]] = {}
+    for name, actions in meanings.items():
+        if len({*actions.values()}) == 1:
+            patterns = {f'*" {name}"': next(iter(actions.values()))}
+        else:
+            patterns = {f'"{each} {name}"': actions[each] for each in actions}
+        for pattern, action in patterns.items():
+            groups.setdefault(action, []).append(pattern)
+    groups.pop("", None)
+    for action, names in groups.items():
+        lines = " | \\\n            ".join(names)
         yield f"        {lines}) {action} ;;"
 
 

@@ -65,7 +65,8 @@ def _function(program: Program) -> Iterator[str]:
     yield f"_evtools_ev{program.name}() {{"
     yield "    _arguments -s -S \\"
     specs = [spec for flag in program.flags for spec in _specs(flag)]
-    if program.rest:
+    # One that completes nothing would show its message in place of an option.
+    if program.rest and program.rest.words:
         specs.append(f"*:{_action(program.rest)}")
     yield " \\\n".join(f"        {_quoted(spec)}" for spec in specs)
     yield "}"
@@ -92,7 +93,8 @@ def _action(value: Value) -> str:
         return f"{message}: "
     goes_on = all(word.endswith((":", "/")) for word in value.words)
     words = " ".join(value.words).replace(":", r"\:")
-    return f"{message}:compadd{' -S ""' if goes_on else ''} - {words}"
+    add = "compadd -S ''" if goes_on else "compadd"
+    return f"{message}:{add} - {words}"
 
 
 def _quoted(text: str) -> str:

@@ -25,6 +25,7 @@ _ESC_WAIT: Final = 0.06
 _RESIZED: Final = "window resize"
 #: Where in the settings of a terminal its local modes are.
 _LOCAL_MODES: Final = 3
+_SUSPEND: Final = "ctrl-z"
 _PASTE_BEGIN, _PASTE_END = "begin paste", "end paste"
 _MOUSE_PRESS: Final = "mouse press"
 
@@ -87,6 +88,7 @@ class Display:
     def start(self) -> None:
         """Take over the terminal."""
         self._screen.start()
+        self._take_ctrl_z()
         self._screen.hook_event_loop(self._loop, self._take)
 
     def stop(self) -> None:
@@ -97,9 +99,26 @@ class Display:
 
     def suspend(self) -> None:
         """Stop as ctrl-z does; the screen comes back when we are continued."""
+        self.stop()
         # The whole group, as the terminal would.  The shell waits for the boot
         # loader of a single-file binary, which must stop with us.
         os.kill(0, signal.SIGTSTP)
+        self.start()
+        self.redraw()
+
+    def _take_ctrl_z(self) -> None:
+        """Have ctrl-z as a key.
+
+        Were it the terminal's, it would stop all of our group at once.  The
+        shell would then have the terminal before we have given it back.
+        """
+        descriptor = self._descriptor()
+        if descriptor is not None:
+            self._screen.tty_signal_keys(susp="undefined", fileno=descriptor)
+
+    def _descriptor(self) -> int | None:
+        found: int | None = self._screen._input_fileno()  # noqa: SLF001  (no public name)
+        return found
 
     def resume(self) -> None:
         """Have the terminal as we need it, whoever had it while we were stopped.
@@ -112,11 +131,13 @@ class Display:
         if self._is_line_by_line():
             self.stop()
             self.start()
+        else:
+            self._take_ctrl_z()
         self.redraw()
 
     def _is_line_by_line(self) -> bool:
         """Return whether the terminal waits for Enter, as shells leave it."""
-        descriptor = self._screen._input_fileno()  # noqa: SLF001  (no public name)
+        descriptor = self._descriptor()
         if descriptor is None or not os.isatty(descriptor):
             return False
         return bool(termios.tcgetattr(descriptor)[_LOCAL_MODES] & termios.ICANON)
@@ -170,5 +191,7 @@ class Display:
             self.on_paste("".join(pasted))
         elif self._pasting is not None:
             self._pasting.append(key if len(key) == 1 else " ")
+        elif (name := canonical(key)) == _SUSPEND:
+            self.suspend()  # wherever it is typed
         else:
-            self.on_key(canonical(key))
+            self.on_key(name)

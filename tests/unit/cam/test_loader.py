@@ -96,6 +96,16 @@ def test_a_class_is_found_in_the_working_directory(mycam, name):
     assert (loaded.name, loaded.exposes) == (name, False)
 
 
+def test_an_extension_for_another_python_is_named(folder):
+    tag = f"cpython-3{sys.version_info.minor + 1}-x86_64-linux-gnu"
+    write(folder / "mypack" / "__init__.py", "from mypack import _fast")
+    write(folder / "mypack" / f"_fast.{tag}.so", "")
+    write(folder / "mycam.py", "import mypack")
+    error = refused("mycam.Camera1")
+    assert f"_fast.{tag}.so was built for Python 3." in error.message
+    assert " mypack, and name DIR with --pythonpath" in error.hint
+
+
 def test_a_camera_that_exposes_is_known(mycam):
     assert load_camera("mycam.Slow").exposes
     assert load_camera("mycam:Slow.Inner").exposes

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from evtools import __version__
-from evtools.cli.multicall import TOOLS, main
+from evtools.cli.entry import TOOLS
+from evtools.cli.multicall import main
 
 
 @pytest.mark.parametrize(
@@ -38,11 +39,27 @@ def test_the_command_line_is_the_programs_own(capsys, monkeypatch):
     assert capsys.readouterr().out == f"evdump {__version__}\n"
 
 
-@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("flag", ["-h", "--help", "help"])
 def test_help_lists_the_tools_there_are(capsys, flag):
     assert main(["evtools", flag]) == 0
     out = capsys.readouterr().out
     assert all(f"  {name} " in out for name in TOOLS)
+
+
+@pytest.mark.parametrize("word", ["dump", "evdump"])
+def test_help_of_a_tool_is_what_the_tool_says(capsys, word):
+    assert main(["evtools", "help", word]) == 0
+    assert capsys.readouterr().out.startswith("Usage: evdump ")
+
+
+def test_help_of_no_tool_is_refused(capsys):
+    assert main(["evtools", "help", "--x"]) == 2
+    assert "there is no tool --x" in capsys.readouterr().err
+
+
+def test_doctor_is_a_part_of_evtools_only(capsys):
+    assert main(["evtools", "doctor", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: evtools doctor ")
 
 
 def test_without_a_tool_the_help_is_an_error(capsys):

@@ -1,5 +1,8 @@
 import json
+import os
 import platform
+import subprocess
+import sys
 from importlib import metadata
 
 import kombu
@@ -86,3 +89,37 @@ def test_another_c_library_is_unknown(monkeypatch, error):
 
 def test_this_c_library_is_named():
     assert libc().startswith("glibc 2.")
+
+
+@pytest.mark.parametrize(
+    ("environ", "number"),
+    [
+        ({"TERM": "xterm-256color"}, "256"),
+        ({"TERM": "vt100"}, "0"),
+        ({"TERM": "no-such-terminal"}, "0"),
+        ({}, "0"),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, "256"),
+    ],
+)
+def test_the_terminals_colours_are_counted(environ, number):
+    # Once per process, so that each gets its own.
+    code = (
+        "import os; from evtools.cli.version import colours; print(colours(os.environ))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": os.environ["PYTHONPATH"], **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == number
+
+
+@pytest.mark.parametrize(("locale", "told"), [("de_DE.UTF-8", "yes"), ("C", "no")])
+def test_whether_the_terminal_takes_unicode_is_told(monkeypatch, locale, told):
+    monkeypatch.setenv("LC_ALL", locale)
+    assert f"unicode: {told} colours: " in report("evdump", as_json=False)
+    facts = json.loads(report("evdump", as_json=True))
+    assert facts["unicode"] is (told == "yes")
+    assert isinstance(facts["colours"], int)

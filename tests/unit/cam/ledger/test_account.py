@@ -4,7 +4,7 @@ import itertools
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evtools.cam.ledger.account import (
@@ -50,7 +50,7 @@ accounts = st.builds(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(accounts, min_size=1, max_size=4), st.randoms())
 def test_order_grouping_and_repetition_are_of_no_account(every, random):
     whole = merged(*every)

@@ -183,8 +183,11 @@ class Store:
     def transaction(self):
         yield self
 
-    def offer(self, table, keys, make):
+    def read(self, table, keys):
         return {}
+
+    def swap(self, table, rows, read):
+        return ()
 
     def put(self, table, rows):
         pass

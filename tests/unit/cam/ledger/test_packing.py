@@ -30,13 +30,15 @@ def account_of(events):
 @pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
 def test_a_row_holds_all_that_was_heard(story):
     account = account_of(story.events)
-    row, _ = Rows().of_task(UUID, account)
+    row, _ = Rows().of_tasks({UUID: account})[UUID]
     stored = {name: row[name] for name in needed(TASKS)}
     assert unpack(stored["heard"], stored) == account
 
 
 def test_what_the_row_says_is_not_said_twice():
-    row, _ = Rows().of_task(UUID, account_of(life("sent", "received", "started")))
+    row, _ = Rows().of_tasks({UUID: account_of(life("sent", "received", "started"))})[
+        UUID
+    ]
     assert json.loads(row["heard"]) == {
         "first": 10.25,
         "last": 12.25,
@@ -61,7 +63,7 @@ def test_what_differs_from_the_row_is_said_even_if_it_is_nothing():
 
 
 def test_texts_that_were_removed_from_a_row_are_gone():
-    row, _ = Rows().of_task(UUID, account_of(life("received")))
+    row, _ = Rows().of_tasks({UUID: account_of(life("received"))})[UUID]
     row["args"] = "(redacted)"
     [step] = unpack(row["heard"], row).steps
     assert step.fields["args"] == "(redacted)"

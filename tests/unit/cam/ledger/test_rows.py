@@ -27,7 +27,7 @@ def row_of(events, **ahead):
     notes, _ = notes_of(events)
     account = merged(notes.tasks[UUID])
     account.ahead = ahead.get("ahead", {})
-    return Rows().of_task(UUID, account)
+    return Rows().of_tasks({UUID: account})[UUID]
 
 
 def shown(subject, names):
@@ -68,10 +68,21 @@ def test_rows_have_all_columns_in_their_order(story):
 def test_one_row_is_independent_of_the_one_before():
     notes, _ = notes_of(life("received", "started", "failed"))
     rows = Rows()
-    before = rows.of_task(UUID, merged(notes.tasks[UUID]))
+    before, _ = rows.of_tasks({UUID: merged(notes.tasks[UUID])})[UUID]
     notes, _ = notes_of(life("sent"))
-    assert rows.of_task(UUID, merged(notes.tasks[UUID]))[0]["state"] == "PENDING"
-    assert before[0]["state"] == "FAILURE"
+    after, _ = rows.of_tasks({UUID: merged(notes.tasks[UUID])})[UUID]
+    assert (before["state"], after["state"]) == ("FAILURE", "PENDING")
+
+
+def test_rows_are_the_same_whatever_they_are_made_with():
+    accounts, alone = {}, {}
+    for number, (name, story) in enumerate(STORIES.items()):
+        events = [{**event, "uuid": name, "root_id": UUID} for event in story.events]
+        account = merged(notes_of(events)[0].tasks[name])
+        account.ahead = {WORKER: 5} if number % 3 == 0 else {}
+        accounts[name] = account
+        alone |= Rows().of_tasks({name: account})
+    assert Rows().of_tasks(accounts) == alone
 
 
 def test_it_is_known_when_a_task_was_heard_of_by_our_clock():
@@ -186,5 +197,6 @@ def test_a_snapshot_says_who_took_it_and_what_it_misses():
 
 
 def test_an_account_of_nothing_but_when_is_a_task_that_is_pending():
-    row, attempts = Rows().of_task("u", Account(1.0, 2.0, note=Told("task-x", 1.0)))
+    account = Account(1.0, 2.0, note=Told("task-x", 1.0))
+    row, attempts = Rows().of_tasks({"u": account})["u"]
     assert (row["uuid"], row["state"], attempts) == ("u", "PENDING", [])

@@ -223,11 +223,26 @@ def test_a_new_size_has_everything_drawn_again(terminal, watched):
     assert b"first" in terminal.read()
 
 
-def test_suspending_is_the_signal_of_the_terminal(watched, monkeypatch):
+def test_the_terminal_is_given_back_before_all_of_us_stop(
+    terminal, watched, monkeypatch
+):
     sent = []
-    monkeypatch.setattr(os, "kill", lambda *what: sent.append(what))
+
+    def kill(*what):
+        sent.append((*what, bool(local_modes(terminal) & termios.ICANON)))
+
+    monkeypatch.setattr(os, "kill", kill)
     watched.display.suspend()
-    assert sent == [(0, signal.SIGTSTP)]
+    assert sent == [(0, signal.SIGTSTP, True)]
+    assert not local_modes(terminal) & termios.ICANON
+
+
+def test_ctrl_z_is_ours_wherever_it_is_typed(terminal, watched, monkeypatch):
+    monkeypatch.setattr(os, "kill", lambda *_: watched.told.append("stopped"))
+    terminal.type("\x1ax")
+    watched.wait("stopped", "x")
+    terminal.type("\x1b[200~a\x1ab\x1b[201~")
+    watched.wait("stopped", "x", ("paste", "a b"))
 
 
 def local_modes(terminal):
