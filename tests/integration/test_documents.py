@@ -278,7 +278,9 @@ def test_every_option_of_a_camera_is_described(name):
     camera = getattr(importlib.import_module(module), attribute)
     source = (ROOT / "man" / "evcam.1").read_text()
     found = re.search(rf"\n\.SS {name}\n(.*?)\n\.S[SH] ", source, re.DOTALL)
-    described = re.findall(r"^\.T[PQ]\n\.B (\w+)$", found[1], re.MULTILINE)
+    # What follows the options, such as the metrics, is in paragraphs of its own.
+    options = found[1].partition("\n.PP\n")[0]
+    described = re.findall(r"^\.T[PQ]\n\.B (\w+)$", options, re.MULTILINE)
     assert set(described) == set(signature_of(camera).options)
     assert BUILT_IN[name].value in described
 

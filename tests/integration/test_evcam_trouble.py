@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servers.process import wait_until
 from tools.daemon import EvcamStarter
 from tools.ledgers import contents
 from tools.site import Site
@@ -73,13 +72,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def filled(disk: Path) -> Iterator[None]:
-    """Leave no byte free on a disk while the block runs."""
+    """Leave no room on a disk while the block runs."""
     ballast = disk / "ballast"
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
-        while file.write(bytes(512)):
-            pass
+    fill(ballast)
     yield
     ballast.unlink()
+
+
+def fill(path: Path) -> None:
+    """Write empty lines to the end of a file until its disk is full."""
+    for size in (4096, 1):
+        with contextlib.suppress(OSError), path.open("ab", buffering=0) as file:
+            while file.write(b"\n" * size):
+                pass
 
 
 @contextlib.contextmanager
@@ -208,11 +213,15 @@ def test_a_log_that_cannot_be_written_says_later_how_much_it_misses(
 ):
     log = small_disk / "evcam.log"
     started = job("-c", "cams.Broken", "-f", log)
-    with broken(tmp_path), filled(small_disk):
+    with filled(small_disk):
+        # A file that is there has the rest of its block.
+        fill(log)
         before = log.read_text()
+        (tmp_path / "broken").touch()
         started.site.wait_least("evcam_snapshots_total", 3, result="failed")
         assert log.read_text() == before
         started.tell(5)
+    (tmp_path / "broken").unlink()
     started.site.wait_value("evcam_snapshot_failures_in_row", 0)
     assert started.running.stop(15) == 0
     after = log.read_text().removeprefix(before).splitlines()
