@@ -42,6 +42,8 @@ for suite in $suites; do
         mkdir -p "$cache"
         debootstrap --variant=minbase "$suite" "$root.new" "$mirror" >"$root.log" 2>&1 ||
             fail "debootstrap failed: $root.log"
+        # Every machine has that, and only the installer writes it.
+        echo "127.0.0.1 localhost" >"$root.new/etc/hosts"
         mv "$root.new" "$root"
     fi
     [ -z "$(find "$root/usr/bin" -name 'python*')" ] || fail "$root has a Python"

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-
 from publish import Publisher
+
 from servers.process import wait_until
 from servers.redis import RedisServer
 from tools.screen import EvtopStarter

@@ -117,7 +117,7 @@ def test_ctrl_z_and_fg_on_a_terminal(evdump, redis_url, shop):
     for _ in range(2):
         dump.type("\x1a")
         dump.wait_stopped()
-        dump.send_signal(signal.SIGCONT)
+        dump.continue_in_foreground()
         wait_until(lambda: not dump._is_stopped(), what="it to go on")
     dump.wait_stdout("without events: stopped")
     shop.send()

@@ -86,10 +86,10 @@ def test_the_workers_are_printed_in_every_format(evtop, celery_worker, output):
         assert text.startswith("WORKER")
     elif output == "csv":
         [row] = csv.DictReader(text.splitlines())
-        assert (row["worker"], row["status"]) == (celery_worker.hostname, "up")
+        assert (row["worker"], row["status"]) == (celery_worker.hostname, "online")
     else:
         [row] = rows(text)
-        assert (row["worker"], row["status"]) == (celery_worker.hostname, "up")
+        assert (row["worker"], row["status"]) == (celery_worker.hostname, "online")
     assert celery_worker.hostname in text
     assert printing.stderr == ""
 

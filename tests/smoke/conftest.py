@@ -48,8 +48,10 @@ def programs(place: Place, dist: Path) -> dict[str, Program]:
 
 @pytest.fixture(params=FORMS)
 def program(request: pytest.FixtureRequest, programs: dict[str, Program]) -> Program:
-    """Each form in turn."""
-    return programs[request.param]
+    """Each form in turn; nothing of it is left in its temporary folder."""
+    chosen = programs[request.param]
+    chosen.tidy()
+    return chosen
 
 
 @pytest.fixture

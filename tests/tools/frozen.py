@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from servers.process import program
 from tools.command import Command, Starter
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Place:
 
     def argv(self, *words: str | Path) -> list[str]:
         """Return what starts a program there."""
-        before = ["chroot", str(self.root)] if self.root else []
+        before = [program("chroot", "/usr/sbin"), str(self.root)] if self.root else []
         return [*before, *map(str, words)]
 
     def environment(self, **changes: str | None) -> dict[str, str | None]:
@@ -112,6 +113,11 @@ class Program:
         how["env"] = self.environment(**how.get("env", {}))
         return self.place.run(self.path(tool), *arguments, **how)
 
+    def tidy(self) -> None:
+        """Empty the temporary folder, as whoever killed the program must."""
+        shutil.rmtree(self.temporary)
+        self.temporary.mkdir()
+
     def left_behind(self) -> list[str]:
         """Return what is in the temporary folder."""
         return sorted(path.name for path in self.temporary.iterdir())
@@ -120,9 +126,9 @@ class Program:
 class ProgramStarter(Starter):
     """Starts tools of a program: `start("evdump", "-b", url, terminal=(80, 24))`."""
 
-    def __init__(self, program: Program, folder: Path) -> None:
+    def __init__(self, whose: Program, folder: Path) -> None:
         super().__init__(folder)
-        self._program = program
+        self._program = whose
 
     def __call__(self, tool: str, *arguments: str | Path, **how: Any) -> Command:
         """Start one."""

@@ -1,0 +1,287 @@
+"""Minutes of evcam: cameras that hang, a day of shots, a broker that comes and goes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from publish import Publisher, bodies
+
+from servers.process import wait_until
+from tools.daemon import EvcamStarter
+from tools.flow import Flow
+from tools.ledgers import contents
+from tools.site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.load, pytest.mark.timeout(600)]
+
+HANG_SECONDS, HANG_RATE = 20, 3_000
+#: A shot every ten seconds, for a day, and a cleanup every hour.
+SHOTS, SHOT_EVERY = 8_640, 0.016
+CLEANUP_EVERY = SHOTS * SHOT_EVERY / 24
+DAY_RATE = 1_000
+#: By how much memory may grow after the first tenth of the day.
+GROWTH = 1.1
+RESTARTS = 5
+
+_PUBLISH = Path(__file__).with_name("publish.py")
+_BATCH = 24
+
+CAMERAS = """
+import json, os, time
+from evtools import Camera, Polaroid
+
+class Hanging(Polaroid):
+    '''Hold the state while there is a file named hang.'''
+
+    def on_shutter(self, state):
+        while os.path.exists("hang"):
+            open("hanging", "w").close()
+            time.sleep(0.01)
+        with open("counts", "w") as file:
+            file.write(f"{state.event_count} {len(state.tasks)}")
+
+class Numbers(Camera):
+    '''Write down which numbers came, and the frame that they came in.'''
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.numbers = []
+
+    def observe(self, changes):
+        events = (change.event for change in changes)
+        self.numbers += [event["number"] for event in events if "number" in event]
+
+    def expose(self, frame):
+        taken, self.numbers = self.numbers, []
+        return {**frame.as_dict(), "numbers": taken}
+
+    def develop(self, picture):
+        with open("numbers.jsonl", "a") as file:
+            file.write(json.dumps(picture) + "\\n")
+"""
+
+
+@pytest.fixture
+def evcam(tmp_path: Path) -> Iterator[EvcamStarter]:
+    """Start evcam in the folder with the cameras."""
+    (tmp_path / "cams.py").write_text(CAMERAS)
+    starter = EvcamStarter(tmp_path)
+    yield starter
+    starter.end()
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+# --- a camera that hangs --------------------------------------------------------------
+
+
+@contextmanager
+def foreign(folder: Path) -> Iterator[None]:
+    """Let the camera of a user hold the state while the block runs."""
+    (folder / "hang").touch()
+    wait_until((folder / "hanging").exists, what="a camera that hangs")
+    yield
+    (folder / "hang").unlink()
+
+
+@contextmanager
+def built_in(folder: Path) -> Iterator[None]:
+    """Let sqlite wait for somebody's lock while the block runs."""
+    with closing(sqlite3.connect(folder / "x.db", isolation_level=None)) as other:
+        other.execute("PRAGMA busy_timeout = 10000")
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+_CAMERAS = {foreign: "cams.Hanging", built_in: "sqlite:x.db?busy_timeout=60s"}
+
+
+@pytest.mark.parametrize("hanging", [foreign, built_in])
+def test_a_camera_that_hangs_for_long_loses_no_event(
+    evcam, site, broker_url, event_exchange, tmp_path, hanging
+):
+    cam = evcam(
+        *("-c", _CAMERAS[hanging], "-F", "500ms", "--listen", site.address),
+        *("-b", broker_url, "--event-exchange", event_exchange),
+    )
+    site.wait_value("evcam_connected", 1)
+    site.wait_least("evcam_snapshots_total", 1, result="taken")
+    count = HANG_RATE * HANG_SECONDS // _BATCH * _BATCH
+    tasks = {"kinds": 20, "apart": HANG_RATE}
+    publisher = Publisher(broker_url, exchange=event_exchange)
+    with hanging(tmp_path):
+        seconds = publisher.send(count, rate=HANG_RATE, batch=_BATCH, **tasks)
+        waiting = site.value("evcam_buffered_bytes")
+        assert site.get("/livez")[0] == site.get("/readyz")[0] == 200
+    publisher.close()
+    began = time.monotonic()
+    site.wait_value("evcam_events_total", count, deadline=60)
+    after = time.monotonic() - began
+    assert site.value("evcam_events_lost_total") == 0
+    # They are counted when the shot is over that hung.
+    site.wait_least("evcam_snapshots_total", HANG_SECONDS, result="overrun")
+    overruns = site.value("evcam_snapshots_total", result="overrun")
+    assert cam.stop(deadline=30) == 0, cam.stderr
+    print(
+        f"\n{count} events in {seconds:.0f} s of a camera that hangs: {waiting:.0f} "
+        f"bytes wait in the end, all are taken in {after:.1f} s after it; "
+        f"{overruns:.0f} shots left out, 0 events lost"
+    )
+    assert "shots left out so far" in cam.stderr
+    states = states_after(count, **tasks)
+    if hanging is foreign:
+        told = (tmp_path / "counts").read_text()
+        assert told == f"{count} {states.total()}"
+    else:
+        rows = contents(tmp_path / "x.db")["tasks"]
+        assert Counter(row["state"] for row in rows) == states
+
+
+_STATES = {
+    "task-received": "RECEIVED",
+    "task-started": "STARTED",
+    "task-succeeded": "SUCCESS",
+    "task-failed": "FAILURE",
+}
+
+
+def states_after(count: int, **tasks: int) -> Counter[str]:
+    """Return the states of tasks after so many of the events that are published."""
+    events = map(json.loads, bodies(count, 1, **tasks))
+    ends = {event["uuid"]: _STATES[event["type"]] for event in events}
+    return Counter(ends.values())
+
+
+# --- a day ----------------------------------------------------------------------------
+
+
+@contextmanager
+def publishing(url: str, exchange: str, **how: int) -> Iterator[None]:
+    """Have a process of its own publish events while the block runs."""
+    arguments = [f"--{name}={value}" for name, value in how.items()]
+    words = [sys.executable, str(_PUBLISH), url, f"--exchange={exchange}", *arguments]
+    process = subprocess.Popen(words)
+    try:
+        yield
+        assert process.poll() is None, "there were events for too short a time"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        "sqlite:x.db?keep_tasks=20000",
+        "jsonl:x.jsonl?rotate_size=4M&rotate_keep=2",
+        "prometheus:x.prom",
+    ],
+    ids=["sqlite", "jsonl", "prometheus"],
+)
+def test_a_day_of_shots_takes_no_more_memory_than_its_first_tenth(
+    evcam, site, redis_url, event_exchange, camera
+):
+    cam = evcam(
+        *("-c", camera, "-F", SHOT_EVERY, "--cleanup-freq", CLEANUP_EVERY),
+        # It is full before the first tenth is over.
+        *("--max-tasks", 2_000, "--listen", site.address),
+        *("-b", redis_url, "--event-exchange", event_exchange),
+    )
+    site.wait_value("evcam_connected", 1)
+
+    def resident(shots: float) -> float:
+        """Return the MiB in use after so many shots."""
+        wait_until(
+            lambda: site.value("evcam_snapshots_total", result="taken") >= shots,
+            deadline=500,
+            what=lambda: f"{shots} shots:\n{site.metrics()}",
+        )
+        return site.value("process_resident_memory_bytes") / 2**20
+
+    began = time.monotonic()
+    flow = {"rate": DAY_RATE, "batch": _BATCH, "kinds": 20, "apart": DAY_RATE}
+    with publishing(redis_url, event_exchange, count=DAY_RATE * 600, **flow):
+        tenths = [resident(SHOTS * tenth / 10) for tenth in range(1, 11)]
+    seconds = time.monotonic() - began
+    assert site.value("evcam_snapshots_total", result="failed") == 0
+    assert site.value("evcam_cleanups_total", result="failed") == 0
+    assert site.value("evcam_events_lost_total") == 0
+    cleanups = site.value("evcam_cleanups_total", result="done")
+    events = site.value("evcam_events_total")
+    assert cam.stop(deadline=30) == 0, cam.stderr
+    print(
+        f"\n{SHOTS} shots of {events:.0f} events and {cleanups:.0f} cleanups "
+        f"in {seconds:.0f} s; MiB after each tenth: "
+        + " ".join(f"{each:.1f}" for each in tenths)
+    )
+    assert cleanups >= 20
+    assert tenths[-1] <= tenths[0] * GROWTH
+
+
+# --- a broker that comes and goes -----------------------------------------------------
+
+
+def test_each_hole_that_restarts_of_the_broker_make_is_told(
+    evcam, site, own_broker, tmp_path
+):
+    cam = evcam(
+        *("-c", "cams.Numbers", "-F", "200ms", "--listen", site.address),
+        *("-b", own_broker.url),
+    )
+    site.wait_value("evcam_connected", 1)
+    with Flow(own_broker.url, "celeryev", rate=1_000) as flow:
+        for number in range(1, RESTARTS + 1):
+            pours(flow)
+            own_broker.kill()
+            site.wait_value("evcam_connected", 0)
+            assert site.get("/livez")[0] == 200
+            assert site.get("/readyz")[0] == 503
+            own_broker.start()
+            site.wait_value("evcam_connected", 1, deadline=60)
+            site.wait_value("evcam_reconnects_total", number)
+        pours(flow)
+    site.wait_least("evcam_events_total", 1, type="task-progress")
+    assert cam.stop(deadline=30) == 0, cam.stderr
+    frames = [
+        json.loads(line)
+        for line in (tmp_path / "numbers.jsonl").read_text().splitlines()
+    ]
+    assert [frame["sequence"] for frame in frames] == [*range(1, len(frames) + 1)]
+    gaps = [gap for frame in frames for gap in frame["gaps"]]
+    assert [gap["reason"] for gap in gaps] == ["reconnect"] * RESTARTS
+    came = {number for frame in frames for number in frame["numbers"]}
+    missing = [n for n in range(flow.sent) if n not in came]
+    untold = [
+        (n, flow.times[n])
+        for n in missing
+        if not any(gap["from"] <= flow.times[n] <= gap["to"] for gap in gaps)
+    ]
+    print(
+        f"\n{flow.sent} events, {len(missing)} of them in {RESTARTS} holes of "
+        + " ".join(f"{gap['to'] - gap['from']:.1f}" for gap in gaps)
+        + " s"
+    )
+    assert untold == []
+    assert len(came) > flow.sent / 2
+
+
+def pours(flow: Flow) -> None:
+    """Wait until some more events were sent."""
+    sent = flow.sent
+    wait_until(lambda: flow.sent > sent + 500, deadline=30, what="a flow")
