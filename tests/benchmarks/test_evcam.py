@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.load, pytest.mark.timeout(600)]
 HANG_SECONDS, HANG_RATE = 20, 3_000
 #: A shot every ten seconds, for a day, and a cleanup every hour.
 SHOTS, SHOT_EVERY = 8_640, 0.016
-CLEANUP_EVERY = SHOTS * SHOT_EVERY / 24
+CLEANUP_EVERY = 5.7
 DAY_RATE = 1_000
 #: By how much memory may grow after the first tenth of the day.
 GROWTH = 1.1
