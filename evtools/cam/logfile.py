@@ -55,8 +55,12 @@ class Log(logging.Handler):
         else:
             self._lost = 0
 
-    def reopen(self) -> None:
-        """Begin the file anew, if it is one that was moved away."""
+    def reopen(self) -> bool:
+        """Begin the file anew, if it is one that was moved away.
+
+        Return whether that is where lines go from now on.
+        """
+        return True
 
     def take_streams(self) -> None:
         """Let what is printed go where the log goes, from now on."""
@@ -105,11 +109,15 @@ class LogFile(Log):
             self._begin()
         super().emit(record)
 
-    def reopen(self) -> None:
-        """Begin the file anew, if it was moved away."""
+    def reopen(self) -> bool:
+        """Begin the file anew, if it was moved away; return whether that was possible.
+
+        If it was not, lines go on into the old one.
+        """
         with self._locked():
             if not self._is_in_place():
                 self._begin()
+            return self._is_in_place()
 
     def take_streams(self) -> None:
         """Let what is printed go into the file, from now on."""

@@ -170,8 +170,14 @@ class Process:
 
     def hang_up(self) -> None:
         """Open the log anew and read the settings file again, and say so."""
-        self._log.reopen()
-        _log.info("SIGHUP: the log goes on here")
+        if self._log.reopen():
+            _log.info("SIGHUP: the log goes on here")
+        else:
+            _log.warning(
+                "SIGHUP: cannot make %s: the log goes on in the old file, until "
+                "somebody makes one that we may write",
+                self._log.path,
+            )
         if self._reread is None:
             return
         try:

@@ -9,8 +9,8 @@ from evtools.clock import SystemClock
 from evtools.dump.options import DumpOptions
 from evtools.dump.progress import Progress
 from evtools.dump.report import Report
-from evtools.transport import ConnectionSettings, EventReceiver, Notice, Source
-from evtools.transport.demo import DemoCluster, demo_settings
+from evtools.transport import ConnectionSettings, Source
+from evtools.transport.live import open_live
 from evtools.transport.tape import Tape
 from evtools.wire import AnyRecord, EventFields, Joiner, Record
 from evtools.wire.redact import redactor
@@ -41,8 +41,6 @@ def open_records(
     redact = redactor(options.redact)
     if options.read:
         return _recorded(options, redact, report, stack)
-    if options.demo:
-        settings = demo_settings(settings)
     return _live(options, settings, redact, report, stack)
 
 
@@ -53,18 +51,7 @@ def _live(
     report: Report,
     stack: ExitStack,
 ) -> Records:
-    on_notice = report.notice
-    if options.demo:
-        demo = DemoCluster(settings)
-        stack.callback(demo.stop)
-
-        def on_notice(notice: Notice) -> None:
-            report.notice(notice)
-            if notice.kind == "listening":
-                demo.start()
-
-    receiver = EventReceiver(settings, on_notice=on_notice)
-    stack.callback(receiver.close)
+    receiver = open_live(settings, report.notice, demo=options.demo, stack=stack)
     joiner = Joiner()
 
     def batches(timeout: float) -> Iterator[list[AnyRecord]]:

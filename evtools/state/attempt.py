@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from evtools.state.readings import (
     TASK_READINGS,
@@ -18,6 +20,10 @@ from evtools.state.readings import (
 from evtools.state.times import elapsed
 from evtools.state.transitions import ENDS, MOMENTS, PENDING, RECEIVED, RETRY, STARTED
 
+if TYPE_CHECKING:
+    from evtools.state.task import Task
+    from evtools.state.worker import Worker
+
 #: The steps of an attempt; of several ends the last in this order is what counts.
 _STEPS: Final = (PENDING, RECEIVED, STARTED, *reversed(ENDS))
 _RANKS: Final = {state: rank for rank, state in enumerate(_STEPS)}
@@ -28,7 +34,7 @@ _RAISED: Final = (("exception", "exception"), ("traceback", "traceback"))
 #: What an event tells of its attempt beside its time, by kind of event: the field,
 #: and the attribute.
 _TELLS: Final[Mapping[type[TaskReading], tuple[tuple[str, str], ...]]] = {
-    Sent: _SENDING,
+    Sent: (*_SENDING, ("client", "client")),
     Received: _SENDING,
     Succeeded: (("result", "result"), ("runtime", "measured")),
     Failed: _RAISED,
@@ -40,73 +46,61 @@ _TELLS: Final[Mapping[type[TaskReading], tuple[tuple[str, str], ...]]] = {
     ),
     Rejected: (("requeue", "requeue"),),
 }
-
-#: What an attempt and a task both have.
-SHARED: Final = (
-    *("timestamp", "clock", "pid", *MOMENTS.values(), "ended", "measured"),
-    *("retries", "eta", "expires", "result", "exception", "traceback"),
-    *("terminated", "signum", "expired", "requeue"),
-)
-
-
-class View:
-    """Some of what attempts and tasks have in common: its names, and `of` either."""
-
-    def __init__(self, *names: str) -> None:
-        self.names = names
-        self.of: Callable[[object], tuple[Any, ...]] = attrgetter(*names)
-
-
-#: All of it.
-WHOLE: Final = View(*SHARED)
-#: What a task shows of its last attempt while the newest waits for its turn.
-LAST: Final = View("retried", "exception", "traceback")
-#: What an event of its newest attempt may change, by the kind of event.
-CHANGES: Final = {
-    kind: View(
-        *("timestamp", "clock", "pid", "ended", MOMENTS[kind.state], *LAST.names),
-        *(name for _, name in _TELLS.get(kind, ())),
-    )
+#: The moment and the rank of the step that an event is, and what it tells.
+_TAKES: Final = {
+    kind: (MOMENTS[kind.state], _RANKS[kind.state], _TELLS.get(kind, ()))
     for kind in TASK_READINGS.values()
 }
+#: What an attempt takes beside its texts.
+ATTEMPT_BYTES: Final = 400
 
 
-class Attempt:
+class Attempt(Struct, eq=False, gc=False):
     """One attempt at a task, made of what events told of it.
 
     Times are UTC epoch seconds by the clocks of the senders, None if nothing
-    told them; `began` is the first that a worker told.  `hostname` is the
-    worker's.  `number` counts from 0; it is a lower bound while `retries`,
-    which events tell, is None.
+    told them; `began` is the first that a worker told.  `worker` is who had it,
+    `pid` the process that told its last step.  `number` counts from 0; it is a
+    lower bound while `retries`, which events tell, is None.
     """
 
-    __slots__ = ("_step", "began", "hostname", "number", *SHARED)
-
-    timestamp: float | None
-    clock: int
-    pid: int | None
-    sent: float | None
-    received: float | None
-    started: float | None
-    ended: float | None
-    retried: float | None
-    retries: int | None
-    eta: str | None
-    measured: float | None
-    result: str | None
-    exception: str | None
-    traceback: str | None
-
-    def __init__(self, hostname: str | None = None, number: int = 0) -> None:
-        self.hostname = hostname
-        self.number = number
-        self.began: float | None = None
-        for name in SHARED:
-            setattr(self, name, None)
-        self._step = -1
+    worker: "Worker | None" = None
+    number: int = 0
+    client: str | None = None
+    began: float | None = None
+    _step: int = -1
+    # From here on, what an attempt and a task both have.
+    timestamp: float | None = None
+    pid: int | None = None
+    sent: float | None = None
+    received: float | None = None
+    started: float | None = None
+    succeeded: float | None = None
+    failed: float | None = None
+    retried: float | None = None
+    revoked: float | None = None
+    rejected: float | None = None
+    cancelled: float | None = None
+    ended: float | None = None
+    measured: float | None = None
+    retries: int | None = None
+    eta: str | None = None
+    expires: str | None = None
+    result: str | None = None
+    exception: str | None = None
+    traceback: str | None = None
+    terminated: bool | None = None
+    signum: int | str | None = None
+    expired: bool | None = None
+    requeue: bool | None = None
 
     def __repr__(self) -> str:
         return f"<Attempt {self.number}: {self.state} on {self.hostname}>"
+
+    @property
+    def hostname(self) -> str | None:
+        """The worker's name."""
+        return None if self.worker is None else self.worker.hostname
 
     @property
     def waits(self) -> bool:
@@ -125,26 +119,79 @@ class Attempt:
             return self.measured
         return elapsed(self.started, self.ended)
 
+    def weigh(self) -> int:
+        """Return about how many bytes it takes."""
+        texts: tuple[str | None, ...] = TEXTS.of(self)
+        return ATTEMPT_BYTES + sum([len(text) for text in texts if text])
+
     def take(self, reading: TaskReading) -> None:
         """Take in a step, those of a worker in the order of their times.
 
         What was told twice, as the end of a process that was terminated, was
         true the first time.
         """
-        moment = MOMENTS[reading.state]
+        moment, step, told = _TAKES[type(reading)]
         if getattr(self, moment) is not None:
             return
         at = reading.timestamp
         setattr(self, moment, at)
-        step = _RANKS[reading.state]
         counts = step > self._step
-        for field, name in _TELLS.get(type(reading), ()):
+        for field, name in told:
             if counts or getattr(self, name) is None:
                 setattr(self, name, getattr(reading, field))
         if step and self.began is None:
             self.began = at
         if counts:
             self._step = step
-            self.timestamp, self.clock, self.pid = at, reading.clock or 0, reading.pid
+            self.timestamp = at
+            if step:
+                self.pid = reading.pid
             if step > _STARTED:
                 self.ended = at
+
+
+class View:
+    """Some of what attempts and tasks have in common: its names, and `of` either."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.of: Callable[[object], tuple[Any, ...]] = attrgetter(*names)
+
+    def show(self, shown: "Task | Attempt", attempt: Attempt) -> None:
+        """Set this much of a task, or of another attempt, to that of an attempt."""
+        old, new = self.of(shown), self.of(attempt)
+        if old == new:
+            return
+        for name, was, value in zip(self.names, old, new, strict=True):
+            # What is None by default takes no space in the task until it is set.
+            if was is not value:
+                setattr(shown, name, value)
+
+
+#: All of it.
+WHOLE: Final = View(*Attempt.__struct_fields__[5:])
+#: What a task shows of its last attempt while the newest waits for its turn.
+LAST: Final = View("retried", "exception", "traceback")
+#: Of that, texts that may be long.
+TEXTS: Final = View("eta", "expires", "result", "exception", "traceback")
+
+
+def newest_of(task: "Task") -> Attempt:
+    """Return the newest attempt of a task whose steps were written into it."""
+    waits = task.started is None and task.ended is None
+    if waits:
+        step = PENDING if task.received is None else RECEIVED
+    else:
+        step = STARTED if task.ended is None else task.state
+    attempt = Attempt(
+        None if task.received is None else task.worker,
+        task.retries or 0,
+        None if task.sent is None else task.client,
+        task.received,
+        _RANKS[step],
+        *WHOLE.of(task),
+    )
+    if waits:
+        # Of these the task shows what the attempt before it has.
+        LAST.show(attempt, Attempt())
+    return attempt

@@ -1,9 +1,10 @@
 """The tasks and workers of a cluster, kept up to date by its events."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from threading import RLock
-from typing import ClassVar, Final, TypeAlias
+from typing import ClassVar, Final
 
 from msgspec.structs import asdict
 
@@ -28,12 +29,11 @@ from evtools.state.shelves import Shelves
 from evtools.state.skew import Clients
 from evtools.state.steps import STEPS, Step
 from evtools.state.task import Task
-from evtools.state.weights import weigh
+from evtools.state.transitions import PENDING, RECEIVED, STARTED
+from evtools.state.weights import TASK_BYTES, weigh
 from evtools.state.worker import LIVENESS, WORKER_BYTES, Liveness, Worker
 from evtools.wire import EventFields, MissedTasks
 
-#: What a task takes beside the texts that its events bring.
-TASK_BYTES: Final = 900
 #: As much of the fields that Celery does not know as is kept of one worker.
 WORKER_EXTRA_MAX_BYTES: Final = 1024
 MAX_BYTES: Final = 256 * 1024 * 1024
@@ -41,7 +41,13 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 SWEEP_EVERY: Final = 10.0
 
 
-_Count: TypeAlias = Callable[["Cluster", EventFields, Task], None]
+#: What all events have.
+_OF_ALL: Final = itemgetter(
+    *("timestamp", "local_received", "clock", "pid", "hostname", "utcoffset")
+)
+#: To compare a float with an integer takes longer.
+_TIME_MAX: Final = float(TIME_MAX)
+_COUNT_BITS: Final = COUNT_MAX.bit_length() - 1
 
 
 class Kinds:
@@ -84,12 +90,6 @@ class Cluster(Kinds):
         self.event_count = 0
         self.task_count = 0
         self.tasks = Shelves()
-        self._open, self._done, self._bad = (
-            self.tasks.open,
-            self.tasks.done,
-            self.tasks.bad,
-        )
-        self._shelf_of = self.tasks.of_state
         #: In the order in which they last told of themselves.
         self.workers: OrderedDict[str, Worker] = OrderedDict()
         self.clients = Clients()
@@ -98,9 +98,6 @@ class Cluster(Kinds):
         self._missed = MissedTasks()
         self._swept = 0.0
         self._lock = RLock()
-        # What every event needs is at hand, not looked for in the class.
-        self._events = self._EVENTS
-        self._make = self.Task
 
     def apply(self, events: Iterable[EventFields]) -> list[Change]:
         """Take in events; return what each of them changed.
@@ -108,7 +105,12 @@ class Cluster(Kinds):
         It never raises on an event, and leaves them as they are.
         """
         with self._lock:
-            return list(map(self._take, events))
+            return self._take_all(events)
+
+    def take(self, event: EventFields) -> Change:
+        """Take in one event, whoever wants to be called of it; return what changed."""
+        with self._lock:
+            return self._take_all((event,))[0]
 
     def children(self, uuid: str) -> tuple[Task, ...]:
         """Return the tasks that this one sent, as far as they are here."""
@@ -125,65 +127,97 @@ class Cluster(Kinds):
         found = (self.tasks.find(uuid) for uuid in uuids)
         return tuple(task for task in found if task is not None)
 
-    # In one piece, as more calls would cost more than the budget has.
-    def _take(  # noqa: C901, PLR0912, PLR0915
-        self, event: EventFields
-    ) -> Change:
-        self.event_count += 1
-        try:
-            step, fields, count = self._events[event["type"]]
-            uuid = event["uuid"]
-            task = (
-                self._open.get(uuid)
-                or self._done.get(uuid)
-                or self._bad.get(uuid)
-                or self._create(uuid)
-            )
-        except (KeyError, TypeError):
-            return self._take_other(event)
-        before = task.state
-        try:
-            at, heard = event["timestamp"], event["local_received"]
-            clock, pid = event["clock"], event["pid"]
-            worker = self.workers.get(event["hostname"])
-            usual = (
-                len(event) == fields
-                and "utcoffset" in event
-                and task.history is None
-                and 0 <= at <= TIME_MAX
-                and task.local_received <= heard <= TIME_MAX
-                and 0 <= clock | pid <= COUNT_MAX
-            )
-            grown = step(task, event, at, worker, self._shared) if usual else None
-        except (KeyError, TypeError):
-            return self._take_unusual(task, event)
-        if grown is None:
-            return self._take_unusual(task, event)
-        if worker is not None and worker.local_received < heard:
-            worker.local_received = heard
-            if not worker.beats:
-                worker.hear(at, heard)
-        task.local_received = heard
-        task.serial = self.event_count
-        after = task.state
-        created = task.first_received is None
-        if created:
-            task.first_received = heard
-        if created or after is not before:
-            task.timestamp, task.clock, task.pid = at, clock, pid
-        shelf = self._shelf_of[after]
-        if shelf is task.shelf:
-            shelf.move_to_end(uuid)
-        else:
-            self.tasks.move(task, shelf)
-        if grown:
-            task.weight_bytes += grown
-            self.weight_bytes += grown
-            if self.weight_bytes > self.max_bytes:
-                self._make_room()
-        if count is not None:
-            count(self, event, task)
-        return Change(event, task, created, None if created else before, after)
+    # In one piece, with what it needs at hand, as every call and every look into the
+    # state would cost more than the budget has.
+    def _take_all(  # noqa: C901, PLR0912, PLR0915
+        self, events: Iterable[EventFields]
+    ) -> list[Change]:
+        kinds, workers, shared = self._STEPS, self.workers, self._shared
+        clients, count_start = self.clients, self._missed.started
+        tasks, shelf_of = self.tasks, self.tasks.of_state
+        find_open, find_done, find_bad = tasks.open.get, tasks.done.get, tasks.bad.get
+        changes: list[Change] = []
+        add = changes.append
+        serial, latest = self.event_count, None
+        for event in events:
+            serial += 1
+            self.event_count = serial
+            try:
+                step, fields, enters = kinds[event["type"]]
+                uuid = event["uuid"]
+                task = (
+                    find_open(uuid)
+                    or find_done(uuid)
+                    or find_bad(uuid)
+                    or self._create(uuid)
+                )
+            except (KeyError, TypeError):
+                add(self._take_other(event))
+                continue
+            before = task.state
+            try:
+                at, heard, clock, pid, hostname, _ = _OF_ALL(event)
+                worker = None if enters is PENDING else workers.get(hostname)
+                if (
+                    len(event) == fields
+                    and type(at) is float
+                    and at >= 0.0
+                    and at <= _TIME_MAX
+                    # What came together came at the same time.
+                    and (heard is latest or _is_time(heard))
+                    and heard >= task.local_received
+                    and not (clock | pid) >> _COUNT_BITS
+                    and task.history is None
+                ):
+                    grown = step(task, event, at, pid, worker, shared)
+                else:
+                    grown = None
+            except (KeyError, TypeError):
+                add(self._take_unusual(task, event))
+                continue
+            if grown is None:
+                add(self._take_unusual(task, event))
+                continue
+            if worker is not None:
+                if task.clock < clock:  # noqa: PLR1730  (a call would take longer)
+                    task.clock = clock
+                if worker.local_received < heard:  # noqa: PLR1730
+                    worker.local_received = heard
+                if not worker.beats:
+                    worker.hear(at, heard)
+            task.local_received = latest = heard
+            task.serial = serial
+            after = task.state
+            created = task.first_received is None
+            if created:
+                task.first_received = heard
+            shelf = shelf_of[after]
+            if shelf is task.shelf:
+                shelf.move_to_end(uuid)
+            else:
+                del task.shelf[uuid]
+                shelf[uuid] = task
+                task.shelf = shelf
+            if grown:
+                task.weight_bytes += grown
+                self.weight_bytes += grown
+                if task.parent_id is not None or task.root_id is not task.uuid:
+                    self._relate(task)
+                if self.weight_bytes > self.max_bytes:
+                    self._make_room()
+            if enters is RECEIVED:
+                self.task_count += 1
+            elif enters is STARTED:
+                count_start(hostname, clock)
+            elif enters is PENDING:
+                if task.worker is None:
+                    task.clock = clock
+                if hostname is not None:
+                    skew = clients[hostname]
+                    if heard - at < skew.least or heard > skew.until:
+                        skew.measure(at, heard)
+            add(Change(event, task, created, None if created else before, after))
+        return changes
 
     def _take_unusual(self, task: Task, event: EventFields) -> Change:
         """Take in any other event of a task."""
@@ -191,11 +225,12 @@ class Cluster(Kinds):
         reading, extra = read(event, TASK_READINGS[kind])
         if reading is None:
             return Change(event)
-        if extra or len(event) != STEPS[kind][1]:
-            # Something is missing or added, but it may be as usual otherwise.
+        times = event.get("timestamp"), event.get("local_received")
+        if extra or len(event) != STEPS[kind][1] or not all(map(_is_time, times)):
+            # Something is missing, added or odd; it may be as usual otherwise.
             self.event_count -= 1
             usual = {**asdict(reading), "type": kind, "clock": reading.clock or 0}
-            change = self._take(usual)
+            (change,) = self._take_all((usual,))
             change.event = event
             # The task may just have been forgotten, to make room.
             if extra and task.uuid in self.tasks:
@@ -211,49 +246,21 @@ class Cluster(Kinds):
         self._missed.observe(event)
         return Change(event, task, created, before, task.state)
 
-    def _count_sent(self, event: EventFields, task: Task) -> None:
-        client, at, heard = (
-            event["hostname"],
-            event["timestamp"],
-            event["local_received"],
-        )
-        if client is not None:
-            skew = self.clients[client]
-            if heard - at < skew.least or heard > skew.until:
-                skew.measure(at, heard)
-
-        if task.parent_id is not None or task.root_id is not task.uuid:
-            self._relate(task)
-
-    def _count_received(self, _: EventFields, task: Task) -> None:
-        self.task_count += 1
-        if task.parent_id is not None or task.root_id is not task.uuid:
-            self._relate(task)
-
-    def _count_started(self, event: EventFields, _: Task) -> None:
-        self._missed.started(event["hostname"], event["clock"])
-
     #: By type of event: the step of a task that it is, how many fields it has, and
-    #: what counts it.
-    _EVENTS: ClassVar[dict[str, tuple[Step, int, _Count | None]]] = {
-        **{kind: (step, fields, None) for kind, (step, fields) in STEPS.items()},
-        "task-sent": (*STEPS["task-sent"], _count_sent),
-        "task-received": (*STEPS["task-received"], _count_received),
-        "task-started": (*STEPS["task-started"], _count_started),
-    }
+    #: the state that it enters.
+    _STEPS: ClassVar[Mapping[str, tuple[Step, int, str]]] = STEPS
 
     def _create(self, uuid: str) -> Task:
-        if uuid.__class__ is not str or not uuid:
+        if type(uuid) is not str or not uuid:
             raise TypeError(uuid)
-        task = self._make(uuid, self)
-        task.shelf = self._open
+        tasks = self.tasks
+        shelf = tasks.open
+        task = self.Task(uuid, self)
+        task.shelf = shelf
         task.weight_bytes = weight = TASK_BYTES + len(uuid)
         self.weight_bytes += weight
-        self._open[uuid] = task
-        if (
-            len(self._open) + len(self._done) + len(self._bad)
-            > self.max_tasks_in_memory
-        ):
+        shelf[uuid] = task
+        if len(shelf) + len(tasks.done) + len(tasks.bad) > self.max_tasks_in_memory:
             self._make_room()
         return task
 
@@ -284,7 +291,7 @@ class Cluster(Kinds):
         )
         task.local_received = max(task.local_received, local_received)
         task.serial = self.event_count
-        self.tasks.move(task, self._shelf_of[task.state])
+        self.tasks.move(task, self.tasks.of_state[task.state])
         self._grow(task, grown)
 
     def _grow(self, task: Task, grown: int) -> None:
@@ -381,3 +388,7 @@ class Cluster(Kinds):
                 del self.workers[worker.hostname]
                 self.weight_bytes -= WORKER_BYTES
                 self.departed += 1
+
+
+def _is_time(value: object) -> bool:
+    return type(value) is float and 0.0 <= value <= _TIME_MAX

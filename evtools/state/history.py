@@ -1,10 +1,11 @@
 """The history of a task: its attempts, told from all we heard of it."""
 
-from bisect import insort
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from evtools.state.attempt import CHANGES, WHOLE, Attempt, View
+from evtools.state.attempt import Attempt
 from evtools.state.readings import Received, Retried, Sent, Started, TaskReading
 from evtools.state.transitions import PENDING, RECEIVED, STARTED
 
@@ -32,31 +33,43 @@ class History:
     share that, by when a worker began with them.
     """
 
-    __slots__ = ("_runs", "_told_by", "attempts", "readings", "weight_bytes", "workers")
+    __slots__ = (
+        *("_clock", "_runs", "_told_by"),
+        *("attempts", "readings", "weight_bytes", "workers"),
+    )
 
     def __init__(
-        self, readings: list[TaskReading], worker: "Worker | None" = None
+        self,
+        readings: Iterable[TaskReading] = (),
+        workers: "Iterable[Worker | None]" = (),
+        clock: int = 0,
     ) -> None:
         self.readings = sorted(readings, key=_place)
-        self.workers = {} if worker is None else {worker.hostname: worker}
+        self.workers = {worker.hostname: worker for worker in workers if worker}
+        self._clock = bool(self.workers), clock
         self.attempts: list[Attempt] = []
         self._runs: dict[str | None, list[Attempt]] = {}
-        self._told_by: dict[str, tuple[bool, int, float]] = {}
+        self._told_by: dict[str, tuple[Any, ...]] = {}
         for reading in self.readings:
             if isinstance(reading, Sent | Received):
                 self.news_of_task(reading)
-        self.weight_bytes = sum(reading.weigh() for reading in readings)
+        self.weight_bytes = sum(reading.weigh() for reading in self.readings)
 
-    def add(self, reading: TaskReading, worker: "Worker | None") -> View | None:
-        """Add what we heard; return what has changed of the newest attempt.
+    @property
+    def clock(self) -> int:
+        """The highest logical time that workers told, or else clients."""
+        return self._clock[1]
 
-        None if it is not new.
-        """
-        readings = self.readings
-        is_latest = not readings or _place(reading) > _place(readings[-1])
-        if not is_latest and any(_same(known, reading) for known in readings):
-            return None
-        insort(readings, reading, key=_place)
+    def add(self, reading: TaskReading, worker: "Worker | None") -> bool:
+        """Add what we heard; return whether it is new."""
+        readings, place = self.readings, _place(reading)
+        index = bisect_left(readings, place, key=_place)
+        is_latest = index == len(readings)
+        if not is_latest and _place(readings[index]) == place:
+            return False
+        readings.insert(index, reading)
+        clock = not isinstance(reading, Sent), reading.clock or 0
+        self._clock = max(self._clock, clock)
         self.weight_bytes += reading.weigh()
         if len(readings) > READINGS_MAX:
             del readings[:-_READINGS_KEPT]
@@ -65,20 +78,18 @@ class History:
         if worker is not None:
             self.workers[worker.hostname] = worker
         if is_latest and reading.hostname in self._runs:
-            attempt = self._add(reading)
-            if attempt is self.attempts[-1] and not isinstance(reading, Retried):
-                return CHANGES[type(reading)]
+            self._add(reading)
         else:
             self._runs = {}
             for known in readings:
                 self._add(known)
         self._arrange()
-        return WHOLE
+        return True
 
-    def _add(self, reading: TaskReading) -> Attempt | None:
+    def _add(self, reading: TaskReading) -> None:
         """Add what a worker told to one of its attempts, in the order of times."""
         if isinstance(reading, Sent):
-            return None
+            return
         # What does not say where it comes from comes from the only worker we know.
         hostname = reading.hostname
         if hostname is None and len(self.workers) == 1:
@@ -88,33 +99,23 @@ class History:
         if run:
             attempt = _BELONGS.get(type(reading), _of_latest)(run, reading)
         if attempt is None:
-            attempt = Attempt(hostname)
+            attempt = Attempt(self.workers.get(hostname or ""))
             run.append(attempt)
         attempt.take(reading)
-        return attempt
 
     def _arrange(self) -> None:
         """Put the attempts of all workers in order, and add what clients told."""
-        attempts = [attempt for run in self._runs.values() for attempt in run]
+        # What clients tell moves on when more is heard, so it stays out of the runs.
+        attempts = [copy(attempt) for run in self._runs.values() for attempt in run]
         if len(self._runs) > 1:
-            attempts.sort(key=self._began)
+            attempts.sort(key=_began)
         sent = [reading for reading in self.readings if isinstance(reading, Sent)]
         _number(attempts, sent)
-        if _add_sent(attempts, sent):
-            self._runs = {}
+        if sent:
+            _add_sent(attempts, sent)
         if len(attempts) > 1:
-            attempts.sort(key=self._turn)
+            attempts.sort(key=_turn)
         self.attempts = attempts
-
-    def _turn(self, attempt: Attempt) -> tuple[int, bool, float]:
-        return attempt.number, attempt.began is None, self._began(attempt)
-
-    def _began(self, attempt: Attempt) -> float:
-        """Return when a worker began with it, by our clock as far as we know."""
-        worker = self.workers.get(attempt.hostname or "")
-        # Without heartbeats the skew is no more than a guess.
-        ahead = worker.skew if worker is not None and worker.beats else None
-        return (attempt.began or 0.0) - (ahead or 0.0)
 
     def news_of_task(self, reading: Sent | Received) -> dict[str, Any]:
         """Return what an event tells of the task as a whole, and nothing better did.
@@ -124,7 +125,7 @@ class History:
         """
         told_by = self._told_by
         received = isinstance(reading, Received)
-        place = received, reading.retries or 0, reading.timestamp
+        place = received, reading.retries or 0, *_place(reading)
         news = {}
         for name in _OF_TASK if received else _OF_SENT:
             value = getattr(reading, name)
@@ -134,17 +135,14 @@ class History:
         return news
 
 
-def _same(one: TaskReading, other: TaskReading) -> bool:
-    return (
-        one.timestamp == other.timestamp
-        and one.state == other.state
-        and one.hostname == other.hostname
-    )
+_Place: TypeAlias = tuple[float, int, str, str, int]
 
 
-def _place(reading: TaskReading) -> tuple[float, int, str, str]:
-    order = _ORDER.get(reading.state, 3)
-    return reading.timestamp, order, reading.state, reading.hostname or ""
+def _place(reading: TaskReading) -> _Place:
+    """Return where an event is among others; two at one place are the same."""
+    state = reading.state
+    told = reading.timestamp, _ORDER.get(state, 3), state, reading.hostname or ""
+    return *told, getattr(reading, "retries", None) or 0
 
 
 # --- which attempt an event belongs to ---------------------------------------------
@@ -226,23 +224,26 @@ def _number(attempts: list[Attempt], sent: list[Sent]) -> None:
         number = attempt.number + (attempt.retried is not None)
 
 
-def _add_sent(attempts: list[Attempt], sent: Iterable[Sent]) -> bool:
-    """Add each sending to the attempts of its number; what is left over is pending.
-
-    Return whether one lacked its receipt.  What is told of it later has to be
-    understood without what its sending tells, as if that came last.
-    """
-    lacked = False
+def _add_sent(attempts: list[Attempt], sent: Iterable[Sent]) -> None:
+    """Add each sending to the attempts of its number; what is left over is pending."""
     sendings: dict[int, list[Sent]] = {}
     for reading in sent:
         sendings.setdefault(reading.retries or 0, []).append(reading)
     for number, of_number in sorted(sendings.items()):
         same = [attempt for attempt in attempts if attempt.number == number]
-        for attempt, reading in zip(same, of_number, strict=False):
-            lacked = lacked or attempt.received is None or attempt.retries is None
+        pending = [Attempt(number=number) for _ in of_number[len(same) :]]
+        attempts += pending
+        for attempt, reading in zip([*same, *pending], of_number, strict=False):
             attempt.take(reading)
-        for reading in of_number[len(same) :]:
-            pending = Attempt(number=number)
-            pending.take(reading)
-            attempts.append(pending)
-    return lacked
+
+
+def _turn(attempt: Attempt) -> tuple[int, bool, float]:
+    return attempt.number, attempt.began is None, _began(attempt)
+
+
+def _began(attempt: Attempt) -> float:
+    """Return when a worker began with it, by our clock as far as we know."""
+    worker = attempt.worker
+    # Without heartbeats the skew is no more than a guess.
+    ahead = worker.skew if worker is not None and worker.beats else None
+    return (attempt.began or 0.0) - (ahead or 0.0)

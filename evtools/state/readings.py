@@ -1,6 +1,7 @@
 """What Celery's own events tell, read with care: every field has the type it should."""
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 from msgspec import Meta, Struct, ValidationError, convert
@@ -203,7 +204,7 @@ def read(
     """
     try:
         return convert(event, kind), _NOTHING
-    except (ValidationError, UnicodeEncodeError):  # the latter for lone surrogates
+    except (ValidationError, ValueError):  # the latter for lone surrogates
         return read_odd(event, kind)
 
 
@@ -254,6 +255,9 @@ def _own(value: object) -> str | None:
 
 def number(value: object, largest: float = TIME_MAX) -> float | None:
     """Return a number from 0 to `largest`, None for anything else."""
+    # Some decoders make these of numbers.
+    if isinstance(value, Decimal) and value.is_finite():
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if 0 <= value <= largest else None

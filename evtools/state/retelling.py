@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-from evtools.state.attempt import LAST, WHOLE, Attempt, View
+from evtools.state.annotations import add_fields, annotate
+from evtools.state.attempt import LAST, WHOLE, Attempt, newest_of
 from evtools.state.history import History
 from evtools.state.readings import (
     TASK_READINGS,
@@ -11,7 +12,10 @@ from evtools.state.readings import (
     Started,
     Succeeded,
     TaskReading,
+    read,
+    read_odd,
 )
+from evtools.wire import EventFields
 
 if TYPE_CHECKING:
     from evtools.state.task import Task
@@ -23,7 +27,8 @@ _HISTORY_BYTES: Final = 1000
 _KINDS: Final[dict[str, Any]] = {kind.state: kind for kind in TASK_READINGS.values()}
 #: How many fields all readings have, and what others have beside them.
 _OF_ALL: Final = len(Started.__struct_fields__)
-_TOLD: Final = Received.__struct_fields__[_OF_ALL:]
+_OF_TASK: Final = ("name", "args", "kwargs", "root_id", "parent_id")
+_OF_TRY: Final = ("retries", "eta", "expires")
 _WAY: Final = ("queue", "exchange", "routing_key")
 
 
@@ -32,66 +37,78 @@ def retell(task: "Task", reading: TaskReading, worker: "Worker | None" = None) -
 
     Return by how many bytes the task has grown.
     """
-    before = 0
-    if task.history is None:
-        task.history = History(_readings(task), task.worker)
-    else:
-        before = task.history.weight_bytes + _HISTORY_BYTES
     history = task.history
-    view = history.add(reading, worker)
-    if view is not None:
-        attempt = history.attempts[-1]
-        _show(task, attempt, view)
-        task.state = attempt.state
-        if view is WHOLE:
-            _show_course(task, history)
-        if isinstance(reading, Sent | Received):
-            for name, value in history.news_of_task(reading).items():
-                setattr(task, name, task.uuid if value == task.uuid else value)
+    before = 0 if history is None else history.weight_bytes + _HISTORY_BYTES
+    if history is None:
+        history = _history(task)
+    if not history.add(reading, worker):
+        return 0
+    task.history = history
+    task.clock = history.clock
+    _show(task, history)
+    if isinstance(reading, Sent | Received):
+        for name, value in history.news_of_task(reading).items():
+            setattr(task, name, task.uuid if value == task.uuid else value)
     return history.weight_bytes + _HISTORY_BYTES - before
 
 
-def _show(task: "Task", attempt: Attempt, view: View) -> None:
-    """Show in a task what there is to see of an attempt."""
-    shown, seen = view.of(task), view.of(attempt)
-    for name, old, new in zip(view.names, shown, seen, strict=True):
-        # What is None by default takes no space in the task until it is set.
-        if old is not new:
-            setattr(task, name, new)
+def tell(task: "Task", event: EventFields) -> None:
+    """Take an event into a task that no state has."""
+    name = event["type"]
+    kind = TASK_READINGS.get(name)
+    if kind is None:
+        reading, own = read_odd(event, TaskReading)
+        if reading is not None:
+            annotate(task, name, reading.timestamp, own)
+        return
+    known, extra = read(event, kind)
+    if known is not None:
+        retell(task, known)
+        if extra:
+            add_fields(task, known.timestamp, extra)
 
 
-def _show_course(task: "Task", history: History) -> None:
-    """Show where the newest attempt is, and of one that waits what came before it."""
-    attempt = history.attempts[-1]
-    hostname = attempt.hostname
+def _show(task: "Task", history: History) -> None:
+    """Show the newest attempt in a task, and of one that waits what came before it."""
+    *earlier, attempt = history.attempts
+    WHOLE.show(task, attempt)
+    task.state = attempt.state
+    worker = attempt.worker
     if attempt.waits and attempt.number:
-        for last in history.attempts[-2:-1]:
-            _show(task, last, LAST)
-            hostname = hostname or last.hostname
-    task.worker = history.workers.get(hostname) if hostname else None
+        for last in earlier[-1:]:
+            LAST.show(task, last)
+            worker = worker or last.worker
+    task.worker = worker
+    task.attempts = tuple(earlier)
 
 
-def _readings(task: "Task") -> list[TaskReading]:
-    """Return what the steps of a task were written from."""
-    common: dict[str, Any] = {"uuid": task.uuid}
-    common["local_received"] = task.local_received
-    told = {name: getattr(task, name) for name in _TOLD}
+def _history(task: "Task") -> History:
+    """Return the history of a task whose steps were written into it."""
+    attempts = [*task.attempts, newest_of(task)]
+    readings = [reading for attempt in attempts for reading in _readings(task, attempt)]
+    return History(readings, (attempt.worker for attempt in attempts), task.clock)
+
+
+def _readings(task: "Task", attempt: Attempt) -> list[TaskReading]:
+    """Return what the steps of an attempt were written from."""
+    common: dict[str, Any] = {"uuid": task.uuid, "local_received": task.local_received}
+    told = {name: getattr(task, name) for name in _OF_TASK}
+    told |= {name: getattr(attempt, name) for name in _OF_TRY}
     readings: list[TaskReading] = []
-    if task.sent is not None:
+    if attempt.sent is not None:
         way = {name: getattr(task, name) for name in _WAY}
-        sent = Sent(hostname=task.client, timestamp=task.sent, **common, **told, **way)
-        readings.append(sent)
-    common["hostname"] = task.hostname
-    if task.received is not None:
-        readings.append(Received(timestamp=task.received, **common, **told))
-    if task.started is not None:
-        readings.append(Started(timestamp=task.started, **common))
-    if task.ended is not None:
-        kind = _KINDS[task.state]
-        own = {name: getattr(task, name) for name in kind.__struct_fields__[_OF_ALL:]}
+        common["hostname"] = attempt.client
+        readings.append(Sent(timestamp=attempt.sent, **common, **told, **way))
+    common |= {"hostname": attempt.hostname, "pid": attempt.pid}
+    if attempt.received is not None:
+        readings.append(Received(timestamp=attempt.received, **common, **told))
+    if attempt.started is not None:
+        readings.append(Started(timestamp=attempt.started, **common))
+    if attempt.ended is not None:
+        kind = _KINDS[attempt.state]
+        fields = kind.__struct_fields__[_OF_ALL:]
+        own = {name: getattr(attempt, name) for name in fields}
         if kind is Succeeded:
-            own["runtime"] = task.measured
-        readings.append(kind(timestamp=task.ended, **common, **own))
-    for latest in readings[-1:]:
-        latest.clock, latest.pid = task.clock, task.pid
+            own["runtime"] = attempt.measured
+        readings.append(kind(timestamp=attempt.ended, **common, **own))
     return readings

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from evtools.clock import Clock
 from evtools.state.change import Change
-from evtools.state.cluster import MAX_BYTES, TASK_BYTES, Cluster
+from evtools.state.cluster import MAX_BYTES, Cluster
 from evtools.state.groups import Groups
 from evtools.state.task import Task
+from evtools.state.weights import TASK_BYTES
 from evtools.state.worker import LIVENESS, WORKER_BYTES, Liveness, Worker
 from evtools.wire import EventFields
 
@@ -26,6 +27,9 @@ class State(Cluster):
     instead of the state.  They run in the thread that applies events.
     """
 
+    #: As Celery's, and of no effect: there is no heap of tasks.
+    heap_multiplier: ClassVar = 4
+
     def __init__(  # noqa: PLR0913, PLR0917  (Celery's arguments)
         self,
         callback: Callable[["State", EventFields], object] | None = None,
@@ -36,6 +40,8 @@ class State(Cluster):
         max_tasks_in_memory: int = 10000,
         on_node_join: Callable[[Worker], object] | None = None,
         on_node_leave: Callable[[Worker], object] | None = None,
+        tasks_by_type: object = None,  # noqa: ARG002  (made of the tasks)
+        tasks_by_worker: object = None,  # noqa: ARG002
         *,
         max_bytes: int = MAX_BYTES,
         clock: Clock | None = None,
@@ -88,22 +94,17 @@ class State(Cluster):
             calls = self.event_callback or self.on_node_join or self.on_node_leave
             if calls or self.handlers:
                 return [self._take_and_call(event)[0] for event in events]
-            try:
-                return list(map(self._take, events))
-            finally:
-                self._forget_groups()
+            return self._take_all(events)
 
     def event(self, event: EventFields) -> tuple[Any, str] | None:
         """Take in one event; return `((subject, created), type)` as Celery does.
 
         `type` is without the group.  A handler's result takes the place of the
-        pair; None if the event is of an unknown group, or of no use.
+        pair; None if the event is of an unknown group, or of no use.  A worker
+        whose first word is its goodbye is not created, as Celery sees it.
         """
         with self._lock:
-            change, answer = self._take_and_call(event)
-            if change.subject is not None:
-                answer = change.subject, change.created
-            return None if answer is None else (answer, _split(event)[1])
+            return self._take_and_call(event)[1]
 
     def task_event(self, type_: str, fields: Mapping[str, Any]) -> Any:
         """Take in the event `task-TYPE_`; return the task and whether it is new."""
@@ -115,25 +116,36 @@ class State(Cluster):
         answer = self.event({**fields, "type": f"worker-{type_}"})
         return answer and answer[0]
 
-    def _take_and_call(self, event: EventFields) -> tuple[Change, Any]:
-        """Take in an event and call who asked for it; with a handler's result."""
+    def _take_all(self, events: Iterable[EventFields]) -> list[Change]:
+        try:
+            return super()._take_all(events)
+        finally:
+            self._forget_groups()
+
+    def _take_and_call(
+        self, event: EventFields
+    ) -> tuple[Change, tuple[Any, str] | None]:
+        """Take in an event and call who asked for it; return what `event` does, too."""
         if self.event_callback is not None:
             self.event_callback(self, event)
         group, subject = _split(event)
         handler = self.handlers.get(group)
         if handler is not None:
             self.event_count += 1
-            return Change(event), handler(subject, event)
-        change = self._take(event)
-        self._forget_groups()
-        worker = change.subject
+            return Change(event), (handler(subject, event), subject)
+        change = self.take(event)
+        worker, created = change.subject, change.created
+        if worker is None:
+            return change, None
         if isinstance(worker, Worker):
-            if subject == "offline":
+            leaves = subject == "offline"
+            created = created and not leaves
+            if leaves:
                 if self.on_node_leave:
                     self.on_node_leave(worker)
-            elif self.on_node_join and (change.created or subject == "online"):
+            elif self.on_node_join and (created or subject == "online"):
                 self.on_node_join(worker)
-        return change, None
+        return change, ((worker, created), subject)
 
     def _forget_groups(self) -> None:
         self.tasks_by_type.reset()

@@ -5,8 +5,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from evtools.state.attempt import Attempt
+from evtools.state.retelling import tell
 from evtools.state.times import elapsed, epoch
-from evtools.state.transitions import ACTIVE_STATES, FINAL_STATES, PENDING
+from evtools.state.transitions import (
+    ACTIVE_STATES,
+    FINAL_STATES,
+    PENDING,
+    RECEIVED,
+)
 
 if TYPE_CHECKING:
     from evtools.state.cluster import Cluster
@@ -57,6 +63,8 @@ class Task:
     signum: int | str | None = None
     expired: bool | None = None
     requeue: bool | None = None
+    #: The attempts before the newest, the oldest first.
+    attempts: tuple[Attempt, ...] = ()
     #: The newest custom event, as task-progress: its type, timestamp and own fields.
     note: Mapping[str, Any] | None = None
     #: What Celery's events told under names that Celery does not use.
@@ -70,6 +78,14 @@ class Task:
         *("timestamp", "runtime", "traceback", "exchange", "routing_key"),
         *("clock", "client", "root", "root_id", "parent", "parent_id", "children"),
     )
+    #: As Celery's: what of a task comes from which event.  `evtools.state.history` is
+    #: where it is so; what is set here changes nothing.
+    merge_rules: ClassVar = {
+        RECEIVED: (
+            *("name", "args", "kwargs", "parent_id"),
+            *("root_id", "retries", "eta", "expires"),
+        )
+    }
     _info_fields: ClassVar = (
         *("args", "kwargs", "retries", "result", "eta", "runtime"),
         *("expires", "exception", "exchange", "routing_key"),
@@ -208,11 +224,6 @@ class Task:
             return self.sent
         return self.sent + worker - client
 
-    @property
-    def attempts(self) -> tuple[Attempt, ...]:
-        """The attempts before the newest, the oldest first."""
-        return () if self.history is None else tuple(self.history.attempts[:-1])
-
     def lost(self, now: float) -> bool:
         """Tell whether its worker had it and went away.
 
@@ -252,6 +263,22 @@ class Task:
         return self.cluster_state.tasks.get(uuid)
 
     # --- for cameras and filters ---------------------------------------------------
+
+    def event(
+        self,
+        type_: str,
+        timestamp: float | None = None,
+        local_received: float | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take in the event `task-TYPE_`, in the state that has the task if one has."""
+        event = {**(fields or {}), "type": f"task-{type_}", "uuid": self.uuid}
+        event |= {"timestamp": timestamp, "local_received": local_received}
+        state = self.cluster_state
+        if state is not None and state.tasks.find(self.uuid) is self:
+            state.take(event)
+        else:
+            tell(self, event)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a field by the name it has in events."""

@@ -1,7 +1,12 @@
 """How many bytes values take, estimated."""
 
 from sys import getsizeof
-from typing import Any
+from typing import Any, Final
+
+#: What a task takes beside the texts that its events bring.
+TASK_BYTES: Final = 900
+#: What the attributes take that few tasks have.
+RARE_BYTES: Final = 200
 
 
 def weigh(value: Any) -> int:

@@ -2,21 +2,19 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 
 from evtools.clock import Clock
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, EventReceiver, Notice
-from evtools.transport.demo import DemoCluster, demo_settings
+from evtools.transport.demo import demo_settings
+from evtools.transport.live import open_live
 from evtools.transport.tape import Tape
-
-OnNotice = Callable[[Notice], None]
 
 
 def open_source(
     options: TopOptions,
     settings: ConnectionSettings,
-    on_notice: OnNotice,
+    on_notice: Callable[[Notice], None],
     *,
     clock: Clock,
     stack: ExitStack,
@@ -38,12 +36,7 @@ def open_source(
         tape.on_notice, tape.stays = on_notice, not options.batch
         stack.callback(tape.close)
         return tape
-    settings = watched(options, settings)
-    if options.demo:
-        on_notice = _with_demo(settings, on_notice, stack)
-    receiver = EventReceiver(settings, on_notice=on_notice)
-    stack.callback(receiver.close)
-    return receiver
+    return open_live(settings, on_notice, demo=options.demo, stack=stack)
 
 
 def watched(options: TopOptions, settings: ConnectionSettings) -> ConnectionSettings:
@@ -51,18 +44,3 @@ def watched(options: TopOptions, settings: ConnectionSettings) -> ConnectionSett
     if options.demo:
         return demo_settings(settings)
     return settings
-
-
-def _with_demo(
-    settings: ConnectionSettings, on_notice: OnNotice, stack: ExitStack
-) -> OnNotice:
-    # Whatever we may do to the cluster, the simulated workers must send.
-    demo = DemoCluster(replace(settings, read_only=False))
-    stack.callback(demo.stop)
-
-    def start_when_listening(notice: Notice) -> None:
-        on_notice(notice)
-        if notice.kind == "listening":
-            demo.start()
-
-    return start_when_listening

@@ -18,6 +18,8 @@ from evtools.wire import gap
 
 #: How long one look at the socket may take; stop() is noticed after it.
 TICK = 0.2
+#: The same, once somebody wants the end.
+_LAST_LOOK = 0.01
 #: How long to wait for more in a busy stream, in seconds.  A process that wakes
 #: for hundreds of events at once spends a third less on each: its caches stay warm.
 #: It is the latency we add there; a quiet stream is read as events come.
@@ -191,15 +193,18 @@ class Intake(threading.Thread):
     def _drain(self, stream: Stream) -> None:
         buffer, wall, stopping = self._buffer, self._clock.wall, self._stopping
         heard, pace = stream.heard, _Pace()
-        while not stopping.is_set():
-            messages = stream.drain(TICK)
+        stopped = False
+        while not stopped:
+            # What has arrived by then is taken in, whatever we waited for before.
+            stopped = stopping.is_set()
+            messages = stream.drain(_LAST_LOOK if stopped else TICK)
             now = wall()
             if stream.heard != heard:
                 heard, self._last_alive = stream.heard, now
             if messages:
                 self.connectivity.messages += len(messages)
                 size = buffer.put(now, messages)
-                if pace.is_busy(len(messages), now) and size < MUCH:
+                if pace.is_busy(len(messages), now) and size < MUCH and not stopped:
                     time.sleep(GATHER)
             else:
                 buffer.close_hole(now)

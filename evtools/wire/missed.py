@@ -88,8 +88,12 @@ class MissedTasks:
     def started(self, hostname: str, clock: Any) -> None:
         """Take in that the worker `hostname` started a task at its time `clock`."""
         worker = self._workers.get(hostname)
-        if worker is not None:
-            _count_start(worker, clock)
+        if worker is None:
+            return
+        if type(clock) is not int or clock > worker.last.clock:
+            worker.later += 1
+        elif clock > worker.base.clock:
+            worker.added += 1
 
     def _heartbeat(self, event: EventFields) -> int:
         reading = _reading(event)
@@ -111,13 +115,6 @@ class MissedTasks:
         newly = _settle(worker, reading)
         self.total += newly
         return newly
-
-
-def _count_start(worker: _Worker, clock: Any) -> None:
-    if type(clock) is not int or clock > worker.last.clock:
-        worker.later += 1
-    elif clock > worker.base.clock:
-        worker.added += 1
 
 
 def _settle(worker: _Worker, reading: _Reading) -> int:

@@ -1,7 +1,7 @@
 """What an event and a task cost our State, as a ratio to Celery's.
 
 Both take in the same stream, decoded a moment before: most of it are tasks that
-are sent, received, started and succeed; of two hundred ten fail and one is tried
+are sent, received, started and succeed; of twenty one fails and one is tried
 again, and the workers send heartbeats.
 """
 
@@ -35,7 +35,7 @@ WORKERS = tuple(f"celery@worker-{number}" for number in range(8))
 NAMES = tuple(f"proj.app.tasks.task_{number}" for number in range(30))
 #: What a busy worker sends at a time.
 BATCH = 24
-FAILING, RETRIED = 0.05, 0.005
+FAILING, RETRIED = 0.05, 0.05
 
 #: How much of Celery's time and memory we may take.
 TIME_BUDGET, MEMORY_BUDGET = 1 / 6, 1 / 3

@@ -367,6 +367,20 @@ def test_logrotate_loses_no_line(daemon, folder, redis_url, owned):
     assert daemon.logfile.stat().st_uid == uid
 
 
+def test_where_no_new_log_can_be_made_the_old_one_says_so(daemon, folder, redis_url):
+    words = (*camera(), "-b", redis_url, "--uid", "nobody", "-F", "0.1")
+    assert daemon.start(*words).status == 0
+    moved = daemon.logfile.rename(folder / "evcam.log.1")
+    daemon.signal(signal.SIGHUP)
+    wait_until(
+        lambda: f"SIGHUP: cannot make {daemon.logfile}: " in moved.read_text(),
+        what="a word about it",
+    )
+    assert daemon.stop().status == 0
+    shots = re.findall(r"shot (\d+) of", moved.read_text())
+    assert [*map(int, shots)] == [*range(1, len(shots) + 1)]
+
+
 def test_hup_reads_the_settings_file_again(daemon, folder, redis_url):
     settings = folder / "evtools.toml"
     settings.write_text("[evcam]\nfreq = 60\n")

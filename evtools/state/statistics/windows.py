@@ -112,7 +112,8 @@ class Windows(dict[Name, Cells], Generic[Name]):
         level.expire(now, self.names)
         merged: dict[Name, Cells] = {}
         _add_all(merged, level.total)
-        for finer in self._levels[: chosen + 1]:
+        # The largest first, which is copied; the others are added cell by cell.
+        for finer in reversed(self._levels[: chosen + 1]):
             if level.reaches(finer.index * finer.width, now):
                 _add_all(merged, finer.open)
         return merged

@@ -55,9 +55,9 @@ def test_a_new_file_that_somebody_has_made_is_used(log, path):
 
 
 def test_it_can_be_begun_anew_without_a_line(log, path):
-    log.reopen()
+    assert log.reopen()
     path.rename(path.with_suffix(".1"))
-    log.reopen()
+    assert log.reopen()
     assert path.read_text() == ""
     assert os.path.samestat(os.fstat(log.fileno()), path.stat())
 
@@ -72,6 +72,7 @@ def test_while_there_can_be_no_new_file_the_old_one_gets_the_lines(
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
         say(log, "one")
+        assert not log.reopen()
     say(log, "two")
     assert path.with_suffix(".1").read_text() == "one\n"
     assert path.read_text() == "two\n"

@@ -3,15 +3,16 @@
 import pytest
 
 from evtools.state import Attempt
-from evtools.state.attempt import CHANGES, LAST, WHOLE, View
+from evtools.state.attempt import LAST, WHOLE, View, newest_of
 from evtools.state.readings import TASK_READINGS, read
 from evtools.state.task import Task
-from tools.told import WORKER, life, task_of, told
+from evtools.state.worker import Worker
+from tools.told import CLIENT, WORKER, account_of_attempt, life, task_of, told
 
 
 def taken(*events, number=0):
     """An attempt that has taken in what events tell, in this order."""
-    attempt = Attempt(WORKER, number)
+    attempt = Attempt(Worker(WORKER), number)
     for event in events:
         reading, _ = read(event, TASK_READINGS[event["type"]])
         attempt.take(reading)
@@ -23,6 +24,7 @@ def test_nothing_is_known_of_a_new_one():
     assert (attempt.state, attempt.waits, attempt.number) == ("PENDING", True, 0)
     assert set(WHOLE.of(attempt)) == {None}
     assert attempt.runtime is None
+    assert attempt.hostname is None
 
 
 @pytest.mark.parametrize(
@@ -60,12 +62,16 @@ def test_it_began_when_its_worker_first_told_of_it():
     assert taken(*life("sent", "received", "started")).began == 11.0
 
 
-def test_its_time_clock_and_process_are_those_of_its_last_step():
+def test_its_time_and_process_are_those_of_its_last_step():
     events = [told("task-started", 12.0, pid=5), told("task-received", 11.0, pid=6)]
     attempt = taken(*events)
-    assert (attempt.timestamp, attempt.clock, attempt.pid) == (12.0, 1200, 5)
-    unknown = taken(told("task-started", clock=None, pid=None))
-    assert (unknown.clock, unknown.pid) == (0, None)
+    assert (attempt.timestamp, attempt.pid) == (12.0, 5)
+    assert taken(told("task-started", pid=None)).pid is None
+
+
+def test_the_process_of_a_client_is_none_of_its_own():
+    attempt = taken(told("task-sent", 10.0))
+    assert (attempt.timestamp, attempt.pid, attempt.client) == (10.0, None, CLIENT)
 
 
 def test_it_ended_when_the_end_that_counts_was_told():
@@ -121,19 +127,52 @@ def test_a_view_returns_the_values_of_its_names_in_their_order():
 
 def test_a_task_can_show_everything_that_an_attempt_has():
     assert WHOLE.of(Task("x", retries=7)) == tuple(
-        {"retries": 7, "clock": 0}.get(name) for name in WHOLE.names
+        {"retries": 7}.get(name) for name in WHOLE.names
     )
     assert set(LAST.names) <= set(WHOLE.names)
 
 
-@pytest.mark.parametrize("kind", TASK_READINGS)
-def test_an_event_changes_nothing_but_what_its_view_shows(kind):
-    begun = life("received", start=5.0)
-    before, after = taken(*begun), taken(*begun, told(kind, 13.0))
-    changed = {
-        name for name in WHOLE.names if getattr(before, name) != getattr(after, name)
-    }
-    assert changed <= set(CHANGES[TASK_READINGS[kind]].names)
+def test_what_a_view_shows_is_all_that_changes():
+    attempt = taken(*life("received", "started", "failed"))
+    task = Task("x", retries=7, exception="before")
+    LAST.show(task, attempt)
+    assert (task.exception, task.retries, task.started) == ("OSError(5)", 7, None)
+    LAST.show(task, attempt)
+    WHOLE.show(task, Attempt())
+    assert WHOLE.of(task) == WHOLE.of(Attempt())
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        *([], ["sent"], ["received"], ["sent", "received"]),
+        *(["received", "started"], ["received", "revoked"]),
+        *(["sent", "received", "started", end] for end in ("succeeded", "failed")),
+        *(["received", "started", end] for end in ("retried", "rejected")),
+    ],
+)
+@pytest.mark.parametrize("retries", [0, 2])
+def test_the_newest_attempt_of_a_task_is_what_was_written_into_it(steps, retries):
+    events = [
+        {**event, **({"retries": retries} if "retries" in event else {})}
+        for event in life(*steps)
+    ]
+    # It begins with what tells the number.
+    task = task_of(events) if events else Task("x", retries=retries)
+    assert task.history is None
+    expected = taken(*events, number=retries)
+    expected.retries = retries
+    newest = newest_of(task)
+    if task.received is None:
+        expected.worker = None
+    assert account_of_attempt(newest) == account_of_attempt(expected)
+    assert newest.client == expected.client
+
+
+def test_it_takes_space_for_its_texts():
+    light = taken(*life("received", "started")).weigh()
+    heavy = taken(*life("received", "started"), told("task-failed", traceback="x" * 99))
+    assert heavy.weigh() == light + len("OSError(5)") + 99
 
 
 def test_the_attempts_of_a_task_are_those_before_its_last():

@@ -1,5 +1,6 @@
 """Clusters: events in, tasks and workers out, and everything bounded."""
 
+from decimal import Decimal
 from itertools import count
 
 import pytest
@@ -13,7 +14,18 @@ from evtools.state.cluster import (
     WORKER_BYTES,
     Cluster,
 )
-from tools.told import CLIENT, OTHER, UUID, WAY, WORKER, account, life, task_of, told
+from tools.told import (
+    CLIENT,
+    OTHER,
+    UUID,
+    WAY,
+    WORKER,
+    Thorough,
+    account,
+    life,
+    task_of,
+    told,
+)
 
 MANY = 1_000_000
 #: How fast it goes is for the benchmarks to say.
@@ -126,6 +138,20 @@ def test_the_fastest_of_the_events_of_a_client_tells_of_its_clock():
     assert cluster(*sendings).clients.ahead(CLIENT) == -0.25
 
 
+def test_who_has_no_heartbeats_tells_the_time_with_all_its_events():
+    """Also with those that are heard of late."""
+    events = [told("task-received", 11.0), told("task-received", 10.0, uuid="v")]
+    events[0]["local_received"] = 15.0
+    for order in (events, events[::-1]):
+        assert cluster(*order).workers[WORKER].skew == -WAY
+
+
+def test_who_sends_under_the_name_of_a_worker_is_still_a_client():
+    known = cluster(beat(), told("task-sent", 20.0, hostname=WORKER))
+    assert known.workers[WORKER].local_received == 1.0 + WAY
+    assert known.clients.ahead(WORKER) == -WAY
+
+
 # --- odd events of tasks -----------------------------------------------------------
 
 
@@ -158,6 +184,27 @@ def test_of_an_event_without_times_the_other_time_counts():
     assert task_of([received]).local_received == 11.0
     received = without("timestamp", received)
     assert task_of([received]).received == 0.0
+
+
+@pytest.mark.parametrize("kind", [int, Decimal])
+def test_times_may_be_numbers_of_other_kinds(kind):
+    events = [
+        {**event, "timestamp": kind(at), "local_received": kind(at + 1)}
+        for at, event in enumerate(life(*FINISHED), 10)
+    ]
+    task = task_of(events)
+    assert task.history is None
+    assert (task.sent, task.succeeded, task.local_received) == (10.0, 13.0, 14.0)
+    assert {type(getattr(task, name)) for name in ("sent", "local_received")} == {float}
+    odd = [{**event, "order": 4711} for event in events]
+    assert (task_of(odd).sent, task_of(odd).order) == (10.0, 4711)
+
+
+@pytest.mark.parametrize("odd", ["NaN", "sNaN", "Infinity", "-1", "1e999"])
+def test_times_that_are_none_are_not_known(odd):
+    for fields in ({"timestamp": Decimal(odd)}, {"timestamp": Decimal(odd), "x": 1}):
+        task = task_of([told("task-received", 10.0, **fields)])
+        assert task.received == 10.0 + WAY
 
 
 @pytest.mark.parametrize(
@@ -210,15 +257,6 @@ def test_a_note_is_a_sign_of_life_of_a_worker_that_we_know():
 # --- the usual way and the other ---------------------------------------------------
 
 
-class Thorough(State):
-    """A state that takes in nothing the quick way."""
-
-    _EVENTS = {  # noqa: RUF012  (as in the class it stands in for)
-        kind: (lambda *_: None, fields, count)
-        for kind, (_, fields, count) in Cluster._EVENTS.items()
-    }
-
-
 KINDS = ("sent", "received", "started", "succeeded", "failed", "retried")
 KINDS += ("revoked", "rejected", "cancelled")
 _PLAIN = st.builds(
@@ -245,9 +283,6 @@ def _as_they_came(events):
 @given(st.lists(_PLAIN, min_size=1, max_size=8).map(_as_they_came))
 def test_the_quick_way_ends_where_the_thorough_way_ends(events):
     quick, thorough = account(task_of(events)), account(task_of(events, Thorough()))
-    for told_of in (quick, thorough, *quick["attempts"], *thorough["attempts"]):
-        # The quick way keeps these of the last step alone.
-        del told_of["clock"], told_of["pid"]
     assert quick == thorough
 
 
@@ -265,6 +300,7 @@ _SCALARS = (
     | st.booleans()
     | st.integers(-(2**70), 2**70)
     | st.floats()
+    | st.decimals()
     | st.text(max_size=5)
 )
 _VALUES = st.recursive(

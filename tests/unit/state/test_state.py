@@ -1,9 +1,11 @@
 """State: Celery's names for a cluster, and a camera that was written for Celery's."""
 
 import copy
+import inspect
 import pickle
 import threading
 import time
+from operator import itemgetter
 
 import celery.events.state
 import pytest
@@ -61,6 +63,54 @@ def state():
     )
 
 
+# --- Celery's names ----------------------------------------------------------------
+
+#: Arguments of Celery's that are no arguments: names of the module, made local.
+NO_ARGUMENTS = {
+    *("precedence", "setattr", "task_event_to_state", "RETRY", "timetuple"),
+    *("max_drift", "abs", "int", "insort", "len", "nowfun"),
+}
+
+
+def public(thing):
+    return {name for name in dir(thing) if not name.startswith("_")}
+
+
+def arguments(function):
+    kinds = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    every = inspect.signature(function).parameters.values()
+    return {one.name for one in every if one.kind not in kinds} - NO_ARGUMENTS
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (State(), celery.events.state.State()),
+        (Task("u"), celery.events.state.Task("u")),
+        (Worker("w"), celery.events.state.Worker("w")),
+    ],
+    ids=["State", "Task", "Worker"],
+)
+def test_every_name_of_celery_is_here(ours, theirs):
+    assert public(theirs) - public(ours) == set()
+    # A worker without a heartbeat has none that expires.
+    names = public(theirs) - {"heartbeat_expires"}
+    for name in [*sorted(names), "__init__"]:
+        our, their = getattr(ours, name), getattr(theirs, name)
+        assert callable(our) is callable(their), name
+        if callable(their):
+            assert arguments(their) <= arguments(our), name
+
+
+def test_what_celery_says_of_itself_is_the_same():
+    ours, theirs = (State, Task, Worker), celery.events.state
+    for our in ours:
+        their = getattr(theirs, our.__name__)
+        for name in ("_fields", "_info_fields", "merge_rules", "heap_multiplier"):
+            if hasattr(their, name):
+                assert getattr(our, name) == getattr(their, name)
+
+
 # --- event -------------------------------------------------------------------------
 
 
@@ -73,6 +123,31 @@ def test_an_event_returns_its_subject_and_its_type_as_in_celery():
         assert repr(subject)[:12] == repr(expected)[:12]
     assert ours.event_count == theirs.event_count == 6
     assert ours.task_count == theirs.task_count == 1
+
+
+@pytest.mark.parametrize("answer", [None, "answer", 0])
+@pytest.mark.parametrize(
+    "event",
+    [
+        *(beat(), told("worker-offline"), told("worker-online"), told("worker-odd")),
+        *(told("task-sent"), told("task-started"), told("task-progress")),
+        *(told("demo-x"), {"type": "demo"}, {"type": "other-x"}),
+    ],
+    ids=itemgetter("type"),
+)
+def test_an_event_returns_what_it_returns_in_celery(event, answer):
+    ours, theirs = State(), celery.events.state.State()
+    for each in (ours, theirs):
+        each.handlers["demo"] = lambda *_: answer
+    for _ in range(2):
+        expected, given = theirs.event(dict(event)), ours.event(event)
+        if expected is not None and event["type"].partition("-")[0] != "demo":
+            ((their, *rest), kind), expected = expected, None
+            ((our, *our_rest), our_kind), given = given, None
+            assert (our_rest, our_kind) == (rest, kind)
+            assert type(our).__name__ == type(their).__name__
+            assert our.id.startswith(their.id.partition(".")[0])
+        assert given == expected
 
 
 def test_an_event_of_an_unknown_group_returns_none():

@@ -7,15 +7,14 @@ from evtools.state.readings import TASK_READINGS
 from evtools.state.steps import STEPS
 from evtools.state.weights import weigh
 from tools.stories import UNUSUAL, USUAL
-from tools.told import OTHER, UUID, account, life, task_of, told
+from tools.told import OTHER, UUID, Thorough, account, life, task_of, told
 
 usual_story = pytest.mark.parametrize("story", USUAL.values(), ids=list(USUAL))
 
 
 def told_from_history(events):
-    """The task that its history makes of events: one that comes twice makes one."""
-    first, *rest = events
-    task = task_of([first, first, *rest])
+    """The task that its history makes of events."""
+    task = task_of(events, Thorough())
     assert task.history is not None
     return task
 
@@ -42,23 +41,42 @@ def test_every_step_is_what_its_history_would_tell(story):
 
 @usual_story
 def test_a_usual_life_takes_less_space_than_its_history(story):
-    first, *_ = story.events
-    state = State()
-    light = task_of(story.events, state).weight_bytes
-    heavy = task_of([first], state).weight_bytes
-    assert light < heavy
+    light, heavy = task_of(story.events), told_from_history(story.events)
+    assert light.weight_bytes < heavy.weight_bytes
 
 
-@pytest.mark.parametrize("story", UNUSUAL.values(), ids=list(UNUSUAL))
-def test_any_other_life_has_a_history(story):
-    assert task_of(story.events).history is not None
+#: Each try of these comes after the one before.
+TRIED = {
+    "retried at the same worker",
+    "received for its second try before it is told to have started",
+    "running for its second try before it is told to be retried",
+    "ended before it is told to be retried",
+    "retried at the other worker",
+    "waits for its second try",
+    "sent for its second try",
+    "retried in vain",
+}
+
+
+@pytest.mark.parametrize("name", sorted(TRIED))
+def test_a_life_of_tries_in_their_order_needs_no_history(name):
+    events = UNUSUAL[name].events
+    for length in range(1, len(events) + 1):
+        task = task_of(events[:length])
+        assert task.history is None
+        assert account(task) == account(told_from_history(events[:length]))
+
+
+@pytest.mark.parametrize("name", sorted(UNUSUAL.keys() - TRIED))
+def test_any_other_life_has_a_history(name):
+    assert task_of(UNUSUAL[name].events).history is not None
 
 
 def test_every_event_of_celery_is_a_step_with_all_its_fields():
     assert set(STEPS) == set(TASK_READINGS)
-    assert {kind: fields for kind, (_, fields) in STEPS.items()} == {
-        kind: len(told(kind)) for kind in STEPS
-    }
+    for kind, (_, fields, enters) in STEPS.items():
+        assert fields == len(told(kind))
+        assert enters == TASK_READINGS[kind].state
 
 
 def test_what_a_task_takes_grows_with_its_texts():

@@ -267,6 +267,51 @@ def test_a_task_of_no_state_has_no_relations():
 # --- for cameras and filters -------------------------------------------------------
 
 
+def test_the_method_event_takes_an_event_into_the_state_of_the_task():
+    state = State()
+    task = task_of(life("received"), state)
+    before = state.weight_bytes
+    told_of = {"hostname": WORKER, "result": "x" * 500, "runtime": 0.5}
+    assert task.event("succeeded", 13.0, 13.25, told_of | {"pid": 77}) is None
+    assert (task.state, task.succeeded, task.result) == ("SUCCESS", 13.0, "x" * 500)
+    assert task.shelf is state.tasks.done
+    assert state.weight_bytes > before + 500
+    assert names_of(state.tasks_by_type) == {"shop.pay": [UUID]}
+
+
+def test_what_it_takes_in_changes_the_groups_of_the_state():
+    state = State()
+    task = task_of([told("task-started")], state)
+    assert names_of(state.tasks_by_type) == {}
+    task.event("received", 9.0, 9.25, {**told("task-received"), "name": "shop.pack"})
+    assert names_of(state.tasks_by_type) == {"shop.pack": [UUID]}
+
+
+def test_the_method_event_tells_a_task_without_a_state():
+    task = Task(UUID)
+    task.event("received", 10.0, 10.25, {"name": "shop.pay", "order": 4711})
+    task.event("started", 11.0)
+    task.event("progress", 11.5, None, {"percent": 5})
+    assert (task.state, task.name, task.started) == ("STARTED", "shop.pay", 11.0)
+    assert (task.note["percent"], task.order) == (5, 4711)
+
+
+def test_the_method_event_survives_what_nobody_should_send():
+    nameless = Task()
+    for kind in ("started", "progress", "", None):
+        nameless.event(kind, None, "x", {"uuid": "u", "type": 5, "pid": []})
+    assert (nameless.state, nameless.note, nameless.uuid) == ("PENDING", None, "")
+    state = State(max_tasks_in_memory=1)
+    task = task_of(life("received"), state)
+    state.apply([told("task-received", uuid="v")])
+    task.event("started", 12.0)
+    assert (task.state, list(state.tasks)) == ("STARTED", ["v"])
+
+
+def names_of(groups):
+    return {name: [task.uuid for task in group] for name, group in groups.items()}
+
+
 def test_it_tells_its_fields_by_their_names_on_the_wire():
     task = task_of(FAILURE)
     for name in ("uuid", "name", "args", "root_id", "exception", "queue", "pid"):

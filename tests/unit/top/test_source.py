@@ -66,18 +66,6 @@ def test_otherwise_a_broker_is_listened_to(stack):
     assert receiver.settings is SETTINGS
 
 
-@pytest.mark.parametrize("read_only", [False, True])
-def test_the_simulated_cluster_sends_even_to_who_only_reads(stack, read_only):
-    told = []
-    settings = ConnectionSettings(urls="redis://unused", read_only=read_only)
-    receiver = opened(stack, told, settings, demo=True, read_only=read_only)
-    for events in receiver.batches(5.0):
-        if any(event["type"] == "worker-heartbeat" for event in events):
-            break
-    assert [notice.kind for notice in told] == ["listening"]
-    assert receiver.settings.read_only is read_only
-
-
 def test_with_a_demo_the_cluster_is_the_simulated_one():
     assert watched(TopOptions(), SETTINGS) is SETTINGS
     demo = watched(TopOptions(demo=True), SETTINGS)

@@ -162,6 +162,25 @@ def test_little_is_gathered_and_much_is_not(clock, monkeypatch):
     assert slept == [GATHER, GATHER]
 
 
+def test_what_comes_while_it_is_stopped_is_taken_in(clock):
+    late = [[Message(b"late")], [Message(b"too late")]]
+    stream = FakeStream(clock, [Message(b"first")])
+
+    def end():
+        intake.stop()
+        stream.script += late
+
+    stream.at_end = end
+    intake = Intake(
+        SETTINGS, Buffer(1000, len), clock=clock, subscribe=Broker(clock, stream)
+    )
+    intake.run()
+    taken = [intake._buffer.take(0) for _ in range(4)]
+    bodies = [m.body for c in taken if isinstance(c, Chunk) for m in c.messages]
+    assert bodies == [b"first", b"late"]
+    assert stream.timeouts[-1] < stream.timeouts[0]
+
+
 def test_a_quiet_stream_is_read_as_events_come(clock, monkeypatch):
     slept = []
     monkeypatch.setattr("time.sleep", slept.append)

@@ -10,10 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evtools.cam.ledger import postgres as module
+from evtools.cam.ledger.notebook import Notebook
 from evtools.cam.ledger.postgres import PostgresStore
+from evtools.cam.ledger.rows import Rows
 from evtools.cam.ledger.store import Expired
 from evtools.cam.ledger.tables import SNAPSHOTS, TABLES, TASKS, VERSION
 from evtools.errors import OutputError, UsageError
+from evtools.state import State
 from servers.process import wait_until
 from tools.ledgers import Evcam, common, contents, touch, written
 from tools.stories import STORIES
@@ -236,6 +239,27 @@ def test_a_row_that_somebody_holds_is_waited_for(postgres_url):
     evcam.shoot()
     evcam.close()
     assert contents(postgres_url)["tasks"][0]["state"] == "RECEIVED"
+
+
+@pytest.mark.parametrize("before", [["sent"], []], ids=["changed", "added"])
+def test_a_row_that_somebody_writes_meanwhile_is_read_again(postgres_url, before):
+    written(postgres_url, life(*before))
+    notebook = Notebook()
+    notebook.observe(State().apply(life("received")))
+    made = store(postgres_url)
+    rows = Rows().of_tasks(notebook.take().tasks)
+    with made.transaction() as writer:
+        read = writer.read(TASKS, [UUID])
+        assert len(read) == len(before)
+        written(postgres_url, life("started"))
+        assert writer.swap(TASKS, [rows[UUID][0]], read) == [UUID]
+        again = writer.read(TASKS, [UUID])
+        assert '"started"' in again[UUID]["heard"]
+        assert writer.swap(TASKS, [rows[UUID][0]], again) == []
+        assert writer.swap(TASKS, [], {}) == ()
+    made.close()
+    [task] = contents(postgres_url)["tasks"]
+    assert task["state"] == "RECEIVED"
 
 
 # --- keeping -------------------------------------------------------------------------
