@@ -38,10 +38,13 @@ def as_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setenv("HOME", str(tmp_path))
     root, umask = logging.getLogger(), os.umask(0o022)
-    handlers, level = root.handlers[:], root.level
+    level, handlers = root.level, {it: it.level for it in root.handlers}
     yield
     os.umask(umask)
-    root.handlers[:], root.level = handlers, level
+    root.setLevel(level)
+    root.handlers[:] = handlers
+    for handler, its in handlers.items():
+        handler.setLevel(its)
 
 
 @pytest.fixture
