@@ -35,8 +35,10 @@ class Task:
 
     Times are UTC epoch seconds by the clocks of the senders, but for
     `local_received` and `first_received`, which are ours: when we last and
-    first heard of it.  What nothing told is None.  Fields that Celery does not
-    know are attributes too, unless something else has that name.
+    first heard of it.  What nothing told is None.  `pid` is the process of the
+    worker that told its last step; `clock` the highest logical time that workers
+    told, or its client while none has.  Fields that Celery does not know are
+    attributes too, unless something else has that name.
     """
 
     __slots__ = (
