@@ -58,7 +58,10 @@ def _extensions(name: str, path: Sequence[str]) -> Iterator[Path]:
     if not all(map(str.isidentifier, (*packages, module))):
         return
     for folder in path:
-        found = sorted(Path(folder, *packages).glob(f"{module}.*.so"))
+        try:
+            found = sorted(Path(folder, *packages).glob(f"{module}.*.so"))
+        except OSError:  # it is not for us to read
+            continue
         names = {file.name for file in found}
         if names and not names & usable:
             yield from (file for file in found if _TAG.search(file.name))

@@ -119,8 +119,8 @@ def _of_user(name: str, pythonpath: Sequence[str], *, check: bool) -> Any:
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
-        foreign = explain(name, error, sys.path)
-        raise (foreign or _failed(name, "cannot be imported", error)) from error
+        known = explain(name, error, sys.path) or _unreadable(name, error)
+        raise (known or _failed(name, "cannot be imported", error)) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise UsageError(
@@ -134,6 +134,21 @@ def _of_user(name: str, pythonpath: Sequence[str], *, check: bool) -> Any:
     if isinstance(found, type):
         _refuse_no_camera(found, name)
     return found
+
+
+def _unreadable(name: str, error: BaseException) -> UsageError | None:
+    """Return an error for the user if a module of Python itself was not found.
+
+    After `--uid`, Python's library may lie where the new user cannot look.
+    """
+    missing = error.name if isinstance(error, ImportError) else None
+    if (missing or "").partition(".")[0] not in sys.stdlib_module_names:
+        return None
+    return UsageError(
+        f"camera {sanitize(name)} cannot be imported: user {os.geteuid()} does not find"
+        f" Python's own {missing} in {Path(os.__file__).parent}",
+        "let all users read that folder, or run evcam with a Python that they can read",
+    )
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -88,3 +88,9 @@ def test_errors_that_refer_to_each_other_come_to_an_end(tmp_path):
     first, second = ImportError("a", name="a"), ImportError("b", name="b")
     first.__context__, second.__context__ = second, first
     assert explain("mod.Camera", first, [str(tmp_path)]) is None
+
+
+def test_a_folder_that_cannot_be_read_is_passed_over():
+    missing = ModuleNotFoundError("No module named '_native'", name="_native")
+    unreadable = "x" * 5000
+    assert explain("mod.Camera", missing, [unreadable]) is None

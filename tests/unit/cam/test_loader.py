@@ -196,6 +196,14 @@ def test_a_module_that_fails_is_told_with_the_place(folder, code, complaint):
     assert f"{folder}/mycam.py:" in error.message
 
 
+def test_a_python_that_the_user_cannot_read_is_told(folder):
+    code = "raise ModuleNotFoundError('No module named pprint', name='pprint')"
+    (folder / "mycam.py").write_text(code)
+    error = refused("mycam.Camera")
+    assert "does not find Python's own pprint in /" in error.message
+    assert "let all users read that folder" in error.hint
+
+
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
