@@ -70,7 +70,7 @@ bench: install servers dist/SHA256SUMS ## Compare speed and memory with Celery, 
 	@$(BIN)/pytest tests/benchmarks -m bench --capture=no --timeout=900
 
 load: install servers ## Load the brokers for minutes and count what is lost
-	@$(BIN)/pytest tests/benchmarks -m load --capture=no --timeout=900
+	@$(BIN)/pytest tests/benchmarks tests/integration -m load --capture=no --timeout=900
 
 binary: install ## Build the standalone program with the Python at hand, into dist/
 	@$(BIN)/python scripts/binary.py
