@@ -467,8 +467,9 @@ def test_when_the_broker_refuses_what_came_before_is_shot(stage, events, shots):
 # --- one period --------------------------------------------------------------------
 
 
-def test_once_is_one_period_and_one_shot(stage):
+def test_once_is_one_period_and_one_shot(stage, log):
     play = stage(once=True, freq=10.0)
+    play.source.left_bytes = 12345  # of what came too late
     play.source.steps = [
         *(play.wait(20.0), play.connect, [received("a")]),
         *(play.wait(9.0), [received("b")], play.wait(1.0), [received("c")]),
@@ -476,6 +477,7 @@ def test_once_is_one_period_and_one_shot(stage):
     assert play.run() == 0
     assert [tasks for _, tasks in play.camera.pictures] == [["a", "b"]]
     assert play.camera.done == ["closed"]
+    assert "no time" not in log()
 
 
 def test_without_a_broker_there_is_nothing_to_shoot(stage):
