@@ -183,8 +183,12 @@ class Cluster(Kinds):
                     task.clock = clock
                 if worker.local_received < heard:  # noqa: PLR1730
                     worker.local_received = heard
-                if not worker.beats:
-                    worker.hear(at, heard)
+                # Heartbeats travel alone, events of tasks wait for others.
+                skew = None if worker.beats else worker.offset
+            else:
+                skew = clients[hostname] if hostname is not None else None
+            if skew is not None and (heard - at < skew.least or heard > skew.until):
+                skew.measure(at, heard)
             task.local_received = latest = heard
             task.serial = serial
             after = task.state
@@ -209,13 +213,8 @@ class Cluster(Kinds):
                 self.task_count += 1
             elif enters is STARTED:
                 count_start(hostname, clock)
-            elif enters is PENDING:
-                if task.worker is None:
-                    task.clock = clock
-                if hostname is not None:
-                    skew = clients[hostname]
-                    if heard - at < skew.least or heard > skew.until:
-                        skew.measure(at, heard)
+            elif enters is PENDING and task.worker is None:
+                task.clock = clock
             add(Change(event, task, created, None if created else before, after))
         return changes
 

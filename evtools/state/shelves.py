@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from heapq import merge
-from itertools import chain
+from itertools import chain, takewhile
 from operator import attrgetter
 from typing import Final
 
@@ -90,6 +90,18 @@ class Shelves(Mapping[str, Task]):
             for shelf in shelves
         ]
         return merge(*ordered, key=attrgetter("serial"), reverse=newest_first)
+
+    def heard_since(self, serial: int) -> list[Task]:
+        """Return the tasks that we heard of after the event of that number.
+
+        The one that we heard of last comes last.
+        """
+        heard: list[Task] = []
+        for shelf in (self.done, self.bad, self.open):
+            newest_first = reversed(shelf.values())
+            heard += takewhile(lambda task: task.serial > serial, newest_first)
+        heard.sort(key=attrgetter("serial"))
+        return heard
 
     def clear(self, *, finished_only: bool) -> list[Task]:
         """Remove all tasks, or the finished ones, and return them."""

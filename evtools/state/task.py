@@ -204,16 +204,25 @@ class Task:
         tasks and retries have.  By the worker's clock: if that of the client
         differs by more than a second, its sending is moved by so much.
         """
-        since, received = self._sent_there, self.received
-        if since is None or (received is not None and received < since):
-            # It cannot have been sent after it was received.
-            since = received
-        if since is None or self.started is None:
+        since, started = self._begun_waiting, self.started
+        if since is None or started is None:
             return None
         eta = epoch(self.eta)
-        if eta is not None and self.started < eta < self.started + _TIMER_MAX:
+        if eta is not None and started < eta < started + _TIMER_MAX:
             return 0.0
-        return elapsed(since if eta is None else max(since, eta), self.started)
+        return elapsed(since if eta is None else max(since, eta), started)
+
+    @property
+    def _begun_waiting(self) -> float | None:
+        """When it was sent, or else received, by the clock of its worker."""
+        received = self.received
+        if self.sent is None:
+            return received
+        sent = self._sent_there
+        if received is None or sent is None:
+            return sent
+        # It cannot have been sent after it was received.
+        return min(sent, received)
 
     @property
     def _sent_there(self) -> float | None:

@@ -58,7 +58,7 @@ class Worker:
     __slots__ = (
         *("hostname", "heartbeats", *_TOLD, "timestamp", "local_received"),
         *("online_since", "goodbye", "beats", "missed"),
-        *("time", "liveness", "_skew"),
+        *("time", "liveness", "offset"),
         *("__dict__", "__weakref__"),
     )
 
@@ -105,7 +105,8 @@ class Worker:
         self.goodbye: float | None = None
         self.beats = len(self.heartbeats)
         self.missed = 0
-        self._skew = Skew()
+        #: Of its clock and ours.
+        self.offset = Skew()
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Worker):
@@ -142,14 +143,14 @@ class Worker:
             self._beat(reading.local_received)
         else:
             self.pid = reading.pid or self.pid
-        self._skew.measure(reading.timestamp, reading.local_received)
+        self.offset.measure(reading.timestamp, reading.local_received)
 
     def hear(self, timestamp: float, local_received: float) -> None:
         """Take in that it told something of a task."""
         self.local_received = max(self.local_received, local_received)
         # Heartbeats travel alone, events of tasks wait for others.
         if not self.beats:
-            self._skew.measure(timestamp, local_received)
+            self.offset.measure(timestamp, local_received)
 
     def _tell(self, reading: WorkerReading) -> None:
         for name in _TOLD:
@@ -177,7 +178,7 @@ class Worker:
         Less what events take at the least from there to here.  Without heartbeats
         it is what the events of its tasks tell.
         """
-        return self._skew.ahead
+        return self.offset.ahead
 
     def status(self, now: float) -> str:
         """Return online, late, silent, offline or gone.

@@ -260,7 +260,6 @@ class Console:
             if self._clock.monotonic() >= end:
                 self._work_on()
                 return True
-        self._garbage.collect()
         waited = self._clock.monotonic() - self._refreshed
         if not session.table.total and waited >= REFRESH_MIN:
             # The first rows are not kept waiting.
@@ -282,6 +281,7 @@ class Console:
 
     def _hear_notice(self, notice: Notice) -> None:
         self._link.hear(notice)
+        self._garbage.collect_new()
         if notice.kind == "rewound":
             model = self._new_model(ascii_only=self.session.glyphs.ascii)
             model.options = self.session.model.options

@@ -5,8 +5,6 @@ from typing import Final
 
 from evtools.clock import Clock
 
-#: How often to collect what is new, in seconds.
-_NEW_EVERY: Final = 1.0
 #: How long nobody must have pressed a key before all is looked through, and how
 #: often that is done at the most, in seconds.
 _QUIET: Final = 30.0
@@ -14,21 +12,21 @@ _ALL_EVERY: Final = 900.0
 
 
 class Garbage:
-    """The collector of cycles, run in small bits.
+    """The collector of cycles, run when nobody waits.
 
     By itself it counts what is made less what is let go.  With as many tasks
     forgotten as come in, that is nothing for a long time, and then all of them
     are looked through at once: a tenth of a second for 100 000 tasks, and two
     for what has been there for longer.
 
-    Garbage that is older than a second waits until nobody is at the keyboard.
-    Nothing of ours leaves any at a rate that matters: it is there for what
-    libraries leave behind when a connection breaks.
+    Nothing of ours leaves garbage at a rate that matters: it is there for what
+    libraries leave behind when a connection breaks.  To look at what is new each
+    second took a twentieth of the CPU of a busy evtop, and a third of an idle one.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._pressed = self._new_at = self._all_at = clock.monotonic()
+        self._pressed = self._all_at = clock.monotonic()
         gc.freeze()
         gc.disable()
 
@@ -37,16 +35,15 @@ class Garbage:
         self._pressed = self._clock.monotonic()
 
     def collect(self) -> None:
-        """Look at what is new, if it is time; at everything, if it may be."""
+        """Look at everything, if it is time and nobody is at the keyboard."""
         now = self._clock.monotonic()
-        if now - self._new_at < _NEW_EVERY:
-            return
-        self._new_at = now
-        if now - self._pressed >= _QUIET and now - self._all_at >= _ALL_EVERY:
+        if now - self._all_at >= _ALL_EVERY and now - self._pressed >= _QUIET:
             self._all_at = now
             gc.collect()
-        else:
-            gc.collect(0)
+
+    def collect_new(self) -> None:
+        """Look at what has been made since: a connection broke, or came back."""
+        gc.collect(0)
 
     def close(self) -> None:
         """Leave it to the collector again."""

@@ -116,11 +116,9 @@ class Model:
         """Take in events; what the screen shows changes at the next refresh."""
         if self.paused:
             self._tasks.keep(events)
-        changes = self.state.apply(events)
-        self.statistics.take(changes)
+        self.statistics.take(self.state.apply(events))
         self.log.extend(events)
         self.intake.take(events, self.state)
-        self._tasks.take(changes)
 
     def set_depths(self, depths: Mapping[str, Depth]) -> None:
         """Take what the broker told of the depth of queues."""
@@ -153,14 +151,16 @@ class Model:
 
     def refresh(self, view: str, now: float) -> None:
         """Make a new picture of a view, unless paused, and keep it to step back to."""
+        if self.paused:
+            self._tasks.note()
+            return
         table = self.views[view]
-        if not self.paused:
-            self._keep_picture()
-            self._now, self._view, self._facts = self.as_of(now), view, None
-            self.intake.settle()
-            table.refresh(self.lens())
-            if table is not self._tasks:
-                self._tasks.catch_up()
+        self._keep_picture()
+        self._now, self._view, self._facts = self.as_of(now), view, None
+        self.intake.settle()
+        table.refresh(self.lens())
+        if table is not self._tasks:
+            self._tasks.catch_up()
 
     def is_lagging(self) -> bool:
         """Whether the last picture lacks what `work` would add."""

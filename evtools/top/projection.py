@@ -54,6 +54,8 @@ class Projection(Generic[S]):
         self._drifts = False
         self._again = False
         self._shown: set[str] = set()
+        #: The keys of what is shown, newest first, until that changes.
+        self._listed: list[str] | None = None
         self._backlog: list[str] = []
         self._order: Callable[[S], Order] | None = None
         self._descending = False
@@ -131,6 +133,7 @@ class Projection(Generic[S]):
         """
         self._matches, self._drifts, self._again = matches, drifts, False
         self._shown.clear()
+        self._listed = None
         self._backlog = list(self.subjects) if matches else []
         self._place_anew()
         if matches:
@@ -220,6 +223,7 @@ class Projection(Generic[S]):
         if self.subjects.pop(key, None) is None and self._matches is None:
             self.arrived += 1
         self.subjects[key] = subject
+        self._listed = None
         self._touch(key)
         if self._matches is None:
             return
@@ -240,6 +244,7 @@ class Projection(Generic[S]):
         shown = self._matches(self.subjects[key])
         if shown is not (key in self._shown):
             (self._shown.add if shown else self._shown.discard)(key)
+            self._listed = None
             self._touch(key)
 
     def _touch(self, key: str) -> None:
@@ -257,6 +262,7 @@ class Projection(Generic[S]):
             if subject is not None and not self._is_alive(key, subject):
                 del self.subjects[key]
                 self._shown.discard(key)
+                self._listed = None
                 self._touch(key)
 
     def _forget_changes(self) -> None:
@@ -274,15 +280,16 @@ class Projection(Generic[S]):
         if self._order is not None:
             self._place(self._order)
             return self._ranking
-        keys = self._visible()
-        keys.reverse()
-        return keys
+        if self._listed is None:
+            self._listed = self._visible()
+        return self._listed
 
     def _visible(self) -> list[str]:
+        newest_first = reversed(self.subjects)
         if self._matches is None:
-            return list(self.subjects)
+            return list(newest_first)
         shown = self._shown
-        return [key for key in self.subjects if key in shown]
+        return [key for key in newest_first if key in shown]
 
     def _place(self, order: Callable[[S], Order]) -> None:
         """Place what is not in its place, as long as time allows, newest first.

@@ -3,9 +3,9 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from evtools.clock import Clock, SystemClock
 from evtools.transport.buffer import Buffer, Chunk, End, Item, Notice
@@ -28,6 +28,8 @@ from evtools.wire import (
 )
 
 Handler = Callable[[EventFields], Any]
+#: An event as a dictionary, or as a record.
+Shape = TypeVar("Shape")
 #: Celery's receiver orders a client's task-sent just before what it has seen.
 _CLIENT_CLOCK_SKEW = -1
 _NO_CLOCK: Any = object()
@@ -99,68 +101,107 @@ class EventReceiver:
         AccessRefused or UsageError when trying on is no use, and
         BrokerUnavailable where the settings say not to reconnect.
         """
-        for records in self.records(timeout):
-            yield [record.event for record in records]
+        return self._stream(timeout, self._events_in, lambda event: event)
 
     def records(self, timeout: float | None = None) -> Iterator[list[AnyRecord]]:
-        """Yield what `batches` does, as records: dictionaries take their time."""
+        """Yield what `batches` does, as records: what only passes by costs less so."""
+        return self._stream(timeout, self._records_in, Record)
+
+    def _stream(
+        self,
+        timeout: float | None,
+        decode: Callable[[Chunk], list[Shape]],
+        shape: Callable[[EventFields], Shape],
+    ) -> Iterator[list[Shape]]:
+        """Yield what arrives, decoded; what is an event already, in that `shape`."""
         if self._intake.ident is None:
             self._intake.start()
         if self._rest:
-            rest = [Record(event) for event in self._rest]
+            rest = [shape(event) for event in self._rest]
             self._rest.clear()
-            yield [*rest]
+            yield rest
         patience = _Patience(timeout)
         while not self._ended:
             item = self._buffer.take(patience.left())
             for part in _parts(item):
-                batch = self._handle(part)
+                match part:
+                    case Chunk():
+                        batch = decode(part)
+                    case dict():
+                        batch = [shape(part)]
+                    case _:
+                        batch = []
+                        self._handle(part)
                 # What nobody sees (notices, events not wanted) is no reason to
                 # let the caller wait for longer.
                 if batch or item is None or patience.is_over():
                     yield batch
                     patience = _Patience(timeout)
 
-    def _handle(self, item: Item) -> list[AnyRecord]:
-        """Return the events in `item`, if it is of that kind."""
-        match item:
-            case Chunk():
-                return self._decode(item)
-            case dict():
-                return [Record(item)]
-            case Notice():
-                if self._on_notice is not None:
-                    self._on_notice(item)
-            case None:
-                pass  # somebody woke us
-            case End():
-                self._ended = True
-                if item.error is not None:
-                    raise item.error
-        return []
+    def _handle(self, item: Notice | End | None) -> None:
+        """Tell of the connection, or end; None says that somebody woke us."""
+        if isinstance(item, Notice) and self._on_notice is not None:
+            self._on_notice(item)
+        if isinstance(item, End):
+            self._ended = True
+            if item.error is not None:
+                raise item.error
 
-    def _decode(self, chunk: Chunk) -> list[AnyRecord]:
+    def _events_in(self, chunk: Chunk) -> list[EventFields]:
+        events: list[EventFields] = []
+        decode, is_wanted = self._codec.decode, self._wanted
+        for message in chunk.messages:
+            events += decode(message)
+        if is_wanted is not None:
+            events = [event for event in events if is_wanted(event["type"])]
+        self._events += len(events)
+        events += self._stamp(events, chunk.received)
+        return events
+
+    def _records_in(self, chunk: Chunk) -> list[AnyRecord]:
         records: list[AnyRecord] = []
-        decode = self._codec.records
+        decode, is_wanted = self._codec.records, self._wanted
         for message in chunk.messages:
             records += decode(message)
-        if self._wanted is not None:
-            records = [record for record in records if self._wanted(record.type)]
+        if is_wanted is not None:
+            records = [record for record in records if is_wanted(record.type)]
         self._events += len(records)
-        records += self._stamp(records, chunk.received)
+        records += self._stamp_records(records, chunk.received)
         return records
 
-    def _stamp(self, records: list[AnyRecord], received: float) -> list[AnyRecord]:
+    def _stamp(
+        self, events: Iterable[EventFields], received: float
+    ) -> list[EventFields]:
         """Set the time of receipt, and keep the clock as Celery's receiver does.
 
         Return a gap record for each worker that shows tasks we have not seen.
         """
+        holes: list[EventFields] = []
+        adjust, missed = self.clock.adjust, self._missed
+        for event in events:
+            event["local_received"] = received
+            kind, clock = event["type"], event.get("clock", _NO_CLOCK)
+            if kind == "task-sent":
+                clock = event["clock"] = self._clock_of_client()
+            if clock.__class__ is int:
+                adjust(clock)
+            elif clock is _NO_CLOCK:
+                event["clock"] = self.clock.forward()
+            if kind in OBSERVED and missed is not None:
+                unseen = missed.observe(event)
+                if unseen:
+                    holes.append(_hole(event, received, unseen))
+        return holes
+
+    def _stamp_records(
+        self, records: Iterable[AnyRecord], received: float
+    ) -> list[AnyRecord]:
+        """Do what `_stamp` does; what is typed need not become a dictionary."""
         holes: list[AnyRecord] = []
         adjust, missed = self.clock.adjust, self._missed
         for record in records:
             if not record.is_typed:
-                self._stamp_event(record.event, received)
-                holes += self._audit(record.event, received)
+                holes += map(Record, self._stamp((record.event,), received))
                 continue
             record.local_received = received
             kind, clock = record.type, record.clock
@@ -173,29 +214,8 @@ class EventReceiver:
                 adjust(clock)
         return holes
 
-    def _stamp_event(self, event: EventFields, received: float) -> None:
-        event["local_received"] = received
-        clock = event.get("clock", _NO_CLOCK)
-        if event["type"] == "task-sent":
-            clock = event["clock"] = self._clock_of_client()
-        if clock.__class__ is int:
-            self.clock.adjust(clock)
-        elif clock is _NO_CLOCK:
-            event["clock"] = self.clock.forward()
-
     def _clock_of_client(self) -> int:
         return (self.clock.value or 1) + _CLIENT_CLOCK_SKEW
-
-    def _audit(self, event: EventFields, received: float) -> Iterator[AnyRecord]:
-        """Yield a gap record if a worker shows tasks that we have not seen."""
-        if self._missed is None or event["type"] not in OBSERVED:
-            return
-        missed = self._missed.observe(event)
-        if missed:
-            hostname = event.get("hostname")
-            yield Record(
-                gap("worker", received, received, hostname=hostname, missed=missed)
-            )
 
     def _count(self, message: Message) -> int:
         """Return how many wanted events a message that is dropped had."""
@@ -310,6 +330,12 @@ class EventReceiver:
 
 def _subscribe(settings: ConnectionSettings, attempt: int) -> Any:
     return subscribe(settings, attempt=attempt)
+
+
+def _hole(event: EventFields, received: float, missed: int) -> EventFields:
+    """Return the record that a worker shows so many tasks that we have not seen."""
+    hostname = event.get("hostname")
+    return gap("worker", received, received, hostname=hostname, missed=missed)
 
 
 def _parts(item: Item) -> Iterator[Item]:

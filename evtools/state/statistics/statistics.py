@@ -102,11 +102,15 @@ class Statistics:
     def take(self, changes: Iterable["Change"]) -> None:
         """Take in what events changed, in the order they were received."""
         takers = self._takers
+        latest: Any = None
         for change in changes:
             event = change.event
             received: Any = event.get("local_received")
-            if type(received) in _NUMBERS and received >= self._next_second:
-                self._advance(received)
+            # What came together came at the same time.
+            if received is not latest:
+                latest = received
+                if type(received) in _NUMBERS and received >= self._next_second:
+                    self._advance(received)
             self._uncounted += 1
             if change.subject is not None:
                 taker = takers.get(event["type"])

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from evtools.clock import Clock
 from evtools.filters import FieldTable, task_fields
-from evtools.state import Change, State, Task
+from evtools.state import State, Task
 from evtools.text import sanitize
 from evtools.top.cells import (
     count_column,
@@ -168,6 +168,8 @@ class TasksView(ProjectedTable[Task]):
         self.tree = False
         self.closed: set[str] = set()
         self._prefixes: dict[str, str] = {}
+        #: The number of the last event that was noted.
+        self._noted = 0
         super().__init__(clock, now)
         state.on_forget = lambda task: self._projection.forget(task.uuid)
 
@@ -176,13 +178,15 @@ class TasksView(ProjectedTable[Task]):
 
     # --- what happens ------------------------------------------------------------
 
-    def take(self, changes: Iterable[Change]) -> None:
-        """Note which tasks have changed."""
+    def note(self) -> None:
+        """Note which tasks have changed, also while the table is frozen."""
         take = self._projection.take
-        for change in changes:
-            subject = change.subject
-            if isinstance(subject, Task) and subject.uuid is not None:
-                take(subject.uuid, subject)
+        for task in self._state.tasks.heard_since(self._noted):
+            take(task.uuid, task)
+        self._noted = self._state.event_count
+
+    def _gather(self) -> None:
+        self.note()
 
     def keep(self, events: Iterable[EventFields]) -> None:
         """Before these events change tasks, put copies of them into the picture.
@@ -200,6 +204,7 @@ class TasksView(ProjectedTable[Task]):
 
     def freeze(self, lens: Lens) -> None:
         """Make a last picture, of all tasks: they change while it stands still."""
+        self.note()
         self._projection.settle()
         super().freeze(lens)
 

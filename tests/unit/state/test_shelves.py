@@ -109,6 +109,13 @@ def test_by_time_goes_across_the_shelves(shelf):
     assert list(shelf.shelves.by_time(newest_first=True)) == tasks[::-1]
 
 
+def test_what_was_heard_of_since_an_event_goes_across_the_shelves(shelf):
+    states = ("STARTED", "SUCCESS", "FAILURE", "SUCCESS", "RETRY")
+    tasks = [shelf.put(state) for state in states]
+    for serial in range(len(tasks) + 1):
+        assert shelf.shelves.heard_since(serial) == tasks[serial:]
+
+
 # --- what is forgotten -------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ class Tasks:
         self.table = TasksView(self.state, FakeClock(), lambda: self.now)
 
     def take(self, *events):
-        self.table.take(self.state.apply(events))
+        self.state.apply(events)
 
     def refresh(self, **lens):
         self.now = self.life.now + 1
