@@ -352,6 +352,10 @@ def test_no_events_raise_and_the_bounds_hold(events, tasks, workers, max_bytes):
         account(task)
         task.as_dict()
     assert len(known._kin) <= len(known.tasks)
+    half = known.event_count // 2
+    newer = [task for task in known.tasks.values() if task.serial > half]
+    heard = known.tasks.heard_since(half)
+    assert heard == sorted(newer, key=lambda task: task.serial)
     for worker in known.workers.values():
         assert worker.status(50.0)
 
