@@ -37,6 +37,8 @@ ROOM: Final = 5000
 #: in seconds.  Who wakes up seldom spends a fifth less on each, as caches stay warm.
 _MANY: Final = 50
 _GATHER: Final = 0.3
+#: So many events are worth waking the screen for while more come at once.
+_ENOUGH: Final = 1000
 #: How often to look after the recording while nothing comes, in seconds.
 _TICK: Final = 1.0
 
@@ -95,7 +97,10 @@ class Feed(threading.Thread):
                 self._pass_on(batch)
                 if self._stopped:
                     break
-                if self._gathers and len(batch) >= _MANY:
+                if len(batch) < _MANY:
+                    self._tell()
+                elif self._waiting >= _ENOUGH or not self._has_more(self.source):
+                    self._tell()
                     self._gather(self.source)
         except Exception as caught:  # noqa: BLE001  (the screen's thread tells it)
             error = caught
@@ -105,9 +110,13 @@ class Feed(threading.Thread):
 
     def _gather(self, source: Source) -> None:
         """Wait a moment for more, unless it is there already."""
-        if not source.statistics().buffered_bytes:
+        if self._gathers and not self._has_more(source):
             with self._room:
                 self._room.wait_for(lambda: self._stopped, _GATHER)
+
+    def _has_more(self, source: Source) -> bool:
+        """Whether the next batch comes at once."""
+        return self._gathers and source.statistics().buffered_bytes > 0
 
     def notice(self, notice: Notice) -> None:
         """Hand on what the source tells about the connection, in its place."""
@@ -120,7 +129,7 @@ class Feed(threading.Thread):
         self._record(batch)
         for start in range(0, len(batch), SLICE):
             self._wait_for_room()
-            self._put(batch[start : start + SLICE])
+            self._add(batch[start : start + SLICE])
 
     def _record(self, batch: list[EventFields]) -> None:
         before, self._recording = self._recording, self.recording
@@ -131,15 +140,26 @@ class Feed(threading.Thread):
             self._recording.settle()
 
     def _wait_for_room(self) -> None:
+        if self._waiting >= ROOM:
+            self._tell()
         with self._room:
             while self._waiting >= ROOM and not self._stopped:
                 self._room.wait()
 
     def _put(self, item: Item) -> None:
+        self._add(item)
+        self._tell()
+
+    def _add(self, item: Item) -> None:
         with self._room:
             self._items.append(item)
             self._waiting += _events_in(item)
-            wake, self._signalled = not self._signalled, True
+
+    def _tell(self) -> None:
+        """Wake the screen, if it has something to take and does not know that."""
+        with self._room:
+            wake = bool(self._items) and not self._signalled
+            self._signalled |= wake
         if wake:
             self._wake()
 

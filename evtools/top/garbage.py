@@ -1,4 +1,4 @@
-"""When to collect garbage: by the clock, as the screen must not wait for it."""
+"""When to collect garbage: when nobody waits for the screen."""
 
 import gc
 from typing import Final

@@ -174,7 +174,7 @@ class TasksView(ProjectedTable[Task]):
         state.on_forget = lambda task: self._projection.forget(task.uuid)
 
     def _is_alive(self, key: str, subject: Task) -> bool:
-        return self._state.tasks.find(key) is subject
+        return subject.shelf.get(key) is subject
 
     # --- what happens ------------------------------------------------------------
 

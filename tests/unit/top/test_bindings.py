@@ -36,23 +36,31 @@ def test_the_line_of_keys_has_commands_that_exist_once_each():
 ENDING = ("back", "quit", "suspend")
 
 
-def cluster(size, **how):
+SIZES = ((80, 24), (120, 32), (50, 12))
+BEFOREHAND = ((), ("p",), ("enter", "tab"), ("space", "t"))
+#: Every two of view, size and what was pressed before come together once or more.
+STAGES = [
+    (view, SIZES[(number + at) % len(SIZES)], beforehand)
+    for number, view in enumerate(VIEWS)
+    for at, beforehand in enumerate(BEFOREHAND)
+]
+
+
+def cluster(size):
     """Return a terminal that shows workers and tasks of all kinds."""
-    terminal = FakeTerminal(size, **how)
+    terminal = FakeTerminal(size)
     life = terminal.life
-    terminal.take(life.beat("w1@host"), life.beat("w2@host", ahead=29.0))
+    events = [life.beat("w1@host"), life.beat("w2@host", ahead=29.0)]
     for number in range(40):
         kind = life.success if number % 5 else life.failure
-        terminal.take(kind(f"id{number:02}", f"proj.task{number % 3}"))
-    terminal.take(life.received("child", root_id="id01", parent_id="id01"))
-    terminal.take(life.started("child"))
+        events += kind(f"id{number:02}", f"proj.task{number % 3}")
+    events.append(life.received("child", root_id="id01", parent_id="id01"))
+    terminal.take([*events, life.started("child")])
     return terminal
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 32), (50, 12)])
-@pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("beforehand", [(), ("p",), ("enter", "tab"), ("space", "t")])
-def test_every_key_can_be_pressed_in_every_view(tmp_path, size, view, beforehand):
+@pytest.mark.parametrize(("view", "size", "beforehand"), STAGES)
+def test_every_key_can_be_pressed_in_every_view(tmp_path, view, size, beforehand):
     with contextlib.chdir(tmp_path):
         terminal = cluster(size)
         for binding in BINDINGS:
