@@ -67,21 +67,28 @@ table() {
     for tool in evtools evtop evdump evcam; do
         echo "link bin/$tool $prefix/bin/$tool"
     done
-    for page in "$here"/share/man/man?/*; do
-        [ -e "$page" ] || continue
-        echo "link ${page#"$here/"} $prefix/${page#"$here/"}"
-    done
-    # bash and fish look for a file with the command's name, and one serves all.
-    for tool in evtools evtop evdump evcam; do
-        echo "link share/completions/bash/evtools" \
-            "$prefix/share/bash-completion/completions/$tool"
-        echo "link share/completions/fish/evtools.fish" \
-            "$prefix/share/fish/vendor_completions.d/$tool.fish"
-    done
-    echo "link share/completions/zsh/_evtools $prefix/share/zsh/site-functions/_evtools"
+    each share/man/man1
+    each share/man/man5
+    each share/man/man7
+    each share/completions/bash share/bash-completion/completions
+    each share/completions/fish share/fish/vendor_completions.d
+    each share/completions/zsh share/zsh/site-functions
     echo "unit systemd/evcam.service $prefix/lib/systemd/system/evcam.service"
     echo "link tmpfiles.d/evcam.conf $prefix/lib/tmpfiles.d/evcam.conf"
     echo "copy logrotate.d/evcam $sysconfdir/logrotate.d/evcam"
+}
+
+each() { # each FOLDER [FOLDER-BELOW-THE-PREFIX]: a line for each file in it
+    for file in "$here/$1"/*; do
+        [ ! -e "$file" ] || echo "link $1/${file##*/} $prefix/${2:-$1}/${file##*/}"
+    done
+}
+
+# Makes a folder and those above it, and prints the ones that were not there before.
+folders() { # folders FOLDER
+    if [ -d "$root$1/" ]; then return; fi
+    folders "${1%/*}"
+    mkdir "$root$1" && echo "$1/"
 }
 
 # mv replaces a link in one step: whoever starts the program meanwhile gets the old one or
@@ -97,7 +104,9 @@ install_all() {
     [ -x "$program" ] || fail "there is no program in $here/lib"
     version=$("$program" -V) || fail "$program does not run on this machine"
     version=${version#evtools }
-    mkdir -p "$root$home" || fail "cannot write to $root$home: run it as root, or --prefix"
+    if [ -n "$root" ]; then mkdir -p "$root"; fi
+    made=$(folders "$home") ||
+        fail "cannot write to $root$home: run it as root, or --prefix"
 
     new=$root$home/.$version.$$
     cp -RP "$here/." "$new"
@@ -110,9 +119,10 @@ install_all() {
 
     {
         cat "$list" 2>/dev/null || :
+        [ -z "$made" ] || echo "$made"
         table | while read -r how from to; do
             [ -e "$here/$from" ] || continue
-            mkdir -p "$root${to%/*}"
+            folders "${to%/*}"
             case $how in
                 link) relink "$home/current/$from" "$root$to" ;;
                 unit)
@@ -123,7 +133,7 @@ install_all() {
             esac
             echo "$to"
         done
-    } | sort -u >"$list.new"
+    } | LC_ALL=C sort -u >"$list.new"
     mv -f "$list.new" "$list"
 
     echo "evtools $version is installed in $prefix/bin"
@@ -135,12 +145,17 @@ install_all() {
 
 uninstall_all() {
     [ -e "$root$home/current" ] || fail "evtools is not installed in $prefix"
-    if [ -e "$list" ]; then
-        while read -r path; do
-            rm -f "$root$path"
-        done <"$list"
-    fi
+    # In this order a folder comes after what is in it.
+    paths=$(LC_ALL=C sort -r "$list" 2>/dev/null) || :
     rm -rf "$root$home"
+    printf '%s\n' "$paths" | while read -r path; do
+        case $path in
+            "") ;;
+            # What others have put something into stays.
+            */) rmdir "$root$path" 2>/dev/null || : ;;
+            *) rm -f "$root$path" ;;
+        esac
+    done
     echo "evtools is removed from $prefix"
 }
 

@@ -57,6 +57,7 @@ class Built:
     """The program in its two forms, and the environment it was made in."""
 
     version: str
+    wheel: Path
     single: Path
     folder: Path
     python: Path
@@ -108,7 +109,8 @@ def build(work: Path, *, toolchain: Toolchain | None = None) -> Built:
         "TZ": "UTC",
     }
     python = _environment(work, toolchain, environment)
-    version = _install(work, python, environment)
+    wheel = _install(work, python, environment)
+    version = wheel.name.split("-")[1]
     name = f"evtools-{version}-linux-{platform.machine()}"
     when = datetime.fromtimestamp(made_of.date, UTC)
     description = {
@@ -121,7 +123,8 @@ def build(work: Path, *, toolchain: Toolchain | None = None) -> Built:
     dist = work / "dist"
     interpreter = toolchain.interpreter if toolchain else None
     return Built(
-        version, dist / name, dist / "evtools", python, made_of, interpreter=interpreter
+        *(version, wheel, dist / name, dist / "evtools", python, made_of),
+        interpreter=interpreter,
     )
 
 
@@ -195,8 +198,8 @@ def _install_release(
     _pip(python, *checked, *sources, environment=settings)
 
 
-def _install(work: Path, python: Path, environment: Mapping[str, str]) -> str:
-    """Install the package from a wheel, as users do; return its version."""
+def _install(work: Path, python: Path, environment: Mapping[str, str]) -> Path:
+    """Install the package from a wheel, as users do; return the wheel."""
     wheels = work / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
     _run(
@@ -208,7 +211,7 @@ def _install(work: Path, python: Path, environment: Mapping[str, str]) -> str:
     # By name: what is installed by path remembers the path.
     found = ("--no-index", "--find-links", str(wheels), "--force-reinstall")
     _pip(python, *found, f"evtools=={version}", environment=environment)
-    return version
+    return wheel
 
 
 def _freeze(
@@ -240,12 +243,12 @@ def _run(words: list[str], environment: Mapping[str, str], *, cwd: Path = ROOT) 
     subprocess.run(words, check=True, env=dict(environment), cwd=cwd)
 
 
-def main() -> int:
-    """Build with the Python at hand, and put what came of it into dist/."""
-    for path in bundle.publish(build(ROOT / "build" / "binary"), ROOT / "dist"):
+def main(folder: str = "dist") -> int:
+    """Build with the Python at hand, and put what came of it into a folder of ours."""
+    for path in bundle.publish(build(ROOT / "build" / "binary"), ROOT / folder):
         print(path.relative_to(ROOT))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

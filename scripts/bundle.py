@@ -1,4 +1,4 @@
-"""Puts a built program into dist/: single file, tarball, contents, checksums."""
+"""Puts what was built into dist/: single file, tarball, wheel, contents, checksums."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ def publish(built: Built, dist: Path) -> list[Path]:
     root = built.root
     shutil.rmtree(dist, ignore_errors=True)
     dist.mkdir(parents=True)
+    wheel = dist / built.wheel.name
+    shutil.copy2(built.wheel, wheel)
     single = dist / built.name
     shutil.copy2(built.single, single)
     single.chmod(0o755)
@@ -48,7 +50,7 @@ def publish(built: Built, dist: Path) -> list[Path]:
     shutil.copy(listed, tree / "CONTENTS.txt")
     tarball = dist / f"{built.name}.tar.xz"
     pack(tree, tarball, date=built.commit.date)
-    written = [single, tarball, listed]
+    written = [single, tarball, wheel, listed]
     sums = dist / "SHA256SUMS"
     sums.write_text("".join(f"{_sha256(path)}  {path.name}\n" for path in written))
     return [*written, sums]
@@ -71,7 +73,7 @@ def lay_out(root: Path, program: Path, tree: Path) -> None:
             shutil.copy(root / source, tree / target)
     completions = root / "packaging" / "completions"
     if completions.exists():
-        shutil.copytree(completions, tree / "share" / "completions")
+        shutil.copytree(completions, tree / "share" / "completions", symlinks=True)
 
 
 def pack(tree: Path, tarball: Path, *, date: int) -> None:

@@ -5,6 +5,7 @@
 #
 # SUITE is a release of Debian, such as bullseye or trixie. The file systems are made with
 # debootstrap, once, below EVTOOLS_BUILD_CACHE (~/.cache/evtools-build). For root only.
+# Only the program runs inside; brokers and workers are outside, on the loopback.
 set -eu
 
 cd "$(dirname "$0")/.."

@@ -11,7 +11,9 @@ for folder in /usr/lib/postgresql/*/bin; do PATH="$PATH:$folder"; done
 packages=""
 missing=""
 need() { # need COMMAND PACKAGE
-    command -v "$1" >/dev/null 2>&1 && return
+    command -v "$1" >/dev/null 2>&1 || miss "$1" "$2"
+}
+miss() { # miss WHAT PACKAGE
     missing="$missing $1"
     case " $packages " in *" $2 "*) ;; *) packages="$packages $2" ;; esac
 }
@@ -32,6 +34,20 @@ need bash bash
 need zsh zsh
 need fish fish
 need sqlite3 sqlite3
+need curl curl
+need xz xz-utils
+need strip binutils
+need objcopy binutils
+# The standalone program takes the library of its Python along, and Debian's Python
+# comes without.
+if [ -x .venv/bin/python ]; then
+    # shellcheck disable=SC2046
+    set -- $(.venv/bin/python -c 'import sysconfig
+for name in "LIBDIR", "INSTSONAME", "VERSION": print(sysconfig.get_config_var(name))')
+    case $1/$2 in
+        /usr/lib/*.so*) [ -e "$1/$2" ] || miss "$2" "libpython$3" ;;
+    esac
+fi
 [ -z "$missing" ] && exit 0
 
 if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
@@ -39,9 +55,9 @@ if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
     if command -v apt-get >/dev/null 2>&1; then
         echo "Install them with: sudo apt-get install$packages" >&2
     elif command -v brew >/dev/null 2>&1; then
-        echo "Install them with: brew install redis rabbitmq postgresql openssl mandoc sqlite zsh fish" >&2
+        echo "Install them with: brew install redis rabbitmq postgresql openssl mandoc sqlite zsh fish binutils curl xz" >&2
     else
-        echo "Install Redis, RabbitMQ (with Erlang), PostgreSQL, OpenSSL, SQLite, procps, mandoc, zsh and fish." >&2
+        echo "Install Redis, RabbitMQ (with Erlang), PostgreSQL, OpenSSL, SQLite, procps, binutils, mandoc, zsh, fish, curl and xz." >&2
     fi
     exit 1
 fi

@@ -199,6 +199,7 @@ class Loop:
             self._next_status = now + _STATUS_EVERY
             self._traffic.settle(now)
             self._news.tell_defects()
+            self._news.tell_doubt()
             if rig.counters.ready:
                 rig.notifier.status(self._news.status())
 

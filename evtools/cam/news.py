@@ -10,6 +10,7 @@ from evtools.cam.stacks import stacks
 from evtools.clock import Clock
 from evtools.text import human_duration
 from evtools.transport import Source
+from evtools.transport.doubt import Doubt
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class News:
         self._link = link
         self._clock = clock
         self._replays = replays
+        self._doubt = Doubt(source, clock)
         self._told: set[str] = set()
 
     def status(self) -> str:
@@ -60,6 +62,12 @@ class News:
         told = {**statistics, **asdict(self._counters), "malformed": malformed}
         _log.warning("counters: %s", json.dumps(told))
         _log.warning("stacks:\n%s", stacks())
+
+    def tell_doubt(self) -> None:
+        """Log where to look if nothing comes at all; once."""
+        words = "" if self._replays else self._doubt.words()
+        if words:
+            _log.warning("%s", words)
 
     def tell_defects(self) -> None:
         """Log each kind of ill-formed input once."""

@@ -1,14 +1,13 @@
 """The evcam command: options in, CamOptions and ConnectionSettings out."""
 
-import sys
-from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import click
 
 from evtools.cam.choices import ERRANDS, LOG_FORMATS, LOG_LEVELS
-from evtools.cli import params
-from evtools.cli.command import ToolCommand, sources_of
+from evtools.cli import params, recurring
+from evtools.cli.command import ToolCommand
 from evtools.cli.options import option, shared_options
 
 _HELP: Final = """\
@@ -42,25 +41,19 @@ _EPILOG: Final = (
 )
 
 
-def _own(*names: str, group: str, **attributes: Any) -> Callable[[Any], Any]:
-    return option("EVCAM", *names, group=group, **attributes)
-
-
-class CamCommand(ToolCommand):
-    """evcam, with its own groups of options."""
-
-    groups = (
-        *("Common", "Camera", "Process", "Log", "Recording"),
-        *("Broker", "TLS", "Events", "Output", "Settings", "Other"),
-    )
+_PREFIX: Final = "EVCAM"
+_own = partial(option, prefix=_PREFIX)
 
 
 @click.command(
     "evcam",
-    cls=CamCommand,
+    cls=ToolCommand,
+    groups=(
+        *("Common", "Camera", "Process", "Log", "Recording"),
+        *("Broker", "TLS", "Events", "Output", "Settings", "Other"),
+    ),
     help=_HELP,
     epilog=_EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @click.argument(
     "errand", required=False, type=click.Choice(ERRANDS), metavar="[status|stop|check]"
@@ -242,11 +235,9 @@ class CamCommand(ToolCommand):
     type=params.SPEED,
     help="Replay --read at 1x, 10x, ... or max.  [max]",
 )
-@_own(
-    *("--demo",),
+@recurring.demo(
+    prefix=_PREFIX,
     group="Recording",
-    is_flag=True,
-    in_file=False,
     help="Take pictures of a simulated cluster; no broker is needed.",
 )
 @_own(
@@ -264,49 +255,20 @@ class CamCommand(ToolCommand):
     help="RabbitMQ: share the queue NAME with other evcams; each event goes to one"
     " of them.",
 )
-@_own(
-    *("--max-tasks",),
-    group="Events",
-    type=params.COUNT,
-    default=100_000,
-    metavar="N",
-    help="Remember so many tasks; finished ones are forgotten first.  [100000]",
-)
-@_own(
-    *("--max-memory",),
-    group="Events",
-    type=params.SIZE,
-    default=256 * 1024 * 1024,
-    help="Memory for tasks and workers; what exceeds it is forgotten.  [256M]",
-)
+@recurring.max_tasks(prefix=_PREFIX, group="Events")
+@recurring.max_memory(prefix=_PREFIX, group="Events")
 @click.pass_context
 def evcam(ctx: click.Context, /, **_values: Any) -> int:
     """Hand the state of a Celery cluster to a camera."""
-    import logging  # noqa: PLC0415  (start-up time)
-
     from evtools.cli import logs  # noqa: PLC0415  (start-up time)
+    from evtools.cli.beginning import begin  # noqa: PLC0415  (start-up time)
     from evtools.cli.camming import cam_options, cam_settings, secrets  # noqa: PLC0415
-    from evtools.cli.title import hide_secrets  # noqa: PLC0415  (start-up time)
 
     values = ctx.params
-    logs.set_up(
-        "evcam",
-        verbosity=values["verbose"],
-        quiet=values["quiet"],
-        debug=values["debug"],
-    )
-    log = logging.getLogger(__name__)
-    for warning in sources_of(ctx).warnings:
-        log.warning(warning)
-    settings = cam_settings(ctx)
-    hide_secrets(sys.argv, settings.urls, secrets(values))
-    if values["show_config"]:
-        from evtools.cli.show import show_config  # noqa: PLC0415  (start-up time)
-
-        click.echo(show_config(ctx, settings))
+    logs.set_up("evcam", **logs.wanted(values))
+    settings = begin(ctx, cam_settings, secrets=secrets(values))
+    if settings is None:
         return 0
-    if "pickle" in settings.accept:
-        log.warning("pickled events are decoded, as far as they are harmless")
     return _run(ctx, cam_options(ctx), settings)
 
 

@@ -1,19 +1,25 @@
 """From evcam's command line to CamOptions."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import click
-from click.core import ParameterSource
 
 from evtools.cam.choices import LOG_LEVELS
 from evtools.cam.options import MAX_SPEED, CamOptions
 from evtools.cam.rate import rate
 from evtools.cli.connecting import connection_settings, merged_pairs
+from evtools.cli.contradictions import (
+    RECORDED_DEMO,
+    Contradiction,
+    Values,
+    both,
+    refuse,
+    refuse_lone,
+)
 from evtools.cli.moment import LocalZone
-from evtools.errors import UsageError
 from evtools.transport import ConnectionSettings, check_transport
 from evtools.transport.url import is_secret
 
@@ -32,8 +38,6 @@ _TEXTS: Final = (
 #: Errands that are about an evcam that runs; whatever it does.
 _ABOUT_ANOTHER: Final = ("status", "stop")
 
-_Values = Mapping[str, Any]
-
 
 def cam_options(ctx: click.Context) -> CamOptions:
     """Return what the parsed command line of `ctx` asks for.
@@ -42,7 +46,10 @@ def cam_options(ctx: click.Context) -> CamOptions:
     """
     values = ctx.params
     if values["errand"] not in _ABOUT_ANOTHER:
-        _refuse_contradictions(ctx)
+        refuse(values, _CONTRADICTIONS)
+        refuse_lone(ctx, _NEEDS)
+        if values["maxrate"]:
+            rate(values["maxrate"])
     same: dict[str, Any] = {name: values[name] for name in _SAME}
     same |= {name: _text(values[name]) for name in _TEXTS}
     return CamOptions(
@@ -70,7 +77,7 @@ def cam_settings(ctx: click.Context) -> ConnectionSettings:
     return settings
 
 
-def level_of(values: _Values) -> int:
+def level_of(values: Values) -> int:
     """Return the level of logging that the options ask for, as logging has it."""
     if values["loglevel"]:
         return LOG_LEVELS[values["loglevel"].upper()]
@@ -79,7 +86,7 @@ def level_of(values: _Values) -> int:
     return logging.WARNING if values["quiet"] else logging.INFO
 
 
-def secrets(values: _Values) -> Iterator[str]:
+def secrets(values: Values) -> Iterator[str]:
     """Yield what the camera was given that nobody else should see.
 
     Those are URLs with their passwords, and passwords.
@@ -99,48 +106,30 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _refuse_contradictions(ctx: click.Context) -> None:
-    values = ctx.params
-    for is_wrong, message, hint in _CONTRADICTIONS:
-        if is_wrong(values):
-            raise UsageError(message, hint)
-    source = ctx.get_parameter_source("speed")
-    if source is ParameterSource.COMMANDLINE and not values["read"]:
-        raise UsageError("--speed means nothing without --read", "give both or none")
-    if values["maxrate"]:
-        rate(values["maxrate"])
+#: Options that mean something only with another one.
+_NEEDS: Final[Mapping[str, Sequence[str]]] = {"read": ("speed",)}
 
-
-#: When it is wrong, what to say, and what to do.
-_CONTRADICTIONS: Final[tuple[tuple[Callable[[_Values], bool], str, str], ...]] = (
-    (
+_CONTRADICTIONS: Final = (
+    Contradiction(
         lambda v: not v["camera"],
         "there is no camera",
         "name one with -c: mod.Camera, sqlite:FILE, jsonl:FILE, prometheus, postgres",
     ),
-    (
-        lambda v: bool(v["read"] and v["demo"]),
-        "--read and --demo exclude each other",
-        "a recording is no simulation",
-    ),
-    (
+    RECORDED_DEMO,
+    Contradiction(
         lambda v: bool(v["detach"] and (v["once"] or v["test"])),
         "--detach excludes --once and --test",
         "leave --detach out",
     ),
-    (
+    Contradiction(
         lambda v: bool(v["detach"] and v["read"] == "-"),
         "--detach and --read - exclude each other",
         "a process in the background has no stdin",
     ),
-    (
+    Contradiction(
         lambda v: bool(v["detach"] and (v["logfile"] or "").startswith("/dev/std")),
         "--detach needs a log file that lasts",
         "a process in the background has no stdout and no stderr",
     ),
-    (
-        lambda v: bool(v["read"] and v["queue"]),
-        "--read and --queue exclude each other",
-        "a recording comes through no queue",
-    ),
+    both("read", "queue", "a recording comes through no queue"),
 )

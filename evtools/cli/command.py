@@ -1,7 +1,7 @@
 """A click command that reads the settings file and groups its help."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +14,9 @@ from evtools.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+#: What every command's context has; Celery's has no -h.
+CONTEXT: Final[Mapping[str, Any]] = {"help_option_names": ["-h", "--help"]}
 
 _META: Final = "evtools.sources"
 #: The same column in all groups of --help.
@@ -68,10 +71,13 @@ def _option(ctx: click.Context, name: str) -> click.Parameter:
 
 
 class ToolCommand(click.Command):
-    """One of the tools."""
+    """One of the tools; `groups` are those of its --help, in their order."""
 
-    #: Groups of --help in their order.
-    groups: tuple[str, ...] = GROUPS
+    def __init__(
+        self, *args: Any, groups: Sequence[str] = GROUPS, **attributes: Any
+    ) -> None:
+        super().__init__(*args, **{"context_settings": dict(CONTEXT), **attributes})
+        self.groups = groups
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, with the settings file and the application as defaults."""

@@ -5,6 +5,8 @@ from typing import Final
 
 import click
 
+from evtools.cli.command import CONTEXT
+
 SHELLS: Final = ("bash", "zsh", "fish")
 _HELP: Final = """\
 Print what lets a shell complete the options of evtools, evtop, evdump and evcam.
@@ -21,11 +23,7 @@ put `source <(evtools completion bash)` into ~/.bashrc.
 """
 
 
-@click.command(
-    "completion",
-    help=_HELP,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-)
+@click.command("completion", help=_HELP, context_settings={**CONTEXT})
 @click.argument("shell", required=False, type=click.Choice(SHELLS), metavar="[SHELL]")
 def completion(shell: str | None) -> int:
     """Print what a shell has to read."""

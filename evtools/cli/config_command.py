@@ -49,12 +49,11 @@ class ConfigCommand(ToolCommand):
     cls=ConfigCommand,
     help=_HELP,
     epilog=_EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @shared_options
 @option(
-    "EVCONFIG",
-    *("--default",),
+    "--default",
+    prefix="EVCONFIG",
     group="Common",
     envvar=(),
     in_file=False,

@@ -2,15 +2,16 @@
 
 import os
 import sys
-from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from evtools.cli import params
+from evtools.cli import params, recurring
 from evtools.cli.colour import wants_colour
-from evtools.cli.command import ToolCommand, sources_of
+from evtools.cli.command import ToolCommand
 from evtools.cli.options import option, shared_options
+from evtools.doctor.options import OUTPUTS
 from evtools.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ _EPILOG: Final = (
 )
 
 
-def _own(*names: str, **attributes: Any) -> Callable[[Any], Any]:
-    # What changes a broker shall stand on the command line, and nowhere else.
-    return option("EVDOCTOR", *names, envvar=(), in_file=False, **attributes)
+_PREFIX: Final = "EVDOCTOR"
+# What changes a broker shall stand on the command line, and nowhere else.
+_own = partial(option, prefix=_PREFIX, envvar=(), in_file=False)
 
 
 @click.command(
@@ -48,14 +49,13 @@ def _own(*names: str, **attributes: Any) -> Callable[[Any], Any]:
     cls=ToolCommand,
     help=_HELP,
     epilog=_EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @click.argument("queues", nargs=-1, metavar="[QUEUE]...")
 @shared_options
 @_own(
     *("-o", "--output"),
     group="Common",
-    type=click.Choice(["text", "json"]),
+    type=click.Choice(OUTPUTS),
     default="text",
     metavar="FORMAT",
     help="text, or json: one object with all findings.  [text]",
@@ -75,32 +75,20 @@ def _own(*names: str, **attributes: Any) -> Callable[[Any], Any]:
     help="Remove event queues, lists and bindings that nobody reads, after asking.",
 )
 @_own(*("--yes",), group="Common", is_flag=True, help="With --fix: do not ask.")
-@_own(
-    *("--json", "json_output"),
-    group="Output",
-    is_flag=True,
-    help="The same as -o json.",
-)
+@recurring.json_output(prefix=_PREFIX)
 @click.pass_context
 def evdoctor(ctx: click.Context, /, **_values: Any) -> int:
     """Find out why nothing shows."""
     import logging  # noqa: PLC0415  (start-up time)
 
     from evtools.cli import logs  # noqa: PLC0415  (start-up time)
-    from evtools.cli.connecting import connection_settings  # noqa: PLC0415  (ditto)
-    from evtools.cli.title import hide_secrets  # noqa: PLC0415  (start-up time)
+    from evtools.cli.beginning import begin  # noqa: PLC0415  (start-up time)
 
     values = ctx.params
-    # Libraries complain about what the findings say better.
+    # Libraries complain about what the findings say better; of settings none does.
     logs.set_up("evtools doctor", verbosity=0, quiet=True, debug=values["debug"])
-    for warning in sources_of(ctx).warnings:
-        logging.getLogger(__name__).error(warning)
-    settings = connection_settings(ctx)
-    hide_secrets(sys.argv, settings.urls)
-    if values["show_config"]:
-        from evtools.cli.show import show_config  # noqa: PLC0415  (start-up time)
-
-        click.echo(show_config(ctx, settings))
+    settings = begin(ctx, level=logging.ERROR)
+    if settings is None:
         return 0
     options = doctor_options(values)
     from evtools.doctor.app import run  # noqa: PLC0415  (start-up time)

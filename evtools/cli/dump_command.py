@@ -1,13 +1,12 @@
 """The evdump command: options in, DumpOptions and ConnectionSettings out."""
 
-import sys
-from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import click
 
-from evtools.cli import params
-from evtools.cli.command import ToolCommand, sources_of
+from evtools.cli import params, recurring
+from evtools.cli.command import ToolCommand
 from evtools.cli.options import option, shared_options
 from evtools.dump.choices import OUTPUTS, TIMESTAMPS
 
@@ -23,7 +22,7 @@ Examples:
   evdump -w day.json.gz                  record, and later:
   evdump -r day.json.gz -S 14:30 worker:celery@web-1
 
-FILTERs are joined by blanks; evfilter(7) describes them.
+FILTERs are joined by blanks; evtools help filter and evfilter(7) describe them.
 """
 
 _EPILOG: Final = (
@@ -33,25 +32,19 @@ _EPILOG: Final = (
 )
 
 
-def _own(*names: str, group: str, **attributes: Any) -> Callable[[Any], Any]:
-    return option("EVDUMP", *names, group=group, **attributes)
-
-
-class DumpCommand(ToolCommand):
-    """evdump, with its own groups of options."""
-
-    groups = (
-        *("Common", "Selection", "Output", "Recording"),
-        *("Broker", "TLS", "Events", "Settings", "Other"),
-    )
+_PREFIX: Final = "EVDUMP"
+_own = partial(option, prefix=_PREFIX)
 
 
 @click.command(
     "evdump",
-    cls=DumpCommand,
+    cls=ToolCommand,
+    groups=(
+        *("Common", "Selection", "Output", "Recording"),
+        *("Broker", "TLS", "Events", "Settings", "Other"),
+    ),
     help=_HELP,
     epilog=_EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @click.argument("filters", nargs=-1, metavar="[FILTER]...")
 @shared_options
@@ -122,14 +115,7 @@ class DumpCommand(ToolCommand):
     type=params.FILTER,
     help="End with status 1 unless an event matched this filter.",
 )
-@_own(
-    *("--json", "json_output"),
-    group="Output",
-    is_flag=True,
-    in_file=False,
-    envvar=(),
-    help="The same as -o json.",
-)
+@recurring.json_output(prefix=_PREFIX)
 @_own(
     *("--template",),
     group="Output",
@@ -216,65 +202,25 @@ class DumpCommand(ToolCommand):
     type=params.SPEED,
     help="Replay -r at 1x, 10x, ... or max.  [max]",
 )
-@_own(
-    *("-S", "--since"),
-    group="Recording",
-    in_file=False,
-    type=params.MOMENT,
-    help="Of -r, skip what is older: 10m, 14:30, 2026-11-20T14:00Z.",
-)
-@_own(
-    *("-U", "--until"),
-    group="Recording",
-    in_file=False,
-    type=params.MOMENT,
-    help="Of -r, end at what is younger.",
-)
-@_own(
-    *("--demo",),
-    group="Other",
-    is_flag=True,
-    in_file=False,
-    help="Show a simulated cluster; no broker is needed.",
-)
+@recurring.since(prefix=_PREFIX)
+@recurring.until(prefix=_PREFIX)
+@recurring.demo(prefix=_PREFIX)
 @click.pass_context
 def evdump(ctx: click.Context, /, **_values: Any) -> int:
     """Print the events of a Celery cluster as they happen."""
-    from evtools.cli.connecting import connection_settings  # noqa: PLC0415  (ditto)
+    from evtools.cli import logs  # noqa: PLC0415  (start-up time)
+    from evtools.cli.beginning import begin  # noqa: PLC0415  (start-up time)
     from evtools.cli.dumping import dump_options  # noqa: PLC0415  (start-up time)
-    from evtools.cli.title import hide_secrets  # noqa: PLC0415  (start-up time)
     from evtools.transport import check_transport  # noqa: PLC0415  (start-up time)
 
-    _set_up(ctx.params)
-    import logging  # noqa: PLC0415  (start-up time)
-
-    log = logging.getLogger(__name__)
-    for warning in sources_of(ctx).warnings:
-        log.warning(warning)
-    settings = connection_settings(ctx)
-    hide_secrets(sys.argv, settings.urls)
-    if ctx.params["show_config"]:
-        from evtools.cli.show import show_config  # noqa: PLC0415  (start-up time)
-
-        click.echo(show_config(ctx, settings))
+    logs.set_up("evdump", **logs.wanted(ctx.params))
+    settings = begin(ctx)
+    if settings is None:
         return 0
     options = dump_options(ctx)
     if not (options.read or options.demo):
         check_transport(settings)
-    if "pickle" in settings.accept:
-        log.warning("pickled events are decoded, as far as they are harmless")
     from evtools.dump.app import run  # noqa: PLC0415  (start-up time)
 
     status: int = run(options, settings)
     return status
-
-
-def _set_up(values: dict[str, Any]) -> None:
-    from evtools.cli import logs  # noqa: PLC0415  (start-up time)
-
-    logs.set_up(
-        "evdump",
-        verbosity=values["verbose"],
-        quiet=values["quiet"],
-        debug=values["debug"],
-    )

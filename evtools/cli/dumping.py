@@ -2,14 +2,25 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any, Final, TextIO
 
 import click
-from click.core import ParameterSource
 
 from evtools.cli.colour import wants_colour
+from evtools.cli.contradictions import (
+    BACKWARDS,
+    RECORDED_DEMO,
+    Contradiction,
+    Values,
+    both,
+    flag,
+    is_typed,
+    refuse,
+    refuse_lone,
+    refuse_rivals,
+)
 from evtools.cli.filter_words import filter_of
 from evtools.cli.moment import LocalZone
 from evtools.cli.params import TextFile
@@ -28,15 +39,47 @@ _UTC_TIMESTAMPS: Final = ("utc", "iso")
 #: Options handed on under their own name.
 _SAME: Final = (
     *("heartbeats", "redact", "count", "timeout", "idle", "since", "until", "demo"),
-    *("rotate_size", "rotate_every", "rotate_keep", "line_buffered", "full"),
-    *("quiet", "stats"),
+    *("line_buffered", "full", "quiet", "stats"),
 )
 #: Options that are texts; None becomes "".
 _TEXTS: Final = ("expect", "read", "write", "highlight")
 
 _ROTATION: Final = ("rotate_size", "rotate_every", "rotate_keep")
 
-_Values = Mapping[str, Any]
+#: Options that mean something only with another one.
+_NEEDS: Final[Mapping[str, Sequence[str]]] = {
+    "read": ("speed", "since", "until"),
+    "write": _ROTATION,
+}
+#: Of each pair a command line has one.
+_RIVALS: Final = (
+    ("ts", "ts_count"),
+    ("json_output", "template"),
+    ("json_output", "template_file"),
+)
+_CONTRADICTIONS: Final = (
+    RECORDED_DEMO,
+    BACKWARDS,
+    Contradiction(
+        lambda v: bool(v["print"] and v["write"] == "-"),
+        "--print and -w - exclude each other",
+        "both would write to stdout",
+    ),
+    Contradiction(
+        lambda v: bool(
+            v["rotate_keep"] and not (v["rotate_size"] or v["rotate_every"])
+        ),
+        "--rotate-keep needs --rotate-size or --rotate-every",
+        "nothing says when to begin a new file",
+    ),
+    both("template", "template_file"),
+)
+#: Options that ask for an output format, the strongest first.
+_IMPLIED: Final[Mapping[str, Output]] = {
+    "json_output": "json",
+    "template": "template",
+    "template_file": "template",
+}
 
 
 def dump_options(ctx: click.Context) -> DumpOptions:
@@ -45,11 +88,12 @@ def dump_options(ctx: click.Context) -> DumpOptions:
     Raise UsageError for options that make no sense together.
     """
     values = ctx.params
-    for is_wrong, message, hint in _CONTRADICTIONS:
-        if is_wrong(values):
-            raise UsageError(message, hint)
+    refuse_lone(ctx, _NEEDS)
+    refuse_rivals(ctx, _RIVALS)
+    refuse(values, _CONTRADICTIONS)
     same: dict[str, Any] = {name: values[name] for name in _SAME}
     same |= {name: values[name] or "" for name in _TEXTS}
+    same |= _rotation(ctx)
     timestamps = _timestamps(values)
     return DumpOptions(
         **same,
@@ -67,7 +111,15 @@ def dump_options(ctx: click.Context) -> DumpOptions:
     )
 
 
-def _filters(values: _Values) -> tuple[str, ...]:
+def _rotation(ctx: click.Context) -> Values:
+    """Return how to rotate; who typed it for stdout is told by the recorder."""
+    to_file = ctx.params["write"] != "-"
+    return {
+        name: ctx.params[name] for name in _ROTATION if to_file or is_typed(ctx, name)
+    }
+
+
+def _filters(values: Values) -> tuple[str, ...]:
     file = "\n".join(
         line
         for line in _content(values["filter_file"]).splitlines()
@@ -82,17 +134,17 @@ def _content(file: TextFile | None) -> str:
 
 
 def _output(ctx: click.Context) -> Output:
-    values = ctx.params
-    chosen: Output | None = values["output"]
-    by_flag = ctx.get_parameter_source("output") is ParameterSource.COMMANDLINE
-    wanted = _implied(values)
-    if wanted is not None:
-        if by_flag and chosen != wanted:
+    chosen: Output | None = ctx.params["output"]
+    for name, implied in _IMPLIED.items():
+        if not ctx.params[name]:
+            continue
+        if not is_typed(ctx, "output") or chosen == implied:
+            return implied
+        if is_typed(ctx, name):
             raise UsageError(
-                f"-o {chosen} and {_SHORTHANDS[wanted]} exclude each other",
+                f"-o {chosen} and {flag(name)} exclude each other",
                 "leave one of them out",
             )
-        return wanted
     if chosen == "template":
         raise UsageError(
             "-o template needs --template TEXT or -T FILE",
@@ -101,19 +153,7 @@ def _output(ctx: click.Context) -> Output:
     return chosen or ("text" if sys.stdout.isatty() else "json")
 
 
-def _implied(values: _Values) -> Output | None:
-    """Return the output format that another option asks for."""
-    if values["json_output"]:
-        return "json"
-    if values["template"] or values["template_file"]:
-        return "template"
-    return None
-
-
-_SHORTHANDS: Final[Mapping[str, str]] = {"json": "--json", "template": "--template"}
-
-
-def _timestamps(values: _Values) -> Timestamps:
+def _timestamps(values: Values) -> Timestamps:
     count: int = values["ts_count"]
     if count:
         return _COUNTED_TIMESTAMPS[min(count, len(_COUNTED_TIMESTAMPS)) - 1]
@@ -121,65 +161,5 @@ def _timestamps(values: _Values) -> Timestamps:
     return style or "local"
 
 
-def _colour(values: _Values, stream: TextIO) -> bool:
+def _colour(values: Values, stream: TextIO) -> bool:
     return wants_colour(values["color"], os.environ, is_terminal=stream.isatty())
-
-
-def _any_of(values: _Values, *names: str) -> bool:
-    return any(values[name] is not None for name in names)
-
-
-def _is_backwards(values: _Values) -> bool:
-    return _any_of(values, "since") and (
-        values["until"] is not None and values["until"] <= values["since"]
-    )
-
-
-#: When it is wrong, what to say, and what to do.
-_CONTRADICTIONS: Final[tuple[tuple[Callable[[_Values], bool], str, str], ...]] = (
-    (
-        lambda v: bool(v["read"] and v["demo"]),
-        "--read and --demo exclude each other",
-        "a recording is no simulation",
-    ),
-    (
-        lambda v: not v["read"] and _any_of(v, "speed", "since", "until"),
-        "--speed, --since and --until are for recordings only",
-        "give one with -r FILE",
-    ),
-    (
-        _is_backwards,
-        "--until is before --since",
-        "both are moments; 10m means ten minutes ago",
-    ),
-    (
-        lambda v: bool(v["print"] and v["write"] == "-"),
-        "--print and -w - exclude each other",
-        "both would write to stdout",
-    ),
-    (
-        lambda v: v["write"] in (None, "-") and _any_of(v, *_ROTATION),
-        "--rotate-size, --rotate-every and --rotate-keep need a file to rotate",
-        "give one with -w FILE",
-    ),
-    (
-        lambda v: _any_of(v, "rotate_keep") and not _any_of(v, *_ROTATION[:2]),
-        "--rotate-keep needs --rotate-size or --rotate-every",
-        "nothing says when to begin a new file",
-    ),
-    (
-        lambda v: bool(v["template"] and v["template_file"]),
-        "--template and --template-file exclude each other",
-        "leave one of them out",
-    ),
-    (
-        lambda v: bool(v["json_output"] and (v["template"] or v["template_file"])),
-        "--json and --template exclude each other",
-        "leave one of them out",
-    ),
-    (
-        lambda v: bool(v["ts"] and v["ts_count"]),
-        "--ts and -t exclude each other",
-        "leave one of them out",
-    ),
-)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from evtools.errors import EvtoolsError, FilterError
+from evtools.errors import BrokerUnavailable, EvtoolsError, FilterError
 
 if TYPE_CHECKING:
     import click
@@ -118,6 +118,10 @@ def fail(tool: str, error: EvtoolsError, *, debug: bool = False) -> int:
         _indent(hint)
     else:
         _say(tool, error.message, hint)
+    if isinstance(error, BrokerUnavailable):
+        from evtools.transport.doubt import DOCTOR  # noqa: PLC0415  (start-up time)
+
+        _indent(DOCTOR)
     return error.exit_code
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from evtools.errors import OutputError
 from evtools.text import sanitize_lines
@@ -44,6 +44,15 @@ class _FileHandler(WatchedFileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's)
         """Let the record go: a traceback would be painted over the screen."""
+
+
+def wanted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how much the values of the options ask for, for one of the below."""
+    return {
+        "verbosity": values["verbose"],
+        "quiet": values["quiet"],
+        "debug": values["debug"],
+    }
 
 
 def set_up(tool: str, *, verbosity: int, quiet: bool, debug: bool) -> None:

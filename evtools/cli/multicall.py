@@ -1,13 +1,14 @@
 """One program, several names: `evtools dump`, or a link called evdump."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Final
 
 from evtools import __version__
 from evtools.cli import frozen
 from evtools.cli.entry import TOOLS, start, tell_versions
+from evtools.cli.topics import TOPICS
 
 _USAGE: Final = 2
 _HELP: Final = ("-h", "--help", "help")
@@ -23,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     word, *rest = arguments or [""]
     if word == "help" and rest:
         word, rest = rest[0], ["--help"]
+        if word in TOPICS:
+            return _say(TOPICS[word].page)
     name = word.removeprefix("ev")
     if name in TOOLS:
         return start(name, rest)
@@ -35,9 +38,7 @@ def _answer(word: str, arguments: Sequence[str]) -> int:
         print(f"evtools {__version__}")  # noqa: T201  (a command's answer)
         return 0
     if word == "--version":
-        from evtools.cli.failure import run_plainly  # noqa: PLC0415  (start-up time)
-
-        return run_plainly("evtools", lambda: tell_versions("evtools", arguments))
+        return _plainly(lambda: tell_versions("evtools", arguments))
     if word in _HELP or not word:
         print(_help())  # noqa: T201  (a command's answer)
         return 0 if word else _USAGE
@@ -45,8 +46,22 @@ def _answer(word: str, arguments: Sequence[str]) -> int:
     return _USAGE
 
 
+def _say(page: Callable[[], str]) -> int:
+    def body() -> int:
+        print(page())  # noqa: T201  (a command's answer)
+        return 0
+
+    return _plainly(body)
+
+
+def _plainly(body: Callable[[], int]) -> int:
+    from evtools.cli.failure import run_plainly  # noqa: PLC0415  (start-up time)
+
+    return run_plainly("evtools", body)
+
+
 def _help() -> str:
-    width = max(map(len, TOOLS))
+    width = max(map(len, (*TOOLS, *TOPICS)))
     lines = [
         "Usage: evtools TOOL [OPTION]...",
         "",
@@ -55,8 +70,11 @@ def _help() -> str:
         "Tools:",
         *(f"  {name:<{width}}  {tool.what}" for name, tool in TOOLS.items()),
         "",
-        "evtools help TOOL tells more, as does evtools(1); evtools --version what is",
-        "inside. evtop, evdump and evcam are programs of their own, too.",
+        "Topics:",
+        *(f"  {name:<{width}}  {topic.what}" for name, topic in TOPICS.items()),
+        "",
+        "evtools help TOOL or TOPIC tells more, as does evtools(1); evtools --version",
+        "what is inside. evtop, evdump and evcam are programs of their own, too.",
     ]
     return "\n".join(lines)
 
@@ -66,8 +84,10 @@ def _unknown(word: str) -> str:
 
     from evtools.text import sanitize  # noqa: PLC0415  (start-up time)
 
-    near = difflib.get_close_matches(word.removeprefix("ev"), TOOLS, n=1)
-    question = f" Did you mean {near[0]}?" if near else ""
+    known = (*TOOLS, *TOPICS)
+    near = difflib.get_close_matches(word.removeprefix("ev"), known, n=1)
+    meant = f"help {near[0]}" if near and near[0] in TOPICS else "".join(near)
+    question = f" Did you mean {meant}?" if near else ""
     return (
         f"evtools: there is no tool {sanitize(word)}.{question}\n"
         f"  tools: {', '.join(TOOLS)}"

@@ -1,6 +1,7 @@
 """The options that all tools share, in one decorator."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import click
@@ -41,7 +42,7 @@ class Option(click.Option):
         self.in_file = in_file
 
 
-def option(prefix: str, *names: str, **attributes: Any) -> Decorator[Any]:
+def option(*names: str, prefix: str, **attributes: Any) -> Decorator[Any]:
     """Declare an option that `<prefix>_<NAME>` in the environment sets, too."""
     if "envvar" not in attributes:
         attributes["envvar"] = _variable(prefix, names)
@@ -54,10 +55,7 @@ def _variable(prefix: str, names: Sequence[str]) -> str:
     return f"{prefix}_{name.replace('-', '_').upper()}"
 
 
-def _shared(*names: str, group: str, **attributes: Any) -> Decorator[Any]:
-    return option("EVTOOLS", *names, group=group, shared=True, **attributes)
-
-
+_shared = partial(option, prefix="EVTOOLS", shared=True)
 _switch: Final[dict[str, Any]] = {"is_flag": True, "default": None}
 _several: Final[dict[str, Any]] = {"multiple": True}
 _seconds: Final[dict[str, Any]] = {"type": params.DURATION}

@@ -5,13 +5,10 @@ from typing import Any
 
 import click
 
-from evtools.cli.cam_command import CamCommand
 from evtools.cli.cam_command import evcam as standalone_evcam
 from evtools.cli.command import ToolCommand
-from evtools.cli.dump_command import DumpCommand
 from evtools.cli.dump_command import evdump as standalone_evdump
 from evtools.cli.failure import fail, guard
-from evtools.cli.top_command import TopCommand
 from evtools.cli.top_command import evtop as standalone_evtop
 from evtools.errors import EvtoolsError
 
@@ -41,29 +38,17 @@ class Plugin(ToolCommand):
         ctx.exit(guard(str(self.name), body, debug=bool(ctx.params.get("debug"))))
 
 
-class _Evcam(Plugin, CamCommand):
-    """evcam's groups of options."""
-
-
-class _Evdump(Plugin, DumpCommand):
-    """evdump's groups of options."""
-
-
-class _Evtop(Plugin, TopCommand):
-    """evtop's groups of options."""
-
-
-def _of(kind: type[Plugin], standalone: click.Command) -> Plugin:
-    return kind(
+def _of(standalone: ToolCommand) -> Plugin:
+    return Plugin(
         standalone.name,
+        groups=standalone.groups,
         callback=standalone.callback,
         params=standalone.params,
         help=standalone.help,
         epilog=standalone.epilog,
-        context_settings=standalone.context_settings,
     )
 
 
-evcam = _of(_Evcam, standalone_evcam)
-evdump = _of(_Evdump, standalone_evdump)
-evtop = _of(_Evtop, standalone_evtop)
+evcam = _of(standalone_evcam)
+evdump = _of(standalone_evdump)
+evtop = _of(standalone_evtop)

@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from evtools.cli.command import CONTEXT
 from evtools.cli.selftest_checks import CHECKS, Finding, findings
 from evtools.text import sanitize
 
@@ -12,7 +13,7 @@ _NAME_WIDTH: Final = max(map(len, CHECKS))
 _FAILED: Final = 1
 
 
-@click.command("selftest", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("selftest", context_settings={**CONTEXT})
 @click.option(
     *("-o", "--output"),
     type=click.Choice(["text", "json"]),

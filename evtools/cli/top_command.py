@@ -1,13 +1,12 @@
 """The evtop command: options in, TopOptions and ConnectionSettings out."""
 
-import sys
-from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import click
 
-from evtools.cli import params
-from evtools.cli.command import ToolCommand, sources_of
+from evtools.cli import params, recurring
+from evtools.cli.command import ToolCommand
 from evtools.cli.options import option, shared_options
 from evtools.top.choices import OUTPUTS, THEMES, TIME_STYLES, VIEWS, WINDOWS
 
@@ -23,7 +22,8 @@ Examples:
   evtop -B --view types -o json          one look as text, for programs
   evtop --check worker=celery@web-1 --consuming mail --max-idle 5m
 
-Press ? for the keys. FILTERs are joined by blanks; evfilter(7) describes them.
+Press ? for the keys. FILTERs are joined by blanks; evtools help filter and
+evfilter(7) describe them.
 """
 
 _EPILOG: Final = (
@@ -33,25 +33,19 @@ _EPILOG: Final = (
 )
 
 
-def _own(*names: str, group: str, **attributes: Any) -> Callable[[Any], Any]:
-    return option("EVTOP", *names, group=group, **attributes)
-
-
-class TopCommand(ToolCommand):
-    """evtop, with its own groups of options."""
-
-    groups = (
-        *("Common", "Screen", "Batch", "Check", "Recording"),
-        *("Broker", "TLS", "Events", "Output", "Settings", "Other"),
-    )
+_PREFIX: Final = "EVTOP"
+_own = partial(option, prefix=_PREFIX)
 
 
 @click.command(
     "evtop",
-    cls=TopCommand,
+    cls=ToolCommand,
+    groups=(
+        *("Common", "Screen", "Batch", "Check", "Recording"),
+        *("Broker", "TLS", "Events", "Output", "Settings", "Other"),
+    ),
     help=_HELP,
     epilog=_EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @click.argument("filters", nargs=-1, metavar="[FILTER]...")
 @shared_options
@@ -125,21 +119,8 @@ class TopCommand(ToolCommand):
     is_flag=True,
     help="Take clicks and the wheel; the terminal then selects text with Shift.",
 )
-@_own(
-    *("--max-tasks",),
-    group="Screen",
-    type=params.COUNT,
-    default=100_000,
-    metavar="N",
-    help="Remember so many tasks; finished ones are forgotten first.  [100000]",
-)
-@_own(
-    *("--max-memory",),
-    group="Screen",
-    type=params.SIZE,
-    default=256 * 1024 * 1024,
-    help="Memory for tasks and workers; what exceeds it is forgotten.  [256M]",
-)
+@recurring.max_tasks(prefix=_PREFIX, group="Screen")
+@recurring.max_memory(prefix=_PREFIX, group="Screen")
 @_own(
     *("--broker-stats",),
     group="Screen",
@@ -167,14 +148,7 @@ class TopCommand(ToolCommand):
     metavar="FORMAT",
     help="table, csv or json (one object per line).  [table]",
 )
-@_own(
-    *("--json", "json_output"),
-    group="Batch",
-    is_flag=True,
-    in_file=False,
-    envvar=(),
-    help="The same as -o json.",
-)
+@recurring.json_output(prefix=_PREFIX, group="Batch")
 @_own(
     *("--expect",),
     group="Batch",
@@ -222,20 +196,8 @@ class TopCommand(ToolCommand):
     type=params.SPEED,
     help="Replay -r at 1x, 10x, ... or max.  [1x; with -B: max]",
 )
-@_own(
-    *("-S", "--since"),
-    group="Recording",
-    in_file=False,
-    type=params.MOMENT,
-    help="Of -r, skip what is older: 10m, 14:30, 2026-11-20T14:00Z.",
-)
-@_own(
-    *("-U", "--until"),
-    group="Recording",
-    in_file=False,
-    type=params.MOMENT,
-    help="Of -r, end at what is younger.",
-)
+@recurring.since(prefix=_PREFIX)
+@recurring.until(prefix=_PREFIX)
 @_own(
     *("--log-file",),
     group="Other",
@@ -243,57 +205,33 @@ class TopCommand(ToolCommand):
     help="Log into FILE, also what was done to the cluster and by whom."
     "  [~/.local/state/evtools/evtop.log]",
 )
-@_own(
-    *("--demo",),
-    group="Other",
-    is_flag=True,
-    in_file=False,
-    help="Show a simulated cluster; no broker is needed.",
-)
+@recurring.demo(prefix=_PREFIX)
 @click.pass_context
 def evtop(ctx: click.Context, /, **_values: Any) -> int:
     """Watch a Celery cluster live."""
-    from evtools.cli.connecting import connection_settings  # noqa: PLC0415  (ditto)
-    from evtools.cli.title import hide_secrets  # noqa: PLC0415  (start-up time)
+    from evtools.cli.beginning import begin  # noqa: PLC0415  (start-up time)
     from evtools.cli.topping import top_options  # noqa: PLC0415  (start-up time)
     from evtools.transport import check_transport  # noqa: PLC0415  (start-up time)
 
-    log = _set_up(ctx)
-    settings = connection_settings(ctx)
-    hide_secrets(sys.argv, settings.urls)
-    if ctx.params["show_config"]:
-        from evtools.cli.show import show_config  # noqa: PLC0415  (start-up time)
-
-        click.echo(show_config(ctx, settings))
+    _set_up_logs(ctx.params)
+    settings = begin(ctx)
+    if settings is None:
         return 0
     options = top_options(ctx)
     if not (options.read or options.demo):
         check_transport(settings)
-    if "pickle" in settings.accept:
-        log.warning("pickled events are decoded, as far as they are harmless")
     return _run(options, settings)
 
 
-def _set_up(ctx: click.Context) -> Any:
-    import logging  # noqa: PLC0415  (start-up time)
-
+def _set_up_logs(values: dict[str, Any]) -> None:
     from evtools.cli import logs  # noqa: PLC0415  (start-up time)
 
-    values = ctx.params
-    how = {
-        "verbosity": values["verbose"],
-        "quiet": values["quiet"],
-        "debug": values["debug"],
-    }
+    how = logs.wanted(values)
     on_screen = not (values["batch"] or values["check"] or values["show_config"])
     if values["log_file"] or on_screen:
         logs.set_up_file("evtop", values["log_file"], **how)
     else:
         logs.set_up("evtop", **how)
-    log = logging.getLogger(__name__)
-    for warning in sources_of(ctx).warnings:
-        log.warning(warning)
-    return log
 
 
 def _run(options: Any, settings: Any) -> int:

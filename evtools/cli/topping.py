@@ -6,10 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import click
-from click.core import ParameterSource
 
 from evtools.cli.colour import wants_colour
 from evtools.cli.command import sources_of
+from evtools.cli.contradictions import (
+    BACKWARDS,
+    RECORDED_DEMO,
+    Contradiction,
+    Values,
+    both,
+    is_typed,
+    refuse,
+    refuse_lone,
+)
 from evtools.cli.filter_words import filter_of
 from evtools.cli.moment import LocalZone
 from evtools.errors import UsageError
@@ -33,13 +42,20 @@ _NEEDS: Final[Mapping[str, Sequence[str]]] = {
     "check": ("consuming", "max_idle"),
     "read": ("speed", "since", "until"),
 }
-#: Options that mean the opposite of each other.
-_EXCLUDED: Final = (
-    *(("read", "demo"), ("read", "check"), ("batch", "check")),
-    *(("read", "broker_stats"), ("read", "write"), ("check", "write")),
+_CONTRADICTIONS: Final = (
+    RECORDED_DEMO,
+    both("read", "check"),
+    both("batch", "check"),
+    both("read", "broker_stats"),
+    both("read", "write"),
+    both("check", "write"),
+    Contradiction(
+        lambda v: v["write"] == "-",
+        "evtop does not record to stdout",
+        "give a file: -w FILE",
+    ),
+    BACKWARDS,
 )
-
-_Values = Mapping[str, Any]
 
 
 def top_options(ctx: click.Context) -> TopOptions:
@@ -49,7 +65,8 @@ def top_options(ctx: click.Context) -> TopOptions:
     is no terminal for a screen.
     """
     values = ctx.params
-    _refuse_contradictions(ctx)
+    refuse_lone(ctx, _NEEDS)
+    refuse(values, _CONTRADICTIONS)
     check = _check(values)
     batch = bool(values["batch"])
     if not (batch or check):
@@ -73,38 +90,6 @@ def top_options(ctx: click.Context) -> TopOptions:
     )
 
 
-def _refuse_contradictions(ctx: click.Context) -> None:
-    values = ctx.params
-    for needed, names in _NEEDS.items():
-        for name in names:
-            if not values[needed] and _on_command_line(ctx, name):
-                raise UsageError(
-                    f"{_flag(name)} means nothing without {_flag(needed)}",
-                    f"add {_flag(needed)}, or leave out {_flag(name)}",
-                )
-    for left, right in _EXCLUDED:
-        if values[left] and values[right]:
-            raise UsageError(
-                f"{_flag(left)} and {_flag(right)} exclude each other",
-                "leave one of them out",
-            )
-    if values["write"] == "-":
-        raise UsageError("evtop does not record to stdout", "give a file: -w FILE")
-    since, until = values["since"], values["until"]
-    if since is not None and until is not None and until <= since:
-        raise UsageError(
-            "--until is before --since", "both are moments; 10m means ten minutes ago"
-        )
-
-
-def _on_command_line(ctx: click.Context, name: str) -> bool:
-    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-
-
-def _flag(name: str) -> str:
-    return "--" + name.removesuffix("_output").replace("_", "-")
-
-
 def _require_terminal() -> None:
     for stream, name in ((sys.stdout, "stdout"), (sys.stdin, "stdin")):
         if not stream.isatty():
@@ -113,7 +98,7 @@ def _require_terminal() -> None:
             )
 
 
-def _check(values: _Values) -> Check | None:
+def _check(values: Values) -> Check | None:
     if not values["check"]:
         return None
     return Check(
@@ -123,7 +108,7 @@ def _check(values: _Values) -> Check | None:
     )
 
 
-def _filter(values: _Values) -> str:
+def _filter(values: Values) -> str:
     texts = [filter_of(values["filters"]), values["filter"] or ""]
     texts = [text for text in texts if text.strip()]
     return texts[0] if len(texts) == 1 else " ".join(f"({text})" for text in texts)
@@ -134,7 +119,7 @@ def _output(ctx: click.Context) -> Output:
     chosen: Output = values["output"] or "table"
     if not values["json_output"]:
         return chosen
-    if chosen != "json" and _on_command_line(ctx, "output"):
+    if chosen != "json" and is_typed(ctx, "output"):
         raise UsageError(
             f"-o {chosen} and --json exclude each other", "leave one of them out"
         )
@@ -145,7 +130,7 @@ def _columns(text: str) -> tuple[str, ...]:
     return tuple(name for name in map(str.strip, text.split(",")) if name)
 
 
-def _delay(values: _Values, *, batch: bool, check: Check | None) -> float:
+def _delay(values: Values, *, batch: bool, check: Check | None) -> float:
     given = values["delay"]
     if batch or check:
         default = _BATCH_DELAY if batch else _CHECK_DELAY
@@ -157,7 +142,7 @@ def _delay(values: _Values, *, batch: bool, check: Check | None) -> float:
     return float(_SCREEN_DELAY if given is None else given)
 
 
-def _speed(values: _Values) -> float:
+def _speed(values: Values) -> float:
     if values["speed"] is not None:
         return float(values["speed"])
     return float("inf") if values["batch"] else 1.0

@@ -24,8 +24,6 @@ TRANSPORTS: Final = {
     "qpid-tools": ("qpid",),
     "google-cloud-pubsub": ("gcpubsub",),
 }
-
-
 #: Terminals that set COLORTERM have so many colours, or more.
 _BY_VARIABLE: Final = 256
 

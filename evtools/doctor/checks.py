@@ -80,5 +80,4 @@ def _run(check: Check, case: Case) -> Iterator[Finding]:
         yield Finding(check.name, "problem", error.message, error.hint)
     except FAILURES as error:
         told = diagnose(error, case.settings)
-        text = f"{told.layer}: {told.text}" if told.layer else told.text
-        yield Finding(check.name, "problem", text, told.hint)
+        yield Finding(check.name, "problem", told.what, told.hint)

@@ -20,6 +20,7 @@ from evtools.dump.sink import Sink
 from evtools.errors import BrokerUnavailable, UsageError
 from evtools.filters import Filter, all_of, compile_filter, exclude
 from evtools.transport import ConnectionSettings
+from evtools.transport.doubt import Doubt
 from evtools.transport.recorder import TapeWriter
 from evtools.wire import AnyRecord, EnvelopeWriter, EventFields, Record, gap
 
@@ -170,6 +171,7 @@ class Dump:
         self._clock = clock
         self._counts = Counts()
         self._started = self._last_event = clock.monotonic()
+        self._doubt = None if options.read else Doubt(records.source, clock)
         #: When to look for what was no event next.
         self._tell_at = self._started
         #: Whether events have to be looked at one by one.
@@ -209,6 +211,7 @@ class Dump:
                 # There may be hundreds of batches a second.
                 self._tell_at = self._last_event + TICK
                 self._tell_defects()
+            self._wonder()
             self._records.advance()
             ended = self._overdue()
             if ended is not None and not signals.ending:
@@ -283,6 +286,12 @@ class Dump:
             self._count_gap(hole)
             self._outputs.write([Record(hole)])
             self._report.say(f"stopped for {end - start:.1f}s; events may be missing")
+
+    def _wonder(self) -> None:
+        """Tell where to look if nothing comes at all."""
+        words = self._doubt.words() if self._doubt is not None else ""
+        if words:
+            self._report.say(words)
 
     def _tell_defects(self) -> None:
         self._report.defects(self._records.source.statistics().defects)

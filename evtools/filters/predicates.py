@@ -298,6 +298,11 @@ _BUILDERS: Final[Mapping[Kind, tuple[Builder, Sequence[str]]]] = {
 }
 
 
+def operators_of(kind: Kind) -> Sequence[str]:
+    """Return the operators that go with a kind of field."""
+    return _BUILDERS[kind][1]
+
+
 # --- what terms test ------------------------------------------------------------
 
 

@@ -12,9 +12,11 @@ from evtools.text.human import (
     parse_size,
 )
 from evtools.text.sanitize import sanitize, sanitize_lines
+from evtools.text.spreadsheet import csv_cell
 
 __all__ = [
     "clip",
+    "csv_cell",
     "elide_middle",
     "hide_credentials",
     "human_age",

@@ -8,6 +8,7 @@ from evtools.text import human_age, sanitize
 from evtools.top.intake import Intake
 from evtools.top.link import Link
 from evtools.top.table import TableModel
+from evtools.transport.doubt import DOCTOR
 
 #: Nobody needs more names than these to know whom it is about.
 _NAMES_MAX: Final = 5
@@ -17,6 +18,7 @@ _SILENCE: Final = (
     "Nothing was received so far. Workers send a heartbeat every few seconds, so",
     "either none is running (or all run with --without-heartbeat), or they use",
     "another broker, virtual host, database, event exchange or key prefix.",
+    f"{DOCTOR}.",
 )
 _EVENTS_OFF: Final = (
     "Task events are off, or there are no tasks. To switch them on: start workers",
@@ -62,6 +64,8 @@ def _connection(link: Link | None, now: float) -> Iterator[str]:
     reason = f": {sanitize(link.reason[:_REASON_CHARS])}" if link.reason else "."
     if link.status == "connecting":
         yield f"Not connected yet{reason}"
+        if link.attempts:
+            yield f"{DOCTOR}."
     elif link.lost_at is not None:
         since = human_age(max(0.0, now - link.lost_at))
         yield f"Not connected for {since}{reason}"

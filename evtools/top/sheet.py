@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from evtools.text import clip, pad, sanitize, width
+from evtools.text import clip, csv_cell, pad, sanitize, width
 from evtools.top.choices import Output
 from evtools.top.columns import Column
 from evtools.top.table import TableModel
@@ -13,9 +13,6 @@ from evtools.wire import encode_line
 #: No cell of a table for people is wider.
 _CELL_COLS: Final = 80
 _GAP: Final = "  "
-
-#: What makes a spreadsheet take a text for a formula, wide forms included.
-_FORMULA: Final = (*"=+-@", *"\uff1d\uff0b\uff0d\uff20")
 
 
 def lines(table: TableModel, output: Output) -> Iterator[str]:
@@ -83,9 +80,4 @@ def _csv(table: TableModel, columns: Sequence[Column]) -> Iterator[str]:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    text = sanitize(said(value))
-    if isinstance(value, str) and text.startswith(_FORMULA):
-        text = "'" + text
-    if "," in text or '"' in text or text != text.strip():
-        return '"' + text.replace('"', '""') + '"'
-    return text
+    return csv_cell(said(value), is_number=not isinstance(value, str))

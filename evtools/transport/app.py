@@ -115,7 +115,7 @@ def _not_found(name: str, error: ModuleNotFoundError) -> UsageError:
         )
     return UsageError(
         f"-A {name}: it needs a module that is not here: {missing}{_place(error)}",
-        "run evdump with the Python that runs your workers",
+        "run evtools with the Python that runs your workers",
     )
 
 

@@ -128,6 +128,11 @@ class Diagnosis:
     hint: str
     refused: bool
 
+    @property
+    def what(self) -> str:
+        """Layer and text, in one line."""
+        return f"{self.layer}: {self.text}" if self.layer else self.text
+
 
 def diagnose(exc: BaseException, settings: ConnectionSettings) -> Diagnosis:
     """Say what it means that kombu or a driver raised `exc`."""
@@ -155,11 +160,10 @@ def explain(exc: BaseException, settings: ConnectionSettings) -> EvtoolsError:
     if isinstance(exc, EvtoolsError):
         return exc
     told = diagnose(exc, settings)
-    what = f"{told.layer}: {told.text}" if told.layer else told.text
     hint = f"tried: {settings.source_of_url}.  {told.hint}".rstrip()
     if told.refused:
-        return AccessRefused(f"cannot use {settings.masked()}: {what}", hint)
-    return BrokerUnavailable(f"cannot reach {settings.masked()}: {what}", hint)
+        return AccessRefused(f"cannot use {settings.masked()}: {told.what}", hint)
+    return BrokerUnavailable(f"cannot reach {settings.masked()}: {told.what}", hint)
 
 
 def _match(exc: BaseException) -> tuple[_Rule, BaseException]:

@@ -65,8 +65,8 @@ class Leftover:
     why: str = ""
     messages: int | None = None
     size_bytes: int | None = None
-    #: What tells whether somebody has read from it since.
-    mark: bytes = b""
+    #: By what the broker knows it, where that is not its name.
+    key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,15 +96,20 @@ def _kind_of_queue(settings: ConnectionSettings) -> dict[str, Any]:
         shared = {"durable": True, "exclusive": False, "auto_delete": False}
         return {"name": settings.event_queue, **shared}
     return {
-        "name": queue_name(
-            settings.event_queue_prefix,
-            f"{socket.gethostname()}-{os.getpid()}",
-            uuid.uuid4().hex[:12],
-        ),
+        "name": fresh_queue_name(settings),
         "durable": settings.event_queue_durable,
         "exclusive": settings.event_queue_exclusive,
         "auto_delete": not settings.event_queue_durable,
     }
+
+
+def fresh_queue_name(settings: ConnectionSettings) -> str:
+    """Return a name that tells an administrator whose the queue is."""
+    return queue_name(
+        settings.event_queue_prefix,
+        f"{socket.gethostname()}-{os.getpid()}",
+        uuid.uuid4().hex[:12],
+    )
 
 
 def _declare_exchange(connection: Connection, exchange: Exchange, channel: Any) -> None:

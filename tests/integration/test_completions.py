@@ -88,6 +88,7 @@ def shell(request, tmp_path_factory) -> Iterator[Shell]:
     [
         ("evtools comp\t", "evtools completion "),
         ("evtools help doc\t", "evtools help doctor "),
+        ("evtools help fil\t", "evtools help filter "),
         ("evtools doctor --fi\t", "evtools doctor --fix "),
         ("evtop --the\t", "evtop --theme"),
         ("evtop --theme li\t", "evtop --theme light "),
@@ -112,6 +113,7 @@ def test_a_tab_completes(shell, typed, seen):
     [
         ("evtools comp", ["completion"]),
         ("evtools help doc", ["doctor"]),
+        ("evtools help fil", ["filter"]),
         ("evtools doctor --fi", ["--fix"]),
         ("evtop --theme li", ["light"]),
         ("evtop --theme=li", ["--theme=light"]),

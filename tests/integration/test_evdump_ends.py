@@ -183,7 +183,7 @@ WRONG = [
     (("-c", "0"), "0"),
     (("--event-queue-durable",), "exclusive"),
     (("--nonsense",), "--nonsense"),
-    (("--speed", "2x"), "-r FILE"),
+    (("--speed", "2x"), "--read"),
     (("-r", "/no/such/file"), "No such file"),
     (("-r", "/"), "directory"),
 ]

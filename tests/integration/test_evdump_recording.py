@@ -57,14 +57,14 @@ def test_a_rotation_by_size_loses_nothing_under_load(
     dump.wait_ready()
     with closing(Publisher(redis_url)) as publisher:
         publisher.send(6000, rate=3000)
-    wait_until(lambda: is_captured(dump, 6000), what=lambda: dump.stderr)
+    wait_until(lambda: is_captured(dump, 6000), deadline=30, what=lambda: dump.stderr)
     assert dump.stop() == 0
     files = oldest_first(tmp_path, "rec")
     assert len(files) > 2
     assert all(path.stat().st_size <= size for path in files)
     assert sum(len(lines_of(path)) for path in files) == 6000
     replay = [evdump("-r", path, "-o", "json", "-q") for path in files]
-    assert [dump.wait() for dump in replay] == [0] * len(files)
+    assert [dump.wait(deadline=40) for dump in replay] == [0] * len(files)
     assert sum(dump.stdout.count("\n") for dump in replay) == 6000
 
 

@@ -152,11 +152,12 @@ def test_a_killed_evdump_leaves_no_queue_on_rabbitmq(
 def test_a_queue_that_nobody_reads_any_more_expires(
     evdump, rabbitmq_server, event_exchange, sender
 ):
-    # Durable, so that neither connection nor consumer takes it along.
+    # Durable, so that neither connection nor consumer takes it along; long enough to
+    # be seen, as to list queues takes seconds.
     prefix = f"expires.{event_exchange}"
     dump = evdump(
         *("-b", rabbitmq_server.url, "--event-exchange", event_exchange),
-        *("--event-queue-prefix", prefix, "--event-queue-expires", "2s"),
+        *("--event-queue-prefix", prefix, "--event-queue-expires", "6s"),
         *("--no-event-queue-exclusive", "--event-queue-durable"),
     )
     dump.wait_ready()

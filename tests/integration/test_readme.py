@@ -1,9 +1,9 @@
 """Every command line and every program in README.md, run as it stands there.
 
 Only addresses, file names of secrets and the names of a worker, a queue and of tasks
-are replaced; and what would install something is checked instead of run. Commands that
-take the whole screen get a terminal, and `q` when they show something; an evcam that
-goes on for ever is ended when it listens.
+are replaced. Commands that take the whole screen get a terminal, and `q` when they show
+something; an evcam that goes on for ever is ended when it listens. What installs
+something is in test_install.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import threading
 import tomllib
 from datetime import UTC
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 from celery.bin.celery import celery as celery_command
@@ -29,6 +29,7 @@ from evtools.top.keymap import Keymap, keys_text
 from evtools.wire import GAP, Record
 from servers.redis import Sentinel
 from tools.command import ROOT, installed
+from tools.readme import README, blocks, texts
 from tools.screen import EvtopStarter
 
 if TYPE_CHECKING:
@@ -37,8 +38,12 @@ if TYPE_CHECKING:
 
     from cluster.worker import Worker
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-TOOLS = ("evtop", "evdump", "evcam", "evtools")
+TOOLS = {"evtop", "evdump", "evcam", "evtools"}
+# Under these headings, test_install.py runs what is shown.
+INSTALLS = {
+    *("A single file", "The tarball", "pip and pipx", "In a container"),
+    "Under systemd",
+}
 # With one of these evtop prints, and ends by itself.
 _PRINTS = {"-B", "--batch", "--check"}
 # With one of these evcam ends by itself, or detaches.
@@ -48,28 +53,13 @@ _RETURNS = {"--once", "--test", "--detach", "-d", "status", "stop", "check"}
 DEADLINE = 50
 
 
-class Block(NamedTuple):
-    """A fenced block, with the heading it stands under."""
-
-    heading: str
-    language: str
-    text: str
-
-
-def blocks() -> Iterator[Block]:
-    """Yield the fenced blocks of the README in their order."""
-    pattern = r"^#+ ([^\n]*)$|^```(\w+)\n(.*?)^```$"
-    heading = ""
-    for found in re.finditer(pattern, README, re.DOTALL | re.MULTILINE):
-        if found[1] is None:
-            yield Block(heading, found[2], found[3])
-        else:
-            heading = found[1]
-
-
 def of(language: str) -> Callable[..., object]:
     """Return the decorator that runs a test for each block of the language."""
-    chosen = [block for block in blocks() if block.language == language]
+    chosen = [
+        block
+        for block in blocks()
+        if block.language == language and block.heading not in INSTALLS
+    ]
     names = [re.sub(r"\W+", "-", block.heading.lower()) for block in chosen]
     return pytest.mark.parametrize("block", chosen, ids=names)
 
@@ -194,6 +184,7 @@ def path_with_tools(tmp_path, monkeypatch) -> None:
     """Have the tools found, whether or not the package is installed."""
     folder = tmp_path / "bin"
     folder.mkdir()
+    (folder / "celery").symlink_to(installed("celery"))
     for name in TOOLS:
         script = folder / name
         if installed(name).exists():
@@ -210,9 +201,8 @@ def path_with_tools(tmp_path, monkeypatch) -> None:
 # --- Command lines ----------------------------------------------------------------
 
 
-CAMERA = next(
-    block.text for block in blocks() if block.heading == "A camera of your own"
-)
+(CAMERA,) = texts("A camera of your own", "python")
+APPLICATION, *_ = texts("Events have to be switched on", "python")
 
 
 @of("sh")
@@ -222,6 +212,7 @@ def test_the_command_lines_do_what_they_are_shown_for(
 ):
     monkeypatch.setenv("EVTOOLS_BROKER_URL", on_redis.broker_url)
     (starter.folder / "mod.py").write_text(CAMERA)
+    (starter.folder / "proj.py").write_text(ours(APPLICATION))
     lines = [line for line in block.text.splitlines() if not checked_instead(line)]
     for how, part in itertools.groupby(lines, way_to_run):
         if how is run:
@@ -233,7 +224,9 @@ def test_the_command_lines_do_what_they_are_shown_for(
 
 def way_to_run(line: str) -> Callable[[EvtopStarter, str], None]:
     """Say how a line is to be run."""
-    if line.startswith("evtop") and _PRINTS.isdisjoint(line.split()):
+    if line.startswith(("evtop", "celery -A proj evtop")) and _PRINTS.isdisjoint(
+        line.split()
+    ):
         return look_at
     if line.startswith("evcam") and _RETURNS.isdisjoint(line.split()):
         return await_and_end
@@ -276,7 +269,7 @@ def run(starter: EvtopStarter, script: str) -> None:
 def checked_instead(line: str) -> bool:
     """Say whether a line is one that is not run, after checking it."""
     words = shlex.split(line) if line.count("'") % 2 == 0 else []
-    check = CHECKS.get(words[0]) if words else None
+    check = CHECKS.get(words[0]) if words and TOOLS.isdisjoint(words) else None
     if check is not None:
         check(words[1:])
     return check is not None
@@ -288,16 +281,6 @@ def check_make(arguments: list[str]) -> None:
     assert re.search(rf"^{target}:.*## ", makefile, re.MULTILINE), target
 
 
-def check_install(arguments: list[str]) -> None:
-    command, what = arguments
-    assert command == "install"
-    found = re.fullmatch(r"\.(?:\[([\w,]+)\])?", what)
-    assert found, what
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = found[1].split(",") if found[1] else []
-    assert set(extras) <= set(settings["optional-dependencies"])
-
-
 def check_celery(arguments: list[str]) -> None:
     assert arguments[:2] == ["-A", "proj"]
     name, *rest = arguments[2:]
@@ -307,8 +290,6 @@ def check_celery(arguments: list[str]) -> None:
 
 CHECKS = {
     "make": check_make,
-    "pip": check_install,
-    "pipx": check_install,
     "celery": check_celery,
 }
 
@@ -368,7 +349,7 @@ def test_the_keys_shown_are_those_of_the_program():
 
 def test_only_blocks_that_can_be_tested_are_in_the_readme():
     languages = {block.language for block in blocks()}
-    assert languages == {"sh", "python", "toml", "text"}
+    assert languages == {"sh", "python", "toml", "text", "dockerfile"}
     assert README.count("\n```") == 2 * len(list(blocks()))
 
 
@@ -411,6 +392,14 @@ def shown_events():
 def at(second):
     """Return the timestamp of a second in the minute that the README shows."""
     return {"timestamp": 1795186500.0 + second}
+
+
+def test_every_place_that_is_linked_exists():
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    places = {
+        re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings
+    }
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= places
 
 
 def test_every_file_that_is_linked_exists():

@@ -59,13 +59,16 @@ def test_everything_published_has_its_checksum(program, tmp_path, monkeypatch):
     monkeypatch.setattr(bundle.contents, "table", lambda *_: "nothing\n")
     single = program.parent / "evtools-9.8.7-linux-x86_64"
     single.write_text("program")
-    built = Built("9.8.7", single, program, Path("python"), Commit("abc", 10**9))
+    wheel = program.parent / "evtools-9.8.7-py3-none-any.whl"
+    wheel.write_text("package")
+    built = Built("9.8.7", wheel, single, program, Path("python"), Commit("abc", 10**9))
     written = bundle.publish(built, tmp_path / "dist")
     assert sorted(path.name for path in written) == [
         "SHA256SUMS",
         "evtools-9.8.7-linux-x86_64",
         "evtools-9.8.7-linux-x86_64.contents.txt",
         "evtools-9.8.7-linux-x86_64.tar.xz",
+        "evtools-9.8.7-py3-none-any.whl",
     ]
     sums = (tmp_path / "dist" / "SHA256SUMS").read_text().splitlines()
     digest = hashlib.sha256(b"program").hexdigest()
@@ -101,8 +104,21 @@ def test_what_is_installed_runs_and_goes_again(install):
     )
     assert told.stdout == b"evtools 9.8.7\n"
     assert (prefix / "share/man/man1/evdump.1").is_file()
+    assert (prefix / "share/bash-completion/completions/evtop").is_file()
+    assert (prefix / "share/fish/vendor_completions.d/evcam.fish").is_file()
+    assert (prefix / "share/zsh/site-functions/_evtools").is_file()
     install("--uninstall")
-    assert files(prefix) == []
+    assert not prefix.exists()
+
+
+def test_what_others_have_put_there_stays(install, tmp_path):
+    (tmp_path / "prefix" / "share" / "man").mkdir(parents=True)
+    prefix = install()
+    (prefix / "bin" / "other").touch()
+    install()
+    install("--uninstall")
+    left = sorted(str(path.relative_to(prefix)) for path in prefix.rglob("*"))
+    assert left == ["bin", "bin/other", "share", "share/man"]
 
 
 def test_the_next_version_takes_over_and_the_first_stays(install, tree):
@@ -145,6 +161,8 @@ def test_makers_of_packages_have_their_own_root(install, tmp_path):
     assert not prefix.exists()
     link = stage / prefix.relative_to("/") / "bin" / "evtop"
     assert str(link.readlink()).startswith(str(prefix))
+    install("--uninstall", DESTDIR=str(stage))
+    assert list(stage.iterdir()) == []
 
 
 @pytest.mark.parametrize("arguments", [["--prefix"], ["--prefix", "here"], ["--bogus"]])

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ from binary import Built, Commit
 @pytest.fixture
 def built(tmp_path):
     """As if this environment had been frozen."""
+    wheel = tmp_path / "evtools-1-py3-none-any.whl"
     single = tmp_path / "evtools-1-linux-x86_64"
-    return Built("1", single, tmp_path, Path(sys.executable), Commit("abc", 0))
+    return Built("1", wheel, single, tmp_path, Path(sys.executable), Commit("abc", 0))
 
 
 def test_every_distribution_has_version_and_licence(built):
@@ -29,9 +31,7 @@ def test_a_release_knows_what_its_interpreter_is_made_of(built, tmp_path):
         {"name": "openssl", "version": "3", "licence": "x", "texts": {"L": "text"}}
     ]
     (tmp_path / "parts.json").write_text(json.dumps(parts))
-    release = Built(
-        *("1", built.single, tmp_path, built.python, built.commit), interpreter=tmp_path
-    )
+    release = dataclasses.replace(built, interpreter=tmp_path)
     found = {part.name: part for part in contents.parts(release)}
     assert found["openssl"].texts == {"L": "text"}
     assert "cpython" not in found

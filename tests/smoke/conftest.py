@@ -1,7 +1,7 @@
 """The program as it was built, in both forms, on this machine or in a root file system.
 
-SMOKE_DIST names the folder with what was built, SMOKE_ROOT the root file system to run
-it in: `make smoke` and scripts/rootfs.sh set them.
+SMOKE_DIST names the folder with what was built if that is not dist, as in `make test`,
+and SMOKE_ROOT the root file system to run it in, as in scripts/rootfs.sh.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_DIST = Path(os.environ.get("SMOKE_DIST") or _REPOSITORY / "dist")
+_DIST = _REPOSITORY / os.environ.get("SMOKE_DIST", "dist")
 _ROOT = Path(os.environ["SMOKE_ROOT"]) if os.environ.get("SMOKE_ROOT") else None
 
 
@@ -35,6 +35,7 @@ def dist() -> Path:
 def place() -> Iterator[Place]:
     """Where the program runs; not in /tmp, which a test mounts something over."""
     outside = _ROOT / "opt/smoke" if _ROOT else _REPOSITORY / "build" / "smoke"
+    outside /= os.environ.get("PYTEST_XDIST_WORKER", "alone")
     shutil.rmtree(outside, ignore_errors=True)
     yield Place(_ROOT, outside)
     shutil.rmtree(outside)

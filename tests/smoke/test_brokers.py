@@ -82,10 +82,10 @@ def test_events_come_in_over_tls_with_a_ca_of_the_system(
 
 def test_a_recording_replays_in_both_tools(program, folder, place):
     tape = folder / "tape.jsonl"
-    made = program.run("evdump", "--demo", "-c", "200", "-w", place.seen(tape))
+    made = program.run("evdump", "--demo", "-c", "60", "-w", place.seen(tape))
     assert made.returncode == 0, made.stderr
     read = program.run("evdump", "-r", place.seen(tape), "-o", "json")
-    assert len(read.stdout.splitlines()) >= 200
+    assert len(read.stdout.splitlines()) >= 60
     shown = program.run("evtop", "-B", "-n", "1", "-r", place.seen(tape))
     assert shown.returncode == 0, shown.stderr
     assert "@demo-" in shown.stdout

@@ -5,7 +5,7 @@ from evtools.cam.ledger.packing import needed
 from evtools.cam.ledger.retention import Retention
 from evtools.cam.ledger.shot import Picture
 from evtools.cam.ledger.sql import Dialect, listed, quote
-from evtools.cam.ledger.store import Expired, Store, Stored, Writer
+from evtools.cam.ledger.store import Expired, Store, Writer
 from evtools.cam.ledger.tables import (
     ATTEMPTS,
     SNAPSHOTS,
@@ -14,6 +14,7 @@ from evtools.cam.ledger.tables import (
     VERSION,
     WORKERS,
     Row,
+    Stored,
     Table,
 )
 

@@ -36,14 +36,25 @@ Extra: TypeAlias = dict[str, tuple[float, Any]]
 
 
 class Told(Struct, array_like=True):
-    """An event: its kind, its sender's time, and all fields that its kind has."""
+    """An event: its kind, its sender's time, and its fields."""
 
     kind: str
     at: float
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-class Account(Struct, omit_defaults=True):
+class Step(Struct, gc=False):
+    """One of Celery's events of a task: its kind, its sender's time, its values.
+
+    These are of the `FIELDS` of its kind, in their order; the first is its sender.
+    """
+
+    kind: str
+    at: float
+    values: tuple[Any, ...]
+
+
+class Account(Struct):
     """What was heard of a task.
 
     `first` and `last` are when, by our clock.  `note` is the newest custom
@@ -54,7 +65,7 @@ class Account(Struct, omit_defaults=True):
 
     first: float
     last: float
-    steps: list[Told] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     note: Told | None = None
     extra: Extra = field(default_factory=dict)
     ahead: dict[str, int] = field(default_factory=dict)
@@ -62,7 +73,7 @@ class Account(Struct, omit_defaults=True):
 
     def senders(self) -> Iterable[str | None]:
         """Return the names of those that told something."""
-        return (step.fields["hostname"] for step in self.steps)
+        return (step.values[0] for step in self.steps)
 
 
 class WorkerAccount(Struct):
@@ -75,7 +86,7 @@ class WorkerAccount(Struct):
 # --- from events --------------------------------------------------------------------
 
 _OF_ALL: Final = frozenset(TaskReading.__struct_fields__) - {"hostname"}
-#: By kind of event of a task, the names of its fields.
+#: By kind of event of a task, the names of its fields, first that of its sender.
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     kind: tuple(n for n in reading.__struct_fields__ if n not in _OF_ALL)
     for kind, reading in TASK_READINGS.items()
@@ -83,7 +94,8 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 #: What gets their values, and how those that are texts are cleaned.
 _GETTERS: Final = {kind: attrgetter(*names, "uuid") for kind, names in FIELDS.items()}
 _CLEANERS: Final = {
-    kind: [(n, CLEANERS.get(n, clean)) for n in names] for kind, names in FIELDS.items()
+    kind: [CLEANERS.get(name, clean) for name in names]
+    for kind, names in FIELDS.items()
 }
 _OF_WORKER: Final = tuple(
     n
@@ -92,15 +104,14 @@ _OF_WORKER: Final = tuple(
 )
 
 
-def told(kind: str, reading: TaskReading) -> Told:
+def told(kind: str, reading: TaskReading) -> Step:
     """Return what one of Celery's events told of a task."""
-    values = _GETTERS[kind](reading)
-    fields = dict(zip(FIELDS[kind], values, strict=False))
-    for field_name, clean_text in _CLEANERS[kind]:
-        value = fields[field_name]
-        if value.__class__ is str:
-            fields[field_name] = clean_text(value)
-    return Told(kind, reading.timestamp, fields)
+    values = zip(_CLEANERS[kind], _GETTERS[kind](reading), strict=False)
+    cleaned = [
+        clean_text(value) if value.__class__ is str else value
+        for clean_text, value in values
+    ]
+    return Step(kind, reading.timestamp, tuple(cleaned))
 
 
 def told_by_worker(kind: str, reading: WorkerReading, own: dict[str, Any]) -> Told:
@@ -119,32 +130,47 @@ def clean_own(own: Mapping[str, Any]) -> dict[str, Any]:
 # --- putting together ---------------------------------------------------------------
 
 
-def merged(*accounts: Account) -> Account:
-    """Return what these accounts tell together: the same in whatever order."""
+def settled(account: Account) -> Account:
+    """Return an account with its steps in order, as many as there is room for."""
     return Account(
-        first=min(account.first for account in accounts),
-        last=max(account.last for account in accounts),
-        steps=_newest(_sorted([s for account in accounts for s in account.steps])),
-        note=latest(a.note for a in accounts),
-        extra=joined_extra(account.extra for account in accounts),
-        weight=sum(account.weight for account in accounts),
-        ahead={
-            host: max(a.ahead.get(host, seconds) for a in accounts)
-            for account in accounts
-            for host, seconds in account.ahead.items()
-        },
+        account.first,
+        account.last,
+        _newest(_sorted(account.steps)),
+        account.note,
+        account.extra,
+        account.ahead,
+        account.weight,
     )
 
 
-def _sorted(steps: list[Told]) -> list[Told]:
+def merged(one: Account, other: Account) -> Account:
+    """Return what two accounts tell together: the same in whatever order."""
+    return Account(
+        min(one.first, other.first),
+        max(one.last, other.last),
+        _newest(_sorted([*one.steps, *other.steps])),
+        latest((one.note, other.note)),
+        joined_extra((one.extra, other.extra)) if one.extra or other.extra else {},
+        {
+            host: max(each.ahead.get(host, seconds) for each in (one, other))
+            for each in (one, other)
+            for host, seconds in each.ahead.items()
+        },
+        one.weight + other.weight,
+    )
+
+
+def _sorted(steps: list[Step]) -> list[Step]:
     """Return each of these steps once, in the order in which they were made."""
-    places = [(step.at, step.kind, step.fields["hostname"] or "") for step in steps]
+    if len(steps) < 2:  # noqa: PLR2004  (nothing to sort)
+        return steps
+    places = [(step.at, step.kind, step.values[0] or "") for step in steps]
     if all(one < other for one, other in pairwise(places)):
         return steps
-    distinct: dict[tuple[float, str, str], Told] = {}
+    distinct: dict[tuple[float, str, str], Step] = {}
     for place, step in zip(places, steps, strict=True):
         known = distinct.setdefault(place, step)
-        if known is not step and _content(step) > _content(known):
+        if known is not step and _content(step.values) > _content(known.values):
             distinct[place] = step
     return [distinct[place] for place in sorted(distinct)]
 
@@ -164,20 +190,20 @@ def latest(each: Iterable[Told | None]) -> Told | None:
     known = [told for told in each if told is not None]
     if len(known) < 2:  # noqa: PLR2004  (nothing to compare)
         return known[0] if known else None
-    return max(known, key=lambda told: (told.at, told.kind, _content(told)))
+    return max(known, key=lambda told: (told.at, told.kind, _content(told.fields)))
 
 
-def _content(told: Told) -> bytes:
-    return _encoder.encode(told.fields)
+def _content(values: object) -> bytes:
+    return _encoder.encode(values)
 
 
-def _newest(steps: list[Told]) -> list[Told]:
+def _newest(steps: list[Step]) -> list[Step]:
     """Return as many of the last steps as there is room for."""
     if len(steps) <= _STEPS_ALWAYS:
         return steps
     left = _STEPS_CHARS
     for number, step in enumerate(reversed(steps)):
-        left -= sum(len(v) for v in step.fields.values() if v.__class__ is str)
+        left -= sum(len(v) for v in step.values if v.__class__ is str)
         if number == STEPS_MAX or (number >= _STEPS_ALWAYS and left < 0):
             return steps[-number:]
     return steps

@@ -116,7 +116,7 @@ class Notebook:
         if own:
             alone = {n: (step.at, v) for n, v in clean_own(own).items()}
             account.extra = joined_extra((account.extra, alone))
-        hostname = step.fields["hostname"]
+        hostname = step.values[0]
         if kind != _SENT and hostname is not None:
             self._worker(hostname, heard)
 

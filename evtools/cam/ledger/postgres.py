@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from evtools.cam.ledger.packing import needed
 from evtools.cam.ledger.sql import Dialect, listed, quote
-from evtools.cam.ledger.store import Expired, Stored
-from evtools.cam.ledger.tables import VERSION, Kind, Row, Table
+from evtools.cam.ledger.store import Expired
+from evtools.cam.ledger.tables import TABLES, VERSION, Kind, Row, Stored, Table
 from evtools.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -42,9 +41,20 @@ _TYPES: Final[Mapping[Kind, str]] = {
     "json": "jsonb",
 }
 _MILLISECONDS: Final = 1000
-#: What is another one after every change of a row, and where we keep it.
+#: Rows as JSON has them, without what is unknown, and where they have JSON in them.
+_SHAPES: Final = {
+    table.name: (
+        msgspec.defstruct(
+            table.name,
+            [(name, Any, None) for name in table.columns],
+            omit_defaults=True,
+        ),
+        [n for n, kind in enumerate(table.columns.values()) if kind == "json"],
+    )
+    for table in TABLES
+}
+#: What is another one after every change of a row; it is read last.
 _VERSION: Final = "xmin::text"
-_READ_AS: Final = "xmin"
 
 
 class PostgresStore:
@@ -255,12 +265,10 @@ class PostgresWriter:
 
     def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
         """Return by key what is there, and which version of each row that is."""
-        columns = (*needed(table), _READ_AS)
         condition = f"WHERE {quote(table.key[0])} = ANY(%s)"
         statement = self._dialect.selection(table, condition, _VERSION)
         self._cursor.execute(statement.encode(), (list(keys),))
-        rows = (dict(zip(columns, each, strict=True)) for each in self._cursor)
-        return {row[columns[0]]: row for row in rows}
+        return {row[0]: row for row in self._cursor}
 
     def swap(
         self, table: Table, rows: Sequence[Row], read: Mapping[str, Stored]
@@ -279,8 +287,8 @@ class PostgresWriter:
             f"WHERE {quote(table.name)}.{_VERSION} = %s::jsonb ->> {place} "
             f"RETURNING {place}"
         )
-        keys = [row[name] for row in rows]
-        versions = {key: read[key][_READ_AS] for key in keys if key in read}
+        keys = [row[0] for row in rows]
+        versions = {key: read[key][-1] for key in keys if key in read}
         values = _as_json(table, rows), msgspec.json.encode(versions).decode()
         self._cursor.execute(statement.encode(), values)
         written = {key for (key,) in self._cursor}
@@ -309,12 +317,12 @@ class PostgresWriter:
 
 def _as_json(table: Table, rows: Sequence[Row]) -> str:
     """Return rows as one text, which the server takes apart by the table's types."""
-    nested = [name for name, kind in table.columns.items() if kind == "json"]
+    shape, nested = _SHAPES[table.name]
     for row in rows:
-        for name in nested:
-            if row[name] is not None:
-                row[name] = msgspec.Raw(row[name].encode())
-    return msgspec.json.encode(rows).decode()
+        for place in nested:
+            if row[place] is not None:
+                row[place] = msgspec.Raw(row[place].encode())
+    return msgspec.json.encode([shape(*row) for row in rows]).decode()
 
 
 def _one(connection: "psycopg.Connection[Any]", question: str, *values: Any) -> Any:

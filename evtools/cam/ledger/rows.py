@@ -6,12 +6,21 @@ from typing import Any, Final
 
 import msgspec
 
-from evtools.cam.ledger.account import Account, Told, WorkerAccount
+from evtools.cam.ledger.account import FIELDS, Account, Step, Told, WorkerAccount
 from evtools.cam.ledger.packing import pack, pack_worker
-from evtools.cam.ledger.tables import ATTEMPTS, SNAPSHOTS, TASKS, WORKERS, Row
+from evtools.cam.ledger.tables import (
+    ATTEMPTS,
+    SNAPSHOTS,
+    TABLES,
+    TASKS,
+    WORKERS,
+    Row,
+    Table,
+)
 from evtools.cam.ledger.texts import clean
+from evtools.cam.ledger.usual import usual_values
 from evtools.cam.roll import Frame
-from evtools.state import Attempt, State, Task, Worker
+from evtools.state import State, Task, Worker
 from evtools.wire import EventFields, iso_utc
 
 # A row depends on its account and on nothing else, or two evcams would make different
@@ -23,24 +32,31 @@ _COUNT_MAX: Final = 2**62
 _OF_ALL: Final[EventFields] = {"clock": 0, "pid": 0, "utcoffset": 0}
 _BEAT: Final[EventFields] = {**_OF_ALL, "type": "worker-heartbeat", "processed": 0}
 
-#: The columns of a task, and of its attempts, that are attributes; their worker goes
-#: by its hostname.
-_OF_ATTEMPT: Final = tuple(n for n in ATTEMPTS.columns if n in TASKS.columns)[1:]
-_OF_TASK: Final = (
-    *("name", *_OF_ATTEMPT, "retried", "wait", "args", "kwargs", "root_id"),
-    *("parent_id", "client", "queue", "exchange", "routing_key"),
-)
-_VALUES_OF_TASK, _VALUES_OF_ATTEMPT = (
-    attrgetter(*("hostname" if name == "worker" else name for name in names))
-    for names in (_OF_TASK, _OF_ATTEMPT)
-)
+
+def _attributes(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what gets the columns that are attributes; a worker goes by its name."""
+    return attrgetter(*("hostname" if name == "worker" else name for name in names))
+
+
+#: What of a row of a task is no attribute: its key, and what comes last.
+_LAST: Final = ("note", "extra", "first_heard", "last_heard", "heard")
+_NAMES: Final = tuple(TASKS.columns)[1 : -len(_LAST)]
+_values_of_task: Final = _attributes(_NAMES)
+#: Of an attempt, all but the task's key and its place there.
+_values_of_attempt: Final = _attributes(tuple(ATTEMPTS.columns)[2:])
 _OF_WORKER: Final = (
     *("pid", "active", "processed", "sw_ident", "sw_ver", "sw_sys"),
     *("online_since", "goodbye"),
 )
+#: Where in a row there are times, and where a signal's number or name.
 _TIMES: Final = {
-    table.name: [name for name, kind in table.columns.items() if kind == "time"]
-    for table in (TASKS, ATTEMPTS, WORKERS, SNAPSHOTS)
+    table.name: [
+        place for place, kind in enumerate(table.columns.values()) if kind == "time"
+    ]
+    for table in TABLES
+}
+_SIGNUM: Final = {
+    table.name: list(table.columns).index("signum") for table in (TASKS, ATTEMPTS)
 }
 _json: Final = msgspec.json.Encoder(order="deterministic")
 
@@ -55,10 +71,24 @@ class Rows:
         self, accounts: Mapping[str, Account]
     ) -> dict[str, tuple[Row, list[Row]]]:
         """Return the rows of tasks, by uuid, each with those of its attempts before."""
+        values = {uuid: usual_values(each) for uuid, each in accounts.items()}
+        unusual = {u: each for u, each in accounts.items() if values[u] is None}
+        tasks = self._told(unusual)
+        return {
+            uuid: (
+                (_of_task(uuid, account, known), [])
+                if (known := values[uuid])
+                else _of_told(uuid, account, tasks[uuid])
+            )
+            for uuid, account in accounts.items()
+        }
+
+    def _told(self, accounts: Mapping[str, Account]) -> dict[str, Task]:
+        """Return tasks, by uuid, as a state knows them that was told of them."""
         state, apart = self._state, {}
         events = []
         for uuid, account in accounts.items():
-            told = [_event(step, uuid=uuid) for step in account.steps]
+            told = [_event(step, uuid) for step in account.steps]
             if account.ahead:
                 apart[uuid] = _told_ahead(told, account.ahead)
             else:
@@ -67,18 +97,15 @@ class Rows:
         tasks = {uuid: apart.get(uuid, state).tasks.find(uuid) for uuid in accounts}
         # Nothing of them may show in the next, which may have their uuids.
         state.clear_tasks(ready=False)
-        return {
-            uuid: _of_task(uuid, account, tasks[uuid] or Task(uuid))
-            for uuid, account in accounts.items()
-        }
+        return {uuid: task or Task(uuid) for uuid, task in tasks.items()}
 
     def of_worker(self, hostname: str, account: WorkerAccount) -> Row:
         """Return the row of a worker."""
         told = sorted(account.told.values(), key=lambda each: (each.at, each.kind))
         state = _state()
-        state.apply(_event(each, hostname=hostname) for each in told)
+        state.apply(_beat(each, hostname) for each in told)
         worker = state.workers.get(hostname) or Worker(hostname)
-        row: Row = dict.fromkeys(WORKERS.columns)
+        row: dict[str, Any] = dict.fromkeys(WORKERS.columns)
         row["hostname"] = hostname
         for name in _OF_WORKER:
             row[name] = getattr(worker, name)
@@ -87,7 +114,7 @@ class Rows:
         row["extra"] = _as_json(worker.extra) if worker.extra else None
         row["last_told"], row["last_heard"] = worker.timestamp, account.last
         row["heard"] = pack_worker(account)
-        return _timely("workers", row)
+        return _finished(WORKERS, list(row.values()))
 
 
 def of_snapshot(frame: Frame, *, events: int, tasks: int, lost: int) -> Row:
@@ -98,23 +125,33 @@ def of_snapshot(frame: Frame, *, events: int, tasks: int, lost: int) -> Row:
     row |= {name: min(count, _COUNT_MAX) for name, count in counts.items()}
     row["evcam"], row["host"] = clean(frame.evcam), clean(frame.host)
     row["gaps"] = _as_json([gap.as_dict() for gap in frame.gaps])
-    return _timely("snapshots", row)
+    return _finished(SNAPSHOTS, list(row.values()))
 
 
 def _state() -> State:
     return State(max_bytes=_FOREVER_BYTES)
 
 
-def _event(told: Told, **of_whom: str) -> EventFields:
-    """Return an event as it was, heard at the moment when it was sent."""
-    at = told.at
+def _event(step: Step, uuid: str) -> EventFields:
+    """Return an event of a task as it was, heard at the moment when it was sent."""
+    kind, at = step.kind, step.at
+    event = dict(zip(FIELDS[kind], step.values, strict=True))
+    event["type"] = kind
+    event["uuid"] = uuid
+    event["timestamp"] = event["local_received"] = at
+    event["clock"] = event["pid"] = event["utcoffset"] = 0
+    return event
+
+
+def _beat(told: Told, hostname: str) -> EventFields:
+    """Return an event of a worker, likewise."""
     return {
         **_OF_ALL,
         **told.fields,
-        **of_whom,
+        "hostname": hostname,
         "type": told.kind,
-        "timestamp": at,
-        "local_received": at,
+        "timestamp": told.at,
+        "local_received": told.at,
     }
 
 
@@ -151,44 +188,40 @@ def _heard(event: EventFields) -> Any:
     return event["local_received"]
 
 
-def _of_task(uuid: str, account: Account, task: Task) -> tuple[Row, list[Row]]:
-    row: Row = dict.fromkeys(TASKS.columns)
-    row["uuid"] = uuid
-    row |= _attributes(task, _OF_TASK, _VALUES_OF_TASK)
-    row["first_heard"], row["last_heard"] = account.first, account.last
-    note = account.note
-    if note is not None:
-        shown = {"type": note.kind, "timestamp": note.at, **note.fields}
-        row["note"] = _as_json(shown)
-    if account.extra:
-        row["extra"] = _as_json({n: v for n, (_, v) in account.extra.items()})
-    row["heard"] = pack(account, row)
-    earlier = [
-        {
-            "uuid": uuid,
-            "place": place,
-            "number": attempt.number,
-            **_attributes(attempt, _OF_ATTEMPT, _VALUES_OF_ATTEMPT),
-        }
+def _of_told(uuid: str, account: Account, task: Task) -> tuple[Row, list[Row]]:
+    attempts = [
+        _finished(ATTEMPTS, [uuid, place, *_values_of_attempt(attempt)])
         for place, attempt in enumerate(task.attempts)
     ]
-    return _timely("tasks", row), [_timely("attempts", each) for each in earlier]
+    return _of_task(uuid, account, _values_of_task(task)), attempts
 
 
-def _attributes(
-    subject: Task | Attempt, names: Sequence[str], values: Callable[[Any], Any]
-) -> Row:
-    row = dict(zip(names, values(subject), strict=True))
-    if row["signum"] is not None:
-        row["signum"] = str(row["signum"])
-    return row
+def _of_task(uuid: str, account: Account, values: tuple[Any, ...]) -> Row:
+    note, extra = account.note, account.extra
+    row = [
+        uuid,
+        *values,
+        None if note is None else _as_json(_shown(note)),
+        _as_json({n: v for n, (_, v) in extra.items()}) if extra else None,
+        account.first,
+        account.last,
+    ]
+    row.append(pack(account, row))
+    return _finished(TASKS, row)
 
 
-def _timely(table: str, row: Row) -> Row:
-    """Write the times in a row out."""
-    for name in _TIMES[table]:
-        if row[name] is not None:
-            row[name] = iso_utc(row[name])
+def _shown(note: Told) -> EventFields:
+    return {"type": note.kind, "timestamp": note.at, **note.fields}
+
+
+def _finished(table: Table, row: Row) -> Row:
+    """Write out the times in a row, and its signal."""
+    for place in _TIMES[table.name]:
+        if row[place] is not None:
+            row[place] = iso_utc(row[place])
+    signum = _SIGNUM.get(table.name)
+    if signum is not None and row[signum] is not None:
+        row[signum] = str(row[signum])
     return row
 
 

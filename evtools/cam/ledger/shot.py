@@ -9,7 +9,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -18,11 +18,12 @@ from evtools.cam.ledger.account import (
     WorkerAccount,
     merged,
     merged_workers,
+    settled,
 )
 from evtools.cam.ledger.notebook import Notes
 from evtools.cam.ledger.packing import unpack, unpack_worker
 from evtools.cam.ledger.rows import Rows, of_snapshot
-from evtools.cam.ledger.store import Stored, Writer
+from evtools.cam.ledger.store import Writer
 from evtools.cam.ledger.tables import (
     ATTEMPTS,
     SNAPSHOTS,
@@ -30,6 +31,7 @@ from evtools.cam.ledger.tables import (
     TASKS,
     WORKERS,
     Row,
+    Stored,
     Table,
 )
 from evtools.cam.roll import Frame
@@ -38,8 +40,11 @@ from evtools.state import State
 _log = logging.getLogger(__name__)
 
 #: What is seen to at a time, in tasks, and in bytes of what was heard of them.
-_CHUNK_TASKS: Final = 500
+_CHUNK_TASKS: Final = 2000
 _CHUNK_BYTES: Final = 4 * 1024 * 1024
+
+#: The place of that in what is read; the key is before it.
+_HEARD: Final = 1
 
 _Account = TypeVar("_Account", Account, WorkerAccount)
 
@@ -67,11 +72,17 @@ class Picture:
         )
         writer.put(SNAPSHOTS, [row])
 
-    def as_dict(self) -> dict[str, list[Row]]:
+    def as_dict(self) -> dict[str, list[dict[str, Any]]]:
         """Return the rows, by table, that it would be in an empty database."""
         sheet = _Sheet()
         self.write(sheet)
-        return sheet.rows
+        return {
+            table.name: [
+                dict(zip(table.columns, row, strict=True))
+                for row in sheet.rows[table.name]
+            ]
+            for table in TABLES
+        }
 
 
 class _Sheet:
@@ -131,14 +142,12 @@ class Shot:
 
     def _own(self, account: Account) -> Account:
         """Return an account as it is written, if nothing else is known."""
-        account = merged(account)
-        account.weight = 0
+        own = settled(account)
+        own.weight = 0
         if self._ahead:
-            senders = set(account.senders()) & self._ahead.keys()
-            account.ahead = {
-                str(sender): self._ahead[str(sender)] for sender in senders
-            }
-        return account
+            senders = {str(sender) for sender in own.senders()} & self._ahead.keys()
+            own.ahead = {sender: self._ahead[sender] for sender in senders}
+        return own
 
 
 def _joined(
@@ -162,15 +171,15 @@ def _joined(
 def _known(stored: Stored) -> Account | None:
     """Return the account in a row; None if there is none, as of another's row."""
     try:
-        return unpack(stored["heard"], stored)
+        return unpack(stored[_HEARD], stored)
     except _UNREADABLE as error:
-        _log.warning("task %s: what was heard is unreadable: %s", stored["uuid"], error)
+        _log.warning("task %s: what was heard is unreadable: %s", stored[0], error)
         return None
 
 
 def _known_worker(stored: Stored) -> WorkerAccount | None:
     try:
-        return unpack_worker(stored["heard"])
+        return unpack_worker(stored[_HEARD])
     except _UNREADABLE:
         return None
 

@@ -10,10 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from evtools.cam.ledger.packing import needed
 from evtools.cam.ledger.sql import Dialect
-from evtools.cam.ledger.store import Expired, Stored
-from evtools.cam.ledger.tables import VERSION, Row, Table
+from evtools.cam.ledger.store import Expired
+from evtools.cam.ledger.tables import VERSION, Row, Stored, Table
 from evtools.clock import Clock, SystemClock
 from evtools.errors import OutputError
 from evtools.wire import iso_utc
@@ -28,8 +27,13 @@ _MODE: Final = 0o640
 MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {}
 #: A smaller file is looked through when it is opened, in bytes.
 _CHECKED_MAX_BYTES: Final = 64 * 1024 * 1024
-#: What the file beside ours may keep of its size.
+#: What the file beside ours may keep of its size, and how many pages go into it before
+#: they are written into ours: a busy shot changes thousands, mostly those that the one
+#: before it changed.
 _WAL_MAX_BYTES: Final = 64 * 1024 * 1024
+_WAL_PAGES: Final = 8000
+#: A shot should find room for what it changes, in KiB, or it is written twice.
+_CACHE_KIB: Final = 32 * 1024
 #: A statement may have as many parameters everywhere.
 _PARAMETERS_MAX: Final = 500
 
@@ -191,6 +195,8 @@ class SQLiteStore:
         execute("PRAGMA synchronous = NORMAL")
         execute("PRAGMA foreign_keys = ON")
         execute(f"PRAGMA journal_size_limit = {_WAL_MAX_BYTES}")
+        execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+        execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         if self.path.stat().st_size <= _CHECKED_MAX_BYTES:
             [verdict] = execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
@@ -297,11 +303,10 @@ class SQLiteWriter:
     def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
         """Return by key what is there."""
         stored: dict[str, Stored] = {}
-        columns = needed(table)
         for some in _batched(keys):
             statement = _DIALECT.selection(table, _among(table, len(some)))
-            for values in self._connection.execute(statement, some):
-                stored[values[0]] = dict(zip(columns, values, strict=True))
+            found = self._connection.execute(statement, some)
+            stored.update((row[0], row) for row in found)
         return stored
 
     def swap(
@@ -315,8 +320,7 @@ class SQLiteWriter:
         """Write rows, over those that have their keys."""
         signs = ", ".join("?" * len(table.columns))
         self._connection.executemany(
-            _DIALECT.replacement(table, f"VALUES ({signs})"),
-            (tuple(row.values()) for row in rows),
+            _DIALECT.replacement(table, f"VALUES ({signs})"), rows
         )
 
     def drop(self, table: Table, keys: Sequence[str]) -> None:

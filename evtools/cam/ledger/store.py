@@ -2,12 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
-from evtools.cam.ledger.tables import Row, Table
-
-#: Some of the columns of a row that is there.
-Stored: TypeAlias = Mapping[str, Any]
+from evtools.cam.ledger.tables import Row, Stored, Table
 
 
 class Expired(NamedTuple):

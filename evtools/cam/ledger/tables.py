@@ -8,8 +8,10 @@ from typing import Any, Final, Literal, TypeAlias
 #: type for it: that sorts, is read without asking for zone or unit, and is what the
 #: date functions of SQLite and of Grafana take.
 Kind: TypeAlias = Literal["text", "time", "integer", "real", "flag", "json"]
-#: A row by the names of its columns, all of them, in their order.
-Row: TypeAlias = dict[str, Any]
+#: The values of all columns of a row, in their order.
+Row: TypeAlias = list[Any]
+#: Of a row that is there, what tells what was heard; its key is first.
+Stored: TypeAlias = tuple[Any, ...]
 
 #: The version of what is below.
 VERSION: Final = 1

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from evtools.cli.completions.grammar import Program, Value
+from evtools.cli.topics import TOPICS
 
 _HEAD: Final = """\
 # bash completion for evtools, evtop, evdump and evcam; made by evtools.
@@ -71,7 +72,7 @@ def script(programs: Sequence[Program]) -> str:
     tools = [program.name for program in programs]
     words = {
         "evtools": Value("TOOL", words=(*tools, "help", "--help", "--version")),
-        "help": Value("TOOL", words=tuple(tools)),
+        "help": Value("TOPIC", words=(*tools, *TOPICS)),
         **{each.program: each.rest for each in programs if each.rest},
     }
     return "\n".join(

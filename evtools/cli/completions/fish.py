@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from evtools.cli.completions.grammar import Flag, Program, Value
+from evtools.cli.topics import TOPICS
 
 _HEAD: Final = """\
 # fish completion for evtools, evtop, evdump and evcam; made by evtools.
@@ -16,6 +17,11 @@ end
 function __evtools_wants_tool
     set -l words (commandline -opc)
     test (count $words) -eq 1; or test "$words[2..-1]" = help
+end
+
+function __evtools_wants_topic
+    set -l words (commandline -opc)
+    test "$words[2..-1]" = help
 end
 
 for program in evtools evtop evdump evcam
@@ -41,6 +47,9 @@ def script(programs: Sequence[Program]) -> str:
     lines.append(
         "complete -c evtools -n __evtools_wants_tool -a help -d 'what a tool does'"
     )
+    for name, topic in TOPICS.items():
+        told = f"{name} -d {_quoted(topic.what)}"
+        lines.append(f"complete -c evtools -n __evtools_wants_topic -a {told}")
     for each in programs:
         below = f"evtools -n '__evtools_is {' '.join(each.words)}'"
         targets = [each.program, below] if each.alone else [below]

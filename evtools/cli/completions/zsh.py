@@ -1,10 +1,11 @@
 """Completion for zsh, as a file in fpath or read by .zshrc."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from evtools.cli.completions.grammar import Flag, Program, Value
+from evtools.cli.topics import TOPICS
 
 _HEAD: Final = """\
 #compdef evtools evtop evdump evcam
@@ -16,8 +17,10 @@ _evtools() {
     local program=$service
     if [[ $program == evtools ]]; then
         if (( CURRENT == 2 )) || [[ $CURRENT == 3 && $words[2] == help ]]; then
-            _evtools_tools
-            return
+            local missed=1
+            _evtools_tools && missed=0
+            if (( CURRENT == 3 )); then _evtools_topics && missed=0; fi
+            return $missed
         fi
         program=ev${words[2]#ev}
         shift words
@@ -43,20 +46,22 @@ _ACTIONS: Final = {
 
 def script(programs: Sequence[Program]) -> str:
     """Return what zsh has to read."""
-    lines = [_HEAD, *_tools(programs)]
+    tools = {each.name: each.what for each in programs} | {"help": "what a tool does"}
+    topics = {name: topic.what for name, topic in TOPICS.items()}
+    lines = [_HEAD, *_described("tool", tools), *_described("topic", topics)]
     for each in programs:
         lines += _function(each)
     return "\n".join((*lines, _BODY))
 
 
-def _tools(programs: Sequence[Program]) -> Iterator[str]:
-    yield "_evtools_tools() {"
-    yield "    local -a tools=("
-    for each in programs:
-        yield f"        {_quoted(f'{each.name}:{each.what}')}"
-    yield "        'help:what a tool does'"
+def _described(kind: str, words: Mapping[str, str]) -> Iterator[str]:
+    """Yield the function that completes words, with what they are."""
+    yield f"_evtools_{kind}s() {{"
+    yield f"    local -a {kind}s=("
+    for word, what in words.items():
+        yield f"        {_quoted(f'{word}:{what}')}"
     yield "    )"
-    yield "    _describe tool tools"
+    yield f"    _describe {kind} {kind}s"
     yield "}"
     yield ""
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 from evtools.dump.formatter import FormatOptions, Formatter
 from evtools.dump.stamps import moment_of
 from evtools.dump.wording import failure, runtime, said
-from evtools.text import sanitize
+from evtools.text import csv_cell
 from evtools.wire import Record, encode_line, iso_utc, own_fields
 
 _PLAIN: Final = (
@@ -18,9 +18,6 @@ _PLAIN: Final = (
 COLUMNS: Final = ("ts", *_PLAIN, "runtime", "result", "exception", "fields")
 
 _TOLD: Final = frozenset({*_PLAIN, "runtime", "result"})
-
-#: What makes a spreadsheet take a text for a formula, wide forms included.
-_FORMULA: Final = (*"=+-@", *"\uff1d\uff0b\uff0d\uff20")
 
 
 class CsvFormatter(Formatter):
@@ -66,9 +63,4 @@ def make(_options: FormatOptions) -> CsvFormatter:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    text = sanitize(said(value))
-    if isinstance(value, str) and text.startswith(_FORMULA):
-        text = "'" + text
-    if "," in text or '"' in text or text != text.strip():
-        return '"' + text.replace('"', '""') + '"'
-    return text
+    return csv_cell(said(value), is_number=not isinstance(value, str))

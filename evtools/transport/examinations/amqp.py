@@ -1,11 +1,8 @@
 """What RabbitMQ and other AMQP 0-9-1 brokers let us see of themselves."""
 
-import os
 import re
 import shlex
-import socket
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -27,9 +24,9 @@ from evtools.transport.examination import (
     Search,
 )
 from evtools.transport.settings import ConnectionSettings
-from evtools.transport.subscription import subscribe
+from evtools.transport.subscription import fresh_queue_name, subscribe
 from evtools.transport.url import mask, parse, with_vhost
-from evtools.wire import exchange_type, queue_arguments, queue_name
+from evtools.wire import exchange_type, queue_arguments
 
 _TYPE: Final = exchange_type("amqp")
 _DEFAULT_EXCHANGE: Final = "celeryev"
@@ -87,11 +84,7 @@ class AMQPExamination(Examination):
 
     def _try(self) -> Iterator[Right]:
         settings = self._settings
-        queue = queue_name(
-            settings.event_queue_prefix,
-            f"{socket.gethostname()}-{os.getpid()}",
-            uuid.uuid4().hex[:12],
-        )
+        queue = fresh_queue_name(settings)
         steps: tuple[tuple[str, Callable[[_Channel], Any]], ...] = (
             (
                 f"configure queues {settings.event_queue_prefix}.*",

@@ -224,12 +224,15 @@ class RedisExamination(Examination):
 
     def leftovers(self, names: Sequence[str]) -> Search:
         """Look for lists that nobody reads and bindings that nobody can have."""
-        lists, complete = self._lists()
+        lists, all_lists = self._lists()
         found = [self._list(key, *facts) for key, facts in lists.items()]
-        found += self._bindings({list_.name for list_ in found if list_.free})
+        members, all_members = self._members()
+        unread = {list_.name for list_ in found if list_.free}
+        found += self._bindings(members, unread)
         if names:
             found = [leftover for leftover in found if leftover.name in names]
-        gap = "" if complete else "there are too many keys to look at all of them"
+        is_all = all_lists and all_members
+        gap = "" if is_all else "there are too many keys to look at all of them"
         return Search(found, gap)
 
     def _lists(self) -> tuple[dict[bytes, tuple[int, bytes]], bool]:
@@ -260,7 +263,7 @@ class RedisExamination(Examination):
             why=why,
             messages=length,
             size_bytes=self._size(key),
-            mark=key,
+            key=key,
         )
 
     def _size(self, key: bytes) -> int | None:
@@ -268,22 +271,24 @@ class RedisExamination(Examination):
             return self._client.memory_usage(key, samples=5)
         return None
 
-    def _bindings(self, unread: set[str]) -> Iterator[Leftover]:
+    def _bindings(
+        self, members: Sequence[bytes], unread: set[str]
+    ) -> Iterator[Leftover]:
         """Yield the bindings of event queues.
 
         On Redis no binding brings events to anybody; only a publisher that
         takes the exchange for another type heeds them, and fills lists.
         """
-        key = f"{self._prefix}{_BINDINGS}{self._settings.event_exchange}"
-        members, _ = self._members(key)
         listeners = self._listeners(self._database) if members else 0
         for member in members:
             queue = _text(member).split(self._separator)[-1]
             free = f"{self._prefix}{queue}" in unread or listeners == 0
             why = "" if free else _shared(listeners)
-            yield Leftover("binding", queue, free=free, why=why, mark=member)
+            yield Leftover("binding", queue, free=free, why=why, key=member)
 
-    def _members(self, key: str) -> tuple[list[bytes], bool]:
+    def _members(self) -> tuple[list[bytes], bool]:
+        """Return the bindings of the event exchange, and whether that is all."""
+        key = f"{self._prefix}{_BINDINGS}{self._settings.event_exchange}"
         members: list[bytes] = []
         for member in self._client.sscan_iter(key, count=_SCAN_COUNT):
             members.append(member)
@@ -304,9 +309,9 @@ class RedisExamination(Examination):
         if leftover.kind == "binding":
             exchange = self._settings.event_exchange
             for keys in (_BINDINGS, _PERMANENT):
-                self._client.srem(f"{self._prefix}{keys}{exchange}", leftover.mark)
+                self._client.srem(f"{self._prefix}{keys}{exchange}", leftover.key)
             return ""
-        key = leftover.mark
+        key = leftover.key
         with self._client.pipeline() as pipe:
             pipe.watch(key)
             oldest = cast("bytes | None", pipe.lindex(key, -1))

@@ -10,6 +10,11 @@ function __evtools_wants_tool
     test (count $words) -eq 1; or test "$words[2..-1]" = help
 end
 
+function __evtools_wants_topic
+    set -l words (commandline -opc)
+    test "$words[2..-1]" = help
+end
+
 for program in evtools evtop evdump evcam
     complete -c $program -e
     complete -c $program -f
@@ -23,6 +28,8 @@ complete -c evtools -n __evtools_wants_tool -a config -d 'what is set, and where
 complete -c evtools -n __evtools_wants_tool -a completion -d 'what lets bash, zsh or fish complete our options'
 complete -c evtools -n __evtools_wants_tool -a selftest -d 'is all of this program here, and working'
 complete -c evtools -n __evtools_wants_tool -a help -d 'what a tool does'
+complete -c evtools -n __evtools_wants_topic -a filter -d 'the filter language, on one page'
+complete -c evtools -n __evtools_wants_topic -a keys -d 'the keys of evtop'
 
 complete -c evtop -s b -l broker -x -a 'redis:// rediss:// sentinel:// amqp:// amqps://' -d 'Broker to watch: redis://, rediss://, sentinel://, amqp://, amqps://'
 complete -c evtop -s A -l app -x -d 'Take the settings of a Celery application, as celery -A does'

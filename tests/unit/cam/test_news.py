@@ -8,6 +8,7 @@ from evtools.cam.link import Link
 from evtools.cam.news import News
 from evtools.cam.roll import Roll
 from evtools.transport import Notice, Statistics
+from evtools.transport.doubt import DOCTOR
 from evtools.wire import Defect
 from tools.clock import FakeClock
 
@@ -42,6 +43,17 @@ def test_the_status_says_why_nothing_comes():
     assert desk.news.status() == "waiting for broker: no connection"
     desk.link.hear(Notice("retry", "refused; trying again in 1s"))
     assert desk.news.status() == "waiting for broker: refused"
+
+
+@pytest.mark.parametrize("replays", [False, True])
+def test_that_nothing_comes_is_logged_once_and_of_a_broker_only(log, replays):
+    desk = Desk(replays=replays)
+    desk.news.tell_doubt()
+    desk.clock.now += 10
+    desk.news.tell_doubt()
+    desk.news.tell_doubt()
+    said = f"nothing has come for 10s; {DOCTOR}"
+    assert log() == ([] if replays else [said])
 
 
 def test_the_status_says_what_comes_and_how_the_camera_is():

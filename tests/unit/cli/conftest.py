@@ -1,10 +1,11 @@
-"""Run evdump's entry point in this process, in a clean place."""
+"""Run the tools in this process, in a clean place."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import logging
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -75,6 +76,42 @@ def _runner(main, capfd, monkeypatch):
                 patch.setenv(name, value)
             status = main(arguments)
         return Ended(status, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def typed(capfd, monkeypatch):
+    """Run the entry point of a program with its command line in sys.argv."""
+
+    def run(main, *words):
+        monkeypatch.setattr(sys, "argv", [*words])
+        return Ended(main(), *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def modules_after():
+    """Start a tool in a fresh Python; return its output and what it imported."""
+    code = (
+        "import sys\n"
+        "from evtools.cli.entry import start\n"
+        "status = start(sys.argv[1], sys.argv[2:])\n"
+        "names = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(status, *sorted(names), file=sys.stderr)"
+    )
+
+    def run(name, *arguments):
+        ended = subprocess.run(
+            [sys.executable, "-c", code, name, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        status, *names = ended.stderr.split()
+        assert status == "0"
+        return ended.stdout, set(names)
 
     return run
 

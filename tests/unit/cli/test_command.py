@@ -1,7 +1,28 @@
+from pathlib import Path
+
 import click
 import pytest
 
 from evtools.cli.command import Sources, sources_of
+from evtools.cli.entry import command, start
+
+TOOLS = ("top", "cam", "dump", "doctor")
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_the_help_is_as_reviewed(capfd, name):
+    reviewed = Path(__file__).with_name("help") / f"ev{name}.txt"
+    assert start(name, ["--help"]) == 0
+    out = capfd.readouterr().out
+    assert out == reviewed.read_text()
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_every_option_has_one_of_the_groups_and_every_group_options(name):
+    tool = command(name)
+    used = {getattr(option, "group", "Other") for option in tool.params}
+    assert used == set(tool.groups)
 
 
 def test_a_flag_beats_a_variable_beats_the_file(shown, config):

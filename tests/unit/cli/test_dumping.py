@@ -123,12 +123,11 @@ def test_timestamps_are_counted_as_in_tcpdump(flags, style):
     ("arguments", "words"),
     [
         (("-r", "f", "--demo"), "--read and --demo"),
-        (("--speed", "1x"), "for recordings only"),
-        (("-S", "10m"), "for recordings only"),
+        (("--speed", "1x"), "--speed means nothing without --read"),
+        (("-S", "10m"), "--since means nothing without --read"),
         (("-r", "f", "-S", "10m", "-U", "20m"), "--until is before --since"),
         (("-w", "-", "--print"), "--print and -w -"),
-        (("--rotate-size", "1K"), "need a file to rotate"),
-        (("-w", "-", "--rotate-every", "1h"), "need a file to rotate"),
+        (("--rotate-size", "1K"), "--rotate-size means nothing without --write"),
         (("-w", "f", "--rotate-keep", "1"), "needs --rotate-size or --rotate-every"),
         (("--template", "x", "-T", "t"), "--template and --template-file"),
         (("--json", "--template", "x"), "--json and --template"),
@@ -145,6 +144,23 @@ def test_what_makes_no_sense_together_is_refused(tmp_path, arguments, words):
         options(*arguments)
     assert caught.value.hint
     assert "s3kr1t" not in caught.value.message
+
+
+def test_the_settings_file_may_say_what_only_some_runs_need(config):
+    config("[evdump]\nspeed = '4x'\nrotate_size = '1M'\nrotate_keep = 3\n")
+    assert options().read == ""
+    assert options("-w", "f").rotate_size == 2**20
+    assert options("-w", "-").rotate_size is None
+    # That one is asked for what it cannot do.
+    assert options("-w", "-", "--rotate-size", "1K").rotate_size == 1024
+
+
+def test_a_flag_beats_what_the_settings_file_has_for_the_same(config):
+    config("[evdump]\nts = 'utc'\ntemplate = '{type}'\n")
+    assert options("-tt").timestamps == "epoch"
+    assert options().output == "template"
+    assert options("--json").output == "json"
+    assert options("-o", "csv").output == "csv"
 
 
 def test_a_bound_alone_is_taken():

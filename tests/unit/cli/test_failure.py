@@ -8,12 +8,14 @@ import pytest
 
 from evtools.cli.failure import EXIT_CODES, fail, guard, run
 from evtools.errors import (
+    AccessRefused,
     BrokerUnavailable,
     ConfigError,
     EvtoolsError,
     FilterError,
     OutputError,
 )
+from evtools.transport.doubt import DOCTOR
 
 
 def ending_with(outcome):
@@ -57,10 +59,18 @@ def test_every_failure_has_a_known_status(error, status, capsys):
 
 
 def test_an_error_is_what_why_and_what_next(capsys):
-    error = BrokerUnavailable("cannot reach\x1b[31m x", "tried: -b flag.\nIs it up?")
-    assert fail("evdump", error) == 69
+    error = OutputError("cannot write\x1b[31m x", "it is full.\nFree some space.")
+    assert fail("evdump", error) == 73
     assert capsys.readouterr().err == (
-        "evdump: cannot reach\\x1b[31m x\n  tried: -b flag.\n  Is it up?\n"
+        "evdump: cannot write\\x1b[31m x\n  it is full.\n  Free some space.\n"
+    )
+
+
+@pytest.mark.parametrize("kind", [BrokerUnavailable, AccessRefused])
+def test_trouble_with_the_broker_is_a_matter_for_the_doctor(capsys, kind):
+    assert fail("evdump", kind("cannot use x", "tried: -b flag.")) == 69
+    assert capsys.readouterr().err == (
+        f"evdump: cannot use x\n  tried: -b flag.\n  {DOCTOR}\n"
     )
 
 

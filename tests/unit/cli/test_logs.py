@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from evtools.cli.logs import set_up, set_up_file, usual_file
+from evtools.cli.logs import set_up, set_up_file, usual_file, wanted
 from evtools.errors import OutputError
 
 
@@ -30,6 +30,11 @@ def test_the_flags_choose_the_levels(capsys, verbosity, quiet, debug, levels):
     set_up("evdump", verbosity=verbosity, quiet=quiet, debug=debug)
     say_all()
     assert heard(capsys) == levels
+
+
+def test_the_values_of_options_say_how_much_is_wanted():
+    values = {"verbose": 2, "quiet": False, "debug": True, "broker": None}
+    assert wanted(values) == {"verbosity": 2, "quiet": False, "debug": True}
 
 
 def test_records_look_like_other_messages_and_do_no_harm(capsys):

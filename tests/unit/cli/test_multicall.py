@@ -1,10 +1,14 @@
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from evtools import __version__
 from evtools.cli.entry import TOOLS
 from evtools.cli.multicall import main
+from evtools.cli.topics import TOPICS
 
 
 @pytest.mark.parametrize(
@@ -33,17 +37,32 @@ def test_evcam_is_one_of_them(capsys, argv):
     assert capsys.readouterr().out == f"evcam {__version__}\n"
 
 
-def test_the_command_line_is_the_programs_own(capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["evtools", "dump", "-V"])
-    assert main() == 0
-    assert capsys.readouterr().out == f"evdump {__version__}\n"
+def test_the_command_line_is_the_programs_own(typed):
+    ended = typed(main, "evtools", "dump", "-V")
+    assert ended == (0, f"evdump {__version__}\n", "")
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help", "help"])
 def test_help_lists_the_tools_there_are(capsys, flag):
     assert main(["evtools", flag]) == 0
     out = capsys.readouterr().out
-    assert all(f"  {name} " in out for name in TOOLS)
+    assert all(f"  {name} " in out for name in (*TOOLS, *TOPICS))
+
+
+@pytest.mark.parametrize("name", TOPICS)
+def test_help_of_a_topic_is_its_page(capsys, name):
+    assert main(["evtools", "help", name]) == 0
+    assert capsys.readouterr().out == f"{TOPICS[name].page()}\n"
+
+
+def test_a_page_may_be_cut_short():
+    command = [sys.executable, "-m", "evtools", "help", "keys"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == -signal.SIGPIPE
 
 
 @pytest.mark.parametrize("word", ["dump", "evdump"])
@@ -78,7 +97,11 @@ def test_the_version_is_told_shortly_and_at_length(capsys):
 
 @pytest.mark.parametrize(
     ("word", "answer"),
-    [("dmup", "Did you mean dump?"), ("x\x1b", "there is no tool x\\x1b.\n")],
+    [
+        ("dmup", "Did you mean dump?"),
+        ("fliter", "Did you mean help filter?"),
+        ("x\x1b", "there is no tool x\\x1b.\n"),
+    ],
 )
 def test_an_unknown_tool_is_guessed_or_refused(capsys, word, answer):
     assert main(["evtools", word]) == 2

@@ -1,7 +1,7 @@
 import click
 import pytest
 
-from evtools.cli.dump_command import DumpCommand, evdump
+from evtools.cli.dump_command import evdump
 from evtools.cli.options import Option, shared_options
 
 OPTIONS = [option for option in evdump.params if isinstance(option, Option)]
@@ -27,7 +27,7 @@ def test_every_option_has_a_variable_named_after_it(option):
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_every_option_has_help_and_a_known_group(option):
     assert option.help
-    assert option.group in DumpCommand.groups
+    assert option.group in evdump.groups
 
 
 def test_no_two_options_share_a_flag():

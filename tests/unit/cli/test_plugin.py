@@ -6,10 +6,8 @@ import pytest
 from celery.bin.celery import celery
 from click.testing import CliRunner
 
-from evtools.cli.cam_command import CamCommand
-from evtools.cli.dump_command import DumpCommand
+from evtools.cli.entry import command as standalone
 from evtools.cli.plugin import evcam, evdump, evtop
-from evtools.cli.top_command import TopCommand
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +92,9 @@ def test_evtop_fails_under_its_own_name(run):
     assert "evtop: cannot read none" in ended.stderr
 
 
-def test_each_tool_keeps_its_groups_of_options():
-    assert evdump.groups == DumpCommand.groups
-    assert evtop.groups == TopCommand.groups
-    assert evcam.groups == CamCommand.groups
+@pytest.mark.parametrize(
+    ("name", "tool"), [("cam", evcam), ("dump", evdump), ("top", evtop)]
+)
+def test_each_tool_keeps_its_groups_of_options(name, tool):
+    assert tool.groups == standalone(name).groups
+    assert len({evcam.groups, evdump.groups, evtop.groups}) == 3

@@ -1,14 +1,11 @@
 import json
 import time
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from evtools.cli.top_command import TopCommand, evtop
+from evtools.cli.top_command import evtop
 from evtools.wire import encode_line
-
-GOLDEN = Path(__file__).with_name("help") / "evtop.txt"
 
 EVENTS = [
     {"type": "task-received", "uuid": "1", "name": "proj.a", "hostname": "w@h"},
@@ -26,21 +23,6 @@ def recording(tmp_path):
     ]
     (tmp_path / "day.json").write_bytes(b"\n".join(lines) + b"\n")
     return "day.json"
-
-
-def test_the_help_is_as_reviewed(top):
-    ended = top("--help")
-    assert ended.status == 0
-    assert ended.out == GOLDEN.read_text()
-
-
-def test_the_help_fits_80_columns():
-    assert max(map(len, GOLDEN.read_text().splitlines())) <= 80
-
-
-def test_the_groups_are_all_used():
-    used = {getattr(option, "group", "Other") for option in evtop.params}
-    assert used == set(TopCommand.groups)
 
 
 def test_a_recording_is_shown_without_a_broker(top, recording):

@@ -23,6 +23,7 @@ from evtools.errors import (
     UsageError,
 )
 from evtools.transport import ConnectionSettings, Statistics
+from evtools.transport.doubt import DOCTOR
 from evtools.wire import Defect, Record, gap
 from tools.clock import FakeClock
 
@@ -118,6 +119,14 @@ def test_every_event_is_written_and_counted(scripted):
     (summary,) = run.summaries
     assert (summary["captured"], summary["matched"]) == (3, 3)
     assert run.advanced == 3
+
+
+@pytest.mark.parametrize("read", ["", "x.jsonl"])
+def test_that_nothing_comes_is_told_once_and_of_a_broker_only(scripted, read):
+    run = scripted([], read=read)
+    run.source.script += [run.later(10), [], run.later(10)]
+    assert run() == 0
+    assert run.stderr.getvalue().count(DOCTOR) == (0 if read else 1)
 
 
 def test_only_what_matches_is_written(scripted):

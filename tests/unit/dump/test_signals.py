@@ -2,9 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
@@ -38,47 +35,6 @@ def test_int_and_term_end_the_dump_in_order(signals, ends, number):
     send(number)
     assert signals.ending
     assert ends == ["end"]
-
-
-def test_the_same_key_press_may_be_seen_twice(signals, ends, clock):
-    send(signal.SIGINT)
-    clock.now += 0.2
-    send(signal.SIGINT)
-    assert ends == ["end"]
-
-
-def test_a_second_key_press_ends_the_process_at_once():
-    code = """
-        import signal
-        from evtools.dump.signals import Signals
-
-        class Clock:
-            now = 0.0
-            def monotonic(self):
-                self.now += 1
-                return self.now
-
-        with Signals(lambda: None, Clock(), reopen_on_hangup=False):
-            signal.raise_signal(signal.SIGINT)
-            try:
-                signal.raise_signal(signal.SIGINT)
-            finally:
-                print("cleaned up")
-    """
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        stdout=subprocess.PIPE,
-        check=False,
-    )
-    assert ended.returncode == 130
-    assert ended.stdout == b""
-
-
-def test_a_second_key_press_is_nothing_like_a_second_term(signals, ends):
-    send(signal.SIGTERM)
-    send(signal.SIGTERM)
-    send(signal.SIGINT)
-    assert ends == ["end"] * 3
 
 
 def test_usr1_asks_for_the_counters_and_ends_nothing(signals, ends):

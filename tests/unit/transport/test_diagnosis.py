@@ -186,6 +186,7 @@ def test_an_endless_chain_of_causes_has_an_end():
 def test_a_diagnosis_names_the_layer_and_no_broker():
     told = diagnose(ConnectionRefusedError(111, "Connection refused"), SETTINGS)
     assert (told.layer, told.text, told.refused) == ("TCP", "connection refused", False)
+    assert told.what == "TCP: connection refused"
     vhost = amqp.exceptions.NotAllowed("NOT_ALLOWED - vhost x not found")
     told = diagnose(vhost, SETTINGS)
     assert (told.layer, told.text, told.refused) == ("", "vhost x not found", True)

@@ -3,7 +3,14 @@ import json
 import msgspec
 import pytest
 
-from evtools.cam.ledger.account import Account, Told, WorkerAccount, merged
+from evtools.cam.ledger.account import (
+    FIELDS,
+    Account,
+    Step,
+    Told,
+    WorkerAccount,
+    settled,
+)
 from evtools.cam.ledger.notebook import Notebook
 from evtools.cam.ledger.packing import (
     needed,
@@ -22,24 +29,40 @@ from tools.told import UUID, life
 def account_of(events):
     notebook = Notebook()
     notebook.observe(State().apply(events))
-    account = merged(notebook.take().tasks[UUID])
+    account = settled(notebook.take().tasks[UUID])
     account.weight = 0
     return account
+
+
+def row_of(account):
+    """Return the row of an account, and what of it would be read."""
+    row, _ = Rows().of_tasks({UUID: account})[UUID]
+    return row, stored_of(row)
+
+
+def stored_of(row):
+    return tuple(row[PLACES[name]] for name in needed(TASKS))
+
+
+def unknown(**known):
+    """Return a row in which nothing else is known."""
+    return [known.get(name) for name in TASKS.columns]
+
+
+#: Where a column is in a row.
+PLACES = {name: place for place, name in enumerate(TASKS.columns)}
 
 
 @pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
 def test_a_row_holds_all_that_was_heard(story):
     account = account_of(story.events)
-    row, _ = Rows().of_tasks({UUID: account})[UUID]
-    stored = {name: row[name] for name in needed(TASKS)}
-    assert unpack(stored["heard"], stored) == account
+    _, stored = row_of(account)
+    assert unpack(stored[1], stored) == account
 
 
 def test_what_the_row_says_is_not_said_twice():
-    row, _ = Rows().of_tasks({UUID: account_of(life("sent", "received", "started"))})[
-        UUID
-    ]
-    assert json.loads(row["heard"]) == {
+    row, _ = row_of(account_of(life("sent", "received", "started")))
+    assert json.loads(row[-1]) == {
         "first": 10.25,
         "last": 12.25,
         "steps": [
@@ -51,30 +74,40 @@ def test_what_the_row_says_is_not_said_twice():
 
 
 def test_what_differs_from_the_row_is_said_even_if_it_is_nothing():
-    step = Told("task-failed", 1.0, dict.fromkeys(["hostname", "exception"]))
-    step.fields["traceback"] = "T"
-    account = Account(1.0, 1.0, [step])
-    row = dict.fromkeys(TASKS.columns) | {"exception": "E", "worker": "w"}
+    account = Account(1.0, 1.0, [Step("task-failed", 1.0, (None, None, "T"))])
+    row = unknown(exception="E", worker="w")
     packed = pack(account, row)
     assert json.loads(packed)["steps"] == [
         ["failed", 1.0, {"hostname": None, "exception": None, "traceback": "T"}]
     ]
-    assert unpack(packed, row) == account
+    assert unpack(packed, stored_of(row)) == account
+
+
+def test_what_no_column_has_is_said_if_it_is_known():
+    ends = (("w", "4", 0.5), ("w", "4", None))
+    for values, said in zip(ends, ({"runtime": 0.5}, {}), strict=True):
+        account = Account(1.0, 1.0, [Step("task-succeeded", 1.0, values)])
+        row = unknown(result="4", worker="w", runtime=7.0)
+        packed = pack(account, row)
+        assert json.loads(packed)["steps"] == [["succeeded", 1.0, said]]
+        assert unpack(packed, stored_of(row)) == account
 
 
 def test_texts_that_were_removed_from_a_row_are_gone():
-    row, _ = Rows().of_tasks({UUID: account_of(life("received"))})[UUID]
-    row["args"] = "(redacted)"
-    [step] = unpack(row["heard"], row).steps
-    assert step.fields["args"] == "(redacted)"
+    row, _ = row_of(account_of(life("received")))
+    row[PLACES["args"]] = "(redacted)"
+    [step] = unpack(row[-1], stored_of(row)).steps
+    assert dict(zip(FIELDS[step.kind], step.values, strict=True))["args"] == (
+        "(redacted)"
+    )
 
 
 def test_what_is_none_of_ours_is_refused():
-    row = dict.fromkeys(TASKS.columns)
+    stored = stored_of(unknown())
     with pytest.raises(msgspec.DecodeError):
-        unpack("{", row)
+        unpack("{", stored)
     with pytest.raises(KeyError):
-        unpack('{"first": 1, "last": 1, "steps": [["eaten", 1]]}', row)
+        unpack('{"first": 1, "last": 1, "steps": [["eaten", 1]]}', stored)
 
 
 def test_accounts_of_workers_are_packed_whole():

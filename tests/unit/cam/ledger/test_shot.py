@@ -9,6 +9,7 @@ from evtools.cam.ledger.notebook import Notebook
 from evtools.cam.ledger.shot import Picture, ahead
 from evtools.cam.ledger.tables import TABLES
 from evtools.cam.roll import Roll
+from evtools.errors import OutputError
 from evtools.state import State
 from tools.ledgers import Evcam, common, contents, written
 from tools.stories import STORIES, UNUSUAL
@@ -81,13 +82,27 @@ def test_what_is_known_already_changes_nothing(file):
     assert again == {name: once[name] for name in again}
 
 
+def test_a_row_of_which_there_is_no_news_is_not_written(file):
+    events = [*UNUSUAL["retried in vain"].events, *life("received", uuid="other")]
+    written(file, events)
+    with sqlite3.connect(file) as connection:
+        connection.execute(
+            "CREATE TRIGGER written BEFORE UPDATE ON tasks "
+            "BEGIN SELECT RAISE(ABORT, 'it was written'); END"
+        )
+    connection.close()
+    written(file, events)
+    with pytest.raises(OutputError, match="it was written"):
+        written(file, life("started", uuid="other"))
+
+
 def test_many_tasks_are_written_a_few_at_a_time(file):
     big = {"args": "x" * 16_000, "kwargs": "y" * 16_000}
     events = [told("task-received", uuid=f"{n:04}", **big) for n in range(300)]
-    events += [told("task-received", uuid=f"small{n:04}") for n in range(700)]
+    events += [told("task-received", uuid=f"small{n:04}") for n in range(2100)]
     rows = written(file, events)
-    assert len(rows["tasks"]) == 1000
-    assert rows["snapshots"][0]["tasks"] == 1000
+    assert len(rows["tasks"]) == 2400
+    assert rows["snapshots"][0]["tasks"] == 2400
 
 
 def test_what_somebody_else_wrote_into_a_row_is_written_over(file, caplog):

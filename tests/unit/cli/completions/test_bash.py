@@ -38,7 +38,7 @@ def complete(tmp_path, programs):
     ("words", "replies"),
     [
         (("evtools", "to"), ["top"]),
-        (("evtools", "help", ""), ["top", "doctor"]),
+        (("evtools", "help", ""), ["top", "doctor", "filter", "keys"]),
         (("evtools", "-"), ["--help", "--version"]),
         (("evtop", "--vi"), ["--view"]),
         (("/usr/bin/evtop", "--view", ""), ["tasks", "types"]),

@@ -16,6 +16,12 @@ def test_each_option_is_a_line_for_the_program_and_for_evtools(programs):
         assert f"complete -c evtools -n '__evtools_is top evtop' {rest}" in lines
 
 
+def test_help_is_of_tools_and_of_topics(programs):
+    lines = fish.script(programs).splitlines()
+    what = "keys -d 'the keys of evtop'"
+    assert f"complete -c evtools -n __evtools_wants_topic -a {what}" in lines
+
+
 def test_a_part_of_evtools_is_completed_there_only(programs):
     text = fish.script(programs)
     assert "-n '__evtools_is doctor' -l fix -d 'Remove'" in text

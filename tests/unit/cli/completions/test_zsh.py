@@ -24,6 +24,13 @@ def test_each_tool_has_a_function_with_its_options(programs):
         assert spec in text
 
 
+def test_help_is_of_tools_and_of_topics(programs):
+    text = zsh.script(programs)
+    assert "        'doctor:" in text
+    assert "        'keys:the keys of evtop'" in text
+    assert "    _describe topic topics\n" in text
+
+
 def test_arguments_that_are_not_completed_are_left_out(programs):
     programs[0] = dataclasses.replace(programs[0], rest=Value("QUEUE"))
     assert "QUEUE" not in zsh.script(programs)

@@ -255,7 +255,7 @@ def test_a_binding_is_free_when_nobody_listens(examine, client, redis_url):
         assert "one of 1 listeners" in leftover.why
     (leftover,) = examination.leftovers([]).found
     assert leftover == Leftover(
-        "binding", "celeryev.dead", free=True, mark=f"{BINDING}celeryev.dead".encode()
+        "binding", "celeryev.dead", free=True, key=f"{BINDING}celeryev.dead".encode()
     )
     assert examination.remove(leftover) == ""
     assert client.exists(table, "_kombu.binding_permanent.celeryev") == 0
@@ -296,6 +296,18 @@ def test_a_size_that_is_not_told_is_unknown(examine, client, redis_url, monkeypa
     monkeypatch.setattr(Redis, "memory_usage", refuse)
     (leftover,) = examine(redis_url).leftovers([]).found
     assert leftover.size_bytes is None
+
+
+def test_where_there_are_too_many_bindings_that_is_said(
+    examine, client, redis_url, monkeypatch
+):
+    for number in range(10):
+        client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.{number}")
+    assert examine(redis_url).leftovers([]).gap == ""
+    monkeypatch.setattr(module, "_LEFTOVERS_MAX", 5)
+    search = examine(redis_url).leftovers([])
+    assert len(search.found) == 5
+    assert "too many keys" in search.gap
 
 
 def test_where_there_are_too_many_keys_that_is_said(

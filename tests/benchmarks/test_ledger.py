@@ -1,0 +1,145 @@
+"""What a shot costs a ledger, as a ratio to what its driver takes for the same rows.
+
+Each event of a task comes in another second, so that a shot changes as many tasks as
+there were events: it reads what is known of them, puts that and the news together,
+and writes the rows.  The driver alone writes the rows that came of it, in one
+transaction as well, into a database of its own with the same tables and indexes.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+from itertools import islice
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg.types.json import JsonbDumper
+from publish import bodies
+
+from evtools.cam.ledger.tables import TASKS
+from tools.ledgers import Evcam, touch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.bench
+
+#: So many tasks are first told of in each round, and the others before in this one.
+NEW, STEPS = 2_000, 3
+EVENTS = NEW * STEPS
+ROUNDS = 14
+#: How many times what the driver takes a shot may take: for SQLite of the CPU, while
+#: with PostgreSQL much of it is the server's.
+BUDGETS = {"sqlite": 3.0, "postgres": 1.9}
+
+Row = tuple[Any, ...]
+
+
+def batches() -> Iterator[list[dict[str, Any]]]:
+    """Yield what comes between two shots, heard at the second that is its number."""
+    stream = map(json.loads, bodies(EVENTS * ROUNDS, 1, kinds=20, apart=NEW))
+    for second in range(ROUNDS):
+        heard = 1_795_186_600.0 + second
+        # In the first few rounds there are no tasks that end.
+        count = NEW * min(second + 1, STEPS)
+        yield [{**event, "local_received": heard} for event in islice(stream, count)]
+
+
+def replacing(sign: str, table: str = "tasks") -> str:
+    """Return what writes a row over the one with its key."""
+    signs = ", ".join([sign] * len(TASKS.columns))
+    columns = list(TASKS.columns)[len(TASKS.key) :]
+    new = ", ".join(f'"{name}" = excluded."{name}"' for name in columns)
+    return (
+        f"INSERT INTO {table} VALUES ({signs}) ON CONFLICT (uuid) DO UPDATE SET {new}"
+    )
+
+
+def timed(clock: Callable[[], float], call: Callable[[], object]) -> float:
+    """Return how many seconds a call took by a clock."""
+    began = clock()
+    call()
+    return clock() - began
+
+
+def report(what: str, shots: list[float], plain: list[float], table: Any) -> None:
+    """Add a line, and fail if a shot takes too long."""
+    shots, plain = shots[STEPS:], plain[STEPS:]
+    ours, drivers = (median(each) * 1e6 / EVENTS for each in (shots, plain))
+    # What was measured together was disturbed together.
+    ratio = median(shot / alone for shot, alone in zip(shots, plain, strict=True))
+    budget = BUDGETS[what]
+    table.append(
+        (
+            f"a shot of {EVENTS} changed tasks, {what}; the driver alone",
+            f"{drivers:.1f} µs/task",
+            f"{ours:.1f} µs/task",
+            f"{ratio:.2f}",
+            f"{budget:.2f}",
+            "ok" if ratio <= budget else "over budget",
+        )
+    )
+    assert ratio <= budget
+
+
+def test_a_shot_takes_sqlite_a_few_times_what_its_rows_do(tmp_path: Path, table: Any):
+    shots, plain = [], []
+    file, other = tmp_path / "ledger.db", tmp_path / "other.db"
+    touch(other)
+    evcam = Evcam(file)
+    changed = (
+        "SELECT * FROM tasks WHERE last_heard = (SELECT max(last_heard) FROM tasks)"
+    )
+    with (
+        closing(sqlite3.connect(file)) as reader,
+        closing(sqlite3.connect(other)) as driver,
+    ):
+        driver.execute("PRAGMA synchronous = NORMAL")
+
+        def write(rows: list[Row]) -> None:
+            driver.executemany(replacing("?"), rows)
+            driver.commit()
+
+        for events in batches():
+            evcam.hear(events)
+            shots.append(timed(time.thread_time, evcam.shoot))
+            rows = sorted(reader.execute(changed))
+            assert len(rows) == len(events)
+            plain.append(timed(time.thread_time, lambda rows=rows: write(rows)))
+    evcam.close()
+    report("sqlite", shots, plain, table)
+
+
+def test_a_shot_takes_postgresql_little_more_than_its_rows_do(
+    postgres_server: Any, table: Any
+):
+    shots, plain = [], []
+    url, other = postgres_server.fresh_url(), postgres_server.fresh_url()
+    touch(other)
+    evcam = Evcam(url)
+    changed = (
+        "SELECT * FROM evcam.tasks "
+        "WHERE last_heard = (SELECT max(last_heard) FROM evcam.tasks) ORDER BY uuid"
+    )
+    with psycopg.connect(url) as reader, psycopg.connect(other) as driver:
+        driver.adapters.register_dumper(dict, JsonbDumper)
+
+        def write(rows: list[Row]) -> None:
+            driver.cursor().executemany(replacing("%s", "evcam.tasks"), rows)
+            driver.commit()
+
+        for events in batches():
+            evcam.hear(events)
+            shots.append(timed(time.perf_counter, evcam.shoot))
+            rows = reader.execute(changed).fetchall()
+            reader.rollback()
+            assert len(rows) == len(events)
+            plain.append(timed(time.perf_counter, lambda rows=rows: write(rows)))
+    evcam.close()
+    report("postgres", shots, plain, table)
