@@ -89,6 +89,9 @@ def _rig(options: CamOptions, settings: ConnectionSettings, stack: ExitStack) ->
     if options.listen:
         # Before the camera is installed, which may be content with that.
         stack.enter_context(_endpoint(rig, settings))
+    if options.once and isinstance(camera, Camera):
+        # Nobody should have to wait for the only shot to hear that it cannot be.
+        camera.check()
     return rig
 
 

@@ -82,7 +82,8 @@ class Camera(Polaroid):
     def check(self) -> None:
         """Raise UsageError or OutputError, in one line, if it could not write.
 
-        Called before the process goes into the background.
+        Called before the process goes into the background, and before it waits for
+        its only shot.
         """
 
     def describe(self) -> str:

@@ -185,6 +185,13 @@ def test_one_that_is_served_can_be_checked():
         check(CamOptions(camera="prometheus"))
 
 
+def test_what_cannot_take_its_only_shot_says_so_at_once(recording):
+    with pytest.raises(UsageError, match="nowhere to put its metrics"):
+        run(CamOptions(camera="prometheus", read=recording, once=True), SETTINGS)
+    with pytest.raises(OutputError, match="the disk is full"):
+        run(options(Full, read=recording, once=True), SETTINGS)
+
+
 def test_it_lets_the_collector_rest(recording):
     run(options(Kept, read=recording), SETTINGS)
     assert gc.get_threshold() == app._COLLECT_AFTER
