@@ -37,6 +37,16 @@ NEEDED = {
 }
 
 
+# Where the build sees the cache, wherever that is. A path gets into what is built: as
+# text, and because the training of PGO counts otherwise with a longer one.
+SEEN_AT = Path("/mnt")
+# All that it sees of the environment, for the same reason; and JOBS.
+ENVIRONMENT = {
+    "HOME": str(SEEN_AT),
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+}
+
+
 class BuildError(Exception):
     """A release cannot be built here; the text says why and what to do."""
 
@@ -53,7 +63,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 def toolchain(cache: Path) -> Toolchain:
     """Return interpreter and compiler, built unless they are in the cache."""
     pins = tomllib.loads(PINS.read_text())
-    made = cache / key(PINS.read_bytes(), RECIPE.read_bytes())
+    made = cache / key(PINS.read_bytes(), RECIPE.read_bytes(), bytes(SEEN_AT))
     compiler = _compiler(cache, pins["toolchain"])
     if not made.exists():
         check_tools(shutil.which)
@@ -120,14 +130,35 @@ def _build(cache: Path, pins: Mapping[str, Any], made: Path, compiler: Path) -> 
     for source in pins["source"]:
         _fetch(cache, pins, source)
         _unpack(cache, source, sources)
-    environment = {"JOBS": str(len(os.sched_getaffinity(0))), **os.environ}
-    out = work / "out"
-    words = [str(RECIPE), sources, compiler, work / "build", out]
-    _run([str(word) for word in words], environment)
+    recipe, out = work / RECIPE.name, work / "out"
+    shutil.copy(RECIPE, recipe)
+    paths = (recipe, sources, compiler, work / "build", out)
+    words = [str(SEEN_AT / path.relative_to(cache)) for path in paths]
+    jobs = os.environ.get("JOBS") or str(len(os.sched_getaffinity(0)))
+    _run([*apart(cache), *words], {**ENVIRONMENT, "JOBS": jobs})
     told = [_part(source, sources) for source in pins["source"]]
     (out / "parts.json").write_text(json.dumps(told))
     out.rename(made)
     shutil.rmtree(work)
+
+
+def apart(cache: Path) -> list[str]:
+    """Return the words that run a command where the cache is at `SEEN_AT`.
+
+    Raise BuildError where that is not allowed.
+    """
+    words = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    tried = subprocess.run(
+        [*words, "true"], check=False, stderr=subprocess.PIPE, text=True
+    )
+    if tried.returncode:
+        raise BuildError(
+            f"to build the interpreter needs a mount name space: {tried.stderr}"
+            "  as root that works; or, on Ubuntu,"
+            " sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+        )
+    enter = f'mount --bind "$0" {SEEN_AT}; exec "$@"'
+    return [*words, "sh", "-euc", enter, str(cache)]
 
 
 def _fetch(cache: Path, pins: Mapping[str, Any], source: Mapping[str, Any]) -> None:

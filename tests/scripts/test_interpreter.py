@@ -1,4 +1,5 @@
 import hashlib
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -25,6 +26,23 @@ def test_missing_tools_are_named_with_their_packages():
     interpreter.check_tools(lambda name: f"/usr/bin/{name}")
     with pytest.raises(interpreter.BuildError, match="apt-get install perl tcl"):
         interpreter.check_tools(lambda name: name not in {"perl", "tclsh"})
+
+
+def test_the_build_sees_the_same_path_wherever_it_is(tmp_path):
+    (tmp_path / "made").write_text("here")
+    seen = interpreter.SEEN_AT / "made"
+    words = [*interpreter.apart(tmp_path), "cat", str(seen)]
+    assert subprocess.check_output(words, text=True) == "here"
+    assert not seen.exists()
+
+
+def test_where_that_is_not_allowed_it_says_so(tmp_path, monkeypatch):
+    unshare = tmp_path / "unshare"
+    unshare.write_text("#!/bin/sh\necho unshare: not permitted >&2\nexit 1\n")
+    unshare.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(interpreter.BuildError, match=r"not permitted\n.*root"):
+        interpreter.apart(tmp_path)
 
 
 def test_a_file_that_is_not_the_pinned_one_is_refused(tmp_path):
