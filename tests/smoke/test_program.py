@@ -53,12 +53,17 @@ def test_nothing_stays_in_the_temporary_folder(program):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
 def test_a_folder_without_programs_is_named_with_what_to_do(program, place):
-    """A mount hides /tmp from this test's own processes only."""
+    """A mount hides /tmp from this test's own processes only.
+
+    The program is put back where it was, which may be in there.
+    """
     root = place.root or ""
-    mounts = " && ".join(
-        f"mount -t tmpfs -o noexec smoke {root}{path}" for path in ("/tmp", "/var/tmp")
-    )
-    before = ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
+    mounts = [f"mount --bind {place.outside} /mnt"]
+    for path in ("/tmp", "/var/tmp"):
+        mounts.append(f"mount -t tmpfs -o noexec smoke {root}{path}")
+    mounts += [f"mkdir -p {place.outside}", f"mount --bind /mnt {place.outside}"]
+    script = " && ".join((*mounts, 'exec "$@"'))
+    before = ["unshare", "--mount", "sh", "-c", script, "sh"]
     done = place.run(program.path("evtools"), "-V", before=before, env={"TMPDIR": None})
     facts = json.loads(program.run("evtools", "--version", "--json").stdout)
     if program.form == "folder":
