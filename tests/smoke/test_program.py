@@ -58,11 +58,15 @@ def test_a_folder_without_programs_is_named_with_what_to_do(program, place):
     The program is put back where it was, which may be in there.
     """
     root = place.root or ""
-    mounts = [f"mount --bind {place.outside} /mnt"]
-    for path in ("/tmp", "/var/tmp"):
-        mounts.append(f"mount -t tmpfs -o noexec smoke {root}{path}")
-    mounts += [f"mkdir -p {place.outside}", f"mount --bind /mnt {place.outside}"]
-    script = " && ".join((*mounts, 'exec "$@"'))
+    steps = (
+        f"mount --bind {place.outside} /mnt",
+        f"mount -t tmpfs -o noexec smoke {root}/tmp",
+        f"mount -t tmpfs -o noexec smoke {root}/var/tmp",
+        f"mkdir -p {place.outside}",
+        f"mount --bind /mnt {place.outside}",
+        'exec "$@"',
+    )
+    script = " && ".join(steps)
     before = ["unshare", "--mount", "sh", "-c", script, "sh"]
     done = place.run(program.path("evtools"), "-V", before=before, env={"TMPDIR": None})
     facts = json.loads(program.run("evtools", "--version", "--json").stdout)
