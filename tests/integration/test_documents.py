@@ -13,7 +13,7 @@ import tomllib
 import pytest
 
 import check_docs
-from evtools import errors
+from evtools import __version__, errors
 from evtools.cam import errands
 from evtools.cam import signals as cam
 from evtools.cam.camera_options import signature_of
@@ -357,6 +357,8 @@ def test_the_layers_drawn_are_those_that_are_enforced():
 def test_a_change_has_its_place_in_the_changelog():
     text = (ROOT / "CHANGELOG.md").read_text()
     assert text.index("## [Unreleased]") == text.index("## [")
+    dated = re.findall(r"^## \[([\d.]+)\] - \d{4}-\d\d-\d\d$", text, re.MULTILINE)
+    assert dated[0] == __version__
     kinds = re.findall(r"^### (.*)$", text, re.MULTILINE)
     known = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
     assert set(kinds) <= known
