@@ -61,6 +61,9 @@ class Projection(Generic[S]):
         self._descending = False
         self._moves: Callable[[S], bool] | None = None
         self._ranking = Ranking()
+        #: The one before, until the next refresh: to free it takes longer than a key
+        #: should wait.
+        self._former: Ranking | None = None
         #: What is not in its place, newest last: what has changed, and what an
         #: order that is new has not been asked about.
         self._unplaced: dict[str, None] = {}
@@ -161,6 +164,7 @@ class Projection(Generic[S]):
             self._touch(first)
 
     def _place_anew(self) -> None:
+        self._former = self._ranking
         self._ranking = Ranking(descending=self._descending)
         self._moving.clear()
         self._movers.clear()
@@ -172,6 +176,7 @@ class Projection(Generic[S]):
 
     def refresh(self) -> None:
         """Work off what was noted until now, as far as there is time."""
+        self._former = None
         self._begin()
         if self._drifts and not self._backlog:
             self._backlog, self._again = list(self.subjects), True
