@@ -92,7 +92,9 @@ build openssl \
     "make -j$jobs build_sw" "make install_sw DESTDIR=$out.root"
 
 # PGO counts how often what was run. The same tests in the same order, with the same
-# hashes and addresses, give the same counts, and so the same interpreter.
+# hashes and addresses, give nearly the same counts: libpython, _pickle, pyexpat and select
+# still differ between two builds, likely as some tests start processes or threads. A release
+# is built again, bit by bit, with the interpreter from the same cache.
 training="-m test --pgo --randseed=1 test_array test_base64 test_binascii test_bisect \
     test_bytes test_cmath test_codecs test_collections test_complex test_dataclasses \
     test_datetime test_difflib test_float test_fstring test_functools test_generators \
