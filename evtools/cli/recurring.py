@@ -42,19 +42,14 @@ max_memory = partial(
     default=256 * _MEBIBYTE,
     help="Memory for tasks and workers; what exceeds it is forgotten.  [256M]",
 )
+_moment = partial(option, group="Recording", in_file=False, type=params.MOMENT)
 since = partial(
-    option,
+    _moment,
     *("-S", "--since"),
-    group="Recording",
-    in_file=False,
-    type=params.MOMENT,
     help="Of -r, skip what is older: 10m, 14:30, 2026-11-20T14:00Z.",
 )
 until = partial(
-    option,
+    _moment,
     *("-U", "--until"),
-    group="Recording",
-    in_file=False,
-    type=params.MOMENT,
     help="Of -r, end at what is younger.",
 )

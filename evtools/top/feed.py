@@ -97,26 +97,22 @@ class Feed(threading.Thread):
                 self._pass_on(batch)
                 if self._stopped:
                     break
-                if len(batch) < _MANY:
-                    self._tell()
-                elif self._waiting >= _ENOUGH or not self._has_more(self.source):
-                    self._tell()
-                    self._gather(self.source)
+                self._settle(self.source, len(batch))
         except Exception as caught:  # noqa: BLE001  (the screen's thread tells it)
             error = caught
         if self._recording is not None:
             self._recording.close()
         self._put(Ended(error))
 
-    def _gather(self, source: Source) -> None:
-        """Wait a moment for more, unless it is there already."""
-        if self._gathers and not self._has_more(source):
+    def _settle(self, source: Source, came: int) -> None:
+        """Tell the screen, at once or with more; while many come, let them gather."""
+        many = self._gathers and came >= _MANY
+        at_once = many and source.statistics().buffered_bytes > 0
+        if not at_once or self._waiting >= _ENOUGH:
+            self._tell()
+        if many and not at_once:
             with self._room:
                 self._room.wait_for(lambda: self._stopped, _GATHER)
-
-    def _has_more(self, source: Source) -> bool:
-        """Whether the next batch comes at once."""
-        return self._gathers and source.statistics().buffered_bytes > 0
 
     def notice(self, notice: Notice) -> None:
         """Hand on what the source tells about the connection, in its place."""
