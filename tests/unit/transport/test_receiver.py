@@ -623,16 +623,16 @@ def test_a_deleted_queue_is_subscribed_anew(rabbitmq_server, event_exchange, wat
         event_queue_prefix="celeryev.anew",
         event_queue_exclusive=False,
         event_queue_durable=True,
-        event_queue_expires=10.0,
     )
     (name,) = rabbitmq_server.wait_for_queues(1, "celeryev.anew")
     with Connection(rabbitmq_server.url) as connection:
         Queue(name, channel=connection.default_channel).delete()
-    hole = until(receiver, lambda e: e["type"] == "evdump-gap")[-1]
-    assert hole["reason"] == "reconnect"
-    receiver.close()
-    (other,) = rabbitmq_server.wait_for_queues(1, "celeryev.anew")
-    assert other != name
+        hole = until(receiver, lambda e: e["type"] == "evdump-gap")[-1]
+        assert hole["reason"] == "reconnect"
+        receiver.close()
+        (other,) = rabbitmq_server.wait_for_queues(1, "celeryev.anew")
+        assert other != name
+        Queue(other, channel=connection.default_channel).delete()
 
 
 def test_a_stop_does_not_wait_for_an_attempt_to_connect():

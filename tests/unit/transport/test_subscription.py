@@ -152,14 +152,26 @@ def test_the_queue_is_what_the_settings_say(
     queue = details(rabbitmq_server, prefix)
     assert (queue["durable"], queue["auto_delete"], queue["exclusive"]) == flags
     assert arguments(queue) == expected
-    columns = ("queue_name", "ack_required", "prefetch_count")
-    consumers = rabbitmq_server.rabbitmqctl("list_consumers", *columns)
-    (consumer,) = [line for line in consumers.splitlines() if prefix in line]
-    assert consumer.split("\t")[1:] == ["false", "0"]
+    assert consumer(rabbitmq_server, prefix) == ["false", "0"]
     if flags[0]:
         with Connection(rabbitmq_server.url) as connection:
             Queue(queue["name"], channel=connection.default_channel).delete()
     del stream
+
+
+def consumer(server, prefix):
+    """Return whether it acknowledges, and how many it prefetches, once it is there."""
+    columns = ("queue_name", "ack_required", "prefetch_count")
+    (line,) = wait_until(
+        lambda: [
+            line
+            for line in server.rabbitmqctl("list_consumers", *columns).splitlines()
+            if prefix in line
+        ],
+        deadline=40,
+        what=f"a consumer of {prefix}*",
+    )
+    return line.split("\t")[1:]
 
 
 def test_a_queue_that_is_shared_gives_each_event_to_one(
