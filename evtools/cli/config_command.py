@@ -3,13 +3,13 @@
 import io
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
 import click
 
-from evtools.cli.command import ToolCommand, sources_of
+from evtools.cli.command import Sources, ToolCommand, sources_of
 from evtools.cli.entry import TOOLS, command
 from evtools.cli.options import option, shared_options
 
@@ -42,6 +42,10 @@ class ConfigCommand(ToolCommand):
         """Parse as each tool does."""
         ctx.meta[_ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
+
+    def _sources(self, ctx: click.Context, given: Mapping[str, Any]) -> Sources:
+        """Read nothing for a new file: the one that is there may be broken."""
+        return Sources() if "default" in given else super()._sources(ctx, given)
 
 
 @click.command(

@@ -1,6 +1,7 @@
 """The doctor's command: options in, DoctorOptions and ConnectionSettings out."""
 
 import os
+import shutil
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -110,20 +111,20 @@ def doctor_options(values: dict[str, Any]) -> "DoctorOptions":
         )
     if values["yes"] and not values["fix"]:
         raise UsageError("--yes means nothing without --fix", "add --fix")
-    if values["fix"] and not (values["yes"] or sys.stdin.isatty()):
+    if values["fix"] and not (values["yes"] or _can_ask()):
         raise UsageError(
             "--fix asks before it removes, and there is no terminal to ask on",
             "look at what it would remove without --fix, then add --yes",
         )
+    on_terminal = sys.stdout.isatty()
     return DoctorOptions(
         wait=values["wait"],
         queues=values["queues"],
         fix=values["fix"],
         confirm=_agree if values["yes"] else _ask,
         output="json" if values["json_output"] else values["output"],
-        colour=wants_colour(
-            values["color"], os.environ, is_terminal=sys.stdout.isatty()
-        ),
+        colour=wants_colour(values["color"], os.environ, is_terminal=on_terminal),
+        cols=shutil.get_terminal_size().columns if on_terminal else 0,
         quiet=values["quiet"],
         verbose=bool(values["verbose"]),
     )
@@ -134,7 +135,18 @@ def _agree(question: str) -> bool:
     return True
 
 
+def _can_ask() -> bool:
+    """Return whether somebody sees the question, and can answer."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def _ask(question: str) -> bool:
     from evtools.text import sanitize  # noqa: PLC0415  (start-up time)
 
-    return click.confirm(sanitize(question), default=False, err=True)
+    try:
+        return click.confirm(sanitize(question), default=False, err=True)
+    except click.Abort as end:
+        click.echo(err=True)  # the cursor still stands behind the question
+        if isinstance(end.__context__, EOFError):
+            return False
+        raise

@@ -57,12 +57,13 @@ TOOLS: Final[Mapping[str, Tool]] = {
 def start(name: str, arguments: Sequence[str]) -> int:
     """Run a tool; return its exit status."""
     program = TOOLS[name].program
-    if list(arguments) == ["-V"]:
-        # The one thing asked by programs, often: not even click is needed.
-        print(f"{family(program)} {__version__}")  # noqa: T201  (a command's answer)
-        return 0
     from evtools.cli import failure  # noqa: PLC0415  (start-up time)
 
+    if list(arguments) == ["-V"]:
+        # The one thing asked by programs, often: not even click is needed.
+        return failure.run_plainly(
+            program, lambda: say(f"{family(program)} {__version__}")
+        )
     if "--version" in arguments and {"--version", "--json"}.issuperset(arguments):
         return failure.run_plainly(program, lambda: tell_versions(program, arguments))
     return failure.run(program, lambda: command(name), arguments)
@@ -86,6 +87,10 @@ def tell_versions(program: str, arguments: Sequence[str]) -> int:
     """Print the versions of all parts, as JSON if that is among the arguments."""
     from evtools.cli import version  # noqa: PLC0415  (start-up time)
 
-    text = version.report(family(program), as_json="--json" in arguments)
-    print(text)  # noqa: T201  (a command's answer)
-    return 0
+    return say(version.report(family(program), as_json="--json" in arguments))
+
+
+def say(answer: str, status: int = 0) -> int:
+    """Print what was asked for; return the status."""
+    print(answer)  # noqa: T201  (a command's answer)
+    return status

@@ -1,12 +1,13 @@
 """How a tool ends: what it says on stderr, and its exit status."""
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from evtools.errors import BrokerUnavailable, EvtoolsError, FilterError
+from evtools.errors import BrokerUnavailable, EvtoolsError, FilterError, OutputError
 
 if TYPE_CHECKING:
     import click
@@ -26,6 +27,8 @@ EXIT_CODES: Final[Mapping[int, str]] = {
 }
 
 _OFF = ("", "0", "false", "no", "off")
+#: Nobody's mistake but that of a disk.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 
@@ -71,6 +74,16 @@ def guard(tool: str, body: Callable[[], int], *, debug: bool) -> int:
         return fail(tool, error, debug=debug)
     except Exception as error:  # noqa: BLE001  (the last one who can say anything)
         return _unexpected(tool, error, debug=debug)
+
+
+def _unwritable(error: OSError) -> OutputError:
+    """Say that a disk is full; a name is known only of files that were opened."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+    where = f" to {error.filename}" if error.filename else ""
+    return OutputError(f"cannot write{where}: {error.strerror}")
 
 
 def _run(
@@ -143,6 +156,8 @@ def _indent(text: str) -> None:
 
 def _unexpected(tool: str, error: Exception, *, debug: bool) -> int:
     """Report a mistake of ours; exceptions of others may quote whole URLs."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return fail(tool, _unwritable(error), debug=debug)
     from evtools.text import hide_credentials  # noqa: PLC0415  (start-up time)
 
     if debug:
@@ -167,8 +182,13 @@ def _flushed(status: int) -> int:
 
 def _die_of_broken_pipe() -> int:
     """Die as programs do whose reader has gone, without a word."""
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a path of the system)
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    _discard_output()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)
     return _BROKEN_PIPE
+
+
+def _discard_output() -> None:
+    """Let go what Python still holds back: at the end it would fail once more."""
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a path of the system)
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

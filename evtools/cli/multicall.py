@@ -7,7 +7,7 @@ from typing import Final
 
 from evtools import __version__
 from evtools.cli import frozen
-from evtools.cli.entry import TOOLS, start, tell_versions
+from evtools.cli.entry import TOOLS, say, start, tell_versions
 from evtools.cli.topics import TOPICS
 
 _USAGE: Final = 2
@@ -24,8 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     word, *rest = arguments or [""]
     if word == "help" and rest:
         word, rest = rest[0], ["--help"]
-        if word in TOPICS:
-            return _say(TOPICS[word].page)
+        topic = TOPICS.get(word)
+        if topic is not None:
+            return _plainly(lambda: say(topic.page()))
     name = word.removeprefix("ev")
     if name in TOOLS:
         return start(name, rest)
@@ -35,23 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _answer(word: str, arguments: Sequence[str]) -> int:
     """Answer what is no tool's business."""
     if word == "-V":
-        print(f"evtools {__version__}")  # noqa: T201  (a command's answer)
-        return 0
+        return _plainly(lambda: say(f"evtools {__version__}"))
     if word == "--version":
         return _plainly(lambda: tell_versions("evtools", arguments))
-    if word in _HELP or not word:
-        print(_help())  # noqa: T201  (a command's answer)
-        return 0 if word else _USAGE
+    if word in _HELP:
+        return _plainly(lambda: say(_help()))
+    if not word:
+        return _plainly(lambda: say(_help(), _USAGE))
     print(_unknown(word), file=sys.stderr)  # noqa: T201  (a command's answer)
     return _USAGE
-
-
-def _say(page: Callable[[], str]) -> int:
-    def body() -> int:
-        print(page())  # noqa: T201  (a command's answer)
-        return 0
-
-    return _plainly(body)
 
 
 def _plainly(body: Callable[[], int]) -> int:

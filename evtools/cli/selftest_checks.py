@@ -18,6 +18,11 @@ _PROMISED: Final = frozenset(
 )
 #: What it must contain besides what `pip install evtools` brings.
 _EXTRAS: Final = ("msgpack", "yaml")
+#: How variables begin that are settings; the file of settings is named apart.
+_SETTINGS: Final = (
+    *("EVTOOLS_", "EVTOP_", "EVDUMP_", "EVCAM_"),
+    *("CELERY_", "BROKER_URL"),
+)
 #: How long a process of ours may take, in seconds; the machine may be busy.
 _PATIENCE: Final = 120.0
 
@@ -194,6 +199,7 @@ def _demo(*arguments: str) -> Callable[[], str]:
             capture_output=True,
             check=False,
             stdin=subprocess.DEVNULL,
+            env=_plain_environment(),
             timeout=_PATIENCE,
         )
         told = (done.stderr or done.stdout).decode(errors="replace")
@@ -201,6 +207,16 @@ def _demo(*arguments: str) -> Callable[[], str]:
         return f"{' '.join(arguments)}: {len(done.stdout)} bytes"
 
     return check
+
+
+def _plain_environment() -> dict[str, str]:
+    """Return ours without settings of the user: they are not what is checked."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_SETTINGS)
+    }
+    return kept | {"EVTOOLS_CONFIG": os.devnull}
 
 
 CHECKS: Final[Mapping[str, Callable[[], str]]] = {

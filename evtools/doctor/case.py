@@ -16,7 +16,8 @@ class Case:
 
     `places` are those of the broker's addresses that have passed so far, by
     their position in the URL; `examination` is there after the login, and
-    `observation` after the listening.
+    `observation` says something after the listening.  After the login, the
+    connection to the broker may get `lost`.
     """
 
     settings: ConnectionSettings
@@ -25,7 +26,10 @@ class Case:
     places: dict[int, Place] = field(default_factory=dict)
     examined: Examination | None = None
     exchange_exists: bool = True
-    observed: Observation | None = None
+    may_listen: bool = True
+    has_mailboxes: bool = True
+    observation: Observation = field(default_factory=Observation)
+    lost: bool = False
 
     @property
     def attempt(self) -> int:
@@ -39,10 +43,9 @@ class Case:
         return self.examined
 
     @property
-    def observation(self) -> Observation:
-        """What was seen and heard; only after the listening."""
-        assert self.observed is not None
-        return self.observed
+    def can_listen(self) -> bool:
+        """Whether events can come; if not, an earlier check has said why."""
+        return self.exchange_exists and self.may_listen
 
     def close(self) -> None:
         """Leave the broker."""

@@ -58,6 +58,10 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("orphans", check_orphans),
 )
 
+#: Layers where a connection that was good ends.
+_LOST: Final = ("TCP", "TLS", "timeout")
+_GONE: Final = "A moment ago it let us in: is it busy or frozen, or has it ended?"
+
 
 def examine(case: Case) -> Iterator[Finding]:
     """Yield the findings of all checks, as they are made."""
@@ -66,9 +70,10 @@ def examine(case: Case) -> Iterator[Finding]:
         for finding in _run(check, case):
             severities.add(finding.severity)
             yield finding
-        if check.vital and "problem" in severities:
+        if case.lost or (check.vital and "problem" in severities):
             rest = ", ".join(later.name for later in CHECKS[number + 1 :])
-            yield Finding("skipped", "note", f"could not be checked: {rest}")
+            if rest:
+                yield Finding("skipped", "note", f"could not be checked: {rest}")
             return
 
 
@@ -80,4 +85,7 @@ def _run(check: Check, case: Case) -> Iterator[Finding]:
         yield Finding(check.name, "problem", error.message, error.hint)
     except FAILURES as error:
         told = diagnose(error, case.settings)
-        yield Finding(check.name, "problem", told.what, told.hint)
+        case.lost = case.examined is not None and told.layer in _LOST
+        text = f"the broker is gone: {told.text}" if case.lost else told.what
+        advice = _GONE if case.lost else told.hint
+        yield Finding(check.name, "problem", text, advice)

@@ -7,7 +7,8 @@ from typing import Final
 from evtools.doctor.case import Case
 from evtools.doctor.finding import Finding
 from evtools.text import human_duration, sanitize
-from evtools.transport.examination import Elsewhere
+from evtools.transport.examination import Elsewhere, Ground
+from evtools.transport.url import MASK
 
 #: A queue that keeps messages for less loses them whenever we are busy, in seconds.
 _TTL_MIN: Final = 1.0
@@ -17,14 +18,15 @@ def check_exchange(case: Case) -> Iterator[Finding]:
     """See whether the event exchange is there, and of the right type."""
     ground = case.examination.ground()
     case.exchange_exists = ground.exists
+    case.may_listen = not ground.clash
     if not ground.exists:
         yield Finding(
             "exchange",
             "problem",
             f"there is no {ground.where}",
             "Every worker makes it when it starts, so none was ever here: compare"
-            " the\nvirtual host and event_exchange with the workers' settings"
-            " (--event-exchange).",
+            " the virtual host and event_exchange with the workers' settings"
+            f" (--event-exchange).{_what_there_is(ground)}",
         )
     elif ground.clash:
         yield Finding(
@@ -41,6 +43,12 @@ def check_exchange(case: Case) -> Iterator[Finding]:
         yield Finding("exchange", "ok", ground.where)
 
 
+def _what_there_is(ground: Ground) -> str:
+    if not ground.command:
+        return ""
+    return f" On the broker's host, this lists what there is:\n  {ground.command}"
+
+
 def check_permissions(case: Case) -> Iterator[Finding]:
     """Try what every monitor must be allowed to do."""
     if not case.exchange_exists:
@@ -48,12 +56,14 @@ def check_permissions(case: Case) -> Iterator[Finding]:
     rights = case.examination.rights()
     for right in rights:
         if not right.granted:
+            case.may_listen = False
+            caveat = f" ({right.caveat})" if right.caveat else ""
             yield Finding(
                 "permissions",
                 "problem",
                 f"may not {right.name}: {right.why}",
-                "Whoever administers the broker can allow it (this sets all of the"
-                f" user's rights there):\n{right.grant}",
+                f"Whoever administers the broker can allow it{caveat}:\n"
+                f"  {right.grant}",
             )
     names = "; ".join(right.name for right in rights if right.granted)
     if names:
@@ -85,25 +95,33 @@ def check_queue(case: Case) -> Iterator[Finding]:
         yield Finding(
             "queue",
             "warning",
-            f"RabbitMQ drops events after {human_duration(ttl)} already",
+            f"the broker drops events after {human_duration(ttl)} already",
             "A moment of load on this host, and events are missing:"
             " --event-queue-ttl 5s",
         )
     else:
-        text = f"RabbitMQ drops events that were not fetched for {human_duration(ttl)}"
+        text = (
+            f"the broker drops events that were not fetched for {human_duration(ttl)}"
+        )
         yield Finding("queue", "ok", text)
 
 
 def check_elsewhere(case: Case) -> Iterator[Finding]:
     """Look for Celery in other databases, virtual hosts, exchanges and prefixes."""
     here = bool(case.observation.workers)
+    # What workers say comes first, and says it best.
+    places: dict[tuple[str, ...], Elsewhere] = {}
     for place in (*_told(case), *case.examination.elsewhere()):
+        places.setdefault(place.words, place)
+    for place in places.values():
+        # Names of channels are anybody's, and advice may have several lines.
+        words = sanitize(shlex.join(place.words))
+        hidden = f", with the password in place of {MASK}" if MASK in words else ""
         yield Finding(
             "elsewhere",
             "note" if here or not place.alive else "problem",
             f"{place.where}: {place.seen}",
-            # Names of channels are anybody's, and advice may have several lines.
-            f"To watch there: {sanitize(shlex.join(place.words))}",
+            f"To watch there{hidden}:\n  {words}",
         )
 
 

@@ -20,13 +20,14 @@ _TOLERANCE: Final = 2.0
 def check_events(case: Case) -> Iterator[Finding]:
     """Listen, and ask the workers meanwhile; then say what has come."""
     case.examination.begin()
-    if case.exchange_exists:
-        case.observed = listen(case.settings, case.options.wait, case.clock)
-        yield from arrived(case.observed)
-    else:
-        case.observed = Observation()
-        if case.examination.has_mailboxes():
-            ask(case.settings, case.observed)
+    case.has_mailboxes = case.examination.has_mailboxes()
+    if case.can_listen:
+        case.observation = listen(
+            case.settings, case.options.wait, case.clock, asks=case.has_mailboxes
+        )
+        yield from arrived(case.observation)
+    elif case.has_mailboxes:
+        ask(case.settings, case.observation)
 
 
 def arrived(seen: Observation) -> Iterator[Finding]:
@@ -65,6 +66,12 @@ def _why(seen: Observation) -> str:
     )
 
 
+_DEAF: Final = (
+    "started with worker_enable_remote_control = False, or with another"
+    " control_exchange (--control-exchange)."
+)
+
+
 def check_workers(case: Case) -> Iterator[Finding]:
     """See who answered when asked."""
     seen = case.observation
@@ -76,7 +83,7 @@ def check_workers(case: Case) -> Iterator[Finding]:
             "Watching works without; actions in evtop do not. --read-only asks nobody.",
         )
     elif seen.pongs is None:
-        yield Finding("workers", "note", _unasked(case))
+        yield _unasked(case)
     elif seen.pongs:
         text = f"{_count(len(seen.pongs), 'worker')} answered: "
         yield Finding("workers", "ok", text + _names(case, sorted(seen.pongs)))
@@ -84,35 +91,45 @@ def check_workers(case: Case) -> Iterator[Finding]:
         yield from _mute(case, seen)
 
 
-def _unasked(case: Case) -> str:
+def _unasked(case: Case) -> Finding:
+    """Say why nobody was asked."""
     if case.settings.read_only:
-        return "nobody was asked: --read-only"
-    return "there is nobody to ask: no worker has made its mailbox here"
+        return Finding("workers", "note", "nobody was asked: --read-only")
+    if case.has_mailboxes:
+        return Finding("workers", "note", "nobody was asked, as we cannot listen")
+    text = f"there is no exchange {case.settings.control_exchange}.pidbox"
+    if not case.observation.workers:
+        text += ", so no worker takes questions here"
+        return Finding("workers", "note", text)
+    return Finding(
+        "workers", "warning", f"nobody can be asked: {text}", f"They were {_DEAF}"
+    )
 
 
 def _mute(case: Case, seen: Observation) -> Iterator[Finding]:
     mute = sorted(set(seen.workers) - (seen.pongs or set()))
-    advice = (
-        "Busy with a solo or thread pool, started with worker_enable_remote_control ="
-        " False,\nor with another control_exchange (--control-exchange)."
-    )
     if mute:
         text = "events come from workers that do not answer: "
-        yield Finding("workers", "warning", text + _names(case, mute), advice)
+        yield Finding(
+            "workers",
+            "warning",
+            text + _names(case, mute),
+            f"Busy with a solo or thread pool, {_DEAF}",
+        )
     elif not seen.pongs:
         text = "no worker answered"
         yield Finding(
             "workers",
             "problem",
             text,
-            f"No worker runs here. Or it is {advice[0].lower()}{advice[1:]}",
+            f"No worker runs here. Or it is busy with a solo or thread pool, {_DEAF}",
         )
 
 
 def check_task_events(case: Case) -> Iterator[Finding]:
     """See whether workers tell of their tasks."""
     seen = case.observation
-    kinds: dict[str, list[str]] = {"seen": [], "off": [], "set": [], "unknown": []}
+    kinds: dict[str, list[str]] = {name: [] for name in _TELLING}
     for node in seen.nodes:
         kinds[_telling(seen, node)].append(node)
     for kind, (severity, text, advice) in _TELLING.items():
@@ -136,28 +153,32 @@ def _telling(seen: Observation, node: str) -> str:
         return "seen"
     if signs.done:
         return "off"
-    told = seen.settings.get(node, {}).get("worker_send_task_events")
-    return "set" if told is True else "unknown"
+    told = seen.settings.get(node)
+    if told is None:
+        return "untold"
+    return "set" if told.get("worker_send_task_events") is True else "unset"
 
 
 _SWITCH_ON: Final = (
     "Start workers with -E, or set worker_send_task_events = True; until their next"
-    " restart this does it, too:\nevdump --enable-events"
+    " restart this does it, too, given the same broker:\n  evdump --enable-events"
 )
+_UNKNOWN: Final = "no task ran, so it is unknown whether task events are on, at"
 _TELLING: Final[Mapping[str, tuple[Severity, str, str]]] = {
     "off": (
         "problem",
         "task events are off: tasks ran, and nothing came of any, at",
         _SWITCH_ON,
     ),
-    "unknown": (
+    "unset": (
         "note",
-        "no task ran, so it is unknown whether task events are on, at",
+        _UNKNOWN,
         (
             "Their settings leave them off; -E on a worker's command line, which nobody"
             f" can ask for, switches them on. If they are off:\n{_SWITCH_ON}"
         ),
     ),
+    "untold": ("note", _UNKNOWN, f"If they are off:\n{_SWITCH_ON}"),
     "set": ("ok", "are switched on, though no task was seen, at", ""),
     "seen": ("ok", "come from", ""),
 }
@@ -180,9 +201,10 @@ def check_clocks(case: Case) -> Iterator[Finding]:
                 "clocks",
                 "warning",
                 f"up to {human_duration(off)} {word} ours: {_names(case, these)}",
-                "Ages, waits and runtimes across hosts are wrong by that. Let both"
-                " hosts use NTP: timedatectl"
-                + ("; or events take so long to get here." if late else "."),
+                "Ages, waits and runtimes across hosts are wrong by that."
+                + (" Or is it events that take so long to get here?" if late else "")
+                + " Let both hosts use NTP; each says whether it does:\n"
+                "  timedatectl",
             )
     if delays and not wrong:
         text = f"of {_count(len(delays), 'worker')} are right within {_TOLERANCE:g}s"
@@ -194,13 +216,15 @@ def check_heartbeats(case: Case) -> Iterator[Finding]:
     seen = case.observation
     without = [node for node in seen.nodes if not seen.signs(node).beats]
     beating = len(seen.nodes) - len(without)
+    if not case.can_listen:
+        return
     if without and seen.seconds < _BEATS_TAKE:
         yield Finding(
             "heartbeats",
             "note",
             f"we listened for too short a time to tell (--wait {_BEATS_TAKE:g}s)",
         )
-    elif without and case.exchange_exists:
+    elif without:
         yield Finding(
             "heartbeats",
             "warning",

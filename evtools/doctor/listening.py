@@ -23,17 +23,30 @@ _ANSWER: Final = 2.0
 _ASKED_MAX: Final = 50
 
 
-def listen(settings: ConnectionSettings, wait: float, clock: Clock) -> Observation:
-    """Listen for `wait` seconds from when we are subscribed."""
+def listen(
+    settings: ConnectionSettings, wait: float, clock: Clock, *, asks: bool = True
+) -> Observation:
+    """Listen for `wait` seconds from when we are subscribed.
+
+    With `asks`, workers are asked meanwhile.  Without it, nothing is published,
+    and the exchange for questions is not made where it is missing.
+    """
     seen = Observation()
+    patience = _Patience(wait, clock, asks=asks)
     heard = EventReceiver(
-        replace(settings, reconnect=False, routing_keys=("#",), enable_events=False),
+        replace(
+            settings,
+            reconnect=False,
+            routing_keys=("#",),
+            enable_events=False,
+            wakeup=settings.wakeup and asks,
+        ),
         on_notice=(link := _Link()).hear,
         clock=clock,
     )
     with heard as receiver:
         try:
-            _follow(receiver, link, seen, _Patience(wait, clock))
+            _follow(receiver, link, seen, patience)
         except EvtoolsError as error:
             seen.failure = error
         defects = receiver.statistics().defects
@@ -55,7 +68,8 @@ class _Link:
 class _Patience:
     """How long it is since we are subscribed, and whether that is enough."""
 
-    def __init__(self, wait: float, clock: Clock) -> None:
+    def __init__(self, wait: float, clock: Clock, *, asks: bool) -> None:
+        self.asks = asks
         self._wait = wait
         self._clock = clock
         self._since: float | None = None
@@ -86,7 +100,7 @@ def _follow(
 ) -> None:
     for events in receiver.batches(_TICK):
         seen.take(events)
-        if link.live and patience.begin():
+        if link.live and patience.begin() and patience.asks:
             # Meanwhile the reader thread goes on to collect events.
             ask(receiver.settings, seen, patience.answer)
         seen.seconds = patience.seconds

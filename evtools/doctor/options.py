@@ -28,6 +28,8 @@ class DoctorOptions:
     confirm: Callable[[str], bool] = _refuse
     output: Output = "text"
     colour: bool = False
+    #: How wide the terminal is; 0: it is none, and lines are as long as they are.
+    cols: int = 0
     quiet: bool = False
     #: Shows all names where otherwise some will do.
     verbose: bool = False

@@ -20,7 +20,7 @@ def check_orphans(case: Case) -> Iterator[Finding]:
     """List what is left behind; remove it if that was asked for and confirmed."""
     search = case.examination.leftovers(case.options.queues)
     free = [leftover for leftover in search.found if leftover.free]
-    yield from _unseen(case, search)
+    yield from _unseen(search)
     if case.options.queues:
         yield from _taken(search)
     if not free:
@@ -41,15 +41,14 @@ def check_orphans(case: Case) -> Iterator[Finding]:
         yield Finding("orphans", "warning", f"not removed: {_list(case, free)}")
 
 
-def _unseen(case: Case, search: Search) -> Iterator[Finding]:
+def _unseen(search: Search) -> Iterator[Finding]:
     if not search.gap:
         return
-    prefix = case.settings.event_queue_prefix
     advice = ""
-    if case.examination.keeps_queues:
+    if search.command:
         advice = (
-            "On RabbitMQ's host: rabbitmqctl list_queues -q -p VHOST name consumers"
-            f" messages | grep '^{prefix}'\nand then: evtools doctor --fix NAME..."
+            f"On the broker's host, this lists them:\n  {search.command}\n"
+            "Then the same command as now with --fix and their names removes them."
         )
     text = f"not all that is left behind can be seen: {search.gap}"
     yield Finding("orphans", "note", text, advice)

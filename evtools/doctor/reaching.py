@@ -10,9 +10,9 @@ from typing import Final
 from evtools.doctor.case import Case
 from evtools.doctor.finding import Finding
 from evtools.text import human_age
-from evtools.transport import ConnectionSettings, check_transport
+from evtools.transport import ConnectionSettings, connect
 from evtools.transport.diagnosis import FAILURES, Diagnosis, diagnose
-from evtools.transport.examiner import examine
+from evtools.transport.examiner import examine, remedy
 from evtools.transport.way import (
     Certificate,
     Place,
@@ -22,6 +22,7 @@ from evtools.transport.way import (
     places,
     resolve,
     speaks_tls,
+    spoken,
 )
 
 _DAY: Final = 86400.0
@@ -40,14 +41,27 @@ _CHECKS: Final[Mapping[str, str]] = {
     "database": "database",
     "timeout": "answer",
 }
-#: Layers where it may be that the other side wanted TLS.
-_BEFORE_LOGIN: Final = ("TCP", "timeout", "")
+#: Layers where it may be that the other side speaks something else.
+_BEFORE_LOGIN: Final = ("TCP", "TLS", "timeout", "")
+#: By protocol: what to call it, and what to do about it.
+_SPOKEN: Final[Mapping[str, tuple[str, str]]] = {
+    "amqp": ("AMQP", "Use amqp:// in the URL"),
+    "redis": ("the protocol of Redis", "Use redis:// in the URL"),
+    "http": (
+        "HTTP",
+        (
+            "RabbitMQ has its pages at port 15672; events come from port 5672, or"
+            " 5671 with TLS."
+        ),
+    ),
+}
 
 
 def check_kind(case: Case) -> Iterator[Finding]:
     """See whether this kind of broker can carry events; nothing is connected."""
     settings = case.settings
-    check_transport(settings)
+    for attempt, _ in enumerate(settings.addresses()):
+        connect(settings, attempt=attempt).release()  # which connects nothing yet
     case.places = dict(enumerate(places(settings)[:_ADDRESSES_MAX]))
     yield Finding("broker", "ok", f"{settings.masked()} ({settings.source_of_url})")
 
@@ -87,10 +101,11 @@ def _look_up(place: Place) -> Finding:
             "name",
             "problem",
             f"the name {place.host} has no address: {error.strerror or error}",
-            f"Is it right, and does this host know it? getent hosts {place.host}",
+            f"Is it right, and does this host know it?\n  getent hosts {place.host}",
         )
-    text = f"{place.host} is {found}" if found != place.host else "none: an address"
-    return Finding("name", "ok", text)
+    if found == place.host:
+        return Finding("name", "ok", f"{found} is an address, no name")
+    return Finding("name", "ok", f"{place.host} is {found}")
 
 
 def _knock(place: Place) -> Finding:
@@ -128,7 +143,7 @@ def _encrypt(place: Place, settings: ConnectionSettings, now: float) -> Finding:
         return _untrusted(error, place, now)
     except OSError as error:
         told = diagnose(error, settings)
-        return Finding("tls", "problem", told.text, told.hint)
+        return _stranger(place) or Finding("tls", "problem", told.text, told.hint)
     return _trusted(certificate, now)
 
 
@@ -178,7 +193,7 @@ def _expired(shown: Certificate, place: Place, now: float) -> tuple[str, str]:
     ago = human_age(now - shown.not_after)
     return (
         f"the certificate of {shown.subject} expired {ago} ago",
-        "Renew it on the broker; or this host's clock is wrong: date -u",
+        "Renew it on the broker. Or is this host's clock wrong?\n  date -u",
     )
 
 
@@ -187,7 +202,7 @@ def _early(shown: Certificate, place: Place, now: float) -> tuple[str, str]:
     ahead = human_age(shown.not_before - now)
     return (
         f"the certificate of {shown.subject} begins to be good in {ahead}",
-        "This host's clock may be wrong: date -u",
+        "Is this host's clock wrong?\n  date -u",
     )
 
 
@@ -234,22 +249,50 @@ def check_login(case: Case) -> Iterator[Finding]:
     try:
         case.examined = examine(settings, attempt=case.attempt)
     except FAILURES as error:
-        yield _refused(diagnose(error, settings), case.places.get(case.attempt))
+        yield _refused(diagnose(error, settings), case)
     else:
         yield Finding("login", "ok", f"{case.examination.server} lets us in")
 
 
-def _refused(told: Diagnosis, place: Place | None) -> Finding:
-    hopeful = place is not None and place.tls is None and told.layer in _BEFORE_LOGIN
-    if hopeful and place is not None and speaks_tls(place):
-        return Finding(
-            "tls",
-            "problem",
-            f"port {place.port} of {place.host} speaks TLS, and we do not",
-            "Use amqps:// or rediss:// in the URL, or --tls",
-        )
+def _refused(told: Diagnosis, case: Case) -> Finding:
+    place = case.places.get(case.attempt)
+    if place is not None and told.layer in _BEFORE_LOGIN:
+        finding = _stranger(place) or _broken_off(told, place)
+        if finding is not None:
+            return finding
     check = _CHECKS.get(told.layer, "login")
     text = told.text
     if check == "answer":
         text = f"the port is open, and nobody speaks there: {told.text}"
-    return Finding(check, "problem", text, told.hint)
+    command = remedy(told, case.settings, attempt=case.attempt)
+    advice = f"{told.hint}\n  {command}" if command else told.hint
+    return Finding(check, "problem", text, advice)
+
+
+def _stranger(place: Place) -> Finding | None:
+    """Say what is spoken there, if it is not what we speak."""
+    text = f"port {place.port} of {place.host} speaks"
+    protocol = spoken(place)
+    if protocol not in _SPOKEN:
+        if place.tls is None and speaks_tls(place):
+            advice = "Use amqps:// or rediss:// in the URL, or --tls"
+            return Finding("tls", "problem", f"{text} TLS, and we do not", advice)
+        return None
+    name, advice = _SPOKEN[protocol]
+    if place.tls is not None:
+        return Finding("tls", "problem", f"{text} {name} without TLS", advice)
+    if protocol != place.protocol:
+        return Finding("answer", "problem", f"{text} {name}", advice)
+    return None
+
+
+def _broken_off(told: Diagnosis, place: Place) -> Finding | None:
+    """Explain an end after a handshake that went well for us."""
+    if told.layer != "TLS" or place.tls is None:
+        return None
+    text = f"the handshake is broken off after the certificate was shown: {told.text}"
+    advice = "Whoever administers the broker knows of whom it takes certificates."
+    if not place.tls.cert:
+        text = f"the broker wants a certificate of us: {told.text}"
+        advice = "Give it one: --tls-cert FILE --tls-key FILE"
+    return Finding("tls", "problem", text, advice)

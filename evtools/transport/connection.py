@@ -32,7 +32,7 @@ _PARAMETERS = frozenset({"virtual_host", "credential_provider", "login_method"})
 
 _DATABASE = re.compile(r"/?[0-9]*", re.ASCII)
 
-#: Parameters that are options of ours.
+#: Parameters that are options of ours, or belong elsewhere in the URL.
 _OUR_OPTIONS: Final[Mapping[str, str]] = {
     "heartbeat": "--heartbeat",
     "connect_timeout": "--connect-timeout",
@@ -41,6 +41,10 @@ _OUR_OPTIONS: Final[Mapping[str, str]] = {
     "certfile": "--tls-cert",
     "keyfile": "--tls-key",
     "verify": "--tls-verify",
+    "user": "USER:PASSWORD@ in front of the host",
+    "username": "USER:PASSWORD@ in front of the host",
+    "password": "USER:PASSWORD@ in front of the host",
+    "db": "its number behind the host, as in redis://host/0",
 }
 
 

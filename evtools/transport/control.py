@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from kombu.connection import Connection
@@ -11,7 +11,7 @@ from kombu.messaging import Consumer
 from kombu.pidbox import Mailbox
 
 from evtools.errors import UsageError
-from evtools.transport.connection import connect
+from evtools.transport.reach import reach
 from evtools.transport.settings import ConnectionSettings
 
 #: How long Celery itself waits for replies, in seconds.
@@ -82,9 +82,7 @@ def call(
     _may_publish(command, settings)
     if expected is None and destination:
         expected = len(destination)
-    # The deadline bounds the life of this connection; nobody would answer the
-    # broker's heartbeats on it.
-    with connect(replace(settings, heartbeat=0.0)) as connection:
+    with reach(settings) as connection:
         return _gather(
             connection,
             settings,

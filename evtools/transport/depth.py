@@ -1,14 +1,15 @@
 """How long queues are, as the broker itself has it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from amqp.exceptions import AccessRefused, ChannelError, NotFound, ResourceLocked
 from kombu.connection import Connection
 
 from evtools.transport.brokers import kind_of
-from evtools.transport.connection import connect, explain
+from evtools.transport.connection import explain
+from evtools.transport.reach import reach
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.url import parse
 
@@ -50,8 +51,7 @@ class Gauge:
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
-        # Nobody would answer heartbeats between two looks.
-        self._settings = replace(settings, heartbeat=0.0)
+        self._settings = settings
         self._connection: Connection | None = None
         scheme = parse(settings.addresses()[0]).scheme
         self._read = _READERS.get(kind_of(scheme).family, _of_kombu)
@@ -64,7 +64,7 @@ class Gauge:
         """
         try:
             if self._connection is None:
-                self._connection = connect(self._settings)
+                self._connection = reach(self._settings)
             names = list(queues)
             good = [name for name in names if _is_name(name)]
             depths = dict(self._read(self._connection, good))

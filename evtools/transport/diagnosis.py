@@ -26,6 +26,10 @@ _CHAIN_MAX = 10
 
 _UP = "Is the broker up, and may this host connect to it?"
 _LOGIN = "Check user name and password; in a URL / ? # ; : @ must be percent-encoded."
+_NAMELESS = (
+    "Put the password into the URL: redis://:PASSWORD@host, or USER:PASSWORD@ where"
+    " there are users; in it / ? # ; : @ must be percent-encoded."
+)
 _RIGHTS = "Ask the broker's administrator for the right, or use another user."
 _UNNAMED = f"{_RIGHTS}\nOr do without: --broker-option client_name=null"
 _PORT = "Is this a TLS port (--tls, rediss://, amqps://), or another service's?"
@@ -36,6 +40,11 @@ _CA = (
     " --tls-verify none would send the password to whoever answers."
 )
 _CLUSTER = "Celery and kombu cannot use Redis Cluster; use one master, or Sentinel."
+_MASTER = """\
+Sentinels want the name of a master that they watch:
+  -b sentinel://host:26379/0 --broker-option master_name=mymaster
+It tells which these are:
+  redis-cli -h host -p 26379 SENTINEL MASTERS"""
 _EXCLUSIVE = "This RabbitMQ wants event queues exclusive (our default) or durable."
 _CLASH = "Everybody must declare it alike: compare with Celery's event_* settings."
 _VHOST = "It follows the slash after the host: amqp://host/name; // is the default one."
@@ -65,13 +74,25 @@ _A = amqp.exceptions
 _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(_A.AccessRefused, "login", "login: {text}", _LOGIN, refused=True),
     _Rule(_A.AccessRefused, "", "permission: {text}", _RIGHTS, refused=True),
-    _Rule(_A.NotAllowed, "not found", "{text}", _VHOST, refused=True),
+    _Rule(_A.NotAllowed, "not found", "vhost: {text}", _VHOST, refused=True),
     _Rule(_A.NotAllowed, "", "vhost: {text}", _RIGHTS, refused=True),
     _Rule(_A.ConnectionError, "auth mechanism", "login: {text}", _LOGIN, refused=True),
     _Rule(_A.PreconditionFailed, "", "declaration: {text}", _CLASH, refused=True),
     _Rule(_A.AMQPError, "deprecated", "queue: {text}", _EXCLUSIVE, refused=True),
     _Rule(NotImplementedError, "gssapi", "login: {text}", _LOGIN, refused=True),
-    _Rule(redis.sentinel.MasterNotFoundError, "", "Sentinel: no master of that name"),
+    _Rule(
+        redis.sentinel.MasterNotFoundError,
+        "",
+        "Sentinel: no master of that name",
+        _MASTER,
+    ),
+    _Rule(
+        _R.ResponseError,
+        "sentinel instances",
+        "it is a Sentinel",
+        _MASTER,
+        refused=True,
+    ),
     _Rule(_R.ResponseError, "'sentinel'", "it is no Sentinel", "", refused=True),
     _Rule(_R.RedisError, "moved ", "cluster: {text}", _CLUSTER, refused=True),
     _Rule(_R.RedisError, "cluster", "cluster: {text}", _CLUSTER, refused=True),
@@ -79,9 +100,10 @@ _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(_R.ClusterCrossSlotError, "", "cluster: {text}", _CLUSTER, refused=True),
     _Rule(_R.AskError, "", "cluster: {text}", _CLUSTER, refused=True),
     _Rule(_R.RedisClusterException, "", "cluster: {text}", _CLUSTER, refused=True),
+    _Rule(_R.AuthenticationError, "required", "login: {text}", _NAMELESS, refused=True),
     _Rule(_R.AuthenticationError, "", "login: {text}", _LOGIN, refused=True),
     _Rule(_R.ResponseError, "wrongpass", "login: {text}", _LOGIN, refused=True),
-    _Rule(_R.ResponseError, "noauth", "login: {text}", _LOGIN, refused=True),
+    _Rule(_R.ResponseError, "noauth", "login: {text}", _NAMELESS, refused=True),
     _Rule(
         _R.NoPermissionError, "setname", "permission: {text}", _UNNAMED, refused=True
     ),
@@ -130,8 +152,10 @@ class Diagnosis:
 
     @property
     def what(self) -> str:
-        """Layer and text, in one line."""
-        return f"{self.layer}: {self.text}" if self.layer else self.text
+        """Layer and text, in one line; a text may begin with its layer."""
+        if not self.layer or self.text.startswith(f"{self.layer} "):
+            return self.text
+        return f"{self.layer}: {self.text}"
 
 
 def diagnose(exc: BaseException, settings: ConnectionSettings) -> Diagnosis:

@@ -13,8 +13,9 @@ class Ground:
     """What the events travel over, as the broker has it.
 
     `where` says it in the broker's own words.  `exists` is False where no
-    worker or client can ever have sent events to it; `clash` says how it
-    differs from what Celery declares.
+    worker or client can ever have sent events to it, and `command` then tells
+    an administrator what there is; `clash` says how it differs from what Celery
+    declares.
     """
 
     where: str
@@ -22,19 +23,22 @@ class Ground:
     clash: str = ""
     #: Whether we may declare it ourselves; where it exists, that is no matter.
     may_declare: bool = True
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Right:
     """Something that a user needs to watch, and whether this one may do it.
 
-    `why` is the broker's refusal, `grant` what its administrator can type.
+    `why` is the broker's refusal, `grant` what its administrator can type,
+    `caveat` what else that does.
     """
 
     name: str
     granted: bool
     why: str = ""
     grant: str = ""
+    caveat: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,14 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What was found; `gap` says what could not be looked at, and is empty if all."""
+    """What was found; `gap` says what could not be looked at, and is empty if all.
+
+    `command` lists the names that are missing, where there is one.
+    """
 
     found: list[Leftover] = field(default_factory=list)
     gap: str = ""
+    command: str = ""
 
 
 class Examination(Protocol):

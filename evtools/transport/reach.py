@@ -1,6 +1,9 @@
 """Whether a broker can be reached now, over a connection made for that."""
 
+from contextlib import suppress
 from dataclasses import replace
+
+from kombu.connection import Connection
 
 from evtools.transport.connection import connect, explain
 from evtools.transport.settings import ConnectionSettings
@@ -11,21 +14,32 @@ def probe(settings: ConnectionSettings) -> None:
 
     A connection that is there for long may be dead without anybody knowing.
     """
+    try:
+        reach(settings).release()
+    except Exception as error:
+        raise explain(error, settings) from error
+
+
+def reach(settings: ConnectionSettings) -> Connection:
+    """Return a connection to the first address that lets us in.
+
+    It is for one question: nobody answers the broker's heartbeats on it.  Raise
+    what the last address raised if none does.
+    """
     settings = replace(settings, heartbeat=0.0)
-    attempt = 0
-    while True:
-        try:
-            return _visit(settings, attempt)
-        except Exception as error:
-            attempt += 1
-            if attempt >= len(settings.addresses()):
-                raise explain(error, settings) from error
+    *earlier, last = range(len(settings.addresses()))
+    for attempt in earlier:
+        with suppress(Exception):
+            return _enter(settings, attempt)
+    return _enter(settings, last)
 
 
-def _visit(settings: ConnectionSettings, attempt: int) -> None:
+def _enter(settings: ConnectionSettings, attempt: int) -> Connection:
     connection = connect(settings, attempt=attempt)
     try:
         # Of Redis, a connection is not made before there is something to say.
-        connection.default_channel.close()
-    finally:
+        connection.default_channel  # noqa: B018  (a property that connects)
+    except BaseException:
         connection.release()
+        raise
+    return connection

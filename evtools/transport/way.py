@@ -19,11 +19,27 @@ _PORTS: Final[Mapping[str, tuple[int, int]]] = {
     "redis": (6379, 6379),
     "sentinel": (26379, 26379),
 }
+_PROTOCOLS: Final[Mapping[str, str]] = {
+    "amqp": "amqp",
+    "redis": "redis",
+    "sentinel": "redis",
+}
 #: Families where TLS is spoken by whom the address names; Sentinels name a
 #: master, and it is the master that may speak TLS.
 _DIRECT: Final = ("amqp", "redis")
 #: A name may have very many addresses; nobody tries more than some.
 _ADDRESSES_MAX: Final = 8
+#: As long as the header of AMQP, and no such: whoever hears it says who he is.
+_GREETING: Final = b"PING\r\n\r\n"
+#: How answers to that begin.  Redis has errors for whom it does not know.
+_VOICES: Final[Mapping[bytes, str]] = {
+    b"AMQP": "amqp",
+    b"+PONG": "redis",
+    b"-NOAUTH": "redis",
+    b"-DENIED": "redis",
+    b"HTTP/": "http",
+}
+_ANSWER_BYTES: Final = 64
 #: X509_V_FLAG_NO_CHECK_TIME, which Python has no name for.
 _ANY_TIME: Final = 0x200000
 
@@ -32,12 +48,16 @@ _Found = list[tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an address of the broker leads; `tls` is None without encryption."""
+    """Where an address of the broker leads; `tls` is None without encryption.
+
+    `protocol` is what we mean to speak there.
+    """
 
     host: str
     port: int
     tls: TLS | None = None
     connect_timeout: float = 4.0
+    protocol: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +88,13 @@ def _place(address: Address, settings: ConnectionSettings) -> Iterator[Place]:
         return
     tls = tls_for(settings.tls, address) if family in _DIRECT else None
     port = address.port or _PORTS[family][tls is not None]
-    yield Place(address.hostname or "localhost", port, tls, settings.connect_timeout)
+    yield Place(
+        address.hostname or "localhost",
+        port,
+        tls,
+        settings.connect_timeout,
+        _PROTOCOLS[family],
+    )
 
 
 def resolve(place: Place) -> list[str]:
@@ -146,6 +172,19 @@ def speaks_tls(place: Place) -> bool:
             return True
     except OSError:
         return False
+
+
+def spoken(place: Place) -> str:
+    """Return what is spoken there without TLS: amqp, redis or http, "" if unknown."""
+    answer = b""
+    try:
+        with open_socket(place) as sock:
+            sock.sendall(_GREETING)
+            answer = sock.recv(_ANSWER_BYTES)
+    except OSError:
+        return ""
+    voices = (name for begin, name in _VOICES.items() if answer.startswith(begin))
+    return next(voices, "")
 
 
 def _context(tls: TLS) -> ssl.SSLContext:

@@ -156,6 +156,34 @@ def test_of_two_addresses_one_may_be_down(doctor, redis_server):
     assert "lets us in" in report.of("login", "ok")
 
 
+def test_where_the_first_of_two_is_down_the_workers_are_still_asked(
+    doctor, place, worker
+):
+    started = worker(place)
+    scheme = place.partition("://")[0]
+    report = doctor(f"{scheme}://{HOST}:{free_port()}/0;{place}", "--wait", "3s")
+    assert report.problems == set()
+    assert started.hostname in report.of("workers", "ok")
+
+
+def test_a_port_of_another_broker_is_found(doctor, redis_server, rabbitmq_server):
+    how = ("--connect-timeout", "1s")
+    report = doctor(f"amqp://{HOST}:{redis_server.port}//", *how)
+    assert report.problems == {"answer"}
+    assert "Redis" in report.of("answer")
+    report = doctor(f"redis://{HOST}:{rabbitmq_server.port}/0", *how)
+    assert report.problems == {"answer"}
+    assert "speaks AMQP" in report.of("answer")
+
+
+def test_a_sentinel_taken_for_a_broker_is_found(doctor, sentinel):
+    report = doctor(f"redis://{HOST}:{sentinel.port}/0")
+    assert report.problems == {"login"}
+    assert "it is a Sentinel" in report.of("login")
+    report = doctor(sentinel.url, "--broker-option", "master_name=none")
+    assert "SENTINEL MASTERS" in report.of("login")
+
+
 def test_behind_a_sentinel_all_is_looked_at(doctor, sentinel, worker):
     worker(sentinel.master.url)
     option = f"master_name={sentinel.master_name}"
@@ -207,6 +235,25 @@ def test_tls_on_a_port_without_is_found(doctor, request, kind):
 
 
 @pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
+def test_tls_to_a_broker_without_is_told_what_it_speaks(doctor, request, kind):
+    server = request.getfixturevalue(f"{kind}_server")
+    scheme = {"redis": "redis", "rabbitmq": "amqp"}[kind]
+    url = f"{scheme}s://{HOST}:{server.port}/0"
+    report = doctor(url, "--connect-timeout", "1s")
+    assert "without TLS" in report.of("tls")
+    assert f"Use {scheme}:// in the URL" in report.of("tls")
+
+
+def test_a_broker_that_wants_a_certificate_of_us_is_found(
+    doctor, redis_mutual_tls, authority
+):
+    report = doctor(redis_mutual_tls.fresh_tls_url(), "--tls-ca", authority.ca)
+    assert report.problems == {"tls"}
+    assert "the broker wants a certificate of us" in report.of("tls")
+    assert report.of("tls").endswith("--tls-cert FILE --tls-key FILE")
+
+
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
 def test_a_port_with_tls_that_is_spoken_to_without_is_found(doctor, request, kind):
     url = request.getfixturevalue(f"{kind}_tls").replace("s://", "://", 1)
     report = doctor(url, "--connect-timeout", "2s")
@@ -227,7 +274,7 @@ def test_a_wrong_password_is_found(doctor, broker):
 
 def test_a_wrong_vhost_is_found(doctor, rabbitmq_server):
     report = doctor(rabbitmq_server.vhost_url("no-such-vhost"))
-    assert "no-such-vhost not found" in report.of("login")
+    assert "no-such-vhost not found" in report.of("vhost")
 
 
 def test_a_database_that_cannot_be_is_found(doctor, redis_server):
@@ -259,6 +306,7 @@ def test_a_user_who_may_only_log_in_is_told_what_to_grant(
     )
     how = ("--event-exchange", event_exchange, "--wait", "3s")
     report = doctor(theirs, *how)
+    assert report.problems == {"permissions"}
     assert "may not configure queues celeryev.*" in report.of("permissions")
     grant = report.of("permissions").splitlines()[-1].split(maxsplit=1)[1]
     rabbitmq_server.rabbitmqctl(*[word.strip("'") for word in grant.split()])
@@ -266,6 +314,19 @@ def test_a_user_who_may_only_log_in_is_told_what_to_grant(
     assert report.problems == set(), report.of("permissions")
     assert "arrived" in report.of("events", "ok")
     assert "could not ask the workers" in report.of("workers", "warning")
+
+
+def test_who_may_only_listen_is_well_off(doctor, redis_acl, worker):
+    worker(redis_acl.url)
+    rules = "on >reader-secret resetchannels &/0.celeryev/* -@all +ping +client|setname"
+    redis_acl.redis_cli("ACL", "SETUSER", "reader", *rules.split(), "+psubscribe")
+    report = doctor(
+        f"redis://reader:reader-secret@{HOST}:{redis_acl.port}/0",
+        *("--wait", "5s", "--read-only"),
+    )
+    assert report.status == 0
+    assert "'scan' command" in report.of("orphans", "note")
+    assert "their settings" not in report.output.lower()
 
 
 # --- nothing shows -------------------------------------------------------------------
@@ -280,7 +341,7 @@ def test_without_a_worker_nobody_is_found(doctor, redis_url):
 def test_on_rabbitmq_without_a_worker_there_is_no_exchange(doctor, vhost):
     report = doctor(vhost("empty"), "--wait", "1s")
     assert report.problems == {"exchange"}
-    assert "no worker has made its mailbox" in report.of("workers", "note")
+    assert "no exchange celery.pidbox" in report.of("workers", "note")
 
 
 def test_workers_on_another_database_are_found(doctor, redis_server, worker):
@@ -327,6 +388,22 @@ def test_workers_on_another_vhost_are_found(doctor, vhost, rabbitmq_server, work
     assert "/%2Fnext" in report.of("elsewhere")
 
 
+def test_a_wrong_control_exchange_is_found_and_not_made(
+    doctor, vhost, rabbitmq_server, worker
+):
+    url = vhost("mute")
+    worker(url)
+
+    def exchanges():
+        return rabbitmq_server.rabbitmqctl("list_exchanges", "-p", "mute", "name")
+
+    before = exchanges()
+    report = doctor(url, "--control-exchange", "blue", "--wait", "4s")
+    assert report.status == 3
+    assert "there is no exchange blue.pidbox" in report.of("workers", "warning")
+    assert exchanges() == before
+
+
 def test_task_events_that_are_off_are_found(doctor, place, worker):
     off = worker(place, arguments=("--", "worker_send_task_events=0"), events=False)
     for _ in range(20):
@@ -342,6 +419,27 @@ def test_heartbeats_that_are_off_are_found(doctor, place, worker):
     report = doctor(place, "--wait", "5s")
     assert report.status == 3
     assert "--without-heartbeat" in report.of("heartbeats", "warning")
+
+
+def test_a_broker_that_ends_meanwhile_is_told_and_not_asked_again(own_redis):
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "evtools", "doctor"),
+            *("-b", own_redis.url, "--wait", "30s"),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = ""
+        while "permissions" not in said:
+            said += process.stdout.readline()
+        own_redis.kill()
+        said += process.stdout.read()
+        assert process.wait() == 4
+    assert "note     skipped" in said
+    assert "nothing is left behind" not in said
 
 
 # --- what is left behind -------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from amqp.exceptions import AccessRefused, ChannelError, NotFound, PreconditionFailed
 from kombu.connection import Connection
@@ -55,7 +55,8 @@ class AMQPExamination(Examination):
         name = self._settings.event_exchange
         where = f"exchange {name} of type {_TYPE} in vhost {self._vhost}"
         if not self._has_exchange(name):
-            return Ground(where, exists=False)
+            listed = ("rabbitmqctl", "-q", "list_exchanges", "-p", self._vhost)
+            return Ground(where, exists=False, command=shlex.join(listed))
         try:
             self._ask(
                 lambda channel: channel.exchange_declare(
@@ -85,9 +86,11 @@ class AMQPExamination(Examination):
     def _try(self) -> Iterator[Right]:
         settings = self._settings
         queue = fresh_queue_name(settings)
+        queues = f"queues {settings.event_queue_prefix}.*"
+        exchange = settings.event_exchange
         steps: tuple[tuple[str, Callable[[_Channel], Any]], ...] = (
             (
-                f"configure queues {settings.event_queue_prefix}.*",
+                f"configure {queues}",
                 lambda channel: channel.queue_declare(
                     queue,
                     exclusive=True,
@@ -99,11 +102,11 @@ class AMQPExamination(Examination):
                 ),
             ),
             (
-                f"write to them and read exchange {settings.event_exchange} (to bind)",
-                lambda channel: channel.queue_bind(queue, settings.event_exchange, "#"),
+                f"write to {queues} and read exchange {exchange}, to bind",
+                lambda channel: channel.queue_bind(queue, exchange, "#"),
             ),
             (
-                "read from them",
+                f"read from {queues}",
                 lambda channel: channel.basic_consume(
                     queue, no_ack=True, callback=_ignore
                 ),
@@ -115,21 +118,19 @@ class AMQPExamination(Examination):
                 step(channel)
             except AccessRefused as exc:
                 why = diagnose(exc, settings).text
-                yield Right(name, granted=False, why=why, grant=self._grant())
+                yield Right(
+                    name,
+                    granted=False,
+                    why=why,
+                    grant=grant(settings, self._vhost),
+                    caveat="it sets all of the user's rights there",
+                )
                 break
             yield Right(name, granted=True)
         # In this order: a consumer whose queue is deleted is told so.
         self._connection.maybe_close_channel(channel)
         with suppress(ChannelError):
             self._ask(lambda channel: channel.queue_delete(queue))
-
-    def _grant(self) -> str:
-        """Return the command that lets the user watch, and do no more."""
-        names = {self._settings.event_queue_prefix, self._settings.event_exchange}
-        pattern = f"^({'|'.join(map(re.escape, sorted(names)))})([.]|$)"
-        user = parse(self._settings.addresses()[0]).user or "guest"
-        command = ("rabbitmqctl", "set_permissions", "-p", self._vhost, user)
-        return shlex.join((*command, pattern, pattern, pattern))
 
     def begin(self) -> None:
         """Do nothing: AMQP lets nobody overhear."""
@@ -190,8 +191,17 @@ class AMQPExamination(Examination):
 
     def leftovers(self, names: Sequence[str]) -> Search:
         """Look at the queues of these names: AMQP lists none."""
-        gap = "" if names else "AMQP lists no queues"
-        return Search([self._leftover(name) for name in names], gap)
+        if names:
+            return Search([self._leftover(name) for name in names])
+        return Search(gap="AMQP lists no queues", command=self._list_command())
+
+    def _list_command(self) -> str:
+        """Return what lists queues that nobody reads, on the broker's host."""
+        columns = ("name", "consumers", "messages")
+        listed = ("rabbitmqctl", "-q", "list_queues", "-p", self._vhost, *columns)
+        begin = re.escape(self._settings.event_queue_prefix).replace("/", r"\/")
+        unread = f"/^{begin}[.]/ && $2 == 0"
+        return f"{shlex.join(listed)} | {shlex.join(('awk', unread))}"
 
     def _leftover(self, name: str) -> Leftover:
         if not name.startswith(f"{self._settings.event_queue_prefix}."):
@@ -222,6 +232,15 @@ class AMQPExamination(Examination):
         """Release the connection."""
         with suppress(OSError, *self._connection.connection_errors):
             self._connection.release()
+
+
+def grant(settings: ConnectionSettings, vhost: str) -> str:
+    """Return the command that lets the user watch, and do no more."""
+    names = {settings.event_queue_prefix, settings.event_exchange}
+    pattern = f"^({'|'.join(map(re.escape, sorted(names)))})([.]|$)"
+    user = unquote(parse(settings.addresses()[0]).user) or "guest"
+    command = ("rabbitmqctl", "set_permissions", "-p", vhost, user)
+    return shlex.join((*command, pattern, pattern, pattern))
 
 
 def _ask(connection: Connection, question: Callable[[_Channel], Any]) -> Any:

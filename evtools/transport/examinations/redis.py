@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, cast
+from urllib.parse import unquote
 
 from kombu.connection import Connection
 from redis import Redis
@@ -32,6 +33,9 @@ _BINDINGS: Final = "_kombu.binding."
 #: kombu 5.7 keeps those apart that no deadline ends.
 _PERMANENT: Final = "_kombu.binding_permanent."
 _MAILBOXES = re.compile(r"(.*)_kombu\.binding\.(.+)\.pidbox", re.DOTALL)
+
+#: What a reader of events does besides logging in.
+_COMMANDS: Final = ("+psubscribe", "+punsubscribe", "+ping")
 
 _DATABASES_MAX: Final = 64
 _OVERHEARD_MAX: Final = 20_000
@@ -75,6 +79,9 @@ class RedisExamination(Examination):
             told = self._client.info("server")
         except (NoPermissionError, ResponseError):
             return "Redis"
+        if told.get("redis_mode") == "sentinel":
+            # So they say themselves, but only to who publishes.
+            raise ResponseError("Only HELLO is accepted by Sentinel instances.")
         valkey = told.get("valkey_version")
         return f"Valkey {valkey}" if valkey else f"Redis {told.get('redis_version')}"
 
@@ -89,16 +96,20 @@ class RedisExamination(Examination):
     def rights(self) -> list[Right]:
         """Subscribe as every monitor does."""
         pattern = escape_glob(self._naming.base) + "/*" * self._naming.by_key
-        user = parse(self._settings.addresses()[0]).user or "default"
         name = f"psubscribe {pattern}"
-        allow = ("+psubscribe", "+punsubscribe", "+ping", f"&{pattern}")
         try:
             self._subscribe(pattern).close()
         except (NoPermissionError, ResponseError) as exc:
             why = diagnose(exc, self._settings).text
-            grant = shlex.join(("redis-cli", "ACL", "SETUSER", user, *allow))
-            return [Right(name, granted=False, why=why, grant=grant)]
+            allowed = (f"&{pattern}",) if "channel" in why else _COMMANDS
+            return [Right(name, granted=False, why=why, grant=self._grant(allowed))]
         return [Right(name, granted=True)]
+
+    def _grant(self, allowed: Sequence[str]) -> str:
+        """Return the command that adds rights; what is there already is an error."""
+        address = parse(self._settings.addresses()[0])
+        user = unquote(address.user) or "default"
+        return shlex.join(("redis-cli", "ACL", "SETUSER", user, *allowed))
 
     def _subscribe(self, *patterns: str) -> PubSub:
         """Subscribe and wait for the server to say yes."""
@@ -224,6 +235,12 @@ class RedisExamination(Examination):
 
     def leftovers(self, names: Sequence[str]) -> Search:
         """Look for lists that nobody reads and bindings that nobody can have."""
+        try:
+            return self._search(names)
+        except ResponseError as exc:
+            return Search(gap=diagnose(exc, self._settings).text)
+
+    def _search(self, names: Sequence[str]) -> Search:
         lists, all_lists = self._lists()
         found = [self._list(key, *facts) for key, facts in lists.items()]
         members, all_members = self._members()

@@ -82,6 +82,12 @@ def test_a_mistake_in_the_table_of_a_tool_is_told(config, capsys):
     assert "did you mean theme?" in err
 
 
+def test_a_settings_file_to_begin_with_needs_no_good_one(capsys, config):
+    config("nonsense = 1\n")
+    assert start("config", ["--default"]) == 0
+    assert "[evtop]" in capsys.readouterr().out
+
+
 def test_a_settings_file_to_begin_with_is_printed(capsys):
     assert start("config", ["--default"]) == 0
     assert tomllib.loads(capsys.readouterr().out) == {

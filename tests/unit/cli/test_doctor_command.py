@@ -4,6 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from evtools.cli import doctor_command
 from evtools.cli.doctor_command import doctor_options, evdoctor
 from evtools.cli.entry import start
 from evtools.errors import UsageError
@@ -51,13 +52,12 @@ def test_with_yes_nobody_is_asked():
 
 
 @pytest.mark.parametrize(
-    ("answer", "agreed"), [("y\n", True), ("n\n", False), ("\n", False)]
+    ("answer", "agreed"),
+    [("y\n", True), ("n\n", False), ("\n", False), ("", False)],
 )
 def test_on_a_terminal_the_default_is_no(answer, agreed):
     @click.command
     def ask():
-        from evtools.cli import doctor_command
-
         click.echo(doctor_command._ask("Remove \x1b[2J?"))
 
     ended = CliRunner().invoke(ask, input=answer)
@@ -65,9 +65,28 @@ def test_on_a_terminal_the_default_is_no(answer, agreed):
     assert "\\x1b[2J? [y/N]" in ended.stderr
 
 
+def test_ctrl_c_is_no_answer(monkeypatch):
+    def interrupt(*_, **__):
+        raise click.Abort from KeyboardInterrupt()
+
+    monkeypatch.setattr(click, "confirm", interrupt)
+    with pytest.raises(click.Abort):
+        doctor_command._ask("Remove?")
+
+
 def test_on_a_terminal_it_may_be_fixed(monkeypatch):
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    for stream in ("stdin", "stderr"):
+        with pytest.raises(UsageError, match="no terminal"):
+            options("--fix")
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True, raising=False)
     assert options("--fix").fix
+
+
+def test_on_a_terminal_lines_are_as_wide_as_that(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "57")
+    assert options().cols == 0
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert options().cols == 57
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -155,6 +156,32 @@ def test_broken_pipes_end_in_a_status_where_signals_are_blocked(monkeypatch):
     with Path(os.devnull).open("w") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
         assert guard("evdump", body, debug=False) == 141
+
+
+@pytest.mark.parametrize("text", ["x", "x" * 100_000])
+def test_a_full_disk_is_no_mistake_of_ours(text):
+    code = (
+        "import sys\n"
+        "from evtools.cli.failure import run_plainly\n"
+        f"sys.exit(run_plainly('evtools', lambda: print({text!r}) or 0))\n"
+    )
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert ended.returncode == 73
+    assert ended.stderr == b"evtools: cannot write: No space left on device\n"
+
+
+def test_a_file_that_could_not_be_written_is_named(capsys):
+    def body():
+        raise OSError(errno.EDQUOT, "Quota exceeded", "/x/y")
+
+    assert guard("evcam", body, debug=False) == 73
+    assert capsys.readouterr().err == "evcam: cannot write to /x/y: Quota exceeded\n"
 
 
 def test_nothing_takes_the_place_of_a_closed_stream():

@@ -55,8 +55,11 @@ def test_help_of_a_topic_is_its_page(capsys, name):
     assert capsys.readouterr().out == f"{TOPICS[name].page()}\n"
 
 
-def test_a_page_may_be_cut_short():
-    command = [sys.executable, "-m", "evtools", "help", "keys"]
+@pytest.mark.parametrize(
+    "arguments", [(), ("-V",), ("doctor", "-V"), ("--help",), ("help", "keys")]
+)
+def test_a_page_may_be_cut_short(arguments):
+    command = [sys.executable, "-m", "evtools", *arguments]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -12,6 +12,17 @@ def test_what_is_installed_here_passes(name):
     assert CHECKS[name]()
 
 
+@pytest.mark.parametrize("name", ["evdump", "evtop", "evcam"])
+def test_settings_of_the_user_are_not_what_is_checked(name, monkeypatch, config):
+    config("nonsense = 1")
+    for variable in (
+        *("EVTOOLS_READ_ONLY", "EVTOP_DELAY", "EVDUMP_TS", "EVCAM_FREQ"),
+        *("CELERY_BROKER_URL", "BROKER_URL"),
+    ):
+        monkeypatch.setenv(variable, "nonsense")
+    assert CHECKS[name]()
+
+
 def test_a_check_that_fails_stops_no_other(monkeypatch):
     def broken():
         raise CheckFailed("no\nluck")

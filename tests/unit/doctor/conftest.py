@@ -81,7 +81,7 @@ def case():
             FakeClock(),
         )
         made.examined = broker or FakeExamination()
-        made.observed = seen or Observation()
+        made.observation = seen or Observation()
         return made
 
     return make

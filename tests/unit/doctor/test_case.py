@@ -19,10 +19,18 @@ def test_the_first_address_that_passed_is_used(new):
 
 
 def test_nothing_is_known_before_the_checks(new):
-    for name in ("examination", "observation"):
-        with pytest.raises(AssertionError):
-            getattr(new, name)
+    with pytest.raises(AssertionError):
+        new.examination  # noqa: B018  (a property that asserts)
+    assert new.observation.nodes == []
     new.close()
+
+
+def test_who_has_no_exchange_or_no_right_cannot_listen(new):
+    assert new.can_listen
+    new.exchange_exists = False
+    assert not new.can_listen
+    new.exchange_exists, new.may_listen = True, False
+    assert not new.can_listen
 
 
 def test_the_broker_is_left(case, fake):

@@ -1,4 +1,5 @@
 import pytest
+from redis.exceptions import NoPermissionError
 
 from evtools.doctor import checks
 from evtools.doctor.checks import CHECKS, Check, examine
@@ -20,9 +21,12 @@ def failing(error):
 
 @pytest.fixture
 def walk(monkeypatch, case):
-    def run(*these):
+    def run(*these, logged_in=False):
+        made = case()
+        if not logged_in:
+            made.examined = None
         monkeypatch.setattr(checks, "CHECKS", these)
-        return [(f.check, f.severity, f.text) for f in examine(case())]
+        return [(f.check, f.severity, f.text) for f in examine(made)]
 
     return run
 
@@ -61,6 +65,21 @@ def test_what_drivers_raise_is_a_problem(walk):
     assert findings[1] == ("a", "problem", "TCP: the broker closed the connection")
     findings = walk(Check("a", failing(FileNotFoundError())))
     assert findings[1] == ("a", "problem", "no such socket")
+
+
+def test_a_broker_that_ends_after_the_login_is_not_asked_again(walk):
+    bad = Check("a", failing(TimeoutError()))
+    findings = walk(bad, Check("b", found("ok")), logged_in=True)
+    assert findings[1][:2] == ("a", "problem")
+    assert findings[1][2].startswith("the broker is gone: no answer")
+    assert findings[2:] == [("skipped", "note", "could not be checked: b")]
+    assert len(walk(bad, logged_in=True)) == 2
+
+
+def test_after_a_refusal_it_is_asked_for_other_things(walk):
+    bad = Check("a", failing(NoPermissionError("no scan")))
+    findings = walk(bad, Check("b", found("ok")), logged_in=True)
+    assert findings[1:] == [("a", "problem", "permission: no scan"), ("x", "ok", "")]
 
 
 def test_a_mistake_of_ours_is_none_of_the_brokers(walk):

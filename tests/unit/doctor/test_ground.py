@@ -27,6 +27,15 @@ def test_the_exchange_is_there_and_right_or_not(
     assert found == severity
     assert text in said
     assert made.exchange_exists == ground.exists
+    assert made.can_listen == (severity == "ok")
+
+
+def test_where_the_exchange_is_missing_a_command_lists_those_there_are(
+    case, fake, told
+):
+    ground = Ground("exchange x", exists=False, command="rabbitmqctl x")
+    ((_, text),) = told(check_exchange, case(fake(where=ground)))
+    assert text.endswith(":\n  rabbitmqctl x")
 
 
 def test_rights_are_told_together_and_refusals_one_by_one(case, fake, told):
@@ -35,12 +44,19 @@ def test_rights_are_told_together_and_refusals_one_by_one(case, fake, told):
         Right("read", granted=True),
         Right("bind", granted=False, why="refused", grant="allow bind"),
     ]
-    findings = told(check_permissions, case(fake(may=rights)))
-    (bad, text), good = findings
+    made = case(fake(may=rights))
+    (bad, text), good = told(check_permissions, made)
+    assert not made.can_listen
     assert bad == "problem"
     assert text.startswith("may not bind: refused")
-    assert text.endswith("\nallow bind")
+    assert text.endswith("can allow it:\n  allow bind")
     assert good == ("ok", "may open; read\n")
+
+
+def test_a_command_that_does_more_than_asked_says_so(case, fake, told):
+    right = Right("bind", granted=False, grant="allow", caveat="it allows all")
+    ((_, text),) = told(check_permissions, case(fake(may=[right])))
+    assert text.endswith("can allow it (it allows all):\n  allow")
 
 
 def test_without_an_exchange_no_right_is_tried(case, fake, told):
@@ -82,7 +98,7 @@ def test_another_place_is_the_answer_where_nobody_is_here(case, fake, told):
     ((severity, text),) = told(check_elsewhere, case(fake(others=[THERE])))
     assert severity == "problem"
     assert "database 1: workers" in text
-    assert "-b 'redis://:**@h/1'" in text
+    assert text.endswith("in place of **:\n  -b 'redis://:**@h/1'")
 
 
 def test_another_place_is_a_remark_where_workers_are_here(case, fake, told):
@@ -95,6 +111,15 @@ def test_a_name_of_somebody_elses_adds_no_line_of_advice(case, fake, told):
     forged = Elsewhere("x", "y", ("--event-exchange", "a\nType: reboot"), alive=True)
     ((_, text),) = told(check_elsewhere, case(fake(others=[forged])))
     assert "'a\\nType: reboot'" in text
+
+
+def test_a_place_that_is_found_twice_is_told_once(case, fake, told):
+    twice = Elsewhere(
+        "exchange blue", "events", ("--event-exchange", "blue"), alive=True
+    )
+    seen = Observation(settings={"w1": {"event_exchange": "blue"}})
+    ((_, text),) = told(check_elsewhere, case(fake(others=[twice]), seen=seen))
+    assert "w1 sends its events there\nTo watch there:\n  --event" in text
 
 
 def test_a_place_where_nobody_is_any_more_is_a_remark(case, fake, told):

@@ -75,12 +75,14 @@ def test_the_doctor_listens_and_overhears(case, told, redis_url):
     assert made.observation.seconds >= 0.2
 
 
+@pytest.mark.parametrize("missing", ["exchange", "right"])
 @pytest.mark.parametrize("mailboxes", [True, False])
-def test_without_an_exchange_workers_are_asked_if_there_are_mailboxes(
-    case, fake, told, redis_url, mailboxes
+def test_where_nobody_can_listen_workers_are_asked_if_there_are_mailboxes(
+    case, fake, told, redis_url, mailboxes, missing
 ):
     made = case(fake(mailboxes=mailboxes), urls=redis_url)
-    made.exchange_exists = False
+    made.exchange_exists = missing != "exchange"
+    made.may_listen = missing != "right"
     assert told(check_events, made) == []
     assert made.observation.pongs == (frozenset() if mailboxes else None)
 
@@ -127,8 +129,22 @@ def test_that_we_may_not_ask_is_a_warning(case, told):
 def test_that_nobody_was_asked_is_noted_with_its_reason(case, told):
     ((severity, text),) = told(check_workers, case(seen=observed(), read_only=True))
     assert (severity, "--read-only" in text) == ("note", True)
-    ((severity, text),) = told(check_workers, case(seen=observed()))
-    assert (severity, "mailbox" in text) == ("note", True)
+    made = case(seen=observed())
+    ((severity, text),) = told(check_workers, made)
+    assert (severity, "cannot listen" in text) == ("note", True)
+    made.has_mailboxes = False
+    ((severity, text),) = told(check_workers, made)
+    assert (severity, "no exchange celery.pidbox" in text) == ("note", True)
+
+
+def test_workers_that_are_heard_and_have_no_mailbox_are_a_warning(case, told):
+    seen = observed({"w1": signs()})
+    made = case(seen=seen, control_exchange="blue")
+    made.has_mailboxes = False
+    ((severity, text),) = told(check_workers, made)
+    assert severity == "warning"
+    assert "there is no exchange blue.pidbox" in text
+    assert "--control-exchange" in text
 
 
 # --- task events -------------------------------------------------------------------
@@ -164,9 +180,18 @@ def test_without_a_task_only_the_settings_tell(case, told):
         },
     )
     findings = told(check_task_events, case(seen=seen))
+    assert "Their settings leave them off" in findings[0][1]
     assert [severity for severity, _ in findings] == ["note", "ok"]
     assert "unknown whether task events are on, at: w2" in findings[0][1]
     assert "no task was seen, at: w1" in findings[1][1]
+
+
+def test_of_workers_that_told_no_settings_none_is_claimed(case, told):
+    seen = observed({"w1": signs()})
+    ((severity, text),) = told(check_task_events, case(seen=seen))
+    assert severity == "note"
+    assert "unknown whether task events are on, at: w1" in text
+    assert "settings" not in text
 
 
 def test_without_workers_nothing_is_said_of_them(case, told):

@@ -1,4 +1,5 @@
 import threading
+import uuid
 
 import pytest
 
@@ -32,6 +33,18 @@ def test_a_broker_that_is_away_is_told_and_not_waited_for():
     seen = listen(settings, 60.0, SystemClock())
     assert "connection refused" in seen.failure.message
     assert seen.pongs is None
+
+
+def test_where_there_are_no_mailboxes_none_is_made(rabbitmq_server, event_exchange):
+    name = uuid.uuid4().hex
+    settings = ConnectionSettings(
+        urls=rabbitmq_server.url, event_exchange=event_exchange, control_exchange=name
+    )
+    seen = listen(settings, 0.5, SystemClock(), asks=False)
+    assert (seen.failure, seen.pongs) == (None, None)
+    exchanges = rabbitmq_server.rabbitmqctl("list_exchanges", "name")
+    assert event_exchange in exchanges
+    assert name not in exchanges
 
 
 @pytest.fixture

@@ -44,6 +44,12 @@ def test_the_url_is_told_without_its_secrets(case, told):
     assert [place.host for place in made.places.values()] == ["h", "i"]
 
 
+@pytest.mark.parametrize("url", ["redis://h/x", "redis://h/0?colour=red"])
+def test_what_cannot_work_is_refused_before_anybody_is_asked(case, told, url):
+    with pytest.raises(UsageError):
+        told(check_kind, case(urls=f"redis://h/0;{url}"))
+
+
 def test_a_broker_without_events_is_refused(case, told):
     with pytest.raises(UsageError, match="SQS"):
         told(check_kind, case(urls="sqs://"))
@@ -55,7 +61,9 @@ def test_a_broker_without_events_is_refused(case, told):
 def test_names_are_looked_up(at, told):
     ((severity, text),) = told(check_name, at(Place("localhost", 1)))
     assert (severity, "localhost is " in text) == ("ok", True)
-    assert told(check_name, at(Place(HOST, 1))) == [("ok", "none: an address\n")]
+    assert told(check_name, at(Place(HOST, 1))) == [
+        ("ok", f"{HOST} is an address, no name\n")
+    ]
 
 
 def test_of_several_places_some_may_be_missing(at, told):
@@ -213,6 +221,68 @@ def test_a_port_where_nobody_speaks(at):
         (finding,) = check_login(made)
     assert finding.check == "answer"
     assert "nobody speaks there" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("scheme", "speaker", "text", "advice"),
+    [
+        ("amqp", "redis", "speaks the protocol of Redis", "redis://"),
+        ("redis", "rabbitmq", "speaks AMQP", "amqp://"),
+    ],
+)
+def test_a_port_of_another_kind_of_broker(at, request, scheme, speaker, text, advice):
+    port = request.getfixturevalue(f"{speaker}_server").port
+    place = Place(HOST, port, connect_timeout=1.0, protocol=scheme)
+    made = at(place, urls=f"{scheme}://{HOST}:{port}/0", connect_timeout=1.0)
+    (finding,) = check_login(made)
+    assert (finding.check, finding.severity) == ("answer", "problem")
+    assert finding.text.endswith(text)
+    assert advice in finding.advice
+
+
+def test_a_port_of_the_right_kind_without_tls(at, told, redis_server):
+    tls = TLS(enabled=True, verify="required")
+    place = Place(HOST, redis_server.port, tls, 1.0, protocol="redis")
+    ((_, text),) = told(check_tls, at(place))
+    assert "speaks the protocol of Redis without TLS\nUse redis://" in text
+
+
+def test_who_speaks_as_we_do_is_no_stranger(redis_server):
+    place = Place(HOST, redis_server.port, protocol="redis")
+    assert reaching._stranger(place) is None
+
+
+@pytest.mark.parametrize(
+    ("with_ours", "text"),
+    [
+        (False, "the broker wants a certificate of us"),
+        (True, "broken off after the certificate"),
+    ],
+)
+def test_a_broker_that_takes_our_certificate_for_none(
+    at, authority, redis_mutual_tls, with_ours, text
+):
+    tls = TLS(enabled=True, ca=str(authority.ca), verify="required")
+    if with_ours:
+        # Of an authority that the broker does not know.
+        other = str(authority.other)
+        tls = replace(tls, cert=other, key=other.replace(".pem", ".key"))
+    port = redis_mutual_tls.tls_port
+    made = at(
+        Place("localhost", port, tls, protocol="redis"),
+        urls=f"rediss://localhost:{port}/0",
+        tls=tls,
+    )
+    (finding,) = check_login(made)
+    assert finding.check == "tls"
+    assert text in finding.text
+
+
+def test_a_virtual_host_that_is_not_for_us_comes_with_what_to_type(at, rabbitmq_server):
+    url = rabbitmq_server.vhost_url("", user="nobody", password="nobody-secret")
+    (finding,) = check_login(at(urls=url))
+    assert finding.check == "vhost"
+    assert "\n  rabbitmqctl set_permissions -p / nobody " in finding.advice
 
 
 def test_a_port_that_wants_tls(at, redis_server):

@@ -23,6 +23,40 @@ def test_colours_are_around_the_severity_only():
     assert first.startswith("\x1b[1;31mproblem \x1b[0m events")
 
 
+LONG = Finding("events", "note", "one two three", "four five six seven\n  rm -rf x y z")
+
+
+def test_a_terminal_gets_prose_that_fits_and_commands_that_are_whole():
+    indent = " " * 22
+    assert list(lines(LONG, colour=False, cols=62)) == [
+        "note     events       one two three",
+        f"{indent}four five six seven",
+        f"{indent}  rm -rf x y z",
+    ]
+    text = " ".join(["word"] * 9)
+    first, second = lines(Finding("events", "ok", text), colour=False, cols=62)
+    assert first == f"ok       events       {' '.join(['word'] * 8)}"
+    assert second == f"{indent}word"
+
+
+def test_a_narrow_terminal_gets_prose_in_all_of_its_width():
+    assert list(lines(LONG, colour=True, cols=30)) == [
+        "\x1b[36mnote    \x1b[0m events       one two",
+        "  three",
+        "  four five six seven",
+        "    rm -rf x y z",
+    ]
+
+
+@pytest.mark.parametrize("cols", [1, 2, 23])
+def test_a_word_is_not_broken_however_narrow_it_gets(cols):
+    first, *rest = lines(LONG, colour=False, cols=cols)
+    assert [*first.split()[2:], *" ".join(rest).split()] == [
+        *("one", "two", "three", "four", "five", "six", "seven"),
+        *("rm", "-rf", "x", "y", "z"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("findings", "text"),
     [

@@ -146,6 +146,8 @@ def test_a_sentinel_database_is_a_number():
         ("heartbeat=3", "--heartbeat"),
         ("cacertfile=x", "--tls-ca"),
         ("foo=secret", "--broker-option foo=..."),
+        ("password=secret", "USER:PASSWORD@ in front of the host"),
+        ("db=secret", "its number behind the host, as in redis://host/0"),
     ],
 )
 def test_unknown_parameters_of_the_url_name_the_option(query, option):

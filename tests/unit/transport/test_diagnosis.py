@@ -57,6 +57,11 @@ REFUSED = [
     (redis.exceptions.AuthenticationError("invalid password"), "login: invalid"),
     (redis.exceptions.ResponseError("WRONGPASS invalid"), "login:"),
     (redis.exceptions.ResponseError("NOAUTH required"), "login:"),
+    (redis.exceptions.AuthenticationError("Authentication required."), "login:"),
+    (
+        redis.exceptions.ResponseError("Only HELLO ... by Sentinel instances."),
+        "it is a Sentinel",
+    ),
     (redis.exceptions.NoPermissionError("no 'client|setname'"), "permission:"),
     (redis.exceptions.NoPermissionError("no 'psubscribe'"), "permission:"),
     (redis.exceptions.ResponseError("NOPERM no permission"), "permission:"),
@@ -189,6 +194,7 @@ def test_a_diagnosis_names_the_layer_and_no_broker():
     assert told.what == "TCP: connection refused"
     vhost = amqp.exceptions.NotAllowed("NOT_ALLOWED - vhost x not found")
     told = diagnose(vhost, SETTINGS)
-    assert (told.layer, told.text, told.refused) == ("", "vhost x not found", True)
+    assert (told.layer, told.text, told.refused) == ("vhost", "vhost x not found", True)
+    assert told.what == "vhost x not found"
     assert "slash" in told.hint
     assert diagnose(ValueError("odd: s3kr1t"), SETTINGS).text == "ValueError: odd: **"

@@ -1,14 +1,17 @@
 import contextlib
+import shlex
 
 import pytest
+from amqp.exceptions import NotAllowed
 from redis.exceptions import NoPermissionError
 
 from evtools.errors import UsageError
 from evtools.transport import ConnectionSettings
+from evtools.transport.diagnosis import diagnose
 from evtools.transport.examinations.amqp import AMQPExamination
 from evtools.transport.examinations.plain import PlainExamination
 from evtools.transport.examinations.redis import RedisExamination
-from evtools.transport.examiner import examine
+from evtools.transport.examiner import examine, remedy
 from servers.ports import HOST, free_port
 
 
@@ -46,3 +49,53 @@ def test_what_the_broker_says_is_raised(redis_acl):
     url = f"redis://nobody:nobody-secret@{HOST}:{redis_acl.port}/0"
     with pytest.raises(NoPermissionError):
         examine(ConnectionSettings(urls=url))
+
+
+# --- remedies ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refused(rabbitmq_server):
+    """Return what there is to type where a user may not into a virtual host."""
+
+    def ask(vhost, user):
+        password = rabbitmq_server.users[user]
+        url = rabbitmq_server.vhost_url(vhost, user=user, password=password)
+        settings = ConnectionSettings(urls=url)
+        with pytest.raises(NotAllowed) as raised:
+            examine(settings)
+        return remedy(diagnose(raised.value, settings), settings)
+
+    return ask
+
+
+def test_against_a_refusal_there_is_a_command_that_allows_it(refused, rabbitmq_server):
+    program, *command = shlex.split(refused("team%2Fqueue", "nobody"))
+    assert program == "rabbitmqctl"
+    rabbitmq_server.rabbitmqctl(*command)
+    url = rabbitmq_server.vhost_url(
+        "team%2Fqueue", user="nobody", password="nobody-secret"
+    )
+    examine(ConnectionSettings(urls=url)).close()
+    rabbitmq_server.rabbitmqctl("clear_permissions", "-p", "team/queue", "nobody")
+
+
+def test_against_a_virtual_host_that_is_not_there_is_a_list(refused, rabbitmq_server):
+    program, *command = refused("nosuch", "guest").split()
+    assert program == "rabbitmqctl"
+    assert "staging" in rabbitmq_server.rabbitmqctl(*command)
+
+
+@pytest.mark.parametrize(
+    ("error", "command"),
+    [
+        (
+            NotAllowed("access to vhost '/' refused for user 'x': limit is reached"),
+            "rabbitmqctl -q list_vhosts",
+        ),
+        (ConnectionRefusedError(), ""),
+    ],
+)
+def test_against_other_failures_no_right_helps(error, command):
+    settings = ConnectionSettings(urls="amqp://x@h//")
+    assert remedy(diagnose(error, settings), settings) == command

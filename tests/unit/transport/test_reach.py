@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from evtools.errors import AccessRefused, BrokerUnavailable
-from evtools.transport.reach import probe
+from evtools.transport.reach import probe, reach
 from evtools.transport.settings import ConnectionSettings
 
 NOBODY = "redis://127.0.0.1:1/0"
@@ -22,6 +22,11 @@ def test_one_that_is_not_there_is_not():
 
 def test_one_of_several_is_enough(redis_url):
     probe(ConnectionSettings(urls=f"{NOBODY};{redis_url}"))
+
+
+def test_the_connection_to_the_one_is_open(redis_url):
+    with reach(ConnectionSettings(urls=f"{NOBODY};{redis_url}")) as connection:
+        assert connection.connected
 
 
 def test_of_several_the_last_says_why():

@@ -2,6 +2,7 @@ import math
 import socket
 import ssl
 import threading
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from evtools.transport.way import (
     places,
     resolve,
     speaks_tls,
+    spoken,
 )
 from servers.ports import HOST, free_port
 
@@ -156,3 +158,58 @@ def test_who_speaks_tls_is_known(secure, redis_server):
     assert speaks_tls(secure)
     assert not speaks_tls(Place(HOST, redis_server.port, connect_timeout=1.0))
     assert not speaks_tls(Place(HOST, free_port()))
+
+
+# --- what is spoken ------------------------------------------------------------------
+
+
+@contextmanager
+def speaker(answer):
+    """Answer whoever comes, once; yield the place."""
+    with socket.create_server((HOST, 0)) as server:
+
+        def speak():
+            with suppress(OSError), server.accept()[0] as sock:
+                sock.recv(64)
+                sock.sendall(answer)
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        yield Place(HOST, server.getsockname()[1], connect_timeout=2.0)
+        thread.join()
+
+
+def test_real_brokers_say_what_they_speak(redis_server, redis_acl, rabbitmq_server):
+    assert spoken(Place(HOST, redis_server.port)) == "redis"
+    assert spoken(Place(HOST, redis_acl.port)) == "redis"
+    assert spoken(Place(HOST, rabbitmq_server.port)) == "amqp"
+
+
+@pytest.mark.parametrize(
+    ("answer", "protocol"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n", "http"),
+        (b"-DENIED Redis is running in protected mode", "redis"),
+        (b"220 mail.example ESMTP", ""),
+        (b"", ""),
+    ],
+)
+def test_what_others_speak_is_known_by_how_they_begin(answer, protocol):
+    with speaker(answer) as place:
+        assert spoken(place) == protocol
+
+
+def test_who_is_silent_or_not_there_speaks_nothing():
+    with socket.create_server((HOST, 0)) as silent:
+        place = Place(HOST, silent.getsockname()[1], connect_timeout=0.1)
+        assert spoken(place) == ""
+    assert spoken(Place(HOST, free_port())) == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "protocol"),
+    [("redis://h", "redis"), ("amqps://h", "amqp"), ("sentinel://h", "redis")],
+)
+def test_a_place_says_what_we_mean_to_speak(url, protocol):
+    settings = ConnectionSettings(urls=url, options={"master_name": "m"})
+    assert [place.protocol for place in places(settings)] == [protocol]

@@ -1,4 +1,6 @@
 import contextlib
+import shlex
+import subprocess
 import uuid
 
 import amqp
@@ -48,7 +50,9 @@ def test_product_and_version_are_told(examine):
 def test_an_exchange_that_is_missing_is_not_made(examine, event_exchange):
     examination = examine(event_exchange=event_exchange)
     for _ in range(2):
-        assert not examination.ground().exists
+        ground = examination.ground()
+        assert not ground.exists
+        assert ground.command == "rabbitmqctl -q list_exchanges -p /"
 
 
 def test_an_exchange_as_celery_declares_it_is_good(examine, channel, event_exchange):
@@ -109,6 +113,7 @@ def test_a_right_that_is_lacking_comes_with_the_command_that_grants_it(
     (right,) = examine(url, event_queue_prefix="blue").rights()
     assert not right.granted
     assert "refused for user 'listener'" in right.why
+    assert "all of the user's rights" in right.caveat
     assert right.grant == (
         "rabbitmqctl set_permissions -p / listener"
         " '^(blue|celeryev)([.]|$)' '^(blue|celeryev)([.]|$)' '^(blue|celeryev)([.]|$)'"
@@ -150,6 +155,25 @@ def test_the_default_exchange_is_listened_to(examine, channel, worker, rabbitmq_
 def test_without_names_nothing_can_be_found(examine):
     search = examine().leftovers([])
     assert (search.found, search.gap) == ([], "AMQP lists no queues")
+
+
+def test_the_command_that_lists_queues_names_those_that_nobody_reads(
+    examine, channel, rabbitmq_server
+):
+    prefix = f"ev/{uuid.uuid4().hex}"
+    for name in ("dead", "read"):
+        channel.queue_declare(f"{prefix}.{name}", auto_delete=False, durable=True)
+    consumer = channel.basic_consume(f"{prefix}.read")
+    command = examine(event_queue_prefix=prefix).leftovers([]).command
+    ctl, awk = (shlex.split(part) for part in command.split(" | "))
+    listed = rabbitmq_server.rabbitmqctl(*ctl[1:])
+    found = subprocess.run(
+        awk, input=listed, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == [f"{prefix}.dead", "0", "0"]
+    channel.basic_cancel(consumer)
+    for name in ("dead", "read"):
+        channel.queue_delete(f"{prefix}.{name}")
 
 
 def test_a_queue_of_another_connection_is_not_free(examine, queue):

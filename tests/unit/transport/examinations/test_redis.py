@@ -1,11 +1,16 @@
 import contextlib
 import json
+import shlex
+import uuid
+from urllib.parse import quote
 
 import pytest
 from redis import Redis
 from redis.client import Pipeline
+from redis.exceptions import ResponseError
 
 from evtools.transport import ConnectionSettings, connect
+from evtools.transport.diagnosis import diagnose
 from evtools.transport.examination import Leftover
 from evtools.transport.examinations import redis as module
 from evtools.transport.examinations.redis import RedisExamination
@@ -93,9 +98,30 @@ def test_a_right_that_is_lacking_comes_with_the_command_that_grants_it(
     (right,) = examine(listener, event_exchange="blue").rights()
     assert not right.granted
     assert right.why
-    assert right.grant == (
-        "redis-cli ACL SETUSER listener +psubscribe +punsubscribe +ping '&/0.blue/*'"
-    )
+    assert right.grant == "redis-cli ACL SETUSER listener '&/0.blue/*'"
+
+
+@pytest.mark.parametrize("rules", ["resetchannels &x +@all", "&* +@all -psubscribe"])
+def test_the_command_that_grants_a_right_does_so(examine, redis_acl, rules):
+    name = f"team/{uuid.uuid4().hex}"
+    redis_acl.redis_cli("ACL", "SETUSER", name, "on", ">pw", "~*", *rules.split())
+    url = f"redis://{quote(name, safe='')}:pw@{HOST}:{redis_acl.port}/0"
+    (right,) = examine(url).rights()
+    assert not right.granted
+    program, *command = shlex.split(right.grant)
+    assert program == "redis-cli"
+    assert redis_acl.redis_cli(*command) == "OK"
+    (right,) = examine(url).rights()
+    assert right.granted
+
+
+def test_a_sentinel_is_no_broker(examine, sentinel):
+    url = f"redis://{HOST}:{sentinel.port}/0"
+    with pytest.raises(ResponseError) as refused:
+        examine(url)
+    told = diagnose(refused.value, ConnectionSettings(urls=url))
+    assert told.text == "it is a Sentinel"
+    assert "master_name" in told.hint
 
 
 # --- elsewhere ---------------------------------------------------------------------
@@ -178,6 +204,14 @@ def test_of_ours_only_other_names_are_elsewhere(examine, client, redis_url):
 
 
 # --- leftovers ---------------------------------------------------------------------
+
+
+def test_who_may_not_search_is_told_so_and_can_watch(examine, listener):
+    examination = examine(listener)
+    examination.begin()
+    search = examination.leftovers([])
+    assert search.found == []
+    assert "'scan' command" in search.gap
 
 
 def test_a_list_that_nobody_reads_is_free(examine, client, redis_url):
