@@ -91,17 +91,10 @@ build openssl \
         --prefix=$prefix --libdir=lib --openssldir=/etc/ssl" \
     "make -j$jobs build_sw" "make install_sw DESTDIR=$out.root"
 
-# PGO counts how often what was run. The same tests in the same order, with the same
-# hashes and addresses, give nearly the same counts: libpython, _pickle, pyexpat and select
-# still differ between two builds, likely as some tests start processes or threads. A release
-# is built again, bit by bit, with the interpreter from the same cache.
-training="-m test --pgo --randseed=1 test_array test_base64 test_binascii test_bisect \
-    test_bytes test_cmath test_codecs test_collections test_complex test_dataclasses \
-    test_datetime test_difflib test_float test_fstring test_functools test_generators \
-    test_heapq test_int test_itertools test_json test_long test_math test_operator \
-    test_ordered_dict test_pickle test_pprint test_re test_set test_statistics \
-    test_str test_string test_struct test_sys test_time test_traceback test_typing \
-    test_xml_etree test_xml_etree_c"
+# PGO counts how often what was run. What counts is the training alone, with the same hashes
+# and addresses each time: what was counted while the build itself used the interpreter came
+# in another order each time, and is let go.
+training="-P $(dirname "$0")/training.py"
 # Its Makefile adds to the flags of configure whatever the environment has. The release has
 # no readline and no gdbm: both are GPL.
 unset CFLAGS CPPFLAGS LDFLAGS
@@ -123,6 +116,8 @@ build python3.13 \
         CURSES_LIBS='-L$deps/lib -lncursesw' \
         PANEL_CFLAGS='-I$deps/include -I$deps/include/ncursesw' \
         PANEL_LIBS='-L$deps/lib -lpanelw -lncursesw'" \
+    "make -j$jobs profile-gen-stamp" \
+    "find . -name '*.gcda' -delete" \
     "setarch $(uname -m) --addr-no-randomize make -j$jobs PROFILE_TASK='$training'" \
     "make install DESTDIR=$out.root"
 unset LD_LIBRARY_PATH

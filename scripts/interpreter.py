@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PINS = PACKAGING / "sources.toml"
 RECIPE = PACKAGING / "interpreter.sh"
+TRAINING = PACKAGING / "training.py"
 
 # Command: the Debian package that has it.
 NEEDED = {
@@ -63,7 +64,8 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 def toolchain(cache: Path) -> Toolchain:
     """Return interpreter and compiler, built unless they are in the cache."""
     pins = tomllib.loads(PINS.read_text())
-    made = cache / key(PINS.read_bytes(), RECIPE.read_bytes(), bytes(SEEN_AT))
+    inputs = [path.read_bytes() for path in (PINS, RECIPE, TRAINING)]
+    made = cache / key(*inputs, bytes(SEEN_AT))
     compiler = _compiler(cache, pins["toolchain"])
     if not made.exists():
         check_tools(shutil.which)
@@ -131,7 +133,8 @@ def _build(cache: Path, pins: Mapping[str, Any], made: Path, compiler: Path) -> 
         _fetch(cache, pins, source)
         _unpack(cache, source, sources)
     recipe, out = work / RECIPE.name, work / "out"
-    shutil.copy(RECIPE, recipe)
+    for path in (RECIPE, TRAINING):
+        shutil.copy(path, work)
     paths = (recipe, sources, compiler, work / "build", out)
     words = [str(SEEN_AT / path.relative_to(cache)) for path in paths]
     jobs = os.environ.get("JOBS") or str(len(os.sched_getaffinity(0)))

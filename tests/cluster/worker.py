@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).resolve().parents[1]
 
-# Coverage of a worker would be coverage of Celery: evtools is not in there.
-_NOT_FOR_WORKERS = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
-
 
 @dataclass(eq=False)
 class Worker:
@@ -70,7 +67,7 @@ class Worker:
 
     def _environment(self) -> dict[str, str]:
         return {
-            **{k: v for k, v in os.environ.items() if k not in _NOT_FOR_WORKERS},
+            **os.environ,
             "PYTHONPATH": str(TESTS),
             "CLUSTER_BROKER_URL": self.broker_url,
             "CLUSTER_EVENT_EXCHANGE": self.event_exchange,

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from servers.process import wait_until
-from tools.daemon import NOT_MEASURED, Daemon, EvcamStarter, facts, is_there
+from tools.daemon import Daemon, EvcamStarter, facts, is_there
 from tools.systemd import NotifySocket
 
 NOBODY = pwd.getpwnam("nobody")
@@ -454,10 +454,7 @@ def test_a_second_ctrl_c_ends_it_at_once(evcam, redis_url):
 
 
 def test_it_can_be_another_user_in_the_foreground(evcam, redis_url):
-    running = evcam(
-        *(*camera(), "-b", redis_url, "--uid", "nobody", "-F", "0.1"),
-        env=dict.fromkeys(NOT_MEASURED),
-    )
+    running = evcam(*camera(), "-b", redis_url, "--uid", "nobody", "-F", "0.1")
     running.wait_stderr("shot 1 of")
     assert facts(running.pid)["Uid"].split() == [str(NOBODY.pw_uid)] * 4
     assert running.stop(signal.SIGTERM) == 0

@@ -1,11 +1,13 @@
 import hashlib
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 import interpreter
+from binary import PACKAGING
 
 
 def test_builds_are_kept_where_the_environment_says(tmp_path):
@@ -51,6 +53,21 @@ def test_a_file_that_is_not_the_pinned_one_is_refused(tmp_path):
     interpreter.check_hash(path, hashlib.sha256(b"sources").hexdigest())
     with pytest.raises(interpreter.BuildError, match="has the SHA-256"):
         interpreter.check_hash(path, "0" * 64)
+
+
+def test_a_training_that_starts_a_process_ends_with_an_error():
+    started = (
+        "import subprocess, sys, training;"
+        "sys.addaudithook(training.refuse);"
+        "subprocess.run(['true'])"
+    )
+    words = [sys.executable, "-c", started]
+    done = subprocess.run(
+        words, cwd=PACKAGING, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "subprocess.Popen('true'" in done.stderr or "os.posix_spawn" in done.stderr
+    assert "not in a training" in done.stderr
 
 
 def test_only_patches_that_upstream_has_are_taken():

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EVCAM = (sys.executable, "-m", "evtools", "cam")
-# Another user cannot write where coverage keeps its files.
-NOT_MEASURED = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 
 
 class Ended(NamedTuple):
@@ -59,11 +57,10 @@ class Daemon:
 
     def run(self, *args: str | Path, env: Mapping[str, str] | None = None) -> Ended:
         """Run evcam with any arguments until it returns."""
-        environ = {k: v for k, v in os.environ.items() if k not in NOT_MEASURED}
         ended = subprocess.run(
             [*EVCAM, *map(str, args)],
             cwd=self.folder,
-            env={**environ, "PYTHONPATH": str(ROOT), **(env or {})},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
