@@ -35,7 +35,7 @@ def connection_settings(ctx: click.Context) -> ConnectionSettings:
         for name in (*_SAME, *FIELDS)
         if values[name] or name not in _EMPTY_IS_DEFAULT
     }
-    if values["broker"] is not None:
+    if values["broker"] is not None and not _is_idle(ctx):
         fields["urls"] = values["broker"].url
         fields["source_of_url"] = broker_origin(ctx)
     return ConnectionSettings(
@@ -44,6 +44,15 @@ def connection_settings(ctx: click.Context) -> ConnectionSettings:
         tls=_tls(values),
         tool=ctx.command.name or "evtools",
     )
+
+
+def _is_idle(ctx: click.Context) -> bool:
+    """Whether the broker is none of this command's business, and was not given to it.
+
+    What the environment or a file says of it may be wrong then.
+    """
+    given = ctx.get_parameter_source("broker") is ParameterSource.COMMANDLINE
+    return not given and bool(ctx.params.get("demo") or ctx.params.get("read"))
 
 
 def broker_origin(ctx: click.Context) -> str:

@@ -2,7 +2,7 @@ import pytest
 
 from evtools.cli.connecting import connection_settings
 from evtools.cli.dump_command import evdump
-from evtools.errors import ImproperlyConfigured
+from evtools.errors import ImproperlyConfigured, UsageError
 from evtools.transport import TLS, ConnectionSettings
 
 
@@ -80,6 +80,18 @@ def test_a_file_with_the_url_is_named_as_its_source(tmp_path, monkeypatch):
     monkeypatch.setenv("EVTOOLS_BROKER_URL", f"@{path}")
     assert settings().source_of_url == f"EVTOOLS_BROKER_URL (@{path})"
     assert settings().urls == "redis://:pw@h"
+
+
+@pytest.mark.parametrize("instead", [("--demo",), ("-r", "recording.jsonl")])
+def test_a_broker_that_nobody_asks_may_be_wrong_in_the_environment(
+    monkeypatch, instead
+):
+    monkeypatch.setenv("CELERY_BROKER_URL", "::")
+    with pytest.raises(UsageError):
+        settings()
+    assert settings(*instead).urls == ConnectionSettings().urls
+    with pytest.raises(UsageError):
+        settings(*instead, "-b", "::")
 
 
 def test_contradictions_are_refused():
