@@ -1,17 +1,19 @@
 """Envelopes as lines of JSON, many at once."""
 
 from collections.abc import Iterable
-from math import floor
-from typing import Final
+from math import floor, nan
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
 
 from evtools.wire.envelope import VERSION, envelope, iso_of_micros, micros
 from evtools.wire.line import encode_line, escape, is_plain
-from evtools.wire.task_event import AnyRecord, TaskEvent
+from evtools.wire.task_event import AnyRecord
 
 _MICROS: Final = 1_000_000
+#: From here on the microseconds of a second are rounded up to the next second.
+_ROUNDED_UP: Final = _MICROS - 0.5
 #: What an event's own fields begin with, once they follow others.
 _COMMA: Final = ord(",")
 _encode_into = msgspec.json.Encoder().encode_into
@@ -25,12 +27,8 @@ class EnvelopeWriter:
     """
 
     def __init__(self) -> None:
-        #: Of the event before: when it came, in what second it was sent, how the
-        #: lines of that second begin, and the microseconds from it to the receipt.
-        self._received: float | None = None
-        self._second: int | None = None
-        self._beginning = b""
-        self._past_micros = 0
+        #: Of the event before; most are sent and come together.
+        self._second = _Second(0.0, 0.0)
 
     def line(self, record: AnyRecord) -> bytes:
         """Return the line of a record, without its newline; never raise."""
@@ -39,49 +37,65 @@ class EnvelopeWriter:
     def lines(self, records: Iterable[AnyRecord]) -> bytes:
         """Return a line for each record; never raise."""
         data = bytearray()
+        second = self._second
         for record in records:
-            if not record.is_typed or not self._begin(record, data):
-                data += encode_line(envelope(record.event, record.joined))
-                data += b"\n"
+            if not record.is_typed or type(record.timestamp) is not float:
+                data += _whole(record)
                 continue
+            timestamp, received = record.timestamp, record.local_received
+            past = (timestamp - second.start) * 1e6
+            if received is not second.received or not 0.0 <= past < _ROUNDED_UP:
+                second = _Second(timestamp, received)
+                past = (timestamp - second.start) * 1e6
+                if not 0.0 <= past < _ROUNDED_UP:
+                    data += _whole(record)
+                    continue
+            fraction = floor(past + 0.5)
+            record.lag = (second.lag_micros - fraction) / _MICROS
+            data += second.beginning
+            data += b'%06dZ"' % fraction
             place, known = len(data), record.known
+            record.known = UNSET  # it is no field of the event
+            _encode_into(record, data, place)
+            record.known = known
+            data[place] = _COMMA
             if known is UNSET:
-                _encode_into(record, data, place)
                 data += b"\n"
             else:
-                record.known = UNSET  # it is no field of the event
-                _encode_into(record, data, place)
-                record.known = known
                 data.pop()
-                data += known.end
-            data[place] = _COMMA
-        text = bytes(data)
-        if is_plain(text):
-            return text
-        return b"".join([escape(line) + b"\n" for line in text[:-1].split(b"\n")])
+                data += known.members
+                data += known.names.end
+        self._second = second
+        return _safe(bytes(data))
 
-    def _begin(self, event: TaskEvent, data: bytearray) -> bool:
-        """Add how an event's line begins; return whether its times allow it."""
-        timestamp, received = event.timestamp, event.local_received
-        if timestamp.__class__ is not float or received.__class__ is not float:
-            return False
+
+class _Second:
+    """What lines have in common of events that were sent in the same second.
+
+    They also came together, so `received` is one object in all of them.  `start`
+    is NaN where the times are beyond the calendar; the rest is missing then.
+    """
+
+    __slots__ = ("beginning", "lag_micros", "received", "start")
+
+    def __init__(self, timestamp: float, received: Any) -> None:
+        self.received = received
+        self.start = nan
         try:
             second = floor(timestamp)
-            # Rounding may carry over: then another second is needed.
-            fraction = floor((timestamp - second) * 1e6 + 0.5)
-            if second != self._second or received != self._received:
-                self._enter(second, received)
-        except (OverflowError, ValueError, OSError):
-            return False
-        if fraction == _MICROS:
-            return False
-        event.lag = (self._past_micros - fraction) / _MICROS
-        data += b'%b.%06dZ"' % (self._beginning, fraction)
-        return True
+            moment = iso_of_micros(second * _MICROS).partition(".")[0]
+            self.lag_micros = micros(received) - second * _MICROS
+        except (OverflowError, ValueError, OSError, TypeError):
+            return
+        self.start = float(second)
+        self.beginning = b'{"v":%d,"ts":"%b.' % (VERSION, moment.encode())
 
-    def _enter(self, second: int, received: float) -> None:
-        """Remember what lines of a second have in common."""
-        moment = iso_of_micros(second * _MICROS).partition(".")[0]
-        self._beginning = b'{"v":%d,"ts":"%b' % (VERSION, moment.encode())
-        self._past_micros = micros(received) - second * _MICROS
-        self._second, self._received = second, received
+
+def _whole(record: AnyRecord) -> bytes:
+    return encode_line(envelope(record.event, record.joined)) + b"\n"
+
+
+def _safe(text: bytes) -> bytes:
+    if is_plain(text):
+        return text
+    return b"".join([escape(line) + b"\n" for line in text[:-1].split(b"\n")])

@@ -19,43 +19,43 @@ class Names(msgspec.Struct, gc=False):
     """
 
     all: tuple[str, ...]
+    #: What follows the last field: `,"joined":["name"]}` and a newline.
     end: bytes
+    #: Whether one of them is when the task started.
+    tell_start: bool
     #: The same with when the task started, once it was asked for.
     started: "Names | None" = None
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):
-    r"""Fields as the end of a line: `,"name":"proj.add","joined":["name"]}\n`.
+    """Fields as members of a JSON object, after others: `,"name":"proj.add"`.
 
     As text they take less memory than as values, and most of them are only
     kept to be written.
     """
 
-    end: bytes
+    members: bytes
     names: Names
 
     def fields(self) -> dict[str, Any]:
         """Return the fields."""
-        return _decode(b"{%b}" % self.end[1 : -len(self.names.end)])
+        return _decode(b"{%b}" % self.members[1:])
 
     def started(self, timestamp: float) -> "Known":
         """Return the same, with when the task started."""
-        before = self.names
-        names = before.started
+        names = self.names.started
         if names is None:
-            names = before.started = _names((*before.all, "started"))
-        members = self.end[: -len(before.end)]
-        return Known(
-            b'%b,"started":%b%b' % (members, _encode(timestamp), names.end), names
-        )
+            names = self.names.started = _names((*self.names.all, "started"))
+        return Known(self.members + b',"started":' + _encode(timestamp), names)
 
 
 @lru_cache(maxsize=1024)
 def _names(names: tuple[str, ...]) -> Names:
-    return Names(names, b',"joined":%b}\n' % _encode(names) if names else b"}\n")
+    end = b',"joined":%b}\n' % _encode(names) if names else b"}\n"
+    return Names(names, end, "started" in names)
 
 
-NOTHING_KNOWN: Final = Known(b"}\n", _names(()))
+NOTHING_KNOWN: Final = Known(b"", _names(()))
 
 
 class KnownFields:
@@ -63,8 +63,8 @@ class KnownFields:
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
-        #: Which of them are there, by the types of the values: JSON has few.
-        self._present: dict[tuple[type, ...], Names] = {}
+        #: Which of them are there, by which are not.
+        self._present: dict[tuple[bool, ...], Names] = {}
         self._object = msgspec.defstruct(
             "Object",
             [(name, Any, None) for name in names],
@@ -72,19 +72,17 @@ class KnownFields:
             gc=False,
         )
 
-    def known(self, values: tuple[Any, ...]) -> Known:
-        """Return as known what is not None; one at least, and all decoded JSON."""
-        types = tuple(map(type, values))
-        names = self._present.get(types)
+    def known(self, values: tuple[Any, ...], nulls: tuple[bool, ...]) -> Known:
+        """Return as known what is not None; one at least, and all decoded JSON.
+
+        `nulls` tells which values are None, as far as they could be.
+        """
+        names = self._present.get(nulls)
         if names is None:
-            names = self._present[types] = _present(self._names, types)
-        text = _encode(self._object(*values))
-        return Known(b",%b%b" % (text[1:-1], names.end), names)
-
-
-def _present(names: tuple[str, ...], types: tuple[type, ...]) -> Names:
-    pairs = zip(names, types, strict=True)
-    return _names(tuple(name for name, kind in pairs if kind is not type(None)))
+            pairs = zip(self._names, values, strict=True)
+            present = (name for name, value in pairs if value is not None)
+            names = self._present[nulls] = _names(tuple(present))
+        return Known(b"," + _encode(self._object(*values))[1:-1], names)
 
 
 def known(fields: Mapping[str, Any]) -> Known:
@@ -96,4 +94,4 @@ def known(fields: Mapping[str, Any]) -> Known:
         text = _encode(fields)
     except (TypeError, ValueError, OverflowError, RecursionError):
         text = encode_line(fields)
-    return Known(b",%b%b" % (text[1:-1], names.end), names)
+    return Known(b"," + text[1:-1], names)

@@ -7,7 +7,6 @@ and the last event is divided by the events each of them wrote.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import pytest
 from publish import Publisher
 
 from servers.process import wait_until
+from tools.cpu import cpu_seconds
 
 pytestmark = pytest.mark.bench
 
@@ -25,7 +25,6 @@ pytestmark = pytest.mark.bench
 #: busy workers that send them.
 RATES = {1: 2_000, 24: 10_000}
 SECONDS = 10
-_TICKS = os.sysconf("SC_CLK_TCK")
 _BIN = Path(sys.executable).parent
 
 #: Broker and batch size, and how much of Celery's CPU we may take.
@@ -50,18 +49,13 @@ class Consumer:
         with self.out.open("rb") as file:
             return sum(b"task" in line for line in file)
 
-    def cpu_seconds(self) -> float:
-        """Return the CPU it has taken, in user and system mode."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().split()
-        return (int(fields[13]) + int(fields[14])) / _TICKS
-
     def begin(self) -> None:
         """Count from here."""
-        self._at, self._lines = self.cpu_seconds(), self.lines()
+        self._at, self._lines = cpu_seconds(self.process.pid), self.lines()
 
     def cost(self) -> float:
         """Return the CPU seconds it took for an event since `begin`."""
-        return (self.cpu_seconds() - self._at) / (self.lines() - self._lines)
+        return (cpu_seconds(self.process.pid) - self._at) / (self.lines() - self._lines)
 
     def end(self) -> None:
         """Stop it."""

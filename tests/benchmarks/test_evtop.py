@@ -8,17 +8,19 @@ all, is divided by the events that were published.
 
 from __future__ import annotations
 
-import os
 import re
 import time
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from publish import Publisher
 
 from servers.process import wait_until
 from tools.command import Command, installed
+from tools.cpu import cpu_seconds
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.bench
 
@@ -30,7 +32,6 @@ PER_TASK = 3
 _AFTER = 2.0
 #: From this share on, Celery has seen all, but for what came with its next picture.
 _ALL: Final = 0.99
-_TICKS = os.sysconf("SC_CLK_TCK")
 _SIZE = (120, 32)
 
 BUDGET = 1 / 4
@@ -66,18 +67,13 @@ class Watcher(Command):
         found = re.search(self._pattern, self.screen())
         return self._weight * int(found[1]) if found else 0
 
-    def cpu_seconds(self) -> float:
-        """Return the CPU it has taken, in user and system mode."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
-
     def begin(self) -> None:
         """Count from here."""
-        self._at, self._before = self.cpu_seconds(), self.events()
+        self._at, self._before = cpu_seconds(self.pid), self.events()
 
     def cost(self) -> float:
         """Return the CPU seconds it took for an event since `begin`."""
-        used = self.cpu_seconds() - self._at
+        used = cpu_seconds(self.pid) - self._at
         return used / (self.events() - self._before)
 
 

@@ -6,17 +6,13 @@ be part of what is measured.
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools.screen import Evtop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Timed(Evtop):
@@ -58,9 +54,3 @@ class Timed(Evtop):
             if came >= pressed and shows(super().screen()):
                 return came - pressed
         raise AssertionError(f"{text!r} was not answered:\n{self.screen()}")
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU it has taken, in user and system mode."""
-        stat = Path(f"/proc/{self.pid}/stat").read_text()
-        fields = stat.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -12,6 +12,9 @@ from evtools.transport.stream import Heartbeat
 from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Message
 
 _READ_BYTES = 256 * 1024
+#: What hiredis gets at once: after every reply it moves all it has not parsed yet
+#: to the front.
+_PARSE_BYTES = 16 * 1024
 _KNOWN_CHANNELS_MAX = 1024
 #: A reply must be in memory whole, and Redis allows 512 MB.  base64 and the
 #: envelope make a third more of a body.
@@ -22,7 +25,7 @@ class RedisStream:
     """Read messages straight from the socket of a redis-py connection.
 
     redis-py connects (TLS, Sentinel, credentials); from then on the replies
-    are parsed by hiredis in chunks as large as the kernel has, because a
+    are read in chunks as large as the kernel has, and parsed by hiredis: a
     pub/sub round through redis-py costs more than everything else we do with
     an event.
 
@@ -45,6 +48,7 @@ class RedisStream:
         self._connection = connection
         self._pool = pool
         self._sock = connection._sock  # noqa: SLF001  (no public name for it)
+        self._data = bytearray(_READ_BYTES)
         self._reader = hiredis.Reader(
             protocolError=hiredis.ProtocolError, replyError=ResponseError
         )
@@ -83,15 +87,17 @@ class RedisStream:
     def _receive(self, timeout: float) -> None:
         self._sock.settimeout(timeout)
         try:
-            data = self._sock.recv(_READ_BYTES)
+            size = self._sock.recv_into(self._data)
         except TimeoutError:
             return
-        if not data:
+        if not size:
             raise ConnectionResetError("the broker closed the connection")
         self._heartbeat.heard(time.monotonic())
-        self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
-            self._reply(reply)
+        for start in range(0, size, _PARSE_BYTES):
+            part = min(_PARSE_BYTES, size - start)
+            self._reader.feed(self._data, start, part)  # type: ignore[arg-type]  # any buffer will do
+            while (reply := self._reader.gets()) is not False:
+                self._reply(reply)
         if self._reader.len() > _UNPARSED_MAX_BYTES:
             raise ConnectionResetError("a message is too large to be an event")
 

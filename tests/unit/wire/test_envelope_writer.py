@@ -130,5 +130,15 @@ def test_events_of_all_kinds_stand_in_their_order():
     ]
 
 
+moments = st.sampled_from([1795186532.0, 1795186532.9999996, 1795186533.25, 1e20])
+
+
+@given(st.lists(st.tuples(moments, moments | st.just(7)), max_size=6))
+def test_events_of_several_seconds_stand_side_by_side(times):
+    rows = [({**STARTED, "timestamp": sent}, None, came) for sent, came in times]
+    lines = EnvelopeWriter().lines([typed(*row) for row in rows])
+    assert lines == b"".join(reference(*row) + b"\n" for row in rows)
+
+
 def test_no_records_are_no_lines():
     assert EnvelopeWriter().lines([]) == b""

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from evtools.wire import Codec, Message, Record
 from evtools.wire.joiner import Joiner
@@ -63,6 +64,13 @@ def records_of(event):
         yield Record(dict(event))
 
 
+def names_of(record):
+    """Return the names that a line would tell of what is joined to a record."""
+    if not record.is_typed:
+        return list(record.joined)
+    return [] if record.known is UNSET else list(record.known.names.all)
+
+
 def joined_by(*events):
     ways = [Joiner(), Joiner()]
     for event in events:
@@ -71,6 +79,7 @@ def joined_by(*events):
             joiner.join([record])
         plain, typed = (list(record.joined.items()) for record in records)
         assert plain == typed
+        assert names_of(records[1]) == [name for name, _ in typed]
         assert ways[0].weight_bytes == ways[1].weight_bytes
     return dict(plain)
 
@@ -115,6 +124,14 @@ def test_a_null_of_the_event_is_its_own_word():
 
 def test_a_null_is_not_worth_remembering():
     assert "parent_id" not in joined_by(RECEIVED, FAILED)
+
+
+@pytest.mark.parametrize("event", [SENT, RECEIVED], ids=["sent", "received"])
+def test_each_null_is_left_out_after_events_that_had_a_value(event):
+    for name in event.keys() - ORIGIN.keys() - {"type", "uuid", "timestamp"}:
+        full = {**event, "parent_id": "u0", "eta": "soon", "expires": "later"}
+        assert name in joined_by(full, FAILED)
+        assert name not in joined_by({**full, name: None}, FAILED)
 
 
 def test_another_task_gets_nothing():
@@ -247,7 +264,7 @@ def celery_events(draw):
     event = dict(draw(st.sampled_from([SENT, RECEIVED, STARTED, FAILED])))
     event["uuid"] = draw(st.sampled_from(["u1", "u2"]))
     event["timestamp"] = draw(st.sampled_from([1.0, 2.5, 7, None]))
-    for name in {"name", "args", "eta", "retries", "queue"} & event.keys():
+    for name in event.keys() - ORIGIN.keys() - {"type", "uuid", "timestamp"}:
         event[name] = draw(st.sampled_from([None, 0, 1, "x", [1]]))
     return event
 

@@ -30,14 +30,16 @@ def test_fields_come_back_as_they_were(given_fields):
 
 @given(fields.filter(bool))
 def test_the_text_ends_a_line(given_fields):
-    line = b'{"type":"task-x"' + known(given_fields).end
+    made = known(given_fields)
+    line = b'{"type":"task-x"' + made.members + made.names.end
     assert line.endswith(b"}\n")
     assert json.loads(line)["joined"] == list(given_fields)
 
 
 def test_nothing_ends_a_line_too():
     assert known({}) is NOTHING_KNOWN
-    assert json.loads(b'{"v":1' + NOTHING_KNOWN.end) == {"v": 1}
+    line = b'{"v":1' + NOTHING_KNOWN.members + NOTHING_KNOWN.names.end
+    assert json.loads(line) == {"v": 1}
     assert NOTHING_KNOWN.fields() == {}
 
 
@@ -48,6 +50,8 @@ def test_a_start_is_added_at_the_end():
     again = known({"name": "proj.mul"}).started(3.5)
     assert again.fields() == {"name": "proj.mul", "started": 3.5}
     assert again.names is made.names
+    assert again.names.tell_start
+    assert not known({"name": "proj.add"}).names.tell_start
 
 
 def test_a_text_that_json_cannot_say_is_kept_as_one_that_it_can():
@@ -65,5 +69,5 @@ def test_fields_of_fixed_names_leave_out_what_is_none(row):
     names = ("name", "args", "eta")
     said = dict(zip(names, row, strict=True))
     said = {name: value for name, value in said.items() if value is not None}
-    made = KnownFields(names).known(row)
+    made = KnownFields(names).known(row, tuple(value is None for value in row))
     assert made == known(said)

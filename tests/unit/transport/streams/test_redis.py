@@ -128,6 +128,18 @@ def test_replies_may_be_split_at_every_byte(make_wire, kind):
         assert received == [Message(b'{"a":\r\n1}', ENVELOPE)], cut
 
 
+@pytest.mark.parametrize("size", [1, 7_000, 16_384, 40_000])
+def test_a_large_read_is_parsed_to_its_end(make_wire, size):
+    wire = make_wire()
+    wire.server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024 * 1024)
+    sent = [b"%d" % number * size for number in range(100_000 // (size + 100) + 1)]
+    wire.server.sendall(b"".join(map(pmessage, sent)))
+    received = []
+    while len(received) < len(sent):
+        received += wire.stream.drain(5)
+    assert received == [Message(body, ENVELOPE) for body in sent]
+
+
 @pytest.mark.parametrize(
     "pong", [b"*2\r\n$4\r\npong\r\n$0\r\n\r\n", b"+PONG\r\n", b"*0\r\n", b"_\r\n"]
 )
