@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PINS = PACKAGING / "sources.toml"
 RECIPE = PACKAGING / "interpreter.sh"
 TRAINING = PACKAGING / "training.py"
+#: What the interpreter is made of, and nothing else of ours.
+INPUTS = (PINS, RECIPE, TRAINING)
 
 # Command: the Debian package that has it.
 NEEDED = {
@@ -64,8 +66,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 def toolchain(cache: Path) -> Toolchain:
     """Return interpreter and compiler, built unless they are in the cache."""
     pins = tomllib.loads(PINS.read_text())
-    inputs = [path.read_bytes() for path in (PINS, RECIPE, TRAINING)]
-    made = cache / key(*inputs, bytes(SEEN_AT))
+    made = cache / key(*(path.read_bytes() for path in INPUTS), bytes(SEEN_AT))
     compiler = _compiler(cache, pins["toolchain"])
     if not made.exists():
         check_tools(shutil.which)

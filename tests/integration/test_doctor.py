@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pytest
@@ -56,6 +57,19 @@ def run(*arguments, deadline=50, stdin=subprocess.DEVNULL):
         check=False,
         timeout=deadline,
     )
+
+
+@contextmanager
+def admitted(*arguments):
+    """Start a doctor; go on when the broker has let it in, and the rest is to come."""
+    words = [sys.executable, "-m", "evtools", "doctor", *arguments]
+    with subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            if "permissions" in line:
+                break
+        yield process
 
 
 @pytest.fixture
@@ -422,21 +436,9 @@ def test_heartbeats_that_are_off_are_found(doctor, place, worker):
 
 
 def test_a_broker_that_ends_meanwhile_is_told_and_not_asked_again(own_redis):
-    with subprocess.Popen(
-        [
-            *(sys.executable, "-m", "evtools", "doctor"),
-            *("-b", own_redis.url, "--wait", "30s"),
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        said = ""
-        while "permissions" not in said:
-            said += process.stdout.readline()
+    with admitted("-b", own_redis.url, "--wait", "30s") as process:
         own_redis.kill()
-        said += process.stdout.read()
+        said = process.stdout.read()
         assert process.wait() == 4
     assert "note     skipped" in said
     assert "nothing is left behind" not in said
@@ -476,19 +478,7 @@ def test_what_dead_readers_left_on_redis_is_listed_and_removed(doctor, redis_ser
 def test_a_list_that_somebody_reads_stays(redis_server):
     url = redis_server.fresh_url()
     number = leave_behind(redis_server, url)
-    with subprocess.Popen(
-        [
-            *(sys.executable, "-m", "evtools", "doctor", "-b", url),
-            *("--wait", "2s", "--fix", "--yes"),
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        said = ""
-        while "permissions" not in said:
-            said += process.stdout.readline()
+    with admitted("-b", url, "--wait", "2s", "--fix", "--yes") as process:
 
         def listens():
             channels = redis_server.redis_cli("CLIENT", "LIST", "TYPE", "pubsub")
@@ -496,7 +486,7 @@ def test_a_list_that_somebody_reads_stays(redis_server):
 
         wait_until(listens, what="a doctor that listens")
         redis_server.redis_cli("RPOP", "celeryev.dead", database=number)
-        said += process.stdout.read()
+        said = process.stdout.read()
     assert "removed" not in said or "1 list" not in said
     assert redis_server.redis_cli("LLEN", "celeryev.dead", database=number) == "1"
 

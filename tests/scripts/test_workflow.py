@@ -62,7 +62,7 @@ def test_the_cache_is_the_one_that_the_build_looks_into(steps, monkeypatch, tmp_
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Path(cache["path"]).expanduser() == interpreter.cache_folder({})
     hashed = re.findall(r"'([^']+)'", cache["key"])
-    assert {ROOT / name for name in hashed} == {interpreter.PINS, interpreter.RECIPE}
+    assert {ROOT / name for name in hashed} == set(interpreter.INPUTS)
 
 
 def test_its_python_is_one_that_we_support(steps):
