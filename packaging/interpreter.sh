@@ -12,6 +12,7 @@ umask 022
 
 sources=$1 toolchain=$2 work=$3 out=$4
 jobs=${JOBS:-2}
+unset JOBS
 
 # What the files would say of where they are. Nothing is there: no path of the machine that
 # builds gets into what is built.
@@ -91,10 +92,12 @@ build openssl \
         --prefix=$prefix --libdir=lib --openssldir=/etc/ssl" \
     "make -j$jobs build_sw" "make install_sw DESTDIR=$out.root"
 
-# PGO counts how often what was run. What counts is the training alone, with the same hashes
-# and addresses each time: what was counted while the build itself used the interpreter came
-# in another order each time, and is let go.
-training="-P $(dirname "$0")/training.py"
+# PGO counts how often what was run. What counts is the training alone, with the same
+# environment, hashes and addresses each time: what was counted while the build itself used
+# the interpreter came in another order each time, and is let go. The steps are those of the
+# target profile-run-stamp.
+train="env -i PYTHONHASHSEED=0 LD_LIBRARY_PATH=.:$out.root$prefix/lib \
+    setarch $(uname -m) --addr-no-randomize ./python -P $(dirname "$0")/training.py"
 # Its Makefile adds to the flags of configure whatever the environment has. The release has
 # no readline and no gdbm: both are GPL.
 unset CFLAGS CPPFLAGS LDFLAGS
@@ -118,7 +121,10 @@ build python3.13 \
         PANEL_LIBS='-L$deps/lib -lpanelw -lncursesw'" \
     "make -j$jobs profile-gen-stamp" \
     "find . -name '*.gcda' -delete" \
-    "setarch $(uname -m) --addr-no-randomize make -j$jobs PROFILE_TASK='$training'" \
+    "$train" \
+    "make clean-retain-profile" \
+    "touch profile-run-stamp" \
+    "make -j$jobs" \
     "make install DESTDIR=$out.root"
 unset LD_LIBRARY_PATH
 
