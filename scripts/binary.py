@@ -230,7 +230,9 @@ def _freeze(
         *("--log-level", "WARN", "--distpath", str(dist)),
         *("--workpath", str(work / "pyinstaller"), str(PACKAGING / "evtools.spec")),
     ]
-    _run(words, {**environment, "EVTOOLS_BUILD": str(told)}, cwd=work)
+    # Its usual cache is the user's: two builds at once would spoil it for each other.
+    ours = {"EVTOOLS_BUILD": str(told), "PYINSTALLER_CONFIG_DIR": str(work / "cache")}
+    _run(words, {**environment, **ours}, cwd=work)
 
 
 def _pip(python: Path, *arguments: str, environment: Mapping[str, str]) -> None:
