@@ -105,6 +105,9 @@ def build(work: Path, *, toolchain: Toolchain | None = None) -> Built:
         "SOURCE_DATE_EPOCH": str(max(made_of.date, _EPOCH_MIN)),
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
+        # Nor is any read: what earlier processes left in the interpreter's folder is
+        # marshalled as it was in their memory.
+        "PYTHONPYCACHEPREFIX": str(work / "pycache"),
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
     }
