@@ -1,14 +1,12 @@
 """Checks the documents against the code; `--fix` writes the parts that are generated.
 
-The file map in ARCHITECTURE.md is made of the first lines of the module docstrings,
-what shells complete of the commands.
+What shells complete is made of the commands, and evtop(1)'s keys of the table of keys.
 The options in the manual pages are the options of the commands, neither more nor fewer,
 and every command line shown to a reader is one that the command would take.
 """
 
 from __future__ import annotations
 
-import ast
 import importlib
 import itertools
 import re
@@ -50,9 +48,6 @@ COMPLETIONS = Path("packaging") / "completions"
 KEYS_BEGIN = '.\\" keys: scripts/check_docs.py --fix writes them\n'
 KEYS_END = '.\\" end of the keys\n'
 
-BEGIN = "<!-- file map: scripts/check_docs.py --fix writes it -->"
-END = "<!-- end of the file map -->"
-
 # An option where a sentence or a list names it, not a dash inside of a word or path.
 _OPTION = re.compile(r"(?<![\w/.<=-])--?[a-zA-Z][\w-]*")
 
@@ -68,53 +63,6 @@ _BEFORE_A_COMMAND = {"$", "%", "sudo", "exec", "time", "--"}
 _TAKES_A_COMMAND = {"docker", "kubectl", "ssh", "sudo", "timeout", "watch"}
 
 _CODE = re.compile(r"^```.*?\n(.*?)^```|`([^`\n]+)`", re.DOTALL | re.MULTILINE)
-
-
-# --- The file map
-
-
-def file_map(root: Path) -> str:
-    """Return the file map: every module with what it says it is."""
-    rows = []
-    for path in sorted(root.glob("evtools/**/*.py"), key=_by_package):
-        depth = len(path.relative_to(root).parts) - 1
-        name = path.name
-        if name == "__init__.py":
-            depth -= 1
-            name = f"{path.parent.name}/"
-        rows.append(("  " * depth + name, _first_line(path)))
-    width = max(len(name) for name, _ in rows) + 2
-    lines = [f"{name:{width}}{text}".rstrip() for name, text in rows]
-    return "\n".join(["```text", *lines, "```"])
-
-
-def _by_package(path: Path) -> tuple[tuple[int, str], ...]:
-    """Sort a package's own line first, then its modules, then the packages in it."""
-    folders = [(2, folder) for folder in path.parent.parts]
-    return (*folders, (0 if path.name == "__init__.py" else 1, path.name))
-
-
-def _first_line(path: Path) -> str:
-    text = ast.get_docstring(ast.parse(path.read_text())) or ""
-    return text.partition("\n")[0]
-
-
-def check_file_map(root: Path, *, fix: bool) -> Iterator[str]:
-    """Yield a problem when the map in ARCHITECTURE.md is not the one of today."""
-    path = root / "ARCHITECTURE.md"
-    text = path.read_text() if path.exists() else ""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        yield f"ARCHITECTURE.md: has no place for the file map ({BEGIN} ... {END})"
-        return
-    wanted = f"{before}{BEGIN}\n{file_map(root)}\n{END}{after}"
-    if wanted == text:
-        return
-    if fix:
-        path.write_text(wanted)
-    else:
-        yield "ARCHITECTURE.md: the file map is old; scripts/check_docs.py --fix"
 
 
 # --- Keys
@@ -339,7 +287,6 @@ def check_man(root: Path, known: dict[str, click.Command]) -> Iterator[str]:
 
 def problems(root: Path, *, fix: bool) -> Iterator[str]:
     """Yield what is wrong in the documents of the repository at root."""
-    yield from check_file_map(root, fix=fix)
     yield from check_keys(root, fix=fix)
     yield from check_completions(root, fix=fix)
     known = commands(root)

@@ -24,7 +24,7 @@ class Endpoint:
     cannot be had.
     """
 
-    def __init__(  # noqa: PLR0913  (all that can be asked about)
+    def __init__(
         self,
         address: str,
         *,

@@ -129,7 +129,7 @@ class Cluster(Kinds):
 
     # In one piece, with what it needs at hand, as every call and every look into the
     # state would cost more than the budget has.
-    def _take_all(  # noqa: C901, PLR0912, PLR0915
+    def _take_all(  # noqa: C901
         self, events: Iterable[EventFields]
     ) -> list[Change]:
         kinds, workers, shared = self._STEPS, self.workers, self._shared

@@ -30,7 +30,7 @@ class State(Cluster):
     #: As Celery's, and of no effect: there is no heap of tasks.
     heap_multiplier: ClassVar = 4
 
-    def __init__(  # noqa: PLR0913, PLR0917  (Celery's arguments)
+    def __init__(
         self,
         callback: Callable[["State", EventFields], object] | None = None,
         workers: Mapping[str, Worker] | None = None,

@@ -69,7 +69,7 @@ class Worker:
 
     _fields: ClassVar = ("hostname", "pid", "freq", "heartbeats", *_TOLD[2:])
 
-    def __init__(  # noqa: PLR0913, PLR0917  (Celery's arguments)
+    def __init__(
         self,
         hostname: str = "",
         pid: int | None = None,

@@ -41,7 +41,7 @@ class EventDispatcher:
 
     DISABLED_TRANSPORTS = DISABLED_TRANSPORTS
 
-    def __init__(  # noqa: PLR0913  (Celery's signature)
+    def __init__(
         self,
         connection: Connection | None = None,
         hostname: str | None = None,

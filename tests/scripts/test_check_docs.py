@@ -1,4 +1,4 @@
-"""What check_docs.py demands of the file map, the manual pages and the README."""
+"""What check_docs.py demands of the manual pages and the README."""
 
 from __future__ import annotations
 
@@ -76,10 +76,6 @@ def repository(tmp_path, monkeypatch, tool):
     write = {
         "pyproject.toml": '[project.scripts]\ntool = "a:b"\nevtools = "c:d"\n',
         "evtools/__init__.py": '"""Watch."""\n',
-        "evtools/clock.py": '"""Time."""\n',
-        "evtools/wire/__init__.py": '"""The wire."""\n',
-        "evtools/wire/codec.py": '"""Bytes.\n\nAnd more.\n"""\n',
-        "ARCHITECTURE.md": f"# A\n\n{check_docs.BEGIN}\n{check_docs.END}\n\nmore\n",
         "README.md": README,
         "man/tool.1": PAGE,
     }
@@ -92,7 +88,6 @@ def repository(tmp_path, monkeypatch, tool):
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(check_docs, "COMMANDS", {"tool": f"{module.__name__}:tool"})
     monkeypatch.setattr(check_docs, "SUBCOMMANDS", {})
-    assert list(check_docs.check_file_map(tmp_path, fix=True)) == []
     assert list(check_docs.check_completions(tmp_path, fix=True)) == []
     return tmp_path
 
@@ -109,41 +104,6 @@ def replace(path, old, new):
 
 def test_documents_that_agree_with_the_code_have_no_problems(repository):
     assert found(repository) == []
-
-
-def test_the_file_map_has_the_first_line_of_every_module(repository):
-    assert (repository / "ARCHITECTURE.md").read_text() == (
-        f"# A\n\n{check_docs.BEGIN}\n"
-        "```text\n"
-        "evtools/      Watch.\n"
-        "  clock.py    Time.\n"
-        "  wire/       The wire.\n"
-        "    codec.py  Bytes.\n"
-        "```\n"
-        f"{check_docs.END}\n\nmore\n"
-    )
-
-
-def test_an_old_file_map_is_a_problem_until_it_is_fixed(repository):
-    (repository / "evtools/errors.py").write_text('"""Errors."""\n')
-    before = (repository / "ARCHITECTURE.md").read_text()
-    assert found(repository) == [
-        "ARCHITECTURE.md: the file map is old; scripts/check_docs.py --fix"
-    ]
-    assert (repository / "ARCHITECTURE.md").read_text() == before
-    assert found(repository, fix=True) == []
-    assert found(repository) == []
-
-
-@pytest.mark.parametrize("text", [None, "# A\n", check_docs.BEGIN])
-def test_a_document_without_a_place_for_the_map_is_a_problem(repository, text):
-    path = repository / "ARCHITECTURE.md"
-    path.unlink()
-    if text is not None:
-        path.write_text(text)
-    (line,) = found(repository, fix=True)
-    assert "no place for the file map" in line
-    assert path.exists() == (text is not None)
 
 
 @pytest.mark.parametrize("shell", ["bash/evtools", "zsh/_evtools", "fish/evtools.fish"])

@@ -58,7 +58,7 @@ class Prometheus(Camera):
     as `(others)`.
     """
 
-    def __init__(  # noqa: PLR0913  (one for each option)
+    def __init__(
         self,
         state: State,
         *,

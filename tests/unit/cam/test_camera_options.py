@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Full(Camera):
-    def __init__(  # noqa: PLR0913  (one of each kind)
+    def __init__(
         self,
         *args: Any,
         path: Path,
