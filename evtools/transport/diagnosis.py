@@ -1,5 +1,6 @@
 """What went wrong between us and the broker, in one line that names the layer."""
 
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -47,6 +48,9 @@ It tells which these are:
   redis-cli -h host -p 26379 SENTINEL MASTERS"""
 _EXCLUSIVE = "This RabbitMQ wants event queues exclusive (our default) or durable."
 _CLASH = "Everybody must declare it alike: compare with Celery's event_* settings."
+#: Servers of all ages quote the command in ways of their own.
+_UNKNOWN = r"(?i:ERR )?(?:unknown|unsupported) command [`'\"]?"
+_AMQP_CODE = re.compile(r"[A-Z_]+ - ")
 _VHOST = "It follows the slash after the host: amqp://host/name; // is the default one."
 
 
@@ -54,13 +58,13 @@ _VHOST = "It follows the slash after the host: amqp://host/name; // is the defau
 class _Rule:
     """One kind of failure: when it is that, and what to say.
 
-    An exception of `type` with `words` (lower case) in its text.  `what` may
-    contain {text}, the exception's own words, {host} and {timeout}.  After a
+    An exception of `type` whose `_answer` begins with the pattern `says`.  `what`
+    may contain {text}, the exception's own words, {host} and {timeout}.  After a
     `refused` trying again is no use.
     """
 
     type: type[BaseException]
-    words: str
+    says: str
     what: str
     hint: str = _UP
     refused: bool = False
@@ -70,16 +74,38 @@ _R = redis.exceptions
 _A = amqp.exceptions
 
 #: The first rule that fits anything in the chain of causes is taken: special
-#: cases stand above the layers they belong to.
+#: cases stand above the layers they belong to.  Hosts, virtual hosts, users and
+#: queues have any name, and are in many texts: so no pattern is searched for, and
+#: what a driver says of a host is not looked at.
 _RULES: Final[tuple[_Rule, ...]] = (
-    _Rule(_A.AccessRefused, "login", "login: {text}", _LOGIN, refused=True),
+    _Rule(_A.AccessRefused, "Login was refused", "login: {text}", _LOGIN, refused=True),
     _Rule(_A.AccessRefused, "", "permission: {text}", _RIGHTS, refused=True),
-    _Rule(_A.NotAllowed, "not found", "vhost: {text}", _VHOST, refused=True),
+    _Rule(
+        _A.NotAllowed, r"vhost .* not found\Z", "vhost: {text}", _VHOST, refused=True
+    ),
     _Rule(_A.NotAllowed, "", "vhost: {text}", _RIGHTS, refused=True),
-    _Rule(_A.ConnectionError, "auth mechanism", "login: {text}", _LOGIN, refused=True),
+    _Rule(
+        _A.ConnectionError,
+        "Couldn't find appropriate auth mechanism",
+        "login: {text}",
+        _LOGIN,
+        refused=True,
+    ),
     _Rule(_A.PreconditionFailed, "", "declaration: {text}", _CLASH, refused=True),
-    _Rule(_A.AMQPError, "deprecated", "queue: {text}", _EXCLUSIVE, refused=True),
-    _Rule(NotImplementedError, "gssapi", "login: {text}", _LOGIN, refused=True),
+    _Rule(
+        _A.AMQPError,
+        r"Feature `?\w+`? is deprecated",
+        "queue: {text}",
+        _EXCLUSIVE,
+        refused=True,
+    ),
+    _Rule(
+        NotImplementedError,
+        "You need to install the `gssapi` module",
+        "login: {text}",
+        _LOGIN,
+        refused=True,
+    ),
     _Rule(
         redis.sentinel.MasterNotFoundError,
         "",
@@ -88,42 +114,77 @@ _RULES: Final[tuple[_Rule, ...]] = (
     ),
     _Rule(
         _R.ResponseError,
-        "sentinel instances",
+        "ERR Only HELLO messages are accepted by Sentinel",
         "it is a Sentinel",
         _MASTER,
         refused=True,
     ),
-    _Rule(_R.ResponseError, "'sentinel'", "it is no Sentinel", "", refused=True),
-    _Rule(_R.RedisError, "moved ", "cluster: {text}", _CLUSTER, refused=True),
-    _Rule(_R.RedisError, "cluster", "cluster: {text}", _CLUSTER, refused=True),
+    _Rule(
+        _R.ResponseError, _UNKNOWN + "SENTINEL", "it is no Sentinel", "", refused=True
+    ),
+    _Rule(
+        _R.ResponseError,
+        "ERR SELECT is not allowed in cluster mode",
+        "cluster: {text}",
+        _CLUSTER,
+        refused=True,
+    ),
+    _Rule(
+        _R.ResponseError,
+        "MOVED |ASK |CLUSTERDOWN |CROSSSLOT ",
+        "cluster: {text}",
+        _CLUSTER,
+        refused=True,
+    ),
     _Rule(_R.ClusterError, "", "cluster: {text}", _CLUSTER, refused=True),
     _Rule(_R.ClusterCrossSlotError, "", "cluster: {text}", _CLUSTER, refused=True),
     _Rule(_R.AskError, "", "cluster: {text}", _CLUSTER, refused=True),
     _Rule(_R.RedisClusterException, "", "cluster: {text}", _CLUSTER, refused=True),
-    _Rule(_R.AuthenticationError, "required", "login: {text}", _NAMELESS, refused=True),
+    _Rule(_R.RedisError, "NOAUTH ", "login: {text}", _NAMELESS, refused=True),
     _Rule(_R.AuthenticationError, "", "login: {text}", _LOGIN, refused=True),
-    _Rule(_R.ResponseError, "wrongpass", "login: {text}", _LOGIN, refused=True),
-    _Rule(_R.ResponseError, "noauth", "login: {text}", _NAMELESS, refused=True),
+    _Rule(_R.ResponseError, "WRONGPASS ", "login: {text}", _LOGIN, refused=True),
     _Rule(
-        _R.NoPermissionError, "setname", "permission: {text}", _UNNAMED, refused=True
+        _R.ResponseError,
+        r"NOPERM .*'client\|setname' command\Z",
+        "permission: {text}",
+        _UNNAMED,
+        refused=True,
     ),
-    _Rule(_R.NoPermissionError, "", "permission: {text}", _RIGHTS, refused=True),
-    _Rule(_R.ResponseError, "noperm", "permission: {text}", _RIGHTS, refused=True),
-    _Rule(_R.ResponseError, "db index", "database: {text}", "", refused=True),
-    _Rule(_R.RedisError, "protected mode", "login: {text}", _RIGHTS, refused=True),
-    _Rule(_R.ResponseError, "unknown command", "{text}", _RIGHTS, refused=True),
+    _Rule(_R.ResponseError, "NOPERM ", "permission: {text}", _RIGHTS, refused=True),
+    _Rule(
+        _R.ResponseError,
+        "ERR (invalid )?DB index",
+        "database: {text}",
+        "",
+        refused=True,
+    ),
+    _Rule(_R.RedisError, "DENIED ", "login: {text}", _RIGHTS, refused=True),
+    _Rule(_R.ResponseError, _UNKNOWN, "{text}", _RIGHTS, refused=True),
     _Rule(ssl.SSLCertVerificationError, "", "TLS: {text}", _CA, refused=True),
-    _Rule(ssl.SSLError, "wrong_version", "TLS: it speaks none", _PLAIN, refused=True),
-    _Rule(ssl.SSLError, "alert", "TLS: {text}", _CLIENT, refused=True),
+    _Rule(
+        ssl.SSLError,
+        "WRONG_VERSION_NUMBER",
+        "TLS: it speaks none",
+        _PLAIN,
+        refused=True,
+    ),
+    _Rule(ssl.SSLError, r"\w+_ALERT_", "TLS: {text}", _CLIENT, refused=True),
     _Rule(ssl.SSLError, "", "TLS: {text}", f"{_PLAIN} {_CLIENT}"),
     _Rule(gaierror, "", "DNS: {host}: {text}", "Is the host name right?"),
-    _Rule(TimeoutError, "handshake", "TLS: no answer ({timeout})", _PLAIN),
-    _Rule(_R.TimeoutError, "connecting", "TCP: no answer ({timeout})"),
+    _Rule(
+        TimeoutError,
+        r"(_ssl\.c:\d+: )?The handshake operation timed out",
+        "TLS: no answer ({timeout})",
+        _PLAIN,
+    ),
+    _Rule(
+        _R.TimeoutError, "Timeout connecting to server", "TCP: no answer ({timeout})"
+    ),
     _Rule(_R.TimeoutError, "", "timeout: no answer ({timeout})", _PORT),
     _Rule(TimeoutError, "", "timeout: no answer ({timeout})", _PORT),
     _Rule(ConnectionRefusedError, "", "TCP: connection refused"),
     _Rule(ConnectionResetError, "", "TCP: the broker closed the connection", _PORT),
-    _Rule(_R.ConnectionError, "closed by server", "TCP: {text}", _PORT),
+    _Rule(_R.ConnectionError, "Connection closed by server", "TCP: {text}", _PORT),
     _Rule(_R.InvalidResponse, "", "it does not speak Redis's protocol", _PORT),
     _Rule(_A.FrameError, "", "it does not speak AMQP", _PORT),
     _Rule(_A.FrameSyntaxError, "", "it does not speak AMQP", _PORT),
@@ -194,7 +255,7 @@ def _match(exc: BaseException) -> tuple[_Rule, BaseException]:
     causes = list(_chain(exc))
     for rule in _RULES:
         for cause in causes:
-            if isinstance(cause, rule.type) and rule.words in str(cause).lower():
+            if isinstance(cause, rule.type) and re.match(rule.says, _answer(cause)):
                 return rule, cause
     return _OTHERWISE, exc
 
@@ -207,10 +268,25 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
         exc = exc.__cause__ or exc.__context__
 
 
+def _answer(exc: BaseException) -> str:
+    """Return what the other side said, as it begins; of TLS OpenSSL's name for it."""
+    if isinstance(exc, amqp.exceptions.AMQPError) and exc.reply_text:
+        return _without_code(exc.reply_text)
+    if isinstance(exc, ssl.SSLError):
+        return getattr(exc, "reason", "") or ""
+    # redis-py takes the code away that an error of the server begins with.
+    code = getattr(exc, "status_code", None)
+    return f"{code} {exc}" if code else str(exc)
+
+
+def _without_code(reply: str) -> str:
+    # "ACCESS_REFUSED - Login was refused ..."
+    return _AMQP_CODE.sub("", reply) or reply
+
+
 def _text(exc: BaseException) -> str:
     if isinstance(exc, amqp.exceptions.AMQPError) and exc.reply_text:
-        # "ACCESS_REFUSED - Login was refused ..."
-        text = exc.reply_text.partition(" - ")[2] or exc.reply_text
+        text = _without_code(exc.reply_text)
     elif isinstance(exc, ssl.SSLError):
         text = _tls_text(exc)
     elif isinstance(exc, OSError):

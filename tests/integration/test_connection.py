@@ -55,10 +55,18 @@ def test_a_silent_server_does_not_hang_us(scheme, silent_port):
 
 
 @pytest.mark.parametrize("scheme", ["redis", "amqp"])
-def test_a_host_that_does_not_exist(scheme):
-    error = failure(f"{scheme}://no-such-host.invalid/")
+@pytest.mark.parametrize("name", ["no-such-host", "my-cluster", "noauth", "moved"])
+def test_a_host_that_does_not_exist(scheme, name):
+    error = failure(f"{scheme}://{name}.invalid/")
     assert type(error) is BrokerUnavailable
-    assert "DNS: no-such-host.invalid: " in error.message
+    assert f"DNS: {name}.invalid: " in error.message
+
+
+@pytest.mark.parametrize("name", ["cluster", "wrongpass", "timeout", "no such"])
+def test_a_socket_that_does_not_exist(name):
+    error = failure(f"redis+socket:///tmp/evtools {name}/redis.sock")
+    assert type(error) is BrokerUnavailable
+    assert "no such socket" in error.message
 
 
 # --- Redis
@@ -96,6 +104,17 @@ def test_redis_refuses_the_right(redis_acl):
     assert "client_name=null" in error.hint
     assert "nobody-secret" not in error.message
     reach(f"redis://{user}127.0.0.1:{redis_acl.port}/0", options={"client_name": None})
+
+
+@pytest.mark.parametrize("name", ["cluster", "channel", "moved", "sentinel", "login"])
+def test_the_name_of_a_redis_user_is_no_reason(redis_acl, name):
+    redis_acl.redis_cli("acl", "setuser", name, "on", f">{name}", "-@all")
+    try:
+        error = failure(f"redis://{name}:{name}@127.0.0.1:{redis_acl.port}/0")
+    finally:
+        redis_acl.redis_cli("acl", "deluser", name)
+    assert type(error) is AccessRefused
+    assert ": permission: " in error.message
 
 
 def test_redis_without_that_database(redis_server):

@@ -6,6 +6,7 @@ import amqp.exceptions
 import pytest
 import redis.exceptions
 import redis.sentinel
+from redis._parsers.base import BaseParser
 
 from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
 from evtools.transport.diagnosis import diagnose, explain
@@ -26,6 +27,17 @@ def caused(error, cause):
         return caught
 
 
+def replied(text):
+    """Return what redis-py makes of an error of the server."""
+    return BaseParser.parse_error(text)
+
+
+def of_openssl(reason):
+    error = ssl.SSLError(1, f"[SSL: {reason}] words (_ssl.c:1)")
+    error.reason = reason
+    return error
+
+
 REFUSED = [
     (
         amqp.exceptions.AccessRefused("ACCESS_REFUSED - Login was refused"),
@@ -40,36 +52,47 @@ REFUSED = [
         "vhost x not found",
     ),
     (amqp.exceptions.NotAllowed("NOT_ALLOWED - access to vhost '/'"), "vhost: access"),
-    (amqp.exceptions.ConnectionError("no appropriate auth mechanism"), "login:"),
+    (
+        amqp.exceptions.ConnectionError(
+            "Couldn't find appropriate auth mechanism (can"
+        ),
+        "login:",
+    ),
     (
         amqp.exceptions.PreconditionFailed("inequivalent arg 'type'"),
         "declaration: ineq",
     ),
-    (amqp.exceptions.InternalError("INTERNAL_ERROR - Feature is deprecated"), "queue:"),
-    (NotImplementedError("install the `gssapi` module"), "login:"),
-    (redis.exceptions.ResponseError("unknown command 'SENTINEL'"), "it is no Sentinel"),
-    (redis.exceptions.ClusterDownError("CLUSTERDOWN Hash slot"), "cluster:"),
-    (redis.exceptions.MovedError("866 127.0.0.1:7001"), "cluster:"),
+    (
+        amqp.exceptions.InternalError("INTERNAL_ERROR - Feature `x` is deprecated."),
+        "queue:",
+    ),
+    (NotImplementedError("You need to install the `gssapi` module"), "login:"),
+    (replied("ERR unknown command 'SENTINEL'"), "it is no Sentinel"),
+    (replied("CLUSTERDOWN Hash slot"), "cluster:"),
+    (replied("MOVED 866 127.0.0.1:7001"), "cluster:"),
     (redis.exceptions.ResponseError("MOVED 866 127.0.0.1:7001"), "cluster: MOVED"),
-    (redis.exceptions.ClusterCrossSlotError("keys do not hash"), "cluster:"),
-    (redis.exceptions.ResponseError("SELECT not allowed in cluster mode"), "cluster:"),
+    (replied("CROSSSLOT keys do not hash"), "cluster:"),
+    (replied("ERR SELECT is not allowed in cluster mode"), "cluster:"),
     (redis.exceptions.RedisClusterException("no nodes"), "cluster:"),
-    (redis.exceptions.AuthenticationError("invalid password"), "login: invalid"),
+    (replied("WRONGPASS invalid password"), "login: invalid"),
     (redis.exceptions.ResponseError("WRONGPASS invalid"), "login:"),
     (redis.exceptions.ResponseError("NOAUTH required"), "login:"),
-    (redis.exceptions.AuthenticationError("Authentication required."), "login:"),
+    (replied("NOAUTH Authentication required."), "login:"),
     (
-        redis.exceptions.ResponseError("Only HELLO ... by Sentinel instances."),
+        replied("ERR Only HELLO messages are accepted by Sentinel instances."),
         "it is a Sentinel",
     ),
-    (redis.exceptions.NoPermissionError("no 'client|setname'"), "permission:"),
-    (redis.exceptions.NoPermissionError("no 'psubscribe'"), "permission:"),
+    (
+        replied("NOPERM no permissions to run the 'client|setname' command"),
+        "permission:",
+    ),
+    (replied("NOPERM no 'psubscribe'"), "permission:"),
     (redis.exceptions.ResponseError("NOPERM no permission"), "permission:"),
-    (redis.exceptions.ResponseError("DB index is out of range"), "database: DB index"),
-    (redis.exceptions.ConnectionError("DENIED running in protected mode"), "login:"),
-    (redis.exceptions.ResponseError("unknown command 'HELLO'"), "unknown command"),
-    (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong"), "TLS: it speaks none"),
-    (ssl.SSLError(1, "tlsv13 alert certificate required"), "TLS: tlsv13 alert"),
+    (replied("ERR DB index is out of range"), "database: DB index"),
+    (replied("DENIED running in protected mode"), "login:"),
+    (replied("ERR unknown command 'HELLO'"), "unknown command"),
+    (of_openssl("WRONG_VERSION_NUMBER"), "TLS: it speaks none"),
+    (of_openssl("TLSV13_ALERT_CERTIFICATE_REQUIRED"), "TLS: tlsv13 alert"),
 ]
 
 UNAVAILABLE = [
@@ -165,7 +188,7 @@ def test_the_password_is_shown_nowhere():
 
 
 def test_a_right_to_name_connections_is_not_needed():
-    error = redis.exceptions.NoPermissionError("cannot run 'client|setname'")
+    error = replied("NOPERM cannot run the 'client|setname' command")
     assert "client_name=null" in explain(error, SETTINGS).hint
 
 
@@ -198,3 +221,63 @@ def test_a_diagnosis_names_the_layer_and_no_broker():
     assert told.what == "vhost x not found"
     assert "slash" in told.hint
     assert diagnose(ValueError("odd: s3kr1t"), SETTINGS).text == "ValueError: odd: **"
+
+
+#: Words that stand in what brokers and drivers say of a failure.
+WORDS = (
+    *("cluster", "login", "not found", "refused", "auth mechanism", "deprecated"),
+    *("gssapi", "sentinel instances", "'sentinel'", "moved ", "required", "noauth"),
+    *("wrongpass", "setname", "noperm", "db index", "protected mode", "closed by"),
+    *("unknown command", "wrong_version", "alert", "handshake", "connecting"),
+    *("channel", "denied", "readonly", "loading", "certificate", "limit", "ssl"),
+)
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Error 111 connecting to my-{}.svc:6379. refused.", "ConnectionError"),
+        ("Error while reading from my-{}.svc:6379 : (5, 'x')", "ConnectionError"),
+        ("Timeout reading from my-{}.svc:6379", "TimeoutError"),
+    ],
+)
+def test_a_word_in_the_name_of_a_host_means_nothing_to_redis(word, text, kind):
+    raised = [getattr(redis.exceptions, kind)(text.format(name)) for name in (word, "")]
+    told, plain = (diagnose(error, SETTINGS) for error in raised)
+    assert (told.layer, told.hint) == (plain.layer, plain.hint)
+    assert told.refused is False
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize(
+    ("raised", "layer"),
+    [
+        (lambda w: replied(f"NOPERM User {w} has no permissions to run it"), "perm"),
+        (lambda w: replied(f"ERR no {w}"), ""),
+        (lambda w: OSError(5, f"no way to {w}"), "TCP"),
+        (lambda w: TimeoutError(f"{w} took too long"), "timeout"),
+        (
+            lambda w: amqp.exceptions.AccessRefused(
+                f"ACCESS_REFUSED - access to queue '{w}' in vhost '{w}' refused"
+            ),
+            "permission",
+        ),
+        (
+            lambda w: amqp.exceptions.NotAllowed(
+                f"NOT_ALLOWED - access to vhost '{w}' refused for user '{w}'"
+            ),
+            "vhost",
+        ),
+        (
+            lambda w: amqp.exceptions.NotFound(f"NOT_FOUND - no queue '{w}'"),
+            "",
+        ),
+        (lambda w: ssl.SSLEOFError(8, f"EOF at {w}"), "TLS"),
+    ],
+)
+def test_a_word_in_a_name_that_somebody_chose_means_nothing(word, raised, layer):
+    told, plain = diagnose(raised(word), SETTINGS), diagnose(raised("x"), SETTINGS)
+    assert (told.layer, told.hint) == (plain.layer, plain.hint)
+    assert told.layer.startswith(layer)
+    assert told.refused == plain.refused
