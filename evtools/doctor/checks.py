@@ -21,6 +21,7 @@ from evtools.doctor.judging import (
 )
 from evtools.doctor.orphans import check_orphans
 from evtools.doctor.reaching import (
+    advise,
     check_kind,
     check_login,
     check_name,
@@ -87,5 +88,5 @@ def _run(check: Check, case: Case) -> Iterator[Finding]:
         told = diagnose(error, case.settings)
         case.lost = case.examined is not None and told.layer in _LOST
         text = f"the broker is gone: {told.text}" if case.lost else told.what
-        advice = _GONE if case.lost else told.hint
+        advice = _GONE if case.lost else advise(told, case)
         yield Finding(check.name, "problem", text, advice)

@@ -8,6 +8,7 @@ from evtools.doctor.finding import Finding, Severity
 from evtools.doctor.listening import ask, listen
 from evtools.doctor.observation import Observation
 from evtools.text import human_duration
+from evtools.transport.diagnosis import FAILURES
 
 _NAMES_SHOWN: Final = 5
 #: Whoever listens for less than two heartbeats and some delay cannot tell that
@@ -25,6 +26,9 @@ def check_events(case: Case) -> Iterator[Finding]:
         case.observation = listen(
             case.settings, case.options.wait, case.clock, asks=case.has_mailboxes
         )
+        failure = case.observation.failure
+        if failure is not None and isinstance(failure.__cause__, FAILURES):
+            raise failure.__cause__
         yield from arrived(case.observation)
     elif case.has_mailboxes:
         ask(case.settings, case.observation)

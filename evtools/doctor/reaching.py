@@ -264,9 +264,13 @@ def _refused(told: Diagnosis, case: Case) -> Finding:
     text = told.text
     if check == "answer":
         text = f"the port is open, and nobody speaks there: {told.text}"
+    return Finding(check, "problem", text, advise(told, case))
+
+
+def advise(told: Diagnosis, case: Case) -> str:
+    """Return what to do about a refusal, with the command for it if there is one."""
     command = remedy(told, case.settings, attempt=case.attempt)
-    advice = f"{told.hint}\n  {command}" if command else told.hint
-    return Finding(check, "problem", text, advice)
+    return f"{told.hint}\n  {command}" if command else told.hint
 
 
 def _stranger(place: Place) -> Finding | None:

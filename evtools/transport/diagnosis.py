@@ -51,6 +51,13 @@ _CLASH = "Everybody must declare it alike: compare with Celery's event_* setting
 #: Servers of all ages quote the command in ways of their own.
 _UNKNOWN = r"(?i:ERR )?(?:unknown|unsupported) command [`'\"]?"
 _AMQP_CODE = re.compile(r"[A-Z_]+ - ")
+_ROOM = "It is tried again until there is room; the administrator can raise the limit."
+#: How RabbitMQ begins and ends what it says of limits.
+_LIMIT = (
+    r"(?s)(access to vhost|connection refused|number of channels|cannot declare) .*"
+    r"limit (of \(?\d+\)?|(in vhost .* |in cluster )?\(\d+\))( is reached)?\Z"
+)
+_CANCELLED = "queue: the broker deleted our queue, or lost the node that held it"
 _VHOST = "It follows the slash after the host: amqp://host/name; // is the default one."
 
 
@@ -80,6 +87,9 @@ _A = amqp.exceptions
 _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(_A.AccessRefused, "Login was refused", "login: {text}", _LOGIN, refused=True),
     _Rule(_A.AccessRefused, "", "permission: {text}", _RIGHTS, refused=True),
+    # Others leave in time.
+    _Rule(_A.NotAllowed, _LIMIT, "limit: {text}", _ROOM),
+    _Rule(_A.PreconditionFailed, _LIMIT, "limit: {text}", _ROOM),
     _Rule(
         _A.NotAllowed, r"vhost .* not found\Z", "vhost: {text}", _VHOST, refused=True
     ),
@@ -92,6 +102,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
         refused=True,
     ),
     _Rule(_A.PreconditionFailed, "", "declaration: {text}", _CLASH, refused=True),
+    _Rule(_A.ConsumerCancelled, "", _CANCELLED, ""),
     _Rule(
         _A.AMQPError,
         r"Feature `?\w+`? is deprecated",
@@ -129,9 +140,13 @@ _RULES: Final[tuple[_Rule, ...]] = (
         _CLUSTER,
         refused=True,
     ),
+    # What is down comes back; what it then answers says whether it is any use.
+    _Rule(_R.ClusterDownError, "", "cluster: {text}", ""),
+    _Rule(_R.RedisError, "CLUSTERDOWN ", "cluster: {text}", ""),
+    _Rule(_R.RedisError, "ERR max number of clients reached", "limit: {text}", _ROOM),
     _Rule(
         _R.ResponseError,
-        "MOVED |ASK |CLUSTERDOWN |CROSSSLOT ",
+        "MOVED |ASK |CROSSSLOT ",
         "cluster: {text}",
         _CLUSTER,
         refused=True,

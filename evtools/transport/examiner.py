@@ -1,6 +1,5 @@
 """From settings to an examination of the broker behind them."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -11,7 +10,11 @@ from evtools.transport.brokers import kind_of
 from evtools.transport.connection import connect
 from evtools.transport.diagnosis import Diagnosis
 from evtools.transport.examination import Examination
-from evtools.transport.examinations.amqp import AMQPExamination, grant
+from evtools.transport.examinations.amqp import (
+    AMQPExamination,
+    grant,
+    raise_limit,
+)
 from evtools.transport.examinations.plain import PlainExamination
 from evtools.transport.examinations.redis import RedisExamination
 from evtools.transport.settings import ConnectionSettings
@@ -23,9 +26,6 @@ _KINDS: Final[Mapping[str, Callable[[Connection, ConnectionSettings], Examinatio
     "socket": RedisExamination,
     "sentinel": RedisExamination,
 }
-
-#: A limit of connections is refused with more words.
-_FORBIDDEN: Final = re.compile(r"refused for user '[^']*'\Z")
 
 
 def examine(settings: ConnectionSettings, *, attempt: int = 0) -> Examination:
@@ -46,9 +46,12 @@ def examine(settings: ConnectionSettings, *, attempt: int = 0) -> Examination:
 
 def remedy(told: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -> str:
     """Return the command that an administrator needs against a refusal, if any."""
-    if told.layer != "vhost":
+    if told.layer not in {"vhost", "limit"}:
         return ""
-    if _FORBIDDEN.search(told.text) is None:
-        return "rabbitmqctl -q list_vhosts"
     with connect(settings, attempt=attempt) as connection:
-        return grant(settings, connection.virtual_host or "/")
+        vhost = connection.virtual_host or "/"
+    if told.layer == "limit":
+        return raise_limit(told.text, settings, vhost)
+    if told.text.endswith(" not found"):
+        return "rabbitmqctl -q list_vhosts"
+    return grant(settings, vhost)

@@ -11,7 +11,7 @@ from evtools.clock import Clock
 from evtools.errors import AccessRefused, BrokerUnavailable
 from evtools.transport.backoff import LONGEST, delays
 from evtools.transport.buffer import Buffer, End, Notice
-from evtools.transport.connection import explain
+from evtools.transport.diagnosis import diagnose, explain
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.stream import Stream
 from evtools.wire import gap
@@ -210,12 +210,12 @@ class Intake(threading.Thread):
                 buffer.close_hole(now)
 
     def _lose(self, exc: Exception) -> None:
-        error = explain(exc, self._settings)
-        self._lost_because = error.message
+        told = diagnose(exc, self._settings)
+        self._lost_because = f"{self._settings.masked()}: {told.what}"
         self._buffer.close_hole(self._clock.wall())
-        self._buffer.add(Notice("lost", error.message))
+        self._buffer.add(Notice("lost", self._lost_because))
         if not self._settings.reconnect:
-            raise error from exc
+            raise explain(exc, self._settings) from exc
 
 
 class _Stop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -341,6 +342,58 @@ def test_who_may_only_listen_is_well_off(doctor, redis_acl, worker):
     assert report.status == 0
     assert "'scan' command" in report.of("orphans", "note")
     assert "their settings" not in report.output.lower()
+
+
+@pytest.fixture
+def paste(rabbitmq_server):
+    """Run the last command of an advice, as the administrator would."""
+
+    def run_last(advice):
+        program, *words = shlex.split(advice.splitlines()[-1])
+        assert program == "rabbitmqctl"
+        rabbitmq_server.rabbitmqctl(*words)
+
+    return run_last
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("whose", "limit", "said"),
+    [
+        ("vhost", "max-connections", "connection limit (0) is reached"),
+        ("user", "max-connections", "user connection limit (0) is reached"),
+        ("user", "max-channels", "maximum allowed user limit of (0)"),
+        ("vhost", "max-queues", "queue limit in vhost 'full of'"),
+    ],
+)
+def test_a_limit_is_found_with_the_command_that_raises_it(
+    doctor, paste, rabbitmq_server, vhost, whose, limit, said
+):
+    vhost("full of")
+    control = rabbitmq_server.rabbitmqctl
+    control("add_user", "many", "many-secret")
+    control("set_permissions", "-p", "full of", "many", ".*", ".*", ".*")
+    url = rabbitmq_server.vhost_url("full%20of", user="many", password="many-secret")
+    how = ("--wait", "500ms", "--connect-timeout", "2s")
+    try:
+        name = ("many",) if whose == "user" else ("-p", "full of")
+        control(f"set_{whose}_limits", *name, json.dumps({limit: 0}))
+        control("eval", _EXCHANGE.format("full of"))
+        report = doctor(url, *how)
+        assert report.status == 4
+        advice = {report.of(check) for check in report.problems}
+        assert all(said in text for text in advice)
+        paste(advice.pop())
+        assert said not in doctor(url, *how).output
+    finally:
+        control("delete_user", "many")
+
+
+#: Declares the event exchange as a worker does.
+_EXCHANGE = (
+    'rabbit_exchange:declare(rabbit_misc:r(<<"{}">>, exchange, <<"celeryev">>),'
+    ' topic, true, false, false, [], <<"test">>).'
+)
 
 
 # --- nothing shows -------------------------------------------------------------------

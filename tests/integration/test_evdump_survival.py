@@ -244,3 +244,59 @@ def test_heartbeats_go_on_while_the_stream_is_busy(busy):
 @pytest.mark.timeout(400)
 def test_heartbeats_go_on_for_minutes(busy):
     heartbeats_go_on(busy, 240)
+
+
+# --- what a broker takes away for a while -------------------------------------------
+
+
+@pytest.mark.timeout(120)
+def test_where_there_is_no_room_it_waits_for_some(evdump, rabbitmq_server, sender):
+    # A name is not what the server says.
+    vhost, escaped = "no such vhost not found", "no%20such%20vhost%20not%20found"
+    control = rabbitmq_server.rabbitmqctl
+    control("add_vhost", vhost)
+    control("set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
+    limit = ("set_vhost_limits", "-p", vhost)
+    control(*limit, '{"max-connections": 0}')
+    url = rabbitmq_server.vhost_url(escaped)
+    dump = evdump("-b", url, "-o", "json")
+    dump.wait_stderr("limit: access to vhost")
+    dump.wait_stderr("connection limit (0) is reached; trying again in")
+    control(*limit, '{"max-connections": 5}')
+    dump.wait_ready()
+    control(*limit, '{"max-connections": 0}')
+    control("close_all_connections", "--vhost", vhost, "make room")
+    dump.wait_stderr(f"connection lost: {dump_url(url)}: make room")
+    wait_until(
+        lambda: dump.stderr.count("(0) is reached") > 1,
+        what=lambda: f"another try; {dump.stderr}",
+    )
+    control(*limit, '{"max-connections": 5}')
+    dump.wait_stderr("connected again", deadline=15)
+    sender(url).send(number=1)
+    dump.wait_stdout('"number":1')
+    assert dump.stop() == 0
+    control("delete_vhost", vhost)
+
+
+def dump_url(url):
+    return url.replace(":guest@", ":**@")
+
+
+def test_a_queue_that_somebody_deletes_is_a_gap(evdump, rabbitmq_server, sender):
+    exchange = "celeryev.deleted"
+    how = ("--event-exchange", exchange, "--event-queue-prefix", exchange)
+    dump = evdump("-b", rabbitmq_server.url, "-o", "json", *how)
+    dump.wait_ready()
+    (queue,) = rabbitmq_server.wait_for_queues(1, exchange)
+    rabbitmq_server.rabbitmqctl("delete_queue", queue)
+    dump.wait_stderr("connected again")
+    sender(rabbitmq_server.url, exchange).send(number=1)
+    dump.wait_stdout('"number":1')
+    assert dump.stop() == 0
+    assert "connection lost: amqp://guest:**@" in dump.stderr
+    assert "queue: the broker deleted our queue" in dump.stderr
+    assert "ctag" not in dump.stderr
+    gap, _ = records_of(dump)
+    assert gap["reason"] == "reconnect"
+    assert "the broker deleted our queue" in gap["error"]

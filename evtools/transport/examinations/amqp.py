@@ -1,5 +1,6 @@
 """What RabbitMQ and other AMQP 0-9-1 brokers let us see of themselves."""
 
+import json
 import re
 import shlex
 import time
@@ -33,6 +34,18 @@ _DEFAULT_EXCHANGE: Final = "celeryev"
 _DEFAULT_VHOST: Final = "/"
 #: How long to listen in another place, in seconds: a heartbeat and a bit.
 _ELSEWHERE_WAIT: Final = 2.5
+
+#: How RabbitMQ begins to tell of a limit, whose it is, and what it is called.
+_LIMITS: Final = (
+    ("access to vhost '", "vhost", "max-connections"),
+    ("connection refused for user '", "user", "max-connections"),
+    ("number of channels opened for user '", "user", "max-channels"),
+    ("cannot declare queue '", "vhost", "max-queues"),
+)
+#: By how much to raise a limit.
+_ROOM: Final = 10
+#: How RabbitMQ begins to refuse what topic permissions do not allow.
+_TOPIC: Final = "access to topic '"
 
 _Channel = Any
 
@@ -118,11 +131,12 @@ class AMQPExamination(Examination):
                 step(channel)
             except AccessRefused as exc:
                 why = diagnose(exc, settings).text
+                give = grant_topics if why.startswith(_TOPIC) else grant
                 yield Right(
                     name,
                     granted=False,
                     why=why,
-                    grant=grant(settings, self._vhost),
+                    grant=give(settings, self._vhost),
                     caveat="it sets all of the user's rights there",
                 )
                 break
@@ -238,9 +252,33 @@ def grant(settings: ConnectionSettings, vhost: str) -> str:
     """Return the command that lets the user watch, and do no more."""
     names = {settings.event_queue_prefix, settings.event_exchange}
     pattern = f"^({'|'.join(map(re.escape, sorted(names)))})([.]|$)"
-    user = unquote(parse(settings.addresses()[0]).user) or "guest"
-    command = ("rabbitmqctl", "set_permissions", "-p", vhost, user)
+    command = ("rabbitmqctl", "set_permissions", "-p", vhost, _user(settings))
     return shlex.join((*command, pattern, pattern, pattern))
+
+
+def grant_topics(settings: ConnectionSettings, vhost: str) -> str:
+    """Return the command that lets the user bind any key to the event exchange.
+
+    It must set what may be written, too; other users of the same name may be
+    workers, so it allows that.
+    """
+    command = ("rabbitmqctl", "set_topic_permissions", "-p", vhost)
+    return shlex.join((*command, _user(settings), settings.event_exchange, ".*", ".*"))
+
+
+def raise_limit(told: str, settings: ConnectionSettings, vhost: str) -> str:
+    """Return the command that makes room below the limit of which RabbitMQ `told`."""
+    for begin, kind, name in _LIMITS:
+        if told.startswith(begin):
+            number = int(re.findall(r"\d+", told)[-1]) + _ROOM
+            whose = (_user(settings),) if kind == "user" else ("-p", vhost)
+            limits = json.dumps({name: number})
+            return shlex.join(("rabbitmqctl", f"set_{kind}_limits", *whose, limits))
+    return ""
+
+
+def _user(settings: ConnectionSettings) -> str:
+    return unquote(parse(settings.addresses()[0]).user) or "guest"
 
 
 def _ask(connection: Connection, question: Callable[[_Channel], Any]) -> Any:

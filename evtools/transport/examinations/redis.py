@@ -81,7 +81,9 @@ class RedisExamination(Examination):
             return "Redis"
         if told.get("redis_mode") == "sentinel":
             # So they say themselves, but only to who publishes.
-            raise ResponseError("Only HELLO is accepted by Sentinel instances.")
+            raise ResponseError(
+                "ERR Only HELLO messages are accepted by Sentinel instances."
+            )
         valkey = told.get("valkey_version")
         return f"Valkey {valkey}" if valkey else f"Redis {told.get('redis_version')}"
 

@@ -77,7 +77,7 @@ def test_a_broker_that_ends_after_the_login_is_not_asked_again(walk):
 
 
 def test_after_a_refusal_it_is_asked_for_other_things(walk):
-    bad = Check("a", failing(NoPermissionError("no scan")))
+    bad = Check("a", failing(NoPermissionError("no scan", status_code="NOPERM")))
     findings = walk(bad, Check("b", found("ok")), logged_in=True)
     assert findings[1:] == [("a", "problem", "permission: no scan"), ("x", "ok", "")]
 

@@ -52,6 +52,13 @@ REFUSED = [
         "vhost x not found",
     ),
     (amqp.exceptions.NotAllowed("NOT_ALLOWED - access to vhost '/'"), "vhost: access"),
+    *[
+        (amqp.exceptions.NotAllowed(f"NOT_ALLOWED - {text}"), text)
+        for text in (
+            "access to vhost 'v' refused for user 'x: connection limit (1) is reached'",
+            "vhost connection limit (1) is reached not found",
+        )
+    ],
     (
         amqp.exceptions.ConnectionError(
             "Couldn't find appropriate auth mechanism (can"
@@ -68,7 +75,6 @@ REFUSED = [
     ),
     (NotImplementedError("You need to install the `gssapi` module"), "login:"),
     (replied("ERR unknown command 'SENTINEL'"), "it is no Sentinel"),
-    (replied("CLUSTERDOWN Hash slot"), "cluster:"),
     (replied("MOVED 866 127.0.0.1:7001"), "cluster:"),
     (redis.exceptions.ResponseError("MOVED 866 127.0.0.1:7001"), "cluster: MOVED"),
     (replied("CROSSSLOT keys do not hash"), "cluster:"),
@@ -118,6 +124,33 @@ UNAVAILABLE = [
     (redis.exceptions.InvalidResponse("Protocol error"), "does not speak Redis's"),
     (amqp.exceptions.UnexpectedFrame("x"), "it does not speak AMQP"),
     (amqp.exceptions.FrameSyntaxError("x"), "it does not speak AMQP"),
+    (replied("CLUSTERDOWN Hash slot not served"), "cluster: Hash slot"),
+    (replied("MASTERDOWN Link with MASTER is down"), "Link with MASTER is down"),
+    (replied("READONLY You can't write against a replica"), "against a replica"),
+    (replied("BUSY Redis is busy running a script"), "BUSY Redis"),
+    (replied("ERR max number of clients reached"), "limit: max number of clients"),
+    (amqp.exceptions.ConsumerCancelled("amq.ctag-x"), "queue: the broker deleted our"),
+    (
+        amqp.exceptions.ResourceLocked("RESOURCE_LOCKED - cannot obtain"),
+        "cannot obtain",
+    ),
+    (amqp.exceptions.InternalError("INTERNAL_ERROR - vhost '/' is down"), "is down"),
+    *[
+        (amqp.exceptions.NotAllowed(f"NOT_ALLOWED - {text}"), f"limit: {text}")
+        for text in (
+            "access to vhost ' not found': connection limit (1) is reached",
+            "connection refused for user 'u': user connection limit (1) is reached",
+            "connection refused for user 'u': node connection limit (1) is reached",
+            "number of channels opened has reached the maximum allowed limit of (1)",
+        )
+    ],
+    *[
+        (amqp.exceptions.PreconditionFailed(f"PRECONDITION_FAILED - {text}"), text)
+        for text in (
+            "cannot declare queue 'q': queue limit in vhost 'v' (0) is reached",
+            "cannot declare exchange 'e': exchange limit of 2 is reached",
+        )
+    ],
     (amqp.exceptions.ConnectionForced("CONNECTION_FORCED - shutdown"), "shutdown"),
     (FileNotFoundError(errno.ENOENT, "No such file"), "no such socket"),
     (OSError(errno.EHOSTUNREACH, "No route to host"), "TCP: No route to host"),

@@ -200,7 +200,7 @@ def test_a_lost_connection_is_a_gap_between_two_signs_of_life(clock):
     ]
     (gap,) = play.gaps
     assert (gap["from"], gap["to"], gap["duration"]) == (1005.0, 1015.0, 10.0)
-    assert gap["error"] == "cannot reach redis://:**@broker/0: TCP: silent for 10s"
+    assert gap["error"] == "redis://:**@broker/0: TCP: silent for 10s"
     state = play.intake.connectivity
     assert (state.reconnects, state.gaps, state.gap_seconds) == (1, 1, 10.0)
 
