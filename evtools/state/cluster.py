@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from threading import RLock
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from msgspec.structs import asdict
 
@@ -37,6 +37,8 @@ from evtools.wire import EventFields, MissedTasks
 #: As much of the fields that Celery does not know as is kept of one worker.
 WORKER_EXTRA_MAX_BYTES: Final = 1024
 MAX_BYTES: Final = 256 * 1024 * 1024
+#: The share of all tasks that is forgotten beyond what has to go.
+SPARE: Final = 1 / 128
 #: Seconds between looks for workers that have gone.
 SWEEP_EVERY: Final = 10.0
 
@@ -55,6 +57,32 @@ class Kinds:
 
     Task = Task
     Worker = Worker
+
+
+class Workers(OrderedDict[str, Worker]):
+    """Workers by their node names, `limit` of them, as in Celery's LRU cache."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    @property
+    def data(self) -> "Workers":
+        """The workers: to look one up does not change their order."""
+        return self
+
+    def __setitem__(self, hostname: str, worker: Worker) -> None:
+        super().__setitem__(hostname, worker)
+        self._make_room()
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Put workers in; forget what is over the limit, which may have changed."""
+        super().update(*args, **kwargs)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        while len(self) > max(self.limit, 1):
+            self.popitem(last=False)
 
 
 class Cluster(Kinds):
@@ -76,12 +104,9 @@ class Cluster(Kinds):
         clock: Clock | None = None,
         liveness: Liveness = LIVENESS,
     ) -> None:
-        self.max_tasks_in_memory = max_tasks_in_memory
-        self.max_workers_in_memory = max_workers_in_memory
         self.max_bytes = max_bytes
         self.clock = clock or SystemClock()
         self.liveness = liveness
-        self.weight_bytes = 0
         self.evicted = 0
         self.departed = 0
         #: Called with each task that is forgotten.
@@ -89,15 +114,39 @@ class Cluster(Kinds):
         #: Events taken in, and of these how many were task-received.
         self.event_count = 0
         self.task_count = 0
-        self.tasks = Shelves()
-        #: In the order in which they last told of themselves.
-        self.workers: OrderedDict[str, Worker] = OrderedDict()
+        self.tasks = Shelves(self, max_tasks_in_memory)
+        #: In the order in which their last events came.
+        self.workers = Workers(max_workers_in_memory)
         self.clients = Clients()
         self._kin = Kin()
         self._shared = Shared()
         self._missed = MissedTasks()
+        self._spare = SPARE
         self._swept = 0.0
         self._lock = RLock()
+
+    @property
+    def max_tasks_in_memory(self) -> int:
+        """How many tasks there may be."""
+        return self.tasks.limit
+
+    @max_tasks_in_memory.setter
+    def max_tasks_in_memory(self, limit: int) -> None:
+        self.tasks.limit = limit
+
+    @property
+    def max_workers_in_memory(self) -> int:
+        """How many workers there may be."""
+        return self.workers.limit
+
+    @max_workers_in_memory.setter
+    def max_workers_in_memory(self, limit: int) -> None:
+        self.workers.limit = limit
+
+    @property
+    def weight_bytes(self) -> int:
+        """About how many bytes tasks and workers take together."""
+        return self.tasks.weight_bytes + WORKER_BYTES * len(self.workers)
 
     def apply(self, events: Iterable[EventFields]) -> list[Change]:
         """Take in events; return what each of them changed.
@@ -136,6 +185,7 @@ class Cluster(Kinds):
         clients, count_start = self.clients, self._missed.started
         tasks, shelf_of = self.tasks, self.tasks.of_state
         find_open, find_done, find_bad = tasks.open.get, tasks.done.get, tasks.bad.get
+        max_bytes = self.max_bytes - WORKER_BYTES * len(workers)
         changes: list[Change] = []
         add = changes.append
         serial, latest = self.event_count, None
@@ -204,11 +254,11 @@ class Cluster(Kinds):
                 task.shelf = shelf
             if grown:
                 task.weight_bytes += grown
-                self.weight_bytes += grown
+                tasks.weight_bytes += grown
                 if task.parent_id is not None or task.root_id is not task.uuid:
                     self._relate(task)
-                if self.weight_bytes > self.max_bytes:
-                    self._make_room()
+                if tasks.weight_bytes > max_bytes:
+                    self.make_room()
             if enters is RECEIVED:
                 self.task_count += 1
             elif enters is STARTED:
@@ -257,10 +307,10 @@ class Cluster(Kinds):
         task = self.Task(uuid, self)
         task.shelf = shelf
         task.weight_bytes = weight = TASK_BYTES + len(uuid)
-        self.weight_bytes += weight
+        tasks.weight_bytes += weight
         shelf[uuid] = task
-        if len(shelf) + len(tasks.done) + len(tasks.bad) > self.max_tasks_in_memory:
-            self._make_room()
+        if len(shelf) + len(tasks.done) + len(tasks.bad) > tasks.limit:
+            self.make_room()
         return task
 
     def _sender(self, reading: TaskReading) -> Worker | None:
@@ -296,32 +346,54 @@ class Cluster(Kinds):
     def _grow(self, task: Task, grown: int) -> None:
         """Note that a task takes more space, and see to it that there is room."""
         task.weight_bytes += grown
-        self.weight_bytes += grown
+        self.tasks.weight_bytes += grown
         if self.weight_bytes > self.max_bytes:
-            self._make_room()
+            self.make_room()
 
     def _relate(self, task: Task) -> None:
         self._kin.add(task.uuid, task.parent_id, task.root_id)
 
-    def _make_room(self) -> None:
+    def make_room(self) -> None:
         """Forget tasks until the others fit into the bounds; one may always stay.
 
         A few more than have to go, so that it need not be done for each.
         """
-        tasks, limit = self.tasks, max(self.max_tasks_in_memory, 1)
-        surplus = len(tasks) - limit + limit // 128
+        tasks, limit = self.tasks, max(self.tasks.limit, 1)
+        surplus = len(tasks) - limit + int(limit * self._spare)
         while (surplus > 0 or self.weight_bytes > self.max_bytes) and len(tasks) > 1:
-            for task in tasks.forget(max(surplus, 1)):
-                self._drop(task)
-                self.evicted += 1
-                surplus -= 1
+            forgotten = tasks.forget(max(surplus, 1))
+            self.drop(forgotten)
+            self.evicted += len(forgotten)
+            surplus -= len(forgotten)
 
-    def _drop(self, task: Task) -> None:
-        self.weight_bytes -= task.weight_bytes
-        if task.parent_id is not None or task.root_id is not task.uuid:
-            self._kin.discard(task.uuid)
-        if self.on_forget is not None:
-            self.on_forget(task)
+    def adopt(self, task: Task) -> None:
+        """Take in a task, of another state or made by hand."""
+        with self._lock:
+            known = self.tasks.find(task.uuid)
+            if known is not None and known is not task:
+                del self.tasks[task.uuid]
+            task.cluster_state = self
+            shelf = self.tasks.of_state.get(task.state, self.tasks.open)
+            if known is task:
+                self.tasks.move(task, shelf)
+                return
+            task.shelf = shelf
+            shelf[task.uuid] = task
+            task.serial = self.event_count
+            task.weight_bytes = task.weight_bytes or TASK_BYTES
+            self.tasks.weight_bytes += task.weight_bytes
+            self._relate(task)
+            if len(self.tasks) > self.tasks.limit:
+                self.make_room()
+
+    def drop(self, tasks: Iterable[Task]) -> None:
+        """Note that these tasks are gone."""
+        for task in tasks:
+            self.tasks.weight_bytes -= task.weight_bytes
+            if task.parent_id is not None or task.root_id is not task.uuid:
+                self._kin.discard(task.uuid)
+            if self.on_forget is not None:
+                self.on_forget(task)
 
     def _take_other(self, event: EventFields) -> Change:
         kind = event.get("type")
@@ -372,10 +444,6 @@ class Cluster(Kinds):
     def _join(self, hostname: str) -> Worker:
         worker = self.Worker(hostname, time=self.clock, liveness=self.liveness)
         self.workers[hostname] = worker
-        self.weight_bytes += WORKER_BYTES
-        if len(self.workers) > max(self.max_workers_in_memory, 1):
-            self.workers.popitem(last=False)
-            self.weight_bytes -= WORKER_BYTES
         return worker
 
     def _sweep(self, now: float) -> None:
@@ -385,7 +453,6 @@ class Cluster(Kinds):
         for worker in list(self.workers.values()):
             if now - worker.local_received > leave:
                 del self.workers[worker.hostname]
-                self.weight_bytes -= WORKER_BYTES
                 self.departed += 1
 
 

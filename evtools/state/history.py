@@ -55,6 +55,13 @@ class History:
                 self.news_of_task(reading)
         self.weight_bytes = sum(reading.weigh() for reading in self.readings)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
     @property
     def clock(self) -> int:
         """The highest logical time that workers told, or else clients."""

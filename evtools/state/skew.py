@@ -1,7 +1,7 @@
 """How far other clocks are ahead of ours."""
 
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 #: Seconds that the least delay is looked for in; as many before count as well.
 _WINDOW: Final = 60.0
@@ -23,9 +23,15 @@ class Skew:
 
     __slots__ = ("_before", "least", "until")
 
-    def __init__(self) -> None:
-        self.least = self._before = inf
-        self.until = -inf
+    def __init__(
+        self, least: float = inf, before: float = inf, until: float = -inf
+    ) -> None:
+        self.least = least
+        self._before = before
+        self.until = until
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Skew, (self.least, self._before, self.until)
 
     def measure(self, timestamp: float, local_received: float) -> None:
         """Take in that we heard at `local_received` what was said at `timestamp`."""

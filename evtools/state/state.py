@@ -4,18 +4,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from evtools.clock import Clock
 from evtools.state.change import Change
-from evtools.state.cluster import MAX_BYTES, Cluster
+from evtools.state.cluster import MAX_BYTES, SPARE, Cluster
 from evtools.state.groups import Groups
 from evtools.state.task import Task
-from evtools.state.weights import TASK_BYTES
-from evtools.state.worker import LIVENESS, WORKER_BYTES, Liveness, Worker
+from evtools.state.worker import LIVENESS, Liveness, Worker
 from evtools.wire import EventFields
 
 Result = TypeVar("Result")
+
+#: As many names of types as are kept of tasks that were forgotten.
+TYPES_MAX: Final = 10_000
 
 
 class State(Cluster):
@@ -61,12 +63,14 @@ class State(Cluster):
         every = self.tasks.values()
         self.tasks_by_type = Groups(every, _name, self._tasks_by_type)
         self.tasks_by_worker = Groups(every, _hostname, self._tasks_by_worker)
+        #: The names of the types of tasks that were forgotten.
+        self._types: dict[str, None] = {}
         self.workers.update(workers or {})
-        self.weight_bytes += WORKER_BYTES * len(self.workers)
         for task in (tasks or {}).values():
-            self._adopt(task)
+            self.adopt(task)
+            self.event_count += 1
+        self.event_count = 0
         self._number_anew()
-        self._make_room()
 
     def __repr__(self) -> str:
         return f"<State: events={self.event_count} tasks={self.task_count}>"
@@ -77,11 +81,17 @@ class State(Cluster):
         made_with = (
             *(self.event_callback, dict(self.workers), tasks, None),
             *(self.max_workers_in_memory, self.max_tasks_in_memory),
-            *(self.on_node_join, self.on_node_leave),
+            *(self.on_node_join, self.on_node_leave, None, None),
         )
-        settings = {name: getattr(self, name) for name in _SETTINGS}
-        counts = {name: getattr(self, name) for name in _COUNTS}
-        return partial(type(self), **settings), made_with, counts
+        # A subclass that was written for Celery takes what Celery's State takes.
+        usual = {"max_bytes": MAX_BYTES, "liveness": LIVENESS}
+        settings = {
+            name: getattr(self, name)
+            for name, value in usual.items()
+            if getattr(self, name) != value
+        }
+        make = partial(type(self), **settings) if settings else type(self)
+        return make, made_with, {name: getattr(self, name) for name in _COPIED}
 
     # --- events ----------------------------------------------------------------------
 
@@ -91,6 +101,7 @@ class State(Cluster):
         It never raises on an event, and leaves them as they are.
         """
         with self._lock:
+            self._spare = SPARE
             calls = self.event_callback or self.on_node_join or self.on_node_leave
             if calls or self.handlers:
                 return [self._take_and_call(event)[0] for event in events]
@@ -100,11 +111,22 @@ class State(Cluster):
         """Take in one event; return `((subject, created), type)` as Celery does.
 
         `type` is without the group.  A handler's result takes the place of the
-        pair; None if the event is of an unknown group, or of no use.  A worker
-        whose first word is its goodbye is not created, as Celery sees it.
+        pair; None if the event is of an unknown group, or of no use.  Other than
+        with `apply`, a worker whose first event is its goodbye does not stay.
         """
         with self._lock:
-            return self._take_and_call(event)[1]
+            return self._event(event)
+
+    def _event(self, event: EventFields) -> tuple[Any, str] | None:
+        """Do what `event` does, in Celery's inner place for it."""
+        # One at a time, the first in `tasks`, as those expect who keep an index.
+        self._spare = 0.0
+        change, answer = self._take_and_call(event)
+        worker = change.subject
+        left = change.created and change.after == "offline"
+        if left and isinstance(worker, Worker):
+            del self.workers[worker.hostname]
+        return answer
 
     def task_event(self, type_: str, fields: Mapping[str, Any]) -> Any:
         """Take in the event `task-TYPE_`; return the task and whether it is new."""
@@ -156,14 +178,16 @@ class State(Cluster):
     def freeze_while(
         self, fun: Callable[..., Result], *args: Any, **kwargs: Any
     ) -> Result:
-        """Call `fun` while no event is taken in; clear after it if `clear_after`."""
+        """Call `fun` while no event is taken in; clear after it if `clear_after`.
+
+        Nothing is cleared if it raises: what it did not do it can do again.
+        """
         clear_after = kwargs.pop("clear_after", False)
         with self._lock:
-            try:
-                return fun(*args, **kwargs)
-            finally:
-                if clear_after:
-                    self.clear()
+            result = fun(*args, **kwargs)
+            if clear_after:
+                self._clear()
+            return result
 
     @contextmanager
     def held(self, timeout: float) -> Iterator[bool]:
@@ -221,8 +245,8 @@ class State(Cluster):
         return islice(self.tasks.items(), limit or None)
 
     def task_types(self) -> list[str]:
-        """Return the names of all tasks in memory, sorted."""
-        return sorted(self.tasks_by_type)
+        """Return the names of the tasks seen, sorted, also of those forgotten."""
+        return sorted({*self.tasks_by_type, *self._types})
 
     def alive_workers(self) -> Iterator[Worker]:
         """Yield the workers that are there, as far as we can tell."""
@@ -249,24 +273,44 @@ class State(Cluster):
             self._forget_groups()
             task = self._create(uuid)
             task.serial = self.event_count
-            self._make_room()
+            self.make_room()
             return task, True
 
     def clear_tasks(self, ready: bool = True) -> None:  # noqa: FBT001, FBT002
         """Forget the tasks that have ended, or all with `ready=False`."""
         with self._lock:
-            self._forget_groups()
-            for task in self.tasks.clear(finished_only=ready):
-                self._drop(task)
+            self._clear_tasks(ready)
 
     def clear(self, ready: bool = True) -> None:  # noqa: FBT001, FBT002
         """Forget all workers, the tasks that have ended (or all), and the counts."""
         with self._lock:
-            self.weight_bytes -= WORKER_BYTES * len(self.workers)
-            self.workers.clear()
-            self.clear_tasks(ready)
-            self.event_count = self.task_count = 0
-            self._number_anew()
+            self._clear(ready)
+
+    # Subclasses that were written for Celery's State override these.
+
+    def _clear_tasks(self, ready: bool = True) -> None:  # noqa: FBT001, FBT002
+        self.tasks.clear(finished_only=ready)
+
+    def _clear(self, ready: bool = True) -> None:  # noqa: FBT001, FBT002
+        self.workers.clear()
+        self._clear_tasks(ready)
+        self.event_count = self.task_count = 0
+        self._number_anew()
+
+    def adopt(self, task: Task) -> None:
+        """Take in a task, of another state or made by hand."""
+        with self._lock:
+            self._forget_groups()
+            super().adopt(task)
+
+    def drop(self, tasks: Iterable[Task]) -> None:
+        """Note that these tasks are gone, and keep the names of their types."""
+        tasks = list(tasks)
+        self._forget_groups()
+        self._types.update(dict.fromkeys(task.name for task in tasks if task.name))
+        while len(self._types) > TYPES_MAX:
+            del self._types[next(iter(self._types))]
+        super().drop(tasks)
 
     def rebuild_taskheap(self) -> None:
         """Do nothing: tasks are always in order."""
@@ -277,19 +321,9 @@ class State(Cluster):
         for serial, task in enumerate(tasks, -len(tasks)):
             task.serial = serial
 
-    def _adopt(self, task: Task) -> None:
-        """Take in a task of another state."""
-        task.cluster_state = self
-        task.shelf = self.tasks.of_state.get(task.state, self.tasks.open)
-        task.shelf[task.uuid] = task
-        task.weight_bytes = task.weight_bytes or TASK_BYTES
-        self.weight_bytes += task.weight_bytes
-        self._kin.add(task.uuid, task.parent_id, task.root_id)
 
-
-#: What copies have beside what Celery's are made with.
-_SETTINGS = ("max_bytes", "clock", "liveness")
-_COUNTS = ("event_count", "task_count", "evicted", "departed")
+#: What copies have beside what they are made with.
+_COPIED = ("event_count", "task_count", "evicted", "departed", "clock", "_types")
 
 
 def _split(event: EventFields) -> tuple[str, str]:

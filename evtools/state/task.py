@@ -148,10 +148,13 @@ class Task:
     def __repr__(self) -> str:
         return f"<Task: {self.name}({self.uuid}) {self.state} clock:{self.clock}>"
 
-    def __getstate__(self) -> Any:
-        """Leave the state it belongs to out of copies and pickles."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Of two, as Celery's is, and for all protocols, which no slots are.
         state: Any = object.__getstate__(self)
-        return state[0], {**state[1], "cluster_state": None, "shelf": _NOWHERE}
+        attributes, slots = state
+        # Without the state that it belongs to.
+        left = {"cluster_state": None, "shelf": _NOWHERE}
+        return _task, (type(self), {**slots, **(attributes or {}), **left})
 
     # --- what is derived -----------------------------------------------------------
 
@@ -315,3 +318,11 @@ class Task:
 
 
 _NOWHERE: Final[Shelf] = OrderedDict()
+
+
+def _task(kind: type[Task], attributes: Mapping[str, Any]) -> Task:
+    """Return the task that was pickled."""
+    task = kind.__new__(kind)
+    for name, value in attributes.items():
+        setattr(task, name, value)
+    return task

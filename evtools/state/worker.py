@@ -89,7 +89,7 @@ class Worker:
         self.hostname = hostname
         self.pid = pid
         self.freq = freq
-        self.heartbeats = heartbeats or []
+        self.heartbeats = [] if heartbeats is None else heartbeats
         self.clock = clock
         self.active = active
         self.processed = processed
@@ -115,6 +115,10 @@ class Worker:
 
     def __hash__(self) -> int:
         return hash(self.hostname)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Of two, as Celery's is, and for all protocols, which no slots are.
+        return _worker, (type(self), object.__getstate__(self))
 
     def __repr__(self) -> str:
         return f"<Worker: {self.hostname} ({self.status_string} clock:{self.clock})>"
@@ -243,6 +247,15 @@ class Worker:
         reading, _ = read(event, kind)
         if reading is not None:
             self.take(reading)
+
+
+def _worker(kind: type[Worker], state: Any) -> Worker:
+    """Return the worker that was pickled."""
+    worker = kind.__new__(kind)
+    attributes, slots = state
+    for name, value in {**slots, **(attributes or {})}.items():
+        setattr(worker, name, value)
+    return worker
 
 
 def heartbeat_expires(

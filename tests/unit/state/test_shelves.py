@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.state import Task
-from evtools.state.shelves import Shelves
+from evtools.state import State, Task
 from evtools.state.transitions import MOMENTS
 
 BAD = ("FAILURE", "REVOKED", "REJECTED", "CANCELLED")
@@ -18,7 +17,7 @@ class Shelf:
     """Shelves, and tasks put on them one after the other."""
 
     def __init__(self):
-        self.shelves = Shelves()
+        self.shelves = State().tasks
         self._numbers = count(1)
 
     def put(self, state, uuid=None):
@@ -79,7 +78,7 @@ def test_it_reads_as_one_mapping(shelf):
     assert set(shelves.values()) == set(tasks.values())
     assert set(shelves.keys()) == set(shelves) == set(tasks)
     assert len(shelves) == len(shelves.values()) == len(shelves.items()) == 6
-    assert repr(shelves) == "<6 tasks>"
+    assert repr(shelves) == repr(dict(shelves))
 
 
 def test_its_views_show_what_comes_later(shelf):
@@ -176,11 +175,11 @@ def test_forgetting_always_ends(done, bad, still_open, count):
 
 def test_finished_tasks_can_be_cleared_alone(shelf):
     shelves = shelf.put_all(SUCCESS=2, FAILURE=3, STARTED=4)
-    assert len(shelves.clear(finished_only=True)) == 5
+    shelves.clear(finished_only=True)
     assert shelf.counts() == (0, 0, 4)
 
 
 def test_all_tasks_can_be_cleared(shelf):
     shelves = shelf.put_all(SUCCESS=2, FAILURE=3, STARTED=4)
-    assert len(shelves.clear(finished_only=False)) == 9
+    shelves.clear()
     assert not shelves

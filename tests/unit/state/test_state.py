@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from evtools.state import State, Task, Worker
 from evtools.state.cluster import MAX_BYTES
+from evtools.state.state import TYPES_MAX
 from tools.clock import FakeClock
 from tools.told import OTHER, WORKER, account, life, task_of, told
 
@@ -234,6 +235,16 @@ def test_a_worker_whose_first_word_is_goodbye_has_not_come(listener, take):
     assert listener.heard == [("leave", WORKER)]
 
 
+def test_event_keeps_no_worker_whose_first_word_is_goodbye():
+    state = State()
+    (worker, created), type_ = state.event(told("worker-offline"))
+    assert (worker.hostname, created, type_) == (WORKER, False, "offline")
+    assert not state.workers
+    state.event(beat(2.0))
+    state.event(told("worker-offline", 3.0))
+    assert list(state.workers) == [WORKER]
+
+
 @in_both_ways
 def test_either_of_them_may_be_missing(listener, take):
     events = [told("worker-online"), told("worker-offline")]
@@ -335,10 +346,19 @@ def test_a_task_without_a_name_or_a_worker_is_in_no_group():
     assert state.task_types() == []
 
 
-def test_types_are_sorted_and_of_the_tasks_in_memory(state):
+def test_types_are_sorted_and_stay_when_their_tasks_are_forgotten(state):
     assert state.task_types() == ["shop.pack", "shop.pay"]
-    state.clear_tasks()
-    assert state.task_types() == ["shop.pay"]
+    state.clear(ready=False)
+    assert state.task_types() == ["shop.pack", "shop.pay"]
+    assert copy.deepcopy(state).task_types() == ["shop.pack", "shop.pay"]
+
+
+def test_as_many_types_are_kept_as_a_sender_cannot_exhaust_memory_with():
+    state = State(max_tasks_in_memory=1)
+    names = [f"type-{n}" for n in range(TYPES_MAX + 10)]
+    state.apply([step("received", name, name=name) for name in names])
+    assert len(state.task_types()) <= TYPES_MAX + 1
+    assert names[-1] in state.task_types()
 
 
 def test_itertasks_yields_up_to_so_many(state):
@@ -414,6 +434,133 @@ def test_groups_order_and_weight_are_those_of_the_tasks(deeds):
     assert state.weight_bytes == 0
 
 
+# --- tasks and workers are what Celery's LRU caches are ------------------------------
+
+
+def test_a_task_that_is_taken_out_is_forgotten(state):
+    popped = state.tasks.pop("b")
+    assert popped.name == "shop.pack"
+    del state.tasks["c"]
+    assert list(state.tasks) == list(state.tasks.data) == ["a"]
+    assert uuids(state.tasks_by_time()) == ["a"]
+    assert "shop.pack" not in state.tasks_by_type
+    assert state.tasks.pop("b", None) is None
+    with pytest.raises(KeyError):
+        del state.tasks["c"]
+
+
+def test_a_task_that_is_put_in_is_one_of_the_state(state):
+    task = Task("new", name="shop.pay", parent_id="a", root_id="a")
+    state.tasks["new"] = task
+    assert state.tasks["new"] is task
+    assert task.parent is state.tasks["a"]
+    assert uuids(state.tasks_by_time())[0] == "new"
+    state.apply([step("received", "new", 40.0, name="shop.pay")])
+    assert task.state == "RECEIVED"
+
+
+def test_a_task_is_not_put_in_under_another_name(state):
+    with pytest.raises(ValueError, match="'x'"):
+        state.tasks["x"] = Task("y")
+
+
+def test_another_task_of_the_same_uuid_takes_the_place_of_the_first(state):
+    state.tasks.update({"a": Task("a", name="other")})
+    assert (len(state.tasks), state.tasks["a"].name) == (3, "other")
+    state.tasks.clear()
+    assert state.weight_bytes == 1500 * len(state.workers)
+
+
+def test_a_task_that_is_put_in_again_comes_last(state):
+    state.tasks["b"] = state.tasks.pop("b")
+    state.tasks["c"] = state.tasks["c"]
+    assert len(state.tasks) == 3
+    state.clear(ready=False)
+    assert state.weight_bytes == 0
+
+
+def test_the_newest_task_is_popped_or_the_one_to_forget_next(state):
+    assert next(iter(state.tasks)) == "b"
+    assert state.tasks.popitem()[0] == "a"
+    assert state.tasks.popitem(last=False)[0] == "b"
+    assert state.tasks.popitem(last=False)[0] == "c"
+    with pytest.raises(KeyError):
+        state.tasks.popitem()
+    with pytest.raises(KeyError):
+        state.tasks.popitem(last=False)
+
+
+def test_a_limit_that_was_lowered_holds_from_the_next_update_or_task(state):
+    assert (state.tasks.limit, state.workers.limit) == (10_000, 5000)
+    state.tasks.limit = state.workers.limit = 1
+    assert state.max_tasks_in_memory == state.max_workers_in_memory == 1
+    state.tasks.update()
+    state.workers.update()
+    assert list(state.tasks) == ["a"]
+    assert len(state.workers) == 1
+    state.event(beat(50.0, hostname="third"))
+    assert list(state.workers) == ["third"]
+
+
+def test_tasks_and_workers_show_what_is_in_them(state):
+    assert "<Task: shop.pack(b) SUCCESS" in repr(state.tasks)
+    assert f"<Worker: {OTHER}" in repr(state.workers)
+
+
+def test_a_worker_that_is_taken_out_is_forgotten(state):
+    before = state.weight_bytes
+    worker = state.workers.pop(OTHER)
+    assert worker.hostname == OTHER
+    assert state.weight_bytes < before
+    state.workers[OTHER] = worker
+    assert state.workers.data[OTHER] is worker
+    assert state.weight_bytes == before
+    state.workers.clear()
+    assert not list(state.alive_workers())
+
+
+@given(
+    st.lists(st.sampled_from(["received", "succeeded", "failed"]), max_size=60),
+    st.integers(1, 12),
+)
+def test_event_forgets_one_task_and_that_is_the_first(kinds, limit):
+    """An index that somebody keeps beside the state, as Flower does, stays true."""
+    state, index = State(max_tasks_in_memory=limit), set()
+    for number, kind in enumerate(kinds):
+        uuid = str(number)
+        full = len(state.tasks) >= limit
+        first = next(iter(state.tasks), None) if full else None
+        state.event(step(kind, uuid, number + 1.0))
+        index.add(uuid)
+        index.discard(first)
+        assert index == set(state.tasks)
+
+
+class Overridden(State):
+    """Override what subclasses written for Celery's State do."""
+
+    def __init__(self, *args, **kwargs):
+        self.cleared = []
+        super().__init__(*args, **kwargs)
+
+    def _clear(self, *args):
+        self.cleared.append("all")
+        super()._clear(*args)
+
+    def _clear_tasks(self, *args):
+        self.cleared.append("tasks")
+        super()._clear_tasks(*args)
+
+
+def test_what_a_subclass_overrides_is_called():
+    state = Overridden()
+    state.clear_tasks()
+    assert state.cleared == ["tasks"]
+    state.clear()
+    state.freeze_while(lambda: None, clear_after=True)
+    assert state.cleared == ["tasks", *["all", "tasks"] * 2]
+
+
 # --- keeping it still --------------------------------------------------------------
 
 
@@ -430,10 +577,12 @@ def test_freeze_while_clears_afterwards_if_asked_to(state):
     assert not state.workers
 
 
-def test_it_clears_also_if_the_function_raises(state):
+def test_nothing_is_cleared_if_the_function_raises(state):
     with pytest.raises(ZeroDivisionError):
         state.freeze_while(lambda: 1 / 0, clear_after=True)
-    assert not state.workers
+    assert len(state.tasks) == 3
+    assert state.workers
+    assert state.event_count
 
 
 def test_no_event_is_taken_in_while_it_is_frozen(state):
@@ -563,11 +712,15 @@ def test_limits_are_kept_as_in_celery():
 # --- copies ------------------------------------------------------------------------
 
 
-def pickled(state):
-    return pickle.loads(pickle.dumps(state))
+def pickled_with(protocol):
+    return lambda state: pickle.loads(pickle.dumps(state, protocol))
 
 
-copied_in_all_ways = pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
+copied_in_all_ways = pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, *map(pickled_with, range(pickle.HIGHEST_PROTOCOL + 1))],
+    ids=["deepcopy", *map(str, range(pickle.HIGHEST_PROTOCOL + 1))],
+)
 RETRIED = [
     *life("sent", "received", "started", "retried"),
     *life("sent", "received", "started", start=20.0, retries=1),

@@ -310,8 +310,9 @@ def test_a_copy_of_it_is_like_it(copied):
         assert getattr(twin, name) == getattr(worker, name)
 
 
-def test_it_can_be_pickled():
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_it_can_be_pickled(protocol):
     worker = worker_of(told("worker-online", 10.0, zone="eu"))
-    twin = pickle.loads(pickle.dumps(worker))
+    twin = pickle.loads(pickle.dumps(worker, protocol))
     for name in (*Worker._fields, "online_since", "skew", "liveness", "zone"):
         assert getattr(twin, name) == getattr(worker, name)
