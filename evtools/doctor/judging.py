@@ -50,7 +50,7 @@ def arrived(seen: Observation) -> Iterator[Finding]:
         yield Finding(
             "events",
             "warning",
-            f"{_count(count, 'message')} could not be read: {kind}",
+            f"{_count(count, 'message')} could not be read, whole or in part: {kind}",
             "Compare event_serializer of the workers with --accept, and see who else"
             " sends to this exchange.",
         )

@@ -13,8 +13,9 @@ from evtools.errors import DecodeError
 from evtools.wire.compression import decompress
 from evtools.wire.events import GAP, EventFields
 from evtools.wire.record import Record
-from evtools.wire.serialisers import READERS, decode_json, plain, read_json
+from evtools.wire.serialisers import READERS, decode_json, read_json
 from evtools.wire.task_event import TASK_EVENTS, AnyRecord
+from evtools.wire.values import Lost, Pairs, fields_of, plain
 
 #: What a message may weigh in bytes, as sent and unpacked.  Celery's own
 #: events stay below 10 kB; this leaves room for odd custom ones.
@@ -188,13 +189,12 @@ class Codec:
         except DecodeError as error:
             self._count(error, message.body)
             return []
-        events = []
-        for event in self._events(value, message.body):
-            try:
-                events.append(plain(event))
-            except DecodeError as error:
-                self._count(error, message.body)
-        return events
+        lost: list[Lost] = []
+        events = [fields_of(event, lost) for event in self._events(value, message.body)]
+        for each in lost:
+            self._count(DecodeError(each.kind, each.detail), message.body)
+        # A key that became text may have taken the place of the type.
+        return [event for event in events if event["type"] != GAP]
 
     def _check_size(self, message: Message) -> None:
         if len(message.body) > self._max_bytes:
@@ -231,23 +231,24 @@ class Codec:
             envelope.headers.compression if envelope.headers else None,
         )
 
-    def _events(self, value: Any, body: bytes) -> list[EventFields]:
+    def _events(self, value: Any, body: bytes) -> list[Any]:
         """Return the well-formed events of a decoded body, one or a batch."""
-        events: list[EventFields] = []
+        events: list[Any] = []
         for item in value if type(value) is list else [value]:
-            if type(item) is dict:
-                kind = item.get("type")
-                if type(kind) is str and kind and kind != GAP:
-                    events.append(item)
-                    continue
-            self._add(_defect_of(item), body, item)
+            # The usual first: a call for each event would be seen in benchmarks.
+            kind = item.get("type") if type(item) is dict else _type_of(item)
+            if type(kind) is str and kind and kind != GAP:
+                events.append(item)
+                continue
+            kind = _type_of(item)
+            self._add(_defect_of(kind), body, _shown(item, kind))
         return events
 
-    def _add(self, kind: str, body: bytes, item: Any) -> None:
+    def _add(self, kind: str, body: bytes, shown: str) -> None:
         # A batch may have millions of these: exceptions would take too long.
         known = self.defects.get(kind)
         if known is None:
-            self._count(DecodeError(kind, _shown(item)), body)
+            self._count(DecodeError(kind, shown), body)
         else:
             known.count += 1
 
@@ -261,20 +262,35 @@ class Codec:
         defect.count += 1
 
 
-def _defect_of(item: Any) -> str:
-    """Return what keeps a decoded value from being an event."""
-    if type(item) is not dict:
+#: What stands for the type of what has none.
+_NO_OBJECT: Final = object()
+_NO_TYPE: Final = object()
+
+
+def _type_of(item: Any) -> Any:
+    if type(item) is dict:
+        return item.get("type", _NO_TYPE)
+    if type(item) is Pairs:
+        # As in a dictionary, the last of several counts.
+        return next((value for key, value in reversed(item) if key == "type"), _NO_TYPE)
+    return _NO_OBJECT
+
+
+def _defect_of(kind: Any) -> str:
+    """Return what keeps a decoded value, whose type this is, from being an event."""
+    if kind is _NO_OBJECT:
         return "no object"
-    if "type" not in item:
+    if kind is _NO_TYPE:
         return "no type"
     # Whoever can publish could forge holes in our own book-keeping.
-    return "type is reserved" if item["type"] == GAP else "type is no name"
+    return "type is reserved" if kind == GAP else "type is no name"
 
 
-def _shown(item: Any) -> str:
-    if type(item) is not dict:
+def _shown(item: Any, kind: Any) -> str:
+    if kind is _NO_OBJECT:
         return type(item).__name__
-    kind = item.get("type")
+    if kind is _NO_TYPE:
+        return "NoneType"
     return repr(kind) if isinstance(kind, str) else type(kind).__name__
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from evtools.errors import DecodeError
-from evtools.wire.serialisers import plain
+from evtools.wire.values import plain
 
 #: The one character of ASCII that JSON leaves as it is and a terminal acts on.
 _DELETE: Final = 0x7F

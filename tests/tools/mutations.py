@@ -255,7 +255,7 @@ def _cut(body: bytes, rng: random.Random) -> Message:
 #: Each makes a message of a body of which nothing can be read.
 _BREAKS: tuple[Callable[[bytes, random.Random], Message], ...] = (
     _cut,
-    lambda body, _: Message(b'{"type": "caf\xe9", "of": ' + body + b"}"),
+    lambda body, _: Message(b'{"of": "caf\xe9", "event": ' + body + b"}"),
     lambda body, _: Message(body, "application/x-python-serialize"),
     lambda body, _: Message(body, "application/x-klingon"),
     lambda body, _: Message(body, None),
@@ -267,8 +267,8 @@ _BREAKS: tuple[Callable[[bytes, random.Random], Message], ...] = (
     lambda body, _: Message(zlib.compress(body)[:-5], compression="zlib"),
     lambda body, _: Message(body, "application/x-msgpack"),
     lambda body, _: Message(body.replace(b'"', b"'") + b"!", ENVELOPE),
-    lambda body, _: Message(b'{"type": "a", "x": ' + b"[" * 200 + b"]" * 200 + b"}"),
-    lambda body, _: Message(b"[" * 3000 + b"NaN" + b"]" * 3000),
+    lambda body, _: Message(b'{"x": ' + b"[" * 200 + b"]" * 200 + b"}"),
+    lambda body, _: Message(b"[" * 3000 + b"NaN" + b"]" * 3001),
     lambda _body, rng: Message(b"\xfe" + rng.randbytes(30)),
 )
 
@@ -291,6 +291,25 @@ def _laughs(depth: int) -> list[Any]:
     for _ in range(depth):
         laugh = [laugh] * 10
     return laugh
+
+
+def _bomb(levels: int) -> bytes:
+    """Pickle a tuple of two tuples of two ..., each named twice."""
+    steps = (b"q%ch%c\x86" % (level, level) for level in range(levels))
+    return b")" + b"".join(steps)
+
+
+def _pickled(value: bytes) -> Message:
+    """Return a pickle of an event that has `value`, in opcodes, for a field."""
+    return Message(b"\x80\x02}(U\x04typeU\x01aU\x01x" + value + b"u.", _PICKLE)
+
+
+def _objects(made_by: bytes, argument: bytes) -> Message:
+    """Return a pickle of a long list of calls that share their only argument."""
+    calls = b"h\xf1h\xf2\x85R" * 20_000
+    return _pickled(
+        b"]q\xf0" + made_by + b"q\xf10" + argument + b"q\xf20(" + calls + b"e"
+    )
 
 
 def _circle() -> list[Any]:
@@ -322,6 +341,16 @@ HARD_BODIES: dict[str, Message] = {
     "YAML of brackets": Message(b"[" * 200_000, _YAML),
     "YAML of dashes": Message(b"- " * 100_000, _YAML),
     "YAML of question marks": Message(b"? " * 100_000, _YAML),
+    "YAML of laughs": Message(
+        b"type: a\nx0: &x0 [ha]\n"
+        + b"".join(
+            b"x%d: &x%d [%s]\n"
+            % (level, level, b",".join([b"*x%d" % (level - 1)] * 10))
+            for level in range(1, 60)
+        ),
+        _YAML,
+    ),
+    "YAML in a circle": Message(b"type: a\nx: &x [*x, *x]", _YAML),
     "YAML sexagesimal": Message(b"type: a\nx: 1" + b":1" * 40_000, _YAML),
     "YAML hexadecimal": Message(b"type: a\nx: 0x" + b"f" * 200_000, _YAML),
     "YAML empty integer": Message(b'type: a\nx: !!int ""', _YAML),
@@ -333,10 +362,38 @@ HARD_BODIES: dict[str, Message] = {
     "msgpack huge map": Message(b"\xdf\xff\xff\xff\xff", _MSGPACK),
     "msgpack huge binary": Message(b"\xc6\xff\xff\xff\xff", _MSGPACK),
     "msgpack nested": Message(b"\x91" * 1_000_000, _MSGPACK),
+    "msgpack too many values": Message(
+        b"\x82\xa4type\xa1a\xa1x\xdd" + b"\x00\xff\xff\xff" + b"\x01" * 0xFFFFFF,
+        _MSGPACK,
+    ),
     "msgpack odd key": Message(b"\x81\x80\x01", _MSGPACK),
     "pickle of laughs": Message(pickle.dumps({"type": "a", "x": _laughs(20)}), _PICKLE),
     "pickle of long strings": Message(
         pickle.dumps({"type": "a", "x": ["x" * 100_000] * 50_000}), _PICKLE
+    ),
+    "pickle hashing": Message(b"\x80\x02}(" + _bomb(40) + b"K\x01u.", _PICKLE),
+    "pickle hashing in a field": _pickled(b"}(" + _bomb(40) + b"K\x01u"),
+    "pickle hashing a set": _pickled(b"c__builtin__\nset\n](" + _bomb(40) + b"e\x85R"),
+    "pickle too deep": _pickled(b"]" * 100_000 + b"a" * 99_999),
+    "pickle of decimals": _objects(
+        b"cdecimal\nDecimal\n", b"X\xa0\x86\x01\x00" + b"9" * 100_000
+    ),
+    "pickle of encoded texts": _objects(
+        b"c_codecs\nencode\n", b"X\xa0\x86\x01\x00" + b"9" * 100_000
+    ),
+    "pickle of sets": _objects(
+        b"c__builtin__\nset\n", b"](" + b"K\x01" * 40_000 + b"e"
+    ),
+    "pickle of time zones in time zones": _pickled(
+        b"cdatetime\ntimezone\nq\x00)Rq\x01" + b"0h\x00h\x01\x85Rq\x01" * 25_000
+    ),
+    "pickle of equal hashes": _pickled(
+        b"}("
+        + b"".join(
+            b"\x8a\x0a" + (number * (2**61 - 1)).to_bytes(10, "little") + b"N"
+            for number in range(18_000)
+        )
+        + b"u"
     ),
     "pickle in a circle": Message(pickle.dumps([_circle(), _circle()]), _PICKLE),
     "pickle too long": Message(pickle.dumps([1] * 1_000_000), _PICKLE),

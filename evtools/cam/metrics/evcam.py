@@ -76,7 +76,7 @@ ENTRIES: Final = (
     Entry(
         "evcam_malformed",
         "counter",
-        "Messages, or parts of one, that were no events.",
+        "Messages that were no events, and values in events that could not be read.",
         lambda _, stream: stream.malformed,
     ),
     Entry(

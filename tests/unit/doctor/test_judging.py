@@ -62,8 +62,12 @@ def test_a_connection_that_fails_is_a_problem(listened):
 def test_what_cannot_be_read_is_a_warning(listened):
     seen = observed({"w1": signs()}, defects=(("no JSON", 2), ("pickle", 1)))
     warnings = [text for severity, text in listened(seen) if severity == "warning"]
-    assert warnings[0].startswith("2 messages could not be read: no JSON")
-    assert warnings[1].startswith("1 message could not be read: pickle")
+    assert warnings[0].startswith(
+        "2 messages could not be read, whole or in part: no JSON"
+    )
+    assert warnings[1].startswith(
+        "1 message could not be read, whole or in part: pickle"
+    )
 
 
 def test_the_doctor_listens_and_overhears(case, told, redis_url):

@@ -7,6 +7,7 @@ import json
 import pickle
 import sys
 import uuid
+from unittest.mock import ANY
 
 import kombu.serialization
 import msgspec
@@ -21,9 +22,9 @@ from evtools.wire.serialisers import (
     READERS,
     SLOW_MAX_BYTES,
     decode_json,
-    plain,
     read_json,
 )
+from evtools.wire.values import plain
 
 UUID = uuid.UUID("eacdf44c-6aa4-4bb2-8c0e-0d2f1fe1a1ef")
 NOON = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
@@ -75,7 +76,7 @@ def test_json_may_be_nested_as_deep_as_is_reasonable(wrap):
     assert decode_json(fine) == json.loads(fine)
     with pytest.raises(RecursionError, match="nested deeper than 100"):
         decode_json(deep)
-    assert refusal(read_json, deep).kind == "nested too deep"
+    assert refusal(DECODERS["json"][1], deep).kind == "nested too deep"
 
 
 def test_brackets_in_strings_are_no_nesting():
@@ -93,12 +94,12 @@ def test_what_stood_for_a_number_is_no_ordinary_string_until_it_is_made_plain():
 
 def test_json_that_only_python_can_read_has_its_depth_limited_too():
     body = b"[NaN," + b"[" * 300_000 + b"]" * 300_000 + b"]"
-    assert refusal(read_json, body).kind == "nested too deep"
+    assert refusal(DECODERS["json"][1], body).kind == "nested too deep"
 
 
 @pytest.mark.parametrize(
     ("body", "kind"),
-    [(b"", "no JSON"), (b"{1: 2}", "no JSON"), (b'"\xff"', "text is no UTF-8")],
+    [(b"", "no JSON"), (b"{1: 2}", "no JSON"), (b'"\xff', "no JSON")],
 )
 def test_what_is_no_json_is_named(body, kind):
     error = refusal(read_json, body)
@@ -161,19 +162,26 @@ def test_what_is_nested_too_deep_is_not_made_plain():
     [
         ({"a": [1, -1, 2.5, None, True]}, {"a": [1, -1, 2.5, None, True]}),
         ({1: b"x"}, {"1": "eA=="}),
-        (msgspec.msgpack.Ext(5, b"data"), "Ext"),
+        (msgspec.msgpack.Ext(5, b"data"), "<msgpack extension 5, 4 bytes>"),
+        ([2**64 - 1, -(2**63), 200, 70_000, -200, 1e300], ANY),
+        (["x" * 40, "x" * 300, "x" * 70_000, b"x" * 300, b"x" * 70_000], ANY),
+        ([[0] * 20, [0] * 70_000, {str(key): 0 for key in range(70_000)}], ANY),
+        (dt.datetime(1969, 1, 1, 0, 0, 0, 5, tzinfo=dt.UTC), ANY),
         (NOON, "2026-11-20T12:00:00Z"),
         (float("inf"), "inf"),
     ],
 )
 def test_msgpack_is_read(value, is_plain):
-    assert decode_msgpack(msgspec.msgpack.encode(value)) == is_plain
+    body = msgspec.msgpack.encode(value)
+    assert decode_msgpack(body) == is_plain
+    if is_plain is ANY:
+        assert decode_msgpack(body) == plain(msgspec.msgpack.decode(body))
 
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"\xc1", b"\xa1\xff", b"\x91" * 5000, b"\x01\x01", b"\x81\x91\x80\x01"],
-    ids=["empty", "reserved", "no UTF-8", "deep", "more", "odd key"],
+    [b"", b"\xc1", b"\xdd\xff\xff\xff\xff", b"\x91" * 5000, b"\x01\x01"],
+    ids=["empty", "reserved", "promise", "deep", "more"],
 )
 def test_what_is_no_msgpack_is_named(body):
     assert refusal(decode_msgpack, body).kind == "no msgpack"
@@ -195,9 +203,7 @@ def test_yaml_is_read():
 @pytest.mark.parametrize(
     "body",
     [
-        *(b"a: [", b"a: b: c", b"\0", b"\xff\xff", b"--- a\n--- b", b"? [a]\n: b"),
-        *(b'!!int ""', b'!!float ""', b"!!bool maybe", b"!!timestamp soon"),
-        b"2001-12-14t21:59:43.10-99:99",
+        *(b"a: [", b"a: b: c", b"\0", b"\xff\xff", b"--- a\n--- b"),
     ],
 )
 def test_what_is_no_yaml_is_named(body):
@@ -214,19 +220,7 @@ def test_what_is_no_yaml_is_named(body):
     ],
 )
 def test_yaml_makes_nothing_but_values(body):
-    error = refusal(decode_yaml, body)
-    assert error.kind == "no YAML"
-    assert "could not determine a constructor" in error.detail
-    assert "\n" not in error.detail
-
-
-def test_yaml_that_could_multiply_is_refused():
-    laughs = "\n".join(
-        f"x{number}: &x{number} [{', '.join([f'*x{number - 1}'] * 10)}]"
-        for number in range(1, 10)
-    )
-    body = f"x0: &x0 [ha]\n{laughs}".encode()
-    assert refusal(decode_yaml, body).kind == "YAML with aliases"
+    assert decode_yaml(body) == f"<{body.decode()[2:].split()[0]}>"
 
 
 @pytest.mark.parametrize("level", ["[", "- ", "{a: "])
@@ -236,11 +230,9 @@ def test_yaml_may_be_nested_as_deep_as_is_reasonable(level):
     def body(depth):
         return (level * depth + "1" + closing * depth).encode()
 
-    decode_yaml(body(DEPTH_MAX))
-    # Already while it is read, which takes Python a frame or two per level.
-    read_yaml = READERS["yaml"][1]
-    assert refusal(read_yaml, body(DEPTH_MAX + 1)).kind == "nested too deep"
-    assert refusal(read_yaml, body(5000)).kind == "nested too deep"
+    assert "deep" not in str(decode_yaml(body(DEPTH_MAX)))
+    assert "<nested too deep>" in str(decode_yaml(body(DEPTH_MAX + 1)))
+    assert refusal(decode_yaml, body(5000)).kind == "nested too deep"
 
 
 def test_a_long_yaml_is_not_even_looked_at():
@@ -249,6 +241,7 @@ def test_a_long_yaml_is_not_even_looked_at():
 
 
 def test_without_pyyaml_yaml_says_what_is_needed(monkeypatch):
+    monkeypatch.delitem(sys.modules, "evtools.wire.yamls", raising=False)
     monkeypatch.setitem(sys.modules, "yaml", None)
     assert refusal(decode_yaml, b"a: 1").kind == "YAML events need PyYAML"
 
@@ -270,8 +263,7 @@ PICKLED = {
 }
 
 
-# The older ones make objects with a function of copyreg, which we do not call.
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_pickles_of_values_are_read_in_every_protocol(protocol):
     assert decode_pickle(pickle.dumps(PICKLED, protocol)) == {
         "type": "task-started",
@@ -332,7 +324,8 @@ def calls(witness):
 
 def test_no_pickle_makes_us_call_anything(witness):
     for body in calls(witness):
-        assert refusal(decode_pickle, body).kind == "no acceptable pickle", body
+        with contextlib.suppress(DecodeError):
+            decode_pickle(body)
     assert not witness.exists()
 
 
@@ -342,17 +335,38 @@ def test_no_pickle_changes_the_classes_it_may_use():
         b"}\x8c\x07__str__Ns",  # a dictionary of the class
         b"N}\x8c\x07__str__Ns\x86",  # and the same for its slots
     ):
-        body = b"\x80\x04" + name + state + b"b."
-        assert refusal(decode_pickle, body).kind == "no acceptable pickle"
+        assert decode_pickle(b"\x80\x04" + name + state + b"b.") == "<uuid.UUID>"
     assert str(UUID) == "eacdf44c-6aa4-4bb2-8c0e-0d2f1fe1a1ef"
 
 
-def test_a_uuid_made_of_something_else_is_no_pickle_of_ours():
-    body = pickle.dumps(UUID, 2).replace(pickle.dumps(UUID.int, 2)[2:-1], b"X\1\0\0\0x")
-    assert refusal(decode_pickle, body).kind == "no acceptable pickle"
+@pytest.mark.parametrize(
+    ("call", "shown"),
+    [
+        ("cuuid\nUUID\n)R}(U\3intU\1xub", "<uuid.UUID>"),
+        ("cdatetime\ndatetime\n(K\1tR", "<datetime.datetime 1>"),
+        ("cdatetime\ndate\n(U\1xtR", "<datetime.date x>"),
+        ("cdatetime\ntimedelta\n(U\1xtR", "<datetime.timedelta x>"),
+        ("cdecimal\nDecimal\n(U\1xtR", "<decimal.Decimal x>"),
+        ("cbuiltins\nset\n(K\5tR", "<builtins.set 5>"),
+        ("cbuiltins\nbytes\n(J\0\0\0\x7ftR", "<builtins.bytes 2130706432>"),
+        ("csignal\nSignals\n(K\xfetR", "<signal.Signals 254>"),
+        ("csignal\nSIGTERM\n", 15),
+        ("cpytz\n_UTC\n)R", "<pytz._UTC>"),
+        ("cshop\nText\n(U\4texttR", "<shop.Text text>"),
+        ("cshop\nCard\n(K\1K\2tR", "<shop.Card>"),
+        ("Pid\n", "<persistent id>"),
+        ("K\1Q", "<persistent id>"),
+        ("\x82\1", "<extension 1>"),
+    ],
+)
+def test_an_object_is_what_it_says_or_is_shown_by_its_name(call, shown):
+    if "pytz" in call:
+        call = "cdatetime\ndatetime\n(U\n\x07\xea\x0b\x14\x0c\0\0\0\0\0" + call + "tR"
+        shown = "2026-11-20T12:00:00Z"
+    assert decode_pickle(b"\x80\2" + call.encode("latin-1") + b".") == shown
 
 
-@pytest.mark.parametrize("body", [b"", b".", b"\x80", b"}", b"\x80\x02]q\xff.", b"0."])
+@pytest.mark.parametrize("body", [b"", b".", b"\x80", b"}", b"\x80\x02]h\xff.", b"0."])
 def test_what_is_no_pickle_is_named(body):
     assert refusal(decode_pickle, body).kind == "no acceptable pickle"
 
@@ -383,10 +397,13 @@ def circle():
     ],
     ids=["text", "tuples", "maps", "circle", "long", "bytes", "integers", "decimals"],
 )
-def test_a_pickle_that_grows_when_unpacked_is_refused(value):
-    body = pickle.dumps(value)
+def test_a_value_that_grows_when_unpacked_is_left_out(value):
+    body = pickle.dumps({"type": "a", "x": value, "y": 1})
     assert len(body) < SLOW_MAX_BYTES
-    assert refusal(decode_pickle, body).kind == "pickle grows when unpacked"
+    shown = ("<grows when unpacked>", "<nested too deep>")
+    found = decode_pickle(body)
+    assert found.pop("x") in shown
+    assert found == {"type": "a", "y": 1}
 
 
 def test_sharing_within_reason_is_fine():
@@ -394,9 +411,8 @@ def test_sharing_within_reason_is_fine():
     assert decode_pickle(pickle.dumps([shared] * 100)) == [shared] * 100
 
 
-def test_a_pickle_that_asks_for_memory_up_front_is_refused():
-    error = refusal(decode_pickle, b"\x80\x02}r\xff\xff\xff\x7f.")
-    assert error.detail == "its memory has holes"
+def test_a_pickle_that_asks_for_memory_up_front_gets_none():
+    assert decode_pickle(b"\x80\x02}r\xff\xff\xff\x7f.") == {}
     promise = b"\x80\x05\x96" + (1 << 40).to_bytes(8, "little") + b"x."
     assert refusal(decode_pickle, promise).kind == "no acceptable pickle"
 
