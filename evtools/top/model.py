@@ -1,9 +1,10 @@
 """Everything the screen shows: the state, and the tables made of it."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from evtools.clock import Clock, SystemClock
@@ -113,12 +114,28 @@ class Model:
     # --- what comes in -------------------------------------------------------------
 
     def take(self, events: Sequence[EventFields]) -> None:
-        """Take in events; what the screen shows changes at the next refresh."""
+        """Take in events; what the screen shows changes at the next refresh.
+
+        What fails in one of those who look at them keeps them from no other: the
+        first error is raised at the end.
+        """
         if self.paused:
             self._tasks.keep(events)
+        failure: Exception | None = None
+        for take in (
+            *(partial(self._count, part) for part in _apart(events)),
+            partial(self.log.extend, events),
+            partial(self.intake.take, events, self.state),
+        ):
+            try:
+                take()
+            except Exception as error:  # noqa: BLE001  (raised when all have them)
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def _count(self, events: Sequence[EventFields]) -> None:
         self.statistics.take(self.state.apply(events))
-        self.log.extend(events)
-        self.intake.take(events, self.state)
 
     def set_depths(self, depths: Mapping[str, Depth]) -> None:
         """Take what the broker told of the depth of queues."""
@@ -266,10 +283,30 @@ class Model:
 
     def _keep_picture(self) -> None:
         """Keep the picture that is about to be replaced, if anybody looked at it."""
-        picture = self._picture()
-        if picture.excerpt.rows:
-            self._pictures.append(picture)
+        if self.views[self._view].excerpt().rows:
+            self._pictures.append(self._picture())
 
     def _picture(self) -> Picture:
         excerpt = self.views[self._view].excerpt()
         return Picture(self._view, self._now, excerpt, self.header())
+
+
+def _apart(events: Sequence[EventFields]) -> Iterator[Sequence[EventFields]]:
+    """Yield events in parts none of which tells the same step of a task twice.
+
+    Statistics look at a task when all of a part is applied: at the second try they
+    would no longer see the first.
+    """
+    told: set[tuple[str, str]] = set()
+    start = 0
+    for at, event in enumerate(events):
+        uuid = event.get("uuid")
+        if type(uuid) is not str:
+            continue
+        step = event["type"], uuid
+        if step in told:
+            yield events[start:at]
+            start = at
+            told.clear()
+        told.add(step)
+    yield events[start:]

@@ -1,7 +1,8 @@
 """What is counted: the cells of a name, as small integers."""
 
+import math
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Final
 
 PUBLISHED: Final = 0
@@ -17,6 +18,13 @@ CANCELLED: Final = 8
 EVENTS: Final = 9
 #: Waits that would be below zero: the sender's clock is behind the client's.
 SKEWED: Final = 10
+
+#: The longest duration of a histogram, and the shortest with its sign turned round:
+#: as they are, not counted; of two of them the greater stays.
+RUN_LONGEST: Final = -1
+RUN_SHORTEST: Final = -2
+WAIT_LONGEST: Final = -3
+WAIT_SHORTEST: Final = -4
 
 #: The cells that tell what became of tasks, by name.
 STATES: Final[Mapping[str, int]] = {
@@ -56,6 +64,12 @@ WAIT: Final = RUN + BUCKETS
 #: From here on each cell is a worker.
 WORKER: Final = WAIT + BUCKETS
 
+#: By histogram, its longest and its shortest.
+EXTREMES: Final[Mapping[int, tuple[int, int]]] = {
+    RUN: (RUN_LONGEST, RUN_SHORTEST),
+    WAIT: (WAIT_LONGEST, WAIT_SHORTEST),
+}
+
 # Looked up rather than added, so that all tables share these integers.
 _RUN: Final = tuple(range(RUN, RUN + BUCKETS))
 _WAIT: Final = tuple(range(WAIT, WAIT + BUCKETS))
@@ -69,6 +83,17 @@ def run_cell(seconds: float) -> int:
 def wait_cell(seconds: float) -> int:
     """Return the cell that counts a wait."""
     return _WAIT[bisect_left(BOUNDS, seconds)]
+
+
+def stretch(
+    cells: MutableMapping[int, float], longest: int, shortest: int, seconds: float
+) -> None:
+    """Note a duration that may be the longest or the shortest so far."""
+    get = cells.get
+    if seconds > get(longest, -1.0):
+        cells[longest] = seconds
+    if -seconds > get(shortest, -math.inf):
+        cells[shortest] = -seconds
 
 
 def duration_of(bucket: int) -> float:

@@ -82,7 +82,7 @@ class Failures:
         seconds = self.windows.covered(window, now)
         rows = []
         for group, cells in self.windows.read(window, now).items():
-            count = cells[FAILED]
+            count = int(cells[FAILED])
             sample = self._samples.get(group, self._others)
             rows.append(
                 FailureGroup(

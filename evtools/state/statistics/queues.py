@@ -1,7 +1,7 @@
 """Which tasks wait in which queue, as far as events tell."""
 
 from collections import Counter, OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from evtools.state.statistics.cells import PUBLISHED, RECEIVED, WORKER
 from evtools.state.statistics.rows import OTHERS, UNKNOWN, QueueStatistics
@@ -16,6 +16,10 @@ _UNPLACED_MAX: Final = 10_000
 #: Workers that are told apart.
 _WORKERS_MAX: Final = 10_000
 _ENTRY_BYTES: Final = 200
+_RECEIPT_BYTES: Final = 300
+
+#: A slot, and the cell of the worker, or that of all receipts if there was none.
+_Receipt: TypeAlias = tuple[float, int]
 
 NO_SENT: Final = "no task-sent events: task_send_sent_event is off on the clients"
 NOT_SENT: Final = "no task-sent event told their queue"
@@ -29,13 +33,17 @@ class Queues:
     sent counts for `UNKNOWN`.
     """
 
-    def __init__(self, windows: Windows[str]) -> None:
-        self.windows = windows
+    def __init__(self, max_names: int) -> None:
+        self.windows: Windows[str] = Windows(
+            others=OTHERS, max_names=max_names, on_fold=self.folded
+        )
         #: The queue of each task that waits; keyed by hash, for a uuid may be long.
         self._waiting: OrderedDict[int, str] = OrderedDict()
         self._told = self._overflowed = False
-        #: Tasks that were received and whose queue is not known yet.
-        self._unplaced: OrderedDict[int, None] = OrderedDict()
+        #: Receipts of tasks whose queue is not known yet, by the task, each with the
+        #: slot and the cell it is counted in.
+        self._unplaced: OrderedDict[int, list[_Receipt]] = OrderedDict()
+        self._unplaced_count = 0
         self._cell_of: dict[str, int] = {}
 
     def sent(self, task: "Task") -> None:
@@ -49,24 +57,40 @@ class Queues:
             if len(self._waiting) > WAITING_MAX:
                 self._waiting.popitem(last=False)
                 self._overflowed = True
-        elif key in self._unplaced:
-            # A quick worker may have told of it before the client did.
-            del self._unplaced[key]
-            cells[RECEIVED] += 1
-            self.windows[UNKNOWN][RECEIVED] -= 1
+        # A quick worker may have told of it before the client did.
+        for slot, worker in self._let_go(key):
+            counted = (RECEIVED, worker)
+            self.windows.amend(UNKNOWN, dict.fromkeys(counted, -1), slot)
+            self.windows.amend(queue, dict.fromkeys(counted, 1), slot)
 
     def received(self, task: "Task") -> None:
         """Count a task as received by its worker."""
         self.left(task)
         cells = self.windows[task.queue or UNKNOWN]
         cells[RECEIVED] += 1
+        cell = RECEIVED
         if task.worker is not None:
             hostname = task.worker.hostname
-            cells[self._cell_of.get(hostname) or self._new_cell(hostname)] += 1
+            cell = self._cell_of.get(hostname) or self._new_cell(hostname)
+            cells[cell] += 1
         if task.queue is None:
-            self._unplaced[hash(task.uuid)] = None
-            if len(self._unplaced) > _UNPLACED_MAX:
-                self._unplaced.popitem(last=False)
+            key = hash(task.uuid)
+            self._unplaced.setdefault(key, []).append((self.windows.slot, cell))
+            self._unplaced_count += 1
+            while self._unplaced_count > _UNPLACED_MAX:
+                self._let_go(next(iter(self._unplaced)))
+
+    def _let_go(self, key: int) -> "list[_Receipt]":
+        """Return the receipts of a task, and remember them no more."""
+        receipts = self._unplaced.pop(key, [])
+        self._unplaced_count -= len(receipts)
+        return receipts
+
+    def folded(self, name: str) -> None:
+        """Know that a queue is counted with the others from now on."""
+        if name == UNKNOWN:
+            self._unplaced.clear()
+            self._unplaced_count = 0
 
     def left(self, task: "Task") -> None:
         """Know that a task waits no longer."""
@@ -98,8 +122,8 @@ class Queues:
 
     def weight_bytes(self) -> int:
         """Return about how much memory this takes beside the windows."""
-        entries = len(self._waiting) + len(self._unplaced) + len(self._cell_of)
-        return entries * _ENTRY_BYTES
+        entries = len(self._waiting) + len(self._cell_of)
+        return entries * _ENTRY_BYTES + self._unplaced_count * _RECEIPT_BYTES
 
     def _new_cell(self, hostname: str) -> int:
         if len(self._cell_of) >= _WORKERS_MAX:

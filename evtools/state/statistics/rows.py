@@ -63,7 +63,7 @@ class _Row:
         return quantiles(self._cells, WAIT)
 
     def _count(self, *cells: int) -> int:
-        return sum(max(0, self._cells.get(cell, 0)) for cell in cells)
+        return int(sum(self._cells.get(cell, 0) for cell in cells))
 
     def _rate(self, *cells: int) -> float:
         return self._count(*cells) / self.seconds

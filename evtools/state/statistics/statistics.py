@@ -15,10 +15,15 @@ from evtools.state.statistics.cells import (
     REJECTED,
     RETRIED,
     REVOKED,
+    RUN_LONGEST,
+    RUN_SHORTEST,
     SKEWED,
     STARTED,
     SUCCEEDED,
+    WAIT_LONGEST,
+    WAIT_SHORTEST,
     run_cell,
+    stretch,
     wait_cell,
 )
 from evtools.state.statistics.failures import FailureGroup, Failures
@@ -32,7 +37,7 @@ from evtools.state.statistics.rows import (
     TypeStatistics,
     WorkerStatistics,
 )
-from evtools.state.statistics.windows import Cells, Windows
+from evtools.state.statistics.windows import Windows, merge
 from evtools.state.transitions import STARTED as STARTED_STATE
 
 if TYPE_CHECKING:
@@ -44,7 +49,7 @@ _RUNNING_MAX: Final = 10_000
 _RUNNING_BYTES: Final = 250
 _ALL: Final = "all"
 _NUMBERS: Final[frozenset[type]] = frozenset({float, int})
-_TIME_MAX: Final = 2**53
+_TIME_MAX: Final = 2.0**53
 
 
 class Statistics:
@@ -70,12 +75,12 @@ class Statistics:
     ) -> None:
         self._types = _windows(max_types)
         self._workers = _windows(max_workers)
-        self._queues = Queues(_windows(max_queues))
+        self._queues = Queues(max_queues)
         self._failures = Failures(max_groups)
-        #: All events, and all types summed up as of the last slot that was closed.
-        self._all = _windows(1)
+        #: Events of any kind.
+        self._events = _windows(1)
         self._tables: tuple[Windows[Any], ...] = (
-            *(self._types, self._workers, self._all),
+            *(self._types, self._workers, self._events),
             *(self._queues.windows, self._failures.windows),
         )
         self._flow = Flow()
@@ -100,22 +105,31 @@ class Statistics:
         }
 
     def take(self, changes: Iterable["Change"]) -> None:
-        """Take in what events changed, in the order they were received."""
+        """Take in what events changed, in the order they were received.
+
+        What cannot be counted keeps nothing else from being counted: the first error
+        is raised at the end.
+        """
         takers = self._takers
+        failure: Exception | None = None
         latest: Any = None
         for change in changes:
-            event = change.event
-            received: Any = event.get("local_received")
-            # What came together came at the same time.
-            if received is not latest:
-                latest = received
-                if type(received) in _NUMBERS and received >= self._next_second:
-                    self._advance(received)
-            self._uncounted += 1
-            if change.subject is not None:
-                taker = takers.get(event["type"])
-                if taker is not None:
-                    taker(change.subject, change)
+            received: Any = change.event.get("local_received")
+            try:
+                # What came together came at the same time.
+                if received is not latest:
+                    latest = received
+                    if type(received) in _NUMBERS and received >= self._next_second:
+                        self._advance(received)
+                self._uncounted += 1
+                if change.subject is not None:
+                    taker = takers.get(change.event["type"])
+                    if taker is not None:
+                        taker(change.subject, change)
+            except Exception as error:  # noqa: BLE001  (the others are counted first)
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     # -- reading -----------------------------------------------------------------
 
@@ -152,10 +166,11 @@ class Statistics:
     def totals(self, window: str, now: float) -> Totals:
         """Return the figures of the whole cluster."""
         now = self._settle(now)
-        seconds = self._all.covered(window, now)
-        total = self._all.read(window, now).get(_ALL, {})
-        if self._types.is_open(window, now):
-            _sum_up(self._types, total)
+        seconds = self._events.covered(window, now)
+        # Made of what the table of types shows, so that the two agree.
+        total = self._events.read(window, now).get(_ALL, {})
+        for cells in self._types.read(window, now).values():
+            merge(total, cells)
         return Totals("", total, seconds)
 
     def flow(self, columns: int, now: float) -> list[float]:
@@ -190,14 +205,13 @@ class Statistics:
         self._latest = now
         self._next_second = now // 1 + 1
         if now >= self._next_slot:
-            _sum_up(self._types, self._all[_ALL])
-            self._next_slot = min(table.advance(now) for table in self._tables)
+            self._next_slot = min([table.advance(now) for table in self._tables])
 
     def _settle(self, now: float) -> float:
         """Count the events that came; return what `now` is to be taken for."""
         if self._uncounted:
             self._flow.add(self._latest, self._uncounted)
-            self._all[_ALL][EVENTS] += self._uncounted
+            self._events[_ALL][EVENTS] += self._uncounted
             self._uncounted = 0
         self._now = max(now, self._latest)
         return self._now
@@ -218,11 +232,18 @@ class Statistics:
     def _started(self, task: "Task", change: "Change") -> None:
         cells = self._types[task.name or UNKNOWN]
         cells[STARTED] += 1
+        wait = task.wait
+        if wait is not None:
+            of_queue = self._queues.windows[task.queue or UNKNOWN]
+            waited = wait_cell(wait)
+            cells[waited] += 1
+            stretch(cells, WAIT_LONGEST, WAIT_SHORTEST, wait)
+            of_queue[waited] += 1
+            stretch(of_queue, WAIT_LONGEST, WAIT_SHORTEST, wait)
+        elif task.sent is not None and task.started is not None:
+            cells[SKEWED] += 1
+            self._queues.windows[task.queue or UNKNOWN][SKEWED] += 1
         self._queues.left(task)
-        cell = _wait_cell(task)
-        if cell is not None:
-            cells[cell] += 1
-            self._queues.windows[task.queue or UNKNOWN][cell] += 1
         if change.after == STARTED_STATE:
             self._running[hash(task.uuid)] = ref(task)
             if len(self._running) > _RUNNING_MAX:
@@ -230,22 +251,31 @@ class Statistics:
 
     def _completed(self, cell: int, task: "Task", change: "Change") -> None:
         # No loop over the two tables: `take` spends most of its time here.
-        worker, runtime = task.worker, task.runtime
+        # What the event tells is of its own attempt, the task shows the newest.
+        worker, event = task.worker, change.event
+        runtime: Any = event.get("runtime")
+        if type(runtime) is not float or not 0.0 <= runtime <= _TIME_MAX:
+            runtime = task.runtime
         ran = None if runtime is None else run_cell(runtime)
         of_type = self._types[task.name or UNKNOWN]
         of_type[cell] += 1
         if ran is not None:
             of_type[ran] += 1
+            stretch(of_type, RUN_LONGEST, RUN_SHORTEST, runtime)
         if worker is not None:
-            of_worker = self._workers[worker.hostname]
+            hostname: Any = event.get("hostname")
+            if type(hostname) is not str or not hostname:
+                hostname = worker.hostname
+            of_worker = self._workers[hostname]
             of_worker[cell] += 1
             if ran is not None:
                 of_worker[ran] += 1
+                stretch(of_worker, RUN_LONGEST, RUN_SHORTEST, runtime)
         self._stopped(task, change)
 
     def _failed(self, task: "Task", change: "Change") -> None:
-        self._queues.left(task)
         self._completed(FAILED, task, change)
+        self._queues.left(task)
         self._failures.add(task, change.event, self._latest)
 
     def _revoked(self, task: "Task", change: "Change") -> None:
@@ -276,19 +306,3 @@ class Statistics:
 
 def _windows(max_names: int) -> Windows[str]:
     return Windows(others=OTHERS, max_names=max_names)
-
-
-def _sum_up(types: Windows[str], total: Cells) -> None:
-    """Add what all types counted in the open slot."""
-    for cells in types.values():
-        for cell, count in cells.items():
-            total[cell] = total.get(cell, 0) + count
-
-
-def _wait_cell(task: "Task") -> int | None:
-    """Return the cell that counts how long a task waited for its start."""
-    wait = task.wait
-    if wait is not None:
-        return wait_cell(wait)
-    known = task.sent is not None and task.started is not None
-    return SKEWED if known else None

@@ -19,8 +19,9 @@ WINDOWS: Final[Mapping[str, float | None]] = {
 #: Every width is a multiple of the one before, so slots nest.
 WIDTHS: Final = (5.0, 15.0, 60.0, 300.0, math.inf)
 
-#: What happened, as a small integer (see cells.py), and how often.
-Cells: TypeAlias = dict[int, int]
+#: What happened, as a small integer (see cells.py), and how often; under the
+#: negative ones, the greatest value that was seen of something.
+Cells: TypeAlias = dict[int, float]
 Name = TypeVar("Name", bound=Hashable)
 
 _LEVEL_OF: Final = {name: number for number, name in enumerate(WINDOWS)}
@@ -28,6 +29,9 @@ _COVERED_MIN: Final = 1.0
 #: Measured: what a cell takes in a table, and what its name takes beside it.
 _CELL_BYTES: Final = 50
 _NAME_BYTES: Final = 150
+#: What a cell takes in a slot that is over.
+_NUMBER_BYTES: Final = array("i").itemsize
+_PACKED_BYTES: Final = _NUMBER_BYTES + array("d").itemsize
 
 
 class Windows(dict[Name, Cells], Generic[Name]):
@@ -46,7 +50,7 @@ class Windows(dict[Name, Cells], Generic[Name]):
 
     __slots__ = (
         *("folded", "names", "since"),
-        *("_closings", "_levels", "_limits", "_on_fold", "_others"),
+        *("_levels", "_limits", "_on_fold", "_others"),
     )
 
     def __init__(
@@ -58,13 +62,12 @@ class Windows(dict[Name, Cells], Generic[Name]):
         on_fold: Callable[[Name], None] | None = None,
     ) -> None:
         super().__init__()
-        #: Names with the slot they appeared in; those heard of last are last.
-        self.names: OrderedDict[Name, int] = OrderedDict()
+        #: All names but the others; those heard of last are last.
+        self.names: OrderedDict[Name, None] = OrderedDict()
         #: The time of the first event, in seconds; None before it.
         self.since: float | None = None
         #: How many names went into the others.
         self.folded = 0
-        self._closings = 0
         self._others = others
         self._on_fold = on_fold
         self._limits = (max_names, max_cells)
@@ -81,7 +84,7 @@ class Windows(dict[Name, Cells], Generic[Name]):
         if name in self.names:
             self.names.move_to_end(name)
         elif name != self._others:
-            self.names[name] = self._closings
+            self.names[name] = None
             self._fold(len(self.names) - self._limits[0])
         return cells
 
@@ -96,9 +99,8 @@ class Windows(dict[Name, Cells], Generic[Name]):
             index = now // level.width
             if index <= level.index or math.isinf(level.width):
                 break
-            level.expire(now, self.names)
-            carried = level.close(index, self._closings)
-        self._closings += 1
+            level.expire(now)
+            carried = level.close(index)
         self._fold_cells()
         return (self._levels[0].index + 1) * WIDTHS[0]
 
@@ -109,19 +111,33 @@ class Windows(dict[Name, Cells], Generic[Name]):
         """
         chosen = _LEVEL_OF[window]
         level = self._levels[chosen]
-        level.expire(now, self.names)
         merged: dict[Name, Cells] = {}
-        _add_all(merged, level.total)
+        _add_all(merged, level.summed(now))
         # The largest first, which is copied; the others are added cell by cell.
         for finer in reversed(self._levels[: chosen + 1]):
             if level.reaches(finer.index * finer.width, now):
                 _add_all(merged, finer.open)
         return merged
 
-    def is_open(self, window: str, now: float) -> bool:
-        """Tell whether the slot that is open is in a window."""
-        start = self._levels[0].index * WIDTHS[0]
-        return self._levels[_LEVEL_OF[window]].reaches(start, now)
+    @property
+    def slot(self) -> float:
+        """The slot that is open, for `amend`."""
+        return self._levels[0].index
+
+    def amend(self, name: Name, cells: Cells, slot: float) -> None:
+        """Add counts, of which some may be below zero, to a slot of before.
+
+        What has left a window meanwhile is not brought back into it.
+        """
+        if name not in self.names:
+            name = self._others
+        for level in self._levels:
+            index = slot * WIDTHS[0] // level.width
+            if index >= level.index or math.isinf(level.width):
+                # What is open here has not reached the coarser ones yet.
+                _amend(level.open, name, cells)
+                return
+            level.amend(name, cells, index)
 
     def covered(self, window: str, now: float) -> float:
         """Return how many seconds a window reaches back: what rates divide by.
@@ -182,14 +198,24 @@ class Windows(dict[Name, Cells], Generic[Name]):
 
 
 class _Slot(Generic[Name]):
-    """A slot of time that is over; `closing` says how many were closed before."""
+    """A slot of time that is over."""
 
-    __slots__ = ("closing", "index", "tables")
+    __slots__ = ("index", "tables")
 
-    def __init__(self, index: float, closing: int, table: dict[Name, Cells]) -> None:
+    def __init__(self, index: float, table: Mapping[Name, Cells]) -> None:
         self.index = index
-        self.closing = closing
         self.tables = {name: _pack(cells) for name, cells in table.items()}
+
+    def add(self, name: Name, cells: Cells) -> None:
+        counted = dict(_unpack(self.tables.pop(name, b"")))
+        merge(counted, cells)
+        if counted:
+            self.tables[name] = _pack(counted)
+
+    def fold(self, name: Name, others: Name) -> None:
+        packed = self.tables.pop(name, None)
+        if packed is not None:
+            self.add(others, dict(_unpack(packed)))
 
     def weight_bytes(self) -> int:
         cells = sum(map(len, self.tables.values()))
@@ -199,16 +225,22 @@ class _Slot(Generic[Name]):
 class _Level(Generic[Name]):
     """One window: the open slot, the closed ones, and the closed ones' sum."""
 
-    __slots__ = ("closed", "index", "open", "others", "span", "total", "width")
+    __slots__ = (
+        *("closed", "index", "open", "others", "span", "total", "width"),
+        "_ahead",
+    )
 
     def __init__(self, span: float | None, width: float, others: Name) -> None:
         self.span = span
         self.width = width
         self.others = others
-        self.index = -math.inf
+        # Before the first event that says when it came.
+        self.index = -1.0
         self.open: dict[Name, Cells] = {}
         self.closed: deque[_Slot[Name]] = deque()
         self.total: dict[Name, Cells] = {}
+        #: The sum of the closed slots from an index on, as it was last asked for.
+        self._ahead: tuple[float, dict[Name, Cells]] | None = None
 
     def edge(self, now: float) -> float:
         """Return the index of the first slot that is in the window."""
@@ -218,32 +250,58 @@ class _Level(Generic[Name]):
         """Tell whether what began at `start` is in the window."""
         return self.span is None or start // self.width >= self.edge(now)
 
-    def close(self, index: float, closing: int) -> dict[Name, Cells]:
+    def summed(self, now: float) -> dict[Name, Cells]:
+        """Return the sum of the closed slots that are in the window at `now`.
+
+        Who reads may be ahead of the events, and changes nothing: only they make
+        slots leave for good.
+        """
+        edge = self.edge(now)
+        if not self.closed or self.closed[0].index >= edge:
+            return self.total
+        if self._ahead is None or self._ahead[0] != edge:
+            total: dict[Name, Cells] = {}
+            for slot in self.closed:
+                if slot.index >= edge:
+                    for name, packed in slot.tables.items():
+                        _add(total, name, dict(_unpack(packed)))
+            self._ahead = edge, total
+        return self._ahead[1]
+
+    def close(self, index: float) -> dict[Name, Cells]:
         """Begin the slot of that index; return what the one before counted."""
+        self._ahead = None
         table = dict(self.open)
         self.open.clear()
-        self.closed.append(_Slot(self.index, closing, table))
+        self.closed.append(_Slot(self.index, table))
         self.index = index
         _add_all(self.total, table)
         return table
 
-    def expire(self, now: float, names: Mapping[Name, int]) -> None:
+    def expire(self, now: float) -> None:
         """Forget the slots that have left the window."""
         edge = self.edge(now)
         while self.closed and self.closed[0].index < edge:
-            slot = self.closed.popleft()
-            for name, packed in slot.tables.items():
-                # A name that was folded since, even if it has come back, left
-                # what this slot counted with the others.
-                owner = name if names.get(name, math.inf) <= slot.closing else None
-                self._subtract(self.others if owner is None else owner, packed)
+            for name, packed in self.closed.popleft().tables.items():
+                self._subtract(name, packed)
+
+    def amend(self, name: Name, cells: Cells, index: float) -> None:
+        """Add to what a slot that is over counted, if it is still here."""
+        self._ahead = None
+        for slot in self.closed:
+            if slot.index == index:
+                slot.add(name, cells)
+                _amend(self.total, name, cells)
 
     def fold(self, name: Name) -> None:
         """Count what `name` has for the others."""
+        self._ahead = None
         for table in (self.open, self.total):
             cells = table.pop(name, None)
             if cells is not None:
                 _add(table, self.others, cells)
+        for slot in self.closed:
+            slot.fold(name, self.others)
 
     def cells_of(self, name: Name) -> int:
         return len(self.open.get(name, ())) + len(self.total.get(name, ()))
@@ -257,15 +315,33 @@ class _Level(Generic[Name]):
         return names * _NAME_BYTES + self.cells() * _CELL_BYTES + closed
 
     def _subtract(self, name: Name, packed: bytes) -> None:
-        into = self.total[name]
-        for cell, count in _unpack(packed):
-            left = into[cell] - count
-            if left:
-                into[cell] = left
-            else:
-                del into[cell]
+        """Take away what a slot counted that is no longer here.
+
+        What is in no cell counts as zero, so that it does not matter in which
+        order slots that add and slots that take away come and go.
+        """
+        cells = dict(_unpack(packed))
+        _amend(self.total, name, {cell: -n for cell, n in cells.items() if cell >= 0})
+        into = self.total.get(name, {})
+        for cell, value in cells.items():
+            if cell < 0 and value >= into.get(cell, value):
+                self._look_again(name, cell, into)
         if not into:
-            del self.total[name]
+            self.total.pop(name, None)
+
+    def _look_again(self, name: Name, cell: int, into: Cells) -> None:
+        """Find the greatest value of a cell among the slots that are left."""
+        before, most = into.get(cell), -math.inf
+        for slot in reversed(self.closed):
+            value = _unpack_one(slot.tables.get(name, b""), cell)
+            if value is not None and value > most:
+                most = value
+                if value == before:
+                    return
+        if most > -math.inf:
+            into[cell] = most
+        else:
+            into.pop(cell, None)
 
 
 def _add(table: dict[Name, Cells], name: Name, cells: Cells) -> None:
@@ -273,9 +349,29 @@ def _add(table: dict[Name, Cells], name: Name, cells: Cells) -> None:
     into = table.get(name)
     if into is None:
         table[name] = cells
-        return
-    for cell, count in cells.items():
-        into[cell] = into.get(cell, 0) + count
+    else:
+        merge(into, cells)
+
+
+def _amend(table: dict[Name, Cells], name: Name, cells: Cells) -> None:
+    """Add `cells`, some of them below zero; what comes to nothing is left out."""
+    into = table.get(name)
+    if into is None:
+        into = table[name] = defaultdict(int)
+    merge(into, cells)
+    if not into:
+        del table[name]
+
+
+def merge(into: Cells, cells: Cells) -> None:
+    """Add `cells` to others; what comes to nothing is left out."""
+    for cell, value in cells.items():
+        if cell < 0:
+            into[cell] = max(value, into.get(cell, value))
+        elif total := into.get(cell, 0) + value:
+            into[cell] = total
+        else:
+            into.pop(cell, None)
 
 
 def _add_all(table: dict[Name, Cells], other: Mapping[Name, Cells]) -> None:
@@ -285,10 +381,20 @@ def _add_all(table: dict[Name, Cells], other: Mapping[Name, Cells]) -> None:
 
 
 def _pack(cells: Cells) -> bytes:
-    return array("i", [*cells, *cells.values()]).tobytes()
+    return array("i", cells).tobytes() + array("d", cells.values()).tobytes()
 
 
-def _unpack(packed: bytes) -> Iterator[tuple[int, int]]:
-    numbers = memoryview(packed).cast("i").tolist()
-    half = len(numbers) // 2
-    return zip(numbers[:half], numbers[half:], strict=True)
+def _unpack(packed: bytes) -> Iterator[tuple[int, float]]:
+    numbers, values = _halves(packed)
+    return zip(numbers, values.tolist(), strict=True)
+
+
+def _unpack_one(packed: bytes, cell: int) -> float | None:
+    numbers, values = _halves(packed)
+    return values[numbers.index(cell)] if cell in numbers else None
+
+
+def _halves(packed: bytes) -> tuple[list[int], "memoryview[float]"]:
+    end = len(packed) // _PACKED_BYTES * _NUMBER_BYTES
+    numbers = memoryview(packed)[:end].cast("i").tolist()
+    return numbers, memoryview(packed)[end:].cast("d")

@@ -13,6 +13,7 @@ from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.depth import Depth
 from evtools.wire import encode_line
 from tools.clock import FakeClock
+from tools.life import Life
 
 SETTINGS = ConnectionSettings(urls="memory://nobody")
 
@@ -254,6 +255,68 @@ def test_a_recording_is_read_to_its_end_and_printed_once(recording, capfd):
     options = TopOptions(batch=True, read=recording, output="json", speed=float("inf"))
     assert run(options, SETTINGS) == 0
     assert capfd.readouterr().out.count("\n") == 3
+
+
+@pytest.fixture
+def rows_of(tmp_path, capfd):
+    """Return what makes rows by name of events, as if they were recorded."""
+
+    def read(events, **options):
+        path = tmp_path / "events.jsonl"
+        path.write_bytes(b"".join(encode_line(event) + b"\n" for event in events))
+        how = {"output": "json", "speed": float("inf"), **options}
+        assert run(TopOptions(batch=True, read=str(path), **how), SETTINGS) == 0
+        rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+        return {row["name"]: row for row in rows}
+
+    return read
+
+
+def test_a_queue_that_is_named_late_leaves_no_hole_when_its_slot_expires(rows_of):
+    life = Life()
+    events = [life.received("never named")]
+    life.now += 10
+    # What is read at once is applied at once, so some of it must come between.
+    at = life.now
+    beats = [life.beat() | {"local_received": at} for _ in range(1000)]
+    life.now = at
+    events += [life.received("late"), *beats, life.sent("late")]
+    for number in range(30):
+        life.now += 5
+        events += life.success(f"u{number}")
+    rows = rows_of(events, view="queues", window="all")
+    assert rows["mail"]["received"] * (life.now - 1000.1) == pytest.approx(31)
+    assert rows["(unknown)"]["received"] * (life.now - 1000.1) == pytest.approx(1)
+    for window in ("1m", "5m"):
+        rows = rows_of(events, view="queues", window=window)
+        assert rows["mail"]["received"] == rows["mail"]["published"]
+
+
+def test_the_longest_run_is_told_to_the_last_digit(rows_of):
+    life = Life()
+    events = []
+    for number, runtime in enumerate((0.1135, 7.957, 0.02)):
+        events += life.success(f"u{number}", f"proj.t{number}")
+        events[-1]["runtime"] = runtime
+    rows = rows_of(events, view="types")
+    for number, runtime in enumerate((0.1135, 7.957, 0.02)):
+        row = rows[f"proj.t{number}"]
+        assert row["run_max"] == runtime
+        assert row["run_p50"] == row["run_p95"] == row["run_p99"] == runtime
+
+
+def test_the_longest_run_leaves_with_its_window(rows_of):
+    life = Life()
+    events = []
+    for runtime, after in ((7.957, 0), (3.3, 30), (0.1135, 40)):
+        life.now += after
+        events += life.success(f"u{runtime}")
+        events[-1]["runtime"] = runtime
+    found = {
+        window: rows_of(events, view="types", window=window)["proj.add"]["run_max"]
+        for window in ("1m", "5m", "all")
+    }
+    assert found == {"1m": 3.3, "5m": 7.957, "all": 7.957}
 
 
 def test_a_recording_can_be_watched_at_its_pace(batch_of, clock, printed):

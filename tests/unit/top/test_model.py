@@ -77,6 +77,67 @@ def test_options_are_of_the_next_picture(screen):
     assert screen.model.views["types"].lens.ascii
 
 
+# --- figures ----------------------------------------------------------------------
+
+
+def retried_thrice(life):
+    """Return the events of a task that is tried again three times, then fails."""
+    for retries in range(4):
+        yield life.sent("t", retries=retries)
+        life.now += retries
+        yield life.received("t", retries=retries)
+        yield life.started("t")
+        life.now += 10 * retries
+        if retries:
+            yield life.event("task-retried", uuid="t", hostname="w1@host")
+    yield life.failed("t")
+
+
+def test_each_event_counts_for_itself_however_they_come_together():
+    alone, together = Screen(), Screen()
+    for event in retried_thrice(alone.life):
+        alone.take(event)
+    together.take(*retried_thrice(together.life))
+    figures = []
+    for screen in (alone, together):
+        screen.look("types")
+        [row] = screen.model.statistics.types("all", screen.clock.now)
+        figures.append((row.counts, row.wait, row.run))
+    assert figures[0] == figures[1]
+    assert figures[0][1].count == 4
+
+
+def test_the_header_counts_what_the_views_count(screen):
+    for number in range(40):
+        screen.life.now += 7
+        screen.take(*screen.life.success(f"ok{number}", f"proj.t{number % 3}"))
+        screen.take(*screen.life.failure(f"bad{number}", "proj.bad"))
+        for window in ("1m", "5m", "all"):
+            screen.model.options.window = window
+            screen.look("types")
+            header = screen.model.header()
+            rows = list(screen.model.views["types"].records())
+            assert header.run.count == sum(row["ok"] + row["failed"] for row in rows)
+            assert header.run.max == max(row["run_max"] for row in rows)
+            failed = sum(row["failed"] for row in rows)
+            assert header.failure_share == failed / header.run.count
+
+
+def test_a_figure_that_fails_keeps_nothing_else_from_being_counted(screen, monkeypatch):
+    def broken(*_):
+        raise KeyError(1)
+
+    monkeypatch.setattr("evtools.state.statistics.queues.Queues.received", broken)
+    with pytest.raises(KeyError):
+        screen.take(*screen.life.failure("a"), *screen.life.success("b"))
+    for view in VIEWS:
+        assert screen.look(view) or view == "workers"
+    [row] = screen.model.statistics.types("all", screen.clock.now)
+    assert (row.counts["succeeded"], row.counts["failed"]) == (1, 1)
+    assert len(screen.model.log) == 8
+    assert screen.model.intake.events == 8
+
+
 # --- time -------------------------------------------------------------------------
 
 

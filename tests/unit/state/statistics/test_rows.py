@@ -72,8 +72,3 @@ def test_all_together_have_rates():
     row = Totals("", CELLS, 10.0)
     assert (row.event_rate, row.ok_rate, row.fail_rate) == (10.0, 1.5, 0.5)
     assert row.retry_rate == 0.2
-
-
-def test_what_moved_away_before_it_came_counts_as_none():
-    row = QueueStatistics("q", {RECEIVED: -1}, 10.0, None, "")
-    assert row.received == 0

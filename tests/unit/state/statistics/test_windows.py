@@ -102,14 +102,6 @@ def test_what_was_read_may_be_changed():
     assert counting.windows.read("5m", T + 100) == {"a": {0: 4}}
 
 
-def test_an_open_slot_leaves_a_window_too():
-    counting = Counting(make())
-    counting.count("a", 0, T)
-    assert counting.windows.is_open("1m", T + 60)
-    assert not counting.windows.is_open("1m", T + 65)
-    assert counting.windows.is_open("all", T + 1e6)
-
-
 def test_rates_divide_by_the_time_that_was_listened_to():
     windows = make()
     assert windows.covered("5m", T) == 1
