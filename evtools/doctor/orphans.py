@@ -35,7 +35,7 @@ def check_orphans(case: Case) -> Iterator[Finding]:
             "Monitors that are gone have left them; the same command with --fix removes"
             " them.",
         )
-    elif case.options.confirm(f"Remove {_list(case, free)}?"):
+    elif case.options.confirm(f"Remove {_list(case, free, every=True)}?"):
         yield from _remove(case, free)
     else:
         yield Finding("orphans", "warning", f"not removed: {_list(case, free)}")
@@ -71,11 +71,14 @@ def _remove(case: Case, free: Sequence[Leftover]) -> Iterator[Finding]:
         else:
             gone.append(leftover)
     if gone:
-        yield Finding("orphans", "note", f"removed {_list(case, gone)}")
+        yield Finding("orphans", "note", f"removed {_list(case, gone, every=True)}")
 
 
-def _list(case: Case, these: Sequence[Leftover]) -> str:
-    """Return how many of each kind there are, how large, and what they are called."""
+def _list(case: Case, these: Sequence[Leftover], *, every: bool = False) -> str:
+    """Return how many of each kind there are, how large, and what they are called.
+
+    `every` name is there before one is asked, and after something was removed.
+    """
     counts = []
     for kind, plural in _PLURALS.items():
         number = sum(leftover.kind == kind for leftover in these)
@@ -87,6 +90,6 @@ def _list(case: Case, these: Sequence[Leftover]) -> str:
     facts += [human_size(size_bytes)] if size_bytes else []
     held = f" ({', '.join(facts)})" if facts else ""
     names = list(dict.fromkeys(leftover.name for leftover in these))
-    shown = names if case.options.verbose else names[:_SHOWN]
+    shown = names if every or case.options.verbose else names[:_SHOWN]
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     return f"{' and '.join(counts)}{held}: {', '.join(shown)}{more}"

@@ -2,10 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
+
+from evtools.wire import Codec, Message
 
 #: What can be left behind by a monitor that is gone.
 LeftoverKind: TypeAlias = Literal["queue", "list", "binding"]
+
+#: What every dispatcher gives to an event, and no task has at its top.
+_OF_EVENTS: Final = frozenset({"type", "hostname", "timestamp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +133,9 @@ class Examination(Protocol):
     def close(self) -> None:
         """Leave the broker; never raise."""
         ...
+
+
+def is_event(message: Message, accept: Sequence[str]) -> bool:
+    """Return whether a message that was left behind has events, and nothing else."""
+    events = Codec(accept).decode(message)
+    return bool(events) and all(event.keys() >= _OF_EVENTS for event in events)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pytest
+from celery import Celery
 
 from evtools.doctor.checks import CHECKS
 from evtools.doctor.finding import STATUSES
@@ -19,6 +20,7 @@ from servers.ports import HOST, free_port
 from servers.process import wait_until
 from servers.redis import RedisServer
 from tools.command import ROOT
+from tools.flow import on_redis
 
 
 @dataclass(frozen=True)
@@ -331,6 +333,46 @@ def test_a_user_who_may_only_log_in_is_told_what_to_grant(
     assert "could not ask the workers" in report.of("workers", "warning")
 
 
+def test_rights_on_topics_are_told_apart_and_granted(
+    doctor, paste, rabbitmq_server, vhost, worker
+):
+    url = vhost("topics")
+    worker(url)
+    control = rabbitmq_server.rabbitmqctl
+    control("add_user", "narrow", "narrow-secret")
+    try:
+        control("set_permissions", "-p", "topics", "narrow", ".*", ".*", ".*")
+        rights = ("narrow", "celeryev", "^task[.]", "^$")
+        control("set_topic_permissions", "-p", "topics", *rights)
+        theirs = rabbitmq_server.vhost_url(
+            "topics", user="narrow", password="narrow-secret"
+        )
+        report = doctor(theirs, "--wait", "1s")
+        assert report.problems == {"permissions"}
+        assert "access to topic '#' in exchange" in report.of("permissions")
+        paste(report.of("permissions"))
+        report = doctor(theirs, "--wait", "3s")
+        assert report.problems == set()
+        assert "arrived" in report.of("events", "ok")
+    finally:
+        control("delete_user", "narrow")
+
+
+def test_who_may_nothing_on_rabbitmq_needs_one_command(
+    doctor, paste, rabbitmq_server, vhost, worker
+):
+    url = vhost("not found")
+    worker(url.replace(" ", "%20"))
+    user = {"user": "nobody", "password": "nobody-secret"}
+    theirs = rabbitmq_server.vhost_url("not%20found", **user)
+    report = doctor(theirs, "--wait", "1s")
+    assert report.problems == {"vhost"}
+    paste(report.of("vhost"))
+    report = doctor(theirs, "--wait", "3s")
+    assert report.problems == set()
+    assert "arrived" in report.of("events", "ok")
+
+
 def test_who_may_only_listen_is_well_off(doctor, redis_acl, worker):
     worker(redis_acl.url)
     rules = "on >reader-secret resetchannels &/0.celeryev/* -@all +ping +client|setname"
@@ -505,7 +547,7 @@ def leave_behind(server, url, *, queue="celeryev.dead"):
     number = int(url.rpartition("/")[2])
     member = f"#\x06\x16\x06\x16{queue}"
     for arguments in (
-        ("RPUSH", queue, "one", "two"),
+        ("RPUSH", queue, on_redis(number=2), on_redis(number=1)),
         ("SADD", "_kombu.binding.celeryev", member),
         ("RPUSH", "tasks", "mine"),
     ):
@@ -555,7 +597,10 @@ def test_queues_that_nobody_reads_are_removed_from_rabbitmq(
     ) as connection:
         channel = connection.channel()
         for name in ("celeryev.dead", "celeryev.alive", "tasks"):
-            channel.queue_declare(name, durable=True, auto_delete=False)
+            life = {"x-message-ttl": 5_000, "x-expires": 60_000}
+            channel.queue_declare(
+                *(name,), durable=True, auto_delete=False, arguments=life
+            )
         channel.basic_consume("celeryev.alive")
         names = ("celeryev.dead", "celeryev.alive", "tasks", "celeryev.none")
         report = doctor(url, "--fix", "--yes", "--wait", "500ms", *names)
@@ -564,6 +609,29 @@ def test_queues_that_nobody_reads_are_removed_from_rabbitmq(
     assert "tasks stays: it is no event queue" in report.of("orphans", "note")
     left = {queue["name"] for queue in rabbitmq_server.list_queues(vhost="lost")}
     assert left == {"celeryev.alive", "tasks"}
+
+
+@pytest.mark.timeout(120)
+def test_queues_of_tasks_stay_whatever_the_prefix_is(doctor, place):
+    app = Celery(broker=place)
+    app.conf.task_default_queue = "celery.mail"
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        app.amqp.queues["celery.mail"](channel).declare()
+        app.amqp.queues.add("celery.idle")(channel).declare()
+        sent = [app.send_task("mail.send", args=(number,)).id for number in range(3)]
+        how = ("--event-queue-prefix", "celery", "--event-exchange", "celery.mail")
+        names = ("celery.mail", "celery.idle")
+        for queues in ((), names):
+            report = doctor(place, *how, "--fix", "--yes", "--wait", "500ms", *queues)
+            assert "removed" not in report.output
+        assert re.search("no event|as event queues are", report.of("orphans", "note"))
+        queue = app.amqp.queues["celery.mail"](channel)
+        found = [queue.get(no_ack=True) for _ in sent]
+        assert [message.headers["id"] for message in found] == sent
+        # They still lead to their queues.
+        app.send_task("mail.send", queue="celery.idle")
+        assert app.amqp.queues["celery.idle"](channel).get(no_ack=True)
 
 
 def test_without_a_terminal_nothing_is_removed_unasked(redis_url):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import threading
@@ -15,6 +16,20 @@ from kombu import Connection, Producer
 from servers.process import wait_until
 
 _CLIENT = {"hostname": "shop@client", "utcoffset": 0, "pid": 4711, "clock": 1}
+
+
+def on_redis(**fields: Any) -> str:
+    """Return an event as a list of Redis has it."""
+    event = {**_CLIENT, "timestamp": time.time(), "type": "task-progress", **fields}
+    return json.dumps(
+        {
+            "body": base64.b64encode(json.dumps(event).encode()).decode(),
+            "content-type": "application/json",
+            "content-encoding": "utf-8",
+            "headers": {},
+            "properties": {"body_encoding": "base64"},
+        }
+    )
 
 
 class Sender:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -23,15 +25,19 @@ from evtools.transport.examination import (
     Leftover,
     Right,
     Search,
+    is_event,
 )
 from evtools.transport.settings import ConnectionSettings
+from evtools.transport.streams.amqp import taken
 from evtools.transport.subscription import fresh_queue_name, subscribe
 from evtools.transport.url import mask, parse, with_vhost
-from evtools.wire import exchange_type, queue_arguments
+from evtools.wire import Message, exchange_type, queue_arguments
 
 _TYPE: Final = exchange_type("amqp")
 _DEFAULT_EXCHANGE: Final = "celeryev"
 _DEFAULT_VHOST: Final = "/"
+#: Celery's own event_queue_ttl and event_queue_expires, in seconds.
+_LIFE: Final = (5.0, 60.0)
 #: How long to listen in another place, in seconds: a heartbeat and a bit.
 _ELSEWHERE_WAIT: Final = 2.5
 
@@ -227,17 +233,60 @@ class AMQPExamination(Examination):
                 "queue", name, free=False, why=diagnose(exc, self._settings).text
             )
         consumers = int(told.consumer_count)
-        why = f"it is being read (consumers: {consumers})" if consumers else ""
+        if consumers:
+            why = f"it is being read (consumers: {consumers})"
+        else:
+            why = self._is_foreign(name)
         return Leftover(
-            "queue", name, free=not consumers, why=why, messages=told.message_count
+            "queue", name, free=not why, why=why, messages=told.message_count
         )
+
+    def _is_foreign(self, name: str) -> str:
+        """Return why a queue that nobody reads is not one of events, "" if it is.
+
+        Of one that was declared otherwise no message is touched: to have looked at
+        one marks it as redelivered, and may give it another place.
+        """
+        if not any(map(partial(self._is_declared, name), self._shapes())):
+            return (
+                "it is not declared as event queues are (--event-queue-ttl,"
+                " --event-queue-expires)"
+            )
+        try:
+            oldest = self._ask(lambda channel: _peek(channel, name))
+        except ChannelError as exc:
+            return diagnose(exc, self._settings).text
+        if oldest is None or is_event(oldest, self._settings.accept):
+            return ""
+        return "its oldest message is no event"
+
+    def _shapes(self) -> Iterator[dict[str, Any]]:
+        """Yield how event queues are declared: by us, and by Celery's own monitors."""
+        settings = self._settings
+        ours = (settings.event_queue_ttl, settings.event_queue_expires)
+        for ttl, expires in {ours, _LIFE}:
+            arguments = queue_arguments(ttl=ttl, expires=expires)
+            for durable, auto_delete in product((False, True), repeat=2):
+                # Without an end, queues of tasks are declared like that.
+                if arguments or not durable:
+                    yield {
+                        "arguments": arguments,
+                        "durable": durable,
+                        "auto_delete": auto_delete,
+                    }
+
+    def _is_declared(self, name: str, shape: dict[str, Any]) -> bool:
+        try:
+            self._ask(lambda channel: channel.queue_declare(name, **shape))
+        except ChannelError:
+            return False
+        return True
 
     def remove(self, leftover: Leftover) -> str:
         """Delete a queue; RabbitMQ itself refuses one that has a consumer."""
+        how = {"if_unused": True, "if_empty": not leftover.messages}
         try:
-            self._ask(
-                lambda channel: channel.queue_delete(leftover.name, if_unused=True)
-            )
+            self._ask(lambda channel: channel.queue_delete(leftover.name, **how))
         except ChannelError as exc:
             return diagnose(exc, self._settings).text
         return ""
@@ -279,6 +328,15 @@ def raise_limit(told: str, settings: ConnectionSettings, vhost: str) -> str:
 
 def _user(settings: ConnectionSettings) -> str:
     return unquote(parse(settings.addresses()[0]).user) or "guest"
+
+
+def _peek(channel: _Channel, queue: str) -> Message | None:
+    """Return the oldest message of a queue, which stays where it is."""
+    message = channel.basic_get(queue)
+    if message is None:
+        return None
+    channel.basic_reject(message.delivery_tag, requeue=True)
+    return taken(message)
 
 
 def _ask(connection: Connection, question: Callable[[_Channel], Any]) -> Any:

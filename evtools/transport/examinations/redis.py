@@ -24,15 +24,19 @@ from evtools.transport.examination import (
     Leftover,
     Right,
     Search,
+    is_event,
 )
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.url import mask, parse, with_vhost
-from evtools.wire import escape_glob
+from evtools.wire import ENVELOPE, Message, escape_glob
 
 _BINDINGS: Final = "_kombu.binding."
 #: kombu 5.7 keeps those apart that no deadline ends.
 _PERMANENT: Final = "_kombu.binding_permanent."
 _MAILBOXES = re.compile(r"(.*)_kombu\.binding\.(.+)\.pidbox", re.DOTALL)
+
+#: The keys that readers of events bind with.
+_EVENT_KEY = re.compile(r"|(\*|#|worker|task)([.].*)?", re.DOTALL)
 
 #: What a reader of events does besides logging in.
 _COMMANDS: Final = ("+psubscribe", "+punsubscribe", "+ping")
@@ -133,7 +137,7 @@ class RedisExamination(Examination):
         # Of workers only: tasks may be many, and every worker has heartbeats.
         patterns = dict.fromkeys(("*/worker.*", "*celeryev", f"*{exchange}"))
         with suppress(NoPermissionError, ResponseError):
-            self._marks = {key: mark for key, (_, mark) in self._lists()[0].items()}
+            self._marks = {key: mark for key, (_, mark, _) in self._lists()[0].items()}
         with suppress(NoPermissionError, ResponseError):
             self._overheard = self._subscribe(*patterns)
 
@@ -247,18 +251,22 @@ class RedisExamination(Examination):
         found = [self._list(key, *facts) for key, facts in lists.items()]
         members, all_members = self._members()
         unread = {list_.name for list_ in found if list_.free}
-        found += self._bindings(members, unread)
+        others = {list_.name for list_ in found if not list_.free}
+        found += self._bindings(members, unread, others)
         if names:
             found = [leftover for leftover in found if leftover.name in names]
         is_all = all_lists and all_members
         gap = "" if is_all else "there are too many keys to look at all of them"
         return Search(found, gap)
 
-    def _lists(self) -> tuple[dict[bytes, tuple[int, bytes]], bool]:
-        """Return length and mark of each list of events, and whether that is all."""
+    def _lists(self) -> tuple[dict[bytes, tuple[int, bytes, bool]], bool]:
+        """Return what there is of each list with our prefix, and whether that is all.
+
+        It is the length, and of the oldest message a mark and whether it is an event.
+        """
         pattern = escape_glob(f"{self._prefix}{self._settings.event_queue_prefix}.")
         keys, complete = _scan(self._client, f"{pattern}*")
-        found: dict[bytes, tuple[int, bytes]] = {}
+        found: dict[bytes, tuple[int, bytes, bool]] = {}
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             with self._client.pipeline(transaction=False) as pipe:
@@ -268,13 +276,17 @@ class RedisExamination(Examination):
                 told = pipe.execute(raise_on_error=False)
             for key, length, oldest in zip(chunk, told[::2], told[1::2], strict=True):
                 if isinstance(length, int) and isinstance(oldest, bytes):
-                    found[key] = length, _mark(oldest)
+                    known = is_event(Message(oldest, ENVELOPE), self._settings.accept)
+                    found[key] = length, _mark(oldest), known
         return found, complete
 
-    def _list(self, key: bytes, length: int, mark: bytes) -> Leftover:
-        # Who reads takes the oldest message away.
-        before = self._marks.get(key)
-        why = "" if before == mark else "somebody reads from it, or it is new"
+    def _list(self, key: bytes, length: int, mark: bytes, known: bool) -> Leftover:  # noqa: FBT001  (as _lists has it)
+        why = ""
+        if not known:
+            why = "its oldest message is no event"
+        elif self._marks.get(key) != mark:
+            # Who reads takes the oldest message away.
+            why = "somebody reads from it, or it is new"
         return Leftover(
             "list",
             _text(key),
@@ -291,18 +303,25 @@ class RedisExamination(Examination):
         return None
 
     def _bindings(
-        self, members: Sequence[bytes], unread: set[str]
+        self, members: Sequence[bytes], unread: set[str], others: set[str]
     ) -> Iterator[Leftover]:
-        """Yield the bindings of event queues.
+        """Yield the bindings of event queues; the lists of `others` are in use.
 
         On Redis no binding brings events to anybody; only a publisher that
         takes the exchange for another type heeds them, and fills lists.
         """
         listeners = self._listeners(self._database) if members else 0
+        begin = f"{self._settings.event_queue_prefix}."
         for member in members:
-            queue = _text(member).split(self._separator)[-1]
-            free = f"{self._prefix}{queue}" in unread or listeners == 0
-            why = "" if free else _shared(listeners)
+            key, *_, queue = _text(member).split(self._separator)
+            list_ = f"{self._prefix}{queue}"
+            if _EVENT_KEY.fullmatch(key) is None or not queue.startswith(begin):
+                why = "it is not of an event queue"
+            elif list_ in others or (list_ not in unread and listeners != 0):
+                why = _shared(listeners)
+            else:
+                why = ""
+            free = not why
             yield Leftover("binding", queue, free=free, why=why, key=member)
 
     def _members(self) -> tuple[list[bytes], bool]:

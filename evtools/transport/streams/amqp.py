@@ -73,13 +73,7 @@ class AMQPStream:
 
     def _receive(self, message: Any) -> None:
         """Keep what py-amqp reads while the connection is still being set up."""
-        body = message.body
-        self._messages.append(
-            Message(
-                body.encode() if isinstance(body, str) else bytes(body),
-                *_known_properties(message.properties),
-            )
-        )
+        self._messages.append(taken(message))
 
     def drain(self, timeout: float) -> list[Message]:
         """Return the messages that have arrived, after `timeout` s at the latest."""
@@ -188,6 +182,15 @@ class AMQPStream:
             pass
         finally:
             self._sock.close()
+
+
+def taken(message: Any) -> Message:
+    """Return a message as we have them, of one that py-amqp has read."""
+    body = message.body
+    return Message(
+        body.encode() if isinstance(body, str) else bytes(body),
+        *_known_properties(message.properties),
+    )
 
 
 def _read_properties(payload: bytes) -> _Known:

@@ -45,6 +45,15 @@ def test_what_is_left_is_removed_when_somebody_says_yes(case, fake, told):
     assert broker.removed == [LIST]
 
 
+def test_every_name_is_shown_before_anything_is_removed(case, fake, told):
+    asked = []
+    queues = [Leftover("queue", f"celeryev.{n}", free=True) for n in range(20)]
+    options = {"fix": True, "confirm": asked.append}
+    told(check_orphans, case(fake(left=Search(queues)), options=options))
+    (question,) = asked
+    assert all(f"celeryev.{n}" in question for n in range(20))
+
+
 def test_what_is_left_stays_when_nobody_says_yes(case, fake, told):
     broker = fake(left=Search([LIST]))
     ((severity, text),) = told(check_orphans, case(broker, options={"fix": True}))

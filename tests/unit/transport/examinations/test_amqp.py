@@ -1,4 +1,5 @@
 import contextlib
+import json
 import shlex
 import subprocess
 import uuid
@@ -9,6 +10,7 @@ import pytest
 from evtools.transport import ConnectionSettings, connect
 from evtools.transport.examinations.amqp import AMQPExamination
 from servers.ports import HOST
+from servers.process import wait_until
 
 
 @pytest.fixture
@@ -152,6 +154,14 @@ def test_the_default_exchange_is_listened_to(examine, channel, worker, rabbitmq_
 # --- leftovers ---------------------------------------------------------------------
 
 
+LIFE = {"x-message-ttl": 5_000, "x-expires": 60_000}
+EVENT = amqp.Message(
+    json.dumps({"type": "task-sent", "hostname": "gen1@h", "timestamp": 1.0}),
+    content_type="application/json",
+    content_encoding="utf-8",
+)
+
+
 def test_without_names_nothing_can_be_found(examine):
     search = examine().leftovers([])
     assert (search.found, search.gap) == ([], "AMQP lists no queues")
@@ -184,11 +194,12 @@ def test_a_queue_of_another_connection_is_not_free(examine, queue):
 
 def test_a_queue_that_nobody_reads_is_free_and_removed(examine, channel):
     name = f"celeryev.{uuid.uuid4().hex}"
-    channel.queue_declare(name, durable=True, auto_delete=False)
-    channel.basic_publish(amqp.Message("{}"), routing_key=name)
+    channel.queue_declare(name, auto_delete=False, arguments=LIFE)
+    channel.basic_publish(EVENT, routing_key=name)
     examination = examine()
     (leftover,) = examination.leftovers([name]).found
     assert (leftover.free, leftover.why) == (True, "")
+    assert channel.queue_declare(name, passive=True).message_count == 1
     assert examination.remove(leftover) == ""
     (leftover,) = examination.leftovers([name]).found
     assert (leftover.free, "no queue" in leftover.why) == (False, True)
@@ -196,15 +207,50 @@ def test_a_queue_that_nobody_reads_is_free_and_removed(examine, channel):
 
 def test_a_queue_that_is_read_meanwhile_stays(examine, channel):
     name = f"celeryev.{uuid.uuid4().hex}"
-    channel.queue_declare(name, durable=True, auto_delete=False)
-    examination = examine()
+    channel.queue_declare(
+        *(name,), durable=True, auto_delete=False, arguments={"x-expires": 70_000}
+    )
+    examination = examine(event_queue_expires=70.0, event_queue_ttl=None)
     (leftover,) = examination.leftovers([name]).found
+    assert leftover.free
     tag = channel.basic_consume(name)
     assert "in use" in examination.remove(leftover)
     assert (
         examination.leftovers([name]).found[0].why == "it is being read (consumers: 1)"
     )
     channel.basic_cancel(tag)
+    channel.queue_delete(name)
+
+
+@pytest.mark.parametrize(
+    "shape", [{}, {"x-max-priority": 9}, {"x-queue-type": "quorum"}]
+)
+@pytest.mark.parametrize("tasks", [[], ["first", "second"]])
+def test_a_queue_of_tasks_stays_as_it_is(examine, channel, shape, tasks):
+    name = f"celeryev.{uuid.uuid4().hex}"
+    channel.queue_declare(name, durable=True, auto_delete=False, arguments=shape)
+    for task in tasks:
+        channel.basic_publish(amqp.Message(task), routing_key=name)
+    if tasks:
+        wait_until(
+            lambda: channel.queue_declare(name, passive=True).message_count == 2,
+            what="two tasks",
+        )
+    (leftover,) = examine().leftovers([name]).found
+    assert not leftover.free
+    assert "not declared as event queues are" in leftover.why
+    assert [channel.basic_get(name).body for _ in tasks] == tasks
+    channel.queue_delete(name)
+
+
+def test_a_queue_like_ours_with_a_message_that_is_no_event_stays(examine, channel):
+    name = f"celeryev.{uuid.uuid4().hex}"
+    channel.queue_declare(name, auto_delete=False, arguments=LIFE)
+    for body in ("first", "second"):
+        channel.basic_publish(amqp.Message(body), routing_key=name)
+    (leftover,) = examine().leftovers([name]).found
+    assert (leftover.free, leftover.why) == (False, "its oldest message is no event")
+    assert channel.basic_get(name).body == "first"
     channel.queue_delete(name)
 
 

@@ -15,7 +15,9 @@ from evtools.transport.examination import Leftover
 from evtools.transport.examinations import redis as module
 from evtools.transport.examinations.redis import RedisExamination
 from servers.ports import HOST
+from tools.flow import on_redis
 
+ONE, TWO = on_redis(number=1), on_redis(number=2)
 BINDING = "#\x06\x16\x06\x16"
 
 
@@ -215,7 +217,7 @@ def test_who_may_not_search_is_told_so_and_can_watch(examine, listener):
 
 
 def test_a_list_that_nobody_reads_is_free(examine, client, redis_url):
-    client.rpush("celeryev.dead", "one", "two")
+    client.rpush("celeryev.dead", ONE, TWO)
     client.set("celeryev.text", "no list")
     client.rpush("celery", "a task")
     examination = examine(redis_url)
@@ -230,7 +232,7 @@ def test_a_list_that_nobody_reads_is_free(examine, client, redis_url):
 
 
 def test_a_list_that_somebody_reads_is_not_free(examine, client, redis_url):
-    client.rpush("celeryev.alive", "one", "two")
+    client.rpush("celeryev.alive", ONE, TWO)
     examination = examine(redis_url)
     examination.begin()
     client.rpop("celeryev.alive")
@@ -241,16 +243,16 @@ def test_a_list_that_somebody_reads_is_not_free(examine, client, redis_url):
 
 
 def test_a_list_that_grows_is_still_free(examine, client, redis_url):
-    client.lpush("celeryev.dead", "one")
+    client.lpush("celeryev.dead", ONE)
     examination = examine(redis_url)
     examination.begin()
-    client.lpush("celeryev.dead", "two")
+    client.lpush("celeryev.dead", TWO)
     (leftover,) = examination.leftovers([]).found
     assert leftover.free
 
 
 def test_a_list_that_is_gone_is_left_alone(examine, client, redis_url):
-    client.rpush("celeryev.dead", "one")
+    client.rpush("celeryev.dead", ONE)
     examination = examine(redis_url)
     examination.begin()
     (leftover,) = examination.leftovers([]).found
@@ -261,14 +263,14 @@ def test_a_list_that_is_gone_is_left_alone(examine, client, redis_url):
 def test_a_list_that_is_used_at_that_very_moment_stays(
     examine, client, redis_url, monkeypatch
 ):
-    client.rpush("celeryev.dead", "one")
+    client.rpush("celeryev.dead", ONE)
     examination = examine(redis_url)
     examination.begin()
     (leftover,) = examination.leftovers([]).found
     multi = Pipeline.multi
 
     def meddle(pipeline):
-        client.lpush("celeryev.dead", "two")
+        client.lpush("celeryev.dead", TWO)
         multi(pipeline)
 
     monkeypatch.setattr(Pipeline, "multi", meddle)
@@ -297,7 +299,7 @@ def test_a_binding_is_free_when_nobody_listens(examine, client, redis_url):
 
 def test_a_binding_goes_with_its_list_whoever_listens(examine, client, redis_url):
     client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.dead")
-    client.rpush("celeryev.dead", "one")
+    client.rpush("celeryev.dead", ONE)
     examination = examine(redis_url)
     examination.begin()
     with client.pubsub() as listening:
@@ -326,7 +328,7 @@ def test_a_size_that_is_not_told_is_unknown(examine, client, redis_url, monkeypa
     def refuse(*_, **__):
         raise module.NoPermissionError
 
-    client.rpush("celeryev.dead", "one")
+    client.rpush("celeryev.dead", ONE)
     monkeypatch.setattr(Redis, "memory_usage", refuse)
     (leftover,) = examine(redis_url).leftovers([]).found
     assert leftover.size_bytes is None
@@ -348,13 +350,36 @@ def test_where_there_are_too_many_keys_that_is_said(
     examine, client, redis_url, monkeypatch
 ):
     for number in range(50):
-        client.rpush(f"celeryev.{number}", "x")
+        client.rpush(f"celeryev.{number}", ONE)
         client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.{number}")
     monkeypatch.setattr(module, "_SCAN_COUNT", 5)
     monkeypatch.setattr(module, "_LEFTOVERS_MAX", 10)
     search = examine(redis_url).leftovers([])
     assert len(search.found) == 20
     assert "too many keys" in search.gap
+
+
+@pytest.mark.parametrize(
+    "oldest",
+    ["mine", json.dumps({"type": "order-created"}), on_redis(hostname=None)[:-1]],
+)
+def test_a_list_whose_oldest_message_is_no_event_stays(
+    examine, client, redis_url, oldest
+):
+    client.rpush("celeryev.jobs", ONE, oldest)
+    client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.jobs")
+    examination = examine(redis_url)
+    examination.begin()
+    for leftover in examination.leftovers([]).found:
+        assert not leftover.free
+    assert "no event" in examination.leftovers([]).found[0].why
+
+
+@pytest.mark.parametrize("member", ["jobs\x06\x16\x06\x16celeryev.x", f"{BINDING}jobs"])
+def test_a_binding_of_a_queue_of_tasks_stays(examine, client, redis_url, member):
+    client.sadd("_kombu.binding.celeryev", member)
+    (leftover,) = examine(redis_url).leftovers([]).found
+    assert (leftover.free, leftover.why) == (False, "it is not of an event queue")
 
 
 def test_to_close_twice_is_no_matter(examine, redis_url):
