@@ -93,6 +93,7 @@ def check_workers(case: Case) -> Iterator[Finding]:
         yield Finding("workers", "ok", text + _names(case, sorted(seen.pongs)))
     if seen.pongs is not None:
         yield from _mute(case, seen)
+    yield from _shared(case, seen)
 
 
 def _unasked(case: Case) -> Finding:
@@ -128,6 +129,21 @@ def _mute(case: Case, seen: Observation) -> Iterator[Finding]:
             text,
             f"No worker runs here. Or it is busy with a solo or thread pool, {_DEAF}",
         )
+
+
+def _shared(case: Case, seen: Observation) -> Iterator[Finding]:
+    """See whether several workers were started under one name."""
+    for node, signs in sorted(seen.workers.items()):
+        if signs.processes > 1:
+            yield Finding(
+                "workers",
+                "warning",
+                f"{signs.processes} processes use the name {_names(case, [node])}",
+                "Their figures are mixed up, and a command to one reaches all. Give"
+                " each a name of its own; %h is its host, and another name before the"
+                " @ keeps two on one host apart:\n"
+                "  celery -A proj worker -n worker2@%h",
+            )
 
 
 def check_task_events(case: Case) -> Iterator[Finding]:

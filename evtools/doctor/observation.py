@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from evtools.errors import EvtoolsError
+from evtools.state import WORKER_READINGS, Heartbeat, Worker, read
 from evtools.wire import GAP, EventFields
 
 _WORKERS_MAX: Final = 10_000
 _NAME_MAX_CHARS: Final = 255
-_COUNT_MAX: Final = 2**63
 
 
 @dataclass(slots=True)
@@ -24,30 +24,35 @@ class Signs:
     beats: int = 0
     task_events: int = 0
     delay: float | None = None
-    _first: int | None = None
-    _last: int | None = None
+    _worker: Worker = field(default_factory=Worker)
 
     @property
     def done(self) -> int:
         """How many tasks it has begun while we listened, by its own count."""
-        if self._first is None or self._last is None:
-            return 0
-        return max(0, self._last - self._first)
+        return self._worker.lives.done or 0
+
+    @property
+    def processes(self) -> int:
+        """How many processes use its name, as far as heartbeats prove it."""
+        return self._worker.processes(self._worker.local_received)
 
     def take(self, event: EventFields) -> None:
         """Take in an event of the worker."""
         kind = event["type"]
         if kind.startswith("task-"):
             self.task_events += 1
-        # An answer to our request for a heartbeat has no counts.
-        count = event.get("processed")
-        if type(count) is int and 0 <= count < _COUNT_MAX:
-            self.beats += kind == "worker-heartbeat"
-            self._first = count if self._first is None else self._first
-            self._last = count
+        elif kind in WORKER_READINGS:
+            self._take_word(event)
         delay = _delay(event)
         if delay is not None:
             self.delay = delay if self.delay is None else min(self.delay, delay)
+
+    def _take_word(self, event: EventFields) -> None:
+        """Take in what the worker tells of itself."""
+        reading, _ = read(event, WORKER_READINGS[event["type"]])
+        if reading is not None:
+            self._worker.take(reading)
+            self.beats += isinstance(reading, Heartbeat) and not reading.answers_wake_up
 
 
 @dataclass(slots=True)

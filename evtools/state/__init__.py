@@ -5,6 +5,7 @@ from evtools.state.change import Change
 from evtools.state.readings import (
     TASK_READINGS,
     WORKER_READINGS,
+    Heartbeat,
     TaskReading,
     WorkerReading,
     read,
@@ -23,9 +24,10 @@ from evtools.state.statistics import (
     WorkerStatistics,
 )
 from evtools.state.task import Task
-from evtools.state.worker import Liveness, Worker, heartbeat_expires
+from evtools.state.worker import ALIVE, Liveness, Worker, heartbeat_expires
 
 __all__ = [
+    "ALIVE",
     "OTHERS",
     "TASK_READINGS",
     "UNKNOWN",
@@ -34,6 +36,7 @@ __all__ = [
     "Attempt",
     "Change",
     "FailureGroup",
+    "Heartbeat",
     "Liveness",
     "Quantiles",
     "QueueStatistics",

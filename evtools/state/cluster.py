@@ -18,6 +18,7 @@ from evtools.state.readings import (
     TIME_MAX,
     WORKER_READINGS,
     Sent,
+    Started,
     TaskReading,
     WorkerReading,
     read,
@@ -233,6 +234,7 @@ class Cluster(Kinds):
                     task.clock = clock
                 if worker.local_received < heard:  # noqa: PLR1730
                     worker.local_received = heard
+                worker.begins = enters is STARTED
                 # Heartbeats travel alone, events of tasks wait for others.
                 skew = None if worker.beats else worker.offset
             else:
@@ -330,6 +332,8 @@ class Cluster(Kinds):
             return None
         worker = self.workers.get(hostname) or self._join(hostname)
         worker.hear(at, heard)
+        if type(reading) is not TaskReading:  # a note: the task goes on
+            worker.begins = isinstance(reading, Started)
         return worker
 
     def _hear(self, task: Task, local_received: float, grown: int) -> None:
@@ -449,9 +453,8 @@ class Cluster(Kinds):
     def _sweep(self, now: float) -> None:
         """Let workers leave that we have not heard of for long."""
         self._swept = now
-        leave = self.liveness.leave
         for worker in list(self.workers.values()):
-            if now - worker.local_received > leave:
+            if worker.leaves(now):
                 del self.workers[worker.hostname]
                 self.departed += 1
 

@@ -24,6 +24,7 @@ from evtools.wire import EventFields
 TEXT_MAX: Final = 1024
 TIME_MAX: Final = 2**53
 COUNT_MAX: Final = 2**62
+_FREQ_OF_ANSWERS: Final = 5.0
 
 Time = Annotated[float, Meta(ge=0, le=TIME_MAX)]
 Count = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
@@ -173,6 +174,21 @@ class Online(WorkerReading, tag="worker-online", kw_only=True):
 
 class Heartbeat(WorkerReading, tag="worker-heartbeat", kw_only=True):
     """The worker is there."""
+
+    @property
+    def answers_wake_up(self) -> bool:
+        """Whether it is what a worker of Celery answers when tools ask for a beat.
+
+        That tells less than a beat of its own, and a `freq` that is not its own.
+        Workers that others wrote may tell no more in any beat.
+        """
+        return (
+            self.freq == _FREQ_OF_ANSWERS
+            and self.sw_ident == "py-celery"
+            and self.processed is None
+            and self.active is None
+            and self.loadavg is None
+        )
 
 
 class Offline(WorkerReading, tag="worker-offline", kw_only=True):

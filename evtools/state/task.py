@@ -239,7 +239,7 @@ class Task:
         return self.sent + worker - client
 
     def lost(self, now: float) -> bool:
-        """Tell whether its worker had it and went away.
+        """Tell whether the process of its worker that had it went away.
 
         `now` is in UTC epoch seconds by our clock.  What runs while a worker stops
         warmly ends after its goodbye, so that leaves it some time.
@@ -250,7 +250,7 @@ class Task:
         status = worker.status(now)
         if status == "offline":
             return now - worker.local_received > worker.liveness.lost
-        return status == "gone" or worker.restarted(self.pid, self.timestamp)
+        return status == "gone" or worker.lacks(self, now)
 
     # --- relations -----------------------------------------------------------------
 

@@ -2,26 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from evtools.clock import Clock, SystemClock
+from evtools.state.lives import Lives
 from evtools.state.readings import (
     WORKER_READINGS,
     Heartbeat,
     Offline,
-    Online,
     WorkerReading,
     read,
 )
 from evtools.state.skew import Skew
+
+if TYPE_CHECKING:
+    from evtools.state.task import Task
 
 #: How many of the newest beats are kept, as Celery does.
 HEARTBEATS_MAX: Final = 4
 #: What a worker takes without its extra fields, in bytes.
 WORKER_BYTES: Final = 1500
 
-#: The statuses of a worker that is there.
-ALIVE: Final = frozenset({"online", "late", "silent"})
+#: The statuses of a worker that is there, as far as we know.
+ALIVE: Final = frozenset({"online", "late", "busy?", "silent"})
 _TOLD: Final = (
     *("pid", "freq", "clock", "active", "processed", "loadavg"),
     *("sw_ident", "sw_ver", "sw_sys"),
@@ -33,7 +36,8 @@ class Liveness:
     """When a worker is what, in seconds since we heard of it but for `late_beats`.
 
     It is late after so many beats, lost after `lost` or twice as many beats, and
-    leaves the state after `leave`.
+    leaves the state after `leave`, or later if it beats so rarely that it was lost
+    later.
     """
 
     late_beats: float = 2.0
@@ -52,13 +56,15 @@ class Worker:
     `online_since` is when it said that it had started, None if we missed that.
     `goodbye` is when it said that it stops, None if it did not or came back.
     `beats` is how many heartbeats came, `missed` how many tasks it counted and
-    no event told of.
+    no event told of.  `lives` are its processes, one after the other, or several
+    at a time that use its name.  `begins` tells whether the last event that came
+    of it was the start of a task, `beats_busy` whether it has beaten while it ran one.
     """
 
     __slots__ = (
         *("hostname", "heartbeats", *_TOLD, "timestamp", "local_received"),
         *("online_since", "goodbye", "beats", "missed"),
-        *("time", "liveness", "offset"),
+        *("time", "liveness", "offset", "lives", "begins", "beats_busy"),
         *("__dict__", "__weakref__"),
     )
 
@@ -107,6 +113,8 @@ class Worker:
         self.missed = 0
         #: Of its clock and ours.
         self.offset = Skew()
+        self.lives = Lives()
+        self.begins = self.beats_busy = False
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Worker):
@@ -128,25 +136,20 @@ class Worker:
     def take(self, reading: WorkerReading) -> None:
         """Take in what it tells of itself."""
         self.local_received = max(self.local_received, reading.local_received)
-        if isinstance(reading, Offline):
-            # The goodbye of its predecessor may come after it has said hello.
-            if self.pid in {None, reading.pid}:
-                self.goodbye = reading.timestamp
-                self.heartbeats.clear()
+        self.begins = False
+        life = self.lives.take(reading)
+        self.goodbye = self.lives.goodbye(reading.local_received)
+        if self.goodbye is not None:
+            self.heartbeats.clear()
+        if life is None or isinstance(reading, Offline):
             return
-        self.goodbye = None
-        if isinstance(reading, Online) and not reading.processed:
-            self.online_since = reading.timestamp
-        elif reading.pid != self.pid:
-            self.online_since = None
+        self.online_since = life.since if life.said_hello else None
         self.timestamp = reading.timestamp
-        # The answer to a wake-up tells less than a heartbeat, and a `freq` that
-        # is not its own.
-        if isinstance(reading, Online) or reading.processed is not None:
+        self.pid = life.pid
+        if not (isinstance(reading, Heartbeat) and reading.answers_wake_up):
+            self.beats_busy |= isinstance(reading, Heartbeat) and bool(reading.active)
             self._tell(reading)
             self._beat(reading.local_received)
-        else:
-            self.pid = reading.pid or self.pid
         self.offset.measure(reading.timestamp, reading.local_received)
 
     def hear(self, timestamp: float, local_received: float) -> None:
@@ -185,31 +188,45 @@ class Worker:
         return self.offset.ahead
 
     def status(self, now: float) -> str:
-        """Return online, late, silent, offline or gone.
+        """Return online, late, busy?, silent, offline or gone.
 
-        `now` is in UTC epoch seconds by our clock.  Silent is who runs without
-        heartbeats, of whom we cannot tell more; gone is who was lost.
+        `now` is in UTC epoch seconds by our clock.  Gone is who was lost, unless the
+        last that came was the start of a task: a worker with the pool solo sends
+        nothing while it runs one.  Silent is who runs without heartbeats, of whom we
+        cannot tell more.
         """
         age = now - self.local_received
-        liveness = self.liveness
+        leave = self.liveness.leave
         if self.goodbye is not None:
             return "offline"
         if not self.beats:
-            return "silent" if age <= liveness.leave else "gone"
-        late = liveness.late_beats * self.freq
-        if age > max(liveness.lost, 2 * late):
-            return "gone"
-        return "late" if age > late else "online"
+            return "silent" if age <= leave else "gone"
+        if age > self._lost_after:
+            may_run = self.begins and not self.beats_busy
+            return "busy?" if may_run and age <= leave else "gone"
+        return "late" if age > self.liveness.late_beats * self.freq else "online"
 
-    def restarted(self, pid: int | None, timestamp: float | None) -> bool:
-        """Tell whether it has started anew since one of its processes told something.
+    @property
+    def _lost_after(self) -> float:
+        """Seconds of silence after which it was lost."""
+        return max(self.liveness.lost, 2 * self.liveness.late_beats * self.freq)
 
-        `pid` and `timestamp` are of that event.
+    def leaves(self, now: float) -> bool:
+        """Tell whether we have not heard of it for so long that it is to leave."""
+        liveness = self.liveness
+        later = self._lost_after - liveness.lost if self.beats else 0.0
+        return now - self.local_received > liveness.leave + later
+
+    def processes(self, now: float) -> int:
+        """Return how many processes are known to use its name."""
+        return self.lives.count(now)
+
+    def lacks(self, task: "Task", now: float) -> bool:
+        """Tell whether the process that had a task is no longer there.
+
+        While another of this name may be.
         """
-        if None not in {pid, self.pid} and pid != self.pid:
-            return True
-        since = self.online_since
-        return since is not None and timestamp is not None and timestamp < since
+        return self.lives.lack(task, now, self.liveness.lost)
 
     @property
     def alive(self) -> bool:

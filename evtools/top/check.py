@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable, EvtoolsError
+from evtools.state import WORKER_READINGS, Worker, WorkerReading, read
 from evtools.top.options import Check, TopOptions
 from evtools.top.source import open_source, watched
 from evtools.top.verdict import STATUSES, Sighting, Verdict, judge, line
@@ -17,7 +18,6 @@ from evtools.wire import EventFields
 _TICK: Final = 0.25
 #: How long a worker may take to answer, in seconds.
 _ANSWER: Final = 2.0
-_COUNT_MAX: Final = 2**63
 
 
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
@@ -101,46 +101,33 @@ class _Connection:
 class Pulse:
     """What the events of one worker have told so far.
 
-    `heard` is when the last one came, in UTC epoch seconds; `before` and
-    `processed` are the first and the last count of tasks, and `counts` is how
-    many there were.
+    `heard` is when the last one came, in UTC epoch seconds.
     """
 
     heard: float | None = None
-    stopped: bool = False
-    counts: int = 0
-    before: int | None = None
-    processed: int | None = None
-    active: int | None = None
+    worker: Worker = field(default_factory=Worker)
 
     def take(self, event: EventFields) -> None:
         """Take in an event of the worker."""
-        self.heard = event["local_received"]
-        self.stopped = event["type"] == "worker-offline"
-        processed = _count(event.get("processed"))
-        if processed is not None:
-            if self.before is None or processed < self.before:
-                self.before = processed  # the first, or the first of a new life
-            self.processed = processed
-            self.counts += 1
-        active = _count(event.get("active"))
-        self.active = self.active if active is None else active
+        reading, _ = read(event, WORKER_READINGS.get(event["type"], WorkerReading))
+        if reading is not None:
+            self.heard = reading.local_received
+            self.worker.take(reading)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it said goodbye."""
+        return self.worker.goodbye is not None
 
     @property
     def done(self) -> int | None:
         """How many tasks were processed while we looked, None if it is unknown."""
-        if self.processed is None or self.before is None or self.counts == 1:
-            return None
-        return self.processed - self.before
+        return self.worker.lives.done
 
     def suffices(self, check: Check) -> bool:
         """Return whether nothing better can be seen."""
         alive = self.heard is not None and not self.stopped
         return alive and (check.max_idle is None or bool(self.done))
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value < _COUNT_MAX else None
 
 
 def _take(pulses: Mapping[str, Pulse], events: Iterable[EventFields]) -> None:
@@ -158,9 +145,10 @@ def _sighting(
         looked,
         age=None if pulse.heard is None else max(0.0, now - pulse.heard),
         stopped=pulse.stopped,
-        processed=pulse.processed,
+        processed=pulse.worker.processed,
         done=pulse.done,
-        active=pulse.active,
+        active=pulse.worker.active,
+        processes=pulse.worker.processes(now),
         answers=None if asked is None else name in asked.by_node,
         queues=None if asked is None else _queues(asked.by_node.get(name)),
     )

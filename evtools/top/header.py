@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from evtools.state import Quantiles, State, Statistics
+from evtools.state import ALIVE, Quantiles, State, Statistics
 from evtools.top.choices import Window
 from evtools.top.columns import finite
 from evtools.top.intake import Intake
@@ -13,8 +13,6 @@ from evtools.top.intake import Intake
 #: The seconds that the flow reaches back, and those that are now.
 _FLOW_COLS: Final = 300
 _NOW: Final = 5
-#: Of a worker in these states, `active` is no longer true.
-_THERE: Final = ("online", "late", "silent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +64,11 @@ class HeaderFacts:
         return self.workers["late"]
 
     @property
+    def busy(self) -> int:
+        """How many workers may have gone, or run a task and send nothing meanwhile."""
+        return self.workers["busy?"]
+
+    @property
     def silent(self) -> int:
         """How many workers send no heartbeats: they do not tell what is active."""
         return self.workers["silent"]
@@ -103,7 +106,7 @@ def header_facts(
         now = worker.status(as_of)
         workers[now] += 1
         missed += worker.missed
-        if now in _THERE:
+        if now in ALIVE:
             active += int(finite(worker.active) or 0)
     return HeaderFacts(
         as_of=as_of,

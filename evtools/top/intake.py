@@ -60,10 +60,12 @@ class Intake:
 
     def _measure(self, event: EventFields, state: State) -> None:
         received = finite(event.get("local_received"))
+        sent, hostname = finite(event.get("timestamp")), event.get("hostname")
         if received is None:
+            # In the recordings of others only the sender says when it was.
+            self.latest = sent if sent is not None else self.latest
             return
         self.latest = received
-        sent, hostname = finite(event.get("timestamp")), event.get("hostname")
         worker: Any = state.workers.get(hostname) if isinstance(hostname, str) else None
         skew = finite(worker.skew) if worker is not None else None
         if sent is not None and skew is not None:

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from evtools.errors import UsageError
-from evtools.state import State, Task
+from evtools.state import ALIVE, State, Task
 from evtools.text import sanitize
 from evtools.top.actions import BY_NAME, Action, Kind
 
 #: The argument that says where a command is sent, not what it says.
 DESTINATION: Final = "worker"
-_PRESENT: Final = ("online", "late", "silent")
 _UUID_CHARS: Final = 8
 _LABEL_CHARS: Final = 200
 _NOUNS: Final[Mapping[Kind, tuple[str, str]]] = {
@@ -131,7 +130,7 @@ def prepare(
     targets = tuple(dict.fromkeys(targets))
     if not targets:
         raise UsageError(f"{action.title.lower()}: there is nothing to do it to")
-    workers = sum(worker.status(now) in _PRESENT for worker in state.workers.values())
+    workers = sum(worker.status(now) in ALIVE for worker in state.workers.values())
     return Request(
         action,
         targets,

@@ -26,6 +26,7 @@ class Sighting:
 
     `age` is of its last sign of life, None if there was none.  `done` is how
     many tasks it processed while we looked, None if it did not tell twice.
+    `processes` is how many of them use its name.
     `answers` and `queues` are what it said when asked, None if it was not.
     """
 
@@ -36,6 +37,7 @@ class Sighting:
     processed: int | None = None
     done: int | None = None
     active: int | None = None
+    processes: int = 1
     answers: bool | None = None
     queues: tuple[str, ...] | None = None
 
@@ -66,6 +68,7 @@ def _judge(check: Check, one: Sighting, patience: float) -> tuple[Verdict, ...]:
         return (Verdict("CRITICAL", "has shut down"),)
     return (
         *_pulse(one, patience),
+        *_shared(one),
         *_consuming(check, one),
         *_progress(check, one),
     )
@@ -81,6 +84,11 @@ def _pulse(one: Sighting, patience: float) -> Iterator[Verdict]:
         yield Verdict("CRITICAL", f"{silent}{mute}")
     elif one.answers is False:
         yield Verdict("WARNING", "sends heartbeats, but does not answer")
+
+
+def _shared(one: Sighting) -> Iterator[Verdict]:
+    if one.processes > 1:
+        yield Verdict("WARNING", f"is the name of {one.processes} processes")
 
 
 def _consuming(check: Check, one: Sighting) -> Iterator[Verdict]:

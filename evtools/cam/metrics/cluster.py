@@ -23,13 +23,12 @@ from evtools.cam.metrics.catalogue import (
 from evtools.cam.metrics.exposition import Family, label
 from evtools.cam.metrics.instruments import Counter, Gauge, Histogram, Key
 from evtools.cam.metrics.steps import STEPS, WAITED, Step, Steps
-from evtools.state import OTHERS, UNKNOWN, Change, State, Task
+from evtools.state import ALIVE, OTHERS, UNKNOWN, Change, State, Task
 
 #: The host of what clients did, whose names are new with every process of theirs.
 GENERIC: Final = "generic"
 #: The state of tasks whose worker has gone with them.
 LOST: Final = "LOST"
-_ALIVE: Final = frozenset({"online", "late", "silent"})
 _RECEIVED: Final = "RECEIVED"
 
 #: What becomes labels.
@@ -138,7 +137,7 @@ class ClusterMetrics:
         active: Tally[Key] = Tally(none)
         for name, worker in state.workers.items():
             key = self._host(name)
-            alive = statuses[name] in _ALIVE
+            alive = statuses[name] in ALIVE
             up[key] += alive
             active[key] += worker.active or 0 if alive else 0
         self._up.show(up)

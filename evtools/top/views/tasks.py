@@ -59,7 +59,7 @@ _BEFORE: Final = (
     text_column(
         "state",
         "STATE",
-        "the state it is in; LOST? is one whose worker has gone",
+        "the state it is in; LOST? is one whose worker has gone or restarted",
         lambda task, now: state_of(task, now)[0],
         order=_rank,
         moves=lambda task: not task.ready,

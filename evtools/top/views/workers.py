@@ -27,12 +27,13 @@ _SKEW_WORTH_A_MARK: Final = 5.0
 #: Status: its style, and its place in the order.
 _STATUSES: Final[Mapping[str, tuple[str, int]]] = {
     "gone": ("failure", 0),
-    "late": ("late", 1),
-    "silent": ("waiting", 2),
-    "offline": ("gone", 3),
-    "online": ("good", 4),
+    "busy?": ("late", 1),
+    "late": ("late", 2),
+    "silent": ("waiting", 3),
+    "offline": ("gone", 4),
+    "online": ("good", 5),
 }
-_AGED: Final = ("late", "gone")
+_AGED: Final = ("late", "busy?", "gone")
 #: What such a worker told last to be running no longer is.
 _AWAY: Final = ("offline", "gone")
 
@@ -42,7 +43,8 @@ class WorkerRow:
     """A worker as it was at one moment.
 
     `heard` is when we last heard of it, in UTC epoch seconds; rates are per
-    second, `skew` is how many seconds its clock is ahead of ours.
+    second, `skew` is how many seconds its clock is ahead of ours.  `processes` is
+    how many use its name, None if it sends no heartbeats.
     """
 
     hostname: str
@@ -61,6 +63,7 @@ class WorkerRow:
     system: str | None
     pid: Any
     freq: Any
+    processes: int | None = None
 
     def get(self, name: str) -> Any:
         """Return what is called so, None if nothing is."""
@@ -71,8 +74,14 @@ def _silence(row: WorkerRow, now: float) -> float | None:
     return None if row.heard is None else max(0.0, now - row.heard)
 
 
+def _is_shared(row: WorkerRow) -> bool:
+    return row.status == "online" and (row.processes or 0) > 1
+
+
 def _status(row: WorkerRow, lens: Lens) -> str:
     silence = _silence(row, lens.now)
+    if _is_shared(row):
+        return f"{row.processes} processes"
     if row.status in _AGED and silence is not None:
         return f"{row.status} {human_age(silence)}"
     return row.status
@@ -98,7 +107,8 @@ COLUMNS: Final = (
     text_column(
         "status",
         "STATUS",
-        "online, late (2 beats missed), gone, offline, or silent: it sends no beats",
+        "online, late (2 beats missed), gone, offline, silent: it sends no beats,"
+        " busy?: gone or in a task, N processes: so many use its name",
         lambda row, _: row.status,
         cols=11,
         order=lambda row, _: _STATUSES[row.status][1],
@@ -160,6 +170,13 @@ COLUMNS: Final = (
         "tasks it says it began and whose events we did not see",
         lambda row, _: row.missed,
         from_cols=120,
+    ),
+    count_column(
+        "processes",
+        "PROCS",
+        "processes that use its name, by their heartbeats; more than one is a mistake",
+        lambda row, _: row.processes,
+        from_cols=140,
     ),
     text_column(
         "version",
@@ -226,6 +243,7 @@ class WorkersView(Listing):
             system=text_of(worker.sw_sys),
             pid=worker.pid,
             freq=worker.freq,
+            processes=worker.processes(now) or None,
         )
 
     def notes(self) -> list[str]:
@@ -237,7 +255,7 @@ class WorkersView(Listing):
 
     def style_of(self, subject: WorkerRow) -> str:
         """Return the style of the worker's status."""
-        return _STATUSES[subject.status][0]
+        return "late" if _is_shared(subject) else _STATUSES[subject.status][0]
 
     def drill(self, key: str) -> tuple[str, str] | None:
         """Return the tasks of this worker."""

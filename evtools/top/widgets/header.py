@@ -173,6 +173,7 @@ def _workers(facts: HeaderFacts) -> Line:
     others = (
         ("silent", facts.silent, "waiting"),
         ("late", facts.late, "late"),
+        ("busy?", facts.busy, "late"),
         ("gone", facts.gone, "late"),
     )
     for name, count, style in others:

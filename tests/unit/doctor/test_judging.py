@@ -16,7 +16,7 @@ from evtools.errors import BrokerUnavailable
 def signs(*, beats=1, task_events=0, delay=0.0, before=0, after=0):
     made = Signs(beats=beats, task_events=task_events, delay=delay)
     for count in (before, after):
-        made.take({"type": "worker-online", "processed": count})
+        made.take({"type": "worker-online", "hostname": "w1", "processed": count})
     return made
 
 

@@ -34,9 +34,24 @@ def test_heartbeats_and_task_events_are_counted_by_worker():
 
 
 def test_an_answer_to_our_request_is_no_heartbeat():
-    answer = beat()
+    answer = beat(freq=5, sw_ident="py-celery", sw_ver="5.6.2", sw_sys="Linux")
     del answer["processed"]
     assert seen(answer).signs("w1").beats == 0
+
+
+def test_a_heartbeat_that_tells_nothing_else_is_one():
+    minimal = {"type": "worker-heartbeat", "hostname": "box1", "timestamp": 100}
+    assert seen({**minimal, "sw_ident": "gocelery"}).signs("box1").beats == 1
+    assert seen(minimal, {**minimal, "freq": 5}).signs("box1").beats == 2
+
+
+def test_what_two_processes_of_one_name_have_done_is_not_mixed_up():
+    made = seen(
+        *(beat(900, pid=10, local_received=100.0), beat(5, pid=20)),
+        *(beat(901, pid=10, local_received=102.0), beat(5, pid=20)),
+    )
+    assert made.signs("w1").processes == 2
+    assert made.signs("w1").done == 1
 
 
 def test_what_a_worker_has_done_is_what_it_counts_while_we_listen():

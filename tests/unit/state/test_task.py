@@ -201,9 +201,15 @@ def last_heard(*events):
 
 @pytest.mark.parametrize("kinds", [("received",), ("received", "started")])
 def test_a_task_is_lost_when_its_worker_goes_silent(kinds):
-    _, task, now = last_heard(*life(*kinds))
+    _, task, now = last_heard(*life(*kinds), told("worker-heartbeat", 12.0))
     assert not task.lost(now)
     assert task.lost(now + 31)
+
+
+def test_a_task_that_its_worker_began_with_as_its_last_word_may_still_run():
+    _, task, now = last_heard(*life("received", "started"))
+    assert not task.lost(now + 600)
+    assert task.lost(now + 601)
 
 
 def test_a_task_is_lost_some_time_after_the_goodbye_of_its_worker():

@@ -1,6 +1,7 @@
 """Workers: what they tell of themselves, and what their silence means."""
 
 import copy
+import itertools
 import pickle
 
 import celery.events.state
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from evtools.state import Liveness, State, Worker, heartbeat_expires
 from tools.clock import FakeClock
-from tools.told import OTHER, WORKER, told
+from tools.told import OTHER, UUID, WORKER, told
 
 #: Heartbeats come every two seconds: late after 4, lost after 30 s without one.
 HEARD = 10.25
@@ -207,32 +208,242 @@ def test_it_is_alive_by_the_clock_it_was_given():
     st.lists(st.sampled_from(["online", "heartbeat", "offline"]), max_size=8),
     st.floats(0, 1e6),
 )
-def test_its_status_is_one_of_five_at_any_time(kinds, now):
+def test_its_status_is_one_of_six_at_any_time(kinds, now):
     events = [told(f"worker-{kind}", 10.0 + n) for n, kind in enumerate(kinds)]
     status = worker_of(beat(1.0), *events).status(now)
-    assert status in {"online", "late", "silent", "offline", "gone"}
+    assert status in {"online", "late", "busy?", "silent", "offline", "gone"}
 
 
 # --- a new process -----------------------------------------------------------------
 
 
-def test_another_process_is_another_start():
-    worker = worker_of(told("worker-online", 10.0))
-    assert worker.restarted(76, 9.0)
-    assert not worker.restarted(77, 11.0)
+def lost(*events, pid=77, started=1.0, now=None):
+    """Tell whether a task that was started at a worker is lost after `events`.
+
+    As of the last of them.
+    """
+    state = State()
+    start = told("task-started", started, pid=pid)
+    events = sorted([*events, start], key=lambda event: event["local_received"])
+    state.apply(events)
+    now = events[-1]["local_received"] if now is None else now
+    return state.tasks[start["uuid"]].lost(now)
 
 
-def test_in_a_container_all_have_one_pid_and_the_time_tells():
-    worker = worker_of(told("worker-online", 10.0))
-    assert worker.restarted(77, 9.0)
-    assert worker.restarted(None, 9.0)
-    assert not worker.restarted(None, None)
+def beats(*times, **fields):
+    return [beat(at, **fields) for at in times]
 
 
-def test_without_any_word_of_a_start_there_was_none():
-    worker = worker_of(beat(10.0))
-    assert not worker.restarted(77, 5.0)
-    assert not Worker("w").restarted(77, 5.0)
+def test_a_count_that_goes_back_is_another_process_with_the_same_pid():
+    assert lost(beat(0.5, processed=900), beat(11.0))
+    assert not lost(beat(0.5, processed=900), beat(11.0, processed=900))
+
+
+def test_what_the_new_process_begins_is_not_lost():
+    assert not lost(beat(0.5, processed=900), *beats(11.0, 13.0), started=12.0)
+
+
+@pytest.mark.parametrize("pid", [77, 78])
+def test_who_says_hello_has_started_then(pid):
+    assert lost(beat(0.5), told("worker-online", 3.0, pid=pid))
+    assert not lost(
+        beat(0.5), told("worker-online", 1.0, pid=pid), started=2.0, pid=pid
+    )
+
+
+def test_another_pid_takes_over_when_the_one_before_misses_its_beats():
+    assert not lost(beat(0.5), beat(2.5, pid=78))
+    assert lost(beat(0.5), *beats(2.5, 4.5, 6.5, pid=78))
+
+
+def test_the_pid_of_a_child_is_no_restart():
+    assert not lost(beat(0.5), *beats(2.5, 4.5, 6.5), pid=4321)
+    assert not lost(beat(0.5, pid=None), beat(2.5, pid=None), pid=4321)
+    assert lost(beat(0.5), *beats(2.5, 4.5, 6.5, pid=78), pid=4321)
+
+
+def test_a_heartbeat_without_a_pid_is_of_the_process_we_know():
+    assert not lost(beat(0.5), *beats(2.5, 4.5, 6.5, pid=None), beat(8.5))
+    assert not lost(beat(0.5, pid=None), *beats(2.5, 4.5, 6.5))
+
+
+@pytest.mark.parametrize("processed", ["12", None, -1, 1e300, True])
+def test_a_count_that_is_none_proves_nothing(processed):
+    assert not lost(beat(0.5, processed=9), beat(2.5, processed=processed))
+
+
+def test_a_reconnect_is_no_restart():
+    back = told("worker-online", 4.5, processed=5)
+    assert not lost(beat(0.5, processed=5), told("worker-offline", 4.0), back)
+
+
+def test_after_its_goodbye_a_process_has_time_to_end_what_it_runs():
+    other = beats(*range(3, 45, 2), pid=78, processed=1)
+    goodbye = told("worker-offline", 2.0)
+    assert not lost(beat(0.5), goodbye, *other, now=30.0)
+    assert lost(beat(0.5), goodbye, *other, now=40.0)
+
+
+def two(*times, gap=1.0):
+    """Return the heartbeats of two processes that use one name."""
+    return [
+        each
+        for at in times
+        for each in (beat(at, processed=900), beat(at + gap, pid=78, processed=5))
+    ]
+
+
+def test_two_processes_of_one_name_both_have_their_tasks():
+    events = two(0.5, 2.5, 4.5)
+    for end in range(2, len(events) + 1):
+        assert not lost(*events[:end])
+        assert not lost(*events[:end], pid=78, started=1.2)
+
+
+def test_two_processes_of_one_name_are_counted_when_both_have_come_again():
+    worker = worker_of(*two(0.5, 2.5))
+    assert worker.processes(3.75) == 2
+    assert worker.status(3.75) == "online"
+    assert worker_of(beat(0.5), beat(2.5)).processes(2.75) == 1
+    assert worker_of(beat(0.5), beat(2.5, pid=78)).processes(2.75) == 1
+    assert worker_of(told("task-started", 1.0)).processes(1.25) == 0
+
+
+def test_three_processes_of_one_name_are_three():
+    third = [beat(at, pid=79) for at in (1.8, 3.8)]
+    events = sorted([*two(0.5, 2.5), *third], key=lambda event: event["timestamp"])
+    assert worker_of(*events).processes(4.0) == 3
+
+
+def test_of_two_processes_one_dies_and_its_tasks_are_lost():
+    rest = beats(*range(5, 15, 2), pid=78, processed=5)
+    worker = worker_of(*two(0.5, 2.5), *rest)
+    assert worker.processes(13.25) == 1
+    assert lost(*two(0.5, 2.5), *rest)
+    assert not lost(*two(0.5, 2.5), *rest, pid=78, started=1.2)
+
+
+def test_two_processes_may_have_the_same_pid_as_in_containers():
+    both = [
+        each
+        for n in range(4)
+        for each in (
+            beat(0.5 + 2 * n, processed=900 + n),
+            beat(1.5 + 2 * n, processed=n),
+        )
+    ]
+    assert worker_of(*both).processes(7.75) == 2
+    assert not lost(*both)
+
+
+def test_one_of_two_that_says_goodbye_leaves_the_other_online():
+    worker = worker_of(*two(0.5, 2.5), told("worker-offline", 4.0), beat(4.5, pid=78))
+    assert worker.status(4.75) == "online"
+    assert worker.processes(4.75) == 1
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("pid", [77, 78])
+def test_a_goodbye_and_a_hello_count_by_their_own_times(order, pid):
+    state = State()
+    events = [
+        told("worker-offline", 99.0, processed=5),
+        told("worker-online", 100.0, pid=pid),
+        told("task-started", 101.0, pid=pid),
+    ]
+    for number, at in enumerate(order):
+        state.apply([{**events[at], "local_received": 102.0 + number / 10}])
+    state.apply([beat(103.0, pid=pid, processed=1)])
+    assert state.workers[WORKER].status(103.5) == "online"
+    assert not state.tasks[UUID].lost(103.5)
+
+
+def test_a_goodbye_that_comes_before_the_last_heartbeat_of_its_process_holds():
+    worker = worker_of(
+        *(beat(98.0), told("worker-offline", 100.0)),
+        beat(99.0, local_received=100.5),
+    )
+    assert worker.status(101.0) == "offline"
+
+
+@given(
+    st.permutations(
+        [
+            *beats(1.0, 3.0, processed=7),
+            told("worker-offline", 4.0),
+            told("worker-online", 9.0, pid=78),
+            *beats(11.0, 13.0, pid=78),
+        ]
+    )
+)
+def test_in_whatever_order_they_come_the_process_that_began_last_is_online(events):
+    events = [{**event, "local_received": 14.0} for event in events]
+    last = beat(15.0, pid=78, processed=0)
+    assert worker_of(*events, last).status(15.5) == "online"
+    assert (
+        worker_of(*events, last, told("worker-offline", 16.0, pid=78)).goodbye == 16.0
+    )
+
+
+# --- one that runs a task and says nothing -------------------------------------------
+
+
+def test_one_whose_last_word_was_the_start_of_a_task_may_be_busy():
+    worker = worker_of(beat(10.0), told("task-received"), told("task-started", 10.5))
+    assert worker.status(10.75 + 30) == "late"
+    assert worker.status(10.75 + 38) == "busy?"
+    assert worker.status(10.75 + 601) == "gone"
+
+
+@pytest.mark.parametrize(
+    "kind", ["task-succeeded", "task-received", "worker-heartbeat"]
+)
+def test_one_that_said_something_since_is_gone(kind):
+    worker = worker_of(beat(10.0), told("task-started", 10.5), told(kind, 11.0))
+    assert worker.status(50.0) == "gone"
+
+
+def test_progress_of_a_task_is_not_its_end():
+    events = (told("task-started", 10.5), told("task-progress", 11.0))
+    assert worker_of(beat(10.0), *events).status(50.0) == "busy?"
+
+
+def test_one_that_beats_while_it_runs_tasks_is_gone_when_it_is_silent():
+    events = (beat(10.0, active=1), told("task-started", 10.5))
+    assert worker_of(*events).status(50.0) == "gone"
+
+
+# --- impolite ones -----------------------------------------------------------------
+
+
+def test_a_heartbeat_that_tells_next_to_nothing_counts():
+    minimal = {"type": "worker-heartbeat", "hostname": WORKER, "timestamp": 10}
+    worker = worker_of(
+        {**minimal, "sw_ident": "gocelery"}, {**minimal, "timestamp": 12}
+    )
+    assert worker.status(13.0) == "online"
+    assert worker.beats == 2
+
+
+@pytest.mark.parametrize(
+    "freq", [0, -1, None, "often", 1e9, float("nan"), float("inf"), 10**400]
+)
+def test_a_frequency_that_is_none_is_the_usual_one(freq):
+    worker = worker_of(beat(10.0, freq=freq))
+    assert worker.status(HEARD + 100) == "online"
+    assert worker.status(HEARD + 241) == "gone"
+
+
+def test_one_that_beats_once_an_hour_stays_until_it_is_gone_by_that():
+    state = State()
+    state.apply([beat(10.0, freq=3600.0)])
+    for at in range(100, 14_000, 100):
+        state.apply([beat(float(at), hostname=OTHER)])
+    assert state.workers[WORKER].status(14_000.0) == "late"
+    state.apply([beat(14_500.0, hostname=OTHER)])
+    assert state.workers[WORKER].status(14_500.0) == "gone"
+    state.apply([beat(15_000.0, hostname=OTHER)])
+    assert WORKER not in state.workers
 
 
 # --- Celery's names ----------------------------------------------------------------

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import threading
 
@@ -14,6 +15,7 @@ from evtools.transport.depth import Depth
 from evtools.wire import encode_line
 from tools.clock import FakeClock
 from tools.life import Life
+from tools.told import told
 
 SETTINGS = ConnectionSettings(urls="memory://nobody")
 
@@ -317,6 +319,106 @@ def test_the_longest_run_leaves_with_its_window(rows_of):
         for window in ("1m", "5m", "all")
     }
     assert found == {"1m": 3.3, "5m": 7.957, "all": 7.957}
+
+
+@pytest.fixture
+def cells_of(tmp_path, capfd):
+    """Record events, and return the cells of some columns as they are replayed."""
+
+    def cells(view, columns, *events):
+        path = tmp_path / "recording.jsonl"
+        path.write_bytes(b"".join(encode_line(event) + b"\n" for event in events))
+        options = TopOptions(
+            batch=True,
+            read=str(path),
+            view=view,
+            columns=columns,
+            output="table",
+            speed=float("inf"),
+        )
+        assert run(options, SETTINGS) == 0
+        lines = capfd.readouterr().out.splitlines()[1:]
+        return sorted(tuple(re.split(r"  +", line)) for line in lines)
+
+    return cells
+
+
+def beats(pid, *times, **fields):
+    return [told("worker-heartbeat", float(at), pid=pid, **fields) for at in times]
+
+
+def started(uuid, at, **fields):
+    return told("task-started", float(at), uuid=uuid, **fields)
+
+
+#: What a worker told, and what is true of it and of its tasks.
+_WORKERS = {
+    "restarted in a container": (
+        [*beats(1, 0, processed=900), started("u1", 1, pid=1), *beats(1, 11, 13)],
+        "online",
+        {"u1": "LOST?"},
+    ),
+    "two processes of one name": (
+        [
+            *(*beats(10, 0), *beats(20, 1)),
+            *(started("u1", 1.5, pid=10), started("u2", 1.6, pid=20)),
+            *(*beats(10, 2), *beats(20, 3), *beats(10, 4), *beats(20, 5)),
+        ],
+        "2 processes",
+        {"u1": "RUN", "u2": "RUN"},
+    ),
+    "started by a child": (
+        [*beats(10, 0), started("u1", 1, pid=4321), *beats(10, 2)],
+        "online",
+        {"u1": "RUN"},
+    ),
+    "its goodbye was overtaken by its hello": (
+        [
+            told("worker-online", 100.0, pid=1),
+            told("worker-offline", 99.0, pid=1, local_received=100.5),
+            started("u1", 101, pid=1),
+        ],
+        "online",
+        {"u1": "RUN"},
+    ),
+    "one that beats once an hour": (
+        [
+            *beats(1, 0, freq=3600.0),
+            *beats(1, 1000, 1020, hostname="celery@two"),
+        ],
+        "online",
+        {},
+    ),
+    "the pool solo": (
+        [*beats(1, 0), started("u1", 2, pid=1), *beats(1, 40, hostname="celery@two")],
+        "busy? 38s",
+        {"u1": "RUN"},
+    ),
+    "one that is not Celery's": (
+        [
+            {
+                "type": "worker-heartbeat",
+                "hostname": "celery@one",
+                "sw_ident": "gocelery",
+                "sw_ver": "0.1",
+                "timestamp": 1_700_000_000 + at,
+            }
+            for at in (0, 2, 4)
+        ],
+        "online",
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("story", _WORKERS)
+def test_a_worker_is_what_it_told(cells_of, story):
+    events, status, tasks = _WORKERS[story]
+    assert cells_of("workers", ("worker", "status"), *events)[0] == (
+        "celery@one",
+        status,
+    )
+    assert dict(cells_of("tasks", ("uuid", "state"), *events)) == tasks
 
 
 def test_a_recording_can_be_watched_at_its_pace(batch_of, clock, printed):

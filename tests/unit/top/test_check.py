@@ -120,7 +120,7 @@ def test_what_is_done_is_the_difference_of_two_counts():
     pulse.take(beat(processed=7, active=2))
     assert pulse.done is None
     pulse.take(beat(processed=9, local_received=7.0))
-    assert (pulse.done, pulse.processed, pulse.active) == (2, 9, 2)
+    assert (pulse.done, pulse.worker.processed, pulse.worker.active) == (2, 9, 2)
     assert pulse.heard == 7.0
 
 
@@ -135,7 +135,7 @@ def test_after_a_restart_the_count_begins_anew():
 def test_an_odd_count_is_no_count(odd):
     pulse = Pulse()
     pulse.take(beat(processed=odd, active=odd))
-    assert (pulse.processed, pulse.active) == (None, None)
+    assert (pulse.worker.processed, pulse.worker.active) == (None, None)
 
 
 def test_a_goodbye_holds_until_it_is_back():

@@ -292,7 +292,7 @@ def test_open_tasks_are_told_by_state():
 
 def test_tasks_of_a_worker_that_has_gone_are_lost():
     watched = Watched().take(
-        told("worker-heartbeat", 18.0),
+        told("worker-heartbeat", 18.0, active=1),
         *life("sent", "received", uuid="a"),
         *life("sent", "received", "started", uuid="b"),
     )
