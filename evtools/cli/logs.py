@@ -42,6 +42,13 @@ class _FileFormatter(logging.Formatter):
 class _FileHandler(WatchedFileHandler):
     """A file that logrotate may move away, and that may fill the disk."""
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; one that cannot be opened now may be there for the next."""
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's)
         """Let the record go: a traceback would be painted over the screen."""
 

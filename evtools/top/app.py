@@ -2,15 +2,15 @@
 
 import logging
 import os
-import sys
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
+from pathlib import Path
 from typing import Final
 
 from evtools.clock import Clock, SystemClock
-from evtools.text import sanitize, sanitize_lines
+from evtools.errors import EvtoolsError
+from evtools.text import sanitize
 from evtools.top import commands
 from evtools.top.arrangement import arrange
 from evtools.top.broker_stats import BrokerStats
@@ -35,6 +35,7 @@ from evtools.top.widgets.line import plain
 from evtools.top.widgets.loop import Loop
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.depth import Gauge
+from evtools.wire import EventFields
 from evtools.wire.redact import redactor
 
 _log = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ _log = logging.getLogger(__name__)
 _SLICE: Final = 0.012
 #: How long the reader of the source may take to end, in seconds.
 _END_WAIT: Final = 2.0
+#: How many mistakes over events are told apart.
+_MISTAKES_MAX: Final = 20
 
 
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
@@ -83,6 +86,8 @@ class Console:
         self._refreshed = 0.0
         #: What has just failed: twice in a row is once too often.
         self._failing: set[str] = set()
+        #: Mistakes over events that were told of: what was raised, and where.
+        self._mistakes: set[tuple[str, str]] = set()
         self._where = _where(options, settings)
         signs = glyphs(ascii_only=options.ascii or not speaks_utf8(os.environ))
         keymap = Keymap(options.keys)
@@ -189,10 +194,14 @@ class Console:
                 display.set_mouse(on=self.session.mouse)
                 self.session.feed.start()
                 self._loop.run(self)
-            except Exception:
-                display.stop()
-                sys.stderr.write(sanitize_lines(traceback.format_exc()))
+            except EvtoolsError:
                 raise
+            except Exception as error:
+                _log.exception("evtop ends")
+                raise EvtoolsError(
+                    f"internal error: {type(error).__name__} in {_place(error)}",
+                    f"this is a mistake in evtools; {_traceback_is()}",
+                ) from error
             finally:
                 display.stop()
         if self._error is not None:
@@ -219,16 +228,34 @@ class Console:
         """Survive a mistake of ours once; a second one in a row is raised."""
         try:
             do()
-        except Exception as error:
+        except Exception:
             if what in self._failing:
                 raise
             self._failing.add(what)
             _log.exception("%s", what)
             self.session.recover()
-            self.session.complain(f"{what}: {type(error).__name__}: {error}")
+            self.session.complain(f"internal error ({what}); {_traceback_is()}")
             self._loop.draw_soon()
         else:
             self._failing.discard(what)
+
+    def _take(self, events: list[EventFields]) -> None:
+        """Take events in, and survive mistakes of ours: there may be worse to see.
+
+        Each of them is told of once, when there is nothing else to read.
+        """
+        try:
+            self.session.model.take(events)
+        except Exception as error:  # noqa: BLE001  (whatever it is, events go on)
+            mistake = type(error).__name__, _place(error)
+            if mistake in self._mistakes or len(self._mistakes) >= _MISTAKES_MAX:
+                return
+            self._mistakes.add(mistake)
+            _log.exception("events")
+            self.session.mention(
+                f"internal error: some figures may be wrong; {_traceback_is()}"
+            )
+            self._loop.draw_soon()
 
     # --- the work of the loop -----------------------------------------------------
 
@@ -252,7 +279,7 @@ class Console:
         session = self.session
         while (item := session.feed.take()) is not None:
             if isinstance(item, list):
-                self._guarded("events", partial(session.model.take, item))
+                self._take(item)
             elif isinstance(item, Notice):
                 self._hear_notice(item)
             else:
@@ -392,3 +419,21 @@ def _where(options: TopOptions, settings: ConnectionSettings) -> str:
     if options.read:
         return sanitize(options.read)
     return "demo" if options.demo else sanitize(settings.masked())
+
+
+def _place(error: BaseException) -> str:
+    """Return the file and the line where an exception was raised."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(where.filename).name}:{where.lineno}"
+
+
+def _traceback_is() -> str:
+    """Say where the traceback is that was just logged."""
+    for handler in logging.getLogger().handlers:
+        # One that could not be opened has no stream.
+        if isinstance(handler, logging.FileHandler) and handler.stream is not None:
+            home = os.environ.get("HOME") or "/nowhere"
+            name = handler.baseFilename
+            short = f"~{name[len(home) :]}" if name.startswith(f"{home}/") else name
+            return f"the traceback is in {sanitize(short)}"
+    return "--log-file FILE keeps the traceback"

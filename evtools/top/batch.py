@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 #: The longest wait for events before the time is looked at, in seconds.
 _TICK: Final = 0.25
 EXIT_OK, EXIT_NOT_EXPECTED = 0, 1
+#: As of any unexpected error.
+EXIT_FAILED: Final = 1
 
 
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
@@ -86,6 +88,8 @@ class Batch:
         arrange(self._table, options)
         self._expected = _expected(options, self._table)
         self._matched = self._rows = self._printed = 0
+        #: Whether what is printed may lack something, by a mistake of ours.
+        self._failed = False
         # A recording that is read at once has nothing to wait for.
         at_once = bool(options.read) and math.isinf(options.speed)
         self._every = math.inf if at_once else options.refresh
@@ -104,10 +108,20 @@ class Batch:
     def take(self, events: list[EventFields]) -> None:
         """Take in a batch of events; print when it is time."""
         if events:
-            self._model.take(events)
+            self._count(events)
         if self._clock.monotonic() >= self._due:
             self._due += self._every
             self._print()
+
+    def _count(self, events: list[EventFields]) -> None:
+        """Take events in; a mistake of ours costs no more than what failed."""
+        try:
+            self._model.take(events)
+        except Exception:  # noqa: BLE001  (whatever it is, the rest is counted)
+            if not self._failed:
+                _log.error("internal error: some figures may be wrong; see --debug")
+            self._failed = True
+            _log.debug("events", exc_info=True)
 
     def is_over(self) -> bool:
         """Return whether all that was asked for is printed."""
@@ -121,12 +135,14 @@ class Batch:
     def status(self) -> int:
         """Return the exit status; tell how much matched `--expect`."""
         if self._expected is None:
-            return EXIT_OK
+            return EXIT_FAILED if self._failed else EXIT_OK
         if not self._options.quiet:
             print(  # noqa: T201  (the answer to --expect)
                 f"evtop: {self._matched} of {self._rows} rows matched --expect",
                 file=sys.stderr,
             )
+        if self._failed:
+            return EXIT_FAILED
         return EXIT_OK if self._matched else EXIT_NOT_EXPECTED
 
     def _print(self) -> None:

@@ -133,6 +133,8 @@ class Session:
         self.layers: list[Layer] = []
         self.trail: list[Place] = []
         self.message: Message | None = None
+        #: What is to be said when there is nothing else to read.
+        self._mentioned = ""
         self.viewports = {name: Viewport() for name in VIEWS}
         #: Whether the table was on the screen when it was last drawn.
         self.table_shown = True
@@ -229,12 +231,20 @@ class Session:
         """Show what went wrong."""
         self.say(text, "error")
 
+    def mention(self, text: str) -> None:
+        """Show a message that takes the place of no other, but waits for its turn."""
+        self._mentioned = text
+        self.settle()
+
     def settle(self) -> None:
         """Let go of a message that has been there for long enough."""
         if self.message is not None:
             age = self.clock.monotonic() - self.message.at
             if age >= _MESSAGE_STAYS:
                 self.message = None
+        if self.message is None and self._mentioned:
+            text, self._mentioned = self._mentioned, ""
+            self.say(text, "warning")
 
     # --- layers -----------------------------------------------------------------
 

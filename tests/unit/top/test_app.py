@@ -2,6 +2,7 @@
 
 import gc
 import json
+import logging
 import os
 import signal
 import termios
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from evtools.clock import SystemClock
-from evtools.errors import FilterError, OutputError, UsageError
+from evtools.errors import EvtoolsError, FilterError, OutputError, UsageError
 from evtools.top import app
 from evtools.top.app import Console, run
 from evtools.top.feed import Ended
@@ -49,6 +50,18 @@ def terminal(monkeypatch):
     made = PtyTerminal(SIZE, monkeypatch)
     yield made
     made.close()
+
+
+@pytest.fixture
+def log_file(tmp_path):
+    """Return the path of a log that all goes into."""
+    path = tmp_path / "evtop.log"
+    handler = logging.FileHandler(path, delay=True)
+    root = logging.getLogger()
+    before, root.handlers[:] = list(root.handlers), [handler]
+    yield path
+    root.handlers[:] = before
+    handler.close()
 
 
 @pytest.fixture
@@ -249,21 +262,23 @@ def test_one_mistake_in_a_picture_becomes_a_message(evtop, monkeypatch, caplog):
         return broken() if len(calls) == 2 else real(*args)
 
     monkeypatch.setattr(app, "drawn", fail_once)
-    played.play("ValueError: broken view", "q")
+    played.play("internal error (screen); ", "q")
     assert "broken view" in caplog.text
 
 
 def test_two_mistakes_in_a_row_end_it_with_the_terminal_restored(
-    evtop, monkeypatch, terminal, capsys
+    evtop, monkeypatch, terminal, log_file
 ):
     played = evtop()
     before = termios.tcgetattr(terminal.theirs)
     monkeypatch.setattr(app, "drawn", broken)
-    with pytest.raises(ValueError, match="broken view"):
+    with pytest.raises(EvtoolsError) as caught:
         played.play()
     assert termios.tcgetattr(terminal.theirs) == before
     assert b"\x1b[?1049l" in terminal.read()
-    assert "Traceback (most recent call last)" in capsys.readouterr().err
+    assert caught.value.message.startswith("internal error: ValueError in test_app.py:")
+    assert caught.value.hint.endswith(f"the traceback is in {log_file}")
+    assert "ValueError: broken view" in log_file.read_text()
 
 
 def test_a_mistake_in_a_key_closes_what_was_open(evtop, monkeypatch):
@@ -276,23 +291,51 @@ def test_a_mistake_in_a_key_closes_what_was_open(evtop, monkeypatch):
         "\x1b",
         lambda: played.session.layer is None,
         " ",
-        "key: ValueError: broken view",
+        "internal error (key)",
         "jq",
     )
 
 
-def test_a_mistake_over_events_is_survived_once(evtop, monkeypatch):
+def test_mistakes_over_events_are_told_once_and_name_the_log(
+    evtop, monkeypatch, log_file
+):
     played = evtop()
-    real, calls = played.session.model.take, []
+    model, calls = played.session.model, []
 
     def take(events):
-        calls.append(1)
-        return broken() if len(calls) == 1 else real(events)
+        calls.append(len(events))
+        broken()
 
-    monkeypatch.setattr(played.session.model, "take", take)
+    monkeypatch.setattr(model.statistics, "take", take)
     monkeypatch.setattr("evtools.top.feed.SLICE", 10)
-    played.play("events: ValueError: broken view", "q")
-    assert len(calls) > 1
+    played.play(
+        "internal error: some figures may be wrong; the traceback is in",
+        "",
+        lambda: model.intake.events == 85 and len(model.state.tasks) == 21,
+        "q",
+    )
+    assert len(calls) > 2
+    assert log_file.read_text().count("ValueError: broken view") == 1
+
+
+def test_a_mistake_over_events_takes_no_answer_from_the_screen(evtop, monkeypatch):
+    played = evtop()
+    session = played.session
+    monkeypatch.setattr(session.model.statistics, "take", lambda _: broken())
+    session.say("2 of 2 workers replied")
+
+    def age():
+        session.clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 11)
+
+    played.play(
+        lambda: (
+            "2 of 2 workers replied" in played.terminal.text
+            and session.model.intake.events
+        ),
+        age,
+        "internal error: some figures may be wrong",
+        "q",
+    )
 
 
 # --- events and notices -----------------------------------------------------------

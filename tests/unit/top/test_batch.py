@@ -259,6 +259,25 @@ def test_a_recording_is_read_to_its_end_and_printed_once(recording, capfd):
     assert capfd.readouterr().out.count("\n") == 3
 
 
+def test_a_mistake_of_ours_costs_a_figure_and_not_the_answer(
+    recording, capfd, monkeypatch, caplog
+):
+    def broken(*_):
+        raise KeyError(1)
+
+    monkeypatch.setattr("evtools.state.statistics.queues.Queues.left", broken)
+    options = TopOptions(
+        batch=True, read=recording, output="json", speed=float("inf"), view="types"
+    )
+    assert run(options, SETTINGS) == 1
+    [row] = map(json.loads, capfd.readouterr().out.splitlines())
+    assert row["failed"] == 3
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [error.getMessage() for error in errors] == [
+        "internal error: some figures may be wrong; see --debug"
+    ]
+
+
 @pytest.fixture
 def rows_of(tmp_path, capfd):
     """Return what makes rows by name of events, as if they were recorded."""
