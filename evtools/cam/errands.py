@@ -1,7 +1,6 @@
 """What evcam can be asked in place of running: status, stop, check."""
 
 import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +26,6 @@ UNKNOWN: Final = 4
 _PAUSE: Final = 0.05
 #: What ending takes besides the last shot, at the most.
 _MARGIN: Final = 5.0
-_ROOT: Final = 0
 
 
 class Answer(NamedTuple):
@@ -55,12 +53,14 @@ def run(errand: Errand, options: CamOptions, settings: ConnectionSettings) -> An
 def status(pidfile: str) -> Answer:
     """Tell whether the evcam of a pidfile runs."""
     try:
-        holder = holder_of(pidfile)
+        with holder_of(pidfile) as holder:
+            if holder is None:
+                return _none(pidfile)
+            return Answer(RUNS, f"evcam runs, process {holder.number}")
     except OSError as error:
         return Answer(UNKNOWN, f"cannot read {pidfile}: {error.strerror}")
-    if holder is None:
-        return Answer(NOT_RUNNING, f"evcam does not run: nobody has {pidfile}")
-    return Answer(RUNS, f"evcam runs, {_named(holder)}")
+    except EvtoolsError as error:
+        return Answer(UNKNOWN, error.message)
 
 
 def stop(
@@ -75,24 +75,28 @@ def stop(
     It takes a last shot before it ends, so `timeout` (seconds) must be longer
     than its --shutdown-timeout.  Raise EvtoolsError where we may not.
     """
+    clock = clock or SystemClock()
     try:
-        holder = holder_of(pidfile)
-        if holder is None:
-            return Answer(NOT_RUNNING, f"evcam does not run: nobody has {pidfile}")
-        _refuse_foreign(pidfile, holder)
-        os.kill(holder, signal.SIGTERM)
+        with holder_of(pidfile) as holder:
+            if holder is None:
+                return _none(pidfile)
+            holder.end()
+            deadline = clock.monotonic() + timeout
+            who = f"evcam, process {holder.number},"
+            while holder.lives():
+                if clock.monotonic() >= deadline:
+                    text = f"{who} has not ended within {timeout:g}s"
+                    return Answer(NOT_IN_TIME, text)
+                pause(_PAUSE)
+            return Answer(RUNS, f"{who} has ended")
     except ProcessLookupError:
         return Answer(RUNS, "evcam has ended")
     except OSError as error:
         raise EvtoolsError(f"cannot stop evcam: {error.strerror}: {pidfile}") from None
-    clock = clock or SystemClock()
-    deadline = clock.monotonic() + timeout
-    while _lives(holder):
-        if clock.monotonic() >= deadline:
-            text = f"evcam, {_named(holder)}, has not ended within {timeout:g}s"
-            return Answer(NOT_IN_TIME, text)
-        pause(_PAUSE)
-    return Answer(RUNS, f"evcam, {_named(holder)}, has ended")
+
+
+def _none(pidfile: str) -> Answer:
+    return Answer(NOT_RUNNING, f"evcam does not run: no process has {pidfile}")
 
 
 def check(options: CamOptions, settings: ConnectionSettings) -> Answer:
@@ -100,8 +104,8 @@ def check(options: CamOptions, settings: ConnectionSettings) -> Answer:
 
     Raise EvtoolsError for what would not work.
     """
-    settle(options)
     owner = identity(options.uid, options.gid)
+    settle(options, owner)
     if owner is not None:
         import_early(options, settings)
         become(owner, os.environ)
@@ -128,43 +132,4 @@ def _pidfile(options: CamOptions) -> str:
             "this needs the pidfile of the evcam in question",
             "give it with --pidfile FILE, EVCAM_PIDFILE or in the settings file",
         )
-    return str(Path(options.workdir, options.pidfile).expanduser())
-
-
-def _named(holder: int) -> str:
-    return f"process {holder}" if holder else "and has just started"
-
-
-def _refuse_foreign(pidfile: str, holder: int) -> None:
-    """Raise EvtoolsError for a process that the file's owner may have put there.
-
-    Whoever may write a pidfile could have root end any process.
-    """
-    if holder == 0:
-        raise EvtoolsError("evcam has just started", "try again in a second")
-    owner = Path(pidfile).stat().st_uid
-    process = Path(f"/proc/{holder}")
-    if owner != _ROOT and process.exists() and process.stat().st_uid != owner:
-        raise EvtoolsError(
-            f"{pidfile} does not belong to the user whose process {holder} is",
-            "look at both, and end the right process by hand",
-        )
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return not _is_zombie(process)
-
-
-def _is_zombie(process: int) -> bool:
-    """Return whether it has ended, and only nobody has asked for its status."""
-    try:
-        text = Path(f"/proc/{process}/stat").read_text(errors="replace")
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[:1] == ["Z"]
+    return str(Path(options.workdir).expanduser() / Path(options.pidfile).expanduser())

@@ -17,10 +17,14 @@ from evtools.cam.camera_options import Signature, converted, signature_of
 from evtools.cam.cameras import BUILT_IN
 from evtools.cam.failures import place, reason
 from evtools.cam.foreign import explain
-from evtools.cam.trust import refuse_untrusted
 from evtools.errors import EvtoolsError, UsageError
 from evtools.text import sanitize
+from evtools.trust import Guard, refuse_untrusted
 
+#: What to do about code that is not for root.
+_REMEDY = (
+    "run evcam as who owns it (--uid), give it to root, or use --allow-insecure-camera"
+)
 _HINT = "name a class, as in mod.Camera or package.mod:Camera"
 
 
@@ -112,6 +116,8 @@ def _built_in(name: str, value: str | None) -> tuple[Any, dict[str, str]]:
 def _of_user(name: str, pythonpath: Sequence[str], *, check: bool) -> Any:
     module, attribute = _split(name)
     _extend_path(_folders(pythonpath))
+    guard = Guard(_REMEDY)
+    (guard.install if check else guard.lift)()
     try:
         # stdout is for what was asked for, whatever a module prints.
         with contextlib.redirect_stdout(sys.stderr):
@@ -193,7 +199,7 @@ def _import(module: str, *, check: bool) -> Any:
                 "and in --pythonpath",
             )
         if check:
-            refuse_untrusted(spec)
+            refuse_untrusted(spec, _REMEDY)
         importlib.import_module(name)
     return sys.modules[module]
 

@@ -7,8 +7,9 @@ from typing import Final
 
 from evtools.cam.privileges import Identity, acting_as
 from evtools.errors import OutputError
+from evtools.trust import open_safely
 
-_ALWAYS: Final = os.O_CLOEXEC | os.O_NOCTTY
+_ROOT: Final = 0
 
 
 def open_owned(
@@ -17,26 +18,27 @@ def open_owned(
     """Open a file to write as `owner` does, or as root where `owner` may not.
 
     As root we would write into, and give away, whatever the user has put
-    there a link to; so root follows no link, and gives away (`give`) only
-    what it has just made.  Return the descriptor; raise OSError, and
-    OutputError for what root does not touch.
+    there a link to; so root goes no way that others can change, follows no
+    link at its end, and gives away (`give`) only what it has just made.
+    Return the descriptor; raise OSError, and OutputError for what root does
+    not touch.
     """
     try:
         with acting_as(owner):
-            return os.open(path, flags | _ALWAYS, mode)
+            return open_safely(path, flags, mode)
     except PermissionError:
-        if owner is None or owner.is_ours:
+        if owner is None or owner.is_ours or owner.uid == _ROOT:
             raise
-    flags |= _ALWAYS | os.O_NOFOLLOW
+    flags |= os.O_NOFOLLOW
     if give and flags & os.O_CREAT:
         try:
-            file = os.open(path, flags | os.O_EXCL, mode)
+            file = open_safely(path, flags | os.O_EXCL, mode)
         except FileExistsError:
             pass
         else:
             os.fchown(file, owner.uid, owner.gid)
             return file
-    file = os.open(path, flags, mode)
+    file = open_safely(path, flags, mode)
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(file)

@@ -4,33 +4,50 @@ import contextlib
 import fcntl
 import os
 import re
+import select
+import signal
+import stat
+import struct
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from evtools.cam.ownership import open_owned
 from evtools.cam.privileges import Identity
-from evtools.errors import OutputError
+from evtools.errors import EvtoolsError, OutputError
+from evtools.trust import open_safely, safe_place
 
-#: Whoever asks `evcam status` holds the lock for a moment, too.
+#: An evcam that has just started has the lock before its number is there.
 _TRIES: Final = 20
 _PAUSE: Final = 0.025
 _MODE: Final = 0o644
-_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK
+#: Until it is locked, others must not be able to open it, and lock it themselves.
+_MODE_AT_FIRST: Final = 0o600
+_FLAGS: Final = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW
+_FLAGS_OF_READER: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
+_OTHERS_MAY_WRITE: Final = 0o022
+_ROOT: Final = 0
 _CONTENT = re.compile(rb"\s*(\d{1,9})\s*", re.ASCII)
 _CONTENT_MAX = 64
+#: struct flock: kind, whence, start, length (0: all of it), process.
+_LOCK: Final = struct.Struct("hhqqi")
+_PROGRAM: Final = re.compile(rb"(?:evcam|evtools)(?:-[\w.-]+)?", re.ASCII)
+_PROC: Final = Path("/proc")
 
 
 class Pidfile:
     """The pidfile of this process.
 
-    The lock (flock) is what says that a process lives: the file of one that
-    was killed hinders nobody, and that another process has its number by now
-    deceives nobody.  The file is opened as `owner` where that user may do so,
-    so that it can be removed in the end, else as who we are.
+    The lock is what says that a process lives: the file of one that was killed
+    hinders nobody, and that another process has its number by now deceives
+    nobody.  It is a lock that only those can have who may write the file
+    (F_OFD_SETLK, F_WRLCK).  The file is opened as `owner` where that user may do
+    so, so that it can be removed in the end, else as who we are.
     """
 
-    def __init__(self, path: str, owner: Identity | None = None) -> None:
+    def __init__(self, path: str | Path, owner: Identity | None = None) -> None:
         self.path = Path(path).expanduser().absolute()
         self._owner = owner
         self._file = -1
@@ -73,31 +90,66 @@ class Pidfile:
         """Remove the file and unlock it; idempotent."""
         if self._file < 0:
             return
-        if self._is_in_place():
-            try:
-                self.path.unlink()
-            except OSError:  # we may not, in the directory of another user
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._file, 0)
+        try:
+            self._unlink()
+        except OSError:  # we may not, in the directory of another user
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, 0)
         self._close()
 
     def _lock(self) -> None:
-        holder = 0
+        number = 0
         for _ in range(_TRIES):
-            self._file = open_owned(self.path, _FLAGS, self._owner, mode=_MODE)
-            if not _try_lock(self._file, fcntl.LOCK_EX):
-                holder = _number(self._file)
+            is_new = self._open()
+            if _try_lock(self._file):
+                if self._is_in_place():
+                    if is_new:
+                        os.fchmod(self._file, _MODE & ~_umask())
+                    return
+                # Its last owner removed it just before we had the lock.
+                self._close()
+            elif _is_locked(self._file):
+                number = _number(self._file)
                 self._close()
                 time.sleep(_PAUSE)
-            elif self._is_in_place():
-                return
-            else:  # its last owner removed it just before we had the lock
-                self._close()
-        who = f"process {holder}" if holder else "a process that has just started"
+            else:
+                self._begin_anew()
+        who = f"process {number}" if number else "a process that has just started"
         raise OutputError(
             f"evcam runs already: {who} has {self.path}",
             f"evcam stop --pidfile {self.path} ends it",
         )
+
+    def _open(self) -> bool:
+        """Open the file; return whether we have made it."""
+        with contextlib.suppress(FileNotFoundError):
+            self._file = open_owned(self.path, _FLAGS, self._owner, mode=0)
+            return False
+        flags = _FLAGS | os.O_CREAT | os.O_EXCL
+        with contextlib.suppress(FileExistsError):
+            self._file = open_owned(self.path, flags, self._owner, mode=_MODE_AT_FIRST)
+            return True
+        return self._open()
+
+    def _begin_anew(self) -> None:
+        """Remove a file that somebody has locked who can only read it."""
+        try:
+            self._unlink()
+        except OSError as error:
+            raise OutputError(
+                f"cannot lock {self.path}: a process that can only read it has locked"
+                f" it, and it cannot be begun anew: {error.strerror}",
+                "lslocks names that process; or give another place with --pidfile",
+            ) from None
+        finally:
+            self._close()
+
+    def _unlink(self) -> None:
+        """Remove the file, if it is still ours."""
+        with safe_place(self.path) as (folder, name):
+            there = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if os.path.samestat(os.fstat(self._file), there):
+                os.unlink(name, dir_fd=folder)
 
     def _is_in_place(self) -> bool:
         with contextlib.suppress(OSError):
@@ -110,30 +162,180 @@ class Pidfile:
             self._file = -1
 
 
-def holder_of(path: str) -> int | None:
-    """Return the number of the process that has a pidfile; None if nobody has.
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The evcam that has a pidfile: its number, and a descriptor of the process.
 
-    0 stands for a process that has not yet written its number.  Raise OSError
-    where the file cannot be read.
+    The descriptor is -1 on systems without, which is Linux before 5.3 and some
+    containers: there a number is all there is, looked at just before it is used.
+    """
+
+    number: int
+    descriptor: int
+
+    def end(self) -> None:
+        """Ask it to end; raise ProcessLookupError if it has, and OSError."""
+        if self.descriptor < 0:
+            os.kill(self.number, signal.SIGTERM)
+        else:
+            signal.pidfd_send_signal(self.descriptor, signal.SIGTERM)
+
+    def lives(self) -> bool:
+        """Return whether it has not ended."""
+        if self.descriptor < 0:
+            return _lives(self.number)
+        return not select.select([self.descriptor], [], [], 0)[0]
+
+
+@contextlib.contextmanager
+def holder_of(path: str) -> Iterator[Holder | None]:
+    """Yield the evcam that has a pidfile; None if there is none.
+
+    Raise OSError where the file cannot be read, and EvtoolsError for one that
+    is locked while what it names is not the evcam that has locked it.
     """
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open_safely(path, _FLAGS_OF_READER)
     except FileNotFoundError:
+        yield None
+        return
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, file)
+        yield _found(path, file, stack)
+
+
+def _found(path: str, file: int, stack: contextlib.ExitStack) -> Holder | None:
+    number = 0
+    for _ in range(_TRIES):
+        if not _is_locked(file):
+            return None
+        number = _number(file)
+        holder = _process(number, file, stack) if number else None
+        if holder is not None:
+            return holder
+        time.sleep(_PAUSE)
+    raise EvtoolsError(
+        f"{path} names {f'process {number}' if number else 'no process'}, which is not"
+        " an evcam that has this file",
+        "look who has locked it (lslocks), and end the right process by hand",
+    )
+
+
+def _process(number: int, file: int, stack: contextlib.ExitStack) -> Holder | None:
+    """Return the process of that number, if it is an evcam and has the file.
+
+    Its descriptor is taken first: whatever gets the number later is not meant.
+    """
+    descriptor = -1
+    try:
+        descriptor = os.pidfd_open(number)
+        stack.callback(os.close, descriptor)
+    except ProcessLookupError:
         return None
-    try:
-        return None if _try_lock(file, fcntl.LOCK_SH) else _number(file)
-    finally:
-        os.close(file)
+    except (AttributeError, OSError):  # an old kernel, or a sandbox that forbids it
+        pass
+    if not (_is_evcam(number) and _has(number, os.fstat(file))):
+        return None
+    return Holder(number, descriptor)
 
 
-def _try_lock(file: int, kind: int) -> bool:
+def _is_evcam(number: int) -> bool:
+    """Tell whether a process looks like an evcam, however it was started."""
     try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
+        line = (_PROC / str(number) / "cmdline").read_bytes()
+    except OSError:
+        return not (_PROC / "self").exists()  # a system without /proc
+    words = re.split(rb"[\0 ]", line)
+    return any(
+        _PROGRAM.fullmatch(word.rpartition(b"/")[2])
+        or word.endswith(b"/evtools/__main__.py")
+        for word in words
+    )
+
+
+def _has(number: int, status: os.stat_result) -> bool:
+    """Tell whether a process has a file open to write.
+
+    Where we may not see that, believe the file as far as who can write it may
+    end that process anyway.
+    """
+    folder = _PROC / str(number)
+    try:
+        names = os.listdir(folder / "fd")  # noqa: PTH208  (names, not paths)
+    except OSError:
+        return _may_name(number, status)
+    return any(_is_written(folder, name, status) for name in names)
+
+
+def _is_written(folder: Path, name: str, status: os.stat_result) -> bool:
+    with contextlib.suppress(OSError):
+        if os.path.samestat((folder / "fd" / name).stat(), status):
+            facts = (folder / "fdinfo" / name).read_text()
+            flags = re.search(r"^flags:\s*([0-7]+)$", facts, re.MULTILINE)
+            return flags is not None and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY
+    return False
+
+
+def _may_name(number: int, status: os.stat_result) -> bool:
+    if status.st_mode & _OTHERS_MAY_WRITE:
+        return False
+    if status.st_uid == _ROOT:
+        return True
+    with contextlib.suppress(OSError):
+        return (_PROC / str(number)).stat().st_uid == status.st_uid
+    return not (_PROC / "self").exists()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not _is_zombie(process)
+
+
+def _is_zombie(process: int) -> bool:
+    """Return whether it has ended, and only nobody has asked for its status."""
+    try:
+        text = (_PROC / str(process) / "stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[:1] == ["Z"]
+
+
+def _try_lock(file: int) -> bool:
+    """Lock a file that is open to write; return False if others have locked it."""
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, _lock(fcntl.F_WRLCK))
+    except (BlockingIOError, PermissionError):
         return False
     return True
 
 
+def _is_locked(file: int) -> bool:
+    """Tell whether somebody has locked a file who may write it.
+
+    Those who can only read have locks that let us read, too.
+    """
+    answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _lock(fcntl.F_RDLCK))
+    return bool(_LOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+
+
+def _lock(kind: int) -> bytes:
+    return _LOCK.pack(kind, os.SEEK_SET, 0, 0, 0)
+
+
+def _umask() -> int:
+    """Return the mask of this process; there is no way to only look at it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
 def _number(file: int) -> int:
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        return 0
     match = _CONTENT.fullmatch(os.pread(file, _CONTENT_MAX, 0))
     return int(match[1]) if match else 0

@@ -18,9 +18,10 @@ from evtools.cam.logformats import TextFormatter
 from evtools.cam.notify import Notifier
 from evtools.cam.options import CamOptions
 from evtools.cam.pidfile import Pidfile
-from evtools.cam.privileges import become, identity, share
+from evtools.cam.privileges import Identity, acting_as, become, identity, share
 from evtools.errors import EvtoolsError, UsageError
 from evtools.transport import ConnectionSettings, connect
+from evtools.trust import enter_folder, make_folders
 
 _log = logging.getLogger(__name__)
 
@@ -59,20 +60,29 @@ def run(
         return process.run(settings)
 
 
-def settle(options: CamOptions, detached: Detached | None = None) -> None:
+def settle(
+    options: CamOptions, owner: Identity | None, detached: Detached | None = None
+) -> Path:
     """Take the folder and the umask that the options ask for.
 
-    Raise UsageError for a folder that is none.
+    Return the folder by the name it was given: links on the way to it must be
+    seen by who opens files there.  Raise UsageError for a folder that is none.
     """
     workdir = Path(options.workdir or ".").expanduser()
+    whole = workdir.absolute()
     try:
-        os.chdir(workdir)
+        try:
+            with acting_as(owner):
+                enter_folder(workdir)
+        except PermissionError:
+            enter_folder(workdir)
     except OSError as error:
         raise UsageError(f"--workdir: {workdir}: {error.strerror}") from None
     if options.umask is not None:
         os.umask(options.umask)
     if detached is not None:
         detached.settle()
+    return whole
 
 
 def import_early(options: CamOptions, settings: ConnectionSettings) -> None:
@@ -115,10 +125,11 @@ class Process:
 
         `stack` closes and removes what is left in the end.
         """
-        settle(self._options, self._detached)
         owner = identity(self._options.uid, self._options.gid)
+        folder = settle(self._options, owner, self._detached)
+        logfile = self._options.logfile or self._usual_file()
         self._log = open_log(
-            self._options.logfile or self._usual_file(),
+            str(folder / Path(logfile).expanduser()) if logfile else "",
             self._options.log_format,
             owner=owner,
             environ=os.environ,
@@ -126,7 +137,8 @@ class Process:
         stack.callback(self._log.close)
         self._install()
         if self._options.pidfile:
-            stack.enter_context(Pidfile(self._options.pidfile, owner))
+            pidfile = folder / Path(self._options.pidfile).expanduser()
+            stack.enter_context(Pidfile(pidfile, owner))
         if owner is not None:
             import_early(self._options, settings)
             become(owner, os.environ)
@@ -208,7 +220,7 @@ class Process:
         path = usual_file(os.environ) if self._detached else ""
         if path:
             with contextlib.suppress(OSError):
-                Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folders(Path(path).parent)
         return path
 
     def _tell(self, text: str, *, exc_info: bool = False) -> None:

@@ -13,6 +13,7 @@ from evtools.cli import celery_names
 from evtools.cli.options import Option
 from evtools.cli.params import PAIRS
 from evtools.errors import ConfigError
+from evtools.trust import distrusted
 
 FILE_NAME: Final = "evtools/evtools.toml"
 TOOLS: Final = ("evtop", "evdump", "evcam")
@@ -62,19 +63,21 @@ def load(
     `path` None means the usual places, where there may be none.  Raise
     ConfigError, with file and key, for whatever is wrong with it.
     """
-    found = Path(path).expanduser() if path else find(environ)
+    warnings: list[str] = []
+    found = _given(path) if path else find(environ, warnings)
     if found is None:
         if profile:
             raise ConfigError(
                 f"there is no settings file for --profile {profile}",
                 f"looked for: {', '.join(map(str, places(environ)))}",
             )
-        return Loaded()
+        return Loaded(warnings=tuple(warnings))
     reader = _Reader(found, tool, options)
     table = _read(found)
     settings = reader.layers(table, profile)
     keys = reader.keys(table, profile)
-    return Loaded(found, settings, tuple(_too_open(found, table)), keys)
+    warnings += _too_open(found, table)
+    return Loaded(found, settings, tuple(warnings), keys)
 
 
 def places(environ: Mapping[str, str]) -> list[Path]:
@@ -86,9 +89,30 @@ def places(environ: Mapping[str, str]) -> list[Path]:
     return [Path(folder) / FILE_NAME for folder in folders if folder]
 
 
-def find(environ: Mapping[str, str]) -> Path | None:
-    """Return the first settings file there is."""
-    return next((path for path in places(environ) if path.is_file()), None)
+def find(environ: Mapping[str, str], warnings: list[str]) -> Path | None:
+    """Return the first settings file there is, and warn of those not for root."""
+    for path in places(environ):
+        if path.is_file():
+            culprit = distrusted(path)
+            if culprit is None:
+                return path
+            warnings.append(_refusal(path, culprit))
+    return None
+
+
+def _given(text: str) -> Path:
+    path = Path(text).expanduser()
+    culprit = distrusted(path)
+    if culprit is not None:
+        raise ConfigError(
+            _refusal(path, culprit),
+            "give it to root, in a folder of root's, or run this as who owns it",
+        )
+    return path
+
+
+def _refusal(path: Path, culprit: Path) -> str:
+    return f"root obeys no settings in {path}: others than root can write {culprit}"
 
 
 def _read(path: Path) -> dict[str, Any]:

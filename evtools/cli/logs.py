@@ -5,14 +5,17 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any, Final
 
 from evtools.errors import OutputError
 from evtools.text import sanitize_lines
+from evtools.trust import make_folders, open_safely
 
 #: Talkative libraries; what matters of it we say ourselves.
+_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 _LIBRARIES: Final = ("amqp", "celery", "kombu", "redis", "vine", "asyncio")
 
 
@@ -49,6 +52,11 @@ class _FileHandler(WatchedFileHandler):
         except OSError:
             self.handleError(record)
 
+    def _open(self) -> TextIOWrapper:
+        """Open the file; root goes no way that others can change."""
+        file = open_safely(self.baseFilename, _FLAGS)
+        return open(file, "a", encoding=self.encoding)  # noqa: PTH123  (a descriptor)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's)
         """Let the record go: a traceback would be painted over the screen."""
 
@@ -83,7 +91,7 @@ def set_up_file(
     if name is not None:
         try:
             if not path:
-                name.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folders(name.parent)
             handler = _FileHandler(name, encoding="utf-8", delay=not path)
         except OSError as error:
             if path:

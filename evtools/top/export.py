@@ -11,6 +11,7 @@ from evtools.errors import OutputError
 from evtools.top.recording import Recording
 from evtools.top.sheet import lines
 from evtools.top.table import TableModel
+from evtools.trust import open_safely
 
 #: How many files of one second are kept apart by a number.
 _NUMBERS: Final = 1000
@@ -67,7 +68,7 @@ class Exporter:
         paths = [self._folder / f"{name}.{extension}" for name in names]
         for path in paths:
             try:
-                file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+                file = open_safely(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             except FileExistsError:
                 continue
             except OSError as error:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from evtools.trust import make_folders, open_safely
+
 _log = logging.getLogger(__name__)
 
 #: The prompts whose lines are worth keeping.
@@ -107,7 +109,7 @@ class History:
         if self._path is None or not (self._new or self._new_saved):
             return
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folders(self._path.parent)
             descriptor = _opened(self._path, os.O_RDWR | os.O_CREAT)
             with os.fdopen(descriptor, "r+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
@@ -138,8 +140,8 @@ def _opened(path: Path, flags: int) -> int:
     Root may run evtop with the home of somebody else: nobody shall have us write
     into another file than they could, nor lose what is theirs.
     """
-    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = open_safely(path, flags, 0o600)
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
         os.close(descriptor)

@@ -1,6 +1,7 @@
 """Settings of a Celery application: the one place that imports Celery."""
 
 import contextlib
+import importlib
 import sys
 import sysconfig
 import traceback
@@ -10,6 +11,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from evtools.errors import UsageError
+from evtools.trust import Guard
 
 #: What Celery names and we understand; its own values are taken, its
 #: defaults are not: they differ between its releases.
@@ -18,6 +20,12 @@ NAMES: Final = (
     *("broker_login_method", "event_exchange", "event_queue_prefix"),
     *("event_queue_ttl", "event_queue_expires", "event_queue_exclusive"),
     *("event_queue_durable", "control_exchange"),
+)
+
+
+#: What to do about an application that is not for root.
+_REMEDY: Final = (
+    "run this as the user who owns it, give it to root, or give the address with -b URL"
 )
 
 
@@ -40,7 +48,7 @@ def _find(name: str) -> Any:
     from celery.app.utils import find_app  # noqa: PLC0415, TID251  (as above)
 
     try:
-        app = find_app(name)
+        app = find_app(name, imp=_import)
     except AttributeError as error:
         if _place(error):
             raise  # a mistake inside the application
@@ -54,6 +62,11 @@ def _find(name: str) -> Any:
             "name it as in: -A package.module:app",
         )
     return app
+
+
+def _import(name: str, package: str | None = None) -> ModuleType:
+    """Import a module as Celery does, but that the path is ours."""
+    return importlib.import_module(name, package)
 
 
 def _read(app: Any) -> dict[str, Any]:
@@ -80,6 +93,7 @@ def _loading(name: str) -> Iterator[None]:
     """Let user code be imported from here; turn what it raises into one line."""
     here = str(Path.cwd())
     sys.path.insert(0, here)
+    Guard(_REMEDY).install()
     try:
         # stdout is for events, whatever the application prints at import.
         with contextlib.redirect_stdout(sys.stderr):

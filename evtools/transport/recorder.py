@@ -12,6 +12,7 @@ from evtools.clock import Clock
 from evtools.errors import OutputError, UsageError
 from evtools.transport.pour import pour
 from evtools.transport.reels import Compression
+from evtools.trust import open_safely, safe_place
 
 #: How much may wait to be written, and for how long, in seconds.  Packing
 #: needs some more to work with.
@@ -166,7 +167,7 @@ class TapeWriter:
         try:
             # The umask decides who may read it, as for any other file.
             to_stdout = name == "-"
-            self._fd = _STDOUT if to_stdout else os.open(name, _FLAGS | more, 0o666)
+            self._fd = _STDOUT if to_stdout else open_safely(name, _FLAGS | more)
             status = os.fstat(self._fd)
         except OSError as error:
             raise self._failed(error) from error
@@ -226,7 +227,8 @@ class TapeWriter:
 
     def _remove(self, name: str) -> None:
         try:
-            Path(name).unlink(missing_ok=True)
+            with suppress(FileNotFoundError), safe_place(name) as (folder, base):
+                os.unlink(base, dir_fd=folder)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -240,9 +242,15 @@ class TapeWriter:
                 free += 1
             if self._keep and free > self._keep:
                 free = self._keep
-            for number in range(free, 1, -1):
-                Path(_numbered(name, number - 1)).replace(_numbered(name, number))
-            Path(name).replace(_numbered(name, 1))
+            with safe_place(name) as (folder, base):
+                for number in range(free, 0, -1):
+                    before = _numbered(base, number - 1) if number > 1 else base
+                    os.replace(
+                        before,
+                        _numbered(base, number),
+                        src_dir_fd=folder,
+                        dst_dir_fd=folder,
+                    )
         except OSError as error:
             raise self._failed(error) from error
 

@@ -191,6 +191,114 @@ def test_root_is_not_led_astray_by_links(daemon, folder, redis_url, tmp_path):
     assert secret.stat().st_uid == 0
 
 
+#: All the locks that one can have who may only read a file.
+LOCK_TO_READ = f"""
+import fcntl, os, struct, sys
+os.setgroups([])
+os.setgid({NOBODY.pw_gid})
+os.setuid({NOBODY.pw_uid})
+file = os.open(sys.argv[1], os.O_RDONLY)
+fcntl.flock(file, fcntl.LOCK_EX)
+lock = struct.pack("hhqqi", fcntl.F_RDLCK, 0, 0, 0, 0)
+fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def lock_as_nobody():
+    """Lock a file as a user who may only read it, until the test is over."""
+    with contextlib.ExitStack() as stack:
+
+        def lock(path):
+            process = subprocess.Popen(
+                [sys.executable, "-c", LOCK_TO_READ, path],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            assert process.stdout.readline() == b"locked\n"
+
+        yield lock
+
+
+@pytest.mark.parametrize("name", ["evcam.pid", "theirs/evcam.pid", "theirs/run/pid"])
+def test_root_stops_no_process_that_others_chose(daemon, folder, lock_as_nobody, name):
+    # Of a daemon of root's, readable as usual, and locked by somebody else.
+    (folder / "run").mkdir()
+    theirs = folder / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, NOBODY.pw_uid, NOBODY.pw_gid)
+    for link in ("evcam.pid", "run"):
+        (theirs / link).symlink_to(folder / link)
+        os.lchown(theirs / link, NOBODY.pw_uid, NOBODY.pw_gid)
+    with subprocess.Popen(["sleep", "50"]) as victim:
+        try:
+            for file in (folder / "evcam.pid", folder / "run" / "pid"):
+                file.write_text(f"{victim.pid}\n")
+                lock_as_nobody(file)
+            stopped = daemon.run("stop", "--pidfile", folder / name)
+            status = daemon.run("status", "--pidfile", folder / name)
+            assert victim.poll() is None, stopped
+        finally:
+            victim.kill()
+    assert stopped.status != 0
+    assert status.status != 0
+
+
+def test_a_lock_of_somebody_who_reads_the_pidfile_hinders_no_start(
+    daemon, redis_url, lock_as_nobody
+):
+    daemon.pidfile.write_text("1\n")
+    lock_as_nobody(daemon.pidfile)
+    words = (*camera(), "-b", redis_url)
+    assert daemon.start(*words).status == 0
+    assert "evcam runs already" in daemon.start(*words).err
+    assert daemon.run("status", "--pidfile", daemon.pidfile).status == 0
+    assert daemon.stop().status == 0
+
+
+def test_root_makes_nothing_where_a_link_of_the_user_leads(daemon, folder, redis_url):
+    rootonly, home = folder / "rootonly", folder / "home"
+    for each in (rootonly, home):
+        each.mkdir()
+    os.chown(home, NOBODY.pw_uid, NOBODY.pw_gid)
+    (home / "log").symlink_to(rootonly)
+    os.lchown(home / "log", NOBODY.pw_uid, NOBODY.pw_gid)
+    words = ("--detach", *camera(), "-b", redis_url)
+    log, uid = ("--logfile", folder / "evcam.log"), ("--uid", "nobody")
+    cases = (
+        ("--logfile", home / "log" / "evcam.log", *uid),
+        (*log, "--pidfile", home / "log" / "evcam.pid", *uid),
+        ("--workdir", home / "log", "--logfile", "evcam.log", *uid),
+        ("--logfile", home / "log" / "evcam.log"),
+        (*log, "--pidfile", home / "log" / "evcam.pid"),
+    )
+    for case in cases:
+        ended = daemon.run(*words, "--pythonpath", folder, *case)
+        assert ended.status == 73, ended
+        assert f"root does not follow the link {home}/log" in ended.err
+        assert list(rootonly.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["jsonl:{}/shots.jsonl", "sqlite:{}/shots.db", "prometheus:{}/shots.prom"]
+)
+def test_cameras_of_root_write_nothing_there_either(daemon, folder, name):
+    rootonly, home = folder / "rootonly", folder / "home"
+    for each in (rootonly, home):
+        each.mkdir()
+    os.chown(home, NOBODY.pw_uid, NOBODY.pw_gid)
+    (home / "log").symlink_to(rootonly)
+    os.lchown(home / "log", NOBODY.pw_uid, NOBODY.pw_gid)
+    ended = daemon.run("-c", name.format(home / "log"), "--demo", "--once")
+    assert ended.status == 73, ended
+    assert f"root does not follow the link {home}/log" in ended.err
+    assert list(rootonly.iterdir()) == []
+
+
 def test_root_loads_no_camera_that_others_can_write(daemon, folder, redis_url):
     os.chown(folder / "mod.py", NOBODY.pw_uid, NOBODY.pw_gid)
     words = (*camera(), "-b", redis_url)
@@ -200,6 +308,81 @@ def test_root_loads_no_camera_that_others_can_write(daemon, folder, redis_url):
     # Its owner does.
     assert daemon.start(*words, "--uid", "nobody").status == 0
     assert daemon.stop().status == 0
+
+
+@pytest.fixture
+def theirs(folder):
+    """A folder of nobody's, where a module says who has imported it."""
+    path = folder / "theirs"
+    path.mkdir()
+    text = "import os; print(f'imported as {os.geteuid()}')\n"
+    (path / "helper.py").write_text(text)
+    (path / "theirapp.py").write_text(
+        f"{text}from celery import Celery\napp = Celery()"
+    )
+    os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
+    return path
+
+
+@pytest.mark.parametrize("where", ["working directory", "--pythonpath", "open file"])
+def test_root_imports_nothing_for_its_camera_that_others_can_write(
+    daemon, folder, theirs, where
+):
+    # The camera itself is root's, what it needs is not.
+    cameras = folder / "cameras"
+    cameras.mkdir()
+    (cameras / "mine.py").write_text(f"import helper\n{CAMERAS}")
+    words = ["-c", "mine.Camera", "--demo", "--once", "--pythonpath", cameras]
+    if where == "working directory":
+        words += ["--workdir", theirs]
+    elif where == "--pythonpath":
+        words += ["--pythonpath", theirs]
+    else:
+        shutil.copy(theirs / "helper.py", cameras)
+        (cameras / "helper.py").chmod(0o666)
+    ended = daemon.run(*words)
+    assert ended.status == 2
+    assert "imported" not in ended.err
+    assert re.match(
+        r"evcam: .*root does not load .*/helper.py: others than ", ended.err
+    )
+    ended = daemon.run(*words, "--uid", "nobody")
+    assert ended.status == 0
+    assert f"imported as {NOBODY.pw_uid}" in ended.err
+
+
+@pytest.mark.parametrize("tool", ["dump", "top", "cam", "doctor"])
+def test_root_imports_no_application_that_others_can_write(theirs, tool):
+    words = {"top": ["-B"], "cam": ["-c", "jsonl"]}.get(tool, [])
+    ended = subprocess.run(
+        [sys.executable, "-m", "evtools", tool, "-A", "theirapp", *words],
+        cwd=theirs,
+        env={**os.environ, "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert ended.returncode == 2
+    assert "imported" not in ended.stderr
+    assert f"root does not load {theirs}/theirapp.py: others than root " in ended.stderr
+    assert "give the address with -b URL" in ended.stderr
+
+
+def test_root_obeys_no_settings_that_others_can_write(daemon, folder, theirs):
+    settings = theirs / "evtools" / "evtools.toml"
+    settings.parent.mkdir()
+    settings.write_text("[evcam]\ncamera = 'helper.Camera'\n")
+    os.chown(settings, NOBODY.pw_uid, NOBODY.pw_gid)
+    words = ("--demo", "--once", "--pythonpath", theirs)
+    ended = daemon.run(*words, "--config", settings)
+    assert ended.status == 78
+    refusal = f"root obeys no settings in {settings}: others than root can write"
+    assert ended.err.startswith(f"evcam: {refusal}")
+    # Where the file is only one of the usual, it is as if it were not there.
+    ended = daemon.run(*words, "-c", "jsonl", env={"XDG_CONFIG_HOME": str(theirs)})
+    assert ended.status == 0
+    assert ended.err.startswith(f"evcam: warning: {refusal}")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from evtools.cam.roll import Frame
 from evtools.errors import OutputError, UsageError
 from evtools.state import Change, State
 from evtools.transport.recorder import TapeWriter
+from evtools.trust import check_way
 from evtools.wire import encode_line, iso_utc
 
 VERSION: Final = 1
@@ -130,6 +131,10 @@ class JSONL(Camera):
         if self._path == _STDOUT:
             return
         path = Path(self._path)
+        try:
+            check_way(path)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
         folder = path.parent
         if path.is_dir():
             raise OutputError(f"cannot write {path}: it is a directory")

@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import re
+import secrets
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -24,11 +25,12 @@ from evtools.cam.metrics import (
 from evtools.cam.roll import Frame
 from evtools.errors import OutputError, UsageError
 from evtools.state import Change, State
+from evtools.trust import check_way, safe_place
 
 _PREFIX: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 #: node_exporter runs as somebody else.
 _MODE: Final = 0o644
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Picture:
@@ -140,6 +142,12 @@ class Prometheus(Camera):
         if self._address is not None:
             self._serve(self._address).close()
         if self._path is not None:
+            try:
+                check_way(self._path.absolute().parent)
+            except OSError as error:
+                raise OutputError(
+                    f"cannot write {self._path}: {error.strerror}"
+                ) from error
             folder = self._path.absolute().parent
             if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
                 raise OutputError(f"cannot write into {folder}")
@@ -171,16 +179,26 @@ def _bounds(name: str, bounds: tuple[float, ...]) -> tuple[float, ...]:
 
 def _replace(path: Path, data: bytes) -> None:
     """Write a file that has its name only when all of it is there."""
-    # Not *.prom, which node_exporter would read.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(os.open(temporary, _FLAGS, _MODE), "wb") as file:  # noqa: PTH123  (flags)
+        with safe_place(path) as (folder, name):
+            _replace_in(folder, name, data)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _replace_in(folder: int | None, name: str, data: bytes) -> None:
+    head, slash, last = name.rpartition("/")
+    # Not *.prom, which node_exporter would read, and not to be known before.
+    temporary = f"{head}{slash}.{last}.{secrets.token_hex(8)}.tmp"
+    descriptor = os.open(temporary, _FLAGS, _MODE, dir_fd=folder)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123  (a descriptor)
             os.fchmod(file.fileno(), _MODE)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
         with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+            os.unlink(temporary, dir_fd=folder)
+        raise

@@ -15,6 +15,7 @@ from evtools.cam.ledger.store import Expired
 from evtools.cam.ledger.tables import VERSION, Row, Stored, Table
 from evtools.clock import Clock, SystemClock
 from evtools.errors import OutputError
+from evtools.trust import check_way, open_safely
 from evtools.wire import iso_utc
 
 _log = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ class SQLiteStore:
     def check(self) -> None:
         """Raise OutputError if the file could not be written, or is another's."""
         try:
+            check_way(self.path)
             if self.path.exists():
                 self._check_file()
             else:
@@ -164,7 +166,7 @@ class SQLiteStore:
     def _opened(self) -> sqlite3.Connection:
         """Open the file, or set it aside and raise sqlite3.Error if it is damaged."""
         try:
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, _MODE))
+            os.close(open_safely(self.path, os.O_CREAT | os.O_RDWR, _MODE))
         except OSError as error:
             raise self._refused(error) from error
         # All is done in the camera's thread but the checking, and that before.

@@ -5,7 +5,8 @@ import textwrap
 import celery.events.snapshot
 import pytest
 
-from evtools.cam import cameras, loader, trust
+from evtools import trust
+from evtools.cam import cameras, loader
 from evtools.cam.cameras import BUILT_IN, BuiltIn
 from evtools.cam.loader import load_camera
 from evtools.cam.polaroid import Polaroid

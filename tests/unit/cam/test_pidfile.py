@@ -2,15 +2,17 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import ExitStack
 
 import pytest
 
 from evtools.cam import pidfile
 from evtools.cam.pidfile import Pidfile, holder_of
-from evtools.errors import OutputError
+from evtools.errors import EvtoolsError, OutputError
 
 
 @pytest.fixture
@@ -27,33 +29,69 @@ def no_pauses(monkeypatch):
 
 
 @pytest.fixture
-def other(path):
-    """Another process that has the pidfile; end its stdin to end it."""
-    code = """
-        import sys
-        from evtools.cam.pidfile import Pidfile
-        with Pidfile(sys.argv[1]):
-            print("taken", flush=True)
-            sys.stdin.read()
-    """
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        process.stdout.readline()
-        yield process
-        process.kill()
+def start():
+    """Start a process that runs `code`, under a name; it is ready when it prints."""
+    with ExitStack() as stack:
+
+        def begin(code, path, name):
+            command = [sys.executable, "-c", textwrap.dedent(code), path, name]
+            process = stack.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            )
+            stack.callback(process.kill)
+            process.stdout.readline()
+            return process
+
+        yield begin
+
+
+HOLD = """
+    import sys
+    from evtools.cam.pidfile import Pidfile
+    with Pidfile(sys.argv[1]):
+        print("taken", flush=True)
+        sys.stdin.read()
+"""
+#: As anybody can lock a file that they can read.
+LOCK_TO_READ = """
+    import fcntl, os, struct, sys
+    file = os.open(sys.argv[1], os.O_RDONLY)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    lock = struct.pack("hhqqi", fcntl.F_RDLCK, 0, 0, 0, 0)
+    fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other(path, start):
+    """Another evcam that has the pidfile."""
+    return start(HOLD, path, "evcam")
+
+
+def number_of_holder(path):
+    with holder_of(str(path)) as holder:
+        return holder and holder.number
 
 
 def test_it_has_our_number_while_we_run(path):
     with Pidfile(str(path)) as taken:
         assert path.read_text() == f"{os.getpid()}\n"
-        assert path.stat().st_mode & 0o022 == 0
-        assert holder_of(str(path)) == os.getpid()
+        assert path.stat().st_mode & 0o777 == 0o644 & ~umask()
         assert not os.get_inheritable(taken.fileno())
     assert not path.exists()
-    assert holder_of(str(path)) is None
+    assert number_of_holder(path) is None
+
+
+def umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_the_evcam_that_has_it_is_found(path, other):
+    assert number_of_holder(path) == other.pid
 
 
 def test_removing_it_twice_is_harmless(path):
@@ -71,22 +109,87 @@ def test_a_second_process_is_told_who_has_it(path, other, no_pauses):
     assert f"evcam runs already: process {other.pid} has {path}" in str(caught.value)
     assert f"evcam stop --pidfile {path}" in caught.value.hint
     assert caught.value.exit_code == 73
-    # Somebody who only looks has the lock for a moment, too.
-    assert len(no_pauses) > 1
 
 
 def test_a_holder_without_a_number_is_named_in_words(path, other, no_pauses):
     path.write_text("")
     with pytest.raises(OutputError, match="a process that has just started has"):
         Pidfile(str(path)).take()
-    assert holder_of(str(path)) == 0
+    with pytest.raises(EvtoolsError, match="names no process, which is not an evcam"):
+        number_of_holder(path)
+    assert len(no_pauses) > 1
+
+
+def test_a_lock_of_a_reader_neither_says_that_one_runs_nor_hinders_the_next(
+    path, start
+):
+    path.write_text("1\n")
+    start(LOCK_TO_READ, path, "evcam")
+    assert number_of_holder(path) is None
+    with Pidfile(str(path)):
+        assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_a_lock_of_a_reader_on_what_cannot_be_removed_is_named(
+    path, start, monkeypatch
+):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    path.write_text("")
+    start(LOCK_TO_READ, path, "evcam")
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(OutputError, match="a process that can only read it has locked"):
+        Pidfile(str(path)).take()
+
+
+def test_another_program_that_has_its_pidfile_is_no_evcam(path, start, no_pauses):
+    start(HOLD, path, "crond")
+    with pytest.raises(EvtoolsError, match="is not an evcam that has this file"):
+        number_of_holder(path)
+
+
+def test_another_evcam_than_that_of_the_file_is_not_meant(path, start, no_pauses):
+    start(HOLD, path, "evcam")
+    elsewhere = start(HOLD, path.with_name("other.pid"), "evcam")
+    path.write_text(f"{elsewhere.pid}\n")
+    with pytest.raises(EvtoolsError, match=f"process {elsewhere.pid}, which is not"):
+        number_of_holder(path)
+
+
+@pytest.mark.parametrize("ends_in", ["file", "nothing"])
+def test_a_link_is_no_pidfile(path, tmp_path, ends_in):
+    (tmp_path / "file").write_text("1\n")
+    path.symlink_to(tmp_path / ends_in)
+    with pytest.raises(OutputError, match=r"cannot write .*: it is a symbolic link"):
+        Pidfile(str(path)).take()
+    with pytest.raises(OSError, match="it is a symbolic link"):
+        number_of_holder(path)
+    assert not (tmp_path / "nothing").exists()
+    assert (tmp_path / "file").read_text() == "1\n"
+
+
+def test_without_a_descriptor_of_the_process_its_number_will_do(
+    path, other, monkeypatch
+):
+    def missing(_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", missing)
+    with holder_of(str(path)) as holder:
+        assert holder.number == other.pid
+        assert holder.lives()
+        holder.end()
+        other.stdin.close()
+        assert other.wait() == -signal.SIGTERM
+        assert not holder.lives()
 
 
 def test_a_killed_process_hinders_nobody(path, other):
     other.kill()
     other.wait()
     assert path.read_text() == f"{other.pid}\n"
-    assert holder_of(str(path)) is None
+    assert number_of_holder(path) is None
     with Pidfile(str(path)):
         assert path.read_text() == f"{os.getpid()}\n"
 
@@ -94,7 +197,7 @@ def test_a_killed_process_hinders_nobody(path, other):
 @pytest.mark.parametrize("content", ["1\n", "garbage\n" * 100, "", "99999999999999"])
 def test_what_stands_in_a_file_that_nobody_has_says_nothing(path, content):
     path.write_text(content)
-    assert holder_of(str(path)) is None
+    assert number_of_holder(path) is None
     with Pidfile(str(path)):
         assert path.read_text() == f"{os.getpid()}\n"
 
@@ -109,9 +212,10 @@ def test_a_file_that_was_replaced_meanwhile_is_opened_anew(path, monkeypatch):
         return opened[-1]
 
     monkeypatch.setattr(pidfile, "open_owned", open_late)
+    path.touch()
     with Pidfile(str(path)):
         assert len(opened) == 2
-        assert holder_of(str(path)) == os.getpid()
+        assert path.read_text() == f"{os.getpid()}\n"
 
 
 def test_a_file_that_is_no_longer_ours_is_left_alone(path):
@@ -124,15 +228,15 @@ def test_a_file_that_is_no_longer_ours_is_left_alone(path):
 
 
 def test_a_file_that_we_may_not_remove_is_emptied(path, monkeypatch):
-    def refuse(self):
+    def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     taken = Pidfile(str(path))
     taken.take()
-    monkeypatch.setattr(type(path), "unlink", refuse)
+    monkeypatch.setattr(os, "unlink", refuse)
     taken.remove()
     assert path.read_text() == ""
-    assert holder_of(str(path)) is None
+    assert number_of_holder(path) is None
 
 
 def test_a_process_that_we_fork_does_not_keep_it(path):
@@ -148,7 +252,7 @@ def test_a_process_that_we_fork_does_not_keep_it(path):
         os._exit(0)
     os.read(begun, 1)
     taken._close()  # as if we had died
-    holder = holder_of(str(path))
+    holder = number_of_holder(path)
     os.close(gone)
     os.waitpid(child, 0)
     for descriptor in (begun, begin, go):
@@ -164,4 +268,4 @@ def test_where_it_cannot_be_written_that_is_said(tmp_path):
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
-        holder_of(str(tmp_path / "file" / "x.pid"))
+        number_of_holder(tmp_path / "file" / "x.pid")

@@ -95,7 +95,7 @@ def test_files_are_where_the_working_directory_is(camera, tmp_path):
 
 def test_a_working_directory_that_is_none_is_refused():
     with pytest.raises(UsageError, match="--workdir: none: No such file"):
-        settle(CamOptions(workdir="none"))
+        settle(CamOptions(workdir="none"), None)
 
 
 def test_a_user_that_one_is_already_is_no_change(camera):

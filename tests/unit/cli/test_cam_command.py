@@ -86,7 +86,7 @@ def test_a_camera_that_is_none_is_one_line(cam):
 def test_errands_answer_on_stdout(cam, tmp_path):
     ended = cam("status", "--pidfile", "x.pid")
     assert ended.status == 3
-    assert ended.out.startswith("evcam does not run: nobody has")
+    assert ended.out.startswith("evcam does not run: no process has")
     assert cam("stop", EVCAM_PIDFILE="x.pid").status == 3
     assert cam("--pidfile", "x.pid", "status").status == 3
 

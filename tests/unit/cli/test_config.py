@@ -68,7 +68,7 @@ def test_the_first_file_there_is_counts(tmp_path):
     path = tmp_path / "b" / "evtools" / "evtools.toml"
     path.write_text("")
     environ = {"XDG_CONFIG_HOME": f"{tmp_path}/a", "XDG_CONFIG_DIRS": f"{tmp_path}/b"}
-    assert find(environ) == path
+    assert find(environ, []) == path
     assert read(None, environ=environ).path == path
 
 

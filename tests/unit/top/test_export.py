@@ -4,6 +4,7 @@ import os
 import pytest
 
 from evtools.errors import OutputError
+from evtools.top import export
 from evtools.top.export import Exporter
 from evtools.top.model import Model
 from tools.clock import FakeClock
@@ -111,10 +112,8 @@ def test_a_folder_that_is_not_there_is_one_clear_message(clock, tmp_path):
 
 def test_a_full_disk_is_one_clear_message(clock, tmp_path, monkeypatch):
     exporter = Exporter(clock, tmp_path)
-    real = os.open
-    monkeypatch.setattr(
-        os, "open", lambda path, flags, mode: real("/dev/full", os.O_WRONLY)
-    )
+    full = os.open("/dev/full", os.O_WRONLY)
+    monkeypatch.setattr(export, "open_safely", lambda *_: full)
     with pytest.raises(OutputError, match="No space left"):
         exporter.copied("x")
 

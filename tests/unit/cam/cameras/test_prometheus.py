@@ -104,13 +104,15 @@ def test_the_file_is_there_as_a_whole_or_not(studio, path):
     )
 
 
-def test_nobody_is_led_astray_by_a_link(studio, path, tmp_path):
-    victim = tmp_path / "victim"
-    victim.write_text("mine")
-    path.with_name(f".{path.name}.{os.getpid()}.tmp").symlink_to(victim)
-    with pytest.raises(OutputError):
-        studio.shoot()
-    assert victim.read_text() == "mine"
+def test_no_file_of_another_is_taken_for_ones_own(studio, path, tmp_path):
+    victims = [tmp_path / "linked", tmp_path / "named"]
+    for victim in victims:
+        victim.write_text("mine")
+    path.symlink_to(victims[0])
+    path.with_name(f".{path.name}.{os.getpid()}.tmp").hardlink_to(victims[1])
+    studio.shoot()
+    assert [victim.read_text() for victim in victims] == ["mine", "mine"]
+    assert b"celery_" in path.read_bytes()
 
 
 def test_the_file_stays_when_it_ends(studio, path):

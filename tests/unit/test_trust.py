@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from evtools.cam import trust
-from evtools.cam.trust import refuse_untrusted, writable_by_others
+from evtools import trust
 from evtools.errors import UsageError
+from evtools.trust import refuse_untrusted, writable_by_others
 
 
 @pytest.fixture
@@ -44,15 +44,15 @@ def mode(path, bits):
 
 def test_what_belongs_to_root_alone_is_trusted(module):
     assert writable_by_others(module) is None
-    refuse_untrusted(spec_of(module))
+    refuse_untrusted(spec_of(module), "do this")
 
 
 def test_a_file_that_others_can_write_is_not(module):
     mode(module, 0o646)
     with pytest.raises(UsageError, match="others than root can write") as caught:
-        refuse_untrusted(spec_of(module))
+        refuse_untrusted(spec_of(module), "do this")
     assert str(module) in caught.value.message
-    assert "--allow-insecure-camera" in caught.value.hint
+    assert caught.value.hint == "do this"
 
 
 def test_nor_is_one_in_a_folder_that_others_can_write(module):
@@ -102,10 +102,10 @@ def test_what_was_compiled_before_counts_too(module):
     compiled.parent.mkdir(mode=0o755)
     compiled.write_bytes(b"")
     compiled.chmod(0o644)
-    refuse_untrusted(spec_of(module))
+    refuse_untrusted(spec_of(module), "do this")
     mode(compiled.parent, 0o777)
     with pytest.raises(UsageError, match="__pycache__"):
-        refuse_untrusted(spec_of(module))
+        refuse_untrusted(spec_of(module), "do this")
 
 
 def test_a_package_is_as_good_as_its_folder(folder):
@@ -113,14 +113,14 @@ def test_a_package_is_as_good_as_its_folder(folder):
     package.mkdir(mode=0o755)
     spec = importlib.machinery.ModuleSpec("pack", None, is_package=True)
     spec.submodule_search_locations = [str(package), str(folder / "gone")]
-    refuse_untrusted(spec)
+    refuse_untrusted(spec, "")
     mode(package, 0o777)
     with pytest.raises(UsageError, match="pack"):
-        refuse_untrusted(spec)
+        refuse_untrusted(spec, "")
 
 
 def test_what_comes_from_no_file_is_trusted():
-    refuse_untrusted(sys.__spec__)
+    refuse_untrusted(sys.__spec__, "")
 
 
 def test_a_file_that_is_never_compiled_has_no_compiled_one(module, monkeypatch):
@@ -128,4 +128,4 @@ def test_a_file_that_is_never_compiled_has_no_compiled_one(module, monkeypatch):
         raise NotImplementedError
 
     monkeypatch.setattr(trust, "cache_from_source", cannot)
-    refuse_untrusted(spec_of(module))
+    refuse_untrusted(spec_of(module), "do this")
