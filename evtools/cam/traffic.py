@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 from evtools.cam.counters import Counters
 from evtools.state import State
-from evtools.transport.pace import is_number
-from evtools.wire import GAP, EventFields
+from evtools.wire import GAP, EventFields, moment
 
 #: How many types of event are told apart; senders choose their names.
 _TYPES_MAX: Final = 200
@@ -38,8 +37,8 @@ class Traffic:
             name = kind if kind in known or len(known) < _TYPES_MAX else OTHERS
             known[name] = known.get(name, 0) + number
         counters.events += types.total()
-        received: Any = events[-1].get("local_received")
-        if is_number(received):
+        received = moment(events[-1].get("local_received"))
+        if received is not None:
             counters.last_event_at = received
             if _HEARTBEAT in types:
                 counters.last_heartbeat_at = received
@@ -62,8 +61,8 @@ class Traffic:
 
     def _measure(self, event: EventFields, received: float) -> None:
         """Look how late an event is, less the difference between the clocks."""
-        sent, hostname = event.get("timestamp"), event.get("hostname")
-        if not is_number(sent) or not isinstance(hostname, str):
+        sent, hostname = moment(event.get("timestamp")), event.get("hostname")
+        if sent is None or not isinstance(hostname, str):
             return
         worker = self._state.workers.get(hostname)
         skew = None if worker is None else worker.skew

@@ -1,13 +1,12 @@
 """What events and answers told of a cluster while the doctor listened."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from evtools.errors import EvtoolsError
 from evtools.state import WORKER_READINGS, Heartbeat, Worker, read
-from evtools.wire import GAP, EventFields
+from evtools.wire import GAP, EventFields, moment
 
 _WORKERS_MAX: Final = 10_000
 _NAME_MAX_CHARS: Final = 255
@@ -108,13 +107,6 @@ class Observation:
 
 
 def _delay(event: EventFields) -> float | None:
-    sent, received = event.get("timestamp"), event.get("local_received")
-    if isinstance(sent, bool) or not isinstance(sent, int | float):
-        return None
-    if not isinstance(received, float):
-        return None
-    try:
-        delay = received - sent
-    except OverflowError:
-        return None
-    return delay if math.isfinite(delay) else None
+    sent = moment(event.get("timestamp"))
+    received = moment(event.get("local_received"))
+    return None if sent is None or received is None else received - sent

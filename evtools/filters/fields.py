@@ -1,7 +1,6 @@
 """The fields a filter knows: what each one is, and how an event tells it."""
 
 import difflib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +8,7 @@ from enum import Enum
 from typing import Any, Final, TypeAlias
 
 from evtools.filters.states import EVENT_STATES, FINAL_STATES
-from evtools.wire import Record
+from evtools.wire import TIME_MAX, Record
 
 #: Returns a field of a filter's subject; None where it is not known.
 Getter: TypeAlias = Callable[[Any], object]
@@ -62,17 +61,12 @@ PREFIXES: Final = ("field.", "f.")
 # What comes over the wire may be of any JSON type.  Getters return it as it is
 # where the kind of the field sorts it out, and do arithmetic on `seconds` only.
 
-#: Beyond this an integer is no time, and a float cannot hold it.
-_LARGEST_TIME: Final = 2**53
-
 
 def seconds(value: object) -> float | None:
-    """Return `value` as seconds, None unless it is a finite number."""
+    """Return `value` as seconds, None unless it is a number that can be a time."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if isinstance(value, int):
-        return float(value) if abs(value) < _LARGEST_TIME else None
-    return value if math.isfinite(value) else None
+    return float(value) if abs(value) <= TIME_MAX else None
 
 
 def plain(name: str) -> Getter:

@@ -15,7 +15,6 @@ from evtools.state.kin import Kin
 from evtools.state.readings import (
     COUNT_MAX,
     TASK_READINGS,
-    TIME_MAX,
     WORKER_READINGS,
     Sent,
     Started,
@@ -33,7 +32,7 @@ from evtools.state.task import Task
 from evtools.state.transitions import PENDING, RECEIVED, STARTED
 from evtools.state.weights import TASK_BYTES, weigh
 from evtools.state.worker import LIVENESS, WORKER_BYTES, Liveness, Worker
-from evtools.wire import EventFields, MissedTasks
+from evtools.wire import TIME_MAX, EventFields, MissedTasks
 
 #: As much of the fields that Celery does not know as is kept of one worker.
 WORKER_EXTRA_MAX_BYTES: Final = 1024

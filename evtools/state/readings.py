@@ -18,11 +18,10 @@ from evtools.state.transitions import (
     STARTED,
     SUCCESS,
 )
-from evtools.wire import EventFields
+from evtools.wire import TIME_MAX, EventFields
 
 #: As long as Celery sends the texts of arguments and results.
 TEXT_MAX: Final = 1024
-TIME_MAX: Final = 2**53
 COUNT_MAX: Final = 2**62
 _FREQ_OF_ANSWERS: Final = 5.0
 

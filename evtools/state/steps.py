@@ -13,7 +13,6 @@ from evtools.state.announcements import (
 )
 from evtools.state.readings import (
     TASK_READINGS,
-    TIME_MAX,
     Retried,
     Started,
     read,
@@ -29,7 +28,7 @@ from evtools.state.transitions import (
 )
 from evtools.state.tries import go_on, is_later, is_latest, open_last, tell_last
 from evtools.state.weights import RARE_BYTES
-from evtools.wire import EventFields
+from evtools.wire import TIME_MAX, EventFields
 
 if TYPE_CHECKING:
     from evtools.state.task import Task

@@ -6,7 +6,7 @@ from typing import Any
 
 from evtools.state import State
 from evtools.top.columns import finite
-from evtools.wire import GAP, EventFields, group_from
+from evtools.wire import GAP, EventFields, group_from, moment
 
 
 @dataclass(slots=True)
@@ -59,8 +59,8 @@ class Intake:
             self.reconnects += reason == "reconnect"
 
     def _measure(self, event: EventFields, state: State) -> None:
-        received = finite(event.get("local_received"))
-        sent, hostname = finite(event.get("timestamp")), event.get("hostname")
+        received = moment(event.get("local_received"))
+        sent, hostname = moment(event.get("timestamp")), event.get("hostname")
         if received is None:
             # In the recordings of others only the sender says when it was.
             self.latest = sent if sent is not None else self.latest

@@ -5,7 +5,7 @@ import threading
 from typing import Any, Final, TypeGuard
 
 from evtools.clock import Clock
-from evtools.wire import EventFields
+from evtools.wire import EventFields, moment
 
 #: Beyond any clock, and still exact as a float.
 _TOO_LARGE: Final = 10**15
@@ -90,11 +90,8 @@ class Pace:
 
 def received(event: EventFields) -> float | None:
     """Return when an event was received, or else sent, if it says so."""
-    for name in ("local_received", "timestamp"):
-        moment: Any = event.get(name)
-        if is_number(moment):
-            return float(moment)
-    return None
+    at = moment(event.get("local_received"))
+    return moment(event.get("timestamp")) if at is None else at
 
 
 def is_number(value: Any) -> TypeGuard[float]:

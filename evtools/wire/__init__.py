@@ -10,10 +10,12 @@ from evtools.wire.envelope import (
 from evtools.wire.envelope_writer import EnvelopeWriter
 from evtools.wire.events import (
     GAP,
+    TIME_MAX,
     Event,
     EventFields,
     gap,
     group_from,
+    moment,
     routing_key_from,
 )
 from evtools.wire.joiner import Joiner
@@ -40,6 +42,7 @@ __all__ = [
     "GAP",
     "MESSAGE_MAX_BYTES",
     "OBSERVED",
+    "TIME_MAX",
     "AnyRecord",
     "Codec",
     "Defect",
@@ -63,6 +66,7 @@ __all__ = [
     "group_from",
     "iso_utc",
     "known",
+    "moment",
     "open_envelope",
     "own_fields",
     "queue_arguments",

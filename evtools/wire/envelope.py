@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from evtools.errors import DecodeError
-from evtools.wire.events import EventFields
+from evtools.wire.events import TIME_MAX, EventFields
 from evtools.wire.record import NOTHING
 from evtools.wire.task_event import OWN_FIELDS
 
@@ -163,12 +163,8 @@ def _lead(line: dict[str, Any], event: EventFields) -> None:
 
 
 def _add_lag(line: dict[str, Any], received: Any, timestamp: Any) -> None:
-    if received.__class__ is not float and received.__class__ is not int:
-        return
-    try:
+    if received.__class__ in (float, int) and abs(received) <= TIME_MAX:
         line["lag"] = (micros(received) - micros(timestamp)) / _MICROS
-    except (OverflowError, ValueError):
-        return
 
 
 def _own_entry(event: EventFields, clashes: list[str], names: list[str]) -> Any:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from evtools.wire.envelope import VERSION, envelope, iso_of_micros, micros
+from evtools.wire.events import TIME_MAX
 from evtools.wire.line import encode_line, escape, is_plain
 from evtools.wire.task_event import AnyRecord
 
@@ -86,6 +87,8 @@ class _Second:
             moment = iso_of_micros(second * _MICROS).partition(".")[0]
             self.lag_micros = micros(received) - second * _MICROS
         except (OverflowError, ValueError, OSError, TypeError):
+            return
+        if abs(received) > TIME_MAX:
             return
         self.start = float(second)
         self.beginning = b'{"v":%d,"ts":"%b.' % (VERSION, moment.encode())

@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 #: What a Celery event is on the wire and in every tool: a flat mapping with a
 #: `type`; any other field may be missing or of any JSON type.
 EventFields: TypeAlias = dict[str, Any]
+
+#: The end of the year 9999, in UTC epoch seconds.  What is later is no time: most
+#: often somebody sends milliseconds, or finer.
+TIME_MAX: Final = 253_402_300_799
 
 #: The type of the record that stands where events may be missing.
 GAP = "evdump-gap"
@@ -26,6 +30,13 @@ def Event(  # noqa: N802  (Celery's name, see decisions on the public API)
         event["timestamp"] = time.time()  # noqa: TID251  (as in Celery's Event)
     event["type"] = type
     return event
+
+
+def moment(value: object) -> float | None:
+    """Return UTC epoch seconds, None for what cannot be a time."""
+    if value.__class__ not in (float, int):
+        return None
+    return float(value) if 0 <= value <= TIME_MAX else None
 
 
 def group_from(type: str) -> str:  # noqa: A002  (Celery's name)

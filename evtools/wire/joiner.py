@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec.structs import astuple
 
-from evtools.wire.events import EventFields
+from evtools.wire.events import TIME_MAX, EventFields, moment
 from evtools.wire.known import Known, KnownFields, known
 from evtools.wire.record import NOTHING
 from evtools.wire.task_event import AnyRecord, TaskEvent
@@ -74,7 +74,7 @@ class _Lesson:
     def taught(self, event: EventFields) -> dict[str, Any]:
         """Return what the event teaches."""
         fields = dict(zip(self._names, map(event.get, self._sources), strict=True))
-        if type(event.get("timestamp")) not in (int, float):
+        if moment(event.get("timestamp")) is None:
             fields[self._names[-1]] = None
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -94,6 +94,8 @@ _TIMES: Final = ("sent", "received", "started")
 
 #: What one task takes beside the text of what is known: key, entry and tuple.
 _ENTRY_BYTES: Final = 350
+#: To compare a float with an integer takes longer.
+_TIME_MAX: Final = float(TIME_MAX)
 
 
 class Joiner:
@@ -134,7 +136,9 @@ class Joiner:
                 if before is not None:
                     touch(uuid)
                     record.known = before
-            elif type(record.timestamp) is not float:
+            elif not (
+                type(record.timestamp) is float and 0.0 <= record.timestamp <= _TIME_MAX
+            ):
                 record.known = known(self._joined(record.event))
             elif before is None:
                 tasks[uuid] = now = lessons[kind].known(record)

@@ -39,6 +39,7 @@ from evtools.state.statistics.rows import (
 )
 from evtools.state.statistics.windows import Windows, merge
 from evtools.state.transitions import STARTED as STARTED_STATE
+from evtools.wire import TIME_MAX
 
 if TYPE_CHECKING:
     from evtools.state.change import Change
@@ -49,7 +50,7 @@ _RUNNING_MAX: Final = 10_000
 _RUNNING_BYTES: Final = 250
 _ALL: Final = "all"
 _NUMBERS: Final[frozenset[type]] = frozenset({float, int})
-_TIME_MAX: Final = 2.0**53
+_TIME_MAX: Final = float(TIME_MAX)
 
 
 class Statistics:

@@ -7,7 +7,7 @@ from evtools.clock import Clock
 from evtools.filters import EVENT_FIELDS, FieldTable, Filter
 from evtools.state import State
 from evtools.top.cells import id_column, known, name_column, text_column, time_column
-from evtools.top.columns import Column, Lens, finite
+from evtools.top.columns import Column, Lens
 from evtools.top.detail import Detail, paragraph, raw
 from evtools.top.eventlog import EventLog
 from evtools.top.projected import ProjectedTable
@@ -20,7 +20,7 @@ from evtools.top.wording import (
     text_of,
     was_cut,
 )
-from evtools.wire import EventFields, Record
+from evtools.wire import EventFields, Record, moment
 
 #: What a task may add to its events, because an earlier one told it.
 _JOINED: Final = (
@@ -50,9 +50,9 @@ class _OfTask(Mapping[str, Any]):
 
 def _moment(event: EventFields, _: float) -> float | None:
     for name in ("timestamp", "local_received"):
-        moment = finite(event.get(name))
-        if moment is not None:
-            return moment
+        at = moment(event.get(name))
+        if at is not None:
+            return at
     return None
 
 

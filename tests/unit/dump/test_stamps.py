@@ -70,7 +70,9 @@ def test_an_event_without_a_time_does_not_count_for_differences():
     assert after("delta", 5.0, None, 7.0) == ["+0.000", "-", "+2.000"]
 
 
-@pytest.mark.parametrize("odd", [None, "1", True, [], math.nan, math.inf, 1e300])
+@pytest.mark.parametrize(
+    "odd", [None, "1", True, [], math.nan, math.inf, 1e300, 1763380002000]
+)
 def test_an_odd_timestamp_gives_way_to_when_we_received_it(odd):
     assert moment_of({"type": "x", "timestamp": odd, "local_received": 7}) == 7.0
     assert moment_of({"type": "x", "timestamp": odd, "local_received": odd}) is None

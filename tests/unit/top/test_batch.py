@@ -440,6 +440,23 @@ def test_a_worker_is_what_it_told(cells_of, story):
     assert dict(cells_of("tasks", ("uuid", "state"), *events)) == tasks
 
 
+@pytest.mark.parametrize("factor", [1e3, 1e6, 1e9, -1.0])
+def test_a_time_in_milliseconds_or_finer_is_none(cells_of, factor):
+    now = 1_763_380_002.0
+    events = [
+        told("task-sent", now * factor, local_received=now),
+        told("task-received", now + 0.5, eta=now * factor),
+        told("task-started", now + 1.0),
+        told("task-succeeded", now + 3.0, runtime=now * factor),
+        told("worker-heartbeat", now * factor, local_received=now + 3.0),
+    ]
+    tasks = cells_of("tasks", ("state", "wait", "runtime", "age"), *events)
+    assert tasks == [("OK", "1.00s", "2.00s", "0s")]
+    types = cells_of("types", ("name", "wait_p95", "run_max"), *events)
+    assert [float(cell.strip("s")) < 5 for cell in types[0][1:]] == [True, True]
+    assert cells_of("workers", ("status", "skew"), *events) == [("online", "+0ms")]
+
+
 def test_a_recording_can_be_watched_at_its_pace(batch_of, clock, printed):
     made = batch_of(read="x", speed=1.0)
     made.take([failed("1")])

@@ -49,6 +49,15 @@ def test_lag_is_less_the_difference_of_clocks():
     assert round(intake.lag, 3) == 0.5
 
 
+def test_a_time_beyond_the_calendar_is_none():
+    life = Life()
+    odd = life.started("t", timestamp=1763380002000)
+    intake = taken([life.beat()], [odd, {**odd, "local_received": 1763380002000}])
+    intake.settle()
+    assert intake.lag < 1
+    assert intake.latest <= life.now
+
+
 def test_without_a_clock_to_compare_there_is_no_lag():
     life = Life()
     intake = taken([life.sent("t")], [{"type": "x"}], [])

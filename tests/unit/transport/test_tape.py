@@ -142,7 +142,9 @@ def test_a_timeout_without_an_event_is_an_empty_batch(tape_of, clock):
     assert batches == [EVENTS[:1], [], [], [], EVENTS[1:2]]
 
 
-@pytest.mark.parametrize("received", [None, "x", 10**400, 1e300, True, 50.0])
+@pytest.mark.parametrize(
+    "received", [None, "x", 10**400, 1e300, 1763380002000, True, 50.0]
+)
 def test_an_event_from_no_time_or_an_earlier_one_comes_at_once(
     tape_of, clock, received
 ):
@@ -158,6 +160,13 @@ def test_a_bare_event_is_paced_by_when_it_was_sent(tape_of, clock):
 
 
 # --- which ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("times", ["local_received timestamp", "timestamp"])
+def test_an_event_from_no_time_is_played_whatever_times_are_asked_for(tape_of, times):
+    odd = {"type": "x", **dict.fromkeys(times.split(), 1763380002000)}
+    for asked in ({"since": 101.0}, {"until": 101.0}):
+        assert odd in events_of(tape_of([*EVENTS, odd], **asked))
 
 
 def test_only_what_was_received_in_time_is_played(tape_of):

@@ -186,7 +186,9 @@ def test_only_tasks_are_joined():
     assert joined_by(SENT, {"type": "task-failed"}) == {}
 
 
-@pytest.mark.parametrize("timestamp", [None, "1", True, [1]])
+@pytest.mark.parametrize(
+    "timestamp", [None, "1", True, [1], 1763380002000, 1763380002e6, 1e300, -5.0]
+)
 def test_an_odd_timestamp_is_not_remembered(timestamp):
     assert "started" not in joined_by({**STARTED, "timestamp": timestamp}, FAILED)
 
