@@ -25,9 +25,11 @@ TRAINING = PACKAGING / "training.py"
 #: What the interpreter is made of, and nothing else of ours.
 INPUTS = (PINS, RECIPE, TRAINING)
 
+# Fetches a file as apt does.
+HELPER = "/usr/lib/apt/apt-helper"
 # Command: the Debian package that has it.
 NEEDED = {
-    "apt-get": "apt",
+    HELPER: "apt",
     "autoreconf": "autoconf",
     "aclocal": "automake",
     "libtoolize": "libtool libltdl-dev",
@@ -93,12 +95,9 @@ def check_tools(which: Any) -> None:
         )
 
 
-def check_hash(path: Path, expected: str) -> None:
-    """Raise BuildError if a file is not the one that was pinned."""
+def _sha256(path: Path) -> str:
     with path.open("rb") as source:
-        found = hashlib.file_digest(source, "sha256").hexdigest()
-    if found != expected:
-        raise BuildError(f"{path.name} has the SHA-256 {found}, pinned is {expected}")
+        return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def _compiler(cache: Path, pin: Mapping[str, str]) -> Path:
@@ -167,43 +166,53 @@ def apart(cache: Path) -> list[str]:
 
 def _fetch(cache: Path, pins: Mapping[str, Any], source: Mapping[str, Any]) -> None:
     """Have the files of a source package in the cache, with their pinned hashes."""
-    downloads = cache / "downloads"
-    files = {downloads / name: expected for name, expected in source["files"].items()}
-    for address in (pins["mirror"], pins["snapshot"]):
-        if all(path.exists() for path in files):
-            break
-        _download(cache, address, pins["suite"], source["package"])
-    for path, expected in files.items():
-        if not path.exists():
-            raise BuildError(
-                f"Debian has no {path.name} any more: renew {source['package']}"
-                f" in {PINS.name}"
-            )
-        check_hash(path, expected)
+    package = source["package"]
+    # As Debian sorts them: libffi is below libf.
+    shelf = package[:4] if package.startswith("lib") else package[0]
+    pools = [*pools_of_apt(), *pins["pools"]]
+    for name, expected in source["files"].items():
+        addresses = [f"{pool}/{shelf}/{package}/{name}" for pool in pools]
+        fetch(cache / "downloads" / name, expected, addresses)
 
 
-def _download(cache: Path, address: str, suite: str, package: str) -> None:
-    """Let apt-get fetch a source package, with settings and lists of its own."""
-    apt = cache / "apt" / hashlib.sha256(address.encode()).hexdigest()[:8]
-    for folder in ("lists/partial", "cache/archives/partial"):
-        (apt / folder).mkdir(parents=True, exist_ok=True)
-    listed = apt / "sources.list"
-    words = [
-        *("apt-get", "-qq", "-o", f"Dir::Etc::sourcelist={listed}"),
-        *("-o", "Dir::Etc::sourceparts=/dev/null", "-o", "APT::Sandbox::User=root"),
-        *("-o", f"Dir::State::lists={apt / 'lists'}", "-o", f"Dir::Cache={apt}/cache"),
-        # What is installed here is nothing to it.
-        *("-o", "Dir::State::status=/dev/null"),
-        *("-o", "Acquire::Check-Valid-Until=false"),
+def pools_of_apt() -> list[str]:
+    """Return where the archives of Debian that this machine uses have sources."""
+    words = ["apt-get", "indextargets", "--format", "$(SITE)", "Origin: Debian"]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    sites = dict.fromkeys(done.stdout.split())
+    # The second is where security updates are.
+    return [
+        f"{site}/pool/{part}" for site in sites for part in ("main", "updates/main")
     ]
-    downloads = cache / "downloads"
-    downloads.mkdir(parents=True, exist_ok=True)
-    if not listed.exists():
-        # Trusted: our own pins are stricter than a signature, and not every machine
-        # has Debian's keys.
-        listed.write_text(f"deb-src [trusted=yes] {address} {suite} main\n")
-        _try([*words, "update"], downloads)
-    _try([*words, "source", "--download-only", "--only-source", package], downloads)
+
+
+def fetch(path: Path, expected: str, addresses: Iterable[str]) -> None:
+    """Have a file with its pinned hash, from the first address that gives it.
+
+    Which archive that is, and what else it has today, is nothing to us: the hash says
+    whether it is the file.  Raise BuildError if none does.
+    """
+    if path.exists() and _sha256(path) == expected:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.new")
+    refused = []
+    for address in dict.fromkeys(addresses):
+        fresh.unlink(missing_ok=True)
+        # It knows this machine's proxies and passwords.
+        words = [HELPER, "-qq", "-o", "APT::Sandbox::User=root", "download-file"]
+        done = subprocess.run(
+            [*words, address, str(fresh)], check=False, capture_output=True, text=True
+        )
+        if not done.returncode and _sha256(fresh) == expected:
+            fresh.rename(path)
+            return
+        why = "another file" if not done.returncode else done.stderr.strip()
+        refused.append(f"  {address}: {why}")
+    raise BuildError(
+        f"cannot fetch {path.name}:\n" + "\n".join(refused) + f"\n  put it into"
+        f" {path.parent}, or renew it in {PINS.name}"
+    )
 
 
 def _unpack(cache: Path, source: Mapping[str, Any], sources: Path) -> None:
@@ -252,8 +261,3 @@ def _empty(folder: Path) -> Path:
 
 def _run(words: list[str], environment: Mapping[str, str] | None = None) -> None:
     subprocess.run(words, check=True, env=environment)
-
-
-def _try(words: list[str], folder: Path) -> None:
-    # Whether it worked shows in the files that are there then.
-    subprocess.run(words, check=False, cwd=folder)

@@ -8,6 +8,7 @@ import pytest
 
 import interpreter
 from binary import PACKAGING
+from tools.release import served
 
 
 def test_builds_are_kept_where_the_environment_says(tmp_path):
@@ -47,12 +48,27 @@ def test_where_that_is_not_allowed_it_says_so(tmp_path, monkeypatch):
         interpreter.apart(tmp_path)
 
 
-def test_a_file_that_is_not_the_pinned_one_is_refused(tmp_path):
-    path = tmp_path / "sources.tar"
-    path.write_bytes(b"sources")
-    interpreter.check_hash(path, hashlib.sha256(b"sources").hexdigest())
-    with pytest.raises(interpreter.BuildError, match="has the SHA-256"):
-        interpreter.check_hash(path, "0" * 64)
+def test_a_pinned_file_is_fetched_by_its_name_wherever_it_is_still_kept(tmp_path):
+    name, digest = "openssl_1+2.orig.tar", hashlib.sha256(b"sources").hexdigest()
+    kept = tmp_path / "downloads" / name
+    with served(tmp_path) as site:
+        # The first has newer ones only, the second another file of that name.
+        addresses = [f"{site}/{pool}/{name}" for pool in ("main", "other", "snapshot")]
+        for pool, content in (("other", b"forged"), ("snapshot", b"sources")):
+            (tmp_path / pool).mkdir()
+            (tmp_path / pool / name).write_bytes(content)
+        with pytest.raises(interpreter.BuildError) as caught:
+            interpreter.fetch(kept, digest, addresses[:2])
+        assert f"{addresses[0]}: E: " in str(caught.value)
+        assert f"{addresses[1]}: another file" in str(caught.value)
+        assert not kept.exists()
+        interpreter.fetch(kept, digest, addresses)
+        assert kept.read_bytes() == b"sources"
+        # What an earlier build broke off is no reason to stop.
+        kept.write_bytes(b"sour")
+        interpreter.fetch(kept, digest, addresses)
+    assert kept.read_bytes() == b"sources"
+    interpreter.fetch(kept, digest, [])
 
 
 def test_a_training_that_starts_a_process_ends_with_an_error():
@@ -84,3 +100,5 @@ def test_every_pin_has_hashes_and_a_licence_and_is_built():
         assert source["texts"]
         assert all(len(digest) == 64 for digest in source["files"].values())
     assert len(pins["toolchain"]["sha256"]) == 64
+    assert pins["pools"]
+    assert all(address.startswith("http") for address in interpreter.pools_of_apt())
