@@ -11,7 +11,7 @@ from evtools.clock import Clock
 from evtools.state import Worker
 from evtools.text import human_duration
 from evtools.transport import Statistics
-from evtools.wire import encode_line
+from evtools.wire import Defect, encode_line
 
 #: The main loop moves several times a second; seconds after which it hangs.
 STUCK: Final = 15.0
@@ -19,6 +19,9 @@ STUCK: Final = 15.0
 _BEATS: Final = 3.0
 #: Seconds between heartbeats: Celery's, and the most that anybody may tell us.
 _BEAT, _BEAT_MAX = 2.0, 60.0
+
+#: Of what could not be read.
+_OF_DEFECTS: Final = frozenset({"kind", "count"})
 
 _OK, _UNAVAILABLE = 200, 503
 _JSON: Final = "application/json"
@@ -140,11 +143,11 @@ def _values(counted: Any) -> dict[str, Any]:
     """Return the fields of a dataclass as JSON can have them."""
     values = {}
     for field in fields(counted):
+        if isinstance(counted, Defect) and field.name not in _OF_DEFECTS:
+            # What somebody sent is for the log, where it is redacted.
+            continue
         value = getattr(counted, field.name)
         match value:
-            case bytes():
-                # What somebody sent is for the log, where it is redacted.
-                continue
             case dict():
                 # In one step, for it grows in another thread.
                 value = dict(value)

@@ -92,7 +92,9 @@ class Loop:
         self._is_single = rig.options.once or rig.options.test
         self._traffic = Traffic(rig.counters, rig.state)
         self._news = News(
-            rig.counters, rig.source, rig.link, rig.clock, replays=bool(self._tape)
+            *(rig.counters, rig.source, rig.link, rig.clock),
+            replays=bool(self._tape),
+            redacts=bool(rig.options.redact),
         )
         self._failures = Failures()
         self._started = rig.clock.monotonic()
@@ -268,6 +270,7 @@ class Loop:
     def _finish(self) -> int:
         """Take the last shot, within the time there is; return the exit status."""
         rig, timeout = self._rig, self._rig.options.shutdown_timeout
+        self._news.tell_defects()
         if not self._mounted:
             self._mount()
         if rig.options.test:

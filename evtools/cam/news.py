@@ -8,7 +8,7 @@ from evtools.cam.counters import Counters
 from evtools.cam.link import Link
 from evtools.cam.stacks import stacks
 from evtools.clock import Clock
-from evtools.text import human_duration
+from evtools.text import human_duration, sanitize
 from evtools.transport import Source
 from evtools.transport.doubt import Doubt
 
@@ -18,7 +18,8 @@ _log = logging.getLogger(__name__)
 class News:
     """Put what is known of a running evcam into words.
 
-    `replays` says that the source is a recording.
+    `replays` says that the source is a recording, `redacts` that nothing is logged of
+    what could not be read.
     """
 
     def __init__(
@@ -29,12 +30,14 @@ class News:
         clock: Clock,
         *,
         replays: bool,
+        redacts: bool,
     ) -> None:
         self._counters = counters
         self._source = source
         self._link = link
         self._clock = clock
         self._replays = replays
+        self._redacts = redacts
         self._doubt = Doubt(source, clock)
         self._told: set[str] = set()
 
@@ -74,6 +77,5 @@ class News:
         for defect in self._source.statistics().defects:
             if defect.kind not in self._told:
                 self._told.add(defect.kind)
-                detail = f" ({defect.detail})" if defect.detail else ""
-                sample = ascii(bytes(defect.sample))[1:]
-                _log.warning("left out: %s%s: %s", defect.kind, detail, sample)
+                words = sanitize(defect.words(redacted=self._redacts))
+                _log.warning("left out: %s", words)

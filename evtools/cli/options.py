@@ -263,8 +263,8 @@ _SHARED: Final[tuple[Decorator[Any], ...]] = (
         group="Events",
         metavar="PATTERN",
         **_several,
-        help="Mask secrets before anything is shown or written: NAME (an argument"
-        " or a field), kwargs.NAME, or /REGEX/ in any text. Repeatable.",
+        help="Mask secrets before anything is shown or written: what has NAME in"
+        " front of it, kwargs.NAME, or /REGEX/ in any text. Repeatable.",
     ),
     _shared(
         *("--color",),

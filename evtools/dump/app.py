@@ -43,7 +43,13 @@ def run(options: DumpOptions, settings: ConnectionSettings) -> int:
     """
     _calm_collector()
     clock = SystemClock()
-    report = Report(sys.stderr, tool="evdump", quiet=options.quiet, stats=options.stats)
+    report = Report(
+        sys.stderr,
+        tool="evdump",
+        quiet=options.quiet,
+        stats=options.stats,
+        redacts=bool(options.redact),
+    )
     with ExitStack() as stack:
         # What may be wrong first, what overwrites a file last.
         filters = Filters(options, clock)

@@ -36,15 +36,22 @@ class Report:
     """Write lines to stderr; a closed or full stderr stops nothing.
 
     `stats` is `text` or `json`: the form of the summary.  `quiet` leaves only
-    warnings.
+    warnings.  With `redacts` nothing is shown of what could not be read.
     """
 
     def __init__(
-        self, stream: IO[str], *, tool: str, quiet: bool = False, stats: str = "text"
+        self,
+        stream: IO[str],
+        *,
+        tool: str,
+        quiet: bool = False,
+        stats: str = "text",
+        redacts: bool = False,
     ) -> None:
         self._stream = stream
         self._tool = tool
         self._quiet = quiet
+        self._redacts = redacts
         self._stats = stats
         self._reported: set[str] = set()
         #: The error that retries are made because of, and how many so far.
@@ -91,9 +98,7 @@ class Report:
         for defect in defects:
             if defect.kind not in self._reported:
                 self._reported.add(defect.kind)
-                detail = f" ({defect.detail})" if defect.detail else ""
-                sample = ascii(bytes(defect.sample))[1:]
-                self.warn(f"left out: {defect.kind}{detail}: {sample}")
+                self.warn(f"left out: {defect.words(redacted=self._redacts)}")
 
     def summary(self, counts: Counts, statistics: Statistics, seconds: float) -> None:
         """Write the counters as they are now."""

@@ -30,7 +30,7 @@ class Tally:
         """Count a line that is no event; the first of each kind is a sample."""
         self._bad += 1
         defect = self._defects.setdefault(
-            kind, Defect(kind, line[:_SAMPLE_BYTES], detail)
+            kind, Defect(kind, line[:_SAMPLE_BYTES], detail, 0, len(line))
         )
         defect.count += 1
 

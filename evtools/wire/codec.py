@@ -13,8 +13,14 @@ from evtools.errors import DecodeError
 from evtools.wire.compression import decompress
 from evtools.wire.events import GAP, EventFields
 from evtools.wire.record import Record
-from evtools.wire.serialisers import READERS, decode_json, read_json
-from evtools.wire.task_event import TASK_EVENTS, AnyRecord
+from evtools.wire.serialisers import (
+    READERS,
+    decode_json,
+    is_deep,
+    may_be_deep,
+    read_json,
+)
+from evtools.wire.task_event import TASK_EVENTS, AnyRecord, TaskEvent
 from evtools.wire.values import Lost, Pairs, fields_of, plain
 
 #: What a message may weigh in bytes, as sent and unpacked.  Celery's own
@@ -38,6 +44,7 @@ _CHARSETS: Final = {name: name for name in aliases.values()} | aliases
 #: How much of a hostile text is kept, in characters or bytes.
 _SAMPLE_MAX: Final = 200
 _DETAIL_MAX: Final = 200
+_NAME_MAX: Final = 64
 
 _KINDS: Final[Any] = reduce(or_, TASK_EVENTS.values())
 _decode_task_event: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(_KINDS).decode
@@ -65,6 +72,17 @@ class Defect:
     sample: bytes
     detail: str = ""
     count: int = 0
+    #: Of the first one.
+    size_bytes: int = 0
+    content_type: str | None = None
+
+    def words(self, *, redacted: bool) -> str:
+        """Say what it is, with nothing that was in it if secrets are to be masked."""
+        if redacted:
+            of = f" of {self.content_type[:_NAME_MAX]}" if self.content_type else ""
+            return f"{self.kind}: {self.size_bytes} bytes{of}"
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"{self.kind}{detail}: {ascii(bytes(self.sample))[1:]}"
 
 
 class _Properties(msgspec.Struct, gc=False):
@@ -132,7 +150,7 @@ class Codec:
             kind = value.get("type")
             if type(kind) is str and kind and kind != GAP:
                 return [value]
-        return self._events(value, body)
+        return self._events(value, body, _JSON)
 
     def records(self, message: Message) -> list[AnyRecord]:
         """Return the events in `message` as records; as `decode` otherwise.
@@ -142,10 +160,15 @@ class Codec:
         try:
             body = self._usual_body(message)
             if body is not None:
-                if not body.startswith(b"["):
-                    return [_decode_task_event(body)]
-                events: list[AnyRecord] = _decode_task_events(body)
-                return events
+                events: list[TaskEvent] = (
+                    _decode_task_events(body)
+                    if body.startswith(b"[")
+                    else [_decode_task_event(body)]
+                )
+                if not may_be_deep(body) or not any(
+                    is_deep(event.values(event)) for event in events
+                ):
+                    return list[AnyRecord](events)
         except _BROKEN_JSON:
             pass  # something else: `decode` sees what
         return [Record(event) for event in self.decode(message)]
@@ -187,12 +210,16 @@ class Codec:
                 message = self.unwrap(message.body)
             value = self._value(message)
         except DecodeError as error:
-            self._count(error, message.body)
+            self._count(error, message.body, message.content_type)
             return []
         lost: list[Lost] = []
-        events = [fields_of(event, lost) for event in self._events(value, message.body)]
+        events = [
+            fields_of(event, lost)
+            for event in self._events(value, message.body, message.content_type)
+        ]
         for each in lost:
-            self._count(DecodeError(each.kind, each.detail), message.body)
+            why = DecodeError(each.kind, each.detail)
+            self._count(why, message.body, message.content_type)
         # A key that became text may have taken the place of the type.
         return [event for event in events if event["type"] != GAP]
 
@@ -231,7 +258,7 @@ class Codec:
             envelope.headers.compression if envelope.headers else None,
         )
 
-    def _events(self, value: Any, body: bytes) -> list[Any]:
+    def _events(self, value: Any, body: bytes, content_type: str | None) -> list[Any]:
         """Return the well-formed events of a decoded body, one or a batch."""
         events: list[Any] = []
         for item in value if type(value) is list else [value]:
@@ -241,24 +268,24 @@ class Codec:
                 events.append(item)
                 continue
             kind = _type_of(item)
-            self._add(_defect_of(kind), body, _shown(item, kind))
+            # A batch may have millions of these: exceptions would take too long.
+            known = self.defects.get(_defect_of(kind))
+            if known is None:
+                error = DecodeError(_defect_of(kind), _shown(item, kind))
+                self._count(error, body, content_type)
+            else:
+                known.count += 1
         return events
 
-    def _add(self, kind: str, body: bytes, shown: str) -> None:
-        # A batch may have millions of these: exceptions would take too long.
-        known = self.defects.get(kind)
-        if known is None:
-            self._count(DecodeError(kind, shown), body)
-        else:
-            known.count += 1
-
-    def _count(self, error: DecodeError, body: bytes) -> None:
+    def _count(self, error: DecodeError, body: bytes, content_type: str | None) -> None:
         # Kinds are few and ours; what a sender chose is in the details.
         defect = self.defects.get(error.kind)
         if defect is None:
             detail = error.detail[:_DETAIL_MAX]
-            defect = Defect(error.kind, bytes(body[:_SAMPLE_MAX]), detail)
-            self.defects[error.kind] = defect
+            sample = bytes(body[:_SAMPLE_MAX])
+            defect = self.defects[error.kind] = Defect(
+                *(error.kind, sample, detail), 0, len(body), content_type
+            )
         defect.count += 1
 
 

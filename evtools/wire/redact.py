@@ -20,29 +20,31 @@ _KEPT: Final = frozenset({"type", "timestamp", "local_received"})
 def redactor(patterns: Iterable[str]) -> Callable[[EventFields], None] | None:
     """Compile `--redact` patterns; return a function that masks in place.
 
-    `/REGEX/` masks every match in every text of an event, `kwargs.NAME` the
-    keyword argument NAME of a task, and a plain `NAME` that argument and the
-    event's own field NAME.  Return None when there are no patterns.
+    `/REGEX/` masks every match in every text of an event.  A plain `NAME` masks the
+    event's own field NAME, and what NAME is the key of wherever that stands: in
+    arguments, results, errors and fields of all kinds, real values or text.
+    `kwargs.NAME` leaves an event's own field of that name.  Case does not matter.
+    Return None when there are no patterns.
 
     Raise UsageError for a pattern that cannot be read.
     """
+    fields: list[str] = []
     names: list[str] = []
-    arguments: list[str] = []
     regexes: list[re.Pattern[str]] = []
     for pattern in patterns:
         if len(pattern) > 1 and pattern[0] == pattern[-1] == "/":
             regexes.append(_compile(pattern))
         elif pattern.startswith(_ARGUMENT):
-            arguments.append(_named(pattern, pattern.removeprefix(_ARGUMENT)))
+            names.append(_named(pattern, pattern.removeprefix(_ARGUMENT)))
         else:
-            names.append(_named(pattern, pattern))
-    arguments += names
-    if not (regexes or arguments):
+            fields.append(_named(pattern, pattern))
+    names += fields
+    if not (regexes or names):
         return None
     return _Rules(
-        names=frozenset(names) - _KEPT,
-        arguments=frozenset(arguments),
-        key=_key_pattern(arguments) if arguments else None,
+        fields=frozenset(map(str.casefold, fields)),
+        names=frozenset(map(str.casefold, names)),
+        key=_key_pattern(names) if names else None,
         regexes=tuple(regexes),
     ).redact
 
@@ -65,7 +67,11 @@ def _named(pattern: str, name: str) -> str:
 
 
 def _key_pattern(names: Iterable[str]) -> re.Pattern[str]:
-    """Compile what finds the names as keys, as Python, Celery and JSON write them."""
+    """Compile what finds the names as keys, and what stands between key and value.
+
+    That is a colon or an equals sign, after quotes and brackets that may end the key;
+    or a comma, after the first of a pair; or white space, after an option of a command.
+    """
     spellings = dict.fromkeys(
         spelling
         for name in names
@@ -77,40 +83,52 @@ def _key_pattern(names: Iterable[str]) -> re.Pattern[str]:
         )
     )
     either = "|".join(map(re.escape, spellings))
-    return re.compile(rf"""(['"])(?:{either})\1\s*:\s*""")
+    return re.compile(
+        rf"""(?<!\w)(?:{either})([]'"\\)\s]*(?:[:=]>?|,)\s*|\s+)""", re.IGNORECASE
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
+    fields: frozenset[str]
     names: frozenset[str]
-    arguments: frozenset[str]
     key: re.Pattern[str] | None
     regexes: tuple[re.Pattern[str], ...]
 
     def redact(self, event: EventFields) -> None:
         """Mask in place."""
-        for name in self.names:
-            if name in event:
-                event[name] = MASK
-        if self.key is not None and "kwargs" in event:
-            event["kwargs"] = self._mask_arguments(event["kwargs"], self.key)
+        if self.key is not None:
+            for name, value in event.items():
+                if name in _KEPT:
+                    continue
+                if name.casefold() in self.fields:
+                    event[name] = MASK
+                else:
+                    event[name] = self._mask(value, self.key)
         for regex in self.regexes:
             for name, value in event.items():
                 if name not in _KEPT:
                     event[name] = _mask_text(value, regex)
 
-    def _mask_arguments(self, value: Any, key: re.Pattern[str]) -> Any:
-        """Mask the arguments at any depth: a name is rarely harmless further in."""
+    def _mask(self, value: Any, key: re.Pattern[str]) -> Any:
+        """Mask at any depth: a name is rarely harmless further in."""
+        if isinstance(value, str):
+            return "".join(_masked(value, key))
         if isinstance(value, dict):
             return {
-                name: MASK
-                if name in self.arguments
-                else self._mask_arguments(inner, key)
+                self._mask(name, key): MASK
+                if name.casefold() in self.names
+                else self._mask(inner, key)
                 for name, inner in value.items()
             }
         if isinstance(value, list):
-            return [self._mask_arguments(inner, key) for inner in value]
-        return "".join(_masked(value, key)) if isinstance(value, str) else value
+            if len(value) == _PAIR and self._is_name(value[0]):
+                return [value[0], MASK]
+            return [self._mask(inner, key) for inner in value]
+        return value
+
+    def _is_name(self, value: Any) -> bool:
+        return isinstance(value, str) and value.casefold() in self.names
 
 
 def _mask_text(value: Any, regex: re.Pattern[str]) -> Any:
@@ -126,33 +144,90 @@ def _mask_text(value: Any, regex: re.Pattern[str]) -> Any:
     return value
 
 
-# --- values in the repr of a mapping ---------------------------------------------
+# --- values in text --------------------------------------------------------------
 #
 # Celery sends keyword arguments as text, in a dialect of repr() that cuts what
 # is long and does not escape backslashes, so some texts can be read in two
-# ways; and objects write themselves as they like.  A parser that guesses wrong
-# prints the second half of a secret.  So we recognise the values whose end is
-# beyond doubt, and mask all the rest of the text after any other.
+# ways; objects write themselves as they like, and errors say what they like.  A
+# parser that guesses wrong prints the second half of a secret.  So we recognise
+# the values whose end is beyond doubt, those of a mapping with quoted keys and
+# quoted ones of a call, and mask all the rest of the text after any other.
+#
+# A line of source in a traceback is no value: it is masked to its own end.
 
+_PAIR: Final = 2
 _SPECIAL: Final = re.compile(r"""['"()\[\]{},<\\]""")
 _CLOSED_BY: Final = {"(": ")", "[": "]", "{": "}"}
 _NEXT_KEY: Final = re.compile(r""",\s*(?:'[^'"]*'|"[^'"]*")\s*:""")
+_NEXT_ARGUMENT: Final = re.compile(r""",\s*[^\W\d]\w*=""")
 _AFTER_MAPPING: Final = re.compile(r"[)\]}]+\s*(?:,|$)")
 _AFTER_STRING: Final = re.compile(r"[,:)\]}\s]|$")
+_COLON: Final = re.compile(r"""['"]\s*:\s*""")
+_FIRST_OF_PAIR: Final = re.compile(r"""[(\[]\s*\\*['"]$""")
+#: Before a line of source in a traceback, lines of the same statement may stand.
+_FRAME: Final = re.compile(r'  File ".*", line \d+')
+_STATEMENT_LINES: Final = 8
+_SOURCE: Final = "    "
 
 
 def _masked(text: str, key: re.Pattern[str]) -> Iterator[str]:
-    """Yield the repr of a mapping with the values after `key` masked."""
-    position = 0
-    while found := key.search(text, position):
-        yield text[position : found.end()]
+    """Yield a text with the values after `key` masked."""
+    position = search = 0
+    while found := key.search(text, search):
+        search = found.end()
+        if not _is_key(text, found):
+            continue
+        yield text[position:search]
         yield MASK
-        position = _end_of_value(text, found.end())
+        position = search = max(search, _end(text, found))
     yield text[position:]
 
 
-def _end_of_value(text: str, start: int) -> int:
-    """Return where the value that begins at `start` certainly has ended."""
+def _is_key(text: str, found: re.Match[str]) -> bool:
+    """Return whether what follows a name is a value."""
+    start, between = found.start(), found[1]
+    if "=" in between or ":" in between:
+        return True
+    before = text[max(0, start - 20) : start]
+    if before.endswith("--"):
+        return True  # an option of a command
+    return "," in between and _FIRST_OF_PAIR.search(before) is not None
+
+
+def _end(text: str, found: re.Match[str]) -> int:
+    """Return where the value after a key has certainly ended."""
+    start, value = found.start(), found.end()
+    opened = text[start - 1 : start]
+    is_quoted = opened in ("'", '"') and text.startswith(opened, found.start(1))
+    if is_quoted and (_COLON.fullmatch(found[1]) or found[1].rstrip().endswith(",")):
+        end = _end_of_value(text, value, _NEXT_KEY)
+    elif found[1].endswith("=") and text[value : value + 1] in ("'", '"'):
+        end = _end_of_value(text, value, _NEXT_ARGUMENT)
+    else:
+        end = len(text)
+    if end == len(text) and _is_source(text, start):
+        line_end = text.find("\n", value)
+        return end if line_end < 0 else line_end
+    return end
+
+
+def _is_source(text: str, place: int) -> bool:
+    """Return whether a traceback has a line of source there."""
+    for _ in range(_STATEMENT_LINES):
+        start = text.rfind("\n", 0, place) + 1
+        if not text.startswith(_SOURCE, start):
+            return start > 0 and _FRAME.match(text, start) is not None
+        place = start - 1
+        if place < 0:
+            break
+    return False
+
+
+def _end_of_value(text: str, start: int, following: re.Pattern[str]) -> int:
+    """Return where the value that begins at `start` certainly has ended.
+
+    A comma ends it if `following` matches there.
+    """
     position, missing = start, list[str]()
     while found := _SPECIAL.search(text, position):
         place, character = found.start(), found[0]
@@ -162,7 +237,7 @@ def _end_of_value(text: str, start: int) -> int:
         elif character in _CLOSED_BY:
             missing.append(_CLOSED_BY[character])
         elif character == "," and not missing:
-            if _NEXT_KEY.match(text, place):
+            if following.match(text, place):
                 return place
         elif character in ")]}" and not missing:
             return place if _AFTER_MAPPING.match(text, place) else len(text)

@@ -179,7 +179,8 @@ def test_the_status_has_all_that_is_counted(patient):
     patient.counters.shots = Shots(taken=3)
     patient.counters.events_by_type["task-sent"] = 7
     patient.statistics = Statistics(
-        connected=True, defects=(Defect("strange", b"secret", count=2),)
+        connected=True,
+        defects=(Defect("strange", b"secret", "secret", 2, 6, "secret"),),
     )
     status, answer = patient.asked("status")
     assert status == 200
@@ -188,9 +189,7 @@ def test_the_status_has_all_that_is_counted(patient):
     assert answer["reason"] == "no heartbeat: the broker was not tried"
     assert answer["counters"]["shots"]["taken"] == 3
     assert answer["counters"]["events_by_type"] == {"task-sent": 7}
-    assert answer["stream"]["defects"] == [
-        {"kind": "strange", "detail": "", "count": 2}
-    ]
+    assert answer["stream"]["defects"] == [{"kind": "strange", "count": 2}]
     assert patient.tries == 0
 
 

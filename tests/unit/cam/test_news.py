@@ -22,13 +22,15 @@ class Source:
 
 
 class Desk:
-    def __init__(self, *, replays=False):
+    def __init__(self, *, replays=False, redacts=False):
         self.clock = FakeClock(1000.0)
         self.counters = Counters()
         self.source = Source()
         self.link = Link(self.counters, Roll({}), self.clock)
         self.news = News(
-            self.counters, self.source, self.link, self.clock, replays=replays
+            *(self.counters, self.source, self.link, self.clock),
+            replays=replays,
+            redacts=redacts,
         )
 
 
@@ -100,4 +102,15 @@ def test_each_kind_of_ill_formed_input_is_told_once(log):
     assert log() == [
         r"left out: no JSON (line 1): '\xff\x1b'",
         "left out: no type: '{}'",
+    ]
+
+
+def test_where_secrets_are_masked_nothing_of_it_is_told_but_its_length(log):
+    desk = Desk(redacts=True)
+    defect = Defect("no JSON", b"secret", "secret", 2, 600, "text/plain\x1b[2J")
+    desk.source.defects = [defect, Defect("no type", b"secret", "", 1, 6)]
+    desk.news.tell_defects()
+    assert log() == [
+        "left out: no JSON: 600 bytes of text/plain\\x1b[2J",
+        "left out: no type: 6 bytes",
     ]

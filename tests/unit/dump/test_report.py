@@ -87,6 +87,16 @@ def test_each_kind_of_defect_is_told_once(report, stream):
     ]
 
 
+def test_where_secrets_are_masked_nothing_is_told_of_a_defect_but_its_length(stream):
+    report = Report(stream, tool="evdump", redacts=True)
+    defect = Defect("no JSON", b"secret", "secret", 3, 70_000, "application/json")
+    report.defects([defect, Defect("no type", b"secret", "", 1, 6)])
+    assert lines(stream) == [
+        "evdump: left out: no JSON: 70000 bytes of application/json",
+        "evdump: left out: no type: 6 bytes",
+    ]
+
+
 def test_the_summary_of_a_quiet_day_is_short(report, stream):
     report.summary(Counts(captured=10, matched=4), Statistics(), 2.0)
     assert lines(stream) == [

@@ -127,8 +127,8 @@ def test_arguments_that_are_real_objects_are_masked_at_any_depth():
         ("{'a': [{'password': 'x'}], 'c': 3}", "{'a': [{'password': ***}], 'c': 3}"),
         ("{'password': 'C:\\\\x', 'a': 1}", "{'password': ***, 'a': 1}"),
         (
-            "{'passwords': 'x', 'my password': 1}",
-            "{'passwords': 'x', 'my password': 1}",
+            "{'passwords': 'x', 'my_password': 1}",
+            "{'passwords': 'x', 'my_password': 1}",
         ),
         ("{'password': 'x', 'password': 'y'}", "{'password': ***, 'password': ***}"),
         ('{"password": "x", "a": 1}', '{"password": ***, "a": 1}'),
@@ -165,8 +165,92 @@ def test_a_name_is_found_however_it_is_written(name):
         assert "x" not in kwargs(text, name).replace(text[: text.rindex(":")], "")
 
 
+TRACEBACK = """\
+Traceback (most recent call last):
+  File "shop.py", line 3, in pay
+    login(user, password=password,
+          password="literal", tries=3)
+    ~~~~~^^^^^^
+  File "shop.py", line 9, in login
+    def login(user, password: str = "x"):
+CardError: no card for password=S3cr3t
+    password: S3cr3t
+"""
+MASKED_TRACEBACK = """\
+Traceback (most recent call last):
+  File "shop.py", line 3, in pay
+    login(user, password=***
+          password=***, tries=3)
+    ~~~~~^^^^^^
+  File "shop.py", line 9, in login
+    def login(user, password: ***
+CardError: no card for password=***"""
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("token=x, user=b", "token=***"),
+        ("password=x, user=b", "password=***"),
+        ("Card(password='x', user='b')", "Card(password=***, user='b')"),
+        ("Card(user='b', password='x')", "Card(user='b', password=***)"),
+        ("CardError('declined: password = x')", "CardError('declined: password = ***"),
+        ("https://h/?user=b&password=x&c=d#e", "https://h/?user=b&password=***"),
+        ("Password: x\r\nAccept: */*", "Password: ***"),
+        (
+            "[('a', 'b'), ('password', 'x'), ('c', 'd')]",
+            "[('a', 'b'), ('password', ***), ('c', 'd')]",
+        ),
+        ("['--password', 'x']", "['--password', ***"),
+        ("mysql --password x -u b", "mysql --password ***"),
+        ("d['password'] = 'x'", "d['password'] = ***"),
+        ('{"body": "{\\"password\\": \\"x\\"}"}', '{"body": "{\\"password\\": ***'),
+        (
+            '{\'body\': \'{"password": "x", "a": 1}\'}',
+            "{'body': '{\"password\": ***, \"a\": 1}'}",
+        ),
+        (
+            '{"a": {"password": "x", "b": 1}, "c": 2}',
+            '{"a": {"password": ***, "b": 1}, "c": 2}',
+        ),
+        ("the password is wrong", "the password is wrong"),
+        ("('password', 5) of passwords=3", "('password', ***"),
+        ("KeyError('password')", "KeyError('password')"),
+        (TRACEBACK, MASKED_TRACEBACK),
+    ],
+)
+@pytest.mark.parametrize("field", ["args", "exception", "traceback", "result", "own"])
+def test_a_value_after_its_name_is_masked_in_every_text(text, left, field):
+    for value, masked in ((text, left), ([{"deep": text}], [{"deep": left}])):
+        event = {"type": "task-failed", field: value}
+        name = "token" if "token" in text else "password"
+        for pattern in (name, name.upper(), f"kwargs.{name}"):
+            assert redacted(event, pattern)[field] == masked
+
+
+def test_real_values_are_masked_by_their_keys_in_every_field():
+    event = {
+        "type": "shop-order",
+        "args": [["password", "x"], ["other", "y"], {"Password": "x"}],
+        "headers": {"PASSWORD": ["x"], "password=x": 1},
+        "user": {"name": "b", "logins": [{"password": "x", "n": 1}]},
+    }
+    assert redacted(event, "password") == {
+        "type": "shop-order",
+        "args": [["password", MASK], ["other", "y"], {"Password": MASK}],
+        "headers": {"PASSWORD": MASK, f"password={MASK}": 1},
+        "user": {"name": "b", "logins": [{"password": MASK, "n": 1}]},
+    }
+
+
 def test_long_hostile_text_takes_no_time():
     for text in (
+        "password=" * 100_000,
+        "password\n    " * 100_000,
+        '  File "x", line 1\n' + "    password=\n" * 100_000,
+        "('password'," * 100_000,
+        "password" + "\\" * 1_000_000,
+        "password='x'" * 100_000,
         "'password': " * 100_000,
         "'password': [" * 100_000,
         "{'password': " + "," * 1_000_000,
@@ -181,6 +265,7 @@ def test_long_hostile_text_takes_no_time():
 # --- anything --------------------------------------------------------------------
 
 SECRET = "S3cr3t"
+SEPARATOR = " ; "
 
 tricky = st.text(st.sampled_from("ab'\"\\,:;{}[]()<> \n\t.\u00e9\ud800-=1")) | st.text()
 harmless = st.none() | st.booleans() | st.integers() | st.floats() | tricky
@@ -252,6 +337,30 @@ def test_the_secret_is_in_no_text_of_arguments(before, secret, after, write, dat
     if data is not None:
         cut = data.draw(st.integers(0, len(text)))
         assert SECRET not in kwargs(text[:cut] + "...")
+
+
+@given(
+    st.lists(tricky, max_size=3),
+    st.builds("{}{}{}".format, tricky, st.just(SECRET), tricky),
+    st.sampled_from(
+        [
+            *("{}={}", "{}: {}", "{}={!r}", "{} = {!r}", "{!r}: {!r}", "?{}={}&x=y"),
+            *(
+                "Login({}={!r}, user='b')",
+                "[({!r}, {!r})]",
+                "--{} {}",
+                "{{{!r}: {!r}}}",
+            ),
+        ]
+    ),
+    st.sampled_from([str, repr, json.dumps, celery_repr]),
+    st.sampled_from(["args", "kwargs", "result", "exception", "traceback", "own"]),
+)
+def test_the_secret_is_in_no_text_of_an_event(around, secret, form, write, field):
+    text = write(SEPARATOR.join([*around, form.format("password", secret), *around]))
+    for value in (text, [text], {"x": {"y": text}}, {text: 1}):
+        event = redacted({"type": "a", field: value}, "password")
+        assert SECRET not in repr(event), form
 
 
 @given(
