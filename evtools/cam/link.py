@@ -37,6 +37,8 @@ class Link:
             self._roll.lost()
             self.why = notice.text
             _log.warning("connection lost: %s", notice.text)
+        elif notice.kind == "ended" and notice.text:
+            _log.warning("%s", notice.text)
         elif notice.kind == "retry":
             self._retry(notice.text)
 

@@ -6,6 +6,7 @@ from datetime import UTC, tzinfo
 from typing import Any, Final
 
 from evtools.cam.choices import LogFormat
+from evtools.transport.tape import Moment
 
 #: The speed of a replay that waits for nothing.
 MAX_SPEED: Final = float("inf")
@@ -51,7 +52,9 @@ class CamOptions:
     redact: tuple[str, ...] = ()
     max_tasks: int = 100_000
     max_memory: int = 256 * 1024 * 1024
-    read: str = ""
+    read: tuple[str, ...] = ()
+    since: Moment | None = None
+    until: Moment | None = None
     speed: float = MAX_SPEED
     demo: bool = False
 

@@ -25,7 +25,14 @@ def open_source(
     cannot work.
     """
     if options.read:
-        tape = Tape(options.read, clock=clock, speed=options.speed)
+        tape = Tape(
+            *options.read,
+            clock=clock,
+            speed=options.speed,
+            since=options.since,
+            until=options.until,
+        )
+        tape.on_notice = on_notice
         stack.callback(tape.close)
         return tape
     if not options.demo:

@@ -222,19 +222,15 @@ _own = partial(option, prefix=_PREFIX)
     metavar="FORMAT",
     help="text, json or journal.  [text; journal where stderr is systemd's]",
 )
-@_own(
-    *("--read",),
-    group="Recording",
-    in_file=False,
-    metavar="FILE",
-    help="Take the events from a recording instead of a broker; -: stdin.",
-)
+@recurring.read("--read", prefix=_PREFIX)
 @_own(
     *("--speed",),
     group="Recording",
     type=params.SPEED,
     help="Replay --read at 1x, 10x, ... or max.  [max]",
 )
+@recurring.since(prefix=_PREFIX)
+@recurring.until(prefix=_PREFIX)
 @recurring.demo(
     prefix=_PREFIX,
     group="Recording",

@@ -12,6 +12,7 @@ from evtools.cam.options import MAX_SPEED, CamOptions
 from evtools.cam.rate import rate
 from evtools.cli.connecting import connection_settings, merged_pairs
 from evtools.cli.contradictions import (
+    BACKWARDS,
     RECORDED_DEMO,
     Contradiction,
     Values,
@@ -28,11 +29,11 @@ _SAME: Final = (
     *("freq", "cleanup_freq", "warm_up", "once", "test", "max_failures"),
     *("allow_insecure_camera", "pythonpath", "redact", "max_tasks", "max_memory"),
     *("demo", "detach", "umask", "ready_timeout", "shutdown_timeout", "log_format"),
-    *("quiet",),
+    *("quiet", "read", "since", "until"),
 )
 #: Options that are texts; None becomes "", and a number of the settings file a text.
 _TEXTS: Final = (
-    *("camera", "maxrate", "read", "executable", "pidfile", "uid", "gid"),
+    *("camera", "maxrate", "executable", "pidfile", "uid", "gid"),
     *("workdir", "logfile", "listen"),
 )
 #: Errands that are about an evcam that runs; whatever it does.
@@ -107,7 +108,7 @@ def _text(value: Any) -> str:
 
 
 #: Options that mean something only with another one.
-_NEEDS: Final[Mapping[str, Sequence[str]]] = {"read": ("speed",)}
+_NEEDS: Final[Mapping[str, Sequence[str]]] = {"read": ("speed", "since", "until")}
 
 _CONTRADICTIONS: Final = (
     Contradiction(
@@ -116,13 +117,14 @@ _CONTRADICTIONS: Final = (
         "name one with -c: mod.Camera, sqlite:FILE, jsonl:FILE, prometheus, postgres",
     ),
     RECORDED_DEMO,
+    BACKWARDS,
     Contradiction(
         lambda v: bool(v["detach"] and (v["once"] or v["test"])),
         "--detach excludes --once and --test",
         "leave --detach out",
     ),
     Contradiction(
-        lambda v: bool(v["detach"] and v["read"] == "-"),
+        lambda v: bool(v["detach"] and "-" in v["read"]),
         "--detach and --read - exclude each other",
         "a process in the background has no stdin",
     ),

@@ -13,6 +13,7 @@ from evtools.cli import celery_names
 from evtools.cli.options import Option
 from evtools.cli.params import PAIRS
 from evtools.errors import ConfigError
+from evtools.text import decode_text
 from evtools.trust import distrusted
 
 FILE_NAME: Final = "evtools/evtools.toml"
@@ -117,11 +118,14 @@ def _refusal(path: Path, culprit: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(decode_text(path.read_bytes()))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", "see evtools.toml(5)") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{path}: it is no text in UTF-8 or UTF-16", "save it as UTF-8"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}", "see evtools.toml(5)") from None
 
 

@@ -107,7 +107,8 @@ def _context(name: str, ctx: click.Context) -> Iterator[click.Context]:
     arguments, stdin = list(ctx.meta[_ARGUMENTS]), sys.stdin
     broker = ctx.params["broker"]
     if broker and broker.via.endswith("(stdin)"):
-        sys.stdin = io.StringIO(broker.url)  # it is read once for all
+        # It is read once for all.
+        sys.stdin = io.TextIOWrapper(io.BytesIO(broker.url.encode()))
     try:
         with command(name).make_context(TOOLS[name].program, arguments) as tool:
             yield tool

@@ -77,7 +77,9 @@ def flag(name: str) -> str:
 
 def _is_backwards(values: Values) -> bool:
     since, until = values["since"], values["until"]
-    return since is not None and until is not None and until <= since
+    if isinstance(since, float) and isinstance(until, float):
+        return until <= since
+    return since is not None and since == until
 
 
 BACKWARDS: Final = Contradiction(

@@ -70,13 +70,7 @@ _own = partial(option, prefix=_PREFIX)
     help="Record into FILE (.gz and .zst compress; strftime's % sequences"
     " are filled in) and print nothing; -: stdout.",
 )
-@_own(
-    *("-r", "--read"),
-    group="Common",
-    in_file=False,
-    metavar="FILE",
-    help="Take the events of a recording instead of a broker's; -: stdin.",
-)
+@recurring.read(*("-r", "--read"), prefix=_PREFIX, group="Common")
 @_own(
     *("-x", "--exclude"),
     group="Selection",

@@ -38,11 +38,21 @@ _UTC_TIMESTAMPS: Final = ("utc", "iso")
 
 #: Options handed on under their own name.
 _SAME: Final = (
-    *("heartbeats", "redact", "count", "timeout", "idle", "since", "until", "demo"),
+    *(
+        "heartbeats",
+        "redact",
+        "count",
+        "timeout",
+        "idle",
+        "since",
+        "until",
+        "demo",
+        "read",
+    ),
     *("line_buffered", "full", "quiet", "stats"),
 )
 #: Options that are texts; None becomes "".
-_TEXTS: Final = ("expect", "read", "write", "highlight")
+_TEXTS: Final = ("expect", "write", "highlight")
 
 _ROTATION: Final = ("rotate_size", "rotate_every", "rotate_keep")
 
@@ -125,7 +135,7 @@ def _filters(values: Values) -> tuple[str, ...]:
         for line in _content(values["filter_file"]).splitlines()
         if not line.lstrip().startswith("#")
     )
-    typed = filter_of(values["filters"])
+    typed = filter_of(values["filters"], reading=bool(values["read"]))
     return tuple(text for text in (typed, file.strip()) if text.strip())
 
 

@@ -3,9 +3,11 @@
 import re
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
-GRAMMAR = "10m (ago), 14:30, 2026-11-20, 2026-11-20T14:00Z or epoch seconds"
+GRAMMAR = "14:30, 10m (ago), 2026-11-20, 2026-11-20T14:00Z or epoch seconds"
 
-_TIME_OF_DAY = re.compile(r"\d\d?:\d\d(?::\d\d(?:\.\d{1,6})?)?", re.ASCII)
+_TIME_OF_DAY = re.compile(
+    r"\d\d?:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII
+)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _AGO = re.compile(r"\s*ago\s*$")
 #: Smaller numbers are seconds ago; this is March 1973.
@@ -33,18 +35,18 @@ class LocalZone(tzinfo):
         return dt.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)
 
 
-def parse_moment(text: str, now: float) -> float:
-    """Return UTC epoch seconds; `now` is in them, too.
+def parse_moment(text: str, now: float) -> float | time:
+    """Return UTC epoch seconds, `now` being in them, too, or a time of day.
 
-    A time of day is the last one that has been; without a zone, times are
-    local.  Raise ValueError with a message for the user.
+    Without a zone, times are local.  Raise ValueError with a message for the user.
     """
     text = text.strip()
     try:
         if _NUMBER.fullmatch(text) and float(text) >= _EPOCH_MIN:
             return float(text)
         if _TIME_OF_DAY.fullmatch(text):
-            return _time_of_day(text, now)
+            hours, _, rest = text.partition(":")
+            return time.fromisoformat(f"{hours:0>2}:{rest}")
         if "-" in text:
             return datetime.fromisoformat(text).timestamp()
         return now - _duration(_AGO.sub("", text))
@@ -56,13 +58,3 @@ def _duration(text: str) -> float:
     from evtools.text import parse_duration  # noqa: PLC0415  (start-up time)
 
     return parse_duration(text)
-
-
-def _time_of_day(text: str, now: float) -> float:
-    hours, _, rest = text.partition(":")
-    wanted = time.fromisoformat(f"{hours:0>2}:{rest}")
-    today = datetime.fromtimestamp(now, UTC).astimezone().date()
-    moment = datetime.combine(today, wanted).astimezone()
-    if moment.timestamp() > now:
-        moment = datetime.combine(today - timedelta(days=1), wanted).astimezone()
-    return moment.timestamp()

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from datetime import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -11,7 +12,7 @@ import click
 from evtools.cli.moment import parse_moment
 
 _ROUTING_KEY_MAX_BYTES = 255
-_BROKER_MAX_CHARS = 64 * 1024
+_BROKER_MAX_BYTES = 64 * 1024
 
 
 class Broker(NamedTuple):
@@ -125,6 +126,12 @@ def _pair(text: str) -> tuple[str, str]:
     return key.strip(), value
 
 
+class Recordings(Parsed):
+    """Files; in the environment one a line, as a name may have any other mark."""
+
+    envvar_list_splitter = "\n"
+
+
 def _key_value(text: str) -> tuple[str, Any]:
     key, value = _pair(text)
     try:
@@ -177,17 +184,18 @@ def _regex(text: str) -> str:
 
 def _broker(text: str) -> Broker:
     if text == "-":
-        return Broker(_address(sys.stdin.readline(_BROKER_MAX_CHARS)), "-b - (stdin)")
+        line = sys.stdin.buffer.readline(_BROKER_MAX_BYTES)
+        return Broker(_address(_decoded("stdin", line)), "-b - (stdin)")
     if text.startswith("@"):
         from pathlib import Path  # noqa: PLC0415  (start-up time)
 
         path = Path(text[1:]).expanduser()
         try:
-            with path.open(encoding="utf-8") as file:
-                return Broker(_address(file.read(_BROKER_MAX_CHARS)), f"-b @{path}")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text file"
-            raise ValueError(f"{path}: {reason}") from None
+            with path.open("rb") as file:
+                content = file.read(_BROKER_MAX_BYTES)
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}") from None
+        return Broker(_address(_decoded(str(path), content)), f"-b @{path}")
     return Broker(_address(text))
 
 
@@ -198,7 +206,7 @@ def _address(text: str) -> str:
     return text
 
 
-def _moment(text: str) -> float:
+def _moment(text: str) -> float | time:
     from evtools.clock import SystemClock  # noqa: PLC0415  (start-up time)
 
     return parse_moment(text, SystemClock().wall())
@@ -206,15 +214,27 @@ def _moment(text: str) -> float:
 
 def _text_file(text: str) -> TextFile:
     """Return a file with its content; `-` is stdin."""
-    try:
-        if text == "-":
-            return TextFile(text, sys.stdin.read())
-        from pathlib import Path  # noqa: PLC0415  (start-up time)
+    from pathlib import Path  # noqa: PLC0415  (start-up time)
 
-        return TextFile(text, Path(text).expanduser().read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise ValueError(f"{text}: {reason}") from None
+    try:
+        is_stdin = text == "-"
+        content = (
+            sys.stdin.buffer.read()
+            if is_stdin
+            else Path(text).expanduser().read_bytes()
+        )
+    except OSError as error:
+        raise ValueError(f"{text}: {error.strerror}") from None
+    return TextFile(text, _decoded("stdin" if is_stdin else text, content))
+
+
+def _decoded(name: str, content: bytes) -> str:
+    from evtools.text import decode_text  # noqa: PLC0415  (start-up time)
+
+    try:
+        return decode_text(content)
+    except UnicodeDecodeError:
+        raise ValueError(f"{name}: it is no text in UTF-8 or UTF-16") from None
 
 
 COUNT = Parsed("N", _count, int)
@@ -226,6 +246,7 @@ DURATION_OR_NONE = Parsed("DUR", _duration_or_none, float, int)
 SIZE = Parsed("SIZE", _size, int)
 SPEED = Parsed("SPEED", _speed, float, int)
 MOMENT = Parsed("TIME", _moment)
+RECORDING = Recordings("FILE", str)
 PAIR = Parsed("NAME=VALUE", _pair, tuple, list)
 KEYVALUE = Parsed("NAME=VALUE", _key_value, tuple, list)
 #: What is a table in the settings file.

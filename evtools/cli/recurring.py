@@ -46,10 +46,21 @@ _moment = partial(option, group="Recording", in_file=False, type=params.MOMENT)
 since = partial(
     _moment,
     *("-S", "--since"),
-    help="Of -r, skip what is older: 10m, 14:30, 2026-11-20T14:00Z.",
+    help="With -r, start at this time: 14:30 (of the recording), 10m (ago),"
+    " 2026-11-20T14:00Z.",
 )
 until = partial(
     _moment,
     *("-U", "--until"),
-    help="Of -r, end at what is younger.",
+    help="With -r, stop after this time.",
+)
+read = partial(
+    option,
+    group="Recording",
+    in_file=False,
+    multiple=True,
+    type=params.RECORDING,
+    metavar="FILE",
+    help="Take the events of a recording instead of a broker's; -: stdin."
+    " Repeatable, and 'rec-*.jsonl' takes several, in order of time.",
 )

@@ -183,13 +183,7 @@ _own = partial(option, prefix=_PREFIX)
     metavar="FILE",
     help="Record the events into FILE while watching (.gz and .zst compress).",
 )
-@_own(
-    *("-r", "--read"),
-    group="Recording",
-    in_file=False,
-    metavar="FILE",
-    help="Replay a recording instead of watching a broker; -: stdin.",
-)
+@recurring.read(*("-r", "--read"), prefix=_PREFIX)
 @_own(
     *("--speed",),
     group="Recording",

@@ -29,10 +29,10 @@ from evtools.top.options import REFRESH_MIN, Check, TopOptions
 _SAME: Final = (
     *("view", "window", "redact", "theme", "ascii", "mouse", "max_tasks"),
     *("max_memory", "broker_stats", "read_only", "since", "until", "demo"),
-    *("batch", "quiet"),
+    *("batch", "quiet", "read"),
 )
 #: Options that are texts; None becomes "".
-_TEXTS: Final = ("sort", "expect", "read", "write")
+_TEXTS: Final = ("sort", "expect", "write")
 #: How long -d is when it is not given, in seconds.
 _SCREEN_DELAY, _BATCH_DELAY, _CHECK_DELAY = 1.0, 5.0, 10.0
 
@@ -109,7 +109,10 @@ def _check(values: Values) -> Check | None:
 
 
 def _filter(values: Values) -> str:
-    texts = [filter_of(values["filters"]), values["filter"] or ""]
+    texts = [
+        filter_of(values["filters"], reading=bool(values["read"])),
+        values["filter"] or "",
+    ]
     texts = [text for text in texts if text.strip()]
     return texts[0] if len(texts) == 1 else " ".join(f"({text})" for text in texts)
 

@@ -22,6 +22,7 @@ from evtools.filters import Filter, all_of, compile_filter, exclude
 from evtools.transport import ConnectionSettings
 from evtools.transport.doubt import Doubt
 from evtools.transport.recorder import TapeWriter
+from evtools.transport.tape import Tape, files_of
 from evtools.wire import AnyRecord, EnvelopeWriter, EventFields, Record, gap
 
 #: The longest wait for events before deadlines are looked at, in seconds.
@@ -201,6 +202,9 @@ class Dump:
         """Tell how it went, once all that was taken is written."""
         self._outputs.flush()
         self._tell_defects()
+        source = self._records.source
+        if isinstance(source, Tape) and not self._counts.matched:
+            self._report.say(source.extent())
         for note in self._filters.unknown():
             self._report.say(note)
         self._summarise()
@@ -319,12 +323,9 @@ def _spare_what_is_read(options: DumpOptions, clock: Clock) -> None:
     rotates = options.rotate_size or options.rotate_every
     if not options.read or not options.write or rotates:
         return
-    name = time.strftime(options.write, time.localtime(clock.wall()))
-    try:
-        same = Path(name).samefile(options.read)
-    except OSError:
-        return
-    if same:
+    name = Path(time.strftime(options.write, time.localtime(clock.wall())))
+    read = [path for path in map(Path, files_of(options.read)) if path.exists()]
+    if name.exists() and any(map(name.samefile, read)):
         raise UsageError(
             f"-w {options.write} would overwrite what -r reads",
             "record into another file",

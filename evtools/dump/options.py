@@ -5,6 +5,7 @@ from datetime import UTC, tzinfo
 from typing import Final, Literal
 
 from evtools.dump.choices import Output, Timestamps
+from evtools.transport.tape import Moment
 
 #: The speed of a replay that waits for nothing.
 MAX_SPEED: Final = float("inf")
@@ -33,10 +34,10 @@ class DumpOptions:
     idle: float | None = None
 
     # from where
-    read: str = ""
+    read: tuple[str, ...] = ()
     speed: float = MAX_SPEED
-    since: float | None = None
-    until: float | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     demo: bool = False
 
     # to where

@@ -79,7 +79,7 @@ def _recorded(
 ) -> Records:
     clock = SystemClock()
     tape = Tape(
-        options.read,
+        *options.read,
         clock=clock,
         speed=options.speed,
         since=options.since,

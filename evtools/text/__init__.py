@@ -1,6 +1,7 @@
 """Strings a terminal can trust: made printable, made to fit, made readable."""
 
 from evtools.text.credentials import hide_credentials
+from evtools.text.decoding import decode_text, encoding_of
 from evtools.text.fit import clip, elide_middle, pad, width
 from evtools.text.human import (
     human_age,
@@ -17,7 +18,9 @@ from evtools.text.spreadsheet import csv_cell
 __all__ = [
     "clip",
     "csv_cell",
+    "decode_text",
     "elide_middle",
+    "encoding_of",
     "hide_credentials",
     "human_age",
     "human_count",

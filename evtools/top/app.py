@@ -162,7 +162,7 @@ class Console:
             options, settings, feed.notice, clock=self._clock, stack=stack
         )
         if options.read:
-            self._link.hear(Notice("listening", options.read))
+            self._link.hear(Notice("listening", ", ".join(options.read)))
         if options.write:
             feed.record(Recording(options.write, self._clock))
         # Before the source is closed, its reader ends.
@@ -417,7 +417,7 @@ class Console:
 def _where(options: TopOptions, settings: ConnectionSettings) -> str:
     """Return what is watched, fit to be shown."""
     if options.read:
-        return sanitize(options.read)
+        return sanitize(", ".join(options.read))
     return "demo" if options.demo else sanitize(settings.masked())
 
 

@@ -157,6 +157,9 @@ class Batch:
             text = "\n" + text
         sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
         sys.stdout.buffer.flush()
+        if not self._printed and not self._options.quiet:
+            for line in self._model.diagnosis(self._table.name):
+                print(f"evtop: {line}", file=sys.stderr)  # noqa: T201  (why nothing shows)
         self._printed += 1
 
     def _refresh(self) -> None:

@@ -45,6 +45,8 @@ def diagnose(
     """Return lines on why `table` shows nothing, as of `now`; [] if it shows some."""
     if len(table):
         return []
+    if link is not None and link.emptiness:
+        return [sanitize(f"{link.emptiness}.")]
     lines = list(_connection(link, now))
     if table.filter is not None and table.total:
         searched = " so far" if table.waiting else ""

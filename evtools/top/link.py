@@ -23,6 +23,8 @@ class Link:
     reason: str = ""
     attempts: int = 0
     lost_at: float | None = None
+    #: Why a replay has shown nothing at all, at its end.
+    emptiness: str = ""
 
     def hear(self, notice: Notice) -> None:
         """Take a notice in."""
@@ -34,6 +36,8 @@ class Link:
             self.reason = notice.text
         elif notice.kind == "lost":
             self._lose(notice.text)
+        elif notice.kind in ("ended", "rewound"):
+            self.emptiness = notice.text if notice.kind == "ended" else ""
 
     def end(self, error: Exception | None) -> None:
         """Take in that nothing more will come."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
 from evtools.top.choices import Output, Theme, TimeStyle, View, Window
+from evtools.transport.tape import Moment
 
 #: The shortest time between two looks at the state, in seconds.
 REFRESH_MIN = 0.2
@@ -64,10 +65,10 @@ class TopOptions:
 
     # recordings
     write: str = ""
-    read: str = ""
+    read: tuple[str, ...] = ()
     speed: float = 1.0
-    since: float | None = None
-    until: float | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     demo: bool = False
 
     # without a screen

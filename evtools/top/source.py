@@ -27,7 +27,7 @@ def open_source(
     """
     if options.read:
         tape = Tape(
-            options.read,
+            *options.read,
             clock=clock,
             speed=options.speed,
             since=options.since,

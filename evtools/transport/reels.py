@@ -1,5 +1,6 @@
 """Compressed files: in frames that stand alone, and out of damaged ones."""
 
+import codecs
 import errno
 import os
 import select
@@ -13,10 +14,11 @@ import zstandard
 
 from evtools.clock import Clock
 from evtools.errors import UsageError
+from evtools.text import encoding_of
 
 #: How much to read at once; little of what may be packed, for a few bytes of
 #: that can unpack to very many.
-_PLAIN_BYTES: Final = 64 * 1024
+_PLAIN_BYTES: Final = 256 * 1024
 _PACKED_BYTES: Final = 4 * 1024
 
 #: How long a wait goes on after it was asked to end, in seconds.
@@ -67,7 +69,9 @@ class Compression(Enum):
 
 
 class Reel:
-    """A file to read, compressed or not; `-` is stdin.
+    """A file to read, compressed or not, in UTF-8 or UTF-16; `-` is stdin.
+
+    What is given out is UTF-8.
 
     Raises `UsageError` when it cannot be opened.  `damage` says what is wrong
     with the content, once that was met; all before it is given out.
@@ -81,6 +85,8 @@ class Reel:
         self._regular = stat.S_ISREG(status.st_mode)
         self._compression: Compression | None = None
         self._unpacker: Any = None
+        self._recoder: codecs.IncrementalDecoder | None = None
+        self._begun = False
         #: Bytes of the file taken so far, and in all if that is known.
         self.done_bytes = 0
         self.total_bytes = status.st_size if self._regular else None
@@ -107,7 +113,7 @@ class Reel:
             data = self._take()
             if not data:
                 return b""
-            if content := self._unpack(data):
+            if content := self._recode(self._unpack(data)):
                 return content
         return None
 
@@ -154,6 +160,19 @@ class Reel:
         except (zlib.error, zstandard.ZstdError) as error:
             self.damage = str(error)
         return b"".join(content)
+
+    def _recode(self, content: bytes) -> bytes:
+        """Return as UTF-8 what a program on Windows may have written."""
+        if content and not self._begun:
+            self._begun = True
+            encoding = encoding_of(content)
+            if encoding != "utf-8-sig":
+                self._recoder = codecs.getincrementaldecoder(encoding)("replace")
+            else:
+                content = content.removeprefix(codecs.BOM_UTF8)
+        if self._recoder is None:
+            return content
+        return self._recoder.decode(content).encode(errors="replace")
 
 
 def _open(path: str) -> int:

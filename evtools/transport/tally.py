@@ -7,9 +7,6 @@ from evtools.transport.pace import is_number
 from evtools.transport.source import Statistics
 from evtools.wire import GAP, Defect, EventFields, Record
 
-#: How many bad lines in a row, with no event before, make a file no recording.
-_STRANGE_LINES: Final = 100
-
 _SAMPLE_BYTES: Final = 200
 
 
@@ -52,16 +49,6 @@ class Tally:
                 self._gaps += 1
                 duration: Any = event.get("duration")
                 self._gap_seconds += duration if is_number(duration) else 0.0
-
-    def is_strange(self, *, ended: bool) -> bool:
-        """Return whether all that was read says: this is no recording."""
-        enough = 1 if ended else _STRANGE_LINES
-        return not self.good and self._bad >= enough
-
-    def first_defect(self) -> str:
-        """Return what was wrong first."""
-        first = next(iter(self._defects.values()))
-        return f"{first.kind} ({first.detail})" if first.detail else first.kind
 
     def statistics(self, *, connected: bool) -> Statistics:
         """Return the counters."""

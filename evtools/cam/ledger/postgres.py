@@ -14,6 +14,7 @@ from evtools.cam.ledger.sql import Dialect, listed, quote
 from evtools.cam.ledger.store import Expired
 from evtools.cam.ledger.tables import TABLES, VERSION, Kind, Row, Stored, Table
 from evtools.errors import OutputError, UsageError
+from evtools.text import decode_text
 
 if TYPE_CHECKING:
     import psycopg
@@ -340,9 +341,9 @@ def _content(url: str) -> str:
     if not url.startswith("@"):
         return url
     try:
-        return Path(url[1:]).read_text(encoding="utf-8").strip()
+        return decode_text(Path(url[1:]).read_bytes()).strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is no text in UTF-8 or UTF-16"
         raise UsageError(f"cannot read {url[1:]}: {reason}") from error
 
 

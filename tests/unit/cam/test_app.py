@@ -81,7 +81,7 @@ def test_a_recording_is_shot_from_its_beginning_to_its_end(recording):
     ready = []
     asked = options(
         Kept,
-        read=recording,
+        read=(recording,),
         freq=10.0,
         filters=("name=shop.pay",),
         redact=("password",),
@@ -122,14 +122,14 @@ def test_the_simulated_cluster_is_shot_until_somebody_ends_it():
 
 
 def test_what_is_remembered_is_bounded_as_asked(recording):
-    run(options(Kept, read=recording, max_tasks=2, max_memory=12345678), SETTINGS)
+    run(options(Kept, read=(recording,), max_tasks=2, max_memory=12345678), SETTINGS)
     state = Kept.last.state
     assert (state.max_tasks_in_memory, state.max_bytes) == (2, 12345678)
     assert len(state.tasks) <= 2
 
 
 def test_a_camera_that_fails_too_often_ends_it(recording):
-    asked = options(Full, read=recording, freq=1.0, max_failures=1)
+    asked = options(Full, read=(recording,), freq=1.0, max_failures=1)
     with pytest.raises(CameraFailed, match="the disk is full"):
         run(asked, SETTINGS)
 
@@ -144,7 +144,7 @@ def test_health_is_served_where_asked_for(recording):
             with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
                 seen.append(answer.status)
 
-    asked = options(Kept, read=recording, listen=f"127.0.0.1:{port}")
+    asked = options(Kept, read=(recording,), listen=f"127.0.0.1:{port}")
     assert run(asked, SETTINGS, ready) == 0
     assert seen == [200, 200]
     assert not [t for t in threading.enumerate() if t.name.startswith("evtools")]
@@ -158,12 +158,12 @@ def test_health_is_served_where_asked_for(recording):
         ({"maxrate": "10/x"}, "is no rate"),
         ({"camera_options": {"nope": "1"}}, "has no option nope"),
         ({"filters": ("name==",)}, "bad filter"),
-        ({"read": "/none"}, "cannot read /none"),
+        ({"read": ("/none",)}, "cannot read /none"),
         ({"listen": "nowhere"}, "nowhere"),
     ],
 )
 def test_what_cannot_work_is_refused(recording, changes, complaint):
-    asked = replace(options(Snap, read=recording), **changes)
+    asked = replace(options(Snap, read=(recording,)), **changes)
     with pytest.raises(UsageError, match=complaint):
         run(asked, SETTINGS)
 
@@ -187,11 +187,11 @@ def test_one_that_is_served_can_be_checked():
 
 def test_what_cannot_take_its_only_shot_says_so_at_once(recording):
     with pytest.raises(UsageError, match="nowhere to put its metrics"):
-        run(CamOptions(camera="prometheus", read=recording, once=True), SETTINGS)
+        run(CamOptions(camera="prometheus", read=(recording,), once=True), SETTINGS)
     with pytest.raises(OutputError, match="the disk is full"):
-        run(options(Full, read=recording, once=True), SETTINGS)
+        run(options(Full, read=(recording,), once=True), SETTINGS)
 
 
 def test_it_lets_the_collector_rest(recording):
-    run(options(Kept, read=recording), SETTINGS)
+    run(options(Kept, read=(recording,)), SETTINGS)
     assert gc.get_threshold() == app._COLLECT_AFTER

@@ -73,5 +73,5 @@ def test_another_reason_and_another_loss_are_told_again(line, log):
 
 
 def test_what_says_nothing_of_a_connection_is_nothing(line, log):
-    line.hear("ended", "x.jsonl")
+    line.hear("ended", "")
     assert log() == []

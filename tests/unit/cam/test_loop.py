@@ -86,7 +86,7 @@ class Stage:
         times = TapeTime() if replays else self.clock
         options = {"freq": 1e6, "shutdown_timeout": 20.0} | options
         if replays:
-            options["read"] = "x.jsonl"
+            options["read"] = ("x.jsonl",)
         self.options = CamOptions(**options)
         self.counters = Counters()
         self.state = State(clock=times)

@@ -31,14 +31,14 @@ def test_a_recording_is_replayed_to_its_end(stack, tmp_path):
     path = tmp_path / "x.jsonl"
     lines = [{"type": "x", "local_received": float(number)} for number in range(5)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    tape = opened(stack, read=str(path))
+    tape = opened(stack, read=(str(path),))
     assert isinstance(tape, Tape)
     assert sum(len(batch) for batch in tape.batches()) == 5
 
 
 def test_a_recording_that_is_not_there_is_refused(stack):
     with pytest.raises(UsageError, match="cannot read"):
-        opened(stack, read="/none")
+        opened(stack, read=("/none",))
 
 
 def test_otherwise_a_broker_is_listened_to(stack):

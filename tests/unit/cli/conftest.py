@@ -70,7 +70,7 @@ def cam(capfd, monkeypatch):
 
 def _runner(main, capfd, monkeypatch):
     def run(*arguments, stdin="", **environ):
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         with monkeypatch.context() as patch:
             for name, value in environ.items():
                 patch.setenv(name, value)

@@ -87,7 +87,7 @@ def test_the_options_of_one_period_reach_theirs(options):
 def test_a_recording_is_read_as_fast_as_can_be(options):
     assert options("--read", "x.jsonl").speed == MAX_SPEED
     assert options("--read", "x.jsonl", "--speed", "10x").speed == 10.0
-    assert options("--read", "x.jsonl").read == "x.jsonl"
+    assert options("--read", "x.jsonl").read == ("x.jsonl",)
 
 
 @pytest.mark.parametrize(

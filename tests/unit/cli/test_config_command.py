@@ -62,7 +62,7 @@ def test_keys_stand_with_evtop(told, config):
 
 
 def test_stdin_is_read_once(told, monkeypatch):
-    stdin = io.StringIO("redis://:s3kr1t@h/0\n")
+    stdin = io.TextIOWrapper(io.BytesIO(b"redis://:s3kr1t@h/0\n"))
     monkeypatch.setattr(sys, "stdin", stdin)
     assert 'broker = "redis://:**@h/0" # -b - (stdin)' in told("-b", "-")[""]
     assert sys.stdin is stdin

@@ -56,7 +56,7 @@ def test_every_option_reaches_its_field(tmp_path):
         count=3,
         timeout=60.0,
         idle=10.0,
-        read="in.json",
+        read=("in.json",),
         speed=10.0,
         since=1795000000.0,
         until=1795000001.0,
@@ -148,7 +148,7 @@ def test_what_makes_no_sense_together_is_refused(tmp_path, arguments, words):
 
 def test_the_settings_file_may_say_what_only_some_runs_need(config):
     config("[evdump]\nspeed = '4x'\nrotate_size = '1M'\nrotate_keep = 3\n")
-    assert options().read == ""
+    assert options().read == ()
     assert options("-w", "f").rotate_size == 2**20
     assert options("-w", "-").rotate_size is None
     # That one is asked for what it cannot do.

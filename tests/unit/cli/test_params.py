@@ -119,8 +119,13 @@ def test_a_file_without_a_url_is_refused(tmp_path, content):
         params.BROKER.convert(f"@{tmp_path / 'url'}", None, None)
 
 
+def piped(content):
+    """Return a stdin with that content."""
+    return io.TextIOWrapper(io.BytesIO(content))
+
+
 def test_a_broker_url_may_come_from_stdin(monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("redis://:pw@h/0\nmore\n"))
+    monkeypatch.setattr(sys, "stdin", piped(b"redis://:pw@h/0\nmore\n"))
     broker = params.BROKER.convert("-", None, None)
     assert broker == params.Broker("redis://:pw@h/0", "-b - (stdin)")
 
@@ -129,11 +134,11 @@ def test_texts_come_from_files(tmp_path, monkeypatch):
     (tmp_path / "f").write_text("type:x")
     path = str(tmp_path / "f")
     assert params.TEXT_FILE.convert(path, None, None) == (path, "type:x")
-    monkeypatch.setattr(sys, "stdin", io.StringIO("type:y"))
+    monkeypatch.setattr(sys, "stdin", piped(b"type:y"))
     assert params.TEXT_FILE.convert("-", None, None) == ("-", "type:y")
 
 
-def test_a_text_file_is_utf_8(tmp_path):
+def test_a_text_file_is_utf_8_or_16(tmp_path):
     (tmp_path / "f").write_bytes(b"\xff")
-    with pytest.raises(click.BadParameter, match="no UTF-8"):
+    with pytest.raises(click.BadParameter, match="no text in UTF-8 or UTF-16"):
         params.TEXT_FILE.convert(str(tmp_path / "f"), None, None)

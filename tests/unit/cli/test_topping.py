@@ -72,7 +72,7 @@ def test_every_option_of_a_replay_reaches_its_field(options):
     made = options(
         *("-r", "in.jsonl", "--speed", "10x", "-S", "1795000000", "-U", "1795000001")
     )
-    assert (made.read, made.speed) == ("in.jsonl", 10.0)
+    assert (made.read, made.speed) == (("in.jsonl",), 10.0)
     assert (made.since, made.until) == (1795000000.0, 1795000001.0)
 
 

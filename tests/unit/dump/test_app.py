@@ -121,7 +121,7 @@ def test_every_event_is_written_and_counted(scripted):
     assert run.advanced == 3
 
 
-@pytest.mark.parametrize("read", ["", "x.jsonl"])
+@pytest.mark.parametrize("read", [(), ("x.jsonl",)])
 def test_that_nothing_comes_is_told_once_and_of_a_broker_only(scripted, read):
     run = scripted([], read=read)
     run.source.script += [run.later(10), [], run.later(10)]
@@ -337,7 +337,7 @@ def dumped(capfd, **options):
 
 
 def test_a_recording_is_printed(tape, capfd):
-    status, out, err = dumped(capfd, read=str(tape), timestamps="none")
+    status, out, err = dumped(capfd, read=(str(tape),), timestamps="none")
     assert status == 0
     assert out == "FAIL   -  ?[u1]  X\nbeat   -\n"
     assert err.startswith("evdump: 2 captured, 2 matched")
@@ -345,7 +345,7 @@ def test_a_recording_is_printed(tape, capfd):
 
 def test_a_recording_is_recorded_and_printed(tape, capfd, tmp_path):
     copy = tmp_path / "copy.jsonl"
-    status, out, _ = dumped(capfd, read=str(tape), write=str(copy), output="json")
+    status, out, _ = dumped(capfd, read=(str(tape),), write=str(copy), output="json")
     assert status == 0
     assert out == copy.read_text()
     assert out.count("\n") == 2
@@ -353,18 +353,18 @@ def test_a_recording_is_recorded_and_printed(tape, capfd, tmp_path):
 
 def test_what_is_only_recorded_is_not_printed(tape, capfd, tmp_path):
     copy = tmp_path / "copy.jsonl"
-    _, out, _ = dumped(capfd, read=str(tape), write=str(copy), print=False)
+    _, out, _ = dumped(capfd, read=(str(tape),), write=str(copy), print=False)
     assert out == ""
     assert copy.read_text().count("\n") == 2
 
 
 def test_a_table_has_a_header(tape, capfd):
-    _, out, _ = dumped(capfd, read=str(tape), output="csv")
+    _, out, _ = dumped(capfd, read=(str(tape),), output="csv")
     assert out.startswith("ts,type,")
 
 
 def test_matches_stand_out_where_there_is_colour(tape, capfd):
-    options = {"read": str(tape), "highlight": "fail", "timestamps": "none"}
+    options = {"read": (str(tape),), "highlight": "fail", "timestamps": "none"}
     _, out, _ = dumped(capfd, **options, colour=True)
     assert "\x1b[7mFAIL" in out
 
@@ -377,13 +377,13 @@ def test_matches_stand_out_where_there_is_colour(tape, capfd):
         ({"expect": "("}, FilterError),
         ({"output": "template", "template": "{type"}, UsageError),
         ({"highlight": "(["}, UsageError),
-        ({"read": "/no/such/file"}, UsageError),
+        ({"read": ("/no/such/file",)}, UsageError),
     ],
 )
 def test_a_mistake_is_found_before_a_file_is_touched(tape, tmp_path, options, error):
     precious = tmp_path / "precious"
     precious.write_text("here before")
-    options = {"read": str(tape), "write": str(precious), **options}
+    options = {"read": (str(tape),), "write": str(precious), **options}
     with pytest.raises(error):
         run(DumpOptions(**options), ConnectionSettings())
     assert precious.read_text() == "here before"
@@ -395,11 +395,11 @@ def test_a_recording_is_not_recorded_into_itself(tape, tmp_path, capfd):
     before = tape.read_text()
     for target in (str(tape), str(link)):
         with pytest.raises(UsageError, match="overwrite"):
-            dumped(capfd, read=str(tape), write=target)
+            dumped(capfd, read=(str(tape),), write=target)
     assert tape.read_text() == before
     # With rotation what is there is renamed, and read to its end.
     status, *_ = dumped(
-        capfd, read=str(tape), write=str(tape), rotate_size=1000, output="json"
+        capfd, read=(str(tape),), write=str(tape), rotate_size=1000, output="json"
     )
     assert status == 0
     assert tape.with_name("tape.jsonl.1").read_text() == before
@@ -407,7 +407,7 @@ def test_a_recording_is_not_recorded_into_itself(tape, tmp_path, capfd):
 
 def test_the_signals_of_the_caller_are_put_back(tape, capfd):
     before = signal.getsignal(signal.SIGINT)
-    dumped(capfd, read=str(tape))
+    dumped(capfd, read=(str(tape),))
     assert signal.getsignal(signal.SIGINT) is before
 
 

@@ -35,7 +35,7 @@ def opened(stack, stderr, tmp_path):
         if lines:
             path = tmp_path / "tape.jsonl"
             path.write_bytes(b"".join(line + b"\n" for line in lines))
-            options["read"] = str(path)
+            options["read"] = (str(path),)
         return open_records(
             DumpOptions(**options),
             settings or ConnectionSettings(),

@@ -70,7 +70,12 @@ def evtop(terminal, recording):
     with ExitStack() as stack:
 
         def make(**options):
-            how = {"read": recording, "speed": float("inf"), "refresh": 0.2, **options}
+            how = {
+                "read": (recording,),
+                "speed": float("inf"),
+                "refresh": 0.2,
+                **options,
+            }
             loop = stack.enter_context(Loop(SystemClock()))
             return Played(terminal, TopOptions(**how), loop, stack)
 
@@ -127,7 +132,7 @@ def test_it_shows_what_it_reads_obeys_keys_and_leaves(terminal, recording, monke
         real_run(console)
 
     monkeypatch.setattr(Console, "run", run_and_leave)
-    options = TopOptions(read=recording, speed=float("inf"))
+    options = TopOptions(read=(recording,), speed=float("inf"))
     assert run(options, SETTINGS) == 0
     assert termios.tcgetattr(terminal.theirs) == before
     assert gc.isenabled()
@@ -161,7 +166,7 @@ def test_options_arrange_the_first_view(evtop):
         ({"filter": "state:nowhere"}, FilterError),
         ({"sort": "weight"}, UsageError),
         ({"keys": {"filter": "esc"}}, UsageError),
-        ({"read": "/nowhere/tape"}, UsageError),
+        ({"read": ("/nowhere/tape",)}, UsageError),
         ({"write": "/nowhere/tape"}, OutputError),
     ],
 )
@@ -178,7 +183,7 @@ def test_a_source_that_fails_ends_it_with_its_reason(evtop, tmp_path, terminal):
     bad.write_text("no recording\n" * 200)
     before = termios.tcgetattr(terminal.theirs)
     with pytest.raises(UsageError, match="is no recording"):
-        evtop(read=str(bad)).play()
+        evtop(read=(str(bad),)).play()
     assert termios.tcgetattr(terminal.theirs) == before
 
 
@@ -396,7 +401,7 @@ def test_what_is_watched_is_named_without_secrets():
     assert "host:6379" in where
     assert "secret" not in where
     assert app._where(TopOptions(demo=True), settings) == "demo"
-    assert app._where(TopOptions(read="a\x1bb"), settings) == "a\\x1bb"
+    assert app._where(TopOptions(read=("a\x1bb",)), settings) == "a\\x1bb"
 
 
 def test_a_demo_can_be_acted_upon_unless_read_only(terminal):

@@ -102,7 +102,7 @@ def test_for_ever_is_never_over(batch_of, clock, printed):
 
 
 def test_what_came_before_the_end_of_a_recording_is_printed(batch_of, printed):
-    made = batch_of(read="x", speed=float("inf"))
+    made = batch_of(read=("x",), speed=float("inf"))
     made.take([failed("1")])
     made.conclude()
     assert [len(rows) for rows in printed()] == [1]
@@ -254,7 +254,9 @@ def recording(tmp_path):
 
 
 def test_a_recording_is_read_to_its_end_and_printed_once(recording, capfd):
-    options = TopOptions(batch=True, read=recording, output="json", speed=float("inf"))
+    options = TopOptions(
+        batch=True, read=(recording,), output="json", speed=float("inf")
+    )
     assert run(options, SETTINGS) == 0
     assert capfd.readouterr().out.count("\n") == 3
 
@@ -458,7 +460,7 @@ def test_a_time_in_milliseconds_or_finer_is_none(cells_of, factor):
 
 
 def test_a_recording_can_be_watched_at_its_pace(batch_of, clock, printed):
-    made = batch_of(read="x", speed=1.0)
+    made = batch_of(read=("x",), speed=1.0)
     made.take([failed("1")])
     clock.now += 5
     made.take([])

@@ -39,7 +39,7 @@ def opened(stack, told=None, settings=SETTINGS, **options):
 
 def test_a_recording_is_replayed_and_stays_open(stack, recording):
     told = []
-    tape = opened(stack, told, read=recording, since=1.0, until=2.0, speed=4.0)
+    tape = opened(stack, told, read=(recording,), since=1.0, until=2.0, speed=4.0)
     assert isinstance(tape, Tape)
     assert (tape.speed, tape.stays) == (4.0, True)
     batches = tape.batches(0.0)
@@ -51,13 +51,13 @@ def test_a_recording_is_replayed_and_stays_open(stack, recording):
 
 
 def test_in_batch_mode_a_recording_ends(stack, recording):
-    tape = opened(stack, read=recording, batch=True, speed=float("inf"))
+    tape = opened(stack, read=(recording,), batch=True, speed=float("inf"))
     assert sum(len(batch) for batch in tape.batches()) == 5
 
 
 def test_a_recording_that_is_not_there_is_refused(stack):
     with pytest.raises(UsageError, match="cannot read"):
-        opened(stack, read="/none")
+        opened(stack, read=("/none",))
 
 
 def test_otherwise_a_broker_is_listened_to(stack):

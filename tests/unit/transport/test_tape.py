@@ -183,6 +183,29 @@ def test_when_all_is_left_out_the_replay_ends(tape_of):
     assert events_of(tape_of(EVENTS, since=1e9)) == []
 
 
+def test_what_is_left_out_takes_no_time(tape_of, clock):
+    """No wait that grows with what is skipped: there are many chunks of it."""
+    lines = [envelope(EVENTS[0] | {"local_received": 100.0 + n}) for n in range(9000)]
+    for wanted in (
+        {"since": 9000.0},
+        {"until": 200.0},
+        {"since": 1000.0, "until": 1100.0},
+    ):
+        tape = tape_of(lines, speed=float("inf"), **wanted)
+        for _ in tape.batches(0.25):
+            pass
+        assert tape.statistics().events == 101 if "until" in wanted else 100
+    assert clock.slept == []
+
+
+def test_what_is_left_out_need_not_be_decoded(tape_of):
+    """Of evdump's own lines only the time is looked at."""
+    early = encode_line(envelope(EVENTS[0])).replace(b'"u"', b"no JSON")
+    tape = tape_of([early] * 500 + [envelope(EVENTS[2])], since=104.0)
+    assert events_of(tape) == [EVENTS[2]]
+    assert kinds_of(tape) == {}
+
+
 # --- counters ---------------------------------------------------------------------
 
 

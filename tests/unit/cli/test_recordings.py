@@ -1,0 +1,307 @@
+"""Recordings that are replayed: which files, from when to when, however written."""
+
+import codecs
+import gzip
+import json
+import time
+from datetime import datetime
+
+import pytest
+import zstandard
+
+from evtools.wire import encode_line, envelope
+
+#: 20 Nov 2026, 20:00 in Stockholm.
+EIGHT = 1_795_201_200.0
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+
+@pytest.fixture(autouse=True)
+def stockholm(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Stockholm")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def line(uuid, moment):
+    event = {
+        "type": "task-received",
+        "hostname": "celery@one",
+        "uuid": uuid,
+        "name": "shop.pay",
+        "kwargs": "{'a': 1",
+        "timestamp": moment - 0.01,
+        "local_received": moment,
+    }
+    return encode_line(envelope(event)) + b"\n"
+
+
+def lines(begin, end, *, every=MINUTE):
+    """Return a line for each minute; the uuid is the local time."""
+    count = int((end - begin) / every) + 1
+    moments = [begin + number * every for number in range(count)]
+    return b"".join(
+        line(f"{datetime.fromtimestamp(m):%d-%H:%M}", m)  # noqa: DTZ006  (local)
+        for m in moments
+    )
+
+
+@pytest.fixture
+def shown(cli, top, cam, tmp_path):
+    """Return the ids of the tasks that a tool shows, sorted, and what it says."""
+
+    def by_dump(*words):
+        ended = cli(*words, "-o", "json")
+        return ended, [json.loads(text)["uuid"] for text in ended.out.splitlines()]
+
+    def by_top(*words):
+        ended = top("-B", *words, "-o", "json")
+        return ended, [json.loads(text)["uuid"] for text in ended.out.splitlines()]
+
+    def by_cam(*words):
+        shots = tmp_path / "shots"
+        words = ["--read" if word == "-r" else word for word in words]
+        camera = f"jsonl:{shots}"
+        ended = cam("-c", camera, "--camera-option", "tasks=all", "-F", "1000d", *words)
+        shot = json.loads(shots.read_text().splitlines()[-1]) if shots.exists() else {}
+        shots.unlink(missing_ok=True)
+        return ended, [task["uuid"] for task in shot.get("tasks", ())]
+
+    def show(tool, *words):
+        ended, ids = {"dump": by_dump, "top": by_top, "cam": by_cam}[tool](*words)
+        return sorted(ids), ended
+
+    return show
+
+
+tools = pytest.mark.parametrize("tool", ["dump", "top", "cam"])
+
+# --- when -------------------------------------------------------------------------
+
+
+@tools
+def test_a_time_of_day_is_one_of_the_recording(shown, tmp_path, tool):
+    path = tmp_path / "evening.jsonl"
+    path.write_bytes(lines(EIGHT, EIGHT + HOUR))
+    ids, _ = shown(tool, "-r", str(path), "-S", "20:57", "-U", "20:58")
+    assert ids == ["20-20:57", "20-20:58"]
+    ids, _ = shown(tool, "-r", str(path), "-U", "20:01")
+    assert ids == ["20-20:00", "20-20:01"]
+    ids, _ = shown(tool, "-r", str(path), "-S", "19:59Z")
+    assert ids == ["20-20:59", "20-21:00"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        (("-S", "23:30", "-U", "0:10"), ["20-23:30", "20-23:50", "21-00:10"]),
+        # Before the recording begins, but on the next day it goes on until then.
+        (("-S", "1:30"), ["21-01:30", "21-01:50"]),
+        # Before the recording begins on any day: all of it.
+        (("-S", "19:00", "-U", "20:20"), ["20-20:00", "20-20:10", "20-20:20"]),
+        (("-S", "2026-11-21T01:40", "-U", "1:50"), ["21-01:50"]),
+    ],
+)
+def test_a_time_of_day_after_midnight_is_of_the_next_day(shown, tmp_path, wanted, ids):
+    path = tmp_path / "night.jsonl.gz"
+    path.write_bytes(
+        gzip.compress(
+            lines(EIGHT, EIGHT + 20 * MINUTE, every=10 * MINUTE)
+            + lines(EIGHT + 3.5 * HOUR, EIGHT + 6 * HOUR, every=20 * MINUTE)
+        )
+    )
+    assert shown("dump", "-r", str(path), *wanted)[0] == ids
+
+
+@tools
+def test_where_nothing_is_shown_it_says_what_there_is(shown, tmp_path, tool):
+    path = tmp_path / "evening.jsonl"
+    path.write_bytes(lines(EIGHT, EIGHT + HOUR))
+    ids, ended = shown(tool, "-r", str(path), "-S", "21:30", "-U", "21:40")
+    assert ids == []
+    assert (
+        "0 of 61 events from 2026-11-20 21:30:00 to 2026-11-20 21:40:00; the recording"
+        " goes from 2026-11-20 20:00:00 to 2026-11-20 21:00:00" in ended.err
+    )
+
+
+def test_a_filter_that_hides_all_of_a_recording_says_what_there_is(shown, tmp_path):
+    path = tmp_path / "evening.jsonl"
+    path.write_bytes(lines(EIGHT, EIGHT + HOUR))
+    ids, ended = shown("dump", "-r", str(path), "state:failure")
+    assert ids == []
+    assert "0 of 61 events; the recording goes from 2026-11-20 20:00:00" in ended.err
+
+
+def test_nothing_is_left_out_by_where_it_stands(shown, tmp_path):
+    """Lines out of order, of other programs, and such as look like others."""
+    nested = {"type": "task-x", "uuid": "nested", "timestamp": EIGHT}
+    bare = {"uuid": "bare", "timestamp": EIGHT + 5, "type": "task-sent"}
+    path = tmp_path / "odd.jsonl"
+    content = [
+        lines(EIGHT + HOUR, EIGHT + 2 * HOUR),
+        line("late", EIGHT),
+        json.dumps(nested | {"info": {"local_received": 1.0}}).encode() + b"\n",
+        json.dumps(bare).encode() + b"\n",
+        json.dumps({"info": {"timestamp": 7}, "uuid": "no-time", "type": "task-x"}),
+    ]
+    path.write_bytes(
+        b"".join(c if isinstance(c, bytes) else c.encode() for c in content)
+    )
+    ids, _ = shown("dump", "-r", str(path), "-U", str(EIGHT + 10))
+    assert ids == ["bare", "late", "nested", "no-time"]
+    ids, _ = shown("dump", "-r", str(path), "-S", str(EIGHT + 2), "-U", str(EIGHT + 10))
+    assert ids == ["bare", "no-time"]
+
+
+# --- which files ------------------------------------------------------------------
+
+
+@tools
+def test_several_recordings_are_replayed_as_one(shown, tmp_path, tool):
+    (tmp_path / "b.jsonl").write_bytes(lines(EIGHT, EIGHT + MINUTE))
+    later = lines(EIGHT + HOUR, EIGHT + HOUR + MINUTE)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(later))
+    words = ("-r", str(tmp_path / "a.jsonl.gz"), "-r", str(tmp_path / "b.jsonl"))
+    assert shown(tool, *words)[0] == ["20-20:00", "20-20:01", "20-21:00", "20-21:01"]
+    words = ("-r", str(tmp_path / "*.jsonl*"), "-U", "20:59")
+    assert shown(tool, *words)[0] == ["20-20:00", "20-20:01"]
+
+
+def test_what_several_recordings_have_comes_in_order_of_time(cli, tmp_path):
+    """As rotation names them, overlapping, packed and not, each file once."""
+    pieces = {
+        "r.jsonl": lines(EIGHT + 6 * MINUTE, EIGHT + 9 * MINUTE),
+        "r.jsonl.1": lines(EIGHT + 3 * MINUTE, EIGHT + 7 * MINUTE, every=2 * MINUTE),
+        "r.jsonl.2": lines(EIGHT, EIGHT + 2 * MINUTE),
+        "r.3.jsonl": b"",
+    }
+    for name, content in pieces.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "r.jsonl.1.zst").write_bytes(
+        zstandard.compress(lines(EIGHT + 4 * MINUTE, EIGHT + 8 * MINUTE))
+    )
+    ended = cli("-r", f"{tmp_path}/r*", "-r", f"{tmp_path}/r.jsonl", "-o", "json")
+    ids = [json.loads(text)["uuid"] for text in ended.out.splitlines()]
+    minutes = [0, 1, 2, 3, 4, 5, 5, 6, 6, 7, 7, 7, 8, 8, 9]
+    assert ids == [f"20-20:{minute:02}" for minute in minutes]
+    assert "15 captured" in ended.err
+
+
+@tools
+@pytest.mark.parametrize("missing", ["gone.jsonl", "gone-*.jsonl"])
+def test_a_recording_that_is_missing_is_one_line(shown, tmp_path, tool, missing):
+    (tmp_path / "a.jsonl").write_bytes(lines(EIGHT, EIGHT))
+    words = ("-r", str(tmp_path / "a.jsonl"), "-r", str(tmp_path / missing))
+    ids, ended = shown(tool, *words)
+    assert ids == []
+    assert ended.status == 2
+    assert f"cannot read {tmp_path / missing}: " in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_stdin_goes_alone(cli, tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(lines(EIGHT, EIGHT))
+    ended = cli("-r", "-", "-r", str(tmp_path / "a.jsonl"))
+    assert ended.status == 2
+    assert "stdin cannot be replayed together with files" in ended.err
+
+
+def test_a_file_that_is_no_recording_is_named(cli, tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(lines(EIGHT, EIGHT))
+    (tmp_path / "notes").write_text("buy milk\n")
+    ended = cli("-r", str(tmp_path / "*"))
+    assert ended.status == 2
+    assert f"{tmp_path / 'notes'} is no recording: no JSON" in ended.err
+
+
+def test_one_of_several_recordings_is_not_recorded_into(cli, tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(lines(EIGHT, EIGHT))
+    (tmp_path / "all.jsonl").write_bytes(lines(EIGHT, EIGHT))
+    ended = cli("-r", str(tmp_path / "*.jsonl"), "-w", str(tmp_path / "all.jsonl"))
+    assert ended.status == 2
+    assert "would overwrite what -r reads" in ended.err
+
+
+def test_a_pattern_that_the_shell_took_apart_is_no_filter(cli, top, tmp_path):
+    """`-r rec-*.jsonl` without quotes makes all files but the first filters."""
+    names = [str(tmp_path / name) for name in ("a.jsonl", "b.jsonl", "c.jsonl")]
+    for name in names:
+        (tmp_path / name).write_bytes(lines(EIGHT, EIGHT))
+    for ended in (cli("-r", *names), top("-B", "-r", *names)):
+        assert ended.status == 2
+        assert f"{names[1]} is a file, not a filter" in ended.err
+        assert "-r 'rec-*.jsonl'" in ended.err
+
+
+# --- as Windows writes them ---------------------------------------------------------
+
+
+def plain(text):
+    return text.encode()
+
+
+def marked(text):
+    return codecs.BOM_UTF8 + text.encode()
+
+
+def with_carriage_returns(text):
+    return marked(text.replace("\n", "\r\n"))
+
+
+def utf_16(text):
+    return text.replace("\n", "\r\n").encode("utf-16")
+
+
+def utf_16_unmarked(text):
+    return text.encode("utf-16-le")
+
+
+written = pytest.mark.parametrize(
+    "write", [plain, marked, with_carriage_returns, utf_16, utf_16_unmarked]
+)
+
+
+@tools
+@written
+def test_a_recording_may_come_from_windows(shown, tmp_path, tool, write):
+    path = tmp_path / "rec.jsonl"
+    path.write_bytes(write(lines(EIGHT, EIGHT + 2 * MINUTE).decode()))
+    ids, ended = shown(tool, "-r", str(path))
+    assert ids == ["20-20:00", "20-20:01", "20-20:02"]
+    assert "left out" not in ended.err
+
+
+def test_recordings_with_marks_may_be_joined(shown, tmp_path):
+    path = tmp_path / "rec.jsonl"
+    path.write_bytes(marked(lines(EIGHT, EIGHT).decode()) * 2)
+    assert shown("dump", "-r", str(path))[0] == ["20-20:00"] * 2
+
+
+@written
+def test_files_of_options_may_come_from_windows(cli, tmp_path, write):
+    recording = tmp_path / "rec.jsonl"
+    recording.write_bytes(lines(EIGHT, EIGHT + 2 * MINUTE))
+    (tmp_path / "filter").write_bytes(write("# one\nuuid=20-20:01\n"))
+    (tmp_path / "template").write_bytes(write("{uuid}"))
+    (tmp_path / "url").write_bytes(write("redis://example.invalid/7\n"))
+    (tmp_path / "set.toml").write_bytes(write("[evdump]\nts = 'utc'\n"))
+    ended = cli("-r", str(recording), "-F", f"{tmp_path}/filter", "-o", "json")
+    assert json.loads(ended.out)["uuid"] == "20-20:01"
+    ended = cli("-r", str(recording), "-T", f"{tmp_path}/template")
+    assert ended.out.splitlines() == ["20-20:00", "20-20:01", "20-20:02"]
+    ended = cli("-b", f"@{tmp_path}/url", "--show-config")
+    assert '"redis://example.invalid/7"' in ended.out
+    ended = cli("--config", f"{tmp_path}/set.toml", "--show-config")
+    assert '= "utc"' in ended.out
+
+
+def test_a_file_of_no_text_is_one_line(cli, tmp_path):
+    path = tmp_path / "binary"
+    path.write_bytes(b"\x89PNG\r\n\xff\xfe")
+    for words in (("-F", str(path)), ("-b", f"@{path}"), ("--config", str(path))):
+        ended = cli(*words, "--demo", "-c", "1")
+        assert ended.status in (2, 78)
+        assert f"{path}: it is no text in UTF-8 or UTF-16" in ended.err
