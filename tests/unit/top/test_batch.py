@@ -288,7 +288,7 @@ def rows_of(tmp_path, capfd):
         path = tmp_path / "events.jsonl"
         path.write_bytes(b"".join(encode_line(event) + b"\n" for event in events))
         how = {"output": "json", "speed": float("inf"), **options}
-        assert run(TopOptions(batch=True, read=str(path), **how), SETTINGS) == 0
+        assert run(TopOptions(batch=True, read=(str(path),), **how), SETTINGS) == 0
         rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
         return {row["name"]: row for row in rows}
 
@@ -351,7 +351,7 @@ def cells_of(tmp_path, capfd):
         path.write_bytes(b"".join(encode_line(event) + b"\n" for event in events))
         options = TopOptions(
             batch=True,
-            read=str(path),
+            read=(str(path),),
             view=view,
             columns=columns,
             output="table",
