@@ -269,7 +269,7 @@ def test_a_mistake_of_ours_costs_a_figure_and_not_the_answer(
 
     monkeypatch.setattr("evtools.state.statistics.queues.Queues.left", broken)
     options = TopOptions(
-        batch=True, read=recording, output="json", speed=float("inf"), view="types"
+        batch=True, read=(recording,), output="json", speed=float("inf"), view="types"
     )
     assert run(options, SETTINGS) == 1
     [row] = map(json.loads, capfd.readouterr().out.splitlines())
