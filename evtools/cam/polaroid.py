@@ -80,20 +80,22 @@ class Polaroid:
         self.cleanup_signal.send(sender=self.state)
         self.on_cleanup()
 
-    def shutter(self) -> None:
-        """Take a snapshot."""
+    def shutter(self) -> bool:
+        """Take a snapshot, if there were not too many; return whether it did."""
+        if not self.may_shoot():
+            return False
         logger.debug("shutter: %r", self.state)
         self.shutter_signal.send(sender=self.state)
         self.on_shutter(self.state)
+        return True
 
     def capture(self) -> None:
         """Take a snapshot while no event is taken in, if there were not too many."""
-        if self.may_shoot():
-            self.state.freeze_while(self._shoot)
+        self.state.freeze_while(self._shoot)
 
     def _shoot(self) -> None:
-        self.shutter()
-        if self.clear_after:
+        # A subclass's own, as Celery's, returns nothing.
+        if self.shutter() is not False and self.clear_after:
             self.state.clear()
 
     def may_shoot(self) -> bool:

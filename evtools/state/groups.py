@@ -7,8 +7,8 @@ from evtools.state.task import Task
 _Call = Callable[[str, int | None, bool], Iterator[tuple[str, Task]]]
 
 
-class Groups(Mapping[str, list[Task]]):
-    """Lists of tasks by the text that `key` returns for them.
+class Groups(Mapping[str, set[Task]]):
+    """Sets of tasks by the text that `key` returns for them.
 
     It is made of `tasks` when somebody asks, and kept until `reset`; so it
     costs nothing meanwhile.  A group that nothing is in is empty.  Called, it
@@ -21,7 +21,7 @@ class Groups(Mapping[str, list[Task]]):
         self._tasks = tasks
         self._key = key
         self._call = call
-        self._groups: dict[str, list[Task]] | None = None
+        self._groups: dict[str, set[Task]] | None = None
 
     def __call__(
         self,
@@ -32,8 +32,8 @@ class Groups(Mapping[str, list[Task]]):
         """Yield the uuids and tasks of a group, ordered by time."""
         return self._call(name, limit, reverse)
 
-    def __getitem__(self, name: str) -> list[Task]:
-        return self._made().get(name, [])
+    def __getitem__(self, name: str) -> set[Task]:
+        return self._made().get(name, set())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._made())
@@ -48,12 +48,12 @@ class Groups(Mapping[str, list[Task]]):
         """Forget what was made, as the tasks change."""
         self._groups = None
 
-    def _made(self) -> dict[str, list[Task]]:
+    def _made(self) -> dict[str, set[Task]]:
         if self._groups is None:
-            groups: dict[str, list[Task]] = {}
+            groups: dict[str, set[Task]] = {}
             for task in self._tasks:
                 name = self._key(task)
                 if name is not None:
-                    groups.setdefault(name, []).append(task)
+                    groups.setdefault(name, set()).add(task)
             self._groups = groups
         return self._groups

@@ -265,8 +265,11 @@ class Task:
         return self._other(self.root_id)
 
     @property
-    def children(self) -> "tuple[Task, ...]":
+    def children(self) -> "set[Task]":
         """The tasks that it sent, as far as we have them."""
+        return set(self._children())
+
+    def _children(self) -> "tuple[Task, ...]":
         if self.cluster_state is None:
             return ()
         return self.cluster_state.children(self.uuid)
@@ -313,7 +316,7 @@ class Task:
             **{name: getattr(self, name) for name in self._fields},
             "root": self.root_id,
             "parent": self.parent_id,
-            "children": [task.uuid for task in self.children],
+            "children": [task.uuid for task in self._children()],
         }
 
 

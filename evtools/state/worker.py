@@ -62,7 +62,7 @@ class Worker:
     """
 
     __slots__ = (
-        *("hostname", "heartbeats", *_TOLD, "timestamp", "local_received"),
+        *("hostname", "_beats_at", *_TOLD, "timestamp", "local_received"),
         *("online_since", "goodbye", "beats", "missed"),
         *("time", "liveness", "offset", "lives", "begins", "beats_busy"),
         *("__dict__", "__weakref__"),
@@ -95,7 +95,7 @@ class Worker:
         self.hostname = hostname
         self.pid = pid
         self.freq = freq
-        self.heartbeats = [] if heartbeats is None else heartbeats
+        self._beats_at = [] if heartbeats is None else heartbeats
         self.clock = clock
         self.active = active
         self.processed = processed
@@ -106,10 +106,10 @@ class Worker:
         self.time = time or SystemClock()
         self.liveness = liveness
         self.timestamp: float | None = None
-        self.local_received = max(self.heartbeats, default=0.0)
+        self.local_received = max(self._beats_at, default=0.0)
         self.online_since: float | None = None
         self.goodbye: float | None = None
-        self.beats = len(self.heartbeats)
+        self.beats = len(self._beats_at)
         self.missed = 0
         #: Of its clock and ours.
         self.offset = Skew()
@@ -140,7 +140,7 @@ class Worker:
         life = self.lives.take(reading)
         self.goodbye = self.lives.goodbye(reading.local_received)
         if self.goodbye is not None:
-            self.heartbeats.clear()
+            self._beats_at.clear()
         if life is None or isinstance(reading, Offline):
             return
         self.online_since = life.since if life.said_hello else None
@@ -167,9 +167,9 @@ class Worker:
 
     def _beat(self, local_received: float) -> None:
         self.beats += 1
-        self.heartbeats.append(local_received)
-        self.heartbeats.sort()
-        del self.heartbeats[: -self.heartbeat_max]
+        self._beats_at.append(local_received)
+        self._beats_at.sort()
+        del self._beats_at[: -self.heartbeat_max]
 
     # --- what we make of it ----------------------------------------------------------
 
@@ -177,6 +177,22 @@ class Worker:
     def id(self) -> str:
         """Its name and process."""
         return f"{self.hostname}.{self.pid}"
+
+    @property
+    def heartbeats(self) -> list[float]:
+        """When the newest heartbeats came, the oldest first.
+
+        The last is when any event of it came, also of a task: to cameras written
+        for Celery these are heartbeats, too.
+        """
+        beats, last = self._beats_at, self.local_received
+        if self.goodbye is None and last > (beats[-1] if beats else 0.0):
+            return [*beats, last][-self.heartbeat_max :]
+        return beats
+
+    @heartbeats.setter
+    def heartbeats(self, beats: list[float]) -> None:
+        self._beats_at = beats
 
     @property
     def skew(self) -> float | None:
@@ -257,13 +273,21 @@ class Worker:
         local_received: float | None = None,
         fields: Mapping[str, Any] | None = None,
     ) -> None:
-        """Take in the event `worker-TYPE_`."""
+        """Take in the event `worker-TYPE_`, or None for any sign of life."""
         event = {**(fields or {}), "hostname": self.hostname, "timestamp": timestamp}
         event["local_received"] = local_received
         kind = WORKER_READINGS.get(f"worker-{type_}", Heartbeat)
         reading, _ = read(event, kind)
-        if reading is not None:
-            self.take(reading)
+        if reading is None:
+            return
+        if type_ != "offline" and not (timestamp and local_received):
+            self._tell(reading)
+            return
+        beats = self.beats
+        self.take(reading)
+        # As Celery has it, whatever the event says.
+        if beats == self.beats and type_ != "offline":
+            self._beat(reading.local_received)
 
 
 def _worker(kind: type[Worker], state: Any) -> Worker:

@@ -102,6 +102,34 @@ def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
     return connection
 
 
+def connect_like(
+    given: Connection, settings: ConnectionSettings, *, attempt: int = 0
+) -> Connection:
+    """Return a connection of our own to where a caller's connection leads.
+
+    Where that has several brokers, `attempt` (0, 1, 2, ...) picks one in turn.
+    """
+    options: dict[str, Any] = dict(settings.options)
+    if given.transport.driver_type == "redis":
+        options = _redis_options(settings)
+    elif given.transport.driver_name == "py-amqp":
+        options = _amqp(settings)["transport_options"]
+    connection = OneAttempt(
+        **dict(
+            given._info(resolve=False),  # noqa: SLF001  (as kombu's `clone` does)
+            transport_options=options,
+            connect_timeout=settings.connect_timeout,
+            heartbeat=settings.heartbeat,
+        )
+    )
+    brokers = connection.alt
+    if len(brokers) > 1 and connection.transport_cls != "sentinel":
+        connection.switch(brokers[attempt % len(brokers)])  # type: ignore[no-untyped-call]
+    if connection.transport.driver_name == "py-amqp":
+        connection.transport.Connection = _TidyAMQP
+    return connection
+
+
 def _common(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
     tls = tls_for(settings.tls, address)
     parameters = address.parameters
@@ -133,8 +161,10 @@ def _check_parameters(address: Address) -> None:
             )
 
 
-def _amqp(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
-    del address
+def _amqp(
+    settings: ConnectionSettings,
+    address: Address | None = None,  # noqa: ARG001  (the others need it)
+) -> dict[str, Any]:
     options = dict(settings.options)
     properties = {
         "product": settings.tool,

@@ -4,12 +4,14 @@ import os
 import socket
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from kombu.connection import Connection
+from kombu.exceptions import EncodeError
 from kombu.messaging import Producer
+from kombu.serialization import dumps
 
 from evtools.transport.subscription import get_exchange
 from evtools.wire import Event, EventFields, LamportClock, group_from, routing_key_from
@@ -33,41 +35,60 @@ class EventDispatcher:
     `<group>.multi` message; `on_send_buffered` is called for each one kept.  With
     `buffer_while_offline` an event that cannot be sent waits for `flush`, and
     later ones wait behind it (`OFFLINE_MAX` of them; `dropped` counts those
-    that had to go); without, `send` raises what the driver raised.
+    that had to go); without, what the driver raised is raised, and a batch goes
+    on waiting.  What cannot be serialised is always raised.  From a Celery `app`
+    come the names of exchange and serialiser, the logical clock, and a connection
+    where none is given.
 
     Over a transport that carries no events the dispatcher is disabled.  Any
     thread may send.
     """
 
     DISABLED_TRANSPORTS = DISABLED_TRANSPORTS
+    #: Celery's factory of dispatchers sets it in a subclass.
+    app: Any = None
 
     def __init__(
         self,
         connection: Connection | None = None,
         hostname: str | None = None,
-        *,
-        enabled: bool = True,
+        enabled: bool = True,  # noqa: FBT001, FBT002  (Celery's arguments)
         channel: Any = None,
-        buffer_while_offline: bool = True,
-        serializer: str = "json",
+        buffer_while_offline: bool = True,  # noqa: FBT001, FBT002
+        app: Any = None,
+        serializer: str | None = None,
         groups: Iterable[str] | None = None,
         delivery_mode: int = 1,
         buffer_group: Iterable[str] | None = None,
         buffer_limit: int = 24,
         on_send_buffered: Callable[[], None] | None = None,
-        exchange: str = "celeryev",
-        clock: LamportClock | None = None,
+        *,
+        exchange: str | None = None,
+        clock: Any = None,
         owns_connection: bool = False,
     ) -> None:
+        self.app = app = self.app if app is None else app
+        if connection is None and channel is None and app is not None:
+            connection, owns_connection = app.connection_for_write(), True
         if connection is None and channel is None:
-            raise TypeError("EventDispatcher needs a connection or a channel")
-        self.connection = connection or channel.connection.client
+            raise TypeError(
+                "EventDispatcher needs a connection or a channel, or an app that "
+                "has one; Events(url).Dispatcher() makes a connection of its own"
+            )
+        if connection is None:
+            connection = channel.connection.client
+        self.connection = connection
+        if not hasattr(self.connection, "transport"):
+            raise TypeError(
+                "EventDispatcher needs a kombu.Connection, not a "
+                f"{type(connection).__name__}; Events(url).Dispatcher() makes one"
+            )
         self.channel = channel
         self._owns_connection = owns_connection
         self.hostname = hostname or f"gen{os.getpid()}@{socket.gethostname()}"
         self.pid = os.getpid()
         self.headers = {"hostname": self.hostname}
-        self.serializer = serializer
+        self.serializer = serializer or _of(app, "event_serializer", "json")
         self.delivery_mode = delivery_mode
         self.groups = frozenset(groups or ())
         self.buffer_while_offline = buffer_while_offline
@@ -76,23 +97,38 @@ class EventDispatcher:
         self.on_send_buffered = on_send_buffered
         self.on_enabled: set[Callable[[], None]] = set()
         self.on_disabled: set[Callable[[], None]] = set()
-        self.clock = clock or LamportClock()
-        self.exchange = get_exchange(self.connection, exchange)
+        self.clock = clock or (LamportClock() if app is None else app.clock)
+        self.exchange = get_exchange(
+            self.connection, exchange or _of(app, "event_exchange", "celeryev")
+        )
         #: Events that had to make room for newer ones while offline.
         self.dropped = 0
         self.mutex = threading.Lock()
-        self._batches: dict[str, list[EventFields]] = {}
-        self._outbound: deque[tuple[Any, str]] = deque()
+        self._group_buffer: defaultdict[str, list[EventFields]] = defaultdict(list)
+        self._outbound_buffer: deque[tuple[Any, str]] = deque()
+        self._closed = False
         self.producer: Producer | None = None
+        #: The producer that we made, if the caller has not put another in its place.
+        self._own_producer: Producer | None = None
         driver_type = self.connection.transport.driver_type
         self.enabled = enabled and driver_type not in self.DISABLED_TRANSPORTS
         if self.enabled:
             self.enable()
 
+    @property
+    def publisher(self) -> Producer | None:
+        """The producer, under the name that it had in old releases of Celery."""
+        return self.producer
+
+    @publisher.setter
+    def publisher(self, producer: Producer | None) -> None:
+        self.producer = producer
+
     def enable(self) -> None:
         """Begin to send; call the `on_enabled` callbacks."""
         with self.mutex:
             self._revive()
+            self._closed = False
             self.enabled = True
         for callback in self.on_enabled:
             callback()
@@ -109,59 +145,61 @@ class EventDispatcher:
     def send(
         self,
         type: str,  # noqa: A002  (Celery's name)
-        *,
-        blind: bool = False,
-        retry: bool = False,
+        blind: bool = False,  # noqa: FBT001, FBT002  (Celery's arguments)
+        utcoffset: Callable[[], float] | None = None,
+        retry: bool = False,  # noqa: FBT001, FBT002
         retry_policy: Mapping[str, Any] | None = None,
+        Event: Callable[..., EventFields] = Event,  # noqa: N803
         **fields: Any,
     ) -> None:
         """Send an event of `type`, or keep it if its group is buffered.
 
-        `blind` sends no logical clock; `retry` and `retry_policy` are
-        kombu's.  Do nothing while disabled or for a group not in `groups`.
+        `blind` sends no logical clock; `retry` and `retry_policy` are kombu's;
+        `utcoffset` says how many hours we are west of UTC, and `Event` makes the
+        event.  Do nothing while disabled or for a group not in `groups`.
         """
         group = group_from(type)
         if not self.enabled or (self.groups and group not in self.groups):
             return
+        event = self._prepare_event(type, fields, blind, Event, utcoffset)
         if group in self.buffer_group:
-            self._buffer(group, type, fields, blind=blind)
+            self._buffer(group, event)
             return
         with self.mutex:
-            if self.producer is not None:
-                self._send(
-                    self._prepare(type, fields, blind=blind),
-                    routing_key_from(type),
-                    retry=retry,
-                    retry_policy=retry_policy,
-                )
+            if not self._closed and self.producer is not None:
+                self._send(event, routing_key_from(type), retry, retry_policy)
 
     def publish(
         self,
         type: str,  # noqa: A002  (Celery's name)
         fields: Mapping[str, Any],
         producer: Producer,
-        *,
-        blind: bool = False,
+        blind: bool = False,  # noqa: FBT001, FBT002  (Celery's arguments)
+        Event: Callable[..., EventFields] = Event,  # noqa: N803
         **kwargs: Any,
     ) -> None:
-        """Send an event of `type` through a `producer` of the caller's."""
-        with self.mutex:
-            event, key = (
-                self._prepare(type, fields, blind=blind),
-                routing_key_from(type),
-            )
-            try:
-                self._put(event, producer, key, **kwargs)
-            except self._errors():
-                self._keep_or_raise(event, key)
+        """Send an event of `type` through a `producer` of the caller's.
 
-    def flush(self, *, errors: bool = True, groups: bool = True) -> None:
+        `retry`, `retry_policy` and `utcoffset` are those of `send`.
+        """
+        utcoffset = kwargs.pop("utcoffset", None)
+        event = self._prepare_event(type, fields, blind, Event, utcoffset)
+        key = routing_key_from(type)
+        with self.mutex:
+            if self._publish(event, producer, key, **kwargs) is False:
+                self._keep([(event, key)])
+
+    def flush(
+        self,
+        errors: bool = True,  # noqa: FBT001, FBT002  (Celery's arguments)
+        groups: bool = True,  # noqa: FBT001, FBT002
+    ) -> None:
         """Send what waits: the events kept offline (`errors`), the batches (`groups`).
 
         What cannot be sent now goes on waiting, in its order.
         """
         with self.mutex:
-            if self.producer is None:
+            if self._closed:
                 return
             if errors:
                 self._flush_outbound()
@@ -170,13 +208,14 @@ class EventDispatcher:
 
     def extend_buffer(self, other: "EventDispatcher") -> None:
         """Take over a copy of what another dispatcher could not send."""
-        waiting = list(other._outbound)  # noqa: SLF001  (a dispatcher's own kind)
+        waiting = list(other._outbound_buffer)  # noqa: SLF001  (a dispatcher's own kind)
         with self.mutex:
             self._keep(waiting)
 
     def close(self) -> None:
         """Stop using the connection; what waits is kept for after `enable`."""
         with self.mutex:
+            self._closed = True
             self.producer = None
             if self._owns_connection:
                 self.connection.release()
@@ -192,16 +231,103 @@ class EventDispatcher:
         finally:
             self.close()
 
+    def _prepare_event(
+        self,
+        type: str,  # noqa: A002  (as in send)
+        fields: Mapping[str, Any],
+        blind: bool,  # noqa: FBT001  (as in send)
+        Event: Callable[..., EventFields],  # noqa: N803
+        utcoffset: Callable[[], float] | None,
+    ) -> EventFields:
+        with self.mutex:
+            clock = None if blind else self.clock.forward()
+        # Not under the mutex: who makes the event may close the dispatcher.
+        return Event(
+            type,
+            hostname=self.hostname,
+            utcoffset=(utcoffset or _utcoffset)(),
+            pid=self.pid,
+            clock=clock,
+            **fields,
+        )
+
+    def _buffer(self, group: str, event: EventFields) -> None:
+        with self.mutex:
+            batch = self._group_buffer[group]
+            batch.append(event)
+            surplus = len(batch) - OFFLINE_MAX
+            if surplus > 0:
+                del batch[:surplus]
+                self.dropped += surplus
+            full = len(batch) >= self.buffer_limit
+        if full:
+            self.flush()
+        elif self.on_send_buffered is not None:
+            self.on_send_buffered()
+
     # -- inside; the mutex is held ----------------------------------------------
 
     def _revive(self) -> None:
         """Make a producer anew: one keeps the channel it began with for ever."""
-        self.producer = Producer(
+        self.producer = self._own_producer = Producer(
             self.channel or self.connection,
             exchange=self.exchange,
             serializer=self.serializer,
             auto_declare=False,
         )
+
+    def _send(
+        self,
+        body: Any,
+        routing_key: str,
+        retry: bool = False,  # noqa: FBT001, FBT002  (as in send)
+        retry_policy: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Send `body`, after all that waits."""
+        self._flush_outbound()
+        if (
+            self._outbound_buffer
+            or self._publish(body, self.producer, routing_key, retry, retry_policy)
+            is False
+        ):
+            self._keep([(body, routing_key)])
+
+    def _publish(
+        self,
+        event: Any,
+        producer: Any,
+        routing_key: str,
+        retry: bool = False,  # noqa: FBT001, FBT002  (as in send)
+        retry_policy: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Send an event, or a list of events; return whether it was sent.
+
+        Raise what the driver raised unless there is a buffer for it.
+        """
+        if producer is None:
+            return False
+        try:
+            producer.publish(
+                event,
+                routing_key=routing_key,
+                exchange=self.exchange.name,
+                retry=retry,
+                retry_policy=retry_policy,
+                declare=[self.exchange],
+                serializer=self.serializer,
+                headers=self.headers,
+                delivery_mode=self.delivery_mode,
+            )
+        except EncodeError:
+            raise
+        except Exception:
+            # Of any kind, as kombu and its drivers have many for a broker that is away.
+            if producer is self._own_producer:
+                self._recover()
+            if not self.buffer_while_offline:
+                raise
+            return False
+        return True
 
     def _recover(self) -> None:
         """Make ready for the broker's return."""
@@ -210,94 +336,49 @@ class EventDispatcher:
             self.connection.collect()
         self._revive()
 
-    def _prepare(
-        self,
-        type: str,  # noqa: A002  (as in send)
-        fields: Mapping[str, Any],
-        *,
-        blind: bool,
-    ) -> EventFields:
-        return Event(
-            type,
-            hostname=self.hostname,
-            utcoffset=_utcoffset(),
-            pid=self.pid,
-            clock=None if blind else self.clock.forward(),
-            **fields,
-        )
-
-    def _buffer(
-        self,
-        group: str,
-        type: str,  # noqa: A002  (as in send)
-        fields: Mapping[str, Any],
-        *,
-        blind: bool,
-    ) -> None:
-        with self.mutex:
-            batch = self._batches.setdefault(group, [])
-            batch.append(self._prepare(type, fields, blind=blind))
-            full = len(batch) >= self.buffer_limit
-        if full:
-            self.flush()
-        elif self.on_send_buffered is not None:
-            self.on_send_buffered()
-
-    def _send(self, body: Any, routing_key: str, **kwargs: Any) -> None:
-        """Send `body`, after all that waits."""
-        self._flush_outbound()
-        if self._outbound:
-            self._keep([(body, routing_key)])
-            return
-        try:
-            self._put(body, self.producer, routing_key, **kwargs)
-        except self._errors():
-            self._recover()
-            self._keep_or_raise(body, routing_key)
-
-    def _keep_or_raise(self, body: Any, routing_key: str) -> None:
-        """Keep what could not be sent, or raise the error that is handled."""
-        if not self.buffer_while_offline:
-            raise  # noqa: PLE0704  (called in an except clause)
-        self._keep([(body, routing_key)])
-
-    def _put(self, body: Any, producer: Any, routing_key: str, **kwargs: Any) -> None:
-        producer.publish(
-            body,
-            routing_key=routing_key,
-            exchange=self.exchange.name,
-            declare=[self.exchange],
-            serializer=self.serializer,
-            headers=self.headers,
-            delivery_mode=self.delivery_mode,
-            **kwargs,
-        )
-
-    def _errors(self) -> tuple[type[Exception], ...]:
-        connection = self.connection
-        return (*connection.connection_errors, *connection.channel_errors, OSError)
-
     def _keep(self, waiting: Iterable[tuple[Any, str]]) -> None:
-        self._outbound.extend(waiting)
-        while len(self._outbound) > OFFLINE_MAX:
-            body, _ = self._outbound.popleft()
+        self._outbound_buffer.extend(waiting)
+        while len(self._outbound_buffer) > OFFLINE_MAX:
+            body, _ = self._outbound_buffer.popleft()
             self.dropped += len(body) if isinstance(body, list) else 1
 
     def _flush_outbound(self) -> None:
-        while self._outbound:
-            body, routing_key = self._outbound[0]
-            try:
-                self._put(body, self.producer, routing_key)
-            except self._errors():
-                self._recover()
+        while self._outbound_buffer:
+            body, routing_key = self._outbound_buffer[0]
+            if self._publish(body, self.producer, routing_key) is False:
                 return
-            self._outbound.popleft()
+            self._outbound_buffer.popleft()
 
     def _flush_batches(self) -> None:
-        for group, events in self._batches.items():
-            if events:
-                batch, self._batches[group] = events, []
-                self._send(batch, f"{group}.multi")
+        for group, events in self._group_buffer.items():
+            if not events:
+                continue
+            batch, key = list(events), f"{group}.multi"
+            try:
+                sent = (
+                    not self._outbound_buffer
+                    and self._publish(batch, self.producer, key) is not False
+                )
+            except EncodeError:
+                # One that cannot be serialised does not hold up the others for ever.
+                events[:] = [event for event in events if self._is_sound(event)]
+                raise
+            if not sent:
+                self._keep([(batch, key)])
+            del events[: len(batch)]
+
+    def _is_sound(self, event: EventFields) -> bool:
+        try:
+            dumps(event, self.serializer)
+        except EncodeError:
+            return False
+        return True
+
+
+def _of(app: Any, setting: str, default: str) -> str:
+    """Return a setting of a Celery application, if there is one."""
+    value: str = default if app is None else app.conf[setting]
+    return value
 
 
 def _utcoffset() -> float:

@@ -1,18 +1,29 @@
 """Events from a broker, as batches or through a table of handlers."""
 
+import contextlib
 import math
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
+
+from kombu.connection import Connection
 
 from evtools.clock import Clock, SystemClock
 from evtools.transport.buffer import Buffer, Chunk, End, Item, Notice
+from evtools.transport.connection import connect
+from evtools.transport.control import broadcast
 from evtools.transport.intake import Intake, Subscribe
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.source import Statistics
-from evtools.transport.subscription import subscribe
+from evtools.transport.subscription import (
+    get_exchange,
+    own_queue,
+    subscribe,
+    subscribe_like,
+)
 from evtools.wire import (
     GAP,
     OBSERVED,
@@ -45,31 +56,65 @@ _PART_BYTES = 64 * 1024
 class EventReceiver:
     """Receive the events of a cluster; reconnect by itself.
 
-    `settings` says where from, `handlers` maps event types to callables; the
-    handler of `"*"` gets every type that has none of its own, except gap
-    records, which only a handler of their own type gets.  `routing_key`
-    overrides the settings' keys.  Nothing is connected before the first
-    event is asked for.
+    `channel` says where from: settings, or as with Celery's receiver a kombu
+    connection or a channel of one, or an `app` that has one.  The receiver has a
+    connection of its own to the same broker.  `handlers` maps event types to
+    callables; the handler of `"*"` gets every type that has none of its own,
+    except gap records, which only a handler of their own type gets.
+    `routing_key` overrides the settings' keys, `node_id` and `queue_prefix` name
+    the queue; they and what follows them override what the app says.  Nothing is
+    connected before the first event is asked for.
 
     `on_notice` is called, in the caller's thread, when the connection
     changes.
     """
 
+    #: Celery's factory of receivers sets it in a subclass.
+    app: Any = None
+
     def __init__(
         self,
-        settings: ConnectionSettings,
+        channel: Any = None,
         handlers: Mapping[str, Handler] | None = None,
-        *,
         routing_key: str | None = None,
+        node_id: str | None = None,
+        app: Any = None,
+        queue_prefix: str | None = None,
+        accept: Iterable[str] | None = None,
+        queue_ttl: float | None = None,
+        queue_expires: float | None = None,
+        queue_exclusive: bool | None = None,  # noqa: FBT001  (Celery's arguments)
+        queue_durable: bool | None = None,  # noqa: FBT001
+        *,
         on_notice: Callable[[Notice], None] | None = None,
         clock: Clock | None = None,
         subscribe: Subscribe | None = None,
     ) -> None:
-        if routing_key is not None:
-            settings = replace(settings, routing_keys=(routing_key,))
+        self.app = app = self.app if app is None else app
+        if channel is None and app is not None:
+            channel = app.connection_for_read()
+        self.channel, self.connection = _given(channel)
+        settings = _settings(channel, self.connection, app)
+        own: dict[str, Any] = {
+            "event_queue_prefix": queue_prefix,
+            "event_queue_ttl": queue_ttl,
+            "event_queue_expires": queue_expires,
+            "event_queue_exclusive": queue_exclusive,
+            "event_queue_durable": queue_durable,
+            "accept": None if accept is None else _serialisers(accept),
+            "routing_keys": None if routing_key is None else (routing_key,),
+        }
+        changes = {name: value for name, value in own.items() if value is not None}
+        settings = replace(settings, **changes)
         self.settings = settings
-        self.handlers = dict(handlers or {})
+        self.handlers = {} if handlers is None else handlers
+        self.node_id = node_id or str(uuid.uuid4())
+        self.queue_prefix = settings.event_queue_prefix
+        self.routing_key = settings.routing_keys[0]
+        self.accept = set(settings.accept)
         self.clock = LamportClock()
+        self.adjust_clock = self.clock.adjust
+        self.forward_clock = self.clock.forward
         self._on_notice = on_notice
         self._time = clock or SystemClock()
         self._wanted = wanted(settings.routing_keys)
@@ -80,11 +125,22 @@ class EventReceiver:
         hears_all = self._wanted is None and not settings.event_queue
         self._missed = MissedTasks() if hears_all else None
         self._events = 0
-        self._subscribe = subscribe or _subscribe
+        if self.connection is not None:
+            name = settings.event_exchange
+            self.exchange = get_exchange(self.connection, name)
+            self.queue = own_queue(settings, self.exchange, self.node_id)
+        self._subscribe = subscribe or self._subscribe_there
         self._intake = self._new_intake(settings)
         self._ended = False
         #: What itercapture has taken from the stream and not given out.
         self._rest: deque[EventFields] = deque()
+
+    def _subscribe_there(self, settings: ConnectionSettings, attempt: int) -> Any:
+        """Connect to where the settings say, or where the caller's connection leads."""
+        if self.connection is None:
+            return subscribe(settings, attempt=attempt)
+        name = self.queue.name
+        return subscribe_like(self.connection, settings, queue=name, attempt=attempt)
 
     def _new_intake(self, settings: ConnectionSettings) -> Intake:
         return Intake(
@@ -226,6 +282,43 @@ class EventReceiver:
 
     # -- handlers, as in Celery -----------------------------------------------
 
+    def wakeup_workers(self, channel: Any = None) -> None:  # noqa: ARG002  (Celery's)
+        """Ask the workers for a heartbeat, as capturing does first."""
+        with contextlib.ExitStack() as stack:
+            connection = self.connection
+            if connection is None:
+                connection = stack.enter_context(connect(self.settings))
+            broadcast(connection, "heartbeat", settings=self.settings)
+
+    def event_from_message(
+        self,
+        body: EventFields,
+        localize: bool = True,  # noqa: FBT001, FBT002, ARG002  (Celery's arguments)
+        now: Callable[[], float] | None = None,
+        tzfields: object = None,  # noqa: ARG002
+        adjust_timestamp: object = None,  # noqa: ARG002
+        CLIENT_CLOCK_SKEW: int = _CLIENT_CLOCK_SKEW,  # noqa: N803
+    ) -> tuple[str, EventFields]:
+        """Make an event of what a message had; return its type, too.
+
+        For messages that the caller took from a queue.  Timestamps are UTC epoch
+        seconds and stay what they are, whatever `localize` says.
+        """
+        kind: str = body["type"]
+        if kind == "task-sent":
+            body["clock"] = (self.clock.value or 1) + CLIENT_CLOCK_SKEW
+            self.adjust_clock(body["clock"])
+        elif "clock" in body:
+            self.adjust_clock(body["clock"])
+        else:
+            body["clock"] = self.forward_clock()
+        body["local_received"] = (now or self._time.wall)()
+        return kind, body
+
+    def _receive(self, body: Any, message: object) -> None:  # noqa: ARG002
+        for event in body if isinstance(body, list) else [body]:
+            self.process(*self.event_from_message(event))
+
     def process(self, type: str, event: EventFields) -> None:  # noqa: A002  (Celery's)
         """Give `event` to the handler of its `type`, else to that of `"*"`."""
         handler = self.handlers.get(type)
@@ -243,8 +336,18 @@ class EventReceiver:
         """Handle and yield events, `limit` at the most.
 
         Raise TimeoutError after `timeout` seconds without any.  `wakeup` asks
-        the workers for a heartbeat first.
+        the workers for a heartbeat first.  Made with a connection of the caller's,
+        the receiver leaves the broker at the end, and comes back when asked again.
         """
+        try:
+            yield from self._itercapture(limit, timeout, wakeup=wakeup)
+        finally:
+            if self.connection is not None and not self._ended:
+                self._leave()
+
+    def _itercapture(
+        self, limit: int | None, timeout: float | None, *, wakeup: bool
+    ) -> Iterator[EventFields]:
         if not wakeup and self._intake.ident is None:
             self.settings = replace(self.settings, wakeup=False)
             self._intake = self._new_intake(self.settings)
@@ -319,6 +422,15 @@ class EventReceiver:
         if intake.ident is not None and not intake.connectivity.connecting:
             intake.join(timeout=_CLOSE_WAIT)
 
+    def _leave(self) -> None:
+        """Leave the broker, and be ready to come back."""
+        intake = self._intake
+        intake.stop()
+        if intake.ident is not None:
+            intake.join(timeout=_CLOSE_WAIT)
+        self._buffer = Buffer(self.settings.buffer_bytes, self._count)
+        self._intake = self._new_intake(self.settings)
+
     def __enter__(self) -> Self:
         """Return the receiver itself."""
         return self
@@ -328,8 +440,58 @@ class EventReceiver:
         self.close()
 
 
-def _subscribe(settings: ConnectionSettings, attempt: int) -> Any:
-    return subscribe(settings, attempt=attempt)
+def _given(channel: Any) -> tuple[Any, Any]:
+    """Return the channel and the connection that a caller gave, where they did."""
+    if channel is None or isinstance(channel, ConnectionSettings):
+        return None, None
+    if isinstance(channel, Connection) or not hasattr(channel, "connection"):
+        return None, channel
+    return channel, getattr(channel.connection, "client", channel)
+
+
+def _settings(given: Any, connection: Any, app: Any) -> ConnectionSettings:
+    """Return how to listen to what the caller gave, as the app says if there is one."""
+    if isinstance(given, ConnectionSettings):
+        return given
+    if connection is None or not hasattr(connection, "transport"):
+        raise TypeError(
+            "EventReceiver needs a kombu.Connection, a channel, an app or "
+            f"ConnectionSettings, not a {type(given).__name__}; "
+            "Events(url).Receiver() takes a URL"
+        )
+    settings = ConnectionSettings(source_of_url="the program")
+    if isinstance(connection, Connection):
+        settings = replace(
+            settings,
+            urls=connection.as_uri(),
+            options=dict(connection.transport_options or {}),
+            heartbeat=connection.heartbeat or settings.heartbeat,
+        )
+    if app is None:
+        return settings
+    return replace(
+        settings,
+        accept=_serialisers({app.conf.event_serializer, "json"}),
+        **{name: getattr(app.conf, name) for name in _OF_APP},
+    )
+
+
+#: What an application says of the queue, under Celery's names and ours.
+_OF_APP: Final = (
+    *("event_exchange", "event_queue_prefix", "event_queue_ttl"),
+    *("event_queue_expires", "event_queue_exclusive", "event_queue_durable"),
+    "control_exchange",
+)
+_MIME_TYPES: Final = {
+    "application/json": "json",
+    "application/x-msgpack": "msgpack",
+    "application/x-yaml": "yaml",
+    "application/x-python-serialize": "pickle",
+}
+
+
+def _serialisers(accept: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({_MIME_TYPES.get(name, name) for name in accept}))
 
 
 def _hole(event: EventFields, received: float, missed: int) -> EventFields:

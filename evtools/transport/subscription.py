@@ -11,7 +11,7 @@ from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 from redis.exceptions import NoPermissionError
 
-from evtools.transport.connection import connect
+from evtools.transport.connection import connect, connect_like
 from evtools.transport.control import broadcast
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.stream import Stream
@@ -43,17 +43,34 @@ def subscribe(settings: ConnectionSettings, *, attempt: int = 0) -> Stream:
         raise
 
 
+def subscribe_like(
+    given: Connection, settings: ConnectionSettings, *, queue: str, attempt: int = 0
+) -> Stream:
+    """Subscribe as `subscribe` does, to where a caller's connection leads.
+
+    `queue` is the name of the queue at the first attempt.
+    """
+    connection = connect_like(given, settings, attempt=attempt)
+    try:
+        return _open(connection, settings, "" if attempt else queue)
+    except BaseException:
+        connection.release()
+        raise
+
+
 def get_exchange(connection: Connection, name: str = "celeryev") -> Exchange:
     """Return the event exchange as Celery declares it on this transport."""
     return Exchange(name, type=exchange_type(connection.transport.driver_type))
 
 
-def _open(connection: Connection, settings: ConnectionSettings) -> Stream:
+def _open(
+    connection: Connection, settings: ConnectionSettings, name: str = ""
+) -> Stream:
     transport = connection.transport
     if transport.driver_type == "redis":
         return _open_redis(connection, settings)
     channel = connection.channel()
-    queue = _declare(connection, channel, settings)
+    queue = _declare(connection, channel, settings, name)
     stream: Stream
     if transport.driver_name == "py-amqp":
         stream = AMQPStream(connection, channel, queue.name)
@@ -66,25 +83,35 @@ def _open(connection: Connection, settings: ConnectionSettings) -> Stream:
 
 
 def _declare(
-    connection: Connection, channel: Any, settings: ConnectionSettings
+    connection: Connection, channel: Any, settings: ConnectionSettings, name: str
 ) -> Queue:
     """Declare the queue for this connection, and bind it."""
     exchange = get_exchange(connection, settings.event_exchange)
     _declare_exchange(connection, exchange, channel)
-    queue = Queue(
-        **_kind_of_queue(settings),
-        exchange=exchange,
-        queue_arguments=queue_arguments(
-            ttl=settings.event_queue_ttl, expires=settings.event_queue_expires
-        ),
-    )(channel)
+    queue = _queue(settings, exchange, name)(channel)
     queue.queue_declare()
     for key in bindings(settings.routing_keys):
         queue.bind_to(exchange, routing_key=key)
     return queue
 
 
-def _kind_of_queue(settings: ConnectionSettings) -> dict[str, Any]:
+def own_queue(settings: ConnectionSettings, exchange: Exchange, node_id: str) -> Queue:
+    """Return the queue of a receiver that a caller gave a name, not declared."""
+    return _queue(settings, exchange, f"{settings.event_queue_prefix}.{node_id}")
+
+
+def _queue(settings: ConnectionSettings, exchange: Exchange, name: str) -> Queue:
+    return Queue(
+        **_kind_of_queue(settings, name),
+        exchange=exchange,
+        routing_key=settings.routing_keys[0],
+        queue_arguments=queue_arguments(
+            ttl=settings.event_queue_ttl, expires=settings.event_queue_expires
+        ),
+    )
+
+
+def _kind_of_queue(settings: ConnectionSettings, name: str) -> dict[str, Any]:
     """Return the name of the queue, and what becomes of it.
 
     A fresh name, because after a broken connection the broker may hold the
@@ -96,7 +123,7 @@ def _kind_of_queue(settings: ConnectionSettings) -> dict[str, Any]:
         shared = {"durable": True, "exclusive": False, "auto_delete": False}
         return {"name": settings.event_queue, **shared}
     return {
-        "name": fresh_queue_name(settings),
+        "name": name or fresh_queue_name(settings),
         "durable": settings.event_queue_durable,
         "exclusive": settings.event_queue_exclusive,
         "auto_delete": not settings.event_queue_durable,

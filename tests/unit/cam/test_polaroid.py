@@ -98,6 +98,13 @@ def test_a_rate_is_kept(state, timer):
     assert not camera.may_shoot()
 
 
+def test_a_rate_is_kept_by_those_who_press_the_shutter_themselves(state, timer):
+    camera = Snap(state, maxrate="10/m", timer=timer)
+    for _ in range(3):
+        camera.shutter()
+    assert camera.seen == [["a"]]
+
+
 def test_a_bad_rate_is_refused(state, timer):
     with pytest.raises(UsageError, match="is no rate"):
         Snap(state, maxrate="10/x", timer=timer)

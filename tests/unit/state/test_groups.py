@@ -21,7 +21,7 @@ def groups_of(tasks):
 def test_tasks_are_in_the_group_of_their_key():
     a1, b1, a2 = tasks(a1="a", b1="b", a2="a")
     groups, _ = groups_of([a1, b1, a2])
-    assert dict(groups) == {"a": [a1, a2], "b": [b1]}
+    assert dict(groups) == {"a": {a1, a2}, "b": {b1}}
     assert len(groups) == 2
     assert "a" in groups
 
@@ -34,7 +34,7 @@ def test_what_has_no_key_is_in_no_group():
 
 def test_a_group_of_nothing_is_empty_and_is_not_made():
     groups, _ = groups_of(tasks(u="a"))
-    assert groups["x"] == []
+    assert groups["x"] == set()
     assert "x" not in groups
     assert list(groups) == ["a"]
 
@@ -46,7 +46,7 @@ def test_it_is_kept_until_it_is_reset():
     known += tasks(a2="a")
     assert len(groups["a"]) == 1
     groups.reset()
-    assert groups["a"] == known
+    assert groups["a"] == set(known)
 
 
 def test_called_it_passes_the_call_on_as_celery_does():

@@ -327,7 +327,7 @@ def test_tasks_are_in_mappings_by_type_and_by_worker(state):
     assert set(state.tasks_by_type) == {"shop.pay", "shop.pack"}
     assert set(state.tasks_by_worker) == {WORKER, OTHER}
     assert "nothing" not in state.tasks_by_type
-    assert state.tasks_by_type["nothing"] == []
+    assert state.tasks_by_type["nothing"] == set()
 
 
 def test_called_they_yield_tasks_by_time(state):

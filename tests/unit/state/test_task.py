@@ -247,9 +247,9 @@ def workflow():
 def test_a_workflow_can_be_walked_up_and_down():
     state = workflow()
     root, child, leaf = (state.tasks[uuid] for uuid in "rac")
-    assert [task.uuid for task in root.children] == ["a", "b"]
-    assert child.children == (leaf,)
-    assert leaf.children == ()
+    assert {task.uuid for task in root.children} == {"a", "b"}
+    assert child.children == {leaf}
+    assert leaf.children == set()
     assert leaf.parent is child
     assert leaf.root is root.root is root
     assert root.parent is None
@@ -261,13 +261,13 @@ def test_a_child_may_be_told_of_before_its_parent():
     assert child.parent is child.root is None
     state.apply([told("task-sent", uuid="p", root_id="p")])
     assert child.parent is child.root is state.tasks["p"]
-    assert state.tasks["p"].children == (child,)
+    assert state.tasks["p"].children == {child}
 
 
 def test_a_task_of_no_state_has_no_relations():
     task = Task("u", root_id="r", parent_id="p")
     assert task.parent is task.root is None
-    assert task.children == ()
+    assert task.children == set()
 
 
 # --- for cameras and filters -------------------------------------------------------
@@ -341,7 +341,7 @@ def test_its_extra_fields_are_attributes_and_overwrite_nothing():
     task = task_of([told("task-received", 11.0, **odd)])
     assert task.order == task.get("order") == 4711
     assert task.state == "RECEIVED"
-    assert task.children == ()
+    assert task.children == set()
     assert task.history is None
     assert task.weight_bytes > 0
     assert task.extra == {name: odd[name] for name in odd if name != "eta"}
@@ -423,5 +423,5 @@ def test_a_copy_tells_the_same_and_belongs_to_no_state(events, copied):
     assert twin is not task
     assert account(twin) == account(task)
     assert twin.cluster_state is None
-    assert twin.children == ()
+    assert twin.children == set()
     assert UUID not in twin.shelf

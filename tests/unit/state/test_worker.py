@@ -503,6 +503,17 @@ def test_the_method_event_survives_what_nobody_should_send():
     assert (worker.pid, worker.freq, worker.loadavg) == (None, 60, None)
 
 
+def test_a_worker_known_from_its_tasks_has_heartbeats_as_cameras_expect():
+    worker = worker_of(told("task-started", 10.0, uuid="u"))
+    assert worker.heartbeats == [HEARD]
+    assert worker.heartbeat_expires > HEARD
+    assert worker.beats == 0
+    worker = worker_of(beat(8.0), told("task-started", 10.0, uuid="u"))
+    assert worker.heartbeats == [8.25, HEARD]
+    worker = worker_of(beat(8.0), beat(12.0), told("worker-offline", 13.0))
+    assert worker.heartbeats == []
+
+
 @pytest.mark.parametrize("freq", [2.0, 60])
 def test_a_heartbeat_expires_when_celery_says_so(freq):
     theirs = celery.events.state.heartbeat_expires

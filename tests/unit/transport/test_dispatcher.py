@@ -7,13 +7,14 @@ import sys
 import threading
 
 import pytest
+from celery import Celery
 from kombu import Connection, Exchange, Producer, Queue
 from kombu.exceptions import EncodeError
 from kombu.transport.memory import Transport as MemoryTransport
 
 from evtools.transport import ConnectionSettings, EventDispatcher, connect
 from evtools.transport.dispatcher import OFFLINE_MAX
-from evtools.wire import LamportClock
+from evtools.wire import Event, LamportClock
 from servers.process import wait_until
 
 URL = "memory://dispatcher"
@@ -175,6 +176,50 @@ def test_a_channel_will_do_for_a_connection(connection, event_exchange, heard):
 def test_one_of_connection_and_channel_is_needed():
     with pytest.raises(TypeError, match="connection or a channel"):
         EventDispatcher()
+    with pytest.raises(TypeError, match=r"kombu.Connection, not a str; Events\(url\)"):
+        EventDispatcher("redis://localhost/0")
+
+
+def test_the_arguments_of_celerys_dispatcher_are_taken_in_its_order(connection):
+    app = Celery(broker=URL, set_as_current=False)
+    app.conf.update(event_exchange="ev", event_serializer="yaml")
+    called = []
+    dispatcher = EventDispatcher(
+        *(connection, "w@h", False, connection.channel(), False, app, None, ["task"]),
+        *(2, ["task"], 9, lambda: called.append(1)),
+    )
+    assert (dispatcher.hostname, dispatcher.enabled) == ("w@h", False)
+    assert (dispatcher.exchange.name, dispatcher.serializer) == ("ev", "yaml")
+    assert (dispatcher.delivery_mode, dispatcher.buffer_limit) == (2, 9)
+    assert dispatcher.clock is app.clock
+    dispatcher.enable()
+    assert dispatcher.publisher is dispatcher.producer
+    dispatcher.send("task-sent", True)
+    assert called == [1]
+
+
+def test_an_app_has_a_connection(heard, event_exchange):
+    app = Celery(broker=URL, set_as_current=False)
+    app.conf.event_exchange = event_exchange
+    with EventDispatcher(app=app) as dispatcher:
+        dispatcher.send("a", n=1)
+    assert numbers(heard) == [[1]]
+
+
+def test_who_sends_may_make_the_event_and_say_where_it_is(dispatch, connection, heard):
+    made = []
+
+    def make(type_, **fields):
+        made.append(type_)
+        return Event(type_, **fields)
+
+    dispatcher = dispatch()
+    dispatcher.send("a", False, lambda: -2, n=1, Event=make)
+    dispatcher.publish("b", {"n": 2}, Producer(connection), Event=make)
+    assert made == ["a", "b"]
+    first, second = (event for _, event, _ in heard())
+    assert first["utcoffset"] == -2
+    assert second["n"] == 2
 
 
 def test_a_producer_of_the_callers_is_used(dispatch, connection, heard):
@@ -319,6 +364,40 @@ def test_no_event_is_lost_between_threads(dispatch, heard):
     assert sorted(event["clock"] for event in events) == [*range(1, 4 * each + 1)]
 
 
+def test_a_batch_waits_on_when_it_cannot_be_sent(dispatch, flaky, heard):
+    dispatcher = dispatch(buffer_while_offline=False, buffer_group=["task"])
+    dispatcher.connection = flaky
+    dispatcher.send("task-a", n=1)
+    dispatcher.send("task-a", n=2)
+    flaky.up = False
+    for _ in range(2):
+        with pytest.raises(ConnectionResetError):
+            dispatcher.flush()
+    flaky.up = True
+    dispatcher.flush()
+    assert numbers(heard) == [[1, 2]]
+
+
+def test_what_cannot_be_serialised_does_not_hold_up_its_batch(dispatch, heard):
+    dispatcher = dispatch(buffer_group=["task"])
+    dispatcher.send("task-a", n=1)
+    dispatcher.send("task-a", n=object())
+    dispatcher.send("task-a", n=3)
+    with pytest.raises(EncodeError):
+        dispatcher.flush()
+    dispatcher.flush()
+    assert numbers(heard) == [[1, 3]]
+
+
+def test_a_batch_that_cannot_be_sent_is_bounded(dispatch, flaky):
+    dispatcher = dispatch(
+        buffer_while_offline=False, buffer_group=["task"], buffer_limit=10**6
+    )
+    for n in range(OFFLINE_MAX + 5):
+        dispatcher.send("task-a", n=n)
+    assert dispatcher.dropped == 5
+
+
 # --- Without a broker --------------------------------------------------------------
 
 
@@ -376,8 +455,8 @@ def test_what_waits_is_bounded_and_the_oldest_go(offline, flaky, heard):
     for n in range(OFFLINE_MAX + 5):
         offline.send("a", n=n)
     assert offline.dropped == 5
-    assert len(offline._outbound) == OFFLINE_MAX
-    assert offline._outbound[0][0]["n"] == 5
+    assert len(offline._outbound_buffer) == OFFLINE_MAX
+    assert offline._outbound_buffer[0][0]["n"] == 5
 
 
 def test_a_batch_that_has_to_go_counts_as_its_events(offline, flaky, dispatch):
@@ -397,7 +476,7 @@ def test_without_a_buffer_the_error_is_the_callers(dispatch, flaky, connection):
         dispatcher.send("a")
     with pytest.raises(ConnectionResetError):
         dispatcher.publish("a", {}, FlakyProducer(connection))
-    assert not dispatcher._outbound
+    assert not dispatcher._outbound_buffer
 
 
 def test_what_a_foreign_producer_cannot_send_waits_too(offline, flaky, heard):
@@ -412,7 +491,7 @@ def test_what_waits_can_be_taken_over(offline, dispatch, flaky, heard):
     flaky.up = True
     heir = dispatch()
     heir.extend_buffer(offline)
-    offline._outbound.clear()
+    offline._outbound_buffer.clear()
     heir.flush()
     assert numbers(heard) == [[1]]
 
@@ -425,19 +504,51 @@ def test_a_real_broker_may_go_and_come_back(own_broker, celery_capture):
         own_broker.kill()
         n = itertools.count()
         # The first may vanish in the dead connection's socket: nobody is told.
+        kept = dispatcher._outbound_buffer
         wait_until(
-            lambda: dispatcher.send("a", n=next(n)) or len(dispatcher._outbound) > 2,
+            lambda: dispatcher.send("a", n=next(n)) or len(kept) > 2,
             what="an error of the dead connection",
         )
-        waiting = [body["n"] for body, _ in dispatcher._outbound]
+        waiting = [body["n"] for body, _ in kept]
         own_broker.start()
         capture = celery_capture(own_broker.url)
-        wait_until(
-            lambda: dispatcher.flush() or not dispatcher._outbound, what="a flush"
-        )
+        wait_until(lambda: dispatcher.flush() or not kept, what="a flush")
         dispatcher.send("a", n=999)
         capture.wait_for(type="a", n=999)
         assert [event["n"] for event in capture.events] == [*waiting, 999]
+
+
+@pytest.mark.timeout(120)
+def test_an_ordinary_connection_of_the_callers_may_go_and_come_back(
+    own_broker, celery_capture
+):
+    capture = celery_capture(own_broker.url)
+    options = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
+    with (
+        Connection(own_broker.url, transport_options=options) as connection,
+        EventDispatcher(connection) as dispatcher,
+    ):
+        dispatcher.send("a", n=1)
+        dispatcher.send("a", n=2)
+        capture.wait_for(type="a", n=2)
+        own_broker.kill()
+        # The first may vanish in the dead connection's socket: nobody is told.
+        wait_until(
+            lambda: dispatcher.send("a", n=0) or dispatcher._outbound_buffer,
+            what="an error of the dead connection",
+        )
+        dispatcher.send("a", n=3)
+        dispatcher.send("a", n=4)
+        dispatcher.flush()
+        own_broker.start()
+        capture = celery_capture(own_broker.url)
+        wait_until(
+            lambda: dispatcher.flush() or not dispatcher._outbound_buffer,
+            what="a flush",
+        )
+        dispatcher.send("a", n=5)
+        capture.wait_for(type="a", n=5)
+        assert [event["n"] for event in capture.events][-3:] == [3, 4, 5]
 
 
 # --- Celery's own receiver -----------------------------------------------------------

@@ -4,10 +4,12 @@ import time
 
 import pytest
 from celery.events.receiver import EventReceiver as CelerysReceiver
+from kombu import Connection
 
 from cluster.app import make_app
 from cluster.worker import close
 from evtools.errors import AccessRefused, BrokerUnavailable, ImproperlyConfigured
+from evtools.state import State
 from evtools.transport import (
     ConnectionSettings,
     EventDispatcher,
@@ -548,6 +550,89 @@ def test_a_heartbeat_comes_at_once_because_it_is_asked_for(celery_worker, watch)
     until(receiver, lambda e: e["type"] == "worker-heartbeat" and "processed" not in e)
 
 
+@pytest.mark.parametrize("given", ["connection", "channel", "app"])
+def test_celerys_recipe_runs_as_it_is(celery_worker, given):
+    app, state, seen = celery_worker.app, State(), []
+    with app.connection() as connection:
+        source = {
+            "connection": connection,
+            "channel": connection.channel(),
+            "app": None,
+        }
+        receiver = EventReceiver(source[given], app=app)
+
+        def on_heartbeat(event):
+            state.event(event)
+            if not seen:
+                seen.append(app.send_task("cluster.progress").id)
+
+        def on_success(event):
+            state.event(event)
+            receiver.should_stop = event["uuid"] in seen
+
+        receiver.handlers["worker-heartbeat"] = on_heartbeat
+        receiver.handlers["task-succeeded"] = on_success
+        receiver.handlers["*"] = state.event
+        receiver.capture(limit=None, timeout=30, wakeup=True)
+        assert state.tasks[seen[0]].state == "SUCCESS"
+        receiver.close()
+
+
+def test_a_caller_who_captures_a_few_events_leaves_the_broker(
+    broker_url, event_exchange
+):
+    app = make_app(broker_url, event_exchange=event_exchange)
+    with app.connection() as connection:
+        receiver = EventReceiver(connection, app=app, queue_prefix="few")
+        for number in range(2):
+            found = []
+            capture = receiver.itercapture(limit=1, timeout=30, wakeup=False)
+            thread = threading.Thread(target=found.extend, args=(capture,))
+            thread.start()
+            wait_until(lambda: receiver.statistics().connected, what="a connection")
+            send_to(broker_url, event_exchange, "a", number=number)
+            thread.join(30)
+            assert [event["number"] for event in found] == [number]
+            assert not receiver.statistics().connected
+
+
+def send_to(url, exchange, type_, **fields):
+    with (
+        connect(ConnectionSettings(urls=url)) as connection,
+        EventDispatcher(connection, exchange=exchange) as dispatcher,
+    ):
+        dispatcher.send(type_, **fields)
+
+
+def test_the_arguments_of_celerys_receiver_are_taken_in_its_order():
+    with Connection("memory://") as connection:
+        receiver = EventReceiver(
+            *(connection, {"a": len}, "task.#", "node", None, "prefix", {"json"}),
+            *(7.0, 70.0, False, True),
+        )
+    settings = receiver.settings
+    assert (receiver.connection, receiver.handlers) == (connection, {"a": len})
+    assert (receiver.queue.name, receiver.queue.durable) == ("prefix.node", True)
+    assert (settings.routing_keys, settings.accept) == (("task.#",), ("json",))
+    assert (settings.event_queue_ttl, settings.event_queue_expires) == (7.0, 70.0)
+
+
+@pytest.mark.parametrize("odd", [None, "redis://localhost", object()])
+def test_what_no_events_come_from_is_explained(odd):
+    with pytest.raises(TypeError, match=r"Connection, a channel, an app.*takes a URL"):
+        EventReceiver(odd)
+
+
+def test_an_event_is_made_of_a_message_that_the_caller_took():
+    receiver = EventReceiver(SETTINGS)
+    body = {"type": "worker-online", "clock": 300, "timestamp": 5.0, "utcoffset": -7}
+    kind, event = receiver.event_from_message(body, now=lambda: 9.0)
+    assert kind == "worker-online"
+    assert (event["timestamp"], event["local_received"]) == (5.0, 9.0)
+    assert receiver.event_from_message({"type": "task-sent"})[1]["clock"] == 300
+    assert receiver.event_from_message({"type": "x"})[1]["clock"] > 300
+
+
 @pytest.mark.parametrize("server", ["redis", "rabbitmq"])
 def test_events_come_over_tls(request, server, authority, event_exchange, watch):
     url = request.getfixturevalue(f"{server}_tls")
@@ -615,7 +700,7 @@ def test_a_frozen_broker_is_noticed_and_does_not_hinder_closing(own_broker, watc
 
 
 def test_a_deleted_queue_is_subscribed_anew(rabbitmq_server, event_exchange, watch):
-    from kombu import Connection, Queue
+    from kombu import Queue
 
     receiver = watch(
         rabbitmq_server.url,
