@@ -1,7 +1,9 @@
 """Celery's names for settings, old and new, and our options for them."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import or_
 from typing import Any, Final
 
 #: Celery's new name: our option.  Where two name the same, the later wins.
@@ -35,6 +37,36 @@ TLS_OPTIONS: Final[Mapping[str, str]] = {
     "keyfile": "tls_key",
     "cert_reqs": "tls_verify",
     "check_hostname": "tls_check_hostname",
+    "server_hostname": "tls_server_name",
+}
+#: What has no option of ours: the name of all of it, and our fields of it.
+TLS_MORE: Final = "tls_more"
+_MORE: Final[Mapping[str, str]] = {
+    "ca_path": "ca_folder",
+    "ca_data": "ca_data",
+    "password": "key_password",
+    "ciphers": "ciphers",
+}
+_VERSIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "ssl_version": ("min_version", "max_version"),
+    "version": ("min_version", "max_version"),
+    "min_version": ("min_version",),
+    "tls_minimum_version": ("min_version",),
+    "tls_maximum_version": ("max_version",),
+}
+_FLAGS: Final[Mapping[str, str]] = {
+    "include_verify_flags": "more_flags",
+    "exclude_verify_flags": "fewer_flags",
+}
+#: How py-amqp handles its socket, which is ours to decide.
+_NO_MATTER: Final = frozenset(
+    {"server_side", "do_handshake_on_connect", "suppress_ragged_eofs", "purpose"}
+)
+#: What py-amqp calls otherwise below `context`.
+_CONTEXT: Final[Mapping[str, str]] = {
+    "cafile": "ca_certs",
+    "capath": "ca_path",
+    "cadata": "ca_data",
 }
 
 _MODES: Final[Mapping[Any, str]] = {
@@ -91,18 +123,52 @@ def _tls(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         return {"tls": True} if value else {}
     options: dict[str, Any] = {"tls": True}
+    more: dict[str, Any] = {}
+    for key, setting in _flat(value):
+        name = key if key in _VERSIONS else key.removeprefix("ssl_")
+        if name in TLS_OPTIONS:
+            fitting = _verify(setting) if name == "cert_reqs" else setting
+            if fitting is not None:
+                options[TLS_OPTIONS[name]] = fitting
+        elif setting is not None and name not in _NO_MATTER:
+            more |= _more(name, key, setting)
+    return options | ({TLS_MORE: more} if more else {})
+
+
+def _flat(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, setting in value.items():
-        name = str(key).removeprefix("ssl_")
-        if name not in TLS_OPTIONS:
-            raise BadSetting(
-                f"broker_use_ssl: unknown key {key}"
-                f" (known: {', '.join(TLS_OPTIONS)}, with or without ssl_)"
-            )
-        if name == "cert_reqs":
-            options["tls_verify"] = _verify(setting)
-        elif setting is not None:
-            options[TLS_OPTIONS[name]] = setting
-    return options
+        if key == "context" and isinstance(setting, Mapping):
+            for name, inner in setting.items():
+                yield _CONTEXT.get(name, name), inner
+        else:
+            yield str(key), setting
+
+
+def _more(name: str, key: str, setting: Any) -> dict[str, Any]:
+    """Return the fields that a key without an option of ours sets."""
+    if name in _MORE:
+        return {_MORE[name]: setting}
+    if name in _FLAGS:
+        flags = setting if isinstance(setting, (list, tuple, set)) else [setting]
+        return {_FLAGS[name]: reduce(or_, map(int, flags), 0)}
+    if name in _VERSIONS:
+        from evtools.transport.encryption import tls_version  # noqa: PLC0415  (start-up time)
+
+        try:
+            return dict.fromkeys(_VERSIONS[name], tls_version(setting))
+        except ValueError:
+            raise BadSetting(f"broker_use_ssl: {key} is {setting!r}") from None
+    if "ocsp" in name:
+        if not setting:
+            return {}
+        raise BadSetting(
+            f"broker_use_ssl: evtools cannot check OCSP, which {key} asks for"
+        )
+    raise BadSetting(
+        f"broker_use_ssl: unknown key {key}"
+        f" (known: {', '.join((*TLS_OPTIONS, *_MORE, *_VERSIONS))},"
+        " with or without ssl_)"
+    )
 
 
 def _verify(setting: Any) -> str:

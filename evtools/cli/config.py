@@ -252,6 +252,9 @@ class _Reader:
         known = {n: (n, v) for n, v in translated.items() if n in self._options}
         everything = known | ours
         origin = f"{self._path} [{section}]" if section else str(self._path)
+        if celery_names.TLS_MORE in translated:
+            more = translated[celery_names.TLS_MORE]
+            yield celery_names.TLS_MORE, Setting(more, origin)
         for name, (key, value) in everything.items():
             fitted = self._fit(self._options[name], value, key, section)
             yield name, Setting(fitted, origin)

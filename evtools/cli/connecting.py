@@ -5,6 +5,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
+from evtools.cli.celery_names import TLS_MORE
 from evtools.cli.command import sources_of
 from evtools.transport import TLS, ConnectionSettings
 
@@ -41,7 +42,7 @@ def connection_settings(ctx: click.Context) -> ConnectionSettings:
     return ConnectionSettings(
         **fields,
         options=transport_options(ctx),
-        tls=_tls(values),
+        tls=_tls(ctx),
         tool=ctx.command.name or "evtools",
     )
 
@@ -83,7 +84,9 @@ def merged_pairs(ctx: click.Context, name: str) -> dict[str, Any]:
     return pairs
 
 
-def _tls(values: dict[str, Any]) -> TLS:
+def _tls(ctx: click.Context) -> TLS:
+    values = ctx.params
+    more = sources_of(ctx).settings.get(TLS_MORE)
     return TLS(
         enabled=values["tls"],
         ca=values["tls_ca"],
@@ -91,4 +94,6 @@ def _tls(values: dict[str, Any]) -> TLS:
         key=values["tls_key"],
         verify=values["tls_verify"],
         check_hostname=values["tls_check_hostname"],
+        server_name=values["tls_server_name"],
+        **(more.value if more else {}),
     )

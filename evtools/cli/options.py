@@ -174,6 +174,12 @@ _SHARED: Final[tuple[Decorator[Any], ...]] = (
         help="Whether the certificate must be for the host.  [tls-check-hostname]",
     ),
     _shared(
+        *("--tls-server-name",),
+        group="TLS",
+        metavar="NAME",
+        help="Name to ask for, and that the certificate must be for.  [the host]",
+    ),
+    _shared(
         *("--event-routing-key",),
         group="Events",
         type=params.ROUTING_KEY,

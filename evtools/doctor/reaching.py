@@ -129,6 +129,13 @@ def _knock(place: Place) -> Finding:
 def _encrypt(place: Place, settings: ConnectionSettings, now: float) -> Finding:
     if place.tls is None:
         return _unencrypted(place)
+    try:
+        certificate = handshake(place)
+    except ssl.SSLCertVerificationError as error:
+        return _untrusted(error, place, now)
+    except OSError as error:
+        told = diagnose(error, settings)
+        return _stranger(place) or _unnamed(told, place)
     if place.tls.verify == "none":
         return Finding(
             "tls",
@@ -137,14 +144,28 @@ def _encrypt(place: Place, settings: ConnectionSettings, now: float) -> Finding:
             "Whoever answers at that address gets the password: leave out"
             " --tls-verify none, and name the CA with --tls-ca FILE.",
         )
-    try:
-        certificate = handshake(place)
-    except ssl.SSLCertVerificationError as error:
-        return _untrusted(error, place, now)
-    except OSError as error:
-        told = diagnose(error, settings)
-        return _stranger(place) or Finding("tls", "problem", told.text, told.hint)
     return _trusted(certificate, now)
+
+
+def _unnamed(told: Diagnosis, place: Place) -> Finding:
+    """Say that the handshake failed, and what may be missing in it."""
+    if place.tls is None or place.tls.server_name or not _is_address(place.host):
+        return Finding("tls", "problem", told.text, told.hint)
+    return Finding(
+        "tls",
+        "problem",
+        f"{told.text}; {place.host} is an address, so that we asked for no name",
+        "Where several brokers share a port, each goes by its name:"
+        f" --tls-server-name NAME. {told.hint}",
+    )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _trusted(certificate: Certificate, now: float) -> Finding:
@@ -220,8 +241,8 @@ def _wrong_host(shown: Certificate, place: Place, now: float) -> tuple[str, str]
     del now
     names = ", ".join(shown.names[:_NAMES_SHOWN]) or shown.subject
     return (
-        f"the certificate is for {names}, and not for {place.host}",
-        "Use such a name in the URL; or, if that cannot be: --no-tls-check-hostname",
+        f"the certificate is for {names}, and not for {place.server_name}",
+        "Use such a name in the URL; or, if that cannot be: --tls-server-name NAME",
     )
 
 

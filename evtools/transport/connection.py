@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from amqp.exceptions import AMQPError
 from kombu.connection import Connection
 from kombu.transport import pyamqp
+from kombu.transport import redis as kombu_redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -17,8 +18,13 @@ from evtools import __version__
 from evtools.errors import UsageError
 from evtools.transport.brokers import check_transport, kind_of
 from evtools.transport.diagnosis import explain
-from evtools.transport.encryption import driver_words, tls_for
-from evtools.transport.settings import ConnectionSettings
+from evtools.transport.encryption import (
+    AMQPTransport,
+    RedisConnection,
+    SentinelConnection,
+    tls_for,
+)
+from evtools.transport.settings import TLS, ConnectionSettings
 from evtools.transport.url import Address, parse
 
 __all__ = ["OneAttempt", "check_transport", "connect", "explain"]
@@ -72,6 +78,31 @@ class _TidyAMQP(pyamqp.Connection):
             self.collect()
             raise
 
+    def Transport(  # noqa: N802  (py-amqp's name)
+        self, host: str, connect_timeout: float, ssl: Any, *timeouts: Any, **more: Any
+    ) -> Any:
+        if not ssl:
+            return super().Transport(host, connect_timeout, ssl, *timeouts, **more)
+        read, write = timeouts
+        return AMQPTransport(
+            *(host, connect_timeout, ssl),
+            **{"read_timeout": read, "write_timeout": write, **more},
+        )
+
+
+class _RedisChannel(kombu_redis.Channel):
+    connection_class_ssl: Any = RedisConnection
+
+
+class _SentinelChannel(kombu_redis.SentinelChannel):
+    connection_class_ssl: Any = SentinelConnection
+
+
+_CHANNELS: Final[Mapping[str, type[Any]]] = {
+    "redis": _RedisChannel,
+    "sentinel": _SentinelChannel,
+}
+
 
 def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
     """Return a kombu connection, not yet connected.
@@ -99,6 +130,8 @@ def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
         ) from None
     if kind.family == "amqp":
         transport.Connection = _TidyAMQP
+    elif kind.family in _CHANNELS:
+        transport.Channel = _CHANNELS[kind.family]
     return connection
 
 
@@ -140,7 +173,9 @@ def _common(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
         "password": unquote(address.password or "") or None,
         "virtual_host": parameters.get("virtual_host") or unquote(address.path) or None,
         "transport": kind_of(address.scheme).transport,
-        "ssl": driver_words(tls, address) if tls else False,
+        "ssl": _ENCRYPTED[kind_of(address.scheme).family](tls, address)
+        if tls
+        else False,
         "connect_timeout": settings.connect_timeout,
         "heartbeat": settings.heartbeat,
         "login_method": settings.login_method or parameters.get("login_method"),
@@ -241,6 +276,14 @@ _ARGUMENTS: Final[
     "redis": _redis,
     "socket": _socket,
     "sentinel": _sentinel,
+}
+
+
+#: What the transports of `encryption` are told.
+_ENCRYPTED: Final[Mapping[str, Callable[[TLS, Address], dict[str, Any]]]] = {
+    "amqp": lambda tls, address: {"tls": tls, "host": address.hostname or "localhost"},
+    "redis": lambda tls, _: {"tls": tls},
+    "sentinel": lambda tls, _: {"tls": tls},
 }
 
 

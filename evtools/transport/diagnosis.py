@@ -36,8 +36,13 @@ _UNNAMED = f"{_RIGHTS}\nOr do without: --broker-option client_name=null"
 _PORT = "Is this a TLS port (--tls, rediss://, amqps://), or another service's?"
 _PLAIN = "Is this a port without TLS (redis://, amqp://), or another service's?"
 _CLIENT = "It may want a client certificate: --tls-cert FILE --tls-key FILE."
+_SNI = (
+    "It may serve several names, and an address is none: --tls-server-name NAME, as in"
+    " its certificate."
+)
 _CA = (
-    "Give the CA to trust with --tls-ca FILE;"
+    "Give the CA to trust with --tls-ca FILE, and the name that the certificate is for"
+    " with --tls-server-name NAME where that is not the host;"
     " --tls-verify none would send the password to whoever answers."
 )
 _CLUSTER = "Celery and kombu cannot use Redis Cluster; use one master, or Sentinel."
@@ -181,6 +186,11 @@ _RULES: Final[tuple[_Rule, ...]] = (
         "WRONG_VERSION_NUMBER",
         "TLS: it speaks none",
         _PLAIN,
+        refused=True,
+    ),
+    _Rule(
+        *(ssl.SSLError, r"\w+_UNRECOGNIZED_NAME"),
+        *("TLS: the server does not go by the name that we call it", _SNI),
         refused=True,
     ),
     _Rule(ssl.SSLError, r"\w+_ALERT_", "TLS: {text}", _CLIENT, refused=True),

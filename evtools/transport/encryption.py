@@ -1,9 +1,14 @@
-"""TLS settings, checked, in the words of each driver."""
+"""TLS settings, checked, and how each driver comes to speak it."""
 
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
+
+from amqp.transport import SSLTransport
+from redis.connection import SSLConnection
+from redis.sentinel import SentinelManagedConnection
 
 from evtools.errors import ImproperlyConfigured, UsageError
 from evtools.transport.brokers import kind_of
@@ -16,6 +21,8 @@ _MODES: Final[Mapping[Verify, ssl.VerifyMode]] = {
     "none": ssl.CERT_NONE,
 }
 _PREFIX = "ssl_"
+#: The families of brokers that speak TLS.
+FAMILIES: Final = ("amqp", "redis", "sentinel")
 
 
 def tls_for(tls: TLS, address: Address) -> TLS | None:
@@ -38,12 +45,12 @@ def tls_for(tls: TLS, address: Address) -> TLS | None:
         )
     if not (tls.enabled or (tls.enabled is None and (kind.tls or given))):
         return None
-    if kind.family not in _DRIVER_WORDS:
+    if kind.family not in FAMILIES:
         raise ImproperlyConfigured(
             f"{address.scheme}:// knows no TLS", "leave out --tls and the URL's ssl_*"
         )
     merged = _merge(tls, given)
-    _check_files(merged)
+    context_of(merged)
     return merged
 
 
@@ -84,6 +91,34 @@ def _is_not_false(text: str) -> bool:
     return text.lower() not in {"false", "0", "no", "off"}
 
 
+def tls_version(value: Any) -> ssl.TLSVersion | None:
+    """Return the version that is meant by a constant of `ssl`, or by its name.
+
+    None is what leaves it to OpenSSL, as ssl.PROTOCOL_TLS does.  Raise ValueError.
+    """
+    if isinstance(value, str):
+        name = value.removeprefix("PROTOCOL_").replace(".", "_")
+    elif isinstance(value, ssl.TLSVersion):
+        return value
+    else:
+        name = ssl._SSLMethod(value).name.removeprefix("PROTOCOL_")  # noqa: SLF001  (what the constants are)
+    if name in _ANY_VERSION:
+        return None
+    try:
+        return ssl.TLSVersion[name]
+    except KeyError:
+        raise ValueError(f"{value!r} is no version of TLS") from None
+
+
+def _min_version(text: str) -> ssl.TLSVersion | None:
+    try:
+        return tls_version(text)
+    except ValueError as error:
+        raise UsageError(f"ssl_min_version: {error}", "as in TLSv1_2") from None
+
+
+_ANY_VERSION: Final = frozenset({"TLS", "TLS_CLIENT", "SSLv23"})
+
 #: URL parameter (redis-py's names, which Celery's URLs use): our field.
 _PARAMETERS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "ssl_ca_certs": ("ca", str),
@@ -91,28 +126,75 @@ _PARAMETERS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "ssl_keyfile": ("key", str),
     "ssl_cert_reqs": ("verify", _verify),
     "ssl_check_hostname": ("check_hostname", _is_not_false),
+    "ssl_ca_path": ("ca_folder", str),
+    "ssl_ca_data": ("ca_data", str),
+    "ssl_password": ("key_password", str),
+    "ssl_ciphers": ("ciphers", str),
+    "ssl_min_version": ("min_version", _min_version),
 }
 
 
-def _check_files(tls: TLS) -> None:
+def context_of(tls: TLS) -> ssl.SSLContext:
+    """Return the context in which both drivers, and the doctor, shake hands.
+
+    The files are read each time, as they may have been renewed.  Raise UsageError,
+    with the option's name, for what OpenSSL cannot use: better here than deep in a
+    driver.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if tls.ca:
+    # In this order: without a check of the certificate there is none of the name.
+    context.check_hostname = bool(tls.check_hostname) and tls.verify != "none"
+    context.verify_mode = _MODES[tls.verify or "required"]
+    context.verify_flags = ssl.VerifyFlags(
+        (context.verify_flags | tls.more_flags) & ~tls.fewer_flags
+    )
+    for name, version in (
+        ("minimum_version", tls.min_version),
+        ("maximum_version", tls.max_version),
+    ):
+        if version is not None:
+            setattr(context, name, version)
+    if tls.ciphers:
         try:
-            context.load_verify_locations(cafile=tls.ca)
-        except OSError as error:
+            context.set_ciphers(tls.ciphers)
+        except ssl.SSLError:
             raise UsageError(
-                f"--tls-ca {tls.ca}: {_reason(error)}",
-                "it must be a PEM file with the certificates to trust",
+                f"OpenSSL knows none of these ciphers: {tls.ciphers}",
+                "they stand in broker_use_ssl, or in the URL as ssl_ciphers",
             ) from None
-    if tls.cert:
-        try:
-            context.load_cert_chain(tls.cert, tls.key or None, password=_no_password)
-        except OSError as error:
-            files = tls.cert if not tls.key else f"{tls.cert}, {tls.key}"
-            raise UsageError(
-                f"--tls-cert, --tls-key {files}: {_reason(error)}",
-                "they must be PEM files and belong together",
-            ) from None
+    _trust(context, tls)
+    _show(context, tls)
+    return context
+
+
+def _trust(context: ssl.SSLContext, tls: TLS) -> None:
+    if not (tls.ca or tls.ca_folder or tls.ca_data):
+        context.load_default_certs()
+        return
+    try:
+        context.load_verify_locations(
+            tls.ca or None, tls.ca_folder or None, tls.ca_data or None
+        )
+    except OSError as error:
+        raise UsageError(
+            f"--tls-ca {tls.ca or tls.ca_folder or ''}: {_reason(error)}",
+            "it must be a PEM file with the certificates to trust",
+        ) from None
+
+
+def _show(context: ssl.SSLContext, tls: TLS) -> None:
+    if not tls.cert:
+        return
+    try:
+        context.load_cert_chain(
+            tls.cert, tls.key or None, password=tls.key_password or _no_password
+        )
+    except OSError as error:
+        files = tls.cert if not tls.key else f"{tls.cert}, {tls.key}"
+        raise UsageError(
+            f"--tls-cert, --tls-key {files}: {_reason(error)}",
+            "they must be PEM files and belong together",
+        ) from None
 
 
 def _no_password() -> str:
@@ -129,41 +211,38 @@ def _reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def driver_words(tls: TLS, address: Address) -> dict[str, Any]:
-    """Return kombu's `ssl` argument for the driver behind `address`."""
-    return _DRIVER_WORDS[kind_of(address.scheme).family](tls, address)
+def wrapped(
+    sock: socket.socket, tls: TLS, host: str, *, shake: bool = True
+) -> ssl.SSLSocket:
+    """Encrypt a connection to `host`, whose name is said whatever is checked.
+
+    Servers that serve several names choose a certificate by it, or hang up.
+    """
+    return context_of(tls).wrap_socket(
+        sock, server_hostname=tls.server_name or host, do_handshake_on_connect=shake
+    )
 
 
-def _amqp(tls: TLS, address: Address) -> dict[str, Any]:
-    words: dict[str, Any] = {
-        "ca_certs": tls.ca or None,
-        "certfile": tls.cert or None,
-        "keyfile": tls.key or None,
-        "cert_reqs": _mode(tls),
-    }
-    if tls.check_hostname and tls.verify != "none":
-        # py-amqp checks the name if and only if it is given one.
-        words["server_hostname"] = address.hostname or "localhost"
-    return words
+class AMQPTransport(SSLTransport):  # type: ignore[misc]  # it is untyped
+    """py-amqp's transport; its own says no name that it does not check."""
+
+    def _wrap_socket(self, sock: socket.socket, tls: TLS, host: str) -> ssl.SSLSocket:
+        return wrapped(sock, tls, host, shake=False)
 
 
-def _redis(tls: TLS, address: Address) -> dict[str, Any]:
-    del address  # redis-py takes the name from the connection
-    return {
-        "ssl_ca_certs": tls.ca or None,
-        "ssl_certfile": tls.cert or None,
-        "ssl_keyfile": tls.key or None,
-        "ssl_cert_reqs": _mode(tls),
-        "ssl_check_hostname": bool(tls.check_hostname) and tls.verify != "none",
-    }
+class RedisConnection(SSLConnection):
+    """redis-py's connection, which may have another name for the server than its host.
+
+    Of a master that Sentinels name the host is known only now.
+    """
+
+    def __init__(self, *, tls: TLS, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._tls = tls
+
+    def _wrap_socket_with_ssl(self, sock: socket.socket) -> ssl.SSLSocket:
+        return wrapped(sock, self._tls, self.host)
 
 
-def _mode(tls: TLS) -> ssl.VerifyMode:
-    return _MODES[tls.verify or "required"]
-
-
-_DRIVER_WORDS: Final[Mapping[str, Callable[[TLS, Address], dict[str, Any]]]] = {
-    "amqp": _amqp,
-    "redis": _redis,
-    "sentinel": _redis,
-}
+class SentinelConnection(SentinelManagedConnection, RedisConnection):
+    """The same to the master that Sentinels name."""

@@ -1,6 +1,7 @@
 """Everything that decides how a broker is reached and listened to."""
 
 import math
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
@@ -28,7 +29,11 @@ class TLS:
     """How to encrypt and whom to trust; paths are of PEM files.
 
     `enabled` None leaves it to the URL's scheme (rediss, amqps), and the
-    other Nones to the URL's parameters, then to the safe default.
+    other Nones to the URL's parameters, then to the safe default.  `server_name`
+    is asked for, and the certificate must be for it, in place of the host.
+
+    What follows it has no option of its own: it comes from Celery's
+    broker_use_ssl and from URLs.
     """
 
     enabled: bool | None = None
@@ -37,6 +42,15 @@ class TLS:
     key: str | None = None
     verify: Verify | None = None
     check_hostname: bool | None = None
+    server_name: str | None = None
+    ca_folder: str | None = None
+    ca_data: str | bytes | None = None
+    key_password: str | None = field(default=None, repr=False)
+    ciphers: str | None = None
+    min_version: ssl.TLSVersion | None = None
+    max_version: ssl.TLSVersion | None = None
+    more_flags: int = 0
+    fewer_flags: int = 0
 
     def __post_init__(self) -> None:
         if self.verify not in (*VERIFY, None):

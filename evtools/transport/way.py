@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from evtools.transport.brokers import kind_of
-from evtools.transport.encryption import tls_for
+from evtools.transport.encryption import context_of, tls_for
 from evtools.transport.settings import TLS, ConnectionSettings
 from evtools.transport.url import Address, parse
 
@@ -58,6 +58,11 @@ class Place:
     tls: TLS | None = None
     connect_timeout: float = 4.0
     protocol: str = ""
+
+    @property
+    def server_name(self) -> str:
+        """The name that the certificate must be for."""
+        return (self.tls and self.tls.server_name) or self.host
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +155,7 @@ def handshake(place: Place) -> Certificate:
     Raise ssl.SSLError for one that is not, and OSError.
     """
     assert place.tls is not None
-    return _certificate(_told(place, _context(place.tls)))
+    return _certificate(_told(place, context_of(place.tls)))
 
 
 def certificate_of(place: Place) -> Certificate:
@@ -187,18 +192,6 @@ def spoken(place: Place) -> str:
     return next(voices, "")
 
 
-def _context(tls: TLS) -> ssl.SSLContext:
-    """Return what the drivers make of the settings."""
-    if tls.verify == "none":
-        context = _credulous()
-    else:
-        context = ssl.create_default_context(cafile=tls.ca or None)
-        context.check_hostname = bool(tls.check_hostname)
-    if tls.cert:
-        context.load_cert_chain(tls.cert, tls.key or None)
-    return context
-
-
 def _credulous() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -209,7 +202,7 @@ def _credulous() -> ssl.SSLContext:
 def _wrapped(place: Place, context: ssl.SSLContext) -> ssl.SSLSocket:
     sock = open_socket(place)
     try:
-        return context.wrap_socket(sock, server_hostname=place.host)
+        return context.wrap_socket(sock, server_hostname=place.server_name)
     except BaseException:
         sock.close()
         raise

@@ -10,10 +10,12 @@ import pytest
 from cluster.scenario import Scenario
 from cluster.story import Story, watch
 from servers.redis import RedisServer
+from servers.tls import NamedProxy
 from tools.flow import Sender
 
 if TYPE_CHECKING:
     from servers.rabbitmq import RabbitMQServer
+    from servers.tls import Authority
 
 StartSender = Callable[..., Sender]
 
@@ -31,6 +33,30 @@ def sender() -> Iterator[StartSender]:
     yield start
     for made in started:
         made.close()
+
+
+StartNamed = Callable[[str, str], tuple[NamedProxy, str]]
+
+
+@pytest.fixture
+def named(request: pytest.FixtureRequest, authority: Authority) -> Iterator[StartNamed]:
+    """Start a TLS port that answers to one name only, before a broker of either kind.
+
+    `named("redis", "broker.internal")` returns it with its URL on localhost.
+    """
+    started = []
+
+    def start(kind: str, name: str) -> tuple[NamedProxy, str]:
+        behind = request.getfixturevalue(f"{kind}_server")
+        proxy = NamedProxy(behind.port, name, authority.stranger)
+        started.append(proxy)
+        if kind == "redis":
+            return proxy, f"rediss://localhost:{proxy.port}/0"
+        return proxy, f"amqps://guest:guest@localhost:{proxy.port}//"
+
+    yield start
+    for proxy in started:
+        proxy.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
 import pytest
 
@@ -293,3 +294,31 @@ def test_rabbitmq_spoken_to_the_wrong_port(rabbitmq_server, redis_server):
     assert "--tls" in plain.hint
     other = failure(f"amqp://127.0.0.1:{redis_server.port}//", connect_timeout=1)
     assert "no answer" in other.message
+
+
+# --- TLS by name
+
+
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
+@pytest.mark.parametrize("unchecked", [{"verify": "none"}, {"check_hostname": False}])
+def test_the_host_is_named_where_its_name_is_not_checked(
+    named, authority, kind, unchecked
+):
+    proxy, url = named(kind, "localhost")
+    reach(url, tls=TLS(ca=str(authority.ca), **unchecked))
+    assert set(proxy.called) == {"localhost"}
+
+
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
+def test_another_name_is_asked_for_and_checked(named, authority, kind):
+    proxy, url = named(kind, "elsewhere.invalid")
+    tls = TLS(ca=str(authority.ca), server_name="elsewhere.invalid")
+    reach(url.replace("localhost", "127.0.0.1"), tls=tls)
+    assert set(proxy.called) == {"elsewhere.invalid"}
+    _, url = named(kind, "other.invalid")
+    error = failure(url, tls=replace(tls, server_name="other.invalid"))
+    assert type(error) is AccessRefused
+    assert "other.invalid" in error.message
+    error = failure(url, tls=tls)
+    assert "does not go by the name" in error.message
+    assert "--tls-server-name" in error.hint

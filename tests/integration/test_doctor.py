@@ -277,6 +277,20 @@ def test_a_port_with_tls_that_is_spoken_to_without_is_found(doctor, request, kin
     assert "speaks TLS, and we do not" in report.of("tls")
 
 
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
+@pytest.mark.parametrize("unchecked", ["--tls-verify=none", "--no-tls-check-hostname"])
+def test_a_server_that_wants_a_name_is_found(doctor, named, authority, kind, unchecked):
+    _, url = named(kind, "elsewhere.invalid")
+    url = url.replace("localhost", HOST)
+    how = ("--tls-ca", authority.ca, unchecked, "--wait", "500ms", "--read-only")
+    report = doctor(url, *how)
+    assert report.problems == {"tls"}
+    assert "--tls-server-name NAME" in report.of("tls")
+    assert "--tls-cert" not in report.of("tls")
+    report = doctor(url, *how, "--tls-server-name", "elsewhere.invalid")
+    assert "lets us in" in report.of("login", "ok")
+
+
 # --- the login -----------------------------------------------------------------------
 
 

@@ -218,6 +218,24 @@ def test_the_address_may_be_that_of_an_application(works, redis_url, tmp_path):
     assert works("-A", "shop.app", cwd=tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
+def test_an_application_may_say_all_of_tls_that_its_driver_takes(
+    evdump, named, authority, tmp_path, kind
+):
+    proxy, url = named(kind, "elsewhere.invalid")
+    more = {"ca_certs": str(authority.ca), "server_hostname": "elsewhere.invalid"}
+    more |= {"ciphers": "ECDHE+AESGCM", "cert_reqs": 2, "ssl_version": 16}
+    (tmp_path / "shop.py").write_text(
+        "from celery import Celery\n"
+        f"app = Celery('shop', broker={url!r})\n"
+        f"app.conf.broker_use_ssl = {more}\n"
+    )
+    dump = evdump("-A", "shop", cwd=tmp_path)
+    dump.wait_ready()
+    assert dump.stop() == 0
+    assert set(proxy.called) == {"elsewhere.invalid"}
+
+
 def test_an_application_names_the_exchange_too(evdump, celery_worker):
     env = celery_worker._environment()
     env = {name: env[name] for name in env if name.startswith("CLUSTER_")}

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import socketserver
+import ssl
 import subprocess
+import threading
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servers.ports import HOST
 from servers.process import program
 
 if TYPE_CHECKING:
@@ -36,6 +42,65 @@ class Authority:
     expired: Certificate
     client: Certificate
     other: Path
+
+
+class NamedProxy:
+    """A TLS port before a broker's plain one that wants to be called by a name.
+
+    It hangs up on who calls it otherwise, or by no name, as proxies do that serve
+    several brokers.
+    """
+
+    def __init__(self, port: int, name: str, shown: Certificate) -> None:
+        self.called: list[str | None] = []
+        self._name = name
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(shown.cert, shown.key)
+        context.sni_callback = self._check
+        self._server = _NamedServer((HOST, 0), _Handler)
+        self._server.context, self._server.behind = context, port
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def _check(self, _: object, name: str | None, __: object) -> int | None:
+        self.called.append(name)
+        return None if name == self._name else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _NamedServer(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+    context: ssl.SSLContext
+    behind: int
+
+
+class _Handler(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        with suppress(OSError), ExitStack() as stack:
+            front = stack.enter_context(
+                self.server.context.wrap_socket(self.request, server_side=True)
+            )
+            back = stack.enter_context(
+                socket.create_connection((HOST, self.server.behind))
+            )
+            pump = threading.Thread(target=_pump, args=(back, front), daemon=True)
+            pump.start()
+            _pump(front, back)
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_RDWR)
 
 
 def make_authority(folder: Path) -> Authority:

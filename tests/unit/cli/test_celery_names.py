@@ -74,6 +74,52 @@ def test_settings_become_options():
             {"ssl_check_hostname": False},
             {"tls": True, "tls_check_hostname": False},
         ),
+        (
+            {"server_hostname": "broker.internal", "ca_certs": "ca"},
+            {"tls": True, "tls_server_name": "broker.internal", "tls_ca": "ca"},
+        ),
+        (
+            {
+                "ssl_version": ssl.PROTOCOL_TLS_CLIENT,
+                "server_side": False,
+                "ssl_validate_ocsp": False,
+                "ssl_password": None,
+            },
+            {"tls": True, "tls_more": {"min_version": None, "max_version": None}},
+        ),
+        (
+            {"ssl_version": "PROTOCOL_TLSv1_2", "ciphers": "HIGH", "ssl_ca_path": "d"},
+            {
+                "tls": True,
+                "tls_more": {
+                    "min_version": ssl.TLSVersion.TLSv1_2,
+                    "max_version": ssl.TLSVersion.TLSv1_2,
+                    "ciphers": "HIGH",
+                    "ca_folder": "d",
+                },
+            },
+        ),
+        (
+            {
+                "ssl_min_version": ssl.TLSVersion.TLSv1_3,
+                "ssl_include_verify_flags": [
+                    ssl.VERIFY_X509_STRICT,
+                    ssl.VERIFY_X509_PARTIAL_CHAIN,
+                ],
+            },
+            {
+                "tls": True,
+                "tls_more": {
+                    "min_version": ssl.TLSVersion.TLSv1_3,
+                    "more_flags": ssl.VERIFY_X509_STRICT
+                    | ssl.VERIFY_X509_PARTIAL_CHAIN,
+                },
+            },
+        ),
+        (
+            {"context": {"cafile": "ca", "check_hostname": False, "purpose": "x"}},
+            {"tls": True, "tls_ca": "ca", "tls_check_hostname": False},
+        ),
     ],
 )
 def test_tls_settings_of_either_driver_are_understood(value, options):
@@ -83,7 +129,9 @@ def test_tls_settings_of_either_driver_are_understood(value, options):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"broker_use_ssl": {"ciphers": "x"}}, "unknown key ciphers"),
+        ({"broker_use_ssl": {"colour": "x"}}, "unknown key colour"),
+        ({"broker_use_ssl": {"ssl_version": "TLSv9"}}, "ssl_version is 'TLSv9'"),
+        ({"broker_use_ssl": {"ssl_validate_ocsp": True}}, "cannot check OCSP"),
         ({"broker_use_ssl": {"cert_reqs": 7}}, "cert_reqs is 7"),
         ({"broker_transport_options": "x"}, "not a table"),
     ],

@@ -132,10 +132,10 @@ def test_a_bad_value_of_the_application_is_told_by_its_name(cli, application):
 
 
 def test_a_setting_of_the_application_that_means_nothing_is_named(cli, application):
-    name = application("broker_use_ssl={'ciphers': 'x'}")
+    name = application("broker_use_ssl={'colour': 'x'}")
     ended = cli("-A", name)
     assert ended.status == 2
-    assert f"-A {name}: broker_use_ssl: unknown key ciphers" in ended.err
+    assert f"-A {name}: broker_use_ssl: unknown key colour" in ended.err
 
 
 def test_a_bad_flag_is_the_users_own_mistake(cli, config):

@@ -224,7 +224,7 @@ def test_an_unknown_profile_is_guessed(mistake):
         ),
         ("broker = 'a'\nbroker_url = 'b'", "broker: is also set under Celery's", ""),
         ("BROKER_URL = 'a'\nbroker_url = 'b'", "set twice, under its old and", ""),
-        ("[broker_use_ssl]\nciphers = 'x'", "broker_use_ssl: unknown key", ""),
+        ("[broker_use_ssl]\ncolour = 'x'", "broker_use_ssl: unknown key", ""),
         ("heartbeat", "Expected '='", "see evtools.toml(5)"),
     ],
 )

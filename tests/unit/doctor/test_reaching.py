@@ -141,9 +141,9 @@ def test_a_certificate_is_looked_at_where_encryption_is_asked_for(
     assert (severity, "signed by evtools test ca" in text) == ("ok", True)
 
 
-def test_a_certificate_that_is_not_checked_is_a_warning(at, told):
-    made = at(Place("h", 1, TLS(enabled=True, verify="none")))
-    ((severity, text),) = told(check_tls, made)
+def test_a_certificate_that_is_not_checked_is_a_warning(at, told, redis_server):
+    tls = TLS(enabled=True, verify="none")
+    ((severity, text),) = told(check_tls, at(Place(HOST, redis_server.tls_port, tls)))
     assert (severity, "gets the password" in text) == ("warning", True)
 
 

@@ -55,9 +55,9 @@ def test_the_login_method_comes_from_option_or_url():
 
 
 @pytest.mark.parametrize("url", ["amqps://h//", "amqp://h//"])
-def test_tls_uses_the_port_and_words_of_the_driver(url):
+def test_tls_uses_the_port_of_the_driver_and_names_the_host(url):
     connection = made(url, tls=TLS(enabled=True))
-    assert connection.ssl["server_hostname"] == "h"
+    assert connection.ssl["host"] == "h"
     assert connection.host == "h:5671" or connection.port is None
 
 
@@ -82,7 +82,7 @@ def test_redis_options_of_the_user_win():
     assert connection.transport_options["client_name"] is None
     assert connection.virtual_host == "2"
     assert connection.credential_provider == "a.b"
-    assert connection.ssl["ssl_check_hostname"] is True
+    assert connection.ssl["tls"].check_hostname is True
 
 
 @pytest.mark.parametrize("database", ["x", "-1", "1/2", "%C2%B2"])
@@ -132,7 +132,7 @@ def test_sentinels_are_given_all_with_quick_failures():
     sentinel = connection.transport_options["sentinel_kwargs"]
     assert sentinel["password"] == "s"
     assert sentinel["retry"].get_retries() == 0
-    assert connection.ssl["ssl_check_hostname"] is False
+    assert connection.ssl["tls"].verify == "none"
 
 
 def test_a_sentinel_database_is_a_number():

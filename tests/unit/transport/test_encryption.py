@@ -1,10 +1,12 @@
 import ssl
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from evtools.errors import ImproperlyConfigured, UsageError
-from evtools.transport.encryption import driver_words, tls_for
+from evtools.transport.encryption import context_of, tls_for
 from evtools.transport.settings import TLS
 from evtools.transport.url import parse
 
@@ -79,7 +81,11 @@ def test_options_beat_the_parameters_of_the_url(pem):
 
 @pytest.mark.parametrize(
     ("query", "words"),
-    [("ssl_ciphers=x", "unknown parameter ssl_ciphers"), ("ssl_cert_reqs=x", "'x'")],
+    [
+        ("ssl_colour=x", "unknown parameter ssl_colour"),
+        ("ssl_cert_reqs=x", "'x'"),
+        ("ssl_min_version=x", "'x'"),
+    ],
 )
 def test_wrong_parameters_of_the_url_are_refused(query, words):
     with pytest.raises(UsageError, match=words):
@@ -114,30 +120,33 @@ def test_a_good_client_certificate_is_taken(pem):
     assert (tls.cert, tls.key) == (pem["cert"], pem["key"])
 
 
-FULL = TLS(
-    enabled=True, ca="ca", cert="c", key="k", verify="required", check_hostname=True
-)
+def test_a_pass_phrase_from_celery_opens_the_key(pem):
+    tls = TLS(cert=pem["cert"], key=pem["locked"], key_password="secret")
+    assert tls_for(tls, parse("amqps://h")).key_password == "secret"
+    assert "secret" not in repr(tls)
 
 
-def test_pyamqp_gets_its_own_words():
-    assert driver_words(FULL, parse("amqps://broker:5671")) == {
-        "ca_certs": "ca",
-        "certfile": "c",
-        "keyfile": "k",
-        "cert_reqs": ssl.CERT_REQUIRED,
-        "server_hostname": "broker",
-    }
+def test_what_has_no_option_is_heeded(pem):
+    url = "rediss://h?ssl_ciphers=ECDHE-ECDSA-AES128-GCM-SHA256&ssl_min_version=TLSv1.2"
+    context = context_of(
+        replace(
+            tls_for(TLS(), parse(url)),
+            max_version=ssl.TLSVersion.TLSv1_2,
+            more_flags=int(ssl.VERIFY_X509_STRICT),
+            ca_data=Path(pem["cert"]).read_text(),
+        )
+    )
+    assert context.minimum_version == context.maximum_version == ssl.TLSVersion.TLSv1_2
+    names = [cipher["name"] for cipher in context.get_ciphers()]
+    assert "ECDHE-ECDSA-AES128-GCM-SHA256" in names
+    assert "ECDHE-RSA-AES256-GCM-SHA384" not in names
+    assert context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert len(context.get_ca_certs()) == 1
 
 
-@pytest.mark.parametrize("scheme", ["rediss", "sentinel"])
-def test_redis_gets_its_own_words(scheme):
-    assert driver_words(FULL, parse(f"{scheme}://broker")) == {
-        "ssl_ca_certs": "ca",
-        "ssl_certfile": "c",
-        "ssl_keyfile": "k",
-        "ssl_cert_reqs": ssl.CERT_REQUIRED,
-        "ssl_check_hostname": True,
-    }
+def test_ciphers_that_openssl_does_not_know_are_named():
+    with pytest.raises(UsageError, match="none of these ciphers: ROT13"):
+        tls_for(TLS(ciphers="ROT13"), parse("amqps://h"))
 
 
 @pytest.mark.parametrize(
@@ -148,9 +157,4 @@ def test_redis_gets_its_own_words(scheme):
     ],
 )
 def test_the_name_is_not_checked_where_it_shall_not_be(tls):
-    assert "server_hostname" not in driver_words(tls, parse("amqps://h"))
-    assert driver_words(tls, parse("rediss://h"))["ssl_check_hostname"] is False
-
-
-def test_a_url_without_host_is_checked_as_localhost():
-    assert driver_words(FULL, parse("amqps://"))["server_hostname"] == "localhost"
+    assert not context_of(tls).check_hostname
