@@ -123,15 +123,31 @@ def own_redis(start_redis: StartRedis, authority: Authority) -> Iterator[RedisSe
     server.kill()
 
 
+StartSentinel = Callable[..., Sentinel]
+
+
 @pytest.fixture
-def sentinel(
-    own_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Sentinel]:
+def start_sentinel(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[StartSentinel]:
+    """Start Sentinels: `start_sentinel(master, password=..., authority=...)`."""
+    started = []
+
+    def start(master: RedisServer, **settings: object) -> Sentinel:
+        server = Sentinel(tmp_path_factory.mktemp("sentinel"), master, **settings)
+        started.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture
+def sentinel(own_redis: RedisServer, start_sentinel: StartSentinel) -> Sentinel:
     """A Sentinel and, as its master, the Redis of `own_redis`."""
-    server = Sentinel(tmp_path_factory.mktemp("sentinel"), own_redis)
-    server.start()
-    yield server
-    server.kill()
+    return start_sentinel(own_redis)
 
 
 # --- RabbitMQ --------------------------------------------------------------------

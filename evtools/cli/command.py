@@ -28,13 +28,15 @@ class Sources:
     """Where the values come from that neither flags nor environment gave.
 
     `settings` are by option name, `config` is the settings file if there is
-    one, `warnings` are for the user, `keys` is evtop's table of keys.
+    one, `warnings` are for the user, `keys` is evtop's table of keys, and
+    `app_options` names the transport options that an application sets.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     config: "Path | None" = None
     warnings: tuple[str, ...] = ()
     keys: Mapping[str, Any] = field(default_factory=dict)
+    app_options: frozenset[str] = frozenset()
 
     def origin(self, ctx: click.Context, name: str) -> str:
         """Say where the value of an option comes from."""
@@ -121,9 +123,12 @@ class ToolCommand(click.Command):
         app = _application(ctx) or given.get("app") or os.environ.get("EVTOOLS_APP")
         if not app and "app" in settings:
             app = settings["app"].value
+        app_options: frozenset[str] = frozenset()
         if app:
-            settings = _over(_of_application(app), settings)
-        return Sources(settings, loaded.path, loaded.warnings, loaded.keys)
+            theirs = _of_application(app)
+            app_options = _option_names(theirs) - _option_names(settings)
+            settings = _over(theirs, settings)
+        return Sources(settings, loaded.path, loaded.warnings, loaded.keys, app_options)
 
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter
@@ -159,6 +164,12 @@ def _of_application(app: Any) -> dict[str, Any]:
     if "broker_option" in options:
         options["broker_option"] = list(options["broker_option"].items())
     return {name: Setting(value, origin) for name, value in options.items()}
+
+
+def _option_names(settings: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the transport options that are set."""
+    options = settings.get("broker_option")
+    return frozenset(dict(options.value) if options else ())
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

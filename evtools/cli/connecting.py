@@ -42,6 +42,7 @@ def connection_settings(ctx: click.Context) -> ConnectionSettings:
     return ConnectionSettings(
         **fields,
         options=transport_options(ctx),
+        may_ignore=_for_others(ctx),
         tls=_tls(ctx),
         tool=ctx.command.name or "evtools",
     )
@@ -73,6 +74,18 @@ def transport_options(ctx: click.Context) -> dict[str, Any]:
         if ctx.params[name] is not None:
             options[name] = ctx.params[name]
     return options
+
+
+def _for_others(ctx: click.Context) -> frozenset[str]:
+    """Return the names of transport options that may be for another transport.
+
+    Those of an application, unless they are given here; and ours, which say that
+    they are for Redis.
+    """
+    names = sources_of(ctx).app_options
+    if ctx.get_parameter_source("broker_option") in _GIVEN:
+        names -= dict(ctx.params["broker_option"]).keys()
+    return names | frozenset(_TRANSPORT_OPTIONS)
 
 
 def merged_pairs(ctx: click.Context, name: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable
 from datetime import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -132,8 +132,13 @@ class Recordings(Parsed):
     envvar_list_splitter = "\n"
 
 
+_PYTHONS: Final[dict[str, Any]] = {"True": True, "False": False, "None": None}
+
+
 def _key_value(text: str) -> tuple[str, Any]:
     key, value = _pair(text)
+    if value in _PYTHONS:  # as it stands in the settings of an application
+        return key, _PYTHONS[value]
     try:
         return key, json.loads(value)
     except ValueError:

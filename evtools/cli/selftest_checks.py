@@ -14,7 +14,7 @@ from evtools.errors import EvtoolsError
 
 #: What every standalone program must reach.
 _PROMISED: Final = frozenset(
-    ("amqp", "amqps", "redis", "rediss", "redis+socket", "sentinel", "memory")
+    ("amqp", "amqps", "redis", "rediss", "redis+socket", "valkey", "sentinel", "memory")
 )
 #: What it must contain besides what `pip install evtools` brings.
 _EXTRAS: Final = ("msgpack", "yaml")
@@ -113,9 +113,8 @@ def _transports() -> str:
     missing = _PROMISED.difference(inside)
     _require(not missing, f"not inside: {', '.join(sorted(missing))}")
     for scheme in inside:
-        settings = ConnectionSettings(
-            urls=f"{scheme}://localhost/", options={"master_name": "check"}
-        )
+        options = {"master_name": "check"} if scheme == "sentinel" else {}
+        settings = ConnectionSettings(urls=f"{scheme}://localhost/", options=options)
         connect(settings).release()
     for module in ("hiredis", "amqp", "redis.sentinel"):
         import_module(module)

@@ -19,10 +19,11 @@ _PARTS: Final = (
 #: Distribution: the URL schemes it serves.
 TRANSPORTS: Final = {
     "amqp": ("amqp", "amqps", "pyamqp", "librabbitmq"),
-    "redis": ("redis", "rediss", "redis+socket", "sentinel"),
+    "redis": (
+        *("redis", "rediss", "redis+socket", "sentinel"),
+        *("valkey", "valkeys", "valkey+socket"),
+    ),
     "kombu": ("memory",),
-    "qpid-tools": ("qpid",),
-    "google-cloud-pubsub": ("gcpubsub",),
 }
 #: Terminals that set COLORTERM have so many colours, or more.
 _BY_VARIABLE: Final = 256

@@ -33,15 +33,17 @@ KINDS: Final[Mapping[str, Kind]] = {
     "redis": Kind("redis", "redis"),
     "rediss": Kind("redis", "redis", tls=True),
     "redis+socket": Kind("redis", "socket"),
+    "valkey": Kind("redis", "redis"),
+    "valkeys": Kind("redis", "redis", tls=True),
+    "valkey+socket": Kind("redis", "socket"),
     "sentinel": Kind("sentinel", "sentinel"),
     "memory": Kind("memory", "memory"),
-    "qpid": Kind("qpid", "other"),
-    "gcpubsub": Kind("gcpubsub", "other"),
 }
 
 _ONE_READER = "a message there reaches one reader only, and events need many"
 _DATABASE = "Celery sends none over a database"
 _OUTLIVE = "an event queue there outlives its reader and grows for ever"
+_UNTRIED = "nobody has tried whether it does, and what it would cost"
 _CLUSTER = "Celery and kombu cannot use Redis Cluster"
 
 #: By scheme: name and reason.
@@ -62,10 +64,15 @@ REFUSED: Final[Mapping[str, tuple[str, str]]] = {
     "slmq": ("SLMQ", _ONE_READER),
     "azurestoragequeues": ("Azure Storage Queues", _ONE_READER),
     "azureservicebus": ("Azure Service Bus", _ONE_READER),
+    "gcpubsub": ("Google Pub/Sub", _UNTRIED),
+    "qpid": ("Qpid's own transport", _UNTRIED),
     "redis+cluster": ("Redis Cluster", _CLUSTER),
     "rediss+cluster": ("Redis Cluster", _CLUSTER),
     "redis-cluster": ("Redis Cluster", _CLUSTER),
     "rediscluster": ("Redis Cluster", _CLUSTER),
+    "valkey+cluster": ("Valkey Cluster", _CLUSTER),
+    "valkeys+cluster": ("Valkey Cluster", _CLUSTER),
+    "valkey-cluster": ("Valkey Cluster", _CLUSTER),
 }
 
 _INSTEAD = (
@@ -75,8 +82,11 @@ _INSTEAD = (
 
 #: What people write, and what they mean.
 _MEANT: Final[Mapping[str, str]] = {
-    "valkey": "redis",
-    "valkeys": "rediss",
+    "valkey+ssl": "valkeys",
+    "valkey+tls": "valkeys",
+    "valkey+unix": "valkey+socket",
+    "valkey+sentinel": "sentinel",
+    "valkey-sentinel": "sentinel",
     "keydb": "redis",
     "rabbitmq": "amqp",
     "amqp+ssl": "amqps",

@@ -14,11 +14,11 @@ _KEY = re.compile(r"(worker|task)\.[a-z.]{1,40}")
 class Naming:
     """How our own channels are called.
 
-    `base` is the name of the channel without a routing key; `by_key` says
-    whether one follows.
+    `bases` are the names of the channel without a routing key, mostly one;
+    `by_key` says whether one follows.
     """
 
-    base: str
+    bases: tuple[str, ...]
     exchange: str
     database: int
     keyprefix: str
@@ -35,7 +35,7 @@ def difference(ours: Naming, channel: str) -> tuple[str, ...]:
     by_key = bool(slash) and _KEY.fullmatch(key) is not None
     base = base if by_key else channel
     words: tuple[str, ...] = ()
-    if base != ours.base:
+    if base not in ours.bases:
         words = _of_default_prefix(ours, base) or _of_other_prefix(ours, base)
     if by_key != ours.by_key:
         words += ("--fanout-patterns" if by_key else "--no-fanout-patterns",)
@@ -62,8 +62,13 @@ def _of_other_prefix(ours: Naming, base: str) -> tuple[str, ...]:
     rest = base.removeprefix(ours.keyprefix)
     prefix = rest.removesuffix(ours.exchange)
     if prefix != rest:
-        return ("--fanout-prefix", prefix or "off")
+        return ("--fanout-prefix", _written(prefix))
     prefix, found, name = rest.rpartition("celeryev")
     if found and not name:
-        return ("--event-exchange", "celeryev", "--fanout-prefix", prefix or "off")
+        return ("--event-exchange", "celeryev", "--fanout-prefix", _written(prefix))
     return ("--event-exchange", rest, "--fanout-prefix", "off")
+
+
+def _written(prefix: str) -> str:
+    """Return the prefix as an option has it, where only {db} may stand in braces."""
+    return prefix.replace("{", "{{").replace("}", "}}") or "off"

@@ -1,9 +1,11 @@
 """From settings to a kombu connection on which no call can hang."""
 
+import difflib
+import inspect
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -18,12 +20,8 @@ from evtools import __version__
 from evtools.errors import UsageError
 from evtools.transport.brokers import check_transport, kind_of
 from evtools.transport.diagnosis import explain
-from evtools.transport.encryption import (
-    AMQPTransport,
-    RedisConnection,
-    SentinelConnection,
-    tls_for,
-)
+from evtools.transport.encryption import AMQPTransport, tls_for
+from evtools.transport.redis_channel import RedisChannel, SentinelChannel
 from evtools.transport.settings import TLS, ConnectionSettings
 from evtools.transport.url import Address, parse
 
@@ -52,6 +50,12 @@ _OUR_OPTIONS: Final[Mapping[str, str]] = {
     "password": "USER:PASSWORD@ in front of the host",
     "db": "its number behind the host, as in redis://host/0",
 }
+
+
+#: What kombu itself takes out of the transport options.
+_OF_ALL_TRANSPORTS: Final = (
+    *("max_retries", "interval_start", "interval_step", "interval_max"),
+)
 
 
 class OneAttempt(Connection):
@@ -90,20 +94,6 @@ class _TidyAMQP(pyamqp.Connection):
         )
 
 
-class _RedisChannel(kombu_redis.Channel):
-    connection_class_ssl: Any = RedisConnection
-
-
-class _SentinelChannel(kombu_redis.SentinelChannel):
-    connection_class_ssl: Any = SentinelConnection
-
-
-_CHANNELS: Final[Mapping[str, type[Any]]] = {
-    "redis": _RedisChannel,
-    "sentinel": _SentinelChannel,
-}
-
-
 def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
     """Return a kombu connection, not yet connected.
 
@@ -119,19 +109,10 @@ def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
     arguments = _common(settings, address)
     if kind.family in _ARGUMENTS:
         arguments |= _ARGUMENTS[kind.family](settings, address)
-    try:
-        connection = OneAttempt(**arguments)
-        # Imports the driver; it would happen soon enough, but not as clearly.
-        transport = connection.transport
-    except (ImportError, RuntimeError) as error:
-        raise UsageError(
-            f"{address.scheme}:// needs a Python library that is not here: {error}",
-            "install it beside evtools with pip, or use RabbitMQ or Redis",
-        ) from None
-    if kind.family == "amqp":
-        transport.Connection = _TidyAMQP
-    elif kind.family in _CHANNELS:
-        transport.Channel = _CHANNELS[kind.family]
+    connection = OneAttempt(**arguments)
+    transport = connection.transport
+    _check_options(settings, address, transport)
+    _adapt(transport)
     return connection
 
 
@@ -158,9 +139,45 @@ def connect_like(
     brokers = connection.alt
     if len(brokers) > 1 and connection.transport_cls != "sentinel":
         connection.switch(brokers[attempt % len(brokers)])  # type: ignore[no-untyped-call]
-    if connection.transport.driver_name == "py-amqp":
-        connection.transport.Connection = _TidyAMQP
+    _adapt(connection.transport)
     return connection
+
+
+def _adapt(transport: Any) -> None:
+    """Have the transport use what is ours in place of kombu's."""
+    if transport.driver_name == "py-amqp":
+        transport.Connection = _TidyAMQP
+    elif isinstance(transport, kombu_redis.SentinelTransport):
+        transport.Channel = SentinelChannel
+    elif transport.driver_type == "redis":
+        transport.Channel = RedisChannel
+
+
+def _check_options(
+    settings: ConnectionSettings, address: Address, transport: Any
+) -> None:
+    """Refuse options that kombu would drop without a word."""
+    known = {*_OF_ALL_TRANSPORTS, *_known_options(transport)}
+    for name in settings.options:
+        if name not in known and name not in settings.may_ignore:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+            raise UsageError(
+                f"{address.scheme}:// has no transport option {name!r}",
+                f"did you mean {near[0]}?"
+                if near
+                else f"these are known: {', '.join(sorted(known))}",
+            )
+    if settings.options.get("protocol", 2) not in (2, 3):
+        raise UsageError("transport option protocol: Redis has 2 and 3")
+
+
+def _known_options(transport: Any) -> Iterator[str]:
+    if transport.driver_type == "amqp":
+        yield from inspect.getfullargspec(pyamqp.Connection.__init__).args[1:]
+        return
+    yield from (*transport.Channel.from_transport_options, "polling_interval")
+    if transport.driver_type == "redis":
+        yield "protocol"  # which is ours
 
 
 def _common(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
@@ -185,7 +202,7 @@ def _common(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
 
 
 def _check_parameters(address: Address) -> None:
-    if address.scheme == "redis+socket":
+    if kind_of(address.scheme).family == "socket":
         return  # redis-py takes any of its own there
     for name in address.parameters:
         if name not in _PARAMETERS and not name.startswith("ssl_"):
@@ -222,6 +239,15 @@ def _redis(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
 
 
 def _redis_options(settings: ConnectionSettings) -> dict[str, Any]:
+    prefix = settings.options.get("fanout_prefix")
+    try:
+        str(prefix).format(db=0)
+    except (KeyError, IndexError, ValueError):
+        raise UsageError(
+            f"transport option fanout_prefix: {prefix!r}: only {{db}} may stand in"
+            " braces",
+            "Celery cannot use it, either; braces of its own are doubled: {{ and }}",
+        ) from None
     return {
         "socket_connect_timeout": settings.connect_timeout,
         "socket_timeout": max(settings.connect_timeout, _REPLY_MIN),
@@ -248,6 +274,8 @@ def _sentinel(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
     options = _redis_options(settings)
     # redis-py would try a dead Sentinel several times before the next one.
     options["sentinel_kwargs"] = {
+        "protocol": 2,
+        "driver_info": None,
         "socket_connect_timeout": settings.connect_timeout,
         "socket_timeout": settings.connect_timeout,
         "retry": Retry(NoBackoff(), 0),

@@ -3,7 +3,7 @@
 import re
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from socket import gaierror
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import redis.sentinel
 
 from evtools.errors import AccessRefused, BrokerUnavailable, EvtoolsError
 from evtools.transport import url
+from evtools.transport.redis_channel import PeerFailure
 from evtools.transport.settings import ConnectionSettings
 
 #: What kombu and the drivers raise where something is wrong with the broker.
@@ -32,7 +33,21 @@ _NAMELESS = (
     " there are users; in it / ? # ; : @ must be percent-encoded."
 )
 _RIGHTS = "Ask the broker's administrator for the right, or use another user."
-_UNNAMED = f"{_RIGHTS}\nOr do without: --broker-option client_name=null"
+_LACKS = (
+    "Is it a proxy, or is the command renamed (rename-command)? Then use the address of"
+    " the server itself, or ask its administrator."
+)
+_NO_PATTERNS = (
+    "Events need it, unless workers and clients have fanout_patterns = False in their"
+    " broker_transport_options; then: --no-fanout-patterns"
+)
+_NO_SELECT = (
+    "It has one database, if that: end the URL with /0, here and for the workers."
+)
+_CLIENTS = """\
+It is the broker's maxclients. This shows who is connected, and the limit:
+  redis-cli CLIENT LIST
+  redis-cli CONFIG GET maxclients"""
 _PORT = "Is this a TLS port (--tls, rediss://, amqps://), or another service's?"
 _PLAIN = "Is this a port without TLS (redis://, amqp://), or another service's?"
 _CLIENT = "It may want a client certificate: --tls-cert FILE --tls-key FILE."
@@ -51,10 +66,39 @@ Sentinels want the name of a master that they watch:
   -b sentinel://host:26379/0 --broker-option master_name=mymaster
 It tells which these are:
   redis-cli -h host -p 26379 SENTINEL MASTERS"""
+_DOWN = "It goes on as soon as the Sentinels agree on a master that is up."
+_SENTINEL_LOGIN = """\
+Sentinels have a password of their own, which is not that of the master:
+  --broker-option sentinel_kwargs='{"password": "PASSWORD"}'
+or in the settings file, where nobody else sees it:
+  broker_option.sentinel_kwargs.password = "PASSWORD\""""
+_SENTINEL_TLS = """\
+Sentinels may speak TLS, or not, and want certificates of their own:
+  --broker-option sentinel_kwargs='{"ssl": true, "ssl_ca_certs": "FILE"}'"""
+_MASTER_LOGIN = (
+    "The master wants its own user and password, and they stand in the URL:"
+    " sentinel://USER:PASSWORD@host:26379/0; in it / ? # ; : @ must be percent-encoded."
+)
+_MASTER_AWAY = (
+    "Sentinels give the address under which they know the master; this host must be"
+    " able to connect to it, too. Redis can announce another one: replica-announce-ip"
+    " of the server, sentinel announce-hostnames."
+)
+#: By who failed and how: what to do about it, where that is another thing than for
+#: a broker at the address that was given.
+_OF_PEERS: Final[Mapping[tuple[str, str], str]] = {
+    ("Sentinel", "login"): _SENTINEL_LOGIN,
+    ("Sentinel", "permission"): _SENTINEL_LOGIN,
+    ("Sentinel", "TLS"): _SENTINEL_TLS,
+    ("master", "login"): _MASTER_LOGIN,
+    ("master", "TCP"): _MASTER_AWAY,
+    ("master", "DNS"): _MASTER_AWAY,
+    ("master", "timeout"): _MASTER_AWAY,
+}
 _EXCLUSIVE = "This RabbitMQ wants event queues exclusive (our default) or durable."
 _CLASH = "Everybody must declare it alike: compare with Celery's event_* settings."
 #: Servers of all ages quote the command in ways of their own.
-_UNKNOWN = r"(?i:ERR )?(?:unknown|unsupported) command [`'\"]?"
+_UNKNOWN = r"(?i)(?:ERR )?(?:unknown|unsupported) command [`'\"]?"
 _AMQP_CODE = re.compile(r"[A-Z_]+ - ")
 _ROOM = "It is tried again until there is room; the administrator can raise the limit."
 #: How RabbitMQ begins and ends what it says of limits.
@@ -124,10 +168,11 @@ _RULES: Final[tuple[_Rule, ...]] = (
     ),
     _Rule(
         redis.sentinel.MasterNotFoundError,
-        "",
-        "Sentinel: no master of that name",
+        "no master of the name",
+        "Sentinel: {text}",
         _MASTER,
     ),
+    _Rule(redis.sentinel.MasterNotFoundError, "", "Sentinel: {text}", _DOWN),
     _Rule(
         _R.ResponseError,
         "ERR Only HELLO messages are accepted by Sentinel",
@@ -148,7 +193,9 @@ _RULES: Final[tuple[_Rule, ...]] = (
     # What is down comes back; what it then answers says whether it is any use.
     _Rule(_R.ClusterDownError, "", "cluster: {text}", ""),
     _Rule(_R.RedisError, "CLUSTERDOWN ", "cluster: {text}", ""),
-    _Rule(_R.RedisError, "ERR max number of clients reached", "limit: {text}", _ROOM),
+    _Rule(
+        _R.RedisError, "ERR max number of clients reached", "limit: {text}", _CLIENTS
+    ),
     _Rule(
         _R.ResponseError,
         "MOVED |ASK |CROSSSLOT ",
@@ -163,13 +210,6 @@ _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(_R.RedisError, "NOAUTH ", "login: {text}", _NAMELESS, refused=True),
     _Rule(_R.AuthenticationError, "", "login: {text}", _LOGIN, refused=True),
     _Rule(_R.ResponseError, "WRONGPASS ", "login: {text}", _LOGIN, refused=True),
-    _Rule(
-        _R.ResponseError,
-        r"NOPERM .*'client\|setname' command\Z",
-        "permission: {text}",
-        _UNNAMED,
-        refused=True,
-    ),
     _Rule(_R.ResponseError, "NOPERM ", "permission: {text}", _RIGHTS, refused=True),
     _Rule(
         _R.ResponseError,
@@ -179,7 +219,27 @@ _RULES: Final[tuple[_Rule, ...]] = (
         refused=True,
     ),
     _Rule(_R.RedisError, "DENIED ", "login: {text}", _RIGHTS, refused=True),
-    _Rule(_R.ResponseError, _UNKNOWN, "{text}", _RIGHTS, refused=True),
+    _Rule(
+        _R.ResponseError,
+        _UNKNOWN + "PSUBSCRIBE",
+        "command: the server has no PSUBSCRIBE",
+        _NO_PATTERNS,
+        refused=True,
+    ),
+    _Rule(
+        _R.ResponseError,
+        _UNKNOWN + "SELECT",
+        "command: the server has no SELECT",
+        _NO_SELECT,
+        refused=True,
+    ),
+    _Rule(
+        _R.ResponseError,
+        _UNKNOWN + r"(?P<command>\w+)",
+        "command: the server has no {command}",
+        _LACKS,
+        refused=True,
+    ),
     _Rule(ssl.SSLCertVerificationError, "", "TLS: {text}", _CA, refused=True),
     _Rule(
         ssl.SSLError,
@@ -208,6 +268,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(_R.TimeoutError, "", "timeout: no answer ({timeout})", _PORT),
     _Rule(TimeoutError, "", "timeout: no answer ({timeout})", _PORT),
     _Rule(ConnectionRefusedError, "", "TCP: connection refused"),
+    _Rule(ConnectionResetError, "the broker closed", "TCP: {text}", _PORT),
     _Rule(ConnectionResetError, "", "TCP: the broker closed the connection", _PORT),
     _Rule(_R.ConnectionError, "Connection closed by server", "TCP: {text}", _PORT),
     _Rule(_R.InvalidResponse, "", "it does not speak Redis's protocol", _PORT),
@@ -246,7 +307,10 @@ class Diagnosis:
 
 def diagnose(exc: BaseException, settings: ConnectionSettings) -> Diagnosis:
     """Say what it means that kombu or a driver raised `exc`."""
-    rule, cause = _match(exc)
+    for failure in _chain(exc):
+        if isinstance(failure, PeerFailure) and failure.__cause__ is not None:
+            return _of_peer(failure, diagnose(failure.__cause__, settings))
+    rule, cause, said = _match(exc)
     layer, colon, what = rule.what.partition(": ")
     if not colon or "{" in layer:
         layer, what = "", rule.what
@@ -255,6 +319,7 @@ def diagnose(exc: BaseException, settings: ConnectionSettings) -> Diagnosis:
         host=_hosts(settings),
         timeout=f"--connect-timeout {settings.connect_timeout:g}s",
         name=type(cause).__name__,
+        command=said.groupdict().get("command", "").upper() if said else "",
     )
     return Diagnosis(layer, text, rule.hint, rule.refused)
 
@@ -276,13 +341,26 @@ def explain(exc: BaseException, settings: ConnectionSettings) -> EvtoolsError:
     return BrokerUnavailable(f"cannot reach {settings.masked()}: {told.what}", hint)
 
 
-def _match(exc: BaseException) -> tuple[_Rule, BaseException]:
+def _of_peer(failure: PeerFailure, told: Diagnosis) -> Diagnosis:
+    """Say which server it is that failed, where Sentinels lead to another one."""
+    hint = _OF_PEERS.get((failure.peer, told.layer), told.hint)
+    if failure.peer == "Sentinel" and told.hint == _PORT:
+        hint = _SENTINEL_TLS
+    text = f"{failure.peer} {failure.address}: {told.text}"
+    return replace(told, text=text, hint=hint)
+
+
+def _match(
+    exc: BaseException,
+) -> tuple[_Rule, BaseException, re.Match[str] | None]:
     causes = list(_chain(exc))
     for rule in _RULES:
         for cause in causes:
-            if isinstance(cause, rule.type) and re.match(rule.says, _answer(cause)):
-                return rule, cause
-    return _OTHERWISE, exc
+            if isinstance(cause, rule.type):
+                said = re.match(rule.says, _answer(cause))
+                if said is not None:
+                    return rule, cause, said
+    return _OTHERWISE, exc, None
 
 
 def _chain(exc: BaseException | None) -> Iterator[BaseException]:

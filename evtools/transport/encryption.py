@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from amqp.transport import SSLTransport
 from redis.connection import SSLConnection
-from redis.sentinel import SentinelManagedConnection
 
 from evtools.errors import ImproperlyConfigured, UsageError
 from evtools.transport.brokers import kind_of
@@ -242,7 +241,3 @@ class RedisConnection(SSLConnection):
 
     def _wrap_socket_with_ssl(self, sock: socket.socket) -> ssl.SSLSocket:
         return wrapped(sock, self._tls, self.host)
-
-
-class SentinelConnection(SentinelManagedConnection, RedisConnection):
-    """The same to the master that Sentinels name."""

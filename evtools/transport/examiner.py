@@ -17,6 +17,7 @@ from evtools.transport.examinations.amqp import (
 )
 from evtools.transport.examinations.plain import PlainExamination
 from evtools.transport.examinations.redis import RedisExamination
+from evtools.transport.examinations.redis import grant as grant_of_redis
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.url import parse
 
@@ -27,6 +28,8 @@ _KINDS: Final[Mapping[str, Callable[[Connection, ConnectionSettings], Examinatio
     "sentinel": RedisExamination,
 }
 
+_REDIS: Final = ("redis", "socket", "sentinel")
+
 
 def examine(settings: ConnectionSettings, *, attempt: int = 0) -> Examination:
     """Connect, log in and return an examination.
@@ -36,16 +39,22 @@ def examine(settings: ConnectionSettings, *, attempt: int = 0) -> Examination:
     """
     # Between two questions nobody would answer the broker's heartbeats.
     connection = connect(replace(settings, heartbeat=0.0), attempt=attempt)
-    family = kind_of(parse(settings.addresses()[0]).scheme).family
     try:
-        return _KINDS.get(family, PlainExamination)(connection, settings)
+        return _KINDS.get(_family(settings), PlainExamination)(connection, settings)
     except BaseException:
         connection.release()
         raise
 
 
+def _family(settings: ConnectionSettings) -> str:
+    return kind_of(parse(settings.addresses()[0]).scheme).family
+
+
 def remedy(told: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -> str:
     """Return the command that an administrator needs against a refusal, if any."""
+    if _family(settings) in _REDIS:
+        is_right = told.layer == "permission"
+        return grant_of_redis(told, settings, attempt=attempt) if is_right else ""
     if told.layer not in {"vhost", "limit"}:
         return ""
     with connect(settings, attempt=attempt) as connection:

@@ -69,7 +69,8 @@ class ConnectionSettings:
 
     `urls` may be a `;` list: brokers to fail over to, or Sentinels.
     `source_of_url` says where the user put it, for error texts.  `options`
-    are Celery's broker_transport_options.  Seconds are floats; a
+    are Celery's broker_transport_options; those named in `may_ignore` may be for
+    another transport, as in the settings of an application.  Seconds are floats; a
     `heartbeat` of 0 is off; `event_queue_ttl` and `event_queue_expires` may
     be None (RabbitMQ then keeps messages, or the queue, for ever).
     `event_queue` names a queue that several share, so that each event reaches
@@ -83,6 +84,7 @@ class ConnectionSettings:
     urls: str = DEFAULT_URL
     source_of_url: str = DEFAULT_SOURCE
     options: Mapping[str, Any] = field(default_factory=dict)
+    may_ignore: frozenset[str] = frozenset()
     tls: TLS = field(default_factory=TLS)
     login_method: str = ""
     connect_timeout: float = 4.0

@@ -13,6 +13,7 @@ from redis.exceptions import NoPermissionError
 
 from evtools.transport.connection import connect, connect_like
 from evtools.transport.control import broadcast
+from evtools.transport.redis_channel import topics
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.stream import Stream
 from evtools.transport.streams.amqp import AMQPStream
@@ -23,7 +24,6 @@ from evtools.wire import (
     exchange_type,
     queue_arguments,
     queue_name,
-    redis_patterns,
 )
 
 _log = logging.getLogger(__name__)
@@ -175,24 +175,11 @@ def _open_redis(connection: Connection, settings: ConnectionSettings) -> RedisSt
     """
     channel: Any = connection.default_channel
     pool = channel._get_pool()  # noqa: SLF001  (knows TLS, Sentinel, credentials)
-    prefix = channel.global_keyprefix or ""
-
-    def topic_of(routing_key: str) -> str:
-        topic = channel._get_publish_topic(  # noqa: SLF001  (kombu's rule, not ours)
-            settings.event_exchange, routing_key
-        )
-        return f"{prefix}{topic}"
-
-    patterns = redis_patterns(
-        topic_of,
-        bindings(settings.routing_keys),
-        by_key=bool(channel.fanout_patterns),
-    )
     try:
         stream = RedisStream(
             pool.get_connection(),
             pool,
-            patterns,
+            topics(settings, channel.database, sentinel=channel.has_sentinel),
             heartbeat=settings.heartbeat,
             timeout=settings.connect_timeout,
         )

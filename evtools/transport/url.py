@@ -17,7 +17,10 @@ _HARMLESS = frozenset(
     }
 )
 #: A user name alone is most likely a password in the wrong place with these.
-_USER_RARELY_ALONE = ("redis", "rediss", "sentinel", "redis+socket")
+_USER_RARELY_ALONE = (
+    *("redis", "rediss", "redis+socket", "sentinel"),
+    *("valkey", "valkeys", "valkey+socket"),
+)
 
 _SECRET_NAME = re.compile(r"pass|secret|token|credential|private|auth", re.IGNORECASE)
 
@@ -150,7 +153,7 @@ def with_vhost(url: str, vhost: str) -> str:
     # It would win over the path.
     kept = [part for part in address.query.split("&") if not _names_vhost(part)]
     path = vhost
-    if address.scheme == "redis+socket":
+    if address.scheme.endswith("+socket"):
         # There the path is the socket.
         path = address.path
         kept.append(f"virtual_host={vhost}")

@@ -27,12 +27,13 @@ from evtools.wire.record import Record
 from evtools.wire.serialisers import DECODERS
 from evtools.wire.task_event import AnyRecord, TaskEvent
 from evtools.wire.topology import (
+    RedisTopics,
     bindings,
     escape_glob,
     exchange_type,
     queue_arguments,
     queue_name,
-    redis_patterns,
+    redis_topics,
     wanted,
 )
 
@@ -56,6 +57,7 @@ __all__ = [
     "Message",
     "MissedTasks",
     "Record",
+    "RedisTopics",
     "TaskEvent",
     "bindings",
     "encode_line",
@@ -71,7 +73,7 @@ __all__ = [
     "own_fields",
     "queue_arguments",
     "queue_name",
-    "redis_patterns",
+    "redis_topics",
     "routing_key_from",
     "wanted",
 ]

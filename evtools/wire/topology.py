@@ -3,12 +3,13 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from evtools.wire.events import routing_key_from
 
 #: Transports on which Celery declares the event exchange as fanout
 #: (celery.events.event.get_exchange); topic everywhere else.
-FANOUT_DRIVERS = frozenset({"redis", "gcpubsub"})
+FANOUT_DRIVERS = frozenset({"redis"})
 
 #: AMQP allows 255 bytes; a random part follows.
 _QUEUE_NAME_MAX_BYTES = 200
@@ -88,24 +89,36 @@ def wanted(routing_keys: Sequence[str]) -> Callable[[str], bool] | None:
     return is_wanted
 
 
-def redis_patterns(
-    topic_of: Callable[[str], str], routing_keys: Iterable[str], *, by_key: bool
-) -> list[str]:
-    """Return the PSUBSCRIBE patterns for `routing_keys`.
+class RedisTopics(NamedTuple):
+    """What to subscribe to on Redis: channels by name, and patterns of them.
 
-    `topic_of` gives the channel name for a routing key (an empty one: the
-    channel of the whole exchange).  Where the publishers put no routing key
-    into the channel name (`by_key` false: fanout_patterns is off) there is
-    one channel for everything.
+    `copies` says that a message may come on two channels.
     """
+
+    names: list[str]
+    patterns: list[str]
+    copies: bool = False
+
+
+def redis_topics(
+    channels: Sequence[str], routing_keys: Iterable[str], *, by_key: bool
+) -> RedisTopics:
+    """Return what to subscribe to for `routing_keys`.
+
+    `channels` are those of the whole exchange.  Publishers put a slash and the
+    routing key behind that (`by_key`), or nothing (fanout_patterns is off).
+    """
+    copies = len(channels) > 1
     if not by_key:
-        return [escape_glob(topic_of(""))]
-    marker = "\0"
-    before, _, after = topic_of(marker).partition(marker)
-    return [
-        f"{escape_glob(before)}{redis_glob(key)}{escape_glob(after)}"
-        for key in dict.fromkeys(routing_keys)
-    ]
+        return RedisTopics([*channels], [], copies)
+    topics = RedisTopics([], [], copies)
+    for key in dict.fromkeys(routing_keys):
+        for channel in channels:
+            if {"*", "#"}.isdisjoint(key.split(".")):
+                topics.names.append(f"{channel}/{key}")
+            else:
+                topics.patterns.append(f"{escape_glob(channel)}/{redis_glob(key)}")
+    return topics
 
 
 def redis_glob(routing_key: str) -> str:

@@ -10,6 +10,10 @@ import pytest
 from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
 from evtools.transport import TLS, ConnectionSettings, connect, explain
 from evtools.transport.connection import client_name
+from evtools.transport.streams.redis import RedisStream
+from evtools.transport.subscription import subscribe
+from evtools.wire import ENVELOPE, Message
+from servers.process import wait_until
 
 
 def reach(urls, **settings):
@@ -99,12 +103,16 @@ def test_redis_refuses_the_login(redis_acl, user):
 
 def test_redis_refuses_the_right(redis_acl):
     user = "nobody:nobody-secret@"
-    error = failure(f"redis://{user}127.0.0.1:{redis_acl.port}/0")
+    redis_acl.redis_cli("acl", "setuser", "nobody", "-ping")
+    try:
+        error = failure(f"redis://{user}127.0.0.1:{redis_acl.port}/0")
+    finally:
+        redis_acl.redis_cli("acl", "setuser", "nobody", "+ping")
     assert type(error) is AccessRefused
     assert ": permission: " in error.message
-    assert "client_name=null" in error.hint
     assert "nobody-secret" not in error.message
-    reach(f"redis://{user}127.0.0.1:{redis_acl.port}/0", options={"client_name": None})
+    # A name is of use to the administrator, who may forbid it.
+    reach(f"redis://{user}127.0.0.1:{redis_acl.port}/0")
 
 
 @pytest.mark.parametrize("name", ["cluster", "channel", "moved", "sentinel", "login"])
@@ -168,6 +176,73 @@ def test_redis_spoken_to_the_wrong_port(redis_server, rabbitmq_server):
     assert "does not speak Redis's protocol" in other.message
 
 
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        *(["HELLO"], ["CLIENT"], ["INFO"], ["CONFIG"], ["ACL"], ["SELECT"]),
+        ["HELLO", "CLIENT", "INFO", "CONFIG", "SELECT", "PUBSUB", "SUBSCRIBE", "ACL"],
+    ],
+)
+def test_redis_is_watched_without_what_proxies_and_old_servers_lack(start_redis, lacks):
+    server = start_redis(lacks=lacks)
+    stream = subscribe(ConnectionSettings(urls=server.url))
+    server.redis_cli("PUBLISH", "/0.celeryev/a", "hello")
+    assert stream.drain(5) == [Message(b"hello", ENVELOPE)]
+    stream.close()
+    server.kill()
+
+
+@pytest.mark.parametrize(
+    ("lacks", "settings", "hint"),
+    [
+        ("PING", {}, "rename-command"),
+        ("SELECT", {"database": 1}, "/0"),
+        ("PSUBSCRIBE", {}, "--no-fanout-patterns"),
+    ],
+)
+def test_what_a_server_lacks_is_no_missing_right(start_redis, lacks, settings, hint):
+    server = start_redis(lacks=[lacks])
+    wanted = ConnectionSettings(urls=server.database_url(settings.get("database", 0)))
+    with pytest.raises(RedisStream.errors) as caught:
+        subscribe(wanted)
+    error = explain(caught.value, wanted)
+    assert type(error) is AccessRefused
+    assert f"command: the server has no {lacks}" in error.message
+    assert hint in error.hint
+    server.kill()
+
+
+@pytest.mark.parametrize("lacks", ["PSUBSCRIBE", "SUBSCRIBE"])
+@pytest.mark.parametrize("how", ["rename-command", "ACL"])
+def test_channels_with_a_name_need_one_of_two_commands(start_redis, lacks, how):
+    server = start_redis(lacks=[lacks] if how == "rename-command" else [])
+    may = {"PSUBSCRIBE": "+subscribe", "SUBSCRIBE": "+psubscribe"}[lacks]
+    rules = f"on >p -@all +ping {may} resetchannels &/0.celeryev"
+    server.redis_cli("ACL", "SETUSER", "watcher", *rules.split())
+    user = "watcher:p@" if how == "ACL" else ""
+    wanted = ConnectionSettings(
+        urls=server.url.replace("://", f"://{user}"),
+        options={"fanout_patterns": False},
+        read_only=True,
+    )
+    stream = subscribe(wanted)
+    server.redis_cli("PUBLISH", "/0.celeryev", "hello")
+    assert stream.drain(5) == [Message(b"hello", ENVELOPE)]
+    stream.close()
+    server.kill()
+
+
+def test_redis_is_full(start_redis):
+    server = start_redis(directives=["maxclients 1"])
+    with connect(ConnectionSettings(urls=server.url)) as connection:
+        assert connection.channel()
+        error = failure(server.url)
+    assert type(error) is BrokerUnavailable
+    assert "limit: max number of clients reached" in error.message
+    assert "CONFIG GET maxclients" in error.hint
+    server.kill()
+
+
 # --- Sentinel
 
 
@@ -185,7 +260,83 @@ def test_a_dead_sentinel_does_not_matter(sentinel):
 def test_sentinel_does_not_know_the_master(sentinel):
     error = failure(sentinel.url, options={"master_name": "nosuchmaster"})
     assert type(error) is BrokerUnavailable
-    assert "Sentinel: no master of that name" in error.message
+    known = f"no master of the name nosuchmaster; it watches {sentinel.master_name}"
+    assert f"Sentinel: {known}" in error.message
+    assert "master_name=" in error.hint
+
+
+def test_no_sentinel_answers():
+    url = "sentinel://127.0.0.1:1;127.0.0.1:2/0"
+    error = failure(url, options={"master_name": "m"})
+    assert type(error) is BrokerUnavailable
+    assert "TCP: Sentinel 127.0.0.1:1: connection refused" in error.message
+
+
+@pytest.mark.parametrize("password", [{}, {"password": "wr0ng"}])
+def test_sentinel_wants_a_password_of_its_own(own_redis, start_sentinel, password):
+    sentinel = start_sentinel(own_redis, password="s3ntinel")
+    name = {"master_name": sentinel.master_name}
+    error = failure(sentinel.url, options=name | {"sentinel_kwargs": password})
+    assert type(error) is AccessRefused
+    assert f"login: Sentinel 127.0.0.1:{sentinel.port}: " in error.message
+    assert "wr0ng" not in error.message
+    assert 'sentinel_kwargs=\'{"password": "PASSWORD"}\'' in error.hint
+    reach(sentinel.url, options=name | {"sentinel_kwargs": {"password": "s3ntinel"}})
+
+
+def test_the_master_wants_a_password_of_its_own(redis_acl, start_sentinel):
+    sentinel = start_sentinel(redis_acl)
+    name = {"master_name": sentinel.master_name}
+    for user in ("", "operator:wr0ng@"):
+        url = sentinel.url.replace("://", f"://{user}")
+        error = failure(url, options=name)
+        assert type(error) is AccessRefused
+        assert f"login: master 127.0.0.1:{redis_acl.port}: " in error.message
+        assert "sentinel://USER:PASSWORD@" in error.hint
+    reach(sentinel.url.replace("://", "://operator:operator-secret@"), options=name)
+
+
+def test_sentinel_speaks_tls(own_redis, start_sentinel, authority):
+    sentinel = start_sentinel(own_redis, authority=authority)
+    url = sentinel.url.replace("127.0.0.1", "localhost")
+    name = {"master_name": sentinel.master_name}
+    plain = failure(url, options=name, connect_timeout=1)
+    strange = failure(url, options=name | {"sentinel_kwargs": {"ssl": True}})
+    for error in (plain, strange):
+        assert f"Sentinel localhost:{sentinel.port}: " in error.message
+        assert '{"ssl": true, "ssl_ca_certs": "FILE"}' in error.hint
+    assert ": TLS: " in strange.message
+    trusting = {"ssl": True, "ssl_ca_certs": str(authority.ca)}
+    reach(url, options=name | {"sentinel_kwargs": trusting})
+
+
+def test_sentinel_says_that_the_master_is_down(sentinel):
+    sentinel.master.kill()
+    options = {"master_name": sentinel.master_name}
+    wait_until(
+        lambda: "is down" in failure(sentinel.url, options=options).message,
+        what="the Sentinel to see that its master is down",
+    )
+    assert type(failure(sentinel.url, options=options)) is BrokerUnavailable
+
+
+def test_the_master_that_sentinel_names_does_not_answer(sentinel):
+    # The Sentinel needs a second to see it.
+    options = {"master_name": sentinel.master_name}
+    where = f"master 127.0.0.1:{sentinel.master.port}: connection refused"
+    sentinel.process.freeze()
+    sentinel.master.kill()
+    sentinel.process.thaw()
+    error = failure(sentinel.url, options=options)
+    assert where in error.message or "is down" in error.message
+    assert type(error) is BrokerUnavailable
+
+
+def test_too_few_sentinels_see_the_master(sentinel):
+    options = {"master_name": sentinel.master_name, "min_other_sentinels": 2}
+    error = failure(sentinel.url, options=options)
+    assert type(error) is BrokerUnavailable
+    assert "is watched by 0 other Sentinels, and min_other_sentinels" in error.message
 
 
 def test_a_master_is_no_sentinel(redis_server):

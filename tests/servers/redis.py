@@ -12,6 +12,7 @@ from servers.ports import HOST, free_port
 from servers.process import Process, program
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from servers.tls import Authority
@@ -45,7 +46,10 @@ class RedisServer:
         authority: Authority | None = None,
         client_certificates: str = "optional",
         default_user: bool = True,
+        lacks: Sequence[str] = (),
+        directives: Sequence[str] = (),
     ) -> None:
+        """Prepare a server without the commands that it `lacks`."""
         self.port = free_port()
         self.tls_port = free_port() if authority else 0
         self.authority = authority
@@ -53,7 +57,12 @@ class RedisServer:
         self.users = {name: password for name, (password, _) in USERS.items()}
         self._databases = itertools.count(1)
         config = folder / "redis.conf"
-        config.write_text("\n".join(self._settings(folder, client_certificates)) + "\n")
+        lines = [
+            *self._settings(folder, client_certificates),
+            *(f'rename-command {command} ""' for command in lacks),
+            *directives,
+        ]
+        config.write_text("\n".join(lines) + "\n")
         self.process = Process(
             [program("redis-server"), str(config)], log=folder / "redis.log", cwd=folder
         )
@@ -113,7 +122,7 @@ class RedisServer:
                 answer = connection.recv(64)
         except OSError:
             return False
-        return answer.startswith((b"+PONG", b"-NOAUTH"))
+        return answer.startswith((b"+PONG", b"-NOAUTH", b"-ERR unknown"))
 
     def stop(self) -> None:
         """Shut down in an orderly way."""
@@ -158,26 +167,58 @@ class RedisServer:
 
 
 class Sentinel:
-    """A Sentinel with a quorum of one, and the master it watches."""
+    """A Sentinel with a quorum of one, and the master it watches.
+
+    With an `authority` it speaks TLS only, on the same port.
+    """
 
     master_name = "evtools-master"
 
-    def __init__(self, folder: Path, master: RedisServer) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        master: RedisServer,
+        *,
+        password: str = "",
+        authority: Authority | None = None,
+    ) -> None:
         self.master = master
         self.port = free_port()
+        self._password = password
+        self._authority = authority
         config = folder / "sentinel.conf"
-        config.write_text(
-            f"bind {HOST}\n"
-            f"port {self.port}\n"
-            f"dir {folder}\n"
-            f"sentinel monitor {self.master_name} {HOST} {master.port} 1\n"
-            f"sentinel down-after-milliseconds {self.master_name} 1000\n"
-        )
+        config.write_text("\n".join(self._settings(folder)) + "\n")
         self.process = Process(
             [program("redis-server"), str(config), "--sentinel"],
             log=folder / "sentinel.log",
             cwd=folder,
         )
+
+    def _settings(self, folder: Path) -> list[str]:
+        name, master = self.master_name, self.master
+        lines = [
+            f"bind {HOST}",
+            f"port {0 if self._authority else self.port}",
+            f"dir {folder}",
+            f"sentinel monitor {name} {HOST} {master.port} 1",
+            f"sentinel down-after-milliseconds {name} 1000",
+        ]
+        if not master.default_user:
+            lines += [
+                f"sentinel auth-user {name} operator",
+                f"sentinel auth-pass {name} operator-secret",
+            ]
+        if self._password:
+            lines.append(f"requirepass {self._password}")
+        if self._authority:
+            lines += [
+                f"tls-port {self.port}",
+                f"tls-cert-file {self._authority.server.cert}",
+                f"tls-key-file {self._authority.server.key}",
+                f"tls-ca-cert-file {self._authority.ca}",
+                "tls-auth-clients no",
+            ]
+        return lines
 
     @property
     def url(self) -> str:
@@ -190,13 +231,27 @@ class Sentinel:
         self.process.wait_ready(self._knows_the_master, deadline=10)
 
     def _knows_the_master(self) -> bool:
-        ask = f"SENTINEL get-master-addr-by-name {self.master_name}\r\n".encode()
+        login = f"AUTH {self._password}\r\n" if self._password else ""
+        ask = f"{login}SENTINEL get-master-addr-by-name {self.master_name}\r\n"
         try:
-            with socket.create_connection((HOST, self.port), timeout=1) as connection:
-                connection.sendall(ask)
-                return str(self.master.port).encode() in connection.recv(256)
+            with self._connected() as connection:
+                connection.sendall(ask.encode())
+                answer = b""
+                while str(self.master.port).encode() not in answer:
+                    more = connection.recv(256)
+                    if not more:
+                        return False
+                    answer += more
+                return True
         except OSError:
             return False
+
+    def _connected(self) -> socket.socket:
+        plain = socket.create_connection((HOST, self.port), timeout=1)
+        if self._authority is None:
+            return plain
+        context = ssl.create_default_context(cafile=str(self._authority.ca))
+        return context.wrap_socket(plain, server_hostname="localhost")
 
     def stop(self) -> None:
         """Shut down in an orderly way; the master goes on."""

@@ -15,8 +15,10 @@ from redis import Redis
 from redis.client import PubSub
 from redis.exceptions import NoPermissionError, RedisError, ResponseError, WatchError
 
+from evtools.transport.brokers import kind_of
 from evtools.transport.channels import Naming, difference
-from evtools.transport.diagnosis import diagnose
+from evtools.transport.diagnosis import Diagnosis, diagnose
+from evtools.transport.encryption import tls_for
 from evtools.transport.examination import (
     Elsewhere,
     Examination,
@@ -26,8 +28,9 @@ from evtools.transport.examination import (
     Search,
     is_event,
 )
+from evtools.transport.redis_channel import channels, database_of, topics
 from evtools.transport.settings import ConnectionSettings
-from evtools.transport.url import mask, parse, with_vhost
+from evtools.transport.url import Address, mask, parse, with_vhost
 from evtools.wire import ENVELOPE, Message, escape_glob
 
 _BINDINGS: Final = "_kombu.binding."
@@ -38,9 +41,12 @@ _MAILBOXES = re.compile(r"(.*)_kombu\.binding\.(.+)\.pidbox", re.DOTALL)
 #: The keys that readers of events bind with.
 _EVENT_KEY = re.compile(r"|(\*|#|worker|task)([.].*)?", re.DOTALL)
 
-#: What a reader of events does besides logging in.
-_COMMANDS: Final = ("+psubscribe", "+punsubscribe", "+ping")
-
+#: The command is allowed, and the channel is not; names of users have no blanks.
+_NO_CHANNEL: Final = re.compile(
+    r"(?:No|this user has no|User \S+ has no) permissions to access"
+    r" (?:a|one of the) channel"
+)
+_PORT: Final = 6379
 _DATABASES_MAX: Final = 64
 _OVERHEARD_MAX: Final = 20_000
 _CHANNELS_MAX: Final = 1_000
@@ -63,12 +69,13 @@ class RedisExamination(Examination):
         self._settings = settings
         self._pool = channel._get_pool()  # noqa: SLF001  (knows TLS, Sentinel, credentials)
         self._client = Redis(connection_pool=self._pool)
-        self._database = int(self._pool.connection_kwargs.get("db") or 0)
+        self._database: int = channel.database
         self._prefix: str = channel.global_keyprefix or ""
         self._separator: str = channel.sep
-        fanout = channel.keyprefix_fanout
+        sentinel: bool = channel.has_sentinel
+        self._topics = topics(settings, self._database, sentinel=sentinel)
         self._naming = Naming(
-            f"{self._prefix}{fanout}{settings.event_exchange}",
+            tuple(channels(settings, self._database, sentinel=sentinel)),
             exchange=settings.event_exchange,
             database=self._database,
             keyprefix=self._prefix,
@@ -93,7 +100,7 @@ class RedisExamination(Examination):
 
     def ground(self) -> Ground:
         """Name the channel: Redis has no exchanges, and nothing can clash."""
-        return Ground(f"channel {self._naming.base}")
+        return Ground(f"channel {' and '.join(self._naming.bases)}")
 
     def has_mailboxes(self) -> bool:
         """Return True: a channel is there as soon as somebody uses it."""
@@ -101,28 +108,36 @@ class RedisExamination(Examination):
 
     def rights(self) -> list[Right]:
         """Subscribe as every monitor does."""
-        pattern = escape_glob(self._naming.base) + "/*" * self._naming.by_key
-        name = f"psubscribe {pattern}"
+        names, patterns, _ = self._topics
+        found = []
+        if names:
+            right = self._right("subscribe", names)
+            found.append(right if right.granted else self._by_pattern(right))
+        if patterns:
+            found.append(self._right("psubscribe", patterns))
+        return found
+
+    def _right(self, command: str, topics: Sequence[str]) -> Right:
+        name = f"{command} {' '.join(topics)}"
         try:
-            self._subscribe(pattern).close()
-        except (NoPermissionError, ResponseError) as exc:
-            why = diagnose(exc, self._settings).text
-            allowed = (f"&{pattern}",) if "channel" in why else _COMMANDS
-            return [Right(name, granted=False, why=why, grant=self._grant(allowed))]
-        return [Right(name, granted=True)]
+            self._subscribe(command, topics).close()
+        except ResponseError as exc:
+            told = diagnose(exc, self._settings)
+            allow = grant(told, self._settings)
+            return Right(name, granted=False, why=told.text, grant=allow)
+        return Right(name, granted=True)
 
-    def _grant(self, allowed: Sequence[str]) -> str:
-        """Return the command that adds rights; what is there already is an error."""
-        address = parse(self._settings.addresses()[0])
-        user = unquote(address.user) or "default"
-        return shlex.join(("redis-cli", "ACL", "SETUSER", user, *allowed))
+    def _by_pattern(self, refused: Right) -> Right:
+        """Return whether names may be subscribed to as patterns, as we then do."""
+        right = self._right("psubscribe", [*map(escape_glob, self._topics.names)])
+        return right if right.granted else refused
 
-    def _subscribe(self, *patterns: str) -> PubSub:
+    def _subscribe(self, command: str, topics: Sequence[str]) -> PubSub:
         """Subscribe and wait for the server to say yes."""
         heard: PubSub = self._client.pubsub()
         try:
-            heard.psubscribe(*patterns)
-            for _ in patterns:
+            getattr(heard, command)(*topics)
+            for _ in topics:
                 heard.get_message(timeout=self._settings.connect_timeout)
         except BaseException:
             heard.close()
@@ -139,7 +154,7 @@ class RedisExamination(Examination):
         with suppress(NoPermissionError, ResponseError):
             self._marks = {key: mark for key, (_, mark, _) in self._lists()[0].items()}
         with suppress(NoPermissionError, ResponseError):
-            self._overheard = self._subscribe(*patterns)
+            self._overheard = self._subscribe("psubscribe", list(patterns))
 
     def elsewhere(self) -> list[Elsewhere]:
         """Return what was overheard, and traces in other databases."""
@@ -370,6 +385,42 @@ class RedisExamination(Examination):
                 self._overheard.close()
             self._pool.disconnect()
             self._connection.release()
+
+
+def grant(told: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -> str:
+    """Return what an administrator types so that a user may watch.
+
+    Redis looks at the command first, and says nothing of channels to those who
+    may not use it.  A channel for those who may use all is an error of its own,
+    and adds nothing: so it stands in a line of its own.
+    """
+    addresses = settings.addresses()
+    address = parse(addresses[attempt % len(addresses)])
+    words = ["redis-cli", *_server(address, settings), "ACL", "SETUSER"]
+    words.append(unquote(address.user) or "default")
+    database = database_of(address)
+    sentinel = kind_of(address.scheme).family == "sentinel"
+    names, patterns, _ = topics(settings, database, sentinel=sentinel)
+    allowed = [f"&{topic}" for topic in (*names, *patterns)]
+    if _NO_CHANNEL.match(told.text):
+        return shlex.join((*words, *allowed))
+    commands = ["+ping", *["+select"] * bool(database)]
+    commands += ["+subscribe"] * bool(names) + ["+psubscribe"] * bool(patterns)
+    return f"{shlex.join((*words, *commands))}\n  {shlex.join((*words, *allowed))}"
+
+
+def _server(address: Address, settings: ConnectionSettings) -> Iterator[str]:
+    """Yield the words that lead redis-cli to the server."""
+    family = kind_of(address.scheme).family
+    if family == "socket":
+        yield from ("-s", f"/{unquote(address.path)}")
+    elif family == "redis":
+        if address.hostname not in ("", "localhost", "127.0.0.1"):
+            yield from ("-h", address.hostname)
+        if address.port not in (None, _PORT):
+            yield from ("-p", str(address.port))
+        if tls_for(settings.tls, address) is not None:
+            yield "--tls"
 
 
 def _scan(client: Any, pattern: str) -> tuple[list[bytes], bool]:

@@ -2,45 +2,58 @@
 
 import re
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
-import hiredis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
 from evtools.transport.stream import Heartbeat
-from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Message
+from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Message, RedisTopics, escape_glob
 
 _READ_BYTES = 256 * 1024
-#: What hiredis gets at once: after every reply it moves all it has not parsed yet
-#: to the front.
-_PARSE_BYTES = 16 * 1024
 _KNOWN_CHANNELS_MAX = 1024
-#: A reply must be in memory whole, and Redis allows 512 MB.  base64 and the
-#: envelope make a third more of a body.
-_UNPARSED_MAX_BYTES = 2 * MESSAGE_MAX_BYTES
+#: Channels have any name, and we keep no longer ones.
+_KNOWN_CHANNEL_BYTES = 255
+#: How many messages are remembered where one may come on two channels.
+_RECENT_MAX = 1000
+
+_CRLF: Final = b"\r\n"
+#: No reply begins so.
+_NEVER: Final = b"\0"
+#: A length and its end.
+_LENGTH_BYTES: Final = 12
+#: An error names the command that failed, and it may be long.
+_LINE_MAX_BYTES: Final = 64 * 1024
+#: Replies to subscribers have four at the most.
+_ITEMS_MAX: Final = 16
+_CLOSED: Final = (
+    "the broker closed the connection (shut down, or more waited for us than its"
+    " client-output-buffer-limit for pubsub allows)"
+)
+#: Past the cap the codec refuses the message anyway; of what is larger no more is
+#: kept than it takes to see that.
+_KEPT_BYTES: Final = MESSAGE_MAX_BYTES + 1
 
 
 class RedisStream:
     """Read messages straight from the socket of a redis-py connection.
 
     redis-py connects (TLS, Sentinel, credentials); from then on the replies
-    are read in chunks as large as the kernel has, and parsed by hiredis: a
+    are read in chunks as large as the kernel has, and taken apart here: a
     pub/sub round through redis-py costs more than everything else we do with
-    an event.
+    an event, and both redis-py and hiredis keep a reply of any size in memory.
 
     `connection` is connected and ours alone, `pool` the pool to end with it.
-    `patterns` are the PSUBSCRIBE patterns; `timeout` bounds, in seconds, the
-    wait for the server's confirmation.
+    `timeout` bounds, in seconds, the wait for the server's confirmation.
     """
 
-    errors: tuple[type[Exception], ...] = (OSError, RedisError, hiredis.ProtocolError)
+    errors: tuple[type[Exception], ...] = (OSError, RedisError)
 
     def __init__(
         self,
         connection: Any,
         pool: Any,
-        patterns: Sequence[str],
+        topics: RedisTopics,
         *,
         heartbeat: float,
         timeout: float,
@@ -48,26 +61,39 @@ class RedisStream:
         self._connection = connection
         self._pool = pool
         self._sock = connection._sock  # noqa: SLF001  (no public name for it)
-        self._data = bytearray(_READ_BYTES)
-        self._reader = hiredis.Reader(
-            protocolError=hiredis.ProtocolError, replyError=ResponseError
+        names = [name.encode() for name in topics.names]
+        patterns = [pattern.encode() for pattern in topics.patterns]
+        self._sources = [*names, *patterns]
+        self._first_match = _FirstMatch(names, patterns)
+        self._recent: dict[int, None] | None = {} if topics.copies else None
+        self._replies = _Replies(
+            patterns[0] if len(self._sources) == 1 and patterns else None
         )
-        self._patterns = [pattern.encode() for pattern in patterns]
-        self._first_match = _FirstMatch(self._patterns)
         self._confirmed = 0
         self._messages: list[Message] = []
         self._heartbeat = Heartbeat(heartbeat, time.monotonic())
-        self._subscribe(timeout)
+        deadline = time.monotonic() + timeout
+        try:
+            self._subscribe("SUBSCRIBE", names, len(names), deadline)
+        except ResponseError:
+            # A right, or a server, may know patterns only.
+            escaped = [escape_glob(name).encode() for name in topics.names]
+            self._sources = patterns = [*escaped, *patterns]
+            self._first_match = _FirstMatch([], patterns)
+        self._subscribe("PSUBSCRIBE", patterns, len(self._sources), deadline)
 
     @property
     def heard(self) -> float:
         """When the server last gave a sign of life; monotonic."""
         return self._heartbeat.last
 
-    def _subscribe(self, timeout: float) -> None:
-        self._send("PSUBSCRIBE", *self._patterns)
-        deadline = time.monotonic() + timeout
-        while self._confirmed < len(self._patterns):
+    def _subscribe(
+        self, command: str, topics: Sequence[bytes], confirmed: int, deadline: float
+    ) -> None:
+        """Subscribe, and wait until so many topics are confirmed altogether."""
+        if topics:
+            self._send(command, *topics)
+        while self._confirmed < confirmed:
             if time.monotonic() > deadline:
                 raise TimeoutError("the broker did not confirm the subscription")
             self._receive(max(0.01, deadline - time.monotonic()))
@@ -87,31 +113,58 @@ class RedisStream:
     def _receive(self, timeout: float) -> None:
         self._sock.settimeout(timeout)
         try:
-            size = self._sock.recv_into(self._data)
+            data = self._sock.recv(_READ_BYTES)
         except TimeoutError:
             return
-        if not size:
-            raise ConnectionResetError("the broker closed the connection")
+        if not data:
+            raise ConnectionResetError(_CLOSED)
         self._heartbeat.heard(time.monotonic())
-        for start in range(0, size, _PARSE_BYTES):
-            part = min(_PARSE_BYTES, size - start)
-            self._reader.feed(self._data, start, part)  # type: ignore[arg-type]  # any buffer will do
-            while (reply := self._reader.gets()) is not False:
+        refusal: ResponseError | None = None
+        for reply in self._replies.feed(data, self._messages):
+            if isinstance(reply, ResponseError):
+                refusal = reply
+            else:
                 self._reply(reply)
-        if self._reader.len() > _UNPARSED_MAX_BYTES:
-            raise ConnectionResetError("a message is too large to be an event")
+        if refusal is not None:
+            raise refusal
 
     def _reply(self, reply: Any) -> None:
-        if isinstance(reply, Exception):
-            raise reply
-        if not isinstance(reply, list) or not reply:
-            return  # the answer to a PING in RESP3
-        if reply[0] == b"pmessage":
-            _, pattern, channel, data = reply
-            if len(self._patterns) == 1 or self._first_match(channel) == pattern:
-                self._messages.append(Message(data, ENVELOPE))
-        elif reply[0] == b"psubscribe":
-            self._confirmed += 1
+        match reply:
+            case [b"pmessage", source, channel, data] | [
+                b"message",
+                channel as source,
+                data,
+            ]:
+                if self._is_first(source, channel) and not self._is_copy(data):
+                    self._messages.append(Message(data, ENVELOPE))
+            case [b"subscribe" | b"psubscribe", *_]:
+                self._confirmed += 1
+            case _:
+                pass  # the answer to a PING
+
+    def _is_first(self, source: bytes, channel: bytes) -> bool:
+        """Return whether this is the topic whose copy of a message we keep.
+
+        Redis delivers a message once for every topic that matches it; AMQP once
+        for a queue.
+        """
+        return len(self._sources) == 1 or self._first_match(channel) == source
+
+    def _is_copy(self, data: bytes) -> bool:
+        """Return whether the message came on another channel just now.
+
+        kombu gives each a tag of its own, so that two are never the same.
+        """
+        recent = self._recent
+        if recent is None:
+            return False
+        mark = hash(data)
+        if mark in recent:
+            return True
+        recent[mark] = None
+        if len(recent) > _RECENT_MAX:
+            del recent[next(iter(recent))]
+        return False
 
     def close(self) -> None:
         """Close the connection; Redis asks for no goodbye."""
@@ -119,25 +172,164 @@ class RedisStream:
         self._pool.disconnect()
 
 
-class _FirstMatch:
-    """Tell which of several patterns shall deliver a channel's messages.
+class _Replies:
+    """Take what the server sends apart into replies.
 
-    Redis delivers a message once for every pattern that matches it; AMQP
-    once for a queue.  We keep the copy of the first pattern that matches.
+    Of a text that is larger than any event the beginning is kept, and the rest
+    skipped as it comes.  `pattern` is the topic, if there is just one: its
+    messages need no more than to be cut out.
     """
 
-    def __init__(self, patterns: Sequence[bytes]) -> None:
+    def __init__(self, pattern: bytes | None) -> None:
+        #: What stands before the channel, and for the last one before the body.
+        self._head = b""
+        if pattern is not None:
+            self._head = b"*4\r\n$8\r\npmessage\r\n$%d\r\n" % len(pattern)
+            self._head += pattern + b"\r\n$"
+        self._last = _NEVER
+        self._parts: list[bytes] = []
+        self._size = 0
+        #: With so many bytes there may be a whole item.
+        self._needed = 1
+        self._skipped = 0
+        #: Of an array: what has come of it, and how much it has.
+        self._items: list[Any] = []
+        self._count = 0
+
+    def feed(self, data: bytes, messages: list[Message]) -> Iterator[Any]:
+        """Add to `messages` what comes for the one topic; yield all other replies.
+
+        Arrays are lists, errors ResponseErrors and all else is bytes.  Raise
+        InvalidResponse for what no server says to a subscriber.
+        """
+        if self._skipped:
+            skipped = min(self._skipped, len(data))
+            self._skipped -= skipped
+            data = data[skipped:]
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size < self._needed:
+            return
+        data = b"".join(self._parts)
+        position = 0
+        while True:
+            if not self._count:
+                if self._head:
+                    position = self._cut_out(data, position, messages)
+                position = self._open(data, position)
+            found = self._item(data, position)
+            if found is None:
+                break
+            item, position = found
+            if self._count:
+                self._items.append(item)
+                if len(self._items) < self._count:
+                    continue
+                item, self._items, self._count = self._items, [], 0
+            yield item
+        rest = data[position:]
+        self._parts, self._size = [rest], len(rest)
+
+    def _cut_out(self, data: bytes, position: int, messages: list[Message]) -> int:
+        """Add the whole messages that come next; return where they end."""
+        find, starts = data.find, data.startswith
+        head, last = self._head, self._last
+        while True:
+            if starts(last, position):
+                mark = position + len(last)
+            elif starts(head, position):
+                mark = position + len(head)
+                end = find(_CRLF, mark, mark + _LENGTH_BYTES)
+                if end < 0:
+                    break
+                mark = end + len("\r\n\r\n$") + _number(data[mark:end])
+                last = data[position:mark]
+            else:
+                break
+            end = find(_CRLF, mark, mark + _LENGTH_BYTES)
+            if end < 0:
+                break
+            begin, size = end + 2, _number(data[mark:end])
+            if size >= _KEPT_BYTES or begin + size + 2 > len(data):
+                break
+            messages.append(Message(data[begin : begin + size], ENVELOPE))
+            position = begin + size + 2
+        self._last = last if len(last) <= len(head) + _KNOWN_CHANNEL_BYTES else _NEVER
+        return position
+
+    def _open(self, data: bytes, position: int) -> int:
+        """Begin an array if there is one; return where its first item stands."""
+        while not self._count and data.startswith((b"*", b">"), position):
+            end = data.find(_CRLF, position, position + _LENGTH_BYTES)
+            if end < 0:
+                break
+            self._count = max(0, _number(data[position + 1 : end]))
+            position = end + 2
+        if self._count > _ITEMS_MAX:
+            raise InvalidResponse(f"an array of {self._count}")
+        return position
+
+    def _item(self, data: bytes, position: int) -> tuple[Any, int] | None:
+        """Return what stands there and where it ends; None before it is whole."""
+        end = data.find(_CRLF, position, position + _LINE_MAX_BYTES)
+        if end < 0:
+            if len(data) - position >= _LINE_MAX_BYTES:
+                raise InvalidResponse("a line without end")
+            self._needed = len(data) - position + 1
+            return None
+        kind, line = data[position : position + 1], data[position + 1 : end]
+        if kind == b"$":
+            return self._text(data, position, end + 2, _number(line))
+        if kind == b"-":
+            return ResponseError(line.decode(errors="replace")), end + 2
+        if kind not in (b"+", b":", b"_"):
+            raise InvalidResponse(f"a reply that begins with {kind!r}")
+        return line, end + 2
+
+    def _text(
+        self, data: bytes, position: int, begin: int, size: int
+    ) -> tuple[Any, int] | None:
+        if size < 0:
+            return None, begin
+        kept = min(size, _KEPT_BYTES)
+        end = begin + size + 2
+        needed = begin + kept if size > kept else end
+        if len(data) < needed:
+            self._needed = needed - position
+            return None
+        self._skipped = max(0, end - len(data))
+        return data[begin : begin + kept], min(end, len(data))
+
+
+def _number(text: bytes) -> int:
+    if text == b"-1":  # there is nothing
+        return -1
+    if not text.isdigit() or len(text) >= _LENGTH_BYTES:
+        raise InvalidResponse(f"{text[:_LENGTH_BYTES]!r} is no length")
+    return int(text)
+
+
+class _FirstMatch:
+    """Tell which of several topics shall deliver a channel's messages."""
+
+    def __init__(self, names: Sequence[bytes], patterns: Sequence[bytes]) -> None:
+        self._names = frozenset(names)
         self._patterns = [(_glob(pattern), pattern) for pattern in patterns]
         self._known: dict[bytes, bytes | None] = {}
 
     def __call__(self, channel: bytes) -> bytes | None:
+        if channel in self._names:
+            return channel
         if channel in self._known:
             return self._known[channel]
         found = next(
             (pattern for rule, pattern in self._patterns if rule.fullmatch(channel)),
             None,
         )
-        if len(self._known) < _KNOWN_CHANNELS_MAX:
+        if (
+            len(self._known) < _KNOWN_CHANNELS_MAX
+            and len(channel) <= _KNOWN_CHANNEL_BYTES
+        ):
             self._known[channel] = found
         return found
 

@@ -4,7 +4,9 @@ import click
 import pytest
 
 from evtools.cli.command import Sources, sources_of
+from evtools.cli.connecting import connection_settings
 from evtools.cli.entry import command, start
+from evtools.transport import connect
 
 TOOLS = ("top", "cam", "dump", "doctor")
 
@@ -100,6 +102,18 @@ def test_transport_options_of_all_sources_are_merged(shown, config, application)
     assert origin == "--broker-option flag"
     value, _ = shown("-A", name, EVTOOLS_BROKER_OPTION="c=4 d=x")["broker_option"]
     assert value == '{a = 1, b = 2, c = 4, d = "x"}'
+
+
+def test_what_an_application_sets_for_other_transports_is_no_mistake(application):
+    name = application("broker_transport_options={'region': 'eu', 'sep': '.'}")
+    arguments = ["-A", name, "--broker-option", "sep=:"]
+    with command("dump").make_context("evdump", arguments) as ctx:
+        told = connection_settings(ctx)
+    assert told.options == {"region": "eu", "sep": ":"}
+    assert told.may_ignore == {
+        *("region", "fanout_prefix", "fanout_patterns", "global_keyprefix")
+    }
+    connect(told).release()
 
 
 def test_a_profile_is_chosen_by_flag_or_variable(shown, config):

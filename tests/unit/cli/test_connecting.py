@@ -5,6 +5,8 @@ from evtools.cli.dump_command import evdump
 from evtools.errors import ImproperlyConfigured, UsageError
 from evtools.transport import TLS, ConnectionSettings
 
+REDIS_ONLY = frozenset({"fanout_prefix", "fanout_patterns", "global_keyprefix"})
+
 
 def settings(*arguments):
     with evdump.make_context("evdump", list(arguments)) as ctx:
@@ -12,7 +14,7 @@ def settings(*arguments):
 
 
 def test_without_options_the_settings_are_the_defaults():
-    assert settings() == ConnectionSettings(tool="evdump")
+    assert settings() == ConnectionSettings(tool="evdump", may_ignore=REDIS_ONLY)
 
 
 def test_every_option_reaches_its_setting():
@@ -45,7 +47,15 @@ def test_every_option_reaches_its_setting():
         enable_events=True,
         accept=("json", "yaml"),
         tool="evdump",
+        may_ignore=REDIS_ONLY,
     )
+
+
+def test_an_option_of_the_command_line_must_be_known():
+    told = settings("--broker-option", "a=True", "--fanout-prefix", "x")
+    assert told.options == {"a": True, "fanout_prefix": "x"}
+    assert "a" not in told.may_ignore
+    assert "fanout_prefix" in told.may_ignore
 
 
 def test_read_only_reaches_its_setting():

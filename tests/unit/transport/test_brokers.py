@@ -23,6 +23,9 @@ def test_every_transport_of_kombu_is_either_taken_or_refused(name):
         ("mongodb://u:secret@h", "MongoDB carries no events"),
         ("redis+cluster://h", "cannot use Redis Cluster"),
         ("rediss+cluster://h", "cannot use Redis Cluster"),
+        ("valkey+cluster://h", "Valkey Cluster carries no events"),
+        ("gcpubsub://projects/x", "Google Pub/Sub carries no events"),
+        ("qpid://h", "Qpid's own transport carries no events"),
     ],
 )
 def test_a_broker_without_events_is_refused_with_the_reason(urls, words):
@@ -36,7 +39,8 @@ def test_a_broker_without_events_is_refused_with_the_reason(urls, words):
 @pytest.mark.parametrize(
     ("scheme", "meant"),
     [
-        ("valkey", "redis"),
+        ("valky", "valkey"),
+        ("valkey+sentinel", "sentinel"),
         ("rabbitmq", "amqp"),
         ("reddis", "redis"),
         ("redis+sentinel", "sentinel"),

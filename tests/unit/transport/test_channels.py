@@ -2,7 +2,9 @@ import pytest
 
 from evtools.transport.channels import Naming, difference
 
-OURS = Naming("/0.celeryev", exchange="celeryev", database=0, keyprefix="", by_key=True)
+OURS = Naming(
+    ("/0.celeryev",), exchange="celeryev", database=0, keyprefix="", by_key=True
+)
 
 
 @pytest.mark.parametrize(
@@ -17,6 +19,8 @@ OURS = Naming("/0.celeryev", exchange="celeryev", database=0, keyprefix="", by_k
         ("/3.celeryev", "-b 3 --no-fanout-patterns"),
         ("celeryev/worker.heartbeat", "--fanout-prefix off"),
         ("app-celeryev/worker.heartbeat", "--fanout-prefix app-"),
+        ("/{db}.celeryev/worker.heartbeat", "--fanout-prefix /{{db}}."),
+        ("{shop}celeryev/task.sent", "--fanout-prefix {{shop}}"),
         ("blue/worker.heartbeat", "--event-exchange blue --fanout-prefix off"),
         (
             "news/worker.x?",
@@ -34,7 +38,7 @@ def test_options_lead_from_our_channels_to_others(channel, words):
 
 def test_from_a_prefix_of_our_own_the_usual_one_is_on():
     ours = Naming(
-        "celeryev", exchange="celeryev", database=0, keyprefix="", by_key=False
+        ("celeryev",), exchange="celeryev", database=0, keyprefix="", by_key=False
     )
     channel = "/0.celeryev/worker.heartbeat"
     words = ("--fanout-prefix", "on", "--fanout-patterns")

@@ -157,15 +157,55 @@ def test_unknown_parameters_of_the_url_name_the_option(query, option):
     assert "secret" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("url", "name", "hint"),
+    [
+        ("redis://h", "fanout_prefx", "did you mean fanout_prefix?"),
+        ("rediss://h", "socket_timout", "did you mean socket_timeout?"),
+        ("valkey://h", "protcol", "did you mean protocol?"),
+        ("redis+socket:///x", "master_name", "these are known: ack_emulation, "),
+        ("sentinel://h", "min_sentinels", "did you mean min_other_sentinels?"),
+        ("amqp://h", "confirm_publsh", "did you mean confirm_publish?"),
+        ("amqps://h", "visibility_timeout", "these are known: "),
+        ("memory://", "fanout_prefix", "these are known: body_encoding"),
+    ],
+)
+def test_an_option_that_kombu_would_drop_is_refused(url, name, hint):
+    options = {"master_name": "m"} if url.startswith("sentinel") else {}
+    with pytest.raises(UsageError, match="has no transport option") as caught:
+        made(url, options={**options, name: 1})
+    assert repr(name) in caught.value.message
+    assert hint in caught.value.hint
+    settings = {"options": {**options, name: 1}, "may_ignore": frozenset({name})}
+    made(url, **settings).release()
+
+
+@pytest.mark.parametrize("url", ["redis://h", "amqp://h", "memory://"])
+def test_how_often_celery_shall_try_is_no_unknown_option(url):
+    options = dict.fromkeys(("max_retries", "interval_start", "interval_step"), 1)
+    assert made(url, options=options).transport_options["max_retries"] == 1
+
+
+@pytest.mark.parametrize("prefix", ["/{shop}.", "/{0}.", "/{db", "{}"])
+def test_a_prefix_that_nothing_can_be_made_of_is_refused(prefix):
+    with pytest.raises(UsageError, match=r"only \{db\} may stand in braces"):
+        made("redis://h", options={"fanout_prefix": prefix})
+
+
+@pytest.mark.parametrize("prefix", ["/{{x}}.", "/{db}.", True, False, None, ""])
+def test_a_prefix_that_kombu_takes_is_taken(prefix):
+    made("redis://h", options={"fanout_prefix": prefix}).release()
+
+
+@pytest.mark.parametrize("protocol", [1, 4, "two"])
+def test_a_protocol_that_redis_does_not_have_is_refused(protocol):
+    with pytest.raises(UsageError, match="Redis has 2 and 3"):
+        made("redis://h", options={"protocol": protocol})
+
+
 def test_a_refused_broker_is_refused_before_anything_else():
     with pytest.raises(UsageError, match="SQS carries no events"):
         made("sqs://")
-
-
-@pytest.mark.parametrize("url", ["gcpubsub://projects/x", "qpid://h"])
-def test_a_missing_driver_is_named(url):
-    with pytest.raises(UsageError, match="needs a Python library that is not here"):
-        made(url)
 
 
 def test_memory_needs_nothing():

@@ -3,7 +3,7 @@ import shlex
 
 import pytest
 from amqp.exceptions import NotAllowed
-from redis.exceptions import NoPermissionError
+from redis.exceptions import AuthenticationError
 
 from evtools.errors import UsageError
 from evtools.transport import ConnectionSettings
@@ -46,8 +46,8 @@ def test_a_broker_without_events_is_refused():
 
 
 def test_what_the_broker_says_is_raised(redis_acl):
-    url = f"redis://nobody:nobody-secret@{HOST}:{redis_acl.port}/0"
-    with pytest.raises(NoPermissionError):
+    url = f"redis://listener:wr0ng@{HOST}:{redis_acl.port}/0"
+    with pytest.raises(AuthenticationError):
         examine(ConnectionSettings(urls=url))
 
 
@@ -90,7 +90,7 @@ def test_against_a_virtual_host_that_is_not_there_is_a_list(refused, rabbitmq_se
     ("error", "command"),
     [
         (
-            NotAllowed("access to vhost '/' refused for user 'x': limit is reached"),
+            NotAllowed("NOT_ALLOWED - vhost staging not found"),
             "rabbitmqctl -q list_vhosts",
         ),
         (ConnectionRefusedError(), ""),

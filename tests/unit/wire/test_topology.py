@@ -15,7 +15,7 @@ from evtools.wire.topology import (
     queue_arguments,
     queue_name,
     redis_glob,
-    redis_patterns,
+    redis_topics,
     wanted,
 )
 
@@ -51,11 +51,6 @@ def redis_delivers(pattern, channel):
     return re.fullmatch(regex, channel, re.DOTALL) is not None
 
 
-def kombu_topic(exchange, prefix="/0."):
-    """How kombu names the channel of a routing key, with fanout_patterns on."""
-    return lambda key: f"{prefix}{exchange}/{key}" if key else f"{prefix}{exchange}"
-
-
 # --- exchange and queue ----------------------------------------------------------
 
 
@@ -63,7 +58,6 @@ def kombu_topic(exchange, prefix="/0."):
     ("driver", "kind"),
     [
         ("redis", "fanout"),
-        ("gcpubsub", "fanout"),
         ("amqp", "topic"),
         ("memory", "topic"),
         ("anything", "topic"),
@@ -244,22 +238,33 @@ def test_an_escaped_text_matches_itself_and_nothing_else(text, other):
 
 
 def test_patterns_name_the_channels_that_kombu_publishes_on():
-    patterns = redis_patterns(
-        kombu_topic("celeryev"), ["task.*", "worker.#", "task.*"], by_key=True
+    patterns = redis_topics(
+        ["/0.celeryev"], ["task.*", "worker.#", "task.*"], by_key=True
     )
-    assert patterns == ["/0.celeryev/task.*", "/0.celeryev/worker*"]
-    assert fnmatch.fnmatchcase("/0.celeryev/task.sent", patterns[0])
+    assert patterns == ([], ["/0.celeryev/task.*", "/0.celeryev/worker*"], False)
+    assert fnmatch.fnmatchcase("/0.celeryev/task.sent", patterns.patterns[0])
+
+
+def test_a_key_without_wildcards_names_one_channel():
+    found = redis_topics(["/0.c*"], ["task.*", "worker.heartbeat", "a*b"], by_key=True)
+    assert found.names == ["/0.c*/worker.heartbeat", "/0.c*/a*b"]
+    assert found.patterns == ["/0.c\\*/task.*"]
 
 
 def test_an_odd_exchange_stands_for_itself():
-    (pattern,) = redis_patterns(kombu_topic("ev[1]*"), ["#"], by_key=True)
+    (pattern,) = redis_topics(["/0.ev[1]*"], ["#"], by_key=True).patterns
     assert pattern == "/0.ev\\[1\\]\\*/*"
     assert redis_delivers(pattern, "/0.ev[1]*/task.sent")
     assert not redis_delivers(pattern, "/0.ev1x/task.sent")
 
 
 def test_without_fanout_patterns_there_is_one_channel():
-    patterns = redis_patterns(
-        kombu_topic("cel?ry"), ["task.*", "worker.*"], by_key=False
-    )
-    assert patterns == ["/0.cel\\?ry"]
+    found = redis_topics(["/0.cel?ry"], ["task.*", "worker.*"], by_key=False)
+    assert found == (["/0.cel?ry"], [], False)
+
+
+def test_two_prefixes_make_two_channels_of_each():
+    both = ["/0.ev", "/{db}.ev"]
+    found = redis_topics(both, ["#"], by_key=True)
+    assert found == ([], ["/0.ev/*", "/{db}.ev/*"], True)
+    assert redis_topics(both, ["#"], by_key=False) == (both, [], True)

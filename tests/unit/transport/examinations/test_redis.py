@@ -1,19 +1,22 @@
 import contextlib
 import json
-import shlex
+import os
+import subprocess
 import uuid
 from urllib.parse import quote
 
 import pytest
 from redis import Redis
 from redis.client import Pipeline
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from evtools.transport import ConnectionSettings, connect
 from evtools.transport.diagnosis import diagnose
 from evtools.transport.examination import Leftover
 from evtools.transport.examinations import redis as module
 from evtools.transport.examinations.redis import RedisExamination
+from evtools.transport.examiner import remedy
+from evtools.transport.subscription import subscribe
 from servers.ports import HOST
 from tools.flow import on_redis
 
@@ -100,21 +103,72 @@ def test_a_right_that_is_lacking_comes_with_the_command_that_grants_it(
     (right,) = examine(listener, event_exchange="blue").rights()
     assert not right.granted
     assert right.why
-    assert right.grant == "redis-cli ACL SETUSER listener '&/0.blue/*'"
+    port = listener.rpartition(":")[2].removesuffix("/0")
+    assert right.grant == f"redis-cli -p {port} ACL SETUSER listener '&/0.blue/*'"
 
 
-@pytest.mark.parametrize("rules", ["resetchannels &x +@all", "&* +@all -psubscribe"])
-def test_the_command_that_grants_a_right_does_so(examine, redis_acl, rules):
+def paste(server, lines):
+    """Run what the doctor says as an administrator who logs in."""
+    environment = {"REDISCLI_AUTH": "operator-secret", "PATH": os.environ["PATH"]}
+    lines = lines.replace("redis-cli ", "redis-cli --user operator ")
+    done = subprocess.run(
+        ["sh", "-c", lines],
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert "OK" in done.stdout
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("rules", "settings"),
+    [
+        ("resetchannels &x +@all", {}),
+        ("&* +@all -psubscribe", {}),
+        ("resetchannels -@all +ping +select", {}),
+        ("resetchannels -@all +ping +select", {"routing_keys": ("worker.online",)}),
+        ("resetchannels -@all +ping +select", {"options": {"fanout_patterns": False}}),
+        (
+            "resetchannels -@all +ping +select",
+            {"options": {"fanout_prefix": "/{{db}}'.", "global_keyprefix": "a*b"}},
+        ),
+    ],
+)
+@pytest.mark.parametrize("database", [0, 7])
+def test_the_command_that_grants_a_right_does_so(
+    examine, redis_acl, rules, settings, database
+):
     name = f"team/{uuid.uuid4().hex}"
     redis_acl.redis_cli("ACL", "SETUSER", name, "on", ">pw", "~*", *rules.split())
-    url = f"redis://{quote(name, safe='')}:pw@{HOST}:{redis_acl.port}/0"
-    (right,) = examine(url).rights()
-    assert not right.granted
-    program, *command = shlex.split(right.grant)
-    assert program == "redis-cli"
-    assert redis_acl.redis_cli(*command) == "OK"
-    (right,) = examine(url).rights()
-    assert right.granted
+    url = f"redis://{quote(name, safe='')}:pw@{HOST}:{redis_acl.port}/{database}"
+    lacking = [
+        right for right in examine(url, **settings).rights() if not right.granted
+    ]
+    assert lacking
+    for right in lacking:
+        paste(redis_acl, right.grant)
+    rights = examine(url, **settings).rights()
+    assert rights
+    assert all(right.granted for right in rights)
+
+
+@pytest.mark.parametrize("rules", ["resetchannels -@all", "allchannels -@all"])
+@pytest.mark.parametrize("database", [0, 7])
+def test_one_remedy_is_enough_for_who_may_nothing(examine, redis_acl, rules, database):
+    name = f"user-{uuid.uuid4().hex}"
+    redis_acl.redis_cli("ACL", "SETUSER", name, "on", ">pw", *rules.split())
+    url = f"redis://{name}:pw@{HOST}:{redis_acl.port}/{database}"
+    settings = ConnectionSettings(urls=url)
+    with pytest.raises(NoPermissionError) as refused:
+        examine(url)
+    paste(redis_acl, remedy(diagnose(refused.value, settings), settings))
+    assert [right.granted for right in examine(url).rights()] == [True]
+    subscribe(settings).close()
+    allowed = redis_acl.redis_cli("ACL", "GETUSER", name)
+    assert "+ping" in allowed
+    assert "publish" not in allowed
 
 
 def test_a_sentinel_is_no_broker(examine, sentinel):

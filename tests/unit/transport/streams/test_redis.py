@@ -7,7 +7,7 @@ import pytest
 import redis
 from celery.events.dispatcher import EventDispatcher as CelerysDispatcher
 from kombu import Connection, Exchange, Producer
-from redis.exceptions import ResponseError
+from redis.exceptions import InvalidResponse, ResponseError
 
 from cluster.app import make_app
 from cluster.worker import close
@@ -17,7 +17,7 @@ from evtools.transport.settings import TLS
 from evtools.transport.stream import BrokerSilent
 from evtools.transport.streams.redis import RedisStream, _FirstMatch, _glob
 from evtools.transport.subscription import subscribe
-from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Message
+from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Message, RedisTopics
 from servers.process import wait_until
 
 # --- The other end of the wire ---------------------------------------------------
@@ -58,19 +58,29 @@ class FakeConnection:
 
 
 class Wire:
-    def __init__(self, patterns=("/0.*",), kind=b"*", heartbeat=0, timeout=5, say=None):
+    def __init__(
+        self,
+        patterns=("/0.*",),
+        *,
+        names=(),
+        copies=False,
+        kind=b"*",
+        heartbeat=0,
+        timeout=5,
+        say=None,
+    ):
         self.server, ours = socket.socketpair()
         self.connection, self.pool = FakeConnection(ours), FakeConnection(None)
         confirmed = b"".join(
-            confirmation(pattern.encode(), number, kind)
-            for number, pattern in enumerate(patterns, 1)
+            confirmation(topic.encode(), number, kind)
+            for number, topic in enumerate([*names, *patterns], 1)
         )
         self.server.sendall(confirmed if say is None else say)
         try:
             self.stream = RedisStream(
                 self.connection,
                 self.pool,
-                patterns,
+                RedisTopics([*names], [*patterns], copies),
                 heartbeat=heartbeat,
                 timeout=timeout,
             )
@@ -109,9 +119,34 @@ def kind(request):
 # --- Replies ---------------------------------------------------------------------
 
 
-def test_all_patterns_go_into_one_subscription(make_wire):
-    wire = make_wire(patterns=("/0.*", "/1.[*]"))
-    assert wire.connection.sent == [("PSUBSCRIBE", b"/0.*", b"/1.[*]")]
+def test_names_and_patterns_are_subscribed_to_each_in_one_command(make_wire):
+    wire = make_wire(patterns=("/0.*", "/1.[*]"), names=("a", "b"))
+    assert wire.connection.sent == [
+        ("SUBSCRIBE", b"a", b"b"),
+        ("PSUBSCRIBE", b"/0.*", b"/1.[*]"),
+    ]
+
+
+def test_who_may_not_name_a_channel_may_have_a_pattern_for_it(make_wire):
+    say = (
+        b"-NOPERM no 'subscribe'\r\n" + confirmation(b"/0.e\\*") + confirmation(b"/0.*")
+    )
+    wire = make_wire(names=["/0.e*"], say=say)
+    assert wire.connection.sent == [
+        ("SUBSCRIBE", b"/0.e*"),
+        ("PSUBSCRIBE", b"/0.e\\*", b"/0.*"),
+    ]
+    assert wire.send(pmessage(b"1", b"/0.e*", b"/0.e\\*")) == [Message(b"1", ENVELOPE)]
+    assert wire.send(pmessage(b"1", b"/0.e*", b"/0.*")) == []
+
+
+def test_a_channel_that_has_a_name_needs_no_pattern(make_wire, kind):
+    wire = make_wire(patterns=["/0.ev*"], names=["/0.ev"], kind=kind)
+    copies = (
+        bulk(b"message", b"/0.ev", b"1", kind=kind),
+        pmessage(b"1", b"/0.ev", b"/0.ev*", kind=kind),
+    )
+    assert wire.send(b"".join(copies)) == [Message(b"1", ENVELOPE)]
 
 
 def test_many_messages_come_from_one_read(make_wire, kind):
@@ -170,25 +205,81 @@ def test_a_closed_connection_is_an_error(make_wire):
     assert isinstance(caught.value, wire.stream.errors)
 
 
-def test_a_message_as_large_as_redis_allows_is_not_kept_in_memory(make_wire):
+@pytest.mark.parametrize("rest", [b"", b"\r", b"\r\n", b"\r\n*4\r\n$8"])
+@pytest.mark.parametrize("patterns", [["/0.*"], ["/0.*", "/1.*"]])
+def test_of_what_is_too_large_the_beginning_is_kept_and_the_rest_skipped(
+    make_wire, patterns, rest
+):
+    wire = make_wire(patterns=patterns)
+    after = pmessage(b"after")
+    size = 8 * MESSAGE_MAX_BYTES
+    head = pmessage(b"").removesuffix(b"$0\r\n\r\n") + b"$%d\r\n" % size
+    assert wire.send(pmessage(b"before") + head) == [Message(b"before", ENVELOPE)]
+    received, piece = [], b"x" * 200_000
+    for _ in range(size // len(piece)):
+        received += wire.send(piece)
+        kept = sum(map(len, wire.stream._replies._parts))
+        assert kept <= MESSAGE_MAX_BYTES + len(piece)
+    received += wire.send(b"x" * (size % len(piece)) + b"\r\n" + after)
+    assert [len(message.body) for message in received] == [MESSAGE_MAX_BYTES + 1, 5]
+    codec = Codec()
+    assert codec.decode(received[0]) == []
+    assert [*codec.defects] == ["message too large"]
+
+
+def test_a_channel_of_many_megabytes_brings_its_message(make_wire):
     wire = make_wire()
-    head = pmessage(b"").removesuffix(b"$0\r\n\r\n") + b"$500000000\r\n"
-    assert wire.send(head) == []
-    piece = b"x" * 100_000
-    for _ in range(2 * MESSAGE_MAX_BYTES // len(piece)):
-        assert wire.send(piece) == []
-    with pytest.raises(ConnectionResetError, match="too large") as caught:
-        wire.send(piece)
+    size = 2 * MESSAGE_MAX_BYTES
+    wire.send(b"*4\r\n$8\r\npmessage\r\n$4\r\n/0.*\r\n$%d\r\n" % size)
+    for _ in range(size // 2**17):
+        assert wire.send(b"x" * 2**17) == []
+        assert sum(map(len, wire.stream._replies._parts)) <= MESSAGE_MAX_BYTES + 2**18
+    assert wire.send(b"\r\n$1\r\n1\r\n") == [Message(b"1", ENVELOPE)]
+    assert wire.send(pmessage(b"2")) == [Message(b"2", ENVELOPE)]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"*2147483647\r\n",
+        b"*1\r\n" * 1000,
+        b"*99999999999999999999\r\n",
+        b"$-2\r\n",
+        b"$1_0\r\n1234567890\r\n",
+        b"*4\r\n$8\r\npmessage\r\n$4\r\n/0.*\r\n$-9\r\n",
+        b"%1\r\n+a\r\n+b\r\n",
+        b"+" + b"x" * 100_000,
+    ],
+)
+def test_what_no_server_says_to_a_subscriber_ends_the_stream(make_wire, odd):
+    wire = make_wire()
+    with pytest.raises(InvalidResponse) as caught:
+        wire.send(odd)
     assert isinstance(caught.value, wire.stream.errors)
 
 
-def test_a_message_as_large_as_ours_may_be_passes(make_wire):
+def test_a_channel_that_looks_like_an_end_of_line_is_a_channel(make_wire):
     wire = make_wire()
-    data = pmessage(b"x" * (MESSAGE_MAX_BYTES * 3 // 2))
-    received = []
-    for start in range(0, len(data), 100_000):
-        received += wire.send(data[start : start + 100_000])
-    assert [len(message.body) for message in received] == [MESSAGE_MAX_BYTES * 3 // 2]
+    odd = b"/0.a\r\n$3\r\nabc\r\n"
+    assert wire.send(pmessage(b"1", odd) * 3 + pmessage(b"2")) == [
+        *[Message(b"1", ENVELOPE)] * 3,
+        Message(b"2", ENVELOPE),
+    ]
+
+
+def test_what_comes_on_two_channels_is_one_message(make_wire):
+    wire = make_wire(patterns=["/0.*", "/{db}.*"], copies=True)
+    received = wire.send(
+        b"".join(
+            pmessage(b"%d" % number, channel + b"e", channel + b"*")
+            for number in range(2000)
+            for channel in (b"/0.", b"/{db}.")
+        )
+    )
+    while len(received) < 2000:
+        received += wire.stream.drain(5)
+    assert [message.body for message in received] == [b"%d" % n for n in range(2000)]
+    assert len(wire.stream._recent) == 1000
 
 
 def test_a_subscription_must_be_confirmed_in_time(make_wire):
@@ -242,12 +333,16 @@ def test_patterns_match_as_redis_matches_them():
 
 
 def test_channels_are_remembered_and_not_for_ever():
-    first = _FirstMatch([b"a.*", b"*.b"])
+    first = _FirstMatch([b"x"], [b"a.*", b"*.b"])
     channels = [b"a.%d" % number for number in range(2000)]
     assert [first(channel) for channel in channels] == [b"a.*"] * 2000
     assert len(first._known) == 1024
-    assert (first(b"a.b"), first(b"x.b"), first(b"x")) == (b"a.*", b"*.b", None)
+    assert (first(b"a.b"), first(b"x.b"), first(b"x")) == (b"a.*", b"*.b", b"x")
     assert first(channels[0]) == b"a.*"
+    assert first(b"y") is None
+    long = _FirstMatch([], [b"a.*"])
+    assert long(b"a." + b"x" * 1000) == b"a.*"
+    assert not long._known
 
 
 # --- Signs of life ---------------------------------------------------------------
@@ -344,7 +439,10 @@ OPTIONS = {
     "the defaults": {},
     "no prefix": {"fanout_prefix": False},
     "a prefix of one's own": {"fanout_prefix": "/shop[1]*?."},
+    "a prefix in braces": {"fanout_prefix": "/{{db}}."},
+    "a prefix in many braces": {"fanout_prefix": "/{{{{db}}}}."},
     "no patterns": {"fanout_patterns": False},
+    "no patterns in braces": {"fanout_patterns": False, "fanout_prefix": "{{db}}"},
     "neither": {"fanout_prefix": False, "fanout_patterns": False},
     "a prefix for all keys": {"global_keyprefix": "shop:*:"},
     "all prefixes": {"global_keyprefix": "{shop}", "fanout_prefix": "{db}/"},
@@ -386,7 +484,11 @@ def test_either_protocol_of_redis_will_do(redis_server, protocol):
         host="127.0.0.1", port=redis_server.port, protocol=protocol
     )
     stream = RedisStream(
-        pool.get_connection(), pool, ["celeryev*"], heartbeat=0.2, timeout=5
+        pool.get_connection(),
+        pool,
+        RedisTopics([], ["celeryev*"]),
+        heartbeat=0.2,
+        timeout=5,
     )
     heard = set()
     wait_until(
@@ -417,6 +519,23 @@ def test_a_sentinel_leads_to_its_master(sentinel, open_stream):
         producer = Producer(connection, Exchange("celeryev", type="fanout"))
         producer.publish({"type": "a"}, routing_key="a")
     assert drained(stream, 1) == [{"type": "a"}]
+
+
+def test_what_old_and_new_kombus_send_to_a_sentinels_master_comes_once(
+    sentinel, open_stream
+):
+    options = {"master_name": sentinel.master_name}
+    compatible = options | {"sentinel_fanout_compat": True}
+    stream = open_stream(sentinel.url, options=compatible)
+    for how in (options, compatible):
+        with Connection(sentinel.url, transport_options=how) as connection:
+            producer = Producer(connection, Exchange("celeryev", type="fanout"))
+            producer.publish({"type": "a"}, routing_key="a")
+            producer.publish({"type": "b"}, routing_key="b")
+    old = json.dumps({"body": '{"type": "old"}', "content-type": "application/json"})
+    sentinel.master.redis_cli("PUBLISH", "/{db}.celeryev/old", old)
+    sent = ["a", "b", "a", "b", "old"]
+    assert [event["type"] for event in drained(stream, 5)] == sent
 
 
 def keys(server, url):

@@ -1,0 +1,219 @@
+"""kombu's channels of Redis and Sentinel, with what a monitor needs otherwise."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+from urllib.parse import unquote
+
+from kombu.transport import redis as kombu_redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelManagedConnection
+
+from evtools.transport.brokers import kind_of
+from evtools.transport.encryption import RedisConnection
+from evtools.transport.settings import ConnectionSettings
+from evtools.transport.url import Address
+from evtools.wire import RedisTopics, bindings, redis_topics
+
+_NAMES_SHOWN: Final = 5
+
+
+class PeerFailure(RedisConnectionError):
+    """A Sentinel, or the master that it names, failed; `__cause__` says how.
+
+    `peer` is one of the two words, `address` host and port.
+    """
+
+    def __init__(self, peer: str, address: str) -> None:
+        super().__init__(f"{peer} {address}")
+        self.peer = peer
+        self.address = address
+
+
+class RedisChannel(kombu_redis.Channel):
+    """Redis, spoken to as servers and proxies of all ages understand it."""
+
+    connection_class_ssl: Any = RedisConnection
+    has_sentinel = False
+    _written_prefix: str | None = None
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002  (kombu's signature)
+        kombus: Any = super()
+        parameters: dict[str, Any] = kombus._connparams(asynchronous)  # noqa: SLF001  (ours to extend)
+        name = parameters.pop("client_name", None)
+        return parameters | {
+            # RESP2 needs no HELLO, and says all that we ask for.
+            "protocol": self.connection.client.transport_options.get("protocol", 2),
+            "driver_info": None,
+            "redis_connect_func": _login(name),
+        }
+
+    def _get_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  (kombu's signature)
+        # kombu formats the prefix once for each pool: what is left in braces once
+        # more, until a name is not known.
+        if self._written_prefix is None:
+            self._written_prefix = self.keyprefix_fanout
+        self.keyprefix_fanout = self._written_prefix
+        kombus: Any = super()
+        return kombus._get_pool(asynchronous)  # noqa: SLF001  (as above)
+
+    @property
+    def database(self) -> int:
+        """The number of the database."""
+        prepare: Any = self._prepare_virtual_host
+        return int(prepare(self.connection.client.virtual_host))
+
+    def _get_publish_topics(self, exchange: str, routing_key: str) -> list[str]:
+        kombus: Any = super()
+        topic: str = kombus._get_publish_topic(exchange, routing_key)  # noqa: SLF001  (as above)
+        rest = topic.removeprefix(self.keyprefix_fanout)
+        options, sentinel = self.connection.client.transport_options, self.has_sentinel
+        return [
+            f"{p}{rest}" for p in prefixes(options, self.database, sentinel=sentinel)
+        ]
+
+
+class _Master(SentinelManagedConnection):
+    """A connection to the master that says which one it is when it fails."""
+
+    def connect_to(self, address: tuple[str, int]) -> None:
+        redispys: Any = super()
+        try:
+            redispys.connect_to(address)
+        except RedisError as error:
+            raise PeerFailure("master", f"{address[0]}:{address[1]}") from error
+
+
+class _MasterTLS(_Master, RedisConnection):
+    """The same with TLS."""
+
+
+class SentinelChannel(RedisChannel, kombu_redis.SentinelChannel):
+    """A channel of the master that Sentinels name."""
+
+    has_sentinel = True
+    connection_class = _Master
+    connection_class_ssl: Any = _MasterTLS
+
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  (kombu's signature)
+        kombus: Any = super()
+        pool = kombus._sentinel_managed_pool(asynchronous)  # noqa: SLF001  (as above)
+        manager: Any = self._sentinel_manager
+        if asynchronous:
+            manager = self._async_sentinel_manager
+        manager.discover_master = partial(_discover, manager)
+        return pool
+
+
+def _login(name: str | None) -> Callable[[Any], None]:
+    """Return what is done on a new connection: log in, and leave our name."""
+
+    def login(connection: Any) -> None:
+        connection.on_connect()
+        if name:
+            connection.send_command("CLIENT", "SETNAME", name, check_health=False)
+            # Nobody needs it but the administrator who has forbidden it.
+            with suppress(ResponseError):
+                connection.read_response()
+
+    return login
+
+
+def _discover(manager: Sentinel, name: str) -> tuple[str, int]:
+    """Return the address of the master; raise what is wrong with it.
+
+    redis-py's own has every failure for one of the name.
+    """
+    failure: PeerFailure | None = None
+    refusals: list[str] = []
+    for number, sentinel in enumerate(manager.sentinels):
+        try:
+            masters: Any = sentinel.sentinel_masters()
+        except (RedisError, OSError) as error:
+            where = sentinel.connection_pool.connection_kwargs
+            failure = failure or _caused("{host}:{port}".format_map(where), error)
+            continue
+        state = masters.get(name)
+        if state and manager.check_master_state(state, name):
+            ours = manager.sentinels
+            ours[0], ours[number] = ours[number], ours[0]
+            return state["ip"], state["port"]
+        refusals.append(_why(manager, name, masters))
+    if failure is None or refusals:
+        raise MasterNotFoundError(refusals[0])
+    raise failure
+
+
+def _caused(address: str, error: Exception) -> PeerFailure:
+    failure = PeerFailure("Sentinel", address)
+    failure.__cause__ = error
+    return failure
+
+
+def _why(manager: Sentinel, name: str, masters: Mapping[str, Any]) -> str:
+    state = masters.get(name)
+    if not state:
+        names = ", ".join(sorted(masters)[:_NAMES_SHOWN]) or "no master at all"
+        return f"no master of the name {name}; it watches {names}"
+    where = f"the master {name}, {state['ip']}:{state['port']},"
+    if not state["is_master"] or state["is_sdown"] or state["is_odown"]:
+        return f"{where} is down, and there is no other one yet"
+    return (
+        f"{where} is watched by {state['num-other-sentinels']} other Sentinels, and"
+        f" min_other_sentinels wants {manager.min_other_sentinels}"
+    )
+
+
+def prefixes(options: Mapping[str, Any], database: int, *, sentinel: bool) -> list[str]:
+    """Return what channels begin with under these transport options.
+
+    kombu formats the prefix for each of its pools, and so sends the first message
+    of a connection to what was formatted once, and the others to what was formatted
+    twice.  That differs where braces are left.  Of Sentinels it formatted none
+    before 5.4.
+    """
+    written = options.get("fanout_prefix", True)
+    if not written:
+        return [""]
+    if not isinstance(written, str):
+        written = RedisChannel.keyprefix_fanout
+    once = written.format(db=database)
+    found = [once]
+    with suppress(KeyError, IndexError, ValueError):
+        found.append(once.format(db=database))
+    if sentinel and options.get("sentinel_fanout_compat"):
+        found.append(written)
+    return list(dict.fromkeys(found))
+
+
+def channels(
+    settings: ConnectionSettings, database: int, *, sentinel: bool
+) -> list[str]:
+    """Return what the channels of events are called, without the routing key."""
+    options = settings.options
+    before = options.get("global_keyprefix") or ""
+    return [
+        f"{before}{prefix}{settings.event_exchange}"
+        for prefix in prefixes(options, database, sentinel=sentinel)
+    ]
+
+
+def topics(
+    settings: ConnectionSettings, database: int, *, sentinel: bool
+) -> RedisTopics:
+    """Return what to subscribe to for the events that `settings` ask for."""
+    return redis_topics(
+        channels(settings, database, sentinel=sentinel),
+        bindings(settings.routing_keys),
+        by_key=bool(settings.options.get("fanout_patterns", True)),
+    )
+
+
+def database_of(address: Address) -> int:
+    """Return the number of the database that a URL names."""
+    # The path of a socket is its own.
+    path = "" if kind_of(address.scheme).family == "socket" else unquote(address.path)
+    text = address.parameters.get("virtual_host") or path
+    return int(text.removeprefix("/") or 0)
