@@ -5,11 +5,10 @@ umask 022
 
 usage() {
     cat <<USAGE
-Usage: ./install.sh [--prefix DIR] [--sysconfdir DIR] [--uninstall]
+Usage: ./install.sh [--prefix DIR] [--uninstall]
 
-  --prefix DIR      where to install  [/usr/local]
-  --sysconfdir DIR  where logrotate looks  [/etc, with another prefix PREFIX/etc]
-  --uninstall       remove what was installed below the prefix
+  --prefix DIR  where to install  [/usr/local]
+  --uninstall   remove what was installed below the prefix
 
 The program goes into PREFIX/lib/evtools/VERSION, and a link is switched over to it, so
 that programs that run go on with the version they were started with. DESTDIR in the
@@ -22,19 +21,19 @@ fail() {
     exit "${2:-1}"
 }
 
-prefix=/usr/local sysconfdir="" action=install
+prefix=/usr/local action=install
 while [ $# -gt 0 ]; do
     case $1 in
-        --prefix | --sysconfdir)
+        --prefix)
             [ $# -gt 1 ] || fail "$1 needs a folder" 2
             case $2 in /*) ;; *) fail "$1: $2 is not an absolute path" 2 ;; esac
-            if [ "$1" = --prefix ]; then prefix=${2%/}; else sysconfdir=${2%/}; fi
+            prefix=${2%/}
             shift
             ;;
-        --prefix=* | --sysconfdir=*)
-            option=${1%%=*} value=${1#*=}
+        --prefix=*)
+            value=${1#*=}
             shift
-            set -- "$option" "$value" "$@"
+            set -- --prefix "$value" "$@"
             continue
             ;;
         --uninstall) action=uninstall ;;
@@ -49,20 +48,14 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-if [ -z "$sysconfdir" ]; then
-    case $prefix in
-        "" | /usr | /usr/local) sysconfdir=/etc ;;
-        *) sysconfdir=$prefix/etc ;;
-    esac
-fi
 root=${DESTDIR:-}
 home=$prefix/lib/evtools
 # What was written, so that just this is removed.
 list=$root$home/installed
 
-# Every file outside of $home: one line for each, from the folder, to, mode. `link` means
-# a link into $home/current, which is always there; `copy` a file that the administrator
-# may change, which is never overwritten.
+# Every file outside of $home: one line for each, how, from the folder, to. `link` means
+# a link into $home/current, which is always there. What needs a user that nobody has made
+# (logrotate.d, tmpfiles.d) is not among them: it would fail every night, and at each boot.
 table() {
     for tool in evtools evtop evdump evcam; do
         echo "link bin/$tool $prefix/bin/$tool"
@@ -74,8 +67,6 @@ table() {
     each share/completions/fish share/fish/vendor_completions.d
     each share/completions/zsh share/zsh/site-functions
     echo "unit systemd/evcam.service $prefix/lib/systemd/system/evcam.service"
-    echo "link tmpfiles.d/evcam.conf $prefix/lib/tmpfiles.d/evcam.conf"
-    echo "copy logrotate.d/evcam $sysconfdir/logrotate.d/evcam"
 }
 
 each() { # each FOLDER [FOLDER-BELOW-THE-PREFIX]: a line for each file in it
@@ -129,12 +120,21 @@ install_all() {
                     sed "s#/usr/bin/evcam#$prefix/bin/evcam#g" "$here/$from" >"$root$to.new"
                     mv -f "$root$to.new" "$root$to"
                     ;;
-                copy) [ -e "$root$to" ] || cp "$here/$from" "$root$to" ;;
             esac
             echo "$to"
         done
     } | LC_ALL=C sort -u >"$list.new"
     mv -f "$list.new" "$list"
+
+    # Version 0.1.0 put these where they fail, unless somebody has made the user since.
+    id -u evcam >/dev/null 2>&1 || while read -r path; do
+        case $path in
+            */lib/tmpfiles.d/evcam.conf) rm -f "$root$path" ;;
+            */logrotate.d/evcam)
+                if cmp -s "$here/logrotate.d/evcam" "$root$path"; then rm -f "$root$path"; fi
+                ;;
+        esac
+    done <"$list"
 
     echo "evtools $version is installed in $prefix/bin"
     for other in "$root$home"/[0-9]*; do

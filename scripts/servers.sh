@@ -36,6 +36,10 @@ need fish fish
 need sqlite3 sqlite3
 need curl curl
 need xz xz-utils
+# They read what is packaged for them; no service of theirs is run.
+need systemd-analyze systemd
+need systemd-tmpfiles systemd
+need logrotate logrotate
 need strip binutils
 need objcopy binutils
 # The standalone program takes the library of its Python along, and Debian's Python
@@ -57,7 +61,7 @@ if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
     elif command -v brew >/dev/null 2>&1; then
         echo "Install them with: brew install redis rabbitmq postgresql openssl mandoc sqlite zsh fish binutils curl xz" >&2
     else
-        echo "Install Redis, RabbitMQ (with Erlang), PostgreSQL, OpenSSL, SQLite, procps, binutils, mandoc, zsh, fish, curl and xz." >&2
+        echo "Install Redis, RabbitMQ (with Erlang), PostgreSQL, OpenSSL, SQLite, procps, binutils, mandoc, zsh, fish, curl, xz, systemd and logrotate." >&2
     fi
     exit 1
 fi

@@ -13,8 +13,10 @@ does in a folder what the Dockerfile says, without changing the user or the root
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shlex
+import subprocess
 import sysconfig
 import venv
 from pathlib import Path
@@ -184,7 +186,7 @@ def test_the_readme_names_this_way_for_a_checkout():
 
 def test_systemd_is_told_all_it_needs(machine, cluster, tmp_path):
     machine.run(texts("The tarball")[0])
-    (block,) = texts("Under systemd")
+    block, _ = texts("Under systemd")
     lines = block.splitlines()
     asked = [shlex.split(line) for line in lines if "systemctl" in line]
     (tmp_path / "broker_url").write_text(f"{cluster}\n")
@@ -194,18 +196,111 @@ def test_systemd_is_told_all_it_needs(machine, cluster, tmp_path):
         ["sudo", "systemctl", "enable", "--now", "evcam"],
         ["systemctl", "status", "evcam"],
     ]
+    unit = read_unit(machine)
+    name, _, credential = unit["LoadCredential"].partition(":")
+    credential = Path(machine.ours(credential))
+    assert credential.name == name
+    assert credential.stat().st_mode & 0o777 == 0o600
+    machine.env["CREDENTIALS_DIRECTORY"] = str(credential.parent)
+    start(unit["ExecStart"], machine, tmp_path)
+
+
+def read_unit(machine, *more):
+    """Read what systemd would of the unit that was installed, with what is added."""
     unit = configparser.ConfigParser(interpolation=None, strict=False)
     unit.optionxform = str
-    unit.read(machine.prefix / "lib/systemd/system/evcam.service")
-    name, _, credential = unit["Service"]["LoadCredential"].partition(":")
-    credential = machine.ours(credential)
-    assert Path(credential).stat().st_mode & 0o777 == 0o600
-    start = unit["Service"]["ExecStart"].replace("/var/lib/evcam", str(tmp_path))
-    start = start.replace(f"%d/{name}", credential)
-    evcam = machine.shell(f"exec {start}")
+    unit.read([machine.prefix / "lib/systemd/system/evcam.service", *more])
+    return unit["Service"]
+
+
+def start(line, machine, folder):
+    """Start what a unit says, until it listens."""
+    evcam = machine.shell(f"exec {line.replace('/var/lib/evcam', str(folder))}")
     evcam.wait_stderr("listening on", deadline=DEADLINE)
     assert evcam.stop(15) == 0, evcam.stderr
-    assert (tmp_path / "tasks.db").is_file()
+    assert (folder / "tasks.db").is_file()
+
+
+def test_the_unit_is_what_systemd_understands(machine):
+    machine.run(texts("The tarball")[0])
+    unit = machine.prefix / "lib/systemd/system/evcam.service"
+    # The specifiers of its oldest version; %d is younger than credentials.
+    assert "%d" not in unit.read_text()
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ours = [line for line in checked.stderr.splitlines() if "evcam" in line]
+    assert (checked.returncode, ours) == (0, []), checked.stderr
+
+
+def test_an_older_systemd_has_the_address_in_the_environment(
+    machine, cluster, tmp_path
+):
+    machine.run(texts("The tarball")[0])
+    (dropin,) = texts("Under systemd", "ini")
+    (tmp_path / "broker.conf").write_text(dropin)
+    (tmp_path / "evcam.env").write_text(f"EVTOOLS_BROKER_URL={cluster}\n")
+    machine.run(texts("Under systemd")[1])
+    placed = tmp_path / "systemd/evcam.service.d/broker.conf"
+    unit = read_unit(machine, placed)
+    environment = Path(machine.ours(unit["EnvironmentFile"]))
+    assert environment.stat().st_mode & 0o777 == 0o600
+    name, _, value = environment.read_text().strip().partition("=")
+    machine.env[name] = value
+    start(machine.ours(unit["ExecStart"]), machine, tmp_path)
+
+
+# --- As a daemon of its own -------------------------------------------------------
+
+# A machine of which /etc, /run, /var/lib and /var/log are its own, where a user evcam
+# is ourselves: without root there is no other.
+_OF_ITS_OWN = """
+mount --bind "$0" /etc
+for folder in /run /var/lib /var/log; do mount -t tmpfs none "$folder"; done
+exec /bin/bash -euo pipefail -c "$1"
+"""
+
+
+def test_what_needs_a_user_is_installed_when_there_is_one(machine, tmp_path):
+    machine.run(texts("The tarball")[0])
+    # Every night and at each boot these would fail: there is no such user.
+    found = [
+        str(path.relative_to(machine.prefix))
+        for path in machine.prefix.rglob("*evcam*")
+        if path.parent.name in {"logrotate.d", "tmpfiles.d", "sysusers.d"}
+        and "lib/evtools" not in str(path)
+    ]
+    assert found == []
+    (block,) = texts("As a daemon of its own")
+    useradd, *lines = block.splitlines()
+    assert useradd.split()[:2] == ["sudo", "useradd"]
+    assert useradd.split()[-1] == "evcam"
+    etc = tmp_path / "own-etc"
+    for name in ("tmpfiles.d", "logrotate.d"):
+        (etc / name).mkdir(parents=True)
+    (etc / "passwd").write_text("root:x:0:0::/:/bin/sh\nevcam:x:0:0::/:/bin/sh\n")
+    (etc / "group").write_text("root:x:0:\nevcam:x:0:\n")
+    script = "\n".join(
+        [
+            *lines,
+            "stat -c '%U %a %n' /run/evcam /var/log/evcam /var/lib/evcam",
+            "echo line > /var/log/evcam/evcam.log",
+            "logrotate --force --state /run/rotated /etc/logrotate.d/evcam",
+            "cat /var/log/evcam/evcam.log.1",
+            "stat -c '%a %s' /var/log/evcam/evcam.log",
+        ]
+    )
+    words = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    words += ["sh", "-euc", _OF_ITS_OWN, str(etc), machine.ours(script)]
+    shell = machine.start(words, env={**machine.env, "PATH": machine.path})
+    assert shell.wait(deadline=DEADLINE) == 0, shell.stderr
+    assert shell.stdout.splitlines() == [
+        *("root 755 /run/evcam", "root 750 /var/log/evcam", "root 750 /var/lib/evcam"),
+        *("line", "640 0"),
+    ]
 
 
 def test_a_container_has_the_program_and_what_it_is_told_to_run(machine, dist):

@@ -137,10 +137,23 @@ def test_the_same_version_can_be_installed_again(install):
     assert set(files(install())) == set(files(install()))
 
 
-def test_a_changed_file_of_the_administrator_stays(install, tree):
+def test_what_an_earlier_version_put_where_it_fails_goes(install, tree):
     (tree / "logrotate.d").mkdir(exist_ok=True)
     (tree / "logrotate.d" / "evcam").write_text("weekly\n")
-    rotation = install() / "etc" / "logrotate.d" / "evcam"
+    prefix = install()
+    rotation = prefix / "etc" / "logrotate.d" / "evcam"
+    folders = prefix / "lib" / "tmpfiles.d" / "evcam.conf"
+    for path in (rotation, folders):
+        assert not path.exists()
+        path.parent.mkdir(parents=True)
+        with (prefix / "lib" / "evtools" / "installed").open("a") as listed:
+            listed.write(f"{path}\n")
+    rotation.write_text("weekly\n")
+    folders.symlink_to(prefix / "lib/evtools/current/tmpfiles.d/evcam.conf")
+    install()
+    assert not rotation.exists()
+    assert not folders.is_symlink()
+    # Unless the administrator has changed it.
     rotation.write_text("daily\n")
     install()
     assert rotation.read_text() == "daily\n"

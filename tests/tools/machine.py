@@ -32,6 +32,7 @@ class Machine(Starter):
             **replaced,
             "/usr/local": str(self.prefix),
             "/etc/evtools": str(folder / "etc"),
+            "/etc/systemd/system": str(folder / "systemd"),
         }
         commands = folder / "commands"
         commands.mkdir()
