@@ -4,6 +4,7 @@ import logging
 from typing import Final
 
 from evtools.errors import EvtoolsError
+from evtools.text import hide_credentials
 
 _log = logging.getLogger(__name__)
 
@@ -14,7 +15,7 @@ _REASON_MAX: Final = 300
 def reason(error: BaseException) -> str:
     """Return in one line what an exception says."""
     lines = str(error).strip().splitlines()
-    text = lines[0][:_REASON_MAX] if lines else ""
+    text = hide_credentials(lines[0])[:_REASON_MAX] if lines else ""
     if isinstance(error, EvtoolsError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -9,7 +9,7 @@ from evtools.cam.http import Request, Response
 from evtools.cam.probe import Probe
 from evtools.clock import Clock
 from evtools.state import Worker
-from evtools.text import human_duration
+from evtools.text import hide_credentials, human_duration
 from evtools.transport import Statistics
 from evtools.wire import Defect, encode_line
 
@@ -136,7 +136,20 @@ def _response(name: str, verdict: Verdict) -> Response:
 
 
 def _json(status: int, values: Mapping[str, Any]) -> Response:
-    return Response(status, encode_line(values) + b"\n", _JSON)
+    return Response(status, encode_line(_shown(values)) + b"\n", _JSON)
+
+
+def _shown(value: Any) -> Any:
+    """Return values for others to see: texts may quote what a camera raised."""
+    match value:
+        case str():
+            return hide_credentials(value)
+        case Mapping():
+            return {name: _shown(each) for name, each in value.items()}
+        case list():
+            return [_shown(each) for each in value]
+        case _:
+            return value
 
 
 def _values(counted: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from typing import Self
 
 from evtools.clock import Clock, SystemClock
+from evtools.text import hide_credentials
 
 #: systemd reads at once; nobody else shall hold us up for longer.
 _TIMEOUT = 0.25
@@ -103,5 +104,5 @@ class Notifier:
 
 
 def _status(text: str) -> list[str]:
-    line = " ".join(text[:_STATUS_MAX].split())
+    line = " ".join(hide_credentials(text)[:_STATUS_MAX].split())
     return [f"STATUS={line}"] if line else []

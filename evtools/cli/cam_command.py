@@ -273,9 +273,10 @@ def _run(ctx: click.Context, options: Any, settings: Any) -> int:
     errand = ctx.params["errand"]
     if errand is not None:
         from evtools.cam.errands import run as run_errand  # noqa: PLC0415  (ditto)
+        from evtools.text import hide_credentials  # noqa: PLC0415  (ditto)
 
         answer = run_errand(errand, options, settings)
-        click.echo(answer.text)
+        click.echo(hide_credentials(answer.text))
         return int(answer.status)
     from evtools.cam.process import run  # noqa: PLC0415  (start-up time)
     from evtools.cli.rereading import Rereading  # noqa: PLC0415  (start-up time)

@@ -120,9 +120,7 @@ def _usage_hint(tool: str, error: "click.ClickException") -> str:
 def fail(tool: str, error: EvtoolsError, *, debug: bool = False) -> int:
     """Print an error of ours on stderr; return its exit status."""
     if debug:
-        import traceback  # noqa: PLC0415  (start-up time)
-
-        traceback.print_exception(error)
+        _print_traceback(error)
     hint = error.hint
     if isinstance(error, FilterError):
         from evtools.filters import caret  # noqa: PLC0415  (start-up time)
@@ -139,9 +137,10 @@ def fail(tool: str, error: EvtoolsError, *, debug: bool = False) -> int:
 
 
 def _say(tool: str, message: str, hint: str, *, below: str = "") -> None:
-    from evtools.text import sanitize  # noqa: PLC0415  (start-up time)
+    from evtools.text import hide_credentials, sanitize  # noqa: PLC0415  (ditto)
 
-    print(f"{tool}: {sanitize(message)}", file=sys.stderr)  # noqa: T201  (its purpose)
+    text = sanitize(hide_credentials(message))
+    print(f"{tool}: {text}", file=sys.stderr)  # noqa: T201  (its purpose)
     if below:
         print(below, file=sys.stderr)  # noqa: T201  (its purpose)
     _indent(hint)
@@ -155,23 +154,29 @@ def _indent(text: str) -> None:
 
 
 def _unexpected(tool: str, error: Exception, *, debug: bool) -> int:
-    """Report a mistake of ours; exceptions of others may quote whole URLs."""
+    """Report a mistake of ours."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return fail(tool, _unwritable(error), debug=debug)
-    from evtools.text import hide_credentials  # noqa: PLC0415  (start-up time)
-
     if debug:
-        import traceback  # noqa: PLC0415  (start-up time)
-
-        lines = "".join(traceback.format_exception(error))
-        print(hide_credentials(lines), file=sys.stderr)  # noqa: T201  (ditto)
-    text = hide_credentials(" ".join(str(error).split()))
+        _print_traceback(error)
+    text = " ".join(str(error).split())
     _say(
         tool,
         f"unexpected {type(error).__name__}: {text}",
         "" if debug else "this is a mistake in evtools; --debug shows the traceback",
     )
     return 1
+
+
+def _print_traceback(error: Exception) -> None:
+    """Print where an error comes from; what is behind it may quote whole URLs."""
+    import traceback  # noqa: PLC0415  (start-up time)
+
+    from evtools.text import hide_credentials, sanitize_lines  # noqa: PLC0415  (ditto)
+
+    lines = "".join(traceback.format_exception(error))
+    text = sanitize_lines(hide_credentials(lines))
+    print(text, file=sys.stderr)  # noqa: T201  (its purpose)
 
 
 def _flushed(status: int) -> int:

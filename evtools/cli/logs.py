@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from evtools.errors import OutputError
-from evtools.text import sanitize_lines
+from evtools.text import hide_credentials, sanitize_lines
 from evtools.trust import make_folders, open_safely
 
 #: Talkative libraries; what matters of it we say ourselves.
@@ -28,7 +28,7 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         level = record.levelname.lower()
-        text = sanitize_lines(super().format(record))
+        text = sanitize_lines(hide_credentials(super().format(record)))
         return f"{self._tool}: {level}: {text}"
 
 
@@ -36,7 +36,8 @@ class _FileFormatter(logging.Formatter):
     """One line with the time in UTC; nothing in it can harm a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = " | ".join(sanitize_lines(super().format(record)).split("\n"))
+        lines = sanitize_lines(hide_credentials(super().format(record)))
+        text = " | ".join(lines.split("\n"))
         seconds, millis = divmod(int(record.created * 1000), 1000)
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
         return f"{moment}.{millis:03}Z {record.levelname.lower()} {text}"

@@ -16,6 +16,7 @@ import pytest
 from tools.daemon import EvcamStarter
 from tools.ledgers import contents
 from tools.site import Site
+from tools.systemd import NotifySocket
 from tools.told import life
 
 if TYPE_CHECKING:
@@ -40,6 +41,15 @@ class Broken(Polaroid):
             raise ValueError("no film")
         with open("seen", "w") as file:
             file.write(" ".join(state.tasks))
+
+class Talkative(Polaroid):
+    '''Fail as drivers of databases do.'''
+
+    def on_shutter(self, state):
+        try:
+            raise ValueError("host=db user=app password=s3kr1t-1")
+        except ValueError as error:
+            raise OSError("cannot reach postgresql://app:s3kr1t-2@db") from error
 """
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
@@ -205,6 +215,27 @@ def test_a_camera_that_always_fails_costs_nothing_but_its_shots(job, tmp_path):
     started.goes_on_through(broken(tmp_path), "ValueError: no film")
     assert started.running.stderr.count("Traceback") == 1
     assert {*(tmp_path / "seen").read_text().split()} == {*started.uuids}
+
+
+@pytest.mark.parametrize("form", ["text", "json", "journal"])
+def test_a_password_that_a_camera_lets_out_is_shown_by_nothing(
+    evcam: EvcamStarter, site: Site, tmp_path: Path, form: str
+) -> None:
+    with NotifySocket(str(tmp_path / "notify")) as systemd:
+        running = evcam(
+            *("-c", "cams.Talkative", "--demo", "-F", FREQ, "--log-format", form),
+            *("--listen", site.address, "--max-failures", "6"),
+            *("--shutdown-timeout", "2s"),
+            env={"NOTIFY_SOCKET": systemd.address},
+        )
+        site.wait_least("evcam_snapshots_total", 1, result="failed")
+        told = [site.get(path)[1] for path in ("/status", "/metrics", "/readyz")]
+        assert "OSError: cannot reach postgresql://**@db" in told[0]
+        told += [line for lines in systemd.wait("STOPPING=1") for line in lines]
+        assert running.wait() == 70
+    assert "STATUS=gave up after 6 failures" in "\n".join(told)
+    assert "password=**" in running.stderr
+    assert "s3kr1t" not in "".join((*told, running.stderr))
 
 
 @root_only
