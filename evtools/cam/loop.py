@@ -273,6 +273,8 @@ class Loop:
         self._news.tell_defects()
         if not self._mounted:
             self._mount()
+        for note in rig.sieve.notes():
+            _log.warning("%s", note)
         if rig.options.test:
             return self._print_proof()
         left = rig.source.statistics().buffered_bytes

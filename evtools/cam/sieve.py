@@ -29,6 +29,7 @@ class Sieve:
         self._filter = all_of(*compiled) if compiled else None
         self._redact = redactor(redact)
         self._joiner = Joiner()
+        self._asked = self._passed = 0
 
     def take(self, events: list[EventFields]) -> list[EventFields]:
         """Return what is left of events, which are changed in place."""
@@ -40,12 +41,19 @@ class Sieve:
         records = [Record(event) for event in events]
         self._joiner.join(records)
         matches = self._filter.matches
-        return [
-            record.event
-            for record in records
-            if not record.event["type"].startswith("task-") or matches(record)
-        ]
+        left: list[EventFields] = []
+        for record in records:
+            if record.event["type"].startswith("task-"):
+                self._asked += 1
+                if not matches(record):
+                    continue
+                self._passed += 1
+            left.append(record.event)
+        return left
 
-    def unknown(self) -> list[str]:
-        """Return notes on fields that no event could tell."""
-        return [] if self._filter is None else self._filter.unknown()
+    def notes(self) -> list[str]:
+        """Return why no event of a task has passed, if that is so."""
+        if self._filter is None or self._passed or not self._asked:
+            return []
+        head = f"--filter let none of {self._asked} events of tasks through"
+        return [head, *self._filter.unknown(), *self._filter.doubts()]

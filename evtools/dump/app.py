@@ -92,9 +92,14 @@ class Filters:
         )
         self.expected = compiled(options.expect) if options.expect else None
 
-    def unknown(self) -> list[str]:
-        """Return notes on fields that no event could tell."""
-        return self._all.unknown()
+    def notes(self, counts: Counts) -> list[str]:
+        """Return why nothing matched, and what fields no event could tell."""
+        notes = self._all.unknown()
+        if counts.captured and not counts.matched:
+            notes += self._all.doubts()
+        elif self.expected and counts.captured and not counts.expected:
+            notes += self.expected.doubts()
+        return notes
 
 
 class Outputs:
@@ -205,7 +210,7 @@ class Dump:
         source = self._records.source
         if isinstance(source, Tape) and not self._counts.matched:
             self._report.say(source.extent())
-        for note in self._filters.unknown():
+        for note in self._filters.notes(self._counts):
             self._report.say(note)
         self._summarise()
 

@@ -26,6 +26,8 @@ class Kind(Enum):
     TIME = "a time"
     AGE = "an age"
     OTHER = "text or a number"
+    #: Text such as ValueError('x'), which = compares with its class, too.
+    EXCEPTION = "an exception"
     #: Several texts or identifiers of which one has to match.
     TEXTS = "several texts"
     IDS = "several identifiers"
@@ -215,7 +217,7 @@ _FIELDS: Final = (
         "",
         _succeeds,
     ),
-    Field("exc", Kind.TEXT, plain("exception"), "exception", "", _errs),
+    Field("exc", Kind.EXCEPTION, plain("exception"), "exception", "", _errs),
     Field("tb", Kind.TEXT, plain("traceback"), "traceback", "", _errs),
     Field("queue", Kind.TEXT, plain("queue"), "queue sent to", NOT_SENT, _is_task),
     Field(
@@ -337,13 +339,35 @@ _FIELDS: Final = (
     ),
 )
 
-#: Names under which the fields travel, for those who copy them from JSON output.
+#: Names under which the fields travel, for those who copy them from JSON output, and
+#: those that other tools have for the same.
 ALIASES: Final = {
     "hostname": "worker",
     "exception": "exc",
     "traceback": "tb",
     "root_id": "root",
     "parent_id": "parent",
+    **dict.fromkeys(("task", "job", "func", "function", "task_name"), "name"),
+    **dict.fromkeys(("error", "err"), "exc"),
+    **dict.fromkeys(("id", "task_id", "job_id"), "uuid"),
+    **dict.fromkeys(("event", "kind"), "type"),
+    **dict.fromkeys(("duration", "elapsed", "took"), "runtime"),
+    "status": "state",
+    "node": "worker",
+    "latency": "lag",
+    "stack": "tb",
+    "retry": "retries",
+    "attempts": "retries",
+    "exists": "has",
+    "_exists_": "has",
+    **dict.fromkeys(("ended", "finished"), "done"),
+}
+#: Names that may mean several fields, and which.
+AMBIGUOUS: Final = {
+    "time": "runtime is how long it ran; sent, received, started and done are when",
+    "timestamp": "sent, received, started and done are when; age is how long ago",
+    "date": "sent, received, started and done are when; age is how long ago",
+    "message": "exc for the exception, result for what it returned",
 }
 
 #: The fields of events, by name.
@@ -357,6 +381,9 @@ def find(name: str, fields: FieldTable) -> Field | None:
         return fields[lower]
     if ALIASES.get(lower) in fields:
         return fields[ALIASES[lower]]
+    owner, dot, rest = name.partition(".")
+    if dot and owner.lower() in ("task", "event") and "." not in rest:
+        return find(rest, fields)
     for prefix in PREFIXES:
         own = name[len(prefix) :]
         if lower.startswith(prefix) and own:
@@ -364,7 +391,11 @@ def find(name: str, fields: FieldTable) -> Field | None:
     return None
 
 
+#: How alike names must be for one to be meant by the other.
+_ALIKE: Final = 0.7
+
+
 def guess(name: str, fields: FieldTable) -> str:
     """Return the name of the field that was probably meant, or nothing."""
-    close = difflib.get_close_matches(name.lower(), [*fields, *ALIASES], 1)
+    close = difflib.get_close_matches(name.lower(), [*fields, *ALIASES], 1, _ALIKE)
     return close[0] if close else ""

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, tzinfo
-from typing import Any
+from typing import Any, Final
 
 from evtools.errors import FilterError
-from evtools.filters.fields import EVENT_FIELDS, FieldTable
+from evtools.filters.fields import ALIASES, EVENT_FIELDS, FieldTable
 from evtools.filters.grammar import parse
 from evtools.filters.predicates import (
     Clock,
@@ -19,6 +19,9 @@ from evtools.filters.predicates import (
 from evtools.filters.tokens import Mistake
 from evtools.text import sanitize
 
+#: Where the language is described.
+SEE: Final = "evtools help filter lists the fields"
+
 
 class Filter:
     """A test of events, or of whatever its table of fields is about.
@@ -27,15 +30,20 @@ class Filter:
     the filter as it was written.  Not for use by several threads: it counts.
     """
 
-    __slots__ = ("matches", "tallies", "text")
+    __slots__ = ("_doubts", "matches", "tallies", "text")
 
     def __init__(
-        self, text: str, matches: Predicate, tallies: Iterable[Tally] = ()
+        self,
+        text: str,
+        matches: Predicate,
+        tallies: Iterable[Tally] = (),
+        doubts: Iterable[str] = (),
     ) -> None:
         self.text = text
         # The closure itself, not a method around it: this is the hot path.
         self.matches: Callable[[Any], bool] = matches
         self.tallies = tuple(tallies)
+        self._doubts = tuple(doubts)
 
     def __repr__(self) -> str:
         return f"Filter({self.text!r})"
@@ -44,6 +52,12 @@ class Filter:
     def drifts(self) -> bool:
         """Whether the answer may change with time, while a subject does not."""
         return any(tally.field.drifts for tally in self.tallies)
+
+    def doubts(self) -> list[str]:
+        """Return what may have been meant otherwise, for when nothing matches."""
+        if not self._doubts:
+            return []
+        return [*dict.fromkeys(self._doubts), SEE]
 
     def unknown(self, subjects: str = "events") -> list[str]:
         """Return notes on what this filter could not see, one line each.
@@ -71,22 +85,32 @@ def compile_filter(
     """
     try:
         context = Context(fields, zone, now)
-        matches = build(parse(text), context)
+        matches = build(parse(text, _names(fields)), context)
     except Mistake as mistake:
         raise FilterError(
             f"bad filter at column {mistake.position + 1}: {mistake.message}",
-            mistake.hint,
+            f"{mistake.hint}; {SEE}" if mistake.hint else SEE,
             text=text,
             position=mistake.position,
             length=mistake.length,
         ) from None
-    return Filter(text, matches, context.tallies)
+    return Filter(text, matches, context.tallies, context.doubts)
+
+
+def _names(fields: FieldTable) -> set[str]:
+    """Return the names that fields may be called by."""
+    return {*fields, *(alias for alias, name in ALIASES.items() if name in fields)}
 
 
 def all_of(*filters: Filter) -> Filter:
     """Return the filter for what matches all of `filters`; of none, everything."""
     text = " ".join(f"({each.text})" for each in filters if each.text.strip())
-    return Filter(text, all_hold([each.matches for each in filters]), _tallies(filters))
+    return Filter(
+        text,
+        all_hold([each.matches for each in filters]),
+        _tallies(filters),
+        [doubt for each in filters for doubt in each._doubts],  # noqa: SLF001  (ours)
+    )
 
 
 def exclude(filters: Iterable[Filter]) -> Filter:

@@ -1,6 +1,6 @@
 """The expression a filter is: its tree, read and written."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, TypeAlias
 
@@ -86,13 +86,13 @@ class Or:
 Node: TypeAlias = Everything | Word | Term | Not | And | Or
 
 
-def parse(text: str) -> Node:
-    """Read a filter.
+def parse(text: str, names: Container[str] = ()) -> Node:
+    """Read a filter; `names` are those of its fields.
 
     Raises Mistake, with the place, where it does not follow the grammar or
     passes a limit.  Field names and values are not looked at.
     """
-    tokens = tokenize(text)
+    tokens = tokenize(text, names)
     if not tokens:
         return Everything()
     return _Parser(tokens).filter()

@@ -12,7 +12,7 @@ from evtools.filters.tokens import OPERATORS
 
 #: A filter, and what it is for.
 EXAMPLES: Final[Mapping[str, str]] = {
-    "charge eur": "both are found in it; AND may stand between",
+    "charge eur": "both are found in it; and may stand between",
     "invoice OR receipt": "one of them is",
     "state:bad -name:proj.beat.*": "one holds, the other does not; or NOT",
     "(email OR report) urgent": "parentheses group",
@@ -22,6 +22,15 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "kwargs:currency=eur": "the argument has this value",
     'exc:"connection refused"': "text as it is",
     "has:parent": "the field is there",
+    "failed /refused|timeout/": "a state as a word; a regular expression",
+}
+#: How others write it, and what that is here.
+DIALECTS: Final[Mapping[str, str]] = {
+    'state == "FAILURE" && runtime > 5': "and or not, && || !, in any case",
+    "state in (FAILURE, RETRY)": "SQL: in, not in, like 'x%', is, is null, between",
+    '{state="FAILURE", name=~"tasks.*"}': "PromQL; =~ finds, it is not anchored",
+    'select(.kwargs.user == "42")': "jq, without pipes and functions",
+    "state:(FAILURE OR RETRY) runtime:[1 TO 5]": "Lucene; _exists_:name is has:name",
 }
 #: What the operators ask.
 MEANINGS: Final[Mapping[str, str]] = {
@@ -37,8 +46,8 @@ MEANINGS: Final[Mapping[str, str]] = {
 }
 _COLS: Final = 78
 _HEAD: Final = """\
-A filter is terms that must all hold: words to find, or a field, an operator
-and a value. In a shell, 'quote it'.
+A filter is a list of terms, all of which must match: words to find, or a
+field, an operator and a value. Quote it in the shell.
 """
 
 
@@ -46,11 +55,13 @@ def page() -> str:
     """Return the page: lines of at most 80 columns."""
     lines = [
         *(_HEAD, *_section("Examples", EXAMPLES)),
+        *_section("As others write it", DIALECTS),
         *_section("Operators", {sign: MEANINGS[sign] for sign in OPERATORS}),
         *_section("States and groups of them", _states()),
     ]
     for operators, rows in _fields().items():
         lines += _section(f"Fields that go with {operators}", rows)
+    lines += _section("Other names of fields", _aliases())
     return "\n".join((*lines, "evfilter(7) tells more."))
 
 
@@ -87,8 +98,13 @@ def _fields() -> dict[str, dict[str, str]]:
     return found
 
 
+def _aliases() -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for alias, name in ALIASES.items():
+        found.setdefault(name, []).append(alias)
+    return {name: ", ".join(aliases) for name, aliases in found.items()}
+
+
 def _told(field: Field) -> str:
-    names = [alias for alias, name in ALIASES.items() if name == field.name]
-    known = f"; also {names[0]}" if names else ""
     where = "" if field.name in EVENT_FIELDS else " (tasks in evtop)"
-    return f"{field.about}{known}{where}"
+    return f"{field.about}{where}"

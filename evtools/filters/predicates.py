@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias, TypeGuard
 
 from evtools.filters import numbers, times
 from evtools.filters.fields import (
+    AMBIGUOUS,
     PREFIXES,
     Field,
     FieldTable,
@@ -23,7 +24,13 @@ from evtools.filters.grammar import And, Everything, Node, Not, Or, Term, Word
 from evtools.filters.numbers import COMPARISONS, NumberTest
 from evtools.filters.pairs import pair_test
 from evtools.filters.regexes import LineSearch, PatternRefused
-from evtools.filters.states import STATES, states_of
+from evtools.filters.states import (
+    STATE_GROUPS,
+    STATE_NAMES,
+    STATES,
+    state_of_word,
+    states_of,
+)
 from evtools.filters.texts import (
     TextTest,
     any_of,
@@ -31,6 +38,7 @@ from evtools.filters.texts import (
     equals,
     glob,
     is_glob,
+    raises,
     starts_with,
 )
 from evtools.filters.tokens import (
@@ -72,12 +80,17 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a filter is compiled against; `tallies` collects one per term."""
+    """What a filter is compiled against.
+
+    `tallies` collects one per term; `doubts` collects what may be meant otherwise,
+    for when nothing matches.
+    """
 
     fields: FieldTable
     zone: tzinfo
     now: Clock | None
     tallies: list[Tally] = dataclasses.field(default_factory=list)
+    doubts: list[str] = dataclasses.field(default_factory=list)
 
     def tally(self, field: Field) -> Tally:
         """Return a new tally for `field`."""
@@ -135,7 +148,9 @@ def _either(first: Predicate, second: Predicate) -> Predicate:
 
 def _build_term(term: Term | Word, context: Context) -> Predicate:
     if isinstance(term, Word):
-        term = Term("any", ":", (term.value,), term.value.position)
+        return _build_word(term.value, context)
+    if term.name.lower().startswith(_ARGUMENTS):
+        return _argument_term(term, context)
     field = _field(term.name, context.fields, term.position, len(term.name))
     builder, operators = _BUILDERS[field.kind]
     if term.operator not in operators:
@@ -155,24 +170,86 @@ def _build_term(term: Term | Word, context: Context) -> Predicate:
     return builder(term, field, context)
 
 
+def _build_word(value: Value, context: Context) -> Predicate:
+    """Compile a bare word: text, and the state of that name if there is one."""
+    found = _build_term(Term("any", ":", (value,), value.position), context)
+    if value.literal:
+        return found
+    if "state" in context.fields and (state := state_of_word(value.text)):
+        get = context.fields["state"].get
+        return lambda subject: get(subject) == state or found(subject)
+    if not is_glob(value):
+        context.doubts.append(_doubt(value, context.fields))
+    return found
+
+
+def _doubt(value: Value, fields: FieldTable) -> str:
+    """Return what to tell of a word that may have been meant otherwise."""
+    word = sanitize(value.text)
+    name = value.text.lower()
+    meant = ""
+    if "state" in fields and name in (*STATE_NAMES, *STATE_GROUPS):
+        meant = f"; for the state: state:{word}"
+    elif field := find(value.text, fields):
+        meant = f"; for the field: {field.name}:VALUE"
+    return f'"{word}" was searched for as text{meant}'
+
+
+#: kwargs.key=value, as jq and others write it.
+_ARGUMENTS: Final = ("kwargs.", "args.")
+
+
+def _argument_term(term: Term, context: Context) -> Predicate:
+    """Compile a term on one of the arguments: `kwargs.user_id=42`."""
+    owner, _, key = term.name.partition(".")
+    value = sanitize(term.values[0].text)
+    if owner.lower() == "args" or term.operator not in _EQUALITY:
+        pair = f"kwargs:{sanitize(key)}={value}"
+        raise Mistake(
+            f'"{sanitize(term.name)}{term.operator}" is no test of an argument',
+            term.position,
+            len(term.name) + len(term.operator),
+            f"args:{value} finds text in them" if owner == "args" else f"write {pair}",
+        )
+    if term.operator == ":":
+        wanted = [Value(f"{key}=*{value.text}*") for value in term.values]
+    else:
+        wanted = [Value(f"{key}={v.text}", v.literal) for v in term.values]
+    pairs = Term(owner.lower(), ":", tuple(wanted), term.position)
+    found = _build_term(pairs, context)
+    return _neither(found) if term.operator == "!=" else found
+
+
 def _field(name: str, fields: FieldTable, position: int, length: int) -> Field:
     """Return the field called `name`."""
     field = find(name, fields)
     if field:
         return field
+    shown = sanitize(name)
+    if name.lower() in AMBIGUOUS:
+        raise Mistake(
+            f'"{shown}" may be several fields',
+            position,
+            length,
+            AMBIGUOUS[name.lower()],
+        )
     close = guess(name, fields)
     meant = f' (did you mean "{close}"?)' if close else ""
     raise Mistake(
-        f'unknown field "{sanitize(name)}"{meant}',
+        f'unknown field "{shown}"{meant}',
         position,
         length,
-        f"{QUOTE_IT}; other fields of an event are {PREFIXES[0]}NAME",
+        f"an argument is kwargs:{shown}=VALUE, another field of an event"
+        f" {PREFIXES[0]}{shown}; {QUOTE_IT}",
     )
 
 
 def _text_term(term: Term, field: Field, context: Context) -> Predicate:
     tally = context.tally(field)
     get, test, wanted = field.get, _text_test(term, tally), _is_positive(term)
+    if term.operator == "=" and not any(map(is_glob, term.values)):
+        shown = sanitize(f"{term.name}:{term.values[0]}")
+        context.doubts.append(f"= is exact, case included; to find a part: {shown}")
 
     def matches(subject: Any) -> bool:
         text = get(subject)
@@ -284,6 +361,7 @@ def _is_there(get: Getter) -> Predicate:
 
 _BUILDERS: Final[Mapping[Kind, tuple[Builder, Sequence[str]]]] = {
     Kind.TEXT: (_text_term, _ON_TEXT),
+    Kind.EXCEPTION: (_text_term, _ON_TEXT),
     Kind.ID: (_text_term, _ON_TEXT),
     Kind.PAIRS: (_text_term, _ON_TEXT),
     Kind.TEXTS: (_texts_term, _ON_TEXT),
@@ -313,9 +391,18 @@ def _is_positive(term: Term) -> bool:
 def _text_test(term: Term, tally: Tally) -> TextTest:
     if term.operator in PATTERN_OPERATORS:
         return _pattern_test(term.values[0], tally)
+    kind = tally.field.kind
     if term.operator == ":":
-        return any_of([_colon_test(value, tally.field.kind) for value in term.values])
-    return equals([value.text for value in term.values])
+        return any_of([_colon_test(value, kind) for value in term.values])
+    return any_of([_equal_test(value, kind) for value in term.values])
+
+
+def _equal_test(value: Value, kind: Kind) -> TextTest:
+    if is_glob(value):
+        return glob(value.text)
+    if kind is Kind.EXCEPTION:
+        return raises(value.text)
+    return equals([value.text])
 
 
 def _pattern_test(value: Value, tally: Tally) -> TextTest:

@@ -44,7 +44,23 @@ STATE_NAMES: Final = {
     "revoke": "REVOKED",
     "reject": "REJECTED",
     "cancel": "CANCELLED",
+    "canceled": "CANCELLED",
+    "failing": "FAILURE",
+    "errored": "FAILURE",
+    "succeeded": "SUCCESS",
+    "retrying": "RETRY",
 }
+
+#: Words that mean a state by themselves; the short ones are parts of other words.
+_WORDS: Final = frozenset(STATE_NAMES) - frozenset(
+    {"sent", "recv", "run", "ok", "fail", "revoke", "reject", "cancel"}
+)
+
+
+def state_of_word(text: str) -> str | None:
+    """Return the state that a bare word means, None for any other word."""
+    name = text.lower()
+    return STATE_NAMES[name] if name in _WORDS else None
 
 
 def states_of(value: Value) -> frozenset[str]:

@@ -102,7 +102,7 @@ _FIXED: Final = (
         "",
         _in("SUCCESS"),
     ),
-    Field("exc", Kind.TEXT, _told("exception"), "exception", "", _has_failed),
+    Field("exc", Kind.EXCEPTION, _told("exception"), "exception", "", _has_failed),
     Field("tb", Kind.TEXT, _told("traceback"), "traceback", "", _has_failed),
     Field("queue", Kind.TEXT, _told("queue"), "queue sent to", NOT_SENT),
     Field("exchange", Kind.TEXT, _told("exchange"), "exchange sent to", NOT_SENT),

@@ -38,6 +38,19 @@ def equals(texts: Sequence[str]) -> TextTest:
     return lambda subject: subject in wanted
 
 
+def raises(text: str) -> TextTest:
+    """Test for exceptions that are `text`, or of that class.
+
+    Celery sends their repr: ValueError('x'); some write the class with its module.
+    """
+
+    def test(subject: str) -> bool:
+        name = subject.partition("(")[0]
+        return text in (subject, name, name.rpartition(".")[2])
+
+    return test
+
+
 def glob(pattern: str) -> TextTest:
     """Test for texts that match the wildcards of `pattern` as a whole, in any case."""
     stem = pattern[:-1]

@@ -141,6 +141,8 @@ class Batch:
                 f"evtop: {self._matched} of {self._rows} rows matched --expect",
                 file=sys.stderr,
             )
+            for doubt in () if self._matched else self._expected.doubts():
+                print(f"evtop: {doubt}", file=sys.stderr)  # noqa: T201  (ditto)
         if self._failed:
             return EXIT_FAILED
         return EXIT_OK if self._matched else EXIT_NOT_EXPECTED

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from textwrap import wrap
 from typing import Final, TypeAlias
 
-from evtools.text import clip, width
+from evtools.text import width
 from evtools.top.choices import VIEWS
 from evtools.top.layout import LEAST, Layout, shared_out, too_small
 from evtools.top.session import Session
@@ -172,15 +172,17 @@ def _add_bottom(drawing: Drawing, session: Session, layout: Layout, cols: int) -
     layer = session.layer
     if isinstance(layer, Prompt):
         line, column = layer.line(cols)
-        drawing.lines += [fitted(layer.above(), cols), fitted(line, cols)]
+        above = layer.above(cols)
+        # There is one line for it; more of them lie over the end of the table.
+        del drawing.lines[len(drawing.lines) + 1 - len(above) :]
+        drawing.lines += [fitted(each, cols) for each in (*above, line)]
         drawing.cursor = (min(column, cols - 1), len(drawing.lines) - 1)
         return
     message = session.message
     if message is not None and width(message.text) > cols - 2:
-        # A long message takes the line of the keys as well.
-        first = next(worded(message.text, cols - 2))
-        rest = message.text[len(first) :].lstrip(" ")
-        lines = (first, clip(rest, cols - 2))
+        # A long message takes the line of the keys, and then the end of the table.
+        lines = [*worded(message.text, cols - 2)]
+        del drawing.lines[len(drawing.lines) + 2 - len(lines) :]
         drawn_lines = [[("text", " "), (message.style, line)] for line in lines]
         drawing.lines += [fitted(line, cols) for line in drawn_lines]
         return

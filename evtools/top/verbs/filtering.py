@@ -112,7 +112,7 @@ class _FilterPrompt:
         try:
             self._session.table.set_filter(expanded(self._session, text))
         except FilterError as error:
-            self.prompt.error = [("error", _pointed(error))]
+            self.prompt.error = [("error", text) for text in _pointed(error)]
             return False
         self._session.look()
         return True
@@ -129,14 +129,13 @@ class _FilterPrompt:
         self._session.table.set_filter(self._before)
 
 
-def _pointed(error: FilterError) -> str:
-    """Return a caret below the mistake, as the prompt stands, and what it is."""
-    hint = f" ({sanitize(error.hint)})" if error.hint else ""
-    told = sanitize(error.message) + hint
+def _pointed(error: FilterError) -> list[str]:
+    """Return what the mistake is, with a caret above it as the prompt stands."""
+    told = [sanitize(error.message), *map(sanitize, error.hint.splitlines())]
     if error.position > _POINTED_CHARS:
         return told
     carets = caret(error).split("\n")[1].removeprefix("  ")
-    return " " * len(_LABEL) + carets + " " + told
+    return [*told, " " * len(_LABEL) + carets]
 
 
 def _complete(session: Session, text: str) -> tuple[int, Sequence[str]]:

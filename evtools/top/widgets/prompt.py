@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from evtools.top.widgets.editor import Editor
 from evtools.top.widgets.layer import Outcome, nothing, typed
-from evtools.top.widgets.line import Line
+from evtools.top.widgets.line import Line, worded
 
 
 class Prompt:
@@ -62,8 +62,13 @@ class Prompt:
         line, column = self._editor.line(cols - len(self.label))
         return [("prompt", self.label), *line], len(self.label) + column
 
-    def above(self) -> Line:
-        """Return what to tell about what is typed: a mistake, or choices."""
-        if self.error:
-            return self.error
-        return [("hint", "  ".join(self._editor.choices))]
+    def above(self, cols: int) -> list[Line]:
+        """Return what to tell about what is typed, one line or more.
+
+        That is a mistake, whole, or choices.
+        """
+        if not self.error:
+            return [[("hint", "  ".join(self._editor.choices))]]
+        return [
+            [(style, line)] for style, text in self.error for line in worded(text, cols)
+        ]

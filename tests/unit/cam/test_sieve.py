@@ -20,7 +20,7 @@ def test_without_a_filter_all_pass_as_they_are():
     events = [told("task-sent"), told("worker-heartbeat"), {"type": "x"}]
     assert sieve().take(events) is events
     assert sieve("", " ").take(events) is events
-    assert sieve().unknown() == []
+    assert sieve().notes() == []
 
 
 def test_an_event_is_asked_with_what_is_known_of_its_task():
@@ -56,7 +56,7 @@ def test_secrets_are_gone_before_anybody_asks():
 def test_what_no_event_could_tell_is_noted():
     keeps = sieve("queue=mail")
     keeps.take([told("task-received")])
-    assert "queue: unknown for 100% of events" in keeps.unknown()[0]
+    assert "queue: unknown for 100% of events" in keeps.notes()[1]
 
 
 def test_what_cannot_be_read_is_refused():

@@ -75,7 +75,9 @@ def test_a_token_knows_its_place():
         ('-"a"', "NOT word"),
         ("--a", "NOT NOT word"),
         ("-!a", "NOT NOT word"),
-        ("and or not", "word word word"),
+        ("and or not", "AND OR NOT"),
+        ("a && b || c", "word AND word OR word"),
+        ("a&&b", "word AND word"),
         ('"AND" "-a"', "word word"),
         ("(a)(b)", "( word ) ( word )"),
         ("(name:a)", "( term )"),
@@ -85,7 +87,7 @@ def test_connectives_and_parentheses_are_told_from_words(text, kinds):
     assert " ".join(token.kind.value for token in tokenize(text)) == kinds
 
 
-@pytest.mark.parametrize("text", ["celery@w1:x", "4411>2", "'EUR'", "a,b", "a-b", "[1"])
+@pytest.mark.parametrize("text", ["celery@w1:x", "4411>2", "it's", "a,b", "a-b", "[1"])
 def test_words_may_have_any_other_character(text):
     assert spell(text) == [("word", "", "", [text])]
 
@@ -144,9 +146,7 @@ def test_a_quoted_pattern_ends_at_its_quote():
         ("name:", 5, 1, "missing"),
         ("name:a,", 7, 1, "missing"),
         ("name:,a", 5, 1, "missing"),
-        ("name~ x", 5, 1, "missing"),
         ('name~""', 5, 1, "missing"),
-        ("name=~x", 4, 2, 'did you mean "~"'),
         ("name=>2", 4, 2, 'did you mean ">="'),
         ("name:!x", 4, 2, "no operator"),
         ("- a", 0, 1, "right behind"),
@@ -161,7 +161,6 @@ def test_a_quoted_pattern_ends_at_its_quote():
         ('name~"a"b', 8, 1, "middle of a word"),
         ('x "a b', 2, 1, "not closed"),
         ('name:"a\\"', 5, 1, "not closed"),
-        ("name:'a b'", 5, 2, "not closed"),
     ],
 )
 def test_what_would_be_misread_is_refused_with_its_place(text, position, length, says):

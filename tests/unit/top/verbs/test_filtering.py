@@ -1,6 +1,7 @@
 import pytest
 
 from evtools.errors import FilterError
+from evtools.filters import compile_filter
 from evtools.top.verbs.filtering import expanded
 
 
@@ -62,7 +63,23 @@ def test_a_mistake_far_out_is_told_without_pointing(terminal):
     terminal.write("name:" + "x" * 60 + " statte:fail")
     terminal.press("enter")
     assert "^" not in above(terminal)
-    assert "statte" in above(terminal)
+    assert 'unknown field "statte"' in "\n".join(terminal.lines())
+
+
+@pytest.mark.parametrize("typed", ["user_id=42", "time>5", "name startswith(x)"])
+def test_advice_is_not_cut_off(terminal, typed):
+    terminal.size = (80, 24)
+    terminal.press("/")
+    terminal.write(typed)
+    terminal.press("enter")
+    with pytest.raises(FilterError) as caught:
+        compile_filter(typed)
+    shown = " ".join(" ".join(terminal.lines()).split())
+    assert f"{caught.value.message} {caught.value.hint}" in shown
+    terminal.press("esc")
+    terminal.command(f"filter {typed}")
+    shown = " ".join(" ".join(terminal.lines()).split())
+    assert f"{caught.value.message} ({caught.value.hint})" in shown
 
 
 def test_filters_have_a_history(terminal, session):

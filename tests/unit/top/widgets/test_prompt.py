@@ -53,12 +53,13 @@ def test_it_is_left_without_accepting(prompt, log, keys):
 
 
 def test_it_says_what_is_wrong_or_could_be_typed(prompt):
-    assert prompt.above() == [("hint", "")]
+    assert prompt.above(80) == [[("hint", "")]]
     press(prompt, "tab")
     assert prompt.text == "ba"
-    assert prompt.above() == [("hint", "bad  base")]
+    assert prompt.above(80) == [[("hint", "bad  base")]]
     prompt.error = [("error", "no such field")]
-    assert prompt.above() == [("error", "no such field")]
+    assert prompt.above(80) == [[("error", "no such field")]]
+    assert prompt.above(9) == [[("error", "no such")], [("error", "field")]]
 
 
 def test_its_line_has_the_label_the_text_and_the_cursor(prompt):

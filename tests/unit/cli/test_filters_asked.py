@@ -1,0 +1,216 @@
+"""Filters as those write them who come from other tools: understood, or corrected."""
+
+import json
+
+import pytest
+
+from evtools.wire import encode_line, envelope
+
+NOW = 1_795_201_200.0
+COMMON = {"hostname": "celery@web-1", "pid": 7, "clock": 1}
+#: What each task is known by, and its last event.
+TASKS = {
+    "ok": ("proj.add", "task-succeeded", {"result": "3", "runtime": 0.5}),
+    "slow": ("proj.report", "task-succeeded", {"result": "9", "runtime": 4.0}),
+    "card": (
+        *("tasks.charge", "task-failed"),
+        {"exception": "CardError('and declined')", "traceback": "Traceback"},
+    ),
+    "again": ("tasks.charge", "task-retried", {"exception": "pay.TimeOut('5 s')"}),
+    "runs": ("tasks.send_failed_mail", "task-started", {}),
+    "waits": ("tasks.or", "task-received", {}),
+}
+EVERYTHING = set(TASKS)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """Return a recording in which each task has its end 5 s after its start."""
+    path = tmp_path_factory.mktemp("asked") / "day.jsonl"
+    lines = []
+    for number, (uuid, (name, kind, more)) in enumerate(TASKS.items()):
+        begun = {
+            "uuid": uuid,
+            "name": name,
+            "args": f"({number},)",
+            "retries": 0,
+            "kwargs": f"{{'user_id': {40 + number}, 'to': 'a b'}}",
+        }
+        steps = [("task-received", begun), ("task-started", {"uuid": uuid})]
+        if kind not in dict(steps):
+            steps.append((kind, {"uuid": uuid, **more}))
+        elif kind == "task-received":
+            del steps[1]
+        for step, (type_, fields) in enumerate(steps):
+            moment = NOW + number + step / 10
+            event = {"type": type_, **COMMON, **fields, "timestamp": moment}
+            lines.append(encode_line(envelope(event | {"local_received": moment})))
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    return str(path)
+
+
+@pytest.fixture
+def asked(top, recording):
+    """Ask evtop for tasks; return their ids, and what it says."""
+
+    def ask(text):
+        ended = top("-B", "-r", recording, "-o", "json", "--", text)
+        rows = [json.loads(line) for line in ended.out.splitlines()]
+        return {row["uuid"] for row in rows}, ended
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("typed", "means"),
+    [
+        # and, or, not, as other languages have them
+        ("tasks and charge", {"card", "again"}),
+        ("report or state:retry", {"slow", "again"}),
+        ("not state:success", {"card", "again", "runs", "waits"}),
+        ("name:proj && runtime>2", {"slow"}),
+        ("state:failure||state:retry", {"card", "again"}),
+        ("! (state:success || charge)", {"runs", "waits"}),
+        ('"and" declined', {"card"}),
+        ("state:FAILURE AND NOT name:x", {"card"}),
+        # a state as a word is that state, and still a text
+        ("failed", {"card", "runs"}),
+        ("running", {"runs"}),
+        ("succeeded runtime>2", {"slow"}),
+        ("received or retrying", {"waits", "again"}),
+        ('"failed"', {"runs"}),
+        # SQL
+        ("state in (FAILURE, RETRY)", {"card", "again"}),
+        ("state not in ('SUCCESS', 'FAILURE')", {"again", "runs", "waits"}),
+        ("name like 'proj.%'", {"ok", "slow"}),
+        ("name not like '%charge'", {"ok", "slow", "runs", "waits"}),
+        ("state is failed", {"card"}),
+        ("state is not success AND name = 'tasks.charge'", {"card", "again"}),
+        ("runtime between 1 and 5", {"slow"}),
+        ("state <> 'SUCCESS' and exception is not null", {"card", "again"}),
+        ("runtime is null", {"waits"}),
+        # Python, jq
+        ('state == "FAILURE"', {"card"}),
+        ('.state == "FAILURE" or .state == "RETRY"', {"card", "again"}),
+        ('select(.state=="FAILURE")', {"card"}),
+        ('select(.runtime > 1 and (.state == "SUCCESS"))', {"slow"}),
+        ('"charge" in name', {"card", "again"}),
+        ('kwargs["user_id"] == 42', {"card"}),
+        (".kwargs.user_id == 42", {"card"}),
+        ("task.name == 'proj.add'", {"ok"}),
+        # PromQL, LogQL
+        ('{state="FAILURE"}', {"card"}),
+        ('{state=~"FAILURE|RETRY", name!="proj.add"}', {"card", "again"}),
+        ('name=~"tasks.*"', {"card", "again", "runs", "waits"}),
+        ('name!="tasks.charge"', {"ok", "slow", "runs", "waits"}),
+        ('name!~"tasks"', {"ok", "slow"}),
+        # Lucene, Kibana
+        ("state:FAILURE AND runtime:>5", set()),
+        ("state:(FAILURE OR RETRY)", {"card", "again"}),
+        ("runtime:[1 TO 5]", {"slow"}),
+        ("runtime:[1 TO *]", {"slow"}),
+        ("_exists_:exc", {"card", "again"}),
+        ("+name:charge -state:retry", {"card"}),
+        ("/ch.rge$/", {"card", "again"}),
+        ("name:/^proj/i", {"ok", "slow"}),
+        ("*:*", EVERYTHING),
+        ("*", EVERYTHING),
+        ("name=tasks.*", {"card", "again", "runs", "waits"}),
+        # k9s, k8s
+        ("!charge", {"ok", "slow", "runs", "waits"}),
+        ("state notin (success, failure)", {"again", "runs", "waits"}),
+        # with blanks, units, quotes of one sort or the other
+        ("runtime > 1s", {"slow"}),
+        ("runtime>2500ms", {"slow"}),
+        ("age < 5m", EVERYTHING),
+        ("name : charge state : failure", {"card"}),
+        ("error: declined", {"card"}),
+        ("'and declined'", {"card"}),
+        # the class of an exception
+        ("exception=CardError", {"card"}),
+        ("exc=TimeOut", {"again"}),
+        ("exc==pay.TimeOut", {"again"}),
+        ("exc in (CardError, TimeOut)", {"card", "again"}),
+        ("exc!=CardError", {"again"}),
+        ("exc=CardErr", set()),
+        # names that other tools have for the fields
+        ("task:charge status:failed", {"card"}),
+        ("job:charge func:charge error:declined", {"card"}),
+        ("id:car", {"card"}),
+        ("task_id=card", {"card"}),
+        ("node:web-1 duration>1", {"slow"}),
+        ("hostname:web-1 elapsed>1", {"slow"}),
+    ],
+)
+def test_what_was_typed_is_understood(asked, typed, means):
+    rows, ended = asked(typed)
+    assert rows == means
+    assert ended.status == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("user_id=42", "kwargs:user_id=VALUE"),
+        ("args.0=42", "args:42 finds text"),
+        ("kwargs.user_id>40", "write kwargs:user_id=40"),
+        ("time>5", "runtime is how long it ran"),
+        ("namee:x", 'did you mean "name"?'),
+        ("> 5", '">" needs a field on its left'),
+        ("1 < runtime", '"<" needs a field on its left'),
+        ('.name | test("x")', '"|" is no operator'),
+        ("state=failure | count", '"|" is no operator'),
+        ("state:failure & name:x", '"&" is no operator'),
+        ("-l state=failure", "-l is an option of k9s"),
+        ('name.startswith("x")', "there are no functions"),
+        ('contains(name, "x")', "there are no functions"),
+        ("name => 5", "did you mean"),
+        ("state = nosuch", 'there is no state "nosuch"'),
+        ("state in (a AND b)", "AND cannot stand in a list"),
+        ("state in (failure", "never closed"),
+        ("runtime between 5", "as in runtime:1..5"),
+        ("runtime > 5 days ago and", "AND needs a term"),
+        ("name >", "a value is missing"),
+        ("and", "AND needs a term"),
+        ("runtime:(1 OR 2", "never closed"),
+    ],
+)
+def test_what_cannot_be_meant_says_what_to_write(asked, cli, recording, typed, told):
+    for ended in (asked(typed)[1], cli("-r", recording, "--", typed)):
+        assert ended.status == 2
+        assert told in ended.err
+        assert "evtools help filter" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("charge refused", '"charge" was searched for as text'),
+        ("state failed nosuch", "for the field: state:VALUE"),
+        ("ok zzz", "for the state: state:ok"),
+        ("name=Charge", "= is exact, case included; to find a part: name:Charge"),
+        ("5 seconds ago", '"seconds" was searched for as text'),
+    ],
+)
+def test_nothing_is_found_with_a_word(asked, cli, recording, typed, told):
+    rows, ended = asked(typed)
+    assert rows == set()
+    dumped = cli("-r", recording, "--", typed)
+    for said in (ended.err, dumped.err):
+        assert told in said
+        assert "evtools help filter" in said
+
+
+def test_nothing_that_passes_a_camera_s_filter_is_told(cam, recording, tmp_path):
+    camera = ("-c", f"jsonl:{tmp_path / 'shots'}", "--read", recording)
+    ended = cam(*camera, "--filter", "chargee")
+    assert "--filter let none of 15 events of tasks through" in ended.err
+    assert '"chargee" was searched for as text' in ended.err
+    assert "--filter" not in cam(*camera, "--filter", "charge").err
+
+
+def test_nothing_that_is_expected_is_told(cli, top, recording):
+    expecting = ("-r", recording, "--expect", "chargee")
+    for ended in (cli(*expecting), top("-B", *expecting)):
+        assert ended.status == 1
+        assert '"chargee" was searched for as text' in ended.err
