@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -17,12 +17,32 @@ _SAME_KEY_PRESS = 0.3
 _INTERRUPTED = 130
 
 
+def install(handlers: Mapping[int, Handler]) -> dict[int, object]:
+    """Install handlers of signals, and return what was there before, to `put_back`.
+
+    What is ignored stays ignored: that is what our caller wants, such as nohup, or
+    a shell that has started us in the background.
+    """
+    return {
+        number: signal.signal(number, handler)
+        for number, handler in handlers.items()
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+
+
+def put_back(before: Mapping[int, object]) -> None:
+    """Put back what was there before `install`."""
+    for number, handler in before.items():
+        signal.signal(number, handler)  # type: ignore[arg-type]
+
+
 class EndingSignals:
     """INT and TERM end a program in order; a second INT ends it at once.
 
     The first sets `ending` and calls `end`, which must be safe in a signal
     handler; the second exits with status 130.  A subclass puts what other
     signals do into `handlers`, before the signals are entered as a context.
+    Signals that are ignored by then stay ignored.
     """
 
     def __init__(self, end: Callable[[], None], clock: "Clock") -> None:
@@ -34,18 +54,16 @@ class EndingSignals:
         self._end = end
         self._clock = clock
         self._interrupted_at: float | None = None
-        self._before: dict[int, object] = {}
+        self._before: Mapping[int, object] = {}
 
     def __enter__(self) -> Self:
         """Install the handlers."""
-        for number, handler in self.handlers.items():
-            self._before[number] = signal.signal(number, handler)
+        self._before = install(self.handlers)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         """Put back what was there before."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        put_back(self._before)
 
     def end(self, _number: int, _frame: FrameType | None) -> None:
         """Ask for the end; a handler."""

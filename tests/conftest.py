@@ -35,10 +35,20 @@ _FOREIGN = (
 
 
 def pytest_configure() -> None:
-    """End as after Ctrl-C, servers and all, when the terminal closes or time is up."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
+    """End as after Ctrl-C, servers and all, when the terminal closes or time is up.
+
+    What our caller ignores we let pass, but with a handler: what tests start has the
+    defaults then, and not what nohup or a shell's `&` would have it ignore.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, _let_pass)
+        elif number in {signal.SIGTERM, signal.SIGHUP}:
             signal.signal(number, signal.default_int_handler)
+
+
+def _let_pass(_number: int, _frame: object) -> None:
+    """Do nothing."""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,14 +2,13 @@
 
 import contextlib
 import os
+import resource
 import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from typing import Final, NamedTuple, Self
-
-from daemon import DaemonContext
 
 from evtools.errors import EvtoolsError, UsageError
 
@@ -22,7 +21,9 @@ _FRESH: Final = {"PYINSTALLER_RESET_ENVIRONMENT": "1"}
 _READY: Final = b"R"
 _PIPE_BYTES: Final = 65536
 #: Nothing stops a process that has no terminal.
-_SIGNALS: Final = {signal.SIGTSTP: None, signal.SIGTTIN: None, signal.SIGTTOU: None}
+_SIGNALS: Final = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+#: Where the open descriptors are, on Linux and elsewhere.
+_OPEN: Final = ("/proc/self/fd", "/dev/fd")
 
 
 class Program(NamedTuple):
@@ -94,6 +95,27 @@ def start(program: Program, environ: Mapping[str, str], *, typed: str = "") -> i
     return 0
 
 
+def _heed_signals() -> None:
+    """Block no signal, and ignore none but those of the terminal and of Python."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _close_others(kept: Collection[int]) -> None:
+    """Close all descriptors that are open, and try none of the millions that may be."""
+    for folder in _OPEN:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):  # noqa: PTH208  (names, not paths)
+                if int(name) not in kept:
+                    with contextlib.suppress(OSError):
+                        os.close(int(name))
+            return
+
+
 def _hear(told: int, said: int) -> bool:
     """Copy what the process says until it is ready or gone; return whether it is."""
     with selectors.DefaultSelector() as waiting:
@@ -155,16 +177,19 @@ class Detached:
         return cls(descriptor)
 
     def settle(self) -> None:
-        """Become a daemon, but for stderr: there the user reads until we are ready."""
-        umask = os.umask(0o077)
-        DaemonContext(
-            detach_process=False,  # we have a session of our own
-            working_directory=".",
-            umask=umask,
-            signal_map=_SIGNALS,
-            files_preserve=[self._descriptor],
-            stderr=sys.stderr,
-        ).open()
+        """Become a daemon, but for stderr: there the user reads until we are ready.
+
+        Signals mean what they do to a daemon, as daemon(7) has it, though our starter
+        may have been started by nohup, or in the background.
+        """
+        _heed_signals()
+        # It would have the passwords in it.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _close_others((0, 1, 2, self._descriptor))
+        null = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1):
+            os.dup2(null, standard)
+        os.close(null)
 
     def ready(self) -> None:
         """Let the starter end, and what is printed go nowhere; idempotent."""

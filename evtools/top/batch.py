@@ -11,6 +11,7 @@ from typing import Any, Final
 from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable
 from evtools.filters import Filter, compile_filter
+from evtools.signals import install, put_back
 from evtools.top.arrangement import arrange
 from evtools.top.link import Link
 from evtools.top.model import Model, Options
@@ -224,9 +225,8 @@ def _ending_with(stop: Callable[[], None]) -> Iterator[None]:
         stop()
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, end) for number in numbers]
+    before = install(dict.fromkeys(numbers, end))
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        put_back(before)

@@ -3,11 +3,12 @@
 import base64
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Final, Self
 
 from evtools.clock import Clock
+from evtools.signals import Handler, install, put_back
 
 #: The most that terminals take in one piece (xterm, and what copies it).
 COPY_BYTES_MAX: Final = 74_994
@@ -46,18 +47,17 @@ class Signals:
         self._wake = wake
         self._give_up = give_up
         self._clock = clock
-        self._before: dict[int, object] = {}
+        self._before: Mapping[int, object] = {}
 
     def __enter__(self) -> Self:
         """Install the handlers."""
-        table = {
+        table: dict[int, Handler] = {
             signal.SIGINT: self._interrupt,
             signal.SIGTERM: self._end,
             signal.SIGHUP: self._end,
             signal.SIGCONT: self._continue,
         }
-        for number, handler in table.items():
-            self._before[number] = signal.signal(number, handler)
+        self._before = install(table)
         # Who is stopped for changing the terminal from the background goes on with
         # that, and is not told that it was interrupted.
         signal.siginterrupt(signal.SIGCONT, False)  # noqa: FBT003  (C's signature)
@@ -65,8 +65,7 @@ class Signals:
 
     def __exit__(self, *exc_info: object) -> None:
         """Put back what was there before."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        put_back(self._before)
 
     def interrupted(self) -> bool:
         """Return whether there was an INT since the last time this was asked."""

@@ -39,6 +39,26 @@ def test_a_signal_ends_it_with_a_summary(dump, shop, number):
     assert json.loads(dump.stdout)["type"] == "task-progress"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("dump", "--demo", "-o", "json"),
+        ("top", "--demo", "-B", "-n", "0", "-d", "0.2", "-o", "json"),
+        ("cam", "--demo", "-c", "jsonl", "-F", "0.2"),
+    ],
+)
+def test_what_is_ignored_when_a_tool_starts_stays_ignored(evdump, words):
+    # As nohup, a shell's `&` and `trap ''` have it.
+    names = ("HUP", "INT", "QUIT", "TERM", "TSTP")
+    ignoring = ("env", f"--ignore-signal={','.join(names)}")
+    started = evdump.start([*ignoring, sys.executable, "-m", "evtools", *words])
+    started.lines(1)
+    for name in names:
+        started.send_signal(signal.Signals[f"SIG{name}"])
+    started.lines(len(started.lines(1)) + 5)
+    assert started.returncode is None
+
+
 def test_ctrl_c_on_a_terminal_ends_it_with_a_summary(evdump, redis_url):
     dump = evdump("-b", redis_url, terminal=(80, 24), stderr_on_terminal=True)
     dump.wait_screen("listening")

@@ -47,6 +47,50 @@ def test_the_starter_returns_when_the_other_process_is_ready(environ, tmp_path):
     assert (tmp_path / "told").read_text() == "True / 0o27 True\n"
 
 
+def test_a_daemon_heeds_signals_that_its_starter_ignores(environ, tmp_path):
+    os.mkfifo(tmp_path / "told")
+    code = f"""{BEGIN}
+    detached.settle()
+    names = [n.name for n in signal.Signals if signal.getsignal(n) == signal.SIG_IGN]
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    detached.ready()
+    with open(os.environ["TOLD"], "w") as told:
+        print(*names, *blocked, file=told)
+    """
+    starter = f"""
+    import os, signal, sys
+    from evtools.cam.detach import Program, start
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR2,))
+    sys.exit(start(Program(sys.executable, {program(code).words!r}), os.environ))
+    """
+    subprocess.run(program(starter).words, env=environ, timeout=30, check=True)
+    told = {*(tmp_path / "told").read_text().split()}
+    assert told == {"SIGPIPE", "SIGXFSZ", "SIGTSTP", "SIGTTIN", "SIGTTOU"}
+
+
+def test_what_is_closed_is_what_is_open_however_much_could_be(environ, tmp_path):
+    os.mkfifo(tmp_path / "told")
+    # Where the kernel cannot close a range, Python tries each of its numbers.
+    code = f"""{BEGIN}
+    closed, real = [], os.close
+    def close(descriptor):
+        closed.append(descriptor)
+        real(descriptor)
+    os.close = close
+    os.closerange = lambda low, high: closed.extend(range(low, high))
+    os.dup2(0, 900)
+    detached.settle()
+    is_open = os.path.exists("/proc/self/fd/900")
+    detached.ready()
+    with open(os.environ["TOLD"], "w") as told:
+        print(len(closed) < 20, is_open, file=told)
+    """
+    assert start(program(code), environ) == 0
+    assert (tmp_path / "told").read_text() == "True False\n"
+
+
 def test_what_was_typed_reaches_the_other_process(environ, capfd):
     code = f"""{BEGIN}
     sys.exit(7 if sys.stdin.read() == "redis://h" else 8)
