@@ -76,7 +76,8 @@ class Projection(Generic[S]):
     @property
     def waiting(self) -> int:
         """How many subjects have not been looked at, filtered or sorted yet."""
-        return self.unseen + len(self._unplaced) + len(self._unordered)
+        unplaced = len(self._unplaced) + len(self._unordered) + self._ranking.gathered
+        return self.unseen + unplaced
 
     @property
     def unseen(self) -> int:
@@ -160,8 +161,8 @@ class Projection(Generic[S]):
         """
         self._order, self._descending, self._moves = order, descending, moves
         self._place_anew()
-        if first is not None and first in self:
-            self._touch(first)
+        if order is not None and first is not None:
+            self._gather([first], order)
 
     def _place_anew(self) -> None:
         self._former = self._ranking
@@ -250,7 +251,10 @@ class Projection(Generic[S]):
         if shown is not (key in self._shown):
             (self._shown.add if shown else self._shown.discard)(key)
             self._listed = None
-            self._touch(key)
+            if self._order is not None and shown and not self._ranking.has(key):
+                self._unordered.append(key)
+            else:
+                self._touch(key)
 
     def _touch(self, key: str) -> None:
         """Note that a subject has to be placed anew."""
@@ -299,19 +303,39 @@ class Projection(Generic[S]):
     def _place(self, order: Callable[[S], Order]) -> None:
         """Place what is not in its place, as long as time allows, newest first.
 
-        With the time that is left, look at what moves by itself.
+        First what a new order has not been asked about, of which some are to be seen
+        at once; with the time that is left, look at what moves by itself.
         """
-        unplaced, movers, unordered = self._unplaced, self._movers, self._unordered
+        ranking = self._ranking
         for _ in self._in_time():
-            for _ in range(_STRIDE):
-                if unplaced:
-                    self._place_one(unplaced.popitem()[0], order)
-                elif unordered:
-                    self._place_one(unordered.pop(), order)
-                elif movers:
-                    self._place_one(movers.pop(), order)
-                else:
-                    return
+            if self._unordered:
+                self._gather(self._unordered[-_STRIDE:], order)
+                del self._unordered[-_STRIDE:]
+            elif ranking.gathered:
+                ranking.place_gathered()
+            elif not self._place_some(order):
+                break
+        if not len(ranking):
+            ranking.place_gathered()
+
+    def _gather(self, asked: Iterable[str], order: Callable[[S], Order]) -> None:
+        """Ask the order about keys of which some may be in their place, or hidden."""
+        subjects, has, moves = self.subjects, self._ranking.has, self._moves
+        shown = subjects if self._matches is None else self._shown
+        keys = [key for key in asked if key in shown and not has(key)]
+        self._ranking.gather((key, order(subjects[key])) for key in keys)
+        if moves is not None:
+            self._moving.update(key for key in keys if moves(subjects[key]))
+
+    def _place_some(self, order: Callable[[S], Order]) -> bool:
+        """Place some of what has changed or moves; return whether there was any."""
+        waiting = self._unplaced or self._movers
+        for _ in range(_STRIDE):
+            if self._unplaced:
+                self._place_one(self._unplaced.popitem()[0], order)
+            elif self._movers:
+                self._place_one(self._movers.pop(), order)
+        return bool(waiting)
 
     def _place_one(self, key: str, order: Callable[[S], Order]) -> None:
         self._moving.discard(key)

@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from publish import Publisher
 
+from evtools.wire import encode_line
 from servers.process import wait_until
 from servers.redis import RedisServer
 from tools.cpu import cpu_seconds
+from tools.life import Life
 from tools.screen import EvtopStarter
 from tools.timed import Timed
 
@@ -181,6 +183,48 @@ def answer(top: Timed, typed: str, obeyed: Callable[[str], bool]) -> Answer:
     before = cpu_wait(top)
     seconds = top.answer(typed, obeyed)
     return Answer(seconds - min(seconds, cpu_wait(top) - before), seconds, typed)
+
+
+#: By which columns the tasks can be sorted, from left to right, on a wide screen.
+COLUMNS: Final = (
+    *("state", "name", "uuid", "worker", "queue", "root"),
+    *("retries", "wait", "runtime", "age", "outcome"),
+)
+
+
+def test_any_order_of_very_many_tasks_is_seen_at_once(starter, tmp_path):
+    """Of 80 000 tasks: the answer to each `<` and `>`, and all of them in order."""
+    life, path = Life(), tmp_path / "tape.jsonl"
+    with path.open("wb") as file:
+        for number in range(80_000):
+            name, host = f"proj.t{number % 60}", f"w{number % 20}@host"
+            events = life.success(f"id{number * 7919 % 80_000:05}", name, hostname=host)
+            events[-1]["runtime"] = number * 7919 % 80_000 / 1000
+            file.writelines(encode_line(event) + b"\n" for event in events)
+    top = starter("-r", path, "--speed", "max", terminal=(160, 40))
+    top.wait_screen("80000 shown", deadline=120)
+    first, whole = [], []
+    all_placed = shows(r"[^f] 80000 shown")
+    at = COLUMNS.index("age")
+    for key, end in (("<", 0), (">", len(COLUMNS) - 1), ("<", 0)):
+        while at != end:
+            at += 1 if key == ">" else -1
+            time.sleep(0.5)
+            typed = f"{key} {COLUMNS[at]}"
+            before, pressed = cpu_wait(top), time.monotonic()
+            seen = answer(top, key, shows(f"sort {COLUMNS[at]} "))
+            first.append(Answer(seen.seconds, seen.whole, typed))
+            took = seen.whole
+            if not all_placed(top.screen()):
+                began = time.monotonic() - pressed
+                took = began + top.answer("", all_placed)
+            waited = min(took, cpu_wait(top) - before)
+            whole.append(Answer(took - waited, took, typed))
+    for what, answers in (("first rows", first), ("all in order", whole)):
+        answers.sort()
+        middle, late = answers[len(answers) // 2], answers[int(len(answers) * 0.95)]
+        print(f"{what}: p50 {middle}, p95 {late}, at worst {answers[-1]}")
+    assert first[-1].seconds <= ANSWER
 
 
 def test_keys_are_answered_at_once_while_events_pour_in(full):

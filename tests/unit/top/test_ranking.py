@@ -11,6 +11,7 @@ KEYS = st.sampled_from([f"{number:02}" for number in range(40)])
 STEPS = st.one_of(
     st.tuples(st.just("place"), KEYS, st.integers(0, 9)),
     st.tuples(st.just("drop"), KEYS),
+    st.tuples(st.just("gather"), st.lists(st.tuples(KEYS, st.integers(0, 9)))),
 )
 
 
@@ -24,7 +25,13 @@ def test_it_is_what_sorting_all_would_be(steps, descending):
     made = Ranking(descending=descending)
     ranks = {}
     for name, key, *value in steps:
-        if name == "place":
+        if name == "gather":
+            new = {one: rank for one, rank in key if not made.has(one)}
+            ranks |= new
+            made.gather((one, (rank,)) for one, rank in new.items())
+            assert made.gathered == len(new)
+            made.place_gathered()
+        elif name == "place":
             ranks[key] = value[0]
             made.place(key, (value[0],))
         else:
