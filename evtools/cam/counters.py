@@ -56,6 +56,8 @@ class Counters:
     workers: int = 0
     workers_alive: int = 0
     evicted: int = 0
+    #: Events of tasks and workers that do not name them.
+    nameless: int = 0
 
     # about the main loop
     ticked_at: float = 0.0

@@ -79,3 +79,6 @@ class News:
                 self._told.add(defect.kind)
                 words = sanitize(defect.words(redacted=self._redacts))
                 _log.warning("left out: %s", words)
+        if self._counters.nameless and "" not in self._told:
+            self._told.add("")
+            _log.warning("events came without the uuid or hostname they are about")

@@ -58,6 +58,7 @@ class Traffic:
         counters.tasks, counters.workers = len(state.tasks), len(workers)
         counters.workers_alive = sum(worker.alive for worker in workers)
         counters.evicted = state.evicted
+        counters.nameless = state.nameless
 
     def _measure(self, event: EventFields, received: float) -> None:
         """Look how late an event is, less the difference between the clocks."""

@@ -23,7 +23,14 @@ from evtools.transport import ConnectionSettings
 from evtools.transport.doubt import Doubt
 from evtools.transport.recorder import TapeWriter
 from evtools.transport.tape import Tape, files_of
-from evtools.wire import AnyRecord, EnvelopeWriter, EventFields, Record, gap
+from evtools.wire import (
+    AnyRecord,
+    EnvelopeWriter,
+    EventFields,
+    Record,
+    gap,
+    is_nameless,
+)
 
 #: The longest wait for events before deadlines are looked at, in seconds.
 TICK = 0.25
@@ -240,6 +247,8 @@ class Dump:
             return False
         self._last_event = self._clock.monotonic()
         counts, count = self._counts, self._options.count
+        odd = [record.event for record in batch if not record.is_typed]
+        counts.nameless += sum(map(is_nameless, odd))
         if self._asks or any(map(_IS_GAP, batch)):
             batch = list(self._wanted(batch))
         else:

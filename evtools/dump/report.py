@@ -30,6 +30,8 @@ class Counts:
     gap_seconds: float = 0.0
     lost: int = 0
     missed: int = 0
+    #: Events of tasks and workers that do not name them.
+    nameless: int = 0
 
 
 class Report:
@@ -128,6 +130,8 @@ def _as_text(counts: Counts, statistics: Statistics, seconds: float) -> str:
     ]
     if counts.missed:
         parts.append(f"~{counts.missed} tasks of the workers not seen")
+    if counts.nameless:
+        parts.append(f"{counts.nameless} without the uuid or hostname they are about")
     if statistics.malformed:
         parts.append(f"{statistics.malformed} malformed")
     if statistics.buffered_bytes:
@@ -143,8 +147,12 @@ def _gaps(counts: Counts) -> str:
 
 
 def _as_json(counts: Counts, statistics: Statistics, seconds: float) -> str:
-    line = asdict(counts) | {
-        "malformed": {defect.kind: defect.count for defect in statistics.defects},
+    line = asdict(counts)
+    malformed = {defect.kind: defect.count for defect in statistics.defects}
+    if nameless := line.pop("nameless"):
+        malformed["without uuid or hostname"] = nameless
+    line |= {
+        "malformed": malformed,
         "reconnects": statistics.reconnects,
         "buffered_bytes": statistics.buffered_bytes,
         "seconds": round(seconds, 3),

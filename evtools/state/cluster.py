@@ -108,6 +108,8 @@ class Cluster(Kinds):
         self.clock = clock or SystemClock()
         self.liveness = liveness
         self.evicted = 0
+        #: Events of tasks and workers that do not name them.
+        self.nameless = 0
         self.departed = 0
         #: Called with each task that is forgotten.
         self.on_forget: Callable[[Task], object] | None = None
@@ -274,6 +276,7 @@ class Cluster(Kinds):
         kind = event["type"]
         reading, extra = read(event, TASK_READINGS[kind])
         if reading is None:
+            self.nameless += 1
             return Change(event)
         times = event.get("timestamp"), event.get("local_received")
         if extra or len(event) != STEPS[kind][1] or not all(map(_is_time, times)):
@@ -412,6 +415,7 @@ class Cluster(Kinds):
         kind = event["type"]
         reading, own = read_odd(event, TaskReading)
         if reading is None or kind in STEPS:
+            self.nameless += 1
             return Change(event)
         if reading.hostname in self.workers:
             self._sender(reading)
@@ -428,6 +432,7 @@ class Cluster(Kinds):
         kind = WORKER_READINGS.get(event["type"], WorkerReading)
         reading, extra = read(event, kind)
         if reading is None or reading.hostname is None:
+            self.nameless += 1
             return Change(event)
         at = reading.local_received
         worker = self.workers.get(reading.hostname)

@@ -328,6 +328,7 @@ class Console:
         What takes longer is shown when it is done.
         """
         self._own.look()
+        self.session.model.intake.malformed = self.session.feed.malformed
         self._garbage.collect()
         was_lagging = self.session.model.is_lagging()
         self._guarded("refresh", self._refresh)

@@ -4,7 +4,7 @@ import logging
 import math
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from evtools.top.source import open_source, watched
 from evtools.top.table import TableModel
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.depth import Gauge
-from evtools.wire import EventFields
+from evtools.wire import Defect, EventFields
 from evtools.wire.redact import redactor
 
 _log = logging.getLogger(__name__)
@@ -52,9 +52,11 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
             take(events)
             batch.take(events)
             if batch.is_over():
-                return batch.status()
-        # A recording has ended, or somebody wants us to.
-        batch.conclude()
+                break
+        else:
+            # A recording has ended, or somebody wants us to.
+            batch.conclude()
+        batch.tell_defects(source.statistics().defects)
         return batch.status()
 
 
@@ -132,6 +134,16 @@ class Batch:
         """Print what came in since, if there is no connection to wait for."""
         if self._options.read or not self._printed:
             self._print()
+
+    def tell_defects(self, defects: Iterable[Defect]) -> None:
+        """Tell what could not be understood."""
+        for defect in defects:
+            _log.warning("left out: %s, %s times", defect.kind, defect.count)
+        nameless = self._model.state.nameless
+        if nameless:
+            _log.warning(
+                "events without the uuid or hostname they are about: %s", nameless
+            )
 
     def status(self) -> int:
         """Return the exit status; tell how much matched `--expect`."""

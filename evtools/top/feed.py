@@ -182,6 +182,11 @@ class Feed(threading.Thread):
             return item
 
     @property
+    def malformed(self) -> int:
+        """How many messages, or parts of one, were no events."""
+        return 0 if self.source is None else self.source.statistics().malformed
+
+    @property
     def waiting(self) -> int:
         """How many events wait to be taken."""
         return self._waiting

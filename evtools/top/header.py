@@ -24,7 +24,8 @@ class HeaderFacts:
     many tasks the workers can run at once, None if nobody knows.  `flow` is events
     per second, one figure a second, newest last, and `peak` the greatest; the
     `event_rate` is that of the last few of them.  `gaps` counts
-    holes in the stream, `dropped` events that we had no room for, `missed` tasks
+    holes in the stream, `dropped` events that we had no room for, `malformed` what
+    was no event or did not say whom it is about, `missed` tasks
     whose events we did not see (estimated), `evicted` tasks that were forgotten
     for want of room.
     """
@@ -34,6 +35,7 @@ class HeaderFacts:
     reconnects: int
     gaps: int
     dropped: int
+    malformed: int
     missed: int
     event_rate: float
     flow: tuple[float, ...]
@@ -114,6 +116,7 @@ def header_facts(
         reconnects=intake.reconnects,
         gaps=intake.gaps,
         dropped=intake.dropped,
+        malformed=intake.malformed + state.nameless,
         missed=missed,
         event_rate=sum(flow[-_NOW:]) / _NOW,
         flow=tuple(flow),

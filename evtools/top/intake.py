@@ -21,6 +21,8 @@ class Intake:
     reconnects: int = 0
     gaps: int = 0
     dropped: int = 0
+    #: Messages, or parts of one, that were no events.
+    malformed: int = 0
     lag: float | None = None
     #: When the newest event was received, in UTC epoch seconds.
     latest: float | None = None

@@ -15,6 +15,7 @@ from evtools.wire.events import (
     EventFields,
     gap,
     group_from,
+    is_nameless,
     moment,
     routing_key_from,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "exchange_type",
     "gap",
     "group_from",
+    "is_nameless",
     "iso_utc",
     "known",
     "moment",

@@ -39,6 +39,21 @@ def moment(value: object) -> float | None:
     return float(value) if 0 <= value <= TIME_MAX else None
 
 
+def is_nameless(event: EventFields) -> bool:
+    """Tell whether an event of a task or a worker does not name it.
+
+    Nobody can know whom it is about; it is shown, and counted.
+    """
+    kind = event["type"]
+    if kind.startswith("task-"):
+        name = event.get("uuid")
+    elif kind.startswith("worker-"):
+        name = event.get("hostname")
+    else:
+        return False
+    return not name or type(name) is not str
+
+
 def group_from(type: str) -> str:  # noqa: A002  (Celery's name)
     """Return the group of an event type: `task` for `task-sent`."""
     return type.split("-", 1)[0]

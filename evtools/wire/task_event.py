@@ -121,7 +121,7 @@ class TaskEvent(
 
 def _kind(name: str) -> type[TaskEvent]:
     own = OWN_FIELDS[name]
-    texts: dict[str, Any] = dict.fromkeys(("hostname", "uuid"), str)
+    texts = {"hostname": str, "uuid": Annotated[str, msgspec.Meta(min_length=1)]}
     return cast(
         "type[TaskEvent]",
         msgspec.defstruct(

@@ -76,8 +76,9 @@ ENTRIES: Final = (
     Entry(
         "evcam_malformed",
         "counter",
-        "Messages that were no events, and values in events that could not be read.",
-        lambda _, stream: stream.malformed,
+        "Messages that were no events, values in events that could not be read, and"
+        " events of tasks and workers that do not name them.",
+        lambda own, stream: stream.malformed + own.nameless,
     ),
     Entry(
         "evcam_gaps",

@@ -108,6 +108,7 @@ def _losses(facts: HeaderFacts, *, wide: bool) -> Iterable[Piece]:
         ("reconnects", facts.reconnects, wide),
         ("gaps", facts.gaps, wide),
         ("dropped", facts.dropped, False),
+        ("malformed", facts.malformed, False),
         ("missed", facts.missed, False),
     )
     for name, count, always in losses:

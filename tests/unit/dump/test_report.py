@@ -141,6 +141,16 @@ def test_the_summary_can_be_for_programs(stream):
     }
 
 
+def test_events_that_name_nobody_are_in_the_summary(report, stream):
+    report.summary(Counts(captured=3, nameless=2), Statistics(), 1.0)
+    assert "2 without the uuid or hostname they are about" in stream.getvalue()
+    stream.truncate(0)
+    programs = Report(stream, tool="evdump", quiet=True, stats="json")
+    programs.summary(Counts(captured=3, nameless=2), Statistics(), 1.0)
+    told = json.loads(stream.getvalue().strip("\0"))
+    assert told["malformed"] == {"without uuid or hostname": 2}
+
+
 def test_the_screen_is_cleared_for_a_line(report, stream):
     report.before_each_line(lambda: stream.write("cleared\n"))
     report.say("one")

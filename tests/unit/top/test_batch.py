@@ -7,15 +7,16 @@ import threading
 import pytest
 
 from evtools.errors import BrokerUnavailable, FilterError, UsageError
+from evtools.state import State
 from evtools.top import batch
 from evtools.top.batch import Batch, run
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.depth import Depth
-from evtools.wire import encode_line
+from evtools.wire import encode_line, is_nameless
 from tools.clock import FakeClock
 from tools.life import Life
-from tools.told import told
+from tools.told import UUID, told
 
 SETTINGS = ConnectionSettings(urls="memory://nobody")
 
@@ -457,6 +458,36 @@ def test_a_time_in_milliseconds_or_finer_is_none(cells_of, factor):
     types = cells_of("types", ("name", "wait_p95", "run_max"), *events)
     assert [float(cell.strip("s")) < 5 for cell in types[0][1:]] == [True, True]
     assert cells_of("workers", ("status", "skew"), *events) == [("online", "+0ms")]
+
+
+#: What names nobody.
+_NAMELESS = [2, 2.5, True, None, [], {}, ""]
+
+
+@pytest.mark.parametrize("name", _NAMELESS)
+def test_events_that_name_nobody_are_counted_by_all_tools(tmp_path, caplog, name):
+    path = tmp_path / "recording.jsonl"
+    events = [
+        *(told("task-sent", uuid=name), told("task-progress", uuid=name)),
+        *(told("worker-heartbeat", hostname=name), told("worker-odd", hostname=name)),
+        *(told("task-received"), told("shop-paid", uuid=name, hostname=name)),
+    ]
+    path.write_bytes(b"".join(encode_line(event) + b"\n" for event in events))
+    options = {"read": (str(path),), "speed": float("inf")}
+    assert run(TopOptions(batch=True, output="json", **options), SETTINGS) == 0
+    assert "events without the uuid or hostname they are about: 4" in caplog.text
+    state = State()
+    state.apply(events)
+    assert (state.nameless, sum(map(is_nameless, events))) == (4, 4)
+    assert list(state.tasks) == [UUID]
+
+
+@pytest.mark.parametrize("name", ["2", " ", "x" * 100_000])
+def test_any_text_is_a_name(name):
+    state = State()
+    state.apply([told("task-sent", uuid=name), told("worker-heartbeat", hostname=name)])
+    assert (list(state.tasks), list(state.workers)) == ([name], [name])
+    assert state.nameless == 0
 
 
 def test_a_recording_can_be_watched_at_its_pace(batch_of, clock, printed):

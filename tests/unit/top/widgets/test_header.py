@@ -30,6 +30,7 @@ def facts():
         lag=0.2,
         reconnects=0,
         gaps=0,
+        malformed=0,
         dropped=0,
         missed=0,
         event_rate=1284.0,
