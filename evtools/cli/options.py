@@ -267,6 +267,7 @@ _SHARED: Final[tuple[Decorator[Any], ...]] = (
     _shared(
         *("--redact",),
         group="Events",
+        type=params.REDACTION,
         metavar="PATTERN",
         **_several,
         help="Mask secrets before anything is shown or written: what has NAME in"

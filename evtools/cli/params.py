@@ -1,5 +1,6 @@
 """Types of option values: what may be written and what it becomes."""
 
+import contextlib
 import json
 import re
 import sys
@@ -242,6 +243,16 @@ def _decoded(name: str, content: bytes) -> str:
         raise ValueError(f"{name}: it is no text in UTF-8 or UTF-16") from None
 
 
+def _redaction(text: str) -> str:
+    from evtools.filters import check_time  # noqa: PLC0415  (start-up time)
+
+    if len(text) > 1 and text[0] == text[-1] == "/":
+        with contextlib.suppress(re.error):  # whoever uses it says what is wrong
+            re.compile(text[1:-1])
+            check_time(text[1:-1])
+    return text
+
+
 COUNT = Parsed("N", _count, int)
 WHOLE = Parsed("N", _whole, int)
 WORKER = Parsed("worker=NAME", _worker)
@@ -259,6 +270,7 @@ PAIRS = (PAIR, KEYVALUE)
 ROUTING_KEY = Parsed("KEY", _routing_key)
 FANOUT_PREFIX = Parsed("TEXT", _fanout_prefix, bool)
 REGEX = Parsed("RE", _regex)
+REDACTION = Parsed("PATTERN", _redaction)
 BROKER = Parsed("URL", _broker)
 TEXT_FILE = Parsed("FILE", _text_file)
 FILTER = Parsed("FILTER", str)

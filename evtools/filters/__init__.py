@@ -4,6 +4,7 @@ from evtools.errors import FilterError
 from evtools.filters.explain import caret, shell_trap
 from evtools.filters.fields import EVENT_FIELDS, Field, FieldTable, Kind
 from evtools.filters.filter import Filter, all_of, compile_filter, exclude
+from evtools.filters.regexes import check_time
 from evtools.filters.task_fields import TASK_FIELDS, running_since, task_fields
 from evtools.filters.tokens import quote, quote_pattern
 
@@ -17,6 +18,7 @@ __all__ = [
     "Kind",
     "all_of",
     "caret",
+    "check_time",
     "compile_filter",
     "exclude",
     "quote",

@@ -98,6 +98,14 @@ class LineSearch:
         return False
 
 
+def check_time(pattern: str) -> None:
+    """Raise PatternRefused for what could take for ever on a text of any lines.
+
+    The pattern must be one that Python compiles.
+    """
+    _Weigher(_tokens(pattern.replace(r"\n", r"\t"))).repeats()
+
+
 def _compile(pattern: str) -> re.Pattern[str]:
     try:
         # Python warns about [[ and && in a set, which may change their meaning.

@@ -13,14 +13,8 @@ from evtools.errors import DecodeError
 from evtools.wire.compression import decompress
 from evtools.wire.events import GAP, EventFields
 from evtools.wire.record import Record
-from evtools.wire.serialisers import (
-    READERS,
-    decode_json,
-    is_deep,
-    may_be_deep,
-    read_json,
-)
-from evtools.wire.task_event import TASK_EVENTS, AnyRecord, TaskEvent
+from evtools.wire.serialisers import READERS, decode_json, read_json
+from evtools.wire.task_event import TASK_EVENTS, AnyRecord
 from evtools.wire.values import Lost, Pairs, fields_of, plain
 
 #: What a message may weigh in bytes, as sent and unpacked.  Celery's own
@@ -160,15 +154,10 @@ class Codec:
         try:
             body = self._usual_body(message)
             if body is not None:
-                events: list[TaskEvent] = (
-                    _decode_task_events(body)
-                    if body.startswith(b"[")
-                    else [_decode_task_event(body)]
-                )
-                if not may_be_deep(body) or not any(
-                    is_deep(event.values(event)) for event in events
-                ):
-                    return list[AnyRecord](events)
+                if not body.startswith(b"["):
+                    return [_decode_task_event(body)]
+                events: list[AnyRecord] = _decode_task_events(body)
+                return events
         except _BROKEN_JSON:
             pass  # something else: `decode` sees what
         return [Record(event) for event in self.decode(message)]

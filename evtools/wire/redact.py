@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from evtools.errors import UsageError
 from evtools.wire.events import EventFields
+from evtools.wire.values import DEPTH_MAX
 
 #: What stands where a secret stood.
 MASK: Final = "***"
@@ -110,35 +111,39 @@ class _Rules:
                 if name not in _KEPT:
                     event[name] = _mask_text(value, regex)
 
-    def _mask(self, value: Any, key: re.Pattern[str]) -> Any:
+    def _mask(self, value: Any, key: re.Pattern[str], depth: int = 1) -> Any:
         """Mask at any depth: a name is rarely harmless further in."""
         if isinstance(value, str):
             return "".join(_masked(value, key))
+        if depth > DEPTH_MAX:
+            return MASK
         if isinstance(value, dict):
             return {
                 self._mask(name, key): MASK
                 if name.casefold() in self.names
-                else self._mask(inner, key)
+                else self._mask(inner, key, depth + 1)
                 for name, inner in value.items()
             }
         if isinstance(value, list):
             if len(value) == _PAIR and self._is_name(value[0]):
                 return [value[0], MASK]
-            return [self._mask(inner, key) for inner in value]
+            return [self._mask(inner, key, depth + 1) for inner in value]
         return value
 
     def _is_name(self, value: Any) -> bool:
         return isinstance(value, str) and value.casefold() in self.names
 
 
-def _mask_text(value: Any, regex: re.Pattern[str]) -> Any:
+def _mask_text(value: Any, regex: re.Pattern[str], depth: int = 1) -> Any:
     if isinstance(value, str):
         return regex.sub(MASK, value)
+    if depth > DEPTH_MAX:
+        return MASK
     if isinstance(value, list):
-        return [_mask_text(item, regex) for item in value]
+        return [_mask_text(item, regex, depth + 1) for item in value]
     if isinstance(value, dict):
         return {
-            regex.sub(MASK, name): _mask_text(item, regex)
+            regex.sub(MASK, name): _mask_text(item, regex, depth + 1)
             for name, item in value.items()
         }
     return value
