@@ -115,6 +115,7 @@ class Process:
         self._options = options
         self._detached = detached
         self._reread = reread
+        self._settings: ConnectionSettings | None = None
         self._notifier = Notifier()
         self._log = Log(_STDERR)
         #: The handlers of the command line, which write for people on stderr.
@@ -125,6 +126,7 @@ class Process:
 
         `stack` closes and removes what is left in the end.
         """
+        self._settings = settings
         owner = identity(self._options.uid, self._options.gid)
         folder = settle(self._options, owner, self._detached)
         logfile = self._options.logfile or self._usual_file()
@@ -181,7 +183,11 @@ class Process:
         self._log.take_streams()
 
     def hang_up(self) -> None:
-        """Open the log anew and read the settings file again, and say so."""
+        """Open the log anew, read files of settings again, and say so.
+
+        The broker's URL is read before the next connection, which is the reader
+        thread's business: whoever knows it may take a while.
+        """
         if self._log.reopen():
             _log.info("SIGHUP: the log goes on here")
         else:
@@ -190,6 +196,10 @@ class Process:
                 "somebody makes one that we may write",
                 self._log.path,
             )
+        renewal = self._settings.renewal if self._settings else None
+        if renewal is not None:
+            renewal.due = True
+            _log.info("SIGHUP: the broker's URL is read again for the next connection")
         if self._reread is None:
             return
         try:
@@ -197,6 +207,8 @@ class Process:
         except EvtoolsError as error:
             _log.error("the settings stay as they were: %s", error.message)
             return
+        if renewal is not None:
+            changed.pop("broker", None)
         level = changed.pop("loglevel", None)
         if level is not None:
             logging.getLogger().setLevel(level)

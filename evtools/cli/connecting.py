@@ -1,13 +1,20 @@
 """From the command line's values to connection settings."""
 
+import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import click
 from click.core import ParameterSource
 
+from evtools.cli.broker_command import ask
 from evtools.cli.celery_names import TLS_MORE
 from evtools.cli.command import sources_of
+from evtools.cli.params import BROKER, Broker, address_in
+from evtools.errors import UsageError
 from evtools.transport import TLS, ConnectionSettings
+from evtools.transport.settings import DEFAULT_URL, Renewal
 
 _GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 #: Options that are transport options under the same name.
@@ -36,9 +43,18 @@ def connection_settings(ctx: click.Context) -> ConnectionSettings:
         for name in (*_SAME, *FIELDS)
         if values[name] or name not in _EMPTY_IS_DEFAULT
     }
-    if values["broker"] is not None and not _is_idle(ctx):
-        fields["urls"] = values["broker"].url
-        fields["source_of_url"] = broker_origin(ctx)
+    if not _is_idle(ctx):
+        if values["broker"] is not None:
+            fields["urls"] = values["broker"].url
+            fields["source_of_url"] = broker_origin(ctx)
+        read = _reader(ctx)
+        if values["broker_command"]:
+            fields["source_of_url"] = "--broker-command"
+            read = partial(ask, values["broker_command"], read or (lambda: urls))
+        urls = fields.get("urls", DEFAULT_URL)
+        if read is not None:
+            due = bool(values["broker_command"])
+            fields["renewal"] = Renewal(urls, read, due=due)
     return ConnectionSettings(
         **fields,
         options=transport_options(ctx),
@@ -46,6 +62,46 @@ def connection_settings(ctx: click.Context) -> ConnectionSettings:
         tls=_tls(ctx),
         tool=ctx.command.name or "evtools",
     )
+
+
+def _reader(ctx: click.Context) -> Callable[[], str] | None:
+    """Return what reads the broker's URL again, if it stands in a file."""
+    broker = ctx.params["broker"]
+    if broker is not None and broker.path:
+        return partial(_address_in, broker.path)
+    config = sources_of(ctx).config
+    if ctx.get_parameter_source("broker") is not ParameterSource.DEFAULT_MAP:
+        return None
+    if config is None or not broker_origin(ctx).startswith(str(config)):
+        return None  # it is the application's
+    return partial(_address_of_settings, ctx, str(config.absolute()))
+
+
+def _address_in(path: str) -> str:
+    try:
+        return address_in(path)
+    except ValueError as error:
+        raise UsageError(f"-b @FILE: {error}") from None
+
+
+def _address_of_settings(ctx: click.Context, path: str) -> str:
+    from evtools.cli import config  # noqa: PLC0415  (rarely needed)
+
+    loaded = config.load(
+        path,
+        ctx.params["profile"],
+        tool=ctx.command.name or "",
+        options=ctx.command.params,
+        environ=os.environ,
+    )
+    setting = loaded.settings.get("broker")
+    if setting is None:
+        raise UsageError(f"{path}: it has no broker any more")
+    try:
+        broker: Broker = BROKER.convert(setting.value, None, ctx)
+    except click.BadParameter as error:
+        raise UsageError(f"{path}: broker: {error.message}") from None
+    return broker.url
 
 
 def _is_idle(ctx: click.Context) -> bool:

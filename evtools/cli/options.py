@@ -78,6 +78,13 @@ _SHARED: Final[tuple[Decorator[Any], ...]] = (
         help="Take the settings of a Celery application, as celery -A does.",
     ),
     _shared(
+        *("--broker-command",),
+        group="Broker",
+        type=params.COMMAND,
+        help="Run this, without a shell, for the broker's URL or its password: at the"
+        " start, and when the broker refuses the last one.",
+    ),
+    _shared(
         *("--broker-option",),
         group="Broker",
         type=params.KEYVALUE,

@@ -17,10 +17,15 @@ _BROKER_MAX_BYTES = 64 * 1024
 
 
 class Broker(NamedTuple):
-    """A broker URL; `via` says where it stood, if not on the command line."""
+    """A broker URL; `via` says where it stood, if not on the command line.
+
+    `path` is the file that it was read from, by its whole name: a daemon has
+    another directory later.
+    """
 
     url: str
     via: str = ""
+    path: str = ""
 
 
 class TextFile(NamedTuple):
@@ -196,13 +201,19 @@ def _broker(text: str) -> Broker:
         from pathlib import Path  # noqa: PLC0415  (start-up time)
 
         path = Path(text[1:]).expanduser()
-        try:
-            with path.open("rb") as file:
-                content = file.read(_BROKER_MAX_BYTES)
-        except OSError as error:
-            raise ValueError(f"{path}: {error.strerror}") from None
-        return Broker(_address(_decoded(str(path), content)), f"-b @{path}")
+        whole = str(path.absolute())
+        return Broker(address_in(whole), f"-b @{path}", whole)
     return Broker(_address(text))
+
+
+def address_in(path: str) -> str:
+    """Return the broker URL in a file; raise ValueError."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  (start-up time)
+            content = file.read(_BROKER_MAX_BYTES)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    return _address(_decoded(path, content))
 
 
 def _address(text: str) -> str:
@@ -210,6 +221,15 @@ def _address(text: str) -> str:
     if not text or "\n" in text:
         raise ValueError("there must be one line with the URL")
     return text
+
+
+def _command(text: str) -> tuple[str, ...]:
+    import shlex  # noqa: PLC0415  (start-up time)
+
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"{str(error).lower()}; quote it as for a shell") from None
 
 
 def _moment(text: str) -> float | time:
@@ -272,6 +292,7 @@ FANOUT_PREFIX = Parsed("TEXT", _fanout_prefix, bool)
 REGEX = Parsed("RE", _regex)
 REDACTION = Parsed("PATTERN", _redaction)
 BROKER = Parsed("URL", _broker)
+COMMAND = Parsed("CMD", _command)
 TEXT_FILE = Parsed("FILE", _text_file)
 FILTER = Parsed("FILTER", str)
 RATE = Parsed("RATE", str, int, float)

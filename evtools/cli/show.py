@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from types import NoneType, UnionType
 from typing import Any, Final, NamedTuple
@@ -17,7 +18,7 @@ from evtools.cli.connecting import (
     transport_options,
 )
 from evtools.cli.options import Option
-from evtools.cli.params import DURATION_OR_NONE, PAIRS, TextFile
+from evtools.cli.params import COMMAND, DURATION_OR_NONE, PAIRS, TextFile
 from evtools.text import hide_credentials, sanitize
 from evtools.transport import ConnectionSettings
 from evtools.transport.url import mask_options
@@ -83,6 +84,8 @@ def _value(ctx: click.Context, option: Option, settings: ConnectionSettings) -> 
         broker = name == "broker_option"
         pairs = transport_options(ctx) if broker else merged_pairs(ctx, name)
         return hide_credentials(toml(mask_options(pairs)))
+    if option.type is COMMAND and ctx.params[name]:
+        return hide_credentials(toml(shlex.join(ctx.params[name])))
     if option.type is DURATION_OR_NONE and ctx.params[name] is None:
         return toml("none")
     if option.shared and field in CONNECTION_FIELDS:

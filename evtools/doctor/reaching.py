@@ -60,6 +60,7 @@ _SPOKEN: Final[Mapping[str, tuple[str, str]]] = {
 def check_kind(case: Case) -> Iterator[Finding]:
     """See whether this kind of broker can carry events; nothing is connected."""
     settings = case.settings
+    settings.refresh()
     for attempt, _ in enumerate(settings.addresses()):
         connect(settings, attempt=attempt).release()  # which connects nothing yet
     case.places = dict(enumerate(places(settings)[:_ADDRESSES_MAX]))

@@ -409,7 +409,7 @@ def _tls_text(exc: ssl.SSLError) -> str:
 
 
 def _scrub(text: str, settings: ConnectionSettings) -> str:
-    hidden = url.secrets(settings.urls) | set(_secret_options(settings.options))
+    hidden = url.secrets(settings.current) | set(_secret_options(settings.options))
     for secret in sorted(hidden, key=len, reverse=True):
         text = text.replace(secret, url.MASK)
     return text

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from evtools.clock import Clock
-from evtools.errors import AccessRefused, BrokerUnavailable
+from evtools.errors import (
+    AccessRefused,
+    BrokerUnavailable,
+    EvtoolsError,
+    UsageError,
+)
 from evtools.transport.backoff import LONGEST, delays
 from evtools.transport.buffer import Buffer, End, Notice
 from evtools.transport.diagnosis import diagnose, explain
@@ -89,6 +94,7 @@ class Intake(threading.Thread):
         #: what was sent before it has arrived, what was sent later may not have.
         self._last_alive: float | None = None
         self._lost_because = ""
+        self._has_renewed = False
         self.connectivity = Connectivity()
 
     def stop(self) -> None:
@@ -150,14 +156,17 @@ class Intake(threading.Thread):
     def _attempt(self, attempt: int) -> Stream:
         self.connectivity.connecting = True
         try:
+            self._settings.refresh()
             return self._subscribe(self._settings, attempt)
         finally:
             self.connectivity.connecting = False
 
     def _failed(self, exc: Exception, give_up: float) -> None:
         """Wait before the next attempt, or raise when there shall be none."""
-        error = explain(exc, self._settings)
-        if isinstance(error, AccessRefused) or not isinstance(error, BrokerUnavailable):
+        error = self._renewed(explain(exc, self._settings))
+        if error is None:
+            return
+        if self._is_final(error):
             raise error from exc
         if not self._settings.reconnect and self._clock.monotonic() >= give_up:
             raise error from exc
@@ -168,6 +177,39 @@ class Intake(threading.Thread):
             Notice("retry", f"{error.message}; trying again in {wait:.1f}s")
         )
         self._stopping.wait(wait)
+
+    def _renewed(self, refusal: EvtoolsError) -> EvtoolsError | None:
+        """Read the address again after a refusal, and return None if it is another.
+
+        Otherwise return what is wrong.  Once for each connection: tokens are others
+        each time that one asks.
+        """
+        if self._has_renewed or not isinstance(refusal, AccessRefused):
+            return refusal
+        try:
+            self._has_renewed = self._settings.renew()
+        except BrokerUnavailable as failure:
+            return failure
+        except EvtoolsError as failure:
+            return AccessRefused(
+                refusal.message, f"{refusal.hint}\n{failure.message}".strip()
+            )
+        if not self._has_renewed:
+            return refusal
+        where = self._settings.source_of_url
+        self._buffer.add(
+            Notice("retry", f"{refusal.message}; trying what {where} says by now")
+        )
+        return None
+
+    def _is_final(self, error: EvtoolsError) -> bool:
+        """Return whether trying again is no use."""
+        if isinstance(error, UsageError) and self._last_alive is not None:
+            # It did work: certificates and keys are just being replaced.
+            return False
+        return isinstance(error, AccessRefused) or not isinstance(
+            error, BrokerUnavailable
+        )
 
     def _connected(self) -> None:
         now = self._clock.wall()
@@ -188,6 +230,7 @@ class Intake(threading.Thread):
                 )
             )
         self._last_alive = now
+        self._has_renewed = False
         state.connected = True
 
     def _drain(self, stream: Stream) -> None:

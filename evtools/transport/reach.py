@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from kombu.connection import Connection
 
+from evtools.errors import AccessRefused
 from evtools.transport.connection import connect, explain
 from evtools.transport.settings import ConnectionSettings
 
@@ -27,6 +28,17 @@ def reach(settings: ConnectionSettings) -> Connection:
     what the last address raised if none does.
     """
     settings = replace(settings, heartbeat=0.0)
+    settings.refresh()
+    try:
+        return _enter_any(settings)
+    except Exception as error:
+        refused = isinstance(explain(error, settings), AccessRefused)
+        if not (refused and settings.renew()):
+            raise
+    return _enter_any(settings)
+
+
+def _enter_any(settings: ConnectionSettings) -> Connection:
     *earlier, last = range(len(settings.addresses()))
     for attempt in earlier:
         with suppress(Exception):

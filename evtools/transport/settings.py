@@ -1,13 +1,17 @@
 """Everything that decides how a broker is reached and listened to."""
 
+import logging
 import math
 import ssl
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-from evtools.errors import ImproperlyConfigured, UsageError
+from evtools.errors import EvtoolsError, ImproperlyConfigured, UsageError
 from evtools.transport import url
+
+_log = logging.getLogger(__name__)
 
 #: Celery's own default.
 DEFAULT_URL: Final = "amqp://guest@localhost//"
@@ -63,11 +67,57 @@ class TLS:
             )
 
 
+class Renewal:
+    """The broker's address, from where it can be read again.
+
+    Passwords are changed and tokens expire while a tool runs, so whoever connects
+    reads it again when it is `due`, and when the broker refuses what was read.
+    Several threads may connect.  `read` raises EvtoolsError.
+    """
+
+    def __init__(self, urls: str, read: Callable[[], str], *, due: bool) -> None:
+        self.urls = urls
+        self._read = read
+        #: Whether there is something better than `urls` even for the first time.
+        self._must = due
+        self.due = due
+        self._lock = threading.Lock()
+
+    def renew(self) -> bool:
+        """Read it now; return whether it is another one.
+
+        Raise EvtoolsError; then all stays as it was.
+        """
+        with self._lock:
+            urls = self._read()
+            try:
+                for address in url.split(urls):
+                    url.parse(address)
+            except url.BadURL as error:
+                raise UsageError(
+                    f"cannot read the broker URL {url.mask(urls)}: {error}"
+                ) from None
+            before, self.urls = self.urls, urls
+            self._must = self.due = False
+            return urls != before
+
+    def refresh(self) -> None:
+        """Read it if it is due; what was read before will do if that fails."""
+        if self.due:
+            try:
+                self.renew()
+            except EvtoolsError as error:
+                if self._must:
+                    raise
+                _log.warning("the broker URL stays as it was: %s", error.message)
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ConnectionSettings:
     """How to reach the broker and what to listen to.
 
-    `urls` may be a `;` list: brokers to fail over to, or Sentinels.
+    `urls` may be a `;` list: brokers to fail over to, or Sentinels.  Where there is
+    a `renewal`, it knows better.
     `source_of_url` says where the user put it, for error texts.  `options`
     are Celery's broker_transport_options; those named in `may_ignore` may be for
     another transport, as in the settings of an application.  Seconds are floats; a
@@ -83,6 +133,7 @@ class ConnectionSettings:
 
     urls: str = DEFAULT_URL
     source_of_url: str = DEFAULT_SOURCE
+    renewal: Renewal | None = field(default=None, compare=False)
     options: Mapping[str, Any] = field(default_factory=dict)
     may_ignore: frozenset[str] = frozenset()
     tls: TLS = field(default_factory=TLS)
@@ -130,11 +181,28 @@ class ConnectionSettings:
 
     def masked(self) -> str:
         """Return the broker's URL without password."""
-        return url.mask(self.urls)
+        return url.mask(self.current)
 
     def addresses(self) -> list[str]:
-        """Return the URLs in `urls`, each complete."""
-        return url.split(self.urls)
+        """Return the URLs in `current`, each complete."""
+        return url.split(self.current)
+
+    @property
+    def current(self) -> str:
+        """The broker's address as it was read last."""
+        return self.renewal.urls if self.renewal else self.urls
+
+    def refresh(self) -> None:
+        """Be ready to connect; raise EvtoolsError where there is no address yet."""
+        if self.renewal:
+            self.renewal.refresh()
+
+    def renew(self) -> bool:
+        """Return whether there is another address after a refusal.
+
+        Raise EvtoolsError where it cannot be read again.
+        """
+        return self.renewal is not None and self.renewal.renew()
 
 
 def _check_url(settings: ConnectionSettings) -> None:

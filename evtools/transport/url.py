@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 MASK = "**"
 
@@ -159,6 +159,21 @@ def with_vhost(url: str, vhost: str) -> str:
         kept.append(f"virtual_host={vhost}")
     query = "&".join(filter(None, kept))
     return f"{address.scheme}://{authority}/{path}" + (f"?{query}" if query else "")
+
+
+def with_password(urls: str, password: str) -> str:
+    """Return the same addresses with another password, which is not escaped yet."""
+    return ";".join(
+        _with_password(url, quote(password, safe="")) for url in split(urls)
+    )
+
+
+def _with_password(url: str, escaped: str) -> str:
+    scheme, _, after = url.partition("://")
+    authority = re.split(r"[/?#]", after, maxsplit=1)[0]
+    host = authority.rpartition("@")[2]
+    user = parse(url).user
+    return f"{scheme}://{user}:{escaped}@{host}{after[len(authority) :]}"
 
 
 def _names_vhost(part: str) -> bool:

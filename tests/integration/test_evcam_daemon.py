@@ -579,6 +579,40 @@ def test_hup_reads_the_settings_file_again(daemon, folder, redis_url):
     assert daemon.stop().status == 0
 
 
+def test_hup_has_the_next_connection_read_the_brokers_url_again(
+    daemon, folder, redis_acl
+):
+    def let_in(password):
+        rules = ("on", "resetpass", f">{password}", "~*", "&*", "+@all")
+        redis_acl.redis_cli("ACL", "SETUSER", "hup", *rules)
+        where = f"127.0.0.1:{redis_acl.port}/0"
+        (folder / "url").write_text(f"redis://hup:{password}@{where}")
+
+    let_in("one")
+    assert daemon.start(*camera(), "-b", f"@{folder / 'url'}").status == 0
+    let_in("two")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("the broker's URL is read again")
+    redis_acl.redis_cli("CLIENT", "KILL", "USER", "hup")
+    daemon.wait_log("connected again")
+    assert "login" not in daemon.log
+    assert daemon.stop().status == 0
+
+
+def test_a_command_for_the_broker_runs_as_the_user_that_evcam_becomes(
+    daemon, folder, redis_url
+):
+    told = folder / "told"
+    told.touch()
+    told.chmod(0o666)
+    script = f"id -un >> {told}; echo {redis_url}"
+    words = ("--broker-command", f"sh -c '{script}'", "--uid", "nobody")
+    assert daemon.start(*camera(), *words).status == 0
+    daemon.wait_log("listening on")
+    assert set(told.read_text().split()) == {"nobody"}
+    assert daemon.stop().status == 0
+
+
 def test_usr1_tells_the_counters_and_where_all_threads_are(daemon, redis_url):
     assert daemon.start(*camera(), "-b", redis_url).status == 0
     daemon.signal(signal.SIGUSR1)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import time
+import uuid
 
 import pytest
 
+from servers.ports import HOST
 from servers.process import wait_until
+from servers.redis import RedisServer
 from tools.evdump import EvdumpStarter
 from tools.flow import Flow
 
@@ -300,3 +303,105 @@ def test_a_queue_that_somebody_deletes_is_a_gap(evdump, rabbitmq_server, sender)
     gap, _ = records_of(dump)
     assert gap["reason"] == "reconnect"
     assert "the broker deleted our queue" in gap["error"]
+
+
+# --- passwords that are changed -----------------------------------------------------
+
+
+class Rotating:
+    """A user of a broker whose password is changed."""
+
+    def __init__(self, server):
+        self._server = server
+        self.name = f"rotating{uuid.uuid4().hex[:8]}"
+        self._redis = isinstance(server, RedisServer)
+        self._change("one")
+        if not self._redis:
+            rights = ("set_permissions", "-p", "/", self.name, ".*", ".*", ".*")
+            server.rabbitmqctl(*rights)
+
+    def url(self, password):
+        scheme, end = ("redis", "0") if self._redis else ("amqp", "/")
+        host = f"{HOST}:{self._server.port}"
+        return f"{scheme}://{self.name}:{password}@{host}/{end}"
+
+    def _change(self, password):
+        if self._redis:
+            rules = ("on", "resetpass", f">{password}", "~*", "&*", "+@all")
+            self._server.redis_cli("ACL", "SETUSER", self.name, *rules)
+        elif password == "one":
+            self._server.rabbitmqctl("add_user", self.name, password)
+        else:
+            self._server.rabbitmqctl("change_password", self.name, password)
+
+    def rotate(self):
+        """Let only the password two in, and end what came in with one."""
+        self._change("two")
+        if self._redis:
+            self._server.redis_cli("CLIENT", "KILL", "USER", self.name)
+            return
+        self._server.rabbitmqctl("close_all_user_connections", self.name, "rotated")
+
+
+@pytest.fixture
+def rotating(broker):
+    return Rotating(broker)
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("way", ["file", "url command", "password command", "settings"])
+def test_a_password_that_is_changed_is_read_again(evdump, rotating, tmp_path, way):
+    file = tmp_path / "broker"
+
+    def write(password):
+        text = rotating.url(password)
+        if way == "settings":
+            text = f'broker = "{text}"'
+        file.write_text(password if way == "password command" else text)
+
+    write("one")
+    how = {
+        "file": ("-b", f"@{file}"),
+        "settings": ("--config", file),
+        "url command": ("--broker-command", f"cat '{file}'"),
+        "password command": (
+            *("-b", rotating.url("wrong"), "--broker-command", f"cat '{file}'"),
+        ),
+    }[way]
+    dump = evdump(*how)
+    dump.wait_ready()
+    write("two")
+    rotating.rotate()
+    dump.wait_stderr("says by now", deadline=20)
+    dump.wait_stderr("connected again", deadline=20)
+    assert dump.stop() == 0
+    for word in (":one@", ":two@", ":wrong@"):
+        assert word not in dump.stderr
+
+
+def test_a_password_that_is_wrong_after_it_was_read_again_is_the_end(
+    evdump, rotating, tmp_path
+):
+    file = tmp_path / "broker"
+    file.write_text(rotating.url("one"))
+    dump = evdump("-b", f"@{file}")
+    dump.wait_ready()
+    rotating.rotate()
+    assert dump.wait(deadline=20) == 69
+    assert ": login: " in dump.stderr
+    tried = evdump("--broker-command", f"echo {rotating.url('wrong')}")
+    assert tried.wait(deadline=20) == 69
+    assert "tried: --broker-command" in tried.stderr
+
+
+def test_a_command_that_fails_is_tried_again(evdump, redis_url, tmp_path):
+    file = tmp_path / "broker"
+    dump = evdump("--broker-command", f"cat {file}")
+    dump.wait_stderr("--broker-command cat: it ended with status 1: cat: ")
+    dump.wait_stderr("trying again in")
+    file.write_text(redis_url)
+    dump.wait_ready()
+    assert dump.stop() == 0
+    once = ("--no-reconnect", "--connect-timeout", "100ms")
+    assert evdump("--broker-command", "false", *once).wait() == 69
+    assert evdump("--broker-command", "no-such-program").wait() == 2

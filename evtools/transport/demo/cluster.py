@@ -30,7 +30,9 @@ _TURN: Final = 0.02
 def demo_settings(settings: ConnectionSettings) -> ConnectionSettings:
     """Return how to reach the simulated cluster, with what else `settings` say."""
     options = {"polling_interval": _POLLING}
-    return replace(settings, urls=URL, source_of_url="--demo", options=options)
+    return replace(
+        settings, urls=URL, renewal=None, source_of_url="--demo", options=options
+    )
 
 
 class DemoCluster(threading.Thread):

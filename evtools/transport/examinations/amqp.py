@@ -191,6 +191,7 @@ class AMQPExamination(Examination):
         there = replace(
             self._settings,
             urls=";".join(urls),
+            renewal=None,
             event_exchange=exchange,
             routing_keys=("#",),
             enable_events=False,

@@ -109,7 +109,7 @@ def test_a_broker_url_may_stand_in_a_file(tmp_path):
     (tmp_path / "url").write_text("redis://:pw@h/0\n")
     path = str(tmp_path / "url")
     broker = params.BROKER.convert(f"@{path}", None, None)
-    assert broker == params.Broker("redis://:pw@h/0", f"-b @{path}")
+    assert broker == params.Broker("redis://:pw@h/0", f"-b @{path}", path)
 
 
 @pytest.mark.parametrize("content", [b"", b"a\nb\n", b"\xff\xfe"])

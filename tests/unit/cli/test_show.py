@@ -54,3 +54,8 @@ def test_no_secret_is_shown(cli):
 def test_values_are_written_as_in_the_file(shown, tmp_path, arguments, name, value):
     (tmp_path / "filter.txt").write_text("type:x")
     assert shown(*arguments)[name][0] == value
+
+
+def test_a_command_is_shown_as_it_would_be_typed(cli):
+    out = cli("--broker-command", "vault read 'a b'", "--show-config").out
+    assert """broker_command        = "vault read 'a b'" """ in out

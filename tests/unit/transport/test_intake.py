@@ -2,6 +2,7 @@ import itertools
 import queue
 import signal
 import time
+from itertools import count
 
 import pytest
 
@@ -9,7 +10,7 @@ from evtools.clock import SystemClock
 from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
 from evtools.transport.buffer import Buffer, Chunk, End, Notice
 from evtools.transport.intake import BUSY, GATHER, MUCH, Intake, _Stop
-from evtools.transport.settings import ConnectionSettings
+from evtools.transport.settings import ConnectionSettings, Renewal
 from evtools.transport.stream import BrokerSilent
 from evtools.wire import Message
 
@@ -154,6 +155,60 @@ def test_a_password_is_in_no_notice(clock):
     assert "redis://:**@broker/0" in texts[0]
 
 
+def test_an_address_is_read_again_once_before_giving_up(clock):
+    told = iter(["redis://:b@broker/0", "redis://:c@broker/0"])
+    refused = [AccessRefused("no"), AccessRefused("never")]
+    renewal = Renewal("redis://:a@broker/0", lambda: next(told), due=False)
+    play = Play(clock, *refused, renewal=renewal)
+    assert play.kinds == ["retry", "End"]
+    assert play.error is refused[1]
+    assert next(told) == "redis://:c@broker/0"
+
+
+def test_after_each_connection_the_address_may_be_another(clock):
+    numbers = count()
+    renewal = Renewal("x://0", lambda: f"redis://:{next(numbers)}@broker/0", due=True)
+    lost = FakeStream(clock, ConnectionError("gone"))
+    refused = AccessRefused("no")
+    answers = (refused, lost, refused, FakeStream(clock))
+    play = Play(clock, *answers, renewal=renewal)
+    assert play.error is None
+    assert play.kinds == [
+        *("retry", "listening", "lost", "retry", "reconnect", "restored", "End")
+    ]
+
+
+def test_where_the_address_cannot_be_had_now_it_is_asked_for_again(clock):
+    def fail():
+        if next(numbers) < 2:
+            raise BrokerUnavailable("nobody knows it")
+        return SETTINGS.urls
+
+    numbers = count()
+    renewal = Renewal(SETTINGS.urls, fail, due=True)
+    play = Play(clock, FakeStream(clock), renewal=renewal)
+    assert play.kinds == ["retry", "retry", "listening", "End"]
+
+
+def test_a_refusal_says_that_the_address_cannot_be_read_again(clock):
+    def fail():
+        raise UsageError("/run/url: Permission denied")
+
+    renewal = Renewal(SETTINGS.urls, fail, due=False)
+    play = Play(clock, AccessRefused("no", "hint"), renewal=renewal)
+    assert play.error.message == "no"
+    assert play.error.hint == "hint\n/run/url: Permission denied"
+
+
+def test_files_that_are_just_replaced_at_a_reconnect_are_waited_for(clock):
+    lost = FakeStream(clock, ConnectionError("gone"))
+    bad = UsageError("--tls-cert x: not a usable PEM file")
+    play = Play(clock, lost, bad, FakeStream(clock))
+    assert play.error is None
+    assert "not a usable PEM file; trying again" in play.items[2].text
+    assert Play(clock, bad).error is bad
+
+
 def test_little_is_gathered_and_much_is_not(clock, monkeypatch):
     slept = []
     monkeypatch.setattr("time.sleep", slept.append)
@@ -240,7 +295,7 @@ def test_a_hole_in_the_buffer_stands_before_the_gap_of_the_connection(clock):
         subscribe=Broker(
             clock,
             FakeStream(clock, 3, [Message(b"x" * 900)], ConnectionError()),
-            UsageError("enough"),
+            AccessRefused("enough"),
         ),
     )
     intake.run()

@@ -1,12 +1,13 @@
 """Whether a broker lets us in."""
 
 import socket
+import uuid
 
 import pytest
 
 from evtools.errors import AccessRefused, BrokerUnavailable
 from evtools.transport.reach import probe, reach
-from evtools.transport.settings import ConnectionSettings
+from evtools.transport.settings import ConnectionSettings, Renewal
 
 NOBODY = "redis://127.0.0.1:1/0"
 
@@ -22,6 +23,26 @@ def test_one_that_is_not_there_is_not():
 
 def test_one_of_several_is_enough(redis_url):
     probe(ConnectionSettings(urls=f"{NOBODY};{redis_url}"))
+
+
+def test_a_password_that_was_changed_is_read_again(redis_acl):
+    name = f"rotating{uuid.uuid4().hex}"
+    redis_acl.redis_cli("ACL", "SETUSER", name, "on", ">new", "~*", "&*", "+@all")
+    old = f"redis://{name}:old@127.0.0.1:{redis_acl.port}/0"
+    new = old.replace(":old@", ":new@")
+    renewal = Renewal(old, lambda: new, due=False)
+    settings = ConnectionSettings(urls=old, renewal=renewal)
+    probe(settings)
+    assert settings.current == new
+    probe(settings)
+
+
+def test_a_password_that_is_wrong_still_is_a_refusal(redis_acl):
+    url = f"redis://operator:wr0ng@127.0.0.1:{redis_acl.port}/0"
+    renewal = Renewal(url, lambda: url, due=False)
+    with pytest.raises(AccessRefused) as refused:
+        probe(ConnectionSettings(urls=url, renewal=renewal))
+    assert "wr0ng" not in refused.value.message
 
 
 def test_the_connection_to_the_one_is_open(redis_url):
