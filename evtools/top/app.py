@@ -1,6 +1,7 @@
 """evtop: the source, the model, the session and the terminal, put together."""
 
 import logging
+import math
 import os
 import traceback
 from collections.abc import Callable
@@ -44,6 +45,8 @@ _log = logging.getLogger(__name__)
 _SLICE: Final = 0.012
 #: How long the reader of the source may take to end, in seconds.
 _END_WAIT: Final = 2.0
+#: After so many seconds of a live cluster, the key q asks before it leaves.
+_ASKS_AFTER: Final = 300.0
 #: How many mistakes over events are told apart.
 _MISTAKES_MAX: Final = 20
 
@@ -104,6 +107,7 @@ class Console:
                 desk=self._open_desk(settings, stack),
                 history=History(usual_file(os.environ)),
                 mouse=options.mouse,
+                asks_after=math.inf if options.read or options.demo else _ASKS_AFTER,
             ),
             commands.run,
         )

@@ -97,8 +97,8 @@ _TABLE: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
     ),
     "everywhere": (
         ("help", "? f1", "this help; typing filters it"),
-        ("back", "q", "back; from the first view, quit"),
-        ("quit", "Q ctrl-c", "quit now"),
+        ("back", "q", "back; from the first view, quit (after 5 minutes it asks)"),
+        ("quit", "Q ctrl-c", "quit at once"),
         ("escape", "esc", "close, leave, unmark, drop the filter; never quits"),
         ("view tasks", "1", "tasks"),
         ("view types", "2", "task types"),

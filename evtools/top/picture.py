@@ -72,7 +72,7 @@ def drawn(session: Session, size: tuple[int, int], around: Surroundings) -> Draw
 def _too_small(size: tuple[int, int]) -> list[Line]:
     cols, rows = size
     least = f"{LEAST[0]}x{LEAST[1]}"
-    text = f"Terminal too small: {cols}x{rows}, needs {least}. q quits"
+    text = f"Terminal too small: {cols}x{rows}, needs {least}. Q quits"
     return [[("warning", line[:cols])] for line in wrap(text, cols)][:rows]
 
 

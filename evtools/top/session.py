@@ -1,13 +1,14 @@
 """What the user sees and where: the views, what lies over them, the last message."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError, UsageError
-from evtools.text import sanitize
+from evtools.text import human_age, sanitize
 from evtools.top.choices import VIEWS, View
 from evtools.top.desk import ControlDesk
 from evtools.top.feed import Feed
@@ -18,6 +19,7 @@ from evtools.top.link import Link
 from evtools.top.model import Model
 from evtools.top.table import TableModel
 from evtools.top.widgets.detail import DetailPane
+from evtools.top.widgets.dialog import Dialog
 from evtools.top.widgets.editor import Editor
 from evtools.top.widgets.layer import Layer
 from evtools.top.widgets.menu import Choice, Menu
@@ -96,7 +98,11 @@ class Message:
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
-    """What a session works with; `desk` is None where nothing can be changed."""
+    """What a session works with; `desk` is None where nothing can be changed.
+
+    After `asks_after` seconds a key that leaves asks first: what is remembered by
+    then cannot be had again.
+    """
 
     model: Model
     keymap: Keymap
@@ -107,6 +113,7 @@ class Parts:
     glyphs: Glyphs
     desk: ControlDesk | None = None
     mouse: bool = False
+    asks_after: float = math.inf
     history: History = field(default_factory=History)
 
 
@@ -128,6 +135,8 @@ class Session:
         self.desk = parts.desk
         self.mouse = parts.mouse
         self.history = parts.history
+        self._began = parts.clock.monotonic()
+        self._asks_after = parts.asks_after
         self.view: View = VIEWS[0]
         self.detail: DetailPane | None = None
         self.layers: list[Layer] = []
@@ -275,6 +284,24 @@ class Session:
         prompt = Prompt(label, Editor(history=self.history.lines(command)), accepted)
         prompt.error = [("hint", hint)]
         self.layers.append(prompt)
+
+    def leave(self) -> None:
+        """Leave, or ask first if that would lose what took long to gather."""
+        watched = self.clock.monotonic() - self._began
+        events = self.model.intake.events
+        if watched < self._asks_after or not events:
+            self.host.end()
+            return
+        tasks = len(self.model.state.tasks)
+        lost = f"{tasks} task{'s' if tasks != 1 else ''}"
+        text = (
+            f"It has watched for {human_age(watched)}."
+            f" What it knows of {lost} will be lost."
+        )
+        sure = ("q", "Q", "ctrl-c")
+        self.layers.append(
+            Dialog("quit evtop?", [text], self.host.end, yes="Quit", sure=sure)
+        )
 
     # --- going from view to view --------------------------------------------------
 

@@ -125,6 +125,7 @@ class FakeTerminal:
         *,
         read_only: bool = False,
         source: Any = None,
+        **parts: Any,
     ) -> None:
         self.size = size
         self.clock = FakeClock(1000.0)
@@ -151,6 +152,7 @@ class FakeTerminal:
                 clock=self.clock,
                 glyphs=UNICODE,
                 desk=self.desk,
+                **parts,
             ),
             commands.run,
         )

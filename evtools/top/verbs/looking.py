@@ -41,7 +41,7 @@ def _back(session: Session) -> None:
     if session.detail is not None:
         session.detail = None
     elif not session.climb():
-        session.host.end()
+        session.leave()
 
 
 def _escape(session: Session) -> None:

@@ -1,14 +1,16 @@
 """Commands that take something away: copies, exports, recordings."""
 
+from pathlib import Path
 from typing import Final
 
 from evtools.errors import UsageError
-from evtools.text import clip, sanitize
+from evtools.text import clip, human_size, sanitize
 from evtools.top.export import Exporter
 from evtools.top.recording import Recording
 from evtools.top.session import Session
 from evtools.top.terminal import copy_sequence
 from evtools.top.verbs.verb import Verb, plain
+from evtools.top.widgets.dialog import Dialog
 from evtools.top.widgets.menu import Choice
 
 #: How much of a copy is shown.
@@ -105,7 +107,18 @@ def _record(session: Session, path: str) -> None:
     if path in ("", "off", "stop"):
         _toggle_recording(session) if not path else _stop_recording(session)
         return
-    _start(session, Recording(path, session.clock))
+    there = Path(path)
+    if not (there.is_file() and there.stat().st_size):
+        _start(session, Recording(path, session.clock))
+        return
+    session.layers.append(
+        Dialog(
+            "overwrite?",
+            [f"{sanitize(path)} has {human_size(there.stat().st_size)}."],
+            lambda: _start(session, Recording(path, session.clock)),
+            yes="Overwrite",
+        )
+    )
 
 
 def _start(session: Session, recording: Recording) -> None:

@@ -1,4 +1,4 @@
-"""The question before something in the cluster is changed."""
+"""The question before something is changed or lost."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -16,7 +16,8 @@ class Dialog:
     """Ask before `confirmed` is called; No is what Enter means at first.
 
     `word` is what has to be typed to confirm (a count, a name); with "" the
-    key y is enough.
+    key y is enough.  `sure` are keys that confirm, too: with some of them Yes is
+    what Enter means.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Dialog:
         *,
         word: str = "",
         yes: str = "Yes",
+        sure: Sequence[str] = (),
     ) -> None:
         self.contexts = ("prompts",) if word else ("menus",)
         self.title = title
@@ -34,7 +36,8 @@ class Dialog:
         self._confirmed = confirmed
         self._word = word
         self._buttons = ("No", yes)
-        self._at = 0
+        self._sure = sure
+        self._at = 1 if sure else 0
         self._editor = Editor()
 
     def press(self, key: str, command: str | None) -> Outcome:
@@ -42,7 +45,7 @@ class Dialog:
         return self._write(key, command) if self._word else self._press(key, command)
 
     def _press(self, key: str, command: str | None) -> Outcome:
-        if key == "y":
+        if key == "y" or key in self._sure:
             return self._confirmed
         if key == "n" or command == "menu-close":
             return nothing
@@ -83,4 +86,5 @@ class Dialog:
         for number, button in enumerate(self._buttons):
             style = "selected" if number == self._at else "text"
             line += [(style, f"[{button}]"), ("text", "  ")]
-        return [*line, ("hint", "y confirms, Esc closes")]
+        keys = " or ".join(("y", *self._sure[:1]))
+        return [*line, ("hint", f"{keys} confirms, Esc closes")]

@@ -91,7 +91,7 @@ def test_every_size_can_be_drawn(busy, cols, rows):
 
 def test_a_terminal_that_is_too_small_says_so_and_recovers(busy):
     busy.size = (44, 10)
-    assert busy.text == "Terminal too small: 44x10, needs 50x12. q\nquits"
+    assert busy.text == "Terminal too small: 44x10, needs 50x12. Q\nquits"
     busy.press("q")
     assert busy.host.calls == ["end"]
     busy.size = (80, 24)

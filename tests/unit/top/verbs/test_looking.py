@@ -1,6 +1,7 @@
 import pytest
 
 from evtools.top.choices import THEMES, VIEWS
+from tools.screen import FakeTerminal
 
 
 def shown(terminal):
@@ -108,6 +109,57 @@ def test_each_escape_undoes_one_thing(terminal, session, table):
 def test_quitting_is_at_once(terminal, key):
     terminal.press("2", "enter", "enter", key)
     assert terminal.host.calls == ["end"]
+
+
+@pytest.fixture
+def watched_long():
+    """Return a terminal on which evtop has watched for seven minutes."""
+    made = FakeTerminal(asks_after=300.0)
+    made.take(made.life.success("t"))
+    made.tick()
+    assert made.host.calls == []
+    made.clock.now += 420
+    return made
+
+
+@pytest.mark.parametrize("key", ["q", "Q", "y", "enter", "ctrl-c"])
+def test_what_took_long_to_gather_goes_with_a_second_key_only(watched_long, key):
+    watched_long.press("q")
+    assert "It has watched for 7m" in watched_long.text
+    assert "What it knows of 1 task will be lost." in watched_long.text
+    assert watched_long.host.calls == []
+    watched_long.press(key)
+    assert watched_long.host.calls == ["end"]
+
+
+@pytest.mark.parametrize("key", ["n", "esc"])
+def test_evtop_goes_on_if_it_is_not_to_be_left(watched_long, key):
+    watched_long.press("q", key)
+    assert watched_long.host.calls == []
+    assert "quit evtop?" not in watched_long.text
+    watched_long.press("q", "left", "enter")
+    assert watched_long.host.calls == []
+
+
+@pytest.mark.parametrize("keys", ["Q", "ctrl-c", ":q", ":q!"])
+def test_who_wants_to_leave_at_once_does(watched_long, keys):
+    if keys.startswith(":"):
+        watched_long.command(keys[1:])
+    else:
+        watched_long.press(keys)
+    assert watched_long.host.calls == ["end"]
+
+
+def test_nothing_is_asked_for_the_first_minutes_or_where_nothing_came():
+    terminal = FakeTerminal(asks_after=300.0)
+    terminal.clock.now += 299
+    terminal.take(terminal.life.success("t"))
+    terminal.press("q")
+    assert terminal.host.calls == ["end"]
+    silent = FakeTerminal(asks_after=300.0)
+    silent.clock.now += 5000
+    silent.press("q")
+    assert silent.host.calls == ["end"]
 
 
 # --- help -------------------------------------------------------------------------

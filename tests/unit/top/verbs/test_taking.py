@@ -89,6 +89,21 @@ def test_a_recording_is_begun_and_ended(terminal, session, folder):
     assert terminal.message.startswith("0 events in evtop-recording-")
 
 
+def test_a_recording_takes_the_place_of_a_file_only_if_that_is_meant(
+    terminal, session, folder
+):
+    there = folder / "mine.jsonl"
+    there.write_text("hours\n")
+    terminal.command("record mine.jsonl")
+    assert "mine.jsonl has 6B." in terminal.text
+    terminal.press("enter")
+    assert (session.feed.recording, there.read_text()) == (None, "hours\n")
+    terminal.command("record mine.jsonl")
+    terminal.press("y")
+    assert terminal.message == "recording into mine.jsonl"
+    terminal.command("record off")
+
+
 def test_a_recording_can_have_a_name(terminal, session, folder):
     terminal.command("record mine.jsonl")
     assert terminal.message == "recording into mine.jsonl"
