@@ -255,6 +255,9 @@ class Intake(threading.Thread):
     def _lose(self, exc: Exception) -> None:
         told = diagnose(exc, self._settings)
         self._lost_because = f"{self._settings.masked()}: {told.what}"
+        # A stream may know that it has heard nothing for longer than the broker.
+        silent = self._clock.wall() - getattr(exc, "silent", 0.0)
+        self._last_alive = min(self._last_alive or silent, silent)
         self._buffer.close_hole(self._clock.wall())
         self._buffer.add(Notice("lost", self._lost_because))
         if not self._settings.reconnect:

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import uuid
+from functools import partial
 from typing import Any
 
 from amqp.exceptions import AccessRefused as Forbidden
@@ -73,7 +74,8 @@ def _open(
     queue = _declare(connection, channel, settings, name)
     stream: Stream
     if transport.driver_name == "py-amqp":
-        stream = AMQPStream(connection, channel, queue.name)
+        bind = partial(_bind, queue, settings, nowait=True)
+        stream = AMQPStream(connection, channel, queue.name, bind)
     else:
         stream = VirtualStream(connection, channel, queue)
     # After the subscription: while memory or disk are short RabbitMQ no longer
@@ -90,9 +92,13 @@ def _declare(
     _declare_exchange(connection, exchange, channel)
     queue = _queue(settings, exchange, name)(channel)
     queue.queue_declare()
-    for key in bindings(settings.routing_keys):
-        queue.bind_to(exchange, routing_key=key)
+    _bind(queue, settings)
     return queue
+
+
+def _bind(queue: Queue, settings: ConnectionSettings, *, nowait: bool = False) -> None:
+    for key in bindings(settings.routing_keys):
+        queue.bind_to(settings.event_exchange, routing_key=key, nowait=nowait)
 
 
 def own_queue(settings: ConnectionSettings, exchange: Exchange, node_id: str) -> Queue:

@@ -3,6 +3,7 @@
 import logging
 import struct
 import time
+from collections.abc import Callable
 from typing import Any
 
 from amqp import spec
@@ -25,6 +26,8 @@ _BODY_SIZE_AT, _PROPERTIES_AT = 4, 12
 _READ_BYTES = 256 * 1024
 _FRAME_MIN = 4096
 _CLOSE_WAIT = 1.0
+#: Without any event for so long, we look whether we are bound at all; in seconds.
+SILENCE = 30.0
 #: What a frame raises that only pretends to be one.
 _BROKEN = (struct.error, LookupError, TypeError, ValueError, AttributeError)
 _KNOWN_PROPERTIES_MAX = 256
@@ -34,6 +37,10 @@ _log = logging.getLogger(__name__)
 _Known = tuple[str | None, str | None, str | None]
 
 
+def nothing() -> None:
+    """Do so."""
+
+
 class AMQPStream:
     """Read deliveries straight from the socket of a py-amqp connection.
 
@@ -41,10 +48,17 @@ class AMQPStream:
     ourselves, because it makes nine system calls for a message where one for
     a hundred messages will do.  Frames that are no deliveries go back to it.
 
-    `channel` is the one that `queue` is declared on.
+    `channel` is the one that `queue` is declared on.  `bind` binds the queue once
+    more, without waiting for an answer.
     """
 
-    def __init__(self, connection: Connection, channel: Any, queue: str) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        channel: Any,
+        queue: str,
+        bind: Callable[[], None] = nothing,
+    ) -> None:
         self.errors = (
             *connection.connection_errors,
             *connection.channel_errors,
@@ -60,6 +74,8 @@ class AMQPStream:
         self._rest: bytes | None = None
         # The broker was told whole seconds.
         self._heartbeat = Heartbeat(int(self._amqp.heartbeat or 0), time.monotonic())
+        self._bind = bind
+        self._fetched = self._bound = time.monotonic()
         self._known: dict[bytes, _Known] = {}
         self._properties: _Known = (None, None, None)
         self._missing = 0
@@ -84,7 +100,20 @@ class AMQPStream:
         if not self._messages:
             self._read(timeout)
         messages, self._messages = self._messages, []
+        self._look_after(time.monotonic(), is_silent=not messages)
         return messages
+
+    def _look_after(self, now: float, *, is_silent: bool) -> None:
+        """Bind again where nothing comes: of an exchange that goes no one tells us.
+
+        The binding has gone with it.  If it is there again, made by a worker, we
+        shall hear of it; if not, the broker says so and closes the channel.
+        """
+        if not is_silent:
+            self._fetched = self._bound = now
+        elif now - self._bound >= SILENCE:
+            self._bound = now
+            self._bind()
 
     def _read(self, timeout: float) -> None:
         self._sock.settimeout(timeout)
@@ -137,6 +166,8 @@ class AMQPStream:
             # On another channel than ours the workers were greeted; events
             # come without that.
             if channel in {0, self._channel_id}:
+                # What came last came before this, whatever else is wrong.
+                exc.silent = time.monotonic() - self._fetched
                 raise
             _log.warning("the broker refused a command to the workers: %s", exc)
 

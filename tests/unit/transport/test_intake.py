@@ -146,6 +146,13 @@ def test_the_stream_is_closed_in_the_end(clock):
     assert not play.intake.connectivity.connected
 
 
+def test_who_has_heard_nothing_for_long_has_a_gap_since_then(clock):
+    lost = ConnectionError("no exchange")
+    lost.silent = 4.0
+    play = Play(clock, FakeStream(clock, 5, [Message(b"")], lost), FakeStream(clock))
+    assert (play.gaps[0]["from"], play.gaps[0]["to"]) == (1001.0, 1005.0)
+
+
 def test_a_password_is_in_no_notice(clock):
     lost = FakeStream(clock, ConnectionError("redis://:secret@broker/0 is gone"))
     play = Play(clock, OSError("secret"), lost, FakeStream(clock))

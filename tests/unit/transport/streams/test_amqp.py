@@ -13,6 +13,7 @@ from amqp.exceptions import (
     AccessRefused,
     ConnectionForced,
     ConsumerCancelled,
+    NotFound,
     UnexpectedFrame,
 )
 from kombu import Connection, Exchange, Producer, Queue
@@ -20,6 +21,7 @@ from kombu import Connection, Exchange, Producer, Queue
 from evtools.transport import ConnectionSettings
 from evtools.transport.settings import TLS
 from evtools.transport.stream import BrokerSilent
+from evtools.transport.streams import amqp as streams
 from evtools.transport.streams.amqp import AMQPStream
 from evtools.transport.subscription import subscribe
 from evtools.wire import MESSAGE_MAX_BYTES, Message
@@ -488,6 +490,44 @@ def test_a_deleted_queue_ends_the_stream(rabbitmq_server, open_stream):
     with pytest.raises(ConsumerCancelled) as caught:
         drain_until_lost(stream)
     assert isinstance(caught.value, stream.errors)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(streams, "SILENCE", 0.2)
+
+
+def delete_exchange(url, exchange):
+    with Connection(url) as connection:
+        exchange(connection.default_channel).delete()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_exchange_that_is_deleted_ends_a_stream_that_hears_nothing(
+    rabbitmq_url, exchange, open_stream
+):
+    stream = open_stream(rabbitmq_url)
+    delete_exchange(rabbitmq_url, exchange)
+    with pytest.raises(NotFound, match="no exchange") as caught:
+        drain_until_lost(stream)
+    assert isinstance(caught.value, stream.errors)
+    assert caught.value.silent >= 0.2
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_exchange_that_a_worker_has_made_again_is_heard_again(
+    rabbitmq_url, exchange, open_stream
+):
+    stream = open_stream(rabbitmq_url)
+    delete_exchange(rabbitmq_url, exchange)
+    with Connection(rabbitmq_url) as connection:
+        exchange(connection.default_channel).declare()
+
+    def publish_until_heard():
+        publish(rabbitmq_url, exchange, b"x")
+        return stream.drain(0.1)
+
+    wait_until(publish_until_heard, what="a message")
 
 
 def test_a_connection_that_the_administrator_closes_ends_the_stream(
