@@ -91,6 +91,11 @@ def check_workers(case: Case) -> Iterator[Finding]:
     elif seen.pongs:
         text = f"{_count(len(seen.pongs), 'worker')} answered: "
         yield Finding("workers", "ok", text + _names(case, sorted(seen.pongs)))
+    for kind, count in seen.unread.items():
+        noun = "reply" if count == 1 else "replies"
+        text = f"{count} {noun} could not be read: {kind}"
+        advice = "Workers reply in JSON, with less than 1 MiB: see who else does."
+        yield Finding("workers", "warning", text, advice)
     if seen.pongs is not None:
         yield from _mute(case, seen)
     yield from _shared(case, seen)

@@ -118,11 +118,14 @@ def ask(
     if settings.read_only:
         return
     try:
-        pongs = call(settings, "ping", deadline=deadline).by_node
+        answered = call(settings, "ping", deadline=deadline)
+        pongs = answered.by_node
         seen.pongs = frozenset(pongs)
+        seen.unread.update(answered.unread)
         if pongs:
             asked = sorted(pongs)[:_ASKED_MAX]
             told = call(settings, "conf", destination=asked, deadline=deadline)
+            seen.unread.update(told.unread)
             seen.settings = {
                 node: reply
                 for node, reply in told.by_node.items()

@@ -1,5 +1,6 @@
 """What events and answers told of a cluster while the doctor listened."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -60,6 +61,7 @@ class Observation:
 
     `pongs` are the nodes that answered, None if they were not asked, and
     `refusal` is why; `settings` are those that workers told of themselves.
+    `unread` counts replies that could not be read, by the reason.
     `seconds` is for how long we listened, and `failure` why it ended early.
     """
 
@@ -72,6 +74,7 @@ class Observation:
     refusal: EvtoolsError | None = None
     failure: EvtoolsError | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)
 
     def take(self, events: Iterable[EventFields]) -> None:
         """Take in a batch of events, as they were received."""

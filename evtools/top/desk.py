@@ -1,7 +1,7 @@
 """The thread that sends requests to the cluster and gathers the replies."""
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final
@@ -94,6 +94,7 @@ class ControlDesk:
         replies: list[Reply] = []
         expected: int | None = None
         error = ""
+        unread: Counter[str] = Counter()
         try:
             for one in request.calls():
                 expected = one.expected
@@ -106,12 +107,12 @@ class ControlDesk:
                     expected=one.expected,
                 )
                 target = one.arguments.get(request.action.subject, "")
+                unread.update(answered.unread)
                 replies += replies_of(answered, target if _is_text(target) else "")
         except Exception as exc:  # noqa: BLE001  (explained to the user)
             error = explain(exc, self._settings).message
-        return Outcome(
-            request, tuple(replies), expected, self._clock.monotonic() - began, error
-        )
+        seconds = self._clock.monotonic() - began
+        return Outcome(request, tuple(replies), expected, seconds, error, unread)
 
 
 def _is_text(value: object) -> bool:

@@ -1,7 +1,7 @@
 """What came of a request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from evtools.text import human_duration, sanitize
@@ -27,7 +27,8 @@ class Outcome:
     """The replies to a request, each worker's, and how long they took.
 
     `error` says why it could not be sent, "" if it was.  `expected` is how
-    many workers were likely to answer, None if nobody knows.
+    many workers were likely to answer, None if nobody knows.  `unread` counts the
+    replies that could not be read, by the reason.
     """
 
     request: Request
@@ -35,6 +36,7 @@ class Outcome:
     expected: int | None
     seconds: float
     error: str = ""
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def answered(self) -> int:
@@ -64,6 +66,7 @@ class Outcome:
         more = len(self.failures) - _SHOWN
         if more > 0:
             parts.append(f"and {more} more failures")
+        parts += unread_replies(self.unread)
         return "; ".join(parts)
 
     def _count(self) -> str:
@@ -72,6 +75,14 @@ class Outcome:
         most = self.expected if known else self.answered
         noun = "worker" if most == 1 else "workers"
         return f"{self.answered} of {most} {noun}" if known else f"{most} {noun}"
+
+
+def unread_replies(unread: Mapping[str, int]) -> list[str]:
+    """Return what to say of replies that could not be read."""
+    return [
+        f"{count} {'reply' if count == 1 else 'replies'} could not be read: {kind}"
+        for kind, count in unread.items()
+    ]
 
 
 def replies_of(replies: Replies, target: str) -> list[Reply]:

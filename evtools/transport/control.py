@@ -2,18 +2,33 @@
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from kombu.connection import Connection
 from kombu.messaging import Consumer
 from kombu.pidbox import Mailbox
 
-from evtools.errors import UsageError
+from evtools.errors import DecodeError, UsageError
 from evtools.transport.reach import reach
+from evtools.transport.redis_channel import REPLY_MAX_BYTES
 from evtools.transport.settings import ConnectionSettings
+from evtools.transport.streams.virtual import as_it_came, keep_packed
+from evtools.wire import Codec, Message
+from evtools.wire.compression import decompress
+from evtools.wire.serialisers import is_deep
 
+#: What replies may weigh, unpacked: one, and all to one question.  The largest that
+#: we ask for are the settings of a worker.
+_REPLIES_MAX_BYTES: Final = 8 * REPLY_MAX_BYTES
+_NODES_MAX: Final = 5000
+_BROKEN: Final = "no kombu envelope"
+#: What kombu raises, reading and not asking, where a message is no message.
+_MALFORMED: Final = (
+    *(DecodeError, ValueError, LookupError, TypeError, AttributeError, RecursionError),
+)
 #: How long Celery itself waits for replies, in seconds.
 DEADLINE = 1.0
 
@@ -23,11 +38,13 @@ class Replies:
     """What the workers answered, by node name.
 
     `complete` says whether as many answered as were expected; without an
-    expectation nobody can tell, and it is None.
+    expectation nobody can tell, and it is None.  `unread` counts the replies that
+    could not be read, by the reason.
     """
 
     by_node: Mapping[str, Any] = field(default_factory=dict)
     complete: bool | None = None
+    unread: Mapping[str, int] = field(default_factory=dict)
 
 
 def mailbox(connection: Connection, settings: ConnectionSettings) -> Mailbox:
@@ -107,24 +124,17 @@ def _gather(
     box = mailbox(connection, settings)
     channel = connection.default_channel
     ticket = str(uuid.uuid4())
-    replies: dict[str, Any] = {}
-
-    def receive(body: Any, message: Any) -> None:
-        if message.headers.get("ticket", ticket) == ticket and isinstance(body, dict):
-            replies.update(body)
-
-    def ignore(message: Any, error: Exception) -> None:
-        """Treat a worker whose answer cannot be read as one that is silent."""
-
+    inbox = _Inbox(ticket)
+    keep_packed(channel)
     queue = box.reply_queue(channel)
     queue.declare()
     try:
         with Consumer(
             channel,
             [queue],
-            callbacks=[receive],
-            on_decode_error=ignore,
-            accept=["json"],
+            on_message=inbox.receive,
+            on_decode_error=inbox.refuse,
+            accept=[],
             no_ack=True,
         ):
             box._publish(  # noqa: SLF001  (multi_call has no deadline for all replies)
@@ -134,18 +144,63 @@ def _gather(
                 reply_ticket=ticket,
                 timeout=request.deadline,
             )
-            _drain(connection, replies, request)
+            _drain(connection, inbox, request)
     finally:
         queue.delete()
     complete = None
     if request.expected is not None:
-        complete = len(replies) >= request.expected
-    return Replies(replies, complete)
+        complete = len(inbox.replies) >= request.expected
+    return Replies(inbox.replies, complete, inbox.unread)
 
 
-def _drain(connection: Connection, replies: Mapping[str, Any], request: _Call) -> None:
+class _Inbox:
+    """Read replies within bounds: whoever can publish can send some."""
+
+    def __init__(self, ticket: str) -> None:
+        self.replies: dict[str, Any] = {}
+        self.unread: Counter[str] = Counter()
+        self._ticket = ticket
+        self._codec = Codec(["json"], max_bytes=REPLY_MAX_BYTES)
+        self._left_bytes = _REPLIES_MAX_BYTES
+
+    def receive(self, message: Any) -> None:
+        """Take a reply in, or count it."""
+        if message.headers.get("ticket", self._ticket) != self._ticket:
+            return
+        try:
+            value = self._read(as_it_came(message))
+        except DecodeError as error:
+            self.unread[error.kind] += 1
+        else:
+            self.replies.update(value)
+
+    def _read(self, message: Message) -> dict[str, Any]:
+        if message.compression:
+            body = decompress(
+                message.body, message.compression, max_bytes=REPLY_MAX_BYTES
+            )
+            message = message._replace(body=body, compression=None)
+        if len(message.body) > self._left_bytes or len(self.replies) >= _NODES_MAX:
+            raise DecodeError("too many replies")
+        self._left_bytes -= len(message.body)
+        value = self._codec.value(message)
+        if not isinstance(value, dict) or len(value) > _NODES_MAX:
+            raise DecodeError("no reply of a worker")
+        if is_deep(value):
+            raise DecodeError("nested too deep")
+        return value
+
+    def refuse(self, message: Any, error: Exception) -> None:
+        """Count what kombu cannot take apart."""
+        del message
+        self.unread[error.kind if isinstance(error, DecodeError) else _BROKEN] += 1
+
+
+def _drain(connection: Connection, inbox: _Inbox, request: _Call) -> None:
     end = time.monotonic() + request.deadline
-    while request.expected is None or len(replies) < request.expected:
+    is_amqp = connection.transport.driver_name == "py-amqp"
+    malformed: tuple[type[Exception], ...] = () if is_amqp else _MALFORMED
+    while request.expected is None or len(inbox.replies) < request.expected:
         left = end - time.monotonic()
         if left <= 0:
             return
@@ -153,6 +208,8 @@ def _drain(connection: Connection, replies: Mapping[str, Any], request: _Call) -
             connection.drain_events(timeout=left)
         except TimeoutError:
             return
+        except malformed as error:
+            inbox.refuse(None, error)
 
 
 def _may_publish(command: str, settings: ConnectionSettings) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelManagedConnection
 
+from evtools.errors import DecodeError
 from evtools.transport.brokers import kind_of
 from evtools.transport.encryption import RedisConnection
 from evtools.transport.settings import ConnectionSettings
@@ -18,6 +19,10 @@ from evtools.transport.url import Address
 from evtools.wire import RedisTopics, bindings, redis_topics
 
 _NAMES_SHOWN: Final = 5
+#: What a reply of a worker may weigh; kombu reads messages of any size.
+REPLY_MAX_BYTES: Final = 1024 * 1024
+#: The same in base64, in its envelope.
+_ENVELOPE_MAX_BYTES: Final = 2 * REPLY_MAX_BYTES
 
 
 class PeerFailure(RedisConnectionError):
@@ -58,6 +63,14 @@ class RedisChannel(kombu_redis.Channel):
         self.keyprefix_fanout = self._written_prefix
         kombus: Any = super()
         return kombus._get_pool(asynchronous)  # noqa: SLF001  (as above)
+
+    @cached_property
+    def client(self) -> Any:
+        """The client that lists are read with, but for what no worker replies."""
+        create: Any = self._create_client
+        client = create(asynchronous=True)
+        client.parse_response = partial(_bounded, client.parse_response)
+        return client
 
     @property
     def database(self) -> int:
@@ -105,6 +118,15 @@ class SentinelChannel(RedisChannel, kombu_redis.SentinelChannel):
             manager = self._async_sentinel_manager
         manager.discover_master = partial(_discover, manager)
         return pool
+
+
+def _bounded(
+    parse: Callable[..., Any], connection: Any, command: str, **options: Any
+) -> Any:
+    found = parse(connection, command, **options)
+    if command == "BRPOP" and found and len(found[1]) > _ENVELOPE_MAX_BYTES:
+        raise DecodeError("message too large", f"over {REPLY_MAX_BYTES} bytes")
+    return found
 
 
 def _login(name: str | None) -> Callable[[Any], None]:

@@ -212,6 +212,11 @@ class Codec:
         # A key that became text may have taken the place of the type.
         return [event for event in events if event["type"] != GAP]
 
+    def value(self, message: Message) -> Any:
+        """Return what is in a message that need be no event; raise DecodeError."""
+        self._check_size(message)
+        return self._value(message)
+
     def _check_size(self, message: Message) -> None:
         if len(message.body) > self._max_bytes:
             raise DecodeError("message too large", f"over {self._max_bytes} bytes")

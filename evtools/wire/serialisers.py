@@ -44,12 +44,12 @@ def decode_json(body: bytes) -> Any:
     RecursionError.
     """
     value = _json.decode(body)
-    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _is_deep(value):
+    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and is_deep(value):
         raise RecursionError(f"nested deeper than {DEPTH_MAX}")
     return value
 
 
-def _is_deep(value: Any) -> bool:
+def is_deep(value: Any) -> bool:
     """Return whether there are containers below the deepest level allowed."""
     level = [value]
     for _ in range(DEPTH_MAX):

@@ -4,6 +4,7 @@ import time
 from contextlib import ExitStack, suppress
 from typing import Any
 
+import kombu.message
 from kombu.connection import Connection
 from kombu.messaging import Consumer
 
@@ -11,6 +12,37 @@ from evtools.wire import Message
 
 #: How many messages to hand out together at the most; kombu gives one at a time.
 _AT_ONCE = 1000
+
+
+class _Packed(kombu.message.Message):
+    """A message whose body stays compressed: kombu unpacks it without any bound."""
+
+    def __init__(self, body: Any = None, *args: Any, **more: Any) -> None:
+        headers = more.pop("headers", None)
+        headers = dict(headers) if isinstance(headers, dict) else {}
+        self.compression = headers.pop("compression", None)
+        kombus: Any = super()
+        kombus.__init__(body, *args, headers=headers, **more)
+
+
+def keep_packed(channel: Any) -> None:
+    """Have a channel of kombu give out messages as they came, for `as_it_came`."""
+    channel.Message = type("Message", (channel.Message, _Packed), {})
+
+
+def as_it_came(message: Any) -> Message:
+    """Return what a message of such a channel was on the wire."""
+    body = message.body
+    return Message(
+        body.encode() if isinstance(body, str) else bytes(body),
+        _text(message.content_type),
+        _text(message.content_encoding),
+        _text(message.compression),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 class VirtualStream:
@@ -28,6 +60,7 @@ class VirtualStream:
         self._connection = connection
         self._queue = queue
         self._messages: list[Message] = []
+        keep_packed(channel)
         self._consumer = Consumer(
             channel,
             [queue],
@@ -45,13 +78,10 @@ class VirtualStream:
         return time.monotonic()
 
     def _receive(self, message: Any) -> None:
-        # Without the compression: kombu has unpacked it.
-        self._messages.append(
-            Message(bytes(message.body), message.content_type, message.content_encoding)
-        )
+        self._messages.append(as_it_came(message))
 
     def _refuse(self, message: Any, error: Exception) -> None:
-        """Pass on what kombu cannot unpack, for the codec to count."""
+        """Pass on what kombu cannot read, for the codec to count."""
         del message
         self._messages.append(Message(repr(error).encode(), None))
 

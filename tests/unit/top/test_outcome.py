@@ -98,3 +98,13 @@ def test_replies_of_any_kind_can_be_shown(answer, text, failed):
 def test_replies_are_in_the_order_of_names_that_are_fit_to_be_shown():
     replies = replies_of(Replies({"w2": None, "\x07w1": None}), "")
     assert [reply.worker for reply in replies] == ["\\x07w1", "w2"]
+
+
+def test_replies_that_could_not_be_read_are_counted():
+    request = prepare(State(clock=FakeClock()), "ping", ["x"], now=100.0)
+    unread = {"message too large": 1, "no JSON": 2}
+    told = Outcome(request, (OK,), 2, 1.04, "", unread)
+    assert told.sentence().endswith(
+        "; 1 reply could not be read: message too large"
+        "; 2 replies could not be read: no JSON"
+    )

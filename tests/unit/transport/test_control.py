@@ -1,9 +1,19 @@
+import bz2
+import contextlib
+import json
+import lzma
+import pickle
+import subprocess
+import sys
 import threading
 import time
+import zlib
 from dataclasses import replace
 
 import pytest
-from kombu import Connection, Producer
+import zstandard
+from kombu import Connection, Consumer, Exchange, Producer, Queue
+from redis import Redis
 
 from evtools.errors import UsageError
 from evtools.transport import (
@@ -113,44 +123,197 @@ def test_no_reply_queue_is_left(broker, celery_worker, settings):
     assert leftovers(broker, settings) == before
 
 
-def reply_to(connection, queue, *replies):
-    """Answer as a worker might, or should not."""
-    producer = Producer(connection.default_channel)
-    for body, how in replies:
-        producer.publish(body, routing_key=queue, **how)
+class Impostor(threading.Thread):
+    """Answer each command with what a worker should not: `replies(producer, how)`."""
+
+    def __init__(self, url, exchange, replies):
+        super().__init__(daemon=True)
+        self.replies = replies
+        self.connection = Connection(url)
+        channel = self.connection.default_channel
+        queue = Queue(
+            f"impostor.{exchange}",
+            Exchange(f"{exchange}.pidbox", type="fanout", durable=False),
+            durable=False,
+            auto_delete=True,
+        )
+        self.consumer = Consumer(channel, [queue], callbacks=[self.answer], no_ack=True)
+        self.consumer.consume()
+        self.ended = False
+        self.start()
+
+    def answer(self, command, message):
+        to = command.get("reply_to")
+        if to:
+            producer = Producer(self.connection.default_channel)
+            ours = {**to, "headers": {"ticket": command["ticket"]}}
+            self.replies(producer, ours)
+
+    def run(self):
+        while not self.ended:
+            with contextlib.suppress(TimeoutError):
+                self.connection.drain_events(timeout=0.1)
+
+    def end(self):
+        self.ended = True
+        self.join(10)
+        self.connection.release()
 
 
-def test_replies_that_are_none_do_not_disturb(rabbitmq_url, monkeypatch):
-    from evtools.transport import control
+@pytest.fixture
+def impostor(broker_url, event_exchange):
+    """Have an impostor reply; return settings with which it is asked."""
+    started = []
 
-    settings = ConnectionSettings(urls=rabbitmq_url, control_exchange="odd")
-    real = control.mailbox
+    def start(replies):
+        started.append(Impostor(broker_url, event_exchange, replies))
+        return ConnectionSettings(urls=broker_url, control_exchange=event_exchange)
 
-    def mailbox_with_replies(connection, settings):
-        box = real(connection, settings)
-        publish = box._publish
+    yield start
+    for one in started:
+        one.end()
 
-        def publish_and_answer(*args, reply_ticket, **how):
-            publish(*args, reply_ticket=reply_ticket, **how)
-            ours = {"headers": {"ticket": reply_ticket}}
-            reply_to(
-                connection,
-                f"{box.oid}.reply.odd.pidbox",
-                ({"late@x": 1}, {"headers": {"ticket": "of another call"}}),
-                (["no", "mapping"], ours),
-                ("\x80", {**ours, "content_type": "application/x-python-serialize"}),
-                (b"{", {**ours, "content_type": "application/json"}),
-                ({"a@x": "pong"}, ours),
-                ({"b@x": "pong"}, {}),
-            )
 
-        box._publish = publish_and_answer
-        return box
+def test_replies_that_are_none_do_not_disturb(impostor):
+    def replies(producer, ours):
+        other = {**ours, "headers": {"ticket": "of another call"}}
+        producer.publish({"late@x": 1}, **other)
+        producer.publish(["no", "mapping"], **ours)
+        producer.publish(
+            pickle.dumps({"p@x": 1}),
+            content_type="application/x-python-serialize",
+            content_encoding="binary",
+            **ours,
+        )
+        producer.publish(
+            b"{", content_type="application/json", content_encoding="utf-8", **ours
+        )
+        deep = b'{"x@x":' + b"[" * 500 + b"]" * 500 + b"}"
+        producer.publish(
+            deep, content_type="application/json", content_encoding="utf-8", **ours
+        )
+        producer.publish({"a@x": "pong"}, compression="zlib", **ours)
+        producer.publish({"b@x": "pong"}, **{**ours, "headers": {}})
 
-    monkeypatch.setattr(control, "mailbox", mailbox_with_replies)
-    assert call(settings, "ping", expected=2, deadline=15) == Replies(
-        {"a@x": "pong", "b@x": "pong"}, complete=True
+    replies = call(impostor(replies), "ping", expected=2, deadline=15)
+    assert replies == Replies(
+        {"a@x": "pong", "b@x": "pong"},
+        complete=True,
+        unread={
+            "no reply of a worker": 1,
+            "content type not accepted": 1,
+            "no JSON": 1,
+            "nested too deep": 1,
+        },
     )
+
+
+#: A call in a process of its own, as memory that was taken is not given back.
+CALL = """
+import json, resource, sys
+from evtools.transport import ConnectionSettings, call
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+url, exchange = sys.argv[1:]
+settings = ConnectionSettings(urls=url, control_exchange=exchange)
+call(settings, "ping", deadline=0)
+before = peak()
+replies = call(settings, "ping", deadline=40, expected=9)
+print(json.dumps([list(replies.by_node), dict(replies.unread), peak() - before]))
+"""
+
+
+@pytest.mark.parametrize("compression", ["zlib", "gzip", "bzip2", "lzma", "zstd"])
+def test_a_reply_that_grows_when_unpacked_takes_no_memory(
+    redis_url, event_exchange, compression
+):
+    names = {"zlib": "application/x-gzip", "bzip2": "application/x-bz2"}
+    pack = {
+        "bzip2": bz2.compress,
+        "lzma": lzma.compress,
+        "zstd": zstandard.compress,
+    }.get(compression, zlib.compress)
+    megabytes = 200 if compression == "zlib" else 20
+    bomb = pack(b'{"x@x": "' + b"x" * megabytes * 1_000_000 + b'"}')
+    assert len(bomb) < 500_000
+    twice = pack(bomb)
+    small = [pack(b'{"%d@x": [' % n + b"[]," * 250_000 + b"1]}") for n in range(9)]
+
+    def replies(producer, ours):
+        headers = {**ours["headers"]}
+        headers["compression"] = names.get(compression, compression)
+        how = {**ours, "headers": headers}
+        how |= {"content_type": "application/json", "content_encoding": "utf-8"}
+        for body in (bomb, twice, *small):
+            producer.publish(body, **how)
+
+    one = Impostor(redis_url, event_exchange, replies)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", CALL, redis_url, event_exchange],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+    finally:
+        one.end()
+    nodes, unread, kilobytes = json.loads(done.stdout)
+    assert len(nodes) == 9
+    assert unread == {"message too large": 1, "no JSON": 1}
+    # All replies may weigh 8 MiB, and an empty list of two bytes weighs 64.
+    assert kilobytes < 350_000
+
+
+def test_replies_without_end_are_counted(impostor):
+    def replies(producer, ours):
+        for number in range(30):
+            producer.publish({f"{number}@x": "x" * 900_000}, **ours)
+
+    told = call(impostor(replies), "ping", deadline=5, expected=30)
+    assert 1 <= len(told.by_node) < 10
+    assert told.unread["too many replies"] == 30 - len(told.by_node)
+    assert not told.complete
+
+
+def test_what_is_no_message_in_a_reply_queue_of_redis_is_counted(
+    redis_server, redis_url, event_exchange
+):
+    database = int(redis_url.rpartition("/")[2])
+    good = {
+        "body": json.dumps({"a@x": "pong"}),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {},
+        "properties": {"delivery_info": {}, "delivery_tag": "x"},
+    }
+    odd = [
+        *("nonsense", "[]", "[" * 5000, "{}", '"x"', "null"),
+        json.dumps({**good, "properties": None}),
+        json.dumps({**good, "headers": ["x"], "body": None}),
+        json.dumps(
+            {**good, "properties": {**good["properties"], "body_encoding": "x"}}
+        ),
+        json.dumps({**good, "body": "x" * 3 * 1024 * 1024}),
+    ]
+
+    def replies(_, ours):
+        with Redis.from_url(redis_url) as client:
+            queue = f"{ours['routing_key']}.reply.{event_exchange}.pidbox"
+            client.lpush(queue, *odd, json.dumps(good))
+
+    one = Impostor(redis_url, event_exchange, replies)
+    try:
+        settings = ConnectionSettings(urls=redis_url, control_exchange=event_exchange)
+        told = call(settings, "ping", deadline=15, expected=1)
+    finally:
+        one.end()
+    assert told.by_node == {"a@x": "pong"}
+    assert told.unread["message too large"] == 1
+    assert sum(told.unread.values()) == len(odd)
+    assert not redis_server.redis_cli("KEYS", "*reply*", database=database)
 
 
 def test_several_threads_may_call_at_once(celery_worker, settings):

@@ -1,3 +1,5 @@
+import zlib
+
 import pytest
 from kombu import Connection, Exchange, Producer, Queue
 
@@ -51,6 +53,17 @@ def test_a_compressed_body_is_unpacked_once(stream, publish):
     publish({"type": "a"}, compression="zlib")
     (message,) = stream.drain(5)
     assert Codec().decode(message) == [{"type": "a"}]
+
+
+def test_a_body_that_grows_when_unpacked_stays_packed(stream, publish):
+    bomb = zlib.compress(b"x" * 20_000_000)
+    how = {"content_type": "application/json", "content_encoding": "utf-8"}
+    publish(bomb, headers={"compression": "application/x-gzip"}, **how)
+    (message,) = stream.drain(5)
+    assert message.body == bomb
+    codec = Codec()
+    assert codec.decode(message) == []
+    assert [*codec.defects] == ["message too large"]
 
 
 def test_what_kombu_cannot_unpack_is_counted_and_the_next_one_comes(stream, publish):
