@@ -9,7 +9,10 @@ from evtools.wire.values import Foreign, Pairs
 # Each opcode takes time in proportion to the bytes that it stands for.  `genops`
 # refuses lengths beyond the end of the body.
 
-_RECONSTRUCTORS: Final = ("copyreg._reconstructor", "copyreg.__newobj__")
+_RECONSTRUCTORS: Final = (
+    *("copyreg._reconstructor", "copyreg.__newobj__"),
+    *("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"),
+)
 #: What modules of Python 2 are called today; protocols up to 2 name those.
 _MODULES: Final = {
     "__builtin__": "builtins",
@@ -81,7 +84,8 @@ class _Reader:
             raise TypeError("no arguments")
         if name in _RECONSTRUCTORS:
             # Called with the class, one that it is derived from, and a value of that.
-            name, arguments = _class_of(arguments[0]), arguments[2:3]
+            what, *rest = arguments
+            name, arguments = _class_of(what), tuple(rest[1:])
         elif name == "builtins.getattr":
             owner, attribute = arguments
             name, arguments = f"{_class_of(owner)}.{attribute[:100]}", ()

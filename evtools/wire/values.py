@@ -4,6 +4,7 @@ import datetime as dt
 import decimal
 import math
 import signal
+import struct
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -172,6 +173,35 @@ def _decimal(_: Foreign, text: str) -> decimal.Decimal | str:
     return decimal.Decimal(text) if len(text) <= DIGITS_MAX else text
 
 
+def _pytz_offset(_: Foreign, minutes: int) -> dt.timezone:
+    return dt.timezone(dt.timedelta(minutes=minutes))
+
+
+#: Kinds of numpy's numbers, as `struct` calls them.
+_NUMBERS: Final = {
+    "b1": "?",
+    "f4": "f",
+    "f8": "d",
+    "i1": "b",
+    "i2": "h",
+    "i4": "i",
+    "i8": "q",
+    "u1": "B",
+    "u2": "H",
+    "u4": "I",
+    "u8": "Q",
+}
+
+
+def _numpy(_: Foreign, kind: Foreign, data: Any) -> Any:
+    """Return the number that a scalar of numpy is; name the kind of any other."""
+    name, order = kind.arguments[0], kind.state[1]
+    if name not in _NUMBERS:
+        return unknown(f"numpy.{name}")
+    order = order if order == ">" else "<"
+    return struct.unpack(order + _NUMBERS[name], _bytes(data))[0]
+
+
 # Nothing is copied here, for what is named in several objects would be with each.
 
 
@@ -218,6 +248,10 @@ _KNOWN: Final[Mapping[str, Callable[..., Any]]] = {
     "signal.Signals": lambda _, number: int(signal.Signals(number)),
     "pytz._UTC": _utc,
     "pytz._p": _pytz,
+    "pytz.FixedOffset": _pytz_offset,
+    "pytz._FixedOffset": _pytz_offset,
+    "numpy.core.multiarray.scalar": _numpy,
+    "numpy._core.multiarray.scalar": _numpy,
     "zoneinfo.ZoneInfo._unpickle": _zone_name,
     "dateutil.tz.tz.tzutc": _utc,
     # Python 3.12 names members of some enumerations as if they stood in the module.
