@@ -32,13 +32,13 @@ def of_task(task: Task) -> Portrait:
         "uuid": clean(task.uuid),
         "name": clean(task.name) if task.name else None,
         "state": task.state,
-        "worker": task.hostname,
+        "worker": task.worker_name,
         **_of_attempt(task),
         "wait": task.wait,
         **{name: _cleaned(task, name) for name in _TEXTS},
         "eta": task.eta,
         "expires": task.expires,
-        "signum": task.signum,
+        "signum": task.get("signum"),
         "first_heard": iso_utc(task.first_received),
         "last_heard": iso_utc(task.local_received),
         "note": task.note and dict(task.note),
@@ -66,21 +66,21 @@ def of_worker(worker: Worker, now: float) -> Portrait:
 def _of_attempt(task: Task | Attempt) -> Portrait:
     """Return what attempts and tasks have in common."""
     times = {name: iso_utc(getattr(task, name)) for name in _TIMES}
-    return times | {name: getattr(task, name) for name in _PLAIN}
+    return times | {name: getattr(task, name, None) for name in _PLAIN}
 
 
 def _of_earlier(attempt: Attempt) -> Portrait:
     return {
         "number": attempt.number,
         "state": attempt.state,
-        "worker": attempt.hostname,
+        "worker": attempt.worker_name,
         **_of_attempt(attempt),
         "exception": _cleaned(attempt, "exception"),
     }
 
 
 def _cleaned(task: Task | Attempt, name: str) -> str | None:
-    text: str | None = getattr(task, name)
+    text: str | None = getattr(task, name, None)
     return None if text is None else _TEXTS[name](text)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from evtools.state.readings import TASK_READINGS, TaskReading, tidy
 from evtools.state.weights import weigh
 
 if TYPE_CHECKING:
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
 #: As much of it as is kept of one task, in bytes, for each of the two.
 KEPT_MAX_BYTES: Final = 16 * 1024
+#: The fields that Celery's events of tasks have, and not all of them.
+CELERYS: Final = frozenset().union(
+    *(kind.__struct_fields__ for kind in TASK_READINGS.values())
+) - frozenset(TaskReading.__struct_fields__)
 
 
 def annotate(task: "Task", type_: str, timestamp: float, fields: dict[str, Any]) -> int:
@@ -53,7 +58,7 @@ def add_fields(task: "Task", timestamp: float, fields: dict[str, Any]) -> int:
     if after > KEPT_MAX_BYTES:
         return 0
     task.extra, task.extra_told_at = extra, told_at
-    _show(task, extra)
+    show_extra(task)
     return after - before
 
 
@@ -65,9 +70,25 @@ def replace_fields(worker: "Worker", fields: Mapping[str, Any]) -> None:
     _show(worker, fields)
 
 
-def _show(subject: "Task | Worker", fields: Mapping[str, Any]) -> None:
+def _show(worker: "Worker", fields: Mapping[str, Any]) -> None:
     """Make fields attributes, where nothing else has their name."""
-    kind = type(subject)
     for name, value in fields.items():
-        if not hasattr(kind, name):
-            setattr(subject, name, value)
+        if not hasattr(type(worker), name):
+            setattr(worker, name, value)
+
+
+def show_extra(task: "Task") -> None:
+    """Make the fields that few events have attributes of a task.
+
+    One that Celery has, as `name` in task-started, is as good as none was told, and
+    is put right by the event that has it by rights; of another name nothing else is.
+    """
+    kind = type(task)
+    for name, value in (task.extra or {}).items():
+        if name in CELERYS:
+            known = getattr(task, name, None)
+            tidied = None if known is not None else tidy(name, value)
+            if tidied is not None:
+                setattr(task, name, tidied)
+        elif not hasattr(kind, name) and name not in kind.__annotations__:
+            setattr(task, name, value)

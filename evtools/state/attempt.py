@@ -1,6 +1,6 @@
 """One attempt at a task: from its sending, or its receipt by a worker, to its end."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -80,7 +80,6 @@ class Attempt(Struct, eq=False, gc=False):
     retried: float | None = None
     revoked: float | None = None
     rejected: float | None = None
-    cancelled: float | None = None
     ended: float | None = None
     measured: float | None = None
     retries: int | None = None
@@ -93,12 +92,13 @@ class Attempt(Struct, eq=False, gc=False):
     signum: int | str | None = None
     expired: bool | None = None
     requeue: bool | None = None
+    cancelled: float | None = None
 
     def __repr__(self) -> str:
-        return f"<Attempt {self.number}: {self.state} on {self.hostname}>"
+        return f"<Attempt {self.number}: {self.state} on {self.worker_name}>"
 
     @property
-    def hostname(self) -> str | None:
+    def worker_name(self) -> str | None:
         """The worker's name."""
         return None if self.worker is None else self.worker.hostname
 
@@ -150,12 +150,23 @@ class Attempt(Struct, eq=False, gc=False):
                 self.ended = at
 
 
+#: What a task has only if an event said it.
+_RARE: Final = ("terminated", "signum", "expired", "requeue", "cancelled")
+
+
 class View:
     """Some of what attempts and tasks have in common: its names, and `of` either."""
 
     def __init__(self, *names: str) -> None:
         self.names = names
-        self.of: Callable[[object], tuple[Any, ...]] = attrgetter(*names)
+        self._usual = attrgetter(*[name for name in names if name not in _RARE])
+        #: These come last.
+        self._rare = [name for name in names if name in _RARE]
+
+    def of(self, shown: "Task | Attempt") -> tuple[Any, ...]:
+        """Return the values of an attempt or a task."""
+        rare = [getattr(shown, name, None) for name in self._rare]
+        return (*self._usual(shown), *rare)
 
     def show(self, shown: "Task | Attempt", attempt: Attempt) -> None:
         """Set this much of a task, or of another attempt, to that of an attempt."""
@@ -164,7 +175,11 @@ class View:
             return
         for name, was, value in zip(self.names, old, new, strict=True):
             # What is None by default takes no space in the task until it is set.
-            if was is not value:
+            if was is value:
+                continue
+            if value is None and name in self._rare:
+                delattr(shown, name)
+            else:
                 setattr(shown, name, value)
 
 

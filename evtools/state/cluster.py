@@ -208,7 +208,7 @@ class Cluster(Kinds):
                 continue
             before = task.state
             try:
-                at, heard, clock, pid, hostname, _ = _OF_ALL(event)
+                at, heard, clock, pid, hostname, offset = _OF_ALL(event)
                 worker = None if enters is PENDING else workers.get(hostname)
                 if (
                     len(event) == fields
@@ -248,6 +248,8 @@ class Cluster(Kinds):
             created = task.first_received is None
             if created:
                 task.first_received = heard
+                if offset.__class__ is float or offset.__class__ is int:
+                    task.utcoffset = offset
             shelf = shelf_of[after]
             if shelf is task.shelf:
                 shelf.move_to_end(uuid)
@@ -288,8 +290,11 @@ class Cluster(Kinds):
             # The task may just have been forgotten, to make room.
             if extra and task.uuid in self.tasks:
                 self._grow(task, add_fields(task, reading.timestamp, extra))
+                self._relate(task)
             return change
         created = task.first_received is None
+        if created and isinstance(reading.utcoffset, float | int):
+            task.utcoffset = reading.utcoffset
         before = None if created else task.state
         worker = self._sender(reading)
         grown = retell(task, reading, worker)

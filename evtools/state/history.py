@@ -34,7 +34,7 @@ class History:
     """
 
     __slots__ = (
-        *("_clock", "_runs", "_told_by"),
+        *("_clock", "_runs", "_told_by", "given"),
         *("attempts", "readings", "weight_bytes", "workers"),
     )
 
@@ -50,6 +50,8 @@ class History:
         self.attempts: list[Attempt] = []
         self._runs: dict[str | None, list[Attempt]] = {}
         self._told_by: dict[str, tuple[Any, ...]] = {}
+        #: What the task was made with, and no event has.
+        self.given: dict[str, Any] = {}
         for reading in self.readings:
             if isinstance(reading, Sent | Received):
                 self.news_of_task(reading)

@@ -22,6 +22,7 @@ from evtools.wire import TIME_MAX, EventFields
 
 #: As long as Celery sends the texts of arguments and results.
 TEXT_MAX: Final = 1024
+_HOURS_MAX: Final = 24
 COUNT_MAX: Final = 2**62
 _FREQ_OF_ANSWERS: Final = 5.0
 
@@ -231,18 +232,23 @@ def read_odd(
 ) -> tuple[AnyReading | None, EventFields]:
     """Do what `read` does for an event that lacks fields or has others or odd ones."""
     names = kind.__struct_fields__
-    tidy = {name: _TIDY.get(name, text)(event.get(name)) for name in names}
-    tidy["local_received"] = _first(tidy["local_received"], tidy["timestamp"])
-    tidy["timestamp"] = _first(tidy["timestamp"], tidy["local_received"])
-    subject = "uuid" if "uuid" in tidy else "hostname"
-    if not tidy[subject]:
+    tidied = {name: tidy(name, event.get(name)) for name in names}
+    tidied["local_received"] = _first(tidied["local_received"], tidied["timestamp"])
+    tidied["timestamp"] = _first(tidied["timestamp"], tidied["local_received"])
+    subject = "uuid" if "uuid" in tidied else "hostname"
+    if not tidied[subject]:
         return None, _NOTHING
     own = {
         name: value
         for name, value in event.items()
-        if name not in tidy and name != "type"
+        if name not in tidied and name != "type"
     }
-    return kind(**tidy), own
+    return kind(**tidied), own
+
+
+def tidy(name: str, value: object) -> Any:
+    """Return the value of a field as it should be, None for one that cannot be."""
+    return _TIDY.get(name, text)(value)
 
 
 def _first(one: Any, other: Any) -> float:
@@ -297,6 +303,13 @@ def _signum(value: object) -> int | str | None:
     return value if isinstance(value, str) else _count(value)
 
 
+def _offset(value: object) -> float | None:
+    """Return hours west of UTC."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= _HOURS_MAX else None
+
+
 def _freq(value: object) -> float | None:
     found = number(value, 86_400)
     return float(found) if found else None
@@ -318,5 +331,5 @@ _TIDY: Final[Mapping[str, Callable[[object], Any]]] = {
     "signum": _signum,
     "freq": _freq,
     "loadavg": _loadavg,
-    "utcoffset": lambda _: None,
+    "utcoffset": _offset,
 }

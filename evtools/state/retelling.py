@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-from evtools.state.annotations import add_fields, annotate
+from evtools.state.annotations import add_fields, annotate, show_extra
 from evtools.state.attempt import LAST, WHOLE, Attempt, newest_of
 from evtools.state.history import History
 from evtools.state.readings import (
@@ -49,11 +49,14 @@ def retell(task: "Task", reading: TaskReading, worker: "Worker | None" = None) -
     if isinstance(reading, Sent | Received):
         for name, value in history.news_of_task(reading).items():
             setattr(task, name, task.uuid if value == task.uuid else value)
+    show_extra(task)
     return history.weight_bytes + _HISTORY_BYTES - before
 
 
 def tell(task: "Task", event: EventFields) -> None:
     """Take an event into a task that no state has."""
+    # One that was made without a name can be told of, too.
+    event["uuid"] = event["uuid"] or "?"
     name = event["type"]
     kind = TASK_READINGS.get(name)
     if kind is None:
@@ -80,13 +83,23 @@ def _show(task: "Task", history: History) -> None:
             worker = worker or last.worker
     task.worker = worker
     task.attempts = tuple(earlier)
+    for name, value in history.given.items():
+        if getattr(task, name, None) is None:
+            setattr(task, name, value)
 
 
 def _history(task: "Task") -> History:
     """Return the history of a task whose steps were written into it."""
     attempts = [*task.attempts, newest_of(task)]
     readings = [reading for attempt in attempts for reading in _readings(task, attempt)]
-    return History(readings, (attempt.worker for attempt in attempts), task.clock)
+    history = History(readings, (attempt.worker for attempt in attempts), task.clock)
+    if task.first_received is None:
+        # What was given by hand stays until an event has it.
+        values = {name: getattr(task, name, None) for name in ("worker", *WHOLE.names)}
+        history.given = {
+            name: each for name, each in values.items() if each is not None
+        }
+    return history
 
 
 def _readings(task: "Task", attempt: Attempt) -> list[TaskReading]:
@@ -96,10 +109,10 @@ def _readings(task: "Task", attempt: Attempt) -> list[TaskReading]:
     told |= {name: getattr(attempt, name) for name in _OF_TRY}
     readings: list[TaskReading] = []
     if attempt.sent is not None:
-        way = {name: getattr(task, name) for name in _WAY}
+        way: dict[str, Any] = {name: getattr(task, name, None) for name in _WAY}
         common["hostname"] = attempt.client
         readings.append(Sent(timestamp=attempt.sent, **common, **told, **way))
-    common |= {"hostname": attempt.hostname, "pid": attempt.pid}
+    common |= {"hostname": attempt.worker_name, "pid": attempt.pid}
     if attempt.received is not None:
         readings.append(Received(timestamp=attempt.received, **common, **told))
     if attempt.started is not None:

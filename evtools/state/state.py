@@ -236,7 +236,7 @@ class State(Cluster):
         found = (
             pair
             for pair in self.tasks_by_time(None, reverse)
-            if pair[1].hostname == hostname
+            if pair[1].worker_name == hostname
         )
         return islice(found, limit)
 
@@ -338,4 +338,4 @@ def _name(task: Task) -> str | None:
 
 
 def _hostname(task: Task) -> str | None:
-    return task.hostname
+    return task.worker_name

@@ -71,7 +71,7 @@ def _sent(
     else:
         return None
     task.client = client
-    task.queue = queue
+    task.queue_or_none = queue
     task.exchange = exchange
     task.routing_key = key
     task.sent = at

@@ -9,7 +9,9 @@ from evtools.state.retelling import tell
 from evtools.state.times import elapsed, epoch
 from evtools.state.transitions import (
     ACTIVE_STATES,
+    ENDS,
     FINAL_STATES,
+    MOMENTS,
     PENDING,
     RECEIVED,
 )
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from evtools.state.worker import Worker
 
 #: What the fields of events are called here, where it is not the same.
-_WIRE_NAMES: Final = {"id": "uuid"}
+_WIRE_NAMES: Final = {"id": "uuid", "hostname": "worker_name"}
 
 #: In seconds.  Less than that can be the time that events take to us.
 _SKEW_MIN: Final = 1.0
@@ -45,9 +47,9 @@ class Task:
         *("uuid", "name", "state", "worker", "client", "cluster_state"),
         *("sent", "received", "started", "succeeded", "ended", "measured"),
         *("args", "kwargs", "result", "retries", "root_id", "parent_id"),
-        *("queue", "exchange", "routing_key", "clock", "pid", "timestamp"),
+        *("queue_or_none", "exchange", "routing_key", "clock", "pid", "timestamp"),
         *("local_received", "first_received", "serial", "weight_bytes", "history"),
-        "shelf",
+        *("shelf", "utcoffset"),
         *("__dict__", "__weakref__"),
     )
 
@@ -60,11 +62,13 @@ class Task:
     retried: float | None = None
     revoked: float | None = None
     rejected: float | None = None
-    cancelled: float | None = None
-    terminated: bool | None = None
-    signum: int | str | None = None
-    expired: bool | None = None
-    requeue: bool | None = None
+    #: As with Celery's, these are not there until an event has them.
+    cancelled: float
+    terminated: bool
+    signum: int | str
+    expired: bool
+    requeue: bool
+    utcoffset: float
     #: The attempts before the newest, the oldest first.
     attempts: tuple[Attempt, ...] = ()
     #: The newest custom event, as task-progress: its type, timestamp and own fields.
@@ -116,7 +120,7 @@ class Task:
         self.root_id: str | None = None
         self.parent_id: str | None = None
         self.client: str | None = None
-        self.queue: str | None = None
+        self.queue_or_none: str | None = None
         self.exchange: str | None = None
         self.routing_key: str | None = None
         self.sent: float | None = None
@@ -134,8 +138,16 @@ class Task:
         self.local_received = 0.0
         #: The number of the event that we last heard of it.
         self.serial = self.weight_bytes = self.clock = 0
+        if fields:
+            self._set(fields)
+
+    def _set(self, fields: Mapping[str, Any]) -> None:
+        """Set what is given by hand, as `as_dict` returns it or a part of that."""
         for name, value in fields.items():
-            setattr(self, name, value)
+            if name not in {"root", "parent"}:
+                setattr(self, name, value)
+        if self.state in ENDS and self.ended is None:
+            self.ended = getattr(self, MOMENTS[self.state], None)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Task):
@@ -164,9 +176,43 @@ class Task:
         return self.uuid
 
     @property
-    def hostname(self) -> str | None:
+    def worker_name(self) -> str | None:
         """The worker's name."""
         return None if self.worker is None else self.worker.hostname
+
+    # Celery's Task has the fields of the events that came, and no others.  So these
+    # are attributes only where they are known, and `getattr(task, "queue", "celery")`
+    # has its default otherwise.
+
+    @property
+    def hostname(self) -> str:
+        """The worker's name, or the client's as long as no worker is known."""
+        given = vars(self).get("hostname")
+        return _known("hostname", self.worker_name or self.client or given)
+
+    @hostname.setter
+    def hostname(self, hostname: str | None) -> None:
+        vars(self)["hostname"] = hostname
+
+    @property
+    def queue(self) -> str:
+        """The queue that its client sent it to."""
+        return _known("queue", self.queue_or_none)
+
+    @queue.setter
+    def queue(self, queue: str | None) -> None:
+        self.queue_or_none = queue
+
+    @property
+    def type(self) -> str:
+        """The type of the event that its state is from."""
+        if self.history is None and self.first_received is None:
+            return _known("type", vars(self).get("type"))
+        return f"task-{MOMENTS.get(self.state, self.state.lower())}"
+
+    @type.setter  # noqa: A003  (Celery's name)
+    def type(self, type_: str | None) -> None:
+        vars(self)["type"] = type_
 
     @property
     def origin(self) -> str | None:
@@ -321,6 +367,12 @@ class Task:
 
 
 _NOWHERE: Final[Shelf] = OrderedDict()
+
+
+def _known(name: str, value: str | None) -> str:
+    if value is None:
+        raise AttributeError(f"no event has said the {name} of this task")
+    return value
 
 
 def _task(kind: type[Task], attributes: Mapping[str, Any]) -> Task:

@@ -117,7 +117,7 @@ def _show_last(task: "Task", last: Attempt) -> None:
 
 
 def _is_at(one: "Attempt | Task", worker: "Worker | None") -> bool:
-    return one.worker is worker or one.hostname == (worker and worker.hostname)
+    return one.worker is worker or one.worker_name == (worker and worker.hostname)
 
 
 def _growth(task: "Task") -> int:

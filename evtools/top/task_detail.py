@@ -79,8 +79,8 @@ def _state_line(task: Any, lens: Lens) -> str:
     run = run_of(task, lens.now)
     if run is not None:
         line += f" after {human_duration(run)}"
-    if task.hostname is not None:
-        line += f" on {said(task.hostname)}"
+    if task.worker_name is not None:
+        line += f" on {said(task.worker_name)}"
     return sanitize(line if task.pid is None else f"{line} pid {said(task.pid)}")
 
 
@@ -107,8 +107,8 @@ def _time_line(task: Any, lens: Lens) -> str:
             parts.append(f"{word} {lens.time_of_day(moment, millis=True)}")
         else:
             parts.append(f"{word} {_relative(moment - first)}")
-    if task.queue is not None:
-        parts.append(f" queue {one_line(said(task.queue), _NAME_COLS)}")
+    if task.queue_or_none is not None:
+        parts.append(f" queue {one_line(said(task.queue_or_none), _NAME_COLS)}")
     if task.retries is not None:
         parts.append(f" retries {said(task.retries)}")
     return "time    " + ("  ".join(parts) or "unknown") + _clock_note(task)
@@ -158,10 +158,10 @@ def _info(task: Any, lens: Lens) -> tuple[str, ...]:
         ("name", text_of(task.name) or "unknown: not received while we listened"),
         ("state", f"{said(task.state)} ({word})"),
         ("last heard", lens.moment(finite(task.local_received))),
-        ("worker", text_of(task.hostname)),
+        ("worker", text_of(task.worker_name)),
         ("pid", text_of(task.pid)),
         ("client", text_of(task.client)),
-        ("queue", text_of(task.queue)),
+        ("queue", text_of(task.queue_or_none)),
         ("exchange", text_of(task.exchange)),
         ("routing key", text_of(task.routing_key)),
         ("retries", text_of(task.retries)),
@@ -170,10 +170,10 @@ def _info(task: Any, lens: Lens) -> tuple[str, ...]:
         ("ran", _duration(run)),
         ("eta", text_of(task.eta)),
         ("expires", text_of(task.expires)),
-        ("terminated", text_of(task.terminated)),
-        ("signal", text_of(task.signum)),
-        ("expired", text_of(task.expired)),
-        ("requeued", text_of(task.requeue)),
+        ("terminated", text_of(task.get("terminated"))),
+        ("signal", text_of(task.get("signum"))),
+        ("expired", text_of(task.get("expired"))),
+        ("requeued", text_of(task.get("requeue"))),
         ("root", text_of(task.root_id)),
         ("parent", text_of(task.parent_id)),
         ("told us", event_story(task.note) if task.note else None),
@@ -213,7 +213,7 @@ def _timeline(task: Any, lens: Lens) -> Iterator[str]:
     first = min(moments)
     yield f"from {lens.time_of_day(first, millis=True)} on, by the senders' clocks"
     for number, attempt in enumerate(attempts):
-        where = f" on {said(attempt.hostname)}" if attempt.hostname else ""
+        where = f" on {said(attempt.worker_name)}" if attempt.worker_name else ""
         retries = getattr(attempt, "retries", None)
         tried = number if retries is None else retries
         yield sanitize(f"attempt {said(tried)}{where}")
@@ -283,4 +283,4 @@ _EXPORTED: Final = (
 
 def plain_task(task: Any) -> dict[str, Any]:
     """Return the fields of a task as plain values, in a fixed order."""
-    return {name: getattr(task, name, None) for name in _EXPORTED}
+    return {name: task.get(name) for name in _EXPORTED}

@@ -105,7 +105,8 @@ class EventReceiver:
             "routing_keys": None if routing_key is None else (routing_key,),
         }
         changes = {name: value for name, value in own.items() if value is not None}
-        settings = replace(settings, **changes)
+        if changes:
+            settings = replace(settings, **changes)
         self.settings = settings
         self.handlers = {} if handlers is None else handlers
         self.node_id = node_id or str(uuid.uuid4())

@@ -170,8 +170,8 @@ def test_a_row_tells_what_the_state_does(recording, database):
     for uuid, task in recording.story.state.tasks.items():
         row = rows[uuid]
         written[uuid] = [row[name] for name in (*names, "worker", *times)]
-        told[uuid] = [getattr(task, name) for name in names]
-        told[uuid] += [task.hostname, *(iso_utc(getattr(task, n)) for n in times)]
+        told[uuid] = [getattr(task, name, None) for name in names]
+        told[uuid] += [task.worker_name, *(iso_utc(getattr(task, n)) for n in times)]
     assert written == told
 
 
@@ -182,7 +182,9 @@ def test_attempts_are_those_that_were(recording, database):
         told = (row["number"], row["state"], row["worker"])
         written.setdefault(recording.story.names[row["uuid"]], []).append(told)
     assert written == {
-        recording.story.names[uuid]: [(a.number, a.state, a.hostname) for a in attempts]
+        recording.story.names[uuid]: [
+            (a.number, a.state, a.worker_name) for a in attempts
+        ]
         for uuid, task in recording.story.state.tasks.items()
         if (attempts := task.attempts)
     }

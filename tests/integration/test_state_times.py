@@ -110,13 +110,13 @@ def portrait(task):
     """Return all that a task shows, but for when we heard of it last among others."""
     shown = {name: plain(value) for name, value in task.as_dict().items()}
     names = (
-        *("queue", "client", "hostname", "pid", "local_received", "first_received"),
+        *("queue", "client", "worker_name", "pid", "local_received", "first_received"),
         *("terminated", "signum", "expired", "requeue", "note", "extra", "cancelled"),
         *("wait", "queue_time", "runtime", "done", "ended", "ready", "origin"),
     )
-    shown |= {name: getattr(task, name) for name in names}
+    shown |= {name: getattr(task, name, None) for name in names}
     fields = (
-        *("number", "state", "hostname", "retries", "sent", "received", "started"),
+        *("number", "state", "worker_name", "retries", "sent", "received", "started"),
         *("ended", "exception", "traceback", "result", "runtime"),
     )
     shown["attempts"] = [

@@ -205,7 +205,7 @@ def test_how_a_task_was_revoked_is_told(story):
 def test_the_attempts_before_the_last_are_kept(story):
     told = {
         story.names[uuid]: [
-            (attempt.number, attempt.state, attempt.hostname)
+            (attempt.number, attempt.state, attempt.worker_name)
             for attempt in task.attempts
         ]
         for uuid, task in story.state.tasks.items()

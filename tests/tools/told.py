@@ -101,7 +101,7 @@ class Thorough(State):
 WORKERS = (WORKER, OTHER)
 
 _OF_BOTH = (
-    *("state", "hostname", "retries", "timestamp", "pid", "runtime"),
+    *("state", "worker_name", "retries", "timestamp", "pid", "runtime"),
     *("sent", "received", "started", "succeeded", "failed", "retried", "revoked"),
     *("rejected", "cancelled", "ended", "eta", "expires", "result", "exception"),
     *("traceback", "terminated", "signum", "expired", "requeue"),
@@ -116,7 +116,7 @@ _OF_TASK = (
 def account(task: Task) -> dict[str, Any]:
     """Return all that a task shows, its attempts too, for comparison."""
     return {
-        **{name: getattr(task, name) for name in (*_OF_BOTH, *_OF_TASK)},
+        **{name: task.get(name) for name in (*_OF_BOTH, *_OF_TASK)},
         "attempts": [account_of_attempt(attempt) for attempt in task.attempts],
     }
 

@@ -1,7 +1,6 @@
 """Rows: what a state understands of all that was heard of a task or a worker."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -35,7 +34,8 @@ _BEAT: Final[EventFields] = {**_OF_ALL, "type": "worker-heartbeat", "processed":
 
 def _attributes(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     """Return what gets the columns that are attributes; a worker goes by its name."""
-    return attrgetter(*("hostname" if name == "worker" else name for name in names))
+    known = ["worker_name" if name == "worker" else name for name in names]
+    return lambda told: tuple([getattr(told, name, None) for name in known])
 
 
 #: What of a row of a task is no attribute: its key, and what comes last.

@@ -80,7 +80,7 @@ class ClusterMetrics:
     def _count(self, step: Step) -> None:
         name, attempt = step.name, step.attempt
         of_queue = _of_queue(step.task)
-        host = self._host(GENERIC if name == "sent" else attempt.hostname)
+        host = self._host(GENERIC if name == "sent" else attempt.worker_name)
         key = full = (*of_queue, *host)
         if name == "failed":
             full = (*of_queue, _raised(attempt.exception), *host)
@@ -188,8 +188,8 @@ def _of_tasks(tasks: Iterable[Task], now: float) -> tuple[Tally[Raw], Tally[Raw]
             if task.lost(now):
                 state = LOST
             elif state == _RECEIVED and task.eta is None:
-                prefetched[task.name, task.queue, task.worker.hostname] += 1
-        states[task.name, task.queue, state] += 1
+                prefetched[task.name, task.queue_or_none, task.worker.hostname] += 1
+        states[task.name, task.queue_or_none, state] += 1
     return states, prefetched
 
 
@@ -210,7 +210,7 @@ def _without_last(tally: Tally[Raw]) -> Tally[Raw]:
 
 
 def _of_queue(task: Task) -> Key:
-    return label(task.name, UNKNOWN), label(task.queue, UNKNOWN)
+    return label(task.name, UNKNOWN), label(task.queue_or_none, UNKNOWN)
 
 
 def _raised(exception: str | None) -> str:

@@ -49,7 +49,7 @@ class Queues:
     def sent(self, task: "Task") -> None:
         """Count a task as published."""
         self._told = True
-        queue, key = task.queue or UNKNOWN, hash(task.uuid)
+        queue, key = task.queue_or_none or UNKNOWN, hash(task.uuid)
         cells = self.windows[queue]
         cells[PUBLISHED] += 1
         if task.received is None:
@@ -66,14 +66,14 @@ class Queues:
     def received(self, task: "Task") -> None:
         """Count a task as received by its worker."""
         self.left(task)
-        cells = self.windows[task.queue or UNKNOWN]
+        cells = self.windows[task.queue_or_none or UNKNOWN]
         cells[RECEIVED] += 1
         cell = RECEIVED
         if task.worker is not None:
             hostname = task.worker.hostname
             cell = self._cell_of.get(hostname) or self._new_cell(hostname)
             cells[cell] += 1
-        if task.queue is None:
+        if task.queue_or_none is None:
             key = hash(task.uuid)
             self._unplaced.setdefault(key, []).append((self.windows.slot, cell))
             self._unplaced_count += 1

@@ -235,7 +235,7 @@ class Statistics:
         cells[STARTED] += 1
         wait = task.wait
         if wait is not None:
-            of_queue = self._queues.windows[task.queue or UNKNOWN]
+            of_queue = self._queues.windows[task.queue_or_none or UNKNOWN]
             waited = wait_cell(wait)
             cells[waited] += 1
             stretch(cells, WAIT_LONGEST, WAIT_SHORTEST, wait)
@@ -243,7 +243,7 @@ class Statistics:
             stretch(of_queue, WAIT_LONGEST, WAIT_SHORTEST, wait)
         elif task.sent is not None and task.started is not None:
             cells[SKEWED] += 1
-            self._queues.windows[task.queue or UNKNOWN][SKEWED] += 1
+            self._queues.windows[task.queue_or_none or UNKNOWN][SKEWED] += 1
         self._queues.left(task)
         if change.after == STARTED_STATE:
             self._running[hash(task.uuid)] = ref(task)

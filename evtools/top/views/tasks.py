@@ -86,7 +86,7 @@ _BEFORE: Final = (
         "worker",
         "WORKER",
         "the worker that has it",
-        lambda task, _: task.hostname,
+        lambda task, _: task.worker_name,
         cols=10,
         max_cols=40,
         from_cols=80,
@@ -95,7 +95,7 @@ _BEFORE: Final = (
         "queue",
         "QUEUE",
         "the queue it was sent to, if task-sent told",
-        lambda task, _: task.queue,
+        lambda task, _: task.queue_or_none,
         cols=9,
         flex=0,
         wide_cols=12,
@@ -310,9 +310,9 @@ class TasksView(ProjectedTable[Task]):
             return {}
         found = {
             "name": task.name,
-            "worker": task.hostname,
+            "worker": task.worker_name,
             "state": task.state if task.state in STATES else None,
-            "queue": task.queue,
+            "queue": task.queue_or_none,
             "exc": task.exception,
             "root": task.root_id,
         }

@@ -24,7 +24,7 @@ def test_nothing_is_known_of_a_new_one():
     assert (attempt.state, attempt.waits, attempt.number) == ("PENDING", True, 0)
     assert set(WHOLE.of(attempt)) == {None}
     assert attempt.runtime is None
-    assert attempt.hostname is None
+    assert attempt.worker_name is None
 
 
 @pytest.mark.parametrize(
@@ -180,4 +180,4 @@ def test_the_attempts_of_a_task_are_those_before_its_last():
     task = task_of([*first, *life("received", start=20.0)])
     [attempt] = task.attempts
     assert isinstance(attempt, Attempt)
-    assert (attempt.state, attempt.hostname) == ("REJECTED", WORKER)
+    assert (attempt.state, attempt.worker_name) == ("REJECTED", WORKER)

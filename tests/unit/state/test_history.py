@@ -44,9 +44,9 @@ def test_a_life_is_understood(story):
     task = task_of(story.events)
     assert states(task) == story.attempts
     assert task.retries == story.retries or task.retries is None
-    assert task.hostname == story.hostname
+    assert task.worker_name == story.hostname
     for attempt in task.attempts:
-        assert attempt.hostname == WORKER
+        assert attempt.worker_name == WORKER
         assert attempt.ended or attempt.state == "STARTED"
 
 
@@ -158,7 +158,7 @@ def test_while_a_task_waits_for_its_second_try_it_shows_why():
 
 def test_a_task_that_was_sent_again_is_still_where_it_was():
     task = task_of(UNUSUAL["sent for its second try"].events)
-    assert task.hostname == WORKER
+    assert task.worker_name == WORKER
     assert (task.sent, task.received) == (13.0, None)
 
 
@@ -243,7 +243,7 @@ def test_deliveries_are_in_the_order_of_our_clock(ahead):
         state.apply([*beats, *events])
         task = state.tasks[UUID]
         assert states(task) == ("REJECTED", "STARTED")
-        assert task.hostname == OTHER
+        assert task.worker_name == OTHER
 
 
 def test_without_heartbeats_the_clocks_are_believed():
@@ -252,7 +252,7 @@ def test_without_heartbeats_the_clocks_are_believed():
     before = there("received", "started", start=10.0)
     state.apply([*here, *before])
     assert starts(state.tasks[UUID]) == [11.0, 21.0]
-    assert state.tasks[UUID].hostname == WORKER
+    assert state.tasks[UUID].worker_name == WORKER
 
 
 def test_what_is_heard_late_moves_the_sendings_on():
@@ -283,7 +283,7 @@ def test_what_is_sent_twice_and_received_once_is_pending():
     first = life("sent", "received", "started")
     task = task_of([*first, told("task-sent", 20.0)])
     assert states(task) == ("STARTED", "PENDING")
-    assert task.hostname is None
+    assert task.worker_name is None
 
 
 # --- which attempt an event is of ----------------------------------------------------
@@ -382,7 +382,7 @@ def test_what_does_not_say_where_it_comes_from_comes_from_the_only_worker():
     for order in ([received, nameless, succeeded], [nameless, succeeded, received]):
         task = task_of(order)
         assert states(task) == ("SUCCESS",)
-        assert (task.hostname, task.started) == (WORKER, 11.0)
+        assert (task.worker_name, task.started) == (WORKER, 11.0)
 
 
 def test_of_two_workers_nobody_knows_which_was_meant():
@@ -394,7 +394,7 @@ def test_of_two_workers_nobody_knows_which_was_meant():
     for order in (events, events[::-1]):
         task = task_of(order)
         assert states(task) == ("RECEIVED", "RECEIVED", "STARTED")
-        assert task.hostname is None
+        assert task.worker_name is None
 
 
 # --- bounds --------------------------------------------------------------------------

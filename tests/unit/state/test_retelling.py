@@ -108,7 +108,7 @@ def test_what_was_written_straight_is_kept_when_it_is_told_anew(name):
     assert (before.timestamp, before.pid) == (13.0, 77)
     # Nothing of it is left in what is shown of the one that runs.
     for fact in ("ended", "exception", "traceback", "signum", "requeue", "result"):
-        assert getattr(task, fact) is None
+        assert task.get(fact) is None
     assert task.runtime is None
 
 
@@ -121,9 +121,9 @@ def test_a_task_whose_second_try_is_at_nobody_shows_where_the_first_was():
     story = UNUSUAL["sent for its second try"]
     state = State()
     task = task_of(story.events, state)
-    assert task.hostname == WORKER
+    assert task.worker_name == WORKER
     state.apply([told("task-received", 15.0, retries=1, hostname=OTHER)])
-    assert (task.state, task.hostname) == ("RETRY", OTHER)
+    assert (task.state, task.worker_name) == ("RETRY", OTHER)
     assert task.exception == "OSError(5)"
     state.apply([told("task-started", 16.0, hostname=OTHER)])
     assert (task.state, task.exception, task.retried) == ("STARTED", None, None)
@@ -131,7 +131,7 @@ def test_a_task_whose_second_try_is_at_nobody_shows_where_the_first_was():
 
 def test_a_second_try_is_all_that_may_be_known():
     task = task_of([told("task-sent", 10.0, retries=1)])
-    assert (task.state, task.retries, task.hostname) == ("RETRY", 1, None)
+    assert (task.state, task.retries, task.worker_name) == ("RETRY", 1, None)
     assert task.attempts == ()
     assert task.retried is task.exception is None
 

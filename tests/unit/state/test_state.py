@@ -426,7 +426,7 @@ def test_groups_order_and_weight_are_those_of_the_tasks(deeds):
         tasks = list(state.tasks.values())
         assert names_of(state.tasks_by_type) == grouped(tasks, lambda task: task.name)
         assert names_of(state.tasks_by_worker) == grouped(
-            tasks, lambda task: task.hostname
+            tasks, lambda task: task.worker_name
         )
         told_of = [uuid for uuid in uuids(state.tasks_by_time()) if uuid != "z"]
         assert told_of == list(filter(state.tasks.get, dict.fromkeys(heard[::-1])))
@@ -788,7 +788,7 @@ def test_a_copy_has_nothing_in_common_with_the_state(copied):
     before = shown(state)
     twin = copied(state)
     assert all(
-        task.worker is None or task.worker is twin.workers[task.hostname]
+        task.worker is None or task.worker is twin.workers[task.worker_name]
         for task in twin.tasks.values()
     )
     assert all(task.cluster_state is twin for task in twin.tasks.values())

@@ -306,7 +306,7 @@ def test_the_method_event_survives_what_nobody_should_send():
     nameless = Task()
     for kind in ("started", "progress", "", None):
         nameless.event(kind, None, "x", {"uuid": "u", "type": 5, "pid": []})
-    assert (nameless.state, nameless.note, nameless.uuid) == ("PENDING", None, "")
+    assert (nameless.state, nameless.uuid) == ("STARTED", "")
     state = State(max_tasks_in_memory=1)
     task = task_of(life("received"), state)
     state.apply([told("task-received", uuid="v")])
@@ -425,3 +425,95 @@ def test_a_copy_tells_the_same_and_belongs_to_no_state(events, copied):
     assert twin.cluster_state is None
     assert twin.children == set()
     assert UUID not in twin.shelf
+
+
+# --- what is not there until an event has it, as in Celery --------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["queue", "terminated", "signum", "expired", "requeue", "cancelled", "hostname"],
+)
+def test_what_no_event_has_said_is_not_there(name):
+    for task in (Task("u"), task_of(life("received", "started", hostname=None))):
+        assert getattr(task, name, "celery") == "celery"
+        assert not hasattr(task, name)
+        assert task.get(name, "celery") == "celery"
+
+
+def test_what_an_event_has_said_is_there():
+    end = told("task-revoked", 13.0, terminated=True, signum=15)
+    task = task_of([*life("sent", "received"), end])
+    assert (task.queue, task.terminated, task.signum) == ("mail", True, 15)
+    assert (task.type, task.utcoffset) == ("task-revoked", 0)
+    assert task.expired is False
+    assert not hasattr(task, "requeue")
+    assert not hasattr(Task("u"), "type")
+    assert Task("u", type="x", hostname="h", queue="q").type == "x"
+
+
+def test_what_only_an_earlier_attempt_has_is_not_there():
+    first = [*life("received"), told("task-rejected", 12.0, requeue=True)]
+    task = task_of([*first, *life("received", start=20.0)])
+    assert task.attempts[0].requeue is True
+    assert not hasattr(task, "requeue")
+
+
+def test_a_task_that_only_its_client_told_of_has_its_hostname():
+    state = State()
+    task = task_of(life("sent"), state)
+    assert (task.hostname, task.worker, task.worker_name) == (CLIENT, None, None)
+    assert not state.tasks_by_worker
+    task_of(life("received", start=12.0), state)
+    assert (task.hostname, task.worker_name) == (WORKER, WORKER)
+
+
+# --- fields in events that usually lack them ----------------------------------------
+
+
+def test_a_field_in_an_event_that_usually_lacks_it_is_shown():
+    started = told("task-started", 12.0, name="shop.pay", eta="2026-01-01", retries=1)
+    task = task_of([started])
+    assert (task.name, task.eta, task.retries) == ("shop.pay", "2026-01-01", 1)
+    task = task_of([started, told("task-failed", 13.0, queue="mail", args=[1, 2])])
+    assert (task.queue, task.args, task.state) == ("mail", "[1, 2]", "FAILURE")
+    assert (task.name, task.eta) == ("shop.pay", "2026-01-01")
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_event_that_has_a_field_by_rights_counts_more(turn):
+    events = [*life("received", eta=None), told("task-started", 12.0, name="odd")]
+    assert task_of(events[::turn]).name == "shop.pay"
+
+
+# --- tasks made by hand -------------------------------------------------------------
+
+
+def test_a_task_made_by_hand_keeps_what_no_event_has():
+    worker = Worker(WORKER)
+    given = {"worker": worker, "eta": "2026-01-01", "expires": "2026-01-02"}
+    task = Task("u", retries=2, result="kept", **given)
+    task.event("started", 12.0, 12.25)
+    task.event("failed", 13.0, 13.25, {"exception": "E()"})
+    assert task.worker is worker
+    assert (task.eta, task.expires) == ("2026-01-01", "2026-01-02")
+    assert (task.retries, task.result, task.exception) == (2, "kept", "E()")
+    assert task.state == "FAILURE"
+
+
+def test_a_task_made_by_hand_keeps_its_end():
+    task = Task("u", state="SUCCESS", succeeded=13.0, result="4")
+    task.event("started", 12.0, 12.25)
+    assert (task.state, task.succeeded, task.result) == ("SUCCESS", 13.0, "4")
+
+
+def test_a_task_can_be_made_of_its_dictionary_as_celery_makes_one():
+    task = task_of(SUCCESS)
+    twin = Task(**task.as_dict())
+    assert twin.as_dict() == {**task.as_dict(), "children": []}
+
+
+def test_a_task_without_an_id_can_be_told_of():
+    task = Task()
+    task.event("received", 10.0, 10.25, {"name": "shop.pay"})
+    assert (task.state, task.name) == ("RECEIVED", "shop.pay")

@@ -46,7 +46,7 @@ def shown(subject, names):
     """What a task or an attempt of a state has in these columns."""
     made = {}
     for name in names:
-        value = getattr(subject, "hostname" if name == "worker" else name)
+        value = getattr(subject, "worker_name" if name == "worker" else name, None)
         if TASKS.columns[name] == "time":
             value = iso_utc(value)
         made[name] = str(value) if name == "signum" and value is not None else value

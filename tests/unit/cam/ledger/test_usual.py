@@ -1,7 +1,6 @@
 """Rows of simple lives: whatever is answered here is what a state says."""
 
 from itertools import permutations
-from operator import attrgetter
 
 import pytest
 from hypothesis import event, given, settings
@@ -17,7 +16,11 @@ from tools.told import OTHER, UUID, WORKER, life, told
 
 #: The columns from the name of a task to its routing key.
 NAMES = list(TASKS.columns)[1:-5]
-_of_state = attrgetter(*("hostname" if name == "worker" else name for name in NAMES))
+
+
+def _of_state(task):
+    names = ["worker_name" if name == "worker" else name for name in NAMES]
+    return tuple(getattr(task, name, None) for name in names)
 
 
 def account_of(events):

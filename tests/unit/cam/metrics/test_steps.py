@@ -37,7 +37,7 @@ def truth(events):
         step
         for attempt in attempts
         for step in STEPS
-        if getattr(attempt, step) is not None
+        if getattr(attempt, step, None) is not None
     )
 
 
