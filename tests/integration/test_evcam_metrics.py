@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 
 from cluster.script import run_everything
+from servers.ports import free_port
 from servers.process import wait_until
 from tools.daemon import EvcamStarter
 from tools.site import Site, total
@@ -61,6 +62,24 @@ def happened(broker_url, event_exchange, redis_server, worker, celery_capture):
         }
 
     return play
+
+
+@pytest.mark.parametrize(
+    ("written", "hosts", "words"),
+    [
+        (":{}", ["127.0.0.1"], "http://127.0.0.1:{} (this machine only)"),
+        ("*:{}", ["127.0.0.1", "[::1]"], "http://[::]:{} (all addresses)"),
+    ],
+)
+def test_the_log_says_where_it_listens(evcam, written, hosts, words):
+    port = free_port()
+    running = evcam("-c", "prometheus", "--demo", "--listen", written.format(port))
+    running.wait_stderr(f"metrics at {words.format(port)}")
+    for host in hosts:
+        site = Site()
+        site.address = f"{host}:{port}"
+        assert site.get("/livez")[0] == 200
+    assert running.stop(signal.SIGTERM) == 0
 
 
 def test_metrics_and_lines_have_exactly_what_happened(

@@ -1,10 +1,13 @@
 """A small HTTP server for scrapers and probes, in a thread of its own."""
 
 import contextlib
+import errno
+import logging
 import selectors
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import Final, TypeAlias
 
 from evtools.cam.failures import Failures
@@ -12,6 +15,8 @@ from evtools.cam.http.address import Address
 from evtools.cam.http.connection import Connection, Request, Response, refusal
 from evtools.clock import Clock, SystemClock
 from evtools.errors import OutputError
+
+_log = logging.getLogger(__name__)
 
 # Nothing is changed here and nothing is secret, so there is no login, and no look at
 # the Host header: a page that has its own name resolve to our address would learn
@@ -21,6 +26,11 @@ from evtools.errors import OutputError
 #: What answers a request; None: not yet, ask again.
 Route: TypeAlias = Callable[[Request], Response | None]
 
+#: All addresses, as people write them and as the kernel has them.
+_ALL, _ALL_OF_SIX, _ALL_OF_FOUR = "*", "::", "0.0.0.0"  # noqa: S104  (asked for)
+_ALL_WORDS: Final = {_ALL_OF_SIX: "all addresses", _ALL_OF_FOUR: "all of IPv4"}
+#: Of addresses that this machine does not have.
+_MISSING: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 #: Connections at a time.  With more, who has waited longest to tell what they want
 #: is cut off.
 _CONNECTIONS_MAX: Final = 32
@@ -47,12 +57,13 @@ class HTTPServer:
         self._routes = routes
         self._clock = clock or SystemClock()
         self._connections: dict[socket.socket, Connection] = {}
-        self._socket = _listen(address)
-        #: Where it listens.
-        self.address = Address(*self._socket.getsockname()[:2])
+        self._sockets = _listen(address)
+        #: Where it listens; the first, if a name has several addresses.
+        self.address = _address_of(self._sockets[0])
         self._waker, self._wake = socket.socketpair()
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._socket, selectors.EVENT_READ)
+        for listening in self._sockets:
+            self._selector.register(listening, selectors.EVENT_READ)
         self._selector.register(self._waker, selectors.EVENT_READ)
         self._failures = Failures()
         self._closing = False
@@ -61,7 +72,9 @@ class HTTPServer:
         )
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Begin to answer, and say where."""
+        places = " and ".join(_words(each) for each in self._sockets)
+        _log.info("serving %s at %s", ", ".join(self._routes), places)
         self._thread.start()
 
     def close(self) -> None:
@@ -74,8 +87,9 @@ class HTTPServer:
             self._thread.join()
         for connection in list(self._connections.values()):
             self._drop(connection)
-        for each in (self._selector, self._socket, self._waker):
+        for each in (*self._sockets, self._waker):
             each.close()
+        self._selector.close()
 
     # --- the thread ------------------------------------------------------------------
 
@@ -84,14 +98,14 @@ class HTTPServer:
             waits = any(each.waits for each in self._connections.values())
             ready = self._selector.select(_AGAIN if waits else _TICK)
             for key, _ in ready:
-                if key.fileobj is self._socket:
-                    self._accept()
+                if key.fileobj in self._sockets:
+                    self._accept(key.fileobj)
             for connection in list(self._connections.values()):
                 self._serve(connection)
 
-    def _accept(self) -> None:
+    def _accept(self, listening: socket.socket) -> None:
         try:
-            client, _ = self._socket.accept()
+            client, _ = listening.accept()
         except OSError as error:
             # None left; or no room for one: it may be there soon.
             if not isinstance(error, BlockingIOError):
@@ -148,19 +162,67 @@ def _patience(connection: Connection) -> tuple[bool, float]:
     return connection.has_asked, connection.since
 
 
-def _listen(address: Address) -> socket.socket:
+def _listen(address: Address) -> tuple[socket.socket, ...]:
+    """Return a socket for each address of a host; `*` is all, of IPv4 and IPv6.
+
+    One that this machine does not have, such as ::1 without IPv6, is left out,
+    as long as there is another.
+    """
     with contextlib.ExitStack() as stack:
+        found: list[socket.socket] = []
+        missing: OSError | None = None
         try:
-            family, kind, protocol, _, place = socket.getaddrinfo(
-                address.host, address.port, type=socket.SOCK_STREAM
-            )[0]
-            listening = stack.enter_context(socket.socket(family, kind, protocol))
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(place)
-            listening.listen()
+            for family, host in _places(address):
+                port = found[0].getsockname()[1] if found else address.port
+                try:
+                    found.append(_bound(family, (host, port), stack))
+                except OSError as error:
+                    if error.errno not in _MISSING:
+                        raise
+                    missing = error
+                if found and address.host == _ALL:
+                    break
+            if missing and not found:
+                raise missing
         except (OSError, UnicodeError) as error:
             text = getattr(error, "strerror", None) or str(error)
             raise OutputError(f"cannot listen on {address}: {text}") from error
         stack.pop_all()
+    return tuple(found)
+
+
+def _places(address: Address) -> list[tuple[int, str]]:
+    """Return the families and addresses that a host stands for, each once."""
+    if address.host == _ALL:
+        return [(socket.AF_INET6, _ALL_OF_SIX), (socket.AF_INET, _ALL_OF_FOUR)]
+    kind = socket.SOCK_STREAM
+    found = socket.getaddrinfo(address.host, address.port, type=kind)
+    return list(dict.fromkeys((each[0], str(each[4][0])) for each in found))
+
+
+def _bound(
+    family: int, place: tuple[str, int], stack: contextlib.ExitStack
+) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    stack.callback(listening.close)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        # Of all addresses, those of IPv4 are part; a name may stand for both.
+        only = place[0] != _ALL_OF_SIX
+        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+    listening.bind(place)
+    listening.listen()
     listening.settimeout(0)
     return listening
+
+
+def _address_of(listening: socket.socket) -> Address:
+    return Address(*listening.getsockname()[:2])
+
+
+def _words(listening: socket.socket) -> str:
+    address = _address_of(listening)
+    where = _ALL_WORDS.get(address.host, "")
+    if not where and ip_address(address.host).is_loopback:
+        where = "this machine only"
+    return f"http://{address}" + (f" ({where})" if where else "")

@@ -175,7 +175,7 @@ def test_an_address_that_is_not_ours_is_one_clear_line(host):
 
 def test_without_room_for_another_connection_the_others_are_served(serve, monkeypatch):
     server = serve()
-    listening, refused = server._socket, []
+    (listening,), refused = server._sockets, []
 
     class Full:
         """A socket that has no descriptor left, twice."""
@@ -192,7 +192,7 @@ def test_without_room_for_another_connection_the_others_are_served(serve, monkey
     full = Full()
     server._selector.unregister(listening)
     server._selector.register(full, 1)
-    server._socket = full
+    server._sockets = (full,)
     assert get(server)[0] == 200
     assert len(refused) == 2
 
@@ -204,10 +204,41 @@ def test_a_client_may_be_gone_before_it_is_accepted(serve, monkeypatch):
         def accept(self):
             raise BlockingIOError
 
-    listening, server._socket = server._socket, Empty()
-    server._accept()
-    server._socket = listening
+    server._accept(Empty())
     assert get(server)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "hosts", "words"),
+    [
+        ("*", ["127.0.0.1", "::1"], "http://[::]:{} (all addresses)"),
+        ("::", ["127.0.0.1", "::1"], "http://[::]:{} (all addresses)"),
+        ("0.0.0.0", ["127.0.0.1"], "http://0.0.0.0:{} (all of IPv4)"),
+        ("127.0.0.1", ["127.0.0.1"], "http://127.0.0.1:{} (this machine only)"),
+        ("both", ["127.0.0.1", "::1"], "http://[::1]:{} (this machine only)"),
+        ("half", ["127.0.0.1"], "http://127.0.0.1:{} (this machine only)"),
+    ],
+)
+def test_it_listens_where_it_was_asked_to_and_says_where(
+    monkeypatch, caplog, host, hosts, words
+):
+    # What a name stands for is up to the machine; these two are in no hosts file.
+    names = {"both": ["::1", "127.0.0.1"], "half": ["2001:db8::1", "127.0.0.1"]}
+    real = socket.getaddrinfo
+
+    def resolve(name, *rest, **how):
+        each = names.get(name, [name])
+        return [found for one in each for found in real(one, *rest, **how)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    caplog.set_level(logging.INFO)
+    server = HTTPServer(Address(host, 0), {"/hello": hello})
+    server.start()
+    with contextlib.closing(server):
+        port = server.address.port
+        assert f"serving /hello at {words.format(port)}" in caplog.text
+        for one in hosts:
+            socket.create_connection((one, port), timeout=5).close()
 
 
 def test_it_listens_on_ipv6_too():
