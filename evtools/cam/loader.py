@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,26 @@ from evtools.trust import Guard, refuse_untrusted
 _REMEDY = (
     "run evcam as who owns it (--uid), give it to root, or use --allow-insecure-camera"
 )
+_MADE = (
+    "write def __init__(self, state, **kwargs), which calls"
+    " super().__init__(state, **kwargs)"
+)
+#: How methods are called that a camera may have in place of those of its base: with
+#: which arguments, and by which other method.
+_CALLS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    **dict.fromkeys(("install", "cancel", "capture", "cleanup"), ((), "")),
+    **dict.fromkeys(("reopen", "close", "check", "describe"), ((), "")),
+    "shutter": ((), "capture"),
+    "on_shutter": (("state",), "shutter"),
+    "on_cleanup": ((), "cleanup"),
+    "observe": (("changes",), ""),
+    "expose": (("frame",), "capture"),
+    "develop": (("picture",), "capture"),
+    "restore": (("picture",), "capture"),
+    "sweep": ((), "on_cleanup"),
+}
+#: What is meant by those who have these take other arguments.
+_MEANT = {"shutter": "on_shutter", "cleanup": "on_cleanup"}
 _HINT = "name a class, as in mod.Camera or package.mod:Camera"
 
 
@@ -51,13 +72,25 @@ class Loaded:
         `standard` are those of STANDARD but the state; it gets those it takes.
         """
         taken = {n: v for n, v in standard.items() if n in self.signature.standard}
+        _refuse_unfit(self.make, (state,), taken | dict(self.options), self.name)
         try:
             camera = self.make(state, **taken, **self.options)
         except EvtoolsError:
             raise
+        except TypeError as error:
+            raise _failed(self.name, "cannot be made", error, _MADE) from error
         except (Exception, SystemExit) as error:
             raise _failed(self.name, "cannot be made", error) from error
+        if not isinstance(self.make, type) and not hasattr(camera, "install"):
+            what = type(camera).__name__
+            raise UsageError(
+                f"{sanitize(self.name)} is no camera: it is a function that returns"
+                f" {what}",
+                "name a class, or a function that returns a camera",
+            )
         _refuse_no_camera(camera, self.name)
+        _refuse_misfits(camera, self.name)
+        _refuse_half_made(camera, standard.get("timer"), self.name)
         return camera
 
 
@@ -219,11 +252,98 @@ def _refuse_no_camera(found: Any, name: str) -> None:
             )
 
 
-def _failed(name: str, what: str, error: BaseException) -> UsageError:
+def _refuse_unfit(
+    make: Callable[..., Any],
+    values: tuple[Any, ...],
+    named: Mapping[str, Any],
+    name: str,
+) -> None:
+    """Raise UsageError for a constructor that does not take what cameras are given."""
+    taken = _signature(make)
+    if taken is None:
+        return
+    try:
+        taken.bind(*values, **named)
+    except TypeError as error:
+        given = ", ".join(("state", *named))
+        raise UsageError(
+            f"camera {sanitize(name)} cannot be made: it takes {_shown(taken)}, and is"
+            f" given ({given}): {error}",
+            _MADE,
+        ) from None
+
+
+def _refuse_misfits(camera: Any, name: str) -> None:
+    """Raise UsageError for methods that cannot be called as they will be."""
+    for method, (arguments, caller) in _CALLS.items():
+        if not _is_theirs(camera, method) or (caller and _is_theirs(camera, caller)):
+            continue
+        found = getattr(camera, method)
+        where = f"{sanitize(name)}.{method}"
+        if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
+            raise UsageError(
+                f"{where} is async, and evcam would not wait for it",
+                f"write def {method}, with asyncio.run(...) inside",
+            )
+        taken = _signature(found)
+        try:
+            if taken is not None:
+                taken.bind(*arguments)
+        except TypeError:
+            meant = _MEANT.get(method, method)
+            advice = "write it as" if meant == method else "rename it to"
+            better = ", ".join(("self", *_CALLS[meant][0]))
+            raise UsageError(
+                f"{where} takes {_shown(taken)}, and evcam calls"
+                f" {method}({', '.join(arguments)})",
+                f"{advice} {meant}({better})",
+            ) from None
+
+
+def _is_theirs(camera: Any, method: str) -> bool:
+    """Tell whether a camera has a method of its own that its bases have, too."""
+    kinds = [kind for kind in type(camera).__mro__ if method in vars(kind)]
+    if not kinds or kinds[0] is kinds[-1]:
+        return False
+    return kinds[0].__module__.partition(".")[0] not in {"evtools", "celery"}
+
+
+def _refuse_half_made(camera: Any, timer: Any, name: str) -> None:
+    """Raise UsageError for a constructor that does not hand on what it was given."""
+    if not hasattr(type(camera), "shutter_signal"):
+        return  # it is made in its own way
+    missing = [each for each in ("state", "freq", "timer") if not hasattr(camera, each)]
+    if missing or (timer is not None and camera.timer is not timer):
+        what = missing[0] if missing else "timer"
+        raise UsageError(
+            f"the constructor of camera {sanitize(name)} does not hand {what} on to"
+            " its base class, so that evcam could not take its shots",
+            _MADE,
+        )
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """Return what a function takes; None for one that is not written in Python."""
+    try:
+        return inspect.signature(function)
+    except (ValueError, TypeError):
+        return None
+
+
+def _shown(signature: inspect.Signature | None) -> str:
+    assert signature is not None, "only what has one can fail to fit"
+    names = [
+        str(each.replace(annotation=each.empty))
+        for each in (signature.parameters.values())
+    ]
+    return f"({sanitize(', '.join(names))})"
+
+
+def _failed(name: str, what: str, error: BaseException, hint: str = "") -> UsageError:
     file, line = place(error)
     if isinstance(error, SyntaxError) and error.filename:
         file, line = error.filename, error.lineno or 0
     return UsageError(
         f"camera {sanitize(name)} {what}: {sanitize(reason(error))} ({file}:{line})",
-        "the whole traceback: --debug",
+        hint or "the whole traceback: --debug",
     )

@@ -59,6 +59,10 @@ def ways_back():
         found.append(name)
     return found
 
+class Misnamed(Polaroid):
+    def shutter(self, state):
+        log.info("never")
+
 class Hanging(Polaroid):
     def on_shutter(self, state):
         log.info("hanging")
@@ -435,6 +439,7 @@ def test_a_killed_one_hinders_nobody(daemon, redis_url):
     ("words", "status", "message"),
     [
         (camera("Missing"), 2, "there is no Missing in mod"),
+        (camera("Misnamed"), 2, "Misnamed.shutter takes (state), and evcam calls shu"),
         (("-c", "no.such.Camera"), 2, "there is no module no"),
         ((*camera(), "--workdir", "none"), 2, "--workdir: none: No such file"),
         ((*camera(), "-b", "redis://127.0.0.1:1", "--no-reconnect"), 69, "cannot reac"),

@@ -210,7 +210,7 @@ def test_a_python_that_the_user_cannot_read_is_told(folder):
     [
         ("mycam.Fails", "camera mycam.Fails cannot be made: ValueError: no room ("),
         ("mycam.Leaves", "camera mycam.Leaves cannot be made: SystemExit: 3 ("),
-        ("mycam:wrong", "mycam:wrong is no camera: it has no method install"),
+        ("mycam:wrong", "mycam:wrong is no camera: it is a function that returns"),
     ],
 )
 def test_one_that_cannot_be_made_is_told(mycam, name, complaint):
@@ -232,6 +232,98 @@ def test_an_error_of_ours_is_told_as_it_is(folder):
     )
     with pytest.raises(OutputError, match="the disk is full"):
         made(load_camera("mycam.Camera"))
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint", "advice"),
+    [
+        (
+            "def shutter(self, state): pass",
+            "Camera.shutter takes (state), and evcam calls shutter()",
+            "rename it to on_shutter(self, state)",
+        ),
+        (
+            "def cleanup(self, state): pass",
+            "Camera.cleanup takes (state), and evcam calls cleanup()",
+            "rename it to on_cleanup(self)",
+        ),
+        (
+            "def on_shutter(self): pass",
+            "Camera.on_shutter takes (), and evcam calls on_shutter(state)",
+            "write it as on_shutter(self, state)",
+        ),
+        (
+            "def on_shutter(state): pass",
+            "Camera.on_shutter takes (), and evcam calls on_shutter(state)",
+            "write it as on_shutter(self, state)",
+        ),
+        (
+            "def on_cleanup(self, state, older=1): pass",
+            "Camera.on_cleanup takes (state, older=1), and evcam calls on_cleanup()",
+            "write it as on_cleanup(self)",
+        ),
+        (
+            "async def on_shutter(self, state): pass",
+            "Camera.on_shutter is async, and evcam would not wait for it",
+            "write def on_shutter, with asyncio.run(...) inside",
+        ),
+        (
+            "def __init__(self): pass",
+            "camera mycam.Camera cannot be made: it takes (), and is given (state",
+            "write def __init__(self, state, **kwargs), which calls super()",
+        ),
+        (
+            "def __init__(self, state, **kwargs): pass",
+            "the constructor of camera mycam.Camera does not hand state on",
+            "write def __init__(self, state, **kwargs), which calls super()",
+        ),
+        (
+            "def __init__(self, state, **kwargs): super().__init__(state)",
+            "the constructor of camera mycam.Camera does not hand timer on",
+            "write def __init__(self, state, **kwargs), which calls super()",
+        ),
+        (
+            "def __init__(self, state, **kwargs): super().__init__(**kwargs)",
+            "camera mycam.Camera cannot be made: TypeError: ",
+            "write def __init__(self, state, **kwargs), which calls super()",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "base", ["evtools.Polaroid", "evtools.Camera", "celery.events.snapshot.Polaroid"]
+)
+def test_a_method_that_cannot_be_called_is_told_with_what_to_write(
+    folder, base, code, complaint, advice
+):
+    write(
+        folder / "mycam.py",
+        f"""
+        import celery.events.snapshot, evtools
+        class Camera({base}):
+            {code}
+        """,
+    )
+    with pytest.raises(UsageError) as caught:
+        made(load_camera("mycam.Camera"))
+    assert complaint in caught.value.message
+    assert caught.value.hint.startswith(advice)
+
+
+def test_methods_that_call_each_other_otherwise_are_left_alone(folder):
+    write(
+        folder / "mycam.py",
+        """
+        from evtools import Polaroid
+        class Camera(Polaroid):
+            def capture(self):
+                self.shutter(self.state, 1)
+            def shutter(self, state, number):
+                self.on_shutter()
+            def on_shutter(self, *args):
+                pass
+        """,
+    )
+    made(load_camera("mycam.Camera"))
 
 
 def test_its_options_are_looked_at_before_it_is_made(mycam):
