@@ -1,6 +1,5 @@
 """A small HTTP server for scrapers and probes, in a thread of its own."""
 
-import contextlib
 import errno
 import logging
 import selectors
@@ -168,26 +167,26 @@ def _listen(address: Address) -> tuple[socket.socket, ...]:
     One that this machine does not have, such as ::1 without IPv6, is left out,
     as long as there is another.
     """
-    with contextlib.ExitStack() as stack:
-        found: list[socket.socket] = []
-        missing: OSError | None = None
-        try:
-            for family, host in _places(address):
-                port = found[0].getsockname()[1] if found else address.port
-                try:
-                    found.append(_bound(family, (host, port), stack))
-                except OSError as error:
-                    if error.errno not in _MISSING:
-                        raise
-                    missing = error
-                if found and address.host == _ALL:
-                    break
-            if missing and not found:
-                raise missing
-        except (OSError, UnicodeError) as error:
-            text = getattr(error, "strerror", None) or str(error)
-            raise OutputError(f"cannot listen on {address}: {text}") from error
-        stack.pop_all()
+    found: list[socket.socket] = []
+    missing: OSError | None = None
+    try:
+        for family, host in _places(address):
+            port = found[0].getsockname()[1] if found else address.port
+            try:
+                found.append(_bound(family, (host, port)))
+            except OSError as error:
+                if error.errno not in _MISSING:
+                    raise
+                missing = error
+            if found and address.host == _ALL:
+                break
+        if missing and not found:
+            raise missing
+    except (OSError, UnicodeError) as error:
+        for listening in found:
+            listening.close()
+        text = getattr(error, "strerror", None) or str(error)
+        raise OutputError(f"cannot listen on {address}: {text}") from error
     return tuple(found)
 
 
@@ -200,19 +199,20 @@ def _places(address: Address) -> list[tuple[int, str]]:
     return list(dict.fromkeys((each[0], str(each[4][0])) for each in found))
 
 
-def _bound(
-    family: int, place: tuple[str, int], stack: contextlib.ExitStack
-) -> socket.socket:
+def _bound(family: int, place: tuple[str, int]) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
-    stack.callback(listening.close)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6:
-        # Of all addresses, those of IPv4 are part; a name may stand for both.
-        only = place[0] != _ALL_OF_SIX
-        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-    listening.bind(place)
-    listening.listen()
-    listening.settimeout(0)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # Of all addresses, those of IPv4 are part; a name may stand for both.
+            only = place[0] != _ALL_OF_SIX
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        listening.bind(place)
+        listening.listen()
+        listening.settimeout(0)
+    except BaseException:
+        listening.close()
+        raise
     return listening
 
 
