@@ -397,5 +397,7 @@ _ALIKE: Final = 0.7
 
 def guess(name: str, fields: FieldTable) -> str:
     """Return the name of the field that was probably meant, or nothing."""
-    close = difflib.get_close_matches(name.lower(), [*fields, *ALIASES], 1, _ALIKE)
+    # An alias may stand for what only others have: a task has no type of event.
+    known = [*fields, *(alias for alias, of in ALIASES.items() if of in fields)]
+    close = difflib.get_close_matches(name.lower(), known, 1, _ALIKE)
     return close[0] if close else ""

@@ -73,6 +73,8 @@ class Batch:
         self._options = options
         self._clock = clock
         self._link = Link(clock)
+        if options.read:
+            self._link.hear(Notice("listening", ", ".join(options.read)))
         self._why = "no connection"
         self._model = Model(
             clock=clock,
@@ -161,7 +163,7 @@ class Batch:
         return EXIT_OK if self._matched else EXIT_NOT_EXPECTED
 
     def _print(self) -> None:
-        if self._link.status == "connecting" and not self._options.read:
+        if self._link.status == "connecting":
             raise BrokerUnavailable(self._why, f"tried: {self._origin}")
         if self.gauge is not None:
             self._ask_broker(self.gauge)

@@ -155,6 +155,8 @@ def test_a_misspelt_field_is_guessed():
     assert guess("runtme", EVENT_FIELDS) == "runtime"
     assert guess("excepton", EVENT_FIELDS) == "exception"
     assert guess("zzz", EVENT_FIELDS) == ""
+    no_type = {name: field for name, field in EVENT_FIELDS.items() if name != "type"}
+    assert guess("event", no_type) == ""
 
 
 @pytest.mark.parametrize(

@@ -262,6 +262,16 @@ def test_a_recording_is_read_to_its_end_and_printed_once(recording, capfd):
     assert capfd.readouterr().out.count("\n") == 3
 
 
+def test_a_recording_that_the_filter_hides_is_not_called_unconnected(recording, capfd):
+    recorded = TopOptions(
+        batch=True, read=(str(recording),), speed=float("inf"), filter="name:no.such"
+    )
+    run(recorded, SETTINGS)
+    said = capfd.readouterr().err
+    assert "The filter hides all" in said
+    assert "onnected" not in said
+
+
 def test_a_mistake_of_ours_costs_a_figure_and_not_the_answer(
     recording, capfd, monkeypatch, caplog
 ):
