@@ -3,8 +3,10 @@
 import json
 import os
 import platform
+import sys
 from collections.abc import Mapping
-from importlib import metadata
+from contextlib import suppress
+from functools import cache
 from typing import Any, Final
 
 from evtools import __version__
@@ -107,9 +109,28 @@ def _told(build: dict[str, Any]) -> str:
     return f"{build['form']} of {build['commit']}, {build['date']}"
 
 
+@cache
+def _versions() -> dict[str, str]:
+    """Return the version of each distribution that is here, by its plain name.
+
+    From the names of their folders: importlib.metadata would take longer to be
+    imported than all the rest, since it parses mail.
+    """
+    found: dict[str, str] = {}
+    for folder in sys.path:
+        with suppress(OSError):
+            for name in os.listdir(folder or "."):  # noqa: PTH208  (start-up time)
+                stem, dot, kind = name.rpartition(".")
+                if dot and kind in ("dist-info", "egg-info"):
+                    distribution, _, rest = stem.partition("-")
+                    version = rest.partition("-")[0]
+                    found.setdefault(_plain(distribution), version)
+    return found
+
+
+def _plain(distribution: str) -> str:
+    return distribution.lower().replace("_", "-").replace(".", "-")
+
+
 def _version(distribution: str) -> str | None:
-    # Not by import: --version answers at once.
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+    return _versions().get(_plain(distribution)) or None

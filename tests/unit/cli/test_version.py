@@ -10,7 +10,7 @@ import pytest
 
 from evtools import __version__
 from evtools.cli import frozen
-from evtools.cli.version import TRANSPORTS, libc, line, report
+from evtools.cli.version import TRANSPORTS, _versions, libc, line, report
 from evtools.transport.brokers import KINDS
 
 
@@ -39,18 +39,26 @@ def test_the_transports_are_those_we_take():
     assert {name for names in TRANSPORTS.values() for name in names} == set(KINDS)
 
 
-def test_what_is_not_installed_is_left_out(monkeypatch):
-    real = metadata.version
+def test_the_versions_are_those_that_are_installed():
+    for name, version in json.loads(report("evdump", as_json=True))["parts"].items():
+        assert metadata.version(name) == version
 
-    def version(name):
-        if name == "redis":
-            raise metadata.PackageNotFoundError
-        return real(name)
 
-    monkeypatch.setattr(metadata, "version", version)
+def test_what_is_not_installed_is_left_out(monkeypatch, tmp_path):
+    """As pip, Debian and their elders name the folders; one that is gone is none."""
+    for name in (
+        "kombu-5.7.0.dist-info",
+        "PyYAML-6.0.egg-info",
+        "amqp-5.3-py3.egg-info",
+    ):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr("sys.path", [str(tmp_path / "gone"), str(tmp_path)])
+    _versions.cache_clear()
     facts = json.loads(report("evdump", as_json=True))
-    assert "redis" not in facts["parts"]
+    _versions.cache_clear()
+    assert facts["parts"] == {"kombu": "5.7.0", "amqp": "5.3", "PyYAML": "6.0"}
     assert "sentinel" not in facts["transports"]
+    assert "amqps" in facts["transports"]
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["-V"]])
