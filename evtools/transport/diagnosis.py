@@ -101,6 +101,7 @@ _CLASH = "Everybody must declare it alike: compare with Celery's event_* setting
 _UNKNOWN = r"(?i)(?:ERR )?(?:unknown|unsupported) command [`'\"]?"
 _AMQP_CODE = re.compile(r"[A-Z_]+ - ")
 _ROOM = "It is tried again until there is room; the administrator can raise the limit."
+_ALARM = "What it is short of, on its host: rabbitmq-diagnostics -q alarms"
 #: How RabbitMQ begins and ends what it says of limits.
 _LIMIT = (
     r"(?s)(access to vhost|connection refused|number of channels|cannot declare) .*"
@@ -136,6 +137,7 @@ _A = amqp.exceptions
 _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(_A.AccessRefused, "Login was refused", "login: {text}", _LOGIN, refused=True),
     _Rule(_A.AccessRefused, "", "permission: {text}", _RIGHTS, refused=True),
+    _Rule(_A.ResourceError, "", "alarm: {text}", _ALARM),
     # Others leave in time.
     _Rule(_A.NotAllowed, _LIMIT, "limit: {text}", _ROOM),
     _Rule(_A.PreconditionFailed, _LIMIT, "limit: {text}", _ROOM),

@@ -2,7 +2,10 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
+from amqp.exceptions import ResourceError
 from kombu.connection import Connection
 
 from evtools.errors import AccessRefused
@@ -51,7 +54,21 @@ def _enter(settings: ConnectionSettings, attempt: int) -> Connection:
     try:
         # Of Redis, a connection is not made before there is something to say.
         connection.default_channel  # noqa: B018  (a property that connects)
+        if connection.transport.driver_name == "py-amqp":
+            connection.connection.on_blocked = partial(_refuse, connection.connection)
     except BaseException:
         connection.release()
         raise
     return connection
+
+
+def _refuse(amqp: Any, _reason: str) -> None:
+    """Say at once that RabbitMQ no longer listens to who publishes.
+
+    Nothing that is asked after that is answered, not even to undo something.
+    """
+    amqp.collect()
+    raise ResourceError(
+        "RESOURCE_ERROR - the broker takes nothing from publishers, as it is short of"
+        " memory or disk"
+    )

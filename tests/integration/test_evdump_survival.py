@@ -344,13 +344,25 @@ class Rotating:
 
 
 @pytest.fixture
-def rotating(broker):
-    return Rotating(broker)
+def rotating(request):
+    return lambda kind: Rotating(request.getfixturevalue(kind))
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("way", ["file", "url command", "password command", "settings"])
-def test_a_password_that_is_changed_is_read_again(evdump, rotating, tmp_path, way):
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [
+        ("rabbitmq_server", "file"),
+        *(
+            ("redis_server", way)
+            for way in ("file", "url command", "password command", "settings")
+        ),
+    ],
+)
+def test_a_password_that_is_changed_is_read_again(
+    evdump, rotating, tmp_path, kind, way
+):
+    rotating = rotating(kind)
     file = tmp_path / "broker"
 
     def write(password):
@@ -382,6 +394,7 @@ def test_a_password_that_is_changed_is_read_again(evdump, rotating, tmp_path, wa
 def test_a_password_that_is_wrong_after_it_was_read_again_is_the_end(
     evdump, rotating, tmp_path
 ):
+    rotating = rotating("rabbitmq_server")
     file = tmp_path / "broker"
     file.write_text(rotating.url("one"))
     dump = evdump("-b", f"@{file}")

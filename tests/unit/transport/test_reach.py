@@ -4,8 +4,10 @@ import socket
 import uuid
 
 import pytest
+from amqp.exceptions import AMQPError
 
 from evtools.errors import AccessRefused, BrokerUnavailable
+from evtools.transport import call, explain
 from evtools.transport.reach import probe, reach
 from evtools.transport.settings import ConnectionSettings, Renewal
 
@@ -53,6 +55,20 @@ def test_the_connection_to_the_one_is_open(redis_url):
 def test_of_several_the_last_says_why():
     with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1"):
         probe(ConnectionSettings(urls=f"{NOBODY};{NOBODY}"))
+
+
+def test_a_broker_that_is_short_of_memory_says_so_to_who_publishes(rabbitmq_server):
+    rabbitmq_server.rabbitmqctl("set_vm_memory_high_watermark", "0.00001")
+    try:
+        settings = ConnectionSettings(urls=rabbitmq_server.url, connect_timeout=20)
+        with pytest.raises(AMQPError) as caught:
+            call(settings, "ping", deadline=20)
+        error = explain(caught.value, settings)
+        assert type(error) is BrokerUnavailable
+        assert "alarm: the broker takes nothing" in error.message
+        assert "rabbitmq-diagnostics -q alarms" in error.hint
+    finally:
+        rabbitmq_server.rabbitmqctl("set_vm_memory_high_watermark", "0.9")
 
 
 def test_one_that_does_not_answer_is_not_waited_for():
