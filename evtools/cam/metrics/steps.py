@@ -1,7 +1,7 @@
 """The steps of tasks, each counted once however often it was told."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from evtools.state import Attempt, Change, Task
@@ -23,13 +23,18 @@ STEPS: Final = (
 WAITED: Final = "waited"
 
 
+def _moment(step: str, attempt: Any) -> float | None:
+    moment: float | None = getattr(attempt, step, None)
+    return moment
+
+
 def _waited(attempt: Any) -> float | None:
     return None if attempt.sent is None else attempt.started
 
 
 #: What returns None while a task, or an attempt at it, has not taken a step.
 _WHEN: Final[Mapping[str, Callable[[Any], float | None]]] = {
-    **{step: attrgetter(step) for step in STEPS},
+    **{step: partial(_moment, step) for step in STEPS},
     WAITED: _waited,
 }
 _SHIFTS: Final = {step: number * _BITS for number, step in enumerate(_WHEN)}
