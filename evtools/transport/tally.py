@@ -23,9 +23,14 @@ class Tally:
         self._missed = 0
         self._defects: dict[str, Defect] = {}
 
-    def defect(self, kind: str, line: bytes, detail: str) -> None:
-        """Count a line that is no event; the first of each kind is a sample."""
-        self._bad += 1
+    def defect(
+        self, kind: str, line: bytes, detail: str, *, is_whole: bool = True
+    ) -> None:
+        """Count a line that is no event, or what was lost of one that is.
+
+        The first of each kind is a sample.
+        """
+        self._bad += is_whole
         defect = self._defects.setdefault(
             kind, Defect(kind, line[:_SAMPLE_BYTES], detail, 0, len(line))
         )

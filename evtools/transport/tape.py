@@ -25,14 +25,12 @@ from evtools.transport.recorder import TapeWriter
 from evtools.transport.reels import Reel
 from evtools.transport.source import Statistics
 from evtools.transport.tally import Tally
-from evtools.wire import DECODERS, EventFields, Record, open_envelope
+from evtools.wire import EventFields, Lost, Record, open_envelope, read_fields
 
 __all__ = ["Moment", "Tape", "TapeRecord", "TapeWriter", "files_of"]
 
 #: UTC epoch seconds, or a time of day on the days of the recording.
 Moment: TypeAlias = float | time_of_day
-
-_decode_line = DECODERS["json"][1]
 
 #: Longer than any line evdump writes: an event of the greatest size we take,
 #: with every character escaped.
@@ -392,7 +390,8 @@ class Tape:
         if not line.strip():
             return None
         try:
-            event, joined = open_envelope(_object(line))
+            lost: list[Lost] = []
+            event, joined = open_envelope(_object(line, lost))
             kind = event.get("type")
             if not isinstance(kind, str) or not kind:
                 raise DecodeError("no type")  # noqa: TRY301  (counted like the others)
@@ -405,6 +404,8 @@ class Tape:
             return None
         piece.good += 1
         self._tally.good += 1
+        for each in lost:
+            self._tally.defect(each.kind, line, each.detail, is_whole=False)
         return TapeRecord(event, joined or {}, recorded=joined is not None)
 
     # --- pace ---------------------------------------------------------------------
@@ -599,7 +600,7 @@ def _moments(path: str, clock: Clock) -> Iterator[float | None]:
                 moment = glance(line)
                 if moment is None:
                     with suppress(DecodeError):
-                        moment = received(open_envelope(_object(line))[0])
+                        moment = received(open_envelope(_object(line, []))[0])
                 yield moment
     finally:
         piece.close()
@@ -680,8 +681,8 @@ class _Lines:
         return b"".join(self._pieces)
 
 
-def _object(line: bytes) -> dict[str, Any]:
-    value = _decode_line(line)
+def _object(line: bytes, lost: list[Lost]) -> dict[str, Any]:
+    value = read_fields(line, lost)
     if not isinstance(value, dict):
         raise DecodeError("no object", type(value).__name__)
     return value

@@ -25,7 +25,7 @@ from evtools.wire.lamport import LamportClock
 from evtools.wire.line import encode_line
 from evtools.wire.missed import OBSERVED, MissedTasks
 from evtools.wire.record import Record
-from evtools.wire.serialisers import DECODERS
+from evtools.wire.serialisers import read_fields
 from evtools.wire.task_event import AnyRecord, TaskEvent
 from evtools.wire.topology import (
     RedisTopics,
@@ -37,9 +37,9 @@ from evtools.wire.topology import (
     redis_topics,
     wanted,
 )
+from evtools.wire.values import Lost
 
 __all__ = [
-    "DECODERS",
     "ENVELOPE",
     "GAP",
     "MESSAGE_MAX_BYTES",
@@ -55,6 +55,7 @@ __all__ = [
     "Known",
     "KnownFields",
     "LamportClock",
+    "Lost",
     "Message",
     "MissedTasks",
     "Record",
@@ -75,6 +76,7 @@ __all__ = [
     "own_fields",
     "queue_arguments",
     "queue_name",
+    "read_fields",
     "redis_topics",
     "routing_key_from",
     "wanted",

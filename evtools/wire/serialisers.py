@@ -14,7 +14,7 @@ from evtools.wire.pickles import read_pickle
 from evtools.wire.values import (
     DEPTH_MAX,
     DIGITS_MAX,
-    Pairs,
+    Lost,
     Unquoted,
     bounded,
     fields_of,
@@ -83,6 +83,18 @@ def read_json(body: bytes) -> Any:
         return _loads(text)
     except RecursionError:
         return _loads(_cut(text))
+
+
+def read_fields(text: bytes, lost: list[Lost]) -> Any:
+    """Return what a line of JSON says, in JSON's own types.
+
+    Of an object, what cannot be had costs itself, and is added to `lost`.
+    """
+    try:
+        return decode_json(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        value = read_json(text)
+    return fields_of(value, lost) if type(value) is dict else plain(value)
 
 
 def _loads(text: str) -> Any:
@@ -159,26 +171,11 @@ def _read_pickle(body: bytes) -> Any:
     return bounded(value, _GROWN_MAX)
 
 
-#: Serialiser name: the content types it stands for, and what reads it; `plain`
-#: makes real JSON of the values.
+#: Serialiser name: the content types it stands for, and what reads it; `fields_of`
+#: and `plain` make real JSON of the values.
 READERS: Final[Mapping[str, tuple[tuple[str, ...], Callable[[bytes], Any]]]] = {
     "json": (("application/json",), read_json),
     "msgpack": (("application/x-msgpack",), read_msgpack),
     "yaml": (("application/x-yaml",), _read_yaml),
     "pickle": (("application/x-python-serialize",), _read_pickle),
-}
-
-
-def _cleaned(reader: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    def decode(body: bytes) -> Any:
-        value = reader(body)
-        return fields_of(value, []) if type(value) in (dict, Pairs) else plain(value)
-
-    return decode
-
-
-#: The same with decoders that return JSON's own types only.
-DECODERS: Final[Mapping[str, tuple[tuple[str, ...], Callable[[bytes], Any]]]] = {
-    name: (content_types, _cleaned(reader))
-    for name, (content_types, reader) in READERS.items()
 }

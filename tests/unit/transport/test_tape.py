@@ -241,6 +241,16 @@ def test_bad_lines_are_counted_by_kind_and_passed_over(tape_of):
     assert tape.statistics().defects[0].sample == b"not json"
 
 
+def test_a_field_that_cannot_be_had_costs_itself_and_is_counted(tape_of):
+    deep = "[" * 2000 + "]" * 2000
+    line = f'{{"type": "x", "local_received": 1.0, "odd": {deep}}}'.encode()
+    tape = tape_of([EVENTS[0], line])
+    found = {"type": "x", "local_received": 1.0, "odd": "<nested too deep>"}
+    assert events_of(tape) == [EVENTS[0], found]
+    assert kinds_of(tape) == {"nested too deep": 1}
+    assert tape.statistics().messages == 2
+
+
 def test_a_torn_last_line_is_told_and_not_fatal(tape_of):
     line = encode_line(envelope(EVENTS[0]))
     tape = tape_of(line + b"\n" + line[:40])
