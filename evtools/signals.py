@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -15,6 +16,7 @@ Handler: TypeAlias = Callable[[int, FrameType | None], None]
 #: binary the terminal and the boot loader both hand it to us.
 _SAME_KEY_PRESS = 0.3
 _INTERRUPTED = 130
+_STDERR = 2
 
 
 def install(handlers: Mapping[int, Handler]) -> dict[int, object]:
@@ -34,6 +36,13 @@ def put_back(before: Mapping[int, object]) -> None:
     """Put back what was there before `install`."""
     for number, handler in before.items():
         signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def end_echo() -> None:
+    """End the line on which the terminal has echoed ^C; safe in a signal handler."""
+    with suppress(OSError):
+        if os.isatty(_STDERR):
+            os.write(_STDERR, b"\n")
 
 
 class EndingSignals:
@@ -74,6 +83,7 @@ class EndingSignals:
         now = self._clock.monotonic()
         if self._interrupted_at is None:
             self._interrupted_at = now
+            end_echo()
             self.end(number, frame)
         elif now - self._interrupted_at > _SAME_KEY_PRESS:
             # A blocked write or a hanging broker must not hold us back.

@@ -1,6 +1,7 @@
 """Finding a camera by its name: a built-in one, or a user's class."""
 
 import contextlib
+import difflib
 import importlib
 import inspect
 import os
@@ -46,6 +47,14 @@ _CALLS: Mapping[str, tuple[tuple[str, ...], str]] = {
 }
 #: What is meant by those who have these take other arguments.
 _MEANT = {"shutter": "on_shutter", "cleanup": "on_cleanup"}
+#: What some call the built-in cameras, and how alike a name must be to be meant.
+_OTHER_NAMES = {
+    **dict.fromkeys(("postgresql", "psql", "pg"), "postgres"),
+    **dict.fromkeys(("sqlite3", "db"), "sqlite"),
+    **dict.fromkeys(("json", "ndjson", "jsonlines"), "jsonl"),
+    **dict.fromkeys(("metrics", "prom"), "prometheus"),
+}
+_ALIKE = 0.75
 _HINT = "name a class, as in mod.Camera or package.mod:Camera"
 
 
@@ -165,7 +174,7 @@ def _of_user(name: str, pythonpath: Sequence[str], *, check: bool) -> Any:
             raise UsageError(
                 f"there is no {sanitize(attribute)} in {module} "
                 f"({getattr(sys.modules[module], '__file__', 'built in')})",
-                _HINT,
+                _meant(name) or _HINT,
             )
         found = getattr(found, part)
     if not callable(found):
@@ -198,9 +207,16 @@ def _split(name: str) -> tuple[str, str]:
     if not all(part.isidentifier() for part in parts):
         raise UsageError(
             f"there is no camera {sanitize(name)}",
-            f"built in: {', '.join(BUILT_IN)}; else {_HINT}",
+            _meant(name) or f"built in: {', '.join(BUILT_IN)}; else {_HINT}",
         )
     return module, attribute
+
+
+def _meant(name: str) -> str:
+    """Return which built-in camera was probably meant, or nothing."""
+    kind = name.partition(":")[0].lower()
+    near = difflib.get_close_matches(kind, [*BUILT_IN, *_OTHER_NAMES], 1, _ALIKE)
+    return f"did you mean {_OTHER_NAMES.get(near[0], near[0])}?" if near else ""
 
 
 def _folders(pythonpath: Sequence[str]) -> list[str]:
@@ -228,7 +244,8 @@ def _import(module: str, *, check: bool) -> Any:
         if spec is None:
             raise UsageError(
                 f"there is no module {sanitize(name)}",
-                "looked where Python looks, in the working directory "
+                _meant(name)
+                or "looked where Python looks, in the working directory "
                 "and in --pythonpath",
             )
         if check:

@@ -69,7 +69,7 @@ _own = partial(option, prefix=_PREFIX)
 @_own(
     *("-F", "--freq", "--frequency"),
     group="Common",
-    type=params.POSITIVE_DURATION,
+    type=params.FREQUENCY,
     default=1.0,
     help="Shoot so often.  [1s]",
 )

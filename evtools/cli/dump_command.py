@@ -81,7 +81,7 @@ _own = partial(option, prefix=_PREFIX)
 @_own(
     *("-F", "--filter-file"),
     group="Selection",
-    type=params.TEXT_FILE,
+    type=params.FILTER_FILE,
     metavar="FILE",
     help="Take a filter from FILE; lines that begin with # are comments.",
 )

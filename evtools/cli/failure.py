@@ -69,6 +69,9 @@ def guard(tool: str, body: Callable[[], int], *, debug: bool) -> int:
     except BrokenPipeError:
         return _die_of_broken_pipe()
     except KeyboardInterrupt:
+        from evtools.signals import end_echo  # noqa: PLC0415  (start-up time)
+
+        end_echo()
         return _INTERRUPTED
     except EvtoolsError as error:
         return fail(tool, error, debug=debug)

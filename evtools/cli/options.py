@@ -1,6 +1,6 @@
 """The options that all tools share, in one decorator."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -25,7 +25,8 @@ class Option(click.Option):
     """An option with its place in --help.
 
     `shared` tells the options of all tools from a tool's own; an option that
-    is not `in_file` makes no sense in the settings file.
+    is not `in_file` makes no sense in the settings file.  `helps` has what it
+    does in each tool, where that is not the same in all.
     """
 
     def __init__(
@@ -34,12 +35,20 @@ class Option(click.Option):
         group: str = "Other",
         shared: bool = False,
         in_file: bool = True,
+        helps: Mapping[str, str] | None = None,
         **attributes: Any,
     ) -> None:
         super().__init__(*args, **attributes)
+        self._helps = helps or {}
         self.group = group
         self.shared = shared
         self.in_file = in_file
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the names of the option, and what it does in this tool."""
+        record = super().get_help_record(ctx)
+        own = self._helps.get(ctx.command.name or "")
+        return record if record is None or own is None else (record[0], own)
 
 
 def option(*names: str, prefix: str, **attributes: Any) -> Decorator[Any]:
@@ -293,13 +302,25 @@ _SHARED: Final[tuple[Decorator[Any], ...]] = (
         *("-q", "--quiet"),
         group="Output",
         is_flag=True,
-        help="Say less: no summary, no notices, type and name only.",
+        help="Say less.",
+        helps={
+            "evdump": "Say less: no summary, no notices, type and name only.",
+            "evtop": "Log errors only; with -B, say nothing beside the rows.",
+            "evcam": "Log warnings and errors only.",
+            "evdoctor": "Leave out what is as it should be.",
+        },
     ),
     _shared(
         *("-v", "--verbose"),
         group="Output",
         count=True,
-        help="Say more: arguments and results; -vv tracebacks, too.",
+        help="Say more.",
+        helps={
+            "evdump": "Say more: arguments and results; -vv tracebacks, too.",
+            "evtop": "Log more: what is done, not only what goes wrong.",
+            "evcam": "Log everything, as -l DEBUG does.",
+            "evdoctor": "Name all workers and queues, however many there are.",
+        },
     ),
     _shared(
         *("--config",),

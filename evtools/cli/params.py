@@ -106,7 +106,9 @@ def _whole(text: str) -> int:
 
 def _worker(text: str) -> str:
     kind, equals, name = text.partition("=")
-    if kind != "worker" or not equals or not name:
+    if not equals and text.strip():
+        return text
+    if kind != "worker" or not name:
         raise ValueError("write worker=NAME, as in worker=celery@web-1")
     return name
 
@@ -254,6 +256,26 @@ def _text_file(text: str) -> TextFile:
     return TextFile(text, _decoded("stdin" if is_stdin else text, content))
 
 
+def _filter_file(text: str) -> TextFile:
+    """Return a file with a filter; to other tools -F means something else."""
+    try:
+        return _text_file(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} (-F takes a file; the filter itself needs no option)"
+        ) from None
+
+
+def _frequency(text: str) -> float:
+    """Return what evcam's -F is, as that of celery events; of others it is a filter."""
+    try:
+        return _positive_duration(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} (-F is the frequency, as in celery events; a filter: --filter)"
+        ) from None
+
+
 def _decoded(name: str, content: bytes) -> str:
     from evtools.text import decode_text  # noqa: PLC0415  (start-up time)
 
@@ -293,7 +315,9 @@ REGEX = Parsed("RE", _regex)
 REDACTION = Parsed("PATTERN", _redaction)
 BROKER = Parsed("URL", _broker)
 COMMAND = Parsed("CMD", _command)
+FREQUENCY = Parsed("DUR", _frequency, float, int)
 TEXT_FILE = Parsed("FILE", _text_file)
+FILTER_FILE = Parsed("FILE", _filter_file)
 FILTER = Parsed("FILTER", str)
 RATE = Parsed("RATE", str, int, float)
 USER = Parsed("USER", str, int)

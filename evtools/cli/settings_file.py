@@ -41,7 +41,10 @@ _MEGABYTE: Final = 1024 * 1024
 #: How values of these types are best written.
 _WRITTEN: Final[Mapping[click.ParamType[Any], Callable[[Any], Any]]] = {
     **dict.fromkeys(
-        (params.DURATION, params.POSITIVE_DURATION, params.DURATION_OR_NONE),
+        (
+            *(params.DURATION, params.POSITIVE_DURATION, params.DURATION_OR_NONE),
+            params.FREQUENCY,
+        ),
         "{:g}s".format,
     ),
     params.SIZE: lambda value: f"{value // _MEGABYTE}M",

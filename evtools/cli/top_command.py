@@ -18,7 +18,7 @@ and errors, and act on them.
 Examples:
   evtop -b redis://localhost:6379/0
   evtop --view errors --window 1h
-  evtop 'state:failure name:proj.*'      slow or failed; mind the quotes
+  evtop 'state:failure name:proj.*'      failed tasks of proj; mind the quotes
   evtop -B --view types -o json          one look as text, for programs
   evtop --check worker=celery@web-1 --consuming mail --max-idle 5m
 

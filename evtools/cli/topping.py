@@ -1,6 +1,7 @@
 """From evtop's command line to TopOptions."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -109,12 +110,30 @@ def _check(values: Values) -> Check | None:
 
 
 def _filter(values: Values) -> str:
+    _refuse_other_meanings(values["filter"] or "")
     texts = [
         filter_of(values["filters"], reading=bool(values["read"])),
         values["filter"] or "",
     ]
     texts = [text for text in texts if text.strip()]
     return texts[0] if len(texts) == 1 else " ".join(f"({text})" for text in texts)
+
+
+def _refuse_other_meanings(text: str) -> None:
+    """Refuse what -F is in evdump, a file, and in evcam and Celery, a frequency."""
+    if _NUMBER.fullmatch(text):
+        raise UsageError(
+            f"-F {text}: -F is a filter here",
+            f"how often to draw is -d {text}; to search for the text: -F '\"{text}\"'",
+        )
+    if ("." in text or "/" in text) and os.path.isfile(text):  # noqa: PTH113  (start-up time)
+        raise UsageError(
+            f"-F {text}: that is a file, and -F is a filter here",
+            f'take it from the file with -F "$(cat {text})"',
+        )
+
+
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?(?:ms|s|m|h)?", re.ASCII)
 
 
 def _output(ctx: click.Context) -> Output:

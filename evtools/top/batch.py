@@ -11,7 +11,7 @@ from typing import Any, Final
 from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable
 from evtools.filters import Filter, compile_filter
-from evtools.signals import install, put_back
+from evtools.signals import end_echo, install, put_back
 from evtools.top.arrangement import arrange
 from evtools.top.link import Link
 from evtools.top.model import Model, Options
@@ -235,7 +235,9 @@ def _taken(
 def _ending_with(stop: Callable[[], None]) -> Iterator[None]:
     """Call `stop` when somebody wants us to end."""
 
-    def end(_number: int, _frame: Any) -> None:
+    def end(number: int, _frame: Any) -> None:
+        if number == signal.SIGINT:
+            end_echo()
         stop()
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -49,6 +49,16 @@ def shown(evdump, redis_url):
     return start
 
 
+def test_the_summary_after_a_ctrl_c_has_a_line_of_its_own(evdump):
+    dump = evdump("--demo", terminal=(80, 24), stderr_on_terminal=True)
+    dump.wait_stdout("demo-")
+    dump.type("\x03")
+    assert dump.wait() == 0
+    last = dump.stdout.splitlines()[-1]
+    assert last.startswith("evdump: ")
+    assert "captured" in last
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 @ON_REDIS

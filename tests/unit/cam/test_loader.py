@@ -402,3 +402,20 @@ def test_it_can_be_given_apart(shelf):
 
 def test_all_that_are_listed_are_there():
     assert loader.BUILT_IN is cameras.BUILT_IN is BUILT_IN
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("sqllite:x", "sqlite"),
+        ("sqllite", "sqlite"),
+        ("sqlite3:x", "sqlite"),
+        ("json:x", "jsonl"),
+        ("promethius", "prometheus"),
+        ("postgresql://u@h/d", "postgres"),
+    ],
+)
+def test_a_built_in_camera_that_is_misspelt_is_suggested(name, meant):
+    with pytest.raises(UsageError) as caught:
+        load_camera(name)
+    assert caught.value.hint == f"did you mean {meant}?"

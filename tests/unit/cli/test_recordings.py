@@ -236,6 +236,26 @@ def test_a_pattern_that_the_shell_took_apart_is_no_filter(cli, top, tmp_path):
         assert "-r 'rec-*.jsonl'" in ended.err
 
 
+# --- what -F is ---------------------------------------------------------------------
+
+
+def test_a_letter_of_another_tool_is_explained(cli, top, cam, tmp_path):
+    path = tmp_path / "rec.jsonl"
+    path.write_bytes(lines(EIGHT, EIGHT))
+    ended = cli("-r", str(path), "-F", "state:failure")
+    assert ended.status == 2
+    assert "the filter itself needs no option" in ended.err
+    ended = top("-B", "-r", str(path), "-F", str(path))
+    assert ended.status == 2
+    assert "that is a file, and -F is a filter here" in ended.err
+    ended = top("-B", "-r", str(path), "-F", "2.5s")
+    assert ended.status == 2
+    assert "how often to draw is -d 2.5s" in ended.err
+    ended = cam("-c", "jsonl:/dev/null", "--read", str(path), "-F", "state:failure")
+    assert ended.status == 2
+    assert "-F is the frequency, as in celery events; a filter: --filter" in ended.err
+
+
 # --- as Windows writes them ---------------------------------------------------------
 
 

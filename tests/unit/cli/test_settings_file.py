@@ -6,7 +6,7 @@ import pytest
 from evtools.cli.cam_command import evcam
 from evtools.cli.dump_command import evdump
 from evtools.cli.options import Option
-from evtools.cli.params import TEXT_FILE
+from evtools.cli.params import FILTER_FILE, TEXT_FILE
 from evtools.cli.settings_file import settings_file, value_of
 from evtools.cli.top_command import evtop
 from evtools.top.keymap import BINDINGS, Keymap
@@ -43,7 +43,7 @@ def test_every_setting_stands_in_it_once():
 def test_a_tool_takes_every_value_in_it(config, name):
     text = everything_set()
     for option in options_of(TOOLS[name]):
-        if option.type is TEXT_FILE:  # which would be read
+        if option.type in (TEXT_FILE, FILTER_FILE):  # which would be read
             text = re.sub(rf"^{option.name} = .*\n", "", text, flags=re.MULTILINE)
     # There is no such application.
     config(re.sub(r"^app = .*\n", "", text, flags=re.MULTILINE))
