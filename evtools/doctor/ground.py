@@ -7,7 +7,7 @@ from typing import Final
 from evtools.doctor.case import Case
 from evtools.doctor.finding import Finding
 from evtools.text import human_duration, sanitize
-from evtools.transport.examination import Elsewhere, Ground
+from evtools.transport.examination import Elsewhere, Ground, Right
 from evtools.transport.url import MASK
 
 #: A queue that keeps messages for less loses them whenever we are busy, in seconds.
@@ -57,17 +57,18 @@ def check_permissions(case: Case) -> Iterator[Finding]:
     for right in rights:
         if not right.granted:
             case.may_listen = False
-            caveat = f" ({right.caveat})" if right.caveat else ""
-            yield Finding(
-                "permissions",
-                "problem",
-                f"may not {right.name}: {right.why}",
-                f"Whoever administers the broker can allow it{caveat}:\n"
-                f"  {right.grant}",
-            )
+            text = f"may not {right.name}: {right.why}"
+            yield Finding("permissions", "problem", text, _advice(right))
     names = "; ".join(right.name for right in rights if right.granted)
     if names:
         yield Finding("permissions", "ok", f"may {names}")
+
+
+def _advice(right: Right) -> str:
+    if right.advice:
+        return right.advice
+    caveat = f" ({right.caveat})" if right.caveat else ""
+    return f"The administrator of the broker can allow it{caveat}:\n  {right.grant}"
 
 
 def check_queue(case: Case) -> Iterator[Finding]:

@@ -44,10 +44,10 @@ _NO_PATTERNS = (
 _NO_SELECT = (
     "It has one database, if that: end the URL with /0, here and for the workers."
 )
-_CLIENTS = """\
-It is the broker's maxclients. This shows who is connected, and the limit:
-  redis-cli CLIENT LIST
-  redis-cli CONFIG GET maxclients"""
+_CLIENTS = (
+    "It is the broker's maxclients, and we try again until there is room. redis-cli"
+    " CLIENT LIST shows who is connected, once there is room for it, too."
+)
 _PORT = "Is this a TLS port (--tls, rediss://, amqps://), or another service's?"
 _PLAIN = "Is this a port without TLS (redis://, amqp://), or another service's?"
 _CLIENT = "It may want a client certificate: --tls-cert FILE --tls-key FILE."

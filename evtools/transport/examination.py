@@ -36,7 +36,7 @@ class Right:
     """Something that a user needs to watch, and whether this one may do it.
 
     `why` is the broker's refusal, `grant` what its administrator can type,
-    `caveat` what else that does.
+    `caveat` what else that does.  Where no right helps, `advice` says what does.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Right:
     why: str = ""
     grant: str = ""
     caveat: str = ""
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from evtools.transport.examinations.amqp import (
 from evtools.transport.examinations.plain import PlainExamination
 from evtools.transport.examinations.redis import RedisExamination
 from evtools.transport.examinations.redis import grant as grant_of_redis
+from evtools.transport.examinations.redis import raise_limit as raise_limit_of_redis
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.url import parse
 
@@ -53,6 +54,8 @@ def _family(settings: ConnectionSettings) -> str:
 def remedy(told: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -> str:
     """Return the command that an administrator needs against a refusal, if any."""
     if _family(settings) in _REDIS:
+        if told.layer == "limit":
+            return raise_limit_of_redis(settings, attempt=attempt)
         is_right = told.layer == "permission"
         return grant_of_redis(told, settings, attempt=attempt) if is_right else ""
     if told.layer not in {"vhost", "limit"}:

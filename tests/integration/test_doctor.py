@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import socket
@@ -208,7 +209,7 @@ def test_behind_a_sentinel_all_is_looked_at(doctor, sentinel, worker):
     assert report.problems == set()
     assert "1 worker" in report.of("events", "ok")
     report = doctor(sentinel.url, "--broker-option", "master_name=none")
-    assert "no master of that name" in report.of("login")
+    assert "no master of the name none; it watches" in report.of("login")
 
 
 # --- TLS -----------------------------------------------------------------------------
@@ -398,6 +399,133 @@ def test_who_may_only_listen_is_well_off(doctor, redis_acl, worker):
     assert report.status == 0
     assert "'scan' command" in report.of("orphans", "note")
     assert "their settings" not in report.output.lower()
+
+
+def paste_on_redis(advice, *login):
+    """Run the commands of an advice, which stand at its end, as the administrator."""
+    lines = [line for line in advice.splitlines() if line.startswith("  ")]
+    assert lines
+    environment = os.environ | ({"REDISCLI_AUTH": "operator-secret"} if login else {})
+    for line in lines:
+        words = "".join(f"{word} " for word in ("redis-cli", *login))
+        done = subprocess.run(
+            ["sh", "-c", line.replace("redis-cli ", words)],
+            env=environment,
+            check=True,
+            timeout=30,
+            capture_output=True,
+            text=True,
+        )
+        assert "OK" in done.stdout
+
+
+@pytest.mark.parametrize("database", [0, 7])
+def test_who_may_nothing_on_redis_needs_one_round(doctor, redis_acl, worker, database):
+    name = f"nobody{database}"
+    redis_acl.redis_cli("ACL", "SETUSER", name, "on", ">pw", "-@all", "resetchannels")
+    worker(redis_acl.database_url(database))
+    url = f"redis://{name}:pw@{HOST}:{redis_acl.port}/{database}"
+    report = doctor(url, "--wait", "1s")
+    assert report.problems == {"permissions"}
+    paste_on_redis(report.of("permissions"), "--user", "operator")
+    report = doctor(url, "--wait", "5s")
+    assert report.problems == set()
+    assert "arrived" in report.of("events", "ok")
+    assert "could not ask the workers" in report.of("workers", "warning")
+
+
+def test_a_redis_without_what_proxies_lack_is_well(doctor, start_redis, worker):
+    # Without HELLO the redis-py of today's workers cannot do, but that of others can.
+    lacks = ["INFO", "CONFIG", "ACL", "SCAN", "PUBSUB", "SUBSCRIBE"]
+    server = start_redis(lacks=lacks)
+    worker(server.url)
+    report = doctor(server.url, "--wait", "5s")
+    assert report.problems == set()
+    assert "arrived" in report.of("events", "ok")
+    server.kill()
+
+
+def test_a_redis_without_client_is_well(doctor, start_redis):
+    server = start_redis(lacks=["HELLO", "CLIENT"])
+    report = doctor(server.url, "--wait", "1s")
+    assert report.problems == {"events", "workers"}
+    server.kill()
+
+
+def test_a_redis_without_psubscribe_is_named(doctor, start_redis):
+    server = start_redis(lacks=["PSUBSCRIBE"])
+    report = doctor(server.url, "--wait", "1s")
+    told = report.of("permissions")
+    assert "the server has no PSUBSCRIBE" in told
+    assert "--no-fanout-patterns" in told
+    assert "ACL" not in told
+    report = doctor(server.url, "--no-fanout-patterns", "--wait", "1s")
+    assert "may subscribe /0.celeryev" in report.of("permissions", "ok")
+    server.kill()
+
+
+def test_a_redis_that_is_full_is_found_with_the_command_that_makes_room(
+    doctor, start_redis
+):
+    server = start_redis(directives=["maxclients 1"])
+    with socket.create_connection((HOST, server.port)) as guest:
+        guest.sendall(b"PING\r\n")
+        assert guest.recv(64) == b"+PONG\r\n"
+        report = doctor(server.url, "--wait", "1s")
+        assert report.problems == {"login"}
+        told = report.of("login")
+        assert "max number of clients reached" in told
+        guest.sendall(b"QUIT\r\n")
+        assert guest.recv(64) == b"+OK\r\n"
+    paste_on_redis(told)
+    with socket.create_connection((HOST, server.port)):
+        assert "login" not in doctor(server.url, "--wait", "1s").problems
+    server.kill()
+
+
+def test_what_is_wrong_with_a_sentinel_is_named(doctor, own_redis, start_sentinel):
+    sentinel = start_sentinel(own_redis, password="s3ntinel")
+    url, name = sentinel.url, ("--broker-option", f"master_name={sentinel.master_name}")
+    login = ("--broker-option", 'sentinel_kwargs={"password": "s3ntinel"}')
+    how = ("--wait", "1s")
+
+    report = doctor(url, *name, *how)
+    assert f"Sentinel {HOST}:{sentinel.port}: " in report.of("login")
+    # The advice, with the password in place of the word.
+    words = shlex.split(report.of("login").splitlines()[2])
+    words = [word.replace("PASSWORD", "s3ntinel") for word in words]
+    assert tuple(words) == login
+    assert "login" not in doctor(url, *name, *words, *how).problems
+
+    report = doctor(url, "--broker-option", "master_name=other", *login, *how)
+    assert f"it watches {sentinel.master_name}" in report.of("login")
+
+    own_redis.kill()
+    report = doctor(url, *name, *login, *how)
+    told = "\n".join(finding["text"] for finding in report.findings)
+    assert f"{HOST}:{own_redis.port}" in told
+    assert "refused" in told or "is down" in told
+
+    sentinel.kill()
+    report = doctor(url, *name, *login, *how)
+    assert f"port {sentinel.port} of {HOST}: connection refused" in report.of("port")
+
+
+def test_the_password_of_the_master_is_told_from_that_of_the_sentinel(
+    doctor, redis_acl, start_sentinel
+):
+    sentinel = start_sentinel(redis_acl)
+    name = ("--broker-option", f"master_name={sentinel.master_name}")
+    report = doctor(sentinel.url, *name, "--wait", "1s")
+    assert f"master {HOST}:{redis_acl.port}: " in report.of("login")
+    assert "sentinel://USER:PASSWORD@" in report.of("login")
+
+
+def test_valkey_is_redis_under_the_name_that_was_typed(doctor, redis_url):
+    url = redis_url.replace("redis://", "valkey://")
+    report = doctor(url, "--wait", "1s")
+    assert url in report.of("broker", "ok")
+    assert report.problems == {"events", "workers"}
 
 
 @pytest.fixture

@@ -47,6 +47,8 @@ _NO_CHANNEL: Final = re.compile(
     r" (?:a|one of the) channel"
 )
 _PORT: Final = 6379
+#: More connections than Redis takes if it is not told, which is 10 000.
+_CLIENTS: Final = 12_000
 _DATABASES_MAX: Final = 64
 _OVERHEARD_MAX: Final = 20_000
 _CHANNELS_MAX: Final = 1_000
@@ -123,6 +125,8 @@ class RedisExamination(Examination):
             self._subscribe(command, topics).close()
         except ResponseError as exc:
             told = diagnose(exc, self._settings)
+            if told.layer != "permission":
+                return Right(name, granted=False, why=told.text, advice=told.hint)
             allow = grant(told, self._settings)
             return Right(name, granted=False, why=told.text, grant=allow)
         return Right(name, granted=True)
@@ -407,6 +411,16 @@ def grant(told: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) ->
     commands = ["+ping", *["+select"] * bool(database)]
     commands += ["+subscribe"] * bool(names) + ["+psubscribe"] * bool(patterns)
     return f"{shlex.join((*words, *commands))}\n  {shlex.join((*words, *allowed))}"
+
+
+def raise_limit(settings: ConnectionSettings, *, attempt: int = 0) -> str:
+    """Return what raises maxclients, as soon as there is room for redis-cli."""
+    addresses = settings.addresses()
+    address = parse(addresses[attempt % len(addresses)])
+    words = ("redis-cli", *_server(address, settings), "CONFIG", "SET", "maxclients")
+    # Whatever else it is told ends it.
+    full = "grep -v -e 'max number' -e '^$'"
+    return f"until {shlex.join(words)} {_CLIENTS} | {full}; do sleep 1; done"
 
 
 def _server(address: Address, settings: ConnectionSettings) -> Iterator[str]:
