@@ -47,10 +47,11 @@ class Camera(Polaroid):
     # --- what a subclass does -------------------------------------------------------
 
     def observe(self, changes: Sequence[Change]) -> None:
-        """Look at what a batch of events changed.
+        """Look at what events changed.
 
-        Called for each batch, by the thread that applies it; the state stands
-        still, and so does the intake of events.
+        Called for each event, or several, by the thread that applies them, before
+        the next one is applied; the state stands still meanwhile, and so does the
+        intake of events.
         """
 
     def expose(self, frame: Frame) -> Any:

@@ -22,7 +22,7 @@ from evtools.cam.tapetime import TapeTime
 from evtools.cam.traffic import Traffic
 from evtools.clock import Clock
 from evtools.errors import BrokerUnavailable, EvtoolsError
-from evtools.state import State
+from evtools.state import Change, State
 from evtools.text import human_duration
 from evtools.transport import Source
 from evtools.wire import GAP, EventFields
@@ -161,17 +161,22 @@ class Loop:
         with rig.state.held(TICK) as ours:
             if not ours:
                 return False
-            changes = rig.state.apply(events)
+            # One after the other: what is counted of a task is what it was then.
+            for change in rig.state.changes(events):
+                self._observe(change)
             for event in events:
                 if event["type"] == GAP:
                     rig.roll.note(event)
-            if self._observer is not None:
-                try:
-                    self._observer.observe(changes)
-                except Exception as error:  # noqa: BLE001  (whoever wrote the camera)
-                    self._failures.tell("the camera failed to observe", error)
         self._traffic.take(events)
         return True
+
+    def _observe(self, change: Change) -> None:
+        """Let the camera see what an event changed."""
+        if self._observer is not None:
+            try:
+                self._observer.observe((change,))
+            except Exception as error:  # noqa: BLE001  (whoever wrote the camera)
+                self._failures.tell("the camera failed to observe", error)
 
     def _move(self, tape: TapeTime, moment: float) -> None:
         """Go on to a moment of a recording, and let the camera do what is due."""

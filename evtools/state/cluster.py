@@ -1,7 +1,7 @@
 """The tasks and workers of a cluster, kept up to date by its events."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import itemgetter
 from threading import RLock
 from typing import Any, ClassVar, Final
@@ -153,15 +153,25 @@ class Cluster(Kinds):
     def apply(self, events: Iterable[EventFields]) -> list[Change]:
         """Take in events; return what each of them changed.
 
-        It never raises on an event, and leaves them as they are.
+        It never raises on an event, and leaves them as they are.  By then what has
+        changed may have changed again: `changes` is for who counts.
+        """
+        return list(self.changes(events))
+
+    def changes(self, events: Iterable[EventFields]) -> Iterator[Change]:
+        """Take in each event when it is asked what that changed.
+
+        So its task or worker is as this event left it, however many come together.
+        The state is locked until the last one.
         """
         with self._lock:
-            return self._take_all(events)
+            yield from self._take_all(events)
 
     def take(self, event: EventFields) -> Change:
         """Take in one event, whoever wants to be called of it; return what changed."""
         with self._lock:
-            return self._take_all((event,))[0]
+            (change,) = self._take_all((event,))
+            return change
 
     def children(self, uuid: str) -> tuple[Task, ...]:
         """Return the tasks that this one sent, as far as they are here."""
@@ -182,14 +192,12 @@ class Cluster(Kinds):
     # state would cost more than the budget has.
     def _take_all(  # noqa: C901
         self, events: Iterable[EventFields]
-    ) -> list[Change]:
+    ) -> Iterator[Change]:
         kinds, workers, shared = self._STEPS, self.workers, self._shared
         clients, count_start = self.clients, self._missed.started
         tasks, shelf_of = self.tasks, self.tasks.of_state
         find_open, find_done, find_bad = tasks.open.get, tasks.done.get, tasks.bad.get
         max_bytes = self.max_bytes - WORKER_BYTES * len(workers)
-        changes: list[Change] = []
-        add = changes.append
         serial, latest = self.event_count, None
         for event in events:
             serial += 1
@@ -204,7 +212,7 @@ class Cluster(Kinds):
                     or self._create(uuid)
                 )
             except (KeyError, TypeError):
-                add(self._take_other(event))
+                yield self._take_other(event)
                 continue
             before = task.state
             try:
@@ -225,10 +233,10 @@ class Cluster(Kinds):
                 else:
                     grown = None
             except (KeyError, TypeError):
-                add(self._take_unusual(task, event))
+                yield self._take_unusual(task, event)
                 continue
             if grown is None:
-                add(self._take_unusual(task, event))
+                yield self._take_unusual(task, event)
                 continue
             if worker is not None:
                 if task.clock < clock:  # noqa: PLR1730  (a call would take longer)
@@ -270,8 +278,7 @@ class Cluster(Kinds):
                 count_start(hostname, clock)
             elif enters is PENDING and task.worker is None:
                 task.clock = clock
-            add(Change(event, task, created, None if created else before, after))
-        return changes
+            yield Change(event, task, created, None if created else before, after)
 
     def _take_unusual(self, task: Task, event: EventFields) -> Change:
         """Take in any other event of a task."""

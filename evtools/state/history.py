@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: oldest are forgotten.
 READINGS_MAX: Final = 64
 _READINGS_KEPT: Final = 48
+_CUT_MAX: Final = 16
 
 _OF_TASK: Final = ("name", "args", "kwargs", "root_id", "parent_id")
 _OF_SENT: Final = (*_OF_TASK, "queue", "exchange", "routing_key", "client")
@@ -82,6 +83,8 @@ class History:
         self.weight_bytes += reading.weigh()
         if len(readings) > READINGS_MAX:
             del readings[:-_READINGS_KEPT]
+            # What is left of an attempt would be taken for all of it.
+            del readings[: _first_begin(readings)]
             self._runs = {}
             self.weight_bytes = sum(known.weigh() for known in readings)
         if worker is not None:
@@ -142,6 +145,15 @@ class History:
                 news[name] = value
                 told_by[name] = place
         return news
+
+
+def _first_begin(readings: list[TaskReading]) -> int:
+    """Return where the first attempt begins that is there from its beginning."""
+    for kind in (Sent, Received):
+        for index, reading in enumerate(readings[:_CUT_MAX]):
+            if isinstance(reading, kind):
+                return index
+    return 0
 
 
 _Place: TypeAlias = tuple[float, int, str, str, int]

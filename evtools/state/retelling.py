@@ -83,6 +83,11 @@ def _show(task: "Task", history: History) -> None:
             worker = worker or last.worker
     task.worker = worker
     task.attempts = tuple(earlier)
+    if attempt.sent is None:
+        # The message that is delivered again was sent once.
+        same = [each for each in earlier if each.number == attempt.number]
+        sent = [each.sent for each in same if each.sent is not None]
+        task.sent = sent[-1] if sent else None
     for name, value in history.given.items():
         if getattr(task, name, None) is None:
             setattr(task, name, value)

@@ -95,17 +95,20 @@ class State(Cluster):
 
     # --- events ----------------------------------------------------------------------
 
-    def apply(self, events: Iterable[EventFields]) -> list[Change]:
-        """Take in events; return what each of them changed.
+    def changes(self, events: Iterable[EventFields]) -> Iterator[Change]:
+        """Take in each event when it is asked what that changed.
 
-        It never raises on an event, and leaves them as they are.
+        So its task or worker is as this event left it, however many come together.
+        The state is locked until the last one.
         """
         with self._lock:
             self._spare = SPARE
             calls = self.event_callback or self.on_node_join or self.on_node_leave
             if calls or self.handlers:
-                return [self._take_and_call(event)[0] for event in events]
-            return self._take_all(events)
+                for event in events:
+                    yield self._take_and_call(event)[0]
+            else:
+                yield from self._take_all(events)
 
     def event(self, event: EventFields) -> tuple[Any, str] | None:
         """Take in one event; return `((subject, created), type)` as Celery does.
@@ -138,9 +141,9 @@ class State(Cluster):
         answer = self.event({**fields, "type": f"worker-{type_}"})
         return answer and answer[0]
 
-    def _take_all(self, events: Iterable[EventFields]) -> list[Change]:
+    def _take_all(self, events: Iterable[EventFields]) -> Iterator[Change]:
         try:
-            return super()._take_all(events)
+            yield from super()._take_all(events)
         finally:
             self._forget_groups()
 

@@ -37,10 +37,11 @@ class Task:
 
     Times are UTC epoch seconds by the clocks of the senders, but for
     `local_received` and `first_received`, which are ours: when we last and
-    first heard of it.  What nothing told is None.  `pid` is the process of the
-    worker that told its last step; `clock` the highest logical time that workers
-    told, or its client while none has.  Fields that Celery does not know are
-    attributes too, unless something else has that name.
+    first heard of it.  What nothing told is None.  `sent` is when the message was
+    sent that the newest attempt has, also if others had it before.  `pid` is the
+    process of the worker that told its last step; `clock` the highest logical time
+    that workers told, or its client while none has.  Fields that Celery does not
+    know are attributes too, unless something else has that name.
     """
 
     __slots__ = (
@@ -243,7 +244,7 @@ class Task:
     @property
     def queue_time(self) -> float | None:
         """Seconds from its sending to its receipt, by the worker's clock."""
-        return elapsed(self._sent_there, self.received)
+        return elapsed(self._sent_there(self), self.received)
 
     @property
     def wait(self) -> float | None:
@@ -253,36 +254,41 @@ class Task:
         tasks and retries have.  By the worker's clock: if that of the client
         differs by more than a second, its sending is moved by so much.
         """
-        since, started = self._begun_waiting, self.started
+        return self.wait_of(self)
+
+    def wait_of(self, attempt: "Task | Attempt") -> float | None:
+        """Return how long one of its attempts waited, or it itself: the newest."""
+        since, started = self._begun_waiting(attempt), attempt.started
         if since is None or started is None:
             return None
-        eta = epoch(self.eta)
+        eta = epoch(attempt.eta)
         if eta is not None and started < eta < started + _TIMER_MAX:
             return 0.0
         return elapsed(since if eta is None else max(since, eta), started)
 
-    @property
-    def _begun_waiting(self) -> float | None:
-        """When it was sent, or else received, by the clock of its worker."""
-        received = self.received
-        if self.sent is None:
-            return received
-        sent = self._sent_there
-        if received is None or sent is None:
-            return sent
+    def _begun_waiting(self, attempt: "Task | Attempt") -> float | None:
+        """Return when it was sent, or else received, by the clock of its worker."""
+        received, sent = attempt.received, self._sent_there(attempt)
+        if sent is None or received is None:
+            return received if sent is None else sent
         # It cannot have been sent after it was received.
         return min(sent, received)
 
-    @property
-    def _sent_there(self) -> float | None:
-        """When it was sent, by the clock of its worker."""
-        if self.sent is None or self.worker is None or self.cluster_state is None:
-            return self.sent
-        worker = self.worker.skew
-        client = self.cluster_state.clients.ahead(self.client)
+    def _sent_there(self, attempt: "Task | Attempt") -> float | None:
+        """Return when it was sent, by the clock of its worker.
+
+        None for a message that is delivered again: it waits from its receipt.
+        """
+        sent = attempt.sent
+        if attempt is self and any(sent == each.sent for each in self.attempts):
+            return None
+        if sent is None or attempt.worker is None or self.cluster_state is None:
+            return sent
+        worker = attempt.worker.skew
+        client = self.cluster_state.clients.ahead(attempt.client)
         if worker is None or client is None or abs(worker - client) < _SKEW_MIN:
-            return self.sent
-        return self.sent + worker - client
+            return sent
+        return sent + worker - client
 
     def lost(self, now: float) -> bool:
         """Tell whether the process of its worker that had it went away.

@@ -135,7 +135,7 @@ class Model:
             raise failure
 
     def _count(self, events: Sequence[EventFields]) -> None:
-        self.statistics.take(self.state.apply(events))
+        self.statistics.take(self.state.changes(events))
 
     def set_depths(self, depths: Mapping[str, Depth]) -> None:
         """Take what the broker told of the depth of queues."""

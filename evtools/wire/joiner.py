@@ -92,6 +92,9 @@ _LESSONS: Final[Mapping[str, _Lesson]] = {
 #: What another attempt makes obsolete; it shows by its `retries`.
 _TIMES: Final = ("sent", "received", "started")
 
+#: A client's clock may be ahead of the worker's by so many seconds.
+_SKEW: Final = 1.0
+
 #: What one task takes beside the text of what is known: key, entry and tuple.
 _ENTRY_BYTES: Final = 350
 #: To compare a float with an integer takes longer.
@@ -193,5 +196,19 @@ def _still_true(
     """Return what is known, without the times of an earlier attempt."""
     retries = fields.get("retries")
     another = retries is not None and event.get("retries", retries) != retries
-    over = _TIMES if another else lesson.over
+    over = _TIMES if another or _is_sent_anew(fields, event) else lesson.over
     return {name: value for name, value in fields.items() if name not in over}
+
+
+def _is_sent_anew(fields: dict[str, Any], event: EventFields) -> bool:
+    """Tell whether a client sends a task under the id of one that ran before.
+
+    Other than that, what was sent may come after what became of it.
+    """
+    at = moment(event.get("timestamp"))
+    if event["type"] != "task-sent" or at is None:
+        return False
+    if "sent" in fields:
+        return bool(at > fields["sent"])
+    later = [fields[name] for name in ("received", "started") if name in fields]
+    return bool(later) and at > max(later) + _SKEW

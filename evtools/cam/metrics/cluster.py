@@ -69,7 +69,10 @@ class ClusterMetrics:
     # --- what happens ------------------------------------------------------------
 
     def observe(self, changes: Iterable[Change]) -> None:
-        """Count what events changed."""
+        """Count what events changed; best as `State.changes` tells it.
+
+        For a task is counted as it is by now.
+        """
         with self._lock:
             for step in self._steps.of(changes):
                 if step.name == WAITED:
@@ -107,9 +110,8 @@ class ClusterMetrics:
                 counter.add((*of_queue, *none, *host), 0)
 
     def _measure_wait(self, step: Step) -> None:
-        # Of an attempt that another follows already nobody knows.
-        wait = step.task.wait
-        if wait is not None and step.attempt.started == step.task.started:
+        wait = step.task.wait_of(step.attempt)
+        if wait is not None:
             self._wait.observe(_of_queue(step.task), wait)
 
     # --- how things stand ----------------------------------------------------------

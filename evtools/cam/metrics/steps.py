@@ -58,7 +58,8 @@ class Steps:
 
     A step of an attempt counts once, as the state understands it: what is told
     of the next attempt before the end of this one is a step of that, and the end
-    of a process that is told by two of its parents is one.
+    of a process that is told by two of its parents is one.  A task may be run again
+    and again: each change is to be told before the next one.
     """
 
     def __init__(self, generation: int = _GENERATION) -> None:
@@ -74,22 +75,41 @@ class Steps:
             if not isinstance(task, Task):
                 continue
             told = _TELLS.get(change.event["type"], ())
+            at = change.event.get("timestamp")
             if task.history is not None and task.history.attempts:
-                yield from self._of_attempts(task, task.history.attempts, told)
+                yield from self._of_attempts(task, task.history.attempts, told, at)
+                continue
+            if task.attempts:
+                yield from self._of_tries(task, told, at)
                 continue
             for name in told:
                 taken = _WHEN[name](task) is not None
                 if taken and self._count(task, name, 1, told=True):
                     yield Step(name, task, task)
 
+    def _of_tries(self, task: Task, told: Sequence[str], at: Any) -> Iterator[Step]:
+        # Nothing was told twice, or the task would have a history; the event is of
+        # the newest try or of the one before.
+        every: tuple[Task | Attempt, ...] = (*task.attempts, task)
+        for name in told:
+            when, moment = _WHEN[name], _WHEN[told[0]]
+            tries = [each for each in every if when(each) is not None]
+            self._count(task, name, len(tries), told=True)
+            own = [each for each in tries if moment(each) == at]
+            if own:
+                yield Step(name, task, own[-1])
+
     def _of_attempts(
-        self, task: Task, attempts: Sequence[Attempt], told: Sequence[str]
+        self, task: Task, attempts: Sequence[Attempt], told: Sequence[str], at: Any
     ) -> Iterator[Step]:
         # Now it may be understood otherwise what was told before.
         for name, when in _WHEN.items():
             taken = [attempt for attempt in attempts if when(attempt) is not None]
-            new = self._count(task, name, len(taken), told=name in told)
-            for attempt in taken[len(taken) - new :]:
+            own = []
+            if name in told:
+                own = [each for each in taken if _WHEN[told[0]](each) == at]
+            new = self._count(task, name, len(taken), told=bool(own))
+            for attempt in own[-1:] if new == 1 and own else taken[len(taken) - new :]:
                 yield Step(name, task, attempt)
 
     def _count(self, task: Task, name: str, now: int, *, told: bool) -> int:

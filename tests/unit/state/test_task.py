@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.state import State, Task, Worker
-from tools.told import CLIENT, UUID, WAY, WORKER, account, life, task_of, told
+from tools.told import (
+    CLIENT,
+    OTHER,
+    UUID,
+    WAY,
+    WORKER,
+    account,
+    life,
+    task_of,
+    told,
+)
 
 SUCCESS = life("sent", "received", "started", "succeeded")
 FAILURE = life("sent", "received", "started", "failed")
@@ -188,6 +198,38 @@ def test_a_task_of_no_state_takes_the_clocks_to_be_right():
     worker = Worker(WORKER)
     task = Task(UUID, worker=worker, client=CLIENT, sent=1.0, received=3.0, started=4.0)
     assert (task.wait, task.queue_time) == (3.0, 2.0)
+
+
+@pytest.mark.parametrize("end", ["rejected", "cancelled", "succeeded", None], ids=str)
+def test_a_message_that_is_delivered_again_was_sent_when_its_client_sent_it(end):
+    first = [told("task-sent", 10.0), told("task-received"), told("task-started", 11.0)]
+    first += [told(f"task-{end}", 12.0)] if end else []
+    there = {"hostname": OTHER} if end is None else {}
+    again = [
+        told("task-received", 20.0, **there),
+        told("task-started", 20.5, **there),
+        told("task-succeeded", 21.0, **there),
+    ]
+    for order in ([*first, *again], [*again, *first], [*first[::-1], *again]):
+        task = task_of(order)
+        assert (task.state, task.sent, task.received) == ("SUCCESS", 10.0, 20.0)
+        assert [attempt.sent for attempt in task.attempts] == [10.0]
+        assert (task.client, task.queue, task.name) == (CLIENT, "mail", "shop.pay")
+        # It waits from when it came, not from when it was sent for the first time.
+        assert (task.wait, task.queue_time) == (0.5, None)
+
+
+def test_a_retry_has_what_its_first_try_was_told_but_its_own_time_of_sending():
+    task = task_of(
+        [
+            *(told("task-sent", 10.0), told("task-received", 10.5)),
+            *(told("task-started", 11.0), told("task-retried", 12.0)),
+            told("task-received", 13.0, retries=1),
+        ]
+    )
+    assert (task.state, task.retries, task.sent) == ("RETRY", 1, None)
+    assert (task.name, task.args, task.queue) == ("shop.pay", "(1,)", "mail")
+    assert (task.client, task.root_id) == (CLIENT, UUID)
 
 
 # --- lost --------------------------------------------------------------------------

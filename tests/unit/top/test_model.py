@@ -11,6 +11,7 @@ from evtools.transport import Notice
 from evtools.transport.depth import Depth
 from tools.clock import FakeClock
 from tools.life import Life
+from tools.told import life, told
 
 
 class Screen:
@@ -51,6 +52,30 @@ def test_events_reach_every_view(screen):
     screen.take(screen.life.beat(), *screen.life.failure("t"))
     for view in VIEWS:
         assert screen.look(view)
+
+
+@pytest.mark.parametrize("size", [1, 2, 24, 1000])
+@pytest.mark.parametrize("view", ["types", "queues", "workers", "errors"])
+def test_figures_are_the_same_however_events_come_together(view, size):
+    steps = ("sent", "received", "started")
+    events = [told("worker-heartbeat", 1.0)]
+    for run in range(60):
+        start = 10.0 * run + 10
+        events += life(*steps, start=start)
+        runtime, end = run / 7, start + 4
+        kind = "task-succeeded" if run % 3 else "task-failed"
+        events.append(told(kind, end, **({"runtime": runtime} if run % 3 else {})))
+
+    def figures(size):
+        screen = Screen()
+        screen.clock.now = events[-1]["local_received"]
+        for at in range(0, len(events), size):
+            screen.model.take(events[at : at + size])
+        screen.look(view)
+        return list(screen.model.views[view].records())
+
+    assert figures(size) == figures(len(events))
+    assert figures(size)
 
 
 def test_the_picture_is_of_the_refresh(screen):

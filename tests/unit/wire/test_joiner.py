@@ -173,6 +173,21 @@ def test_a_send_that_arrives_late_forgets_nothing():
     assert joined_by(STARTED, SENT, FAILED)["started"] == 3.0
 
 
+@pytest.mark.parametrize("before", [[SENT, RECEIVED, STARTED], [RECEIVED], [STARTED]])
+def test_a_task_that_is_sent_anew_under_its_id_has_not_begun(before):
+    again = {**SENT, "timestamp": 90.0}
+    joined = joined_by(*before, again, FAILED)
+    assert joined["sent"] == 90.0
+    assert "received" not in joined
+    assert "started" not in joined
+
+
+def test_a_send_that_comes_twice_or_from_a_clock_ahead_is_no_new_one():
+    assert joined_by(SENT, RECEIVED, STARTED, SENT, FAILED)["started"] == 3.0
+    ahead = {**SENT, "timestamp": 3.5}
+    assert joined_by(RECEIVED, STARTED, ahead, FAILED)["received"] == 2.0
+
+
 @pytest.mark.parametrize("uuid", [None, 7, ["u1"], {"u": 1}, True])
 def test_an_odd_uuid_is_left_alone(uuid):
     joiner = Joiner()

@@ -97,9 +97,13 @@ def test_it_is_known_when_a_task_was_heard_of_by_our_clock():
     )
 
 
-def test_times_beyond_the_calendar_are_unknown():
-    row, _ = row_of([told("task-received", 2.0**52, local_received=1.0)])
-    assert (row["state"], row["received"]) == ("RECEIVED", None)
+@pytest.mark.parametrize("at", [1763380002e3, 2.0**52, 1e300])
+def test_times_beyond_the_calendar_are_those_of_the_receipt(at):
+    row, _ = row_of([{**told("task-received"), "timestamp": at}])
+    assert (row["state"], row["received"]) == (
+        "RECEIVED",
+        "1970-01-01T00:00:10.250000Z",
+    )
 
 
 def test_notes_and_fields_of_its_own_are_json():

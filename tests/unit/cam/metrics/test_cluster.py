@@ -26,7 +26,7 @@ class Watched:
         self.metrics = ClusterMetrics(Scheme(**scheme))
 
     def take(self, *events):
-        self.metrics.observe(self.state.apply(events))
+        self.metrics.observe(self.state.changes(events))
         return self
 
     def look(self, now=20.0):
@@ -99,9 +99,95 @@ def test_of_a_task_that_nobody_named_neither_name_nor_queue_is_known():
     assert watched.value("celery_task_started_total", **unknown) == 1
 
 
-def test_the_queue_is_known_that_is_told_in_the_same_batch():
-    watched = Watched().take(*life("received", "started"), *life("sent", start=9.0))
-    assert watched.value("celery_task_received_total", **TASK) == 1
+def test_an_event_counts_for_the_queue_that_is_known_by_then():
+    watched = Watched().take(*life("received"), *life("sent", start=9.0))
+    watched.take(*life("started", start=12.0))
+    unknown = {"name": "shop.pay", "queue_name": UNKNOWN}
+    assert watched.value("celery_task_received_total", **unknown) == 1
+    assert watched.value("celery_task_started_total", **TASK) == 1
+
+
+def runs(number):
+    """Return runs of one task under one id, one after the other."""
+    steps = ("sent", "received", "started", "succeeded")
+    return [event for n in range(number) for event in life(*steps, start=10.0 * n + 10)]
+
+
+def tries(number):
+    """Return tries of a task, each sent by the process of the one before.
+
+    What a worker tells of a try comes together, after the next one was sent.
+    """
+    events = [told("task-sent")]
+    for n in range(number):
+        at = 10.0 + 5 * n
+        if n + 1 < number:
+            more = {"retries": n + 1, "hostname": WORKER}
+            events.append(told("task-sent", at + 1.9, **more))
+        events += [
+            told("task-received", at + 0.5, retries=n),
+            told("task-started", at + 1),
+            told("task-retried" if n + 1 < number else "task-failed", at + 2),
+        ]
+    return events
+
+
+def figures(*batches):
+    watched = Watched().take(known())
+    for batch in batches:
+        watched.take(*batch)
+    return {
+        (family.name + suffix, *labels): round(value, 6)
+        for family in watched.metrics.families()
+        for suffix, labels, value in family.samples
+    }
+
+
+@pytest.mark.parametrize("number", [3, 4, 16, 17, 200])
+def test_each_run_of_one_id_counts(number):
+    watched = Watched().take(known(), *runs(number))
+    for step in ("sent", "received", "started", "succeeded"):
+        assert watched.value(f"celery_task_{step}_total", **TASK) == number
+    assert watched.value("celery_task_runtime_count", **TASK) == number
+    assert watched.value("celery_task_queue_wait_time_count", **TASK) == number
+    assert watched.value("celery_task_queue_wait_time_sum", **TASK) == 2 * number
+    assert watched.value("celery_task_prefetch_time_seconds_count", **TASK) == number
+
+
+@pytest.mark.parametrize("number", [2, 4, 13, 14, 50])
+def test_each_try_waited(number):
+    watched = Watched().take(known(), *tries(number))
+    assert watched.value("celery_task_received_total", **TASK) == number
+    assert watched.value("celery_task_retried_total", **TASK) == number - 1
+    assert watched.value("celery_task_queue_wait_time_count", **TASK) == number
+    assert watched.value("celery_task_prefetch_time_seconds_count", **TASK) == number
+
+
+@pytest.mark.parametrize("size", [1, 2, 24, 1000])
+@pytest.mark.parametrize("events", [runs(200), tries(4), tries(50)])
+def test_the_metrics_are_the_same_however_events_come_together(events, size):
+    batches = [events[at : at + size] for at in range(0, len(events), size)]
+    assert figures(*batches) == figures(events)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_no_batching_changes_the_metrics(data):
+    names = data.draw(
+        st.lists(st.sampled_from(sorted(STORIES)), min_size=1, max_size=5)
+    )
+    events = [
+        {**event, "uuid": f"task{number}"}
+        for number, name in enumerate(names)
+        for event in STORIES[name].events
+    ]
+    events = data.draw(st.permutations(events))
+    batches, rest = [], list(events)
+    while rest:
+        size = data.draw(st.integers(1, 30))
+        batches.append(rest[:size])
+        rest = rest[size:]
+    assert figures(*batches) == figures(events)
 
 
 def test_too_many_names_are_counted_together():
