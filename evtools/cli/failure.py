@@ -1,6 +1,7 @@
 """How a tool ends: what it says on stderr, and its exit status."""
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -48,6 +49,7 @@ def run(
 def run_plainly(tool: str, body: Callable[[], int], *, debug: bool = False) -> int:
     """Run what needs no command; print what goes wrong, and return the status."""
     _fill_closed_streams()
+    _write_utf8()
     return guard(tool, body, debug=debug)
 
 
@@ -60,6 +62,16 @@ def _fill_closed_streams() -> None:
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
             setattr(sys, name, os.fdopen(null, "w" if number else "r"))
+
+
+def _write_utf8() -> None:
+    """Print what we have to say as what we print of events: in UTF-8, anywhere.
+
+    By its locale Python may know no letter outside ASCII, and raise.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def guard(tool: str, body: Callable[[], int], *, debug: bool) -> int:

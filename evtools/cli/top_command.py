@@ -111,7 +111,7 @@ _own = partial(option, prefix=_PREFIX)
     *("--ascii",),
     group="Screen",
     is_flag=True,
-    help="Draw with ASCII characters only.  [if the locale is not UTF-8]",
+    help="Draw with ASCII characters only.  [if the locale names no UTF-8]",
 )
 @_own(
     *("--mouse",),

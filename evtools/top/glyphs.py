@@ -56,15 +56,19 @@ def glyphs(*, ascii_only: bool) -> Glyphs:
     return ASCII if ascii_only else UNICODE
 
 
-def speaks_utf8(environ: Mapping[str, str]) -> bool:
-    """Return whether the locale says that the terminal takes UTF-8.
+#: What Python sets LC_CTYPE to where the locale is that of C, or not installed.
+_MADE_UP: Final = ("C.UTF-8", "C.utf8", "UTF-8")
 
-    Python turns the locale of C into one of UTF-8 for itself, and tells so
-    by its UTF-8 mode only.
+
+def speaks_utf8(environ: Mapping[str, str]) -> bool:
+    """Return whether the terminal takes UTF-8, as far as its locale says.
+
+    By the name alone, for the locale of a terminal need not be installed where we
+    run; and where none is named, as in containers, terminals take UTF-8 today.
     """
-    if sys.flags.utf8_mode and "PYTHONUTF8" not in environ:
-        return False
-    for name in ("LC_ALL", "LC_CTYPE", "LANG"):
-        if environ.get(name):
-            return "utf8" in environ[name].lower().replace("-", "")
-    return False
+    names = ["LC_ALL", "LC_CTYPE", "LANG"]
+    made_up = sys.flags.utf8_mode and "PYTHONUTF8" not in environ
+    if made_up and environ.get("LC_CTYPE") in _MADE_UP:
+        names.remove("LC_CTYPE")
+    named = next((environ[name] for name in names if environ.get(name)), "UTF-8")
+    return "utf8" in named.lower().replace("-", "")

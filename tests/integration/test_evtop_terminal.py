@@ -13,6 +13,7 @@ import pytest
 
 from evtools.wire import encode_line
 from servers.process import wait_until
+from tools.command import installed
 from tools.life import Life
 from tools.screen import EvtopStarter
 
@@ -186,6 +187,23 @@ def test_no_name_breaks_a_column_or_does_anything_to_the_terminal(shown, size):
     assert "\x9b" not in written
     assert "\u202e" not in written
     assert "\\x1b[2J" in written
+
+
+@pytest.mark.parametrize(
+    "locale", [[], ["LANG=xx_YY.UTF-8"], ["LANG=C", "LC_ALL=xx_YY.utf8"]]
+)
+def test_letters_are_shown_and_typed_whether_or_not_the_locale_is_installed(
+    evtop, recording, locale
+):
+    # By env, for what starts our commands may have set a locale itself.
+    argv = ["/usr/bin/env", "-u", "LANG", "-u", "LC_ALL", "-u", "LC_CTYPE", *locale]
+    argv += [str(installed("evtop")), "-r", recording, "--speed", "max"]
+    started = evtop.start(argv, terminal=(120, 24), env={"TERM": "xterm-256color"})
+    started.wait_screen("タスク.決済")
+    started.type("/name:タスク")
+    started.wait_screen("filter> name:タスク")
+    started.press("enter")
+    started.wait_screen("5 of 40 shown")
 
 
 def test_without_utf8_only_ascii_is_written(shown):

@@ -201,3 +201,21 @@ def test_nothing_takes_the_place_of_a_closed_stream():
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert ended.returncode == 3
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"LC_ALL": "C"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1"},
+    ],
+)
+def test_messages_are_utf_8_whatever_the_locale(environ):
+    ended = subprocess.run(
+        [sys.executable, "-m", "evtools", "dump", "-r", "größe\u30bf.jsonl"],
+        env={"PATH": os.environ["PATH"], "PYTHONUTF8": "1", **environ},
+        capture_output=True,
+        check=False,
+    )
+    assert ended.stderr.decode().startswith("evdump: cannot read größe\u30bf.jsonl: ")

@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -54,7 +56,11 @@ def test_ascii_is_used_where_it_is_asked_for():
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
-        ({}, False),
+        ({}, True),
+        ({"LANG": ""}, True),
+        ({"LANG": "C"}, False),
+        ({"LC_ALL": "POSIX"}, False),
+        ({"LANG": "de_DE"}, False),
         ({"LANG": "C.UTF-8"}, True),
         ({"LANG": "de_DE.utf8"}, True),
         ({"LANG": "de_DE.UTF-8", "LC_ALL": "C"}, False),
@@ -71,9 +77,26 @@ def test_the_locale_says_whether_a_terminal_speaks_utf_8(
     assert speaks_utf8(environ) is expected
 
 
-def test_a_locale_that_python_made_up_does_not_count(monkeypatch):
-    python = SimpleNamespace(flags=SimpleNamespace(utf8_mode=1))
-    monkeypatch.setattr(module, "sys", python)
-    assert not speaks_utf8({"LC_CTYPE": "C.UTF-8"})
-    assert speaks_utf8({"LC_CTYPE": "C.UTF-8", "PYTHONUTF8": "1"})
-    assert sys.flags.utf8_mode in (0, 1)
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, True),
+        ({"LANG": "xx_YY.UTF-8"}, True),
+        ({"LC_ALL": "xx_YY.utf8"}, True),
+        ({"LANG": "C"}, False),
+        ({"LC_ALL": "C"}, False),
+    ],
+)
+def test_a_locale_need_not_be_installed_and_python_makes_up_none(environ, expected):
+    code = (
+        "import os; from evtools.top.glyphs import speaks_utf8;"
+        " print(speaks_utf8(os.environ))"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert asked.stdout == f"{expected}\n"
