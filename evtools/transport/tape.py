@@ -25,7 +25,17 @@ from evtools.transport.recorder import TapeWriter
 from evtools.transport.reels import Reel
 from evtools.transport.source import Statistics
 from evtools.transport.tally import Tally
-from evtools.wire import EventFields, Lost, Record, open_envelope, read_fields
+from evtools.wire import (
+    TIME_MAX,
+    EventFields,
+    Lost,
+    Record,
+    open_envelope,
+    read_fields,
+)
+from evtools.wire import (
+    moment as moment_of,
+)
 
 __all__ = ["Moment", "Tape", "TapeRecord", "TapeWriter", "files_of"]
 
@@ -627,7 +637,8 @@ def _moments_in(text: bytes) -> list[float]:
     lines = text.count(b"\n") + 1
     if not len(found) == lines == text.count(_RECEIVED):
         return []
-    return list(map(float, found))
+    moments = list(map(float, found))
+    return moments if max(moments) <= TIME_MAX else []
 
 
 def glance(line: bytes) -> float | None:
@@ -646,7 +657,7 @@ def glance(line: bytes) -> float | None:
         if line.count(b"{", 0, at) - line.count(b"}", 0, at) != 1:
             return None
         number = _NUMBER.match(line, after)
-        return float(number[1]) if number else None
+        return moment_of(float(number[1])) if number else None
     return None
 
 
