@@ -1,5 +1,6 @@
 """From settings to an examination of the broker behind them."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -64,6 +65,8 @@ def remedy(told: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -
         vhost = connection.virtual_host or "/"
     if told.layer == "limit":
         return raise_limit(told.text, settings, vhost)
+    if told.text.endswith(" is down"):
+        return shlex.join(("rabbitmqctl", "restart_vhost", "-p", vhost))
     if told.text.endswith(" not found"):
         return "rabbitmqctl -q list_vhosts"
     return grant(settings, vhost)

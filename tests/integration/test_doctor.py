@@ -573,6 +573,19 @@ def test_a_limit_is_found_with_the_command_that_raises_it(
         control("delete_user", "many")
 
 
+def test_a_vhost_that_is_down_is_found_with_the_command_that_starts_it(
+    doctor, paste, rabbitmq_server, vhost
+):
+    url = vhost("fallen")
+    down = 'rabbit_vhost_sup_sup:stop_and_delete_vhost(<<"fallen">>).'
+    rabbitmq_server.rabbitmqctl("eval", down)
+    report = doctor(url)
+    assert report.problems == {"vhost"}
+    assert "vhost 'fallen' is down" in report.of("vhost")
+    paste(report.of("vhost"))
+    assert "lets us in" in doctor(url, "--wait", "500ms").of("login", "ok")
+
+
 #: Declares the event exchange as a worker does.
 _EXCHANGE = (
     'rabbit_exchange:declare(rabbit_misc:r(<<"{}">>, exchange, <<"celeryev">>),'
