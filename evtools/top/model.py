@@ -1,7 +1,7 @@
 """Everything the screen shows: the state, and the tables made of it."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from functools import partial
@@ -123,7 +123,7 @@ class Model:
             self._tasks.keep(events)
         failure: Exception | None = None
         for take in (
-            *(partial(self._count, part) for part in _apart(events)),
+            partial(self._count, events),
             partial(self.log.extend, events),
             partial(self.intake.take, events, self.state),
         ):
@@ -135,7 +135,12 @@ class Model:
             raise failure
 
     def _count(self, events: Sequence[EventFields]) -> None:
-        self.statistics.take(self.state.changes(events))
+        changes = self.state.changes(events)
+        try:
+            self.statistics.take(changes)
+        finally:
+            # The state takes in what the statistics have left.
+            deque(changes, maxlen=0)
 
     def set_depths(self, depths: Mapping[str, Depth]) -> None:
         """Take what the broker told of the depth of queues."""
@@ -289,24 +294,3 @@ class Model:
     def _picture(self) -> Picture:
         excerpt = self.views[self._view].excerpt()
         return Picture(self._view, self._now, excerpt, self.header())
-
-
-def _apart(events: Sequence[EventFields]) -> Iterator[Sequence[EventFields]]:
-    """Yield events in parts none of which tells the same step of a task twice.
-
-    Statistics look at a task when all of a part is applied: at the second try they
-    would no longer see the first.
-    """
-    told: set[tuple[str, str]] = set()
-    start = 0
-    for at, event in enumerate(events):
-        uuid = event.get("uuid")
-        if type(uuid) is not str:
-            continue
-        step = event["type"], uuid
-        if step in told:
-            yield events[start:at]
-            start = at
-            told.clear()
-        told.add(step)
-    yield events[start:]
