@@ -33,10 +33,13 @@ def celerys_tests():
             check=False,
         )
         archive = sources / f"{name}.tar.gz"
-        assert archive.is_file(), (
-            f"pip cannot download the source distribution of {name}, which has "
-            f"Celery's tests: {done.stderr.strip().splitlines()[-1:]}"
-        )
+        if not archive.is_file():
+            reason = " ".join(done.stderr.strip().splitlines()[-1:])
+            pytest.fail(
+                f"pip cannot download the source distribution of {name}, which has "
+                f"Celery's tests: {reason}",
+                pytrace=False,
+            )
         with tarfile.open(archive) as source:
             wanted = [
                 each
