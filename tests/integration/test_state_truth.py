@@ -188,7 +188,7 @@ def test_exceptions_have_the_types_that_were_raised(story):
 
 def test_how_a_task_was_revoked_is_told(story):
     told = {
-        name: (task.terminated, task.signum, task.expired)
+        name: tuple(map(task.get, ("terminated", "signum", "expired")))
         for name in ("revoked", "terminated", "expired")
         for task in [story.task(name)]
     }
@@ -221,7 +221,7 @@ def test_the_attempts_before_the_last_are_kept(story):
         **(redelivered if story.outcome.redelivers else {}),
     }
     assert story.task("rejected").requeue is False
-    assert story.task("requeued").requeue is None
+    assert not hasattr(story.task("requeued"), "requeue")
     logs = "\n".join(story.outcome.logs)
     assert len(re.findall(r"\] retry: ", logs)) == 3 + 2 + 1
     for attempt in story.task("persevered").attempts:
@@ -254,8 +254,8 @@ def test_parents_are_those_of_the_backend(story):
 def test_the_tasks_of_a_workflow_know_each_other(story):
     task = story.task
     one, two, three = task("chain 1"), task("chain 2"), task("chain 3")
-    assert one.children == (two,)
-    assert two.children == (three,)
+    assert one.children == {two}
+    assert two.children == {three}
     assert (two.parent, three.parent) == (one, two)
     assert {one.root, two.root, three.root} == {one}
     assert set(story.state.family(three.uuid)) == {one, two, three}
