@@ -175,10 +175,14 @@ def test_ctrl_c_ends_the_other_process_too(environ, tmp_path):
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     interrupter = threading.Thread(target=interrupt)
-    interrupter.start()
-    with pytest.raises(KeyboardInterrupt):
-        start(program(code), environ)
-    interrupter.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupter.start()
+        with pytest.raises(KeyboardInterrupt):
+            start(program(code), environ)
+        interrupter.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_program_that_is_not_there_is_a_wrong_option(environ):
