@@ -31,6 +31,8 @@ NOT_INSIDE = {
 # Distributions that tell their licence in words of their own, or wrongly.
 LICENCES = {
     "pyinstaller": "GPL-2.0-or-later WITH Bootloader-exception (the boot loader)",
+    "lockfile": "MIT",
+    "python-daemon": "Apache-2.0",
 }
 
 NOTICE = """\

@@ -2,13 +2,14 @@
 
 import contextlib
 import os
-import resource
 import selectors
 import signal
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, MutableMapping
 from typing import Final, NamedTuple, Self
+
+from daemon.daemon import prevent_core_dump, redirect_stream, set_signal_handlers
 
 from evtools.errors import EvtoolsError, UsageError
 
@@ -21,7 +22,9 @@ _FRESH: Final = {"PYINSTALLER_RESET_ENVIRONMENT": "1"}
 _READY: Final = b"R"
 _PIPE_BYTES: Final = 65536
 #: Nothing stops a process that has no terminal.
-_SIGNALS: Final = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+_SIGNALS: Final = dict.fromkeys(
+    (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU), signal.SIG_IGN
+)
 #: Where the open descriptors are, on Linux and elsewhere.
 _OPEN: Final = ("/proc/self/fd", "/dev/fd")
 
@@ -101,8 +104,7 @@ def _heed_signals() -> None:
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    set_signal_handlers(_SIGNALS)
 
 
 def _close_others(kept: Collection[int]) -> None:
@@ -182,14 +184,14 @@ class Detached:
         Signals mean what they do to a daemon, as daemon(7) has it, though our starter
         may have been started by nohup, or in the background.
         """
+        # The steps of python-daemon's DaemonContext, one by one: where a kernel has no
+        # close_range, that one tries each descriptor up to the hard limit, for minutes.
         _heed_signals()
-        # It would have the passwords in it.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # A core would have the passwords in it.
+        prevent_core_dump()
         _close_others((0, 1, 2, self._descriptor))
-        null = os.open(os.devnull, os.O_RDWR)
-        for standard in (0, 1):
-            os.dup2(null, standard)
-        os.close(null)
+        redirect_stream(sys.stdin, None)
+        redirect_stream(sys.stdout, None)
 
     def ready(self) -> None:
         """Let the starter end, and what is printed go nowhere; idempotent."""
