@@ -41,9 +41,9 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 
 _ONE_READER = "a message there reaches one reader only, and events need many"
-_DATABASE = "Celery sends none over a database"
-_OUTLIVE = "an event queue there outlives its reader and grows for ever"
-_UNTRIED = "nobody has tried whether it does, and what it would cost"
+_DATABASE = "Celery sends no events over a database"
+_OUTLIVE = "an event queue there outlives its reader and grows forever"
+_UNTRIED = "evtools has not been tested with it"
 _CLUSTER = "Celery and kombu cannot use Redis Cluster"
 
 #: By scheme: name and reason.
@@ -108,7 +108,7 @@ def kind_of(scheme: str) -> Kind:
     refused = REFUSED.get(lower) or REFUSED.get(lower.split("+", 1)[0])
     if refused is not None:
         name, reason = refused
-        raise UsageError(f"{name} carries no events: {reason}", _INSTEAD)
+        raise UsageError(f"{name} is not supported: {reason}", _INSTEAD)
     raise UsageError(
         f"unknown kind of broker: {scheme}://", _suggestion(lower) or _INSTEAD
     )

@@ -153,7 +153,7 @@ def test_who_only_asks_needs_no_camera_and_no_broker(context, errand):
 
 
 def test_a_broker_that_carries_no_events_is_refused(context):
-    with pytest.raises(UsageError, match="SQS carries no events"):
+    with pytest.raises(UsageError, match="SQS is not supported"):
         cam_settings(context("-c", "m.C", "-b", "sqs://x"))
     assert cam_settings(context("-c", "m.C", "-b", "sqs://x", "--demo"))
 

@@ -56,7 +56,7 @@ def test_a_bad_filter_is_pointed_at(cli, recording):
 def test_a_refused_broker_ends_at_once(cli):
     ended = cli("-b", "sqs://me:s3kr1t@")
     assert ended.status == 2
-    assert "evdump: SQS carries no events" in ended.err
+    assert "evdump: SQS is not supported" in ended.err
     assert "s3kr1t" not in ended.err
 
 

@@ -72,7 +72,7 @@ def test_a_bad_filter_is_pointed_at(top, recording):
 def test_a_refused_broker_ends_at_once(top):
     ended = top("-B", "-b", "sqs://me:s3kr1t@")
     assert ended.status == 2
-    assert "evtop: SQS carries no events" in ended.err
+    assert "evtop: SQS is not supported" in ended.err
     assert "s3kr1t" not in ended.err
 
 

@@ -204,7 +204,7 @@ def test_a_protocol_that_redis_does_not_have_is_refused(protocol):
 
 
 def test_a_refused_broker_is_refused_before_anything_else():
-    with pytest.raises(UsageError, match="SQS carries no events"):
+    with pytest.raises(UsageError, match="SQS is not supported"):
         made("sqs://")
 
 

@@ -41,7 +41,7 @@ def test_an_attempt_picks_the_address(redis_url):
 
 
 def test_a_broker_without_events_is_refused():
-    with pytest.raises(UsageError, match="SQS carries no events"):
+    with pytest.raises(UsageError, match="SQS is not supported"):
         examine(ConnectionSettings(urls="sqs://"))
 
 
