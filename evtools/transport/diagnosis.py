@@ -70,7 +70,7 @@ _DOWN = "It goes on as soon as the Sentinels agree on a master that is up."
 _SENTINEL_LOGIN = """\
 Sentinels have a password of their own, which is not that of the master:
   --broker-option sentinel_kwargs='{"password": "PASSWORD"}'
-or in the settings file, where nobody else sees it:
+or in the settings file, out of sight of other users:
   broker_option.sentinel_kwargs.password = "PASSWORD\""""
 _SENTINEL_TLS = """\
 Sentinels may speak TLS, or not, and want certificates of their own:
