@@ -101,7 +101,7 @@ _CLASH = "Everybody must declare it alike: compare with Celery's event_* setting
 _UNKNOWN = r"(?i)(?:ERR )?(?:unknown|unsupported) command [`'\"]?"
 _AMQP_CODE = re.compile(r"[A-Z_]+ - ")
 _ROOM = "It is tried again until there is room; the administrator can raise the limit."
-_DOWN = "It is tried again until it is up; or the administrator starts it again."
+_VHOST_DOWN = "It is tried again until it is up; or the administrator starts it again."
 _ALARM = "What it is short of, on its host: rabbitmq-diagnostics -q alarms"
 #: How RabbitMQ begins and ends what it says of limits.
 _LIMIT = (
@@ -140,7 +140,10 @@ _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(_A.AccessRefused, "", "permission: {text}", _RIGHTS, refused=True),
     _Rule(_A.ResourceError, "", "alarm: {text}", _ALARM),
     _Rule(
-        _A.InternalError, r"(?s)access to vhost .* is down\Z", "vhost: {text}", _DOWN
+        _A.InternalError,
+        r"(?s)access to vhost .* is down\Z",
+        "vhost: {text}",
+        _VHOST_DOWN,
     ),
     # Others leave in time.
     _Rule(_A.NotAllowed, _LIMIT, "limit: {text}", _ROOM),

@@ -5,11 +5,18 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from evtools.errors import DecodeError
 from evtools.wire.values import Lost, Pairs
 
 # msgspec's own decoder hashes whatever stands as a key, and refuses a message for one
-# text that is no UTF-8.
+# text that is no UTF-8.  It is much faster, and used for what events usually are:
+# texts, numbers and some levels of containers, whose keys are texts.
+
+#: Longer bodies are read by ourselves: one byte can be a list, and we count values.
+_USUAL_MAX_BYTES: Final = 256 * 1024
+_USUAL_DEPTH: Final = 6
 
 #: More than a batch has, and less than takes a second.
 _VALUES_MAX: Final = 1 << 19
@@ -31,6 +38,17 @@ _NUMBERS: Final[Mapping[int, struct.Struct]] = {
     0xD3: struct.Struct(">q"),
 }
 _CONSTANTS: Final = {0xC0: None, 0xC2: False, 0xC3: True}
+
+
+def _usual(depth: int) -> Any:
+    """Return the type of the usual values that are nested that deep."""
+    kind: Any = str | bool | int | float | None
+    for _ in range(depth):
+        kind = str | bool | int | float | None | list[kind] | dict[str, kind]
+    return kind
+
+
+_decode_usual: Final = msgspec.msgpack.Decoder(_usual(_USUAL_DEPTH)).decode
 
 
 class _Reader:
@@ -110,7 +128,20 @@ _CONTAINERS: Final[Mapping[int, tuple[bool, int, int]]] = {
 def read_msgpack(body: bytes) -> Any:
     """Return what the body says; raise DecodeError for one that is broken.
 
-    Mappings are Pairs.  However deep it is nested, Python's stack is not used.
+    Mappings are Pairs, or dictionaries of the usual.
+    """
+    if len(body) <= _USUAL_MAX_BYTES:
+        try:
+            return _decode_usual(body)
+        except (msgspec.MsgspecError, ValueError):
+            pass
+    return read_values(body)
+
+
+def read_values(body: bytes) -> Any:
+    """Return the same, one value at a time; mappings are Pairs.
+
+    However deep it is nested, Python's stack is not used.
     """
     reader = _Reader(body)
     #: The containers we are in: what they have so far, and how much they lack.

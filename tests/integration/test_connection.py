@@ -317,7 +317,9 @@ def test_sentinel_says_that_the_master_is_down(sentinel):
         lambda: "is down" in failure(sentinel.url, options=options).message,
         what="the Sentinel to see that its master is down",
     )
-    assert type(failure(sentinel.url, options=options)) is BrokerUnavailable
+    down = failure(sentinel.url, options=options)
+    assert type(down) is BrokerUnavailable
+    assert "as soon as the Sentinels agree on a master" in down.hint
 
 
 def test_the_master_that_sentinel_names_does_not_answer(sentinel):

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.errors import DecodeError
+from evtools.wire.msgpack import read_msgpack, read_values
 from evtools.wire.serialisers import (
     DEPTH_MAX,
     READERS,
@@ -195,6 +196,63 @@ def test_msgpack_is_read(value, is_plain):
 )
 def test_what_is_no_msgpack_is_named(body):
     assert refusal(decode_msgpack, body).kind == "no msgpack"
+
+
+def packed(text):
+    """A text of msgpack, of any bytes."""
+    return bytes([0xD9, len(text)]) + text
+
+
+PACKED = st.recursive(
+    st.one_of(
+        *(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats()),
+        *(st.text(max_size=9), st.binary(max_size=9)),
+        st.datetimes(timezones=st.just(dt.UTC)),
+        st.builds(msgspec.msgpack.Ext, st.integers(-128, 127), st.binary(max_size=9)),
+    ).map(msgspec.msgpack.encode)
+    | st.sampled_from([b"\xca\x3f\x80\x00\x01", b"\xff", b"\xc1", b"\xcb\x7f"])
+    | st.binary(max_size=9).map(packed),
+    lambda parts: (
+        st.lists(parts, max_size=4).map(
+            lambda items: bytes([0x90 + len(items)]) + b"".join(items)
+        )
+        | st.lists(
+            st.tuples(
+                st.sampled_from([b"\xa1a", b"\xa1b", b"\xa1\xff"]) | parts, parts
+            ),
+            max_size=4,
+        ).map(lambda pairs: bytes([0x80 + len(pairs)]) + b"".join(map(b"".join, pairs)))
+    ),
+    max_leaves=20,
+)
+
+
+@given(PACKED, st.sampled_from([b"", b"\x00"]))
+def test_usual_msgpack_says_the_same_as_when_it_is_read_value_by_value(body, rest):
+    def said(read):
+        lost = []
+        try:
+            value = read(body + rest)
+            fields = fields_of(value, lost) if type(value) in (dict, Pairs) else value
+            return json.dumps(plain(fields)), lost
+        except DecodeError as error:
+            return error.kind
+
+    assert said(read_msgpack) == said(read_values)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ({"a": {(1, 2): 3}}, Pairs),
+        ({"a": {1: 2}}, Pairs),
+        ({"a": b"x"}, Pairs),
+        ([{"a": "x" * SLOW_MAX_BYTES}], list),
+        ({"type": "task-sent", "a": [{"b": [1, 2.5, None, True, "c"]}]}, dict),
+    ],
+)
+def test_no_key_of_a_stranger_but_a_text_is_hashed(value, kind):
+    assert type(read_msgpack(msgspec.msgpack.encode(value))) is kind
 
 
 # --- YAML ----------------------------------------------------------------------
