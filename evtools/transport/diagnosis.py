@@ -41,6 +41,7 @@ _NO_PATTERNS = (
     "Events need it, unless workers and clients have fanout_patterns = False in their"
     " broker_transport_options; then: --no-fanout-patterns"
 )
+_NO_HELLO = "Only protocol = 3 needs it: leave that transport option out."
 _NO_SELECT = (
     "It has one database, if that: end the URL with /0, here and for the workers."
 )
@@ -233,6 +234,13 @@ _RULES: Final[tuple[_Rule, ...]] = (
         _UNKNOWN + "PSUBSCRIBE",
         "command: the server has no PSUBSCRIBE",
         _NO_PATTERNS,
+        refused=True,
+    ),
+    _Rule(
+        _R.ResponseError,
+        _UNKNOWN + "HELLO",
+        "command: the server has no HELLO",
+        _NO_HELLO,
         refused=True,
     ),
     _Rule(

@@ -196,13 +196,17 @@ def test_redis_is_watched_without_what_proxies_and_old_servers_lack(start_redis,
     ("lacks", "settings", "hint"),
     [
         ("PING", {}, "rename-command"),
+        ("HELLO", {"options": {"protocol": 3}}, "leave that transport option out"),
         ("SELECT", {"database": 1}, "/0"),
         ("PSUBSCRIBE", {}, "--no-fanout-patterns"),
     ],
 )
 def test_what_a_server_lacks_is_no_missing_right(start_redis, lacks, settings, hint):
     server = start_redis(lacks=[lacks])
-    wanted = ConnectionSettings(urls=server.database_url(settings.get("database", 0)))
+    wanted = ConnectionSettings(
+        urls=server.database_url(settings.get("database", 0)),
+        options=settings.get("options", {}),
+    )
     with pytest.raises(RedisStream.errors) as caught:
         subscribe(wanted)
     error = explain(caught.value, wanted)

@@ -43,8 +43,8 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
 def task_events(draw):
     kind = draw(st.sampled_from(list(OWN_FIELDS)))
     fields = {name: draw(values) for name in OWN_FIELDS[kind]}
-    own = {"hostname": draw(texts), "uuid": draw(texts), "timestamp": draw(times)}
-    return {"type": kind, **fields, **own}
+    names = {"hostname": draw(texts), "uuid": draw(texts.filter(bool))}
+    return {"type": kind, **fields, **names, "timestamp": draw(times)}
 
 
 def typed(event, joined=None, received=RECEIVED):
