@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from evtools.filters import running_since
+from evtools.state import ALIVE
 from evtools.text import elide_middle, human_duration, sanitize
 from evtools.top.columns import Lens, finite, one_line
 from evtools.top.detail import Detail, labelled, paragraph, raw
@@ -74,14 +75,20 @@ def _uuid(task: Any) -> str:
 
 
 def _state_line(task: Any, lens: Lens) -> str:
-    state = "LOST? (its worker has gone)" if task.lost(lens.now) else task.state
-    line = f"state   {said(state)}"
+    line = f"state   {said(task.state)}"
+    if task.lost(lens.now):
+        left = "the process that had it" if _is_there(task, lens.now) else "its worker"
+        line = f"state   LOST? ({left} has gone)"
     run = run_of(task, lens.now)
     if run is not None:
         line += f" after {human_duration(run)}"
     if task.worker_name is not None:
         line += f" on {said(task.worker_name)}"
     return sanitize(line if task.pid is None else f"{line} pid {said(task.pid)}")
+
+
+def _is_there(task: Any, now: float) -> bool:
+    return task.worker.status(now) in ALIVE
 
 
 def _argument_lines(task: Any) -> Iterator[str]:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from evtools.state import Attempt, Change, Task
+from evtools.wire import moment
 
 #: Tasks of which we know what was counted: those of the newest generation, and as
 #: many before them.
@@ -75,7 +76,10 @@ class Steps:
             if not isinstance(task, Task):
                 continue
             told = _TELLS.get(change.event["type"], ())
-            at = change.event.get("timestamp")
+            event = change.event
+            at = moment(event.get("timestamp"))
+            if at is None:
+                at = moment(event.get("local_received"))
             if task.history is not None and task.history.attempts:
                 yield from self._of_attempts(task, task.history.attempts, told, at)
                 continue

@@ -338,7 +338,9 @@ class TasksView(ProjectedTable[Task]):
     def record(self, key: str) -> dict[str, Any]:
         """Return all fields of a task as plain values."""
         task = self.subject(key)
-        return {} if task is None else plain_task(task)
+        if task is None:
+            return {}
+        return {**plain_task(task), "lost": task.lost(self.lens.now)}
 
 
 def _still(task: Task) -> Task:

@@ -453,6 +453,19 @@ def test_a_worker_is_what_it_told(cells_of, story):
     assert dict(cells_of("tasks", ("uuid", "state"), *events)) == tasks
 
 
+def test_json_says_that_a_task_may_be_lost(rows_of):
+    events = [
+        *beats(1, 0, processed=900),
+        *(started("u1", 1, pid=1, name="lost"), *beats(1, 11, 13)),
+        *(started("u2", 14, pid=1, name="runs"), *beats(1, 15)),
+    ]
+    rows = rows_of(events)
+    assert {name: row["lost"] for name, row in rows.items()} == {
+        "lost": True,
+        "runs": False,
+    }
+
+
 @pytest.mark.parametrize("factor", [1e3, 1e6, 1e9, -1.0])
 def test_a_time_in_milliseconds_or_finer_is_none(cells_of, factor):
     now = 1_763_380_002.0

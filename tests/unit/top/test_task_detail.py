@@ -125,6 +125,18 @@ def test_a_task_whose_worker_went_may_be_lost():
     assert detail.lines[0].startswith("state   LOST? (its worker has gone) on w1@host")
 
 
+def test_of_a_worker_that_restarted_the_process_that_had_a_task_has_gone():
+    life = Life()
+    state = State()
+    state.apply([life.beat(), life.received("t"), life.started("t")])
+    life.now += 1
+    state.apply([{**life.beat(), "type": "worker-online", "pid": 8, "processed": 0}])
+    detail = task_detail(state.tasks["t"], Lens(life.now + 2), state)
+    assert detail.lines[0].startswith(
+        "state   LOST? (the process that had it has gone) on w1@host"
+    )
+
+
 def test_relatives_are_shown_as_a_tree():
     life = Life()
     events = [

@@ -154,6 +154,18 @@ def test_each_run_of_one_id_counts(number):
     assert watched.value("celery_task_prefetch_time_seconds_count", **TASK) == number
 
 
+@pytest.mark.parametrize("factor", [1e3, -1.0, float("nan")])
+def test_each_run_of_one_id_counts_also_if_its_times_are_of_no_use(factor):
+    events = [
+        {**event, "timestamp": event["timestamp"] * 1.7e8 * factor}
+        for event in runs(200)
+    ]
+    watched = Watched().take(known(), *events)
+    for step in ("sent", "received", "started", "succeeded"):
+        assert watched.value(f"celery_task_{step}_total", **TASK) == 200
+    assert watched.value("celery_task_queue_wait_time_count", **TASK) == 200
+
+
 @pytest.mark.parametrize("number", [2, 4, 13, 14, 50])
 def test_each_try_waited(number):
     watched = Watched().take(known(), *tries(number))
