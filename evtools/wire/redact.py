@@ -172,6 +172,8 @@ _FIRST_OF_PAIR: Final = re.compile(r"""[(\[]\s*\\*['"]$""")
 #: Before a line of source in a traceback, lines of the same statement may stand.
 _FRAME: Final = re.compile(r'  File ".*", line \d+')
 _STATEMENT_LINES: Final = 8
+#: Text of longer lines is no source, and masked to its end.
+_STATEMENT_MAX_CHARS: Final = 2000
 _SOURCE: Final = "    "
 
 
@@ -202,15 +204,18 @@ def _is_key(text: str, found: re.Match[str]) -> bool:
 def _end(text: str, found: re.Match[str]) -> int:
     """Return where the value after a key has certainly ended."""
     start, value = found.start(), found.end()
+    is_source = _is_source(text, start)
+    # A traceback has very many statements: no further than to the end of this one.
+    limit = _end_of_statement(text, value) if is_source else len(text)
     opened = text[start - 1 : start]
     is_quoted = opened in ("'", '"') and text.startswith(opened, found.start(1))
     if is_quoted and (_COLON.fullmatch(found[1]) or found[1].rstrip().endswith(",")):
-        end = _end_of_value(text, value, _NEXT_KEY)
+        end = _end_of_value(text, value, limit, _NEXT_KEY)
     elif found[1].endswith("=") and text[value : value + 1] in ("'", '"'):
-        end = _end_of_value(text, value, _NEXT_ARGUMENT)
+        end = _end_of_value(text, value, limit, _NEXT_ARGUMENT)
     else:
         end = len(text)
-    if end == len(text) and _is_source(text, start):
+    if end == len(text) and is_source:
         line_end = text.find("\n", value)
         return end if line_end < 0 else line_end
     return end
@@ -218,31 +223,42 @@ def _end(text: str, found: re.Match[str]) -> int:
 
 def _is_source(text: str, place: int) -> bool:
     """Return whether a traceback has a line of source there."""
+    first = max(0, place - _STATEMENT_MAX_CHARS)
     for _ in range(_STATEMENT_LINES):
-        start = text.rfind("\n", 0, place) + 1
+        start = text.rfind("\n", first, place) + 1
         if not text.startswith(_SOURCE, start):
-            return start > 0 and _FRAME.match(text, start) is not None
+            return start > 0 and _FRAME.match(text, start, place) is not None
         place = start - 1
         if place < 0:
             break
     return False
 
 
-def _end_of_value(text: str, start: int, following: re.Pattern[str]) -> int:
+def _end_of_statement(text: str, place: int) -> int:
+    limit = min(len(text), place + _STATEMENT_MAX_CHARS)
+    for _ in range(_STATEMENT_LINES):
+        place = text.find("\n", place, limit) + 1
+        if not place:
+            return limit
+    return place
+
+
+def _end_of_value(text: str, start: int, limit: int, following: re.Pattern[str]) -> int:
     """Return where the value that begins at `start` certainly has ended.
 
-    A comma ends it if `following` matches there.
+    A comma ends it if `following` matches there.  If it has not ended at `limit`,
+    it is all the rest.
     """
     position, missing = start, list[str]()
-    while found := _SPECIAL.search(text, position):
+    while found := _SPECIAL.search(text, position, limit):
         place, character = found.start(), found[0]
         position = place + 1
         if character in "'\"":
-            position = _end_of_string(text, place)
+            position = _end_of_string(text, place, limit)
         elif character in _CLOSED_BY:
             missing.append(_CLOSED_BY[character])
         elif character == "," and not missing:
-            if following.match(text, place):
+            if following.match(text, place, limit):
                 return place
         elif character in ")]}" and not missing:
             return place if _AFTER_MAPPING.match(text, place) else len(text)
@@ -251,13 +267,13 @@ def _end_of_value(text: str, start: int, following: re.Pattern[str]) -> int:
     return len(text)
 
 
-def _end_of_string(text: str, start: int) -> int:
+def _end_of_string(text: str, start: int, limit: int) -> int:
     """Return where the string that begins at `start` ends, or the text if unsure.
 
     A letter before it may mean bytes, whose quotes Celery does not escape; a
     backslash before its end may be one of the string's own, or not.
     """
-    end = text.find(text[start], start + 1)
+    end = text.find(text[start], start + 1, limit)
     sure = (
         end > 0
         and not (text[start - 1].isalnum() or text[end - 1] == "\\")
