@@ -280,9 +280,11 @@ class Task:
         None for a message that is delivered again: it waits from its receipt.
         """
         sent = attempt.sent
-        if attempt is self and any(sent == each.sent for each in self.attempts):
+        if sent is None:
             return None
-        if sent is None or attempt.worker is None or self.cluster_state is None:
+        if attempt is self and sent in [each.sent for each in self.attempts]:
+            return None
+        if attempt.worker is None or self.cluster_state is None:
             return sent
         worker = attempt.worker.skew
         client = self.cluster_state.clients.ahead(attempt.client)

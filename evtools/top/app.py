@@ -307,7 +307,8 @@ class Console:
         if model.is_lagging():
             return True
         self.session.look()
-        self._loop.draw_soon()
+        # A key may have asked for it.
+        self._loop.draw_soon(answer=True)
         return False
 
     def _hear_notice(self, notice: Notice) -> None:

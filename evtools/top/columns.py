@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from sys import intern
 from typing import Any, Final, Literal
 
 from evtools.filters import Field, FieldTable, Kind
@@ -112,17 +113,22 @@ class Column:
             return self.tell(subject, lens)
         return self.say(self.value(subject, lens.now), lens)
 
-    def sort_value(self, subject: Any, now: float, *, descending: bool) -> float | str:
-        """Return what the subject sorts by; what is unknown comes last."""
-        value = (self.order or self.value)(subject, now)
+    def sort_values(
+        self, subjects: Iterable[Any], now: float, *, descending: bool
+    ) -> Sequence[float | str]:
+        """Return what subjects sort by; what is unknown comes last."""
+        get = self.order or self.value
+        values = [get(subject, now) for subject in subjects]
         if self.textual:
-            if isinstance(value, str):
-                return value.casefold()
-            return "" if descending else "\U0010ffff"
-        known = number(value)
-        if known is None:
-            return -math.inf if descending else math.inf
-        return known
+            # Equal texts that are one are compared at once: there are few names.
+            nothing = "" if descending else "\U0010ffff"
+            return [
+                intern(value.casefold()) if isinstance(value, str) else nothing
+                for value in values
+            ]
+        unknown = -math.inf if descending else math.inf
+        numbers = map(number, values)
+        return [unknown if value is None else value for value in numbers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +235,8 @@ def line_cols(slots: Iterable[Slot]) -> int:
 
 def number(value: object) -> int | float | None:
     """Return a finite number as it is, anything else as None."""
+    if type(value) is float:  # most are, and very many are asked about
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

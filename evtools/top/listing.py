@@ -44,12 +44,10 @@ class Listing(TableModel):
         now, descending = self.lens.now, self.reverse
         column = self._column(self.sort_key)
         keys = sorted(key for key, row in self._rows.items() if self.matches(row))
-        keys.sort(
-            key=lambda key: column.sort_value(
-                self._rows[key], now, descending=descending
-            ),
-            reverse=descending,
-        )
+        rows = [self._rows[key] for key in keys]
+        values = column.sort_values(rows, now, descending=descending)
+        ranks = dict(zip(keys, values, strict=True))
+        keys.sort(key=ranks.__getitem__, reverse=descending)
         return keys
 
     def detail(self, key: str) -> Detail | None:

@@ -26,7 +26,7 @@ class ProjectedTable(TableModel, Generic[S]):
         """Return whether a subject is still remembered."""
 
     @abstractmethod
-    def _order(self) -> Callable[[S], Order] | None:
+    def _order(self) -> Order | None:
         """Return what the table sorts by now, None for the order of change."""
 
     def _matches_of(self, chosen: Filter) -> Matches:

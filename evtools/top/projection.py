@@ -1,22 +1,22 @@
 """Which of very many subjects are shown, and in what order, kept up to date."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import compress, islice
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from evtools.clock import Clock
-from evtools.top.ranking import Ranking
+from evtools.top.ranking import Entry, Ranking
 
 S = TypeVar("S")
 
-#: What a subject is sorted by; compared with others of the same projection only.
-Order: TypeAlias = tuple[Any, ...]
+#: Makes what subjects are sorted by: the first thing of each, the second of each, ...
+Order: TypeAlias = Callable[[Sequence[Any]], tuple[Sequence[Any], ...]]
 Matches: TypeAlias = Callable[[Any], bool]
 
 #: For how long one call works at the most, in seconds: keys are waiting.
 BUDGET: Final = 0.008
 #: So many subjects are worked on between two looks at the clock.
-_STRIDE: Final = 64
+_STRIDE: Final = 128
 #: Changes that wait for a refresh are looked through when there are more.
 _CHANGES_MAX: Final = 50_000
 
@@ -57,7 +57,7 @@ class Projection(Generic[S]):
         #: The keys of what is shown, newest first, until that changes.
         self._listed: list[str] | None = None
         self._backlog: list[str] = []
-        self._order: Callable[[S], Order] | None = None
+        self._order: Order | None = None
         self._descending = False
         self._moves: Callable[[S], bool] | None = None
         self._ranking = Ranking()
@@ -67,7 +67,8 @@ class Projection(Generic[S]):
         #: What is not in its place, newest last: what has changed, and what an
         #: order that is new has not been asked about.
         self._unplaced: dict[str, None] = {}
-        self._unordered: list[str] = []
+        #: Keys, and the subjects of them: to look up very many takes its time.
+        self._unordered: tuple[list[str], list[S]] = [], []
         #: What leaves its place as time goes by, and what of that is still to be
         #: looked at.
         self._moving: set[str] = set()
@@ -76,8 +77,8 @@ class Projection(Generic[S]):
     @property
     def waiting(self) -> int:
         """How many subjects have not been looked at, filtered or sorted yet."""
-        unplaced = len(self._unplaced) + len(self._unordered) + self._ranking.gathered
-        return self.unseen + unplaced
+        unordered = len(self._unordered[0]) + self._ranking.gathered
+        return self.unseen + unordered + len(self._unplaced)
 
     @property
     def unseen(self) -> int:
@@ -120,6 +121,8 @@ class Projection(Generic[S]):
         if key not in self.subjects:
             return False
         self.subjects[key] = subject
+        if self._unordered[0]:
+            self._touch(key)
         return True
 
     def set_filter(
@@ -141,28 +144,28 @@ class Projection(Generic[S]):
         self._backlog = list(self.subjects) if matches else []
         self._place_anew()
         if matches:
-            self._unordered.clear()
+            self._unordered = [], []
             if first in self.subjects:
                 self._ask_again(first)
 
     def sort(
         self,
-        order: Callable[[S], Order] | None,
+        order: Order | None,
         *,
         descending: bool = False,
         moves: Callable[[S], bool] | None = None,
         first: str | None = None,
     ) -> None:
-        """Sort by what `order` makes of a subject, or newest first.
+        """Sort by what `order` makes of subjects, or newest first.
 
-        `moves` tells for which subjects that changes while they do not.  Orders
-        must differ by themselves where the result is not to depend on keys.
+        `moves` tells for which subjects that changes while they do not.  What it
+        makes must differ where the result is not to depend on keys.
         `first` is the key that is placed first.
         """
         self._order, self._descending, self._moves = order, descending, moves
         self._place_anew()
-        if order is not None and first is not None:
-            self._gather([first], order)
+        if order is not None and first is not None and first in self:
+            self._gather([first], [self.subjects[first]], order)
 
     def _place_anew(self) -> None:
         self._former = self._ranking
@@ -171,7 +174,8 @@ class Projection(Generic[S]):
         self._movers.clear()
         self._unplaced.clear()
         # To look only at what is shown would take too long here, of very many.
-        self._unordered = list(self.subjects) if self._order else []
+        subjects = self.subjects if self._order is not None else {}
+        self._unordered = list(subjects), list(subjects.values())
 
     # --- working off what was noted ---------------------------------------------
 
@@ -247,12 +251,14 @@ class Projection(Generic[S]):
 
     def _ask_again(self, key: str) -> None:
         assert self._matches is not None
-        shown = self._matches(self.subjects[key])
+        subject = self.subjects[key]
+        shown = self._matches(subject)
         if shown is not (key in self._shown):
             (self._shown.add if shown else self._shown.discard)(key)
             self._listed = None
-            if self._order is not None and shown and not self._ranking.has(key):
-                self._unordered.append(key)
+            if self._order is not None and shown:
+                self._unordered[0].append(key)
+                self._unordered[1].append(subject)
             else:
                 self._touch(key)
 
@@ -300,17 +306,17 @@ class Projection(Generic[S]):
         shown = self._shown
         return [key for key in newest_first if key in shown]
 
-    def _place(self, order: Callable[[S], Order]) -> None:
+    def _place(self, order: Order) -> None:
         """Place what is not in its place, as long as time allows, newest first.
 
         First what a new order has not been asked about, of which some are to be seen
         at once; with the time that is left, look at what moves by itself.
         """
-        ranking = self._ranking
+        ranking, (keys, subjects) = self._ranking, self._unordered
         for _ in self._in_time():
-            if self._unordered:
-                self._gather(self._unordered[-_STRIDE:], order)
-                del self._unordered[-_STRIDE:]
+            if keys:
+                self._gather(keys[-_STRIDE:], subjects[-_STRIDE:], order)
+                del keys[-_STRIDE:], subjects[-_STRIDE:]
             elif ranking.gathered:
                 ranking.place_gathered()
             elif not self._place_some(order):
@@ -318,31 +324,34 @@ class Projection(Generic[S]):
         if not len(ranking):
             ranking.place_gathered()
 
-    def _gather(self, asked: Iterable[str], order: Callable[[S], Order]) -> None:
-        """Ask the order about keys of which some may be in their place, or hidden."""
-        subjects, has, moves = self.subjects, self._ranking.has, self._moves
-        shown = subjects if self._matches is None else self._shown
-        keys = [key for key in asked if key in shown and not has(key)]
-        self._ranking.gather((key, order(subjects[key])) for key in keys)
-        if moves is not None:
-            self._moving.update(key for key in keys if moves(subjects[key]))
+    def _gather(self, keys: list[str], subjects: list[S], order: Order) -> None:
+        """Ask the order about subjects; what has changed since is placed later."""
+        if self._matches is not None:
+            shown = [key in self._shown for key in keys]
+            keys = list(compress(keys, shown))
+            subjects = list(compress(subjects, shown))
+        self._ranking.gather(keys, self._entries(keys, subjects, order))
 
-    def _place_some(self, order: Callable[[S], Order]) -> bool:
+    def _entries(self, keys: list[str], subjects: list[S], order: Order) -> list[Entry]:
+        """Return what subjects are ranked by, and note which of them move."""
+        if self._moves is not None:
+            self._moving.update(compress(keys, map(self._moves, subjects)))
+        return list(zip(*order(subjects), keys, strict=True))
+
+    def _place_some(self, order: Order) -> bool:
         """Place some of what has changed or moves; return whether there was any."""
-        waiting = self._unplaced or self._movers
-        for _ in range(_STRIDE):
-            if self._unplaced:
-                self._place_one(self._unplaced.popitem()[0], order)
-            elif self._movers:
-                self._place_one(self._movers.pop(), order)
-        return bool(waiting)
-
-    def _place_one(self, key: str, order: Callable[[S], Order]) -> None:
-        self._moving.discard(key)
-        if key not in self:
-            self._ranking.drop(key)
-            return
-        subject = self.subjects[key]
-        self._ranking.place(key, order(subject))
-        if self._moves is not None and self._moves(subject):
-            self._moving.add(key)
+        asked = list(islice(reversed(self._unplaced), _STRIDE))
+        for key in asked:
+            del self._unplaced[key]
+        if not asked:
+            asked = self._movers[-_STRIDE:]
+            del self._movers[-_STRIDE:]
+        self._moving.difference_update(asked)
+        keys = [key for key in asked if key in self]
+        for key in asked:
+            if key not in self:
+                self._ranking.drop(key)
+        subjects = [self.subjects[key] for key in keys]
+        for entry in self._entries(keys, subjects, order):
+            self._ranking.place(entry)
+        return bool(asked)

@@ -146,7 +146,7 @@ class EventsView(ProjectedTable[EventFields]):
         oldest = int(next(iter(projection.subjects), log.first))
         projection.forget_first(log.first - oldest)
 
-    def _order(self) -> Callable[[EventFields], Order] | None:
+    def _order(self) -> Order | None:
         return None
 
     def _matches_of(self, chosen: Filter) -> Matches:

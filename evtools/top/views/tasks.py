@@ -224,16 +224,16 @@ class TasksView(ProjectedTable[Task]):
         """Return the style of the task's state."""
         return state_of(subject, self.lens.now)[1]
 
-    def _order(self) -> Callable[[Task], Order] | None:
+    def _order(self) -> Order | None:
         descending = self.reverse
         if self.sort_key == self.default_sort and descending:
             return None
         column = self._column(self.sort_key)
         newer = 1 if descending else -1
 
-        def order(task: Task) -> Order:
-            value = column.sort_value(task, self.lens.now, descending=descending)
-            return value, newer * task.serial
+        def order(tasks: Sequence[Task]) -> tuple[Sequence[Any], ...]:
+            values = column.sort_values(tasks, self.lens.now, descending=descending)
+            return values, [newer * task.serial for task in tasks]
 
         return order
 

@@ -90,11 +90,11 @@ class Loop:
             os.write(self._write, b".")
 
     def later(self, seconds: float, do: Callable[[], None]) -> Callable[[], None]:
-        """Have something done, and drawn; return what calls that off."""
+        """Have something done for a key, and drawn; return what calls that off."""
 
         def done() -> None:
             do()
-            self.draw_soon()
+            self.draw_soon(answer=True)
 
         alarm = self.events.alarm(seconds, done)
         return lambda: _ignore(self.events.remove_alarm(alarm))

@@ -42,7 +42,7 @@ class Things(ProjectedTable):
         self.orders += 1
         if self.sort_key == "name":
             return None
-        return lambda thing: (thing.count,)
+        return lambda things: ([thing.count for thing in things],)
 
     def change(self, name, count):
         thing = self.live.setdefault(name, SimpleNamespace(name=name, count=0))

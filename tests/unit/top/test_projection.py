@@ -55,9 +55,10 @@ class Things:
         """Return the keys in order, worked out from scratch."""
         chosen = self.chosen or (lambda _: True)
         keys = [key for key, thing in self.live.items() if chosen(thing)]
-        order = self.order or (lambda thing: -thing.serial)
-        descending = self.descending and self.order is not None
-        return sorted(keys, key=lambda key: order(self.live[key]), reverse=descending)
+        if self.order is None:
+            return sorted(keys, key=lambda key: -self.live[key].serial)
+        ranks = zip(*self.order([self.live[key] for key in keys]), keys, strict=True)
+        return [rank[-1] for rank in sorted(ranks, reverse=self.descending)]
 
 
 class Slow(FakeClock):
@@ -68,8 +69,8 @@ class Slow(FakeClock):
         return self.now
 
 
-def order(thing):
-    return thing.value, thing.serial
+def order(things):
+    return [thing.value for thing in things], [thing.serial for thing in things]
 
 
 def large(thing):

@@ -26,14 +26,14 @@ def test_it_is_what_sorting_all_would_be(steps, descending):
     ranks = {}
     for name, key, *value in steps:
         if name == "gather":
-            new = {one: rank for one, rank in key if not made.has(one)}
+            new = dict(key)
             ranks |= new
-            made.gather((one, (rank,)) for one, rank in new.items())
+            made.gather(list(new), [(rank, one) for one, rank in new.items()])
             assert made.gathered == len(new)
             made.place_gathered()
         elif name == "place":
             ranks[key] = value[0]
-            made.place(key, (value[0],))
+            made.place((value[0], key))
         else:
             ranks.pop(key, None)
             made.drop(key)
@@ -51,8 +51,8 @@ def test_it_is_what_sorting_all_would_be(steps, descending):
 def test_what_is_not_there_is_not_found():
     made = Ranking()
     made.drop("a")
-    made.place("a", (1,))
-    made.place("b", (2,))
+    made.place((1, "a"))
+    made.place((2, "b"))
     assert "a" in made
     assert "c" not in made
     with pytest.raises(ValueError, match="c"):
@@ -67,7 +67,7 @@ def test_what_is_not_there_is_not_found():
 
 def test_ranks_of_several_parts_are_compared_in_turn():
     made = Ranking()
-    made.place("a", (1.0, 9))
-    made.place("b", (1.0, 2))
-    made.place("c", (0.0, 5))
+    made.place((1.0, 9, "a"))
+    made.place((1.0, 2, "b"))
+    made.place((0.0, 5, "c"))
     assert list(made) == ["c", "b", "a"]
