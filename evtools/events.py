@@ -24,15 +24,30 @@ class Events:
     def __init__(self, broker: str | ConnectionSettings, **settings: Any) -> None:
         if isinstance(broker, ConnectionSettings):
             self.settings = replace(broker, **settings)
+        elif not isinstance(broker, str):
+            raise TypeError(
+                f"Events takes a URL or ConnectionSettings, not a {_kind(broker)}; "
+                "EventReceiver takes a connection, or app="
+            )
         else:
             self.settings = ConnectionSettings(
                 urls=broker, source_of_url="the program", **settings
             )
 
     def Receiver(  # noqa: N802  (Celery's name)
-        self, handlers: Mapping[str, Handler] | None = None, **kwargs: Any
+        self,
+        channel: Any = None,
+        handlers: Mapping[str, Handler] | None = None,
+        **kwargs: Any,
     ) -> EventReceiver:
-        """Return an EventReceiver with these settings."""
+        """Return an EventReceiver with these settings; `handlers` may come first."""
+        if isinstance(channel, Mapping):
+            channel, handlers = None, channel
+        if channel is not None:
+            raise TypeError(
+                f"a receiver of Events listens where its settings say, not on a "
+                f"{_kind(channel)}; EventReceiver takes a connection"
+            )
         return EventReceiver(self.settings, handlers, **kwargs)
 
     def Dispatcher(  # noqa: N802  (Celery's name)
@@ -53,3 +68,7 @@ class Events:
     def State(self, **kwargs: Any) -> State:  # noqa: N802  (Celery's name)
         """Return a State, empty, that knows no more than what it is given."""
         return State(**kwargs)
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import inf
 from operator import itemgetter
 from threading import RLock
 from typing import Any, ClassVar, Final
@@ -62,7 +63,7 @@ class Kinds:
 class Workers(OrderedDict[str, Worker]):
     """Workers by their node names, `limit` of them, as in Celery's LRU cache."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: float = inf) -> None:
         super().__init__()
         self.limit = limit
 
@@ -79,6 +80,18 @@ class Workers(OrderedDict[str, Worker]):
         """Put workers in; forget what is over the limit, which may have changed."""
         super().update(*args, **kwargs)
         self._make_room()
+
+    def iterkeys(self) -> Iterator[str]:
+        """Yield the names, as Celery's LRU cache does; so do the next two."""
+        return iter(self)
+
+    def itervalues(self) -> Iterator[Worker]:
+        """Yield the workers."""
+        return iter(self.values())
+
+    def iteritems(self) -> Iterator[tuple[str, Worker]]:
+        """Yield names and workers."""
+        return iter(self.items())
 
     def _make_room(self) -> None:
         while len(self) > max(self.limit, 1):
@@ -137,12 +150,12 @@ class Cluster(Kinds):
         self.tasks.limit = limit
 
     @property
-    def max_workers_in_memory(self) -> int:
+    def max_workers_in_memory(self) -> float:
         """How many workers there may be."""
         return self.workers.limit
 
     @max_workers_in_memory.setter
-    def max_workers_in_memory(self, limit: int) -> None:
+    def max_workers_in_memory(self, limit: float) -> None:
         self.workers.limit = limit
 
     @property

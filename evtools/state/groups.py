@@ -1,6 +1,7 @@
 """Tasks grouped by what they have in common, as Celery's State offers them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from evtools.state.task import Task
 
@@ -34,6 +35,10 @@ class Groups(Mapping[str, set[Task]]):
 
     def __getitem__(self, name: str) -> set[Task]:
         return self._made().get(name, set())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a group, `default` if nothing is in it."""
+        return self._made().get(name, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._made())

@@ -101,8 +101,24 @@ class Shelves(MutableMapping[str, Task]):
         """Return uuids and tasks."""
         return _Pairs(self)
 
+    def iterkeys(self) -> Iterator[str]:
+        """Yield the uuids, as Celery's LRU cache does; so do the next two."""
+        return iter(self)
+
+    def itervalues(self) -> Iterator[Task]:
+        """Yield the tasks."""
+        return iter(self.values())
+
+    def iteritems(self) -> Iterator[tuple[str, Task]]:
+        """Yield uuids and tasks."""
+        return iter(self.items())
+
+    def copy(self) -> dict[str, Task]:
+        """Return a dictionary of what is here."""
+        return dict(self.items())
+
     def __repr__(self) -> str:
-        return repr(dict(self))
+        return repr(self.copy())
 
     def find(self, uuid: str) -> Task | None:
         """Return a task, None if it is not here."""

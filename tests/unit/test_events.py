@@ -32,6 +32,15 @@ def test_bad_settings_are_refused_at_once():
         Events("redis://h", event_queue_exclusive=True, event_queue_durable=True)
 
 
+def test_who_gives_a_connection_or_an_app_learns_what_takes_them(events):
+    with connect(events.settings) as connection:
+        for given in (connection, None, object()):
+            with pytest.raises(TypeError, match=r"Events takes a URL.*EventReceiver"):
+                Events(given)
+        with pytest.raises(TypeError, match=r"not on a \w+; EventReceiver"):
+            events.Receiver(connection, handlers={"*": print})
+
+
 def test_what_the_dispatcher_sends_the_receiver_gets(events):
     heard = {"a-b": [], "*": []}
     receiver = events.Receiver({name: got.append for name, got in heard.items()})

@@ -79,6 +79,9 @@ def test_it_reads_as_one_mapping(shelf):
     assert set(shelves.keys()) == set(shelves) == set(tasks)
     assert len(shelves) == len(shelves.values()) == len(shelves.items()) == 6
     assert repr(shelves) == repr(dict(shelves))
+    assert dict(shelves.iteritems()) == shelves.copy() == tasks
+    assert list(shelves.itervalues()) == list(shelves.values())
+    assert list(shelves.iterkeys()) == list(shelves)
 
 
 def test_its_views_show_what_comes_later(shelf):

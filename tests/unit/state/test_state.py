@@ -321,6 +321,19 @@ def test_the_logical_clock_of_a_new_process_does_not_hide_its_tasks():
     assert set(listed) == {f"new{n}" for n in range(50)}
 
 
+def test_the_workers_can_be_copied_and_pickled_without_their_state():
+    state = State(max_workers_in_memory=2)
+    state.apply([told("worker-heartbeat", hostname=name) for name in ("a@h", "b@h")])
+    workers = state.workers
+    copies = [
+        *(workers.copy(), copy.copy(workers), copy.deepcopy(workers)),
+        *(pickle.loads(pickle.dumps(workers, each)) for each in range(6)),
+    ]
+    for each in (*copies, dict(workers.iteritems())):
+        assert list(each) == list(workers.iterkeys()) == ["a@h", "b@h"]
+        assert list(each.values()) == list(workers.itervalues())
+
+
 def test_tasks_are_in_mappings_by_type_and_by_worker(state):
     assert {task.uuid for task in state.tasks_by_type["shop.pay"]} == {"a", "c"}
     assert {task.uuid for task in state.tasks_by_worker[WORKER]} == {"a", "b"}
@@ -328,6 +341,7 @@ def test_tasks_are_in_mappings_by_type_and_by_worker(state):
     assert set(state.tasks_by_worker) == {WORKER, OTHER}
     assert "nothing" not in state.tasks_by_type
     assert state.tasks_by_type["nothing"] == set()
+    assert state.tasks_by_type.get("nothing") is None
 
 
 def test_called_they_yield_tasks_by_time(state):
