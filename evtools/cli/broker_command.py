@@ -1,5 +1,6 @@
 """A program that knows the broker's URL or its password, such as a token."""
 
+import atexit
 import contextlib
 import os
 import re
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from evtools.errors import BrokerUnavailable, UsageError
-from evtools.text import sanitize
+from evtools.text import hide_credentials, sanitize
 from evtools.transport.url import with_password
 
 #: How long it may take, in seconds: it may have to ask somebody far away.
@@ -60,6 +61,8 @@ def _run(command: Sequence[str]) -> tuple[bytes, bytes, int]:
             f"--broker-command: cannot run {command[0]}: {error.strerror}",
             "it is run without a shell: a program and its arguments",
         ) from None
+    # We may end meanwhile, in another thread than this one, and it must not stay.
+    atexit.register(_end, process)
     with process:
         try:
             out, errors = process.communicate(timeout=_PATIENCE)
@@ -69,6 +72,8 @@ def _run(command: Sequence[str]) -> tuple[bytes, bytes, int]:
         except BaseException:
             _end(process)
             raise
+        finally:
+            atexit.unregister(_end)
     return out, errors, process.returncode
 
 
@@ -81,4 +86,5 @@ def _failed(command: Sequence[str], why: str, errors: bytes) -> BrokerUnavailabl
     said = " ".join(errors.decode(errors="replace").split())[:_SHOWN_CHARS]
     # Its arguments may be secrets.
     what = f"--broker-command {command[0]}: {why}"
-    return BrokerUnavailable(sanitize(f"{what}: {said}" if said else what))
+    text = sanitize(f"{what}: {said}" if said else what)
+    return BrokerUnavailable(hide_credentials(text))

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from evtools.cli.entry import family
-from evtools.cli.options import GROUPS
+from evtools.cli.options import BROKER_VARIABLES, GROUPS
 from evtools.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -128,6 +128,10 @@ class ToolCommand(click.Command):
             theirs = _of_application(app)
             app_options = _option_names(theirs) - _option_names(settings)
             settings = _over(theirs, settings)
+        if "broker" in given or any(map(os.environ.get, BROKER_VARIABLES)):
+            # Else the file's program would have the last word, or tell its password
+            # to another broker.
+            settings.pop("broker_command", None)
         return Sources(settings, loaded.path, loaded.warnings, loaded.keys, app_options)
 
     def format_options(

@@ -148,10 +148,10 @@ class _Reader:
     ) -> dict[str, Setting]:
         """Return the settings of all layers; the later ones win."""
         profiles = self._table(table, _PROFILE, "")
-        settings = dict(self._layer(table, ""))
+        tables = list(self._layer(table, ""))
         # A mistake in a profile shall not wait until the profile is used.
         named = {
-            name: dict(
+            name: list(
                 self._layer(self._table(profiles, name, ""), f"{_PROFILE}.{name}")
             )
             for name in profiles
@@ -162,7 +162,12 @@ class _Reader:
                     f"{self._path}: there is no [{_PROFILE}.{profile}]",
                     _did_you_mean(profile, named),
                 )
-            settings |= named[profile]
+            tables += named[profile]
+        settings: dict[str, Setting] = {}
+        for layer in tables:
+            if "broker" in layer:
+                settings.pop("broker_command", None)  # it is for another one
+            settings |= layer
         return settings
 
     def keys(self, table: Mapping[str, Any], profile: str | None) -> dict[str, Any]:
@@ -179,13 +184,13 @@ class _Reader:
 
     def _layer(
         self, table: Mapping[str, Any], section: str
-    ) -> Iterator[tuple[str, Setting]]:
+    ) -> Iterator[dict[str, Setting]]:
         nested = _TABLES if section else (*_TABLES, _PROFILE)
         shared = {key: value for key, value in table.items() if key not in nested}
         celery = self._table(table, _CELERY, section)
-        yield from self._values(shared, celery, section)
+        yield dict(self._values(shared, celery, section))
         own = self._table(table, self._tool, section)
-        yield from self._values(own, {}, _join(section, self._tool), own=True)
+        yield dict(self._values(own, {}, _join(section, self._tool), own=True))
 
     def _table(
         self, table: Mapping[str, Any], key: str, section: str

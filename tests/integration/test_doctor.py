@@ -567,7 +567,9 @@ def test_a_limit_is_found_with_the_command_that_raises_it(
         assert report.status == 4
         advice = {report.of(check) for check in report.problems}
         assert all(said in text for text in advice)
-        paste(advice.pop())
+        text = advice.pop()
+        assert ("list_vhost_limits -p 'full of'" in text) is (whose == "vhost")
+        paste(text)
         assert said not in doctor(url, *how).output
     finally:
         control("delete_user", "many")

@@ -6,6 +6,7 @@ import json
 import signal
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -405,6 +406,15 @@ def test_a_password_that_is_wrong_after_it_was_read_again_is_the_end(
     tried = evdump("--broker-command", f"echo {rotating.url('wrong')}")
     assert tried.wait(deadline=20) == 69
     assert "tried: --broker-command" in tried.stderr
+
+
+def test_no_command_outlives_the_tool_that_waits_for_it(evdump, tmp_path):
+    file = tmp_path / "pid"
+    dump = evdump("--broker-command", f"sh -c 'echo $$ >{file}; sleep 1000; true'")
+    wait_until(lambda: file.exists() and file.read_text().strip(), what="the command")
+    pid = int(file.read_text())
+    assert dump.stop() == 0
+    wait_until(lambda: not Path(f"/proc/{pid}/cmdline").exists(), what="its end")
 
 
 def test_a_command_that_fails_is_tried_again(evdump, redis_url, tmp_path):

@@ -317,13 +317,20 @@ def grant_topics(settings: ConnectionSettings, vhost: str) -> str:
 
 
 def raise_limit(told: str, settings: ConnectionSettings, vhost: str) -> str:
-    """Return the command that makes room below the limit of which RabbitMQ `told`."""
+    """Return what makes room below the limit of which RabbitMQ `told`.
+
+    To set one limit of a virtual host takes the others away.
+    """
     for begin, kind, name in _LIMITS:
         if told.startswith(begin):
             number = int(re.findall(r"\d+", told)[-1]) + _ROOM
             whose = (_user(settings),) if kind == "user" else ("-p", vhost)
             limits = json.dumps({name: number})
-            return shlex.join(("rabbitmqctl", f"set_{kind}_limits", *whose, limits))
+            command = shlex.join(("rabbitmqctl", f"set_{kind}_limits", *whose, limits))
+            if kind == "user":
+                return command
+            listed = shlex.join(("rabbitmqctl", "-q", "list_vhost_limits", *whose))
+            return f"{listed}\nAll are set at once; add the others to:\n  {command}"
     return ""
 
 

@@ -43,6 +43,13 @@ def test_a_failure_shows_what_went_to_stderr_and_nothing_else():
     )
 
 
+def test_passwords_on_stderr_are_hidden():
+    script = "echo password=s3cret, no amqp://u:s3cret@h >&2; exit 1"
+    with pytest.raises(BrokerUnavailable) as failed:
+        ask(shell(script), base)
+    assert failed.value.message.endswith("password=**, no amqp://**@h")
+
+
 @pytest.mark.parametrize(
     "script", ["true", "echo; echo", "echo a; echo b", "kill -9 $$"]
 )

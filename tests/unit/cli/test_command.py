@@ -179,3 +179,30 @@ def test_versions_are_told_before_anything_is_read(cli, config):
     config("nonsense")
     assert cli("--version").status == 0
     assert cli("-q", "-V").out.startswith("evdump ")
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "environment", "asked"),
+    [
+        ("", (), {}, True),
+        ('broker = "redis://file/0"', (), {}, True),
+        ("", ("--broker-command", "two"), {}, True),
+        ("", ("-b", "redis://given/0"), {}, False),
+        ("", ("-b", "redis://given/0", "--broker-command", "two"), {}, True),
+        ("", (), {"CELERY_BROKER_URL": "redis://given/0"}, False),
+        ('[evdump]\nbroker = "redis://given/0"', (), {}, False),
+        ('[profile.x]\nbroker = "redis://given/0"', ("--profile", "x"), {}, False),
+        ('[profile.x]\nbroker = "redis://given/0"', (), {}, True),
+        ('[profile.x]\nbroker_command = "two"', ("--profile", "x"), {}, True),
+    ],
+)
+def test_a_broker_that_is_given_nearer_stands_without_the_command_of_the_file(
+    shown, config, monkeypatch, text, arguments, environment, asked
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    config(f'broker_command = "one"\n{text}')
+    settings = shown(*arguments)
+    assert (settings["broker_command"][0] != "-") is asked
+    if not asked:
+        assert "redis://given/0" in settings["broker"][0]

@@ -18,6 +18,14 @@ def test_other_secrets_leave_it_too(monkeypatch):
     assert titles == ["evcam -c postgres:x://u:**@h --camera-option password=**"]
 
 
+def test_a_password_in_a_command_leaves_it(monkeypatch):
+    titles = []
+    monkeypatch.setattr(setproctitle, "setproctitle", titles.append)
+    command = "vault read --token s3kr1t http://me:s3kr1t@vault/"
+    hide_secrets(["evdump", "--broker-command", command], "redis://h")
+    assert titles == ["evdump --broker-command vault read --token ** http://**@vault/"]
+
+
 def test_a_title_without_password_stays(monkeypatch):
     titles = []
     monkeypatch.setattr(setproctitle, "setproctitle", titles.append)
