@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from evtools.state.readings import text
 from evtools.state.statistics.cells import FAILED
 from evtools.state.statistics.fingerprint import TEXT_MAX, Fingerprint, fingerprint
 from evtools.state.statistics.rows import OTHERS, UNKNOWN
@@ -64,7 +65,7 @@ class Failures:
 
     def add(self, task: "Task", event: EventFields, now: float) -> None:
         """Count the failure that an event tells of; `now` is when it came."""
-        exception = event.get("exception")
+        exception = text(event.get("exception"))
         name = task.name or UNKNOWN
         group = fingerprint(name, exception, event.get("traceback"))
         self.windows[group][FAILED] += 1
@@ -75,7 +76,7 @@ class Failures:
         if task.worker is not None and len(sample.workers) < WORKERS_MAX:
             sample.workers.add(task.worker.hostname)
         sample.uuid = task.uuid[:_UUID_MAX]
-        sample.text = exception[:TEXT_MAX] if isinstance(exception, str) else ""
+        sample.text = (exception or "")[:TEXT_MAX]
 
     def rows(self, window: str, now: float) -> list[FailureGroup]:
         """Return the groups that happened in a window."""

@@ -50,7 +50,7 @@ def test_a_group_leaves_the_window_with_its_failures(watched):
 def test_odd_fields_are_survived(watched):
     watched.tell("failed", "u1", exception=["x"], traceback={"a": 1}, host=None)
     (group,) = groups(watched).values()
-    assert (group.exception, group.sample, group.workers) == ("", "", frozenset())
+    assert (group.exception, group.sample, group.workers) == ("", "['x']", frozenset())
 
 
 def test_texts_are_cut(watched):
