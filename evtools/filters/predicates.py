@@ -269,7 +269,10 @@ def _texts_term(term: Term, field: Field, context: Context) -> Predicate:
     def matches(subject: Any) -> bool:
         texts = get(subject)
         assert isinstance(texts, tuple)
-        return any(isinstance(text, str) and test(text) for text in texts) is wanted
+        for text in texts:
+            if isinstance(text, str) and test(text):
+                return wanted
+        return not wanted
 
     return matches
 

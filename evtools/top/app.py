@@ -340,7 +340,7 @@ class Console:
         if was_lagging or not self.session.model.is_lagging():
             self._loop.draw_soon()
         else:
-            self._loop.wake()
+            self._loop.work_on()
         return self.session.model.options.refresh
 
     def _refresh(self) -> None:
@@ -360,7 +360,7 @@ class Console:
         """Show the picture, and go on with what it had no time for."""
         self._guarded("screen", self._draw)
         if self.session.model.is_lagging():
-            self._loop.wake()
+            self._loop.work_on()
 
     def _draw(self) -> None:
         self._drawing = self._drawn()

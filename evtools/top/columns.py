@@ -24,6 +24,8 @@ _CUT: Final = "\N{HORIZONTAL ELLIPSIS}"
 _ASCII_CUT: Final = ".."
 #: Columns that stay when the others are scrolled.
 _PINNED: Final = 2
+#: Made once: it is asked about very many values.
+_NUMBERS: Final = int | float
 _TEXTUAL: Final = (Kind.TEXT, Kind.ID, Kind.STATE)
 
 
@@ -237,7 +239,7 @@ def number(value: object) -> int | float | None:
     """Return a finite number as it is, anything else as None."""
     if type(value) is float:  # most are, and very many are asked about
         return value if math.isfinite(value) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         return None
     try:
         return value if math.isfinite(value) else None

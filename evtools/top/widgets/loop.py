@@ -51,7 +51,8 @@ class Loop:
         self._clock = clock
         self._work: Work | None = None
         self._bucket = Bucket(clock, REDRAWS_MAX - _BURST, _BURST)
-        self._drains = False
+        #: The alarm to look at events, if it is set.
+        self._draining: Any = None
         #: The alarm to draw at, and its time (monotonic seconds), if it is set.
         self._drawing: Any = None
         self._draws_at = math.inf
@@ -112,6 +113,12 @@ class Loop:
             self._draws_at = at
             self._drawing = self.events.alarm(wait, self._draw)
 
+    def work_on(self) -> None:
+        """Take the next slice at once: there is work left; for its own thread."""
+        if self._draining is not None:
+            self.events.remove_alarm(self._draining)
+        self._draining = self.events.alarm(0, self._drain)
+
     # --- what the loop calls ------------------------------------------------------
 
     def _woken(self) -> None:
@@ -122,20 +129,19 @@ class Loop:
 
     def _drain_soon(self) -> None:
         """Look at the events soon, and not for every few that come."""
-        if not self._drains:
-            self._drains = True
+        if self._draining is None:
             passed = self._clock.monotonic() - self._drained
-            self.events.alarm(max(0.0, _DRAIN_GAP - passed), self._drain)
+            wait = max(0.0, _DRAIN_GAP - passed)
+            self._draining = self.events.alarm(wait, self._drain)
 
     def _drain(self) -> None:
         assert self._work is not None
-        more = self._work.take_slice()
-        if more:
+        self._draining = None
+        if self._work.take_slice():
             # Whatever was typed meanwhile comes first: the loop looks at its
             # descriptors before it takes the next alarm.
-            self.events.alarm(0, self._drain)
+            self.work_on()
         else:
-            self._drains = False
             self._drained = self._clock.monotonic()
 
     def _tick(self) -> None:

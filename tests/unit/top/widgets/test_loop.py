@@ -75,6 +75,28 @@ def test_many_wakes_are_one(loop):
     assert work.log.count("hear") == 1
 
 
+def test_work_that_is_left_does_not_wait_as_events_do(loop):
+    work = FakeWork(loop, end_after="nothing")
+
+    def go_on():
+        loop._drain_soon()
+        loop.work_on()
+        loop.events.alarm(0.001, lambda: work.log.append("later"))
+
+    def take_slice():
+        work.log.append("slice")
+        if work.log.count("slice") == 2:
+            loop.end()
+        else:
+            loop.events.alarm(0, go_on)
+        return False
+
+    work.take_slice = take_slice
+    loop.wake()
+    loop.run(work)
+    assert [entry for entry in work.log if entry in ("slice", "later")] == ["slice"] * 2
+
+
 def test_a_full_pipe_holds_nobody_up(loop):
     for _ in range(100_000):
         loop.wake()
