@@ -27,6 +27,7 @@ _LINKS_MAX: Final = 40
 _STEPS_MAX: Final = 1000
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _ALWAYS: Final = os.O_CLOEXEC | os.O_NOCTTY
+_NO_FILE: Final = "it is no plain file, and others than root can write its folder"
 
 
 # --- files --------------------------------------------------------------------------
@@ -49,13 +50,16 @@ def open_safely(path: str | Path, flags: int, mode: int = 0o666) -> int:
     try:
         is_magic = way.go(follow=not flags & os.O_NOFOLLOW)
         last = 0 if is_magic else os.O_NOFOLLOW
-        with _in_words(path, flags):
+        hasty = 0 if flags & os.O_NONBLOCK else way.haste()
+        with _in_words(path, flags, hasty):
             # Nothing is thrown away before we know what it is.
             file = os.open(
-                way.name, flags & ~os.O_TRUNC | last, mode, dir_fd=way.folder
+                way.name, flags & ~os.O_TRUNC | last | hasty, mode, dir_fd=way.folder
             )
         try:
             _refuse_planted(os.fstat(file), os.fstat(way.folder))
+            if hasty:
+                os.set_blocking(file, True)
             if flags & os.O_TRUNC and stat.S_ISREG(os.fstat(file).st_mode):
                 os.ftruncate(file, 0)
         except BaseException:
@@ -111,6 +115,17 @@ def check_way(path: str | Path) -> None:
             way.close()
 
 
+def check_folder(path: Path) -> None:
+    """Raise PermissionError for a folder in which root may open no file by its name.
+
+    That is for who opens files by themselves, and not as in `open_safely`: in the
+    meantime somebody could have put something else there.
+    """
+    culprit = writable_by_others(path, sticky_end=True) if _is_root() else None
+    if culprit is not None:
+        raise PermissionError(errno.EPERM, f"others than root can write {culprit}")
+
+
 def make_folders(path: Path, mode: int = 0o700) -> None:
     """Make a folder, and those it is in, as far as they are missing; raise OSError."""
     for folder in (*reversed(path.absolute().parents), path):
@@ -158,6 +173,17 @@ class _Way:
         self.name = "."
         return False
 
+    def haste(self) -> int:
+        """Return the flag with which a pipe that others put here cannot hold us up."""
+        around = os.fstat(self.folder)
+        if not _is_loose(around):
+            return 0
+        if _is_sticky(around):
+            with contextlib.suppress(FileNotFoundError):
+                there = os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
+                return 0 if there.st_uid == _ROOT else os.O_NONBLOCK
+        return os.O_NONBLOCK
+
     def close(self) -> None:
         """Let go of the folder."""
         os.close(self.folder)
@@ -204,11 +230,13 @@ def _names(path: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _in_words(path: str | Path, flags: int) -> Iterator[None]:
-    """Say of a link what it is; the kernel speaks of too many of them."""
+def _in_words(path: str | Path, flags: int, hasty: int = 0) -> Iterator[None]:
+    """Say of a link what it is, where the kernel speaks of too many; and of a pipe."""
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENXIO and hasty:
+            raise PermissionError(errno.EPERM, _NO_FILE) from None
         if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW and _ends_in_link(path):
             raise OSError(errno.ELOOP, "it is a symbolic link") from None
         raise
@@ -220,7 +248,11 @@ def _ends_in_link(path: str | Path) -> bool:
 
 def _refuse_planted(status: os.stat_result, around: os.stat_result) -> None:
     """Raise PermissionError for a file that others may have laid out for root."""
-    if not stat.S_ISREG(status.st_mode) or not _is_loose(around):
+    if not _is_loose(around):
+        return
+    if not stat.S_ISREG(status.st_mode):
+        if status.st_uid != _ROOT and not stat.S_ISCHR(status.st_mode):
+            raise PermissionError(errno.EPERM, _NO_FILE)
         return
     if status.st_nlink > 1:
         raise PermissionError(
@@ -300,16 +332,17 @@ def distrusted(path: Path) -> Path | None:
     return writable_by_others(path)
 
 
-def writable_by_others(path: Path) -> Path | None:
+def writable_by_others(path: Path, *, sticky_end: bool = False) -> Path | None:
     """Return the file, folder or link by which others can change what is at `path`.
 
     In a directory like /tmp, where everybody may create but nobody remove what
-    others have, what belongs to root is safe, but not what is not there yet.
-    What is mounted to be read only cannot be changed here.
+    others have, what belongs to root is safe, but not what is not there yet;
+    `sticky_end` lets it pass at the end of the way, too.  What is mounted to be read
+    only cannot be changed here.
     """
     steps = list(_steps(path))
     last = steps[-1]
-    full = {path.absolute().parent, last.parent, last}
+    full = () if sticky_end else (path.absolute().parent, last.parent, last)
     for step in steps:
         try:
             status = step.lstat()
@@ -391,5 +424,5 @@ def _files(spec: ModuleSpec) -> Iterator[Path]:
         compiled = Path(cache_from_source(spec.origin))
     except (NotImplementedError, ValueError):
         return
-    if compiled.exists():
-        yield compiled
+    # It counts before it is there, too: Python looks for it once more than we do.
+    yield compiled

@@ -61,7 +61,7 @@ FORMATTERS: Final[Mapping[LogFormat, Callable[[], logging.Formatter]]] = {
 
 
 def _lines(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
-    text = hide_credentials(logging.Formatter.format(formatter, record))
+    text = hide_credentials(logging.Formatter.format(formatter, record).rstrip())
     return sanitize_lines(text).split("\n")
 
 

@@ -1,6 +1,7 @@
 """A file with the number of our process, locked for as long as it lives."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -101,6 +102,8 @@ class Pidfile:
         number = 0
         for _ in range(_TRIES):
             is_new = self._open()
+            if not stat.S_ISREG(os.fstat(self._file).st_mode):
+                raise OSError(errno.EINVAL, "it is no plain file")
             if _try_lock(self._file):
                 if self._is_in_place():
                     if is_new:

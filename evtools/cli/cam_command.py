@@ -199,7 +199,7 @@ _own = partial(option, prefix=_PREFIX)
     group="Process",
     metavar="HOST:PORT",
     help="Serve /livez, /readyz, /status and /metrics here; without HOST on this"
-    " machine only.",
+    " machine only, with * at all addresses.",
 )
 @_own(
     *("-f", "--logfile"),

@@ -125,6 +125,7 @@ class ToolCommand(click.Command):
             app = settings["app"].value
         app_options: frozenset[str] = frozenset()
         if app:
+            _log_plainly(ctx.info_name or "evtools", given)
             theirs = _of_application(app)
             app_options = _option_names(theirs) - _option_names(settings)
             settings = _over(theirs, settings)
@@ -153,6 +154,14 @@ class ToolCommand(click.Command):
 def _application(ctx: click.Context) -> Any:
     """Return the application when we run below `celery -A`."""
     return getattr(ctx.parent.obj, "app", None) if ctx.parent else None
+
+
+def _log_plainly(tool: str, given: Mapping[str, Any]) -> None:
+    """Log to stderr what an application has to say when it is imported."""
+    from evtools.cli import logs  # noqa: PLC0415  (start-up time)
+
+    quiet, debug = bool(given.get("quiet")), bool(given.get("debug"))
+    logs.set_up(tool, verbosity=0, quiet=quiet, debug=debug)
 
 
 def _of_application(app: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from io import TextIOWrapper
@@ -14,8 +15,10 @@ from evtools.errors import OutputError
 from evtools.text import hide_credentials, sanitize_lines
 from evtools.trust import make_folders, open_safely
 
-#: Talkative libraries; what matters of it we say ourselves.
+_log = logging.getLogger(__name__)
+
 _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+#: Talkative libraries; what matters of it we say ourselves.
 _LIBRARIES: Final = ("amqp", "celery", "kombu", "redis", "vine", "asyncio")
 
 
@@ -28,7 +31,7 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         level = record.levelname.lower()
-        text = sanitize_lines(hide_credentials(super().format(record)))
+        text = sanitize_lines(hide_credentials(super().format(record).rstrip()))
         return f"{self._tool}: {level}: {text}"
 
 
@@ -36,7 +39,7 @@ class _FileFormatter(logging.Formatter):
     """One line with the time in UTC; nothing in it can harm a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        lines = sanitize_lines(hide_credentials(super().format(record)))
+        lines = sanitize_lines(hide_credentials(super().format(record).rstrip()))
         text = " | ".join(lines.split("\n"))
         seconds, millis = divmod(int(record.created * 1000), 1000)
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
@@ -117,6 +120,32 @@ def _install(
     for name in _LIBRARIES:
         level = logging.DEBUG if debug else logging.CRITICAL
         logging.getLogger(name).setLevel(level)
+    _take_strays()
+
+
+def _take_strays() -> None:
+    """Log what the threads and destructors of cameras and applications raise.
+
+    Warnings, too.  Python would print all of it as it is: with the passwords in
+    it, and across a screen.  A hook that somebody has set stays.
+    """
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _log_of_thread
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _log_unraisable
+    logging.captureWarnings(capture=True)
+
+
+def _log_of_thread(failure: threading.ExceptHookArgs) -> None:
+    error = failure.exc_value
+    if error is not None and not isinstance(error, SystemExit):
+        name = failure.thread.name if failure.thread else "of no name"
+        _log.error("thread %s has failed", name, exc_info=error)
+
+
+def _log_unraisable(failure: "sys.UnraisableHookArgs") -> None:
+    text = failure.err_msg or "an exception was ignored"
+    _log.error("%s", text, exc_info=failure.exc_value)
 
 
 def _level(verbosity: int, *, quiet: bool, debug: bool) -> int:

@@ -7,7 +7,7 @@ from typing import Final
 
 from evtools.doctor.finding import Finding, Severity, worst
 from evtools.doctor.options import DoctorOptions
-from evtools.text import pad, sanitize, width
+from evtools.text import hide_credentials, pad, sanitize, width
 
 #: How a terminal shows a severity.
 _COLOURS: Final[Mapping[Severity, str]] = {
@@ -52,9 +52,9 @@ def lines(finding: Finding, *, colour: bool, cols: int = 0) -> Iterator[str]:
     room = cols - _HEAD_COLS
     indent = " " * (_HEAD_COLS if not cols or room >= _PROSE_COLS else _NARROW_COLS)
     below = cols - len(indent)
-    first, *rest = _broken(sanitize(finding.text), room, below)
+    first, *rest = _broken(sanitize(hide_credentials(finding.text)), room, below)
     for line in filter(None, finding.advice.split("\n")):
-        told = sanitize(line)
+        told = sanitize(hide_credentials(line))
         rest += [told] if told.startswith(" ") else _broken(told, below, below)
     if colour:
         severity = f"{_COLOURS[finding.severity]}{severity}{_RESET}"
@@ -99,8 +99,8 @@ def document(findings: Iterable[Finding]) -> str:
                 {
                     "check": finding.check,
                     "severity": finding.severity,
-                    "text": finding.text,
-                    "advice": finding.advice,
+                    "text": hide_credentials(finding.text),
+                    "advice": hide_credentials(finding.advice),
                 }
                 for finding in found
             ],

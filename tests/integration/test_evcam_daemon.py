@@ -303,6 +303,40 @@ def test_cameras_of_root_write_nothing_there_either(daemon, folder, name):
     assert list(rootonly.iterdir()) == []
 
 
+def test_root_keeps_no_database_where_others_can_change_the_way(daemon, folder):
+    # SQLite opens files by name at any time: what was looked at may be another by then.
+    home = folder / "home"
+    home.mkdir()
+    os.chown(home, NOBODY.pw_uid, NOBODY.pw_gid)
+    words = ("-c", f"sqlite:{home}/shots.db", "--demo", "--once")
+    ended = daemon.run(*words)
+    assert ended.status == 73, ended
+    assert f"others than root can write {home}\n" in ended.err
+    assert "(--uid)" in ended.err
+    assert list(home.iterdir()) == []
+    assert daemon.run(*words, "--uid", "nobody").status == 0
+    assert (home / "shots.db").owner() == "nobody"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-c", "jsonl", "--logfile", "{}"),
+        ("-c", "jsonl", "--pidfile", "{}"),
+        ("-c", "jsonl:{}"),
+    ],
+)
+def test_root_waits_for_no_pipe_that_others_have_put_there(daemon, folder, words):
+    pipe = folder / "home" / "pipe"
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    for each in (pipe, pipe.parent):
+        os.chown(each, NOBODY.pw_uid, NOBODY.pw_gid)
+    ended = daemon.run(*(word.format(pipe) for word in words), "--demo", "--once")
+    assert ended.status
+    assert f"cannot write {pipe}: it is no plain file" in ended.err
+
+
 def test_root_loads_no_camera_that_others_can_write(daemon, folder, redis_url):
     os.chown(folder / "mod.py", NOBODY.pw_uid, NOBODY.pw_gid)
     words = (*camera(), "-b", redis_url)

@@ -8,6 +8,7 @@ import os
 import re
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,37 @@ class Talkative(Polaroid):
             raise ValueError("host=db user=app password=s3kr1t-1")
         except ValueError as error:
             raise OSError("cannot reach postgresql://app:s3kr1t-2@db") from error
+"""
+
+STRAYS = """
+import threading
+import warnings
+from evtools import Polaroid
+
+class Fragile:
+    def __del__(self):
+        raise OSError("destructor: redis://:s3kr1t@db")
+
+def work():
+    raise OSError("thread: redis://:s3kr1t@db")
+
+def stray():
+    warnings.warn("warning: redis://:s3kr1t@db")
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    Fragile()
+
+class Camera(Polaroid):
+    def on_shutter(self, state):
+        stray()
+"""
+STRAY_APPLICATION = """
+from celery import Celery
+import strays
+
+strays.stray()
+app = Celery(broker="memory://")
 """
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
@@ -236,6 +268,33 @@ def test_a_password_that_a_camera_lets_out_is_shown_by_nothing(
     assert "STATUS=gave up after 6 failures" in "\n".join(told)
     assert "password=**" in running.stderr
     assert "s3kr1t" not in "".join((*told, running.stderr))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("cam", "-c", "strays.Camera", "--demo", "--once"),
+        ("dump", "-A", "strayapp", "--show-config"),
+        ("top", "-A", "strayapp", "--show-config"),
+    ],
+)
+def test_nor_have_they_what_threads_and_destructors_raise_and_warnings(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "strays.py").write_text(STRAYS)
+    (tmp_path / "strayapp.py").write_text(STRAY_APPLICATION)
+    ended = subprocess.run(
+        [sys.executable, "-m", "evtools", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert ended.returncode == 0, ended.stderr
+    for source in ("thread", "destructor", "warning"):
+        assert f"{source}: redis://**@db" in ended.stderr
+    assert "s3kr1t" not in ended.stderr + ended.stdout
 
 
 @root_only

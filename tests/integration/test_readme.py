@@ -42,7 +42,7 @@ TOOLS = {"evtop", "evdump", "evcam", "evtools"}
 # Under these headings, test_install.py runs what is shown.
 INSTALLS = {
     *("A single file", "The tarball", "pip and pipx", "In a container"),
-    "Under systemd",
+    *("Under systemd", "As a daemon of its own"),
 }
 # With one of these evtop prints, and ends by itself.
 _PRINTS = {"-B", "--batch", "--check"}
@@ -349,7 +349,7 @@ def test_the_keys_shown_are_those_of_the_program():
 
 def test_only_blocks_that_can_be_tested_are_in_the_readme():
     languages = {block.language for block in blocks()}
-    assert languages == {"sh", "python", "toml", "text", "dockerfile"}
+    assert languages == {"sh", "python", "toml", "ini", "text", "dockerfile"}
     assert README.count("\n```") == 2 * len(list(blocks()))
 
 

@@ -108,6 +108,14 @@ def test_what_was_compiled_before_counts_too(module):
         refuse_untrusted(spec_of(module), "do this")
 
 
+def test_so_does_where_it_will_be_compiled_to(module):
+    compiled = Path(importlib.util.cache_from_source(str(module)))
+    compiled.parent.mkdir()
+    mode(compiled.parent, 0o777)
+    with pytest.raises(UsageError, match="__pycache__"):
+        refuse_untrusted(spec_of(module), "do this")
+
+
 def test_a_package_is_as_good_as_its_folder(folder):
     package = folder / "pack"
     package.mkdir(mode=0o755)

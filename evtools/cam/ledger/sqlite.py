@@ -15,7 +15,7 @@ from evtools.cam.ledger.store import Expired
 from evtools.cam.ledger.tables import VERSION, Row, Stored, Table
 from evtools.clock import Clock, SystemClock
 from evtools.errors import OutputError
-from evtools.trust import check_way, open_safely
+from evtools.trust import check_folder, check_way, open_safely
 from evtools.wire import iso_utc
 
 _log = logging.getLogger(__name__)
@@ -53,6 +53,8 @@ _DIALECT: Final = Dialect(
     },
     "?",
 )
+
+_AS_OWNER: Final = "run evcam as who owns the folder (--uid), or give another one"
 
 
 class SQLiteStore:
@@ -121,6 +123,7 @@ class SQLiteStore:
         """Raise OutputError if the file could not be written, or is another's."""
         try:
             check_way(self.path)
+            check_folder(self._folder())
             if self.path.exists():
                 self._check_file()
             else:
@@ -128,8 +131,11 @@ class SQLiteStore:
         except OSError as error:
             raise self._refused(error) from error
 
+    def _folder(self) -> Path:
+        return self.path.absolute().parent
+
     def _check_folder(self) -> None:
-        folder = self.path.absolute().parent
+        folder = self._folder()
         if not folder.is_dir():
             raise OutputError(f"cannot write {self.path}: {folder} is no folder")
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -166,6 +172,8 @@ class SQLiteStore:
     def _opened(self) -> sqlite3.Connection:
         """Open the file, or set it aside and raise sqlite3.Error if it is damaged."""
         try:
+            # SQLite opens by name what it needs, whenever it needs it.
+            check_folder(self._folder())
             os.close(open_safely(self.path, os.O_CREAT | os.O_RDWR, _MODE))
         except OSError as error:
             raise self._refused(error) from error
@@ -258,7 +266,8 @@ class SQLiteStore:
         return OutputError(f"cannot write {self.path}: {error}")
 
     def _refused(self, error: OSError) -> OutputError:
-        return OutputError(f"cannot write {self.path}: {error.strerror}")
+        hint = _AS_OWNER if error.errno == errno.EPERM else ""
+        return OutputError(f"cannot write {self.path}: {error.strerror}", hint)
 
     def _refuse_what_is_not_ours(self, error: BaseException) -> None:
         """Leave a file alone that may be anything, by its name and how it begins."""

@@ -265,6 +265,17 @@ def test_where_it_cannot_be_written_that_is_said(tmp_path):
         Pidfile(str(tmp_path / "none" / "x.pid")).take()
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_left_alone(path, kind):
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path = "/dev/null"
+    with pytest.raises(OutputError, match=r"cannot write .*: it is no plain file"):
+        Pidfile(path).take()
+    assert number_of_holder(path) is None
+
+
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):

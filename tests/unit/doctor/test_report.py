@@ -85,6 +85,15 @@ def test_programs_get_everything():
     assert document([BAD]).isascii()
 
 
+def test_what_others_say_is_shown_without_passwords(capsys):
+    secret = Finding("login", "problem", "no redis://:s3cret@host/0", "password=s3cret")
+    tell([secret], DoctorOptions())
+    tell([secret], DoctorOptions(output="json"))
+    out = capsys.readouterr().out
+    assert "s3cret" not in out
+    assert out.count("redis://**@host/0") == 2
+
+
 def test_all_findings_are_printed_and_returned(capsys):
     assert tell(iter([GOOD, BAD]), DoctorOptions()) == [GOOD, BAD]
     out = capsys.readouterr().out.splitlines()
