@@ -147,10 +147,15 @@ def _flat(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _more(name: str, key: str, setting: Any) -> dict[str, Any]:
     """Return the fields that a key without an option of ours sets."""
     if name in _MORE:
+        if not isinstance(setting, str if name == "ciphers" else (str, bytes)):
+            raise BadSetting(f"broker_use_ssl: {key} must be a text")
         return {_MORE[name]: setting}
     if name in _FLAGS:
         flags = setting if isinstance(setting, (list, tuple, set)) else [setting]
-        return {_FLAGS[name]: reduce(or_, map(int, flags), 0)}
+        try:
+            return {_FLAGS[name]: reduce(or_, map(int, flags), 0)}
+        except (TypeError, ValueError):
+            raise BadSetting(f"broker_use_ssl: {key} is {setting!r}") from None
     if name in _VERSIONS:
         from evtools.transport.encryption import tls_version  # noqa: PLC0415  (start-up time)
 
@@ -174,6 +179,7 @@ def _more(name: str, key: str, setting: Any) -> dict[str, Any]:
 def _verify(setting: Any) -> str:
     if isinstance(setting, str):
         return setting.lower().removeprefix("cert_")
-    if setting not in _MODES:
-        raise BadSetting(f"broker_use_ssl: cert_reqs is {setting!r}")
-    return _MODES[setting]
+    try:
+        return _MODES[setting]
+    except (KeyError, TypeError):
+        raise BadSetting(f"broker_use_ssl: cert_reqs is {setting!r}") from None

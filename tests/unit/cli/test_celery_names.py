@@ -133,6 +133,13 @@ def test_tls_settings_of_either_driver_are_understood(value, options):
         ({"broker_use_ssl": {"ssl_version": "TLSv9"}}, "ssl_version is 'TLSv9'"),
         ({"broker_use_ssl": {"ssl_validate_ocsp": True}}, "cannot check OCSP"),
         ({"broker_use_ssl": {"cert_reqs": 7}}, "cert_reqs is 7"),
+        ({"broker_use_ssl": {"cert_reqs": [2]}}, r"cert_reqs is \[2\]"),
+        ({"broker_use_ssl": {"ciphers": ["A", "B"]}}, "ciphers must be a text"),
+        ({"broker_use_ssl": {"ssl_password": 7}}, "ssl_password must be a text"),
+        (
+            {"broker_use_ssl": {"ssl_include_verify_flags": "STRICT"}},
+            "ssl_include_verify_flags is 'STRICT'",
+        ),
         ({"broker_transport_options": "x"}, "not a table"),
     ],
 )
