@@ -274,6 +274,10 @@ _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(ssl.SSLError, "", "TLS: {text}", f"{_PLAIN} {_CLIENT}"),
     _Rule(gaierror, "", "DNS: {host}: {text}", "Is the host name right?"),
     _Rule(
+        *(UnicodeError, "(encoding with )?'idna' codec"),
+        *("DNS: {host}: it is no name of a host", "Is the host name right?"),
+    ),
+    _Rule(
         TimeoutError,
         r"(_ssl\.c:\d+: )?The handshake operation timed out",
         "TLS: no answer ({timeout})",

@@ -61,6 +61,10 @@ class TLS:
             raise UsageError(
                 f"--tls-verify: {self.verify!r} is not one of {', '.join(VERIFY)}"
             )
+        if self.server_name and not _is_host(self.server_name):
+            raise UsageError(
+                f"--tls-server-name: {self.server_name!r} is no name of a host"
+            )
         if self.key and not self.cert:
             raise ImproperlyConfigured(
                 "--tls-key needs --tls-cert", "give the certificate of that key"
@@ -253,6 +257,14 @@ def _is_name(value: Any) -> bool:
         and 0 < len(value.encode("utf-8", "surrogatepass")) <= _NAME_MAX_BYTES
         and value.isprintable()
     )
+
+
+def _is_host(name: str) -> bool:
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return name.isprintable()
 
 
 def _is_no_or_a_name(value: Any) -> bool:

@@ -108,6 +108,10 @@ UNAVAILABLE = [
     ),
     (ssl.SSLEOFError(8, "EOF occurred (_ssl.c:2427)"), "TLS: EOF occurred"),
     (socket.gaierror(-2, "Name or service not known"), "DNS: broker-1: Name or"),
+    (
+        UnicodeError("encoding with 'idna' codec failed (UnicodeError: label empty)"),
+        "DNS: broker-1: it is no name of a host",
+    ),
     (TimeoutError("_ssl.c:989: The handshake operation timed out"), "TLS: no answer"),
     (redis.exceptions.TimeoutError("Timeout connecting to server"), "TCP: no answer"),
     (

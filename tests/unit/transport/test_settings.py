@@ -115,6 +115,12 @@ def test_certificates_are_verified_in_a_known_way():
         TLS(verify="perhaps")
 
 
+@pytest.mark.parametrize("name", ["a..b", ".x", "a" * 64, "a\0b"])
+def test_what_cannot_be_the_name_of_a_server_is_refused(name):
+    with pytest.raises(UsageError, match=r"--tls-server-name: .* no name of a host"):
+        TLS(server_name=name)
+
+
 def test_an_empty_url_names_its_source():
     with pytest.raises(UsageError, match=r"is empty \(CELERY_BROKER_URL"):
         ConnectionSettings(urls=" ", source_of_url="CELERY_BROKER_URL")
