@@ -66,8 +66,11 @@ class Ranking(Sequence[str]):
             for entry in gathered.values():
                 self.place(entry)
             return
-        self._entries |= gathered
-        entries = list(self._entries.values())
+        # What was gathered is most of all, and takes the place of what was there.
+        before = self._entries.items()
+        gathered |= [(key, entry) for key, entry in before if key not in gathered]
+        self._entries = gathered
+        entries = list(gathered.values())
         # Numbers or texts alone are compared at a fifth of the price of tuples, and
         # little is left to do for what follows.
         entries.sort(key=itemgetter(0))
