@@ -175,6 +175,7 @@ _STATEMENT_LINES: Final = 8
 #: Text of longer lines is no source, and masked to its end.
 _STATEMENT_MAX_CHARS: Final = 2000
 _SOURCE: Final = "    "
+_AFTER_SOURCE: Final = re.compile(rf"\n(?!{_SOURCE})")
 
 
 def _masked(text: str, key: re.Pattern[str]) -> Iterator[str]:
@@ -205,8 +206,10 @@ def _end(text: str, found: re.Match[str]) -> int:
     """Return where the value after a key has certainly ended."""
     start, value = found.start(), found.end()
     is_source = _is_source(text, start)
+    limit = len(text)
     # A traceback has very many statements: no further than to the end of this one.
-    limit = _end_of_statement(text, value) if is_source else len(text)
+    if is_source and (statement_end := _AFTER_SOURCE.search(text, value)):
+        limit = statement_end.start()
     opened = text[start - 1 : start]
     is_quoted = opened in ("'", '"') and text.startswith(opened, found.start(1))
     if is_quoted and (_COLON.fullmatch(found[1]) or found[1].rstrip().endswith(",")):
@@ -232,15 +235,6 @@ def _is_source(text: str, place: int) -> bool:
         if place < 0:
             break
     return False
-
-
-def _end_of_statement(text: str, place: int) -> int:
-    limit = min(len(text), place + _STATEMENT_MAX_CHARS)
-    for _ in range(_STATEMENT_LINES):
-        place = text.find("\n", place, limit) + 1
-        if not place:
-            return limit
-    return place
 
 
 def _end_of_value(text: str, start: int, limit: int, following: re.Pattern[str]) -> int:

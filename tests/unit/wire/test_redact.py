@@ -251,6 +251,14 @@ def test_what_is_nested_past_reason_is_masked_as_a_whole():
         assert MASK in masked
 
 
+def test_a_value_in_many_lines_of_source_is_masked_to_its_end():
+    lines = "'secret',\n      " * 30
+    source = f"f({{'password': [{lines}], 'b': 1}})"
+    text = f'  File "x", line 1\n    {source}\nValueError: y\n'
+    event = redacted({"type": "task-failed", "traceback": f"x\n{text}"}, "password")
+    assert "secret" not in event["traceback"]
+
+
 def test_long_hostile_text_takes_no_time():
     for text in (
         "password=" * 100_000,
@@ -260,6 +268,8 @@ def test_long_hostile_text_takes_no_time():
         '  File "x", line 1\n' + "    {'password': 1\n" * 10_000,
         "  File \"x\", line 1\n    {'password': 1\n" * 10_000,
         '  File "x", line 1\n    {"password": \'\n' * 10_000,
+        '  File "x", line 1\n    ' + "{'password': 1}, " * 100_000,
+        '  File "x", line 1\n' + "    {'password': 1\n" * 8 + "    [1\n" * 100_000,
         "password" + "\\" * 1_000_000,
         "password='x'" * 100_000,
         "'password': " * 100_000,
