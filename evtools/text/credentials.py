@@ -46,7 +46,8 @@ _RULES: Final = tuple(
         ),
         (
             (
-                r"(--[\w-]{0,40}(?:password|secret|token|key)[\"']?,?[ ][\"']?)"
+                r"(--(?!tls-key|event-routing-key)[\w-]{0,40}"
+                r"(?:password|secret|token|key)[\"']?,?[ ][\"']?)"
                 r"(?!\*\*)[^\s,\"'-][^\s,\"']{0,300}"
             ),
             r"\1**",

@@ -52,6 +52,10 @@ _CLIENTS = (
 _PORT = "Is this a TLS port (--tls, rediss://, amqps://), or another service's?"
 _PLAIN = "Is this a port without TLS (redis://, amqp://), or another service's?"
 _CLIENT = "It may want a client certificate: --tls-cert FILE --tls-key FILE."
+_VERSIONS = (
+    "It speaks other versions of TLS than we may: compare ssl_version and"
+    " ssl_min_version in broker_use_ssl, or ssl_min_version in the URL."
+)
 _SNI = (
     "It may serve several names, and an address is none: --tls-server-name NAME, as in"
     " its certificate."
@@ -268,6 +272,11 @@ _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(
         *(ssl.SSLError, r"\w+_UNRECOGNIZED_NAME"),
         *("TLS: the server does not go by the name that we call it", _SNI),
+        refused=True,
+    ),
+    _Rule(
+        *(ssl.SSLError, r"\w+_ALERT_PROTOCOL_VERSION"),
+        *("TLS: {text}", _VERSIONS),
         refused=True,
     ),
     _Rule(ssl.SSLError, r"\w+_ALERT_", "TLS: {text}", _CLIENT, refused=True),

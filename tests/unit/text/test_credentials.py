@@ -82,3 +82,9 @@ def test_what_only_speaks_of_passwords_stays(text):
 )
 def test_long_text_takes_no_longer_for_being_odd(part):
     hide_credentials(part * (200_000 // len(part)))
+
+
+def test_options_that_name_no_secret_stay():
+    text = "--tls-cert FILE --tls-key FILE --event-routing-key task.failed"
+    assert hide_credentials(text) == text
+    assert hide_credentials("--access-key FILE") == "--access-key **"

@@ -313,3 +313,9 @@ def test_a_word_in_a_name_that_somebody_chose_means_nothing(word, raised, layer)
     assert (told.layer, told.hint) == (plain.layer, plain.hint)
     assert told.layer.startswith(layer)
     assert told.refused == plain.refused
+
+
+def test_another_version_of_tls_is_not_taken_for_a_missing_certificate():
+    told = diagnose(of_openssl("TLSV1_ALERT_PROTOCOL_VERSION"), SETTINGS)
+    assert told.refused
+    assert "versions of TLS" in told.hint
