@@ -264,7 +264,7 @@ def test_a_stop_just_before_the_end_is_told_too(scripted):
 
 
 def test_ill_formed_input_is_told(scripted):
-    run = scripted([A])
+    run = scripted([{"type": "custom"}])
     run.source.defects = (Defect("no JSON", b"\xff", count=1),)
     assert run() == 0
     assert "left out: no JSON" in run.stderr.getvalue()
