@@ -45,7 +45,8 @@ def _hides(finding: Finding, options: DoctorOptions) -> bool:
 def lines(finding: Finding, *, colour: bool, cols: int = 0) -> Iterator[str]:
     """Yield a finding as lines of printable text.
 
-    With `cols`, prose is broken to fit; commands stay whole, to be copied.
+    With `cols`, prose is broken to fit; commands stay whole, to be copied.  The text
+    may have words of others, with passwords; advice is ours, with words in their place.
     """
     severity = pad(finding.severity, _SEVERITY_COLS)
     check = pad(finding.check, _CHECK_COLS)
@@ -54,7 +55,7 @@ def lines(finding: Finding, *, colour: bool, cols: int = 0) -> Iterator[str]:
     below = cols - len(indent)
     first, *rest = _broken(sanitize(hide_credentials(finding.text)), room, below)
     for line in filter(None, finding.advice.split("\n")):
-        told = sanitize(hide_credentials(line))
+        told = sanitize(line)
         rest += [told] if told.startswith(" ") else _broken(told, below, below)
     if colour:
         severity = f"{_COLOURS[finding.severity]}{severity}{_RESET}"
@@ -100,7 +101,7 @@ def document(findings: Iterable[Finding]) -> str:
                     "check": finding.check,
                     "severity": finding.severity,
                     "text": hide_credentials(finding.text),
-                    "advice": hide_credentials(finding.advice),
+                    "advice": finding.advice,
                 }
                 for finding in found
             ],

@@ -234,7 +234,8 @@ ACTIONS: Final = (
         last=": t i m e enter",
     ),
     *each(
-        "menus", "l right", text(r"^ Revoke, task "), first="C",
+        # Not before the answer, which would come into the next step.
+        "menus", "l right", text(r"^ Revoke, task [^>]*\sreplied"), first="C",
         then="enter", last=": t i m e enter",
     ),
     Step("lists", "K", text(r">1  SIGTERM"), last="ctrl-c"),

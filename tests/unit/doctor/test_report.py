@@ -86,12 +86,14 @@ def test_programs_get_everything():
 
 
 def test_what_others_say_is_shown_without_passwords(capsys):
-    secret = Finding("login", "problem", "no redis://:s3cret@host/0", "password=s3cret")
+    text = "no redis://:s3cret@host/0 password=s3cret"
+    secret = Finding("login", "problem", text, 'write {"password": "PASSWORD"}')
     tell([secret], DoctorOptions())
     tell([secret], DoctorOptions(output="json"))
     out = capsys.readouterr().out
     assert "s3cret" not in out
     assert out.count("redis://**@host/0") == 2
+    assert out.count("PASSWORD") == 2
 
 
 def test_all_findings_are_printed_and_returned(capsys):
