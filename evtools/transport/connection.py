@@ -21,7 +21,11 @@ from evtools.errors import UsageError
 from evtools.transport.brokers import check_transport, kind_of
 from evtools.transport.diagnosis import explain
 from evtools.transport.encryption import AMQPTransport, tls_for
-from evtools.transport.redis_channel import RedisChannel, SentinelChannel
+from evtools.transport.redis_channel import (
+    RedisChannel,
+    SentinelChannel,
+    greet_sentinel,
+)
 from evtools.transport.settings import TLS, ConnectionSettings
 from evtools.transport.url import Address, parse
 
@@ -276,6 +280,7 @@ def _sentinel(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
     options["sentinel_kwargs"] = {
         "protocol": 2,
         "driver_info": None,
+        "redis_connect_func": greet_sentinel,
         "socket_connect_timeout": settings.connect_timeout,
         "socket_timeout": settings.connect_timeout,
         "retry": Retry(NoBackoff(), 0),

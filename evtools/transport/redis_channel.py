@@ -143,6 +143,18 @@ def _login(name: str | None) -> Callable[[Any], None]:
     return login
 
 
+def greet_sentinel(connection: Any) -> None:
+    """Log in to a Sentinel on a new connection of redis-py, and wait for an answer.
+
+    Over TLS 1.3 a server sends its session tickets when it likes.  redis-py takes
+    them for a reply that nobody asked for if they come before the first one.
+    """
+    connection.on_connect()
+    connection.send_command("PING", check_health=False)
+    with suppress(ResponseError):
+        connection.read_response()
+
+
 def _discover(manager: Sentinel, name: str) -> tuple[str, int]:
     """Return the address of the master; raise what is wrong with it.
 
