@@ -5,12 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from evtools.state import State
-from evtools.transport import (
-    ConnectionSettings,
-    EventDispatcher,
-    EventReceiver,
-    connect,
-)
+from evtools.transport import ConnectionSettings, EventDispatcher, EventReceiver, connect
 from evtools.transport.receiver import Handler
 
 
@@ -30,15 +25,10 @@ class Events:
                 "EventReceiver takes a connection, or app="
             )
         else:
-            self.settings = ConnectionSettings(
-                urls=broker, source_of_url="the program", **settings
-            )
+            self.settings = ConnectionSettings(urls=broker, source_of_url="the program", **settings)
 
-    def Receiver(  # noqa: N802  (Celery's name)
-        self,
-        channel: Any = None,
-        handlers: Mapping[str, Handler] | None = None,
-        **kwargs: Any,
+    def Receiver(
+        self, channel: Any = None, handlers: Mapping[str, Handler] | None = None, **kwargs: Any
     ) -> EventReceiver:
         """Return an EventReceiver with these settings; `handlers` may come first."""
         if isinstance(channel, Mapping):
@@ -50,9 +40,7 @@ class Events:
             )
         return EventReceiver(self.settings, handlers, **kwargs)
 
-    def Dispatcher(  # noqa: N802  (Celery's name)
-        self, connection: Any = None, **kwargs: Any
-    ) -> EventDispatcher:
+    def Dispatcher(self, connection: Any = None, **kwargs: Any) -> EventDispatcher:
         """Return an EventDispatcher on `connection` (or `channel=`).
 
         Without either it gets a connection of its own and closes it.
@@ -65,7 +53,7 @@ class Events:
             **kwargs,
         )
 
-    def State(self, **kwargs: Any) -> State:  # noqa: N802  (Celery's name)
+    def State(self, **kwargs: Any) -> State:
         """Return a State, empty, that knows no more than what it is given."""
         return State(**kwargs)
 

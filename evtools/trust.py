@@ -53,9 +53,7 @@ def open_safely(path: str | Path, flags: int, mode: int = 0o666) -> int:
         hasty = 0 if flags & os.O_NONBLOCK else way.haste()
         with _in_words(path, flags, hasty):
             # Nothing is thrown away before we know what it is.
-            file = os.open(
-                way.name, flags & ~os.O_TRUNC | last | hasty, mode, dir_fd=way.folder
-            )
+            file = os.open(way.name, flags & ~os.O_TRUNC | last | hasty, mode, dir_fd=way.folder)
         try:
             _refuse_planted(os.fstat(file), os.fstat(way.folder))
             if hasty:
@@ -146,7 +144,7 @@ class _Way:
     """The way to a file, one folder after the other; each is held while looked at."""
 
     def __init__(self, path: str | Path) -> None:
-        whole = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118  (keeps "..")
+        whole = os.path.join(os.getcwd(), path)
         self.folder = os.open("/", _FOLDER)
         self.name = "."
         self._where = Path("/")
@@ -256,14 +254,12 @@ def _refuse_planted(status: os.stat_result, around: os.stat_result) -> None:
         return
     if status.st_nlink > 1:
         raise PermissionError(
-            errno.EPERM,
-            "it has a second name, and others than root can write its folder",
+            errno.EPERM, "it has a second name, and others than root can write its folder"
         )
     is_of_third = status.st_uid not in {_ROOT, around.st_uid}
     if around.st_mode & _OTHERS and is_of_third:
         raise PermissionError(
-            errno.EPERM,
-            f"user {status.st_uid} has made it in a folder that everybody can write",
+            errno.EPERM, f"user {status.st_uid} has made it in a folder that everybody can write"
         )
 
 
@@ -293,11 +289,7 @@ class Guard(MetaPathFinder):
         sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, Guard)]
 
     def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None,
-        target: ModuleType | None = None,
-        /,
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None, /
     ) -> ModuleSpec | None:
         """Raise UsageError for a module that is not for root; find none itself."""
         spec = PathFinder.find_spec(fullname, path, target)
@@ -316,8 +308,7 @@ def refuse_untrusted(spec: ModuleSpec, remedy: str) -> None:
         culprit = writable_by_others(path)
         if culprit is not None:
             raise UsageError(
-                f"root does not load {path}: others than root can write {culprit}",
-                remedy,
+                f"root does not load {path}: others than root can write {culprit}", remedy
             )
 
 
@@ -383,7 +374,7 @@ def _steps(path: Path) -> Iterator[Path]:
 @cache
 def _installed() -> tuple[str, ...]:
     """Return where Python, its libraries and evtools are."""
-    import sysconfig  # noqa: PLC0415  (slow, and for few)
+    import sysconfig
 
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     return (*map(sysconfig.get_path, names), str(Path(__file__).parent))

@@ -126,14 +126,11 @@ def build(work: Path, *, toolchain: Toolchain | None = None) -> Built:
     dist = work / "dist"
     interpreter = toolchain.interpreter if toolchain else None
     return Built(
-        *(version, wheel, dist / name, dist / "evtools", python, made_of),
-        interpreter=interpreter,
+        *(version, wheel, dist / name, dist / "evtools", python, made_of), interpreter=interpreter
     )
 
 
-def _environment(
-    work: Path, toolchain: Toolchain | None, environment: Mapping[str, str]
-) -> Path:
+def _environment(work: Path, toolchain: Toolchain | None, environment: Mapping[str, str]) -> Path:
     """Return the Python of a virtual environment with all that is pinned."""
     python = toolchain.python if toolchain else Path(sys.executable)
     key = hashlib.sha256(
@@ -170,9 +167,7 @@ def _versions(work: Path) -> Path:
     return path
 
 
-def _install_release(
-    python: Path, toolchain: Toolchain, environment: Mapping[str, str]
-) -> None:
+def _install_release(python: Path, toolchain: Toolchain, environment: Mapping[str, str]) -> None:
     """Install what has the pinned hashes, and compile PyInstaller's boot loader."""
     checked = ("--require-hashes", "--no-build-isolation", "--no-cache-dir")
     pins = REQUIREMENTS.read_text()
@@ -185,10 +180,7 @@ def _install_release(
     _pip(python, *checked, *wheels, environment=environment)
     compiler = toolchain.compiler
     hook = folder / "noexec.o"
-    _run(
-        [str(compiler), "-O2", "-c", str(PACKAGING / "noexec.c"), "-o", str(hook)],
-        environment,
-    )
+    _run([str(compiler), "-O2", "-c", str(PACKAGING / "noexec.c"), "-o", str(hook)], environment)
     settings = {
         **environment,
         "CC": str(compiler),
@@ -205,10 +197,7 @@ def _install(work: Path, python: Path, environment: Mapping[str, str]) -> Path:
     """Install the package from a wheel, as users do; return the wheel."""
     wheels = work / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
-    _run(
-        [str(python), "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)],
-        environment,
-    )
+    _run([str(python), "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)], environment)
     (wheel,) = wheels.glob("*.whl")
     version = wheel.name.split("-")[1]
     # By name: what is installed by path remembers the path.
@@ -218,10 +207,7 @@ def _install(work: Path, python: Path, environment: Mapping[str, str]) -> Path:
 
 
 def _freeze(
-    work: Path,
-    python: Path,
-    description: Mapping[str, str],
-    environment: Mapping[str, str],
+    work: Path, python: Path, description: Mapping[str, str], environment: Mapping[str, str]
 ) -> None:
     told = work / "build.json"
     told.write_text(json.dumps(description))

@@ -198,9 +198,7 @@ def render(path: Path) -> str:
     return _OVERSTRIKE.sub("", done.stdout)
 
 
-def check_text(
-    where: str, lines: Iterable[str], known: dict[str, click.Command]
-) -> Iterator[str]:
+def check_text(where: str, lines: Iterable[str], known: dict[str, click.Command]) -> Iterator[str]:
     """Yield the command lines in a text that a command would refuse."""
     for line in lines:
         for name, arguments in command_lines(line, set(known)):

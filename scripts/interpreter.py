@@ -90,8 +90,7 @@ def check_tools(which: Any) -> None:
     if missing:
         packages = " ".join(NEEDED[command] for command in missing)
         raise BuildError(
-            f"to build the interpreter needs {', '.join(missing)}:\n"
-            f"  apt-get install {packages}"
+            f"to build the interpreter needs {', '.join(missing)}:\n  apt-get install {packages}"
         )
 
 
@@ -151,9 +150,7 @@ def apart(cache: Path) -> list[str]:
     Raise BuildError where that is not allowed.
     """
     words = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    tried = subprocess.run(
-        [*words, "true"], check=False, stderr=subprocess.PIPE, text=True
-    )
+    tried = subprocess.run([*words, "true"], check=False, stderr=subprocess.PIPE, text=True)
     if tried.returncode:
         raise BuildError(
             f"to build the interpreter needs a mount name space: {tried.stderr}"
@@ -181,9 +178,7 @@ def pools_of_apt() -> list[str]:
     done = subprocess.run(words, check=False, capture_output=True, text=True)
     sites = dict.fromkeys(done.stdout.split())
     # The second is where security updates are.
-    return [
-        f"{site}/pool/{part}" for site in sites for part in ("main", "updates/main")
-    ]
+    return [f"{site}/pool/{part}" for site in sites for part in ("main", "updates/main")]
 
 
 def fetch(path: Path, expected: str, addresses: Iterable[str]) -> None:
@@ -246,10 +241,7 @@ def _part(source: Mapping[str, Any], sources: Path) -> dict[str, Any]:
         "name": source.get("name", source["package"]),
         "version": source["version"],
         "licence": source["licence"],
-        "texts": {
-            name: (folder / name).read_text(errors="replace")
-            for name in source["texts"]
-        },
+        "texts": {name: (folder / name).read_text(errors="replace") for name in source["texts"]},
     }
 
 

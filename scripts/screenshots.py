@@ -32,9 +32,7 @@ LIVED = 58.0
 
 BEGIN = "<!-- evtop: {}; scripts/screenshots.py --fix takes it -->\n"
 END = "<!-- end of the picture -->"
-_PLACE = re.compile(
-    rf"{re.escape(BEGIN).replace(re.escape('{}'), '(.+?)')}(.*?){END}", re.DOTALL
-)
+_PLACE = re.compile(rf"{re.escape(BEGIN).replace(re.escape('{}'), '(.+?)')}(.*?){END}", re.DOTALL)
 
 _TABS = re.compile(r"[ \[]1 \w+\W+2 \w+")
 _FILTER, _RULE = " filter>", "── "
@@ -66,11 +64,7 @@ def shots() -> list[Shot]:
     first, *others = [Shot(view, ((key, f"[{key} "),)) for view, key in keys.items()]
     chosen = "/state:failure name:*.charge\r"
     detail = (*first.steps, (chosen, ">FAIL"), ("\r", "[Traceback]"))
-    return [
-        first._replace(rows=12, whole=True),
-        *others,
-        Shot("detail", detail, rows=4),
-    ]
+    return [first._replace(rows=12, whole=True), *others, Shot("detail", detail, rows=4)]
 
 
 # --- Taking them ----------------------------------------------------------------------

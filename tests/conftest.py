@@ -52,9 +52,7 @@ def _let_pass(_number: int, _frame: object) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def clean_environment(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[pytest.MonkeyPatch]:
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
     """Take the caller's settings, colours and home directory out of the environment."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
@@ -137,9 +135,7 @@ StartSentinel = Callable[..., Sentinel]
 
 
 @pytest.fixture
-def start_sentinel(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[StartSentinel]:
+def start_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartSentinel]:
     """Start Sentinels: `start_sentinel(master, password=..., authority=...)`."""
     started = []
 
@@ -246,9 +242,7 @@ def event_exchange() -> str:
 @pytest.fixture(scope="session", params=["redis", "rabbitmq"])
 def broker(request: pytest.FixtureRequest) -> RedisServer | RabbitMQServer:
     """Each of the two shared servers in turn."""
-    server: RedisServer | RabbitMQServer = request.getfixturevalue(
-        f"{request.param}_server"
-    )
+    server: RedisServer | RabbitMQServer = request.getfixturevalue(f"{request.param}_server")
     return server
 
 
@@ -261,9 +255,7 @@ def broker_url(broker: RedisServer | RabbitMQServer) -> str:
 @pytest.fixture(params=["redis", "rabbitmq"])
 def own_broker(request: pytest.FixtureRequest) -> RedisServer | RabbitMQServer:
     """Each kind of server in turn, for one test to stop, kill and freeze."""
-    server: RedisServer | RabbitMQServer = request.getfixturevalue(
-        f"own_{request.param}"
-    )
+    server: RedisServer | RabbitMQServer = request.getfixturevalue(f"own_{request.param}")
     return server
 
 
@@ -313,9 +305,7 @@ def celery_worker(
     Do not stop it. Its `.app`, `.broker_url` and `.event_exchange` say where it is.
     """
     url = broker.fresh_url() if isinstance(broker, RedisServer) else broker.url
-    made = _start_any_worker(
-        url, event_exchange="celeryev.shared", queue="shared", name="shared"
-    )
+    made = _start_any_worker(url, event_exchange="celeryev.shared", queue="shared", name="shared")
     try:
         made.start()
         yield made

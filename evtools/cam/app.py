@@ -63,10 +63,7 @@ def _rig(options: CamOptions, settings: ConnectionSettings, stack: ExitStack) ->
     counters = Counters(started=clock.wall())
     state = _state(options, times)
     shutter = Shutter(
-        counters,
-        clock,
-        times=times if options.read else None,
-        max_failures=options.max_failures,
+        counters, clock, times=times if options.read else None, max_failures=options.max_failures
     )
     roll = Roll(state.workers, started=counters.started, warm_up=options.warm_up)
     link = Link(counters, roll, clock)
@@ -154,8 +151,4 @@ def check(options: CamOptions) -> str:
 
 
 def _state(options: CamOptions, times: Clock) -> State:
-    return State(
-        max_tasks_in_memory=options.max_tasks,
-        max_bytes=options.max_memory,
-        clock=times,
-    )
+    return State(max_tasks_in_memory=options.max_tasks, max_bytes=options.max_memory, clock=times)

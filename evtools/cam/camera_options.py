@@ -106,9 +106,7 @@ def signature_of(make: Callable[..., Any]) -> Signature:
     )
 
 
-def converted(
-    given: Mapping[str, Any], signature: Signature, camera: str
-) -> dict[str, Any]:
+def converted(given: Mapping[str, Any], signature: Signature, camera: str) -> dict[str, Any]:
     """Return options as the constructor wants them.
 
     Raise UsageError for an unknown one, a missing one, or a bad value.
@@ -121,9 +119,7 @@ def converted(
         try:
             options[name] = _convert(value, convert or str)
         except (ValueError, TypeError) as error:
-            raise UsageError(
-                f"--camera-option {sanitize(name)}: {sanitize(str(error))}"
-            ) from None
+            raise UsageError(f"--camera-option {sanitize(name)}: {sanitize(str(error))}") from None
     missing = sorted(signature.required - options.keys())
     if missing:
         raise UsageError(
@@ -148,9 +144,7 @@ def _unknown(name: str, signature: Signature, camera: str) -> UsageError:
             f"use --{name.replace('_', '-')}" if name not in {"state", "app"} else "",
         )
     known = ", ".join(signature.options) or "none"
-    return UsageError(
-        f"camera {camera} has no option {sanitize(name)}", f"it has: {known}"
-    )
+    return UsageError(f"camera {camera} has no option {sanitize(name)}", f"it has: {known}")
 
 
 def _constructors(make: Callable[..., Any]) -> list[Callable[..., Any]]:
@@ -163,7 +157,7 @@ def _constructors(make: Callable[..., Any]) -> list[Callable[..., Any]]:
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
-    except Exception:  # noqa: BLE001  (names that only a type checker knows)
+    except Exception:
         return {}
 
 

@@ -22,9 +22,7 @@ _FRESH: Final = {"PYINSTALLER_RESET_ENVIRONMENT": "1"}
 _READY: Final = b"R"
 _PIPE_BYTES: Final = 65536
 #: Nothing stops a process that has no terminal.
-_SIGNALS: Final = dict.fromkeys(
-    (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU), signal.SIG_IGN
-)
+_SIGNALS: Final = dict.fromkeys((signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU), signal.SIG_IGN)
 #: Where the open descriptors are, on Linux and elsewhere.
 _OPEN: Final = ("/proc/self/fd", "/dev/fd")
 
@@ -64,7 +62,7 @@ def start(program: Program, environ: Mapping[str, str], *, typed: str = "") -> i
     said, say = os.pipe()
     try:
         # posix_spawn knows setsid only where it was built for a newer glibc.
-        child = subprocess.Popen(  # noqa: S603  (ourselves)
+        child = subprocess.Popen(
             program.words,
             executable=program.path,
             env={**environ, **_FRESH, _VARIABLE: str(tell)},
@@ -82,7 +80,7 @@ def start(program: Program, environ: Mapping[str, str], *, typed: str = "") -> i
         os.close(tell)
         os.close(source)
         os.close(say)
-    with open(told, "rb"), open(said, "rb"), open(sink, "wb") as stdin:  # noqa: PTH123
+    with open(told, "rb"), open(said, "rb"), open(sink, "wb") as stdin:
         with contextlib.suppress(BrokenPipeError):
             stdin.write(typed.encode())
             stdin.close()
@@ -111,7 +109,7 @@ def _close_others(kept: Collection[int]) -> None:
     """Close all descriptors that are open, and try none of the millions that may be."""
     for folder in _OPEN:
         with contextlib.suppress(OSError):
-            for name in os.listdir(folder):  # noqa: PTH208  (names, not paths)
+            for name in os.listdir(folder):
                 if int(name) not in kept:
                     with contextlib.suppress(OSError):
                         os.close(int(name))
@@ -171,7 +169,7 @@ class Detached:
             return None
         descriptor = int(text)
         try:
-            os.set_inheritable(descriptor, False)  # noqa: FBT003  (its signature)
+            os.set_inheritable(descriptor, False)
         except OSError:
             return None
         for name in _FRESH:

@@ -17,9 +17,7 @@ _TAG: Final = re.compile(r"(cpython|pypy)-?(\d)(\d+)")
 _CAUSES_MAX: Final = 20
 
 
-def explain(
-    camera: str, error: BaseException, path: Sequence[str]
-) -> UsageError | None:
+def explain(camera: str, error: BaseException, path: Sequence[str]) -> UsageError | None:
     """Return an error for the user if a foreign extension is behind `error`.
 
     Python itself says of such a module that it is not there.  `path` is where

@@ -88,8 +88,7 @@ class Health:
         still = self._clock.monotonic() - self._counters.ticked_at
         if still > STUCK:
             return Verdict(
-                is_good=False,
-                reason=f"the main loop has not moved for {human_duration(still)}",
+                is_good=False, reason=f"the main loop has not moved for {human_duration(still)}"
             )
         return Verdict(is_good=True, reason="the main loop moves")
 
@@ -111,9 +110,7 @@ class Health:
             return Verdict(is_good=True, reason=f"{silence}, and no broker to try")
         return self._tried(self._probe, silence, limit, probe=probe)
 
-    def _tried(
-        self, attempts: Probe, silence: str, limit: float, *, probe: bool
-    ) -> Verdict | None:
+    def _tried(self, attempts: Probe, silence: str, limit: float, *, probe: bool) -> Verdict | None:
         tried = attempts.succeeded_at
         if tried is not None and self._clock.monotonic() - tried <= limit:
             reason = f"{silence}, but the broker lets us in"

@@ -24,13 +24,8 @@ from evtools.text import sanitize
 from evtools.trust import Guard, refuse_untrusted
 
 #: What to do about code that is not for root.
-_REMEDY = (
-    "run evcam as who owns it (--uid), give it to root, or use --allow-insecure-camera"
-)
-_MADE = (
-    "write def __init__(self, state, **kwargs), which calls"
-    " super().__init__(state, **kwargs)"
-)
+_REMEDY = "run evcam as who owns it (--uid), give it to root, or use --allow-insecure-camera"
+_MADE = "write def __init__(self, state, **kwargs), which calls super().__init__(state, **kwargs)"
 #: How methods are called that a camera may have in place of those of its base: with
 #: which arguments, and by which other method.
 _CALLS: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -93,8 +88,7 @@ class Loaded:
         if not isinstance(self.make, type) and not hasattr(camera, "install"):
             what = type(camera).__name__
             raise UsageError(
-                f"{sanitize(self.name)} is no camera: it is a function that returns"
-                f" {what}",
+                f"{sanitize(self.name)} is no camera: it is a function that returns {what}",
                 "name a class, or a function that returns a camera",
             )
         _refuse_no_camera(camera, self.name)
@@ -245,8 +239,7 @@ def _import(module: str, *, check: bool) -> Any:
             raise UsageError(
                 f"there is no module {sanitize(name)}",
                 _meant(name)
-                or "looked where Python looks, in the working directory "
-                "and in --pythonpath",
+                or "looked where Python looks, in the working directory and in --pythonpath",
             )
         if check:
             refuse_untrusted(spec, _REMEDY)
@@ -270,10 +263,7 @@ def _refuse_no_camera(found: Any, name: str) -> None:
 
 
 def _refuse_unfit(
-    make: Callable[..., Any],
-    values: tuple[Any, ...],
-    named: Mapping[str, Any],
-    name: str,
+    make: Callable[..., Any], values: tuple[Any, ...], named: Mapping[str, Any], name: str
 ) -> None:
     """Raise UsageError for a constructor that does not take what cameras are given."""
     taken = _signature(make)
@@ -311,8 +301,7 @@ def _refuse_misfits(camera: Any, name: str) -> None:
             advice = "write it as" if meant == method else "rename it to"
             better = ", ".join(("self", *_CALLS[meant][0]))
             raise UsageError(
-                f"{where} takes {_shown(taken)}, and evcam calls"
-                f" {method}({', '.join(arguments)})",
+                f"{where} takes {_shown(taken)}, and evcam calls {method}({', '.join(arguments)})",
                 f"{advice} {meant}({better})",
             ) from None
 
@@ -349,10 +338,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
 
 def _shown(signature: inspect.Signature | None) -> str:
     assert signature is not None, "only what has one can fail to fit"
-    names = [
-        str(each.replace(annotation=each.empty))
-        for each in (signature.parameters.values())
-    ]
+    names = [str(each.replace(annotation=each.empty)) for each in (signature.parameters.values())]
     return f"({sanitize(', '.join(names))})"
 
 

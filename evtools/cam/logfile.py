@@ -44,7 +44,7 @@ class Log(logging.Handler):
         """Write a record; logging calls it with the handler's lock held."""
         try:
             line = self.format(record)
-        except Exception:  # noqa: BLE001  (of a camera's own log call, say)
+        except Exception:
             line = f"a log record cannot be written: {record.msg!r:.200}"
         if self._lost:
             line = f"{self._lost_lines()}\n{line}"
@@ -68,9 +68,7 @@ class Log(logging.Handler):
     def _lost_lines(self) -> str:
         text = f"{self._lost} lines that belong here could not be written"
         return self.format(
-            logging.LogRecord(
-                __name__, logging.ERROR, __file__, 0, text, args=None, exc_info=None
-            )
+            logging.LogRecord(__name__, logging.ERROR, __file__, 0, text, args=None, exc_info=None)
         )
 
     def _write(self, line: str) -> None:
@@ -98,8 +96,7 @@ class LogFile(Log):
             descriptor = self._open()
         except OSError as error:
             raise OutputError(
-                f"cannot write {self.path}: {error.strerror}",
-                "give another file with --logfile",
+                f"cannot write {self.path}: {error.strerror}", "give another file with --logfile"
             ) from None
         super().__init__(descriptor)
 
@@ -162,11 +159,7 @@ class LogFile(Log):
 
 
 def open_log(
-    path: str,
-    form: LogFormat | None,
-    *,
-    owner: Identity | None,
-    environ: Mapping[str, str],
+    path: str, form: LogFormat | None, *, owner: Identity | None, environ: Mapping[str, str]
 ) -> Log:
     """Return a handler for a log file, or for stderr without a `path`.
 

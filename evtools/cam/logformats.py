@@ -38,9 +38,7 @@ class JsonFormatter(logging.Formatter):
             "message": hide_credentials(record.getMessage()),
         }
         if record.exc_info:
-            fields["exception"] = hide_credentials(
-                self.formatException(record.exc_info)
-            )
+            fields["exception"] = hide_credentials(self.formatException(record.exc_info))
         return json.dumps(fields)
 
 

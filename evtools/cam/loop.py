@@ -146,9 +146,7 @@ class Loop:
                 self._move(self._tape, moment)
         self._tick()
 
-    def _pieces(
-        self, events: list[EventFields]
-    ) -> Iterator[tuple[list[EventFields], float]]:
+    def _pieces(self, events: list[EventFields]) -> Iterator[tuple[list[EventFields], float]]:
         if self._tape is None:
             return iter([(events, 0.0)])
         return self._tape.pieces(events, lambda: self._rig.shutter.timer.due)
@@ -175,7 +173,7 @@ class Loop:
         if self._observer is not None:
             try:
                 self._observer.observe((change,))
-            except Exception as error:  # noqa: BLE001  (whoever wrote the camera)
+            except Exception as error:
                 self._failures.tell("the camera failed to observe", error)
 
     def _move(self, tape: TapeTime, moment: float) -> None:

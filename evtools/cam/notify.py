@@ -25,11 +25,7 @@ class Notifier:
     """
 
     def __init__(
-        self,
-        address: str = "",
-        watchdog_every: float = 0.0,
-        *,
-        clock: Clock | None = None,
+        self, address: str = "", watchdog_every: float = 0.0, *, clock: Clock | None = None
     ) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._clock = clock or SystemClock()

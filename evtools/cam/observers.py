@@ -29,11 +29,7 @@ class Signal:
         return f"<Signal: {self.name}>"
 
     def connect(
-        self,
-        receiver: Receiver | None = None,
-        sender: Any = None,
-        weak: bool = True,  # noqa: FBT001, FBT002  (Celery's arguments)
-        **kwargs: Any,
+        self, receiver: Receiver | None = None, sender: Any = None, weak: bool = True, **kwargs: Any
     ) -> Any:
         """Have `receiver(signal=, sender=, ...)` called; return it.
 
@@ -66,7 +62,7 @@ class Signal:
         for receiver in self._live(sender):
             try:
                 response = receiver(signal=self, sender=sender, **named)
-            except Exception as error:  # noqa: BLE001  (the others want to hear, too)
+            except Exception as error:
                 _log.exception("%s: %r raised", self.name, receiver)
                 response = error
             responses.append((receiver, response))
@@ -74,13 +70,9 @@ class Signal:
 
     def _live(self, sender: Any) -> list[Receiver]:
         with self._lock:
-            self._receivers = [
-                pair for pair in self._receivers if pair[1]() is not None
-            ]
+            self._receivers = [pair for pair in self._receivers if pair[1]() is not None]
             found = [
-                held()
-                for wanted, held in self._receivers
-                if wanted is None or wanted is sender
+                held() for wanted, held in self._receivers if wanted is None or wanted is sender
             ]
         return [receiver for receiver in found if receiver is not None]
 

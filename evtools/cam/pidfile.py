@@ -81,8 +81,7 @@ class Pidfile:
         except OSError as error:
             self._close()
             raise OutputError(
-                f"cannot write {self.path}: {error.strerror}",
-                "give another place with --pidfile",
+                f"cannot write {self.path}: {error.strerror}", "give another place with --pidfile"
             ) from None
         # A process that a camera forks would keep the lock when we are gone.
         os.register_at_fork(after_in_child=self._close)
@@ -250,8 +249,7 @@ def _is_evcam(number: int) -> bool:
         return not (_PROC / "self").exists()  # a system without /proc
     words = re.split(rb"[\0 ]", line)
     return any(
-        _PROGRAM.fullmatch(word.rpartition(b"/")[2])
-        or word.endswith(b"/evtools/__main__.py")
+        _PROGRAM.fullmatch(word.rpartition(b"/")[2]) or word.endswith(b"/evtools/__main__.py")
         for word in words
     )
 
@@ -264,7 +262,7 @@ def _has(number: int, status: os.stat_result) -> bool:
     """
     folder = _PROC / str(number)
     try:
-        names = os.listdir(folder / "fd")  # noqa: PTH208  (names, not paths)
+        names = os.listdir(folder / "fd")
     except OSError:
         return _may_name(number, status)
     return any(_is_written(folder, name, status) for name in names)

@@ -181,10 +181,7 @@ def _ways_back(who: Identity) -> Iterator[str]:
         "setgroups": lambda: os.setgroups([*who.groups, _ROOT]),
     }
     if who.gid != _ROOT:
-        tries |= {
-            "setgid(0)": lambda: os.setgid(_ROOT),
-            "setegid(0)": lambda: os.setegid(_ROOT),
-        }
+        tries |= {"setgid(0)": lambda: os.setgid(_ROOT), "setegid(0)": lambda: os.setegid(_ROOT)}
     for name, attempt in tries.items():
         try:
             attempt()

@@ -42,9 +42,7 @@ class Probe:
         now, ended = self._clock.monotonic(), self._ended_at
         if ended is not None and now - ended < EVERY:
             return False
-        self._thread = threading.Thread(
-            target=self._run, name="evtools-probe", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="evtools-probe", daemon=True)
         self._thread.start()
         return True
 
@@ -59,7 +57,7 @@ class Probe:
             self._attempt()
         except EvtoolsError as error:
             self.error = error.message
-        except Exception as error:  # noqa: BLE001  (told to who asked)
+        except Exception as error:
             self.error = f"{type(error).__name__}: {error}"
         else:
             self.succeeded_at, self.error = began, ""

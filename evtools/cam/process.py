@@ -40,9 +40,7 @@ _LATE_OF_CAMERA: Final = {"postgres": ("psycopg",)}
 _UNEXPECTED: Final = 1
 
 
-def run(
-    options: CamOptions, settings: ConnectionSettings, *, reread: Reread | None = None
-) -> int:
+def run(options: CamOptions, settings: ConnectionSettings, *, reread: Reread | None = None) -> int:
     """Run evcam, here or in a process of its own; return the exit status.
 
     With `detach`, return once that other process is ready or has failed.
@@ -60,9 +58,7 @@ def run(
         return process.run(settings)
 
 
-def settle(
-    options: CamOptions, owner: Identity | None, detached: Detached | None = None
-) -> Path:
+def settle(options: CamOptions, owner: Identity | None, detached: Detached | None = None) -> Path:
     """Take the folder and the umask that the options ask for.
 
     Return the folder by the name it was given: links on the way to it must be
@@ -151,11 +147,7 @@ class Process:
         """Run the loop; return the exit status, or raise where that is read."""
         try:
             return app.run(
-                self._options,
-                settings,
-                self.ready,
-                notifier=self._notifier,
-                on_hangup=self.hang_up,
+                self._options, settings, self.ready, notifier=self._notifier, on_hangup=self.hang_up
             )
         except EvtoolsError as error:
             hint = f" ({'; '.join(error.hint.splitlines())})" if error.hint else ""
@@ -244,4 +236,4 @@ class Process:
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)  # noqa: T201  (the user waits for it)
+        print(text, file=sys.stderr, flush=True)

@@ -28,10 +28,7 @@ def summary(state: State, frame: Frame) -> dict[str, Any]:
         "event_count": state.event_count,
         "task_count": state.task_count,
         "tasks": dict(sorted(states.items())),
-        "workers": {
-            worker.hostname: worker.status(frame.at)
-            for worker in state.workers.values()
-        },
+        "workers": {worker.hostname: worker.status(frame.at) for worker in state.workers.values()},
     }
 
 

@@ -23,9 +23,7 @@ def rate(text: str | float) -> float:
     except (ValueError, KeyError):
         per_second = 0.0
     if not 0 < per_second < float("inf"):
-        raise UsageError(
-            f'"{sanitize(str(text))}" is no rate', "write it as in 10/m, 100/s or 2/h"
-        )
+        raise UsageError(f'"{sanitize(str(text))}" is no rate', "write it as in 10/m, 100/s or 2/h")
     return per_second
 
 
@@ -36,9 +34,7 @@ class TokenBucket:
     much at once.
     """
 
-    def __init__(
-        self, rate: float, capacity: float = 1.0, *, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, rate: float, capacity: float = 1.0, *, clock: Clock | None = None) -> None:
         self.fill_rate = float(rate)
         self.capacity = float(capacity)
         self._clock = clock or SystemClock()

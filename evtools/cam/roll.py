@@ -37,12 +37,7 @@ class Gap:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it under the names that a gap record has."""
-        return {
-            "reason": self.reason,
-            "from": self.start,
-            "to": self.end,
-            "dropped": self.dropped,
-        }
+        return {"reason": self.reason, "from": self.start, "to": self.end, "dropped": self.dropped}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +206,4 @@ def _count(value: Any) -> int:
 
 
 def _is_plausible(value: Any) -> bool:
-    return value.__class__ in (int, float) and (
-        0 <= value < _TOO_LARGE and math.isfinite(value)
-    )
+    return value.__class__ in (int, float) and (0 <= value < _TOO_LARGE and math.isfinite(value))

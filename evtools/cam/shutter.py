@@ -118,9 +118,7 @@ class Shutter:
         if entry.fun == getattr(self._camera, "cleanup", None):
             self._counters.cleanups += 1
             self._counters.cleanups_failed += not self._survives(entry, "cleaning up")
-        elif entry.seconds is None and entry.fun != getattr(
-            self._camera, "capture", None
-        ):
+        elif entry.seconds is None and entry.fun != getattr(self._camera, "capture", None):
             self._survives(entry, "the camera")
         elif self._maxrate is not None and not self._maxrate.can_consume():
             self._counters.shots.skipped_rate += 1
@@ -131,7 +129,7 @@ class Shutter:
     def _survives(self, fun: Callable[[], Any], what: str) -> bool:
         try:
             fun()
-        except BaseException as error:  # noqa: BLE001  (whatever it is, we go on)
+        except BaseException as error:
             self._failures.tell(f"{what} failed", error)
             return False
         return True
@@ -140,16 +138,14 @@ class Shutter:
         counters, began = self._counters, self._clock.monotonic()
         try:
             fun()
-        except BaseException as error:  # noqa: BLE001  (whatever it is, we go on)
+        except BaseException as error:
             return self._fail(error, seconds)
         counters.shots.taken += 1
         counters.last_shot_seconds = self._clock.monotonic() - began
         counters.shot_seconds += counters.last_shot_seconds
         counters.last_shot_at = counters.last_success_at = self._clock.wall()
         if counters.failures_in_row:
-            _log.warning(
-                "the camera works again, after %d failures", counters.failures_in_row
-            )
+            _log.warning("the camera works again, after %d failures", counters.failures_in_row)
             counters.failures_in_row = 0
         return None
 

@@ -59,7 +59,7 @@ def _call(entry: Entry) -> None:
     """Call an entry; log what it raises."""
     try:
         entry()
-    except Exception:  # noqa: BLE001  (the timer goes on)
+    except Exception:
         _log.exception("%r raised", entry.fun)
 
 
@@ -136,9 +136,7 @@ class Timer:
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the thread to end after `stop`; return whether it did."""
-        if self._thread.ident is not None and self._thread is not (
-            threading.current_thread()
-        ):
+        if self._thread.ident is not None and self._thread is not (threading.current_thread()):
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -171,9 +169,7 @@ class Timer:
             self._changed.notify_all()
             while not self._stopped:
                 entry = min(self._waiting(), key=lambda entry: entry.due, default=None)
-                wait = (
-                    math.inf if entry is None else entry.due - self._clock.monotonic()
-                )
+                wait = math.inf if entry is None else entry.due - self._clock.monotonic()
                 if entry is not None and wait <= 0:
                     self._running = True
                     return self._first_of_those_due()

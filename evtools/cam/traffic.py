@@ -49,9 +49,7 @@ class Traffic:
         counters, state = self._counters, self._state
         then, self._settled = self._settled, now
         if then is not None and now > then:
-            counters.events_per_second = (counters.events - self._events_then) / (
-                now - then
-            )
+            counters.events_per_second = (counters.events - self._events_then) / (now - then)
         self._events_then = counters.events
         counters.lag, self._worst = self._worst, None
         workers = list(state.workers.values())

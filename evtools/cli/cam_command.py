@@ -55,9 +55,7 @@ _own = partial(option, prefix=_PREFIX)
     help=_HELP,
     epilog=_EPILOG,
 )
-@click.argument(
-    "errand", required=False, type=click.Choice(ERRANDS), metavar="[status|stop|check]"
-)
+@click.argument("errand", required=False, type=click.Choice(ERRANDS), metavar="[status|stop|check]")
 @shared_options
 @_own(
     *("-c", "--camera"),
@@ -97,8 +95,7 @@ _own = partial(option, prefix=_PREFIX)
     group="Camera",
     metavar="DIR",
     multiple=True,
-    help="Look for the camera's module here, too, after the working directory."
-    " Repeatable.",
+    help="Look for the camera's module here, too, after the working directory. Repeatable.",
 )
 @_own(
     *("--cleanup-freq",),
@@ -146,8 +143,7 @@ _own = partial(option, prefix=_PREFIX)
     *("--pidfile",),
     group="Process",
     metavar="FILE",
-    help="Write our process number into FILE, and lock it: there is one evcam per"
-    " pidfile.",
+    help="Write our process number into FILE, and lock it: there is one evcam per pidfile.",
 )
 @_own(
     *("--uid",),
@@ -241,24 +237,22 @@ _own = partial(option, prefix=_PREFIX)
     group="Events",
     type=params.FILTER,
     multiple=True,
-    help="Let only events into the state that match, as evfilter(7) has it."
-    " Repeatable.",
+    help="Let only events into the state that match, as evfilter(7) has it. Repeatable.",
 )
 @_own(
     *("--queue",),
     group="Events",
     metavar="NAME",
-    help="RabbitMQ: share the queue NAME with other evcams; each event goes to one"
-    " of them.",
+    help="RabbitMQ: share the queue NAME with other evcams; each event goes to one of them.",
 )
 @recurring.max_tasks(prefix=_PREFIX, group="Events")
 @recurring.max_memory(prefix=_PREFIX, group="Events")
 @click.pass_context
 def evcam(ctx: click.Context, /, **_values: Any) -> int:
     """Hand the state of a Celery cluster to a camera."""
-    from evtools.cli import logs  # noqa: PLC0415  (start-up time)
-    from evtools.cli.beginning import begin  # noqa: PLC0415  (start-up time)
-    from evtools.cli.camming import cam_options, cam_settings, secrets  # noqa: PLC0415
+    from evtools.cli import logs
+    from evtools.cli.beginning import begin
+    from evtools.cli.camming import cam_options, cam_settings, secrets
 
     values = ctx.params
     logs.set_up("evcam", **logs.wanted(values))
@@ -272,13 +266,13 @@ def _run(ctx: click.Context, options: Any, settings: Any) -> int:
     """Do what was asked for; each is imported only when it is."""
     errand = ctx.params["errand"]
     if errand is not None:
-        from evtools.cam.errands import run as run_errand  # noqa: PLC0415  (ditto)
-        from evtools.text import hide_credentials  # noqa: PLC0415  (ditto)
+        from evtools.cam.errands import run as run_errand
+        from evtools.text import hide_credentials
 
         answer = run_errand(errand, options, settings)
         click.echo(hide_credentials(answer.text))
         return int(answer.status)
-    from evtools.cam.process import run  # noqa: PLC0415  (start-up time)
-    from evtools.cli.rereading import Rereading  # noqa: PLC0415  (start-up time)
+    from evtools.cam.process import run
+    from evtools.cli.rereading import Rereading
 
     return run(options, settings, reread=Rereading(ctx))

@@ -157,7 +157,7 @@ def _more(name: str, key: str, setting: Any) -> dict[str, Any]:
         except (TypeError, ValueError):
             raise BadSetting(f"broker_use_ssl: {key} is {setting!r}") from None
     if name in _VERSIONS:
-        from evtools.transport.encryption import tls_version  # noqa: PLC0415  (start-up time)
+        from evtools.transport.encryption import tls_version
 
         try:
             return dict.fromkeys(_VERSIONS[name], tls_version(setting))
@@ -166,9 +166,7 @@ def _more(name: str, key: str, setting: Any) -> dict[str, Any]:
     if "ocsp" in name:
         if not setting:
             return {}
-        raise BadSetting(
-            f"broker_use_ssl: evtools cannot check OCSP, which {key} asks for"
-        )
+        raise BadSetting(f"broker_use_ssl: evtools cannot check OCSP, which {key} asks for")
     raise BadSetting(
         f"broker_use_ssl: unknown key {key}"
         f" (known: {', '.join((*TLS_OPTIONS, *_MORE, *_VERSIONS))},"

@@ -75,9 +75,7 @@ def _option(ctx: click.Context, name: str) -> click.Parameter:
 class ToolCommand(click.Command):
     """One of the tools; `groups` are those of its --help, in their order."""
 
-    def __init__(
-        self, *args: Any, groups: Sequence[str] = GROUPS, **attributes: Any
-    ) -> None:
+    def __init__(self, *args: Any, groups: Sequence[str] = GROUPS, **attributes: Any) -> None:
         super().__init__(*args, **{"context_settings": dict(CONTEXT), **attributes})
         self.groups = groups
 
@@ -89,9 +87,7 @@ class ToolCommand(click.Command):
         if helping is None or helping.name not in given:
             sources = self._sources(ctx, given)
             ctx.meta[_META] = sources
-            ctx.default_map = {
-                name: setting.value for name, setting in sources.settings.items()
-            }
+            ctx.default_map = {name: setting.value for name, setting in sources.settings.items()}
         try:
             return super().parse_args(ctx, args)
         except click.BadParameter as error:
@@ -99,7 +95,7 @@ class ToolCommand(click.Command):
 
     def _answer_version(self, ctx: click.Context, given: Mapping[str, Any]) -> None:
         if "version_line" in given or "version" in given:
-            from evtools.cli import version  # noqa: PLC0415  (start-up time)
+            from evtools.cli import version
 
             # `evtools doctor` is evtools; below celery, a tool is itself.
             tool = family(ctx.info_name or "evtools")
@@ -110,7 +106,7 @@ class ToolCommand(click.Command):
             ctx.exit()
 
     def _sources(self, ctx: click.Context, given: Mapping[str, Any]) -> Sources:
-        from evtools.cli import config  # noqa: PLC0415  (start-up time)
+        from evtools.cli import config
 
         loaded = config.load(
             given.get("config") or os.environ.get("EVTOOLS_CONFIG"),
@@ -135,9 +131,7 @@ class ToolCommand(click.Command):
             settings.pop("broker_command", None)
         return Sources(settings, loaded.path, loaded.warnings, loaded.keys, app_options)
 
-    def format_options(
-        self, ctx: click.Context, formatter: click.HelpFormatter
-    ) -> None:
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, group by group."""
         records: dict[str, list[tuple[str, str]]] = {group: [] for group in self.groups}
         for param in self.get_params(ctx):
@@ -158,16 +152,16 @@ def _application(ctx: click.Context) -> Any:
 
 def _log_plainly(tool: str, given: Mapping[str, Any]) -> None:
     """Log to stderr what an application has to say when it is imported."""
-    from evtools.cli import logs  # noqa: PLC0415  (start-up time)
+    from evtools.cli import logs
 
     quiet, debug = bool(given.get("quiet")), bool(given.get("debug"))
     logs.set_up(tool, verbosity=0, quiet=quiet, debug=debug)
 
 
 def _of_application(app: Any) -> dict[str, Any]:
-    from evtools.cli import celery_names  # noqa: PLC0415  (start-up time)
-    from evtools.cli.config import Setting  # noqa: PLC0415  (start-up time)
-    from evtools.transport.app import celery_settings  # noqa: PLC0415  (Celery)
+    from evtools.cli import celery_names
+    from evtools.cli.config import Setting
+    from evtools.transport.app import celery_settings
 
     origin = f"-A {app}" if isinstance(app, str) else "-A"
     try:

@@ -122,9 +122,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", "see evtools.toml(5)") from None
     except UnicodeDecodeError:
-        raise ConfigError(
-            f"{path}: it is no text in UTF-8 or UTF-16", "save it as UTF-8"
-        ) from None
+        raise ConfigError(f"{path}: it is no text in UTF-8 or UTF-16", "save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}", "see evtools.toml(5)") from None
 
@@ -132,9 +130,7 @@ def _read(path: Path) -> dict[str, Any]:
 class _Reader:
     """Take the layers of one file apart."""
 
-    def __init__(
-        self, path: Path, tool: str, options: Sequence[click.Parameter]
-    ) -> None:
+    def __init__(self, path: Path, tool: str, options: Sequence[click.Parameter]) -> None:
         self._path = path
         self._tool = tool
         self._options = {
@@ -143,17 +139,13 @@ class _Reader:
             if isinstance(option, Option) and option.in_file and option.name
         }
 
-    def layers(
-        self, table: Mapping[str, Any], profile: str | None
-    ) -> dict[str, Setting]:
+    def layers(self, table: Mapping[str, Any], profile: str | None) -> dict[str, Setting]:
         """Return the settings of all layers; the later ones win."""
         profiles = self._table(table, _PROFILE, "")
         tables = list(self._layer(table, ""))
         # A mistake in a profile shall not wait until the profile is used.
         named = {
-            name: list(
-                self._layer(self._table(profiles, name, ""), f"{_PROFILE}.{name}")
-            )
+            name: list(self._layer(self._table(profiles, name, ""), f"{_PROFILE}.{name}"))
             for name in profiles
         }
         if profile:
@@ -182,9 +174,7 @@ class _Reader:
                 self._fail(_KEYS, command, "must be a text or a list of texts")
         return keys
 
-    def _layer(
-        self, table: Mapping[str, Any], section: str
-    ) -> Iterator[dict[str, Setting]]:
+    def _layer(self, table: Mapping[str, Any], section: str) -> Iterator[dict[str, Setting]]:
         nested = _TABLES if section else (*_TABLES, _PROFILE)
         shared = {key: value for key, value in table.items() if key not in nested}
         celery = self._table(table, _CELERY, section)
@@ -192,9 +182,7 @@ class _Reader:
         own = self._table(table, self._tool, section)
         yield dict(self._values(own, {}, _join(section, self._tool), own=True))
 
-    def _table(
-        self, table: Mapping[str, Any], key: str, section: str
-    ) -> Mapping[str, Any]:
+    def _table(self, table: Mapping[str, Any], key: str, section: str) -> Mapping[str, Any]:
         value = table.get(key, {})
         if not isinstance(value, dict):
             self._fail(section, key, "must be a table")
@@ -227,9 +215,7 @@ class _Reader:
         if not own and not self._options[name].shared:
             self._fail(section, key, f"belongs into [{self._tool}]")
 
-    def _celery_value(
-        self, key: str, value: Any, theirs: dict[str, Any], section: str
-    ) -> None:
+    def _celery_value(self, key: str, value: Any, theirs: dict[str, Any], section: str) -> None:
         name = celery_names.new_name(key)
         if name not in celery_names.OPTIONS:
             known = [*self._options, *celery_names.OPTIONS, *_TABLES, _PROFILE]
@@ -240,10 +226,7 @@ class _Reader:
         theirs[name] = value
 
     def _joined(
-        self,
-        ours: dict[str, tuple[str, Any]],
-        theirs: dict[str, Any],
-        section: str,
+        self, ours: dict[str, tuple[str, Any]], theirs: dict[str, Any], section: str
     ) -> Iterator[tuple[str, Setting]]:
         try:
             translated = celery_names.options_from(theirs)
@@ -283,8 +266,7 @@ class _Reader:
 
     def _fail(self, section: str, key: str, what: str, hint: str = "") -> None:
         raise ConfigError(
-            f"{self._path}: {_join(section, key)}: {what}",
-            hint or "see evtools.toml(5)",
+            f"{self._path}: {_join(section, key)}: {what}", hint or "see evtools.toml(5)"
         )
 
 
@@ -310,14 +292,11 @@ def _did_you_mean(word: str, known: Sequence[str] | Mapping[str, Any]) -> str:
 
 def _too_open(path: Path, table: Mapping[str, Any]) -> Iterator[str]:
     if path.stat().st_mode & _OTHERS_MAY_READ and _holds_secret(table):
-        yield (
-            f"{path} holds a password and everybody on this host may read it:"
-            f" chmod 600 {path}"
-        )
+        yield (f"{path} holds a password and everybody on this host may read it: chmod 600 {path}")
 
 
 def _holds_secret(value: Any, name: str = "") -> bool:
-    from evtools.transport import url  # noqa: PLC0415  (start-up time)
+    from evtools.transport import url
 
     if isinstance(value, Mapping):
         return any(_holds_secret(item, str(key)) for key, item in value.items())

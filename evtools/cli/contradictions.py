@@ -83,8 +83,6 @@ def _is_backwards(values: Values) -> bool:
 
 
 BACKWARDS: Final = Contradiction(
-    _is_backwards,
-    "--until is before --since",
-    "both are moments; 10m means ten minutes ago",
+    _is_backwards, "--until is before --since", "both are moments; 10m means ten minutes ago"
 )
 RECORDED_DEMO: Final = both("read", "demo", "a recording is no simulation")

@@ -45,12 +45,7 @@ _PREFIX: Final = "EVDOCTOR"
 _own = partial(option, prefix=_PREFIX, envvar=(), in_file=False)
 
 
-@click.command(
-    "evdoctor",
-    cls=ToolCommand,
-    help=_HELP,
-    epilog=_EPILOG,
-)
+@click.command("evdoctor", cls=ToolCommand, help=_HELP, epilog=_EPILOG)
 @click.argument("queues", nargs=-1, metavar="[QUEUE]...")
 @shared_options
 @_own(
@@ -80,10 +75,10 @@ _own = partial(option, prefix=_PREFIX, envvar=(), in_file=False)
 @click.pass_context
 def evdoctor(ctx: click.Context, /, **_values: Any) -> int:
     """Find out why nothing shows."""
-    import logging  # noqa: PLC0415  (start-up time)
+    import logging
 
-    from evtools.cli import logs  # noqa: PLC0415  (start-up time)
-    from evtools.cli.beginning import begin  # noqa: PLC0415  (start-up time)
+    from evtools.cli import logs
+    from evtools.cli.beginning import begin
 
     values = ctx.params
     # Libraries complain about what the findings say better; of settings none does.
@@ -92,7 +87,7 @@ def evdoctor(ctx: click.Context, /, **_values: Any) -> int:
     if settings is None:
         return 0
     options = doctor_options(values)
-    from evtools.doctor.app import run  # noqa: PLC0415  (start-up time)
+    from evtools.doctor.app import run
 
     return run(options, settings)
 
@@ -103,12 +98,10 @@ def doctor_options(values: dict[str, Any]) -> "DoctorOptions":
     Raise UsageError for options that make no sense together, and where there
     is nobody to ask.
     """
-    from evtools.doctor.options import DoctorOptions  # noqa: PLC0415  (start-up time)
+    from evtools.doctor.options import DoctorOptions
 
     if values["fix"] and values["read_only"]:
-        raise UsageError(
-            "--fix and --read-only exclude each other", "leave one of them out"
-        )
+        raise UsageError("--fix and --read-only exclude each other", "leave one of them out")
     if values["yes"] and not values["fix"]:
         raise UsageError("--yes means nothing without --fix", "add --fix")
     if values["fix"] and not (values["yes"] or _can_ask()):
@@ -141,7 +134,7 @@ def _can_ask() -> bool:
 
 
 def _ask(question: str) -> bool:
-    from evtools.text import sanitize  # noqa: PLC0415  (start-up time)
+    from evtools.text import sanitize
 
     try:
         return click.confirm(sanitize(question), default=False, err=True)

@@ -29,26 +29,14 @@ from evtools.dump.options import MAX_SPEED, DumpOptions
 from evtools.errors import UsageError
 
 #: What tcpdump's -t, -tt, -ttt, ... stand for here.
-_COUNTED_TIMESTAMPS: Final[tuple[Timestamps, ...]] = (
-    *("none", "epoch", "delta", "iso", "start"),
-)
+_COUNTED_TIMESTAMPS: Final[tuple[Timestamps, ...]] = (*("none", "epoch", "delta", "iso", "start"),)
 
 #: Who reads times in UTC also writes them so in filters.
 _UTC_TIMESTAMPS: Final = ("utc", "iso")
 
 #: Options handed on under their own name.
 _SAME: Final = (
-    *(
-        "heartbeats",
-        "redact",
-        "count",
-        "timeout",
-        "idle",
-        "since",
-        "until",
-        "demo",
-        "read",
-    ),
+    *("heartbeats", "redact", "count", "timeout", "idle", "since", "until", "demo", "read"),
     *("line_buffered", "full", "quiet", "stats"),
 )
 #: Options that are texts; None becomes "".
@@ -62,11 +50,7 @@ _NEEDS: Final[Mapping[str, Sequence[str]]] = {
     "write": _ROTATION,
 }
 #: Of each pair a command line has one.
-_RIVALS: Final = (
-    ("ts", "ts_count"),
-    ("json_output", "template"),
-    ("json_output", "template_file"),
-)
+_RIVALS: Final = (("ts", "ts_count"), ("json_output", "template"), ("json_output", "template_file"))
 _CONTRADICTIONS: Final = (
     RECORDED_DEMO,
     BACKWARDS,
@@ -76,9 +60,7 @@ _CONTRADICTIONS: Final = (
         "both would write to stdout",
     ),
     Contradiction(
-        lambda v: bool(
-            v["rotate_keep"] and not (v["rotate_size"] or v["rotate_every"])
-        ),
+        lambda v: bool(v["rotate_keep"] and not (v["rotate_size"] or v["rotate_every"])),
         "--rotate-keep needs --rotate-size or --rotate-every",
         "nothing says when to begin a new file",
     ),
@@ -124,9 +106,7 @@ def dump_options(ctx: click.Context) -> DumpOptions:
 def _rotation(ctx: click.Context) -> Values:
     """Return how to rotate; who typed it for stdout is told by the recorder."""
     to_file = ctx.params["write"] != "-"
-    return {
-        name: ctx.params[name] for name in _ROTATION if to_file or is_typed(ctx, name)
-    }
+    return {name: ctx.params[name] for name in _ROTATION if to_file or is_typed(ctx, name)}
 
 
 def _filters(values: Values) -> tuple[str, ...]:
@@ -152,8 +132,7 @@ def _output(ctx: click.Context) -> Output:
             return implied
         if is_typed(ctx, name):
             raise UsageError(
-                f"-o {chosen} and {flag(name)} exclude each other",
-                "leave one of them out",
+                f"-o {chosen} and {flag(name)} exclude each other", "leave one of them out"
             )
     if chosen == "template":
         raise UsageError(

@@ -18,18 +18,12 @@ class Tool(NamedTuple):
 
 
 TOOLS: Final[Mapping[str, Tool]] = {
-    "top": Tool(
-        "evtop", "evtools.cli.top_command:evtop", "the cluster live on a full screen"
-    ),
+    "top": Tool("evtop", "evtools.cli.top_command:evtop", "the cluster live on a full screen"),
     "cam": Tool(
-        "evcam",
-        "evtools.cli.cam_command:evcam",
-        "snapshots of the cluster's state, as a service",
+        "evcam", "evtools.cli.cam_command:evcam", "snapshots of the cluster's state, as a service"
     ),
     "dump": Tool(
-        "evdump",
-        "evtools.cli.dump_command:evdump",
-        "every event, for people or as JSON Lines",
+        "evdump", "evtools.cli.dump_command:evdump", "every event, for people or as JSON Lines"
     ),
     "doctor": Tool(
         "evtools doctor",
@@ -57,13 +51,11 @@ TOOLS: Final[Mapping[str, Tool]] = {
 def start(name: str, arguments: Sequence[str]) -> int:
     """Run a tool; return its exit status."""
     program = TOOLS[name].program
-    from evtools.cli import failure  # noqa: PLC0415  (start-up time)
+    from evtools.cli import failure
 
     if list(arguments) == ["-V"]:
         # The one thing asked by programs, often: not even click is needed.
-        return failure.run_plainly(
-            program, lambda: say(f"{family(program)} {__version__}")
-        )
+        return failure.run_plainly(program, lambda: say(f"{family(program)} {__version__}"))
     if "--version" in arguments and {"--version", "--json"}.issuperset(arguments):
         return failure.run_plainly(program, lambda: tell_versions(program, arguments))
     return failure.run(program, lambda: command(name), arguments)
@@ -71,7 +63,7 @@ def start(name: str, arguments: Sequence[str]) -> int:
 
 def command(name: str) -> "click.Command":
     """Return the command of a tool."""
-    from importlib import import_module  # noqa: PLC0415  (start-up time)
+    from importlib import import_module
 
     module, _, attribute = TOOLS[name].command.partition(":")
     found: click.Command = getattr(import_module(module), attribute)
@@ -85,12 +77,12 @@ def family(program: str) -> str:
 
 def tell_versions(program: str, arguments: Sequence[str]) -> int:
     """Print the versions of all parts, as JSON if that is among the arguments."""
-    from evtools.cli import version  # noqa: PLC0415  (start-up time)
+    from evtools.cli import version
 
     return say(version.report(family(program), as_json="--json" in arguments))
 
 
 def say(answer: str, status: int = 0) -> int:
     """Print what was asked for; return the status."""
-    print(answer)  # noqa: T201  (a command's answer)
+    print(answer)
     return status

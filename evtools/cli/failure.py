@@ -34,9 +34,7 @@ _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 
 
-def run(
-    tool: str, load: "Callable[[], click.Command]", arguments: Sequence[str]
-) -> int:
+def run(tool: str, load: "Callable[[], click.Command]", arguments: Sequence[str]) -> int:
     """Run the command that `load` returns; print what goes wrong.
 
     Return the exit status.
@@ -81,13 +79,13 @@ def guard(tool: str, body: Callable[[], int], *, debug: bool) -> int:
     except BrokenPipeError:
         return _die_of_broken_pipe()
     except KeyboardInterrupt:
-        from evtools.signals import end_echo  # noqa: PLC0415  (start-up time)
+        from evtools.signals import end_echo
 
         end_echo()
         return _INTERRUPTED
     except EvtoolsError as error:
         return fail(tool, error, debug=debug)
-    except Exception as error:  # noqa: BLE001  (the last one who can say anything)
+    except Exception as error:
         return _unexpected(tool, error, debug=debug)
 
 
@@ -101,10 +99,8 @@ def _unwritable(error: OSError) -> OutputError:
     return OutputError(f"cannot write{where}: {error.strerror}")
 
 
-def _run(
-    tool: str, load: "Callable[[], click.Command]", arguments: Sequence[str]
-) -> int:
-    import click  # noqa: PLC0415  (start-up time)
+def _run(tool: str, load: "Callable[[], click.Command]", arguments: Sequence[str]) -> int:
+    import click
 
     try:
         command = load()
@@ -120,10 +116,10 @@ def _run(
 
 
 def _usage_hint(tool: str, error: "click.ClickException") -> str:
-    import click  # noqa: PLC0415  (start-up time)
-    from click.core import ParameterSource  # noqa: PLC0415  (start-up time)
+    import click
+    from click.core import ParameterSource
 
-    from evtools.cli.command import variable_of  # noqa: PLC0415  (start-up time)
+    from evtools.cli.command import variable_of
 
     if isinstance(error, click.BadParameter) and error.ctx and error.param:
         name = error.param.name or ""
@@ -138,34 +134,34 @@ def fail(tool: str, error: EvtoolsError, *, debug: bool = False) -> int:
         _print_traceback(error)
     hint = error.hint
     if isinstance(error, FilterError):
-        from evtools.filters import caret  # noqa: PLC0415  (start-up time)
+        from evtools.filters import caret
 
         _say(tool, error.message, "", below=caret(error))
         _indent(hint)
     else:
         _say(tool, error.message, hint)
     if isinstance(error, BrokerUnavailable):
-        from evtools.transport.doubt import DOCTOR  # noqa: PLC0415  (start-up time)
+        from evtools.transport.doubt import DOCTOR
 
         _indent(DOCTOR)
     return error.exit_code
 
 
 def _say(tool: str, message: str, hint: str, *, below: str = "") -> None:
-    from evtools.text import hide_credentials, sanitize  # noqa: PLC0415  (ditto)
+    from evtools.text import hide_credentials, sanitize
 
     text = sanitize(hide_credentials(message))
-    print(f"{tool}: {text}", file=sys.stderr)  # noqa: T201  (its purpose)
+    print(f"{tool}: {text}", file=sys.stderr)
     if below:
-        print(below, file=sys.stderr)  # noqa: T201  (its purpose)
+        print(below, file=sys.stderr)
     _indent(hint)
 
 
 def _indent(text: str) -> None:
-    from evtools.text import sanitize  # noqa: PLC0415  (start-up time)
+    from evtools.text import sanitize
 
     for line in text.splitlines():
-        print(f"  {sanitize(line)}", file=sys.stderr)  # noqa: T201  (its purpose)
+        print(f"  {sanitize(line)}", file=sys.stderr)
 
 
 def _unexpected(tool: str, error: Exception, *, debug: bool) -> int:
@@ -185,13 +181,13 @@ def _unexpected(tool: str, error: Exception, *, debug: bool) -> int:
 
 def _print_traceback(error: Exception) -> None:
     """Print where an error comes from; what is behind it may quote whole URLs."""
-    import traceback  # noqa: PLC0415  (start-up time)
+    import traceback
 
-    from evtools.text import hide_credentials, sanitize_lines  # noqa: PLC0415  (ditto)
+    from evtools.text import hide_credentials, sanitize_lines
 
     lines = "".join(traceback.format_exception(error))
     text = sanitize_lines(hide_credentials(lines))
-    print(text, file=sys.stderr)  # noqa: T201  (its purpose)
+    print(text, file=sys.stderr)
 
 
 def _flushed(status: int) -> int:
@@ -210,5 +206,5 @@ def _die_of_broken_pipe() -> int:
 
 def _discard_output() -> None:
     """Let go what Python still holds back: at the end it would fail once more."""
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a path of the system)
+    with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

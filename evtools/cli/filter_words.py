@@ -27,16 +27,15 @@ def filter_of(words: Sequence[str], *, reading: bool = False) -> str:
 def _refuse_files(words: Sequence[str]) -> None:
     """Refuse what `-r rec-*.jsonl` leaves behind the first of the files."""
     for word in words:
-        if ("." in word or "/" in word) and os.path.isfile(word):  # noqa: PTH113  (start-up time)
+        if ("." in word or "/" in word) and os.path.isfile(word):
             raise UsageError(
                 f"{word} is a file, not a filter",
-                "for several recordings quote the pattern, -r 'rec-*.jsonl', or"
-                " repeat -r",
+                "for several recordings quote the pattern, -r 'rec-*.jsonl', or repeat -r",
             )
 
 
 def _refuse_shell_trap(words: Sequence[str]) -> None:
-    from evtools.filters import shell_trap  # noqa: PLC0415  (start-up time)
+    from evtools.filters import shell_trap
 
     is_file = _is_file(sys.stdout)
     for word in words:

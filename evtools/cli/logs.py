@@ -59,19 +59,15 @@ class _FileHandler(WatchedFileHandler):
     def _open(self) -> TextIOWrapper:
         """Open the file; root goes no way that others can change."""
         file = open_safely(self.baseFilename, _FLAGS)
-        return open(file, "a", encoding=self.encoding)  # noqa: PTH123  (a descriptor)
+        return open(file, "a", encoding=self.encoding)
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's)
+    def handleError(self, record: logging.LogRecord) -> None:
         """Let the record go: a traceback would be painted over the screen."""
 
 
 def wanted(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return how much the values of the options ask for, for one of the below."""
-    return {
-        "verbosity": values["verbose"],
-        "quiet": values["quiet"],
-        "debug": values["debug"],
-    }
+    return {"verbosity": values["verbose"], "quiet": values["quiet"], "debug": values["debug"]}
 
 
 def set_up(tool: str, *, verbosity: int, quiet: bool, debug: bool) -> None:
@@ -81,9 +77,7 @@ def set_up(tool: str, *, verbosity: int, quiet: bool, debug: bool) -> None:
     _install(handler, verbosity, quiet=quiet, debug=debug)
 
 
-def set_up_file(
-    tool: str, path: str | None, *, verbosity: int, quiet: bool, debug: bool
-) -> None:
+def set_up_file(tool: str, path: str | None, *, verbosity: int, quiet: bool, debug: bool) -> None:
     """Send log records to a file, for a tool that has the screen for itself.
 
     Without a `path` that is the usual one, which is made when there is
@@ -111,9 +105,7 @@ def usual_file(tool: str, environ: Mapping[str, str]) -> Path | None:
     return Path(state) / "evtools" / f"{tool}.log" if state else None
 
 
-def _install(
-    handler: logging.Handler, verbosity: int, *, quiet: bool, debug: bool
-) -> None:
+def _install(handler: logging.Handler, verbosity: int, *, quiet: bool, debug: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_level(verbosity, quiet=quiet, debug=debug))

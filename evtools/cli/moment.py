@@ -5,9 +5,7 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 
 GRAMMAR = "14:30, 10m (ago), 2026-11-20, 2026-11-20T14:00Z or epoch seconds"
 
-_TIME_OF_DAY = re.compile(
-    r"\d\d?:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII
-)
+_TIME_OF_DAY = re.compile(r"\d\d?:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _AGO = re.compile(r"\s*ago\s*$")
 #: Smaller numbers are seconds ago; this is March 1973.
@@ -55,6 +53,6 @@ def parse_moment(text: str, now: float) -> float | time:
 
 
 def _duration(text: str) -> float:
-    from evtools.text import parse_duration  # noqa: PLC0415  (start-up time)
+    from evtools.text import parse_duration
 
     return parse_duration(text)

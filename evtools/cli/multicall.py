@@ -43,12 +43,12 @@ def _answer(word: str, arguments: Sequence[str]) -> int:
         return _plainly(lambda: say(_help()))
     if not word:
         return _plainly(lambda: say(_help(), _USAGE))
-    print(_unknown(word), file=sys.stderr)  # noqa: T201  (a command's answer)
+    print(_unknown(word), file=sys.stderr)
     return _USAGE
 
 
 def _plainly(body: Callable[[], int]) -> int:
-    from evtools.cli.failure import run_plainly  # noqa: PLC0415  (start-up time)
+    from evtools.cli.failure import run_plainly
 
     return run_plainly("evtools", body)
 
@@ -73,15 +73,12 @@ def _help() -> str:
 
 
 def _unknown(word: str) -> str:
-    import difflib  # noqa: PLC0415  (start-up time)
+    import difflib
 
-    from evtools.text import sanitize  # noqa: PLC0415  (start-up time)
+    from evtools.text import sanitize
 
     known = (*TOOLS, *TOPICS)
     near = difflib.get_close_matches(word.removeprefix("ev"), known, n=1)
     meant = f"help {near[0]}" if near and near[0] in TOPICS else "".join(near)
     question = f" Did you mean {meant}?" if near else ""
-    return (
-        f"evtools: there is no tool {sanitize(word)}.{question}\n"
-        f"  tools: {', '.join(TOOLS)}"
-    )
+    return f"evtools: there is no tool {sanitize(word)}.{question}\n  tools: {', '.join(TOOLS)}"

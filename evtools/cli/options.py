@@ -141,8 +141,7 @@ _SHARED: Final[tuple[Decorator[Any], ...]] = (
         *("--fanout-prefix",),
         group="Broker",
         type=params.FANOUT_PREFIX,
-        help="Redis: prefix of the event channels, as the workers have it;"
-        " off: none.  [/{db}.]",
+        help="Redis: prefix of the event channels, as the workers have it; off: none.  [/{db}.]",
     ),
     _shared(
         *("--fanout-patterns/--no-fanout-patterns",),
@@ -229,8 +228,7 @@ _SHARED: Final[tuple[Decorator[Any], ...]] = (
         group="Events",
         type=params.DURATION_OR_NONE,
         default=60.0,
-        help="RabbitMQ deletes our queue this long after we are gone; none:"
-        " never.  [60s]",
+        help="RabbitMQ deletes our queue this long after we are gone; none: never.  [60s]",
     ),
     _shared(
         *("--event-queue-exclusive/--no-event-queue-exclusive",),
@@ -262,8 +260,7 @@ _SHARED: Final[tuple[Decorator[Any], ...]] = (
         *("--enable-events",),
         group="Events",
         is_flag=True,
-        help="Tell the workers to send task events, as celery control"
-        " enable_events does.",
+        help="Tell the workers to send task events, as celery control enable_events does.",
     ),
     _shared(
         *("--read-only",),
@@ -277,8 +274,7 @@ _SHARED: Final[tuple[Decorator[Any], ...]] = (
         type=click.Choice(["json", "msgpack", "yaml", "pickle"]),
         metavar="NAME",
         **_several,
-        help="Serialisers to decode: json, msgpack, yaml, pickle. Repeatable."
-        "  [json msgpack yaml]",
+        help="Serialisers to decode: json, msgpack, yaml, pickle. Repeatable.  [json msgpack yaml]",
     ),
     _shared(
         *("--redact",),
@@ -295,8 +291,7 @@ _SHARED: Final[tuple[Decorator[Any], ...]] = (
         type=click.Choice(["auto", "always", "never"]),
         default="auto",
         metavar="WHEN",
-        help="Colours: auto, always or never; NO_COLOR and FORCE_COLOR are"
-        " heeded.  [auto]",
+        help="Colours: auto, always or never; NO_COLOR and FORCE_COLOR are heeded.  [auto]",
     ),
     _shared(
         *("-q", "--quiet"),
@@ -343,12 +338,7 @@ _SHARED: Final[tuple[Decorator[Any], ...]] = (
         in_file=False,
         help="Print each setting and where it comes from, and end.",
     ),
-    _shared(
-        *("--debug",),
-        group="Other",
-        is_flag=True,
-        help="Log everything; show tracebacks.",
-    ),
+    _shared(*("--debug",), group="Other", is_flag=True, help="Log everything; show tracebacks."),
     _shared(
         *("--version",),
         group="Other",

@@ -48,16 +48,12 @@ class Parsed(ParamType):
     is no text, from the settings file, is taken as it is if it is of `kinds`.
     """
 
-    def __init__(
-        self, name: str, parse: Callable[[str], Any], *kinds: type[Any]
-    ) -> None:
+    def __init__(self, name: str, parse: Callable[[str], Any], *kinds: type[Any]) -> None:
         self.name = name
         self._parse = parse
         self.kinds = kinds
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the parsed value; fail as click does."""
         if not isinstance(value, str):
             if isinstance(value, self.kinds):
@@ -70,7 +66,7 @@ class Parsed(ParamType):
 
 
 def _duration(text: str) -> float:
-    from evtools.text import parse_duration  # noqa: PLC0415  (start-up time)
+    from evtools.text import parse_duration
 
     return parse_duration(text)
 
@@ -87,7 +83,7 @@ def _duration_or_none(text: str) -> float | None:
 
 
 def _size(text: str) -> int:
-    from evtools.text import parse_size  # noqa: PLC0415  (start-up time)
+    from evtools.text import parse_size
 
     return parse_size(text)
 
@@ -172,9 +168,7 @@ def _routing_key(text: str) -> str:
     return text
 
 
-_SWITCHES = {"on": True, "true": True, "yes": True, "off": False, "false": False} | {
-    "no": False
-}
+_SWITCHES = {"on": True, "true": True, "yes": True, "off": False, "false": False} | {"no": False}
 
 
 def _fanout_prefix(text: str) -> bool | str:
@@ -200,7 +194,7 @@ def _broker(text: str) -> Broker:
         line = sys.stdin.buffer.readline(_BROKER_MAX_BYTES)
         return Broker(_address(_decoded("stdin", line)), "-b - (stdin)")
     if text.startswith("@"):
-        from pathlib import Path  # noqa: PLC0415  (start-up time)
+        from pathlib import Path
 
         path = Path(text[1:]).expanduser()
         whole = str(path.absolute())
@@ -211,7 +205,7 @@ def _broker(text: str) -> Broker:
 def address_in(path: str) -> str:
     """Return the broker URL in a file; raise ValueError."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  (start-up time)
+        with open(path, "rb") as file:
             content = file.read(_BROKER_MAX_BYTES)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
@@ -226,7 +220,7 @@ def _address(text: str) -> str:
 
 
 def _command(text: str) -> tuple[str, ...]:
-    import shlex  # noqa: PLC0415  (start-up time)
+    import shlex
 
     try:
         return tuple(shlex.split(text))
@@ -235,22 +229,18 @@ def _command(text: str) -> tuple[str, ...]:
 
 
 def _moment(text: str) -> float | time:
-    from evtools.clock import SystemClock  # noqa: PLC0415  (start-up time)
+    from evtools.clock import SystemClock
 
     return parse_moment(text, SystemClock().wall())
 
 
 def _text_file(text: str) -> TextFile:
     """Return a file with its content; `-` is stdin."""
-    from pathlib import Path  # noqa: PLC0415  (start-up time)
+    from pathlib import Path
 
     try:
         is_stdin = text == "-"
-        content = (
-            sys.stdin.buffer.read()
-            if is_stdin
-            else Path(text).expanduser().read_bytes()
-        )
+        content = sys.stdin.buffer.read() if is_stdin else Path(text).expanduser().read_bytes()
     except OSError as error:
         raise ValueError(f"{text}: {error.strerror}") from None
     return TextFile(text, _decoded("stdin" if is_stdin else text, content))
@@ -261,9 +251,7 @@ def _filter_file(text: str) -> TextFile:
     try:
         return _text_file(text)
     except ValueError as error:
-        raise ValueError(
-            f"{error} (-F takes a file; the filter itself needs no option)"
-        ) from None
+        raise ValueError(f"{error} (-F takes a file; the filter itself needs no option)") from None
 
 
 def _frequency(text: str) -> float:
@@ -277,7 +265,7 @@ def _frequency(text: str) -> float:
 
 
 def _decoded(name: str, content: bytes) -> str:
-    from evtools.text import decode_text  # noqa: PLC0415  (start-up time)
+    from evtools.text import decode_text
 
     try:
         return decode_text(content)
@@ -286,7 +274,7 @@ def _decoded(name: str, content: bytes) -> str:
 
 
 def _redaction(text: str) -> str:
-    from evtools.filters import check_time  # noqa: PLC0415  (start-up time)
+    from evtools.filters import check_time
 
     if len(text) > 1 and text[0] == text[-1] == "/":
         with contextlib.suppress(re.error):  # whoever uses it says what is wrong

@@ -46,14 +46,9 @@ _moment = partial(option, group="Recording", in_file=False, type=params.MOMENT)
 since = partial(
     _moment,
     *("-S", "--since"),
-    help="With -r, start at this time: 14:30 (of the recording), 10m (ago),"
-    " 2026-11-20T14:00Z.",
+    help="With -r, start at this time: 14:30 (of the recording), 10m (ago), 2026-11-20T14:00Z.",
 )
-until = partial(
-    _moment,
-    *("-U", "--until"),
-    help="With -r, stop after this time.",
-)
+until = partial(_moment, *("-U", "--until"), help="With -r, stop after this time.")
 read = partial(
     option,
     group="Recording",

@@ -19,10 +19,7 @@ _PROMISED: Final = frozenset(
 #: What it must contain besides what `pip install evtools` brings.
 _EXTRAS: Final = ("msgpack", "yaml")
 #: How variables begin that are settings; the file of settings is named apart.
-_SETTINGS: Final = (
-    *("EVTOOLS_", "EVTOP_", "EVDUMP_", "EVCAM_"),
-    *("CELERY_", "BROKER_URL"),
-)
+_SETTINGS: Final = (*("EVTOOLS_", "EVTOP_", "EVDUMP_", "EVCAM_"), *("CELERY_", "BROKER_URL"))
 #: How long a process of ours may take, in seconds; the machine may be busy.
 _PATIENCE: Final = 120.0
 
@@ -49,7 +46,7 @@ def findings() -> Iterator[Finding]:
     for name, check in CHECKS.items():
         try:
             yield Finding(name, ok=True, text=check())
-        except Exception as error:  # noqa: BLE001  (whatever it is, it is the finding)
+        except Exception as error:
             reason = str(error) or "no reason given"
             if not isinstance(error, CheckFailed):
                 reason = f"{type(error).__name__}: {reason}"
@@ -75,18 +72,16 @@ def _standard_library() -> str:
 
 
 def _native_code() -> str:
-    import bz2  # noqa: PLC0415  (a check imports what it is about)
-    import ctypes  # noqa: PLC0415  (ditto)
-    import lzma  # noqa: PLC0415  (ditto)
-    import sqlite3  # noqa: PLC0415  (ditto)
-    import zlib  # noqa: PLC0415  (ditto)
+    import bz2
+    import ctypes
+    import lzma
+    import sqlite3
+    import zlib
 
     _require(ctypes.CDLL(None).getpid() == os.getpid(), "ctypes cannot call libc")
     for module in (bz2, lzma, zlib):
         packed = module.compress(b"event" * 100)
-        _require(
-            module.decompress(packed) == b"event" * 100, f"{module.__name__} is broken"
-        )
+        _require(module.decompress(packed) == b"event" * 100, f"{module.__name__} is broken")
     with sqlite3.connect(":memory:") as database:
         (one,) = database.execute("select json_extract('[1]', '$[0]')").fetchone()
     _require(one == 1, "SQLite cannot read JSON")
@@ -94,7 +89,7 @@ def _native_code() -> str:
 
 
 def _tls() -> str:
-    import ssl  # noqa: PLC0415  (ditto)
+    import ssl
 
     _require(ssl.HAS_TLSv1_3, f"{ssl.OPENSSL_VERSION} has no TLS 1.3")
     context = ssl.create_default_context()
@@ -107,7 +102,7 @@ def _tls() -> str:
 
 
 def _transports() -> str:
-    from evtools.transport import ConnectionSettings, connect  # noqa: PLC0415  (ditto)
+    from evtools.transport import ConnectionSettings, connect
 
     inside = version.transports()
     missing = _PROMISED.difference(inside)
@@ -122,9 +117,9 @@ def _transports() -> str:
 
 
 def _serialisers() -> str:
-    import zstandard  # noqa: PLC0415  (a check imports what it is about)
+    import zstandard
 
-    from evtools.wire.compression import decompress  # noqa: PLC0415  (ditto)
+    from evtools.wire.compression import decompress
 
     packed = zstandard.compress(b"{}")
     unpacked = decompress(packed, "application/zstd", max_bytes=10)
@@ -136,14 +131,10 @@ def _serialisers() -> str:
 
 
 def _screen() -> str:
-    from evtools.top.glyphs import glyphs  # noqa: PLC0415  (ditto)
-    from evtools.top.widgets.canvas import painted  # noqa: PLC0415  (ditto)
+    from evtools.top.glyphs import glyphs
+    from evtools.top.widgets.canvas import painted
 
-    for module in (
-        "evtools.top.app",
-        "evtools.top.widgets.display",
-        "urwid.display.raw",
-    ):
+    for module in ("evtools.top.app", "evtools.top.widgets.display", "urwid.display.raw"):
         import_module(module)
     canvas = painted([[("head", "evtop ⣿")]], (10, 1), glyphs(ascii_only=False))
     _require("evtop ⣿".encode() in canvas.text[0], "urwid draws something else")
@@ -151,11 +142,11 @@ def _screen() -> str:
 
 
 def _rich() -> str:
-    import io  # noqa: PLC0415  (ditto)
+    import io
 
-    from rich.console import Console  # noqa: PLC0415  (ditto)
-    from rich.progress import Progress  # noqa: PLC0415  (ditto)
-    from rich.text import Text  # noqa: PLC0415  (ditto)
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.text import Text
 
     console = Console(file=io.StringIO(), force_terminal=True, width=40)
     console.print(Text("宽 é", style="red"))
@@ -176,7 +167,7 @@ def _metadata() -> str:
 
 
 def _processes() -> str:
-    import multiprocessing  # noqa: PLC0415  (ditto)
+    import multiprocessing
 
     inside = str(frozen.folder() or "nowhere")
     path = os.environ.get("LD_LIBRARY_PATH", "")
@@ -193,7 +184,7 @@ def _demo(*arguments: str) -> Callable[[], str]:
     """Return a check that runs one of the tools on the simulated cluster."""
 
     def check() -> str:
-        done = subprocess.run(  # noqa: S603  (ourselves)
+        done = subprocess.run(
             frozen.command(*arguments),
             capture_output=True,
             check=False,
@@ -210,11 +201,7 @@ def _demo(*arguments: str) -> Callable[[], str]:
 
 def _plain_environment() -> dict[str, str]:
     """Return ours without settings of the user: they are not what is checked."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(_SETTINGS)
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
     return kept | {"EVTOOLS_CONFIG": os.devnull}
 
 

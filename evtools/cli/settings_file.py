@@ -41,10 +41,7 @@ _MEGABYTE: Final = 1024 * 1024
 #: How values of these types are best written.
 _WRITTEN: Final[Mapping[click.ParamType[Any], Callable[[Any], Any]]] = {
     **dict.fromkeys(
-        (
-            *(params.DURATION, params.POSITIVE_DURATION, params.DURATION_OR_NONE),
-            params.FREQUENCY,
-        ),
+        (*(params.DURATION, params.POSITIVE_DURATION, params.DURATION_OR_NONE), params.FREQUENCY),
         "{:g}s".format,
     ),
     params.SIZE: lambda value: f"{value // _MEGABYTE}M",
@@ -116,7 +113,7 @@ def value_of(option: Option) -> Any:
 
 
 def _keys() -> Iterator[str]:
-    from evtools.top.bindings import BINDINGS  # noqa: PLC0415  (rarely needed)
+    from evtools.top.bindings import BINDINGS
 
     for binding in BINDINGS:
         yield f"# {binding.help}"

@@ -60,9 +60,7 @@ def aligned(rows: Sequence[Row]) -> list[str]:
     """Return settings as lines."""
     names = max((len(row.name) for row in rows), default=0)
     values = min(_WIDEST_VALUE, max((len(row.value) for row in rows), default=0))
-    return [
-        f"{row.name:<{names}} = {row.value:<{values}}  # {row.origin}" for row in rows
-    ]
+    return [f"{row.name:<{names}} = {row.value:<{values}}  # {row.origin}" for row in rows]
 
 
 def keys(ctx: click.Context) -> Iterator[str]:

@@ -55,8 +55,7 @@ _own = partial(option, prefix=_PREFIX)
     type=click.Choice(VIEWS),
     default="tasks",
     metavar="NAME",
-    help="Begin with this view: tasks, types, workers, queues, events or errors."
-    "  [tasks]",
+    help="Begin with this view: tasks, types, workers, queues, events or errors.  [tasks]",
 )
 @_own(
     *("-F", "--filter"),
@@ -203,9 +202,9 @@ _own = partial(option, prefix=_PREFIX)
 @click.pass_context
 def evtop(ctx: click.Context, /, **_values: Any) -> int:
     """Watch a Celery cluster live."""
-    from evtools.cli.beginning import begin  # noqa: PLC0415  (start-up time)
-    from evtools.cli.topping import top_options  # noqa: PLC0415  (start-up time)
-    from evtools.transport import check_transport  # noqa: PLC0415  (start-up time)
+    from evtools.cli.beginning import begin
+    from evtools.cli.topping import top_options
+    from evtools.transport import check_transport
 
     _set_up_logs(ctx.params)
     settings = begin(ctx)
@@ -218,7 +217,7 @@ def evtop(ctx: click.Context, /, **_values: Any) -> int:
 
 
 def _set_up_logs(values: dict[str, Any]) -> None:
-    from evtools.cli import logs  # noqa: PLC0415  (start-up time)
+    from evtools.cli import logs
 
     how = logs.wanted(values)
     on_screen = not (values["batch"] or values["check"] or values["show_config"])
@@ -231,14 +230,14 @@ def _set_up_logs(values: dict[str, Any]) -> None:
 def _run(options: Any, settings: Any) -> int:
     """Run what was asked for; each is imported only when it is."""
     if options.check is not None:
-        from evtools.top.check import run as check  # noqa: PLC0415  (ditto)
+        from evtools.top.check import run as check
 
         return check(options, settings)
     if options.batch:
-        from evtools.top.batch import run as batch  # noqa: PLC0415  (ditto)
+        from evtools.top.batch import run as batch
 
         return batch(options, settings)
-    from evtools.top.app import run  # noqa: PLC0415  (start-up time)
+    from evtools.top.app import run
 
     status: int = run(options, settings)
     return status

@@ -51,9 +51,7 @@ _CONTRADICTIONS: Final = (
     both("read", "write"),
     both("check", "write"),
     Contradiction(
-        lambda v: v["write"] == "-",
-        "evtop does not record to stdout",
-        "give a file: -w FILE",
+        lambda v: v["write"] == "-", "evtop does not record to stdout", "give a file: -w FILE"
     ),
     BACKWARDS,
 )
@@ -111,10 +109,7 @@ def _check(values: Values) -> Check | None:
 
 def _filter(values: Values) -> str:
     _refuse_other_meanings(values["filter"] or "")
-    texts = [
-        filter_of(values["filters"], reading=bool(values["read"])),
-        values["filter"] or "",
-    ]
+    texts = [filter_of(values["filters"], reading=bool(values["read"])), values["filter"] or ""]
     texts = [text for text in texts if text.strip()]
     return texts[0] if len(texts) == 1 else " ".join(f"({text})" for text in texts)
 
@@ -126,7 +121,7 @@ def _refuse_other_meanings(text: str) -> None:
             f"-F {text}: -F is a filter here",
             f"how often to draw is -d {text}; to search for the text: -F '\"{text}\"'",
         )
-    if ("." in text or "/" in text) and os.path.isfile(text):  # noqa: PTH113  (start-up time)
+    if ("." in text or "/" in text) and os.path.isfile(text):
         raise UsageError(
             f"-F {text}: that is a file, and -F is a filter here",
             f'take it from the file with -F "$(cat {text})"',
@@ -142,9 +137,7 @@ def _output(ctx: click.Context) -> Output:
     if not values["json_output"]:
         return chosen
     if chosen != "json" and is_typed(ctx, "output"):
-        raise UsageError(
-            f"-o {chosen} and --json exclude each other", "leave one of them out"
-        )
+        raise UsageError(f"-o {chosen} and --json exclude each other", "leave one of them out")
     return "json"
 
 
@@ -158,9 +151,7 @@ def _delay(values: Values, *, batch: bool, check: Check | None) -> float:
         default = _BATCH_DELAY if batch else _CHECK_DELAY
         return float(default if given is None else given)
     if given is not None and given < REFRESH_MIN:
-        raise UsageError(
-            f"--delay: {given:g}s is too short", f"the shortest is {REFRESH_MIN:g}s"
-        )
+        raise UsageError(f"--delay: {given:g}s is too short", f"the shortest is {REFRESH_MIN:g}s")
     return float(_SCREEN_DELAY if given is None else given)
 
 

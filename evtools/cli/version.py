@@ -77,7 +77,7 @@ def libc() -> str:
 
 def colours(environ: Mapping[str, str]) -> int:
     """Return how many colours the terminal has that `environ` names; 0: unknown."""
-    import curses  # noqa: PLC0415  (only some ask)
+    import curses
 
     try:
         curses.setupterm(environ.get("TERM", ""), 1)
@@ -95,8 +95,7 @@ def _facts(tool: str) -> dict[str, Any]:
         "tool": tool,
         "version": __version__,
         "build": build,
-        "python": f"{platform.python_version()}"
-        f" ({platform.python_implementation()}{inside})",
+        "python": f"{platform.python_version()} ({platform.python_implementation()}{inside})",
         "libc": libc(),
         "parts": parts(),
         "transports": transports(),
@@ -119,7 +118,7 @@ def _versions() -> dict[str, str]:
     found: dict[str, str] = {}
     for folder in sys.path:
         with suppress(OSError):
-            for name in os.listdir(folder or "."):  # noqa: PTH208  (start-up time)
+            for name in os.listdir(folder or "."):
                 stem, dot, kind = name.rpartition(".")
                 if dot and kind in ("dist-info", "egg-info"):
                     distribution, _, rest = stem.partition("-")

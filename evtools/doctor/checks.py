@@ -6,12 +6,7 @@ from typing import Final
 
 from evtools.doctor.case import Case
 from evtools.doctor.finding import Finding
-from evtools.doctor.ground import (
-    check_elsewhere,
-    check_exchange,
-    check_permissions,
-    check_queue,
-)
+from evtools.doctor.ground import check_elsewhere, check_exchange, check_permissions, check_queue
 from evtools.doctor.judging import (
     check_clocks,
     check_events,

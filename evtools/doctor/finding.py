@@ -8,16 +8,9 @@ Severity: TypeAlias = Literal["ok", "note", "warning", "problem"]
 
 #: From good to bad, with the status that the doctor ends with.  1 and 2 are not
 #: among them: they say that the doctor itself has failed.
-STATUSES: Final[Mapping[Severity, int]] = {
-    "ok": 0,
-    "note": 0,
-    "warning": 3,
-    "problem": 4,
-}
+STATUSES: Final[Mapping[Severity, int]] = {"ok": 0, "note": 0, "warning": 3, "problem": 4}
 
-_RANKS: Final[Mapping[Severity, int]] = {
-    severity: rank for rank, severity in enumerate(STATUSES)
-}
+_RANKS: Final[Mapping[Severity, int]] = {severity: rank for rank, severity in enumerate(STATUSES)}
 
 
 @dataclass(frozen=True, slots=True)

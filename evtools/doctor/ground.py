@@ -89,21 +89,17 @@ def check_queue(case: Case) -> Iterator[Finding]:
             "queue",
             "note",
             "events that nobody fetches are never dropped",
-            "A reader that stands still makes the broker's memory grow:"
-            " --event-queue-ttl 5s",
+            "A reader that stands still makes the broker's memory grow: --event-queue-ttl 5s",
         )
     elif ttl < _TTL_MIN:
         yield Finding(
             "queue",
             "warning",
             f"the broker drops events after {human_duration(ttl)} already",
-            "A moment of load on this host, and events are missing:"
-            " --event-queue-ttl 5s",
+            "A moment of load on this host, and events are missing: --event-queue-ttl 5s",
         )
     else:
-        text = (
-            f"the broker drops events that were not fetched for {human_duration(ttl)}"
-        )
+        text = f"the broker drops events that were not fetched for {human_duration(ttl)}"
         yield Finding("queue", "ok", text)
 
 

@@ -40,9 +40,7 @@ def arrived(seen: Observation) -> Iterator[Finding]:
     if seen.failure is not None:
         yield Finding("events", "problem", seen.failure.message, seen.failure.hint)
     elif seen.events:
-        text = (
-            f"{_count(seen.events, 'event')} of {_count(len(seen.workers), 'worker')}"
-        )
+        text = f"{_count(seen.events, 'event')} of {_count(len(seen.workers), 'worker')}"
         yield Finding("events", "ok", f"{text} arrived in {span}")
     else:
         yield Finding("events", "problem", f"nothing arrived in {span}", _why(seen))
@@ -111,9 +109,7 @@ def _unasked(case: Case) -> Finding:
     if not case.observation.workers:
         text += ", so no worker takes questions here"
         return Finding("workers", "note", text)
-    return Finding(
-        "workers", "warning", f"nobody can be asked: {text}", f"They were {_DEAF}"
-    )
+    return Finding("workers", "warning", f"nobody can be asked: {text}", f"They were {_DEAF}")
 
 
 def _mute(case: Case, seen: Observation) -> Iterator[Finding]:
@@ -166,8 +162,7 @@ def check_task_events(case: Case) -> Iterator[Finding]:
             "task-events",
             "note",
             "no client sent task-sent events",
-            "Queue names and waiting times need task_send_sent_event = True in the"
-            " clients.",
+            "Queue names and waiting times need task_send_sent_event = True in the clients.",
         )
 
 
@@ -190,11 +185,7 @@ _SWITCH_ON: Final = (
 )
 _UNKNOWN: Final = "no task ran, so it is unknown whether task events are on, at"
 _TELLING: Final[Mapping[str, tuple[Severity, str, str]]] = {
-    "off": (
-        "problem",
-        "task events are off: tasks ran, and nothing came of any, at",
-        _SWITCH_ON,
-    ),
+    "off": ("problem", "task events are off: tasks ran, and nothing came of any, at", _SWITCH_ON),
     "unset": (
         "note",
         _UNKNOWN,
@@ -213,9 +204,7 @@ def check_clocks(case: Case) -> Iterator[Finding]:
     """Compare the workers' clocks with ours."""
     seen = case.observation
     delays = {
-        node: signs.delay
-        for node, signs in sorted(seen.workers.items())
-        if signs.delay is not None
+        node: signs.delay for node, signs in sorted(seen.workers.items()) if signs.delay is not None
     }
     wrong = {node: delay for node, delay in delays.items() if abs(delay) > _TOLERANCE}
     for late, word in ((True, "behind"), (False, "ahead of")):

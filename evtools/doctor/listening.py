@@ -7,13 +7,7 @@ from typing import Final
 from evtools.clock import Clock
 from evtools.doctor.observation import Observation
 from evtools.errors import EvtoolsError
-from evtools.transport import (
-    ConnectionSettings,
-    EventReceiver,
-    Notice,
-    call,
-    explain,
-)
+from evtools.transport import ConnectionSettings, EventReceiver, Notice, call, explain
 
 #: Events are looked at this often, in seconds.
 _TICK: Final = 0.25
@@ -95,9 +89,7 @@ class _Patience:
         return self._since is not None and self.seconds >= self._wait
 
 
-def _follow(
-    receiver: EventReceiver, link: _Link, seen: Observation, patience: _Patience
-) -> None:
+def _follow(receiver: EventReceiver, link: _Link, seen: Observation, patience: _Patience) -> None:
     for events in receiver.batches(_TICK):
         seen.take(events)
         if link.live and patience.begin() and patience.asks:
@@ -108,9 +100,7 @@ def _follow(
             return
 
 
-def ask(
-    settings: ConnectionSettings, seen: Observation, deadline: float = _ANSWER
-) -> None:
+def ask(settings: ConnectionSettings, seen: Observation, deadline: float = _ANSWER) -> None:
     """Ask who is there, and for the settings that are not Celery's own.
 
     Each answer may take `deadline` seconds.
@@ -127,9 +117,7 @@ def ask(
             told = call(settings, "conf", destination=asked, deadline=deadline)
             seen.unread.update(told.unread)
             seen.settings = {
-                node: reply
-                for node, reply in told.by_node.items()
-                if isinstance(reply, Mapping)
+                node: reply for node, reply in told.by_node.items() if isinstance(reply, Mapping)
             }
-    except Exception as exc:  # noqa: BLE001  (whatever the drivers raise)
+    except Exception as exc:
         seen.refusal = explain(exc, settings)

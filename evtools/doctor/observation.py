@@ -94,9 +94,7 @@ class Observation:
         """Return whether to keep what this sender tells: a known one, or a worker."""
         if name in self.workers:
             return True
-        is_worker = (
-            kind.startswith(("worker-", "task-")) and len(self.workers) < _WORKERS_MAX
-        )
+        is_worker = kind.startswith(("worker-", "task-")) and len(self.workers) < _WORKERS_MAX
         return is_worker and 0 < len(name) <= _NAME_MAX_CHARS
 
     @property

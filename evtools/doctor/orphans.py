@@ -32,8 +32,7 @@ def check_orphans(case: Case) -> Iterator[Finding]:
             "orphans",
             "warning",
             f"nobody reads from {_list(case, free)}",
-            "Monitors that are gone have left them; the same command with --fix removes"
-            " them.",
+            "Monitors that are gone have left them; the same command with --fix removes them.",
         )
     elif case.options.confirm(f"Remove {_list(case, free, every=True)}?"):
         yield from _remove(case, free)

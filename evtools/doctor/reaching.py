@@ -49,10 +49,7 @@ _SPOKEN: Final[Mapping[str, tuple[str, str]]] = {
     "redis": ("the protocol of Redis", "Use redis:// in the URL"),
     "http": (
         "HTTP",
-        (
-            "RabbitMQ has its pages at port 15672; events come from port 5672, or"
-            " 5671 with TLS."
-        ),
+        ("RabbitMQ has its pages at port 15672; events come from port 5672, or 5671 with TLS."),
     ),
 }
 
@@ -198,9 +195,7 @@ def _is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def _untrusted(
-    error: ssl.SSLCertVerificationError, place: Place, now: float
-) -> Finding:
+def _untrusted(error: ssl.SSLCertVerificationError, place: Place, now: float) -> Finding:
     """Say what is wrong with a certificate, from what stands in it."""
     text, advice = f"the certificate: {error.verify_message}", ""
     tell = _DEFECTS.get(error.verify_code)
@@ -248,9 +243,7 @@ def _wrong_host(shown: Certificate, place: Place, now: float) -> tuple[str, str]
 
 
 #: By OpenSSL's X509_V_ERR_* codes.
-_DEFECTS: Final[
-    Mapping[int, Callable[[Certificate, Place, float], tuple[str, str]]]
-] = {
+_DEFECTS: Final[Mapping[int, Callable[[Certificate, Place, float], tuple[str, str]]]] = {
     9: _early,
     10: _expired,
     18: _unknown_signer,

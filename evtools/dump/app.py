@@ -23,14 +23,7 @@ from evtools.transport import ConnectionSettings
 from evtools.transport.doubt import Doubt
 from evtools.transport.recorder import TapeWriter
 from evtools.transport.tape import Tape, files_of
-from evtools.wire import (
-    AnyRecord,
-    EnvelopeWriter,
-    EventFields,
-    Record,
-    gap,
-    is_nameless,
-)
+from evtools.wire import AnyRecord, EnvelopeWriter, EventFields, Record, gap, is_nameless
 
 #: The longest wait for events before deadlines are looked at, in seconds.
 TICK = 0.25
@@ -66,9 +59,7 @@ def run(options: DumpOptions, settings: ConnectionSettings) -> int:
         records = open_records(options, settings, report, stack)
         outputs = Outputs(options, formatter, clock, stack)
         dump = Dump(options, records, filters, outputs, report, clock)
-        with Signals(
-            records.source.stop, clock, reopen_on_hangup=bool(options.write)
-        ) as signals:
+        with Signals(records.source.stop, clock, reopen_on_hangup=bool(options.write)) as signals:
             return dump.run(signals)
 
 
@@ -94,9 +85,7 @@ class Filters:
             unwanted.append(compiled(f"type={_HEARTBEAT}"))
         every = [*wanted, *([exclude(unwanted)] if unwanted else [])]
         self._all = all_of(*every)
-        self.matches: Callable[[Record], bool] | None = (
-            self._all.matches if every else None
-        )
+        self.matches: Callable[[Record], bool] | None = self._all.matches if every else None
         self.expected = compiled(options.expect) if options.expect else None
 
     def notes(self, counts: Counts) -> list[str]:
@@ -113,11 +102,7 @@ class Outputs:
     """Where matching events go: stdout, a recording, or both."""
 
     def __init__(
-        self,
-        options: DumpOptions,
-        formatter: Formatter | None,
-        clock: Clock,
-        stack: ExitStack,
+        self, options: DumpOptions, formatter: Formatter | None, clock: Clock, stack: ExitStack
     ) -> None:
         self._formatter = formatter
         self._sink: Sink | None = None
@@ -134,9 +119,7 @@ class Outputs:
             )
             stack.callback(self._tape.close)
         if formatter is not None:
-            self._sink = Sink(
-                sys.stdout.fileno(), clock=clock, line_buffered=options.line_buffered
-            )
+            self._sink = Sink(sys.stdout.fileno(), clock=clock, line_buffered=options.line_buffered)
             stack.callback(self._sink.close)
             self._sink.write(formatter.header())
 
@@ -341,8 +324,7 @@ def _spare_what_is_read(options: DumpOptions, clock: Clock) -> None:
     read = [path for path in map(Path, files_of(options.read)) if path.exists()]
     if name.exists() and any(map(name.samefile, read)):
         raise UsageError(
-            f"-w {options.write} would overwrite what -r reads",
-            "record into another file",
+            f"-w {options.write} would overwrite what -r reads", "record into another file"
         )
 
 
@@ -371,6 +353,4 @@ def _highlight(text: str) -> re.Pattern[str] | None:
     try:
         return re.compile(text, re.IGNORECASE)
     except re.error as error:
-        raise UsageError(
-            f"--highlight {text}: {error}", "give a regular expression"
-        ) from None
+        raise UsageError(f"--highlight {text}: {error}", "give a regular expression") from None

@@ -15,9 +15,7 @@ class Progress:
     that is read in no time.
     """
 
-    def __init__(
-        self, stream: IO[str], clock: Clock, *, shown: bool, colour: bool = False
-    ) -> None:
+    def __init__(self, stream: IO[str], clock: Clock, *, shown: bool, colour: bool = False) -> None:
         self._stream = stream
         self._clock = clock
         self._shown = shown
@@ -51,13 +49,9 @@ class Progress:
 
 
 def _bar(stream: IO[str], *, colour: bool) -> Any:
-    from rich.console import Console  # noqa: PLC0415  (only on a terminal)
-    from rich.progress import (  # noqa: PLC0415  (only on a terminal)
-        BarColumn,
-        DownloadColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bar  # noqa: PLC0415  (only on a terminal)
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     return Bar(
         *("{task.description}", BarColumn()),

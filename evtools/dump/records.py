@@ -57,7 +57,7 @@ def _live(
     def batches(timeout: float) -> Iterator[list[AnyRecord]]:
         for records in receiver.records(timeout):
             if redact is not None:
-                records = [_redacted(record, redact) for record in records]  # noqa: PLW2901  (what it was must not stay)
+                records = [_redacted(record, redact) for record in records]
             joiner.join(records)
             yield records
 
@@ -79,11 +79,7 @@ def _recorded(
 ) -> Records:
     clock = SystemClock()
     tape = Tape(
-        *options.read,
-        clock=clock,
-        speed=options.speed,
-        since=options.since,
-        until=options.until,
+        *options.read, clock=clock, speed=options.speed, since=options.since, until=options.until
     )
     stack.callback(tape.close)
     joiner = Joiner()

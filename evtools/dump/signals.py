@@ -17,9 +17,7 @@ class Signals(EndingSignals):
     stops the process as usual; `stopped` then tells from when to when.
     """
 
-    def __init__(
-        self, end: Callable[[], None], clock: Clock, *, reopen_on_hangup: bool
-    ) -> None:
+    def __init__(self, end: Callable[[], None], clock: Clock, *, reopen_on_hangup: bool) -> None:
         super().__init__(end, clock)
         self.counters_wanted = False
         self.reopen_wanted = False

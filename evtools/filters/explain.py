@@ -10,15 +10,7 @@ _INDENT: Final = "  "
 #: How much of a long filter is shown on either side of the mistake.
 _CONTEXT_CHARS: Final = 36
 _ELLIPSIS: Final = ".."
-_TEXTUAL: Final = (
-    Kind.TEXT,
-    Kind.EXCEPTION,
-    Kind.ID,
-    Kind.STATE,
-    Kind.PAIRS,
-    Kind.TEXTS,
-    Kind.IDS,
-)
+_TEXTUAL: Final = (Kind.TEXT, Kind.EXCEPTION, Kind.ID, Kind.STATE, Kind.PAIRS, Kind.TEXTS, Kind.IDS)
 
 
 def caret(error: FilterError) -> str:

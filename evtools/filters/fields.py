@@ -181,22 +181,16 @@ def _all(*getters: Getter) -> Getter:
 _is_task = _of("task-")
 _finishes = _of("task-succeeded", "task-failed", "task-retried")
 _succeeds = _of("task-succeeded")
-_ends = _of(
-    "task-succeeded", "task-failed", "task-revoked", "task-rejected", "task-cancelled"
-)
+_ends = _of("task-succeeded", "task-failed", "task-revoked", "task-rejected", "task-cancelled")
 _errs = _of("task-failed", "task-retried")
-NOT_SENT: Final = (
-    "task_send_sent_event is off, or the tasks were sent before we listened"
-)
+NOT_SENT: Final = "task_send_sent_event is off, or the tasks were sent before we listened"
 NOT_RECEIVED: Final = "the tasks were received before we listened"
 HAVE_NONE: Final = "the tasks have none, or were received before we listened"
 NOT_STARTED: Final = "the tasks were started before we listened"
 
 _FIELDS: Final = (
     Field("name", Kind.TEXT, plain("name"), "task name", NOT_RECEIVED, _is_task),
-    Field(
-        "state", Kind.STATE, _state, "state the event puts the task in", "", _is_task
-    ),
+    Field("state", Kind.STATE, _state, "state the event puts the task in", "", _is_task),
     Field("worker", Kind.TEXT, plain("hostname"), "who sent the event, as celery@host"),
     Field("host", Kind.TEXT, host, "the worker's host: what follows the @"),
     Field("uuid", Kind.ID, plain("uuid"), "task id", "", _is_task),
@@ -209,32 +203,13 @@ _FIELDS: Final = (
         NOT_RECEIVED,
         _is_task,
     ),
-    Field(
-        "result",
-        Kind.TEXT,
-        plain("result"),
-        "result of a task that succeeded",
-        "",
-        _succeeds,
-    ),
+    Field("result", Kind.TEXT, plain("result"), "result of a task that succeeded", "", _succeeds),
     Field("exc", Kind.EXCEPTION, plain("exception"), "exception", "", _errs),
     Field("tb", Kind.TEXT, plain("traceback"), "traceback", "", _errs),
     Field("queue", Kind.TEXT, plain("queue"), "queue sent to", NOT_SENT, _is_task),
+    Field("exchange", Kind.TEXT, plain("exchange"), "exchange sent to", NOT_SENT, _is_task),
     Field(
-        "exchange",
-        Kind.TEXT,
-        plain("exchange"),
-        "exchange sent to",
-        NOT_SENT,
-        _is_task,
-    ),
-    Field(
-        "routing_key",
-        Kind.TEXT,
-        plain("routing_key"),
-        "routing key sent with",
-        NOT_SENT,
-        _is_task,
+        "routing_key", Kind.TEXT, plain("routing_key"), "routing key sent with", NOT_SENT, _is_task
     ),
     Field(
         "root",
@@ -259,14 +234,7 @@ _FIELDS: Final = (
         "a whole family: uuid, root or parent",
     ),
     Field("type", Kind.TEXT, _type, "event type, as task-failed"),
-    Field(
-        "runtime",
-        Kind.DURATION,
-        _runtime,
-        "time the task ran",
-        NOT_STARTED,
-        _finishes,
-    ),
+    Field("runtime", Kind.DURATION, _runtime, "time the task ran", NOT_STARTED, _finishes),
     Field(
         "wait",
         Kind.DURATION,
@@ -275,52 +243,19 @@ _FIELDS: Final = (
         NOT_STARTED,
         _is_task,
     ),
-    Field(
-        "queue_time",
-        Kind.DURATION,
-        _queue_time,
-        "from sent to received",
-        NOT_SENT,
-        _is_task,
-    ),
+    Field("queue_time", Kind.DURATION, _queue_time, "from sent to received", NOT_SENT, _is_task),
     Field("age", Kind.AGE, _timestamp, "time since the event was sent", drifts=True),
-    Field(
-        "retries",
-        Kind.NUMBER,
-        plain("retries"),
-        "retries so far",
-        NOT_RECEIVED,
-        _is_task,
-    ),
+    Field("retries", Kind.NUMBER, plain("retries"), "retries so far", NOT_RECEIVED, _is_task),
     Field("pid", Kind.NUMBER, plain("pid"), "process that sent the event"),
     Field("lag", Kind.DURATION, _lag, "from sending the event to receiving it here"),
     Field("clock", Kind.NUMBER, plain("clock"), "logical clock"),
     Field("sent", Kind.TIME, _sent, "when the task was sent", NOT_SENT, _is_task),
     Field(
-        "received",
-        Kind.TIME,
-        _received,
-        "when a worker received the task",
-        NOT_RECEIVED,
-        _is_task,
+        "received", Kind.TIME, _received, "when a worker received the task", NOT_RECEIVED, _is_task
     ),
-    Field(
-        "started",
-        Kind.TIME,
-        _started,
-        "when the task started",
-        NOT_STARTED,
-        _is_task,
-    ),
+    Field("started", Kind.TIME, _started, "when the task started", NOT_STARTED, _is_task),
     Field("done", Kind.TIME, _done, "when the task ended, in whatever way", "", _ends),
-    Field(
-        "eta",
-        Kind.TIME,
-        eta_of,
-        "earliest time the task may start",
-        HAVE_NONE,
-        _is_task,
-    ),
+    Field("eta", Kind.TIME, eta_of, "earliest time the task may start", HAVE_NONE, _is_task),
     Field("has", Kind.PRESENCE, lambda _: None, "names a field that must be there"),
     Field(
         "any",

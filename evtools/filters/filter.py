@@ -7,15 +7,7 @@ from typing import Any, Final
 from evtools.errors import FilterError
 from evtools.filters.fields import ALIASES, EVENT_FIELDS, FieldTable
 from evtools.filters.grammar import parse
-from evtools.filters.predicates import (
-    Clock,
-    Context,
-    Predicate,
-    Tally,
-    all_hold,
-    build,
-    one_holds,
-)
+from evtools.filters.predicates import Clock, Context, Predicate, Tally, all_hold, build, one_holds
 from evtools.filters.tokens import Mistake
 from evtools.text import sanitize
 
@@ -71,11 +63,7 @@ class Filter:
 
 
 def compile_filter(
-    text: str,
-    *,
-    fields: FieldTable = EVENT_FIELDS,
-    zone: tzinfo = UTC,
-    now: Clock | None = None,
+    text: str, *, fields: FieldTable = EVENT_FIELDS, zone: tzinfo = UTC, now: Clock | None = None
 ) -> Filter:
     """Read a filter, see evfilter(7); the empty one matches everything.
 
@@ -109,7 +97,7 @@ def all_of(*filters: Filter) -> Filter:
         text,
         all_hold([each.matches for each in filters]),
         _tallies(filters),
-        [doubt for each in filters for doubt in each._doubts],  # noqa: SLF001  (ours)
+        [doubt for each in filters for doubt in each._doubts],
     )
 
 
@@ -128,9 +116,7 @@ def _tallies(filters: Iterable[Filter]) -> list[Tally]:
 def _notes(tally: Tally, subjects: str) -> Iterator[str]:
     name, reason = sanitize(tally.field.name), tally.field.reason
     if tally.unknown and not tally.known:
-        yield f"{name}: unknown for 100% of {subjects}" + (
-            f" ({reason})" if reason else ""
-        )
+        yield f"{name}: unknown for 100% of {subjects}" + (f" ({reason})" if reason else "")
     for search in tally.searches:
         if search.cut:
             yield (

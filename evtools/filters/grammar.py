@@ -174,9 +174,7 @@ class _Parser:
 
     def _group(self, opening: Token, depth: int) -> Node:
         if depth > MAX_DEPTH:
-            raise _mistake(
-                f"parentheses are nested more than {MAX_DEPTH} deep", opening
-            )
+            raise _mistake(f"parentheses are nested more than {MAX_DEPTH} deep", opening)
         if self._kind() is TokenKind.CLOSE:
             raise _mistake("nothing between the parentheses", opening, length=2)
         node = self._either(depth) if self._kind() else Everything()

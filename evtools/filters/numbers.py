@@ -14,12 +14,7 @@ NumberTest: TypeAlias = Callable[[Number], bool]
 Reader: TypeAlias = Callable[[str], Number]
 T = TypeVar("T")
 
-COMPARISONS: Final = {
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-}
+COMPARISONS: Final = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _NUMBER = re.compile(r"-?(?:\d+|\d*\.\d+)(?:e[+-]?\d{1,3})?", re.IGNORECASE)
 _WHOLE = re.compile(r"-?\d+")
 # In `field.size>10M` the unit tells what is meant: capitals are sizes.

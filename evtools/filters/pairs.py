@@ -16,9 +16,7 @@ from evtools.filters.tokens import Value
 MAX_CHARS: Final = 65536
 
 _PAIR = re.compile(r"\s*([\w.-]+)\s*=(.*)", re.DOTALL)
-_TOKEN = re.compile(
-    r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^'\"\[\](){},:]+|.", re.DOTALL
-)
+_TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^'\"\[\](){},:]+|.", re.DOTALL)
 _ESCAPE = re.compile(r"\\([\\'\"])")
 
 

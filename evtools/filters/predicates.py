@@ -10,27 +10,12 @@ from datetime import tzinfo
 from typing import Any, Final, TypeAlias, TypeGuard
 
 from evtools.filters import numbers, times
-from evtools.filters.fields import (
-    AMBIGUOUS,
-    PREFIXES,
-    Field,
-    FieldTable,
-    Getter,
-    Kind,
-    find,
-    guess,
-)
+from evtools.filters.fields import AMBIGUOUS, PREFIXES, Field, FieldTable, Getter, Kind, find, guess
 from evtools.filters.grammar import And, Everything, Node, Not, Or, Term, Word
 from evtools.filters.numbers import COMPARISONS, NumberTest
 from evtools.filters.pairs import pair_test
 from evtools.filters.regexes import LineSearch, PatternRefused
-from evtools.filters.states import (
-    STATE_GROUPS,
-    STATE_NAMES,
-    STATES,
-    state_of_word,
-    states_of,
-)
+from evtools.filters.states import STATE_GROUPS, STATE_NAMES, STATES, state_of_word, states_of
 from evtools.filters.texts import (
     TextTest,
     any_of,
@@ -41,13 +26,7 @@ from evtools.filters.texts import (
     raises,
     starts_with,
 )
-from evtools.filters.tokens import (
-    OPERATORS,
-    PATTERN_OPERATORS,
-    QUOTE_IT,
-    Mistake,
-    Value,
-)
+from evtools.filters.tokens import OPERATORS, PATTERN_OPERATORS, QUOTE_IT, Mistake, Value
 from evtools.text import sanitize
 
 Predicate: TypeAlias = Callable[[Any], bool]
@@ -227,12 +206,7 @@ def _field(name: str, fields: FieldTable, position: int, length: int) -> Field:
         return field
     shown = sanitize(name)
     if name.lower() in AMBIGUOUS:
-        raise Mistake(
-            f'"{shown}" may be several fields',
-            position,
-            length,
-            AMBIGUOUS[name.lower()],
-        )
+        raise Mistake(f'"{shown}" may be several fields', position, length, AMBIGUOUS[name.lower()])
     close = guess(name, fields)
     meant = f' (did you mean "{close}"?)' if close else ""
     raise Mistake(
@@ -305,9 +279,7 @@ def _ordered_term(term: Term, field: Field, context: Context) -> Predicate:
 def _age_term(term: Term, field: Field, context: Context) -> Predicate:
     now, get = context.now, field.get
     if now is None:
-        raise Mistake(
-            "there is no clock to tell an age by", term.position, len(term.name)
-        )
+        raise Mistake("there is no clock to tell an age by", term.position, len(term.name))
 
     def age(subject: Any) -> float | None:
         since = get(subject)
@@ -351,9 +323,7 @@ def _present(value: Value, fields: FieldTable) -> Getter:
     field = _field(value.text, fields, value.position, value.length)
     if field.kind in (Kind.TEXTS, Kind.IDS, Kind.PRESENCE):
         raise Mistake(
-            f'"{field.name}" is several fields; has: takes one',
-            value.position,
-            value.length,
+            f'"{field.name}" is several fields; has: takes one', value.position, value.length
         )
     return field.get
 

@@ -112,9 +112,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
         with warnings.catch_warnings(action="error", category=FutureWarning):
             compiled = re.compile(pattern, re.IGNORECASE)
     except (re.error, RecursionError, OverflowError, FutureWarning) as error:
-        raise PatternRefused(
-            f"not a regular expression: {sanitize(str(error))}"
-        ) from error
+        raise PatternRefused(f"not a regular expression: {sanitize(str(error))}") from error
     if compiled.flags & re.VERBOSE or _VERBOSE.search(pattern):
         raise PatternRefused("the flag x has no place in a filter")
     return compiled
@@ -292,9 +290,7 @@ class _Weigher:
             self._has_lone_repeat = True
             return _Cost()
         assert most is not None
-        return _Cost(
-            body.ways * most + math.log2(most - least + 1), body.repeats * most
-        )
+        return _Cost(body.ways * most + math.log2(most - least + 1), body.repeats * most)
 
     def _ends_in_one_place(self) -> bool:
         """Return whether what follows the repeat just read cannot be part of it."""

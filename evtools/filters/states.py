@@ -22,9 +22,7 @@ EVENT_STATES: Final = {
 }
 STATES: Final = tuple(EVENT_STATES.values())
 #: The states nothing follows, as far as this attempt goes.
-FINAL_STATES: Final = frozenset(
-    {"SUCCESS", "FAILURE", "REVOKED", "REJECTED", "CANCELLED"}
-)
+FINAL_STATES: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED", "REJECTED", "CANCELLED"})
 
 #: Names that stand for several states.
 STATE_GROUPS: Final = {

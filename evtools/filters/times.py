@@ -6,13 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Final
 
-from evtools.filters.numbers import (
-    COMPARISONS,
-    Number,
-    NumberTest,
-    read_at,
-    split_range,
-)
+from evtools.filters.numbers import COMPARISONS, Number, NumberTest, read_at, split_range
 from evtools.filters.tokens import Mistake, Value
 from evtools.text import sanitize
 
@@ -52,9 +46,7 @@ class Moment:
             local = datetime.fromtimestamp(epoch, self.zone)
         except (OverflowError, ValueError, OSError):
             return None
-        since_midnight = timedelta(
-            hours=local.hour, minutes=local.minute, seconds=local.second
-        )
+        since_midnight = timedelta(hours=local.hour, minutes=local.minute, seconds=local.second)
         return since_midnight.total_seconds() + local.microsecond / 1e6
 
 
@@ -77,7 +69,7 @@ def _moment(match: re.Match[str], zone: tzinfo) -> Moment:
     of_day = timedelta(
         hours=int(match["hour"] or 0), minutes=int(match["minute"] or 0)
     ).total_seconds()
-    if of_day >= _DAY or seconds >= 60 or int(match["minute"] or 0) >= 60:  # noqa: PLR2004
+    if of_day >= _DAY or seconds >= 60 or int(match["minute"] or 0) >= 60:
         raise ValueError
     if not match["date"]:
         return Moment(of_day + seconds, of_day + seconds + _precision(match), zone)
@@ -131,9 +123,7 @@ def _within(value: Value, zone: tzinfo) -> NumberTest:
     last = _read(value, high or low, zone)
     if (first.zone is None) != (last.zone is None):
         raise Mistake(
-            "one end of the range has a date and the other has none",
-            value.position,
-            value.length,
+            "one end of the range has a date and the other has none", value.position, value.length
         )
     start = first.start if low else float("-inf")
     end = last.end if high or not dots else float("inf")

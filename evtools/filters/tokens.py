@@ -21,9 +21,7 @@ class Mistake(ValueError):
     `position` counts from 0; `hint` says what to write instead.
     """
 
-    def __init__(
-        self, message: str, position: int, length: int = 1, hint: str = ""
-    ) -> None:
+    def __init__(self, message: str, position: int, length: int = 1, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.position = position
@@ -82,8 +80,7 @@ _FIELD = re.compile(_NAME + _SIGN, re.ASCII)
 # `a : b` is a field only where there is one of that name.
 _SPACED = re.compile(_NAME + r"(?P<blanks>\s+)" + _SIGN, re.ASCII)
 _WORDED = re.compile(
-    _NAME
-    + r"\s+(?P<not>not\s+)?(?P<operator>in(?=\s*[\[(]|\s+\S+\s*,)|notin(?=\s*[\[(])"
+    _NAME + r"\s+(?P<not>not\s+)?(?P<operator>in(?=\s*[\[(]|\s+\S+\s*,)|notin(?=\s*[\[(])"
     r"|is\s+not(?=\s)|is(?=\s)|i?like(?=\s)|between(?=\s)|contains(?=\s)|matches(?=\s)"
     r"|starts\s?with(?=\s))",
     re.ASCII | re.IGNORECASE,
@@ -114,9 +111,7 @@ _BARE_ITEM = re.compile(r'(?:(?!&&|\|\|)[^\s()",])*')
 _BRACED_ITEM = re.compile(r'(?:(?!&&|\|\|)[^\s()",}])*')
 _LISTED_ITEM = re.compile(r'(?:(?!\|\|)[^\s()",\]|])*')
 _SLASHES = re.compile(r"/((?:[^/\\]|\\.)+)/i?(?=[\s)}]|&&|\|\||$)")
-_RANGE = re.compile(
-    r"[\[{]\s*(?P<low>\S+)\s+TO\s+(?P<high>[^\s\]}]+)\s*[\]}]", re.IGNORECASE
-)
+_RANGE = re.compile(r"[\[{]\s*(?P<low>\S+)\s+TO\s+(?P<high>[^\s\]}]+)\s*[\]}]", re.IGNORECASE)
 _BETWEEN = re.compile(r"\s*(?P<low>\S+)\s+and\s+(?P<high>[^\s)]+)", re.IGNORECASE)
 _NOTHING_THERE = re.compile(r"\s+(?:null|none|nil|empty)(?=[\s)]|$)", re.IGNORECASE)
 #: What must be there, in Lucene.
@@ -370,9 +365,7 @@ class _Scanner:
     def _between(self) -> Value:
         match = _BETWEEN.match(self.text, self.at)
         if not match:
-            raise Mistake(
-                "between needs two values", self.at, hint="as in runtime:1..5"
-            )
+            raise Mistake("between needs two values", self.at, hint="as in runtime:1..5")
         self.at = match.end()
         text = f"{match['low']}..{match['high']}"
         return Value(text, position=match.start("low"), length=len(match[0].strip()))
@@ -497,9 +490,7 @@ class _Scanner:
         match = quoted.match(self.text, self.at)
         if not match:
             raise Mistake(
-                "the quote is not closed",
-                self.at,
-                hint=r"a quote inside quotes is written \"",
+                "the quote is not closed", self.at, hint=r"a quote inside quotes is written \""
             )
         self.at = match.end()
         return match[1]
@@ -509,10 +500,7 @@ class _Scanner:
             self._refuse_nothing(start)
         if text.startswith("'") and text.count("'") % 2:
             raise Mistake(
-                "the ' is not closed",
-                start,
-                len(text),
-                "phrases are put in double quotes",
+                "the ' is not closed", start, len(text), "phrases are put in double quotes"
             )
 
     def _refuse_nothing(self, start: int) -> NoReturn:

@@ -39,11 +39,7 @@ _TELLS: Final[Mapping[type[TaskReading], tuple[tuple[str, str], ...]]] = {
     Succeeded: (("result", "result"), ("runtime", "measured")),
     Failed: _RAISED,
     Retried: _RAISED,
-    Revoked: (
-        ("terminated", "terminated"),
-        ("signum", "signum"),
-        ("expired", "expired"),
-    ),
+    Revoked: (("terminated", "terminated"), ("signum", "signum"), ("expired", "expired")),
     Rejected: (("requeue", "requeue"),),
 }
 #: The moment and the rank of the step that an event is, and what it tells.

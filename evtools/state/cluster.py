@@ -203,9 +203,7 @@ class Cluster(Kinds):
 
     # In one piece, with what it needs at hand, as every call and every look into the
     # state would cost more than the budget has.
-    def _take_all(  # noqa: C901
-        self, events: Iterable[EventFields]
-    ) -> Iterator[Change]:
+    def _take_all(self, events: Iterable[EventFields]) -> Iterator[Change]:
         kinds, workers, shared = self._STEPS, self.workers, self._shared
         clients, count_start = self.clients, self._missed.started
         tasks, shelf_of = self.tasks, self.tasks.of_state
@@ -218,12 +216,7 @@ class Cluster(Kinds):
             try:
                 step, fields, enters = kinds[event["type"]]
                 uuid = event["uuid"]
-                task = (
-                    find_open(uuid)
-                    or find_done(uuid)
-                    or find_bad(uuid)
-                    or self._create(uuid)
-                )
+                task = find_open(uuid) or find_done(uuid) or find_bad(uuid) or self._create(uuid)
             except (KeyError, TypeError):
                 yield self._take_other(event)
                 continue
@@ -252,9 +245,9 @@ class Cluster(Kinds):
                 yield self._take_unusual(task, event)
                 continue
             if worker is not None:
-                if task.clock < clock:  # noqa: PLR1730  (a call would take longer)
+                if task.clock < clock:
                     task.clock = clock
-                if worker.local_received < heard:  # noqa: PLR1730
+                if worker.local_received < heard:
                     worker.local_received = heard
                 worker.begins = enters is STARTED
                 # Heartbeats travel alone, events of tasks wait for others.
@@ -347,11 +340,7 @@ class Cluster(Kinds):
 
         None for a client, whose clock is noted.
         """
-        hostname, at, heard = (
-            reading.hostname,
-            reading.timestamp,
-            reading.local_received,
-        )
+        hostname, at, heard = (reading.hostname, reading.timestamp, reading.local_received)
         if hostname is None:
             return None
         if isinstance(reading, Sent):
@@ -366,9 +355,7 @@ class Cluster(Kinds):
     def _hear(self, task: Task, local_received: float, grown: int) -> None:
         """Note that we heard of a task, and put it where it belongs."""
         first = task.first_received
-        task.first_received = (
-            local_received if first is None else min(first, local_received)
-        )
+        task.first_received = local_received if first is None else min(first, local_received)
         task.local_received = max(task.local_received, local_received)
         task.serial = self.event_count
         self.tasks.move(task, self.tasks.of_state[task.state])

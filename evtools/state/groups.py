@@ -25,10 +25,7 @@ class Groups(Mapping[str, set[Task]]):
         self._groups: dict[str, set[Task]] | None = None
 
     def __call__(
-        self,
-        name: str,
-        limit: int | None = None,
-        reverse: bool = True,  # noqa: FBT001, FBT002  (Celery's arguments)
+        self, name: str, limit: int | None = None, reverse: bool = True
     ) -> Iterator[tuple[str, Task]]:
         """Yield the uuids and tasks of a group, ordered by time."""
         return self._call(name, limit, reverse)

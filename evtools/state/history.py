@@ -185,11 +185,7 @@ def _of_started(attempts: list[Attempt], _: TaskReading) -> Attempt | None:
 
     None, for a new attempt, if all have.
     """
-    waiting = [
-        attempt
-        for attempt in attempts
-        if attempt.started is None and attempt.ended is None
-    ]
+    waiting = [attempt for attempt in attempts if attempt.started is None and attempt.ended is None]
     return min(reversed(waiting), key=_retries, default=None)
 
 

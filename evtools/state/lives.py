@@ -175,9 +175,7 @@ class Lives:
     def done(self) -> int | None:
         """How many tasks they began since we listen; None if no count came twice."""
         done = [
-            (life.processed or 0) - life.processed_first
-            for life in self._lives
-            if life.counts > 1
+            (life.processed or 0) - life.processed_first for life in self._lives if life.counts > 1
         ]
         return sum(done) if done else None
 
@@ -210,11 +208,7 @@ class Lives:
         return known or [life for life in lives[:1] if not life.began]
 
     def _there(self, now: float) -> list[Life]:
-        return [
-            life
-            for life in self._lives
-            if life.goodbye is None and self._is_there(life, now)
-        ]
+        return [life for life in self._lives if life.goodbye is None and self._is_there(life, now)]
 
     def _is_there(self, life: Life, now: float, sign: float = 0.0) -> bool:
         """Tell whether no other has taken its place since it gave a sign.

@@ -31,9 +31,7 @@ Count = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
 HostName = Annotated[str, Meta(min_length=1)]
 
 
-class Reading(
-    Struct, forbid_unknown_fields=True, tag_field="type", kw_only=True, gc=False
-):
+class Reading(Struct, forbid_unknown_fields=True, tag_field="type", kw_only=True, gc=False):
     """What all events tell."""
 
     hostname: HostName | None
@@ -210,9 +208,7 @@ WORKER_READINGS: Final[Mapping[str, type[WorkerReading]]] = {
 AnyReading = TypeVar("AnyReading", bound=Reading)
 
 
-def read(
-    event: EventFields, kind: type[AnyReading]
-) -> tuple[AnyReading | None, EventFields]:
+def read(event: EventFields, kind: type[AnyReading]) -> tuple[AnyReading | None, EventFields]:
     """Return the reading of an event, and the fields that `kind` does not have.
 
     None if it is of no use: an event of a task has to name the task, and one of a
@@ -227,9 +223,7 @@ def read(
 _NOTHING: Final[EventFields] = {}
 
 
-def read_odd(
-    event: EventFields, kind: type[AnyReading]
-) -> tuple[AnyReading | None, EventFields]:
+def read_odd(event: EventFields, kind: type[AnyReading]) -> tuple[AnyReading | None, EventFields]:
     """Do what `read` does for an event that lacks fields or has others or odd ones."""
     names = kind.__struct_fields__
     tidied = {name: tidy(name, event.get(name)) for name in names}
@@ -238,11 +232,7 @@ def read_odd(
     subject = "uuid" if "uuid" in tidied else "hostname"
     if not tidied[subject]:
         return None, _NOTHING
-    own = {
-        name: value
-        for name, value in event.items()
-        if name not in tidied and name != "type"
-    }
+    own = {name: value for name, value in event.items() if name not in tidied and name != "type"}
     return kind(**tidied), own
 
 

@@ -101,9 +101,7 @@ def _history(task: "Task") -> History:
     if task.first_received is None:
         # What was given by hand stays until an event has it.
         values = {name: getattr(task, name, None) for name in ("worker", *WHOLE.names)}
-        history.given = {
-            name: each for name, each in values.items() if each is not None
-        }
+        history.given = {name: each for name, each in values.items() if each is not None}
     return history
 
 

@@ -1,13 +1,7 @@
 """The tasks in memory, on three shelves: what goes first, and what is kept longer."""
 
 from collections import OrderedDict
-from collections.abc import (
-    ItemsView,
-    Iterator,
-    Mapping,
-    MutableMapping,
-    ValuesView,
-)
+from collections.abc import ItemsView, Iterator, Mapping, MutableMapping, ValuesView
 from heapq import merge
 from itertools import chain, takewhile
 from operator import attrgetter
@@ -77,7 +71,7 @@ class Shelves(MutableMapping[str, Task]):
     def __iter__(self) -> Iterator[str]:
         return chain.from_iterable(self._in_order())
 
-    def popitem(self, last: bool = True) -> tuple[str, Task]:  # noqa: FBT001, FBT002
+    def popitem(self, last: bool = True) -> tuple[str, Task]:
         """Remove the task whose event came last, or else the one to forget next."""
         if last:
             task = next(self.by_time(newest_first=True), None)
@@ -161,8 +155,7 @@ class Shelves(MutableMapping[str, Task]):
         """Return the tasks in the order in which we last heard of them."""
         shelves = (self.done, self.bad, self.open)
         ordered = [
-            reversed(shelf.values()) if newest_first else iter(shelf.values())
-            for shelf in shelves
+            reversed(shelf.values()) if newest_first else iter(shelf.values()) for shelf in shelves
         ]
         return merge(*ordered, key=attrgetter("serial"), reverse=newest_first)
 
@@ -195,7 +188,7 @@ class _Tasks(ValuesView[Task]):
         self._shelves = shelves
 
     def __iter__(self) -> Iterator[Task]:
-        shelves = self._shelves._in_order()  # noqa: SLF001  (its own view)
+        shelves = self._shelves._in_order()
         return chain.from_iterable(shelf.values() for shelf in shelves)
 
 
@@ -205,5 +198,5 @@ class _Pairs(ItemsView[str, Task]):
         self._shelves = shelves
 
     def __iter__(self) -> Iterator[tuple[str, Task]]:
-        shelves = self._shelves._in_order()  # noqa: SLF001  (its own view)
+        shelves = self._shelves._in_order()
         return chain.from_iterable(shelf.items() for shelf in shelves)

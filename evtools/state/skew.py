@@ -23,9 +23,7 @@ class Skew:
 
     __slots__ = ("_before", "least", "until")
 
-    def __init__(
-        self, least: float = inf, before: float = inf, until: float = -inf
-    ) -> None:
+    def __init__(self, least: float = inf, before: float = inf, until: float = -inf) -> None:
         self.least = least
         self._before = before
         self.until = until

@@ -37,13 +37,13 @@ class State(Cluster):
         callback: Callable[["State", EventFields], object] | None = None,
         workers: Mapping[str, Worker] | None = None,
         tasks: Mapping[str, Task] | None = None,
-        taskheap: object = None,  # noqa: ARG002  (there is none)
+        taskheap: object = None,
         max_workers_in_memory: int = 5000,
         max_tasks_in_memory: int = 10000,
         on_node_join: Callable[[Worker], object] | None = None,
         on_node_leave: Callable[[Worker], object] | None = None,
-        tasks_by_type: object = None,  # noqa: ARG002  (made of the tasks)
-        tasks_by_worker: object = None,  # noqa: ARG002
+        tasks_by_type: object = None,
+        tasks_by_worker: object = None,
         *,
         max_bytes: int = MAX_BYTES,
         clock: Clock | None = None,
@@ -147,9 +147,7 @@ class State(Cluster):
         finally:
             self._forget_groups()
 
-    def _take_and_call(
-        self, event: EventFields
-    ) -> tuple[Change, tuple[Any, str] | None]:
+    def _take_and_call(self, event: EventFields) -> tuple[Change, tuple[Any, str] | None]:
         """Take in an event and call who asked for it; return what `event` does, too."""
         if self.event_callback is not None:
             self.event_callback(self, event)
@@ -178,9 +176,7 @@ class State(Cluster):
 
     # --- looking ---------------------------------------------------------------------
 
-    def freeze_while(
-        self, fun: Callable[..., Result], *args: Any, **kwargs: Any
-    ) -> Result:
+    def freeze_while(self, fun: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """Call `fun` while no event is taken in; clear after it if `clear_after`.
 
         Nothing is cleared if it raises: what it did not do it can do again.
@@ -206,9 +202,7 @@ class State(Cluster):
                 self._lock.release()
 
     def tasks_by_time(
-        self,
-        limit: int | None = None,
-        reverse: bool = True,  # noqa: FBT001, FBT002  (Celery's arguments)
+        self, limit: int | None = None, reverse: bool = True
     ) -> Iterator[tuple[str, Task]]:
         """Yield the uuids and tasks that we heard of last, newest first.
 
@@ -220,26 +214,16 @@ class State(Cluster):
     tasks_by_timestamp = tasks_by_time
 
     def _tasks_by_type(
-        self,
-        name: str,
-        limit: int | None,
-        reverse: bool,  # noqa: FBT001
+        self, name: str, limit: int | None, reverse: bool
     ) -> Iterator[tuple[str, Task]]:
-        found = (
-            pair for pair in self.tasks_by_time(None, reverse) if pair[1].name == name
-        )
+        found = (pair for pair in self.tasks_by_time(None, reverse) if pair[1].name == name)
         return islice(found, limit)
 
     def _tasks_by_worker(
-        self,
-        hostname: str,
-        limit: int | None,
-        reverse: bool,  # noqa: FBT001
+        self, hostname: str, limit: int | None, reverse: bool
     ) -> Iterator[tuple[str, Task]]:
         found = (
-            pair
-            for pair in self.tasks_by_time(None, reverse)
-            if pair[1].worker_name == hostname
+            pair for pair in self.tasks_by_time(None, reverse) if pair[1].worker_name == hostname
         )
         return islice(found, limit)
 
@@ -279,22 +263,22 @@ class State(Cluster):
             self.make_room()
             return task, True
 
-    def clear_tasks(self, ready: bool = True) -> None:  # noqa: FBT001, FBT002
+    def clear_tasks(self, ready: bool = True) -> None:
         """Forget the tasks that have ended, or all with `ready=False`."""
         with self._lock:
             self._clear_tasks(ready)
 
-    def clear(self, ready: bool = True) -> None:  # noqa: FBT001, FBT002
+    def clear(self, ready: bool = True) -> None:
         """Forget all workers, the tasks that have ended (or all), and the counts."""
         with self._lock:
             self._clear(ready)
 
     # Subclasses that were written for Celery's State override these.
 
-    def _clear_tasks(self, ready: bool = True) -> None:  # noqa: FBT001, FBT002
+    def _clear_tasks(self, ready: bool = True) -> None:
         self.tasks.clear(finished_only=ready)
 
-    def _clear(self, ready: bool = True) -> None:  # noqa: FBT001, FBT002
+    def _clear(self, ready: bool = True) -> None:
         self.workers.clear()
         self._clear_tasks(ready)
         self.event_count = self.task_count = 0

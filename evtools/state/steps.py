@@ -4,28 +4,10 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from evtools.state.announcements import (
-    announce,
-    announce_next,
-    is_news,
-    is_next,
-    is_same,
-)
-from evtools.state.readings import (
-    TASK_READINGS,
-    Retried,
-    Started,
-    read,
-)
+from evtools.state.announcements import announce, announce_next, is_news, is_next, is_same
+from evtools.state.readings import TASK_READINGS, Retried, Started, read
 from evtools.state.sharing import Shared
-from evtools.state.transitions import (
-    MOMENTS,
-    PENDING,
-    RECEIVED,
-    RETRY,
-    STARTED,
-    SUCCESS,
-)
+from evtools.state.transitions import MOMENTS, PENDING, RECEIVED, RETRY, STARTED, SUCCESS
 from evtools.state.tries import go_on, is_later, is_latest, open_last, tell_last
 from evtools.state.weights import RARE_BYTES
 from evtools.wire import TIME_MAX, EventFields
@@ -42,9 +24,7 @@ if TYPE_CHECKING:
 # of what is usual.  `at` is the event's timestamp, and that much is a time; `pid` is a
 # process, and `worker` None if we do not know it, or a client tells the event.
 
-Step: TypeAlias = Callable[
-    ["Task", EventFields, float, int, "Worker | None", Shared], int | None
-]
+Step: TypeAlias = Callable[["Task", EventFields, float, int, "Worker | None", Shared], int | None]
 
 _WAY: Final = itemgetter("hostname", "queue", "exchange", "routing_key")
 
@@ -79,12 +59,7 @@ def _sent(
 
 
 def _received(
-    task: "Task",
-    event: EventFields,
-    at: float,
-    pid: int,
-    worker: "Worker | None",
-    shared: Shared,
+    task: "Task", event: EventFields, at: float, pid: int, worker: "Worker | None", shared: Shared
 ) -> int | None:
     known = task.retries
     grown = 0
@@ -115,12 +90,7 @@ def _received(
 
 
 def _started(
-    task: "Task",
-    event: EventFields,
-    at: float,
-    pid: int,
-    worker: "Worker | None",
-    _: Shared,
+    task: "Task", event: EventFields, at: float, pid: int, worker: "Worker | None", _: Shared
 ) -> int | None:
     received = task.received
     if task.retries:
@@ -147,19 +117,10 @@ def _started(
 
 
 def _succeeded(
-    task: "Task",
-    event: EventFields,
-    at: float,
-    pid: int,
-    worker: "Worker | None",
-    _: Shared,
+    task: "Task", event: EventFields, at: float, pid: int, worker: "Worker | None", _: Shared
 ) -> int | None:
     result, runtime = event["result"], event["runtime"]
-    if not (
-        type(result) is str
-        and 0 <= runtime <= TIME_MAX
-        and _may_end(task, at, pid, worker)
-    ):
+    if not (type(result) is str and 0 <= runtime <= TIME_MAX and _may_end(task, at, pid, worker)):
         return None
     if task.retries:
         go_on(task)
@@ -171,12 +132,7 @@ def _succeeded(
 
 
 def _retried(
-    task: "Task",
-    event: EventFields,
-    at: float,
-    pid: int,
-    worker: "Worker | None",
-    shared: Shared,
+    task: "Task", event: EventFields, at: float, pid: int, worker: "Worker | None", shared: Shared
 ) -> int | None:
     if task.retries:
         last = open_last(task, worker)
@@ -189,12 +145,7 @@ def _retried(
 
 
 def _other_end(
-    task: "Task",
-    event: EventFields,
-    at: float,
-    pid: int,
-    worker: "Worker | None",
-    _: Shared,
+    task: "Task", event: EventFields, at: float, pid: int, worker: "Worker | None", _: Shared
 ) -> int | None:
     kind, moment, names = _ENDS[event["type"]]
     reading, extra = read(event, kind)
@@ -231,11 +182,7 @@ def _may_end(task: "Task", at: float, pid: int, worker: "Worker | None") -> bool
 #: Of an event that ends a try, by its type: what it is read as, the name of the moment,
 #: and what else it tells.
 _ENDS: Final = {
-    name: (
-        kind,
-        MOMENTS[kind.state],
-        kind.__struct_fields__[len(Started.__struct_fields__) :],
-    )
+    name: (kind, MOMENTS[kind.state], kind.__struct_fields__[len(Started.__struct_fields__) :])
     for name, kind in TASK_READINGS.items()
 }
 _IRREGULAR: Final[Mapping[str, Step]] = {
@@ -248,10 +195,6 @@ _IRREGULAR: Final[Mapping[str, Step]] = {
 #: The step that an event of a type is, how many fields it has, and the state that it
 #: enters.
 STEPS: Final[Mapping[str, tuple[Step, int, str]]] = {
-    name: (
-        _IRREGULAR.get(name, _other_end),
-        len(kind.__struct_fields__) + 1,
-        kind.state,
-    )
+    name: (_IRREGULAR.get(name, _other_end), len(kind.__struct_fields__) + 1, kind.state)
     for name, kind in TASK_READINGS.items()
 }

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from evtools.state.attempt import Attempt
 from evtools.state.retelling import tell
 from evtools.state.times import elapsed, epoch
-from evtools.state.transitions import (
-    ACTIVE_STATES,
-    ENDS,
-    FINAL_STATES,
-    MOMENTS,
-    PENDING,
-    RECEIVED,
-)
+from evtools.state.transitions import ACTIVE_STATES, ENDS, FINAL_STATES, MOMENTS, PENDING, RECEIVED
 
 if TYPE_CHECKING:
     from evtools.state.cluster import Cluster
@@ -103,7 +96,7 @@ class Task:
         self,
         uuid: str = "",
         cluster_state: "Cluster | None" = None,
-        children: Iterable[str] | None = None,  # noqa: ARG002  (Celery's argument)
+        children: Iterable[str] | None = None,
         **fields: Any,
     ) -> None:
         self.uuid = uuid
@@ -211,7 +204,7 @@ class Task:
             return _known("type", vars(self).get("type"))
         return f"task-{MOMENTS.get(self.state, self.state.lower())}"
 
-    @type.setter  # noqa: A003  (Celery's name)
+    @type.setter
     def type(self, type_: str | None) -> None:
         vars(self)["type"] = type_
 

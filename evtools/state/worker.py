@@ -6,13 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from evtools.clock import Clock, SystemClock
 from evtools.state.lives import Lives
-from evtools.state.readings import (
-    WORKER_READINGS,
-    Heartbeat,
-    Offline,
-    WorkerReading,
-    read,
-)
+from evtools.state.readings import WORKER_READINGS, Heartbeat, Offline, WorkerReading, read
 from evtools.state.skew import Skew
 
 if TYPE_CHECKING:
@@ -299,8 +293,6 @@ def _worker(kind: type[Worker], state: Any) -> Worker:
     return worker
 
 
-def heartbeat_expires(
-    timestamp: float, freq: float = 60, expire_window: float = 200
-) -> float:
+def heartbeat_expires(timestamp: float, freq: float = 60, expire_window: float = 200) -> float:
     """Return when a heartbeat of `timestamp` is too old, as Celery sees it."""
     return float(timestamp) + float(freq) * (expire_window / 100)

@@ -46,15 +46,12 @@ _SLOWEST_RATE: Final = 0.1
 #: Units of a duration, longest first, in seconds.
 UNITS: Final = {"d": _DAY, "h": _HOUR, "m": _MINUTE, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(
-    "".join(rf"(?:(\d{{1,15}}(?:\.\d{{1,9}})?){unit})?" for unit in UNITS),
-    re.ASCII,
+    "".join(rf"(?:(\d{{1,15}}(?:\.\d{{1,9}})?){unit})?" for unit in UNITS), re.ASCII
 )
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
 DURATION_GRAMMAR: Final = "10, 10s, 500ms, 5m, 2h, 1d or 1h30m"
 
-_SIZE = re.compile(
-    r"(\d{1,15}(?:\.\d{1,9})?)([KMGT]?)(?:I?B)?", re.ASCII | re.IGNORECASE
-)
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([KMGT]?)(?:I?B)?", re.ASCII | re.IGNORECASE)
 _SIZE_UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 SIZE_GRAMMAR: Final = "100, 64K, 10M or 1.5G; K is 1024"
 

@@ -27,8 +27,7 @@ _BLANKS = {0x00A0: " ", 0x202F: " ", 0x3000: "  "}
 # Hangul fillers, Khmer inherent vowels, Mongolian and other variation selectors.
 # VARIATION SELECTOR-16 stays, it is what makes a heart an emoji.
 _INKLESS = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0e\uffa0"
-    "\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0e\uffa0\U000e0100-\U000e01ef]"
 )
 _BYTE = 0x100
 _BMP = 0x10000

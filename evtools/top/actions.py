@@ -89,10 +89,7 @@ ACTIONS: Final = (
         "Each worker starts no more tasks of this type than that, until it restarts.",
         subject="task_name",
         arguments=(
-            Argument(
-                *("rate_limit", "rate", "10/s, 100/m or 5/h per worker; 0: none"),
-                ask.rate,
-            ),
+            Argument(*("rate_limit", "rate", "10/s, 100/m or 5/h per worker; 0: none"), ask.rate),
         ),
     ),
     Action(
@@ -151,8 +148,7 @@ ACTIONS: Final = (
     ),
     Action(
         *("shutdown", "S", "Shut down", "worker", "shutdown"),
-        "The worker ends its running tasks and exits. Something else must start it"
-        " again.",
+        "The worker ends its running tasks and exits. Something else must start it again.",
         severity="severe",
         answers=False,
     ),
@@ -200,9 +196,7 @@ def actions_for(view: View, *, read_only: bool) -> Iterator[Action]:
         yield from (action for action in ACTIONS if action.kind in kinds)
 
 
-def target_of(
-    action: Action, view: View, key: str, values: Mapping[str, str]
-) -> str | None:
+def target_of(action: Action, view: View, key: str, values: Mapping[str, str]) -> str | None:
     """Return what `action` would be done to, None if a row does not say.
 
     `key` and `values` are the row's: its key, and its fields by name.

@@ -139,9 +139,7 @@ class Console:
             replayed=bool(options.read),
         )
 
-    def _open_desk(
-        self, settings: ConnectionSettings, stack: ExitStack
-    ) -> ControlDesk | None:
+    def _open_desk(self, settings: ConnectionSettings, stack: ExitStack) -> ControlDesk | None:
         if self._options.read_only or self._options.read:
             return None
         watching = watched(self._options, settings)
@@ -149,9 +147,7 @@ class Console:
         stack.callback(desk.close)
         return desk
 
-    def _open_stats(
-        self, settings: ConnectionSettings, stack: ExitStack
-    ) -> BrokerStats | None:
+    def _open_stats(self, settings: ConnectionSettings, stack: ExitStack) -> BrokerStats | None:
         if not self._options.broker_stats:
             return None
         gauge = Gauge(watched(self._options, settings))
@@ -162,9 +158,7 @@ class Console:
 
     def _open_source(self, settings: ConnectionSettings, stack: ExitStack) -> None:
         feed, options = self.session.feed, self._options
-        feed.source = open_source(
-            options, settings, feed.notice, clock=self._clock, stack=stack
-        )
+        feed.source = open_source(options, settings, feed.notice, clock=self._clock, stack=stack)
         if options.read:
             self._link.hear(Notice("listening", ", ".join(options.read)))
         if options.write:
@@ -184,12 +178,8 @@ class Console:
         """Take over the terminal, and give it back whatever happens."""
         display = self.display
         display.on_key = self._press
-        display.on_paste = lambda text: self._guarded(
-            "paste", lambda: self.session.paste(text)
-        )
-        display.on_click = lambda *spot: self._guarded(
-            "mouse", lambda: self._click(*spot)
-        )
+        display.on_paste = lambda text: self._guarded("paste", lambda: self.session.paste(text))
+        display.on_click = lambda *spot: self._guarded("mouse", lambda: self._click(*spot))
         display.on_input = self._attend
         with Signals(self._loop.wake, display.stop, self._clock) as signals:
             self._signals = signals
@@ -250,15 +240,13 @@ class Console:
         """
         try:
             self.session.model.take(events)
-        except Exception as error:  # noqa: BLE001  (whatever it is, events go on)
+        except Exception as error:
             mistake = type(error).__name__, _place(error)
             if mistake in self._mistakes or len(self._mistakes) >= _MISTAKES_MAX:
                 return
             self._mistakes.add(mistake)
             _log.exception("events")
-            self.session.mention(
-                f"internal error: some figures may be wrong; {_traceback_is()}"
-            )
+            self.session.mention(f"internal error: some figures may be wrong; {_traceback_is()}")
             self._loop.draw_soon()
 
     # --- the work of the loop -----------------------------------------------------

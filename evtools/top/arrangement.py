@@ -29,6 +29,5 @@ def _require(table: TableModel, name: str, flag: str) -> None:
     names = [column.name for column in table.columns]
     if name not in names:
         raise UsageError(
-            f"{flag}: the view {table.name} has no column {name!r}",
-            f"it has {', '.join(names)}",
+            f"{flag}: the view {table.name} has no column {name!r}", f"it has {', '.join(names)}"
         )

@@ -122,7 +122,7 @@ class Batch:
         """Take events in; a mistake of ours costs no more than what failed."""
         try:
             self._model.take(events)
-        except Exception:  # noqa: BLE001  (whatever it is, the rest is counted)
+        except Exception:
             if not self._failed:
                 _log.error("internal error: some figures may be wrong; see --debug")
             self._failed = True
@@ -143,21 +143,16 @@ class Batch:
             _log.warning("left out: %s, %s times", defect.kind, defect.count)
         nameless = self._model.state.nameless
         if nameless:
-            _log.warning(
-                "events without the uuid or hostname they are about: %s", nameless
-            )
+            _log.warning("events without the uuid or hostname they are about: %s", nameless)
 
     def status(self) -> int:
         """Return the exit status; tell how much matched `--expect`."""
         if self._expected is None:
             return EXIT_FAILED if self._failed else EXIT_OK
         if not self._options.quiet:
-            print(  # noqa: T201  (the answer to --expect)
-                f"evtop: {self._matched} of {self._rows} rows matched --expect",
-                file=sys.stderr,
-            )
+            print(f"evtop: {self._matched} of {self._rows} rows matched --expect", file=sys.stderr)
             for doubt in () if self._matched else self._expected.doubts():
-                print(f"evtop: {doubt}", file=sys.stderr)  # noqa: T201  (ditto)
+                print(f"evtop: {doubt}", file=sys.stderr)
         if self._failed:
             return EXIT_FAILED
         return EXIT_OK if self._matched else EXIT_NOT_EXPECTED
@@ -176,7 +171,7 @@ class Batch:
         sys.stdout.buffer.flush()
         if not self._printed and not self._options.quiet:
             for line in self._model.diagnosis(self._table.name):
-                print(f"evtop: {line}", file=sys.stderr)  # noqa: T201  (why nothing shows)
+                print(f"evtop: {line}", file=sys.stderr)
         self._printed += 1
 
     def _refresh(self) -> None:
@@ -191,8 +186,7 @@ class Batch:
         self._rows += len(subjects)
         if self._expected is not None:
             self._matched += sum(
-                subject is not None and self._expected.matches(subject)
-                for subject in subjects
+                subject is not None and self._expected.matches(subject) for subject in subjects
             )
 
     def _ask_broker(self, gauge: Gauge) -> None:
@@ -206,9 +200,7 @@ class Batch:
 def _expected(options: TopOptions, table: TableModel) -> Filter | None:
     if not options.expect:
         return None
-    return compile_filter(
-        options.expect, fields=table.fields, zone=options.zone, now=table.now
-    )
+    return compile_filter(options.expect, fields=table.fields, zone=options.zone, now=table.now)
 
 
 def _taken(

@@ -24,9 +24,7 @@ class BrokerStats:
     thread, after each look.
     """
 
-    def __init__(
-        self, gauge: Gauge, wake: Callable[[], None], *, every: float = EVERY
-    ) -> None:
+    def __init__(self, gauge: Gauge, wake: Callable[[], None], *, every: float = EVERY) -> None:
         self.depths: Mapping[str, Depth] = _NONE
         self.error = ""
         self._gauge = gauge
@@ -35,9 +33,7 @@ class BrokerStats:
         self._queues: tuple[str, ...] = ()
         self._changed = threading.Event()
         self._stopped = False
-        self._thread = threading.Thread(
-            target=self._work, name="evtools-depths", daemon=True
-        )
+        self._thread = threading.Thread(target=self._work, name="evtools-depths", daemon=True)
 
     def start(self) -> None:
         """Begin to look."""

@@ -45,9 +45,7 @@ def id_column(name: str, title: str, about: str, value: Value, **more: Any) -> C
 
 def text_column(name: str, title: str, about: str, value: Value, **more: Any) -> Column:
     """Return a column of texts, of which the start matters."""
-    return Column(
-        name, title, about, value=value, **{"cols": 12, "kind": Kind.TEXT, **more}
-    )
+    return Column(name, title, about, value=value, **{"cols": 12, "kind": Kind.TEXT, **more})
 
 
 def _figure(kind: Kind, say: Callable[[Any], str]) -> Callable[..., Column]:
@@ -66,10 +64,5 @@ percent_column = _figure(Kind.NUMBER, "{:.2f}".format)
 
 def time_column(name: str, title: str, about: str, value: Value, **more: Any) -> Column:
     """Return a column of moments: ages, or times of day."""
-    usual = {
-        "cols": 8,
-        "kind": Kind.TIME,
-        "say": lambda value, lens: lens.moment(value),
-        **_FIGURE,
-    }
+    usual = {"cols": 8, "kind": Kind.TIME, "say": lambda value, lens: lens.moment(value), **_FIGURE}
     return Column(name, title, about, value=value, **{**usual, **more})

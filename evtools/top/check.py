@@ -32,13 +32,11 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
         verdicts = judge(options.check, seen, patience=patience)
     except EvtoolsError as error:
         seen, verdicts = [], [Verdict("UNKNOWN", error.message)]
-    print(line(verdicts, seen, patience))  # noqa: T201  (its answer)
+    print(line(verdicts, seen, patience))
     return STATUSES[verdicts[0].level]
 
 
-def look(
-    options: TopOptions, settings: ConnectionSettings, clock: Clock
-) -> list[Sighting]:
+def look(options: TopOptions, settings: ConnectionSettings, clock: Clock) -> list[Sighting]:
     """Listen until all workers have shown what they must, or time is up; then ask.
 
     Raise EvtoolsError when the broker cannot be reached.
@@ -53,9 +51,7 @@ def look(
     # A simulated cluster answers only while it is there.
     with ExitStack() as stack:
         connection = _Connection()
-        source = open_source(
-            options, settings, connection.hear, clock=clock, stack=stack
-        )
+        source = open_source(options, settings, connection.hear, clock=clock, stack=stack)
         for events in source.batches(_TICK):
             _take(pulses, events)
             if all(pulse.suffices(check) for pulse in pulses.values()):

@@ -125,8 +125,7 @@ class Column:
             # Equal texts that are one are compared at once: there are few names.
             nothing = "" if descending else "\U0010ffff"
             return [
-                intern(value.casefold()) if isinstance(value, str) else nothing
-                for value in values
+                intern(value.casefold()) if isinstance(value, str) else nothing for value in values
             ]
         unknown = -math.inf if descending else math.inf
         numbers = map(number, values)
@@ -261,14 +260,11 @@ def fields_of(columns: Iterable[Column], now: Callable[[], float]) -> FieldTable
     columns = tuple(columns)
     texts = [column for column in columns if column.kind in _TEXTUAL]
     fields = [
-        Field(column.name, column.kind, _getter(column, now), column.about)
-        for column in columns
+        Field(column.name, column.kind, _getter(column, now), column.about) for column in columns
     ]
     words = [_getter(column, now) for column in texts]
     return {field.name: field for field in fields} | {
-        "has": Field(
-            "has", Kind.PRESENCE, lambda _: None, "names a field that is there"
-        ),
+        "has": Field("has", Kind.PRESENCE, lambda _: None, "names a field that is there"),
         "any": Field(
             "any",
             Kind.TEXTS,

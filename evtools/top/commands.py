@@ -7,15 +7,7 @@ from typing import Final
 
 from evtools.errors import UsageError
 from evtools.top.session import Session
-from evtools.top.verbs import (
-    acting,
-    choosing,
-    looking,
-    moving,
-    reading,
-    replaying,
-    taking,
-)
+from evtools.top.verbs import acting, choosing, looking, moving, reading, replaying, taking
 from evtools.top.verbs.verb import Verb, plain
 from evtools.top.widgets.editor import Editor
 from evtools.top.widgets.prompt import Prompt
@@ -61,8 +53,7 @@ def _command(session: Session) -> None:
         return False
 
     editor = Editor(
-        history=session.history.lines("command"),
-        complete=lambda text: complete(session, text),
+        history=session.history.lines("command"), complete=lambda text: complete(session, text)
     )
     prompt = Prompt(":", editor, accepted)
     session.ask(prompt)

@@ -60,9 +60,7 @@ class ControlDesk:
             self.waiting += 1
         self._requests.put(request)
         if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._work, name="evtools-desk", daemon=True
-            )
+            self._thread = threading.Thread(target=self._work, name="evtools-desk", daemon=True)
             self._thread.start()
 
     def take(self) -> Outcome | None:
@@ -109,7 +107,7 @@ class ControlDesk:
                 target = one.arguments.get(request.action.subject, "")
                 unread.update(answered.unread)
                 replies += replies_of(answered, target if _is_text(target) else "")
-        except Exception as exc:  # noqa: BLE001  (explained to the user)
+        except Exception as exc:
             error = explain(exc, self._settings).message
         seconds = self._clock.monotonic() - began
         return Outcome(request, tuple(replies), expected, seconds, error, unread)

@@ -29,9 +29,7 @@ class Detail:
 def labelled(pairs: Iterable[tuple[str, str | None]]) -> tuple[str, ...]:
     """Return a line for each label whose text is known, in two columns."""
     return tuple(
-        f"{label:<{_LABEL_COLS}}{sanitize(text)}"
-        for label, text in pairs
-        if text is not None
+        f"{label:<{_LABEL_COLS}}{sanitize(text)}" for label, text in pairs if text is not None
     )
 
 

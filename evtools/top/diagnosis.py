@@ -73,9 +73,7 @@ def _connection(link: Link | None, now: float) -> Iterator[str]:
         yield f"Not connected for {since}{reason}"
 
 
-def _silence(
-    table: TableModel, state: State, intake: Intake, link: Link | None
-) -> Iterator[str]:
+def _silence(table: TableModel, state: State, intake: Intake, link: Link | None) -> Iterator[str]:
     connected = link is None or link.status == "live"
     if not intake.events:
         yield from _SILENCE if connected else ()

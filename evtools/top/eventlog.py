@@ -27,9 +27,7 @@ class EventLog:
     `max_bytes`.
     """
 
-    def __init__(
-        self, *, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES
-    ) -> None:
+    def __init__(self, *, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._ring: deque[EventFields] = deque()
@@ -88,8 +86,4 @@ def _weigh(events: Sequence[EventFields]) -> int:
     """
     line = encode_line(events)
     containers = line.count(b"[") + line.count(b"{")
-    return (
-        len(events) * _EVENT_BYTES
-        + len(line) * _JSON_FACTOR
-        + containers * _CONTAINER_BYTES
-    )
+    return len(events) * _EVENT_BYTES + len(line) * _JSON_FACTOR + containers * _CONTAINER_BYTES

@@ -73,9 +73,7 @@ class Exporter:
                 continue
             except OSError as error:
                 raise OutputError(f"cannot write {path}: {error.strerror}") from error
-            return path, os.fdopen(
-                file, "w", encoding="utf-8", errors="backslashreplace"
-            )
+            return path, os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace")
         raise OutputError(f"cannot write {paths[0]}: too many of that name")
 
 

@@ -66,11 +66,7 @@ class Feed(threading.Thread):
     """
 
     def __init__(
-        self,
-        wake: Callable[[], None],
-        redact: Redact | None = None,
-        *,
-        gathers: bool = False,
+        self, wake: Callable[[], None], redact: Redact | None = None, *, gathers: bool = False
     ) -> None:
         super().__init__(name="evtools-feed", daemon=True)
         self.source: Source | None = None
@@ -98,7 +94,7 @@ class Feed(threading.Thread):
                 if self._stopped:
                     break
                 self._settle(self.source, len(batch))
-        except Exception as caught:  # noqa: BLE001  (the screen's thread tells it)
+        except Exception as caught:
             error = caught
         if self._recording is not None:
             self._recording.close()

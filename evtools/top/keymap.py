@@ -19,12 +19,7 @@ _ALONE: Final = ("menus", "prompts")
 
 #: The first of two contexts goes before the other, so they may share keys.
 _SHADOWS: Final = frozenset(
-    {
-        ("text", "lists"),
-        ("events", "lists"),
-        ("workers", "events"),
-        ("workers", "paused"),
-    }
+    {("text", "lists"), ("events", "lists"), ("workers", "events"), ("workers", "paused")}
 )
 
 #: They always get you out, so they cannot mean anything else.
@@ -46,9 +41,7 @@ _TAKEN: Final = {
     "ctrl-q": "a start of the terminal", "ctrl-z": "suspend",
 }  # fmt: skip
 
-_KEY = re.compile(
-    rf"(?:(?:shift|ctrl|alt)-)*(?:{'|'.join(_NAMED)})|(?:ctrl-[a-z\\\]^_])|alt-[!-~]"
-)
+_KEY = re.compile(rf"(?:(?:shift|ctrl|alt)-)*(?:{'|'.join(_NAMED)})|(?:ctrl-[a-z\\\]^_])|alt-[!-~]")
 _WORDS: Final = {"page up": "pgup", "page down": "pgdn", "meta ": "alt ", " ": "-"}
 
 
@@ -139,7 +132,7 @@ class Keymap:
         """
         words, items = words or {}, []
         for command, word, rank in FOOTER:
-            word = words.get(command, word)  # noqa: PLW2901
+            word = words.get(command, word)
             key = self.key_of(command)
             if word and key and self._finds(command, contexts):
                 items.append((rank, (key, word)))
@@ -223,7 +216,6 @@ def _checked_key(command: str, key: object) -> str:
         )
     if key in _TAKEN and key not in own:
         raise UsageError(
-            f'[keys] {command}: for a terminal "{key}" is {_TAKEN[key]}',
-            "give it another key",
+            f'[keys] {command}: for a terminal "{key}" is {_TAKEN[key]}', "give it another key"
         )
     return key

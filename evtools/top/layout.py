@@ -35,9 +35,7 @@ def too_small(size: tuple[int, int]) -> bool:
     return size[0] < LEAST[0] or size[1] < LEAST[1]
 
 
-def shared_out(
-    rows: int, *, filtered: bool, detail: bool, full: bool = False
-) -> Layout:
+def shared_out(rows: int, *, filtered: bool, detail: bool, full: bool = False) -> Layout:
     """Share out the rows of a terminal.
 
     `filtered` says that there is a filter to show, `detail` that the detail is

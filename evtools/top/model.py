@@ -82,9 +82,7 @@ class Model:
         self.options = options or Options()
         self.link = link
         self.replayed = replayed
-        self.state = State(
-            max_tasks_in_memory=max_tasks, max_bytes=max_bytes, clock=clock
-        )
+        self.state = State(max_tasks_in_memory=max_tasks, max_bytes=max_bytes, clock=clock)
         self.statistics = Statistics()
         self.log = EventLog()
         self.intake = Intake()
@@ -129,7 +127,7 @@ class Model:
         ):
             try:
                 take()
-            except Exception as error:  # noqa: BLE001  (raised when all have them)
+            except Exception as error:
                 failure = failure or error
         if failure is not None:
             raise failure
@@ -220,9 +218,7 @@ class Model:
 
     def diagnosis(self, view: str) -> list[str]:
         """Return lines on why a view shows nothing; [] if it shows something."""
-        return diagnose(
-            self.views[view], self.state, self.intake, self.link, self._clock.wall()
-        )
+        return diagnose(self.views[view], self.state, self.intake, self.link, self._clock.wall())
 
     # --- pause -----------------------------------------------------------------------
 

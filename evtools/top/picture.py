@@ -55,9 +55,7 @@ def drawn(session: Session, size: tuple[int, int], around: Surroundings) -> Draw
     )
     session.table_shown = layout.table > 0
     drawing = Drawing(
-        header_lines(
-            session.model.header(), around, (cols, layout.header), session.glyphs
-        )
+        header_lines(session.model.header(), around, (cols, layout.header), session.glyphs)
     )
     _add_tabs(drawing, session, cols)
     if layout.filter:
@@ -243,8 +241,6 @@ def _add_layer(drawing: Drawing, session: Session, size: tuple[int, int]) -> Non
     for layer in session.layers:
         box = layer.box(size)
         if box is not None:
-            drawing.lines, drawing.cursor = centred(
-                drawing.lines, box, size, session.glyphs
-            )
+            drawing.lines, drawing.cursor = centred(drawing.lines, box, size, session.glyphs)
     if session.layers:
         drawing.hits.clear()

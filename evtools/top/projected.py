@@ -86,9 +86,7 @@ class ProjectedTable(TableModel, Generic[S]):
         if self._order_in_force != (self.sort_key, self.reverse):
             self._order_in_force = (self.sort_key, self.reverse)
             moves = self._column(self.sort_key).moves
-            projection.sort(
-                self._order(), descending=self.reverse, moves=moves, first=first
-            )
+            projection.sort(self._order(), descending=self.reverse, moves=moves, first=first)
         if self._filter_in_force is not self.filter:
             self._filter_in_force = chosen = self.filter
             matches = self._matches_of(chosen) if chosen is not None else None

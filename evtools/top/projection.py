@@ -126,11 +126,7 @@ class Projection(Generic[S]):
         return True
 
     def set_filter(
-        self,
-        matches: Matches | None,
-        *,
-        drifts: bool = False,
-        first: str | None = None,
+        self, matches: Matches | None, *, drifts: bool = False, first: str | None = None
     ) -> None:
         """Show only what matches.
 
@@ -282,9 +278,7 @@ class Projection(Generic[S]):
 
     def _forget_changes(self) -> None:
         self._changes = {
-            key: subject
-            for key, subject in self._changes.items()
-            if self._is_alive(key, subject)
+            key: subject for key, subject in self._changes.items() if self._is_alive(key, subject)
         }
         self._changes_max = max(self._changes_max, 2 * len(self._changes))
 

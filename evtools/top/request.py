@@ -79,9 +79,7 @@ class Request:
         for argument in self.action.arguments:
             default = argument.choices[0] if argument.choices else argument.default
             try:
-                values[argument.name] = argument.parse(
-                    texts.get(argument.name, default)
-                )
+                values[argument.name] = argument.parse(texts.get(argument.name, default))
             except ValueError as error:
                 raise UsageError(f"{argument.title}: {error}", argument.about) from None
         try:
@@ -116,9 +114,7 @@ class Request:
             yield from ({name: target} for target in self.targets)
 
 
-def prepare(
-    state: State, command: str, targets: Sequence[str], *, now: float
-) -> Request:
+def prepare(state: State, command: str, targets: Sequence[str], *, now: float) -> Request:
     """Capture an action on `targets` (ids or names), to be asked about and sent.
 
     `now` is in UTC epoch seconds.  Raise UsageError for an unknown action and

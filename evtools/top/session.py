@@ -173,9 +173,7 @@ class Session:
 
     def contexts(self) -> tuple[str, ...]:
         """Return where the keymap looks for a key, in this order."""
-        special: tuple[str, ...] = (
-            (self.view,) if self.view in ("workers", "events") else ()
-        )
+        special: tuple[str, ...] = (self.view,) if self.view in ("workers", "events") else ()
         special += ("paused",) if self.stepping else ()
         if self.reading:
             return ("text", *special, "moving", "lists", "everywhere")
@@ -294,14 +292,9 @@ class Session:
             return
         tasks = len(self.model.state.tasks)
         lost = f"{tasks} task{'s' if tasks != 1 else ''}"
-        text = (
-            f"It has watched for {human_age(watched)}."
-            f" What it knows of {lost} will be lost."
-        )
+        text = f"It has watched for {human_age(watched)}. What it knows of {lost} will be lost."
         sure = ("q", "Q", "ctrl-c")
-        self.layers.append(
-            Dialog("quit evtop?", [text], self.host.end, yes="Quit", sure=sure)
-        )
+        self.layers.append(Dialog("quit evtop?", [text], self.host.end, yes="Quit", sure=sure))
 
     # --- going from view to view --------------------------------------------------
 
@@ -314,9 +307,7 @@ class Session:
         """Show a view as the model has it, without a new picture."""
         found = next((one for one in VIEWS if one == view), None)
         if found is None:
-            raise UsageError(
-                f"there is no view {view}", f"there are {', '.join(VIEWS)}"
-            )
+            raise UsageError(f"there is no view {view}", f"there are {', '.join(VIEWS)}")
         if found != self.view:
             self.detail, self.view = None, found
         self.look()

@@ -82,19 +82,19 @@ class TableModel(ABC):
     def _arranged(self) -> Sequence[str]:
         """Return the keys of the rows that match, in order."""
 
-    def style_of(self, subject: Any) -> str:  # noqa: ARG002  (others look at it)
+    def style_of(self, subject: Any) -> str:
         """Return the style of a row."""
         return ""
 
-    def detail(self, key: str) -> Detail | None:  # noqa: ARG002
+    def detail(self, key: str) -> Detail | None:
         """Return all that is known of a row, None if it has been forgotten."""
         return None
 
-    def drill(self, key: str) -> tuple[str, str] | None:  # noqa: ARG002
+    def drill(self, key: str) -> tuple[str, str] | None:
         """Return the view that a row leads to and the filter to open it with."""
         return None
 
-    def values(self, key: str) -> Mapping[str, str]:  # noqa: ARG002
+    def values(self, key: str) -> Mapping[str, str]:
         """Return what `=` and `!` can take of a row: field and value."""
         return {}
 
@@ -175,14 +175,12 @@ class TableModel(ABC):
         cells = [self._cell(slot, key, subject) for slot in self.slots]
         return tuple(cells), self.style_of(subject)
 
-    def _cell(self, slot: Slot, key: str, subject: Any) -> str:  # noqa: ARG002
+    def _cell(self, slot: Slot, key: str, subject: Any) -> str:
         return slot.cell(subject, self.lens)
 
     def heads(self) -> list[str]:
         """Return the titles of the columns, as wide as their slots."""
-        return [
-            slot.head(self.sort_key, descending=self.reverse) for slot in self.slots
-        ]
+        return [slot.head(self.sort_key, descending=self.reverse) for slot in self.slots]
 
     def counts(self) -> str:
         """Return how much is shown: `37 of 41203 shown, 2 marked`."""
@@ -238,9 +236,7 @@ class TableModel(ABC):
             self.filter = None
         elif (text, zone) != (self.filter_text, self._filter_zone):
             # The same filter again is not asked about all rows again.
-            self.filter = compile_filter(
-                text, fields=self.fields, zone=zone, now=self.now
-            )
+            self.filter = compile_filter(text, fields=self.fields, zone=zone, now=self.now)
             self._filter_zone = zone
         self._rearrange()
 
@@ -341,9 +337,7 @@ class TableModel(ABC):
     def resize(self, screen_cols: int) -> None:
         """Fit the columns to a screen, in columns of the terminal."""
         self.screen_cols, self._laid_out = screen_cols, self.columns
-        self.slots = layout(
-            self.columns, screen_cols, chosen=self.chosen, scrolled=self._scrolled
-        )
+        self.slots = layout(self.columns, screen_cols, chosen=self.chosen, scrolled=self._scrolled)
         self._forget_cells()
 
     def choose_columns(self, names: Sequence[str] | None) -> None:
@@ -364,9 +358,7 @@ class TableModel(ABC):
         subject = self.subject(key)
         if subject is None:
             return {}
-        return {
-            column.name: column.value(subject, self.lens.now) for column in self.columns
-        }
+        return {column.name: column.value(subject, self.lens.now) for column in self.columns}
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield all rows that are shown, in their order."""

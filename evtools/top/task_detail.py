@@ -96,9 +96,7 @@ def _argument_lines(task: Any) -> Iterator[str]:
         yield "args    unknown: not received while we listened"
         return
     args = one_line(said(task.args if task.args is not None else "?"), _VALUE_COLS)
-    kwargs = one_line(
-        said(task.kwargs if task.kwargs is not None else "?"), _VALUE_COLS
-    )
+    kwargs = one_line(said(task.kwargs if task.kwargs is not None else "?"), _VALUE_COLS)
     cut = f"  {_CUT_NOTE}" if was_cut(task.args) or was_cut(task.kwargs) else ""
     yield f"args    {args}   kwargs {kwargs}{cut}"
 
@@ -272,9 +270,7 @@ def _member(prefix: str, member: Any, task: Any, lens: Lens) -> str:
 
 def _everything(task: Any) -> dict[str, Any]:
     """Return the fields of a task that are known, as plain values."""
-    return {
-        name: value for name, value in plain_task(task).items() if value is not None
-    }
+    return {name: value for name, value in plain_task(task).items() if value is not None}
 
 
 #: The fields of a task that an export has, in this order.

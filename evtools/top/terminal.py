@@ -38,9 +38,7 @@ class Signals:
     `give_up` restores the terminal, and the process ends at once with status 130.
     """
 
-    def __init__(
-        self, wake: Callable[[], None], give_up: Callable[[], None], clock: Clock
-    ) -> None:
+    def __init__(self, wake: Callable[[], None], give_up: Callable[[], None], clock: Clock) -> None:
         self.ending = False
         self._continued = False
         self._interrupted_at: float | None = None
@@ -60,7 +58,7 @@ class Signals:
         self._before = install(table)
         # Who is stopped for changing the terminal from the background goes on with
         # that, and is not told that it was interrupted.
-        signal.siginterrupt(signal.SIGCONT, False)  # noqa: FBT003  (C's signature)
+        signal.siginterrupt(signal.SIGCONT, False)
         return self
 
     def __exit__(self, *exc_info: object) -> None:

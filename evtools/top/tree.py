@@ -7,14 +7,8 @@ MAX_ROWS: Final = 5_000
 MAX_DEPTH: Final = 40
 
 #: What stands before a node: whether others follow it at its depth.
-_BRANCHES: Final = {
-    False: {True: "├─ ", False: "└─ "},
-    True: {True: "|- ", False: "`- "},
-}
-_LINES: Final = {
-    False: {True: "│  ", False: "   "},
-    True: {True: "|  ", False: "   "},
-}
+_BRANCHES: Final = {False: {True: "├─ ", False: "└─ "}, True: {True: "|- ", False: "`- "}}
+_LINES: Final = {False: {True: "│  ", False: "   "}, True: {True: "|  ", False: "   "}}
 _CLOSED: Final = "+ "
 
 
@@ -66,11 +60,7 @@ def _deeper(branch: str, *, ascii_only: bool) -> str:
     return _LINES[ascii_only][branch == _BRANCHES[ascii_only][True]]
 
 
-def _branched(
-    keys: list[str],
-    indent: str,
-    ascii_only: bool,  # noqa: FBT001
-) -> Iterator[tuple[str, str, str]]:
+def _branched(keys: list[str], indent: str, ascii_only: bool) -> Iterator[tuple[str, str, str]]:
     branches = _BRANCHES[ascii_only]
     for key in keys:
         yield key, indent, branches[key is not keys[-1]]

@@ -10,12 +10,7 @@ from evtools.top.options import Check
 Level: TypeAlias = Literal["OK", "WARNING", "CRITICAL", "UNKNOWN"]
 
 #: The status a plugin of Nagios ends with.
-STATUSES: Final[dict[Level, int]] = {
-    "OK": 0,
-    "WARNING": 1,
-    "CRITICAL": 2,
-    "UNKNOWN": 3,
-}
+STATUSES: Final[dict[Level, int]] = {"OK": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": 3}
 #: What is told first when several things are wrong.
 _WORST_FIRST: Final[tuple[Level, ...]] = ("CRITICAL", "WARNING", "UNKNOWN", "OK")
 
@@ -66,12 +61,7 @@ def judge(check: Check, seen: Sequence[Sighting], *, patience: float) -> list[Ve
 def _judge(check: Check, one: Sighting, patience: float) -> tuple[Verdict, ...]:
     if one.stopped:
         return (Verdict("CRITICAL", "has shut down"),)
-    return (
-        *_pulse(one, patience),
-        *_shared(one),
-        *_consuming(check, one),
-        *_progress(check, one),
-    )
+    return (*_pulse(one, patience), *_shared(one), *_consuming(check, one), *_progress(check, one))
 
 
 def _pulse(one: Sighting, patience: float) -> Iterator[Verdict]:

@@ -65,11 +65,7 @@ def text_of(value: Any) -> str | None:
 
 def was_cut(value: Any) -> bool:
     """Tell whether the sender has cut a repr."""
-    return (
-        isinstance(value, str)
-        and len(value) >= _SENDERS_CUT_FROM
-        and _SENDERS_CUT in value[-6:]
-    )
+    return isinstance(value, str) and len(value) >= _SENDERS_CUT_FROM and _SENDERS_CUT in value[-6:]
 
 
 def event_word(event: EventFields) -> str:

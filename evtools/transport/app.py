@@ -44,8 +44,8 @@ def celery_settings(app: Any) -> dict[str, Any]:
 
 
 def _find(name: str) -> Any:
-    from celery import Celery  # noqa: PLC0415, TID251  (only for -A, only here)
-    from celery.app.utils import find_app  # noqa: PLC0415, TID251  (as above)
+    from celery import Celery
+    from celery.app.utils import find_app
 
     try:
         app = find_app(name, imp=_import)
@@ -70,14 +70,12 @@ def _import(name: str, package: str | None = None) -> ModuleType:
 
 
 def _read(app: Any) -> dict[str, Any]:
-    from celery.app.defaults import DEFAULTS  # noqa: PLC0415, TID251  (for -A only)
+    from celery.app.defaults import DEFAULTS
 
     conf = app.conf
     address = conf.broker_read_url
     # Not conf.without_defaults(): that knows no old names and no namespace.
-    settings = {
-        name: conf[name] for name in NAMES if conf.get(name) != DEFAULTS.get(name)
-    }
+    settings = {name: conf[name] for name in NAMES if conf.get(name) != DEFAULTS.get(name)}
     if isinstance(address, (list, tuple)):
         address = ";".join(address)
     if address and "://" not in address:
@@ -124,8 +122,7 @@ def _not_found(name: str, error: ModuleNotFoundError) -> UsageError:
         return UsageError(f"-A {name}: there is no {attribute} in {module}")
     if name == missing or name.startswith((f"{missing}.", f"{missing}:")):
         return UsageError(
-            f"-A {name}: there is no module {missing}",
-            f"looked in {Path.cwd()} and on PYTHONPATH",
+            f"-A {name}: there is no module {missing}", f"looked in {Path.cwd()} and on PYTHONPATH"
         )
     return UsageError(
         f"-A {name}: it needs a module that is not here: {missing}{_place(error)}",

@@ -109,9 +109,7 @@ def kind_of(scheme: str) -> Kind:
     if refused is not None:
         name, reason = refused
         raise UsageError(f"{name} is not supported: {reason}", _INSTEAD)
-    raise UsageError(
-        f"unknown kind of broker: {scheme}://", _suggestion(lower) or _INSTEAD
-    )
+    raise UsageError(f"unknown kind of broker: {scheme}://", _suggestion(lower) or _INSTEAD)
 
 
 def _suggestion(scheme: str) -> str:
@@ -128,9 +126,7 @@ def check_transport(settings: ConnectionSettings) -> None:
     Nothing is connected and nothing declared: on some services a mere
     connection makes queues that cost money.
     """
-    families = {
-        kind_of(url.parse(address).scheme).family for address in settings.addresses()
-    }
+    families = {kind_of(url.parse(address).scheme).family for address in settings.addresses()}
     if len(families) > 1:
         raise UsageError(
             f"the broker URL mixes kinds of broker: {settings.masked()}",

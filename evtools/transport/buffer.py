@@ -103,9 +103,7 @@ class Buffer:
         with self._hole_lock:
             hole, self._hole = self._hole, None
         if hole is not None and hole.dropped:
-            self._queue.put(
-                gap("buffer", hole.start, max(hole.end, now), dropped=hole.dropped)
-            )
+            self._queue.put(gap("buffer", hole.start, max(hole.end, now), dropped=hole.dropped))
 
     def add(self, item: EventFields | Notice | End) -> None:
         """Add a gap record, a notice or the end; there is always room for them."""

@@ -21,11 +21,7 @@ from evtools.errors import UsageError
 from evtools.transport.brokers import check_transport, kind_of
 from evtools.transport.diagnosis import explain
 from evtools.transport.encryption import AMQPTransport, tls_for
-from evtools.transport.redis_channel import (
-    RedisChannel,
-    SentinelChannel,
-    greet_sentinel,
-)
+from evtools.transport.redis_channel import RedisChannel, SentinelChannel, greet_sentinel
 from evtools.transport.settings import TLS, ConnectionSettings
 from evtools.transport.url import Address, parse
 
@@ -57,9 +53,7 @@ _OUR_OPTIONS: Final[Mapping[str, str]] = {
 
 
 #: What kombu itself takes out of the transport options.
-_OF_ALL_TRANSPORTS: Final = (
-    *("max_retries", "interval_start", "interval_step", "interval_max"),
-)
+_OF_ALL_TRANSPORTS: Final = (*("max_retries", "interval_start", "interval_step", "interval_max"),)
 
 
 class OneAttempt(Connection):
@@ -86,15 +80,14 @@ class _TidyAMQP(pyamqp.Connection):
             self.collect()
             raise
 
-    def Transport(  # noqa: N802  (py-amqp's name)
+    def Transport(
         self, host: str, connect_timeout: float, ssl: Any, *timeouts: Any, **more: Any
     ) -> Any:
         if not ssl:
             return super().Transport(host, connect_timeout, ssl, *timeouts, **more)
         read, write = timeouts
         return AMQPTransport(
-            *(host, connect_timeout, ssl),
-            **{"read_timeout": read, "write_timeout": write, **more},
+            *(host, connect_timeout, ssl), **{"read_timeout": read, "write_timeout": write, **more}
         )
 
 
@@ -134,7 +127,7 @@ def connect_like(
         options = _amqp(settings)["transport_options"]
     connection = OneAttempt(
         **dict(
-            given._info(resolve=False),  # noqa: SLF001  (as kombu's `clone` does)
+            given._info(resolve=False),
             transport_options=options,
             connect_timeout=settings.connect_timeout,
             heartbeat=settings.heartbeat,
@@ -157,9 +150,7 @@ def _adapt(transport: Any) -> None:
         transport.Channel = RedisChannel
 
 
-def _check_options(
-    settings: ConnectionSettings, address: Address, transport: Any
-) -> None:
+def _check_options(settings: ConnectionSettings, address: Address, transport: Any) -> None:
     """Refuse options that kombu would drop without a word."""
     known = {*_OF_ALL_TRANSPORTS, *_known_options(transport)}
     for name in settings.options:
@@ -194,9 +185,7 @@ def _common(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
         "password": unquote(address.password or "") or None,
         "virtual_host": parameters.get("virtual_host") or unquote(address.path) or None,
         "transport": kind_of(address.scheme).transport,
-        "ssl": _ENCRYPTED[kind_of(address.scheme).family](tls, address)
-        if tls
-        else False,
+        "ssl": _ENCRYPTED[kind_of(address.scheme).family](tls, address) if tls else False,
         "connect_timeout": settings.connect_timeout,
         "heartbeat": settings.heartbeat,
         "login_method": settings.login_method or parameters.get("login_method"),
@@ -212,15 +201,11 @@ def _check_parameters(address: Address) -> None:
         if name not in _PARAMETERS and not name.startswith("ssl_"):
             option = _OUR_OPTIONS.get(name, f"--broker-option {name}=...")
             raise UsageError(
-                f"unknown parameter {name!r} in the broker URL {address.masked()}",
-                f"use {option}",
+                f"unknown parameter {name!r} in the broker URL {address.masked()}", f"use {option}"
             )
 
 
-def _amqp(
-    settings: ConnectionSettings,
-    address: Address | None = None,  # noqa: ARG001  (the others need it)
-) -> dict[str, Any]:
+def _amqp(settings: ConnectionSettings, address: Address | None = None) -> dict[str, Any]:
     options = dict(settings.options)
     properties = {
         "product": settings.tool,
@@ -248,8 +233,7 @@ def _redis_options(settings: ConnectionSettings) -> dict[str, Any]:
         str(prefix).format(db=0)
     except (KeyError, IndexError, ValueError):
         raise UsageError(
-            f"transport option fanout_prefix: {prefix!r}: only {{db}} may stand in"
-            " braces",
+            f"transport option fanout_prefix: {prefix!r}: only {{db}} may stand in braces",
             "Celery cannot use it, either; braces of its own are doubled: {{ and }}",
         ) from None
     return {
@@ -286,11 +270,7 @@ def _sentinel(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
     } | dict(options.get("sentinel_kwargs") or {})
     urls = [url.partition("?")[0] for url in settings.addresses()]
-    return {
-        "hostname": ";".join(urls),
-        "transport": None,
-        "transport_options": options,
-    }
+    return {"hostname": ";".join(urls), "transport": None, "transport_options": options}
 
 
 def _check_database(settings: ConnectionSettings, address: Address) -> None:
@@ -302,9 +282,7 @@ def _check_database(settings: ConnectionSettings, address: Address) -> None:
         )
 
 
-_ARGUMENTS: Final[
-    Mapping[str, Callable[[ConnectionSettings, Address], dict[str, Any]]]
-] = {
+_ARGUMENTS: Final[Mapping[str, Callable[[ConnectionSettings, Address], dict[str, Any]]]] = {
     "amqp": _amqp,
     "redis": _redis,
     "socket": _socket,
@@ -322,7 +300,5 @@ _ENCRYPTED: Final[Mapping[str, Callable[[TLS, Address], dict[str, Any]]]] = {
 
 def client_name(tool: str) -> str:
     """Return how the broker's administrator sees us: tool, host and process."""
-    host = "".join(
-        c if c.isalnum() or c in ".-_" else "-" for c in socket.gethostname()
-    )
+    host = "".join(c if c.isalnum() or c in ".-_" else "-" for c in socket.gethostname())
     return f"{tool}@{host}:{os.getpid()}"

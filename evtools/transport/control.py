@@ -73,7 +73,7 @@ def broadcast(
     Raise UsageError in read-only mode, which publishes nothing at all.
     """
     _may_publish(command, settings)
-    mailbox(connection, settings)._publish(  # noqa: SLF001  (cast() of one's own)
+    mailbox(connection, settings)._publish(
         command, dict(arguments or {}), destination=_nodes(destination)
     )
 
@@ -103,9 +103,7 @@ def call(
         return _gather(
             connection,
             settings,
-            _Call(
-                command, dict(arguments or {}), _nodes(destination), deadline, expected
-            ),
+            _Call(command, dict(arguments or {}), _nodes(destination), deadline, expected),
         )
 
 
@@ -118,9 +116,7 @@ class _Call:
     expected: int | None
 
 
-def _gather(
-    connection: Connection, settings: ConnectionSettings, request: _Call
-) -> Replies:
+def _gather(connection: Connection, settings: ConnectionSettings, request: _Call) -> Replies:
     box = mailbox(connection, settings)
     channel = connection.default_channel
     ticket = str(uuid.uuid4())
@@ -137,7 +133,7 @@ def _gather(
             accept=[],
             no_ack=True,
         ):
-            box._publish(  # noqa: SLF001  (multi_call has no deadline for all replies)
+            box._publish(
                 request.command,
                 request.arguments,
                 destination=request.destination,
@@ -176,9 +172,7 @@ class _Inbox:
 
     def _read(self, message: Message) -> dict[str, Any]:
         if message.compression:
-            body = decompress(
-                message.body, message.compression, max_bytes=REPLY_MAX_BYTES
-            )
+            body = decompress(message.body, message.compression, max_bytes=REPLY_MAX_BYTES)
             message = message._replace(body=body, compression=None)
         if len(message.body) > self._left_bytes or len(self.replies) >= _NODES_MAX:
             raise DecodeError("too many replies")

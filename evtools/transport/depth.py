@@ -88,9 +88,7 @@ class Gauge:
         self.close()
 
 
-def _of_rabbitmq(
-    connection: Connection, queues: Sequence[str]
-) -> Iterator[tuple[str, Depth]]:
+def _of_rabbitmq(connection: Connection, queues: Sequence[str]) -> Iterator[tuple[str, Depth]]:
     channel = connection.channel()
     for queue in queues:
         try:
@@ -104,9 +102,7 @@ def _of_rabbitmq(
     channel.close()
 
 
-def _of_redis(
-    connection: Connection, queues: Sequence[str]
-) -> Iterator[tuple[str, Depth]]:
+def _of_redis(connection: Connection, queues: Sequence[str]) -> Iterator[tuple[str, Depth]]:
     """Add up the lists that kombu makes of one queue, one for each priority."""
     channel: Any = connection.default_channel
     steps = channel.priority_steps
@@ -116,7 +112,7 @@ def _of_redis(
             with client.pipeline(transaction=False) as pipe:
                 for queue in chunk:
                     for step in steps:
-                        pipe.llen(channel._q_for_pri(queue, step))  # noqa: SLF001  (kombu's rule, not ours)
+                        pipe.llen(channel._q_for_pri(queue, step))
                 lengths = iter(pipe.execute(raise_on_error=False))
             for queue in chunk:
                 yield queue, _sum([next(lengths) for _ in steps])
@@ -137,22 +133,12 @@ def _sum(lengths: list[Any]) -> Depth:
     return Depth(sum(lengths))
 
 
-def _of_kombu(
-    connection: Connection, queues: Sequence[str]
-) -> Iterator[tuple[str, Depth]]:
+def _of_kombu(connection: Connection, queues: Sequence[str]) -> Iterator[tuple[str, Depth]]:
     channel: Any = connection.default_channel
     for queue in queues:
-        yield queue, Depth(channel._size(queue))  # noqa: SLF001  (there is no other way)
+        yield queue, Depth(channel._size(queue))
 
 
 _READERS: Final[
-    Mapping[
-        str,
-        Callable[[Connection, Sequence[str]], Iterator[tuple[str, Depth]]],
-    ]
-] = {
-    "amqp": _of_rabbitmq,
-    "redis": _of_redis,
-    "socket": _of_redis,
-    "sentinel": _of_redis,
-}
+    Mapping[str, Callable[[Connection, Sequence[str]], Iterator[tuple[str, Depth]]]]
+] = {"amqp": _of_rabbitmq, "redis": _of_redis, "socket": _of_redis, "sentinel": _of_redis}

@@ -42,9 +42,7 @@ _NO_PATTERNS = (
     " broker_transport_options; then: --no-fanout-patterns"
 )
 _NO_HELLO = "Only protocol = 3 needs it: leave that transport option out."
-_NO_SELECT = (
-    "It has one database, if that: end the URL with /0, here and for the workers."
-)
+_NO_SELECT = "It has one database, if that: end the URL with /0, here and for the workers."
 _CLIENTS = (
     "It is the broker's maxclients, and we try again until there is room. redis-cli"
     " CLIENT LIST shows who is connected, once there is room for it, too."
@@ -144,18 +142,11 @@ _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(_A.AccessRefused, "Login was refused", "login: {text}", _LOGIN, refused=True),
     _Rule(_A.AccessRefused, "", "permission: {text}", _RIGHTS, refused=True),
     _Rule(_A.ResourceError, "", "alarm: {text}", _ALARM),
-    _Rule(
-        _A.InternalError,
-        r"(?s)access to vhost .* is down\Z",
-        "vhost: {text}",
-        _VHOST_DOWN,
-    ),
+    _Rule(_A.InternalError, r"(?s)access to vhost .* is down\Z", "vhost: {text}", _VHOST_DOWN),
     # Others leave in time.
     _Rule(_A.NotAllowed, _LIMIT, "limit: {text}", _ROOM),
     _Rule(_A.PreconditionFailed, _LIMIT, "limit: {text}", _ROOM),
-    _Rule(
-        _A.NotAllowed, r"vhost .* not found\Z", "vhost: {text}", _VHOST, refused=True
-    ),
+    _Rule(_A.NotAllowed, r"vhost .* not found\Z", "vhost: {text}", _VHOST, refused=True),
     _Rule(_A.NotAllowed, "", "vhost: {text}", _RIGHTS, refused=True),
     _Rule(
         _A.ConnectionError,
@@ -167,11 +158,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(_A.PreconditionFailed, "", "declaration: {text}", _CLASH, refused=True),
     _Rule(_A.ConsumerCancelled, "", _CANCELLED, ""),
     _Rule(
-        _A.AMQPError,
-        r"Feature `?\w+`? is deprecated",
-        "queue: {text}",
-        _EXCLUSIVE,
-        refused=True,
+        _A.AMQPError, r"Feature `?\w+`? is deprecated", "queue: {text}", _EXCLUSIVE, refused=True
     ),
     _Rule(
         NotImplementedError,
@@ -180,12 +167,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
         _LOGIN,
         refused=True,
     ),
-    _Rule(
-        redis.sentinel.MasterNotFoundError,
-        "no master of the name",
-        "Sentinel: {text}",
-        _MASTER,
-    ),
+    _Rule(redis.sentinel.MasterNotFoundError, "no master of the name", "Sentinel: {text}", _MASTER),
     _Rule(redis.sentinel.MasterNotFoundError, "", "Sentinel: {text}", _DOWN),
     _Rule(
         _R.ResponseError,
@@ -194,9 +176,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
         _MASTER,
         refused=True,
     ),
-    _Rule(
-        _R.ResponseError, _UNKNOWN + "SENTINEL", "it is no Sentinel", "", refused=True
-    ),
+    _Rule(_R.ResponseError, _UNKNOWN + "SENTINEL", "it is no Sentinel", "", refused=True),
     _Rule(
         _R.ResponseError,
         "ERR SELECT is not allowed in cluster mode",
@@ -207,16 +187,8 @@ _RULES: Final[tuple[_Rule, ...]] = (
     # What is down comes back; what it then answers says whether it is any use.
     _Rule(_R.ClusterDownError, "", "cluster: {text}", ""),
     _Rule(_R.RedisError, "CLUSTERDOWN ", "cluster: {text}", ""),
-    _Rule(
-        _R.RedisError, "ERR max number of clients reached", "limit: {text}", _CLIENTS
-    ),
-    _Rule(
-        _R.ResponseError,
-        "MOVED |ASK |CROSSSLOT ",
-        "cluster: {text}",
-        _CLUSTER,
-        refused=True,
-    ),
+    _Rule(_R.RedisError, "ERR max number of clients reached", "limit: {text}", _CLIENTS),
+    _Rule(_R.ResponseError, "MOVED |ASK |CROSSSLOT ", "cluster: {text}", _CLUSTER, refused=True),
     _Rule(_R.ClusterError, "", "cluster: {text}", _CLUSTER, refused=True),
     _Rule(_R.ClusterCrossSlotError, "", "cluster: {text}", _CLUSTER, refused=True),
     _Rule(_R.AskError, "", "cluster: {text}", _CLUSTER, refused=True),
@@ -225,13 +197,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(_R.AuthenticationError, "", "login: {text}", _LOGIN, refused=True),
     _Rule(_R.ResponseError, "WRONGPASS ", "login: {text}", _LOGIN, refused=True),
     _Rule(_R.ResponseError, "NOPERM ", "permission: {text}", _RIGHTS, refused=True),
-    _Rule(
-        _R.ResponseError,
-        "ERR (invalid )?DB index",
-        "database: {text}",
-        "",
-        refused=True,
-    ),
+    _Rule(_R.ResponseError, "ERR (invalid )?DB index", "database: {text}", "", refused=True),
     _Rule(_R.RedisError, "DENIED ", "login: {text}", _RIGHTS, refused=True),
     _Rule(
         _R.ResponseError,
@@ -262,22 +228,14 @@ _RULES: Final[tuple[_Rule, ...]] = (
         refused=True,
     ),
     _Rule(ssl.SSLCertVerificationError, "", "TLS: {text}", _CA, refused=True),
-    _Rule(
-        ssl.SSLError,
-        "WRONG_VERSION_NUMBER",
-        "TLS: it speaks none",
-        _PLAIN,
-        refused=True,
-    ),
+    _Rule(ssl.SSLError, "WRONG_VERSION_NUMBER", "TLS: it speaks none", _PLAIN, refused=True),
     _Rule(
         *(ssl.SSLError, r"\w+_UNRECOGNIZED_NAME"),
         *("TLS: the server does not go by the name that we call it", _SNI),
         refused=True,
     ),
     _Rule(
-        *(ssl.SSLError, r"\w+_ALERT_PROTOCOL_VERSION"),
-        *("TLS: {text}", _VERSIONS),
-        refused=True,
+        *(ssl.SSLError, r"\w+_ALERT_PROTOCOL_VERSION"), *("TLS: {text}", _VERSIONS), refused=True
     ),
     _Rule(ssl.SSLError, r"\w+_ALERT_", "TLS: {text}", _CLIENT, refused=True),
     _Rule(ssl.SSLError, "", "TLS: {text}", f"{_PLAIN} {_CLIENT}"),
@@ -292,9 +250,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
         "TLS: no answer ({timeout})",
         _PLAIN,
     ),
-    _Rule(
-        _R.TimeoutError, "Timeout connecting to server", "TCP: no answer ({timeout})"
-    ),
+    _Rule(_R.TimeoutError, "Timeout connecting to server", "TCP: no answer ({timeout})"),
     _Rule(_R.TimeoutError, "", "timeout: no answer ({timeout})", _PORT),
     _Rule(TimeoutError, "", "timeout: no answer ({timeout})", _PORT),
     _Rule(ConnectionRefusedError, "", "TCP: connection refused"),
@@ -380,9 +336,7 @@ def _of_peer(failure: PeerFailure, told: Diagnosis) -> Diagnosis:
     return replace(told, text=text, hint=hint)
 
 
-def _match(
-    exc: BaseException,
-) -> tuple[_Rule, BaseException, re.Match[str] | None]:
+def _match(exc: BaseException) -> tuple[_Rule, BaseException, re.Match[str] | None]:
     causes = list(_chain(exc))
     for rule in _RULES:
         for cause in causes:

@@ -52,9 +52,9 @@ class EventDispatcher:
         self,
         connection: Connection | None = None,
         hostname: str | None = None,
-        enabled: bool = True,  # noqa: FBT001, FBT002  (Celery's arguments)
+        enabled: bool = True,
         channel: Any = None,
-        buffer_while_offline: bool = True,  # noqa: FBT001, FBT002
+        buffer_while_offline: bool = True,
         app: Any = None,
         serializer: str | None = None,
         groups: Iterable[str] | None = None,
@@ -144,12 +144,12 @@ class EventDispatcher:
 
     def send(
         self,
-        type: str,  # noqa: A002  (Celery's name)
-        blind: bool = False,  # noqa: FBT001, FBT002  (Celery's arguments)
+        type: str,
+        blind: bool = False,
         utcoffset: Callable[[], float] | None = None,
-        retry: bool = False,  # noqa: FBT001, FBT002
+        retry: bool = False,
         retry_policy: Mapping[str, Any] | None = None,
-        Event: Callable[..., EventFields] = Event,  # noqa: N803
+        Event: Callable[..., EventFields] = Event,
         **fields: Any,
     ) -> None:
         """Send an event of `type`, or keep it if its group is buffered.
@@ -171,11 +171,11 @@ class EventDispatcher:
 
     def publish(
         self,
-        type: str,  # noqa: A002  (Celery's name)
+        type: str,
         fields: Mapping[str, Any],
         producer: Producer,
-        blind: bool = False,  # noqa: FBT001, FBT002  (Celery's arguments)
-        Event: Callable[..., EventFields] = Event,  # noqa: N803
+        blind: bool = False,
+        Event: Callable[..., EventFields] = Event,
         **kwargs: Any,
     ) -> None:
         """Send an event of `type` through a `producer` of the caller's.
@@ -189,11 +189,7 @@ class EventDispatcher:
             if self._publish(event, producer, key, **kwargs) is False:
                 self._keep([(event, key)])
 
-    def flush(
-        self,
-        errors: bool = True,  # noqa: FBT001, FBT002  (Celery's arguments)
-        groups: bool = True,  # noqa: FBT001, FBT002
-    ) -> None:
+    def flush(self, errors: bool = True, groups: bool = True) -> None:
         """Send what waits: the events kept offline (`errors`), the batches (`groups`).
 
         What cannot be sent now goes on waiting, in its order.
@@ -208,7 +204,7 @@ class EventDispatcher:
 
     def extend_buffer(self, other: "EventDispatcher") -> None:
         """Take over a copy of what another dispatcher could not send."""
-        waiting = list(other._outbound_buffer)  # noqa: SLF001  (a dispatcher's own kind)
+        waiting = list(other._outbound_buffer)
         with self.mutex:
             self._keep(waiting)
 
@@ -233,10 +229,10 @@ class EventDispatcher:
 
     def _prepare_event(
         self,
-        type: str,  # noqa: A002  (as in send)
+        type: str,
         fields: Mapping[str, Any],
-        blind: bool,  # noqa: FBT001  (as in send)
-        Event: Callable[..., EventFields],  # noqa: N803
+        blind: bool,
+        Event: Callable[..., EventFields],
         utcoffset: Callable[[], float] | None,
     ) -> EventFields:
         with self.mutex:
@@ -280,15 +276,14 @@ class EventDispatcher:
         self,
         body: Any,
         routing_key: str,
-        retry: bool = False,  # noqa: FBT001, FBT002  (as in send)
+        retry: bool = False,
         retry_policy: Mapping[str, Any] | None = None,
     ) -> None:
         """Send `body`, after all that waits."""
         self._flush_outbound()
         if (
             self._outbound_buffer
-            or self._publish(body, self.producer, routing_key, retry, retry_policy)
-            is False
+            or self._publish(body, self.producer, routing_key, retry, retry_policy) is False
         ):
             self._keep([(body, routing_key)])
 
@@ -297,7 +292,7 @@ class EventDispatcher:
         event: Any,
         producer: Any,
         routing_key: str,
-        retry: bool = False,  # noqa: FBT001, FBT002  (as in send)
+        retry: bool = False,
         retry_policy: Mapping[str, Any] | None = None,
     ) -> bool:
         """Send an event, or a list of events; return whether it was sent.

@@ -32,11 +32,7 @@ def tls_for(tls: TLS, address: Address) -> TLS | None:
     here, with the option's name, than deep in a driver.
     """
     kind = kind_of(address.scheme)
-    given = {
-        name: value
-        for name, value in address.parameters.items()
-        if name.startswith(_PREFIX)
-    }
+    given = {name: value for name, value in address.parameters.items() if name.startswith(_PREFIX)}
     if kind.tls and tls.enabled is False:
         raise ImproperlyConfigured(
             f"--no-tls contradicts {address.scheme}://",
@@ -71,8 +67,7 @@ def _parameter(name: str) -> tuple[str, Callable[[str], Any]]:
         return _PARAMETERS[name]
     except KeyError:
         raise UsageError(
-            f"unknown parameter {name} in the broker URL",
-            f"known are: {', '.join(_PARAMETERS)}",
+            f"unknown parameter {name} in the broker URL", f"known are: {', '.join(_PARAMETERS)}"
         ) from None
 
 
@@ -100,7 +95,7 @@ def tls_version(value: Any) -> ssl.TLSVersion | None:
     elif isinstance(value, ssl.TLSVersion):
         return value
     else:
-        name = ssl._SSLMethod(value).name.removeprefix("PROTOCOL_")  # noqa: SLF001  (what the constants are)
+        name = ssl._SSLMethod(value).name.removeprefix("PROTOCOL_")
     if name in _ANY_VERSION:
         return None
     try:
@@ -171,9 +166,7 @@ def _trust(context: ssl.SSLContext, tls: TLS) -> None:
         context.load_default_certs()
         return
     try:
-        context.load_verify_locations(
-            tls.ca or None, tls.ca_folder or None, tls.ca_data or None
-        )
+        context.load_verify_locations(tls.ca or None, tls.ca_folder or None, tls.ca_data or None)
     except OSError as error:
         raise UsageError(
             f"--tls-ca {tls.ca or tls.ca_folder or ''}: {_reason(error)}",
@@ -210,9 +203,7 @@ def _reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def wrapped(
-    sock: socket.socket, tls: TLS, host: str, *, shake: bool = True
-) -> ssl.SSLSocket:
+def wrapped(sock: socket.socket, tls: TLS, host: str, *, shake: bool = True) -> ssl.SSLSocket:
     """Encrypt a connection to `host`, whose name is said whatever is checked.
 
     Servers that serve several names choose a certificate by it, or hang up.

@@ -11,11 +11,7 @@ from evtools.transport.brokers import kind_of
 from evtools.transport.connection import connect
 from evtools.transport.diagnosis import Diagnosis
 from evtools.transport.examination import Examination
-from evtools.transport.examinations.amqp import (
-    AMQPExamination,
-    grant,
-    raise_limit,
-)
+from evtools.transport.examinations.amqp import AMQPExamination, grant, raise_limit
 from evtools.transport.examinations.plain import PlainExamination
 from evtools.transport.examinations.redis import RedisExamination
 from evtools.transport.examinations.redis import grant as grant_of_redis

@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from evtools.clock import Clock
-from evtools.errors import (
-    AccessRefused,
-    BrokerUnavailable,
-    EvtoolsError,
-    UsageError,
-)
+from evtools.errors import AccessRefused, BrokerUnavailable, EvtoolsError, UsageError
 from evtools.transport.backoff import LONGEST, delays
 from evtools.transport.buffer import Buffer, End, Notice
 from evtools.transport.diagnosis import diagnose, explain
@@ -76,12 +71,7 @@ class Intake(threading.Thread):
     """
 
     def __init__(
-        self,
-        settings: ConnectionSettings,
-        buffer: Buffer,
-        *,
-        clock: Clock,
-        subscribe: Subscribe,
+        self, settings: ConnectionSettings, buffer: Buffer, *, clock: Clock, subscribe: Subscribe
     ) -> None:
         super().__init__(name="evtools-intake", daemon=True)
         self._settings = settings
@@ -106,7 +96,7 @@ class Intake(threading.Thread):
         error: Exception | None = None
         try:
             self._run()
-        except Exception as exc:  # noqa: BLE001  (travels to the tool's thread)
+        except Exception as exc:
             error = exc
         self.connectivity.connected = False
         self._buffer.close_hole(self._clock.wall())
@@ -145,7 +135,7 @@ class Intake(threading.Thread):
         while not self._stopping.is_set():
             try:
                 stream = self._attempt(attempt)
-            except Exception as exc:  # noqa: BLE001  (explained, or raised again)
+            except Exception as exc:
                 self._failed(exc, give_up)
                 attempt += 1
             else:
@@ -173,9 +163,7 @@ class Intake(threading.Thread):
         if self._stopping.is_set():
             return
         wait = next(self._waits)
-        self._buffer.add(
-            Notice("retry", f"{error.message}; trying again in {wait:.1f}s")
-        )
+        self._buffer.add(Notice("retry", f"{error.message}; trying again in {wait:.1f}s"))
         self._stopping.wait(wait)
 
     def _renewed(self, refusal: EvtoolsError) -> EvtoolsError | None:
@@ -191,15 +179,11 @@ class Intake(threading.Thread):
         except BrokerUnavailable as failure:
             return failure
         except EvtoolsError as failure:
-            return AccessRefused(
-                refusal.message, f"{refusal.hint}\n{failure.message}".strip()
-            )
+            return AccessRefused(refusal.message, f"{refusal.hint}\n{failure.message}".strip())
         if not self._has_renewed:
             return refusal
         where = self._settings.source_of_url
-        self._buffer.add(
-            Notice("retry", f"{refusal.message}; trying what {where} says by now")
-        )
+        self._buffer.add(Notice("retry", f"{refusal.message}; trying what {where} says by now"))
         return None
 
     def _is_final(self, error: EvtoolsError) -> bool:
@@ -207,9 +191,7 @@ class Intake(threading.Thread):
         if isinstance(error, UsageError) and self._last_alive is not None:
             # It did work: certificates and keys are just being replaced.
             return False
-        return isinstance(error, AccessRefused) or not isinstance(
-            error, BrokerUnavailable
-        )
+        return isinstance(error, AccessRefused) or not isinstance(error, BrokerUnavailable)
 
     def _connected(self) -> None:
         now = self._clock.wall()
@@ -225,8 +207,7 @@ class Intake(threading.Thread):
             self._buffer.add(
                 Notice(
                     "restored",
-                    f"{self._settings.masked()} after "
-                    f"{record['duration']:.1f}s without events",
+                    f"{self._settings.masked()} after {record['duration']:.1f}s without events",
                 )
             )
         self._last_alive = now

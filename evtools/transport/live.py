@@ -28,9 +28,7 @@ def open_live(
     return receiver
 
 
-def _with_demo(
-    settings: ConnectionSettings, on_notice: OnNotice, stack: ExitStack
-) -> OnNotice:
+def _with_demo(settings: ConnectionSettings, on_notice: OnNotice, stack: ExitStack) -> OnNotice:
     # Whatever we may do to a cluster, the simulated workers must send.
     cluster = DemoCluster(replace(settings, read_only=False))
     stack.callback(cluster.stop)

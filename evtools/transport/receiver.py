@@ -18,12 +18,7 @@ from evtools.transport.control import broadcast
 from evtools.transport.intake import Intake, Subscribe
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.source import Statistics
-from evtools.transport.subscription import (
-    get_exchange,
-    own_queue,
-    subscribe,
-    subscribe_like,
-)
+from evtools.transport.subscription import get_exchange, own_queue, subscribe, subscribe_like
 from evtools.wire import (
     GAP,
     OBSERVED,
@@ -83,8 +78,8 @@ class EventReceiver:
         accept: Iterable[str] | None = None,
         queue_ttl: float | None = None,
         queue_expires: float | None = None,
-        queue_exclusive: bool | None = None,  # noqa: FBT001  (Celery's arguments)
-        queue_durable: bool | None = None,  # noqa: FBT001
+        queue_exclusive: bool | None = None,
+        queue_durable: bool | None = None,
         *,
         on_notice: Callable[[Notice], None] | None = None,
         clock: Clock | None = None,
@@ -144,9 +139,7 @@ class EventReceiver:
         return subscribe_like(self.connection, settings, queue=name, attempt=attempt)
 
     def _new_intake(self, settings: ConnectionSettings) -> Intake:
-        return Intake(
-            settings, self._buffer, clock=self._time, subscribe=self._subscribe
-        )
+        return Intake(settings, self._buffer, clock=self._time, subscribe=self._subscribe)
 
     # -- the stream ---------------------------------------------------------
 
@@ -226,9 +219,7 @@ class EventReceiver:
         records += self._stamp_records(records, chunk.received)
         return records
 
-    def _stamp(
-        self, events: Iterable[EventFields], received: float
-    ) -> list[EventFields]:
+    def _stamp(self, events: Iterable[EventFields], received: float) -> list[EventFields]:
         """Set the time of receipt, and keep the clock as Celery's receiver does.
 
         Return a gap record for each worker that shows tasks we have not seen.
@@ -250,9 +241,7 @@ class EventReceiver:
                     holes.append(_hole(event, received, unseen))
         return holes
 
-    def _stamp_records(
-        self, records: Iterable[AnyRecord], received: float
-    ) -> list[AnyRecord]:
+    def _stamp_records(self, records: Iterable[AnyRecord], received: float) -> list[AnyRecord]:
         """Do what `_stamp` does; what is typed need not become a dictionary."""
         holes: list[AnyRecord] = []
         adjust, missed = self.clock.adjust, self._missed
@@ -283,7 +272,7 @@ class EventReceiver:
 
     # -- handlers, as in Celery -----------------------------------------------
 
-    def wakeup_workers(self, channel: Any = None) -> None:  # noqa: ARG002  (Celery's)
+    def wakeup_workers(self, channel: Any = None) -> None:
         """Ask the workers for a heartbeat, as capturing does first."""
         with contextlib.ExitStack() as stack:
             connection = self.connection
@@ -294,11 +283,11 @@ class EventReceiver:
     def event_from_message(
         self,
         body: EventFields,
-        localize: bool = True,  # noqa: FBT001, FBT002, ARG002  (Celery's arguments)
+        localize: bool = True,
         now: Callable[[], float] | None = None,
-        tzfields: object = None,  # noqa: ARG002
-        adjust_timestamp: object = None,  # noqa: ARG002
-        CLIENT_CLOCK_SKEW: int = _CLIENT_CLOCK_SKEW,  # noqa: N803
+        tzfields: object = None,
+        adjust_timestamp: object = None,
+        CLIENT_CLOCK_SKEW: int = _CLIENT_CLOCK_SKEW,
     ) -> tuple[str, EventFields]:
         """Make an event of what a message had; return its type, too.
 
@@ -316,11 +305,11 @@ class EventReceiver:
         body["local_received"] = (now or self._time.wall)()
         return kind, body
 
-    def _receive(self, body: Any, message: object) -> None:  # noqa: ARG002
+    def _receive(self, body: Any, message: object) -> None:
         for event in body if isinstance(body, list) else [body]:
             self.process(*self.event_from_message(event))
 
-    def process(self, type: str, event: EventFields) -> None:  # noqa: A002  (Celery's)
+    def process(self, type: str, event: EventFields) -> None:
         """Give `event` to the handler of its `type`, else to that of `"*"`."""
         handler = self.handlers.get(type)
         if handler is None and type != GAP:
@@ -329,10 +318,7 @@ class EventReceiver:
             handler(event)
 
     def itercapture(
-        self,
-        limit: int | None = None,
-        timeout: float | None = None,
-        wakeup: bool = True,  # noqa: FBT001, FBT002  (Celery's signature)
+        self, limit: int | None = None, timeout: float | None = None, wakeup: bool = True
     ) -> Iterator[EventFields]:
         """Handle and yield events, `limit` at the most.
 
@@ -370,10 +356,7 @@ class EventReceiver:
                 patience = _Patience(timeout)
 
     def capture(
-        self,
-        limit: int | None = None,
-        timeout: float | None = None,
-        wakeup: bool = True,  # noqa: FBT001, FBT002  (Celery's signature)
+        self, limit: int | None = None, timeout: float | None = None, wakeup: bool = True
     ) -> None:
         """Handle events until `limit` of them, `stop`, or a TimeoutError."""
         for _ in self.itercapture(limit=limit, timeout=timeout, wakeup=wakeup):

@@ -62,9 +62,7 @@ class TapeWriter:
         append: bool = False,
     ) -> None:
         if path == "-" and (rotate_size or rotate_every):
-            raise UsageError(
-                "stdout cannot be rotated", "record into a file: -w FILE --rotate-..."
-            )
+            raise UsageError("stdout cannot be rotated", "record into a file: -w FILE --rotate-...")
         self._path = path
         self._clock = clock
         self._size_max = rotate_size
@@ -246,10 +244,7 @@ class TapeWriter:
                 for number in range(free, 0, -1):
                     before = _numbered(base, number - 1) if number > 1 else base
                     os.replace(
-                        before,
-                        _numbered(base, number),
-                        src_dir_fd=folder,
-                        dst_dir_fd=folder,
+                        before, _numbered(base, number), src_dir_fd=folder, dst_dir_fd=folder
                     )
         except OSError as error:
             raise self._failed(error) from error

@@ -44,9 +44,9 @@ class RedisChannel(kombu_redis.Channel):
     has_sentinel = False
     _written_prefix: str | None = None
 
-    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002  (kombu's signature)
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         kombus: Any = super()
-        parameters: dict[str, Any] = kombus._connparams(asynchronous)  # noqa: SLF001  (ours to extend)
+        parameters: dict[str, Any] = kombus._connparams(asynchronous)
         name = parameters.pop("client_name", None)
         return parameters | {
             # RESP2 needs no HELLO, and says all that we ask for.
@@ -55,14 +55,14 @@ class RedisChannel(kombu_redis.Channel):
             "redis_connect_func": _login(name),
         }
 
-    def _get_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  (kombu's signature)
+    def _get_pool(self, asynchronous: bool = False) -> Any:
         # kombu formats the prefix once for each pool: what is left in braces once
         # more, until a name is not known.
         if self._written_prefix is None:
             self._written_prefix = self.keyprefix_fanout
         self.keyprefix_fanout = self._written_prefix
         kombus: Any = super()
-        return kombus._get_pool(asynchronous)  # noqa: SLF001  (as above)
+        return kombus._get_pool(asynchronous)
 
     @cached_property
     def client(self) -> Any:
@@ -80,12 +80,10 @@ class RedisChannel(kombu_redis.Channel):
 
     def _get_publish_topics(self, exchange: str, routing_key: str) -> list[str]:
         kombus: Any = super()
-        topic: str = kombus._get_publish_topic(exchange, routing_key)  # noqa: SLF001  (as above)
+        topic: str = kombus._get_publish_topic(exchange, routing_key)
         rest = topic.removeprefix(self.keyprefix_fanout)
         options, sentinel = self.connection.client.transport_options, self.has_sentinel
-        return [
-            f"{p}{rest}" for p in prefixes(options, self.database, sentinel=sentinel)
-        ]
+        return [f"{p}{rest}" for p in prefixes(options, self.database, sentinel=sentinel)]
 
 
 class _Master(SentinelManagedConnection):
@@ -110,9 +108,9 @@ class SentinelChannel(RedisChannel, kombu_redis.SentinelChannel):
     connection_class = _Master
     connection_class_ssl: Any = _MasterTLS
 
-    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  (kombu's signature)
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:
         kombus: Any = super()
-        pool = kombus._sentinel_managed_pool(asynchronous)  # noqa: SLF001  (as above)
+        pool = kombus._sentinel_managed_pool(asynchronous)
         manager: Any = self._sentinel_manager
         if asynchronous:
             manager = self._async_sentinel_manager
@@ -120,9 +118,7 @@ class SentinelChannel(RedisChannel, kombu_redis.SentinelChannel):
         return pool
 
 
-def _bounded(
-    parse: Callable[..., Any], connection: Any, command: str, **options: Any
-) -> Any:
+def _bounded(parse: Callable[..., Any], connection: Any, command: str, **options: Any) -> Any:
     found = parse(connection, command, **options)
     if command == "BRPOP" and found and len(found[1]) > _ENVELOPE_MAX_BYTES:
         raise DecodeError("message too large", f"over {REPLY_MAX_BYTES} bytes")
@@ -222,9 +218,7 @@ def prefixes(options: Mapping[str, Any], database: int, *, sentinel: bool) -> li
     return list(dict.fromkeys(found))
 
 
-def channels(
-    settings: ConnectionSettings, database: int, *, sentinel: bool
-) -> list[str]:
+def channels(settings: ConnectionSettings, database: int, *, sentinel: bool) -> list[str]:
     """Return what the channels of events are called, without the routing key."""
     options = settings.options
     before = options.get("global_keyprefix") or ""
@@ -234,9 +228,7 @@ def channels(
     ]
 
 
-def topics(
-    settings: ConnectionSettings, database: int, *, sentinel: bool
-) -> RedisTopics:
+def topics(settings: ConnectionSettings, database: int, *, sentinel: bool) -> RedisTopics:
     """Return what to subscribe to for the events that `settings` ask for."""
     return redis_topics(
         channels(settings, database, sentinel=sentinel),

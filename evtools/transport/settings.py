@@ -58,13 +58,9 @@ class TLS:
 
     def __post_init__(self) -> None:
         if self.verify not in (*VERIFY, None):
-            raise UsageError(
-                f"--tls-verify: {self.verify!r} is not one of {', '.join(VERIFY)}"
-            )
+            raise UsageError(f"--tls-verify: {self.verify!r} is not one of {', '.join(VERIFY)}")
         if self.server_name and not _is_host(self.server_name):
-            raise UsageError(
-                f"--tls-server-name: {self.server_name!r} is no name of a host"
-            )
+            raise UsageError(f"--tls-server-name: {self.server_name!r} is no name of a host")
         if self.key and not self.cert:
             raise ImproperlyConfigured(
                 "--tls-key needs --tls-cert", "give the certificate of that key"
@@ -98,9 +94,7 @@ class Renewal:
                 for address in url.split(urls):
                     url.parse(address)
             except url.BadURL as error:
-                raise UsageError(
-                    f"cannot read the broker URL {url.mask(urls)}: {error}"
-                ) from None
+                raise UsageError(f"cannot read the broker URL {url.mask(urls)}: {error}") from None
             before, self.urls = self.urls, urls
             self._must = self.due = False
             return urls != before
@@ -248,7 +242,7 @@ def _is_queue_ttl(value: Any) -> bool:
 
 def _is_queue_expires(value: Any) -> bool:
     # RabbitMQ refuses 0, and we cannot send less than a millisecond.
-    return value is None or (_is_queue_ttl(value) and value >= 0.001)  # noqa: PLR2004
+    return value is None or (_is_queue_ttl(value) and value >= 0.001)
 
 
 def _is_name(value: Any) -> bool:
@@ -303,10 +297,7 @@ _RULES: Final[tuple[tuple[str, str, Callable[[Any], bool], str], ...]] = (
     ("--control-exchange", "control_exchange", _is_name, "the name of an exchange"),
     ("--accept", "accept", _are_serialisers, f"one of {', '.join(SERIALISERS)}"),
     ("--buffer-size", "buffer_bytes", _is_size, "a size of 1M or more"),
-    (
-        *("--login-method", "login_method", _is_login_method),
-        f"one of {', '.join(LOGIN_METHODS)}",
-    ),
+    (*("--login-method", "login_method", _is_login_method), f"one of {', '.join(LOGIN_METHODS)}"),
 )
 #: Fields that cannot both be true, and what to do about it.
 _CONTRADICTIONS: Final[Mapping[tuple[str, str], str]] = {

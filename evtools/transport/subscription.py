@@ -20,12 +20,7 @@ from evtools.transport.stream import Stream
 from evtools.transport.streams.amqp import AMQPStream
 from evtools.transport.streams.redis import RedisStream
 from evtools.transport.streams.virtual import VirtualStream
-from evtools.wire import (
-    bindings,
-    exchange_type,
-    queue_arguments,
-    queue_name,
-)
+from evtools.wire import bindings, exchange_type, queue_arguments, queue_name
 
 _log = logging.getLogger(__name__)
 
@@ -64,9 +59,7 @@ def get_exchange(connection: Connection, name: str = "celeryev") -> Exchange:
     return Exchange(name, type=exchange_type(connection.transport.driver_type))
 
 
-def _open(
-    connection: Connection, settings: ConnectionSettings, name: str = ""
-) -> Stream:
+def _open(connection: Connection, settings: ConnectionSettings, name: str = "") -> Stream:
     transport = connection.transport
     if transport.driver_type == "redis":
         return _open_redis(connection, settings)
@@ -139,9 +132,7 @@ def _kind_of_queue(settings: ConnectionSettings, name: str) -> dict[str, Any]:
 def fresh_queue_name(settings: ConnectionSettings) -> str:
     """Return a name that tells an administrator whose the queue is."""
     return queue_name(
-        settings.event_queue_prefix,
-        f"{socket.gethostname()}-{os.getpid()}",
-        uuid.uuid4().hex[:12],
+        settings.event_queue_prefix, f"{socket.gethostname()}-{os.getpid()}", uuid.uuid4().hex[:12]
     )
 
 
@@ -180,7 +171,7 @@ def _open_redis(connection: Connection, settings: ConnectionSettings) -> RedisSt
     connection per tool.
     """
     channel: Any = connection.default_channel
-    pool = channel._get_pool()  # noqa: SLF001  (knows TLS, Sentinel, credentials)
+    pool = channel._get_pool()
     try:
         stream = RedisStream(
             pool.get_connection(),

@@ -23,9 +23,7 @@ class Tally:
         self._missed = 0
         self._defects: dict[str, Defect] = {}
 
-    def defect(
-        self, kind: str, line: bytes, detail: str, *, is_whole: bool = True
-    ) -> None:
+    def defect(self, kind: str, line: bytes, detail: str, *, is_whole: bool = True) -> None:
         """Count a line that is no event, or what was lost of one that is.
 
         The first of each kind is a sample.

@@ -25,17 +25,8 @@ from evtools.transport.recorder import TapeWriter
 from evtools.transport.reels import Reel
 from evtools.transport.source import Statistics
 from evtools.transport.tally import Tally
-from evtools.wire import (
-    TIME_MAX,
-    EventFields,
-    Lost,
-    Record,
-    open_envelope,
-    read_fields,
-)
-from evtools.wire import (
-    moment as moment_of,
-)
+from evtools.wire import TIME_MAX, EventFields, Lost, Record, open_envelope, read_fields
+from evtools.wire import moment as moment_of
 
 __all__ = ["Moment", "Tape", "TapeRecord", "TapeWriter", "files_of"]
 
@@ -71,9 +62,7 @@ class TapeRecord(Record):
 
     __slots__ = ("moment", "recorded")
 
-    def __init__(
-        self, event: EventFields, joined: dict[str, Any], *, recorded: bool
-    ) -> None:
+    def __init__(self, event: EventFields, joined: dict[str, Any], *, recorded: bool) -> None:
         super().__init__(event, joined)
         self.recorded = recorded
         self.moment = received(event)
@@ -148,8 +137,7 @@ class Tape:
         if known:
             self._window.settle(min(known), self._last_moment)
         return sorted(
-            (-math.inf if first is None else first, path)
-            for path, first in firsts.items()
+            (-math.inf if first is None else first, path) for path, first in firsts.items()
         )
 
     def _last_moment(self) -> float:
@@ -261,9 +249,7 @@ class Tape:
         position = self.position
         back = position is not None and moment < position
         if back and (None in self._sizes):
-            raise UsageError(
-                f"{self._name} cannot be wound back", "replay a file to go back in it"
-            )
+            raise UsageError(f"{self._name} cannot be wound back", "replay a file to go back in it")
         # In this order: what comes after the beginning must find the new pace.
         self._pace.jump(moment)
         if back:
@@ -367,9 +353,7 @@ class Tape:
             self._first = min(self._first, *moments)
             self._last = max(self._last, *moments)
 
-    def _take_lines(
-        self, piece: "_Piece", lines: Iterable[bytes]
-    ) -> tuple[list[float], int]:
+    def _take_lines(self, piece: "_Piece", lines: Iterable[bytes]) -> tuple[list[float], int]:
         """Return when the events were received, and how many were left out."""
         window = self._window
         moments: list[float] = []
@@ -404,7 +388,7 @@ class Tape:
             event, joined = open_envelope(_object(line, lost))
             kind = event.get("type")
             if not isinstance(kind, str) or not kind:
-                raise DecodeError("no type")  # noqa: TRY301  (counted like the others)
+                raise DecodeError("no type")
         except DecodeError as error:
             if piece.ended:
                 error = DecodeError("torn last line", error.kind)
@@ -578,7 +562,7 @@ def files_of(paths: Iterable[str]) -> list[str]:
         names = [path]
         if glob.has_magic(path) and not Path(path).exists():
             pattern = str(Path(path).expanduser())
-            names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  (of any folder)
+            names = sorted(glob.glob(pattern, recursive=True))
             if not names:
                 raise UsageError(f"cannot read {path}: no file has such a name")
         for name in names:
@@ -623,9 +607,7 @@ def _first_moment(path: str, clock: Clock) -> float | None:
 
 _RECEIVED, _SENT = b'"local_received":', b'"timestamp":'
 _NUMBER = re.compile(rb"\s*(-?\d{1,15}(?:\.\d+)?)\s*[,}]")
-_LINE = re.compile(
-    rb'^\{"v":1,[^\n]*"local_received":(\d{1,15}(?:\.\d+)?)[,}]', re.MULTILINE
-)
+_LINE = re.compile(rb'^\{"v":1,[^\n]*"local_received":(\d{1,15}(?:\.\d+)?)[,}]', re.MULTILINE)
 
 
 def _moments_in(text: bytes) -> list[float]:

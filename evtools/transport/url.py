@@ -113,7 +113,7 @@ def parse(url: str) -> Address:
 def _port(text: str | None) -> int | None:
     if not text:
         return None
-    if not 1 <= int(text) <= 65535:  # noqa: PLR2004  (TCP's own numbers)
+    if not 1 <= int(text) <= 65535:
         raise BadURL("the port is not between 1 and 65535")
     return int(text)
 
@@ -163,9 +163,7 @@ def with_vhost(url: str, vhost: str) -> str:
 
 def with_password(urls: str, password: str) -> str:
     """Return the same addresses with another password, which is not escaped yet."""
-    return ";".join(
-        _with_password(url, quote(password, safe="")) for url in split(urls)
-    )
+    return ";".join(_with_password(url, quote(password, safe="")) for url in split(urls))
 
 
 def _with_password(url: str, escaped: str) -> str:
@@ -204,9 +202,7 @@ def secrets(urls: str) -> set[str]:
         found.add(address.password or "")
         if address.scheme in _USER_RARELY_ALONE and address.password is None:
             found.add(address.user)
-        found.update(
-            value for name, value in address.parameters.items() if name not in _HARMLESS
-        )
+        found.update(value for name, value in address.parameters.items() if name not in _HARMLESS)
     return {text for secret in found for text in (secret, unquote(secret)) if text}
 
 

@@ -19,11 +19,7 @@ _PORTS: Final[Mapping[str, tuple[int, int]]] = {
     "redis": (6379, 6379),
     "sentinel": (26379, 26379),
 }
-_PROTOCOLS: Final[Mapping[str, str]] = {
-    "amqp": "amqp",
-    "redis": "redis",
-    "sentinel": "redis",
-}
+_PROTOCOLS: Final[Mapping[str, str]] = {"amqp": "amqp", "redis": "redis", "sentinel": "redis"}
 #: Families where TLS is spoken by whom the address names; Sentinels name a
 #: master, and it is the master that may speak TLS.
 _DIRECT: Final = ("amqp", "redis")
@@ -82,9 +78,7 @@ def places(settings: ConnectionSettings) -> list[Place]:
     There are none for brokers that are not reached by host and port.  Raise
     UsageError or ImproperlyConfigured for TLS settings that cannot work.
     """
-    return [
-        place for url in settings.addresses() for place in _place(parse(url), settings)
-    ]
+    return [place for url in settings.addresses() for place in _place(parse(url), settings)]
 
 
 def _place(address: Address, settings: ConnectionSettings) -> Iterator[Place]:
@@ -94,11 +88,7 @@ def _place(address: Address, settings: ConnectionSettings) -> Iterator[Place]:
     tls = tls_for(settings.tls, address) if family in _DIRECT else None
     port = address.port or _PORTS[family][tls is not None]
     yield Place(
-        address.hostname or "localhost",
-        port,
-        tls,
-        settings.connect_timeout,
-        _PROTOCOLS[family],
+        address.hostname or "localhost", port, tls, settings.connect_timeout, _PROTOCOLS[family]
     )
 
 
@@ -113,9 +103,7 @@ def _resolved(place: Place) -> _Found:
 
     def ask() -> None:
         try:
-            answers.put(
-                socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
-            )
+            answers.put(socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM))
         except OSError as error:
             answers.put(error)
         except UnicodeError:

@@ -1,12 +1,7 @@
 """The event protocol: bytes to events and back, exchange and queue names."""
 
 from evtools.wire.codec import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Defect, Message
-from evtools.wire.envelope import (
-    envelope,
-    iso_utc,
-    open_envelope,
-    own_fields,
-)
+from evtools.wire.envelope import envelope, iso_utc, open_envelope, own_fields
 from evtools.wire.envelope_writer import EnvelopeWriter
 from evtools.wire.events import (
     GAP,

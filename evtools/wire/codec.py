@@ -42,9 +42,7 @@ _NAME_MAX: Final = 64
 
 _KINDS: Final[Any] = reduce(or_, TASK_EVENTS.values())
 _decode_task_event: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(_KINDS).decode
-_decode_task_events: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(
-    list[_KINDS]
-).decode
+_decode_task_events: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(list[_KINDS]).decode
 
 _BROKEN_JSON: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -185,12 +183,7 @@ class Codec:
         usual = self._usual_envelope.decode(data)
         if usual.properties.body_encoding != _BASE64:
             raise ValueError("not as usual")
-        return (
-            usual.body,
-            usual.content_type,
-            usual.content_encoding,
-            usual.headers.compression,
-        )
+        return (usual.body, usual.content_type, usual.content_encoding, usual.headers.compression)
 
     def _decode_slowly(self, message: Message) -> list[EventFields]:
         try:
@@ -241,10 +234,7 @@ class Codec:
             envelope = self._envelope.decode(data)
         except _BROKEN_JSON:
             envelope = _odd_envelope(data)
-        base64 = (
-            envelope.properties is not None
-            and envelope.properties.body_encoding == _BASE64
-        )
+        base64 = envelope.properties is not None and envelope.properties.body_encoding == _BASE64
         return Message(
             _from_base64(envelope.body) if base64 else envelope.body.encode(),
             envelope.content_type,

@@ -94,11 +94,7 @@ def open_envelope(obj: dict[str, Any]) -> tuple[EventFields, dict[str, Any] | No
         names = _strings_in(entry.get("joined"))
     else:
         names = _strings_in(obj.get("joined"))
-    joined = {
-        name: event.pop(name)
-        for name in names
-        if name in event and name not in _RESERVED
-    }
+    joined = {name: event.pop(name) for name in names if name in event and name not in _RESERVED}
     for key in _ADDED.difference(own):
         event.pop(key, None)
     if isinstance(entry, dict) and "own" in own:
@@ -145,7 +141,7 @@ def iso_of_micros(moment: int) -> str:
     Raise OverflowError, ValueError or OSError for what is beyond the calendar.
     """
     second, fraction = divmod(moment, _MICROS)
-    return "%s.%06dZ" % (_iso_second(second), fraction)  # noqa: UP031  (half the time of an f-string)
+    return "%s.%06dZ" % (_iso_second(second), fraction)
 
 
 @lru_cache(maxsize=64)

@@ -16,18 +16,14 @@ TIME_MAX: Final = 253_402_300_799
 GAP = "evdump-gap"
 
 
-def Event(  # noqa: N802  (Celery's name, see decisions on the public API)
-    type: str,  # noqa: A002  (Celery's name)
-    _fields: Mapping[str, Any] | None = None,
-    **fields: Any,
-) -> EventFields:
+def Event(type: str, _fields: Mapping[str, Any] | None = None, **fields: Any) -> EventFields:
     """Make an event of `type` with `fields`.
 
     `timestamp` (UTC epoch seconds) is now unless given.
     """
     event: EventFields = {**_fields, **fields} if _fields else fields
     if "timestamp" not in event:
-        event["timestamp"] = time.time()  # noqa: TID251  (as in Celery's Event)
+        event["timestamp"] = time.time()
     event["type"] = type
     return event
 
@@ -54,12 +50,12 @@ def is_nameless(event: EventFields) -> bool:
     return not name or type(name) is not str
 
 
-def group_from(type: str) -> str:  # noqa: A002  (Celery's name)
+def group_from(type: str) -> str:
     """Return the group of an event type: `task` for `task-sent`."""
     return type.split("-", 1)[0]
 
 
-def routing_key_from(type: str) -> str:  # noqa: A002  (as in group_from)
+def routing_key_from(type: str) -> str:
     """Return the routing key Celery publishes a `type` under: `task.sent`."""
     return type.replace("-", ".")
 

@@ -83,9 +83,7 @@ class _Lesson:
 #: started it.
 _LESSONS: Final[Mapping[str, _Lesson]] = {
     "task-sent": _Lesson(_SENT, "sent", _nulls_of_sent, ("sent",)),
-    "task-received": _Lesson(
-        _RECEIVED, "received", _nulls_of_received, ("received", "started")
-    ),
+    "task-received": _Lesson(_RECEIVED, "received", _nulls_of_received, ("received", "started")),
     "task-started": _Lesson((), "started", _nulls_of_started, ("started",)),
 }
 
@@ -109,9 +107,7 @@ class Joiner:
     not, and counted in `forgotten`.
     """
 
-    def __init__(
-        self, *, max_tasks: int = 100_000, max_bytes: int = 64 * 1024 * 1024
-    ) -> None:
+    def __init__(self, *, max_tasks: int = 100_000, max_bytes: int = 64 * 1024 * 1024) -> None:
         self.forgotten = 0
         #: Estimated weight of all that is remembered.
         self.weight_bytes = 0
@@ -139,9 +135,7 @@ class Joiner:
                 if before is not None:
                     touch(uuid)
                     record.known = before
-            elif not (
-                type(record.timestamp) is float and 0.0 <= record.timestamp <= _TIME_MAX
-            ):
+            elif not (type(record.timestamp) is float and 0.0 <= record.timestamp <= _TIME_MAX):
                 record.known = known(self._joined(record.event))
             elif before is None:
                 tasks[uuid] = now = lessons[kind].known(record)
@@ -190,9 +184,7 @@ class Joiner:
             self.forgotten += 1
 
 
-def _still_true(
-    fields: dict[str, Any], event: EventFields, lesson: _Lesson
-) -> dict[str, Any]:
+def _still_true(fields: dict[str, Any], event: EventFields, lesson: _Lesson) -> dict[str, Any]:
     """Return what is known, without the times of an earlier attempt."""
     retries = fields.get("retries")
     another = retries is not None and event.get("retries", retries) != retries

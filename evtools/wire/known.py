@@ -66,10 +66,7 @@ class KnownFields:
         #: Which of them are there, by which are not.
         self._present: dict[tuple[bool, ...], Names] = {}
         self._object = msgspec.defstruct(
-            "Object",
-            [(name, Any, None) for name in names],
-            omit_defaults=True,
-            gc=False,
+            "Object", [(name, Any, None) for name in names], omit_defaults=True, gc=False
         )
 
     def known(self, values: tuple[Any, ...], nulls: tuple[bool, ...]) -> Known:

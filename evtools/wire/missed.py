@@ -147,9 +147,7 @@ def _look_for_darkness(worker: _Worker) -> None:
 
 def _reading(event: EventFields) -> _Reading | None:
     """Return what a heartbeat tells; None for one that answers a command."""
-    values: list[Any] = [
-        event.get(name) for name in ("pid", "clock", "processed", "active")
-    ]
+    values: list[Any] = [event.get(name) for name in ("pid", "clock", "processed", "active")]
     if all(type(value) is int and 0 <= value < _PLAUSIBLE_MAX for value in values):
         return _Reading(*values)
     return None

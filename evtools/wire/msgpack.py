@@ -85,9 +85,9 @@ class _Reader:
 
 
 def _moment(data: bytes) -> dt.datetime:
-    if len(data) == 4:  # noqa: PLR2004  (the three forms are told by their lengths)
+    if len(data) == 4:
         seconds, nanoseconds = int.from_bytes(data, "big"), 0
-    elif len(data) == 8:  # noqa: PLR2004
+    elif len(data) == 8:
         nanoseconds, seconds = divmod(int.from_bytes(data, "big"), 1 << 34)
     else:
         nanoseconds, seconds = struct.unpack(">Iq", data)
@@ -154,11 +154,7 @@ def read_values(body: bytes) -> Any:
                 if not reader.all_read():
                     raise DecodeError("no msgpack", "it goes on after its end")
                 return found[0]
-            whole = (
-                Pairs(zip(found[::2], found[1::2], strict=True))
-                if is_mapping
-                else found
-            )
+            whole = Pairs(zip(found[::2], found[1::2], strict=True)) if is_mapping else found
             found, missing, is_mapping = waiting.pop()
             found.append(whole)
         first = reader.size(1)
@@ -173,9 +169,9 @@ def read_values(body: bytes) -> Any:
 
 
 def _leaf(reader: _Reader, first: int) -> Any:
-    if first <= 0x7F:  # noqa: PLR2004  (the format's own borders)
+    if first <= 0x7F:
         return first
-    if first >= 0xE0:  # noqa: PLR2004
+    if first >= 0xE0:
         return first - 0x100
     if first in _SIZED:
         read, width, size = _SIZED[first]

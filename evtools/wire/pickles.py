@@ -14,11 +14,7 @@ _RECONSTRUCTORS: Final = (
     *("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"),
 )
 #: What modules of Python 2 are called today; protocols up to 2 name those.
-_MODULES: Final = {
-    "__builtin__": "builtins",
-    "copy_reg": "copyreg",
-    "exceptions": "builtins",
-}
+_MODULES: Final = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins"}
 
 
 class _Mark:
@@ -173,9 +169,7 @@ def _nothing(_reader: _Reader, _argument: Any) -> None:
 _LITERALS: Final = frozenset(
     opcode.name
     for opcode in pickletools.opcodes
-    if opcode.arg is not None
-    and not opcode.stack_before
-    and len(opcode.stack_after) == 1
+    if opcode.arg is not None and not opcode.stack_before and len(opcode.stack_after) == 1
 ) - {"GET", "BINGET", "LONG_BINGET", "EXT1", "EXT2", "EXT4", "GLOBAL", "PERSID"}
 
 _STEPS: Final[Mapping[str, Callable[[_Reader, Any], Any]]] = {

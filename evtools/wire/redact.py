@@ -76,17 +76,10 @@ def _key_pattern(names: Iterable[str]) -> re.Pattern[str]:
     spellings = dict.fromkeys(
         spelling
         for name in names
-        for spelling in (
-            name,
-            repr(name)[1:-1],
-            name.replace("'", "\\'"),
-            json.dumps(name)[1:-1],
-        )
+        for spelling in (name, repr(name)[1:-1], name.replace("'", "\\'"), json.dumps(name)[1:-1])
     )
     either = "|".join(map(re.escape, spellings))
-    return re.compile(
-        rf"""(?<!\w)(?:{either})([]'"\\)\s]*(?:[:=]>?|,)\s*|\s+)""", re.IGNORECASE
-    )
+    return re.compile(rf"""(?<!\w)(?:{either})([]'"\\)\s]*(?:[:=]>?|,)\s*|\s+)""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,7 @@ import msgspec
 from evtools.errors import DecodeError
 from evtools.wire.msgpack import read_msgpack
 from evtools.wire.pickles import read_pickle
-from evtools.wire.values import (
-    DEPTH_MAX,
-    DIGITS_MAX,
-    Lost,
-    Unquoted,
-    bounded,
-    fields_of,
-    plain,
-)
+from evtools.wire.values import DEPTH_MAX, DIGITS_MAX, Lost, Unquoted, bounded, fields_of, plain
 
 #: YAML and pickle are read by Python code, slowly, and can say much in little.
 #: A full batch of 24 events, 10 kB each, fits.
@@ -101,9 +93,7 @@ def _loads(text: str) -> Any:
     if text.count(",") > _COMMAS_MAX:
         raise DecodeError("too many values")
     try:
-        return json.loads(
-            text, parse_constant=Unquoted, parse_float=_float, parse_int=_int
-        )
+        return json.loads(text, parse_constant=Unquoted, parse_float=_float, parse_int=_int)
     except ValueError as error:
         raise DecodeError("no JSON", str(error)) from None
 
@@ -149,7 +139,7 @@ def _int(text: str) -> int | Unquoted:
 def _read_yaml(body: bytes) -> Any:
     _check_size(body)
     try:
-        from evtools.wire.yamls import read_yaml  # noqa: PLC0415  (optional, and rare)
+        from evtools.wire.yamls import read_yaml
     except ImportError:
         raise DecodeError("YAML events need PyYAML") from None
     return bounded(read_yaml(body), _GROWN_MAX)
@@ -157,16 +147,14 @@ def _read_yaml(body: bytes) -> Any:
 
 def _check_size(body: bytes) -> None:
     if len(body) > SLOW_MAX_BYTES:
-        raise DecodeError(
-            "message too large", f"over {SLOW_MAX_BYTES} bytes of YAML or pickle"
-        )
+        raise DecodeError("message too large", f"over {SLOW_MAX_BYTES} bytes of YAML or pickle")
 
 
 def _read_pickle(body: bytes) -> Any:
     _check_size(body)
     try:
         value = read_pickle(body)
-    except Exception as error:  # noqa: BLE001  (broken pickles raise anything)
+    except Exception as error:
         raise DecodeError("no acceptable pickle", str(error)) from None
     return bounded(value, _GROWN_MAX)
 

@@ -2,16 +2,7 @@
 
 from collections.abc import Mapping
 from operator import attrgetter
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    ClassVar,
-    Final,
-    Literal,
-    TypeAlias,
-    cast,
-)
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias, cast
 
 import msgspec
 from msgspec import UNSET
@@ -56,11 +47,7 @@ else:
 
 
 class TaskEvent(
-    msgspec.Struct,
-    tag_field="type",
-    forbid_unknown_fields=True,
-    kw_only=True,
-    gc=False,
+    msgspec.Struct, tag_field="type", forbid_unknown_fields=True, kw_only=True, gc=False
 ):
     """One of Celery's own task events, with exactly the fields that Celery sends.
 
@@ -140,9 +127,7 @@ def _kind(name: str) -> type[TaskEvent]:
 
 
 #: The class of each kind, by event type.
-TASK_EVENTS: Final[Mapping[str, type[TaskEvent]]] = {
-    name: _kind(name) for name in _KINDS
-}
+TASK_EVENTS: Final[Mapping[str, type[TaskEvent]]] = {name: _kind(name) for name in _KINDS}
 
 #: What stands for one event in a stream.
 AnyRecord: TypeAlias = Record | TaskEvent

@@ -86,7 +86,7 @@ def _meant(foreign: Foreign) -> Any:
     if read is not None and len(foreign.arguments) <= _ARGUMENTS_MAX:
         try:
             return read(foreign, *foreign.arguments)
-        except Exception:  # noqa: BLE001, S110  (arguments of any kind: it is none of ours)
+        except Exception:
             pass
     arguments = foreign.arguments
     # What enumerations, errors and kinds of text or number are usually made of.
@@ -255,10 +255,7 @@ _KNOWN: Final[Mapping[str, Callable[..., Any]]] = {
     "zoneinfo.ZoneInfo._unpickle": _zone_name,
     "dateutil.tz.tz.tzutc": _utc,
     # Python 3.12 names members of some enumerations as if they stood in the module.
-    **{
-        f"signal.{member.name}": lambda _, number=int(member): number
-        for member in signal.Signals
-    },
+    **{f"signal.{member.name}": lambda _, number=int(member): number for member in signal.Signals},
 }
 
 # --- how much a value would be -------------------------------------------------

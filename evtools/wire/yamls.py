@@ -61,7 +61,7 @@ def read_yaml(body: bytes) -> Any:
         node = loader.get_single_node()
     except DecodeError:
         raise
-    except Exception as error:  # noqa: BLE001  (PyYAML raises anything on odd input)
+    except Exception as error:
         raise DecodeError("no YAML", str(error).replace("\n", " ")) from None
     return None if node is None else _Values(loader).value(node)
 
@@ -86,9 +86,7 @@ class _Values:
         # Known before it is filled: it may contain itself.
         if isinstance(node, yaml.MappingNode):
             pairs = self._made[id(node)] = Pairs()
-            pairs.extend(
-                (self.value(key), self.value(item)) for key, item in node.value
-            )
+            pairs.extend((self.value(key), self.value(item)) for key, item in node.value)
             if tag == "set":
                 self._made[id(node)] = [key for key, _ in pairs]
             elif tag not in ("map", "python/dict"):
@@ -113,5 +111,5 @@ class _Values:
             return node.value
         try:
             return make(self._loader, node)
-        except Exception:  # noqa: BLE001  (PyYAML raises anything on odd scalars)
+        except Exception:
             return node.value

@@ -191,8 +191,7 @@ class Publisher:
         )
         header = struct.pack(">HHQ", 60, 0, len(body)) + _PROPERTIES
         return b"".join(
-            self._frame(kind, payload)
-            for kind, payload in ((1, method), (2, header), (3, body))
+            self._frame(kind, payload) for kind, payload in ((1, method), (2, header), (3, body))
         )
 
     def _frame(self, kind: int, payload: bytes) -> bytes:

@@ -65,9 +65,7 @@ def test_it_starts_nearly_as_fast_as_what_pip_installs(single, folder, table):
         "single file": [single],
     }
     # In turns: what else the machine does hits all of them alike.
-    times = [
-        {name: seconds(argv) for name, argv in programs.items()} for _ in range(ROUNDS)
-    ]
+    times = [{name: seconds(argv) for name, argv in programs.items()} for _ in range(ROUNDS)]
     medians = {name: median(each[name] for each in times) for name in programs}
     base = medians["python -m"]
     missed = []
@@ -95,8 +93,6 @@ def test_it_is_small_enough_to_copy_about(single, tarball, table):
         met = size <= SIZES[name]
         verdict = "met" if met else "NOT MET"
         budget = f"{SIZES[name]} MiB"
-        table.append(
-            (f"size of the {name}", "", f"{size:.1f} MiB", "", budget, verdict)
-        )
+        table.append((f"size of the {name}", "", f"{size:.1f} MiB", "", budget, verdict))
         missed += [] if met else [table[-1]]
     assert not missed

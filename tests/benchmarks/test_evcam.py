@@ -217,9 +217,7 @@ def test_a_day_of_shots_takes_no_more_memory_than_its_first_tenth(
     def resident(shots: float) -> float:
         """Return the MiB in use after so many shots."""
         wait_until(
-            lambda: (
-                site.value("evcam_snapshots_total", result="taken") - first >= shots
-            ),
+            lambda: site.value("evcam_snapshots_total", result="taken") - first >= shots,
             deadline=500,
             what=lambda: f"{shots} shots:\n{site.metrics()}",
         )
@@ -239,8 +237,7 @@ def test_a_day_of_shots_takes_no_more_memory_than_its_first_tenth(
     assert cam.stop(deadline=30) == 0, cam.stderr
     print(
         f"\n{SHOTS} shots of {events:.0f} events and {cleanups:.0f} cleanups "
-        f"in {seconds:.0f} s; MiB after each tenth: "
-        + " ".join(f"{each:.1f}" for each in tenths)
+        f"in {seconds:.0f} s; MiB after each tenth: " + " ".join(f"{each:.1f}" for each in tenths)
     )
     assert cleanups >= 20
     assert tenths[-1] <= tenths[0] * GROWTH
@@ -249,12 +246,9 @@ def test_a_day_of_shots_takes_no_more_memory_than_its_first_tenth(
 # --- a broker that comes and goes -----------------------------------------------------
 
 
-def test_each_hole_that_restarts_of_the_broker_make_is_told(
-    evcam, site, own_broker, tmp_path
-):
+def test_each_hole_that_restarts_of_the_broker_make_is_told(evcam, site, own_broker, tmp_path):
     cam = evcam(
-        *("-c", "cams.Numbers", "-F", "200ms", "--listen", site.address),
-        *("-b", own_broker.url),
+        *("-c", "cams.Numbers", "-F", "200ms", "--listen", site.address), *("-b", own_broker.url)
     )
     site.wait_value("evcam_connected", 1)
     with Flow(own_broker.url, "celeryev", rate=1_000) as flow:
@@ -270,9 +264,7 @@ def test_each_hole_that_restarts_of_the_broker_make_is_told(
         pours(flow)
     path = tmp_path / "numbers.jsonl"
     last = flow.sent - 1
-    wait_until(
-        lambda: last in numbers(frames_in(path)), deadline=20, what="the last event"
-    )
+    wait_until(lambda: last in numbers(frames_in(path)), deadline=20, what="the last event")
     assert cam.stop(deadline=30) == 0, cam.stderr
     frames = frames_in(path)
     assert [frame["sequence"] for frame in frames] == [*range(1, len(frames) + 1)]

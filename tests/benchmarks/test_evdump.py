@@ -115,9 +115,7 @@ def test_help_comes_in_a_fraction_of_the_time(table):
         times = []
         for _ in range(10):
             start = time.perf_counter()
-            subprocess.run(
-                [str(_BIN / argv[0]), *argv[1:]], check=True, capture_output=True
-            )
+            subprocess.run([str(_BIN / argv[0]), *argv[1:]], check=True, capture_output=True)
             times.append(time.perf_counter() - start)
         return sorted(times)[len(times) // 2]
 

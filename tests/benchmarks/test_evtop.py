@@ -43,9 +43,7 @@ class Watcher(Command):
     To follow every byte as it comes would take a CPU that the others need.
     """
 
-    def __init__(
-        self, folder: Path, argv: tuple[str, ...], pattern: str, weight: int = 1
-    ) -> None:
+    def __init__(self, folder: Path, argv: tuple[str, ...], pattern: str, weight: int = 1) -> None:
         self._unseen: list[bytes] = []
         self._pattern, self._weight = pattern, weight
         self._at, self._before = 0.0, 0
@@ -80,9 +78,7 @@ class Watcher(Command):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("batch", [1, 24])
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
-def test_an_event_costs_a_fraction_of_what_it_costs_celery(
-    broker, batch, request, tmp_path, table
-):
+def test_an_event_costs_a_fraction_of_what_it_costs_celery(broker, batch, request, tmp_path, table):
     url = request.getfixturevalue(f"{broker}_url")
     publisher = Publisher(url)
     watchers = [

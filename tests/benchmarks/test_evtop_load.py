@@ -270,9 +270,7 @@ def redraws(top: Timed, start: int) -> list[float]:
 
 def most_in_a_second(times: list[float]) -> int:
     """Return how many fell into the second that had the most."""
-    return max(
-        (sum(first <= time < first + 1 for time in times) for first in times), default=0
-    )
+    return max((sum(first <= time < first + 1 for time in times) for first in times), default=0)
 
 
 def written(top: Timed, typed: str, seconds: float) -> int:

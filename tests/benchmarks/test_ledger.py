@@ -56,9 +56,7 @@ def replacing(sign: str, table: str = "tasks") -> str:
     signs = ", ".join([sign] * len(TASKS.columns))
     columns = list(TASKS.columns)[len(TASKS.key) :]
     new = ", ".join(f'"{name}" = excluded."{name}"' for name in columns)
-    return (
-        f"INSERT INTO {table} VALUES ({signs}) ON CONFLICT (uuid) DO UPDATE SET {new}"
-    )
+    return f"INSERT INTO {table} VALUES ({signs}) ON CONFLICT (uuid) DO UPDATE SET {new}"
 
 
 def timed(clock: Callable[[], float], call: Callable[[], object]) -> float:
@@ -93,13 +91,8 @@ def test_a_shot_takes_sqlite_a_few_times_what_its_rows_do(tmp_path: Path, table:
     file, other = tmp_path / "ledger.db", tmp_path / "other.db"
     touch(other)
     evcam = Evcam(file)
-    changed = (
-        "SELECT * FROM tasks WHERE last_heard = (SELECT max(last_heard) FROM tasks)"
-    )
-    with (
-        closing(sqlite3.connect(file)) as reader,
-        closing(sqlite3.connect(other)) as driver,
-    ):
+    changed = "SELECT * FROM tasks WHERE last_heard = (SELECT max(last_heard) FROM tasks)"
+    with closing(sqlite3.connect(file)) as reader, closing(sqlite3.connect(other)) as driver:
         driver.execute("PRAGMA synchronous = NORMAL")
 
         def write(rows: list[Row]) -> None:
@@ -116,9 +109,7 @@ def test_a_shot_takes_sqlite_a_few_times_what_its_rows_do(tmp_path: Path, table:
     report("sqlite", shots, plain, table)
 
 
-def test_a_shot_takes_postgresql_little_more_than_its_rows_do(
-    postgres_server: Any, table: Any
-):
+def test_a_shot_takes_postgresql_little_more_than_its_rows_do(postgres_server: Any, table: Any):
     shots, plain = [], []
     url, other = postgres_server.fresh_url(), postgres_server.fresh_url()
     touch(other)

@@ -42,7 +42,7 @@ def _lines():
     number = 0
     while True:
         lines = []
-        for number in range(number, number + 5000):  # noqa: B020  (goes on)
+        for number in range(number, number + 5000):
             moment = _BEGIN + number / _RATE
             event = {
                 "type": ("task-received", "task-started", "task-succeeded")[number % 3],
@@ -107,7 +107,5 @@ def test_seeking_goes_at_the_speed_of_reading(recordings, name, table):
             taken = _seconds(str(_BIN / command), *how, path, *what)
             asked = " ".join(what[::2])
             row = f"{tool} {asked}, 1 GB, {name}"
-            table.append(
-                (row, "-", f"{taken:.1f} s", f"reading {reading:.1f} s", "10 s", "")
-            )
+            table.append((row, "-", f"{taken:.1f} s", f"reading {reading:.1f} s", "10 s", ""))
             assert taken < 10

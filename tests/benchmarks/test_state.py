@@ -236,9 +236,7 @@ def test_a_finished_task_takes_a_fraction_of_the_memory_it_takes_celery(table):
     _add_row(table, f"memory of a task, of {TASKS_WEIGHED}", "B", costs, MEMORY_BUDGET)
 
 
-def _add_row(
-    table, what: str, unit: str, costs: tuple[float, float], budget: float
-) -> None:
+def _add_row(table, what: str, unit: str, costs: tuple[float, float], budget: float) -> None:
     ours, celerys = costs
     met = ours <= celerys * budget
     digits = 1 if unit == "us" else 0

@@ -69,12 +69,10 @@ class CeleryCapture(Sightings):
             with self.app.connection_for_read() as connection:
                 self._receiver = _Verbatim(connection, self)
                 # kombu subscribes on Redis in the first drain, not before it.
-                drains = self._receiver.consume(
-                    safety_interval=0.05, wakeup=self._wakeup
-                )
+                drains = self._receiver.consume(safety_interval=0.05, wakeup=self._wakeup)
                 for _ in drains:
                     pass
-        except BaseException as error:  # noqa: BLE001  told to whoever waits
+        except BaseException as error:
             self.error = error
 
     def add(self, decoded: list[Event], plain: list[Event]) -> None:

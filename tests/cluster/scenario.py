@@ -88,9 +88,7 @@ class Scenario:
             uuids=self.uuids,
             asked=self.asked,
             # Children would be live results again.
-            results={
-                uuid: {**held(uuid, cache=False), "children": None} for uuid in uuids
-            },
+            results={uuid: {**held(uuid, cache=False), "children": None} for uuid in uuids},
             logs=[worker.process.log.read_text() for worker in self.workers],
             pids={worker.hostname: worker.pid for worker in self.workers},
             redelivers=self.redelivers,
@@ -101,9 +99,7 @@ class Scenario:
         for worker in self.workers:
             worker.end()
 
-    def _start(
-        self, name: str, zone: str, *arguments: str, concurrency: int = 2
-    ) -> Worker:
+    def _start(self, name: str, zone: str, *arguments: str, concurrency: int = 2) -> Worker:
         worker = Worker(
             self.broker_url,
             self.folder / f"{len(self.workers)}",
@@ -131,16 +127,14 @@ class Scenario:
     def _add_zones(self, workers: list[Worker], witness: Sightings) -> None:
         for worker in workers:
             name = f"at {worker.zone}"
-            self._send(name, lambda: worker.app.send_task("cluster.add", args=(1, 1)))  # noqa: B023
+            self._send(name, lambda: worker.app.send_task("cluster.add", args=(1, 1)))
             witness.wait_for(type="task-succeeded", uuid=self.uuids[name])
 
     def _end_in_every_way(self, home: Worker, witness: Sightings) -> None:
         app = home.app
         self._send("persevered", lambda: app.send_task("cluster.persevere", args=(4,)))
         self._send("died", lambda: app.send_task("cluster.die"))
-        self._send(
-            "delayed", lambda: app.send_task("cluster.add", args=(5, 5), countdown=3)
-        )
+        self._send("delayed", lambda: app.send_task("cluster.add", args=(5, 5), countdown=3))
         add, total = app.signature("cluster.add"), app.signature("cluster.total")
         steps = chain(add.clone((1, 1)), add.clone((1,)), add.clone((1,)), app=app)
         last = self._send("chain 3", steps.apply_async)
@@ -171,11 +165,7 @@ class Scenario:
         wait_until(lambda: running.state == "STARTED", what="its start in the backend")
         west.kill()
         self.home.app.control.add_consumer(
-            west.queue,
-            destination=[self.home.hostname],
-            reply=True,
-            timeout=10,
-            limit=1,
+            west.queue, destination=[self.home.hostname], reply=True, timeout=10, limit=1
         )
         if self.redelivers:
             witness.wait_for(type="task-succeeded", uuid=held.id)
@@ -188,9 +178,7 @@ class Scenario:
         again = self._start("east", "Asia/Kolkata", *_ALONE)
         again.wait_ready()
         self._send_many(again, "after", witness)
-        last = self._send(
-            "finished", lambda: again.app.send_task("cluster.occupy", args=(1,))
-        )
+        last = self._send("finished", lambda: again.app.send_task("cluster.occupy", args=(1,)))
         witness.wait_for(type="task-started", uuid=last.id)
         again.stop()
         witness.wait_for(type="worker-offline", hostname=east.hostname, count=2)

@@ -32,8 +32,7 @@ def run_everything(app: Celery, capture: CeleryCapture) -> dict[str, str]:
     }
     send_custom_events(app)
     capture.wait_for_each(
-        (id_ for name, id_ in sent.items() if name not in {"ignored", "requeued"}),
-        ENDINGS,
+        (id_ for name, id_ in sent.items() if name not in {"ignored", "requeued"}), ENDINGS
     )
     capture.wait_for(type="task-succeeded", uuid=sent["requeued"])
     capture.wait_for(type="task-started", uuid=sent["ignored"])

@@ -50,10 +50,7 @@ class Worker:
             ca=self.ca,
         )
         self.process = Process(
-            self._argv(),
-            log=self.folder / "worker.log",
-            cwd=self.folder,
-            env=self._environment(),
+            self._argv(), log=self.folder / "worker.log", cwd=self.folder, env=self._environment()
         )
 
     def _argv(self) -> list[str]:
@@ -105,9 +102,7 @@ class Worker:
         return f"{self.hostname} ready." in self.process.log.read_text(errors="replace")
 
     def _answers_ping(self) -> bool:
-        return bool(
-            self.app.control.ping(destination=[self.hostname], timeout=2, limit=1)
-        )
+        return bool(self.app.control.ping(destination=[self.hostname], timeout=2, limit=1))
 
     def stop(self) -> None:
         """Shut down warmly: running tasks end and the worker says goodbye."""

@@ -26,7 +26,7 @@ def reach(urls, **settings):
 def failure(urls, **settings):
     """Return the explanation of why the broker cannot be reached."""
     wanted = ConnectionSettings(urls=urls, source_of_url="-b flag", **settings)
-    with connect(wanted) as connection, pytest.raises(Exception) as caught:  # noqa: PT011  (any; that it is explained is the point)
+    with connect(wanted) as connection, pytest.raises(Exception) as caught:
         connection.channel()
     error = explain(caught.value, wanted)
     assert error.hint.startswith("tried: -b flag.")
@@ -162,9 +162,7 @@ def test_redis_that_wants_a_client_certificate(redis_mutual_tls, authority):
     reach(
         url,
         tls=TLS(
-            ca=str(authority.ca),
-            cert=str(authority.client.cert),
-            key=str(authority.client.key),
+            ca=str(authority.ca), cert=str(authority.client.cert), key=str(authority.client.key)
         ),
     )
 
@@ -204,8 +202,7 @@ def test_redis_is_watched_without_what_proxies_and_old_servers_lack(start_redis,
 def test_what_a_server_lacks_is_no_missing_right(start_redis, lacks, settings, hint):
     server = start_redis(lacks=[lacks])
     wanted = ConnectionSettings(
-        urls=server.database_url(settings.get("database", 0)),
-        options=settings.get("options", {}),
+        urls=server.database_url(settings.get("database", 0)), options=settings.get("options", {})
     )
     with pytest.raises(RedisStream.errors) as caught:
         subscribe(wanted)
@@ -348,9 +345,7 @@ def test_too_few_sentinels_see_the_master(sentinel):
 
 
 def test_a_master_is_no_sentinel(redis_server):
-    error = failure(
-        f"sentinel://127.0.0.1:{redis_server.port}/0", options={"master_name": "m"}
-    )
+    error = failure(f"sentinel://127.0.0.1:{redis_server.port}/0", options={"master_name": "m"})
     assert type(error) is AccessRefused
     assert "it is no Sentinel" in error.message
 
@@ -407,9 +402,7 @@ def test_rabbitmq_without_that_login_method(rabbitmq_url):
     ],
 )
 def test_rabbitmq_refuses_the_vhost(rabbitmq_server, vhost, user, words):
-    url = rabbitmq_server.vhost_url(
-        vhost, user=user, password=rabbitmq_server.users[user]
-    )
+    url = rabbitmq_server.vhost_url(vhost, user=user, password=rabbitmq_server.users[user])
     error = failure(url)
     assert type(error) is AccessRefused
     assert words in error.message
@@ -417,17 +410,12 @@ def test_rabbitmq_refuses_the_vhost(rabbitmq_server, vhost, user, words):
 
 def test_rabbitmq_with_tls(rabbitmq_tls, authority):
     mutual = TLS(
-        ca=str(authority.ca),
-        cert=str(authority.client.cert),
-        key=str(authority.client.key),
+        ca=str(authority.ca), cert=str(authority.client.cert), key=str(authority.client.key)
     )
     reach(rabbitmq_tls, tls=TLS(ca=str(authority.ca)))
     reach(rabbitmq_tls, tls=mutual)
     reach(rabbitmq_tls, tls=TLS(verify="none"))
-    reach(
-        rabbitmq_tls.replace("amqps", "amqp"),
-        tls=TLS(enabled=True, ca=str(authority.ca)),
-    )
+    reach(rabbitmq_tls.replace("amqps", "amqp"), tls=TLS(enabled=True, ca=str(authority.ca)))
 
 
 def test_rabbitmq_with_a_certificate_of_somebody_else(rabbitmq_tls, authority):
@@ -460,9 +448,7 @@ def test_rabbitmq_spoken_to_the_wrong_port(rabbitmq_server, redis_server):
 
 @pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
 @pytest.mark.parametrize("unchecked", [{"verify": "none"}, {"check_hostname": False}])
-def test_the_host_is_named_where_its_name_is_not_checked(
-    named, authority, kind, unchecked
-):
+def test_the_host_is_named_where_its_name_is_not_checked(named, authority, kind, unchecked):
     proxy, url = named(kind, "localhost")
     reach(url, tls=TLS(ca=str(authority.ca), **unchecked))
     assert set(proxy.called) == {"localhost"}

@@ -40,9 +40,7 @@ class Report:
             for finding in self.findings
             if (finding["check"], finding["severity"]) == (check, severity)
         ]
-        assert texts, (
-            f"no {severity} of {check} in {json.dumps(self.findings, indent=1)}"
-        )
+        assert texts, f"no {severity} of {check} in {json.dumps(self.findings, indent=1)}"
         return "\n".join(texts)
 
     @property
@@ -67,9 +65,7 @@ def run(*arguments, deadline=50, stdin=subprocess.DEVNULL):
 def admitted(*arguments):
     """Start a doctor; go on when the broker has let it in, and the rest is to come."""
     words = [sys.executable, "-m", "evtools", "doctor", *arguments]
-    with subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if "permissions" in line:
                 break
@@ -95,9 +91,7 @@ def vhost(rabbitmq_server):
     def make(name):
         rabbitmq_server.rabbitmqctl("add_vhost", name)
         made.append(name)
-        rabbitmq_server.rabbitmqctl(
-            "set_permissions", "-p", name, "guest", ".*", ".*", ".*"
-        )
+        rabbitmq_server.rabbitmqctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
         return rabbitmq_server.vhost_url(name)
 
     yield make
@@ -174,9 +168,7 @@ def test_of_two_addresses_one_may_be_down(doctor, redis_server):
     assert "lets us in" in report.of("login", "ok")
 
 
-def test_where_the_first_of_two_is_down_the_workers_are_still_asked(
-    doctor, place, worker
-):
+def test_where_the_first_of_two_is_down_the_workers_are_still_asked(doctor, place, worker):
     started = worker(place)
     scheme = place.partition("://")[0]
     report = doctor(f"{scheme}://{HOST}:{free_port()}/0;{place}", "--wait", "3s")
@@ -262,9 +254,7 @@ def test_tls_to_a_broker_without_is_told_what_it_speaks(doctor, request, kind):
     assert f"Use {scheme}:// in the URL" in report.of("tls")
 
 
-def test_a_broker_that_wants_a_certificate_of_us_is_found(
-    doctor, redis_mutual_tls, authority
-):
+def test_a_broker_that_wants_a_certificate_of_us_is_found(doctor, redis_mutual_tls, authority):
     report = doctor(redis_mutual_tls.fresh_tls_url(), "--tls-ca", authority.ca)
     assert report.problems == {"tls"}
     assert "the broker wants a certificate of us" in report.of("tls")
@@ -330,12 +320,8 @@ def test_a_user_who_may_only_log_in_is_told_what_to_grant(
 ):
     url = vhost("locked")
     worker(url, event_exchange=event_exchange)
-    rabbitmq_server.rabbitmqctl(
-        "set_permissions", "-p", "locked", "nobody", "^$", "^$", "^$"
-    )
-    theirs = rabbitmq_server.vhost_url(
-        "locked", user="nobody", password="nobody-secret"
-    )
+    rabbitmq_server.rabbitmqctl("set_permissions", "-p", "locked", "nobody", "^$", "^$", "^$")
+    theirs = rabbitmq_server.vhost_url("locked", user="nobody", password="nobody-secret")
     how = ("--event-exchange", event_exchange, "--wait", "3s")
     report = doctor(theirs, *how)
     assert report.problems == {"permissions"}
@@ -348,9 +334,7 @@ def test_a_user_who_may_only_log_in_is_told_what_to_grant(
     assert "could not ask the workers" in report.of("workers", "warning")
 
 
-def test_rights_on_topics_are_told_apart_and_granted(
-    doctor, paste, rabbitmq_server, vhost, worker
-):
+def test_rights_on_topics_are_told_apart_and_granted(doctor, paste, rabbitmq_server, vhost, worker):
     url = vhost("topics")
     worker(url)
     control = rabbitmq_server.rabbitmqctl
@@ -359,9 +343,7 @@ def test_rights_on_topics_are_told_apart_and_granted(
         control("set_permissions", "-p", "topics", "narrow", ".*", ".*", ".*")
         rights = ("narrow", "celeryev", "^task[.]", "^$")
         control("set_topic_permissions", "-p", "topics", *rights)
-        theirs = rabbitmq_server.vhost_url(
-            "topics", user="narrow", password="narrow-secret"
-        )
+        theirs = rabbitmq_server.vhost_url("topics", user="narrow", password="narrow-secret")
         report = doctor(theirs, "--wait", "1s")
         assert report.problems == {"permissions"}
         assert "access to topic '#' in exchange" in report.of("permissions")
@@ -393,8 +375,7 @@ def test_who_may_only_listen_is_well_off(doctor, redis_acl, worker):
     rules = "on >reader-secret resetchannels &/0.celeryev/* -@all +ping +client|setname"
     redis_acl.redis_cli("ACL", "SETUSER", "reader", *rules.split(), "+psubscribe")
     report = doctor(
-        f"redis://reader:reader-secret@{HOST}:{redis_acl.port}/0",
-        *("--wait", "5s", "--read-only"),
+        f"redis://reader:reader-secret@{HOST}:{redis_acl.port}/0", *("--wait", "5s", "--read-only")
     )
     assert report.status == 0
     assert "'scan' command" in report.of("orphans", "note")
@@ -464,9 +445,7 @@ def test_a_redis_without_psubscribe_is_named(doctor, start_redis):
     server.kill()
 
 
-def test_a_redis_that_is_full_is_found_with_the_command_that_makes_room(
-    doctor, start_redis
-):
+def test_a_redis_that_is_full_is_found_with_the_command_that_makes_room(doctor, start_redis):
     server = start_redis(directives=["maxclients 1"])
     with socket.create_connection((HOST, server.port)) as guest:
         guest.sendall(b"PING\r\n")
@@ -618,9 +597,7 @@ def test_workers_on_another_database_are_found(doctor, redis_server, worker):
     assert f"-b {url}" in report.of("elsewhere")
 
 
-def test_workers_without_heartbeats_on_another_database_are_found(
-    doctor, redis_server, worker
-):
+def test_workers_without_heartbeats_on_another_database_are_found(doctor, redis_server, worker):
     url = redis_server.fresh_url()
     started = worker(url, arguments=("--without-heartbeat", "--without-gossip"))
     report = doctor(redis_server.fresh_url(), "--wait", "1s")
@@ -654,9 +631,7 @@ def test_workers_on_another_vhost_are_found(doctor, vhost, rabbitmq_server, work
     assert "/%2Fnext" in report.of("elsewhere")
 
 
-def test_a_wrong_control_exchange_is_found_and_not_made(
-    doctor, vhost, rabbitmq_server, worker
-):
+def test_a_wrong_control_exchange_is_found_and_not_made(doctor, vhost, rabbitmq_server, worker):
     url = vhost("mute")
     worker(url)
 
@@ -743,21 +718,15 @@ def test_a_list_that_somebody_reads_stays(redis_server):
     assert redis_server.redis_cli("LLEN", "celeryev.dead", database=number) == "1"
 
 
-def test_queues_that_nobody_reads_are_removed_from_rabbitmq(
-    doctor, rabbitmq_server, vhost
-):
+def test_queues_that_nobody_reads_are_removed_from_rabbitmq(doctor, rabbitmq_server, vhost):
     import amqp
 
     url = vhost("lost")
-    with amqp.Connection(
-        f"{HOST}:{rabbitmq_server.port}", virtual_host="lost"
-    ) as connection:
+    with amqp.Connection(f"{HOST}:{rabbitmq_server.port}", virtual_host="lost") as connection:
         channel = connection.channel()
         for name in ("celeryev.dead", "celeryev.alive", "tasks"):
             life = {"x-message-ttl": 5_000, "x-expires": 60_000}
-            channel.queue_declare(
-                *(name,), durable=True, auto_delete=False, arguments=life
-            )
+            channel.queue_declare(*(name,), durable=True, auto_delete=False, arguments=life)
         channel.basic_consume("celeryev.alive")
         names = ("celeryev.dead", "celeryev.alive", "tasks", "celeryev.none")
         report = doctor(url, "--fix", "--yes", "--wait", "500ms", *names)

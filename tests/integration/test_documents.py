@@ -54,10 +54,7 @@ EXAMPLES = {
         *("EVTOOLS_READ_ONLY", "EVTOOLS_CONNECT_TIMEOUT"),
         *("EVDUMP_OUTPUT", "EVDUMP_HEARTBEATS"),
     },
-    "evtop": {
-        *("EVTOOLS_READ_ONLY", "EVTOOLS_CONNECT_TIMEOUT"),
-        *("EVTOP_THEME", "EVTOP_DELAY"),
-    },
+    "evtop": {*("EVTOOLS_READ_ONLY", "EVTOOLS_CONNECT_TIMEOUT"), *("EVTOP_THEME", "EVTOP_DELAY")},
     "evcam": {
         *("EVTOOLS_READ_ONLY", "EVTOOLS_CONNECT_TIMEOUT"),
         *("EVCAM_PIDFILE", "EVCAM_MAXRATE"),
@@ -69,9 +66,7 @@ FOREIGN_VARIABLES = {"evdump": {"XDG_STATE_HOME"}}
 
 def section(name: str, page: str = PAGE) -> str:
     """Return a section, or a subsection, of a rendered page."""
-    found = re.search(
-        rf"^( *){re.escape(name)}\n(.*?)(?=^\1\S|\Z)", page, re.DOTALL | re.MULTILINE
-    )
+    found = re.search(rf"^( *){re.escape(name)}\n(.*?)(?=^\1\S|\Z)", page, re.DOTALL | re.MULTILINE)
     assert found, name
     return found[2]
 
@@ -348,9 +343,7 @@ def test_the_layers_drawn_are_those_that_are_enforced():
     contracts = settings["tool"]["importlinter"]["contracts"]
     layers = next(item["layers"] for item in contracts if item["name"] == "Layers")
     drawn = re.search(
-        r"## Layers\n+```text\n(.*?)```",
-        (ROOT / "ARCHITECTURE.md").read_text(),
-        re.DOTALL,
+        r"## Layers\n+```text\n(.*?)```", (ROOT / "ARCHITECTURE.md").read_text(), re.DOTALL
     )
     assert [re.split(r"\s{2,}", line)[0] for line in drawn[1].splitlines()] == layers
 

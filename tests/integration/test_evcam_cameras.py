@@ -104,9 +104,7 @@ def written(path):
 
 
 @pytest.mark.parametrize("where", ["celery.events.snapshot", "evtools"])
-def test_a_camera_of_celerys_guide_runs_unchanged(
-    evcam, celery_worker, tmp_path, where
-):
+def test_a_camera_of_celerys_guide_runs_unchanged(evcam, celery_worker, tmp_path, where):
     (tmp_path / "proj.py").write_text(GUIDE.format(where=where))
     shots = tmp_path / "shots.jsonl"
     cam = evcam(
@@ -147,10 +145,7 @@ def test_a_camera_of_celerys_guide_runs_unchanged(
     assert {str(n + 1) for n in range(8)} <= results
     # Cleared after each, they count what came in between: one more for the retry.
     assert sum(shot["task_count"] for shot in written(shots)) == len(expected) + 1
-    assert set(Counter(name for _, name, *_ in tasks)) >= {
-        "cluster.add",
-        "cluster.fail",
-    }
+    assert set(Counter(name for _, name, *_ in tasks)) >= {"cluster.add", "cluster.fail"}
 
 
 # --- frames ------------------------------------------------------------------------
@@ -159,8 +154,7 @@ def test_a_camera_of_celerys_guide_runs_unchanged(
 def test_what_a_frame_says_is_what_happened(evcam, own_broker, tmp_path):
     frames = tmp_path / "frames.jsonl"
     cam = evcam(
-        *("-c", "cams:Frames", "--camera-option", "mark=7", "-F", FREQ),
-        *("-b", own_broker.url),
+        *("-c", "cams:Frames", "--camera-option", "mark=7", "-F", FREQ), *("-b", own_broker.url)
     )
     with Flow(own_broker.url, "celeryev", rate=100) as flow:
         wait_until(lambda: written(frames), what="a frame")
@@ -169,9 +163,7 @@ def test_what_a_frame_says_is_what_happened(evcam, own_broker, tmp_path):
         wait_until(lambda: not written(frames)[-1]["connected"], what="the loss")
         sent = flow.sent
         own_broker.start()
-        wait_until(
-            lambda: written(frames)[-1]["connected"], deadline=30, what="the return"
-        )
+        wait_until(lambda: written(frames)[-1]["connected"], deadline=30, what="the return")
         wait_until(lambda: flow.sent > sent, deadline=15, what="the flow")
     seen = written(frames)[-1]["events"]
     wait_until(lambda: written(frames)[-1]["events"] >= seen, what="events")
@@ -216,9 +208,7 @@ def status_of(port, path):
 
 
 @pytest.mark.timeout(120)
-def test_a_camera_that_hangs_loses_no_event(
-    evcam, broker_url, event_exchange, sender, tmp_path
-):
+def test_a_camera_that_hangs_loses_no_event(evcam, broker_url, event_exchange, sender, tmp_path):
     (tmp_path / "hang").touch()
     port = free_port()
     cam = evcam(
@@ -259,9 +249,7 @@ def test_a_camera_that_hangs_loses_no_event(
     assert "shots left out so far" in cam.stderr
 
 
-def test_one_that_hangs_in_the_end_is_left_behind(
-    evcam, broker_url, event_exchange, tmp_path
-):
+def test_one_that_hangs_in_the_end_is_left_behind(evcam, broker_url, event_exchange, tmp_path):
     (tmp_path / "hang").touch()
     cam = evcam(
         *("-c", "cams.Hanging", "-F", FREQ, "--shutdown-timeout", "1"),
@@ -273,18 +261,14 @@ def test_one_that_hangs_in_the_end_is_left_behind(
     assert "the camera is still at work after 1.0" in cam.stderr
 
 
-def test_one_that_always_fails_is_told_once_at_length(
-    evcam, broker_url, event_exchange
-):
+def test_one_that_always_fails_is_told_once_at_length(evcam, broker_url, event_exchange):
     cam = evcam(
         *("-c", "cams.Failing", "-F", FREQ, "--max-failures", "4"),
         *("-b", broker_url, "--event-exchange", event_exchange),
     )
     assert cam.wait(deadline=30) == 70
     assert cam.stderr.count("Traceback") == 1
-    assert "the camera failed (3 in a row), next try in 0.8s: ValueError: no film" in (
-        cam.stderr
-    )
+    assert "the camera failed (3 in a row), next try in 0.8s: ValueError: no film" in (cam.stderr)
     assert "gave up after 4 failures of the camera: ValueError: no film" in cam.stderr
 
 
@@ -327,9 +311,6 @@ def test_root_runs_no_code_that_others_can_change(evcam, tmp_path):
     assert cam.wait() == 2
     assert "root does not load" in cam.stderr
     began = time.time()
-    cam = evcam(
-        *("-c", "cams.Frames", "--demo", "--once", "-F", "0.1"),
-        "--allow-insecure-camera",
-    )
+    cam = evcam(*("-c", "cams.Frames", "--demo", "--once", "-F", "0.1"), "--allow-insecure-camera")
     assert cam.wait() == 0
     assert written(tmp_path / "frames.jsonl")[0]["at"] >= began

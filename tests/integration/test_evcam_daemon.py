@@ -82,9 +82,7 @@ class Freezing(Quick):
         log.info("shot %d", picture.sequence)
 '''
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason="only root can become another user"
-)
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
 @pytest.fixture
@@ -120,9 +118,7 @@ def camera(name="Camera"):
 # --- another user -------------------------------------------------------------------
 
 
-def test_as_another_user_there_is_no_way_back(
-    daemon, broker_url, event_exchange, sender
-):
+def test_as_another_user_there_is_no_way_back(daemon, broker_url, event_exchange, sender):
     ended = daemon.start(
         *camera(),
         *("-b", broker_url, "--event-exchange", event_exchange, "--uid", "nobody"),
@@ -320,11 +316,7 @@ def test_root_keeps_no_database_where_others_can_change_the_way(daemon, folder):
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ("-c", "jsonl", "--logfile", "{}"),
-        ("-c", "jsonl", "--pidfile", "{}"),
-        ("-c", "jsonl:{}"),
-    ],
+    [("-c", "jsonl", "--logfile", "{}"), ("-c", "jsonl", "--pidfile", "{}"), ("-c", "jsonl:{}")],
 )
 def test_root_waits_for_no_pipe_that_others_have_put_there(daemon, folder, words):
     pipe = folder / "home" / "pipe"
@@ -355,17 +347,13 @@ def theirs(folder):
     path.mkdir()
     text = "import os; print(f'imported as {os.geteuid()}')\n"
     (path / "helper.py").write_text(text)
-    (path / "theirapp.py").write_text(
-        f"{text}from celery import Celery\napp = Celery()"
-    )
+    (path / "theirapp.py").write_text(f"{text}from celery import Celery\napp = Celery()")
     os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
     return path
 
 
 @pytest.mark.parametrize("where", ["working directory", "--pythonpath", "open file"])
-def test_root_imports_nothing_for_its_camera_that_others_can_write(
-    daemon, folder, theirs, where
-):
+def test_root_imports_nothing_for_its_camera_that_others_can_write(daemon, folder, theirs, where):
     # The camera itself is root's, what it needs is not.
     cameras = folder / "cameras"
     cameras.mkdir()
@@ -381,9 +369,7 @@ def test_root_imports_nothing_for_its_camera_that_others_can_write(
     ended = daemon.run(*words)
     assert ended.status == 2
     assert "imported" not in ended.err
-    assert re.match(
-        r"evcam: .*root does not load .*/helper.py: others than ", ended.err
-    )
+    assert re.match(r"evcam: .*root does not load .*/helper.py: others than ", ended.err)
     ended = daemon.run(*words, "--uid", "nobody")
     assert ended.status == 0
     assert f"imported as {NOBODY.pw_uid}" in ended.err
@@ -441,12 +427,7 @@ def test_who_does_not_exist_is_refused(daemon, words, message):
 
 
 def test_at_most_so_many_shots_a_minute(daemon, redis_url):
-    assert (
-        daemon.start(
-            *(*camera(), "-b", redis_url, "--maxrate=10/m", "-F", "0.1")
-        ).status
-        == 0
-    )
+    assert daemon.start(*(*camera(), "-b", redis_url, "--maxrate=10/m", "-F", "0.1")).status == 0
     daemon.wait_log("shot 2 of", deadline=30)
     lines = re.findall(r"^(\S+) info shot \d+ of", daemon.log, re.MULTILINE)
     moments = [datetime.fromisoformat(line).timestamp() for line in lines]
@@ -482,9 +463,7 @@ def test_a_killed_one_hinders_nobody(daemon, redis_url):
         ((*camera(), "-f", "none/x.log"), 73, "none/x.log: No such file"),
     ],
 )
-def test_what_is_wrong_is_told_on_the_terminal(
-    daemon, redis_url, words, status, message
-):
+def test_what_is_wrong_is_told_on_the_terminal(daemon, redis_url, words, status, message):
     ended = daemon.start("-b", redis_url, *words)
     assert ended.status == status
     assert message in ended.err
@@ -561,12 +540,7 @@ def test_logrotate_loses_no_line(daemon, folder, redis_url, owned):
     uid, gid = NOBODY.pw_uid, NOBODY.pw_gid
     if owned:
         os.chown(folder, uid, gid)
-    assert (
-        daemon.start(
-            *(*camera(), "-b", redis_url, "--uid", "nobody", "-F", "0.005")
-        ).status
-        == 0
-    )
+    assert daemon.start(*(*camera(), "-b", redis_url, "--uid", "nobody", "-F", "0.005")).status == 0
     moved = [folder / f"evcam.log.{number}" for number in range(5)]
     for target in moved:
         wait_until(lambda: daemon.logfile.stat().st_size > 500, what="some lines")
@@ -618,9 +592,7 @@ def test_hup_reads_the_settings_file_again(daemon, folder, redis_url):
     assert daemon.stop().status == 0
 
 
-def test_hup_has_the_next_connection_read_the_brokers_url_again(
-    daemon, folder, redis_acl
-):
+def test_hup_has_the_next_connection_read_the_brokers_url_again(daemon, folder, redis_acl):
     def let_in(password):
         rules = ("on", "resetpass", f">{password}", "~*", "&*", "+@all")
         redis_acl.redis_cli("ACL", "SETUSER", "hup", *rules)
@@ -638,9 +610,7 @@ def test_hup_has_the_next_connection_read_the_brokers_url_again(
     assert daemon.stop().status == 0
 
 
-def test_a_command_for_the_broker_runs_as_the_user_that_evcam_becomes(
-    daemon, folder, redis_url
-):
+def test_a_command_for_the_broker_runs_as_the_user_that_evcam_becomes(daemon, folder, redis_url):
     told = folder / "told"
     told.touch()
     told.chmod(0o666)
@@ -683,8 +653,7 @@ def test_a_signal_takes_the_last_shot_and_ends_it(evcam, redis_url, number):
 
 def test_a_camera_that_hangs_does_not_hold_up_the_end(evcam, redis_url):
     running = evcam(
-        *(*camera("Hanging"), "-b", redis_url, "-F", "0.1"),
-        *("--shutdown-timeout", "500ms"),
+        *(*camera("Hanging"), "-b", redis_url, "-F", "0.1"), *("--shutdown-timeout", "500ms")
     )
     running.wait_stderr("hanging")
     assert running.stop(signal.SIGTERM, deadline=10) == 1
@@ -693,8 +662,7 @@ def test_a_camera_that_hangs_does_not_hold_up_the_end(evcam, redis_url):
 
 def test_a_second_ctrl_c_ends_it_at_once(evcam, redis_url):
     running = evcam(
-        *(*camera("Hanging"), "-b", redis_url, "-F", "0.1"),
-        *("--shutdown-timeout", "1m"),
+        *(*camera("Hanging"), "-b", redis_url, "-F", "0.1"), *("--shutdown-timeout", "1m")
     )
     running.wait_stderr("hanging")
     running.send_signal(signal.SIGINT)
@@ -765,9 +733,7 @@ def test_systemd_hears_of_the_whole_life(evcam, redis_url, systemd, sender):
 def test_systemd_hears_that_there_is_no_broker_yet(evcam, own_redis, systemd):
     url = own_redis.fresh_url()
     own_redis.stop()
-    running = evcam(
-        *(*camera(), "-b", url, "--ready-timeout", "300ms"), env=environment(systemd)
-    )
+    running = evcam(*(*camera(), "-b", url, "--ready-timeout", "300ms"), env=environment(systemd))
     told = systemd.wait("READY=1")[-1]
     assert any(line.startswith("STATUS=waiting for broker") for line in told)
     own_redis.start()
@@ -776,9 +742,7 @@ def test_systemd_hears_that_there_is_no_broker_yet(evcam, own_redis, systemd):
     assert running.stop(signal.SIGTERM) == 0
 
 
-def test_the_watchdog_notices_a_main_loop_that_hangs(
-    evcam, redis_url, systemd, sender, folder
-):
+def test_the_watchdog_notices_a_main_loop_that_hangs(evcam, redis_url, systemd, sender, folder):
     running = evcam(
         *(*camera("Freezing"), "-b", redis_url, "-F", "0.2"),
         env=environment(systemd, WATCHDOG_USEC="600000"),

@@ -131,9 +131,7 @@ databases = pytest.mark.parametrize("database", [ALONE, SERVED, SHARED])
 
 
 @databases
-def test_every_task_is_there_in_the_state_that_the_result_backend_has(
-    recording, database
-):
+def test_every_task_is_there_in_the_state_that_the_result_backend_has(recording, database):
     outcome = recording.story.outcome
     written = {uuid: row["state"] for uuid, row in recording.tasks(database).items()}
     held = {uuid: result["status"] for uuid, result in outcome.results.items()}
@@ -182,9 +180,7 @@ def test_attempts_are_those_that_were(recording, database):
         told = (row["number"], row["state"], row["worker"])
         written.setdefault(recording.story.names[row["uuid"]], []).append(told)
     assert written == {
-        recording.story.names[uuid]: [
-            (a.number, a.state, a.worker_name) for a in attempts
-        ]
+        recording.story.names[uuid]: [(a.number, a.state, a.worker_name) for a in attempts]
         for uuid, task in recording.story.state.tasks.items()
         if (attempts := task.attempts)
     }
@@ -194,9 +190,7 @@ def test_attempts_are_those_that_were(recording, database):
 @databases
 def test_workers_are_those_that_were(recording, database):
     workers = {row["hostname"]: row for row in recording.written[database]["workers"]}
-    assert {name: row["pid"] for name, row in workers.items()} == (
-        recording.story.outcome.pids
-    )
+    assert {name: row["pid"] for name, row in workers.items()} == (recording.story.outcome.pids)
     assert {name for name, row in workers.items() if row["goodbye"]} == {"east@cluster"}
     assert {row["sw_ident"] for row in workers.values()} == {"py-celery"}
     assert {row["freq"] for row in workers.values()} == {2.0}
@@ -228,13 +222,10 @@ def test_snapshots_count_each_event_as_often_as_it_was_heard(recording, database
         assert numbers == [*range(1, len(numbers) + 1)]
     heard = of_tasks * (2 if database == SHARED and not recording.is_split else 1)
     assert sum(row["events"] for row in snapshots) == heard
-    assert {(row["lost"], row["dropped"], row["missed"]) for row in snapshots} == {
-        (0, 0, 0)
-    }
+    assert {(row["lost"], row["dropped"], row["missed"]) for row in snapshots} == {(0, 0, 0)}
     if database == SHARED and recording.is_split:
         shares = [
-            sum(row["events"] for row in snapshots if row["evcam"] == evcam)
-            for evcam in evcams
+            sum(row["events"] for row in snapshots if row["evcam"] == evcam) for evcam in evcams
         ]
         assert all(share > of_tasks / 4 for share in shares)
 

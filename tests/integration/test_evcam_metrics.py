@@ -46,9 +46,7 @@ def lines(path):
 def happened(broker_url, event_exchange, redis_server, worker, celery_capture):
     """A worker and what it takes to let everything happen: all ends, by uuid."""
     made = worker(
-        broker_url,
-        event_exchange=event_exchange,
-        result_backend=redis_server.fresh_url(),
+        broker_url, event_exchange=event_exchange, result_backend=redis_server.fresh_url()
     )
     made.wait_ready()
     capture = celery_capture(broker_url, event_exchange)
@@ -57,9 +55,7 @@ def happened(broker_url, event_exchange, redis_server, worker, celery_capture):
         run_everything(made.app, capture)
         uuids = {e["uuid"] for e in capture.wire if e["type"] == "task-sent"}
         backend = made.app.backend
-        return {
-            uuid: backend.get_task_meta(uuid, cache=False)["status"] for uuid in uuids
-        }
+        return {uuid: backend.get_task_meta(uuid, cache=False)["status"] for uuid in uuids}
 
     return play
 
@@ -154,9 +150,7 @@ def lines_are_of(written, held):
     assert written[-1]["warm"]
 
 
-def test_a_worker_that_says_goodbye_is_down(
-    evcam, site, broker_url, event_exchange, worker
-):
+def test_a_worker_that_says_goodbye_is_down(evcam, site, broker_url, event_exchange, worker):
     made = worker(broker_url, event_exchange=event_exchange)
     made.wait_ready()
     evcam(
@@ -210,8 +204,7 @@ def test_while_the_broker_is_away_we_are_alive_and_not_ready(evcam, site, own_br
 
 def test_a_camera_that_cannot_write_is_told(evcam, site, redis_url):
     running = evcam(
-        *("-c", "jsonl:/dev/full", "-F", "0.1", "-b", redis_url),
-        *("--listen", site.address),
+        *("-c", "jsonl:/dev/full", "-F", "0.1", "-b", redis_url), *("--listen", site.address)
     )
     running.wait_ready()
     wait_until(
@@ -232,13 +225,10 @@ def test_a_camera_that_cannot_write_is_told(evcam, site, redis_url):
 # --- lines -------------------------------------------------------------------------
 
 
-def test_logs_that_are_rotated_under_load_lose_no_line(
-    evcam, site, redis_url, sender, tmp_path
-):
+def test_logs_that_are_rotated_under_load_lose_no_line(evcam, site, redis_url, sender, tmp_path):
     path = tmp_path / "x.jsonl"
     running = evcam(
-        *("-c", f"jsonl:{path}", "-F", "0.05", "-b", redis_url),
-        *("--listen", site.address),
+        *("-c", f"jsonl:{path}", "-F", "0.05", "-b", redis_url), *("--listen", site.address)
     )
     running.wait_ready()
     publish = sender(redis_url)

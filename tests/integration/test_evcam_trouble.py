@@ -105,9 +105,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of its own, which is soon full."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "evcam", folder], check=True
-    )
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "evcam", folder], check=True)
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
 
@@ -155,13 +153,9 @@ class Job:
             self.uuids.append(f"task{len(self.uuids)}")
             for event in life("sent", "received", uuid=self.uuids[-1]):
                 self._sending.send(event.pop("type"), **event)
-        self.site.wait_value(
-            "evcam_events_total", len(self.uuids), type="task-received"
-        )
+        self.site.wait_value("evcam_events_total", len(self.uuids), type="task-received")
 
-    def goes_on_through(
-        self, trouble: AbstractContextManager[None], message: str
-    ) -> None:
+    def goes_on_through(self, trouble: AbstractContextManager[None], message: str) -> None:
         """Check that evcam lives with it, counts and tells it, and gets over it."""
         with trouble:
             self.tell(5)
@@ -298,9 +292,7 @@ def test_nor_have_they_what_threads_and_destructors_raise_and_warnings(
 
 
 @root_only
-def test_a_log_that_cannot_be_written_says_later_how_much_it_misses(
-    job, small_disk, tmp_path
-):
+def test_a_log_that_cannot_be_written_says_later_how_much_it_misses(job, small_disk, tmp_path):
     log = small_disk / "evcam.log"
     started = job("-c", "cams.Broken", "-f", log)
     with filled(small_disk):

@@ -26,8 +26,7 @@ def dump(evdump, broker_url, event_exchange):
 
     def start(*arguments):
         started = evdump(
-            *("-b", broker_url, "--event-exchange", event_exchange, "--no-wakeup"),
-            *arguments,
+            *("-b", broker_url, "--event-exchange", event_exchange, "--no-wakeup"), *arguments
         )
         started.wait_ready()
         return started
@@ -68,9 +67,7 @@ def test_what_does_not_fit_is_counted_to_the_last_event(dump, publisher, batch):
 
     def tally():
         whole = running.stdout.rpartition("\n")[0]
-        gaps = [
-            json.loads(x) for x in re.findall(r"^.*evdump-gap.*$", whole, re.MULTILINE)
-        ]
+        gaps = [json.loads(x) for x in re.findall(r"^.*evdump-gap.*$", whole, re.MULTILINE)]
         events = whole.count("\n") + 1 - len(gaps)
         return events, sum(gap["dropped"] for gap in gaps), gaps
 

@@ -125,9 +125,7 @@ def test_a_full_disk_is_73_with_one_line(evdump, tmp_path, options):
     assert dump.wait() == 73
     (line,) = dump.stderr.splitlines()
     where = "/dev/full" if "-w" in options else "stdout"
-    assert re.fullmatch(
-        f"evdump: cannot write (to )?{where}: No space left on device", line
-    )
+    assert re.fullmatch(f"evdump: cannot write (to )?{where}: No space left on device", line)
 
 
 def test_a_full_disk_ends_a_live_run_too(evdump, redis_url, shop):
@@ -152,9 +150,7 @@ def test_a_closed_stderr_stops_nothing(evdump, tmp_path):
     tape.write_text('{"type": "task-sent"}\nno event\n')
     argv = evdump("--version").argv[:-1]
     for redirection in ("2>&-", "2>/dev/full"):
-        dump = evdump.start(
-            ["sh", "-c", f'exec "$@" {redirection}', "sh", *argv, "-r", str(tape)]
-        )
+        dump = evdump.start(["sh", "-c", f'exec "$@" {redirection}', "sh", *argv, "-r", str(tape)])
         assert dump.wait() == 0
         assert dump.stdout.count("\n") == 1
 

@@ -46,12 +46,8 @@ def oldest_first(folder, name):
     return sorted(folder.glob(f"{name}*"), key=age)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "size"), [("", 600_000), (".gz", 20_000), (".zst", 10_000)]
-)
-def test_a_rotation_by_size_loses_nothing_under_load(
-    evdump, redis_url, tmp_path, suffix, size
-):
+@pytest.mark.parametrize(("suffix", "size"), [("", 600_000), (".gz", 20_000), (".zst", 10_000)])
+def test_a_rotation_by_size_loses_nothing_under_load(evdump, redis_url, tmp_path, suffix, size):
     file = tmp_path / f"rec.jsonl{suffix}"
     dump = evdump("-b", redis_url, "-w", file, "--rotate-size", str(size))
     dump.wait_ready()
@@ -77,22 +73,17 @@ def is_captured(dump, count):
 def test_a_rotation_by_time_keeps_the_newest_files(evdump, redis_url, tmp_path):
     file = tmp_path / "rec.jsonl"
     dump = evdump(
-        *("-b", redis_url, "-w", file, "-l"),
-        *("--rotate-every", "500ms", "--rotate-keep", "2"),
+        *("-b", redis_url, "-w", file, "-l"), *("--rotate-every", "500ms", "--rotate-keep", "2")
     )
     dump.wait_ready()
     with Flow(redis_url, "celeryev"):
         wait_until(lambda: len(oldest_first(tmp_path, "rec")) == 3, what="three files")
         (oldest, *_) = oldest_first(tmp_path, "rec")
         first = numbers_in([oldest])[0]
-        wait_until(
-            lambda: (numbers_in([oldest]) or [first])[0] > first, what="a fourth file"
-        )
+        wait_until(lambda: (numbers_in([oldest]) or [first])[0] > first, what="a fourth file")
     assert dump.stop() == 0
     files = oldest_first(tmp_path, "rec")
-    assert [path.name for path in files] == [
-        *("rec.jsonl.2", "rec.jsonl.1", "rec.jsonl")
-    ]
+    assert [path.name for path in files] == [*("rec.jsonl.2", "rec.jsonl.1", "rec.jsonl")]
     numbers = numbers_in(files)
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 

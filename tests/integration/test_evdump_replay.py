@@ -44,8 +44,7 @@ def recording(evdump, folder, url, exchange, name):
     arguments, file = VARIANTS[name]
     folder.mkdir()
     return evdump(
-        *("-b", url, "--event-exchange", exchange, "-w", folder / file, "--print"),
-        *arguments,
+        *("-b", url, "--event-exchange", exchange, "-w", folder / file, "--print"), *arguments
     )
 
 
@@ -68,8 +67,7 @@ def live(celery_worker, evdumps, tmp_path_factory):
     root = tmp_path_factory.mktemp("live")
     folders = {name: root / name for name in VARIANTS}
     running = {
-        name: recording(evdumps, folder, url, exchange, name)
-        for name, folder in folders.items()
+        name: recording(evdumps, folder, url, exchange, name) for name, folder in folders.items()
     }
     for name, dump in running.items():
         if "-q" in name:
@@ -137,8 +135,7 @@ def test_a_gap_is_part_of_the_recording(evdump, own_redis, sender, tmp_path):
     url = own_redis.url
     formats = ["text", "json", "pretty", "logfmt", "csv", "raw"]
     running = {
-        name: evdump("-b", url, "-o", name, "-w", tmp_path / name, "--print")
-        for name in formats
+        name: evdump("-b", url, "-o", name, "-w", tmp_path / name, "--print") for name in formats
     }
     for dump in running.values():
         dump.wait_ready(deadline=30)

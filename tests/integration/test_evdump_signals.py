@@ -150,9 +150,7 @@ def test_ctrl_z_and_fg_on_a_terminal(evdump, redis_url, shop):
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_a_file_moved_away_under_load_loses_and_tears_no_line(
-    evdump, redis_url, tmp_path, suffix
-):
+def test_a_file_moved_away_under_load_loses_and_tears_no_line(evdump, redis_url, tmp_path, suffix):
     file = tmp_path / f"rec.jsonl{suffix}"
     moved = [tmp_path / f"moved{number}.jsonl{suffix}" for number in range(4)]
     dump = evdump("-b", redis_url, "-w", file, "-l")
@@ -193,9 +191,7 @@ def test_hup_without_a_recording_ends_it(dump):
 
 
 @pytest.mark.parametrize("output", ["text", "json", "csv"])
-def test_a_reader_that_goes_away_ends_it_silently(
-    evdump, redis_url, sender, tmp_path, output
-):
+def test_a_reader_that_goes_away_ends_it_silently(evdump, redis_url, sender, tmp_path, output):
     dump = evdump("-b", redis_url, "-o", output, "-w", tmp_path / "rec", "--print")
     dump.wait_ready()
     shop = sender(redis_url)
@@ -204,10 +200,7 @@ def test_a_reader_that_goes_away_ends_it_silently(
     said = dump.stderr
     close_reader(dump)
     sent = itertools.count(1)
-    wait_until(
-        lambda: shop.send(number=next(sent)) and dump.returncode is not None,
-        what="its end",
-    )
+    wait_until(lambda: shop.send(number=next(sent)) and dump.returncode is not None, what="its end")
     assert dump.returncode == -signal.SIGPIPE
     assert dump.stderr == said
     # What was recorded is whole.

@@ -27,8 +27,7 @@ def test_a_refused_connection_is_told_ever_more_rarely(evdump, scheme):
     wait_until(lambda: dump.stderr.count("trying again") == 3, what="three tries")
     for line in dump.stderr.splitlines()[:3]:
         assert re.fullmatch(
-            r"evdump: cannot reach .*: connection refused; trying again in [\d.]+s",
-            line,
+            r"evdump: cannot reach .*: connection refused; trying again in [\d.]+s", line
         )
     assert "hush" not in dump.stderr
     assert dump.stop() == 0
@@ -145,8 +144,7 @@ def test_odd_passwords_work(evdump, redis_acl, rabbitmq_server, sender):
 
 
 @pytest.mark.parametrize(
-    ("url", "word"),
-    [("sqs://key:hush@", "SQS"), ("sqla+sqlite://", "SQL"), ("http://h/", "http")],
+    ("url", "word"), [("sqs://key:hush@", "SQS"), ("sqla+sqlite://", "SQL"), ("http://h/", "http")]
 )
 def test_a_broker_that_carries_no_events_is_2(evdump, url, word):
     dump = evdump("-b", url)
@@ -186,10 +184,7 @@ def test_the_address_may_be_in_a_file_or_on_stdin(works, redis_url, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        *("EVTOOLS_BROKER_URL", "CELERY_BROKER_READ_URL"),
-        *("CELERY_BROKER_URL", "BROKER_URL"),
-    ],
+    [*("EVTOOLS_BROKER_URL", "CELERY_BROKER_READ_URL"), *("CELERY_BROKER_URL", "BROKER_URL")],
 )
 def test_the_address_may_be_in_the_environment(works, redis_url, name):
     lower = {"BROKER_URL": "redis://127.0.0.1:1/0"} if name != "BROKER_URL" else {}
@@ -198,9 +193,7 @@ def test_the_address_may_be_in_the_environment(works, redis_url, name):
 
 def test_the_address_may_be_in_the_settings_file(works, redis_url, tmp_path):
     file = tmp_path / "evtools.toml"
-    file.write_text(
-        f'broker = "redis://127.0.0.1:1/0"\n[profile.x]\nbroker = "{redis_url}"\n'
-    )
+    file.write_text(f'broker = "redis://127.0.0.1:1/0"\n[profile.x]\nbroker = "{redis_url}"\n')
     assert works("--config", file, "--profile", "x")
     folder = tmp_path / ".config" / "evtools"
     folder.mkdir(parents=True)
@@ -264,14 +257,11 @@ def test_what_is_in_force_can_be_shown(evdump, redis_url, tmp_path):
     file = tmp_path / "evtools.toml"
     file.write_text('heartbeat = "30s"\n')
     shown = evdump(
-        *("--config", file, "--show-config", "-b", redis_url),
-        env={"EVDUMP_OUTPUT": "csv"},
+        *("--config", file, "--show-config", "-b", redis_url), env={"EVDUMP_OUTPUT": "csv"}
     )
     assert shown.wait() == 0
     assert shown.stderr == ""
-    rows = {
-        line.partition(" = ")[0].strip(): line for line in shown.stdout.splitlines()
-    }
+    rows = {line.partition(" = ")[0].strip(): line for line in shown.stdout.splitlines()}
     assert redis_url in rows["broker"]
     assert "-b flag" in rows["broker"]
     assert "30" in rows["heartbeat"]

@@ -48,9 +48,7 @@ def test_it_survives_the_deaths_of_its_broker_and_hides_no_hole(evdump, own_brok
             # tries again does not tell that its broker was away.
             sent = flow.sent
             wait_until(
-                lambda sent=sent: flow.sent > sent + 1,
-                deadline=20,
-                what="the flow to go on",
+                lambda sent=sent: flow.sent > sent + 1, deadline=20, what="the flow to go on"
             )
             again = flow.sent
             wait_until(
@@ -95,9 +93,7 @@ def no_hole_is_hidden(records):
 
 
 @pytest.mark.timeout(120)
-def test_a_frozen_broker_is_noticed_within_30_seconds(
-    evdump, own_redis, own_rabbitmq, sender
-):
+def test_a_frozen_broker_is_noticed_within_30_seconds(evdump, own_redis, own_rabbitmq, sender):
     servers = [own_redis, own_rabbitmq]
     dumps = [evdump("-b", server.url, "-o", "json") for server in servers]
     for server, dump in zip(servers, dumps, strict=True):
@@ -214,9 +210,7 @@ def busy(rabbitmq_server, tmp_path_factory):
     """An evdump with a short heartbeat on a busy stream, beside all these tests."""
     url, exchange = rabbitmq_server.url, "celeryev.busy"
     starter = EvdumpStarter(tmp_path_factory.mktemp("busy"))
-    dump = starter(
-        *("-b", url, "--event-exchange", exchange, "--heartbeat", "6", "-o", "json")
-    )
+    dump = starter(*("-b", url, "--event-exchange", exchange, "--heartbeat", "6", "-o", "json"))
     dump.wait_ready()
     with Flow(url, exchange, rate=200) as flow:
         yield dump, flow, time.monotonic()
@@ -226,9 +220,7 @@ def busy(rabbitmq_server, tmp_path_factory):
 def heartbeats_go_on(busy, seconds):
     dump, flow, began = busy
     wait_until(
-        lambda: time.monotonic() - began > seconds,
-        deadline=seconds + 1,
-        what="enough heartbeats",
+        lambda: time.monotonic() - began > seconds, deadline=seconds + 1, what="enough heartbeats"
     )
     more = flow.sent
     wait_until(lambda: last_number(dump) > more, what=lambda: dump.stderr)
@@ -272,8 +264,7 @@ def test_where_there_is_no_room_it_waits_for_some(evdump, rabbitmq_server, sende
     control("close_all_connections", "--vhost", vhost, "make room")
     dump.wait_stderr(f"connection lost: {dump_url(url)}: make room")
     wait_until(
-        lambda: dump.stderr.count("(0) is reached") > 1,
-        what=lambda: f"another try; {dump.stderr}",
+        lambda: dump.stderr.count("(0) is reached") > 1, what=lambda: f"another try; {dump.stderr}"
     )
     control(*limit, '{"max-connections": 5}')
     dump.wait_stderr("connected again", deadline=15)
@@ -354,15 +345,10 @@ def rotating(request):
     ("kind", "way"),
     [
         ("rabbitmq_server", "file"),
-        *(
-            ("redis_server", way)
-            for way in ("file", "url command", "password command", "settings")
-        ),
+        *(("redis_server", way) for way in ("file", "url command", "password command", "settings")),
     ],
 )
-def test_a_password_that_is_changed_is_read_again(
-    evdump, rotating, tmp_path, kind, way
-):
+def test_a_password_that_is_changed_is_read_again(evdump, rotating, tmp_path, kind, way):
     rotating = rotating(kind)
     file = tmp_path / "broker"
 
@@ -377,9 +363,7 @@ def test_a_password_that_is_changed_is_read_again(
         "file": ("-b", f"@{file}"),
         "settings": ("--config", file),
         "url command": ("--broker-command", f"cat '{file}'"),
-        "password command": (
-            *("-b", rotating.url("wrong"), "--broker-command", f"cat '{file}'"),
-        ),
+        "password command": (*("-b", rotating.url("wrong"), "--broker-command", f"cat '{file}'"),),
     }[way]
     dump = evdump(*how)
     dump.wait_ready()
@@ -392,9 +376,7 @@ def test_a_password_that_is_changed_is_read_again(
         assert word not in dump.stderr
 
 
-def test_a_password_that_is_wrong_after_it_was_read_again_is_the_end(
-    evdump, rotating, tmp_path
-):
+def test_a_password_that_is_wrong_after_it_was_read_again_is_the_end(evdump, rotating, tmp_path):
     rotating = rotating("rabbitmq_server")
     file = tmp_path / "broker"
     file.write_text(rotating.url("one"))

@@ -136,9 +136,7 @@ def _paints(dump, shop, text):
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-def test_a_late_event_is_shown_with_the_name_and_arguments_of_its_task(
-    shown, shop, size
-):
+def test_a_late_event_is_shown_with_the_name_and_arguments_of_its_task(shown, shop, size):
     dump = shown(size=size)
     shop.send("task-received", uuid="u1", name="proj.add", args="(2, 3)", kwargs="{}")
     shop.send("task-started", uuid="u1", hostname="w1@web")
@@ -283,9 +281,7 @@ def long_tape(tmp_path):
     return path
 
 
-def test_a_bar_shows_how_far_the_reading_is_and_leaves_no_trace(
-    evdump, long_tape, tmp_path
-):
+def test_a_bar_shows_how_far_the_reading_is_and_leaves_no_trace(evdump, long_tape, tmp_path):
     dump = evdump(
         *("-r", long_tape, "-w", tmp_path / "out.jsonl", "--speed", "1x"),
         terminal=(80, 24),

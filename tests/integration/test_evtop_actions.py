@@ -34,9 +34,7 @@ def act() -> Iterator[Callable[[Worker], Act]]:
     desks = []
 
     def open_desk(worker: Worker, *, deadline: float = 30) -> Act:
-        settings = ConnectionSettings(
-            urls=worker.broker_url, event_exchange=worker.event_exchange
-        )
+        settings = ConnectionSettings(urls=worker.broker_url, event_exchange=worker.event_exchange)
         done = threading.Semaphore(0)
         clock = SystemClock()
         desk = ControlDesk(settings, done.release, clock=clock, deadline=deadline)
@@ -77,12 +75,7 @@ def _beat(worker: Worker) -> dict[str, Any]:
 def ask(worker: Worker, command: str, **arguments: Any) -> Any:
     """Ask the worker with Celery's own remote control."""
     replies = worker.app.control.broadcast(
-        command,
-        arguments=arguments,
-        reply=True,
-        destination=[worker.hostname],
-        timeout=20,
-        limit=1,
+        command, arguments=arguments, reply=True, destination=[worker.hostname], timeout=20, limit=1
     )
     return replies[0][worker.hostname]
 
@@ -104,10 +97,7 @@ def own_worker(worker: Any, broker: Any, event_exchange: str) -> Worker:
 
 def test_a_task_that_waits_is_revoked_and_never_starts(own_worker, act, celery_capture):
     capture = celery_capture(own_worker.broker_url, own_worker.event_exchange)
-    ids = [
-        own_worker.app.send_task("cluster.add", args=(1, n), countdown=4).id
-        for n in range(2)
-    ]
+    ids = [own_worker.app.send_task("cluster.add", args=(1, n), countdown=4).id for n in range(2)]
     capture.wait_for_each(ids, {"task-received"})
     outcome = act(own_worker)("revoke", *ids)
     assert outcome.good, outcome.sentence()
@@ -139,9 +129,7 @@ def test_the_rate_of_a_type_is_limited(own_worker, act):
 def test_the_run_time_of_a_type_is_limited(own_worker, act):
     outcome = act(own_worker)("time-limit", "cluster.occupy", soft="1s", hard="2s")
     assert outcome.good, outcome.sentence()
-    listed = ask(
-        own_worker, "registered", taskinfoitems=["soft_time_limit", "time_limit"]
-    )
+    listed = ask(own_worker, "registered", taskinfoitems=["soft_time_limit", "time_limit"])
     assert "cluster.occupy [soft_time_limit=1.0 time_limit=2.0]" in listed
 
 
@@ -160,9 +148,7 @@ def test_a_worker_answers_a_ping(own_worker, act):
     assert outcome.sentence().startswith(f"Ping, worker {own_worker.hostname}, online")
 
 
-def test_events_are_switched_on_and_off(
-    worker, broker_url, event_exchange, act, celery_capture
-):
+def test_events_are_switched_on_and_off(worker, broker_url, event_exchange, act, celery_capture):
     silent = worker(broker_url, event_exchange=event_exchange, events=False)
     # Its application says -E for all; what counts is what it is told.
     ask(silent, "disable_events")
@@ -188,9 +174,7 @@ def test_the_pool_grows_and_shrinks(own_worker, act):
 
 
 def test_the_pool_scales_itself_where_it_may(worker, broker_url, event_exchange, act):
-    scaling = worker(
-        broker_url, event_exchange=event_exchange, arguments=("--autoscale", "2,1")
-    )
+    scaling = worker(broker_url, event_exchange=event_exchange, arguments=("--autoscale", "2,1"))
     outcome = act(scaling)("autoscale", scaling.hostname, max="3", min="2")
     assert outcome.good, outcome.sentence()
     assert ask(scaling, "stats")["autoscaler"]["max"] == 3
@@ -237,9 +221,7 @@ def test_a_worker_is_shut_down(own_worker, act):
     outcome = act(own_worker)("shutdown", own_worker.hostname)
     assert outcome.good
     assert outcome.sentence().endswith("sent; workers do not answer this")
-    wait_until(
-        lambda: not own_worker.process.running, deadline=30, what="the worker to end"
-    )
+    wait_until(lambda: not own_worker.process.running, deadline=30, what="the worker to end")
     assert own_worker.process.returncode == 0
 
 
@@ -282,9 +264,7 @@ def test_a_running_task_is_terminated_from_the_keyboard_and_it_is_on_record(
     capture.wait_for(type="task-revoked", uuid=uuid)
     watching.wait_screen("Revoke and terminate, task cluster.occupy")
     log = evtop.folder / "evtop.log"
-    wait_until(
-        lambda: "audit " in log.read_text(), deadline=10, what="a line in the log"
-    )
+    wait_until(lambda: "audit " in log.read_text(), deadline=10, what="a line in the log")
     facts = json.loads(log.read_text().partition("audit ")[2])
     assert (facts["action"], facts["targets"]) == ("terminate", [uuid])
     assert facts["arguments"] == {"signal": "SIGKILL"}
@@ -355,18 +335,14 @@ def test_without_it_the_workers_are_asked_for_a_heartbeat(evtop, redis_url, moni
     watching = evtop("-b", redis_url)
     watching.wait_ready()
     wait_until(
-        lambda: "PUBLISH" in monitor.commands(database),
-        deadline=10,
-        what="the wake-up call",
+        lambda: "PUBLISH" in monitor.commands(database), deadline=10, what="the wake-up call"
     )
     watching.press("Q")
     assert watching.wait() == 0
 
 
 @pytest.mark.parametrize("mode", ["screen", "batch", "check"])
-def test_read_only_a_user_without_write_permission_suffices(
-    evtop, rabbitmq_server, sender, mode
-):
+def test_read_only_a_user_without_write_permission_suffices(evtop, rabbitmq_server, sender, mode):
     url = rabbitmq_server.vhost_url("", user="listener", password="listener-secret")
     sender(rabbitmq_server.url, "celeryev")  # somebody has declared the exchange
     common = ("-b", url, "--read-only", "--broker-stats")
@@ -378,9 +354,7 @@ def test_read_only_a_user_without_write_permission_suffices(
         printing = evtop(*common, "-B", "-d", "1s", terminal=None)
         assert printing.wait(deadline=30) == 0
     else:
-        checking = evtop(
-            *common[:3], "--check", "worker=x@y", "-d", "1s", terminal=None
-        )
+        checking = evtop(*common[:3], "--check", "worker=x@y", "-d", "1s", terminal=None)
         assert checking.wait(deadline=30) == 2
         assert "sent no heartbeat" in checking.stdout
 

@@ -65,10 +65,7 @@ def test_the_tasks_of_a_worker_are_printed_as_its_events_tell(
     printing = evtop(*at(celery_worker), "-B", "-d", "8s", "-o", "json", "-w", path)
     listening(path)
     send = celery_worker.app.send_task
-    ids = {
-        "SUCCESS": send("cluster.add", args=(1, 2)).id,
-        "FAILURE": send("cluster.fail").id,
-    }
+    ids = {"SUCCESS": send("cluster.add", args=(1, 2)).id, "FAILURE": send("cluster.fail").id}
     capture.wait_for_each(ids.values(), {"task-succeeded", "task-failed"})
     assert printing.wait(deadline=30) == 0
     states = {row["uuid"]: row["state"] for row in rows(printing.stdout)}
@@ -77,9 +74,7 @@ def test_the_tasks_of_a_worker_are_printed_as_its_events_tell(
 
 @pytest.mark.parametrize("output", ["table", "csv", "json"])
 def test_the_workers_are_printed_in_every_format(evtop, celery_worker, output):
-    printing = evtop(
-        *at(celery_worker), "-B", "-d", "3s", "--view", "workers", "-o", output
-    )
+    printing = evtop(*at(celery_worker), "-B", "-d", "3s", "--view", "workers", "-o", output)
     assert printing.wait(deadline=30) == 0
     text = printing.stdout
     if output == "table":
@@ -96,16 +91,7 @@ def test_the_workers_are_printed_in_every_format(evtop, celery_worker, output):
 
 def test_blocks_come_one_after_another_until_somebody_stops_it(evtop, celery_worker):
     printing = evtop(
-        *at(celery_worker),
-        "-B",
-        "-n",
-        "0",
-        "-d",
-        "1s",
-        "--view",
-        "workers",
-        "-o",
-        "csv",
+        *at(celery_worker), "-B", "-n", "0", "-d", "1s", "--view", "workers", "-o", "csv"
     )
     printing.wait_stdout("\n\nworker,", deadline=30)
     assert printing.stop(signal.SIGINT) == 0
@@ -131,21 +117,10 @@ def test_the_depth_of_queues_comes_from_the_broker(evtop, own_worker, tmp_path):
     assert row["depth"] == 3
 
 
-def test_a_recording_by_evtop_is_replayed_by_both(
-    evtop, evdump, celery_worker, tmp_path
-):
+def test_a_recording_by_evtop_is_replayed_by_both(evtop, evdump, celery_worker, tmp_path):
     path = tmp_path / "watched.jsonl.gz"
     recording = evtop(
-        *at(celery_worker),
-        "-B",
-        "-d",
-        "3s",
-        "-w",
-        path,
-        "--view",
-        "workers",
-        "-o",
-        "csv",
+        *at(celery_worker), "-B", "-d", "3s", "-w", path, "--view", "workers", "-o", "csv"
     )
     assert recording.wait(deadline=30) == 0
     again = evtop("-r", path, "-B", "--view", "workers", "-o", "csv")
@@ -154,14 +129,10 @@ def test_a_recording_by_evtop_is_replayed_by_both(
     assert row["worker"] == celery_worker.hostname
     dumped = evdump("-r", path, "-o", "json", "-q")
     assert dumped.wait(deadline=30) == 0
-    assert celery_worker.hostname in {
-        event["hostname"] for event in rows(dumped.stdout)
-    }
+    assert celery_worker.hostname in {event["hostname"] for event in rows(dumped.stdout)}
 
 
-def test_a_recording_by_evdump_is_shown_by_evtop(
-    evtop, evdump, celery_worker, tmp_path
-):
+def test_a_recording_by_evdump_is_shown_by_evtop(evtop, evdump, celery_worker, tmp_path):
     path = tmp_path / "dumped.jsonl"
     writing = evdump(*at(celery_worker), "-w", path)
     writing.wait_ready()
@@ -171,9 +142,7 @@ def test_a_recording_by_evdump_is_shown_by_evtop(
         deadline=20,
         what="the task in the recording",
     )
-    wait_until(
-        lambda: "task-succeeded" in path.read_text(), deadline=20, what="its end"
-    )
+    wait_until(lambda: "task-succeeded" in path.read_text(), deadline=20, what="its end")
     assert writing.stop() == 0
     shown = evtop("-r", path, "-B", "-o", "json", f"uuid:{uuid}")
     assert shown.wait(deadline=30) == 0
@@ -243,8 +212,7 @@ def test_a_check_follows_the_life_of_a_worker(evtop, own_worker):
 
 def test_a_worker_that_stops_while_it_is_checked_is_seen(evtop, own_worker):
     checking = evtop(
-        *at(own_worker),
-        *("--check", f"worker={own_worker.hostname}", "--max-idle", "6s"),
+        *at(own_worker), *("--check", f"worker={own_worker.hostname}", "--max-idle", "6s")
     )
     own_worker.stop()
     assert checking.wait(deadline=60) == 2
@@ -253,14 +221,11 @@ def test_a_worker_that_stops_while_it_is_checked_is_seen(evtop, own_worker):
 
 def test_a_worker_that_works_is_not_idle(evtop, own_worker):
     checking = evtop(
-        *at(own_worker),
-        *("--check", f"worker={own_worker.hostname}", "--max-idle", "30s"),
+        *at(own_worker), *("--check", f"worker={own_worker.hostname}", "--max-idle", "30s")
     )
     while checking.returncode is None:
         own_worker.app.send_task("cluster.add", args=(1, 2))
-        own_worker.app.control.ping(
-            destination=[own_worker.hostname], timeout=20, limit=1
-        )
+        own_worker.app.control.ping(destination=[own_worker.hostname], timeout=20, limit=1)
     assert checking.wait() == 0
     assert " in " in checking.stdout
     status, line = checked(evtop, own_worker, "--max-idle", "5s")
@@ -268,9 +233,7 @@ def test_a_worker_that_works_is_not_idle(evtop, own_worker):
     assert "has processed no task in" in line
 
 
-def test_a_worker_without_heartbeats_is_a_warning(
-    evtop, worker, broker_url, event_exchange
-):
+def test_a_worker_without_heartbeats_is_a_warning(evtop, worker, broker_url, event_exchange):
     quiet = worker(
         broker_url,
         event_exchange=event_exchange,

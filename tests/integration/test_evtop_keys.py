@@ -67,8 +67,7 @@ def both(*tests: Callable[[str], bool]) -> Callable[[str], bool]:
 def on(*words: str) -> Callable[[str], bool]:
     """Return a test for a cursor on a row that has some words."""
     return lambda screen: any(
-        line.startswith(">") and all(word in line for word in words)
-        for line in screen.split("\n")
+        line.startswith(">") and all(word in line for word in words) for line in screen.split("\n")
     )
 
 
@@ -116,9 +115,7 @@ def moving(rows: int) -> Iterator[Step]:
     yield Step("moving", "h left", head)
 
 
-def each(
-    context: str, keys: str, sees: Callable[[str], bool], **how: str
-) -> Iterator[Step]:
+def each(context: str, keys: str, sees: Callable[[str], bool], **how: str) -> Iterator[Step]:
     """Yield a step for each of some keys that mean the same."""
     for key in keys.split():
         yield Step(context, key, sees, **how)
@@ -168,11 +165,7 @@ TEXTS: Final = (
 EVERYWHERE: Final = (
     *each("everywhere", "? f1", text(r"find>"), last="ctrl-c"),
     Step("everywhere", "q", row(0), first="enter f"),
-    Step(
-        *("everywhere", "esc", no(r"marked")),
-        first="space",
-        last="g",
-    ),
+    Step(*("everywhere", "esc", no(r"marked")), first="space", last="g"),
     *(Step("everywhere", key, text(rf"\[{key} ")) for key in "234561"),
     Step("everywhere", "tab", text(r"\[2 ")),
     Step("everywhere", "shift-tab", text(r"\[1 ")),
@@ -243,9 +236,7 @@ ACTIONS: Final = (
     Step("workers", "S", text(r"type it:"), first="3"),
 )  # fmt: skip
 #: What ends or stops evtop, or is about a screen that is broken.
-ELSEWHERE: Final = {
-    *(("everywhere", key) for key in ("Q", "ctrl-c", "ctrl-z", "ctrl-l")),
-}
+ELSEWHERE: Final = {*(("everywhere", key) for key in ("Q", "ctrl-c", "ctrl-z", "ctrl-l"))}
 
 
 @pytest.fixture
@@ -319,8 +310,6 @@ def leave(evtop):
 
 def test_no_key_of_the_table_was_left_out():
     steps = (*moving(10), *LISTS, *TEXTS, *EVERYWHERE, *MENUS, *PROMPTS, *REPLAY)
-    typed = {
-        (step.context, key) for step in (*steps, *ACTIONS) for key in step.keys.split()
-    }
+    typed = {(step.context, key) for step in (*steps, *ACTIONS) for key in step.keys.split()}
     table = {(binding.context, key) for binding in BINDINGS for key in binding.keys}
     assert table - ELSEWHERE == typed

@@ -42,16 +42,12 @@ def test_a_broker_that_dies_is_told_of_and_the_last_data_stay(evtop, own_broker)
         top.wait_screen("LIVE")
         top.press("5")
         top.wait_screen("[5 Events]")
-        wait_until(
-            lambda: len(top.screen().split("\n")[6].split()) > 2, what="an event"
-        )
+        wait_until(lambda: len(top.screen().split("\n")[6].split()) > 2, what="an event")
         kill(own_broker)
         screen = top.wait_screen("data as of", deadline=2)
         assert "RECONNECTING" in screen
         # The picture may have come in two pieces, of which this was the first.
-        wait_until(
-            lambda: len(top.screen().split("\n")[6].split()) > 2, what="the last data"
-        )
+        wait_until(lambda: len(top.screen().split("\n")[6].split()) > 2, what="the last data")
         own_broker.kill()
         own_broker.start()
         top.wait_screen("LIVE", deadline=30)

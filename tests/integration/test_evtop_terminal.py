@@ -50,9 +50,7 @@ def shown(evtop, recording):
     """Start evtop on the recording, with all of it on the screen."""
 
     def start(*arguments, size=(80, 24), **how):
-        started = evtop(
-            "-r", recording, "--speed", "max", *arguments, terminal=size, **how
-        )
+        started = evtop("-r", recording, "--speed", "max", *arguments, terminal=size, **how)
         started.wait_screen("40/40" if size[0] < 100 else "40 shown")
         return started
 
@@ -189,9 +187,7 @@ def test_no_name_breaks_a_column_or_does_anything_to_the_terminal(shown, size):
     assert "\\x1b[2J" in written
 
 
-@pytest.mark.parametrize(
-    "locale", [[], ["LANG=xx_YY.UTF-8"], ["LANG=C", "LC_ALL=xx_YY.utf8"]]
-)
+@pytest.mark.parametrize("locale", [[], ["LANG=xx_YY.UTF-8"], ["LANG=C", "LC_ALL=xx_YY.utf8"]])
 def test_letters_are_shown_and_typed_whether_or_not_the_locale_is_installed(
     evtop, recording, locale
 ):
@@ -268,8 +264,7 @@ def test_keys_end_it_with_the_terminal_as_it_was(evtop, recording, key):
 
 def wait_until_raw(evtop):
     wait_until(
-        lambda: not settings_of(evtop)[3] & termios.ICANON,
-        what="the terminal to be its own again",
+        lambda: not settings_of(evtop)[3] & termios.ICANON, what="the terminal to be its own again"
     )
 
 
@@ -332,9 +327,7 @@ def test_a_terminal_that_goes_away_ends_it(shown):
     evtop._terminal = -1
     evtop.stdout_stream.pause()
     evtop.send_signal(signal.SIGHUP)
-    wait_until(
-        lambda: evtop.returncode is not None, deadline=15, what=lambda: "the end"
-    )
+    wait_until(lambda: evtop.returncode is not None, deadline=15, what=lambda: "the end")
 
 
 BROKEN = """

@@ -18,9 +18,7 @@ from tools.command import Starter
 
 def answers(url, **settings):
     """Say whether a client gets a connection, within two seconds."""
-    settings.setdefault("transport_options", {}).update(
-        socket_timeout=2, socket_connect_timeout=2
-    )
+    settings.setdefault("transport_options", {}).update(socket_timeout=2, socket_connect_timeout=2)
     with Connection(url, connect_timeout=2, **settings) as connection:
         try:
             connection.ensure_connection(
@@ -57,9 +55,7 @@ def test_rabbitmq_has_users_and_virtual_hosts(rabbitmq_server):
     odd = rabbitmq_server.vhost_url("", user="odd", password="p%40ss%2Fw%3Ard%20%2525")
     assert answers(odd)
     with (
-        Connection(
-            rabbitmq_server.vhost_url("", user="guest", password="x")
-        ) as connection,
+        Connection(rabbitmq_server.vhost_url("", user="guest", password="x")) as connection,
         pytest.raises(AccessRefused),
     ):
         connection.connect()
@@ -120,9 +116,7 @@ def test_celerys_receiver_sees_the_events_of_a_task(celery_worker, celery_captur
     assert ended["result"] == "5"
     assert ended["hostname"] == celery_worker.hostname
     assert ended["pid"] == celery_worker.pid
-    assert capture.types_of(sent.id) == [
-        *("task-received", "task-started", "task-succeeded")
-    ]
+    assert capture.types_of(sent.id) == [*("task-received", "task-started", "task-succeeded")]
     capture.wait_for(type="task-sent", uuid=sent.id)
     assert [e["type"] for e in capture.wire] == [e["type"] for e in capture.events]
     assert sum(capture.sizes) == len(capture.events)
@@ -134,9 +128,7 @@ def ending(types):
 
 
 @pytest.mark.parametrize("server", ["redis", "rabbitmq"])
-def test_celery_speaks_tls(
-    request, server, worker, celery_capture, authority, event_exchange
-):
+def test_celery_speaks_tls(request, server, worker, celery_capture, authority, event_exchange):
     url = request.getfixturevalue(f"{server}_tls")
     capture = celery_capture(url, event_exchange, ca=authority.ca)
     started = worker(url, event_exchange=event_exchange, ca=authority.ca)

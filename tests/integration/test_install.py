@@ -236,9 +236,7 @@ def test_the_unit_is_what_systemd_understands(machine):
     assert (checked.returncode, ours) == (0, []), checked.stderr
 
 
-def test_an_older_systemd_has_the_address_in_the_environment(
-    machine, cluster, tmp_path
-):
+def test_an_older_systemd_has_the_address_in_the_environment(machine, cluster, tmp_path):
     machine.run(texts("The tarball")[0])
     (dropin,) = texts("Under systemd", "ini")
     (tmp_path / "broker.conf").write_text(dropin)

@@ -42,9 +42,7 @@ def celerys_tests():
             )
         with tarfile.open(archive) as source:
             wanted = [
-                each
-                for each in source
-                if each.name.startswith((f"{name}/t/", f"{name}/pyproject"))
+                each for each in source if each.name.startswith((f"{name}/t/", f"{name}/pyproject"))
             ]
             source.extractall(folder.parent, wanted, filter="data")
     return folder
@@ -69,11 +67,7 @@ def test_celerys_own_tests_of_events_pass_with_our_classes(celerys_tests):
 def flower(tmp_path_factory):
     """What Flower made of 10 000 events, with our State as its base class."""
     done = subprocess.run(
-        [
-            sys.executable,
-            ROOT / "tests/tools/flower_app.py",
-            tmp_path_factory.mktemp("f"),
-        ],
+        [sys.executable, ROOT / "tests/tools/flower_app.py", tmp_path_factory.mktemp("f")],
         env={**os.environ, "FLOWER_UNAUTHENTICATED_API": "true"},
         capture_output=True,
         text=True,
@@ -86,9 +80,7 @@ def flower(tmp_path_factory):
 
 @pytest.mark.timeout(180)
 def test_flower_shows_what_our_state_knows(flower):
-    pages = {
-        name: body for name, (code, body) in flower["pages"].items() if code == 200
-    }
+    pages = {name: body for name, (code, body) in flower["pages"].items() if code == 200}
     assert set(pages) == set(flower["pages"])
     assert flower["counted"] == 10_000
     rows = json.loads(pages["table"])
@@ -177,9 +169,7 @@ class Database(Polaroid):
     clear_after = True
 
     def on_shutter(self, state):
-        self.workers = {
-            name: worker.heartbeats[-1] for name, worker in state.workers.items()
-        }
+        self.workers = {name: worker.heartbeats[-1] for name, worker in state.workers.items()}
         self.rows = [self.row(uuid, task) for uuid, task in state.tasks.items()]
 
     def row(self, uuid, task):

@@ -56,9 +56,7 @@ DEADLINE = 50
 def of(language: str) -> Callable[..., object]:
     """Return the decorator that runs a test for each block of the language."""
     chosen = [
-        block
-        for block in blocks()
-        if block.language == language and block.heading not in INSTALLS
+        block for block in blocks() if block.language == language and block.heading not in INSTALLS
     ]
     names = [re.sub(r"\W+", "-", block.heading.lower()) for block in chosen]
     return pytest.mark.parametrize("block", chosen, ids=names)
@@ -191,9 +189,7 @@ def path_with_tools(tmp_path, monkeypatch) -> None:
             script.symlink_to(installed(name))
         else:
             tool = "" if name == "evtools" else name
-            script.write_text(
-                f'#!/bin/sh\nexec {sys.executable} -m evtools {tool} "$@"\n'
-            )
+            script.write_text(f'#!/bin/sh\nexec {sys.executable} -m evtools {tool} "$@"\n')
             script.chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=":")
 
@@ -207,9 +203,7 @@ APPLICATION, *_ = texts("Events have to be switched on", "python")
 
 @of("sh")
 @pytest.mark.usefixtures("path_with_tools")
-def test_the_command_lines_do_what_they_are_shown_for(
-    block, ours, starter, on_redis, monkeypatch
-):
+def test_the_command_lines_do_what_they_are_shown_for(block, ours, starter, on_redis, monkeypatch):
     monkeypatch.setenv("EVTOOLS_BROKER_URL", on_redis.broker_url)
     (starter.folder / "mod.py").write_text(CAMERA)
     (starter.folder / "proj.py").write_text(ours(APPLICATION))
@@ -224,9 +218,7 @@ def test_the_command_lines_do_what_they_are_shown_for(
 
 def way_to_run(line: str) -> Callable[[EvtopStarter, str], None]:
     """Say how a line is to be run."""
-    if line.startswith(("evtop", "celery -A proj evtop")) and _PRINTS.isdisjoint(
-        line.split()
-    ):
+    if line.startswith(("evtop", "celery -A proj evtop")) and _PRINTS.isdisjoint(line.split()):
         return look_at
     if line.startswith("evcam") and _RETURNS.isdisjoint(line.split()):
         return await_and_end
@@ -251,9 +243,7 @@ def look_at(starter: EvtopStarter, line: str) -> None:
 
 
 def shows_a_row(screen: str) -> bool:
-    return bool(
-        re.search("LIVE|REPLAY", screen) and re.search("^>", screen, re.MULTILINE)
-    )
+    return bool(re.search("LIVE|REPLAY", screen) and re.search("^>", screen, re.MULTILINE))
 
 
 def run(starter: EvtopStarter, script: str) -> None:
@@ -288,10 +278,7 @@ def check_celery(arguments: list[str]) -> None:
     command.make_parser(Context(command)).parse_args(rest)
 
 
-CHECKS = {
-    "make": check_make,
-    "celery": check_celery,
-}
+CHECKS = {"make": check_make, "celery": check_celery}
 
 
 def test_every_program_that_the_readme_needs_is_here():
@@ -355,9 +342,7 @@ def test_only_blocks_that_can_be_tested_are_in_the_readme():
 
 def test_the_lines_shown_are_those_that_evdump_writes():
     (text,) = [
-        block.text
-        for block in blocks()
-        if block.language == "text" and block.heading == "evdump"
+        block.text for block in blocks() if block.language == "text" and block.heading == "evdump"
     ]
     formatter = make_formatter("text", FormatOptions(zone=UTC))
     written = [formatter.format(Record(*said)).decode() for said in shown_events()]
@@ -366,11 +351,7 @@ def test_the_lines_shown_are_those_that_evdump_writes():
 
 def shown_events():
     """Yield the events that the README shows as text, each with what is joined."""
-    task = {
-        "name": "shop.mail.send",
-        "args": "('user98@example.org',)",
-        "kwargs": "{}",
-    }
+    task = {"name": "shop.mail.send", "args": "('user98@example.org',)", "kwargs": "{}"}
     uuid = "380208a9-10c4-4ac1-a1cb-10e3a6e3d7a5"
     sent = {"uuid": uuid, "hostname": "gen4120@web-1"}
     ours = {"uuid": uuid, "hostname": "celery@w2"}
@@ -396,9 +377,7 @@ def at(second):
 
 def test_every_place_that_is_linked_exists():
     headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
-    places = {
-        re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings
-    }
+    places = {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
     assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= places
 
 

@@ -18,21 +18,13 @@ EAST = "east@cluster"
 # --- zones ------------------------------------------------------------------------
 
 #: What Celery tells of a zone: the hours that it is west of UTC, in winter or summer.
-OFFSETS = {
-    "UTC": {0},
-    "Asia/Kolkata": {-5.5},
-    "America/St_Johns": {3.5, 2.5},
-}
+OFFSETS = {"UTC": {0}, "Asia/Kolkata": {-5.5}, "America/St_Johns": {3.5, 2.5}}
 
 
 @pytest.mark.parametrize("zone", OFFSETS)
 def test_times_are_the_same_in_every_zone(story, zone):
     name = f"at {zone}"
-    told = {
-        event["utcoffset"]
-        for event in story.by_task()[name]
-        if event["type"] != "task-sent"
-    }
+    told = {event["utcoffset"] for event in story.by_task()[name] if event["type"] != "task-sent"}
     assert told <= OFFSETS[zone]
     task = story.task(name)
     asked = story.outcome.asked[name]
@@ -140,9 +132,7 @@ def orders(events, random):
 def test_events_in_any_order_end_in_the_same_task(story):
     random = Random(20260101)
     of_workers = [
-        event
-        for event in story.events
-        if event["type"] in {"worker-online", "worker-heartbeat"}
+        event for event in story.events if event["type"] in {"worker-online", "worker-heartbeat"}
     ]
     shapes = set()
     for events in story.by_task().values():

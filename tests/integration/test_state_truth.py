@@ -58,10 +58,7 @@ def test_every_task_ends_as_it_should(story):
 
 def test_every_task_is_in_the_state_that_the_result_backend_has(story):
     states = {name: story.state.tasks[uuid].state for uuid, name in story.names.items()}
-    held = {
-        name: story.outcome.results[uuid]["status"]
-        for uuid, name in story.names.items()
-    }
+    held = {name: story.outcome.results[uuid]["status"] for uuid, name in story.names.items()}
     if not story.outcome.redelivers:
         # A worker tells the backend when it starts a task, not when it has it.
         assert held.pop("held") == "PENDING"
@@ -102,9 +99,7 @@ def ends_in_logs(logs):
 def test_every_task_ends_as_the_logs_of_the_workers_say(story):
     told = ends_in_logs(story.outcome.logs)
     ended = {
-        uuid: task.state
-        for uuid, task in story.state.tasks.items()
-        if task.state in FINAL_STATES
+        uuid: task.state for uuid, task in story.state.tasks.items() if task.state in FINAL_STATES
     }
     for name in ("unregistered", "died"):  # are logged without their ids
         assert ended.pop(story.outcome.uuids[name]) == "FAILURE"
@@ -124,17 +119,13 @@ def test_names_queues_workers_and_retries_are_those_of_the_backend(story):
         if result.get("worker") is None:
             continue
         told[name] = (task.name, task.queue, task.hostname, task.retries)
-        held[name] = (
-            *(result["name"], result["queue"], result["worker"], result["retries"]),
-        )
+        held[name] = (*(result["name"], result["queue"], result["worker"], result["retries"]),)
     # It was sent to be shown under another name.
     hostile = (story.task("hostile").name, *held["hostile"][1:])
     assert "right-to-left" in hostile[0]
     assert told == held | {"hostile": hostile}
     unknown = {name for name in ends(story) if name not in held}
-    assert unknown == {"unregistered"} | (
-        set() if story.outcome.redelivers else {"held"}
-    )
+    assert unknown == {"unregistered"} | (set() if story.outcome.redelivers else {"held"})
 
 
 def test_what_the_backend_does_not_know_is_told_all_the_same(story):
@@ -205,8 +196,7 @@ def test_how_a_task_was_revoked_is_told(story):
 def test_the_attempts_before_the_last_are_kept(story):
     told = {
         story.names[uuid]: [
-            (attempt.number, attempt.state, attempt.worker_name)
-            for attempt in task.attempts
+            (attempt.number, attempt.state, attempt.worker_name) for attempt in task.attempts
         ]
         for uuid, task in story.state.tasks.items()
         if task.attempts
@@ -240,12 +230,9 @@ def test_a_custom_event_is_a_note_and_no_state(story):
 
 
 def test_parents_are_those_of_the_backend(story):
-    told = {
-        name: story.state.tasks[uuid].parent_id for uuid, name in story.names.items()
-    }
+    told = {name: story.state.tasks[uuid].parent_id for uuid, name in story.names.items()}
     held = {
-        name: story.outcome.results[uuid].get("parent_id")
-        for uuid, name in story.names.items()
+        name: story.outcome.results[uuid].get("parent_id") for uuid, name in story.names.items()
     }
     assert told == held
     assert sum(parent is not None for parent in told.values()) >= 5
@@ -273,14 +260,10 @@ def test_run_times_are_those_of_the_logs(story):
     logs = "\n".join(story.outcome.logs)
     logged = {
         uuid: float(seconds)
-        for uuid, seconds in re.findall(
-            r"\[([0-9a-f-]{36})\] succeeded in ([\d.e-]+)s", logs
-        )
+        for uuid, seconds in re.findall(r"\[([0-9a-f-]{36})\] succeeded in ([\d.e-]+)s", logs)
     }
     told = {
-        uuid: task.runtime
-        for uuid, task in story.state.tasks.items()
-        if task.state == "SUCCESS"
+        uuid: task.runtime for uuid, task in story.state.tasks.items() if task.state == "SUCCESS"
     }
     assert told == logged
     # What does not tell is measured by its events.

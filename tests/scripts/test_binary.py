@@ -26,9 +26,7 @@ def test_sources_without_a_repository_have_a_commit_all_the_same(tmp_path):
 
 def test_every_run_time_dependency_is_pinned():
     settings = tomllib.loads((binary.ROOT / "pyproject.toml").read_text())
-    wanted = {
-        re.split(r"[\[<>=]", each)[0] for each in settings["project"]["dependencies"]
-    }
+    wanted = {re.split(r"[\[<>=]", each)[0] for each in settings["project"]["dependencies"]}
     pins = re.findall(r"^([\w-]+)==", binary.REQUIREMENTS.read_text(), re.MULTILINE)
     assert wanted <= set(pins)
     assert pins == sorted(pins)

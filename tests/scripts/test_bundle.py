@@ -49,9 +49,7 @@ def test_a_tarball_depends_on_names_and_contents_only(tree, tmp_path):
         entries = {entry.name: entry for entry in archive}
     assert entries["evtools-9.8.7/lib/evtools"].mode == 0o755
     assert entries["evtools-9.8.7/README.md"].mode == 0o644
-    assert {(entry.uid, entry.mtime) for entry in entries.values()} == {
-        (0, 1_000_000_000)
-    }
+    assert {(entry.uid, entry.mtime) for entry in entries.values()} == {(0, 1_000_000_000)}
 
 
 def test_everything_published_has_its_checksum(program, tmp_path, monkeypatch):
@@ -84,9 +82,7 @@ def install(tree, tmp_path):
         prefix = tmp_path / "prefix"
         words = [str(tree / "install.sh"), "--prefix", str(prefix), *arguments]
         env = {**os.environ, **environ}
-        done = subprocess.run(
-            words, env=env, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == status, done.stderr
         return prefix
 
@@ -99,9 +95,7 @@ def files(folder):
 
 def test_what_is_installed_runs_and_goes_again(install):
     prefix = install()
-    told = subprocess.run(
-        [prefix / "bin" / "evtop", "-V"], capture_output=True, check=True
-    )
+    told = subprocess.run([prefix / "bin" / "evtop", "-V"], capture_output=True, check=True)
     assert told.stdout == b"evtools 9.8.7\n"
     assert (prefix / "share/man/man1/evdump.1").is_file()
     assert (prefix / "share/bash-completion/completions/evtop").is_file()

@@ -128,9 +128,7 @@ def keys(repository, tool):
 
 
 def test_the_keys_are_written_from_the_table(repository, keys):
-    assert found(repository) == [
-        "man/evtop.1: the keys are old; scripts/check_docs.py --fix"
-    ]
+    assert found(repository) == ["man/evtop.1: the keys are old; scripts/check_docs.py --fix"]
     assert found(repository, fix=True) == []
     assert found(repository) == []
     text = keys.read_text()
@@ -201,9 +199,7 @@ def test_every_command_line_in_the_readme_must_work(repository, old, new, proble
     assert problem in line
 
 
-def test_a_command_of_the_one_for_all_has_a_section_in_its_page(
-    repository, monkeypatch
-):
+def test_a_command_of_the_one_for_all_has_a_section_in_its_page(repository, monkeypatch):
     place = check_docs.COMMANDS["tool"]
     monkeypatch.setattr(check_docs, "SUBCOMMANDS", {"evtool": place})
     assert found(repository) == ["man/evtools.1: is missing"]

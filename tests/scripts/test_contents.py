@@ -27,9 +27,7 @@ def test_every_distribution_has_version_and_licence(built):
 
 
 def test_a_release_knows_what_its_interpreter_is_made_of(built, tmp_path):
-    parts = [
-        {"name": "openssl", "version": "3", "licence": "x", "texts": {"L": "text"}}
-    ]
+    parts = [{"name": "openssl", "version": "3", "licence": "x", "texts": {"L": "text"}}]
     (tmp_path / "parts.json").write_text(json.dumps(parts))
     release = dataclasses.replace(built, interpreter=tmp_path)
     found = {part.name: part for part in contents.parts(release)}
@@ -46,9 +44,7 @@ def test_the_list_is_a_line_for_each_part():
 
 
 def test_licences_are_files_of_their_part(tmp_path):
-    contents.write_licences(
-        [contents.Part("a", "1", "MIT", {"LICENSE": "as is"})], tmp_path
-    )
+    contents.write_licences([contents.Part("a", "1", "MIT", {"LICENSE": "as is"})], tmp_path)
     assert (tmp_path / "a" / "LICENSE").read_text() == "as is"
 
 

@@ -78,9 +78,7 @@ def test_a_training_that_starts_a_process_ends_with_an_error():
         "subprocess.run(['true'])"
     )
     words = [sys.executable, "-c", started]
-    done = subprocess.run(
-        words, cwd=PACKAGING, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(words, cwd=PACKAGING, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "subprocess.Popen('true'" in done.stderr or "os.posix_spawn" in done.stderr
     assert "not in a training" in done.stderr

@@ -16,6 +16,4 @@ def test_what_is_too_large_is_named():
         "evtools-1-linux-x86_64.tar.xz": 25 * MEBIBYTE,
         "SHA256SUMS": 100,
     }
-    assert too_large(sizes) == [
-        "evtools-1-linux-x86_64 has 41.0 MiB, allowed are 40",
-    ]
+    assert too_large(sizes) == ["evtools-1-linux-x86_64 has 41.0 MiB, allowed are 40"]

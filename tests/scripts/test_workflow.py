@@ -69,9 +69,7 @@ def test_its_python_is_one_that_we_support(steps):
     version = settings(steps, "actions/setup-python")["python-version"]
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     least = wanted["requires-python"].removeprefix(">=")
-    assert [int(part) for part in version.split(".")] >= [
-        int(part) for part in least.split(".")
-    ]
+    assert [int(part) for part in version.split(".")] >= [int(part) for part in least.split(".")]
 
 
 def test_the_notes_of_a_release_are_there(steps):

@@ -108,8 +108,7 @@ class RabbitMQServer:
             "LANG": "C.UTF-8",
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": HOST,
-            "ERL_AFLAGS": "-start_epmd false "
-            "-kernel inet_dist_use_interface {127,0,0,1}",
+            "ERL_AFLAGS": "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}",
             "RABBITMQ_NODENAME": self.node,
             "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_CONF_ENV_FILE": str(self.folder / "rabbitmq-env.conf"),
@@ -222,11 +221,7 @@ class RabbitMQServer:
             names[:] = [name for name in names if name.startswith(prefix)]
             return len(names) == count
 
-        wait_until(
-            look,
-            deadline=40,
-            what=lambda: f"{count} queues named {prefix}*, but {names}",
-        )
+        wait_until(look, deadline=40, what=lambda: f"{count} queues named {prefix}*, but {names}")
         return names
 
 

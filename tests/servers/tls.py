@@ -87,9 +87,7 @@ class _Handler(socketserver.BaseRequestHandler):
             front = stack.enter_context(
                 self.server.context.wrap_socket(self.request, server_side=True)
             )
-            back = stack.enter_context(
-                socket.create_connection((HOST, self.server.behind))
-            )
+            back = stack.enter_context(socket.create_connection((HOST, self.server.behind)))
             pump = threading.Thread(target=_pump, args=(back, front), daemon=True)
             pump.start()
             _pump(front, back)
@@ -127,9 +125,7 @@ def _make_ca(folder: Path, name: str) -> Certificate:
     return made
 
 
-def _sign(
-    folder: Path, ca: Certificate, name: str, names: str, *, days: str = "1"
-) -> Certificate:
+def _sign(folder: Path, ca: Certificate, name: str, names: str, *, days: str = "1") -> Certificate:
     made = Certificate(folder / f"{name}.pem", folder / f"{name}.key")
     request = folder / f"{name}.csr"
     extensions = folder / f"{name}.ext"
@@ -141,8 +137,7 @@ def _sign(
         "authorityKeyIdentifier=keyid\n"
     )
     _openssl(
-        *("req", *_KEY, "-subj", f"/CN={name}"),
-        *("-keyout", str(made.key), "-out", str(request)),
+        *("req", *_KEY, "-subj", f"/CN={name}"), *("-keyout", str(made.key), "-out", str(request))
     )
     _openssl(
         *("x509", "-req", "-days", days, "-in", str(request)),
@@ -154,7 +149,5 @@ def _sign(
 
 
 def _openssl(*args: str) -> None:
-    done = subprocess.run(
-        [program("openssl"), *args], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([program("openssl"), *args], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -72,9 +72,7 @@ def system_ca(authority, place):
         bundle.write_bytes(before)
 
 
-def test_events_come_in_over_tls_with_a_ca_of_the_system(
-    broker, system_ca, start, sender
-):
+def test_events_come_in_over_tls_with_a_ca_of_the_system(broker, system_ca, start, sender):
     publish, listen = addresses(broker, tls=True)
     evdump = start("evdump", "-b", listen, *ARGUMENTS, env=system_ca)
     assert receives(evdump, sender(publish))

@@ -79,10 +79,7 @@ def test_the_manual_pages_can_be_read(place, prefix):
         text = place.run("/bin/cat", place.seen(path)).stdout
         assert text.startswith(f".TH {page.stem.upper()} ")
         checked = subprocess.run(
-            ["mandoc", "-T", "lint", "-W", "warning"],
-            input=text,
-            text=True,
-            check=False,
+            ["mandoc", "-T", "lint", "-W", "warning"], input=text, text=True, check=False
         )
         assert checked.returncode == 0
 

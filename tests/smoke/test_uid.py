@@ -42,9 +42,7 @@ class Camera(Polaroid):
         os.rename("shot.new", "shot")
 """
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason="only root can become another user"
-)
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
 @pytest.fixture(params=FORMS)
@@ -67,9 +65,7 @@ def pidfile(program):
         os.kill(number, signal.SIGKILL)
 
 
-def test_the_camera_imports_what_it_needs_when_it_is_another_user(
-    program, pidfile, redis_url
-):
+def test_the_camera_imports_what_it_needs_when_it_is_another_user(program, pidfile, redis_url):
     nobody = pwd.getpwnam("nobody")
     cameras, shots = (program.place.outside / name for name in ("cameras", "shots"))
     for folder in (cameras, shots):

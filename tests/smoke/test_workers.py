@@ -37,17 +37,13 @@ def test_evdump_tells_the_whole_life_of_a_task(start, celery_worker):
 
 def test_evtop_shows_tasks_as_they_end_and_ends_one_itself(start, celery_worker):
     evtop = start(
-        *("evtop", *at(celery_worker), "--ascii"),
-        terminal=(120, 32),
-        env={"LANG": "C.UTF-8"},
+        *("evtop", *at(celery_worker), "--ascii"), terminal=(120, 32), env={"LANG": "C.UTF-8"}
     )
     evtop.wait_screen("LIVE", deadline=40)
 
     def wait_row(uuid, state):
         evtop.wait_screen(
-            lambda screen: any(
-                uuid[:8] in line and state in line for line in screen.split("\n")
-            ),
+            lambda screen: any(uuid[:8] in line and state in line for line in screen.split("\n")),
             deadline=20,
         )
 
@@ -71,8 +67,7 @@ def test_evtop_shows_tasks_as_they_end_and_ends_one_itself(start, celery_worker)
 def test_evcam_writes_down_how_tasks_ended(start, celery_worker, folder, place):
     ledger = folder / "tasks.db"
     evcam = start(
-        *("evcam", *at(celery_worker), "-c", f"sqlite:{place.seen(ledger)}"),
-        *("-F", "0.2"),
+        *("evcam", *at(celery_worker), "-c", f"sqlite:{place.seen(ledger)}"), *("-F", "0.2")
     )
     evcam.wait_stderr("listening on", deadline=40)
     send = celery_worker.app.send_task

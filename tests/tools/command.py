@@ -38,9 +38,7 @@ class Stream:
         self._closed = False
         self._open = threading.Event()
         self._open.set()
-        self._thread = threading.Thread(
-            target=self._read, name="command-output", daemon=True
-        )
+        self._thread = threading.Thread(target=self._read, name="command-output", daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
@@ -81,10 +79,7 @@ class Stream:
         return self.data.decode(errors="surrogateescape")
 
     def wait(
-        self,
-        predicate: Callable[[str], bool],
-        deadline: float,
-        what: Callable[[], str],
+        self, predicate: Callable[[str], bool], deadline: float, what: Callable[[], str]
     ) -> str:
         """Wait until the text satisfies the predicate, and return it."""
         end = time.monotonic() + deadline
@@ -204,9 +199,7 @@ class Command:
             lines = [line.rstrip() for line in self._screen.display]
         return "\n".join(lines).rstrip("\n")
 
-    def wait_screen(
-        self, wanted: str | Callable[[str], bool], *, deadline: float = 10
-    ) -> str:
+    def wait_screen(self, wanted: str | Callable[[str], bool], *, deadline: float = 10) -> str:
         """Wait until the terminal shows a text, or what satisfies a predicate."""
         shows = wanted if callable(wanted) else lambda screen: wanted in screen
         wait_until(
@@ -264,17 +257,13 @@ class Command:
     def wait_stdout(self, wanted: str, *, deadline: float = 10) -> str:
         """Wait until stdout has a text, and return all of stdout."""
         return self.stdout_stream.wait(
-            lambda text: wanted in text,
-            deadline,
-            lambda: f"{wanted!r} on stdout; {self._why()}",
+            lambda text: wanted in text, deadline, lambda: f"{wanted!r} on stdout; {self._why()}"
         )
 
     def wait_stderr(self, wanted: str, *, deadline: float = 10) -> str:
         """Wait until stderr has a text, and return all of stderr."""
         return self.stderr_stream.wait(
-            lambda text: wanted in text,
-            deadline,
-            lambda: f"{wanted!r} on stderr; {self._why()}",
+            lambda text: wanted in text, deadline, lambda: f"{wanted!r} on stderr; {self._why()}"
         )
 
     def pause_output(self) -> None:
@@ -297,10 +286,7 @@ class Command:
 
     def _is_stopped(self) -> bool:
         listed = subprocess.run(
-            ["ps", "-o", "state=", "-p", str(self.pid)],
-            capture_output=True,
-            text=True,
-            check=True,
+            ["ps", "-o", "state=", "-p", str(self.pid)], capture_output=True, text=True, check=True
         )
         return listed.stdout.startswith("T")
 
@@ -308,8 +294,7 @@ class Command:
         """Continue it after a stop as `fg` does: it has the terminal before it runs."""
         shell = self._popen.pid
         wait_until(
-            lambda: os.tcgetpgrp(self._terminal) == shell,
-            what="the terminal to be the shell's",
+            lambda: os.tcgetpgrp(self._terminal) == shell, what="the terminal to be the shell's"
         )
         os.kill(shell, signal.SIGUSR1)
 

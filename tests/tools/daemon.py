@@ -72,9 +72,7 @@ class Daemon:
     def start(self, *args: str | Path, **how: Any) -> Ended:
         """Start evcam detached, with pidfile and log file."""
         ended = self.run(
-            *("--detach", "--pidfile", self.pidfile, "--logfile", self.logfile),
-            *args,
-            **how,
+            *("--detach", "--pidfile", self.pidfile, "--logfile", self.logfile), *args, **how
         )
         if self.number:
             self._started.append(self.number)

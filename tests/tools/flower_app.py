@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-import instead  # noqa: F401  (before Flower takes its base class)
+import instead
 from celery import Celery
 from flower.app import Flower
 from flower.events import Events, EventsState
@@ -108,9 +108,7 @@ async def main():
     loop = IOLoop.current()
     capp = Celery(broker="memory://", set_as_current=False)
     db = str(Path(sys.argv[1]) / "flower")
-    watched = Events(
-        *(capp, loop, db, True), enable_events=False, max_tasks_in_memory=LIMIT
-    )
+    watched = Events(*(capp, loop, db, True), enable_events=False, max_tasks_in_memory=LIMIT)
     for event in events():
         watched.state.event(event)
     app = Flower(options=default_options, capp=capp, events=watched, **settings)
@@ -126,10 +124,8 @@ async def main():
         "restored": [len(again.tasks), again.event_count, sorted(again.workers)],
     }
     watched.state.clear_tasks(ready=False)
-    report["cleared"] = list(
-        watched.state.search_engine.search(watched.state.tasks, "").task_ids
-    )
-    print(json.dumps(report))  # noqa: T201  (what the test reads)
+    report["cleared"] = list(watched.state.search_engine.search(watched.state.tasks, "").task_ids)
+    print(json.dumps(report))
     app.executor.shutdown(wait=False)
 
 

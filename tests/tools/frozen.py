@@ -20,10 +20,7 @@ FORMS = ("single", "folder")
 
 # A program that is started in a root file system of its own gets what a login there
 # would give it.
-_LOGIN = {
-    "HOME": "/root",
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-}
+_LOGIN = {"HOME": "/root", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 class Place:
@@ -132,9 +129,7 @@ class ProgramStarter(Starter):
 
     def __call__(self, tool: str, *arguments: str | Path, **how: Any) -> Command:
         """Start one."""
-        words: Sequence[str] = self._program.place.argv(
-            self._program.path(tool), *arguments
-        )
+        words: Sequence[str] = self._program.place.argv(self._program.path(tool), *arguments)
         how["env"] = self._program.environment(**how.get("env", {}))
         started: Command = self.start(words, **how)
         return started

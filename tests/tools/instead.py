@@ -27,12 +27,10 @@ _PLACES = {
 #: What does not pass, and why; "README" where it is in the list of differences there.
 EXCEPTIONS = {
     "test_EventReceiver::test_accept_argument": (
-        "README: a serialiser that evtools does not have is refused, and this asks "
-        "for app/foo"
+        "README: a serialiser that evtools does not have is refused, and this asks for app/foo"
     ),
     "test_EventReceiver::test_event_queue_durable_and_validation": (
-        "README: the error is evtools.errors.ImproperlyConfigured, as Celery need not "
-        "be installed"
+        "README: the error is evtools.errors.ImproperlyConfigured, as Celery need not be installed"
     ),
     "test_Worker::test_drift_warning": (
         "README: a clock that is off is a number, worker.skew, and no line in a log; "
@@ -47,9 +45,7 @@ EXCEPTIONS = {
         "retried, failed and succeeded, one end counts"
     ),
     "test_State::test_limits_maxtasks": "looks at the private _taskheap",
-    "test_State::test_tasks_to_resolve_is_bounded": (
-        "looks at the private _tasks_to_resolve"
-    ),
+    "test_State::test_tasks_to_resolve_is_bounded": ("looks at the private _tasks_to_resolve"),
 }
 
 for module, names in _PLACES.items():

@@ -109,9 +109,7 @@ def imported_late(camera: str) -> list[str]:
     return ended.stdout.split()
 
 
-def written(
-    database: Path | str, *batches: Sequence[dict[str, Any]], **options: Any
-) -> Contents:
+def written(database: Path | str, *batches: Sequence[dict[str, Any]], **options: Any) -> Contents:
     """Return what is in a database after a shot of each of some batches."""
     evcam = Evcam(database, **options)
     for batch in batches:

@@ -41,9 +41,7 @@ class Life:
         told |= {"kwargs": "{}", "retries": 0, "root_id": uuid, "parent_id": None}
         return self.event("task-sent", uuid=uuid, name=name, **{**told, **fields})
 
-    def received(
-        self, uuid: str, name: str = "proj.add", **fields: Any
-    ) -> dict[str, Any]:
+    def received(self, uuid: str, name: str = "proj.add", **fields: Any) -> dict[str, Any]:
         """Return the event of a worker that receives a task."""
         told = {"hostname": "w1@host", "args": "(1, 2)", "kwargs": "{}", "retries": 0}
         told |= {"root_id": uuid, "parent_id": None, "eta": None, "expires": None}
@@ -51,9 +49,7 @@ class Life:
 
     def started(self, uuid: str, **fields: Any) -> dict[str, Any]:
         """Return the event of a task that starts."""
-        return self.event(
-            "task-started", uuid=uuid, **{"hostname": "w1@host", **fields}
-        )
+        return self.event("task-started", uuid=uuid, **{"hostname": "w1@host", **fields})
 
     def succeeded(self, uuid: str, **fields: Any) -> dict[str, Any]:
         """Return the event of a task that succeeded."""
@@ -66,9 +62,7 @@ class Life:
         told |= {"traceback": "Traceback:\n  File x\nValueError: no 12"}
         return self.event("task-failed", uuid=uuid, **{**told, **fields})
 
-    def success(
-        self, uuid: str, name: str = "proj.add", **fields: Any
-    ) -> list[dict[str, Any]]:
+    def success(self, uuid: str, name: str = "proj.add", **fields: Any) -> list[dict[str, Any]]:
         """Return all events of a task that succeeds; `fields` are of its receipt."""
         return [
             self.sent(uuid, name),
@@ -77,9 +71,7 @@ class Life:
             self.succeeded(uuid),
         ]
 
-    def failure(
-        self, uuid: str, name: str = "proj.add", **fields: Any
-    ) -> list[dict[str, Any]]:
+    def failure(self, uuid: str, name: str = "proj.add", **fields: Any) -> list[dict[str, Any]]:
         """Return all events of a task that fails; `fields` are of its end."""
         return [
             self.sent(uuid, name),

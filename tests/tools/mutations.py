@@ -85,8 +85,7 @@ _EXTRA: dict[str, Event] = {
 
 #: An event of every type, with the fields it really has.
 SHAPES: tuple[Event, ...] = tuple(
-    {**_FROM, **({"uuid": _UUID} if kind.startswith("task") else {}), **extra}
-    | {"type": kind}
+    {**_FROM, **({"uuid": _UUID} if kind.startswith("task") else {}), **extra} | {"type": kind}
     for kind, extra in _EXTRA.items()
 )
 
@@ -307,9 +306,7 @@ def _pickled(value: bytes) -> Message:
 def _objects(made_by: bytes, argument: bytes) -> Message:
     """Return a pickle of a long list of calls that share their only argument."""
     calls = b"h\xf1h\xf2\x85R" * 20_000
-    return _pickled(
-        b"]q\xf0" + made_by + b"q\xf10" + argument + b"q\xf20(" + calls + b"e"
-    )
+    return _pickled(b"]q\xf0" + made_by + b"q\xf10" + argument + b"q\xf20(" + calls + b"e")
 
 
 def _circle() -> list[Any]:
@@ -320,9 +317,7 @@ def _circle() -> list[Any]:
 
 #: Messages by what is special about them.
 HARD_BODIES: dict[str, Message] = {
-    "unclosed string of escaped quotes": Message(
-        b"[" * 200 + b'"' + b'\\"' * 1_000_000
-    ),
+    "unclosed string of escaped quotes": Message(b"[" * 200 + b'"' + b'\\"' * 1_000_000),
     "backslashes": Message(b'["' + b"\\" * 2_000_001),
     "opening brackets": Message(b"[" * 2_000_000),
     "nested objects": Message(b'{"a":' * 1_000_000 + b"1" + b"}" * 1_000_000),
@@ -344,8 +339,7 @@ HARD_BODIES: dict[str, Message] = {
     "YAML of laughs": Message(
         b"type: a\nx0: &x0 [ha]\n"
         + b"".join(
-            b"x%d: &x%d [%s]\n"
-            % (level, level, b",".join([b"*x%d" % (level - 1)] * 10))
+            b"x%d: &x%d [%s]\n" % (level, level, b",".join([b"*x%d" % (level - 1)] * 10))
             for level in range(1, 60)
         ),
         _YAML,
@@ -363,8 +357,7 @@ HARD_BODIES: dict[str, Message] = {
     "msgpack huge binary": Message(b"\xc6\xff\xff\xff\xff", _MSGPACK),
     "msgpack nested": Message(b"\x91" * 1_000_000, _MSGPACK),
     "msgpack too many values": Message(
-        b"\x82\xa4type\xa1a\xa1x\xdd" + b"\x00\xff\xff\xff" + b"\x01" * 0xFFFFFF,
-        _MSGPACK,
+        b"\x82\xa4type\xa1a\xa1x\xdd" + b"\x00\xff\xff\xff" + b"\x01" * 0xFFFFFF, _MSGPACK
     ),
     "msgpack odd key": Message(b"\x81\x80\x01", _MSGPACK),
     "pickle of laughs": Message(pickle.dumps({"type": "a", "x": _laughs(20)}), _PICKLE),
@@ -375,15 +368,11 @@ HARD_BODIES: dict[str, Message] = {
     "pickle hashing in a field": _pickled(b"}(" + _bomb(40) + b"K\x01u"),
     "pickle hashing a set": _pickled(b"c__builtin__\nset\n](" + _bomb(40) + b"e\x85R"),
     "pickle too deep": _pickled(b"]" * 100_000 + b"a" * 99_999),
-    "pickle of decimals": _objects(
-        b"cdecimal\nDecimal\n", b"X\xa0\x86\x01\x00" + b"9" * 100_000
-    ),
+    "pickle of decimals": _objects(b"cdecimal\nDecimal\n", b"X\xa0\x86\x01\x00" + b"9" * 100_000),
     "pickle of encoded texts": _objects(
         b"c_codecs\nencode\n", b"X\xa0\x86\x01\x00" + b"9" * 100_000
     ),
-    "pickle of sets": _objects(
-        b"c__builtin__\nset\n", b"](" + b"K\x01" * 40_000 + b"e"
-    ),
+    "pickle of sets": _objects(b"c__builtin__\nset\n", b"](" + b"K\x01" * 40_000 + b"e"),
     "pickle of time zones in time zones": _pickled(
         b"cdatetime\ntimezone\nq\x00)Rq\x01" + b"0h\x00h\x01\x85Rq\x01" * 25_000
     ),

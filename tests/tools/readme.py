@@ -38,9 +38,7 @@ def blocks() -> Iterator[Block]:
 def texts(heading: str, language: str = "sh") -> list[str]:
     """Return the blocks under a heading, which must be there."""
     found = [
-        block.text
-        for block in blocks()
-        if (block.heading, block.language) == (heading, language)
+        block.text for block in blocks() if (block.heading, block.language) == (heading, language)
     ]
     assert found, f"README.md has no {language} under {heading!r}"
     return found

@@ -140,10 +140,7 @@ class FakeTerminal:
         self.session = Session(
             Parts(
                 model=Model(
-                    clock=self.clock,
-                    options=Options(),
-                    link=self.link,
-                    replayed=source is not None,
+                    clock=self.clock, options=Options(), link=self.link, replayed=source is not None
                 ),
                 keymap=Keymap(),
                 feed=feed,

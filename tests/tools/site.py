@@ -51,12 +51,7 @@ class Site:
         )
 
     def wait_value(
-        self,
-        name: str,
-        wanted: float | None,
-        *,
-        deadline: float = 20,
-        **labels: str,
+        self, name: str, wanted: float | None, *, deadline: float = 20, **labels: str
     ) -> None:
         """Wait until the sum of all series with these labels is as wanted."""
         wait_until(
@@ -76,11 +71,7 @@ class Site:
 
 def samples(text: str) -> list[Sample]:
     """Return all series in a text."""
-    return [
-        sample
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    ]
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
 
 def total(text: str, name: str, **labels: str) -> float | None:

@@ -23,8 +23,7 @@ class Story(NamedTuple):
 def _of(*steps: tuple[Any, ...]) -> list[Event]:
     """Return events of (type, time, fields)."""
     return [
-        told(f"task-{type_}", at, **(fields[0] if fields else {}))
-        for type_, at, *fields in steps
+        told(f"task-{type_}", at, **(fields[0] if fields else {})) for type_, at, *fields in steps
     ]
 
 
@@ -62,14 +61,11 @@ USUAL = {
         ("REVOKED",),
     ),
     "expired": Story(
-        _of(
-            _SENT, _RECEIVED, ("revoked", 13.0, {"terminated": False, "expired": True})
-        ),
+        _of(_SENT, _RECEIVED, ("revoked", 13.0, {"terminated": False, "expired": True})),
         ("REVOKED",),
     ),
     "renamed by who receives it": Story(
-        _of(_SENT, ("received", 11.0, {"name": "shop.charge"}), _STARTED),
-        ("STARTED",),
+        _of(_SENT, ("received", 11.0, {"name": "shop.charge"}), _STARTED), ("STARTED",)
     ),
 }
 
@@ -101,9 +97,7 @@ UNUSUAL = {
         1,
     ),
     "running for its second try before it is told to be retried": Story(
-        _of(*_try(0, 10.0), *_try(1, 13.0), ("retried", 16.0)),
-        ("RETRY", "STARTED"),
-        1,
+        _of(*_try(0, 10.0), *_try(1, 13.0), ("retried", 16.0)), ("RETRY", "STARTED"), 1
     ),
     "ended before it is told to be retried": Story(
         _of(*_try(0, 10.0), *_try(1, 13.0), ("succeeded", 16.0), ("retried", 17.0)),
@@ -124,14 +118,10 @@ UNUSUAL = {
         OTHER,
     ),
     "waits for its second try": Story(
-        _of(*_try(0, 10.0), *_try(1, 13.0)[:2], ("retried", 14.0)),
-        ("RETRY", "RETRY"),
-        1,
+        _of(*_try(0, 10.0), *_try(1, 13.0)[:2], ("retried", 14.0)), ("RETRY", "RETRY"), 1
     ),
     "sent for its second try": Story(
-        _of(*_try(0, 10.0), _try(1, 13.0)[0], ("retried", 14.0)),
-        ("RETRY", "RETRY"),
-        1,
+        _of(*_try(0, 10.0), _try(1, 13.0)[0], ("retried", 14.0)), ("RETRY", "RETRY"), 1
     ),
     "retried in vain": Story(
         _of(
@@ -167,21 +157,17 @@ UNUSUAL = {
         ("REJECTED", "SUCCESS"),
     ),
     "given back and waiting": Story(
-        _of(*_BEGUN, ("rejected", 13.0), ("received", 14.0)),
-        ("REJECTED", "RECEIVED"),
+        _of(*_BEGUN, ("rejected", 13.0), ("received", 14.0)), ("REJECTED", "RECEIVED")
     ),
     # Celery tells both of what is rejected for good.
     "rejected for good": Story(
-        _of(*_BEGUN, ("failed", 13.0), ("rejected", 13.1, {"requeue": False})),
-        ("FAILURE",),
+        _of(*_BEGUN, ("failed", 13.0), ("rejected", 13.1, {"requeue": False})), ("FAILURE",)
     ),
     "rejected for good, the other way round": Story(
-        _of(*_BEGUN, ("rejected", 13.0, {"requeue": False}), ("failed", 13.1)),
-        ("FAILURE",),
+        _of(*_BEGUN, ("rejected", 13.0, {"requeue": False}), ("failed", 13.1)), ("FAILURE",)
     ),
     "terminated, and told twice": Story(
-        _of(*_BEGUN, ("revoked", 13.0), ("revoked", 13.2, {"signum": "SIGKILL"})),
-        ("REVOKED",),
+        _of(*_BEGUN, ("revoked", 13.0), ("revoked", 13.2, {"signum": "SIGKILL"})), ("REVOKED",)
     ),
     "terminated while it ended": Story(
         _of(*_BEGUN, ("revoked", 13.0), ("succeeded", 13.2)), ("SUCCESS",)
@@ -217,15 +203,11 @@ UNUSUAL = {
         OTHER,
     ),
     "delivered again after its success": Story(
-        _of(
-            *_BEGUN,
-            *(("succeeded", 13.0), ("received", 14.0), ("started", 15.0)),
-        ),
+        _of(*_BEGUN, *(("succeeded", 13.0), ("received", 14.0), ("started", 15.0))),
         ("SUCCESS", "STARTED"),
     ),
     "nobody has it": Story(
-        _of(_SENT, ("failed", 11.0, {"exception": "NotRegistered('x')"})),
-        ("FAILURE",),
+        _of(_SENT, ("failed", 11.0, {"exception": "NotRegistered('x')"})), ("FAILURE",)
     ),
     "replaced by another": Story(
         _of(

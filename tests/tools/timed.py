@@ -38,9 +38,7 @@ class Timed(Evtop):
         while self._unseen:
             super()._feed(self._unseen.pop(0)[1])
 
-    def answer(
-        self, text: str, shows: Callable[[str], bool], *, deadline: float = 10
-    ) -> float:
+    def answer(self, text: str, shows: Callable[[str], bool], *, deadline: float = 10) -> float:
         """Type a text; return after how many seconds the screen showed something."""
         self._draw()
         pressed = time.monotonic()

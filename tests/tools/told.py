@@ -76,10 +76,7 @@ def told(kind: str, at: float = 10.0, **fields: Any) -> Event:
 
 def life(*steps: str, start: float = 10.0, **fields: Any) -> list[Event]:
     """Return the events of a task, a second after each other; `fields` are of all."""
-    return [
-        told(f"task-{step}", start + number, **fields)
-        for number, step in enumerate(steps)
-    ]
+    return [told(f"task-{step}", start + number, **fields) for number, step in enumerate(steps)]
 
 
 def task_of(events: Iterable[Event], state: State | None = None) -> Task:
@@ -93,9 +90,7 @@ def task_of(events: Iterable[Event], state: State | None = None) -> Task:
 class Thorough(State):
     """A state that takes in nothing the quick way."""
 
-    _STEPS = {  # noqa: RUF012  (as in the class it stands in for)
-        kind: (lambda *_: None, *rest) for kind, (_, *rest) in State._STEPS.items()
-    }
+    _STEPS = {kind: (lambda *_: None, *rest) for kind, (_, *rest) in State._STEPS.items()}
 
 
 WORKERS = (WORKER, OTHER)

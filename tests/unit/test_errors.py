@@ -18,9 +18,7 @@ from evtools.errors import (
     UsageError,
 )
 
-TREE = [
-    each for _, each in inspect.getmembers(errors, inspect.isclass) if each.__module__
-]
+TREE = [each for _, each in inspect.getmembers(errors, inspect.isclass) if each.__module__]
 
 
 def depth_of(error):
@@ -51,9 +49,7 @@ def test_the_tree_in_the_docstring_is_the_tree():
         indent = len(line) - len(line.lstrip(" |+-"))
         name = line[indent:].split()[0]
         drawn[name] = indent // 4
-    real = {
-        each.__name__: depth_of(each) for each in TREE if issubclass(each, EvtoolsError)
-    }
+    real = {each.__name__: depth_of(each) for each in TREE if issubclass(each, EvtoolsError)}
     assert drawn == real
 
 
@@ -73,9 +69,5 @@ def test_a_filter_error_knows_the_place():
 
 def test_a_decode_error_has_a_kind_and_perhaps_a_detail():
     error = DecodeError("no JSON", "line 1")
-    assert (error.kind, error.detail, str(error)) == (
-        "no JSON",
-        "line 1",
-        "no JSON: line 1",
-    )
+    assert (error.kind, error.detail, str(error)) == ("no JSON", "line 1", "no JSON: line 1")
     assert str(DecodeError("no type")) == "no type"

@@ -61,9 +61,7 @@ def test_a_second_key_press_ends_the_process_at_once():
                 print("cleaned up")
     """
     ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        stdout=subprocess.PIPE,
-        check=False,
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, check=False
     )
     assert ended.returncode == 130
     assert ended.stdout == b""

@@ -33,9 +33,7 @@ BUILT_IN: Final[Mapping[str, BuiltIn]] = {
         has_query=False,
     ),
     "jsonl": BuiltIn(
-        "evtools.cam.cameras.jsonl:JSONL",
-        "one snapshot a line, in files that are rotated",
-        "path",
+        "evtools.cam.cameras.jsonl:JSONL", "one snapshot a line, in files that are rotated", "path"
     ),
     "prometheus": BuiltIn(
         "evtools.cam.cameras.prometheus:Prometheus",

@@ -145,9 +145,7 @@ class Prometheus(Camera):
             try:
                 check_way(self._path.absolute().parent)
             except OSError as error:
-                raise OutputError(
-                    f"cannot write {self._path}: {error.strerror}"
-                ) from error
+                raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
             folder = self._path.absolute().parent
             if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
                 raise OutputError(f"cannot write into {folder}")
@@ -192,7 +190,7 @@ def _replace_in(folder: int | None, name: str, data: bytes) -> None:
     temporary = f"{head}{slash}.{last}.{secrets.token_hex(8)}.tmp"
     descriptor = os.open(temporary, _FLAGS, _MODE, dir_fd=folder)
     try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123  (a descriptor)
+        with open(descriptor, "wb") as file:
             os.fchmod(file.fileno(), _MODE)
             file.write(data)
             file.flush()

@@ -16,12 +16,7 @@ class SQLite(LedgerCamera):
     """
 
     def __init__(
-        self,
-        state: State,
-        *,
-        path: Path,
-        busy_timeout: Seconds = 5.0,
-        **others: Any,
+        self, state: State, *, path: Path, busy_timeout: Seconds = 5.0, **others: Any
     ) -> None:
         super().__init__(state, **others)
         self.store = SQLiteStore(path, busy_timeout=busy_timeout)

@@ -94,8 +94,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 #: What gets their values, and how those that are texts are cleaned.
 _GETTERS: Final = {kind: attrgetter(*names, "uuid") for kind, names in FIELDS.items()}
 _CLEANERS: Final = {
-    kind: [CLEANERS.get(name, clean) for name in names]
-    for kind, names in FIELDS.items()
+    kind: [CLEANERS.get(name, clean) for name in names] for kind, names in FIELDS.items()
 }
 _OF_WORKER: Final = tuple(
     n
@@ -108,8 +107,7 @@ def told(kind: str, reading: TaskReading) -> Step:
     """Return what one of Celery's events told of a task."""
     values = zip(_CLEANERS[kind], _GETTERS[kind](reading), strict=False)
     cleaned = [
-        clean_text(value) if value.__class__ is str else value
-        for clean_text, value in values
+        clean_text(value) if value.__class__ is str else value for clean_text, value in values
     ]
     return Step(kind, reading.timestamp, tuple(cleaned))
 
@@ -162,7 +160,7 @@ def merged(one: Account, other: Account) -> Account:
 
 def _sorted(steps: list[Step]) -> list[Step]:
     """Return each of these steps once, in the order in which they were made."""
-    if len(steps) < 2:  # noqa: PLR2004  (nothing to sort)
+    if len(steps) < 2:
         return steps
     places = [(step.at, step.kind, step.values[0] or "") for step in steps]
     if all(one < other for one, other in pairwise(places)):
@@ -188,7 +186,7 @@ def merged_workers(*accounts: WorkerAccount) -> WorkerAccount:
 def latest(each: Iterable[Told | None]) -> Told | None:
     """Return what was told last; None if nothing was."""
     known = [told for told in each if told is not None]
-    if len(known) < 2:  # noqa: PLR2004  (nothing to compare)
+    if len(known) < 2:
         return known[0] if known else None
     return max(known, key=lambda told: (told.at, told.kind, _content(told.fields)))
 

@@ -47,9 +47,7 @@ class LedgerCamera(Camera):
         **standard: Any,
     ) -> None:
         super().__init__(state, **standard)
-        self.retention = Retention(
-            keep=keep, keep_failed=keep_failed, keep_tasks=keep_tasks
-        )
+        self.retention = Retention(keep=keep, keep_failed=keep_failed, keep_tasks=keep_tasks)
         self.notebook = Notebook(max_waiting)
         self._sweeps = False
 

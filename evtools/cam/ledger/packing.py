@@ -7,14 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import Struct, field
 
-from evtools.cam.ledger.account import (
-    FIELDS,
-    Account,
-    Extra,
-    Step,
-    Told,
-    WorkerAccount,
-)
+from evtools.cam.ledger.account import FIELDS, Account, Extra, Step, Told, WorkerAccount
 from evtools.cam.ledger.tables import TASKS, Row, Stored, Table
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
@@ -90,8 +83,7 @@ _SHAPES: Final = {kind: _shape(kind, names) for kind, names in FIELDS.items()}
 def pack(account: Account, row: Row) -> str:
     """Return an account as a text; what the row says itself is left out of it."""
     steps = [
-        Told(step.kind.removeprefix(_PREFIX), step.at, _unsaid(step, row))
-        for step in account.steps
+        Told(step.kind.removeprefix(_PREFIX), step.at, _unsaid(step, row)) for step in account.steps
     ]
     note, extra, ahead = account.note, account.extra, account.ahead
     packed = _Packed(account.first, account.last, steps, note, extra, ahead)

@@ -46,9 +46,7 @@ _MILLISECONDS: Final = 1000
 _SHAPES: Final = {
     table.name: (
         msgspec.defstruct(
-            table.name,
-            [(name, Any, None) for name in table.columns],
-            omit_defaults=True,
+            table.name, [(name, Any, None) for name in table.columns], omit_defaults=True
         ),
         [n for n, kind in enumerate(table.columns.values()) if kind == "json"],
     )
@@ -67,20 +65,14 @@ class PostgresStore:
     UsageError for a URL that cannot be read, and without psycopg.
     """
 
-    def __init__(
-        self, url: str, *, schema: str, connect_timeout: float, timeout: float
-    ) -> None:
+    def __init__(self, url: str, *, schema: str, connect_timeout: float, timeout: float) -> None:
         if _SCHEMA.fullmatch(schema) is None:
-            raise UsageError(
-                f"{schema!r} is no schema for evcam", "use letters, digits and _ only"
-            )
+            raise UsageError(f"{schema!r} is no schema for evcam", "use letters, digits and _ only")
         self._psycopg = _driver()
         self._schema = schema
         self._settings = self._read(_content(url), connect_timeout)
         self._timeout_ms = max(1, round(timeout * _MILLISECONDS))
-        self._dialect = Dialect(
-            _TYPES, "%s", schema=schema, locked=" FOR UPDATE SKIP LOCKED"
-        )
+        self._dialect = Dialect(_TYPES, "%s", schema=schema, locked=" FOR UPDATE SKIP LOCKED")
         self._connection: psycopg.Connection[Any] | None = None
 
     def _read(self, url: str, connect_timeout: float) -> dict[str, Any]:
@@ -145,10 +137,7 @@ class PostgresStore:
 
         Within a transaction, as poolers hand out connections by the transaction.
         """
-        for name in (
-            *("statement_timeout", "lock_timeout"),
-            "idle_in_transaction_session_timeout",
-        ):
+        for name in (*("statement_timeout", "lock_timeout"), "idle_in_transaction_session_timeout"):
             cursor.execute(f"SET LOCAL {name} = {self._timeout_ms}".encode())
 
     # --- connecting ------------------------------------------------------------------
@@ -160,10 +149,8 @@ class PostgresStore:
             try:
                 if not self._version(connection) and not self._may_create(connection):
                     raise OutputError(
-                        f"cannot make the schema {self._schema} in PostgreSQL: "
-                        "permission denied",
-                        f"let somebody else do it: CREATE SCHEMA {self._schema} "
-                        "AUTHORIZATION ...",
+                        f"cannot make the schema {self._schema} in PostgreSQL: permission denied",
+                        f"let somebody else do it: CREATE SCHEMA {self._schema} AUTHORIZATION ...",
                     )
             finally:
                 connection.close()
@@ -202,14 +189,14 @@ class PostgresStore:
             if not self._has_schema(connection):
                 execute(f"CREATE SCHEMA {quote(self._schema)}".encode())
             execute(f"CREATE TABLE {self._about} (version integer NOT NULL)".encode())
-            execute(f"INSERT INTO {self._about} VALUES ({VERSION})".encode())  # noqa: S608
+            execute(f"INSERT INTO {self._about} VALUES ({VERSION})".encode())
             for statement in self._dialect.creation():
                 execute(statement.encode())
             return
         for older in range(version, VERSION):
             for statement in MIGRATIONS[older]:
                 execute(statement.encode())
-        execute(f"UPDATE {self._about} SET version = {VERSION}".encode())  # noqa: S608
+        execute(f"UPDATE {self._about} SET version = {VERSION}".encode())
 
     @property
     def _about(self) -> str:
@@ -225,7 +212,7 @@ class PostgresStore:
         there = "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'about'"
         if _one(connection, there, self._schema) is None:
             return 0
-        [version] = _one(connection, f"SELECT max(version) FROM {self._about}")  # noqa: S608
+        [version] = _one(connection, f"SELECT max(version) FROM {self._about}")
         if version > VERSION:
             raise OutputError(
                 f"the tables in schema {self._schema} were written by a newer evcam "
@@ -252,9 +239,7 @@ class PostgresStore:
             yield
         except self._psycopg.Error as error:
             self.close()
-            raise OutputError(
-                f"cannot write to {self.describe()}: {_line(error)}"
-            ) from (error)
+            raise OutputError(f"cannot write to {self.describe()}: {_line(error)}") from (error)
 
 
 class PostgresWriter:
@@ -305,13 +290,13 @@ class PostgresWriter:
         """Remove the rows whose first key is one of these."""
         if keys:
             condition = f"{quote(table.key[0])} = ANY(%s)"
-            statement = f"DELETE FROM {self._dialect.place(table)} WHERE {condition}"  # noqa: S608
+            statement = f"DELETE FROM {self._dialect.place(table)} WHERE {condition}"
             self._cursor.execute(statement.encode(), (list(keys),))
 
     def _source(self, table: Table) -> str:
         place = self._dialect.place(table)
         return (
-            f"SELECT {listed(list(table.columns))} "  # noqa: S608  (our names)
+            f"SELECT {listed(list(table.columns))} "
             f"FROM json_populate_recordset(NULL::{place}, %s::json)"
         )
 
@@ -351,13 +336,12 @@ def _driver() -> Any:
     """Return the library that speaks to PostgreSQL, with all it will import."""
     codecs.lookup("idna")  # of the names of hosts
     try:
-        import psycopg  # noqa: PLC0415  (an extra that need not be there)
+        import psycopg
     except ImportError as error:
         install = "pip install 'evtools[postgres]'"
         if getattr(sys, "frozen", False):
             install = f"a standalone program takes no libraries; use {install}"
         raise UsageError(
-            f"the camera postgres needs psycopg, which cannot be imported ({error})",
-            install,
+            f"the camera postgres needs psycopg, which cannot be imported ({error})", install
         ) from error
     return psycopg

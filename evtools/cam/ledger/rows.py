@@ -7,15 +7,7 @@ import msgspec
 
 from evtools.cam.ledger.account import FIELDS, Account, Step, Told, WorkerAccount
 from evtools.cam.ledger.packing import pack, pack_worker
-from evtools.cam.ledger.tables import (
-    ATTEMPTS,
-    SNAPSHOTS,
-    TABLES,
-    TASKS,
-    WORKERS,
-    Row,
-    Table,
-)
+from evtools.cam.ledger.tables import ATTEMPTS, SNAPSHOTS, TABLES, TASKS, WORKERS, Row, Table
 from evtools.cam.ledger.texts import clean
 from evtools.cam.ledger.usual import usual_values
 from evtools.cam.roll import Frame
@@ -50,14 +42,10 @@ _OF_WORKER: Final = (
 )
 #: Where in a row there are times, and where a signal's number or name.
 _TIMES: Final = {
-    table.name: [
-        place for place, kind in enumerate(table.columns.values()) if kind == "time"
-    ]
+    table.name: [place for place, kind in enumerate(table.columns.values()) if kind == "time"]
     for table in TABLES
 }
-_SIGNUM: Final = {
-    table.name: list(table.columns).index("signum") for table in (TASKS, ATTEMPTS)
-}
+_SIGNUM: Final = {table.name: list(table.columns).index("signum") for table in (TASKS, ATTEMPTS)}
 _json: Final = msgspec.json.Encoder(order="deterministic")
 
 
@@ -67,9 +55,7 @@ class Rows:
     def __init__(self) -> None:
         self._state = _state()
 
-    def of_tasks(
-        self, accounts: Mapping[str, Account]
-    ) -> dict[str, tuple[Row, list[Row]]]:
+    def of_tasks(self, accounts: Mapping[str, Account]) -> dict[str, tuple[Row, list[Row]]]:
         """Return the rows of tasks, by uuid, each with those of its attempts before."""
         values = {uuid: usual_values(each) for uuid, each in accounts.items()}
         unusual = {u: each for u, each in accounts.items() if values[u] is None}

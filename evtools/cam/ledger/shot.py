@@ -1,25 +1,12 @@
 """A picture of what was heard, and how it is written."""
 
 import logging
-from collections.abc import (
-    Callable,
-    Collection,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from evtools.cam.ledger.account import (
-    Account,
-    WorkerAccount,
-    merged,
-    merged_workers,
-    settled,
-)
+from evtools.cam.ledger.account import Account, WorkerAccount, merged, merged_workers, settled
 from evtools.cam.ledger.notebook import Notes
 from evtools.cam.ledger.packing import unpack, unpack_worker
 from evtools.cam.ledger.rows import Rows, of_snapshot
@@ -67,9 +54,7 @@ class Picture:
         for chunk in _chunks(notes.tasks):
             shot.write_tasks(chunk)
         shot.write_workers(notes.workers)
-        row = of_snapshot(
-            self.frame, events=notes.events, tasks=len(notes.tasks), lost=notes.lost
-        )
+        row = of_snapshot(self.frame, events=notes.events, tasks=len(notes.tasks), lost=notes.lost)
         writer.put(SNAPSHOTS, [row])
 
     def as_dict(self) -> dict[str, list[dict[str, Any]]]:
@@ -78,8 +63,7 @@ class Picture:
         self.write(sheet)
         return {
             table.name: [
-                dict(zip(table.columns, row, strict=True))
-                for row in sheet.rows[table.name]
+                dict(zip(table.columns, row, strict=True)) for row in sheet.rows[table.name]
             ]
             for table in TABLES
         }
@@ -95,9 +79,7 @@ class _Sheet:
         """Nothing is there."""
         return {}
 
-    def swap(
-        self, table: Table, rows: Sequence[Row], _: Mapping[str, Stored]
-    ) -> Collection[str]:
+    def swap(self, table: Table, rows: Sequence[Row], _: Mapping[str, Stored]) -> Collection[str]:
         self.put(table, rows)
         return ()
 

@@ -25,12 +25,7 @@ class Dialect:
     """
 
     def __init__(
-        self,
-        types: Mapping[Kind, str],
-        parameter: str,
-        *,
-        schema: str = "",
-        locked: str = "",
+        self, types: Mapping[Kind, str], parameter: str, *, schema: str = "", locked: str = ""
     ) -> None:
         self._types = types
         self._parameter = parameter
@@ -46,8 +41,7 @@ class Dialect:
         """Yield what makes all tables and indexes."""
         for table in TABLES:
             columns = [
-                f"{quote(name)} {self._types[kind]}"
-                + (" NOT NULL" if name in table.key else "")
+                f"{quote(name)} {self._types[kind]}" + (" NOT NULL" if name in table.key else "")
                 for name, kind in table.columns.items()
             ]
             columns.append(f"PRIMARY KEY ({listed(table.key)})")
@@ -68,7 +62,7 @@ class Dialect:
         `also` is selected after that.
         """
         columns = listed(needed(table)) + (f", {also}" if also else "")
-        return f"SELECT {columns} FROM {self.place(table)} {condition}"  # noqa: S608
+        return f"SELECT {columns} FROM {self.place(table)} {condition}"
 
     def replacement(self, table: Table, source: str) -> str:
         """Return what writes the rows of `source`, over those with their keys.
@@ -94,14 +88,14 @@ class Dialect:
         if expired.successes_only:
             condition += """ AND "state" = 'SUCCESS'"""
         old = (
-            f"SELECT {keys} FROM {place} WHERE {condition} "  # noqa: S608  (our names)
+            f"SELECT {keys} FROM {place} WHERE {condition} "
             f"ORDER BY {column} LIMIT {self._parameter}{self._locked}"
         )
-        return f"DELETE FROM {place} WHERE ({keys}) IN ({old})"  # noqa: S608
+        return f"DELETE FROM {place} WHERE ({keys}) IN ({old})"
 
     def boundary(self, table: Table, column: str) -> str:
         """Return what selects a row by its number, the greatest `column` first."""
         return (
-            f"SELECT {quote(column)} FROM {self.place(table)} "  # noqa: S608
+            f"SELECT {quote(column)} FROM {self.place(table)} "
             f"ORDER BY {quote(column)} DESC LIMIT 1 OFFSET {self._parameter}"
         )

@@ -66,9 +66,7 @@ class SQLiteStore:
     left where it is.
     """
 
-    def __init__(
-        self, path: Path, *, busy_timeout: float, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, busy_timeout: float, clock: Clock | None = None) -> None:
         self.path = path
         self._busy_timeout = busy_timeout
         self._clock = clock or SystemClock()
@@ -98,9 +96,7 @@ class SQLiteStore:
     def expire(self, expired: Expired, limit: int) -> int:
         """Remove up to so many rows, at once; return how many there were."""
         with self._told():
-            found = self._open().execute(
-                _DIALECT.expiry(expired), (expired.before, limit)
-            )
+            found = self._open().execute(_DIALECT.expiry(expired), (expired.before, limit))
             return found.rowcount
 
     def boundary(self, table: Table, column: str, keep: int) -> str | None:
@@ -179,10 +175,7 @@ class SQLiteStore:
             raise self._refused(error) from error
         # All is done in the camera's thread but the checking, and that before.
         connection = sqlite3.connect(
-            self.path,
-            timeout=self._busy_timeout,
-            isolation_level=None,
-            check_same_thread=False,
+            self.path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
         )
         try:
             self._prepare(connection)
@@ -235,8 +228,7 @@ class SQLiteStore:
         if application != APPLICATION_ID:
             if tables or version or application:
                 raise OutputError(
-                    f"{self.path} is a database of something else",
-                    "give evcam a file of its own",
+                    f"{self.path} is a database of something else", "give evcam a file of its own"
                 )
             return 0
         if version > VERSION:
@@ -320,9 +312,7 @@ class SQLiteWriter:
             stored.update((row[0], row) for row in found)
         return stored
 
-    def swap(
-        self, table: Table, rows: Sequence[Row], _: Mapping[str, Stored]
-    ) -> Collection[str]:
+    def swap(self, table: Table, rows: Sequence[Row], _: Mapping[str, Stored]) -> Collection[str]:
         """Write rows: all of them, for what was read is still there."""
         self.put(table, rows)
         return ()
@@ -330,18 +320,13 @@ class SQLiteWriter:
     def put(self, table: Table, rows: Sequence[Row]) -> None:
         """Write rows, over those that have their keys."""
         signs = ", ".join("?" * len(table.columns))
-        self._connection.executemany(
-            _DIALECT.replacement(table, f"VALUES ({signs})"), rows
-        )
+        self._connection.executemany(_DIALECT.replacement(table, f"VALUES ({signs})"), rows)
 
     def drop(self, table: Table, keys: Sequence[str]) -> None:
         """Remove the rows whose first key is one of these."""
         for some in _batched(keys):
             condition = _among(table, len(some))
-            self._connection.execute(
-                f"DELETE FROM {_DIALECT.place(table)} {condition}",  # noqa: S608
-                some,
-            )
+            self._connection.execute(f"DELETE FROM {_DIALECT.place(table)} {condition}", some)
 
 
 def _among(table: Table, count: int) -> str:

@@ -77,12 +77,7 @@ TASKS: Final = Table(
         "heard": "text",
     },
     key=("uuid",),
-    indexes=(
-        ("last_heard",),
-        ("state", "last_heard"),
-        ("name", "last_heard"),
-        ("root_id",),
-    ),
+    indexes=(("last_heard",), ("state", "last_heard"), ("name", "last_heard"), ("root_id",)),
 )
 
 #: The attempts before the newest; `place` counts them from 0, the oldest.

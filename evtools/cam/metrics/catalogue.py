@@ -4,12 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from evtools.cam.metrics.instruments import (
-    RUN_BUCKETS,
-    SERIES_MAX,
-    WAIT_BUCKETS,
-    About,
-)
+from evtools.cam.metrics.instruments import RUN_BUCKETS, SERIES_MAX, WAIT_BUCKETS, About
 
 # Names and labels are those of celery-exporter, so that its dashboards and alerts
 # go on.  What it does not have is called as in Flower, with this prefix.
@@ -44,16 +39,12 @@ COUNTERS: Final[Mapping[str, Entry]] = {
 }
 
 RUNTIME: Final = Entry(
-    "task_runtime",
-    "How long tasks ran that succeeded, in seconds.",
-    _TASK,
-    of_worker=True,
+    "task_runtime", "How long tasks ran that succeeded, in seconds.", _TASK, of_worker=True
 )
 #: Without the worker's name: waiting is what queues do.
 WAIT: Final = Entry(
     "task_queue_wait_time",
-    "How long tasks waited from their sending, or their ETA, to their start, in"
-    " seconds.",
+    "How long tasks waited from their sending, or their ETA, to their start, in seconds.",
     _TASK,
 )
 PREFETCH: Final = Entry(
@@ -64,9 +55,7 @@ PREFETCH: Final = Entry(
 )
 
 UP: Final = Entry("worker_up", "Workers that are there.", of_worker=True)
-ACTIVE: Final = Entry(
-    "worker_tasks_active", "Tasks that run, as heartbeats say.", of_worker=True
-)
+ACTIVE: Final = Entry("worker_tasks_active", "Tasks that run, as heartbeats say.", of_worker=True)
 WORKERS: Final = Entry("workers", "Workers by status.", ("status",))
 PREFETCHED: Final = Entry(
     "worker_prefetched_tasks",
@@ -76,17 +65,14 @@ PREFETCHED: Final = Entry(
 )
 OPEN: Final = Entry(
     "tasks",
-    "Tasks in memory that have not ended, by state; LOST are those whose worker has"
-    " gone.",
+    "Tasks in memory that have not ended, by state; LOST are those whose worker has gone.",
     (*_TASK, "state"),
 )
 TAKEN: Final = Entry(
-    "snapshot_timestamp_seconds",
-    "When the gauges were taken, in seconds since 1970.",
+    "snapshot_timestamp_seconds", "When the gauges were taken, in seconds since 1970."
 )
 FOLDED: Final = Entry(
-    "series_folded",
-    "How often something was counted as (others), as there were too many series.",
+    "series_folded", "How often something was counted as (others), as there were too many series."
 )
 
 

@@ -68,8 +68,7 @@ ENTRIES: Final = (
     Entry(
         "evcam_events_lost",
         "counter",
-        "Events dropped, as we were too slow, and tasks that workers counted and no"
-        " event told of.",
+        "Events dropped, as we were too slow, and tasks that workers counted and no event told of.",
         lambda _, stream: {"dropped": stream.dropped, "missed": stream.missed},
         "reason",
     ),
@@ -80,12 +79,7 @@ ENTRIES: Final = (
         " events of tasks and workers that do not name them.",
         lambda own, stream: stream.malformed + own.nameless,
     ),
-    Entry(
-        "evcam_gaps",
-        "counter",
-        "Times without a connection.",
-        lambda _, stream: stream.gaps,
-    ),
+    Entry("evcam_gaps", "counter", "Times without a connection.", lambda _, stream: stream.gaps),
     Entry(
         "evcam_gap_seconds",
         "counter",
@@ -119,8 +113,7 @@ ENTRIES: Final = (
     Entry(
         "evcam_snapshots",
         "counter",
-        "Snapshots taken, failed, left out as one took too long, or as there were"
-        " too many.",
+        "Snapshots taken, failed, left out as one took too long, or as there were too many.",
         lambda own, _: {
             "taken": own.shots.taken,
             "failed": own.shots.failed,
@@ -157,19 +150,11 @@ ENTRIES: Final = (
         "evcam_cleanups",
         "counter",
         "Cleanups, by how they ended.",
-        lambda own, _: {
-            "done": own.cleanups - own.cleanups_failed,
-            "failed": own.cleanups_failed,
-        },
+        lambda own, _: {"done": own.cleanups - own.cleanups_failed, "failed": own.cleanups_failed},
         "result",
     ),
     Entry("evcam_state_tasks", "gauge", "Tasks in memory.", lambda own, _: own.tasks),
-    Entry(
-        "evcam_state_workers",
-        "gauge",
-        "Workers in memory.",
-        lambda own, _: own.workers,
-    ),
+    Entry("evcam_state_workers", "gauge", "Workers in memory.", lambda own, _: own.workers),
     Entry(
         "evcam_state_evicted",
         "counter",

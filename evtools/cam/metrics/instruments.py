@@ -97,7 +97,7 @@ class _Series(ABC, Generic[Value]):
     def copy(self) -> Self:
         """Return the same as it is now, quickly."""
         copied = copy(self)
-        copied._series = self._copied()  # noqa: SLF001  (it is one of these)
+        copied._series = self._copied()
         return copied
 
     def forget(self, key: Key) -> None:
@@ -134,9 +134,7 @@ class Counter(_Series[int]):
     def family(self) -> Family:
         """Return what there is to tell now."""
         named = self.about.named
-        samples = (
-            Sample("_total", named(key), value) for key, value in self._series.items()
-        )
+        samples = (Sample("_total", named(key), value) for key, value in self._series.items())
         return self.about.family("counter", samples)
 
     def _count(self, value: int) -> int:

@@ -41,8 +41,7 @@ _WHEN: Final[Mapping[str, Callable[[Any], float | None]]] = {
 _SHIFTS: Final = {step: number * _BITS for number, step in enumerate(_WHEN)}
 #: The steps that an event tells, by its type.
 _TELLS: Final[Mapping[str, tuple[str, ...]]] = {
-    f"task-{step}": (step, WAITED) if step in {"sent", "started"} else (step,)
-    for step in STEPS
+    f"task-{step}": (step, WAITED) if step in {"sent", "started"} else (step,) for step in STEPS
 }
 
 

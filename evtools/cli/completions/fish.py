@@ -44,9 +44,7 @@ def script(programs: Sequence[Program]) -> str:
     for each in programs:
         tool = f"{each.name} -d {_quoted(each.what)}"
         lines.append(f"complete -c evtools -n __evtools_wants_tool -a {tool}")
-    lines.append(
-        "complete -c evtools -n __evtools_wants_tool -a help -d 'what a tool does'"
-    )
+    lines.append("complete -c evtools -n __evtools_wants_tool -a help -d 'what a tool does'")
     for name, topic in TOPICS.items():
         told = f"{name} -d {_quoted(topic.what)}"
         lines.append(f"complete -c evtools -n __evtools_wants_topic -a {told}")
@@ -55,9 +53,7 @@ def script(programs: Sequence[Program]) -> str:
         targets = [each.program, below] if each.alone else [below]
         lines.append("")
         lines += [
-            f"complete -c {target} {rest}"
-            for target in targets
-            for rest in _completions(each)
+            f"complete -c {target} {rest}" for target in targets for rest in _completions(each)
         ]
     return "\n".join((*lines, ""))
 
@@ -71,9 +67,7 @@ def _completions(program: Program) -> Iterator[str]:
 
 def _names(flag: Flag) -> str:
     return " ".join(
-        f"-l {name.removeprefix('--')}"
-        if name.startswith("--")
-        else f"-s {name.removeprefix('-')}"
+        f"-l {name.removeprefix('--')}" if name.startswith("--") else f"-s {name.removeprefix('-')}"
         for name in flag.names
     )
 

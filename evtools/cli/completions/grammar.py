@@ -72,8 +72,7 @@ class Program:
 def programs() -> tuple[Program, ...]:
     """Return all tools."""
     return tuple(
-        of_command(name, tool.program, tool.what, command(name))
-        for name, tool in TOOLS.items()
+        of_command(name, tool.program, tool.what, command(name)) for name, tool in TOOLS.items()
     )
 
 
@@ -104,9 +103,7 @@ def _flags(tool: str, option: click.Option) -> Iterator[Flag]:
 
 def first_clause(text: str) -> str:
     """Return what a help text begins with, on a line."""
-    return shorten(
-        re.split(r"\.?  \[|\. |; |\.$", text)[0], _WHAT_COLS, placeholder=" ..."
-    )
+    return shorten(re.split(r"\.?  \[|\. |; |\.$", text)[0], _WHAT_COLS, placeholder=" ...")
 
 
 def _value(tool: str, param: click.Parameter) -> Value:
@@ -130,7 +127,7 @@ def _none() -> Sequence[str]:
 
 
 def _columns() -> Sequence[str]:
-    from evtools.top.model import Model  # noqa: PLC0415  (rarely needed)
+    from evtools.top.model import Model
 
     views = Model().views.values()
     return sorted({column.name for view in views for column in view.columns})

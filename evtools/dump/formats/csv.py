@@ -8,10 +8,7 @@ from evtools.dump.wording import failure, runtime, said
 from evtools.text import csv_cell
 from evtools.wire import Record, encode_line, iso_utc, own_fields
 
-_PLAIN: Final = (
-    *("type", "hostname", "uuid", "name", "args", "kwargs"),
-    *("retries", "queue"),
-)
+_PLAIN: Final = (*("type", "hostname", "uuid", "name", "args", "kwargs"), *("retries", "queue"))
 
 #: The header.  `ts` is ISO 8601 in UTC; `runtime` is in seconds; `exception`
 #: is the real one; `fields` is a JSON object with all the rest.

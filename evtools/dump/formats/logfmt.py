@@ -47,11 +47,7 @@ def _value(value: Any) -> str:
     if not isinstance(value, str):
         text = encode_line(value).decode()
         return text if not isinstance(value, list | dict) else _quoted(text)
-    if (
-        _BARE.fullmatch(value)
-        and value.isprintable()
-        and not _MISTAKABLE.fullmatch(value)
-    ):
+    if _BARE.fullmatch(value) and value.isprintable() and not _MISTAKABLE.fullmatch(value):
         return value
     return _quoted(value)
 

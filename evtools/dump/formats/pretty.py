@@ -55,9 +55,7 @@ class PrettyFormatter(Formatter):
         if real != record.event.get("exception"):
             yield from self._field("exception", real, cols, note="  (from traceback)")
 
-    def _field(
-        self, name: str, value: Any, cols: int, *, note: str = ""
-    ) -> Iterator[str]:
+    def _field(self, name: str, value: Any, cols: int, *, note: str = "") -> Iterator[str]:
         shown = self._shown(name)
         label = shown + " " * (cols - width(shown))
         before, after = self._label

@@ -148,9 +148,7 @@ class TextFormatter(Formatter):
 
     def _host(self, record: Record) -> str:
         hostname = record.event.get("hostname")
-        text = (
-            "-" if hostname is None else self._clipped(said(hostname), _NAME_COLS_MAX)
-        )
+        text = "-" if hostname is None else self._clipped(said(hostname), _NAME_COLS_MAX)
         if width(text) <= _HOST_COLS_MAX:
             self._host_cols = max(self._host_cols, width(text))
         return text + " " * (self._host_cols - width(text))

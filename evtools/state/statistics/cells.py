@@ -85,9 +85,7 @@ def wait_cell(seconds: float) -> int:
     return _WAIT[bisect_left(BOUNDS, seconds)]
 
 
-def stretch(
-    cells: MutableMapping[int, float], longest: int, shortest: int, seconds: float
-) -> None:
+def stretch(cells: MutableMapping[int, float], longest: int, shortest: int, seconds: float) -> None:
     """Note a duration that may be the longest or the shortest so far."""
     get = cells.get
     if seconds > get(longest, -1.0):

@@ -56,9 +56,7 @@ class Failures:
 
     def __init__(self, max_groups: int) -> None:
         self.windows: Windows[Fingerprint] = Windows(
-            others=_OTHERS,
-            max_names=max_groups,
-            on_fold=self._forget,
+            others=_OTHERS, max_names=max_groups, on_fold=self._forget
         )
         self._samples: dict[Fingerprint, _Sample] = {}
         self._others = _Sample(0.0, 0.0)

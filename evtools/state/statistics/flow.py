@@ -47,6 +47,5 @@ class Flow:
     def peak(self, now: float) -> float:
         """Return the most events that came in one of these seconds."""
         return max(
-            (count for second, count in self._seconds if now - REACH <= second < now),
-            default=0.0,
+            (count for second, count in self._seconds if now - REACH <= second < now), default=0.0
         )

@@ -102,9 +102,7 @@ class Queues:
         counted = self.windows.read(window, now)
         seconds = self.windows.covered(window, now)
         known = self.windows.names
-        waiting = Counter(
-            name if name in known else OTHERS for name in self._waiting.values()
-        )
+        waiting = Counter(name if name in known else OTHERS for name in self._waiting.values())
         rows = []
         for name in (*known, *([OTHERS] if self.windows.folded else [])):
             cells = counted.get(name, {})

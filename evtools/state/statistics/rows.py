@@ -116,12 +116,7 @@ class QueueStatistics(_Row):
     __slots__ = ("backlog", "backlog_reason")
 
     def __init__(
-        self,
-        name: str,
-        cells: Cells,
-        seconds: float,
-        backlog: int | None,
-        backlog_reason: str = "",
+        self, name: str, cells: Cells, seconds: float, backlog: int | None, backlog_reason: str = ""
     ) -> None:
         super().__init__(name, cells, seconds)
         self.backlog = backlog

@@ -127,7 +127,7 @@ class Statistics:
                     taker = takers.get(change.event["type"])
                     if taker is not None:
                         taker(change.subject, change)
-            except Exception as error:  # noqa: BLE001  (the others are counted first)
+            except Exception as error:
                 failure = failure or error
         if failure is not None:
             raise failure
@@ -143,8 +143,7 @@ class Statistics:
         running = self._running_now(now)
         names = [*types.names, *([OTHERS] if types.folded else [])]
         return [
-            TypeStatistics(name, counted.get(name, {}), seconds, running[name])
-            for name in names
+            TypeStatistics(name, counted.get(name, {}), seconds, running[name]) for name in names
         ]
 
     def queues(self, window: str, now: float) -> list[QueueStatistics]:

@@ -48,10 +48,7 @@ class Windows(dict[Name, Cells], Generic[Name]):
     `on_fold` is told each of them.  How long a name may be is up to the caller.
     """
 
-    __slots__ = (
-        *("folded", "names", "since"),
-        *("_levels", "_limits", "_on_fold", "_others"),
-    )
+    __slots__ = (*("folded", "names", "since"), *("_levels", "_limits", "_on_fold", "_others"))
 
     def __init__(
         self,
@@ -225,10 +222,7 @@ class _Slot(Generic[Name]):
 class _Level(Generic[Name]):
     """One window: the open slot, the closed ones, and the closed ones' sum."""
 
-    __slots__ = (
-        *("closed", "index", "open", "others", "span", "total", "width"),
-        "_ahead",
-    )
+    __slots__ = (*("closed", "index", "open", "others", "span", "total", "width"), "_ahead")
 
     def __init__(self, span: float | None, width: float, others: Name) -> None:
         self.span = span

@@ -55,18 +55,13 @@ def _about(session: Session, action: Action) -> str:
 
 def _require_desk(session: Session) -> None:
     if session.desk is None:
-        raise UsageError(
-            "nothing is changed: read-only mode", "leave out --read-only to act"
-        )
+        raise UsageError("nothing is changed: read-only mode", "leave out --read-only to act")
 
 
 def _targets(session: Session, action: Action) -> list[str]:
     """Return what an action would be done to: the marks, or the row."""
     table = session.table
-    found = (
-        target_of(action, session.view, key, table.values(key))
-        for key in table.targets()
-    )
+    found = (target_of(action, session.view, key, table.values(key)) for key in table.targets())
     return list(dict.fromkeys(one for one in found if one is not None))
 
 
@@ -107,10 +102,7 @@ class _Asking:
         if argument.choices:
             self._session.menu(
                 f"{self._request.action.title}: {argument.title}",
-                [
-                    Choice(choice, self._answer(argument, choice))
-                    for choice in argument.choices
-                ],
+                [Choice(choice, self._answer(argument, choice)) for choice in argument.choices],
             )
             return
         prompt = Prompt(

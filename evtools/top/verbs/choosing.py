@@ -152,8 +152,7 @@ def _columns(session: Session, text: str) -> None:
     for name in names:
         if name not in known:
             raise UsageError(
-                f"there is no column {name} here",
-                f"there are {', '.join(_names(session))}",
+                f"there is no column {name} here", f"there are {', '.join(_names(session))}"
             )
     table.choose_columns([known[name] for name in names])
 

@@ -87,11 +87,7 @@ class _FilterPrompt:
             complete=lambda text: _complete(session, text),
         )
         self.prompt = Prompt(
-            _LABEL,
-            editor,
-            self._accepted,
-            changed=self._changed,
-            cancelled=self._cancelled,
+            _LABEL, editor, self._accepted, changed=self._changed, cancelled=self._cancelled
         )
 
     def _changed(self, text: str) -> None:

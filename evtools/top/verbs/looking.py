@@ -139,9 +139,7 @@ def _set(session: Session, text: str) -> None:
     """`set NAME VALUE`, as `NAME VALUE` alone would do."""
     name, _, value = text.replace("=", " ").partition(" ")
     if name not in _SETTABLE:
-        raise UsageError(
-            f"there is no option {name}", f"there are {', '.join(_SETTABLE)}"
-        )
+        raise UsageError(f"there is no option {name}", f"there are {', '.join(_SETTABLE)}")
     session.run(f"{name} {value.strip()}".strip())
 
 
@@ -193,8 +191,7 @@ def _choose_columns(session: Session) -> None:
         shown = {slot.column.name for slot in table.slots}
         return [
             Choice(
-                f"[{'x' if column.name in shown else ' '}] {column.title:<20} "
-                f"{column.about}",
+                f"[{'x' if column.name in shown else ' '}] {column.title:<20} {column.about}",
                 lambda name=column.name: toggle(name),  # type: ignore[misc]
             )
             for column in table.columns

@@ -53,9 +53,7 @@ def _put(session: Session, text: str) -> None:
 def _export(session: Session, what: str) -> None:
     if what:
         if what not in _EXPORTS:
-            raise UsageError(
-                f"{what} cannot be exported", f"there are {', '.join(_EXPORTS)}"
-            )
+            raise UsageError(f"{what} cannot be exported", f"there are {', '.join(_EXPORTS)}")
         _EXPORTS[what](session)
         return
     recording = session.feed.recording

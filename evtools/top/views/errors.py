@@ -55,12 +55,7 @@ COLUMNS: Final = (
     ),
     name_column("name", "TASK", "the type of task", lambda row, _: row.task, cols=16),
     text_column(
-        "exc",
-        "EXCEPTION",
-        "what was raised, * for its variable parts",
-        _kind,
-        cols=20,
-        flex=3,
+        "exc", "EXCEPTION", "what was raised, * for its variable parts", _kind, cols=20, flex=3
     ),
 )
 
@@ -86,7 +81,7 @@ class ErrorsView(Listing):
         for group in self._statistics.failures(self.lens.window, self.lens.now):
             yield _JOINT.join((group.task, group.exception, group.message)), group
 
-    def style_of(self, subject: Any) -> str:  # noqa: ARG002  (all rows are alike)
+    def style_of(self, subject: Any) -> str:
         """Return the style of a failure."""
         return "failure"
 

@@ -12,14 +12,7 @@ from evtools.top.detail import Detail, paragraph, raw
 from evtools.top.eventlog import EventLog
 from evtools.top.projected import ProjectedTable
 from evtools.top.projection import Matches, Order
-from evtools.top.wording import (
-    event_story,
-    event_style,
-    event_word,
-    said,
-    text_of,
-    was_cut,
-)
+from evtools.top.wording import event_story, event_style, event_word, said, text_of, was_cut
 from evtools.wire import EventFields, Record, moment
 
 #: What a task may add to its events, because an earlier one told it.
@@ -69,9 +62,7 @@ class EventsView(ProjectedTable[EventFields]):
     default_sort = "time"
     newest_last = True
 
-    def __init__(
-        self, log: EventLog, state: State, clock: Clock, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, log: EventLog, state: State, clock: Clock, now: Callable[[], float]) -> None:
         self._log = log
         #: The number of the first event that has not been taken from the log.
         self._next = 0
@@ -133,7 +124,7 @@ class EventsView(ProjectedTable[EventFields]):
         )
         super().__init__(clock, now)
 
-    def _is_alive(self, key: str, subject: EventFields) -> bool:  # noqa: ARG002
+    def _is_alive(self, key: str, subject: EventFields) -> bool:
         # What is in a picture that stands still stays.
         return self.frozen or int(key) >= self._log.first
 
@@ -189,10 +180,7 @@ class EventsView(ProjectedTable[EventFields]):
             return None
         record = self.record_of(event)
         info = [f"{name:<14} {line}" for name, line in _told(event)]
-        info += [
-            f"{name:<14} {line}  (of the task)"
-            for name, line in _told(record.joined, event)
-        ]
+        info += [f"{name:<14} {line}  (of the task)" for name, line in _told(record.joined, event)]
         sections = {"Info": tuple(info), "Raw": raw(event)}
         traceback = event.get("traceback")
         if isinstance(traceback, str):
@@ -215,19 +203,13 @@ class EventsView(ProjectedTable[EventFields]):
             "exc": event.get("exception"),
             "root": record.get("root_id"),
         }
-        return {
-            field: value
-            for field, value in found.items()
-            if isinstance(value, str) and value
-        }
+        return {field: value for field, value in found.items() if isinstance(value, str) and value}
 
     def next_related(self, step: int) -> bool:
         """Go to the next (1) or previous (-1) event of the same task."""
         event = self.subject(self.focus_key or "")
         uuid = event.get("uuid") if event is not None else None
-        return uuid is not None and self.seek(
-            lambda other: other.get("uuid") == uuid, step
-        )
+        return uuid is not None and self.seek(lambda other: other.get("uuid") == uuid, step)
 
     def next_failure(self, step: int) -> bool:
         """Go to the next (1) or previous (-1) event of a failure."""

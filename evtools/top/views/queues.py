@@ -7,12 +7,7 @@ from typing import Any, Final
 from evtools.filters import quote
 from evtools.state import OTHERS, UNKNOWN, Statistics
 from evtools.text import human_count
-from evtools.top.cells import (
-    count_column,
-    duration_column,
-    name_column,
-    rate_column,
-)
+from evtools.top.cells import count_column, duration_column, name_column, rate_column
 from evtools.top.columns import UNKNOWN as NOT_KNOWN
 from evtools.top.columns import Column, Lens
 from evtools.top.listing import Listing
@@ -59,28 +54,16 @@ def _doubtful(number: int | None, reason: str) -> str:
 _COLUMNS: Final = (
     name_column("name", "NAME", "the queue", lambda row, _: row.name, cols=16),
     count_column(
-        "consumers",
-        "CONSUMERS",
-        "workers that received from it",
-        lambda row, _: row.consumers,
+        "consumers", "CONSUMERS", "workers that received from it", lambda row, _: row.consumers
     ),
     rate_column(
-        "published",
-        "PUBLISHED",
-        "sent to it per second",
-        lambda row, _: row.published_rate,
+        "published", "PUBLISHED", "sent to it per second", lambda row, _: row.published_rate
     ),
     rate_column(
-        "received",
-        "RECEIVED",
-        "received from it per second",
-        lambda row, _: row.received_rate,
+        "received", "RECEIVED", "received from it per second", lambda row, _: row.received_rate
     ),
     duration_column(
-        "wait_p95",
-        "WAIT p95",
-        "95 % waited no longer for their start",
-        lambda row, _: row.wait_p95,
+        "wait_p95", "WAIT p95", "95 % waited no longer for their start", lambda row, _: row.wait_p95
     ),
 )
 _DEPTH: Final = count_column(

@@ -132,11 +132,7 @@ _BEFORE: Final = (
     ),
 )
 _AGE: Final = time_column(
-    "age",
-    "AGE",
-    "when we last heard of it",
-    lambda task, _: task.local_received,
-    cols=6,
+    "age", "AGE", "when we last heard of it", lambda task, _: task.local_received, cols=6
 )
 _OUTCOME: Final = text_column(
     "outcome",

@@ -45,26 +45,14 @@ _COLUMNS: Final = (
         from_cols=100,
     ),
     duration_column(
-        "run_p50",
-        "RUN p50",
-        "50 % ran no longer",
-        lambda row, _: row.run.p50,
-        from_cols=90,
+        "run_p50", "RUN p50", "50 % ran no longer", lambda row, _: row.run.p50, from_cols=90
     ),
     duration_column("run_p95", "p95", "95 % ran no longer", lambda row, _: row.run.p95),
     duration_column(
-        "run_p99",
-        "p99",
-        "99 % ran no longer",
-        lambda row, _: row.run.p99,
-        from_cols=100,
+        "run_p99", "p99", "99 % ran no longer", lambda row, _: row.run.p99, from_cols=100
     ),
     duration_column(
-        "run_max",
-        "MAX",
-        "the longest ran so long",
-        lambda row, _: row.run.max,
-        from_cols=100,
+        "run_max", "MAX", "the longest ran so long", lambda row, _: row.run.max, from_cols=100
     ),
 )
 

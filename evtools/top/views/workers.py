@@ -101,9 +101,7 @@ def _skew(seconds: float) -> str:
 
 
 COLUMNS: Final = (
-    name_column(
-        "worker", "WORKER", "its node name", lambda row, _: row.hostname, cols=18
-    ),
+    name_column("worker", "WORKER", "its node name", lambda row, _: row.hostname, cols=18),
     text_column(
         "status",
         "STATUS",
@@ -149,11 +147,7 @@ COLUMNS: Final = (
         lambda row, _: percent(row.failure_share),
     ),
     duration_column(
-        "run_p95",
-        "RUN p95",
-        "95 % ran no longer",
-        lambda row, _: row.run_p95,
-        from_cols=130,
+        "run_p95", "RUN p95", "95 % ran no longer", lambda row, _: row.run_p95, from_cols=130
     ),
     duration_column(
         "skew",
@@ -179,12 +173,7 @@ COLUMNS: Final = (
         from_cols=140,
     ),
     text_column(
-        "version",
-        "VERSION",
-        "what it runs",
-        lambda row, _: row.version,
-        cols=15,
-        from_cols=100,
+        "version", "VERSION", "what it runs", lambda row, _: row.version, cols=15, from_cols=100
     ),
 )
 
@@ -201,9 +190,7 @@ class WorkersView(Listing):
     noun = "workers"
     default_sort = "status"
 
-    def __init__(
-        self, state: State, statistics: Statistics, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, state: State, statistics: Statistics, now: Callable[[], float]) -> None:
         self._state = state
         self._statistics = statistics
         self.slots_of: Mapping[str, int] = {}
@@ -216,9 +203,7 @@ class WorkersView(Listing):
 
     def _read(self) -> Iterable[tuple[str, Any]]:
         now = self.lens.now
-        figures = {
-            each.name: each for each in self._statistics.workers(self.lens.window, now)
-        }
+        figures = {each.name: each for each in self._statistics.workers(self.lens.window, now)}
         for worker in self._state.workers.values():
             yield worker.hostname, self._row(worker, figures.get(worker.hostname), now)
 

@@ -33,8 +33,7 @@ def framed(box: Box, glyphs: Glyphs) -> list[Line]:
         [("rule", left_top + bar), ("head", title), ("rule", bar * rest + right_top)]
     ]
     rows += [
-        [("rule", side + " "), *fitted(line, inner), ("rule", " " + side)]
-        for line in box.lines
+        [("rule", side + " "), *fitted(line, inner), ("rule", " " + side)] for line in box.lines
     ]
     rows.append([("rule", left_end + bar * (inner + 2) + right_end)])
     return rows

@@ -19,10 +19,7 @@ def use_encoding(*, ascii_only: bool) -> None:
 
 
 def painted(
-    lines: Sequence[Line],
-    size: tuple[int, int],
-    glyphs: Glyphs,
-    cursor: Cursor = None,
+    lines: Sequence[Line], size: tuple[int, int], glyphs: Glyphs, cursor: Cursor = None
 ) -> urwid.TextCanvas:
     """Return a canvas of `size` (columns, rows) that shows the lines.
 
@@ -33,16 +30,12 @@ def painted(
     styles: list[list[tuple[Hashable, int]]] = []
     for number in range(rows):
         line = fitted(lines[number] if number < len(lines) else [], cols)
-        parts = [
-            (style, glyphs.plain(text).encode(errors="replace")) for style, text in line
-        ]
+        parts = [(style, glyphs.plain(text).encode(errors="replace")) for style, text in line]
         texts.append(b"".join(part for _, part in parts))
         styles.append([(style, len(part)) for style, part in parts])
     # urwid need not measure again: both of us ask wcwidth, and where the two
     # should ever differ, a column askew is better than no screen.
-    return urwid.TextCanvas(
-        texts, styles, cursor=cursor, maxcol=cols, check_width=False
-    )
+    return urwid.TextCanvas(texts, styles, cursor=cursor, maxcol=cols, check_width=False)
 
 
 def palette(looks: Mapping[str, Look]) -> list[tuple[str, str, str, str, str, str]]:

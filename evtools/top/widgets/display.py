@@ -37,19 +37,12 @@ class Display:
     """
 
     def __init__(
-        self,
-        loop: urwid.SelectEventLoop,
-        glyphs: Glyphs,
-        *,
-        theme: str,
-        colour: bool,
+        self, loop: urwid.SelectEventLoop, glyphs: Glyphs, *, theme: str, colour: bool
     ) -> None:
         use_encoding(ascii_only=glyphs.ascii)
         self._loop = loop
         self.glyphs = glyphs
-        self._screen = urwid.display.raw.Screen(
-            bracketed_paste_mode=True, focus_reporting=False
-        )
+        self._screen = urwid.display.raw.Screen(bracketed_paste_mode=True, focus_reporting=False)
         self._screen.set_input_timeouts(complete_wait=_ESC_WAIT)
         self._set_colours(colour=colour)
         self.set_theme(theme if colour else "mono")
@@ -117,7 +110,7 @@ class Display:
             self._screen.tty_signal_keys(susp="undefined", fileno=descriptor)
 
     def _descriptor(self) -> int | None:
-        found: int | None = self._screen._input_fileno()  # noqa: SLF001  (no public name)
+        found: int | None = self._screen._input_fileno()
         return found
 
     def resume(self) -> None:
@@ -149,9 +142,7 @@ class Display:
         cols, rows = self._screen.get_cols_rows()
         return max(1, cols), max(1, rows)
 
-    def draw(
-        self, lines: Sequence[Line], size: tuple[int, int], cursor: Cursor
-    ) -> None:
+    def draw(self, lines: Sequence[Line], size: tuple[int, int], cursor: Cursor) -> None:
         """Show a picture; only the rows that differ are written."""
         picture = (list(lines), size, cursor, self.glyphs)
         if picture == self._drawn or not self._screen.started:

@@ -20,11 +20,7 @@ class Editor:
     """
 
     def __init__(
-        self,
-        text: str = "",
-        *,
-        history: Sequence[str] = (),
-        complete: Completer | None = None,
+        self, text: str = "", *, history: Sequence[str] = (), complete: Completer | None = None
     ) -> None:
         self.text = text
         self.cursor = len(text)

@@ -4,14 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from evtools.text import (
-    clip,
-    human_count,
-    human_duration,
-    human_rate,
-    human_size,
-    width,
-)
+from evtools.text import clip, human_count, human_duration, human_rate, human_size, width
 from evtools.top.glyphs import Glyphs
 from evtools.top.header import HeaderFacts
 from evtools.top.widgets.line import Line, columns, restyled, spread
@@ -60,14 +53,10 @@ def header_lines(
     if count == 1:
         first = _one_line(facts, around)
         lines = [first]
-    elif count == 2:  # noqa: PLR2004  (lines of the middle form)
+    elif count == 2:
         lines = [_where(facts, around), _short_figures(facts, glyphs)]
     else:
-        lines = [
-            _where(facts, around, wide=True),
-            _flow(facts, around, glyphs),
-            _cluster(facts),
-        ]
+        lines = [_where(facts, around, wide=True), _flow(facts, around, glyphs), _cluster(facts)]
     drawn = [_fitted(left, right, cols) for left, right in lines]
     if around.banner is not None:
         drawn[min(1, count - 1)] = _banner(*around.banner, cols)
@@ -237,9 +226,7 @@ def _fitted(left: list[Piece], right: list[Piece], cols: int) -> Line:
             if last:
                 del pieces[last[-1]]
                 break
-    return spread(
-        [("text", " "), *_joined(left)], [*_joined(right), ("text", " ")], cols
-    )
+    return spread([("text", " "), *_joined(left)], [*_joined(right), ("text", " ")], cols)
 
 
 def _taken(pieces: list[Piece]) -> int:

@@ -91,10 +91,7 @@ class Menu:
         top = max(0, self._at - rows + 1)
         shown = list(enumerate(choices))[top : top + rows]
         keys = max((width(choice.key) for choice in choices), default=0)
-        return Box(
-            self.title,
-            [self._line(choice, number, keys, cols) for number, choice in shown],
-        )
+        return Box(self.title, [self._line(choice, number, keys, cols) for number, choice in shown])
 
     def _line(self, choice: Choice, number: int, keys: int, cols: int) -> Line:
         text = clip(choice.text, max(1, cols - keys - _LEAD_COLS - 1))

@@ -126,9 +126,7 @@ class Pager:
     def search_next(self, *, back: bool = False) -> bool:
         """Go to the next line with what is sought, or the one before."""
         self._lay_out(*self._size)
-        hits = [
-            number for number, piece in enumerate(self._pieces) if self._places(piece)
-        ]
+        hits = [number for number, piece in enumerate(self._pieces) if self._places(piece)]
         if not hits:
             return False
         at = self._top if self._found is None else self._found

@@ -53,7 +53,7 @@ class Prompt:
             self._changed(self.text)
         return None
 
-    def box(self, size: tuple[int, int]) -> None:  # noqa: ARG002  (a Layer's)
+    def box(self, size: tuple[int, int]) -> None:
         """Return None: a prompt has a line of its own."""
         return
 
@@ -69,6 +69,4 @@ class Prompt:
         """
         if not self.error:
             return [[("hint", "  ".join(self._editor.choices))]]
-        return [
-            [(style, line)] for style, text in self.error for line in worded(text, cols)
-        ]
+        return [[(style, line)] for style, text in self.error for line in worded(text, cols)]

@@ -12,17 +12,9 @@ CAST: Final = (
     Character(hostname="w2@demo-a", queues=frozenset({"celery", "mail", "orders"})),
     Character(hostname="w3@demo-b", queues=frozenset({"celery", "billing", "mail"})),
     Character(
-        hostname="reports@demo-b",
-        queues=frozenset({"reports"}),
-        concurrency=4,
-        version="5.6.2",
+        hostname="reports@demo-b", queues=frozenset({"reports"}), concurrency=4, version="5.6.2"
     ),
-    Character(
-        hostname="images@demo-c",
-        queues=frozenset({"images"}),
-        skew=29.0,
-        version="5.4.0",
-    ),
+    Character(hostname="images@demo-c", queues=frozenset({"images"}), skew=29.0, version="5.4.0"),
 )
 
 Deed = Callable[[DemoWorker, float], None]
@@ -37,9 +29,7 @@ def tempt_fate(agenda: Agenda, worker: DemoWorker) -> None:
     """Put onto the agenda what befalls a worker."""
     if worker.hostname in FATES:
         deed, first, away, every = FATES[worker.hostname]
-        agenda.after(
-            first, partial(_befall, agenda, partial(deed, worker, away), every)
-        )
+        agenda.after(first, partial(_befall, agenda, partial(deed, worker, away), every))
 
 
 def _befall(agenda: Agenda, deed: Callable[[], None], every: float) -> None:

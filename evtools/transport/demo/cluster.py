@@ -30,9 +30,7 @@ _TURN: Final = 0.02
 def demo_settings(settings: ConnectionSettings) -> ConnectionSettings:
     """Return how to reach the simulated cluster, with what else `settings` say."""
     options = {"polling_interval": _POLLING}
-    return replace(
-        settings, urls=URL, renewal=None, source_of_url="--demo", options=options
-    )
+    return replace(settings, urls=URL, renewal=None, source_of_url="--demo", options=options)
 
 
 class DemoCluster(threading.Thread):
@@ -68,7 +66,7 @@ class DemoCluster(threading.Thread):
     def run(self) -> None:
         """Play the cluster's life in real time."""
         with connect(self._settings) as connection:
-            rng = Random(self._seed)  # noqa: S311  (a demonstration)
+            rng = Random(self._seed)
             stage = Stage(rng, self._clock, self._dispatcher(connection), self._rate)
             workers = self._workers(connection, stage)
             mailboxes = Mailboxes(connection, self._settings, workers)

@@ -17,10 +17,7 @@ class Mailboxes:
     """Listens for the commands that are sent to `workers`, and lets them answer."""
 
     def __init__(
-        self,
-        connection: Connection,
-        settings: ConnectionSettings,
-        workers: Iterable[DemoWorker],
+        self, connection: Connection, settings: ConnectionSettings, workers: Iterable[DemoWorker]
     ) -> None:
         self._connection = connection
         box = mailbox(connection, settings)

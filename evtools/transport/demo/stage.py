@@ -30,7 +30,7 @@ class Sender(Protocol):
     pid: int
     clock: LamportClock
 
-    def send(self, type: str, **fields: Any) -> None:  # noqa: A002  (Celery's name)
+    def send(self, type: str, **fields: Any) -> None:
         """Send an event, or keep it for the next flush."""
         ...
 
@@ -76,9 +76,7 @@ class Stage:
         """Let a client send a task."""
         queue = task.kind.queue
         told = task.told()
-        self.client.send(
-            "task-sent", queue=queue, exchange="", routing_key=queue, **told
-        )
+        self.client.send("task-sent", queue=queue, exchange="", routing_key=queue, **told)
         self.agenda.after(_DELIVERY, partial(self.enqueue, task))
 
     def enqueue(self, task: DemoTask) -> None:

@@ -48,9 +48,7 @@ class DemoTask:
         return replace(self, retries=self.retries + 1, eta=now + _RETRY_AFTER)
 
 
-def make_task(
-    rng: Random, kind: Kind, now: float, parent: DemoTask | None = None
-) -> DemoTask:
+def make_task(rng: Random, kind: Kind, now: float, parent: DemoTask | None = None) -> DemoTask:
     """Make a task of a type, sent by a client or by its parent at `now`."""
     return DemoTask(
         uuid=_uuid(rng),
@@ -91,6 +89,4 @@ def _iso(moment: float | None) -> str | None:
 
 def _uuid(rng: Random) -> str:
     digits = f"{rng.getrandbits(128):032x}"
-    return "-".join(
-        (digits[:8], digits[8:12], f"4{digits[13:16]}", digits[16:20], digits[20:])
-    )
+    return "-".join((digits[:8], digits[8:12], f"4{digits[13:16]}", digits[16:20], digits[20:]))

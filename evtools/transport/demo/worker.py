@@ -7,13 +7,7 @@ from typing import Any, Final
 
 from evtools.transport.demo.kinds import BY_NAME, End
 from evtools.transport.demo.stage import Sender, Stage
-from evtools.transport.demo.task import (
-    MAX_RETRIES,
-    DemoTask,
-    end_of,
-    make_task,
-    traceback,
-)
+from evtools.transport.demo.task import MAX_RETRIES, DemoTask, end_of, make_task, traceback
 from evtools.wire import LamportClock
 
 HEARTBEAT_EVERY: Final = 2.0
@@ -41,9 +35,7 @@ class DemoWorker:
     events of the application.
     """
 
-    def __init__(
-        self, stage: Stage, character: Character, sender: Sender, child: Sender
-    ) -> None:
+    def __init__(self, stage: Stage, character: Character, sender: Sender, child: Sender) -> None:
         self.character = character
         self.hostname = character.hostname
         self.queues = set(character.queues)
@@ -274,10 +266,7 @@ class DemoWorker:
                     f'[{task.uuid}] args:{task.args} kwargs:{{}}")'
                 )
         self.tell(
-            event,
-            uuid=task.uuid,
-            exception=exception,
-            traceback=traceback(task.kind, exception),
+            event, uuid=task.uuid, exception=exception, traceback=traceback(task.kind, exception)
         )
 
     def _tell_revoked(

@@ -115,8 +115,7 @@ class AMQPExamination(Examination):
                     exclusive=True,
                     auto_delete=True,
                     arguments=queue_arguments(
-                        ttl=settings.event_queue_ttl,
-                        expires=settings.event_queue_expires,
+                        ttl=settings.event_queue_ttl, expires=settings.event_queue_expires
                     ),
                 ),
             ),
@@ -126,9 +125,7 @@ class AMQPExamination(Examination):
             ),
             (
                 f"read from {queues}",
-                lambda channel: channel.basic_consume(
-                    queue, no_ack=True, callback=_ignore
-                ),
+                lambda channel: channel.basic_consume(queue, no_ack=True, callback=_ignore),
             ),
         )
         channel = self._connection.channel()
@@ -198,12 +195,7 @@ class AMQPExamination(Examination):
         )
         try:
             alive = _listen(there)
-        except (
-            OSError,
-            EvtoolsError,
-            *self._connection.connection_errors,
-            ChannelError,
-        ):
+        except (OSError, EvtoolsError, *self._connection.connection_errors, ChannelError):
             return None  # most often there is no such vhost, or it is not for us
         if alive is None:
             return None
@@ -230,17 +222,13 @@ class AMQPExamination(Examination):
         try:
             told = self._ask(lambda channel: channel.queue_declare(name, passive=True))
         except ChannelError as exc:
-            return Leftover(
-                "queue", name, free=False, why=diagnose(exc, self._settings).text
-            )
+            return Leftover("queue", name, free=False, why=diagnose(exc, self._settings).text)
         consumers = int(told.consumer_count)
         if consumers:
             why = f"it is being read (consumers: {consumers})"
         else:
             why = self._is_foreign(name)
-        return Leftover(
-            "queue", name, free=not why, why=why, messages=told.message_count
-        )
+        return Leftover("queue", name, free=not why, why=why, messages=told.message_count)
 
     def _is_foreign(self, name: str) -> str:
         """Return why a queue that nobody reads is not one of events, "" if it is.
@@ -250,8 +238,7 @@ class AMQPExamination(Examination):
         """
         if not any(map(partial(self._is_declared, name), self._shapes())):
             return (
-                "it is not declared as event queues are (--event-queue-ttl,"
-                " --event-queue-expires)"
+                "it is not declared as event queues are (--event-queue-ttl, --event-queue-expires)"
             )
         try:
             oldest = self._ask(lambda channel: _peek(channel, name))
@@ -270,11 +257,7 @@ class AMQPExamination(Examination):
             for durable, auto_delete in product((False, True), repeat=2):
                 # Without an end, queues of tasks are declared like that.
                 if arguments or not durable:
-                    yield {
-                        "arguments": arguments,
-                        "durable": durable,
-                        "auto_delete": auto_delete,
-                    }
+                    yield {"arguments": arguments, "durable": durable, "auto_delete": auto_delete}
 
     def _is_declared(self, name: str, shape: dict[str, Any]) -> bool:
         try:

@@ -69,7 +69,7 @@ class RedisExamination(Examination):
         channel: Any = connection.default_channel  # connects, logs in, selects
         self._connection = connection
         self._settings = settings
-        self._pool = channel._get_pool()  # noqa: SLF001  (knows TLS, Sentinel, credentials)
+        self._pool = channel._get_pool()
         self._client = Redis(connection_pool=self._pool)
         self._database: int = channel.database
         self._prefix: str = channel.global_keyprefix or ""
@@ -94,9 +94,7 @@ class RedisExamination(Examination):
             return "Redis"
         if told.get("redis_mode") == "sentinel":
             # So they say themselves, but only to who publishes.
-            raise ResponseError(
-                "ERR Only HELLO messages are accepted by Sentinel instances."
-            )
+            raise ResponseError("ERR Only HELLO messages are accepted by Sentinel instances.")
         valkey = told.get("valkey_version")
         return f"Valkey {valkey}" if valkey else f"Redis {told.get('redis_version')}"
 
@@ -251,9 +249,7 @@ class RedisExamination(Examination):
             for member in client.srandmember(key, _NAMES_SHOWN)
         ]
         where = f"database {number}, {_text(key)}"
-        seen = (
-            f"workers have, or had, their mailboxes there: {', '.join(sorted(nodes))}"
-        )
+        seen = f"workers have, or had, their mailboxes there: {', '.join(sorted(nodes))}"
         return Elsewhere(where, seen, self._with_database(words), alive=False)
 
     # -- leftovers ------------------------------------------------------------
@@ -299,7 +295,7 @@ class RedisExamination(Examination):
                     found[key] = length, _mark(oldest), known
         return found, complete
 
-    def _list(self, key: bytes, length: int, mark: bytes, known: bool) -> Leftover:  # noqa: FBT001  (as _lists has it)
+    def _list(self, key: bytes, length: int, mark: bytes, known: bool) -> Leftover:
         why = ""
         if not known:
             why = "its oldest message is no event"

@@ -53,17 +53,9 @@ class AMQPStream:
     """
 
     def __init__(
-        self,
-        connection: Connection,
-        channel: Any,
-        queue: str,
-        bind: Callable[[], None] = nothing,
+        self, connection: Connection, channel: Any, queue: str, bind: Callable[[], None] = nothing
     ) -> None:
-        self.errors = (
-            *connection.connection_errors,
-            *connection.channel_errors,
-            OSError,
-        )
+        self.errors = (*connection.connection_errors, *connection.channel_errors, OSError)
         self._amqp = connection.connection
         self._channel_id: int = channel.channel_id
         self._messages: list[Message] = []
@@ -94,7 +86,7 @@ class AMQPStream:
     def drain(self, timeout: float) -> list[Message]:
         """Return the messages that have arrived, after `timeout` s at the latest."""
         if self._rest is None:
-            self._rest = self._amqp.transport._read_buffer  # noqa: SLF001  (ours from now on)
+            self._rest = self._amqp.transport._read_buffer
         if self._heartbeat.due(time.monotonic()):
             self._amqp.send_heartbeat()
         if not self._messages:
@@ -229,7 +221,7 @@ def _read_properties(payload: bytes) -> _Known:
     message = Properties()
     try:
         message.inbound_header(payload)
-    except Exception:  # noqa: BLE001  (py-amqp raises anything on broken tables)
+    except Exception:
         return (None, None, None)
     return _known_properties(message.properties)
 

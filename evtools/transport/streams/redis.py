@@ -50,25 +50,17 @@ class RedisStream:
     errors: tuple[type[Exception], ...] = (OSError, RedisError)
 
     def __init__(
-        self,
-        connection: Any,
-        pool: Any,
-        topics: RedisTopics,
-        *,
-        heartbeat: float,
-        timeout: float,
+        self, connection: Any, pool: Any, topics: RedisTopics, *, heartbeat: float, timeout: float
     ) -> None:
         self._connection = connection
         self._pool = pool
-        self._sock = connection._sock  # noqa: SLF001  (no public name for it)
+        self._sock = connection._sock
         names = [name.encode() for name in topics.names]
         patterns = [pattern.encode() for pattern in topics.patterns]
         self._sources = [*names, *patterns]
         self._first_match = _FirstMatch(names, patterns)
         self._recent: dict[int, None] | None = {} if topics.copies else None
-        self._replies = _Replies(
-            patterns[0] if len(self._sources) == 1 and patterns else None
-        )
+        self._replies = _Replies(patterns[0] if len(self._sources) == 1 and patterns else None)
         self._confirmed = 0
         self._messages: list[Message] = []
         self._heartbeat = Heartbeat(heartbeat, time.monotonic())
@@ -130,11 +122,7 @@ class RedisStream:
 
     def _reply(self, reply: Any) -> None:
         match reply:
-            case [b"pmessage", source, channel, data] | [
-                b"message",
-                channel as source,
-                data,
-            ]:
+            case [b"pmessage", source, channel, data] | [b"message", channel as source, data]:
                 if self._is_first(source, channel) and not self._is_copy(data):
                     self._messages.append(Message(data, ENVELOPE))
             case [b"subscribe" | b"psubscribe", *_]:
@@ -286,9 +274,7 @@ class _Replies:
             raise InvalidResponse(f"a reply that begins with {kind!r}")
         return line, end + 2
 
-    def _text(
-        self, data: bytes, position: int, begin: int, size: int
-    ) -> tuple[Any, int] | None:
+    def _text(self, data: bytes, position: int, begin: int, size: int) -> tuple[Any, int] | None:
         if size < 0:
             return None, begin
         kept = min(size, _KEPT_BYTES)
@@ -322,14 +308,8 @@ class _FirstMatch:
             return channel
         if channel in self._known:
             return self._known[channel]
-        found = next(
-            (pattern for rule, pattern in self._patterns if rule.fullmatch(channel)),
-            None,
-        )
-        if (
-            len(self._known) < _KNOWN_CHANNELS_MAX
-            and len(channel) <= _KNOWN_CHANNEL_BYTES
-        ):
+        found = next((pattern for rule, pattern in self._patterns if rule.fullmatch(channel)), None)
+        if len(self._known) < _KNOWN_CHANNELS_MAX and len(channel) <= _KNOWN_CHANNEL_BYTES:
             self._known[channel] = found
         return found
 
@@ -338,9 +318,6 @@ def _glob(pattern: bytes) -> re.Pattern[bytes]:
     """Compile one of our own Redis patterns: `*` and backslashes only."""
     parts = re.findall(rb"\\.|\*|[^\\*]+", pattern, re.DOTALL)
     return re.compile(
-        b"".join(
-            b".*" if part == b"*" else re.escape(part.removeprefix(b"\\"))
-            for part in parts
-        ),
+        b"".join(b".*" if part == b"*" else re.escape(part.removeprefix(b"\\")) for part in parts),
         re.DOTALL,
     )

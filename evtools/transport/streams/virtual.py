@@ -52,11 +52,7 @@ class VirtualStream:
     """
 
     def __init__(self, connection: Connection, channel: Any, queue: Any) -> None:
-        self.errors = (
-            *connection.connection_errors,
-            *connection.channel_errors,
-            OSError,
-        )
+        self.errors = (*connection.connection_errors, *connection.channel_errors, OSError)
         self._connection = connection
         self._queue = queue
         self._messages: list[Message] = []

@@ -86,9 +86,7 @@ def test_it_comes_back_while_no_event_is_taken_in(album, state):
     others = []
 
     def restore(picture):
-        thread = threading.Thread(
-            target=lambda: others.append(state._lock.acquire(blocking=False))
-        )
+        thread = threading.Thread(target=lambda: others.append(state._lock.acquire(blocking=False)))
         thread.start()
         thread.join(PATIENCE)
 

@@ -114,9 +114,7 @@ def test_an_unknown_option_is_refused_with_the_names_of_those_there_are():
     [("freq", "use --freq"), ("cleanup_freq", "use --cleanup-freq"), ("state", "")],
 )
 def test_what_has_an_option_of_its_own_is_not_given_here(name, hint):
-    with pytest.raises(
-        UsageError, match=f"--camera-option {name} cannot be given"
-    ) as e:
+    with pytest.raises(UsageError, match=f"--camera-option {name} cannot be given") as e:
         given(**{name: "1"})
     assert e.value.hint == hint
 

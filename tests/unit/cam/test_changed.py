@@ -45,10 +45,7 @@ def test_what_changed_is_taken_once(changed):
 def test_workers_change_with_what_they_tell_of_tasks(changed):
     changed.observe(
         changed.state.apply(
-            [
-                told("worker-heartbeat", 1.0),
-                told("worker-heartbeat", 1.0, hostname=OTHER),
-            ]
+            [told("worker-heartbeat", 1.0), told("worker-heartbeat", 1.0, hostname=OTHER)]
         )
     )
     hostnames = [worker.hostname for worker in changed.take().workers]
@@ -82,13 +79,7 @@ def test_what_has_not_changed_is_not_kept(changed):
 
 
 def test_a_task_that_comes_back_is_there_twice(changed):
-    tell(
-        changed,
-        (
-            "a",
-            "received",
-        ),
-    )
+    tell(changed, ("a", "received"))
     for uuid in "bcde":
         tell(changed, (uuid, "received"))
     assert "a" not in changed.state.tasks
@@ -167,8 +158,6 @@ def test_whatever_happens_every_change_is_written(steps):
             case pair:
                 tell(changed, pair)
                 open_.add(pair[0])
-        in_state = sum(
-            state.tasks.find(task.uuid) is task for task in changed._tasks.values()
-        )
+        in_state = sum(state.tasks.find(task.uuid) is task for task in changed._tasks.values())
         assert len(changed) == in_state + len(changed._kept)
     assert changed.overflow == 0

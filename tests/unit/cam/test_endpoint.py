@@ -89,8 +89,5 @@ def test_a_bad_address_is_told_at_once():
 
 
 def test_an_address_that_is_taken_is_told_at_once():
-    with (
-        endpoint() as served,
-        pytest.raises(OutputError, match="Address already in use"),
-    ):
+    with endpoint() as served, pytest.raises(OutputError, match="Address already in use"):
         endpoint(str(served.address))

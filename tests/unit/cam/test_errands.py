@@ -42,8 +42,7 @@ def start(path):
                 signal.pause()
         """
         process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code), path, "evcam"],
-            stdout=subprocess.PIPE,
+            [sys.executable, "-c", textwrap.dedent(code), path, "evcam"], stdout=subprocess.PIPE
         )
         started.append(process)
         process.stdout.readline()

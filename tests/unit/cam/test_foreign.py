@@ -44,9 +44,7 @@ SOURCES = [
         ("_native.pypy310-pp73-x86_64-linux-gnu.so", "PyPy 3.10"),
     ],
 )
-def test_the_file_and_its_python_are_named(
-    package, tmp_path, extension, python, source
-):
+def test_the_file_and_its_python_are_named(package, tmp_path, extension, python, source):
     error = package(extension, source)
     assert error is not None
     assert str(tmp_path / "strange" / extension) in error.message

@@ -31,11 +31,7 @@ class Patient:
         self.tries = 0
         self.probe = Probe(self.attempt, self.clock) if probe else None
         self.health = Health(
-            self.counters,
-            lambda: self.statistics,
-            self.state.workers,
-            self.probe,
-            self.clock,
+            self.counters, lambda: self.statistics, self.state.workers, self.probe, self.clock
         )
 
     def attempt(self):
@@ -81,10 +77,7 @@ def test_who_does_not_move_is_not(patient):
     patient.clock.now += STUCK + 1
     status, answer = patient.asked("livez")
     assert status == 503
-    assert answer == {
-        "alive": False,
-        "reason": "the main loop has not moved for 16.0s",
-    }
+    assert answer == {"alive": False, "reason": "the main loop has not moved for 16.0s"}
 
 
 # --- ready ------------------------------------------------------------------------
@@ -107,10 +100,7 @@ def test_a_heartbeat_of_the_future_is_one_of_now(patient):
 def test_without_a_connection_nobody_sees_anything(patient):
     patient.counters.last_heartbeat_at = 999.0
     patient.statistics = Statistics(connected=False)
-    assert patient.asked("readyz") == (
-        503,
-        {"ready": False, "reason": "there is no connection"},
-    )
+    assert patient.asked("readyz") == (503, {"ready": False, "reason": "there is no connection"})
 
 
 def test_without_heartbeats_the_broker_is_tried(patient):
@@ -132,10 +122,7 @@ def test_a_try_is_good_for_as_long_as_a_heartbeat(patient):
     patient.ready()
     patient.clock.now += 6.1
     patient.error = BrokerUnavailable("cannot reach it")
-    assert patient.ready() == (
-        503,
-        {"ready": False, "reason": "no heartbeat: cannot reach it"},
-    )
+    assert patient.ready() == (503, {"ready": False, "reason": "no heartbeat: cannot reach it"})
 
 
 def test_who_asks_often_does_not_try_often(patient):
@@ -179,8 +166,7 @@ def test_the_status_has_all_that_is_counted(patient):
     patient.counters.shots = Shots(taken=3)
     patient.counters.events_by_type["task-sent"] = 7
     patient.statistics = Statistics(
-        connected=True,
-        defects=(Defect("strange", b"secret", "secret", 2, 6, "secret"),),
+        connected=True, defects=(Defect("strange", b"secret", "secret", 2, 6, "secret"),)
     )
     status, answer = patient.asked("status")
     assert status == 200

@@ -58,9 +58,7 @@ def test_of_many_retries_few_are_logged(line, log):
     for number in range(100):
         line.hear("retry", f"refused; trying again in {number}s")
     assert line.link.why == "refused"
-    assert log() == [
-        f"refused; trying again in {number}s" for number in (0, 1, 3, 7, 15, 31, 63)
-    ]
+    assert log() == [f"refused; trying again in {number}s" for number in (0, 1, 3, 7, 15, 31, 63)]
 
 
 def test_another_reason_and_another_loss_are_told_again(line, log):

@@ -73,9 +73,7 @@ def mycam(folder):
 
 
 def made(loaded):
-    return loaded(
-        State(), freq=2.0, maxrate=None, cleanup_freq=60.0, timer=Timer(), app=None
-    )
+    return loaded(State(), freq=2.0, maxrate=None, cleanup_freq=60.0, timer=Timer(), app=None)
 
 
 def refused(name, **settings):
@@ -191,9 +189,7 @@ def test_what_is_no_camera_is_refused_in_one_line(mycam, name, complaint, hint):
 def test_a_module_that_fails_is_told_with_the_place(folder, code, complaint):
     (folder / "mycam.py").write_text(code)
     error = refused("mycam.Camera")
-    assert error.message.startswith(
-        f"camera mycam.Camera cannot be imported: {complaint}"
-    )
+    assert error.message.startswith(f"camera mycam.Camera cannot be imported: {complaint}")
     assert f"{folder}/mycam.py:" in error.message
 
 
@@ -327,9 +323,7 @@ def test_methods_that_call_each_other_otherwise_are_left_alone(folder):
 
 
 def test_its_options_are_looked_at_before_it_is_made(mycam):
-    assert (
-        "has no option nope" in refused("mycam.Camera1", options={"nope": "1"}).message
-    )
+    assert "has no option nope" in refused("mycam.Camera1", options={"nope": "1"}).message
 
 
 def test_root_loads_nothing_that_others_can_write(mycam, monkeypatch):
@@ -374,10 +368,7 @@ def shelf(monkeypatch, mycam):
         ("file:/var/x.db", {"path": "/var/x.db"}),
         ("file:a:b", {"path": "a:b"}),
         ("file:?path=y%20z", {"path": "y z"}),
-        (
-            "url:postgresql://h/db?sslmode=off",
-            {"path": "postgresql://h/db?sslmode=off"},
-        ),
+        ("url:postgresql://h/db?sslmode=off", {"path": "postgresql://h/db?sslmode=off"}),
     ],
 )
 def test_what_follows_the_name_of_a_built_in_one_are_options(shelf, name, options):

@@ -62,9 +62,7 @@ def test_it_can_be_begun_anew_without_a_line(log, path):
     assert os.path.samestat(os.fstat(log.fileno()), path.stat())
 
 
-def test_while_there_can_be_no_new_file_the_old_one_gets_the_lines(
-    log, path, monkeypatch
-):
+def test_while_there_can_be_no_new_file_the_old_one_gets_the_lines(log, path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 

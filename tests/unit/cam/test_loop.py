@@ -175,7 +175,7 @@ def test_events_reach_the_state_the_camera_and_the_counters(stage):
     assert play.run() == 0
     assert sorted(play.state.tasks) == ["a", "b"]
     assert [change.event["type"] for change in play.camera.observed] == [
-        *("task-received", "worker-heartbeat", "task-received"),
+        *("task-received", "worker-heartbeat", "task-received")
     ]
     assert play.counters.events == 3
     assert play.source.asked == [0.25]
@@ -188,9 +188,7 @@ def test_a_camera_that_only_looks_is_not_told_of_changes(stage):
 
 
 def test_what_the_filter_leaves_out_reaches_nobody(stage):
-    play = stage(
-        [received("a"), received("b", name="shop.pack")], filters=("name=shop.pay",)
-    )
+    play = stage([received("a"), received("b", name="shop.pack")], filters=("name=shop.pay",))
     play.run()
     assert list(play.state.tasks) == ["a"]
     assert play.counters.events == 1
@@ -397,8 +395,7 @@ def test_a_camera_that_hangs_does_not_hold_up_the_end(stage, log):
     finally:
         go.set()
     assert log()[-1] == (
-        "the camera is still at work after 20.0s; "
-        "what came in since its last shot may be lost"
+        "the camera is still at work after 20.0s; what came in since its last shot may be lost"
     )
 
 

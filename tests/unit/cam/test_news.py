@@ -28,9 +28,7 @@ class Desk:
         self.source = Source()
         self.link = Link(self.counters, Roll({}), self.clock)
         self.news = News(
-            *(self.counters, self.source, self.link, self.clock),
-            replays=replays,
-            redacts=redacts,
+            *(self.counters, self.source, self.link, self.clock), replays=replays, redacts=redacts
         )
 
 
@@ -63,9 +61,7 @@ def test_the_status_says_what_comes_and_how_the_camera_is():
     desk.link.hear(Notice("listening", "redis://h"))
     desk.counters.events_per_second = 1284.3
     desk.counters.workers_alive = 12
-    assert desk.news.status() == (
-        "connected, 1284 ev/s, 12 workers, no shot yet, 0 failures"
-    )
+    assert desk.news.status() == ("connected, 1284 ev/s, 12 workers, no shot yet, 0 failures")
     desk.counters.last_success_at = 999.2
     desk.counters.failures_in_row = 2
     assert desk.news.status() == (
@@ -86,9 +82,7 @@ def test_counters_and_stacks_are_logged(log):
     desk.news.dump()
     counters, stacks = log()
     told = json.loads(counters.removeprefix("counters: "))
-    assert (told["shots"]["taken"], told["events"], told["malformed"]) == (
-        *(3, 0, {"no JSON": 2}),
-    )
+    assert (told["shots"]["taken"], told["events"], told["malformed"]) == (*(3, 0, {"no JSON": 2}),)
     assert "thread MainThread:" in stacks
     assert "test_counters_and_stacks_are_logged" in stacks
 
@@ -99,10 +93,7 @@ def test_each_kind_of_ill_formed_input_is_told_once(log):
     desk.news.tell_defects()
     desk.source.defects.append(Defect("no type", b"{}"))
     desk.news.tell_defects()
-    assert log() == [
-        r"left out: no JSON (line 1): '\xff\x1b'",
-        "left out: no type: '{}'",
-    ]
+    assert log() == [r"left out: no JSON (line 1): '\xff\x1b'", "left out: no type: '{}'"]
 
 
 def test_where_secrets_are_masked_nothing_of_it_is_told_but_its_length(log):

@@ -53,9 +53,7 @@ def test_what_ready_said_is_not_said_again(notifier, systemd):
     assert systemd.is_silent
 
 
-def test_signs_of_life_come_at_half_the_time_that_systemd_wants(
-    notifier, systemd, clock
-):
+def test_signs_of_life_come_at_half_the_time_that_systemd_wants(notifier, systemd, clock):
     notifier.watchdog()
     assert systemd.read() == ["WATCHDOG=1"]
     clock.now += 4.9

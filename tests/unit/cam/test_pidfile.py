@@ -120,9 +120,7 @@ def test_a_holder_without_a_number_is_named_in_words(path, other, no_pauses):
     assert len(no_pauses) > 1
 
 
-def test_a_lock_of_a_reader_neither_says_that_one_runs_nor_hinders_the_next(
-    path, start
-):
+def test_a_lock_of_a_reader_neither_says_that_one_runs_nor_hinders_the_next(path, start):
     path.write_text("1\n")
     start(LOCK_TO_READ, path, "evcam")
     assert number_of_holder(path) is None
@@ -130,9 +128,7 @@ def test_a_lock_of_a_reader_neither_says_that_one_runs_nor_hinders_the_next(
         assert path.read_text() == f"{os.getpid()}\n"
 
 
-def test_a_lock_of_a_reader_on_what_cannot_be_removed_is_named(
-    path, start, monkeypatch
-):
+def test_a_lock_of_a_reader_on_what_cannot_be_removed_is_named(path, start, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -169,9 +165,7 @@ def test_a_link_is_no_pidfile(path, tmp_path, ends_in):
     assert (tmp_path / "file").read_text() == "1\n"
 
 
-def test_without_a_descriptor_of_the_process_its_number_will_do(
-    path, other, monkeypatch
-):
+def test_without_a_descriptor_of_the_process_its_number_will_do(path, other, monkeypatch):
     def missing(_):
         raise OSError(errno.ENOSYS, "Function not implemented")
 

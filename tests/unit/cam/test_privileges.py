@@ -192,12 +192,7 @@ def test_groups_go_first_then_the_group_then_the_user(kernel):
     assert kernel.calls[:4] == ["initgroups", "setgroups", "setresgid", "setresuid"]
     assert (kernel.uids, kernel.gids) == ([1001] * 3, [1002] * 3)
     assert kernel.groups == [1002, 27]
-    assert environ == {
-        "HOME": "/home/watch",
-        "USER": "watch",
-        "LOGNAME": "watch",
-        "PATH": "/bin",
-    }
+    assert environ == {"HOME": "/home/watch", "USER": "watch", "LOGNAME": "watch", "PATH": "/bin"}
 
 
 def test_a_user_without_a_name_has_no_home(kernel):
@@ -260,12 +255,7 @@ def test_a_folder_can_be_shared_with_everybody_for_reading(tmp_path):
         path.name: path.stat().st_mode & 0o777
         for path in (tmp_path / "folder", inner, *inner.glob("*.so"))
     }
-    assert modes == {
-        "folder": 0o755,
-        "inner": 0o755,
-        "file.so": 0o655,
-        "other.so": 0o755,
-    }
+    assert modes == {"folder": 0o755, "inner": 0o755, "file.so": 0o655, "other.so": 0o755}
 
 
 # --- capabilities -------------------------------------------------------------------

@@ -116,10 +116,7 @@ def test_before_a_change_of_user_all_is_imported_that_comes_late(tmp_path):
         print(*(set(sys.modules) - before))
     """
     ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
     )
     imported = set(ended.stdout.split())
     assert {"encodings.idna", "secrets", "evtools.cam.cameras.jsonl"} <= imported
@@ -290,9 +287,7 @@ def test_detached_it_says_where_it_is_and_logs_what_is_printed(detach, tmp_path)
     number = int((tmp_path / "x.pid").read_text())
     assert ended.returncode == 0
     assert ended.stdout == ""
-    assert ended.stderr == (
-        f"evcam: runs as process {number}; its log: {tmp_path}/x.log\n"
-    )
+    assert ended.stderr == (f"evcam: runs as process {number}; its log: {tmp_path}/x.log\n")
     os.kill(number, signal.SIGTERM)
     wait_until(lambda: not (tmp_path / "x.pid").exists(), what="its end")
     text = (tmp_path / "x.log").read_text()
@@ -309,10 +304,7 @@ def test_a_failure_before_it_is_ready_is_the_users(detach, tmp_path):
 
 
 def test_a_failure_after_that_is_the_logs(detach, tmp_path):
-    ended = detach(
-        *("Broken", "--pidfile", "x.pid", "-f", "x.log", "-q"),
-        *("--max-failures", "2"),
-    )
+    ended = detach(*("Broken", "--pidfile", "x.pid", "-f", "x.log", "-q"), *("--max-failures", "2"))
     assert ended.returncode == 0
     assert ended.stderr == ""
     wait_until(lambda: not (tmp_path / "x.pid").exists(), what="its end")

@@ -70,6 +70,4 @@ def test_a_state_is_summed_up():
     told_of = summary(state, Roll(state.workers, started=9.0).next(12.0))
     assert told_of["tasks"] == {"RECEIVED": 1, "SUCCESS": 1}
     assert told_of["workers"] == {"celery@one": "online", "celery@two": "offline"}
-    assert (told_of["sequence"], told_of["event_count"], told_of["task_count"]) == (
-        *(1, 5, 1),
-    )
+    assert (told_of["sequence"], told_of["event_count"], told_of["task_count"]) == (*(1, 5, 1),)

@@ -25,9 +25,7 @@ def test_a_frame_says_who_took_it_and_which_one_it_is():
     frame = roll.next(110.0)
     name = f"{socket.gethostname()}:{os.getpid()}:100.500"
     assert frame.evcam == roll.evcam == name
-    assert (frame.host, frame.pid, frame.started) == (
-        *(socket.gethostname(), os.getpid(), 100.5),
-    )
+    assert (frame.host, frame.pid, frame.started) == (*(socket.gethostname(), os.getpid(), 100.5),)
     assert frame.sequence == 1
     assert roll.next(120.0).sequence == 2
 
@@ -117,10 +115,7 @@ def test_holes_are_told_by_the_next_frame_only():
     roll.note(gap("buffer", 104.0, 105.0, dropped=7))
     roll.note(gap("worker", 105.0, 105.0, hostname="w", missed=3))
     frame = roll.next(110.0)
-    assert frame.gaps == (
-        Gap("reconnect", 101.0, 103.0),
-        Gap("buffer", 104.0, 105.0, dropped=7),
-    )
+    assert frame.gaps == (Gap("reconnect", 101.0, 103.0), Gap("buffer", 104.0, 105.0, dropped=7))
     assert (frame.dropped, frame.missed) == (7, 3)
     after = roll.next(120.0)
     assert (after.gaps, after.dropped, after.missed) == ((), 0, 0)
@@ -208,9 +203,7 @@ def test_it_can_be_written_as_json():
     roll.note(gap("buffer", 101.0, 102.0, dropped=7))
     frame = roll.next(110.0)
     written = msgspec.json.decode(msgspec.json.encode(frame.as_dict()))
-    assert written["gaps"] == [
-        {"reason": "buffer", "from": 101.0, "to": 102.0, "dropped": 7}
-    ]
+    assert written["gaps"] == [{"reason": "buffer", "from": 101.0, "to": 102.0, "dropped": 7}]
     assert written["evcam"] == frame.evcam
     assert set(written) == set(Frame.__slots__)
 

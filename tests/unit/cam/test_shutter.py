@@ -339,9 +339,7 @@ def test_a_camera_that_cannot_be_closed_ends_all_the_same(open_studio, log):
     studio = open_studio(freq=5.0)
     studio.camera.close = lambda: 1 / 0
     studio.end()
-    assert "closing the camera failed: ZeroDivisionError: division by zero" in (
-        lines(log)
-    )
+    assert "closing the camera failed: ZeroDivisionError: division by zero" in (lines(log))
 
 
 def test_one_that_hangs_is_not_waited_for_for_ever(open_studio):

@@ -37,9 +37,7 @@ def test_an_event_is_asked_with_what_is_known_of_its_task():
 
 def test_all_filters_must_match():
     keeps = sieve("name=shop.pay", "queue=mail")
-    assert types(keeps.take([told("task-sent"), told("task-sent", queue="x")])) == [
-        "task-sent"
-    ]
+    assert types(keeps.take([told("task-sent"), told("task-sent", queue="x")])) == ["task-sent"]
 
 
 def test_workers_and_holes_always_pass():

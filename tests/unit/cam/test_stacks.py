@@ -23,7 +23,5 @@ def test_every_thread_is_shown_with_where_it_is():
 
 
 def test_a_thread_that_is_not_running_yet_has_no_stack(monkeypatch):
-    monkeypatch.setattr(
-        threading, "enumerate", lambda: [threading.Thread(name="not-yet")]
-    )
+    monkeypatch.setattr(threading, "enumerate", lambda: [threading.Thread(name="not-yet")])
     assert stacks() == "thread not-yet:"

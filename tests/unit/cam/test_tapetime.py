@@ -19,9 +19,7 @@ class Shots:
         self.seen = []
 
     def play(self, moments):
-        for events, moment in self.tape.pieces(
-            [at(each) for each in moments], lambda: self.due
-        ):
+        for events, moment in self.tape.pieces([at(each) for each in moments], lambda: self.due):
             self.seen.append(([event["local_received"] for event in events], moment))
             self.tape.move(moment)
             if self.due == math.inf:
@@ -98,9 +96,7 @@ def test_a_recording_without_any_time_stays_before_it():
 
 @given(
     st.lists(
-        st.lists(
-            st.one_of(st.floats(), st.integers(), st.none(), st.text()), max_size=20
-        ),
+        st.lists(st.one_of(st.floats(), st.integers(), st.none(), st.text()), max_size=20),
         max_size=5,
     )
 )

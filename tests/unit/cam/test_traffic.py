@@ -33,11 +33,7 @@ def test_events_are_counted_by_type(traffic, counters, state):
     take(traffic, state, told("task-started", 11.0))
     traffic.take([])
     assert counters.events == 3
-    assert counters.events_by_type == {
-        "worker-heartbeat": 1,
-        "task-received": 1,
-        "task-started": 1,
-    }
+    assert counters.events_by_type == {"worker-heartbeat": 1, "task-received": 1, "task-started": 1}
     assert counters.last_event_at == 11.25
 
 
@@ -80,9 +76,7 @@ def test_how_much_the_state_knows_is_told_too(traffic, counters, state):
     assert counters.evicted == 0
 
 
-def test_the_lag_is_the_worst_less_the_difference_of_the_clocks(
-    traffic, counters, state
-):
+def test_the_lag_is_the_worst_less_the_difference_of_the_clocks(traffic, counters, state):
     take(traffic, state, told("worker-heartbeat", 10.0, local_received=110.0))
     take(traffic, state, told("task-received", 11.0, local_received=114.0))
     take(traffic, state, told("task-started", 12.0, local_received=112.5))
@@ -103,9 +97,7 @@ def test_the_lag_is_the_worst_less_the_difference_of_the_clocks(
         {"local_received": None},
     ],
 )
-def test_an_event_that_tells_no_time_or_worker_has_no_lag(
-    traffic, counters, state, fields
-):
+def test_an_event_that_tells_no_time_or_worker_has_no_lag(traffic, counters, state, fields):
     state.apply([told("worker-heartbeat")])
     take(traffic, state, told("task-received", **fields))
     traffic.settle(1.0)

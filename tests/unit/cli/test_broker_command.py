@@ -21,8 +21,7 @@ def test_a_url_is_taken_as_it_is():
 
 def test_a_password_goes_into_every_address_and_is_escaped():
     assert ask(("printf", "%s\\n", "p@ss/w:rd %25"), base) == (
-        "amqp://app:p%40ss%2Fw%3Ard%20%2525@a:1/v?heartbeat=3;"
-        "amqp://:p%40ss%2Fw%3Ard%20%2525@b//"
+        "amqp://app:p%40ss%2Fw%3Ard%20%2525@a:1/v?heartbeat=3;amqp://:p%40ss%2Fw%3Ard%20%2525@b//"
     )
 
 
@@ -38,9 +37,7 @@ def test_a_failure_shows_what_went_to_stderr_and_nothing_else():
     with pytest.raises(BrokerUnavailable) as failed:
         ask((*shell(script), "argument"), base)
     message = failed.value.message
-    assert message == (
-        "--broker-command sh: it ended with status 3: token\\x1b[31m expired"
-    )
+    assert message == ("--broker-command sh: it ended with status 3: token\\x1b[31m expired")
 
 
 def test_passwords_on_stderr_are_hidden():
@@ -50,9 +47,7 @@ def test_passwords_on_stderr_are_hidden():
     assert failed.value.message.endswith("password=**, no amqp://**@h")
 
 
-@pytest.mark.parametrize(
-    "script", ["true", "echo; echo", "echo a; echo b", "kill -9 $$"]
-)
+@pytest.mark.parametrize("script", ["true", "echo; echo", "echo a; echo b", "kill -9 $$"])
 def test_anything_but_one_line_is_a_failure(script):
     with pytest.raises(BrokerUnavailable, match="--broker-command sh: it "):
         ask(shell(script), base)

@@ -101,9 +101,7 @@ def test_a_recording_is_read_as_fast_as_can_be(options):
         (("-l", "FATAL"), logging.CRITICAL),
     ],
 )
-def test_the_level_is_celerys_or_what_quiet_and_verbose_make_of_it(
-    options, arguments, level
-):
+def test_the_level_is_celerys_or_what_quiet_and_verbose_make_of_it(options, arguments, level):
     assert options(*arguments).loglevel == level
 
 

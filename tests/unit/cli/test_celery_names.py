@@ -70,10 +70,7 @@ def test_settings_become_options():
         ),
         ({"ssl_cert_reqs": "CERT_OPTIONAL"}, {"tls": True, "tls_verify": "optional"}),
         ({"ssl_cert_reqs": 0}, {"tls": True, "tls_verify": "none"}),
-        (
-            {"ssl_check_hostname": False},
-            {"tls": True, "tls_check_hostname": False},
-        ),
+        ({"ssl_check_hostname": False}, {"tls": True, "tls_check_hostname": False}),
         (
             {"server_hostname": "broker.internal", "ca_certs": "ca"},
             {"tls": True, "tls_server_name": "broker.internal", "tls_ca": "ca"},
@@ -102,17 +99,13 @@ def test_settings_become_options():
         (
             {
                 "ssl_min_version": ssl.TLSVersion.TLSv1_3,
-                "ssl_include_verify_flags": [
-                    ssl.VERIFY_X509_STRICT,
-                    ssl.VERIFY_X509_PARTIAL_CHAIN,
-                ],
+                "ssl_include_verify_flags": [ssl.VERIFY_X509_STRICT, ssl.VERIFY_X509_PARTIAL_CHAIN],
             },
             {
                 "tls": True,
                 "tls_more": {
                     "min_version": ssl.TLSVersion.TLSv1_3,
-                    "more_flags": ssl.VERIFY_X509_STRICT
-                    | ssl.VERIFY_X509_PARTIAL_CHAIN,
+                    "more_flags": ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN,
                 },
             },
         ),

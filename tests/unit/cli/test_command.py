@@ -73,10 +73,7 @@ BROKERS = [
 def test_the_broker_is_looked_for_in_the_promised_order(shown, config, application):
     name = application("")
     environ = dict(BROKERS)
-    assert shown("-b", "redis://flag", **environ)["broker"] == (
-        '"redis://flag"',
-        "-b flag",
-    )
+    assert shown("-b", "redis://flag", **environ)["broker"] == ('"redis://flag"', "-b flag")
     for variable, url in BROKERS:
         assert shown("-A", name, **environ)["broker"] == (f'"{url}"', variable)
         del environ[variable]
@@ -110,9 +107,7 @@ def test_what_an_application_sets_for_other_transports_is_no_mistake(application
     with command("dump").make_context("evdump", arguments) as ctx:
         told = connection_settings(ctx)
     assert told.options == {"region": "eu", "sep": ":"}
-    assert told.may_ignore == {
-        *("region", "fanout_prefix", "fanout_patterns", "global_keyprefix")
-    }
+    assert told.may_ignore == {*("region", "fanout_prefix", "fanout_patterns", "global_keyprefix")}
     connect(told).release()
 
 

@@ -78,9 +78,7 @@ def test_without_a_file_there_are_no_settings(tmp_path):
 
 
 def test_a_profile_needs_a_file(tmp_path):
-    with pytest.raises(
-        ConfigError, match="no settings file for --profile prod"
-    ) as caught:
+    with pytest.raises(ConfigError, match="no settings file for --profile prod") as caught:
         read(None, "prod", environ={"XDG_CONFIG_DIRS": str(tmp_path)})
     assert str(tmp_path) in caught.value.hint
 
@@ -162,11 +160,7 @@ heartbeat = 3
 
 def test_a_profile_beats_the_top(values):
     assert values(PROFILES) == {"heartbeat": 1, "broker": "redis://top"}
-    assert values(PROFILES, "prod") == {
-        "heartbeat": 2,
-        "broker": "redis://prod",
-        "output": "csv",
-    }
+    assert values(PROFILES, "prod") == {"heartbeat": 2, "broker": "redis://prod", "output": "csv"}
 
 
 def test_each_value_knows_its_section(config):
@@ -186,16 +180,8 @@ def test_an_unknown_profile_is_guessed(mistake):
 @pytest.mark.parametrize(
     ("text", "words", "hint"),
     [
-        (
-            "heartbaet = 1",
-            "heartbaet: there is no such setting",
-            "did you mean heartbeat?",
-        ),
-        (
-            "broker_ulr = 'x'",
-            "broker_ulr: there is no such",
-            "did you mean broker_url?",
-        ),
+        ("heartbaet = 1", "heartbaet: there is no such setting", "did you mean heartbeat?"),
+        ("broker_ulr = 'x'", "broker_ulr: there is no such", "did you mean broker_url?"),
         ("[profiles.x]\n", "profiles: there is no such", "did you mean profile?"),
         ("[evdmp]\n", "evdmp: there is no such setting", "did you mean evdump?"),
         ("xyzzy = 1", "xyzzy: there is no such setting", "see evtools.toml(5)"),
@@ -217,11 +203,7 @@ def test_an_unknown_profile_is_guessed(mistake):
         ("celery = 'x'", "celery: must be a table", ""),
         ("[profile]\nx = 1", "x: must be a table", ""),
         ("heartbeat = 1\n[profile.x]\nfoo = 1", "profile.x.foo: there is no such", ""),
-        (
-            "event-exchange = 'a'\nevent_exchange = 'b'",
-            "is also set as event-exchange",
-            "",
-        ),
+        ("event-exchange = 'a'\nevent_exchange = 'b'", "is also set as event-exchange", ""),
         ("broker = 'a'\nbroker_url = 'b'", "broker: is also set under Celery's", ""),
         ("BROKER_URL = 'a'\nbroker_url = 'b'", "set twice, under its old and", ""),
         ("[broker_use_ssl]\ncolour = 'x'", "broker_use_ssl: unknown key", ""),

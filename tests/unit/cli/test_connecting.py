@@ -66,9 +66,7 @@ def test_tls_options_become_a_record():
     assert settings(
         *("--tls", "--tls-ca", "ca", "--tls-cert", "c", "--tls-key", "k"),
         *("--tls-verify", "none", "--no-tls-check-hostname"),
-    ).tls == TLS(
-        enabled=True, ca="ca", cert="c", key="k", verify="none", check_hostname=False
-    )
+    ).tls == TLS(enabled=True, ca="ca", cert="c", key="k", verify="none", check_hostname=False)
     assert settings("--no-tls").tls.enabled is False
 
 
@@ -76,11 +74,7 @@ def test_redis_options_are_transport_options():
     assert settings(
         *("--fanout-prefix", "off", "--no-fanout-patterns"),
         *("--global-keyprefix", "x:", "--broker-option", "fanout_prefix=/y."),
-    ).options == {
-        "fanout_prefix": False,
-        "fanout_patterns": False,
-        "global_keyprefix": "x:",
-    }
+    ).options == {"fanout_prefix": False, "fanout_patterns": False, "global_keyprefix": "x:"}
 
 
 def test_a_file_with_the_url_is_named_as_its_source(tmp_path, monkeypatch):
@@ -93,9 +87,7 @@ def test_a_file_with_the_url_is_named_as_its_source(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("instead", [("--demo",), ("-r", "recording.jsonl")])
-def test_a_broker_that_nobody_asks_may_be_wrong_in_the_environment(
-    monkeypatch, instead
-):
+def test_a_broker_that_nobody_asks_may_be_wrong_in_the_environment(monkeypatch, instead):
     monkeypatch.setenv("CELERY_BROKER_URL", "::")
     with pytest.raises(UsageError):
         settings()

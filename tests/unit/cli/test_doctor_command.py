@@ -52,8 +52,7 @@ def test_with_yes_nobody_is_asked():
 
 
 @pytest.mark.parametrize(
-    ("answer", "agreed"),
-    [("y\n", True), ("n\n", False), ("\n", False), ("", False)],
+    ("answer", "agreed"), [("y\n", True), ("n\n", False), ("\n", False), ("", False)]
 )
 def test_on_a_terminal_the_default_is_no(answer, agreed):
     @click.command
@@ -111,9 +110,7 @@ def test_settings_are_shown(doctor):
 
 def test_the_settings_file_of_the_other_tools_serves(doctor, config):
     port = free_port()
-    config(
-        f"broker = 'redis://:hush@{HOST}:{port}/0'\n[evdump]\noutput = 'raw'\n", 0o644
-    )
+    config(f"broker = 'redis://:hush@{HOST}:{port}/0'\n[evdump]\noutput = 'raw'\n", 0o644)
     status, out, err = doctor("--json")
     assert status == 4
     findings = {f["check"]: f for f in json.loads(out)["findings"]}

@@ -23,9 +23,7 @@ def test_the_common_options_come_first(cli):
     out = cli("-h").out
     assert out.index("Examples:") < out.index("Common:") < out.index("Broker:")
     common = out[out.index("Common:") : out.index("Selection:")]
-    flags = [
-        line.split(",")[0].strip() for line in common.splitlines() if ", --" in line
-    ]
+    flags = [line.split(",")[0].strip() for line in common.splitlines() if ", --" in line]
     assert flags == ["-b", "-o", "-c", "-w", "-r"]
 
 
@@ -66,9 +64,7 @@ def test_an_unreachable_broker_is_told_with_its_source(cli):
         BROKER_URL="redis://:s3kr1t@127.0.0.1:1/0",
     )
     assert ended.status == 69
-    assert (
-        "cannot reach redis://:**@127.0.0.1:1/0: TCP: connection refused" in ended.err
-    )
+    assert "cannot reach redis://:**@127.0.0.1:1/0: TCP: connection refused" in ended.err
     assert "tried: BROKER_URL." in ended.err
     assert "s3kr1t" not in ended.err
 

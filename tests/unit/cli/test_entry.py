@@ -36,8 +36,7 @@ def test_help_needs_click_only(modules_after, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "program"),
-    [("top", "evtop"), ("doctor", "evtools"), ("config", "evtools")],
+    ("name", "program"), [("top", "evtop"), ("doctor", "evtools"), ("config", "evtools")]
 )
 def test_the_version_is_that_of_the_program(capsys, name, program):
     first = f"{program} {__version__}"
@@ -58,14 +57,10 @@ def test_a_tool_belongs_to_a_program():
 
 
 def test_a_closed_stdout_is_no_failure():
-    code = (
-        "import sys; from evtools.cli.entry import start; sys.exit(start('top', [%r]))"
-    )
+    code = "import sys; from evtools.cli.entry import start; sys.exit(start('top', [%r]))"
     for flag in ("-V", "--version"):
         command = [sys.executable, "-c", code % flag]
         ended = subprocess.run(
-            ["/bin/sh", "-c", '"$@" >&-', "sh", *command],
-            capture_output=True,
-            check=False,
+            ["/bin/sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, check=False
         )
         assert (ended.returncode, ended.stderr) == (0, b"")

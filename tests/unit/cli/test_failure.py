@@ -70,15 +70,11 @@ def test_an_error_is_what_why_and_what_next(capsys):
 @pytest.mark.parametrize("kind", [BrokerUnavailable, AccessRefused])
 def test_trouble_with_the_broker_is_a_matter_for_the_doctor(capsys, kind):
     assert fail("evdump", kind("cannot use x", "tried: -b flag.")) == 69
-    assert capsys.readouterr().err == (
-        f"evdump: cannot use x\n  tried: -b flag.\n  {DOCTOR}\n"
-    )
+    assert capsys.readouterr().err == (f"evdump: cannot use x\n  tried: -b flag.\n  {DOCTOR}\n")
 
 
 def test_a_filter_is_shown_with_the_place_of_the_mistake(capsys):
-    error = FilterError(
-        "bad filter at column 3: no", "did you mean x?", text="a b c", position=2
-    )
+    error = FilterError("bad filter at column 3: no", "did you mean x?", text="a b c", position=2)
     assert fail("evdump", error) == 2
     assert capsys.readouterr().err == (
         "evdump: bad filter at column 3: no\n  a b c\n    ^\n  did you mean x?\n"
@@ -135,10 +131,7 @@ def test_whoever_stops_reading_ends_us_silently():
     reading, writing = os.pipe()
     os.close(reading)
     ended = subprocess.run(
-        [sys.executable, "-c", code],
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        check=False,
+        [sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, check=False
     )
     os.close(writing)
     assert ended.returncode == -13
@@ -167,10 +160,7 @@ def test_a_full_disk_is_no_mistake_of_ours(text):
     )
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
-            [sys.executable, "-c", code],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            check=False,
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False
         )
     assert ended.returncode == 73
     assert ended.stderr == b"evtools: cannot write: No space left on device\n"
@@ -204,12 +194,7 @@ def test_nothing_takes_the_place_of_a_closed_stream():
 
 
 @pytest.mark.parametrize(
-    "environ",
-    [
-        {"LC_ALL": "C"},
-        {"PYTHONIOENCODING": "ascii"},
-        {"PYTHONIOENCODING": "latin-1"},
-    ],
+    "environ", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}]
 )
 def test_messages_are_utf_8_whatever_the_locale(environ):
     ended = subprocess.run(

@@ -45,10 +45,7 @@ def test_a_frozen_one_puts_its_surroundings_right(monkeypatch):
             {"LD_LIBRARY_PATH": "/unpacked:/a", "LD_LIBRARY_PATH_ORIG": "/a"},
             {"LD_LIBRARY_PATH": "/a"},
         ),
-        (
-            {"LD_LIBRARY_PATH": "/unpacked", "LD_LIBRARY_PATH_ORIG": ""},
-            {"LD_LIBRARY_PATH": ""},
-        ),
+        ({"LD_LIBRARY_PATH": "/unpacked", "LD_LIBRARY_PATH_ORIG": ""}, {"LD_LIBRARY_PATH": ""}),
     ],
 )
 def test_children_get_the_library_path_of_our_caller(before, after):
@@ -88,17 +85,14 @@ def test_the_words_of_multiprocessing_are_carried_out():
 
 def test_a_spawned_process_does_its_work_and_no_more():
     """It finds no pipe behind the number, which ends it."""
-    ended = served(
-        "evtools", "--multiprocessing-fork", "tracker_fd=98", "pipe_handle=99"
-    )
+    ended = served("evtools", "--multiprocessing-fork", "tracker_fd=98", "pipe_handle=99")
     assert ended.returncode == 1
     assert "Bad file descriptor" in ended.stderr
     assert ended.stdout == ""
 
 
 @pytest.mark.parametrize(
-    "argv",
-    [["evtools"], ["evdump", "-c", "5"], ["evdump", "-c", "from os import abort"]],
+    "argv", [["evtools"], ["evdump", "-c", "5"], ["evdump", "-c", "from os import abort"]]
 )
 def test_the_users_words_are_left_to_the_tools(argv):
     ended = served(*argv)

@@ -67,9 +67,7 @@ def to_file():
 
 
 def test_the_usual_file_is_where_xdg_has_it():
-    assert usual_file("evtop", {"HOME": "/h"}) == Path(
-        "/h/.local/state/evtools/evtop.log"
-    )
+    assert usual_file("evtop", {"HOME": "/h"}) == Path("/h/.local/state/evtools/evtop.log")
     assert usual_file("evtop", {"HOME": "/h", "XDG_STATE_HOME": "/s"}) == Path(
         "/s/evtools/evtop.log"
     )
@@ -81,9 +79,7 @@ def test_a_line_has_its_time_in_utc_and_does_no_harm(to_file, tmp_path, capsys):
     record = logging.LogRecord("x", logging.ERROR, "", 0, "a\x1b[31m\nb", (), None)
     record.created = 1795176000.25
     logging.getLogger().handle(record)
-    assert (tmp_path / "x.log").read_text() == (
-        "2026-11-20T12:00:00.250Z error a\\x1b[31m | b\n"
-    )
+    assert (tmp_path / "x.log").read_text() == ("2026-11-20T12:00:00.250Z error a\\x1b[31m | b\n")
     assert capsys.readouterr() == ("", "")
 
 
@@ -96,9 +92,7 @@ def test_the_usual_file_is_made_when_there_is_something_to_say(to_file, tmp_path
     assert len(log.read_text().splitlines()) == 2
 
 
-def test_without_a_home_nothing_is_logged_and_nothing_breaks(
-    to_file, monkeypatch, capsys
-):
+def test_without_a_home_nothing_is_logged_and_nothing_breaks(to_file, monkeypatch, capsys):
     monkeypatch.delenv("HOME")
     to_file()
     say_all()

@@ -19,8 +19,7 @@ def stockholm(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "ago"),
-    [("10m", 600), ("10m ago", 600), ("90", 90), ("1h30m", 5400), (" 0 ", 0)],
+    ("text", "ago"), [("10m", 600), ("10m ago", 600), ("90", 90), ("1h30m", 5400), (" 0 ", 0)]
 )
 def test_a_duration_is_so_long_ago(text, ago):
     assert parse_moment(text, NOON) == NOON - ago

@@ -60,9 +60,7 @@ def test_help_of_a_topic_is_its_page(capsys, name):
 )
 def test_a_page_may_be_cut_short(arguments):
     command = [sys.executable, "-m", "evtools", *arguments]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == -signal.SIGPIPE

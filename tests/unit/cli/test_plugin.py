@@ -92,9 +92,7 @@ def test_evtop_fails_under_its_own_name(run):
     assert "evtop: cannot read none" in ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "tool"), [("cam", evcam), ("dump", evdump), ("top", evtop)]
-)
+@pytest.mark.parametrize(("name", "tool"), [("cam", evcam), ("dump", evdump), ("top", evtop)])
 def test_each_tool_keeps_its_groups_of_options(name, tool):
     assert tool.groups == standalone(name).groups
     assert len({evcam.groups, evdump.groups, evtop.groups}) == 3

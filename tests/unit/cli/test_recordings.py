@@ -42,10 +42,7 @@ def lines(begin, end, *, every=MINUTE):
     """Return a line for each minute; the uuid is the local time."""
     count = int((end - begin) / every) + 1
     moments = [begin + number * every for number in range(count)]
-    return b"".join(
-        line(f"{datetime.fromtimestamp(m):%d-%H:%M}", m)  # noqa: DTZ006  (local)
-        for m in moments
-    )
+    return b"".join(line(f"{datetime.fromtimestamp(m):%d-%H:%M}", m) for m in moments)
 
 
 @pytest.fixture
@@ -147,9 +144,7 @@ def test_nothing_is_left_out_by_where_it_stands(shown, tmp_path):
         json.dumps(bare).encode() + b"\n",
         json.dumps({"info": {"timestamp": 7}, "uuid": "no-time", "type": "task-x"}),
     ]
-    path.write_bytes(
-        b"".join(c if isinstance(c, bytes) else c.encode() for c in content)
-    )
+    path.write_bytes(b"".join(c if isinstance(c, bytes) else c.encode() for c in content))
     ids, _ = shown("dump", "-r", str(path), "-U", str(EIGHT + 10))
     assert ids == ["bare", "late", "nested", "no-time"]
     ids, _ = shown("dump", "-r", str(path), "-S", str(EIGHT + 2), "-U", str(EIGHT + 10))

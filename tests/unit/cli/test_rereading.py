@@ -59,9 +59,7 @@ def test_the_file_is_found_from_any_directory(reading, config, monkeypatch, tmp_
     assert reread() == {"freq": 3}
 
 
-@pytest.mark.parametrize(
-    "text", ["[evcam]\nloglevel = 'loud'\n", "[evcam]\nnonsense = 1\n", "["]
-)
+@pytest.mark.parametrize("text", ["[evcam]\nloglevel = 'loud'\n", "[evcam]\nnonsense = 1\n", "["])
 def test_a_file_that_is_wrong_changes_nothing(reading, config, text):
     reread = reading("[evcam]\nfreq = 2\n")
     config(text)

@@ -28,9 +28,7 @@ def test_a_check_that_fails_stops_no_other(monkeypatch):
         raise CheckFailed("no\nluck")
 
     monkeypatch.setattr(
-        selftest_checks,
-        "CHECKS",
-        {"a": broken, "b": lambda: {}["x"], "c": lambda: "fine"},
+        selftest_checks, "CHECKS", {"a": broken, "b": lambda: {}["x"], "c": lambda: "fine"}
     )
     assert list(findings()) == [
         Finding("a", ok=False, text="no luck"),

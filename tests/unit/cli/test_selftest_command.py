@@ -47,11 +47,7 @@ def test_programs_get_json(checks, capsys):
     checks(tls=missing, rich=lambda: "here")
     assert main(["-o", "json"]) == 1
     assert json.loads(capsys.readouterr().out) == [
-        {
-            "name": "tls",
-            "ok": False,
-            "text": "ImportError: No module named 'x\x1b[31m'",
-        },
+        {"name": "tls", "ok": False, "text": "ImportError: No module named 'x\x1b[31m'"},
         {"name": "rich", "ok": True, "text": "here"},
     ]
 

@@ -36,7 +36,5 @@ def test_no_page_needs_a_broker_or_a_screen():
         "[topic.page() for topic in TOPICS.values()]\n"
         "print(*{'kombu', 'urwid', 'click'} & set(sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"

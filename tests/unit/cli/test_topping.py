@@ -69,9 +69,7 @@ def test_every_option_of_the_screen_reaches_its_field(options):
 
 
 def test_every_option_of_a_replay_reaches_its_field(options):
-    made = options(
-        *("-r", "in.jsonl", "--speed", "10x", "-S", "1795000000", "-U", "1795000001")
-    )
+    made = options(*("-r", "in.jsonl", "--speed", "10x", "-S", "1795000000", "-U", "1795000001"))
     assert (made.read, made.speed) == (("in.jsonl",), 10.0)
     assert (made.since, made.until) == (1795000000.0, 1795000001.0)
 
@@ -87,9 +85,7 @@ def test_a_check_is_of_workers_queues_and_time(options):
         *("--check", "worker=w1@h", "--check", "worker=w2@h", "--check", "worker=w1@h"),
         *("--consuming", "mail", "--consuming", "img", "--max-idle", "5m"),
     )
-    assert made.check == Check(
-        workers=("w1@h", "w2@h"), queues=("mail", "img"), max_idle=300.0
-    )
+    assert made.check == Check(workers=("w1@h", "w2@h"), queues=("mail", "img"), max_idle=300.0)
     assert made.refresh == 10.0
 
 

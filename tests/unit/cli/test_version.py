@@ -46,11 +46,7 @@ def test_the_versions_are_those_that_are_installed():
 
 def test_what_is_not_installed_is_left_out(monkeypatch, tmp_path):
     """As pip, Debian and their elders name the folders; one that is gone is none."""
-    for name in (
-        "kombu-5.7.0.dist-info",
-        "PyYAML-6.0.egg-info",
-        "amqp-5.3-py3.egg-info",
-    ):
+    for name in ("kombu-5.7.0.dist-info", "PyYAML-6.0.egg-info", "amqp-5.3-py3.egg-info"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr("sys.path", [str(tmp_path / "gone"), str(tmp_path)])
     _versions.cache_clear()
@@ -111,9 +107,7 @@ def test_this_c_library_is_named():
 )
 def test_the_terminals_colours_are_counted(environ, number):
     # Once per process, so that each gets its own.
-    code = (
-        "import os; from evtools.cli.version import colours; print(colours(os.environ))"
-    )
+    code = "import os; from evtools.cli.version import colours; print(colours(os.environ))"
     told = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": os.environ["PYTHONPATH"], **environ},

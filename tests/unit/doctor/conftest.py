@@ -10,14 +10,7 @@ from evtools.doctor.case import Case
 from evtools.doctor.observation import Observation
 from evtools.doctor.options import DoctorOptions
 from evtools.transport import ConnectionSettings
-from evtools.transport.examination import (
-    Elsewhere,
-    Examination,
-    Ground,
-    Leftover,
-    Right,
-    Search,
-)
+from evtools.transport.examination import Elsewhere, Examination, Ground, Leftover, Right, Search
 from tools.clock import FakeClock
 
 
@@ -75,11 +68,7 @@ def case():
 
     def make(broker=None, *, options=None, seen=None, **settings):
         settings.setdefault("urls", "memory://")
-        made = Case(
-            ConnectionSettings(**settings),
-            DoctorOptions(**(options or {})),
-            FakeClock(),
-        )
+        made = Case(ConnectionSettings(**settings), DoctorOptions(**(options or {})), FakeClock())
         made.examined = broker or FakeExamination()
         made.observation = seen or Observation()
         return made
@@ -92,9 +81,6 @@ def told():
     """Run a check and return its findings as (severity, text and advice)."""
 
     def run(check, case):
-        return [
-            (finding.severity, f"{finding.text}\n{finding.advice}")
-            for finding in check(case)
-        ]
+        return [(finding.severity, f"{finding.text}\n{finding.advice}") for finding in check(case)]
 
     return run

@@ -1,11 +1,6 @@
 import pytest
 
-from evtools.doctor.ground import (
-    check_elsewhere,
-    check_exchange,
-    check_permissions,
-    check_queue,
-)
+from evtools.doctor.ground import check_elsewhere, check_exchange, check_permissions, check_queue
 from evtools.doctor.observation import Observation, Signs
 from evtools.transport.examination import Elsewhere, Ground, Right
 
@@ -19,9 +14,7 @@ from evtools.transport.examination import Elsewhere, Ground, Right
         (Ground("exchange x", clash="it is fanout"), "problem", "it is fanout"),
     ],
 )
-def test_the_exchange_is_there_and_right_or_not(
-    case, fake, told, ground, severity, text
-):
+def test_the_exchange_is_there_and_right_or_not(case, fake, told, ground, severity, text):
     made = case(fake(where=ground))
     ((found, said),) = told(check_exchange, made)
     assert found == severity
@@ -30,9 +23,7 @@ def test_the_exchange_is_there_and_right_or_not(
     assert made.can_listen == (severity == "ok")
 
 
-def test_where_the_exchange_is_missing_a_command_lists_those_there_are(
-    case, fake, told
-):
+def test_where_the_exchange_is_missing_a_command_lists_those_there_are(case, fake, told):
     ground = Ground("exchange x", exists=False, command="rabbitmqctl x")
     ((_, text),) = told(check_exchange, case(fake(where=ground)))
     assert text.endswith(":\n  rabbitmqctl x")
@@ -76,10 +67,7 @@ def test_of_a_broker_without_rights_nothing_is_said(case, told):
         ({"event_queue_ttl": None}, ["note"]),
         ({"event_queue_ttl": 0.5}, ["warning"]),
         ({"event_queue_expires": None}, ["ok"]),
-        (
-            {"event_queue_expires": None, "event_queue_exclusive": False},
-            ["warning", "ok"],
-        ),
+        ({"event_queue_expires": None, "event_queue_exclusive": False}, ["warning", "ok"]),
     ],
 )
 def test_what_our_queue_does_without_us(case, told, settings, severities):
@@ -114,9 +102,7 @@ def test_a_name_of_somebody_elses_adds_no_line_of_advice(case, fake, told):
 
 
 def test_a_place_that_is_found_twice_is_told_once(case, fake, told):
-    twice = Elsewhere(
-        "exchange blue", "events", ("--event-exchange", "blue"), alive=True
-    )
+    twice = Elsewhere("exchange blue", "events", ("--event-exchange", "blue"), alive=True)
     seen = Observation(settings={"w1": {"event_exchange": "blue"}})
     ((_, text),) = told(check_elsewhere, case(fake(others=[twice]), seen=seen))
     assert "w1 sends its events there\nTo watch there:\n  --event" in text

@@ -62,12 +62,8 @@ def test_a_connection_that_fails_is_a_problem(listened):
 def test_what_cannot_be_read_is_a_warning(listened):
     seen = observed({"w1": signs()}, defects=(("no JSON", 2), ("pickle", 1)))
     warnings = [text for severity, text in listened(seen) if severity == "warning"]
-    assert warnings[0].startswith(
-        "2 messages could not be read, whole or in part: no JSON"
-    )
-    assert warnings[1].startswith(
-        "1 message could not be read, whole or in part: pickle"
-    )
+    assert warnings[0].startswith("2 messages could not be read, whole or in part: no JSON")
+    assert warnings[1].startswith("1 message could not be read, whole or in part: pickle")
 
 
 def test_the_doctor_listens_and_overhears(case, told, redis_url):
@@ -208,9 +204,7 @@ def test_without_workers_nothing_is_said_of_them(case, told):
 
 def test_clocks_that_are_right(case, told):
     seen = observed({"w1": signs(delay=0.2), "w2": signs(delay=-1.0)})
-    assert told(check_clocks, case(seen=seen)) == [
-        ("ok", "of 2 workers are right within 2s\n")
-    ]
+    assert told(check_clocks, case(seen=seen)) == [("ok", "of 2 workers are right within 2s\n")]
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,7 @@ def test_the_least_delay_is_the_difference_of_the_clocks():
     assert seen(beat(timestamp=0)).signs("w1").delay == 100.5
 
 
-@pytest.mark.parametrize(
-    "sent", [None, True, "1", float("inf"), 10**400, 1763380002000]
-)
+@pytest.mark.parametrize("sent", [None, True, "1", float("inf"), 10**400, 1763380002000])
 def test_a_time_that_is_none_tells_nothing(sent):
     assert seen(beat(timestamp=sent)).signs("w1").delay is None
     assert seen(beat(local_received=None)).signs("w1").delay is None

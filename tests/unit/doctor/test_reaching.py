@@ -5,13 +5,7 @@ from dataclasses import replace
 import pytest
 
 from evtools.doctor import reaching
-from evtools.doctor.reaching import (
-    check_kind,
-    check_login,
-    check_name,
-    check_port,
-    check_tls,
-)
+from evtools.doctor.reaching import check_kind, check_login, check_name, check_port, check_tls
 from evtools.errors import UsageError
 from evtools.transport import TLS
 from evtools.transport.way import Certificate, Place
@@ -61,9 +55,7 @@ def test_a_broker_without_events_is_refused(case, told):
 def test_names_are_looked_up(at, told):
     ((severity, text),) = told(check_name, at(Place("localhost", 1)))
     assert (severity, "localhost is " in text) == ("ok", True)
-    assert told(check_name, at(Place(HOST, 1))) == [
-        ("ok", f"{HOST} is an address, no name\n")
-    ]
+    assert told(check_name, at(Place(HOST, 1))) == [("ok", f"{HOST} is an address, no name\n")]
 
 
 def test_of_several_places_some_may_be_missing(at, told):
@@ -120,15 +112,12 @@ def test_without_encryption_it_matters_how_far_it_is(at, told, host, severity):
 
 
 @pytest.mark.parametrize(
-    ("now", "severity", "left"),
-    [(0.0, "warning", "33m20s"), (-30 * 86400.0, "ok", "30d00h")],
+    ("now", "severity", "left"), [(0.0, "warning", "33m20s"), (-30 * 86400.0, "ok", "30d00h")]
 )
 def test_a_certificate_is_good_for_some_time(now, severity, left):
     finding = reaching._trusted(CERTIFICATE, now)
     assert finding.severity == severity
-    assert finding.text == (
-        f"certificate of me, signed by my CA, good for another {left}"
-    )
+    assert finding.text == (f"certificate of me, signed by my CA, good for another {left}")
 
 
 def test_a_certificate_is_looked_at_where_encryption_is_asked_for(
@@ -171,9 +160,7 @@ def test_what_is_wrong_with_a_certificate_is_told(code, now, text):
 
 def test_a_certificate_of_another_ca_is_a_problem(at, told, authority, redis_server):
     tls = TLS(enabled=True, ca=str(authority.other), verify="required")
-    ((severity, text),) = told(
-        check_tls, at(Place("localhost", redis_server.tls_port, tls))
-    )
+    ((severity, text),) = told(check_tls, at(Place("localhost", redis_server.tls_port, tls)))
     assert severity == "problem"
     assert f"signed by evtools test ca, whom {authority.other} does not trust" in text
 
@@ -254,10 +241,7 @@ def test_who_speaks_as_we_do_is_no_stranger(redis_server):
 
 @pytest.mark.parametrize(
     ("with_ours", "text"),
-    [
-        (False, "the broker wants a certificate of us"),
-        (True, "broken off after the certificate"),
-    ],
+    [(False, "the broker wants a certificate of us"), (True, "broken off after the certificate")],
 )
 def test_a_broker_that_takes_our_certificate_for_none(
     at, authority, redis_mutual_tls, with_ours, text

@@ -15,13 +15,7 @@ from evtools.dump.options import DumpOptions
 from evtools.dump.records import Records
 from evtools.dump.report import Report
 from evtools.dump.signals import Signals
-from evtools.errors import (
-    AccessRefused,
-    BrokerUnavailable,
-    FilterError,
-    OutputError,
-    UsageError,
-)
+from evtools.errors import AccessRefused, BrokerUnavailable, FilterError, OutputError, UsageError
 from evtools.transport import ConnectionSettings, Statistics
 from evtools.transport.doubt import DOCTOR
 from evtools.wire import Defect, Record, gap
@@ -398,9 +392,7 @@ def test_a_recording_is_not_recorded_into_itself(tape, tmp_path, capfd):
             dumped(capfd, read=(str(tape),), write=target)
     assert tape.read_text() == before
     # With rotation what is there is renamed, and read to its end.
-    status, *_ = dumped(
-        capfd, read=(str(tape),), write=str(tape), rotate_size=1000, output="json"
-    )
+    status, *_ = dumped(capfd, read=(str(tape),), write=str(tape), rotate_size=1000, output="json")
     assert status == 0
     assert tape.with_name("tape.jsonl.1").read_text() == before
 

@@ -83,9 +83,7 @@ def test_any_event_is_a_safe_block(event, joined):
 @UNHURRIED
 @given(event=events, joined=joins, quiet=st.booleans())
 def test_a_terminal_never_gets_another_control_than_our_colours(event, joined, quiet):
-    made = make_formatter(
-        "text", options(verbosity=2, multiline=True, colour=True, quiet=quiet)
-    )
+    made = make_formatter("text", options(verbosity=2, multiline=True, colour=True, quiet=quiet))
     text = made.format(record_of(event, joined)).decode()
     for paint in ("\x1b[0m", *(f"\x1b[{code}m" for code in ("1", "2", "7"))):
         text = text.replace(paint, "")
@@ -97,8 +95,7 @@ def test_a_terminal_never_gets_another_control_than_our_colours(event, joined, q
 @pytest.mark.parametrize("name", OUTPUTS)
 @UNHURRIED
 @given(
-    timestamps=st.sampled_from(TIMESTAMPS),
-    stream=st.lists(st.tuples(events, joins), max_size=2),
+    timestamps=st.sampled_from(TIMESTAMPS), stream=st.lists(st.tuples(events, joins), max_size=2)
 )
 def test_a_replay_prints_the_same_bytes_as_the_live_run(name, timestamps, stream):
     live = make_formatter(name, options(verbosity=2, timestamps=timestamps))

@@ -57,9 +57,7 @@ def test_nothing_is_shown_for_what_is_read_in_no_time(terminal, clock):
     assert terminal.getvalue() == ""
 
 
-def test_nothing_is_written_or_imported_where_nobody_looks(
-    terminal, clock, monkeypatch
-):
+def test_nothing_is_written_or_imported_where_nobody_looks(terminal, clock, monkeypatch):
     monkeypatch.setitem(sys.modules, "rich.progress", None)
     with Progress(terminal, clock, shown=False) as progress:
         clock.now += 9

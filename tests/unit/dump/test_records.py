@@ -63,9 +63,7 @@ def test_the_events_of_other_programs_are_joined(opened):
 
 
 def test_what_was_recorded_looks_as_it_did(opened):
-    line = encode_line(
-        envelope({"type": "task-failed", "uuid": "u1"}, {"name": "proj.add"})
-    )
+    line = encode_line(envelope({"type": "task-failed", "uuid": "u1"}, {"name": "proj.add"}))
     again = encode_line(envelope({"type": "task-started", "uuid": "u1"}))
     first, second = all_of(opened(line, again))
     assert first.joined == {"name": "proj.add"}
@@ -75,8 +73,7 @@ def test_what_was_recorded_looks_as_it_did(opened):
 def test_secrets_are_masked_in_what_was_recorded_too(opened):
     line = encode_line(
         envelope(
-            {"type": "task-failed", "uuid": "u1", "exception": "card 4411"},
-            {"args": "(4411,)"},
+            {"type": "task-failed", "uuid": "u1", "exception": "card 4411"}, {"args": "(4411,)"}
         )
     )
     (record,) = all_of(opened(line, redact=("/4411/",)))

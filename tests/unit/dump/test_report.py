@@ -60,9 +60,7 @@ def test_every_change_of_the_connection_has_its_words(report, stream):
 def test_retries_are_told_ever_more_rarely(report, stream):
     for number in range(1, 20):
         report.notice(Notice("retry", f"refused; no; trying again in {number}s"))
-    assert [line.rpartition(" ")[2] for line in lines(stream)] == [
-        *("1s", "2s", "4s", "8s", "16s")
-    ]
+    assert [line.rpartition(" ")[2] for line in lines(stream)] == [*("1s", "2s", "4s", "8s", "16s")]
 
 
 def test_another_error_or_a_success_is_news(report, stream):
@@ -99,9 +97,7 @@ def test_where_secrets_are_masked_nothing_is_told_of_a_defect_but_its_length(str
 
 def test_the_summary_of_a_quiet_day_is_short(report, stream):
     report.summary(Counts(captured=10, matched=4), Statistics(), 2.0)
-    assert lines(stream) == [
-        "evdump: 10 captured, 4 matched, 0 lost, 0 gaps, 2.00s, 5.0/s"
-    ]
+    assert lines(stream) == ["evdump: 10 captured, 4 matched, 0 lost, 0 gaps, 2.00s, 5.0/s"]
 
 
 def test_the_summary_hides_nothing(report, stream):
@@ -122,9 +118,7 @@ def test_the_summary_hides_nothing(report, stream):
 
 def test_the_summary_can_be_for_programs(stream):
     report = Report(stream, tool="evdump", quiet=True, stats="json")
-    statistics = Statistics(
-        reconnects=1, buffered_bytes=5, defects=(Defect("x", b"", count=2),)
-    )
+    statistics = Statistics(reconnects=1, buffered_bytes=5, defects=(Defect("x", b"", count=2),))
     report.summary(Counts(captured=3, matched=2, expected=1), statistics, 1.23456)
     assert json.loads(stream.getvalue()) == {
         "captured": 3,

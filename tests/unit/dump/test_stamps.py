@@ -45,10 +45,7 @@ def test_local_without_a_zone_is_that_of_the_machine(monkeypatch):
 
 def test_the_clock_is_right_again_after_every_second():
     stamps = Stamps("utc")
-    times = [
-        stamps.stamp({"type": "x", "timestamp": moment})
-        for moment in (0.5, 0.9994, 0.9996)
-    ]
+    times = [stamps.stamp({"type": "x", "timestamp": moment}) for moment in (0.5, 0.9994, 0.9996)]
     assert times == ["00:00:00.500Z", "00:00:00.999Z", "00:00:01.000Z"]
     assert stamps.stamp({"type": "x", "timestamp": -0.5}) == "23:59:59.500Z"
 
@@ -70,9 +67,7 @@ def test_an_event_without_a_time_does_not_count_for_differences():
     assert after("delta", 5.0, None, 7.0) == ["+0.000", "-", "+2.000"]
 
 
-@pytest.mark.parametrize(
-    "odd", [None, "1", True, [], math.nan, math.inf, 1e300, 1763380002000]
-)
+@pytest.mark.parametrize("odd", [None, "1", True, [], math.nan, math.inf, 1e300, 1763380002000])
 def test_an_odd_timestamp_gives_way_to_when_we_received_it(odd):
     assert moment_of({"type": "x", "timestamp": odd, "local_received": 7}) == 7.0
     assert moment_of({"type": "x", "timestamp": odd, "local_received": odd}) is None

@@ -4,25 +4,13 @@ import math
 
 import pytest
 
-from evtools.dump.wording import (
-    failure,
-    gap_sentence,
-    number,
-    runtime,
-    said,
-    short_uuid,
-)
+from evtools.dump.wording import failure, gap_sentence, number, runtime, said, short_uuid
 from evtools.wire import Record, gap
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [
-        ("a\nb", "a\nb"),
-        (None, "null"),
-        (True, "true"),
-        ([1, {"a": "b"}], '[1,{"a":"b"}]'),
-    ],
+    [("a\nb", "a\nb"), (None, "null"), (True, "true"), ([1, {"a": "b"}], '[1,{"a":"b"}]')],
 )
 def test_a_value_is_said_as_text_or_json(value, text):
     assert said(value) == text
@@ -90,14 +78,8 @@ def test_a_uuid_is_cut_and_another_id_is_not():
             "4.20s without events: reconnect (Connection refused)",
         ),
         (gap("stopped", 1.0, 3.0), "2.00s without events: stopped"),
-        (
-            gap("buffer", 1.0, 1.0, dropped=7),
-            "7 events dropped: we were too slow",
-        ),
-        (
-            gap("worker", 1.0, 1.0, hostname="w1@h", missed=12),
-            "~12 tasks of w1@h not seen",
-        ),
+        (gap("buffer", 1.0, 1.0, dropped=7), "7 events dropped: we were too slow"),
+        (gap("worker", 1.0, 1.0, hostname="w1@h", missed=12), "~12 tasks of w1@h not seen"),
         ({"reason": "worker"}, "~? tasks of some worker not seen"),
         ({"reason": "buffer"}, "? events dropped: we were too slow"),
         ({}, "some time without events"),

@@ -23,10 +23,7 @@ def test_carets_stand_under_the_mistake():
 
 
 def test_carets_follow_what_is_escaped_and_wide():
-    assert carets("中\x1b runtme>2") == [
-        "  中\\x1b runtme>2",
-        "         ^^^^^^",
-    ]
+    assert carets("中\x1b runtme>2") == ["  中\\x1b runtme>2", "         ^^^^^^"]
 
 
 def test_a_mistake_at_the_end_has_a_caret_behind_it():

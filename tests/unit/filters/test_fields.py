@@ -5,13 +5,7 @@ import pytest
 from evtools.filters.fields import ALIASES, EVENT_FIELDS, find, guess, seconds
 from evtools.wire import Record
 
-JOINED = {
-    "name": "proj.add",
-    "queue": "mail",
-    "sent": 10.0,
-    "received": 12.0,
-    "started": 15.0,
-}
+JOINED = {"name": "proj.add", "queue": "mail", "sent": 10.0, "received": 12.0, "started": 15.0}
 
 
 def value(name, event, joined=None):

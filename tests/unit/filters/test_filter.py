@@ -32,11 +32,7 @@ def test_a_bad_filter_names_the_column_from_one():
     assert error.message == (
         'bad filter at column 15: unknown field "runtme" (did you mean "runtime"?)'
     )
-    assert (error.text, error.position, error.length) == (
-        "state:failure runtme>2",
-        14,
-        6,
-    )
+    assert (error.text, error.position, error.length) == ("state:failure runtme>2", 14, 6)
     assert "double quotes" in error.hint
     assert error.exit_code == 2
 
@@ -71,9 +67,7 @@ def test_a_field_no_event_could_tell_is_noted():
     assert mail.unknown() == []
     mail.matches(STARTED)
     (note,) = mail.unknown()
-    assert note.startswith(
-        "queue: unknown for 100% of events (task_send_sent_event is off"
-    )
+    assert note.startswith("queue: unknown for 100% of events (task_send_sent_event is off")
     mail.matches(Record({"type": "task-sent", "queue": "mail"}))
     assert mail.unknown() == []
 
@@ -102,8 +96,7 @@ def test_a_text_searched_in_part_is_noted():
     search.matches(Record({"type": "task-failed", "traceback": "x" * 70_000 + "y"}))
     (note,) = search.unknown()
     assert note == (
-        "tb: 1 texts were not searched to their end "
-        "(a line is searched up to 65536 characters)"
+        "tb: 1 texts were not searched to their end (a line is searched up to 65536 characters)"
     )
 
 

@@ -4,16 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.filters.grammar import (
-    MAX_DEPTH,
-    And,
-    Everything,
-    Not,
-    Or,
-    Term,
-    Word,
-    parse,
-)
+from evtools.filters.grammar import MAX_DEPTH, And, Everything, Not, Or, Term, Word, parse
 from evtools.filters.tokens import OPERATORS, PATTERN_OPERATORS, Mistake, Value
 
 A, B, C = (Word(Value(letter)) for letter in "abc")
@@ -136,11 +127,7 @@ def test_what_is_written_is_read_back_as_the_same_tree(tree):
 
 
 @given(
-    st.lists(
-        st.sampled_from(
-            ["a", "name:b", "(", ")", "OR", "AND", "NOT", "-", '"c d"', "e~f"]
-        )
-    )
+    st.lists(st.sampled_from(["a", "name:b", "(", ")", "OR", "AND", "NOT", "-", '"c d"', "e~f"]))
 )
 def test_what_is_read_is_read_back_as_the_same_tree(words):
     try:

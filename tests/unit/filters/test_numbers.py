@@ -2,13 +2,7 @@
 
 import pytest
 
-from evtools.filters.numbers import (
-    comparison,
-    read_any,
-    read_duration,
-    read_number,
-    within,
-)
+from evtools.filters.numbers import comparison, read_any, read_duration, read_number, within
 from evtools.filters.tokens import Mistake, Value
 
 

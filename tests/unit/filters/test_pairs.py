@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 from evtools.filters.pairs import MAX_CHARS, pair_test, pairs
 from evtools.filters.tokens import Value
 
-SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="ascii"))
-)
+SCALARS = st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="ascii"))
 NESTED = SCALARS | st.lists(SCALARS) | st.dictionaries(st.text(), SCALARS)
 
 
@@ -18,14 +16,8 @@ NESTED = SCALARS | st.lists(SCALARS) | st.dictionaries(st.text(), SCALARS)
     [
         ("{}", []),
         ("{'a': 1}", [("a", "1")]),
-        (
-            "{'a': 'x, y', 'b': [1, {'c': 2}]}",
-            [("a", "'x, y'"), ("b", "[1, {'c': 2}]")],
-        ),
-        (
-            "{'a': <Foo at 0x1f>, 'b': d(1, 2)}",
-            [("a", "<Foo at 0x1f>"), ("b", "d(1, 2)")],
-        ),
+        ("{'a': 'x, y', 'b': [1, {'c': 2}]}", [("a", "'x, y'"), ("b", "[1, {'c': 2}]")]),
+        ("{'a': <Foo at 0x1f>, 'b': d(1, 2)}", [("a", "<Foo at 0x1f>"), ("b", "d(1, 2)")]),
         ('{"a": "it\'s", "b": null}', [("a", '"it\'s"'), ("b", "null")]),
         ("{'a': x:y}", [("a", "x:y")]),
         ("{'a': 1, 'b': 'cut off...", [("a", "1")]),

@@ -201,12 +201,7 @@ def test_a_filter_stops(text):
 @pytest.mark.parametrize(
     ("text", "position", "length", "says"),
     [
-        (
-            "state:failure runtme>2",
-            14,
-            6,
-            'unknown field "runtme" (did you mean "runtime"?)',
-        ),
+        ("state:failure runtme>2", 14, 6, 'unknown field "runtme" (did you mean "runtime"?)'),
         ("zzz:1", 0, 3, 'unknown field "zzz"'),
         ("has:nme", 4, 3, 'did you mean "name"'),
         ("has:any", 4, 3, "several fields"),
@@ -266,15 +261,8 @@ def test_later_terms_are_asked_only_if_they_matter():
 
 
 JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text()
-    | st.just(10**400),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
-    ),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
 KEYS = st.sampled_from(
@@ -307,14 +295,7 @@ KEYS = st.sampled_from(
     ]
 )
 TYPES = st.sampled_from(
-    [
-        "task-sent",
-        "task-received",
-        "task-started",
-        "task-succeeded",
-        "task-failed",
-        "task-retried",
-    ]
+    ["task-sent", "task-received", "task-started", "task-succeeded", "task-failed", "task-retried"]
 )
 EVENTS = st.dictionaries(KEYS, JSON | TYPES)
 TERMS = st.sampled_from(
@@ -373,6 +354,4 @@ TERMS = st.sampled_from(
 @given(TERMS, EVENTS, EVENTS)
 def test_no_json_makes_a_filter_raise(text, event, joined):
     assert matches(text, Record(event, joined)) in (True, False)
-    assert matches(f"NOT {text}", Record(event, joined)) is not matches(
-        text, Record(event, joined)
-    )
+    assert matches(f"NOT {text}", Record(event, joined)) is not matches(text, Record(event, joined))

@@ -33,9 +33,7 @@ def test_a_misspelt_state_is_refused_with_a_guess():
     assert "cancelled" in caught.value.hint
 
 
-@pytest.mark.parametrize(
-    "value", [Value("zzz"), Value("z*"), Value("re*", literal=True)]
-)
+@pytest.mark.parametrize("value", [Value("zzz"), Value("z*"), Value("re*", literal=True)])
 def test_what_is_no_state_is_refused(value):
     with pytest.raises(Mistake, match="there is no state"):
         states_of(value)

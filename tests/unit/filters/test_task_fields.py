@@ -125,16 +125,7 @@ def test_tasks_have_the_fields_of_events_but_the_type():
 
 @pytest.mark.parametrize("junk", [[], {}, True, "x", float("nan"), 10**400])
 def test_any_json_in_any_field_is_survived(junk):
-    fields = (
-        "runtime",
-        "wait",
-        "started",
-        "eta",
-        "retries",
-        "args",
-        "queue",
-        "root_id",
-    )
+    fields = ("runtime", "wait", "started", "eta", "retries", "args", "queue", "root_id")
     task = Task(state="STARTED", **dict.fromkeys(fields, junk))
     for name, field in TASK_FIELDS.items():
         if name not in ("has", "any", "age"):

@@ -100,11 +100,7 @@ def test_a_value_may_have_colons_and_quotes_hold_anything():
 
 
 def test_commas_separate_values():
-    assert only('name:a,"b,c",d').values == (
-        Value("a"),
-        Value("b,c", literal=True),
-        Value("d"),
-    )
+    assert only('name:a,"b,c",d').values == (Value("a"), Value("b,c", literal=True), Value("d"))
 
 
 def test_a_quoted_value_is_literal():
@@ -113,8 +109,7 @@ def test_a_quoted_value_is_literal():
 
 
 @pytest.mark.parametrize(
-    ("text", "value"),
-    [(r'"a\"b"', 'a"b'), (r'"a\\b"', r"a\b"), (r'"\d"', r"\d"), ('""', "")],
+    ("text", "value"), [(r'"a\"b"', 'a"b'), (r'"a\\b"', r"a\b"), (r'"\d"', r"\d"), ('""', "")]
 )
 def test_inside_quotes_a_backslash_escapes_quotes_and_itself(text, value):
     assert only(text).values[0].text == value

@@ -27,12 +27,7 @@ def weight_of_all(state):
 def test_a_custom_event_is_a_note_and_no_state():
     task = task_of([*life("received", "started"), progress(11.5, 50, stage="cook")])
     assert task.state == "STARTED"
-    assert task.note == {
-        "type": "task-progress",
-        "timestamp": 11.5,
-        "percent": 50,
-        "stage": "cook",
-    }
+    assert task.note == {"type": "task-progress", "timestamp": 11.5, "percent": 50, "stage": "cook"}
     assert (task.timestamp, task.clock) == (11.0, 1100)
     assert task.attempts == ()
 

@@ -3,13 +3,7 @@
 import pytest
 
 from evtools.state import Task
-from evtools.state.announcements import (
-    announce,
-    announce_next,
-    is_news,
-    is_next,
-    is_same,
-)
+from evtools.state.announcements import announce, announce_next, is_news, is_next, is_same
 from evtools.state.readings import COUNT_MAX
 from evtools.state.sharing import Shared
 from tools.told import UUID, task_of, told
@@ -84,8 +78,7 @@ def test_what_is_missing_changes_nothing():
 @pytest.mark.parametrize("name", ["args", "kwargs", "root_id", "parent_id", "eta"])
 def test_a_task_grows_by_what_is_told(name):
     light, heavy = (
-        announce(Task(UUID), {**SENT, name: "x" * length}, Shared())
-        for length in (1, 1001)
+        announce(Task(UUID), {**SENT, name: "x" * length}, Shared()) for length in (1, 1001)
     )
     assert heavy - light == 1000
 

@@ -126,9 +126,7 @@ def test_a_view_returns_the_values_of_its_names_in_their_order():
 
 
 def test_a_task_can_show_everything_that_an_attempt_has():
-    assert WHOLE.of(Task("x", retries=7)) == tuple(
-        {"retries": 7}.get(name) for name in WHOLE.names
-    )
+    assert WHOLE.of(Task("x", retries=7)) == tuple({"retries": 7}.get(name) for name in WHOLE.names)
     assert set(LAST.names) <= set(WHOLE.names)
 
 
@@ -154,8 +152,7 @@ def test_what_a_view_shows_is_all_that_changes():
 @pytest.mark.parametrize("retries", [0, 2])
 def test_the_newest_attempt_of_a_task_is_what_was_written_into_it(steps, retries):
     events = [
-        {**event, **({"retries": retries} if "retries" in event else {})}
-        for event in life(*steps)
+        {**event, **({"retries": retries} if "retries" in event else {})} for event in life(*steps)
     ]
     # It begins with what tells the number.
     task = task_of(events) if events else Task("x", retries=retries)

@@ -29,9 +29,7 @@ def test_each_step_of_a_task_is_a_transition():
 
 def test_a_custom_event_is_no_transition():
     state = State()
-    *_, change = state.apply(
-        [*life("received", "started"), told("task-progress", 13.0, percent=5)]
-    )
+    *_, change = state.apply([*life("received", "started"), told("task-progress", 13.0, percent=5)])
     assert change.before == change.after == "STARTED"
     assert change.subject.note["percent"] == 5
 

@@ -8,24 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evtools.state import Liveness, State
-from evtools.state.cluster import (
-    SWEEP_EVERY,
-    TASK_BYTES,
-    WORKER_BYTES,
-    Cluster,
-)
-from tools.told import (
-    CLIENT,
-    OTHER,
-    UUID,
-    WAY,
-    WORKER,
-    Thorough,
-    account,
-    life,
-    task_of,
-    told,
-)
+from evtools.state.cluster import SWEEP_EVERY, TASK_BYTES, WORKER_BYTES, Cluster
+from tools.told import CLIENT, OTHER, UUID, WAY, WORKER, Thorough, account, life, task_of, told
 
 MANY = 1_000_000
 #: How fast it goes is for the benchmarks to say.
@@ -306,8 +290,7 @@ _SCALARS = (
 _VALUES = st.recursive(
     _SCALARS,
     lambda inner: (
-        st.lists(inner, max_size=2)
-        | st.dictionaries(st.text(max_size=5), inner, max_size=2)
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2)
     ),
     max_leaves=4,
 )
@@ -324,9 +307,7 @@ _FIELDS = (
     *("queue", "utcoffset", "state", "shelf", "weight_bytes", "__class__", "history"),
     *("cluster_state", "take", "event", "__dict__", "note", "extra", "zone"),
 )
-_CHANGED = st.dictionaries(
-    st.sampled_from(_FIELDS), _VALUES | st.sampled_from("abc"), max_size=4
-)
+_CHANGED = st.dictionaries(st.sampled_from(_FIELDS), _VALUES | st.sampled_from("abc"), max_size=4)
 _ANYTHING = st.builds(lambda event, odd: {**event, **odd}, _MEANT, _CHANGED)
 _JUNK = st.dictionaries(st.text(max_size=5), _VALUES, max_size=3)
 
@@ -430,9 +411,7 @@ def test_a_single_task_may_stay_however_large_it_is():
 
 
 def test_there_is_room_for_one_task_and_one_worker_even_if_there_is_for_none():
-    known = cluster(
-        *(beat(), beat(hostname=OTHER)), *lives(3, *FINISHED), tasks=0, workers=0
-    )
+    known = cluster(*(beat(), beat(hostname=OTHER)), *lives(3, *FINISHED), tasks=0, workers=0)
     assert len(known.tasks) == 1
     assert len(known.workers) == 1
     check_weight(known)
@@ -441,9 +420,7 @@ def test_there_is_room_for_one_task_and_one_worker_even_if_there_is_for_none():
 @pytest.mark.parametrize("more", [{}, {"order": "x" * 100}], ids=["usual", "odd"])
 def test_a_task_that_is_forgotten_as_it_ends_weighs_nothing(more):
     """Finished tasks go first, and this is the only one."""
-    known = cluster(
-        *(*lives(5, "received"), *life("received", parent_id="p")), max_bytes=20_000
-    )
+    known = cluster(*(*lives(5, "received"), *life("received", parent_id="p")), max_bytes=20_000)
     ending = told("task-succeeded", 12.0, result="x" * 20_000, **more)
     known.apply([ending])
     assert UUID not in known.tasks
@@ -520,9 +497,7 @@ def test_who_is_heard_of_by_its_tasks_stays():
 
 
 def test_when_workers_leave_can_be_chosen():
-    known = cluster(
-        *(beat(hostname=OTHER), beat(30.0)), liveness=Liveness(leave=SWEEP_EVERY)
-    )
+    known = cluster(*(beat(hostname=OTHER), beat(30.0)), liveness=Liveness(leave=SWEEP_EVERY))
     assert list(known.workers) == [WORKER]
 
 

@@ -15,10 +15,7 @@ WRAPPER = "ExceptionWithTraceback()"
 @pytest.mark.parametrize(
     ("line", "raised"),
     [
-        (
-            "billiard.exceptions.TimeLimitExceeded: TimeLimitExceeded(1,)",
-            "TimeLimitExceeded(1,)",
-        ),
+        ("billiard.exceptions.TimeLimitExceeded: TimeLimitExceeded(1,)", "TimeLimitExceeded(1,)"),
         (
             "billiard.exceptions.WorkerLostError: Worker exited prematurely: signal 9",
             "WorkerLostError('Worker exited prematurely: signal 9')",

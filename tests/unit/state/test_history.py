@@ -7,17 +7,7 @@ from hypothesis import strategies as st
 from evtools.state import State
 from evtools.state.history import READINGS_MAX
 from tools.stories import STORIES, UNUSUAL
-from tools.told import (
-    CLIENT,
-    OTHER,
-    UUID,
-    WORKER,
-    account,
-    account_of_attempt,
-    life,
-    task_of,
-    told,
-)
+from tools.told import CLIENT, OTHER, UUID, WORKER, account, account_of_attempt, life, task_of, told
 
 story_of_task = pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
 
@@ -165,14 +155,7 @@ def test_a_task_that_was_sent_again_is_still_where_it_was():
 def test_every_attempt_has_what_was_told_of_it():
     task = task_of(UNUSUAL["retried in vain"].events)
     told = [
-        (
-            each.number,
-            each.sent,
-            each.received,
-            each.started,
-            each.ended,
-            each.exception,
-        )
+        (each.number, each.sent, each.received, each.started, each.ended, each.exception)
         for each in task.attempts
     ]
     assert told == [
@@ -228,9 +211,7 @@ def test_a_message_that_is_delivered_again_is_an_attempt_of_its_own():
 def test_deliveries_are_in_the_order_of_our_clock(ahead):
     """The other worker's clock is wrong, its heartbeats say how much."""
     beats = [
-        told(
-            "worker-heartbeat", 2000.0 + ahead, hostname=OTHER, local_received=2000.25
-        ),
+        told("worker-heartbeat", 2000.0 + ahead, hostname=OTHER, local_received=2000.25),
         told("worker-heartbeat", 2000.0, local_received=2000.25),
     ]
     here = life("received", "started", "rejected", start=2010.0)
@@ -291,10 +272,7 @@ def test_what_is_sent_twice_and_received_once_is_pending():
 
 def test_a_receipt_we_missed_is_a_delivery_of_its_own():
     task = task_of(
-        [
-            *life("received", "started", "rejected"),
-            *life("started", "succeeded", start=20.0),
-        ]
+        [*life("received", "started", "rejected"), *life("started", "succeeded", start=20.0)]
     )
     assert states(task) == ("REJECTED", "SUCCESS")
     assert task.retries is None
@@ -302,10 +280,7 @@ def test_a_receipt_we_missed_is_a_delivery_of_its_own():
 
 def test_a_try_whose_receipt_we_missed_follows_the_one_that_was_retried():
     task = task_of(
-        [
-            *life("received", "started", "retried"),
-            *life("started", "succeeded", start=20.0),
-        ]
+        [*life("received", "started", "retried"), *life("started", "succeeded", start=20.0)]
     )
     assert states(task) == ("RETRY", "SUCCESS")
     assert [attempt.number for attempt in task.history.attempts] == [0, 1]
@@ -333,11 +308,7 @@ def test_a_second_try_is_one_even_if_its_clock_was_set_back():
 
 
 def test_a_retry_without_anything_that_runs_is_of_what_is_open_for_longest():
-    events = [
-        *life("received"),
-        told("task-received", 11.0, retries=1),
-        told("task-retried", 12.0),
-    ]
+    events = [*life("received"), told("task-received", 11.0, retries=1), told("task-retried", 12.0)]
     task = task_of(events)
     assert [attempt.retried for attempt in task.history.attempts] == [12.0, None]
 
@@ -368,10 +339,7 @@ def test_an_end_without_anything_that_runs_is_of_what_is_newest():
 
 
 def test_events_of_the_same_moment_are_in_the_order_of_a_life():
-    events = [
-        told(f"task-{step}", 10.0)
-        for step in ("sent", "received", "started", "succeeded")
-    ]
+    events = [told(f"task-{step}", 10.0) for step in ("sent", "received", "started", "succeeded")]
     for order in (events, events[::-1]):
         assert states(task_of(order)) == ("SUCCESS",)
 

@@ -72,9 +72,7 @@ def test_all_can_be_forgotten():
 
 _UUIDS = st.sampled_from("abcd")
 _KEYS = st.none() | _UUIDS
-_CHANGES = st.lists(
-    st.tuples(_UUIDS, _KEYS, _KEYS) | st.tuples(_UUIDS), min_size=1, max_size=30
-)
+_CHANGES = st.lists(st.tuples(_UUIDS, _KEYS, _KEYS) | st.tuples(_UUIDS), min_size=1, max_size=30)
 
 
 @given(_CHANGES)

@@ -29,10 +29,7 @@ from tools.mutations import VALUES
 from tools.told import CLIENT, OTHER, UUID, WORKER, account, life, task_of, told
 
 KINDS = {**TASK_READINGS, **WORKER_READINGS}
-ODD = [
-    *(value for value in VALUES if type(value) is not str),
-    *(b"x", object(), {1}, ("x", 1)),
-]
+ODD = [*(value for value in VALUES if type(value) is not str), *(b"x", object(), {1}, ("x", 1))]
 
 
 def deep_list():
@@ -171,9 +168,7 @@ def test_no_odd_value_of_an_event_makes_the_state_fail(kind):
     for name in event:
         for value in ODD:
             state = State()
-            task_of(
-                [*life("sent", "received", "started"), {**event, name: value}], state
-            )
+            task_of([*life("sent", "received", "started"), {**event, name: value}], state)
             [change] = state.apply([told("task-succeeded", 14.0)])
             assert change.subject is state.tasks[UUID]
             assert len(state.tasks) == 1

@@ -94,15 +94,7 @@ def test_what_was_written_straight_is_kept_when_it_is_told_anew(name):
     state.apply(life("received", "started", start=30.0))
     assert (task.state, task.received) == ("STARTED", 30.0)
     [before] = task.attempts
-    for fact in (
-        "state",
-        "sent",
-        "received",
-        "started",
-        "ended",
-        "exception",
-        "signum",
-    ):
+    for fact in ("state", "sent", "received", "started", "ended", "exception", "signum"):
         assert getattr(before, fact) == usual[fact]
     assert (before.runtime, before.requeue) == (usual["runtime"], usual["requeue"])
     assert (before.timestamp, before.pid) == (13.0, 77)

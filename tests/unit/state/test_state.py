@@ -36,10 +36,7 @@ def step(kind, uuid, at=10.0, **fields):
 
 
 def run(uuid, *kinds, start=10.0, **fields):
-    return [
-        step(kind, uuid, start + n, **fields)
-        for n, kind in enumerate(kinds or FINISHED)
-    ]
+    return [step(kind, uuid, start + n, **fields) for n, kind in enumerate(kinds or FINISHED)]
 
 
 def state_of(*events, **settings):
@@ -211,21 +208,15 @@ in_both_ways = pytest.mark.parametrize("take", [by_one, at_once])
 @in_both_ways
 def test_the_callback_is_called_before_each_event(listener, take):
     take(State(listener.callback), [beat(), step("received", "u"), {"type": "x-y"}])
-    assert listener.heard == [
-        *(("worker-heartbeat", 0), ("task-received", 1), ("x-y", 2)),
-    ]
+    assert listener.heard == [*(("worker-heartbeat", 0), ("task-received", 1), ("x-y", 2))]
 
 
 @in_both_ways
 def test_workers_that_come_and_go_are_called_out(listener, take):
     state = State(on_node_join=listener.join, on_node_leave=listener.leave)
     gone = told("worker-offline", 3.0)
-    take(
-        state, [beat(), beat(2.0), gone, told("worker-online", 4.0), step("sent", "u")]
-    )
-    assert listener.heard == [
-        *(("join", WORKER), ("leave", WORKER), ("join", WORKER)),
-    ]
+    take(state, [beat(), beat(2.0), gone, told("worker-online", 4.0), step("sent", "u")])
+    assert listener.heard == [*(("join", WORKER), ("leave", WORKER), ("join", WORKER))]
 
 
 @in_both_ways
@@ -439,9 +430,7 @@ def test_groups_order_and_weight_are_those_of_the_tasks(deeds):
             heard += [event["uuid"] for event in deed]
         tasks = list(state.tasks.values())
         assert names_of(state.tasks_by_type) == grouped(tasks, lambda task: task.name)
-        assert names_of(state.tasks_by_worker) == grouped(
-            tasks, lambda task: task.worker_name
-        )
+        assert names_of(state.tasks_by_worker) == grouped(tasks, lambda task: task.worker_name)
         told_of = [uuid for uuid in uuids(state.tasks_by_time()) if uuid != "z"]
         assert told_of == list(filter(state.tasks.get, dict.fromkeys(heard[::-1])))
     state.clear(ready=False)
@@ -534,8 +523,7 @@ def test_a_worker_that_is_taken_out_is_forgotten(state):
 
 
 @given(
-    st.lists(st.sampled_from(["received", "succeeded", "failed"]), max_size=60),
-    st.integers(1, 12),
+    st.lists(st.sampled_from(["received", "succeeded", "failed"]), max_size=60), st.integers(1, 12)
 )
 def test_event_forgets_one_task_and_that_is_the_first(kinds, limit):
     """An index that somebody keeps beside the state, as Flower does, stays true."""
@@ -766,11 +754,7 @@ def nothing(*_):
 
 
 def make_rich():
-    state = State(
-        nothing,
-        *(None, None, None, 7, 4, nothing, nothing),
-        max_bytes=10**6,
-    )
+    state = State(nothing, *(None, None, None, 7, 4, nothing, nothing), max_bytes=10**6)
     task_of([*RETRIED, told("task-progress", 30.0, percent=5)], state)
     state.apply([*run("a"), *run("b"), *run("c"), *run("d", "received", "failed")])
     state.apply([step("sent", "k", 40.0, parent_id="p", root_id="p", order=4711)])

@@ -9,17 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.state import State, Task, Worker
-from tools.told import (
-    CLIENT,
-    OTHER,
-    UUID,
-    WAY,
-    WORKER,
-    account,
-    life,
-    task_of,
-    told,
-)
+from tools.told import CLIENT, OTHER, UUID, WAY, WORKER, account, life, task_of, told
 
 SUCCESS = life("sent", "received", "started", "succeeded")
 FAILURE = life("sent", "received", "started", "failed")
@@ -53,9 +43,7 @@ def test_a_task_that_succeeds_tells_of_all_its_steps():
     assert (task.state, task.ready) == ("SUCCESS", True)
     assert (task.name, task.args, task.kwargs) == ("shop.pay", "(1,)", "{}")
     assert (task.result, task.runtime, task.retries) == ("4", 0.5, 0)
-    assert (task.client, task.hostname, task.worker.hostname) == (
-        *(CLIENT, WORKER, WORKER),
-    )
+    assert (task.client, task.hostname, task.worker.hostname) == (*(CLIENT, WORKER, WORKER),)
     assert (task.queue, task.exchange, task.routing_key) == ("mail", "", "mail")
     assert (task.timestamp, task.clock, task.pid) == (13.0, 1300, 77)
     assert (task.first_received, task.local_received) == (10.0 + WAY, 13.0 + WAY)
@@ -155,9 +143,7 @@ def test_what_has_not_started_has_no_wait_yet():
 
 
 def test_the_time_it_was_meant_to_wait_does_not_count():
-    task = task_of(
-        [*life("sent", "received", **ETA), told("task-started", 31.5)],
-    )
+    task = task_of([*life("sent", "received", **ETA), told("task-started", 31.5)])
     assert task.wait == 1.5
 
 
@@ -179,9 +165,7 @@ def test_no_wait_is_negative():
     assert task_of(early).wait is None
 
 
-@pytest.mark.parametrize(
-    ("client", "worker"), [(0, 0), (300, 0), (-300, 0), (0, 40), (7, -9)]
-)
+@pytest.mark.parametrize(("client", "worker"), [(0, 0), (300, 0), (-300, 0), (0, 40), (7, -9)])
 def test_wrong_clocks_do_not_change_how_long_it_waited(client, worker):
     state = State()
     beat = told("worker-heartbeat", 900.0 + worker, local_received=900.0 + WAY)
@@ -473,8 +457,7 @@ def test_a_copy_tells_the_same_and_belongs_to_no_state(events, copied):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["queue", "terminated", "signum", "expired", "requeue", "cancelled", "hostname"],
+    "name", ["queue", "terminated", "signum", "expired", "requeue", "cancelled", "hostname"]
 )
 def test_what_no_event_has_said_is_not_there(name):
     for task in (Task("u"), task_of(life("received", "started", hostname=None))):

@@ -12,9 +12,7 @@ def test_the_time_between_two_moments_is_their_difference():
     assert elapsed(10.0, 10.0) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("start", "end"), [(None, 1.0), (1.0, None), (None, None), (2.0, 1.0)]
-)
+@pytest.mark.parametrize(("start", "end"), [(None, 1.0), (1.0, None), (None, None), (2.0, 1.0)])
 def test_what_is_not_known_or_runs_backwards_is_no_time(start, end):
     assert elapsed(start, end) is None
 

@@ -8,13 +8,7 @@ from celery.events import state as celerys_state
 
 from evtools.state import transitions
 from evtools.state.readings import TASK_READINGS
-from evtools.state.transitions import (
-    ACTIVE_STATES,
-    ENDS,
-    EVENT_STATES,
-    FINAL_STATES,
-    MOMENTS,
-)
+from evtools.state.transitions import ACTIVE_STATES, ENDS, EVENT_STATES, FINAL_STATES, MOMENTS
 from tools.told import account, life, task_of, told
 
 STATES = {
@@ -59,9 +53,7 @@ def test_an_event_enters_its_state_at_its_time(moment):
 
 @pytest.mark.parametrize("first", ENDS)
 @pytest.mark.parametrize("second", ENDS)
-def test_of_two_ends_of_an_attempt_one_counts_in_whatever_order_they_come(
-    first, second
-):
+def test_of_two_ends_of_an_attempt_one_counts_in_whatever_order_they_come(first, second):
     ends = [
         told(f"task-{MOMENTS[first]}", 13.0),
         *([told(f"task-{MOMENTS[second]}", 13.5)] if second != first else []),

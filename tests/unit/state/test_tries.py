@@ -21,17 +21,7 @@ from evtools.state.tries import (
 )
 from evtools.state.worker import Worker
 from tools.stories import UNUSUAL
-from tools.told import (
-    CLIENT,
-    OTHER,
-    UUID,
-    WORKER,
-    Thorough,
-    account,
-    life,
-    task_of,
-    told,
-)
+from tools.told import CLIENT, OTHER, UUID, WORKER, Thorough, account, life, task_of, told
 
 BEGUN = life("sent", "received", "started")
 AGAIN = told("task-received", 13.0, retries=1)
@@ -73,9 +63,7 @@ def test_a_try_follows_one_that_may_be_tried_again(events, may):
 
 def test_a_try_follows_one_with_a_lower_number():
     task = task_of([told("task-received", retries=3)])
-    assert [can_follow(task, number) for number in (2, 3, 4, 9)] == [
-        *(False, False, True, True)
-    ]
+    assert [can_follow(task, number) for number in (2, 3, 4, 9)] == [*(False, False, True, True)]
 
 
 def test_what_was_the_newest_is_kept():

@@ -35,9 +35,7 @@ def test_a_heartbeat_tells_of_the_worker():
     assert (worker.hostname, worker.pid, worker.clock) == (WORKER, 77, 1000)
     assert (worker.processed, worker.active, worker.freq) == (5, 2, 2.0)
     assert worker.loadavg == [0.5, 0.25, 0.125]
-    assert (worker.sw_ident, worker.sw_ver, worker.sw_sys) == (
-        *("py-celery", "5.6.2", "Linux"),
-    )
+    assert (worker.sw_ident, worker.sw_ver, worker.sw_sys) == (*("py-celery", "5.6.2", "Linux"),)
     assert worker.timestamp == 10.0
     assert worker.local_received == HEARD
     assert worker.heartbeats == [HEARD]
@@ -86,9 +84,7 @@ def test_the_answer_to_a_wake_up_tells_its_process_and_nothing_else():
 
 
 def test_its_clock_is_ahead_by_the_least_delay():
-    worker = worker_of(
-        beat(110.0, local_received=10.5), beat(112.0, local_received=14.0)
-    )
+    worker = worker_of(beat(110.0, local_received=10.5), beat(112.0, local_received=14.0))
     assert worker.skew == 99.5
     assert Worker("w").skew is None
 
@@ -105,9 +101,7 @@ def test_without_heartbeats_tasks_tell_of_its_clock():
 def test_tasks_it_counted_and_no_event_told_of_are_missed():
     starts = [told("task-started", at, uuid=f"u{at}") for at in (2.0, 4.0)]
     beats = [beat(at, processed=5) for at in (5.0, 7.0, 9.0)]
-    worker = worker_of(
-        *(beat(1.0), starts[0], beat(3.0, processed=1), starts[1], *beats)
-    )
+    worker = worker_of(*(beat(1.0), starts[0], beat(3.0, processed=1), starts[1], *beats))
     assert worker.missed == 3
 
 
@@ -144,9 +138,7 @@ def test_who_says_goodbye_is_offline_until_it_comes_back():
 
 
 def test_the_goodbye_of_its_predecessor_does_not_take_it_offline():
-    worker = worker_of(
-        told("worker-online", 10.0, pid=78), told("worker-offline", 10.1, pid=77)
-    )
+    worker = worker_of(told("worker-online", 10.0, pid=78), told("worker-offline", 10.1, pid=77))
     assert worker.status(10.5) == "online"
 
 
@@ -204,10 +196,7 @@ def test_it_is_alive_by_the_clock_it_was_given():
     assert worker.status_string == "OFFLINE"
 
 
-@given(
-    st.lists(st.sampled_from(["online", "heartbeat", "offline"]), max_size=8),
-    st.floats(0, 1e6),
-)
+@given(st.lists(st.sampled_from(["online", "heartbeat", "offline"]), max_size=8), st.floats(0, 1e6))
 def test_its_status_is_one_of_six_at_any_time(kinds, now):
     events = [told(f"worker-{kind}", 10.0 + n) for n, kind in enumerate(kinds)]
     status = worker_of(beat(1.0), *events).status(now)
@@ -246,9 +235,7 @@ def test_what_the_new_process_begins_is_not_lost():
 @pytest.mark.parametrize("pid", [77, 78])
 def test_who_says_hello_has_started_then(pid):
     assert lost(beat(0.5), told("worker-online", 3.0, pid=pid))
-    assert not lost(
-        beat(0.5), told("worker-online", 1.0, pid=pid), started=2.0, pid=pid
-    )
+    assert not lost(beat(0.5), told("worker-online", 1.0, pid=pid), started=2.0, pid=pid)
 
 
 def test_another_pid_takes_over_when_the_one_before_misses_its_beats():
@@ -327,10 +314,7 @@ def test_two_processes_may_have_the_same_pid_as_in_containers():
     both = [
         each
         for n in range(4)
-        for each in (
-            beat(0.5 + 2 * n, processed=900 + n),
-            beat(1.5 + 2 * n, processed=n),
-        )
+        for each in (beat(0.5 + 2 * n, processed=900 + n), beat(1.5 + 2 * n, processed=n))
     ]
     assert worker_of(*both).processes(7.75) == 2
     assert not lost(*both)
@@ -360,8 +344,7 @@ def test_a_goodbye_and_a_hello_count_by_their_own_times(order, pid):
 
 def test_a_goodbye_that_comes_before_the_last_heartbeat_of_its_process_holds():
     worker = worker_of(
-        *(beat(98.0), told("worker-offline", 100.0)),
-        beat(99.0, local_received=100.5),
+        *(beat(98.0), told("worker-offline", 100.0)), beat(99.0, local_received=100.5)
     )
     assert worker.status(101.0) == "offline"
 
@@ -380,9 +363,7 @@ def test_in_whatever_order_they_come_the_process_that_began_last_is_online(event
     events = [{**event, "local_received": 14.0} for event in events]
     last = beat(15.0, pid=78, processed=0)
     assert worker_of(*events, last).status(15.5) == "online"
-    assert (
-        worker_of(*events, last, told("worker-offline", 16.0, pid=78)).goodbye == 16.0
-    )
+    assert worker_of(*events, last, told("worker-offline", 16.0, pid=78)).goodbye == 16.0
 
 
 # --- one that runs a task and says nothing -------------------------------------------
@@ -395,9 +376,7 @@ def test_one_whose_last_word_was_the_start_of_a_task_may_be_busy():
     assert worker.status(10.75 + 601) == "gone"
 
 
-@pytest.mark.parametrize(
-    "kind", ["task-succeeded", "task-received", "worker-heartbeat"]
-)
+@pytest.mark.parametrize("kind", ["task-succeeded", "task-received", "worker-heartbeat"])
 def test_one_that_said_something_since_is_gone(kind):
     worker = worker_of(beat(10.0), told("task-started", 10.5), told(kind, 11.0))
     assert worker.status(50.0) == "gone"
@@ -418,16 +397,12 @@ def test_one_that_beats_while_it_runs_tasks_is_gone_when_it_is_silent():
 
 def test_a_heartbeat_that_tells_next_to_nothing_counts():
     minimal = {"type": "worker-heartbeat", "hostname": WORKER, "timestamp": 10}
-    worker = worker_of(
-        {**minimal, "sw_ident": "gocelery"}, {**minimal, "timestamp": 12}
-    )
+    worker = worker_of({**minimal, "sw_ident": "gocelery"}, {**minimal, "timestamp": 12})
     assert worker.status(13.0) == "online"
     assert worker.beats == 2
 
 
-@pytest.mark.parametrize(
-    "freq", [0, -1, None, "often", 1e9, float("nan"), float("inf"), 10**400]
-)
+@pytest.mark.parametrize("freq", [0, -1, None, "often", 1e9, float("nan"), float("inf"), 10**400])
 def test_a_frequency_that_is_none_is_the_usual_one(freq):
     worker = worker_of(beat(10.0, freq=freq))
     assert worker.status(HEARD + 100) == "online"

@@ -34,9 +34,7 @@ def test_what_a_terminal_would_act_on_becomes_a_visible_escape(text, expected):
     assert sanitize(text) == expected
 
 
-@pytest.mark.parametrize(
-    "text", ["å", "a\u0301", "中文字", "한국어", "😀", "❤\ufe0f", "עברית"]
-)
+@pytest.mark.parametrize("text", ["å", "a\u0301", "中文字", "한국어", "😀", "❤\ufe0f", "עברית"])
 def test_ordinary_letters_marks_and_emoji_stay(text):
     assert sanitize(text) == text
 
@@ -72,13 +70,7 @@ def test_a_backslash_is_not_doubled():
 def test_the_result_is_always_printable(text):
     result = sanitize(text)
     assert result.isprintable()
-    assert not {unicodedata.category(c) for c in result} & {
-        "Cc",
-        "Cf",
-        "Cs",
-        "Zl",
-        "Zp",
-    }
+    assert not {unicodedata.category(c) for c in result} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 @given(ANY_TEXT)
@@ -99,10 +91,7 @@ def test_many_different_characters_leave_nothing_behind():
 
 def test_lines_keep_their_breaks_and_lose_everything_else():
     text = "Traceback\r\n\tFile \x1b[1mx\n  boom\rgone\u2028"
-    assert (
-        sanitize_lines(text)
-        == "Traceback\n        File \\x1b[1mx\n  boom\\rgone\\u2028"
-    )
+    assert sanitize_lines(text) == "Traceback\n        File \\x1b[1mx\n  boom\\rgone\\u2028"
 
 
 @given(ANY_TEXT)

@@ -70,12 +70,7 @@ def evtop(terminal, recording):
     with ExitStack() as stack:
 
         def make(**options):
-            how = {
-                "read": (recording,),
-                "speed": float("inf"),
-                "refresh": 0.2,
-                **options,
-            }
+            how = {"read": (recording,), "speed": float("inf"), "refresh": 0.2, **options}
             loop = stack.enter_context(Loop(SystemClock()))
             return Played(terminal, TopOptions(**how), loop, stack)
 
@@ -170,9 +165,7 @@ def test_options_arrange_the_first_view(evtop):
         ({"write": "/nowhere/tape"}, OutputError),
     ],
 )
-def test_what_is_wrong_is_told_before_the_terminal_is_touched(
-    evtop, terminal, options, error
-):
+def test_what_is_wrong_is_told_before_the_terminal_is_touched(evtop, terminal, options, error):
     with pytest.raises(error):
         evtop(**options)
     assert terminal.read() == b""
@@ -215,10 +208,7 @@ def test_what_is_typed_after_a_ctrl_c_is_not_meant_for_the_prompt(evtop):
         "proj.charge",
         "/abc",
         "filter> abc",
-        lambda: (
-            signal.raise_signal(signal.SIGINT),
-            played.console.display.on_key("3"),
-        ),
+        lambda: (signal.raise_signal(signal.SIGINT), played.console.display.on_key("3")),
         "[3 Workers]",
         "q",
     )
@@ -301,9 +291,7 @@ def test_a_mistake_in_a_key_closes_what_was_open(evtop, monkeypatch):
     )
 
 
-def test_mistakes_over_events_are_told_once_and_name_the_log(
-    evtop, monkeypatch, log_file
-):
+def test_mistakes_over_events_are_told_once_and_name_the_log(evtop, monkeypatch, log_file):
     played = evtop()
     model, calls = played.session.model, []
 
@@ -333,10 +321,7 @@ def test_a_mistake_over_events_takes_no_answer_from_the_screen(evtop, monkeypatc
         session.clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 11)
 
     played.play(
-        lambda: (
-            "2 of 2 workers replied" in played.terminal.text
-            and session.model.intake.events
-        ),
+        lambda: "2 of 2 workers replied" in played.terminal.text and session.model.intake.events,
         age,
         "internal error: some figures may be wrong",
         "q",
@@ -446,12 +431,7 @@ def test_the_broker_is_asked_about_queues_only_while_they_are_shown(evtop, monke
     monkeypatch.setattr(app, "Gauge", lambda _: None)
     played = evtop(broker_stats=True)
     played.play(
-        "proj.charge",
-        "4",
-        lambda: ("mail",) in watched,
-        "1",
-        lambda: watched[-1] == (),
-        "q",
+        "proj.charge", "4", lambda: ("mail",) in watched, "1", lambda: watched[-1] == (), "q"
     )
     assert watched[0] == "started"
 

@@ -28,9 +28,7 @@ def test_processes_are_counted():
     assert arguments.least_processes("2") == 2
 
 
-@pytest.mark.parametrize(
-    "text", ["", "0", "-1", "x", "1.5", "\u0663", "1001", "9" * 999]
-)
+@pytest.mark.parametrize("text", ["", "0", "-1", "x", "1.5", "\u0663", "1001", "9" * 999])
 def test_other_numbers_of_processes_are_refused(text):
     with pytest.raises(ValueError, match=r"no whole number|the most at once"):
         arguments.processes(text)

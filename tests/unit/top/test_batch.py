@@ -152,9 +152,7 @@ def test_the_view_filter_sort_and_columns_are_those_asked_for(batch_of, clock, p
     assert printed() == [["a2,FAIL", "a1,FAIL"]]
 
 
-def test_however_much_there_is_to_filter_all_of_it_is(
-    batch_of, clock, printed, monkeypatch
-):
+def test_however_much_there_is_to_filter_all_of_it_is(batch_of, clock, printed, monkeypatch):
     made = batch_of(filter="age>0s", columns=("uuid",))
     made.take([failed(str(number)) for number in range(5000)])
     clock.now += 5
@@ -184,9 +182,7 @@ def test_odd_characters_do_not_stop_it(batch_of, clock, capfd):
 
 
 @pytest.mark.parametrize(("expect", "status"), [("uuid:a", 0), ("uuid:x", 1)])
-def test_what_is_expected_decides_about_the_status(
-    batch_of, clock, capfd, expect, status
-):
+def test_what_is_expected_decides_about_the_status(batch_of, clock, capfd, expect, status):
     made = batch_of(expect=expect, filter="state:failure")
     made.take([failed("a"), failed("b")])
     clock.now += 5
@@ -255,9 +251,7 @@ def recording(tmp_path):
 
 
 def test_a_recording_is_read_to_its_end_and_printed_once(recording, capfd):
-    options = TopOptions(
-        batch=True, read=(recording,), output="json", speed=float("inf")
-    )
+    options = TopOptions(batch=True, read=(recording,), output="json", speed=float("inf"))
     assert run(options, SETTINGS) == 0
     assert capfd.readouterr().out.count("\n") == 3
 
@@ -272,9 +266,7 @@ def test_a_recording_that_the_filter_hides_is_not_called_unconnected(recording, 
     assert "onnected" not in said
 
 
-def test_a_mistake_of_ours_costs_a_figure_and_not_the_answer(
-    recording, capfd, monkeypatch, caplog
-):
+def test_a_mistake_of_ours_costs_a_figure_and_not_the_answer(recording, capfd, monkeypatch, caplog):
     def broken(*_):
         raise KeyError(1)
 
@@ -414,10 +406,7 @@ _WORKERS = {
         {"u1": "RUN"},
     ),
     "one that beats once an hour": (
-        [
-            *beats(1, 0, freq=3600.0),
-            *beats(1, 1000, 1020, hostname="celery@two"),
-        ],
+        [*beats(1, 0, freq=3600.0), *beats(1, 1000, 1020, hostname="celery@two")],
         "online",
         {},
     ),
@@ -446,10 +435,7 @@ _WORKERS = {
 @pytest.mark.parametrize("story", _WORKERS)
 def test_a_worker_is_what_it_told(cells_of, story):
     events, status, tasks = _WORKERS[story]
-    assert cells_of("workers", ("worker", "status"), *events)[0] == (
-        "celery@one",
-        status,
-    )
+    assert cells_of("workers", ("worker", "status"), *events)[0] == ("celery@one", status)
     assert dict(cells_of("tasks", ("uuid", "state"), *events)) == tasks
 
 
@@ -460,10 +446,7 @@ def test_json_says_that_a_task_may_be_lost(rows_of):
         *(started("u2", 14, pid=1, name="runs"), *beats(1, 15)),
     ]
     rows = rows_of(events)
-    assert {name: row["lost"] for name, row in rows.items()} == {
-        "lost": True,
-        "runs": False,
-    }
+    assert {name: row["lost"] for name, row in rows.items()} == {"lost": True, "runs": False}
 
 
 @pytest.mark.parametrize("factor", [1e3, 1e6, 1e9, -1.0])

@@ -42,11 +42,7 @@ def test_each_kind_says_its_values(make, value, text):
 
 def test_figures_are_on_the_right_and_begin_with_the_largest():
     column = rate_column("rate", "RATE", "a test", lambda row, _: row, from_cols=100)
-    assert (column.align, column.descending, column.kind) == (
-        "right",
-        True,
-        Kind.NUMBER,
-    )
+    assert (column.align, column.descending, column.kind) == ("right", True, Kind.NUMBER)
     assert column.from_cols == 100
     assert column.cols == 6
     assert count_column("x", "CONSUMERS", "", lambda row, _: row).cols == 9

@@ -22,11 +22,7 @@ def options(*workers, delay=15.0, queues=(), max_idle=None, **more):
 
 
 def beat(**fields):
-    return {
-        "type": "worker-heartbeat",
-        "hostname": "w@h",
-        "local_received": 5.0,
-    } | fields
+    return {"type": "worker-heartbeat", "hostname": "w@h", "local_received": 5.0} | fields
 
 
 # --- against a real worker ----------------------------------------------------------
@@ -45,24 +41,18 @@ def test_what_it_consumes_is_asked(celery_worker, settings, capsys):
     assert run(options(name, queues=("shared",)), settings) == 0
     assert "consumes shared" in capsys.readouterr().out
     assert run(options(name, queues=("shared", "other")), settings) == 2
-    assert capsys.readouterr().out.startswith(
-        f"CRITICAL - {name} does not consume other"
-    )
+    assert capsys.readouterr().out.startswith(f"CRITICAL - {name} does not consume other")
 
 
 def test_a_worker_nobody_knows_is_critical(celery_worker, settings, capsys):
     names = (celery_worker.hostname, "nobody@h")
     assert run(options(*names, delay=3.0), settings) == 2
     out = capsys.readouterr().out
-    assert out.startswith(
-        "CRITICAL - nobody@h sent no heartbeat in 3.00s and does not answer; "
-    )
+    assert out.startswith("CRITICAL - nobody@h sent no heartbeat in 3.00s and does not answer; ")
     assert f"{names[0]} is alive" in out
 
 
-def test_a_worker_without_work_is_critical_where_it_must_have_some(
-    celery_worker, settings, capsys
-):
+def test_a_worker_without_work_is_critical_where_it_must_have_some(celery_worker, settings, capsys):
     made = options(celery_worker.hostname, max_idle=6.0, delay=1.0)
     assert run(made, settings) == 2
     assert "has processed no task in 6." in capsys.readouterr().out

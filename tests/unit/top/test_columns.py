@@ -8,16 +8,7 @@ from hypothesis import strategies as st
 
 from evtools.filters import Kind, compile_filter
 from evtools.text import width
-from evtools.top.columns import (
-    Column,
-    Lens,
-    Slot,
-    fields_of,
-    finite,
-    layout,
-    line_cols,
-    one_line,
-)
+from evtools.top.columns import Column, Lens, Slot, fields_of, finite, layout, line_cols, one_line
 
 LENS = Lens(1000.0)
 
@@ -83,10 +74,7 @@ def test_a_head_shows_what_sorts():
 def test_what_is_unknown_sorts_last(descending):
     text, number = column(), column(kind=Kind.NUMBER)
     ordered = column(order=lambda row, _: row.get("rank"))
-    for one, values in (
-        (text, ["b", "A"]),
-        (number, [2, 1.5]),
-    ):
+    for one, values in ((text, ["b", "A"]), (number, [2, 1.5])):
         rows = [{"name": value} for value in values] + [{}, {"name": []}]
         keys = one.sort_values(rows, 0.0, descending=descending)
         placed = sorted(keys, reverse=descending)

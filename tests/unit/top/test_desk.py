@@ -63,9 +63,7 @@ def test_a_refusal_names_what_it_is_about(open_desk, celery_worker):
     asked = request("rate-limit", "no.such.task", rate_limit="1/s")
     outcome = outcome_of(desk, woken, asked)
     ours = [r for r in outcome.failures if r.worker == celery_worker.hostname]
-    assert [(reply.target, reply.text) for reply in ours] == [
-        ("no.such.task", "unknown task")
-    ]
+    assert [(reply.target, reply.text) for reply in ours] == [("no.such.task", "unknown task")]
 
 
 def test_nobody_to_answer_is_an_outcome_as_well(open_desk):

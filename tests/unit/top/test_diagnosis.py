@@ -38,9 +38,7 @@ def test_no_connection_comes_first():
     assert told("tasks", notices=[Notice("retry", "no route")]).startswith(
         f"Not connected yet: no route {DOCTOR}. No task yet."
     )
-    assert told("tasks", notices=LOST).startswith(
-        "Not connected for 10s: Connection \\x1brefused"
-    )
+    assert told("tasks", notices=LOST).startswith("Not connected for 10s: Connection \\x1brefused")
 
 
 def test_silence_names_what_may_be_another():

@@ -94,14 +94,10 @@ def test_a_link_is_not_followed(exporter, tmp_path):
     assert target.read_text() == "mine"
 
 
-def test_without_a_folder_files_are_where_evtop_was_started(
-    clock, tmp_path, monkeypatch
-):
+def test_without_a_folder_files_are_where_evtop_was_started(clock, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Exporter(clock).copied("x") == "evtop-copy-20261120T120000Z.txt"
-    assert [path.name for path in tmp_path.iterdir()] == [
-        "evtop-copy-20261120T120000Z.txt"
-    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["evtop-copy-20261120T120000Z.txt"]
 
 
 def test_a_folder_that_is_not_there_is_one_clear_message(clock, tmp_path):

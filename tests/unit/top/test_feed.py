@@ -100,9 +100,7 @@ def take_all(feed):
     return taken
 
 
-def test_what_comes_in_wakes_the_screen_once_until_it_has_taken_all(
-    feed, source, wakes
-):
+def test_what_comes_in_wakes_the_screen_once_until_it_has_taken_all(feed, source, wakes):
     source.give(events(1), events(2), events(3))
     wakes.wait()
     taken = []
@@ -127,9 +125,7 @@ def test_the_screen_is_not_woken_again_for_events_before_it_has_looked(wakes):
     assert wakes.count == 2
 
 
-def test_a_large_batch_is_cut_into_slices_that_together_are_the_batch(
-    feed, source, wakes
-):
+def test_a_large_batch_is_cut_into_slices_that_together_are_the_batch(feed, source, wakes):
     batch = events(2 * SLICE + 1)
     source.give(batch)
     taken = []

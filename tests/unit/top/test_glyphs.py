@@ -68,12 +68,8 @@ def test_ascii_is_used_where_it_is_asked_for():
         ({"LC_ALL": "", "LANG": "en_US.UTF-8"}, True),
     ],
 )
-def test_the_locale_says_whether_a_terminal_speaks_utf_8(
-    environ, expected, monkeypatch
-):
-    monkeypatch.setattr(
-        module, "sys", SimpleNamespace(flags=SimpleNamespace(utf8_mode=0))
-    )
+def test_the_locale_says_whether_a_terminal_speaks_utf_8(environ, expected, monkeypatch):
+    monkeypatch.setattr(module, "sys", SimpleNamespace(flags=SimpleNamespace(utf8_mode=0)))
     assert speaks_utf8(environ) is expected
 
 
@@ -88,10 +84,7 @@ def test_the_locale_says_whether_a_terminal_speaks_utf_8(
     ],
 )
 def test_a_locale_need_not_be_installed_and_python_makes_up_none(environ, expected):
-    code = (
-        "import os; from evtools.top.glyphs import speaks_utf8;"
-        " print(speaks_utf8(os.environ))"
-    )
+    code = "import os; from evtools.top.glyphs import speaks_utf8; print(speaks_utf8(os.environ))"
     asked = subprocess.run(
         [sys.executable, "-c", code],
         env={"PATH": os.environ["PATH"], **environ},

@@ -10,9 +10,7 @@ def facts(events, now, slots_of=None):
     state, statistics, intake = State(max_tasks_in_memory=50), Statistics(), Intake()
     statistics.take(state.apply(events))
     intake.take(events, state)
-    return header_facts(
-        state, statistics, intake, as_of=now, window="5m", slots_of=slots_of or {}
-    )
+    return header_facts(state, statistics, intake, as_of=now, window="5m", slots_of=slots_of or {})
 
 
 def test_the_figures_are_those_of_the_cluster():

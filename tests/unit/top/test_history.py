@@ -112,11 +112,7 @@ def test_whatever_is_in_the_file_does_no_harm(path, content):
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     history = History(path)
-    assert (history.saved, history.lines("filter"), history.lines("other")) == (
-        {},
-        (),
-        (),
-    )
+    assert (history.saved, history.lines("filter"), history.lines("other")) == ({}, (), ())
     assert remembered(path)
     assert History(path).lines("filter") == ["state:fail"]
 

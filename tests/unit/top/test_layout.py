@@ -34,8 +34,7 @@ def test_a_very_low_terminal_has_one_line_of_header():
 
 
 @pytest.mark.parametrize(
-    ("size", "small"),
-    [((50, 12), False), ((49, 12), True), ((50, 11), True), ((20, 5), True)],
+    ("size", "small"), [((50, 12), False), ((49, 12), True), ((50, 11), True), ((20, 5), True)]
 )
 def test_what_is_too_small_for_anything(size, small):
     assert too_small(size) is small

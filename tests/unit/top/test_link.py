@@ -29,11 +29,7 @@ def test_a_loss_is_remembered_with_its_time_until_the_connection_is_back(link, c
     assert link.status == "live"
     clock.now = 200.0
     link.hear(Notice("lost", "reset by peer"))
-    assert (link.status, link.reason, link.lost_at) == (
-        "reconnecting",
-        "reset by peer",
-        200.0,
-    )
+    assert (link.status, link.reason, link.lost_at) == ("reconnecting", "reset by peer", 200.0)
     clock.now = 205.0
     for _ in range(3):
         link.hear(Notice("retry", "Connection refused; trying again in 4.0s"))

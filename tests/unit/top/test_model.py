@@ -201,9 +201,7 @@ def test_a_paused_picture_stands_and_events_go_on(screen):
     screen.take(screen.life.succeeded("t"), screen.life.failed("u"))
     assert screen.model.paused
     assert screen.look() == ["RUN", "RUN"]
-    assert (
-        screen.model.views["tasks"].detail("t").lines[0].startswith("state   STARTED")
-    )
+    assert screen.model.views["tasks"].detail("t").lines[0].startswith("state   STARTED")
     assert screen.model.header() is facts
     assert screen.model.as_of(9e9) == frozen_at
     assert len(screen.model.state.tasks) == 22
@@ -212,9 +210,7 @@ def test_a_paused_picture_stands_and_events_go_on(screen):
 
 
 def test_a_paused_picture_can_be_filtered_and_sorted(screen):
-    screen.take(
-        *screen.life.success("t", "proj.b"), *screen.life.success("u", "proj.a")
-    )
+    screen.take(*screen.life.success("t", "proj.b"), *screen.life.success("u", "proj.a"))
     screen.look()
     screen.model.freeze(screen.clock.now)
     screen.model.freeze(screen.clock.now)
@@ -466,6 +462,4 @@ def test_the_tasks_on_the_screen_are_those_of_the_state(batches, paused):
         screen.look()
     screen.look()
     newest_first = screen.model.state.tasks_by_time()
-    assert list(screen.model.views["tasks"].cursor.keys) == [
-        uuid for uuid, _ in newest_first
-    ]
+    assert list(screen.model.views["tasks"].cursor.keys) == [uuid for uuid, _ in newest_first]

@@ -34,9 +34,7 @@ def test_where_nobody_knows_how_many_there_are_it_does_not_pretend(expected):
 
 
 def test_workers_that_nobody_expected_do_not_make_two_of_one():
-    told = outcome(
-        "revoke", OK, Reply("w2@h", "x", "flagged", failed=False), expected=1
-    )
+    told = outcome("revoke", OK, Reply("w2@h", "x", "flagged", failed=False), expected=1)
     assert told.sentence() == "Revoke, task x: 2 workers replied in 1.04s"
     assert told.good
 
@@ -105,6 +103,5 @@ def test_replies_that_could_not_be_read_are_counted():
     unread = {"message too large": 1, "no JSON": 2}
     told = Outcome(request, (OK,), 2, 1.04, "", unread)
     assert told.sentence().endswith(
-        "; 1 reply could not be read: message too large"
-        "; 2 replies could not be read: no JSON"
+        "; 1 reply could not be read: message too large; 2 replies could not be read: no JSON"
     )

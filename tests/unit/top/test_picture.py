@@ -99,14 +99,7 @@ def test_a_terminal_that_is_too_small_says_so_and_recovers(busy):
 
 
 def test_wide_and_escaped_names_break_no_column(terminal):
-    names = (
-        "タスク.決済",
-        "a\x1b[31mred",
-        "🎉party",
-        "e\u0301x",
-        "a\u202eb",
-        "x" * 300,
-    )
+    names = ("タスク.決済", "a\x1b[31mred", "🎉party", "e\u0301x", "a\u202eb", "x" * 300)
     for number, name in enumerate(names):
         terminal.take(terminal.life.success(f"id{number}", name))
     for size in ((120, 32), (80, 24), (52, 13)):

@@ -25,9 +25,7 @@ class Things:
         self.live = {}
         self.serial = 0
         self.chosen, self.order, self.descending = None, None, False
-        self.projection = Projection(
-            self.clock, lambda key, thing: self.live.get(key) is thing
-        )
+        self.projection = Projection(self.clock, lambda key, thing: self.live.get(key) is thing)
 
     def change(self, key, value):
         self.serial += 1

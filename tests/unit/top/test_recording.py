@@ -45,10 +45,7 @@ def test_what_was_written_is_there_before_the_end(tmp_path, clock):
     clock.now += 5
     recording.settle()
     lines = (tmp_path / "x.jsonl").read_text().splitlines()
-    assert [json.loads(line)["type"] for line in lines] == [
-        "task-sent",
-        "worker-heartbeat",
-    ]
+    assert [json.loads(line)["type"] for line in lines] == ["task-sent", "worker-heartbeat"]
     recording.close()
 
 

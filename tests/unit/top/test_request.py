@@ -118,11 +118,7 @@ def test_many_tasks_are_revoked_with_one_command_to_all_workers(state):
 
 def test_a_task_is_terminated_with_the_signal_chosen(state):
     [call] = ask(state, "terminate", "a", signal="SIGKILL").calls()
-    assert call.arguments == {
-        "task_id": ["a"],
-        "terminate": True,
-        "signal": "SIGKILL",
-    }
+    assert call.arguments == {"task_id": ["a"], "terminate": True, "signal": "SIGKILL"}
 
 
 def test_a_task_is_terminated_gently_by_default(state):

@@ -55,8 +55,7 @@ def test_a_message_is_sanitised_and_goes_after_a_while(busy, session):
 def test_what_goes_wrong_in_a_command_is_a_message_with_its_hint(busy):
     busy.command("view nowhere")
     assert busy.session.message == Message(
-        "there is no view nowhere (there are tasks, types, workers, queues, events,"
-        " errors)",
+        "there is no view nowhere (there are tasks, types, workers, queues, events, errors)",
         "error",
         busy.clock.now,
     )
@@ -210,9 +209,7 @@ def test_another_model_keeps_how_things_are_shown(busy, session):
     session.replace(fresh)
     assert session.model is fresh
     life = busy.life
-    busy.take(
-        life.failure("aaaa1111", "proj.charge"), life.success("bbbb2222", "proj.add")
-    )
+    busy.take(life.failure("aaaa1111", "proj.charge"), life.success("bbbb2222", "proj.add"))
     table = session.table
     assert table.filter_text == "state:fail,ok"
     assert (table.sort_key, table.reverse) == ("name", True)

@@ -55,9 +55,7 @@ def test_a_lost_connection_has_a_banner_with_its_reason_and_the_age(terminal):
     terminal.link.hear(Notice("retry", "Connection refused; trying again in 4.0s"))
     terminal.clock.now += 12
     left, right = around(terminal).banner
-    assert left == (
-        "RECONNECTING  attempt 1: Connection refused; trying again in 4.0s (Q quits)"
-    )
+    assert left == ("RECONNECTING  attempt 1: Connection refused; trying again in 4.0s (Q quits)")
     assert right == "data as of 00:16:40, 12s old"
     assert is_stale(terminal.session)
     terminal.link.hear(Notice("restored", "redis://host"))

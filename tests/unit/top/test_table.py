@@ -12,9 +12,7 @@ from evtools.top.table import TableModel
 from tools.clock import FakeClock
 
 COLUMNS = (
-    name_column(
-        "name", "NAME", "the name", lambda row, _: row["name"], cols=10, flex=0
-    ),
+    name_column("name", "NAME", "the name", lambda row, _: row["name"], cols=10, flex=0),
     count_column("count", "COUNT", "how many", lambda row, _: row["count"]),
     count_column("more", "MORE", "others", lambda row, _: row.get("more")),
     count_column("last", "LAST", "the last", lambda row, _: row.get("last")),
@@ -30,9 +28,7 @@ class Plain(TableModel):
     default_sort = "count"
 
     def __init__(self, counts):
-        self.rows = {
-            name: {"name": name, "count": count} for name, count in counts.items()
-        }
+        self.rows = {name: {"name": name, "count": count} for name, count in counts.items()}
         self.came = 0
         self.left = 0
         self.loads = 0
@@ -69,11 +65,7 @@ class Plain(TableModel):
     def _arranged(self):
         keys = [key for key, row in self.rows.items() if self.matches(row)]
         column = self._column(self.sort_key)
-        return sorted(
-            keys,
-            key=lambda key: column.value(self.rows[key], 0.0),
-            reverse=self.reverse,
-        )
+        return sorted(keys, key=lambda key: column.value(self.rows[key], 0.0), reverse=self.reverse)
 
 
 @pytest.fixture
@@ -309,9 +301,7 @@ def test_by_itself_a_row_leads_nowhere(table):
 def test_other_columns_are_fitted_anew_and_only_they(table, monkeypatch):
     fitted = []
     resize = table.resize
-    monkeypatch.setattr(
-        table, "resize", lambda cols: fitted.append(cols) or resize(cols)
-    )
+    monkeypatch.setattr(table, "resize", lambda cols: fitted.append(cols) or resize(cols))
     table.refresh(Lens(100.0))
     assert fitted == []
     monkeypatch.setattr(Plain, "columns", COLUMNS[:2])

@@ -24,9 +24,7 @@ def test_a_failure_begins_with_its_traceback():
     assert detail.section == "Traceback"
     assert detail.sections["Traceback"][-1] == "ValueError: no 12"
     assert detail.title == "proj.add t"
-    assert list(detail.sections) == [
-        *("Traceback", "Info", "Args", "Timeline", "Tree", "Raw"),
-    ]
+    assert list(detail.sections) == [*("Traceback", "Info", "Args", "Timeline", "Tree", "Raw")]
 
 
 def test_the_facts_are_in_four_lines():
@@ -53,9 +51,7 @@ def test_a_success_begins_with_its_arguments():
     life = Life()
     detail = seen(*life.success("t"))
     assert detail.section == "Args"
-    assert detail.sections["Args"] == (
-        *("args", "  (1, 2)", "kwargs", "  {}", "result", "  3"),
-    )
+    assert detail.sections["Args"] == (*("args", "  (1, 2)", "kwargs", "  {}", "result", "  3"),)
     assert detail.sections["Traceback"] == (
         "There is none: nothing was raised, as far as we know.",
     )
@@ -132,9 +128,7 @@ def test_of_a_worker_that_restarted_the_process_that_had_a_task_has_gone():
     life.now += 1
     state.apply([{**life.beat(), "type": "worker-online", "pid": 8, "processed": 0}])
     detail = task_detail(state.tasks["t"], Lens(life.now + 2), state)
-    assert detail.lines[0].startswith(
-        "state   LOST? (the process that had it has gone) on w1@host"
-    )
+    assert detail.lines[0].startswith("state   LOST? (the process that had it has gone) on w1@host")
 
 
 def test_relatives_are_shown_as_a_tree():

@@ -35,9 +35,7 @@ def calls():
 
 @pytest.fixture
 def signals(calls):
-    made = Signals(
-        lambda: calls.append("wake"), lambda: calls.append("give up"), FakeClock()
-    )
+    made = Signals(lambda: calls.append("wake"), lambda: calls.append("give up"), FakeClock())
     with made:
         yield made
 
@@ -89,9 +87,7 @@ def test_a_second_int_ends_a_loop_that_hangs_after_the_terminal_is_restored():
             print("still there")
     """
     ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        stdout=subprocess.PIPE,
-        check=False,
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, check=False
     )
     assert ended.returncode == 130
     assert ended.stdout == b"restored\n"

@@ -19,7 +19,7 @@ def test_children_stand_below_their_parent():
 
 def test_a_terminal_without_lines_gets_ascii():
     assert lines("ax", FAMILY, ascii_only=True) == [
-        *("a", "|- b", "|  `- d", "`- c", "   `- e", "x"),
+        *("a", "|- b", "|  `- d", "`- c", "   `- e", "x")
     ]
 
 

@@ -30,30 +30,10 @@ def only(check, **what):
             "CRITICAL",
             "w@h sent no heartbeat in 10.0s and does not answer",
         ),
-        (
-            CHECK,
-            {"age": 10.1, "answers": None},
-            "CRITICAL",
-            "w@h sent no heartbeat in 10.0s",
-        ),
-        (
-            CHECK,
-            {"age": None},
-            "WARNING",
-            "w@h answers, but sent no heartbeat in 10.0s",
-        ),
-        (
-            CHECK,
-            {"answers": False},
-            "WARNING",
-            "w@h sends heartbeats, but does not answer",
-        ),
-        (
-            CONSUMING,
-            {"queues": ("img", "mail", "x")},
-            "OK",
-            f"{ALIVE}, consumes mail img",
-        ),
+        (CHECK, {"age": 10.1, "answers": None}, "CRITICAL", "w@h sent no heartbeat in 10.0s"),
+        (CHECK, {"age": None}, "WARNING", "w@h answers, but sent no heartbeat in 10.0s"),
+        (CHECK, {"answers": False}, "WARNING", "w@h sends heartbeats, but does not answer"),
+        (CONSUMING, {"queues": ("img", "mail", "x")}, "OK", f"{ALIVE}, consumes mail img"),
         (CONSUMING, {"queues": ("mail",)}, "CRITICAL", "w@h does not consume img"),
         (
             CONSUMING,
@@ -64,12 +44,7 @@ def only(check, **what):
         (BUSY, {"done": 1}, "OK", f"{ALIVE}, 1 task in 1m01s"),
         (BUSY, {"done": 7}, "OK", f"{ALIVE}, 7 tasks in 1m01s"),
         (BUSY, {"done": 0}, "CRITICAL", "w@h has processed no task in 1m01s"),
-        (
-            BUSY,
-            {"done": None},
-            "UNKNOWN",
-            "w@h did not tell in 1m01s what it has processed",
-        ),
+        (BUSY, {"done": None}, "UNKNOWN", "w@h did not tell in 1m01s what it has processed"),
     ],
 )
 def test_a_worker_is_judged_by_what_was_seen(check, what, level, text):

@@ -60,11 +60,7 @@ def test_what_the_sender_cut_is_noticed():
             "active=0  loadavg=1.5",
         ),
         ({"type": "worker-heartbeat", "loadavg": [[], 2]}, "beat", "loadavg=[]"),
-        (
-            {"type": "task-progress", "uuid": "u", "percent": 40},
-            "task-progress",
-            "percent=40",
-        ),
+        ({"type": "task-progress", "uuid": "u", "percent": 40}, "task-progress", "percent=40"),
         ({"type": ["odd"], "x": None}, '["odd"]', ""),
     ],
 )
@@ -94,8 +90,7 @@ def test_styles_are_those_of_the_theme():
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
     ),
     max_leaves=5,
 )

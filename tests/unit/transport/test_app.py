@@ -48,9 +48,7 @@ def test_what_a_module_prints_does_not_get_among_the_events(project, capsys):
 
 
 def test_an_application_itself_is_taken():
-    assert celery_settings(app_with({"broker_url": "redis://h"})) == {
-        "broker_url": "redis://h"
-    }
+    assert celery_settings(app_with({"broker_url": "redis://h"})) == {"broker_url": "redis://h"}
 
 
 def test_without_settings_there_are_none():

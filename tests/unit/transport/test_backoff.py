@@ -13,9 +13,7 @@ def first(count, **how):
 def test_waits_grow_to_a_longest_and_stay_there():
     bounds = [1, 2, 4, 8, 10, 10, 10]
     waits = first(7, first=1, longest=10, rng=random.Random(1))
-    assert all(
-        bound / 2 <= wait <= bound for wait, bound in zip(waits, bounds, strict=True)
-    )
+    assert all(bound / 2 <= wait <= bound for wait, bound in zip(waits, bounds, strict=True))
 
 
 def test_no_two_monitors_come_back_together():

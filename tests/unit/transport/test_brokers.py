@@ -70,9 +70,7 @@ def test_sentinel_needs_the_name_of_its_master():
     with pytest.raises(UsageError, match="name of the master") as caught:
         check_transport(ConnectionSettings(urls="sentinel://a"))
     assert "--broker-option master_name=" in caught.value.hint
-    check_transport(
-        ConnectionSettings(urls="sentinel://a", options={"master_name": "m"})
-    )
+    check_transport(ConnectionSettings(urls="sentinel://a", options={"master_name": "m"}))
 
 
 @pytest.mark.parametrize("scheme", ["amqp", "amqps", "redis", "rediss", "memory"])

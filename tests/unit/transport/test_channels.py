@@ -2,9 +2,7 @@ import pytest
 
 from evtools.transport.channels import Naming, difference
 
-OURS = Naming(
-    ("/0.celeryev",), exchange="celeryev", database=0, keyprefix="", by_key=True
-)
+OURS = Naming(("/0.celeryev",), exchange="celeryev", database=0, keyprefix="", by_key=True)
 
 
 @pytest.mark.parametrize(
@@ -26,10 +24,7 @@ OURS = Naming(
             "news/worker.x?",
             "--event-exchange news/worker.x? --fanout-prefix off --no-fanout-patterns",
         ),
-        (
-            "/99999999.x/worker.online",
-            "--event-exchange /99999999.x --fanout-prefix off",
-        ),
+        ("/99999999.x/worker.online", "--event-exchange /99999999.x --fanout-prefix off"),
     ],
 )
 def test_options_lead_from_our_channels_to_others(channel, words):
@@ -37,9 +32,7 @@ def test_options_lead_from_our_channels_to_others(channel, words):
 
 
 def test_from_a_prefix_of_our_own_the_usual_one_is_on():
-    ours = Naming(
-        ("celeryev",), exchange="celeryev", database=0, keyprefix="", by_key=False
-    )
+    ours = Naming(("celeryev",), exchange="celeryev", database=0, keyprefix="", by_key=False)
     channel = "/0.celeryev/worker.heartbeat"
     words = ("--fanout-prefix", "on", "--fanout-patterns")
     assert difference(ours, channel) == words

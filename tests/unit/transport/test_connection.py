@@ -92,9 +92,7 @@ def test_a_redis_database_is_a_number(database):
     assert "secret" not in caught.value.message
 
 
-@pytest.mark.parametrize(
-    "url", ["redis://h", "redis://h/", "redis://h/?virtual_host=3"]
-)
+@pytest.mark.parametrize("url", ["redis://h", "redis://h/", "redis://h/?virtual_host=3"])
 def test_a_redis_database_may_be_left_out(url):
     assert made(url).virtual_host in {"/", "3"}
 

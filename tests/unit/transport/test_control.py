@@ -16,14 +16,7 @@ from kombu import Connection, Consumer, Exchange, Producer, Queue
 from redis import Redis
 
 from evtools.errors import UsageError
-from evtools.transport import (
-    ConnectionSettings,
-    EventReceiver,
-    Replies,
-    broadcast,
-    call,
-    connect,
-)
+from evtools.transport import ConnectionSettings, EventReceiver, Replies, broadcast, call, connect
 from evtools.transport.control import mailbox
 from servers.process import wait_until
 from servers.redis import RedisServer
@@ -62,10 +55,7 @@ def test_where_one_of_two_brokers_is_down_the_other_is_asked(celery_worker, sett
 
 def test_arguments_reach_the_worker(celery_worker, settings):
     replies = call(
-        settings,
-        "rate_limit",
-        {"task_name": "x", "rate_limit": "1/s"},
-        **only(celery_worker),
+        settings, "rate_limit", {"task_name": "x", "rate_limit": "1/s"}, **only(celery_worker)
     )
     assert "unknown task" in str(replies.by_node[celery_worker.hostname])
 
@@ -79,23 +69,17 @@ def test_as_many_replies_as_expected_end_the_wait(celery_worker, settings):
 
 
 def test_the_deadline_bounds_the_wait(celery_worker, settings):
-    replies = call(
-        settings, "ping", destination=[celery_worker.hostname, "nobody@x"], deadline=2
-    )
+    replies = call(settings, "ping", destination=[celery_worker.hostname, "nobody@x"], deadline=2)
     assert replies == Replies({celery_worker.hostname: {"ok": "pong"}}, complete=False)
 
 
 def test_the_brokers_heartbeat_does_not_end_a_long_wait(celery_worker):
     settings = settings_for(celery_worker, heartbeat=1.0)
-    replies = call(
-        settings, "ping", destination=[celery_worker.hostname, "nobody@x"], deadline=5
-    )
+    replies = call(settings, "ping", destination=[celery_worker.hostname, "nobody@x"], deadline=5)
     assert replies == Replies({celery_worker.hostname: {"ok": "pong"}}, complete=False)
 
 
-def test_without_an_expectation_nobody_knows_whether_all_have_answered(
-    celery_worker, settings
-):
+def test_without_an_expectation_nobody_knows_whether_all_have_answered(celery_worker, settings):
     replies = call(settings, "ping", deadline=2)
     assert celery_worker.hostname in replies.by_node
     assert replies.complete is None
@@ -185,13 +169,9 @@ def test_replies_that_are_none_do_not_disturb(impostor):
             content_encoding="binary",
             **ours,
         )
-        producer.publish(
-            b"{", content_type="application/json", content_encoding="utf-8", **ours
-        )
+        producer.publish(b"{", content_type="application/json", content_encoding="utf-8", **ours)
         deep = b'{"x@x":' + b"[" * 500 + b"]" * 500 + b"}"
-        producer.publish(
-            deep, content_type="application/json", content_encoding="utf-8", **ours
-        )
+        producer.publish(deep, content_type="application/json", content_encoding="utf-8", **ours)
         producer.publish({"a@x": "pong"}, compression="zlib", **ours)
         producer.publish({"b@x": "pong"}, **{**ours, "headers": {}})
 
@@ -226,15 +206,11 @@ print(json.dumps([list(replies.by_node), dict(replies.unread), peak() - before])
 
 
 @pytest.mark.parametrize("compression", ["zlib", "gzip", "bzip2", "lzma", "zstd"])
-def test_a_reply_that_grows_when_unpacked_takes_no_memory(
-    redis_url, event_exchange, compression
-):
+def test_a_reply_that_grows_when_unpacked_takes_no_memory(redis_url, event_exchange, compression):
     names = {"zlib": "application/x-gzip", "bzip2": "application/x-bz2"}
-    pack = {
-        "bzip2": bz2.compress,
-        "lzma": lzma.compress,
-        "zstd": zstandard.compress,
-    }.get(compression, zlib.compress)
+    pack = {"bzip2": bz2.compress, "lzma": lzma.compress, "zstd": zstandard.compress}.get(
+        compression, zlib.compress
+    )
     megabytes = 200 if compression == "zlib" else 20
     bomb = pack(b'{"x@x": "' + b"x" * megabytes * 1_000_000 + b'"}')
     assert len(bomb) < 500_000
@@ -293,9 +269,7 @@ def test_what_is_no_message_in_a_reply_queue_of_redis_is_counted(
         *("nonsense", "[]", "[" * 5000, "{}", '"x"', "null"),
         json.dumps({**good, "properties": None}),
         json.dumps({**good, "headers": ["x"], "body": None}),
-        json.dumps(
-            {**good, "properties": {**good["properties"], "body_encoding": "x"}}
-        ),
+        json.dumps({**good, "properties": {**good["properties"], "body_encoding": "x"}}),
         json.dumps({**good, "body": "x" * 3 * 1024 * 1024}),
     ]
 
@@ -374,12 +348,7 @@ def test_a_heartbeat_can_be_asked_for(celery_worker):
     settings = settings_for(celery_worker, wakeup=False)
     with EventReceiver(settings) as receiver, connect(settings) as connection:
         next_event(receiver, lambda event: event["type"] == "worker-heartbeat")
-        broadcast(
-            connection,
-            "heartbeat",
-            settings=settings,
-            destination=[celery_worker.hostname],
-        )
+        broadcast(connection, "heartbeat", settings=settings, destination=[celery_worker.hostname])
         answer = next_event(receiver, is_an_answer)
     assert answer["hostname"] == celery_worker.hostname
 
@@ -401,8 +370,5 @@ def test_events_can_be_switched_on(worker, broker_url, event_exchange):
 def test_a_connection_that_is_lost_is_the_callers_to_explain(own_redis):
     settings = ConnectionSettings(urls=own_redis.url)
     own_redis.kill()
-    with (
-        Connection(own_redis.url) as connection,
-        pytest.raises(connection.connection_errors),
-    ):
+    with Connection(own_redis.url) as connection, pytest.raises(connection.connection_errors):
         call(settings, "ping")

@@ -85,15 +85,10 @@ def test_on_redis_many_queues_are_asked_about_in_few_round_trips(redis_url, queu
     assert sum(depth.messages for depth in depths.values()) == 1
 
 
-def test_on_rabbitmq_a_queue_that_is_not_there_does_not_hide_others(
-    rabbitmq_url, queue
-):
+def test_on_rabbitmq_a_queue_that_is_not_there_does_not_hide_others(rabbitmq_url, queue):
     fill(rabbitmq_url, queue, 0)
     depths = look(rabbitmq_url, "nobodys", queue)
-    assert depths == {
-        "nobodys": Depth(None, reason="there is no such queue"),
-        queue: Depth(1, 0),
-    }
+    assert depths == {"nobodys": Depth(None, reason="there is no such queue"), queue: Depth(1, 0)}
 
 
 def test_on_rabbitmq_the_queue_of_another_connection_is_no_failure(rabbitmq_url, queue):

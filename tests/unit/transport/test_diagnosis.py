@@ -12,9 +12,7 @@ from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
 from evtools.transport.diagnosis import diagnose, explain
 from evtools.transport.settings import ConnectionSettings
 
-SETTINGS = ConnectionSettings(
-    urls="redis://me:s3kr1t@broker-1:6379/0", source_of_url="-b flag"
-)
+SETTINGS = ConnectionSettings(urls="redis://me:s3kr1t@broker-1:6379/0", source_of_url="-b flag")
 
 
 def caused(error, cause):
@@ -39,18 +37,9 @@ def of_openssl(reason):
 
 
 REFUSED = [
-    (
-        amqp.exceptions.AccessRefused("ACCESS_REFUSED - Login was refused"),
-        "login: Login",
-    ),
-    (
-        amqp.exceptions.AccessRefused("ACCESS_REFUSED - access to exchange"),
-        "permission:",
-    ),
-    (
-        amqp.exceptions.NotAllowed("NOT_ALLOWED - vhost x not found"),
-        "vhost x not found",
-    ),
+    (amqp.exceptions.AccessRefused("ACCESS_REFUSED - Login was refused"), "login: Login"),
+    (amqp.exceptions.AccessRefused("ACCESS_REFUSED - access to exchange"), "permission:"),
+    (amqp.exceptions.NotAllowed("NOT_ALLOWED - vhost x not found"), "vhost x not found"),
     (amqp.exceptions.NotAllowed("NOT_ALLOWED - access to vhost '/'"), "vhost: access"),
     *[
         (amqp.exceptions.NotAllowed(f"NOT_ALLOWED - {text}"), text)
@@ -59,20 +48,9 @@ REFUSED = [
             "vhost connection limit (1) is reached not found",
         )
     ],
-    (
-        amqp.exceptions.ConnectionError(
-            "Couldn't find appropriate auth mechanism (can"
-        ),
-        "login:",
-    ),
-    (
-        amqp.exceptions.PreconditionFailed("inequivalent arg 'type'"),
-        "declaration: ineq",
-    ),
-    (
-        amqp.exceptions.InternalError("INTERNAL_ERROR - Feature `x` is deprecated."),
-        "queue:",
-    ),
+    (amqp.exceptions.ConnectionError("Couldn't find appropriate auth mechanism (can"), "login:"),
+    (amqp.exceptions.PreconditionFailed("inequivalent arg 'type'"), "declaration: ineq"),
+    (amqp.exceptions.InternalError("INTERNAL_ERROR - Feature `x` is deprecated."), "queue:"),
     (NotImplementedError("You need to install the `gssapi` module"), "login:"),
     (replied("ERR unknown command 'SENTINEL'"), "it is no Sentinel"),
     (replied("MOVED 866 127.0.0.1:7001"), "cluster:"),
@@ -84,14 +62,8 @@ REFUSED = [
     (redis.exceptions.ResponseError("WRONGPASS invalid"), "login:"),
     (redis.exceptions.ResponseError("NOAUTH required"), "login:"),
     (replied("NOAUTH Authentication required."), "login:"),
-    (
-        replied("ERR Only HELLO messages are accepted by Sentinel instances."),
-        "it is a Sentinel",
-    ),
-    (
-        replied("NOPERM no permissions to run the 'client|setname' command"),
-        "permission:",
-    ),
+    (replied("ERR Only HELLO messages are accepted by Sentinel instances."), "it is a Sentinel"),
+    (replied("NOPERM no permissions to run the 'client|setname' command"), "permission:"),
     (replied("NOPERM no 'psubscribe'"), "permission:"),
     (redis.exceptions.ResponseError("NOPERM no permission"), "permission:"),
     (replied("ERR DB index is out of range"), "database: DB index"),
@@ -102,10 +74,7 @@ REFUSED = [
 ]
 
 UNAVAILABLE = [
-    (
-        redis.sentinel.MasterNotFoundError("no master of the name x"),
-        "Sentinel: no master",
-    ),
+    (redis.sentinel.MasterNotFoundError("no master of the name x"), "Sentinel: no master"),
     (ssl.SSLEOFError(8, "EOF occurred (_ssl.c:2427)"), "TLS: EOF occurred"),
     (socket.gaierror(-2, "Name or service not known"), "DNS: broker-1: Name or"),
     (
@@ -114,17 +83,11 @@ UNAVAILABLE = [
     ),
     (TimeoutError("_ssl.c:989: The handshake operation timed out"), "TLS: no answer"),
     (redis.exceptions.TimeoutError("Timeout connecting to server"), "TCP: no answer"),
-    (
-        redis.exceptions.TimeoutError("Timeout reading from socket"),
-        "timeout: no answer",
-    ),
+    (redis.exceptions.TimeoutError("Timeout reading from socket"), "timeout: no answer"),
     (TimeoutError("timed out"), "timeout: no answer (--connect-timeout 4s)"),
     (ConnectionRefusedError(errno.ECONNREFUSED, "x"), "TCP: connection refused"),
     (ConnectionResetError(errno.ECONNRESET, "x"), "TCP: the broker closed"),
-    (
-        redis.exceptions.ConnectionError("Connection closed by server."),
-        "TCP: Connection",
-    ),
+    (redis.exceptions.ConnectionError("Connection closed by server."), "TCP: Connection"),
     (redis.exceptions.InvalidResponse("Protocol error"), "does not speak Redis's"),
     (amqp.exceptions.UnexpectedFrame("x"), "it does not speak AMQP"),
     (amqp.exceptions.FrameSyntaxError("x"), "it does not speak AMQP"),
@@ -134,10 +97,7 @@ UNAVAILABLE = [
     (replied("BUSY Redis is busy running a script"), "BUSY Redis"),
     (replied("ERR max number of clients reached"), "limit: max number of clients"),
     (amqp.exceptions.ConsumerCancelled("amq.ctag-x"), "queue: the broker deleted our"),
-    (
-        amqp.exceptions.ResourceLocked("RESOURCE_LOCKED - cannot obtain"),
-        "cannot obtain",
-    ),
+    (amqp.exceptions.ResourceLocked("RESOURCE_LOCKED - cannot obtain"), "cannot obtain"),
     (amqp.exceptions.InternalError("INTERNAL_ERROR - vhost '/' is down"), "is down"),
     *[
         (amqp.exceptions.NotAllowed(f"NOT_ALLOWED - {text}"), f"limit: {text}")
@@ -230,9 +190,7 @@ def test_an_error_of_ours_stays_as_it_is():
 
 
 def test_a_url_without_host_means_this_one():
-    explained = explain(
-        socket.gaierror(-3, "later"), ConnectionSettings(urls="amqp://")
-    )
+    explained = explain(socket.gaierror(-3, "later"), ConnectionSettings(urls="amqp://"))
     assert "DNS: localhost: later" in explained.message
 
 
@@ -301,10 +259,7 @@ def test_a_word_in_the_name_of_a_host_means_nothing_to_redis(word, text, kind):
             ),
             "vhost",
         ),
-        (
-            lambda w: amqp.exceptions.NotFound(f"NOT_FOUND - no queue '{w}'"),
-            "",
-        ),
+        (lambda w: amqp.exceptions.NotFound(f"NOT_FOUND - no queue '{w}'"), ""),
         (lambda w: ssl.SSLEOFError(8, f"EOF at {w}"), "TLS"),
     ],
 )

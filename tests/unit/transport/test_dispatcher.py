@@ -390,9 +390,7 @@ def test_what_cannot_be_serialised_does_not_hold_up_its_batch(dispatch, heard):
 
 
 def test_a_batch_that_cannot_be_sent_is_bounded(dispatch, flaky):
-    dispatcher = dispatch(
-        buffer_while_offline=False, buffer_group=["task"], buffer_limit=10**6
-    )
+    dispatcher = dispatch(buffer_while_offline=False, buffer_group=["task"], buffer_limit=10**6)
     for n in range(OFFLINE_MAX + 5):
         dispatcher.send("task-a", n=n)
     assert dispatcher.dropped == 5
@@ -519,9 +517,7 @@ def test_a_real_broker_may_go_and_come_back(own_broker, celery_capture):
 
 
 @pytest.mark.timeout(120)
-def test_an_ordinary_connection_of_the_callers_may_go_and_come_back(
-    own_broker, celery_capture
-):
+def test_an_ordinary_connection_of_the_callers_may_go_and_come_back(own_broker, celery_capture):
     capture = celery_capture(own_broker.url)
     options = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
     with (
@@ -542,10 +538,7 @@ def test_an_ordinary_connection_of_the_callers_may_go_and_come_back(
         dispatcher.flush()
         own_broker.start()
         capture = celery_capture(own_broker.url)
-        wait_until(
-            lambda: dispatcher.flush() or not dispatcher._outbound_buffer,
-            what="a flush",
-        )
+        wait_until(lambda: dispatcher.flush() or not dispatcher._outbound_buffer, what="a flush")
         dispatcher.send("a", n=5)
         capture.wait_for(type="a", n=5)
         assert [event["n"] for event in capture.events][-3:] == [3, 4, 5]

@@ -25,10 +25,7 @@ def pem(tmp_path_factory):
         capture_output=True,
     )
     subprocess.run(
-        [
-            *("openssl", "pkey", "-in", key, "-out", locked),
-            *("-aes128", "-passout", "pass:secret"),
-        ],
+        [*("openssl", "pkey", "-in", key, "-out", locked), *("-aes128", "-passout", "pass:secret")],
         check=True,
         capture_output=True,
     )
@@ -69,14 +66,9 @@ def test_a_transport_without_tls_says_so():
 
 
 def test_options_beat_the_parameters_of_the_url(pem):
-    url = (
-        f"rediss://h?ssl_cert_reqs=CERT_NONE&ssl_ca_certs={pem['cert']}"
-        "&ssl_check_hostname=false"
-    )
+    url = f"rediss://h?ssl_cert_reqs=CERT_NONE&ssl_ca_certs={pem['cert']}&ssl_check_hostname=false"
     tls = tls_for(TLS(verify="optional"), parse(url))
-    assert tls == TLS(
-        enabled=True, ca=pem["cert"], verify="optional", check_hostname=False
-    )
+    assert tls == TLS(enabled=True, ca=pem["cert"], verify="optional", check_hostname=False)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,7 @@ from servers.ports import HOST, free_port
 
 
 @pytest.mark.parametrize(
-    ("fixture", "kind"),
-    [("redis_url", RedisExamination), ("rabbitmq_url", AMQPExamination)],
+    ("fixture", "kind"), [("redis_url", RedisExamination), ("rabbitmq_url", AMQPExamination)]
 )
 def test_each_kind_of_broker_has_its_examination(request, fixture, kind):
     settings = ConnectionSettings(urls=request.getfixturevalue(fixture))
@@ -26,9 +25,7 @@ def test_each_kind_of_broker_has_its_examination(request, fixture, kind):
 
 
 def test_a_broker_that_only_kombu_knows_is_examined_plainly():
-    with contextlib.closing(
-        examine(ConnectionSettings(urls="memory://"))
-    ) as examination:
+    with contextlib.closing(examine(ConnectionSettings(urls="memory://"))) as examination:
         assert isinstance(examination, PlainExamination)
 
 
@@ -73,9 +70,7 @@ def test_against_a_refusal_there_is_a_command_that_allows_it(refused, rabbitmq_s
     program, *command = shlex.split(refused("team%2Fqueue", "nobody"))
     assert program == "rabbitmqctl"
     rabbitmq_server.rabbitmqctl(*command)
-    url = rabbitmq_server.vhost_url(
-        "team%2Fqueue", user="nobody", password="nobody-secret"
-    )
+    url = rabbitmq_server.vhost_url("team%2Fqueue", user="nobody", password="nobody-secret")
     examine(ConnectionSettings(urls=url)).close()
     rabbitmq_server.rabbitmqctl("clear_permissions", "-p", "team/queue", "nobody")
 
@@ -89,10 +84,7 @@ def test_against_a_virtual_host_that_is_not_there_is_a_list(refused, rabbitmq_se
 @pytest.mark.parametrize(
     ("error", "command"),
     [
-        (
-            NotAllowed("NOT_ALLOWED - vhost staging not found"),
-            "rabbitmqctl -q list_vhosts",
-        ),
+        (NotAllowed("NOT_ALLOWED - vhost staging not found"), "rabbitmqctl -q list_vhosts"),
         (ConnectionRefusedError(), ""),
     ],
 )

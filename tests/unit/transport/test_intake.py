@@ -180,9 +180,7 @@ def test_after_each_connection_the_address_may_be_another(clock):
     answers = (refused, lost, refused, FakeStream(clock))
     play = Play(clock, *answers, renewal=renewal)
     assert play.error is None
-    assert play.kinds == [
-        *("retry", "listening", "lost", "retry", "reconnect", "restored", "End")
-    ]
+    assert play.kinds == [*("retry", "listening", "lost", "retry", "reconnect", "restored", "End")]
 
 
 def test_where_the_address_cannot_be_had_now_it_is_asked_for_again(clock):
@@ -233,9 +231,7 @@ def test_what_comes_while_it_is_stopped_is_taken_in(clock):
         stream.script += late
 
     stream.at_end = end
-    intake = Intake(
-        SETTINGS, Buffer(1000, len), clock=clock, subscribe=Broker(clock, stream)
-    )
+    intake = Intake(SETTINGS, Buffer(1000, len), clock=clock, subscribe=Broker(clock, stream))
     intake.run()
     taken = [intake._buffer.take(0) for _ in range(4)]
     bodies = [m.body for c in taken if isinstance(c, Chunk) for m in c.messages]
@@ -257,9 +253,7 @@ def test_a_lost_connection_is_a_gap_between_two_signs_of_life(clock):
         FakeStream(clock, 5, [Message(b"")], 5, 5, BrokerSilent("silent for 10s")),
         FakeStream(clock, 1, [Message(b"")]),
     )
-    assert play.kinds == [
-        *("listening", "Chunk", "lost", "reconnect", "restored", "Chunk", "End")
-    ]
+    assert play.kinds == [*("listening", "Chunk", "lost", "reconnect", "restored", "Chunk", "End")]
     (gap,) = play.gaps
     assert (gap["from"], gap["to"], gap["duration"]) == (1005.0, 1015.0, 10.0)
     assert gap["error"] == "redis://:**@broker/0: TCP: silent for 10s"
@@ -328,17 +322,14 @@ def test_attempts_are_repeated_with_growing_waits(clock):
     assert play.broker.attempts == [0, 1, 2, 3, 4, 5, 6]
     bounds = [0.25, 0.5, 1, 2, 2.5, 2.5]
     assert all(
-        bound / 2 <= wait <= bound
-        for wait, bound in zip(play.waits[:6], bounds, strict=True)
+        bound / 2 <= wait <= bound for wait, bound in zip(play.waits[:6], bounds, strict=True)
     )
     assert "TCP: connection refused; trying again in 0." in play.items[0].text
 
 
 def test_waits_begin_anew_after_a_connection_that_lived(clock):
     down = [ConnectionRefusedError()] * 5
-    play = Play(
-        clock, *down, FakeStream(clock, 60, ConnectionError()), *down, FakeStream(clock)
-    )
+    play = Play(clock, *down, FakeStream(clock, 60, ConnectionError()), *down, FakeStream(clock))
     assert play.kinds == [
         *(*["retry"] * 5, "listening", "lost"),
         *(*["retry"] * 5, "reconnect", "restored", "End"),
@@ -351,8 +342,7 @@ def test_a_connection_that_is_lost_at_once_is_no_success(clock):
     play = Play(clock, *brief, FakeStream(clock))
     bounds = [0.25, 0.5, 1, 2]
     assert all(
-        bound / 2 <= wait <= bound
-        for wait, bound in zip(play.waits[:4], bounds, strict=True)
+        bound / 2 <= wait <= bound for wait, bound in zip(play.waits[:4], bounds, strict=True)
     )
 
 

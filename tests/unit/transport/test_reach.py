@@ -74,9 +74,7 @@ def test_a_broker_that_is_short_of_memory_says_so_to_who_publishes(rabbitmq_serv
 def test_one_that_does_not_answer_is_not_waited_for():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        settings = ConnectionSettings(
-            urls=f"amqp://127.0.0.1:{port}//", connect_timeout=0.1
-        )
+        settings = ConnectionSettings(urls=f"amqp://127.0.0.1:{port}//", connect_timeout=0.1)
         with pytest.raises(BrokerUnavailable, match="no answer"):
             probe(settings)
 

@@ -10,12 +10,7 @@ from cluster.app import make_app
 from cluster.worker import close
 from evtools.errors import AccessRefused, BrokerUnavailable, ImproperlyConfigured
 from evtools.state import State
-from evtools.transport import (
-    ConnectionSettings,
-    EventDispatcher,
-    EventReceiver,
-    connect,
-)
+from evtools.transport import ConnectionSettings, EventDispatcher, EventReceiver, connect
 from evtools.transport.receiver import _CLOSE_WAIT
 from evtools.transport.settings import TLS
 from evtools.wire import Message, encode_line
@@ -188,9 +183,7 @@ def test_notices_come_in_order_in_the_callers_thread(receive):
     assert (one["n"], two["n"]) == (1, 2)
     assert (hole["type"], hole["reason"]) == ("evdump-gap", "reconnect")
     assert one["local_received"] <= hole["from"] <= hole["to"] <= two["local_received"]
-    assert [notice.kind for notice, _ in notices] == [
-        *("retry", "listening", "lost", "restored")
-    ]
+    assert [notice.kind for notice, _ in notices] == [*("retry", "listening", "lost", "restored")]
     assert {thread for _, thread in notices} == {threading.current_thread()}
     assert all("secret" not in notice.text for notice, _ in notices)
     statistics = receiver.statistics()
@@ -219,12 +212,8 @@ def test_what_is_no_event_is_counted(receive):
     assert receiver.statistics().malformed == 2
 
 
-@pytest.mark.parametrize(
-    ("routing_key", "dropped", "got"), [("task.#", 3, 1), ("#", 5, 2)]
-)
-def test_overflow_is_a_gap_with_the_count_of_wanted_events(
-    receive, routing_key, dropped, got
-):
+@pytest.mark.parametrize(("routing_key", "dropped", "got"), [("task.#", 3, 1), ("#", 5, 2)])
+def test_overflow_is_a_gap_with_the_count_of_wanted_events(receive, routing_key, dropped, got):
     body = Message(encode_line([event("task-sent", x="x" * 600_000), event("a-b")]))
     stream = FakeStream([body], [body], [body, message(event("task-sent"))])
     receiver = receive(stream, routing_key=routing_key, buffer_bytes=1024 * 1024)
@@ -276,11 +265,7 @@ def test_members_of_a_batch_are_filtered_too(receive):
     receiver = receive([[message(*batch)], [message(event("task-failed", n=9))]])
     assert len(first(receiver, 4)) == 4
     receiver = receive(
-        [
-            [message(*batch)],
-            [message(event("a"))],
-            [message(event("task-failed", n=9))],
-        ],
+        [[message(*batch)], [message(event("a"))], [message(event("task-failed", n=9))]],
         routing_key="task.failed",
     )
     assert fields_of(first(receiver, 3), "type", "n") == [
@@ -291,9 +276,7 @@ def test_members_of_a_batch_are_filtered_too(receive):
 
 def test_a_queue_cannot_be_both_exclusive_and_durable():
     with pytest.raises(ImproperlyConfigured):
-        EventReceiver(
-            ConnectionSettings(event_queue_exclusive=True, event_queue_durable=True)
-        )
+        EventReceiver(ConnectionSettings(event_queue_exclusive=True, event_queue_durable=True))
 
 
 # --- Handlers ------------------------------------------------------------------------
@@ -320,10 +303,7 @@ def test_a_gap_goes_only_to_a_handler_of_its_own(receive, handles_gaps):
     receiver = receive(
         [[message(event("a"))], ConnectionError()],
         [[message(event("b"))]],
-        handlers={
-            "*": rest.append,
-            **({"evdump-gap": gaps.append} if handles_gaps else {}),
-        },
+        handlers={"*": rest.append, **({"evdump-gap": gaps.append} if handles_gaps else {})},
     )
     receiver.capture(limit=2)
     assert fields_of(rest, "type") == [("a",), ("b",)]
@@ -332,9 +312,7 @@ def test_a_gap_goes_only_to_a_handler_of_its_own(receive, handles_gaps):
 
 def test_a_limit_counts_events_and_loses_none(receive):
     seen = []
-    receiver = receive(
-        [[message(*(event(n=n) for n in range(5)))]], handlers={"*": seen.append}
-    )
+    receiver = receive([[message(*(event(n=n) for n in range(5)))]], handlers={"*": seen.append})
     assert [e["n"] for e in receiver.itercapture(limit=2)] == [0, 1]
     receiver.capture(limit=1)
     assert [e["n"] for e in seen] == [0, 1, 2]
@@ -467,10 +445,7 @@ def test_the_clock_is_that_of_celerys_receiver(receive, stream):
     app = make_app("memory://receiver")
     theirs = CelerysReceiver(channel=None, app=app)
     theirs.clock = type(theirs.clock)()
-    theirs.adjust_clock, theirs.forward_clock = (
-        theirs.clock.adjust,
-        theirs.clock.forward,
-    )
+    theirs.adjust_clock, theirs.forward_clock = (theirs.clock.adjust, theirs.clock.forward)
     expected = [theirs.event_from_message(dict(e))[1]["clock"] for e in stream]
     ours = first(receive([[message(e)] for e in stream]), len(stream))
     assert [e["clock"] for e in ours] == expected
@@ -543,9 +518,7 @@ def test_a_real_worker_is_seen_as_celery_sees_it(celery_worker, celery_capture, 
 
 
 def test_a_heartbeat_comes_at_once_because_it_is_asked_for(celery_worker, watch):
-    receiver = watch(
-        celery_worker.broker_url, event_exchange=celery_worker.event_exchange
-    )
+    receiver = watch(celery_worker.broker_url, event_exchange=celery_worker.event_exchange)
     # Only the answer to the wake-up comes without the figures of a regular one.
     until(receiver, lambda e: e["type"] == "worker-heartbeat" and "processed" not in e)
 
@@ -554,11 +527,7 @@ def test_a_heartbeat_comes_at_once_because_it_is_asked_for(celery_worker, watch)
 def test_celerys_recipe_runs_as_it_is(celery_worker, given):
     app, state, seen = celery_worker.app, State(), []
     with app.connection() as connection:
-        source = {
-            "connection": connection,
-            "channel": connection.channel(),
-            "app": None,
-        }
+        source = {"connection": connection, "channel": connection.channel(), "app": None}
         receiver = EventReceiver(source[given], app=app)
 
         def on_heartbeat(event):
@@ -578,9 +547,7 @@ def test_celerys_recipe_runs_as_it_is(celery_worker, given):
         receiver.close()
 
 
-def test_a_caller_who_captures_a_few_events_leaves_the_broker(
-    broker_url, event_exchange
-):
+def test_a_caller_who_captures_a_few_events_leaves_the_broker(broker_url, event_exchange):
     app = make_app(broker_url, event_exchange=event_exchange)
     with app.connection() as connection:
         receiver = EventReceiver(connection, app=app, queue_prefix="few")
@@ -730,9 +697,7 @@ def test_a_stop_does_not_wait_for_an_attempt_to_connect():
 
     notices = []
     receiver = EventReceiver(
-        ConnectionSettings(urls=SETTINGS.urls),
-        on_notice=notices.append,
-        subscribe=subscribe,
+        ConnectionSettings(urls=SETTINGS.urls), on_notice=notices.append, subscribe=subscribe
     )
     batches = receiver.batches(0.01)
     assert next(batches) == []

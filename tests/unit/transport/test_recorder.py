@@ -87,16 +87,8 @@ def unpack_zstd(data):
     return unpacker.stream_reader(data, read_across_frames=True).read()
 
 
-@pytest.mark.parametrize(
-    ("suffix", "unpack"),
-    [
-        (".gz", gzip.decompress),
-        (".zst", unpack_zstd),
-    ],
-)
-def test_a_packed_recording_is_readable_up_to_the_last_flush(
-    tmp_path, clock, suffix, unpack
-):
+@pytest.mark.parametrize(("suffix", "unpack"), [(".gz", gzip.decompress), (".zst", unpack_zstd)])
+def test_a_packed_recording_is_readable_up_to_the_last_flush(tmp_path, clock, suffix, unpack):
     path = tmp_path / f"x{suffix}"
     writer = TapeWriter(str(path), clock=clock)
     record(writer, b"one")
@@ -145,9 +137,7 @@ def test_the_number_stands_before_the_suffix_of_a_packed_file(tmp_path, clock):
 
 @pytest.mark.parametrize("keep", [1, 2])
 def test_only_so_many_older_files_are_kept(tmp_path, clock, keep):
-    writer = TapeWriter(
-        str(tmp_path / "x"), clock=clock, rotate_size=1, rotate_keep=keep
-    )
+    writer = TapeWriter(str(tmp_path / "x"), clock=clock, rotate_size=1, rotate_keep=keep)
     record(writer, b"1", b"2", b"3", b"4", b"5")
     writer.close()
     assert names(tmp_path) == ["x", "x.1", "x.2"][: keep + 1]
@@ -336,9 +326,7 @@ def test_a_name_that_cannot_be_made_free_is_an_output_error(tmp_path, clock):
 
 
 def test_an_old_file_that_cannot_be_removed_is_an_output_error(tmp_path, clock, zone):
-    writer = TapeWriter(
-        str(tmp_path / "x-%H%M"), clock=clock, rotate_every=60, rotate_keep=1
-    )
+    writer = TapeWriter(str(tmp_path / "x-%H%M"), clock=clock, rotate_every=60, rotate_keep=1)
     record(writer, b"1")
     clock.now += 60
     record(writer, b"2")
@@ -353,7 +341,7 @@ def test_a_device_is_never_renamed(clock):
     writer = TapeWriter("/dev/null", clock=clock, rotate_size=1)
     record(writer, b"one", b"two")
     writer.close()
-    assert os.path.exists("/dev/null")  # noqa: PTH110  (a device, not a file of ours)
+    assert os.path.exists("/dev/null")
 
 
 # --- going on in a file ----------------------------------------------------------

@@ -11,10 +11,7 @@ def test_the_defaults_are_those_of_the_manual():
     settings = ConnectionSettings()
     assert settings.urls == "amqp://guest@localhost//"
     assert settings.source_of_url == "Celery's default"
-    assert (settings.event_exchange, settings.control_exchange) == (
-        "celeryev",
-        "celery",
-    )
+    assert (settings.event_exchange, settings.control_exchange) == ("celeryev", "celery")
     assert (settings.event_queue_ttl, settings.event_queue_expires) == (5.0, 60.0)
     assert settings.event_queue_exclusive
     assert not settings.event_queue_durable
@@ -141,7 +138,5 @@ def test_a_queue_can_be_shared(kept):
 
 def test_a_queue_that_is_shared_cannot_be_one_of_tasks():
     with pytest.raises(ImproperlyConfigured, match="--queue needs") as raised:
-        ConnectionSettings(
-            event_queue="celery", event_queue_ttl=None, event_queue_expires=None
-        )
+        ConnectionSettings(event_queue="celery", event_queue_ttl=None, event_queue_expires=None)
     assert "tasks" in raised.value.hint

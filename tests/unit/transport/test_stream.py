@@ -9,9 +9,7 @@ def looks(heartbeat, *moments):
 
 def test_a_sign_of_life_is_due_twice_in_an_interval():
     heartbeat = Heartbeat(2, 100.0)
-    assert looks(heartbeat, 100.5, 101, 101.5, 102, 102.5) == [
-        *(False, True, False, True, False)
-    ]
+    assert looks(heartbeat, 100.5, 101, 101.5, 102, 102.5) == [*(False, True, False, True, False)]
 
 
 def test_a_broker_is_given_up_after_two_intervals_of_silence():

@@ -6,7 +6,7 @@ import sys
 import pytest
 from amqp.exceptions import AccessRefused, NotAllowed, PreconditionFailed
 from kombu import Connection, Exchange, Producer, Queue
-from redis.exceptions import ConnectionError, NoPermissionError  # noqa: A004  (redis-py's)
+from redis.exceptions import ConnectionError, NoPermissionError
 
 from evtools.transport import ConnectionSettings, get_exchange
 from evtools.transport.streams.amqp import AMQPStream
@@ -53,8 +53,7 @@ def publish(url, exchange, *events, exchange_type="topic"):
 
 
 @pytest.mark.parametrize(
-    ("url", "kind"),
-    [("redis://h", "fanout"), ("amqp://h", "topic"), ("memory://", "topic")],
+    ("url", "kind"), [("redis://h", "fanout"), ("amqp://h", "topic"), ("memory://", "topic")]
 )
 def test_the_exchange_is_the_one_celery_declares(url, kind):
     from celery.events.event import get_exchange as celerys
@@ -116,11 +115,7 @@ def arguments(queue):
 @pytest.mark.parametrize(
     ("settings", "flags", "expected"),
     [
-        (
-            {},
-            (False, True, True),
-            {"x-message-ttl": 5000, "x-expires": 60000},
-        ),
+        ({}, (False, True, True), {"x-message-ttl": 5000, "x-expires": 60000}),
         (
             {"event_queue_ttl": 1.5, "event_queue_expires": 7.0},
             (False, True, True),
@@ -181,9 +176,7 @@ def test_a_queue_that_is_shared_gives_each_event_to_one(
     shared = {"event_exchange": event_exchange, "event_queue": name}
     streams = [open_stream(rabbitmq_server.url, **shared) for _ in range(2)]
     queue = details(rabbitmq_server, name)
-    assert (queue["durable"], queue["auto_delete"], queue["exclusive"]) == (
-        *(True, False, False),
-    )
+    assert (queue["durable"], queue["auto_delete"], queue["exclusive"]) == (*(True, False, False),)
     assert arguments(queue) == {"x-message-ttl": 5000, "x-expires": 60000}
     for number in range(10):
         event = {"type": "task-sent", "number": number}
@@ -202,9 +195,7 @@ def test_a_queue_of_tasks_is_never_read(rabbitmq_server, event_exchange):
         tasks = Queue(f"tasks.{event_exchange}", channel=connection.default_channel)
         tasks.declare()
         settings = ConnectionSettings(
-            urls=rabbitmq_server.url,
-            event_exchange=event_exchange,
-            event_queue=tasks.name,
+            urls=rabbitmq_server.url, event_exchange=event_exchange, event_queue=tasks.name
         )
         with pytest.raises(PreconditionFailed):
             subscribe(settings)
@@ -230,10 +221,7 @@ def test_the_broker_sends_only_what_is_asked_for(
     rabbitmq_server, open_stream, event_exchange, keys, expected
 ):
     open_stream(
-        rabbitmq_server.url,
-        event_exchange=event_exchange,
-        routing_keys=keys,
-        read_only=True,
+        rabbitmq_server.url, event_exchange=event_exchange, routing_keys=keys, read_only=True
     )
     assert bindings(rabbitmq_server, event_exchange) == expected
 
@@ -243,9 +231,7 @@ def test_two_subscriptions_of_one_process_have_two_queues(
 ):
     for _ in range(2):
         open_stream(
-            rabbitmq_server.url,
-            event_exchange=event_exchange,
-            event_queue_prefix="celeryev.twice",
+            rabbitmq_server.url, event_exchange=event_exchange, event_queue_prefix="celeryev.twice"
         )
     names = rabbitmq_server.wait_for_queues(2, "celeryev.twice")
     assert all(str(os.getpid()) in name for name in names)
@@ -264,7 +250,7 @@ def test_a_killed_process_leaves_no_queue(rabbitmq_server, event_exchange):
     with subprocess.Popen(
         [sys.executable, "-c", code, rabbitmq_server.url, event_exchange],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},  # noqa: PTH109  (a string)
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
     ) as process:
         assert process.stdout.readline() == b"subscribed\n"
         rabbitmq_server.wait_for_queues(1, "celeryev.killed")
@@ -301,11 +287,7 @@ def test_who_wants_events_switched_on_must_be_allowed_to(
 ):
     url = rabbitmq_server.vhost_url("", user="listener", password="listener-secret")
     with pytest.raises(AccessRefused):
-        subscribe(
-            ConnectionSettings(
-                urls=url, event_exchange=foreign_exchange, enable_events=True
-            )
-        )
+        subscribe(ConnectionSettings(urls=url, event_exchange=foreign_exchange, enable_events=True))
     rules = "on >secret resetchannels &/1.celeryev/* -@all +psubscribe +ping +client"
     redis_acl.redis_cli("ACL", "SETUSER", "nosy", *rules.split(), "+select")
     url = f"redis://nosy:secret@127.0.0.1:{redis_acl.port}/1"
@@ -331,9 +313,7 @@ def control(broker_url):
     """Hear what is said to the workers on a control exchange of this test's own."""
     with Connection(broker_url) as connection:
         channel = connection.default_channel
-        exchange = Exchange(
-            f"control{os.urandom(4).hex()}.pidbox", type="fanout", durable=False
-        )
+        exchange = Exchange(f"control{os.urandom(4).hex()}.pidbox", type="fanout", durable=False)
         queue = Queue(exchange.name, exchange, channel=channel, exclusive=True)
         queue.declare()
         heard = []
@@ -354,9 +334,7 @@ def control(broker_url):
                 # kombu subscribes in its first drain, so say something until heard.
                 producer = Producer(channel, exchange)
                 wait_until(
-                    lambda: (
-                        producer.publish({"method": "hello"}) or _drains(connection)
-                    ),
+                    lambda: producer.publish({"method": "hello"}) or _drains(connection),
                     what="a subscription to the control exchange",
                 )
                 heard.clear()
@@ -384,10 +362,7 @@ def test_the_workers_are_asked_to_show_themselves(
     broker_url, control, open_stream, event_exchange, settings, expected
 ):
     open_stream(
-        broker_url,
-        event_exchange=event_exchange,
-        control_exchange=control.exchange,
-        **settings,
+        broker_url, event_exchange=event_exchange, control_exchange=control.exchange, **settings
     )
     assert control(len(expected)) == expected
 
@@ -398,10 +373,7 @@ def test_nothing_is_published_where_nothing_shall_be(
 ):
     for how in (settings, {"wakeup": True}):
         open_stream(
-            broker_url,
-            event_exchange=event_exchange,
-            control_exchange=control.exchange,
-            **how,
+            broker_url, event_exchange=event_exchange, control_exchange=control.exchange, **how
         )
     assert control(1) == ["heartbeat"]
 
@@ -426,9 +398,7 @@ def test_what_comes_while_the_workers_are_woken_is_not_lost(
 
 
 @pytest.mark.timeout(120)
-def test_one_can_watch_while_the_brokers_memory_is_short(
-    own_rabbitmq, open_stream, event_exchange
-):
+def test_one_can_watch_while_the_brokers_memory_is_short(own_rabbitmq, open_stream, event_exchange):
     own_rabbitmq.rabbitmqctl("set_vm_memory_high_watermark", "0")
     stream = open_stream(own_rabbitmq.url, event_exchange=event_exchange)
     assert own_rabbitmq.list_connections("state") == [{"state": "blocked"}]

@@ -50,8 +50,7 @@ def tape_of(tmp_path, clock):
         path = tmp_path / "tape"
         if not isinstance(content, bytes):
             content = b"".join(
-                (line if isinstance(line, bytes) else encode_line(line)) + b"\n"
-                for line in content
+                (line if isinstance(line, bytes) else encode_line(line)) + b"\n" for line in content
             )
         path.write_bytes(content)
         tapes.append(Tape(str(path), clock=clock, sleep=clock.sleep, **settings))
@@ -142,12 +141,8 @@ def test_a_timeout_without_an_event_is_an_empty_batch(tape_of, clock):
     assert batches == [EVENTS[:1], [], [], [], EVENTS[1:2]]
 
 
-@pytest.mark.parametrize(
-    "received", [None, "x", 10**400, 1e300, 1763380002000, True, 50.0]
-)
-def test_an_event_from_no_time_or_an_earlier_one_comes_at_once(
-    tape_of, clock, received
-):
+@pytest.mark.parametrize("received", [None, "x", 10**400, 1e300, 1763380002000, True, 50.0])
+def test_an_event_from_no_time_or_an_earlier_one_comes_at_once(tape_of, clock, received):
     odd = {"type": "x", "local_received": received}
     times = [now for now, _ in arrivals(tape_of([EVENTS[0], odd], speed=1), clock)]
     assert times == [1000.0, 1000.0]
@@ -186,11 +181,7 @@ def test_when_all_is_left_out_the_replay_ends(tape_of):
 def test_what_is_left_out_takes_no_time(tape_of, clock):
     """No wait that grows with what is skipped: there are many chunks of it."""
     lines = [envelope(EVENTS[0] | {"local_received": 100.0 + n}) for n in range(9000)]
-    for wanted in (
-        {"since": 9000.0},
-        {"until": 200.0},
-        {"since": 1000.0, "until": 1100.0},
-    ):
+    for wanted in ({"since": 9000.0}, {"until": 200.0}, {"since": 1000.0, "until": 1100.0}):
         tape = tape_of(lines, speed=float("inf"), **wanted)
         for _ in tape.batches(0.25):
             pass

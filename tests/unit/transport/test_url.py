@@ -44,10 +44,7 @@ SECRET = "s3kr1t"
             f"rediss://:{SECRET}@h/0?ssl_cert_reqs=none&token={SECRET}",
             "rediss://:**@h/0?ssl_cert_reqs=none&token=**",
         ),
-        (
-            f"redis+socket://:{SECRET}@/run/redis.sock",
-            "redis+socket://:**@/run/redis.sock",
-        ),
+        (f"redis+socket://:{SECRET}@/run/redis.sock", "redis+socket://:**@/run/redis.sock"),
         # What cannot be read is hidden as a whole.
         (f"redis://:{SECRET}/x@host/0", "redis://**"),
         (f"redis://:{SECRET}?x@host/0", "redis://**"),
@@ -136,10 +133,7 @@ def test_options_are_masked_at_every_depth():
     [
         ("redis://:s%3A@h:1/0", "redis://:s%3A@h:1/7"),
         ("amqp://h", "amqp://h/7"),
-        (
-            "redis://h/0?virtual_host=3&ssl_cert_reqs=none",
-            "redis://h/7?ssl_cert_reqs=none",
-        ),
+        ("redis://h/0?virtual_host=3&ssl_cert_reqs=none", "redis://h/7?ssl_cert_reqs=none"),
         ("redis+socket:///run/r.sock", "redis+socket:///run/r.sock?virtual_host=7"),
     ],
 )

@@ -31,9 +31,7 @@ def found(urls, **settings):
 
 @pytest.fixture
 def secure(redis_server, authority):
-    tls = TLS(
-        enabled=True, ca=str(authority.ca), verify="required", check_hostname=True
-    )
+    tls = TLS(enabled=True, ca=str(authority.ca), verify="required", check_hostname=True)
     return Place("localhost", redis_server.tls_port, tls)
 
 
@@ -207,8 +205,7 @@ def test_who_is_silent_or_not_there_speaks_nothing():
 
 
 @pytest.mark.parametrize(
-    ("url", "protocol"),
-    [("redis://h", "redis"), ("amqps://h", "amqp"), ("sentinel://h", "redis")],
+    ("url", "protocol"), [("redis://h", "redis"), ("amqps://h", "amqp"), ("sentinel://h", "redis")]
 )
 def test_a_place_says_what_we_mean_to_speak(url, protocol):
     settings = ConnectionSettings(urls=url, options={"master_name": "m"})

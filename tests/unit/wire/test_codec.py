@@ -41,7 +41,7 @@ ALL = ("json", "msgpack", "yaml", "pickle")
 PICKLE = "application/x-python-serialize"
 YAML = "application/x-yaml"
 MSGPACK = "application/x-msgpack"
-NOON = dt.datetime(2026, 11, 20, 12)  # noqa: DTZ001  (each test has its own zone)
+NOON = dt.datetime(2026, 11, 20, 12)
 NOON_TEXT = "2026-11-20T12:00:00"
 BERLIN = f"{NOON_TEXT}[Europe/Berlin]"
 YAML_CALL = "<python/object/apply:sys.exit>"
@@ -52,9 +52,7 @@ MSGPACK_T = "<msgpack extension -1, 1 bytes>"
 
 def as_kombu_sends(event, *, serializer="json", compression=None, **properties):
     """The message kombu's Producer makes of an event."""
-    content_type, encoding, body = kombu.serialization.dumps(
-        event, serializer=serializer
-    )
+    content_type, encoding, body = kombu.serialization.dumps(event, serializer=serializer)
     if compression:
         body, compression = kombu.compression.compress(body, compression)
     if isinstance(body, str):
@@ -294,9 +292,7 @@ def one_odd(message):
     assert events == [STARTED] * 23
     assert {name: odd[name] for name in STARTED} == STARTED
     msgspec.json.encode(odd)
-    counts = {
-        kind: (found.count, found.detail) for kind, found in codec.defects.items()
-    }
+    counts = {kind: (found.count, found.detail) for kind, found in codec.defects.items()}
     return odd["x"], counts
 
 
@@ -334,11 +330,7 @@ def test_ordinary_objects_in_a_pickle_are_read(value, shown, protocol):
 @pytest.mark.parametrize(
     ("value", "shown", "name"),
     [
-        (
-            ValueError("no money"),
-            "<builtins.ValueError no money>",
-            "builtins.ValueError",
-        ),
+        (ValueError("no money"), "<builtins.ValueError no money>", "builtins.ValueError"),
         ([ValueError], ["<builtins.ValueError>"], "builtins.ValueError"),
         ([Card(), 1], [f"<{__name__}.Card>", 1], f"{__name__}.Card"),
         (Colour.RED, f"<{__name__}.Colour 3>", f"{__name__}.Colour"),
@@ -347,9 +339,7 @@ def test_ordinary_objects_in_a_pickle_are_read(value, shown, protocol):
     ],
 )
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_an_object_in_a_pickle_costs_itself_and_is_counted(
-    value, shown, name, protocol
-):
+def test_an_object_in_a_pickle_costs_itself_and_is_counted(value, shown, name, protocol):
     body = pickle.dumps(batch_with(value), protocol)
     found, counts = one_odd(Message(body, PICKLE))
     assert found == shown
@@ -397,32 +387,16 @@ def strange(name):
     ("message", "shown", "counts"),
     [
         (Message(pickle.dumps(batch_with(deep())), PICKLE), "<nested too deep>", DEEP),
-        (
-            Message(pickle.dumps(batch_with(laughs())), PICKLE),
-            "<grows when unpacked>",
-            GROWS,
-        ),
+        (Message(pickle.dumps(batch_with(laughs())), PICKLE), "<grows when unpacked>", GROWS),
         (json_with(b"[" * 101 + b"]" * 101), "<nested too deep>", DEEP),
         (json_with(b"[NaN" + b",[1" * 101 + b"]" * 102), "<nested too deep>", DEEP),
         (json_with(b'{"a":' * 9999 + b"1" + b"}" * 9999), "<nested too deep>", DEEP),
-        (
-            json_with(b'["\\"[", ' + b"[" * 9999 + b"]" * 10_000),
-            "<nested too deep>",
-            DEEP,
-        ),
+        (json_with(b'["\\"[", ' + b"[" * 9999 + b"]" * 10_000), "<nested too deep>", DEEP),
         (json_with(b'"a\xffb"'), "a\\udcffb", {}),
         (json_with(b"9" * 5000), "9" * 5000, {}),
         (json_with(b'{"__type__": "u", "__value__": 1}'), ANY, {}),
-        (
-            yaml_with("!!python/object/apply:sys.exit [3]"),
-            YAML_CALL,
-            strange(YAML_CALL[1:-1]),
-        ),
-        (
-            yaml_with("[!!python/name:os.system ]"),
-            [YAML_NAME],
-            strange(YAML_NAME[1:-1]),
-        ),
+        (yaml_with("!!python/object/apply:sys.exit [3]"), YAML_CALL, strange(YAML_CALL[1:-1])),
+        (yaml_with("[!!python/name:os.system ]"), [YAML_NAME], strange(YAML_NAME[1:-1])),
         (yaml_with("!shop.Card {a: 1}"), "<!shop.Card>", strange("!shop.Card")),
         (yaml_with('[!!int "", !!float "", !!bool maybe]'), ["", "", "maybe"], {}),
         (yaml_with("!!timestamp soon"), "soon", {}),
@@ -437,25 +411,17 @@ def strange(name):
         (msgpack_with(b"\xd4\x05x"), MSGPACK_5, strange("msgpack extension 5")),
         (msgpack_with(b"\xc7\x01\xffx"), MSGPACK_T, strange("msgpack extension -1")),
         (msgpack_with(b"\xa2\xffb"), "\\udcffb", {}),
-        (
-            msgpack_with(b"\x81\x91\x80\x01"),
-            {"<a key of several levels>": 1},
-            strange("key"),
-        ),
+        (msgpack_with(b"\x81\x91\x80\x01"), {"<a key of several levels>": 1}, strange("key")),
         (msgpack_with(b"\x91" * 5000 + b"\xc0"), "<nested too deep>", DEEP),
     ],
 )
-def test_a_value_that_cannot_be_had_costs_neither_its_event_nor_the_batch(
-    message, shown, counts
-):
+def test_a_value_that_cannot_be_had_costs_neither_its_event_nor_the_batch(message, shown, counts):
     assert one_odd(message) == (shown, counts)
 
 
 def test_a_key_that_becomes_text_forges_no_record_of_ours():
     # zoneinfo.ZoneInfo._unpickle("type") is the text "type".
-    forged = (
-        b"c__builtin__\ngetattr\n(czoneinfo\nZoneInfo\nU\x09_unpickletR(U\x04typetR"
-    )
+    forged = b"c__builtin__\ngetattr\n(czoneinfo\nZoneInfo\nU\x09_unpickletR(U\x04typetR"
     value = b"U" + bytes([len(GAP)]) + GAP.encode()
     body = b"\x80\x02}(U\x04typeU\x01a" + forged + value + b"u."
     assert Codec(ALL).decode(Message(body, PICKLE)) == []
@@ -490,10 +456,7 @@ def test_the_sample_of_an_enveloped_message_is_its_body():
     ],
 )
 def test_content_types_that_are_not_accepted_are_counted(content_type, accept):
-    for message in (
-        Message(ONE, content_type),
-        in_envelope(Message(ONE, content_type)),
-    ):
+    for message in (Message(ONE, content_type), in_envelope(Message(ONE, content_type))):
         found = defect(message, accept=accept)
         assert found.kind == "content type not accepted"
         assert found.detail == repr(content_type)
@@ -505,26 +468,13 @@ def test_an_envelope_in_an_envelope_is_refused():
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{}",
-        b"[]",
-        b"1",
-        b"{",
-        b'{"body": 1}',
-        b'{"body": {}}',
-        b"\xff",
-        b"[" * 9999,
-    ],
+    "body", [b"", b"{}", b"[]", b"1", b"{", b'{"body": 1}', b'{"body": {}}', b"\xff", b"[" * 9999]
 )
 def test_what_is_no_envelope_is_named(body):
     assert defect(Message(body, ENVELOPE)).kind == "no kombu envelope"
 
 
-@pytest.mark.parametrize(
-    "changes", [{"headers": 1}, {"content-type": []}, {"properties": "x"}]
-)
+@pytest.mark.parametrize("changes", [{"headers": 1}, {"content-type": []}, {"properties": "x"}])
 def test_an_envelope_with_fields_of_the_wrong_type_is_none(changes):
     assert defect(in_envelope(Message(ONE), **changes)).kind == "no kombu envelope"
 

@@ -72,10 +72,7 @@ def test_the_limit_is_kept_to_the_byte(name):
     body = METHODS[name](b"x" * 1000)
     assert decompress(body, name, max_bytes=1000) == b"x" * 1000
     error = refusal(body, name, 999)
-    assert (error.kind, error.detail) == (
-        "message too large",
-        "over 999 bytes unpacked",
-    )
+    assert (error.kind, error.detail) == ("message too large", "over 999 bytes unpacked")
 
 
 @each_method

@@ -52,10 +52,7 @@ finite = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
     max_leaves=8,
 )
-names = (
-    st.sampled_from([*ENVELOPE_NAMES, *JOINABLE, "timestamp", "local_received", "uuid"])
-    | texts
-)
+names = st.sampled_from([*ENVELOPE_NAMES, *JOINABLE, "timestamp", "local_received", "uuid"]) | texts
 events = st.builds(
     lambda kind, fields: {**fields, "type": kind},
     texts.filter(bool),
@@ -110,7 +107,7 @@ def test_nothing_is_joined_when_the_event_has_it_all():
 
 def test_a_gap_is_a_line_like_any_other():
     assert list(envelope(gap("reconnect", 1.0, 2.0))) == [
-        *("v", "type", "reason", "from", "to", "duration", "local_received"),
+        *("v", "type", "reason", "from", "to", "duration", "local_received")
     ]
 
 
@@ -123,9 +120,7 @@ def test_an_impossible_timestamp_makes_neither_time_nor_lag(timestamp):
     assert "lag" not in line
 
 
-@pytest.mark.parametrize(
-    "received", [None, "1", False, math.nan, math.inf, 10**400, 1763380002000]
-)
+@pytest.mark.parametrize("received", [None, "1", False, math.nan, math.inf, 10**400, 1763380002000])
 def test_an_impossible_receipt_makes_no_lag(received):
     line = envelope({"type": "x", "timestamp": 1.0, "local_received": received})
     assert line["ts"] == "1970-01-01T00:00:01.000000Z"
@@ -208,7 +203,7 @@ def test_a_forged_envelope_is_opened_without_harm(odd):
 
 def test_own_fields_are_the_events_alone_in_the_order_of_an_envelope():
     assert list(own_fields({"local_received": 1, "a": 2, "uuid": 3, "type": "x"})) == [
-        *("type", "uuid", "a", "local_received"),
+        *("type", "uuid", "a", "local_received")
     ]
     assert own_fields({"type": "x"}) == {"type": "x"}
 

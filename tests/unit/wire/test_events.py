@@ -9,12 +9,7 @@ from evtools.wire.events import GAP, Event, gap, group_from, routing_key_from
 
 def test_an_event_has_its_type_and_its_fields():
     event = Event("task-progress", {"percent": 1, "step": "a"}, percent=2, timestamp=3)
-    assert event == {
-        "type": "task-progress",
-        "percent": 2,
-        "step": "a",
-        "timestamp": 3,
-    }
+    assert event == {"type": "task-progress", "percent": 2, "step": "a", "timestamp": 3}
 
 
 def test_an_event_without_a_time_happens_now():

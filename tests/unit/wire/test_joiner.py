@@ -209,9 +209,7 @@ def test_an_odd_timestamp_is_not_remembered(timestamp):
 
 
 def test_a_custom_event_of_a_task_is_joined_too():
-    assert joined_by(SENT, {"type": "task-progress", "uuid": "u1"})["name"] == (
-        "proj.add"
-    )
+    assert joined_by(SENT, {"type": "task-progress", "uuid": "u1"})["name"] == ("proj.add")
 
 
 def test_the_task_that_was_silent_longest_is_forgotten_first():
@@ -250,9 +248,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=4,
 )
-field_names = st.sampled_from(
-    ["uuid", "name", "args", "retries", "timestamp", "started", "queue"]
-)
+field_names = st.sampled_from(["uuid", "name", "args", "retries", "timestamp", "started", "queue"])
 
 
 @UNHURRIED
@@ -260,9 +256,7 @@ field_names = st.sampled_from(
     st.lists(
         st.builds(
             lambda kind, fields, uuid: {**fields, "uuid": uuid, "type": kind},
-            st.sampled_from(
-                ["task-sent", "task-received", "task-started", "task-x", "task-", "x"]
-            ),
+            st.sampled_from(["task-sent", "task-received", "task-started", "task-x", "task-", "x"]),
             st.dictionaries(field_names, json_values),
             st.sampled_from(["a", "b", "c"]) | json_values,
         )

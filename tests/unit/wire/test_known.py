@@ -60,9 +60,7 @@ def test_a_text_that_json_cannot_say_is_kept_as_one_that_it_can():
 
 @given(
     st.tuples(values, values, values).filter(
-        lambda row: (
-            set(row) != {None} if all(isinstance(v, str | None) for v in row) else True
-        )
+        lambda row: set(row) != {None} if all(isinstance(v, str | None) for v in row) else True
     )
 )
 def test_fields_of_fixed_names_leave_out_what_is_none(row):

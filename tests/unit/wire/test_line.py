@@ -17,8 +17,7 @@ def test_letters_of_the_world_are_not_escaped():
 
 
 @pytest.mark.parametrize(
-    "character",
-    ["\x7f", "\x9b", "\u2028", "\u2029", "\u202e", "\u200b", "\ufeff", "\U000e0041"],
+    "character", ["\x7f", "\x9b", "\u2028", "\u2029", "\u202e", "\u200b", "\ufeff", "\U000e0041"]
 )
 def test_what_a_terminal_may_act_on_is_escaped_wherever_it_stands(character):
     line = encode_line({f"k{character}": f"ü{character}x"})

@@ -120,16 +120,10 @@ def test_arguments_that_are_real_objects_are_masked_at_any_depth():
         ("{'password': ['x', ('y', {'z': 1})], 'a': 1}", "{'password': ***, 'a': 1}"),
         ("{'password': {'x', 'y'}, 'a': 1}", "{'password': ***, 'a': 1}"),
         ("{'password': Decimal('1.5'), 'a': 1}", "{'password': ***, 'a': 1}"),
-        (
-            "{'a': {'password': 'x', 'b': 2}, 'c': 3}",
-            "{'a': {'password': ***, 'b': 2}, 'c': 3}",
-        ),
+        ("{'a': {'password': 'x', 'b': 2}, 'c': 3}", "{'a': {'password': ***, 'b': 2}, 'c': 3}"),
         ("{'a': [{'password': 'x'}], 'c': 3}", "{'a': [{'password': ***}], 'c': 3}"),
         ("{'password': 'C:\\\\x', 'a': 1}", "{'password': ***, 'a': 1}"),
-        (
-            "{'passwords': 'x', 'my_password': 1}",
-            "{'passwords': 'x', 'my_password': 1}",
-        ),
+        ("{'passwords': 'x', 'my_password': 1}", "{'passwords': 'x', 'my_password': 1}"),
         ("{'password': 'x', 'password': 'y'}", "{'password': ***, 'password': ***}"),
         ('{"password": "x", "a": 1}', '{"password": ***, "a": 1}'),
         ('{"password" :\n "x",\n "a": 1\n}', '{"password" :\n ***,\n "a": 1\n}'),
@@ -157,9 +151,7 @@ def test_values_in_text_are_masked_as_far_as_they_may_go(text, left):
     assert kwargs(text) == left
 
 
-@pytest.mark.parametrize(
-    "name", ["it's", 'a"b', "back\\slash", "caf\u00e9", "a.b*", "\n", "\x1b"]
-)
+@pytest.mark.parametrize("name", ["it's", 'a"b', "back\\slash", "caf\u00e9", "a.b*", "\n", "\x1b"])
 def test_a_name_is_found_however_it_is_written(name):
     for text in (repr({name: "x"}), json.dumps({name: "x"}), celery_repr({name: "x"})):
         assert "x" not in kwargs(text, name).replace(text[: text.rindex(":")], "")
@@ -205,14 +197,8 @@ CardError: no card for password=***"""
         ("mysql --password x -u b", "mysql --password ***"),
         ("d['password'] = 'x'", "d['password'] = ***"),
         ('{"body": "{\\"password\\": \\"x\\"}"}', '{"body": "{\\"password\\": ***'),
-        (
-            '{\'body\': \'{"password": "x", "a": 1}\'}',
-            "{'body': '{\"password\": ***, \"a\": 1}'}",
-        ),
-        (
-            '{"a": {"password": "x", "b": 1}, "c": 2}',
-            '{"a": {"password": ***, "b": 1}, "c": 2}',
-        ),
+        ('{\'body\': \'{"password": "x", "a": 1}\'}', "{'body': '{\"password\": ***, \"a\": 1}'}"),
+        ('{"a": {"password": "x", "b": 1}, "c": 2}', '{"a": {"password": ***, "b": 1}, "c": 2}'),
         ("the password is wrong", "the password is wrong"),
         ("('password', 5) of passwords=3", "('password', ***"),
         ("KeyError('password')", "KeyError('password')"),
@@ -352,9 +338,7 @@ def test_the_secret_is_in_no_text_of_arguments(before, secret, after, write, dat
         event = redacted({"type": "a", "kwargs": text}, pattern)
         assert SECRET not in event["kwargs"]
         nested = write({"x": [{"password": secret}, 1], "y": "z"})
-        assert (
-            SECRET not in redacted({"type": "a", "kwargs": nested}, pattern)["kwargs"]
-        )
+        assert SECRET not in redacted({"type": "a", "kwargs": nested}, pattern)["kwargs"]
     if data is not None:
         cut = data.draw(st.integers(0, len(text)))
         assert SECRET not in kwargs(text[:cut] + "...")
@@ -366,12 +350,7 @@ def test_the_secret_is_in_no_text_of_arguments(before, secret, after, write, dat
     st.sampled_from(
         [
             *("{}={}", "{}: {}", "{}={!r}", "{} = {!r}", "{!r}: {!r}", "?{}={}&x=y"),
-            *(
-                "Login({}={!r}, user='b')",
-                "[({!r}, {!r})]",
-                "--{} {}",
-                "{{{!r}: {!r}}}",
-            ),
+            *("Login({}={!r}, user='b')", "[({!r}, {!r})]", "--{} {}", "{{{!r}: {!r}}}"),
         ]
     ),
     st.sampled_from([str, repr, json.dumps, celery_repr]),
@@ -388,9 +367,7 @@ def test_the_secret_is_in_no_text_of_an_event(around, secret, form, write, field
     others,
     st.recursive(
         st.builds("{}{}{}".format, tricky, st.just(SECRET), tricky),
-        lambda inner: (
-            st.lists(inner | harmless) | st.dictionaries(tricky, inner | harmless)
-        ),
+        lambda inner: st.lists(inner | harmless) | st.dictionaries(tricky, inner | harmless),
         max_leaves=5,
     ),
     st.booleans(),
@@ -402,9 +379,7 @@ def test_the_secret_is_in_no_json_of_arguments(others, secret, ascii_only):
 
 
 plain_names = st.text("abcxyz_", min_size=1).filter(lambda name: name != "password")
-plain_values = (
-    st.none() | st.integers() | st.text("ab,:{}[]() \n\u00e9") | st.lists(st.integers())
-)
+plain_values = st.none() | st.integers() | st.text("ab,:{}[]() \n\u00e9") | st.lists(st.integers())
 
 
 @given(

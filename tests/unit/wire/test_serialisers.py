@@ -17,13 +17,7 @@ from hypothesis import strategies as st
 
 from evtools.errors import DecodeError
 from evtools.wire.msgpack import read_msgpack, read_values
-from evtools.wire.serialisers import (
-    DEPTH_MAX,
-    READERS,
-    SLOW_MAX_BYTES,
-    decode_json,
-    read_json,
-)
+from evtools.wire.serialisers import DEPTH_MAX, READERS, SLOW_MAX_BYTES, decode_json, read_json
 from evtools.wire.values import Pairs, fields_of, plain
 
 UUID = uuid.UUID("eacdf44c-6aa4-4bb2-8c0e-0d2f1fe1a1ef")
@@ -109,8 +103,7 @@ def test_json_that_only_python_can_read_has_its_depth_limited_too():
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"),
-    [(b"", "no JSON"), (b"{1: 2}", "no JSON"), (b'"\xff', "no JSON")],
+    ("body", "kind"), [(b"", "no JSON"), (b"{1: 2}", "no JSON"), (b'"\xff', "no JSON")]
 )
 def test_what_is_no_json_is_named(body, kind):
     error = refusal(read_json, body)
@@ -213,14 +206,9 @@ PACKED = st.recursive(
     | st.sampled_from([b"\xca\x3f\x80\x00\x01", b"\xff", b"\xc1", b"\xcb\x7f"])
     | st.binary(max_size=9).map(packed),
     lambda parts: (
-        st.lists(parts, max_size=4).map(
-            lambda items: bytes([0x90 + len(items)]) + b"".join(items)
-        )
+        st.lists(parts, max_size=4).map(lambda items: bytes([0x90 + len(items)]) + b"".join(items))
         | st.lists(
-            st.tuples(
-                st.sampled_from([b"\xa1a", b"\xa1b", b"\xa1\xff"]) | parts, parts
-            ),
-            max_size=4,
+            st.tuples(st.sampled_from([b"\xa1a", b"\xa1b", b"\xa1\xff"]) | parts, parts), max_size=4
         ).map(lambda pairs: bytes([0x80 + len(pairs)]) + b"".join(map(b"".join, pairs)))
     ),
     max_leaves=20,
@@ -268,12 +256,7 @@ def test_yaml_is_read():
     }
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        *(b"a: [", b"a: b: c", b"\0", b"\xff\xff", b"--- a\n--- b"),
-    ],
-)
+@pytest.mark.parametrize("body", [*(b"a: [", b"a: b: c", b"\0", b"\xff\xff", b"--- a\n--- b")])
 def test_what_is_no_yaml_is_named(body):
     assert refusal(decode_yaml, body).kind == "no YAML"
 
@@ -436,15 +419,9 @@ NOON_IN = "cdatetime\ndatetime\n(U\n\x07\xea\x0b\x14\x0c\0\0\0\0\0"
         (numpy("b1", "|", "\1"), True),
         (numpy("M8", "<", "\xe6O\0\0\0\0\0\0"), "<numpy.M8>"),
         (numpy("i4", "<", "\0"), "<numpy._core.multiarray.scalar>"),
-        (
-            "cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\0tR",
-            "<numpy.ndarray>",
-        ),
+        ("cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\0tR", "<numpy.ndarray>"),
         (NOON_IN + "cpytz\nFixedOffset\n(K\x5atRtR", "2026-11-20T12:00:00+01:30"),
-        (
-            NOON_IN + "cpytz\n_p\n(U\1xM\x10\x0eK\0U\3CETtRtR",
-            "2026-11-20T12:00:00+01:00",
-        ),
+        (NOON_IN + "cpytz\n_p\n(U\1xM\x10\x0eK\0U\3CETtRtR", "2026-11-20T12:00:00+01:00"),
         (NOON_IN + "cpytz\n_p\n(U\3CETtRtR", "2026-11-20T12:00:00[CET]"),
         (NOON_IN + "cshop\nZone\n)RtR", "2026-11-20T12:00:00 <shop.Zone>"),
         ("cshop\nText\n(U\4texttR", "<shop.Text text>"),

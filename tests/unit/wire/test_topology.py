@@ -20,9 +20,7 @@ from evtools.wire.topology import (
 )
 
 words = st.sampled_from(["task", "worker", "sent", "multi", "heartbeat", "a", ""])
-keys = st.lists(words | st.sampled_from(["*", "#"]), min_size=1, max_size=6).map(
-    ".".join
-)
+keys = st.lists(words | st.sampled_from(["*", "#"]), min_size=1, max_size=6).map(".".join)
 #: An event type may be anything; these collide with the keys often.
 types = st.lists(words, min_size=1, max_size=6).map("-".join).filter(bool)
 
@@ -45,8 +43,7 @@ def redis_delivers(pattern, channel):
     """Redis's glob rules, by way of a regular expression."""
     parts = re.findall(r"\\.|\[[^\]]*\]|.", pattern, re.DOTALL)
     regex = "".join(
-        {"*": ".*", "?": "."}.get(part, re.escape(part.removeprefix("\\")))
-        for part in parts
+        {"*": ".*", "?": "."}.get(part, re.escape(part.removeprefix("\\"))) for part in parts
     )
     return re.fullmatch(regex, channel, re.DOTALL) is not None
 
@@ -56,12 +53,7 @@ def redis_delivers(pattern, channel):
 
 @pytest.mark.parametrize(
     ("driver", "kind"),
-    [
-        ("redis", "fanout"),
-        ("amqp", "topic"),
-        ("memory", "topic"),
-        ("anything", "topic"),
-    ],
+    [("redis", "fanout"), ("amqp", "topic"), ("memory", "topic"), ("anything", "topic")],
 )
 def test_the_exchange_is_a_fanout_where_celery_makes_it_one(driver, kind):
     assert exchange_type(driver) == kind
@@ -79,14 +71,8 @@ def test_the_name_of_a_queue_fits_into_amqp_and_stays_unique(prefix, owner):
 
 
 def test_queue_arguments_are_milliseconds():
-    assert queue_arguments(ttl=5.0, expires=60.0) == {
-        "x-expires": 60_000,
-        "x-message-ttl": 5_000,
-    }
-    assert queue_arguments(ttl=1.001, expires=0.0015) == {
-        "x-expires": 2,
-        "x-message-ttl": 1_001,
-    }
+    assert queue_arguments(ttl=5.0, expires=60.0) == {"x-expires": 60_000, "x-message-ttl": 5_000}
+    assert queue_arguments(ttl=1.001, expires=0.0015) == {"x-expires": 2, "x-message-ttl": 1_001}
 
 
 def test_what_is_none_is_left_to_the_broker():
@@ -193,9 +179,7 @@ def test_a_forged_type_takes_no_time_and_no_memory():
         is_wanted(f"type-{number}")
         is_wanted("x" * 10_000 + str(number))
     (known,) = (
-        cell.cell_contents
-        for cell in is_wanted.__closure__
-        if isinstance(cell.cell_contents, dict)
+        cell.cell_contents for cell in is_wanted.__closure__ if isinstance(cell.cell_contents, dict)
     )
     assert len(known) == 1024
     assert max(map(len, known)) < 256
@@ -238,9 +222,7 @@ def test_an_escaped_text_matches_itself_and_nothing_else(text, other):
 
 
 def test_patterns_name_the_channels_that_kombu_publishes_on():
-    patterns = redis_topics(
-        ["/0.celeryev"], ["task.*", "worker.#", "task.*"], by_key=True
-    )
+    patterns = redis_topics(["/0.celeryev"], ["task.*", "worker.#", "task.*"], by_key=True)
     assert patterns == ([], ["/0.celeryev/task.*", "/0.celeryev/worker*"], False)
     assert fnmatch.fnmatchcase("/0.celeryev/task.sent", patterns.patterns[0])
 

@@ -237,8 +237,7 @@ def test_stdout_is_good(clock):
 
 
 @pytest.mark.parametrize(
-    ("path", "why"),
-    [(".", "it is a directory"), ("no/x", "there is no directory")],
+    ("path", "why"), [(".", "it is a directory"), ("no/x", "there is no directory")]
 )
 def test_a_file_that_cannot_be_is_told(clock, tmp_path, monkeypatch, path, why):
     monkeypatch.chdir(tmp_path)

@@ -14,9 +14,7 @@ def made(name, **options):
 def test_a_url_is_taken_as_it_is():
     camera = made("postgres:postgresql://me:secret@db/ops?sslmode=require&port=7")
     assert isinstance(camera, Postgres)
-    assert camera.describe() == (
-        "PostgreSQL host=db port=7 dbname=ops user=me schema=evcam"
-    )
+    assert camera.describe() == ("PostgreSQL host=db port=7 dbname=ops user=me schema=evcam")
 
 
 def test_the_environment_may_say_it_all():
@@ -25,12 +23,7 @@ def test_the_environment_may_say_it_all():
 
 def test_its_options_are_given_apart():
     camera = made(
-        "postgres",
-        url="host=db",
-        schema="watch",
-        connect_timeout="1s",
-        timeout="2s",
-        keep="1d",
+        "postgres", url="host=db", schema="watch", connect_timeout="1s", timeout="2s", keep="1d"
     )
     assert camera.describe() == "PostgreSQL host=db schema=watch"
     assert camera.retention.keep == 86_400.0

@@ -99,9 +99,7 @@ def test_the_file_is_there_as_a_whole_or_not(studio, path):
     assert path.read_bytes() == text
     assert [each.name for each in path.parent.iterdir()] == [path.name]
     studio.shoot()
-    assert b'task_received_total{name="shop.pay",queue_name="mail"} 1' in (
-        path.read_bytes()
-    )
+    assert b'task_received_total{name="shop.pay",queue_name="mail"} 1' in (path.read_bytes())
 
 
 def test_no_file_of_another_is_taken_for_ones_own(studio, path, tmp_path):
@@ -222,9 +220,7 @@ def test_options_are_given_as_text(tmp_path):
     assert (scheme.prefix, scheme.hostname, scheme.max_series) == ("shop_", True, 7)
     assert scheme.run_buckets == (1.0, 5.0, 60.0)
     assert scheme.wait_buckets == (0.5,)
-    assert camera.describe() == (
-        f"metrics at {tmp_path}/x.prom and http://127.0.0.1:9808/metrics"
-    )
+    assert camera.describe() == (f"metrics at {tmp_path}/x.prom and http://127.0.0.1:9808/metrics")
 
 
 @pytest.mark.parametrize(

@@ -24,13 +24,9 @@ def test_a_file_is_all_it_needs():
 
 
 def test_its_options_are_given_with_the_name_or_apart():
-    camera = made(
-        "sqlite:x.db?keep=1d&keep_failed=2d", keep_tasks="0", max_waiting="1M"
-    )
+    camera = made("sqlite:x.db?keep=1d&keep_failed=2d", keep_tasks="0", max_waiting="1M")
     assert camera.store.path == Path("x.db")
-    assert camera.retention == Retention(
-        keep=86_400.0, keep_failed=172_800.0, keep_tasks=0
-    )
+    assert camera.retention == Retention(keep=86_400.0, keep_failed=172_800.0, keep_tasks=0)
     assert camera.notebook.max_bytes == 1024 * 1024
     made("sqlite", path="x.db", busy_timeout="100ms")
 

@@ -23,8 +23,7 @@ def test_an_address_is_a_host_and_a_port(text, host, port):
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "host", "host:", "host:http", "::1:80", "1:2:3", "h:65536", "h:-1", "h:٣"],
+    "text", ["", "host", "host:", "host:http", "::1:80", "1:2:3", "h:65536", "h:-1", "h:٣"]
 )
 def test_anything_else_is_none(text):
     with pytest.raises(UsageError, match="cannot listen on"):

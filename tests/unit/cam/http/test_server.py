@@ -132,8 +132,7 @@ def test_many_ask_at_a_time(serve):
     server = serve(big=lambda _: Response(200, body))
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(get(server, "/big")))
-        for _ in range(20)
+        threading.Thread(target=lambda: found.append(get(server, "/big"))) for _ in range(20)
     ]
     for thread in threads:
         thread.start()
@@ -219,9 +218,7 @@ def test_a_client_may_be_gone_before_it_is_accepted(serve, monkeypatch):
         ("half", ["127.0.0.1"], "http://127.0.0.1:{} (this machine only)"),
     ],
 )
-def test_it_listens_where_it_was_asked_to_and_says_where(
-    monkeypatch, caplog, host, hosts, words
-):
+def test_it_listens_where_it_was_asked_to_and_says_where(monkeypatch, caplog, host, hosts, words):
     # What a name stands for is up to the machine; these two are in no hosts file.
     names = {"both": ["::1", "127.0.0.1"], "half": ["2001:db8::1", "127.0.0.1"]}
     real = socket.getaddrinfo

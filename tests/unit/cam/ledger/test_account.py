@@ -53,8 +53,7 @@ accounts = st.builds(
     first=times,
     last=times,
     steps=st.lists(steps, max_size=3),
-    note=st.none()
-    | st.builds(Told, st.sampled_from(["task-a", "task-b"]), times, st.just({})),
+    note=st.none() | st.builds(Told, st.sampled_from(["task-a", "task-b"]), times, st.just({})),
     extra=st.dictionaries(st.sampled_from("xyz"), st.tuples(times, values)),
     ahead=st.dictionaries(st.sampled_from([WORKER, OTHER]), st.integers(-3, 3)),
 )
@@ -82,14 +81,10 @@ def test_nothing_is_lost():
 
 
 def many(count, **how):
-    return [
-        step("task-retried", float(at), hostname=WORKER, **how) for at in range(count)
-    ]
+    return [step("task-retried", float(at), hostname=WORKER, **how) for at in range(count)]
 
 
-@pytest.mark.parametrize(
-    ("how", "kept"), [({}, STEPS_MAX), ({"traceback": "x" * 16_000}, 16)]
-)
+@pytest.mark.parametrize(("how", "kept"), [({}, STEPS_MAX), ({"traceback": "x" * 16_000}, 16)])
 def test_the_newest_steps_are_kept_in_whatever_order_they_come(how, kept):
     every = many(100, **how)
     whole = settled(Account(1.0, 1.0, every))
@@ -133,16 +128,12 @@ def test_all_that_celery_tells_of_a_task_is_kept(kind):
     ours = {"type", "uuid", "timestamp", "local_received", "clock", "pid", "utcoffset"}
     known = dict(zip(FIELDS[kind], heard.values, strict=True))
     assert {n: v for n, v in known.items() if v is not None} == {
-        name: value
-        for name, value in original.items()
-        if name not in ours and value is not None
+        name: value for name, value in original.items() if name not in ours and value is not None
     }
 
 
 def test_texts_of_events_are_cleaned():
-    reading, _ = read(
-        event("task-failed", exception="\0"), TASK_READINGS["task-failed"]
-    )
+    reading, _ = read(event("task-failed", exception="\0"), TASK_READINGS["task-failed"])
     _, exception, _ = told("task-failed", reading).values
     assert exception == "�"
 
@@ -161,10 +152,7 @@ worker_accounts = st.builds(
     told=st.dictionaries(
         st.sampled_from(["worker-online", "worker-heartbeat"]),
         st.builds(
-            Told,
-            st.just("worker"),
-            times,
-            st.fixed_dictionaries({"active": st.integers(0, 3)}),
+            Told, st.just("worker"), times, st.fixed_dictionaries({"active": st.integers(0, 3)})
         ),
     ),
 )

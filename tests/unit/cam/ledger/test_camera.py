@@ -30,14 +30,9 @@ _BEATS = [
 def _cluster(names):
     """The events of some lives, each with a uuid of its own, and of the workers."""
     lives = [
-        event | {"uuid": name, "root_id": name}
-        for name in names
-        for event in STORIES[name].events
+        event | {"uuid": name, "root_id": name} for name in names for event in STORIES[name].events
     ]
-    notes = [
-        told("task-progress", 12.0 + n, uuid=name, done=n)
-        for n, name in enumerate(names)
-    ]
+    notes = [told("task-progress", 12.0 + n, uuid=name, done=n) for n, name in enumerate(names)]
     own = [told("task-started", 12.0, uuid=names[0], zone="eu")]
     return [*lives, *notes, *own, *_BEATS]
 
@@ -73,10 +68,7 @@ def _play(database, evcams, steps):
     return common(database)
 
 
-_OPTIONS = {
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.function_scoped_fixture],
-}
+_OPTIONS = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 
 
 @settings(max_examples=60, **_OPTIONS)
@@ -212,9 +204,7 @@ def test_a_sweep_removes_what_is_too_old(file, caplog):
     evcam.shoot()
     evcam.camera.clock = FakeClock(150.0)
     evcam.camera.sweep()
-    assert [row["uuid"] for row in contents(file)["tasks"]] == [
-        *("new success", "old failure"),
-    ]
+    assert [row["uuid"] for row in contents(file)["tasks"]] == [*("new success", "old failure")]
     assert f"sqlite:{file}: removed what is too old: tasks 1" in caplog.text
     evcam.camera.clock = FakeClock(1000.0)
     evcam.camera.sweep()

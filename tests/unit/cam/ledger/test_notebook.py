@@ -62,10 +62,7 @@ def test_a_custom_event_is_a_note_and_the_newest_counts():
 
 
 def test_fields_of_its_own_are_noted_by_time():
-    events = [
-        told("task-received", 12.0, zone="eu"),
-        told("task-sent", 11.0, zone="us", rack=3),
-    ]
+    events = [told("task-received", 12.0, zone="eu"), told("task-sent", 11.0, zone="us", rack=3)]
     assert noted(*events).tasks[UUID].extra == {"zone": (12.0, "eu"), "rack": (11.0, 3)}
 
 
@@ -95,9 +92,7 @@ def test_of_a_worker_the_newest_of_each_kind_is_noted():
 
 
 def test_the_answer_to_a_wake_up_tells_only_that_the_worker_is_there():
-    notes = noted(
-        told("worker-heartbeat", 10.0), told("worker-heartbeat", 12.0, processed=None)
-    )
+    notes = noted(told("worker-heartbeat", 10.0), told("worker-heartbeat", 12.0, processed=None))
     account = notes.workers[WORKER]
     assert (account.told["worker-heartbeat"].at, account.last) == (10.0, 12.25)
 
@@ -126,9 +121,7 @@ def test_what_comes_back_comes_before_what_came_meanwhile():
     notebook.restore(taken)
     notes = notebook.take()
     assert list(notes.tasks) == [UUID, "new"]
-    assert sorted(kinds(notes.tasks[UUID])) == [
-        *("task-received", "task-sent", "task-started"),
-    ]
+    assert sorted(kinds(notes.tasks[UUID])) == [*("task-received", "task-sent", "task-started")]
     assert list(notes.workers[WORKER].told) == ["worker-online"]
     assert notes.workers[WORKER].last == 11.25
     assert notes.events == 4

@@ -3,22 +3,9 @@ import json
 import msgspec
 import pytest
 
-from evtools.cam.ledger.account import (
-    FIELDS,
-    Account,
-    Step,
-    Told,
-    WorkerAccount,
-    settled,
-)
+from evtools.cam.ledger.account import FIELDS, Account, Step, Told, WorkerAccount, settled
 from evtools.cam.ledger.notebook import Notebook
-from evtools.cam.ledger.packing import (
-    needed,
-    pack,
-    pack_worker,
-    unpack,
-    unpack_worker,
-)
+from evtools.cam.ledger.packing import needed, pack, pack_worker, unpack, unpack_worker
 from evtools.cam.ledger.rows import Rows
 from evtools.cam.ledger.tables import TASKS, WORKERS
 from evtools.state import State
@@ -65,11 +52,7 @@ def test_what_the_row_says_is_not_said_twice():
     assert json.loads(row[-1]) == {
         "first": 10.25,
         "last": 12.25,
-        "steps": [
-            ["sent", 10.0, {}],
-            ["received", 11.0, {}],
-            ["started", 12.0, {}],
-        ],
+        "steps": [["sent", 10.0, {}], ["received", 11.0, {}], ["started", 12.0, {}]],
     }
 
 
@@ -97,9 +80,7 @@ def test_texts_that_were_removed_from_a_row_are_gone():
     row, _ = row_of(account_of(life("received")))
     row[PLACES["args"]] = "(redacted)"
     [step] = unpack(row[-1], stored_of(row)).steps
-    assert dict(zip(FIELDS[step.kind], step.values, strict=True))["args"] == (
-        "(redacted)"
-    )
+    assert dict(zip(FIELDS[step.kind], step.values, strict=True))["args"] == ("(redacted)")
 
 
 def test_what_is_none_of_ours_is_refused():
@@ -111,8 +92,6 @@ def test_what_is_none_of_ours_is_refused():
 
 
 def test_accounts_of_workers_are_packed_whole():
-    account = WorkerAccount(
-        1.0, {"worker-online": Told("worker-online", 1.0, {"a": 1})}
-    )
+    account = WorkerAccount(1.0, {"worker-online": Told("worker-online", 1.0, {"a": 1})})
     assert unpack_worker(pack_worker(account)) == account
     assert needed(WORKERS) == ("hostname", "heard")

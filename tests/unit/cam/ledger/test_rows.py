@@ -100,21 +100,14 @@ def test_it_is_known_when_a_task_was_heard_of_by_our_clock():
 @pytest.mark.parametrize("at", [1763380002e3, 2.0**52, 1e300])
 def test_times_beyond_the_calendar_are_those_of_the_receipt(at):
     row, _ = row_of([{**told("task-received"), "timestamp": at}])
-    assert (row["state"], row["received"]) == (
-        "RECEIVED",
-        "1970-01-01T00:00:10.250000Z",
-    )
+    assert (row["state"], row["received"]) == ("RECEIVED", "1970-01-01T00:00:10.250000Z")
 
 
 def test_notes_and_fields_of_its_own_are_json():
     events = [told("task-received", zone="eu"), told("task-progress", 11.0, done=3)]
     row, _ = row_of(events)
     assert json.loads(row["extra"]) == {"zone": "eu"}
-    assert json.loads(row["note"]) == {
-        "type": "task-progress",
-        "timestamp": 11.0,
-        "done": 3,
-    }
+    assert json.loads(row["note"]) == {"type": "task-progress", "timestamp": 11.0, "done": 3}
     alone, _ = row_of(events[1:])
     assert (alone["state"], alone["note"]) == ("PENDING", row["note"])
 
@@ -131,9 +124,7 @@ def test_a_redelivery_comes_after_what_was_given_back_whatever_the_clocks_say():
     blind, _ = row_of(events)
     assert blind["state"] == "REJECTED"
     row, [attempt] = row_of(events, ahead={OTHER: -15})
-    assert (row["state"], row["worker"], attempt["state"]) == (
-        *("SUCCESS", OTHER, "REJECTED"),
-    )
+    assert (row["state"], row["worker"], attempt["state"]) == (*("SUCCESS", OTHER, "REJECTED"),)
 
 
 def test_a_wait_is_that_of_the_workers_clock():
@@ -175,9 +166,7 @@ def test_a_worker_that_says_goodbye_has_gone_since():
 
 def test_of_a_worker_without_heartbeats_we_know_that_it_is_there():
     row, _ = worker_row(told("task-started"))
-    assert (row["hostname"], row["last_heard"]) == (
-        *(WORKER, "1970-01-01T00:00:10.250000Z"),
-    )
+    assert (row["hostname"], row["last_heard"]) == (*(WORKER, "1970-01-01T00:00:10.250000Z"),)
     unknown = set(WORKERS.columns) - {"hostname", "last_heard", "heard"}
     assert {row[name] for name in unknown} == {None}
 

@@ -54,9 +54,7 @@ def test_a_life_in_many_shots_is_the_same_as_in_one(tmp_path, story):
 
 
 def test_after_a_restart_that_forgot_all_a_task_is_still_known(file):
-    sent, received, started, succeeded = life(
-        *("sent", "received", "started", "succeeded")
-    )
+    sent, received, started, succeeded = life(*("sent", "received", "started", "succeeded"))
     for events in ([sent], [received, started], [succeeded]):
         rows = written(file, events)
     [task] = rows["tasks"]
@@ -144,10 +142,7 @@ def test_a_task_notes_the_clocks_of_those_who_told_of_it():
 
 def test_clocks_are_of_no_account_in_whatever_shot_they_are_noticed(tmp_path):
     def behind(seconds, events):
-        return [
-            event | {"local_received": event["local_received"] + seconds}
-            for event in events
-        ]
+        return [event | {"local_received": event["local_received"] + seconds} for event in events]
 
     beats = [
         *behind(30.0, [told("worker-heartbeat", 4.0, hostname=OTHER)]),

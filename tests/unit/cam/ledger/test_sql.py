@@ -6,9 +6,7 @@ from evtools.cam.ledger.tables import ATTEMPTS, SNAPSHOTS, TASKS, WORKERS
 
 KINDS = ("text", "time", "integer", "real", "flag", "json")
 PLAIN = Dialect({kind: kind.upper() for kind in KINDS}, "?")
-ELSEWHERE = Dialect(
-    {kind: kind.upper() for kind in KINDS}, "%s", schema="s", locked=" FOR UPDATE"
-)
+ELSEWHERE = Dialect({kind: kind.upper() for kind in KINDS}, "%s", schema="s", locked=" FOR UPDATE")
 
 
 def test_names_are_quoted():
@@ -21,14 +19,9 @@ def test_every_table_and_index_is_made():
     made = list(ELSEWHERE.creation())
     assert made[0].startswith('CREATE TABLE "s"."tasks" ("uuid" TEXT NOT NULL, ')
     assert made[0].endswith('PRIMARY KEY ("uuid"))')
-    assert (
-        'CREATE INDEX "tasks_state_last_heard" ON "s"."tasks" ("state", "last_heard")'
-        in (made)
-    )
+    assert 'CREATE INDEX "tasks_state_last_heard" ON "s"."tasks" ("state", "last_heard")' in (made)
     [attempts] = [each for each in made if '"s"."attempts"' in each]
-    assert attempts.endswith(
-        'FOREIGN KEY ("uuid") REFERENCES "s"."tasks" ON DELETE CASCADE)'
-    )
+    assert attempts.endswith('FOREIGN KEY ("uuid") REFERENCES "s"."tasks" ON DELETE CASCADE)')
 
 
 def test_rows_are_written_over_those_with_their_keys():

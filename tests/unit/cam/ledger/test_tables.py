@@ -14,6 +14,4 @@ def test_keys_indexes_and_owners_are_there(table):
 
 def test_a_task_shows_its_newest_attempt_as_attempts_are_shown():
     shared = ATTEMPTS.columns.keys() - {"uuid", "place", "number"}
-    assert {TASKS.columns[name] for name in shared} == {
-        ATTEMPTS.columns[name] for name in shared
-    }
+    assert {TASKS.columns[name] for name in shared} == {ATTEMPTS.columns[name] for name in shared}

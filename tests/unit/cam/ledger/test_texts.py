@@ -1,15 +1,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evtools.cam.ledger.texts import (
-    NAME_MAX,
-    TEXT_MAX,
-    clean,
-    clean_end,
-    clean_value,
-    key,
-    name,
-)
+from evtools.cam.ledger.texts import NAME_MAX, TEXT_MAX, clean, clean_end, clean_value, key, name
 
 anything = st.text(st.characters(codec=None) | st.sampled_from("\0\ud83d\ude00\udfff"))
 

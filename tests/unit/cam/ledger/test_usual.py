@@ -50,10 +50,7 @@ _BEGUN = ("received", "started")
 
 
 @pytest.mark.parametrize("sent", [(), ("sent",)])
-@pytest.mark.parametrize(
-    "steps",
-    [_BEGUN[:1], _BEGUN, (*_BEGUN, "succeeded"), (*_BEGUN, "failed")],
-)
+@pytest.mark.parametrize("steps", [_BEGUN[:1], _BEGUN, (*_BEGUN, "succeeded"), (*_BEGUN, "failed")])
 def test_most_lives_need_no_state(sent, steps):
     events = life(*sent, *steps)
     for order in permutations(events):
@@ -109,12 +106,8 @@ _odd = {
     "hostname": _hosts,
 }
 _ENDS = ("succeeded", "failed")
-_kinds = st.lists(
-    st.sampled_from(["sent", *_BEGUN, *_ENDS]), min_size=1, max_size=5
-) | st.builds(
-    lambda sent, end: [*sent, *_BEGUN, end],
-    st.sampled_from([[], ["sent"]]),
-    st.sampled_from(_ENDS),
+_kinds = st.lists(st.sampled_from(["sent", *_BEGUN, *_ENDS]), min_size=1, max_size=5) | st.builds(
+    lambda sent, end: [*sent, *_BEGUN, end], st.sampled_from([[], ["sent"]]), st.sampled_from(_ENDS)
 )
 
 
@@ -128,9 +121,7 @@ def _lives(draw):
     for each in events:
         if alike or draw(st.booleans()):
             each |= {name: value for name, value in odd.items() if name in each}
-        each["timestamp"] = draw(
-            st.just(each["timestamp"]) | st.sampled_from([10.0, 11.0, 12.0])
-        )
+        each["timestamp"] = draw(st.just(each["timestamp"]) | st.sampled_from([10.0, 11.0, 12.0]))
     return events
 
 

@@ -34,9 +34,7 @@ def test_helps_are_one_line_of_plain_text():
 def test_names_are_those_of_celery_exporter():
     scheme = Scheme()
     assert scheme.about(COUNTERS["failed"]).name == "celery_task_failed"
-    assert scheme.about(COUNTERS["failed"]).labels == (
-        *("name", "queue_name", "exception"),
-    )
+    assert scheme.about(COUNTERS["failed"]).labels == (*("name", "queue_name", "exception"),)
     assert scheme.about(UP).name == "celery_worker_up"
 
 

@@ -55,8 +55,7 @@ def known(*, pid=77, hostname=WORKER):
 
 
 @pytest.mark.parametrize(
-    "step",
-    ["received", "started", "succeeded", "retried", "revoked", "rejected", "cancelled"],
+    "step", ["received", "started", "succeeded", "retried", "revoked", "rejected", "cancelled"]
 )
 def test_each_step_of_a_task_is_counted(step):
     watched = Watched().take(known(), *life("sent", step))
@@ -156,10 +155,7 @@ def test_each_run_of_one_id_counts(number):
 
 @pytest.mark.parametrize("factor", [1e3, -1.0, float("nan")])
 def test_each_run_of_one_id_counts_also_if_its_times_are_of_no_use(factor):
-    events = [
-        {**event, "timestamp": event["timestamp"] * 1.7e8 * factor}
-        for event in runs(200)
-    ]
+    events = [{**event, "timestamp": event["timestamp"] * 1.7e8 * factor} for event in runs(200)]
     watched = Watched().take(known(), *events)
     for step in ("sent", "received", "started", "succeeded"):
         assert watched.value(f"celery_task_{step}_total", **TASK) == 200
@@ -185,9 +181,7 @@ def test_the_metrics_are_the_same_however_events_come_together(events, size):
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_no_batching_changes_the_metrics(data):
-    names = data.draw(
-        st.lists(st.sampled_from(sorted(STORIES)), min_size=1, max_size=5)
-    )
+    names = data.draw(st.lists(st.sampled_from(sorted(STORIES)), min_size=1, max_size=5))
     events = [
         {**event, "uuid": f"task{number}"}
         for number, name in enumerate(names)
@@ -395,9 +389,7 @@ def test_tasks_of_a_worker_that_has_gone_are_lost():
         *life("sent", "received", "started", uuid="b"),
     )
     watched.look(500.0)
-    assert watched.samples("celery_tasks") == {
-        tuple(sorted({**TASK, "state": "LOST"}.items())): 2
-    }
+    assert watched.samples("celery_tasks") == {tuple(sorted({**TASK, "state": "LOST"}.items())): 2}
     assert watched.samples("celery_worker_prefetched_tasks") == {}
 
 

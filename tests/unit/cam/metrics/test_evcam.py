@@ -59,9 +59,7 @@ def test_losses_are_told_apart():
 
 def test_shots_are_told_by_how_they_ended():
     shots = Shots(taken=1, skipped_rate=2, overrun=3, failed=4)
-    counters = Counters(
-        shots=shots, cleanups=3, cleanups_failed=1, last_success_at=9.0, tasks=7
-    )
+    counters = Counters(shots=shots, cleanups=3, cleanups_failed=1, last_success_at=9.0, tasks=7)
     found = told(counters)
     for number, result in enumerate(["taken", "skipped_rate", "overrun", "failed"], 1):
         assert found["evcam_snapshots_total", result] == number
@@ -97,9 +95,7 @@ def test_where_nobody_tells_its_memory_is_not_told(monkeypatch, tmp_path):
 def test_no_name_comes_twice_and_all_of_it_can_be_read():
     names = [entry.name for entry in ENTRIES]
     assert len(names) == len(set(names))
-    counters = Counters(
-        lag=1.0, last_success_at=1.0, last_event_at=1.0, last_shot_seconds=1.0
-    )
+    counters = Counters(lag=1.0, last_success_at=1.0, last_event_at=1.0, last_shot_seconds=1.0)
     text = render(own_families(counters, Statistics())).decode()
     assert len(list(text_string_to_metric_families(text))) >= len(names)
 

@@ -6,14 +6,7 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from evtools.cam.metrics.exposition import (
-    Family,
-    Format,
-    Sample,
-    label,
-    number,
-    render,
-)
+from evtools.cam.metrics.exposition import Family, Format, Sample, label, number, render
 
 HOSTILE = 'a"b\\c\nd\x1b[31m\u202e'
 
@@ -98,10 +91,7 @@ def test_no_text_is_unknown(nothing):
         ("*/*", Format.TEXT),
         ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", Format.TEXT),
         ("application/openmetrics-text; version=1.0.0", Format.OPENMETRICS),
-        (
-            "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;q=0.5",
-            Format.OPENMETRICS,
-        ),
+        ("application/openmetrics-text;version=1.0.0;q=0.75,text/plain;q=0.5", Format.OPENMETRICS),
         ("Application/OpenMetrics-Text", Format.OPENMETRICS),
         ("application/openmetrics-text; q=0", Format.TEXT),
         ("application/openmetrics-text;q=0.0,text/plain", Format.TEXT),

@@ -2,13 +2,7 @@
 
 import pytest
 
-from evtools.cam.metrics.instruments import (
-    IDLE,
-    About,
-    Counter,
-    Gauge,
-    Histogram,
-)
+from evtools.cam.metrics.instruments import IDLE, About, Counter, Gauge, Histogram
 from evtools.state import OTHERS
 
 

@@ -34,10 +34,7 @@ def truth(events):
     history = task.history
     attempts = history.attempts if history and history.attempts else [task]
     return Counter(
-        step
-        for attempt in attempts
-        for step in STEPS
-        if getattr(attempt, step, None) is not None
+        step for attempt in attempts for step in STEPS if getattr(attempt, step, None) is not None
     )
 
 
@@ -58,9 +55,7 @@ def test_every_event_of_a_story_is_a_step(name):
 @pytest.mark.parametrize("name", STORIES)
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
-def test_the_order_does_not_matter_nor_does_how_often_nor_what_comes_together(
-    name, data
-):
+def test_the_order_does_not_matter_nor_does_how_often_nor_what_comes_together(name, data):
     events = STORIES[name].events
     again = data.draw(st.lists(st.sampled_from(events), max_size=4))
     shuffled = data.draw(st.permutations([*events, *again]))

@@ -2,14 +2,7 @@ import click
 import pytest
 
 from evtools.cli import params
-from evtools.cli.completions.grammar import (
-    Flag,
-    Program,
-    Value,
-    first_clause,
-    of_command,
-    programs,
-)
+from evtools.cli.completions.grammar import Flag, Program, Value, first_clause, of_command, programs
 from evtools.cli.entry import TOOLS
 from evtools.filters import EVENT_FIELDS, TASK_FIELDS
 from evtools.top.model import Model

@@ -28,8 +28,7 @@ def cell(name, value):
 
 def test_the_columns_are_fixed():
     assert make(FormatOptions()).header() == (
-        b"ts,type,hostname,uuid,name,args,kwargs,retries,queue,runtime,result,"
-        b"exception,fields\n"
+        b"ts,type,hostname,uuid,name,args,kwargs,retries,queue,runtime,result,exception,fields\n"
     )
 
 
@@ -66,10 +65,7 @@ def test_the_real_exception_has_the_column_and_the_told_one_is_kept():
     }
     [row] = read(Record(event))
     assert row["exception"] == "TimeLimitExceeded(3,)"
-    assert row["fields"] == {
-        "exception": event["exception"],
-        "traceback": event["traceback"],
-    }
+    assert row["fields"] == {"exception": event["exception"], "traceback": event["traceback"]}
 
 
 def test_an_odd_runtime_is_not_lost():

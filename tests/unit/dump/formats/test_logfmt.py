@@ -60,6 +60,5 @@ def test_a_version_of_the_event_itself_is_kept():
 
 def test_a_gap_is_a_line_with_its_reason():
     assert line_of(gap("worker", 1.0, 2.0, missed=3)) == (
-        "type=evdump-gap reason=worker from=1.0 to=2.0 duration=1.0 missed=3 "
-        "local_received=2.0\n"
+        "type=evdump-gap reason=worker from=1.0 to=2.0 duration=1.0 missed=3 local_received=2.0\n"
     )

@@ -39,10 +39,7 @@ def filled(template, event=EVENT, joined=(("name", "proj.add"),)):
         ("{retries:d} {runtime:d} {retries:.2f} {retries}", "3 0 3.00 3"),
         ("{name:d} {name:.3f} {name:s}", "proj.add proj.add proj.add"),
         ("{eta} {nope} {nope:>5}|", "- -     -|"),
-        (
-            "{args} {args!j} {name!j} {eta!j} {nope!j:2}",
-            '["a",1] ["a",1] "proj.add" null nu',
-        ),
+        ("{args} {args!j} {name!j} {eta!j} {nope!j:2}", '["a",1] ["a",1] "proj.add" null nu'),
         ("{{{name}}} {{}}", "{proj.add} {}"),
         (r"a\tb\\c\x", "a\tb\\c\\x"),
         (r"{name}\n  {type}", "proj.add\n  task-succeeded"),

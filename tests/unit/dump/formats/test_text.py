@@ -72,10 +72,7 @@ def test_a_task_event_shows_its_task_and_what_happened(event, shown):
             "online celery@vm  py-celery 5.6.2 Linux",
         ),
         (worker("offline", freq=2.0), "offline celery@vm"),
-        (
-            {"type": "deploy-done", "name": "web", "n": [1]},
-            "deploy-done -  name=web  n=[1]",
-        ),
+        ({"type": "deploy-done", "name": "web", "n": [1]}, "deploy-done -  name=web  n=[1]"),
         ({"type": "x", "uuid": "u1"}, "x      -  ?[u1]"),
         ({"type": "task-failed", "hostname": 7}, "FAIL   7  ?"),
         ({"type": "task-failed", "uuid": None}, "FAIL   -  ?"),
@@ -101,10 +98,7 @@ def test_a_hard_time_limit_shows_the_real_exception():
             gap("reconnect", 1.0, 5.2, error="Connection refused"),
             "GAP    4.20s without events: reconnect (Connection refused)",
         ),
-        (
-            gap("worker", 1.0, 1.0, hostname="w1@h", missed=12),
-            "GAP    ~12 tasks of w1@h not seen",
-        ),
+        (gap("worker", 1.0, 1.0, hostname="w1@h", missed=12), "GAP    ~12 tasks of w1@h not seen"),
     ],
 )
 def test_a_gap_is_a_sentence(event, shown):
@@ -121,10 +115,7 @@ def test_the_time_comes_first_and_keeps_its_column():
 def test_the_column_of_workers_grows_with_the_longest_name():
     names = ["a", "celery@vm", "b", "c" * 31, "b"]
     shown = lines(
-        *(
-            (worker("offline", hostname=name) | {"type": "x", "n": 1}, {})
-            for name in names
-        )
+        *((worker("offline", hostname=name) | {"type": "x", "n": 1}, {}) for name in names)
     )
     assert [text.index("n=") for text in shown.splitlines()] == [10, 18, 18, 40, 18]
 
@@ -141,9 +132,7 @@ def test_quiet_is_type_and_name():
     )
 
 
-VERBOSE = task(
-    "received", root_id=UUID, parent_id="p1", eta=None, retries=1, pid=7, timestamp=1.0
-)
+VERBOSE = task("received", root_id=UUID, parent_id="p1", eta=None, retries=1, pid=7, timestamp=1.0)
 
 
 def test_verbose_names_the_rest():
@@ -166,9 +155,7 @@ FAILED = task("failed", exception="E()", traceback="Traceback:\n  File\x1b\n\nE(
 
 def test_a_traceback_is_shown_when_very_verbose_and_stays_in_the_line():
     assert "Traceback" not in line(FAILED, verbosity=1)
-    assert line(FAILED, verbosity=2).endswith(
-        r"E()  traceback=Traceback:\n  File\x1b\n\nE()\n"
-    )
+    assert line(FAILED, verbosity=2).endswith(r"E()  traceback=Traceback:\n  File\x1b\n\nE()\n")
     assert line(task("failed"), verbosity=2).endswith("?[eacdf44c]")
 
 
@@ -221,9 +208,7 @@ def test_nothing_from_the_wire_reaches_the_terminal_as_it_is():
 
 
 def test_colour_is_of_our_making():
-    shown = line(
-        task("failed", exception="[red]x[/red]"), colour=True, timestamps="utc"
-    )
+    shown = line(task("failed", exception="[red]x[/red]"), colour=True, timestamps="utc")
     assert shown == (
         "\x1b[2m            - \x1b[0m\x1b[1;31mFAIL   \x1b[0mcelery@vm"
         "\x1b[1m  ?\x1b[0m[eacdf44c]  [red]x[/red]"
@@ -234,16 +219,12 @@ def test_colour_is_of_our_making():
 def test_without_the_colours_the_line_is_the_same(verbosity):
     for event in (FAILED, worker("heartbeat", active=1), {"type": "x", "a": 1}):
         painted = line(event, JOINED, colour=True, verbosity=verbosity)
-        assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == line(
-            event, JOINED, verbosity=verbosity
-        )
+        assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == line(event, JOINED, verbosity=verbosity)
 
 
 def highlighted(pattern):
     shown = line(
-        task("failed", exception="KeyError(1)"),
-        colour=True,
-        highlight=re.compile(pattern),
+        task("failed", exception="KeyError(1)"), colour=True, highlight=re.compile(pattern)
     )
     plain = line(task("failed", exception="KeyError(1)"))
     assert re.sub(r"\x1b\[[0-9;]*m", "", shown) == plain

@@ -97,10 +97,7 @@ def figures(statistics, window, now):
     for row in statistics.types(window, now):
         shown["types", row.name] = dict(row.counts)
     for row in statistics.queues(window, now):
-        shown["queues", row.name] = {
-            "published": row.published,
-            "received": row.received,
-        }
+        shown["queues", row.name] = {"published": row.published, "received": row.received}
     for row in statistics.workers(window, now):
         shown["workers", row.name] = {
             figure: row.counts[figure] for figure in ("succeeded", "failed")
@@ -128,10 +125,7 @@ def compare(watched, by_hand, window, now):
         (statistics.workers(window, now), "workers"),
     ):
         for row in rows:
-            runs = [
-                counted.value
-                for counted in expected.get((table, row.name), {}).get("run", ())
-            ]
+            runs = [counted.value for counted in expected.get((table, row.name), {}).get("run", ())]
             if runs and not row.counts["failed"]:
                 assert row.run.max == max(runs)
                 assert min(runs) <= row.run.p50 <= row.run.p95 <= row.run.p99
@@ -175,9 +169,7 @@ class Stream:
         end = random.choice(ENDS)
         fields = {"host": host}
         if end == "succeeded":
-            fields["runtime"] = random.choice(
-                [0.0, 0.1135, 7.957, random.random() * 99]
-            )
+            fields["runtime"] = random.choice([0.0, 0.1135, 7.957, random.random() * 99])
         if end in ("failed", "retried"):
             fields["exception"] = f"{random.choice('ABC')}Error()"
         events.append((end, fields))
@@ -227,11 +219,7 @@ def test_whatever_comes_all_figures_are_those_counted_by_hand(seed, length):
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    seed=st.integers(0, 2**32),
-    length=st.integers(50, 500),
-    names=st.integers(1, 3),
-)
+@given(seed=st.integers(0, 2**32), length=st.integers(50, 500), names=st.integers(1, 3))
 def test_what_has_no_room_by_name_is_still_counted(seed, length, names):
     random, by_hand = Random(seed), ByHand()
     kinds = ("max_types", "max_queues", "max_workers", "max_groups")

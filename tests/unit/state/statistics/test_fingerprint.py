@@ -2,12 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.state.statistics.fingerprint import (
-    TEXT_MAX,
-    Fingerprint,
-    blank,
-    fingerprint,
-)
+from evtools.state.statistics.fingerprint import TEXT_MAX, Fingerprint, blank, fingerprint
 
 
 @pytest.mark.parametrize(
@@ -58,8 +53,7 @@ def test_variable_parts_are_blanked(message, blanked):
 
 def test_what_differs_in_details_is_of_one_kind():
     kinds = {
-        fingerprint("t", f"HTTPError('503 from 10.0.0.{n}: \"{n:x}\"')", None)
-        for n in range(50)
+        fingerprint("t", f"HTTPError('503 from 10.0.0.{n}: \"{n:x}\"')", None) for n in range(50)
     }
     assert len(kinds) == 1
 

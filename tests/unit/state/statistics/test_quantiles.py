@@ -26,9 +26,7 @@ def test_quantiles_are_within_the_stated_error(values):
     found = quantiles(Counter(map(run_cell, values)), RUN)
     assert found.count == len(values)
     for share, quantile in ((0.5, found.p50), (0.95, found.p95), (0.99, found.p99)):
-        assert quantile == pytest.approx(
-            exact(values, share), rel=ERROR_MAX, abs=SHORTEST
-        )
+        assert quantile == pytest.approx(exact(values, share), rel=ERROR_MAX, abs=SHORTEST)
     assert found.max == pytest.approx(max(values), rel=ERROR_MAX, abs=SHORTEST)
     assert found.p50 <= found.p95 <= found.p99 <= found.max
 

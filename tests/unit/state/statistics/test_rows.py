@@ -11,12 +11,7 @@ from evtools.state.statistics.cells import (
     run_cell,
     wait_cell,
 )
-from evtools.state.statistics.rows import (
-    QueueStatistics,
-    Totals,
-    TypeStatistics,
-    WorkerStatistics,
-)
+from evtools.state.statistics.rows import QueueStatistics, Totals, TypeStatistics, WorkerStatistics
 
 CELLS = {
     PUBLISHED: 40,

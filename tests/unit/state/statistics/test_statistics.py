@@ -249,8 +249,7 @@ def test_senders_clocks_move_no_window(watched):
 
 
 @pytest.mark.parametrize(
-    "received",
-    [None, "now", math.nan, math.inf, -math.inf, 10**400, 1e300, 1e12, -1, [], True],
+    "received", [None, "now", math.nan, math.inf, -math.inf, 10**400, 1e300, 1e12, -1, [], True]
 )
 def test_a_time_that_cannot_be_is_taken_for_now(watched, received):
     watched.run("u1")
@@ -335,8 +334,7 @@ NAMES = (
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(KINDS),
-            st.dictionaries(st.sampled_from(NAMES), fields, max_size=4),
+            st.sampled_from(KINDS), st.dictionaries(st.sampled_from(NAMES), fields, max_size=4)
         ),
         max_size=15,
     )

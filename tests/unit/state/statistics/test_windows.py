@@ -43,9 +43,7 @@ class Counting:
 
 moments = st.lists(
     st.tuples(
-        st.sampled_from("abcd"),
-        st.integers(0, 3),
-        st.one_of(st.floats(0, 10), st.floats(0, 5000)),
+        st.sampled_from("abcd"), st.integers(0, 3), st.one_of(st.floats(0, 10), st.floats(0, 5000))
     ),
     max_size=60,
 )
@@ -159,9 +157,7 @@ def test_the_trend_shows_rates_of_the_last_five_minutes():
         counting.count("a", 3 if second < 285 else 4, start + second)
     trend = counting.windows.trend("a", (3, 4), start + 315)
     assert trend == pytest.approx([1.0] * 20)
-    assert counting.windows.trend("a", (4,), start + 315)[-3:] == pytest.approx(
-        [0, 1, 1]
-    )
+    assert counting.windows.trend("a", (4,), start + 315)[-3:] == pytest.approx([0, 1, 1])
     assert counting.windows.trend("b", (3,), start + 315) == [0.0] * 20
     assert counting.windows.trend("a", (3,), start + 10_000) == [0.0] * 20
 

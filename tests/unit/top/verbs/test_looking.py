@@ -205,9 +205,7 @@ def test_themes_are_changed_at_once(terminal, session):
     assert "neon is no theme" in terminal.message
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("2", 2.0), ("500ms", 0.5), ("0.01", 0.2)]
-)
+@pytest.mark.parametrize(("text", "seconds"), [("2", 2.0), ("500ms", 0.5), ("0.01", 0.2)])
 def test_the_refresh_has_a_floor(terminal, session, text, seconds):
     terminal.command(f"refresh {text}")
     assert session.model.options.refresh == seconds

@@ -15,9 +15,7 @@ def test_a_text_is_searched_and_the_search_goes_on(terminal, pane):
     terminal.write("valueerror")
     terminal.press("enter")
     assert pane.pager.sought == "valueerror"
-    assert ("match", "ValueError") in [
-        span for line in terminal.drawing().lines for span in line
-    ]
+    assert ("match", "ValueError") in [span for line in terminal.drawing().lines for span in line]
     terminal.press("n", "N")
     assert terminal.message == ""
 

@@ -145,9 +145,7 @@ def test_before_the_first_event_there_is_no_time(tape):
     assert tape.position is None
 
 
-@pytest.mark.parametrize(
-    ("text", "speed"), [("10x", 10.0), ("0.5", 0.5), ("max", math.inf)]
-)
+@pytest.mark.parametrize(("text", "speed"), [("10x", 10.0), ("0.5", 0.5), ("max", math.inf)])
 def test_a_replay_runs_faster_or_slower(replay, tape, text, speed):
     replay.command(f"speed {text}")
     assert tape.speed == speed

@@ -89,9 +89,7 @@ def test_a_recording_is_begun_and_ended(terminal, session, folder):
     assert terminal.message.startswith("0 events in evtop-recording-")
 
 
-def test_a_recording_takes_the_place_of_a_file_only_if_that_is_meant(
-    terminal, session, folder
-):
+def test_a_recording_takes_the_place_of_a_file_only_if_that_is_meant(terminal, session, folder):
     there = folder / "mine.jsonl"
     there.write_text("hours\n")
     terminal.command("record mine.jsonl")

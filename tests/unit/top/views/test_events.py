@@ -18,9 +18,7 @@ class Events:
         self.life = Life()
         self.state = State()
         self.log = EventLog(max_events=max_events)
-        self.table = EventsView(
-            self.log, self.state, FakeClock(), lambda: self.life.now
-        )
+        self.table = EventsView(self.log, self.state, FakeClock(), lambda: self.life.now)
 
     def take(self, *events):
         self.state.apply(events)

@@ -62,10 +62,7 @@ def test_a_screen_of_120_columns_shows_what_matters(tasks):
     [
         (60, "state name runtime age"),
         (80, "state name uuid worker runtime age"),
-        (
-            140,
-            "state name uuid worker queue root retries wait runtime age outcome",
-        ),
+        (140, "state name uuid worker queue root retries wait runtime age outcome"),
     ],
 )
 def test_columns_suit_the_screen(tasks, cols, names):
@@ -345,9 +342,7 @@ def test_a_parent_that_is_not_there_is_explained(tasks):
 
 def test_failures_are_gone_through(tasks):
     life = tasks.life
-    tasks.take(
-        life.failed("a"), life.succeeded("b"), life.failed("c"), life.started("d")
-    )
+    tasks.take(life.failed("a"), life.succeeded("b"), life.failed("c"), life.started("d"))
     tasks.refresh()
     assert tasks.table.next_failure(1)
     assert tasks.table.focus_key == "c"

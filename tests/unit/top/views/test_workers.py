@@ -66,9 +66,7 @@ def test_those_that_need_a_look_come_first(workers):
     life.now += 14
     workers.take(life.started("t", hostname="silent@h"), life.beat("up@h"))
     assert workers.refresh() == ["gone@h", "late@h", "silent@h", "stopped@h", "up@h"]
-    assert workers.cells("status") == [
-        *("gone 5m15s", "late 15s", "silent", "offline", "online"),
-    ]
+    assert workers.cells("status") == [*("gone 5m15s", "late 15s", "silent", "offline", "online")]
     styles = [workers.table.row(number).style for number in range(5)]
     assert styles == ["failure", "late", "waiting", "gone", "good"]
 
@@ -149,9 +147,5 @@ def test_all_that_is_known_is_exported(workers):
     workers.take(workers.life.beat())
     workers.refresh()
     record = workers.table.record("w1@host")
-    assert (record["worker"], record["status"], record["active"]) == (
-        "w1@host",
-        "online",
-        1,
-    )
+    assert (record["worker"], record["status"], record["active"]) == ("w1@host", "online", 1)
     assert workers.table.detail("w1@host").title == "w1@host"

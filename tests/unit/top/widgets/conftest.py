@@ -29,13 +29,7 @@ class Things(TableModel):
             Column("state", "STATE", "its state", Kind.TEXT, 6, value("state")),
             Column("name", "NAME", "its name", Kind.TEXT, 10, value("name"), flex=1),
             Column(
-                "number",
-                "NUMBER",
-                "its number",
-                Kind.NUMBER,
-                6,
-                value("number"),
-                align="right",
+                "number", "NUMBER", "its number", Kind.NUMBER, 6, value("number"), align="right"
             ),
         )
 

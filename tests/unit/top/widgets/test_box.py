@@ -20,9 +20,7 @@ def test_a_box_is_as_wide_as_its_widest_line():
 
 def test_a_box_is_laid_into_the_middle_and_its_cursor_with_it():
     below = [[("text", "." * 20)] for _ in range(8)]
-    lines, cursor = centred(
-        below, Box("t", [[("text", "abc")]], (1, 0)), (20, 8), ASCII
-    )
+    lines, cursor = centred(below, Box("t", [[("text", "abc")]], (1, 0)), (20, 8), ASCII)
     assert texts(lines)[2:6] == [
         "." * 20,
         "......+- t -+.......",

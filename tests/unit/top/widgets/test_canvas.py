@@ -13,10 +13,7 @@ def test_a_canvas_has_the_size_it_is_asked_for():
     assert (canvas.cols(), canvas.rows()) == (5, 3)
     assert canvas.cursor == (1, 2)
     rows = list(canvas.content())
-    assert [(style, text) for style, _, text in rows[0]] == [
-        ("head", b"abc"),
-        ("text", b"de"),
-    ]
+    assert [(style, text) for style, _, text in rows[0]] == [("head", b"abc"), ("text", b"de")]
 
 
 def test_lines_beyond_the_last_row_are_left_out():

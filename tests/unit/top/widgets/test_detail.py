@@ -8,11 +8,7 @@ from evtools.top.widgets.line import columns, plain
 DETAIL = Detail(
     "proj.charge 7a8b8d37",
     ("state   FAILURE", "args    (1,)"),
-    {
-        "Traceback": tuple(f"line {n}" for n in range(30)),
-        "Info": ("info",),
-        "Raw": ("{}",),
-    },
+    {"Traceback": tuple(f"line {n}" for n in range(30)), "Info": ("info",), "Raw": ("{}",)},
     "Traceback",
 )
 

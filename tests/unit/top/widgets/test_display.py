@@ -72,10 +72,7 @@ def draw(display, *texts, cursor=None):
 def test_a_picture_is_shown(terminal, watched):
     draw(watched.display, "first", "zweite Größe", cursor=(3, 1))
     terminal.read()
-    assert [line.rstrip() for line in terminal.screen.display[:2]] == [
-        "first",
-        "zweite Größe",
-    ]
+    assert [line.rstrip() for line in terminal.screen.display[:2]] == ["first", "zweite Größe"]
     assert (terminal.screen.cursor.x, terminal.screen.cursor.y) == (3, 1)
     assert terminal.screen.buffer[1][0].bold
 
@@ -223,9 +220,7 @@ def test_a_new_size_has_everything_drawn_again(terminal, watched):
     assert b"first" in terminal.read()
 
 
-def test_the_terminal_is_given_back_before_all_of_us_stop(
-    terminal, watched, monkeypatch
-):
+def test_the_terminal_is_given_back_before_all_of_us_stop(terminal, watched, monkeypatch):
     sent = []
 
     def kill(*what):
@@ -280,7 +275,5 @@ def test_a_display_that_was_not_started_takes_nothing(terminal):
 
 
 def test_what_nobody_listens_to_is_dropped(terminal):
-    display = Display(
-        urwid.SelectEventLoop(), UNICODE, theme="dark", colour=sys.stdout is not None
-    )
+    display = Display(urwid.SelectEventLoop(), UNICODE, theme="dark", colour=sys.stdout is not None)
     display._take(["a", ("mouse press", 1, 2, 3), "begin paste", "end paste"], [])

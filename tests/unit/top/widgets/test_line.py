@@ -98,13 +98,7 @@ def test_a_character_wider_than_the_room_is_not_dropped():
         ([(0, 6)], [("match", "abcabc")]),
         (
             [(1, 2), (4, 5)],
-            [
-                ("text", "a"),
-                ("match", "b"),
-                ("text", "ca"),
-                ("match", "b"),
-                ("text", "c"),
-            ],
+            [("text", "a"), ("match", "b"), ("text", "ca"), ("match", "b"), ("text", "c")],
         ),
     ],
 )

@@ -33,12 +33,7 @@ def shown(menu, size=(40, 20)):
 
 
 def test_each_choice_has_a_key_of_its_own_or_a_digit(menu):
-    assert shown(menu) == [
-        ">1  first",
-        " q  second",
-        "    only to read",
-        " 2  third",
-    ]
+    assert shown(menu) == [">1  first", " q  second", "    only to read", " 2  third"]
 
 
 @pytest.mark.parametrize(("key", "choice"), [("q", "second"), ("2", "third")])

@@ -5,13 +5,7 @@ from collections import Counter
 import pytest
 from kombu.entity import Queue
 
-from evtools.transport import (
-    ConnectionSettings,
-    EventReceiver,
-    call,
-    connect,
-    get_exchange,
-)
+from evtools.transport import ConnectionSettings, EventReceiver, call, connect, get_exchange
 from evtools.transport.demo import URL, DemoCluster
 from evtools.transport.demo.cast import CAST
 from evtools.wire import MissedTasks
@@ -63,9 +57,7 @@ def test_a_lively_cluster_is_seen_in_the_same_process(cluster, receiver):
     cluster.start()
     wanted = {"task-failed", "task-succeeded", "task-progress", "worker-heartbeat"}
     events = watch(receiver, lambda events: wanted <= set(types(events)))
-    assert {"worker-online", "task-sent", "task-received", "task-started"} <= set(
-        types(events)
-    )
+    assert {"worker-online", "task-sent", "task-received", "task-started"} <= set(types(events))
     assert {e["hostname"] for e in events if e["type"] == "worker-online"} == WORKERS
     assert receiver.statistics().malformed == 0
 
@@ -77,9 +69,7 @@ def test_every_event_has_what_celery_puts_into_it(cluster, receiver):
     for event in events:
         assert {"hostname", "pid", "clock", "timestamp", "utcoffset"} <= set(event)
     by_type = {event["type"]: event for event in events}
-    assert {"active", "processed", "loadavg", "freq", "sw_ver"} <= set(
-        by_type["worker-heartbeat"]
-    )
+    assert {"active", "processed", "loadavg", "freq", "sw_ver"} <= set(by_type["worker-heartbeat"])
     assert {"name", "args", "kwargs", "root_id"} <= set(by_type["task-received"])
     assert by_type["task-sent"]["queue"]
     assert by_type["task-failed"]["exception"] in by_type["task-failed"]["traceback"]
@@ -139,16 +129,13 @@ def test_the_workers_answer_and_obey(cluster, receiver, settings):
         for event in watch(
             receiver,
             lambda events: any(
-                e["type"] == "task-started" and e["hostname"] == "images@demo-c"
-                for e in events
+                e["type"] == "task-started" and e["hostname"] == "images@demo-c" for e in events
             ),
         )
         if event["type"] == "task-started" and event["hostname"] == "images@demo-c"
     ]
     arguments = {"task_id": started, "terminate": True, "signal": "SIGKILL"}
-    replies = call(
-        settings, "revoke", arguments, destination=["images@demo-c"], deadline=10
-    )
+    replies = call(settings, "revoke", arguments, destination=["images@demo-c"], deadline=10)
     assert replies.complete
     events = watch(receiver, lambda events: "task-revoked" in types(events))
     revoked = next(event for event in events if event["type"] == "task-revoked")

@@ -40,16 +40,12 @@ def test_a_worker_that_is_asked_answers(worker):
         ("autoscale", {"max": 10, "min": 1}, "Autoscale not enabled"),
     ],
 )
-def test_what_cannot_be_done_is_answered_with_an_error(
-    worker, command, arguments, error
-):
+def test_what_cannot_be_done_is_answered_with_an_error(worker, command, arguments, error):
     assert error in answer(worker, command, arguments)["error"]
 
 
 def test_what_is_revoked_without_a_signal_runs_on(worker, uuid):
-    assert answer(worker, "revoke", {"task_id": uuid}) == {
-        "ok": f"tasks {uuid} flagged as revoked"
-    }
+    assert answer(worker, "revoke", {"task_id": uuid}) == {"ok": f"tasks {uuid} flagged as revoked"}
     assert uuid in worker.running
 
 
@@ -62,9 +58,7 @@ def test_what_is_revoked_without_a_signal_runs_on(worker, uuid):
         ("terminate", {"signal": 2}, 2),
     ],
 )
-def test_what_is_terminated_is_revoked(
-    rehearsal, worker, uuid, command, arguments, signum
-):
+def test_what_is_terminated_is_revoked(rehearsal, worker, uuid, command, arguments, signum):
     assert "ok" in answer(worker, command, {"task_id": [uuid, "other"], **arguments})
     (event,) = rehearsal.of("task-revoked", uuid=uuid)
     assert (event["terminated"], event["signum"]) == (True, signum)
@@ -128,9 +122,7 @@ def test_a_heartbeat_is_sent_on_request(rehearsal, worker):
 
 def test_what_it_does_can_be_inspected(worker, uuid):
     worker.queues.clear()
-    (active,) = [
-        task for task in answer(worker, "active", {"safe": True}) if task["id"] == uuid
-    ]
+    (active,) = [task for task in answer(worker, "active", {"safe": True}) if task["id"] == uuid]
     assert active["name"] == "shop.images.thumbnail"
     assert active["delivery_info"]["routing_key"] == "images"
     waiting = [task["id"] for task in answer(worker, "reserved", {})]

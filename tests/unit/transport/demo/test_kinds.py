@@ -26,7 +26,4 @@ def test_every_queue_has_a_worker():
 
 def test_some_arguments_are_not_ascii():
     rng = Random(1)
-    assert {BY_NAME["shop.mail.send"].args(rng).isascii() for _ in range(50)} == {
-        True,
-        False,
-    }
+    assert {BY_NAME["shop.mail.send"].args(rng).isascii() for _ in range(50)} == {True, False}

@@ -59,9 +59,7 @@ def test_who_is_not_there_obeys_nothing(mailboxes, connection, settings, rehears
     assert beats(rehearsal) == set(rehearsal.workers) - {"w1@demo-a"}
 
 
-def test_nonsense_is_survived_in_silence(
-    mailboxes, connection, settings, rehearsal, caplog
-):
+def test_nonsense_is_survived_in_silence(mailboxes, connection, settings, rehearsal, caplog):
     box = mailbox(connection, settings)
     with caplog.at_level(logging.DEBUG):
         box._publish("no_such_command", {"a": 1})

@@ -37,7 +37,7 @@ def test_all_that_a_view_can_show_happens(played):
     }
     revoked = played.of("task-revoked")
     assert {(e["terminated"], e["expired"]) for e in revoked} == {
-        *((False, False), (True, False), (False, True)),
+        *((False, False), (True, False), (False, True))
     }
     assert {e["requeue"] for e in played.of("task-rejected")} == {True, False}
 

@@ -63,8 +63,7 @@ def test_ends_come_by_their_shares():
 
 
 @pytest.mark.parametrize(
-    ("exception", "last"),
-    [("E('declined')", "E: 'declined'"), ("MemoryError()", "MemoryError")],
+    ("exception", "last"), [("E('declined')", "E: 'declined'"), ("MemoryError()", "MemoryError")]
 )
 def test_a_traceback_ends_with_its_exception(exception, last):
     lines = traceback(MAIL, exception).splitlines()

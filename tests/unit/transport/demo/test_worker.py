@@ -10,14 +10,7 @@ from evtools.transport.demo.worker import CONCURRENCY_MAX, Character
 from tools.rehearsal import Rehearsal
 
 #: A type whose tasks run for four seconds each, nearly.
-SLOW = Kind(
-    name="slow",
-    queue="celery",
-    runtime=4.0,
-    weight=1.0,
-    args=lambda _: "()",
-    progress=3,
-)
+SLOW = Kind(name="slow", queue="celery", runtime=4.0, weight=1.0, args=lambda _: "()", progress=3)
 
 
 @pytest.fixture
@@ -77,9 +70,7 @@ def test_a_task_is_received_started_and_done(rehearsal, send):
     assert succeeded["runtime"] == pytest.approx(lasted, abs=1e-6)
 
 
-def test_it_runs_as_many_as_it_has_processes_and_holds_as_many_again(
-    rehearsal, worker, send
-):
+def test_it_runs_as_many_as_it_has_processes_and_holds_as_many_again(rehearsal, worker, send):
     for _ in range(10):
         send()
     rehearsal.play(0.5)

@@ -19,9 +19,7 @@ def examine(rabbitmq_server):
 
         def start(url=rabbitmq_server.url, **settings):
             told = ConnectionSettings(urls=url, **settings)
-            return stack.enter_context(
-                contextlib.closing(AMQPExamination(connect(told), told))
-            )
+            return stack.enter_context(contextlib.closing(AMQPExamination(connect(told), told)))
 
         yield start
 
@@ -73,9 +71,7 @@ def test_an_exchange_of_another_type_clashes(examine, channel, event_exchange):
     channel.exchange_delete(event_exchange)
 
 
-def test_who_may_not_declare_can_still_look(
-    examine, channel, event_exchange, rabbitmq_server
-):
+def test_who_may_not_declare_can_still_look(examine, channel, event_exchange, rabbitmq_server):
     # The listener may configure names that begin with celeryev, and no others.
     name = f"blue.{event_exchange}"
     channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
@@ -108,9 +104,7 @@ def test_who_may_do_all_is_granted_all_and_leaves_nothing(
     channel.exchange_delete(event_exchange)
 
 
-def test_a_right_that_is_lacking_comes_with_the_command_that_grants_it(
-    examine, rabbitmq_server
-):
+def test_a_right_that_is_lacking_comes_with_the_command_that_grants_it(examine, rabbitmq_server):
     url = rabbitmq_server.vhost_url("", user="listener", password="listener-secret")
     (right,) = examine(url, event_queue_prefix="blue").rights()
     assert not right.granted
@@ -125,12 +119,8 @@ def test_a_right_that_is_lacking_comes_with_the_command_that_grants_it(
 # --- elsewhere ---------------------------------------------------------------------
 
 
-def test_the_default_virtual_host_is_listened_to(
-    examine, channel, event_exchange, rabbitmq_server
-):
-    examination = examine(
-        rabbitmq_server.vhost_url("staging"), event_exchange=event_exchange
-    )
+def test_the_default_virtual_host_is_listened_to(examine, channel, event_exchange, rabbitmq_server):
+    examination = examine(rabbitmq_server.vhost_url("staging"), event_exchange=event_exchange)
     examination.begin()
     assert event_exchange not in str(examination.elsewhere())
     channel.exchange_declare(event_exchange, "topic", durable=True, auto_delete=False)
@@ -177,9 +167,7 @@ def test_the_command_that_lists_queues_names_those_that_nobody_reads(
     command = examine(event_queue_prefix=prefix).leftovers([]).command
     ctl, awk = (shlex.split(part) for part in command.split(" | "))
     listed = rabbitmq_server.rabbitmqctl(*ctl[1:])
-    found = subprocess.run(
-        awk, input=listed, capture_output=True, text=True, check=True
-    )
+    found = subprocess.run(awk, input=listed, capture_output=True, text=True, check=True)
     assert found.stdout.split() == [f"{prefix}.dead", "0", "0"]
     channel.basic_cancel(consumer)
     for name in ("dead", "read"):
@@ -215,16 +203,12 @@ def test_a_queue_that_is_read_meanwhile_stays(examine, channel):
     assert leftover.free
     tag = channel.basic_consume(name)
     assert "in use" in examination.remove(leftover)
-    assert (
-        examination.leftovers([name]).found[0].why == "it is being read (consumers: 1)"
-    )
+    assert examination.leftovers([name]).found[0].why == "it is being read (consumers: 1)"
     channel.basic_cancel(tag)
     channel.queue_delete(name)
 
 
-@pytest.mark.parametrize(
-    "shape", [{}, {"x-max-priority": 9}, {"x-queue-type": "quorum"}]
-)
+@pytest.mark.parametrize("shape", [{}, {"x-max-priority": 9}, {"x-queue-type": "quorum"}])
 @pytest.mark.parametrize("tasks", [[], ["first", "second"]])
 def test_a_queue_of_tasks_stays_as_it_is(examine, channel, shape, tasks):
     name = f"celeryev.{uuid.uuid4().hex}"
@@ -233,8 +217,7 @@ def test_a_queue_of_tasks_stays_as_it_is(examine, channel, shape, tasks):
         channel.basic_publish(amqp.Message(task), routing_key=name)
     if tasks:
         wait_until(
-            lambda: channel.queue_declare(name, passive=True).message_count == 2,
-            what="two tasks",
+            lambda: channel.queue_declare(name, passive=True).message_count == 2, what="two tasks"
         )
     (leftover,) = examine().leftovers([name]).found
     assert not leftover.free

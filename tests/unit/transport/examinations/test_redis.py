@@ -30,9 +30,7 @@ def examine():
 
         def start(url, **settings):
             told = ConnectionSettings(urls=url, **settings)
-            return stack.enter_context(
-                contextlib.closing(RedisExamination(connect(told), told))
-            )
+            return stack.enter_context(contextlib.closing(RedisExamination(connect(told), told)))
 
         yield start
 
@@ -99,9 +97,7 @@ def test_a_right_that_is_there(examine, redis_url, listener):
     assert (right.name, right.granted) == (f"psubscribe /{number}.celeryev/*", True)
 
 
-def test_a_right_that_is_lacking_comes_with_the_command_that_grants_it(
-    examine, listener
-):
+def test_a_right_that_is_lacking_comes_with_the_command_that_grants_it(examine, listener):
     (right,) = examine(listener, event_exchange="blue").rights()
     assert not right.granted
     assert right.why
@@ -114,11 +110,7 @@ def paste(server, lines):
     environment = {"REDISCLI_AUTH": "operator-secret", "PATH": os.environ["PATH"]}
     lines = lines.replace("redis-cli ", "redis-cli --user operator ")
     done = subprocess.run(
-        ["sh", "-c", lines],
-        env=environment,
-        text=True,
-        capture_output=True,
-        check=False,
+        ["sh", "-c", lines], env=environment, text=True, capture_output=True, check=False
     )
     assert "OK" in done.stdout
     return done.stdout.splitlines()
@@ -139,15 +131,11 @@ def paste(server, lines):
     ],
 )
 @pytest.mark.parametrize("database", [0, 7])
-def test_the_command_that_grants_a_right_does_so(
-    examine, redis_acl, rules, settings, database
-):
+def test_the_command_that_grants_a_right_does_so(examine, redis_acl, rules, settings, database):
     name = f"team/{uuid.uuid4().hex}"
     redis_acl.redis_cli("ACL", "SETUSER", name, "on", ">pw", "~*", *rules.split())
     url = f"redis://{quote(name, safe='')}:pw@{HOST}:{redis_acl.port}/{database}"
-    lacking = [
-        right for right in examine(url, **settings).rights() if not right.granted
-    ]
+    lacking = [right for right in examine(url, **settings).rights() if not right.granted]
     assert lacking
     for right in lacking:
         paste(redis_acl, right.grant)
@@ -187,9 +175,7 @@ def test_a_sentinel_is_no_broker(examine, sentinel):
 
 def test_another_database_is_overheard(examine, client, redis_url):
     number = int(redis_url.rpartition("/")[2]) + 1000
-    (place,) = overheard(
-        examine(redis_url), client, f"/{number}.celeryev/worker.heartbeat"
-    )
+    (place,) = overheard(examine(redis_url), client, f"/{number}.celeryev/worker.heartbeat")
     assert place.alive
     assert place.words == ("-b", f"{redis_url.rpartition('/')[0]}/{number}")
 
@@ -216,26 +202,17 @@ def test_who_may_hear_only_his_own_hears_nothing_else(examine, listener):
     assert [place for place in examination.elsewhere() if place.alive] == []
 
 
-def test_mailboxes_of_workers_are_found(
-    examine, open_database, redis_server, monkeypatch
-):
+def test_mailboxes_of_workers_are_found(examine, open_database, redis_server, monkeypatch):
     monkeypatch.setattr(module, "_DATABASES_MAX", 10_000)
     ours, theirs = redis_server.fresh_url(), redis_server.fresh_url()
     there = open_database(theirs)
     for prefix, control in (("", "celery"), ("app.", "blue")):
-        there.sadd(
-            f"{prefix}_kombu.binding.{control}.pidbox",
-            f"{BINDING}w1@host.{control}.pidbox",
-        )
+        there.sadd(f"{prefix}_kombu.binding.{control}.pidbox", f"{BINDING}w1@host.{control}.pidbox")
     there.sadd("_kombu.binding.reply.celery.pidbox", "x")
     examination = examine(ours)
 
     def found():
-        return {
-            place.words: place
-            for place in examination.elsewhere()
-            if theirs in place.words
-        }
+        return {place.words: place for place in examination.elsewhere() if theirs in place.words}
 
     # Nobody listens in that database, so nobody is there.
     assert found() == {}
@@ -316,9 +293,7 @@ def test_a_list_that_is_gone_is_left_alone(examine, client, redis_url):
     assert "somebody has read" in examination.remove(leftover)
 
 
-def test_a_list_that_is_used_at_that_very_moment_stays(
-    examine, client, redis_url, monkeypatch
-):
+def test_a_list_that_is_used_at_that_very_moment_stays(examine, client, redis_url, monkeypatch):
     client.rpush("celeryev.dead", ONE)
     examination = examine(redis_url)
     examination.begin()
@@ -368,9 +343,7 @@ def test_a_binding_goes_with_its_list_whoever_listens(examine, client, redis_url
     ]
 
 
-def test_who_may_not_ask_who_listens_leaves_bindings(
-    examine, client, redis_url, monkeypatch
-):
+def test_who_may_not_ask_who_listens_leaves_bindings(examine, client, redis_url, monkeypatch):
     def refuse(*_, **__):
         raise module.NoPermissionError
 
@@ -390,9 +363,7 @@ def test_a_size_that_is_not_told_is_unknown(examine, client, redis_url, monkeypa
     assert leftover.size_bytes is None
 
 
-def test_where_there_are_too_many_bindings_that_is_said(
-    examine, client, redis_url, monkeypatch
-):
+def test_where_there_are_too_many_bindings_that_is_said(examine, client, redis_url, monkeypatch):
     for number in range(10):
         client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.{number}")
     assert examine(redis_url).leftovers([]).gap == ""
@@ -402,9 +373,7 @@ def test_where_there_are_too_many_bindings_that_is_said(
     assert "too many keys" in search.gap
 
 
-def test_where_there_are_too_many_keys_that_is_said(
-    examine, client, redis_url, monkeypatch
-):
+def test_where_there_are_too_many_keys_that_is_said(examine, client, redis_url, monkeypatch):
     for number in range(50):
         client.rpush(f"celeryev.{number}", ONE)
         client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.{number}")
@@ -416,12 +385,9 @@ def test_where_there_are_too_many_keys_that_is_said(
 
 
 @pytest.mark.parametrize(
-    "oldest",
-    ["mine", json.dumps({"type": "order-created"}), on_redis(hostname=None)[:-1]],
+    "oldest", ["mine", json.dumps({"type": "order-created"}), on_redis(hostname=None)[:-1]]
 )
-def test_a_list_whose_oldest_message_is_no_event_stays(
-    examine, client, redis_url, oldest
-):
+def test_a_list_whose_oldest_message_is_no_event_stays(examine, client, redis_url, oldest):
     client.rpush("celeryev.jobs", ONE, oldest)
     client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.jobs")
     examination = examine(redis_url)

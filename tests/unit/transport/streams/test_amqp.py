@@ -229,9 +229,7 @@ def properties(**values):
     ],
 )
 def test_properties_say_how_to_decode(wire, given, expected):
-    assert wire.send(delivery(b"1", properties=properties(**given))) == [
-        Message(b"1", *expected)
-    ]
+    assert wire.send(delivery(b"1", properties=properties(**given))) == [Message(b"1", *expected)]
 
 
 @pytest.mark.parametrize(
@@ -301,9 +299,7 @@ def test_what_ends_our_channel_or_the_connection_ends_the_stream(wire, channel, 
 def test_a_refusal_on_another_channel_is_no_reason_to_stop(wire, caplog):
     wire.amqp.answers[7] = AccessRefused("no write to celery.pidbox")
     with caplog.at_level(logging.WARNING):
-        assert wire.send(frame(1, b"close", channel=7) + delivery(b"1")) == [
-            message(b"1")
-        ]
+        assert wire.send(frame(1, b"close", channel=7) + delivery(b"1")) == [message(b"1")]
     assert "refused a command to the workers" in caplog.text
     assert "celery.pidbox" in caplog.text
 
@@ -458,9 +454,7 @@ def test_rabbitmq_delivers_messages_of_every_size(rabbitmq_url, exchange, open_s
     )
     received = drained(stream, len(sizes))
     assert [len(message.body) for message in received] == sizes
-    assert {message[1:] for message in received} == {
-        ("application/json", "utf-8", None)
-    }
+    assert {message[1:] for message in received} == {("application/json", "utf-8", None)}
 
 
 def test_rabbitmq_delivers_over_tls(rabbitmq_tls, exchange, open_stream, authority):
@@ -530,9 +524,7 @@ def test_an_exchange_that_a_worker_has_made_again_is_heard_again(
     wait_until(publish_until_heard, what="a message")
 
 
-def test_a_connection_that_the_administrator_closes_ends_the_stream(
-    rabbitmq_server, open_stream
-):
+def test_a_connection_that_the_administrator_closes_ends_the_stream(rabbitmq_server, open_stream):
     stream = open_stream(rabbitmq_server.url, tool="closed-by-the-administrator")
     listed = rabbitmq_server.rabbitmqctl("list_connections", "pid", "client_properties")
     (pid,) = re.findall(r"^(<\S+>).*closed-by-the-admin", listed, re.MULTILINE)
@@ -573,9 +565,7 @@ def test_a_short_heartbeat_keeps_a_connection_alive(rabbitmq_url, open_stream):
     )
 
 
-def test_a_heartbeat_below_a_second_does_not_kill_the_connection(
-    rabbitmq_url, open_stream
-):
+def test_a_heartbeat_below_a_second_does_not_kill_the_connection(rabbitmq_url, open_stream):
     stream = open_stream(rabbitmq_url, heartbeat=0.5)
     for _ in range(10):
         assert stream.drain(0.2) == []

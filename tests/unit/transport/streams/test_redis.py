@@ -26,9 +26,7 @@ from servers.process import wait_until
 def bulk(*items, kind=b"*"):
     head = kind + str(len(items)).encode() + b"\r\n"
     return head + b"".join(
-        b":%d\r\n" % item
-        if isinstance(item, int)
-        else b"$%d\r\n%s\r\n" % (len(item), item)
+        b":%d\r\n" % item if isinstance(item, int) else b"$%d\r\n%s\r\n" % (len(item), item)
         for item in items
     )
 
@@ -121,21 +119,13 @@ def kind(request):
 
 def test_names_and_patterns_are_subscribed_to_each_in_one_command(make_wire):
     wire = make_wire(patterns=("/0.*", "/1.[*]"), names=("a", "b"))
-    assert wire.connection.sent == [
-        ("SUBSCRIBE", b"a", b"b"),
-        ("PSUBSCRIBE", b"/0.*", b"/1.[*]"),
-    ]
+    assert wire.connection.sent == [("SUBSCRIBE", b"a", b"b"), ("PSUBSCRIBE", b"/0.*", b"/1.[*]")]
 
 
 def test_who_may_not_name_a_channel_may_have_a_pattern_for_it(make_wire):
-    say = (
-        b"-NOPERM no 'subscribe'\r\n" + confirmation(b"/0.e\\*") + confirmation(b"/0.*")
-    )
+    say = b"-NOPERM no 'subscribe'\r\n" + confirmation(b"/0.e\\*") + confirmation(b"/0.*")
     wire = make_wire(names=["/0.e*"], say=say)
-    assert wire.connection.sent == [
-        ("SUBSCRIBE", b"/0.e*"),
-        ("PSUBSCRIBE", b"/0.e\\*", b"/0.*"),
-    ]
+    assert wire.connection.sent == [("SUBSCRIBE", b"/0.e*"), ("PSUBSCRIBE", b"/0.e\\*", b"/0.*")]
     assert wire.send(pmessage(b"1", b"/0.e*", b"/0.e\\*")) == [Message(b"1", ENVELOPE)]
     assert wire.send(pmessage(b"1", b"/0.e*", b"/0.*")) == []
 
@@ -207,9 +197,7 @@ def test_a_closed_connection_is_an_error(make_wire):
 
 @pytest.mark.parametrize("rest", [b"", b"\r", b"\r\n", b"\r\n*4\r\n$8"])
 @pytest.mark.parametrize("patterns", [["/0.*"], ["/0.*", "/1.*"]])
-def test_of_what_is_too_large_the_beginning_is_kept_and_the_rest_skipped(
-    make_wire, patterns, rest
-):
+def test_of_what_is_too_large_the_beginning_is_kept_and_the_rest_skipped(make_wire, patterns, rest):
     wire = make_wire(patterns=patterns)
     after = pmessage(b"after")
     size = 8 * MESSAGE_MAX_BYTES
@@ -416,10 +404,7 @@ def send_with_celery():
 
     def send(url, *types, exchange="celeryev", **options):
         app = make_app(url, exchange)
-        app.conf.broker_transport_options = {
-            **app.conf.broker_transport_options,
-            **options,
-        }
+        app.conf.broker_transport_options = {**app.conf.broker_transport_options, **options}
         try:
             with (
                 app.connection_for_write() as connection,
@@ -480,15 +465,9 @@ def test_routing_keys_become_patterns_and_overlap_is_no_harm(
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_either_protocol_of_redis_will_do(redis_server, protocol):
-    pool = redis.ConnectionPool(
-        host="127.0.0.1", port=redis_server.port, protocol=protocol
-    )
+    pool = redis.ConnectionPool(host="127.0.0.1", port=redis_server.port, protocol=protocol)
     stream = RedisStream(
-        pool.get_connection(),
-        pool,
-        RedisTopics([], ["celeryev*"]),
-        heartbeat=0.2,
-        timeout=5,
+        pool.get_connection(), pool, RedisTopics([], ["celeryev*"]), heartbeat=0.2, timeout=5
     )
     heard = set()
     wait_until(
@@ -521,9 +500,7 @@ def test_a_sentinel_leads_to_its_master(sentinel, open_stream):
     assert drained(stream, 1) == [{"type": "a"}]
 
 
-def test_what_old_and_new_kombus_send_to_a_sentinels_master_comes_once(
-    sentinel, open_stream
-):
+def test_what_old_and_new_kombus_send_to_a_sentinels_master_comes_once(sentinel, open_stream):
     options = {"master_name": sentinel.master_name}
     compatible = options | {"sentinel_fanout_compat": True}
     stream = open_stream(sentinel.url, options=compatible)

@@ -13,9 +13,7 @@ URL = "memory://streams"
 
 @pytest.fixture
 def stream(event_exchange):
-    stream = subscribe(
-        ConnectionSettings(urls=URL, event_exchange=event_exchange, read_only=True)
-    )
+    stream = subscribe(ConnectionSettings(urls=URL, event_exchange=event_exchange, read_only=True))
     assert type(stream) is VirtualStream
     yield stream
     stream.close()
@@ -25,9 +23,7 @@ def stream(event_exchange):
 def publish(event_exchange):
     with Connection(URL) as connection:
         producer = Producer(connection, Exchange(event_exchange, type="topic"))
-        yield lambda body, **how: producer.publish(
-            body, **{"routing_key": "task.sent", **how}
-        )
+        yield lambda body, **how: producer.publish(body, **{"routing_key": "task.sent", **how})
 
 
 def test_messages_come_out_as_they_went_in(stream, publish):
@@ -75,9 +71,7 @@ def test_what_kombu_cannot_unpack_is_counted_and_the_next_one_comes(stream, publ
     assert [defect.count for defect in codec.defects.values()] == [1]
 
 
-def test_text_that_is_no_unicode_is_passed_on_for_the_codec_to_count(
-    stream, event_exchange
-):
+def test_text_that_is_no_unicode_is_passed_on_for_the_codec_to_count(stream, event_exchange):
     with Connection(URL) as connection:
         channel = connection.default_channel
         raw = channel.prepare_message("", content_type="text/plain")
