@@ -27,7 +27,7 @@ class Events:
         else:
             self.settings = ConnectionSettings(urls=broker, source_of_url="the program", **settings)
 
-    def Receiver(
+    def Receiver(  # noqa: N802  (Celery's name)
         self, channel: Any = None, handlers: Mapping[str, Handler] | None = None, **kwargs: Any
     ) -> EventReceiver:
         """Return an EventReceiver with these settings; `handlers` may come first."""
@@ -40,7 +40,7 @@ class Events:
             )
         return EventReceiver(self.settings, handlers, **kwargs)
 
-    def Dispatcher(self, connection: Any = None, **kwargs: Any) -> EventDispatcher:
+    def Dispatcher(self, connection: Any = None, **kwargs: Any) -> EventDispatcher:  # noqa: N802
         """Return an EventDispatcher on `connection` (or `channel=`).
 
         Without either it gets a connection of its own and closes it.
@@ -53,7 +53,7 @@ class Events:
             **kwargs,
         )
 
-    def State(self, **kwargs: Any) -> State:
+    def State(self, **kwargs: Any) -> State:  # noqa: N802  (Celery's name)
         """Return a State, empty, that knows no more than what it is given."""
         return State(**kwargs)
 

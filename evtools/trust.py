@@ -144,7 +144,7 @@ class _Way:
     """The way to a file, one folder after the other; each is held while looked at."""
 
     def __init__(self, path: str | Path) -> None:
-        whole = os.path.join(os.getcwd(), path)
+        whole = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118  (keeps "..")
         self.folder = os.open("/", _FOLDER)
         self.name = "."
         self._where = Path("/")
@@ -374,7 +374,7 @@ def _steps(path: Path) -> Iterator[Path]:
 @cache
 def _installed() -> tuple[str, ...]:
     """Return where Python, its libraries and evtools are."""
-    import sysconfig
+    import sysconfig  # noqa: PLC0415  (slow, and for few)
 
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     return (*map(sysconfig.get_path, names), str(Path(__file__).parent))

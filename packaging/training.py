@@ -34,7 +34,7 @@ def refuse(event: str, arguments: tuple[object, ...]) -> None:
 class Result(unittest.TestResult):
     """What failed, and not how long it took: numbers that differ are kept otherwise."""
 
-    def addDuration(self, test: unittest.TestCase, elapsed: float) -> None:
+    def addDuration(self, test: unittest.TestCase, elapsed: float) -> None:  # noqa: N802
         """Forget it."""
 
 

@@ -157,7 +157,7 @@ def _constructors(make: Callable[..., Any]) -> list[Callable[..., Any]]:
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
-    except Exception:
+    except Exception:  # noqa: BLE001  (names that only a type checker knows)
         return {}
 
 

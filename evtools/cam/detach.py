@@ -62,7 +62,7 @@ def start(program: Program, environ: Mapping[str, str], *, typed: str = "") -> i
     said, say = os.pipe()
     try:
         # posix_spawn knows setsid only where it was built for a newer glibc.
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: S603  (ourselves)
             program.words,
             executable=program.path,
             env={**environ, **_FRESH, _VARIABLE: str(tell)},
@@ -80,7 +80,7 @@ def start(program: Program, environ: Mapping[str, str], *, typed: str = "") -> i
         os.close(tell)
         os.close(source)
         os.close(say)
-    with open(told, "rb"), open(said, "rb"), open(sink, "wb") as stdin:
+    with open(told, "rb"), open(said, "rb"), open(sink, "wb") as stdin:  # noqa: PTH123
         with contextlib.suppress(BrokenPipeError):
             stdin.write(typed.encode())
             stdin.close()
@@ -109,7 +109,7 @@ def _close_others(kept: Collection[int]) -> None:
     """Close all descriptors that are open, and try none of the millions that may be."""
     for folder in _OPEN:
         with contextlib.suppress(OSError):
-            for name in os.listdir(folder):
+            for name in os.listdir(folder):  # noqa: PTH208  (names, not paths)
                 if int(name) not in kept:
                     with contextlib.suppress(OSError):
                         os.close(int(name))
@@ -169,7 +169,7 @@ class Detached:
             return None
         descriptor = int(text)
         try:
-            os.set_inheritable(descriptor, False)
+            os.set_inheritable(descriptor, False)  # noqa: FBT003  (its signature)
         except OSError:
             return None
         for name in _FRESH:

@@ -44,7 +44,7 @@ class Log(logging.Handler):
         """Write a record; logging calls it with the handler's lock held."""
         try:
             line = self.format(record)
-        except Exception:
+        except Exception:  # noqa: BLE001  (of a camera's own log call, say)
             line = f"a log record cannot be written: {record.msg!r:.200}"
         if self._lost:
             line = f"{self._lost_lines()}\n{line}"

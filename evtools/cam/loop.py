@@ -173,7 +173,7 @@ class Loop:
         if self._observer is not None:
             try:
                 self._observer.observe((change,))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (whoever wrote the camera)
                 self._failures.tell("the camera failed to observe", error)
 
     def _move(self, tape: TapeTime, moment: float) -> None:

@@ -29,7 +29,11 @@ class Signal:
         return f"<Signal: {self.name}>"
 
     def connect(
-        self, receiver: Receiver | None = None, sender: Any = None, weak: bool = True, **kwargs: Any
+        self,
+        receiver: Receiver | None = None,
+        sender: Any = None,
+        weak: bool = True,  # noqa: FBT001, FBT002
+        **kwargs: Any,
     ) -> Any:
         """Have `receiver(signal=, sender=, ...)` called; return it.
 
@@ -62,7 +66,7 @@ class Signal:
         for receiver in self._live(sender):
             try:
                 response = receiver(signal=self, sender=sender, **named)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (the others want to hear, too)
                 _log.exception("%s: %r raised", self.name, receiver)
                 response = error
             responses.append((receiver, response))

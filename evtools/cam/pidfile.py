@@ -262,7 +262,7 @@ def _has(number: int, status: os.stat_result) -> bool:
     """
     folder = _PROC / str(number)
     try:
-        names = os.listdir(folder / "fd")
+        names = os.listdir(folder / "fd")  # noqa: PTH208  (names, not paths)
     except OSError:
         return _may_name(number, status)
     return any(_is_written(folder, name, status) for name in names)

@@ -57,7 +57,7 @@ class Probe:
             self._attempt()
         except EvtoolsError as error:
             self.error = error.message
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (told to who asked)
             self.error = f"{type(error).__name__}: {error}"
         else:
             self.succeeded_at, self.error = began, ""

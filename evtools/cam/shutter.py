@@ -129,7 +129,7 @@ class Shutter:
     def _survives(self, fun: Callable[[], Any], what: str) -> bool:
         try:
             fun()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  (whatever it is, we go on)
             self._failures.tell(f"{what} failed", error)
             return False
         return True
@@ -138,7 +138,7 @@ class Shutter:
         counters, began = self._counters, self._clock.monotonic()
         try:
             fun()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  (whatever it is, we go on)
             return self._fail(error, seconds)
         counters.shots.taken += 1
         counters.last_shot_seconds = self._clock.monotonic() - began

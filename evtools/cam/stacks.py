@@ -9,7 +9,7 @@ from types import FrameType
 
 def stacks() -> str:
     """Return the stacks of all threads, the main thread's first."""
-    frames = sys._current_frames()
+    frames = sys._current_frames()  # noqa: SLF001  (its documented use)
     main = threading.main_thread()
     threads = sorted(threading.enumerate(), key=lambda thread: thread is not main)
     return "\n".join(_lines(threads, frames))

@@ -49,7 +49,7 @@ def _answer(command: Sequence[str]) -> str:
 def _run(command: Sequence[str]) -> tuple[bytes, bytes, int]:
     try:
         # In a session of its own it cannot ask on our terminal, and ends whole.
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603  (what the user wants to be run)
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

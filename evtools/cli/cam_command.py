@@ -250,9 +250,9 @@ _own = partial(option, prefix=_PREFIX)
 @click.pass_context
 def evcam(ctx: click.Context, /, **_values: Any) -> int:
     """Hand the state of a Celery cluster to a camera."""
-    from evtools.cli import logs
-    from evtools.cli.beginning import begin
-    from evtools.cli.camming import cam_options, cam_settings, secrets
+    from evtools.cli import logs  # noqa: PLC0415  (start-up time)
+    from evtools.cli.beginning import begin  # noqa: PLC0415  (start-up time)
+    from evtools.cli.camming import cam_options, cam_settings, secrets  # noqa: PLC0415
 
     values = ctx.params
     logs.set_up("evcam", **logs.wanted(values))
@@ -266,13 +266,13 @@ def _run(ctx: click.Context, options: Any, settings: Any) -> int:
     """Do what was asked for; each is imported only when it is."""
     errand = ctx.params["errand"]
     if errand is not None:
-        from evtools.cam.errands import run as run_errand
-        from evtools.text import hide_credentials
+        from evtools.cam.errands import run as run_errand  # noqa: PLC0415  (ditto)
+        from evtools.text import hide_credentials  # noqa: PLC0415  (ditto)
 
         answer = run_errand(errand, options, settings)
         click.echo(hide_credentials(answer.text))
         return int(answer.status)
-    from evtools.cam.process import run
-    from evtools.cli.rereading import Rereading
+    from evtools.cam.process import run  # noqa: PLC0415  (start-up time)
+    from evtools.cli.rereading import Rereading  # noqa: PLC0415  (start-up time)
 
     return run(options, settings, reread=Rereading(ctx))

@@ -95,7 +95,7 @@ class ToolCommand(click.Command):
 
     def _answer_version(self, ctx: click.Context, given: Mapping[str, Any]) -> None:
         if "version_line" in given or "version" in given:
-            from evtools.cli import version
+            from evtools.cli import version  # noqa: PLC0415  (start-up time)
 
             # `evtools doctor` is evtools; below celery, a tool is itself.
             tool = family(ctx.info_name or "evtools")
@@ -106,7 +106,7 @@ class ToolCommand(click.Command):
             ctx.exit()
 
     def _sources(self, ctx: click.Context, given: Mapping[str, Any]) -> Sources:
-        from evtools.cli import config
+        from evtools.cli import config  # noqa: PLC0415  (start-up time)
 
         loaded = config.load(
             given.get("config") or os.environ.get("EVTOOLS_CONFIG"),
@@ -152,16 +152,16 @@ def _application(ctx: click.Context) -> Any:
 
 def _log_plainly(tool: str, given: Mapping[str, Any]) -> None:
     """Log to stderr what an application has to say when it is imported."""
-    from evtools.cli import logs
+    from evtools.cli import logs  # noqa: PLC0415  (start-up time)
 
     quiet, debug = bool(given.get("quiet")), bool(given.get("debug"))
     logs.set_up(tool, verbosity=0, quiet=quiet, debug=debug)
 
 
 def _of_application(app: Any) -> dict[str, Any]:
-    from evtools.cli import celery_names
-    from evtools.cli.config import Setting
-    from evtools.transport.app import celery_settings
+    from evtools.cli import celery_names  # noqa: PLC0415  (start-up time)
+    from evtools.cli.config import Setting  # noqa: PLC0415  (start-up time)
+    from evtools.transport.app import celery_settings  # noqa: PLC0415  (Celery)
 
     origin = f"-A {app}" if isinstance(app, str) else "-A"
     try:

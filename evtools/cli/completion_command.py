@@ -27,10 +27,10 @@ put `source <(evtools completion bash)` into ~/.bashrc.
 @click.argument("shell", required=False, type=click.Choice(SHELLS), metavar="[SHELL]")
 def completion(shell: str | None) -> int:
     """Print what a shell has to read."""
-    shell = shell or os.path.basename(os.environ.get("SHELL", ""))
+    shell = shell or os.path.basename(os.environ.get("SHELL", ""))  # noqa: PTH119
     if shell not in SHELLS:
         raise click.UsageError(f"which shell? one of: {', '.join(SHELLS)}")
-    from evtools.cli.completions import script
+    from evtools.cli.completions import script  # noqa: PLC0415  (start-up time)
 
     click.echo(script(shell), nl=False)
     return 0

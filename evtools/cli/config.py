@@ -296,7 +296,7 @@ def _too_open(path: Path, table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _holds_secret(value: Any, name: str = "") -> bool:
-    from evtools.transport import url
+    from evtools.transport import url  # noqa: PLC0415  (start-up time)
 
     if isinstance(value, Mapping):
         return any(_holds_secret(item, str(key)) for key, item in value.items())

@@ -63,11 +63,11 @@ class ConfigCommand(ToolCommand):
 def evconfig(ctx: click.Context, /, **values: Any) -> int:
     """Print each setting and where it comes from."""
     if values["default"]:
-        from evtools.cli.settings_file import settings_file
+        from evtools.cli.settings_file import settings_file  # noqa: PLC0415  (ditto)
 
         click.echo(settings_file(), nl=False)
         return 0
-    from evtools.cli import logs
+    from evtools.cli import logs  # noqa: PLC0415  (start-up time)
 
     logs.set_up("evtools config", verbosity=0, quiet=False, debug=values["debug"])
     for warning in sources_of(ctx).warnings:
@@ -78,9 +78,9 @@ def evconfig(ctx: click.Context, /, **values: Any) -> int:
 
 
 def _lines(ctx: click.Context) -> Iterator[str]:
-    from evtools.cli import show
-    from evtools.cli.connecting import connection_settings
-    from evtools.cli.title import hide_secrets
+    from evtools.cli import show  # noqa: PLC0415  (start-up time)
+    from evtools.cli.connecting import connection_settings  # noqa: PLC0415  (ditto)
+    from evtools.cli.title import hide_secrets  # noqa: PLC0415  (start-up time)
 
     settings = connection_settings(ctx)
     hide_secrets(sys.argv, settings.urls)

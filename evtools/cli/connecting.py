@@ -85,7 +85,7 @@ def _address_in(path: str) -> str:
 
 
 def _address_of_settings(ctx: click.Context, path: str) -> str:
-    from evtools.cli import config
+    from evtools.cli import config  # noqa: PLC0415  (rarely needed)
 
     loaded = config.load(
         path,

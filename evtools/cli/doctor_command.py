@@ -75,10 +75,10 @@ _own = partial(option, prefix=_PREFIX, envvar=(), in_file=False)
 @click.pass_context
 def evdoctor(ctx: click.Context, /, **_values: Any) -> int:
     """Find out why nothing shows."""
-    import logging
+    import logging  # noqa: PLC0415  (start-up time)
 
-    from evtools.cli import logs
-    from evtools.cli.beginning import begin
+    from evtools.cli import logs  # noqa: PLC0415  (start-up time)
+    from evtools.cli.beginning import begin  # noqa: PLC0415  (start-up time)
 
     values = ctx.params
     # Libraries complain about what the findings say better; of settings none does.
@@ -87,7 +87,7 @@ def evdoctor(ctx: click.Context, /, **_values: Any) -> int:
     if settings is None:
         return 0
     options = doctor_options(values)
-    from evtools.doctor.app import run
+    from evtools.doctor.app import run  # noqa: PLC0415  (start-up time)
 
     return run(options, settings)
 
@@ -98,7 +98,7 @@ def doctor_options(values: dict[str, Any]) -> "DoctorOptions":
     Raise UsageError for options that make no sense together, and where there
     is nobody to ask.
     """
-    from evtools.doctor.options import DoctorOptions
+    from evtools.doctor.options import DoctorOptions  # noqa: PLC0415  (start-up time)
 
     if values["fix"] and values["read_only"]:
         raise UsageError("--fix and --read-only exclude each other", "leave one of them out")
@@ -134,7 +134,7 @@ def _can_ask() -> bool:
 
 
 def _ask(question: str) -> bool:
-    from evtools.text import sanitize
+    from evtools.text import sanitize  # noqa: PLC0415  (start-up time)
 
     try:
         return click.confirm(sanitize(question), default=False, err=True)

@@ -197,10 +197,10 @@ _own = partial(option, prefix=_PREFIX)
 @click.pass_context
 def evdump(ctx: click.Context, /, **_values: Any) -> int:
     """Print the events of a Celery cluster as they happen."""
-    from evtools.cli import logs
-    from evtools.cli.beginning import begin
-    from evtools.cli.dumping import dump_options
-    from evtools.transport import check_transport
+    from evtools.cli import logs  # noqa: PLC0415  (start-up time)
+    from evtools.cli.beginning import begin  # noqa: PLC0415  (start-up time)
+    from evtools.cli.dumping import dump_options  # noqa: PLC0415  (start-up time)
+    from evtools.transport import check_transport  # noqa: PLC0415  (start-up time)
 
     logs.set_up("evdump", **logs.wanted(ctx.params))
     settings = begin(ctx)
@@ -209,7 +209,7 @@ def evdump(ctx: click.Context, /, **_values: Any) -> int:
     options = dump_options(ctx)
     if not (options.read or options.demo):
         check_transport(settings)
-    from evtools.dump.app import run
+    from evtools.dump.app import run  # noqa: PLC0415  (start-up time)
 
     status: int = run(options, settings)
     return status

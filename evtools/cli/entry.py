@@ -51,7 +51,7 @@ TOOLS: Final[Mapping[str, Tool]] = {
 def start(name: str, arguments: Sequence[str]) -> int:
     """Run a tool; return its exit status."""
     program = TOOLS[name].program
-    from evtools.cli import failure
+    from evtools.cli import failure  # noqa: PLC0415  (start-up time)
 
     if list(arguments) == ["-V"]:
         # The one thing asked by programs, often: not even click is needed.
@@ -63,7 +63,7 @@ def start(name: str, arguments: Sequence[str]) -> int:
 
 def command(name: str) -> "click.Command":
     """Return the command of a tool."""
-    from importlib import import_module
+    from importlib import import_module  # noqa: PLC0415  (start-up time)
 
     module, _, attribute = TOOLS[name].command.partition(":")
     found: click.Command = getattr(import_module(module), attribute)
@@ -77,12 +77,12 @@ def family(program: str) -> str:
 
 def tell_versions(program: str, arguments: Sequence[str]) -> int:
     """Print the versions of all parts, as JSON if that is among the arguments."""
-    from evtools.cli import version
+    from evtools.cli import version  # noqa: PLC0415  (start-up time)
 
     return say(version.report(family(program), as_json="--json" in arguments))
 
 
 def say(answer: str, status: int = 0) -> int:
     """Print what was asked for; return the status."""
-    print(answer)
+    print(answer)  # noqa: T201  (a command's answer)
     return status

@@ -79,13 +79,13 @@ def guard(tool: str, body: Callable[[], int], *, debug: bool) -> int:
     except BrokenPipeError:
         return _die_of_broken_pipe()
     except KeyboardInterrupt:
-        from evtools.signals import end_echo
+        from evtools.signals import end_echo  # noqa: PLC0415  (start-up time)
 
         end_echo()
         return _INTERRUPTED
     except EvtoolsError as error:
         return fail(tool, error, debug=debug)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (the last one who can say anything)
         return _unexpected(tool, error, debug=debug)
 
 
@@ -100,7 +100,7 @@ def _unwritable(error: OSError) -> OutputError:
 
 
 def _run(tool: str, load: "Callable[[], click.Command]", arguments: Sequence[str]) -> int:
-    import click
+    import click  # noqa: PLC0415  (start-up time)
 
     try:
         command = load()
@@ -116,10 +116,10 @@ def _run(tool: str, load: "Callable[[], click.Command]", arguments: Sequence[str
 
 
 def _usage_hint(tool: str, error: "click.ClickException") -> str:
-    import click
-    from click.core import ParameterSource
+    import click  # noqa: PLC0415  (start-up time)
+    from click.core import ParameterSource  # noqa: PLC0415  (start-up time)
 
-    from evtools.cli.command import variable_of
+    from evtools.cli.command import variable_of  # noqa: PLC0415  (start-up time)
 
     if isinstance(error, click.BadParameter) and error.ctx and error.param:
         name = error.param.name or ""
@@ -134,34 +134,34 @@ def fail(tool: str, error: EvtoolsError, *, debug: bool = False) -> int:
         _print_traceback(error)
     hint = error.hint
     if isinstance(error, FilterError):
-        from evtools.filters import caret
+        from evtools.filters import caret  # noqa: PLC0415  (start-up time)
 
         _say(tool, error.message, "", below=caret(error))
         _indent(hint)
     else:
         _say(tool, error.message, hint)
     if isinstance(error, BrokerUnavailable):
-        from evtools.transport.doubt import DOCTOR
+        from evtools.transport.doubt import DOCTOR  # noqa: PLC0415  (start-up time)
 
         _indent(DOCTOR)
     return error.exit_code
 
 
 def _say(tool: str, message: str, hint: str, *, below: str = "") -> None:
-    from evtools.text import hide_credentials, sanitize
+    from evtools.text import hide_credentials, sanitize  # noqa: PLC0415  (ditto)
 
     text = sanitize(hide_credentials(message))
-    print(f"{tool}: {text}", file=sys.stderr)
+    print(f"{tool}: {text}", file=sys.stderr)  # noqa: T201  (its purpose)
     if below:
-        print(below, file=sys.stderr)
+        print(below, file=sys.stderr)  # noqa: T201  (its purpose)
     _indent(hint)
 
 
 def _indent(text: str) -> None:
-    from evtools.text import sanitize
+    from evtools.text import sanitize  # noqa: PLC0415  (start-up time)
 
     for line in text.splitlines():
-        print(f"  {sanitize(line)}", file=sys.stderr)
+        print(f"  {sanitize(line)}", file=sys.stderr)  # noqa: T201  (its purpose)
 
 
 def _unexpected(tool: str, error: Exception, *, debug: bool) -> int:
@@ -181,13 +181,13 @@ def _unexpected(tool: str, error: Exception, *, debug: bool) -> int:
 
 def _print_traceback(error: Exception) -> None:
     """Print where an error comes from; what is behind it may quote whole URLs."""
-    import traceback
+    import traceback  # noqa: PLC0415  (start-up time)
 
-    from evtools.text import hide_credentials, sanitize_lines
+    from evtools.text import hide_credentials, sanitize_lines  # noqa: PLC0415  (ditto)
 
     lines = "".join(traceback.format_exception(error))
     text = sanitize_lines(hide_credentials(lines))
-    print(text, file=sys.stderr)
+    print(text, file=sys.stderr)  # noqa: T201  (its purpose)
 
 
 def _flushed(status: int) -> int:
@@ -206,5 +206,5 @@ def _die_of_broken_pipe() -> int:
 
 def _discard_output() -> None:
     """Let go what Python still holds back: at the end it would fail once more."""
-    with open(os.devnull, "wb") as nowhere:
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a path of the system)
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -27,7 +27,7 @@ def filter_of(words: Sequence[str], *, reading: bool = False) -> str:
 def _refuse_files(words: Sequence[str]) -> None:
     """Refuse what `-r rec-*.jsonl` leaves behind the first of the files."""
     for word in words:
-        if ("." in word or "/" in word) and os.path.isfile(word):
+        if ("." in word or "/" in word) and os.path.isfile(word):  # noqa: PTH113  (start-up time)
             raise UsageError(
                 f"{word} is a file, not a filter",
                 "for several recordings quote the pattern, -r 'rec-*.jsonl', or repeat -r",
@@ -35,7 +35,7 @@ def _refuse_files(words: Sequence[str]) -> None:
 
 
 def _refuse_shell_trap(words: Sequence[str]) -> None:
-    from evtools.filters import shell_trap
+    from evtools.filters import shell_trap  # noqa: PLC0415  (start-up time)
 
     is_file = _is_file(sys.stdout)
     for word in words:

@@ -80,11 +80,11 @@ def serve(argv: Sequence[str]) -> None:
     program.
     """
     if argv[1:2] == ["--multiprocessing-fork"]:
-        from multiprocessing import spawn
+        from multiprocessing import spawn  # noqa: PLC0415  (start-up time)
 
         spawn.freeze_support()
     elif argv[-2:-1] == ["-c"] and argv[-1].startswith(_SERVANTS):
-        exec(argv[-1], {})
+        exec(argv[-1], {})  # noqa: S102  (the standard library's own words)
         raise SystemExit
 
 
@@ -105,7 +105,7 @@ def build() -> dict[str, Any]:
     inside = folder()
     if inside is None:
         return {}
-    import json
+    import json  # noqa: PLC0415  (start-up time)
 
     found: dict[str, Any] = json.loads((inside / "build.json").read_bytes())
     return found

@@ -59,9 +59,9 @@ class _FileHandler(WatchedFileHandler):
     def _open(self) -> TextIOWrapper:
         """Open the file; root goes no way that others can change."""
         file = open_safely(self.baseFilename, _FLAGS)
-        return open(file, "a", encoding=self.encoding)
+        return open(file, "a", encoding=self.encoding)  # noqa: PTH123  (a descriptor)
 
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's)
         """Let the record go: a traceback would be painted over the screen."""
 
 

@@ -53,6 +53,6 @@ def parse_moment(text: str, now: float) -> float | time:
 
 
 def _duration(text: str) -> float:
-    from evtools.text import parse_duration
+    from evtools.text import parse_duration  # noqa: PLC0415  (start-up time)
 
     return parse_duration(text)

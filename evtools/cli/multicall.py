@@ -43,12 +43,12 @@ def _answer(word: str, arguments: Sequence[str]) -> int:
         return _plainly(lambda: say(_help()))
     if not word:
         return _plainly(lambda: say(_help(), _USAGE))
-    print(_unknown(word), file=sys.stderr)
+    print(_unknown(word), file=sys.stderr)  # noqa: T201  (a command's answer)
     return _USAGE
 
 
 def _plainly(body: Callable[[], int]) -> int:
-    from evtools.cli.failure import run_plainly
+    from evtools.cli.failure import run_plainly  # noqa: PLC0415  (start-up time)
 
     return run_plainly("evtools", body)
 
@@ -73,9 +73,9 @@ def _help() -> str:
 
 
 def _unknown(word: str) -> str:
-    import difflib
+    import difflib  # noqa: PLC0415  (start-up time)
 
-    from evtools.text import sanitize
+    from evtools.text import sanitize  # noqa: PLC0415  (start-up time)
 
     known = (*TOOLS, *TOPICS)
     near = difflib.get_close_matches(word.removeprefix("ev"), known, n=1)

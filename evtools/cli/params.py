@@ -66,7 +66,7 @@ class Parsed(ParamType):
 
 
 def _duration(text: str) -> float:
-    from evtools.text import parse_duration
+    from evtools.text import parse_duration  # noqa: PLC0415  (start-up time)
 
     return parse_duration(text)
 
@@ -83,7 +83,7 @@ def _duration_or_none(text: str) -> float | None:
 
 
 def _size(text: str) -> int:
-    from evtools.text import parse_size
+    from evtools.text import parse_size  # noqa: PLC0415  (start-up time)
 
     return parse_size(text)
 
@@ -194,7 +194,7 @@ def _broker(text: str) -> Broker:
         line = sys.stdin.buffer.readline(_BROKER_MAX_BYTES)
         return Broker(_address(_decoded("stdin", line)), "-b - (stdin)")
     if text.startswith("@"):
-        from pathlib import Path
+        from pathlib import Path  # noqa: PLC0415  (start-up time)
 
         path = Path(text[1:]).expanduser()
         whole = str(path.absolute())
@@ -205,7 +205,7 @@ def _broker(text: str) -> Broker:
 def address_in(path: str) -> str:
     """Return the broker URL in a file; raise ValueError."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123  (start-up time)
             content = file.read(_BROKER_MAX_BYTES)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
@@ -220,7 +220,7 @@ def _address(text: str) -> str:
 
 
 def _command(text: str) -> tuple[str, ...]:
-    import shlex
+    import shlex  # noqa: PLC0415  (start-up time)
 
     try:
         return tuple(shlex.split(text))
@@ -229,14 +229,14 @@ def _command(text: str) -> tuple[str, ...]:
 
 
 def _moment(text: str) -> float | time:
-    from evtools.clock import SystemClock
+    from evtools.clock import SystemClock  # noqa: PLC0415  (start-up time)
 
     return parse_moment(text, SystemClock().wall())
 
 
 def _text_file(text: str) -> TextFile:
     """Return a file with its content; `-` is stdin."""
-    from pathlib import Path
+    from pathlib import Path  # noqa: PLC0415  (start-up time)
 
     try:
         is_stdin = text == "-"
@@ -265,7 +265,7 @@ def _frequency(text: str) -> float:
 
 
 def _decoded(name: str, content: bytes) -> str:
-    from evtools.text import decode_text
+    from evtools.text import decode_text  # noqa: PLC0415  (start-up time)
 
     try:
         return decode_text(content)
@@ -274,7 +274,7 @@ def _decoded(name: str, content: bytes) -> str:
 
 
 def _redaction(text: str) -> str:
-    from evtools.filters import check_time
+    from evtools.filters import check_time  # noqa: PLC0415  (start-up time)
 
     if len(text) > 1 and text[0] == text[-1] == "/":
         with contextlib.suppress(re.error):  # whoever uses it says what is wrong

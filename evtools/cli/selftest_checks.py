@@ -46,7 +46,7 @@ def findings() -> Iterator[Finding]:
     for name, check in CHECKS.items():
         try:
             yield Finding(name, ok=True, text=check())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is the finding)
             reason = str(error) or "no reason given"
             if not isinstance(error, CheckFailed):
                 reason = f"{type(error).__name__}: {reason}"
@@ -72,11 +72,11 @@ def _standard_library() -> str:
 
 
 def _native_code() -> str:
-    import bz2
-    import ctypes
-    import lzma
-    import sqlite3
-    import zlib
+    import bz2  # noqa: PLC0415  (a check imports what it is about)
+    import ctypes  # noqa: PLC0415  (ditto)
+    import lzma  # noqa: PLC0415  (ditto)
+    import sqlite3  # noqa: PLC0415  (ditto)
+    import zlib  # noqa: PLC0415  (ditto)
 
     _require(ctypes.CDLL(None).getpid() == os.getpid(), "ctypes cannot call libc")
     for module in (bz2, lzma, zlib):
@@ -89,7 +89,7 @@ def _native_code() -> str:
 
 
 def _tls() -> str:
-    import ssl
+    import ssl  # noqa: PLC0415  (ditto)
 
     _require(ssl.HAS_TLSv1_3, f"{ssl.OPENSSL_VERSION} has no TLS 1.3")
     context = ssl.create_default_context()
@@ -102,7 +102,7 @@ def _tls() -> str:
 
 
 def _transports() -> str:
-    from evtools.transport import ConnectionSettings, connect
+    from evtools.transport import ConnectionSettings, connect  # noqa: PLC0415  (ditto)
 
     inside = version.transports()
     missing = _PROMISED.difference(inside)
@@ -117,9 +117,9 @@ def _transports() -> str:
 
 
 def _serialisers() -> str:
-    import zstandard
+    import zstandard  # noqa: PLC0415  (a check imports what it is about)
 
-    from evtools.wire.compression import decompress
+    from evtools.wire.compression import decompress  # noqa: PLC0415  (ditto)
 
     packed = zstandard.compress(b"{}")
     unpacked = decompress(packed, "application/zstd", max_bytes=10)
@@ -131,8 +131,8 @@ def _serialisers() -> str:
 
 
 def _screen() -> str:
-    from evtools.top.glyphs import glyphs
-    from evtools.top.widgets.canvas import painted
+    from evtools.top.glyphs import glyphs  # noqa: PLC0415  (ditto)
+    from evtools.top.widgets.canvas import painted  # noqa: PLC0415  (ditto)
 
     for module in ("evtools.top.app", "evtools.top.widgets.display", "urwid.display.raw"):
         import_module(module)
@@ -142,11 +142,11 @@ def _screen() -> str:
 
 
 def _rich() -> str:
-    import io
+    import io  # noqa: PLC0415  (ditto)
 
-    from rich.console import Console
-    from rich.progress import Progress
-    from rich.text import Text
+    from rich.console import Console  # noqa: PLC0415  (ditto)
+    from rich.progress import Progress  # noqa: PLC0415  (ditto)
+    from rich.text import Text  # noqa: PLC0415  (ditto)
 
     console = Console(file=io.StringIO(), force_terminal=True, width=40)
     console.print(Text("宽 é", style="red"))
@@ -167,7 +167,7 @@ def _metadata() -> str:
 
 
 def _processes() -> str:
-    import multiprocessing
+    import multiprocessing  # noqa: PLC0415  (ditto)
 
     inside = str(frozen.folder() or "nowhere")
     path = os.environ.get("LD_LIBRARY_PATH", "")
@@ -184,7 +184,7 @@ def _demo(*arguments: str) -> Callable[[], str]:
     """Return a check that runs one of the tools on the simulated cluster."""
 
     def check() -> str:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603  (ourselves)
             frozen.command(*arguments),
             capture_output=True,
             check=False,

@@ -113,7 +113,7 @@ def value_of(option: Option) -> Any:
 
 
 def _keys() -> Iterator[str]:
-    from evtools.top.bindings import BINDINGS
+    from evtools.top.bindings import BINDINGS  # noqa: PLC0415  (rarely needed)
 
     for binding in BINDINGS:
         yield f"# {binding.help}"

@@ -9,8 +9,8 @@ def hide_secrets(arguments: Sequence[str], urls: str, others: Iterable[str] = ()
     For a moment after the start they could be seen; `-b @FILE` never shows
     them at all.
     """
-    from evtools.text import hide_credentials
-    from evtools.transport.url import MASK, secrets
+    from evtools.text import hide_credentials  # noqa: PLC0415  (start-up time)
+    from evtools.transport.url import MASK, secrets  # noqa: PLC0415  (start-up time)
 
     title = " ".join(arguments)
     hidden = title
@@ -19,6 +19,6 @@ def hide_secrets(arguments: Sequence[str], urls: str, others: Iterable[str] = ()
     # Those of --broker-command are of any kind.
     hidden = hide_credentials(hidden)
     if hidden != title:
-        import setproctitle
+        import setproctitle  # noqa: PLC0415  (costs only those who need it)
 
         setproctitle.setproctitle(hidden)

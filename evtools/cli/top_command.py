@@ -202,9 +202,9 @@ _own = partial(option, prefix=_PREFIX)
 @click.pass_context
 def evtop(ctx: click.Context, /, **_values: Any) -> int:
     """Watch a Celery cluster live."""
-    from evtools.cli.beginning import begin
-    from evtools.cli.topping import top_options
-    from evtools.transport import check_transport
+    from evtools.cli.beginning import begin  # noqa: PLC0415  (start-up time)
+    from evtools.cli.topping import top_options  # noqa: PLC0415  (start-up time)
+    from evtools.transport import check_transport  # noqa: PLC0415  (start-up time)
 
     _set_up_logs(ctx.params)
     settings = begin(ctx)
@@ -217,7 +217,7 @@ def evtop(ctx: click.Context, /, **_values: Any) -> int:
 
 
 def _set_up_logs(values: dict[str, Any]) -> None:
-    from evtools.cli import logs
+    from evtools.cli import logs  # noqa: PLC0415  (start-up time)
 
     how = logs.wanted(values)
     on_screen = not (values["batch"] or values["check"] or values["show_config"])
@@ -230,14 +230,14 @@ def _set_up_logs(values: dict[str, Any]) -> None:
 def _run(options: Any, settings: Any) -> int:
     """Run what was asked for; each is imported only when it is."""
     if options.check is not None:
-        from evtools.top.check import run as check
+        from evtools.top.check import run as check  # noqa: PLC0415  (ditto)
 
         return check(options, settings)
     if options.batch:
-        from evtools.top.batch import run as batch
+        from evtools.top.batch import run as batch  # noqa: PLC0415  (ditto)
 
         return batch(options, settings)
-    from evtools.top.app import run
+    from evtools.top.app import run  # noqa: PLC0415  (start-up time)
 
     status: int = run(options, settings)
     return status

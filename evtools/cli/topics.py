@@ -16,7 +16,7 @@ class Topic(NamedTuple):
 
 
 def _filter() -> str:
-    from evtools.filters.page import page
+    from evtools.filters.page import page  # noqa: PLC0415  (start-up time)
 
     return page()
 
@@ -26,8 +26,8 @@ def _keys() -> str:
 
 
 def _bindings() -> Iterator[str]:
-    from evtools.top.bindings import CONTEXTS
-    from evtools.top.keymap import Keymap, keys_text
+    from evtools.top.bindings import CONTEXTS  # noqa: PLC0415  (start-up time)
+    from evtools.top.keymap import Keymap, keys_text  # noqa: PLC0415  (ditto)
 
     keymap = Keymap()
     for context, title in CONTEXTS.items():

@@ -121,7 +121,7 @@ def _refuse_other_meanings(text: str) -> None:
             f"-F {text}: -F is a filter here",
             f"how often to draw is -d {text}; to search for the text: -F '\"{text}\"'",
         )
-    if ("." in text or "/" in text) and os.path.isfile(text):
+    if ("." in text or "/" in text) and os.path.isfile(text):  # noqa: PTH113  (start-up time)
         raise UsageError(
             f"-F {text}: that is a file, and -F is a filter here",
             f'take it from the file with -F "$(cat {text})"',

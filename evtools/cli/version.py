@@ -77,7 +77,7 @@ def libc() -> str:
 
 def colours(environ: Mapping[str, str]) -> int:
     """Return how many colours the terminal has that `environ` names; 0: unknown."""
-    import curses
+    import curses  # noqa: PLC0415  (only some ask)
 
     try:
         curses.setupterm(environ.get("TERM", ""), 1)
@@ -118,7 +118,7 @@ def _versions() -> dict[str, str]:
     found: dict[str, str] = {}
     for folder in sys.path:
         with suppress(OSError):
-            for name in os.listdir(folder or "."):
+            for name in os.listdir(folder or "."):  # noqa: PTH208  (start-up time)
                 stem, dot, kind = name.rpartition(".")
                 if dot and kind in ("dist-info", "egg-info"):
                     distribution, _, rest = stem.partition("-")

@@ -119,5 +119,5 @@ def ask(settings: ConnectionSettings, seen: Observation, deadline: float = _ANSW
             seen.settings = {
                 node: reply for node, reply in told.by_node.items() if isinstance(reply, Mapping)
             }
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001  (whatever the drivers raise)
         seen.refusal = explain(exc, settings)

@@ -32,8 +32,8 @@ def tell(findings: Iterable[Finding], options: DoctorOptions) -> list[Finding]:
         told.append(finding)
         if options.output == "text" and not _hides(finding, options):
             for line in lines(finding, colour=options.colour, cols=options.cols):
-                print(line, flush=True)
-    print(document(told) if options.output == "json" else summary(told))
+                print(line, flush=True)  # noqa: T201  (its answer)
+    print(document(told) if options.output == "json" else summary(told))  # noqa: T201  (ditto)
     sys.stdout.flush()
     return told
 

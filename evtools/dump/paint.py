@@ -16,8 +16,8 @@ def paint(style: str) -> Paint:
     Nothing from the wire ever passes through rich: its markup would let a
     task's argument restyle the terminal, and its console wraps lines.
     """
-    from rich.color import ColorSystem
-    from rich.style import Style
+    from rich.color import ColorSystem  # noqa: PLC0415  (only with colours)
+    from rich.style import Style  # noqa: PLC0415  (only with colours)
 
     # The sixteen colours that every theme has set up to be readable.
     rendered = Style.parse(style).render("\0", color_system=ColorSystem.STANDARD)

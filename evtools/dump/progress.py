@@ -49,9 +49,9 @@ class Progress:
 
 
 def _bar(stream: IO[str], *, colour: bool) -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    from rich.console import Console  # noqa: PLC0415  (only on a terminal)
+    from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415  (only on a terminal)
 
     return Bar(
         *("{task.description}", BarColumn()),

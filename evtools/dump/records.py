@@ -57,7 +57,7 @@ def _live(
     def batches(timeout: float) -> Iterator[list[AnyRecord]]:
         for records in receiver.records(timeout):
             if redact is not None:
-                records = [_redacted(record, redact) for record in records]
+                records = [_redacted(record, redact) for record in records]  # noqa: PLW2901
             joiner.join(records)
             yield records
 

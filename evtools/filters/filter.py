@@ -97,7 +97,7 @@ def all_of(*filters: Filter) -> Filter:
         text,
         all_hold([each.matches for each in filters]),
         _tallies(filters),
-        [doubt for each in filters for doubt in each._doubts],
+        [doubt for each in filters for doubt in each._doubts],  # noqa: SLF001  (ours)
     )
 
 

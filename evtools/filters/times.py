@@ -69,7 +69,7 @@ def _moment(match: re.Match[str], zone: tzinfo) -> Moment:
     of_day = timedelta(
         hours=int(match["hour"] or 0), minutes=int(match["minute"] or 0)
     ).total_seconds()
-    if of_day >= _DAY or seconds >= 60 or int(match["minute"] or 0) >= 60:
+    if of_day >= _DAY or seconds >= 60 or int(match["minute"] or 0) >= 60:  # noqa: PLR2004
         raise ValueError
     if not match["date"]:
         return Moment(of_day + seconds, of_day + seconds + _precision(match), zone)

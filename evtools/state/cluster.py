@@ -203,7 +203,7 @@ class Cluster(Kinds):
 
     # In one piece, with what it needs at hand, as every call and every look into the
     # state would cost more than the budget has.
-    def _take_all(self, events: Iterable[EventFields]) -> Iterator[Change]:
+    def _take_all(self, events: Iterable[EventFields]) -> Iterator[Change]:  # noqa: C901
         kinds, workers, shared = self._STEPS, self.workers, self._shared
         clients, count_start = self.clients, self._missed.started
         tasks, shelf_of = self.tasks, self.tasks.of_state
@@ -245,9 +245,9 @@ class Cluster(Kinds):
                 yield self._take_unusual(task, event)
                 continue
             if worker is not None:
-                if task.clock < clock:
+                if task.clock < clock:  # noqa: PLR1730  (a call would take longer)
                     task.clock = clock
-                if worker.local_received < heard:
+                if worker.local_received < heard:  # noqa: PLR1730
                     worker.local_received = heard
                 worker.begins = enters is STARTED
                 # Heartbeats travel alone, events of tasks wait for others.

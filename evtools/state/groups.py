@@ -25,7 +25,10 @@ class Groups(Mapping[str, set[Task]]):
         self._groups: dict[str, set[Task]] | None = None
 
     def __call__(
-        self, name: str, limit: int | None = None, reverse: bool = True
+        self,
+        name: str,
+        limit: int | None = None,
+        reverse: bool = True,  # noqa: FBT001, FBT002
     ) -> Iterator[tuple[str, Task]]:
         """Yield the uuids and tasks of a group, ordered by time."""
         return self._call(name, limit, reverse)

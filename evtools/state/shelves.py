@@ -71,7 +71,7 @@ class Shelves(MutableMapping[str, Task]):
     def __iter__(self) -> Iterator[str]:
         return chain.from_iterable(self._in_order())
 
-    def popitem(self, last: bool = True) -> tuple[str, Task]:
+    def popitem(self, last: bool = True) -> tuple[str, Task]:  # noqa: FBT001, FBT002
         """Remove the task whose event came last, or else the one to forget next."""
         if last:
             task = next(self.by_time(newest_first=True), None)
@@ -188,7 +188,7 @@ class _Tasks(ValuesView[Task]):
         self._shelves = shelves
 
     def __iter__(self) -> Iterator[Task]:
-        shelves = self._shelves._in_order()
+        shelves = self._shelves._in_order()  # noqa: SLF001  (its own view)
         return chain.from_iterable(shelf.values() for shelf in shelves)
 
 
@@ -198,5 +198,5 @@ class _Pairs(ItemsView[str, Task]):
         self._shelves = shelves
 
     def __iter__(self) -> Iterator[tuple[str, Task]]:
-        shelves = self._shelves._in_order()
+        shelves = self._shelves._in_order()  # noqa: SLF001  (its own view)
         return chain.from_iterable(shelf.items() for shelf in shelves)

@@ -37,13 +37,13 @@ class State(Cluster):
         callback: Callable[["State", EventFields], object] | None = None,
         workers: Mapping[str, Worker] | None = None,
         tasks: Mapping[str, Task] | None = None,
-        taskheap: object = None,
+        taskheap: object = None,  # noqa: ARG002  (there is none)
         max_workers_in_memory: int = 5000,
         max_tasks_in_memory: int = 10000,
         on_node_join: Callable[[Worker], object] | None = None,
         on_node_leave: Callable[[Worker], object] | None = None,
-        tasks_by_type: object = None,
-        tasks_by_worker: object = None,
+        tasks_by_type: object = None,  # noqa: ARG002  (made of the tasks)
+        tasks_by_worker: object = None,  # noqa: ARG002
         *,
         max_bytes: int = MAX_BYTES,
         clock: Clock | None = None,
@@ -202,7 +202,9 @@ class State(Cluster):
                 self._lock.release()
 
     def tasks_by_time(
-        self, limit: int | None = None, reverse: bool = True
+        self,
+        limit: int | None = None,
+        reverse: bool = True,  # noqa: FBT001, FBT002
     ) -> Iterator[tuple[str, Task]]:
         """Yield the uuids and tasks that we heard of last, newest first.
 
@@ -214,13 +216,19 @@ class State(Cluster):
     tasks_by_timestamp = tasks_by_time
 
     def _tasks_by_type(
-        self, name: str, limit: int | None, reverse: bool
+        self,
+        name: str,
+        limit: int | None,
+        reverse: bool,  # noqa: FBT001
     ) -> Iterator[tuple[str, Task]]:
         found = (pair for pair in self.tasks_by_time(None, reverse) if pair[1].name == name)
         return islice(found, limit)
 
     def _tasks_by_worker(
-        self, hostname: str, limit: int | None, reverse: bool
+        self,
+        hostname: str,
+        limit: int | None,
+        reverse: bool,  # noqa: FBT001
     ) -> Iterator[tuple[str, Task]]:
         found = (
             pair for pair in self.tasks_by_time(None, reverse) if pair[1].worker_name == hostname
@@ -263,22 +271,22 @@ class State(Cluster):
             self.make_room()
             return task, True
 
-    def clear_tasks(self, ready: bool = True) -> None:
+    def clear_tasks(self, ready: bool = True) -> None:  # noqa: FBT001, FBT002
         """Forget the tasks that have ended, or all with `ready=False`."""
         with self._lock:
             self._clear_tasks(ready)
 
-    def clear(self, ready: bool = True) -> None:
+    def clear(self, ready: bool = True) -> None:  # noqa: FBT001, FBT002
         """Forget all workers, the tasks that have ended (or all), and the counts."""
         with self._lock:
             self._clear(ready)
 
     # Subclasses that were written for Celery's State override these.
 
-    def _clear_tasks(self, ready: bool = True) -> None:
+    def _clear_tasks(self, ready: bool = True) -> None:  # noqa: FBT001, FBT002
         self.tasks.clear(finished_only=ready)
 
-    def _clear(self, ready: bool = True) -> None:
+    def _clear(self, ready: bool = True) -> None:  # noqa: FBT001, FBT002
         self.workers.clear()
         self._clear_tasks(ready)
         self.event_count = self.task_count = 0

@@ -96,7 +96,7 @@ class Task:
         self,
         uuid: str = "",
         cluster_state: "Cluster | None" = None,
-        children: Iterable[str] | None = None,
+        children: Iterable[str] | None = None,  # noqa: ARG002  (Celery's argument)
         **fields: Any,
     ) -> None:
         self.uuid = uuid
@@ -204,7 +204,7 @@ class Task:
             return _known("type", vars(self).get("type"))
         return f"task-{MOMENTS.get(self.state, self.state.lower())}"
 
-    @type.setter
+    @type.setter  # noqa: A003  (Celery's name)
     def type(self, type_: str | None) -> None:
         vars(self)["type"] = type_
 

@@ -17,19 +17,19 @@ ELLIPSIS = ".."
 
 
 def _measure(text: str) -> int:
-    from wcwidth import width as columns
+    from wcwidth import width as columns  # noqa: PLC0415  (30 ms, see above)
 
     return max(0, columns(text, control_codes="ignore"))
 
 
 def _graphemes(text: str) -> Iterator[str]:
-    from wcwidth import iter_graphemes
+    from wcwidth import iter_graphemes  # noqa: PLC0415  (30 ms, see above)
 
     return iter_graphemes(text)
 
 
 def _graphemes_from_end(text: str) -> Iterator[str]:
-    from wcwidth import iter_graphemes_reverse
+    from wcwidth import iter_graphemes_reverse  # noqa: PLC0415  (30 ms, see above)
 
     return iter_graphemes_reverse(text)
 

@@ -240,7 +240,7 @@ class Console:
         """
         try:
             self.session.model.take(events)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, events go on)
             mistake = type(error).__name__, _place(error)
             if mistake in self._mistakes or len(self._mistakes) >= _MISTAKES_MAX:
                 return

@@ -122,7 +122,7 @@ class Batch:
         """Take events in; a mistake of ours costs no more than what failed."""
         try:
             self._model.take(events)
-        except Exception:
+        except Exception:  # noqa: BLE001  (whatever it is, the rest is counted)
             if not self._failed:
                 _log.error("internal error: some figures may be wrong; see --debug")
             self._failed = True
@@ -150,9 +150,9 @@ class Batch:
         if self._expected is None:
             return EXIT_FAILED if self._failed else EXIT_OK
         if not self._options.quiet:
-            print(f"evtop: {self._matched} of {self._rows} rows matched --expect", file=sys.stderr)
+            print(f"evtop: {self._matched} of {self._rows} rows matched --expect", file=sys.stderr)  # noqa: T201
             for doubt in () if self._matched else self._expected.doubts():
-                print(f"evtop: {doubt}", file=sys.stderr)
+                print(f"evtop: {doubt}", file=sys.stderr)  # noqa: T201  (ditto)
         if self._failed:
             return EXIT_FAILED
         return EXIT_OK if self._matched else EXIT_NOT_EXPECTED
@@ -171,7 +171,7 @@ class Batch:
         sys.stdout.buffer.flush()
         if not self._printed and not self._options.quiet:
             for line in self._model.diagnosis(self._table.name):
-                print(f"evtop: {line}", file=sys.stderr)
+                print(f"evtop: {line}", file=sys.stderr)  # noqa: T201  (why nothing shows)
         self._printed += 1
 
     def _refresh(self) -> None:

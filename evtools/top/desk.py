@@ -107,7 +107,7 @@ class ControlDesk:
                 target = one.arguments.get(request.action.subject, "")
                 unread.update(answered.unread)
                 replies += replies_of(answered, target if _is_text(target) else "")
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  (explained to the user)
             error = explain(exc, self._settings).message
         seconds = self._clock.monotonic() - began
         return Outcome(request, tuple(replies), expected, seconds, error, unread)

@@ -94,7 +94,7 @@ class Feed(threading.Thread):
                 if self._stopped:
                     break
                 self._settle(self.source, len(batch))
-        except Exception as caught:
+        except Exception as caught:  # noqa: BLE001  (the screen's thread tells it)
             error = caught
         if self._recording is not None:
             self._recording.close()

@@ -132,7 +132,7 @@ class Keymap:
         """
         words, items = words or {}, []
         for command, word, rank in FOOTER:
-            word = words.get(command, word)
+            word = words.get(command, word)  # noqa: PLW2901
             key = self.key_of(command)
             if word and key and self._finds(command, contexts):
                 items.append((rank, (key, word)))

@@ -82,19 +82,19 @@ class TableModel(ABC):
     def _arranged(self) -> Sequence[str]:
         """Return the keys of the rows that match, in order."""
 
-    def style_of(self, subject: Any) -> str:
+    def style_of(self, subject: Any) -> str:  # noqa: ARG002  (others look at it)
         """Return the style of a row."""
         return ""
 
-    def detail(self, key: str) -> Detail | None:
+    def detail(self, key: str) -> Detail | None:  # noqa: ARG002
         """Return all that is known of a row, None if it has been forgotten."""
         return None
 
-    def drill(self, key: str) -> tuple[str, str] | None:
+    def drill(self, key: str) -> tuple[str, str] | None:  # noqa: ARG002
         """Return the view that a row leads to and the filter to open it with."""
         return None
 
-    def values(self, key: str) -> Mapping[str, str]:
+    def values(self, key: str) -> Mapping[str, str]:  # noqa: ARG002
         """Return what `=` and `!` can take of a row: field and value."""
         return {}
 
@@ -175,7 +175,7 @@ class TableModel(ABC):
         cells = [self._cell(slot, key, subject) for slot in self.slots]
         return tuple(cells), self.style_of(subject)
 
-    def _cell(self, slot: Slot, key: str, subject: Any) -> str:
+    def _cell(self, slot: Slot, key: str, subject: Any) -> str:  # noqa: ARG002
         return slot.cell(subject, self.lens)
 
     def heads(self) -> list[str]:

@@ -58,7 +58,7 @@ class Signals:
         self._before = install(table)
         # Who is stopped for changing the terminal from the background goes on with
         # that, and is not told that it was interrupted.
-        signal.siginterrupt(signal.SIGCONT, False)
+        signal.siginterrupt(signal.SIGCONT, False)  # noqa: FBT003  (C's signature)
         return self
 
     def __exit__(self, *exc_info: object) -> None:

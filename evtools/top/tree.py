@@ -60,7 +60,7 @@ def _deeper(branch: str, *, ascii_only: bool) -> str:
     return _LINES[ascii_only][branch == _BRANCHES[ascii_only][True]]
 
 
-def _branched(keys: list[str], indent: str, ascii_only: bool) -> Iterator[tuple[str, str, str]]:
+def _branched(keys: list[str], indent: str, ascii_only: bool) -> Iterator[tuple[str, str, str]]:  # noqa: FBT001
     branches = _BRANCHES[ascii_only]
     for key in keys:
         yield key, indent, branches[key is not keys[-1]]

@@ -44,8 +44,8 @@ def celery_settings(app: Any) -> dict[str, Any]:
 
 
 def _find(name: str) -> Any:
-    from celery import Celery
-    from celery.app.utils import find_app
+    from celery import Celery  # noqa: PLC0415, TID251  (only for -A, only here)
+    from celery.app.utils import find_app  # noqa: PLC0415, TID251  (as above)
 
     try:
         app = find_app(name, imp=_import)
@@ -70,7 +70,7 @@ def _import(name: str, package: str | None = None) -> ModuleType:
 
 
 def _read(app: Any) -> dict[str, Any]:
-    from celery.app.defaults import DEFAULTS
+    from celery.app.defaults import DEFAULTS  # noqa: PLC0415, TID251  (for -A only)
 
     conf = app.conf
     address = conf.broker_read_url

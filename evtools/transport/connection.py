@@ -80,7 +80,7 @@ class _TidyAMQP(pyamqp.Connection):
             self.collect()
             raise
 
-    def Transport(
+    def Transport(  # noqa: N802  (py-amqp's name)
         self, host: str, connect_timeout: float, ssl: Any, *timeouts: Any, **more: Any
     ) -> Any:
         if not ssl:
@@ -127,7 +127,7 @@ def connect_like(
         options = _amqp(settings)["transport_options"]
     connection = OneAttempt(
         **dict(
-            given._info(resolve=False),
+            given._info(resolve=False),  # noqa: SLF001  (as kombu's `clone` does)
             transport_options=options,
             connect_timeout=settings.connect_timeout,
             heartbeat=settings.heartbeat,
@@ -205,7 +205,7 @@ def _check_parameters(address: Address) -> None:
             )
 
 
-def _amqp(settings: ConnectionSettings, address: Address | None = None) -> dict[str, Any]:
+def _amqp(settings: ConnectionSettings, address: Address | None = None) -> dict[str, Any]:  # noqa: ARG001
     options = dict(settings.options)
     properties = {
         "product": settings.tool,

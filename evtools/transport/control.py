@@ -73,7 +73,7 @@ def broadcast(
     Raise UsageError in read-only mode, which publishes nothing at all.
     """
     _may_publish(command, settings)
-    mailbox(connection, settings)._publish(
+    mailbox(connection, settings)._publish(  # noqa: SLF001  (cast() of one's own)
         command, dict(arguments or {}), destination=_nodes(destination)
     )
 
@@ -133,7 +133,7 @@ def _gather(connection: Connection, settings: ConnectionSettings, request: _Call
             accept=[],
             no_ack=True,
         ):
-            box._publish(
+            box._publish(  # noqa: SLF001  (multi_call has no deadline for all replies)
                 request.command,
                 request.arguments,
                 destination=request.destination,

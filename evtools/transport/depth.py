@@ -112,7 +112,7 @@ def _of_redis(connection: Connection, queues: Sequence[str]) -> Iterator[tuple[s
             with client.pipeline(transaction=False) as pipe:
                 for queue in chunk:
                     for step in steps:
-                        pipe.llen(channel._q_for_pri(queue, step))
+                        pipe.llen(channel._q_for_pri(queue, step))  # noqa: SLF001
                 lengths = iter(pipe.execute(raise_on_error=False))
             for queue in chunk:
                 yield queue, _sum([next(lengths) for _ in steps])
@@ -136,7 +136,7 @@ def _sum(lengths: list[Any]) -> Depth:
 def _of_kombu(connection: Connection, queues: Sequence[str]) -> Iterator[tuple[str, Depth]]:
     channel: Any = connection.default_channel
     for queue in queues:
-        yield queue, Depth(channel._size(queue))
+        yield queue, Depth(channel._size(queue))  # noqa: SLF001  (there is no other way)
 
 
 _READERS: Final[

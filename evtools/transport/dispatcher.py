@@ -52,9 +52,9 @@ class EventDispatcher:
         self,
         connection: Connection | None = None,
         hostname: str | None = None,
-        enabled: bool = True,
+        enabled: bool = True,  # noqa: FBT001, FBT002  (Celery's arguments)
         channel: Any = None,
-        buffer_while_offline: bool = True,
+        buffer_while_offline: bool = True,  # noqa: FBT001, FBT002
         app: Any = None,
         serializer: str | None = None,
         groups: Iterable[str] | None = None,
@@ -144,12 +144,12 @@ class EventDispatcher:
 
     def send(
         self,
-        type: str,
-        blind: bool = False,
+        type: str,  # noqa: A002  (Celery's name)
+        blind: bool = False,  # noqa: FBT001, FBT002  (Celery's arguments)
         utcoffset: Callable[[], float] | None = None,
-        retry: bool = False,
+        retry: bool = False,  # noqa: FBT001, FBT002
         retry_policy: Mapping[str, Any] | None = None,
-        Event: Callable[..., EventFields] = Event,
+        Event: Callable[..., EventFields] = Event,  # noqa: N803
         **fields: Any,
     ) -> None:
         """Send an event of `type`, or keep it if its group is buffered.
@@ -171,11 +171,11 @@ class EventDispatcher:
 
     def publish(
         self,
-        type: str,
+        type: str,  # noqa: A002  (Celery's name)
         fields: Mapping[str, Any],
         producer: Producer,
-        blind: bool = False,
-        Event: Callable[..., EventFields] = Event,
+        blind: bool = False,  # noqa: FBT001, FBT002  (Celery's arguments)
+        Event: Callable[..., EventFields] = Event,  # noqa: N803
         **kwargs: Any,
     ) -> None:
         """Send an event of `type` through a `producer` of the caller's.
@@ -189,7 +189,7 @@ class EventDispatcher:
             if self._publish(event, producer, key, **kwargs) is False:
                 self._keep([(event, key)])
 
-    def flush(self, errors: bool = True, groups: bool = True) -> None:
+    def flush(self, errors: bool = True, groups: bool = True) -> None:  # noqa: FBT001, FBT002
         """Send what waits: the events kept offline (`errors`), the batches (`groups`).
 
         What cannot be sent now goes on waiting, in its order.
@@ -204,7 +204,7 @@ class EventDispatcher:
 
     def extend_buffer(self, other: "EventDispatcher") -> None:
         """Take over a copy of what another dispatcher could not send."""
-        waiting = list(other._outbound_buffer)
+        waiting = list(other._outbound_buffer)  # noqa: SLF001  (a dispatcher's own kind)
         with self.mutex:
             self._keep(waiting)
 
@@ -229,10 +229,10 @@ class EventDispatcher:
 
     def _prepare_event(
         self,
-        type: str,
+        type: str,  # noqa: A002  (Celery's name)
         fields: Mapping[str, Any],
-        blind: bool,
-        Event: Callable[..., EventFields],
+        blind: bool,  # noqa: FBT001  (as in send)
+        Event: Callable[..., EventFields],  # noqa: N803
         utcoffset: Callable[[], float] | None,
     ) -> EventFields:
         with self.mutex:
@@ -276,7 +276,7 @@ class EventDispatcher:
         self,
         body: Any,
         routing_key: str,
-        retry: bool = False,
+        retry: bool = False,  # noqa: FBT001, FBT002
         retry_policy: Mapping[str, Any] | None = None,
     ) -> None:
         """Send `body`, after all that waits."""
@@ -292,7 +292,7 @@ class EventDispatcher:
         event: Any,
         producer: Any,
         routing_key: str,
-        retry: bool = False,
+        retry: bool = False,  # noqa: FBT001, FBT002
         retry_policy: Mapping[str, Any] | None = None,
     ) -> bool:
         """Send an event, or a list of events; return whether it was sent.

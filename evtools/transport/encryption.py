@@ -95,7 +95,7 @@ def tls_version(value: Any) -> ssl.TLSVersion | None:
     elif isinstance(value, ssl.TLSVersion):
         return value
     else:
-        name = ssl._SSLMethod(value).name.removeprefix("PROTOCOL_")
+        name = ssl._SSLMethod(value).name.removeprefix("PROTOCOL_")  # noqa: SLF001
     if name in _ANY_VERSION:
         return None
     try:

@@ -96,7 +96,7 @@ class Intake(threading.Thread):
         error: Exception | None = None
         try:
             self._run()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  (travels to the tool's thread)
             error = exc
         self.connectivity.connected = False
         self._buffer.close_hole(self._clock.wall())
@@ -135,7 +135,7 @@ class Intake(threading.Thread):
         while not self._stopping.is_set():
             try:
                 stream = self._attempt(attempt)
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001  (travels to the tool's thread)
                 self._failed(exc, give_up)
                 attempt += 1
             else:

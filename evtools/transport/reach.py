@@ -53,7 +53,7 @@ def _enter(settings: ConnectionSettings, attempt: int) -> Connection:
     connection = connect(settings, attempt=attempt)
     try:
         # Of Redis, a connection is not made before there is something to say.
-        connection.default_channel
+        connection.default_channel  # noqa: B018  (a property that connects)
         if connection.transport.driver_name == "py-amqp":
             connection.connection.on_blocked = partial(_refuse, connection.connection)
     except BaseException:

@@ -78,8 +78,8 @@ class EventReceiver:
         accept: Iterable[str] | None = None,
         queue_ttl: float | None = None,
         queue_expires: float | None = None,
-        queue_exclusive: bool | None = None,
-        queue_durable: bool | None = None,
+        queue_exclusive: bool | None = None,  # noqa: FBT001  (Celery's arguments)
+        queue_durable: bool | None = None,  # noqa: FBT001
         *,
         on_notice: Callable[[Notice], None] | None = None,
         clock: Clock | None = None,
@@ -272,7 +272,7 @@ class EventReceiver:
 
     # -- handlers, as in Celery -----------------------------------------------
 
-    def wakeup_workers(self, channel: Any = None) -> None:
+    def wakeup_workers(self, channel: Any = None) -> None:  # noqa: ARG002  (Celery's)
         """Ask the workers for a heartbeat, as capturing does first."""
         with contextlib.ExitStack() as stack:
             connection = self.connection
@@ -283,11 +283,11 @@ class EventReceiver:
     def event_from_message(
         self,
         body: EventFields,
-        localize: bool = True,
+        localize: bool = True,  # noqa: FBT001, FBT002, ARG002  (Celery's arguments)
         now: Callable[[], float] | None = None,
-        tzfields: object = None,
-        adjust_timestamp: object = None,
-        CLIENT_CLOCK_SKEW: int = _CLIENT_CLOCK_SKEW,
+        tzfields: object = None,  # noqa: ARG002
+        adjust_timestamp: object = None,  # noqa: ARG002
+        CLIENT_CLOCK_SKEW: int = _CLIENT_CLOCK_SKEW,  # noqa: N803
     ) -> tuple[str, EventFields]:
         """Make an event of what a message had; return its type, too.
 
@@ -305,11 +305,11 @@ class EventReceiver:
         body["local_received"] = (now or self._time.wall)()
         return kind, body
 
-    def _receive(self, body: Any, message: object) -> None:
+    def _receive(self, body: Any, message: object) -> None:  # noqa: ARG002
         for event in body if isinstance(body, list) else [body]:
             self.process(*self.event_from_message(event))
 
-    def process(self, type: str, event: EventFields) -> None:
+    def process(self, type: str, event: EventFields) -> None:  # noqa: A002  (Celery's)
         """Give `event` to the handler of its `type`, else to that of `"*"`."""
         handler = self.handlers.get(type)
         if handler is None and type != GAP:
@@ -318,7 +318,10 @@ class EventReceiver:
             handler(event)
 
     def itercapture(
-        self, limit: int | None = None, timeout: float | None = None, wakeup: bool = True
+        self,
+        limit: int | None = None,
+        timeout: float | None = None,
+        wakeup: bool = True,  # noqa: FBT001, FBT002
     ) -> Iterator[EventFields]:
         """Handle and yield events, `limit` at the most.
 
@@ -356,7 +359,10 @@ class EventReceiver:
                 patience = _Patience(timeout)
 
     def capture(
-        self, limit: int | None = None, timeout: float | None = None, wakeup: bool = True
+        self,
+        limit: int | None = None,
+        timeout: float | None = None,
+        wakeup: bool = True,  # noqa: FBT001, FBT002
     ) -> None:
         """Handle events until `limit` of them, `stop`, or a TimeoutError."""
         for _ in self.itercapture(limit=limit, timeout=timeout, wakeup=wakeup):

@@ -44,9 +44,9 @@ class RedisChannel(kombu_redis.Channel):
     has_sentinel = False
     _written_prefix: str | None = None
 
-    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002
         kombus: Any = super()
-        parameters: dict[str, Any] = kombus._connparams(asynchronous)
+        parameters: dict[str, Any] = kombus._connparams(asynchronous)  # noqa: SLF001
         name = parameters.pop("client_name", None)
         return parameters | {
             # RESP2 needs no HELLO, and says all that we ask for.
@@ -55,14 +55,14 @@ class RedisChannel(kombu_redis.Channel):
             "redis_connect_func": _login(name),
         }
 
-    def _get_pool(self, asynchronous: bool = False) -> Any:
+    def _get_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002
         # kombu formats the prefix once for each pool: what is left in braces once
         # more, until a name is not known.
         if self._written_prefix is None:
             self._written_prefix = self.keyprefix_fanout
         self.keyprefix_fanout = self._written_prefix
         kombus: Any = super()
-        return kombus._get_pool(asynchronous)
+        return kombus._get_pool(asynchronous)  # noqa: SLF001  (as above)
 
     @cached_property
     def client(self) -> Any:
@@ -80,7 +80,7 @@ class RedisChannel(kombu_redis.Channel):
 
     def _get_publish_topics(self, exchange: str, routing_key: str) -> list[str]:
         kombus: Any = super()
-        topic: str = kombus._get_publish_topic(exchange, routing_key)
+        topic: str = kombus._get_publish_topic(exchange, routing_key)  # noqa: SLF001  (as above)
         rest = topic.removeprefix(self.keyprefix_fanout)
         options, sentinel = self.connection.client.transport_options, self.has_sentinel
         return [f"{p}{rest}" for p in prefixes(options, self.database, sentinel=sentinel)]
@@ -108,9 +108,9 @@ class SentinelChannel(RedisChannel, kombu_redis.SentinelChannel):
     connection_class = _Master
     connection_class_ssl: Any = _MasterTLS
 
-    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002
         kombus: Any = super()
-        pool = kombus._sentinel_managed_pool(asynchronous)
+        pool = kombus._sentinel_managed_pool(asynchronous)  # noqa: SLF001  (as above)
         manager: Any = self._sentinel_manager
         if asynchronous:
             manager = self._async_sentinel_manager

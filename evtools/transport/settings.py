@@ -242,7 +242,7 @@ def _is_queue_ttl(value: Any) -> bool:
 
 def _is_queue_expires(value: Any) -> bool:
     # RabbitMQ refuses 0, and we cannot send less than a millisecond.
-    return value is None or (_is_queue_ttl(value) and value >= 0.001)
+    return value is None or (_is_queue_ttl(value) and value >= 0.001)  # noqa: PLR2004
 
 
 def _is_name(value: Any) -> bool:

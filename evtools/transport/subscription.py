@@ -171,7 +171,7 @@ def _open_redis(connection: Connection, settings: ConnectionSettings) -> RedisSt
     connection per tool.
     """
     channel: Any = connection.default_channel
-    pool = channel._get_pool()
+    pool = channel._get_pool()  # noqa: SLF001  (knows TLS, Sentinel, credentials)
     try:
         stream = RedisStream(
             pool.get_connection(),

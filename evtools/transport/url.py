@@ -113,7 +113,7 @@ def parse(url: str) -> Address:
 def _port(text: str | None) -> int | None:
     if not text:
         return None
-    if not 1 <= int(text) <= 65535:
+    if not 1 <= int(text) <= 65535:  # noqa: PLR2004  (TCP's own numbers)
         raise BadURL("the port is not between 1 and 65535")
     return int(text)
 

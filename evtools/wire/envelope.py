@@ -141,7 +141,7 @@ def iso_of_micros(moment: int) -> str:
     Raise OverflowError, ValueError or OSError for what is beyond the calendar.
     """
     second, fraction = divmod(moment, _MICROS)
-    return "%s.%06dZ" % (_iso_second(second), fraction)
+    return "%s.%06dZ" % (_iso_second(second), fraction)  # noqa: UP031
 
 
 @lru_cache(maxsize=64)

@@ -16,14 +16,14 @@ TIME_MAX: Final = 253_402_300_799
 GAP = "evdump-gap"
 
 
-def Event(type: str, _fields: Mapping[str, Any] | None = None, **fields: Any) -> EventFields:
+def Event(type: str, _fields: Mapping[str, Any] | None = None, **fields: Any) -> EventFields:  # noqa: A002, N802
     """Make an event of `type` with `fields`.
 
     `timestamp` (UTC epoch seconds) is now unless given.
     """
     event: EventFields = {**_fields, **fields} if _fields else fields
     if "timestamp" not in event:
-        event["timestamp"] = time.time()
+        event["timestamp"] = time.time()  # noqa: TID251  (as in Celery's Event)
     event["type"] = type
     return event
 
@@ -50,12 +50,12 @@ def is_nameless(event: EventFields) -> bool:
     return not name or type(name) is not str
 
 
-def group_from(type: str) -> str:
+def group_from(type: str) -> str:  # noqa: A002  (Celery's name)
     """Return the group of an event type: `task` for `task-sent`."""
     return type.split("-", 1)[0]
 
 
-def routing_key_from(type: str) -> str:
+def routing_key_from(type: str) -> str:  # noqa: A002  (as in group_from)
     """Return the routing key Celery publishes a `type` under: `task.sent`."""
     return type.replace("-", ".")
 

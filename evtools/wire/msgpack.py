@@ -85,9 +85,9 @@ class _Reader:
 
 
 def _moment(data: bytes) -> dt.datetime:
-    if len(data) == 4:
+    if len(data) == 4:  # noqa: PLR2004  (the three forms are told by their lengths)
         seconds, nanoseconds = int.from_bytes(data, "big"), 0
-    elif len(data) == 8:
+    elif len(data) == 8:  # noqa: PLR2004
         nanoseconds, seconds = divmod(int.from_bytes(data, "big"), 1 << 34)
     else:
         nanoseconds, seconds = struct.unpack(">Iq", data)
@@ -169,9 +169,9 @@ def read_values(body: bytes) -> Any:
 
 
 def _leaf(reader: _Reader, first: int) -> Any:
-    if first <= 0x7F:
+    if first <= 0x7F:  # noqa: PLR2004  (the format's own borders)
         return first
-    if first >= 0xE0:
+    if first >= 0xE0:  # noqa: PLR2004
         return first - 0x100
     if first in _SIZED:
         read, width, size = _SIZED[first]

@@ -139,7 +139,7 @@ def _int(text: str) -> int | Unquoted:
 def _read_yaml(body: bytes) -> Any:
     _check_size(body)
     try:
-        from evtools.wire.yamls import read_yaml
+        from evtools.wire.yamls import read_yaml  # noqa: PLC0415  (optional, and rare)
     except ImportError:
         raise DecodeError("YAML events need PyYAML") from None
     return bounded(read_yaml(body), _GROWN_MAX)
@@ -154,7 +154,7 @@ def _read_pickle(body: bytes) -> Any:
     _check_size(body)
     try:
         value = read_pickle(body)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (broken pickles raise anything)
         raise DecodeError("no acceptable pickle", str(error)) from None
     return bounded(value, _GROWN_MAX)
 

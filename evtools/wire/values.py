@@ -86,7 +86,7 @@ def _meant(foreign: Foreign) -> Any:
     if read is not None and len(foreign.arguments) <= _ARGUMENTS_MAX:
         try:
             return read(foreign, *foreign.arguments)
-        except Exception:
+        except Exception:  # noqa: BLE001, S110  (arguments of any kind: it is none of ours)
             pass
     arguments = foreign.arguments
     # What enumerations, errors and kinds of text or number are usually made of.

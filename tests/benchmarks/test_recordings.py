@@ -42,7 +42,7 @@ def _lines():
     number = 0
     while True:
         lines = []
-        for number in range(number, number + 5000):
+        for number in range(number, number + 5000):  # noqa: B020  (goes on)
             moment = _BEGIN + number / _RATE
             event = {
                 "type": ("task-received", "task-started", "task-succeeded")[number % 3],

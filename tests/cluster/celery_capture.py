@@ -72,7 +72,7 @@ class CeleryCapture(Sightings):
                 drains = self._receiver.consume(safety_interval=0.05, wakeup=self._wakeup)
                 for _ in drains:
                     pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  told to whoever waits
             self.error = error
 
     def add(self, decoded: list[Event], plain: list[Event]) -> None:

@@ -127,7 +127,7 @@ class Scenario:
     def _add_zones(self, workers: list[Worker], witness: Sightings) -> None:
         for worker in workers:
             name = f"at {worker.zone}"
-            self._send(name, lambda: worker.app.send_task("cluster.add", args=(1, 1)))
+            self._send(name, lambda: worker.app.send_task("cluster.add", args=(1, 1)))  # noqa: B023
             witness.wait_for(type="task-succeeded", uuid=self.uuids[name])
 
     def _end_in_every_way(self, home: Worker, witness: Sightings) -> None:

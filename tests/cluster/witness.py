@@ -31,7 +31,7 @@ class Witness(Sightings):
             for batch in self._receiver.batches(timeout=1.0):
                 self.batches.append(batch)
                 self.events.extend(batch)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  told to whoever waits
             self.error = error
 
     def __enter__(self) -> Self:

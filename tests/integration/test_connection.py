@@ -26,7 +26,7 @@ def reach(urls, **settings):
 def failure(urls, **settings):
     """Return the explanation of why the broker cannot be reached."""
     wanted = ConnectionSettings(urls=urls, source_of_url="-b flag", **settings)
-    with connect(wanted) as connection, pytest.raises(Exception) as caught:
+    with connect(wanted) as connection, pytest.raises(Exception) as caught:  # noqa: PT011
         connection.channel()
     error = explain(caught.value, wanted)
     assert error.hint.startswith("tried: -b flag.")

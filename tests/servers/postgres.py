@@ -17,7 +17,7 @@ from servers.ports import HOST, free_port
 from servers.process import Process, program
 
 # Debian keeps the programs of a server where nobody looks for commands.
-_PROGRAMS = tuple(sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True))
+_PROGRAMS = tuple(sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True))  # noqa: PTH207
 
 #: Of the role `evcam`, which has to log in with it over TCP.
 PASSWORD = "p@ss/w:rd"

@@ -103,7 +103,7 @@ class Flow:
                 # A client library may sleep for seconds before it tries again.
                 self._knock()
                 sender = Sender(self._url, self._exchange)
-            except Exception:
+            except Exception:  # noqa: BLE001  (a dead broker, in all its forms)
                 self._ended.wait(0.02)
                 continue
             self._pour(sender)

@@ -22,7 +22,7 @@ class Recorder:
         self.clock = LamportClock()
         self._events = events
 
-    def send(self, type, **fields):
+    def send(self, type, **fields):  # noqa: A002  (Celery's name)
         """Keep an event."""
         own = {"type": type, "hostname": self.hostname, "pid": self.pid}
         self._events.append(own | {"clock": self.clock.forward()} | fields)

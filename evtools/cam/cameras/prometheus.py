@@ -190,7 +190,7 @@ def _replace_in(folder: int | None, name: str, data: bytes) -> None:
     temporary = f"{head}{slash}.{last}.{secrets.token_hex(8)}.tmp"
     descriptor = os.open(temporary, _FLAGS, _MODE, dir_fd=folder)
     try:
-        with open(descriptor, "wb") as file:
+        with open(descriptor, "wb") as file:  # noqa: PTH123  (a descriptor)
             os.fchmod(file.fileno(), _MODE)
             file.write(data)
             file.flush()

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 Route: TypeAlias = Callable[[Request], Response | None]
 
 #: All addresses, as people write them and as the kernel has them.
-_ALL, _ALL_OF_SIX, _ALL_OF_FOUR = "*", "::", "0.0.0.0"
+_ALL, _ALL_OF_SIX, _ALL_OF_FOUR = "*", "::", "0.0.0.0"  # noqa: S104  (asked for)
 _ALL_WORDS: Final = {_ALL_OF_SIX: "all addresses", _ALL_OF_FOUR: "all of IPv4"}
 #: Of addresses that this machine does not have.
 _MISSING: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
@@ -133,7 +133,7 @@ class HTTPServer:
             return refusal(404, f"there is: {', '.join(self._routes)}")
         try:
             return route(request)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (one bad answer is not the end)
             self._failures.tell(f"cannot answer {request.path}", error)
             return refusal(500, "see the log")
 

@@ -189,14 +189,14 @@ class PostgresStore:
             if not self._has_schema(connection):
                 execute(f"CREATE SCHEMA {quote(self._schema)}".encode())
             execute(f"CREATE TABLE {self._about} (version integer NOT NULL)".encode())
-            execute(f"INSERT INTO {self._about} VALUES ({VERSION})".encode())
+            execute(f"INSERT INTO {self._about} VALUES ({VERSION})".encode())  # noqa: S608
             for statement in self._dialect.creation():
                 execute(statement.encode())
             return
         for older in range(version, VERSION):
             for statement in MIGRATIONS[older]:
                 execute(statement.encode())
-        execute(f"UPDATE {self._about} SET version = {VERSION}".encode())
+        execute(f"UPDATE {self._about} SET version = {VERSION}".encode())  # noqa: S608
 
     @property
     def _about(self) -> str:
@@ -212,7 +212,7 @@ class PostgresStore:
         there = "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'about'"
         if _one(connection, there, self._schema) is None:
             return 0
-        [version] = _one(connection, f"SELECT max(version) FROM {self._about}")
+        [version] = _one(connection, f"SELECT max(version) FROM {self._about}")  # noqa: S608
         if version > VERSION:
             raise OutputError(
                 f"the tables in schema {self._schema} were written by a newer evcam "
@@ -290,13 +290,13 @@ class PostgresWriter:
         """Remove the rows whose first key is one of these."""
         if keys:
             condition = f"{quote(table.key[0])} = ANY(%s)"
-            statement = f"DELETE FROM {self._dialect.place(table)} WHERE {condition}"
+            statement = f"DELETE FROM {self._dialect.place(table)} WHERE {condition}"  # noqa: S608
             self._cursor.execute(statement.encode(), (list(keys),))
 
     def _source(self, table: Table) -> str:
         place = self._dialect.place(table)
         return (
-            f"SELECT {listed(list(table.columns))} "
+            f"SELECT {listed(list(table.columns))} "  # noqa: S608  (our names)
             f"FROM json_populate_recordset(NULL::{place}, %s::json)"
         )
 
@@ -336,7 +336,7 @@ def _driver() -> Any:
     """Return the library that speaks to PostgreSQL, with all it will import."""
     codecs.lookup("idna")  # of the names of hosts
     try:
-        import psycopg
+        import psycopg  # noqa: PLC0415  (an extra that need not be there)
     except ImportError as error:
         install = "pip install 'evtools[postgres]'"
         if getattr(sys, "frozen", False):

@@ -62,7 +62,7 @@ class Dialect:
         `also` is selected after that.
         """
         columns = listed(needed(table)) + (f", {also}" if also else "")
-        return f"SELECT {columns} FROM {self.place(table)} {condition}"
+        return f"SELECT {columns} FROM {self.place(table)} {condition}"  # noqa: S608
 
     def replacement(self, table: Table, source: str) -> str:
         """Return what writes the rows of `source`, over those with their keys.
@@ -88,14 +88,14 @@ class Dialect:
         if expired.successes_only:
             condition += """ AND "state" = 'SUCCESS'"""
         old = (
-            f"SELECT {keys} FROM {place} WHERE {condition} "
+            f"SELECT {keys} FROM {place} WHERE {condition} "  # noqa: S608  (our names)
             f"ORDER BY {column} LIMIT {self._parameter}{self._locked}"
         )
-        return f"DELETE FROM {place} WHERE ({keys}) IN ({old})"
+        return f"DELETE FROM {place} WHERE ({keys}) IN ({old})"  # noqa: S608
 
     def boundary(self, table: Table, column: str) -> str:
         """Return what selects a row by its number, the greatest `column` first."""
         return (
-            f"SELECT {quote(column)} FROM {self.place(table)} "
+            f"SELECT {quote(column)} FROM {self.place(table)} "  # noqa: S608
             f"ORDER BY {quote(column)} DESC LIMIT 1 OFFSET {self._parameter}"
         )

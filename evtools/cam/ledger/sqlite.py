@@ -326,7 +326,7 @@ class SQLiteWriter:
         """Remove the rows whose first key is one of these."""
         for some in _batched(keys):
             condition = _among(table, len(some))
-            self._connection.execute(f"DELETE FROM {_DIALECT.place(table)} {condition}", some)
+            self._connection.execute(f"DELETE FROM {_DIALECT.place(table)} {condition}", some)  # noqa: S608
 
 
 def _among(table: Table, count: int) -> str:

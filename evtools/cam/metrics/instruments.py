@@ -97,7 +97,7 @@ class _Series(ABC, Generic[Value]):
     def copy(self) -> Self:
         """Return the same as it is now, quickly."""
         copied = copy(self)
-        copied._series = self._copied()
+        copied._series = self._copied()  # noqa: SLF001  (it is one of these)
         return copied
 
     def forget(self, key: Key) -> None:

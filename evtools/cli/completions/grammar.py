@@ -127,7 +127,7 @@ def _none() -> Sequence[str]:
 
 
 def _columns() -> Sequence[str]:
-    from evtools.top.model import Model
+    from evtools.top.model import Model  # noqa: PLC0415  (rarely needed)
 
     views = Model().views.values()
     return sorted({column.name for view in views for column in view.columns})

@@ -127,7 +127,7 @@ class Statistics:
                     taker = takers.get(change.event["type"])
                     if taker is not None:
                         taker(change.subject, change)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (the others are counted first)
                 failure = failure or error
         if failure is not None:
             raise failure

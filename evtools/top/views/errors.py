@@ -81,7 +81,7 @@ class ErrorsView(Listing):
         for group in self._statistics.failures(self.lens.window, self.lens.now):
             yield _JOINT.join((group.task, group.exception, group.message)), group
 
-    def style_of(self, subject: Any) -> str:
+    def style_of(self, subject: Any) -> str:  # noqa: ARG002  (all rows are alike)
         """Return the style of a failure."""
         return "failure"
 

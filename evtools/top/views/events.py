@@ -124,7 +124,7 @@ class EventsView(ProjectedTable[EventFields]):
         )
         super().__init__(clock, now)
 
-    def _is_alive(self, key: str, subject: EventFields) -> bool:
+    def _is_alive(self, key: str, subject: EventFields) -> bool:  # noqa: ARG002
         # What is in a picture that stands still stays.
         return self.frozen or int(key) >= self._log.first
 

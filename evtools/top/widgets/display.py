@@ -110,7 +110,7 @@ class Display:
             self._screen.tty_signal_keys(susp="undefined", fileno=descriptor)
 
     def _descriptor(self) -> int | None:
-        found: int | None = self._screen._input_fileno()
+        found: int | None = self._screen._input_fileno()  # noqa: SLF001  (no public name)
         return found
 
     def resume(self) -> None:

@@ -53,7 +53,7 @@ def header_lines(
     if count == 1:
         first = _one_line(facts, around)
         lines = [first]
-    elif count == 2:
+    elif count == 2:  # noqa: PLR2004  (lines of the middle form)
         lines = [_where(facts, around), _short_figures(facts, glyphs)]
     else:
         lines = [_where(facts, around, wide=True), _flow(facts, around, glyphs), _cluster(facts)]

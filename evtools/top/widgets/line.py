@@ -32,7 +32,7 @@ def fitted(line: Line, cols: int, fill: str = "text") -> Line:
             break
         taken = width(text)
         if taken > room:
-            text, taken = pad(clip(text, room, ""), room), room
+            text, taken = pad(clip(text, room, ""), room), room  # noqa: PLW2901
         parts.append((style, text))
         room -= taken
     if room > 0:

@@ -53,7 +53,7 @@ class Prompt:
             self._changed(self.text)
         return None
 
-    def box(self, size: tuple[int, int]) -> None:
+    def box(self, size: tuple[int, int]) -> None:  # noqa: ARG002  (a Layer's)
         """Return None: a prompt has a line of its own."""
         return
 

@@ -66,7 +66,7 @@ class DemoCluster(threading.Thread):
     def run(self) -> None:
         """Play the cluster's life in real time."""
         with connect(self._settings) as connection:
-            rng = Random(self._seed)
+            rng = Random(self._seed)  # noqa: S311  (a demonstration)
             stage = Stage(rng, self._clock, self._dispatcher(connection), self._rate)
             workers = self._workers(connection, stage)
             mailboxes = Mailboxes(connection, self._settings, workers)

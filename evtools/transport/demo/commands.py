@@ -21,7 +21,7 @@ def answer(worker: DemoWorker, command: str, arguments: Mapping[str, Any]) -> An
     """
     try:
         return COMMANDS[command](worker, **arguments)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (whatever was sent, it is answered)
         return {"error": repr(error)}
 
 
@@ -36,7 +36,7 @@ def _heartbeat(worker: DemoWorker) -> Answer:
 def _revoke(
     worker: DemoWorker,
     task_id: str | list[str],
-    terminate: bool = False,
+    terminate: bool = False,  # noqa: FBT001, FBT002  (Celery's arguments)
     signal: str | int | None = None,
     **_: Any,
 ) -> Answer:
@@ -83,7 +83,7 @@ def _pool_shrink(worker: DemoWorker, n: int = 1) -> Answer:
     return {"ok": "pool will shrink"}
 
 
-def _autoscale(worker: DemoWorker, max: int, min: int = 0) -> Answer:
+def _autoscale(worker: DemoWorker, max: int, min: int = 0) -> Answer:  # noqa: A002
     del worker, max, min
     raise ValueError("Autoscale not enabled")
 

@@ -30,7 +30,7 @@ class Sender(Protocol):
     pid: int
     clock: LamportClock
 
-    def send(self, type: str, **fields: Any) -> None:
+    def send(self, type: str, **fields: Any) -> None:  # noqa: A002  (Celery's name)
         """Send an event, or keep it for the next flush."""
         ...
 

@@ -69,7 +69,7 @@ class RedisExamination(Examination):
         channel: Any = connection.default_channel  # connects, logs in, selects
         self._connection = connection
         self._settings = settings
-        self._pool = channel._get_pool()
+        self._pool = channel._get_pool()  # noqa: SLF001  (knows TLS, Sentinel, credentials)
         self._client = Redis(connection_pool=self._pool)
         self._database: int = channel.database
         self._prefix: str = channel.global_keyprefix or ""
@@ -295,7 +295,7 @@ class RedisExamination(Examination):
                     found[key] = length, _mark(oldest), known
         return found, complete
 
-    def _list(self, key: bytes, length: int, mark: bytes, known: bool) -> Leftover:
+    def _list(self, key: bytes, length: int, mark: bytes, known: bool) -> Leftover:  # noqa: FBT001
         why = ""
         if not known:
             why = "its oldest message is no event"

@@ -86,7 +86,7 @@ class AMQPStream:
     def drain(self, timeout: float) -> list[Message]:
         """Return the messages that have arrived, after `timeout` s at the latest."""
         if self._rest is None:
-            self._rest = self._amqp.transport._read_buffer
+            self._rest = self._amqp.transport._read_buffer  # noqa: SLF001  (ours from now on)
         if self._heartbeat.due(time.monotonic()):
             self._amqp.send_heartbeat()
         if not self._messages:
@@ -221,7 +221,7 @@ def _read_properties(payload: bytes) -> _Known:
     message = Properties()
     try:
         message.inbound_header(payload)
-    except Exception:
+    except Exception:  # noqa: BLE001  (py-amqp raises anything on broken tables)
         return (None, None, None)
     return _known_properties(message.properties)
 

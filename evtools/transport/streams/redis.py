@@ -54,7 +54,7 @@ class RedisStream:
     ) -> None:
         self._connection = connection
         self._pool = pool
-        self._sock = connection._sock
+        self._sock = connection._sock  # noqa: SLF001  (no public name for it)
         names = [name.encode() for name in topics.names]
         patterns = [pattern.encode() for pattern in topics.patterns]
         self._sources = [*names, *patterns]

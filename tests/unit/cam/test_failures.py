@@ -7,7 +7,7 @@ from evtools.errors import OutputError
 
 
 def caught(function):
-    with pytest.raises(BaseException) as error:
+    with pytest.raises(BaseException) as error:  # noqa: PT011  (any at all)
         function()
     return error.value
 

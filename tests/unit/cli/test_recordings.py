@@ -42,7 +42,7 @@ def lines(begin, end, *, every=MINUTE):
     """Return a line for each minute; the uuid is the local time."""
     count = int((end - begin) / every) + 1
     moments = [begin + number * every for number in range(count)]
-    return b"".join(line(f"{datetime.fromtimestamp(m):%d-%H:%M}", m) for m in moments)
+    return b"".join(line(f"{datetime.fromtimestamp(m):%d-%H:%M}", m) for m in moments)  # noqa: DTZ006
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def test_the_first_address_that_passed_is_used(new):
 
 def test_nothing_is_known_before_the_checks(new):
     with pytest.raises(AssertionError):
-        new.examination
+        new.examination  # noqa: B018  (a property that asserts)
     assert new.observation.nodes == []
     new.close()
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 from amqp.exceptions import AccessRefused, NotAllowed, PreconditionFailed
 from kombu import Connection, Exchange, Producer, Queue
-from redis.exceptions import ConnectionError, NoPermissionError
+from redis.exceptions import ConnectionError, NoPermissionError  # noqa: A004  (redis-py's)
 
 from evtools.transport import ConnectionSettings, get_exchange
 from evtools.transport.streams.amqp import AMQPStream
@@ -250,7 +250,7 @@ def test_a_killed_process_leaves_no_queue(rabbitmq_server, event_exchange):
     with subprocess.Popen(
         [sys.executable, "-c", code, rabbitmq_server.url, event_exchange],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "PYTHONPATH": os.getcwd()},  # noqa: PTH109  (a string)
     ) as process:
         assert process.stdout.readline() == b"subscribed\n"
         rabbitmq_server.wait_for_queues(1, "celeryev.killed")

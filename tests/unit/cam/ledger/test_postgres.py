@@ -167,7 +167,7 @@ def at_once(*calls):
         start.wait()
         try:
             call()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is told)
             raised.append(error)
 
     threads = [threading.Thread(target=run, args=(call,)) for call in calls]
