@@ -10,7 +10,7 @@ from evtools.cam.stacks import stacks
 from evtools.clock import Clock
 from evtools.text import human_duration, sanitize
 from evtools.transport import Source
-from evtools.transport.doubt import Doubt
+from evtools.transport.live import SilenceHint
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class News:
         self._clock = clock
         self._replays = replays
         self._redacts = redacts
-        self._doubt = Doubt(source, clock)
+        self._doubt = SilenceHint(source, clock)
         self._told: set[str] = set()
 
     def status(self) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, tzinfo
 from typing import Any, Final
 
 from evtools.cam.choices import LogFormat
-from evtools.transport.tape import Moment
+from evtools.transport.recording.reader import Moment
 
 #: The speed of a replay that waits for nothing.
 MAX_SPEED: Final = float("inf")

@@ -7,7 +7,7 @@ from evtools.cam.options import CamOptions
 from evtools.clock import Clock
 from evtools.transport import ConnectionSettings, EventReceiver, Notice, connect
 from evtools.transport.live import open_live
-from evtools.transport.tape import Tape
+from evtools.transport.recording.reader import RecordingReader
 
 
 def open_source(
@@ -17,7 +17,7 @@ def open_source(
     *,
     clock: Clock,
     stack: ExitStack,
-) -> EventReceiver | Tape:
+) -> EventReceiver | RecordingReader:
     """Open what the options ask for; `stack` closes it again.
 
     `on_notice` is called in the thread that takes the batches.  Raise
@@ -25,7 +25,7 @@ def open_source(
     cannot work.
     """
     if options.read:
-        tape = Tape(
+        tape = RecordingReader(
             *options.read,
             clock=clock,
             speed=options.speed,

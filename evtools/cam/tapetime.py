@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 
-from evtools.transport.pace import received
+from evtools.transport.recording.reader import received
 from evtools.wire import EventFields
 
 #: The end of the year 9999, in UTC epoch seconds: no honest recording is later.

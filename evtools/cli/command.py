@@ -161,7 +161,7 @@ def _log_plainly(tool: str, given: Mapping[str, Any]) -> None:
 def _of_application(app: Any) -> dict[str, Any]:
     from evtools.cli import celery_names  # noqa: PLC0415  (start-up time)
     from evtools.cli.config import Setting  # noqa: PLC0415  (start-up time)
-    from evtools.transport.app import celery_settings  # noqa: PLC0415  (Celery)
+    from evtools.transport.celery_app import celery_settings  # noqa: PLC0415  (Celery)
 
     origin = f"-A {app}" if isinstance(app, str) else "-A"
     try:

@@ -141,7 +141,7 @@ def fail(tool: str, error: EvtoolsError, *, debug: bool = False) -> int:
     else:
         _say(tool, error.message, hint)
     if isinstance(error, BrokerUnavailable):
-        from evtools.transport.doubt import DOCTOR  # noqa: PLC0415  (start-up time)
+        from evtools.transport.live import DOCTOR  # noqa: PLC0415  (start-up time)
 
         _indent(DOCTOR)
     return error.exit_code

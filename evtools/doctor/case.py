@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 
 from evtools.clock import Clock
+from evtools.doctor.inspect.base import Examination
+from evtools.doctor.netprobe import Place
 from evtools.doctor.observation import Observation
 from evtools.doctor.options import DoctorOptions
 from evtools.transport import ConnectionSettings
-from evtools.transport.examination import Examination
-from evtools.transport.way import Place
 
 
 @dataclass(slots=True)

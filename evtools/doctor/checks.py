@@ -24,7 +24,7 @@ from evtools.doctor.reaching import (
     check_tls,
 )
 from evtools.errors import EvtoolsError
-from evtools.transport.diagnosis import FAILURES, diagnose
+from evtools.transport.errors import FAILURES, diagnose
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from typing import Final
 
 from evtools.doctor.case import Case
 from evtools.doctor.finding import Finding
+from evtools.doctor.inspect.base import Elsewhere, Ground, Right
 from evtools.text import human_duration, sanitize
-from evtools.transport.examination import Elsewhere, Ground, Right
 from evtools.transport.url import MASK
 
 #: A queue that keeps messages for less loses them whenever we are busy, in seconds.

@@ -8,7 +8,7 @@ from evtools.doctor.finding import Finding, Severity
 from evtools.doctor.listening import ask, listen
 from evtools.doctor.observation import Observation
 from evtools.text import human_duration
-from evtools.transport.diagnosis import FAILURES
+from evtools.transport.errors import FAILURES
 
 _NAMES_SHOWN: Final = 5
 #: Whoever listens for less than two heartbeats and some delay cannot tell that

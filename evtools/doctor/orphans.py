@@ -5,8 +5,8 @@ from typing import Final
 
 from evtools.doctor.case import Case
 from evtools.doctor.finding import Finding
+from evtools.doctor.inspect.base import Leftover, LeftoverKind, Search
 from evtools.text import human_size
-from evtools.transport.examination import Leftover, LeftoverKind, Search
 
 _SHOWN: Final = 5
 _PLURALS: Final[dict[LeftoverKind, str]] = {

@@ -9,11 +9,8 @@ from typing import Final
 
 from evtools.doctor.case import Case
 from evtools.doctor.finding import Finding
-from evtools.text import human_age
-from evtools.transport import ConnectionSettings, connect
-from evtools.transport.diagnosis import FAILURES, Diagnosis, diagnose
-from evtools.transport.examiner import examine, remedy
-from evtools.transport.way import (
+from evtools.doctor.inspect import examine, remedy
+from evtools.doctor.netprobe import (
     Certificate,
     Place,
     certificate_of,
@@ -24,6 +21,9 @@ from evtools.transport.way import (
     speaks_tls,
     spoken,
 )
+from evtools.text import human_age
+from evtools.transport import ConnectionSettings, connect
+from evtools.transport.errors import FAILURES, Diagnosis, diagnose
 
 _DAY: Final = 86400.0
 #: Who renews certificates by hand wants to know so long before, in seconds.

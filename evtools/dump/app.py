@@ -20,9 +20,9 @@ from evtools.dump.sink import Sink
 from evtools.errors import BrokerUnavailable, UsageError
 from evtools.filters import Filter, all_of, compile_filter, exclude
 from evtools.transport import ConnectionSettings
-from evtools.transport.doubt import Doubt
-from evtools.transport.recorder import TapeWriter
-from evtools.transport.tape import Tape, files_of
+from evtools.transport.live import SilenceHint
+from evtools.transport.recording.reader import RecordingReader, files_of
+from evtools.transport.recording.writer import RecordingWriter
 from evtools.wire import AnyRecord, EnvelopeWriter, EventFields, Record, gap, is_nameless
 
 #: The longest wait for events before deadlines are looked at, in seconds.
@@ -106,11 +106,11 @@ class Outputs:
     ) -> None:
         self._formatter = formatter
         self._sink: Sink | None = None
-        self._tape: TapeWriter | None = None
+        self._tape: RecordingWriter | None = None
         self._envelopes = EnvelopeWriter()
         self._line_buffered = options.line_buffered
         if options.write:
-            self._tape = TapeWriter(
+            self._tape = RecordingWriter(
                 options.write,
                 clock=clock,
                 rotate_size=options.rotate_size or 0,
@@ -173,7 +173,7 @@ class Dump:
         self._clock = clock
         self._counts = Counts()
         self._started = self._last_event = clock.monotonic()
-        self._doubt = None if options.read else Doubt(records.source, clock)
+        self._doubt = None if options.read else SilenceHint(records.source, clock)
         #: When to look for what was no event next.
         self._tell_at = self._started
         #: Whether events have to be looked at one by one.
@@ -198,7 +198,7 @@ class Dump:
         self._outputs.flush()
         self._tell_defects()
         source = self._records.source
-        if isinstance(source, Tape) and not self._counts.matched:
+        if isinstance(source, RecordingReader) and not self._counts.matched:
             self._report.say(source.extent())
         for note in self._filters.notes(self._counts):
             self._report.say(note)

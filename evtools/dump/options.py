@@ -5,7 +5,7 @@ from datetime import UTC, tzinfo
 from typing import Final, Literal
 
 from evtools.dump.choices import Output, Timestamps
-from evtools.transport.tape import Moment
+from evtools.transport.recording.reader import Moment
 
 #: The speed of a replay that waits for nothing.
 MAX_SPEED: Final = float("inf")

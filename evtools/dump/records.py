@@ -11,7 +11,7 @@ from evtools.dump.progress import Progress
 from evtools.dump.report import Report
 from evtools.transport import ConnectionSettings, Source
 from evtools.transport.live import open_live
-from evtools.transport.tape import Tape
+from evtools.transport.recording.reader import RecordingReader
 from evtools.wire import AnyRecord, EventFields, Joiner, Record
 from evtools.wire.redact import redactor
 
@@ -78,7 +78,7 @@ def _recorded(
     options: DumpOptions, redact: Redact | None, report: Report, stack: ExitStack
 ) -> Records:
     clock = SystemClock()
-    tape = Tape(
+    tape = RecordingReader(
         *options.read, clock=clock, speed=options.speed, since=options.since, until=options.until
     )
     stack.callback(tape.close)

@@ -6,7 +6,7 @@ from typing import Final
 
 from evtools.clock import Clock
 from evtools.errors import OutputError
-from evtools.transport.pour import pour
+from evtools.transport.recording.writer import write_all
 
 #: How much may wait to be written, and for how long on a regular file.
 _BUFFER_BYTES: Final = 64 * 1024
@@ -54,7 +54,7 @@ class Sink:
         self._waiting, self._waiting_bytes = [], 0
         if self._broken:
             return
-        _, error = pour(self._fd, data)
+        _, error = write_all(self._fd, data)
         if error is not None:
             self._broken = True
             if isinstance(error, BrokenPipeError):

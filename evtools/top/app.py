@@ -35,7 +35,7 @@ from evtools.top.widgets.display import Display
 from evtools.top.widgets.line import plain
 from evtools.top.widgets.loop import Loop
 from evtools.transport import ConnectionSettings, Notice
-from evtools.transport.depth import Gauge
+from evtools.transport.queues import Gauge
 from evtools.wire import EventFields
 from evtools.wire.redact import redactor
 

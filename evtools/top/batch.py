@@ -21,7 +21,7 @@ from evtools.top.sheet import lines
 from evtools.top.source import open_source, watched
 from evtools.top.table import TableModel
 from evtools.transport import ConnectionSettings, Notice
-from evtools.transport.depth import Gauge
+from evtools.transport.queues import Gauge
 from evtools.wire import Defect, EventFields
 from evtools.wire.redact import redactor
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from evtools.errors import EvtoolsError
-from evtools.transport.depth import Depth, Gauge
+from evtools.transport.queues import Depth, Gauge
 
 #: Time between two looks, in seconds.
 EVERY: Final = 5.0

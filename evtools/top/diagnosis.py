@@ -8,7 +8,7 @@ from evtools.text import human_age, sanitize
 from evtools.top.intake import Intake
 from evtools.top.link import Link
 from evtools.top.table import TableModel
-from evtools.transport.doubt import DOCTOR
+from evtools.transport.live import DOCTOR
 
 #: Nobody needs more names than these to know whom it is about.
 _NAMES_MAX: Final = 5

@@ -23,7 +23,7 @@ from evtools.top.views.queues import QueuesView
 from evtools.top.views.tasks import TasksView
 from evtools.top.views.types import TypesView
 from evtools.top.views.workers import WorkersView
-from evtools.transport.depth import Depth
+from evtools.transport.queues import Depth
 from evtools.wire import EventFields
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
 from evtools.top.choices import Output, Theme, TimeStyle, View, Window
-from evtools.transport.tape import Moment
+from evtools.transport.recording.reader import Moment
 
 #: The shortest time between two looks at the state, in seconds.
 REFRESH_MIN = 0.2

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from evtools.clock import Clock
 from evtools.errors import OutputError
-from evtools.transport.recorder import TapeWriter
+from evtools.transport.recording.writer import RecordingWriter
 from evtools.wire import EnvelopeWriter, EventFields, Joiner, Record
 
 
@@ -20,7 +20,7 @@ class Recording:
         self.error = ""
         #: How many events it has.
         self.events = 0
-        self._writer = TapeWriter(path, clock=clock)
+        self._writer = RecordingWriter(path, clock=clock)
         self._joiner = Joiner()
         self._envelopes = EnvelopeWriter()
 

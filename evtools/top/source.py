@@ -8,7 +8,7 @@ from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, EventReceiver, Notice
 from evtools.transport.demo import demo_settings
 from evtools.transport.live import open_live
-from evtools.transport.tape import Tape
+from evtools.transport.recording.reader import RecordingReader
 
 
 def open_source(
@@ -18,7 +18,7 @@ def open_source(
     *,
     clock: Clock,
     stack: ExitStack,
-) -> EventReceiver | Tape:
+) -> EventReceiver | RecordingReader:
     """Open what the options ask for; `stack` closes it again.
 
     `on_notice` is called in the thread that takes the batches.  A tape stays
@@ -26,7 +26,7 @@ def open_source(
     redacted yet.  Raise UsageError for a recording that cannot be read.
     """
     if options.read:
-        tape = Tape(
+        tape = RecordingReader(
             *options.read,
             clock=clock,
             speed=options.speed,

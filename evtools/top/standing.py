@@ -10,7 +10,7 @@ from evtools.top.columns import Lens
 from evtools.top.own_cost import OwnCost
 from evtools.top.session import Session
 from evtools.top.widgets.header import Surroundings
-from evtools.transport.tape import Tape
+from evtools.transport.recording.reader import RecordingReader
 
 #: Connected, but without an event for so long, in seconds: workers send a
 #: heartbeat every few seconds.
@@ -41,7 +41,7 @@ def is_stale(session: Session) -> bool:
 
 def _status(session: Session) -> str:
     tape = session.feed.source
-    if isinstance(tape, Tape):
+    if isinstance(tape, RecordingReader):
         return _status_of_tape(session, tape)
     if session.model.paused:
         return "PAUSED"
@@ -53,7 +53,7 @@ def _status(session: Session) -> str:
     return status.upper()
 
 
-def _status_of_tape(session: Session, tape: Tape) -> str:
+def _status_of_tape(session: Session, tape: RecordingReader) -> str:
     if session.model.paused or tape.paused:
         return "REPLAY PAUSED"
     if tape.ended:

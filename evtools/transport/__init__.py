@@ -1,10 +1,9 @@
 """Connections to brokers and what travels over them; kombu is used only here."""
 
 from evtools.transport.buffer import Notice
-from evtools.transport.connection import check_transport, connect, explain
+from evtools.transport.connection import check_transport, connect, explain, probe
 from evtools.transport.control import Replies, broadcast, call
 from evtools.transport.dispatcher import EventDispatcher
-from evtools.transport.reach import probe
 from evtools.transport.receiver import EventReceiver
 from evtools.transport.settings import TLS, ConnectionSettings
 from evtools.transport.source import Source, Statistics

@@ -12,10 +12,10 @@ from kombu.messaging import Consumer
 from kombu.pidbox import Mailbox
 
 from evtools.errors import DecodeError, UsageError
-from evtools.transport.reach import reach
+from evtools.transport.connection import reach
 from evtools.transport.redis_channel import REPLY_MAX_BYTES
 from evtools.transport.settings import ConnectionSettings
-from evtools.transport.streams.virtual import as_it_came, keep_packed
+from evtools.transport.streams.kombu import as_it_came, keep_packed
 from evtools.wire import Codec, Message
 from evtools.wire.compression import decompress
 from evtools.wire.serialisers import is_deep

@@ -11,9 +11,9 @@ from evtools.clock import Clock
 from evtools.errors import AccessRefused, BrokerUnavailable, EvtoolsError, UsageError
 from evtools.transport.backoff import LONGEST, delays
 from evtools.transport.buffer import Buffer, End, Notice
-from evtools.transport.diagnosis import diagnose, explain
+from evtools.transport.errors import diagnose, explain
 from evtools.transport.settings import ConnectionSettings
-from evtools.transport.stream import Stream
+from evtools.transport.streams.base import Stream
 from evtools.wire import gap
 
 #: How long one look at the socket may take; stop() is noticed after it.

@@ -13,8 +13,8 @@ from redis.sentinel import MasterNotFoundError, Sentinel, SentinelManagedConnect
 
 from evtools.errors import DecodeError
 from evtools.transport.brokers import kind_of
-from evtools.transport.encryption import RedisConnection
 from evtools.transport.settings import ConnectionSettings
+from evtools.transport.tls import RedisConnection
 from evtools.transport.url import Address
 from evtools.wire import RedisTopics, bindings, redis_topics
 

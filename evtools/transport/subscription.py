@@ -16,10 +16,10 @@ from evtools.transport.connection import connect, connect_like
 from evtools.transport.control import broadcast
 from evtools.transport.redis_channel import topics
 from evtools.transport.settings import ConnectionSettings
-from evtools.transport.stream import Stream
 from evtools.transport.streams.amqp import AMQPStream
+from evtools.transport.streams.base import Stream
+from evtools.transport.streams.kombu import VirtualStream
 from evtools.transport.streams.redis import RedisStream
-from evtools.transport.streams.virtual import VirtualStream
 from evtools.wire import bindings, exchange_type, queue_arguments, queue_name
 
 _log = logging.getLogger(__name__)

@@ -1,13 +1,14 @@
 """What was on a recording, good and bad."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
-from evtools.transport.pace import is_number
 from evtools.transport.source import Statistics
 from evtools.wire import GAP, Defect, EventFields, Record
 
 _SAMPLE_BYTES: Final = 200
+#: Beyond any span of time, and still exact as a float.
+_TOO_LARGE: Final = 10**15
 
 
 class Tally:
@@ -51,7 +52,7 @@ class Tally:
             case _:
                 self._gaps += 1
                 duration: Any = event.get("duration")
-                self._gap_seconds += duration if is_number(duration) else 0.0
+                self._gap_seconds += duration if _is_seconds(duration) else 0.0
 
     def statistics(self, *, connected: bool) -> Statistics:
         """Return the counters."""
@@ -65,6 +66,10 @@ class Tally:
             connected=connected,
             defects=tuple(self._defects.values()),
         )
+
+
+def _is_seconds(value: Any) -> TypeGuard[float]:
+    return value.__class__ in (float, int) and abs(value) < _TOO_LARGE
 
 
 def _whole(value: Any) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from evtools.clock import SystemClock
-from evtools.transport.tape import TapeWriter
+from evtools.transport.recording.reader import RecordingWriter
 from evtools.wire import encode_line, envelope
 
 pytestmark = pytest.mark.bench
@@ -64,7 +64,7 @@ def _lines():
 def recordings(tmp_path_factory):
     """Make the recordings; return their folder, and when they end."""
     folder = tmp_path_factory.mktemp("recordings")
-    writers = [TapeWriter(str(folder / name), clock=SystemClock()) for name in _NAMES]
+    writers = [RecordingWriter(str(folder / name), clock=SystemClock()) for name in _NAMES]
     written = count = 0
     for lines in _lines():
         for line in lines:

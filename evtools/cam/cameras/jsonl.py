@@ -14,7 +14,7 @@ from evtools.cam.portrait import of_task, of_worker
 from evtools.cam.roll import Frame
 from evtools.errors import OutputError, UsageError
 from evtools.state import Change, State
-from evtools.transport.recorder import TapeWriter
+from evtools.transport.recording.writer import RecordingWriter
 from evtools.trust import check_way
 from evtools.wire import encode_line, iso_utc
 
@@ -70,7 +70,7 @@ class JSONL(Camera):
         self._changed = Changed(state)
         self._steps = Steps()
         self._taken: Counter[str] = Counter()
-        self._writer: TapeWriter | None = None
+        self._writer: RecordingWriter | None = None
 
     def observe(self, changes: Sequence[Change]) -> None:
         """Note which tasks changed, and count what became of them."""
@@ -148,5 +148,5 @@ class JSONL(Camera):
         """Say where the lines go."""
         return "lines to stdout" if self._path == _STDOUT else f"lines in {self._path}"
 
-    def _open(self) -> TapeWriter:
-        return TapeWriter(self._path, clock=self.clock, append=True, **self._rotation)
+    def _open(self) -> RecordingWriter:
+        return RecordingWriter(self._path, clock=self.clock, append=True, **self._rotation)

@@ -8,18 +8,18 @@ from evtools.errors import UsageError
 from evtools.text import parse_duration
 from evtools.top.session import Session
 from evtools.top.verbs.verb import Verb, plain
-from evtools.transport.tape import Tape
+from evtools.transport.recording.reader import RecordingReader
 
 _SPEED_MAX: Final = 1000.0
 _MOMENTS: Final = "write 14:30, 14:30:05, 2026-11-20T14:30, +10s or -5m"
 
 
-def _tape(session: Session) -> Tape | None:
+def _tape(session: Session) -> RecordingReader | None:
     source = session.feed.source
-    return source if isinstance(source, Tape) else None
+    return source if isinstance(source, RecordingReader) else None
 
 
-def _replayed(session: Session) -> Tape:
+def _replayed(session: Session) -> RecordingReader:
     tape = _tape(session)
     if tape is None:
         raise UsageError("that is for a replay", "evtop -r FILE replays a recording")

@@ -11,7 +11,7 @@ from evtools.top.cells import count_column, duration_column, name_column, rate_c
 from evtools.top.columns import UNKNOWN as NOT_KNOWN
 from evtools.top.columns import Column, Lens
 from evtools.top.listing import Listing
-from evtools.transport.depth import Depth
+from evtools.transport.queues import Depth
 
 _NO_DEPTH: Final = Depth(None)
 _NO_EVENT: Final = "no event names it"

@@ -8,7 +8,7 @@ from evtools.cam.link import Link
 from evtools.cam.news import News
 from evtools.cam.roll import Roll
 from evtools.transport import Notice, Statistics
-from evtools.transport.doubt import DOCTOR
+from evtools.transport.live import DOCTOR
 from evtools.wire import Defect
 from tools.clock import FakeClock
 

@@ -8,7 +8,7 @@ from evtools.cam.source import open_source
 from evtools.clock import SystemClock
 from evtools.errors import UsageError
 from evtools.transport import ConnectionSettings, EventReceiver
-from evtools.transport.tape import Tape
+from evtools.transport.recording.reader import RecordingReader
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_recording_is_replayed_to_its_end(stack, tmp_path):
     lines = [{"type": "x", "local_received": float(number)} for number in range(5)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     tape = opened(stack, read=(str(path),))
-    assert isinstance(tape, Tape)
+    assert isinstance(tape, RecordingReader)
     assert sum(len(batch) for batch in tape.batches()) == 5
 
 

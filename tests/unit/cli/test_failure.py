@@ -16,7 +16,7 @@ from evtools.errors import (
     FilterError,
     OutputError,
 )
-from evtools.transport.doubt import DOCTOR
+from evtools.transport.live import DOCTOR
 
 
 def ending_with(outcome):

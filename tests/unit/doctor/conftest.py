@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from evtools.doctor.case import Case
+from evtools.doctor.inspect.base import Elsewhere, Examination, Ground, Leftover, Right, Search
 from evtools.doctor.observation import Observation
 from evtools.doctor.options import DoctorOptions
 from evtools.transport import ConnectionSettings
-from evtools.transport.examination import Elsewhere, Examination, Ground, Leftover, Right, Search
 from tools.clock import FakeClock
 
 

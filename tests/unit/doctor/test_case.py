@@ -1,9 +1,9 @@
 import pytest
 
 from evtools.doctor.case import Case
+from evtools.doctor.netprobe import Place
 from evtools.doctor.options import DoctorOptions
 from evtools.transport import ConnectionSettings
-from evtools.transport.way import Place
 from tools.clock import FakeClock
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 from evtools.doctor.ground import check_elsewhere, check_exchange, check_permissions, check_queue
+from evtools.doctor.inspect.base import Elsewhere, Ground, Right
 from evtools.doctor.observation import Observation, Signs
-from evtools.transport.examination import Elsewhere, Ground, Right
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
+from evtools.doctor.inspect.base import Leftover, Search
 from evtools.doctor.orphans import check_orphans
-from evtools.transport.examination import Leftover, Search
 
 LIST = Leftover("list", "celeryev.a", free=True, messages=3, size_bytes=2048)
 BINDING = Leftover("binding", "celeryev.a", free=True)

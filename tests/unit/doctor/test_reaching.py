@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from evtools.doctor import reaching
+from evtools.doctor.netprobe import Certificate, Place
 from evtools.doctor.reaching import check_kind, check_login, check_name, check_port, check_tls
 from evtools.errors import UsageError
 from evtools.transport import TLS
-from evtools.transport.way import Certificate, Place
 from servers.ports import HOST, free_port
 
 CERTIFICATE = Certificate("me", "my CA", ("me.example",), 1000.0, 2000.0)

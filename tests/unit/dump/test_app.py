@@ -17,7 +17,7 @@ from evtools.dump.report import Report
 from evtools.dump.signals import Signals
 from evtools.errors import AccessRefused, BrokerUnavailable, FilterError, OutputError, UsageError
 from evtools.transport import ConnectionSettings, Statistics
-from evtools.transport.doubt import DOCTOR
+from evtools.transport.live import DOCTOR
 from evtools.wire import Defect, Record, gap
 from tools.clock import FakeClock
 

@@ -12,7 +12,7 @@ from evtools.top import batch
 from evtools.top.batch import Batch, run
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Notice
-from evtools.transport.depth import Depth
+from evtools.transport.queues import Depth
 from evtools.wire import encode_line, is_nameless
 from tools.clock import FakeClock
 from tools.life import Life

@@ -4,7 +4,7 @@ import pytest
 
 from evtools.errors import BrokerUnavailable
 from evtools.top.broker_stats import BrokerStats
-from evtools.transport.depth import Depth
+from evtools.transport.queues import Depth
 from servers.process import wait_until
 
 

@@ -5,7 +5,7 @@ import pytest
 from evtools.top.link import Link
 from evtools.top.model import Model
 from evtools.transport import Notice
-from evtools.transport.doubt import DOCTOR
+from evtools.transport.live import DOCTOR
 from tools.clock import FakeClock
 from tools.life import Life
 

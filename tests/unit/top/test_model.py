@@ -8,7 +8,7 @@ from evtools.top.choices import VIEWS
 from evtools.top.link import Link
 from evtools.top.model import PICTURES_MAX, Model, Options
 from evtools.transport import Notice
-from evtools.transport.depth import Depth
+from evtools.transport.queues import Depth
 from tools.clock import FakeClock
 from tools.life import Life
 from tools.told import life, told

@@ -4,7 +4,7 @@ import pytest
 
 from evtools.errors import OutputError
 from evtools.top.recording import Recording
-from evtools.transport.tape import Tape
+from evtools.transport.recording.reader import RecordingReader
 from tools.clock import FakeClock
 
 EVENTS = [
@@ -25,7 +25,7 @@ def test_what_was_recorded_can_be_replayed(tmp_path, clock):
     recording.close()
     recording.close()
     assert (recording.events, recording.error) == (2, "")
-    tape = Tape(recording.path, clock=clock)
+    tape = RecordingReader(recording.path, clock=clock)
     assert [event for batch in tape.batches() for event in batch] == EVENTS
     tape.close()
 

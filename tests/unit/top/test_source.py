@@ -8,7 +8,7 @@ from evtools.errors import UsageError
 from evtools.top.options import TopOptions
 from evtools.top.source import open_source, watched
 from evtools.transport import ConnectionSettings, EventReceiver
-from evtools.transport.tape import Tape
+from evtools.transport.recording.reader import RecordingReader
 
 SETTINGS = ConnectionSettings(urls="memory://nobody")
 
@@ -40,7 +40,7 @@ def opened(stack, told=None, settings=SETTINGS, **options):
 def test_a_recording_is_replayed_and_stays_open(stack, recording):
     told = []
     tape = opened(stack, told, read=(recording,), since=1.0, until=2.0, speed=4.0)
-    assert isinstance(tape, Tape)
+    assert isinstance(tape, RecordingReader)
     assert (tape.speed, tape.stays) == (4.0, True)
     batches = tape.batches(0.0)
     assert [event["local_received"] for event in next(batches)] == [1.0]

@@ -6,7 +6,7 @@ import pytest
 from evtools.top.own_cost import OwnCost
 from evtools.top.standing import is_stale, surroundings
 from evtools.transport import Notice
-from evtools.transport.tape import Tape
+from evtools.transport.recording.reader import RecordingReader
 from tools.screen import FakeTerminal
 
 
@@ -93,7 +93,7 @@ def test_modes_that_must_not_be_forgotten_have_badges():
 def tape(tmp_path):
     path = tmp_path / "tape.jsonl"
     path.write_text('{"type": "worker-online", "local_received": 500.0}\n')
-    made = Tape(str(path), clock=FakeTerminal().clock, speed=1.0)
+    made = RecordingReader(str(path), clock=FakeTerminal().clock, speed=1.0)
     yield made
     made.close()
 

@@ -1,7 +1,7 @@
 import pytest
 
 from evtools.transport import Statistics
-from evtools.transport.doubt import DOCTOR, Doubt
+from evtools.transport.live import DOCTOR, SilenceHint
 from tools.clock import FakeClock
 
 
@@ -20,7 +20,7 @@ def clock():
 
 
 def test_silence_is_told_once_and_not_at_once(clock):
-    doubt = Doubt(Source(), clock)
+    doubt = SilenceHint(Source(), clock)
     assert doubt.words() == ""
     clock.now += 9.9
     assert doubt.words() == ""
@@ -32,7 +32,7 @@ def test_silence_is_told_once_and_not_at_once(clock):
 
 def test_after_anything_has_come_there_is_no_doubt_for_good(clock):
     source = Source()
-    doubt = Doubt(source, clock)
+    doubt = SilenceHint(source, clock)
     source.messages = 1
     clock.now += 10
     assert doubt.words() == ""

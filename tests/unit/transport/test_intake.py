@@ -11,7 +11,7 @@ from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
 from evtools.transport.buffer import Buffer, Chunk, End, Notice
 from evtools.transport.intake import BUSY, GATHER, MUCH, Intake, _Stop
 from evtools.transport.settings import ConnectionSettings, Renewal
-from evtools.transport.stream import BrokerSilent
+from evtools.transport.streams.base import BrokerSilent
 from evtools.wire import Message
 
 SETTINGS = ConnectionSettings(urls="redis://:secret@broker/0")

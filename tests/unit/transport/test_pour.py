@@ -4,7 +4,7 @@ import errno
 import os
 import threading
 
-from evtools.transport.pour import pour
+from evtools.transport.recording.writer import write_all
 
 
 def drained(fd):
@@ -30,7 +30,7 @@ def test_a_full_non_blocking_pipe_is_waited_for():
     os.set_blocking(writing, False)
     data = bytes(range(256)) * 4096
     result = drained(reading)
-    assert pour(writing, data) == (len(data), None)
+    assert write_all(writing, data) == (len(data), None)
     os.close(writing)
     assert result() == data
     os.close(reading)
@@ -39,7 +39,7 @@ def test_a_full_non_blocking_pipe_is_waited_for():
 def test_what_stopped_it_is_told():
     reading, writing = os.pipe()
     os.close(reading)
-    done, error = pour(writing, bytearray(b"x"))
+    done, error = write_all(writing, bytearray(b"x"))
     os.close(writing)
     assert done == 0
     assert isinstance(error, BrokenPipeError)
@@ -47,10 +47,10 @@ def test_what_stopped_it_is_told():
 
 def test_a_full_disk_is_told():
     fd = os.open("/dev/full", os.O_WRONLY)
-    done, error = pour(fd, b"x")
+    done, error = write_all(fd, b"x")
     os.close(fd)
     assert (done, error.errno) == (0, errno.ENOSPC)
 
 
 def test_nothing_is_written_at_once():
-    assert pour(-1, b"") == (0, None)
+    assert write_all(-1, b"") == (0, None)

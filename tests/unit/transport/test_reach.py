@@ -8,7 +8,7 @@ from amqp.exceptions import AMQPError
 
 from evtools.errors import AccessRefused, BrokerUnavailable
 from evtools.transport import call, explain
-from evtools.transport.reach import probe, reach
+from evtools.transport.connection import probe, reach
 from evtools.transport.settings import ConnectionSettings, Renewal
 
 NOBODY = "redis://127.0.0.1:1/0"

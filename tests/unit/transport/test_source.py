@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 
 from evtools.transport import EventReceiver, Source
+from evtools.transport.recording.reader import RecordingReader
 from evtools.transport.source import Statistics
-from evtools.transport.tape import Tape
 from evtools.wire import Defect
 
 
@@ -19,7 +19,7 @@ def test_statistics_are_a_picture_of_one_moment():
         Statistics().events = 1
 
 
-@pytest.mark.parametrize("source", [EventReceiver, Tape])
+@pytest.mark.parametrize("source", [EventReceiver, RecordingReader])
 def test_every_source_offers_the_same(source):
     offered = {name for name in vars(Source) if not name.startswith("_")}
     assert offered == {"batches", "statistics", "stop", "close"}

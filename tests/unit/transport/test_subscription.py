@@ -10,8 +10,8 @@ from redis.exceptions import ConnectionError, NoPermissionError  # noqa: A004  (
 
 from evtools.transport import ConnectionSettings, get_exchange
 from evtools.transport.streams.amqp import AMQPStream
+from evtools.transport.streams.kombu import VirtualStream
 from evtools.transport.streams.redis import RedisStream
-from evtools.transport.streams.virtual import VirtualStream
 from evtools.transport.subscription import subscribe
 from evtools.wire import Codec
 from servers.process import wait_until

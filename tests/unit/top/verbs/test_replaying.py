@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from evtools.transport.tape import Tape
+from evtools.transport.recording.reader import RecordingReader
 from evtools.wire import encode_line
 from tools.life import Life
 from tools.screen import FakeTerminal
@@ -71,7 +71,7 @@ def tape(tmp_path):
         life.now = 1_000_000.0 + number
         lines.append(encode_line(life.beat(f"w{number}@host")))
     path.write_bytes(b"\n".join(lines) + b"\n")
-    made = Tape(str(path), clock=FakeTerminal().clock, speed=1.0)
+    made = RecordingReader(str(path), clock=FakeTerminal().clock, speed=1.0)
     made.stays = True
     yield made
     made.close()

@@ -4,7 +4,7 @@ from evtools.filters import compile_filter, task_fields
 from evtools.state import State, Statistics
 from evtools.top.columns import Lens
 from evtools.top.views.queues import QueuesView
-from evtools.transport.depth import Depth
+from evtools.transport.queues import Depth
 from tools.clock import FakeClock
 from tools.life import Life
 

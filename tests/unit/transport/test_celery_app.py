@@ -5,7 +5,7 @@ from celery import Celery
 from celery.app.defaults import DEFAULTS
 
 from evtools.errors import UsageError
-from evtools.transport.app import NAMES, celery_settings
+from evtools.transport.celery_app import NAMES, celery_settings
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from kombu.connection import Connection
 
-from evtools.transport.examination import Elsewhere, Examination, Ground, Leftover, Right, Search
+from evtools.doctor.inspect.base import Elsewhere, Examination, Ground, Leftover, Right, Search
 from evtools.transport.settings import ConnectionSettings
 
 

@@ -7,8 +7,8 @@ import uuid
 import amqp
 import pytest
 
+from evtools.doctor.inspect.amqp import AMQPExamination
 from evtools.transport import ConnectionSettings, connect
-from evtools.transport.examinations.amqp import AMQPExamination
 from servers.ports import HOST
 from servers.process import wait_until
 

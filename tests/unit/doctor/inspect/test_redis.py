@@ -10,12 +10,12 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import NoPermissionError, ResponseError
 
+from evtools.doctor.inspect import redis as module
+from evtools.doctor.inspect import remedy
+from evtools.doctor.inspect.base import Leftover
+from evtools.doctor.inspect.redis import RedisExamination
 from evtools.transport import ConnectionSettings, connect
-from evtools.transport.diagnosis import diagnose
-from evtools.transport.examination import Leftover
-from evtools.transport.examinations import redis as module
-from evtools.transport.examinations.redis import RedisExamination
-from evtools.transport.examiner import remedy
+from evtools.transport.errors import diagnose
 from evtools.transport.subscription import subscribe
 from servers.ports import HOST
 from tools.flow import on_redis

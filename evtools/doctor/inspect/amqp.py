@@ -15,10 +15,7 @@ from urllib.parse import quote, unquote
 from amqp.exceptions import AccessRefused, ChannelError, NotFound, PreconditionFailed
 from kombu.connection import Connection
 
-from evtools.errors import EvtoolsError
-from evtools.transport.connection import connect
-from evtools.transport.diagnosis import diagnose
-from evtools.transport.examination import (
+from evtools.doctor.inspect.base import (
     Elsewhere,
     Examination,
     Ground,
@@ -27,6 +24,9 @@ from evtools.transport.examination import (
     Search,
     is_event,
 )
+from evtools.errors import EvtoolsError
+from evtools.transport.connection import connect
+from evtools.transport.errors import diagnose
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.streams.amqp import taken
 from evtools.transport.subscription import fresh_queue_name, subscribe

@@ -7,15 +7,15 @@ from typing import Final
 
 from kombu.connection import Connection
 
+from evtools.doctor.inspect.amqp import AMQPExamination, grant, raise_limit
+from evtools.doctor.inspect.base import Examination
+from evtools.doctor.inspect.other import PlainExamination
+from evtools.doctor.inspect.redis import RedisExamination
+from evtools.doctor.inspect.redis import grant as grant_of_redis
+from evtools.doctor.inspect.redis import raise_limit as raise_limit_of_redis
 from evtools.transport.brokers import kind_of
 from evtools.transport.connection import connect
-from evtools.transport.diagnosis import Diagnosis
-from evtools.transport.examination import Examination
-from evtools.transport.examinations.amqp import AMQPExamination, grant, raise_limit
-from evtools.transport.examinations.plain import PlainExamination
-from evtools.transport.examinations.redis import RedisExamination
-from evtools.transport.examinations.redis import grant as grant_of_redis
-from evtools.transport.examinations.redis import raise_limit as raise_limit_of_redis
+from evtools.transport.errors import Diagnosis
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.url import parse
 

@@ -8,7 +8,7 @@ import pytest
 import zstandard
 
 from evtools.errors import UsageError
-from evtools.transport.reels import Compression, Reel
+from evtools.transport.recording.compression import Compression, Reel
 
 
 class FakeClock:

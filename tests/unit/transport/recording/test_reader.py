@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 
 from evtools.errors import UsageError
-from evtools.transport import tape as module
-from evtools.transport.tape import Tape, TapeRecord, TapeWriter
+from evtools.transport.recording import reader as module
+from evtools.transport.recording.reader import RecordedEvent, RecordingReader, RecordingWriter
 from evtools.wire import encode_line, envelope, gap
 
 EVENTS = [
@@ -53,7 +53,7 @@ def tape_of(tmp_path, clock):
                 (line if isinstance(line, bytes) else encode_line(line)) + b"\n" for line in content
             )
         path.write_bytes(content)
-        tapes.append(Tape(str(path), clock=clock, sleep=clock.sleep, **settings))
+        tapes.append(RecordingReader(str(path), clock=clock, sleep=clock.sleep, **settings))
         return tapes[-1]
 
     yield make
@@ -72,12 +72,12 @@ def kinds_of(tape):
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz", "x.jsonl.zst"])
 def test_what_was_recorded_is_played_back(tmp_path, clock, name):
-    writer = TapeWriter(str(tmp_path / name), clock=clock)
+    writer = RecordingWriter(str(tmp_path / name), clock=clock)
     for number, event in enumerate(EVENTS):
         writer.write(encode_line(envelope(event, {"args": number})))
         writer.flush()
     writer.close()
-    tape = Tape(str(tmp_path / name), clock=clock)
+    tape = RecordingReader(str(tmp_path / name), clock=clock)
     records = [record for batch in tape.records() for record in batch]
     assert [record.event for record in records] == EVENTS
     assert [record.joined for record in records] == [{"args": n} for n in range(3)]
@@ -90,7 +90,7 @@ def test_what_was_recorded_is_played_back(tmp_path, clock, name):
 
 def test_a_bare_event_is_played_back_as_not_recorded(tape_of):
     [[record]] = tape_of([EVENTS[0]]).records()
-    assert isinstance(record, TapeRecord)
+    assert isinstance(record, RecordedEvent)
     assert (record.event, record.joined, record.recorded) == (EVENTS[0], {}, False)
 
 
@@ -289,7 +289,7 @@ def test_a_recording_of_another_version_is_refused(tape_of):
 
 def test_a_missing_file_is_refused_at_once(clock):
     with pytest.raises(UsageError, match="cannot read /nowhere/x: No such file"):
-        Tape("/nowhere/x", clock=clock)
+        RecordingReader("/nowhere/x", clock=clock)
 
 
 # --- stopping, stdin ----------------------------------------------------------------
@@ -312,7 +312,7 @@ def test_a_wait_for_the_next_event_is_stopped(tmp_path, clock):
         clock.sleep(seconds)
         tape.stop()
 
-    tape = Tape(str(path), clock=clock, speed=1, sleep=sleep)
+    tape = RecordingReader(str(path), clock=clock, speed=1, sleep=sleep)
     assert events_of(tape) == EVENTS[:1]
     assert len(clock.slept) == 1
     tape.close()
@@ -335,7 +335,7 @@ def piped_stdin():
 def test_a_pipe_is_followed(clock):
     line = encode_line(EVENTS[0]) + b"\n"
     with piped_stdin() as writing:
-        tape = Tape("-", clock=clock)
+        tape = RecordingReader("-", clock=clock)
         batches = tape.batches(0)
         os.write(writing, line + line[:10])
         assert next(batches) == EVENTS[:1]
@@ -441,7 +441,7 @@ def test_what_is_no_file_cannot_be_wound_back(tmp_path, clock):
     os.mkfifo(tmp_path / "pipe")
     descriptor = os.open(tmp_path / "pipe", os.O_RDWR)
     os.write(descriptor, encode_line(EVENTS[0]) + b"\n")
-    tape = Tape(str(tmp_path / "pipe"), clock=clock, sleep=clock.sleep)
+    tape = RecordingReader(str(tmp_path / "pipe"), clock=clock, sleep=clock.sleep)
     next(tape.batches(0.0))
     with pytest.raises(UsageError, match="cannot be wound back"):
         tape.seek(1.0)

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import stat
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,15 +21,14 @@ from typing import Any, Final, TypeAlias
 from evtools.clock import Clock
 from evtools.errors import DecodeError, UsageError
 from evtools.transport.buffer import Notice
-from evtools.transport.pace import Pace, received
-from evtools.transport.recorder import TapeWriter
-from evtools.transport.reels import Reel
+from evtools.transport.recording.compression import Reel
+from evtools.transport.recording.writer import RecordingWriter
 from evtools.transport.source import Statistics
 from evtools.transport.tally import Tally
 from evtools.wire import TIME_MAX, EventFields, Lost, Record, open_envelope, read_fields
 from evtools.wire import moment as moment_of
 
-__all__ = ["Moment", "Tape", "TapeRecord", "TapeWriter", "files_of"]
+__all__ = ["Moment", "RecordedEvent", "RecordingReader", "RecordingWriter", "files_of"]
 
 #: UTC epoch seconds, or a time of day on the days of the recording.
 Moment: TypeAlias = float | time_of_day
@@ -52,7 +52,7 @@ _STRANGE_LINES: Final = 100
 _STAMP: Final = "%Y-%m-%d %H:%M:%S"
 
 
-class TapeRecord(Record):
+class RecordedEvent(Record):
     """A record from a recording.
 
     `recorded` is False for the bare event of another program, to which nothing
@@ -68,7 +68,7 @@ class TapeRecord(Record):
         self.moment = received(event)
 
 
-class Tape:
+class RecordingReader:
     """Replay recordings, as a source of events.
 
     `paths` are files, patterns such as `rec-*.jsonl` for several, or `-` for
@@ -101,7 +101,7 @@ class Tape:
         self._paths = files_of(paths)
         self._name = ", ".join(self._paths)
         self._clock = clock
-        self._pace = Pace(speed, clock)
+        self._pace = ReplayClock(speed, clock)
         self.on_notice: Callable[[Notice], None] | None = None
         self.stays = False
         self._sleep = sleep
@@ -162,7 +162,7 @@ class Tape:
         for records in self.records(timeout):
             yield [record.event for record in records]
 
-    def records(self, timeout: float | None = None) -> Iterator[list[TapeRecord]]:
+    def records(self, timeout: float | None = None) -> Iterator[list[RecordedEvent]]:
         """Yield the events with what was joined to them when they were recorded."""
         while not self._stopped:
             batch = self._next(timeout)
@@ -257,7 +257,7 @@ class Tape:
 
     # --- reading ------------------------------------------------------------------
 
-    def _next(self, timeout: float | None) -> list[TapeRecord] | None:
+    def _next(self, timeout: float | None) -> list[RecordedEvent] | None:
         """Return what is due, [] when nothing is in time, None at the end."""
         deadline = None if timeout is None else self._clock.monotonic() + timeout
         while not self._stopped:
@@ -378,7 +378,7 @@ class Tape:
                 piece.ready.append(record)
         return moments, left_out
 
-    def _record(self, piece: "_Piece", line: bytes) -> TapeRecord | None:
+    def _record(self, piece: "_Piece", line: bytes) -> RecordedEvent | None:
         """Return the event of a line, None if there is none."""
         line = line.removeprefix(codecs.BOM_UTF8)  # of files that were joined
         if not line.strip():
@@ -400,12 +400,12 @@ class Tape:
         self._tally.good += 1
         for each in lost:
             self._tally.defect(each.kind, line, each.detail, is_whole=False)
-        return TapeRecord(event, joined or {}, recorded=joined is not None)
+        return RecordedEvent(event, joined or {}, recorded=joined is not None)
 
     # --- pace ---------------------------------------------------------------------
 
-    def _due(self) -> list[TapeRecord]:
-        due: list[TapeRecord] = []
+    def _due(self) -> list[RecordedEvent]:
+        due: list[RecordedEvent] = []
         while len(due) < _BATCH and (piece := self._front()) is not None:
             record = piece.ready[0]
             if self._pace.wait(record.moment) > 0:
@@ -440,6 +440,89 @@ class Tape:
         if deadline is not None:
             waits.append(deadline - self._clock.monotonic())
         self._sleep(max(0.0, min(waits)))
+
+
+class ReplayClock:
+    """The time on a tape, which runs at a multiple of ours, stands still or jumps.
+
+    One thread asks `wait` for the events; others may steer.
+    """
+
+    def __init__(self, speed: float | None, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._speed = math.inf if speed is None else speed
+        self._paused = False
+        #: Where the tape was, in UTC epoch seconds, and when that was; None
+        #: until the first event says where it begins.
+        self._origin: float | None = None
+        self._since = 0.0
+
+    @property
+    def speed(self) -> float:
+        """How many seconds on the tape pass in one of ours."""
+        return self._speed
+
+    @property
+    def paused(self) -> bool:
+        """Whether the tape stands still."""
+        return self._paused
+
+    @property
+    def position(self) -> float | None:
+        """The moment on the tape, in UTC epoch seconds; None before the first event."""
+        with self._lock:
+            return None if self._origin is None else self._origin + self._run()
+
+    def change(self, *, speed: float | None = None, paused: bool | None = None) -> None:
+        """Run faster or slower from now on, stand still or go on."""
+        with self._lock:
+            if self._origin is not None:
+                self._origin += self._run()
+            self._since = self._clock.monotonic()
+            if speed is not None:
+                self._speed = speed
+            if paused is not None:
+                self._paused = paused
+
+    def jump(self, moment: float) -> None:
+        """Be at `moment`: all up to it is due at once."""
+        with self._lock:
+            self._origin, self._since = moment, self._clock.monotonic()
+
+    def wait(self, moment: float | None) -> float:
+        """Return in how many seconds an event of `moment` is due; 0 or less is now.
+
+        Infinite while the tape stands still.  Without a moment an event is due
+        with those before it.
+        """
+        with self._lock:
+            if self._origin is None and not self._paused and moment is not None:
+                self._origin, self._since = moment, self._clock.monotonic()
+            left = self._left(moment)
+            if left <= 0:
+                return 0.0
+            if math.isinf(self._speed) and not self._paused:
+                self._origin = moment
+            return math.inf if self._paused else left / self._speed
+
+    def _left(self, moment: float | None) -> float:
+        """Return how far it is to a moment, in seconds of the tape."""
+        if self._origin is None:
+            return math.inf if self._paused else 0.0
+        return 0.0 if moment is None else moment - self._origin - self._run()
+
+    def _run(self) -> float:
+        """Return how far the tape came since it was at the origin, in its seconds."""
+        if self._paused or math.isinf(self._speed):
+            return 0.0
+        return (self._clock.monotonic() - self._since) * self._speed
+
+
+def received(event: EventFields) -> float | None:
+    """Return when an event was received, or else sent, if it says so."""
+    at = moment_of(event.get("local_received"))
+    return moment_of(event.get("timestamp")) if at is None else at
 
 
 class _Window:
@@ -511,7 +594,7 @@ class _Piece:
 
     def __init__(self, path: str, clock: Clock) -> None:
         self.path = path
-        self.ready: deque[TapeRecord] = deque()
+        self.ready: deque[RecordedEvent] = deque()
         self.ended = False
         #: How many lines were events, and how many were not.
         self.good = self.bad = 0

@@ -15,11 +15,7 @@ from redis import Redis
 from redis.client import PubSub
 from redis.exceptions import NoPermissionError, RedisError, ResponseError, WatchError
 
-from evtools.transport.brokers import kind_of
-from evtools.transport.channels import Naming, difference
-from evtools.transport.diagnosis import Diagnosis, diagnose
-from evtools.transport.encryption import tls_for
-from evtools.transport.examination import (
+from evtools.doctor.inspect.base import (
     Elsewhere,
     Examination,
     Ground,
@@ -28,8 +24,12 @@ from evtools.transport.examination import (
     Search,
     is_event,
 )
+from evtools.doctor.inspect.channels import Naming, difference
+from evtools.transport.brokers import kind_of
+from evtools.transport.errors import Diagnosis, diagnose
 from evtools.transport.redis_channel import channels, database_of, topics
 from evtools.transport.settings import ConnectionSettings
+from evtools.transport.tls import tls_for
 from evtools.transport.url import Address, mask, parse, with_vhost
 from evtools.wire import ENVELOPE, Message, escape_glob
 

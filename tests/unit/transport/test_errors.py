@@ -9,7 +9,7 @@ import redis.sentinel
 from redis._parsers.base import BaseParser
 
 from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
-from evtools.transport.diagnosis import diagnose, explain
+from evtools.transport.errors import diagnose, explain
 from evtools.transport.settings import ConnectionSettings
 
 SETTINGS = ConnectionSettings(urls="redis://me:s3kr1t@broker-1:6379/0", source_of_url="-b flag")

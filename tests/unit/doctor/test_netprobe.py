@@ -7,9 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from evtools.errors import UsageError
-from evtools.transport import TLS, ConnectionSettings
-from evtools.transport.way import (
+from evtools.doctor.netprobe import (
     Place,
     certificate_of,
     handshake,
@@ -19,6 +17,8 @@ from evtools.transport.way import (
     speaks_tls,
     spoken,
 )
+from evtools.errors import UsageError
+from evtools.transport import TLS, ConnectionSettings
 from servers.ports import HOST, free_port
 
 

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from evtools.errors import OutputError, UsageError
-from evtools.transport.recorder import TapeWriter
+from evtools.transport.recording.writer import RecordingWriter
 from tools.clock import FakeClock
 
 
@@ -41,7 +41,7 @@ def record(writer, *lines):
 
 
 def test_lines_are_written_with_their_ends(tmp_path, clock):
-    writer = TapeWriter(str(tmp_path / "x"), clock=clock)
+    writer = RecordingWriter(str(tmp_path / "x"), clock=clock)
     writer.write(b"one")
     writer.write(b"two")
     writer.close()
@@ -51,19 +51,19 @@ def test_lines_are_written_with_their_ends(tmp_path, clock):
 
 def test_an_existing_file_is_begun_anew(tmp_path, clock):
     (tmp_path / "x").write_text("old\n")
-    TapeWriter(str(tmp_path / "x"), clock=clock).close()
+    RecordingWriter(str(tmp_path / "x"), clock=clock).close()
     assert (tmp_path / "x").read_bytes() == b""
 
 
 def test_the_umask_decides_who_may_read(tmp_path, clock):
     before = os.umask(0o027)
-    TapeWriter(str(tmp_path / "x"), clock=clock).close()
+    RecordingWriter(str(tmp_path / "x"), clock=clock).close()
     os.umask(before)
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
 
 
 def test_a_quiet_recording_is_let_out_after_a_second(tmp_path, clock):
-    writer = TapeWriter(str(tmp_path / "x"), clock=clock)
+    writer = RecordingWriter(str(tmp_path / "x"), clock=clock)
     writer.write(b"one")
     writer.settle()
     assert (tmp_path / "x").read_bytes() == b""
@@ -74,7 +74,7 @@ def test_a_quiet_recording_is_let_out_after_a_second(tmp_path, clock):
 
 
 def test_a_busy_recording_is_let_out_when_enough_has_come(tmp_path, clock):
-    writer = TapeWriter(str(tmp_path / "x"), clock=clock)
+    writer = RecordingWriter(str(tmp_path / "x"), clock=clock)
     for _ in range(70):
         writer.write(b"x" * 1023)
     assert (tmp_path / "x").stat().st_size == 64 * 1024
@@ -90,7 +90,7 @@ def unpack_zstd(data):
 @pytest.mark.parametrize(("suffix", "unpack"), [(".gz", gzip.decompress), (".zst", unpack_zstd)])
 def test_a_packed_recording_is_readable_up_to_the_last_flush(tmp_path, clock, suffix, unpack):
     path = tmp_path / f"x{suffix}"
-    writer = TapeWriter(str(path), clock=clock)
+    writer = RecordingWriter(str(path), clock=clock)
     record(writer, b"one")
     assert unpack(path.read_bytes()) == b"one\n"
     writer.write(b"two")
@@ -103,14 +103,14 @@ def test_a_packed_recording_is_readable_up_to_the_last_flush(tmp_path, clock, su
 
 
 def test_strftime_codes_become_the_time(tmp_path, clock, zone):
-    writer = TapeWriter(str(tmp_path / "x-%Y%m%d-%H%M%S.jsonl"), clock=clock)
+    writer = RecordingWriter(str(tmp_path / "x-%Y%m%d-%H%M%S.jsonl"), clock=clock)
     writer.close()
     assert writer.path == str(tmp_path / "x-20261120-145532.jsonl")
     assert names(tmp_path) == ["x-20261120-145532.jsonl"]
 
 
 def test_a_file_is_rotated_before_it_grows_too_large(tmp_path, clock):
-    writer = TapeWriter(str(tmp_path / "x"), clock=clock, rotate_size=8)
+    writer = RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_size=8)
     record(writer, b"one", b"two", b"three", b"four-is-longer", b"5", b"6")
     writer.close()
     assert (tmp_path / "x").read_text() == "5\n6\n"
@@ -120,7 +120,7 @@ def test_a_file_is_rotated_before_it_grows_too_large(tmp_path, clock):
 
 
 def test_lines_that_were_not_let_out_yet_count_too(tmp_path, clock):
-    writer = TapeWriter(str(tmp_path / "x"), clock=clock, rotate_size=8)
+    writer = RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_size=8)
     for line in (b"one", b"two", b"three"):
         writer.write(line)
     writer.close()
@@ -129,7 +129,7 @@ def test_lines_that_were_not_let_out_yet_count_too(tmp_path, clock):
 
 
 def test_the_number_stands_before_the_suffix_of_a_packed_file(tmp_path, clock):
-    writer = TapeWriter(str(tmp_path / "x.jsonl.gz"), clock=clock, rotate_size=1)
+    writer = RecordingWriter(str(tmp_path / "x.jsonl.gz"), clock=clock, rotate_size=1)
     record(writer, b"one", b"two")
     writer.close()
     assert names(tmp_path) == ["x.jsonl.1.gz", "x.jsonl.gz"]
@@ -137,7 +137,7 @@ def test_the_number_stands_before_the_suffix_of_a_packed_file(tmp_path, clock):
 
 @pytest.mark.parametrize("keep", [1, 2])
 def test_only_so_many_older_files_are_kept(tmp_path, clock, keep):
-    writer = TapeWriter(str(tmp_path / "x"), clock=clock, rotate_size=1, rotate_keep=keep)
+    writer = RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_size=1, rotate_keep=keep)
     record(writer, b"1", b"2", b"3", b"4", b"5")
     writer.close()
     assert names(tmp_path) == ["x", "x.1", "x.2"][: keep + 1]
@@ -147,7 +147,7 @@ def test_only_so_many_older_files_are_kept(tmp_path, clock, keep):
 
 
 def test_a_file_is_rotated_when_it_is_old_enough(tmp_path, clock):
-    writer = TapeWriter(str(tmp_path / "x"), clock=clock, rotate_every=60)
+    writer = RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_every=60)
     record(writer, b"one")
     clock.now += 59
     writer.settle()
@@ -159,7 +159,7 @@ def test_a_file_is_rotated_when_it_is_old_enough(tmp_path, clock):
 
 
 def test_an_empty_file_is_not_rotated(tmp_path, clock):
-    writer = TapeWriter(str(tmp_path / "x"), clock=clock, rotate_every=60)
+    writer = RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_every=60)
     clock.now += 61
     writer.settle()
     assert names(tmp_path) == ["x"]
@@ -171,7 +171,7 @@ def test_an_empty_file_is_not_rotated(tmp_path, clock):
 
 def test_every_period_has_a_file_of_its_name(tmp_path, clock, zone):
     path = str(tmp_path / "x-%H%M")
-    writer = TapeWriter(path, clock=clock, rotate_every=60, rotate_keep=2)
+    writer = RecordingWriter(path, clock=clock, rotate_every=60, rotate_keep=2)
     (tmp_path / "x-1400").write_text("of somebody else\n")
     for line in (b"1", b"2", b"3", b"4"):
         record(writer, line)
@@ -183,7 +183,7 @@ def test_every_period_has_a_file_of_its_name(tmp_path, clock, zone):
 
 
 def test_an_empty_file_of_a_period_without_events_is_removed(tmp_path, clock, zone):
-    writer = TapeWriter(str(tmp_path / "x-%H%M"), clock=clock, rotate_every=60)
+    writer = RecordingWriter(str(tmp_path / "x-%H%M"), clock=clock, rotate_every=60)
     clock.now += 600
     record(writer, b"one")
     writer.close()
@@ -192,7 +192,7 @@ def test_an_empty_file_of_a_period_without_events_is_removed(tmp_path, clock, zo
 
 def test_with_rotation_nothing_that_exists_is_overwritten(tmp_path, clock):
     (tmp_path / "x").write_text("of the last run\n")
-    writer = TapeWriter(str(tmp_path / "x"), clock=clock, rotate_size=1000)
+    writer = RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_size=1000)
     record(writer, b"one")
     writer.close()
     assert (tmp_path / "x.1").read_text() == "of the last run\n"
@@ -201,7 +201,7 @@ def test_with_rotation_nothing_that_exists_is_overwritten(tmp_path, clock):
 
 def test_stdout_cannot_be_rotated(clock):
     with pytest.raises(UsageError, match="stdout cannot be rotated"):
-        TapeWriter("-", clock=clock, rotate_every=1)
+        RecordingWriter("-", clock=clock, rotate_every=1)
 
 
 # --- logrotate --------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_stdout_cannot_be_rotated(clock):
 
 def test_a_recording_that_was_moved_away_goes_on_under_its_name(tmp_path, clock):
     path = tmp_path / "x"
-    writer = TapeWriter(str(path), clock=clock)
+    writer = RecordingWriter(str(path), clock=clock)
     writer.write(b"one")
     writer.flush()
     path.rename(tmp_path / "x.old")
@@ -223,7 +223,7 @@ def test_a_recording_that_was_moved_away_goes_on_under_its_name(tmp_path, clock)
 
 
 def test_a_recording_that_was_not_moved_away_is_not_lost(tmp_path, clock):
-    writer = TapeWriter(str(tmp_path / "x"), clock=clock)
+    writer = RecordingWriter(str(tmp_path / "x"), clock=clock)
     writer.write(b"one")
     writer.reopen()
     writer.write(b"two")
@@ -232,7 +232,7 @@ def test_a_recording_that_was_not_moved_away_is_not_lost(tmp_path, clock):
 
 
 def test_a_recording_that_was_copied_and_truncated_goes_on(tmp_path, clock):
-    writer = TapeWriter(str(tmp_path / "x"), clock=clock)
+    writer = RecordingWriter(str(tmp_path / "x"), clock=clock)
     record(writer, b"one")
     os.truncate(tmp_path / "x", 0)
     record(writer, b"two")
@@ -259,7 +259,7 @@ def piped_stdout():
 
 def test_a_reader_at_stdout_sees_every_batch(clock):
     with piped_stdout() as reading:
-        writer = TapeWriter("-", clock=clock)
+        writer = RecordingWriter("-", clock=clock)
         writer.write(b"one")
         writer.settle()
         assert os.read(reading, 100) == b"one\n"
@@ -273,7 +273,7 @@ def test_a_reader_at_stdout_sees_every_batch(clock):
 
 def test_a_reader_that_left_is_told_apart(clock):
     with piped_stdout() as reading:
-        writer = TapeWriter("-", clock=clock)
+        writer = RecordingWriter("-", clock=clock)
         os.close(reading)
         writer.write(b"one")
         with pytest.raises(BrokenPipeError):
@@ -287,11 +287,11 @@ def test_a_reader_that_left_is_told_apart(clock):
 
 def test_a_file_that_cannot_be_made_is_an_output_error(tmp_path, clock):
     with pytest.raises(OutputError, match=r"cannot write .*nope/x: No such file"):
-        TapeWriter(str(tmp_path / "nope" / "x"), clock=clock)
+        RecordingWriter(str(tmp_path / "nope" / "x"), clock=clock)
 
 
 def test_a_full_device_is_an_output_error_and_said_once(clock):
-    writer = TapeWriter("/dev/full", clock=clock)
+    writer = RecordingWriter("/dev/full", clock=clock)
     writer.write(b"one")
     with pytest.raises(OutputError, match="cannot write /dev/full: No space left"):
         writer.flush()
@@ -302,7 +302,7 @@ def test_a_full_device_is_an_output_error_and_said_once(clock):
 @pytest.mark.parametrize(("name", "kept"), [("x", b"one\ntwo\n"), ("x.gz", b"one\n")])
 def test_a_full_disk_tears_no_line(tmp_path, clock, name, kept):
     path = tmp_path / name
-    writer = TapeWriter(str(path), clock=clock)
+    writer = RecordingWriter(str(path), clock=clock)
     record(writer, b"one")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
@@ -322,11 +322,11 @@ def test_a_name_that_cannot_be_made_free_is_an_output_error(tmp_path, clock):
     (tmp_path / "x").write_text("old\n")
     (tmp_path / "x.1").mkdir()
     with pytest.raises(OutputError, match="Is a directory"):
-        TapeWriter(str(tmp_path / "x"), clock=clock, rotate_size=9, rotate_keep=1)
+        RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_size=9, rotate_keep=1)
 
 
 def test_an_old_file_that_cannot_be_removed_is_an_output_error(tmp_path, clock, zone):
-    writer = TapeWriter(str(tmp_path / "x-%H%M"), clock=clock, rotate_every=60, rotate_keep=1)
+    writer = RecordingWriter(str(tmp_path / "x-%H%M"), clock=clock, rotate_every=60, rotate_keep=1)
     record(writer, b"1")
     clock.now += 60
     record(writer, b"2")
@@ -338,7 +338,7 @@ def test_an_old_file_that_cannot_be_removed_is_an_output_error(tmp_path, clock, 
 
 
 def test_a_device_is_never_renamed(clock):
-    writer = TapeWriter("/dev/null", clock=clock, rotate_size=1)
+    writer = RecordingWriter("/dev/null", clock=clock, rotate_size=1)
     record(writer, b"one", b"two")
     writer.close()
     assert os.path.exists("/dev/null")  # noqa: PTH110  (a device, not a file of ours)
@@ -350,7 +350,7 @@ def test_a_device_is_never_renamed(clock):
 def test_lines_are_added_to_those_that_are_there(tmp_path, clock):
     path = tmp_path / "x"
     for line in (b"one", b"two"):
-        writer = TapeWriter(str(path), clock=clock, append=True)
+        writer = RecordingWriter(str(path), clock=clock, append=True)
         record(writer, line)
         writer.close()
     assert path.read_bytes() == b"one\ntwo\n"
@@ -360,14 +360,14 @@ def test_lines_are_added_to_those_that_are_there(tmp_path, clock):
 def test_a_file_that_breaks_off_inside_a_line_is_renamed(tmp_path, clock):
     path = tmp_path / "x"
     path.write_bytes(b"one\ntw")
-    record(TapeWriter(str(path), clock=clock, append=True), b"three")
+    record(RecordingWriter(str(path), clock=clock, append=True), b"three")
     assert path.read_bytes() == b"three\n"
     assert (tmp_path / "x.1").read_bytes() == b"one\ntw"
 
 
 def test_a_packed_file_that_is_there_is_renamed(tmp_path, clock):
     for line in (b"one", b"two"):
-        writer = TapeWriter(str(tmp_path / "x.gz"), clock=clock, append=True)
+        writer = RecordingWriter(str(tmp_path / "x.gz"), clock=clock, append=True)
         record(writer, line)
         writer.close()
     assert gzip.decompress((tmp_path / "x.gz").read_bytes()) == b"two\n"
@@ -377,7 +377,7 @@ def test_a_packed_file_that_is_there_is_renamed(tmp_path, clock):
 def test_what_is_there_counts_for_rotation(tmp_path, clock):
     path = tmp_path / "x"
     path.write_bytes(b"0123456\n")
-    writer = TapeWriter(str(path), clock=clock, rotate_size=10, append=True)
+    writer = RecordingWriter(str(path), clock=clock, rotate_size=10, append=True)
     record(writer, b"abc")
     assert path.read_bytes() == b"abc\n"
     assert (tmp_path / "x.1").read_bytes() == b"0123456\n"
@@ -392,7 +392,7 @@ def test_a_file_that_may_only_be_written_is_added_to(tmp_path, clock, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(type(path), "open", refused)
-        record(TapeWriter(str(path), clock=clock, append=True), b"two")
+        record(RecordingWriter(str(path), clock=clock, append=True), b"two")
     assert path.read_bytes() == b"onetwo\n"
 
 
@@ -400,7 +400,7 @@ def test_lines_can_be_added_to_stdout(clock, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "-").write_bytes(b"no newline")
     with piped_stdout() as reading:
-        record(TapeWriter("-", clock=clock, append=True), b"one")
+        record(RecordingWriter("-", clock=clock, append=True), b"one")
         assert os.read(reading, 100) == b"one\n"
         os.close(reading)
     assert names(tmp_path) == ["-"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from evtools.transport.brokers import kind_of
-from evtools.transport.encryption import context_of, tls_for
 from evtools.transport.settings import TLS, ConnectionSettings
+from evtools.transport.tls import context_of, tls_for
 from evtools.transport.url import Address, parse
 
 #: By family: the port without TLS and the one with it.

@@ -8,8 +8,7 @@ from amqp.exceptions import AccessRefused, ChannelError, NotFound, ResourceLocke
 from kombu.connection import Connection
 
 from evtools.transport.brokers import kind_of
-from evtools.transport.connection import explain
-from evtools.transport.reach import reach
+from evtools.transport.connection import explain, reach
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.url import parse
 

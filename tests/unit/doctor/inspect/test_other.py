@@ -2,9 +2,9 @@ import contextlib
 
 import pytest
 
+from evtools.doctor.inspect.base import Ground, Leftover
+from evtools.doctor.inspect.other import PlainExamination
 from evtools.transport import ConnectionSettings, connect
-from evtools.transport.examination import Ground, Leftover
-from evtools.transport.examinations.plain import PlainExamination
 
 
 @pytest.fixture

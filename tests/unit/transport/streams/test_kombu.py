@@ -4,7 +4,7 @@ import pytest
 from kombu import Connection, Exchange, Producer, Queue
 
 from evtools.transport import ConnectionSettings
-from evtools.transport.streams.virtual import VirtualStream
+from evtools.transport.streams.kombu import VirtualStream
 from evtools.transport.subscription import subscribe
 from evtools.wire import Codec, Message
 

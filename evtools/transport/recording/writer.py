@@ -1,6 +1,7 @@
 """The writer of recordings, with rotation."""
 
 import os
+import select
 import stat
 import time
 from collections import deque
@@ -10,8 +11,7 @@ from typing import Final
 
 from evtools.clock import Clock
 from evtools.errors import OutputError, UsageError
-from evtools.transport.pour import pour
-from evtools.transport.reels import Compression
+from evtools.transport.recording.compression import Compression
 from evtools.trust import open_safely, safe_place
 
 #: How much may wait to be written, and for how long, in seconds.  Packing
@@ -26,7 +26,25 @@ _CLOSED: Final = -1
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
-class TapeWriter:
+def write_all(fd: int, data: bytes | bytearray) -> tuple[int, OSError | None]:
+    """Write `data`; return how many bytes went out, and what stopped it.
+
+    Waits where the descriptor is non-blocking and full: whoever shares our
+    terminal or pipe may have made it so.
+    """
+    done = 0
+    with memoryview(data) as view:
+        while done < len(view):
+            try:
+                done += os.write(fd, view[done:])
+            except BlockingIOError:
+                select.select([], [fd], [])
+            except OSError as error:
+                return done, error
+    return done, None
+
+
+class RecordingWriter:
     """Write lines into a file, `.gz` and `.zst` packed by name.
 
     What is written is readable at any moment up to the last `flush`, also
@@ -178,7 +196,7 @@ class TapeWriter:
         self._fd = _CLOSED
 
     def _pour(self, frame: bytes) -> None:
-        done, error = pour(self._fd, frame)
+        done, error = write_all(self._fd, frame)
         if error is None:
             self._size += done
             return

@@ -5,13 +5,13 @@ import pytest
 from amqp.exceptions import NotAllowed
 from redis.exceptions import AuthenticationError
 
+from evtools.doctor.inspect import examine, remedy
+from evtools.doctor.inspect.amqp import AMQPExamination
+from evtools.doctor.inspect.other import PlainExamination
+from evtools.doctor.inspect.redis import RedisExamination
 from evtools.errors import UsageError
 from evtools.transport import ConnectionSettings
-from evtools.transport.diagnosis import diagnose
-from evtools.transport.examinations.amqp import AMQPExamination
-from evtools.transport.examinations.plain import PlainExamination
-from evtools.transport.examinations.redis import RedisExamination
-from evtools.transport.examiner import examine, remedy
+from evtools.transport.errors import diagnose
 from servers.ports import HOST, free_port
 
 

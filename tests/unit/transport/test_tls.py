@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from evtools.errors import ImproperlyConfigured, UsageError
-from evtools.transport.encryption import context_of, tls_for
 from evtools.transport.settings import TLS
+from evtools.transport.tls import context_of, tls_for
 from evtools.transport.url import parse
 
 

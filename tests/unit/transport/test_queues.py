@@ -5,7 +5,7 @@ from kombu import Connection, Queue
 
 from evtools.errors import BrokerUnavailable, UsageError
 from evtools.transport import ConnectionSettings
-from evtools.transport.depth import Depth, Gauge
+from evtools.transport.queues import Depth, Gauge
 from servers.redis import RedisServer
 
 

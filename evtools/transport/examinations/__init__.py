@@ -1,1 +1,0 @@
-"""One examination for each kind of broker."""

@@ -1,0 +1,1 @@
+"""Recordings: the event stream as JSON Lines, written by -w and replayed by -r."""
