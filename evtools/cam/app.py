@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from evtools.cam.camera import Camera
 from evtools.cam.counters import Counters
-from evtools.cam.endpoint import Endpoint, adopt
+from evtools.cam.health import Health, adopt
 from evtools.cam.http import Address, HTTPServer
 from evtools.cam.link import Link
 from evtools.cam.loader import Loaded, load_camera
@@ -85,17 +85,17 @@ def _rig(options: CamOptions, settings: ConnectionSettings, stack: ExitStack) ->
     )
     if options.listen:
         # Before the camera is installed, which may be content with that.
-        stack.enter_context(_endpoint(rig, settings))
+        stack.enter_context(_health(rig, settings))
     if options.once and isinstance(camera, Camera):
         # Nobody should have to wait for the only shot to hear that it cannot be.
         camera.check()
     return rig
 
 
-def _endpoint(rig: Rig, settings: ConnectionSettings) -> Endpoint:
+def _health(rig: Rig, settings: ConnectionSettings) -> Health:
     """Return what tells others how evcam is."""
     has_broker = not (rig.options.read or rig.options.demo)
-    return Endpoint(
+    return Health(
         rig.options.listen,
         counters=rig.counters,
         statistics=rig.source.statistics,

@@ -1,169 +1,192 @@
-"""Whether evcam is alive, and whether it sees the cluster."""
+"""What `--listen` serves: whether evcam is alive and sees the cluster, its counters, metrics."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Final
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any, Final, Self
 
 from evtools.cam.counters import Counters
-from evtools.cam.http import Request, Response
-from evtools.cam.probe import Probe
+from evtools.cam.http import Address, HTTPServer, Request, Response
+from evtools.cam.metrics import Family, own_families, scrape
 from evtools.clock import Clock
+from evtools.errors import EvtoolsError
 from evtools.state import Worker
 from evtools.text import hide_credentials, human_duration
-from evtools.transport import Statistics
-from evtools.wire import Defect, encode_line
+from evtools.transport import ConnectionSettings, Statistics, probe
+from evtools.wire import encode_line
 
-#: The main loop moves several times a second; seconds after which it hangs.
+#: The main loop moves several times a second; after this many seconds it hangs.
 STUCK: Final = 15.0
-#: As many heartbeats may be missing as say nothing.
+#: This many missing heartbeats say nothing.
 _BEATS: Final = 3.0
-#: Seconds between heartbeats: Celery's, and the most that anybody may tell us.
+#: Seconds between heartbeats: Celery's default, and the most that a worker can claim.
 _BEAT, _BEAT_MAX = 2.0, 60.0
-
-#: Of what could not be read.
-_OF_DEFECTS: Final = frozenset({"kind", "count"})
-
-_OK, _UNAVAILABLE = 200, 503
-_JSON: Final = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether something is as it should be, and why, in a few words."""
-
-    is_good: bool
-    reason: str
+#: Seconds from the end of one login to the next.
+PROBE_EVERY: Final = 2.0
+#: Seconds that an answer waits for a login under way, or the end of evcam for an answer.
+_PATIENCE: Final = 30.0
 
 
 class Health:
-    """Answer those who ask how evcam is.
+    """Serve `/livez`, `/readyz`, `/status` and `/metrics` within its context.
 
-    `statistics` are those of the source, `workers` those of the state.
-    `probe` tries whether the broker can be reached; None if there is none.
+    `settings` are those of the broker to log in to, None if there is none.  The metrics of
+    a `camera` that has any are served, too.  Raise UsageError for a bad address and
+    OutputError for one that cannot be bound.
     """
 
     def __init__(
         self,
+        address: str,
+        *,
         counters: Counters,
         statistics: Callable[[], Statistics],
         workers: Mapping[str, Worker],
-        probe: Probe | None,
+        settings: ConnectionSettings | None,
+        camera: Any,
         clock: Clock,
     ) -> None:
         self._counters = counters
         self._statistics = statistics
         self._workers = workers
-        self._probe = probe
+        self._settings = settings
+        self._camera = camera if adopt(camera) else None
         self._clock = clock
+        self._probing = threading.Lock()
+        #: By the monotonic clock: the begin of the last login that worked, the end of any.
+        self._let_in_at = self._probed_at = -float("inf")
+        self._refusal = ""
+        routes = {
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/status": self._status,
+            "/metrics": scrape(self._families),
+        }
+        self._server = HTTPServer(Address.of(address), routes)
 
-    # --- answers -----------------------------------------------------------------
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        return self._server.address
 
-    def livez(self, _: Request) -> Response:
-        """Answer whether the main loop moves."""
-        return _response("alive", self.life())
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
 
-    def readyz(self, _: Request) -> Response | None:
-        """Answer whether events come, or would; None while that is being tried."""
-        verdict = self.sight()
-        return None if verdict is None else _response("ready", verdict)
+    def __exit__(self, *exc_info: object) -> None:
+        self._server.close()
 
-    def status(self, _: Request) -> Response:
-        """Answer with all that evcam counts."""
-        life, sight = self.life(), self.sight(probe=False)
-        return _json(
-            _OK,
-            {
-                "alive": life.is_good,
-                "ready": sight is not None and sight.is_good,
-                "reason": "" if sight is None else sight.reason,
-                "counters": _values(self._counters),
-                "stream": _values(self._statistics()),
-            },
-        )
+    # --- answers ----------------------------------------------------------------------
 
-    # --- verdicts ----------------------------------------------------------------
+    def _livez(self, _: Request) -> Response:
+        return _verdict("alive", self._is_alive())
 
-    def life(self) -> Verdict:
-        """Return whether the main loop moves."""
+    def _readyz(self, _: Request) -> Response:
+        return _verdict("ready", self._is_ready(probe=True))
+
+    def _status(self, _: Request) -> Response:
+        ready, reason = self._is_ready(probe=False)
+        statistics = self._statistics()
+        counters = {
+            **_fields(self._counters),
+            "shots": _fields(self._counters.shots),
+            # A copy in one step, for it grows in another thread.
+            "events_by_type": dict(self._counters.events_by_type),
+        }
+        # Samples of malformed messages are for the log, where they are redacted.
+        defects = [{"kind": each.kind, "count": each.count} for each in statistics.defects]
+        stream = {**_fields(statistics), "defects": defects}
+        values = {"alive": self._is_alive()[0], "ready": ready, "reason": reason}
+        return _json(200, {**values, "counters": counters, "stream": stream})
+
+    def _families(self) -> Iterator[Family]:
+        yield from own_families(self._counters, self._statistics())
+        if self._camera is not None:
+            yield from self._camera.families()
+
+    # --- verdicts ---------------------------------------------------------------------
+
+    def _is_alive(self) -> tuple[bool, str]:
         still = self._clock.monotonic() - self._counters.ticked_at
         if still > STUCK:
-            return Verdict(
-                is_good=False, reason=f"the main loop has not moved for {human_duration(still)}"
-            )
-        return Verdict(is_good=True, reason="the main loop moves")
+            return False, f"the main loop has not moved for {human_duration(still)}"
+        return True, "the main loop moves"
 
-    def sight(self, *, probe: bool = True) -> Verdict | None:
-        """Return whether we would see what happens.
-
-        None while the broker is being tried, which `probe` allows.
-        """
+    def _is_ready(self, *, probe: bool) -> tuple[bool, str]:
+        """Return whether events come, or would, and why; try the broker with `probe`."""
         if not self._statistics().connected:
-            return Verdict(is_good=False, reason="there is no connection")
+            return False, "there is no connection"
         limit = _BEATS * self._beat()
-        heard = self._counters.last_heartbeat_at
-        age = None if heard is None else self._clock.wall() - heard
+        beat_at = self._counters.last_heartbeat_at
+        age = None if beat_at is None else self._clock.wall() - beat_at
         if age is not None and age <= limit:
-            reason = f"a worker's heartbeat came {human_duration(max(0.0, age))} ago"
-            return Verdict(is_good=True, reason=reason)
+            return True, f"a worker's heartbeat came {human_duration(max(0.0, age))} ago"
         silence = "no heartbeat" if age is None else "no heartbeat lately"
-        if self._probe is None:
-            return Verdict(is_good=True, reason=f"{silence}, and no broker to try")
-        return self._tried(self._probe, silence, limit, probe=probe)
-
-    def _tried(self, attempts: Probe, silence: str, limit: float, *, probe: bool) -> Verdict | None:
-        tried = attempts.succeeded_at
-        if tried is not None and self._clock.monotonic() - tried <= limit:
-            reason = f"{silence}, but the broker lets us in"
-            return Verdict(is_good=True, reason=reason)
-        if probe and attempts.start():
-            return None
-        why = attempts.error or "the broker was not tried"
-        return Verdict(is_good=False, reason=f"{silence}: {why}")
+        if self._settings is None:
+            return True, f"{silence}, and no broker to try"
+        if probe and not self._was_let_in(limit):
+            self._probe(self._settings)
+        if self._was_let_in(limit):
+            return True, f"{silence}, but the broker accepts logins"
+        return False, f"{silence}: {self._refusal or 'the broker was not tried'}"
 
     def _beat(self) -> float:
-        """Return how many seconds pass between two heartbeats of a worker."""
+        """Return the longest seconds between two heartbeats of a worker."""
         workers = list(self._workers.values())
-        beats = [min(worker.freq, _BEAT_MAX) for worker in workers if worker.beats]
-        return max([_BEAT, *beats])
+        return max([_BEAT, *(min(each.freq, _BEAT_MAX) for each in workers if each.beats)])
+
+    def _was_let_in(self, limit: float) -> bool:
+        return self._clock.monotonic() - self._let_in_at <= limit
+
+    def _probe(self, settings: ConnectionSettings) -> None:
+        """Log in to the broker, unless that was tried just now; wait for a login under way."""
+        if not self._probing.acquire(timeout=_PATIENCE):
+            return
+        try:
+            began = self._clock.monotonic()
+            if began - self._probed_at < PROBE_EVERY:
+                return
+            try:
+                probe(settings)
+            except Exception as error:  # noqa: BLE001  (part of the answer)
+                ours = isinstance(error, EvtoolsError)
+                self._refusal = str(error) if ours else f"{type(error).__name__}: {error}"
+            else:
+                self._let_in_at, self._refusal = began, ""
+            self._probed_at = self._clock.monotonic()
+        finally:
+            self._probing.release()
 
 
-def _response(name: str, verdict: Verdict) -> Response:
-    status = _OK if verdict.is_good else _UNAVAILABLE
-    return _json(status, {name: verdict.is_good, "reason": verdict.reason})
+def adopt(camera: Any) -> bool:
+    """Tell a camera that its metrics are served; return whether it has any."""
+    if not callable(getattr(camera, "families", None)):
+        return False
+    camera.is_served = True
+    return True
+
+
+def _verdict(name: str, verdict: tuple[bool, str]) -> Response:
+    is_good, reason = verdict
+    return _json(200 if is_good else 503, {name: is_good, "reason": reason})
 
 
 def _json(status: int, values: Mapping[str, Any]) -> Response:
-    return Response(status, encode_line(_shown(values)) + b"\n", _JSON)
+    return Response(status, encode_line(_shown(values)) + b"\n", "application/json")
+
+
+def _fields(counted: Any) -> dict[str, Any]:
+    return {field.name: getattr(counted, field.name) for field in fields(counted)}
 
 
 def _shown(value: Any) -> Any:
-    """Return values for others to see: texts may quote what a camera raised."""
+    """Hide passwords in texts, which may quote the exception of a camera."""
     match value:
         case str():
             return hide_credentials(value)
-        case Mapping():
+        case dict():
             return {name: _shown(each) for name, each in value.items()}
         case list():
             return [_shown(each) for each in value]
         case _:
             return value
-
-
-def _values(counted: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass as JSON can have them."""
-    values = {}
-    for field in fields(counted):
-        if isinstance(counted, Defect) and field.name not in _OF_DEFECTS:
-            # What somebody sent is for the log, where it is redacted.
-            continue
-        value = getattr(counted, field.name)
-        match value:
-            case dict():
-                # In one step, for it grows in another thread.
-                value = dict(value)
-            case tuple():
-                value = [_values(each) for each in value]
-            case _ if hasattr(value, "__dataclass_fields__"):
-                value = _values(value)
-        values[field.name] = value
-    return values

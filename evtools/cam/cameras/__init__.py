@@ -36,7 +36,7 @@ BUILT_IN: Final[Mapping[str, BuiltIn]] = {
         "evtools.cam.cameras.jsonl:JSONL", "one snapshot a line, in files that are rotated", "path"
     ),
     "prometheus": BuiltIn(
-        "evtools.cam.cameras.prometheus:Prometheus",
+        "evtools.cam.prometheus:Prometheus",
         "counters, gauges and histograms, over HTTP or for node_exporter",
         "path",
     ),

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 from evtools.cam.camera import Camera
 from evtools.cam.camera_options import Bytes, Seconds
 from evtools.cam.changed import Changed, Changes
-from evtools.cam.metrics import STEPS, Steps
 from evtools.cam.portrait import of_task, of_worker
 from evtools.cam.roll import Frame
+from evtools.cam.steps import STEPS, Steps
 from evtools.errors import OutputError, UsageError
 from evtools.state import Change, State
 from evtools.transport.recording.writer import RecordingWriter
