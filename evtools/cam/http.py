@@ -223,7 +223,9 @@ class _Handler(BaseHTTPRequestHandler):
     """One request, bounded in time and size, and one answer."""
 
     protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.1"  # An answer to nonsense has a head, too.
+    # Of requests that cannot be parsed, whose answer has a head, too.
+    default_request_version = request_version = "HTTP/1.1"
+    command = ""
     server: _Server
 
     def setup(self) -> None:

@@ -177,7 +177,7 @@ def test_without_workers_a_fresh_connection_tells_that_we_are_ready(
     assert site.get("/livez")[0] == 200
     status, answer = site.get("/readyz")
     assert status == 200
-    assert json.loads(answer)["reason"] == "no heartbeat, but the broker lets us in"
+    assert json.loads(answer)["reason"] == "no heartbeat, but the broker accepts logins"
 
 
 def test_while_the_broker_is_away_we_are_alive_and_not_ready(evcam, site, own_broker):

@@ -1,184 +1,246 @@
-"""Whether evcam is alive and sees the cluster, as told to who asks."""
+"""What --listen serves: whether evcam is alive and sees the cluster, its counters, metrics."""
 
 import json
+import threading
+import urllib.error
+import urllib.request
 
 import pytest
 
+from evtools.cam import health as module
 from evtools.cam.counters import Counters, Shots
-from evtools.cam.health import STUCK, Health
-from evtools.cam.http import Request
-from evtools.cam.probe import EVERY, Probe
-from evtools.errors import BrokerUnavailable
+from evtools.cam.health import PROBE_EVERY, STUCK, Health, adopt
+from evtools.cam.prometheus import Prometheus
+from evtools.errors import BrokerUnavailable, OutputError, UsageError
 from evtools.state import State
-from evtools.transport import Statistics
+from evtools.transport import ConnectionSettings, Statistics
 from evtools.wire import Defect
-from servers.process import wait_until
 from tools.clock import FakeClock
-from tools.told import told
+from tools.told import life, told
 
-ASKED = Request("/")
+SETTINGS = ConnectionSettings(urls="memory://")
 
 
 class Patient:
-    """A health, and all that it is told of."""
+    """A health, and everything that it looks at."""
 
-    def __init__(self, *, probe=True):
+    def __init__(self, address="127.0.0.1:0", *, settings=SETTINGS, camera=None):
         self.clock = FakeClock(1000.0)
         self.counters = Counters(ticked_at=1000.0)
         self.statistics = Statistics(connected=True)
         self.state = State()
-        self.error = None
-        self.tries = 0
-        self.probe = Probe(self.attempt, self.clock) if probe else None
         self.health = Health(
-            self.counters, lambda: self.statistics, self.state.workers, self.probe, self.clock
+            address,
+            counters=self.counters,
+            statistics=lambda: self.statistics,
+            workers=self.state.workers,
+            settings=settings,
+            camera=camera,
+            clock=self.clock,
         )
 
-    def attempt(self):
-        self.tries += 1
-        if self.error is not None:
-            raise self.error
+    def get(self, path):
+        try:
+            with urllib.request.urlopen(f"http://{self.health.address}{path}") as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
 
-    def asked(self, what):
+    def ask(self, path):
         """Return the status and the answer."""
-        response = getattr(self.health, what)(ASKED)
-        if response is None:
-            return None
-        assert response.content_type == "application/json"
-        return response.status, json.loads(response.body)
+        status, text = self.get(path)
+        return status, json.loads(text)
 
     def ready(self):
-        """Return the answer, when there is one."""
-        found = []
+        status, answer = self.ask("/readyz")
+        assert answer["ready"] == (status == 200)
+        return status, answer["reason"]
 
-        def answered():
-            found[:] = [self.asked("readyz")]
-            return found[0] is not None
 
-        wait_until(answered, deadline=5, what="an answer")
-        return found[0]
+@pytest.fixture
+def broker(monkeypatch):
+    """A broker that accepts logins, unless `error` is set."""
+
+    class Broker:
+        tries = 0
+        error = None
+
+        def probe(self, settings):
+            self.tries += 1
+            if self.error is not None:
+                raise self.error
+
+    broker = Broker()
+    monkeypatch.setattr(module, "probe", broker.probe)
+    return broker
 
 
 @pytest.fixture
 def patient():
-    return Patient()
+    patient = Patient()
+    with patient.health:
+        yield patient
 
 
 # --- alive ------------------------------------------------------------------------
 
 
-def test_who_moves_is_alive(patient):
+def test_it_is_alive_while_the_main_loop_moves(patient):
     patient.clock.now += STUCK
-    status, answer = patient.asked("livez")
-    assert (status, answer["alive"]) == (200, True)
-
-
-def test_who_does_not_move_is_not(patient):
-    patient.clock.now += STUCK + 1
-    status, answer = patient.asked("livez")
-    assert status == 503
-    assert answer == {"alive": False, "reason": "the main loop has not moved for 16.0s"}
+    assert patient.ask("/livez") == (200, {"alive": True, "reason": "the main loop moves"})
+    patient.clock.now += 1
+    reason = "the main loop has not moved for 16.0s"
+    assert patient.ask("/livez") == (503, {"alive": False, "reason": reason})
 
 
 # --- ready ------------------------------------------------------------------------
 
 
-def test_who_hears_heartbeats_sees_the_cluster(patient):
-    patient.counters.last_heartbeat_at = 999.0
-    assert patient.asked("readyz") == (
-        200,
-        {"ready": True, "reason": "a worker's heartbeat came 1.00s ago"},
-    )
-    assert patient.tries == 0
+@pytest.mark.parametrize(("at", "age"), [(999.0, "1.00s"), (2000.0, "0ms")])
+def test_heartbeats_show_that_it_sees_the_cluster(patient, broker, at, age):
+    patient.counters.last_heartbeat_at = at
+    assert patient.ready() == (200, f"a worker's heartbeat came {age} ago")
+    assert broker.tries == 0
 
 
-def test_a_heartbeat_of_the_future_is_one_of_now(patient):
-    patient.counters.last_heartbeat_at = 2000.0
-    assert patient.asked("readyz")[1]["reason"].endswith("came 0ms ago")
-
-
-def test_without_a_connection_nobody_sees_anything(patient):
+def test_without_a_connection_it_sees_nothing(patient):
     patient.counters.last_heartbeat_at = 999.0
     patient.statistics = Statistics(connected=False)
-    assert patient.asked("readyz") == (503, {"ready": False, "reason": "there is no connection"})
+    assert patient.ready() == (503, "there is no connection")
 
 
-def test_without_heartbeats_the_broker_is_tried(patient):
-    assert patient.ready() == (
-        200,
-        {"ready": True, "reason": "no heartbeat, but the broker lets us in"},
-    )
-    assert patient.ready()[0] == 200
-    assert patient.tries == 1
+@pytest.mark.parametrize(("at", "reason"), [(None, "no heartbeat"), (993.0, "no heartbeat lately")])
+def test_without_heartbeats_it_logs_in_to_the_broker(patient, broker, at, reason):
+    patient.counters.last_heartbeat_at = at
+    for _ in range(2):
+        assert patient.ready() == (200, f"{reason}, but the broker accepts logins")
+    assert broker.tries == 1
 
 
-def test_a_heartbeat_of_long_ago_says_nothing(patient):
-    patient.counters.last_heartbeat_at = 993.0
-    reason = patient.ready()[1]["reason"]
-    assert reason == "no heartbeat lately, but the broker lets us in"
-
-
-def test_a_try_is_good_for_as_long_as_a_heartbeat(patient):
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (BrokerUnavailable("cannot reach it", "hint"), "cannot reach it"),
+        (ValueError("oops"), "ValueError: oops"),
+    ],
+)
+def test_a_login_is_good_for_as_long_as_a_heartbeat(patient, broker, error, text):
     patient.ready()
     patient.clock.now += 6.1
-    patient.error = BrokerUnavailable("cannot reach it")
-    assert patient.ready() == (503, {"ready": False, "reason": "no heartbeat: cannot reach it"})
+    broker.error = error
+    assert patient.ready() == (503, f"no heartbeat: {text}")
 
 
-def test_who_asks_often_does_not_try_often(patient):
-    patient.error = BrokerUnavailable("cannot reach it")
+def test_frequent_questions_are_not_frequent_logins(patient, broker):
+    broker.error = BrokerUnavailable("cannot reach it")
     for _ in range(20):
         assert patient.ready()[0] == 503
-    assert patient.tries == 1
-    patient.clock.now += EVERY
-    patient.error = None
+    assert broker.tries == 1
+    patient.clock.now += PROBE_EVERY
+    broker.error = None
     assert patient.ready()[0] == 200
 
 
-def test_workers_may_have_rare_heartbeats(patient):
-    patient.state.apply([told("worker-heartbeat", 900.0, freq=30.0)])
-    patient.counters.last_heartbeat_at = 911.0
-    assert patient.asked("readyz")[0] == 200
+def test_questions_wait_for_the_login_under_way(patient, monkeypatch):
+    go, begun, found, tries = threading.Event(), threading.Event(), [], []
 
+    def probe(_):
+        tries.append(1)
+        begun.set()
+        assert go.wait(10)
+        patient.clock.now += 5.0  # It counts as of its begin.
 
-def test_nobody_can_have_all_others_wait_for_its_rare_heartbeats(patient):
-    patient.state.apply([told("worker-heartbeat", 900.0, freq=86400.0)])
-    patient.counters.last_heartbeat_at = 800.0
-    patient.error = BrokerUnavailable("cannot reach it")
+    monkeypatch.setattr(module, "probe", probe)
+    threads = [threading.Thread(target=lambda: found.append(patient.ready())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(10)
+    # Others are answered meanwhile, and the status does not try.
+    assert patient.ask("/status")[1]["reason"] == "no heartbeat: the broker was not tried"
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert [status for status, _ in found] == [200, 200, 200]
+    assert tries == [1]
+    monkeypatch.setattr(module, "probe", lambda _: 1 / 0)
+    patient.clock.now = 1006.0
+    assert patient.ready()[0] == 200
+    patient.clock.now = 1007.1
     assert patient.ready()[0] == 503
 
 
-def test_who_only_sends_tasks_has_no_heartbeats():
-    patient = Patient()
+@pytest.mark.parametrize(
+    ("freq", "status"), [(30.0, 200), (86400.0, 503)], ids=["rare", "beyond the bound"]
+)
+def test_workers_may_have_rare_heartbeats_within_bounds(patient, broker, freq, status):
+    patient.state.apply([told("worker-heartbeat", 900.0, freq=freq)])
+    patient.counters.last_heartbeat_at = 911.0 if freq < 60 else 800.0
+    broker.error = BrokerUnavailable("cannot reach it")
+    assert patient.ready()[0] == status
+
+
+def test_clients_have_no_heartbeats(patient, broker):
     patient.state.apply([told("task-received")])
     assert patient.ready()[0] == 200
 
 
 def test_a_recording_needs_no_broker():
-    patient = Patient(probe=False)
-    assert patient.asked("readyz")[0] == 200
+    patient = Patient(settings=None)
+    with patient.health:
+        assert patient.ready()[0] == 200
 
 
-# --- status -----------------------------------------------------------------------
+def test_a_real_broker_is_tried():
+    for url, status in (("redis://127.0.0.1:1/0", 503), ("memory://", 200)):
+        patient = Patient(settings=ConnectionSettings(urls=url))
+        with patient.health:
+            found, reason = patient.ready()
+        assert found == status
+        assert ("connection refused" in reason) == (status == 503)
 
 
-def test_the_status_has_all_that_is_counted(patient):
+# --- status and metrics -------------------------------------------------------------
+
+
+def test_the_status_has_every_counter_and_no_secret(patient):
     patient.counters.shots = Shots(taken=3)
     patient.counters.events_by_type["task-sent"] = 7
-    patient.statistics = Statistics(
-        connected=True, defects=(Defect("strange", b"secret", "secret", 2, 6, "secret"),)
-    )
-    status, answer = patient.asked("status")
+    patient.counters.last_error = "cannot reach postgresql://app:secret@db"
+    defect = Defect("strange", b"secret", "secret", 2, 6, "secret")
+    patient.statistics = Statistics(connected=True, defects=(defect,))
+    status, answer = patient.ask("/status")
     assert status == 200
-    assert answer["alive"] is True
-    assert answer["ready"] is False
-    assert answer["reason"] == "no heartbeat: the broker was not tried"
+    assert (answer["alive"], answer["ready"]) == (True, False)
     assert answer["counters"]["shots"]["taken"] == 3
     assert answer["counters"]["events_by_type"] == {"task-sent": 7}
     assert answer["stream"]["defects"] == [{"kind": "strange", "count": 2}]
-    assert patient.tries == 0
-
-
-def test_the_status_says_who_is_ready(patient):
+    assert answer["stream"]["connected"] is True
+    assert "secret" not in json.dumps(answer)
     patient.counters.last_heartbeat_at = 999.0
-    assert patient.asked("status")[1]["ready"] is True
+    assert patient.ask("/status")[1]["ready"] is True
+
+
+def test_metrics_and_other_paths(patient):
+    assert "evcam_up 1\n" in patient.get("/metrics")[1]
+    text = "Not Found: there is: /livez, /readyz, /status, /metrics\n"
+    assert patient.get("/") == (404, text)
+
+
+def test_a_camera_that_has_metrics_is_served_too():
+    state = State()
+    camera = Prometheus(state)
+    camera.observe(state.apply(life("sent")))
+    patient = Patient(camera=camera)
+    with patient.health:
+        text = patient.get("/metrics")[1]
+    assert "celery_task_sent_total{" in text
+    assert "evcam_up 1\n" in text
+    camera.check()
+    assert not adopt(object())
+
+
+def test_a_bad_address_is_refused_at_once(patient):
+    with pytest.raises(UsageError, match="cannot listen"):
+        Patient("nowhere")
+    with pytest.raises(OutputError, match="Address already in use"):
+        Patient(str(patient.health.address))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evtools.cam.metrics.steps import STEPS, WAITED, Steps
+from evtools.cam.steps import STEPS, WAITED, Steps
 from evtools.state import Change, State, Task
 from tools.stories import STORIES
 from tools.told import life, told

@@ -1,0 +1,343 @@
+"""The HTTP server: addresses, requests of every kind, many clients, and the end."""
+
+import contextlib
+import http.client
+import logging
+import socket
+import threading
+import time
+
+import pytest
+
+from evtools.cam import http as module
+from evtools.cam.http import Address, HTTPServer, Response
+from evtools.errors import OutputError, UsageError
+from servers.process import wait_until
+
+LOOPBACK = Address("127.0.0.1", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:9808", "127.0.0.1", 9808),
+        ("0.0.0.0:80", "0.0.0.0", 80),
+        ("localhost:0", "localhost", 0),
+        ("[::1]:9808", "::1", 9808),
+        ("9808", "127.0.0.1", 9808),
+        (":9808", "127.0.0.1", 9808),
+        (" 9808 ", "127.0.0.1", 9808),
+    ],
+)
+def test_an_address_is_a_host_and_a_port(text, host, port):
+    assert Address.of(text) == Address(host, port)
+    assert Address.of(str(Address(host, port))) == Address(host, port)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "host", "host:", "\x1b:http", "::1:80", "1:2:3", "h:65536", "h:-1", "h:٣"]
+)
+def test_anything_else_is_refused_and_shown_printable(text):
+    with pytest.raises(UsageError, match="cannot listen on") as refused:
+        Address.of(text)
+    assert refused.value.message.isprintable()
+
+
+def hello(request):
+    return Response(200, f"hello {request.accept}".encode(), "text/html")
+
+
+@pytest.fixture
+def serve():
+    with contextlib.ExitStack() as stack:
+
+        def start(**routes):
+            named = {f"/{name}": route for name, route in routes.items()}
+            server = HTTPServer(LOOPBACK, named or {"/hello": hello})
+            stack.callback(server.close)
+            server.start()
+            return server
+
+        yield start
+
+
+def get(server, path="/hello", method="GET", **headers):
+    connection = http.client.HTTPConnection(*place(server), timeout=5)
+    with contextlib.closing(connection):
+        connection.request(method, path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def place(server):
+    return server.address.host, server.address.port
+
+
+def connect(server):
+    return socket.create_connection(place(server), timeout=5)
+
+
+def exchange(server, *pieces, ends=False):
+    """Send pieces of a request, and return all of the answer."""
+    with connect(server) as client:
+        for piece in pieces:
+            client.sendall(piece)
+            time.sleep(0.01)
+        if ends:
+            client.shutdown(socket.SHUT_WR)
+        return client.makefile("rb").read()
+
+
+# --- requests -----------------------------------------------------------------------
+
+
+def test_a_path_is_answered_by_its_route(serve):
+    answer = exchange(serve(), b"GET /hello?x=1 HTTP/1.1\r\nACCEPT: you\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nContent-Type: text/html\r\n" in head
+    assert b"\r\nContent-Length: 9\r\n" in head
+    assert b"Connection: close" in head
+    assert body == b"hello you"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [[b"GET /hel", b"lo HTTP/1.1\r", b"\n\r", b"\n"], [b"GET /hello HTTP/1.0\nAccept: \n\n"]],
+)
+def test_a_request_may_come_in_pieces_and_with_bare_newlines(serve, pieces):
+    assert exchange(serve(), *pieces).endswith(b"hello ")
+
+
+def test_another_path_says_what_there_is(serve):
+    assert get(serve(), "/x") == (404, b"Not Found: there is: /hello\n")
+
+
+def test_head_gets_no_body_and_its_length(serve):
+    answer = exchange(serve(), b"HEAD /hello HTTP/1.0\r\n\r\n")
+    assert b"Content-Length: 6" in answer
+    assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"POST /hello HTTP/1.1\r\nContent-Length: 0\r\n\r\n", b"405"),
+        (b"DELETE / HTTP/1.1\r\n\r\n", b"405"),
+        (b"get / HTTP/1.1\r\n\r\n", b"405"),
+        (b"GET / HTTP/2.0\r\n\r\n", b"400"),
+        (b"GET / HTTP/x\r\n\r\n", b"400"),
+        (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"400"),
+        (b"GET /a b HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 10_000, b"431"),
+        (b"GET /" + b"x" * 10_000, b"431"),
+        (b"GET / HTTP/1.1\r\n" + b"X: x\r\n" * 101 + b"\r\n", b"431"),
+    ],
+)
+def test_what_is_no_request_of_ours_is_refused(serve, data, status):
+    answer = exchange(serve(), data)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert (b"Allow: GET, HEAD\r\n" in answer) == (status == b"405")
+
+
+def test_a_request_that_breaks_off_is_refused(serve):
+    assert exchange(serve(), b"GET / HT", ends=True).startswith(b"HTTP/1.1 400")
+
+
+def test_the_answer_arrives_although_more_comes_after_the_request(serve):
+    answer = exchange(serve(), b"POST / HTTP/1.1\r\n\r\n" + b"x" * 100_000)
+    assert answer.startswith(b"HTTP/1.1 405")
+
+
+def test_a_route_that_raises_is_logged_with_its_traceback_once(serve, caplog):
+    def broken(_):
+        raise ValueError("oops")
+
+    server = serve(broken=broken)
+    for _ in range(2):
+        assert get(server, "/broken") == (500, b"Internal Server Error: see the log\n")
+    records = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [bool(record.exc_info) for record in records] == [True, False]
+
+
+# --- many, slow and strange clients -------------------------------------------------
+
+
+def test_others_do_not_wait_for_an_answer_that_takes_long(serve):
+    go = threading.Event()
+
+    def later(_):
+        assert go.wait(5)
+        return Response(200, b"at last")
+
+    server = serve(later=later, hello=hello)
+    with connect(server) as waiting:
+        waiting.sendall(b"GET /later HTTP/1.1\r\n\r\n")
+        # It wants nothing more, but listens.
+        waiting.shutdown(socket.SHUT_WR)
+        assert get(server)[0] == 200
+        go.set()
+        assert waiting.makefile("rb").read().endswith(b"at last")
+
+
+def test_silent_clients_make_room_for_others_but_not_those_that_wait(serve, monkeypatch):
+    monkeypatch.setattr(module, "_CONNECTIONS_MAX", 3)
+    go, asked = threading.Event(), threading.Event()
+
+    def later(_):
+        asked.set()
+        assert go.wait(5)
+        return Response(200, b"at last")
+
+    server = serve(later=later, hello=hello)
+    with contextlib.ExitStack() as stack:
+        waiting = stack.enter_context(connect(server))
+        waiting.sendall(b"GET /later HTTP/1.1\r\n\r\n")
+        assert asked.wait(5)
+        silent = [stack.enter_context(connect(server)) for _ in range(2)]
+        for _ in range(3):
+            assert get(server)[0] == 200
+        assert silent[0].recv(1) == b""
+        go.set()
+        assert waiting.makefile("rb").read().endswith(b"at last")
+
+
+def test_clients_that_come_and_go_leave_nothing(serve):
+    server = serve()
+    for _ in range(50):
+        connect(server).close()
+    with connect(server) as rude:
+        rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        rude.sendall(b"GET /hel")
+    wait_until(lambda: not server._connections, deadline=5, what="all to be closed")
+    assert get(server)[0] == 200
+
+
+def test_a_client_that_takes_too_long_to_ask_is_cut_off(serve, monkeypatch):
+    monkeypatch.setattr(module, "_ASKING", 0.2)
+    with connect(serve()) as slow, contextlib.suppress(OSError):
+        began = time.monotonic()
+        # However many pieces come, the time is that of the whole request.
+        while time.monotonic() - began < 5:
+            slow.sendall(b"G")
+            slow.settimeout(0.05)
+            with contextlib.suppress(TimeoutError):
+                assert slow.recv(1) == b""
+                break
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(("bound", "size"), [("_TAKING", 30_000_000), ("_LINGERING", 1)])
+def test_a_client_that_does_not_take_its_answer_or_never_stops_is_cut_off(
+    serve, monkeypatch, bound, size
+):
+    monkeypatch.setattr(module, bound, 0.1)
+    server = serve(big=lambda _: Response(200, b"x" * size))
+    with connect(server) as slow:
+        slow.sendall(b"GET /big HTTP/1.1\r\n\r\n")
+        wait_until(lambda: server._connections, deadline=5, what="the connection")
+        wait_until(lambda: not server._connections, deadline=5, what="its end")
+
+
+def test_many_ask_at_a_time(serve):
+    body = b"x" * 1_000_000
+    server = serve(big=lambda _: Response(200, body))
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(get(server, "/big"))) for _ in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [(200, body)] * 20
+
+
+def test_without_a_descriptor_for_another_connection_it_goes_on(serve):
+    server = serve()
+    (inner,), refused = server._servers, []
+    listening = inner.socket
+
+    class Full:
+        """A socket that has no descriptor left, twice."""
+
+        def accept(self):
+            if len(refused) < 2:
+                refused.append(time.monotonic())
+                raise OSError(24, "Too many open files")
+            return listening.accept()
+
+        def __getattr__(self, name):
+            return getattr(listening, name)
+
+    inner.socket = Full()
+    assert get(server)[0] == 200
+    # It does not spin meanwhile.
+    assert refused[1] - refused[0] >= module._PAUSE
+
+
+# --- begin and end ------------------------------------------------------------------
+
+
+def test_the_end_leaves_no_thread_and_no_address(serve):
+    server = serve()
+    with connect(server) as client:
+        wait_until(lambda: server._connections, deadline=5, what="the connection")
+        server.close()
+        server.close()
+        assert client.recv(1) == b""
+    assert "evtools-http" not in [thread.name for thread in threading.enumerate()]
+    HTTPServer(server.address, {}).close()
+
+
+def test_an_address_is_bound_before_it_is_served():
+    server = HTTPServer(LOOPBACK, {})
+    connect(server).close()
+    with pytest.raises(OutputError, match=r"cannot listen on .*: Address already"):
+        HTTPServer(server.address, {})
+    server.close()
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "x" * 300, "1.2.3.4"])
+def test_an_address_that_is_not_ours_is_one_clear_line(host):
+    with pytest.raises(OutputError, match="cannot listen on"):
+        HTTPServer(Address(host, 0), {})
+
+
+@pytest.mark.parametrize(
+    ("host", "hosts", "words"),
+    [
+        ("*", ["127.0.0.1", "::1"], "http://[::]:{} (all addresses)"),
+        ("::", ["127.0.0.1", "::1"], "http://[::]:{} (all addresses)"),
+        ("0.0.0.0", ["127.0.0.1"], "http://0.0.0.0:{} (all of IPv4)"),
+        ("127.0.0.1", ["127.0.0.1"], "http://127.0.0.1:{} (this machine only)"),
+        ("both", ["127.0.0.1", "::1"], "http://[::1]:{} (this machine only)"),
+        ("half", ["127.0.0.1"], "http://127.0.0.1:{} (this machine only)"),
+    ],
+)
+def test_it_listens_where_it_was_asked_to_and_says_where(monkeypatch, caplog, host, hosts, words):
+    # What a name stands for is up to the machine; these two are in no hosts file.
+    names = {"both": ["::1", "127.0.0.1"], "half": ["2001:db8::1", "127.0.0.1"]}
+    real = socket.getaddrinfo
+
+    def resolve(name, *rest, **how):
+        each = names.get(name, [name])
+        return [found for one in each for found in real(one, *rest, **how)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    caplog.set_level(logging.INFO)
+    server = HTTPServer(Address(host, 0), {"/hello": hello})
+    server.start()
+    with contextlib.closing(server):
+        port = server.address.port
+        assert f"serving /hello at {words.format(port)}" in caplog.text
+        for one in hosts:
+            socket.create_connection((one, port), timeout=5).close()
+
+
+def test_it_listens_on_ipv6_too():
+    server = HTTPServer(Address("::1", 0), {"/hello": hello})
+    server.start()
+    with contextlib.closing(server):
+        assert str(server.address).startswith("[::1]:")
+        assert get(server)[0] == 200
