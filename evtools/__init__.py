@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from evtools.events import Events
     from evtools.state import State, Task, Worker
     from evtools.transport import EventDispatcher, EventReceiver, get_exchange
-    from evtools.wire import Event, group_from
+    from evtools.wire import group_from
+    from evtools.wire import make_event as Event  # noqa: N812 - Celery's name
 
 __version__ = "0.1.0"
 
@@ -32,7 +33,7 @@ __all__ = [
 #: not pay for kombu.
 _HOMES = {
     "Camera": "evtools.cam.camera",
-    "Event": "evtools.wire",
+    "Event": "evtools.transport.dispatcher",
     "EventDispatcher": "evtools.transport",
     "EventReceiver": "evtools.transport",
     "Events": "evtools.events",

@@ -14,7 +14,8 @@ from kombu.messaging import Producer
 from kombu.serialization import dumps
 
 from evtools.transport.subscription import get_exchange
-from evtools.wire import Event, EventFields, LamportClock, group_from, routing_key_from
+from evtools.wire import EventFields, LamportClock, group_from, routing_key_from
+from evtools.wire import make_event as Event  # noqa: N812 - Celery's name
 
 #: Transports over which Celery sends no events (celery.events.dispatcher).
 DISABLED_TRANSPORTS = frozenset({"sql"})

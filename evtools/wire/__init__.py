@@ -6,22 +6,28 @@ from evtools.wire.envelope_writer import EnvelopeWriter
 from evtools.wire.events import (
     GAP,
     TIME_MAX,
+    CustomEvent,
     Event,
     EventFields,
+    Gap,
+    LamportClock,
+    TaskEvent,
+    WorkerEvent,
     gap,
     group_from,
     is_nameless,
+    make_event,
     moment,
     routing_key_from,
 )
 from evtools.wire.joiner import Joiner
 from evtools.wire.known import Known, KnownFields, known
-from evtools.wire.lamport import LamportClock
 from evtools.wire.line import encode_line
 from evtools.wire.missed import OBSERVED, MissedTasks
 from evtools.wire.record import Record
+from evtools.wire.schema import Schema, from_fields
 from evtools.wire.serialisers import read_fields
-from evtools.wire.task_event import AnyRecord, TaskEvent
+from evtools.wire.task_event import AnyRecord
 from evtools.wire.topology import (
     RedisTopics,
     bindings,
@@ -42,10 +48,12 @@ __all__ = [
     "TIME_MAX",
     "AnyRecord",
     "Codec",
+    "CustomEvent",
     "Defect",
     "EnvelopeWriter",
     "Event",
     "EventFields",
+    "Gap",
     "Joiner",
     "Known",
     "KnownFields",
@@ -55,17 +63,21 @@ __all__ = [
     "MissedTasks",
     "Record",
     "RedisTopics",
+    "Schema",
     "TaskEvent",
+    "WorkerEvent",
     "bindings",
     "encode_line",
     "envelope",
     "escape_glob",
     "exchange_type",
+    "from_fields",
     "gap",
     "group_from",
     "is_nameless",
     "iso_utc",
     "known",
+    "make_event",
     "moment",
     "open_envelope",
     "own_fields",

@@ -1,29 +1,383 @@
-"""Events as plain dictionaries, their groups and routing keys."""
+"""Celery's events: one table of their fields, typed events, gap records, logical time."""
 
 import time
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeAlias, cast
 
-#: What a Celery event is on the wire and in every tool: a flat mapping with a
-#: `type`; any other field may be missing or of any JSON type.
+import msgspec
+from msgspec import UNSET, Meta
+
+if TYPE_CHECKING:
+    from evtools.wire.known import Known
+
+#: An event as Celery's handlers get it: a flat mapping with a `type`; any other
+#: field may be missing or of any JSON type.
 EventFields: TypeAlias = dict[str, Any]
 
-#: The end of the year 9999, in UTC epoch seconds.  What is later is no time: most
-#: often somebody sends milliseconds, or finer.
+#: The end of the year 9999, in UTC epoch seconds.  Later values are usually
+#: milliseconds, or finer.
 TIME_MAX: Final = 253_402_300_799
+#: Larger counts are not honest, nor exact as a float.
+COUNT_MAX: Final = 2**53
+#: In seconds, the longest interval of heartbeats that makes sense.
+FREQ_MAX: Final = 86_400
+#: Of `utcoffset`, in hours.
+HOURS_MAX: Final = 24
 
 #: The type of the record that stands where events may be missing.
-GAP = "evdump-gap"
+GAP: Final = "evdump-gap"
+
+NOTHING: Final[Mapping[str, Any]] = {}
+
+Name: TypeAlias = Annotated[str, Meta(min_length=1)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
+# An integer stays an integer: an event is written as it was sent.
+Time: TypeAlias = (
+    Annotated[int, Meta(ge=0, le=TIME_MAX)] | Annotated[float, Meta(ge=0, le=TIME_MAX)]
+)
+_Hours: TypeAlias = (
+    Annotated[int, Meta(ge=-HOURS_MAX, le=HOURS_MAX)]
+    | Annotated[float, Meta(ge=-HOURS_MAX, le=HOURS_MAX)]
+)
+_Freq: TypeAlias = (
+    Annotated[int, Meta(gt=0, le=FREQ_MAX)] | Annotated[float, Meta(gt=0, le=FREQ_MAX)]
+)
+
+# fmt: off
+#: Every field that Celery sends, with the type that it should have.
+FIELDS: Final[Mapping[str, Any]] = {
+    "hostname": Name,
+    "uuid": Name,
+    "name": str | None,
+    "args": str | None,
+    "kwargs": str | None,
+    "root_id": str | None,
+    "parent_id": str | None,
+    "retries": Count | None,
+    "eta": str | None,
+    "expires": str | None,
+    "queue": str | None,
+    "exchange": str | None,
+    "routing_key": str | None,
+    "result": str | None,
+    "runtime": Time | None,
+    "exception": str | None,
+    "traceback": str | None,
+    "terminated": bool | None,
+    "signum": Count | str | None,
+    "expired": bool | None,
+    "requeue": bool | None,
+    "freq": _Freq | None,
+    "active": Count | None,
+    "processed": Count | None,
+    "loadavg": Annotated[list[Time], Meta(max_length=3)] | None,
+    "sw_ident": str | None,
+    "sw_ver": str | None,
+    "sw_sys": str | None,
+    "timestamp": Time,
+    "utcoffset": _Hours | None,
+    "pid": Count | None,
+    "clock": Count,
+}
+#: Fields that any event may have, in the order of a custom event.
+COMMON: Final = ("hostname", "uuid", "timestamp", "utcoffset", "pid", "clock")
+
+_RECEIVED: Final = ("name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires")
+_SENT: Final = (*_RECEIVED, "queue", "exchange", "routing_key")
+_BEAT: Final = ("freq", "active", "processed", "loadavg", "sw_ident", "sw_ver", "sw_sys")
+
+#: The fields of each task event besides the common ones.
+_TASK: Final[Mapping[str, tuple[str, ...]]] = {
+    "task-sent": _SENT,
+    "task-received": _RECEIVED,
+    "task-started": (),
+    "task-succeeded": ("result", "runtime"),
+    "task-failed": ("exception", "traceback"),
+    "task-retried": ("exception", "traceback"),
+    "task-revoked": ("terminated", "signum", "expired"),
+    "task-rejected": ("requeue",),
+    "task-cancelled": (),
+}
+#: All fields of Celery's events by type, in the order of a recording.
+OWN_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    kind: ("hostname", "uuid", *fields, "timestamp", "utcoffset", "pid", "clock")
+    for kind, fields in _TASK.items()
+} | dict.fromkeys(
+    ("worker-online", "worker-heartbeat", "worker-offline"),
+    ("hostname", "utcoffset", "pid", "clock", *_BEAT, "timestamp"),
+)
+# fmt: on
+
+# No number is both, so whatever a sender calls by such a name does not fit the
+# struct, and the event is read field by field.
+_Ours: Final = Annotated[int, Meta(gt=0, lt=1)]
+#: Slots that are never written, under names that no sender has a use for.
+_HIDDEN: Final = {"known": "evtools:known", "original": "evtools:original"}
 
 
-def Event(type: str, _fields: Mapping[str, Any] | None = None, **fields: Any) -> EventFields:  # noqa: A002, N802
-    """Make an event of `type` with `fields`.
+class Event(msgspec.Struct, tag_field="type", forbid_unknown_fields=True, kw_only=True, gc=False):
+    """An event, decoded once: attributes have the declared type, or None if not sent.
+
+    A field that was sent with a value of another type reads as None (texts: as
+    text) here; `original` keeps what was sent then.  Use `get` for what was sent.
+    """
+
+    #: The names of the fields that Celery gives this type, as far as they are slots.
+    own: ClassVar[tuple[str, ...]] = ()
+    #: Names that senders added to this type, each with its slot.
+    learned: ClassVar[tuple[tuple[str, str], ...]] = ()
+    #: The attribute of each field, by its name.
+    attributes: ClassVar[Mapping[str, str]] = {}
+    is_gap: ClassVar[bool] = False
+
+    # Each class has slots for the fields of its type; what others have reads as None.
+    if TYPE_CHECKING:
+        type: str = ""
+        #: Empty if it was not sent, or is no text.
+        hostname: str = ""
+        uuid: str = ""
+        #: UTC epoch seconds.
+        timestamp: float | None = None
+        #: Hours west of UTC.
+        utcoffset: float | None = None
+        pid: int | None = None
+        clock: int | None = None
+        name: str | None = None
+        args: str | None = None
+        kwargs: str | None = None
+        root_id: str | None = None
+        parent_id: str | None = None
+        retries: int | None = None
+        eta: str | None = None
+        expires: str | None = None
+        queue: str | None = None
+        exchange: str | None = None
+        routing_key: str | None = None
+        result: str | None = None
+        runtime: float | None = None
+        exception: str | None = None
+        traceback: str | None = None
+        terminated: bool | None = None
+        signum: int | str | None = None
+        expired: bool | None = None
+        requeue: bool | None = None
+        freq: float | None = None
+        active: int | None = None
+        processed: int | None = None
+        loadavg: list[float] | None = None
+        sw_ident: str | None = None
+        sw_ver: str | None = None
+        sw_sys: str | None = None
+        #: When it was received, in UTC epoch seconds; always set outside of the codec.
+        local_received: float = 0.0
+        #: Seconds from sending to receipt; only while a line is written.
+        lag: Any = UNSET
+        #: What earlier events of the task had and this one lacks: a Known, a
+        #: dictionary or UNSET.  See `joined`.
+        known: "Known | Mapping[str, Any] | Any" = UNSET
+        #: What was sent, if the attributes do not say all of it, else UNSET.
+        original: EventFields | Any = UNSET
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """The fields that Celery does not give such an event."""
+        if self.original is not UNSET:
+            names = self.own
+            return {
+                name: value
+                for name, value in self.original.items()
+                if name not in names and name not in {"type", "local_received"}
+            }
+        if not self.learned:
+            return NOTHING
+        return {
+            name: value
+            for name, slot in self.learned
+            if (value := getattr(self, slot)) is not UNSET
+        }
+
+    @property
+    def joined(self) -> Mapping[str, Any]:
+        """The fields of earlier events of the task that this one lacks."""
+        known: Any = self.known
+        if known is UNSET:
+            return NOTHING
+        if known.__class__ is not dict:
+            self.known = known = known.fields()
+        joined: Mapping[str, Any] = known
+        return joined
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether an event of a task or a worker does not say which."""
+        kind = self.type
+        if kind.startswith("task-"):
+            return not self.uuid
+        return kind.startswith("worker-") and not self.hostname
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a field as it was sent, else as earlier events had it, else `default`."""
+        if self.original is not UNSET:
+            if name in self.original:
+                return self.original[name]
+        elif (slot := self.attributes.get(name)) is not None:
+            value = getattr(self, slot)
+            if value is not UNSET:
+                return value
+        return self.joined.get(name, default)
+
+    def as_dict(self) -> EventFields:
+        """Return what was sent, and when it was received; a new dictionary each time.
+
+        First type, hostname, uuid and name, then Celery's fields, then others in the
+        order in which they came, `local_received` last.
+        """
+        if self.original is not UNSET:
+            return ordered(self.original)
+        fields: EventFields = msgspec.to_builtins(self)
+        fields.pop("lag", None)
+        fields.pop(_HIDDEN["known"], None)
+        return fields
+
+    def stamp(self, received: float) -> None:
+        """Set when it was received."""
+        self.local_received = received
+        if self.original is not UNSET:
+            self.original["local_received"] = received
+
+    def set_clock(self, clock: int) -> None:
+        """Set the logical time, as Celery's receiver does of some events."""
+        self.clock = clock
+        if self.original is not UNSET:
+            self.original["clock"] = clock
+
+
+class TaskEvent(Event):
+    """One of Celery's own events of a task."""
+
+
+class WorkerEvent(Event):
+    """One of Celery's own events of a worker."""
+
+
+class CustomEvent(Event):
+    """An event of any other type; Celery's common fields are attributes if they were sent."""
+
+
+class Gap(Event, tag=GAP):
+    """Our own record of a hole in the stream; `original` has all of it."""
+
+    is_gap = True
+
+    #: One of reconnect, buffer, stopped, worker.
+    reason: str = ""
+    #: The worker that counted tasks without events.
+    hostname: str = ""
+    #: Of a hole without connection, in seconds.
+    duration: float = 0.0
+    #: Events that did not fit into the buffer.
+    dropped: int = 0
+    #: Tasks that a worker counted and no event reported.
+    missed: int = 0
+    local_received: float = 0.0
+    known: Any = UNSET
+    original: EventFields | Any = UNSET
+
+
+# What a class has no slot for; not in the class's body, where it would be a field.
+for _name in FIELDS:
+    setattr(Event, _name, "" if _name in ("hostname", "uuid") else None)
+Gap.type = GAP
+
+
+def make_class(
+    kind: str, own: tuple[str, ...], learned: tuple[str, ...] = (), *, lenient: bool = False
+) -> type[Event]:
+    """Make the class of events of type `kind`.
+
+    It has slots for Celery's fields `own` and for the names `learned` from senders.
+    A `lenient` one takes what lacks fields or has others; without a `kind`, any type.
+    """
+    slots = tuple((name, f"x{number}") for number, name in enumerate(learned))
+    fields: list[Any] = [(name, FIELDS[name]) for name in own]
+    if lenient:
+        fields = [
+            (name, form, "") if form is Name else (name, form | None, None) for name, form in fields
+        ]
+    fields += [(slot, Any, msgspec.field(name=name, default=UNSET)) for name, slot in slots]
+    # A recording has the name beside what else names the event.
+    if "name" in learned:
+        place = sum(name in _NAMES_FIRST for name in own)
+        fields.insert(place, fields.pop(len(own) + learned.index("name")))
+    fields += [("local_received", Time, UNSET), ("lag", _Ours, UNSET)]
+    fields += [(slot, _Ours, msgspec.field(name=_HIDDEN[slot], default=UNSET)) for slot in _HIDDEN]
+    return cast(
+        "type[Event]",
+        msgspec.defstruct(
+            "".join(map(str.title, kind.split("-"))) if kind in OWN_FIELDS else "CustomEvent",
+            fields,
+            bases=(base_of(kind),),
+            namespace={
+                "type": kind or property(_sent_type),
+                "own": own,
+                "learned": slots,
+                "attributes": {name: name for name in (*own, "type", "local_received")}
+                | dict(slots),
+            },
+            tag=kind or False,
+            kw_only=True,
+            gc=False,
+            forbid_unknown_fields=not lenient,
+        ),
+    )
+
+
+def _sent_type(event: Event) -> str:
+    kind = event.original.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
+def base_of(kind: str) -> type[Event]:
+    """Return the base class of events of a type."""
+    if kind not in OWN_FIELDS:
+        return CustomEvent
+    return TaskEvent if kind in _TASK else WorkerEvent
+
+
+_NAMES_FIRST: Final = ("type", "hostname", "uuid", "name")
+_LEADING: Final = {
+    kind: tuple(dict.fromkeys((*_NAMES_FIRST, *fields)))
+    for kind, fields in OWN_FIELDS.items()
+    if kind in _TASK
+}
+
+
+def ordered(fields: EventFields) -> EventFields:
+    """Return a copy with its fields in the order of a recording."""
+    kind = fields.get("type")
+    leading = _LEADING.get(kind, _NAMES_FIRST) if isinstance(kind, str) else _NAMES_FIRST
+    copy = {name: fields[name] for name in leading if name in fields}
+    copy.update(fields)
+    if "local_received" in copy:
+        copy["local_received"] = copy.pop("local_received")
+    return copy
+
+
+# --- dictionaries -----------------------------------------------------------------
+
+
+def make_event(  # as Celery's Event
+    type: str,  # noqa: A002
+    _fields: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> EventFields:
+    """Make an event of `type` with `fields`, to be sent.
 
     `timestamp` (UTC epoch seconds) is now unless given.
     """
     event: EventFields = {**_fields, **fields} if _fields else fields
     if "timestamp" not in event:
-        event["timestamp"] = time.time()  # noqa: TID251  (as in Celery's Event)
+        event["timestamp"] = time.time()  # noqa: TID251 - of what is sent
     event["type"] = type
     return event
 
@@ -35,11 +389,18 @@ def moment(value: object) -> float | None:
     return float(value) if 0 <= value <= TIME_MAX else None
 
 
-def is_nameless(event: EventFields) -> bool:
-    """Tell whether an event of a task or a worker does not name it.
+def group_from(type: str) -> str:  # noqa: A002
+    """Return the group of an event type: `task` for `task-sent`."""
+    return type.split("-", 1)[0]
 
-    Nobody can know whom it is about; it is shown, and counted.
-    """
+
+def routing_key_from(type: str) -> str:  # noqa: A002
+    """Return the routing key Celery publishes a `type` under: `task.sent`."""
+    return type.replace("-", ".")
+
+
+def is_nameless(event: EventFields) -> bool:
+    """Return whether an event of a task or a worker does not say which."""
     kind = event["type"]
     if kind.startswith("task-"):
         name = event.get("uuid")
@@ -50,21 +411,11 @@ def is_nameless(event: EventFields) -> bool:
     return not name or type(name) is not str
 
 
-def group_from(type: str) -> str:  # noqa: A002  (Celery's name)
-    """Return the group of an event type: `task` for `task-sent`."""
-    return type.split("-", 1)[0]
-
-
-def routing_key_from(type: str) -> str:  # noqa: A002  (as in group_from)
-    """Return the routing key Celery publishes a `type` under: `task.sent`."""
-    return type.replace("-", ".")
-
-
 def gap(reason: str, start: float, end: float, **fields: Any) -> EventFields:
     """Make the record of a hole in the stream.
 
-    `start` and `end` are UTC epoch seconds; `reason` is one of `reconnect`,
-    `buffer`, `stopped`, `worker`; `fields` say more (`dropped`, `error`, ...).
+    `start` and `end` are UTC epoch seconds; `reason` is one of `reconnect`, `buffer`,
+    `stopped`, `worker`; `fields` say more (`dropped`, `error`, ...).
     """
     return {
         "type": GAP,
@@ -75,3 +426,34 @@ def gap(reason: str, start: float, end: float, **fields: Any) -> EventFields:
         **fields,
         "local_received": end,
     }
+
+
+# --- logical time -----------------------------------------------------------------
+
+#: A forged clock beyond this would make all later times unreadably long.
+_CLOCK_MAX: Final = 2**63
+
+
+class LamportClock:
+    """Logical time, counted as Celery's application clock does; for one thread."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+
+    def forward(self) -> int:
+        """Advance by one and return the new time; call it before sending."""
+        self.value += 1
+        return self.value
+
+    def adjust(self, other: int) -> int:
+        """Move past `other`, the time of a received event; return the new time.
+
+        A time that no clock could reach by counting is ignored.
+        """
+        value = self.value
+        if value < other < _CLOCK_MAX:
+            value = other
+        self.value = value = value + 1
+        return value

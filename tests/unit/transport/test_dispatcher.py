@@ -14,7 +14,7 @@ from kombu.transport.memory import Transport as MemoryTransport
 
 from evtools.transport import ConnectionSettings, EventDispatcher, connect
 from evtools.transport.dispatcher import OFFLINE_MAX
-from evtools.wire import Event, LamportClock
+from evtools.wire import LamportClock, make_event
 from servers.process import wait_until
 
 URL = "memory://dispatcher"
@@ -211,7 +211,7 @@ def test_who_sends_may_make_the_event_and_say_where_it_is(dispatch, connection, 
 
     def make(type_, **fields):
         made.append(type_)
-        return Event(type_, **fields)
+        return make_event(type_, **fields)
 
     dispatcher = dispatch()
     dispatcher.send("a", False, lambda: -2, n=1, Event=make)
