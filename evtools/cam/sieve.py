@@ -56,4 +56,4 @@ class Sieve:
         if self._filter is None or self._passed or not self._asked:
             return []
         head = f"--filter let none of {self._asked} events of tasks through"
-        return [head, *self._filter.unknown(), *self._filter.doubts()]
+        return [head, *self._filter.unknown(), *self._filter.hints()]

@@ -37,9 +37,10 @@ def _refuse_files(words: Sequence[str]) -> None:
 def _refuse_shell_trap(words: Sequence[str]) -> None:
     from evtools.filters import shell_trap  # noqa: PLC0415  (start-up time)
 
-    is_file = _is_file(sys.stdout)
+    if not _is_file(sys.stdout):
+        return
     for word in words:
-        warning = shell_trap(word, stdout_is_file=is_file)
+        warning = shell_trap(word)
         if warning:
             raise UsageError(f"the filter is just {word!r}", warning)
 

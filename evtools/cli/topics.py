@@ -16,7 +16,7 @@ class Topic(NamedTuple):
 
 
 def _filter() -> str:
-    from evtools.filters.page import page  # noqa: PLC0415  (start-up time)
+    from evtools.filters.help import page  # noqa: PLC0415  (start-up time)
 
     return page()
 

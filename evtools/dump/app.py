@@ -92,9 +92,9 @@ class Filters:
         """Return why nothing matched, and what fields no event could tell."""
         notes = self._all.unknown()
         if counts.captured and not counts.matched:
-            notes += self._all.doubts()
+            notes += self._all.hints()
         elif self.expected and counts.captured and not counts.expected:
-            notes += self.expected.doubts()
+            notes += self.expected.hints()
         return notes
 
 

@@ -1,21 +1,66 @@
-"""The fields a filter knows: what each one is, and how an event tells it."""
+"""The fields and states of the filter language, and how to get them from events and tasks."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 from typing import Any, Final, TypeAlias
 
-from evtools.filters.states import EVENT_STATES, FINAL_STATES
 from evtools.wire import TIME_MAX, Record
 
-#: Returns a field of a filter's subject; None where it is not known.
+# --- states ---------------------------------------------------------------------
+
+#: The state a task is in after an event of this type.
+EVENT_STATES: Final = {
+    "task-sent": "PENDING",
+    "task-received": "RECEIVED",
+    "task-started": "STARTED",
+    "task-succeeded": "SUCCESS",
+    "task-failed": "FAILURE",
+    "task-retried": "RETRY",
+    "task-revoked": "REVOKED",
+    "task-rejected": "REJECTED",
+    "task-cancelled": "CANCELLED",
+}
+STATES: Final = tuple(EVENT_STATES.values())
+#: The states that end an attempt.
+FINAL_STATES: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED", "REJECTED", "CANCELLED"})
+#: Names that stand for several states.
+STATE_GROUPS: Final = {
+    "bad": frozenset({"FAILURE", "RETRY", "REVOKED", "REJECTED", "CANCELLED"}),
+    "active": frozenset({"RECEIVED", "STARTED"}),
+    "done": FINAL_STATES,
+}
+#: Short names, as on the screen, and other words for the same.
+# fmt: off
+STATE_NAMES: Final = {
+    **{state.lower(): state for state in STATES},
+    **{kind.removeprefix("task-"): state for kind, state in EVENT_STATES.items()},
+    "recv": "RECEIVED", "run": "STARTED", "running": "STARTED", "retrying": "RETRY",
+    "ok": "SUCCESS", "fail": "FAILURE", "failing": "FAILURE", "errored": "FAILURE",
+    "revoke": "REVOKED", "reject": "REJECTED", "cancel": "CANCELLED", "canceled": "CANCELLED",
+}
+# fmt: on
+#: State names that are too often part of other words to mean a state by themselves.
+_SHORT: Final = frozenset({"sent", "recv", "run", "ok", "fail", "revoke", "reject", "cancel"})
+
+
+def state_of_word(text: str) -> str | None:
+    """Return the state that a bare word means, None for any other word."""
+    name = text.lower()
+    return None if name in _SHORT else STATE_NAMES.get(name)
+
+
+# --- the fields -----------------------------------------------------------------
+
+#: Returns a field of a filter's subject; None if it is not known.
 Getter: TypeAlias = Callable[[Any], object]
 
 
 class Kind(Enum):
-    """What the values of a field are, and so what they are compared with."""
+    """The type of a field's values, which decides what they can be compared with."""
 
     TEXT = "text"
     ID = "an identifier"
@@ -26,12 +71,12 @@ class Kind(Enum):
     TIME = "a time"
     AGE = "an age"
     OTHER = "text or a number"
-    #: Text such as ValueError('x'), which = compares with its class, too.
+    #: Text such as ValueError('x'); = compares it with its class, too.
     EXCEPTION = "an exception"
     #: Several texts or identifiers of which one has to match.
     TEXTS = "several texts"
     IDS = "several identifiers"
-    #: No field: its values are names of fields.
+    #: Not a field: its values are names of fields.
     PRESENCE = "presence"
 
 
@@ -39,9 +84,8 @@ class Kind(Enum):
 class Field:
     """A field of a filter.
 
-    `applies` tells which subjects could know it at all; `reason` says why one
-    of those may not.  `drifts` says that its value changes with time, while
-    nothing happens to the subject.
+    `reason` says why it may be unknown in subjects of the states `states` (None: of any
+    subject), which should have it.  `drifts` means that its value changes with time alone.
     """
 
     name: str
@@ -49,239 +93,72 @@ class Field:
     get: Getter
     about: str
     reason: str = ""
-    applies: Callable[[Any], bool] = lambda _: True
+    states: Container[object] | None = None
     drifts: bool = False
 
 
 FieldTable: TypeAlias = Mapping[str, Field]
 
-#: What fields outside the table are reached by: `field.active>3`.
+#: Prefixes of fields outside the table: `field.active>3`.
 PREFIXES: Final = ("field.", "f.")
 
-# --- events ---------------------------------------------------------------------
-#
-# What comes over the wire may be of any JSON type.  Getters return it as it is
-# where the kind of the field sorts it out, and do arithmetic on `seconds` only.
+_NOT_SENT: Final = "task_send_sent_event is off, or the tasks were sent before evtools connected"
+_NOT_RECEIVED: Final = "the tasks were received before evtools connected"
+_NOT_STARTED: Final = "the tasks were started before evtools connected"
+_NONE: Final = "the tasks have none, or were received before evtools connected"
+_RUN: Final = frozenset({"SUCCESS", "FAILURE", "RETRY"})
+_FAILED: Final = frozenset({"FAILURE", "RETRY"})
+_SUCCEEDED: Final = frozenset({"SUCCESS"})
 
-
-def seconds(value: object) -> float | None:
-    """Return `value` as seconds, None unless it is a number that can be a time."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) <= TIME_MAX else None
-
-
-def plain(name: str) -> Getter:
-    """Return the getter of the event field `name`."""
-
-    def get(record: Record) -> object:
-        event = record.event
-        return event[name] if name in event else record.joined.get(name)
-
-    return get
-
-
-def _own(name: str) -> Getter:
-    """Return the getter of a field outside the table, of any kind of subject."""
-    return lambda subject: subject.get(name)
-
-
-def _type(record: Record) -> object:
-    return record.event.get("type")
-
-
-def _state(record: Record) -> str | None:
-    kind = record.event.get("type")
-    return EVENT_STATES.get(kind) if isinstance(kind, str) else None
-
-
-def host(record: Any) -> str | None:
-    """Return the host of a worker: what follows the @ of its name."""
-    hostname = record.get("hostname")
-    return hostname.rpartition("@")[2] if isinstance(hostname, str) else None
-
-
-def _timestamp(record: Record) -> float | None:
-    return seconds(record.event.get("timestamp"))
-
-
-def _moment(kind: str, joined: str) -> Callable[[Record], float | None]:
-    """Return the getter of when the event of type `kind` of this task was sent."""
-
-    def get(record: Record) -> float | None:
-        if record.event.get("type") == kind:
-            return _timestamp(record)
-        return seconds(record.joined.get(joined))
-
-    return get
-
-
-_sent = _moment("task-sent", "sent")
-_received = _moment("task-received", "received")
-_started = _moment("task-started", "started")
-
-
-def _done(record: Record) -> float | None:
-    return _timestamp(record) if _state(record) in FINAL_STATES else None
-
-
-def between(start: float | None, end: float | None) -> float | None:
-    """Return the time between two moments, None if one is not known."""
-    return None if start is None or end is None else end - start
-
-
-def _runtime(record: Record) -> float | None:
-    """Return what the worker measured, else the time since the task started."""
-    runtime = seconds(record.get("runtime"))
-    if runtime is not None or not _finishes(record):
-        return runtime
-    return between(_started(record), _timestamp(record))
-
-
-def _wait(record: Record) -> float | None:
-    received = _received(record)
-    since = _sent(record) if received is None else received
-    return between(since, _started(record))
-
-
-def _queue_time(record: Record) -> float | None:
-    return between(_sent(record), _received(record))
-
-
-def _lag(record: Record) -> float | None:
-    return between(_timestamp(record), seconds(record.event.get("local_received")))
-
-
-def eta_of(record: Any) -> float | None:
-    """Return the ETA, which Celery sends as ISO 8601 and without a zone in UTC."""
-    eta = record.get("eta")
-    if not isinstance(eta, str):
-        return seconds(eta)
-    try:
-        moment = datetime.fromisoformat(eta)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _of(*types: str) -> Callable[[Record], bool]:
-    """Return the test for events whose type starts with one of `types`."""
-
-    def applies(record: Record) -> bool:
-        kind = record.event.get("type")
-        return isinstance(kind, str) and kind.startswith(types)
-
-    return applies
-
-
-def _all(*getters: Getter) -> Getter:
-    return lambda record: tuple(get(record) for get in getters)
-
-
-_is_task = _of("task-")
-_finishes = _of("task-succeeded", "task-failed", "task-retried")
-_succeeds = _of("task-succeeded")
-_ends = _of("task-succeeded", "task-failed", "task-revoked", "task-rejected", "task-cancelled")
-_errs = _of("task-failed", "task-retried")
-NOT_SENT: Final = "task_send_sent_event is off, or the tasks were sent before we listened"
-NOT_RECEIVED: Final = "the tasks were received before we listened"
-HAVE_NONE: Final = "the tasks have none, or were received before we listened"
-NOT_STARTED: Final = "the tasks were started before we listened"
-
-_FIELDS: Final = (
-    Field("name", Kind.TEXT, plain("name"), "task name", NOT_RECEIVED, _is_task),
-    Field("state", Kind.STATE, _state, "state the event puts the task in", "", _is_task),
-    Field("worker", Kind.TEXT, plain("hostname"), "who sent the event, as celery@host"),
-    Field("host", Kind.TEXT, host, "the worker's host: what follows the @"),
-    Field("uuid", Kind.ID, plain("uuid"), "task id", "", _is_task),
-    Field("args", Kind.TEXT, plain("args"), "arguments", NOT_RECEIVED, _is_task),
-    Field(
-        "kwargs",
-        Kind.PAIRS,
-        plain("kwargs"),
-        "keyword arguments; key=value for a pair",
-        NOT_RECEIVED,
-        _is_task,
-    ),
-    Field("result", Kind.TEXT, plain("result"), "result of a task that succeeded", "", _succeeds),
-    Field("exc", Kind.EXCEPTION, plain("exception"), "exception", "", _errs),
-    Field("tb", Kind.TEXT, plain("traceback"), "traceback", "", _errs),
-    Field("queue", Kind.TEXT, plain("queue"), "queue sent to", NOT_SENT, _is_task),
-    Field("exchange", Kind.TEXT, plain("exchange"), "exchange sent to", NOT_SENT, _is_task),
-    Field(
-        "routing_key", Kind.TEXT, plain("routing_key"), "routing key sent with", NOT_SENT, _is_task
-    ),
-    Field(
-        "root",
-        Kind.ID,
-        plain("root_id"),
-        "id of the first task of the workflow",
-        NOT_RECEIVED,
-        _is_task,
-    ),
-    Field(
-        "parent",
-        Kind.ID,
-        plain("parent_id"),
-        "id of the task that sent this one",
-        HAVE_NONE,
-        _is_task,
-    ),
-    Field(
-        "tree",
-        Kind.IDS,
-        _all(plain("uuid"), plain("root_id"), plain("parent_id")),
-        "a whole family: uuid, root or parent",
-    ),
-    Field("type", Kind.TEXT, _type, "event type, as task-failed"),
-    Field("runtime", Kind.DURATION, _runtime, "time the task ran", NOT_STARTED, _finishes),
-    Field(
-        "wait",
-        Kind.DURATION,
-        _wait,
-        "from received, or else sent, to started",
-        NOT_STARTED,
-        _is_task,
-    ),
-    Field("queue_time", Kind.DURATION, _queue_time, "from sent to received", NOT_SENT, _is_task),
-    Field("age", Kind.AGE, _timestamp, "time since the event was sent", drifts=True),
-    Field("retries", Kind.NUMBER, plain("retries"), "retries so far", NOT_RECEIVED, _is_task),
-    Field("pid", Kind.NUMBER, plain("pid"), "process that sent the event"),
-    Field("lag", Kind.DURATION, _lag, "from sending the event to receiving it here"),
-    Field("clock", Kind.NUMBER, plain("clock"), "logical clock"),
-    Field("sent", Kind.TIME, _sent, "when the task was sent", NOT_SENT, _is_task),
-    Field(
-        "received", Kind.TIME, _received, "when a worker received the task", NOT_RECEIVED, _is_task
-    ),
-    Field("started", Kind.TIME, _started, "when the task started", NOT_STARTED, _is_task),
-    Field("done", Kind.TIME, _done, "when the task ended, in whatever way", "", _ends),
-    Field("eta", Kind.TIME, eta_of, "earliest time the task may start", HAVE_NONE, _is_task),
-    Field("has", Kind.PRESENCE, lambda _: None, "names a field that must be there"),
-    Field(
-        "any",
-        Kind.TEXTS,
-        _all(
-            plain("uuid"),
-            plain("name"),
-            _state,
-            plain("hostname"),
-            plain("args"),
-            plain("kwargs"),
-            plain("result"),
-            plain("exception"),
-        ),
-        "what bare words search",
-    ),
+# fmt: off
+#: Name, kind, description; why it may be unknown, and in which states it should not be.
+_FIELDS: Final[tuple[tuple[str, Kind, str, str, Container[object] | None], ...]] = (
+    ("name", Kind.TEXT, "task name", _NOT_RECEIVED, STATES),
+    ("state", Kind.STATE, "state of the task, after the event", "", STATES),
+    ("worker", Kind.TEXT, "sender of the event, as celery@host", "", None),
+    ("host", Kind.TEXT, "host of the worker: the part after the @", "", None),
+    ("uuid", Kind.ID, "task id", "", STATES),
+    ("args", Kind.TEXT, "arguments", _NOT_RECEIVED, STATES),
+    ("kwargs", Kind.PAIRS, "keyword arguments; key=value for a pair", _NOT_RECEIVED, STATES),
+    ("result", Kind.TEXT, "result of a task that succeeded", "", _SUCCEEDED),
+    ("exc", Kind.EXCEPTION, "exception", "", _FAILED),
+    ("tb", Kind.TEXT, "traceback", "", _FAILED),
+    ("queue", Kind.TEXT, "queue sent to", _NOT_SENT, STATES),
+    ("exchange", Kind.TEXT, "exchange sent to", _NOT_SENT, STATES),
+    ("routing_key", Kind.TEXT, "routing key sent with", _NOT_SENT, STATES),
+    ("root", Kind.ID, "id of the first task of the workflow", _NOT_RECEIVED, STATES),
+    ("parent", Kind.ID, "id of the task that sent this one", _NONE, STATES),
+    ("tree", Kind.IDS, "a whole workflow: uuid, root or parent", "", None),
+    ("type", Kind.TEXT, "event type, such as task-failed", "", None),
+    ("runtime", Kind.DURATION, "time the task ran, or has run so far", _NOT_STARTED, _RUN),
+    ("wait", Kind.DURATION, "from received (or sent) to started", _NOT_STARTED, STATES),
+    ("queue_time", Kind.DURATION, "from sent to received", _NOT_SENT, STATES),
+    ("age", Kind.AGE, "time since the event, or the last event of the task", "", None),
+    ("retries", Kind.NUMBER, "retries so far", _NOT_RECEIVED, STATES),
+    ("pid", Kind.NUMBER, "process that sent the event", "", None),
+    ("lag", Kind.DURATION, "from sending the event to receiving it here", "", None),
+    ("clock", Kind.NUMBER, "logical clock", "", None),
+    ("sent", Kind.TIME, "when the task was sent", _NOT_SENT, STATES),
+    ("received", Kind.TIME, "when a worker received the task", _NOT_RECEIVED, STATES),
+    ("started", Kind.TIME, "when the task started", _NOT_STARTED, STATES),
+    ("done", Kind.TIME, "when the task ended, in any final state", "", FINAL_STATES),
+    ("eta", Kind.TIME, "earliest time the task may start", _NONE, STATES),
+    ("has", Kind.PRESENCE, "name of a field that must be there", "", None),
+    ("any", Kind.TEXTS, "the fields that bare words search", "", None),
+    ("lost", Kind.OTHER, "true if it was running on a worker that disappeared", "", None),
 )
+#: Celery's names of fields that have another one here.
+_CELERY_NAMES: Final = {
+    "worker": "hostname", "exc": "exception", "tb": "traceback",
+    "root": "root_id", "parent": "parent_id",
+}
+# fmt: on
+_TREE: Final = ("uuid", "root", "parent")
+_SEARCHED: Final = ("uuid", "name", "state", "worker", "args", "kwargs", "result", "exc")
 
-#: Names under which the fields travel, for those who copy them from JSON output, and
-#: those that other tools have for the same.
+#: Names in JSON output, for those who copy them, and names that other tools have.
 ALIASES: Final = {
-    "hostname": "worker",
-    "exception": "exc",
-    "traceback": "tb",
-    "root_id": "root",
-    "parent_id": "parent",
+    **{name: short for short, name in _CELERY_NAMES.items()},
     **dict.fromkeys(("task", "job", "func", "function", "task_name"), "name"),
     **dict.fromkeys(("error", "err"), "exc"),
     **dict.fromkeys(("id", "task_id", "job_id"), "uuid"),
@@ -291,22 +168,38 @@ ALIASES: Final = {
     "node": "worker",
     "latency": "lag",
     "stack": "tb",
-    "retry": "retries",
-    "attempts": "retries",
-    "exists": "has",
-    "_exists_": "has",
+    **dict.fromkeys(("retry", "attempts"), "retries"),
+    **dict.fromkeys(("exists", "_exists_"), "has"),
     **dict.fromkeys(("ended", "finished"), "done"),
 }
+_MOMENTS: Final = "sent, received, started and done are when; age is how long ago"
 #: Names that may mean several fields, and which.
 AMBIGUOUS: Final = {
     "time": "runtime is how long it ran; sent, received, started and done are when",
-    "timestamp": "sent, received, started and done are when; age is how long ago",
-    "date": "sent, received, started and done are when; age is how long ago",
-    "message": "exc for the exception, result for what it returned",
+    "timestamp": _MOMENTS,
+    "date": _MOMENTS,
+    "message": "exc for the exception, result for the return value",
 }
 
-#: The fields of events, by name.
-EVENT_FIELDS: Final[FieldTable] = {field.name: field for field in _FIELDS}
+
+def _table(
+    get: Callable[[str], Getter], computed: Mapping[str, Getter], drifting: Container[str]
+) -> FieldTable:
+    """Return a table: fields that are not `computed` are read by `get(Celery's name)`."""
+    getters = {"has": lambda _: None, **computed}
+
+    def getter(name: str) -> Getter:
+        return getters.get(name) or get(_CELERY_NAMES.get(name, name))
+
+    def several(names: tuple[str, ...]) -> Getter:
+        parts = [getter(name) for name in names]
+        return lambda subject: tuple([part(subject) for part in parts])
+
+    getters |= {"tree": several(_TREE), "any": several(_SEARCHED)}
+    return {
+        name: Field(name, kind, getter(name), about, reason, states, name in drifting)
+        for name, kind, about, reason, states in _FIELDS
+    }
 
 
 def find(name: str, fields: FieldTable) -> Field | None:
@@ -320,19 +213,175 @@ def find(name: str, fields: FieldTable) -> Field | None:
     if dot and owner.lower() in ("task", "event") and "." not in rest:
         return find(rest, fields)
     for prefix in PREFIXES:
-        own = name[len(prefix) :]
-        if lower.startswith(prefix) and own:
-            return Field(name, Kind.OTHER, _own(own), "", "none has it")
+        if lower.startswith(prefix) and len(name) > len(prefix):
+            get = partial(_other_field, name[len(prefix) :])
+            return Field(name, Kind.OTHER, get, "", "none has it")
     return None
 
 
-#: How alike names must be for one to be meant by the other.
-_ALIKE: Final = 0.7
+def _other_field(name: str, subject: Any) -> object:
+    return subject.get(name)
 
 
 def guess(name: str, fields: FieldTable) -> str:
     """Return the name of the field that was probably meant, or nothing."""
-    # An alias may stand for what only others have: a task has no type of event.
     known = [*fields, *(alias for alias, of in ALIASES.items() if of in fields)]
-    close = difflib.get_close_matches(name.lower(), known, 1, _ALIKE)
+    close = difflib.get_close_matches(name.lower(), known, 1, 0.7)
     return close[0] if close else ""
+
+
+def seconds(value: object) -> float | None:
+    """Return `value` as seconds, None unless it is a number that can be a time."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) <= TIME_MAX else None
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else end - start
+
+
+def _host(subject: Any) -> str | None:
+    hostname = subject.get("hostname")
+    return hostname.rpartition("@")[2] if isinstance(hostname, str) else None
+
+
+def _eta(subject: Any) -> float | None:
+    """Return the ETA, which Celery sends as ISO 8601, in UTC if it has no zone."""
+    eta = subject.get("eta")
+    if not isinstance(eta, str):
+        return seconds(eta)
+    try:
+        moment = datetime.fromisoformat(eta)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+# --- of events ------------------------------------------------------------------
+#
+# Fields may be of any JSON type.  Getters return them as they are if the kind of the
+# field sorts it out, and do arithmetic only on `seconds`.
+
+
+def _event_field(name: str) -> Getter:
+    def get(record: Record) -> object:
+        event = record.event
+        return event[name] if name in event else record.joined.get(name)
+
+    return get
+
+
+def _event_state(record: Record) -> str | None:
+    kind = record.event.get("type")
+    return EVENT_STATES.get(kind) if isinstance(kind, str) else None
+
+
+def _timestamp(record: Record) -> float | None:
+    return seconds(record.event.get("timestamp"))
+
+
+def _event_time(name: str) -> Callable[[Record], float | None]:
+    """Return the getter of when the event `task-<name>` of this task was sent."""
+    kind = f"task-{name}"
+
+    def get(record: Record) -> float | None:
+        if record.event.get("type") == kind:
+            return _timestamp(record)
+        return seconds(record.joined.get(name))
+
+    return get
+
+
+_sent, _received, _started = map(_event_time, ("sent", "received", "started"))
+
+
+def _event_runtime(record: Record) -> float | None:
+    """Return the runtime as the worker measured it, or else the time since the start."""
+    runtime = seconds(record.get("runtime"))
+    if runtime is not None or _event_state(record) not in _RUN:
+        return runtime
+    return _between(_started(record), _timestamp(record))
+
+
+def _event_wait(record: Record) -> float | None:
+    received = _received(record)
+    return _between(_sent(record) if received is None else received, _started(record))
+
+
+#: The fields of events, by name.
+EVENT_FIELDS: Final[FieldTable] = {
+    name: field
+    for name, field in _table(
+        _event_field,
+        {
+            "type": lambda record: record.event.get("type"),
+            "state": _event_state,
+            "host": _host,
+            "runtime": _event_runtime,
+            "wait": _event_wait,
+            "queue_time": lambda record: _between(_sent(record), _received(record)),
+            "age": _timestamp,
+            "lag": lambda record: _between(
+                _timestamp(record), seconds(record.event.get("local_received"))
+            ),
+            "sent": _sent,
+            "received": _received,
+            "started": _started,
+            "done": lambda r: _timestamp(r) if _event_state(r) in FINAL_STATES else None,
+            "eta": _eta,
+        },
+        drifting=("age",),
+    ).items()
+    if name != "lost"
+}
+
+# --- of tasks -------------------------------------------------------------------
+#
+# `task.get(name)` returns a field as Celery sent it, of any JSON type; what the state
+# worked out is an attribute.
+
+
+def running_since(task: Any) -> float | None:
+    """Return when a task that has not ended started, in epoch seconds of our own clock."""
+    if task.state != "STARTED":
+        return None
+    skew = seconds(getattr(task.worker, "skew", None)) or 0.0
+    started = seconds(task.started)
+    return None if started is None else started - skew
+
+
+def task_fields(now: Callable[[], float] | None = None) -> FieldTable:
+    """Return the fields of tasks, by name.
+
+    `now` returns the epoch seconds that running tasks have run until and at which lost
+    tasks are told; without it neither is known.
+    """
+
+    def runtime(task: Any) -> float | None:
+        known = seconds(task.runtime)
+        if known is not None or now is None:
+            return known
+        since = running_since(task)
+        return None if since is None else max(0.0, now() - since)
+
+    def attribute(name: str) -> Getter:
+        return lambda task: seconds(getattr(task, name, None))
+
+    times = ("wait", "queue_time", "sent", "received", "started", "done")
+    computed: dict[str, Getter] = {
+        **{name: attribute(name) for name in times},
+        "state": lambda task: getattr(task, "state", None),
+        "host": _host,
+        "runtime": runtime,
+        "age": attribute("local_received"),
+        "lag": lambda task: _between(seconds(task.timestamp), seconds(task.local_received)),
+        "eta": _eta,
+        "lost": lambda task: None if now is None else bool(task.lost(now())),
+    }
+    table = _table(lambda name: lambda task: task.get(name), computed, ("age", "runtime", "lost"))
+    return {name: field for name, field in table.items() if name != "type"}
+
+
+#: The fields of tasks without a clock.
+TASK_FIELDS: Final[FieldTable] = task_fields()

@@ -204,7 +204,7 @@ def parse_duration(text: str) -> float:
         return float(text)
     match = _DURATION.fullmatch(text)
     if not match or not text:
-        raise ValueError(f"{_shown(text)} is no duration (use {DURATION_GRAMMAR})")
+        raise ValueError(f"invalid duration {_shown(text)} (use {DURATION_GRAMMAR})")
     pairs = zip(match.groups(), UNITS.values(), strict=True)
     return math.fsum(float(count) * unit for count, unit in pairs if count)
 
@@ -217,7 +217,7 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"{_shown(text.strip())} is no size (use {SIZE_GRAMMAR})")
+        raise ValueError(f"invalid size {_shown(text.strip())} (use {SIZE_GRAMMAR})")
     number, unit = match.groups()
     factor = _SIZE_UNITS[unit.upper()]
     return round(float(number) * factor) if "." in number else int(number) * factor

@@ -151,8 +151,8 @@ class Batch:
             return EXIT_FAILED if self._failed else EXIT_OK
         if not self._options.quiet:
             print(f"evtop: {self._matched} of {self._rows} rows matched --expect", file=sys.stderr)  # noqa: T201
-            for doubt in () if self._matched else self._expected.doubts():
-                print(f"evtop: {doubt}", file=sys.stderr)  # noqa: T201  (ditto)
+            for hint in () if self._matched else self._expected.hints():
+                print(f"evtop: {hint}", file=sys.stderr)  # noqa: T201  (ditto)
         if self._failed:
             return EXIT_FAILED
         return EXIT_OK if self._matched else EXIT_NOT_EXPECTED

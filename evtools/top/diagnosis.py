@@ -54,7 +54,7 @@ def diagnose(
             f"The filter hides all of {table.total} {table.noun}{searched}. "
             "Esc clears it, / changes it."
         )
-        return [*lines, *map(sanitize, (*table.notes(), *table.filter.doubts()))]
+        return [*lines, *map(sanitize, (*table.notes(), *table.filter.hints()))]
     lines.append(_NOTHING_YET[table.name].format(window=table.lens.window))
     lines += _silence(table, state, intake, link)
     return lines

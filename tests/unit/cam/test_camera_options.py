@@ -88,8 +88,8 @@ def test_options_become_what_the_constructor_says(name, text, value):
         ("share", "\x1b[31m", "--camera-option share: "),
         ("loud", "maybe", '--camera-option loud: "maybe" is neither yes nor no'),
         ("form", "round", '--camera-option form: "round" is not one of short, long'),
-        ("keep", "soon", '--camera-option keep: "soon" is no duration'),
-        ("size", "big", '--camera-option size: "big" is no size'),
+        ("keep", "soon", '--camera-option keep: invalid duration "soon"'),
+        ("size", "big", '--camera-option size: invalid size "big"'),
         ("levels", "1,x", '--camera-option levels: "x" is no number'),
     ],
 )

@@ -130,7 +130,7 @@ def test_a_bad_value_in_the_file_is_told_by_its_place(cli, config):
     ended = cli("--profile", "x", "--show-config")
     assert ended.status == 78
     assert f"evdump: {path} [profile.x]: heartbeat: " in ended.err
-    assert "is no duration" in ended.err
+    assert "invalid duration" in ended.err
 
 
 def test_a_bad_value_of_the_application_is_told_by_its_name(cli, application):

@@ -65,10 +65,10 @@ def test_good_values_are_taken(kind, text, value):
 @pytest.mark.parametrize(
     ("kind", "text", "words"),
     [
-        (params.DURATION, "soon", "is no duration"),
+        (params.DURATION, "soon", "invalid duration"),
         (params.DURATION, [5], "not the right type"),
         (params.POSITIVE_DURATION, "0", "longer than nothing"),
-        (params.SIZE, "big", "is no size"),
+        (params.SIZE, "big", "invalid size"),
         (params.COUNT, "0", "above zero"),
         (params.WHOLE, "-1", "is no whole number"),
         (params.WHOLE, "x", "is no whole number"),

@@ -69,7 +69,7 @@ def test_it_does_the_same_as_evdump(run, tmp_path):
     [
         (("--config", "none.toml"), 78, "evdump: none.toml: No such file"),
         (("--event-queue-durable",), 2, "exclude each other"),
-        (("--heartbeat", "x"), 2, "is no duration"),
+        (("--heartbeat", "x"), 2, "invalid duration"),
     ],
 )
 def test_failures_look_like_evdumps_own(run, arguments, status, words):

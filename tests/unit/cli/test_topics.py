@@ -9,7 +9,7 @@ from evtools.top.keymap import keys_text
 
 
 def test_the_page_of_filters_is_that_of_the_language():
-    from evtools.filters.page import page
+    from evtools.filters.help import page
 
     assert TOPICS["filter"].page() == page()
 

@@ -1,13 +1,37 @@
-"""Tests for evtools.filters.grammar."""
+"""The grammar: text to trees, quoting, limits, and mistakes with their places.
+
+What other tools write is in tests/unit/cli/test_filters_asked.py.
+"""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.filters.grammar import MAX_DEPTH, And, Everything, Not, Or, Term, Word, parse
-from evtools.filters.tokens import OPERATORS, PATTERN_OPERATORS, Mistake, Value
+from evtools.filters.grammar import (
+    MAX_CHARS,
+    MAX_DEPTH,
+    MAX_TERMS,
+    And,
+    Mistake,
+    Not,
+    Or,
+    Term,
+    Value,
+    parse,
+    quote,
+    quote_pattern,
+)
 
-A, B, C = (Word(Value(letter)) for letter in "abc")
+
+def word(text, *, literal=False):
+    return Term("any", ":", (Value(text, literal),), is_word=True)
+
+
+A, B, C = map(word, "abc")
+
+
+def term(name, operator, *values):
+    return Term(name, operator, tuple(map(Value, values)))
 
 
 def mistake(text):
@@ -19,119 +43,137 @@ def mistake(text):
 @pytest.mark.parametrize(
     ("text", "tree"),
     [
-        ("", Everything()),
-        ("  ", Everything()),
-        ("a", A),
-        ("a b", And((A, B))),
+        ("", And(())),
+        ("  ", And(())),
+        ("  a \t b\n", And((A, B))),
         ("a AND b", And((A, B))),
+        ("a && b", And((A, B))),
+        ("a&&b", And((A, B))),
         ("a OR b", Or((A, B))),
+        ("a || b", Or((A, B))),
         ("a b OR c", Or((And((A, B)), C))),
         ("a (b OR c)", And((A, Or((B, C))))),
+        ("(a)(b)", And((A, B))),
+        ("((a))", A),
         ("NOT a b", And((Not(A), B))),
         ("NOT (a b)", Not(And((A, B)))),
+        ("!(a b)", Not(And((A, B)))),
         ("-a", Not(A)),
-        ("!a", Not(A)),
-        ("a AND NOT b", And((A, Not(B)))),
-        ("NOT NOT a", Not(Not(A))),
-        ("((a))", A),
-        ("(a b) c", And((A, B, C))),
-        ("a OR (b OR c)", Or((A, B, C))),
-        ("name:a,b", Term("name", ":", (Value("a"), Value("b")))),
-        ('name~"a b"', Term("name", "~", (Value("a b"),))),
+        ("! a", Not(A)),
+        ("-!a", Not(Not(A))),
+        ('-"a"', Not(word("a", literal=True))),
+        ("a and not b", And((A, Not(B)))),
+        ('"AND" "-a"', And((word("AND", literal=True), word("-a", literal=True)))),
+        ("name:a,b", term("name", ":", "a", "b")),
+        ("(name:a)", term("name", ":", "a")),
+        ("a:>2", term("a", ">", "2")),
+        ("a==2", term("a", "=", "2")),
+        ("received:14:00..14:10", term("received", ":", "14:00..14:10")),
+        ('name:"a b,(c)"', Term("name", ":", (Value("a b,(c)", literal=True),))),
+        ('name:a,"b,c"', Term("name", ":", (Value("a"), Value("b,c", literal=True)))),
+        (r'"a\"b"', word('a"b', literal=True)),
+        (r'"a\\b"', word(r"a\b", literal=True)),
+        (r'"\d"', word(r"\d", literal=True)),
+        (r"name~^proj\.(a|b)$", term("name", "~", r"^proj\.(a|b)$")),
+        (r'name~"^proj\.(a|b) c$"', term("name", "~", r"^proj\.(a|b) c$")),
+        (r'name~"a\"b\\"', term("name", "~", r'a"b\\')),
+        ("name~a,b", term("name", "~", "a,b")),
+        ("name!~(a", term("name", "!~", "(a")),
+        ('(name~"a|b")', term("name", "~", "a|b")),
+        *((text, word(text)) for text in ("celery@w1:x", "4411>2", "it's", "a,b", "a-b", "[1")),
     ],
 )
 def test_a_filter_is_read_as_a_tree(text, tree):
     assert parse(text) == tree
-    assert parse(str(tree)) == tree
+
+
+@pytest.mark.parametrize("sign", [":", "=", "!=", "~", "!~", ">", ">=", "<", "<="])
+def test_a_field_has_an_operator_and_a_value(sign):
+    assert parse(f"name{sign}2") == term("name", sign, "2")
 
 
 @pytest.mark.parametrize(
-    ("text", "position", "says"),
+    ("text", "position", "length", "says"),
     [
-        ("(", 0, "never closed"),
-        ("(a", 0, "never closed"),
-        ("(name~a)", 0, "never closed"),
-        ("a)", 1, "never opened"),
-        (")", 0, "never opened"),
-        ("()", 0, "nothing between"),
-        ("OR a", 0, "OR needs a term on both sides"),
-        ("a OR", 2, "OR needs a term"),
-        ("a AND", 2, "AND needs a term"),
-        ("a AND OR b", 2, "AND needs a term"),
-        ("(OR a)", 1, "OR needs a term"),
-        ("(a OR)", 3, "OR needs a term"),
-        ("a NOT", 2, "NOT needs a term on its right"),
-        ("NOT)", 0, "NOT needs a term"),
+        ("(", 0, 1, "never closed"),
+        ("(a", 0, 1, "never closed"),
+        ("(name~a)", 0, 1, "never closed"),
+        ("a)", 1, 1, "never opened"),
+        (")", 0, 1, "never opened"),
+        ("()", 0, 2, "nothing between"),
+        ("OR a", 0, 2, "OR needs a term on both sides"),
+        ("a OR", 2, 2, "OR needs a term"),
+        ("a AND OR b", 2, 3, "AND needs a term"),
+        ("(OR a)", 1, 2, "OR needs a term"),
+        ("(a OR)", 3, 2, "OR needs a term"),
+        ("a NOT", 2, 3, "NOT needs a term on its right"),
+        ("NOT)", 0, 3, "NOT needs a term"),
+        ("name:", 5, 1, "missing"),
+        ("name:a,", 7, 1, "missing"),
+        ("name:,a", 5, 1, "missing"),
+        ('name~""', 5, 1, "missing"),
+        ("name=>2", 4, 2, 'did you mean ">="'),
+        ("name:!x", 4, 2, 'invalid operator ":!"'),
+        ("- a", 0, 1, "right after"),
+        ("a -", 2, 1, "right after"),
+        ("(-)", 1, 1, "right after"),
+        ("a(b)", 1, 1, "middle of a word"),
+        ("name:a(b)", 6, 1, "middle of a word"),
+        ('a"b"', 1, 1, "middle of a word"),
+        ('"a"b', 3, 1, "middle of a word"),
+        ('"a",b', 3, 1, "middle of a word"),
+        ('"a""b"', 3, 1, "middle of a word"),
+        ('name~"a"b', 8, 1, "middle of a word"),
+        ('x "a b', 2, 1, "not closed"),
+        ('name:"a\\"', 5, 1, "not closed"),
+        ("name:'a", 5, 2, "not closed"),
     ],
 )
-def test_a_tree_that_does_not_close_is_refused_in_place(text, position, says):
+def test_what_would_be_misread_is_refused_with_its_place(text, position, length, says):
     error = mistake(text)
-    assert error.position == position
+    assert (error.position, error.length) == (position, length)
     assert says in error.message
 
 
-def test_parentheses_may_be_nested_so_deep():
+def test_a_value_knows_its_place():
+    tree = parse("ab name:cde")
+    assert (tree.children[1].position, tree.children[1].values[0].position) == (3, 8)
+    assert tree.children[1].values[0].length == 3
+
+
+def test_a_filter_has_limits():
+    assert parse("x" * MAX_CHARS)
+    assert mistake("x" * (MAX_CHARS + 1)).position == MAX_CHARS
+    assert len(parse("x " * MAX_TERMS).children) == MAX_TERMS
+    assert mistake("x " * (MAX_TERMS + 1)).position == 2 * MAX_TERMS
     assert parse("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH) == A
-    error = mistake("(" * (MAX_DEPTH + 1) + "a" + ")" * (MAX_DEPTH + 1))
-    assert error.position == MAX_DEPTH
+    assert mistake("(" * (MAX_DEPTH + 1) + "a" + ")" * (MAX_DEPTH + 1)).position == MAX_DEPTH
 
 
-def test_a_pattern_at_the_end_of_a_group_is_written_so_that_it_stays_one():
-    tree = parse('-(a OR -name~"x|y")')
-    assert str(tree) == "NOT (a OR NOT name~x|y )"
-    assert parse(str(tree)) == tree
+@given(st.text(max_size=MAX_CHARS // 2 - 2))
+def test_any_text_can_be_quoted(text):
+    assert parse(quote(text)) == word(text, literal=True)
 
 
-def test_a_term_knows_its_place():
-    tree = parse("a name:b")
-    assert tree.children[1].position == 2
-
-
-BARE = st.text("abc*?-_.0@", min_size=1).filter(lambda t: t[0] != "-")
-ITEM = st.builds(Value, BARE) | st.builds(Value, st.text(max_size=9), st.just(True))
-WORDS = st.builds(
-    Word,
-    st.builds(Value, st.sampled_from(["a", "a,b", "4411", "proj.*", "w@h"]))
-    | st.builds(Value, st.text(max_size=9), st.just(True)),
-)
-NAMES = st.sampled_from(["name", "field.x-y", "f.a.b", "Unknown"])
-TERMS = st.builds(
-    Term,
-    NAMES,
-    st.sampled_from([sign for sign in OPERATORS if sign not in PATTERN_OPERATORS]),
-    st.lists(ITEM, min_size=1, max_size=3).map(tuple),
-) | st.builds(
-    Term,
-    NAMES,
-    st.sampled_from(PATTERN_OPERATORS),
-    st.text('ab" .|()', min_size=1).map(lambda text: (Value(text),)),
-)
-
-
-def of_other_kind(kind):
-    return lambda children: not any(isinstance(child, kind) for child in children)
-
-
-def joined(children):
-    lists = st.lists(children, min_size=2, max_size=3)
-    return (
-        st.builds(Not, children)
-        | st.builds(And, lists.filter(of_other_kind(And)).map(tuple))
-        | st.builds(Or, lists.filter(of_other_kind(Or)).map(tuple))
-    )
-
-
-@given(st.recursive(WORDS | TERMS, joined, max_leaves=6) | st.just(Everything()))
-def test_what_is_written_is_read_back_as_the_same_tree(tree):
-    assert parse(str(tree)) == tree
-
-
-@given(
-    st.lists(st.sampled_from(["a", "name:b", "(", ")", "OR", "AND", "NOT", "-", '"c d"', "e~f"]))
-)
-def test_what_is_read_is_read_back_as_the_same_tree(words):
+@given(st.text(st.sampled_from('ab \\"|)'), min_size=1))
+def test_any_pattern_can_be_quoted(text):
     try:
-        tree = parse(" ".join(words).replace("- ", "-"))
-    except Mistake:
+        pattern = parse("name~" + text).values[0].text
+    except (Mistake, AttributeError):
         return
-    assert parse(str(tree)) == tree
+    assert parse("name~" + quote_pattern(pattern)) == term("name", "~", pattern)
+
+
+def test_patterns_are_quoted_only_if_they_must_be():
+    assert quote_pattern("a|b") == "a|b"
+    assert quote_pattern("a b") == '"a b"'
+
+
+@given(st.text(st.sampled_from("ab:=~<>!-()\"', \\NOT.")))
+def test_any_text_is_read_or_refused_in_place(text):
+    try:
+        parse(text, {"a"})
+        position = 0
+    except Mistake as error:
+        position = error.position
+    assert 0 <= position <= len(text)

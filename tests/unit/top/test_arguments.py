@@ -18,7 +18,7 @@ def test_limits_are_durations_or_none():
     assert arguments.limit("") is arguments.limit("  ") is None
     assert arguments.limit("1m30s") == 90
     for text in ("0", "soon"):
-        with pytest.raises(ValueError, match=r"longer than nothing|no duration"):
+        with pytest.raises(ValueError, match=r"longer than nothing|invalid duration"):
             arguments.limit(text)
 
 

@@ -213,7 +213,7 @@ def test_the_refresh_has_a_floor(terminal, session, text, seconds):
 
 def test_a_refresh_that_is_no_time_is_told(terminal):
     terminal.command("refresh soon")
-    assert "is no duration" in terminal.message
+    assert "invalid duration" in terminal.message
 
 
 def test_ascii_is_switched(terminal, session):

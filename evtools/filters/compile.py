@@ -1,0 +1,555 @@
+"""Filters: compiled to one predicate over events or tasks, combined, and explained."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, tzinfo
+from functools import reduce
+from typing import Any, Final, TypeAlias, TypeGuard
+
+from evtools.errors import FilterError
+from evtools.filters import values
+from evtools.filters.fields import (
+    ALIASES,
+    AMBIGUOUS,
+    EVENT_FIELDS,
+    PREFIXES,
+    STATE_GROUPS,
+    STATE_NAMES,
+    STATES,
+    Field,
+    FieldTable,
+    Kind,
+    find,
+    guess,
+    state_of_word,
+)
+from evtools.filters.grammar import (
+    OPERATORS,
+    PATTERN_OPERATORS,
+    QUOTE_IT,
+    And,
+    Mistake,
+    Node,
+    Not,
+    Or,
+    Term,
+    Value,
+    parse,
+    quote,
+)
+from evtools.filters.regexes import LineSearch, PatternRefused
+from evtools.filters.values import COMPARISONS, NumberTest, TextTest, any_of, is_glob
+from evtools.text import sanitize, width
+
+Predicate: TypeAlias = Callable[[Any], bool]
+
+#: Where the language is described.
+_SEE: Final = "evtools help filter lists the fields"
+_NEGATIVE: Final = ("!=", "!~")
+_EQUALITY: Final = (":", "=", "!=")
+_ON_TEXT: Final = (*_EQUALITY, *PATTERN_OPERATORS)
+_ON_NUMBERS: Final = (*_EQUALITY, *COMPARISONS)
+
+
+class Filter:
+    """A test of events, or of the subjects that its table of fields is about.
+
+    `matches(subject)` never raises, whatever JSON the fields hold.  `text` is the filter
+    as it was written.  Not to be shared by threads: it counts.
+    """
+
+    __slots__ = ("_hints", "_terms", "matches", "text")
+
+    def __init__(
+        self,
+        text: str,
+        matches: Predicate,
+        terms: "Iterable[_TermCount]" = (),
+        hints: Iterable[str] = (),
+    ) -> None:
+        self.text = text
+        # The closure itself, not a method around it: this is the hot path.
+        self.matches: Predicate = matches
+        self._terms = tuple(terms)
+        self._hints = tuple(hints)
+
+    def __repr__(self) -> str:
+        return f"Filter({self.text!r})"
+
+    @property
+    def drifts(self) -> bool:
+        """Whether time alone may change the answer."""
+        return any(term.field.drifts for term in self._terms)
+
+    def hints(self) -> list[str]:
+        """Return what may have been meant instead, for when nothing matches."""
+        return [*dict.fromkeys(self._hints), _SEE] if self._hints else []
+
+    def unknown(self, subjects: str = "events") -> list[str]:
+        """Return notes on fields that were unknown in all `subjects` that should have them.
+
+        Texts that were not searched to their end are noted, too.
+        """
+        return list(dict.fromkeys(note for term in self._terms for note in term.notes(subjects)))
+
+
+class _TermCount:
+    """What one term of a filter found unknown in the subjects it was applied to."""
+
+    __slots__ = ("_state_of", "field", "known", "searches", "unknown")
+
+    def __init__(self, field: Field, state_of: Callable[[Any], object]) -> None:
+        self.field = field
+        self.known = False
+        self.unknown = 0
+        self.searches: list[LineSearch] = []
+        self._state_of = state_of
+
+    def miss(self, subject: Any) -> bool:
+        """Count a subject whose field is unknown; return False, as it does not match."""
+        states = self.field.states
+        self.unknown += states is None or self._state_of(subject) in states
+        return False
+
+    def notes(self, subjects: str) -> list[str]:
+        name, reason = sanitize(self.field.name), self.field.reason
+        notes = [
+            f"{name}: {search.cut} texts were not searched to their end "
+            f"(a line is searched up to {search.line_chars} characters)"
+            for search in self.searches
+            if search.cut
+        ]
+        if self.unknown and not self.known:
+            why = f" ({reason})" if reason else ""
+            notes.insert(0, f"{name}: unknown for 100% of {subjects}{why}")
+        return notes
+
+
+def compile_filter(
+    text: str,
+    *,
+    fields: FieldTable = EVENT_FIELDS,
+    zone: tzinfo = UTC,
+    now: Callable[[], float] | None = None,
+) -> Filter:
+    """Compile a filter, see evfilter(7); the empty one matches everything.
+
+    Times are in `zone` unless they have their own.  `now` returns the epoch seconds that
+    ages are counted from; without it `age` is refused.  Raise FilterError with the place
+    of the mistake.
+    """
+    names = {*fields, *(alias for alias, name in ALIASES.items() if name in fields)}
+    compiler = _Compiler(fields, zone, now)
+    try:
+        matches = compiler.build(parse(text, names))
+    except Mistake as mistake:
+        raise FilterError(
+            f"bad filter at column {mistake.position + 1}: {mistake.message}",
+            f"{mistake.hint}; {_SEE}" if mistake.hint else _SEE,
+            text=text,
+            position=mistake.position,
+            length=mistake.length,
+        ) from None
+    return Filter(text, matches, compiler.terms, compiler.hints)
+
+
+def all_of(*filters: Filter) -> Filter:
+    """Return the filter for what matches all of `filters`; of none, everything."""
+    return Filter(
+        " ".join(f"({each.text})" for each in filters if each.text.strip()),
+        _all([each.matches for each in filters]),
+        [term for each in filters for term in each._terms],  # noqa: SLF001
+        [hint for each in filters for hint in each._hints],  # noqa: SLF001
+    )
+
+
+def exclude(filters: Iterable[Filter]) -> Filter:
+    """Return the filter for what matches none of `filters`."""
+    filters = tuple(filters)
+    return Filter(
+        " ".join(f"NOT ({each.text})" for each in filters),
+        _not(_any([each.matches for each in filters])),
+        [term for each in filters for term in each._terms],  # noqa: SLF001
+    )
+
+
+def _all(predicates: Sequence[Predicate]) -> Predicate:
+    return reduce(_both, predicates) if predicates else lambda _: True
+
+
+def _any(predicates: Sequence[Predicate]) -> Predicate:
+    return reduce(_either, predicates) if predicates else lambda _: False
+
+
+def _both(first: Predicate, second: Predicate) -> Predicate:
+    return lambda subject: first(subject) and second(subject)
+
+
+def _either(first: Predicate, second: Predicate) -> Predicate:
+    return lambda subject: first(subject) or second(subject)
+
+
+def _not(predicate: Predicate) -> Predicate:
+    return lambda subject: not predicate(subject)
+
+
+# --- the compiler ---------------------------------------------------------------
+
+
+class _Compiler:
+    """Makes closures of a tree; raises Mistake for what does not fit the fields.
+
+    The predicates never raise.  `terms` collects the counts of each term, `hints` what
+    may have been meant instead.
+    """
+
+    def __init__(self, fields: FieldTable, zone: tzinfo, now: Callable[[], float] | None) -> None:
+        self.fields, self.zone, self.now = fields, zone, now
+        self.terms: list[_TermCount] = []
+        self.hints: list[str] = []
+
+    def build(self, node: Node) -> Predicate:
+        match node:
+            case Not(child):
+                return _not(self.build(child))
+            case And(children):
+                return _all([self.build(child) for child in children])
+            case Or(children):
+                return _any([self.build(child) for child in children])
+            case Term(is_word=True):
+                return self._word(node)
+            case Term():
+                return self._term(node)
+
+    def _word(self, term: Term) -> Predicate:
+        """Compile a bare word: text, or the state of that name."""
+        value = term.values[0]
+        found = self._term(term)
+        if value.literal:
+            return found
+        if "state" in self.fields and (state := state_of_word(value.text)):
+            get = self.fields["state"].get
+            return lambda subject: get(subject) == state or found(subject)
+        if not is_glob(value):
+            word, meant = sanitize(value.text), ""
+            if "state" in self.fields and value.text.lower() in (*STATE_NAMES, *STATE_GROUPS):
+                meant = f"; for the state: state:{word}"
+            elif field := find(value.text, self.fields):
+                meant = f"; for the field: {field.name}:VALUE"
+            self.hints.append(f'"{word}" was searched for as text{meant}')
+        return found
+
+    def _term(self, term: Term) -> Predicate:
+        if term.name.lower().startswith(("kwargs.", "args.")):
+            return self._argument(term)
+        field = self._field(term.name, term.position, len(term.name))
+        build, operators = _BUILDERS[field.kind]
+        if term.operator not in operators:
+            raise Mistake(
+                f'"{term.operator}" does not go with {sanitize(term.name)}, '
+                f"which is {field.kind.value}",
+                term.position,
+                len(term.name) + len(term.operator),
+                f"use one of {' '.join(operators)}",
+            )
+        if len(term.values) > 1 and term.operator in COMPARISONS:
+            message = f'"{term.operator}" compares with one value, not with a list'
+            raise Mistake(message, term.values[1].position, term.values[1].length)
+        return build(self, term, field)
+
+    def _argument(self, term: Term) -> Predicate:
+        """Compile a term on one of the arguments: `kwargs.user_id=42`, as jq writes it."""
+        owner, _, key = term.name.partition(".")
+        text = sanitize(term.values[0].text)
+        if owner.lower() == "args" or term.operator not in _EQUALITY:
+            pair = f"kwargs:{sanitize(key)}={text}"
+            raise Mistake(
+                f'"{sanitize(term.name)}{term.operator}" cannot test an argument',
+                term.position,
+                len(term.name) + len(term.operator),
+                f"args:{text} finds text in them" if owner == "args" else f"write {pair}",
+            )
+        if term.operator == ":":
+            wanted = [Value(f"{key}=*{value.text}*") for value in term.values]
+        else:
+            wanted = [Value(f"{key}={value.text}", value.literal) for value in term.values]
+        found = self._term(Term(owner, ":", tuple(wanted), term.position))
+        return _not(found) if term.operator == "!=" else found
+
+    def _field(self, name: str, position: int, length: int) -> Field:
+        if field := find(name, self.fields):
+            return field
+        shown = sanitize(name)
+        if hint := AMBIGUOUS.get(name.lower()):
+            raise Mistake(f'"{shown}" may be several fields', position, length, hint)
+        close = guess(name, self.fields)
+        meant = f' (did you mean "{close}"?)' if close else ""
+        raise Mistake(
+            f'unknown field "{shown}"{meant}',
+            position,
+            length,
+            f"an argument is kwargs:{shown}=VALUE, another field of an event"
+            f" {PREFIXES[0]}{shown}; {QUOTE_IT}",
+        )
+
+    def _count(self, field: Field) -> _TermCount:
+        state = self.fields.get("state")
+        self.terms.append(_TermCount(field, state.get if state else lambda _: None))
+        return self.terms[-1]
+
+    # --- by the kind of the field ---------------------------------------------
+
+    def text(self, term: Term, field: Field) -> Predicate:
+        count = self._count(field)
+        get, test, wanted = field.get, _text_test(term, count), _is_positive(term)
+        if term.operator == "=" and not any(map(is_glob, term.values)):
+            shown = sanitize(f"{term.name}:{_written(term.values[0])}")
+            self.hints.append(f"= is exact, case included; to find a part: {shown}")
+
+        def matches(subject: Any) -> bool:
+            text = get(subject)
+            if not isinstance(text, str):
+                return count.miss(subject)
+            count.known = True
+            return test(text) is wanted
+
+        return matches
+
+    def texts(self, term: Term, field: Field) -> Predicate:
+        get, test, wanted = field.get, _text_test(term, self._count(field)), _is_positive(term)
+
+        def matches(subject: Any) -> bool:
+            texts = get(subject)
+            assert isinstance(texts, tuple)
+            for text in texts:
+                if isinstance(text, str) and test(text):
+                    return wanted
+            return not wanted
+
+        return matches
+
+    def state(self, term: Term, field: Field) -> Predicate:
+        if term.operator in PATTERN_OPERATORS:
+            return self.text(term, field)
+        states = frozenset[object]().union(*map(values.states_of, term.values))
+        if not _is_positive(term):
+            states = frozenset(STATES) - states
+        get = field.get
+        return lambda subject: get(subject) in states
+
+    def ordered(self, term: Term, field: Field) -> Predicate:
+        test, count = self._number_test(term, field.kind), self._count(field)
+        get, wanted = field.get, _is_positive(term)
+
+        def matches(subject: Any) -> bool:
+            number = get(subject)
+            if not _is_number(number):
+                return count.miss(subject)
+            count.known = True
+            return test(number) is wanted
+
+        return matches
+
+    def age(self, term: Term, field: Field) -> Predicate:
+        now, get = self.now, field.get
+        if now is None:
+            raise Mistake("ages need a clock", term.position, len(term.name))
+
+        def age(subject: Any) -> float | None:
+            since = get(subject)
+            return now() - since if isinstance(since, float) else None
+
+        return self.ordered(term, replace(field, get=age))
+
+    def other(self, term: Term, field: Field) -> Predicate:
+        """Compile a term on a field that may be text, a number or a truth value."""
+        if term.operator in PATTERN_OPERATORS:
+            return self.text(term, field)
+        if term.operator in COMPARISONS:
+            return self.ordered(term, field)
+        count = self._count(field)
+        is_text, is_number = _text_test(term, count), _loose_number_test(term.values)
+        truths = frozenset(value.text.lower() for value in term.values)
+        get, wanted = field.get, _is_positive(term)
+
+        def matches(subject: Any) -> bool:
+            value = get(subject)
+            if value is None:
+                return count.miss(subject)
+            count.known = True
+            if isinstance(value, str):
+                return is_text(value) is wanted
+            if _is_number(value):
+                return is_number(value) is wanted
+            return isinstance(value, bool) and (str(value).lower() in truths) is wanted
+
+        return matches
+
+    def presence(self, term: Term, _: Field) -> Predicate:
+        return _any([self._present(value) for value in term.values])
+
+    def _present(self, value: Value) -> Predicate:
+        field = self._field(value.text, value.position, value.length)
+        if field.kind in (Kind.TEXTS, Kind.IDS, Kind.PRESENCE):
+            message = f'"{field.name}" is several fields; has: takes one'
+            raise Mistake(message, value.position, value.length)
+        get = field.get
+        return lambda subject: (found := get(subject)) is not None and found != ""
+
+    def _number_test(self, term: Term, kind: Kind) -> NumberTest:
+        compares, value = term.operator in COMPARISONS, term.values[0]
+        if kind is Kind.TIME and compares:
+            return values.time_comparison(term.operator, value, self.zone)
+        if kind is Kind.TIME:
+            return any_of([values.time_within(value, self.zone) for value in term.values])
+        if compares:
+            return values.comparison(term.operator, value, _PARSERS[kind])
+        return values.within(term.values, _PARSERS[kind])
+
+
+# fmt: off
+#: By the kind of a field, what compiles a term on it and the operators it takes.
+_BUILDERS: Final[
+    Mapping[Kind, tuple[Callable[[_Compiler, Term, Field], Predicate], Sequence[str]]]
+] = {
+    Kind.TEXT: (_Compiler.text, _ON_TEXT),
+    Kind.EXCEPTION: (_Compiler.text, _ON_TEXT),
+    Kind.ID: (_Compiler.text, _ON_TEXT),
+    Kind.PAIRS: (_Compiler.text, _ON_TEXT),
+    Kind.TEXTS: (_Compiler.texts, _ON_TEXT),
+    Kind.IDS: (_Compiler.texts, _ON_TEXT),
+    Kind.STATE: (_Compiler.state, _ON_TEXT),
+    Kind.NUMBER: (_Compiler.ordered, _ON_NUMBERS),
+    Kind.DURATION: (_Compiler.ordered, _ON_NUMBERS),
+    Kind.TIME: (_Compiler.ordered, _ON_NUMBERS),
+    Kind.AGE: (_Compiler.age, _ON_NUMBERS),
+    Kind.OTHER: (_Compiler.other, OPERATORS),
+    Kind.PRESENCE: (_Compiler.presence, (":",)),
+}
+# fmt: on
+_PARSERS: Final = {
+    Kind.NUMBER: values.parse_number,
+    Kind.DURATION: values.parse_signed_duration,
+    Kind.AGE: values.parse_signed_duration,
+    Kind.OTHER: values.parse_quantity,
+}
+
+
+def operators_of(kind: Kind) -> Sequence[str]:
+    """Return the operators that fields of a kind take."""
+    return _BUILDERS[kind][1]
+
+
+def _is_positive(term: Term) -> bool:
+    return term.operator not in _NEGATIVE
+
+
+def _written(value: Value) -> str:
+    return quote(value.text) if value.literal else value.text
+
+
+def _text_test(term: Term, count: _TermCount) -> TextTest:
+    kind = count.field.kind
+    if term.operator in PATTERN_OPERATORS:
+        return _pattern_test(term.values[0], count)
+    test = _colon_test if term.operator == ":" else _equal_test
+    return any_of([test(value, kind) for value in term.values])
+
+
+def _equal_test(value: Value, kind: Kind) -> TextTest:
+    if is_glob(value):
+        return values.glob(value.text)
+    return values.raises(value.text) if kind is Kind.EXCEPTION else values.equals(value.text)
+
+
+def _colon_test(value: Value, kind: Kind) -> TextTest:
+    if not value.text:
+        hint = 'a field that is empty is =""'
+        raise Mistake("every text contains the empty one", value.position, value.length, hint)
+    if kind is Kind.PAIRS and (is_pair := values.pair_test(value)):
+        return is_pair
+    if is_glob(value):
+        return values.glob(value.text)
+    if kind in (Kind.ID, Kind.IDS):
+        return values.starts_with(value.text)
+    return values.contains(value.text)
+
+
+def _pattern_test(value: Value, count: _TermCount) -> TextTest:
+    try:
+        search = LineSearch(value.text)
+    except PatternRefused as error:
+        hint = "a pattern runs to the next blank, parentheses included, unless quoted"
+        raise Mistake(str(error), value.position, value.length, hint) from error
+    count.searches.append(search)
+    return search
+
+
+def _loose_number_test(texts: Sequence[Value]) -> NumberTest:
+    """Test for numbers among those of `texts` that are numbers or ranges."""
+    tests = []
+    for text in texts:
+        with contextlib.suppress(Mistake):
+            tests.append(values.within([text], values.parse_quantity))
+    return lambda number: any(test(number) for test in tests)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether `value` is a number, which truth values and NaN are not."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and not (isinstance(value, float) and math.isnan(value))
+    )
+
+
+# --- for messages ---------------------------------------------------------------
+
+#: The number of characters of a long filter that are shown on either side of a mistake.
+_CONTEXT_CHARS: Final = 36
+
+
+def caret(error: FilterError) -> str:
+    """Return the filter and, below it, carets under the mistake: two lines.
+
+    Both are indented by two blanks and safe for a terminal.  Of a long filter only the
+    part around the mistake is shown.
+    """
+    end = error.position + error.length
+    before, wrong, after = (
+        error.text[: error.position],
+        error.text[error.position : end],
+        error.text[end:],
+    )
+    if len(before) > _CONTEXT_CHARS:
+        before = ".." + before[-_CONTEXT_CHARS:]
+    if len(wrong) > _CONTEXT_CHARS:
+        wrong, after = wrong[:_CONTEXT_CHARS] + "..", ""
+    if len(after) > _CONTEXT_CHARS:
+        after = after[:_CONTEXT_CHARS] + ".."
+    before, wrong, after = sanitize(before), sanitize(wrong), sanitize(after)
+    carets = " " * width(before) + "^" * max(1, width(wrong))
+    return f"  {before}{wrong}{after}\n  {carets}"
+
+
+def shell_trap(argument: str) -> str | None:
+    """Return a hint if the shell may have taken the filter's `>`, None otherwise.
+
+    `evdump runtime>2` runs `evdump runtime` and writes a file called `2`: the argument is
+    then a bare field name, and stdout a regular file.
+    """
+    field = EVENT_FIELDS.get(argument.strip().lower())
+    if field is None:
+        return None
+    if operators_of(field.kind) is not _ON_NUMBERS:
+        return (
+            f'did the shell take your ">"? quote the filter; '
+            f"to search for the word itself write any:{field.name}"
+        )
+    example = "14:30" if field.kind is Kind.TIME else "2"
+    return (
+        f"did the shell take your \">\"? quote the filter, '{field.name}>{example}', "
+        f"or write {field.name}:{example}.."
+    )

@@ -1,0 +1,102 @@
+"""The filter language on one page, made from its own tables."""
+
+from collections.abc import Iterator, Mapping
+from textwrap import wrap
+from typing import Final
+
+from evtools.filters.compile import operators_of
+from evtools.filters.fields import (
+    ALIASES,
+    EVENT_FIELDS,
+    PREFIXES,
+    STATE_GROUPS,
+    STATES,
+    TASK_FIELDS,
+    Kind,
+)
+
+#: A filter, and its meaning.
+EXAMPLES: Final[Mapping[str, str]] = {
+    "charge eur": "contains both words; AND between them is optional",
+    "invoice OR receipt": "contains either",
+    "state:bad -name:proj.beat.*": "the first holds and the second does not; - is NOT",
+    "(email OR report) urgent": "parentheses group",
+    "state:failure,retry runtime>2": "one of several values; a comparison",
+    "runtime:500ms..2s": "a range; 2.. and ..2 are open",
+    "received>14:30": "a time of day; or 2026-11-20T14:00Z",
+    "kwargs:currency=eur": "the argument has this value",
+    'exc:"connection refused"': "literal text",
+    "has:parent": "the field is there",
+    "failed /refused|timeout/": "a state as a word; a regular expression",
+}
+#: The syntax of other tools that is understood.
+DIALECTS: Final[Mapping[str, str]] = {
+    'state == "FAILURE" && runtime > 5': "and or not, && || !, in any case",
+    "state in (FAILURE, RETRY)": "SQL: in, not in, like 'x%', is, is null, between",
+    '{state="FAILURE", name=~"tasks.*"}': "PromQL; =~ is not anchored",
+    'select(.kwargs.user == "42")': "jq, without pipes and functions",
+    "state:(FAILURE OR RETRY) runtime:[1 TO 5]": "Lucene; _exists_:name is has:name",
+}
+#: What the operators test.
+MEANINGS: Final[Mapping[str, str]] = {
+    ":": "contains (ids: starts with; numbers: equals; with * or ?: whole value matches)",
+    "=": "equals exactly",
+    "!=": "is known, and does not equal",
+    "~": "matches this regular expression somewhere",
+    "!~": "is known, and does not match it",
+    ">": "is greater than",
+    ">=": "is at least",
+    "<": "is less than",
+    "<=": "is at most",
+}
+_COLS: Final = 78
+_HEAD: Final = """\
+A filter is a list of terms, all of which must match: words to find, or a
+field, an operator and a value. Quote it in the shell.
+"""
+
+
+def page() -> str:
+    """Return the page: lines of at most 80 columns."""
+    lines = [_HEAD]
+    lines += _section("Examples", EXAMPLES)
+    lines += _section("Syntax of other tools", DIALECTS)
+    lines += _section("Operators", MEANINGS)
+    states = {"(all)": STATES, **STATE_GROUPS}
+    lines += _section(
+        "States and groups of them",
+        {
+            group: " ".join(state.lower() for state in STATES if state in members)
+            for group, members in states.items()
+        },
+    )
+    for operators, rows in _fields().items():
+        lines += _section(f"Fields that take {operators}", rows)
+    aliases: dict[str, str] = {}
+    for alias, name in ALIASES.items():
+        aliases[name] = f"{aliases[name]}, {alias}" if name in aliases else alias
+    lines += _section("Other names of fields", aliases)
+    return "\n".join((*lines, "See evfilter(7) for more."))
+
+
+def _section(title: str, rows: Mapping[str, str]) -> Iterator[str]:
+    width = max(map(len, rows))
+    yield title.upper()
+    for left, right in rows.items():
+        first, *more = wrap(right, _COLS - width - 4)
+        yield f"  {left:<{width}}  {first}"
+        yield from (f"  {'':<{width}}  {line}" for line in more)
+    yield ""
+
+
+def _fields() -> dict[str, dict[str, str]]:
+    """Return the fields and their descriptions, by the operators that they take."""
+    found: dict[str, dict[str, str]] = {}
+    for field in {**TASK_FIELDS, **EVENT_FIELDS}.values():
+        rows = found.setdefault(" ".join(operators_of(field.kind)), {})
+        where = "" if field.name in EVENT_FIELDS else " (tasks in evtop)"
+        rows[field.name] = f"{field.about}{where}"
+    long, short = (f"{prefix}NAME" for prefix in PREFIXES)
+    others = found[" ".join(operators_of(Kind.OTHER))]
+    others[long] = f"any other field of an event; also {short}"
+    return found

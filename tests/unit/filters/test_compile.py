@@ -1,0 +1,527 @@
+"""Filters, from their text to what they match."""
+
+from datetime import timedelta, timezone
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evtools.errors import FilterError
+from evtools.filters import (
+    EVENT_FIELDS,
+    TASK_FIELDS,
+    all_of,
+    caret,
+    compile_filter,
+    exclude,
+    running_since,
+    shell_trap,
+    task_fields,
+)
+from evtools.filters.fields import ALIASES
+from evtools.wire import Record
+
+NOW = 1763647260.0  # 2025-11-20 14:01:00 UTC
+EVENT = {
+    "type": "task-failed",
+    "hostname": "celery@w1",
+    "timestamp": NOW - 60,
+    "local_received": NOW - 59.75,
+    "uuid": "7a8b8d37-ebe5-4d26-8057-17bb6963e503",
+    "pid": 812,
+    "clock": 42,
+    "exception": "CardError('declined, twice')",
+    "traceback": "Traceback\n  File 'x'\nCardError: declined",
+    "percent": 50,
+    "memory": 20 * 2**20,
+    "note": "half",
+    "fast": True,
+    "load": [1, 2],
+    "blank": "",
+}
+JOINED = {
+    "name": "proj.billing.charge",
+    "args": "(4411, 'EUR')",
+    "kwargs": "{'queue': 'priority', 'retry': False}",
+    "retries": 2,
+    "root_id": "11c0aa",
+    "parent_id": "4be1bb",
+    "exchange": "",
+    "sent": NOW - 70,
+    "received": NOW - 63,
+    "started": NOW - 62,
+}
+RECORD = Record(EVENT, JOINED)
+STARTED = Record({"type": "task-started", "hostname": "celery@w1", "uuid": "7a8b"})
+HEARTBEAT = Record({"type": "worker-heartbeat", "hostname": "celery@w1"})
+
+
+def matches(text, record=RECORD):
+    return compile_filter(text, now=lambda: NOW).matches(record)
+
+
+def event(kind, **fields):
+    return Record({"type": kind, **fields})
+
+
+def mistake(text):
+    with pytest.raises(FilterError) as caught:
+        compile_filter(text)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "text",
+    """
+    ||  ||charge||CHARGE||w1||failure||4411||7a8b8d37||proj.*.charge||"declined, twice"
+    name:billing||NAME:billing||name:BILLING,mail||name:proj.*||name:*.Charge
+    name:proj.billing.charg?||name=proj.billing.charge||name=x,proj.billing.charge||name!=proj.add
+    name~^proj\\.(billing|mail)\\.||exc!~Timeout||tb~^CardError||tb~"^  File"
+    uuid:7A8B||uuid:*e503||root:11c0||root_id:11c0||parent:4be1
+    tree:7a8b||tree:11c0||tree:4be1,zzz||tree!=zzz
+    state:failure||state:FAILED||state:fail||state:bad||state:done||state:f*||state:ok,fail
+    state!=ok||state~^fail||type:task-failed||type:task-*
+    worker:w[1-3]*,*@w[1-3]||hostname:w1||host=w1||args:4411
+    kwargs:queue=priority||kwargs:priority||kwargs:queue=x,retry=false||kwargs.queue=priority
+    kwargs.queue:prio||kwargs.queue!=x||kwargs.queue!=prio*,x OR name:charge
+    runtime:2||runtime>1.5||runtime:1s..2s||runtime!=3||runtime>-1||wait:1||queue_time>=7s
+    retries>=2||retries:>=2||retries:1,2||retries:1,2..||clock<100||lag>100ms||lag!=0
+    age:1m||age<2m||age>500ms
+    done:14:00||started<2025-11-20T14:00Z||sent:2025-11-20||received:13:50..14:00
+    has:traceback||has:parent||has:queue,name||has:field.load||-has:queue||-has:field.blank
+    exchange=""||any:charge||any!=zzz||any~decl.*twice
+    field.percent:50||field.percent>=50||field.percent:40..60,x||field.percent!=51
+    field.memory>10M||field.memory:20M||field.percent<1m||f.note:HAL||f.note=half||f.note~^h
+    f.fast:true||f.fast!=false||NOT queue:x||name:billing state:fail
+    name:zzz OR state:fail OR zzz||!(name:zzz OR zzz)||zzz (zzz OR charge) OR charge
+    NOT zzz charge||NOT (charge zzz)||NOT NOT charge
+    """.strip().replace("\n    ", "||").split("||"),
+)  # fmt: skip
+def test_a_filter_passes(text):
+    assert matches(text) is True
+
+
+@pytest.mark.parametrize(
+    "text",
+    """
+    zzz||task-failed||name:add||name=proj.billing.Charge||name!=proj.billing.charge
+    name:bill*||name:"proj.*"||exc!~card||uuid:8d37||tree:zzz||tree!=11c0aa
+    state:ok||state!=failure||state:active||worker:w[1-3]||worker:w?
+    kwargs:queue=prio||kwargs=queue=priority||kwargs.queue=prio||kwargs.queue!=priority
+    runtime>2||runtime:3..||runtime:..1||retries:3||queue:x||queue!=x||queue!~x||eta>14:00
+    has:queue||any!=CardError,proj.billing.charge||field.percent:51||field.percent:half
+    field.note>3||field.note:50||field.load:1||field.load!=1||field.fast:1||field.fast>0
+    field.nothing!=1||name:billing state:ok||NOT name:billing||zzz charge OR zzz
+    NOT charge zzz||charge (zzz OR name:zzz)
+    """.strip().replace("\n    ", "||").split("||"),
+)  # fmt: skip
+def test_a_filter_stops(text):
+    assert matches(text) is False
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "length", "says"),
+    [
+        ("state:failure runtme>2", 14, 6, 'unknown field "runtme" (did you mean "runtime"?)'),
+        ("excepton:x", 0, 8, 'did you mean "exception"'),
+        ("zzz:1", 0, 3, 'unknown field "zzz"'),
+        ("f.=1", 0, 2, 'unknown field "f."'),
+        ("has:nme", 4, 3, 'did you mean "name"'),
+        ("has:any", 4, 3, "several fields"),
+        ("has:tree", 4, 4, "several fields"),
+        ("has=name", 0, 4, "does not go with has"),
+        ("a name>2", 2, 5, '">" does not go with name, which is text'),
+        ("runtime~2", 0, 8, "which is a duration"),
+        ("retries>1,2", 10, 1, "compares with one value"),
+        ("state:failrue", 6, 7, 'unknown state "failrue" (did you mean "failure"?)'),
+        ("state:z*", 6, 2, "unknown state"),
+        ('state:"re*"', 6, 5, "unknown state"),
+        ("name~a)", 5, 2, "unbalanced"),
+        ('name:""', 5, 2, "empty one"),
+        ('""', 0, 2, "empty one"),
+        ("retries:x", 8, 1, "not a number"),
+        ("retries:1..x", 8, 4, "not a number"),
+        ("retries:3..1", 8, 4, "before it begins"),
+        ("retries:..", 8, 2, "needs an end"),
+        ('retries:""', 8, 2, "not a number"),
+        ("runtime>x", 8, 1, "invalid duration"),
+        ("done>x", 5, 1, "invalid time"),
+        ("field.a>5x", 8, 2, "not a number, duration (500ms, 1h30m) or size (64K)"),
+        ("age<5m", 0, 3, "need a clock"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_place(text, position, length, says):
+    error = mistake(text)
+    assert (error.position, error.length, error.text) == (position, length, text)
+    assert says in error.message
+    assert f"column {position + 1}: " in error.message
+    assert error.hint.endswith("evtools help filter lists the fields")
+
+
+def test_a_message_is_safe_for_a_terminal():
+    error = mistake("state:\x1b[31m\u202e")
+    assert error.message.isprintable()
+    assert "\\x1b" in error.message
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "1_000", "0x10", "1e", "--1"])
+def test_only_plain_numbers_are_numbers(text):
+    assert "not a number" in mistake(f"clock>{text}").message
+
+
+@pytest.mark.parametrize(
+    ("text", "clock", "passes"),
+    [
+        ("clock>1e300", 10**400, True),
+        (f"clock:{10**400}", 10**400, True),
+        (f"clock:{10**400}", 10**400 + 1, False),
+        ("clock>=.5", 1, True),
+        ("clock<2", 2, False),
+        ("clock<=2", 2, True),
+    ],
+)
+def test_integers_of_any_size_are_compared_exactly(text, clock, passes):
+    assert matches(text, event("task-received", clock=clock)) is passes
+
+
+# --- what events tell -----------------------------------------------------------
+
+
+def value(name, fields, joined=None):
+    return EVENT_FIELDS[name].get(Record(fields, joined or {}))
+
+
+@pytest.mark.parametrize("name", ["name", "worker", "exc", "tb", "root", "parent", "pid", "queue"])
+def test_a_field_is_the_events_own_or_joined(name):
+    key = {alias: key for key, alias in list(ALIASES.items())[:5]}.get(name, name)
+    assert value(name, {"type": "x", key: "own"}, {key: "joined"}) == "own"
+    assert value(name, {"type": "x", key: None}, {key: "joined"}) is None
+    assert value(name, {"type": "x"}, {key: "joined"}) == "joined"
+    assert value(name, {"type": "x"}) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        ("task-sent", "PENDING"),
+        ("task-cancelled", "CANCELLED"),
+        ("task-progress", None),
+        (["task-sent"], None),
+        (None, None),
+    ],
+)
+def test_a_state_comes_from_the_type(kind, state):
+    assert value("state", {"type": kind}) == state
+
+
+@pytest.mark.parametrize(
+    ("hostname", "host"), [("celery@w1", "w1"), ("a@b@c", "c"), ("w1", "w1"), (3, None)]
+)
+def test_a_host_follows_the_at_sign(hostname, host):
+    assert value("host", {"type": "x", "hostname": hostname}) == host
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "joined", "expected"),
+    [
+        ("sent", {"type": "task-sent", "timestamp": 9}, {}, 9),
+        ("started", {"type": "task-started", "timestamp": 16.0}, JOINED, 16.0),
+        ("started", {"type": "task-failed", "timestamp": 16.0}, {"started": 15.0}, 15.0),
+        ("received", {"type": "task-failed", "received": 99.0}, {}, None),
+        ("done", {"type": "task-revoked", "timestamp": 20}, {}, 20.0),
+        ("done", {"type": "task-retried", "timestamp": 20}, {}, None),
+        ("wait", {"type": "task-started", "timestamp": 16.0}, {"sent": 10.0}, 6.0),
+        ("wait", {"type": "task-started", "timestamp": 16.0}, {}, None),
+        ("wait", {"type": "task-received", "timestamp": 12.0}, {}, None),
+        ("queue_time", {"type": "task-received", "timestamp": 12.0}, {"sent": 10.0}, 2.0),
+        ("lag", {"type": "x", "timestamp": {}, "local_received": 1.0}, {}, None),
+        ("lag", {"type": "x", "timestamp": 1, "local_received": 1.5}, {}, 0.5),
+        ("runtime", {"type": "task-succeeded", "runtime": 2}, {}, 2.0),
+        ("runtime", {"type": "task-failed", "timestamp": 17.5}, {"started": 15.0}, 2.5),
+        ("runtime", {"type": "task-failed", "timestamp": 17.5}, {}, None),
+        ("runtime", {"type": "task-revoked", "timestamp": 17.5}, {"started": 15.0}, None),
+        ("runtime", {"type": "task-failed", "runtime": True}, {}, None),
+        ("runtime", {"type": "task-failed", "runtime": float("inf")}, {}, None),
+        ("runtime", {"type": "task-failed", "runtime": 10**400}, {}, None),
+        ("eta", {"eta": "1970-01-01T00:01:00+00:00"}, {}, 60.0),
+        ("eta", {"eta": "1970-01-01T00:01:00"}, {}, 60.0),
+        ("eta", {"eta": 60}, {}, 60.0),
+        ("eta", {"eta": "0001-01-01T00:00:00+14:00"}, {}, -62135647200.0),
+        ("eta", {"eta": "soon"}, {}, None),
+        ("eta", {"eta": []}, {}, None),
+        ("tree", {"uuid": "u", "root_id": "r"}, {}, ("u", "r", None)),
+    ],
+)
+def test_times_and_spans_are_of_known_moments(name, fields, joined, expected):
+    assert value(name, fields, joined) == expected
+
+
+def test_times_are_in_the_given_zone():
+    noon = event("task-sent", timestamp=12 * 3600.0)
+    assert compile_filter("sent:12:00").matches(noon)
+    assert compile_filter("sent:14:00", zone=timezone(timedelta(hours=2))).matches(noon)
+
+
+# --- notes ----------------------------------------------------------------------
+
+
+def test_a_field_no_event_had_is_noted():
+    mail = compile_filter("queue:mail")
+    assert mail.unknown() == []
+    mail.matches(HEARTBEAT)
+    assert mail.unknown() == []
+    mail.matches(STARTED)
+    (note,) = mail.unknown()
+    assert note.startswith("queue: unknown for 100% of events (task_send_sent_event is off")
+    mail.matches(event("task-sent", queue="mail"))
+    assert mail.unknown() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "notes"),
+    [
+        ("exc:a OR exc:b", "task-failed", ["exc: unknown for 100% of events"]),
+        ("exc:a OR done>1:00", "task-sent", []),
+        ("done>1:00", "task-revoked", ["done: unknown for 100% of events"]),
+        ("name:x", "worker-online", []),
+        ("field.percent>5", "x", ["field.percent: unknown for 100% of events (none has it)"]),
+        ("zzz queue:x", "task-sent", []),
+    ],
+)
+def test_notes_are_on_events_that_should_have_the_field(text, kind, notes):
+    made = compile_filter(text)
+    made.matches(event(kind))
+    assert made.unknown() == notes
+
+
+@pytest.mark.parametrize("wrong", ["1", True, [1], {}, None, float("nan")])
+def test_a_wrong_type_is_unknown(wrong):
+    retries = compile_filter("retries!=7")
+    assert not retries.matches(event("task-received", retries=wrong))
+    assert retries.unknown()
+
+
+def test_filters_are_combined():
+    chosen = all_of(
+        compile_filter("worker:w1"),
+        exclude([compile_filter("type:worker-heartbeat"), compile_filter("queue:x")]),
+    )
+    assert chosen.matches(STARTED)
+    assert not chosen.matches(HEARTBEAT)
+    assert chosen.text == "(worker:w1) (NOT (type:worker-heartbeat) NOT (queue:x))"
+    assert len(chosen.unknown()) == 1
+    assert all_of(compile_filter("name=x"), compile_filter("y")).hints()[1].startswith('"y" was')
+
+
+def test_nothing_combined_matches_everything():
+    assert all_of().matches(HEARTBEAT)
+    assert exclude([]).matches(HEARTBEAT)
+    assert all_of(compile_filter(""), exclude([])).text == ""
+
+
+# --- any JSON -------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text("a=b,{}'\x1b")
+    | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=3),
+    max_leaves=5,
+)
+# fmt: off
+KEYS = st.sampled_from([
+    "type", "hostname", "timestamp", "local_received", "uuid", "name", "args", "kwargs", "result",
+    "exception", "traceback", "queue", "exchange", "routing_key", "root_id", "parent_id",
+    "runtime", "retries", "pid", "clock", "eta", "sent", "received", "started", "x",
+])
+TYPES = st.sampled_from(
+    ["task-sent", "task-received", "task-started", "task-succeeded", "task-failed", "task-retried"]
+)
+EVENTS = st.dictionaries(KEYS, JSON | TYPES)
+TERMS = st.sampled_from([
+    f"{name}{sign}{value}"
+    for names, signs, value in (
+        ("name worker host kwargs result exc tb type uuid root tree any f.x", ": = != ~ !~", "x"),
+        ("runtime wait queue_time age lag retries pid clock f.x", ": != > <=", "1"),
+        ("sent received started done eta", ": != < >=", "14:30"),
+        ("state", ": !=", "bad"), ("has", ":", "eta,lag,age"), ("kwargs", ":", "a=b"),
+        ("name", ":", "*a*"), ("done", ":", "..2026-01-01"),
+    )
+    for name in names.split()
+    for sign in signs.split()
+])
+# fmt: on
+
+
+@given(TERMS | st.just("x"), EVENTS, EVENTS)
+def test_no_json_makes_a_filter_raise(text, fields, joined):
+    assert matches(text, Record(fields, joined)) in (True, False)
+    assert matches(f"NOT {text}", Record(fields, joined)) is not matches(
+        text, Record(fields, joined)
+    )
+
+
+# --- tasks ----------------------------------------------------------------------
+
+
+class Task(SimpleNamespace):
+    """A task, as far as filters use it."""
+
+    def __init__(self, **fields):
+        usual = {"state": "SUCCESS", "uuid": "7a8b8d37", "name": "proj.add", "ready": True}
+        usual |= {"hostname": "w1@ip-10-2", "worker": SimpleNamespace(skew=2.0)}
+        usual |= {"timestamp": 990.0, "local_received": 991.5, "runtime": None, "started": None}
+        super().__init__(**{**usual, **fields})
+
+    def get(self, name, default=None):
+        return getattr(self, name, default)
+
+    def lost(self, now):
+        return self.state == "STARTED" and now > 1500
+
+
+def task_matches(text, task, now=1000.0):
+    table = task_fields(lambda: now)
+    return compile_filter(text, fields=table, now=lambda: now).matches(task)
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("state:failure,retry", {"state": "RETRY"}),
+        ("state:run state:active", {"state": "STARTED"}),
+        ("name:proj.* -name:other add", {}),
+        ("worker:w1 host=ip-10-2 w1@ tree:7a8b uuid:7a8b", {}),
+        ("succeeded", {}),
+        ("kwargs:queue=priority", {"kwargs": "{'queue': 'priority'}"}),
+        ("result:42", {"result": "42"}),
+        ("exc~^Card", {"state": "FAILURE", "exception": "CardError()"}),
+        ("has:tb", {"traceback": "Traceback"}),
+        ("-has:queue", {"queue": None}),
+        ("queue:mail exchange=x", {"queue": "mail", "exchange": "x"}),
+        ("routing_key=r", {"routing_key": "r"}),
+        ("root:11c0 parent:4be1 tree:11c0", {"root_id": "11c0", "parent_id": "4be1"}),
+        ("runtime>2 runtime:2s..3s", {"runtime": 2.5}),
+        ("wait>500ms queue_time<1s", {"wait": 0.6, "queue_time": 0.1}),
+        ("age<10s lag>1s", {}),
+        ("retries>=3 pid=7 clock>1", {"retries": 3, "pid": 7, "clock": 2}),
+        ("sent:0:16 received:0:16", {"sent": 965.0, "received": 965.0}),
+        ("started:0:16 done:0:16", {"started": 965.0, "done": 965.0}),
+        ("eta>1970-01-01", {"eta": "1970-01-02T00:00:00Z"}),
+        ("field.client:gen", {"client": "gen1@host"}),
+        ("lost:false", {}),
+    ],
+)  # fmt: skip
+def test_a_filter_passes_a_task(text, fields):
+    assert task_matches(text, Task(**fields))
+
+
+def test_a_running_task_has_run_so_far():
+    running = Task(state="STARTED", started=902.0)
+    assert running_since(running) == 900.0
+    assert task_matches("runtime>99 runtime<101", running)
+    assert not task_matches("runtime>99", Task(state="STARTED"))
+    assert not task_matches("runtime>99", Task(state="RECEIVED", started=902.0))
+    assert task_matches("runtime:0", Task(state="STARTED", started=5000.0))
+    assert running_since(Task(state="STARTED", started=5.0, worker=None)) == 5.0
+
+
+def test_a_lost_task_is_found():
+    running = Task(state="STARTED", started=902.0)
+    assert not task_matches("lost:true", running)
+    assert task_matches("lost:true", running, now=2000.0)
+
+
+def test_without_a_clock_neither_is_known():
+    running = Task(state="STARTED", started=902.0)
+    assert not compile_filter("runtime>0", fields=TASK_FIELDS).matches(running)
+    assert not compile_filter("lost:false", fields=TASK_FIELDS).matches(running)
+
+
+@pytest.mark.parametrize(
+    ("text", "drifts"),
+    [("age<5m", True), ("runtime>5", True), ("lost:true", True), ("name:x done>1:00", False)],
+)
+def test_a_filter_knows_whether_time_alone_may_change_it(text, drifts):
+    made = compile_filter(text, fields=task_fields(lambda: NOW), now=lambda: NOW)
+    assert made.drifts is drifts
+
+
+def test_what_no_task_had_is_noted_once():
+    mail = compile_filter("queue:mail OR result:3 OR done>0:00", fields=TASK_FIELDS)
+    mail.matches(Task(state="STARTED", queue=None))
+    (note,) = mail.unknown("tasks")
+    assert note.startswith("queue: unknown for 100% of tasks (task_send_sent_event")
+
+
+def test_tasks_have_the_fields_of_events_but_the_type():
+    assert set(TASK_FIELDS) == set(EVENT_FIELDS) - {"type"} | {"lost"}
+    with pytest.raises(FilterError, match="unknown field"):
+        compile_filter("type:task-*", fields=TASK_FIELDS)
+
+
+@pytest.mark.parametrize("junk", [[], {}, True, "x", float("nan"), 10**400])
+def test_any_json_in_any_field_of_a_task_is_survived(junk):
+    names = ("runtime", "wait", "started", "eta", "retries", "args", "queue", "root_id")
+    task = Task(state="STARTED", **dict.fromkeys(names, junk))
+    for name in set(TASK_FIELDS) - {"has", "any", "age", "tree"}:
+        task_matches(f"has:{name}", task)
+    for text in ("tree:x", "x", "runtime>5", "age>1s"):
+        assert task_matches(text, task) in (True, False)
+
+
+# --- for messages ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "marks"),
+    [
+        ("state:failure runtme>2", "  state:failure runtme>2", "                ^^^^^^"),
+        ("中\x1b runtme>2", "  中\\x1b runtme>2", "         ^^^^^^"),
+        ("name:", "  name:", "       ^"),
+    ],
+)
+def test_carets_stand_under_the_mistake(text, shown, marks):
+    assert caret(mistake(text)).split("\n") == [shown, marks]
+
+
+def test_a_long_filter_is_shown_around_the_mistake():
+    shown, marks = caret(mistake("a " * 50 + "runtme>2 " + "b " * 40)).split("\n")
+    assert len(shown) < 90
+    assert (shown[:4], shown[-2:]) == ("  ..", "..")
+    assert shown[marks.index("^") :].startswith("runtme")
+    shown, marks = caret(mistake("clock>" + "a*" * 40)).split("\n")
+    assert shown.endswith("..")
+    assert len(marks) == len(shown)
+
+
+@given(st.text(), st.integers(0, 30), st.integers(1, 30))
+def test_carets_take_two_printable_lines(text, position, length):
+    error = FilterError("bad", text=text, position=position, length=length)
+    shown, marks = caret(error).split("\n")
+    assert shown.isprintable()
+    assert marks.strip(" ^") == ""
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("runtime", "write runtime:2.."),
+        (" Runtime ", "'runtime>2'"),
+        ("done", "write done:14:30.."),
+        ("name", "write any:name"),
+        ("has", "write any:has"),
+        ("charge", ""),
+        ("runtime>2", ""),
+        ("", ""),
+        ("a runtime", ""),
+    ],
+)
+def test_a_bare_field_name_may_be_what_the_shell_left_of_a_filter(argument, says):
+    hint = shell_trap(argument) or ""
+    assert says in hint
+    assert ('did the shell take your ">"' in hint) is bool(says)
