@@ -1,18 +1,207 @@
-"""The doctor at work: from settings to a status."""
+"""The doctor at work: the checks in their order, and the report of what they find."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from evtools.clock import SystemClock
-from evtools.doctor.case import Case
-from evtools.doctor.checks import examine
-from evtools.doctor.finding import STATUSES, worst
+from evtools.doctor.broker import (
+    check_elsewhere,
+    check_exchange,
+    check_orphans,
+    check_permissions,
+    check_queue,
+)
+from evtools.doctor.context import STATUSES, Context, Finding, Severity
+from evtools.doctor.network import (
+    advise,
+    check_kind,
+    check_login,
+    check_name,
+    check_port,
+    check_tls,
+)
 from evtools.doctor.options import DoctorOptions
-from evtools.doctor.report import tell
+from evtools.doctor.workers import (
+    check_clocks,
+    check_events,
+    check_heartbeats,
+    check_task_events,
+    check_workers,
+)
+from evtools.errors import EvtoolsError
+from evtools.text import hide_credentials, pad, sanitize, width
 from evtools.transport import ConnectionSettings
+from evtools.transport.errors import FAILURES, diagnose
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check; after a problem with a `vital` one the others make no sense."""
+
+    name: str
+    run: Callable[[Context], Iterator[Finding]]
+    vital: bool = False
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    Check("broker", check_kind, vital=True),
+    Check("name", check_name, vital=True),
+    Check("port", check_port, vital=True),
+    Check("tls", check_tls, vital=True),
+    Check("login", check_login, vital=True),
+    Check("exchange", check_exchange),
+    Check("permissions", check_permissions),
+    Check("queue", check_queue),
+    Check("events", check_events),
+    Check("workers", check_workers),
+    Check("task-events", check_task_events),
+    Check("heartbeats", check_heartbeats),
+    Check("clocks", check_clocks),
+    Check("elsewhere", check_elsewhere),
+    Check("orphans", check_orphans),
+)
+
+#: Layers where a connection that was good ends.
+_LOST: Final = ("TCP", "TLS", "timeout")
+_GONE: Final = "A moment ago it let us in: is it busy or frozen, or has it ended?"
 
 
 def run(options: DoctorOptions, settings: ConnectionSettings) -> int:
-    """Examine, print the findings and return the status of the worst one."""
-    case = Case(settings, options, SystemClock())
+    """Examine, print the findings and return the exit status of the worst one."""
+    context = Context(settings, options, SystemClock())
     try:
-        return STATUSES[worst(tell(examine(case), options))]
+        return STATUSES[worst(report(examine(context), options))]
     finally:
-        case.close()
+        if context.opened is not None:
+            context.opened.close()
+
+
+def examine(context: Context) -> Iterator[Finding]:
+    """Yield the findings of all checks, as they are made."""
+    for number, check in enumerate(CHECKS):
+        severities = set()
+        for finding in _run(check, context):
+            severities.add(finding.severity)
+            yield finding
+        if context.lost or (check.vital and "problem" in severities):
+            rest = ", ".join(later.name for later in CHECKS[number + 1 :])
+            if rest:
+                yield Finding("skipped", "note", f"could not be checked: {rest}")
+            return
+
+
+def _run(check: Check, context: Context) -> Iterator[Finding]:
+    """Turn what goes wrong with the broker into a finding, too."""
+    try:
+        yield from check.run(context)
+    except EvtoolsError as error:
+        yield Finding(check.name, "problem", error.message, error.hint)
+    except FAILURES as error:
+        diagnosis = diagnose(error, context.settings)
+        context.lost = context.opened is not None and diagnosis.layer in _LOST
+        if context.lost:
+            text = f"the broker is gone: {diagnosis.text}"
+            yield Finding(check.name, "problem", text, _GONE)
+        else:
+            yield Finding(check.name, "problem", diagnosis.what, advise(diagnosis, context))
+
+
+# --- the report ---------------------------------------------------------------------
+
+_COLOURS: Final[Mapping[Severity, str]] = {
+    "ok": "\x1b[32m",
+    "note": "\x1b[36m",
+    "warning": "\x1b[33m",
+    "problem": "\x1b[1;31m",
+}
+_RESET: Final = "\x1b[0m"
+_SEVERITY_COLS: Final = 8
+_CHECK_COLS: Final = 12
+_HEAD_COLS: Final = _SEVERITY_COLS + _CHECK_COLS + 2
+#: The width prose wants beside severity and check; where there is less, it takes nearly
+#: the whole line below them.
+_PROSE_COLS: Final = 40
+_NARROW_COLS: Final = 2
+
+
+def worst(findings: Iterable[Finding]) -> Severity:
+    """Return the worst severity; without findings all is well."""
+    ranks = list(STATUSES)
+    return max((finding.severity for finding in findings), key=ranks.index, default="ok")
+
+
+def report(findings: Iterable[Finding], options: DoctorOptions) -> list[Finding]:
+    """Print the findings, text as they are made; return all of them."""
+    found = []
+    for finding in findings:
+        found.append(finding)
+        if options.output == "text" and not (options.quiet and finding.severity == "ok"):
+            for line in lines(finding, colour=options.colour, cols=options.cols):
+                print(line, flush=True)  # noqa: T201  (its output)
+    print(_document(found) if options.output == "json" else summary(found))  # noqa: T201
+    sys.stdout.flush()
+    return found
+
+
+def lines(finding: Finding, *, colour: bool, cols: int = 0) -> Iterator[str]:
+    """Yield a finding as lines of printable text.
+
+    With `cols`, prose is wrapped to fit; commands stay whole, to be copied.  The text may
+    quote others, passwords included; advice is ours, with words in place of passwords.
+    """
+    severity = pad(finding.severity, _SEVERITY_COLS)
+    check = pad(finding.check, _CHECK_COLS)
+    room = cols - _HEAD_COLS
+    indent = " " * (_HEAD_COLS if not cols or room >= _PROSE_COLS else _NARROW_COLS)
+    below = cols - len(indent)
+    first, *rest = _wrapped(sanitize(hide_credentials(finding.text)), room, below)
+    for line in filter(None, map(sanitize, finding.advice.split("\n"))):
+        rest += [line] if line.startswith(" ") else _wrapped(line, below, below)
+    if colour:
+        severity = f"{_COLOURS[finding.severity]}{severity}{_RESET}"
+    yield f"{severity} {check} {first}"
+    for line in rest:
+        yield f"{indent}{line}"
+
+
+def _wrapped(text: str, first_cols: int, cols: int) -> list[str]:
+    """Break prose between words; a word alone may still be too long."""
+    if cols <= 0:
+        return [text]
+    broken: list[str] = []
+    line, *words = text.split(" ")
+    for word in words:
+        longer = f"{line} {word}"
+        if width(longer) > (cols if broken else first_cols):
+            broken.append(line)
+            longer = word
+        line = longer
+    return [*broken, line]
+
+
+def summary(findings: Iterable[Finding]) -> str:
+    """Return how many there are that matter."""
+    severities = [finding.severity for finding in findings]
+    counts = [
+        f"{number} {severity}{'s' if number > 1 else ''}"
+        for severity in ("problem", "warning", "note")
+        if (number := severities.count(severity))
+    ]
+    return ", ".join(counts) or "all is well"
+
+
+def _document(findings: list[Finding]) -> str:
+    """Return all findings as one line of JSON, which escapes by construction."""
+    found = [
+        {
+            "check": finding.check,
+            "severity": finding.severity,
+            "text": hide_credentials(finding.text),
+            "advice": finding.advice,
+        }
+        for finding in findings
+    ]
+    return json.dumps({"worst": worst(findings), "findings": found})

@@ -1,4 +1,4 @@
-"""What events and answers told of a cluster while the doctor listened."""
+"""What events and replies showed of a cluster while the doctor listened."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,11 +14,11 @@ _NAME_MAX_CHARS: Final = 255
 
 
 @dataclass(slots=True)
-class Signs:
-    """What the events of one worker told.
+class WorkerSigns:
+    """What the events of one worker showed.
 
-    `beats` counts the heartbeats that it sent unasked; `delay` is the least
-    time between its clock, when it sent something, and ours, when we got it.
+    `beats` counts its heartbeats, but for the answer to our own request; `delay` is the
+    least time between its clock, when it sent something, and ours, when we received it.
     """
 
     beats: int = 0
@@ -36,47 +36,43 @@ class Signs:
         """How many processes use its name, as far as heartbeats prove it."""
         return self._worker.processes(self._worker.local_received)
 
-    def take(self, event: EventFields) -> None:
-        """Take in an event of the worker."""
+    def apply(self, event: EventFields) -> None:
         kind = event["type"]
         if kind.startswith("task-"):
             self.task_events += 1
         elif kind in WORKER_READINGS:
-            self._take_word(event)
-        delay = _delay(event)
-        if delay is not None:
+            reading, _ = read(event, WORKER_READINGS[kind])
+            if reading is not None:
+                self._worker.take(reading)
+                self.beats += isinstance(reading, Heartbeat) and not reading.answers_wake_up
+        sent, received = moment(event.get("timestamp")), moment(event.get("local_received"))
+        if sent is not None and received is not None:
+            delay = received - sent
             self.delay = delay if self.delay is None else min(self.delay, delay)
-
-    def _take_word(self, event: EventFields) -> None:
-        """Take in what the worker tells of itself."""
-        reading, _ = read(event, WORKER_READINGS[event["type"]])
-        if reading is not None:
-            self._worker.take(reading)
-            self.beats += isinstance(reading, Heartbeat) and not reading.answers_wake_up
 
 
 @dataclass(slots=True)
 class Observation:
-    """What was seen and heard of the whole cluster.
+    """What was seen of the whole cluster.
 
-    `pongs` are the nodes that answered, None if they were not asked, and
-    `refusal` is why; `settings` are those that workers told of themselves.
-    `unread` counts replies that could not be read, by the reason.
-    `seconds` is for how long we listened, and `failure` why it ended early.
+    `pongs` are the nodes that answered, None if they were not asked, and `refusal` is why;
+    `settings` are those that workers reported.  `unread` counts replies that could not be
+    decoded, by the reason.  `seconds` is for how long we listened, and `failure` why it
+    ended early.
     """
 
     seconds: float = 0.0
     events: int = 0
     sent: int = 0
     defects: tuple[tuple[str, int], ...] = ()
-    workers: dict[str, Signs] = field(default_factory=dict)
+    workers: dict[str, WorkerSigns] = field(default_factory=dict)
     pongs: frozenset[str] | None = None
     refusal: EvtoolsError | None = None
     failure: EvtoolsError | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unread: Counter[str] = field(default_factory=Counter)
 
-    def take(self, events: Iterable[EventFields]) -> None:
+    def apply(self, events: Iterable[EventFields]) -> None:
         """Take in a batch of events, as they were received."""
         for event in events:
             kind = event["type"]
@@ -84,30 +80,23 @@ class Observation:
                 continue
             self.events += 1
             if kind == "task-sent":
-                self.sent += 1
-                continue  # it is a client's
+                self.sent += 1  # it is a client's
+                continue
             name = event.get("hostname")
-            if isinstance(name, str) and self._knows(name, kind):
-                self.workers.setdefault(name, Signs()).take(event)
+            if isinstance(name, str) and self._is_worker(name, kind):
+                self.workers.setdefault(name, WorkerSigns()).apply(event)
 
-    def _knows(self, name: str, kind: str) -> bool:
-        """Return whether to keep what this sender tells: a known one, or a worker."""
+    def _is_worker(self, name: str, kind: str) -> bool:
         if name in self.workers:
             return True
-        is_worker = kind.startswith(("worker-", "task-")) and len(self.workers) < _WORKERS_MAX
-        return is_worker and 0 < len(name) <= _NAME_MAX_CHARS
+        is_new = kind.startswith(("worker-", "task-")) and len(self.workers) < _WORKERS_MAX
+        return is_new and 0 < len(name) <= _NAME_MAX_CHARS
 
     @property
     def nodes(self) -> list[str]:
-        """All workers that we know of, by name."""
+        """All workers that were seen or have answered, by name."""
         return sorted({*self.workers, *(self.pongs or ())})
 
-    def signs(self, node: str) -> Signs:
-        """Return what the events of a worker told; nothing, if there were none."""
-        return self.workers.get(node) or Signs()
-
-
-def _delay(event: EventFields) -> float | None:
-    sent = moment(event.get("timestamp"))
-    received = moment(event.get("local_received"))
-    return None if sent is None or received is None else received - sent
+    def signs(self, node: str) -> WorkerSigns:
+        """Return what the events of a worker showed; nothing, if there were none."""
+        return self.workers.get(node) or WorkerSigns()

@@ -8,28 +8,22 @@ Output: TypeAlias = Literal["text", "json"]
 OUTPUTS: Final[tuple[Output, ...]] = ("text", "json")
 
 
-def _refuse(question: str) -> bool:
-    del question
-    return False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorOptions:
-    """How to examine, and how to tell.
+    """How to examine, and how to report.
 
-    `wait` is for how long to listen, in seconds.  `queues` are names of
-    queues to look at besides those that the broker lists.  With `fix`, what
-    is left behind is removed, once `confirm` has said yes to the question.
+    `wait` is how long to listen, in seconds.  `queues` are names of queues to look at
+    besides those that the broker lists.  With `fix`, orphans are removed once `confirm`
+    has said yes to the question.  `cols` is the width of the terminal, 0 without one.
     """
 
     wait: float = 6.0
     queues: tuple[str, ...] = ()
     fix: bool = False
-    confirm: Callable[[str], bool] = _refuse
+    confirm: Callable[[str], bool] = lambda _question: False
     output: Output = "text"
     colour: bool = False
-    #: How wide the terminal is; 0: it is none, and lines are as long as they are.
     cols: int = 0
     quiet: bool = False
-    #: Shows all names where otherwise some will do.
+    #: Name all workers and queues, where otherwise a few stand for the rest.
     verbose: bool = False

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import pytest
 from celery import Celery
 
-from evtools.doctor.checks import CHECKS
-from evtools.doctor.finding import STATUSES
+from evtools.doctor.app import CHECKS
+from evtools.doctor.context import STATUSES
 from servers.ports import HOST, free_port
 from servers.process import wait_until
 from servers.redis import RedisServer
@@ -145,7 +145,7 @@ def test_a_port_where_nobody_speaks_is_found(doctor, scheme):
         url = f"{scheme}://{HOST}:{silent.getsockname()[1]}/0"
         report = doctor(url, "--connect-timeout", "1s")
     assert report.problems == {"answer"}
-    assert "nobody speaks there" in report.of("answer")
+    assert "no answer from a broker" in report.of("answer")
 
 
 def test_a_bad_name_is_found(doctor):
@@ -165,7 +165,7 @@ def test_of_two_addresses_one_may_be_down(doctor, redis_server):
     good = redis_server.fresh_url()
     report = doctor(f"redis://{HOST}:{free_port()}/0;{good}", "--wait", "1s")
     assert "connection refused" in report.of("port", "warning")
-    assert "lets us in" in report.of("login", "ok")
+    assert "logged in to" in report.of("login", "ok")
 
 
 def test_where_the_first_of_two_is_down_the_workers_are_still_asked(doctor, place, worker):
@@ -279,7 +279,7 @@ def test_a_server_that_wants_a_name_is_found(doctor, named, authority, kind, unc
     assert "--tls-server-name NAME" in report.of("tls")
     assert "--tls-cert" not in report.of("tls")
     report = doctor(url, *how, "--tls-server-name", "elsewhere.invalid")
-    assert "lets us in" in report.of("login", "ok")
+    assert "logged in to" in report.of("login", "ok")
 
 
 # --- the login -----------------------------------------------------------------------
@@ -331,7 +331,7 @@ def test_a_user_who_may_only_log_in_is_told_what_to_grant(
     report = doctor(theirs, *how)
     assert report.problems == set(), report.of("permissions")
     assert "arrived" in report.of("events", "ok")
-    assert "could not ask the workers" in report.of("workers", "warning")
+    assert "the workers could not be asked" in report.of("workers", "warning")
 
 
 def test_rights_on_topics_are_told_apart_and_granted(doctor, paste, rabbitmq_server, vhost, worker):
@@ -412,7 +412,7 @@ def test_who_may_nothing_on_redis_needs_one_round(doctor, redis_acl, worker, dat
     report = doctor(url, "--wait", "5s")
     assert report.problems == set()
     assert "arrived" in report.of("events", "ok")
-    assert "could not ask the workers" in report.of("workers", "warning")
+    assert "the workers could not be asked" in report.of("workers", "warning")
 
 
 def test_a_redis_without_what_proxies_lack_is_well(doctor, start_redis, worker):
@@ -564,7 +564,7 @@ def test_a_vhost_that_is_down_is_found_with_the_command_that_starts_it(
     assert report.problems == {"vhost"}
     assert "vhost 'fallen' is down" in report.of("vhost")
     paste(report.of("vhost"))
-    assert "lets us in" in doctor(url, "--wait", "500ms").of("login", "ok")
+    assert "logged in to" in doctor(url, "--wait", "500ms").of("login", "ok")
 
 
 #: Declares the event exchange as a worker does.
@@ -580,7 +580,7 @@ _EXCHANGE = (
 def test_without_a_worker_nobody_is_found(doctor, redis_url):
     report = doctor(redis_url, "--wait", "1s")
     assert report.problems == {"events", "workers"}
-    assert "No worker runs" in report.of("events")
+    assert "no worker is running" in report.of("events")
 
 
 def test_on_rabbitmq_without_a_worker_there_is_no_exchange(doctor, vhost):
@@ -668,7 +668,7 @@ def test_a_broker_that_ends_meanwhile_is_told_and_not_asked_again(own_redis):
         said = process.stdout.read()
         assert process.wait() == 4
     assert "note     skipped" in said
-    assert "nothing is left behind" not in said
+    assert "no orphaned event queues" not in said
 
 
 # --- what is left behind -------------------------------------------------------------
@@ -699,7 +699,7 @@ def test_what_dead_readers_left_on_redis_is_listed_and_removed(doctor, redis_ser
     assert "removed 1 list and 1 binding" in fixed
     left = redis_server.redis_cli("KEYS", "*", database=number).split()
     assert set(left) - {"_kombu.binding_deadlines"} == {"tasks"}
-    assert "nothing is left" in doctor(url, *how).of("orphans", "ok")
+    assert "no orphaned" in doctor(url, *how).of("orphans", "ok")
 
 
 def test_a_list_that_somebody_reads_stays(redis_server):

@@ -1,58 +1,59 @@
-"""The seam between the doctor and a broker's own protocol."""
+"""What the doctor asks of any broker, and the types of the answers."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, TypeAlias
 
+from kombu.connection import Connection
+
+from evtools.transport import ConnectionSettings
 from evtools.wire import Codec, Message
 
-#: What can be left behind by a monitor that is gone.
-LeftoverKind: TypeAlias = Literal["queue", "list", "binding"]
+OrphanKind: TypeAlias = Literal["queue", "list", "binding"]
 
-#: What every dispatcher gives to an event, and no task has at its top.
-_OF_EVENTS: Final = frozenset({"type", "hostname", "timestamp"})
+#: What every dispatcher adds to an event, and no task has at its top level.
+_EVENT_FIELDS: Final = frozenset({"type", "hostname", "timestamp"})
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What the events travel over, as the broker has it.
+class ExchangeStatus:
+    """The event exchange, or what stands for it.
 
-    `where` says it in the broker's own words.  `exists` is False where no
-    worker or client can ever have sent events to it, and `command` then tells
-    an administrator what there is; `clash` says how it differs from what Celery
-    declares.
+    `where` names it in the broker's own words.  Where it does not exist, no worker or
+    client can ever have sent events to it, and `command` lists what there is; `clash` says
+    how it differs from what Celery declares.
     """
 
     where: str
     exists: bool = True
     clash: str = ""
-    #: Whether we may declare it ourselves; where it exists, that is no matter.
+    #: Whether we may declare it ourselves; where it exists, we need not.
     may_declare: bool = True
     command: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Right:
-    """Something that a user needs to watch, and whether this one may do it.
-
-    `why` is the broker's refusal, `grant` what its administrator can type,
-    `caveat` what else that does.  Where no right helps, `advice` says what does.
-    """
+class Permission:
+    """Something that a monitor has to do; `refusal` is why this user may not, if so."""
 
     name: str
-    granted: bool
-    why: str = ""
-    grant: str = ""
-    caveat: str = ""
+    refusal: str = ""
     advice: str = ""
+
+
+def allow(command: str, caveat: str = "") -> str:
+    """Return the advice to have an administrator type `command`."""
+    caveat = f" ({caveat})" if caveat else ""
+    return f"The administrator of the broker can allow it{caveat}:\n  {command}"
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
     """Another place on the same broker where Celery is, or was, at work.
 
-    `words` are the words of a command line that lead there; passwords in
-    them are masked.  It is `alive` if somebody is there right now.
+    `words` of a command line lead there; passwords in them are masked.  It is `alive` if
+    somebody is there right now.
     """
 
     where: str
@@ -62,81 +63,87 @@ class Elsewhere:
 
 
 @dataclass(frozen=True, slots=True)
-class Leftover:
-    """Something of an event queue that may have lost its reader.
+class OrphanedQueue:
+    """A queue of events, or a part of one, that may have lost its reader.
 
-    Only what is `free` has certainly no reader; `why` says why it is not.
-    `messages` and `size_bytes` are None where the broker does not tell.
+    `kept` says why it may not be removed; without that, it certainly has no reader.
+    `messages` and `size_bytes` are None where the broker does not say.
     """
 
-    kind: LeftoverKind
+    kind: OrphanKind
     name: str
-    free: bool
-    why: str = ""
+    kept: str = ""
     messages: int | None = None
     size_bytes: int | None = None
-    #: By what the broker knows it, where that is not its name.
+    #: What the broker calls it, where that is not its name.
     key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
-    """What was found; `gap` says what could not be looked at, and is empty if all.
+class OrphanSearch:
+    """What was found; `gap` says what could not be looked at.
 
     `command` lists the names that are missing, where there is one.
     """
 
-    found: list[Leftover] = field(default_factory=list)
+    found: list[OrphanedQueue] = field(default_factory=list)
     gap: str = ""
     command: str = ""
 
 
-class Examination(Protocol):
+class BrokerInspector:
     """A connection on which the doctor asks a broker about itself.
 
-    Calls raise whatever the drivers raise.  Nothing is published, and nothing
-    made that does not go with the connection.
+    This one knows what kombu knows of every broker, which is little.  Calls raise what the
+    drivers raise.  Nothing is published, and nothing made that does not go with the
+    connection.
     """
 
-    #: Product and version, as far as it tells.
-    server: str
     #: Whether events wait for us in a queue that the broker keeps.
-    keeps_queues: bool
+    keeps_queues = True
 
-    def ground(self) -> Ground:
+    def __init__(self, connection: Connection, settings: ConnectionSettings) -> None:
+        connection.connect()
+        self._connection = connection
+        self._settings = settings
+        #: Product and version, as far as they are known.
+        self.server = str(connection.transport.driver_type)
+
+    def exchange(self) -> ExchangeStatus:
         """Look at the event exchange; it is not made if it is missing."""
-        ...
+        return ExchangeStatus(f"exchange {self._settings.event_exchange}")
 
     def has_mailboxes(self) -> bool:
         """Return whether remote control can reach anybody: its exchange exists."""
-        ...
+        return True
 
-    def rights(self) -> list[Right]:
-        """Try what watching takes, and undo it."""
-        ...
+    def permissions(self) -> list[Permission]:
+        """Try what a monitor has to do, and undo it."""
+        return []
 
     def begin(self) -> None:
-        """Start to overhear, and take the first of two looks at leftovers."""
-        ...
+        """Start to overhear, and take the first of two looks at orphans."""
 
     def elsewhere(self) -> list[Elsewhere]:
         """Return where else Celery is at work, overheard since `begin`."""
-        ...
+        return []
 
-    def leftovers(self, names: Sequence[str]) -> Search:
+    def orphans(self, names: Sequence[str]) -> OrphanSearch:
         """Look for what readers have left behind, with `names` for these only."""
-        ...
+        del names
+        return OrphanSearch(gap="this broker cannot be asked for them")
 
-    def remove(self, leftover: Leftover) -> str:
-        """Remove it if it is still free; return why not, empty if it is gone."""
-        ...
+    def remove(self, orphan: OrphanedQueue) -> str:
+        """Remove it if it still has no reader; return why not, empty if it is gone."""
+        return f"{orphan.name} is not ours to remove"
 
     def close(self) -> None:
-        """Leave the broker; never raise."""
-        ...
+        """Leave the broker; never raise what a driver raises."""
+        with suppress(OSError, *self._connection.connection_errors):
+            self._connection.release()
 
 
 def is_event(message: Message, accept: Sequence[str]) -> bool:
-    """Return whether a message that was left behind has events, and nothing else."""
+    """Return whether a message in a queue holds events, and nothing else."""
     events = Codec(accept).decode(message)
-    return bool(events) and all(event.keys() >= _OF_EVENTS for event in events)
+    return bool(events) and all(event.keys() >= _EVENT_FIELDS for event in events)

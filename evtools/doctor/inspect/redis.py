@@ -1,4 +1,4 @@
-"""What Redis, Valkey and their kin let us see of themselves."""
+"""What Redis, Valkey and compatible servers reveal of themselves."""
 
 import hashlib
 import re
@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
@@ -16,19 +16,19 @@ from redis.client import PubSub
 from redis.exceptions import NoPermissionError, RedisError, ResponseError, WatchError
 
 from evtools.doctor.inspect.base import (
+    BrokerInspector,
     Elsewhere,
-    Examination,
-    Ground,
-    Leftover,
-    Right,
-    Search,
+    ExchangeStatus,
+    OrphanedQueue,
+    OrphanSearch,
+    Permission,
+    allow,
     is_event,
 )
-from evtools.doctor.inspect.channels import Naming, difference
+from evtools.transport import ConnectionSettings
 from evtools.transport.brokers import kind_of
 from evtools.transport.errors import Diagnosis, diagnose
 from evtools.transport.redis_channel import channels, database_of, topics
-from evtools.transport.settings import ConnectionSettings
 from evtools.transport.tls import tls_for
 from evtools.transport.url import Address, mask, parse, with_vhost
 from evtools.wire import ENVELOPE, Message, escape_glob
@@ -47,12 +47,12 @@ _NO_CHANNEL: Final = re.compile(
     r" (?:a|one of the) channel"
 )
 _PORT: Final = 6379
-#: More connections than Redis takes if it is not told, which is 10 000.
+#: More connections than Redis accepts by default, which is 10 000.
 _CLIENTS: Final = 12_000
 _DATABASES_MAX: Final = 64
 _OVERHEARD_MAX: Final = 20_000
 _CHANNELS_MAX: Final = 1_000
-_LEFTOVERS_MAX: Final = 10_000
+_ORPHANS_MAX: Final = 10_000
 _NAMES_SHOWN: Final = 3
 _CHUNK: Final = 100
 _SCAN_COUNT: Final = 1_000
@@ -60,7 +60,7 @@ _SCAN_COUNT: Final = 1_000
 _SCAN_SECONDS: Final = 3.0
 
 
-class RedisExamination(Examination):
+class RedisInspector(BrokerInspector):
     """Ask on connections of kombu's pool, without kombu's prefixes in between."""
 
     keeps_queues = False
@@ -69,7 +69,7 @@ class RedisExamination(Examination):
         channel: Any = connection.default_channel  # connects, logs in, selects
         self._connection = connection
         self._settings = settings
-        self._pool = channel._get_pool()  # noqa: SLF001  (knows TLS, Sentinel, credentials)
+        self._pool = channel._get_pool()  # noqa: SLF001  (kombu has no other way)
         self._client = Redis(connection_pool=self._pool)
         self._database: int = channel.database
         self._prefix: str = channel.global_keyprefix or ""
@@ -84,67 +84,62 @@ class RedisExamination(Examination):
             by_key=bool(channel.fanout_patterns),
         )
         self._overheard: PubSub | None = None
+        #: By key, a mark of the oldest message of each list at the first look.
         self._marks: dict[bytes, bytes] = {}
-        self.server = self._ask_server()
+        self.server = self._product()
 
-    def _ask_server(self) -> str:
+    def _product(self) -> str:
         try:
-            told = self._client.info("server")
+            info = self._client.info("server")
         except (NoPermissionError, ResponseError):
             return "Redis"
-        if told.get("redis_mode") == "sentinel":
-            # So they say themselves, but only to who publishes.
+        if info.get("redis_mode") == "sentinel":
+            # So they say themselves, but only to those who publish.
             raise ResponseError("ERR Only HELLO messages are accepted by Sentinel instances.")
-        valkey = told.get("valkey_version")
-        return f"Valkey {valkey}" if valkey else f"Redis {told.get('redis_version')}"
+        valkey = info.get("valkey_version")
+        return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version')}"
 
-    def ground(self) -> Ground:
+    def exchange(self) -> ExchangeStatus:
         """Name the channel: Redis has no exchanges, and nothing can clash."""
-        return Ground(f"channel {' and '.join(self._naming.bases)}")
+        return ExchangeStatus(f"channel {' and '.join(self._naming.bases)}")
 
-    def has_mailboxes(self) -> bool:
-        """Return True: a channel is there as soon as somebody uses it."""
-        return True
-
-    def rights(self) -> list[Right]:
+    def permissions(self) -> list[Permission]:
         """Subscribe as every monitor does."""
         names, patterns, _ = self._topics
-        found = []
+        tried = []
         if names:
-            right = self._right("subscribe", names)
-            found.append(right if right.granted else self._by_pattern(right))
+            permission = self._try("subscribe", names)
+            if permission.refusal:
+                # Where names are refused, monitors subscribe to them as patterns.
+                by_pattern = self._try("psubscribe", [*map(escape_glob, names)])
+                permission = permission if by_pattern.refusal else by_pattern
+            tried.append(permission)
         if patterns:
-            found.append(self._right("psubscribe", patterns))
-        return found
+            tried.append(self._try("psubscribe", patterns))
+        return tried
 
-    def _right(self, command: str, topics: Sequence[str]) -> Right:
-        name = f"{command} {' '.join(topics)}"
+    def _try(self, command: str, wanted: Sequence[str]) -> Permission:
+        name = f"{command} {' '.join(wanted)}"
         try:
-            self._subscribe(command, topics).close()
+            self._subscribe(command, wanted).close()
         except ResponseError as exc:
-            told = diagnose(exc, self._settings)
-            if told.layer != "permission":
-                return Right(name, granted=False, why=told.text, advice=told.hint)
-            allow = grant(told, self._settings)
-            return Right(name, granted=False, why=told.text, grant=allow)
-        return Right(name, granted=True)
+            diagnosis = diagnose(exc, self._settings)
+            if diagnosis.layer != "permission":
+                return Permission(name, diagnosis.text, diagnosis.hint)
+            return Permission(name, diagnosis.text, allow(_grant(diagnosis, self._settings)))
+        return Permission(name)
 
-    def _by_pattern(self, refused: Right) -> Right:
-        """Return whether names may be subscribed to as patterns, as we then do."""
-        right = self._right("psubscribe", [*map(escape_glob, self._topics.names)])
-        return right if right.granted else refused
-
-    def _subscribe(self, command: str, topics: Sequence[str]) -> PubSub:
-        """Subscribe and wait for the server to say yes."""
-        heard: PubSub = self._client.pubsub()
+    def _subscribe(self, command: str, wanted: Sequence[str]) -> PubSub:
+        """Subscribe and wait until the server confirms it."""
+        pubsub: PubSub = self._client.pubsub()
         try:
-            getattr(heard, command)(*topics)
-            for _ in topics:
-                heard.get_message(timeout=self._settings.connect_timeout)
+            getattr(pubsub, command)(*wanted)
+            for _ in wanted:
+                pubsub.get_message(timeout=self._settings.connect_timeout)
         except BaseException:
-            heard.close()
+            pubsub.close()
             raise
-        return heard
+        return pubsub
 
     # -- elsewhere ------------------------------------------------------------
 
@@ -154,59 +149,51 @@ class RedisExamination(Examination):
         # Of workers only: tasks may be many, and every worker has heartbeats.
         patterns = dict.fromkeys(("*/worker.*", "*celeryev", f"*{exchange}"))
         with suppress(NoPermissionError, ResponseError):
-            self._marks = {key: mark for key, (_, mark, _) in self._lists()[0].items()}
+            lists, _ = self._lists()
+            self._marks = {list_.key: list_.mark for list_ in lists}
         with suppress(NoPermissionError, ResponseError):
             self._overheard = self._subscribe("psubscribe", list(patterns))
 
     def elsewhere(self) -> list[Elsewhere]:
         """Return what was overheard, and traces in other databases."""
         found: dict[tuple[str, ...], Elsewhere] = {}
-        for place in (*self._heard(), *self._traced()):
-            found.setdefault(place.words, place)
+        for channel in self._overheard_channels():
+            words = self._with_database(difference(self._naming, channel))
+            if words:
+                seen = "workers send events there"
+                place = Elsewhere(f"channel {channel}", seen, words, alive=True)
+                found.setdefault(words, place)
+        with suppress(NoPermissionError, ResponseError):
+            for number in self._databases():
+                for place in self._traces(number):
+                    found.setdefault(place.words, place)
         return list(found.values())
 
-    def _heard(self) -> Iterator[Elsewhere]:
-        for channel in self._channels():
-            words = difference(self._naming, channel)
-            if words:
-                yield Elsewhere(
-                    f"channel {channel}",
-                    "workers send events there",
-                    self._with_database(words),
-                    alive=True,
-                )
-
-    def _channels(self) -> list[str]:
-        """Return the channels on which something was overheard."""
-        heard, self._overheard = self._overheard, None
-        if heard is None:
+    def _overheard_channels(self) -> list[str]:
+        pubsub, self._overheard = self._overheard, None
+        if pubsub is None:
             return []
-        channels: dict[str, None] = {}
+        found: dict[str, None] = {}
         try:
             for _ in range(_OVERHEARD_MAX):
-                message = heard.get_message(timeout=0.0)
-                if message is None or len(channels) >= _CHANNELS_MAX:
+                message = pubsub.get_message(timeout=0.0)
+                if message is None or len(found) >= _CHANNELS_MAX:
                     break
-                channels[_text(message["channel"])] = None
+                found[_text(message["channel"])] = None
         finally:
-            heard.close()
-        return list(channels)
+            pubsub.close()
+        return list(found)
 
     def _with_database(self, words: tuple[str, ...]) -> tuple[str, ...]:
         """Turn `-b N` into the URL of database N."""
-        if words[0] != "-b":
+        if words[:1] != ("-b",):
             return words
         urls = (with_vhost(url, words[1]) for url in self._settings.addresses())
         return ("-b", mask(";".join(urls)), *words[2:])
 
-    def _traced(self) -> Iterator[Elsewhere]:
-        with suppress(NoPermissionError, ResponseError):
-            for number in self._databases():
-                yield from self._traces(number)
-
     def _databases(self) -> list[int]:
-        told = self._client.info("keyspace")
-        numbers = [int(name[2:]) for name in told if name.startswith("db")]
+        names = self._client.info("keyspace")
+        numbers = [int(name[2:]) for name in names if name.startswith("db")]
         others = [number for number in numbers if number != self._database]
         return [self._database, *others[:_DATABASES_MAX]]
 
@@ -215,8 +202,8 @@ class RedisExamination(Examination):
         listeners = self._listeners(number)
         if listeners == 0:
             return  # workers listen to their mailboxes as long as they live
-        # A connection of its own, which is thrown away: of those in the pool
-        # each is known to be in our database.
+        # A connection of its own, which is thrown away: those in the pool are all in our
+        # database.
         client = Redis(connection_pool=self._pool, single_connection_client=True)
         try:
             client.execute_command("SELECT", number)
@@ -252,126 +239,108 @@ class RedisExamination(Examination):
         seen = f"workers have, or had, their mailboxes there: {', '.join(sorted(nodes))}"
         return Elsewhere(where, seen, self._with_database(words), alive=False)
 
-    # -- leftovers ------------------------------------------------------------
+    # -- orphans --------------------------------------------------------------
 
-    def leftovers(self, names: Sequence[str]) -> Search:
-        """Look for lists that nobody reads and bindings that nobody can have."""
+    def orphans(self, names: Sequence[str]) -> OrphanSearch:
+        """Look for lists without readers and bindings without listeners."""
         try:
-            return self._search(names)
+            lists, all_lists = self._lists()
+            members, all_members = self._members()
+            found = [self._orphaned_list(list_) for list_ in lists]
+            found += self._orphaned_bindings(members, {list_.name: list_.kept for list_ in found})
         except ResponseError as exc:
-            return Search(gap=diagnose(exc, self._settings).text)
-
-    def _search(self, names: Sequence[str]) -> Search:
-        lists, all_lists = self._lists()
-        found = [self._list(key, *facts) for key, facts in lists.items()]
-        members, all_members = self._members()
-        unread = {list_.name for list_ in found if list_.free}
-        others = {list_.name for list_ in found if not list_.free}
-        found += self._bindings(members, unread, others)
+            return OrphanSearch(gap=diagnose(exc, self._settings).text)
         if names:
-            found = [leftover for leftover in found if leftover.name in names]
-        is_all = all_lists and all_members
-        gap = "" if is_all else "there are too many keys to look at all of them"
-        return Search(found, gap)
+            found = [orphan for orphan in found if orphan.name in names]
+        complete = all_lists and all_members
+        return OrphanSearch(found, "" if complete else "there are too many keys to look at all")
 
-    def _lists(self) -> tuple[dict[bytes, tuple[int, bytes, bool]], bool]:
-        """Return what there is of each list with our prefix, and whether that is all.
-
-        It is the length, and of the oldest message a mark and whether it is an event.
-        """
+    def _lists(self) -> tuple[list["_List"], bool]:
+        """Return the lists with our prefix, and whether these are all."""
         pattern = escape_glob(f"{self._prefix}{self._settings.event_queue_prefix}.")
         keys, complete = _scan(self._client, f"{pattern}*")
-        found: dict[bytes, tuple[int, bytes, bool]] = {}
+        found = []
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             with self._client.pipeline(transaction=False) as pipe:
                 for key in chunk:
                     pipe.llen(key)
                     pipe.lindex(key, -1)
-                told = pipe.execute(raise_on_error=False)
-            for key, length, oldest in zip(chunk, told[::2], told[1::2], strict=True):
+                replies = pipe.execute(raise_on_error=False)
+            for key, length, oldest in zip(chunk, replies[::2], replies[1::2], strict=True):
                 if isinstance(length, int) and isinstance(oldest, bytes):
-                    known = is_event(Message(oldest, ENVELOPE), self._settings.accept)
-                    found[key] = length, _mark(oldest), known
+                    events = is_event(Message(oldest, ENVELOPE), self._settings.accept)
+                    found.append(_List(key, length, _mark(oldest), events))
         return found, complete
 
-    def _list(self, key: bytes, length: int, mark: bytes, known: bool) -> Leftover:  # noqa: FBT001
-        why = ""
-        if not known:
-            why = "its oldest message is no event"
-        elif self._marks.get(key) != mark:
-            # Who reads takes the oldest message away.
-            why = "somebody reads from it, or it is new"
-        return Leftover(
-            "list",
-            _text(key),
-            free=not why,
-            why=why,
-            messages=length,
-            size_bytes=self._size(key),
-            key=key,
-        )
-
-    def _size(self, key: bytes) -> int | None:
+    def _orphaned_list(self, list_: "_List") -> OrphanedQueue:
+        kept = ""
+        if not list_.holds_events:
+            kept = "its oldest message is no event"
+        elif self._marks.get(list_.key) != list_.mark:
+            # A reader takes the oldest message away.
+            kept = "somebody reads from it, or it is new"
+        size_bytes = None
         with suppress(NoPermissionError, ResponseError):
-            return self._client.memory_usage(key, samples=5)
-        return None
+            size_bytes = self._client.memory_usage(list_.key, samples=5)
+        name = _text(list_.key)
+        return OrphanedQueue("list", name, kept, list_.length, size_bytes, list_.key)
 
-    def _bindings(
-        self, members: Sequence[bytes], unread: set[str], others: set[str]
-    ) -> Iterator[Leftover]:
-        """Yield the bindings of event queues; the lists of `others` are in use.
+    def _orphaned_bindings(
+        self, members: Sequence[bytes], lists: dict[str, str]
+    ) -> Iterator[OrphanedQueue]:
+        """Yield the bindings of event queues; `lists` says why each list is kept, or "".
 
-        On Redis no binding brings events to anybody; only a publisher that
-        takes the exchange for another type heeds them, and fills lists.
+        On Redis no binding brings events to anybody; only a publisher that takes the
+        exchange for another type heeds them, and fills lists.
         """
         listeners = self._listeners(self._database) if members else 0
         begin = f"{self._settings.event_queue_prefix}."
         for member in members:
             key, *_, queue = _text(member).split(self._separator)
-            list_ = f"{self._prefix}{queue}"
+            kept_list = lists.get(f"{self._prefix}{queue}")
+            kept = ""
             if _EVENT_KEY.fullmatch(key) is None or not queue.startswith(begin):
-                why = "it is not of an event queue"
-            elif list_ in others or (list_ not in unread and listeners != 0):
-                why = _shared(listeners)
-            else:
-                why = ""
-            free = not why
-            yield Leftover("binding", queue, free=free, why=why, key=member)
+                kept = "it is not of an event queue"
+            elif kept_list or (kept_list is None and listeners != 0):
+                kept = "we may not ask who listens"
+                if listeners is not None:
+                    kept = f"it may belong to one of {listeners} listeners"
+            yield OrphanedQueue("binding", queue, kept, key=member)
 
     def _members(self) -> tuple[list[bytes], bool]:
-        """Return the bindings of the event exchange, and whether that is all."""
+        """Return the bindings to our exchange, and whether these are all."""
         key = f"{self._prefix}{_BINDINGS}{self._settings.event_exchange}"
         members: list[bytes] = []
         for member in self._client.sscan_iter(key, count=_SCAN_COUNT):
             members.append(member)
-            if len(members) >= _LEFTOVERS_MAX:
+            if len(members) >= _ORPHANS_MAX:
                 return members, False
         return members, True
 
     def _listeners(self, database: int) -> int | None:
-        """Return how many subscribers a database has, None if it is not told."""
+        """Return how many subscribers a database has, None if we may not know."""
         try:
             clients = self._client.client_list(_type="pubsub")
         except (NoPermissionError, ResponseError):
             return None
         return sum(client.get("db") == str(database) for client in clients)
 
-    def remove(self, leftover: Leftover) -> str:
-        """Remove a list that nobody has read from since, or a binding."""
-        if leftover.kind == "binding":
-            exchange = self._settings.event_exchange
+    def remove(self, orphan: OrphanedQueue) -> str:
+        """Remove a list that has not been read from since, or a binding."""
+        if orphan.kind == "binding":
             for keys in (_BINDINGS, _PERMANENT):
-                self._client.srem(f"{self._prefix}{keys}{exchange}", leftover.key)
+                self._client.srem(
+                    f"{self._prefix}{keys}{self._settings.event_exchange}", orphan.key
+                )
             return ""
-        key = leftover.key
         with self._client.pipeline() as pipe:
-            pipe.watch(key)
-            oldest = cast("bytes | None", pipe.lindex(key, -1))
-            if oldest is None or _mark(oldest) != self._marks.get(key):
+            pipe.watch(orphan.key)
+            oldest = cast("bytes | None", pipe.lindex(orphan.key, -1))
+            if oldest is None or _mark(oldest) != self._marks.get(orphan.key):
                 return "somebody has read from it meanwhile"
             pipe.multi()
-            pipe.delete(key)
+            pipe.delete(orphan.key)
             try:
                 pipe.execute()
             except WatchError:
@@ -379,7 +348,6 @@ class RedisExamination(Examination):
         return ""
 
     def close(self) -> None:
-        """Close all connections."""
         with suppress(OSError, RedisError):
             if self._overheard is not None:
                 self._overheard.close()
@@ -387,36 +355,83 @@ class RedisExamination(Examination):
             self._connection.release()
 
 
-def grant(told: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -> str:
+@dataclass(frozen=True, slots=True)
+class _List:
+    """A list that may be an event queue; `mark` tells its oldest message from others."""
+
+    key: bytes
+    length: int
+    mark: bytes
+    holds_events: bool
+
+
+def _mark(message: bytes) -> bytes:
+    return hashlib.blake2b(message, digest_size=16).digest()
+
+
+def _scan(client: Any, pattern: str) -> tuple[list[bytes], bool]:
+    """Return the keys that match, and whether all keys were looked at."""
+    keys: dict[bytes, None] = {}
+    end = time.monotonic() + _SCAN_SECONDS
+    cursor = 0
+    while True:
+        cursor, some = client.scan(cursor, match=pattern, count=_SCAN_COUNT)
+        keys.update(dict.fromkeys(some))
+        if int(cursor) == 0:
+            return list(keys), True
+        if len(keys) >= _ORPHANS_MAX or time.monotonic() > end:
+            return list(keys)[:_ORPHANS_MAX], False
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+# --- remedies -----------------------------------------------------------------------
+
+
+def remedy(diagnosis: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -> str:
+    """Return the command that an administrator needs against a refusal, if any."""
+    if diagnosis.layer == "permission":
+        return _grant(diagnosis, settings, attempt=attempt)
+    return _raise_limit(settings, attempt) if diagnosis.layer == "limit" else ""
+
+
+def _grant(diagnosis: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -> str:
     """Return what an administrator types so that a user may watch.
 
-    Redis looks at the command first, and says nothing of channels to those who
-    may not use it.  A channel for those who may use all is an error of its own,
-    and adds nothing: so it stands in a line of its own.
+    Redis looks at the command first, and says nothing of channels to those who may not use
+    it.  A channel for those who may use all is an error of its own, and adds nothing: so it
+    stands on a line of its own.
     """
-    addresses = settings.addresses()
-    address = parse(addresses[attempt % len(addresses)])
+    address = _address(settings, attempt)
     words = ["redis-cli", *_server(address, settings), "ACL", "SETUSER"]
     words.append(unquote(address.user) or "default")
     database = database_of(address)
     sentinel = kind_of(address.scheme).family == "sentinel"
     names, patterns, _ = topics(settings, database, sentinel=sentinel)
     allowed = [f"&{topic}" for topic in (*names, *patterns)]
-    if _NO_CHANNEL.match(told.text):
+    if _NO_CHANNEL.match(diagnosis.text):
         return shlex.join((*words, *allowed))
-    commands = ["+ping", *["+select"] * bool(database)]
-    commands += ["+subscribe"] * bool(names) + ["+psubscribe"] * bool(patterns)
+    commands = ["+ping"]
+    commands += ["+select"] if database else []
+    commands += ["+subscribe"] if names else []
+    commands += ["+psubscribe"] if patterns else []
     return f"{shlex.join((*words, *commands))}\n  {shlex.join((*words, *allowed))}"
 
 
-def raise_limit(settings: ConnectionSettings, *, attempt: int = 0) -> str:
+def _raise_limit(settings: ConnectionSettings, attempt: int) -> str:
     """Return what raises maxclients, as soon as there is room for redis-cli."""
-    addresses = settings.addresses()
-    address = parse(addresses[attempt % len(addresses)])
-    words = ("redis-cli", *_server(address, settings), "CONFIG", "SET", "maxclients")
-    # Whatever else it is told ends it.
+    server = _server(_address(settings, attempt), settings)
+    words = ("redis-cli", *server, "CONFIG", "SET", "maxclients")
+    # Whatever else it prints ends the loop.
     full = "grep -v -e 'max number' -e '^$'"
     return f"until {shlex.join(words)} {_CLIENTS} | {full}; do sleep 1; done"
+
+
+def _address(settings: ConnectionSettings, attempt: int) -> Address:
+    addresses = settings.addresses()
+    return parse(addresses[attempt % len(addresses)])
 
 
 def _server(address: Address, settings: ConnectionSettings) -> Iterator[str]:
@@ -433,29 +448,74 @@ def _server(address: Address, settings: ConnectionSettings) -> Iterator[str]:
             yield "--tls"
 
 
-def _scan(client: Any, pattern: str) -> tuple[list[bytes], bool]:
-    """Return the keys that match, and whether all keys were looked at."""
-    keys: dict[bytes, None] = {}
-    end = time.monotonic() + _SCAN_SECONDS
-    cursor = 0
-    while True:
-        cursor, some = client.scan(cursor, match=pattern, count=_SCAN_COUNT)
-        keys.update(dict.fromkeys(some))
-        if int(cursor) == 0:
-            return list(keys), True
-        if len(keys) >= _LEFTOVERS_MAX or time.monotonic() > end:
-            return list(keys)[:_LEFTOVERS_MAX], False
+# --- names of channels --------------------------------------------------------------
+
+_WITH_DATABASE = re.compile(
+    r"(?P<keyprefix>.*)/(?P<database>[0-9]{1,5})\.(?P<exchange>.+)", re.DOTALL
+)
+#: Events of workers and tasks: kombu puts their routing key behind a slash.
+_KEY = re.compile(r"(worker|task)\.[a-z.]{1,40}")
 
 
-def _shared(listeners: int | None) -> str:
-    if listeners is None:
-        return "we may not ask who listens"
-    return f"it may belong to one of {listeners} listeners"
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How our own channels are called.
+
+    `bases` are the names of the channel without a routing key, mostly one; `by_key` says
+    whether a key follows.
+    """
+
+    bases: tuple[str, ...]
+    exchange: str
+    database: int
+    keyprefix: str
+    by_key: bool
 
 
-def _mark(message: bytes) -> bytes:
-    return hashlib.blake2b(message, digest_size=16).digest()
+def difference(ours: Naming, channel: str) -> tuple[str, ...]:
+    """Return the options that lead from our settings to `channel`.
+
+    A changed database is `-b` and its number, first of all.  There are none for our own
+    channels.
+    """
+    base, slash, key = channel.rpartition("/")
+    by_key = bool(slash) and _KEY.fullmatch(key) is not None
+    base = base if by_key else channel
+    words: tuple[str, ...] = ()
+    if base not in ours.bases:
+        words = _of_default_prefix(ours, base) or _of_other_prefix(ours, base)
+    if by_key != ours.by_key:
+        words += ("--fanout-patterns" if by_key else "--no-fanout-patterns",)
+    return words
 
 
-def _text(value: bytes | str) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
+def _of_default_prefix(ours: Naming, base: str) -> tuple[str, ...]:
+    match = _WITH_DATABASE.fullmatch(base)
+    if match is None:
+        return ()
+    words: tuple[str, ...] = ()
+    if int(match["database"]) != ours.database:
+        words += ("-b", str(int(match["database"])))
+    if match["exchange"] != ours.exchange:
+        words += ("--event-exchange", match["exchange"])
+    if match["keyprefix"] != ours.keyprefix:
+        words += ("--global-keyprefix", match["keyprefix"])
+    # Only our own prefix can be to blame for what is left.
+    return words or ("--fanout-prefix", "on")
+
+
+def _of_other_prefix(ours: Naming, base: str) -> tuple[str, ...]:
+    """Take what stands before the exchange for a prefix of their own."""
+    rest = base.removeprefix(ours.keyprefix)
+    prefix = rest.removesuffix(ours.exchange)
+    if prefix != rest:
+        return ("--fanout-prefix", _escaped(prefix))
+    prefix, found, name = rest.rpartition("celeryev")
+    if found and not name:
+        return ("--event-exchange", "celeryev", "--fanout-prefix", _escaped(prefix))
+    return ("--event-exchange", rest, "--fanout-prefix", "off")
+
+
+def _escaped(prefix: str) -> str:
+    """Return the prefix as an option has it, where only {db} may stand in braces."""
+    return prefix.replace("{", "{{").replace("}", "}}") or "off"

@@ -81,7 +81,7 @@ class AMQPStream:
 
     def _receive(self, message: Any) -> None:
         """Keep what py-amqp reads while the connection is still being set up."""
-        self._messages.append(taken(message))
+        self._messages.append(to_message(message))
 
     def drain(self, timeout: float) -> list[Message]:
         """Return the messages that have arrived, after `timeout` s at the latest."""
@@ -207,7 +207,7 @@ class AMQPStream:
             self._sock.close()
 
 
-def taken(message: Any) -> Message:
+def to_message(message: Any) -> Message:
     """Return a message as we have them, of one that py-amqp has read."""
     body = message.body
     return Message(

@@ -1,13 +1,18 @@
-"""A broker that says what a test wants, and a case to examine it with."""
-
-from __future__ import annotations
+"""A broker that says what a test wants, and a context to examine it with."""
 
 from dataclasses import dataclass, field
 
 import pytest
 
-from evtools.doctor.case import Case
-from evtools.doctor.inspect.base import Elsewhere, Examination, Ground, Leftover, Right, Search
+from evtools.doctor.context import Context
+from evtools.doctor.inspect.base import (
+    BrokerInspector,
+    Elsewhere,
+    ExchangeStatus,
+    OrphanedQueue,
+    OrphanSearch,
+    Permission,
+)
 from evtools.doctor.observation import Observation
 from evtools.doctor.options import DoctorOptions
 from evtools.transport import ConnectionSettings
@@ -15,28 +20,28 @@ from tools.clock import FakeClock
 
 
 @dataclass
-class FakeExamination(Examination):
+class FakeInspector(BrokerInspector):
     """Answers given beforehand."""
 
     server: str = "FakeMQ 1"
     keeps_queues: bool = True
-    where: Ground = field(default_factory=lambda: Ground("exchange x"))
+    status: ExchangeStatus = field(default_factory=lambda: ExchangeStatus("exchange x"))
     mailboxes: bool = True
-    may: list[Right] = field(default_factory=list)
+    may: list[Permission] = field(default_factory=list)
     others: list[Elsewhere] = field(default_factory=list)
-    left: Search = field(default_factory=Search)
+    left: OrphanSearch = field(default_factory=OrphanSearch)
     stays: str = ""
-    removed: list[Leftover] = field(default_factory=list)
+    removed: list[OrphanedQueue] = field(default_factory=list)
     begun: bool = False
     closed: bool = False
 
-    def ground(self):
-        return self.where
+    def exchange(self):
+        return self.status
 
     def has_mailboxes(self):
         return self.mailboxes
 
-    def rights(self):
+    def permissions(self):
         return self.may
 
     def begin(self):
@@ -45,12 +50,12 @@ class FakeExamination(Examination):
     def elsewhere(self):
         return self.others
 
-    def leftovers(self, names):
+    def orphans(self, names):
         return self.left
 
-    def remove(self, leftover):
+    def remove(self, orphan):
         if not self.stays:
-            self.removed.append(leftover)
+            self.removed.append(orphan)
         return self.stays
 
     def close(self):
@@ -59,17 +64,19 @@ class FakeExamination(Examination):
 
 @pytest.fixture
 def fake():
-    return FakeExamination
+    return FakeInspector
 
 
 @pytest.fixture
 def case():
-    """Return a case after the login: `case(settings, FakeMQ's answers, options)`."""
+    """Return a context after the login: `case(FakeMQ, options, observation, settings)`."""
 
     def make(broker=None, *, options=None, seen=None, **settings):
         settings.setdefault("urls", "memory://")
-        made = Case(ConnectionSettings(**settings), DoctorOptions(**(options or {})), FakeClock())
-        made.examined = broker or FakeExamination()
+        made = Context(
+            ConnectionSettings(**settings), DoctorOptions(**(options or {})), FakeClock()
+        )
+        made.opened = broker or FakeInspector()
         made.observation = seen or Observation()
         return made
 

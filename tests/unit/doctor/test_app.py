@@ -1,9 +1,94 @@
 import json
 
-from evtools.doctor.app import run
+import pytest
+from redis.exceptions import NoPermissionError
+
+from evtools.doctor import app
+from evtools.doctor.app import CHECKS, Check, examine, lines, report, run, worst
+from evtools.doctor.context import STATUSES, Finding
 from evtools.doctor.options import DoctorOptions
+from evtools.errors import UsageError
 from evtools.transport import ConnectionSettings
 from servers.ports import HOST, free_port
+
+# --- the walk ----------------------------------------------------------------------
+
+
+def found(*severities):
+    return lambda _: iter(Finding("x", severity, "") for severity in severities)
+
+
+def failing(error):
+    def check(_):
+        yield Finding("x", "ok", "so far")
+        raise error
+
+    return check
+
+
+@pytest.fixture
+def walk(monkeypatch, case):
+    def go(*these, logged_in=False):
+        made = case()
+        if not logged_in:
+            made.opened = None
+        monkeypatch.setattr(app, "CHECKS", these)
+        return [(f.check, f.severity, f.text) for f in examine(made)]
+
+    return go
+
+
+def test_every_check_is_there_once_and_the_vital_ones_come_first():
+    names = [check.name for check in CHECKS]
+    assert len(set(names)) == len(names)
+    vital = [check.vital for check in CHECKS]
+    assert vital == sorted(vital, reverse=True)
+
+
+def test_only_a_problem_of_a_vital_check_is_the_last(walk):
+    findings = walk(
+        Check("a", found("warning"), vital=True),
+        Check("b", found("problem", "ok"), vital=True),
+        Check("c", found("ok")),
+        Check("d", found("ok")),
+    )
+    assert [severity for _, severity, _ in findings] == ["warning", "problem", "ok", "note"]
+    assert findings[-1] == ("skipped", "note", "could not be checked: c, d")
+    findings = walk(Check("a", found("problem")), Check("b", found("ok")))
+    assert [severity for _, severity, _ in findings] == ["problem", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (UsageError("bad URL"), "bad URL"),
+        (ConnectionResetError(), "TCP: the broker closed the connection"),
+        (FileNotFoundError(), "no such socket"),
+    ],
+)
+def test_what_is_raised_is_a_problem_and_the_checks_go_on(walk, error, text):
+    findings = walk(Check("a", failing(error)), Check("b", found("ok")))
+    assert findings[1:] == [("a", "problem", text), ("x", "ok", "")]
+
+
+def test_a_broker_that_ends_after_the_login_is_not_asked_again(walk):
+    bad = Check("a", failing(TimeoutError()))
+    findings = walk(bad, Check("b", found("ok")), logged_in=True)
+    assert findings[1][:2] == ("a", "problem")
+    assert findings[1][2].startswith("the broker is gone: no answer")
+    assert findings[2:] == [("skipped", "note", "could not be checked: b")]
+    assert len(walk(bad, logged_in=True)) == 2
+
+
+def test_after_a_refusal_it_is_asked_for_other_things(walk):
+    bad = Check("a", failing(NoPermissionError("no scan", status_code="NOPERM")))
+    findings = walk(bad, Check("b", found("ok")), logged_in=True)
+    assert findings[1:] == [("a", "problem", "permission: no scan"), ("x", "ok", "")]
+
+
+def test_a_mistake_of_ours_is_none_of_the_brokers(walk):
+    with pytest.raises(ZeroDivisionError):
+        walk(Check("a", failing(ZeroDivisionError())))
 
 
 def test_the_status_is_that_of_the_worst_finding(capsys):
@@ -13,8 +98,129 @@ def test_the_status_is_that_of_the_worst_finding(capsys):
     assert json.loads(capsys.readouterr().out)["worst"] == "problem"
 
 
-def test_the_walk_leaves_the_broker(capsys, redis_url):
-    options = DoctorOptions(wait=0.2)
-    settings = ConnectionSettings(urls=redis_url, read_only=True)
-    assert run(options, settings) == 4
+def test_the_walk_leaves_the_broker(capsys, redis_url, redis_server):
+    settings = ConnectionSettings(urls=redis_url, read_only=True, tool="left")
+    assert run(DoctorOptions(wait=0.2), settings) == 4
     assert "nothing arrived" in capsys.readouterr().out
+    assert "name=left" not in redis_server.redis_cli("CLIENT", "LIST")
+
+
+@pytest.mark.parametrize(
+    ("severities", "expected"),
+    [
+        ([], "ok"),
+        (["ok", "note"], "note"),
+        (["warning", "ok"], "warning"),
+        (["note", "problem", "warning"], "problem"),
+    ],
+)
+def test_the_worst_of_findings(severities, expected):
+    assert worst(Finding("x", severity, "") for severity in severities) == expected
+    assert not {1, 2} & set(STATUSES.values())  # of the doctor itself
+
+
+# --- the report --------------------------------------------------------------------
+
+GOOD = Finding("login", "ok", "in")
+BAD = Finding("events", "problem", "evil \x1b[2J", "two\nlines \u202e")
+LONG = Finding("events", "note", "one two three", "four five six seven\n  rm -rf x y z")
+INDENT = " " * 22
+
+
+def test_findings_are_lines_with_their_advice_below():
+    assert list(lines(BAD, colour=False)) == [
+        "problem  events       evil \\x1b[2J",
+        f"{INDENT}two",
+        f"{INDENT}lines \\u202e",
+    ]
+    first, *_ = lines(BAD, colour=True)
+    assert first.startswith("\x1b[1;31mproblem \x1b[0m events")
+
+
+def test_a_terminal_gets_prose_that_fits_and_commands_that_are_whole():
+    assert list(lines(LONG, colour=False, cols=62)) == [
+        "note     events       one two three",
+        f"{INDENT}four five six seven",
+        f"{INDENT}  rm -rf x y z",
+    ]
+    text = " ".join(["word"] * 9)
+    first, second = lines(Finding("events", "ok", text), colour=False, cols=62)
+    assert first == f"ok       events       {' '.join(['word'] * 8)}"
+    assert second == f"{INDENT}word"
+
+
+def test_a_narrow_terminal_gets_prose_in_all_of_its_width():
+    assert list(lines(LONG, colour=True, cols=30)) == [
+        "\x1b[36mnote    \x1b[0m events       one two",
+        "  three",
+        "  four five six seven",
+        "    rm -rf x y z",
+    ]
+
+
+@pytest.mark.parametrize("cols", [1, 2, 23])
+def test_a_word_is_not_broken_however_narrow_it_gets(cols):
+    first, *rest = lines(LONG, colour=False, cols=cols)
+    words = [*first.split()[2:], *" ".join(rest).split()]
+    assert words == [
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "rm",
+        "-rf",
+        "x",
+        "y",
+        "z",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("findings", "text"),
+    [
+        ([], "all is well"),
+        ([GOOD], "all is well"),
+        ([BAD, GOOD, BAD], "2 problems"),
+        (
+            [BAD, Finding("x", "note", ""), Finding("x", "warning", "")],
+            "1 problem, 1 warning, 1 note",
+        ),
+    ],
+)
+def test_the_summary_counts_what_matters(capsys, findings, text):
+    assert report(iter(findings), DoctorOptions()) == findings
+    assert capsys.readouterr().out.splitlines()[-1] == text
+
+
+def test_programs_get_everything_in_one_line(capsys):
+    report([GOOD, BAD], DoctorOptions(output="json", quiet=True))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.isascii()
+    document = json.loads(line)
+    assert document["worst"] == "problem"
+    assert document["findings"][1] == {
+        "check": "events",
+        "severity": "problem",
+        "text": BAD.text,
+        "advice": BAD.advice,
+    }
+    assert len(document["findings"]) == 2
+
+
+def test_what_others_say_is_shown_without_passwords(capsys):
+    text = "no redis://:s3cret@host/0 password=s3cret"
+    secret = Finding("login", "problem", text, 'write {"password": "PASSWORD"}')
+    report([secret], DoctorOptions())
+    report([secret], DoctorOptions(output="json"))
+    out = capsys.readouterr().out
+    assert "s3cret" not in out
+    assert out.count("redis://**@host/0") == 2
+    assert out.count("PASSWORD") == 2
+
+
+def test_a_quiet_report_is_of_what_is_not_ok(capsys):
+    report([GOOD, BAD], DoctorOptions(quiet=True))
+    assert "login" not in capsys.readouterr().out

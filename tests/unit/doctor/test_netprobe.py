@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from evtools.doctor.netprobe import (
-    Place,
+    Endpoint,
     certificate_of,
+    endpoints,
     handshake,
     open_socket,
-    places,
     resolve,
     speaks_tls,
     spoken,
@@ -25,17 +25,17 @@ from servers.ports import HOST, free_port
 def found(urls, **settings):
     return [
         (place.host, place.port, place.tls is not None)
-        for place in places(ConnectionSettings(urls=urls, **settings))
+        for place in endpoints(ConnectionSettings(urls=urls, **settings))
     ]
 
 
 @pytest.fixture
 def secure(redis_server, authority):
     tls = TLS(enabled=True, ca=str(authority.ca), verify="required", check_hostname=True)
-    return Place("localhost", redis_server.tls_port, tls)
+    return Endpoint("localhost", redis_server.tls_port, tls)
 
 
-# --- places ------------------------------------------------------------------------
+# --- endpoints ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -71,24 +71,24 @@ def test_tls_files_that_are_no_good_are_refused():
 
 
 def test_a_host_has_addresses():
-    assert "127.0.0.1" in resolve(Place("localhost", 1))
+    assert "127.0.0.1" in resolve(Endpoint("localhost", 1))
 
 
 def test_a_name_that_nobody_knows_is_an_error():
     with pytest.raises(socket.gaierror):
-        resolve(Place("broker.invalid", 1))
+        resolve(Endpoint("broker.invalid", 1))
 
 
 def test_a_name_that_can_be_none_is_an_error_of_the_resolver():
     with pytest.raises(socket.gaierror, match="no name of a host"):
-        resolve(Place("x" * 70 + ".example", 1))
+        resolve(Endpoint("x" * 70 + ".example", 1))
 
 
 def test_a_resolver_that_takes_too_long_is_an_error(monkeypatch):
     ended = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ended.wait() or [])
     with pytest.raises(socket.gaierror, match=r"no answer in 0\.05s"):
-        resolve(Place("slow.example", 1, connect_timeout=0.05))
+        resolve(Endpoint("slow.example", 1, connect_timeout=0.05))
     ended.set()
 
 
@@ -96,19 +96,19 @@ def test_the_next_address_is_tried(monkeypatch, redis_server):
     good = (socket.AF_INET, socket.SOCK_STREAM, 0, "", (HOST, redis_server.port))
     bad = (socket.AF_INET, socket.SOCK_STREAM, 0, "", (HOST, free_port()))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [bad, good])
-    with open_socket(Place("any", 1)) as sock:
+    with open_socket(Endpoint("any", 1)) as sock:
         assert sock.getpeername() == (HOST, redis_server.port)
 
 
 def test_a_closed_port_is_an_error():
     with pytest.raises(ConnectionRefusedError):
-        open_socket(Place(HOST, free_port()))
+        open_socket(Endpoint(HOST, free_port()))
 
 
 def test_a_host_without_any_address_is_an_error(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
     with pytest.raises(socket.gaierror, match="no address"):
-        open_socket(Place("none", 1))
+        open_socket(Endpoint("none", 1))
 
 
 # --- certificates ------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_without_a_check_nothing_is_known_of_the_certificate(secure):
 def test_our_own_certificate_is_shown(redis_mutual_tls, authority, secure):
     client = authority.client
     tls = replace(secure.tls, cert=str(client.cert), key=str(client.key))
-    place = Place("localhost", redis_mutual_tls.tls_port, tls)
+    place = Endpoint("localhost", redis_mutual_tls.tls_port, tls)
     assert handshake(place).subject == "server"
 
 
@@ -154,8 +154,8 @@ def test_an_expired_certificate_can_be_read(start_redis, authority, secure):
 
 def test_who_speaks_tls_is_known(secure, redis_server):
     assert speaks_tls(secure)
-    assert not speaks_tls(Place(HOST, redis_server.port, connect_timeout=1.0))
-    assert not speaks_tls(Place(HOST, free_port()))
+    assert not speaks_tls(Endpoint(HOST, redis_server.port, connect_timeout=1.0))
+    assert not speaks_tls(Endpoint(HOST, free_port()))
 
 
 # --- what is spoken ------------------------------------------------------------------
@@ -173,14 +173,14 @@ def speaker(answer):
 
         thread = threading.Thread(target=speak)
         thread.start()
-        yield Place(HOST, server.getsockname()[1], connect_timeout=2.0)
+        yield Endpoint(HOST, server.getsockname()[1], connect_timeout=2.0)
         thread.join()
 
 
 def test_real_brokers_say_what_they_speak(redis_server, redis_acl, rabbitmq_server):
-    assert spoken(Place(HOST, redis_server.port)) == "redis"
-    assert spoken(Place(HOST, redis_acl.port)) == "redis"
-    assert spoken(Place(HOST, rabbitmq_server.port)) == "amqp"
+    assert spoken(Endpoint(HOST, redis_server.port)) == "redis"
+    assert spoken(Endpoint(HOST, redis_acl.port)) == "redis"
+    assert spoken(Endpoint(HOST, rabbitmq_server.port)) == "amqp"
 
 
 @pytest.mark.parametrize(
@@ -199,9 +199,9 @@ def test_what_others_speak_is_known_by_how_they_begin(answer, protocol):
 
 def test_who_is_silent_or_not_there_speaks_nothing():
     with socket.create_server((HOST, 0)) as silent:
-        place = Place(HOST, silent.getsockname()[1], connect_timeout=0.1)
+        place = Endpoint(HOST, silent.getsockname()[1], connect_timeout=0.1)
         assert spoken(place) == ""
-    assert spoken(Place(HOST, free_port())) == ""
+    assert spoken(Endpoint(HOST, free_port())) == ""
 
 
 @pytest.mark.parametrize(
@@ -209,4 +209,4 @@ def test_who_is_silent_or_not_there_speaks_nothing():
 )
 def test_a_place_says_what_we_mean_to_speak(url, protocol):
     settings = ConnectionSettings(urls=url, options={"master_name": "m"})
-    assert [place.protocol for place in places(settings)] == [protocol]
+    assert [place.protocol for place in endpoints(settings)] == [protocol]

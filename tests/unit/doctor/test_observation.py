@@ -20,7 +20,7 @@ def beat(processed=0, **fields):
 
 def seen(*events):
     made = Observation()
-    made.take(events)
+    made.apply(events)
     return made
 
 

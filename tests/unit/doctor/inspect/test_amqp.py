@@ -7,7 +7,7 @@ import uuid
 import amqp
 import pytest
 
-from evtools.doctor.inspect.amqp import AMQPExamination
+from evtools.doctor.inspect.amqp import AMQPInspector
 from evtools.transport import ConnectionSettings, connect
 from servers.ports import HOST
 from servers.process import wait_until
@@ -19,7 +19,7 @@ def examine(rabbitmq_server):
 
         def start(url=rabbitmq_server.url, **settings):
             told = ConnectionSettings(urls=url, **settings)
-            return stack.enter_context(contextlib.closing(AMQPExamination(connect(told), told)))
+            return stack.enter_context(contextlib.closing(AMQPInspector(connect(told), told)))
 
         yield start
 
@@ -48,26 +48,26 @@ def test_product_and_version_are_told(examine):
 
 
 def test_an_exchange_that_is_missing_is_not_made(examine, event_exchange):
-    examination = examine(event_exchange=event_exchange)
+    inspector = examine(event_exchange=event_exchange)
     for _ in range(2):
-        ground = examination.ground()
-        assert not ground.exists
-        assert ground.command == "rabbitmqctl -q list_exchanges -p /"
+        status = inspector.exchange()
+        assert not status.exists
+        assert status.command == "rabbitmqctl -q list_exchanges -p /"
 
 
 def test_an_exchange_as_celery_declares_it_is_good(examine, channel, event_exchange):
     channel.exchange_declare(event_exchange, "topic", durable=True, auto_delete=False)
-    ground = examine(event_exchange=event_exchange).ground()
-    assert ground.exists
-    assert ground.clash == ""
-    assert ground.where == f"exchange {event_exchange} of type topic in vhost /"
+    status = examine(event_exchange=event_exchange).exchange()
+    assert status.exists
+    assert status.clash == ""
+    assert status.where == f"exchange {event_exchange} of type topic in vhost /"
     channel.exchange_delete(event_exchange)
 
 
 def test_an_exchange_of_another_type_clashes(examine, channel, event_exchange):
     channel.exchange_declare(event_exchange, "fanout", durable=True, auto_delete=False)
-    ground = examine(event_exchange=event_exchange).ground()
-    assert "received 'topic' but current is 'fanout'" in ground.clash
+    status = examine(event_exchange=event_exchange).exchange()
+    assert "received 'topic' but current is 'fanout'" in status.clash
     channel.exchange_delete(event_exchange)
 
 
@@ -76,16 +76,16 @@ def test_who_may_not_declare_can_still_look(examine, channel, event_exchange, ra
     name = f"blue.{event_exchange}"
     channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
     url = rabbitmq_server.vhost_url("", user="listener", password="listener-secret")
-    assert not examine(url, event_exchange=name).ground().may_declare
+    assert not examine(url, event_exchange=name).exchange().may_declare
     channel.exchange_delete(name)
 
 
 def test_mailboxes_are_there_once_somebody_made_them(examine, channel):
     name = uuid.uuid4().hex
-    examination = examine(control_exchange=name)
-    assert not examination.has_mailboxes()
+    inspector = examine(control_exchange=name)
+    assert not inspector.has_mailboxes()
     channel.exchange_declare(f"{name}.pidbox", "fanout", auto_delete=True)
-    assert examination.has_mailboxes()
+    assert inspector.has_mailboxes()
     channel.exchange_delete(f"{name}.pidbox")
 
 
@@ -97,8 +97,8 @@ def test_who_may_do_all_is_granted_all_and_leaves_nothing(
 ):
     channel.exchange_declare(event_exchange, "topic", durable=True, auto_delete=False)
     prefix = uuid.uuid4().hex
-    examination = examine(event_exchange=event_exchange, event_queue_prefix=prefix)
-    assert [right.granted for right in examination.rights()] == [True, True, True]
+    inspector = examine(event_exchange=event_exchange, event_queue_prefix=prefix)
+    assert [right.refusal for right in inspector.permissions()] == [""] * 3
     names = [queue["name"] for queue in rabbitmq_server.list_queues()]
     assert not [name for name in names if name.startswith(prefix)]
     channel.exchange_delete(event_exchange)
@@ -106,11 +106,10 @@ def test_who_may_do_all_is_granted_all_and_leaves_nothing(
 
 def test_a_right_that_is_lacking_comes_with_the_command_that_grants_it(examine, rabbitmq_server):
     url = rabbitmq_server.vhost_url("", user="listener", password="listener-secret")
-    (right,) = examine(url, event_queue_prefix="blue").rights()
-    assert not right.granted
-    assert "refused for user 'listener'" in right.why
-    assert "all of the user's rights" in right.caveat
-    assert right.grant == (
+    (right,) = examine(url, event_queue_prefix="blue").permissions()
+    assert "refused for user 'listener'" in right.refusal
+    assert "can allow it (it sets all of the user's rights there):" in right.advice
+    assert right.advice.endswith(
         "rabbitmqctl set_permissions -p / listener"
         " '^(blue|celeryev)([.]|$)' '^(blue|celeryev)([.]|$)' '^(blue|celeryev)([.]|$)'"
     )
@@ -120,11 +119,11 @@ def test_a_right_that_is_lacking_comes_with_the_command_that_grants_it(examine, 
 
 
 def test_the_default_virtual_host_is_listened_to(examine, channel, event_exchange, rabbitmq_server):
-    examination = examine(rabbitmq_server.vhost_url("staging"), event_exchange=event_exchange)
-    examination.begin()
-    assert event_exchange not in str(examination.elsewhere())
+    inspector = examine(rabbitmq_server.vhost_url("staging"), event_exchange=event_exchange)
+    inspector.begin()
+    assert event_exchange not in str(inspector.elsewhere())
     channel.exchange_declare(event_exchange, "topic", durable=True, auto_delete=False)
-    (found,) = [f for f in examination.elsewhere() if f.where == "vhost /"]
+    (found,) = [f for f in inspector.elsewhere() if f.where == "vhost /"]
     assert found.seen == "the exchange is there, but quiet"
     assert not found.alive
     url = f"amqp://guest:**@{HOST}:{rabbitmq_server.port}/%2F"
@@ -135,8 +134,8 @@ def test_the_default_virtual_host_is_listened_to(examine, channel, event_exchang
 def test_the_default_exchange_is_listened_to(examine, channel, worker, rabbitmq_server):
     url = rabbitmq_server.vhost_url("team%2Fqueue")
     worker(url)
-    examination = examine(url, event_exchange="blue", read_only=True)
-    found = {place.where: place for place in examination.elsewhere()}
+    inspector = examine(url, event_exchange="blue", read_only=True)
+    found = {place.where: place for place in inspector.elsewhere()}
     assert found["exchange celeryev"].alive
     assert found["exchange celeryev"].words == ("--event-exchange", "celeryev")
 
@@ -153,7 +152,7 @@ EVENT = amqp.Message(
 
 
 def test_without_names_nothing_can_be_found(examine):
-    search = examine().leftovers([])
+    search = examine().orphans([])
     assert (search.found, search.gap) == ([], "AMQP lists no queues")
 
 
@@ -164,7 +163,7 @@ def test_the_command_that_lists_queues_names_those_that_nobody_reads(
     for name in ("dead", "read"):
         channel.queue_declare(f"{prefix}.{name}", auto_delete=False, durable=True)
     consumer = channel.basic_consume(f"{prefix}.read")
-    command = examine(event_queue_prefix=prefix).leftovers([]).command
+    command = examine(event_queue_prefix=prefix).orphans([]).command
     ctl, awk = (shlex.split(part) for part in command.split(" | "))
     listed = rabbitmq_server.rabbitmqctl(*ctl[1:])
     found = subprocess.run(awk, input=listed, capture_output=True, text=True, check=True)
@@ -175,22 +174,22 @@ def test_the_command_that_lists_queues_names_those_that_nobody_reads(
 
 
 def test_a_queue_of_another_connection_is_not_free(examine, queue):
-    (leftover,) = examine().leftovers([queue]).found
-    assert not leftover.free
-    assert "exclusive" in leftover.why
+    (orphan,) = examine().orphans([queue]).found
+    assert orphan.kept
+    assert "exclusive" in orphan.kept
 
 
 def test_a_queue_that_nobody_reads_is_free_and_removed(examine, channel):
     name = f"celeryev.{uuid.uuid4().hex}"
     channel.queue_declare(name, auto_delete=False, arguments=LIFE)
     channel.basic_publish(EVENT, routing_key=name)
-    examination = examine()
-    (leftover,) = examination.leftovers([name]).found
-    assert (leftover.free, leftover.why) == (True, "")
+    inspector = examine()
+    (orphan,) = inspector.orphans([name]).found
+    assert orphan.kept == ""
     assert channel.queue_declare(name, passive=True).message_count == 1
-    assert examination.remove(leftover) == ""
-    (leftover,) = examination.leftovers([name]).found
-    assert (leftover.free, "no queue" in leftover.why) == (False, True)
+    assert inspector.remove(orphan) == ""
+    (orphan,) = inspector.orphans([name]).found
+    assert "no queue" in orphan.kept
 
 
 def test_a_queue_that_is_read_meanwhile_stays(examine, channel):
@@ -198,12 +197,12 @@ def test_a_queue_that_is_read_meanwhile_stays(examine, channel):
     channel.queue_declare(
         *(name,), durable=True, auto_delete=False, arguments={"x-expires": 70_000}
     )
-    examination = examine(event_queue_expires=70.0, event_queue_ttl=None)
-    (leftover,) = examination.leftovers([name]).found
-    assert leftover.free
+    inspector = examine(event_queue_expires=70.0, event_queue_ttl=None)
+    (orphan,) = inspector.orphans([name]).found
+    assert not orphan.kept
     tag = channel.basic_consume(name)
-    assert "in use" in examination.remove(leftover)
-    assert examination.leftovers([name]).found[0].why == "it is being read (consumers: 1)"
+    assert "in use" in inspector.remove(orphan)
+    assert inspector.orphans([name]).found[0].kept == "it is being read (consumers: 1)"
     channel.basic_cancel(tag)
     channel.queue_delete(name)
 
@@ -219,9 +218,9 @@ def test_a_queue_of_tasks_stays_as_it_is(examine, channel, shape, tasks):
         wait_until(
             lambda: channel.queue_declare(name, passive=True).message_count == 2, what="two tasks"
         )
-    (leftover,) = examine().leftovers([name]).found
-    assert not leftover.free
-    assert "not declared as event queues are" in leftover.why
+    (orphan,) = examine().orphans([name]).found
+    assert orphan.kept
+    assert "not declared as event queues are" in orphan.kept
     assert [channel.basic_get(name).body for _ in tasks] == tasks
     channel.queue_delete(name)
 
@@ -231,12 +230,12 @@ def test_a_queue_like_ours_with_a_message_that_is_no_event_stays(examine, channe
     channel.queue_declare(name, auto_delete=False, arguments=LIFE)
     for body in ("first", "second"):
         channel.basic_publish(amqp.Message(body), routing_key=name)
-    (leftover,) = examine().leftovers([name]).found
-    assert (leftover.free, leftover.why) == (False, "its oldest message is no event")
+    (orphan,) = examine().orphans([name]).found
+    assert orphan.kept == "its oldest message is no event"
     assert channel.basic_get(name).body == "first"
     channel.queue_delete(name)
 
 
 def test_only_event_queues_can_be_left_over(examine):
-    (leftover,) = examine().leftovers(["celery"]).found
-    assert (leftover.free, leftover.why) == (False, "it is no event queue")
+    (orphan,) = examine().orphans(["celery"]).found
+    assert orphan.kept == "it is no event queue"

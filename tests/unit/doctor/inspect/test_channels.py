@@ -1,6 +1,6 @@
 import pytest
 
-from evtools.doctor.inspect.channels import Naming, difference
+from evtools.doctor.inspect.redis import Naming, difference
 
 OURS = Naming(("/0.celeryev",), exchange="celeryev", database=0, keyprefix="", by_key=True)
 

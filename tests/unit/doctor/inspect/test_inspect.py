@@ -5,10 +5,10 @@ import pytest
 from amqp.exceptions import NotAllowed
 from redis.exceptions import AuthenticationError
 
-from evtools.doctor.inspect import examine, remedy
-from evtools.doctor.inspect.amqp import AMQPExamination
-from evtools.doctor.inspect.other import PlainExamination
-from evtools.doctor.inspect.redis import RedisExamination
+from evtools.doctor.inspect import open_inspector, remedy
+from evtools.doctor.inspect.amqp import AMQPInspector
+from evtools.doctor.inspect.base import ExchangeStatus, OrphanedQueue
+from evtools.doctor.inspect.redis import RedisInspector
 from evtools.errors import UsageError
 from evtools.transport import ConnectionSettings
 from evtools.transport.errors import diagnose
@@ -16,36 +16,43 @@ from servers.ports import HOST, free_port
 
 
 @pytest.mark.parametrize(
-    ("fixture", "kind"), [("redis_url", RedisExamination), ("rabbitmq_url", AMQPExamination)]
+    ("fixture", "kind"), [("redis_url", RedisInspector), ("rabbitmq_url", AMQPInspector)]
 )
 def test_each_kind_of_broker_has_its_examination(request, fixture, kind):
     settings = ConnectionSettings(urls=request.getfixturevalue(fixture))
-    with contextlib.closing(examine(settings)) as examination:
-        assert isinstance(examination, kind)
+    with contextlib.closing(open_inspector(settings)) as inspector:
+        assert isinstance(inspector, kind)
 
 
-def test_a_broker_that_only_kombu_knows_is_examined_plainly():
-    with contextlib.closing(examine(ConnectionSettings(urls="memory://"))) as examination:
-        assert isinstance(examination, PlainExamination)
+def test_of_a_broker_that_only_kombu_knows_little_is_claimed():
+    settings = ConnectionSettings(urls="memory://", event_exchange="blue")
+    with contextlib.closing(open_inspector(settings)) as inspector:
+        inspector.begin()
+        assert inspector.server == "memory"
+        assert inspector.exchange() == ExchangeStatus("exchange blue")
+        assert inspector.has_mailboxes()
+        assert inspector.permissions() == inspector.elsewhere() == []
+        assert "cannot be asked" in inspector.orphans(["x"]).gap
+        assert "not ours" in inspector.remove(OrphanedQueue("queue", "x"))
 
 
 def test_an_attempt_picks_the_address(redis_url):
     urls = f"redis://{HOST}:{free_port()}/0;{redis_url}"
     settings = ConnectionSettings(urls=urls)
-    examine(settings, attempt=1).close()
+    open_inspector(settings, attempt=1).close()
     with pytest.raises(Exception, match="refused"):
-        examine(settings)
+        open_inspector(settings)
 
 
 def test_a_broker_without_events_is_refused():
     with pytest.raises(UsageError, match="SQS is not supported"):
-        examine(ConnectionSettings(urls="sqs://"))
+        open_inspector(ConnectionSettings(urls="sqs://"))
 
 
 def test_what_the_broker_says_is_raised(redis_acl):
     url = f"redis://listener:wr0ng@{HOST}:{redis_acl.port}/0"
     with pytest.raises(AuthenticationError):
-        examine(ConnectionSettings(urls=url))
+        open_inspector(ConnectionSettings(urls=url))
 
 
 # --- remedies ------------------------------------------------------------------------
@@ -60,7 +67,7 @@ def refused(rabbitmq_server):
         url = rabbitmq_server.vhost_url(vhost, user=user, password=password)
         settings = ConnectionSettings(urls=url)
         with pytest.raises(NotAllowed) as raised:
-            examine(settings)
+            open_inspector(settings)
         return remedy(diagnose(raised.value, settings), settings)
 
     return ask
@@ -71,7 +78,7 @@ def test_against_a_refusal_there_is_a_command_that_allows_it(refused, rabbitmq_s
     assert program == "rabbitmqctl"
     rabbitmq_server.rabbitmqctl(*command)
     url = rabbitmq_server.vhost_url("team%2Fqueue", user="nobody", password="nobody-secret")
-    examine(ConnectionSettings(urls=url)).close()
+    open_inspector(ConnectionSettings(urls=url)).close()
     rabbitmq_server.rabbitmqctl("clear_permissions", "-p", "team/queue", "nobody")
 
 

@@ -12,8 +12,8 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from evtools.doctor.inspect import redis as module
 from evtools.doctor.inspect import remedy
-from evtools.doctor.inspect.base import Leftover
-from evtools.doctor.inspect.redis import RedisExamination
+from evtools.doctor.inspect.base import OrphanedQueue, Permission
+from evtools.doctor.inspect.redis import RedisInspector
 from evtools.transport import ConnectionSettings, connect
 from evtools.transport.errors import diagnose
 from evtools.transport.subscription import subscribe
@@ -30,7 +30,7 @@ def examine():
 
         def start(url, **settings):
             told = ConnectionSettings(urls=url, **settings)
-            return stack.enter_context(contextlib.closing(RedisExamination(connect(told), told)))
+            return stack.enter_context(contextlib.closing(RedisInspector(connect(told), told)))
 
         yield start
 
@@ -53,12 +53,12 @@ def listener(redis_acl):
     return f"redis://listener:listener-secret@{HOST}:{redis_acl.port}/0"
 
 
-def overheard(examination, client, channel):
-    examination.begin()
+def overheard(inspector, client, channel):
+    inspector.begin()
     client.publish(channel, json.dumps({}))
     # Its answer may be here before what it has published.
-    examination._overheard.connection.can_read(timeout=5)
-    return [place for place in examination.elsewhere() if channel in place.where]
+    inspector._overheard.connection.can_read(timeout=5)
+    return [place for place in inspector.elsewhere() if channel in place.where]
 
 
 def test_the_version_is_told(examine, redis_url, listener):
@@ -82,9 +82,9 @@ def test_who_may_not_ask_is_told_no_version(examine, redis_url, monkeypatch):
 def test_the_channel_is_told(examine, redis_url):
     options = {"global_keyprefix": "app."}
     number = redis_url.rpartition("/")[2]
-    ground = examine(redis_url, options=options).ground()
-    assert ground.where == f"channel app./{number}.celeryev"
-    assert ground.exists
+    status = examine(redis_url, options=options).exchange()
+    assert status.where == f"channel app./{number}.celeryev"
+    assert status.exists
     assert examine(redis_url).has_mailboxes()
 
 
@@ -93,16 +93,15 @@ def test_the_channel_is_told(examine, redis_url):
 
 def test_a_right_that_is_there(examine, redis_url, listener):
     number = redis_url.rpartition("/")[2]
-    (right,) = examine(redis_url).rights()
-    assert (right.name, right.granted) == (f"psubscribe /{number}.celeryev/*", True)
+    (right,) = examine(redis_url).permissions()
+    assert right == Permission(f"psubscribe /{number}.celeryev/*")
 
 
 def test_a_right_that_is_lacking_comes_with_the_command_that_grants_it(examine, listener):
-    (right,) = examine(listener, event_exchange="blue").rights()
-    assert not right.granted
-    assert right.why
+    (right,) = examine(listener, event_exchange="blue").permissions()
+    assert right.refusal
     port = listener.rpartition(":")[2].removesuffix("/0")
-    assert right.grant == f"redis-cli -p {port} ACL SETUSER listener '&/0.blue/*'"
+    assert right.advice.endswith(f":\n  redis-cli -p {port} ACL SETUSER listener '&/0.blue/*'")
 
 
 def paste(server, lines):
@@ -135,13 +134,13 @@ def test_the_command_that_grants_a_right_does_so(examine, redis_acl, rules, sett
     name = f"team/{uuid.uuid4().hex}"
     redis_acl.redis_cli("ACL", "SETUSER", name, "on", ">pw", "~*", *rules.split())
     url = f"redis://{quote(name, safe='')}:pw@{HOST}:{redis_acl.port}/{database}"
-    lacking = [right for right in examine(url, **settings).rights() if not right.granted]
+    lacking = [right for right in examine(url, **settings).permissions() if right.refusal]
     assert lacking
     for right in lacking:
-        paste(redis_acl, right.grant)
-    rights = examine(url, **settings).rights()
+        paste(redis_acl, right.advice.partition(":\n")[2])
+    rights = examine(url, **settings).permissions()
     assert rights
-    assert all(right.granted for right in rights)
+    assert not any(right.refusal for right in rights)
 
 
 @pytest.mark.parametrize("rules", ["resetchannels -@all", "allchannels -@all"])
@@ -154,7 +153,7 @@ def test_one_remedy_is_enough_for_who_may_nothing(examine, redis_acl, rules, dat
     with pytest.raises(NoPermissionError) as refused:
         examine(url)
     paste(redis_acl, remedy(diagnose(refused.value, settings), settings))
-    assert [right.granted for right in examine(url).rights()] == [True]
+    assert [right.refusal for right in examine(url).permissions()] == [""]
     subscribe(settings).close()
     allowed = redis_acl.redis_cli("ACL", "GETUSER", name)
     assert "+ping" in allowed
@@ -188,18 +187,18 @@ def test_our_own_channels_are_not_elsewhere(examine, client, redis_url):
 
 def test_very_many_channels_are_not_all_taken(examine, client, redis_url, monkeypatch):
     monkeypatch.setattr(module, "_CHANNELS_MAX", 1)
-    examination = examine(redis_url)
-    examination.begin()
+    inspector = examine(redis_url)
+    inspector.begin()
     for number in range(3):
         client.publish(f"blue{number}/worker.heartbeat", "")
-    heard = [place for place in examination.elsewhere() if "blue" in place.where]
+    heard = [place for place in inspector.elsewhere() if "blue" in place.where]
     assert len(heard) <= 1
 
 
 def test_who_may_hear_only_his_own_hears_nothing_else(examine, listener):
-    examination = examine(listener)
-    examination.begin()
-    assert [place for place in examination.elsewhere() if place.alive] == []
+    inspector = examine(listener)
+    inspector.begin()
+    assert [place for place in inspector.elsewhere() if place.alive] == []
 
 
 def test_mailboxes_of_workers_are_found(examine, open_database, redis_server, monkeypatch):
@@ -209,31 +208,31 @@ def test_mailboxes_of_workers_are_found(examine, open_database, redis_server, mo
     for prefix, control in (("", "celery"), ("app.", "blue")):
         there.sadd(f"{prefix}_kombu.binding.{control}.pidbox", f"{BINDING}w1@host.{control}.pidbox")
     there.sadd("_kombu.binding.reply.celery.pidbox", "x")
-    examination = examine(ours)
+    inspector = examine(ours)
 
     def found():
-        return {place.words: place for place in examination.elsewhere() if theirs in place.words}
+        return {place.words: place for place in inspector.elsewhere() if theirs in place.words}
 
     # Nobody listens in that database, so nobody is there.
     assert found() == {}
     with there.pubsub() as listening:
         listening.psubscribe("x")
         listening.get_message(timeout=5)
-        places = found()
+        endpoints = found()
     more = ("--global-keyprefix", "app.", "--control-exchange", "blue")
-    assert set(places) == {("-b", theirs), ("-b", theirs, *more)}
-    assert all("w1@host" in place.seen for place in places.values())
-    assert all(place.alive for place in places.values())
+    assert set(endpoints) == {("-b", theirs), ("-b", theirs, *more)}
+    assert all("w1@host" in place.seen for place in endpoints.values())
+    assert all(place.alive for place in endpoints.values())
 
 
 def test_of_ours_only_other_names_are_elsewhere(examine, client, redis_url):
     client.sadd("_kombu.binding.celery.pidbox", "x")
     client.sadd("_kombu.binding.blue.pidbox", "y")
-    examination = examine(redis_url)
+    inspector = examine(redis_url)
     with client.pubsub() as listening:
         listening.psubscribe("x")
         listening.get_message(timeout=5)
-        words = [place.words for place in examination.elsewhere()]
+        words = [place.words for place in inspector.elsewhere()]
     assert ("--control-exchange", "blue") in words
     assert () not in words
 
@@ -242,9 +241,9 @@ def test_of_ours_only_other_names_are_elsewhere(examine, client, redis_url):
 
 
 def test_who_may_not_search_is_told_so_and_can_watch(examine, listener):
-    examination = examine(listener)
-    examination.begin()
-    search = examination.leftovers([])
+    inspector = examine(listener)
+    inspector.begin()
+    search = inspector.orphans([])
     assert search.found == []
     assert "'scan' command" in search.gap
 
@@ -253,51 +252,51 @@ def test_a_list_that_nobody_reads_is_free(examine, client, redis_url):
     client.rpush("celeryev.dead", ONE, TWO)
     client.set("celeryev.text", "no list")
     client.rpush("celery", "a task")
-    examination = examine(redis_url)
-    examination.begin()
-    (leftover,) = examination.leftovers([]).found
-    assert (leftover.kind, leftover.name) == ("list", "celeryev.dead")
-    assert (leftover.free, leftover.messages) == (True, 2)
-    assert leftover.size_bytes > 0
-    assert examination.leftovers(["other"]).found == []
-    assert examination.remove(leftover) == ""
+    inspector = examine(redis_url)
+    inspector.begin()
+    (orphan,) = inspector.orphans([]).found
+    assert (orphan.kind, orphan.name) == ("list", "celeryev.dead")
+    assert (orphan.kept, orphan.messages) == ("", 2)
+    assert orphan.size_bytes > 0
+    assert inspector.orphans(["other"]).found == []
+    assert inspector.remove(orphan) == ""
     assert client.exists("celeryev.dead", "celery", "celeryev.text") == 2
 
 
 def test_a_list_that_somebody_reads_is_not_free(examine, client, redis_url):
     client.rpush("celeryev.alive", ONE, TWO)
-    examination = examine(redis_url)
-    examination.begin()
+    inspector = examine(redis_url)
+    inspector.begin()
     client.rpop("celeryev.alive")
-    (leftover,) = examination.leftovers([]).found
-    assert not leftover.free
-    assert "somebody has read" in examination.remove(leftover)
+    (orphan,) = inspector.orphans([]).found
+    assert orphan.kept
+    assert "somebody has read" in inspector.remove(orphan)
     assert client.llen("celeryev.alive") == 1
 
 
 def test_a_list_that_grows_is_still_free(examine, client, redis_url):
     client.lpush("celeryev.dead", ONE)
-    examination = examine(redis_url)
-    examination.begin()
+    inspector = examine(redis_url)
+    inspector.begin()
     client.lpush("celeryev.dead", TWO)
-    (leftover,) = examination.leftovers([]).found
-    assert leftover.free
+    (orphan,) = inspector.orphans([]).found
+    assert not orphan.kept
 
 
 def test_a_list_that_is_gone_is_left_alone(examine, client, redis_url):
     client.rpush("celeryev.dead", ONE)
-    examination = examine(redis_url)
-    examination.begin()
-    (leftover,) = examination.leftovers([]).found
+    inspector = examine(redis_url)
+    inspector.begin()
+    (orphan,) = inspector.orphans([]).found
     client.delete("celeryev.dead")
-    assert "somebody has read" in examination.remove(leftover)
+    assert "somebody has read" in inspector.remove(orphan)
 
 
 def test_a_list_that_is_used_at_that_very_moment_stays(examine, client, redis_url, monkeypatch):
     client.rpush("celeryev.dead", ONE)
-    examination = examine(redis_url)
-    examination.begin()
-    (leftover,) = examination.leftovers([]).found
+    inspector = examine(redis_url)
+    inspector.begin()
+    (orphan,) = inspector.orphans([]).found
     multi = Pipeline.multi
 
     def meddle(pipeline):
@@ -305,7 +304,7 @@ def test_a_list_that_is_used_at_that_very_moment_stays(examine, client, redis_ur
         multi(pipeline)
 
     monkeypatch.setattr(Pipeline, "multi", meddle)
-    assert examination.remove(leftover) == "somebody uses it right now"
+    assert inspector.remove(orphan) == "somebody uses it right now"
     assert client.llen("celeryev.dead") == 2
 
 
@@ -313,34 +312,31 @@ def test_a_binding_is_free_when_nobody_listens(examine, client, redis_url):
     table = "_kombu.binding.celeryev"
     client.sadd(table, f"{BINDING}celeryev.dead")
     client.sadd("_kombu.binding_permanent.celeryev", f"{BINDING}celeryev.dead")
-    examination = examine(redis_url)
+    inspector = examine(redis_url)
     with client.pubsub() as listening:
         listening.psubscribe("x")
         listening.get_message(timeout=5)
-        (leftover,) = examination.leftovers([]).found
-        assert not leftover.free
-        assert "one of 1 listeners" in leftover.why
-    (leftover,) = examination.leftovers([]).found
-    assert leftover == Leftover(
-        "binding", "celeryev.dead", free=True, key=f"{BINDING}celeryev.dead".encode()
+        (orphan,) = inspector.orphans([]).found
+        assert orphan.kept
+        assert "one of 1 listeners" in orphan.kept
+    (orphan,) = inspector.orphans([]).found
+    assert orphan == OrphanedQueue(
+        "binding", "celeryev.dead", key=f"{BINDING}celeryev.dead".encode()
     )
-    assert examination.remove(leftover) == ""
+    assert inspector.remove(orphan) == ""
     assert client.exists(table, "_kombu.binding_permanent.celeryev") == 0
 
 
 def test_a_binding_goes_with_its_list_whoever_listens(examine, client, redis_url):
     client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.dead")
     client.rpush("celeryev.dead", ONE)
-    examination = examine(redis_url)
-    examination.begin()
+    inspector = examine(redis_url)
+    inspector.begin()
     with client.pubsub() as listening:
         listening.psubscribe("x")
         listening.get_message(timeout=5)
-        found = examination.leftovers([]).found
-    assert [(leftover.kind, leftover.free) for leftover in found] == [
-        ("list", True),
-        ("binding", True),
-    ]
+        found = inspector.orphans([]).found
+    assert [(orphan.kind, orphan.kept) for orphan in found] == [("list", ""), ("binding", "")]
 
 
 def test_who_may_not_ask_who_listens_leaves_bindings(examine, client, redis_url, monkeypatch):
@@ -349,8 +345,8 @@ def test_who_may_not_ask_who_listens_leaves_bindings(examine, client, redis_url,
 
     client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.dead")
     monkeypatch.setattr(Redis, "client_list", refuse)
-    (leftover,) = examine(redis_url).leftovers([]).found
-    assert (leftover.free, leftover.why) == (False, "we may not ask who listens")
+    (orphan,) = examine(redis_url).orphans([]).found
+    assert orphan.kept == "we may not ask who listens"
 
 
 def test_a_size_that_is_not_told_is_unknown(examine, client, redis_url, monkeypatch):
@@ -359,16 +355,16 @@ def test_a_size_that_is_not_told_is_unknown(examine, client, redis_url, monkeypa
 
     client.rpush("celeryev.dead", ONE)
     monkeypatch.setattr(Redis, "memory_usage", refuse)
-    (leftover,) = examine(redis_url).leftovers([]).found
-    assert leftover.size_bytes is None
+    (orphan,) = examine(redis_url).orphans([]).found
+    assert orphan.size_bytes is None
 
 
 def test_where_there_are_too_many_bindings_that_is_said(examine, client, redis_url, monkeypatch):
     for number in range(10):
         client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.{number}")
-    assert examine(redis_url).leftovers([]).gap == ""
-    monkeypatch.setattr(module, "_LEFTOVERS_MAX", 5)
-    search = examine(redis_url).leftovers([])
+    assert examine(redis_url).orphans([]).gap == ""
+    monkeypatch.setattr(module, "_ORPHANS_MAX", 5)
+    search = examine(redis_url).orphans([])
     assert len(search.found) == 5
     assert "too many keys" in search.gap
 
@@ -378,8 +374,8 @@ def test_where_there_are_too_many_keys_that_is_said(examine, client, redis_url, 
         client.rpush(f"celeryev.{number}", ONE)
         client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.{number}")
     monkeypatch.setattr(module, "_SCAN_COUNT", 5)
-    monkeypatch.setattr(module, "_LEFTOVERS_MAX", 10)
-    search = examine(redis_url).leftovers([])
+    monkeypatch.setattr(module, "_ORPHANS_MAX", 10)
+    search = examine(redis_url).orphans([])
     assert len(search.found) == 20
     assert "too many keys" in search.gap
 
@@ -390,22 +386,22 @@ def test_where_there_are_too_many_keys_that_is_said(examine, client, redis_url, 
 def test_a_list_whose_oldest_message_is_no_event_stays(examine, client, redis_url, oldest):
     client.rpush("celeryev.jobs", ONE, oldest)
     client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.jobs")
-    examination = examine(redis_url)
-    examination.begin()
-    for leftover in examination.leftovers([]).found:
-        assert not leftover.free
-    assert "no event" in examination.leftovers([]).found[0].why
+    inspector = examine(redis_url)
+    inspector.begin()
+    for orphan in inspector.orphans([]).found:
+        assert orphan.kept
+    assert "no event" in inspector.orphans([]).found[0].kept
 
 
 @pytest.mark.parametrize("member", ["jobs\x06\x16\x06\x16celeryev.x", f"{BINDING}jobs"])
 def test_a_binding_of_a_queue_of_tasks_stays(examine, client, redis_url, member):
     client.sadd("_kombu.binding.celeryev", member)
-    (leftover,) = examine(redis_url).leftovers([]).found
-    assert (leftover.free, leftover.why) == (False, "it is not of an event queue")
+    (orphan,) = examine(redis_url).orphans([]).found
+    assert orphan.kept == "it is not of an event queue"
 
 
 def test_to_close_twice_is_no_matter(examine, redis_url):
-    examination = examine(redis_url)
-    examination.begin()
-    examination.close()
-    examination.close()
+    inspector = examine(redis_url)
+    inspector.begin()
+    inspector.close()
+    inspector.close()

@@ -1,22 +1,30 @@
+import threading
+import uuid
+
 import pytest
 
 from evtools.clock import SystemClock
-from evtools.doctor.judging import (
+from evtools.doctor.observation import Observation, WorkerSigns
+from evtools.doctor.workers import (
     arrived,
+    ask,
     check_clocks,
     check_events,
     check_heartbeats,
     check_task_events,
     check_workers,
+    listen,
 )
-from evtools.doctor.observation import Observation, Signs
 from evtools.errors import BrokerUnavailable
+from evtools.transport import ConnectionSettings
+from servers.ports import HOST, free_port
+from tools.flow import Sender
 
 
 def signs(*, beats=1, task_events=0, delay=0.0, before=0, after=0):
-    made = Signs(beats=beats, task_events=task_events, delay=delay)
+    made = WorkerSigns(beats=beats, task_events=task_events, delay=delay)
     for count in (before, after):
-        made.take({"type": "worker-online", "hostname": "w1", "processed": count})
+        made.apply({"type": "worker-online", "hostname": "w1", "processed": count})
     return made
 
 
@@ -51,7 +59,7 @@ def test_silence_with_workers_that_answer_is_a_matter_of_settings(listened):
 def test_silence_without_anybody_is_a_matter_of_the_place(listened):
     ((severity, text),) = listened(observed())
     assert severity == "problem"
-    assert "No worker runs" in text
+    assert "no worker is running" in text
 
 
 def test_a_connection_that_fails_is_a_problem(listened):
@@ -62,8 +70,8 @@ def test_a_connection_that_fails_is_a_problem(listened):
 def test_what_cannot_be_read_is_a_warning(listened):
     seen = observed({"w1": signs()}, defects=(("no JSON", 2), ("pickle", 1)))
     warnings = [text for severity, text in listened(seen) if severity == "warning"]
-    assert warnings[0].startswith("2 messages could not be read, whole or in part: no JSON")
-    assert warnings[1].startswith("1 message could not be read, whole or in part: pickle")
+    assert warnings[0].startswith("2 messages could not be decoded, whole or in part: no JSON")
+    assert warnings[1].startswith("1 message could not be decoded, whole or in part: pickle")
 
 
 def test_the_doctor_listens_and_overhears(case, told, redis_url):
@@ -71,7 +79,7 @@ def test_the_doctor_listens_and_overhears(case, told, redis_url):
     made.clock = SystemClock()
     ((severity, _),) = told(check_events, made)
     assert severity == "problem"
-    assert made.examination.begun
+    assert made.inspector.begun
     assert made.observation.seconds >= 0.2
 
 
@@ -123,7 +131,7 @@ def test_that_we_may_not_ask_is_a_warning(case, told):
     seen = observed(refusal=BrokerUnavailable("no permission"))
     ((severity, text),) = told(check_workers, case(seen=seen))
     assert severity == "warning"
-    assert "no permission" in text
+    assert "could not be asked: no permission" in text
 
 
 def test_that_nobody_was_asked_is_noted_with_its_reason(case, told):
@@ -180,7 +188,7 @@ def test_without_a_task_only_the_settings_tell(case, told):
         },
     )
     findings = told(check_task_events, case(seen=seen))
-    assert "Their settings leave them off" in findings[0][1]
+    assert "off in their settings; -E" in findings[0][1]
     assert [severity for severity, _ in findings] == ["note", "ok"]
     assert "unknown whether task events are on, at: w2" in findings[0][1]
     assert "no task was seen, at: w1" in findings[1][1]
@@ -216,7 +224,7 @@ def test_clocks_that_are_wrong(case, told, delay, text):
     ((severity, said),) = told(check_clocks, case(seen=seen))
     assert severity == "warning"
     assert said.startswith(text)
-    assert ("take so long" in said) == (delay > 0)
+    assert ("take this long" in said) == (delay > 0)
 
 
 # --- heartbeats --------------------------------------------------------------------
@@ -245,3 +253,89 @@ def test_where_nobody_could_listen_nothing_is_claimed(case, told):
     made = case(seen=observed({"w2": signs(beats=0)}))
     made.exchange_exists = False
     assert told(check_heartbeats, made) == []
+
+
+# --- listening ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def settings(celery_worker):
+    return ConnectionSettings(
+        urls=celery_worker.broker_url, event_exchange=celery_worker.event_exchange
+    )
+
+
+def test_events_and_answers_are_gathered(settings, celery_worker):
+    seen = listen(settings, 3.0, SystemClock())
+    assert seen.failure is None
+    assert seen.seconds >= 3.0
+    assert seen.signs(celery_worker.hostname).beats
+    assert celery_worker.hostname in seen.pongs
+    theirs = seen.settings[celery_worker.hostname]
+    assert theirs["event_exchange"] == celery_worker.event_exchange
+
+
+def test_a_broker_that_is_away_is_told_and_not_waited_for():
+    settings = ConnectionSettings(urls=f"redis://{HOST}:{free_port()}/0")
+    seen = listen(settings, 60.0, SystemClock())
+    assert "connection refused" in seen.failure.message
+    assert seen.pongs is None
+
+
+def test_where_there_are_no_mailboxes_none_is_made(rabbitmq_server, event_exchange):
+    name = uuid.uuid4().hex
+    settings = ConnectionSettings(
+        urls=rabbitmq_server.url, event_exchange=event_exchange, control_exchange=name
+    )
+    seen = listen(settings, 0.5, SystemClock(), asks=False)
+    assert (seen.failure, seen.pongs) == (None, None)
+    exchanges = rabbitmq_server.rabbitmqctl("list_exchanges", "name")
+    assert event_exchange in exchanges
+    assert name not in exchanges
+
+
+@pytest.fixture
+def source(redis_url):
+    made = Sender(redis_url)
+    yield made
+    made.close()
+
+
+def test_what_cannot_be_read_is_counted(redis_url, source):
+    settings = ConnectionSettings(urls=redis_url, read_only=True)
+    ended = threading.Event()
+
+    def babble():
+        while not ended.wait(0.1):
+            source.send_body("[")
+
+    thread = threading.Thread(target=babble)
+    thread.start()
+    try:
+        seen = listen(settings, 1.0, SystemClock())
+    finally:
+        ended.set()
+        thread.join()
+    ((kind, count),) = seen.defects
+    assert kind
+    assert count > 1
+
+
+def test_nobody_is_asked_where_nothing_may_be_published(redis_url):
+    seen = Observation()
+    ask(ConnectionSettings(urls=redis_url, read_only=True), seen)
+    assert seen.pongs is None
+
+
+def test_a_cluster_where_nobody_answers(redis_url):
+    seen = Observation()
+    ask(ConnectionSettings(urls=redis_url), seen, 0.1)
+    assert seen.pongs == frozenset()
+
+
+def test_who_may_not_ask_is_told_why(redis_acl):
+    url = f"redis://listener:listener-secret@{HOST}:{redis_acl.port}/0"
+    seen = Observation()
+    ask(ConnectionSettings(urls=url), seen)
+    assert seen.pongs is None
+    assert "permission" in seen.refusal.message

@@ -1,0 +1,299 @@
+"""Listening to the cluster and asking its workers, and the checks on what came of it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from evtools.clock import Clock
+from evtools.doctor.context import Context, Finding, Severity, counted
+from evtools.doctor.observation import Observation
+from evtools.errors import EvtoolsError
+from evtools.text import human_duration
+from evtools.transport import ConnectionSettings, EventReceiver, Notice, call, explain
+from evtools.transport.errors import FAILURES
+
+#: How often to look at the clock while listening, in seconds.
+_TICK: Final = 0.25
+#: How long workers may take to answer, in seconds: a solo pool is slow.
+_ANSWER: Final = 2.0
+#: How many workers are asked for their settings, which are rarely different.
+_ASKED_MAX: Final = 50
+#: Listening for less than two heartbeats and some delay proves nothing; in seconds.
+_BEATS_TAKE: Final = 5.0
+#: How far clocks may be off: below that it may be the way here; in seconds.
+_TOLERANCE: Final = 2.0
+
+
+# --- listening ----------------------------------------------------------------------
+
+
+def listen(
+    settings: ConnectionSettings, wait: float, clock: Clock, *, asks: bool = True
+) -> Observation:
+    """Listen for `wait` seconds from the moment we are subscribed.
+
+    With `asks`, workers are asked meanwhile.  Without, nothing is published, and the
+    exchange for questions is not made where it is missing.
+    """
+    seen = Observation()
+    listening: list[Notice] = []
+
+    def on_notice(notice: Notice) -> None:
+        if notice.kind == "listening":
+            listening.append(notice)
+
+    settings = replace(
+        settings,
+        reconnect=False,
+        routing_keys=("#",),
+        enable_events=False,
+        wakeup=settings.wakeup and asks,
+    )
+    with EventReceiver(settings, on_notice=on_notice, clock=clock) as receiver:
+        since: float | None = None
+        try:
+            for events in receiver.batches(_TICK):
+                seen.apply(events)
+                if not listening:
+                    continue
+                if since is None:
+                    since = clock.monotonic()
+                    if asks:
+                        # The reader thread goes on to collect events meanwhile.
+                        ask(settings, seen, min(wait, _ANSWER))
+                seen.seconds = clock.monotonic() - since
+                if seen.seconds >= wait:
+                    break
+        except EvtoolsError as error:
+            seen.failure = error
+        defects = receiver.statistics().defects
+    seen.defects = tuple((defect.kind, defect.count) for defect in defects)
+    return seen
+
+
+def ask(settings: ConnectionSettings, seen: Observation, deadline: float = _ANSWER) -> None:
+    """Ping the workers, and ask for those of their settings that are not Celery's own.
+
+    Each answer may take `deadline` seconds.
+    """
+    if settings.read_only:
+        return
+    try:
+        replies = call(settings, "ping", deadline=deadline)
+        seen.pongs = frozenset(replies.by_node)
+        seen.unread.update(replies.unread)
+        if seen.pongs:
+            asked = sorted(seen.pongs)[:_ASKED_MAX]
+            replies = call(settings, "conf", destination=asked, deadline=deadline)
+            seen.unread.update(replies.unread)
+            seen.settings = {
+                node: reply for node, reply in replies.by_node.items() if isinstance(reply, Mapping)
+            }
+    except Exception as exc:  # noqa: BLE001  (whatever a driver raises)
+        seen.refusal = explain(exc, settings)
+
+
+# --- checks -------------------------------------------------------------------------
+
+
+def check_events(context: Context) -> Iterator[Finding]:
+    """Listen, and ask the workers meanwhile; then report what has come."""
+    context.inspector.begin()
+    context.has_mailboxes = context.inspector.has_mailboxes()
+    if context.can_listen:
+        context.observation = listen(
+            context.settings, context.options.wait, context.clock, asks=context.has_mailboxes
+        )
+        failure = context.observation.failure
+        if failure is not None and isinstance(failure.__cause__, FAILURES):
+            raise failure.__cause__
+        yield from arrived(context.observation)
+    elif context.has_mailboxes:
+        ask(context.settings, context.observation)
+
+
+def arrived(seen: Observation) -> Iterator[Finding]:
+    """Yield what to make of the events that came, or did not."""
+    span = human_duration(seen.seconds)
+    if seen.failure is not None:
+        yield Finding("events", "problem", seen.failure.message, seen.failure.hint)
+    elif seen.events:
+        text = f"{counted(seen.events, 'event')} of {counted(len(seen.workers), 'worker')}"
+        yield Finding("events", "ok", f"{text} arrived in {span}")
+    else:
+        advice = _ELSEWHERE if seen.pongs else _NOBODY
+        yield Finding("events", "problem", f"nothing arrived in {span}", advice)
+    for kind, count in seen.defects:
+        yield Finding(
+            "events",
+            "warning",
+            f"{counted(count, 'message')} could not be decoded, whole or in part: {kind}",
+            "Compare event_serializer of the workers with --accept, and see who else"
+            " sends to this exchange.",
+        )
+
+
+_ELSEWHERE: Final = (
+    "Workers answer, so this is the right broker; their events go elsewhere"
+    " (event_exchange, fanout_prefix), or they were started with"
+    " --without-heartbeat and without -E."
+)
+_NOBODY: Final = (
+    "Either no worker is running, or the workers use a different broker, virtual host or"
+    " database, exchange or prefix."
+)
+_DEAF: Final = (
+    "started with worker_enable_remote_control = False, or with another"
+    " control_exchange (--control-exchange)."
+)
+
+
+def check_workers(context: Context) -> Iterator[Finding]:
+    """See who answered when asked, and under which names."""
+    seen = context.observation
+    if seen.refusal is not None:
+        yield Finding(
+            "workers",
+            "warning",
+            f"the workers could not be asked: {seen.refusal.message}",
+            "Watching works without; actions in evtop do not. --read-only asks no one.",
+        )
+    elif seen.pongs is None:
+        yield _not_asked(context)
+    elif seen.pongs:
+        text = f"{counted(len(seen.pongs), 'worker')} answered: "
+        yield Finding("workers", "ok", text + context.names(sorted(seen.pongs)))
+    for kind, count in seen.unread.items():
+        noun = "reply" if count == 1 else "replies"
+        text = f"{count} {noun} could not be decoded: {kind}"
+        advice = "Workers reply in JSON, with less than 1 MiB: see who else does."
+        yield Finding("workers", "warning", text, advice)
+    if seen.pongs is not None:
+        yield from _without_answer(context, seen.pongs)
+    for node, signs in sorted(seen.workers.items()):
+        if signs.processes > 1:
+            yield Finding(
+                "workers",
+                "warning",
+                f"{signs.processes} processes use the name {node}",
+                "Their figures are mixed up, and a command to one reaches all. Give"
+                " each a name of its own; %h is its host, and another name before the"
+                " @ keeps two on one host apart:\n"
+                "  celery -A proj worker -n worker2@%h",
+            )
+
+
+def _not_asked(context: Context) -> Finding:
+    if context.settings.read_only:
+        return Finding("workers", "note", "workers were not asked: --read-only")
+    if context.has_mailboxes:
+        return Finding("workers", "note", "workers were not asked, as we cannot listen")
+    text = f"there is no exchange {context.settings.control_exchange}.pidbox"
+    if not context.observation.workers:
+        return Finding("workers", "note", f"{text}, so no worker takes questions here")
+    text = f"workers cannot be asked: {text}"
+    return Finding("workers", "warning", text, f"They were {_DEAF}")
+
+
+def _without_answer(context: Context, pongs: frozenset[str]) -> Iterator[Finding]:
+    silent = sorted(set(context.observation.workers) - pongs)
+    if silent:
+        text = f"events come from workers that do not answer: {context.names(silent)}"
+        yield Finding("workers", "warning", text, f"Busy with a solo or thread pool, {_DEAF}")
+    elif not pongs:
+        advice = f"No worker runs here. Or it is busy with a solo or thread pool, {_DEAF}"
+        yield Finding("workers", "problem", "no worker answered", advice)
+
+
+_SWITCH_ON: Final = (
+    "start workers with -E, set worker_send_task_events = True, or until their next"
+    " restart run, with the same broker:\n  evdump --enable-events"
+)
+_UNKNOWN: Final = "no task ran, so it is unknown whether task events are on, at"
+# fmt: off
+_TASK_EVENTS: Final[Mapping[str, tuple[Severity, str, str]]] = {
+    "off": ("problem", "task events are off: tasks ran, and no event of any came, at",
+            f"To enable: {_SWITCH_ON}"),
+    "unset": ("note", _UNKNOWN,
+              ("worker_send_task_events is off in their settings; -E on the command line would"
+               f" override it, but cannot be queried. To enable: {_SWITCH_ON}")),
+    "unknown": ("note", _UNKNOWN, f"If they are off: {_SWITCH_ON}"),
+    "set": ("ok", "are switched on, though no task was seen, at", ""),
+    "seen": ("ok", "come from", ""),
+}
+# fmt: on
+
+
+def check_task_events(context: Context) -> Iterator[Finding]:
+    """See whether workers send events of their tasks, and clients theirs."""
+    seen = context.observation
+    nodes: dict[str, list[str]] = {name: [] for name in _TASK_EVENTS}
+    for node in seen.nodes:
+        nodes[_task_events_of(seen, node)].append(node)
+    for kind, (severity, text, advice) in _TASK_EVENTS.items():
+        if nodes[kind]:
+            yield Finding("task-events", severity, f"{text}: {context.names(nodes[kind])}", advice)
+    if nodes["seen"] and not seen.sent:
+        yield Finding(
+            "task-events",
+            "note",
+            "no client sent task-sent events",
+            "Queue names and waiting times need task_send_sent_event = True in the clients.",
+        )
+
+
+def _task_events_of(seen: Observation, node: str) -> str:
+    signs = seen.signs(node)
+    if signs.task_events:
+        return "seen"
+    if signs.done:
+        return "off"
+    if node not in seen.settings:
+        return "unknown"
+    return "set" if seen.settings[node].get("worker_send_task_events") is True else "unset"
+
+
+def check_heartbeats(context: Context) -> Iterator[Finding]:
+    """See whether workers send heartbeats without being asked."""
+    if not context.can_listen:
+        return
+    seen = context.observation
+    without = [node for node in seen.nodes if not seen.signs(node).beats]
+    if without and seen.seconds < _BEATS_TAKE:
+        text = f"we listened too briefly to tell (--wait {_BEATS_TAKE:g}s)"
+        yield Finding("heartbeats", "note", text)
+    elif without:
+        yield Finding(
+            "heartbeats",
+            "warning",
+            f"none came in {human_duration(seen.seconds)} from {context.names(without)}",
+            "Started with --without-heartbeat or a long --heartbeat-interval? Whether"
+            " they are alive then shows only while they work.",
+        )
+    beating = len(seen.nodes) - len(without)
+    if beating:
+        yield Finding("heartbeats", "ok", f"come from {counted(beating, 'worker')}")
+
+
+def check_clocks(context: Context) -> Iterator[Finding]:
+    """Compare the workers' clocks with ours."""
+    signs = sorted(context.observation.workers.items())
+    delays = {node: worker.delay for node, worker in signs if worker.delay is not None}
+    late = {node: delay for node, delay in delays.items() if delay > _TOLERANCE}
+    early = {node: -delay for node, delay in delays.items() if delay < -_TOLERANCE}
+    for wrong, word, also in (
+        (late, "behind", " Or is it events that take this long to get here?"),
+        (early, "ahead of", ""),
+    ):
+        if wrong:
+            off = human_duration(max(wrong.values()))
+            yield Finding(
+                "clocks",
+                "warning",
+                f"up to {off} {word} ours: {context.names(list(wrong))}",
+                f"Ages, waits and runtimes across hosts are wrong by that.{also}"
+                " Let both hosts use NTP; each says whether it does:\n  timedatectl",
+            )
+    if delays and not (late or early):
+        text = f"of {counted(len(delays), 'worker')} are right within {_TOLERANCE:g}s"
+        yield Finding("clocks", "ok", text)

@@ -1,0 +1,175 @@
+import pytest
+
+from evtools.doctor.broker import (
+    check_elsewhere,
+    check_exchange,
+    check_orphans,
+    check_permissions,
+    check_queue,
+)
+from evtools.doctor.inspect.base import (
+    Elsewhere,
+    ExchangeStatus,
+    OrphanedQueue,
+    OrphanSearch,
+    Permission,
+)
+from evtools.doctor.observation import Observation, WorkerSigns
+
+
+@pytest.mark.parametrize(
+    ("status", "severity", "text"),
+    [
+        (ExchangeStatus("exchange x"), "ok", "exchange x"),
+        (ExchangeStatus("exchange x", may_declare=False), "ok", "need not"),
+        (ExchangeStatus("exchange x", clash="it is fanout"), "problem", "it is fanout"),
+        (
+            ExchangeStatus("exchange x", exists=False, command="rabbitmqctl x"),
+            "problem",
+            ":\n  rabbitmqctl x",
+        ),
+    ],
+)
+def test_the_exchange_is_there_and_right_or_not(case, fake, told, status, severity, text):
+    made = case(fake(status=status))
+    ((found, said),) = told(check_exchange, made)
+    assert found == severity
+    assert text in said
+    assert made.exchange_exists == status.exists
+    assert made.can_listen == (severity == "ok")
+
+
+def test_permissions_are_named_together_and_refusals_one_by_one(case, fake, told):
+    tried = [Permission("open"), Permission("read"), Permission("bind", "refused", "type this")]
+    made = case(fake(may=tried))
+    assert told(check_permissions, made) == [
+        ("problem", "may not bind: refused\ntype this"),
+        ("ok", "may open; read\n"),
+    ]
+    assert not made.can_listen
+    made.exchange_exists = False
+    assert told(check_permissions, made) == []
+    assert told(check_permissions, case()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "severities"),
+    [
+        ({}, ["ok"]),
+        ({"event_queue_ttl": None}, ["note"]),
+        ({"event_queue_ttl": 0.5}, ["warning"]),
+        ({"event_queue_expires": None}, ["ok"]),
+        ({"event_queue_expires": None, "event_queue_exclusive": False}, ["warning", "ok"]),
+    ],
+)
+def test_what_our_queue_does_without_us(case, fake, told, settings, severities):
+    assert [severity for severity, _ in told(check_queue, case(**settings))] == severities
+    assert told(check_queue, case(fake(keeps_queues=False), **settings)) == []
+
+
+# --- elsewhere ---------------------------------------------------------------------
+
+THERE = Elsewhere("database 1", "workers", ("-b", "redis://:**@h/1"), alive=True)
+
+
+def test_another_place_is_the_answer_unless_workers_are_here(case, fake, told):
+    ((severity, text),) = told(check_elsewhere, case(fake(others=[THERE])))
+    assert severity == "problem"
+    assert "database 1: workers" in text
+    assert text.endswith("in place of **:\n  -b 'redis://:**@h/1'")
+    seen = Observation(workers={"w1": WorkerSigns()})
+    ((severity, _),) = told(check_elsewhere, case(fake(others=[THERE]), seen=seen))
+    assert severity == "note"
+    gone = Elsewhere("database 1", "traces", ("-b", "x"), alive=False)
+    ((severity, _),) = told(check_elsewhere, case(fake(others=[gone])))
+    assert severity == "note"
+
+
+def test_a_name_that_anyone_chose_adds_no_line_of_advice(case, fake, told):
+    forged = Elsewhere("x", "y", ("--event-exchange", "a\nType: reboot"), alive=True)
+    ((_, text),) = told(check_elsewhere, case(fake(others=[forged])))
+    assert "'a\\nType: reboot'" in text
+
+
+def test_workers_name_another_exchange_themselves_and_it_is_reported_once(case, fake, told):
+    found = Elsewhere("exchange blue", "events", ("--event-exchange", "blue"), alive=True)
+    blue = {"event_exchange": "blue"}
+    theirs = {"w2": blue, "w1": blue, "w3": {"event_exchange": 7}, "w4": {}}
+    seen = Observation(settings={**theirs, "w5": {"event_exchange": "celeryev"}})
+    ((severity, text),) = told(check_elsewhere, case(fake(others=[found]), seen=seen))
+    assert severity == "problem"
+    assert "exchange blue: w1 sends its events there\nTo watch there:\n  --event" in text
+    assert "--event-exchange blue" in text
+
+
+# --- orphans -----------------------------------------------------------------------
+
+LIST = OrphanedQueue("list", "celeryev.a", messages=3, size_bytes=2048)
+BINDING = OrphanedQueue("binding", "celeryev.a")
+BUSY = OrphanedQueue("queue", "celeryev.b", "it is being read")
+MANY = OrphanSearch([OrphanedQueue("queue", f"celeryev.{n}") for n in range(20)])
+
+
+def test_orphans_are_counted_and_named(case, fake, told):
+    broker = fake(left=OrphanSearch([LIST, BINDING, BUSY]))
+    ((severity, text),) = told(check_orphans, case(broker))
+    assert severity == "warning"
+    assert "1 list and 1 binding (3 messages, 2.0K): celeryev.a\n" in text
+    assert "--fix" in text
+    assert broker.removed == []
+    broker = fake(left=OrphanSearch([BUSY]))
+    assert told(check_orphans, case(broker)) == [("ok", "no orphaned event queues\n")]
+
+
+def test_of_many_some_are_named_and_all_on_request_or_before_they_go(case, fake, told):
+    asked = []
+    ((_, text),) = told(check_orphans, case(fake(left=MANY)))
+    assert "20 queues: celeryev.0, " in text
+    assert "celeryev.4 and 15 more" in text
+    ((_, text),) = told(check_orphans, case(fake(left=MANY), options={"verbose": True}))
+    assert "celeryev.19" in text
+    told(check_orphans, case(fake(left=MANY), options={"fix": True, "confirm": asked.append}))
+    assert all(f"celeryev.{n}" in asked[0] for n in range(20))
+
+
+def test_orphans_are_removed_when_somebody_says_yes(case, fake, told):
+    asked = []
+
+    def agree(question):
+        asked.append(question)
+        return True
+
+    broker = fake(left=OrphanSearch([LIST, BUSY]))
+    options = {"fix": True, "confirm": agree}
+    ((severity, text),) = told(check_orphans, case(broker, options=options))
+    assert asked == ["Remove 1 list (3 messages, 2.0K): celeryev.a?"]
+    assert (severity, text.startswith("removed 1 list")) == ("note", True)
+    assert broker.removed == [LIST]
+
+
+def test_orphans_stay_unless_somebody_says_yes_and_the_broker_lets_them_go(case, fake, told):
+    broker = fake(left=OrphanSearch([LIST]))
+    ((severity, text),) = told(check_orphans, case(broker, options={"fix": True}))
+    assert (severity, text.startswith("not removed")) == ("warning", True)
+    assert broker.removed == []
+    broker = fake(left=OrphanSearch([LIST]), stays="in use")
+    options = {"fix": True, "confirm": lambda _: True}
+    assert told(check_orphans, case(broker, options=options)) == [
+        ("warning", "celeryev.a stays: in use\n")
+    ]
+
+
+def test_a_queue_that_was_named_and_is_in_use_is_reported(case, fake, told):
+    broker = fake(left=OrphanSearch([LIST, BUSY]))
+    findings = told(check_orphans, case(broker, options={"queues": ("celeryev.b",)}))
+    assert ("note", "celeryev.b stays: it is being read\n") in findings
+
+
+def test_a_gap_is_reported_with_the_way_to_close_it(case, fake, told):
+    broker = fake(left=OrphanSearch(gap="AMQP lists no queues", command="rabbitmqctl x"))
+    ((severity, text),) = told(check_orphans, case(broker))
+    assert severity == "note"
+    assert "AMQP lists no queues" in text
+    assert "\n  rabbitmqctl x\n" in text
+    ((_, text),) = told(check_orphans, case(fake(left=OrphanSearch(gap="too many keys"))))
+    assert text.endswith("too many keys\n")
