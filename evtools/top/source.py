@@ -22,7 +22,7 @@ def open_source(
     """Open what the options ask for; `stack` closes it again.
 
     `on_notice` is called in the thread that takes the batches.  A tape stays
-    open at its end, to be wound back, unless in batch mode.  Nothing is
+    open at its end, to be rewound, unless in batch mode.  Nothing is
     redacted yet.  Raise UsageError for a recording that cannot be read.
     """
     if options.read:

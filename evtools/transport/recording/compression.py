@@ -1,4 +1,4 @@
-"""Compressed files: in frames that stand alone, and out of damaged ones."""
+"""Compressed files: written as frames that stand alone, read as far as they are whole."""
 
 import codecs
 import errno
@@ -16,22 +16,19 @@ from evtools.clock import Clock
 from evtools.errors import UsageError
 from evtools.text import encoding_of
 
-#: How much to read at once; little of what may be packed, for a few bytes of
-#: that can unpack to very many.
+#: How much to read at once; little of what may be packed, as a few bytes of that can
+#: unpack to very many.
 _PLAIN_BYTES: Final = 256 * 1024
 _PACKED_BYTES: Final = 4 * 1024
-
-#: How long a wait goes on after it was asked to end, in seconds.
+#: How long a wait may go on after it was asked to end, in seconds.
 _SLICE: Final = 0.1
-
 _STDIN: Final = 0
 _CLOSED: Final = -1
-
 _GZIP_WBITS: Final = zlib.MAX_WBITS | 16
 
 
 class Compression(Enum):
-    """How a file is compressed; the value is how its name ends."""
+    """How a file is compressed; the value is the suffix of its name."""
 
     NONE = ""
     GZIP = ".gz"
@@ -40,10 +37,8 @@ class Compression(Enum):
     @classmethod
     def of_name(cls, path: str) -> "Compression":
         """Return what the name of a file promises."""
-        for compression in (cls.GZIP, cls.ZSTD):
-            if path.endswith(compression.value):
-                return compression
-        return cls.NONE
+        packed = (cls.GZIP, cls.ZSTD)
+        return next((one for one in packed if path.endswith(one.value)), cls.NONE)
 
     @classmethod
     def of_content(cls, head: bytes) -> "Compression":
@@ -68,73 +63,63 @@ class Compression(Enum):
         return zstandard.ZstdDecompressor().decompressobj()
 
 
-class Reel:
-    """A file to read, compressed or not, in UTF-8 or UTF-16; `-` is stdin.
+class FileReader:
+    """Read a file, compressed or not, in UTF-8 or UTF-16, as UTF-8; `-` is stdin.
 
-    What is given out is UTF-8.
-
-    Raises `UsageError` when it cannot be opened.  `damage` says what is wrong
-    with the content, once that was met; all before it is given out.
+    `damage` says what is wrong with the content, once that was met; everything before it is
+    given out.  Raise UsageError when the file cannot be opened.
     """
 
     def __init__(self, path: str, *, clock: Clock) -> None:
-        self._path = path
         self._clock = clock
         self._fd = _open(path)
-        status = os.fstat(self._fd)
-        self._regular = stat.S_ISREG(status.st_mode)
+        self._is_regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
         self._compression: Compression | None = None
         self._unpacker: Any = None
         self._recoder: codecs.IncrementalDecoder | None = None
         self._begun = False
-        #: Bytes of the file taken so far, and in all if that is known.
+        #: Bytes of the file that were read so far.
         self.done_bytes = 0
-        self.total_bytes = status.st_size if self._regular else None
         self.damage = ""
 
-    @property
-    def rewindable(self) -> bool:
-        """Whether it could be opened again, to be read from the beginning."""
-        return self._regular and self._path != "-"
-
     def read(self, timeout: float | None, stopped: Callable[[], bool]) -> bytes | None:
-        """Return more of the content, b"" at its end, None if none came in time.
+        """Return more of the content, b"" at its end.
 
-        None also when `stopped` became true.
+        Return None if none came within `timeout` seconds, or when `stopped` became true.
         """
         deadline = None if timeout is None else self._clock.monotonic() + timeout
         while not stopped():
             if self.damage:
                 return b""
-            if not self._readable(deadline):
+            if not self._is_readable(deadline):
                 if deadline is not None and self._clock.monotonic() >= deadline:
                     return None
                 continue
-            data = self._take()
+            data = self._read_some()
             if not data:
                 return b""
-            if content := self._recode(self._unpack(data)):
+            if content := self._to_utf8(self._unpack(data)):
                 return content
         return None
 
     def close(self) -> None:
-        """Let go of the file; idempotent."""
+        """Close the file, but not stdin; idempotent."""
         if self._fd > _STDIN:
             os.close(self._fd)
         self._fd = _CLOSED
 
-    def _readable(self, deadline: float | None) -> bool:
-        if self._regular:
+    def _is_readable(self, deadline: float | None) -> bool:
+        if self._is_regular:
             return True
         seconds = _SLICE
         if deadline is not None:
             seconds = min(seconds, max(0.0, deadline - self._clock.monotonic()))
         return bool(select.select([self._fd], [], [], seconds)[0])
 
-    def _take(self) -> bytes:
-        plain = self._compression is Compression.NONE
+    def _read_some(self) -> bytes:
+        is_plain = self._compression is Compression.NONE
         try:
-            data = os.read(self._fd, _PLAIN_BYTES if plain else _PACKED_BYTES)
+            data = os.read(self._fd, _PLAIN_BYTES if is_plain else _PACKED_BYTES)
         except OSError as error:
             self.damage = error.strerror or str(error)
             return b""
@@ -161,8 +146,8 @@ class Reel:
             self.damage = str(error)
         return b"".join(content)
 
-    def _recode(self, content: bytes) -> bytes:
-        """Return as UTF-8 what a program on Windows may have written."""
+    def _to_utf8(self, content: bytes) -> bytes:
+        """Recode what a program on Windows may have written."""
         if content and not self._begun:
             self._begun = True
             encoding = encoding_of(content)

@@ -1,4 +1,4 @@
-"""Recordings: the event stream as JSON Lines, written by `-w`, replayed by `-r`."""
+"""Recordings played back, as a source of events."""
 
 import codecs
 import glob
@@ -21,43 +21,32 @@ from typing import Any, Final, TypeAlias
 from evtools.clock import Clock
 from evtools.errors import DecodeError, UsageError
 from evtools.transport.buffer import Notice
-from evtools.transport.recording.compression import Reel
-from evtools.transport.recording.writer import RecordingWriter
+from evtools.transport.recording.compression import FileReader
 from evtools.transport.source import Statistics
 from evtools.transport.tally import Tally
 from evtools.wire import TIME_MAX, EventFields, Lost, Record, open_envelope, read_fields
 from evtools.wire import moment as moment_of
 
-__all__ = ["Moment", "RecordedEvent", "RecordingReader", "RecordingWriter", "files_of"]
-
 #: UTC epoch seconds, or a time of day on the days of the recording.
 Moment: TypeAlias = float | time_of_day
 
-#: Longer than any line evdump writes: an event of the greatest size we take,
-#: with every character escaped.
+#: Longer than any line evdump writes: an event of the greatest size that is accepted, with
+#: every character escaped.
 _LINE_BYTES_MAX: Final = 128 * 1024 * 1024
-
-#: How many events one batch has at most.
 _BATCH: Final = 1000
-
-#: How long a wait goes on after `stop`, in seconds.
+#: How long a wait may go on after `stop`, in seconds.
 _SLICE: Final = 0.1
-
 #: How many lines may come before the first that has a time.
 _LINES_WITHOUT_TIME: Final = 1000
-
 #: How many bad lines in a row, with no event before, make a file no recording.
 _STRANGE_LINES: Final = 100
-
-_STAMP: Final = "%Y-%m-%d %H:%M:%S"
 
 
 class RecordedEvent(Record):
     """A record from a recording.
 
-    `recorded` is False for the bare event of another program, to which nothing
-    was joined when it was written.  `moment` is when the event was received, or
-    else sent, if that is known.
+    `recorded` is False for the bare event of another program, to which nothing was joined
+    when it was written.  `moment` is when the event was received, or else sent, if known.
     """
 
     __slots__ = ("moment", "recorded")
@@ -71,22 +60,20 @@ class RecordedEvent(Record):
 class RecordingReader:
     """Replay recordings, as a source of events.
 
-    `paths` are files, patterns such as `rec-*.jsonl` for several, or `-` for
-    stdin.  Several files are played as one recording, in the order in which
-    their events were received; the order within a file is kept.  With a `speed`
-    the events come at that multiple of the pace at which they were received,
-    without one (None or infinite) as fast as they can be read.  `since` and
-    `until` leave out what was received outside of them; a time of day is the
-    first one on the recording, see `_Window`.  Lines that are no events are
-    counted, in `statistics`, unless `since` or `until` leaves them out.  Raises
-    `UsageError` when a file cannot be opened and, while reading, when it is no
-    recording at all.
+    `paths` are files, patterns such as `rec-*.jsonl` for several, or `-` for stdin.  Several
+    files are played as one recording, in the order in which their events were received; the
+    order within a file is kept.  With a `speed` the events come at that multiple of the pace
+    at which they were received, without one (None or infinite) as fast as they can be read.
+    `since` and `until` leave out what was received outside of them; a time of day is the
+    first one on the recording, see `_Window`.  Lines that are no events are counted, in
+    `statistics`, unless `since` or `until` leaves them out.  Raise UsageError when a file
+    cannot be opened and, while reading, when it is no recording at all.
 
-    `pause`, `resume`, `seek` and `speed` may be used from another thread than
-    the one that takes the events.  With `stays` the tape waits at its end to be
-    wound back.  `on_notice` is called, in the thread that takes the events, when
-    the tape was wound back (`rewound`: all that came before is to be forgotten)
-    and when its end is reached (`ended`, with words if no event was played).
+    `pause`, `resume`, `seek` and `speed` may be used from another thread than the one that
+    takes the events.  With `stays` the reader waits at the end to be rewound.  `on_notice` is
+    called, in the thread that takes the events, when the recording was rewound (`rewound`:
+    forget everything before) and when its end is reached (`ended`, with a text if no event
+    was played).
     """
 
     def __init__(
@@ -101,32 +88,35 @@ class RecordingReader:
         self._paths = files_of(paths)
         self._name = ", ".join(self._paths)
         self._clock = clock
-        self._pace = ReplayClock(speed, clock)
+        self._sleep = sleep
+        self._replay = ReplayClock(speed, clock)
+        self._window = _Window(since, until)
         self.on_notice: Callable[[Notice], None] | None = None
         self.stays = False
-        self._sleep = sleep
-        #: Those that are read now, and those whose time has not come.
-        self._playing: list[_Piece] = []
-        self._waiting: deque[tuple[float, str]] = deque()
-        self._done_bytes = 0
+        #: By file, its size; None where it can be read only once.
         self._sizes = [_size(path) for path in self._paths]
-        self._tally = Tally()
-        self._seen = 0
-        self._first, self._last = math.inf, -math.inf
-        self._told_end = False
         #: When what was given out last was received.
         self._latest: float | None = None
-        #: Somebody wants to go back to the beginning.
         self._rewinding = False
         # A plain flag: setting a threading.Event from a signal handler can
         # deadlock with the wait that the signal interrupted.
         self._stopped = False
-        self._window = _Window(since, until)
         self._order = self._ordered()
-        self._thread()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Be at the beginning, with the first file open."""
+        self._playing: list[_File] = []
+        #: Files whose time has not come, by the moment of their first event.
+        self._waiting = deque(self._order)
+        self._done_bytes = self._seen = 0
+        self._tally = Tally()
+        self._first, self._last = math.inf, -math.inf
+        self._end_reported = False
+        self._open_due()
 
     def _ordered(self) -> list[tuple[float, str]]:
-        """Return the files by when they begin; what is no file is read at once."""
+        """Return the files by when they begin; a pipe is read at once."""
         if len(self._paths) == 1 and self._window.is_known:
             return [(-math.inf, self._paths[0])]
         firsts = {
@@ -144,18 +134,8 @@ class RecordingReader:
         """Return when the recording ends; infinite where that is not known yet."""
         if None in self._sizes:
             return math.inf
-        moments = (
-            moment
-            for path in self._paths
-            for moment in _moments(path, self._clock)
-            if moment is not None
-        )
-        return max(moments, default=math.inf)
-
-    def _thread(self) -> None:
-        """Be at the beginning, with the first file open."""
-        self._waiting.extend(self._order)
-        self._begin_due()
+        found = itertools.chain.from_iterable(_moments(path, self._clock) for path in self._paths)
+        return max((moment for moment in found if moment is not None), default=math.inf)
 
     def batches(self, timeout: float | None = None) -> Iterator[list[EventFields]]:
         """Yield the events, and [] when none is due within `timeout` seconds."""
@@ -173,11 +153,11 @@ class RecordingReader:
 
     def statistics(self) -> Statistics:
         """Return the counters as they are now."""
-        return self._tally.statistics(connected=not self._at_last_line)
+        return self._tally.statistics(connected=not self._is_exhausted)
 
     def progress(self) -> tuple[int, int | None]:
         """Return how many bytes were read, and of how many if that is known."""
-        done = self._done_bytes + sum(piece.reel.done_bytes for piece in self._playing)
+        done = self._done_bytes + sum(file.reader.done_bytes for file in self._playing)
         sizes = [size for size in self._sizes if size is not None]
         return done, sum(sizes) if len(sizes) == len(self._sizes) else None
 
@@ -197,62 +177,62 @@ class RecordingReader:
         self._stopped = True
 
     def close(self) -> None:
-        """Let go of the files; idempotent."""
-        for piece in self._playing:
-            piece.close()
+        """Close the files; idempotent."""
+        for file in self._playing:
+            file.reader.close()
 
     # --- playing --------------------------------------------------------------------
 
     @property
     def speed(self) -> float:
         """The factor of the pace; infinite for no waiting. It may be changed."""
-        return self._pace.speed
+        return self._replay.speed
 
     @speed.setter
     def speed(self, value: float) -> None:
-        self._pace.change(speed=value)
+        self._replay.change(speed=value)
 
     @property
     def paused(self) -> bool:
-        """Whether the tape stands still."""
-        return self._pace.paused
+        """Whether the replay stands still."""
+        return self._replay.paused
 
     def pause(self) -> None:
         """Stand still until `resume`."""
-        self._pace.change(paused=True)
+        self._replay.change(paused=True)
 
     def resume(self) -> None:
-        """Go on where we stand."""
-        self._pace.change(paused=False)
+        """Go on from the present position."""
+        self._replay.change(paused=False)
 
     @property
     def position(self) -> float | None:
-        """The moment on the tape that is played, None before the first event."""
-        return self._latest if self.ended else self._pace.position
+        """The moment on the recording that is played, None before the first event."""
+        return self._latest if self.ended else self._replay.position
 
     @property
     def ended(self) -> bool:
-        """Whether all that is on the tape has been given out."""
-        return self._at_last_line and not self._rewinding
+        """Whether all that is on the recording has been given out."""
+        return self._is_exhausted and not self._rewinding
 
     @property
-    def _at_last_line(self) -> bool:
+    def _is_exhausted(self) -> bool:
         return not self._playing and not self._waiting
 
     def seek(self, moment: float) -> None:
         """Go on from `moment` (UTC epoch seconds), forwards or back.
 
-        All events up to it are given out, as fast as can be, so that who
-        follows them knows what was the case then.  To go back the tape begins
-        anew.  Raise UsageError where that cannot be, as with stdin.
+        All events up to it are given out, as fast as can be, so that the state at that moment
+        is known.  To go back, the recording begins anew.  Raise UsageError where that cannot
+        be, as with stdin.
         """
         position = self.position
-        back = position is not None and moment < position
-        if back and (None in self._sizes):
-            raise UsageError(f"{self._name} cannot be wound back", "replay a file to go back in it")
-        # In this order: what comes after the beginning must find the new pace.
-        self._pace.jump(moment)
-        if back:
+        goes_back = position is not None and moment < position
+        if goes_back and None in self._sizes:
+            raise UsageError(f"{self._name} cannot be rewound", "replay a file to go back in it")
+        # In this order: what comes after the beginning must find the new position.
+        self._replay.jump(moment)
+        if goes_back:
             self._rewinding = True
 
     # --- reading ------------------------------------------------------------------
@@ -262,12 +242,15 @@ class RecordingReader:
         deadline = None if timeout is None else self._clock.monotonic() + timeout
         while not self._stopped:
             if self._rewinding:
-                self._rewind()
+                self._rewinding = False
+                self.close()
+                self._begin()
+                self._notify("rewound", self._name)
             left = None if deadline is None else deadline - self._clock.monotonic()
-            hungry = next((piece for piece in self._playing if not piece.ready), None)
+            hungry = next((file for file in self._playing if not file.ready), None)
             if hungry is not None:
                 self._read(hungry, left)
-            if self._at_last_line and not self._stays_at_end():
+            if self._is_exhausted and not self._stays_at_end():
                 return None
             if due := self._due():
                 return due
@@ -275,85 +258,74 @@ class RecordingReader:
                 return []
             if hungry is None:
                 # Only for what is ready and not due: what is left out takes no time.
-                self._doze(deadline)
+                self._wait(deadline)
         return None
 
     def _stays_at_end(self) -> bool:
-        """Tell once that the end is reached; return whether we stay there."""
-        if not self._told_end:
-            self._told_end = True
+        """Report once that the end is reached; return whether to stay there."""
+        if not self._end_reported:
+            self._end_reported = True
             shown = self._tally.statistics(connected=False).events
-            self._tell("ended", "" if shown else self.extent())
+            self._notify("ended", "" if shown else self.extent())
         return self.stays
 
-    def _rewind(self) -> None:
-        """Begin anew."""
-        self._rewinding = self._told_end = False
-        self.close()
-        self._playing.clear()
-        self._waiting.clear()
-        self._done_bytes = self._seen = 0
-        self._tally = Tally()
-        self._thread()
-        self._tell("rewound", self._name)
-
-    def _tell(self, kind: str, text: str) -> None:
+    def _notify(self, kind: str, text: str) -> None:
         if self.on_notice is not None:
             self.on_notice(Notice(kind, text))
 
-    def _begin_due(self) -> None:
+    def _open_due(self) -> None:
         """Open the files whose first event comes before what is ready."""
         while self._waiting:
-            head = min((piece.head for piece in self._playing), default=math.inf)
+            head = min((file.head for file in self._playing), default=math.inf)
             if self._playing and not self._waiting[0][0] <= head:
                 return
             _, path = self._waiting.popleft()
-            self._playing.append(_Piece(path, self._clock))
+            self._playing.append(_File(path, self._clock))
 
-    def _read(self, piece: "_Piece", timeout: float | None) -> None:
-        """Read some more of a file, or let go of it at its end."""
-        text = piece.read(timeout, lambda: self._stopped)
+    def _read(self, file: "_File", timeout: float | None) -> None:
+        """Read some more of a file, or close it at its end."""
+        text = file.read(timeout, lambda: self._stopped)
         if text is None:
             return
-        if piece.whole.too_long:
-            piece.whole.too_long = False
+        if file.too_long:
+            file.too_long = False
             self._tally.defect("line too long", b"", f"over {_LINE_BYTES_MAX} bytes")
-        if piece.ended and piece.reel.damage:
-            self._tally.defect("damaged recording", b"", piece.reel.damage)
-        self._take(piece, text)
-        if piece.is_strange():
-            self._waiting.clear()
+        if file.ended and file.reader.damage:
+            self._tally.defect("damaged recording", b"", file.reader.damage)
+        self._take(file, text)
+        if not file.good and file.bad >= (1 if file.ended else _STRANGE_LINES):
             self.close()
+            self._waiting.clear()
             self._playing.clear()
             raise UsageError(
-                f"{piece.path} is no recording: {piece.defect}",
+                f"{file.path} is no recording: {file.defect}",
                 "a recording has one JSON event per line, as evdump -w writes it",
             )
-        if piece.ended and not piece.ready:
-            self._end(piece)
+        if file.ended and not file.ready:
+            self._end(file)
 
-    def _end(self, piece: "_Piece") -> None:
-        self._done_bytes += piece.reel.done_bytes
-        piece.close()
-        self._playing.remove(piece)
-        self._begin_due()
+    def _end(self, file: "_File") -> None:
+        self._done_bytes += file.reader.done_bytes
+        file.reader.close()
+        self._playing.remove(file)
+        self._open_due()
 
-    def _take(self, piece: "_Piece", text: bytes) -> None:
-        """Take in whole lines: have ready what is wanted of them, count the others."""
+    def _take(self, file: "_File", text: bytes) -> None:
+        """Keep the wanted events of whole lines ready, count the others."""
         window = self._window
         moments = _moments_in(text) if window.is_set else []
         if moments and (max(moments) < window.since or min(moments) > window.until):
             left_out = len(moments)
         else:
-            moments, left_out = self._take_lines(piece, text.split(b"\n"))
-        piece.good += left_out
+            moments, left_out = self._take_lines(file, text.split(b"\n"))
+        file.good += left_out
         self._tally.good += left_out
         if moments:
             self._seen += len(moments)
             self._first = min(self._first, *moments)
             self._last = max(self._last, *moments)
 
-    def _take_lines(self, piece: "_Piece", lines: Iterable[bytes]) -> tuple[list[float], int]:
+    def _take_lines(self, file: "_File", lines: Iterable[bytes]) -> tuple[list[float], int]:
         """Return when the events were received, and how many were left out."""
         window = self._window
         moments: list[float] = []
@@ -365,20 +337,21 @@ class RecordingReader:
                 moments.append(moment)
                 left_out += 1
                 continue
-            record = self._record(piece, line)
+            record = self._record(file, line)
             if record is None:
                 continue
-            if record.moment is None:
+            moment = record.moment
+            if moment is None:
                 self._seen += 1
             else:
-                moments.append(record.moment)
+                moments.append(moment)
                 if not window.is_known:
-                    window.settle(record.moment, lambda: math.inf)
-            if record.moment is None or window.has(record.moment):
-                piece.ready.append(record)
+                    window.settle(moment, lambda: math.inf)
+            if moment is None or window.since <= moment <= window.until:
+                file.ready.append(record)
         return moments, left_out
 
-    def _record(self, piece: "_Piece", line: bytes) -> RecordedEvent | None:
+    def _record(self, file: "_File", line: bytes) -> RecordedEvent | None:
         """Return the event of a line, None if there is none."""
         line = line.removeprefix(codecs.BOM_UTF8)  # of files that were joined
         if not line.strip():
@@ -390,13 +363,13 @@ class RecordingReader:
             if not isinstance(kind, str) or not kind:
                 raise DecodeError("no type")  # noqa: TRY301  (counted like the others)
         except DecodeError as error:
-            if piece.ended:
+            if file.ended:
                 error = DecodeError("torn last line", error.kind)
-            piece.bad += 1
-            piece.defect = piece.defect or str(error)
+            file.bad += 1
+            file.defect = file.defect or str(error)
             self._tally.defect(error.kind, line, error.detail)
             return None
-        piece.good += 1
+        file.good += 1
         self._tally.good += 1
         for each in lost:
             self._tally.defect(each.kind, line, each.detail, is_whole=False)
@@ -406,44 +379,44 @@ class RecordingReader:
 
     def _due(self) -> list[RecordedEvent]:
         due: list[RecordedEvent] = []
-        while len(due) < _BATCH and (piece := self._front()) is not None:
-            record = piece.ready[0]
-            if self._pace.wait(record.moment) > 0:
+        while len(due) < _BATCH and (file := self._front()) is not None:
+            record = file.ready[0]
+            if self._replay.wait(record.moment) > 0:
                 break
             due.append(record)
-            piece.advance()
-            if not piece.ready:
-                if piece.ended:
-                    self._end(piece)
+            file.advance()
+            if not file.ready:
+                if file.ended:
+                    self._end(file)
                 elif len(self._playing) > 1:
                     break
         if due:
             self._latest = due[-1].moment or self._latest
         return due
 
-    def _front(self) -> "_Piece | None":
-        """Return whose event is next; None where that is not known without reading."""
+    def _front(self) -> "_File | None":
+        """Return the file whose event is next; None where only reading shows that."""
         if self._waiting:
-            self._begin_due()
+            self._open_due()
         playing = self._playing
         if len(playing) == 1:
             return playing[0] if playing[0].ready else None
-        if not playing or not all(piece.ready for piece in playing):
+        if not playing or not all(file.ready for file in playing):
             return None
         return min(playing, key=_head)
 
-    def _doze(self, deadline: float | None) -> None:
-        """Wait for the next event, the deadline, or a while, whatever is first."""
+    def _wait(self, deadline: float | None) -> None:
+        """Wait for the next event, the deadline, or a while, whichever is first."""
         waits = [_SLICE]
-        if (piece := self._front()) is not None:
-            waits.append(self._pace.wait(piece.ready[0].moment))
+        if (file := self._front()) is not None:
+            waits.append(self._replay.wait(file.ready[0].moment))
         if deadline is not None:
             waits.append(deadline - self._clock.monotonic())
         self._sleep(max(0.0, min(waits)))
 
 
 class ReplayClock:
-    """The time on a tape, which runs at a multiple of ours, stands still or jumps.
+    """The time on a recording, which runs at a multiple of ours, stands still or jumps.
 
     One thread asks `wait` for the events; others may steer.
     """
@@ -451,87 +424,72 @@ class ReplayClock:
     def __init__(self, speed: float | None, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._speed = math.inf if speed is None else speed
-        self._paused = False
-        #: Where the tape was, in UTC epoch seconds, and when that was; None
-        #: until the first event says where it begins.
+        #: How many seconds of the recording pass in one of ours.
+        self.speed = math.inf if speed is None else speed
+        self.paused = False
+        #: Where the replay was, in UTC epoch seconds, and when; None until the first event
+        #: says where it begins.
         self._origin: float | None = None
         self._since = 0.0
 
     @property
-    def speed(self) -> float:
-        """How many seconds on the tape pass in one of ours."""
-        return self._speed
-
-    @property
-    def paused(self) -> bool:
-        """Whether the tape stands still."""
-        return self._paused
-
-    @property
     def position(self) -> float | None:
-        """The moment on the tape, in UTC epoch seconds; None before the first event."""
+        """The moment on the recording; None before the first event."""
         with self._lock:
-            return None if self._origin is None else self._origin + self._run()
+            return None if self._origin is None else self._origin + self._elapsed()
 
     def change(self, *, speed: float | None = None, paused: bool | None = None) -> None:
         """Run faster or slower from now on, stand still or go on."""
         with self._lock:
             if self._origin is not None:
-                self._origin += self._run()
+                self._origin += self._elapsed()
             self._since = self._clock.monotonic()
             if speed is not None:
-                self._speed = speed
+                self.speed = speed
             if paused is not None:
-                self._paused = paused
+                self.paused = paused
 
     def jump(self, moment: float) -> None:
-        """Be at `moment`: all up to it is due at once."""
+        """Be at `moment`: everything up to it is due at once."""
         with self._lock:
             self._origin, self._since = moment, self._clock.monotonic()
 
     def wait(self, moment: float | None) -> float:
-        """Return in how many seconds an event of `moment` is due; 0 or less is now.
+        """Return in how many seconds an event of `moment` is due; 0 is now.
 
-        Infinite while the tape stands still.  Without a moment an event is due
-        with those before it.
+        Infinite while the replay is paused.  Without a moment an event is due with those
+        before it.
         """
         with self._lock:
-            if self._origin is None and not self._paused and moment is not None:
-                self._origin, self._since = moment, self._clock.monotonic()
-            left = self._left(moment)
+            if self._origin is None:
+                if self.paused:
+                    return math.inf
+                if moment is not None:
+                    self._origin, self._since = moment, self._clock.monotonic()
+                return 0.0
+            left = 0.0 if moment is None else moment - self._origin - self._elapsed()
             if left <= 0:
                 return 0.0
-            if math.isinf(self._speed) and not self._paused:
+            if self.paused:
+                return math.inf
+            if math.isinf(self.speed):
                 self._origin = moment
-            return math.inf if self._paused else left / self._speed
+            return left / self.speed
 
-    def _left(self, moment: float | None) -> float:
-        """Return how far it is to a moment, in seconds of the tape."""
-        if self._origin is None:
-            return math.inf if self._paused else 0.0
-        return 0.0 if moment is None else moment - self._origin - self._run()
-
-    def _run(self) -> float:
-        """Return how far the tape came since it was at the origin, in its seconds."""
-        if self._paused or math.isinf(self._speed):
+    def _elapsed(self) -> float:
+        """Return how far the replay came since it was at the origin, in its seconds."""
+        if self.paused or math.isinf(self.speed):
             return 0.0
-        return (self._clock.monotonic() - self._since) * self._speed
-
-
-def received(event: EventFields) -> float | None:
-    """Return when an event was received, or else sent, if it says so."""
-    at = moment_of(event.get("local_received"))
-    return moment_of(event.get("timestamp")) if at is None else at
+        return (self._clock.monotonic() - self._since) * self.speed
 
 
 class _Window:
     """From when to when events are wanted.
 
-    A time of day is known once the recording has begun: `since` is on the day of
-    its first event, or on the next one where the recording begins later in the day
-    and goes on until then; `until` is the first such time after `since` and after
-    the beginning.  Times of day are local.
+    A time of day is known once the recording has begun: `since` is on the day of its first
+    event, or on the next one where the recording begins later in the day and goes on until
+    then; `until` is the first such time after `since` and after the beginning.  Times of day
+    are local.
     """
 
     def __init__(self, since: Moment | None, until: Moment | None) -> None:
@@ -545,12 +503,8 @@ class _Window:
         """Whether anything is left out, as far as that is known."""
         return self.since > -math.inf or self.until < math.inf
 
-    def has(self, moment: float) -> bool:
-        """Return whether events of a moment are wanted."""
-        return self.since <= moment <= self.until
-
     def settle(self, first: float, last: Callable[[], float]) -> None:
-        """Take in when the recording begins and, if it is asked, when it ends."""
+        """Find the days of the times of day, from the first and, if asked, the last event."""
         self.is_known = True
         if isinstance(self._since, time_of_day):
             self.since, after = _on_day_of(first, self._since)
@@ -563,7 +517,7 @@ class _Window:
                 self.until = after
 
     def words(self) -> str:
-        """Return what was asked for, as words after "events"."""
+        """Return the limits as words that follow "events"."""
         since = f" from {_stamp(self.since)}" if self.since > -math.inf else ""
         return since + (f" to {_stamp(self.until)}" if self.until < math.inf else "")
 
@@ -581,7 +535,7 @@ def _on_day_of(moment: float, wanted: time_of_day) -> tuple[float, float]:
 def _stamp(moment: float) -> str:
     """Return a moment in local time, or its seconds if it is beyond the calendar."""
     try:
-        return datetime.fromtimestamp(moment, UTC).astimezone().strftime(_STAMP)
+        return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, ValueError, OSError):
         return f"{moment:g}"
 
@@ -589,8 +543,8 @@ def _stamp(moment: float) -> str:
 # --- files ------------------------------------------------------------------------
 
 
-class _Piece:
-    """One of the files, and what of it is ready to be played."""
+class _File:
+    """One of the files: whole lines of it, and what of them is ready to be played."""
 
     def __init__(self, path: str, clock: Clock) -> None:
         self.path = path
@@ -600,8 +554,11 @@ class _Piece:
         self.good = self.bad = 0
         #: What was wrong first.
         self.defect = ""
-        self.reel = Reel(path, clock=clock)
-        self.whole = _Lines()
+        self.reader = FileReader(path, clock=clock)
+        self.too_long = False
+        self._line: list[bytes] = []
+        self._line_bytes = 0
+        self._skipping = False
         self._past = -math.inf
 
     @property
@@ -612,34 +569,39 @@ class _Piece:
         return max(self._past, self.ready[0].moment or -math.inf)
 
     def advance(self) -> None:
-        """Let go of what is ready first."""
+        """Drop what is ready first."""
         self._past = self.head
         self.ready.popleft()
 
     def read(self, timeout: float | None, stopped: Callable[[], bool]) -> bytes | None:
         """Return more whole lines, also none; None if nothing came in time."""
-        content = self.reel.read(timeout, stopped)
+        content = self.reader.read(timeout, stopped)
         if content is None:
             return None
-        if content:
-            return self.whole.feed(content)
-        self.ended = True
-        return self.whole.rest()
-
-    def is_strange(self) -> bool:
-        """Return whether all that was read says: this is no recording."""
-        return not self.good and self.bad >= (1 if self.ended else _STRANGE_LINES)
-
-    def close(self) -> None:
-        """Let go of the file; idempotent."""
-        self.reel.close()
+        if not content:
+            self.ended = True
+            return b"".join(self._line)
+        whole, newline, rest = content.rpartition(b"\n")
+        if newline:
+            if self._skipping:
+                whole = whole.partition(b"\n")[2]
+            else:
+                whole = b"".join([*self._line, whole])
+            self._line, self._line_bytes, self._skipping = [], 0, False
+        if rest and not self._skipping:
+            self._line.append(rest)
+            self._line_bytes += len(rest)
+            if self._line_bytes > _LINE_BYTES_MAX:
+                self._line, self._line_bytes = [], 0
+                self._skipping = self.too_long = True
+        return whole
 
 
 _head = attrgetter("head")
 
 
 def files_of(paths: Iterable[str]) -> list[str]:
-    """Return the files that paths and patterns name, each once."""
+    """Return the files that paths and patterns name, each once; raise UsageError."""
     found: dict[str, str] = {}
     for path in paths:
         names = [path]
@@ -659,7 +621,7 @@ def files_of(paths: Iterable[str]) -> list[str]:
 
 
 def _size(path: str) -> int | None:
-    """Return how large a file is that can be read more than once."""
+    """Return the size of a file that can be read more than once."""
     try:
         status = Path(path).stat()
     except OSError:
@@ -667,12 +629,25 @@ def _size(path: str) -> int | None:
     return status.st_size if path != "-" and stat.S_ISREG(status.st_mode) else None
 
 
+# --- moments of lines ---------------------------------------------------------------
+
+_RECEIVED, _SENT = b'"local_received":', b'"timestamp":'
+_NUMBER = re.compile(rb"\s*(-?\d{1,15}(?:\.\d+)?)\s*[,}]")
+_LINE = re.compile(rb'^\{"v":1,[^\n]*"local_received":(\d{1,15}(?:\.\d+)?)[,}]', re.MULTILINE)
+
+
+def received(event: EventFields) -> float | None:
+    """Return when an event was received, or else sent, if it says so."""
+    at = moment_of(event.get("local_received"))
+    return moment_of(event.get("timestamp")) if at is None else at
+
+
 def _moments(path: str, clock: Clock) -> Iterator[float | None]:
     """Yield when the events of a file were received, None for those without a time."""
-    piece = _Piece(path, clock)
+    file = _File(path, clock)
     try:
-        while not piece.ended:
-            text = piece.read(None, lambda: False) or b""
+        while not file.ended:
+            text = file.read(None, lambda: False) or b""
             for line in text.split(b"\n"):
                 moment = glance(line)
                 if moment is None:
@@ -680,17 +655,12 @@ def _moments(path: str, clock: Clock) -> Iterator[float | None]:
                         moment = received(open_envelope(_object(line, []))[0])
                 yield moment
     finally:
-        piece.close()
+        file.reader.close()
 
 
 def _first_moment(path: str, clock: Clock) -> float | None:
     moments = itertools.islice(_moments(path, clock), _LINES_WITHOUT_TIME)
     return next((moment for moment in moments if moment is not None), None)
-
-
-_RECEIVED, _SENT = b'"local_received":', b'"timestamp":'
-_NUMBER = re.compile(rb"\s*(-?\d{1,15}(?:\.\d+)?)\s*[,}]")
-_LINE = re.compile(rb'^\{"v":1,[^\n]*"local_received":(\d{1,15}(?:\.\d+)?)[,}]', re.MULTILINE)
 
 
 def _moments_in(text: bytes) -> list[float]:
@@ -699,8 +669,7 @@ def _moments_in(text: bytes) -> list[float]:
     Nothing unless each line is one of evdump's and says that once.
     """
     found = _LINE.findall(text)
-    lines = text.count(b"\n") + 1
-    if not len(found) == lines == text.count(_RECEIVED):
+    if not len(found) == text.count(b"\n") + 1 == text.count(_RECEIVED):
         return []
     moments = list(map(float, found))
     return moments if max(moments) <= TIME_MAX else []
@@ -709,8 +678,8 @@ def _moments_in(text: bytes) -> list[float]:
 def glance(line: bytes) -> float | None:
     """Return when an event was received, or else sent, without decoding its line.
 
-    None where that cannot be seen for sure: the field must be there once, and
-    not inside of another one.
+    None where that cannot be seen for sure: the field must be there once, and not inside of
+    another one.
     """
     for key in (_RECEIVED, _SENT):
         at = line.find(key)
@@ -724,37 +693,6 @@ def glance(line: bytes) -> float | None:
         number = _NUMBER.match(line, after)
         return moment_of(float(number[1])) if number else None
     return None
-
-
-class _Lines:
-    """Whole lines out of pieces."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._length = 0
-        self._skipping = False
-        self.too_long = False
-
-    def feed(self, content: bytes) -> bytes:
-        """Return the lines that are complete now, without the end of the last one."""
-        whole, newline, rest = content.rpartition(b"\n")
-        if newline:
-            if self._skipping:
-                whole = whole.partition(b"\n")[2]
-            else:
-                whole = b"".join([*self._pieces, whole])
-            self._pieces, self._length, self._skipping = [], 0, False
-        if not self._skipping and rest:
-            self._pieces.append(rest)
-            self._length += len(rest)
-            if self._length > _LINE_BYTES_MAX:
-                self._pieces, self._length = [], 0
-                self._skipping = self.too_long = True
-        return whole
-
-    def rest(self) -> bytes:
-        """Return the last line, if it has no end."""
-        return b"".join(self._pieces)
 
 
 def _object(line: bytes, lost: list[Lost]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import pytest
 
 from evtools.errors import UsageError
 from evtools.transport.recording import reader as module
-from evtools.transport.recording.reader import RecordedEvent, RecordingReader, RecordingWriter
+from evtools.transport.recording.reader import RecordedEvent, RecordingReader, received
+from evtools.transport.recording.writer import RecordingWriter
 from evtools.wire import encode_line, envelope, gap
 
 EVENTS = [
@@ -129,11 +130,7 @@ def test_events_come_at_a_multiple_of_their_pace(tape_of, clock, speed):
     times = [now for now, _ in arrivals(tape_of(EVENTS, speed=speed), clock)]
     waits = [now - 1000.0 for now in times]
     assert waits == pytest.approx([0, 1 / speed, 4 / speed])
-
-
-def test_a_wait_is_cut_up_so_that_it_can_be_stopped(tape_of, clock):
-    events_of(tape_of(EVENTS, speed=1))
-    assert max(clock.slept) <= 0.1
+    assert max(clock.slept) <= 0.1  # so that it can be stopped
 
 
 def test_a_timeout_without_an_event_is_an_empty_batch(tape_of, clock):
@@ -168,14 +165,8 @@ def test_only_what_was_received_in_time_is_played(tape_of):
     assert events_of(tape_of(EVENTS, since=101.0)) == EVENTS[1:]
     assert events_of(tape_of(EVENTS, until=101.0)) == EVENTS[:2]
     assert events_of(tape_of(EVENTS, since=101.0, until=101.0)) == EVENTS[1:2]
-
-
-def test_an_event_from_no_time_is_not_left_out(tape_of):
-    assert events_of(tape_of([{"type": "x"}], since=1.0, until=2.0)) == [{"type": "x"}]
-
-
-def test_when_all_is_left_out_the_replay_ends(tape_of):
     assert events_of(tape_of(EVENTS, since=1e9)) == []
+    assert events_of(tape_of([{"type": "x"}], since=1.0, until=2.0)) == [{"type": "x"}]
 
 
 def test_what_is_left_out_takes_no_time(tape_of, clock):
@@ -419,6 +410,41 @@ def test_stepping_moves_a_paused_tape(tape_of, clock):
     assert tape.paused
 
 
+def test_a_pause_before_the_first_event_holds_that_back(tape_of, clock):
+    tape = tape_of([EVENTS[0], {"type": "x"}], speed=1.0)
+    tape.pause()
+    assert tape.position is None
+    assert collected(tape, clock) == []
+    tape.resume()
+    assert next(tape.batches(0.0)) == [EVENTS[0], {"type": "x"}]
+
+
+def test_a_jump_at_greatest_speed_or_in_a_pause_changes_neither(tape_of, clock):
+    tape = tape_of(EVENTS)
+    tape.pause()
+    tape.seek(101.0)
+    assert collected(tape, clock) == [100.0, 101.0]
+    clock.now += 60
+    assert tape.paused
+    assert collected(tape, clock) == []
+    tape.resume()
+    assert collected(tape, clock) == [104.0]
+
+
+@pytest.mark.parametrize(
+    ("event", "moment"),
+    [
+        ({"local_received": 5, "timestamp": 4}, 5.0),
+        ({"local_received": "x", "timestamp": 4.5}, 4.5),
+        ({"timestamp": 10**400}, None),
+        ({"timestamp": True}, None),
+        ({}, None),
+    ],
+)
+def test_an_event_says_when_it_was_received_or_else_sent(event, moment):
+    assert received(event) == moment
+
+
 def test_a_tape_that_stays_waits_at_its_end(tape_of, clock):
     tape = tape_of(EVENTS)
     tape.stays = True
@@ -429,21 +455,13 @@ def test_a_tape_that_stays_waits_at_its_end(tape_of, clock):
     assert list(batches) == []
 
 
-def test_the_end_is_told_once(tape_of):
-    told = []
-    tape = tape_of(EVENTS)
-    tape.on_notice = told.append
-    events_of(tape)
-    assert [notice.kind for notice in told] == ["ended"]
-
-
 def test_what_is_no_file_cannot_be_wound_back(tmp_path, clock):
     os.mkfifo(tmp_path / "pipe")
     descriptor = os.open(tmp_path / "pipe", os.O_RDWR)
     os.write(descriptor, encode_line(EVENTS[0]) + b"\n")
     tape = RecordingReader(str(tmp_path / "pipe"), clock=clock, sleep=clock.sleep)
     next(tape.batches(0.0))
-    with pytest.raises(UsageError, match="cannot be wound back"):
+    with pytest.raises(UsageError, match="cannot be rewound"):
         tape.seek(1.0)
     tape.seek(200.0)
     tape.close()

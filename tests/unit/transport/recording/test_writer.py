@@ -5,6 +5,7 @@ import gzip
 import os
 import resource
 import stat
+import threading
 import time
 from contextlib import contextmanager
 
@@ -12,7 +13,7 @@ import pytest
 import zstandard
 
 from evtools.errors import OutputError, UsageError
-from evtools.transport.recording.writer import RecordingWriter
+from evtools.transport.recording.writer import RecordingWriter, write_all
 from tools.clock import FakeClock
 
 
@@ -40,19 +41,14 @@ def record(writer, *lines):
         writer.flush()
 
 
-def test_lines_are_written_with_their_ends(tmp_path, clock):
+def test_lines_are_written_with_their_ends_in_place_of_what_was_there(tmp_path, clock):
+    (tmp_path / "x").write_text("old\n")
     writer = RecordingWriter(str(tmp_path / "x"), clock=clock)
     writer.write(b"one")
     writer.write(b"two")
     writer.close()
     writer.close()
     assert (tmp_path / "x").read_bytes() == b"one\ntwo\n"
-
-
-def test_an_existing_file_is_begun_anew(tmp_path, clock):
-    (tmp_path / "x").write_text("old\n")
-    RecordingWriter(str(tmp_path / "x"), clock=clock).close()
-    assert (tmp_path / "x").read_bytes() == b""
 
 
 def test_the_umask_decides_who_may_read(tmp_path, clock):
@@ -404,3 +400,35 @@ def test_lines_can_be_added_to_stdout(clock, tmp_path, monkeypatch):
         assert os.read(reading, 100) == b"one\n"
         os.close(reading)
     assert names(tmp_path) == ["-"]
+
+
+# --- write_all -------------------------------------------------------------------
+
+
+def drained(fd):
+    """Read everything in another thread; return what joins it and gives the bytes."""
+    pieces = []
+
+    def read():
+        while piece := os.read(fd, 65536):
+            pieces.append(piece)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+
+    def result():
+        thread.join()
+        return b"".join(pieces)
+
+    return result
+
+
+def test_a_full_non_blocking_pipe_is_waited_for():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    data = bytes(range(256)) * 4096
+    result = drained(reading)
+    assert write_all(writing, data) == (len(data), None)
+    os.close(writing)
+    assert result() == data
+    os.close(reading)
