@@ -251,21 +251,16 @@ class Task:
 
     def wait_of(self, attempt: "Task | Attempt") -> float | None:
         """Return how long one of its attempts waited, or it itself: the newest."""
-        since, started = self._begun_waiting(attempt), attempt.started
+        started, since, received = attempt.started, self._sent_there(attempt), attempt.received
+        if since is None or (received is not None and received < since):
+            since = received  # it cannot have been sent after it was received
         if since is None or started is None:
             return None
-        eta = epoch(attempt.eta)
-        if eta is not None and started < eta < started + _TIMER_MAX:
-            return 0.0
-        return elapsed(since if eta is None else max(since, eta), started)
-
-    def _begun_waiting(self, attempt: "Task | Attempt") -> float | None:
-        """Return when it was sent, or else received, by the clock of its worker."""
-        received, sent = attempt.received, self._sent_there(attempt)
-        if sent is None or received is None:
-            return received if sent is None else sent
-        # It cannot have been sent after it was received.
-        return min(sent, received)
+        if attempt.eta is not None and (eta := epoch(attempt.eta)) is not None:
+            if started < eta < started + _TIMER_MAX:
+                return 0.0
+            since = max(since, eta)
+        return started - since if started >= since else None
 
     def _sent_there(self, attempt: "Task | Attempt") -> float | None:
         """Return when it was sent, by the clock of its worker.
@@ -275,7 +270,7 @@ class Task:
         sent = attempt.sent
         if sent is None:
             return None
-        if attempt is self and sent in [each.sent for each in self.attempts]:
+        if self.attempts and attempt is self and sent in [each.sent for each in self.attempts]:
             return None
         if attempt.worker is None or self.cluster_state is None:
             return sent

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from sys import intern
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 from evtools.filters import Field, FieldTable, Kind
@@ -24,8 +24,7 @@ _CUT: Final = "\N{HORIZONTAL ELLIPSIS}"
 _ASCII_CUT: Final = ".."
 #: Columns that stay when the others are scrolled.
 _PINNED: Final = 2
-#: Made once: it is asked about very many values.
-_NUMBERS: Final = int | float
+_NUMBERS: Final = (int, float)
 _TEXTUAL: Final = (Kind.TEXT, Kind.ID, Kind.STATE)
 
 
@@ -103,6 +102,8 @@ class Column:
     descending: bool = False
     #: Which subjects have a value that changes while nothing happens to them.
     moves: Callable[[Any], bool] | None = None
+    #: The attribute of the subject that `value` returns, if it is no more than that.
+    attribute: str = ""
 
     @property
     def textual(self) -> bool:
@@ -117,19 +118,30 @@ class Column:
 
     def sort_values(
         self, subjects: Iterable[Any], now: float, *, descending: bool
-    ) -> Sequence[float | str]:
+    ) -> list[float | str]:
         """Return what subjects sort by; what is unknown comes last."""
         get = self.order or self.value
-        values = [get(subject, now) for subject in subjects]
+        if self.attribute:
+            values = list(map(attrgetter(self.attribute), subjects))
+        else:
+            values = [get(subject, now) for subject in subjects]
+        # What comes from a sender may be of any type.
         if self.textual:
-            # Equal texts that are one are compared at once: there are few names.
             nothing = "" if descending else "\U0010ffff"
-            return [
-                intern(value.casefold()) if isinstance(value, str) else nothing for value in values
-            ]
+            if self.kind is Kind.ID:
+                return [value.casefold() if type(value) is str else nothing for value in values]
+            folded = _Folded()
+            return [folded[value] if type(value) is str else nothing for value in values]
         unknown = -math.inf if descending else math.inf
-        numbers = map(number, values)
-        return [unknown if value is None else value for value in numbers]
+        return [value if type(value) in _NUMBERS else unknown for value in values]
+
+
+class _Folded(dict[str, str]):
+    """Texts without regard to case: there are few names, and one object is equal to itself."""
+
+    def __missing__(self, text: str) -> str:
+        self[text] = folded = text.casefold()
+        return folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +250,7 @@ def number(value: object) -> int | float | None:
     """Return a finite number as it is, anything else as None."""
     if type(value) is float:  # most are, and very many are asked about
         return value if math.isfinite(value) else None
-    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         return value if math.isfinite(value) else None

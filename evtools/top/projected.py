@@ -1,4 +1,4 @@
-"""Tables of very many subjects, kept up to date by a projection."""
+"""Tables of very many subjects, kept up to date by a index."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from evtools.clock import Clock
 from evtools.filters import Filter
-from evtools.top.projection import Matches, Order, Projection
+from evtools.top.index import LiveIndex, Matches, Order
 from evtools.top.table import TableModel
 
 S = TypeVar("S")
@@ -16,7 +16,7 @@ class ProjectedTable(TableModel, Generic[S]):
     """A table whose subjects are told of as they change, newest last."""
 
     def __init__(self, clock: Clock, now: Callable[[], float]) -> None:
-        self._projection: Projection[S] = Projection(clock, self._is_alive)
+        self._index: LiveIndex[S] = LiveIndex(clock, self._is_alive)
         self._filter_in_force: Filter | None = None
         self._order_in_force: tuple[str, bool] | None = None
         super().__init__(now)
@@ -36,21 +36,21 @@ class ProjectedTable(TableModel, Generic[S]):
     @property
     def total(self) -> int:
         """How many rows there are without a filter."""
-        return len(self._projection.subjects)
+        return len(self._index.subjects)
 
     @property
     def arrived(self) -> int:
         """How many rows have come in so far."""
-        return self._projection.arrived
+        return self._index.arrived
 
     @property
     def waiting(self) -> int:
         """How many rows the filter has not been asked about yet."""
-        return self._projection.waiting
+        return self._index.waiting
 
     def subject(self, key: str) -> S | None:
         """Return what a row is about, None if that has been forgotten."""
-        return self._projection.subjects.get(key)
+        return self._index.subjects.get(key)
 
     def _gather(self) -> None:
         """Note what happened, if nobody told."""
@@ -58,39 +58,36 @@ class ProjectedTable(TableModel, Generic[S]):
     @property
     def lagging(self) -> bool:
         """Whether the last refresh had no time for all, and `work` can go on."""
-        held = self.cursor.held and not self.frozen
-        return bool(self._projection.unseen if held else self.waiting)
+        return bool(self.waiting)
 
     def work(self) -> None:
         """Go on with what the last refresh had no time for."""
-        projection = self._projection
-        projection.work()
-        if projection.waiting and not projection.is_ranked:
-            # A list is made as a whole: it would take longer than the work.
-            return
-        if self.frozen or not self.cursor.held:
+        self._index.work()
+        # The list is made as a whole: that would take longer than the work.
+        if not self.waiting and (self.frozen or not self.cursor.held):
             self._arrange()
 
     def catch_up(self) -> None:
         """Take in what happened, while something else is on the screen."""
         if not self.frozen:
             self._gather()
-            self._projection.refresh()
+            self._index.refresh()
             self.marks = {key for key in self.marks if self.subject(key) is not None}
 
     def _load(self) -> None:
         self.catch_up()
 
     def _arranged(self) -> Sequence[str]:
-        projection, first = self._projection, self.focus_key
+        index, first = self._index, self.focus_key
         if self._order_in_force != (self.sort_key, self.reverse):
             self._order_in_force = (self.sort_key, self.reverse)
             moves = self._column(self.sort_key).moves
-            projection.sort(self._order(), descending=self.reverse, moves=moves, first=first)
+            index.sort(self._order(), descending=self.reverse, moves=moves, first=first)
+            index.work()
         if self._filter_in_force is not self.filter:
             self._filter_in_force = chosen = self.filter
             matches = self._matches_of(chosen) if chosen is not None else None
             drifts = chosen is not None and chosen.drifts
-            projection.set_filter(matches, drifts=drifts, first=first)
-            projection.work()
-        return projection.keys()
+            index.set_filter(matches, drifts=drifts, first=first)
+            index.work()
+        return index.keys()

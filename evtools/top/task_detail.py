@@ -58,7 +58,7 @@ def state_of(task: Any, now: float) -> tuple[str, str]:
 
 def run_of(task: Any, now: float) -> float | None:
     """Return how long a task ran or has run so far; unknown if it may be lost."""
-    known = finite(task.runtime)
+    known: float | None = task.runtime
     if known is not None:
         return known
     since = running_since(task)

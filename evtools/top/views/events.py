@@ -1,6 +1,7 @@
 """Events: what came in, as it came, the newest at the bottom."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from evtools.clock import Clock
@@ -10,8 +11,8 @@ from evtools.top.cells import id_column, known, name_column, text_column, time_c
 from evtools.top.columns import Column, Lens
 from evtools.top.detail import Detail, paragraph, raw
 from evtools.top.eventlog import EventLog
+from evtools.top.index import Matches, Order
 from evtools.top.projected import ProjectedTable
-from evtools.top.projection import Matches, Order
 from evtools.top.wording import event_story, event_style, event_word, said, text_of, was_cut
 from evtools.wire import EventFields, Record, moment
 
@@ -129,13 +130,13 @@ class EventsView(ProjectedTable[EventFields]):
         return self.frozen or int(key) >= self._log.first
 
     def _gather(self) -> None:
-        log, projection = self._log, self._projection
+        log, index = self._log, self._index
         self._next = max(self._next, log.first)
         numbers = map(str, range(self._next, log.end))
-        projection.append(zip(numbers, log.since(self._next), strict=True))
+        index.take(zip(numbers, log.since(self._next), strict=True))
         self._next = log.end
-        oldest = int(next(iter(projection.subjects), log.first))
-        projection.forget_first(log.first - oldest)
+        oldest = int(next(iter(index.subjects), log.first))
+        index.forget(list(islice(index.subjects, log.first - oldest)))
 
     def _order(self) -> Order | None:
         return None

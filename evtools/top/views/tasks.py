@@ -19,8 +19,8 @@ from evtools.top.cells import (
 )
 from evtools.top.columns import Column, Lens, Slot
 from evtools.top.detail import Detail
+from evtools.top.index import Order
 from evtools.top.projected import ProjectedTable
-from evtools.top.projection import Order
 from evtools.top.task_detail import plain_task, run_of, state_of, task_detail
 from evtools.top.tree import Node, grow, tops
 from evtools.top.wording import STATES, event_story, said
@@ -62,31 +62,24 @@ _BEFORE: Final = (
         "the state it is in; LOST? is one whose worker has gone or restarted",
         lambda task, now: state_of(task, now)[0],
         order=_rank,
-        moves=lambda task: not task.ready,
+        moves=lambda task: task.state in ("RECEIVED", "STARTED"),
         cols=6,
     ),
     name_column(
         "name",
         "TASK",
         "the type of task",
-        lambda task, _: task.name,
+        "name",
         say=lambda value, _: value or "?",
         cols=18,
         flex=2,
     ),
-    id_column(
-        "uuid",
-        "UUID",
-        "its id, or the start of it",
-        lambda task, _: task.uuid,
-        wide_cols=36,
-        from_cols=80,
-    ),
+    id_column("uuid", "UUID", "its id, or the start of it", "uuid", wide_cols=36, from_cols=80),
     name_column(
         "worker",
         "WORKER",
         "the worker that has it",
-        lambda task, _: task.worker_name,
+        "worker_name",
         cols=10,
         max_cols=40,
         from_cols=80,
@@ -95,7 +88,7 @@ _BEFORE: Final = (
         "queue",
         "QUEUE",
         "the queue it was sent to, if task-sent told",
-        lambda task, _: task.queue_or_none,
+        "queue_or_none",
         cols=9,
         flex=0,
         wide_cols=12,
@@ -108,19 +101,12 @@ _BEFORE: Final = (
         lambda task, _: None if task.root_id == task.uuid else task.root_id,
         from_cols=140,
     ),
-    count_column(
-        "retries",
-        "TRY",
-        "how often it was retried",
-        lambda task, _: task.retries,
-        cols=3,
-        from_cols=100,
-    ),
+    count_column("retries", "TRY", "how often it was retried", "retries", cols=3, from_cols=100),
     duration_column(
         "wait",
         "WAIT",
         "from sent, or else received, to started, less what it was meant to wait",
-        lambda task, _: task.wait,
+        "wait",
         from_cols=100,
     ),
     duration_column(
@@ -131,9 +117,7 @@ _BEFORE: Final = (
         moves=lambda task: task.state == "STARTED",
     ),
 )
-_AGE: Final = time_column(
-    "age", "AGE", "when we last heard of it", lambda task, _: task.local_received, cols=6
-)
+_AGE: Final = time_column("age", "AGE", "when we last heard of it", "local_received", cols=6)
 _OUTCOME: Final = text_column(
     "outcome",
     "EXCEPTION / RESULT",
@@ -167,7 +151,7 @@ class TasksView(ProjectedTable[Task]):
         #: The number of the last event that was noted.
         self._noted = 0
         super().__init__(clock, now)
-        state.on_forget = lambda task: self._projection.forget(task.uuid)
+        state.on_forget = lambda task: self._index.forget([task.uuid])
 
     def _is_alive(self, key: str, subject: Task) -> bool:
         return subject.shelf.get(key) is subject
@@ -176,9 +160,8 @@ class TasksView(ProjectedTable[Task]):
 
     def note(self) -> None:
         """Note which tasks have changed, also while the table is frozen."""
-        take = self._projection.take
-        for task in self._state.tasks.heard_since(self._noted):
-            take(task.uuid, task)
+        changed = self._state.tasks.heard_since(self._noted)
+        self._index.take((task.uuid, task) for task in changed)
         self._noted = self._state.event_count
 
     def _gather(self) -> None:
@@ -189,19 +172,19 @@ class TasksView(ProjectedTable[Task]):
 
         For a table that is frozen: the state goes on.
         """
-        subjects, live = self._projection.subjects, self._state.tasks
+        subjects, live = self._index.subjects, self._state.tasks
         for event in events:
             uuid = event.get("uuid")
             if not isinstance(uuid, str):
                 continue
             task = subjects.get(uuid)
             if task is not None and live.get(uuid) is task:
-                self._projection.substitute(uuid, _still(task))
+                self._index.substitute(uuid, _still(task))
 
     def freeze(self, lens: Lens) -> None:
         """Make a last picture, of all tasks: they change while it stands still."""
         self.note()
-        self._projection.settle()
+        self._index.settle()
         super().freeze(lens)
 
     # --- what is in it --------------------------------------------------------------
@@ -225,13 +208,7 @@ class TasksView(ProjectedTable[Task]):
         if self.sort_key == self.default_sort and descending:
             return None
         column = self._column(self.sort_key)
-        newer = 1 if descending else -1
-
-        def order(tasks: Sequence[Task]) -> tuple[Sequence[Any], ...]:
-            values = column.sort_values(tasks, self.lens.now, descending=descending)
-            return values, [newer * task.serial for task in tasks]
-
-        return order
+        return lambda tasks: column.sort_values(tasks, self.lens.now, descending=descending)
 
     def _arranged(self) -> Sequence[str]:
         keys = super()._arranged()
@@ -245,7 +222,7 @@ class TasksView(ProjectedTable[Task]):
 
     def _grown(self, keys: Sequence[str]) -> list[Node]:
         """Return trees of the first of `keys`; of more there are too many to grow."""
-        shown, subjects = self._projection, self._projection.subjects
+        shown, subjects = self._index, self._index.subjects
         self.closed = {key for key in self.closed if key in subjects}
         children = self._state.children
 
@@ -327,7 +304,7 @@ class TasksView(ProjectedTable[Task]):
             return "this task has no parent, as far as we know"
         if self.cursor.to_key(task.parent_id):
             return ""
-        known = task.parent_id in self._projection.subjects
+        known = task.parent_id in self._index.subjects
         shown = sanitize(task.parent_id[:_UUID_CHARS])
         return f"its parent {shown} is {'not shown' if known else 'not remembered'}"
 

@@ -243,7 +243,7 @@ def test_a_search_goes_on_while_paused():
 
     life = Life()
     model = Model(clock=Slow())
-    for number in range(200):
+    for number in range(3000):
         model.take([life.started(str(number))])
     model.refresh("tasks", life.now)
     model.freeze(life.now)
@@ -252,7 +252,7 @@ def test_a_search_goes_on_while_paused():
     assert tasks.waiting
     while model.is_lagging():
         model.work()
-    assert len(tasks) == 200
+    assert len(tasks) == 3000
 
 
 def test_tasks_that_are_forgotten_stay_in_a_paused_picture():

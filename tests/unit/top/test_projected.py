@@ -42,16 +42,16 @@ class Things(ProjectedTable):
         self.orders += 1
         if self.sort_key == "name":
             return None
-        return lambda things: ([thing.count for thing in things],)
+        return lambda things: [thing.count for thing in things]
 
     def change(self, name, count):
         thing = self.live.setdefault(name, SimpleNamespace(name=name, count=0))
         thing.count = count
-        self._projection.take(name, thing)
+        self._index.take([(name, thing)])
 
     def forget(self, name):
         del self.live[name]
-        self._projection.forget(name)
+        self._index.forget([name])
 
 
 def things():

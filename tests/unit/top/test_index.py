@@ -1,4 +1,4 @@
-"""Tests for evtools.top.projection."""
+"""Tests for evtools.top.index."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.top import projection
-from evtools.top.projection import BUDGET, Projection
+from evtools.top import index
+from evtools.top.index import BUDGET, LiveIndex
 from tools.clock import FakeClock
+
+
+@pytest.fixture(autouse=True)
+def _small_strides(monkeypatch):
+    monkeypatch.setattr(index, "_STRIDE", 64)
 
 
 @dataclass
@@ -18,36 +23,36 @@ class Thing:
 
 
 class Things:
-    """What exists, and a projection of it."""
+    """What exists, and an index of it."""
 
     def __init__(self, clock=None):
         self.clock = clock or FakeClock()
         self.live = {}
         self.serial = 0
         self.chosen, self.order, self.descending = None, None, False
-        self.projection = Projection(self.clock, lambda key, thing: self.live.get(key) is thing)
+        self.index = LiveIndex(self.clock, lambda key, thing: self.live.get(key) is thing)
 
     def change(self, key, value):
         self.serial += 1
         thing = self.live.setdefault(key, Thing(value, 0))
         thing.value, thing.serial = value, self.serial
-        self.projection.take(key, thing)
+        self.index.take([(key, thing)])
 
     def forget(self, key):
         if self.live.pop(key, None) is not None:
-            self.projection.forget(key)
+            self.index.forget([key])
 
     def filter(self, chosen):
         self.chosen = chosen
-        self.projection.set_filter(chosen)
+        self.index.set_filter(chosen)
 
     def sort(self, chosen, descending):
         self.order, self.descending = chosen, descending
-        self.projection.sort(chosen, descending=descending)
+        self.index.sort(chosen, descending=descending)
 
     def refresh(self):
-        self.projection.refresh()
-        return list(self.projection.keys())
+        self.index.refresh()
+        return list(self.index.keys())
 
     def rebuilt(self):
         """Return the keys in order, worked out from scratch."""
@@ -55,8 +60,8 @@ class Things:
         keys = [key for key, thing in self.live.items() if chosen(thing)]
         if self.order is None:
             return sorted(keys, key=lambda key: -self.live[key].serial)
-        ranks = zip(*self.order([self.live[key] for key in keys]), keys, strict=True)
-        return [rank[-1] for rank in sorted(ranks, reverse=self.descending)]
+        keys.sort(key=lambda key: -self.live[key].serial)
+        return sorted(keys, key=lambda key: self.live[key].value, reverse=self.descending)
 
 
 class Slow(FakeClock):
@@ -68,7 +73,7 @@ class Slow(FakeClock):
 
 
 def order(things):
-    return [thing.value for thing in things], [thing.serial for thing in things]
+    return [thing.value for thing in things]
 
 
 def large(thing):
@@ -82,13 +87,13 @@ def test_what_changed_last_comes_first():
     assert things.refresh() == ["c", "b", "a"]
     things.change("a", 2)
     assert things.refresh() == ["a", "c", "b"]
-    assert things.projection.arrived == 3
+    assert things.index.arrived == 3
 
 
 def test_nothing_changes_before_a_refresh():
     things = Things()
     things.change("a", 1)
-    assert things.projection.keys() == []
+    assert things.index.keys() == []
 
 
 def test_a_filter_is_asked_about_what_was_there_and_what_comes():
@@ -96,14 +101,14 @@ def test_a_filter_is_asked_about_what_was_there_and_what_comes():
     for number in range(10):
         things.change(str(number), number)
     things.refresh()
-    things.projection.set_filter(large)
-    assert things.projection.waiting == 10
+    things.index.set_filter(large)
+    assert things.index.waiting == 10
     assert things.refresh() == ["9", "8", "7", "6"]
     things.change("9", 0)
     things.change("0", 9)
     assert things.refresh() == ["0", "8", "7", "6"]
-    assert things.projection.arrived == 11
-    things.projection.set_filter(None)
+    assert things.index.arrived == 11
+    things.index.set_filter(None)
     assert things.refresh()[:3] == ["0", "9", "8"]
 
 
@@ -111,14 +116,14 @@ def test_a_filter_that_takes_long_begins_with_the_newest():
     things = Things(Slow())
     for number in range(200):
         things.change(str(number), 9)
-    things.projection.settle()
-    things.projection.set_filter(large)
-    things.projection.work()
-    first = things.projection.keys()
+    things.index.settle()
+    things.index.set_filter(large)
+    things.index.work()
+    first = things.index.keys()
     assert 0 < len(first) < 200
     assert first[0] == "199"
-    assert things.projection.waiting == 200 - len(first)
-    while things.projection.waiting:
+    assert things.index.waiting == 200 - len(first)
+    while things.index.waiting:
         things.refresh()
     assert len(things.refresh()) == 200
 
@@ -127,11 +132,11 @@ def test_what_is_forgotten_before_it_was_asked_about_is_not_shown():
     things = Things(Slow())
     for number in range(200):
         things.change(str(number), 9)
-    things.projection.settle()
-    things.projection.set_filter(large)
+    things.index.settle()
+    things.index.set_filter(large)
     for number in range(50):
         things.forget(str(number))
-    while things.projection.waiting:
+    while things.index.waiting:
         things.refresh()
     assert len(things.refresh()) == 150
 
@@ -142,13 +147,13 @@ def test_a_filter_that_drifts_is_asked_again():
     for number in range(10):
         things.change(str(number), number)
     things.refresh()
-    things.projection.set_filter(lambda thing: thing.value > limit[0], drifts=True)
+    things.index.set_filter(lambda thing: thing.value > limit[0], drifts=True)
     assert len(things.refresh()) == 4
     limit[0] = 8
     assert things.refresh() == ["9"]
-    assert things.projection.waiting == 0
+    assert things.index.waiting == 0
     limit[0] = 5
-    things.projection.sort(order)
+    things.index.sort(order)
     assert things.refresh() == ["6", "7", "8", "9"]
 
 
@@ -157,13 +162,13 @@ def test_a_sort_places_what_changes():
     for key, value in zip("abc", (2, 3, 1), strict=True):
         things.change(key, value)
     things.refresh()
-    things.projection.sort(order, descending=True)
+    things.index.sort(order, descending=True)
     assert things.refresh() == ["b", "a", "c"]
     assert things.refresh() == ["b", "a", "c"]
     things.change("c", 9)
     things.forget("b")
     assert things.refresh() == ["c", "a"]
-    things.projection.sort(None)
+    things.index.sort(None)
     assert things.refresh() == ["c", "a"]
 
 
@@ -171,14 +176,14 @@ def test_a_sort_that_takes_long_begins_with_the_newest():
     things = Things(Slow())
     for number in range(200):
         things.change(str(number), -number)
-    things.projection.settle()
-    things.projection.refresh()
-    things.projection.sort(order)
-    keys = things.projection.keys()
+    things.index.settle()
+    things.index.refresh()
+    things.index.sort(order)
+    keys = things.index.keys()
     assert 0 < len(keys) < 200
-    assert things.projection.waiting == 200 - len(keys)
+    assert things.index.waiting == 200 - len(keys)
     assert keys[0] == "199"
-    while things.projection.waiting:
+    while things.index.waiting:
         keys = things.refresh()
     assert keys == [str(number) for number in range(199, -1, -1)]
 
@@ -188,7 +193,7 @@ def test_what_moves_by_itself_is_placed_at_every_refresh():
     for key, value in zip("abc", (2, 3, 1), strict=True):
         things.change(key, value)
     things.refresh()
-    things.projection.sort(order, moves=lambda thing: thing.serial == 1)
+    things.index.sort(order, moves=lambda thing: thing.serial == 1)
     assert things.refresh() == ["c", "a", "b"]
     things.live["a"].value = 9
     things.live["c"].value = 8
@@ -199,14 +204,14 @@ def test_what_moves_is_looked_at_in_turn():
     things = Things(Slow())
     for number in range(200):
         things.change(str(number), number)
-    things.projection.settle()
-    things.projection.sort(order, moves=lambda _: True)
-    while things.projection.waiting:
+    things.index.settle()
+    things.index.sort(order, moves=lambda _: True)
+    while things.index.waiting:
         keys = things.refresh()
     for thing in things.live.values():
         thing.value = -thing.value
     assert things.refresh() != keys
-    assert things.projection.waiting == 0
+    assert things.index.waiting == 0
     for _ in range(5):
         keys = things.refresh()
     assert keys == [str(number) for number in range(199, -1, -1)]
@@ -217,10 +222,10 @@ def test_one_key_comes_first(chosen):
     things = Things(Slow())
     for number in range(300):
         things.change(str(number), 9)
-    things.projection.settle()
-    things.projection.set_filter(chosen, first="7")
-    things.projection.sort(order, first="7")
-    keys = things.projection.keys()
+    things.index.settle()
+    things.index.set_filter(chosen, first="7")
+    things.index.sort(order, first="7")
+    keys = things.index.keys()
     assert "7" in keys
     assert "8" not in keys
 
@@ -230,11 +235,11 @@ def test_many_changes_are_taken_in_bit_by_bit():
     for number in range(300):
         things.change(str(number), 9)
     assert len(things.refresh()) < 300
-    assert things.projection.waiting == 300 - len(things.projection.subjects)
+    assert things.index.waiting == 300 - len(things.index.subjects)
     things.forget("299")
     things.change("0", 9)
     things.change("300", 9)
-    while things.projection.waiting:
+    while things.index.waiting:
         things.refresh()
     assert things.refresh() == things.rebuilt()
     assert len(things.rebuilt()) == 300
@@ -245,22 +250,22 @@ def test_another_object_can_stand_for_a_subject():
     things.change("a", 1)
     things.refresh()
     still = Thing(7, 7)
-    assert things.projection.substitute("a", still)
-    assert not things.projection.substitute("b", still)
-    assert things.projection.subjects == {"a": still}
+    things.index.substitute("a", still)
+    things.index.substitute("b", still)
+    assert things.index.subjects == {"a": still}
     things.change("a", 2)
     things.refresh()
-    assert things.projection.subjects["a"] is things.live["a"]
+    assert things.index.subjects["a"] is things.live["a"]
 
 
 def test_changes_that_nobody_looks_at_do_not_pile_up(monkeypatch):
-    monkeypatch.setattr(projection, "_CHANGES_MAX", 10)
+    monkeypatch.setattr(index, "_CHANGES_MAX", 10)
     things = Things()
-    things.projection.refresh()
+    things.index.refresh()
     for number in range(1000):
         things.change(str(number), number)
         things.forget(str(number - 3))
-    assert len(things.projection._changes) <= 12
+    assert len(things.index._changes) <= 12
     assert things.refresh() == ["999", "998", "997"]
 
 
@@ -275,11 +280,11 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS), st.booleans())
-def test_a_projection_is_what_a_rebuild_from_scratch_would_be(steps, slow):
+def test_an_index_is_what_a_rebuild_from_scratch_would_be(steps, slow):
     things = Things(Slow() if slow else None)
     for name, *arguments in steps:
         getattr(things, name)(*arguments)
     keys = things.refresh()
-    while things.projection.waiting:
+    while things.index.waiting:
         keys = things.refresh()
     assert keys == things.rebuilt()
