@@ -263,7 +263,7 @@ def test_a_recording_that_the_filter_hides_is_not_called_unconnected(recording, 
     run(recorded, SETTINGS)
     said = capfd.readouterr().err
     assert "The filter hides all" in said
-    assert "onnected" not in said
+    assert "Not connected" not in said
 
 
 def test_a_mistake_of_ours_costs_a_figure_and_not_the_answer(recording, capfd, monkeypatch, caplog):
