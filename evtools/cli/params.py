@@ -1,6 +1,5 @@
 """Types of option values: what may be written and what it becomes."""
 
-import contextlib
 import json
 import re
 import sys
@@ -273,16 +272,6 @@ def _decoded(name: str, content: bytes) -> str:
         raise ValueError(f"{name}: it is no text in UTF-8 or UTF-16") from None
 
 
-def _redaction(text: str) -> str:
-    from evtools.filters import check_time  # noqa: PLC0415  (start-up time)
-
-    if len(text) > 1 and text[0] == text[-1] == "/":
-        with contextlib.suppress(re.error):  # whoever uses it says what is wrong
-            re.compile(text[1:-1])
-            check_time(text[1:-1])
-    return text
-
-
 COUNT = Parsed("N", _count, int)
 WHOLE = Parsed("N", _whole, int)
 WORKER = Parsed("worker=NAME", _worker)
@@ -300,7 +289,7 @@ PAIRS = (PAIR, KEYVALUE)
 ROUTING_KEY = Parsed("KEY", _routing_key)
 FANOUT_PREFIX = Parsed("TEXT", _fanout_prefix, bool)
 REGEX = Parsed("RE", _regex)
-REDACTION = Parsed("PATTERN", _redaction)
+REDACTION = Parsed("PATTERN", str)
 BROKER = Parsed("URL", _broker)
 COMMAND = Parsed("CMD", _command)
 FREQUENCY = Parsed("DUR", _frequency, float, int)

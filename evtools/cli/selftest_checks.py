@@ -78,6 +78,8 @@ def _native_code() -> str:
     import sqlite3  # noqa: PLC0415  (ditto)
     import zlib  # noqa: PLC0415  (ditto)
 
+    from evtools.text import BoundedPattern  # noqa: PLC0415  (ditto)
+
     _require(ctypes.CDLL(None).getpid() == os.getpid(), "ctypes cannot call libc")
     for module in (bz2, lzma, zlib):
         packed = module.compress(b"event" * 100)
@@ -85,7 +87,8 @@ def _native_code() -> str:
     with sqlite3.connect(":memory:") as database:
         (one,) = database.execute("select json_extract('[1]', '$[0]')").fetchone()
     _require(one == 1, "SQLite cannot read JSON")
-    return f"SQLite {sqlite3.sqlite_version}, ctypes, bz2, lzma, zlib"
+    _require(BoundedPattern("e.*t").found_in("event"), "regex is broken")
+    return f"SQLite {sqlite3.sqlite_version}, ctypes, bz2, lzma, zlib, regex"
 
 
 def _tls() -> str:

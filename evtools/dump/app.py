@@ -1,7 +1,6 @@
 """evdump: from a source through filters and formats to stdout and recordings."""
 
 import gc
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from evtools.dump.signals import Signals
 from evtools.dump.sink import Sink
 from evtools.errors import BrokerUnavailable, UsageError
 from evtools.filters import Filter, all_of, compile_filter, exclude
+from evtools.text import BoundedPattern
 from evtools.transport import ConnectionSettings
 from evtools.transport.live import SilenceHint
 from evtools.transport.recording.reader import RecordingReader, files_of
@@ -347,10 +347,10 @@ def _format_options(options: DumpOptions) -> FormatOptions:
     )
 
 
-def _highlight(text: str) -> re.Pattern[str] | None:
+def _highlight(text: str) -> BoundedPattern | None:
     if not text:
         return None
     try:
-        return re.compile(text, re.IGNORECASE)
-    except re.error as error:
+        return BoundedPattern(text)
+    except ValueError as error:
         raise UsageError(f"--highlight {text}: {error}", "give a regular expression") from None

@@ -1,6 +1,5 @@
 """What a format is, and which there are."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -8,6 +7,7 @@ from importlib import import_module
 from typing import Final, Protocol, cast
 
 from evtools.dump.choices import Output, Timestamps
+from evtools.text import BoundedPattern
 from evtools.wire import AnyRecord, Record
 
 
@@ -27,7 +27,7 @@ class FormatOptions:
     zone: tzinfo | None = None
     full: bool = False
     multiline: bool = False
-    highlight: re.Pattern[str] | None = None
+    highlight: BoundedPattern | None = None
     template: str = ""
 
 

@@ -12,7 +12,6 @@ from evtools.filters.fields import (
     task_fields,
 )
 from evtools.filters.grammar import quote, quote_pattern
-from evtools.filters.regexes import check_time
 
 __all__ = [
     "EVENT_FIELDS",
@@ -24,7 +23,6 @@ __all__ = [
     "Kind",
     "all_of",
     "caret",
-    "check_time",
     "compile_filter",
     "exclude",
     "quote",

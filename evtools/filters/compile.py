@@ -39,9 +39,8 @@ from evtools.filters.grammar import (
     parse,
     quote,
 )
-from evtools.filters.regexes import LineSearch, PatternRefused
 from evtools.filters.values import COMPARISONS, NumberTest, TextTest, any_of, is_glob
-from evtools.text import sanitize, width
+from evtools.text import BoundedPattern, sanitize, width
 
 Predicate: TypeAlias = Callable[[Any], bool]
 
@@ -98,28 +97,25 @@ class Filter:
 class _TermCount:
     """What one term of a filter found unknown in the subjects it was applied to."""
 
-    __slots__ = ("_state_of", "field", "known", "searches", "unknown")
+    __slots__ = ("field", "known", "searches", "unknown")
 
-    def __init__(self, field: Field, state_of: Callable[[Any], object]) -> None:
+    def __init__(self, field: Field) -> None:
         self.field = field
         self.known = False
         self.unknown = 0
-        self.searches: list[LineSearch] = []
-        self._state_of = state_of
+        self.searches: list[BoundedPattern] = []
 
     def miss(self, subject: Any) -> bool:
         """Count a subject whose field is unknown; return False, as it does not match."""
-        states = self.field.states
-        self.unknown += states is None or self._state_of(subject) in states
+        self.unknown += self.field.applies(subject)
         return False
 
     def notes(self, subjects: str) -> list[str]:
         name, reason = sanitize(self.field.name), self.field.reason
         notes = [
-            f"{name}: {search.cut} texts were not searched to their end "
-            f"(a line is searched up to {search.line_chars} characters)"
+            f"{name}: {search.timeouts} texts were not searched to their end (it took too long)"
             for search in self.searches
-            if search.cut
+            if search.timeouts
         ]
         if self.unknown and not self.known:
             why = f" ({reason})" if reason else ""
@@ -295,8 +291,7 @@ class _Compiler:
         )
 
     def _count(self, field: Field) -> _TermCount:
-        state = self.fields.get("state")
-        self.terms.append(_TermCount(field, state.get if state else lambda _: None))
+        self.terms.append(_TermCount(field))
         return self.terms[-1]
 
     # --- by the kind of the field ---------------------------------------------
@@ -479,12 +474,12 @@ def _colon_test(value: Value, kind: Kind) -> TextTest:
 
 def _pattern_test(value: Value, count: _TermCount) -> TextTest:
     try:
-        search = LineSearch(value.text)
-    except PatternRefused as error:
+        pattern = BoundedPattern(value.text)
+    except ValueError as error:
         hint = "a pattern runs to the next blank, parentheses included, unless quoted"
         raise Mistake(str(error), value.position, value.length, hint) from error
-    count.searches.append(search)
-    return search
+    count.searches.append(pattern)
+    return pattern.found_in
 
 
 def _loose_number_test(texts: Sequence[Value]) -> NumberTest:

@@ -84,8 +84,8 @@ class Kind(Enum):
 class Field:
     """A field of a filter.
 
-    `reason` says why it may be unknown in subjects of the states `states` (None: of any
-    subject), which should have it.  `drifts` means that its value changes with time alone.
+    `applies` tells which subjects should have it, and `reason` why it may be unknown in
+    them.  `drifts` means that its value changes with time alone.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Field:
     get: Getter
     about: str
     reason: str = ""
-    states: Container[object] | None = None
+    applies: Callable[[Any], bool] = lambda _: True
     drifts: bool = False
 
 
@@ -183,9 +183,15 @@ AMBIGUOUS: Final = {
 
 
 def _table(
-    get: Callable[[str], Getter], computed: Mapping[str, Getter], drifting: Container[str]
+    get: Callable[[str], Getter],
+    computed: Mapping[str, Getter],
+    is_in: Callable[[Container[object]], Callable[[Any], bool]],
+    drifting: Container[str],
 ) -> FieldTable:
-    """Return a table: fields that are not `computed` are read by `get(Celery's name)`."""
+    """Return a table: fields that are not `computed` are read by `get(Celery's name)`.
+
+    `is_in(states)` returns the test for subjects in one of them.
+    """
     getters = {"has": lambda _: None, **computed}
 
     def getter(name: str) -> Getter:
@@ -197,7 +203,15 @@ def _table(
 
     getters |= {"tree": several(_TREE), "any": several(_SEARCHED)}
     return {
-        name: Field(name, kind, getter(name), about, reason, states, name in drifting)
+        name: Field(
+            name,
+            kind,
+            getter(name),
+            about,
+            reason,
+            applies=is_in(states) if states else lambda _: True,
+            drifts=name in drifting,
+        )
         for name, kind, about, reason, states in _FIELDS
     }
 
@@ -277,6 +291,13 @@ def _event_state(record: Record) -> str | None:
     return EVENT_STATES.get(kind) if isinstance(kind, str) else None
 
 
+def _event_is_in(states: Container[object]) -> Callable[[Record], bool]:
+    if states is not STATES:
+        return lambda record: _event_state(record) in states
+    # Any event of a task: one that Celery does not send has no state.
+    return lambda record: str(record.event.get("type")).startswith("task-")
+
+
 def _timestamp(record: Record) -> float | None:
     return seconds(record.event.get("timestamp"))
 
@@ -331,6 +352,7 @@ EVENT_FIELDS: Final[FieldTable] = {
             "done": lambda r: _timestamp(r) if _event_state(r) in FINAL_STATES else None,
             "eta": _eta,
         },
+        is_in=_event_is_in,
         drifting=("age",),
     ).items()
     if name != "lost"
@@ -379,7 +401,12 @@ def task_fields(now: Callable[[], float] | None = None) -> FieldTable:
         "eta": _eta,
         "lost": lambda task: None if now is None else bool(task.lost(now())),
     }
-    table = _table(lambda name: lambda task: task.get(name), computed, ("age", "runtime", "lost"))
+    table = _table(
+        lambda name: lambda task: task.get(name),
+        computed,
+        is_in=lambda states: lambda task: task.state in states,
+        drifting=("age", "runtime", "lost"),
+    )
     return {name: field for name, field in table.items() if name != "type"}
 
 

@@ -12,10 +12,12 @@ from evtools.text.human import (
     parse_duration,
     parse_size,
 )
+from evtools.text.regexes import BoundedPattern
 from evtools.text.sanitize import sanitize, sanitize_lines
 from evtools.text.spreadsheet import csv_cell
 
 __all__ = [
+    "BoundedPattern",
     "clip",
     "csv_cell",
     "decode_text",

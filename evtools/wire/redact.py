@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from evtools.errors import UsageError
+from evtools.text import BoundedPattern
 from evtools.wire.events import EventFields
 from evtools.wire.values import DEPTH_MAX
 
@@ -31,7 +32,7 @@ def redactor(patterns: Iterable[str]) -> Callable[[EventFields], None] | None:
     """
     fields: list[str] = []
     names: list[str] = []
-    regexes: list[re.Pattern[str]] = []
+    regexes: list[BoundedPattern] = []
     for pattern in patterns:
         if len(pattern) > 1 and pattern[0] == pattern[-1] == "/":
             regexes.append(_compile(pattern))
@@ -50,15 +51,14 @@ def redactor(patterns: Iterable[str]) -> Callable[[EventFields], None] | None:
     ).redact
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str) -> BoundedPattern:
     hint = "give a regular expression between slashes"
+    if pattern == "//":
+        raise UsageError("--redact //: matches everything", hint)
     try:
-        regex = re.compile(pattern[1:-1])
-    except re.error as error:
+        return BoundedPattern(pattern[1:-1], flags=0)
+    except ValueError as error:
         raise UsageError(f"--redact {pattern}: {error}", hint) from None
-    if not regex.pattern:
-        raise UsageError(f"--redact {pattern}: matches everything", hint)
-    return regex
 
 
 def _named(pattern: str, name: str) -> str:
@@ -87,7 +87,7 @@ class _Rules:
     fields: frozenset[str]
     names: frozenset[str]
     key: re.Pattern[str] | None
-    regexes: tuple[re.Pattern[str], ...]
+    regexes: tuple[BoundedPattern, ...]
 
     def redact(self, event: EventFields) -> None:
         """Mask in place."""
@@ -127,16 +127,16 @@ class _Rules:
         return isinstance(value, str) and value.casefold() in self.names
 
 
-def _mask_text(value: Any, regex: re.Pattern[str], depth: int = 1) -> Any:
+def _mask_text(value: Any, regex: BoundedPattern, depth: int = 1) -> Any:
     if isinstance(value, str):
-        return regex.sub(MASK, value)
+        return regex.mask(MASK, value)
     if depth > DEPTH_MAX:
         return MASK
     if isinstance(value, list):
         return [_mask_text(item, regex, depth + 1) for item in value]
     if isinstance(value, dict):
         return {
-            regex.sub(MASK, name): _mask_text(item, regex, depth + 1)
+            regex.mask(MASK, name): _mask_text(item, regex, depth + 1)
             for name, item in value.items()
         }
     return value

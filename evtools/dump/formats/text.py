@@ -1,6 +1,5 @@
 """Text for people: one event per line, what matters first."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -8,7 +7,7 @@ from evtools.dump.formatter import FormatOptions, Formatter
 from evtools.dump.paint import PLAIN, Paint, paint
 from evtools.dump.stamps import Stamps
 from evtools.dump.wording import failure, gap_sentence, runtime, said, short_uuid
-from evtools.text import clip, human_duration, sanitize, sanitize_lines, width
+from evtools.text import BoundedPattern, clip, human_duration, sanitize, sanitize_lines, width
 from evtools.wire import GAP, Record, group_from, own_fields
 
 
@@ -249,13 +248,13 @@ def _briefly(value: Any) -> Any:
     return value[0] if isinstance(value, list) and value else value
 
 
-def _highlighted(pieces: list[_Piece], pattern: re.Pattern[str]) -> Iterator[_Piece]:
+def _highlighted(pieces: list[_Piece], pattern: BoundedPattern) -> Iterator[_Piece]:
     """Cut the pieces where the pattern matches and reverse what it matched.
 
     A match is looked for in the line as it is seen, across pieces.
     """
     line = "".join([text for text, _ in pieces])
-    matched = [match.span() for match in pattern.finditer(line) if match[0]]
+    matched = pattern.spans(line)
     position = 0
     for text, painted in pieces:
         end = position + len(text)

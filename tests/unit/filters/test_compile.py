@@ -295,6 +295,14 @@ def test_notes_are_on_events_that_should_have_the_field(text, kind, notes):
     assert made.unknown() == notes
 
 
+def test_a_text_that_takes_too_long_to_search_is_noted():
+    search = compile_filter("tb~(a|a)+$")
+    assert search.matches(event("task-failed", traceback="x\naaa\ny"))
+    assert search.unknown() == []
+    assert not search.matches(event("task-failed", traceback="a" * 60 + "!"))
+    assert search.unknown() == ["tb: 1 texts were not searched to their end (it took too long)"]
+
+
 @pytest.mark.parametrize("wrong", ["1", True, [1], {}, None, float("nan")])
 def test_a_wrong_type_is_unknown(wrong):
     retries = compile_filter("retries!=7")

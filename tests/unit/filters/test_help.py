@@ -9,7 +9,7 @@ from evtools.filters import EVENT_FIELDS, TASK_FIELDS, compile_filter
 from evtools.filters.fields import ALIASES, STATE_GROUPS, STATES
 from evtools.filters.grammar import OPERATORS
 from evtools.filters.help import DIALECTS, EXAMPLES, page
-from evtools.filters.regexes import LINE_CHARS
+from evtools.text.regexes import TIME_LIMIT
 from evtools.wire import Record
 
 PAGE = page()
@@ -73,4 +73,4 @@ def test_the_manual_describes_every_field_and_state_and_the_limits():
     assert {state.lower() for state in STATES} | set(STATE_GROUPS) <= words
     text = " ".join(MANUAL.split())
     assert "2048 characters and 128 terms" in text
-    assert "{} characters, or {}, {} and {} with".format(*LINE_CHARS) in text
+    assert f"given {TIME_LIMIT * 1000:.0f} ms of CPU time" in text

@@ -74,6 +74,11 @@ def test_a_regex_is_masked_in_every_text_however_deep():
     }
 
 
+def test_a_text_that_takes_too_long_is_masked_whole():
+    event = {"type": "task-failed", "exception": "a" * 60 + "!", "result": "baa"}
+    assert redacted(event, "/(a|a)+$/") == {**event, "exception": MASK, "result": f"b{MASK}"}
+
+
 def test_what_an_event_is_and_when_it_was_stays():
     assert redacted(EVENT, "type", "timestamp", "local_received") == EVENT
     assert redacted(EVENT, "/task/")["type"] == "task-sent"

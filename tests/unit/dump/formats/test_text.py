@@ -7,6 +7,7 @@ import pytest
 
 from evtools.dump.formats.text import make
 from evtools.dump.formatter import FormatOptions
+from evtools.text import BoundedPattern
 from evtools.wire import Record, gap
 
 UUID = "eacdf44c-6aa4-4bb2-8c0e-0d2f1fe1a1ef"
@@ -224,7 +225,7 @@ def test_without_the_colours_the_line_is_the_same(verbosity):
 
 def highlighted(pattern):
     shown = line(
-        task("failed", exception="KeyError(1)"), colour=True, highlight=re.compile(pattern)
+        task("failed", exception="KeyError(1)"), colour=True, highlight=BoundedPattern(pattern)
     )
     plain = line(task("failed", exception="KeyError(1)"))
     assert re.sub(r"\x1b\[[0-9;]*m", "", shown) == plain
