@@ -2,7 +2,7 @@
 
 import sys
 
-from evtools.cli.multicall import main
+from evtools.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

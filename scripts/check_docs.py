@@ -26,22 +26,22 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Every installed script with its click command, which its entry point imports late.
 COMMANDS = {
-    "evtop": "evtools.cli.top_command:evtop",
-    "evdump": "evtools.cli.dump_command:evdump",
-    "evcam": "evtools.cli.cam_command:evcam",
+    "evtop": "evtools.cli.top:evtop",
+    "evdump": "evtools.cli.dump:evdump",
+    "evcam": "evtools.cli.cam:evcam",
 }
 # And the one that hands over to them: `evtools dump` is evdump.
 DISPATCHER = "evtools"
 # What only that one calls: `evtools doctor` is evdoctor. Its manual page has their
 # options, in sections such as DOCTOR OPTIONS.
 SUBCOMMANDS = {
-    "evdoctor": "evtools.cli.doctor_command:evdoctor",
-    "evconfig": "evtools.cli.config_command:evconfig",
-    "evcompletion": "evtools.cli.completion_command:completion",
-    "evselftest": "evtools.cli.selftest_command:selftest",
+    "evdoctor": "evtools.cli.doctor:evdoctor",
+    "evconfig": "evtools.cli.show_config:evconfig",
+    "evcompletion": "evtools.cli.completion:completion",
+    "evselftest": "evtools.cli.selftest:selftest",
 }
 
-# What shells read, below it as evtools.cli.completions has it.
+# What shells read, below it as evtools.cli.completion has it.
 COMPLETIONS = Path("packaging") / "completions"
 
 # Where the manual page of evtop has its table of keys.
@@ -115,7 +115,7 @@ def check_keys(root: Path, *, fix: bool) -> Iterator[str]:
 
 def check_completions(root: Path, *, fix: bool) -> Iterator[str]:
     """Yield the files for shells that are not those of today's commands."""
-    completions = importlib.import_module("evtools.cli.completions")
+    completions = importlib.import_module("evtools.cli.completion")
     for shell, name in completions.FILES.items():
         path = root / COMPLETIONS / name
         wanted = completions.script(shell)

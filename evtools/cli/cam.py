@@ -1,11 +1,273 @@
-"""The evcam command's entry point."""
+"""evcam: its options, from the command line to CamOptions."""
 
-import sys
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from evtools.cli.entry import start
+import click
+
+from evtools.cam.choices import ERRANDS, LOG_FORMATS, LOG_LEVELS
+from evtools.cli import types
+from evtools.cli.command import SHARED, ToolCommand, build, check_conflicts, plugin, setup
+from evtools.cli.options import (
+    FLAG,
+    Argument,
+    Option,
+    demo_option,
+    memory_options,
+    recording_options,
+)
+from evtools.errors import UsageError
+
+if TYPE_CHECKING:
+    from evtools.cam.options import CamOptions
+    from evtools.transport import ConnectionSettings
+
+_HELP: Final = """\
+Take periodic snapshots of a Celery cluster.
+
+\b
+Examples:
+  evcam -c sqlite:/var/lib/evcam/tasks.db -b redis://localhost:6379/0
+  evcam -c mod.Camera --detach --maxrate 10/m --pidfile /run/evcam.pid
+  evcam -c prometheus --listen 127.0.0.1:9808
+  evcam -c jsonl:shots.jsonl --once      one interval, one snapshot
+  evcam stop --pidfile /run/evcam.pid    stop it, and wait for its end
+
+\b
+Cameras are your own classes (mod.Camera), and these:
+  sqlite, postgres                       tasks and workers as tables
+  jsonl                                  one snapshot per line
+  prometheus                             metrics
+
+\b
+Commands, instead of running:
+  status   report whether the evcam of --pidfile is running
+  stop     stop it
+  check    check that the camera and the broker work
+"""
+_EPILOG: Final = (
+    "Every option can be set in the environment (EVTOOLS_BROKER_URL=...,"
+    " EVCAM_PIDFILE=...) and in the settings file; --show-config prints the"
+    " effective settings. See also evcam(1), evfilter(7) and evtools.toml(5)."
+)
+_GROUPS: Final = (
+    "Common", "Camera", "Process", "Log", "Recording",
+    "Broker", "TLS", "Events", "Output", "Settings", "Other",
+)  # fmt: skip
+_PREFIX: Final = "EVCAM"
+_opt = partial(Option, prefix=_PREFIX)
+
+# fmt: off
+_OPTIONS: Final = (
+    _opt("Common", "-c --camera", metavar="CAMERA",
+         help="Camera: mod.Camera or mod:Camera, or a built-in one, sqlite, postgres, jsonl or"
+              " prometheus, with :PLACE after it."),
+    _opt("Common", "-F --freq --frequency", types.FREQUENCY, default="1s",
+         help="Snapshot interval."),
+    _opt("Common", "-r --maxrate", types.RATE, help="Maximum snapshot rate: 10/m, 100/s, 2/h."),
+    _opt("Common", "-d --detach", FLAG,
+         help="Run in the background; return once events arrive, or report why none do."),
+    _opt("Camera", "--camera-option", types.PAIR, multiple=True,
+         help="Option of the camera itself, such as keep=30d. Repeatable."),
+    _opt("Camera", "--pythonpath", metavar="DIR", multiple=True,
+         help="Also search here for the camera's module, after the working directory."
+              " Repeatable."),
+    _opt("Camera", "--cleanup-freq", types.DURATION, default="1h",
+         help="Interval between cleanups; 0 disables."),
+    _opt("Camera", "--warm-up", types.DURATION, default="2s",
+         help="Mark snapshots as incomplete for this long after the start, and until the workers"
+              " have sent heartbeats."),
+    _opt("Camera", "--max-failures", types.COUNT, metavar="N", shown="never",
+         help="Exit with 70 after N consecutive failures."),
+    _opt("Camera", "--once", FLAG, in_file=False,
+         help="Wait one interval, take one snapshot, and exit."),
+    _opt("Camera", "--test", FLAG, in_file=False,
+         help="Wait one interval, print what would be written, and exit."),
+    _opt("Camera", "--allow-insecure-camera", FLAG,
+         help="As root, load a camera's code even if others can write it."),
+    _opt("Process", "--pidfile", metavar="FILE",
+         help="Write the process id to FILE, and lock it: one evcam per pidfile."),
+    _opt("Process", "--uid", types.USER, help="Drop privileges to this user and its groups."),
+    _opt("Process", "--gid", types.GROUP, help="Switch to this group.", shown="the user's"),
+    _opt("Process", "--umask", types.UMASK, shown="inherited",
+         help="File creation umask, in octal, such as 027."),
+    _opt("Process", "--workdir", metavar="DIR", shown="the current one",
+         help="Working directory; relative paths and the camera are resolved there."),
+    _opt("Process", "--executable", metavar="FILE", shown="the same",
+         help="With --detach, the Python interpreter or the binary to run with."),
+    _opt("Process", "--ready-timeout", types.DURATION, default="30s",
+         help="Report ready after this time even if the broker is unreachable."),
+    _opt("Process", "--shutdown-timeout", types.DURATION, default="10s",
+         help="Time limit for the last snapshot when stopping."),
+    _opt("Process", "--listen", metavar="HOST:PORT",
+         help="Serve /livez, /readyz, /status and /metrics here; without HOST on this machine"
+              " only, with * on all addresses."),
+    _opt("Log", "-f --logfile", metavar="FILE",
+         help="Log to FILE; logrotate may move it away.",
+         shown="stderr; with --detach: /var/log/evcam.log, or ~/.local/state/evtools/evcam.log"),
+    _opt("Log", "-l --loglevel", click.Choice([*LOG_LEVELS], case_sensitive=False),
+         metavar="LEVEL", shown="INFO",
+         help="Minimum level to log: DEBUG, INFO, WARNING, ERROR or CRITICAL."),
+    _opt("Log", "--log-format", LOG_FORMATS, metavar="FORMAT", help="CHOICES.",
+         shown="text; journal where stderr is systemd's"),
+    *recording_options(_PREFIX, "--read"),
+    demo_option(_PREFIX, "Recording"),
+    _opt("Events", "--filter", types.FILTER, multiple=True,
+         help="Keep only events that match; see evfilter(7). Repeatable."),
+    _opt("Events", "--queue", metavar="NAME",
+         help="RabbitMQ: share the queue NAME with other evcams; each event goes to one of"
+              " them."),
+    *memory_options(_PREFIX, "Events"),
+)
+# fmt: on
+
+_NEEDS: Final = {"read": ("speed", "since", "until")}
+_EXCLUSIVE: Final = (("read", "demo"), ("read", "queue"))
+#: Commands about an evcam that is running, however it was started.
+_ABOUT_ANOTHER: Final = ("status", "stop")
+#: Options that are texts, and may be numbers in the settings file.
+_NUMBERS: Final = ("maxrate", "uid", "gid")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run evcam with `arguments` (default: the command line's)."""
-    return start("cam", sys.argv[1:] if arguments is None else arguments)
+@click.command(
+    "evcam",
+    cls=ToolCommand,
+    groups=_GROUPS,
+    params=[
+        Argument(
+            ["errand"], required=False, type=click.Choice(ERRANDS), metavar="[status|stop|check]"
+        ),
+        *SHARED,
+        *_OPTIONS,
+    ],
+    help=_HELP,
+    epilog=_EPILOG,
+)
+@click.pass_context
+def evcam(ctx: click.Context, /, **values: Any) -> int:
+    """Take periodic snapshots of a Celery cluster."""
+    from evtools.cli import logs
+
+    logs.set_up("evcam", **logs.wanted(values))
+    settings = setup(ctx, connection_settings, secrets=secrets(values))
+    if settings is None:
+        return 0
+    options = build_options(ctx)
+    if values["errand"] is not None:
+        from evtools.cam.errands import run as run_errand
+        from evtools.text import hide_credentials
+
+        answer = run_errand(values["errand"], options, settings)
+        click.echo(hide_credentials(answer.text))
+        return int(answer.status)
+    from evtools.cam.process import run
+    from evtools.cli.config import reloader
+
+    return run(options, settings, reread=reloader(ctx, level_of))
+
+
+def build_options(ctx: click.Context) -> "CamOptions":
+    """Return the CamOptions of a parsed command line.
+
+    Raise UsageError for options that make no sense together.
+    """
+    from evtools.cam.options import MAX_SPEED, CamOptions
+    from evtools.cli.config import merged_pairs
+
+    values = ctx.params
+    if values["errand"] not in _ABOUT_ANOTHER:
+        _check(ctx)
+    texts = {name: str(values[name]) for name in _NUMBERS if values[name] is not None}
+    return build(
+        CamOptions,
+        values,
+        **texts,
+        camera_options=merged_pairs(ctx, "camera_option"),
+        filters=values["filter"],
+        zone=types.LocalZone(),
+        speed=values["speed"] or MAX_SPEED,
+        loglevel=level_of(values),
+    )
+
+
+def _check(ctx: click.Context) -> None:
+    from evtools.cam.rate import rate
+
+    values = ctx.params
+    if not values["camera"]:
+        raise UsageError(
+            "no camera given",
+            "name one with -c: mod.Camera, sqlite:FILE, jsonl:FILE, prometheus, postgres",
+        )
+    check_conflicts(ctx, _NEEDS, _EXCLUSIVE)
+    if values["detach"]:
+        if values["once"] or values["test"]:
+            raise UsageError("--detach excludes --once and --test", "leave --detach out")
+        if "-" in values["read"]:
+            raise UsageError(
+                "--detach and --read - exclude each other",
+                "a process in the background has no stdin",
+            )
+        if (values["logfile"] or "").startswith("/dev/std"):
+            raise UsageError(
+                "--detach needs a regular log file",
+                "a process in the background has no stdout and no stderr",
+            )
+    if values["maxrate"]:
+        rate(values["maxrate"])
+
+
+def connection_settings(ctx: click.Context) -> "ConnectionSettings":
+    """Return the connection settings of a parsed command line.
+
+    Raise UsageError or ImproperlyConfigured.
+    """
+    from evtools.cli import connection
+    from evtools.transport import check_transport
+
+    values = ctx.params
+    settings = connection.connection_settings(ctx)
+    if values["queue"]:
+        settings = replace(settings, event_queue=values["queue"])
+    needs_broker = not (values["read"] or values["demo"] or values["show_config"])
+    if needs_broker and values["errand"] not in _ABOUT_ANOTHER:
+        check_transport(settings)
+    return settings
+
+
+def level_of(values: Mapping[str, Any]) -> int:
+    """Return the level of the logging module that the options ask for."""
+    if values["loglevel"]:
+        return LOG_LEVELS[values["loglevel"].upper()]
+    if values["debug"] or values["verbose"]:
+        return logging.DEBUG
+    return logging.WARNING if values["quiet"] else logging.INFO
+
+
+def secrets(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the passwords that the camera was given, also those in URLs."""
+    from evtools.transport.url import is_secret
+
+    texts = [values["camera"] or ""]
+    for name, value in values["camera_option"]:
+        if is_secret(name):
+            yield str(value)
+        texts.append(str(value))
+    for text in texts:
+        credentials, at, _ = text.partition("://")[2].rpartition("@")
+        if at:
+            yield credentials.partition(":")[2]
+
+
+#: `celery -A proj evcam`.
+celery_command = plugin(evcam)
+
+
+# For entry points of an installation that is older than the sources.
+def main() -> int:
+    from evtools.cli.main import evcam as run
+
+    return run()

@@ -157,7 +157,7 @@ def _more(name: str, key: str, setting: Any) -> dict[str, Any]:
         except (TypeError, ValueError):
             raise BadSetting(f"broker_use_ssl: {key} is {setting!r}") from None
     if name in _VERSIONS:
-        from evtools.transport.tls import tls_version  # noqa: PLC0415  (start-up time)
+        from evtools.transport.tls import tls_version
 
         try:
             return dict.fromkeys(_VERSIONS[name], tls_version(setting))

@@ -1,40 +1,38 @@
-"""The settings file: TOML, profiles, our names and Celery's."""
+"""Settings that are not on the command line: the settings file, and a Celery application."""
 
 import difflib
+import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from evtools.cli import celery_names
-from evtools.cli.options import Option
-from evtools.cli.params import PAIRS
-from evtools.errors import ConfigError
+from evtools.cli.options import BROKER_VARIABLES, Option, is_given, option_of, variable_of
+from evtools.cli.types import PAIRS
+from evtools.errors import ConfigError, UsageError
 from evtools.text import decode_text
 from evtools.trust import distrusted
 
 FILE_NAME: Final = "evtools/evtools.toml"
-TOOLS: Final = ("evtop", "evdump", "evcam")
-_CELERY: Final = "celery"
-_PROFILE: Final = "profile"
-#: evtop's keys: a command, and the keys that mean it.
-_KEYS: Final = "keys"
-#: Tables that are no settings.
-_TABLES: Final = (*TOOLS, _CELERY, _KEYS)
+_META: Final = "evtools.sources"
+#: Tables that are not settings; [keys] has evtop's commands and the keys for them.
+_TABLES: Final = ("evtop", "evdump", "evcam", "celery", "keys")
+_MANUAL: Final = "see evtools.toml(5)"
 _TOML_NAMES: Final[Mapping[type[Any], str]] = {
     bool: "true or false",
     str: "a text",
     int: "a whole number",
     float: "a number",
 }
-_OTHERS_MAY_READ = 0o004
+_OTHERS_MAY_READ: Final = 0o004
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """A value and where it comes from."""
 
     value: Any
@@ -42,57 +40,155 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """What a settings file says; by option name, and evtop's keys by command."""
+class Sources:
+    """The settings that neither flags nor environment gave, by option name.
 
-    path: Path | None = None
+    `path` is the settings file, if there is one, `warnings` are for the user, `keys` is
+    evtop's table of keys, and `app_options` names the transport options that an application
+    sets.
+    """
+
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    path: Path | None = None
     warnings: tuple[str, ...] = ()
     keys: Mapping[str, Any] = field(default_factory=dict)
+    app_options: frozenset[str] = frozenset()
 
 
-def load(
-    path: str | None,
-    profile: str | None,
-    *,
-    tool: str,
-    options: Sequence[click.Parameter],
-    environ: Mapping[str, str],
-) -> Loaded:
-    """Read the settings file for `tool`, whose options are `options`.
+def sources_of(ctx: click.Context) -> Sources:
+    """Return the sources that the command of `ctx` was parsed with."""
+    found = ctx.meta.get(_META)
+    return found if isinstance(found, Sources) else Sources()
 
-    `path` None means the usual places, where there may be none.  Raise
-    ConfigError, with file and key, for whatever is wrong with it.
+
+def read_sources(ctx: click.Context, given: Mapping[str, Any]) -> None:
+    """Make the settings of the file and of the application the defaults of `ctx`.
+
+    `given` has what is on the command line, by option name, as it was typed.
+    """
+    path = given.get("config") or os.environ.get("EVTOOLS_CONFIG")
+    sources = load(ctx.command, path, given.get("profile") or os.environ.get("EVTOOLS_PROFILE"))
+    settings = dict(sources.settings)
+    # Below `celery -A`, its object has the application.
+    app = getattr(ctx.parent.obj, "app", None) if ctx.parent else None
+    app = app or given.get("app") or os.environ.get("EVTOOLS_APP")
+    app = app or ("app" in settings and settings["app"].value)
+    app_options: frozenset[str] = frozenset()
+    if app:
+        theirs = _of_application(app, ctx, given)
+        app_options = _option_names(theirs) - _option_names(settings)
+        settings = _merge(theirs, settings)
+    if "broker" in given or any(map(os.environ.get, BROKER_VARIABLES)):
+        # Otherwise the program of the file would overrule them, or its password would be
+        # sent to another broker.
+        settings.pop("broker_command", None)
+    ctx.meta[_META] = replace(sources, settings=settings, app_options=app_options)
+    ctx.default_map = {name: setting.value for name, setting in settings.items()}
+
+
+def origin(ctx: click.Context, name: str) -> str:
+    """Return where the value of an option comes from."""
+    source = ctx.get_parameter_source(name)
+    if source is ParameterSource.COMMANDLINE:
+        return f"{option_of(ctx, name).opts[0]} flag"
+    if source is ParameterSource.ENVIRONMENT:
+        return variable_of(ctx, name)
+    if source is ParameterSource.DEFAULT_MAP:
+        return sources_of(ctx).settings[name].origin
+    return "Celery's default" if name == "broker" else "default"
+
+
+def merged_pairs(ctx: click.Context, name: str) -> dict[str, Any]:
+    """Return the values of a NAME=VALUE option; flags win over the settings file."""
+    setting = sources_of(ctx).settings.get(name)
+    pairs = dict(setting.value) if setting else {}
+    return pairs | dict(ctx.params[name]) if is_given(ctx, name) else pairs
+
+
+def explain_bad_value(error: click.BadParameter, ctx: click.Context) -> Exception:
+    """Return the error for a bad value, with its place if it was not on the command line."""
+    name = (error.param and error.param.name) or ""
+    if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP:
+        return error
+    place = sources_of(ctx).settings[name].origin
+    if place.startswith("-A"):
+        return UsageError(f"{place}: {name}: {error.message}")
+    return ConfigError(f"{place}: {name}: {error.message}", _MANUAL)
+
+
+# --- a Celery application -----------------------------------------------------------
+
+
+def _of_application(app: Any, ctx: click.Context, given: Mapping[str, Any]) -> dict[str, Setting]:
+    from evtools.cli import logs
+    from evtools.transport.celery_app import celery_settings
+
+    # An application may log when it is imported.
+    quiet, debug = bool(given.get("quiet")), bool(given.get("debug"))
+    logs.set_up(ctx.info_name or "evtools", verbose=0, quiet=quiet, debug=debug)
+    place = f"-A {app}" if isinstance(app, str) else "-A"
+    try:
+        options = celery_names.options_from(celery_settings(app))
+    except celery_names.BadSetting as error:
+        raise UsageError(f"{place}: {error}") from None
+    if "broker_option" in options:
+        options["broker_option"] = list(options["broker_option"].items())
+    return {name: Setting(value, place) for name, value in options.items()}
+
+
+def _option_names(settings: Mapping[str, Setting]) -> frozenset[str]:
+    options = settings.get("broker_option")
+    return frozenset(dict(options.value) if options else ())
+
+
+def _merge(below: Mapping[str, Setting], above: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Return both, with the transport options of both."""
+    merged = {**below, **above}
+    if "broker_option" in below and "broker_option" in above:
+        upper, lower = above["broker_option"], below["broker_option"]
+        options = dict(lower.value) | dict(upper.value)
+        merged["broker_option"] = Setting(list(options.items()), upper.origin)
+    return merged
+
+
+# --- the settings file --------------------------------------------------------------
+
+
+def load(command: click.Command, path: str | None, profile: str | None) -> Sources:
+    """Read the settings file for one of the tools.
+
+    Without a `path` it is searched for, and need not exist.  Raise ConfigError, with file
+    and key, for any mistake in it.
     """
     warnings: list[str] = []
-    found = _given(path) if path else find(environ, warnings)
+    found = _given(path) if path else find(warnings)
     if found is None:
         if profile:
             raise ConfigError(
                 f"there is no settings file for --profile {profile}",
-                f"looked for: {', '.join(map(str, places(environ)))}",
+                f"looked for: {', '.join(map(str, places()))}",
             )
-        return Loaded(warnings=tuple(warnings))
-    reader = _Reader(found, tool, options)
-    table = _read(found)
-    settings = reader.layers(table, profile)
+        return Sources(warnings=tuple(warnings))
+    table = _parse(found)
+    reader = _Reader(found, command)
+    settings = reader.settings(table, profile)
     keys = reader.keys(table, profile)
-    warnings += _too_open(found, table)
-    return Loaded(found, settings, tuple(warnings), keys)
+    if found.stat().st_mode & _OTHERS_MAY_READ and _has_secret(table):
+        warnings.append(f"{found} holds a password and is readable by everyone: chmod 600 {found}")
+    return Sources(settings, found, tuple(warnings), keys)
 
 
-def places(environ: Mapping[str, str]) -> list[Path]:
+def places() -> list[Path]:
     """Return where a settings file may be, as XDG has it."""
-    home = environ.get("HOME", "")
-    user = environ.get("XDG_CONFIG_HOME") or (home and f"{home}/.config")
-    system = environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
-    folders = [user, *system.split(":")]
-    return [Path(folder) / FILE_NAME for folder in folders if folder]
+    home = os.environ.get("HOME", "")
+    user = os.environ.get("XDG_CONFIG_HOME") or (home and f"{home}/.config")
+    system = os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
+    return [Path(folder) / FILE_NAME for folder in (user, *system.split(":")) if folder]
 
 
-def find(environ: Mapping[str, str], warnings: list[str]) -> Path | None:
-    """Return the first settings file there is, and warn of those not for root."""
-    for path in places(environ):
+def find(warnings: list[str]) -> Path | None:
+    """Return the first settings file there is; add warnings of those that root refuses."""
+    for path in places():
         if path.is_file():
             culprit = distrusted(path)
             if culprit is None:
@@ -105,82 +201,79 @@ def _given(text: str) -> Path:
     path = Path(text).expanduser()
     culprit = distrusted(path)
     if culprit is not None:
-        raise ConfigError(
-            _refusal(path, culprit),
-            "give it to root, in a folder of root's, or run this as who owns it",
-        )
+        hint = "make root its owner, in a directory of root's, or run this as its owner"
+        raise ConfigError(_refusal(path, culprit), hint)
     return path
 
 
 def _refusal(path: Path, culprit: Path) -> str:
-    return f"root obeys no settings in {path}: others than root can write {culprit}"
+    return f"as root, settings in {path} are not used: others than root can write {culprit}"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(decode_text(path.read_bytes()))
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", "see evtools.toml(5)") from None
+        raise ConfigError(f"{path}: {error.strerror}", _MANUAL) from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: it is no text in UTF-8 or UTF-16", "save it as UTF-8") from None
+        raise ConfigError(f"{path}: not text in UTF-8 or UTF-16", "save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {error}", "see evtools.toml(5)") from None
+        raise ConfigError(f"{path}: {error}", _MANUAL) from None
 
 
 class _Reader:
-    """Take the layers of one file apart."""
+    """Take the tables of one file apart, for one tool."""
 
-    def __init__(self, path: Path, tool: str, options: Sequence[click.Parameter]) -> None:
+    def __init__(self, path: Path, command: click.Command) -> None:
         self._path = path
-        self._tool = tool
+        self._tool = command.name or ""
         self._options = {
             option.name: option
-            for option in options
+            for option in command.params
             if isinstance(option, Option) and option.in_file and option.name
         }
 
-    def layers(self, table: Mapping[str, Any], profile: str | None) -> dict[str, Setting]:
-        """Return the settings of all layers; the later ones win."""
-        profiles = self._table(table, _PROFILE, "")
-        tables = list(self._layer(table, ""))
-        # A mistake in a profile shall not wait until the profile is used.
+    def settings(self, table: Mapping[str, Any], profile: str | None) -> dict[str, Setting]:
+        """Return the settings of the top, of the tool's table, and of the profile's."""
+        profiles = self._table(table, "profile", "")
+        layers = self._layers(table, "")
+        # A mistake in a profile is reported even if the profile is not used.
         named = {
-            name: list(self._layer(self._table(profiles, name, ""), f"{_PROFILE}.{name}"))
+            name: self._layers(self._table(profiles, name, "profile"), f"profile.{name}")
             for name in profiles
         }
         if profile:
             if profile not in named:
-                raise ConfigError(
-                    f"{self._path}: there is no [{_PROFILE}.{profile}]",
-                    _did_you_mean(profile, named),
-                )
-            tables += named[profile]
+                hint = _did_you_mean(profile, named)
+                raise ConfigError(f"{self._path}: there is no [profile.{profile}]", hint)
+            layers += named[profile]
         settings: dict[str, Setting] = {}
-        for layer in tables:
+        for layer in layers:
             if "broker" in layer:
-                settings.pop("broker_command", None)  # it is for another one
+                settings.pop("broker_command", None)  # it is for another broker
             settings |= layer
         return settings
 
     def keys(self, table: Mapping[str, Any], profile: str | None) -> dict[str, Any]:
-        """Return the keys that are not the built-in ones, by command."""
-        keys = dict(self._table(table, _KEYS, ""))
+        """Return the keys of evtop that are not the built-in ones, by command."""
+        keys = dict(self._table(table, "keys", ""))
         if profile:
-            section = _join(_PROFILE, profile)
-            keys |= self._table(table[_PROFILE][profile], _KEYS, section)
+            keys |= self._table(table["profile"][profile], "keys", f"profile.{profile}")
         for command, value in keys.items():
             several = value if isinstance(value, list) else [value]
             if not all(isinstance(key, str) for key in several):
-                self._fail(_KEYS, command, "must be a text or a list of texts")
+                self._fail("keys", command, "must be a text or a list of texts")
         return keys
 
-    def _layer(self, table: Mapping[str, Any], section: str) -> Iterator[dict[str, Setting]]:
-        nested = _TABLES if section else (*_TABLES, _PROFILE)
+    def _layers(self, table: Mapping[str, Any], section: str) -> list[dict[str, Setting]]:
+        nested = _TABLES if section else (*_TABLES, "profile")
         shared = {key: value for key, value in table.items() if key not in nested}
-        celery = self._table(table, _CELERY, section)
-        yield dict(self._values(shared, celery, section))
+        celery = self._table(table, "celery", section)
         own = self._table(table, self._tool, section)
-        yield dict(self._values(own, {}, _join(section, self._tool), own=True))
+        return [
+            self._layer(shared, celery, section, own=False),
+            self._layer(own, {}, _join(section, self._tool), own=True),
+        ]
 
     def _table(self, table: Mapping[str, Any], key: str, section: str) -> Mapping[str, Any]:
         value = table.get(key, {})
@@ -188,66 +281,55 @@ class _Reader:
             self._fail(section, key, "must be a table")
         return dict(value)
 
-    def _values(
-        self,
-        table: Mapping[str, Any],
-        celery: Mapping[str, Any],
-        section: str,
-        *,
-        own: bool = False,
-    ) -> Iterator[tuple[str, Setting]]:
-        ours: dict[str, tuple[str, Any]] = {}
+    def _layer(
+        self, table: Mapping[str, Any], celery: Mapping[str, Any], section: str, *, own: bool
+    ) -> dict[str, Setting]:
+        """Return the settings of one table, under our names and under Celery's."""
+        place = f"{self._path} [{section}]" if section else str(self._path)
+        ours: dict[str, str] = {}
+        settings: dict[str, Setting] = {}
         theirs: dict[str, Any] = {}
         for key, value in table.items():
-            name = key.replace("-", "_")
-            if name in self._options:
-                self._check_place(name, key, section, own=own)
-                if name in ours:
-                    self._fail(section, key, f"is also set as {ours[name][0]}")
-                ours[name] = (key, value)
-            else:
-                self._celery_value(key, value, theirs, section)
+            option = self._options.get(key.replace("-", "_"))
+            if option is None:
+                self._add_celery(theirs, key, value, section)
+                continue
+            name = option.name or ""
+            if not (own or option.shared):
+                self._fail(section, key, f"belongs in [{self._tool}]")
+            if name in ours:
+                self._fail(section, key, f"is also set as {ours[name]}")
+            ours[name] = key
+            settings[name] = Setting(self._convert(option, value, key, section), place)
         for key, value in celery.items():
-            self._celery_value(key, value, theirs, _join(section, _CELERY))
-        yield from self._joined(ours, theirs, section)
+            self._add_celery(theirs, key, value, _join(section, "celery"))
+        for name, value in self._translated(theirs).items():
+            if name in ours:
+                self._fail(section, ours[name], "is also set under Celery's name")
+            if name == celery_names.TLS_MORE:
+                settings[name] = Setting(value, place)
+            elif name in self._options:  # the other tools ignore those of evcam's process
+                converted = self._convert(self._options[name], value, name, section)
+                settings[name] = Setting(converted, place)
+        return settings
 
-    def _check_place(self, name: str, key: str, section: str, *, own: bool) -> None:
-        if not own and not self._options[name].shared:
-            self._fail(section, key, f"belongs into [{self._tool}]")
-
-    def _celery_value(self, key: str, value: Any, theirs: dict[str, Any], section: str) -> None:
+    def _add_celery(self, theirs: dict[str, Any], key: str, value: Any, section: str) -> None:
         name = celery_names.new_name(key)
         if name not in celery_names.OPTIONS:
-            known = [*self._options, *celery_names.OPTIONS, *_TABLES, _PROFILE]
+            known = [*self._options, *celery_names.OPTIONS, *_TABLES, "profile"]
             hint = _did_you_mean(key.replace("-", "_"), known)
             self._fail(section, key, "there is no such setting", hint)
         if name in theirs:
             self._fail(section, key, "is set twice, under its old and its new name")
         theirs[name] = value
 
-    def _joined(
-        self, ours: dict[str, tuple[str, Any]], theirs: dict[str, Any], section: str
-    ) -> Iterator[tuple[str, Setting]]:
+    def _translated(self, theirs: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            translated = celery_names.options_from(theirs)
+            return celery_names.options_from(theirs)
         except celery_names.BadSetting as error:
-            raise ConfigError(f"{self._path}: {error}", "see evtools.toml(5)") from None
-        both = translated.keys() & ours.keys()
-        if both:
-            name = min(both)
-            self._fail(section, ours[name][0], "is also set under Celery's name")
-        # What Celery names for evcam's process says nothing to the other tools.
-        known = {n: (n, v) for n, v in translated.items() if n in self._options}
-        everything = known | ours
-        origin = f"{self._path} [{section}]" if section else str(self._path)
-        if celery_names.TLS_MORE in translated:
-            more = translated[celery_names.TLS_MORE]
-            yield celery_names.TLS_MORE, Setting(more, origin)
-        for name, (key, value) in everything.items():
-            fitted = self._fit(self._options[name], value, key, section)
-            yield name, Setting(fitted, origin)
+            raise ConfigError(f"{self._path}: {error}", _MANUAL) from None
 
-    def _fit(self, option: Option, value: Any, key: str, section: str) -> Any:
+    def _convert(self, option: Option, value: Any, key: str, section: str) -> Any:
         """Check the TOML type of a value and return it as click takes it."""
         if option.type in PAIRS:
             if not isinstance(value, dict):
@@ -258,26 +340,21 @@ class _Reader:
             if not isinstance(value, list):
                 self._fail(section, key, "must be a text or a list of texts")
             return value
-        types = _toml_types(option)
-        if type(value) not in types:
-            names = " or ".join(_TOML_NAMES[kind] for kind in types)
+        kinds = _toml_types(option)
+        if type(value) not in kinds:
+            names = " or ".join(_TOML_NAMES[kind] for kind in kinds)
             self._fail(section, key, f"must be {names}")
         return value
 
-    def _fail(self, section: str, key: str, what: str, hint: str = "") -> None:
-        raise ConfigError(
-            f"{self._path}: {_join(section, key)}: {what}", hint or "see evtools.toml(5)"
-        )
+    def _fail(self, section: str, key: str, what: str, hint: str = "") -> NoReturn:
+        raise ConfigError(f"{self._path}: {_join(section, key)}: {what}", hint or _MANUAL)
 
 
 def _toml_types(option: Option) -> tuple[type[Any], ...]:
-    """Return the types that a value of a plain option may have in TOML."""
     if option.is_flag:
         return (bool,)
     if option.count:
         return (int,)
-    if isinstance(option.type, (click.types.StringParamType, click.Choice)):
-        return (str,)
     return (str, *getattr(option.type, "kinds", ()))
 
 
@@ -285,23 +362,61 @@ def _join(section: str, key: str) -> str:
     return f"{section}.{key}" if section else key
 
 
-def _did_you_mean(word: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean {near[0]}?" if near else ""
 
 
-def _too_open(path: Path, table: Mapping[str, Any]) -> Iterator[str]:
-    if path.stat().st_mode & _OTHERS_MAY_READ and _holds_secret(table):
-        yield (f"{path} holds a password and everybody on this host may read it: chmod 600 {path}")
-
-
-def _holds_secret(value: Any, name: str = "") -> bool:
-    from evtools.transport import url  # noqa: PLC0415  (start-up time)
+def _has_secret(value: Any, name: str = "") -> bool:
+    from evtools.transport import url
 
     if isinstance(value, Mapping):
-        return any(_holds_secret(item, str(key)) for key, item in value.items())
+        return any(_has_secret(item, str(key)) for key, item in value.items())
     if isinstance(value, list):
-        return any(_holds_secret(item, name) for item in value)
+        return any(_has_secret(item, name) for item in value)
     if not isinstance(value, str) or not value:
         return False
     return url.is_secret(name) or ("://" in value and bool(url.secrets(value)))
+
+
+# --- reading it again ---------------------------------------------------------------
+
+
+def reloader(
+    ctx: click.Context, level: Callable[[Mapping[str, Any]], int]
+) -> Callable[[], Mapping[str, Any]]:
+    """Return a function that reads the settings file of `ctx` again.
+
+    It returns the options that have changed since the last time, with their values as they
+    are in the file, or None for those no longer in it; `loglevel` is a number of the logging
+    module, from `level`.  Options set on the command line or in the environment stay in
+    force and are left out.  It raises ConfigError for a file that is wrong.
+    """
+    sources = sources_of(ctx)
+    # Absolute: a daemon changes its working directory.
+    path = str(sources.path.absolute()) if sources.path else ""
+    before = {name: each.value for name, each in sources.settings.items()}
+
+    def reload() -> Mapping[str, Any]:
+        nonlocal before
+        if not path:
+            return {}
+        loaded = load(ctx.command, path, ctx.params["profile"])
+        after = {name: each.value for name, each in loaded.settings.items()}
+        changed = {
+            name: after.get(name)
+            for name in before.keys() | after.keys()
+            if name in ctx.params
+            and before.get(name) != after.get(name)
+            and not is_given(ctx, name)
+        }
+        if "loglevel" in changed:
+            try:
+                changed["loglevel"] = level(ctx.params | {"loglevel": changed["loglevel"]})
+            except KeyError:
+                word = changed["loglevel"]
+                raise ConfigError(f"{path}: loglevel: invalid level {word}") from None
+        before = after
+        return changed
+
+    return reload

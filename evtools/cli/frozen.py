@@ -1,13 +1,12 @@
-"""What a frozen program puts right before it begins."""
+"""The standalone program: what has to be corrected at its start, and how it was built."""
 
 import os
 import sys
-from collections.abc import Iterable, MutableMapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Final
 
-#: Where distributions keep the authorities they trust: Debian, Arch and
-#: Alpine; RHEL and Fedora, new and old; SUSE; BSD.
+#: Where distributions keep their CA certificates: Debian, Arch and Alpine; RHEL and
+#: Fedora, new and old; SUSE; BSD.
 CA_BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -17,7 +16,7 @@ CA_BUNDLES: Final = (
 )
 
 #: How multiprocessing starts its own processes, with `-c` before it.
-_SERVANTS: Final = (
+_HELPERS: Final = (
     "from multiprocessing.resource_tracker import main",
     "from multiprocessing.forkserver import main",
 )
@@ -28,84 +27,78 @@ def is_frozen() -> bool:
     return bool(getattr(sys, "frozen", False))
 
 
-def folder() -> Path | None:
-    """Return the folder that holds what is inside of the standalone program."""
-    found = getattr(sys, "_MEIPASS", None)
-    return Path(found) if found else None
+def folder() -> str:
+    """Return the folder with the contents of the standalone program; "" outside of it."""
+    return str(getattr(sys, "_MEIPASS", ""))
 
 
 def prepare() -> None:
-    """Put right what freezing changes; without effect where nothing is frozen.
+    """Correct the environment of the standalone program; does nothing elsewhere.
 
-    Does not return in a process that multiprocessing has started: such a one
-    does its work here, and ends.
+    Does not return in a process that multiprocessing has started: it does its work here.
     """
-    if not is_frozen():
-        return
-    restore_library_path(os.environ)
-    name_authorities(os.environ, CA_BUNDLES)
-    serve(sys.argv)
+    if is_frozen():
+        restore_library_path()
+        set_ca_bundle()
+        serve(sys.argv)
 
 
-def restore_library_path(environ: MutableMapping[str, str]) -> None:
-    """Put back the library path of our caller.
+def restore_library_path() -> None:
+    """Restore the caller's library path.
 
-    The linker of this process has read ours already.  A program that a camera
-    starts must not find our libraries in place of its own.
+    The linker of this process has read ours already.  A program that a camera starts must
+    not find our libraries instead of its own.
     """
-    before = environ.pop("LD_LIBRARY_PATH_ORIG", None)
-    environ.pop("LD_LIBRARY_PATH", None)
+    before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
+    os.environ.pop("LD_LIBRARY_PATH", None)
     if before is not None:
-        environ["LD_LIBRARY_PATH"] = before
+        os.environ["LD_LIBRARY_PATH"] = before
 
 
-def name_authorities(environ: MutableMapping[str, str], bundles: Iterable[str]) -> None:
-    """Point OpenSSL at the first of the bundles that exists.
+def set_ca_bundle() -> None:
+    """Point OpenSSL at the first CA bundle that exists, unless its own variables are set.
 
-    Our OpenSSL was built elsewhere and knows one distribution's paths at most.
-    Whoever has set one of OpenSSL's own variables is obeyed.
+    Our OpenSSL was built elsewhere and knows the paths of one distribution at most.
     """
-    if environ.get("SSL_CERT_FILE") or environ.get("SSL_CERT_DIR"):
+    if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
         return
-    for bundle in bundles:
+    for bundle in CA_BUNDLES:
         if os.access(bundle, os.R_OK):
-            environ["SSL_CERT_FILE"] = bundle
+            os.environ["SSL_CERT_FILE"] = bundle
             return
 
 
 def serve(argv: Sequence[str]) -> None:
-    """Be the process that multiprocessing wanted to start, if it started us.
+    """Act as the process that multiprocessing wanted to start, if it started this one.
 
-    It runs `sys.executable` with arguments for an interpreter; ours is this
-    program.
+    It runs `sys.executable`, here this program, with arguments for an interpreter.
     """
     if argv[1:2] == ["--multiprocessing-fork"]:
-        from multiprocessing import spawn  # noqa: PLC0415  (start-up time)
+        from multiprocessing import spawn
 
         spawn.freeze_support()
-    elif argv[-2:-1] == ["-c"] and argv[-1].startswith(_SERVANTS):
-        exec(argv[-1], {})  # noqa: S102  (the standard library's own words)
+    elif argv[-2:-1] == ["-c"] and argv[-1].startswith(_HELPERS):
+        exec(argv[-1], {})  # noqa: S102  (one of the two above)
         raise SystemExit
 
 
 def command(*arguments: str) -> list[str]:
-    """Return what starts this program again with `arguments`."""
-    if is_frozen():
-        return [sys.executable, *arguments]
-    return [sys.executable, "-m", "evtools", *arguments]
+    """Return the command line that starts this program again with `arguments`."""
+    program = [sys.executable] if is_frozen() else [sys.executable, "-m", "evtools"]
+    return [*program, *arguments]
 
 
 def build() -> dict[str, Any]:
-    """Return what is known of how the standalone program was built, or nothing.
+    """Return how the standalone program was built; empty outside of it.
 
-    `form` is "single file" or "folder", `commit` and `date` say of what,
-    `bootloader` is "own" in a release, `library` lists the modules of the
-    standard library that are inside.
+    `form` is "single file" or "folder", `commit` and `date` are those of its sources,
+    `bootloader` is "own" in a release, `library` lists the modules of the standard
+    library that are inside.
     """
-    inside = folder()
-    if inside is None:
+    if not folder():
         return {}
-    import json  # noqa: PLC0415  (start-up time)
+    import json
 
-    found: dict[str, Any] = json.loads((inside / "build.json").read_bytes())
+    with open(f"{folder()}/build.json", "rb") as file:  # noqa: PTH123  (start-up time)
+        found: dict[str, Any] = json.load(file)
     return found

@@ -1,366 +1,277 @@
-"""The options that all tools share, in one decorator."""
+"""Options: their class, those that all tools share, and those that several have alike."""
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
-from evtools.cli import params
+from evtools.cli import types
 
-F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
-#: Groups of --help, in their order; a tool's own come after the first.
+#: The groups of --help, in order; those of a tool come after the first.
 GROUPS: Final = ("Common", "Broker", "TLS", "Events", "Output", "Settings", "Other")
 
-#: decisions: EVTOOLS_BROKER_URL, then what Celery itself reads events from.
+#: EVTOOLS_BROKER_URL, then what Celery itself reads events from.
 BROKER_VARIABLES: Final = (
-    *("EVTOOLS_BROKER_URL", "CELERY_BROKER_READ_URL"),
-    *("CELERY_BROKER_URL", "BROKER_URL"),
-)
+    "EVTOOLS_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_URL", "BROKER_URL",
+)  # fmt: skip
+
+#: The types of flags: one that is off by default, and one that is neither on nor off.
+FLAG: Final = "flag"
+SWITCH: Final = "switch"
 
 
 class Option(click.Option):
-    """An option with its place in --help.
+    """An option with its group in --help and its key in the settings file.
 
-    `shared` tells the options of all tools from a tool's own; an option that
-    is not `in_file` makes no sense in the settings file.  `helps` has what it
-    does in each tool, where that is not the same in all.
+    `names` are separated by blanks.  A tuple of choices as `kind` replaces CHOICES in the
+    help text.  `shown` is the default as --help has it, where that is not `default`.
+    `<prefix>_<NAME>` in the environment sets the option, too, unless `envvar` says
+    otherwise.  `shared` options are those of all tools; one that is not `in_file` makes no
+    sense in the settings file.  `helps` has the help texts of tools where they differ.
+    `first` is called before any other option is processed, with what was typed for each.
     """
 
     def __init__(
         self,
-        *args: Any,
-        group: str = "Other",
+        group: str,
+        names: str,
+        kind: Any = None,
+        help: str = "",  # noqa: A002  (as click calls it)
+        *,
+        prefix: str,
+        shown: str = "",
         shared: bool = False,
         in_file: bool = True,
         helps: Mapping[str, str] | None = None,
+        first: Callable[[click.Context, Mapping[str, Any]], None] | None = None,
         **attributes: Any,
     ) -> None:
-        super().__init__(*args, **attributes)
-        self._helps = helps or {}
+        if kind in (FLAG, SWITCH):
+            attributes |= {"is_flag": True} | ({"default": None} if kind is SWITCH else {})
+        elif isinstance(kind, tuple):
+            attributes["type"] = click.Choice(kind)
+            help = help.replace("CHOICES", f"{', '.join(kind[:-1])} or {kind[-1]}")  # noqa: A001
+        else:
+            attributes["type"] = kind
+        if "envvar" not in attributes:
+            long = next(name for name in names.split() if name.startswith("--"))
+            name = long.partition("/")[0].removeprefix("--").replace("-", "_")
+            attributes["envvar"] = f"{prefix}_{name.upper()}"
+        super().__init__(names.split(), help=help, **attributes)
         self.group = group
         self.shared = shared
         self.in_file = in_file
+        self.helps = helps or {}
+        self.first = first
+        self.is_eager = first is not None
+        self.shown = shown or self._shown(attributes.get("default"))
+
+    def _shown(self, default: Any) -> str:
+        if isinstance(default, bool):
+            negative = self.secondary_opts
+            return (self.opts if default else negative)[0].lstrip("-") if negative else ""
+        return "" if default is None else str(default)
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        if self.first is not None and not ctx.resilient_parsing:
+            self.first(ctx, opts)
+        return super().handle_parse_result(ctx, opts, args)
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Return the names of the option, and what it does in this tool."""
         record = super().get_help_record(ctx)
-        own = self._helps.get(ctx.command.name or "")
-        return record if record is None or own is None else (record[0], own)
+        if record is None:
+            return None
+        text = self.helps.get(ctx.command.name or "", record[1])
+        return record[0], f"{text}  [{self.shown}]" if self.shown else text
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
+        from evtools.cli.completion import candidates
+
+        return candidates(self, ctx, incomplete)
 
 
-def option(*names: str, prefix: str, **attributes: Any) -> Decorator[Any]:
-    """Declare an option that `<prefix>_<NAME>` in the environment sets, too."""
-    if "envvar" not in attributes:
-        attributes["envvar"] = _variable(prefix, names)
-    return click.option(*names, cls=Option, **attributes)
+class Argument(click.Argument):
+    """The arguments of a tool; completed like an option of the same type."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
+        from evtools.cli.completion import candidates
+
+        return candidates(self, ctx, incomplete)
 
 
-def _variable(prefix: str, names: Sequence[str]) -> str:
-    long = next(name for name in names if name.startswith("--"))
-    name = long.partition("/")[0].removeprefix("--")
-    return f"{prefix}_{name.replace('-', '_').upper()}"
+def is_typed(ctx: click.Context, name: str) -> bool:
+    """Return whether an option is on the command line."""
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-_shared = partial(option, prefix="EVTOOLS", shared=True)
-_switch: Final[dict[str, Any]] = {"is_flag": True, "default": None}
-_several: Final[dict[str, Any]] = {"multiple": True}
-_seconds: Final[dict[str, Any]] = {"type": params.DURATION}
+def is_given(ctx: click.Context, name: str) -> bool:
+    """Return whether an option is on the command line or in the environment."""
+    given = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    return ctx.get_parameter_source(name) in given
 
-_SHARED: Final[tuple[Decorator[Any], ...]] = (
-    _shared(
-        *("-b", "--broker"),
-        group="Common",
-        type=params.BROKER,
-        envvar=BROKER_VARIABLES,
-        metavar="URL|@FILE|-",
-        help="Broker to watch: redis://, rediss://, sentinel://, amqp://, amqps://."
-        " @FILE and - (stdin) keep its password out of the process list."
-        "  [amqp://guest@localhost//]",
-    ),
-    _shared(
-        *("-A", "--app"),
-        group="Broker",
-        metavar="APP",
-        help="Take the settings of a Celery application, as celery -A does.",
-    ),
-    _shared(
-        *("--broker-command",),
-        group="Broker",
-        type=params.COMMAND,
-        help="Run this, without a shell, for the broker's URL or its password: at the"
-        " start, and when the broker refuses the last one.",
-    ),
-    _shared(
-        *("--broker-option",),
-        group="Broker",
-        type=params.KEYVALUE,
-        **_several,
-        help="Transport option, the value as JSON or text, such as"
-        " master_name=mymaster for Sentinel. Repeatable.",
-    ),
-    _shared(
-        *("--login-method",),
-        group="Broker",
-        type=click.Choice(["PLAIN", "AMQPLAIN", "EXTERNAL", "GSSAPI"]),
-        metavar="NAME",
-        help="AMQP login: PLAIN, AMQPLAIN, EXTERNAL or GSSAPI.  [PLAIN]",
-    ),
-    _shared(
-        *("--connect-timeout",),
-        group="Broker",
-        type=params.POSITIVE_DURATION,
-        default=4.0,
-        help="Deadline of one attempt to connect, and of each answer.  [4s]",
-    ),
-    _shared(
-        *("--heartbeat",),
-        group="Broker",
-        **_seconds,
-        default=10.0,
-        help="Give the broker up after two of these without a sign of life;"
-        " 0 switches that off.  [10s]",
-    ),
-    _shared(
-        *("--reconnect/--no-reconnect",),
-        group="Broker",
-        default=True,
-        help="Reconnect for ever, or end with status 69.  [reconnect]",
-    ),
-    _shared(
-        *("--buffer-size",),
-        group="Broker",
-        type=params.SIZE,
-        default=256 * 1024 * 1024,
-        help="Memory for events that wait to be handled; what does not fit is"
-        " dropped and counted.  [256M]",
-    ),
-    _shared(
-        *("--fanout-prefix",),
-        group="Broker",
-        type=params.FANOUT_PREFIX,
-        help="Redis: prefix of the event channels, as the workers have it; off: none.  [/{db}.]",
-    ),
-    _shared(
-        *("--fanout-patterns/--no-fanout-patterns",),
-        group="Broker",
-        **_switch,
-        help="Redis: whether the channels name the event, as the workers have"
-        " it.  [fanout-patterns]",
-    ),
-    _shared(
-        *("--global-keyprefix",),
-        group="Broker",
-        metavar="TEXT",
-        help="Redis: prefix of everything, as the workers have it.",
-    ),
-    _shared(
-        *("--tls/--no-tls",),
-        group="TLS",
-        **_switch,
-        help="Encrypt; rediss:// and amqps:// do so anyway.",
-    ),
-    _shared(
-        *("--tls-ca",),
-        group="TLS",
-        metavar="FILE",
-        help="CA certificates to trust.  [the system's]",
-    ),
-    _shared(
-        *("--tls-cert",),
-        group="TLS",
-        metavar="FILE",
-        help="Our certificate, where the broker wants one.",
-    ),
-    _shared(*("--tls-key",), group="TLS", metavar="FILE", help="Its key."),
-    _shared(
-        *("--tls-verify",),
-        group="TLS",
-        type=click.Choice(["required", "optional", "none"]),
-        metavar="HOW",
-        help="Check the broker's certificate: required, optional or none.  [required]",
-    ),
-    _shared(
-        *("--tls-check-hostname/--no-tls-check-hostname",),
-        group="TLS",
-        **_switch,
-        help="Whether the certificate must be for the host.  [tls-check-hostname]",
-    ),
-    _shared(
-        *("--tls-server-name",),
-        group="TLS",
-        metavar="NAME",
-        help="Name to ask for, and that the certificate must be for.  [the host]",
-    ),
-    _shared(
-        *("--event-routing-key",),
-        group="Events",
-        type=params.ROUTING_KEY,
-        **_several,
-        help="Ask the broker for these events only: task.# is all about tasks,"
-        " worker.heartbeat one type. Repeatable.  [#]",
-    ),
-    _shared(
-        *("--event-exchange",),
-        group="Events",
-        default="celeryev",
-        metavar="NAME",
-        help="Exchange of the events, as the workers have it.  [celeryev]",
-    ),
-    _shared(
-        *("--event-queue-prefix",),
-        group="Events",
-        default="celeryev",
-        metavar="NAME",
-        help="What the names of our queues begin with.  [celeryev]",
-    ),
-    _shared(
-        *("--event-queue-ttl",),
-        group="Events",
-        type=params.DURATION_OR_NONE,
-        default=5.0,
-        help="RabbitMQ drops events we have not fetched after this; none: never.  [5s]",
-    ),
-    _shared(
-        *("--event-queue-expires",),
-        group="Events",
-        type=params.DURATION_OR_NONE,
-        default=60.0,
-        help="RabbitMQ deletes our queue this long after we are gone; none: never.  [60s]",
-    ),
-    _shared(
-        *("--event-queue-exclusive/--no-event-queue-exclusive",),
-        group="Events",
-        default=True,
-        help="Whether our queue goes with our connection.  [event-queue-exclusive]",
-    ),
-    _shared(
-        *("--event-queue-durable/--no-event-queue-durable",),
-        group="Events",
-        default=False,
-        help="Whether our queue survives a restart of the broker; then it"
-        " cannot be exclusive.  [no-event-queue-durable]",
-    ),
-    _shared(
-        *("--control-exchange",),
-        group="Events",
-        default="celery",
-        metavar="NAME",
-        help="Exchange of remote control, as the workers have it.  [celery]",
-    ),
-    _shared(
-        *("--wakeup/--no-wakeup",),
-        group="Events",
-        default=True,
-        help="Ask the workers for a heartbeat when we connect.  [wakeup]",
-    ),
-    _shared(
-        *("--enable-events",),
-        group="Events",
-        is_flag=True,
-        help="Tell the workers to send task events, as celery control enable_events does.",
-    ),
-    _shared(
-        *("--read-only",),
-        group="Events",
-        is_flag=True,
-        help="Publish nothing at all; a user without write permission will do.",
-    ),
-    _shared(
-        *("--accept",),
-        group="Events",
-        type=click.Choice(["json", "msgpack", "yaml", "pickle"]),
-        metavar="NAME",
-        **_several,
-        help="Serialisers to decode: json, msgpack, yaml, pickle. Repeatable.  [json msgpack yaml]",
-    ),
-    _shared(
-        *("--redact",),
-        group="Events",
-        type=params.REDACTION,
-        metavar="PATTERN",
-        **_several,
-        help="Mask secrets before anything is shown or written: what has NAME in"
-        " front of it, kwargs.NAME, or /REGEX/ in any text. Repeatable.",
-    ),
-    _shared(
-        *("--color",),
-        group="Output",
-        type=click.Choice(["auto", "always", "never"]),
-        default="auto",
-        metavar="WHEN",
-        help="Colours: auto, always or never; NO_COLOR and FORCE_COLOR are heeded.  [auto]",
-    ),
-    _shared(
-        *("-q", "--quiet"),
-        group="Output",
-        is_flag=True,
-        help="Say less.",
-        helps={
-            "evdump": "Say less: no summary, no notices, type and name only.",
-            "evtop": "Log errors only; with -B, say nothing beside the rows.",
-            "evcam": "Log warnings and errors only.",
-            "evdoctor": "Leave out what is as it should be.",
-        },
-    ),
-    _shared(
-        *("-v", "--verbose"),
-        group="Output",
-        count=True,
-        help="Say more.",
-        helps={
-            "evdump": "Say more: arguments and results; -vv tracebacks, too.",
-            "evtop": "Log more: what is done, not only what goes wrong.",
-            "evcam": "Log everything, as -l DEBUG does.",
-            "evdoctor": "Name all workers and queues, however many there are.",
-        },
-    ),
-    _shared(
-        *("--config",),
-        group="Settings",
-        metavar="FILE",
-        in_file=False,
-        help="Settings file.  [~/.config/evtools/evtools.toml]",
-    ),
-    _shared(
-        *("--profile",),
-        group="Settings",
-        metavar="NAME",
-        in_file=False,
-        help="Use [profile.NAME] of the settings file.",
-    ),
-    _shared(
-        *("--show-config",),
-        group="Settings",
-        is_flag=True,
-        in_file=False,
-        help="Print each setting and where it comes from, and end.",
-    ),
-    _shared(*("--debug",), group="Other", is_flag=True, help="Log everything; show tracebacks."),
-    _shared(
-        *("--version",),
-        group="Other",
-        is_flag=True,
-        in_file=False,
-        expose_value=False,
-        help="Show the versions of all parts (--json: for programs), and end.",
-    ),
-    _shared(
-        *("-V", "version_line"),
-        group="Other",
-        is_flag=True,
-        in_file=False,
-        expose_value=False,
-        envvar=(),
-        help="Show our version only, and end.",
-    ),
+
+def variable_of(ctx: click.Context, name: str) -> str:
+    """Return the environment variable that sets an option."""
+    names = option_of(ctx, name).envvar or ()
+    names = [names] if isinstance(names, str) else list(names)
+    return next((name for name in names if os.environ.get(name)), names[0])
+
+
+def option_of(ctx: click.Context, name: str) -> click.Parameter:
+    """Return the option of a name."""
+    return next(option for option in ctx.command.params if option.name == name)
+
+
+FILTERS: Final = Argument(["filters"], nargs=-1, type=types.FILTER, metavar="[FILTER]...")
+
+_opt = partial(Option, prefix="EVTOOLS", shared=True)
+
+# fmt: off
+SHARED: Final = (
+    _opt("Common", "-b --broker", types.BROKER, envvar=BROKER_VARIABLES, metavar="URL|@FILE|-",
+         help="Broker to watch: redis://, rediss://, sentinel://, amqp://, amqps://. @FILE and -"
+              " (stdin) keep the password out of the process list.",
+         shown="amqp://guest@localhost//"),
+    _opt("Broker", "-A --app", metavar="APP",
+         help="Take the settings of a Celery application, as celery -A does."),
+    _opt("Broker", "--broker-command", types.COMMAND,
+         help="Run this program, without a shell, to get the broker's URL or its password: at"
+              " the start, and whenever the broker refuses the last one."),
+    _opt("Broker", "--broker-option", types.KEYVALUE, multiple=True,
+         help="Transport option; the value is JSON or text, as in master_name=mymaster for"
+              " Sentinel. Repeatable."),
+    _opt("Broker", "--login-method", ("PLAIN", "AMQPLAIN", "EXTERNAL", "GSSAPI"), metavar="NAME",
+         help="AMQP login: CHOICES.", shown="PLAIN"),
+    _opt("Broker", "--connect-timeout", types.POSITIVE_DURATION, default="4s",
+         help="Timeout for one attempt to connect, and for each answer."),
+    _opt("Broker", "--heartbeat", types.DURATION, default="10s",
+         help="Treat the connection as dead after two missed heartbeats of this interval; 0"
+              " disables heartbeats."),
+    _opt("Broker", "--reconnect/--no-reconnect", default=True,
+         help="Reconnect forever, or exit with status 69."),
+    _opt("Broker", "--buffer-size", types.SIZE, default="256M",
+         help="Memory for events waiting to be processed; events that do not fit are dropped and"
+              " counted."),
+    _opt("Broker", "--fanout-prefix", types.FANOUT_PREFIX, shown="/{db}.",
+         help="Redis: prefix of the event channels, as set on the workers; 'off' for none."),
+    _opt("Broker", "--fanout-patterns/--no-fanout-patterns", SWITCH, shown="fanout-patterns",
+         help="Redis: whether channels are named after the event, as set on the workers."),
+    _opt("Broker", "--global-keyprefix", metavar="TEXT",
+         help="Redis: prefix of all keys and channels, as set on the workers."),
+    _opt("TLS", "--tls/--no-tls", SWITCH,
+         help="Encrypt the connection; rediss:// and amqps:// always do."),
+    _opt("TLS", "--tls-ca", metavar="FILE",
+         help="CA certificates to trust.", shown="the system's"),
+    _opt("TLS", "--tls-cert", metavar="FILE",
+         help="Client certificate, if the broker asks for one."),
+    _opt("TLS", "--tls-key", metavar="FILE", help="Private key for --tls-cert."),
+    _opt("TLS", "--tls-verify", ("required", "optional", "none"), metavar="HOW", shown="required",
+         help="Check the broker's certificate: CHOICES."),
+    _opt("TLS", "--tls-check-hostname/--no-tls-check-hostname", SWITCH, shown="tls-check-hostname",
+         help="Whether the certificate must match the host name."),
+    _opt("TLS", "--tls-server-name", metavar="NAME", shown="the host",
+         help="Server name to ask for, which the certificate must match."),
+    _opt("Events", "--event-routing-key", types.ROUTING_KEY, multiple=True, shown="#",
+         help="Subscribe to these events only: task.# for all task events, worker.heartbeat for"
+              " one type. Repeatable."),
+    _opt("Events", "--event-exchange", default="celeryev", metavar="NAME",
+         help="Event exchange, as set on the workers."),
+    _opt("Events", "--event-queue-prefix", default="celeryev", metavar="NAME",
+         help="Prefix of the names of event queues."),
+    _opt("Events", "--event-queue-ttl", types.DURATION_OR_NONE, default="5s",
+         help="RabbitMQ drops events that were not fetched within this time; 'none' disables."),
+    _opt("Events", "--event-queue-expires", types.DURATION_OR_NONE, default="60s",
+         help="RabbitMQ deletes our queue after it has been unused for this long; 'none'"
+              " disables."),
+    _opt("Events", "--event-queue-exclusive/--no-event-queue-exclusive", default=True,
+         help="Delete our queue when we disconnect."),
+    _opt("Events", "--event-queue-durable/--no-event-queue-durable", default=False,
+         help="Keep our queue when the broker restarts; excludes --event-queue-exclusive."),
+    _opt("Events", "--control-exchange", default="celery", metavar="NAME",
+         help="Remote control exchange, as set on the workers."),
+    _opt("Events", "--wakeup/--no-wakeup", default=True,
+         help="Ask the workers for a heartbeat after connecting."),
+    _opt("Events", "--enable-events", FLAG,
+         help="Tell the workers to send task events, as celery control enable_events does."),
+    _opt("Events", "--read-only", FLAG,
+         help="Never publish anything; works with a read-only broker user."),
+    _opt("Events", "--accept", ("json", "msgpack", "yaml", "pickle"), metavar="NAME",
+         multiple=True, shown="json msgpack yaml",
+         help="Serializers to accept: json, msgpack, yaml, pickle. Repeatable."),
+    _opt("Events", "--redact", types.REDACTION, multiple=True,
+         help="Mask secrets before anything is shown or written: the value of NAME,"
+              " kwargs.NAME, or whatever /REGEX/ matches in any text. Repeatable."),
+    _opt("Output", "--color", ("auto", "always", "never"), default="auto", metavar="WHEN",
+         help="Colours: CHOICES; NO_COLOR and FORCE_COLOR are respected."),
+    _opt("Output", "-q --quiet", FLAG, help="Print less.", helps={
+        "evdump": "Print less: no summary, no notices, only type and name.",
+        "evtop": "Log errors only; with -B, print nothing but the rows.",
+        "evcam": "Log warnings and errors only.",
+        "evdoctor": "Leave out everything that is in order.",
+    }),
+    _opt("Output", "-v --verbose", count=True, help="Print more.", helps={
+        "evdump": "Print more: arguments and results; -vv: tracebacks, too.",
+        "evtop": "Log more: actions as well as failures.",
+        "evcam": "Log everything, as -l DEBUG does.",
+        "evdoctor": "List all workers and queues, however many there are.",
+    }),
 )
+# fmt: on
 
 
-def shared_options(function: F) -> F:
-    """Give a tool's command the options that all tools share."""
-    for declare in reversed(_SHARED):
-        function = declare(function)
-    return function
+# --- options of several tools, each with a variable of its own ----------------------
+
+
+def demo_option(prefix: str, group: str = "Other") -> Option:
+    text = "Use a simulated cluster; needs no broker."
+    return Option(group, "--demo", FLAG, text, prefix=prefix, in_file=False)
+
+
+def json_option(prefix: str, group: str = "Output") -> Option:
+    names, text = "--json json_output", "Same as -o json."
+    return Option(group, names, FLAG, text, prefix=prefix, in_file=False, envvar=())
+
+
+def memory_options(prefix: str, group: str) -> tuple[Option, Option]:
+    opt = partial(Option, group, prefix=prefix)
+    # fmt: off
+    return (
+        opt("--max-tasks", types.COUNT, default=100_000, metavar="N",
+            help="Maximum number of tasks to remember; finished ones are dropped first."),
+        opt("--max-memory", types.SIZE, default="256M",
+            help="Memory limit for tasks and workers; the rest is dropped."),
+    )
+    # fmt: on
+
+
+def recording_options(
+    prefix: str, read: str = "-r --read", *, group: str = "Recording", speed: str = "max"
+) -> tuple[Option, ...]:
+    """Return the options of a replay.
+
+    `read` has the names of the first one, in `group`; `speed` is the default speed.
+    """
+    opt = partial(Option, prefix=prefix)
+    reads = read.split(maxsplit=1)[0]
+    # fmt: off
+    return (
+        opt(group, read, types.RECORDING, in_file=False, multiple=True, metavar="FILE",
+            help="Read events from a recording instead of a broker; - for stdin. Repeatable;"
+                 " 'rec-*.jsonl' reads several files in order of time."),
+        opt("Recording", "--speed", types.SPEED, shown=speed,
+            help=f"Replay {reads} at 1x, 10x, ... or max."),
+        opt("Recording", "-S --since", types.TIMESTAMP, in_file=False,
+            help=f"With {reads}, start at this time: 14:30 (of the recording), 10m (ago),"
+                 " 2026-11-20T14:00Z."),
+        opt("Recording", "-U --until", types.TIMESTAMP, in_file=False,
+            help=f"With {reads}, stop after this time."),
+    )
+    # fmt: on

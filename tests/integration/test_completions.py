@@ -9,19 +9,22 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from evtools.cli.completions import FILES, script
+from evtools.cli.completion import FILES, script
 from tools.command import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 COMPLETIONS = ROOT / "packaging" / "completions"
+#: The programs, which click's scripts call at a tab.
+BIN = Path(sys.executable).parent
 _DEADLINE = 15.0
 _PROMPT = "ready> "
 # How each shell is started without what the user has set up, and reads our file.
@@ -39,7 +42,7 @@ class Shell:
 
     def __init__(self, command: list[str], folder: Path) -> None:
         # No terminfo: what comes back is text and little else.
-        path = "/usr/bin:/bin"
+        path = f"{BIN}:/usr/bin:/bin"
         environ = {"TERM": "dumb", "PS1": _PROMPT, "PATH": path, "HOME": str(folder)}
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
@@ -134,7 +137,7 @@ def test_fish_finds_the_same(tmp_path, typed, found):
         text=True,
         check=True,
         cwd=tmp_path,
-        env={**os.environ, "HOME": str(tmp_path)},
+        env={**os.environ, "HOME": str(tmp_path), "PATH": f"{BIN}:{os.environ['PATH']}"},
     )
     assert done.stderr == ""
     assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == found

@@ -401,7 +401,7 @@ def test_root_obeys_no_settings_that_others_can_write(daemon, folder, theirs):
     words = ("--demo", "--once", "--pythonpath", theirs)
     ended = daemon.run(*words, "--config", settings)
     assert ended.status == 78
-    refusal = f"root obeys no settings in {settings}: others than root can write"
+    refusal = f"as root, settings in {settings} are not used: others than root can write"
     assert ended.err.startswith(f"evcam: {refusal}")
     # Where the file is only one of the usual, it is as if it were not there.
     ended = daemon.run(*words, "-c", "jsonl", env={"XDG_CONFIG_HOME": str(theirs)})

@@ -333,7 +333,7 @@ def test_a_terminal_that_goes_away_ends_it(shown):
 BROKEN = """
 import sys
 from evtools.top import app
-from evtools.cli.top import main
+from evtools.cli.main import evtop as main
 real = app.drawn
 def drawn(*args):
     drawn.calls += 1

@@ -12,9 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from evtools.cli.cam import main as evcam
-from evtools.cli.dump import main as evdump
-from evtools.cli.top import main as evtop
+from evtools.cli.main import evcam, evdump, evtop, main
 
 
 class Ended(NamedTuple):
@@ -81,12 +79,11 @@ def _runner(main, capfd, monkeypatch):
 
 
 @pytest.fixture
-def typed(capfd, monkeypatch):
-    """Run the entry point of a program with its command line in sys.argv."""
+def evtools(capfd):
+    """Run a program by its whole command line, the name first."""
 
-    def run(main, *words):
-        monkeypatch.setattr(sys, "argv", [*words])
-        return Ended(main(), *capfd.readouterr())
+    def run(*words):
+        return Ended(main(words), *capfd.readouterr())
 
     return run
 
@@ -96,7 +93,7 @@ def modules_after():
     """Start a tool in a fresh Python; return its output and what it imported."""
     code = (
         "import sys\n"
-        "from evtools.cli.entry import start\n"
+        "from evtools.cli.main import start\n"
         "status = start(sys.argv[1], sys.argv[2:])\n"
         "names = {name.partition('.')[0] for name in sys.modules}\n"
         "print(status, *sorted(names), file=sys.stderr)"

@@ -4,9 +4,9 @@ import pytest
 from celery.app.defaults import DEFAULTS
 from celery.bin.events import events
 
-from evtools.cli.cam_command import evcam
+from evtools.cli.cam import evcam
 from evtools.cli.celery_names import OPTIONS, BadSetting, new_name, options_from
-from evtools.cli.dump_command import evdump
+from evtools.cli.dump import evdump
 
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))

@@ -1,12 +1,24 @@
+import io
+import json
+import logging
+import subprocess
+import sys
 from pathlib import Path
 
-import click
 import pytest
+import setproctitle
+from celery.bin.celery import celery
+from click.testing import CliRunner
 
-from evtools.cli.command import Sources, sources_of
-from evtools.cli.connecting import connection_settings
-from evtools.cli.entry import command, start
-from evtools.transport import connect
+from evtools.cli import cam, top
+from evtools.cli import dump as dump_module
+from evtools.cli.command import filter_of, hide_secrets, setup, wants_colour
+from evtools.cli.connection import connection_settings
+from evtools.cli.dump import evdump
+from evtools.cli.main import start
+from evtools.cli.tools import command
+from evtools.errors import UsageError
+from evtools.transport import ConnectionSettings, connect
 
 TOOLS = ("top", "cam", "dump", "doctor")
 
@@ -105,10 +117,12 @@ def test_what_an_application_sets_for_other_transports_is_no_mistake(application
     name = application("broker_transport_options={'region': 'eu', 'sep': '.'}")
     arguments = ["-A", name, "--broker-option", "sep=:"]
     with command("dump").make_context("evdump", arguments) as ctx:
-        told = connection_settings(ctx)
-    assert told.options == {"region": "eu", "sep": ":"}
-    assert told.may_ignore == {*("region", "fanout_prefix", "fanout_patterns", "global_keyprefix")}
-    connect(told).release()
+        settings = connection_settings(ctx)
+    assert settings.options == {"region": "eu", "sep": ":"}
+    assert settings.may_ignore == {
+        *("region", "fanout_prefix", "fanout_patterns", "global_keyprefix")
+    }
+    connect(settings).release()
 
 
 def test_a_profile_is_chosen_by_flag_or_variable(shown, config):
@@ -125,7 +139,7 @@ def test_a_settings_file_is_chosen_by_flag_or_variable(shown, tmp_path):
     assert shown(EVTOOLS_CONFIG="y.toml")["heartbeat"] == ("8", "y.toml")
 
 
-def test_a_bad_value_in_the_file_is_told_by_its_place(cli, config):
+def test_a_bad_value_in_the_file_is_reported_with_its_place(cli, config):
     path = config("[profile.x]\nheartbeat = 'soon'")
     ended = cli("--profile", "x", "--show-config")
     assert ended.status == 78
@@ -133,7 +147,7 @@ def test_a_bad_value_in_the_file_is_told_by_its_place(cli, config):
     assert "invalid duration" in ended.err
 
 
-def test_a_bad_value_of_the_application_is_told_by_its_name(cli, application):
+def test_a_bad_value_of_the_application_is_reported_with_its_name(cli, application):
     name = application("event_queue_ttl='soon'")
     ended = cli("-A", name)
     assert ended.status == 2
@@ -159,18 +173,7 @@ def test_help_needs_no_good_settings_file(cli, config):
     assert cli("--help").status == 0
 
 
-def test_without_parsing_there_are_no_sources():
-    with click.Context(click.Command("x")) as ctx:
-        assert sources_of(ctx) == Sources()
-
-
-def test_help_is_grouped(cli):
-    out = cli("--help").out
-    assert "\nCommon:\n" in out
-    assert "\nTLS:\n" in out
-
-
-def test_versions_are_told_before_anything_is_read(cli, config):
+def test_versions_are_printed_before_anything_is_read(cli, config):
     config("nonsense")
     assert cli("--version").status == 0
     assert cli("-q", "-V").out.startswith("evdump ")
@@ -201,3 +204,219 @@ def test_a_broker_that_is_given_nearer_stands_without_the_command_of_the_file(
     assert (settings["broker_command"][0] != "-") is asked
     if not asked:
         assert "redis://given/0" in settings["broker"][0]
+
+
+# --- settings and secrets ------------------------------------------------------------
+
+
+URL = "redis://:s3kr1t@h/0"
+
+
+@pytest.fixture
+def titles(monkeypatch):
+    """Return what `ps` shows."""
+    titles = []
+    monkeypatch.setattr(setproctitle, "setproctitle", titles.append)
+    return titles
+
+
+def context(*arguments):
+    return evdump.make_context("evdump", [*arguments])
+
+
+def test_the_settings_are_those_of_the_command_line():
+    ctx = context("-b", "redis://h/1")
+    assert setup(ctx) == connection_settings(ctx)
+
+
+def test_they_may_be_made_otherwise():
+    made = ConnectionSettings(urls="redis://other")
+    assert setup(context(), lambda _ctx: made) is made
+    with pytest.raises(UsageError):
+        setup(context("-b", "nonsense"))
+
+
+def test_secrets_leave_the_process_list(titles, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["evdump", "-b", URL, "more"])
+    setup(context("-b", URL), secrets=["more"])
+    assert titles == ["evdump -b redis://:**@h/0 **"]
+
+
+def test_settings_that_are_shown_are_not_used(capsys):
+    assert setup(context("-b", URL, "--show-config")) is None
+    assert '= "redis://:**@h/0" ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("level", [logging.WARNING, logging.ERROR])
+def test_what_is_doubtful_is_logged(caplog, config, level):
+    path = config("broker = 'redis://:pw@h'", mode=0o644)
+    setup(context("--accept", "pickle"), level=level)
+    (open_file, pickle) = caplog.records
+    assert f"{path} holds a password" in open_file.getMessage()
+    assert pickle.getMessage().startswith("pickled events are decoded")
+    assert {record.levelno for record in caplog.records} == {level}
+
+
+def test_the_password_leaves_the_process_list(titles):
+    hide_secrets(["evdump", "-b", "redis://:s3kr1t@h/0"], "redis://:s3kr1t@h/0")
+    assert titles == ["evdump -b redis://:**@h/0"]
+
+
+def test_other_secrets_leave_it_too(titles):
+    words = ["evcam", "-c", "postgres:x://u:one@h", "--camera-option", "password=two"]
+    hide_secrets(words, "redis://h", ["one", "", "two"])
+    assert titles == ["evcam -c postgres:x://u:**@h --camera-option password=**"]
+
+
+def test_a_password_in_a_command_leaves_it(titles):
+    command = "vault read --token s3kr1t http://me:s3kr1t@vault/"
+    hide_secrets(["evdump", "--broker-command", command], "redis://h")
+    assert titles == ["evdump --broker-command vault read --token ** http://**@vault/"]
+
+
+def test_a_title_without_password_stays(titles):
+    hide_secrets(["evdump", "-b", "@file"], "redis://:s3kr1t@h/0")
+    hide_secrets(["evdump", "-b", "redis://h"], "redis://h")
+    assert titles == []
+
+
+# --- colours and filters -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("when", "environ", "is_terminal", "expected"),
+    [
+        ("auto", {}, True, True),
+        ("auto", {}, False, False),
+        ("auto", {"TERM": "dumb"}, True, False),
+        ("auto", {"NO_COLOR": "1"}, True, False),
+        ("auto", {"NO_COLOR": ""}, True, True),
+        ("auto", {"EVTOOLS_NO_COLOR": "1"}, True, False),
+        ("auto", {"NO_COLOR": "1", "FORCE_COLOR": "1"}, True, False),
+        ("auto", {"FORCE_COLOR": "1"}, False, True),
+        ("auto", {"FORCE_COLOR": "0"}, False, False),
+        ("auto", {"FORCE_COLOR": ""}, False, False),
+        ("auto", {"CLICOLOR_FORCE": "1", "TERM": "dumb"}, False, True),
+        ("always", {"NO_COLOR": "1", "TERM": "dumb"}, False, True),
+        ("never", {"FORCE_COLOR": "1"}, True, False),
+    ],
+)
+def test_the_first_in_the_order_decides(monkeypatch, when, environ, is_terminal, expected):
+    for name in ("NO_COLOR", "EVTOOLS_NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    stream = io.StringIO()
+    stream.isatty = lambda: is_terminal
+    assert wants_colour(when, stream) is expected
+
+
+def test_words_are_joined_by_blanks():
+    assert filter_of(["state:failure", "runtime>2"]) == "state:failure runtime>2"
+    assert filter_of([]) == ""
+
+
+def test_a_broker_is_no_filter_and_its_password_is_not_shown():
+    with pytest.raises(UsageError, match="looks like a broker URL") as caught:
+        filter_of(["redis://:s3kr1t@h/0"])
+    assert "s3kr1t" not in str(caught.value)
+
+
+def test_a_url_in_a_filter_is_one():
+    assert filter_of(["args:x", "http://h"]) == "args:x http://h"
+
+
+def test_what_the_shell_has_taken_is_missed(tmp_path, monkeypatch):
+    with (tmp_path / "2").open("w") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        with pytest.raises(UsageError, match="the filter is just 'runtime'"):
+            filter_of(["runtime"])
+
+
+def test_into_a_pipe_a_field_may_be_a_word(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert filter_of(["runtime"]) == "runtime"
+
+
+# --- below celery --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_plugins():
+    """Return celery's command with ours in it, as the entry point puts it there."""
+    before = dict(celery.commands)
+    for module in (cam, dump_module, top):
+        celery.add_command(module.celery_command)
+    yield celery
+    celery.commands.clear()
+    celery.commands.update(before)
+
+
+@pytest.fixture
+def run(with_plugins, tmp_path, monkeypatch):
+    """Run `celery -A proj evdump ...`, or another `tool`."""
+    name = f"proj_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(
+        "from celery import Celery\n"
+        "app = Celery('x', broker='redis://:pw@app/1', set_as_current=False)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def invoke(*arguments, tool="evdump"):
+        return CliRunner().invoke(with_plugins, ["-A", name, tool, *arguments])
+
+    return invoke
+
+
+def test_the_application_of_celery_gives_the_settings(run):
+    ended = run("--show-config")
+    assert ended.exit_code == 0
+    assert '"redis://:**@app/1"' in ended.stdout
+
+
+def test_a_flag_of_ours_beats_the_application(run):
+    ended = run("--show-config", "-b", "redis://mine")
+    assert '"redis://mine"' in ended.stdout
+
+
+def test_it_does_the_same_as_evdump(run, tmp_path):
+    (tmp_path / "day.json").write_text('{"type": "task-sent", "uuid": "1"}\n')
+    code = (
+        "import sys\n"
+        "from celery.bin.celery import celery\n"
+        "from evtools.cli.dump import celery_command as evdump\n"
+        "celery.add_command(evdump)\n"
+        "celery(['evdump', '-r', 'day.json', '-o', 'raw', '-q'])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, cwd=tmp_path
+    )
+    assert json.loads(ended.stdout) == {"type": "task-sent", "uuid": "1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("--config", "none.toml"), 78, "evdump: none.toml: No such file"),
+        (("--event-queue-durable",), 2, "exclude each other"),
+        (("--heartbeat", "x"), 2, "invalid duration"),
+    ],
+)
+def test_failures_look_like_evdumps_own(run, arguments, status, words):
+    ended = run(*arguments)
+    assert ended.exit_code == status
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("tool", ["evdump", "evtop", "evcam"])
+def test_each_tool_knows_the_application(run, tool):
+    ended = run("--show-config", tool=tool)
+    assert ended.exit_code == 0
+    assert '"redis://:**@app/1"' in ended.stdout
+
+
+def test_evtop_fails_under_its_own_name(run):
+    ended = run("-B", "-r", "none", tool="evtop")
+    assert ended.exit_code == 2
+    assert "evtop: cannot read none" in ended.stderr

@@ -1,27 +1,22 @@
+import logging
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from evtools.cli.cam_command import evcam
+from evtools.cli.cam import evcam, level_of
 from evtools.cli.celery_names import OPTIONS
-from evtools.cli.config import find, load, places
-from evtools.cli.dump_command import evdump
+from evtools.cli.config import find, load, places, reloader
+from evtools.cli.dump import evdump
 from evtools.cli.options import Option
-from evtools.cli.top_command import evtop
+from evtools.cli.top import evtop
 from evtools.errors import ConfigError
 from evtools.top.keymap import Keymap
 
 
-def read(path, profile=None, environ=None, tool=evdump):
-    return load(
-        str(path) if path else None,
-        profile,
-        tool=tool.name,
-        options=tool.params,
-        environ=environ or {},
-    )
+def read(path, profile=None, tool=evdump):
+    return load(tool, str(path) if path else None, profile)
 
 
 @pytest.fixture
@@ -50,36 +45,37 @@ def mistake(config):
     return get
 
 
-def test_the_places_are_those_of_xdg():
-    assert places({"HOME": "/h"}) == [
-        Path("/h/.config/evtools/evtools.toml"),
-        Path("/etc/xdg/evtools/evtools.toml"),
-    ]
-    assert places({"XDG_CONFIG_HOME": "/c", "XDG_CONFIG_DIRS": "/a:/b"}) == [
-        Path("/c/evtools/evtools.toml"),
-        Path("/a/evtools/evtools.toml"),
-        Path("/b/evtools/evtools.toml"),
-    ]
-    assert places({}) == [Path("/etc/xdg/evtools/evtools.toml")]
+@pytest.mark.parametrize(
+    ("environ", "folders"),
+    [
+        ({"HOME": "/h"}, ["/h/.config", "/etc/xdg"]),
+        ({"XDG_CONFIG_HOME": "/c", "XDG_CONFIG_DIRS": "/a:/b"}, ["/c", "/a", "/b"]),
+        ({}, ["/etc/xdg"]),
+    ],
+)
+def test_the_places_are_those_of_xdg(monkeypatch, environ, folders):
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert places() == [Path(folder) / "evtools" / "evtools.toml" for folder in folders]
 
 
-def test_the_first_file_there_is_counts(tmp_path):
+def test_the_first_file_there_is_counts(tmp_path, monkeypatch):
     (tmp_path / "b" / "evtools").mkdir(parents=True)
     path = tmp_path / "b" / "evtools" / "evtools.toml"
     path.write_text("")
-    environ = {"XDG_CONFIG_HOME": f"{tmp_path}/a", "XDG_CONFIG_DIRS": f"{tmp_path}/b"}
-    assert find(environ, []) == path
-    assert read(None, environ=environ).path == path
+    monkeypatch.setenv("XDG_CONFIG_HOME", f"{tmp_path}/a")
+    monkeypatch.setenv("XDG_CONFIG_DIRS", f"{tmp_path}/b")
+    assert find([]) == path
+    assert read(None).path == path
 
 
 def test_without_a_file_there_are_no_settings(tmp_path):
-    loaded = read(None, environ={"XDG_CONFIG_DIRS": str(tmp_path)})
+    loaded = read(None)
     assert (loaded.path, dict(loaded.settings), loaded.warnings) == (None, {}, ())
-
-
-def test_a_profile_needs_a_file(tmp_path):
     with pytest.raises(ConfigError, match="no settings file for --profile prod") as caught:
-        read(None, "prod", environ={"XDG_CONFIG_DIRS": str(tmp_path)})
+        read(None, "prod")
     assert str(tmp_path) in caught.value.hint
 
 
@@ -188,7 +184,7 @@ def test_an_unknown_profile_is_guessed(mistake):
         ("config = 'x'", "config: there is no such setting", "see evtools.toml(5)"),
         ("[celery]\nfoo = 1", "celery.foo: there is no such", "see evtools.toml(5)"),
         ("[evdump]\nfoo = 1", "evdump.foo: there is no such", "see evtools.toml(5)"),
-        ("output = 'json'", "output: belongs into [evdump]", "see evtools.toml(5)"),
+        ("output = 'json'", "output: belongs in [evdump]", "see evtools.toml(5)"),
         ("tls = 'yes'", "tls: must be true or false", "see evtools.toml(5)"),
         ("heartbeat = true", "heartbeat: must be a text or a number or a whole", ""),
         ("heartbeat = [1]", "heartbeat: must be", ""),
@@ -324,3 +320,72 @@ def test_keys_are_texts(mistake, value):
 
 def test_keys_must_be_a_table(mistake):
     assert "keys: must be a table" in mistake("keys = 'vi'\n").message
+
+
+# --- reading it again ---------------------------------------------------------------
+
+
+@pytest.fixture
+def reading(config):
+    """Return the function that reads the file of a command line again."""
+
+    def begin(text, *arguments):
+        config(text)
+        return reloader(evcam.make_context("evcam", list(arguments)), level_of)
+
+    return begin
+
+
+def test_an_unchanged_file_has_no_changes(reading, config):
+    reread = reading("[evcam]\nfreq = 2\n")
+    assert reread() == {}
+
+
+def test_changes_are_reported_once(reading, config):
+    reread = reading("[evcam]\nfreq = 2\nmaxrate = '1/m'\n")
+    config("heartbeat = 5\n[evcam]\nfreq = 3\n")
+    assert reread() == {"freq": 3, "maxrate": None, "heartbeat": 5}
+    assert reread() == {}
+
+
+def test_what_the_command_line_or_environment_says_stays(reading, config, monkeypatch):
+    monkeypatch.setenv("EVCAM_MAXRATE", "2/m")
+    reread = reading("[evcam]\nfreq = 2\n", "-F", "5")
+    config("[evcam]\nfreq = 3\nmaxrate = '1/m'\n")
+    assert reread() == {}
+
+
+def test_the_level_is_a_number_for_logging(reading, config):
+    reread = reading("[evcam]\n")
+    config("[evcam]\nloglevel = 'debug'\n")
+    assert reread() == {"loglevel": logging.DEBUG}
+    config("[evcam]\n")
+    assert reread() == {"loglevel": logging.INFO}
+
+
+def test_the_profile_is_the_same_as_before(reading, config):
+    reread = reading("[profile.p.evcam]\nfreq = 2\n", "--profile", "p")
+    config("[profile.p.evcam]\nfreq = 3\n")
+    assert reread() == {"freq": 3}
+
+
+def test_the_file_is_found_from_any_directory(reading, config, monkeypatch, tmp_path):
+    (tmp_path / "mine.toml").write_text("[evcam]\nfreq = 2\n")
+    reread = reading("", "--config", "mine.toml")
+    (tmp_path / "mine.toml").write_text("[evcam]\nfreq = 3\n")
+    monkeypatch.chdir("/")
+    assert reread() == {"freq": 3}
+
+
+@pytest.mark.parametrize("text", ["[evcam]\nloglevel = 'loud'\n", "[evcam]\nnonsense = 1\n", "["])
+def test_a_file_that_is_wrong_changes_nothing(reading, config, text):
+    reread = reading("[evcam]\nfreq = 2\n")
+    config(text)
+    with pytest.raises(ConfigError):
+        reread()
+    config("[evcam]\nfreq = 3\n")
+    assert reread() == {"freq": 3}
+
+
+def test_without_a_file_there_is_nothing_to_read():
+    assert reloader(evcam.make_context("evcam", []), level_of)() == {}

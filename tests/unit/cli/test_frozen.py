@@ -20,7 +20,7 @@ def test_an_installed_program_leaves_everything_as_it_is(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["evtools", "--multiprocessing-fork"])
     frozen.prepare()
     assert not frozen.is_frozen()
-    assert frozen.folder() is None
+    assert frozen.folder() == ""
     assert frozen.build() == {}
     assert frozen.os.environ["LD_LIBRARY_PATH"] == "/here"
 
@@ -48,33 +48,29 @@ def test_a_frozen_one_puts_its_surroundings_right(monkeypatch):
         ({"LD_LIBRARY_PATH": "/unpacked", "LD_LIBRARY_PATH_ORIG": ""}, {"LD_LIBRARY_PATH": ""}),
     ],
 )
-def test_children_get_the_library_path_of_our_caller(before, after):
-    frozen.restore_library_path(before)
+def test_children_get_the_library_path_of_our_caller(monkeypatch, before, after):
+    monkeypatch.setattr(frozen.os, "environ", before)
+    frozen.restore_library_path()
     assert before == after
 
 
-def test_the_first_bundle_that_exists_is_taken(tmp_path):
-    bundles = [str(tmp_path / name) for name in ("none", "first", "second")]
-    for bundle in bundles[1:]:
-        (tmp_path / bundle).touch()
-    environ = {}
-    frozen.name_authorities(environ, bundles)
-    assert environ == {"SSL_CERT_FILE": bundles[1]}
-
-
-def test_a_machine_without_authorities_gets_none(tmp_path):
-    environ = {}
-    frozen.name_authorities(environ, [str(tmp_path / "none")])
-    assert environ == {}
-
-
-@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
-def test_the_users_own_authorities_stay(tmp_path, name):
-    bundle = tmp_path / "bundle"
-    bundle.touch()
-    environ = {name: "/mine"}
-    frozen.name_authorities(environ, [str(bundle)])
-    assert environ == {name: "/mine"}
+@pytest.mark.parametrize(
+    ("environ", "there", "expected"),
+    [
+        ({}, ("first", "second"), {"SSL_CERT_FILE": "first"}),
+        ({}, (), {}),
+        ({"SSL_CERT_FILE": "/mine"}, ("first",), {"SSL_CERT_FILE": "/mine"}),
+        ({"SSL_CERT_DIR": "/mine"}, ("first",), {"SSL_CERT_DIR": "/mine"}),
+    ],
+)
+def test_the_first_ca_bundle_that_exists_is_used(tmp_path, monkeypatch, environ, there, expected):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(frozen, "CA_BUNDLES", ("none", "first", "second"))
+    monkeypatch.setattr(frozen.os, "environ", environ)
+    for name in there:
+        (tmp_path / name).touch()
+    frozen.set_ca_bundle()
+    assert environ == expected
 
 
 def test_the_words_of_multiprocessing_are_carried_out():

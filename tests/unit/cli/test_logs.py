@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from evtools.cli.logs import set_up, set_up_file, usual_file, wanted
+from evtools.cli.logs import default_file, set_up, set_up_file
 from evtools.errors import OutputError
 
 
@@ -13,12 +13,12 @@ def say_all(name="evtools.x"):
         getattr(logger, level)("%s\x1b[31m", level)
 
 
-def heard(capsys):
+def levels_of(capsys):
     return [line.split(":")[1].strip() for line in capsys.readouterr().err.splitlines()]
 
 
 @pytest.mark.parametrize(
-    ("verbosity", "quiet", "debug", "levels"),
+    ("verbose", "quiet", "debug", "levels"),
     [
         (0, False, False, ["warning", "error"]),
         (1, False, False, ["info", "warning", "error"]),
@@ -26,31 +26,26 @@ def heard(capsys):
         (0, True, True, ["debug", "info", "warning", "error"]),
     ],
 )
-def test_the_flags_choose_the_levels(capsys, verbosity, quiet, debug, levels):
-    set_up("evdump", verbosity=verbosity, quiet=quiet, debug=debug)
+def test_the_flags_choose_the_levels(capsys, verbose, quiet, debug, levels):
+    set_up("evdump", verbose=verbose, quiet=quiet, debug=debug)
     say_all()
-    assert heard(capsys) == levels
-
-
-def test_the_values_of_options_say_how_much_is_wanted():
-    values = {"verbose": 2, "quiet": False, "debug": True, "broker": None}
-    assert wanted(values) == {"verbosity": 2, "quiet": False, "debug": True}
+    assert levels_of(capsys) == levels
 
 
 def test_records_look_like_other_messages_and_do_no_harm(capsys):
-    set_up("evdump", verbosity=0, quiet=True, debug=False)
+    set_up("evdump", verbose=0, quiet=True, debug=False)
     say_all()
     assert capsys.readouterr().err == "evdump: error: error\\x1b[31m\n"
 
 
 @pytest.mark.parametrize("library", ["kombu.connection", "amqp", "redis.client"])
 def test_libraries_are_silent_unless_debugging(capsys, library):
-    set_up("evdump", verbosity=3, quiet=False, debug=False)
+    set_up("evdump", verbose=3, quiet=False, debug=False)
     say_all(library)
-    assert heard(capsys) == []
-    set_up("evdump", verbosity=0, quiet=False, debug=True)
+    assert levels_of(capsys) == []
+    set_up("evdump", verbose=0, quiet=False, debug=True)
     say_all(library)
-    assert heard(capsys) == ["debug", "info", "warning", "error"]
+    assert levels_of(capsys) == ["debug", "info", "warning", "error"]
 
 
 # --- into a file --------------------------------------------------------------------
@@ -61,17 +56,23 @@ def to_file():
     """Log into a file."""
 
     def make(path=None):
-        set_up_file("evtop", path, verbosity=0, quiet=False, debug=False)
+        set_up_file("evtop", path, verbose=0, quiet=False, debug=False)
 
     return make
 
 
-def test_the_usual_file_is_where_xdg_has_it():
-    assert usual_file("evtop", {"HOME": "/h"}) == Path("/h/.local/state/evtools/evtop.log")
-    assert usual_file("evtop", {"HOME": "/h", "XDG_STATE_HOME": "/s"}) == Path(
-        "/s/evtools/evtop.log"
-    )
-    assert usual_file("evtop", {}) is None
+@pytest.mark.parametrize(
+    ("home", "state", "path"),
+    [
+        ("/h", "", Path("/h/.local/state/evtools/evtop.log")),
+        ("/h", "/s", Path("/s/evtools/evtop.log")),
+        ("", "", None),
+    ],
+)
+def test_the_default_file_is_where_xdg_has_it(monkeypatch, home, state, path):
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.setenv("XDG_STATE_HOME", state)
+    assert default_file("evtop") == path
 
 
 def test_a_line_has_its_time_in_utc_and_does_no_harm(to_file, tmp_path, capsys):

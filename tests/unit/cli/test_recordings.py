@@ -245,7 +245,7 @@ def test_a_letter_of_another_tool_is_explained(cli, top, cam, tmp_path):
     assert "that is a file, and -F is a filter here" in ended.err
     ended = top("-B", "-r", str(path), "-F", "2.5s")
     assert ended.status == 2
-    assert "how often to draw is -d 2.5s" in ended.err
+    assert "the refresh interval is -d 2.5s" in ended.err
     ended = cam("-c", "jsonl:/dev/null", "--read", str(path), "-F", "state:failure")
     assert ended.status == 2
     assert "-F is the frequency, as in celery events; a filter: --filter" in ended.err
@@ -319,4 +319,4 @@ def test_a_file_of_no_text_is_one_line(cli, tmp_path):
     for words in (("-F", str(path)), ("-b", f"@{path}"), ("--config", str(path))):
         ended = cli(*words, "--demo", "-c", "1")
         assert ended.status in (2, 78)
-        assert f"{path}: it is no text in UTF-8 or UTF-16" in ended.err
+        assert f"{path}: not text in UTF-8 or UTF-16" in ended.err

@@ -10,16 +10,12 @@ import pytest
 
 from evtools import __version__
 from evtools.cli import frozen
-from evtools.cli.version import TRANSPORTS, _versions, libc, line, report
+from evtools.cli.version import TRANSPORTS, _distributions, libc, line, report
 from evtools.transport.brokers import KINDS
 
 
-def test_one_line_is_name_and_version():
-    assert line("evdump") == f"evdump {__version__}"
-
-
 def test_the_report_names_all_parts():
-    lines = report("evdump", as_json=False).splitlines()
+    lines = report("evdump", False).splitlines()
     assert lines[0] == line("evdump")
     rows = dict(row.split(None, 1) for row in lines[1:])
     assert rows["kombu"] == kombu.__version__
@@ -29,7 +25,7 @@ def test_the_report_names_all_parts():
 
 
 def test_programs_get_json():
-    facts = json.loads(report("evdump", as_json=True))
+    facts = json.loads(report("evdump", True))
     assert facts["version"] == __version__
     assert facts["parts"]["redis"] == metadata.version("redis")
     assert "amqps" in facts["transports"]
@@ -40,7 +36,7 @@ def test_the_transports_are_those_we_take():
 
 
 def test_the_versions_are_those_that_are_installed():
-    for name, version in json.loads(report("evdump", as_json=True))["parts"].items():
+    for name, version in json.loads(report("evdump", True))["parts"].items():
         assert metadata.version(name) == version
 
 
@@ -49,36 +45,21 @@ def test_what_is_not_installed_is_left_out(monkeypatch, tmp_path):
     for name in ("kombu-5.7.0.dist-info", "PyYAML-6.0.egg-info", "amqp-5.3-py3.egg-info"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr("sys.path", [str(tmp_path / "gone"), str(tmp_path)])
-    _versions.cache_clear()
-    facts = json.loads(report("evdump", as_json=True))
-    _versions.cache_clear()
+    _distributions.cache_clear()
+    facts = json.loads(report("evdump", True))
+    _distributions.cache_clear()
     assert facts["parts"] == {"kombu": "5.7.0", "amqp": "5.3", "PyYAML": "6.0"}
     assert "sentinel" not in facts["transports"]
     assert "amqps" in facts["transports"]
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["-V"]])
-def test_evdump_tells_its_version(cli, arguments):
-    ended = cli(*arguments)
-    assert ended.status == 0
-    assert ended.out.splitlines()[0] == f"evdump {__version__}"
-
-
-def test_evdump_tells_its_version_to_programs(cli):
-    assert json.loads(cli("--version", "--json").out)["tool"] == "evdump"
-
-
-def test_the_short_version_is_found_among_other_flags(cli):
-    assert cli("-q", "-V").out == f"evdump {__version__}\n"
-
-
 def test_a_standalone_program_tells_of_its_build(monkeypatch):
     build = {"form": "folder", "commit": "abc", "date": "2026", "library": ["json"]}
     monkeypatch.setattr(frozen, "build", lambda: dict(build))
-    lines = report("evtools", as_json=False).splitlines()
+    lines = report("evtools", False).splitlines()
     assert lines[1] == "build       folder of abc, 2026"
     assert lines[2].endswith("(CPython, embedded)")
-    facts = json.loads(report("evtools", as_json=True))
+    facts = json.loads(report("evtools", True))
     assert facts["build"] == {"form": "folder", "commit": "abc", "date": "2026"}
 
 
@@ -89,10 +70,6 @@ def test_another_c_library_is_unknown(monkeypatch, error):
 
     monkeypatch.setattr("os.confstr", confstr)
     assert libc() == "unknown"
-
-
-def test_this_c_library_is_named():
-    assert libc().startswith("glibc 2.")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +84,7 @@ def test_this_c_library_is_named():
 )
 def test_the_terminals_colours_are_counted(environ, number):
     # Once per process, so that each gets its own.
-    code = "import os; from evtools.cli.version import colours; print(colours(os.environ))"
+    code = "from evtools.cli.version import colours; print(colours())"
     told = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": os.environ["PYTHONPATH"], **environ},
@@ -121,7 +98,7 @@ def test_the_terminals_colours_are_counted(environ, number):
 @pytest.mark.parametrize(("locale", "told"), [("de_DE.UTF-8", "yes"), ("C", "no")])
 def test_whether_the_terminal_takes_unicode_is_told(monkeypatch, locale, told):
     monkeypatch.setenv("LC_ALL", locale)
-    assert f"unicode: {told} colours: " in report("evdump", as_json=False)
-    facts = json.loads(report("evdump", as_json=True))
+    assert f"unicode: {told} colours: " in report("evdump", False)
+    facts = json.loads(report("evdump", True))
     assert facts["unicode"] is (told == "yes")
     assert isinstance(facts["colours"], int)

@@ -1,0 +1,182 @@
+"""Shell completion, by click; `evtools completion`, which prints the scripts."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import click
+from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
+
+from evtools.cli import types
+from evtools.cli.command import CONTEXT
+from evtools.cli.tools import TOOLS, TOPICS, command
+
+SHELLS: Final = ("bash", "zsh", "fish")
+#: Shell: the name under which it searches for the script.
+FILES: Final = {"bash": "bash/evtools", "zsh": "zsh/_evtools", "fish": "fish/evtools.fish"}
+_PROGRAMS: Final = ("evtools", "evtop", "evdump", "evcam")
+_VARIABLE: Final = "_EVTOOLS_COMPLETE"
+_SCHEMES: Final = ("redis://", "rediss://", "sentinel://", "amqp://", "amqps://")
+#: click's scripts are of one program; ours are of four, so they call the one on the line.
+_CALLED: Final = {"bash": "$1", "zsh": "$words[1]", "fish": "(commandline -opc)[1]"}
+#: After a field or a scheme no blank: its value follows.  fish knows by itself.
+_NO_BLANK: Final = {
+    "bash": (
+        "    return 0",
+        "    [[ ${COMPREPLY[0]-} == *[:/] ]] && compopt -o nospace\n    return 0",
+    ),
+    "zsh": (
+        "compadd -U",
+        'local -a end; [[ $completions[1] == *[:/] ]] && end=(-S ""); compadd "${end[@]}" -U',
+    ),
+    "fish": ("", ""),
+}
+_HELP: Final = """\
+Print a script that lets a shell complete the options of evtools, evtop, evdump and
+evcam.  Without SHELL, for the one in the variable SHELL.
+
+\b
+Examples:
+  evtools completion bash > ~/.local/share/bash-completion/completions/evtools
+  evtools completion zsh > ~/.zfunc/_evtools      with ~/.zfunc in fpath
+  evtools completion fish > ~/.config/fish/completions/evtools.fish
+
+In bash, evtop and the others are completed under their own names once they are
+linked to that file, or with `source <(evtools completion bash)` in ~/.bashrc.
+"""
+
+
+@click.command("completion", help=_HELP, context_settings={**CONTEXT})
+@click.argument("shell", required=False, type=click.Choice(SHELLS), metavar="[SHELL]")
+def completion(shell: str | None) -> int:
+    """Print a completion script."""
+    shell = shell or os.environ.get("SHELL", "").rpartition("/")[2]
+    if shell not in SHELLS:
+        raise click.UsageError(f"which shell? one of: {', '.join(SHELLS)}")
+    click.echo(script(shell), nl=False)
+    return 0
+
+
+def script(shell: str) -> str:
+    """Return click's script for a shell, for all four programs."""
+    template = _class(shell).source_template.replace(*_NO_BLANK[shell], 1)
+    lines = []
+    for line in template.splitlines():
+        registers = "compdef" in line or line.lstrip().startswith("complete ")
+        separator = " --command " if shell == "fish" else " "
+        program = separator.join(_PROGRAMS) if registers else _CALLED[shell]
+        lines.append(line.replace("%(prog_name)s", program))
+    names = {"complete_func": "_evtools_completion", "complete_var": _VARIABLE}
+    return "\n".join((*lines, "")) % names
+
+
+def _class(shell: str) -> type[ShellComplete]:
+    found = get_completion_class(shell)
+    assert found is not None
+    return found
+
+
+# --- at a tab -----------------------------------------------------------------------
+
+
+class _Evtools(click.Group):
+    """The tools and topics as subcommands of evtools; only for completion."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
+        return [*TOOLS, "help"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name == "help":
+            words = click.Argument(["word"], type=click.Choice([*TOOLS, *TOPICS]))
+            return click.Command("help", params=[words], short_help="help for a tool or topic")
+        name = cmd_name.removeprefix("ev")
+        return command(name) if name in TOOLS else None
+
+    def shell_complete(self, _ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        purposes = {name: tool.purpose for name, tool in TOOLS.items()} | {"help": "show help"}
+        words = [*purposes.items(), ("--help", ""), ("--version", "")]
+        return [
+            CompletionItem(word, help=purpose or None)
+            for word, purpose in words
+            if word.startswith(incomplete)
+        ]
+
+
+def complete(name: str) -> int:
+    """Print the completions that the script asks for, of a tool or of "tools" for evtools."""
+    shell, _, _ = os.environ[_VARIABLE].partition("_")
+    if shell not in SHELLS:
+        return 1
+    root = command(name) if name in TOOLS else _Evtools("evtools")
+    completer = _class(shell)(root, {}, root.name or "", _VARIABLE)
+    args, incomplete = completer.get_completion_args()
+    # bash takes words apart at = and at :.
+    args = [word for word in args if word != "="]
+    if ":" in (incomplete, *args[-1:]):
+        return 0
+    option, equals, value = incomplete.partition("=")
+    attached = option.startswith("--") and bool(equals)
+    if attached:
+        args, incomplete = [*args, option], value
+    for item in completer.get_completions(args, incomplete):
+        if attached:
+            item.value = f"{option}={item.value}"
+        click.echo(completer.format_completion(item))
+    return 0
+
+
+def candidates(
+    param: click.Parameter, ctx: click.Context, incomplete: str
+) -> list[CompletionItem[str]]:
+    """Return the completions for the value of an option or argument."""
+    metavar = param.make_metavar(ctx)
+    if metavar in ("FILE", "DIR"):
+        return [CompletionItem(incomplete, type="file" if metavar == "FILE" else "dir")]
+    words = _words(param, ctx.command.name or "")
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
+def _words(param: click.Parameter, tool: str) -> Sequence[str]:
+    if isinstance(param.type, click.Choice):
+        return [*map(str, param.type.choices)]
+    if param.type is types.FILTER:
+        from evtools.filters import EVENT_FIELDS, TASK_FIELDS
+
+        return [f"{name}:" for name in (TASK_FIELDS if tool == "evtop" else EVENT_FIELDS)]
+    words = _WORDS.get(param.name or "")
+    return [] if words is None else [*words()]
+
+
+def _columns() -> Iterator[str]:
+    from evtools.top.model import Model
+
+    views = Model().views.values()
+    yield from sorted({column.name for view in views for column in view.columns})
+
+
+def _users() -> Iterator[str]:
+    import pwd
+
+    yield from (each.pw_name for each in pwd.getpwall())
+
+
+def _groups() -> Iterator[str]:
+    import grp
+
+    yield from (each.gr_name for each in grp.getgrall())
+
+
+def _cameras() -> Iterator[str]:
+    from evtools.cam.cameras import BUILT_IN
+
+    yield from BUILT_IN
+
+
+_WORDS: Final[dict[str, Any]] = {
+    "broker": lambda: _SCHEMES,
+    "camera": _cameras,
+    "gid": _groups,
+    "sort": _columns,
+    "speed": lambda: ("1x", "10x", "max"),
+    "uid": _users,
+}

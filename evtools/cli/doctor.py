@@ -1,0 +1,117 @@
+"""evtools doctor: its options, from the command line to DoctorOptions."""
+
+import logging
+import shutil
+import sys
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from evtools.cli import types
+from evtools.cli.command import SHARED, ToolCommand, build, setup, wants_colour
+from evtools.cli.options import FLAG, Option, json_option
+from evtools.errors import UsageError
+
+if TYPE_CHECKING:
+    from evtools.doctor.options import DoctorOptions
+
+_HELP: Final = """\
+Diagnose why evtop, evdump or evcam show nothing: check the network, the login,
+the event exchange and the workers, and print the commands that help.
+
+\b
+Examples:
+  evtools doctor -b redis://localhost:6379/0
+  evtools doctor -b amqps://me@rabbit-1// --tls-ca ca.pem --read-only
+  evtools doctor --fix                   remove what dead monitors left behind
+  evtools doctor -o json | jq .worst
+
+QUEUEs are names of event queues to examine, and with --fix to delete: RabbitMQ
+does not list them.
+"""
+_EPILOG: Final = (
+    "The exit status is 0 if all is well or merely noteworthy, 3 with a warning, 4 with a"
+    " problem. The doctor takes the options, environment and settings file of the"
+    " other tools, and uses those about the connection. See also evtools(1)."
+)
+# Options that change a broker must be typed on the command line.
+_opt = partial(Option, "Common", prefix="EVDOCTOR", envvar=(), in_file=False)
+
+# fmt: off
+_OPTIONS: Final = (
+    _opt("-o --output", ("text", "json"), default="text", metavar="FORMAT",
+         help="text, or json: one object with all findings."),
+    _opt("--wait", types.POSITIVE_DURATION, default="6s",
+         help="How long to wait for events; less than two heartbeats of the workers shows"
+              " little."),
+    _opt("--fix", FLAG,
+         help="Remove event queues, lists and bindings without a reader, after asking."),
+    _opt("--yes", FLAG, help="With --fix: do not ask."),
+    json_option("EVDOCTOR"),
+)
+# fmt: on
+
+
+@click.command(
+    "evdoctor",
+    cls=ToolCommand,
+    params=[click.Argument(["queues"], nargs=-1, metavar="[QUEUE]..."), *SHARED, *_OPTIONS],
+    help=_HELP,
+    epilog=_EPILOG,
+)
+@click.pass_context
+def evdoctor(ctx: click.Context, /, **values: Any) -> int:
+    """Diagnose why nothing shows."""
+    from evtools.cli import logs
+
+    # Libraries complain about what the findings explain better.
+    logs.set_up("evtools doctor", verbose=0, quiet=True, debug=values["debug"])
+    settings = setup(ctx, level=logging.ERROR)
+    if settings is None:
+        return 0
+    options = build_options(values)
+    from evtools.doctor.app import run
+
+    return run(options, settings)
+
+
+def build_options(values: Mapping[str, Any]) -> "DoctorOptions":
+    """Return the DoctorOptions of a parsed command line.
+
+    Raise UsageError for options that make no sense together, and where there is no terminal
+    to ask on.
+    """
+    from evtools.doctor.options import DoctorOptions
+
+    if values["fix"] and values["read_only"]:
+        raise UsageError("--fix and --read-only exclude each other", "leave one of them out")
+    if values["yes"] and not values["fix"]:
+        raise UsageError("--yes requires --fix", "add --fix")
+    if values["fix"] and not (values["yes"] or (sys.stdin.isatty() and sys.stderr.isatty())):
+        raise UsageError(
+            "--fix asks before it removes anything, and there is no terminal to ask on",
+            "look at what it would remove without --fix, then add --yes",
+        )
+    return build(
+        DoctorOptions,
+        values,
+        confirm=(lambda _question: True) if values["yes"] else _ask,
+        output="json" if values["json_output"] else values["output"],
+        colour=wants_colour(values["color"], sys.stdout),
+        cols=shutil.get_terminal_size().columns if sys.stdout.isatty() else 0,
+        verbose=bool(values["verbose"]),
+    )
+
+
+def _ask(question: str) -> bool:
+    from evtools.text import sanitize
+
+    try:
+        return click.confirm(sanitize(question), default=False, err=True)
+    except click.Abort as end:
+        click.echo(err=True)  # the cursor is still behind the question
+        if isinstance(end.__context__, EOFError):
+            return False
+        raise

@@ -1,0 +1,340 @@
+"""Types of option values: which texts are accepted, and what they become."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import click
+
+from evtools.text import decode_text, parse_duration, parse_size
+
+_ROUTING_KEY_MAX_BYTES: Final = 255
+_BROKER_MAX_BYTES: Final = 64 * 1024
+_SPEED: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*[xX]?", re.ASCII)
+#: Values as they are written in the settings of an application.
+_PYTHON_VALUES: Final[dict[str, Any]] = {"True": True, "False": False, "None": None}
+_SWITCHES: Final = dict.fromkeys(("on", "true", "yes"), True) | dict.fromkeys(
+    ("off", "false", "no"), False
+)
+_TIMESTAMP_FORMS: Final = "14:30, 10m (ago), 2026-11-20, 2026-11-20T14:00Z or epoch seconds"
+_TIME_OF_DAY: Final = re.compile(
+    r"\d\d?:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII
+)
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+#: Smaller numbers are seconds ago; this is March 1973.
+_EPOCH_MIN: Final = 1e8
+
+
+class Broker(NamedTuple):
+    """A broker URL; `via` is where it was read from, if not the command line.
+
+    `path` is the absolute name of the file it was read from: a daemon changes its
+    working directory later.
+    """
+
+    url: str
+    via: str = ""
+    path: str = ""
+
+
+class TextFile(NamedTuple):
+    """A file and its content."""
+
+    path: str
+    text: str
+
+
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType
+
+
+class Parsed(ParamType):
+    """A value that a function makes of the text.
+
+    The function raises ValueError with a message for the user.  A value of the settings
+    file that is not text is taken unchanged if it is one of `kinds`.
+    """
+
+    def __init__(self, name: str, parse: Callable[[str], Any], *kinds: type[Any]) -> None:
+        self.name = name
+        self._parse = parse
+        self.kinds = kinds
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            if isinstance(value, self.kinds):
+                return value
+            self.fail(f"{value!r} is not the right type of value", param, ctx)
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Recordings(Parsed):
+    """Files; in the environment one a line, as a name may contain anything else."""
+
+    envvar_list_splitter = "\n"
+
+
+# --- numbers ------------------------------------------------------------------------
+
+
+def _positive_duration(text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds <= 0:
+        raise ValueError("it must be longer than zero")
+    return seconds
+
+
+def _duration_or_none(text: str) -> float | None:
+    return None if text.strip().lower() == "none" else parse_duration(text)
+
+
+def _frequency(text: str) -> float:
+    """Parse -F of evcam, which is a filter in the other tools."""
+    try:
+        return _positive_duration(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} (-F is the frequency, as in celery events; a filter: --filter)"
+        ) from None
+
+
+def _count(text: str) -> int:
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise ValueError(f'"{text}" is not a whole number above zero')
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise ValueError(f'"{text}" is not a whole number')
+    return int(text)
+
+
+def _speed(text: str) -> float:
+    if text.strip().lower() == "max":
+        return float("inf")
+    match = _SPEED.fullmatch(text.strip())
+    factor = float(match.group(1)) if match else 0.0
+    if factor <= 0:
+        raise ValueError(f'invalid speed "{text}" (use 1x, 10x, 0.5x or max)')
+    return factor
+
+
+def _umask(text: str) -> int:
+    if not re.fullmatch(r"(0o)?[0-7]{1,4}", text.strip(), re.ASCII):
+        raise ValueError(f'invalid mask "{text}" (use octal digits, as in 027)')
+    return int(text, 8)
+
+
+# --- times --------------------------------------------------------------------------
+
+
+class LocalZone(tzinfo):
+    """The local time zone of this machine, including daylight saving time."""
+
+    def utcoffset(self, dt: datetime | None) -> timedelta | None:
+        return None if dt is None else dt.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, dt: datetime | None) -> None:
+        """Return nothing: the offset includes it."""
+        del dt
+
+    def tzname(self, dt: datetime | None) -> str:
+        del dt
+        return "local"
+
+    def fromutc(self, dt: datetime) -> datetime:
+        return dt.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)
+
+
+def parse_timestamp(text: str, now: float) -> float | time:
+    """Return UTC epoch seconds, or a time of day for 14:30.
+
+    `now`, in epoch seconds, is the base of 10m (ago).  Without a zone, times are local.
+    Raise ValueError with a message for the user.
+    """
+    text = text.strip()
+    try:
+        if _NUMBER.fullmatch(text) and float(text) >= _EPOCH_MIN:
+            return float(text)
+        if _TIME_OF_DAY.fullmatch(text):
+            hours, _, rest = text.partition(":")
+            return time.fromisoformat(f"{hours:0>2}:{rest}")
+        if "-" in text:
+            return datetime.fromisoformat(text).timestamp()
+        return now - parse_duration(re.sub(r"\s*ago$", "", text))
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f'invalid time "{text}" (use {_TIMESTAMP_FORMS})') from None
+
+
+def _timestamp(text: str) -> float | time:
+    from evtools.clock import SystemClock
+
+    return parse_timestamp(text, SystemClock().wall())
+
+
+# --- texts --------------------------------------------------------------------------
+
+
+def _worker(text: str) -> str:
+    kind, equals, name = text.partition("=")
+    if not equals and text.strip():
+        return text
+    if kind != "worker" or not name:
+        raise ValueError("write worker=NAME, as in worker=celery@web-1")
+    return name
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        # Not quoted: it may be half of a secret.
+        raise ValueError("write NAME=VALUE")
+    return key.strip(), value
+
+
+def _key_value(text: str) -> tuple[str, Any]:
+    key, value = _pair(text)
+    if value in _PYTHON_VALUES:
+        return key, _PYTHON_VALUES[value]
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _routing_key(text: str) -> str:
+    words = text.split(".")
+    if not all(words) or any(c.isspace() or not c.isprintable() for c in text):
+        raise ValueError(f"{text!r} is not a routing key (words separated by dots)")
+    if any(("*" in word or "#" in word) and len(word) > 1 for word in words):
+        raise ValueError(f"{text!r}: * and # replace whole words, as in task.*")
+    if "-" in text:
+        raise ValueError(f"{text!r} matches no event: write {text.replace('-', '.')!r}")
+    if len(text.encode()) > _ROUTING_KEY_MAX_BYTES:
+        raise ValueError(f"longer than {_ROUTING_KEY_MAX_BYTES} bytes")
+    return text
+
+
+def _fanout_prefix(text: str) -> bool | str:
+    if text.lower() in _SWITCHES:
+        return _SWITCHES[text.lower()]
+    try:
+        text.format(db=0)
+    except (KeyError, IndexError, ValueError):
+        raise ValueError(f"{text!r}: only {{db}} may be in braces") from None
+    return text
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"bad regular expression: {error}") from None
+    return text
+
+
+def _command(text: str) -> tuple[str, ...]:
+    import shlex
+
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"{str(error).lower()}; quote it as for a shell") from None
+
+
+# --- files --------------------------------------------------------------------------
+
+
+def _broker(text: str) -> Broker:
+    if text == "-":
+        line = sys.stdin.buffer.readline(_BROKER_MAX_BYTES)
+        return Broker(_one_url(_decoded("stdin", line)), "-b - (stdin)")
+    if text.startswith("@"):
+        path = Path(text[1:]).expanduser()
+        whole = str(path.absolute())
+        return Broker(read_url(whole), f"-b @{path}", whole)
+    return Broker(_one_url(text))
+
+
+def read_url(path: str) -> str:
+    """Return the broker URL in a file; raise ValueError."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_BROKER_MAX_BYTES)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    return _one_url(_decoded(path, content))
+
+
+def _one_url(text: str) -> str:
+    text = text.strip()
+    if not text or "\n" in text:
+        raise ValueError("there must be one line with the URL")
+    return text
+
+
+def _text_file(text: str) -> TextFile:
+    """Read a file; `-` is stdin."""
+    try:
+        is_stdin = text == "-"
+        content = sys.stdin.buffer.read() if is_stdin else Path(text).expanduser().read_bytes()
+    except OSError as error:
+        raise ValueError(f"{text}: {error.strerror}") from None
+    return TextFile(text, _decoded("stdin" if is_stdin else text, content))
+
+
+def _filter_file(text: str) -> TextFile:
+    """Read the file of evdump's -F, which is not a file in the other tools."""
+    try:
+        return _text_file(text)
+    except ValueError as error:
+        raise ValueError(f"{error} (-F takes a file; the filter itself needs no option)") from None
+
+
+def _decoded(name: str, content: bytes) -> str:
+    try:
+        return decode_text(content)
+    except UnicodeDecodeError:
+        raise ValueError(f"{name}: not text in UTF-8 or UTF-16") from None
+
+
+# fmt: off
+BROKER            = Parsed("URL", _broker)
+COMMAND           = Parsed("CMD", _command)
+COUNT             = Parsed("N", _count, int)
+DURATION          = Parsed("DUR", parse_duration, float, int)
+DURATION_OR_NONE  = Parsed("DUR", _duration_or_none, float, int)
+FANOUT_PREFIX     = Parsed("TEXT", _fanout_prefix, bool)
+FILTER            = Parsed("FILTER", str)
+FILTER_FILE       = Parsed("FILE", _filter_file)
+FREQUENCY         = Parsed("DUR", _frequency, float, int)
+GROUP             = Parsed("GROUP", str, int)
+KEYVALUE          = Parsed("NAME=VALUE", _key_value, tuple, list)
+PAIR              = Parsed("NAME=VALUE", _pair, tuple, list)
+POSITIVE_DURATION = Parsed("DUR", _positive_duration, float, int)
+RATE              = Parsed("RATE", str, int, float)
+RECORDING         = Recordings("FILE", str)
+REDACTION         = Parsed("PATTERN", str)
+REGEX             = Parsed("RE", _regex)
+ROUTING_KEY       = Parsed("KEY", _routing_key)
+SIZE              = Parsed("SIZE", parse_size, int)
+SPEED             = Parsed("SPEED", _speed, float, int)
+TEXT_FILE         = Parsed("FILE", _text_file)
+TIMESTAMP         = Parsed("TIME", _timestamp)
+UMASK             = Parsed("MASK", _umask, int)
+USER              = Parsed("USER", str, int)
+WHOLE             = Parsed("N", _whole, int)
+WORKER            = Parsed("worker=NAME", _worker)
+# fmt: on
+#: Tables in the settings file.
+PAIRS: Final = (PAIR, KEYVALUE)

@@ -1,0 +1,230 @@
+import io
+import re
+import sys
+import tomllib
+
+import pytest
+
+from evtools.cli.cam import evcam
+from evtools.cli.dump import evdump
+from evtools.cli.main import start
+from evtools.cli.options import Option
+from evtools.cli.show_config import _example, settings_file
+from evtools.cli.top import evtop
+from evtools.cli.types import FILTER_FILE, TEXT_FILE
+from evtools.top.keymap import BINDINGS, Keymap
+
+
+def test_every_setting_is_shown(shown):
+    names = {option.name for option in evdump.params if isinstance(option, Option)}
+    assert names - set(shown()) == {
+        *("config", "profile", "show_config", "version", "version_line"),
+        *("json_output", "ts_count", "read", "since", "until", "demo"),
+    }
+
+
+def test_the_lines_are_aligned(cli):
+    out = cli("--show-config").out.splitlines()
+    assert out[0] == "# settings file: none"
+    assert len({line.index(" = ") for line in out[1:]}) == 1
+    assert len({line.index("  # ") for line in out[1:]}) == 1
+
+
+def test_the_settings_file_is_named(cli, config):
+    path = config("")
+    assert cli("--show-config").out.startswith(f"# settings file: {path}\n")
+
+
+def test_no_secret_is_shown(cli):
+    out = cli(
+        *("--show-config", "-b", "redis://:s3kr1t@h/0"),
+        *("--broker-option", 'sentinel_kwargs={"password": "s3kr1t"}'),
+    ).out
+    assert "s3kr1t" not in out
+    assert '"redis://:**@h/0"' in out
+    assert '{sentinel_kwargs = {password = "**"}}' in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value"),
+    [
+        ((), "app", "-"),
+        ((), "tls", "-"),
+        ((), "accept", '["json", "msgpack", "yaml"]'),
+        ((), "event_queue_ttl", "5"),
+        (("--event-queue-ttl", "none"), "event_queue_ttl", '"none"'),
+        (("--tls",), "tls", "true"),
+        (("--no-reconnect",), "reconnect", "false"),
+        (("-c", "3"), "count", "3"),
+        (("--speed", "max", "-r", "x"), "speed", "inf"),
+        (("--broker-option", "a b=1"), "broker_option", '{"a b" = 1}'),
+        (("-H", 'a"\x1b'), "highlight", r'"a\"\u001b"'),
+        (("-F", "filter.txt"), "filter_file", '"filter.txt"'),
+    ],
+)
+def test_values_are_written_as_in_the_file(shown, tmp_path, arguments, name, value):
+    (tmp_path / "filter.txt").write_text("type:x")
+    assert shown(*arguments)[name][0] == value
+
+
+def test_a_command_is_shown_as_it_would_be_typed(cli):
+    out = cli("--broker-command", "vault read 'a b'", "--show-config").out
+    assert """broker_command        = "vault read 'a b'" """ in out
+
+
+# --- evtools config -----------------------------------------------------------------
+
+
+@pytest.fixture
+def all_parts(capsys):
+    """Run `evtools config`; return the lines of each part, by name."""
+
+    def run(*arguments):
+        assert start("config", arguments) == 0
+        found = {"": []}
+        for line in capsys.readouterr().out.splitlines():
+            if line.startswith("["):
+                found[line.strip("[]")] = []
+            else:
+                found[[*found][-1]].append(" ".join(line.split()))
+        return found
+
+    return run
+
+
+def test_what_all_tools_share_comes_first_and_once(all_parts):
+    parts = all_parts("-b", "redis://:s3kr1t@h/0")
+    assert list(parts) == ["", "evtop", "evdump", "evcam"]
+    assert parts[""][0] == "# settings file: none"
+    assert 'broker = "redis://:**@h/0" # -b flag' in parts[""]
+    assert 'theme = "dark" # default' in parts["evtop"]
+    assert "heartbeats = true # default" in parts["evdump"]
+    assert "freq = 1 # default" in parts["evcam"]
+    own = [line for name in ("evtop", "evdump", "evcam") for line in parts[name]]
+    assert not [line for line in own if line.startswith("broker =")]
+
+
+def test_what_a_tool_has_otherwise_stands_with_the_tool(all_parts, config):
+    path = config('heartbeat = "9s"\n[evcam]\nheartbeat = "3s"\npidfile = "x"\n')
+    parts = all_parts()
+    assert parts[""][0] == f"# settings file: {path}"
+    assert f"heartbeat = 9 # {path}" in parts[""]
+    assert f"heartbeat = 3 # {path} [evcam]" in parts["evcam"]
+    assert f'pidfile = "x" # {path} [evcam]' in parts["evcam"]
+    assert not [line for line in parts["evtop"] if "heartbeat" in line]
+
+
+def test_the_environment_and_profiles_count(all_parts, config, monkeypatch):
+    config('[profile.prod.evtop]\ntheme = "light"\n')
+    monkeypatch.setenv("EVDUMP_TS", "utc")
+    parts = all_parts("--profile", "prod")
+    assert any("profile.prod.evtop" in line for line in parts["evtop"])
+    assert 'ts = "utc" # EVDUMP_TS' in parts["evdump"]
+
+
+def test_keys_stand_with_evtop(all_parts, config):
+    path = config('[keys]\nsort-left = "L"\n')
+    parts = all_parts()
+    assert parts["keys"][0] == f'sort-left = "L" # {path}'
+    assert list(parts) == ["", "evtop", "keys", "evdump", "evcam"]
+
+
+def test_stdin_is_read_once(all_parts, monkeypatch):
+    stdin = io.TextIOWrapper(io.BytesIO(b"redis://:s3kr1t@h/0\n"))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert 'broker = "redis://:**@h/0" # -b - (stdin)' in all_parts("-b", "-")[""]
+    assert sys.stdin is stdin
+
+
+def test_a_file_that_all_can_read_is_warned_of(all_parts, config, capsys):
+    config('broker = "redis://:s3kr1t@h/0"', mode=0o644)
+    assert start("config", []) == 0
+    assert "readable by everyone" in capsys.readouterr().err
+
+
+def test_a_mistake_in_the_table_of_a_tool_is_reported(config, capsys):
+    config('[evtop]\nthemes = "dark"\n')
+    assert start("config", []) == 78
+    err = capsys.readouterr().err
+    assert "evtop.themes: there is no such setting" in err
+    assert "did you mean theme?" in err
+
+
+def test_a_settings_file_to_begin_with_needs_no_good_one(capsys, config):
+    config("nonsense = 1\n")
+    assert start("config", ["--default"]) == 0
+    assert "[evtop]" in capsys.readouterr().out
+
+
+# --- a first settings file ----------------------------------------------------------
+
+# A setting in a comment has no blank after the #.
+_SETTING = re.compile(r'^#(?=([\w-]+|"[^"]+") = )', re.MULTILINE)
+
+TOOLS = {"evtop": evtop, "evdump": evdump, "evcam": evcam}
+
+
+def everything_set():
+    return _SETTING.sub("", settings_file())
+
+
+def options_of(tool):
+    return [each for each in tool.params if isinstance(each, Option) and each.in_file]
+
+
+def test_as_it_is_it_sets_nothing():
+    assert not any(tomllib.loads(settings_file()).values())
+
+
+def test_every_setting_stands_in_it_once():
+    found = tomllib.loads(everything_set())
+    assert {key for key, value in found.items() if key not in {*TOOLS, "keys"}} == {
+        option.name for option in options_of(evtop) if option.shared
+    }
+    for name, tool in TOOLS.items():
+        own = {option.name for option in options_of(tool) if not option.shared}
+        assert set(found[name]) == own
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_tool_takes_every_value_in_it(config, name):
+    text = everything_set()
+    for option in options_of(TOOLS[name]):
+        if option.type in (TEXT_FILE, FILTER_FILE):  # which would be read
+            text = re.sub(rf"^{option.name} = .*\n", "", text, flags=re.MULTILINE)
+    # There is no such application.
+    config(re.sub(r"^app = .*\n", "", text, flags=re.MULTILINE))
+    with TOOLS[name].make_context(name, []) as ctx:
+        assert ctx.params["heartbeat"] == 10.0
+        assert ctx.params["buffer_size"] == 256 * 1024 * 1024
+
+
+def test_the_keys_are_those_that_are_built_in():
+    keys = tomllib.loads(everything_set())["keys"]
+    assert set(keys) == {binding.command for binding in BINDINGS}
+    assert Keymap(keys).bindings == Keymap().bindings
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "value"),
+    [
+        (evtop, "connect_timeout", "4s"),
+        (evtop, "max_memory", "256M"),
+        (evtop, "max_tasks", 100_000),
+        (evtop, "broker_option", {}),
+        (evtop, "redact", []),
+        (evtop, "tls", True),
+        (evtop, "tls_ca", "/path/to/file"),
+        (evdump, "output", "text"),
+        (evdump, "count", 100),
+        (evdump, "template", "TEXT"),
+        (evcam, "uid", "celery"),
+    ],
+)
+def test_a_value_is_the_default_or_an_example(tool, name, value):
+    (option,) = [each for each in tool.params if each.name == name]
+    assert _example(option) == value
+
+
+def test_no_line_is_too_long():
+    assert max(map(len, settings_file().splitlines())) <= 88
