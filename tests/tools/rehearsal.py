@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
-from evtools.transport.demo.cast import CAST, tempt_fate
-from evtools.transport.demo.stage import Stage
-from evtools.transport.demo.worker import DemoWorker
+from evtools.transport.demo.simulation import CHARACTERS, DemoWorker, Simulation
 from evtools.wire import LamportClock
 
 START = 1_700_000_000.0
@@ -32,33 +30,28 @@ class Recorder:
 
 
 class Rehearsal:
-    """A stage with the workers of `cast`, and the events they sent."""
+    """A simulation with the workers of `cast`, and the events they sent."""
 
-    def __init__(self, cast=CAST, *, seed=1, rate=5.0, fates=True):
+    def __init__(self, cast=CHARACTERS, *, seed=1, rate=5.0, fates=True):
         self.events = []
         client = Recorder("client", self.events)
-        self.stage = Stage(Random(seed), self, client, rate)
+        self.simulation = Simulation(Random(seed), self, client, rate)
         self.workers = {}
+        self._fates = fates
         for character in cast:
             senders = [Recorder(character.hostname, self.events) for _ in range(2)]
-            worker = DemoWorker(self.stage, character, *senders)
+            worker = DemoWorker(self.simulation, character, *senders)
             self.workers[character.hostname] = worker
-            if fates:
-                tempt_fate(self.stage.agenda, worker)
 
     def wall(self):
         """Return the time by the clock on the wall: it stands still between deeds."""
-        return START + self.stage.agenda.now
-
-    def monotonic(self):
-        """Return the same."""
-        return self.wall()
+        return START + self.simulation.now
 
     def play(self, seconds):
-        """Let the cluster live so long."""
-        if not self.stage.workers:
-            self.stage.open(list(self.workers.values()))
-        self.stage.agenda.play(self.stage.agenda.now + seconds)
+        """Let the cluster live for some seconds."""
+        if not self.simulation.workers:
+            self.simulation.start(self.workers.values(), fates=self._fates)
+        self.simulation.play(self.simulation.now + seconds)
         return self
 
     def of(self, *types, **wanted):

@@ -1,3 +1,4 @@
+import logging
 import threading
 import time
 from collections import Counter
@@ -5,13 +6,24 @@ from collections import Counter
 import pytest
 from kombu.entity import Queue
 
-from evtools.transport import ConnectionSettings, EventReceiver, call, connect, get_exchange
+from evtools.transport import (
+    ConnectionSettings,
+    EventReceiver,
+    broadcast,
+    call,
+    connect,
+    get_exchange,
+)
+from evtools.transport.control import mailbox
 from evtools.transport.demo import URL, DemoCluster
-from evtools.transport.demo.cast import CAST
+from evtools.transport.demo.cluster import AWAY, COMMANDS, answer, listen, serve
+from evtools.transport.demo.simulation import CHARACTERS
+from evtools.transport.demo.tasks import BY_NAME
 from evtools.wire import MissedTasks
 from servers.process import wait_until
+from tools.rehearsal import Rehearsal
 
-WORKERS = {character.hostname for character in CAST}
+WORKERS = {character.hostname for character in CHARACTERS}
 
 
 @pytest.fixture
@@ -115,10 +127,6 @@ def test_stopping_says_goodbye_for_all_workers(cluster, receiver):
     assert {e["hostname"] for e in events if e["type"] == "worker-offline"} == WORKERS
 
 
-def test_a_cluster_that_never_lived_can_be_stopped(settings):
-    DemoCluster(settings).stop()
-
-
 def test_the_workers_answer_and_obey(cluster, receiver, settings):
     cluster.start()
     watch(receiver, lambda events: types(events)["worker-online"] == 5)
@@ -152,3 +160,185 @@ def test_an_idle_pair_of_cluster_and_receiver_costs_little(settings, receiver):
     # A busy loop anywhere would take all of it.
     assert spent < lasted / 2
     assert threading.active_count() < 20
+
+
+# --- remote control -----------------------------------------------------------------
+
+
+@pytest.fixture
+def connection(settings):
+    with connect(settings) as connection:
+        yield connection
+
+
+@pytest.fixture
+def quiet():
+    return Rehearsal(fates=False).play(0)
+
+
+@pytest.fixture
+def obey(connection, settings, quiet):
+    """Let the workers obey what was sent to them."""
+    listen(connection, settings, list(quiet.workers.values()))
+
+    def run():
+        for _ in range(2 * len(quiet.workers)):
+            serve(connection, 0)
+
+    return run
+
+
+def beats(quiet):
+    return {event["hostname"] for event in quiet.of("worker-heartbeat")}
+
+
+def test_a_broadcast_is_for_all(obey, connection, settings, quiet):
+    broadcast(connection, "heartbeat", settings=settings)
+    obey()
+    assert beats(quiet) == set(quiet.workers)
+
+
+def test_a_command_may_be_for_some(obey, connection, settings, quiet):
+    broadcast(connection, "heartbeat", settings=settings, destination=["w1@demo-a"])
+    obey()
+    assert beats(quiet) == {"w1@demo-a"}
+
+
+def test_who_is_not_there_obeys_nothing(obey, connection, settings, quiet):
+    quiet.workers["w1@demo-a"].die(away=10)
+    broadcast(connection, "heartbeat", settings=settings)
+    obey()
+    assert beats(quiet) == set(quiet.workers) - {"w1@demo-a"}
+
+
+def test_nonsense_is_survived_in_silence(obey, connection, settings, quiet, caplog):
+    box = mailbox(connection, settings)
+    with caplog.at_level(logging.DEBUG):
+        box._publish("no_such_command", {"a": 1})
+        box._publish("ping", ["not", "named"])
+        obey()
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+@pytest.fixture
+def rehearsal():
+    return Rehearsal(fates=False).play(10)
+
+
+@pytest.fixture
+def worker(rehearsal):
+    return rehearsal.workers["images@demo-c"]
+
+
+@pytest.fixture
+def uuid(rehearsal, worker):
+    while not worker.running:
+        rehearsal.play(0.5)
+    return next(iter(worker.running))
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "error"),
+    [
+        ("bogus", {}, "KeyError('bogus')"),
+        ([], {}, "TypeError"),
+        ("revoke", {}, "TypeError"),
+        ("revoke", {"task_id": 5}, "TypeError"),
+        ("terminate", {"task_id": "u", "signal": "SIGNONE"}, "KeyError('SIGNONE')"),
+        ("terminate", {"task_id": "u", "signal": 999}, "ValueError"),
+        ("rate_limit", {"task_name": "x", "rate_limit": "1/s"}, "unknown task"),
+        ("time_limit", {"task_name": "x"}, "unknown task"),
+        ("autoscale", {"max": 10, "min": 1}, "Autoscale not enabled"),
+    ],
+)
+def test_what_cannot_be_done_is_answered_with_an_error(worker, command, arguments, error):
+    assert error in answer(worker, command, arguments)["error"]
+
+
+def test_what_is_revoked_without_a_signal_runs_on(worker, uuid):
+    assert answer(worker, "revoke", {"task_id": uuid}) == {"ok": f"tasks {uuid} flagged as revoked"}
+    assert uuid in worker.running
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "signum"),
+    [
+        ("revoke", {"terminate": True}, 15),
+        ("revoke", {"terminate": True, "signal": "SIGKILL"}, 9),
+        ("revoke", {"terminate": True, "signal": "kill"}, 9),
+        ("terminate", {"signal": 2}, 2),
+    ],
+)
+def test_what_is_terminated_is_revoked(rehearsal, worker, uuid, command, arguments, signum):
+    assert "ok" in answer(worker, command, {"task_id": [uuid, "other"], **arguments})
+    (event,) = rehearsal.of("task-revoked", uuid=uuid)
+    assert (event["terminated"], event["signum"]) == (True, signum)
+
+
+@pytest.mark.parametrize(
+    ("rate", "per_second"), [("30/m", 0.5), ("2", 2), (3, 3), ("7/h", 7 / 3600)]
+)
+def test_rates_are_limited(worker, rate, per_second):
+    name = "shop.mail.send"
+    arguments = {"task_name": name, "rate_limit": rate}
+    assert "ok" in answer(worker, "rate_limit", arguments)
+    assert worker.rate_limits[name] == pytest.approx(per_second)
+    answer(worker, "rate_limit", {"task_name": name, "rate_limit": 0})
+    assert not worker.rate_limits[name]
+
+
+def test_times_are_limited(worker):
+    name = "shop.mail.send"
+    assert "ok" in answer(worker, "time_limit", {"task_name": name, "hard": 3})
+    assert worker.time_limits == {name: 3}
+    answer(worker, "time_limit", {"task_name": name, "soft": 3})
+    assert worker.time_limits == {}
+
+
+def test_the_pool_grows_and_shrinks(worker):
+    before = worker.concurrency
+    answer(worker, "pool_grow", {"n": 3})
+    assert worker.concurrency == before + 3
+    answer(worker, "pool_shrink", {})
+    assert worker.concurrency == before + 2
+
+
+def test_queues_are_added_and_left(worker):
+    assert "ok" in answer(worker, "add_consumer", {"queue": "mail", "exchange": ""})
+    assert "ok" in answer(worker, "cancel_consumer", {"queue": "images"})
+    names = [queue["name"] for queue in answer(worker, "active_queues", {})]
+    assert names == ["mail"]
+
+
+def test_a_worker_that_is_shut_down_comes_back_later(rehearsal, worker):
+    assert answer(worker, "shutdown", {}) is None
+    rehearsal.play(15)
+    assert not worker.up
+    rehearsal.play(AWAY)
+    assert worker.up
+
+
+def test_a_heartbeat_is_sent_on_request(rehearsal, worker):
+    assert answer(worker, "heartbeat", {}) is None
+    assert rehearsal.events[-1]["type"] == "worker-heartbeat"
+
+
+def test_what_it_does_can_be_inspected(worker, uuid):
+    worker.queues.clear()
+    (active,) = [task for task in answer(worker, "active", {"safe": True}) if task["id"] == uuid]
+    assert active["name"] == "shop.images.thumbnail"
+    assert active["delivery_info"]["routing_key"] == "images"
+    waiting = [task["id"] for task in answer(worker, "reserved", {})]
+    assert waiting == list(worker.received)
+    assert answer(worker, "registered", {}) == sorted(BY_NAME)
+    stats = answer(worker, "stats", {})
+    assert stats["pool"]["max-concurrency"] == worker.concurrency
+    assert stats["total"] == {"shop": worker.processed}
+
+
+def test_there_is_all_that_evtop_sends():
+    assert set(COMMANDS) >= {
+        *("revoke", "terminate", "rate_limit", "time_limit", "shutdown"),
+        *("pool_grow", "pool_shrink", "autoscale", "enable_events"),
+        *("disable_events", "add_consumer", "cancel_consumer", "ping", "heartbeat"),
+    }

@@ -1,13 +1,14 @@
 from itertools import pairwise
 from random import Random
+from uuid import UUID
 
 import pytest
 
-from evtools.transport.demo import worker as module
-from evtools.transport.demo.kinds import BY_NAME, QUEUES, End, Kind
-from evtools.transport.demo.task import make_task
-from evtools.transport.demo.worker import CONCURRENCY_MAX, Character
-from tools.rehearsal import Rehearsal
+from evtools.transport.demo import simulation as module
+from evtools.transport.demo.simulation import CHARACTERS, Character
+from evtools.transport.demo.tasks import BY_NAME, KINDS, QUEUES, End, Kind, make_task, traceback
+from evtools.wire import MissedTasks
+from tools.rehearsal import START, Rehearsal
 
 #: A type whose tasks run for four seconds each, nearly.
 SLOW = Kind(name="slow", queue="celery", runtime=4.0, weight=1.0, args=lambda _: "()", progress=3)
@@ -30,8 +31,8 @@ def worker(rehearsal):
 @pytest.fixture
 def send(rehearsal):
     def send(kind=SLOW):
-        task = make_task(rehearsal.stage.rng, kind, rehearsal.wall())
-        rehearsal.stage.send(task)
+        task = make_task(rehearsal.simulation.rng, kind, rehearsal.wall())
+        rehearsal.simulation.send(task)
         return task
 
     return send
@@ -178,7 +179,7 @@ def test_who_dies_says_nothing_and_comes_back_as_another(rehearsal, worker, send
     tasks = [send() for _ in range(4)]
     rehearsal.play(0.5)
     running = [task for task in tasks if task.uuid in worker.running]
-    pid = worker.sender.pid
+    pid = worker.main.pid
     rehearsal.events.clear()
     worker.die(away=30)
     worker.die(away=1)
@@ -210,16 +211,6 @@ def test_who_leaves_finishes_what_runs(rehearsal, worker, send):
         assert life(rehearsal, task).count("received") == 2
 
 
-def test_who_is_idle_leaves_at_once(rehearsal, worker):
-    worker.leave(away=10)
-    assert not worker.up
-    worker.goodbye()
-    assert rehearsal.kinds()["worker-offline"] == 1
-    rehearsal.play(11)
-    worker.come()
-    assert rehearsal.kinds()["worker-online"] == 1
-
-
 def test_a_rate_limit_spaces_starts(rehearsal, worker, send):
     worker.rate_limits[SLOW.name] = 0.5
     worker.resize(8)
@@ -240,15 +231,8 @@ def test_a_time_limit_ends_what_runs_too_long(rehearsal, worker, send):
     assert "TimeLimitExceeded" in rehearsal.of("task-failed")[0]["exception"]
 
 
-def test_a_pool_has_its_limits(worker):
-    worker.resize(0)
-    assert worker.concurrency == 1
-    worker.resize(10**9)
-    assert worker.concurrency == CONCURRENCY_MAX
-
-
 def test_who_is_to_be_silent_about_tasks_still_beats(rehearsal, worker, send):
-    worker.tells = False
+    worker.sends_task_events = False
     send()
     rehearsal.play(20)
     assert set(rehearsal.kinds()) == {"task-sent", "worker-heartbeat"}
@@ -279,6 +263,187 @@ def test_who_is_terminated_sends_no_children(rehearsal, worker, send):
     assert rehearsal.of("task-sent", parent_id=parent.uuid) == []
 
 
-def test_the_same_random_numbers_make_the_same_task():
-    kinds = [make_task(Random(5), SLOW, 0.0).told() for _ in range(2)]
-    assert kinds[0] == kinds[1]
+# --- the cluster --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def played():
+    return Rehearsal().play(300)
+
+
+def test_a_seed_decides_what_happens():
+    assert Rehearsal().play(60).events == Rehearsal().play(60).events
+    assert Rehearsal().play(60).events != Rehearsal(seed=2).play(60).events
+
+
+def test_it_makes_no_difference_how_often_one_looks():
+    at_once, in_steps = Rehearsal().play(60), Rehearsal()
+    for _ in range(600):
+        in_steps.play(0.1)
+    assert in_steps.events[:-20] == at_once.events[: len(in_steps.events) - 20]
+
+
+def test_clients_send_at_their_rate(played):
+    sent = [e for e in played.of("task-sent", retries=0) if e["parent_id"] is None]
+    assert len(sent) / 300 == pytest.approx(5.0, rel=0.1)
+    assert {event["queue"] for event in played.of("task-sent")} == set(QUEUES)
+
+
+def test_all_that_a_view_can_show_happens(played):
+    assert set(played.kinds()) == {
+        *("task-sent", "task-received", "task-started", "task-succeeded"),
+        *("task-failed", "task-retried", "task-revoked", "task-rejected"),
+        *("task-progress", "worker-online", "worker-heartbeat", "worker-offline"),
+    }
+    revoked = played.of("task-revoked")
+    assert {(e["terminated"], e["expired"]) for e in revoked} == {
+        *((False, False), (True, False), (False, True))
+    }
+    assert {e["requeue"] for e in played.of("task-rejected")} == {True, False}
+
+
+def test_a_first_look_has_something_to_see():
+    first = Rehearsal().play(0.5).kinds()
+    assert first["worker-online"] == 5
+    assert first["task-sent"] >= 1
+    soon = Rehearsal().play(20).kinds()
+    assert {"task-failed", "task-retried", "task-progress"} <= set(soon)
+
+
+def test_some_retries_succeed_and_some_are_given_up(played):
+    retried = {event["uuid"] for event in played.of("task-retried")}
+    ends = {
+        event["type"]
+        for event in played.of("task-succeeded", "task-failed")
+        if event["uuid"] in retried
+    }
+    assert ends == {"task-succeeded", "task-failed"}
+    assert any(
+        event["exception"].startswith("MaxRetriesExceededError")
+        for event in played.of("task-failed")
+    )
+
+
+def test_workflows_are_trees_of_three_generations(played):
+    told = {event["uuid"]: event for event in played.of("task-sent")}
+    generations = [
+        (event["name"], told[event["parent_id"]]["name"])
+        for event in told.values()
+        if event["parent_id"]
+    ]
+    assert set(generations) == {
+        ("shop.orders.pack", "shop.orders.fulfil"),
+        ("shop.orders.label", "shop.orders.pack"),
+    }
+    for event in played.of("task-sent", name="shop.orders.label"):
+        assert told[event["root_id"]]["name"] == "shop.orders.fulfil"
+
+
+def test_nothing_seems_to_be_missing(played):
+    missed = MissedTasks()
+    assert sum(map(missed.observe, played.events)) == 0
+
+
+def test_a_queue_that_nobody_serves_drops_the_oldest():
+    rehearsal = Rehearsal(cast=(), rate=1000.0)
+    rehearsal.play(20)
+    lengths = [len(queue) for queue in rehearsal.simulation.queues.values()]
+    assert max(lengths) == module.QUEUE_MAX
+
+
+def test_process_ids_are_new_each_time():
+    simulation = Rehearsal().simulation
+    pids = [simulation.new_pid() for _ in range(100)]
+    assert len({pid + offset for pid in pids for offset in (0, 1)}) == 200
+
+
+def lives(hostname):
+    played = Rehearsal().play(300)
+    return [
+        (event["type"], event["timestamp"] - START)
+        for event in played.of("worker-online", "worker-offline", hostname=hostname)
+    ]
+
+
+def test_one_worker_dies_without_a_word_and_returns():
+    assert lives("reports@demo-b") == [
+        ("worker-online", 0.0),
+        ("worker-online", 65.0),
+        ("worker-online", 185.0),
+    ]
+
+
+def test_one_worker_stops_when_it_is_done_and_returns():
+    kinds = [kind for kind, _ in lives("w3@demo-b")]
+    assert kinds == ["worker-online", "worker-offline"] * 3 + ["worker-online"]
+
+
+def test_the_clock_of_one_worker_is_ahead():
+    (event,) = Rehearsal().play(0).of("worker-online", hostname="images@demo-c")
+    assert event["timestamp"] == START + 29
+
+
+# --- tasks --------------------------------------------------------------------------
+
+
+NOW = 1_700_000_000.0
+MAIL = BY_NAME["shop.mail.send"]
+
+
+def test_a_task_tells_what_celery_tells():
+    task = make_task(Random(1), MAIL, NOW)
+    assert UUID(task.uuid).version == 4
+    assert task.fields() == {
+        "uuid": task.uuid,
+        "name": "shop.mail.send",
+        "args": task.args,
+        "kwargs": "{}",
+        "retries": 0,
+        "eta": None,
+        "expires": None,
+        "root_id": task.uuid,
+        "parent_id": None,
+    }
+
+
+def test_delays_and_deadlines_are_told_in_utc():
+    remind = make_task(Random(1), BY_NAME["shop.offers.remind"], NOW)
+    assert remind.fields()["eta"] == "2023-11-14T22:13:35+00:00"
+    report = make_task(Random(1), BY_NAME["shop.reports.build"], NOW)
+    assert report.fields()["expires"] == "2023-11-14T22:13:40+00:00"
+
+
+def test_children_know_their_parent_and_their_root():
+    root = make_task(Random(1), BY_NAME["shop.orders.fulfil"], NOW)
+    child = make_task(Random(2), BY_NAME["shop.orders.pack"], NOW, root)
+    grandchild = make_task(Random(3), BY_NAME["shop.orders.label"], NOW, child)
+    told = grandchild.fields()
+    assert (told["parent_id"], told["root_id"]) == (child.uuid, root.uuid)
+
+
+@pytest.mark.parametrize(
+    ("exception", "last"), [("E('declined')", "E: 'declined'"), ("MemoryError()", "MemoryError")]
+)
+def test_a_traceback_ends_with_its_exception(exception, last):
+    lines = traceback(MAIL, exception).splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert exception in lines[2]
+    assert lines[-1] == last
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_task_type_makes_sense(kind):
+    rng = Random(1)
+    assert kind.args(rng).startswith("(")
+    assert 0 <= sum(end.share for end in kind.ends) < 1
+    for end in kind.ends:
+        assert end.event in ("failed", "retried", "rejected")
+        assert (end.exception is None) == (end.event == "rejected")
+        if end.exception is not None:
+            assert end.exception(rng).endswith(")")
+    assert set(kind.children) <= set(BY_NAME)
+    assert kind.weight or any(kind.name in parent.children for parent in KINDS)
+
+
+def test_every_queue_has_a_worker():
+    assert set(QUEUES) == {queue for worker in CHARACTERS for queue in worker.queues}
