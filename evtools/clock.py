@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tell the time."""
+    """Wall clock and monotonic clock."""
 
     def wall(self) -> float:
         """Return UTC epoch seconds."""

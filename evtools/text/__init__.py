@@ -1,8 +1,6 @@
-"""Strings a terminal can trust: made printable, made to fit, made readable."""
+"""Strings that a terminal can trust: printable, of a known width, readable by people."""
 
 from evtools.text.credentials import hide_credentials
-from evtools.text.decoding import decode_text, encoding_of
-from evtools.text.fit import clip, elide_middle, pad, width
 from evtools.text.human import (
     human_age,
     human_count,
@@ -13,26 +11,12 @@ from evtools.text.human import (
     parse_size,
 )
 from evtools.text.regexes import BoundedPattern
-from evtools.text.sanitize import sanitize, sanitize_lines
-from evtools.text.spreadsheet import csv_cell
+from evtools.text.sanitize import csv_cell, decode_text, encoding_of, sanitize, sanitize_lines
+from evtools.text.width import clip, elide_middle, pad, width
 
+# fmt: off
 __all__ = [
-    "BoundedPattern",
-    "clip",
-    "csv_cell",
-    "decode_text",
-    "elide_middle",
-    "encoding_of",
-    "hide_credentials",
-    "human_age",
-    "human_count",
-    "human_duration",
-    "human_rate",
-    "human_size",
-    "pad",
-    "parse_duration",
-    "parse_size",
-    "sanitize",
-    "sanitize_lines",
-    "width",
+    "BoundedPattern", "clip", "csv_cell", "decode_text", "elide_middle", "encoding_of",
+    "hide_credentials", "human_age", "human_count", "human_duration", "human_rate", "human_size",
+    "pad", "parse_duration", "parse_size", "sanitize", "sanitize_lines", "width",
 ]

@@ -1,18 +1,18 @@
-"""Text of others, with the credentials in it hidden."""
+"""Credentials in text from outside, hidden."""
 
 import re
 from typing import Final
 
-#: A longer password is not looked for: text of others must not take long.
+#: The longest password that is looked for, as hostile text must not take long.
 _LONG: Final = "{1,300}"
-#: What stands in URLs of ours: placeholders, and what is hidden already.
+#: What is not hidden in a URL: placeholders of our own messages, and masks.
 _OURS: Final = r"(?-i:USER)?:?(?-i:PASSWORD)?@|[^/\s@]{0,100}:?\*\*@"
 
-#: What is hidden, and what stands in its place.
+#: What is hidden, and its replacement.
 _RULES: Final = tuple(
-    (re.compile(pattern, re.IGNORECASE), shown)
-    for pattern, shown in (
-        # In front of a URL's host.  A password may have a slash, which is a mistake.
+    (re.compile(pattern, re.IGNORECASE), replacement)
+    for pattern, replacement in (
+        # Before the host of a URL.  A password with a slash is a mistake, but happens.
         (rf"(://)(?!{_OURS})[^/\s]*@", r"\1**@"),
         (rf"(://)(?!{_OURS})[^\s/@:]{{0,100}}:(?!\d{{1,5}}/)[^\s@]{_LONG}@", r"\1**@"),
         (rf"(%3A%2F%2F)(?:(?!%40)[^\s&]){_LONG}%40", r"\1**%40"),
@@ -26,7 +26,7 @@ _RULES: Final = tuple(
         ),
         (r"\b(bearer) [\w.~+/=-]{8,300}", r"\1 **"),
         # password='x', PWD={x};, "password": "x", (b'password', 'x') and
-        # api_key=x; as an unquoted word after a colon only what is a password for sure.
+        # api_key=x; an unquoted word after a colon only if it is a password for sure.
         (
             (
                 r"((?:passwo?r?d|passwd|passphrase|pwd|secret|token|api_?key|access_?key"
@@ -69,12 +69,12 @@ _RULES: Final = tuple(
 
 
 def hide_credentials(text: str) -> str:
-    """Return `text` without passwords, as far as they can be told.
+    """Return `text` without the passwords that can be recognised in it.
 
-    For exceptions and log records of others, which may quote whole URLs, or
-    what a connection was made with.  It stands where text leaves us: in logs,
-    on stderr, over HTTP, towards systemd.
+    For exceptions and log records from elsewhere, which may quote whole URLs or the
+    arguments of a connection.  Applied where text leaves the program: logs, stderr, HTTP,
+    systemd.
     """
-    for pattern, shown in _RULES:
-        text = pattern.sub(shown, text)
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
     return text

@@ -1,25 +1,23 @@
-"""Durations, ages, rates, counts and sizes for columns, and their way back."""
+"""Durations, ages, rates, counts and sizes for columns, and back."""
 
 import math
 import re
 from collections.abc import Sequence
 from typing import Final
 
-from evtools.text.fit import clip
 from evtools.text.sanitize import sanitize
+from evtools.text.width import clip
 
-# Every `human_*` function accepts any number (NaN is `?`, infinities are `inf`
-# and `-inf`), never raises, and states the columns its result never exceeds.
-
-UNKNOWN: Final = "?"
+# Every `human_*` function accepts any number (NaN is `?`, infinities are `inf` and
+# `-inf`), never raises, and states the columns its result never exceeds.
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
 _YEAR: Final = 365 * _DAY
 
-# Spans below a minute: up to where (there rounding reaches the next form), the
-# factor, the form.
+# fmt: off
+#: Spans below a minute: the limit (where rounding reaches the next form), factor, format.
 _SHORT_SPANS: Final = (
     (0.000_05, 0, "{:.0f}ms"),
     (0.000_95, 1000, "{:.1f}ms"),
@@ -27,37 +25,25 @@ _SHORT_SPANS: Final = (
     (9.995, 1, "{:.2f}s"),
     (59.5, 1, "{:.1f}s"),
 )
-# Spans of two units: up to where, and the units with their seconds.
+#: Spans of two units: the limit, and the units with their seconds.
 _LONG_SPANS: Final = (
     (_HOUR, _MINUTE, "m", 1, "s"),
     (_DAY, _HOUR, "h", _MINUTE, "m"),
     (100 * _DAY, _DAY, "d", _HOUR, "h"),
 )
-_LONGEST_IN_DAYS: Final = 100_000 * _DAY
-_LONGEST_IN_YEARS: Final = 10_000 * _YEAR
-
+# fmt: on
 _DURATION_COLS: Final = 6
 # From here on, rounding adds a digit.
 _ONE_DIGIT: Final = 9.95
 _THREE_DIGITS: Final = 999.5
 _FOUR_DIGITS: Final = 9999.5
-_SLOWEST_RATE: Final = 0.1
 
 #: Units of a duration, longest first, in seconds.
-UNITS: Final = {"d": _DAY, "h": _HOUR, "m": _MINUTE, "s": 1.0, "ms": 0.001}
-_DURATION = re.compile(
-    "".join(rf"(?:(\d{{1,15}}(?:\.\d{{1,9}})?){unit})?" for unit in UNITS), re.ASCII
-)
-_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
-DURATION_GRAMMAR: Final = "10, 10s, 500ms, 5m, 2h, 1d or 1h30m"
-
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([KMGT]?)(?:I?B)?", re.ASCII | re.IGNORECASE)
-_SIZE_UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-SIZE_GRAMMAR: Final = "100, 64K, 10M or 1.5G; K is 1024"
-
-_COUNT_SUFFIXES: Final = ("k", "M", "G", "T", "P", "E")
-_SIZE_SUFFIXES: Final = ("K", "M", "G", "T", "P", "E")
-_LONGEST_SHOWN: Final = 40
+_UNITS: Final = {"d": _DAY, "h": _HOUR, "m": _MINUTE, "s": 1.0, "ms": 0.001}
+_NUMBER: Final = r"\d{1,15}(?:\.\d{1,9})?"
+_DURATION: Final = re.compile("".join(f"(?:({_NUMBER}){unit})?" for unit in _UNITS), re.ASCII)
+_SECONDS: Final = re.compile(_NUMBER, re.ASCII)
+_SIZE: Final = re.compile(rf"({_NUMBER})([KMGT]?)(?:I?B)?", re.ASCII | re.IGNORECASE)
 
 
 # --- for people -----------------------------------------------------------------
@@ -66,8 +52,8 @@ _LONGEST_SHOWN: Final = 40
 def human_duration(seconds: float) -> str:
     """Return a span such as `6ms`, `1.04s`, `2m14s`, `3h05m`, `4d02h`.
 
-    At most 6 columns.  Negative spans show their largest unit only where the
-    sign would make a seventh.
+    At most 6 columns.  Negative spans show only their largest unit if the sign would make
+    a seventh.
     """
     seconds = _finite(seconds)
     if not math.isfinite(seconds):
@@ -100,29 +86,31 @@ def human_rate(per_second: float) -> str:
     if size >= _FOUR_DIGITS:
         return f"{human_count(rate)}/s"
     for per, unit in ((1, "s"), (_MINUTE, "m"), (_HOUR, "h")):
-        if size * per >= _SLOWEST_RATE:
-            return f"{sign}{_two_digits(size * per)}/{unit}"
+        if size * per >= 0.1:  # noqa: PLR2004  (the least that is shown)
+            number = size * per
+            text = f"{number:.1f}" if number < _ONE_DIGIT else str(round(number))
+            return f"{sign}{text}/{unit}"
     return "0/s" if size == 0 else f"{sign}<0.1/h"
 
 
 def human_count(number: float) -> str:
     """Return a count: `0`, `999`, `3.6k`, `12k`, `1.2M`.
 
-    At most 4 columns, 5 with a sign; what is beyond 999E is `>999E`, `-999E`.
+    At most 4 columns, 5 with a sign; beyond 999E it is `>999E` or `-999E`.
     """
-    return _scaled(number, 1000, ("", *_COUNT_SUFFIXES))
+    return _scaled(number, 1000, ("", "k", "M", "G", "T", "P", "E"))
 
 
 def human_size(size_bytes: float) -> str:
     """Return a size: `512B`, `1.5K`, `64K`, `10M`, `1.5G`; K is 1024.
 
-    At most 4 columns, 5 with a sign; what is beyond 999E is `>999E`, `-999E`.
+    At most 4 columns, 5 with a sign; beyond 999E it is `>999E` or `-999E`.
     """
-    return _scaled(size_bytes, 1024, ("B", *_SIZE_SUFFIXES))
+    return _scaled(size_bytes, 1024, ("B", "K", "M", "G", "T", "P", "E"))
 
 
 def _finite(number: float) -> float:
-    """Return `number` as a float; an integer beyond floats is infinite."""
+    """Return `number` as a float; an integer beyond floats becomes infinite."""
     try:
         return float(number)
     except OverflowError:
@@ -130,20 +118,18 @@ def _finite(number: float) -> float:
 
 
 def _odd(number: float) -> str:
-    """Return what stands for a number that is not finite."""
-    return UNKNOWN if math.isnan(number) else str(number)
+    """Return the text for a number that is not finite."""
+    return "?" if math.isnan(number) else str(number)
 
 
 def _negative(text: str) -> str:
     """Return `text` with a sign, in at most 6 columns.
 
-    `23h59m` becomes `-23h`; `>9999y` has no second unit to lose and is `-9999y`.
+    `23h59m` becomes `-23h`; `>9999y` has no second unit to lose and becomes `-9999y`.
     """
     if text.startswith(">"):
         return "-" + text[1:]
-    if len(text) < _DURATION_COLS:
-        return "-" + text
-    return "-" + text[: len(text) - 3]
+    return "-" + (text if len(text) < _DURATION_COLS else text[: len(text) - 3])
 
 
 def _span(seconds: float) -> str:
@@ -162,14 +148,9 @@ def _clock(seconds: int) -> str:
         if seconds < below:
             rest = seconds % long // short
             return f"{seconds // long}{long_unit}{rest:02}{short_unit}"
-    if seconds < _LONGEST_IN_DAYS:
+    if seconds < 100_000 * _DAY:
         return f"{seconds // _DAY}d"
-    return f"{seconds // _YEAR}y" if seconds < _LONGEST_IN_YEARS else ">9999y"
-
-
-def _two_digits(number: float) -> str:
-    """Return a number below 9999.5 as `3.1`, `41` or `1284`."""
-    return f"{number:.1f}" if number < _ONE_DIGIT else str(round(number))
+    return f"{seconds // _YEAR}y" if seconds < 10_000 * _YEAR else ">9999y"
 
 
 def _scaled(number: float, base: int, suffixes: Sequence[str]) -> str:
@@ -194,35 +175,38 @@ def _scaled(number: float, base: int, suffixes: Sequence[str]) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds that `10`, `10s`, `500ms`, `5m`, `2h`, `1d`, `1h30m` mean.
+    """Parse `10`, `10s`, `500ms`, `5m`, `2h`, `1d` or `1h30m` into seconds.
 
-    Units go from long to short, each at most once.  Raises ValueError with a
-    message that shows the grammar.
+    Units go from long to short, each at most once.  Raise ValueError with a message that
+    shows the grammar.
     """
     text = text.strip()
-    if _NUMBER.fullmatch(text):
+    if _SECONDS.fullmatch(text):
         return float(text)
     match = _DURATION.fullmatch(text)
     if not match or not text:
-        raise ValueError(f"invalid duration {_shown(text)} (use {DURATION_GRAMMAR})")
-    pairs = zip(match.groups(), UNITS.values(), strict=True)
+        raise ValueError(
+            f"invalid duration {_quoted(text)} (use 10, 10s, 500ms, 5m, 2h, 1d or 1h30m)"
+        )
+    pairs = zip(match.groups(), _UNITS.values(), strict=True)
     return math.fsum(float(count) * unit for count, unit in pairs if count)
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that `100`, `64K`, `10M`, `1.5G` mean; K is 1024.
+    """Parse `100`, `64K`, `10M` or `1.5G` into bytes; K is 1024.
 
-    Letters may be of any case; `B`, `KB` and `KiB` are understood.  Raises
-    ValueError with a message that shows the grammar.
+    Letters may be of any case; `B`, `KB` and `KiB` are understood.  Raise ValueError with
+    a message that shows the grammar.
     """
     match = _SIZE.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"invalid size {_shown(text.strip())} (use {SIZE_GRAMMAR})")
+        shown = _quoted(text.strip())
+        raise ValueError(f"invalid size {shown} (use 100, 64K, 10M or 1.5G; K is 1024)")
     number, unit = match.groups()
-    factor = _SIZE_UNITS[unit.upper()]
+    factor = 1 << 10 * " KMGT".index(unit.upper() or " ")
     return round(float(number) * factor) if "." in number else int(number) * factor
 
 
-def _shown(text: str) -> str:
-    """Return what the user wrote, in quotes, fit for a message."""
-    return f'"{clip(sanitize(text), _LONGEST_SHOWN)}"'
+def _quoted(text: str) -> str:
+    """Return user input in quotes, safe for a message."""
+    return f'"{clip(sanitize(text), 40)}"'

@@ -1,40 +1,41 @@
-"""Untrusted text as printable text."""
+"""Text from outside: decoded, made printable, and made a cell of CSV."""
 
 import re
+from typing import Final
 
-# Whoever can enqueue a task chooses what we print.  Nothing is deleted: what a
-# terminal would act on, or what an eye could not see, becomes a visible escape
-# (\n, \x1b, \u202e, \U000e0001), so that a forgery stays visible too.
+# Anyone who can enqueue a task chooses what is printed.  Nothing is deleted: what a
+# terminal would act on, or what an eye could not see, becomes a visible escape (\n, \x1b,
+# \u202e, \U000e0001), so that a forgery stays visible, too.
 #
-# Escaped is everything `str.isprintable` refuses (controls, format characters
-# and bidi controls, separators, lone surrogates, private use, unassigned) and
-# the characters that are letters or marks by name but leave no ink.
+# Escaped is everything `str.isprintable` refuses (controls, format characters and bidi
+# controls, separators, lone surrogates, private use, unassigned) and the characters that
+# are letters or marks by name but leave no ink.
 #
-# * ZERO WIDTH JOINER is a format character and is escaped like its siblings,
-#   although it glues emoji families and is needed in some scripts.  Kept, it
-#   would let `proj.add` and a look-alike share one spelling on the screen, and
-#   terminals disagree on the width of what it glues, which shifts every column
-#   to its right.  Simple emoji, accents and CJK are untouched.
-# * Three blanks of everyday text become plain blanks of the same width instead
-#   of escapes: NO-BREAK SPACE, NARROW NO-BREAK SPACE, IDEOGRAPHIC SPACE.
-# * A backslash stays as it is, doubled nowhere: the output is for reading.  What
-#   must be read back is JSON's business.
+# * ZERO WIDTH JOINER is a format character and is escaped like the others, although it
+#   glues emoji families and is needed in some scripts.  Otherwise `proj.add` and a
+#   look-alike could share one spelling on the screen, and terminals disagree on the width
+#   of what it glues, which shifts every column to its right.  Simple emoji, accents and
+#   CJK are untouched.
+# * Three blanks of everyday text become plain blanks of the same width instead of escapes:
+#   NO-BREAK SPACE, NARROW NO-BREAK SPACE, IDEOGRAPHIC SPACE.
+# * A backslash stays as it is and is not doubled: the output is for reading.  What must be
+#   read back is written as JSON.
 
-_NAMED = {ord("\n"): "\\n", ord("\t"): "\\t", ord("\r"): "\\r"}
-_BLANKS = {0x00A0: " ", 0x202F: " ", 0x3000: "  "}
+_NAMED: Final = {ord("\n"): "\\n", ord("\t"): "\\t", ord("\r"): "\\r"}
+_BLANKS: Final = {0x00A0: " ", 0x202F: " ", 0x3000: "  "}
 
-# Characters that pass isprintable and show nothing: combining grapheme joiner,
-# Hangul fillers, Khmer inherent vowels, Mongolian and other variation selectors.
-# VARIATION SELECTOR-16 stays, it is what makes a heart an emoji.
-_INKLESS = re.compile(
+# Characters that pass isprintable and show nothing: combining grapheme joiner, Hangul
+# fillers, Khmer inherent vowels, Mongolian and other variation selectors.  VARIATION
+# SELECTOR-16 stays, as it is what makes a heart an emoji.
+_INKLESS: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0e\uffa0\U000e0100-\U000e01ef]"
 )
-_BYTE = 0x100
-_BMP = 0x10000
+_BYTE: Final = 0x100
+_BMP: Final = 0x10000
 
 
 def _visible(code: int) -> str:
-    """Return one character, or what stands for it."""
+    """Return one character, or its escape."""
     character = chr(code)
     if character.isprintable() and not _INKLESS.match(character):
         return character
@@ -48,17 +49,17 @@ def _visible(code: int) -> str:
 
 
 class _Table(dict[int, str]):
-    """What `str.translate` looks characters up in.
+    """A table for `str.translate`.
 
-    Latin-1 is ready; anything else is worked out each time and not kept, for
-    the sender chooses how many different characters there are.
+    Latin-1 is in it; anything else is computed each time and not kept, as the sender
+    chooses how many different characters there are.
     """
 
     def __missing__(self, code: int) -> str:
         return _visible(code)
 
 
-_TABLE = _Table({code: _visible(code) for code in range(_BYTE)})
+_TABLE: Final = _Table({code: _visible(code) for code in range(_BYTE)})
 
 
 def sanitize(text: str) -> str:
@@ -71,8 +72,50 @@ def sanitize(text: str) -> str:
 def sanitize_lines(text: str) -> str:
     r"""Return `text` printable except for its line breaks, for tracebacks.
 
-    Line breaks are \n and \r\n, both given back as \n.  Tabs become blanks up
-    to the next multiple of eight columns.
+    Line breaks are \n and \r\n, and become \n.  Tabs become blanks up to the next
+    multiple of eight columns.
     """
     lines = text.replace("\r\n", "\n").split("\n")
     return "\n".join(sanitize(line.expandtabs()) for line in lines)
+
+
+#: Spreadsheets take text with such a start, or its wide form, for a formula.
+_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def csv_cell(text: str, *, is_number: bool = False) -> str:
+    """Return a text as a cell of CSV (RFC 4180), without control characters.
+
+    An apostrophe is put before text that a spreadsheet would run as a formula, unless it
+    `is_number`.
+    """
+    text = sanitize(text)
+    if not is_number and text.startswith(_FORMULA):
+        text = "'" + text
+    if "," in text or '"' in text or text != text.strip():
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def encoding_of(head: bytes) -> str:
+    """Return the codec of a text file, by its first bytes.
+
+    Windows marks UTF-8 and UTF-16 by a byte order mark; UTF-16 without one is recognised
+    by the zeros next to the first letter.
+    """
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    if len(head) > 1 and head[0] and not head[1]:
+        return "utf-16-le"
+    if len(head) > 1 and not head[0] and head[1]:
+        return "utf-16-be"
+    return "utf-8-sig"
+
+
+def decode_text(data: bytes) -> str:
+    r"""Return the content of a text file, UTF-8 or UTF-16, with \n at the ends of lines.
+
+    Raise UnicodeDecodeError for other encodings.
+    """
+    text = data.decode(encoding_of(data)).removeprefix("\ufeff")
+    return text.replace("\r\n", "\n").replace("\r", "\n")

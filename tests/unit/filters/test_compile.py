@@ -173,14 +173,11 @@ def test_only_plain_numbers_are_numbers(text):
 @pytest.mark.parametrize(
     ("text", "clock", "passes"),
     [
-        ("clock>1e300", 10**400, True),
-        (f"clock:{10**400}", 10**400, True),
-        (f"clock:{10**400}", 10**400 + 1, False),
-        ("clock>=.5", 1, True),
-        ("clock<2", 2, False),
+        ("clock>1e300", 10**400, True), (f"clock:{10**400}", 10**400, True),
+        (f"clock:{10**400}", 10**400 + 1, False), ("clock>=.5", 1, True), ("clock<2", 2, False),
         ("clock<=2", 2, True),
     ],
-)
+)  # fmt: skip
 def test_integers_of_any_size_are_compared_exactly(text, clock, passes):
     assert matches(text, event("task-received", clock=clock)) is passes
 
@@ -204,13 +201,10 @@ def test_a_field_is_the_events_own_or_joined(name):
 @pytest.mark.parametrize(
     ("kind", "state"),
     [
-        ("task-sent", "PENDING"),
-        ("task-cancelled", "CANCELLED"),
-        ("task-progress", None),
-        (["task-sent"], None),
-        (None, None),
+        ("task-sent", "PENDING"), ("task-cancelled", "CANCELLED"), ("task-progress", None),
+        (["task-sent"], None), (None, None),
     ],
-)
+)  # fmt: skip
 def test_a_state_comes_from_the_type(kind, state):
     assert value("state", {"type": kind}) == state
 
@@ -518,17 +512,11 @@ def test_carets_take_two_printable_lines(text, position, length):
 @pytest.mark.parametrize(
     ("argument", "says"),
     [
-        ("runtime", "write runtime:2.."),
-        (" Runtime ", "'runtime>2'"),
-        ("done", "write done:14:30.."),
-        ("name", "write any:name"),
-        ("has", "write any:has"),
-        ("charge", ""),
-        ("runtime>2", ""),
-        ("", ""),
-        ("a runtime", ""),
+        ("runtime", "write runtime:2.."), (" Runtime ", "'runtime>2'"),
+        ("done", "write done:14:30.."), ("name", "write any:name"), ("has", "write any:has"),
+        ("charge", ""), ("runtime>2", ""), ("", ""), ("a runtime", ""),
     ],
-)
+)  # fmt: skip
 def test_a_bare_field_name_may_be_what_the_shell_left_of_a_filter(argument, says):
     hint = shell_trap(argument) or ""
     assert says in hint

@@ -149,19 +149,11 @@ def test_any_text_can_be_scanned(text):
 @pytest.mark.parametrize(
     ("pair", "matches"),
     [
-        ("queue=priority", True),
-        ("QUEUE=Priority", True),
-        ("queue='priority'", True),
-        ("queue=prio*", True),
-        ("queue=prio", False),
-        ("que=priority", False),
-        ("n=5", True),
-        ("n=", False),
-        ("ok=true", True),
-        ("inner=1", False),
-        ("name=Ann Lee", True),
+        ("queue=priority", True), ("QUEUE=Priority", True), ("queue='priority'", True),
+        ("queue=prio*", True), ("queue=prio", False), ("que=priority", False), ("n=5", True),
+        ("n=", False), ("ok=true", True), ("inner=1", False), ("name=Ann Lee", True),
     ],
-)
+)  # fmt: skip
 def test_a_pair_has_exactly_the_value(pair, matches):
     kwargs = "{'queue': 'priority', 'n': 5, 'ok': True, 'o': {'inner': 1}, 'name': 'Ann Lee'}"
     assert pair_test(Value(pair))(kwargs) is matches
@@ -190,17 +182,12 @@ def test_a_long_text_is_scanned_in_part():
 @pytest.mark.parametrize(
     ("pattern", "text", "matches"),
     [
-        ("proj.*", "PROJ.add", True),
-        ("proj.*", "x.proj.add", False),
-        ("*.add", "proj.Add", True),
-        ("*.add", "proj.added", False),
-        ("w?", "w12", False),
-        ("w[1-3]*", "w2@h", True),
-        ("w[1-3]*", "w4@h", False),
-        ("a*b*", "axxb\nyy", True),
+        ("proj.*", "PROJ.add", True), ("proj.*", "x.proj.add", False),
+        ("*.add", "proj.Add", True), ("*.add", "proj.added", False), ("w?", "w12", False),
+        ("w[1-3]*", "w2@h", True), ("w[1-3]*", "w4@h", False), ("a*b*", "axxb\nyy", True),
         ("*", "", True),
     ],
-)
+)  # fmt: skip
 def test_wildcards_match_the_whole_text_in_any_case(pattern, text, matches):
     assert glob(pattern)(text) is matches
 

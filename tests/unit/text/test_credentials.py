@@ -1,3 +1,5 @@
+"""Passwords in messages from elsewhere: hidden, in whatever way they are written."""
+
 import pytest
 
 from evtools.text import hide_credentials

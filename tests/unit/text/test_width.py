@@ -1,11 +1,11 @@
-"""Tests for evtools.text.fit."""
+"""Text in columns: of exactly the width that is asked for, whatever characters it has."""
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evtools.text.fit import clip, elide_middle, pad, width
 from evtools.text.sanitize import sanitize
+from evtools.text.width import clip, elide_middle, pad, width
 
 PIECES = st.sampled_from(
     [
@@ -32,16 +32,10 @@ COLS = st.integers(-3, 40)
 @pytest.mark.parametrize(
     ("text", "columns"),
     [
-        ("", 0),
-        ("abc", 3),
-        ("中文", 4),
-        ("e\u0301", 1),
-        ("\u0301", 0),
-        ("😀", 2),
-        ("\x1b", 0),
+        ("", 0), ("abc", 3), ("中文", 4), ("e\u0301", 1), ("\u0301", 0), ("😀", 2), ("\x1b", 0),
         ("a\x1bé", 2),
     ],
-)
+)  # fmt: skip
 def test_width_counts_columns(text, columns):
     assert width(text) == columns
 
