@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evtools.cam.camera import Camera
-    from evtools.cam.polaroid import Polaroid
-    from evtools.cam.roll import Frame
+    from evtools.cam.camera import Camera, Polaroid
+    from evtools.cam.snapshot import SnapshotInfo
+    from evtools.cam.snapshot import SnapshotInfo as Frame
     from evtools.events import Events
     from evtools.state import State, Task, Worker
     from evtools.transport import EventDispatcher, EventReceiver, get_exchange
@@ -22,6 +22,7 @@ __all__ = [
     "Events",
     "Frame",
     "Polaroid",
+    "SnapshotInfo",
     "State",
     "Task",
     "Worker",
@@ -37,8 +38,8 @@ _HOMES = {
     "EventDispatcher": "evtools.transport",
     "EventReceiver": "evtools.transport",
     "Events": "evtools.events",
-    "Frame": "evtools.cam.roll",
-    "Polaroid": "evtools.cam.polaroid",
+    "Polaroid": "evtools.cam.camera",
+    "SnapshotInfo": "evtools.cam.snapshot",
     "State": "evtools.state",
     "Task": "evtools.state",
     "Worker": "evtools.state",
@@ -47,10 +48,15 @@ _HOMES = {
 }
 
 
+#: Names of before, until evtools 0.2.
+_ALIASES = {"Frame": "SnapshotInfo"}
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
-    if name not in _HOMES:
+    new = _ALIASES.get(name, name)
+    if new not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415  (start-up time)
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOMES[new]), new)

@@ -1,109 +1,116 @@
 """evcam: from a source through the state to a camera."""
 
 import gc
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, Final
+from types import FrameType
+from typing import Final
 
 from evtools.cam.camera import Camera
-from evtools.cam.counters import Counters
+from evtools.cam.daemon import Notifier
 from evtools.cam.health import Health, adopt
 from evtools.cam.http import Address, HTTPServer
-from evtools.cam.link import Link
 from evtools.cam.loader import Loaded, load_camera
-from evtools.cam.loop import Loop, Rig, nothing
-from evtools.cam.notify import Notifier
+from evtools.cam.loop import Loop, make, make_state
 from evtools.cam.options import CamOptions
-from evtools.cam.rate import rate
-from evtools.cam.roll import Roll
-from evtools.cam.shutter import Shutter
-from evtools.cam.sieve import Sieve
-from evtools.cam.signals import Signals
-from evtools.cam.source import open_source
-from evtools.cam.tapetime import TapeTime
+from evtools.cam.schedule import CameraThread, rate
+from evtools.cam.status import Counters
 from evtools.clock import Clock, SystemClock
 from evtools.errors import UsageError
-from evtools.state import State
-from evtools.transport import ConnectionSettings
+from evtools.signals import EndingSignals
+from evtools.transport import ConnectionSettings, EventReceiver, Notice, connect
+from evtools.transport.live import open_live
+from evtools.transport.recording.reader import RecordingReader
 
 #: Of the garbage collector, by generation: events and tasks have no cycles.
 _COLLECT_AFTER: Final = (50_000, 20, 100)
+#: The flags that signals set.
+_FLAGS: Final = {
+    signal.SIGHUP: "reopen_wanted",
+    signal.SIGUSR1: "dump_wanted",
+    signal.SIGUSR2: "shot_wanted",
+}
+
+
+class Signals(EndingSignals):
+    """Turn signals into flags that the main loop looks at and resets.
+
+    INT and TERM ask for a last snapshot and the end.  HUP asks to open logs and outputs
+    anew and to read the settings file again, USR1 for the counters and the stacks of all
+    threads in the log, USR2 for a snapshot now.
+    """
+
+    def __init__(self, end: Callable[[], None], clock: Clock) -> None:
+        super().__init__(end, clock)
+        self.reopen_wanted = False
+        self.dump_wanted = False
+        self.shot_wanted = False
+        self.handlers |= dict.fromkeys(_FLAGS, self._set_flag)
+
+    def _set_flag(self, number: int, _frame: FrameType | None) -> None:
+        setattr(self, _FLAGS[signal.Signals(number)], True)
 
 
 def run(
     options: CamOptions,
     settings: ConnectionSettings,
-    ready: Callable[[], None] = nothing,
+    ready: Callable[[], None] | None = None,
     *,
     notifier: Notifier | None = None,
-    on_hangup: Callable[[], None] = nothing,
+    on_hangup: Callable[[], None] | None = None,
 ) -> int:
-    """Hand the cluster's state to a camera until asked to end; return the status.
+    """Hand the cluster's state to a camera until asked to end; return the exit status.
 
-    `ready` is called once, when events come or the wait for that is over;
-    `on_hangup` for SIGHUP, before the camera opens its files anew.  Raise
-    EvtoolsError for what the user must mend: a camera that cannot be loaded,
-    a refused login, a camera that failed too often.
+    `ready` is called once, when events come or the wait for that is over; `on_hangup` for
+    SIGHUP, before the camera opens its files anew.  Raise EvtoolsError for anything that
+    the user must fix: a camera that cannot be loaded, a refused login, a camera that failed
+    too often.
     """
+    clock = SystemClock()
     with ExitStack() as stack:
-        rig = _rig(options, settings, stack)
-        rig.ready, rig.on_hangup = ready, on_hangup
-        rig.notifier = notifier or rig.notifier
+        loop = Loop(
+            options, find(options), clock, notifier=notifier, ready=ready, on_hangup=on_hangup
+        )
+        source = _open_source(options, settings, loop.on_notice, clock, stack)
+        if options.listen:
+            # Before the camera is installed, which may be content with that.
+            has_broker = not (options.read or options.demo)
+            health = Health(
+                options.listen,
+                counters=loop.counters,
+                statistics=source.statistics,
+                workers=loop.state.workers,
+                settings=settings if has_broker else None,
+                camera=loop.camera,
+                clock=clock,
+            )
+            stack.enter_context(health)
+        if options.once and isinstance(loop.camera, Camera):
+            # That the only snapshot cannot be written should be known at once.
+            loop.camera.check()
         gc.freeze()
         gc.set_threshold(*_COLLECT_AFTER)
-        with Signals(rig.source.stop, rig.clock) as signals:
-            return Loop(rig, signals).run()
+        with Signals(source.stop, clock) as signals:
+            return loop.run(source, signals)
 
 
-def _rig(options: CamOptions, settings: ConnectionSettings, stack: ExitStack) -> Rig:
-    """Return all that is needed; `stack` closes it again."""
+def check(options: CamOptions) -> str:
+    """Find the camera and see if it could write; return where its snapshots go.
+
+    Raise UsageError or OutputError if it could not.
+    """
     clock = SystemClock()
-    times: Clock = TapeTime() if options.read else clock
     loaded = find(options)
-    counters = Counters(started=clock.wall())
-    state = _state(options, times)
-    shutter = Shutter(
-        counters, clock, times=times if options.read else None, max_failures=options.max_failures
-    )
-    roll = Roll(state.workers, started=counters.started, warm_up=options.warm_up)
-    link = Link(counters, roll, clock)
-    camera = make(loaded, options, state, shutter)
-    if isinstance(camera, Camera):
-        camera.load(roll, times)
-    rig = Rig(
-        options=options,
-        clock=clock,
-        times=times,
-        counters=counters,
-        sieve=Sieve(options.filters, options.redact, zone=options.zone, now=times.wall),
-        state=state,
-        roll=roll,
-        link=link,
-        shutter=shutter,
-        camera=camera,
-        source=open_source(options, settings, link.hear, clock=clock, stack=stack),
-    )
+    state = make_state(options, clock)
+    camera = make(loaded, options, state, CameraThread(Counters(), clock))
     if options.listen:
-        # Before the camera is installed, which may be content with that.
-        stack.enter_context(_health(rig, settings))
-    if options.once and isinstance(camera, Camera):
-        # Nobody should have to wait for the only shot to hear that it cannot be.
-        camera.check()
-    return rig
-
-
-def _health(rig: Rig, settings: ConnectionSettings) -> Health:
-    """Return what tells others how evcam is."""
-    has_broker = not (rig.options.read or rig.options.demo)
-    return Health(
-        rig.options.listen,
-        counters=rig.counters,
-        statistics=rig.source.statistics,
-        workers=rig.state.workers,
-        settings=settings if has_broker else None,
-        camera=rig.camera,
-        clock=rig.clock,
-    )
+        HTTPServer(Address.of(options.listen), {}).close()
+        adopt(camera)
+    if not isinstance(camera, Camera):
+        return f"camera {loaded.name}"
+    camera.check()
+    return camera.describe()
 
 
 def find(options: CamOptions) -> Loaded:
@@ -120,35 +127,27 @@ def find(options: CamOptions) -> Loaded:
     )
 
 
-def make(loaded: Loaded, options: CamOptions, state: State, shutter: Shutter) -> Any:
-    """Make the camera; raise UsageError if that fails."""
-    return loaded(
-        state,
-        freq=options.freq,
-        maxrate=options.maxrate or None,
-        cleanup_freq=options.cleanup_freq,
-        timer=shutter.timer,
-        app=None,
-    )
-
-
-def check(options: CamOptions) -> str:
-    """Find the camera and see if it could write; return where its pictures go.
-
-    Raise UsageError or OutputError if it could not.
-    """
-    clock = SystemClock()
-    loaded = find(options)
-    state = _state(options, clock)
-    camera = make(loaded, options, state, Shutter(Counters(), clock))
-    if options.listen:
-        HTTPServer(Address.of(options.listen), {}).close()
-        adopt(camera)
-    if not isinstance(camera, Camera):
-        return f"camera {loaded.name}"
-    camera.check()
-    return camera.describe()
-
-
-def _state(options: CamOptions, times: Clock) -> State:
-    return State(max_tasks_in_memory=options.max_tasks, max_bytes=options.max_memory, clock=times)
+def _open_source(
+    options: CamOptions,
+    settings: ConnectionSettings,
+    on_notice: Callable[[Notice], None],
+    clock: Clock,
+    stack: ExitStack,
+) -> EventReceiver | RecordingReader:
+    """Open a broker, a recording or the simulated cluster; `stack` closes it again."""
+    if options.read:
+        recording = RecordingReader(
+            *options.read,
+            clock=clock,
+            speed=options.speed,
+            since=options.since,
+            until=options.until,
+        )
+        recording.on_notice = on_notice
+        stack.callback(recording.close)
+        return recording
+    if not options.demo:
+        # Not to connect, but to import everything for that: months later, the files of a
+        # single-file binary may be gone.
+        connect(settings)
+    return open_live(settings, on_notice, demo=options.demo, stack=stack)

@@ -1,25 +1,217 @@
-"""A camera that looks quickly and writes slowly: the base of the built-in ones."""
+"""Cameras: Celery's API, and one that looks quickly and writes slowly."""
 
+import logging
 import threading
-from collections.abc import Sequence
-from typing import Any
+import weakref
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
-from evtools.cam.polaroid import AnyTimer, Polaroid
-from evtools.cam.roll import Frame, Roll
+from evtools.cam.schedule import Timer, TokenBucket, rate
+from evtools.cam.snapshot import SnapshotInfo, SnapshotSequence
 from evtools.clock import Clock, SystemClock
 from evtools.state import Change, State
+from evtools.text import parse_duration, parse_size
+
+logger = logging.getLogger("evtools.evcam")
+
+#: For the annotations of a camera's options: `30d`, and `10M`.
+Seconds: TypeAlias = Annotated[float, parse_duration]
+Bytes: TypeAlias = Annotated[int, parse_size]
+
+Receiver: TypeAlias = Callable[..., Any]
+
+
+class Signal:
+    """Call connected functions with `sender` and anything else that is sent.
+
+    As with Celery's signals, a receiver is forgotten when there is no other reference to
+    it, unless it is connected with `weak=False`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._lock = threading.Lock()
+        #: Senders with what returns a receiver, or None if that is no more.
+        self._receivers: list[tuple[Any, Callable[[], Receiver | None]]] = []
+
+    def __repr__(self) -> str:
+        return f"<Signal: {self.name}>"
+
+    def connect(
+        self,
+        receiver: Receiver | None = None,
+        sender: Any = None,
+        weak: bool = True,  # noqa: FBT001, FBT002
+        **kwargs: Any,
+    ) -> Any:
+        """Have `receiver(signal=, sender=, ...)` called; return it.
+
+        Only for one `sender`, if that is given.  Works as a decorator, with and without
+        arguments.
+        """
+        if receiver is None:
+            return lambda function: self.connect(function, sender, weak, **kwargs)
+        reference: Callable[[], Receiver | None]
+        if not weak:
+            reference = partial(_same, receiver)
+        elif hasattr(receiver, "__self__") and hasattr(receiver, "__func__"):
+            reference = weakref.WeakMethod(receiver)
+        else:
+            reference = weakref.ref(receiver)
+        with self._lock:
+            known = [held() for wanted, held in self._receivers if wanted is sender]
+            if receiver not in known:
+                self._receivers.append((sender, reference))
+        return receiver
+
+    def disconnect(self, receiver: Receiver, sender: Any = None) -> bool:
+        """Do not call it any more; return whether it was connected."""
+        with self._lock:
+            before = len(self._receivers)
+            self._receivers = [
+                (wanted, held)
+                for wanted, held in self._receivers
+                if wanted is not sender or held() not in {receiver, None}
+            ]
+            return len(self._receivers) < before
+
+    def send(self, sender: Any, **named: Any) -> list[tuple[Receiver, Any]]:
+        """Call the receivers; return them with what they returned or raised."""
+        with self._lock:
+            self._receivers = [pair for pair in self._receivers if pair[1]() is not None]
+            found = [
+                held() for wanted, held in self._receivers if wanted is None or wanted is sender
+            ]
+        responses = []
+        for receiver in found:
+            if receiver is None:
+                continue
+            try:
+                response = receiver(signal=self, sender=sender, **named)
+            except Exception as error:
+                logger.exception("%s: %r raised", self.name, receiver)
+                response = error
+            responses.append((receiver, response))
+        return responses
+
+
+def _same(receiver: Receiver) -> Receiver:
+    return receiver
+
+
+class Polaroid:
+    """Take a snapshot of a `state` every `freq` seconds, as Celery's `Polaroid` does.
+
+    A subclass overrides `on_shutter(state)`, which is called while no event is processed;
+    anything that takes long belongs into `Camera.write`.  With `clear_after`, workers and
+    finished tasks are forgotten after each snapshot, though not, as with Celery's, after
+    one that failed or was not taken.  `maxrate` limits the snapshots, as in `10/m`;
+    `cleanup_freq` is the interval of `on_cleanup` in seconds, 0 for never.  `timer` calls
+    both, in its own thread, after `install`.
+
+    Functions connected to `shutter_signal` and `cleanup_signal` are called with the state
+    as `sender`.
+    """
+
+    shutter_signal: ClassVar = Signal("shutter_signal")
+    cleanup_signal: ClassVar = Signal("cleanup_signal")
+    timer: Any = None
+    clear_after = False
+
+    _tref: Any = None
+    _ctref: Any = None
+    _own_timer: Timer | None = None
+
+    def __init__(
+        self,
+        state: State,
+        freq: float = 1.0,
+        maxrate: str | float | None = None,
+        cleanup_freq: float = 3600.0,
+        timer: Any = None,
+        app: Any = None,
+    ) -> None:
+        self.app = app
+        self.state = state
+        self.freq = freq
+        self.cleanup_freq = cleanup_freq
+        self.timer = timer or self.timer
+        if self.timer is None:
+            self.timer = self._own_timer = Timer(name="evtools-camera")
+        self.logger = logger
+        self.maxrate = TokenBucket(rate(maxrate)) if maxrate else None
+
+    def install(self) -> None:
+        """Begin to take snapshots."""
+        self._tref = self.timer.call_repeatedly(self.freq, self.capture)
+        if self.cleanup_freq:
+            self._ctref = self.timer.call_repeatedly(self.cleanup_freq, self.cleanup)
+
+    def on_shutter(self, state: State) -> None:
+        """Do something with the state; nothing, unless overridden."""
+
+    def on_cleanup(self) -> None:
+        """Clean up; nothing, unless overridden."""
+
+    def cleanup(self) -> None:
+        """Clean up, and send `cleanup_signal`."""
+        logger.debug("cleanup")
+        self.cleanup_signal.send(sender=self.state)
+        self.on_cleanup()
+
+    def shutter(self) -> bool:
+        """Take a snapshot, if the rate allows it; return whether it did."""
+        if not self.may_shoot():
+            return False
+        logger.debug("shutter: %r", self.state)
+        self.shutter_signal.send(sender=self.state)
+        self.on_shutter(self.state)
+        return True
+
+    def capture(self) -> None:
+        """Take a snapshot while no event is processed, if the rate allows it."""
+        self.state.freeze_while(self._shoot)
+
+    def _shoot(self) -> None:
+        # A subclass's own, as Celery's, returns nothing.
+        if self.shutter() is not False and self.clear_after:
+            self.state.clear()
+
+    def may_shoot(self) -> bool:
+        """Return whether `maxrate` allows a snapshot, which it then counts as taken."""
+        return self.maxrate is None or self.maxrate.can_consume()
+
+    def cancel(self) -> None:
+        """Take a last snapshot, of anything new since the last one, and no more."""
+        if self._tref:
+            self._tref()
+            self._tref.cancel()
+        if self._ctref:
+            self._ctref.cancel()
+        if self._own_timer:
+            self._own_timer.stop()
+
+    def __enter__(self) -> Self:
+        self.install()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.cancel()
 
 
 class Camera(Polaroid):
-    """A camera for what takes long: it holds up no event while it writes.
+    """A camera whose writing may take long: no event waits for it.
 
-    A shot is two steps.  `expose(frame)` looks at the state while no event is
-    taken in, and returns a picture of plain values, quickly; `develop(picture)`
-    then writes that, and may take its time or raise.  If it raises, `restore`
-    gets the picture back, and the next frame covers its period, too.
+    A snapshot is taken in two steps.  `snapshot(info)` quickly returns plain values of the
+    state while no event is processed; `write(snapshot)` then writes those, and may take its
+    time or raise.  If it raises, `restore` gets the snapshot back, and the next one covers
+    its period, too.
 
-    A subclass takes options of its own as keyword arguments with annotations,
-    for `--camera-option NAME=VALUE`, and hands the rest on to this class.
+    A subclass takes options of its own as keyword arguments with annotations, for
+    `--camera-option NAME=VALUE`, and hands the rest on to this class.
+
+    Until evtools 0.2, `snapshot` and `write` may also be named `expose` and `develop`.
     """
 
     def __init__(
@@ -28,99 +220,99 @@ class Camera(Polaroid):
         freq: float = 1.0,
         maxrate: str | float | None = None,
         cleanup_freq: float = 3600.0,
-        timer: AnyTimer | None = None,
+        timer: Any = None,
         app: Any = None,
     ) -> None:
         super().__init__(state, freq, maxrate, cleanup_freq, timer, app)
         self.clock: Clock = SystemClock()
-        self.roll = Roll(state.workers)
-        # Two shots at a time would write in any order.
+        self._sequence = SnapshotSequence(state.workers)
+        # Two snapshots at a time would be written in any order.
         self._shooting = threading.Lock()
 
-    def load(self, roll: Roll, clock: Clock) -> None:
-        """Take another roll, and the time from another clock.
+    def load(self, sequence: SnapshotSequence, clock: Clock) -> None:
+        """Take another sequence and another clock, such as that of a recording."""
+        self._sequence, self.clock = sequence, clock
 
-        With a recording, the clock is the recording's.
-        """
-        self.roll, self.clock = roll, clock
-
-    # --- what a subclass does -------------------------------------------------------
+    # --- to be overridden -----------------------------------------------------------
 
     def observe(self, changes: Sequence[Change]) -> None:
-        """Look at what events changed.
+        """Look at the changes by one event, or several.
 
-        Called for each event, or several, by the thread that applies them, before
-        the next one is applied; the state stands still meanwhile, and so does the
-        intake of events.
+        Called by the thread that applies them, before the next one is applied; the state
+        stands still meanwhile, and no event is processed.
         """
 
-    def expose(self, frame: Frame) -> Any:
-        """Return a picture of the state: plain values that do not change later.
+    def snapshot(self, info: SnapshotInfo) -> Any:
+        """Return plain values of the state, which do not change later.
 
         Called while the state stands still.
         """
         raise NotImplementedError
 
-    def develop(self, picture: Any) -> None:
-        """Write a picture; raise if it could not be written, all of it."""
+    def write(self, snapshot: Any) -> None:
+        """Write a snapshot; raise if it could not be written completely."""
         raise NotImplementedError
 
-    def restore(self, picture: Any) -> None:
-        """Take back what is in a picture that could not be written.
+    def restore(self, snapshot: Any) -> None:
+        """Take back a snapshot that could not be written.
 
         Called while the state stands still.
         """
 
     def sweep(self) -> None:
-        """Remove what is too old, every `cleanup_freq` seconds."""
+        """Remove old data, every `cleanup_freq` seconds."""
 
     def reopen(self) -> None:
         """Open files anew that were moved away."""
 
     def close(self) -> None:
-        """Let go of everything, after the last shot."""
+        """Release everything, after the last snapshot."""
 
     def check(self) -> None:
         """Raise UsageError or OutputError, in one line, if it could not write.
 
-        Called before the process goes into the background, and before it waits for
-        its only shot.
+        Called before the process goes into the background, and before it waits for its
+        only snapshot.
         """
 
     def describe(self) -> str:
-        """Say in a few words where the pictures go."""
+        """Return in a few words where the snapshots go."""
         return type(self).__name__
 
-    # --- what makes a shot of it ----------------------------------------------------
+    # --- taking one -----------------------------------------------------------------
 
     def on_cleanup(self) -> None:
-        """Remove what is too old."""
         self.sweep()
 
     def capture(self) -> None:
-        """Take a snapshot, unless there were too many lately."""
+        """Take a snapshot, if the rate allows it."""
         with self._shooting:
             if not self.may_shoot():
                 return
-            frame, picture = self.state.freeze_while(self._expose)
+            info, snapshot = self.state.freeze_while(self._look)
             try:
-                self.develop(picture)
+                getattr(self, "develop", self.write)(snapshot)
             except BaseException:
-                self.state.freeze_while(self._take_back, frame, picture)
+                self.state.freeze_while(self._take_back, info, snapshot)
                 raise
 
-    def _expose(self) -> tuple[Frame, Any]:
+    def _look(self) -> tuple[SnapshotInfo, Any]:
         self.shutter_signal.send(sender=self.state)
-        frame = self.roll.next(self.clock.wall())
+        info = self._sequence.next(self.clock.wall())
         try:
-            picture = self.expose(frame)
+            snapshot = snapshot_of(self, info)
         except BaseException:
-            self.roll.restore(frame)
+            self._sequence.restore(info)
             raise
         if self.clear_after:
             self.state.clear()
-        return frame, picture
+        return info, snapshot
 
-    def _take_back(self, frame: Frame, picture: Any) -> None:
-        self.roll.restore(frame)
-        self.restore(picture)
+    def _take_back(self, info: SnapshotInfo, snapshot: Any) -> None:
+        self._sequence.restore(info)
+        self.restore(snapshot)
+
+
+def snapshot_of(camera: Camera, info: SnapshotInfo) -> Any:
+    """Return a snapshot of a camera, which may be written for an older evtools."""
+    return getattr(camera, "expose", camera.snapshot)(info)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, Final, Self
 
-from evtools.cam.counters import Counters
 from evtools.cam.http import Address, HTTPServer, Request, Response
 from evtools.cam.metrics import Family, own_families, scrape
+from evtools.cam.status import Counters
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError
 from evtools.state import Worker

@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from typing import Any, Final, Self, TypeAlias
 
-from evtools.cam.failures import Failures
+from evtools.cam.log import FailureLog
 from evtools.errors import OutputError, UsageError
 from evtools.text import sanitize
 
@@ -114,7 +114,7 @@ class HTTPServer:
 
     def __init__(self, address: Address, routes: Mapping[str, Route]) -> None:
         self._routes = routes
-        self._failures = Failures()
+        self._failures = FailureLog()
         self._lock = threading.Lock()
         #: The open connections, the oldest first, and whether their request has come.
         self._connections: dict[socket.socket, bool] = {}
@@ -164,7 +164,7 @@ class HTTPServer:
         try:
             return route(request)
         except Exception as error:  # noqa: BLE001  (one bad answer is not the end)
-            self._failures.tell(f"cannot answer {request.path}", error)
+            self._failures.error(f"cannot answer {request.path}", error)
             return refusal(500, "see the log")
 
     def opened(self, client: socket.socket) -> None:

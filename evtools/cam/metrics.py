@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from evtools import __version__
-from evtools.cam.counters import Counters
 from evtools.cam.http import Request, Response, Route
+from evtools.cam.status import Counters
 from evtools.state import OTHERS, UNKNOWN
 from evtools.text import clip, sanitize
 from evtools.transport import Statistics

@@ -1,31 +1,77 @@
-"""What evcam was asked to do."""
+"""evcam's options, the built-in cameras, and the words of both; cheap to import."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
-from evtools.cam.choices import LogFormat
-from evtools.transport.recording.reader import Moment
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-#: The speed of a replay that waits for nothing.
+    from evtools.transport.recording.reader import Moment
+
+LogFormat: TypeAlias = Literal["text", "json", "journal"]
+Command: TypeAlias = Literal["status", "stop", "check"]
+
+LOG_FORMATS: Final[tuple[LogFormat, ...]] = get_args(LogFormat)
+#: What evcam can do instead of running.
+COMMANDS: Final[tuple[Command, ...]] = get_args(Command)
+#: Celery's names for levels, and logging's numbers.
+LOG_LEVELS: Final[Mapping[str, int]] = {
+    "DEBUG": 10,
+    "INFO": 20,
+    "WARNING": 30,
+    "ERROR": 40,
+    "CRITICAL": 50,
+    "FATAL": 50,
+}
+#: The speed of a replay without waits.
 MAX_SPEED: Final = float("inf")
-#: How often Celery's cameras shoot and clean up, in seconds.
-FREQ: Final = 1.0
-CLEANUP_FREQ: Final = 3600.0
+
+
+class BuiltIn(NamedTuple):
+    """A camera that `-c NAME` or `-c NAME:VALUE` means.
+
+    `where` is its class.  `value` is the option that VALUE stands for.  A path may be
+    followed by other options: `NAME:FILE?keep=30d&...`.
+    """
+
+    where: str
+    what: str
+    value: str
+    #: Whether options may follow after a question mark.
+    has_query: bool = True
+
+
+# fmt: off
+#: The built-in cameras by name.
+BUILT_IN: Final[Mapping[str, BuiltIn]] = {
+    "sqlite": BuiltIn("evtools.cam.ledger.sqlite:SQLite",
+                      "tasks, attempts and workers as tables in a file", "path"),
+    # Its URL has a query of its own.
+    "postgres": BuiltIn("evtools.cam.ledger.postgres:Postgres",
+                        "the same tables in PostgreSQL, which several evcams may share",
+                        "url", has_query=False),
+    "jsonl": BuiltIn("evtools.cam.jsonl:JSONL",
+                     "one snapshot a line, in files that are rotated", "path"),
+    "prometheus": BuiltIn("evtools.cam.prometheus:Prometheus",
+                          "counters, gauges and histograms, over HTTP or for node_exporter",
+                          "path"),
+}
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CamOptions:
-    """Which camera to hand the cluster's state to, how often, and as what process.
+    """The options of evcam.
 
-    Durations are in seconds, sizes bytes; None and "" mean "not asked for".
-    Filter texts are not compiled yet, and only events that match all of them
-    reach the state.  `camera` is a dotted path, or the name of a built-in
-    camera with or without `:PLACE`; `camera_options` are as texts, to be
-    converted by what the camera's constructor says.  `maxrate` is in Celery's
-    notation, `10/m`.  `uid` and `gid` are names or numbers; `umask` is a
-    number.  Relative paths count from `workdir`, where one is given.
+    Durations are in seconds, sizes in bytes; None and "" mean "not given".  Filters are
+    texts, and only events that match all of them reach the state.  `camera` is a dotted
+    path, or the name of a built-in camera with or without `:PLACE`; `camera_options` are
+    texts, to be converted for the camera's constructor.  `maxrate` is in Celery's notation,
+    `10/m`.  `uid` and `gid` are names or numbers; `umask` is a number.  Relative paths
+    start at `workdir`, if it is given.
     """
 
     # the camera
@@ -34,18 +80,18 @@ class CamOptions:
     pythonpath: tuple[str, ...] = ()
     allow_insecure_camera: bool = False
 
-    # when it shoots
-    freq: float = FREQ
+    # its snapshots
+    freq: float = 1.0
     maxrate: str = ""
-    cleanup_freq: float = CLEANUP_FREQ
-    #: The least time after the start during which pictures are marked as warm-up.
+    cleanup_freq: float = 3600.0
+    #: The least time after the start during which snapshots are marked as warm-up.
     warm_up: float = 2.0
     once: bool = False
     test: bool = False
     #: Failures in a row after which evcam gives up; None for never.
     max_failures: int | None = None
 
-    # which events, and how much to remember
+    # the events, and how many tasks to remember
     filters: tuple[str, ...] = ()
     #: Of the times in filters.
     zone: tzinfo = UTC
@@ -69,7 +115,7 @@ class CamOptions:
     ready_timeout: float = 30.0
     shutdown_timeout: float = 10.0
 
-    # what it says
+    # the log
     logfile: str = ""
     #: A level of the logging module.
     loglevel: int = 20

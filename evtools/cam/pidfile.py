@@ -1,4 +1,4 @@
-"""A file with the number of our process, locked for as long as it lives."""
+"""The pidfile: a file with the process number of evcam, locked for as long as it lives."""
 
 import contextlib
 import errno
@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from evtools.cam.ownership import open_owned
-from evtools.cam.privileges import Identity
+from evtools.cam.privileges import Identity, open_owned
 from evtools.errors import EvtoolsError, OutputError
 from evtools.trust import open_safely, safe_place
 
@@ -41,11 +40,10 @@ _PROC: Final = Path("/proc")
 class Pidfile:
     """The pidfile of this process.
 
-    The lock is what says that a process lives: the file of one that was killed
-    hinders nobody, and that another process has its number by now deceives
-    nobody.  It is a lock that only those can have who may write the file
-    (F_OFD_SETLK, F_WRLCK).  The file is opened as `owner` where that user may do
-    so, so that it can be removed in the end, else as who we are.
+    The lock shows that a process lives: the file of a killed process is not in the way, and
+    it does not matter that another process has its number by now.  Only users who may write
+    the file can have this lock (F_OFD_SETLK, F_WRLCK).  The file is opened as `owner` where
+    that user may do so, so that it can be removed in the end, else as the current user.
     """
 
     def __init__(self, path: str | Path, owner: Identity | None = None) -> None:
@@ -54,27 +52,21 @@ class Pidfile:
         self._file = -1
 
     def __enter__(self) -> Self:
-        """Take it; see `take`."""
         self.take()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Remove it."""
         self.remove()
 
-    def fileno(self) -> int:
-        """Return its descriptor, which must stay open."""
-        return self._file
-
     def take(self) -> None:
-        """Lock the file and write our number into it.
+        """Lock the file and write the number of this process into it.
 
-        Raise OutputError where another process has it, or it cannot be written.
+        Raise OutputError if another process has it, or it cannot be written.
         """
         try:
             self._lock()
             number = f"{os.getpid()}\n".encode()
-            # Never empty, for whoever looks meanwhile.
+            # Never empty, for readers meanwhile.
             os.pwrite(self._file, number, 0)
             os.ftruncate(self._file, len(number))
             os.fsync(self._file)
@@ -83,7 +75,7 @@ class Pidfile:
             raise OutputError(
                 f"cannot write {self.path}: {error.strerror}", "give another place with --pidfile"
             ) from None
-        # A process that a camera forks would keep the lock when we are gone.
+        # A process that a camera forks would keep the lock when evcam is gone.
         os.register_at_fork(after_in_child=self._close)
 
     def remove(self) -> None:
@@ -92,7 +84,7 @@ class Pidfile:
             return
         try:
             self._unlink()
-        except OSError:  # we may not, in the directory of another user
+        except OSError:  # not allowed, in the directory of another user
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, 0)
         self._close()
@@ -102,7 +94,7 @@ class Pidfile:
         for _ in range(_TRIES):
             is_new = self._open()
             if not stat.S_ISREG(os.fstat(self._file).st_mode):
-                raise OSError(errno.EINVAL, "it is no plain file")
+                raise OSError(errno.EINVAL, "it is not a plain file")
             if _try_lock(self._file):
                 if self._is_in_place():
                     if is_new:
@@ -118,12 +110,12 @@ class Pidfile:
                 self._begin_anew()
         who = f"process {number}" if number else "a process that has just started"
         raise OutputError(
-            f"evcam runs already: {who} has {self.path}",
+            f"evcam is already running: {who} has locked {self.path}",
             f"evcam stop --pidfile {self.path} ends it",
         )
 
     def _open(self) -> bool:
-        """Open the file; return whether we have made it."""
+        """Open the file; return whether it is new."""
         with contextlib.suppress(FileNotFoundError):
             self._file = open_owned(self.path, _FLAGS, self._owner, mode=0)
             return False
@@ -134,14 +126,14 @@ class Pidfile:
         return self._open()
 
     def _begin_anew(self) -> None:
-        """Remove a file that somebody has locked who can only read it."""
+        """Remove a file that is locked by a process that can only read it."""
         try:
             self._unlink()
         except OSError as error:
             raise OutputError(
                 f"cannot lock {self.path}: a process that can only read it has locked"
-                f" it, and it cannot be begun anew: {error.strerror}",
-                "lslocks names that process; or give another place with --pidfile",
+                f" it, and it cannot be replaced: {error.strerror}",
+                "find that process with lslocks, or give another place with --pidfile",
             ) from None
         finally:
             self._close()
@@ -168,15 +160,15 @@ class Pidfile:
 class Holder:
     """The evcam that has a pidfile: its number, and a descriptor of the process.
 
-    The descriptor is -1 on systems without, which is Linux before 5.3 and some
-    containers: there a number is all there is, looked at just before it is used.
+    The descriptor is -1 on Linux before 5.3 and in some containers: there the number is all
+    there is, checked just before it is used.
     """
 
     number: int
     descriptor: int
 
     def end(self) -> None:
-        """Ask it to end; raise ProcessLookupError if it has, and OSError."""
+        """Ask it to end; raise ProcessLookupError if it has ended, and OSError."""
         if self.descriptor < 0:
             os.kill(self.number, signal.SIGTERM)
         else:
@@ -193,8 +185,8 @@ class Holder:
 def holder_of(path: str) -> Iterator[Holder | None]:
     """Yield the evcam that has a pidfile; None if there is none.
 
-    Raise OSError where the file cannot be read, and EvtoolsError for one that
-    is locked while what it names is not the evcam that has locked it.
+    Raise OSError if the file cannot be read, and EvtoolsError if it is locked but names a
+    process other than the evcam that has locked it.
     """
     try:
         file = open_safely(path, _FLAGS_OF_READER)
@@ -218,15 +210,15 @@ def _found(path: str, file: int, stack: contextlib.ExitStack) -> Holder | None:
         time.sleep(_PAUSE)
     raise EvtoolsError(
         f"{path} names {f'process {number}' if number else 'no process'}, which is not"
-        " an evcam that has this file",
-        "look who has locked it (lslocks), and end the right process by hand",
+        " an evcam that has locked this file",
+        "find the process that has locked it with lslocks, and end that by hand",
     )
 
 
 def _process(number: int, file: int, stack: contextlib.ExitStack) -> Holder | None:
     """Return the process of that number, if it is an evcam and has the file.
 
-    Its descriptor is taken first: whatever gets the number later is not meant.
+    Its descriptor is opened first, so that a later process of that number is not meant.
     """
     descriptor = -1
     try:
@@ -242,7 +234,7 @@ def _process(number: int, file: int, stack: contextlib.ExitStack) -> Holder | No
 
 
 def _is_evcam(number: int) -> bool:
-    """Tell whether a process looks like an evcam, however it was started."""
+    """Return whether a process looks like an evcam, however it was started."""
     try:
         line = (_PROC / str(number) / "cmdline").read_bytes()
     except OSError:
@@ -255,10 +247,10 @@ def _is_evcam(number: int) -> bool:
 
 
 def _has(number: int, status: os.stat_result) -> bool:
-    """Tell whether a process has a file open to write.
+    """Return whether a process has a file open to write.
 
-    Where we may not see that, believe the file as far as who can write it may
-    end that process anyway.
+    Where that cannot be seen, trust the file if everybody who can write it may end that
+    process anyway.
     """
     folder = _PROC / str(number)
     try:
@@ -298,7 +290,7 @@ def _lives(process: int) -> bool:
 
 
 def _is_zombie(process: int) -> bool:
-    """Return whether it has ended, and only nobody has asked for its status."""
+    """Return whether it has ended, and waits for its parent to collect its status."""
     try:
         text = (_PROC / str(process) / "stat").read_text(errors="replace")
     except OSError:
@@ -307,7 +299,7 @@ def _is_zombie(process: int) -> bool:
 
 
 def _try_lock(file: int) -> bool:
-    """Lock a file that is open to write; return False if others have locked it."""
+    """Lock a file that is open to write; return False if another process has locked it."""
     try:
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, _lock(fcntl.F_WRLCK))
     except (BlockingIOError, PermissionError):
@@ -316,9 +308,9 @@ def _try_lock(file: int) -> bool:
 
 
 def _is_locked(file: int) -> bool:
-    """Tell whether somebody has locked a file who may write it.
+    """Return whether a process that may write a file has locked it.
 
-    Those who can only read have locks that let us read, too.
+    Locks of processes that can only read allow this one to read, too.
     """
     answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _lock(fcntl.F_RDLCK))
     return bool(_LOCK.unpack(answer)[0] != fcntl.F_UNLCK)
@@ -329,7 +321,7 @@ def _lock(kind: int) -> bytes:
 
 
 def _umask() -> int:
-    """Return the mask of this process; there is no way to only look at it."""
+    """Return the mask of this process; it cannot be read without setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

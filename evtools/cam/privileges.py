@@ -1,4 +1,4 @@
-"""Whom evcam runs as: names resolved, privileges given up for good."""
+"""The user that evcam runs as, files opened for it, and privileges dropped for good."""
 
 import errno
 import grp
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from evtools.errors import EvtoolsError, UsageError
+from evtools.errors import EvtoolsError, OutputError, UsageError
+from evtools.trust import open_safely
 
 _ROOT: Final = 0
-#: Sets of capabilities that a process can use now or take up again.  The
-#: inheritable one is none of them: some containers never empty it.
+#: Sets of capabilities that a process can use now or again.  The inheritable one is not
+#: among them: some containers never empty it.
 _USABLE: Final = ("CapPrm:", "CapEff:", "CapAmb:")
 
 
@@ -40,19 +41,20 @@ class Identity:
 
 
 def identity(uid: str, gid: str) -> Identity | None:
-    """Return whom `uid` and `gid` (names or numbers) stand for; None for neither.
+    """Return the identity of `uid` and `gid` (names or numbers); None for neither.
 
-    Without `gid`, the group is the user's own; without `uid`, the user stays
-    and keeps no other group.  Raise UsageError for who does not exist, and
-    where this process may become nobody else.
+    Without `gid`, the group is the user's own; without `uid`, the user stays and keeps no
+    other group.  Raise UsageError for a user or group that does not exist, and if this
+    process may not become another user.
     """
     if not (uid or gid):
         return None
     group = _group(gid) if gid else None
     wanted = _identity(uid, group)
     if os.geteuid() != _ROOT and not wanted.is_ours:
+        asked = [f"{kind} {name}" for kind, name in (("user", uid), ("group", gid)) if name]
         raise UsageError(
-            f"only root can run evcam as {_shown(uid, gid)}",
+            f"only root can run evcam as {' and '.join(asked)}",
             "leave out --uid and --gid, or start it as root",
         )
     return wanted
@@ -68,7 +70,7 @@ def _identity(uid: str, group: int | None) -> Identity:
             )
         return Identity(user, group, (group,))
     gid = user.pw_gid if group is None else group
-    # Who asks for a group alone gives the others up.
+    # --gid alone drops all other groups.
     groups = os.getgrouplist(user.pw_name, gid) if uid else [gid]
     return Identity(user.pw_uid, gid, tuple(groups), user.pw_name, user.pw_dir)
 
@@ -97,19 +99,9 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal()
 
 
-def _shown(uid: str, gid: str) -> str:
-    parts = [f"user {uid}"] if uid else []
-    parts += [f"group {gid}"] if gid else []
-    return " and ".join(parts)
-
-
 @contextmanager
 def acting_as(who: Identity | None) -> Iterator[None]:
-    """Open files as `who` would, for a moment; None stays who we are.
-
-    What a user may not create, root creates elsewhere; what the user could
-    have put in the way of root, the user opens.
-    """
+    """Act as `who` for a moment, in order to open files; None changes nothing."""
     if who is None or os.geteuid() != _ROOT:
         yield
         return
@@ -125,12 +117,48 @@ def acting_as(who: Identity | None) -> Iterator[None]:
         os.setgroups(groups)
 
 
-def become(who: Identity, environ: MutableMapping[str, str]) -> None:
-    """Give up all privileges that `who` does not have, for good.
+def open_owned(
+    path: Path, flags: int, owner: Identity | None, *, mode: int, give: bool = False
+) -> int:
+    """Open a file to write as `owner`, or as root where `owner` may not.
 
-    Groups go first, then the group, then the user: after that we may not.
-    Whatever looks into HOME, USER and LOGNAME finds those of `who`.  Raise
-    EvtoolsError if anything is left that could bring privileges back.
+    The user could have put a link there, for root to write into and to give away its
+    target.  So root follows no path that others can change and no link at its end, and
+    gives away (`give`) only a file that it has just made.  Return the descriptor; raise
+    OSError, and OutputError for a file that root does not touch.
+    """
+    try:
+        with acting_as(owner):
+            return open_safely(path, flags, mode)
+    except PermissionError:
+        if owner is None or owner.is_ours or owner.uid == _ROOT:
+            raise
+    flags |= os.O_NOFOLLOW
+    if give and flags & os.O_CREAT:
+        try:
+            file = open_safely(path, flags | os.O_EXCL, mode)
+        except FileExistsError:
+            pass
+        else:
+            os.fchown(file, owner.uid, owner.gid)
+            return file
+    file = open_safely(path, flags, mode)
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(file)
+        raise OutputError(
+            f"cannot write {path}: it is not a plain file, or has a second name",
+            "as root, evcam writes into plain files only",
+        )
+    return file
+
+
+def become(who: Identity, environ: MutableMapping[str, str]) -> None:
+    """Drop all privileges that `who` does not have, for good.
+
+    Groups go first, then the group, then the user: after that it is not allowed.  HOME,
+    USER and LOGNAME become those of `who`.  Raise EvtoolsError if anything is left that
+    could bring privileges back.
     """
     if who.is_ours:
         return
@@ -155,7 +183,7 @@ def become(who: Identity, environ: MutableMapping[str, str]) -> None:
 
 
 def share(folder: Path) -> None:
-    """Let everybody read what is in a folder of ours, and nobody write it."""
+    """Let all users read a folder of ours, and nobody write it."""
     for path in (folder, *folder.rglob("*")):
         mode = path.lstat().st_mode
         if not stat.S_ISLNK(mode):
@@ -168,13 +196,13 @@ def _verify(who: Identity) -> None:
         left += _ways_back(who)
     if left:
         raise EvtoolsError(
-            f"privileges could not be given up: {', '.join(left)}",
+            f"privileges could not be dropped: {', '.join(left)}",
             "this kernel or container treats them in an unusual way",
         )
 
 
 def _ways_back(who: Identity) -> Iterator[str]:
-    """Try every way back to root, and yield those that are open."""
+    """Try every way back to root, and yield those that work."""
     tries: dict[str, Callable[[], None]] = {
         "setuid(0)": lambda: os.setuid(_ROOT),
         "seteuid(0)": lambda: os.seteuid(_ROOT),

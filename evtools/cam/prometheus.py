@@ -29,7 +29,7 @@ from evtools.cam.metrics import (
     render,
     scrape,
 )
-from evtools.cam.roll import Frame
+from evtools.cam.snapshot import SnapshotInfo
 from evtools.cam.steps import STEPS, WAITED, Step, Steps
 from evtools.errors import OutputError, UsageError
 from evtools.state import ALIVE, OTHERS, UNKNOWN, Change, State, Task
@@ -288,15 +288,15 @@ def _raised(exception: str | None) -> str:
 # --- the camera ---------------------------------------------------------------------
 
 
-class Picture:
+@dataclass(frozen=True, slots=True)
+class Snapshot:
     """The metrics as of a snapshot."""
 
-    def __init__(self, metrics: ClusterMetrics) -> None:
-        self._metrics = metrics
+    metrics: ClusterMetrics
 
     def text(self) -> bytes:
         """Return the text for Prometheus."""
-        return render(self._metrics.families())
+        return render(self.metrics.families())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the lines of that."""
@@ -367,18 +367,18 @@ class Prometheus(Camera):
         """Count the steps of tasks."""
         self._metrics.observe(changes)
 
-    def expose(self, frame: Frame) -> Picture:
+    def snapshot(self, info: SnapshotInfo) -> Snapshot:
         """Set the gauges, if the state is known."""
-        if frame.warm and frame.connected:
-            self._metrics.look(self.state, frame.at)
+        if info.warm and info.connected:
+            self._metrics.look(self.state, info.at)
         else:
             self._metrics.look_away()
-        return Picture(self._metrics)
+        return Snapshot(self._metrics)
 
-    def develop(self, picture: Picture) -> None:
+    def write(self, snapshot: Snapshot) -> None:
         """Write the file, if there is one."""
         if self._path is not None:
-            _replace(self._path, picture.text())
+            _replace(self._path, snapshot.text())
 
     def close(self) -> None:
         """Stop listening; the file stays as it is."""

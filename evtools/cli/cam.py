@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from evtools.cam.choices import ERRANDS, LOG_FORMATS, LOG_LEVELS
+from evtools.cam.options import COMMANDS, LOG_FORMATS, LOG_LEVELS
 from evtools.cli import types
 from evtools.cli.command import SHARED, ToolCommand, build, check_conflicts, plugin, setup
 from evtools.cli.options import (
@@ -138,7 +138,7 @@ _NUMBERS: Final = ("maxrate", "uid", "gid")
     groups=_GROUPS,
     params=[
         Argument(
-            ["errand"], required=False, type=click.Choice(ERRANDS), metavar="[status|stop|check]"
+            ["errand"], required=False, type=click.Choice(COMMANDS), metavar="[status|stop|check]"
         ),
         *SHARED,
         *_OPTIONS,
@@ -157,7 +157,7 @@ def evcam(ctx: click.Context, /, **values: Any) -> int:
         return 0
     options = build_options(ctx)
     if values["errand"] is not None:
-        from evtools.cam.errands import run as run_errand
+        from evtools.cam.control import run as run_errand
         from evtools.text import hide_credentials
 
         answer = run_errand(values["errand"], options, settings)
@@ -194,7 +194,7 @@ def build_options(ctx: click.Context) -> "CamOptions":
 
 
 def _check(ctx: click.Context) -> None:
-    from evtools.cam.rate import rate
+    from evtools.cam.schedule import rate
 
     values = ctx.params
     if not values["camera"]:

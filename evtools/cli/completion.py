@@ -167,7 +167,7 @@ def _groups() -> Iterator[str]:
 
 
 def _cameras() -> Iterator[str]:
-    from evtools.cam.cameras import BUILT_IN
+    from evtools.cam.options import BUILT_IN
 
     yield from BUILT_IN
 

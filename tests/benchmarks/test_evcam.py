@@ -57,7 +57,7 @@ class Hanging(Polaroid):
             file.write(f"{state.event_count} {len(state.tasks)}")
 
 class Numbers(Camera):
-    '''Write down which numbers came, and the frame that they came in.'''
+    '''Write down which numbers came, and the snapshot that they came in.'''
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -67,13 +67,13 @@ class Numbers(Camera):
         events = (change.event for change in changes)
         self.numbers += [event["number"] for event in events if "number" in event]
 
-    def expose(self, frame):
+    def snapshot(self, info):
         taken, self.numbers = self.numbers, []
-        return {**frame.as_dict(), "numbers": taken}
+        return {**info.as_dict(), "numbers": taken}
 
-    def develop(self, picture):
+    def write(self, snapshot):
         with open("numbers.jsonl", "a") as file:
-            file.write(json.dumps(picture) + "\\n")
+            file.write(json.dumps(snapshot) + "\\n")
 """
 
 

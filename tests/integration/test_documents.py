@@ -14,11 +14,10 @@ import pytest
 
 import check_docs
 from evtools import __version__, errors
-from evtools.cam import errands
-from evtools.cam import signals as cam
-from evtools.cam.camera_options import signature_of
-from evtools.cam.cameras import BUILT_IN
-from evtools.cam.choices import ERRANDS
+from evtools.cam import app as cam
+from evtools.cam import control
+from evtools.cam.loader import signature_of
+from evtools.cam.options import BUILT_IN, COMMANDS
 from evtools.cli import options
 from evtools.cli.cam import evcam as evcam_command
 from evtools.cli.dump import evdump as evdump_command
@@ -259,12 +258,12 @@ def test_every_tool_is_described():
 def test_the_exit_statuses_of_evcam_are_those_of_the_code():
     described = heads(section("EXIT STATUS", CAM_PAGE), r"\d+")
     # It has no --count; 3 and 4 are answers of errands, as LSB has them.
-    real = {*EXIT_CODES, errands.NOT_RUNNING, errands.UNKNOWN} - {124}
+    real = {*EXIT_CODES, control.NOT_RUNNING, control.UNKNOWN} - {124}
     assert [int(status) for status in described] == sorted(real)
 
 
 def test_every_errand_is_described():
-    assert heads(section("ERRANDS", CAM_PAGE), "[a-z]+") == [*ERRANDS]
+    assert heads(section("COMMANDS", CAM_PAGE), "[a-z]+") == [*COMMANDS]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

@@ -295,7 +295,7 @@ def test_a_shot_can_be_had_at_any_time(evcam, broker_url, event_exchange, tmp_pa
         ("nothere.Camera", "evcam: there is no module nothere"),
         ("cams.Nope", "evcam: there is no Nope in cams ("),
         ("cams.write", "evcam: "),
-        ("cams.json", "evcam: cams.json is no camera: it is no class"),
+        ("cams.json", "evcam: cams.json is not a camera: it is not a class"),
     ],
 )
 def test_what_is_no_camera_is_told_in_a_line(evcam, camera, complaint):

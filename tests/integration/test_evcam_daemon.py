@@ -28,7 +28,7 @@ NOBODY = pwd.getpwnam("nobody")
 CAMERAS = '''
 import logging, os, time
 from evtools.cam.camera import Camera as Quick
-from evtools.cam.polaroid import Polaroid
+from evtools.cam.camera import Polaroid
 
 log = logging.getLogger("mod")
 
@@ -75,11 +75,11 @@ class Freezing(Quick):
         while os.path.exists("freeze"):
             time.sleep(0.01)
 
-    def expose(self, frame):
-        return frame
+    def snapshot(self, info):
+        return info
 
-    def develop(self, picture):
-        log.info("shot %d", picture.sequence)
+    def write(self, snapshot):
+        log.info("shot %d", snapshot.sequence)
 '''
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -153,7 +153,7 @@ def test_as_another_user_there_is_no_way_back(daemon, broker_url, event_exchange
         *(*camera(), "-b", broker_url, "--uid", "nobody"),
     )
     assert second.status == 73
-    assert f"evcam runs already: process {number} has {daemon.pidfile}" in second.err
+    assert f"evcam is already running: process {number} has locked {daemon.pidfile}" in second.err
     status = daemon.run("status", "--pidfile", daemon.pidfile)
     assert status == (0, f"evcam runs, process {number}\n", "")
 
@@ -255,7 +255,7 @@ def test_a_lock_of_somebody_who_reads_the_pidfile_hinders_no_start(
     lock_as_nobody(daemon.pidfile)
     words = (*camera(), "-b", redis_url)
     assert daemon.start(*words).status == 0
-    assert "evcam runs already" in daemon.start(*words).err
+    assert "evcam is already running" in daemon.start(*words).err
     assert daemon.run("status", "--pidfile", daemon.pidfile).status == 0
     assert daemon.stop().status == 0
 
@@ -569,7 +569,7 @@ def test_where_no_new_log_can_be_made_the_old_one_says_so(daemon, folder, redis_
     moved = daemon.logfile.rename(folder / "evcam.log.1")
     daemon.signal(signal.SIGHUP)
     wait_until(
-        lambda: f"SIGHUP: cannot make {daemon.logfile}: " in moved.read_text(),
+        lambda: f"SIGHUP: cannot create {daemon.logfile}: " in moved.read_text(),
         what="a word about it",
     )
     assert daemon.stop().status == 0
@@ -584,7 +584,7 @@ def test_hup_reads_the_settings_file_again(daemon, folder, redis_url):
     assert daemon.start(*words).status == 0
     settings.write_text("[evcam]\nfreq = 30\nloglevel = 'DEBUG'\n")
     daemon.signal(signal.SIGHUP)
-    text = daemon.wait_log("only a restart will heed what changed: freq")
+    text = daemon.wait_log("these changes take effect after a restart: freq")
     assert "loglevel is DEBUG from now on" in text
     settings.write_text("nonsense")
     daemon.signal(signal.SIGHUP)
@@ -771,7 +771,7 @@ def test_what_the_camera_starts_is_no_service(evcam, redis_url, systemd, folder)
     (folder / "mod.py").write_text(
         textwrap.dedent("""
             import os, logging
-            from evtools.cam.polaroid import Polaroid
+            from evtools.cam.camera import Polaroid
             class Camera(Polaroid):
                 def on_shutter(self, state):
                     names = [n for n in os.environ if "NOTIFY" in n or "WATCHDOG" in n]

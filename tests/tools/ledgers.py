@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from evtools.cam.cameras.postgres import Postgres
-from evtools.cam.cameras.sqlite import SQLite
 from evtools.cam.ledger import TABLES, Table
-from evtools.cam.roll import Roll
+from evtools.cam.ledger.postgres import Postgres
+from evtools.cam.ledger.sqlite import SQLite
+from evtools.cam.snapshot import SnapshotSequence
 from evtools.state import State
 from tools.command import ROOT
 
@@ -44,8 +44,8 @@ class Evcam:
             else SQLite(self.state, timer=object(), path=database, **options)
         )
         # No two of one process are to be taken for one.
-        roll = Roll(self.state.workers, started=float(next(_starts)))
-        self.camera.load(roll, self.camera.clock)
+        sequence = SnapshotSequence(self.state.workers, started=float(next(_starts)))
+        self.camera.load(sequence, self.camera.clock)
 
     def hear(self, events: Iterable[dict[str, Any]]) -> None:
         """Take events in."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evtools.cam.camera import Camera
-from evtools.cam.polaroid import Polaroid
+from evtools.cam.camera import Camera, Polaroid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evtools.cam.timer import Timer
+    from evtools.cam.schedule import Timer
     from tools.clock import FakeClock
 
 #: In seconds; nothing in these tests takes that long.
@@ -41,9 +40,9 @@ class Snap(Polaroid):
 
 
 class Album(Camera):
-    """Keep all pictures: the frame, and the tasks that were looked at.
+    """Keep all snapshots: their information, and the tasks of the state.
 
-    `during` is called while a picture is developed, `fault` is raised after it.
+    `during` is called while one is written, `fault` is raised after it.
     """
 
     fault: BaseException | None = None
@@ -60,21 +59,21 @@ class Album(Camera):
         """Note the changes."""
         self.observed += changes
 
-    def expose(self, frame: Any) -> Any:
-        """Return the frame and the tasks."""
-        return frame, sorted(self.state.tasks)
+    def snapshot(self, info: Any) -> Any:
+        """Return its information and the tasks."""
+        return info, sorted(self.state.tasks)
 
-    def develop(self, picture: Any) -> None:
+    def write(self, snapshot: Any) -> None:
         """Keep it, or raise."""
         if self.during is not None:
             self.during()
         if self.fault is not None:
             raise self.fault
-        self.pictures.append(picture)
+        self.pictures.append(snapshot)
 
-    def restore(self, picture: Any) -> None:
+    def restore(self, snapshot: Any) -> None:
         """Note that it came back."""
-        self.returned.append(picture)
+        self.returned.append(snapshot)
 
     def sweep(self) -> None:
         """Note that."""
@@ -89,9 +88,9 @@ class Album(Camera):
         self.done.append("closed")
 
     @property
-    def frames(self) -> list[Any]:
-        """The frames of what was kept."""
-        return [frame for frame, _ in self.pictures]
+    def infos(self) -> list[Any]:
+        """The information on the snapshots that were kept."""
+        return [info for info, _ in self.pictures]
 
 
 def let_pass(seconds: float, clock: FakeClock, timer: Timer) -> None:

@@ -4,13 +4,12 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
-from evtools.cam.camera import Camera
-from evtools.cam.camera_options import Bytes, Seconds
+from evtools.cam.camera import Bytes, Camera, Seconds
 from evtools.cam.ledger.notebook import MAX_BYTES, Notebook
 from evtools.cam.ledger.retention import KEEP, KEEP_FAILED, KEEP_TASKS, Retention
 from evtools.cam.ledger.shot import Picture, ahead
 from evtools.cam.ledger.store import Store
-from evtools.cam.roll import Frame
+from evtools.cam.snapshot import SnapshotInfo
 from evtools.state import Change, State
 
 _log = logging.getLogger(__name__)
@@ -57,23 +56,23 @@ class LedgerCamera(Camera):
         """Note what was heard."""
         self.notebook.observe(changes)
 
-    def expose(self, frame: Frame) -> Picture:
+    def snapshot(self, info: SnapshotInfo) -> Picture:
         """Return what was heard since the last time."""
-        return Picture(frame, self.notebook.take(), ahead(self.state))
+        return Picture(info, self.notebook.take(), ahead(self.state))
 
-    def restore(self, picture: Picture) -> None:
+    def restore(self, snapshot: Picture) -> None:
         """Take back what could not be written."""
-        self.notebook.restore(picture.notes)
+        self.notebook.restore(snapshot.notes)
 
-    def develop(self, picture: Picture) -> None:
-        """Write a picture, in one transaction."""
+    def write(self, snapshot: Picture) -> None:
+        """Write a snapshot, in one transaction."""
         with self.store.transaction() as writer:
-            picture.write(writer)
-        if picture.notes.lost:
+            snapshot.write(writer)
+        if snapshot.notes.lost:
             _log.error(
                 "%s: %d events were forgotten, as too many waited to be written",
                 self.describe(),
-                picture.notes.lost,
+                snapshot.notes.lost,
             )
 
     def capture(self) -> None:

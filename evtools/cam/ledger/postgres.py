@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from evtools.cam.camera import Seconds
+from evtools.cam.ledger.camera import LedgerCamera
 from evtools.cam.ledger.sql import Dialect, listed, quote
 from evtools.cam.ledger.store import Expired
 from evtools.cam.ledger.tables import TABLES, VERSION, Kind, Row, Stored, Table
 from evtools.errors import OutputError, UsageError
+from evtools.state import State
 from evtools.text import decode_text
 
 if TYPE_CHECKING:
@@ -345,3 +348,26 @@ def _driver() -> Any:
             f"the camera postgres needs psycopg, which cannot be imported ({error})", install
         ) from error
     return psycopg
+
+
+class Postgres(LedgerCamera):
+    """Write into the `schema` of a database, which several evcams may share.
+
+    `url` is as psql takes it, or @FILE; without one the environment says where.
+    Connecting may take `connect_timeout`, and a statement `timeout`.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        url: str = "",
+        schema: str = "evcam",
+        connect_timeout: Seconds = 10.0,
+        timeout: Seconds = 30.0,
+        **others: Any,
+    ) -> None:
+        super().__init__(state, **others)
+        self.store = PostgresStore(
+            url, schema=schema, connect_timeout=connect_timeout, timeout=timeout
+        )

@@ -10,7 +10,7 @@ from evtools.cam.ledger.packing import pack, pack_worker
 from evtools.cam.ledger.tables import ATTEMPTS, SNAPSHOTS, TABLES, TASKS, WORKERS, Row, Table
 from evtools.cam.ledger.texts import clean
 from evtools.cam.ledger.usual import usual_values
-from evtools.cam.roll import Frame
+from evtools.cam.snapshot import SnapshotInfo
 from evtools.state import State, Task, Worker
 from evtools.wire import EventFields, iso_utc
 
@@ -103,7 +103,7 @@ class Rows:
         return _finished(WORKERS, list(row.values()))
 
 
-def of_snapshot(frame: Frame, *, events: int, tasks: int, lost: int) -> Row:
+def of_snapshot(frame: SnapshotInfo, *, events: int, tasks: int, lost: int) -> Row:
     """Return the row of a snapshot."""
     row = {name: getattr(frame, name, None) for name in SNAPSHOTS.columns}
     counts = {"events": events, "tasks": tasks, "lost": lost}

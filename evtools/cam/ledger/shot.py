@@ -21,7 +21,7 @@ from evtools.cam.ledger.tables import (
     Stored,
     Table,
 )
-from evtools.cam.roll import Frame
+from evtools.cam.snapshot import SnapshotInfo
 from evtools.state import State
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ _UNREADABLE: Final = (msgspec.DecodeError, KeyError, TypeError, AttributeError)
 class Picture:
     """What was heard since the picture before, and whose clocks are `ahead`."""
 
-    def __init__(self, frame: Frame, notes: Notes, ahead: Mapping[str, int]) -> None:
+    def __init__(self, frame: SnapshotInfo, notes: Notes, ahead: Mapping[str, int]) -> None:
         self.frame = frame
         self.notes = notes
         self.ahead = ahead

@@ -10,11 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from evtools.cam.camera import Seconds
+from evtools.cam.ledger.camera import LedgerCamera
 from evtools.cam.ledger.sql import Dialect
 from evtools.cam.ledger.store import Expired
 from evtools.cam.ledger.tables import VERSION, Row, Stored, Table
 from evtools.clock import Clock, SystemClock
 from evtools.errors import OutputError
+from evtools.state import State
 from evtools.trust import check_folder, check_way, open_safely
 from evtools.wire import iso_utc
 
@@ -356,3 +359,16 @@ def _is_damage(error: BaseException) -> bool:
 
 def _is_busy(error: BaseException) -> bool:
     return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+class SQLite(LedgerCamera):
+    """Write into the file `path`, which is made if it is not there.
+
+    A lock of another program is waited for as long as `busy_timeout`.
+    """
+
+    def __init__(
+        self, state: State, *, path: Path, busy_timeout: Seconds = 5.0, **others: Any
+    ) -> None:
+        super().__init__(state, **others)
+        self.store = SQLiteStore(path, busy_timeout=busy_timeout)

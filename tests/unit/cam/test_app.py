@@ -1,19 +1,25 @@
+"""evcam from its options to its end: sources, cameras, signals."""
+
 import gc
 import json
 import os
 import signal
+import sys
 import threading
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
 from evtools.cam import app
-from evtools.cam.app import check, run
+from evtools.cam.app import Signals, check, run
 from evtools.cam.options import CamOptions
+from evtools.clock import SystemClock
 from evtools.errors import CameraFailed, OutputError, UsageError
 from evtools.transport import ConnectionSettings
 from servers.ports import free_port
+from tools.clock import FakeClock
 from tools.studio import PATIENCE, Album, Snap
 from tools.told import told
 
@@ -35,7 +41,7 @@ class Full(Album):
     def check(self):
         raise OutputError("the disk is full")
 
-    def develop(self, picture):
+    def write(self, snapshot):
         self.check()
 
 
@@ -69,8 +75,6 @@ def options(camera, **more):
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
     """Let the cameras of this file be found by name, as users' are."""
-    import sys
-
     monkeypatch.setitem(sys.modules, "cameras_of_test", sys.modules[__name__])
     for camera in (Kept, Full):
         monkeypatch.setattr(camera, "__module__", "cameras_of_test")
@@ -88,8 +92,8 @@ def test_a_recording_is_shot_from_its_beginning_to_its_end(recording):
         warm_up=5.0,
     )
     assert run(asked, SETTINGS, lambda: ready.append(1)) == 0
-    frames = [(frame.at, frame.warm, tasks) for frame, tasks in Kept.last.pictures]
-    assert frames == [(1015.25, True, ["a"]), (1016.25, True, ["a", "b"])]
+    found = [(info.at, info.warm, tasks) for info, tasks in Kept.last.pictures]
+    assert found == [(1015.25, True, ["a"]), (1016.25, True, ["a", "b"])]
     assert "hunter2" not in Kept.last.state.tasks["b"].kwargs
     assert ready == [1]
     assert Kept.last.done == ["closed"]
@@ -116,9 +120,9 @@ def test_the_simulated_cluster_is_shot_until_somebody_ends_it():
     finally:
         done.set()
         watch.join(PATIENCE)
-    frames = Kept.last.frames
-    assert [frame.sequence for frame in frames] == list(range(1, len(frames) + 1))
-    assert all(frame.connected for frame in frames[1:])
+    infos = Kept.last.infos
+    assert [info.sequence for info in infos] == list(range(1, len(infos) + 1))
+    assert all(info.connected for info in infos[1:])
 
 
 def test_what_is_remembered_is_bounded_as_asked(recording):
@@ -155,7 +159,7 @@ def test_health_is_served_where_asked_for(recording):
     [
         ({"camera": ""}, "no camera given"),
         ({"camera": "nothere.Camera"}, "there is no module nothere"),
-        ({"maxrate": "10/x"}, "is no rate"),
+        ({"maxrate": "10/x"}, "invalid rate"),
         ({"camera_options": {"nope": "1"}}, "has no option nope"),
         ({"filters": ("name==",)}, "bad filter"),
         ({"read": ("/none",)}, "cannot read /none"),
@@ -195,3 +199,63 @@ def test_what_cannot_take_its_only_shot_says_so_at_once(recording):
 def test_it_lets_the_collector_rest(recording):
     run(options(Kept, read=(recording,)), SETTINGS)
     assert gc.get_threshold() == app._COLLECT_AFTER
+
+
+@pytest.mark.parametrize(("demo", "refused"), [(False, True), (True, False)])
+def test_a_broker_that_cannot_work_is_refused_at_once(demo, refused):
+    # Its modules are imported before privileges are dropped; the simulated cluster needs none.
+    with ExitStack() as stack:
+
+        def opened():
+            settings = ConnectionSettings(urls="sqs://x")
+            clock = SystemClock()
+            return app._open_source(CamOptions(demo=demo), settings, print, clock, stack)
+
+        if refused:
+            with pytest.raises(UsageError, match="SQS"):
+                opened()
+        else:
+            assert opened().settings.urls == "memory://demo"
+
+
+# === signals =========================================================================
+
+
+FLAGS = {
+    signal.SIGHUP: "reopen_wanted",
+    signal.SIGUSR1: "dump_wanted",
+    signal.SIGUSR2: "shot_wanted",
+}
+
+
+@pytest.fixture
+def ends():
+    return []
+
+
+@pytest.fixture
+def signals(ends):
+    with Signals(lambda: ends.append("end"), FakeClock()) as entered:
+        yield entered
+
+
+@pytest.mark.parametrize("number", FLAGS)
+def test_each_raises_its_flag_alone_and_ends_nothing(signals, ends, number):
+    signal.raise_signal(number)
+    raised = [flag for flag in FLAGS.values() if getattr(signals, flag)]
+    assert raised == [FLAGS[number]]
+    assert not signals.ending
+    assert ends == []
+
+
+def test_a_flag_that_was_put_down_can_be_raised_again(signals):
+    signal.raise_signal(signal.SIGUSR2)
+    signals.shot_wanted = False
+    signal.raise_signal(signal.SIGUSR2)
+    assert signals.shot_wanted
+
+
+def test_term_asks_for_the_end(signals, ends):
+    signal.raise_signal(signal.SIGTERM)
+    assert signals.ending
+    assert ends == ["end"]

@@ -1,18 +1,28 @@
+"""Cameras by name, built in and users' classes, and their options."""
+
+from __future__ import annotations
+
+import importlib
 import os
 import sys
 import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import celery.events.snapshot
 import pytest
 
 from evtools import trust
-from evtools.cam import cameras, loader
-from evtools.cam.cameras import BUILT_IN, BuiltIn
-from evtools.cam.loader import load_camera
-from evtools.cam.polaroid import Polaroid
-from evtools.cam.timer import Timer
+from evtools.cam import loader
+from evtools.cam.camera import Bytes, Camera, Polaroid, Seconds
+from evtools.cam.loader import converted, load_camera, signature_of
+from evtools.cam.options import BUILT_IN, BuiltIn
+from evtools.cam.schedule import Timer
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
+
+if TYPE_CHECKING:
+    from nowhere import Unknown
 
 
 @pytest.fixture(autouse=True)
@@ -92,22 +102,7 @@ def test_a_class_is_found_in_the_working_directory(mycam, name):
     loaded = load_camera(name, options={"path": "y"})
     camera = made(loaded)
     assert (camera.path, camera.freq, camera.cleanup_freq) == ("y", 2.0, 60.0)
-    assert (loaded.name, loaded.exposes) == (name, False)
-
-
-def test_an_extension_for_another_python_is_named(folder):
-    tag = f"cpython-3{sys.version_info.minor + 1}-x86_64-linux-gnu"
-    write(folder / "mypack" / "__init__.py", "from mypack import _fast")
-    write(folder / "mypack" / f"_fast.{tag}.so", "")
-    write(folder / "mycam.py", "import mypack")
-    error = refused("mycam.Camera1")
-    assert f"_fast.{tag}.so was built for Python 3." in error.message
-    assert " mypack, and name DIR with --pythonpath" in error.hint
-
-
-def test_a_camera_that_exposes_is_known(mycam):
-    assert load_camera("mycam.Slow").exposes
-    assert load_camera("mycam:Slow.Inner").exposes
+    assert loaded.name == name
 
 
 def test_a_function_may_make_cameras(mycam):
@@ -160,7 +155,7 @@ def test_what_a_module_prints_does_not_go_to_stdout(mycam, capsys):
         ("nothere.Camera", "there is no module nothere", "--pythonpath"),
         ("mycam.sub.Camera", "there is no module mycam.sub", "--pythonpath"),
         ("mycam.Nope", "there is no Nope in mycam (", "mycam.py"),
-        ("mycam.NUMBER", "mycam.NUMBER is no camera: it is no class", "mod.Camera"),
+        ("mycam.NUMBER", "mycam.NUMBER is not a camera: it is not a class", "mod.Camera"),
         ("mycam.Other", "it has no method cancel", "evtools.Polaroid"),
         ("sys.Nope", "there is no Nope in sys (built in)", "mod.Camera"),
         ("mycam", "there is no camera mycam", "sqlite, postgres"),
@@ -206,7 +201,7 @@ def test_a_python_that_the_user_cannot_read_is_told(folder):
     [
         ("mycam.Fails", "camera mycam.Fails cannot be made: ValueError: no room ("),
         ("mycam.Leaves", "camera mycam.Leaves cannot be made: SystemExit: 3 ("),
-        ("mycam:wrong", "mycam:wrong is no camera: it is a function that returns"),
+        ("mycam:wrong", "mycam:wrong is not a camera: it is a function that returns"),
     ],
 )
 def test_one_that_cannot_be_made_is_told(mycam, name, complaint):
@@ -391,10 +386,6 @@ def test_it_can_be_given_apart(shelf):
     assert load_camera("file", options={"path": "y"}).options == {"path": "y"}
 
 
-def test_all_that_are_listed_are_there():
-    assert loader.BUILT_IN is cameras.BUILT_IN is BUILT_IN
-
-
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
@@ -410,3 +401,245 @@ def test_a_built_in_camera_that_is_misspelt_is_suggested(name, meant):
     with pytest.raises(UsageError) as caught:
         load_camera(name)
     assert caught.value.hint == f"did you mean {meant}?"
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_each_built_in_camera_has_the_option_that_its_value_stands_for(name):
+    module, _, attribute = BUILT_IN[name].where.partition(":")
+    camera = getattr(importlib.import_module(module), attribute)
+    assert issubclass(camera, Camera)
+    signature = signature_of(camera)
+    assert BUILT_IN[name].value in signature.options
+    assert not signature.is_open
+
+
+# === options =========================================================================
+
+
+class Full(Camera):
+    def __init__(
+        self,
+        *args: Any,
+        path: Path,
+        keep: Seconds = 60.0,
+        size: Bytes | None = None,
+        number: int = 3,
+        share: float = 0.5,
+        loud: bool = False,
+        form: Literal["short", "long"] = "short",
+        levels: tuple[float, ...] = (1.0,),
+        text: str = "",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+
+
+class More(Full):
+    def __init__(self, *args: Any, more: int = 0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+
+class Bare(Polaroid):
+    """Says nothing of the kinds of its options but their defaults."""
+
+    def __init__(self, state, where="x", often=3, share=0.5, *, loud=False, **kwargs):
+        super().__init__(state, **kwargs)
+
+
+class Puzzling(Polaroid):
+    def __init__(self, state, x: Unknown = 1, **kwargs: Any) -> None:
+        super().__init__(state, **kwargs)
+
+
+def given(kind=Full, **options):
+    if kind is Full:
+        options = {"path": "/tmp/x"} | options
+    return converted(options, signature_of(kind), "mod.Camera")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("path", "/var/x", Path("/var/x")),
+        ("keep", "30d", 30 * 86400.0),
+        ("size", "10M", 10 * 2**20),
+        ("number", "-7", -7),
+        ("share", "0.25", 0.25),
+        ("loud", "yes", True),
+        ("loud", "OFF", False),
+        ("form", "long", "long"),
+        ("levels", "1, 2.5,,3", (1.0, 2.5, 3.0)),
+        ("text", "a=b", "a=b"),
+        # from a settings file
+        ("number", 7, 7),
+        ("loud", True, True),
+        ("levels", [1, 2.5], (1.0, 2.5)),
+        ("keep", 30, 30.0),
+    ],
+)
+def test_options_become_what_the_constructor_says(name, text, value):
+    assert given(**{name: text})[name] == value
+    assert type(given(**{name: text})[name]) in {type(value), type(Path())}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("number", "x", '--camera-option number: "x" is not a whole number'),
+        ("share", "\x1b[31m", "--camera-option share: "),
+        ("loud", "maybe", '--camera-option loud: "maybe" is not yes or no'),
+        ("form", "round", '--camera-option form: "round" is not one of short, long'),
+        ("keep", "soon", '--camera-option keep: invalid duration "soon"'),
+        ("size", "big", '--camera-option size: invalid size "big"'),
+        ("levels", "1,x", '--camera-option levels: "x" is not a number'),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_line(name, text, complaint):
+    with pytest.raises(UsageError) as caught:
+        given(**{name: text})
+    assert caught.value.message.startswith(complaint)
+    assert caught.value.message.isprintable()
+
+
+def test_an_unknown_option_is_refused_with_the_names_of_those_there_are():
+    with pytest.raises(UsageError, match=r"camera mod\.Camera has no option nope") as e:
+        given(nope="1")
+    assert e.value.hint.startswith("it has: path, keep, size")
+    with pytest.raises(UsageError) as e:
+        given(Polaroid, nope="1")
+    assert e.value.hint == "it has: none"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("freq", "use --freq"), ("cleanup_freq", "use --cleanup-freq"), ("state", "")],
+)
+def test_what_has_an_option_of_its_own_is_not_given_here(name, hint):
+    with pytest.raises(UsageError, match=f"--camera-option {name} cannot be given") as e:
+        given(**{name: "1"})
+    assert e.value.hint == hint
+
+
+def test_what_has_no_default_must_be_given():
+    with pytest.raises(UsageError, match=r"camera mod\.Camera needs path"):
+        converted({}, signature_of(Full), "mod.Camera")
+
+
+def test_options_of_bases_are_options_too():
+    signature = signature_of(More)
+    assert {"more", "path", "keep"} <= signature.options.keys()
+    assert signature.required == {"path"}
+    assert not signature.is_open
+
+
+def test_defaults_tell_what_annotations_do_not():
+    options = given(Bare, where="x", often="7", share="0.25", loud="yes")
+    assert options == {"where": "x", "often": 7, "share": 0.25, "loud": True}
+
+
+def test_annotations_that_cannot_be_read_are_no_hindrance():
+    assert given(Puzzling, x="7") == {"x": 7}
+
+
+def test_it_is_known_which_of_the_usual_arguments_a_camera_takes():
+    every = {"state", "freq", "maxrate", "cleanup_freq", "timer", "app"}
+    assert signature_of(Full).standard == every
+    assert signature_of(celery.events.snapshot.Polaroid).standard == every
+
+    class Old:
+        def __init__(self, state, freq=1.0, maxrate=None, timer=None):
+            pass
+
+    assert signature_of(Old).standard == {"state", "freq", "maxrate", "timer"}
+    assert given(Old) == {}
+
+
+def test_a_function_may_have_options():
+    def make(state, *, path: str, **kwargs):
+        return Polaroid(state, **kwargs)
+
+    signature = signature_of(make)
+    assert signature.is_open
+    assert converted({"path": "x", "other": "y"}, signature, "mod:make") == {
+        "path": "x",
+        "other": "y",
+    }
+
+
+# === extensions for another Python ===================================================
+
+
+OURS = "{}.{}".format(*sys.version_info)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Write a package with an extension; return the error of its import."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def make(extension, source, name="strange"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "__init__.py").write_text(source)
+        if extension:
+            (folder / extension).write_bytes(b"\x7fELF")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        with pytest.raises(ImportError) as caught:
+            importlib.import_module(name)
+        return loader._explain_foreign("mod.Camera", caught.value)
+
+    return make
+
+
+SOURCES = [
+    "from strange import _native\n",
+    "from strange._native import thing\n",
+    "import strange._native\n",
+    "try: from . import _native\nexcept ImportError: raise ImportError('failed')\n",
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    ("extension", "python"),
+    [
+        ("_native.cpython-39-x86_64-linux-gnu.so", "Python 3.9"),
+        ("_native.cpython-399t-x86_64-linux-gnu.so", "Python 3.99"),
+        ("_native.pypy310-pp73-x86_64-linux-gnu.so", "PyPy 3.10"),
+    ],
+)
+def test_the_file_and_its_python_are_named(package, tmp_path, extension, python, source):
+    error = package(extension, source)
+    assert error is not None
+    assert str(tmp_path / "strange" / extension) in error.message
+    assert f"was built for {python}" in error.message
+    assert f"{OURS}" in error.message
+    assert f"--python-version {OURS} --target DIR strange" in error.hint
+
+
+def test_the_standalone_program_says_what_it_contains(package, monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    error = package("_native.cpython-39-x86_64-linux-gnu.so", SOURCES[0])
+    assert f"this program contains Python {OURS}" in error.message
+
+
+@pytest.mark.parametrize(
+    "extension", ["", "_other.cpython-39-x86_64-linux-gnu.so", "_native.debug.so"]
+)
+def test_a_module_that_is_just_missing_is_nobodys_fault(package, extension):
+    assert package(extension, SOURCES[1]) is None
+
+
+def test_a_file_for_us_is_not_foreign(package):
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    assert package(f"_native{suffix}", SOURCES[1]) is None
+
+
+def test_what_cannot_be_looked_up_is_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "x.cpython-39-x86_64-linux-gnu.so").touch()
+    monkeypatch.setattr(sys, "path", ["x" * 5000, str(tmp_path)])
+    first, second = ImportError("a", name="a"), ImportError("b", name="b")
+    first.__context__, second.__context__ = second, first
+    names = [ImportError("no", name=name) for name in ("../x", "*", "a..x", "")]
+    for error in (*names, ValueError("x"), first):
+        assert loader._explain_foreign("mod.Camera", error) is None

@@ -1,27 +1,186 @@
+"""The main loop: events, filters, signals, readiness, the end, and recordings."""
+
 import itertools
 import json
 import logging
+import math
 import threading
 from datetime import UTC
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from evtools.cam.camera import Camera
-from evtools.cam.counters import Counters
-from evtools.cam.link import Link
-from evtools.cam.loop import STUCK_AFTER, Loop, Rig
+from evtools.cam.loop import STUCK_AFTER, EventFilter, Loop, ReplayClock
 from evtools.cam.options import CamOptions
-from evtools.cam.roll import Roll
-from evtools.cam.shutter import Shutter
-from evtools.cam.sieve import Sieve
-from evtools.cam.tapetime import TapeTime
-from evtools.errors import AccessRefused, BrokerUnavailable, CameraFailed
-from evtools.state import State
+from evtools.errors import AccessRefused, BrokerUnavailable, CameraFailed, FilterError, UsageError
 from evtools.transport import Notice, Statistics
 from evtools.wire import Defect, gap
 from tools.clock import FakeClock
 from tools.studio import PATIENCE, Album, Snap
 from tools.told import told
+
+
+def filter_of(*filters, redact=()):
+    return EventFilter(filters, tuple(redact), zone=UTC, now=lambda: 100.0)
+
+
+def types(events):
+    return [event["type"] for event in events]
+
+
+def test_without_a_filter_all_pass_as_they_are():
+    events = [told("task-sent"), told("worker-heartbeat"), {"type": "x"}]
+    assert filter_of().apply(events) is events
+    assert filter_of("", " ").apply(events) is events
+    assert filter_of().notes() == []
+
+
+def test_an_event_is_asked_with_what_is_known_of_its_task():
+    keeps = filter_of("name=shop.pay")
+    assert types(keeps.apply([told("task-received"), told("task-started")])) == [
+        "task-received",
+        "task-started",
+    ]
+    assert types(keeps.apply([told("task-succeeded")])) == ["task-succeeded"]
+    other = [told("task-received", uuid="b", name="shop.pack")]
+    assert keeps.apply(other) == []
+    assert keeps.apply([told("task-started", uuid="b")]) == []
+
+
+def test_all_filters_must_match():
+    keeps = filter_of("name=shop.pay", "queue=mail")
+    assert types(keeps.apply([told("task-sent"), told("task-sent", queue="x")])) == ["task-sent"]
+
+
+def test_workers_and_holes_always_pass():
+    events = [told("worker-heartbeat"), gap("reconnect", 1.0, 2.0)]
+    assert filter_of("name=nothing").apply(events) == events
+
+
+def test_secrets_are_gone_before_anybody_asks():
+    events = [told("task-received", kwargs="{'password': 'hunter2'}")]
+    (event,) = filter_of("name=shop.pay", redact=["password"]).apply(events)
+    assert "hunter2" not in event["kwargs"]
+
+
+def test_what_no_event_could_tell_is_noted():
+    keeps = filter_of("queue=mail")
+    keeps.apply([told("task-received")])
+    assert "queue: unknown for 100% of events" in keeps.notes()[1]
+
+
+def test_bad_filters_and_patterns_are_refused():
+    with pytest.raises(FilterError):
+        filter_of("name==")
+    with pytest.raises(UsageError):
+        filter_of(redact=["/(/"])
+
+
+# === the clock of a recording ========================================================
+
+
+def at(moment):
+    return {"type": "x", "local_received": moment}
+
+
+class Recording:
+    """Something due every ten seconds."""
+
+    def __init__(self, tape, every=10.0):
+        self.tape, self.every = tape, every
+        self.due = math.inf
+        self.seen = []
+
+    def play(self, moments):
+        for events, moment in self.tape.pieces([at(each) for each in moments], lambda: self.due):
+            self.seen.append(([event["local_received"] for event in events], moment))
+            self.tape.move(moment)
+            if self.due == math.inf:
+                self.due = moment + self.every
+            if self.due <= moment:
+                self.due += self.every * ((moment - self.due) // self.every + 1)
+        return self.seen
+
+
+def test_it_never_goes_back():
+    tape = ReplayClock()
+    tape.move(5.0)
+    tape.move(4.0)
+    assert tape.wall() == 5.0
+
+
+def test_events_are_cut_where_something_is_due():
+    recording = Recording(ReplayClock())
+    recording.play([100.0])
+    assert recording.due == 110.0
+    recording.seen.clear()
+    assert recording.play([105.0, 110.0, 111.0, 119.0, 125.0]) == [
+        ([105.0], 110.0),
+        ([110.0, 111.0, 119.0], 125.0),
+        ([125.0], 125.0),
+    ]
+    assert recording.due == 130.0
+
+
+def test_a_batch_in_which_nothing_is_due_is_one_piece():
+    recording = Recording(ReplayClock())
+    recording.play([100.0])
+    assert recording.play([101.0, 102.0])[2:] == [([101.0, 102.0], 102.0)]
+
+
+def test_where_time_begins_is_a_cut():
+    recording = Recording(ReplayClock())
+    assert recording.play([None, 100.0, 101.0, 110.0]) == [
+        ([None], 100.0),
+        ([100.0, 101.0], 110.0),
+        ([110.0], 110.0),
+    ]
+
+
+def test_a_batch_may_begin_with_what_is_due():
+    recording = Recording(ReplayClock())
+    recording.play([100.0])
+    recording.seen.clear()
+    assert recording.play([150.0]) == [([], 150.0), ([150.0], 150.0)]
+
+
+def test_events_without_an_honest_time_come_with_those_before_them():
+    recording = Recording(ReplayClock())
+    odd = [None, "x", True, 1e300, math.inf, math.nan, -5.0]
+    assert recording.play([100.0, *odd])[1] == ([100.0, *odd], 100.0)
+    assert recording.tape.wall() == 100.0
+
+
+def test_a_recording_without_any_time_stays_before_it():
+    tape = ReplayClock()
+    assert [moment for _, moment in tape.pieces([at(None)], lambda: 1.0)] == [0.0]
+
+
+@given(
+    st.lists(
+        st.lists(st.one_of(st.floats(), st.integers(), st.none(), st.text()), max_size=20),
+        max_size=5,
+    )
+)
+def test_whatever_is_on_it_all_events_are_given_out_in_order(batches):
+    recording = Recording(ReplayClock())
+    for batch in batches:
+        recording.play(batch)
+    given_out = [repr(each) for events, _ in recording.seen for each in events]
+    assert given_out == [repr(each) for batch in batches for each in batch]
+    moments = [moment for _, moment in recording.seen]
+    assert moments == sorted(moments)
+
+
+def test_before_the_first_event_there_is_no_time():
+    clock = ReplayClock()
+    assert (clock.wall(), clock.monotonic()) == (0.0, 0.0)
+    clock.move(5.0)
+    assert (clock.wall(), clock.monotonic()) == (5.0, 5.0)
+
+
+# === the loop ========================================================================
 
 
 class Script:
@@ -79,60 +238,39 @@ class Flags:
 
 
 class Stage:
-    """A loop with all around it, and a clock that is moved by hand."""
+    """A loop with everything around it, and a clock that is moved by hand."""
 
     def __init__(self, *steps, kind=Album, replays=False, **options):
         self.clock = FakeClock(1000.0)
-        times = TapeTime() if replays else self.clock
         options = {"freq": 1e6, "shutdown_timeout": 20.0} | options
         if replays:
             options["read"] = ("x.jsonl",)
-        self.options = CamOptions(**options)
-        self.counters = Counters()
-        self.state = State(clock=times)
-        self.shutter = Shutter(
-            self.counters,
-            self.clock,
-            times=times if replays else None,
-            max_failures=self.options.max_failures,
-        )
-        self.roll = Roll(self.state.workers, started=990.0)
-        self.link = Link(self.counters, self.roll, self.clock)
-        self.camera = kind(self.state, freq=self.options.freq, timer=self.shutter.timer)
-        if isinstance(self.camera, Camera):
-            self.camera.load(self.roll, times)
         self.source, self.flags = Script(steps), Flags()
         self.supervisor = Supervisor()
         self.calls = []
-        self.rig = Rig(
-            options=self.options,
-            clock=self.clock,
-            times=times,
-            counters=self.counters,
-            source=self.source,
-            sieve=Sieve(self.options.filters, zone=UTC, now=times.wall),
-            state=self.state,
-            roll=self.roll,
-            link=self.link,
-            shutter=self.shutter,
-            camera=self.camera,
+        self.loop = Loop(
+            CamOptions(**options),
+            kind,
+            self.clock,
             notifier=self.supervisor,
             ready=lambda: self.calls.append("ready"),
             on_hangup=lambda: self.calls.append("hangup"),
         )
+        self.camera, self.state = self.loop.camera, self.loop.state
+        self.counters, self.thread = self.loop.counters, self.loop.thread
 
     def run(self):
-        return Loop(self.rig, self.flags).run()
+        return self.loop.run(self.source, self.flags)
 
     # --- what can happen in a script ---
 
     def connect(self):
-        self.link.hear(Notice("listening", "redis://h"))
+        self.loop.on_notice(Notice("listening", "redis://h"))
 
     def wait(self, seconds):
         def wait():
             self.clock.now += seconds
-            assert self.shutter.catch_up(PATIENCE)
+            assert self.thread.catch_up(PATIENCE)
 
         return wait
 
@@ -140,7 +278,7 @@ class Stage:
         return lambda: setattr(self.flags, flag, True)
 
     def rest(self):
-        assert self.shutter.catch_up(PATIENCE)
+        assert self.thread.catch_up(PATIENCE)
 
 
 @pytest.fixture
@@ -153,8 +291,8 @@ def stage():
 
     yield start
     for each in stages:
-        each.shutter.timer.stop()
-        assert each.shutter.join(PATIENCE)
+        each.thread.timer.stop()
+        assert each.thread.join(PATIENCE)
 
 
 @pytest.fixture
@@ -197,8 +335,8 @@ def test_what_the_filter_leaves_out_reaches_nobody(stage):
 def test_holes_are_noted_in_the_next_frame(stage):
     play = stage([gap("buffer", 1.0, 2.0, dropped=7), received("a")])
     play.run()
-    frame = play.camera.frames[0]
-    assert (frame.dropped, len(frame.gaps)) == (7, 1)
+    info = play.camera.infos[0]
+    assert (info.dropped, len(info.gaps)) == (7, 1)
 
 
 def test_a_camera_that_cannot_observe_is_told_of_and_misses_that_only(stage, log):
@@ -221,7 +359,7 @@ def test_while_the_camera_holds_the_state_the_loop_goes_on(stage):
             go.wait(0.01)
 
     def begin():
-        play.shutter.soon(lambda: play.state.freeze_while(hold))
+        play.thread.soon(lambda: play.state.freeze_while(hold))
         assert held.wait(PATIENCE)
 
     signs = 1
@@ -289,7 +427,7 @@ def test_it_is_ready_once_events_come(stage):
     assert play.counters.ready
     assert play.supervisor.told[0] == (
         "ready",
-        "connected, 0 ev/s, 0 workers, no shot yet, 0 failures",
+        "connected, 0 ev/s, 0 workers, no snapshot yet, 0 failures",
     )
 
 
@@ -322,7 +460,7 @@ def test_signs_of_life_end_when_the_camera_is_stuck(stage, log):
         assert go.wait(PATIENCE)
 
     def begin():
-        play.shutter.soon(work)
+        play.thread.soon(work)
         assert begun.wait(PATIENCE)
 
     def pass_(seconds):
@@ -395,7 +533,7 @@ def test_a_camera_that_hangs_does_not_hold_up_the_end(stage, log):
     finally:
         go.set()
     assert log()[-1] == (
-        "the camera is still at work after 20.0s; what came in since its last shot may be lost"
+        "the camera is still at work after 20.0s; events since its last snapshot may be lost"
     )
 
 
@@ -424,7 +562,7 @@ def test_one_that_holds_the_state_for_ever_does_not_either(stage):
         go.wait(PATIENCE)
 
     def begin():
-        play.shutter.soon(lambda: play.state.freeze_while(hold))
+        play.thread.soon(lambda: play.state.freeze_while(hold))
         assert held.wait(PATIENCE)
         play.flags.ending = True
         watch.start()
@@ -479,7 +617,7 @@ def test_once_is_one_period_and_one_shot(stage, log):
 
 def test_without_a_broker_there_is_nothing_to_shoot(stage):
     play = stage(once=True, ready_timeout=30.0)
-    play.link.hear(Notice("retry", "connection refused; trying again in 1s"))
+    play.loop.on_notice(Notice("retry", "connection refused; trying again in 1s"))
     play.source.steps = [play.wait(31.0)]
     with pytest.raises(BrokerUnavailable, match="connection refused"):
         play.run()

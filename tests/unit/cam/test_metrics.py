@@ -10,7 +10,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from evtools import __version__
 from evtools.cam import metrics as module
 from evtools.cam import prometheus
-from evtools.cam.counters import Counters, Shots
 from evtools.cam.http import Request
 from evtools.cam.metrics import (
     ENTRIES,
@@ -28,6 +27,7 @@ from evtools.cam.metrics import (
     render,
     scrape,
 )
+from evtools.cam.status import Counters, Shots
 from evtools.state import OTHERS, UNKNOWN
 from evtools.transport import Statistics
 from evtools.wire import Defect

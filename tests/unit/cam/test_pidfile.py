@@ -79,7 +79,7 @@ def test_it_has_our_number_while_we_run(path):
     with Pidfile(str(path)) as taken:
         assert path.read_text() == f"{os.getpid()}\n"
         assert path.stat().st_mode & 0o777 == 0o644 & ~umask()
-        assert not os.get_inheritable(taken.fileno())
+        assert not os.get_inheritable(taken._file)
     assert not path.exists()
     assert number_of_holder(path) is None
 
@@ -106,7 +106,7 @@ def test_removing_it_twice_is_harmless(path):
 def test_a_second_process_is_told_who_has_it(path, other, no_pauses):
     with pytest.raises(OutputError) as caught:
         Pidfile(str(path)).take()
-    assert f"evcam runs already: process {other.pid} has {path}" in str(caught.value)
+    assert f"evcam is already running: process {other.pid} has locked {path}" in str(caught.value)
     assert f"evcam stop --pidfile {path}" in caught.value.hint
     assert caught.value.exit_code == 73
 
@@ -141,7 +141,7 @@ def test_a_lock_of_a_reader_on_what_cannot_be_removed_is_named(path, start, monk
 
 def test_another_program_that_has_its_pidfile_is_no_evcam(path, start, no_pauses):
     start(HOLD, path, "crond")
-    with pytest.raises(EvtoolsError, match="is not an evcam that has this file"):
+    with pytest.raises(EvtoolsError, match="is not an evcam that has locked this file"):
         number_of_holder(path)
 
 
@@ -265,7 +265,7 @@ def test_what_is_no_file_is_left_alone(path, kind):
         os.mkfifo(path)
     else:
         path = "/dev/null"
-    with pytest.raises(OutputError, match=r"cannot write .*: it is no plain file"):
+    with pytest.raises(OutputError, match=r"cannot write .*: it is not a plain file"):
         Pidfile(path).take()
     assert number_of_holder(path) is None
 

@@ -1,4 +1,4 @@
-"""Users and groups. The kernel is a fake; the integration tests ask the real one."""
+"""Users, groups, and files for them. The kernel is a fake; integration tests ask the real one."""
 
 import contextlib
 import errno
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from evtools.cam import privileges
-from evtools.cam.privileges import Identity, acting_as, become, identity, share
-from evtools.errors import EvtoolsError, UsageError
+from evtools.cam.privileges import Identity, acting_as, become, identity, open_owned, share
+from evtools.errors import EvtoolsError, OutputError, UsageError
 
 ROOT = Identity(0, 0, (0,), "root", "/root")
 WATCH = Identity(1001, 1002, (1002, 27), "watch", "/home/watch")
@@ -216,7 +216,7 @@ def test_who_one_is_already_changes_nothing(monkeypatch):
 @pytest.mark.parametrize("way", ["setuid", "seteuid", "setgid", "setegid", "setgroups"])
 def test_any_way_back_ends_it(kernel, way):
     kernel.forgives = {way}
-    with pytest.raises(EvtoolsError, match=r"privileges could not be given up.*works"):
+    with pytest.raises(EvtoolsError, match=r"privileges could not be dropped.*works"):
         become(WATCH, {})
 
 
@@ -274,3 +274,90 @@ def test_capabilities_that_are_left_are_named(tmp_path):
 
 def test_without_proc_nothing_is_known_of_capabilities():
     assert list(privileges._capabilities(Path("/no/such/file"))) == []
+
+
+# === files ===========================================================================
+
+
+FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+OTHER = Identity(64_999, 64_999, (64_999,))
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """The other user may open nothing."""
+    given = []
+
+    class Refusing:
+        def __init__(self, who):
+            self.who = who
+
+        def __enter__(self):
+            if self.who is not None:
+                raise PermissionError(13, "Permission denied")
+
+        def __exit__(self, *exc_info):
+            return False
+
+    monkeypatch.setattr(privileges, "acting_as", Refusing)
+    monkeypatch.setattr(os, "fchown", lambda file, *who: given.append(who))
+    return given
+
+
+def content_after_opening(path, owner, **how):
+    file = open_owned(path, FLAGS, owner, mode=0o640, **how)
+    assert not os.get_inheritable(file)
+    os.write(file, b"more")
+    os.close(file)
+    return path.read_text()
+
+
+def test_for_oneself_it_is_opened_as_usual(tmp_path):
+    there = tmp_path / "there"
+    there.write_text("some ")
+    (tmp_path / "link").symlink_to(there)
+    assert content_after_opening(tmp_path / "link", None) == "some more"
+    assert content_after_opening(tmp_path / "new", None) == "more"
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_one_may_not_open_oneself_is_an_error(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError):
+        open_owned(tmp_path / "x", FLAGS, None, mode=0o640)
+
+
+def test_what_root_makes_for_another_is_given_away(tmp_path, refusing):
+    assert content_after_opening(tmp_path / "new", OTHER, give=True) == "more"
+    assert refusing == [(64_999, 64_999)]
+
+
+def test_what_was_there_is_not_given_away(tmp_path, refusing):
+    (tmp_path / "old").write_text("some ")
+    assert content_after_opening(tmp_path / "old", OTHER, give=True) == "some more"
+    assert content_after_opening(tmp_path / "new", OTHER) == "more"
+    assert refusing == []
+
+
+def test_root_follows_no_link(tmp_path, refusing):
+    (tmp_path / "secret").write_text("root's")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(OSError, match="symbolic link"):
+        open_owned(tmp_path / "link", FLAGS, OTHER, mode=0o640, give=True)
+
+
+def test_root_writes_into_no_file_with_a_second_name(tmp_path, refusing):
+    (tmp_path / "secret").write_text("root's")
+    (tmp_path / "twin").hardlink_to(tmp_path / "secret")
+    with pytest.raises(OutputError, match="has a second name"):
+        open_owned(tmp_path / "twin", FLAGS, OTHER, mode=0o640)
+
+
+def test_root_writes_into_no_pipe(tmp_path, refusing):
+    os.mkfifo(tmp_path / "pipe")
+    flags = os.O_RDWR | os.O_NONBLOCK
+    with pytest.raises(OutputError, match="it is not a plain file"):
+        open_owned(tmp_path / "pipe", flags, OTHER, mode=0o640)

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import ExitStack
 
 import pytest
 
 from evtools.cam import app
-from evtools.cam.detach import Detached
 from evtools.cam.options import CamOptions
 from evtools.cam.process import Process, import_early, run, settle
 from evtools.errors import ConfigError, OutputError, UsageError
@@ -19,7 +19,7 @@ from servers.process import wait_until
 from tools.command import ROOT
 
 CAMERA = """
-from evtools.cam.polaroid import Polaroid
+from evtools.cam.camera import Polaroid
 
 class Camera(Polaroid):
     def on_shutter(self, state):
@@ -119,8 +119,8 @@ def test_before_a_change_of_user_all_is_imported_that_comes_late(tmp_path):
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
     )
     imported = set(ended.stdout.split())
-    assert {"encodings.idna", "secrets", "evtools.cam.cameras.jsonl"} <= imported
-    assert "evtools.cam.cameras.sqlite" not in imported
+    assert {"encodings.idna", "secrets", "evtools.cam.jsonl"} <= imported
+    assert "evtools.cam.ledger.sqlite" not in imported
     assert "mod" not in imported
 
 
@@ -188,7 +188,7 @@ def test_a_second_one_ends_before_anything_else(camera, tmp_path):
         stdout=subprocess.PIPE,
     ) as other:
         other.stdout.readline()
-        with pytest.raises(OutputError, match=f"process {other.pid} has"):
+        with pytest.raises(OutputError, match=f"process {other.pid} has locked"):
             run(wishes("nothing", pidfile="x.pid"), ConnectionSettings())
         other.stdin.close()
 
@@ -206,26 +206,28 @@ def process(tmp_path):
             raise ConfigError("x.toml: no such file")
         return changes
 
-    made = Process(CamOptions(), None, reread)
+    stack = ExitStack()
+    made = Process(CamOptions(), ConnectionSettings(), None, reread, stack)
     made.changes = changes
     log = logging.FileHandler(tmp_path / "x.log")
     logging.getLogger().handlers[:] = [log]
     logging.getLogger().setLevel(logging.INFO)
     yield made
+    stack.close()
     log.close()
 
 
 def test_hup_applies_the_level_and_names_what_needs_a_restart(process, tmp_path):
     process.changes |= {"loglevel": logging.WARNING, "freq": 2.0, "camera": "x"}
-    process.hang_up()
+    process._hang_up()
     assert logging.getLogger().level == logging.WARNING
     told = (tmp_path / "x.log").read_text()
-    assert "only a restart will heed what changed: camera, freq" in told
+    assert "these changes take effect after a restart: camera, freq" in told
 
 
 def test_hup_says_what_level_there_is_now(process, tmp_path):
     process.changes |= {"loglevel": logging.DEBUG}
-    process.hang_up()
+    process._hang_up()
     told = (tmp_path / "x.log").read_text()
     assert "the log goes on here" in told
     assert "loglevel is DEBUG from now on" in told
@@ -234,19 +236,23 @@ def test_hup_says_what_level_there_is_now(process, tmp_path):
 
 def test_hup_with_a_bad_settings_file_changes_nothing(process, tmp_path):
     process.changes["error"] = True
-    process.hang_up()
+    process._hang_up()
     told = (tmp_path / "x.log").read_text()
     assert "the settings stay as they were: x.toml: no such file" in told
 
 
 def test_hup_without_a_settings_file_is_for_the_log(tmp_path, caplog):
-    with caplog.at_level(logging.INFO):
-        Process(CamOptions(), None, None).hang_up()
+    with ExitStack() as stack:
+        process = Process(CamOptions(), ConnectionSettings(), None, None, stack)
+        logging.getLogger().handlers[:] = [caplog.handler]
+        caplog.set_level(logging.INFO)
+        process._hang_up()
     assert caplog.messages == ["SIGHUP: the log goes on here"]
 
 
 def test_readiness_is_nobodys_business_in_the_foreground(capfd):
-    Process(CamOptions(), None, None).ready()
+    with ExitStack() as stack:
+        Process(CamOptions(), ConnectionSettings(), None, None, stack)._ready()
     assert capfd.readouterr() == ("", "")
 
 
@@ -313,11 +319,7 @@ def test_a_failure_after_that_is_the_logs(detach, tmp_path):
     assert "s3kr1t" not in text
 
 
-def test_a_detached_process_without_a_log_file_has_the_usual_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "geteuid", lambda: 1001)
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    path = Process(CamOptions(), Detached(-1), None)._usual_file()
-    assert path == str(tmp_path / ".local" / "state" / "evtools" / "evcam.log")
-    assert (tmp_path / ".local" / "state" / "evtools").is_dir()
-    monkeypatch.delenv("HOME")
-    assert Process(CamOptions(), Detached(-1), None)._usual_file() == ""
+def test_a_detached_process_without_a_log_file_has_the_default_one(detach, tmp_path):
+    ended = detach("Camera", "--pidfile", "x.pid")
+    folder = "/var/log" if os.geteuid() == 0 else f"{tmp_path}/.local/state/evtools"
+    assert ended.stderr.endswith(f"its log: {folder}/evcam.log\n")

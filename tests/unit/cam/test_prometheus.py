@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from evtools.cam.loader import load_camera
 from evtools.cam.metrics import Format, render
 from evtools.cam.prometheus import ClusterMetrics, Prometheus, Scheme
-from evtools.cam.proof import proof
-from evtools.cam.timer import Timer
+from evtools.cam.schedule import Timer
+from evtools.cam.snapshot import dry_run
 from evtools.errors import OutputError, UsageError
 from evtools.state import OTHERS, UNKNOWN, State
 from tools.clock import FakeClock
@@ -500,8 +500,8 @@ class Studio:
         self.clock = clock
         self.state = State()
         self.camera = Prometheus(self.state, timer=Timer(clock), **options)
-        self.camera.load(self.camera.roll, clock)
-        self.camera.roll.subscribed(0.0)
+        self.camera.load(self.camera._sequence, clock)
+        self.camera._sequence.subscribed(0.0)
 
     def take(self, *events):
         self.camera.observe(self.state.apply(events))
@@ -627,7 +627,7 @@ def test_an_address_that_is_taken_is_told_before_the_first_shot(clock):
 
 def test_how_things_stand_is_not_told_before_it_can_be_known(clock, path):
     studio = Studio(clock, path=str(path))
-    studio.camera.roll.subscribed(999.0)
+    studio.camera._sequence.subscribed(999.0)
     studio.take(*life("sent")).shoot()
     found = samples_of(path.read_text())
     assert ("celery_worker_up",) not in found
@@ -639,15 +639,15 @@ def test_how_things_stand_is_not_told_before_it_can_be_known(clock, path):
 
 def test_how_things_stand_is_not_told_without_a_connection(studio, path):
     studio.take(told("worker-heartbeat", 999.0)).shoot()
-    studio.camera.roll.lost()
+    studio.camera._sequence.lost()
     studio.shoot()
     assert ("celery_worker_up",) not in samples_of(path.read_text())
 
 
 def test_what_would_be_told_can_be_looked_at(studio):
     studio.take(*life("sent"))
-    picture = studio.camera.expose(studio.camera.roll.next(1000.0))
-    lines = json.loads(proof(picture))["metrics"]
+    snapshot = studio.camera.snapshot(studio.camera._sequence.next(1000.0))
+    lines = json.loads(dry_run(snapshot))["metrics"]
     assert 'celery_task_sent_total{name="shop.pay",queue_name="mail"} 1' in lines
 
 

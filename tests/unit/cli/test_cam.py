@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evtools.cam.cameras import BUILT_IN
-from evtools.cam.choices import ERRANDS
-from evtools.cam.options import MAX_SPEED, CamOptions
+from evtools.cam.options import BUILT_IN, COMMANDS, MAX_SPEED, CamOptions
 from evtools.cli.cam import build_options, connection_settings, evcam, secrets
 from evtools.cli.types import LocalZone
 from evtools.errors import UsageError
@@ -127,7 +125,7 @@ def test_the_settings_file_may_have_numbers_and_a_table(context, config):
         (("-d", "-f", "/dev/stdout"), "--detach needs a regular log file"),
         (("--read", "x", "--queue", "q"), "--read and --queue exclude each other"),
         (("--speed", "2x"), "--speed requires --read"),
-        (("-r", "often"), '"often" is no rate'),
+        (("-r", "often"), 'invalid rate "often"'),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, arguments, words):
@@ -173,7 +171,7 @@ def test_what_a_camera_is_given_may_be_secret(context):
 
 GOLDEN = Path(__file__).with_name("help") / "evcam.txt"
 CAMERA = """
-from evtools.cam.polaroid import Polaroid
+from evtools import Polaroid
 
 class Camera(Polaroid):
     def on_shutter(self, state):
@@ -193,7 +191,7 @@ def camera(tmp_path, monkeypatch):
 
 def test_the_help_names_every_camera_and_errand():
     text = GOLDEN.read_text()
-    assert all(re.search(rf"\b{name}\b", text) for name in (*BUILT_IN, *ERRANDS))
+    assert all(re.search(rf"\b{name}\b", text) for name in (*BUILT_IN, *COMMANDS))
 
 
 @pytest.mark.parametrize(
@@ -239,14 +237,14 @@ def test_without_a_camera_it_names_some(cam):
 def test_a_camera_that_is_none_is_one_line(cam):
     ended = cam("-c", "os.path", "--demo")
     assert ended.status == 2
-    assert ended.err.startswith("evcam: os.path is no camera")
+    assert ended.err.startswith("evcam: os.path is not a camera")
     assert "Traceback" not in ended.err
 
 
 def test_errands_answer_on_stdout(cam, tmp_path):
     ended = cam("status", "--pidfile", "x.pid")
     assert ended.status == 3
-    assert ended.out.startswith("evcam does not run: no process has")
+    assert ended.out.startswith("evcam is not running: ")
     assert cam("stop", EVCAM_PIDFILE="x.pid").status == 3
     assert cam("--pidfile", "x.pid", "status").status == 3
 

@@ -8,7 +8,7 @@ from evtools.cam.ledger.account import Account, Told, settled
 from evtools.cam.ledger.notebook import Notebook
 from evtools.cam.ledger.rows import Rows, of_snapshot
 from evtools.cam.ledger.tables import ATTEMPTS, SNAPSHOTS, TASKS, WORKERS
-from evtools.cam.roll import Roll
+from evtools.cam.snapshot import SnapshotSequence
 from evtools.state import State
 from evtools.wire import gap, iso_utc
 from tools.stories import STORIES
@@ -175,7 +175,7 @@ def test_of_a_worker_without_heartbeats_we_know_that_it_is_there():
 
 
 def test_a_snapshot_says_who_took_it_and_what_it_misses():
-    roll = Roll({}, started=5.0)
+    roll = SnapshotSequence({}, started=5.0)
     roll.subscribed(6.0)
     roll.note(gap("buffer", 7.0, 8.0, dropped=3))
     row = of_snapshot(roll.next(10.0), events=7, tasks=2, lost=2**70)

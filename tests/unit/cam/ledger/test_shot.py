@@ -8,7 +8,7 @@ import pytest
 from evtools.cam.ledger.notebook import Notebook
 from evtools.cam.ledger.shot import Picture, ahead
 from evtools.cam.ledger.tables import TABLES
-from evtools.cam.roll import Roll
+from evtools.cam.snapshot import SnapshotSequence
 from evtools.errors import OutputError
 from evtools.state import State
 from tools.ledgers import Evcam, common, contents, written
@@ -24,7 +24,7 @@ def file(tmp_path):
 def picture_of(*events, skewed=None):
     notebook = Notebook()
     notebook.observe(State().apply(events))
-    frame = Roll({}, started=1.0).next(2.0)
+    frame = SnapshotSequence({}, started=1.0).next(2.0)
     return Picture(frame, notebook.take(), skewed or {})
 
 

@@ -1,3 +1,5 @@
+"""The commands status, stop and check."""
+
 import os
 import signal
 import subprocess
@@ -6,8 +8,8 @@ import textwrap
 
 import pytest
 
-from evtools.cam import errands
-from evtools.cam.errands import NOT_IN_TIME, NOT_RUNNING, RUNS, UNKNOWN, run
+from evtools.cam import control
+from evtools.cam.control import NOT_IN_TIME, NOT_RUNNING, RUNS, UNKNOWN, run
 from evtools.cam.options import CamOptions
 from evtools.errors import BrokerUnavailable, EvtoolsError, UsageError
 from evtools.transport import ConnectionSettings
@@ -68,12 +70,12 @@ def test_status_of_a_file_that_names_another_process(start, options, path):
     path.write_text("1\n")
     answer = run("status", options, NO_SETTINGS)
     assert answer.status == UNKNOWN
-    assert "names process 1, which is not an evcam that has this file" in answer.text
+    assert "names process 1, which is not an evcam that has locked this file" in answer.text
 
 
 def test_status_without_anybody(options, path):
     answer = run("status", options, NO_SETTINGS)
-    assert answer == (NOT_RUNNING, f"evcam does not run: no process has {path}")
+    assert answer == (NOT_RUNNING, f"evcam is not running: {path} is not locked")
 
 
 def test_status_that_cannot_be_found_out(tmp_path):
@@ -84,10 +86,10 @@ def test_status_that_cannot_be_found_out(tmp_path):
     assert answer.text.startswith(f"cannot read {tmp_path}/file/x.pid: Not a dir")
 
 
-@pytest.mark.parametrize("errand", ["status", "stop"])
-def test_without_a_pidfile_nobody_can_be_meant(errand):
-    with pytest.raises(UsageError, match="needs the pidfile"):
-        run(errand, CamOptions(), NO_SETTINGS)
+@pytest.mark.parametrize("command", ["status", "stop"])
+def test_without_a_pidfile_nobody_can_be_meant(command):
+    with pytest.raises(UsageError, match="--pidfile is required"):
+        run(command, CamOptions(), NO_SETTINGS)
 
 
 # --- stop ---------------------------------------------------------------------------
@@ -103,7 +105,7 @@ def test_stop_returns_when_the_process_is_gone(start, options):
 
 def test_stop_of_what_does_not_run(options, path):
     answer = run("stop", options, NO_SETTINGS)
-    assert answer == (NOT_RUNNING, f"evcam does not run: no process has {path}")
+    assert answer == (NOT_RUNNING, f"evcam is not running: {path} is not locked")
 
 
 def test_stop_waits_for_so_long(start, path):
@@ -113,7 +115,7 @@ def test_stop_waits_for_so_long(start, path):
     def pause(seconds):
         clock.now += seconds
 
-    answer = errands.stop(str(path), timeout=3.0, clock=clock, pause=pause)
+    answer = control.stop(str(path), timeout=3.0, clock=clock, pause=pause)
     text = f"evcam, process {process.pid}, has not ended within 3s"
     assert answer == (NOT_IN_TIME, text)
     assert clock.now >= 103.0
@@ -150,7 +152,7 @@ def camera(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path[:])
     name = f"photo_{tmp_path.name}"
     (tmp_path / f"{name}.py").write_text(
-        "from evtools.cam.polaroid import Polaroid\nclass Camera(Polaroid): ...\n"
+        "from evtools.cam.camera import Polaroid\nclass Camera(Polaroid): ...\n"
     )
     yield f"{name}.Camera"
     sys.modules.pop(name, None)
@@ -183,7 +185,7 @@ def test_a_check_listens_once(camera):
 
 def test_a_check_is_made_as_the_user_that_evcam_would_be(camera, monkeypatch):
     became = []
-    monkeypatch.setattr(errands, "become", lambda who, _: became.append(who.uid))
+    monkeypatch.setattr(control, "become", lambda who, _: became.append(who.uid))
     own = str(os.getuid())
     run("check", checked(camera, demo=True, uid=own), NO_SETTINGS)
     assert became == [os.getuid()]

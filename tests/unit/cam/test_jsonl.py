@@ -1,4 +1,4 @@
-"""Snapshots as lines: all there is, once, whole or not at all."""
+"""Snapshots as lines of JSON: everything, once, completely or not at all."""
 
 import gzip
 import json
@@ -8,14 +8,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from evtools.cam.cameras.jsonl import JSONL
+from evtools.cam.jsonl import JSONL, serialize_task, serialize_worker
 from evtools.cam.loader import load_camera
-from evtools.cam.proof import proof
-from evtools.cam.timer import Timer
+from evtools.cam.schedule import Timer
+from evtools.cam.snapshot import dry_run
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
+from evtools.wire import encode_line
 from tools.clock import FakeClock
-from tools.told import UUID, WORKER, life, told
+from tools.stories import STORIES
+from tools.told import UUID, WORKER, life, task_of, told
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ class Studio:
     def __init__(self, clock, **options):
         self.state = State()
         self.camera = JSONL(self.state, timer=Timer(clock), **options)
-        self.camera.load(self.camera.roll, clock)
+        self.camera.load(self.camera._sequence, clock)
 
     def take(self, *events):
         self.camera.observe(self.state.apply(events))
@@ -270,6 +272,126 @@ def test_options_are_given_as_text(tmp_path):
 
 def test_what_would_be_written_can_be_looked_at(studio):
     studio.take(*life("sent"))
-    frame = studio.camera.roll.next(1000.0)
-    line = json.loads(proof(studio.camera.expose(frame)))
+    info = studio.camera._sequence.next(1000.0)
+    line = json.loads(dry_run(studio.camera.snapshot(info)))
     assert uuids(line) == [UUID]
+
+
+# === tasks and workers ===============================================================
+
+
+def read(values):
+    """Return a values as it is read again."""
+    return json.loads(encode_line(values))
+
+
+def test_a_task_is_what_is_known_of_it():
+    task = task_of(life("sent", "received", "started", "succeeded"))
+    assert read(serialize_task(task)) == {
+        "uuid": UUID,
+        "name": "shop.pay",
+        "state": "SUCCESS",
+        "worker": WORKER,
+        "client": "gen1@shop",
+        "queue": "mail",
+        "exchange": "",
+        "routing_key": "mail",
+        "root_id": UUID,
+        "args": "(1,)",
+        "kwargs": "{}",
+        "result": "4",
+        "sent": "1970-01-01T00:00:10.000000Z",
+        "received": "1970-01-01T00:00:11.000000Z",
+        "started": "1970-01-01T00:00:12.000000Z",
+        "ended": "1970-01-01T00:00:13.000000Z",
+        "runtime": 0.5,
+        "wait": 2.0,
+        "retries": 0,
+        "first_heard": "1970-01-01T00:00:10.250000Z",
+        "last_heard": "1970-01-01T00:00:13.250000Z",
+    }
+
+
+def test_what_is_not_known_is_left_out():
+    values = serialize_task(task_of([told("task-started")]))
+    assert "name" not in values
+    assert "ended" not in values
+    assert "attempts" not in values
+    assert None not in values.values()
+
+
+def test_a_failure_has_its_traceback():
+    values = serialize_task(task_of(life("received", "failed")))
+    assert values["exception"] == "OSError(5)"
+    assert values["traceback"] == "Traceback\nOSError: 5"
+
+
+def test_earlier_attempts_are_there():
+    values = serialize_task(task_of(STORIES["retried in vain"].events))
+    assert values["state"] == "FAILURE"
+    assert [attempt["state"] for attempt in values["attempts"]] == ["RETRY", "RETRY"]
+    assert values["attempts"][0] == {
+        "number": 0,
+        "state": "RETRY",
+        "worker": WORKER,
+        "retries": 0,
+        "sent": "1970-01-01T00:00:10.000000Z",
+        "received": "1970-01-01T00:00:10.500000Z",
+        "started": "1970-01-01T00:00:12.000000Z",
+        "ended": "1970-01-01T00:00:14.000000Z",
+        "runtime": 2.0,
+        "exception": "OSError(1)",
+    }
+
+
+def test_custom_events_and_fields_are_there_and_do_not_change_later():
+    state = State()
+    state.apply([told("task-received", color="red"), told("task-progress", done=1)])
+    values = serialize_task(state.tasks[UUID])
+    state.apply([told("task-progress", 11.0, done=2)])
+    assert values["extra"] == {"color": "red"}
+    assert values["note"]["done"] == 1
+
+
+def test_long_texts_are_cut():
+    values = serialize_task(task_of([told("task-received", args="x" * 10**6)]))
+    assert len(values["args"]) < 20_000
+
+
+@pytest.mark.parametrize("text", ["\x1b[31m", "\ud800", "a\x00b"])
+def test_whatever_is_in_them_can_be_written(text):
+    event = told("task-received", name=text, args=text, uuid=text, hostname=text)
+    (change,) = State().apply([event])
+    assert read(serialize_task(change.subject))["uuid"]
+
+
+def test_a_worker_is_what_is_known_of_it():
+    state = State()
+    state.apply([told("worker-heartbeat", 10.0, color="red")])
+    worker = state.workers[WORKER]
+    assert read(serialize_worker(worker, 11.0)) == {
+        "hostname": WORKER,
+        "status": "online",
+        "last_heard": "1970-01-01T00:00:10.250000Z",
+        "skew": -0.25,
+        "pid": 77,
+        "freq": 2.0,
+        "active": 0,
+        "processed": 0,
+        "missed": 0,
+        "loadavg": [0.5, 0.25, 0.125],
+        "sw_ident": "py-celery",
+        "sw_ver": "5.6.2",
+        "sw_sys": "Linux",
+        "extra": {"color": "red"},
+    }
+    assert serialize_worker(worker, 500.0)["status"] == "gone"
+
+
+def test_a_worker_that_said_goodbye_says_when():
+    state = State()
+    state.apply([told("worker-online", 10.0), told("worker-offline", 12.0)])
+    values = serialize_worker(state.workers[WORKER], 13.0)
+    assert values["online_since"] == "1970-01-01T00:00:10.000000Z"
+    assert values["goodbye"] == "1970-01-01T00:00:12.000000Z"
+    assert values["status"] == "offline"

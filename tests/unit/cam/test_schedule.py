@@ -1,46 +1,306 @@
+"""Rates, the timer, and the camera's thread, in a time that passes by hand."""
+
 import logging
+import math
 import threading
 
 import celery.events.snapshot
 import pytest
 
-from evtools.cam.counters import Counters
-from evtools.cam.roll import Roll
-from evtools.cam.shutter import Shutter
-from evtools.errors import CameraFailed, OutputError
+from evtools.cam.schedule import CameraThread, Timer, TokenBucket, rate
+from evtools.cam.snapshot import SnapshotSequence
+from evtools.cam.status import Counters
+from evtools.errors import CameraFailed, OutputError, UsageError
 from evtools.state import State
 from tools.clock import FakeClock
 from tools.studio import PATIENCE, Album, Snap, let_pass
 from tools.told import told
 
 
+@pytest.mark.parametrize(
+    ("text", "per_second"),
+    [
+        ("10/m", 10 / 60),
+        ("100/s", 100),
+        ("2/h", 2 / 3600),
+        ("0.5", 0.5),
+        (" 3 / m ", 0.05),
+        (4, 4.0),
+        (0.25, 0.25),
+    ],
+)
+def test_rates_are_written_as_celery_has_them(text, per_second):
+    assert rate(text) == per_second
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1/d", "/m", "0", "-1/s", "nan", "inf/s", "1/m/m", "\x1b[31m"]
+)
+def test_what_is_no_rate_is_refused_in_a_line_that_is_safe_to_print(text):
+    with pytest.raises(UsageError, match="invalid rate") as caught:
+        rate(text)
+    assert caught.value.message.isprintable()
+
+
+def test_a_bucket_lets_pass_one_at_a_time():
+    clock = FakeClock()
+    bucket = TokenBucket(rate("10/m"), clock=clock)
+    passed = []
+    for _ in range(60):
+        passed.append(bucket.can_consume())
+        clock.now += 1.0
+    assert sum(passed) == 10
+    assert passed[:7] == [True, *[False] * 5, True]
+
+
+def test_who_is_a_moment_early_is_not_refused_and_yet_the_rate_holds():
+    clock = FakeClock()
+    bucket = TokenBucket(rate("10/m"), clock=clock)
+    for wait in (5.97, 6.03) * 50:
+        assert bucket.can_consume()
+        clock.now += wait
+    passed = 0
+    for _ in range(6000):
+        clock.now += 0.1
+        passed += bucket.can_consume()
+    assert passed == 100
+
+
+def test_waiting_at_its_brim_earns_nothing():
+    clock = FakeClock()
+    bucket = TokenBucket(1.0, clock=clock)
+    clock.now += 3600
+    assert [bucket.can_consume(), bucket.can_consume()] == [True, False]
+
+
+def test_a_larger_bucket_can_be_emptied_at_once():
+    clock = FakeClock()
+    bucket = TokenBucket(1.0, capacity=3, clock=clock)
+    assert bucket.can_consume(2)
+    assert not bucket.can_consume(2)
+    assert bucket.can_consume()
+    clock.now += 2
+    assert bucket.can_consume(2)
+
+
+# === the timer =======================================================================
+
+
+@pytest.fixture
+def clock():
+    return FakeClock(100.0)
+
+
+@pytest.fixture
+def timer(clock):
+    timer = Timer(clock)
+    yield timer
+    timer.stop()
+    assert timer.join(PATIENCE)
+
+
+@pytest.fixture
+def later(clock, timer):
+    """Let seconds pass."""
+    return lambda seconds: let_pass(seconds, clock, timer)
+
+
+def test_calls_come_at_their_interval_and_not_before(clock, timer, later):
+    at = []
+    timer.call_repeatedly(2.0, lambda: at.append(clock.now))
+    assert timer.due == 102.0
+    later(1.9)
+    assert at == []
+    later(0.1)
+    later(1.0)
+    later(1.0)
+    assert at == [102.0, 104.0]
+
+
+def test_they_get_their_arguments(timer, later):
+    got = []
+    timer.call_repeatedly(1.0, lambda *a, **k: got.append((a, k)), (1, 2), {"x": 3})
+    later(1.0)
+    assert got == [((1, 2), {"x": 3})]
+
+
+def test_what_is_called_once_is_called_once(timer, later):
+    got = []
+    timer.call_after(1.0, got.append, ("x",))
+    later(1.0)
+    later(5.0)
+    assert got == ["x"]
+    assert timer.due == math.inf
+
+
+def test_what_is_cancelled_is_not_called(timer, later):
+    got = []
+    entry = timer.call_repeatedly(1.0, got.append, ("x",))
+    other = timer.call_repeatedly(1.0, got.append, ("y",))
+    later(1.0)
+    entry.cancel()
+    timer.cancel(other)
+    later(1.0)
+    assert sorted(got) == ["x", "y"]
+
+
+def test_an_entry_can_be_called_as_celery_does_in_the_end(timer):
+    got = []
+    entry = timer.call_repeatedly(9.0, got.append, ("x",))
+    entry()
+    assert got == ["x"]
+    assert "every 9.0s" in repr(entry)
+
+
+def test_an_interval_of_nothing_is_never(timer, later):
+    got = []
+    timer.call_repeatedly(0.0, got.append, ("x",))
+    later(1e6)
+    assert got == []
+
+
+def test_of_what_is_due_together_the_most_urgent_comes_first(timer, later):
+    got = []
+    timer.call_after(1.0, got.append, ("late",), priority=5)
+    timer.call_after(2.0, got.append, ("second",))
+    timer.call_after(1.5, got.append, ("first",))
+    timer.call_after(2.0, got.append, ("at once",), priority=-1)
+    later(2.0)
+    assert got == ["at once", "first", "second", "late"]
+
+
+def test_what_takes_longer_than_its_interval_leaves_out_ticks(clock):
+    skipped = []
+    timer = Timer(clock, on_skipped=lambda entry, ticks: skipped.append(ticks))
+    at = []
+
+    def work():
+        at.append(clock.now)
+        clock.now += 2.5 if len(at) == 1 else 0.5
+
+    timer.call_repeatedly(1.0, work)
+    let_pass(1.0, clock, timer)
+    assert (at, skipped, timer.due) == ([101.0], [2], 104.0)
+    let_pass(0.5, clock, timer)
+    assert (at, skipped, timer.due) == ([101.0, 104.0], [2], 105.0)
+    timer.stop()
+
+
+def test_who_runs_a_call_says_when_the_next_one_is(clock):
+    waits = iter([10.0, None])
+
+    def call(entry):
+        entry()
+        return next(waits)
+
+    timer = Timer(clock, call=call)
+    at = []
+    timer.call_repeatedly(1.0, lambda: at.append(clock.now))
+    let_pass(1.0, clock, timer)
+    assert timer.due == 111.0
+    let_pass(10.0, clock, timer)
+    assert (at, timer.due) == ([101.0, 111.0], 112.0)
+    timer.stop()
+
+
+def test_one_that_raises_is_logged_and_comes_again(timer, later, caplog):
+    timer.call_repeatedly(1.0, lambda: 1 / 0)
+    got = []
+    timer.call_repeatedly(1.0, got.append, ("x",))
+    with caplog.at_level(logging.ERROR):
+        later(1.0)
+        later(1.0)
+    assert caplog.text.count("ZeroDivisionError: ") == 2
+    assert got == ["x", "x"]
+
+
+def test_all_calls_are_made_in_one_thread(timer, later):
+    threads = set()
+    timer.call_repeatedly(1.0, lambda: threads.add(threading.current_thread().name))
+    timer.call_repeatedly(1.0, lambda: threads.add(threading.current_thread().name))
+    later(1.0)
+    assert threads == {"evtools-timer"}
+
+
+def test_after_the_end_nothing_is_called(clock):
+    timer, got = Timer(clock), []
+    timer.call_repeatedly(1.0, got.append, ("x",))
+    timer.stop()
+    assert timer.join(PATIENCE)
+    clock.now += 10
+    timer.call_after(0.0, got.append, ("y",))
+    assert timer.settle(0.0)
+    assert got == []
+
+
+def test_one_that_was_never_used_has_no_thread(clock):
+    timer = Timer(clock)
+    timer.stop()
+    assert timer.join(PATIENCE)
+    timer.call_after(0.0, print)
+    assert timer.join(PATIENCE)
+
+
+def test_a_call_may_end_the_timer_and_wait_for_nothing(timer, later):
+    ended = []
+
+    def end():
+        timer.stop()
+        ended.append(timer.join(PATIENCE))
+
+    timer.call_after(1.0, end)
+    later(1.0)
+    assert timer.join(PATIENCE)
+    assert ended == [False]
+
+
+def test_what_cancels_itself_is_waited_for_too(clock, timer):
+    begun, go = threading.Event(), threading.Event()
+
+    def work():
+        entry.cancel()
+        begun.set()
+        go.wait(PATIENCE)
+
+    entry = timer.call_repeatedly(1.0, work)
+    clock.now += 1.0
+    timer.wake()
+    assert begun.wait(PATIENCE)
+    assert not timer.settle(0.01)
+    go.set()
+    assert timer.settle(PATIENCE)
+
+
+# === the camera's thread =============================================================
+
+
 class Studio:
-    """A shutter with a camera on it, and time that passes by hand."""
+    """A thread with a camera, and time that passes by hand."""
 
     def __init__(self, kind=Album, *, install=True, settings=None, **options):
         self.clock = FakeClock(1000.0)
         self.counters = Counters()
-        self.shutter = Shutter(self.counters, self.clock, **settings or {})
+        self.thread = CameraThread(self.counters, self.clock, **settings or {})
         self.state = State()
         self.state.apply([told("task-received", uuid="a")])
-        self.camera = kind(self.state, timer=self.shutter.timer, **options)
+        self.camera = kind(self.state, timer=self.thread.timer, **options)
         if isinstance(self.camera, Album):
-            self.camera.load(Roll(self.state.workers, started=990.0), self.clock)
-        self.shutter.mount(self.camera, install=install)
+            self.camera.load(SnapshotSequence(self.state.workers, started=990.0), self.clock)
+        self.thread.mount(self.camera, install=install)
 
     @property
     def shots(self):
         return self.counters.shots
 
     def wait(self, seconds):
-        let_pass(seconds, self.clock, self.shutter.timer)
+        let_pass(seconds, self.clock, self.thread.timer)
 
     def settle(self):
-        assert self.shutter.catch_up(PATIENCE)
+        assert self.thread.catch_up(PATIENCE)
 
     def end(self):
-        self.shutter.end()
-        assert self.shutter.join(PATIENCE)
+        self.thread.end()
+        assert self.thread.join(PATIENCE)
 
 
 @pytest.fixture
@@ -53,8 +313,8 @@ def open_studio():
 
     yield start
     for studio in studios:
-        studio.shutter.timer.stop()
-        assert studio.shutter.join(PATIENCE)
+        studio.thread.timer.stop()
+        assert studio.thread.join(PATIENCE)
 
 
 @pytest.fixture
@@ -85,7 +345,7 @@ def test_those_above_the_rate_are_counted_and_are_no_shots(open_studio):
     for kind in (Album, Snap):
         studio = open_studio(kind, freq=1.0, maxrate="10/m")
         assert studio.camera.maxrate is None
-        bucket = studio.shutter._maxrate
+        bucket = studio.thread._maxrate
         bucket._clock, bucket._then = studio.clock, studio.clock.now
         for _ in range(60):
             studio.wait(1.0)
@@ -121,11 +381,11 @@ def test_a_shot_that_takes_long_is_told_of_and_leaves_out_others(open_studio, lo
     for _ in range(4):
         studio.wait(1.0)
     assert studio.shots.overrun == 3 + 4 + 3 + 4
-    told = [line for line in lines(log) if "longer than its 1s" in line]
+    told = [line for line in lines(log) if "longer than the interval of 1s" in line]
     assert [line.split(": ")[1] for line in told] == [
-        "3 shots left out so far",
-        "7 shots left out so far",
-        "10 shots left out so far",
+        "3 skipped so far",
+        "7 skipped so far",
+        "10 skipped so far",
     ]
 
 
@@ -143,13 +403,13 @@ def test_cleaning_up_that_takes_long_leaves_out_no_shot(open_studio):
 def test_at_the_time_of_a_recording_no_shot_is_left_out(open_studio):
     times = FakeClock(1000.0)
     studio = open_studio(freq=1.0, settings={"times": times})
-    let_pass(100.0, times, studio.shutter.timer)
+    let_pass(100.0, times, studio.thread.timer)
     assert (studio.shots.taken, studio.shots.overrun) == (1, 0)
 
 
 def test_one_can_be_had_at_once(open_studio):
     studio = open_studio(freq=1e6)
-    studio.shutter.shoot()
+    studio.thread.take_one()
     studio.settle()
     assert studio.shots.taken == 1
 
@@ -171,26 +431,26 @@ def test_a_camera_may_take_none_but_its_own(open_studio, log):
     studio = open_studio(Other)
     studio.wait(1.0)
     assert studio.shots.taken == studio.camera.taken == 1
-    studio.shutter.shoot()
-    assert lines(log) == ["this camera takes no shots but at its own times"]
+    studio.thread.take_one()
+    assert lines(log) == ["this camera takes snapshots at its own times only"]
     studio.end()
 
 
 def test_who_looks_knows_for_how_long_the_camera_is_at_work(open_studio):
     studio = open_studio(freq=1.0)
     seen = []
-    studio.camera.during = lambda: seen.append(studio.shutter.running_for(1004.0))
-    assert studio.shutter.running_for(1004.0) == 0.0
+    studio.camera.during = lambda: seen.append(studio.thread.busy_for(1004.0))
+    assert studio.thread.busy_for(1004.0) == 0.0
     studio.wait(1.0)
     assert seen == [3.0]
-    assert studio.shutter.running_for(1004.0) == 0.0
+    assert studio.thread.busy_for(1004.0) == 0.0
 
 
 def test_other_things_can_be_done_in_its_thread(open_studio, log):
     studio = open_studio(freq=1e6)
     threads = []
-    studio.shutter.soon(lambda: threads.append(threading.current_thread().name))
-    studio.shutter.soon(lambda: 1 / 0)
+    studio.thread.soon(lambda: threads.append(threading.current_thread().name))
+    studio.thread.soon(lambda: 1 / 0)
     studio.settle()
     assert threads == ["evtools-camera"]
     assert "the camera failed: ZeroDivisionError: division by zero" in lines(log)
@@ -269,14 +529,14 @@ def test_after_so_many_failures_in_a_row_it_gives_up(open_studio):
     studio.camera.fault = OutputError("the disk is full")
     for _ in range(2):
         studio.wait(100.0)
-    assert studio.shutter.gave_up is None
+    assert studio.thread.gave_up is None
     studio.wait(100.0)
-    assert isinstance(studio.shutter.gave_up, CameraFailed)
-    assert str(studio.shutter.gave_up) == (
+    assert isinstance(studio.thread.gave_up, CameraFailed)
+    assert str(studio.thread.gave_up) == (
         "gave up after 3 failures of the camera: the disk is full"
     )
     assert studio.camera.done == ["closed"]
-    assert studio.shutter.join(PATIENCE)
+    assert studio.thread.join(PATIENCE)
     assert studio.shots.failed == 3
 
 
@@ -285,7 +545,7 @@ def test_only_failures_in_a_row_count(open_studio):
     for fault in (ValueError("no"), None) * 3:
         studio.camera.fault = fault
         studio.wait(100.0)
-    assert studio.shutter.gave_up is None
+    assert studio.thread.gave_up is None
     assert studio.shots.failed == 3
 
 
@@ -301,7 +561,7 @@ def test_in_the_end_there_is_a_last_shot_whatever_the_rate(open_studio, maxrate)
     assert [tasks for _, tasks in studio.camera.pictures] == [["a"], ["a", "b"]]
     assert studio.camera.done == ["closed"]
     assert studio.shots.taken == 2
-    assert not studio.shutter.last_failed
+    assert not studio.thread.last_failed
 
 
 def test_a_camera_as_celerys_has_a_last_shot_too(open_studio):
@@ -323,7 +583,7 @@ def test_a_last_shot_that_fails_is_known(open_studio):
     studio = open_studio(freq=5.0)
     studio.camera.fault = OutputError("no")
     studio.end()
-    assert studio.shutter.last_failed
+    assert studio.thread.last_failed
     assert studio.camera.done == ["closed"]
 
 
@@ -331,7 +591,7 @@ def test_it_is_closed_once_even_if_the_last_shot_was_one_too_many(open_studio):
     studio = open_studio(freq=5.0, settings={"max_failures": 1})
     studio.camera.fault = OutputError("no")
     studio.end()
-    assert studio.shutter.gave_up is not None
+    assert studio.thread.gave_up is not None
     assert studio.camera.done == ["closed"]
 
 
@@ -345,13 +605,8 @@ def test_a_camera_that_cannot_be_closed_ends_all_the_same(open_studio, log):
 def test_one_that_hangs_is_not_waited_for_for_ever(open_studio):
     studio, go = open_studio(freq=1.0), threading.Event()
     studio.camera.during = lambda: go.wait(PATIENCE)
-    studio.shutter.shoot()
-    studio.shutter.end()
-    assert not studio.shutter.join(0.05)
+    studio.thread.take_one()
+    studio.thread.end()
+    assert not studio.thread.join(0.05)
     go.set()
-    assert studio.shutter.join(PATIENCE)
-
-
-def test_a_camera_without_a_rate_is_left_alone(open_studio):
-    studio = open_studio(Snap, freq=1.0)
-    assert studio.camera.maxrate is None
+    assert studio.thread.join(PATIENCE)

@@ -1,0 +1,447 @@
+"""When a camera works: its rate, the timer that calls it, and the thread of its snapshots."""
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from evtools.cam.log import FailureLog, reason
+from evtools.cam.status import Counters
+from evtools.clock import Clock, SystemClock
+from evtools.errors import CameraFailed, UsageError
+from evtools.text import sanitize
+
+_log = logging.getLogger(__name__)
+
+#: The missing part of a token that is forgiven, so that a snapshot that is in time is not
+#: refused for being a moment early.  It is owed, and so the rate stays what it is.
+_SLACK: Final = 0.01
+_PER: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
+#: Seconds; calls that are due later are waited for again.
+_WAIT_MAX: Final = 3600.0
+#: Seconds to wait at most after failures in a row, unless the camera's interval is longer.
+_RETRY_MAX: Final = 300.0
+_DOUBLINGS_MAX: Final = 20
+#: Of calls that are due together: requests come before the snapshots.
+_NOW, _LAST = -1, -2
+
+
+# --- rates --------------------------------------------------------------------------
+
+
+def rate(text: str | float) -> float:
+    """Return the times per second of `100/s`, `10/m`, `2/h` or `0.5`, as Celery writes it.
+
+    Raise UsageError for anything else, and for a rate that is not above zero.
+    """
+    number, _, unit = str(text).strip().partition("/")
+    try:
+        per_second = float(number) / _PER[unit.strip() or "s"]
+    except (ValueError, KeyError):
+        per_second = 0.0
+    if not 0 < per_second < math.inf:
+        raise UsageError(
+            f'invalid rate "{sanitize(str(text))}"', "write it as in 10/m, 100/s or 2/h"
+        )
+    return per_second
+
+
+# Not kombu's: that is for `transport` alone, and would be imported with every camera.
+class TokenBucket:
+    """Allow something at a `rate` (per second) at most, evenly spaced.
+
+    With a `capacity` above 1, unused tokens can be used later, up to that many at once.
+    """
+
+    def __init__(self, rate: float, capacity: float = 1.0, *, clock: Clock | None = None) -> None:
+        self.fill_rate = float(rate)
+        self.capacity = float(capacity)
+        self._clock = clock or SystemClock()
+        self._tokens = self.capacity
+        self._then = self._clock.monotonic()
+
+    def can_consume(self, tokens: float = 1.0) -> bool:
+        """Take `tokens` out and return True, if there are that many."""
+        now = self._clock.monotonic()
+        filled = self._tokens + self.fill_rate * (now - self._then)
+        self._tokens, self._then = min(self.capacity, filled), now
+        if tokens > self._tokens + _SLACK:
+            return False
+        self._tokens -= tokens
+        return True
+
+
+# --- the timer ----------------------------------------------------------------------
+
+
+class Entry:
+    """A call that is due at `due` (by the monotonic clock), again and again.
+
+    It is due once only if `seconds` is None, and never if that is not above zero.  As
+    Celery's, it can be called like the function that it stands for.
+    """
+
+    __slots__ = ("args", "cancelled", "due", "fun", "kwargs", "priority", "seconds")
+
+    def __init__(
+        self,
+        seconds: float | None,
+        fun: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        priority: int = 0,
+        due: float = 0.0,
+    ) -> None:
+        self.seconds = seconds
+        self.fun = fun
+        self.args = tuple(args)
+        self.kwargs = dict(kwargs or {})
+        self.priority = priority
+        self.due = due if seconds is None or seconds > 0 else math.inf
+        self.cancelled = False
+
+    def __call__(self) -> Any:
+        return self.fun(*self.args, **self.kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Entry: {self.fun!r} every {self.seconds}s>"
+
+    def cancel(self) -> None:
+        """Never call it again."""
+        self.cancelled = True
+
+
+def _call(entry: Entry) -> None:
+    try:
+        entry()
+    except Exception:  # noqa: BLE001  (the timer goes on)
+        _log.exception("%r raised", entry.fun)
+
+
+class Timer:
+    """Call functions at an interval, one after the other, in a thread of its own.
+
+    The thread begins with the first request.  Calls keep to their grid: one that takes
+    longer than its interval leaves out the ticks that it missed, which are reported to
+    `on_skipped(entry, ticks)`.  `call` runs an entry; it may return the seconds until the
+    entry's next call, for a wait that is not on the grid.  It must not raise.
+
+    `clock` need not run by itself: after moving it, `wake` the timer, and `settle` waits
+    until everything that was due is done.
+    """
+
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        *,
+        name: str = "evtools-timer",
+        call: Callable[[Entry], float | None] = _call,
+        on_skipped: Callable[[Entry, int], None] | None = None,
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._call = call
+        self._on_skipped = on_skipped
+        self._entries: list[Entry] = []
+        self._changed = threading.Condition()
+        self._running = False
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def call_repeatedly(
+        self,
+        seconds: float,
+        fun: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        priority: int = 0,
+    ) -> Entry:
+        """Call `fun` every `seconds`, for the first time after that many.
+
+        Of calls that are due together those with a lower `priority` come first.
+        """
+        due = self._clock.monotonic() + seconds
+        return self._add(Entry(seconds, fun, args, kwargs, priority, due))
+
+    def call_after(
+        self,
+        seconds: float,
+        fun: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        priority: int = 0,
+    ) -> Entry:
+        """Call `fun` once, after `seconds`."""
+        due = self._clock.monotonic() + seconds
+        return self._add(Entry(None, fun, args, kwargs, priority, due))
+
+    def cancel(self, entry: Entry) -> None:
+        """Never call an entry again."""
+        entry.cancel()
+
+    def stop(self) -> None:
+        """Call nothing any more; a call under way is not interrupted."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the thread to end after `stop`; return whether it did."""
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def wake(self) -> None:
+        """Look at the clock, which was moved."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def settle(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is due and nothing runs; return whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(self._is_settled, timeout)
+
+    @property
+    def due(self) -> float:
+        """When the next call is due, by the monotonic clock; infinite for never."""
+        with self._changed:
+            return min((entry.due for entry in self._waiting()), default=math.inf)
+
+    # --- in the thread ----------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (entry := self._next()) is not None:
+            self._again(entry, self._call(entry))
+
+    def _next(self) -> Entry | None:
+        """Wait for the entry that is due, and return it; None after `stop`."""
+        with self._changed:
+            self._running = False
+            self._changed.notify_all()
+            while not self._stopped:
+                now = self._clock.monotonic()
+                waiting = self._waiting()
+                ready = [entry for entry in waiting if entry.due <= now]
+                if ready:
+                    self._running = True
+                    return min(ready, key=lambda entry: (entry.priority, entry.due))
+                due = min((entry.due for entry in waiting), default=math.inf)
+                self._changed.wait(min(due - now, _WAIT_MAX))
+        return None
+
+    def _again(self, entry: Entry, wait: float | None) -> None:
+        """Set when an entry that was called is due next."""
+        now = self._clock.monotonic()
+        skipped = 0
+        with self._changed:
+            if self._stopped:
+                return
+            if entry.seconds is None:
+                entry.cancel()
+            elif wait is not None:
+                entry.due = now + wait
+            else:
+                skipped = max(0, math.floor((now - entry.due) / entry.seconds))
+                entry.due += (skipped + 1) * entry.seconds
+        if skipped and self._on_skipped is not None:
+            self._on_skipped(entry, skipped)
+
+    def _add(self, entry: Entry) -> Entry:
+        with self._changed:
+            self._entries.append(entry)
+            if self._thread.ident is None and not self._stopped:
+                self._thread.start()
+            self._changed.notify_all()
+        return entry
+
+    def _waiting(self) -> list[Entry]:
+        self._entries = [entry for entry in self._entries if not entry.cancelled]
+        return self._entries
+
+    def _is_settled(self) -> bool:
+        if self._stopped:
+            return not self._running
+        now = self._clock.monotonic()
+        return not self._running and all(entry.due > now for entry in self._waiting())
+
+
+# --- the camera's thread ------------------------------------------------------------
+
+
+class CameraThread:
+    """Call a camera at its times, in a thread of its own.
+
+    `timer` is the one to make the camera with.  Exceptions of the camera are logged and
+    counted, and the next try comes after a wait that doubles; after `max_failures` in a row
+    there is none, and `gave_up` says why.  `clock` measures the duration of a snapshot;
+    `times` says when one is due, which is another clock if a recording is replayed.
+    """
+
+    def __init__(
+        self,
+        counters: Counters,
+        clock: Clock,
+        *,
+        times: Clock | None = None,
+        max_failures: int | None = None,
+    ) -> None:
+        self._counters = counters
+        self._clock = clock
+        self._max_failures = max_failures
+        self._failures = FailureLog()
+        self._camera: Any = None
+        self._installed = False
+        self._maxrate: Any = None
+        self.timer = Timer(
+            times or clock,
+            name="evtools-camera",
+            call=self._call,
+            # The time of a recording stands still meanwhile.
+            on_skipped=self._skip if times is None else None,
+        )
+        #: Why there will be no more snapshots, if that is so.
+        self.gave_up: CameraFailed | None = None
+        #: Whether the last snapshot, at the end, failed.
+        self.last_failed = False
+
+    # --- in the main thread -----------------------------------------------------------
+
+    def mount(self, camera: Any, *, install: bool = True) -> None:
+        """Call this camera, from now on or, without `install`, once at the end."""
+        self._camera, self._installed = camera, install
+        # Celery's cameras look at it too late: they clear the state even if they take no
+        # snapshot.
+        if hasattr(getattr(camera, "maxrate", None), "can_consume"):
+            self._maxrate, camera.maxrate = camera.maxrate, None
+        if install:
+            camera.install()
+
+    def take_one(self) -> None:
+        """Take a snapshot as soon as possible."""
+        if hasattr(self._camera, "capture"):
+            self.soon(self._camera.capture)
+        else:
+            _log.warning("this camera takes snapshots at its own times only")
+
+    def soon(self, fun: Callable[[], Any]) -> None:
+        """Call `fun` in the camera's thread as soon as possible."""
+        self.timer.call_after(0.0, fun, priority=_NOW)
+
+    def busy_for(self, now: float) -> float:
+        """Return the seconds that the camera has been at work, 0 if it is not.
+
+        `now` is by the monotonic clock.
+        """
+        since = self._counters.busy_since
+        return 0.0 if since is None else now - since
+
+    def catch_up(self, timeout: float) -> bool:
+        """Let the camera do everything that is due by its clock; return whether it has."""
+        self.timer.wake()
+        return self.timer.settle(timeout)
+
+    def end(self) -> None:
+        """Ask for the last snapshot and the end; `join` waits for both."""
+        self.timer.call_after(0.0, self._finish, priority=_LAST)
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the end; return whether it has come."""
+        return self.timer.join(timeout)
+
+    # --- in the thread ----------------------------------------------------------------
+
+    def _call(self, entry: Entry) -> float | None:
+        """Call an entry; return the seconds until its next call, if not as usual."""
+        camera, counters = self._camera, self._counters
+        counters.busy_since = self._clock.monotonic()
+        try:
+            if entry.fun == self._finish:
+                self._finish()
+            elif entry.fun == getattr(camera, "cleanup", None):
+                counters.cleanups += 1
+                counters.cleanups_failed += not self._survives(entry, "cleaning up")
+            elif entry.seconds is None and entry.fun != getattr(camera, "capture", None):
+                self._survives(entry, "the camera")
+            elif self._maxrate is not None and not self._maxrate.can_consume():
+                counters.shots.skipped_rate += 1
+            else:
+                return self._snapshot(entry, entry.seconds)
+            return None
+        finally:
+            counters.busy_since = None
+
+    def _survives(self, fun: Callable[[], Any], what: str) -> bool:
+        try:
+            fun()
+        except BaseException as error:  # noqa: BLE001  (whatever it is, we go on)
+            self._failures.error(f"{what} failed", error)
+            return False
+        return True
+
+    def _snapshot(self, fun: Callable[[], Any], seconds: float | None) -> float | None:
+        counters, began = self._counters, self._clock.monotonic()
+        try:
+            fun()
+        except BaseException as error:  # noqa: BLE001  (whatever it is, we go on)
+            return self._fail(error, seconds)
+        counters.shots.taken += 1
+        counters.last_shot_seconds = self._clock.monotonic() - began
+        counters.shot_seconds += counters.last_shot_seconds
+        counters.last_shot_at = counters.last_success_at = self._clock.wall()
+        if counters.failures_in_row:
+            _log.warning("the camera works again, after %d failures", counters.failures_in_row)
+            counters.failures_in_row = 0
+        return None
+
+    def _fail(self, error: BaseException, seconds: float | None) -> float | None:
+        counters = self._counters
+        counters.shots.failed += 1
+        counters.failures_in_row += 1
+        counters.last_shot_at = self._clock.wall()
+        counters.last_error = reason(error)
+        failures, wait = counters.failures_in_row, None
+        is_enough = self._max_failures is not None and failures >= self._max_failures
+        if seconds is not None and not is_enough:
+            doubled = seconds * 2 ** min(failures - 1, _DOUBLINGS_MAX)
+            wait = min(doubled, max(_RETRY_MAX, seconds))
+        after = "" if wait is None else f", next try in {wait:g}s"
+        self._failures.error(f"the camera failed ({failures} in a row){after}", error)
+        if is_enough:
+            self.gave_up = CameraFailed(
+                f"gave up after {failures} failures of the camera: {reason(error)}",
+                "the log has the first of each kind with its traceback",
+            )
+            self._close()
+        return wait
+
+    def _finish(self) -> None:
+        failed = self._counters.shots.failed
+        # Whatever the rate: events since the last snapshot would be lost.
+        self._snapshot(self._last_snapshot, None)
+        self.last_failed = self._counters.shots.failed > failed
+        if not self.gave_up:
+            self._close()
+
+    def _last_snapshot(self) -> None:
+        if not self._installed:
+            self._camera.install()
+        self._camera.cancel()
+
+    def _close(self) -> None:
+        close = getattr(self._camera, "close", None)
+        if callable(close):
+            self._survives(close, "closing the camera")
+        self.timer.stop()
+
+    def _skip(self, entry: Entry, ticks: int) -> None:
+        if entry.fun == getattr(self._camera, "cleanup", None):
+            return
+        shots = self._counters.shots
+        before = shots.overrun
+        shots.overrun += ticks
+        if before.bit_length() < shots.overrun.bit_length():
+            _log.warning(
+                "a snapshot takes longer than the interval of %gs: %d skipped so far",
+                entry.seconds,
+                shots.overrun,
+            )
