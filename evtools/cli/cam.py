@@ -1,6 +1,5 @@
 """evcam: its options, from the command line to CamOptions."""
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -240,11 +239,10 @@ def connection_settings(ctx: click.Context) -> "ConnectionSettings":
 
 def level_of(values: Mapping[str, Any]) -> int:
     """Return the level of the logging module that the options ask for."""
-    if values["loglevel"]:
-        return LOG_LEVELS[values["loglevel"].upper()]
+    default = "WARNING" if values["quiet"] else "INFO"
     if values["debug"] or values["verbose"]:
-        return logging.DEBUG
-    return logging.WARNING if values["quiet"] else logging.INFO
+        default = "DEBUG"
+    return LOG_LEVELS[(values["loglevel"] or default).upper()]
 
 
 def secrets(values: Mapping[str, Any]) -> Iterator[str]:

@@ -1,13 +1,11 @@
 """The command of a tool: parsing, grouped help, and what all tools do first."""
 
-import logging
 import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 import click
@@ -31,8 +29,6 @@ _NAMES_WIDTH: Final = 27
 #: Options for which no settings are read: those may be wrong.
 _ANSWERED_FIRST: Final = frozenset({"help", "version", "version_line", "default"})
 _FORCE_COLOUR: Final = ("FORCE_COLOR", "CLICOLOR_FORCE")
-
-_log: Final = logging.getLogger(__name__)
 
 
 class ToolCommand(click.Command):
@@ -144,7 +140,7 @@ def setup(
     make: "Callable[[click.Context], ConnectionSettings] | None" = None,
     *,
     secrets: Iterable[str] = (),
-    level: int = logging.WARNING,
+    level: str = "warning",
 ) -> "ConnectionSettings | None":
     """Return the connection settings of the command line, or None after --show-config.
 
@@ -152,11 +148,15 @@ def setup(
     `level`; passwords and `secrets` are removed from the process list.  Raise what `make`
     raises.
     """
+    import logging
+
     from evtools.cli.config import sources_of
     from evtools.cli.connection import connection_settings
 
+    log = getattr(logging.getLogger(__name__), level)
+
     for warning in sources_of(ctx).warnings:
-        _log.log(level, warning)
+        log(warning)
     settings = (make or connection_settings)(ctx)
     hide_secrets(sys.argv, settings.urls, secrets)
     if ctx.params["show_config"]:
@@ -165,7 +165,7 @@ def setup(
         click.echo(show_config(ctx, settings))
         return None
     if "pickle" in settings.accept:
-        _log.log(level, "pickled events are decoded, if they are harmless")
+        log("pickled events are decoded, if they are harmless")
     return settings
 
 
@@ -268,7 +268,7 @@ def filter_of(words: Sequence[str], *, reading: bool = False) -> str:
         # Not quoted: it may hold a password.
         raise UsageError("a filter looks like a broker URL", "give the URL with -b URL")
     for word in words:
-        if reading and ("." in word or "/" in word) and Path(word).is_file():
+        if reading and ("." in word or "/" in word) and os.path.isfile(word):  # noqa: PTH113
             raise UsageError(
                 f"{word} is a file, not a filter",
                 "for several recordings quote the pattern, -r 'rec-*.jsonl', or repeat -r",

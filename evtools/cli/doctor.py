@@ -1,7 +1,5 @@
 """evtools doctor: its options, from the command line to DoctorOptions."""
 
-import logging
-import shutil
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -68,7 +66,7 @@ def evdoctor(ctx: click.Context, /, **values: Any) -> int:
 
     # Libraries complain about what the findings explain better.
     logs.set_up("evtools doctor", verbose=0, quiet=True, debug=values["debug"])
-    settings = setup(ctx, level=logging.ERROR)
+    settings = setup(ctx, level="error")
     if settings is None:
         return 0
     options = build_options(values)
@@ -83,6 +81,8 @@ def build_options(values: Mapping[str, Any]) -> "DoctorOptions":
     Raise UsageError for options that make no sense together, and where there is no terminal
     to ask on.
     """
+    import shutil
+
     from evtools.doctor.options import DoctorOptions
 
     if values["fix"] and values["read_only"]:

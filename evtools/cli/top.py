@@ -1,10 +1,10 @@
 """evtop: its options, from the command line to TopOptions."""
 
+import os
 import re
 import sys
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -176,6 +176,7 @@ def build_options(ctx: click.Context) -> "TopOptions":
     for a screen.
     """
     from evtools.cli.config import sources_of
+    from evtools.cli.version import speaks_utf8
     from evtools.top.options import TopOptions
 
     values = ctx.params
@@ -196,6 +197,7 @@ def build_options(ctx: click.Context) -> "TopOptions":
         columns=tuple(filter(None, map(str.strip, (values["columns"] or "").split(",")))),
         refresh=_refresh(values["delay"], batch=values["batch"], check=bool(check)),
         colour=wants_colour(values["color"], sys.stdout),
+        ascii=values["ascii"] or (with_screen and not speaks_utf8()),
         time_style=values["ts"],
         zone=types.LocalZone(),
         keys=sources_of(ctx).keys,
@@ -225,7 +227,7 @@ def _filter(values: Mapping[str, Any]) -> str:
             f"-F {option}: -F is a filter here",
             f"the refresh interval is -d {option}; to search for the text: -F '\"{option}\"'",
         )
-    if ("." in option or "/" in option) and Path(option).is_file():
+    if ("." in option or "/" in option) and os.path.isfile(option):  # noqa: PTH113
         raise UsageError(
             f"-F {option}: that is a file, and -F is a filter here",
             f'to read it from the file: -F "$(cat {option})"',

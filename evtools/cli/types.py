@@ -1,16 +1,12 @@
 """Types of option values: which texts are accepted, and what they become."""
 
-import json
 import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta, tzinfo
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
-
-from evtools.text import decode_text, parse_duration, parse_size
 
 _ROUTING_KEY_MAX_BYTES: Final = 255
 _BROKER_MAX_BYTES: Final = 64 * 1024
@@ -86,15 +82,27 @@ class Recordings(Parsed):
 # --- numbers ------------------------------------------------------------------------
 
 
+def _duration(text: str) -> float:
+    from evtools.text import parse_duration
+
+    return parse_duration(text)
+
+
+def _size(text: str) -> int:
+    from evtools.text import parse_size
+
+    return parse_size(text)
+
+
 def _positive_duration(text: str) -> float:
-    seconds = parse_duration(text)
+    seconds = _duration(text)
     if seconds <= 0:
         raise ValueError("it must be longer than zero")
     return seconds
 
 
 def _duration_or_none(text: str) -> float | None:
-    return None if text.strip().lower() == "none" else parse_duration(text)
+    return None if text.strip().lower() == "none" else _duration(text)
 
 
 def _frequency(text: str) -> float:
@@ -171,7 +179,7 @@ def parse_timestamp(text: str, now: float) -> float | time:
             return time.fromisoformat(f"{hours:0>2}:{rest}")
         if "-" in text:
             return datetime.fromisoformat(text).timestamp()
-        return now - parse_duration(re.sub(r"\s*ago$", "", text))
+        return now - _duration(re.sub(r"\s*ago$", "", text))
     except (ValueError, OverflowError, OSError):
         raise ValueError(f'invalid time "{text}" (use {_TIMESTAMP_FORMS})') from None
 
@@ -206,6 +214,8 @@ def _key_value(text: str) -> tuple[str, Any]:
     key, value = _pair(text)
     if value in _PYTHON_VALUES:
         return key, _PYTHON_VALUES[value]
+    import json
+
     try:
         return key, json.loads(value)
     except ValueError:
@@ -260,6 +270,8 @@ def _broker(text: str) -> Broker:
         line = sys.stdin.buffer.readline(_BROKER_MAX_BYTES)
         return Broker(_one_url(_decoded("stdin", line)), "-b - (stdin)")
     if text.startswith("@"):
+        from pathlib import Path
+
         path = Path(text[1:]).expanduser()
         whole = str(path.absolute())
         return Broker(read_url(whole), f"-b @{path}", whole)
@@ -269,7 +281,7 @@ def _broker(text: str) -> Broker:
 def read_url(path: str) -> str:
     """Return the broker URL in a file; raise ValueError."""
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123  (start-up time)
             content = file.read(_BROKER_MAX_BYTES)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
@@ -285,6 +297,8 @@ def _one_url(text: str) -> str:
 
 def _text_file(text: str) -> TextFile:
     """Read a file; `-` is stdin."""
+    from pathlib import Path
+
     try:
         is_stdin = text == "-"
         content = sys.stdin.buffer.read() if is_stdin else Path(text).expanduser().read_bytes()
@@ -302,6 +316,8 @@ def _filter_file(text: str) -> TextFile:
 
 
 def _decoded(name: str, content: bytes) -> str:
+    from evtools.text import decode_text
+
     try:
         return decode_text(content)
     except UnicodeDecodeError:
@@ -312,7 +328,7 @@ def _decoded(name: str, content: bytes) -> str:
 BROKER            = Parsed("URL", _broker)
 COMMAND           = Parsed("CMD", _command)
 COUNT             = Parsed("N", _count, int)
-DURATION          = Parsed("DUR", parse_duration, float, int)
+DURATION          = Parsed("DUR", _duration, float, int)
 DURATION_OR_NONE  = Parsed("DUR", _duration_or_none, float, int)
 FANOUT_PREFIX     = Parsed("TEXT", _fanout_prefix, bool)
 FILTER            = Parsed("FILTER", str)
@@ -327,7 +343,7 @@ RECORDING         = Recordings("FILE", str)
 REDACTION         = Parsed("PATTERN", str)
 REGEX             = Parsed("RE", _regex)
 ROUTING_KEY       = Parsed("KEY", _routing_key)
-SIZE              = Parsed("SIZE", parse_size, int)
+SIZE              = Parsed("SIZE", _size, int)
 SPEED             = Parsed("SPEED", _speed, float, int)
 TEXT_FILE         = Parsed("FILE", _text_file)
 TIMESTAMP         = Parsed("TIME", _timestamp)

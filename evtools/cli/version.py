@@ -22,6 +22,8 @@ TRANSPORTS: Final = {
     ),
     "kombu": ("memory",),
 }  # fmt: skip
+#: What Python sets LC_CTYPE to where the locale is that of C, or not installed.
+_MADE_UP: Final = ("C.UTF-8", "C.utf8", "UTF-8")
 #: Terminals that set COLORTERM have at least this many colours.
 _COLORTERM_COLOURS: Final = 256
 
@@ -49,8 +51,6 @@ def report(tool: str, as_json: bool) -> str:  # noqa: FBT001  (read at its two c
 
 
 def _facts(tool: str) -> dict[str, Any]:
-    from evtools.top.glyphs import speaks_utf8
-
     build = frozen.build()
     build.pop("library", None)  # hundreds of names, for the selftest
     python = ".".join(map(str, sys.version_info[:3]))
@@ -64,7 +64,7 @@ def _facts(tool: str) -> dict[str, Any]:
         "libc": libc(),
         "parts": parts(),
         "transports": transports(),
-        "unicode": speaks_utf8(os.environ),
+        "unicode": speaks_utf8(),
         "colours": colours(),
     }
 
@@ -99,6 +99,20 @@ def colours() -> int:
     except curses.error:  # an unknown terminal
         found = 0
     return max(found, _COLORTERM_COLOURS) if os.environ.get("COLORTERM") else found
+
+
+def speaks_utf8() -> bool:
+    """Return whether the terminal takes UTF-8, as far as its locale says.
+
+    Only the name counts, for the locale of a terminal need not be installed here; where
+    none is set, as in containers, terminals take UTF-8 today.
+    """
+    names = ["LC_ALL", "LC_CTYPE", "LANG"]
+    made_up = sys.flags.utf8_mode and "PYTHONUTF8" not in os.environ
+    if made_up and os.environ.get("LC_CTYPE") in _MADE_UP:
+        names.remove("LC_CTYPE")
+    named = next((os.environ[name] for name in names if os.environ.get(name)), "UTF-8")
+    return "utf8" in named.lower().replace("-", "")
 
 
 @cache

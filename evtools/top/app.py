@@ -18,7 +18,7 @@ from evtools.top.broker_stats import BrokerStats
 from evtools.top.desk import ControlDesk
 from evtools.top.feed import Ended, Feed
 from evtools.top.garbage import Garbage
-from evtools.top.glyphs import Glyphs, glyphs, speaks_utf8
+from evtools.top.glyphs import Glyphs, glyphs
 from evtools.top.history import History, usual_file
 from evtools.top.keymap import Keymap
 from evtools.top.link import Link
@@ -92,7 +92,7 @@ class Console:
         #: Mistakes over events that were told of: what was raised, and where.
         self._mistakes: set[tuple[str, str]] = set()
         self._where = _where(options, settings)
-        signs = glyphs(ascii_only=options.ascii or not speaks_utf8(os.environ))
+        signs = glyphs(ascii_only=options.ascii)
         keymap = Keymap(options.keys)
         feed = Feed(loop.wake, redactor(options.redact), gathers=not options.read)
         self.session = Session(

@@ -2,8 +2,7 @@
 
 import math
 import re
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,21 +53,3 @@ ASCII: Final = Glyphs(" .:-=+*#", "-", "|", ("+", "+", "+", "+"), ascii=True)
 def glyphs(*, ascii_only: bool) -> Glyphs:
     """Return the characters to draw with."""
     return ASCII if ascii_only else UNICODE
-
-
-#: What Python sets LC_CTYPE to where the locale is that of C, or not installed.
-_MADE_UP: Final = ("C.UTF-8", "C.utf8", "UTF-8")
-
-
-def speaks_utf8(environ: Mapping[str, str]) -> bool:
-    """Return whether the terminal takes UTF-8, as far as its locale says.
-
-    By the name alone, for the locale of a terminal need not be installed where we
-    run; and where none is named, as in containers, terminals take UTF-8 today.
-    """
-    names = ["LC_ALL", "LC_CTYPE", "LANG"]
-    made_up = sys.flags.utf8_mode and "PYTHONUTF8" not in environ
-    if made_up and environ.get("LC_CTYPE") in _MADE_UP:
-        names.remove("LC_CTYPE")
-    named = next((environ[name] for name in names if environ.get(name)), "UTF-8")
-    return "utf8" in named.lower().replace("-", "")

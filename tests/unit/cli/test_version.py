@@ -4,13 +4,14 @@ import platform
 import subprocess
 import sys
 from importlib import metadata
+from types import SimpleNamespace
 
 import kombu
 import pytest
 
 from evtools import __version__
-from evtools.cli import frozen
-from evtools.cli.version import TRANSPORTS, _distributions, libc, line, report
+from evtools.cli import frozen, version
+from evtools.cli.version import TRANSPORTS, _distributions, libc, line, report, speaks_utf8
 from evtools.transport.brokers import KINDS
 
 
@@ -36,8 +37,8 @@ def test_the_transports_are_those_we_take():
 
 
 def test_the_versions_are_those_that_are_installed():
-    for name, version in json.loads(report("evdump", True))["parts"].items():
-        assert metadata.version(name) == version
+    for name, installed in json.loads(report("evdump", True))["parts"].items():
+        assert metadata.version(name) == installed
 
 
 def test_what_is_not_installed_is_left_out(monkeypatch, tmp_path):
@@ -102,3 +103,46 @@ def test_whether_the_terminal_takes_unicode_is_told(monkeypatch, locale, told):
     facts = json.loads(report("evdump", True))
     assert facts["unicode"] is (told == "yes")
     assert isinstance(facts["colours"], int)
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, True),
+        ({"LANG": ""}, True),
+        ({"LANG": "C"}, False),
+        ({"LC_ALL": "POSIX"}, False),
+        ({"LANG": "de_DE"}, False),
+        ({"LANG": "C.UTF-8"}, True),
+        ({"LANG": "de_DE.utf8"}, True),
+        ({"LANG": "de_DE.UTF-8", "LC_ALL": "C"}, False),
+        ({"LANG": "de_DE.ISO-8859-1", "LC_CTYPE": "en_US.UTF-8"}, True),
+        ({"LC_ALL": "", "LANG": "en_US.UTF-8"}, True),
+    ],
+)
+def test_the_locale_says_whether_a_terminal_speaks_utf_8(environ, expected, monkeypatch):
+    monkeypatch.setattr(version, "sys", SimpleNamespace(flags=SimpleNamespace(utf8_mode=0)))
+    monkeypatch.setattr("os.environ", environ)
+    assert speaks_utf8() is expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, True),
+        ({"LANG": "xx_YY.UTF-8"}, True),
+        ({"LC_ALL": "xx_YY.utf8"}, True),
+        ({"LANG": "C"}, False),
+        ({"LC_ALL": "C"}, False),
+    ],
+)
+def test_a_locale_need_not_be_installed_and_python_makes_up_none(environ, expected):
+    code = "from evtools.cli.version import speaks_utf8; print(speaks_utf8())"
+    asked = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": os.environ["PYTHONPATH"], **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert asked.stdout == f"{expected}\n"

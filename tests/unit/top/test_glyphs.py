@@ -1,13 +1,7 @@
-import os
-import subprocess
-import sys
-from types import SimpleNamespace
-
 import pytest
 
 from evtools.text import width
-from evtools.top import glyphs as module
-from evtools.top.glyphs import ASCII, UNICODE, glyphs, speaks_utf8
+from evtools.top.glyphs import ASCII, UNICODE, glyphs
 
 
 def test_a_sparkline_reaches_from_nothing_to_the_top():
@@ -51,45 +45,3 @@ def test_where_only_ascii_may_be_written_text_stays_as_wide():
 def test_ascii_is_used_where_it_is_asked_for():
     assert glyphs(ascii_only=True) is ASCII
     assert glyphs(ascii_only=False) is UNICODE
-
-
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({}, True),
-        ({"LANG": ""}, True),
-        ({"LANG": "C"}, False),
-        ({"LC_ALL": "POSIX"}, False),
-        ({"LANG": "de_DE"}, False),
-        ({"LANG": "C.UTF-8"}, True),
-        ({"LANG": "de_DE.utf8"}, True),
-        ({"LANG": "de_DE.UTF-8", "LC_ALL": "C"}, False),
-        ({"LANG": "de_DE.ISO-8859-1", "LC_CTYPE": "en_US.UTF-8"}, True),
-        ({"LC_ALL": "", "LANG": "en_US.UTF-8"}, True),
-    ],
-)
-def test_the_locale_says_whether_a_terminal_speaks_utf_8(environ, expected, monkeypatch):
-    monkeypatch.setattr(module, "sys", SimpleNamespace(flags=SimpleNamespace(utf8_mode=0)))
-    assert speaks_utf8(environ) is expected
-
-
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({}, True),
-        ({"LANG": "xx_YY.UTF-8"}, True),
-        ({"LC_ALL": "xx_YY.utf8"}, True),
-        ({"LANG": "C"}, False),
-        ({"LC_ALL": "C"}, False),
-    ],
-)
-def test_a_locale_need_not_be_installed_and_python_makes_up_none(environ, expected):
-    code = "import os; from evtools.top.glyphs import speaks_utf8; print(speaks_utf8(os.environ))"
-    asked = subprocess.run(
-        [sys.executable, "-c", code],
-        env={"PATH": os.environ["PATH"], **environ},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert asked.stdout == f"{expected}\n"
