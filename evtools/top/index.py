@@ -13,7 +13,7 @@ Order: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
 Matches: TypeAlias = Callable[[Any], bool]
 
 #: How long one call works at most, in seconds: keys are waiting.
-BUDGET: Final = 0.008
+BUDGET: Final = 0.015
 #: How many subjects are worked on between two looks at the clock.
 _STRIDE: Final = 1024
 #: From this number on, changes that wait for a refresh are cleared of what is gone.
@@ -59,21 +59,26 @@ class LiveIndex(Generic[S]):
         self._order: Order | None = None
         self._descending = False
         self._moves: Callable[[S], bool] | None = None
-        #: What subjects sort by, and those it has to be worked out for, newest last.
+        #: What subjects sort by; keys of those it has to be worked out for; and the keys and
+        #: subjects of which that is being done, newest first after a new order.
         self._values: dict[str, Any] = {}
         self._unvalued: dict[str, None] = {}
-        self._valuing: tuple[list[str], list[S]] = [], []
+        self._valuing: tuple[Iterator[str], Iterator[S]] = iter(()), iter(())
+        self._valuing_left = 0
         #: Keys of subjects whose value changes with time, and those to be looked at now.
         self._moving: set[str] = set()
         self._movers: list[str] = []
-        #: The keys of what is shown, until that changes.
+        #: The keys of what is shown, whether they are still those, and whether they can stay
+        #: until all has been worked off: to list very many twice takes twice as long.
         self._listed: list[str] | None = None
+        self._stale = False
+        self._can_wait = False
 
     @property
     def waiting(self) -> int:
         """How many subjects have not been looked at, filtered or sorted yet."""
         unasked = 0 if self._again else len(self._backlog)
-        return self._coming_left + unasked + len(self._unvalued) + len(self._valuing[0])
+        return self._coming_left + unasked + len(self._unvalued) + self._valuing_left
 
     def __contains__(self, key: object) -> bool:
         """Return whether a subject is there and matches."""
@@ -142,9 +147,11 @@ class LiveIndex(Generic[S]):
         self._values, self._unvalued = {}, {}
         self._moving.clear()
         self._movers.clear()
-        self._valuing = [], []
+        self._valuing_left = 0
         if order is not None:
-            self._valuing = list(self.subjects), list(self.subjects.values())
+            self._begin_valuing(
+                list(reversed(self.subjects)), list(reversed(self.subjects.values()))
+            )
             if first is not None and first in self.subjects:
                 self._value(order, [first], [self.subjects[first]])
             self._value_some(order)
@@ -153,6 +160,7 @@ class LiveIndex(Generic[S]):
 
     def refresh(self) -> None:
         """Work off what was noted until now, as far as there is time."""
+        self._can_wait = not self.waiting
         self._begin()
         if self._drifts and not self._backlog:
             self._backlog, self._again = list(self.subjects), True
@@ -189,12 +197,12 @@ class LiveIndex(Generic[S]):
             self._ask(matches, reversed(some))
         elif order is None:
             return False
-        elif self._valuing[0]:
+        elif self._valuing_left:
             self._value_some(order)
         elif self._unvalued:
             keys = [key for key in self._unvalued if key in self.subjects]
-            self._valuing = keys, [self.subjects[key] for key in keys]
-            self._unvalued = {}
+            self._begin_valuing(keys, [self.subjects[key] for key in keys])
+            self._unvalued.clear()
         elif self._movers:
             some = self._movers[-_STRIDE:]
             del self._movers[-_STRIDE:]
@@ -233,11 +241,11 @@ class LiveIndex(Generic[S]):
             del self.subjects[key]
             self._shown.discard(key)
             self._values.pop(key, None)
-            self._listed = None
+            self._stale = True
 
     def _touch(self, key: str) -> None:
         """Note that a subject has changed."""
-        self._listed = None
+        self._stale = True
         if self._order is not None:
             self._unvalued[key] = None
 
@@ -248,17 +256,20 @@ class LiveIndex(Generic[S]):
             subject = subjects.get(key)
             if subject is not None and matches(subject) is not (key in shown):
                 shown.symmetric_difference_update((key,))
-                self._listed = None
+                self._stale = True
+
+    def _begin_valuing(self, keys: list[str], subjects: list[S]) -> None:
+        self._valuing, self._valuing_left = (iter(keys), iter(subjects)), len(keys)
 
     def _value_some(self, order: Order) -> None:
-        keys, subjects = self._valuing
-        self._value(order, keys[-_STRIDE:], subjects[-_STRIDE:])
-        del keys[-_STRIDE:], subjects[-_STRIDE:]
+        keys, subjects = (list(islice(some, _STRIDE)) for some in self._valuing)
+        self._valuing_left -= len(keys)
+        self._value(order, keys, subjects)
 
     def _value(self, order: Order, keys: list[str], subjects: list[S]) -> None:
         """Work out the values of subjects, and note which of them move."""
         self._values.update(zip(keys, order(subjects), strict=True))
-        self._listed = None
+        self._stale = True
         if self._moves is not None:
             self._moving.update(compress(keys, map(self._moves, subjects)))
 
@@ -266,12 +277,15 @@ class LiveIndex(Generic[S]):
 
     def keys(self) -> Sequence[str]:
         """Return the keys of what is shown, first row first; it is never changed later."""
-        if self._listed is None:
-            keys = list(reversed(self.subjects))
+        if self._listed is None or (self._stale and not (self.waiting and self._can_wait)):
+            self._stale = False
+            # Of most there may be no value yet: those that have one stand newest first.
+            few = self._order is not None and 2 * len(self._values) < len(self.subjects)
+            keys = list(self._values) if few else list(reversed(self.subjects))
             if self._matches is not None:
                 keys = list(filter(self._shown.__contains__, keys))
             if self._order is not None:
-                if self._valuing[0] or self._unvalued:
+                if self._valuing_left or self._unvalued:
                     keys = list(filter(self._values.__contains__, keys))
                 keys.sort(key=self._values.__getitem__, reverse=self._descending)
             self._listed = keys
