@@ -262,9 +262,9 @@ class LiveIndex(Generic[S]):
         self._valuing, self._valuing_left = (iter(keys), iter(subjects)), len(keys)
 
     def _value_some(self, order: Order) -> None:
-        keys, subjects = (list(islice(some, _STRIDE)) for some in self._valuing)
-        self._valuing_left -= len(keys)
-        self._value(order, keys, subjects)
+        keys, subjects = self._valuing
+        self._value(order, list(islice(keys, _STRIDE)), list(islice(subjects, _STRIDE)))
+        self._valuing_left = max(0, self._valuing_left - _STRIDE)
 
     def _value(self, order: Order, keys: list[str], subjects: list[S]) -> None:
         """Work out the values of subjects, and note which of them move."""
