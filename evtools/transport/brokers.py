@@ -14,8 +14,8 @@ from evtools.transport.settings import ConnectionSettings
 class Kind:
     """A kind of broker that carries events.
 
-    `transport` is kombu's name of it, `family` ours; brokers of one family
-    can stand in for each other.  `tls` says whether the scheme asks for it.
+    `transport` is kombu's name of it, `family` ours; brokers of one family can stand in for
+    each other.  `tls` says whether the scheme asks for it.
     """
 
     transport: str
@@ -23,21 +23,22 @@ class Kind:
     tls: bool = False
 
 
-#: By scheme.  kombu would prefer librabbitmq where it is installed; it cannot
-#: do half of what we need, so every AMQP scheme means py-amqp.
+# fmt: off
+#: By scheme.  kombu would prefer librabbitmq where it is installed; it cannot do half of what
+#: is needed, so every AMQP scheme means py-amqp.
 KINDS: Final[Mapping[str, Kind]] = {
-    "amqp": Kind("pyamqp", "amqp"),
-    "pyamqp": Kind("pyamqp", "amqp"),
-    "librabbitmq": Kind("pyamqp", "amqp"),
-    "amqps": Kind("pyamqp", "amqp", tls=True),
-    "redis": Kind("redis", "redis"),
-    "rediss": Kind("redis", "redis", tls=True),
-    "redis+socket": Kind("redis", "socket"),
-    "valkey": Kind("redis", "redis"),
-    "valkeys": Kind("redis", "redis", tls=True),
+    "amqp":          Kind("pyamqp", "amqp"),
+    "pyamqp":        Kind("pyamqp", "amqp"),
+    "librabbitmq":   Kind("pyamqp", "amqp"),
+    "amqps":         Kind("pyamqp", "amqp", tls=True),
+    "redis":         Kind("redis", "redis"),
+    "rediss":        Kind("redis", "redis", tls=True),
+    "redis+socket":  Kind("redis", "socket"),
+    "valkey":        Kind("redis", "redis"),
+    "valkeys":       Kind("redis", "redis", tls=True),
     "valkey+socket": Kind("redis", "socket"),
-    "sentinel": Kind("sentinel", "sentinel"),
-    "memory": Kind("memory", "memory"),
+    "sentinel":      Kind("sentinel", "sentinel"),
+    "memory":        Kind("memory", "memory"),
 }
 
 _ONE_READER = "a message there reaches one reader only, and events need many"
@@ -48,55 +49,41 @@ _CLUSTER = "Celery and kombu cannot use Redis Cluster"
 
 #: By scheme: name and reason.
 REFUSED: Final[Mapping[str, tuple[str, str]]] = {
-    "sqs": ("SQS", _ONE_READER),
-    "sqlalchemy": ("An SQL database", _DATABASE),
-    "sqla": ("An SQL database", _DATABASE),
-    "django": ("An SQL database", _DATABASE),
-    "pgmq": ("PGMQ", _OUTLIVE),
-    "mongodb": ("MongoDB", _OUTLIVE),
-    "filesystem": ("The file system", _OUTLIVE),
-    "kafka": ("Kafka", _ONE_READER),
-    "confluentkafka": ("Kafka", _ONE_READER),
-    "zookeeper": ("ZooKeeper", _ONE_READER),
-    "consul": ("Consul", _ONE_READER),
-    "etcd": ("etcd", _ONE_READER),
-    "pyro": ("Pyro", _ONE_READER),
-    "slmq": ("SLMQ", _ONE_READER),
+    "sqs":                ("SQS", _ONE_READER),
+    **dict.fromkeys(("sqlalchemy", "sqla", "django"), ("An SQL database", _DATABASE)),
+    "pgmq":               ("PGMQ", _OUTLIVE),
+    "mongodb":            ("MongoDB", _OUTLIVE),
+    "filesystem":         ("The file system", _OUTLIVE),
+    **dict.fromkeys(("kafka", "confluentkafka"), ("Kafka", _ONE_READER)),
+    "zookeeper":          ("ZooKeeper", _ONE_READER),
+    "consul":             ("Consul", _ONE_READER),
+    "etcd":               ("etcd", _ONE_READER),
+    "pyro":               ("Pyro", _ONE_READER),
+    "slmq":               ("SLMQ", _ONE_READER),
     "azurestoragequeues": ("Azure Storage Queues", _ONE_READER),
-    "azureservicebus": ("Azure Service Bus", _ONE_READER),
-    "gcpubsub": ("Google Pub/Sub", _UNTRIED),
-    "qpid": ("Qpid's own transport", _UNTRIED),
-    "redis+cluster": ("Redis Cluster", _CLUSTER),
-    "rediss+cluster": ("Redis Cluster", _CLUSTER),
-    "redis-cluster": ("Redis Cluster", _CLUSTER),
-    "rediscluster": ("Redis Cluster", _CLUSTER),
-    "valkey+cluster": ("Valkey Cluster", _CLUSTER),
-    "valkeys+cluster": ("Valkey Cluster", _CLUSTER),
-    "valkey-cluster": ("Valkey Cluster", _CLUSTER),
+    "azureservicebus":    ("Azure Service Bus", _ONE_READER),
+    "gcpubsub":           ("Google Pub/Sub", _UNTRIED),
+    "qpid":               ("Qpid's own transport", _UNTRIED),
+    **dict.fromkeys(("redis+cluster", "rediss+cluster", "redis-cluster", "rediscluster"),
+                    ("Redis Cluster", _CLUSTER)),
+    **dict.fromkeys(("valkey+cluster", "valkeys+cluster", "valkey-cluster"),
+                    ("Valkey Cluster", _CLUSTER)),
 }
+
+#: What people write, and what they mean.
+_MEANT: Final[Mapping[str, str]] = {
+    "valkey+ssl": "valkeys", "valkey+tls": "valkeys", "valkey+unix": "valkey+socket",
+    "valkey+sentinel": "sentinel", "valkey-sentinel": "sentinel", "keydb": "redis",
+    "rabbitmq": "amqp", "amqp+ssl": "amqps", "redis+ssl": "rediss", "redis+tls": "rediss",
+    "redis+sentinel": "sentinel", "redis-sentinel": "sentinel", "unix": "redis+socket",
+    "redis+unix": "redis+socket",
+}
+# fmt: on
 
 _INSTEAD = (
     "events need a broker that hands every reader a copy: RabbitMQ (amqp://) or"
     " Redis (redis://, sentinel://)"
 )
-
-#: What people write, and what they mean.
-_MEANT: Final[Mapping[str, str]] = {
-    "valkey+ssl": "valkeys",
-    "valkey+tls": "valkeys",
-    "valkey+unix": "valkey+socket",
-    "valkey+sentinel": "sentinel",
-    "valkey-sentinel": "sentinel",
-    "keydb": "redis",
-    "rabbitmq": "amqp",
-    "amqp+ssl": "amqps",
-    "redis+ssl": "rediss",
-    "redis+tls": "rediss",
-    "redis+sentinel": "sentinel",
-    "redis-sentinel": "sentinel",
-    "unix": "redis+socket",
-    "redis+unix": "redis+socket",
-}
 
 
 def kind_of(scheme: str) -> Kind:
@@ -123,8 +110,8 @@ def _suggestion(scheme: str) -> str:
 def check_transport(settings: ConnectionSettings) -> None:
     """Raise UsageError for a broker that carries no events, with the reason.
 
-    Nothing is connected and nothing declared: on some services a mere
-    connection makes queues that cost money.
+    Nothing is connected and nothing declared: on some services a mere connection makes
+    queues that cost money.
     """
     families = {kind_of(url.parse(address).scheme).family for address in settings.addresses()}
     if len(families) > 1:
@@ -135,7 +122,7 @@ def check_transport(settings: ConnectionSettings) -> None:
     if settings.event_queue and families != {"amqp"}:
         raise UsageError(
             f"--queue {settings.event_queue}: only RabbitMQ can share out events",
-            "over Redis everybody who listens gets all of them",
+            "over Redis every listener gets all of them",
         )
     if families == {"sentinel"} and not settings.options.get("master_name"):
         raise UsageError(

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from socket import gaierror
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import amqp.exceptions
 import kombu.exceptions
@@ -19,8 +19,11 @@ from evtools.transport.settings import ConnectionSettings
 
 #: What kombu and the drivers raise where something is wrong with the broker.
 FAILURES: Final[tuple[type[Exception], ...]] = (
-    *(OSError, amqp.exceptions.AMQPError, redis.exceptions.RedisError),
-    *(kombu.exceptions.KombuError, NotImplementedError),
+    OSError,
+    amqp.exceptions.AMQPError,
+    redis.exceptions.RedisError,
+    kombu.exceptions.KombuError,
+    NotImplementedError,
 )
 
 _TEXT_MAX = 300
@@ -33,7 +36,7 @@ _NAMELESS = (
     " there are users; in it / ? # ; : @ must be percent-encoded."
 )
 _RIGHTS = "Ask the broker's administrator for the right, or use another user."
-_LACKS = (
+_RENAMED = (
     "Is it a proxy, or is the command renamed (rename-command)? Then use the address of"
     " the server itself, or ask its administrator."
 )
@@ -61,7 +64,7 @@ _SNI = (
 _CA = (
     "Give the CA to trust with --tls-ca FILE, and the name that the certificate is for"
     " with --tls-server-name NAME where that is not the host;"
-    " --tls-verify none would send the password to whoever answers."
+    " --tls-verify none would send the password to any server that answers."
 )
 _CLUSTER = "Celery and kombu cannot use Redis Cluster; use one master, or Sentinel."
 _MASTER = """\
@@ -100,8 +103,6 @@ _OF_PEERS: Final[Mapping[tuple[str, str], str]] = {
 }
 _EXCLUSIVE = "This RabbitMQ wants event queues exclusive (our default) or durable."
 _CLASH = "Everybody must declare it alike: compare with Celery's event_* settings."
-#: Servers of all ages quote the command in ways of their own.
-_UNKNOWN = r"(?i)(?:ERR )?(?:unknown|unsupported) command [`'\"]?"
 _AMQP_CODE = re.compile(r"[A-Z_]+ - ")
 _ROOM = "It is tried again until there is room; the administrator can raise the limit."
 _VHOST_DOWN = "It is tried again until it is up; or the administrator starts it again."
@@ -115,141 +116,93 @@ _CANCELLED = "queue: the broker deleted our queue, or lost the node that held it
 _VHOST = "It follows the slash after the host: amqp://host/name; // is the default one."
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(NamedTuple):
     """One kind of failure: when it is that, and what to say.
 
-    An exception of `type` whose `_answer` begins with the pattern `says`.  `what`
-    may contain {text}, the exception's own words, {host} and {timeout}.  After a
-    `refused` trying again is no use.
+    It is an exception of `type` whose `_answer` begins with the pattern `says`.  `what` is
+    the layer and the text, which may contain {text}, the exception's own words, {host},
+    {timeout} and {command}.  After a refusal that is final trying again is no use.
     """
 
     type: type[BaseException]
     says: str
     what: str
     hint: str = _UP
-    refused: bool = False
+    is_final: bool = False
+
+
+def _unknown(command: str) -> str:
+    # Servers of all ages quote the command in ways of their own.
+    return rf"(?i)(?:ERR )?(?:unknown|unsupported) command [`'\"]?(?P<command>{command})"
 
 
 _R = redis.exceptions
 _A = amqp.exceptions
+_MasterNotFound = redis.sentinel.MasterNotFoundError
+_FINAL = True
+_LACKS = "command: the server has no {command}"
+_SPELLING = "Is the host name right?"
 
-#: The first rule that fits anything in the chain of causes is taken: special
-#: cases stand above the layers they belong to.  Hosts, virtual hosts, users and
-#: queues have any name, and are in many texts: so no pattern is searched for, and
-#: what a driver says of a host is not looked at.
-_RULES: Final[tuple[_Rule, ...]] = (
-    _Rule(_A.AccessRefused, "Login was refused", "login: {text}", _LOGIN, refused=True),
-    _Rule(_A.AccessRefused, "", "permission: {text}", _RIGHTS, refused=True),
+#: The first rule that fits anything in the chain of causes is taken: special cases stand
+#: above the layers they belong to.  Hosts, virtual hosts, users and queues have any name, and
+#: are in many texts: so no pattern is searched for, and what a driver says of a host is not
+#: looked at.
+# fmt: off
+_RULES: Final = (
+    _Rule(_A.AccessRefused, "Login was refused", "login: {text}", _LOGIN, _FINAL),
+    _Rule(_A.AccessRefused, "", "permission: {text}", _RIGHTS, _FINAL),
     _Rule(_A.ResourceError, "", "alarm: {text}", _ALARM),
     _Rule(_A.InternalError, r"(?s)access to vhost .* is down\Z", "vhost: {text}", _VHOST_DOWN),
     # Others leave in time.
     _Rule(_A.NotAllowed, _LIMIT, "limit: {text}", _ROOM),
     _Rule(_A.PreconditionFailed, _LIMIT, "limit: {text}", _ROOM),
-    _Rule(_A.NotAllowed, r"vhost .* not found\Z", "vhost: {text}", _VHOST, refused=True),
-    _Rule(_A.NotAllowed, "", "vhost: {text}", _RIGHTS, refused=True),
-    _Rule(
-        _A.ConnectionError,
-        "Couldn't find appropriate auth mechanism",
-        "login: {text}",
-        _LOGIN,
-        refused=True,
-    ),
-    _Rule(_A.PreconditionFailed, "", "declaration: {text}", _CLASH, refused=True),
+    _Rule(_A.NotAllowed, r"vhost .* not found\Z", "vhost: {text}", _VHOST, _FINAL),
+    _Rule(_A.NotAllowed, "", "vhost: {text}", _RIGHTS, _FINAL),
+    _Rule(_A.ConnectionError, "Couldn't find appropriate auth mechanism", "login: {text}", _LOGIN,
+          _FINAL),
+    _Rule(_A.PreconditionFailed, "", "declaration: {text}", _CLASH, _FINAL),
     _Rule(_A.ConsumerCancelled, "", _CANCELLED, ""),
-    _Rule(
-        _A.AMQPError, r"Feature `?\w+`? is deprecated", "queue: {text}", _EXCLUSIVE, refused=True
-    ),
-    _Rule(
-        NotImplementedError,
-        "You need to install the `gssapi` module",
-        "login: {text}",
-        _LOGIN,
-        refused=True,
-    ),
-    _Rule(redis.sentinel.MasterNotFoundError, "no master of the name", "Sentinel: {text}", _MASTER),
-    _Rule(redis.sentinel.MasterNotFoundError, "", "Sentinel: {text}", _DOWN),
-    _Rule(
-        _R.ResponseError,
-        "ERR Only HELLO messages are accepted by Sentinel",
-        "it is a Sentinel",
-        _MASTER,
-        refused=True,
-    ),
-    _Rule(_R.ResponseError, _UNKNOWN + "SENTINEL", "it is no Sentinel", "", refused=True),
-    _Rule(
-        _R.ResponseError,
-        "ERR SELECT is not allowed in cluster mode",
-        "cluster: {text}",
-        _CLUSTER,
-        refused=True,
-    ),
+    _Rule(_A.AMQPError, r"Feature `?\w+`? is deprecated", "queue: {text}", _EXCLUSIVE, _FINAL),
+    _Rule(NotImplementedError, "You need to install the `gssapi` module", "login: {text}", _LOGIN,
+          _FINAL),
+    _Rule(_MasterNotFound, "no master of the name", "Sentinel: {text}", _MASTER),
+    _Rule(_MasterNotFound, "", "Sentinel: {text}", _DOWN),
+    _Rule(_R.ResponseError, "ERR Only HELLO messages are accepted by Sentinel", "it is a Sentinel",
+          _MASTER, _FINAL),
+    _Rule(_R.ResponseError, _unknown("SENTINEL"), "it is no Sentinel", "", _FINAL),
+    _Rule(_R.ResponseError, "ERR SELECT is not allowed in cluster mode", "cluster: {text}",
+          _CLUSTER, _FINAL),
     # What is down comes back; what it then answers says whether it is any use.
     _Rule(_R.ClusterDownError, "", "cluster: {text}", ""),
     _Rule(_R.RedisError, "CLUSTERDOWN ", "cluster: {text}", ""),
     _Rule(_R.RedisError, "ERR max number of clients reached", "limit: {text}", _CLIENTS),
-    _Rule(_R.ResponseError, "MOVED |ASK |CROSSSLOT ", "cluster: {text}", _CLUSTER, refused=True),
-    _Rule(_R.ClusterError, "", "cluster: {text}", _CLUSTER, refused=True),
-    _Rule(_R.ClusterCrossSlotError, "", "cluster: {text}", _CLUSTER, refused=True),
-    _Rule(_R.AskError, "", "cluster: {text}", _CLUSTER, refused=True),
-    _Rule(_R.RedisClusterException, "", "cluster: {text}", _CLUSTER, refused=True),
-    _Rule(_R.RedisError, "NOAUTH ", "login: {text}", _NAMELESS, refused=True),
-    _Rule(_R.AuthenticationError, "", "login: {text}", _LOGIN, refused=True),
-    _Rule(_R.ResponseError, "WRONGPASS ", "login: {text}", _LOGIN, refused=True),
-    _Rule(_R.ResponseError, "NOPERM ", "permission: {text}", _RIGHTS, refused=True),
-    _Rule(_R.ResponseError, "ERR (invalid )?DB index", "database: {text}", "", refused=True),
-    _Rule(_R.RedisError, "DENIED ", "login: {text}", _RIGHTS, refused=True),
-    _Rule(
-        _R.ResponseError,
-        _UNKNOWN + "PSUBSCRIBE",
-        "command: the server has no PSUBSCRIBE",
-        _NO_PATTERNS,
-        refused=True,
-    ),
-    _Rule(
-        _R.ResponseError,
-        _UNKNOWN + "HELLO",
-        "command: the server has no HELLO",
-        _NO_HELLO,
-        refused=True,
-    ),
-    _Rule(
-        _R.ResponseError,
-        _UNKNOWN + "SELECT",
-        "command: the server has no SELECT",
-        _NO_SELECT,
-        refused=True,
-    ),
-    _Rule(
-        _R.ResponseError,
-        _UNKNOWN + r"(?P<command>\w+)",
-        "command: the server has no {command}",
-        _LACKS,
-        refused=True,
-    ),
-    _Rule(ssl.SSLCertVerificationError, "", "TLS: {text}", _CA, refused=True),
-    _Rule(ssl.SSLError, "WRONG_VERSION_NUMBER", "TLS: it speaks none", _PLAIN, refused=True),
-    _Rule(
-        *(ssl.SSLError, r"\w+_UNRECOGNIZED_NAME"),
-        *("TLS: the server does not go by the name that we call it", _SNI),
-        refused=True,
-    ),
-    _Rule(
-        *(ssl.SSLError, r"\w+_ALERT_PROTOCOL_VERSION"), *("TLS: {text}", _VERSIONS), refused=True
-    ),
-    _Rule(ssl.SSLError, r"\w+_ALERT_", "TLS: {text}", _CLIENT, refused=True),
+    _Rule(_R.ResponseError, "MOVED |ASK |CROSSSLOT ", "cluster: {text}", _CLUSTER, _FINAL),
+    _Rule(_R.ClusterError, "", "cluster: {text}", _CLUSTER, _FINAL),
+    _Rule(_R.ClusterCrossSlotError, "", "cluster: {text}", _CLUSTER, _FINAL),
+    _Rule(_R.AskError, "", "cluster: {text}", _CLUSTER, _FINAL),
+    _Rule(_R.RedisClusterException, "", "cluster: {text}", _CLUSTER, _FINAL),
+    _Rule(_R.RedisError, "NOAUTH ", "login: {text}", _NAMELESS, _FINAL),
+    _Rule(_R.AuthenticationError, "", "login: {text}", _LOGIN, _FINAL),
+    _Rule(_R.ResponseError, "WRONGPASS ", "login: {text}", _LOGIN, _FINAL),
+    _Rule(_R.ResponseError, "NOPERM ", "permission: {text}", _RIGHTS, _FINAL),
+    _Rule(_R.ResponseError, "ERR (invalid )?DB index", "database: {text}", "", _FINAL),
+    _Rule(_R.RedisError, "DENIED ", "login: {text}", _RIGHTS, _FINAL),
+    _Rule(_R.ResponseError, _unknown("PSUBSCRIBE"), _LACKS, _NO_PATTERNS, _FINAL),
+    _Rule(_R.ResponseError, _unknown("HELLO"), _LACKS, _NO_HELLO, _FINAL),
+    _Rule(_R.ResponseError, _unknown("SELECT"), _LACKS, _NO_SELECT, _FINAL),
+    _Rule(_R.ResponseError, _unknown(r"\w+"), _LACKS, _RENAMED, _FINAL),
+    _Rule(ssl.SSLCertVerificationError, "", "TLS: {text}", _CA, _FINAL),
+    _Rule(ssl.SSLError, "WRONG_VERSION_NUMBER", "TLS: it speaks none", _PLAIN, _FINAL),
+    _Rule(ssl.SSLError, r"\w+_UNRECOGNIZED_NAME",
+          "TLS: the server does not go by the name that we call it", _SNI, _FINAL),
+    _Rule(ssl.SSLError, r"\w+_ALERT_PROTOCOL_VERSION", "TLS: {text}", _VERSIONS, _FINAL),
+    _Rule(ssl.SSLError, r"\w+_ALERT_", "TLS: {text}", _CLIENT, _FINAL),
     _Rule(ssl.SSLError, "", "TLS: {text}", f"{_PLAIN} {_CLIENT}"),
-    _Rule(gaierror, "", "DNS: {host}: {text}", "Is the host name right?"),
-    _Rule(
-        *(UnicodeError, "(encoding with )?'idna' codec"),
-        *("DNS: {host}: it is no name of a host", "Is the host name right?"),
-    ),
-    _Rule(
-        TimeoutError,
-        r"(_ssl\.c:\d+: )?The handshake operation timed out",
-        "TLS: no answer ({timeout})",
-        _PLAIN,
-    ),
+    _Rule(gaierror, "", "DNS: {host}: {text}", _SPELLING),
+    _Rule(UnicodeError, "(encoding with )?'idna' codec", "DNS: {host}: it is no name of a host",
+          _SPELLING),
+    _Rule(TimeoutError, r"(_ssl\.c:\d+: )?The handshake operation timed out",
+          "TLS: no answer ({timeout})", _PLAIN),
     _Rule(_R.TimeoutError, "Timeout connecting to server", "TCP: no answer ({timeout})"),
     _Rule(_R.TimeoutError, "", "timeout: no answer ({timeout})", _PORT),
     _Rule(TimeoutError, "", "timeout: no answer ({timeout})", _PORT),
@@ -266,7 +219,8 @@ _RULES: Final[tuple[_Rule, ...]] = (
     _Rule(OSError, "", "TCP: {text}"),
     _Rule(_R.RedisError, "", "{text}", ""),
 )
-_OTHERWISE = _Rule(BaseException, "", "{name}: {text}", "")
+# fmt: on
+_OTHERWISE: Final = _Rule(BaseException, "", "{name}: {text}", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,10 +247,11 @@ class Diagnosis:
 
 def diagnose(exc: BaseException, settings: ConnectionSettings) -> Diagnosis:
     """Say what it means that kombu or a driver raised `exc`."""
-    for failure in _chain(exc):
-        if isinstance(failure, PeerFailure) and failure.__cause__ is not None:
-            return _of_peer(failure, diagnose(failure.__cause__, settings))
-    rule, cause, said = _match(exc)
+    causes = list(_chain(exc))
+    for cause in causes:
+        if isinstance(cause, PeerFailure) and cause.__cause__ is not None:
+            return _of_peer(cause, diagnose(cause.__cause__, settings))
+    rule, cause, command = _match(causes)
     layer, colon, what = rule.what.partition(": ")
     if not colon or "{" in layer:
         layer, what = "", rule.what
@@ -305,46 +260,45 @@ def diagnose(exc: BaseException, settings: ConnectionSettings) -> Diagnosis:
         host=_hosts(settings),
         timeout=f"--connect-timeout {settings.connect_timeout:g}s",
         name=type(cause).__name__,
-        command=said.groupdict().get("command", "").upper() if said else "",
+        command=command,
     )
-    return Diagnosis(layer, text, rule.hint, rule.refused)
+    return Diagnosis(layer, text, rule.hint, rule.is_final)
 
 
 def explain(exc: BaseException, settings: ConnectionSettings) -> EvtoolsError:
     """Turn whatever kombu or a driver raised into an error for the user.
 
-    The result is an AccessRefused where trying again is no use (login,
-    rights, certificates, wrong kind of server) and a BrokerUnavailable
-    otherwise.  Its text never contains a password.  Our own errors are
-    returned as they are.
+    The result is an AccessRefused where trying again is no use (login, rights, certificates,
+    wrong kind of server) and a BrokerUnavailable otherwise.  Its text never contains a
+    password.  Our own errors are returned as they are.
     """
     if isinstance(exc, EvtoolsError):
         return exc
-    told = diagnose(exc, settings)
-    hint = f"tried: {settings.source_of_url}.  {told.hint}".rstrip()
-    if told.refused:
-        return AccessRefused(f"cannot use {settings.masked()}: {told.what}", hint)
-    return BrokerUnavailable(f"cannot reach {settings.masked()}: {told.what}", hint)
+    diagnosis = diagnose(exc, settings)
+    hint = f"tried: {settings.source_of_url}.  {diagnosis.hint}".rstrip()
+    if diagnosis.refused:
+        return AccessRefused(f"cannot use {settings.masked()}: {diagnosis.what}", hint)
+    return BrokerUnavailable(f"cannot reach {settings.masked()}: {diagnosis.what}", hint)
 
 
-def _of_peer(failure: PeerFailure, told: Diagnosis) -> Diagnosis:
+def _of_peer(failure: PeerFailure, diagnosis: Diagnosis) -> Diagnosis:
     """Say which server it is that failed, where Sentinels lead to another one."""
-    hint = _OF_PEERS.get((failure.peer, told.layer), told.hint)
-    if failure.peer == "Sentinel" and told.hint == _PORT:
+    hint = _OF_PEERS.get((failure.peer, diagnosis.layer), diagnosis.hint)
+    if failure.peer == "Sentinel" and diagnosis.hint == _PORT:
         hint = _SENTINEL_TLS
-    text = f"{failure.peer} {failure.address}: {told.text}"
-    return replace(told, text=text, hint=hint)
+    text = f"{failure.peer} {failure.address}: {diagnosis.text}"
+    return replace(diagnosis, text=text, hint=hint)
 
 
-def _match(exc: BaseException) -> tuple[_Rule, BaseException, re.Match[str] | None]:
-    causes = list(_chain(exc))
+def _match(causes: list[BaseException]) -> tuple[_Rule, BaseException, str]:
+    """Return the rule, what it is about, and the command that the server does not know."""
     for rule in _RULES:
         for cause in causes:
             if isinstance(cause, rule.type):
-                said = re.match(rule.says, _answer(cause))
-                if said is not None:
-                    return rule, cause, said
-    return _OTHERWISE, exc, None
+                found = re.match(rule.says, _answer(cause))
+                if found is not None:
+                    return rule, cause, found.groupdict().get("command", "").upper()
+    return _OTHERWISE, causes[0], ""
 
 
 def _chain(exc: BaseException | None) -> Iterator[BaseException]:
@@ -356,7 +310,7 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
 
 
 def _answer(exc: BaseException) -> str:
-    """Return what the other side said, as it begins; of TLS OpenSSL's name for it."""
+    """Return what the other side said, from its beginning; of TLS OpenSSL's name for it."""
     if isinstance(exc, amqp.exceptions.AMQPError) and exc.reply_text:
         return _without_code(exc.reply_text)
     if isinstance(exc, ssl.SSLError):
@@ -375,21 +329,16 @@ def _text(exc: BaseException) -> str:
     if isinstance(exc, amqp.exceptions.AMQPError) and exc.reply_text:
         text = _without_code(exc.reply_text)
     elif isinstance(exc, ssl.SSLError):
-        text = _tls_text(exc)
+        # Which attributes there are depends on where in OpenSSL it came from.
+        reason = (getattr(exc, "reason", "") or "").replace("_", " ").lower()
+        # Without OpenSSL's own source line.
+        otherwise = str(exc.strerror or exc).partition(" (_ssl")[0]
+        text = getattr(exc, "verify_message", "") or reason or otherwise
     elif isinstance(exc, OSError):
         text = exc.strerror or str(exc)
     else:
         text = str(exc)
     return " ".join(text.split())[:_TEXT_MAX] or type(exc).__name__
-
-
-def _tls_text(exc: ssl.SSLError) -> str:
-    # Which attributes there are depends on where in OpenSSL it came from.
-    message: str = getattr(exc, "verify_message", "")
-    reason: str = getattr(exc, "reason", "") or ""
-    # Without OpenSSL's own source line.
-    otherwise = str(exc.strerror or exc).partition(" (_ssl")[0]
-    return message or reason.replace("_", " ").lower() or otherwise
 
 
 def _scrub(text: str, settings: ConnectionSettings) -> str:

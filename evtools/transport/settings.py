@@ -70,15 +70,15 @@ class TLS:
 class Renewal:
     """The broker's address, from where it can be read again.
 
-    Passwords are changed and tokens expire while a tool runs, so whoever connects
-    reads it again when it is `due`, and when the broker refuses what was read.
-    Several threads may connect.  `read` raises EvtoolsError.
+    Passwords are changed and tokens expire while a tool runs, so it is read again before a
+    connection when it is `due`, and when the broker refuses what was read.  Several threads
+    may connect.  `read` raises EvtoolsError.
     """
 
     def __init__(self, urls: str, read: Callable[[], str], *, due: bool) -> None:
         self.urls = urls
         self._read = read
-        #: Whether there is something better than `urls` even for the first time.
+        #: Whether `urls` will not do even for the first time.
         self._must = due
         self.due = due
         self._lock = threading.Lock()
@@ -157,17 +157,28 @@ class ConnectionSettings:
     tool: str = "evtools"
 
     def __post_init__(self) -> None:
-        _check_url(self)
+        if not self.urls.strip():
+            raise UsageError(
+                f"the broker URL is empty ({self.source_of_url})",
+                "give one as in: -b redis://localhost:6379/0",
+            )
+        try:
+            for address in self.addresses():
+                url.parse(address)
+        except url.BadURL as error:
+            raise UsageError(
+                f"cannot read the broker URL {self.masked()}: {error}",
+                f"it comes from {self.source_of_url}",
+            ) from None
         for option, name, is_good, wanted in _RULES:
             value = getattr(self, name)
             if not is_good(value):
                 raise UsageError(f"{option}: {value!r} is not {wanted}")
-        for (left, right), hint in _CONTRADICTIONS.items():
+        for left, right, hint in _CONTRADICTIONS:
             if getattr(self, left) and getattr(self, right):
                 raise ImproperlyConfigured(
                     f"{_flag(left)} and {_flag(right)} exclude each other", hint
                 )
-
         if self.event_queue and not (self.event_queue_ttl or self.event_queue_expires):
             raise ImproperlyConfigured(
                 "--queue needs --event-queue-ttl or --event-queue-expires",
@@ -203,54 +214,28 @@ class ConnectionSettings:
         return self.renewal is not None and self.renewal.renew()
 
 
-def _check_url(settings: ConnectionSettings) -> None:
-    if not settings.urls.strip():
-        raise UsageError(
-            f"the broker URL is empty ({settings.source_of_url})",
-            "give one as in: -b redis://localhost:6379/0",
-        )
-    try:
-        for address in settings.addresses():
-            url.parse(address)
-    except url.BadURL as error:
-        raise UsageError(
-            f"cannot read the broker URL {settings.masked()}: {error}",
-            f"it comes from {settings.source_of_url}",
-        ) from None
-
-
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
 def _is_seconds(value: Any) -> bool:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and value >= 0
-    )
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value >= 0
 
 
-def _is_positive(value: Any) -> bool:
-    return _is_seconds(value) and value > 0
-
-
-def _is_queue_ttl(value: Any) -> bool:
+def _is_ttl(value: Any) -> bool:
     return value is None or (_is_seconds(value) and value < _QUEUE_SECONDS_MAX)
 
 
-def _is_queue_expires(value: Any) -> bool:
-    # RabbitMQ refuses 0, and we cannot send less than a millisecond.
-    return value is None or (_is_queue_ttl(value) and value >= 0.001)  # noqa: PLR2004
+def _is_expires(value: Any) -> bool:
+    # RabbitMQ refuses 0, and less than a millisecond cannot be sent.
+    return value is None or (_is_ttl(value) and value >= 0.001)  # noqa: PLR2004
 
 
 def _is_name(value: Any) -> bool:
-    return (
-        isinstance(value, str)
-        and 0 < len(value.encode("utf-8", "surrogatepass")) <= _NAME_MAX_BYTES
-        and value.isprintable()
-    )
+    if not isinstance(value, str) or not value.isprintable():
+        return False
+    return 0 < len(value.encode("utf-8", "surrogatepass")) <= _NAME_MAX_BYTES
 
 
 def _is_host(name: str) -> bool:
@@ -261,52 +246,32 @@ def _is_host(name: str) -> bool:
     return name.isprintable()
 
 
-def _is_no_or_a_name(value: Any) -> bool:
-    return value == "" or _is_name(value)
-
-
-def _are_routing_keys(value: Any) -> bool:
-    return bool(value) and all(_is_name(key) for key in value)
-
-
-def _are_serialisers(value: Any) -> bool:
-    return bool(value) and all(name in SERIALISERS for name in value)
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and value >= _MEBIBYTE
-
-
-def _is_login_method(value: Any) -> bool:
-    return value == "" or value in LOGIN_METHODS
-
-
-#: Option, field, test, what it should have been.
+# fmt: off
+#: Option, field, test, and the value that was expected.
 _RULES: Final[tuple[tuple[str, str, Callable[[Any], bool], str], ...]] = (
-    ("--connect-timeout", "connect_timeout", _is_positive, "a time above zero"),
+    ("--connect-timeout", "connect_timeout", lambda v: _is_seconds(v) and v > 0,
+     "a time above zero"),
     ("--heartbeat", "heartbeat", _is_seconds, "a number of seconds (0: off)"),
     ("--event-exchange", "event_exchange", _is_name, "the name of an exchange"),
     ("--event-queue-prefix", "event_queue_prefix", _is_name, "a queue name"),
-    ("--queue", "event_queue", _is_no_or_a_name, "a queue name"),
-    ("--event-queue-ttl", "event_queue_ttl", _is_queue_ttl, "a number of seconds"),
-    (
-        *("--event-queue-expires", "event_queue_expires"),
-        *(_is_queue_expires, "a number of seconds above zero"),
-    ),
-    ("--event-routing-key", "routing_keys", _are_routing_keys, "a routing key"),
+    ("--queue", "event_queue", lambda v: v == "" or _is_name(v), "a queue name"),
+    ("--event-queue-ttl", "event_queue_ttl", _is_ttl, "a number of seconds"),
+    ("--event-queue-expires", "event_queue_expires", _is_expires, "a number of seconds above zero"),
+    ("--event-routing-key", "routing_keys", lambda v: bool(v) and all(map(_is_name, v)),
+     "a routing key"),
     ("--control-exchange", "control_exchange", _is_name, "the name of an exchange"),
-    ("--accept", "accept", _are_serialisers, f"one of {', '.join(SERIALISERS)}"),
-    ("--buffer-size", "buffer_bytes", _is_size, "a size of 1M or more"),
-    (*("--login-method", "login_method", _is_login_method), f"one of {', '.join(LOGIN_METHODS)}"),
+    ("--accept", "accept", lambda v: bool(v) and set(v) <= set(SERIALISERS),
+     f"one of {', '.join(SERIALISERS)}"),
+    ("--buffer-size", "buffer_bytes", lambda v: isinstance(v, int) and v >= _MEBIBYTE,
+     "a size of 1M or more"),
+    ("--login-method", "login_method", lambda v: v in ("", *LOGIN_METHODS),
+     f"one of {', '.join(LOGIN_METHODS)}"),
 )
 #: Fields that cannot both be true, and what to do about it.
-_CONTRADICTIONS: Final[Mapping[tuple[str, str], str]] = {
-    (
-        "event_queue_exclusive",
-        "event_queue_durable",
-    ): "with --event-queue-durable also give --no-event-queue-exclusive",
-    (
-        "read_only",
-        "enable_events",
-    ): "read-only mode publishes nothing, and switching events on means to publish",
-}
+_CONTRADICTIONS: Final = (
+    ("event_queue_exclusive", "event_queue_durable",
+     "with --event-queue-durable also give --no-event-queue-exclusive"),
+    ("read_only", "enable_events",
+     "read-only mode publishes nothing, and switching events on means to publish"),
+)
+# fmt: on

@@ -19,20 +19,19 @@ _MODES: Final[Mapping[Verify, ssl.VerifyMode]] = {
     "optional": ssl.CERT_OPTIONAL,
     "none": ssl.CERT_NONE,
 }
-_PREFIX = "ssl_"
 #: The families of brokers that speak TLS.
-FAMILIES: Final = ("amqp", "redis", "sentinel")
+_FAMILIES: Final = ("amqp", "redis", "sentinel")
+_ANY_VERSION: Final = frozenset({"TLS", "TLS_CLIENT", "SSLv23"})
 
 
 def tls_for(tls: TLS, address: Address) -> TLS | None:
-    """Merge what the URL says into `tls`; None means without encryption.
+    """Merge the URL's parameters into `tls`; None means without encryption.
 
-    Options beat the URL's parameters.  Raise UsageError or
-    ImproperlyConfigured, also when a certificate file is no good: better
-    here, with the option's name, than deep in a driver.
+    Options beat the URL's parameters.  Raise UsageError or ImproperlyConfigured, also when a
+    certificate file is no good: better here, with the option's name, than deep in a driver.
     """
     kind = kind_of(address.scheme)
-    given = {name: value for name, value in address.parameters.items() if name.startswith(_PREFIX)}
+    given = {name: text for name, text in address.parameters.items() if name.startswith("ssl_")}
     if kind.tls and tls.enabled is False:
         raise ImproperlyConfigured(
             f"--no-tls contradicts {address.scheme}://",
@@ -40,35 +39,23 @@ def tls_for(tls: TLS, address: Address) -> TLS | None:
         )
     if not (tls.enabled or (tls.enabled is None and (kind.tls or given))):
         return None
-    if kind.family not in FAMILIES:
+    if kind.family not in _FAMILIES:
         raise ImproperlyConfigured(
             f"{address.scheme}:// knows no TLS", "leave out --tls and the URL's ssl_*"
         )
-    merged = _merge(tls, given)
+    values: dict[str, Any] = {"verify": "required", "check_hostname": True}
+    for name, text in given.items():
+        if name not in _PARAMETERS:
+            raise UsageError(
+                f"unknown parameter {name} in the broker URL",
+                f"known are: {', '.join(_PARAMETERS)}",
+            )
+        field, convert = _PARAMETERS[name]
+        values[field] = convert(text)
+    unset = {name: value for name, value in values.items() if getattr(tls, name) is None}
+    merged = replace(tls, enabled=True, **unset)
     context_of(merged)
     return merged
-
-
-def _merge(tls: TLS, given: Mapping[str, str]) -> TLS:
-    defaults: dict[str, Any] = {"verify": "required", "check_hostname": True}
-    for name, text in given.items():
-        field, convert = _parameter(name)
-        defaults[field] = convert(text)
-    unset = {name: value for name, value in defaults.items() if _lacks(tls, name)}
-    return replace(tls, enabled=True, **unset)
-
-
-def _lacks(tls: TLS, name: str) -> bool:
-    return getattr(tls, name) is None
-
-
-def _parameter(name: str) -> tuple[str, Callable[[str], Any]]:
-    try:
-        return _PARAMETERS[name]
-    except KeyError:
-        raise UsageError(
-            f"unknown parameter {name} in the broker URL", f"known are: {', '.join(_PARAMETERS)}"
-        ) from None
 
 
 def _verify(text: str) -> str:
@@ -81,14 +68,10 @@ def _verify(text: str) -> str:
     return verify
 
 
-def _is_not_false(text: str) -> bool:
-    return text.lower() not in {"false", "0", "no", "off"}
-
-
 def tls_version(value: Any) -> ssl.TLSVersion | None:
-    """Return the version that is meant by a constant of `ssl`, or by its name.
+    """Return the version that a constant of `ssl`, or its name, stands for.
 
-    None is what leaves it to OpenSSL, as ssl.PROTOCOL_TLS does.  Raise ValueError.
+    None leaves it to OpenSSL, as ssl.PROTOCOL_TLS does.  Raise ValueError.
     """
     if isinstance(value, str):
         name = value.removeprefix("PROTOCOL_").replace(".", "_")
@@ -111,43 +94,40 @@ def _min_version(text: str) -> ssl.TLSVersion | None:
         raise UsageError(f"ssl_min_version: {error}", "as in TLSv1_2") from None
 
 
-_ANY_VERSION: Final = frozenset({"TLS", "TLS_CLIENT", "SSLv23"})
-
+# fmt: off
 #: URL parameter (redis-py's names, which Celery's URLs use): our field.
 _PARAMETERS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
-    "ssl_ca_certs": ("ca", str),
-    "ssl_certfile": ("cert", str),
-    "ssl_keyfile": ("key", str),
-    "ssl_cert_reqs": ("verify", _verify),
-    "ssl_check_hostname": ("check_hostname", _is_not_false),
-    "ssl_ca_path": ("ca_folder", str),
-    "ssl_ca_data": ("ca_data", str),
-    "ssl_password": ("key_password", str),
-    "ssl_ciphers": ("ciphers", str),
-    "ssl_min_version": ("min_version", _min_version),
+    "ssl_ca_certs":       ("ca", str),
+    "ssl_certfile":       ("cert", str),
+    "ssl_keyfile":        ("key", str),
+    "ssl_cert_reqs":      ("verify", _verify),
+    "ssl_check_hostname": ("check_hostname",
+                           lambda text: text.lower() not in {"false", "0", "no", "off"}),
+    "ssl_ca_path":        ("ca_folder", str),
+    "ssl_ca_data":        ("ca_data", str),
+    "ssl_password":       ("key_password", str),
+    "ssl_ciphers":        ("ciphers", str),
+    "ssl_min_version":    ("min_version", _min_version),
 }
+# fmt: on
 
 
 def context_of(tls: TLS) -> ssl.SSLContext:
     """Return the context in which both drivers, and the doctor, shake hands.
 
-    The files are read each time, as they may have been renewed.  Raise UsageError,
-    with the option's name, for what OpenSSL cannot use: better here than deep in a
-    driver.
+    The files are read each time, as they may have been renewed.  Raise UsageError, with the
+    option's name, for what OpenSSL cannot use.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # In this order: without a check of the certificate there is none of the name.
     context.check_hostname = bool(tls.check_hostname) and tls.verify != "none"
     context.verify_mode = _MODES[tls.verify or "required"]
-    context.verify_flags = ssl.VerifyFlags(
-        (context.verify_flags | tls.more_flags) & ~tls.fewer_flags
-    )
-    for name, version in (
-        ("minimum_version", tls.min_version),
-        ("maximum_version", tls.max_version),
-    ):
-        if version is not None:
-            setattr(context, name, version)
+    flags = (context.verify_flags | tls.more_flags) & ~tls.fewer_flags
+    context.verify_flags = ssl.VerifyFlags(flags)
+    if tls.min_version is not None:
+        context.minimum_version = tls.min_version
+    if tls.max_version is not None:
+        context.maximum_version = tls.max_version
     if tls.ciphers:
         try:
             context.set_ciphers(tls.ciphers)
@@ -156,37 +136,30 @@ def context_of(tls: TLS) -> ssl.SSLContext:
                 f"OpenSSL knows none of these ciphers: {tls.ciphers}",
                 "they stand in broker_use_ssl, or in the URL as ssl_ciphers",
             ) from None
-    _trust(context, tls)
-    _show(context, tls)
-    return context
-
-
-def _trust(context: ssl.SSLContext, tls: TLS) -> None:
-    if not (tls.ca or tls.ca_folder or tls.ca_data):
+    if tls.ca or tls.ca_folder or tls.ca_data:
+        try:
+            context.load_verify_locations(
+                tls.ca or None, tls.ca_folder or None, tls.ca_data or None
+            )
+        except OSError as error:
+            raise UsageError(
+                f"--tls-ca {tls.ca or tls.ca_folder or ''}: {_reason(error)}",
+                "it must be a PEM file with the certificates to trust",
+            ) from None
+    else:
         context.load_default_certs()
-        return
-    try:
-        context.load_verify_locations(tls.ca or None, tls.ca_folder or None, tls.ca_data or None)
-    except OSError as error:
-        raise UsageError(
-            f"--tls-ca {tls.ca or tls.ca_folder or ''}: {_reason(error)}",
-            "it must be a PEM file with the certificates to trust",
-        ) from None
-
-
-def _show(context: ssl.SSLContext, tls: TLS) -> None:
-    if not tls.cert:
-        return
-    try:
-        context.load_cert_chain(
-            tls.cert, tls.key or None, password=tls.key_password or _no_password
-        )
-    except OSError as error:
-        files = tls.cert if not tls.key else f"{tls.cert}, {tls.key}"
-        raise UsageError(
-            f"--tls-cert, --tls-key {files}: {_reason(error)}",
-            "they must be PEM files and belong together",
-        ) from None
+    if tls.cert:
+        try:
+            context.load_cert_chain(
+                tls.cert, tls.key or None, password=tls.key_password or _no_password
+            )
+        except OSError as error:
+            files = tls.cert if not tls.key else f"{tls.cert}, {tls.key}"
+            raise UsageError(
+                f"--tls-cert, --tls-key {files}: {_reason(error)}",
+                "they must be PEM files and belong together",
+            ) from None
+    return context
 
 
 def _no_password() -> str:
@@ -204,7 +177,7 @@ def _reason(error: OSError) -> str:
 
 
 def wrapped(sock: socket.socket, tls: TLS, host: str, *, shake: bool = True) -> ssl.SSLSocket:
-    """Encrypt a connection to `host`, whose name is said whatever is checked.
+    """Encrypt a connection to `host`, and name it to the server even if it is not checked.
 
     Servers that serve several names choose a certificate by it, or hang up.
     """
@@ -214,7 +187,7 @@ def wrapped(sock: socket.socket, tls: TLS, host: str, *, shake: bool = True) -> 
 
 
 class AMQPTransport(SSLTransport):  # type: ignore[misc]  # it is untyped
-    """py-amqp's transport; its own says no name that it does not check."""
+    """py-amqp's transport; its own names no host that it does not check."""
 
     def _wrap_socket(self, sock: socket.socket, tls: TLS, host: str) -> ssl.SSLSocket:
         return wrapped(sock, tls, host, shake=False)
@@ -223,7 +196,7 @@ class AMQPTransport(SSLTransport):  # type: ignore[misc]  # it is untyped
 class RedisConnection(SSLConnection):
     """redis-py's connection, which may have another name for the server than its host.
 
-    Of a master that Sentinels name the host is known only now.
+    The host of a master that Sentinels name is known only now.
     """
 
     def __init__(self, *, tls: TLS, **arguments: Any) -> None:

@@ -2,25 +2,24 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
 MASK = "**"
 
+# fmt: off
 #: Query parameters that hold no secret; of all others the value stays hidden.
-_HARMLESS = frozenset(
-    {
-        *("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"),
-        *("ssl_check_hostname", "virtual_host", "heartbeat", "login_method"),
-        *("connect_timeout", "credential_provider", "socket_timeout"),
-    }
-)
+_HARMLESS = frozenset((
+    "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname",
+    "virtual_host", "heartbeat", "login_method", "connect_timeout", "credential_provider",
+    "socket_timeout",
+))
 #: A user name alone is most likely a password in the wrong place with these.
 _USER_RARELY_ALONE = (
-    *("redis", "rediss", "redis+socket", "sentinel"),
-    *("valkey", "valkeys", "valkey+socket"),
+    "redis", "rediss", "redis+socket", "sentinel", "valkey", "valkeys", "valkey+socket",
 )
+# fmt: on
 
 _SECRET_NAME = re.compile(r"pass|secret|token|credential|private|auth", re.IGNORECASE)
 
@@ -29,16 +28,17 @@ _HOST = re.compile(
     r"(?P<host>\[[0-9A-Fa-f:.%]*\]|[^\s:@/?#\[\];]*)(?::(?P<port>\d{0,5}))?", re.ASCII
 )
 _REST = re.compile(r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?")
+_PORT_MAX = 65535
 _PARAMETER = re.compile(r"[a-z_]{1,40}", re.ASCII)
 
 
 class BadURL(ValueError):
-    """An address cannot be read; the text never quotes it."""
+    """An address cannot be parsed; the text never quotes it."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Address:
-    """One broker address, taken apart; `user` and `password` are still escaped.
+    """One broker address, parsed; all but the port are still escaped.
 
     `port` is None where the URL has none; `path` has no leading slash.
     """
@@ -61,61 +61,64 @@ class Address:
         """The host as the resolver takes it."""
         return unquote(self.host.strip("[]"))
 
-    def masked(self) -> str:
-        """Return the address without its secrets."""
+    @property
+    def url(self) -> str:
+        """The address as a URL again, with its secrets."""
+        user = self.user if self.password is None else f"{self.user}:{self.password}"
         return "".join(
             (
                 f"{self.scheme}://",
-                self._masked_user(),
+                f"{user}@" if user else "",
                 self.host,
                 "" if self.port is None else f":{self.port}",
                 f"/{self.path}" if self.path else "",
-                _masked_query(self.query),
+                f"?{self.query}" if self.query else "",
             )
         )
 
-    def _masked_user(self) -> str:
-        if self.password is not None:
-            return f"{self.user}:{MASK}@"
-        if not self.user:
-            return ""
-        return f"{MASK if self.scheme in _USER_RARELY_ALONE else self.user}@"
+    def masked(self) -> str:
+        """Return the address as a URL without its secrets."""
+        user, password = self.user, self.password
+        if password is not None:
+            password = MASK
+        elif user and self.scheme in _USER_RARELY_ALONE:
+            user = MASK
+        query = "&".join(map(_masked_parameter, self.query.split("&"))) if self.query else ""
+        return replace(self, user=user, password=password, query=query).url
 
 
 def parse(url: str) -> Address:
-    """Take one address apart; raise BadURL."""
+    """Parse one address; raise BadURL."""
     scheme = _SCHEME.match(url)
     if scheme is None:
         raise BadURL("it has no scheme such as redis:// or amqp://")
     after = url[scheme.end() :]
-    authority = re.match(r"[^/?#]*", after)
-    assert authority is not None
-    user, at, host_port = authority.group().rpartition("@")
+    authority = _authority(after)
+    user, at, host_port = authority.rpartition("@")
     host = _HOST.fullmatch(host_port)
-    rest = _REST.fullmatch(after[authority.end() :])
+    rest = _REST.fullmatch(after[len(authority) :])
     if host is None or rest is None or "@" in rest.group():
         raise BadURL(
             "host and port cannot be told apart; a password with one of / ? # ; : @"
             " must be percent-encoded"
         )
     name, colon, password = user.partition(":")
+    port = int(host["port"] or 0) or None
+    if host["port"] and not 1 <= int(host["port"]) <= _PORT_MAX:
+        raise BadURL("the port is not between 1 and 65535")
     return Address(
         scheme=scheme.group(1),
         user=name,
         password=password if at and colon else None,
         host=host["host"],
-        port=_port(host["port"]),
+        port=port,
         path=rest["path"].removeprefix("/"),
         query=rest["query"] or "",
     )
 
 
-def _port(text: str | None) -> int | None:
-    if not text:
-        return None
-    if not 1 <= int(text) <= 65535:  # noqa: PLR2004  (TCP's own numbers)
-        raise BadURL("the port is not between 1 and 65535")
-    return int(text)
+def _authority(after_scheme: str) -> str:
+    return re.split(r"[/?#]", after_scheme, maxsplit=1)[0]
 
 
 def split(urls: str) -> list[str]:
@@ -139,7 +142,7 @@ def _complete(first: str, entry: str) -> str:
     if _HOST.fullmatch(host) is None:
         raise BadURL("a ; in a user name, password or path must be written as %3B")
     scheme, _, after = first.partition("://")
-    authority = re.split(r"[/?#]", after, maxsplit=1)[0]
+    authority = _authority(after)
     user, at, _ = authority.rpartition("@")
     tail = f"{slash}{path}" if slash else after[len(authority) :]
     return f"{scheme}://{user}{at}{host}{tail}"
@@ -148,40 +151,26 @@ def _complete(first: str, entry: str) -> str:
 def with_vhost(url: str, vhost: str) -> str:
     """Return the same address with another virtual host or database, escaped."""
     address = parse(url)
-    _, _, after = url.partition("://")
-    authority = re.split(r"[/?#]", after, maxsplit=1)[0]
-    # It would win over the path.
-    kept = [part for part in address.query.split("&") if not _names_vhost(part)]
+    # The parameter would win over the path.
+    kept = [part for part in address.query.split("&") if not part.startswith("virtual_host=")]
     path = vhost
     if address.scheme.endswith("+socket"):
         # There the path is the socket.
         path = address.path
         kept.append(f"virtual_host={vhost}")
-    query = "&".join(filter(None, kept))
-    return f"{address.scheme}://{authority}/{path}" + (f"?{query}" if query else "")
+    return replace(address, path=path, query="&".join(filter(None, kept))).url
 
 
 def with_password(urls: str, password: str) -> str:
     """Return the same addresses with another password, which is not escaped yet."""
-    return ";".join(_with_password(url, quote(password, safe="")) for url in split(urls))
-
-
-def _with_password(url: str, escaped: str) -> str:
-    scheme, _, after = url.partition("://")
-    authority = re.split(r"[/?#]", after, maxsplit=1)[0]
-    host = authority.rpartition("@")[2]
-    user = parse(url).user
-    return f"{scheme}://{user}:{escaped}@{host}{after[len(authority) :]}"
-
-
-def _names_vhost(part: str) -> bool:
-    return part.partition("=")[0] == "virtual_host"
+    escaped = quote(password, safe="")
+    return ";".join(replace(parse(url), password=escaped).url for url in split(urls))
 
 
 def mask(urls: str) -> str:
     """Return what may be shown of a URL or a `;` list of URLs.
 
-    What cannot be read is hidden altogether, save for its scheme.
+    An address that cannot be parsed is hidden altogether, save for its scheme.
     """
     try:
         return ";".join(parse(url).masked() for url in split(urls))
@@ -216,12 +205,6 @@ def mask_options(value: Any, name: str = "") -> Any:
     if isinstance(value, Mapping):
         return {key: mask_options(item, str(key)) for key, item in value.items()}
     return MASK if is_secret(name) and value else value
-
-
-def _masked_query(query: str) -> str:
-    if not query:
-        return ""
-    return "?" + "&".join(_masked_parameter(part) for part in query.split("&"))
 
 
 def _masked_parameter(part: str) -> str:
