@@ -21,7 +21,7 @@ from evtools.state import Change, State
 from evtools.text import human_duration
 from evtools.transport import Source
 from evtools.transport.recording.reader import received
-from evtools.wire import GAP, EventFields, Joiner, Record
+from evtools.wire import GAP, EventFields, Joiner, from_fields
 from evtools.wire.redact import redactor
 
 _log = logging.getLogger(__name__)
@@ -64,20 +64,20 @@ class EventFilter:
     def apply(self, events: list[EventFields]) -> list[EventFields]:
         """Return the events that pass, which are redacted in place."""
         if self._redact is not None:
-            for event in events:
-                self._redact(event)
+            for fields in events:
+                self._redact(fields)
         if self._filter is None:
             return events
-        records = [Record(event) for event in events]
-        self._joiner.join(records)
+        typed = [from_fields(event) for event in events]
+        self._joiner.join(typed)
         passed: list[EventFields] = []
-        for record in records:
-            if record.event["type"].startswith("task-"):
+        for event, fields in zip(typed, events, strict=True):
+            if event.type.startswith("task-"):
                 self._asked += 1
-                if not self._filter.matches(record):
+                if not self._filter.matches(event):
                     continue
                 self._passed += 1
-            passed.append(record.event)
+            passed.append(fields)
         return passed
 
     def notes(self) -> list[str]:

@@ -5,9 +5,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from operator import attrgetter
 from pathlib import Path
-from typing import Any
+
+from msgspec import UNSET
 
 from evtools.clock import Clock, SystemClock
 from evtools.dump.formatter import FormatOptions, Formatter, make_formatter
@@ -23,15 +23,12 @@ from evtools.transport import ConnectionSettings
 from evtools.transport.live import SilenceHint
 from evtools.transport.recording.reader import RecordingReader, files_of
 from evtools.transport.recording.writer import RecordingWriter
-from evtools.wire import AnyRecord, EnvelopeWriter, EventFields, Record, gap, is_nameless
+from evtools.wire import EnvelopeWriter, Event, Gap, gap
 
 #: The longest wait for events before deadlines are looked at, in seconds.
 TICK = 0.25
 EXIT_OK, EXIT_NOT_EXPECTED, EXIT_TIMED_OUT = 0, 1, 124
 _HEARTBEAT = "worker-heartbeat"
-#: A recording is a file that anybody may have written.
-_IMPLAUSIBLE = 2**53
-_IS_GAP = attrgetter("is_gap")
 #: Of the garbage collector, by generation.
 _COLLECT_AFTER = (50_000, 20, 100)
 
@@ -85,7 +82,7 @@ class Filters:
             unwanted.append(compiled(f"type={_HEARTBEAT}"))
         every = [*wanted, *([exclude(unwanted)] if unwanted else [])]
         self._all = all_of(*every)
-        self.matches: Callable[[Record], bool] | None = self._all.matches if every else None
+        self.matches: Callable[[Event], bool] | None = self._all.matches if every else None
         self.expected = compiled(options.expect) if options.expect else None
 
     def notes(self, counts: Counts) -> list[str]:
@@ -123,13 +120,13 @@ class Outputs:
             stack.callback(self._sink.close)
             self._sink.write(formatter.header())
 
-    def write(self, records: list[AnyRecord]) -> None:
-        """Write records everywhere."""
+    def write(self, events: list[Event]) -> None:
+        """Write events everywhere."""
         if self._formatter is not None and self._sink is not None:
-            self._sink.write(self._formatter.format_all(records))
+            self._sink.write(self._formatter.format_all(events))
         if self._tape is not None:
-            for record in records:
-                self._tape.write(self._envelopes.line(record))
+            for event in events:
+                self._tape.write(self._envelopes.line(event))
 
     def settle(self) -> None:
         """Let out what is due, after a batch or a wait."""
@@ -224,51 +221,54 @@ class Dump:
                 self._records.source.stop()
         return status
 
-    def _take_all(self, batch: list[AnyRecord]) -> bool:
+    def _take_all(self, batch: list[Event]) -> bool:
         """Take a batch; return whether `--count` is reached."""
         if not batch:
             return False
         self._last_event = self._clock.monotonic()
         counts, count = self._counts, self._options.count
-        odd = [record.event for record in batch if not record.is_typed]
-        counts.nameless += sum(map(is_nameless, odd))
-        if self._asks or any(map(_IS_GAP, batch)):
+        gaps = 0
+        # Nothing else is a gap or nameless.
+        for event in [event for event in batch if event.original is not UNSET]:
+            counts.nameless += event.is_nameless
+            if isinstance(event, Gap):
+                gaps += 1
+                self._count_gap(event)
+        if self._asks:
             batch = list(self._wanted(batch))
         else:
-            counts.captured += len(batch)
-            counts.matched += len(batch)
+            counts.captured += len(batch) - gaps
+            counts.matched += len(batch) - gaps
         self._outputs.write(batch)
         return count is not None and counts.matched >= count
 
-    def _wanted(self, batch: list[AnyRecord]) -> Iterator[AnyRecord]:
-        """Count each record; yield what is to be shown, up to `--count`."""
+    def _wanted(self, batch: list[Event]) -> Iterator[Event]:
+        """Count each event; yield what is to be shown, up to `--count`."""
         counts, count = self._counts, self._options.count
         matches, expected = self._filters.matches, self._filters.expected
-        for record in batch:
-            if record.is_gap:  # shown whatever the filters are
-                self._count_gap(record.event)
-                yield record
+        for event in batch:
+            if event.is_gap:  # shown whatever the filters are
+                yield event
                 continue
             counts.captured += 1
-            seen = record.record
-            if matches is not None and not matches(seen):
+            if matches is not None and not matches(event):
                 continue
             counts.matched += 1
-            if expected is not None and expected.matches(seen):
+            if expected is not None and expected.matches(event):
                 counts.expected += 1
-            yield record
+            yield event
             if counts.matched == count:
                 return
 
-    def _count_gap(self, event: EventFields) -> None:
+    def _count_gap(self, gap: Gap) -> None:
         counts = self._counts
-        if event.get("reason") == "buffer":
-            counts.lost += _number(event.get("dropped"))
-        elif event.get("reason") == "worker":
-            counts.missed += _number(event.get("missed"))
+        if gap.reason == "buffer":
+            counts.lost += gap.dropped
+        elif gap.reason == "worker":
+            counts.missed += gap.missed
         else:
             counts.gaps += 1
-            counts.gap_seconds += _number(event.get("duration"))
+            counts.gap_seconds += gap.duration
 
     def _overdue(self) -> int | None:
         """Return the exit status if a deadline has passed."""
@@ -291,7 +291,7 @@ class Dump:
             start, end = signals.stopped.pop(0)
             hole = gap("stopped", start, end)
             self._count_gap(hole)
-            self._outputs.write([Record(hole)])
+            self._outputs.write([hole])
             self._report.say(f"stopped for {end - start:.1f}s; events may be missing")
 
     def _wonder(self) -> None:
@@ -307,12 +307,6 @@ class Dump:
         seconds = self._clock.monotonic() - self._started
         statistics = self._records.source.statistics()
         self._report.summary(self._counts, statistics, seconds)
-
-
-def _number(value: Any) -> Any:
-    """Return a count or seconds of a gap record; what no honest one has is 0."""
-    plausible = type(value) in (int, float) and 0 <= value < _IMPLAUSIBLE
-    return value if plausible else 0
 
 
 def _spare_what_is_read(options: DumpOptions, clock: Clock) -> None:

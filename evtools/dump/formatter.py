@@ -8,7 +8,7 @@ from typing import Final, Protocol, cast
 
 from evtools.dump.choices import Output, Timestamps
 from evtools.text import BoundedPattern
-from evtools.wire import AnyRecord, Record
+from evtools.wire import Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,23 +32,23 @@ class FormatOptions:
 
 
 class Formatter(Protocol):
-    """Turn records into bytes for stdout.
+    """Turn events into bytes for stdout.
 
-    A formatter may remember the record before (for time differences, column
+    A formatter may remember the event before (for time differences, column
     widths), so every stream has its own.
     """
 
     def header(self) -> bytes:
-        """Return what stands before the first record; mostly nothing."""
+        """Return what stands before the first event; mostly nothing."""
         ...
 
-    def format(self, record: Record) -> bytes:
-        """Return the record with its newline; never raise."""
+    def format(self, event: Event) -> bytes:
+        """Return the event with its newline; never raise."""
         ...
 
-    def format_all(self, records: Iterable[AnyRecord]) -> bytes:
-        """Return the records, each with its newline; never raise."""
-        return b"".join([self.format(record.record) for record in records])
+    def format_all(self, events: Iterable[Event]) -> bytes:
+        """Return the events, each with its newline; never raise."""
+        return b"".join([self.format(event) for event in events])
 
 
 class _Module(Protocol):

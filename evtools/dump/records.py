@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from evtools.clock import SystemClock
 from evtools.dump.options import DumpOptions
 from evtools.dump.progress import Progress
@@ -12,8 +14,8 @@ from evtools.dump.report import Report
 from evtools.transport import ConnectionSettings, Source
 from evtools.transport.live import open_live
 from evtools.transport.recording.reader import RecordingReader
-from evtools.wire import AnyRecord, EventFields, Joiner, Record
-from evtools.wire.redact import redactor
+from evtools.wire import Event, EventFields, Joiner
+from evtools.wire.redact import redacted, redactor
 
 Redact = Callable[[EventFields], None]
 
@@ -27,7 +29,7 @@ class Records:
     """
 
     source: Source
-    batches: Callable[[float], Iterator[list[AnyRecord]]]
+    batches: Callable[[float], Iterator[list[Event]]]
     advance: Callable[[], None]
 
 
@@ -54,20 +56,14 @@ def _live(
     receiver = open_live(settings, report.notice, demo=options.demo, stack=stack)
     joiner = Joiner()
 
-    def batches(timeout: float) -> Iterator[list[AnyRecord]]:
-        for records in receiver.records(timeout):
+    def batches(timeout: float) -> Iterator[list[Event]]:
+        for events in receiver.events(timeout):
             if redact is not None:
-                records = [_redacted(record, redact) for record in records]  # noqa: PLW2901
-            joiner.join(records)
-            yield records
+                events = [redacted(event, redact) for event in events]  # noqa: PLW2901
+            joiner.join(events)
+            yield events
 
     return Records(receiver, batches, _nothing)
-
-
-def _redacted(record: AnyRecord, redact: Redact) -> Record:
-    plain = record.record
-    redact(plain.event)
-    return plain
 
 
 def _nothing() -> None:
@@ -84,18 +80,14 @@ def _recorded(
     stack.callback(tape.close)
     joiner = Joiner()
 
-    def batches(timeout: float) -> Iterator[list[AnyRecord]]:
-        for records in tape.records(timeout):
-            for record in records:
-                if redact is not None:
-                    redact(record.event)
-                    record.joined = dict(record.joined)
-                    redact(record.joined)
-                # What evdump recorded knows its task already, and must look
-                # as it did; other programs' events are joined here.
-                if not record.recorded:
-                    joiner.join([record])
-            yield [*records]
+    def batches(timeout: float) -> Iterator[list[Event]]:
+        for events in tape.events(timeout):
+            if redact is not None:
+                events = [redacted(event, redact) for event in events]  # noqa: PLW2901
+            # What evdump recorded knows its task already, and must look as it did;
+            # other programs' events are joined here.
+            joiner.join([event for event in events if event.known is UNSET])
+            yield events
 
     # Lines on one terminal and a bar at its bottom would tear each other up.
     scrolls = options.print and sys.stdout.isatty()

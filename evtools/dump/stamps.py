@@ -6,7 +6,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 from evtools.dump.choices import Timestamps
-from evtools.wire import EventFields, iso_utc
+from evtools.wire import Event, iso_utc
 
 UNKNOWN: Final = "-"
 
@@ -52,7 +52,7 @@ class Stamps:
         #: Columns of a usual stamp.
         self.cols = _COLS[timestamps]
 
-    def stamp(self, event: EventFields) -> str:
+    def stamp(self, event: Event) -> str:
         """Return the time of the event, or `-`."""
         moment = moment_of(event)
         if moment is None:
@@ -85,7 +85,7 @@ class Stamps:
         return f"{moment - self._first:+.3f}"
 
 
-def moment_of(event: EventFields) -> float | None:
+def moment_of(event: Event) -> float | None:
     """Return when an event happened, in UTC epoch seconds, if it says so.
 
     A timestamp that is no number, or beyond the calendar, counts for nothing.

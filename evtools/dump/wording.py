@@ -3,8 +3,10 @@
 import math
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from evtools.text import human_duration
-from evtools.wire import EventFields, Record, encode_line
+from evtools.wire import Event, encode_line
 
 #: Celery's class for an exception that crossed a process border with its
 #: traceback; it says nothing, and the real one ends the traceback.
@@ -32,28 +34,28 @@ def number(value: Any) -> float | None:
         return None
 
 
-def failure(record: Record) -> Any:
+def failure(event: Event) -> Any:
     """Return the exception of a failed task, the real one where it is known.
 
     A task that hit its hard time limit is reported with an empty wrapper.
     """
-    exception = record.get("exception")
-    traceback = record.get("traceback")
+    exception = event.get("exception")
+    traceback = event.get("traceback")
     if exception == _WRAPPED and isinstance(traceback, str):
         return traceback.rstrip().rpartition("\n")[2].strip() or exception
     return exception
 
 
-def runtime(record: Record) -> float | None:
+def runtime(event: Event) -> float | None:
     """Return how long a task ran, in seconds, if that is known.
 
     Celery tells it for successes alone; for others we know when they started.
     """
-    told = number(record.event.get("runtime"))
-    if told is not None or record.event["type"] not in _ENDS:
+    told = number(event.get("runtime"))
+    if told is not None or event.type not in _ENDS:
         return told
-    started = number(record.joined.get("started"))
-    ended = number(record.event.get("timestamp"))
+    started = number(event.joined.get("started"))
+    ended = number(event.get("timestamp"))
     if started is None or ended is None or ended < started:
         return None
     return round(ended - started, 6)
@@ -67,7 +69,7 @@ def short_uuid(uuid: Any) -> str:
     return text
 
 
-def gap_sentence(event: EventFields) -> str:
+def gap_sentence(event: Event) -> str:
     """Return what a gap record means, not sanitised."""
     reason = event.get("reason")
     if reason == "worker":
@@ -77,13 +79,14 @@ def gap_sentence(event: EventFields) -> str:
     duration = number(event.get("duration"))
     length = "some time" if duration is None else human_duration(duration)
     why = f": {said(reason)}" if reason is not None else ""
-    error = f" ({said(event['error'])})" if event.get("error") else ""
+    error = f" ({said(event.get('error'))})" if event.get("error") else ""
     return f"{length} without events{why}{error}"
 
 
-def _count(event: EventFields, name: str) -> str:
-    return said(event[name]) if event.get(name) is not None else "?"
+def _count(event: Event, name: str) -> str:
+    return said(event.get(name)) if event.get(name) is not None else "?"
 
 
-def _known(event: EventFields) -> str:
-    return said(event["hostname"]) if "hostname" in event else "some worker"
+def _known(event: Event) -> str:
+    hostname = event.get("hostname", UNSET)
+    return "some worker" if hostname is UNSET else said(hostname)

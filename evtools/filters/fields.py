@@ -8,7 +8,7 @@ from enum import Enum
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from evtools.wire import TIME_MAX, Record
+from evtools.wire import TIME_MAX, Event
 
 # --- states ---------------------------------------------------------------------
 
@@ -279,37 +279,35 @@ def _eta(subject: Any) -> float | None:
 
 
 def _event_field(name: str) -> Getter:
-    def get(record: Record) -> object:
-        event = record.event
-        return event[name] if name in event else record.joined.get(name)
+    def get(event: Event) -> object:
+        return event.get(name)
 
     return get
 
 
-def _event_state(record: Record) -> str | None:
-    kind = record.event.get("type")
-    return EVENT_STATES.get(kind) if isinstance(kind, str) else None
+def _event_state(event: Event) -> str | None:
+    return EVENT_STATES.get(event.type)
 
 
-def _event_is_in(states: Container[object]) -> Callable[[Record], bool]:
+def _event_is_in(states: Container[object]) -> Callable[[Event], bool]:
     if states is not STATES:
-        return lambda record: _event_state(record) in states
+        return lambda event: _event_state(event) in states
     # Any event of a task: one that Celery does not send has no state.
-    return lambda record: str(record.event.get("type")).startswith("task-")
+    return lambda event: event.type.startswith("task-")
 
 
-def _timestamp(record: Record) -> float | None:
-    return seconds(record.event.get("timestamp"))
+def _timestamp(event: Event) -> float | None:
+    return seconds(event.get("timestamp"))
 
 
-def _event_time(name: str) -> Callable[[Record], float | None]:
+def _event_time(name: str) -> Callable[[Event], float | None]:
     """Return the getter of when the event `task-<name>` of this task was sent."""
     kind = f"task-{name}"
 
-    def get(record: Record) -> float | None:
-        if record.event.get("type") == kind:
-            return _timestamp(record)
-        return seconds(record.joined.get(name))
+    def get(event: Event) -> float | None:
+        if event.type == kind:
+            return _timestamp(event)
+        return seconds(event.joined.get(name))
 
     return get
 
@@ -317,17 +315,17 @@ def _event_time(name: str) -> Callable[[Record], float | None]:
 _sent, _received, _started = map(_event_time, ("sent", "received", "started"))
 
 
-def _event_runtime(record: Record) -> float | None:
+def _event_runtime(event: Event) -> float | None:
     """Return the runtime as the worker measured it, or else the time since the start."""
-    runtime = seconds(record.get("runtime"))
-    if runtime is not None or _event_state(record) not in _RUN:
+    runtime = seconds(event.get("runtime"))
+    if runtime is not None or _event_state(event) not in _RUN:
         return runtime
-    return _between(_started(record), _timestamp(record))
+    return _between(_started(event), _timestamp(event))
 
 
-def _event_wait(record: Record) -> float | None:
-    received = _received(record)
-    return _between(_sent(record) if received is None else received, _started(record))
+def _event_wait(event: Event) -> float | None:
+    received = _received(event)
+    return _between(_sent(event) if received is None else received, _started(event))
 
 
 #: The fields of events, by name.
@@ -336,16 +334,14 @@ EVENT_FIELDS: Final[FieldTable] = {
     for name, field in _table(
         _event_field,
         {
-            "type": lambda record: record.event.get("type"),
+            "type": lambda event: event.type,
             "state": _event_state,
             "host": _host,
             "runtime": _event_runtime,
             "wait": _event_wait,
-            "queue_time": lambda record: _between(_sent(record), _received(record)),
+            "queue_time": lambda event: _between(_sent(event), _received(event)),
             "age": _timestamp,
-            "lag": lambda record: _between(
-                _timestamp(record), seconds(record.event.get("local_received"))
-            ),
+            "lag": lambda event: _between(_timestamp(event), seconds(event.get("local_received"))),
             "sent": _sent,
             "received": _received,
             "started": _started,

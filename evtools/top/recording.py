@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from evtools.clock import Clock
 from evtools.errors import OutputError
 from evtools.transport.recording.writer import RecordingWriter
-from evtools.wire import EnvelopeWriter, EventFields, Joiner, Record
+from evtools.wire import EnvelopeWriter, EventFields, Joiner, from_fields
 
 
 class Recording:
@@ -33,11 +33,11 @@ class Recording:
         """Write some events, in envelopes as evdump's; never raises."""
         if self.error:
             return
-        records = [Record(event) for event in events]
-        self._joiner.join(records)
+        typed = [from_fields(event) for event in events]
+        self._joiner.join(typed)
         try:
-            for record in records:
-                self._writer.write(self._envelopes.line(record))
+            for event in typed:
+                self._writer.write(self._envelopes.line(event))
                 self.events += 1
         except OutputError as error:
             self.error = error.message

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
-from evtools.wire import EventFields, Message, gap
+from evtools.wire import Gap, Message, gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class End:
         self.error = error
 
 
-Item: TypeAlias = Chunk | EventFields | Notice | End | None
+Item: TypeAlias = Chunk | Gap | Notice | End | None
 
 #: What a message costs us besides its body, roughly.
 _MESSAGE_BYTES = 200
@@ -105,7 +105,7 @@ class Buffer:
         if hole is not None and hole.dropped:
             self._queue.put(gap("buffer", hole.start, max(hole.end, now), dropped=hole.dropped))
 
-    def add(self, item: EventFields | Notice | End) -> None:
+    def add(self, item: Gap | Notice | End) -> None:
         """Add a gap record, a notice or the end; there is always room for them."""
         self._queue.put(item)
 

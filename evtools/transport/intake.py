@@ -202,12 +202,12 @@ class Intake(threading.Thread):
             record = gap("reconnect", self._last_alive, now, error=self._lost_because)
             state.reconnects += 1
             state.gaps += 1
-            state.gap_seconds += record["duration"]
+            state.gap_seconds += record.duration
             self._buffer.add(record)
             self._buffer.add(
                 Notice(
                     "restored",
-                    f"{self._settings.masked()} after {record['duration']:.1f}s without events",
+                    f"{self._settings.masked()} after {record.duration:.1f}s without events",
                 )
             )
         self._last_alive = now

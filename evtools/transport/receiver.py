@@ -7,9 +7,10 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 from kombu.connection import Connection
+from msgspec import UNSET
 
 from evtools.clock import Clock, SystemClock
 from evtools.transport.buffer import Buffer, Chunk, End, Item, Notice
@@ -21,24 +22,21 @@ from evtools.transport.source import Statistics
 from evtools.transport.subscription import get_exchange, own_queue, subscribe, subscribe_like
 from evtools.wire import (
     GAP,
-    OBSERVED,
-    AnyRecord,
+    HEARTBEATS,
     Codec,
+    Event,
     EventFields,
+    Gap,
     LamportClock,
     Message,
     MissedTasks,
-    Record,
     gap,
     wanted,
 )
 
 Handler = Callable[[EventFields], Any]
-#: An event as a dictionary, or as a record.
-Shape = TypeVar("Shape")
 #: Celery's receiver orders a client's task-sent just before what it has seen.
 _CLIENT_CLOCK_SKEW = -1
-_NO_CLOCK: Any = object()
 #: How long to wait for the goodbye, in seconds.  The thread is a daemon: what
 #: hangs in a connect does not keep the program.
 _CLOSE_WAIT = 1.8
@@ -151,34 +149,26 @@ class EventReceiver:
         AccessRefused or UsageError when trying on is no use, and
         BrokerUnavailable where the settings say not to reconnect.
         """
-        return self._stream(timeout, self._events_in, lambda event: event)
-
-    def records(self, timeout: float | None = None) -> Iterator[list[AnyRecord]]:
-        """Yield what `batches` does, as records: what only passes by costs less so."""
-        return self._stream(timeout, self._records_in, Record)
-
-    def _stream(
-        self,
-        timeout: float | None,
-        decode: Callable[[Chunk], list[Shape]],
-        shape: Callable[[EventFields], Shape],
-    ) -> Iterator[list[Shape]]:
-        """Yield what arrives, decoded; what is an event already, in that `shape`."""
-        if self._intake.ident is None:
-            self._intake.start()
         if self._rest:
-            rest = [shape(event) for event in self._rest]
+            rest = list(self._rest)
             self._rest.clear()
             yield rest
+        for events in self.events(timeout):
+            yield [event.as_dict() for event in events]
+
+    def events(self, timeout: float | None = None) -> Iterator[list[Event]]:
+        """Yield what `batches` does as typed events, which cost less."""
+        if self._intake.ident is None:
+            self._intake.start()
         patience = _Patience(timeout)
         while not self._ended:
             item = self._buffer.take(patience.left())
             for part in _parts(item):
                 match part:
                     case Chunk():
-                        batch = decode(part)
-                    case dict():
-                        batch = [shape(part)]
+                        batch = self._decode(part)
+                    case Gap():
+                        batch = [part]
                     case _:
                         batch = []
                         self._handle(part)
@@ -197,78 +187,62 @@ class EventReceiver:
             if item.error is not None:
                 raise item.error
 
-    def _events_in(self, chunk: Chunk) -> list[EventFields]:
-        events: list[EventFields] = []
-        decode, is_wanted = self._codec.decode, self._wanted
+    def _decode(self, chunk: Chunk) -> list[Event]:
+        events: list[Event] = []
+        decode, is_wanted = self._codec.events, self._wanted
         for message in chunk.messages:
             events += decode(message)
         if is_wanted is not None:
-            events = [event for event in events if is_wanted(event["type"])]
+            events = [event for event in events if is_wanted(event.type)]
         self._events += len(events)
         events += self._stamp(events, chunk.received)
         return events
 
-    def _records_in(self, chunk: Chunk) -> list[AnyRecord]:
-        records: list[AnyRecord] = []
-        decode, is_wanted = self._codec.records, self._wanted
-        for message in chunk.messages:
-            records += decode(message)
-        if is_wanted is not None:
-            records = [record for record in records if is_wanted(record.type)]
-        self._events += len(records)
-        records += self._stamp_records(records, chunk.received)
-        return records
-
-    def _stamp(self, events: Iterable[EventFields], received: float) -> list[EventFields]:
+    def _stamp(self, events: Iterable[Event], received: float) -> list[Event]:
         """Set the time of receipt, and keep the clock as Celery's receiver does.
 
-        Return a gap record for each worker that shows tasks we have not seen.
+        Return a gap record for each worker that counts tasks we have not seen.
         """
-        holes: list[EventFields] = []
+        holes: list[Event] = []
         adjust, missed = self.clock.adjust, self._missed
         for event in events:
-            event["local_received"] = received
-            kind, clock = event["type"], event.get("clock", _NO_CLOCK)
-            if kind == "task-sent":
-                clock = event["clock"] = self._clock_of_client()
-            if clock.__class__ is int:
-                adjust(clock)
-            elif clock is _NO_CLOCK:
-                event["clock"] = self.clock.forward()
-            if kind in OBSERVED and missed is not None:
-                unseen = missed.observe(event)
-                if unseen:
-                    holes.append(_hole(event, received, unseen))
+            kind, clock = event.type, event.clock
+            if event.original is not UNSET:
+                self._stamp_odd(event, received)
+            else:
+                event.local_received = received
+                if kind == "task-sent":
+                    event.clock = clock = self._clock_of_client()
+                adjust(clock)  # type: ignore[arg-type]  # nothing is missing
+            if missed is None:
+                continue
+            if kind == "task-started":
+                missed.started(event.hostname, event.clock)
+            elif kind in HEARTBEATS and (unseen := missed.heartbeat(event)):
+                hostname = event.hostname
+                holes.append(gap("worker", received, received, hostname=hostname, missed=unseen))
         return holes
 
-    def _stamp_records(self, records: Iterable[AnyRecord], received: float) -> list[AnyRecord]:
-        """Do what `_stamp` does; what is typed need not become a dictionary."""
-        holes: list[AnyRecord] = []
-        adjust, missed = self.clock.adjust, self._missed
-        for record in records:
-            if not record.is_typed:
-                holes += map(Record, self._stamp((record.event,), received))
-                continue
-            record.local_received = received
-            kind, clock = record.type, record.clock
-            if kind == "task-started":
-                if missed is not None:
-                    missed.started(record.hostname, clock)
-            elif kind == "task-sent":
-                record.clock = clock = self._clock_of_client()
-            if clock.__class__ is int:
-                adjust(clock)
-        return holes
+    def _stamp_odd(self, event: Event, received: float) -> None:
+        sent = event.original
+        sent["local_received"] = event.local_received = received
+        if event.type == "task-sent":
+            sent["clock"] = event.clock = self._clock_of_client()
+        elif "clock" not in sent:
+            sent["clock"] = event.clock = self.clock.forward()
+            return
+        if sent["clock"].__class__ is int:
+            self.clock.adjust(sent["clock"])
 
     def _clock_of_client(self) -> int:
         return (self.clock.value or 1) + _CLIENT_CLOCK_SKEW
 
     def _count(self, message: Message) -> int:
         """Return how many wanted events a message that is dropped had."""
-        records = self._drop_codec.records(message)
+        events = self._drop_codec.events(message)
         if self._wanted is None:
-            return len(records)
-        return sum(self._wanted(record.type) for record in records)
+            return len(events)
+        return sum(self._wanted(event.type) for event in events)
 
     # -- handlers, as in Celery -----------------------------------------------
 
@@ -482,12 +456,6 @@ _MIME_TYPES: Final = {
 
 def _serialisers(accept: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({_MIME_TYPES.get(name, name) for name in accept}))
-
-
-def _hole(event: EventFields, received: float, missed: int) -> EventFields:
-    """Return the record that a worker shows so many tasks that we have not seen."""
-    hostname = event.get("hostname")
-    return gap("worker", received, received, hostname=hostname, missed=missed)
 
 
 def _parts(item: Item) -> Iterator[Item]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final, TypeGuard
 
 from evtools.transport.source import Statistics
-from evtools.wire import GAP, Defect, EventFields, Record
+from evtools.wire import Defect, Event, Gap
 
 _SAMPLE_BYTES: Final = 200
 #: Beyond any span of time, and still exact as a float.
@@ -35,24 +35,23 @@ class Tally:
         )
         defect.count += 1
 
-    def count(self, records: Iterable[Record]) -> None:
+    def count(self, events: Iterable[Event]) -> None:
         """Count what is handed out."""
-        for record in records:
-            if record.event["type"] == GAP:
-                self._count_gap(record.event)
+        for event in events:
+            if isinstance(event, Gap):
+                self._count_gap(event)
             else:
                 self._events += 1
 
-    def _count_gap(self, event: EventFields) -> None:
-        match event.get("reason"):
+    def _count_gap(self, gap: Gap) -> None:
+        match gap.reason:
             case "buffer":
-                self._dropped += _whole(event.get("dropped"))
+                self._dropped += gap.dropped
             case "worker":
-                self._missed += _whole(event.get("missed"))
+                self._missed += gap.missed
             case _:
                 self._gaps += 1
-                duration: Any = event.get("duration")
-                self._gap_seconds += duration if _is_seconds(duration) else 0.0
+                self._gap_seconds += gap.duration
 
     def statistics(self, *, connected: bool) -> Statistics:
         """Return the counters."""
@@ -70,7 +69,3 @@ class Tally:
 
 def _is_seconds(value: Any) -> TypeGuard[float]:
     return value.__class__ in (float, int) and abs(value) < _TOO_LARGE
-
-
-def _whole(value: Any) -> int:
-    return value if value.__class__ is int else 0

@@ -1,8 +1,7 @@
 """The event protocol: bytes to events and back, exchange and queue names."""
 
 from evtools.wire.codec import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Defect, Message
-from evtools.wire.envelope import envelope, iso_utc, open_envelope, own_fields
-from evtools.wire.envelope_writer import EnvelopeWriter
+from evtools.wire.envelope import EnvelopeWriter, encode_line, envelope, iso_utc, open_envelope
 from evtools.wire.events import (
     GAP,
     TIME_MAX,
@@ -13,21 +12,15 @@ from evtools.wire.events import (
     LamportClock,
     TaskEvent,
     WorkerEvent,
-    gap,
     group_from,
-    is_nameless,
     make_event,
     moment,
     routing_key_from,
 )
 from evtools.wire.joiner import Joiner
-from evtools.wire.known import Known, KnownFields, known
-from evtools.wire.line import encode_line
-from evtools.wire.missed import OBSERVED, MissedTasks
-from evtools.wire.record import Record
-from evtools.wire.schema import Schema, from_fields
+from evtools.wire.missed import HEARTBEATS, MissedTasks
+from evtools.wire.schema import Record, Schema, from_fields, gap
 from evtools.wire.serialisers import read_fields
-from evtools.wire.task_event import AnyRecord
 from evtools.wire.topology import (
     RedisTopics,
     bindings,
@@ -43,10 +36,9 @@ from evtools.wire.values import Lost
 __all__ = [
     "ENVELOPE",
     "GAP",
+    "HEARTBEATS",
     "MESSAGE_MAX_BYTES",
-    "OBSERVED",
     "TIME_MAX",
-    "AnyRecord",
     "Codec",
     "CustomEvent",
     "Defect",
@@ -55,8 +47,6 @@ __all__ = [
     "EventFields",
     "Gap",
     "Joiner",
-    "Known",
-    "KnownFields",
     "LamportClock",
     "Lost",
     "Message",
@@ -74,13 +64,10 @@ __all__ = [
     "from_fields",
     "gap",
     "group_from",
-    "is_nameless",
     "iso_utc",
-    "known",
     "make_event",
     "moment",
     "open_envelope",
-    "own_fields",
     "queue_arguments",
     "queue_name",
     "read_fields",

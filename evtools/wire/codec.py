@@ -1,21 +1,19 @@
 """Message bodies to events: serialisers, compression, and what is wrong with them."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from encodings.aliases import aliases
-from functools import reduce
-from operator import or_
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from evtools.errors import DecodeError
 from evtools.wire.compression import decompress
-from evtools.wire.events import GAP, EventFields
-from evtools.wire.record import Record
-from evtools.wire.serialisers import READERS, decode_json, read_json
-from evtools.wire.task_event import TASK_EVENTS, AnyRecord
-from evtools.wire.values import Lost, Pairs, fields_of, plain
+from evtools.wire.events import GAP, Event, EventFields
+from evtools.wire.schema import Schema
+from evtools.wire.serialisers import READERS, decode_json, is_deep, read_json
+from evtools.wire.values import DEPTH_MAX, Lost, Pairs, fields_of, plain
 
 #: What a message may weigh in bytes, as sent and unpacked.  Celery's own
 #: events stay below 10 kB; this leaves room for odd custom ones.
@@ -39,10 +37,6 @@ _CHARSETS: Final = {name: name for name in aliases.values()} | aliases
 _SAMPLE_MAX: Final = 200
 _DETAIL_MAX: Final = 200
 _NAME_MAX: Final = 64
-
-_KINDS: Final[Any] = reduce(or_, TASK_EVENTS.values())
-_decode_task_event: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(_KINDS).decode
-_decode_task_events: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(list[_KINDS]).decode
 
 _BROKEN_JSON: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -121,44 +115,56 @@ class Codec:
             self._readers.update(dict.fromkeys(content_types, reader))
         self._accepts_json = _JSON in self._readers
         self._max_bytes = max_bytes
+        self._schema = Schema()
         self._envelope = msgspec.json.Decoder(_Envelope)
         self._usual_envelope = msgspec.json.Decoder(_UsualEnvelope)
         #: Ill-formed input by kind, in the order of first appearance.
         self.defects: dict[str, Defect] = {}
 
-    def decode(self, message: Message) -> list[EventFields]:
+    def events(self, message: Message) -> list[Event]:
         """Return the events in `message`; never raise.
 
         What is no event is left out and counted in `defects`.
         """
         try:
             body = self._usual_body(message)
-            if body is None:
-                return self._decode_slowly(message)
+        except _BROKEN_JSON:
+            return self._decode_slowly(message)
+        if body is None:
+            return self._decode_slowly(message)
+        try:
+            return self._typed(body)
+        except _BROKEN_JSON:
+            return self._unfit(body, message)
+
+    def decode(self, message: Message) -> list[EventFields]:
+        """Return the events in `message` as dictionaries."""
+        return [event.as_dict() for event in self.events(message)]
+
+    def _typed(self, body: bytes) -> list[Event]:
+        """Return the events of a body in which nothing is odd, else raise."""
+        schema = self._schema
+        if body.startswith(b"["):
+            events: list[Event] = schema.json_batch(body)
+        else:
+            events = [schema.json_event(body)]
+        if schema.is_open and body.count(b"[") + body.count(b"{") > DEPTH_MAX:
+            for event in events:
+                if event.learned and is_deep(event.extra):
+                    raise RecursionError
+        return events
+
+    def _unfit(self, body: bytes, message: Message) -> list[Event]:
+        """Return the events of a body in JSON in which something is new or odd."""
+        try:
             value = decode_json(body)
         except _BROKEN_JSON:
             return self._decode_slowly(message)
-        if type(value) is dict:
-            kind = value.get("type")
-            if type(kind) is str and kind and kind != GAP:
-                return [value]
-        return self._events(value, body, _JSON)
-
-    def records(self, message: Message) -> list[AnyRecord]:
-        """Return the events in `message` as records; as `decode` otherwise.
-
-        A message of nothing but Celery's own task events takes half the time.
-        """
-        try:
-            body = self._usual_body(message)
-            if body is not None:
-                if not body.startswith(b"["):
-                    return [_decode_task_event(body)]
-                events: list[AnyRecord] = _decode_task_events(body)
-                return events
-        except _BROKEN_JSON:
-            pass  # something else: `decode` sees what
-        return [Record(event) for event in self.decode(message)]
+        if self._schema.learn(value):
+            with suppress(msgspec.ValidationError):
+                return self._typed(body)
+        event = self._schema.event
+        return [event(fields) for fields in self._well_formed(value, body, _JSON)]
 
     def _usual_body(self, message: Message) -> bytes | None:
         """Return the body of a message that is plain JSON in UTF-8, else None.
@@ -185,7 +191,7 @@ class Codec:
             raise ValueError("not as usual")
         return (usual.body, usual.content_type, usual.content_encoding, usual.headers.compression)
 
-    def _decode_slowly(self, message: Message) -> list[EventFields]:
+    def _decode_slowly(self, message: Message) -> list[Event]:
         try:
             self._check_size(message)
             if message.content_type == ENVELOPE:
@@ -197,13 +203,14 @@ class Codec:
         lost: list[Lost] = []
         events = [
             fields_of(event, lost)
-            for event in self._events(value, message.body, message.content_type)
+            for event in self._well_formed(value, message.body, message.content_type)
         ]
         for each in lost:
             why = DecodeError(each.kind, each.detail)
             self._count(why, message.body, message.content_type)
+        self._schema.learn(events)
         # A key that became text may have taken the place of the type.
-        return [event for event in events if event["type"] != GAP]
+        return [self._schema.event(event) for event in events if event["type"] != GAP]
 
     def value(self, message: Message) -> Any:
         """Return what is in a message that need be no event; raise DecodeError."""
@@ -242,7 +249,7 @@ class Codec:
             envelope.headers.compression if envelope.headers else None,
         )
 
-    def _events(self, value: Any, body: bytes, content_type: str | None) -> list[Any]:
+    def _well_formed(self, value: Any, body: bytes, content_type: str | None) -> list[Any]:
         """Return the well-formed events of a decoded body, one or a batch."""
         events: list[Any] = []
         for item in value if type(value) is list else [value]:

@@ -1,15 +1,19 @@
-"""The line a recording is made of: an event as one self-describing JSON object."""
+"""The line of a recording: an event as one self-describing JSON object."""
 
-import math
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import floor, nan
 from typing import Any, Final
 
+import msgspec
+from msgspec import UNSET
+
 from evtools.errors import DecodeError
-from evtools.wire.events import TIME_MAX, EventFields
-from evtools.wire.record import NOTHING
-from evtools.wire.task_event import OWN_FIELDS
+from evtools.wire.events import NOTHING, TIME_MAX, Event, EventFields, FieldNames, Known, ordered
+from evtools.wire.values import plain
 
 VERSION: Final = 1
 
@@ -19,13 +23,6 @@ _ADDED: Final = frozenset({"v", "ts", "lag", "joined", "own"})
 
 #: What no joined field may be called, or the line could not be taken apart.
 _RESERVED: Final = _ADDED | {"type", "local_received"}
-
-#: What comes first of an event, by type and for all others.
-_LEADING: Final = {
-    kind: ("type", *dict.fromkeys(("hostname", "uuid", "name", *fields)))
-    for kind, fields in OWN_FIELDS.items()
-}
-_LEADING_ELSE: Final = ("type", "hostname", "uuid", "name")
 
 _MICROS: Final = 1_000_000
 
@@ -39,42 +36,21 @@ def envelope(event: EventFields, joined: Mapping[str, Any] = NOTHING) -> dict[st
     the event lacks, and their names.  What is unknown is left out.
     No joined field may be called like something the envelope adds.
     """
-    keys = event.keys()
-    if joined and not keys.isdisjoint(joined):
-        joined = {name: joined[name] for name in joined if name not in event}
-    if not keys.isdisjoint(_ADDED):
-        return _clashing_envelope(event, joined)
-    timestamp = event.get("timestamp")
-    iso = iso_utc(timestamp)
-    line: dict[str, Any] = {"v": VERSION}
-    if iso is not None:
-        line["ts"] = iso
-    _lead(line, event)
-    line |= event
-    if iso is not None:
-        _add_lag(line, event.get("local_received"), timestamp)
-    if joined:
-        line |= joined
-        line["joined"] = list(joined)
-    return line
-
-
-def _clashing_envelope(event: EventFields, joined: Mapping[str, Any]) -> dict[str, Any]:
-    """Wrap an event that has fields called like what the envelope adds."""
-    clashes = _ADDED & event.keys()
+    joined = {name: joined[name] for name in joined if name not in event}
+    clashes = sorted(_ADDED & event.keys())
     timestamp = event.get("timestamp")
     iso = iso_utc(timestamp)
     line: dict[str, Any] = {} if "v" in clashes else {"v": VERSION}
     if iso is not None and "ts" not in clashes:
         line["ts"] = iso
-    _lead(line, event)
-    line |= event
+    line |= ordered(event)
     if iso is not None and "lag" not in clashes:
         _add_lag(line, event.get("local_received"), timestamp)
     line |= joined
     if joined and "joined" not in clashes:
         line["joined"] = list(joined)
-    line["own"] = _own_entry(event, sorted(clashes), list(joined))
+    if clashes:
+        line["own"] = _own_entry(event, clashes, list(joined))
     return line
 
 
@@ -102,16 +78,6 @@ def open_envelope(obj: dict[str, Any]) -> tuple[EventFields, dict[str, Any] | No
     return event, joined
 
 
-def own_fields(event: EventFields) -> dict[str, Any]:
-    """Return what the event itself says, in the order of an envelope."""
-    fields: dict[str, Any] = {}
-    _lead(fields, event)
-    fields.update(event)
-    if "local_received" in fields:
-        fields["local_received"] = fields.pop("local_received")
-    return fields
-
-
 def iso_utc(timestamp: Any) -> str | None:
     """Return epoch seconds as ISO 8601 in UTC with microseconds.
 
@@ -130,7 +96,7 @@ def micros(timestamp: float) -> int:
 
     Raise OverflowError or ValueError for what is infinite or no number.
     """
-    second = math.floor(timestamp)
+    second = floor(timestamp)
     # All at once would be a float too large for microseconds in far years.
     return second * _MICROS + int((timestamp - second) * 1e6 + 0.5)
 
@@ -148,14 +114,6 @@ def iso_of_micros(moment: int) -> str:
 def _iso_second(second: int) -> str:
     # Thousands of events share a second; formatting it dominates otherwise.
     return datetime.fromtimestamp(second, UTC).strftime("%4Y-%m-%dT%H:%M:%S")
-
-
-def _lead(line: dict[str, Any], event: EventFields) -> None:
-    kind = event.get("type")
-    leading = _LEADING.get(kind) if isinstance(kind, str) else None
-    for key in leading or _LEADING_ELSE:
-        if key in event:
-            line[key] = event[key]
 
 
 def _add_lag(line: dict[str, Any], received: Any, timestamp: Any) -> None:
@@ -185,3 +143,180 @@ def _is_envelope(obj: dict[str, Any], own: list[str]) -> bool:
     if version != VERSION:
         raise DecodeError("recording of an unknown version", f"v is {version}")
     return True
+
+
+# --- many lines at once -----------------------------------------------------------
+
+#: From here on the microseconds of a second are rounded up to the next second.
+_ROUNDED_UP: Final = _MICROS - 0.5
+#: What an event's own fields begin with, once they follow others.
+_COMMA: Final = ord(",")
+_encode_into = msgspec.json.Encoder().encode_into
+
+
+class EnvelopeWriter:
+    """Write what `encode_line(envelope(event, joined))` gives for each event.
+
+    The line of an event in which nothing is odd is made of its slots and of the text
+    of what was joined to it, without any dictionary.
+    """
+
+    def __init__(self) -> None:
+        #: Of the event before; most are sent and come together.
+        self._second = _Second(0.0, 0.0)
+
+    def line(self, event: Event) -> bytes:
+        """Return the line of an event, without its newline; never raise."""
+        return self.lines([event])[:-1]
+
+    def lines(self, events: Iterable[Event]) -> bytes:
+        """Return a line for each event; never raise."""
+        data = bytearray()
+        second = self._second
+        for event in events:
+            timestamp, received = event.timestamp, event.local_received
+            if event.original is not UNSET or type(timestamp) is not float:
+                data += _whole(event)
+                continue
+            past = (timestamp - second.start) * 1e6
+            if received is not second.received or not 0.0 <= past < _ROUNDED_UP:
+                second = _Second(timestamp, received)
+                past = (timestamp - second.start) * 1e6
+                if not 0.0 <= past < _ROUNDED_UP:
+                    data += _whole(event)
+                    continue
+            known: Any = event.known
+            if known is not UNSET and known.__class__ is not Known:
+                known = join_text(known)
+            fraction = floor(past + 0.5)
+            start = len(data)
+            data += second.beginning
+            data += b'%06dZ"' % fraction
+            place = len(data)
+            before, event.known = event.known, UNSET  # it is no field of the event
+            event.lag = (second.lag_micros - fraction) / _MICROS
+            try:
+                _encode_into(event, data, place)
+            except (ValueError, RecursionError):  # lone surrogates that no decoder let in
+                del data[start:]
+                known = None
+            event.known, event.lag = before, UNSET
+            if known is None:
+                data += _whole(event)
+                continue
+            data[place] = _COMMA
+            if known is UNSET:
+                data += b"\n"
+            else:
+                data.pop()
+                data += known.members
+                data += known.names.end
+        self._second = second
+        return _safe(bytes(data))
+
+
+class _Second:
+    """What lines have in common of events that were sent in the same second.
+
+    They also came together, so `received` is one object in all of them.  `start`
+    is NaN where the times are beyond the calendar; the rest is missing then.
+    """
+
+    __slots__ = ("beginning", "lag_micros", "received", "start")
+
+    def __init__(self, timestamp: float, received: Any) -> None:
+        self.received = received
+        self.start = nan
+        try:
+            second = floor(timestamp)
+            moment = iso_of_micros(second * _MICROS).partition(".")[0]
+            self.lag_micros = micros(received) - second * _MICROS
+        except (OverflowError, ValueError, OSError, TypeError):
+            return
+        if abs(received) > TIME_MAX:
+            return
+        self.start = float(second)
+        self.beginning = b'{"v":%d,"ts":"%b.' % (VERSION, moment.encode())
+
+
+def _whole(event: Event) -> bytes:
+    return encode_line(envelope(event.as_dict(), event.joined)) + b"\n"
+
+
+def _safe(text: bytes) -> bytes:
+    if _is_plain(text):
+        return text
+    return b"".join([_escape(line) + b"\n" for line in text[:-1].split(b"\n")])
+
+
+# --- what is joined, as text ---
+
+
+@lru_cache(maxsize=1024)
+def field_names(names: tuple[str, ...]) -> FieldNames:
+    """Return names of joined fields, and how a line with them ends."""
+    end = b',"joined":%b}\n' % _encode(names) if names else b"}\n"
+    return FieldNames(names, end, "started" in names)
+
+
+def join_text(fields: Mapping[str, Any]) -> Known:
+    """Return `fields` as text to be joined to a line."""
+    names = field_names(tuple(fields))
+    try:
+        text = _encode(fields)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        text = encode_line(dict(fields))
+    return Known(b"," + text[1:-1] if fields else b"", names)
+
+
+# --- one line ---------------------------------------------------------------------
+
+#: The one character of ASCII that JSON leaves as it is and a terminal acts on.
+_DELETE: Final = 0x7F
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encode_line(obj: Any) -> bytes:
+    r"""Encode a value as one line of JSON, without the newline.
+
+    Every character that a terminal might act on or not show is escaped as
+    `\uXXXX`, so that a line is safe to look at.  Never raises: what JSON
+    cannot say becomes a string.
+    """
+    try:
+        line = _encode(obj)
+    except (TypeError, ValueError, RecursionError):
+        # Nothing that was decoded: lone surrogates, bottomless nesting, ...
+        if isinstance(obj, dict):
+            obj = {str(key): _sayable(value) for key, value in obj.items()}
+        line = json.dumps(_sayable(obj), separators=(",", ":")).encode()
+    return line if _is_plain(line) else _escape(line)
+
+
+def _is_plain(data: bytes) -> bool:
+    """Return whether JSON is plain ASCII, in which nothing needs to be escaped."""
+    return data.isascii() and _DELETE not in data
+
+
+def _escape(line: bytes) -> bytes:
+    r"""Write what a terminal might act on or not show as `\uXXXX`."""
+    text = line.decode()
+    if text.isprintable():
+        return line
+    return _BEYOND_ASCII.sub(_escape_character, text).encode()
+
+
+_BEYOND_ASCII: Final = re.compile(r"[^ -~]")
+
+
+def _escape_character(match: re.Match[str]) -> str:
+    character = match[0]
+    return character if character.isprintable() else json.dumps(character)[1:-1]
+
+
+def _sayable(value: Any) -> Any:
+    try:
+        return plain(value)
+    except DecodeError as error:
+        return error.kind

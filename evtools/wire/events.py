@@ -1,14 +1,11 @@
 """Celery's events: one table of their fields, typed events, gap records, logical time."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeAlias, cast
 
 import msgspec
 from msgspec import UNSET, Meta
-
-if TYPE_CHECKING:
-    from evtools.wire.known import Known
 
 #: An event as Celery's handlers get it: a flat mapping with a `type`; any other
 #: field may be missing or of any JSON type.
@@ -86,6 +83,9 @@ _RECEIVED: Final = ("name", "args", "kwargs", "root_id", "parent_id", "retries",
 _SENT: Final = (*_RECEIVED, "queue", "exchange", "routing_key")
 _BEAT: Final = ("freq", "active", "processed", "loadavg", "sw_ident", "sw_ver", "sw_sys")
 
+#: What later events of a task may get from earlier ones.
+_JOINED: Final = frozenset({*_SENT, "sent", "received", "started"})
+
 #: The fields of each task event besides the common ones.
 _TASK: Final[Mapping[str, tuple[str, ...]]] = {
     "task-sent": _SENT,
@@ -115,6 +115,35 @@ _Ours: Final = Annotated[int, Meta(gt=0, lt=1)]
 _HIDDEN: Final = {"known": "evtools:known", "original": "evtools:original"}
 
 
+class FieldNames(msgspec.Struct, gc=False):
+    """Names of joined fields, and how a line with them ends; most tasks share these."""
+
+    all: tuple[str, ...]
+    #: What follows the last field: `,"joined":["name"]}` and a newline.
+    end: bytes
+    has_start: bool
+    #: The same with when the task started, once it was asked for.
+    with_start: "FieldNames | None" = None
+
+
+class Known(msgspec.Struct, frozen=True, gc=False):
+    """What earlier events of a task said, as members of a JSON object after others.
+
+    As `,"name":"proj.add"` it takes less memory than as values, and most of it is
+    only kept to be written.
+    """
+
+    members: bytes
+    names: FieldNames
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields."""
+        return _decode_fields(b"{%b}" % self.members[1:])
+
+
+_decode_fields: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
 class Event(msgspec.Struct, tag_field="type", forbid_unknown_fields=True, kw_only=True, gc=False):
     """An event, decoded once: attributes have the declared type, or None if not sent.
 
@@ -129,6 +158,8 @@ class Event(msgspec.Struct, tag_field="type", forbid_unknown_fields=True, kw_onl
     #: The attribute of each field, by its name.
     attributes: ClassVar[Mapping[str, str]] = {}
     is_gap: ClassVar[bool] = False
+    #: Whether it is of a task, and lacks all that is joined from earlier events.
+    joins_plainly: ClassVar[bool] = False
 
     # Each class has slots for the fields of its type; what others have reads as None.
     if TYPE_CHECKING:
@@ -174,7 +205,7 @@ class Event(msgspec.Struct, tag_field="type", forbid_unknown_fields=True, kw_onl
         lag: Any = UNSET
         #: What earlier events of the task had and this one lacks: a Known, a
         #: dictionary or UNSET.  See `joined`.
-        known: "Known | Mapping[str, Any] | Any" = UNSET
+        known: Known | Mapping[str, Any] | Any = UNSET
         #: What was sent, if the attributes do not say all of it, else UNSET.
         original: EventFields | Any = UNSET
 
@@ -197,12 +228,17 @@ class Event(msgspec.Struct, tag_field="type", forbid_unknown_fields=True, kw_onl
         }
 
     @property
+    def event(self) -> EventFields:
+        """The event as a dictionary, for those who still want one."""
+        return self.as_dict()
+
+    @property
     def joined(self) -> Mapping[str, Any]:
         """The fields of earlier events of the task that this one lacks."""
         known: Any = self.known
         if known is UNSET:
             return NOTHING
-        if known.__class__ is not dict:
+        if known.__class__ is Known:
             self.known = known = known.fields()
         joined: Mapping[str, Any] = known
         return joined
@@ -290,27 +326,29 @@ for _name in FIELDS:
 Gap.type = GAP
 
 
-def make_class(
-    kind: str, own: tuple[str, ...], learned: tuple[str, ...] = (), *, lenient: bool = False
-) -> type[Event]:
-    """Make the class of events of type `kind`.
+def make_class(kind: str, names: Iterable[str], *, lenient: bool = False) -> type[Event]:
+    """Make the class of events of type `kind` with slots for the fields `names`.
 
-    It has slots for Celery's fields `own` and for the names `learned` from senders.
     A `lenient` one takes what lacks fields or has others; without a `kind`, any type.
     """
-    slots = tuple((name, f"x{number}") for number, name in enumerate(learned))
-    fields: list[Any] = [(name, FIELDS[name]) for name in own]
-    if lenient:
-        fields = [
-            (name, form, "") if form is Name else (name, form | None, None) for name, form in fields
-        ]
-    fields += [(slot, Any, msgspec.field(name=name, default=UNSET)) for name, slot in slots]
-    # A recording has the name beside what else names the event.
-    if "name" in learned:
-        place = sum(name in _NAMES_FIRST for name in own)
-        fields.insert(place, fields.pop(len(own) + learned.index("name")))
+    celerys = OWN_FIELDS.get(kind, COMMON)
+    _, *names = ordered({"type": kind, **dict.fromkeys(names)})
+    learned = [name for name in names if name not in celerys]
+    slots = {name: f"x{number}" for number, name in enumerate(learned)}
+    fields: list[Any] = []
+    for name in names:
+        if name in slots:
+            fields.append((slots[name], Any, msgspec.field(name=name, default=UNSET)))
+        elif not lenient:
+            fields.append((name, FIELDS[name]))
+        elif FIELDS[name] is Name:
+            fields.append((name, Name, ""))
+        else:
+            fields.append((name, FIELDS[name] | None, None))
     fields += [("local_received", Time, UNSET), ("lag", _Ours, UNSET)]
     fields += [(slot, _Ours, msgspec.field(name=_HIDDEN[slot], default=UNSET)) for slot in _HIDDEN]
+    own = tuple(name for name in names if name not in slots)
+    joins_plainly = kind.startswith("task-") and "uuid" in own and _JOINED.isdisjoint(learned)
     return cast(
         "type[Event]",
         msgspec.defstruct(
@@ -320,9 +358,12 @@ def make_class(
             namespace={
                 "type": kind or property(_sent_type),
                 "own": own,
-                "learned": slots,
-                "attributes": {name: name for name in (*own, "type", "local_received")}
-                | dict(slots),
+                "learned": tuple(slots.items()),
+                "attributes": {
+                    **{name: name for name in (*own, "type", "local_received")},
+                    **slots,
+                },
+                "joins_plainly": joins_plainly,
             },
             tag=kind or False,
             kw_only=True,
@@ -397,35 +438,6 @@ def group_from(type: str) -> str:  # noqa: A002
 def routing_key_from(type: str) -> str:  # noqa: A002
     """Return the routing key Celery publishes a `type` under: `task.sent`."""
     return type.replace("-", ".")
-
-
-def is_nameless(event: EventFields) -> bool:
-    """Return whether an event of a task or a worker does not say which."""
-    kind = event["type"]
-    if kind.startswith("task-"):
-        name = event.get("uuid")
-    elif kind.startswith("worker-"):
-        name = event.get("hostname")
-    else:
-        return False
-    return not name or type(name) is not str
-
-
-def gap(reason: str, start: float, end: float, **fields: Any) -> EventFields:
-    """Make the record of a hole in the stream.
-
-    `start` and `end` are UTC epoch seconds; `reason` is one of `reconnect`, `buffer`,
-    `stopped`, `worker`; `fields` say more (`dropped`, `error`, ...).
-    """
-    return {
-        "type": GAP,
-        "reason": reason,
-        "from": start,
-        "to": end,
-        "duration": round(max(0.0, end - start), 6),
-        **fields,
-        "local_received": end,
-    }
 
 
 # --- logical time -----------------------------------------------------------------

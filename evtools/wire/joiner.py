@@ -1,110 +1,91 @@
-"""The memory of what earlier events told about a task."""
+"""The memory of what earlier events said of a task."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from itertools import repeat
+from operator import attrgetter, is_
 from typing import Any, Final
 
-from msgspec.structs import astuple
+import msgspec
+from msgspec import UNSET
 
-from evtools.wire.events import TIME_MAX, EventFields, moment
-from evtools.wire.known import Known, KnownFields, known
-from evtools.wire.record import NOTHING
-from evtools.wire.task_event import AnyRecord, TaskEvent
+from evtools.wire.envelope import field_names, join_text
+from evtools.wire.events import NOTHING, OWN_FIELDS, Event, EventFields, FieldNames, Known, moment
 
-_RECEIVED: Final = (
-    *("name", "args", "kwargs", "root_id", "parent_id"),
-    *("retries", "eta", "expires"),
-)
-_SENT: Final = (*_RECEIVED, "queue", "exchange", "routing_key")
+_encode = msgspec.json.Encoder().encode
 
 
-def _nulls_of_started(_event: Any) -> tuple[bool, ...]:
-    return ()
+def _with_start(before: Known, timestamp: float) -> Known:
+    names = before.names.with_start
+    if names is None:
+        names = before.names.with_start = field_names((*before.names.all, "started"))
+    return Known(before.members + b',"started":' + _encode(timestamp), names)
 
 
-def _nulls_of_received(event: Any) -> tuple[bool, ...]:
-    # A loop over the names takes three times as long.
-    return (
-        event.name is None,
-        event.args is None,
-        event.kwargs is None,
-        event.root_id is None,
-        event.parent_id is None,
-        event.retries is None,
-        event.eta is None,
-        event.expires is None,
-    )
+class _Source:
+    """A type of event that says something of its task: fields, and when it was sent.
 
-
-def _nulls_of_sent(event: Any) -> tuple[bool, ...]:
-    return (
-        *_nulls_of_received(event),
-        event.queue is None,
-        event.exchange is None,
-        event.routing_key is None,
-    )
-
-
-class _Lesson:
-    """What a kind of event teaches: fields, and its own time under the name `time`.
-
-    `over` are the times that do not hold any longer then; `nulls` tells which of
-    the fields are null in one of Celery's own events.
+    `time` is the name of the latter, `over` are the times that no longer hold then.
     """
 
-    def __init__(
-        self,
-        names: tuple[str, ...],
-        time: str,
-        nulls: Callable[[Any], tuple[bool, ...]],
-        over: tuple[str, ...],
-    ) -> None:
+    def __init__(self, kind: str, time: str, over: tuple[str, ...]) -> None:
+        own = OWN_FIELDS[kind]
+        # Between what names the event and what all events have.
+        self._fields = own[2 : own.index("timestamp")]
+        self._names = (*self._fields, time)
         self.over = over
-        self._sources = (*names, "timestamp")
-        self._names = (*names, time)
-        self._nulls = nulls
-        #: Where one of Celery's own events has them: after hostname and uuid.
-        self._place = slice(2, 2 + len(self._sources))
-        self._fields = KnownFields(self._names)
+        self._values: Callable[[Any], tuple[Any, ...]] = attrgetter(
+            "uuid", *self._fields, "timestamp"
+        )
+        #: By which of them are None.
+        self._present: dict[tuple[bool, ...], FieldNames] = {}
+        self._object = msgspec.defstruct(
+            "Object", [(name, Any, None) for name in self._names], omit_defaults=True, gc=False
+        )
 
-    def known(self, event: TaskEvent) -> Known:
-        """Return what the event teaches, if it has a proper time, as known."""
-        return self._fields.known(astuple(event)[self._place], self._nulls(event))
+    def known(self, event: Event) -> Known:
+        """Return what an event says that has all its fields."""
+        _, *values = self._values(event)
+        nulls = tuple(map(is_, values, repeat(None)))
+        names = self._present.get(nulls)
+        if names is None:
+            present = (
+                name for name, is_null in zip(self._names, nulls, strict=True) if not is_null
+            )
+            names = self._present[nulls] = field_names(tuple(present))
+        return Known(b"," + _encode(self._object(*values))[1:-1], names)
 
-    def taught(self, event: EventFields) -> dict[str, Any]:
-        """Return what the event teaches."""
-        fields = dict(zip(self._names, map(event.get, self._sources), strict=True))
-        if moment(event.get("timestamp")) is None:
-            fields[self._names[-1]] = None
-        return {name: value for name, value in fields.items() if value is not None}
+    def said(self, event: EventFields) -> dict[str, Any]:
+        """Return what any event says."""
+        values = [event.get(name) for name in self._fields]
+        values.append(event["timestamp"] if moment(event.get("timestamp")) is not None else None)
+        pairs = zip(self._names, values, strict=True)
+        return {name: value for name, value in pairs if value is not None}
 
 
-#: A redelivery shows by nothing, but no worker receives a task after it
-#: started it.
-_LESSONS: Final[Mapping[str, _Lesson]] = {
-    "task-sent": _Lesson(_SENT, "sent", _nulls_of_sent, ("sent",)),
-    "task-received": _Lesson(_RECEIVED, "received", _nulls_of_received, ("received", "started")),
-    "task-started": _Lesson((), "started", _nulls_of_started, ("started",)),
+#: Nothing shows a redelivery, but no worker receives a task after it started it.
+_SOURCES: Final[Mapping[str, _Source]] = {
+    "task-sent": _Source("task-sent", "sent", ("sent",)),
+    "task-received": _Source("task-received", "received", ("received", "started")),
+    "task-started": _Source("task-started", "started", ("started",)),
 }
 
-#: What another attempt makes obsolete; it shows by its `retries`.
+#: What another attempt makes obsolete; its `retries` shows it.
 _TIMES: Final = ("sent", "received", "started")
 
-#: A client's clock may be ahead of the worker's by so many seconds.
+#: Seconds by which a client's clock may be ahead of the worker's.
 _SKEW: Final = 1.0
 
 #: What one task takes beside the text of what is known: key, entry and tuple.
 _ENTRY_BYTES: Final = 350
-#: To compare a float with an integer takes longer.
-_TIME_MAX: Final = float(TIME_MAX)
 
 
 class Joiner:
-    """Tell records what earlier events of their task said.
+    """Give events what earlier events of their task said and they lack.
 
-    Bounded by the number of tasks and by their weight in bytes (estimated);
-    the tasks that were silent for longest are forgotten first, finished or
-    not, and counted in `forgotten`.
+    Bounded by the number of tasks and by their weight in bytes (estimated); the tasks
+    without events for longest are forgotten first, finished or not, and counted in
+    `forgotten`.
     """
 
     def __init__(self, *, max_tasks: int = 100_000, max_bytes: int = 64 * 1024 * 1024) -> None:
@@ -118,55 +99,50 @@ class Joiner:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def join(self, records: Iterable[AnyRecord]) -> None:
-        """Join to each record what is known of its task and its event lacks.
-
-        Learn from the event for later ones.
-        """
-        tasks, lessons, weight = self._tasks, _LESSONS, 0
+    def join(self, events: Iterable[Event]) -> None:
+        """Set `known` of each event, and learn from it for later ones."""
+        tasks, sources, weight = self._tasks, _SOURCES, 0
         recall, touch = tasks.get, tasks.move_to_end
-        for record in records:
-            if not record.is_typed:
-                record.joined = self._joined(record.event)
+        for event in events:
+            if event.original is not UNSET or not event.joins_plainly:
+                joined = self._joined(event)
+                if joined:
+                    event.known = joined
                 continue
-            uuid, kind = record.uuid, record.type
+            uuid, kind = event.uuid, event.type
             before = recall(uuid)
-            if kind not in lessons:
+            if kind not in sources:
                 if before is not None:
                     touch(uuid)
-                    record.known = before
-            elif not (type(record.timestamp) is float and 0.0 <= record.timestamp <= _TIME_MAX):
-                record.known = known(self._joined(record.event))
+                    event.known = before
             elif before is None:
-                tasks[uuid] = now = lessons[kind].known(record)
+                tasks[uuid] = now = sources[kind].known(event)
                 weight += _ENTRY_BYTES + len(uuid) + len(now.members)
-            elif kind == "task-started" and not before.names.tell_start:
-                record.known = before
-                tasks[uuid] = now = before.started(record.timestamp)
+            elif kind == "task-started" and not before.names.has_start:
+                event.known = before
+                tasks[uuid] = now = _with_start(before, event.timestamp or 0)
                 touch(uuid)
                 weight += len(now.members) - len(before.members)
             else:
-                record.known = known(self._joined(record.event))
+                event.known = self._joined(event)
         self.weight_bytes += weight
         self._make_room()
 
-    def _joined(self, event: EventFields) -> Mapping[str, Any]:
+    def _joined(self, event: Event) -> Mapping[str, Any]:
         """Return what is known of the event's task and it lacks; learn from it."""
-        uuid, kind = event.get("uuid"), event["type"]
-        if uuid.__class__ is not str:
-            return NOTHING
+        uuid, kind = event.uuid, event.type
+        source = _SOURCES.get(kind)
         before = self._tasks.get(uuid)
-        lesson = _LESSONS.get(kind)
-        if lesson is None:
-            if before is None or not kind.startswith("task-"):
-                return NOTHING
+        if not uuid or not kind.startswith("task-") or (source is None and before is None):
+            return NOTHING
+        sent = event.as_dict()
+        fields = before.fields() if before is not None else {}
+        if source is None:
             self._tasks.move_to_end(uuid)
-            fields = before.fields()
         else:
-            fields = _still_true(before.fields(), event, lesson) if before else {}
-            news = {**fields, **lesson.taught(event)}
-            self._remember(uuid, before, known(news))
-        return {name: value for name, value in fields.items() if name not in event}
+            fields = _still_true(fields, sent, source)
+            self._remember(uuid, before, join_text({**fields, **source.said(sent)}))
+        return {name: value for name, value in fields.items() if name not in sent}
 
     def _remember(self, uuid: str, before: Known | None, now: Known) -> None:
         self._tasks[uuid] = now
@@ -184,18 +160,18 @@ class Joiner:
             self.forgotten += 1
 
 
-def _still_true(fields: dict[str, Any], event: EventFields, lesson: _Lesson) -> dict[str, Any]:
+def _still_true(fields: dict[str, Any], event: EventFields, source: _Source) -> dict[str, Any]:
     """Return what is known, without the times of an earlier attempt."""
     retries = fields.get("retries")
     another = retries is not None and event.get("retries", retries) != retries
-    over = _TIMES if another or _is_sent_anew(fields, event) else lesson.over
+    over = _TIMES if another or _is_sent_anew(fields, event) else source.over
     return {name: value for name, value in fields.items() if name not in over}
 
 
 def _is_sent_anew(fields: dict[str, Any], event: EventFields) -> bool:
-    """Tell whether a client sends a task under the id of one that ran before.
+    """Return whether a client sends a task under the id of one that ran before.
 
-    Other than that, what was sent may come after what became of it.
+    Otherwise, a task-sent may come after the task's other events.
     """
     at = moment(event.get("timestamp"))
     if event["type"] != "task-sent" or at is None:

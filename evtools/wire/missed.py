@@ -2,23 +2,20 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from evtools.wire.events import EventFields
+from evtools.wire.events import Event, EventFields
+from evtools.wire.schema import from_fields
 
 #: More workers than any cluster has; names are chosen by whoever publishes.
 _WORKERS_MAX: Final = 10_000
 _HOSTNAME_MAX: Final = 1024
 
-#: What no honest counter reaches.
-_PLAUSIBLE_MAX: Final = 2**53
-
 #: After so many heartbeats that add tasks without any start, events are off.
 _DARK_BEATS_MAX: Final = 3
 
-_HEARTBEATS: Final = frozenset({"worker-heartbeat", "worker-online"})
-#: The types of event that `observe` learns from.
-OBSERVED: Final = _HEARTBEATS | {"task-started"}
+#: The types of event with a worker's counters.
+HEARTBEATS: Final = frozenset({"worker-heartbeat", "worker-online"})
 
 
 @dataclass(slots=True)
@@ -76,29 +73,30 @@ class MissedTasks:
         self.total = 0
         self._workers: OrderedDict[str, _Worker] = OrderedDict()
 
-    def observe(self, event: EventFields) -> int:
+    def observe(self, event: Event | EventFields) -> int:
         """Take in one event; return how many tasks it newly shows as missed."""
-        kind = event["type"]
-        if kind == "task-started":
-            self.started(_hostname(event), event.get("clock"))
-        elif kind in _HEARTBEATS:
-            return self._heartbeat(event)
+        if isinstance(event, dict):
+            event = from_fields(event)
+        if event.type == "task-started":
+            self.started(event.hostname, event.clock)
+        elif event.type in HEARTBEATS:
+            return self.heartbeat(event)
         return 0
 
-    def started(self, hostname: str, clock: Any) -> None:
+    def started(self, hostname: str, clock: int | None) -> None:
         """Take in that the worker `hostname` started a task at its time `clock`."""
         worker = self._workers.get(hostname)
         if worker is None:
             return
-        if type(clock) is not int or clock > worker.last.clock:
+        if clock is None or clock > worker.last.clock:
             worker.later += 1
         elif clock > worker.base.clock:
             worker.added += 1
 
-    def _heartbeat(self, event: EventFields) -> int:
-        reading = _reading(event)
-        hostname = _hostname(event)
-        if reading is None or not hostname:
+    def heartbeat(self, event: Event) -> int:
+        """Take in a worker's counters; return how many tasks they newly show as missed."""
+        hostname, reading = event.hostname, _reading(event)
+        if reading is None or not 0 < len(hostname) <= _HOSTNAME_MAX:
             return 0
         worker = self._workers.get(hostname)
         if worker is None or not reading.continues(worker.last):
@@ -145,16 +143,9 @@ def _look_for_darkness(worker: _Worker) -> None:
         worker.tells = worker.dark_beats < _DARK_BEATS_MAX
 
 
-def _reading(event: EventFields) -> _Reading | None:
-    """Return what a heartbeat tells; None for one that answers a command."""
-    values: list[Any] = [event.get(name) for name in ("pid", "clock", "processed", "active")]
-    if all(type(value) is int and 0 <= value < _PLAUSIBLE_MAX for value in values):
-        return _Reading(*values)
-    return None
-
-
-def _hostname(event: EventFields) -> str:
-    hostname = event.get("hostname")
-    if type(hostname) is str and len(hostname) <= _HOSTNAME_MAX:
-        return hostname
-    return ""
+def _reading(event: Event) -> _Reading | None:
+    """Return the counters of a heartbeat; None for one that answers a command."""
+    pid, clock, processed, active = event.pid, event.clock, event.processed, event.active
+    if pid is None or clock is None or processed is None or active is None:
+        return None
+    return _Reading(pid, clock, processed, active)

@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from evtools.errors import UsageError
 from evtools.text import BoundedPattern
-from evtools.wire.events import EventFields
+from evtools.wire.events import Event, EventFields
+from evtools.wire.schema import from_fields
 from evtools.wire.values import DEPTH_MAX
 
 #: What stands where a secret stood.
@@ -49,6 +52,18 @@ def redactor(patterns: Iterable[str]) -> Callable[[EventFields], None] | None:
         key=_key_pattern(names) if names else None,
         regexes=tuple(regexes),
     ).redact
+
+
+def redacted(event: Event, redact: Callable[[EventFields], None]) -> Event:
+    """Return an event masked, and what is joined to it."""
+    fields = event.as_dict()
+    redact(fields)
+    masked = from_fields(fields)
+    if event.known is not UNSET:
+        joined = dict(event.joined)
+        redact(joined)
+        masked.known = joined
+    return masked
 
 
 def _compile(pattern: str) -> BoundedPattern:

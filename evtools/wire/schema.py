@@ -15,11 +15,13 @@ from evtools.wire.events import (
     FREQ_MAX,
     GAP,
     HOURS_MAX,
+    NOTHING,
     OWN_FIELDS,
     TIME_MAX,
     Event,
     EventFields,
     Gap,
+    group_from,
     make_class,
 )
 
@@ -31,9 +33,7 @@ _CUSTOM_KINDS_MAX: Final = 64
 _NAME_MAX_CHARS: Final = 100
 
 #: What the lines of a recording add, what we set, and what a JSON name cannot be.
-_RESERVED: Final = frozenset(
-    {"type", "local_received", "v", "ts", "lag", "joined", "own", "known", *COMMON}
-)
+_RESERVED: Final = frozenset({"type", "local_received", "v", "ts", "lag", "joined", "own", "known"})
 
 
 _lenient: Final = {kind: make_class(kind, own, lenient=True) for kind, own in OWN_FIELDS.items()}
@@ -49,15 +49,15 @@ class Schema:
     """
 
     def __init__(self) -> None:
-        #: By type, Celery's fields and the names that senders added.
-        self._kinds: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-            kind: (own, ()) for kind, own in OWN_FIELDS.items()
-        }
+        #: By type, the names of its fields, Celery's and those that senders added.
+        self._names = dict(OWN_FIELDS)
         self._learned_count = 0
+        #: Whether there are events with fields of any type.
+        self.is_open = False
         self._prepare()
 
     def _prepare(self) -> None:
-        self._classes = {kind: make_class(kind, *names) for kind, names in self._kinds.items()}
+        self._classes = {kind: make_class(kind, names) for kind, names in self._names.items()}
         any_event: Any = reduce(or_, self._classes.values())
         #: Decode one event or a batch; raise ValidationError for what does not fit.
         self.json_event: Callable[[bytes], Any] = msgspec.json.Decoder(any_event).decode
@@ -78,24 +78,23 @@ class Schema:
         kind = event.get("type")
         if type(kind) is not str or kind == GAP or not _is_short(kind):
             return False
-        if kind in self._kinds:
-            own, learned = self._kinds[kind]
-        elif len(self._kinds) - len(OWN_FIELDS) < _CUSTOM_KINDS_MAX:
-            own, learned = (), ()
-        else:
+        known, celerys = self._names.get(kind, ()), OWN_FIELDS.get(kind, COMMON)
+        if not known and len(self._names) - len(OWN_FIELDS) >= _CUSTOM_KINDS_MAX:
             return False
-        if kind not in OWN_FIELDS:
-            own = tuple(name for name in COMMON if name in own or name in event)
-        room = min(_LEARNED_OF_KIND_MAX - len(learned), _LEARNED_MAX - self._learned_count)
-        names = [
-            name
-            for name in event
-            if name not in own and name not in learned and name not in _RESERVED and _is_short(name)
-        ][:room]
-        if (own, (*learned, *names)) == self._kinds.get(kind):
+        names = [name for name in event if name not in known and name not in _RESERVED]
+        room = _LEARNED_OF_KIND_MAX - sum(name not in celerys for name in known)
+        room = min(room, _LEARNED_MAX - self._learned_count)
+        learned = [name for name in names if name not in celerys and _is_short(name)][:room]
+        new = [name for name in names if name in celerys or name in learned]
+        if not known:
+            # Receivers set a missing clock; what is nameless is looked for among the odd.
+            needed = ("clock", {"task": "uuid", "worker": "hostname"}.get(group_from(kind)))
+            new += [name for name in COMMON if name in needed and name not in new]
+        if not new:
             return False
-        self._learned_count += len(names)
-        self._kinds[kind] = (own, (*learned, *names))
+        self._learned_count += len(learned)
+        self.is_open = self._learned_count > 0
+        self._names[kind] = (*known, *new)
         return True
 
     def event(self, fields: EventFields) -> Event:
@@ -143,23 +142,44 @@ def _gap(fields: EventFields) -> Gap:
     )
 
 
+def gap(reason: str, start: float, end: float, **fields: Any) -> Gap:
+    """Make the record of a hole in the stream.
+
+    `start` and `end` are UTC epoch seconds; `reason` is one of `reconnect`, `buffer`,
+    `stopped`, `worker`; `fields` say more (`dropped`, `error`, ...).
+    """
+    span = {"from": start, "to": end, "duration": round(max(0.0, end - start), 6)}
+    return _gap({"type": GAP, "reason": reason, **span, **fields, "local_received": end})
+
+
 #: Learns nothing, so it may be shared.
 _celery: Final = Schema()
 
 
-def from_fields(fields: Mapping[str, Any]) -> Event:
+def from_fields(fields: Mapping[str, Any], schema: Schema | None = None) -> Event:
     """Return the typed event of a dictionary such as handlers get, which is left as it is.
 
     Where it does not say when the event was received, that is when it was sent.
-    What has no type is a CustomEvent of type "".
+    What has no type is a CustomEvent of type "".  A `schema` learns what is new.
     """
-    event = _celery.event(dict(fields))
+    copy = dict(fields)
+    event = (schema or _celery).event(copy)
+    if schema is not None and event.original is not UNSET and schema.learn(copy):
+        event = schema.event(copy)
     received: Any = event.local_received
     if received is UNSET:
         if event.original is UNSET:
             event.original = dict(fields)
         event.local_received = event.timestamp or 0.0
     return event
+
+
+def Record(event: Mapping[str, Any] | Event, joined: Mapping[str, Any] = NOTHING) -> Event:  # noqa: N802
+    """Return the typed event of a dictionary and what is joined to it."""
+    typed = event if isinstance(event, Event) else from_fields(event)
+    if joined:
+        typed.known = joined
+    return typed
 
 
 # --- odd values -------------------------------------------------------------------

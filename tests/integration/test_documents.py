@@ -31,8 +31,9 @@ from evtools.dump.formats.csv import COLUMNS
 from evtools.dump.formatter import FormatOptions, make_formatter
 from evtools.top import choices, verdict
 from evtools.top.actions import ACTIONS
-from evtools.wire import GAP, Joiner, Record, envelope, gap
+from evtools.wire import GAP, Joiner, Record, envelope
 from tools.command import ROOT
+from tools.gaps import gap
 
 PAGE = check_docs.render(ROOT / "man" / "evdump.1")
 TOP_PAGE = check_docs.render(ROOT / "man" / "evtop.1")

@@ -6,7 +6,7 @@ from evtools.dump.formatter import FormatOptions, Formatter
 from evtools.dump.stamps import moment_of
 from evtools.dump.wording import failure, runtime, said
 from evtools.text import csv_cell
-from evtools.wire import Record, encode_line, iso_utc, own_fields
+from evtools.wire import Event, encode_line, iso_utc
 
 _PLAIN: Final = (*("type", "hostname", "uuid", "name", "args", "kwargs"), *("retries", "queue"))
 
@@ -29,23 +29,22 @@ class CsvFormatter(Formatter):
         """Return the names of the columns."""
         return ",".join(COLUMNS).encode() + b"\n"
 
-    def format(self, record: Record) -> bytes:
-        """Return the cells of the record."""
-        event = record.event
+    def format(self, event: Event) -> bytes:
+        """Return the cells of the event."""
         moment = moment_of(event)
-        exception = failure(record)
+        exception = failure(event)
         told = _TOLD if event.get("exception") != exception else {*_TOLD, "exception"}
         rest = {
             name: value
-            for fields in (own_fields(event), record.joined)
+            for fields in (event.as_dict(), event.joined)
             for name, value in fields.items()
             if name not in told
         }
         cells = (
             "" if moment is None else iso_utc(moment),
-            *(record.get(name) for name in _PLAIN),
-            event.get("runtime", runtime(record)),
-            record.get("result"),
+            *(event.get(name) for name in _PLAIN),
+            event.get("runtime", runtime(event)),
+            event.get("result"),
             exception,
             encode_line(rest).decode(),
         )

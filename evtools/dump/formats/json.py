@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from evtools.dump.formatter import FormatOptions, Formatter
-from evtools.wire import AnyRecord, EnvelopeWriter, Record
+from evtools.wire import EnvelopeWriter, Event
 
 
 class JsonFormatter(Formatter):
@@ -16,13 +16,13 @@ class JsonFormatter(Formatter):
         """Return nothing."""
         return b""
 
-    def format(self, record: Record) -> bytes:
-        """Return the envelope of the record."""
-        return self._lines([record])
+    def format(self, event: Event) -> bytes:
+        """Return the envelope of the event."""
+        return self._lines([event])
 
-    def format_all(self, records: Iterable[AnyRecord]) -> bytes:
-        """Return the envelopes of the records."""
-        return self._lines(records)
+    def format_all(self, events: Iterable[Event]) -> bytes:
+        """Return the envelopes of the events."""
+        return self._lines(events)
 
 
 def make(_options: FormatOptions) -> JsonFormatter:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from evtools.dump.formatter import FormatOptions, Formatter
 from evtools.text import sanitize
-from evtools.wire import Record, encode_line, envelope
+from evtools.wire import Event, encode_line, envelope
 
 #: What needs no quotes: nothing that reads as a separator or an escape.
 _BARE: Final = re.compile(r'[^\s"=\\]+')
@@ -25,10 +25,11 @@ class LogfmtFormatter(Formatter):
         """Return nothing."""
         return b""
 
-    def format(self, record: Record) -> bytes:
+    def format(self, event: Event) -> bytes:
         """Return the envelope without its version."""
-        line = envelope(record.event, record.joined)
-        if "v" not in record.event:
+        sent = event.as_dict()
+        line = envelope(sent, event.joined)
+        if "v" not in sent:
             del line["v"]
         pairs = [f"{_key(key)}={_value(value)}" for key, value in line.items()]
         return " ".join(pairs).encode() + b"\n"

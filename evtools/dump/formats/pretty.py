@@ -8,7 +8,7 @@ from evtools.dump.paint import PLAIN, Paint, paint
 from evtools.dump.stamps import Stamps
 from evtools.dump.wording import failure, gap_sentence, said
 from evtools.text import clip, sanitize, sanitize_lines, width
-from evtools.wire import GAP, Record, own_fields
+from evtools.wire import Event
 
 _LABEL_COLS_MAX: Final = 30
 _VALUE_COLS: Final = 1000
@@ -32,27 +32,27 @@ class PrettyFormatter(Formatter):
         """Return nothing."""
         return b""
 
-    def format(self, record: Record) -> bytes:
-        """Return the block of the record, the empty line after it included."""
-        return "".join([f"{line}\n" for line in self._lines(record)]).encode() + b"\n"
+    def format(self, event: Event) -> bytes:
+        """Return the block of the event, the empty line after it included."""
+        return "".join([f"{line}\n" for line in self._lines(event)]).encode() + b"\n"
 
-    def _lines(self, record: Record) -> Iterator[str]:
-        stamp = self._stamps.stamp(record.event)
+    def _lines(self, event: Event) -> Iterator[str]:
+        stamp = self._stamps.stamp(event)
         before, after = self._title
-        title = f"{before}{self._shown(record.event['type'])}{after}  {stamp}"
+        title = f"{before}{self._shown(event.type)}{after}  {stamp}"
         yield title.rstrip()
-        if record.event["type"] == GAP:
-            yield f"  {self._shown(gap_sentence(record.event))}"
-        fields = own_fields(record.event)
+        if event.is_gap:
+            yield f"  {self._shown(gap_sentence(event))}"
+        fields = event.as_dict()
         del fields["type"]
-        labels = [self._shown(name) for name in (*fields, *record.joined)]
+        labels = [self._shown(name) for name in (*fields, *event.joined)]
         cols = min(max(map(width, labels), default=0), _LABEL_COLS_MAX)
         for name, value in fields.items():
             yield from self._field(name, value, cols)
-        for name, value in record.joined.items():
+        for name, value in event.joined.items():
             yield from self._field(name, value, cols, note="  (joined)")
-        real = failure(record)
-        if real != record.event.get("exception"):
+        real = failure(event)
+        if real != event.get("exception"):
             yield from self._field("exception", real, cols, note="  (from traceback)")
 
     def _field(self, name: str, value: Any, cols: int, *, note: str = "") -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The event alone as JSON: what the sender said and when we got it."""
 
 from evtools.dump.formatter import FormatOptions, Formatter
-from evtools.wire import Record, encode_line, own_fields
+from evtools.wire import Event, encode_line
 
 
 class RawFormatter(Formatter):
@@ -11,9 +11,9 @@ class RawFormatter(Formatter):
         """Return nothing."""
         return b""
 
-    def format(self, record: Record) -> bytes:
+    def format(self, event: Event) -> bytes:
         """Return the event's own fields."""
-        return encode_line(own_fields(record.event)) + b"\n"
+        return encode_line(event.as_dict()) + b"\n"
 
 
 def make(_options: FormatOptions) -> RawFormatter:

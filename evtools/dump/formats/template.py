@@ -9,7 +9,7 @@ from evtools.dump.stamps import Stamps
 from evtools.dump.wording import failure, gap_sentence, number, runtime, said
 from evtools.errors import UsageError
 from evtools.text import clip, sanitize, width
-from evtools.wire import GAP, Record, encode_line
+from evtools.wire import GAP, Event, encode_line
 
 UNKNOWN: Final = "-"
 
@@ -31,7 +31,7 @@ _GRAMMAR: Final = (
     "{runtime:.3f} with 3 decimals or {args!j} as JSON; write {{ for a brace"
 )
 
-_Piece: TypeAlias = Callable[[Record], str]
+_Piece: TypeAlias = Callable[[Event], str]
 
 
 class TemplateError(UsageError):
@@ -64,13 +64,13 @@ class TemplateFormatter(Formatter):
         """Return nothing."""
         return b""
 
-    def format(self, record: Record) -> bytes:
+    def format(self, event: Event) -> bytes:
         """Return the filled template."""
-        if record.event["type"] == GAP:
-            stamp = self._stamps.stamp(record.event)
-            line = f"{stamp} {GAP} {sanitize(gap_sentence(record.event))}".lstrip()
+        if event.is_gap:
+            stamp = self._stamps.stamp(event)
+            line = f"{stamp} {GAP} {sanitize(gap_sentence(event))}".lstrip()
         else:
-            line = "".join([piece(record) for piece in self._pieces])
+            line = "".join([piece(event) for piece in self._pieces])
         return line.encode() + b"\n"
 
     def _parse(self, text: str) -> Iterator[_Piece]:
@@ -100,16 +100,16 @@ class TemplateFormatter(Formatter):
             raise TemplateError(problem, text=text, position=position + field.start(3))
         read = self._reader(field["name"])
         if field["json"]:
-            return lambda record: _fitted(_as_json(read(record)), spec)
-        return lambda record: _fitted(_as_text(read(record), spec), spec)
+            return lambda event: _fitted(_as_json(read(event)), spec)
+        return lambda event: _fitted(_as_text(read(event), spec), spec)
 
-    def _reader(self, name: str) -> Callable[[Record], Any]:
-        special: dict[str, Callable[[Record], Any]] = {
-            "ts": lambda record: self._stamps.stamp(record.event),
-            "runtime": lambda record: record.get("runtime", runtime(record)),
+    def _reader(self, name: str) -> Callable[[Event], Any]:
+        special: dict[str, Callable[[Event], Any]] = {
+            "ts": self._stamps.stamp,
+            "runtime": lambda event: event.get("runtime", runtime(event)),
             "exception": failure,
         }
-        return special.get(name, lambda record: record.get(name))
+        return special.get(name, lambda event: event.get(name))
 
 
 def make(options: FormatOptions) -> TemplateFormatter:

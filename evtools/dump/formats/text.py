@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from msgspec import UNSET
+
 from evtools.dump.formatter import FormatOptions, Formatter
 from evtools.dump.paint import PLAIN, Paint, paint
 from evtools.dump.stamps import Stamps
 from evtools.dump.wording import failure, gap_sentence, runtime, said, short_uuid
 from evtools.text import BoundedPattern, clip, human_duration, sanitize, sanitize_lines, width
-from evtools.wire import GAP, Record, group_from, own_fields
+from evtools.wire import GAP, Event, group_from
 
 
 class _Kind(NamedTuple):
@@ -99,103 +101,102 @@ class TextFormatter(Formatter):
         """Return nothing."""
         return b""
 
-    def format(self, record: Record) -> bytes:
+    def format(self, event: Event) -> bytes:
         """Return one line; with `-vv` and `multiline` a traceback below it."""
-        pieces = list(self._quiet_line(record) if self._quiet else self._line(record))
+        pieces = list(self._quiet_line(event) if self._quiet else self._line(event))
         if self._highlight is not None:
             pieces = list(_highlighted(pieces, self._highlight))
         line = "".join([f"{paint[0]}{text}{paint[1]}" for text, paint in pieces])
         # The paint of a blank is invisible, a blank at the end is litter.
-        return line.rstrip().encode() + b"\n" + self._traceback_below(record)
+        return line.rstrip().encode() + b"\n" + self._traceback_below(event)
 
     # --- the line ---------------------------------------------------------------
 
-    def _quiet_line(self, record: Record) -> Iterator[_Piece]:
-        kind = record.event["type"]
+    def _quiet_line(self, event: Event) -> Iterator[_Piece]:
+        kind = event.type
         yield self._clipped(kind, _TYPE_COLS_MAX), self._paint_of(kind)
         if kind == GAP:
-            yield " " + self._value(gap_sentence(record.event)), PLAIN
+            yield " " + self._value(gap_sentence(event)), PLAIN
             return
-        name = record.get("name")
-        subject = record.event.get("hostname") if name is None else name
+        name = event.get("name")
+        subject = event.get("hostname") if name is None else name
         if subject is not None:
             yield " " + self._clipped(said(subject), _NAME_COLS_MAX), PLAIN
 
-    def _line(self, record: Record) -> Iterator[_Piece]:
-        event = record.event
+    def _line(self, event: Event) -> Iterator[_Piece]:
         stamp = self._stamps.stamp(event)
         if self._stamps.cols:
             yield stamp.rjust(self._stamps.cols) + " ", self._paint("dim")
-        type_ = event["type"]
+        type_ = event.type
         kind = _KINDS.get(type_)
         word = kind.word if kind else self._clipped(type_, _TYPE_COLS_MAX)
         yield word.ljust(_WORD_COLS) + " ", self._paint_of(type_)
         if type_ == GAP:
             yield self._value(gap_sentence(event)), self._paint_of(type_)
             return
-        yield self._host(record), PLAIN
+        yield self._host(event), PLAIN
         dim = self._paint("dim") if type_ == "worker-heartbeat" else PLAIN
-        is_task = "uuid" in event or group_from(type_) == "task"
+        is_task = event.get("uuid", UNSET) is not UNSET or group_from(type_) == "task"
         if is_task:
-            yield from self._task(record)
-        yield from ((f"  {text}", dim) for text in self._details(record, kind))
+            yield from self._task(event)
+        yield from ((f"  {text}", dim) for text in self._details(event, kind))
         if self._verbosity or kind is None:
             placed = _TASK_PLACED if is_task else _PLACED
             if kind is not None:
                 placed = placed.union(kind.detail, kind.named)
-            yield from self._rest(record, placed)
+            yield from self._rest(event, placed)
 
-    def _host(self, record: Record) -> str:
-        hostname = record.event.get("hostname")
+    def _host(self, event: Event) -> str:
+        hostname = event.get("hostname")
         text = "-" if hostname is None else self._clipped(said(hostname), _NAME_COLS_MAX)
         if width(text) <= _HOST_COLS_MAX:
             self._host_cols = max(self._host_cols, width(text))
         return text + " " * (self._host_cols - width(text))
 
-    def _task(self, record: Record) -> Iterator[_Piece]:
-        name, uuid = record.get("name"), record.event.get("uuid")
+    def _task(self, event: Event) -> Iterator[_Piece]:
+        name, uuid = event.get("name"), event.get("uuid")
         known = "?" if name is None else self._clipped(said(name), _NAME_COLS_MAX)
         yield "  " + known, self._paint("bold")
         if uuid is not None:
             shown = said(uuid) if self._cols is None else short_uuid(uuid)
             yield f"[{self._clipped(shown, _UUID_COLS_MAX)}]", PLAIN
-        for arguments in (record.get("args"), record.get("kwargs")):
+        for arguments in (event.get("args"), event.get("kwargs")):
             if arguments not in _EMPTY_ARGUMENTS:
                 yield " " + self._value(arguments), PLAIN
-        seconds = runtime(record)
+        seconds = runtime(event)
         if seconds is not None:
             yield " " + human_duration(seconds), self._paint("cyan")
 
-    def _details(self, record: Record, kind: _Kind | None) -> Iterator[str]:
+    def _details(self, event: Event, kind: _Kind | None) -> Iterator[str]:
         if kind is None:
             return
         if "exception" in kind.detail:
-            exception = failure(record)
+            exception = failure(event)
             if exception is not None:
                 yield self._value(exception)
             return
-        values = [record.event.get(name) for name in kind.detail]
+        values = [event.get(name) for name in kind.detail]
         told = [self._value(value) for value in values if value is not None]
         told += [
-            f"{label}={self._value(_briefly(record.get(name)))}"
+            f"{label}={self._value(_briefly(event.get(name)))}"
             for name, label in kind.named.items()
-            if record.get(name) is not None and record.get(name) is not False
+            if event.get(name) is not None and event.get(name) is not False
         ]
         if told:
             yield " ".join(told)
 
-    def _rest(self, record: Record, placed: frozenset[str]) -> Iterator[_Piece]:
+    def _rest(self, event: Event, placed: frozenset[str]) -> Iterator[_Piece]:
         """Name what has no place of its own; what is null says nothing."""
         if self._verbosity < _VERY_VERBOSE:
             placed |= _PROTOCOL
-        uuid = record.event.get("uuid")
-        fields = own_fields(record.event)  # in the order that a recording has, too
-        for name, value in (*fields.items(), *record.joined.items()):
+        uuid = event.get("uuid")
+        fields = event.as_dict()  # in the order that a recording has, too
+        for name, value in (*fields.items(), *event.joined.items()):
             if name in placed or value is None or (name == "root_id" and value == uuid):
                 continue
             yield f"  {self._clipped(name, _TYPE_COLS_MAX)}=", self._paint("dim")
             yield self._value(value), PLAIN
-        traceback = record.event.get("traceback")
+        traceback = event.get("traceback")
         if self._inline_traceback and traceback is not None:
             yield "  traceback=", self._paint("dim")
             yield self._value(traceback), PLAIN
@@ -204,8 +205,8 @@ class TextFormatter(Formatter):
     def _inline_traceback(self) -> bool:
         return self._verbosity == _VERY_VERBOSE and not self._multiline
 
-    def _traceback_below(self, record: Record) -> bytes:
-        traceback = record.event.get("traceback")
+    def _traceback_below(self, event: Event) -> bytes:
+        traceback = event.get("traceback")
         if (
             traceback is None
             or self._quiet

@@ -14,7 +14,7 @@ from evtools.top.eventlog import EventLog
 from evtools.top.index import Matches, Order
 from evtools.top.projected import ProjectedTable
 from evtools.top.wording import event_story, event_style, event_word, said, text_of, was_cut
-from evtools.wire import EventFields, Record, moment
+from evtools.wire import Event, EventFields, Record, moment
 
 #: What a task may add to its events, because an earlier one told it.
 _JOINED: Final = (
@@ -145,7 +145,7 @@ class EventsView(ProjectedTable[EventFields]):
         matches = chosen.matches
         return lambda event: matches(self.record_of(event))
 
-    def record_of(self, event: EventFields) -> Record:
+    def record_of(self, event: EventFields) -> Event:
         """Return an event with what is known of its task."""
         uuid = event.get("uuid")
         task = self._state.tasks.find(uuid) if isinstance(uuid, str) else None

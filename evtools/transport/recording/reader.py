@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from evtools.clock import Clock
 from evtools.errors import DecodeError, UsageError
@@ -24,7 +24,16 @@ from evtools.transport.buffer import Notice
 from evtools.transport.recording.compression import FileReader
 from evtools.transport.source import Statistics
 from evtools.transport.tally import Tally
-from evtools.wire import TIME_MAX, EventFields, Lost, Record, open_envelope, read_fields
+from evtools.wire import (
+    TIME_MAX,
+    Event,
+    EventFields,
+    Lost,
+    Schema,
+    from_fields,
+    open_envelope,
+    read_fields,
+)
 from evtools.wire import moment as moment_of
 
 #: UTC epoch seconds, or a time of day on the days of the recording.
@@ -42,19 +51,11 @@ _LINES_WITHOUT_TIME: Final = 1000
 _STRANGE_LINES: Final = 100
 
 
-class RecordedEvent(Record):
-    """A record from a recording.
+class _Ready(NamedTuple):
+    """An event to be played, and when it was received, or else sent, if that is known."""
 
-    `recorded` is False for the bare event of another program, to which nothing was joined
-    when it was written.  `moment` is when the event was received, or else sent, if known.
-    """
-
-    __slots__ = ("moment", "recorded")
-
-    def __init__(self, event: EventFields, joined: dict[str, Any], *, recorded: bool) -> None:
-        super().__init__(event, joined)
-        self.recorded = recorded
-        self.moment = received(event)
+    event: Event
+    moment: float | None
 
 
 class RecordingReader:
@@ -95,6 +96,7 @@ class RecordingReader:
         self.stays = False
         #: By file, its size; None where it can be read only once.
         self._sizes = [_size(path) for path in self._paths]
+        self._schema = Schema()
         #: When what was given out last was received.
         self._latest: float | None = None
         self._rewinding = False
@@ -139,11 +141,14 @@ class RecordingReader:
 
     def batches(self, timeout: float | None = None) -> Iterator[list[EventFields]]:
         """Yield the events, and [] when none is due within `timeout` seconds."""
-        for records in self.records(timeout):
-            yield [record.event for record in records]
+        for events in self.events(timeout):
+            yield [event.as_dict() for event in events]
 
-    def records(self, timeout: float | None = None) -> Iterator[list[RecordedEvent]]:
-        """Yield the events with what was joined to them when they were recorded."""
+    def events(self, timeout: float | None = None) -> Iterator[list[Event]]:
+        """Yield what `batches` does as typed events, `known` as it was recorded.
+
+        It is UNSET in the bare events of other programs.
+        """
         while not self._stopped:
             batch = self._next(timeout)
             if batch is None:
@@ -237,7 +242,7 @@ class RecordingReader:
 
     # --- reading ------------------------------------------------------------------
 
-    def _next(self, timeout: float | None) -> list[RecordedEvent] | None:
+    def _next(self, timeout: float | None) -> list[Event] | None:
         """Return what is due, [] when nothing is in time, None at the end."""
         deadline = None if timeout is None else self._clock.monotonic() + timeout
         while not self._stopped:
@@ -351,15 +356,15 @@ class RecordingReader:
                 file.ready.append(record)
         return moments, left_out
 
-    def _record(self, file: "_File", line: bytes) -> RecordedEvent | None:
+    def _record(self, file: "_File", line: bytes) -> _Ready | None:
         """Return the event of a line, None if there is none."""
         line = line.removeprefix(codecs.BOM_UTF8)  # of files that were joined
         if not line.strip():
             return None
         try:
             lost: list[Lost] = []
-            event, joined = open_envelope(_object(line, lost))
-            kind = event.get("type")
+            fields, joined = open_envelope(_object(line, lost))
+            kind = fields.get("type")
             if not isinstance(kind, str) or not kind:
                 raise DecodeError("no type")  # noqa: TRY301  (counted like the others)
         except DecodeError as error:
@@ -373,25 +378,29 @@ class RecordingReader:
         self._tally.good += 1
         for each in lost:
             self._tally.defect(each.kind, line, each.detail, is_whole=False)
-        return RecordedEvent(event, joined or {}, recorded=joined is not None)
+        event = from_fields(fields, self._schema)
+        if joined is not None:
+            event.known = joined
+        return _Ready(event, received(fields))
 
     # --- pace ---------------------------------------------------------------------
 
-    def _due(self) -> list[RecordedEvent]:
-        due: list[RecordedEvent] = []
+    def _due(self) -> list[Event]:
+        due: list[Event] = []
+        latest = None
         while len(due) < _BATCH and (file := self._front()) is not None:
-            record = file.ready[0]
-            if self._replay.wait(record.moment) > 0:
+            event, moment = file.ready[0]
+            if self._replay.wait(moment) > 0:
                 break
-            due.append(record)
+            due.append(event)
+            latest = moment
             file.advance()
             if not file.ready:
                 if file.ended:
                     self._end(file)
                 elif len(self._playing) > 1:
                     break
-        if due:
-            self._latest = due[-1].moment or self._latest
+        self._latest = latest or self._latest
         return due
 
     def _front(self) -> "_File | None":
@@ -548,7 +557,7 @@ class _File:
 
     def __init__(self, path: str, clock: Clock) -> None:
         self.path = path
-        self.ready: deque[RecordedEvent] = deque()
+        self.ready: deque[_Ready] = deque()
         self.ended = False
         #: How many lines were events, and how many were not.
         self.good = self.bad = 0

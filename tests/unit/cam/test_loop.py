@@ -15,8 +15,9 @@ from evtools.cam.loop import STUCK_AFTER, EventFilter, Loop, ReplayClock
 from evtools.cam.options import CamOptions
 from evtools.errors import AccessRefused, BrokerUnavailable, CameraFailed, FilterError, UsageError
 from evtools.transport import Notice, Statistics
-from evtools.wire import Defect, gap
+from evtools.wire import Defect
 from tools.clock import FakeClock
+from tools.gaps import gap
 from tools.studio import PATIENCE, Album, Snap
 from tools.told import told
 

@@ -20,7 +20,7 @@ from evtools.cam.snapshot import (
     summary,
 )
 from evtools.state import State
-from evtools.wire import gap
+from tools.gaps import gap
 from tools.told import OTHER, WORKER, told
 
 

@@ -11,8 +11,9 @@ from evtools.cam.status import OTHERS, Counters, StatusReporter, stacks
 from evtools.state import State
 from evtools.transport import Notice, Statistics
 from evtools.transport.live import DOCTOR
-from evtools.wire import Defect, gap
+from evtools.wire import Defect
 from tools.clock import FakeClock
+from tools.gaps import gap
 from tools.told import OTHER, told
 
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from evtools.doctor import observation
 from evtools.doctor.observation import Observation
-from evtools.wire import gap
+from tools.gaps import gap
 
 
 def beat(processed=0, **fields):

@@ -18,8 +18,9 @@ from evtools.dump.signals import Signals
 from evtools.errors import AccessRefused, BrokerUnavailable, FilterError, OutputError, UsageError
 from evtools.transport import ConnectionSettings, Statistics
 from evtools.transport.live import DOCTOR
-from evtools.wire import Defect, Record, gap
+from evtools.wire import Defect, Record
 from tools.clock import FakeClock
+from tools.gaps import gap
 
 
 class ScriptedSource:
@@ -41,7 +42,7 @@ class ScriptedSource:
             batch = item() or [] if callable(item) else item
             if self.stopped and not batch:
                 return
-            yield [e if isinstance(e, Record) else Record(e) for e in batch]
+            yield [Record(e) for e in batch]
 
     def statistics(self):
         return Statistics(defects=self.defects)

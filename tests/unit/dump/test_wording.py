@@ -5,7 +5,8 @@ import math
 import pytest
 
 from evtools.dump.wording import failure, gap_sentence, number, runtime, said, short_uuid
-from evtools.wire import Record, gap
+from evtools.wire import Record
+from tools.gaps import gap
 
 
 @pytest.mark.parametrize(
@@ -87,4 +88,4 @@ def test_a_uuid_is_cut_and_another_id_is_not():
     ],
 )
 def test_a_gap_is_a_sentence(event, sentence):
-    assert gap_sentence({"type": "evdump-gap", **event}) == sentence
+    assert gap_sentence(Record({"type": "evdump-gap", **event})) == sentence

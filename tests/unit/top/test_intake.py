@@ -2,7 +2,7 @@
 
 from evtools.state import State
 from evtools.top.intake import Intake
-from evtools.wire import gap
+from tools.gaps import gap
 from tools.life import Life
 
 

@@ -16,7 +16,8 @@ from evtools.top.wording import (
     text_of,
     was_cut,
 )
-from evtools.wire import GAP, gap
+from evtools.wire import GAP
+from tools.gaps import gap
 
 
 def test_every_state_has_a_word_and_a_style():

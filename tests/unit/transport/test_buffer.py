@@ -76,7 +76,7 @@ def test_a_gap_record_stands_in_the_place_of_the_hole(buffer):
     buffer.put(20.0, [message(9)])
     first, second, hole, last = everything(buffer)
     assert (first.messages, second.messages) == ([message(1)], [message(2)])
-    assert hole == {
+    assert hole.as_dict() == {
         "type": "evdump-gap",
         "reason": "buffer",
         "from": 13.0,
@@ -98,7 +98,7 @@ def test_two_holes_are_two_records(buffer):
     buffer.put(5, [message()] * 4)
     buffer.close_hole(6)
     (hole,) = everything(buffer)
-    assert (hole["dropped"], hole["from"], hole["to"]) == (8, 4, 6)
+    assert (hole.dropped, hole.original["from"], hole.original["to"]) == (8, 4, 6)
     assert buffer.dropped == 10
 
 
@@ -114,7 +114,7 @@ def test_a_clock_that_goes_backwards_makes_no_negative_hole(buffer):
     buffer.put(10, [message()] * 4)
     buffer.close_hole(3)
     (hole,) = everything(buffer)
-    assert (hole["from"], hole["to"]) == (10, 10)
+    assert (hole.original["from"], hole.original["to"]) == (10, 10)
 
 
 def test_dropping_what_had_no_events_leaves_no_record():
@@ -182,7 +182,7 @@ def test_one_thread_puts_while_another_takes():
             taken += len(item.messages)
             numbers += [int(message.body) for message in item.messages]
         else:
-            dropped += item["dropped"]
+            dropped += item.dropped
     reader.join()
     assert taken + dropped == put
     assert dropped == buffer.dropped

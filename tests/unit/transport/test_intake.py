@@ -12,7 +12,7 @@ from evtools.transport.buffer import Buffer, Chunk, End, Notice
 from evtools.transport.intake import BUSY, GATHER, MUCH, Intake, _Stop
 from evtools.transport.settings import ConnectionSettings, Renewal
 from evtools.transport.streams.base import BrokerSilent
-from evtools.wire import Message
+from evtools.wire import Gap, Message
 
 SETTINGS = ConnectionSettings(urls="redis://:secret@broker/0")
 
@@ -115,7 +115,7 @@ class Play:
 
     @property
     def gaps(self):
-        return [item for item in self.items if isinstance(item, dict)]
+        return [item.original for item in self.items if isinstance(item, Gap)]
 
     @property
     def error(self):
@@ -126,8 +126,8 @@ class Play:
 def _kind(item):
     if isinstance(item, Notice):
         return item.kind
-    if isinstance(item, dict):
-        return item["reason"]
+    if isinstance(item, Gap):
+        return item.reason
     return type(item).__name__
 
 
@@ -312,7 +312,7 @@ def test_a_hole_is_closed_when_nothing_comes_any_more(clock):
     intake.run()
     items = [small.take(0) for _ in range(3)]
     assert [_kind(item) for item in items] == ["listening", "buffer", "End"]
-    assert (items[1]["from"], items[1]["to"]) == (1000.0, 1000.2)
+    assert (items[1].original["from"], items[1].original["to"]) == (1000.0, 1000.2)
 
 
 def test_attempts_are_repeated_with_growing_waits(clock):

@@ -1,5 +1,6 @@
 from evtools.transport.tally import Tally
-from evtools.wire import Record, gap
+from evtools.wire import Record
+from tools.gaps import gap
 
 
 def records(*events):

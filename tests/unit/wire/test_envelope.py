@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from datetime import UTC, datetime
 
 import msgspec
@@ -10,16 +11,21 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evtools.errors import DecodeError
-from evtools.wire import gap
+from evtools.wire.codec import Codec, Message
 from evtools.wire.envelope import (
+    EnvelopeWriter,
+    encode_line,
     envelope,
+    field_names,
     iso_of_micros,
     iso_utc,
+    join_text,
     micros,
     open_envelope,
-    own_fields,
 )
-from evtools.wire.line import encode_line
+from evtools.wire.events import OWN_FIELDS, ordered
+from evtools.wire.schema import from_fields
+from tools.gaps import gap
 
 #: How fast it goes is for the benchmarks to say.
 UNHURRIED = settings(deadline=None)
@@ -151,8 +157,21 @@ def test_a_line_reads_back_exactly(event, joined):
     again, joined_again = reopened(line)
     assert (again, joined_again) == (event, joined)
     assert encode_line(envelope(again, joined_again)) == line
-    assert list(own_fields(again)) == list(own_fields(event))
+    assert list(ordered(again)) == list(ordered(event))
     assert list(joined_again) == list(joined)
+
+
+@UNHURRIED
+@given(events)
+@example({"type": "task-started", "timestamp": 7, "clock": -0.0})
+@example({"type": "custom", "evtools:known": 1, "x0": 2})
+def test_a_typed_event_gives_back_exactly_what_it_was_made_of(event):
+    typed = from_fields(event)
+    assert json.dumps(typed.as_dict()) == json.dumps(ordered(event))
+    joined = {"name": "n"} if "name" not in event else {}
+    typed.known = joined
+    assert EnvelopeWriter().line(typed) == encode_line(envelope(event, joined))
+    assert {name: typed.get(name) for name in event} == event
 
 
 @UNHURRIED
@@ -166,7 +185,7 @@ def test_a_line_is_valid_json_and_safe_to_look_at(event, joined):
 def test_an_event_is_not_changed():
     event, before = dict(FAILED), list(FAILED.items())
     envelope(event, {"name": "x"})
-    own_fields(event)
+    ordered(event)
     assert list(event.items()) == before
 
 
@@ -201,13 +220,6 @@ def test_a_forged_envelope_is_opened_without_harm(odd):
     assert joined in ({}, {"name": "n"})
 
 
-def test_own_fields_are_the_events_alone_in_the_order_of_an_envelope():
-    assert list(own_fields({"local_received": 1, "a": 2, "uuid": 3, "type": "x"})) == [
-        *("type", "uuid", "a", "local_received")
-    ]
-    assert own_fields({"type": "x"}) == {"type": "x"}
-
-
 @UNHURRIED
 @given(st.integers(-62135596800, 253402300799), st.integers(0, 999_999))
 def test_times_are_those_of_datetime(second, fraction):
@@ -233,3 +245,240 @@ def test_a_moment_is_counted_in_whole_microseconds():
 
 def test_the_year_after_the_calendar_ends_has_no_name():
     assert iso_utc(253402300800) is None
+
+
+# --- one line --------------------------------------------------------------------
+
+
+def test_letters_of_the_world_are_not_escaped():
+    assert encode_line({"name": "Grüße 世界 ✓"}) == '{"name":"Grüße 世界 ✓"}'.encode()
+
+
+@pytest.mark.parametrize(
+    "character", ["\x7f", "\x9b", "\u2028", "\u2029", "\u202e", "\u200b", "\ufeff", "\U000e0041"]
+)
+def test_what_a_terminal_may_act_on_is_escaped_wherever_it_stands(character):
+    line = encode_line({f"k{character}": f"ü{character}x"})
+    assert line.decode().isprintable()
+    assert json.loads(line) == {f"k{character}": f"ü{character}x"}
+    assert msgspec.json.decode(line) == json.loads(line)
+
+
+def bottomless():
+    value = []
+    for _ in range(sys.getrecursionlimit() * 2):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("\ud800x", "\\ud800x"),
+        (10**5000, hex(10**5000)),
+        (bottomless(), "nested too deep"),
+        ({1, 2} - {2}, [1]),
+        (object(), "object"),
+        (math.nan, None),
+    ],
+    ids=["surrogate", "huge", "deep", "set", "foreign", "nan"],
+)
+def test_what_json_cannot_say_is_still_written(value, said):
+    assert json.loads(encode_line({"x": value})) == {"x": said}
+
+
+def test_a_line_need_not_be_an_object():
+    assert encode_line([1, "\ud800"]) == b'[1,"\\\\ud800"]'
+
+
+# --- many lines ------------------------------------------------------------------
+
+STARTED = {
+    "hostname": "celery@h",
+    "utcoffset": 0,
+    "pid": 7,
+    "clock": 9,
+    "uuid": "u-1",
+    "timestamp": 1795186532.103655,
+    "type": "task-started",
+}
+RECEIVED = 1795186532.25
+JOINED = {"name": "proj.add", "args": "(2, 2)", "received": 1795186532.0}
+
+numbers = st.one_of(
+    st.integers(-(10**25), 10**25),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.none(),
+    st.text(st.characters(exclude_categories=["Cs"])),
+)
+values = st.one_of(numbers, st.lists(numbers, max_size=2), st.just("\x7f\x9b\u202e"))
+times = st.floats(min_value=-1e9, max_value=1e11) | values
+names = st.sampled_from(["name", "args", "kwargs", "retries", "received", "started"])
+joins = st.dictionaries(names, values, max_size=4)
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+more_names = st.sampled_from(["zone", "name", 'quo"te', "lag", "x\x7f"])
+
+
+@st.composite
+def task_events(draw):
+    kind = draw(st.sampled_from(list(OWN_FIELDS)))
+    fields = {name: draw(values) for name in OWN_FIELDS[kind]}
+    names = {"hostname": draw(texts), "uuid": draw(texts.filter(bool))}
+    more = draw(st.dictionaries(more_names, values, max_size=2))
+    return {**more, "type": kind, **fields, **names, "timestamp": draw(times)}
+
+
+def decoded(fields, joined=None, received=RECEIVED, codec=None):
+    """An event as it comes from a message, stamped and joined."""
+    [event] = (codec or Codec()).events(Message(json.dumps(fields).encode()))
+    event.stamp(received)
+    if joined is not None:
+        event.known = join_text(joined)
+    return event
+
+
+def reference(event, joined=None, received=RECEIVED):
+    joined = {name: joined[name] for name in joined or {} if name not in event}
+    return encode_line(envelope({**event, "local_received": received}, joined))
+
+
+@UNHURRIED
+@given(st.lists(st.tuples(task_events(), joins), max_size=4))
+def test_every_line_is_what_the_envelope_says(events):
+    rows = [
+        (event, {name: joined[name] for name in joined if name not in event})
+        for event, joined in events
+    ]
+    lines = EnvelopeWriter().lines([decoded(*row) for row in rows])
+    assert lines == b"".join(reference(*row) + b"\n" for row in rows)
+
+
+@UNHURRIED
+@given(
+    st.floats(min_value=-1e9, max_value=1e11),
+    st.floats(min_value=-1e9, max_value=1e11),
+    st.sampled_from([None, {}, JOINED]),
+)
+def test_times_are_rounded_as_in_the_envelope(timestamp, received, joined):
+    event = {**STARTED, "timestamp": timestamp}
+    line = EnvelopeWriter().line(decoded(event, joined, received))
+    assert line == reference(event, joined, received)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"timestamp": 1795186532.9999999},
+        {"timestamp": 1e20},
+        {"timestamp": 10**400},
+        {"timestamp": 7},
+        {"timestamp": "yesterday"},
+        {"hostname": "\x7f"},
+        {"hostname": "w\u00f6rker@h"},
+        {"hostname": "\u202e"},
+    ],
+    ids=lambda changes: str(changes)[:40].encode("unicode_escape").decode(),
+)
+@pytest.mark.parametrize("joined", [None, JOINED], ids=["bare", "joined"])
+def test_an_odd_value_is_written_with_care(changes, joined):
+    event = {**STARTED, **changes}
+    writer = EnvelopeWriter()
+    assert writer.line(decoded(event, joined)) == reference(event, joined)
+    assert writer.line(decoded(STARTED, joined)) == reference(STARTED, joined)
+
+
+def test_what_is_joined_is_escaped_as_well():
+    joined = {"name": "\u202e", "args": "\x7f"}
+    assert EnvelopeWriter().line(decoded(STARTED, joined)) == reference(STARTED, joined)
+
+
+def test_a_line_can_be_written_twice():
+    event = decoded(STARTED, JOINED)
+    writer = EnvelopeWriter()
+    assert writer.line(event) == writer.line(event) == reference(STARTED, JOINED)
+
+
+def test_events_of_all_kinds_stand_in_their_order():
+    beat = {"type": "worker-heartbeat", "hostname": "\x9b"}
+    odd = from_fields(beat)
+    known = from_fields(STARTED)
+    known.known = JOINED
+    rows = [decoded(STARTED), odd, decoded(STARTED, JOINED), known]
+    assert EnvelopeWriter().lines(rows).splitlines() == [
+        reference(STARTED),
+        encode_line(envelope(beat)),
+        reference(STARTED, JOINED),
+        encode_line(envelope(STARTED, JOINED)),
+    ]
+
+
+def test_fields_that_were_learned_are_written_as_any_others():
+    codec, writer = Codec(), EnvelopeWriter()
+    custom = {**STARTED, "type": "task-progress", "done": [1, {"a": None}], "name": "n"}
+    for fields in (custom, {**STARTED, "zone": "\u202e"}, {**STARTED, "zone": 1}, STARTED):
+        joined = {name: JOINED[name] for name in JOINED if name not in fields}
+        assert writer.line(decoded(fields, joined, codec=codec)) == reference(fields, joined)
+
+
+def test_lone_surrogates_that_a_program_gave_are_written():
+    fields = {**STARTED, "hostname": "\ud800", "local_received": 2.0}
+    assert EnvelopeWriter().line(from_fields(fields)) == encode_line(envelope(fields))
+
+
+moments = st.sampled_from([1795186532.0, 1795186532.9999996, 1795186533.25, 1e20])
+
+
+@given(st.lists(st.tuples(moments, moments | st.just(7)), max_size=6))
+def test_events_of_several_seconds_stand_side_by_side(times):
+    rows = [({**STARTED, "timestamp": sent}, None, came) for sent, came in times]
+    lines = EnvelopeWriter().lines([decoded(*row) for row in rows])
+    assert lines == b"".join(reference(*row) + b"\n" for row in rows)
+
+
+def test_no_events_are_no_lines():
+    assert EnvelopeWriter().lines([]) == b""
+
+
+# --- what is joined, as text -----------------------------------------------------
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+some_fields = st.dictionaries(
+    st.sampled_from(["name", "args", "retries", "joined"]) | st.text(max_size=3), json_values
+)
+
+
+@given(some_fields)
+def test_fields_come_back_as_they_were(given_fields):
+    made = join_text(given_fields)
+    assert made.fields() == given_fields
+    assert list(made.fields()) == list(given_fields) == list(made.names.all)
+
+
+@given(some_fields.filter(bool))
+def test_the_text_ends_a_line(given_fields):
+    made = join_text(given_fields)
+    line = b'{"type":"task-x"' + made.members + made.names.end
+    assert line.endswith(b"}\n")
+    assert json.loads(line)["joined"] == list(given_fields)
+
+
+def test_nothing_ends_a_line_too():
+    made = join_text({})
+    assert json.loads(b'{"v":1' + made.members + made.names.end) == {"v": 1}
+    assert made.fields() == {}
+    assert field_names(("started",)).has_start
+    assert not made.names.has_start
+
+
+def test_a_text_that_json_cannot_say_is_kept_as_one_that_it_can():
+    assert join_text({"name": "\ud800"}).fields() == {"name": "\\ud800"}

@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evtools.wire.envelope import join_text
 from evtools.wire.events import (
     FIELDS,
     GAP,
     OWN_FIELDS,
     LamportClock,
-    gap,
     group_from,
     make_event,
     routing_key_from,
 )
-from evtools.wire.known import known
 from evtools.wire.schema import from_fields
+from tools.gaps import gap
 
 COMMON = {"hostname": "w@h", "timestamp": 1.5, "utcoffset": 0, "pid": 7, "clock": 9}
 
@@ -150,7 +150,7 @@ def test_what_celery_does_not_send_is_extra_and_last_but_for_the_receipt():
 
 def test_what_was_joined_is_found_after_what_was_sent():
     event = from_fields(celery_event("task-started", local_received=2.0))
-    event.known = known({"name": "proj.add", "pid": 1})
+    event.known = join_text({"name": "proj.add", "pid": 1})
     assert event.joined == {"name": "proj.add", "pid": 1}
     assert (event.get("name"), event.get("pid"), event.get("args", "-")) == ("proj.add", 7, "-")
     assert "name" not in event.as_dict()

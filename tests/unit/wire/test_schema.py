@@ -68,15 +68,25 @@ def test_types_that_are_new_are_learned_with_their_fields():
 def test_a_type_learns_common_fields_that_its_first_event_lacked():
     schema = Schema()
     schema.learn({"type": "custom", "a": 1})
-    assert decode(schema, {"type": "custom"}).timestamp is None
+    assert decode(schema, {"type": "custom", "clock": 1}).timestamp is None
     assert schema.learn({"type": "custom", "timestamp": 3})
-    assert decode(schema, {"type": "custom", "timestamp": 3}).timestamp == 3
+    assert decode(schema, {"type": "custom", "clock": 1, "timestamp": 3}).timestamp == 3
 
 
 def test_a_name_of_an_extra_field_comes_with_what_names_the_event():
-    schema, fields = Schema(), {"a": 1, "name": "n", "type": "custom", "uuid": "u", "hostname": "h"}
+    schema, fields = (
+        Schema(),
+        {"a": 1, "name": "n", "type": "custom", "clock": 1, "uuid": "u", "hostname": "h"},
+    )
     schema.learn(fields)
-    assert list(decode(schema, fields).as_dict()) == ["type", "hostname", "uuid", "name", "a"]
+    assert list(decode(schema, fields).as_dict()) == [
+        "type",
+        "hostname",
+        "uuid",
+        "name",
+        "a",
+        "clock",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -140,8 +150,8 @@ def test_senders_cannot_make_it_learn_without_end():
         schema.learn({"type": f"custom-{number}"})
     assert fits(schema, {**STARTED, "n31": 1})
     assert not fits(schema, {**STARTED, "n32": 1})
-    assert fits(schema, {"type": "custom-63"})
-    assert not fits(schema, {"type": "custom-64"})
+    assert fits(schema, {"type": "custom-63", "clock": 1})
+    assert not fits(schema, {"type": "custom-64", "clock": 1})
     kinds = [kind for kind in OWN_FIELDS if kind != "task-started"]
     for kind in kinds:
         schema.learn({"type": kind, **{f"m{number}": 1 for number in range(40)}})

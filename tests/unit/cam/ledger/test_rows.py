@@ -10,7 +10,8 @@ from evtools.cam.ledger.rows import Rows, of_snapshot
 from evtools.cam.ledger.tables import ATTEMPTS, SNAPSHOTS, TASKS, WORKERS
 from evtools.cam.snapshot import SnapshotSequence
 from evtools.state import State
-from evtools.wire import gap, iso_utc
+from evtools.wire import iso_utc
+from tools.gaps import gap
 from tools.stories import STORIES
 from tools.told import CLIENT, OTHER, UUID, WORKER, life, told
 

@@ -8,7 +8,8 @@ import pytest
 
 from evtools.dump.formats.csv import COLUMNS, make
 from evtools.dump.formatter import FormatOptions
-from evtools.wire import Record, gap
+from evtools.wire import Record
+from tools.gaps import gap
 
 
 def read(*records):

@@ -4,7 +4,8 @@ import pytest
 
 from evtools.dump.formats.logfmt import make
 from evtools.dump.formatter import FormatOptions
-from evtools.wire import Record, gap
+from evtools.wire import Record
+from tools.gaps import gap
 
 
 def line_of(event, joined=()):

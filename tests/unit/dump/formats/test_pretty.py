@@ -4,7 +4,8 @@ from textwrap import dedent
 
 from evtools.dump.formats.pretty import make
 from evtools.dump.formatter import FormatOptions
-from evtools.wire import Record, gap
+from evtools.wire import Record
+from tools.gaps import gap
 
 
 def block(event, joined=(), **options):

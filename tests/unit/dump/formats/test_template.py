@@ -5,7 +5,8 @@ import pytest
 from evtools.dump.formats.template import TemplateError, make
 from evtools.dump.formatter import FormatOptions
 from evtools.errors import UsageError
-from evtools.wire import Record, gap
+from evtools.wire import Record
+from tools.gaps import gap
 
 EVENT = {
     "type": "task-succeeded",

@@ -8,7 +8,8 @@ import pytest
 from evtools.dump.formats.text import make
 from evtools.dump.formatter import FormatOptions
 from evtools.text import BoundedPattern
-from evtools.wire import Record, gap
+from evtools.wire import Record
+from tools.gaps import gap
 
 UUID = "eacdf44c-6aa4-4bb2-8c0e-0d2f1fe1a1ef"
 WORKER = "celery@vm"

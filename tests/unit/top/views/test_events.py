@@ -6,8 +6,8 @@ from evtools.state import State
 from evtools.top.columns import Lens
 from evtools.top.eventlog import EventLog
 from evtools.top.views.events import EventsView
-from evtools.wire import gap
 from tools.clock import FakeClock
+from tools.gaps import gap
 from tools.life import Life
 
 

@@ -5,12 +5,14 @@ import os
 from contextlib import contextmanager
 
 import pytest
+from msgspec import UNSET
 
 from evtools.errors import UsageError
 from evtools.transport.recording import reader as module
-from evtools.transport.recording.reader import RecordedEvent, RecordingReader, received
+from evtools.transport.recording.reader import RecordingReader, received
 from evtools.transport.recording.writer import RecordingWriter
-from evtools.wire import encode_line, envelope, gap
+from evtools.wire import encode_line, envelope
+from tools.gaps import gap
 
 EVENTS = [
     {"type": "task-sent", "uuid": "u", "timestamp": 10.0, "local_received": 100.0},
@@ -79,10 +81,9 @@ def test_what_was_recorded_is_played_back(tmp_path, clock, name):
         writer.flush()
     writer.close()
     tape = RecordingReader(str(tmp_path / name), clock=clock)
-    records = [record for batch in tape.records() for record in batch]
-    assert [record.event for record in records] == EVENTS
-    assert [record.joined for record in records] == [{"args": n} for n in range(3)]
-    assert all(record.recorded for record in records)
+    events = [event for batch in tape.events() for event in batch]
+    assert [event.as_dict() for event in events] == EVENTS
+    assert [event.joined for event in events] == [{"args": n} for n in range(3)]
     assert tape.statistics().events == 3
     done, total = tape.progress()
     assert done == total > 0
@@ -90,9 +91,10 @@ def test_what_was_recorded_is_played_back(tmp_path, clock, name):
 
 
 def test_a_bare_event_is_played_back_as_not_recorded(tape_of):
-    [[record]] = tape_of([EVENTS[0]]).records()
-    assert isinstance(record, RecordedEvent)
-    assert (record.event, record.joined, record.recorded) == (EVENTS[0], {}, False)
+    [[event]] = tape_of([EVENTS[0]]).events()
+    assert (event.as_dict(), event.known) == (EVENTS[0], UNSET)
+    [[event]] = tape_of([envelope(EVENTS[0])]).events()
+    assert (event.as_dict(), event.known) == (EVENTS[0], {})
 
 
 def test_lines_of_pythons_json_are_understood(tape_of):
