@@ -216,15 +216,15 @@ class Intake(threading.Thread):
 
     def _drain(self, stream: Stream) -> None:
         buffer, wall, stopping = self._buffer, self._clock.wall, self._stopping
-        heard, pace = stream.heard, _Pace()
+        last_seen, pace = stream.last_seen, _Pace()
         stopped = False
         while not stopped:
             # What has arrived by then is taken in, whatever we waited for before.
             stopped = stopping.is_set()
             messages = stream.drain(_LAST_LOOK if stopped else TICK)
             now = wall()
-            if stream.heard != heard:
-                heard, self._last_alive = stream.heard, now
+            if stream.last_seen != last_seen:
+                last_seen, self._last_alive = stream.last_seen, now
             if messages:
                 self.connectivity.messages += len(messages)
                 size = buffer.put(now, messages)

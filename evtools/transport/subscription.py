@@ -18,7 +18,7 @@ from evtools.transport.redis_channel import topics
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.streams.amqp import AMQPStream
 from evtools.transport.streams.base import Stream
-from evtools.transport.streams.kombu import VirtualStream
+from evtools.transport.streams.kombu import KombuStream
 from evtools.transport.streams.redis import RedisStream
 from evtools.wire import bindings, exchange_type, queue_arguments, queue_name
 
@@ -70,7 +70,7 @@ def _open(connection: Connection, settings: ConnectionSettings, name: str = "") 
         bind = partial(_bind, queue, settings, nowait=True)
         stream = AMQPStream(connection, channel, queue.name, bind)
     else:
-        stream = VirtualStream(connection, channel, queue)
+        stream = KombuStream(connection, channel, queue)
     # After the subscription: while memory or disk are short RabbitMQ no longer
     # listens to a connection that has published, but it goes on delivering.
     _greet(connection, settings)

@@ -26,9 +26,9 @@ _BODY_SIZE_AT, _PROPERTIES_AT = 4, 12
 _READ_BYTES = 256 * 1024
 _FRAME_MIN = 4096
 _CLOSE_WAIT = 1.0
-#: Without any event for so long, we look whether we are bound at all; in seconds.
+#: After this time without any event, in seconds, the queue is bound again.
 SILENCE = 30.0
-#: What a frame raises that only pretends to be one.
+#: Raised by bytes that are no frame.
 _BROKEN = (struct.error, LookupError, TypeError, ValueError, AttributeError)
 _KNOWN_PROPERTIES_MAX = 256
 
@@ -37,29 +37,34 @@ _log = logging.getLogger(__name__)
 _Known = tuple[str | None, str | None, str | None]
 
 
-def nothing() -> None:
-    """Do so."""
-
-
 class AMQPStream:
     """Read deliveries straight from the socket of a py-amqp connection.
 
-    py-amqp connects, logs in and declares; from then on we split the frames
-    ourselves, because it makes nine system calls for a message where one for
-    a hundred messages will do.  Frames that are no deliveries go back to it.
+    py-amqp connects, logs in and declares; from then on the frames are split here, because it
+    makes nine system calls for a message where one for a hundred messages will do.  Frames
+    that are no deliveries go back to it.
 
-    `channel` is the one that `queue` is declared on.  `bind` binds the queue once
-    more, without waiting for an answer.
+    `channel` is the one that `queue` is declared on.  `bind` binds the queue once more,
+    without waiting for an answer.
     """
 
     def __init__(
-        self, connection: Connection, channel: Any, queue: str, bind: Callable[[], None] = nothing
+        self,
+        connection: Connection,
+        channel: Any,
+        queue: str,
+        bind: Callable[[], None] = lambda: None,
     ) -> None:
         self.errors = (*connection.connection_errors, *connection.channel_errors, OSError)
         self._amqp = connection.connection
         self._channel_id: int = channel.channel_id
         self._messages: list[Message] = []
-        channel.basic_consume(queue=queue, no_ack=True, callback=self._receive)
+        # This is for what py-amqp reads while the connection is still being set up.
+        channel.basic_consume(
+            queue=queue,
+            no_ack=True,
+            callback=lambda message: self._messages.append(to_message(message)),
+        )
         self._sock = self._amqp.transport.sock
         self._frame_max: int = max(self._amqp.frame_max, _FRAME_MIN)
         #: What was read and is no whole frame yet; None as long as py-amqp reads.
@@ -75,13 +80,9 @@ class AMQPStream:
         self._parts: list[bytes] = []
 
     @property
-    def heard(self) -> float:
+    def last_seen(self) -> float:
         """When the broker last gave a sign of life; monotonic."""
-        return self._heartbeat.last
-
-    def _receive(self, message: Any) -> None:
-        """Keep what py-amqp reads while the connection is still being set up."""
-        self._messages.append(to_message(message))
+        return self._heartbeat.last_seen
 
     def drain(self, timeout: float) -> list[Message]:
         """Return the messages that have arrived, after `timeout` s at the latest."""
@@ -92,20 +93,16 @@ class AMQPStream:
         if not self._messages:
             self._read(timeout)
         messages, self._messages = self._messages, []
-        self._look_after(time.monotonic(), is_silent=not messages)
-        return messages
-
-    def _look_after(self, now: float, *, is_silent: bool) -> None:
-        """Bind again where nothing comes: of an exchange that goes no one tells us.
-
-        The binding has gone with it.  If it is there again, made by a worker, we
-        shall hear of it; if not, the broker says so and closes the channel.
-        """
-        if not is_silent:
+        now = time.monotonic()
+        if messages:
             self._fetched = self._bound = now
         elif now - self._bound >= SILENCE:
+            # The broker does not report that an exchange is deleted, and our binding with it.
+            # If a worker has made it again, this binds us to it; if not, the broker says so
+            # and closes the channel.
             self._bound = now
             self._bind()
+        return messages
 
     def _read(self, timeout: float) -> None:
         self._sock.settimeout(timeout)
@@ -115,7 +112,7 @@ class AMQPStream:
             return
         if not data:
             raise ConnectionResetError("the broker closed the connection")
-        self._heartbeat.heard(time.monotonic())
+        self._heartbeat.alive(time.monotonic())
         try:
             self._split(self._rest + data if self._rest else data)
         except _BROKEN as exc:
@@ -208,7 +205,7 @@ class AMQPStream:
 
 
 def to_message(message: Any) -> Message:
-    """Return a message as we have them, of one that py-amqp has read."""
+    """Convert a message that py-amqp has read."""
     body = message.body
     return Message(
         body.encode() if isinstance(body, str) else bytes(body),
@@ -217,7 +214,6 @@ def to_message(message: Any) -> Message:
 
 
 def _read_properties(payload: bytes) -> _Known:
-    """Return content type, encoding and compression of a content header."""
     message = Properties()
     try:
         message.inbound_header(payload)
@@ -227,12 +223,12 @@ def _read_properties(payload: bytes) -> _Known:
 
 
 def _known_properties(properties: dict[str, Any]) -> _Known:
+    """Return content type, encoding and compression."""
     headers = properties.get("application_headers")
-    compression = headers.get("compression") if isinstance(headers, dict) else None
     return (
         _text(properties.get("content_type")),
         _text(properties.get("content_encoding")),
-        _text(compression),
+        _text(headers.get("compression") if isinstance(headers, dict) else None),
     )
 
 

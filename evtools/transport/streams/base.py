@@ -1,4 +1,4 @@
-"""The seam between a broker's socket and the rest: messages, as they come."""
+"""What every stream of messages from a broker has in common."""
 
 from typing import Protocol
 
@@ -12,22 +12,22 @@ class BrokerSilent(ConnectionError):
 class Stream(Protocol):
     """A live subscription to the event exchange.
 
-    One thread owns a stream.  `errors` are the exceptions that mean that it
-    is lost; after one of them only `close` may be called.
+    One thread owns a stream.  `errors` are the exceptions that mean that it is lost; after
+    one of them only `close` may be called.
     """
 
     errors: tuple[type[Exception], ...]
 
     @property
-    def heard(self) -> float:
+    def last_seen(self) -> float:
         """When the broker last gave a sign of life; monotonic."""
         ...
 
     def drain(self, timeout: float) -> list[Message]:
         """Return what has arrived, waiting up to `timeout` seconds for some.
 
-        Raise one of `errors`, among them BrokerSilent when the broker has
-        missed its heartbeats.
+        Raise one of `errors`, among them BrokerSilent when the broker has missed its
+        heartbeats.
         """
         ...
 
@@ -36,8 +36,8 @@ class Stream(Protocol):
         ...
 
 
-#: Between two looks at the socket lies a tick; after a longer time, in seconds,
-#: we were stopped ourselves (Ctrl-Z, a debugger).
+#: After a longer time between two looks at the socket, in seconds, the process itself was
+#: stopped (Ctrl-Z, a debugger).
 _ASLEEP = 2.0
 
 
@@ -47,36 +47,34 @@ class Heartbeat:
     `interval` is in seconds; 0 switches both off.  All times are monotonic.
     """
 
-    __slots__ = ("_looked", "_next", "_silent_since", "interval", "last")
+    __slots__ = ("_interval", "_looked", "_next", "_silent_since", "last_seen")
 
     def __init__(self, interval: float, now: float) -> None:
-        self.interval = interval
+        self._interval = interval
         #: When something last came from the broker.
-        self.last = now
-        self._silent_since = now
-        self._looked = now
+        self.last_seen = self._silent_since = self._looked = now
         self._next = now + interval / 2
 
-    def heard(self, now: float) -> None:
+    def alive(self, now: float) -> None:
         """Note that something, anything, came from the broker."""
-        self.last = self._silent_since = now
+        self.last_seen = self._silent_since = now
 
     def due(self, now: float) -> bool:
         """Return whether to send now; raise BrokerSilent after two intervals.
 
-        Call it before every look at the socket: time in which nobody looked
-        says nothing about the broker.
+        Call it before every look at the socket: time in which the process did not look says
+        nothing about the broker.
         """
-        if not self.interval:
+        if not self._interval:
             return False
         away = now - self._looked
         self._looked = now
         if away > _ASLEEP:
             self._silent_since += away
         silent = now - self._silent_since
-        if silent > 2 * self.interval:
+        if silent > 2 * self._interval:
             raise BrokerSilent(f"no sign of life for {silent:.1f}s (two heartbeats)")
         if now < self._next:
             return False
-        self._next = now + self.interval / 2
+        self._next = now + self._interval / 2
         return True

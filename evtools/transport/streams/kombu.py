@@ -31,21 +31,16 @@ def keep_packed(channel: Any) -> None:
 
 
 def as_it_came(message: Any) -> Message:
-    """Return what a message of such a channel was on the wire."""
+    """Return a message of such a channel as it was on the wire."""
     body = message.body
+    facts = (message.content_type, message.content_encoding, message.compression)
     return Message(
         body.encode() if isinstance(body, str) else bytes(body),
-        _text(message.content_type),
-        _text(message.content_encoding),
-        _text(message.compression),
+        *(fact if isinstance(fact, str) else None for fact in facts),
     )
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-class VirtualStream:
+class KombuStream:
     """Consume with kombu, for transports that have no fast path of their own.
 
     `channel` is the one that `queue` (a bound kombu queue) is declared on.
@@ -61,25 +56,20 @@ class VirtualStream:
             channel,
             [queue],
             no_ack=True,
-            on_message=self._receive,
-            on_decode_error=self._refuse,
+            on_message=lambda message: self._messages.append(as_it_came(message)),
+            # What kombu cannot read is for the codec to count.
+            on_decode_error=lambda _, error: self._messages.append(
+                Message(repr(error).encode(), None)
+            ),
             accept=[],
             auto_declare=False,
         )
         self._consumer.consume()
 
     @property
-    def heard(self) -> float:
-        """Now: kombu has no sign of life that we could see."""
+    def last_seen(self) -> float:
+        """Now: kombu shows no sign of life."""
         return time.monotonic()
-
-    def _receive(self, message: Any) -> None:
-        self._messages.append(as_it_came(message))
-
-    def _refuse(self, message: Any, error: Exception) -> None:
-        """Pass on what kombu cannot read, for the codec to count."""
-        del message
-        self._messages.append(Message(repr(error).encode(), None))
 
     def drain(self, timeout: float) -> list[Message]:
         """Return the messages that have arrived, after `timeout` s at the latest."""

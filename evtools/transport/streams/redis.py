@@ -1,4 +1,4 @@
-"""Events from Redis, Valkey and whatever speaks their protocol."""
+"""Events from Redis, Valkey and compatible servers."""
 
 import re
 import time
@@ -10,15 +10,16 @@ from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from evtools.transport.streams.base import Heartbeat
 from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Message, RedisTopics, escape_glob
 
-_READ_BYTES = 256 * 1024
-_KNOWN_CHANNELS_MAX = 1024
-#: Channels have any name, and we keep no longer ones.
-_KNOWN_CHANNEL_BYTES = 255
+_READ_BYTES: Final = 256 * 1024
+_KNOWN_CHANNELS_MAX: Final = 1024
+#: Channels have any name; longer ones are not remembered.
+_KNOWN_CHANNEL_BYTES: Final = 255
+_KNOWN_LENGTHS_MAX: Final = 4096
 #: How many messages are remembered where one may come on two channels.
-_RECENT_MAX = 1000
+_RECENT_MAX: Final = 1000
 
 _CRLF: Final = b"\r\n"
-#: No reply begins so.
+#: No reply begins with this.
 _NEVER: Final = b"\0"
 #: A length and its end.
 _LENGTH_BYTES: Final = 12
@@ -30,21 +31,21 @@ _CLOSED: Final = (
     "the broker closed the connection (shut down, or more waited for us than its"
     " client-output-buffer-limit for pubsub allows)"
 )
-#: Past the cap the codec refuses the message anyway; of what is larger no more is
-#: kept than it takes to see that.
+#: Past the cap the codec refuses the message anyway; of a larger one no more is kept than it
+#: takes to see that.
 _KEPT_BYTES: Final = MESSAGE_MAX_BYTES + 1
 
 
 class RedisStream:
     """Read messages straight from the socket of a redis-py connection.
 
-    redis-py connects (TLS, Sentinel, credentials); from then on the replies
-    are read in chunks as large as the kernel has, and taken apart here: a
-    pub/sub round through redis-py costs more than everything else we do with
-    an event, and both redis-py and hiredis keep a reply of any size in memory.
+    redis-py connects (TLS, Sentinel, credentials); from then on the replies are read in
+    chunks as large as the kernel has, and parsed here: a pub/sub round through redis-py costs
+    more than everything else that is done with an event, and both redis-py and hiredis keep a
+    reply of any size in memory.
 
-    `connection` is connected and ours alone, `pool` the pool to end with it.
-    `timeout` bounds, in seconds, the wait for the server's confirmation.
+    `connection` is connected and ours alone, `pool` the pool to end with it.  `timeout`
+    bounds, in seconds, the wait for the server's confirmation.
     """
 
     errors: tuple[type[Exception], ...] = (OSError, RedisError)
@@ -54,7 +55,7 @@ class RedisStream:
     ) -> None:
         self._connection = connection
         self._pool = pool
-        self._sock = connection._sock  # noqa: SLF001  (no public name for it)
+        self._sock = connection._sock  # noqa: SLF001  (the socket under its parser)
         names = [name.encode() for name in topics.names]
         patterns = [pattern.encode() for pattern in topics.patterns]
         self._sources = [*names, *patterns]
@@ -75,14 +76,14 @@ class RedisStream:
         self._subscribe("PSUBSCRIBE", patterns, len(self._sources), deadline)
 
     @property
-    def heard(self) -> float:
+    def last_seen(self) -> float:
         """When the server last gave a sign of life; monotonic."""
-        return self._heartbeat.last
+        return self._heartbeat.last_seen
 
     def _subscribe(
         self, command: str, topics: Sequence[bytes], confirmed: int, deadline: float
     ) -> None:
-        """Subscribe, and wait until so many topics are confirmed altogether."""
+        """Subscribe, and wait until `confirmed` topics are confirmed altogether."""
         if topics:
             self._send(command, *topics)
         while self._confirmed < confirmed:
@@ -110,33 +111,28 @@ class RedisStream:
             return
         if not data:
             raise ConnectionResetError(_CLOSED)
-        self._heartbeat.heard(time.monotonic())
+        self._heartbeat.alive(time.monotonic())
         refusal: ResponseError | None = None
         for reply in self._replies.feed(data, self._messages):
             if isinstance(reply, ResponseError):
                 refusal = reply
             else:
-                self._reply(reply)
+                self._handle(reply)
         if refusal is not None:
             raise refusal
 
-    def _reply(self, reply: Any) -> None:
+    def _handle(self, reply: Any) -> None:
         match reply:
             case [b"pmessage", source, channel, data] | [b"message", channel as source, data]:
-                if self._is_first(source, channel) and not self._is_copy(data):
+                # Redis delivers a message once for every topic that matches it; AMQP once
+                # for a queue.
+                is_first = len(self._sources) == 1 or self._first_match(channel) == source
+                if is_first and not self._is_copy(data):
                     self._messages.append(Message(data, ENVELOPE))
             case [b"subscribe" | b"psubscribe", *_]:
                 self._confirmed += 1
             case _:
                 pass  # the answer to a PING
-
-    def _is_first(self, source: bytes, channel: bytes) -> bool:
-        """Return whether this is the topic whose copy of a message we keep.
-
-        Redis delivers a message once for every topic that matches it; AMQP once
-        for a queue.
-        """
-        return len(self._sources) == 1 or self._first_match(channel) == source
 
     def _is_copy(self, data: bytes) -> bool:
         """Return whether the message came on another channel just now.
@@ -161,11 +157,11 @@ class RedisStream:
 
 
 class _Replies:
-    """Take what the server sends apart into replies.
+    """Parse what the server sends (RESP2, RESP3) into replies.
 
-    Of a text that is larger than any event the beginning is kept, and the rest
-    skipped as it comes.  `pattern` is the topic, if there is just one: its
-    messages need no more than to be cut out.
+    Of a text that is larger than any event the beginning is kept, and the rest skipped as it
+    comes.  `pattern` is the topic, if there is just one: its messages need no more than to be
+    cut out, which is as fast as hiredis.
     """
 
     def __init__(self, pattern: bytes | None) -> None:
@@ -175,20 +171,21 @@ class _Replies:
             self._head = b"*4\r\n$8\r\npmessage\r\n$%d\r\n" % len(pattern)
             self._head += pattern + b"\r\n$"
         self._last = _NEVER
+        self._lengths = _Lengths()
         self._parts: list[bytes] = []
         self._size = 0
-        #: With so many bytes there may be a whole item.
+        #: With this many bytes there may be a whole item.
         self._needed = 1
         self._skipped = 0
-        #: Of an array: what has come of it, and how much it has.
+        #: Of an array: what has come of it, and how many items it has.
         self._items: list[Any] = []
         self._count = 0
 
     def feed(self, data: bytes, messages: list[Message]) -> Iterator[Any]:
         """Add to `messages` what comes for the one topic; yield all other replies.
 
-        Arrays are lists, errors ResponseErrors and all else is bytes.  Raise
-        InvalidResponse for what no server says to a subscriber.
+        Arrays are lists, errors ResponseErrors and all else is bytes.  Raise InvalidResponse
+        for what no server says to a subscriber.
         """
         if self._skipped:
             skipped = min(self._skipped, len(data))
@@ -220,29 +217,32 @@ class _Replies:
 
     def _cut_out(self, data: bytes, position: int, messages: list[Message]) -> int:
         """Add the whole messages that come next; return where they end."""
-        find, starts = data.find, data.startswith
-        head, last = self._head, self._last
+        find, starts, lengths, total = data.find, data.startswith, self._lengths, len(data)
+        head, last, add = self._head, self._last, messages.append
+        before = len(last)
         while True:
             if starts(last, position):
-                mark = position + len(last)
+                mark = position + before
             elif starts(head, position):
                 mark = position + len(head)
                 end = find(_CRLF, mark, mark + _LENGTH_BYTES)
                 if end < 0:
                     break
-                mark = end + len("\r\n\r\n$") + _number(data[mark:end])
+                mark = end + len("\r\n\r\n$") + lengths[data[mark:end]]
                 last = data[position:mark]
+                before = len(last)
             else:
                 break
             end = find(_CRLF, mark, mark + _LENGTH_BYTES)
             if end < 0:
                 break
-            begin, size = end + 2, _number(data[mark:end])
-            if size >= _KEPT_BYTES or begin + size + 2 > len(data):
+            begin, size = end + 2, lengths[data[mark:end]]
+            end = begin + size
+            if not 0 <= size < _KEPT_BYTES or end + 2 > total:
                 break
-            messages.append(Message(data[begin : begin + size], ENVELOPE))
-            position = begin + size + 2
-        self._last = last if len(last) <= len(head) + _KNOWN_CHANNEL_BYTES else _NEVER
+            add(Message(data[begin:end], ENVELOPE))
+            position = end + 2
+        self._last = last if before <= len(head) + _KNOWN_CHANNEL_BYTES else _NEVER
         return position
 
     def _open(self, data: bytes, position: int) -> int:
@@ -251,7 +251,7 @@ class _Replies:
             end = data.find(_CRLF, position, position + _LENGTH_BYTES)
             if end < 0:
                 break
-            self._count = max(0, _number(data[position + 1 : end]))
+            self._count = max(0, self._lengths[data[position + 1 : end]])
             position = end + 2
         if self._count > _ITEMS_MAX:
             raise InvalidResponse(f"an array of {self._count}")
@@ -267,7 +267,7 @@ class _Replies:
             return None
         kind, line = data[position : position + 1], data[position + 1 : end]
         if kind == b"$":
-            return self._text(data, position, end + 2, _number(line))
+            return self._text(data, position, end + 2, self._lengths[line])
         if kind == b"-":
             return ResponseError(line.decode(errors="replace")), end + 2
         if kind not in (b"+", b":", b"_"):
@@ -287,16 +287,21 @@ class _Replies:
         return data[begin : begin + kept], min(end, len(data))
 
 
-def _number(text: bytes) -> int:
-    if text == b"-1":  # there is nothing
-        return -1
-    if not text.isdigit() or len(text) >= _LENGTH_BYTES:
-        raise InvalidResponse(f"{text[:_LENGTH_BYTES]!r} is no length")
-    return int(text)
+class _Lengths(dict[bytes, int]):
+    """Lengths by their digits; -1 is for what is not there.  They come again and again."""
+
+    def __missing__(self, text: bytes) -> int:
+        if text == b"-1":
+            return -1
+        if not text.isdigit() or len(text) >= _LENGTH_BYTES:
+            raise InvalidResponse(f"{text[:_LENGTH_BYTES]!r} is no length")
+        if len(self) < _KNOWN_LENGTHS_MAX:
+            self[text] = int(text)
+        return int(text)
 
 
 class _FirstMatch:
-    """Tell which of several topics shall deliver a channel's messages."""
+    """Return which of several topics shall deliver a channel's messages."""
 
     def __init__(self, names: Sequence[bytes], patterns: Sequence[bytes]) -> None:
         self._names = frozenset(names)

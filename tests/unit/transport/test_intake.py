@@ -43,7 +43,7 @@ class FakeStream:
         self.clock = clock
         self.script = list(script)
         self.at_end = at_end
-        self.heard = clock.monotonic()
+        self.last_seen = clock.monotonic()
         self.closed = 0
         self.timeouts = []
 
@@ -56,7 +56,7 @@ class FakeStream:
         if isinstance(step, Exception):
             raise step
         if isinstance(step, list):
-            self.heard = self.clock.monotonic()
+            self.last_seen = self.clock.monotonic()
             return step
         self.clock.now += step
         return []

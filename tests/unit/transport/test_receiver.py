@@ -26,11 +26,11 @@ class FakeStream:
 
     def __init__(self, *script):
         self.script = list(script)
-        self.heard = 0.0
+        self.last_seen = 0.0
         self.closed = threading.Event()
 
     def drain(self, timeout):
-        self.heard += 1
+        self.last_seen += 1
         if not self.script:
             self.closed.wait(0.001)
             return []

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError, NoPermissionError  # noqa: A004  (
 
 from evtools.transport import ConnectionSettings, get_exchange
 from evtools.transport.streams.amqp import AMQPStream
-from evtools.transport.streams.kombu import VirtualStream
+from evtools.transport.streams.kombu import KombuStream
 from evtools.transport.streams.redis import RedisStream
 from evtools.transport.subscription import subscribe
 from evtools.wire import Codec
@@ -87,7 +87,7 @@ def test_a_broker_that_has_one_gets_its_fast_path(
 
 
 def test_the_others_go_through_kombu(open_stream):
-    assert type(open_stream("memory://subscription")) is VirtualStream
+    assert type(open_stream("memory://subscription")) is KombuStream
 
 
 def test_of_several_addresses_the_attempt_picks_one(redis_server, open_stream):

@@ -339,7 +339,7 @@ def test_heartbeats_are_sent_while_the_stream_is_busy(make_wire, monkeypatch):
         now += 0.2
         assert wire.send(delivery(b"1")) == [message(b"1")]
     assert wire.amqp.sent == ["heartbeat"] * 4
-    assert wire.stream.heard == now
+    assert wire.stream.last_seen == now
 
 
 def test_a_broker_that_stays_silent_is_given_up(make_wire, monkeypatch):
@@ -353,7 +353,7 @@ def test_a_broker_that_stays_silent_is_given_up(make_wire, monkeypatch):
     now += 0.1
     with pytest.raises(BrokerSilent) as caught:
         wire.stream.drain(0.001)
-    assert wire.stream.heard == 100.0
+    assert wire.stream.last_seen == 100.0
     assert isinstance(caught.value, wire.stream.errors)
 
 
@@ -559,7 +559,7 @@ def test_a_short_heartbeat_keeps_a_connection_alive(rabbitmq_url, open_stream):
     seen = set()
     # Twice the time after which RabbitMQ would have cut a silent client.
     wait_until(
-        lambda: stream.drain(0.2) or seen.add(stream.heard) or len(seen) > 8,
+        lambda: stream.drain(0.2) or seen.add(stream.last_seen) or len(seen) > 8,
         deadline=20,
         what="signs of life from the broker",
     )

@@ -22,9 +22,9 @@ def test_a_broker_is_given_up_after_two_intervals_of_silence():
 def test_whatever_comes_is_a_sign_of_life():
     heartbeat = Heartbeat(2, 100.0)
     looks(heartbeat, 101, 102, 103)
-    heartbeat.heard(103.5)
+    heartbeat.alive(103.5)
     looks(heartbeat, 104, 105, 106, 107)
-    assert heartbeat.last == 103.5
+    assert heartbeat.last_seen == 103.5
     with pytest.raises(BrokerSilent):
         heartbeat.due(108)
 
@@ -34,7 +34,7 @@ def test_silence_while_nobody_looked_is_not_held_against_the_broker():
     looks(heartbeat, 101, 102)
     assert heartbeat.due(200)
     looks(heartbeat, 201, 202)
-    assert heartbeat.last == 100.0
+    assert heartbeat.last_seen == 100.0
     with pytest.raises(BrokerSilent):
         heartbeat.due(203)
 

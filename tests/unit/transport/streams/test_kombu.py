@@ -4,7 +4,7 @@ import pytest
 from kombu import Connection, Exchange, Producer, Queue
 
 from evtools.transport import ConnectionSettings
-from evtools.transport.streams.kombu import VirtualStream
+from evtools.transport.streams.kombu import KombuStream
 from evtools.transport.subscription import subscribe
 from evtools.wire import Codec, Message
 
@@ -14,7 +14,7 @@ URL = "memory://streams"
 @pytest.fixture
 def stream(event_exchange):
     stream = subscribe(ConnectionSettings(urls=URL, event_exchange=event_exchange, read_only=True))
-    assert type(stream) is VirtualStream
+    assert type(stream) is KombuStream
     yield stream
     stream.close()
 
@@ -86,7 +86,7 @@ def test_text_that_is_no_unicode_is_passed_on_for_the_codec_to_count(stream, eve
 
 
 def test_the_broker_is_always_heard(stream):
-    assert stream.heard <= stream.heard
+    assert stream.last_seen <= stream.last_seen
 
 
 def test_closing_leaves_no_queue(event_exchange):
@@ -124,7 +124,7 @@ def test_closing_what_is_lost_is_silent_and_lets_go_of_everything(event_exchange
         channel = connection.channel()
         queue = Queue("lost", Exchange(event_exchange), channel=channel)
         queue.declare()
-        stream = VirtualStream(connection, channel, queue)
+        stream = KombuStream(connection, channel, queue)
         stream._queue.delete()
         broken = stream._connection = stream._queue = Broken()
         stream.errors = (KeyError, ConnectionError)

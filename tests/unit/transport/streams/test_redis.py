@@ -344,7 +344,7 @@ def test_a_ping_goes_out_twice_in_a_heartbeat(make_wire, monkeypatch):
         now += 0.2
         assert wire.send(pmessage(b"1")) == [Message(b"1", ENVELOPE)]
     assert wire.connection.sent[1:] == [("PING",)] * 4
-    assert wire.stream.heard == now
+    assert wire.stream.last_seen == now
 
 
 def test_a_server_that_answers_no_ping_is_given_up(make_wire, monkeypatch):
@@ -357,7 +357,7 @@ def test_a_server_that_answers_no_ping_is_given_up(make_wire, monkeypatch):
     now += 0.1
     with pytest.raises(BrokerSilent) as caught:
         wire.stream.drain(0.001)
-    assert wire.stream.heard == 100.0
+    assert wire.stream.last_seen == 100.0
     assert isinstance(caught.value, wire.stream.errors)
 
 
@@ -471,7 +471,7 @@ def test_either_protocol_of_redis_will_do(redis_server, protocol):
     )
     heard = set()
     wait_until(
-        lambda: stream.drain(0.1) or heard.add(stream.heard) or len(heard) > 3,
+        lambda: stream.drain(0.1) or heard.add(stream.last_seen) or len(heard) > 3,
         what="answers to a ping",
     )
     redis_server.redis_cli("PUBLISH", f"celeryev{protocol}", "hello")
@@ -577,11 +577,11 @@ def test_a_user_without_the_channel_is_told_so(redis_acl):
 
 def test_a_frozen_server_is_given_up_within_two_heartbeats(own_redis, open_stream):
     stream = open_stream(own_redis.url, heartbeat=0.5)
-    opened = stream.heard
-    wait_until(lambda: stream.drain(0.1) or stream.heard > opened, what="a pong")
+    opened = stream.last_seen
+    wait_until(lambda: stream.drain(0.1) or stream.last_seen > opened, what="a pong")
     own_redis.freeze()
     with pytest.raises(BrokerSilent):
         drain_until_lost(stream)
-    assert time.monotonic() - stream.heard > 1.0
+    assert time.monotonic() - stream.last_seen > 1.0
     stream.close()
     own_redis.thaw()
