@@ -70,7 +70,7 @@ _CODE = re.compile(r"^```.*?\n(.*?)^```|`([^`\n]+)`", re.DOTALL | re.MULTILINE)
 
 def key_table() -> str:
     """Return the keys of evtop as a part of a manual page."""
-    keymap = importlib.import_module("evtools.top.keymap")
+    keymap = importlib.import_module("evtools.top.keys")
     lines = []
     for context, title in keymap.CONTEXTS.items():
         lines.append(f".SS {title.capitalize()}")

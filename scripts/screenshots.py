@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evtools.top.choices import VIEWS
-from evtools.top.keymap import Keymap
+from evtools.top.keys import Keymap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -144,8 +144,7 @@ def topic(name: str) -> str:
         from evtools.filters.help import page
 
         return page()
-    from evtools.top.bindings import CONTEXTS
-    from evtools.top.keymap import Keymap, keys_text
+    from evtools.top.keys import CONTEXTS, Keymap, keys_text
 
     lines = [
         "The keys of evtop. In evtop, ? lists those of the view; [keys] in the settings",

@@ -210,12 +210,12 @@ def _serialisers() -> str:
 
 
 def _screen() -> str:
-    from evtools.top.glyphs import glyphs
-    from evtools.top.widgets.canvas import painted
+    from evtools.top.ui.terminal import paint
+    from evtools.top.ui.theme import UNICODE
 
-    for module in ("evtools.top.app", "evtools.top.widgets.display", "urwid.display.raw"):
+    for module in ("evtools.top.app", "evtools.top.ui.terminal", "urwid.display.raw"):
         import_module(module)
-    canvas = painted([[("head", "evtop ⣿")]], (10, 1), glyphs(ascii_only=False))
+    canvas = paint([[("head", "evtop ⣿")]], (10, 1), UNICODE)
     _require("evtop ⣿".encode() in canvas.text[0], "urwid draws something different")
     return f"urwid {metadata.version('urwid')}"
 

@@ -265,7 +265,7 @@ _EXAMPLES: Final[Mapping[Any, Any]] = {
 
 def settings_file() -> str:
     """Return a settings file in which everything can be set and nothing is."""
-    from evtools.top.bindings import BINDINGS
+    from evtools.top.keys import BINDINGS
 
     tools = [command(name) for name in _CONFIGURED]
     lines = [_FILE_HEAD]

@@ -1,5 +1,6 @@
 """evtop: the source, the model, the session and the terminal, put together."""
 
+import gc
 import logging
 import math
 import os
@@ -15,25 +16,19 @@ from evtools.text import sanitize
 from evtools.top import commands
 from evtools.top.arrangement import arrange
 from evtools.top.broker_stats import BrokerStats
-from evtools.top.desk import ControlDesk
+from evtools.top.control import ControlClient
+from evtools.top.export import Recording
 from evtools.top.feed import Ended, Feed
-from evtools.top.garbage import Garbage
-from evtools.top.glyphs import Glyphs, glyphs
 from evtools.top.history import History, usual_file
-from evtools.top.keymap import Keymap
+from evtools.top.keys import Keymap
 from evtools.top.link import Link
 from evtools.top.model import Model, Options
 from evtools.top.options import REFRESH_MIN, TopOptions
-from evtools.top.own_cost import OwnCost
-from evtools.top.picture import Drawing, drawn
-from evtools.top.recording import Recording
-from evtools.top.session import Parts, Session
+from evtools.top.session import OwnCost, Session
 from evtools.top.source import open_source, watched
-from evtools.top.standing import surroundings
-from evtools.top.terminal import Signals
-from evtools.top.widgets.display import Display
-from evtools.top.widgets.line import plain
-from evtools.top.widgets.loop import Loop
+from evtools.top.ui import screen
+from evtools.top.ui.terminal import Display, Loop, Signals
+from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Gauge
 from evtools.wire import EventFields
@@ -45,8 +40,10 @@ _log = logging.getLogger(__name__)
 _SLICE: Final = 0.012
 #: How long the reader of the source may take to end, in seconds.
 _END_WAIT: Final = 2.0
-#: After so many seconds of a live cluster, the key q asks before it leaves.
+#: After this time of a live cluster, in seconds, the key q asks before it leaves.
 _ASKS_AFTER: Final = 300.0
+#: Buttons of the mouse that are its wheel.
+_WHEEL: Final = {4: "up", 5: "down"}
 #: How many mistakes over events are told apart.
 _MISTAKES_MAX: Final = 20
 
@@ -54,77 +51,75 @@ _MISTAKES_MAX: Final = 20
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
     """Show the cluster until the user leaves; return the exit status.
 
-    Raise EvtoolsError for what the user must mend: before the terminal is
-    touched where it is known by then, otherwise after it is restored.
+    Raise EvtoolsError for what the user must mend: before the terminal is touched where it
+    is known by then, otherwise after it is restored.
     """
-    clock = SystemClock()
     with ExitStack() as stack:
-        loop = stack.enter_context(Loop(clock))
-        console = Console(options, settings, clock, loop, stack)
-        console.run()
+        Console(options, settings, SystemClock(), stack).run()
     return 0
 
 
-class Console:
-    """The work of the loop, and the host of the session."""
+class Console(Loop):
+    """The loop, its work, and the session that it is for."""
 
     def __init__(
-        self,
-        options: TopOptions,
-        settings: ConnectionSettings,
-        clock: Clock,
-        loop: Loop,
-        stack: ExitStack,
+        self, options: TopOptions, settings: ConnectionSettings, clock: Clock, stack: ExitStack
     ) -> None:
+        super().__init__(clock)
+        stack.callback(self.close)
         self._options = options
-        self._clock = clock
-        self._loop = loop
-        self._link = Link(clock)
-        self._own = OwnCost(clock)
+        self._settings = watched(options, settings)
         self._garbage = Garbage(clock)
         stack.callback(self._garbage.close)
-        self._drawing = Drawing([])
+        self._frame = screen.Frame([])
         self._error: Exception | None = None
         self._leaving = False
         self._refreshed = 0.0
         #: What has just failed: twice in a row is once too often.
         self._failing: set[str] = set()
-        #: Mistakes over events that were told of: what was raised, and where.
+        #: Mistakes over events that were reported: the exception, and its place.
         self._mistakes: set[tuple[str, str]] = set()
-        self._where = _where(options, settings)
-        signs = glyphs(ascii_only=options.ascii)
+        glyphs = ASCII if options.ascii else UNICODE
         keymap = Keymap(options.keys)
-        feed = Feed(loop.wake, redactor(options.redact), gathers=not options.read)
+        link = Link(clock)
         self.session = Session(
-            Parts(
-                model=self._new_model(ascii_only=signs.ascii),
-                keymap=keymap,
-                feed=feed,
-                link=self._link,
-                host=self,
-                clock=clock,
-                glyphs=signs,
-                desk=self._open_desk(settings, stack),
-                history=History(usual_file(os.environ)),
-                mouse=options.mouse,
-                asks_after=math.inf if options.read or options.demo else _ASKS_AFTER,
+            model=self._new_model(link, ascii_only=glyphs.ascii),
+            keymap=keymap,
+            feed=Feed(self.wake, redactor(options.redact), gathers=not options.read),
+            link=link,
+            display=Display(
+                self.events,
+                glyphs,
+                theme=options.theme,
+                colour=options.colour,
+                on_key=self._press,
+                on_paste=self._paste,
+                on_click=self._click,
+                on_input=self._answer_soon,
             ),
-            commands.run,
+            loop=self,
+            clock=clock,
+            glyphs=glyphs,
+            execute=commands.run,
+            where=_where(options, settings),
+            own_cost=OwnCost(clock),
+            control=self._open_control(stack),
+            history=History(usual_file(os.environ)),
+            mouse=options.mouse,
+            asks_after=math.inf if options.read or options.demo else _ASKS_AFTER,
         )
         self.session.show(options.view)
         arrange(self.session.table, options)
         stack.callback(self.session.history.keep)
-        self._stats = self._open_stats(settings, stack)
+        self._stats = self._open_stats(stack)
         self._open_source(settings, stack)
-        theme = options.theme if options.colour else "mono"
-        self.display = Display(loop.events, signs, theme=theme, colour=options.colour)
 
-    # --- what it is made of -----------------------------------------------------
+    # --- what it is made of -------------------------------------------------------------
 
-    def _new_model(self, *, ascii_only: bool) -> Model:
+    def _new_model(self, link: Link, *, ascii_only: bool) -> Model:
         options = self._options
         return Model(
-            clock=self._clock,
+            clock=self.clock,
             options=Options(
                 window=options.window,
                 zone=options.zone,
@@ -135,35 +130,33 @@ class Console:
             ),
             max_tasks=options.max_tasks,
             max_bytes=options.max_memory,
-            link=self._link,
+            link=link,
             replayed=bool(options.read),
         )
 
-    def _open_desk(self, settings: ConnectionSettings, stack: ExitStack) -> ControlDesk | None:
+    def _open_control(self, stack: ExitStack) -> ControlClient | None:
         if self._options.read_only or self._options.read:
             return None
-        watching = watched(self._options, settings)
-        desk = ControlDesk(watching, self._loop.wake, clock=self._clock)
-        stack.callback(desk.close)
-        return desk
+        control = ControlClient(self._settings, self.wake, clock=self.clock)
+        stack.callback(control.close)
+        return control
 
-    def _open_stats(self, settings: ConnectionSettings, stack: ExitStack) -> BrokerStats | None:
+    def _open_stats(self, stack: ExitStack) -> BrokerStats | None:
         if not self._options.broker_stats:
             return None
-        gauge = Gauge(watched(self._options, settings))
-        stats = BrokerStats(gauge, self._loop.wake)
+        stats = BrokerStats(Gauge(self._settings), self.wake)
         stats.start()
         stack.callback(stats.close)
         return stats
 
     def _open_source(self, settings: ConnectionSettings, stack: ExitStack) -> None:
         feed, options = self.session.feed, self._options
-        feed.source = open_source(options, settings, feed.notice, clock=self._clock, stack=stack)
+        feed.source = open_source(options, settings, feed.notice, clock=self.clock, stack=stack)
         if options.read:
-            self._link.hear(Notice("listening", ", ".join(options.read)))
+            self.session.link.hear(Notice("listening", ", ".join(options.read)))
         if options.write:
-            feed.record(Recording(options.write, self._clock))
-        # Before the source is closed, its reader ends.
+            feed.record(Recording(options.write, self.clock))
+        # The reader of the source ends before the source is closed.
         stack.callback(self._end_feed)
 
     def _end_feed(self) -> None:
@@ -172,34 +165,56 @@ class Console:
         if feed.ident is not None:
             feed.join(_END_WAIT)
 
-    # --- running ----------------------------------------------------------------
+    # --- running ------------------------------------------------------------------------
 
     def run(self) -> None:
         """Take over the terminal, and give it back whatever happens."""
-        display = self.display
-        display.on_key = self._press
-        display.on_paste = lambda text: self._guarded("paste", lambda: self.session.paste(text))
-        display.on_click = lambda *spot: self._guarded("mouse", lambda: self._click(*spot))
-        display.on_input = self._attend
-        with Signals(self._loop.wake, display.stop, self._clock) as signals:
+        display = self.session.display
+        with Signals(self.wake, display.stop, self.clock) as signals:
             self._signals = signals
             try:
                 display.start()
                 display.set_mouse(on=self.session.mouse)
                 self.session.feed.start()
-                self._loop.run(self)
+                super().run()
             except EvtoolsError:
                 raise
             except Exception as error:
                 _log.exception("evtop ends")
                 raise EvtoolsError(
                     f"internal error: {type(error).__name__} in {_place(error)}",
-                    f"this is a mistake in evtools; {_traceback_is()}",
+                    f"this is a bug in evtools; {_traceback_hint()}",
                 ) from error
             finally:
                 display.stop()
         if self._error is not None:
             raise self._error
+
+    def end(self) -> None:
+        """Leave."""
+        self._leaving = True
+        super().end()
+
+    def later(self, seconds: float, do: Callable[[], None]) -> Callable[[], None]:
+        """Do something later for a key, and draw; return what calls that off."""
+        return super().later(seconds, lambda: self._guarded("later", do))
+
+    def _guarded(self, name: str, do: Callable[[], object]) -> None:
+        """Survive a mistake of the program once; a second one in a row is raised."""
+        try:
+            do()
+        except Exception:
+            if name in self._failing:
+                raise
+            self._failing.add(name)
+            _log.exception("%s", name)
+            self.session.recover()
+            self.session.complain(f"internal error ({name}); {_traceback_hint()}")
+            self.draw_soon()
+        else:
+            self._failing.discard(name)
+
+    # --- keys ---------------------------------------------------------------------------
 
     def _press(self, key: str) -> None:
         # What was typed after a ctrl-c or a Q is not meant for what was open.
@@ -208,35 +223,68 @@ class Console:
             self._guarded("key", lambda: self.session.press(key))
 
     def _interrupt(self) -> None:
-        """Obey a ctrl-c, which is a signal to us."""
+        """Obey a ctrl-c, which comes as a signal."""
         if self._signals.interrupted():
             self._guarded("key", lambda: self.session.press("ctrl-c"))
-            self._attend()
+            self._answer_soon()
 
-    def _attend(self) -> None:
+    def _paste(self, text: str) -> None:
+        self._guarded("paste", lambda: self.session.paste(text))
+
+    def _click(self, button: int, column: int, row: int) -> None:
+        def click() -> None:
+            if button in _WHEEL:
+                self.session.press(_WHEEL[button])
+            elif row in self._frame.hits:
+                self._frame.hits[row](column, row)
+
+        self._guarded("mouse", click)
+
+    def _answer_soon(self) -> None:
         """Show soon what a key has done."""
         self._garbage.pressed()
-        self._loop.draw_soon(answer=True)
+        self.draw_soon(answer=True)
 
-    def _guarded(self, what: str, do: Callable[[], None]) -> None:
-        """Survive a mistake of ours once; a second one in a row is raised."""
-        try:
-            do()
-        except Exception:
-            if what in self._failing:
-                raise
-            self._failing.add(what)
-            _log.exception("%s", what)
-            self.session.recover()
-            self.session.complain(f"internal error ({what}); {_traceback_is()}")
-            self._loop.draw_soon()
-        else:
-            self._failing.discard(what)
+    # --- events -------------------------------------------------------------------------
 
-    def _take(self, events: list[EventFields]) -> None:
-        """Take events in, and survive mistakes of ours: there may be worse to see.
+    def woken(self) -> None:
+        """Look after signals and answers."""
+        if self._signals.ending:
+            self.end()
+        if self._signals.continued():
+            self.session.display.resume()
+            self.draw_soon()
+        self._interrupt()
+        control = self.session.control
+        while control is not None and (outcome := control.take()) is not None:
+            self.session.say(outcome.sentence(), "note" if outcome.good else "warning")
+            self.draw_soon()
 
-        Each of them is told of once, when there is nothing else to read.
+    def take_slice(self) -> bool:
+        """Take in events for a moment, then work on; return whether there is more."""
+        end = self.clock.monotonic() + _SLICE
+        session = self.session
+        while (item := session.feed.take()) is not None:
+            if isinstance(item, list):
+                self._take_events(item)
+            elif isinstance(item, Notice):
+                self._take_notice(item)
+            else:
+                self._take_end(item)
+            if self.clock.monotonic() >= end:
+                self._work_on()
+                return True
+        waited = self.clock.monotonic() - self._refreshed
+        if not session.table.total and waited >= REFRESH_MIN:
+            # The first rows are not kept waiting.
+            self._guarded("refresh", self._refresh)
+            self.draw_soon()
+        return self._work_on()
+
+    def _take_events(self, events: list[EventFields]) -> None:
+        """Take events in, and survive mistakes of the program: there may be worse to see.
+
+        Each mistake is reported once, when there is nothing else to read.
         """
         try:
             self.session.model.take(events)
@@ -246,45 +294,25 @@ class Console:
                 return
             self._mistakes.add(mistake)
             _log.exception("events")
-            self.session.mention(f"internal error: some figures may be wrong; {_traceback_is()}")
-            self._loop.draw_soon()
+            self.session.mention(f"internal error: some figures may be wrong; {_traceback_hint()}")
+            self.draw_soon()
 
-    # --- the work of the loop -----------------------------------------------------
-
-    def hear(self) -> None:
-        """Look after signals and answers."""
-        if self._signals.ending:
-            self._loop.end()
-        if self._signals.continued():
-            self.display.resume()
-            self._loop.draw_soon()
-        self._interrupt()
-        desk = self.session.desk
-        while desk is not None and (outcome := desk.take()) is not None:
-            style = "note" if outcome.good else "warning"
-            self.session.say(outcome.sentence(), style)
-            self._loop.draw_soon()
-
-    def take_slice(self) -> bool:
-        """Take in events for a moment, then work on; return whether there is more."""
-        end = self._clock.monotonic() + _SLICE
+    def _take_notice(self, notice: Notice) -> None:
         session = self.session
-        while (item := session.feed.take()) is not None:
-            if isinstance(item, list):
-                self._take(item)
-            elif isinstance(item, Notice):
-                self._hear_notice(item)
-            else:
-                self._hear_end(item)
-            if self._clock.monotonic() >= end:
-                self._work_on()
-                return True
-        waited = self._clock.monotonic() - self._refreshed
-        if not session.table.total and waited >= REFRESH_MIN:
-            # The first rows are not kept waiting.
-            self._guarded("refresh", self._refresh)
-            self._loop.draw_soon()
-        return self._work_on()
+        session.link.hear(notice)
+        self._garbage.collect_new()
+        if notice.kind == "rewound":
+            model = self._new_model(session.link, ascii_only=session.glyphs.ascii)
+            model.options = session.model.options
+            session.replace(model)
+        self.draw_soon()
+
+    def _take_end(self, end: Ended) -> None:
+        self.session.link.end(end.error)
+        if end.error is not None:
+            self._error = end.error
+            self.end()
+        self.draw_soon()
 
     def _work_on(self) -> bool:
         """Go on with what the picture had no time for; return whether there is more."""
@@ -296,120 +324,56 @@ class Console:
             return True
         self.session.look()
         # A key may have asked for it.
-        self._loop.draw_soon(answer=True)
+        self.draw_soon(answer=True)
         return False
 
-    def _hear_notice(self, notice: Notice) -> None:
-        self._link.hear(notice)
-        self._garbage.collect_new()
-        if notice.kind == "rewound":
-            model = self._new_model(ascii_only=self.session.glyphs.ascii)
-            model.options = self.session.model.options
-            self.session.replace(model)
-        self._loop.draw_soon()
-
-    def _hear_end(self, end: Ended) -> None:
-        self._link.end(end.error)
-        if end.error is not None:
-            self._error = end.error
-            self._loop.end()
-        self._loop.draw_soon()
+    # --- pictures -----------------------------------------------------------------------
 
     def refresh(self) -> float:
-        """Work on a new picture; return when the next is due, in seconds.
+        """Work on a new picture; return in how many seconds the next is due.
 
         What takes longer is shown when it is done.
         """
-        self._own.look()
-        self.session.model.intake.malformed = self.session.feed.malformed
+        session = self.session
+        if session.own_cost is not None:
+            session.own_cost.look()
+        session.model.intake.malformed = session.feed.malformed
         self._garbage.collect()
-        was_lagging = self.session.model.is_lagging()
+        was_lagging = session.model.is_lagging()
         self._guarded("refresh", self._refresh)
-        if was_lagging or not self.session.model.is_lagging():
-            self._loop.draw_soon()
+        if was_lagging or not session.model.is_lagging():
+            self.draw_soon()
         else:
-            self._loop.work_on()
-        return self.session.model.options.refresh
+            self.work_on()
+        return session.model.options.refresh
 
     def _refresh(self) -> None:
         session = self.session
-        self._refreshed = self._clock.monotonic()
+        self._refreshed = self.clock.monotonic()
         session.settle()
         if self._stats is not None and session.view == "queues":
             session.model.set_depths(self._stats.depths)
-        session.model.refresh(session.view, self._clock.wall())
+        session.model.refresh(session.view, self.clock.wall())
         if self._stats is not None:
             # Only what is looked at: every question costs the broker.
-            wanted = session.table.cursor.keys if session.view == "queues" else ()
-            self._stats.watch(wanted)
+            self._stats.watch(session.table.cursor.keys if session.view == "queues" else ())
         session.look()
 
     def draw(self) -> None:
         """Show the picture, and go on with what it had no time for."""
-        self._guarded("screen", self._draw)
+        self._guarded("screen", self._show)
         if self.session.model.is_lagging():
-            self._loop.work_on()
+            self.work_on()
 
-    def _draw(self) -> None:
-        self._drawing = self._drawn()
-        size = self.display.size()
-        self.display.draw(self._drawing.lines, size, self._drawing.cursor)
-
-    def _drawn(self) -> Drawing:
-        around = surroundings(self.session, self._where, self._own)
-        return drawn(self.session, self.display.size(), around)
-
-    def _click(self, button: int, column: int, row: int) -> None:
-        wheel = {4: "up", 5: "down"}
-        if button in wheel:
-            self.session.press(wheel[button])
-        elif row in self._drawing.hits:
-            self._drawing.hits[row](column, row)
-
-    # --- the host of the session --------------------------------------------------
-
-    def later(self, seconds: float, do: Callable[[], None]) -> Callable[[], None]:
-        """Have something done after a while; return what calls that off."""
-        return self._loop.later(seconds, lambda: self._guarded("later", do))
-
-    def send(self, sequence: str) -> None:
-        """Write a sequence to the terminal that is not part of the picture."""
-        self.display.send(sequence)
-
-    def set_theme(self, theme: str) -> None:
-        """Draw in other colours, if there are to be any."""
-        if self._options.colour:
-            self.display.set_theme(theme)
-
-    def set_glyphs(self, glyphs: Glyphs) -> None:
-        """Draw with other characters."""
-        self.display.set_glyphs(glyphs)
-
-    def set_mouse(self, *, on: bool) -> None:
-        """Take presses of mouse buttons, or leave the mouse to the terminal."""
-        self.display.set_mouse(on=on)
-
-    def screen(self) -> list[str]:
-        """Return the text of the picture as it is now, line by line."""
-        # The one on the terminal still has the menu in which it was asked for.
-        return [plain(line) for line in self._drawn().lines]
-
-    def redraw(self) -> None:
-        """Write the whole screen anew."""
-        self.display.redraw()
-
-    def suspend(self) -> None:
-        """Stop the process as ctrl-z does."""
-        self.display.suspend()
-
-    def end(self) -> None:
-        """Leave."""
-        self._leaving = True
-        self._loop.end()
+    def _show(self) -> None:
+        display = self.session.display
+        size = display.size()
+        self._frame = screen.draw(self.session, size)
+        display.draw(self._frame.lines, size, self._frame.cursor)
 
 
 def _where(options: TopOptions, settings: ConnectionSettings) -> str:
-    """Return what is watched, fit to be shown."""
+    """Return the broker or the recording, fit to be shown."""
     if options.read:
         return sanitize(", ".join(options.read))
     return "demo" if options.demo else sanitize(settings.masked())
@@ -421,7 +385,7 @@ def _place(error: BaseException) -> str:
     return f"{Path(where.filename).name}:{where.lineno}"
 
 
-def _traceback_is() -> str:
+def _traceback_hint() -> str:
     """Say where the traceback is that was just logged."""
     for handler in logging.getLogger().handlers:
         # One that could not be opened has no stream.
@@ -431,3 +395,50 @@ def _traceback_is() -> str:
             short = f"~{name[len(home) :]}" if name.startswith(f"{home}/") else name
             return f"the traceback is in {sanitize(short)}"
     return "--log-file FILE keeps the traceback"
+
+
+# --- the garbage collector --------------------------------------------------------------
+
+#: How long no key must have been pressed before everything is looked through, and the
+#: shortest time between two such looks, in seconds.
+_QUIET: Final = 30.0
+_ALL_EVERY: Final = 900.0
+
+
+class Garbage:
+    """The collector of cycles, run when nobody waits for the screen.
+
+    By itself it counts what is made less what is let go.  With as many tasks forgotten as
+    come in, that is nothing for a long time, and then all of them are looked through at
+    once: a tenth of a second for 100 000 tasks, and two for what has been there for longer.
+
+    evtools itself leaves no garbage at a rate that matters: it is there for what libraries
+    leave behind when a connection breaks.  A look at what is new each second took a
+    twentieth of the CPU of a busy evtop, and a third of an idle one.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._pressed = self._all_at = clock.monotonic()
+        gc.freeze()
+        gc.disable()
+
+    def pressed(self) -> None:
+        """Note that somebody is at the keyboard."""
+        self._pressed = self._clock.monotonic()
+
+    def collect(self) -> None:
+        """Look at everything, if it is time and nobody is at the keyboard."""
+        now = self._clock.monotonic()
+        if now - self._all_at >= _ALL_EVERY and now - self._pressed >= _QUIET:
+            self._all_at = now
+            gc.collect()
+
+    def collect_new(self) -> None:
+        """Look at what has been made since: a connection broke, or came back."""
+        gc.collect(0)
+
+    def close(self) -> None:
+        """Leave it to the collector again."""
+        gc.unfreeze()
+        gc.enable()

@@ -13,11 +13,10 @@ from evtools.errors import BrokerUnavailable
 from evtools.filters import Filter, compile_filter
 from evtools.signals import end_echo, install, put_back
 from evtools.top.arrangement import arrange
+from evtools.top.export import Recording, render_table
 from evtools.top.link import Link
 from evtools.top.model import Model, Options
 from evtools.top.options import TopOptions
-from evtools.top.recording import Recording
-from evtools.top.sheet import lines
 from evtools.top.source import open_source, watched
 from evtools.top.table import TableModel
 from evtools.transport import ConnectionSettings, Notice
@@ -164,7 +163,7 @@ class Batch:
             self._ask_broker(self.gauge)
         self._refresh()
         self._look_for_expected()
-        text = "".join(f"{line}\n" for line in lines(self._table, self._options.output))
+        text = "".join(f"{line}\n" for line in render_table(self._table, self._options.output))
         if self._printed:
             text = "\n" + text
         sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
@@ -218,7 +217,6 @@ def _taken(
                 redact(event)
         if recording is not None:
             recording.write(events)
-            recording.settle()
 
     return take
 

@@ -1,74 +1,984 @@
 """The commands: what keys stand for and what can be typed after `:`."""
 
 import difflib
-from collections.abc import Sequence
-from itertools import chain
-from typing import Final
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
 
-from evtools.errors import UsageError
+from evtools.errors import FilterError, UsageError
+from evtools.filters import caret
+from evtools.text import clip, human_size, parse_duration, sanitize
+from evtools.top.choices import THEMES, TIME_STYLES, VIEWS, WINDOWS
+from evtools.top.control import ACTIONS, BY_NAME, Action, Request, actions_for, prepare, target_of
+from evtools.top.export import Exporter, Recording
+from evtools.top.options import REFRESH_MIN
 from evtools.top.session import Session
-from evtools.top.verbs import acting, choosing, looking, moving, reading, replaying, taking
-from evtools.top.verbs.verb import Verb, plain
-from evtools.top.widgets.editor import Editor
-from evtools.top.widgets.prompt import Prompt
+from evtools.top.ui import screen
+from evtools.top.ui.terminal import copy_sequence
+from evtools.top.ui.theme import ASCII, UNICODE
+from evtools.top.ui.widgets import (
+    Choice,
+    DetailPane,
+    Dialog,
+    Editor,
+    Help,
+    Menu,
+    Outcome,
+    Prompt,
+    closed,
+    plain,
+)
+from evtools.top.views.events import EventsView
+from evtools.top.views.tasks import TasksView
+from evtools.transport.recording.reader import RecordingReader
 
-#: Other names, of people who know other tools.
+_Choices: TypeAlias = Callable[[Session], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: what it does with the text behind its name, and the words that fit there.
+
+    Failures are raised as EvtoolsError.
+    """
+
+    do: Callable[[Session, str], object]
+    choices: _Choices = lambda _: ()
+
+
+COMMANDS: Final[dict[str, Command]] = {}
+#: Other names, from other tools.
 _ALIASES: Final = {"q": "quit", "q!": "quit", "h": "help", "w": "export jsonl"}
+
+_Plain: TypeAlias = Callable[[Session], object]
+_WithText: TypeAlias = Callable[[Session, str], object]
+
+
+def command(name: str) -> Callable[[_Plain], _Plain]:
+    """Make a function a command that takes nothing."""
+
+    def register(do: _Plain) -> _Plain:
+        COMMANDS[name] = Command(lambda session, _: do(session))
+        return do
+
+    return register
+
+
+def command_with(name: str, choices: _Choices = lambda _: ()) -> Callable[[_WithText], _WithText]:
+    """Make a function a command that takes a text; `choices` completes it."""
+
+    def register(do: _WithText) -> _WithText:
+        COMMANDS[name] = Command(do, choices)
+        return do
+
+    return register
 
 
 def run(session: Session, line: str) -> None:
-    """Carry out a command and what stands behind it.
+    """Carry out a command with the text behind it.
 
-    Raise UsageError for an unknown one, and what the command raises.
+    Raise UsageError for an unknown one, and the errors of the command.
     """
     line = line.strip()
-    name, _, argument = _ALIASES.get(line, line).partition(" ")
-    verb = COMMANDS.get(name)
-    if verb is None:
+    name, _, text = _ALIASES.get(line, line).partition(" ")
+    found = COMMANDS.get(name)
+    if found is None:
         near = difflib.get_close_matches(name, COMMANDS, 1)
         raise UsageError(
             f"there is no command {name}",
             f"did you mean {near[0]}?" if near else "Tab after : shows them all",
         )
-    verb.do(session, argument.strip())
+    found.do(session, text.strip())
 
 
 def complete(session: Session, text: str) -> tuple[int, Sequence[str]]:
-    """Complete the name of a command, or what may stand behind it."""
+    """Complete the name of a command, or the text behind it."""
     name, blank, argument = text.partition(" ")
     if not blank:
         return 0, [one for one in sorted(COMMANDS) if one.startswith(name)]
-    verb = COMMANDS.get(name)
-    choices = verb.choices(session) if verb is not None else ()
-    start = len(name) + 1
-    return start, [one for one in choices if one.startswith(argument)]
+    choices = COMMANDS[name].choices(session) if name in COMMANDS else ()
+    return len(name) + 1, [one for one in choices if one.startswith(argument)]
 
 
-def _command(session: Session) -> None:
-    def accepted(text: str) -> bool:
+@command("command")
+def _command_line(session: Session) -> None:
+    def accepted(text: str) -> Outcome:
         session.history.remember("command", text)
-        session.close(prompt)
-        if text.strip():
-            session.run(text)
-        return False
+        return partial(session.run, text) if text.strip() else closed
 
-    editor = Editor(
-        history=session.history.lines("command"), complete=lambda text: complete(session, text)
+    lines = session.history.lines("command")
+    editor = Editor(history=lines, complete=partial(complete, session))
+    session.layers.append(Prompt(":", accepted, editor))
+
+
+# --- views and ways out -----------------------------------------------------------------
+
+
+@command_with("view", lambda _: VIEWS)
+def _view(session: Session, text: str) -> None:
+    """Show a view, and perhaps filter it: `view workers web-1`."""
+    name, _, rest = text.partition(" ")
+    session.show(name)
+    session.trail.clear()
+    if rest.strip():
+        _apply_filter(session, rest.strip().removeprefix("/"))
+
+
+@command("open")
+def _open(session: Session) -> None:
+    key = session.table.focus_key
+    drilled = session.table.drill(key) if key is not None else None
+    if drilled is None or session.reading:
+        session.open_detail()
+    else:
+        session.drill(*drilled)
+
+
+@command("back")
+def _back(session: Session) -> None:
+    if session.detail is not None:
+        session.detail = None
+    elif not session.climb():
+        session.leave()
+
+
+@command("escape")
+def _escape(session: Session) -> None:
+    table = session.table
+    if session.detail is not None:
+        session.detail = None
+    elif table.marks:
+        table.clear_marks()
+    elif table.filter_text:
+        table.set_filter("")
+    else:
+        session.message = None
+
+
+def _pane(session: Session, step: int) -> None:
+    """Go between table and detail, or to the next view if there is no detail."""
+    if session.detail is not None:
+        if session.table_shown:
+            session.detail.focused = not session.detail.focused
+        return
+    session.trail.clear()
+    session.show(VIEWS[(VIEWS.index(session.view) + step) % len(VIEWS)])
+
+
+@command("help")
+def _help(session: Session) -> None:
+    session.layers.append(Help(session.keymap, (*session.contexts(), "prompts", "menus")))
+
+
+command("detail")(lambda session: session.open_detail())
+command("result")(lambda session: session.open_detail("Info"))
+command("next-pane")(lambda session: _pane(session, 1))
+command("previous-pane")(lambda session: _pane(session, -1))
+command("quit")(lambda session: session.loop.end())
+command("redraw")(lambda session: session.display.redraw())
+command("suspend")(lambda session: session.display.suspend())
+
+
+# --- moving -----------------------------------------------------------------------------
+
+
+def _move(session: Session, name: str) -> None:
+    if session.reading and session.detail is not None:
+        session.detail.pager.press(name)
+        return
+    table, rows = session.table, session.viewport.rows - 1
+    match name:
+        case "down" | "up":
+            step = 1
+        case "page-down" | "page-up":
+            step = max(1, rows - 1)
+        case "half-down" | "half-up":
+            step = max(1, rows // 2)
+        case _:
+            step = len(table)
+    table.move(step if name.endswith(("down", "bottom")) else -step)
+    session.look()
+
+
+def _sideways(session: Session, name: str) -> None:
+    table = session.table
+    if session.reading and session.detail is not None:
+        session.detail.pager.press(name)
+    elif isinstance(table, TasksView) and table.tree:
+        table.expand(shut=name == "left")
+    else:
+        table.scroll_columns(1 if name == "right" else -1)
+
+
+for _name in ("down", "up", "top", "bottom", "page-down", "page-up", "half-down", "half-up"):
+    command(_name)(partial(_move, name=_name))
+for _name in ("left", "right"):
+    command(_name)(partial(_sideways, name=_name))
+
+
+# --- the text of the detail -------------------------------------------------------------
+
+
+def _detail(session: Session) -> DetailPane:
+    if session.detail is None:
+        raise UsageError("there is no detail to read", "Enter opens it")
+    return session.detail
+
+
+@command_with("search")
+def _search(session: Session, text: str) -> None:
+    pane = _detail(session)
+
+    def look_for(text: str) -> Outcome:
+        session.history.remember("search", text)
+        if text and not pane.pager.search(text):
+            session.complain(f"not found: {text}")
+        return closed
+
+    if text:
+        look_for(text)
+    else:
+        editor = Editor(history=session.history.lines("search"))
+        session.layers.append(Prompt("search> ", look_for, editor))
+        pane.focused = True
+
+
+def _search_again(session: Session, *, back: bool) -> None:
+    pager = _detail(session).pager
+    if not pager.sought:
+        raise UsageError("nothing to search for yet", "/ searches the text")
+    if not pager.search_next(back=back):
+        session.complain(f"not found: {pager.sought}")
+
+
+@command("wrap")
+def _wrap(session: Session) -> None:
+    pager = _detail(session).pager
+    pager.press("wrap")
+    session.say(f"long lines are {'wrapped' if pager.wrap else 'cut'}")
+
+
+@command("full")
+def _full(session: Session) -> None:
+    pane = _detail(session)
+    pane.full = not pane.full
+    pane.focused = pane.focused or pane.full
+
+
+command("search-next")(lambda session: _search_again(session, back=False))
+command("search-previous")(lambda session: _search_again(session, back=True))
+command("section-next")(lambda session: _detail(session).turn(1))
+command("section-previous")(lambda session: _detail(session).turn(-1))
+
+
+# --- filter -----------------------------------------------------------------------------
+
+#: How long to wait for the next key before the table is filtered, in seconds.
+_DEBOUNCE: Final = 0.15
+_FILTER_LABEL: Final = "filter> "
+#: Errors further on are described, but not pointed at.
+_POINTED_CHARS: Final = 36
+_SAVE: Final = re.compile(r"save\s+([\w-]+)", re.ASCII)
+_SAVED: Final = re.compile(r'(?<![\w"@:=~])@([\w-]+)', re.ASCII)
+_WORD_START: Final = re.compile(r"[\s(!-]*([^\s(]*)\Z")
+#: Field of a filter: its key in the menus of `keep` and `exclude`.
+_FIELD_KEYS: Final = {
+    "name": "n", "worker": "w", "state": "s", "queue": "u", "exc": "x",
+    "root": "r", "type": "t", "uuid": "i",
+}  # fmt: skip
+
+
+@command_with("filter")
+def _filter(session: Session, text: str) -> None:
+    if text:
+        _apply_filter(session, text)
+    else:
+        _FilterPrompt(session)
+
+
+def _apply_filter(session: Session, text: str) -> None:
+    """Filter the table; `save NAME` names the filter that is there instead.
+
+    Raise FilterError for an invalid filter, and keep the old one.
+    """
+    saved = _SAVE.fullmatch(text.strip())
+    if saved is not None:
+        if not session.table.filter_text:
+            raise UsageError("there is no filter to save")
+        session.history.save(saved[1], session.table.filter_text)
+        session.say(f"saved: write @{saved[1]} in a filter")
+        return
+    session.table.set_filter(_expanded(session, text))
+    session.history.remember("filter", text.strip())
+    for note in session.table.notes():
+        session.say(note)
+    session.look()
+
+
+def _expanded(session: Session, text: str) -> str:
+    """Return a filter with the saved ones, written @NAME, put in.
+
+    Raise FilterError for a name without a filter.
+    """
+
+    def one(found: re.Match[str]) -> str:
+        saved = session.history.saved.get(found[1])
+        if saved is None:
+            known = ", ".join(f"@{name}" for name in session.history.saved)
+            raise FilterError(
+                f"no filter was saved as @{found[1]}",
+                f"there are {known}" if known else ":filter save NAME saves one",
+                text=text,
+                position=found.start(),
+                length=len(found[0]),
+            )
+        return f"({saved})"
+
+    return _SAVED.sub(one, text)
+
+
+class _FilterPrompt:
+    """The prompt for a filter: the table is filtered while one is typed."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._before = session.table.filter_text
+        self._call_off: Callable[[], None] = closed
+        self._prompt = Prompt(
+            _FILTER_LABEL,
+            self._accepted,
+            Editor(self._before, history=session.history.lines("filter"), complete=self._complete),
+            changed=self._changed,
+            cancelled=self._cancelled,
+        )
+        session.layers.append(self._prompt)
+
+    def _changed(self, text: str) -> None:
+        self._call_off()
+        self._call_off = self._session.loop.later(_DEBOUNCE, lambda: self._preview(text))
+
+    def _preview(self, text: str) -> None:
+        """Filter by the text so far; an error keeps the last good filter."""
+        self._prompt.notes = []
+        try:
+            self._session.table.set_filter(_expanded(self._session, text))
+        except FilterError as error:
+            self._prompt.notes = [("error", line) for line in _pointed(error)]
+        else:
+            self._session.look()
+
+    def _accepted(self, text: str) -> Outcome:
+        self._call_off()
+        self._preview(text)
+        return None if self._prompt.notes else partial(_apply_filter, self._session, text)
+
+    def _cancelled(self) -> None:
+        self._call_off()
+        self._session.table.set_filter(self._before)
+
+    def _complete(self, text: str) -> tuple[int, Sequence[str]]:
+        """Complete the name of a field, or of a saved filter, at the end of `text`."""
+        found = _WORD_START.search(text)
+        assert found is not None
+        word = found[1]
+        if word.startswith("@"):
+            names = [f"@{name}" for name in self._session.history.saved]
+        else:
+            names = [f"{name}:" for name in self._session.table.fields]
+        return found.start(1), [name for name in sorted(names) if name.startswith(word)]
+
+
+def _pointed(error: FilterError) -> list[str]:
+    """Return the error, and carets below it that point at its place in the prompt."""
+    lines = [sanitize(error.message), *map(sanitize, error.hint.splitlines())]
+    if error.position <= _POINTED_CHARS:
+        carets = caret(error).split("\n")[1].removeprefix("  ")
+        lines.append(" " * len(_FILTER_LABEL) + carets)
+    return lines
+
+
+def _narrow(session: Session, *, exclude: bool) -> None:
+    table = session.table
+    key = table.focus_key
+    values = table.values(key) if key is not None else {}
+    if not values:
+        raise UsageError("this row has no value to filter by")
+
+    def narrow(field: str, value: str) -> None:
+        table.narrow(field, value, exclude=exclude)
+        session.history.remember("filter", table.filter_text)
+
+    session.menu(
+        "exclude" if exclude else "keep only",
+        [
+            Choice(f"{field} {value}", partial(narrow, field, value), _FIELD_KEYS.get(field, ""))
+            for field, value in values.items()
+        ],
     )
-    prompt = Prompt(":", editor, accepted)
-    session.ask(prompt)
 
 
-COMMANDS: Final[dict[str, Verb]] = {
-    verb.name: verb
-    for verb in chain(
-        moving.VERBS,
-        reading.VERBS,
-        choosing.VERBS,
-        looking.VERBS,
-        taking.VERBS,
-        acting.VERBS,
-        replaying.VERBS,
-        (plain("command", "command line", _command),),
+command("keep")(lambda session: _narrow(session, exclude=False))
+command("exclude")(lambda session: _narrow(session, exclude=True))
+
+
+# --- order and columns ------------------------------------------------------------------
+
+
+def _columns_of(session: Session) -> list[str]:
+    return [column.name for column in session.table.columns]
+
+
+def _column(session: Session, name: str) -> str:
+    """Return the name of a column by its name or title; raise UsageError if there is none."""
+    wanted = name.strip().casefold()
+    for column in session.table.columns:
+        if wanted in (column.name.casefold(), column.title.casefold()):
+            return column.name
+    names = ", ".join(_columns_of(session))
+    raise UsageError(f"there is no column {name.strip()} here", f"there are {names}")
+
+
+@command_with("sort", _columns_of)
+def _sort(session: Session, name: str) -> None:
+    """Sort by a column; `-` before it reverses the order."""
+    table = session.table
+    if name:
+        table.sort_by(_column(session, name.removeprefix("-")))
+        if name.startswith("-"):
+            table.invert()
+        return
+    names = _columns_of(session)
+    session.menu(
+        "sort by",
+        [
+            Choice(f"{column.title}  {column.about}", partial(table.sort_by, column.name))
+            for column in table.columns
+        ],
+        at=names.index(table.sort_key) if table.sort_key in names else 0,
     )
+
+
+@command_with("columns", _columns_of)
+def _columns(session: Session, text: str) -> None:
+    """Choose the columns: their names with commas between, or `auto`."""
+    names = None if text in ("", "auto") else [_column(session, one) for one in text.split(",")]
+    session.table.choose_columns(names)
+
+
+@command("follow")
+def _follow(session: Session) -> None:
+    cursor = session.table.cursor
+    cursor.toggle_follow()
+    followed = "the newest" if cursor.newest_last else "this row"
+    session.say(f"following {followed}" if cursor.follow else "not following")
+
+
+command("sort-left")(lambda session: session.table.sort_beside(-1))
+command("sort-right")(lambda session: session.table.sort_beside(1))
+command("invert")(lambda session: session.table.invert())
+
+
+# --- rows -------------------------------------------------------------------------------
+
+
+def _tasks(session: Session) -> TasksView:
+    if not isinstance(session.table, TasksView):
+        raise UsageError("only in the view of tasks", "1 shows it")
+    return session.table
+
+
+@command("mark")
+def _mark(session: Session) -> None:
+    session.table.toggle_mark()
+    session.look()
+
+
+def _failure(session: Session, step: int) -> None:
+    table = session.table
+    if not isinstance(table, TasksView | EventsView):
+        raise UsageError("only in the views of tasks and events", "1 shows the tasks")
+    if not table.next_failure(step):
+        session.say(f"no failure {'further down' if step > 0 else 'further up'}")
+    session.look()
+
+
+def _related(session: Session, step: int) -> None:
+    table = session.table
+    if isinstance(table, EventsView) and not table.next_related(step):
+        session.say("no other event of this task in that direction")
+    session.look()
+
+
+@command("tree")
+def _tree(session: Session) -> None:
+    table = _tasks(session)
+    table.toggle_tree()
+    session.say("tree view on" if table.tree else "tree view off")
+
+
+@command("parent")
+def _parent(session: Session) -> None:
+    why_not = _tasks(session).jump_to_parent()
+    if why_not:
+        session.say(why_not)
+    session.look()
+
+
+command("unmark")(lambda session: session.table.clear_marks())
+command("next-failure")(lambda session: _failure(session, 1))
+command("previous-failure")(lambda session: _failure(session, -1))
+command("next-related")(lambda session: _related(session, 1))
+command("previous-related")(lambda session: _related(session, -1))
+command("expand")(lambda session: _tasks(session).expand())
+command("collapse")(lambda session: _tasks(session).expand(shut=True))
+command("expand-all")(lambda session: _tasks(session).toggle_all())
+
+
+# --- display options --------------------------------------------------------------------
+
+_Word = TypeVar("_Word", bound=str)
+_SETTABLE: Final = ("theme", "refresh", "window", "time", "ascii", "mouse", "columns")
+#: What F2 offers; each turn takes the next value.
+_REFRESHES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+def _chosen(text: str, choices: Sequence[_Word], now: _Word, noun: str) -> _Word:
+    """Return the choice of that name; without one, the one after `now`."""
+    if not text:
+        return choices[(choices.index(now) + 1) % len(choices)]
+    for choice in choices:
+        if choice == text:
+            return choice
+    raise UsageError(f'invalid {noun} "{text}"', f"there are {', '.join(choices)}")
+
+
+@command_with("window", lambda _: WINDOWS)
+def _window(session: Session, text: str) -> None:
+    window = _chosen(text, WINDOWS, session.model.options.window, "window")
+    session.model.options.window = window
+    session.show(session.view)
+    session.say(f"figures of the last {window}" if window != "all" else "all figures")
+
+
+@command_with("time", lambda _: TIME_STYLES)
+def _time(session: Session, text: str) -> None:
+    style = _chosen(text, TIME_STYLES, session.model.options.time_style, "style of times")
+    session.model.options.time_style = style
+    session.show(session.view)
+    session.say(f"times: {style}")
+
+
+@command_with("theme", lambda _: THEMES)
+def _theme(session: Session, text: str) -> None:
+    theme = _chosen(text, THEMES, session.model.options.theme, "theme")
+    session.model.options.theme = theme
+    session.display.set_theme(theme)
+    session.say(f"theme {theme}")
+
+
+@command_with("refresh")
+def _refresh(session: Session, text: str) -> None:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    session.model.options.refresh = max(REFRESH_MIN, seconds)
+    session.say(f"refreshed every {session.model.options.refresh:g}s")
+
+
+@command_with("ascii", lambda _: ("on", "off"))
+def _ascii(session: Session, text: str) -> None:
+    wanted = not session.glyphs.ascii if text in ("", "toggle") else text == "on"
+    session.glyphs = ASCII if wanted else UNICODE
+    session.model.options.ascii = wanted
+    session.display.set_glyphs(session.glyphs)
+    session.show(session.view)
+
+
+@command("mouse")
+def _mouse(session: Session) -> None:
+    session.mouse = not session.mouse
+    session.display.set_mouse(on=session.mouse)
+    session.say("mouse on; hold Shift to select text" if session.mouse else "mouse off")
+
+
+@command_with("set", lambda _: _SETTABLE)
+def _set(session: Session, text: str) -> None:
+    """`set NAME VALUE`, as `NAME VALUE` alone would do."""
+    name, _, value = text.replace("=", " ").partition(" ")
+    if name not in _SETTABLE:
+        raise UsageError(f"there is no option {name}", f"there are {', '.join(_SETTABLE)}")
+    session.run(f"{name} {value.strip()}".strip())
+
+
+@command("options")
+def _options(session: Session) -> None:
+    def choices() -> list[Choice]:
+        options = session.model.options
+        slower = next((one for one in _REFRESHES if one > options.refresh), _REFRESHES[0])
+        settings = (
+            ("t", "theme", options.theme, "theme"),
+            ("r", "refresh", f"{options.refresh:g}s", f"refresh {slower:g}"),
+            ("w", "window", options.window, "window"),
+            ("z", "times", options.time_style, "time"),
+            ("a", "ASCII", "on" if session.glyphs.ascii else "off", "ascii toggle"),
+            ("m", "mouse", "on" if session.mouse else "off", "mouse"),
+        )
+        lines = [
+            Choice(f"{name:<9}{value}", partial(session.run, line), key)
+            for key, name, value, line in settings
+        ]
+        return [*lines, Choice("columns  ...", partial(_choose_columns, session), "c")]
+
+    session.layers.append(Menu("options", choices, stays=True))
+
+
+def _choose_columns(session: Session) -> None:
+    table = session.table
+
+    def toggle(name: str) -> None:
+        wanted = {slot.column.name for slot in table.slots} ^ {name}
+        names = [column.name for column in table.columns if column.name in wanted]
+        table.choose_columns(names or None)
+
+    def choices() -> list[Choice]:
+        shown = {slot.column.name for slot in table.slots}
+        return [
+            Choice(
+                f"[{'x' if column.name in shown else ' '}] {column.title:<20} {column.about}",
+                partial(toggle, column.name),
+            )
+            for column in table.columns
+        ]
+
+    session.layers.append(Menu(f"columns of {table.title}", choices, stays=True))
+
+
+# --- pause and replay -------------------------------------------------------------------
+
+_SPEED_MAX: Final = 1000.0
+_MOMENTS: Final = "write 14:30, 14:30:05, 2026-11-20T14:30, +10s or -5m"
+
+
+def _replay(session: Session) -> RecordingReader:
+    source = session.feed.source
+    if not isinstance(source, RecordingReader):
+        raise UsageError("only in a replay", "evtop -r FILE replays a recording")
+    return source
+
+
+@command("pause")
+def _pause(session: Session) -> None:
+    """Pause the display; of a replay, the recording."""
+    source, model = session.feed.source, session.model
+    if isinstance(source, RecordingReader):
+        (source.resume if source.paused else source.pause)()
+        session.say("replay paused" if source.paused else "replay resumed")
+    elif model.paused:
+        model.thaw()
+        session.show(session.view)
+        session.say("live again")
+    else:
+        model.freeze(session.clock.wall())
+        session.say("paused; events are still collected")
+
+
+def _step(session: Session, step: int) -> None:
+    source, model = session.feed.source, session.model
+    if isinstance(source, RecordingReader):
+        source.pause()
+        if source.position is not None:
+            source.seek(source.position + step * model.options.refresh)
+        return
+    if not model.paused:
+        raise UsageError("only a paused display can be stepped", "p pauses it")
+    picture = model.step(step, session.clock.wall())
+    if picture is None:
+        session.say("no earlier picture that looks different was kept")
+        return
+    session.switch_to(picture.view)
+    session.say(f"as it was at {model.lens().time_of_day(picture.as_of)}")
+
+
+@command_with("seek")
+def _seek(session: Session, text: str) -> None:
+    replay = _replay(session)
+    if not text:
+        session.ask_for("seek> ", "seek", hint=_MOMENTS)
+        return
+    position = replay.position
+    if position is None:
+        raise UsageError("nothing has been played yet")
+    replay.seek(_moment(session, text, position))
+
+
+def _moment(session: Session, text: str, position: float) -> float:
+    """Return the moment that a text means, in UTC epoch seconds.
+
+    A time of day is one of the day that is being played.
+    """
+    zone = session.model.lens().zone
+    try:
+        if text[0] in "+-":
+            seconds = parse_duration(text[1:])
+            return position + (seconds if text[0] == "+" else -seconds)
+        if "-" in text:
+            moment = datetime.fromisoformat(text)
+        else:
+            day = datetime.fromtimestamp(position, zone).date()
+            moment = datetime.combine(day, time.fromisoformat(text))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(f'invalid time "{text}"', _MOMENTS) from None
+
+
+@command_with("speed")
+def _speed(session: Session, text: str) -> None:
+    replay = _replay(session)
+    try:
+        speed = math.inf if text == "max" else float(text.removesuffix("x"))
+    except ValueError:
+        speed = math.nan
+    if not (0 < speed <= _SPEED_MAX or speed == math.inf):
+        raise UsageError(f'invalid speed "{text}"', "write 1x, 10x or max")
+    replay.speed = speed
+    session.say(f"speed {text}")
+
+
+command("step-back")(lambda session: _step(session, -1))
+command("step-forward")(lambda session: _step(session, 1))
+
+
+# --- copies and files -------------------------------------------------------------------
+
+#: How much of a copy is shown.
+_COPY_COLS: Final = 40
+#: Views whose keys mean nothing to people, and the field of a row that is copied instead.
+_NAMED_BY: Final = {"events": "uuid", "errors": "name"}
+
+
+def _focus(session: Session) -> str:
+    key = session.table.focus_key
+    if key is None:
+        raise UsageError("there is no row to copy")
+    return key
+
+
+@command("copy")
+def _copy(session: Session) -> None:
+    key = _focus(session)
+    _put(session, session.table.values(key).get(_NAMED_BY.get(session.view, ""), key))
+
+
+@command("copy-row")
+def _copy_row(session: Session) -> None:
+    _put(session, session.table.as_json(_focus(session)))
+
+
+def _put(session: Session, text: str) -> None:
+    sequence = copy_sequence(text)
+    if sequence:
+        session.display.send(sequence)
+        session.say(f"copied, if the terminal allows it: {clip(sanitize(text), _COPY_COLS)}")
+    else:
+        path = Exporter(session.clock).copied(text)
+        session.say(f"too long for a clipboard; it is in {path}")
+
+
+def _export_rows(session: Session, output: str) -> None:
+    exporter = Exporter(session.clock)
+    path = exporter.json(session.table) if output == "jsonl" else exporter.csv(session.table)
+    session.say(f"{len(session.table)} rows in {path}")
+
+
+def _screenshot(session: Session) -> None:
+    # The picture on the terminal still has the menu in which it was asked for.
+    picture = screen.draw(session, session.display.size())
+    path = Exporter(session.clock).screenshot(session.view, map(plain, picture.lines))
+    session.say(f"screenshot in {path}")
+
+
+def _toggle_recording(session: Session) -> None:
+    if session.feed.recording is not None:
+        _stop_recording(session)
+    else:
+        _start_recording(session, Exporter(session.clock).recording())
+
+
+def _stop_recording(session: Session) -> None:
+    recording = session.feed.recording
+    session.feed.record(None)
+    if recording is not None:
+        session.say(f"{recording.events} events in {recording.path}")
+
+
+def _start_recording(session: Session, recording: Recording) -> None:
+    session.feed.record(recording)
+    session.say(f"recording into {recording.path}")
+
+
+_EXPORTS: Final[dict[str, _Plain]] = {
+    "jsonl": partial(_export_rows, output="jsonl"),
+    "csv": partial(_export_rows, output="csv"),
+    "screenshot": _screenshot,
+    "recording": _toggle_recording,
 }
+
+
+@command_with("export", lambda _: tuple(_EXPORTS))
+def _export(session: Session, kind: str) -> None:
+    if kind:
+        if kind not in _EXPORTS:
+            raise UsageError(f"{kind} cannot be exported", f"there are {', '.join(_EXPORTS)}")
+        _EXPORTS[kind](session)
+        return
+    recording = session.feed.recording
+    choices = (
+        ("j", "rows as JSON Lines", "jsonl"),
+        ("c", "rows as CSV", "csv"),
+        ("s", "screenshot", "screenshot"),
+        ("r", "stop recording" if recording else "record from now on", "recording"),
+    )
+    session.menu(
+        "export",
+        [Choice(text, partial(_EXPORTS[kind], session), key) for key, text, kind in choices],
+    )
+
+
+@command_with("record")
+def _record(session: Session, path: str) -> None:
+    if not path:
+        _toggle_recording(session)
+        return
+    if path in ("off", "stop"):
+        _stop_recording(session)
+        return
+
+    def start() -> None:
+        _start_recording(session, Recording(path, session.clock))
+
+    there = Path(path)
+    if there.is_file() and (size := there.stat().st_size):
+        text = f"{sanitize(path)} has {human_size(size)}."
+        session.layers.append(Dialog("overwrite?", [text], start, yes="Overwrite"))
+    else:
+        start()
+
+
+# --- changes to the cluster -------------------------------------------------------------
+
+#: How many targets a dialog names.
+_NAMED_MAX: Final = 5
+_NAME_COLS: Final = 70
+
+
+def _require_control(session: Session) -> None:
+    if session.control is None:
+        raise UsageError("nothing is changed: read-only mode", "leave out --read-only to act")
+
+
+def _targets(session: Session, action: Action) -> list[str]:
+    """Return the targets of an action: the marks, or the row."""
+    table = session.table
+    found = (target_of(action, session.view, key, table.values(key)) for key in table.targets())
+    return list(dict.fromkeys(one for one in found if one is not None))
+
+
+@command_with("actions")
+def _actions(session: Session, name: str) -> None:
+    if name:
+        act(session, name)
+        return
+    _require_control(session)
+    choices: dict[str, Choice] = {}
+    for action in actions_for(session.view):
+        targets = _targets(session, action)
+        if targets and action.key not in choices:
+            many = f"{len(targets)} {action.kind}s"
+            about = clip(targets[0], _NAME_COLS // 2) if len(targets) == 1 else many
+            do = partial(act, session, action.name)
+            choices[action.key] = Choice(f"{action.title}  ({about})", do, action.key)
+    if not choices:
+        raise UsageError("there are no actions on this row")
+    session.menu("actions", [*choices.values()])
+
+
+def act(session: Session, name: str) -> None:
+    """Ask the questions of an action and for a confirmation, and send it.
+
+    The targets are those of this moment, whatever moves under the cursor.
+    """
+    _require_control(session)
+    action = BY_NAME.get(name)
+    if action is None:
+        raise UsageError(f"there is no action {name}")
+    if action not in actions_for(session.view):
+        raise UsageError(f"{action.title} is not for {session.table.title.lower()}")
+    targets = _targets(session, action)
+    request = prepare(session.model.state, action, targets, now=session.clock.wall())
+    _ask(session, request, {})
+
+
+def _ask(session: Session, request: Request, answers: dict[str, str]) -> None:
+    """Ask the next question, or for the confirmation."""
+    left = (one for one in request.action.arguments if one.name not in answers)
+    argument = next(left, None)
+    if argument is None:
+        _confirm(session, request.answered(answers))
+        return
+
+    def answered(text: str) -> Callable[[], None]:
+        return partial(_ask, session, request, {**answers, argument.name: text})
+
+    def accepted(text: str) -> Outcome:
+        try:
+            argument.parse(text)
+        except ValueError as error:
+            prompt.notes = [("error", f"{error} ({argument.question})")]
+            return None
+        return answered(text)
+
+    if argument.choices:
+        title = f"{request.action.title}: {argument.title}"
+        session.menu(title, [Choice(choice, answered(choice)) for choice in argument.choices])
+        return
+    editor = Editor(argument.default)
+    prompt = Prompt(f"{argument.title}> ", accepted, editor, hint=f"{argument.question}:")
+    session.layers.append(prompt)
+
+
+def _confirm(session: Session, request: Request) -> None:
+    def send() -> None:
+        assert session.control is not None
+        session.control.submit(request)
+        session.say(f"{request.action.title}, {request.summary}: sent ...")
+
+    if not request.confirmation:
+        send()
+        return
+    word = "" if request.confirmation == "y" else request.confirmation
+    text = [*_named(request), *_answers(request), request.action.consequence]
+    session.layers.append(
+        Dialog(request.action.title, text, send, word=word, yes=request.action.title)
+    )
+
+
+def _named(request: Request) -> Iterator[str]:
+    yield from (clip(label, _NAME_COLS) for label in request.labels[:_NAMED_MAX])
+    if len(request.labels) > _NAMED_MAX:
+        yield f"and {len(request.labels) - _NAMED_MAX} more"
+
+
+def _answers(request: Request) -> Iterator[str]:
+    for argument in request.action.arguments:
+        value = request.values.get(argument.name)
+        yield f"{argument.title}: {'none' if value is None else value}"
+
+
+for _action in ACTIONS:
+    command(_action.name)(partial(act, name=_action.name))

@@ -1,27 +1,125 @@
-"""Files that the user asks for: tables, screenshots, recordings, what was copied."""
+"""Files that the user asks for: tables, screenshots, copies, recordings; and tables as text."""
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from evtools.clock import Clock
 from evtools.errors import OutputError
-from evtools.top.recording import Recording
-from evtools.top.sheet import lines
+from evtools.text import clip, csv_cell, pad, sanitize, width
+from evtools.top.choices import Output
 from evtools.top.table import TableModel
+from evtools.top.wording import said
+from evtools.transport.recording.writer import RecordingWriter
 from evtools.trust import open_safely
+from evtools.wire import EnvelopeWriter, EventFields, Joiner, encode_line, from_fields
 
-#: How many files of one second are kept apart by a number.
+# --- a table as text --------------------------------------------------------------------
+
+#: No cell of a table for people is wider.
+_CELL_COLS: Final = 80
+
+
+def render_table(table: TableModel, output: Output) -> Iterator[str]:
+    """Yield the rows that `table` shows as lines, beginning with a header.
+
+    They have the columns that the user chose, or else all there are.  JSON has no header,
+    and always all columns.  Nothing in the lines can harm a terminal.
+    """
+    if output == "json":
+        for record in table.records():
+            yield encode_line(record).decode()
+        return
+    by_name = {column.name: column for column in table.columns}
+    chosen = by_name if table.chosen is None else table.chosen
+    columns = [by_name[name] for name in chosen if name in by_name]
+    subjects = (table.subject(key) for key in list(table.cursor.keys))
+    rows = (subject for subject in subjects if subject is not None)
+    if output == "csv":
+        # RFC 4180, except for the ends of the lines.
+        yield ",".join(column.name for column in columns)
+        for subject in rows:
+            values = (column.value(subject, table.lens.now) for column in columns)
+            yield ",".join(map(_csv_cell, values))
+        return
+    head = [column.title for column in columns]
+    body = [[_cell(column.text(row, table.lens)) for column in columns] for row in rows]
+    sizes = [max(map(width, cells)) for cells in zip(head, *body, strict=True)]
+    for cells in (head, *body):
+        padded = (
+            pad(cell, cols, column.align)
+            for column, cell, cols in zip(columns, cells, sizes, strict=True)
+        )
+        yield "  ".join(padded).rstrip()
+
+
+def _cell(text: str) -> str:
+    return clip(sanitize(text[: 2 * _CELL_COLS]), _CELL_COLS, "..")
+
+
+def _csv_cell(value: Any) -> str:
+    """Return a cell; an apostrophe goes before a text that a spreadsheet would run."""
+    return "" if value is None else csv_cell(said(value), is_number=not isinstance(value, str))
+
+
+# --- files ------------------------------------------------------------------------------
+
+#: How many files of one second are told apart by a number.
 _NUMBERS: Final = 1000
 
 
-class Exporter:
-    """Write files called evtop-WHAT-TIME.EXTENSION; none is ever overwritten.
+class Recording:
+    """Write the events that come in into a file; one thread at a time may write.
 
-    They go into `folder`, by default where evtop was started.  Each method
-    returns the name of its file and raises OutputError when there is none.
+    A failure ends the recording, not the watching: `error` then says why.  Raise OutputError
+    when `path` cannot be written at all.
+    """
+
+    def __init__(self, path: str, clock: Clock) -> None:
+        self.error = ""
+        #: How many events it has.
+        self.events = 0
+        self._writer = RecordingWriter(path, clock=clock)
+        self._joiner = Joiner()
+        self._envelopes = EnvelopeWriter()
+
+    @property
+    def path(self) -> str:
+        """The name of the file."""
+        return self._writer.path
+
+    def write(self, events: Iterable[EventFields]) -> None:
+        """Write a batch of events as evdump does, and flush what is due; never raises.
+
+        Call it while nothing comes, too, with an empty batch.
+        """
+        if self.error:
+            return
+        typed = [from_fields(event) for event in events]
+        self._joiner.join(typed)
+        try:
+            for event in typed:
+                self._writer.write(self._envelopes.line(event))
+                self.events += 1
+            self._writer.settle()
+        except OutputError as error:
+            self.error = error.message
+
+    def close(self) -> None:
+        """Write the rest and let go of the file; idempotent, never raises."""
+        try:
+            self._writer.close()
+        except OutputError as error:
+            self.error = self.error or error.message
+
+
+class Exporter:
+    """Write files called evtop-SUBJECT-TIME.EXTENSION; none is ever overwritten.
+
+    They go into `folder`, by default where evtop was started.  Each method returns the name
+    of its file and raises OutputError when there is none.
     """
 
     def __init__(self, clock: Clock, folder: Path | None = None) -> None:
@@ -30,43 +128,42 @@ class Exporter:
 
     def json(self, table: TableModel) -> str:
         """Write the table's rows as JSON Lines."""
-        return self._save(table.name, "jsonl", lines(table, "json"))
+        return self._save(table.name, "jsonl", render_table(table, "json"))
 
     def csv(self, table: TableModel) -> str:
         """Write the table's rows as CSV."""
-        return self._save(table.name, "csv", lines(table, "csv"))
+        return self._save(table.name, "csv", render_table(table, "csv"))
 
     def screenshot(self, view: str, screen: Iterable[str]) -> str:
         """Write the lines of the screen."""
         return self._save(view, "txt", (line.rstrip() for line in screen))
 
     def copied(self, text: str) -> str:
-        """Write what the terminal would not take into its clipboard."""
+        """Write a text that is too long for the clipboard of the terminal."""
         return self._save("copy", "txt", [text])
 
     def recording(self) -> Recording:
-        """Begin a recording under a name of its own."""
+        """Begin a recording."""
         path, file = self._new("recording", "jsonl")
         file.close()
         return Recording(str(path), self._clock)
 
-    def _save(self, what: str, extension: str, content: Iterable[str]) -> str:
-        path, file = self._new(what, extension)
-
-        def write() -> None:
+    def _save(self, subject: str, extension: str, content: Iterable[str]) -> str:
+        path, file = self._new(subject, extension)
+        try:
             with file:
                 file.writelines(f"{line}\n" for line in content)
-
-        _or_output_error(path, write)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
         return str(path)
 
-    def _new(self, what: str, extension: str) -> tuple[Path, IO[str]]:
+    def _new(self, subject: str, extension: str) -> tuple[Path, IO[str]]:
         """Return a new file, open to be written."""
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock.wall()))
-        stem = f"evtop-{what}-{moment}"
-        names = (stem, *(f"{stem}-{number}" for number in range(2, _NUMBERS)))
-        paths = [self._folder / f"{name}.{extension}" for name in names]
-        for path in paths:
+        stem = f"evtop-{subject}-{moment}"
+        for number in range(1, _NUMBERS):
+            name = stem if number == 1 else f"{stem}-{number}"
+            path = self._folder / f"{name}.{extension}"
             try:
                 file = open_safely(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             except FileExistsError:
@@ -74,11 +171,4 @@ class Exporter:
             except OSError as error:
                 raise OutputError(f"cannot write {path}: {error.strerror}") from error
             return path, os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace")
-        raise OutputError(f"cannot write {paths[0]}: too many of that name")
-
-
-def _or_output_error(path: Path, write: Callable[[], None]) -> None:
-    try:
-        write()
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        raise OutputError(f"cannot write {stem}.{extension}: too many of that name")

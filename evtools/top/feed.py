@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from evtools.top.recording import Recording
+from evtools.top.export import Recording
 from evtools.transport import Notice, Source
 from evtools.wire import EventFields
 
@@ -129,7 +129,6 @@ class Feed(threading.Thread):
             before.close()
         if self._recording is not None:
             self._recording.write(batch)
-            self._recording.settle()
 
     def _wait_for_room(self) -> None:
         if self._waiting >= ROOM:

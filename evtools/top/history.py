@@ -1,4 +1,4 @@
-"""What was typed at prompts, and the filters that have a name, also of earlier days."""
+"""Lines typed at prompts, and filters with a name, also of earlier sessions."""
 
 import fcntl
 import json
@@ -15,11 +15,11 @@ _log = logging.getLogger(__name__)
 
 #: The prompts whose lines are worth keeping.
 KINDS: Final = ("filter", "search", "command", "seek")
-#: How many lines of a kind there are, and filters with a name.
+#: The most lines of a kind, and filters with a name.
 LINES_MAX: Final = 100
 #: No filter and no line that is typed is longer.
 _CHARS_MAX: Final = 4096
-#: A file with more is none of ours: escaped, a character takes 12 bytes at the most.
+#: A larger file was not written by evtop: escaped, a character takes 12 bytes at the most.
 _FILE_BYTES_MAX: Final = 12 * (len(KINDS) + 1) * LINES_MAX * _CHARS_MAX
 
 
@@ -33,23 +33,30 @@ def usual_file(environ: Mapping[str, str]) -> Path | None:
 class History:
     """Lines by the kind of their prompt, oldest first, and filters by their name.
 
-    With a `path`, what `keep` has written there is known again in the next
-    session; several sessions may share it.  Where the file cannot be read or
-    written, is a link, or belongs to somebody else, they do without.
+    With a `path`, the next session has what `keep` wrote there; several sessions may share
+    it.  Where the file cannot be read or written, is a link, or belongs to another user,
+    there is none.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.saved: dict[str, str] = {}
         self._typed: dict[str, list[str]] = {}
         self._path = path
-        #: What `keep` has to add to the file.
+        #: For `keep` to add to the file.
         self._new: list[tuple[str, str]] = []
         self._new_saved: dict[str, str] = {}
-        if path is not None:
-            self._read(path)
+        if path is None:
+            return
+        try:
+            with os.fdopen(_open(path, os.O_RDONLY), "rb") as file:
+                self._load(file.read(_FILE_BYTES_MAX))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            _log.info("the history is not read: %s", error)
 
     def lines(self, kind: str) -> Sequence[str]:
-        """Return what was typed at prompts of a kind, oldest first."""
+        """Return the lines typed at prompts of a kind, oldest first."""
         return self._typed.get(kind, ())
 
     def remember(self, kind: str, text: str) -> None:
@@ -65,6 +72,30 @@ class History:
         self._new_saved[name] = text
         self.keep()
 
+    def keep(self) -> None:
+        """Add what is new to the file, if that is possible."""
+        if self._path is None or not (self._new or self._new_saved):
+            return
+        try:
+            make_folders(self._path.parent)
+            with os.fdopen(_open(self._path, os.O_RDWR | os.O_CREAT), "r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                whole = History()
+                # Another session may have written meanwhile.
+                whole._load(file.read(_FILE_BYTES_MAX))
+                for kind, text in self._new:
+                    whole._add(kind, text)
+                for name, text in self._new_saved.items():
+                    whole._name(name, text)
+                found = {"typed": whole._typed, "saved": whole.saved}
+                file.seek(0)
+                file.write(json.dumps(found, indent=1).encode() + b"\n")
+                file.truncate()
+        except OSError as error:
+            _log.info("the history is not kept: %s", error)
+        self._new.clear()
+        self._new_saved.clear()
+
     def _add(self, kind: str, text: str) -> None:
         typed = self._typed.setdefault(kind, [])
         typed[:] = [*(one for one in typed if one != text), text][-LINES_MAX:]
@@ -75,21 +106,8 @@ class History:
         while len(self.saved) > LINES_MAX:
             del self.saved[next(iter(self.saved))]
 
-    # --- the file ---------------------------------------------------------------
-
-    def _read(self, path: Path) -> None:
-        try:
-            descriptor = _opened(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            _log.info("the history is not read: %s", error)
-            return
-        with os.fdopen(descriptor, "rb") as file:
-            self._learn(file.read(_FILE_BYTES_MAX))
-
-    def _learn(self, content: bytes) -> None:
-        """Take what is in a file, as far as it is what we would write."""
+    def _load(self, content: bytes) -> None:
+        """Take the content of a file, as far as evtop would write it."""
         try:
             found = json.loads(content or b"{}")
         except (ValueError, RecursionError):
@@ -104,48 +122,18 @@ class History:
             if _is_line(name) and _is_line(text):
                 self._name(name, text)
 
-    def keep(self) -> None:
-        """Add what is new to the file; do without where that cannot be."""
-        if self._path is None or not (self._new or self._new_saved):
-            return
-        try:
-            make_folders(self._path.parent)
-            descriptor = _opened(self._path, os.O_RDWR | os.O_CREAT)
-            with os.fdopen(descriptor, "r+b") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                content = self._added_to(file.read(_FILE_BYTES_MAX))
-                file.seek(0)
-                file.write(content)
-                file.truncate()
-        except OSError as error:
-            _log.info("the history is not kept: %s", error)
-        self._new.clear()
-        self._new_saved.clear()
 
-    def _added_to(self, content: bytes) -> bytes:
-        """Return a file with what is new, whoever has written the rest of it."""
-        whole = History()
-        whole._learn(content)
-        for kind, text in self._new:
-            whole._add(kind, text)
-        for name, text in self._new_saved.items():
-            whole._name(name, text)
-        found = {"typed": whole._typed, "saved": whole.saved}
-        return json.dumps(found, indent=1).encode() + b"\n"
+def _open(path: Path, flags: int) -> int:
+    """Return a descriptor of a regular file of this user; raise OSError otherwise.
 
-
-def _opened(path: Path, flags: int) -> int:
-    """Return a descriptor of a regular file of ours; raise OSError otherwise.
-
-    Root may run evtop with the home of somebody else: nobody shall have us write
-    into another file than they could, nor lose what is theirs.
+    Root may run evtop with the home of another user, who must not have root write into
+    another file than they could, nor lose what is theirs.
     """
-    flags |= os.O_NOFOLLOW | os.O_NONBLOCK
-    descriptor = open_safely(path, flags, 0o600)
+    descriptor = open_safely(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
         os.close(descriptor)
-        raise PermissionError(f"{path} is no file of ours")
+        raise PermissionError(f"{path} is not a file of this user")
     return descriptor
 
 
@@ -155,6 +143,4 @@ def _part(found: Any, name: str) -> Mapping[str, Any]:
 
 
 def _is_line(value: Any) -> bool:
-    if not isinstance(value, str) or not 0 < len(value) <= _CHARS_MAX:
-        return False
-    return value.isprintable()
+    return isinstance(value, str) and 0 < len(value) <= _CHARS_MAX and value.isprintable()

@@ -144,10 +144,6 @@ class Model:
         """Take what the broker told of the depth of queues."""
         self._queues.depths = depths
 
-    def set_slots(self, slots_of: Mapping[str, int]) -> None:
-        """Take how many tasks workers can run at once, by worker."""
-        self._workers.slots_of = slots_of
-
     # --- the picture ---------------------------------------------------------------
 
     def as_of(self, now: float) -> float:
@@ -212,7 +208,6 @@ class Model:
                 self.intake,
                 as_of=self._now,
                 window=self.options.window,
-                slots_of=self._workers.slots_of,
             )
         return self._facts
 

@@ -1,83 +1,73 @@
-"""What the user sees and where: the views, what lies over them, the last message."""
+"""The user's side of the screen: the views, the layers over them, the last message."""
 
-import logging
 import math
+import os
+import resource
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError, UsageError
 from evtools.text import human_age, sanitize
 from evtools.top.choices import VIEWS, View
-from evtools.top.desk import ControlDesk
+from evtools.top.control import ControlClient
 from evtools.top.feed import Feed
-from evtools.top.glyphs import Glyphs
 from evtools.top.history import History
-from evtools.top.keymap import Keymap
+from evtools.top.keys import Keymap
 from evtools.top.link import Link
 from evtools.top.model import Model
 from evtools.top.table import TableModel
-from evtools.top.widgets.detail import DetailPane
-from evtools.top.widgets.dialog import Dialog
-from evtools.top.widgets.editor import Editor
-from evtools.top.widgets.layer import Layer
-from evtools.top.widgets.menu import Choice, Menu
-from evtools.top.widgets.prompt import Prompt
-from evtools.top.widgets.table import Viewport
-
-_log = logging.getLogger(__name__)
+from evtools.top.ui.terminal import Display, Loop
+from evtools.top.ui.theme import Glyphs
+from evtools.top.ui.widgets import Choice, DetailPane, Dialog, Editor, Layer, Menu, Prompt, Viewport
 
 #: How long a message stays, in seconds.
 _MESSAGE_STAYS: Final = 10.0
 
 
-class Host(Protocol):
-    """What a session has done outside of itself."""
+class OwnCost:
+    """What evtop costs this machine."""
 
-    def later(self, seconds: float, do: Callable[[], None]) -> Callable[[], None]:
-        """Have something done after a while; return what calls that off."""
-        ...
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._looked, self._used = clock.monotonic(), _used_seconds()
+        #: Since the last look, as a share of one CPU: 1.0 is all of it.
+        self.cpu = 0.0
+        self.bytes = _resident_bytes()
 
-    def send(self, sequence: str) -> None:
-        """Write a sequence to the terminal that is not part of the picture."""
-        ...
-
-    def set_theme(self, theme: str) -> None:
-        """Draw in other colours."""
-        ...
-
-    def set_glyphs(self, glyphs: Glyphs) -> None:
-        """Draw with other characters."""
-        ...
-
-    def set_mouse(self, *, on: bool) -> None:
-        """Take presses of mouse buttons, or leave the mouse to the terminal."""
-        ...
-
-    def screen(self) -> list[str]:
-        """Return the text of the last picture, line by line."""
-        ...
-
-    def redraw(self) -> None:
-        """Write the whole screen anew."""
-        ...
-
-    def suspend(self) -> None:
-        """Stop the process as ctrl-z does."""
-        ...
-
-    def end(self) -> None:
-        """Leave."""
-        ...
+    def look(self) -> None:
+        """Measure anew; looks within a tenth of a second change nothing."""
+        now = self._clock.monotonic()
+        if now - self._looked >= 0.1:  # noqa: PLR2004  (see above)
+            used = _used_seconds()
+            self.cpu = (used - self._used) / (now - self._looked)
+            self._looked, self._used = now, used
+            self.bytes = _resident_bytes()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+def _used_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _resident_bytes() -> int:
+    """Return the memory in use; where the system does not say, the most there was."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class Place(NamedTuple):
     """Where the user was before a drill-down.
 
-    `target` is the view drilled into, `target_filter` what it showed, and
-    `target_key` the row that its cursor had been moved to, if it had.
+    `target` is the view drilled into, `target_filter` its filter before, and `target_key`
+    the row that its cursor had been moved to, if it had.
     """
 
     view: str
@@ -87,8 +77,7 @@ class Place:
     target_key: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """The line above the keys, and when it came (monotonic seconds)."""
 
     text: str
@@ -96,60 +85,47 @@ class Message:
     at: float
 
 
-@dataclass(slots=True, kw_only=True)
-class Parts:
-    """What a session works with; `desk` is None where nothing can be changed.
+@dataclass(kw_only=True)
+class Session:
+    """What the user sees, and what keys and commands change of it; it draws nothing.
 
-    After `asks_after` seconds a key that leaves asks first: what is remembered by
-    then cannot be had again.
+    `execute` carries out a line as it could be typed after `:`; a command that fails says so
+    in a message.  `where` is the broker, or the recording, fit to be shown; `control` is None
+    where nothing can be changed.  After `asks_after` seconds a key that leaves asks first:
+    what is remembered by then cannot be had again.
     """
 
     model: Model
     keymap: Keymap
     feed: Feed
     link: Link
-    host: Host
+    display: Display
+    loop: Loop
     clock: Clock
     glyphs: Glyphs
-    desk: ControlDesk | None = None
+    execute: Callable[["Session", str], None]
+    where: str
+    own_cost: OwnCost | None = None
+    control: ControlClient | None = None
     mouse: bool = False
     asks_after: float = math.inf
     history: History = field(default_factory=History)
 
+    view: View = field(default=VIEWS[0], init=False)
+    detail: DetailPane | None = field(default=None, init=False)
+    layers: list[Layer] = field(default_factory=list, init=False)
+    trail: list[Place] = field(default_factory=list, init=False)
+    message: Message | None = field(default=None, init=False)
+    #: Whether the table was on the screen when it was last drawn.
+    table_shown: bool = field(default=True, init=False)
 
-class Session:
-    """The user's side of the screen.
-
-    Keys and commands change it; it draws nothing.  `run` carries out a line as
-    it could be typed after `:`; a command that fails says so in a message.
-    """
-
-    def __init__(self, parts: Parts, run: Callable[["Session", str], None]) -> None:
-        self.model = parts.model
-        self.keymap = parts.keymap
-        self.feed = parts.feed
-        self.link = parts.link
-        self.host = parts.host
-        self.clock = parts.clock
-        self.glyphs = parts.glyphs
-        self.desk = parts.desk
-        self.mouse = parts.mouse
-        self.history = parts.history
-        self._began = parts.clock.monotonic()
-        self._asks_after = parts.asks_after
-        self.view: View = VIEWS[0]
-        self.detail: DetailPane | None = None
-        self.layers: list[Layer] = []
-        self.trail: list[Place] = []
-        self.message: Message | None = None
-        #: What is to be said when there is nothing else to read.
-        self._mentioned = ""
+    def __post_init__(self) -> None:
         self.viewports = {name: Viewport() for name in VIEWS}
-        #: Whether the table was on the screen when it was last drawn.
-        self.table_shown = True
-        self._run = run
+        self._began = self.clock.monotonic()
+        #: A message that waits until there is no other one.
+        self._mentioned = ""
 
-    # --- where we are -----------------------------------------------------------
+    # --- where the user is --------------------------------------------------------------
 
     @property
     def table(self) -> TableModel:
@@ -185,36 +161,37 @@ class Session:
         """Whether there is something to step or to seek in."""
         return self.model.paused or self.model.replayed
 
-    # --- keys and commands ------------------------------------------------------
+    # --- keys and commands --------------------------------------------------------------
 
     def press(self, key: str) -> None:
         """Take a key, as the table of keys names it."""
         layer = self.layer
-        if layer is not None:
-            self._guarded(lambda: self._press_layer(layer, key))
+        if layer is None:
+            command = self.keymap.find(key, self.contexts())
+            if command is not None:
+                self.run(command)
             return
-        command = self.keymap.find(key, self.contexts())
-        if command is not None:
-            self.run(command)
 
-    def _press_layer(self, layer: Layer, key: str) -> None:
-        outcome = layer.press(key, self.keymap.find(key, layer.contexts))
-        if outcome is not None:
-            self.layers.remove(layer)
-            outcome()
+        def press() -> None:
+            outcome = layer.press(key, self.keymap.find(key, layer.contexts))
+            if outcome is not None:
+                self.layers.remove(layer)
+                outcome()
+
+        self._guarded(press)
 
     def paste(self, text: str) -> None:
         """Take pasted text: where something is typed, and nowhere else."""
         if self.layer is None or "prompts" not in self.layer.contexts:
-            self.say("pasted text is taken by prompts only: press / or : first")
+            self.say("text can be pasted into prompts only: press / or : first")
             return
         for character in text:
             if character.isprintable():
                 self.press("space" if character == " " else character)
 
     def run(self, command: str) -> None:
-        """Carry out a command; what goes wrong becomes a message."""
-        self._guarded(lambda: self._run(self, command))
+        """Carry out a command; an error becomes a message."""
+        self._guarded(lambda: self.execute(self, command))
 
     def _guarded(self, do: Callable[[], None]) -> None:
         try:
@@ -224,11 +201,11 @@ class Session:
             self.complain(error.message + hint)
 
     def recover(self) -> None:
-        """Close all that was opened: what was in it may be what failed."""
+        """Close everything that is open: it may be the cause of a failure."""
         self.layers.clear()
         self.detail = None
 
-    # --- what is said -----------------------------------------------------------
+    # --- messages -----------------------------------------------------------------------
 
     def say(self, text: str, style: str = "note") -> None:
         """Show a message until another one comes, or for some seconds."""
@@ -245,65 +222,54 @@ class Session:
 
     def settle(self) -> None:
         """Let go of a message that has been there for long enough."""
-        if self.message is not None:
-            age = self.clock.monotonic() - self.message.at
-            if age >= _MESSAGE_STAYS:
-                self.message = None
+        message, now = self.message, self.clock.monotonic()
+        if message is not None and now - message.at >= _MESSAGE_STAYS:
+            self.message = None
         if self.message is None and self._mentioned:
             text, self._mentioned = self._mentioned, ""
             self.say(text, "warning")
 
-    # --- layers -----------------------------------------------------------------
+    # --- layers -------------------------------------------------------------------------
 
     def menu(self, title: str, choices: Sequence[Choice], *, at: int = 0) -> None:
-        """Open a menu of choices that stay as they are; `at` is where one begins."""
+        """Open a menu of fixed choices; the cursor is on the one with number `at`."""
         if choices:
             self.layers.append(Menu(title, lambda: choices, at=at))
 
-    def ask(self, prompt: Prompt) -> None:
-        """Open a prompt."""
-        self.layers.append(prompt)
+    def ask_for(self, label: str, command: str, *, hint: str = "") -> None:
+        """Ask for the argument of a command, and carry it out."""
 
-    def close(self, layer: Layer) -> None:
-        """Close what may be open."""
-        if layer in self.layers:
-            self.layers.remove(layer)
+        def accepted(text: str) -> Callable[[], None]:
+            def run() -> None:
+                if text.strip():
+                    self.history.remember(command, text)
+                    self.run(f"{command} {text}")
 
-    def ask_for(self, label: str, command: str, *, hint: str) -> None:
-        """Ask for what stands behind a command, and carry it out."""
+            return run
 
-        def accepted(text: str) -> bool:
-            self.close(prompt)
-            if text.strip():
-                self.history.remember(command, text)
-                self.run(f"{command} {text}")
-            return False
-
-        prompt = Prompt(label, Editor(history=self.history.lines(command)), accepted)
-        prompt.error = [("hint", hint)]
-        self.layers.append(prompt)
+        editor = Editor(history=self.history.lines(command))
+        self.layers.append(Prompt(label, accepted, editor, hint=hint))
 
     def leave(self) -> None:
         """Leave, or ask first if that would lose what took long to gather."""
         watched = self.clock.monotonic() - self._began
-        events = self.model.intake.events
-        if watched < self._asks_after or not events:
-            self.host.end()
+        if watched < self.asks_after or not self.model.intake.events:
+            self.loop.end()
             return
         tasks = len(self.model.state.tasks)
         lost = f"{tasks} task{'s' if tasks != 1 else ''}"
-        text = f"It has watched for {human_age(watched)}. What it knows of {lost} will be lost."
+        text = f"evtop has watched for {human_age(watched)}. Its data on {lost} will be lost."
         sure = ("q", "Q", "ctrl-c")
-        self.layers.append(Dialog("quit evtop?", [text], self.host.end, yes="Quit", sure=sure))
+        self.layers.append(Dialog("quit evtop?", [text], self.loop.end, yes="Quit", sure=sure))
 
-    # --- going from view to view --------------------------------------------------
+    # --- going from view to view --------------------------------------------------------
 
     def show(self, view: str) -> None:
         """Show a view; raise UsageError if there is none of that name."""
-        self.turn_to(view)
+        self.switch_to(view)
         self.model.refresh_view(self.view)
 
-    def turn_to(self, view: str) -> None:
+    def switch_to(self, view: str) -> None:
         """Show a view as the model has it, without a new picture."""
         found = next((one for one in VIEWS if one == view), None)
         if found is None:

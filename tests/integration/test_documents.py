@@ -30,7 +30,7 @@ from evtools.dump.choices import OUTPUTS, TIMESTAMPS
 from evtools.dump.formats.csv import COLUMNS
 from evtools.dump.formatter import FormatOptions, make_formatter
 from evtools.top import choices, verdict
-from evtools.top.actions import ACTIONS
+from evtools.top.control import ACTIONS
 from evtools.wire import GAP, Joiner, Record, envelope
 from tools.command import ROOT
 from tools.gaps import gap

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from evtools.top.outcome import Outcome
 
 from evtools.clock import SystemClock
 from evtools.state import State
-from evtools.top.desk import ControlDesk
-from evtools.top.outcome import Outcome
-from evtools.top.request import prepare
+from evtools.top.control import BY_NAME, ControlClient, prepare
 from evtools.transport import ConnectionSettings
 from servers.process import wait_until
 from servers.redis import RedisServer
@@ -31,30 +30,30 @@ def act() -> Iterator[Callable[[Worker], Act]]:
 
     Each waits until the worker has answered, or for `deadline` seconds.
     """
-    desks = []
+    clients = []
 
-    def open_desk(worker: Worker, *, deadline: float = 30) -> Act:
+    def open_client(worker: Worker, *, deadline: float = 30) -> Act:
         settings = ConnectionSettings(urls=worker.broker_url, event_exchange=worker.event_exchange)
         done = threading.Semaphore(0)
         clock = SystemClock()
-        desk = ControlDesk(settings, done.release, clock=clock, deadline=deadline)
-        desks.append(desk)
+        client = ControlClient(settings, done.release, clock=clock, deadline=deadline)
+        clients.append(client)
         state = State()
         state.apply([_beat(worker)])
 
         def carry_out(command: str, *targets: str, **answers: str) -> Outcome:
-            request = prepare(state, command, targets, now=clock.wall())
-            desk.submit(request.answered(answers))
+            request = prepare(state, BY_NAME[command], targets, now=clock.wall())
+            client.submit(request.answered(answers))
             assert done.acquire(timeout=60)
-            outcome = desk.take()
+            outcome = client.take()
             assert outcome is not None
             return outcome
 
         return carry_out
 
-    yield open_desk
-    for desk in desks:
-        desk.close()
+    yield open_client
+    for client in clients:
+        client.close()
 
 
 def _beat(worker: Worker) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from evtools.top.bindings import BINDINGS
+from evtools.top.keys import BINDINGS
 from evtools.wire import encode_line
 from tools.life import Life
 from tools.screen import EvtopStarter
@@ -233,7 +233,7 @@ ACTIONS: Final = (
     ),
     Step("lists", "K", text(r">1  SIGTERM"), last="ctrl-c"),
     Step("lists", "L", text(r"^rate>"), last="ctrl-c"),
-    Step("workers", "S", text(r"type it:"), first="3"),
+    Step("workers", "S", text(r"to confirm:"), first="3"),
 )  # fmt: skip
 #: What ends or stops evtop, or is about a screen that is broken.
 ELSEWHERE: Final = {*(("everywhere", key) for key in ("Q", "ctrl-c", "ctrl-z", "ctrl-l"))}
@@ -295,7 +295,7 @@ def test_every_key_that_changes_the_cluster_asks_first(evtop):
         started.wait_screen(on("shop."), deadline=30)
         play(started, ACTIONS)
         started.press("ctrl-c")
-        started.wait_screen(no("type it:"))
+        started.wait_screen(no("to confirm:"))
         leave(started)
 
     at_once(play_one, [(size,) for size in ROWS])

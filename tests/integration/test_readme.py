@@ -25,7 +25,7 @@ from click import Context
 
 import screenshots
 from evtools.dump.formatter import FormatOptions, make_formatter
-from evtools.top.keymap import Keymap, keys_text
+from evtools.top.keys import Keymap, keys_text
 from evtools.wire import GAP, Record
 from servers.redis import Sentinel
 from tools.command import ROOT, installed

@@ -9,7 +9,7 @@ import click
 import pytest
 
 import check_docs
-from evtools.top.keymap import BINDINGS
+from evtools.top.keys import BINDINGS
 
 PAGE = r"""
 .Dd November 1, 2026

@@ -18,14 +18,13 @@ import urwid
 from evtools.errors import UsageError
 from evtools.top import commands
 from evtools.top.feed import Feed
-from evtools.top.glyphs import UNICODE
-from evtools.top.keymap import Keymap
+from evtools.top.keys import Keymap
 from evtools.top.link import Link
 from evtools.top.model import Model, Options
-from evtools.top.picture import drawn
-from evtools.top.session import Parts, Session
-from evtools.top.widgets.header import Surroundings
-from evtools.top.widgets.line import columns, plain
+from evtools.top.session import Session
+from evtools.top.ui import screen
+from evtools.top.ui.theme import UNICODE
+from evtools.top.ui.widgets import columns, plain
 from evtools.transport import Notice
 from tools.clock import FakeClock
 from tools.command import Command, Starter, installed
@@ -38,22 +37,18 @@ if TYPE_CHECKING:
 #: Longer than evtop waits for the rest of what a key sends, in seconds.
 _ESC_PAUSE = 0.15
 
-AROUND = Surroundings(
-    status="LIVE", where="redis://host", badges=("RW",), refresh=1.0, clock="00:16:40"
-)
-
 
 class FakeHost:
-    """What is around a session: remembers what it was asked for."""
+    """The display and the loop of a session: remembers what it was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.cols_rows = size
         self.sent: list[str] = []
         self.themes: list[str] = []
         self.mouse: list[bool] = []
         self.ascii: list[bool] = []
         self.calls: list[str] = []
         self.timers: list[tuple[float, Callable[[], None]]] = []
-        self.text: list[str] = []
 
     def later(self, seconds: float, do: Callable[[], None]) -> Callable[[], None]:
         timer = (seconds, do)
@@ -83,8 +78,8 @@ class FakeHost:
     def set_mouse(self, *, on: bool) -> None:
         self.mouse.append(on)
 
-    def screen(self) -> list[str]:
-        return self.text
+    def size(self) -> tuple[int, int]:
+        return self.cols_rows
 
     def redraw(self) -> None:
         self.calls.append("redraw")
@@ -96,8 +91,8 @@ class FakeHost:
         self.calls.append("end")
 
 
-class FakeDesk:
-    """A desk that sends nothing and remembers what it was to send."""
+class FakeControl:
+    """A control client that sends nothing and remembers what it was to send."""
 
     def __init__(self) -> None:
         self.submitted: list[Any] = []
@@ -130,28 +125,29 @@ class FakeTerminal:
         self.size = size
         self.clock = FakeClock(1000.0)
         self.life = Life(1000.0)
-        self.host = FakeHost()
-        self.desk = None if read_only else FakeDesk()
+        self.host = FakeHost(size)
+        self.control = None if read_only else FakeControl()
         self.link = Link(self.clock)
         self.link.hear(Notice("listening", "redis://host"))
-        self.around = AROUND
         feed = Feed(lambda: None)
         feed.source = source
+        host: Any = self.host
+        control: Any = self.control
         self.session = Session(
-            Parts(
-                model=Model(
-                    clock=self.clock, options=Options(), link=self.link, replayed=source is not None
-                ),
-                keymap=Keymap(),
-                feed=feed,
-                link=self.link,
-                host=self.host,
-                clock=self.clock,
-                glyphs=UNICODE,
-                desk=self.desk,
-                **parts,
+            model=Model(
+                clock=self.clock, options=Options(), link=self.link, replayed=source is not None
             ),
-            commands.run,
+            keymap=Keymap(),
+            feed=feed,
+            link=self.link,
+            display=host,
+            loop=host,
+            clock=self.clock,
+            glyphs=UNICODE,
+            execute=commands.run,
+            where="redis://host",
+            control=control,
+            **parts,
         )
 
     def take(self, *events: Any) -> None:
@@ -183,17 +179,17 @@ class FakeTerminal:
         self.lines()
         self.session.run(line)
 
-    def drawing(self) -> Any:
+    def frame(self) -> screen.Frame:
         """Draw; every line has just the width of the terminal or less."""
-        drawing = drawn(self.session, self.size, self.around)
+        frame = screen.draw(self.session, self.size)
         cols, rows = self.size
-        assert len(drawing.lines) <= rows
-        assert all(columns(line) <= cols for line in drawing.lines)
-        return drawing
+        assert len(frame.lines) <= rows
+        assert all(columns(line) <= cols for line in frame.lines)
+        return frame
 
     def lines(self) -> list[str]:
         """Return what one would see, line by line."""
-        return [plain(line).rstrip() for line in self.drawing().lines]
+        return [plain(line).rstrip() for line in self.frame().lines]
 
     @property
     def text(self) -> str:

@@ -14,8 +14,8 @@ from evtools.top.cells import (
     rate_column,
 )
 from evtools.top.columns import Column, Lens
-from evtools.top.glyphs import glyphs
 from evtools.top.listing import Listing
+from evtools.top.ui.theme import ASCII, UNICODE
 
 _SPARK_COLS: Final = 12
 
@@ -65,7 +65,7 @@ def averaged(values: Sequence[float], count: int) -> list[float]:
 
 
 def _spark(values: Sequence[float], lens: Lens) -> str:
-    return glyphs(ascii_only=lens.ascii).spark(averaged(values, _SPARK_COLS))
+    return (ASCII if lens.ascii else UNICODE).spark(averaged(values, _SPARK_COLS))
 
 
 class TypesView(Listing):

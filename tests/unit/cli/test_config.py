@@ -12,7 +12,7 @@ from evtools.cli.dump import evdump
 from evtools.cli.options import Option
 from evtools.cli.top import evtop
 from evtools.errors import ConfigError
-from evtools.top.keymap import Keymap
+from evtools.top.keys import Keymap
 
 
 def read(path, profile=None, tool=evdump):

@@ -20,8 +20,7 @@ from evtools.errors import (
     FilterError,
     OutputError,
 )
-from evtools.top.bindings import BINDINGS, CONTEXTS
-from evtools.top.keymap import keys_text
+from evtools.top.keys import BINDINGS, CONTEXTS, keys_text
 from evtools.transport.live import DOCTOR
 
 HEAVY = {"kombu", "amqp", "redis", "rich", "urwid", "msgspec", "celery", "hiredis"}

@@ -12,7 +12,7 @@ from evtools.cli.options import Option
 from evtools.cli.show_config import _example, settings_file
 from evtools.cli.top import evtop
 from evtools.cli.types import FILTER_FILE, TEXT_FILE
-from evtools.top.keymap import BINDINGS, Keymap
+from evtools.top.keys import BINDINGS, Keymap
 
 
 def test_every_setting_is_shown(shown):

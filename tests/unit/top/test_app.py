@@ -7,6 +7,7 @@ import os
 import signal
 import termios
 import time
+import weakref
 from contextlib import ExitStack
 from types import SimpleNamespace
 
@@ -15,12 +16,13 @@ import pytest
 from evtools.clock import SystemClock
 from evtools.errors import EvtoolsError, FilterError, OutputError, UsageError
 from evtools.top import app
-from evtools.top.app import Console, run
+from evtools.top.app import Console, Garbage, run
 from evtools.top.feed import Ended
 from evtools.top.options import TopOptions
-from evtools.top.widgets.loop import Loop
+from evtools.top.ui import screen
 from evtools.transport import ConnectionSettings, Notice
 from evtools.wire import encode_line
+from tools.clock import FakeClock
 from tools.life import Life
 from tools.screen import PtyTerminal
 
@@ -71,8 +73,7 @@ def evtop(terminal, recording):
 
         def make(**options):
             how = {"read": (recording,), "speed": float("inf"), "refresh": 0.2, **options}
-            loop = stack.enter_context(Loop(SystemClock()))
-            return Played(terminal, TopOptions(**how), loop, stack)
+            return Played(terminal, TopOptions(**how), stack)
 
         yield make
 
@@ -80,10 +81,9 @@ def evtop(terminal, recording):
 class Played:
     """An evtop, and a script of what is typed when something is to be seen."""
 
-    def __init__(self, terminal, options, loop, stack):
+    def __init__(self, terminal, options, stack):
         self.terminal = terminal
-        self.loop = loop
-        self.console = Console(options, SETTINGS, SystemClock(), loop, stack)
+        self.console = Console(options, SETTINGS, SystemClock(), stack)
         self.session = self.console.session
 
     def play(self, *script):
@@ -104,9 +104,9 @@ class Played:
                     self.terminal.type(do)
             if not steps:
                 return
-            self.loop.events.alarm(0.01, look)
+            self.console.events.alarm(0.01, look)
 
-        self.loop.events.alarm(0, look)
+        self.console.events.alarm(0, look)
         self.console.run()
         self.terminal.read()
 
@@ -123,7 +123,7 @@ def test_it_shows_what_it_reads_obeys_keys_and_leaves(terminal, recording, monke
 
     def run_and_leave(console):
         assert not gc.isenabled()
-        console._loop.later(0.3, console.end)
+        console.later(0.3, console.end)
         real_run(console)
 
     monkeypatch.setattr(Console, "run", run_and_leave)
@@ -152,7 +152,7 @@ def test_options_arrange_the_first_view(evtop):
     played = evtop(view="types", sort="name", columns=("name", "run_p50")[:1])
     assert played.session.view == "types"
     assert played.session.table.sort_key == "name"
-    assert played.session.desk is None
+    assert played.session.control is None
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_options_arrange_the_first_view(evtop):
         ({"write": "/nowhere/tape"}, OutputError),
     ],
 )
-def test_what_is_wrong_is_told_before_the_terminal_is_touched(evtop, terminal, options, error):
+def test_errors_are_raised_before_the_terminal_is_touched(evtop, terminal, options, error):
     with pytest.raises(error):
         evtop(**options)
     assert terminal.read() == b""
@@ -202,20 +202,20 @@ def test_a_ctrl_c_leaves_a_prompt_first(evtop):
     )
 
 
-def test_what_is_typed_after_a_ctrl_c_is_not_meant_for_the_prompt(evtop):
+def test_keys_after_a_ctrl_c_are_not_meant_for_the_prompt(evtop):
     played = evtop()
     played.play(
         "proj.charge",
         "/abc",
         "filter> abc",
-        lambda: (signal.raise_signal(signal.SIGINT), played.console.display.on_key("3")),
+        lambda: (signal.raise_signal(signal.SIGINT), played.console._press("3")),
         "[3 Workers]",
         "q",
     )
     assert played.session.model.views["tasks"].filter_text == ""
 
 
-def test_what_is_typed_after_leaving_is_not_obeyed(evtop):
+def test_keys_after_leaving_are_ignored(evtop):
     played = evtop()
     played.play("proj.charge", "Q3")
     assert played.session.view == "tasks"
@@ -249,14 +249,14 @@ def broken(*_args, **_how):
 
 def test_one_mistake_in_a_picture_becomes_a_message(evtop, monkeypatch, caplog):
     played = evtop()
-    real = app.drawn
+    real = screen.draw
     calls = []
 
     def fail_once(*args):
         calls.append(1)
         return broken() if len(calls) == 2 else real(*args)
 
-    monkeypatch.setattr(app, "drawn", fail_once)
+    monkeypatch.setattr(screen, "draw", fail_once)
     played.play("internal error (screen); ", "q")
     assert "broken view" in caplog.text
 
@@ -266,7 +266,7 @@ def test_two_mistakes_in_a_row_end_it_with_the_terminal_restored(
 ):
     played = evtop()
     before = termios.tcgetattr(terminal.theirs)
-    monkeypatch.setattr(app, "drawn", broken)
+    monkeypatch.setattr(screen, "draw", broken)
     with pytest.raises(EvtoolsError) as caught:
         played.play()
     assert termios.tcgetattr(terminal.theirs) == before
@@ -291,7 +291,7 @@ def test_a_mistake_in_a_key_closes_what_was_open(evtop, monkeypatch):
     )
 
 
-def test_mistakes_over_events_are_told_once_and_name_the_log(evtop, monkeypatch, log_file):
+def test_mistakes_over_events_are_reported_once_and_name_the_log(evtop, monkeypatch, log_file):
     played = evtop()
     model, calls = played.session.model, []
 
@@ -331,7 +331,7 @@ def test_a_mistake_over_events_takes_no_answer_from_the_screen(evtop, monkeypatc
 # --- events and notices -----------------------------------------------------------
 
 
-def test_what_comes_in_can_be_recorded_and_redacted(evtop, tmp_path):
+def test_events_can_be_recorded_and_redacted(evtop, tmp_path):
     path = tmp_path / "new.jsonl"
     played = evtop(write=str(path), redact=("args",))
     played.play("proj.charge", lambda: None, "REC", "q")
@@ -367,7 +367,7 @@ def test_the_end_of_a_source_without_an_error_is_shown(evtop):
     played = evtop()
     played.play(
         "proj.charge",
-        lambda: played.console._hear_end(Ended()),
+        lambda: played.console._take_end(Ended()),
         lambda: played.session.link.status == "ended",
         "q",
     )
@@ -380,7 +380,7 @@ def test_a_replay_is_no_connection_to_wait_for(evtop):
 # --- what it is made of -----------------------------------------------------------
 
 
-def test_what_is_watched_is_named_without_secrets():
+def test_the_broker_is_named_without_secrets():
     settings = ConnectionSettings(urls="redis://:secret@host:6379/0")
     where = app._where(TopOptions(), settings)
     assert "host:6379" in where
@@ -391,22 +391,21 @@ def test_what_is_watched_is_named_without_secrets():
 
 def test_a_demo_can_be_acted_upon_unless_read_only(terminal):
     with ExitStack() as stack:
-        loop = stack.enter_context(Loop(SystemClock()))
         for read_only in (False, True):
             options = TopOptions(demo=True, read_only=read_only)
-            console = Console(options, SETTINGS, SystemClock(), loop, stack)
-            assert (console.session.desk is None) is read_only
+            console = Console(options, SETTINGS, SystemClock(), stack)
+            assert (console.session.control is None) is read_only
 
 
-def test_outcomes_of_actions_are_told(evtop):
+def test_outcomes_of_actions_are_shown(evtop):
     played = evtop()
     outcomes = [
         SimpleNamespace(good=True, sentence=lambda: "2 of 2 workers replied"),
         SimpleNamespace(good=False, sentence=lambda: "1 of 2 workers replied"),
     ]
-    desk = SimpleNamespace(take=lambda: outcomes.pop(0) if outcomes else None)
-    played.session.desk = desk
-    played.play("proj.charge", played.loop.wake, "1 of 2 workers replied", "q")
+    control = SimpleNamespace(take=lambda: outcomes.pop(0) if outcomes else None)
+    played.session.control = control
+    played.play("proj.charge", played.console.wake, "1 of 2 workers replied", "q")
     assert played.session.message.style == "warning"
 
 
@@ -483,23 +482,91 @@ def test_the_mouse_chooses_and_scrolls(evtop):
     )
 
 
-def test_what_is_pasted_is_taken_as_text(evtop):
+def test_pasted_text_is_taken_as_text(evtop):
     played = evtop()
     played.play(
         "proj.charge",
         "\x1b[200~QQ\x1b[201~",
-        "pasted text is taken by prompts only",
+        "text can be pasted into prompts only",
         "/\x1b[200~charge\x1b[201~\r",
         "1 of 21 shown",
         "Q",
     )
 
 
-def test_notices_of_the_connection_are_told(evtop):
+def test_notices_of_the_connection_are_shown(evtop):
     played = evtop()
     played.play(
         "proj.charge",
-        lambda: played.console._hear_notice(Notice("lost", "reset by peer")),
+        lambda: played.console._take_notice(Notice("lost", "reset by peer")),
         lambda: played.session.link.status == "reconnecting",
         "Q",
     )
+
+
+# --- the garbage collector ------------------------------------------------------------
+
+
+class Knot:
+    """What only the collector can free."""
+
+    def __init__(self):
+        self.itself = self
+
+
+@pytest.fixture
+def clock():
+    return FakeClock(1000.0)
+
+
+@pytest.fixture
+def garbage(clock):
+    made = Garbage(clock)
+    yield made
+    made.close()
+
+
+def tied():
+    return weakref.ref(Knot())
+
+
+def test_what_is_new_is_collected_when_we_say_so(garbage, clock):
+    assert not gc.isenabled()
+    knot = tied()
+    clock.now += 2.0
+    garbage.collect()
+    assert knot() is not None
+    garbage.collect_new()
+    assert knot() is None
+
+
+def test_what_is_older_waits_until_nobody_is_at_the_keyboard(garbage, clock):
+    knot = Knot()
+    alive = weakref.ref(knot)
+    garbage.collect_new()
+    del knot
+    clock.now += 900.0
+    garbage.pressed()
+    garbage.collect()
+    assert alive() is not None
+    clock.now += 30.0
+    garbage.collect()
+    assert alive() is None
+
+
+def test_everything_is_not_looked_through_often(garbage, clock):
+    clock.now += 900.0
+    garbage.collect()
+    knot = Knot()
+    alive = weakref.ref(knot)
+    garbage.collect_new()
+    del knot
+    clock.now += 899.0
+    garbage.collect()
+    assert alive() is not None
+
+
+def test_in_the_end_the_collector_goes_on_by_itself(clock):
+    Garbage(clock).close()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0

@@ -3,7 +3,6 @@ from typing import get_args
 from evtools.state import WINDOWS as SPANS
 from evtools.top import choices
 from evtools.top.model import Model
-from evtools.top.theme import THEMES
 
 
 def test_the_choices_are_those_of_the_types():
@@ -18,7 +17,3 @@ def test_there_is_a_table_for_every_view():
 
 def test_there_are_statistics_for_every_window():
     assert tuple(SPANS) == choices.WINDOWS
-
-
-def test_there_are_colours_for_every_theme():
-    assert set(THEMES) == set(choices.THEMES)

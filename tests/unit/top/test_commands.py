@@ -1,86 +1,1030 @@
+"""Keys and commands, as a user sees what they do."""
+
+import base64
+import contextlib
+import json
+import math
+
 import pytest
 
-from evtools.errors import UsageError
-from evtools.top import commands
-from evtools.top.bindings import BINDINGS
+from evtools.errors import FilterError, UsageError
+from evtools.filters import compile_filter
+from evtools.top.choices import THEMES, VIEWS
 from evtools.top.commands import COMMANDS, complete, run
-
-TYPED = ("menus", "prompts")
-
-
-def test_every_key_of_the_screen_stands_for_a_command():
-    for binding in BINDINGS:
-        if binding.context not in TYPED:
-            assert binding.command.partition(" ")[0] in COMMANDS
+from evtools.top.keys import BINDINGS
+from evtools.top.ui.terminal import COPY_BYTES_MAX
+from evtools.transport.recording.reader import RecordingReader
+from evtools.wire import encode_line
+from tools.life import Life
+from tools.screen import FakeTerminal
 
 
-def test_every_command_says_what_it_does():
-    assert all(verb.about and verb.name == name for name, verb in COMMANDS.items())
+@pytest.fixture
+def terminal():
+    """Return a terminal of 120x32 with 40 tasks; every fifth failed."""
+    made = FakeTerminal()
+    for number in range(40):
+        kind = made.life.success if number % 5 else made.life.failure
+        made.take(kind(f"id{number:02}", f"proj.task{number % 3}"))
+    return made
+
+
+@pytest.fixture
+def session(terminal):
+    return terminal.session
+
+
+@pytest.fixture
+def table(session):
+    return session.table
+
+
+@pytest.fixture
+def family(terminal):
+    """Return the terminal, with a task that called another."""
+    terminal.take(terminal.life.success("root", "proj.root"))
+    leaf = terminal.life.success("leaf", "proj.leaf", parent_id="root", root_id="root")
+    terminal.take(leaf)
+    return terminal
+
+
+def popup(terminal):
+    """Return the lines of the box that is open."""
+    layer = terminal.session.layer
+    return ["".join(text for _, text in line) for line in layer.box((100, 60)).lines]
+
+
+# --- every key and every command ----------------------------------------------------------
+
+#: They end the session or stop the process, which other tests are about.
+ENDING = ("back", "quit", "suspend")
+SIZES = ((80, 24), (120, 32), (50, 12))
+BEFOREHAND = ((), ("p",), ("enter", "tab"), ("space", "t"))
+#: Every two of view, size and the keys before come together once or more.
+STAGES = [
+    (view, SIZES[(number + at) % len(SIZES)], beforehand)
+    for number, view in enumerate(VIEWS)
+    for at, beforehand in enumerate(BEFOREHAND)
+]
+
+
+def cluster(size):
+    """Return a terminal that shows workers and tasks of all kinds."""
+    terminal = FakeTerminal(size)
+    life = terminal.life
+    events = [life.beat("w1@host"), life.beat("w2@host", ahead=29.0)]
+    for number in range(40):
+        kind = life.success if number % 5 else life.failure
+        events += kind(f"id{number:02}", f"proj.task{number % 3}")
+    events.append(life.received("child", root_id="id01", parent_id="id01"))
+    terminal.take([*events, life.started("child")])
+    return terminal
+
+
+@pytest.mark.parametrize(("view", "size", "beforehand"), STAGES)
+def test_every_key_can_be_pressed_in_every_view(tmp_path, view, size, beforehand):
+    with contextlib.chdir(tmp_path):
+        terminal = cluster(size)
+        for binding in BINDINGS:
+            if binding.context in ("menus", "prompts") or binding.command in ENDING:
+                continue
+            for key in binding.keys:
+                terminal.session.recover()
+                terminal.session.show(view)
+                terminal.press(*beforehand, key)
+                terminal.host.ring()
+                assert terminal.text
+                # What was opened is used: its first choice, or some typed text.
+                if terminal.session.layer is not None:
+                    terminal.press("x", "down", "tab", "up", "enter")
+                    assert terminal.text
+                terminal.tick()
 
 
 def test_every_command_can_be_carried_out_in_every_view(busy):
     """Whatever is typed, it ends in a message at the worst."""
     skipped = {"quit", "record"}
-    for view in ("tasks", "types", "workers", "queues", "events", "errors"):
+    for view in VIEWS:
         for name in sorted(COMMANDS.keys() - skipped):
             busy.session.recover()
             busy.command(f"view {view}")
             busy.command(name if name != "export" else "export nothing")
-            busy.session.host.calls.clear()
             assert busy.lines()
 
 
-def test_an_unknown_command_is_met_with_a_guess(busy):
+def test_every_key_of_the_screen_is_a_command():
+    for binding in BINDINGS:
+        if binding.context not in ("menus", "prompts"):
+            assert binding.command.partition(" ")[0] in COMMANDS
+
+
+def test_an_unknown_command_is_met_with_a_guess(session):
     with pytest.raises(UsageError) as caught:
-        run(busy.session, "sotr name")
+        run(session, "sotr name")
     assert caught.value.message == "there is no command sotr"
     assert caught.value.hint == "did you mean sort?"
     with pytest.raises(UsageError) as caught:
-        run(busy.session, "zzzz")
+        run(session, "zzzz")
     assert "Tab" in caught.value.hint
-
-
-@pytest.mark.parametrize("line", ["q", "q!", " quit "])
-def test_those_who_know_other_tools_find_the_way_out(busy, line):
-    run(busy.session, line)
-    assert busy.host.calls == ["end"]
 
 
 @pytest.mark.parametrize(
     ("text", "start", "choices"),
     [
+        ("", 0, sorted(COMMANDS)),
         ("them", 0, ["theme"]),
         ("theme l", 6, ["light"]),
         ("view wo", 5, ["workers"]),
         ("set wi", 4, ["window"]),
+        ("sort st", 5, ["state"]),
         ("pause x", 6, []),
         ("nothing x", 8, []),
     ],
 )
-def test_commands_and_their_arguments_are_completed(busy, text, start, choices):
-    assert complete(busy.session, text) == (start, choices)
+def test_commands_and_their_arguments_are_completed(session, text, start, choices):
+    assert complete(session, text) == (start, choices)
 
 
-def test_without_anything_typed_all_commands_are_offered(busy):
-    assert complete(busy.session, "") == (0, sorted(COMMANDS))
+def test_commands_are_typed_after_a_colon_and_remembered(terminal, session):
+    terminal.press(":")
+    assert terminal.lines()[-1] == ":"
+    terminal.write("view wor")
+    terminal.press("tab", "enter")
+    assert session.view == "workers"
+    terminal.press(":", "up")
+    assert session.layer.text == "view workers"
+    terminal.press("esc", ":", "enter")
+    assert session.layer is None
+    assert session.history.lines("command") == ["view workers"]
+    terminal.press(":")
+    terminal.write("sort")
+    terminal.press("enter")
+    assert "sort by" in terminal.text
 
 
-def test_commands_are_typed_after_a_colon_and_remembered(busy):
-    busy.press(":")
-    assert busy.lines()[-1] == ":"
-    busy.write("view wor")
-    busy.press("tab", "enter")
-    assert busy.session.view == "workers"
-    busy.press(":", "up")
-    assert busy.session.layer.text == "view workers"
-    busy.press("esc", ":", "enter")
-    assert busy.session.layer is None
-    assert busy.session.history.lines("command") == ["view workers"]
+# --- views and ways out -------------------------------------------------------------------
 
 
-def test_a_command_may_open_what_stays_open(busy):
-    busy.press(":")
-    busy.write("sort")
-    busy.press("enter")
-    assert busy.session.layer.title == "sort by"
-    assert commands.COMMANDS["sort"].choices(busy.session)
+def test_each_digit_shows_a_view(terminal, session):
+    for number, view in enumerate(VIEWS, 1):
+        terminal.press(str(number))
+        assert session.view == view
+        assert f"[{number} " in terminal.text
+
+
+def test_a_view_is_named_and_perhaps_filtered(terminal, session):
+    terminal.command("view types name:proj.task1")
+    assert session.view == "types"
+    assert session.table.filter_text == "name:proj.task1"
+    terminal.command("view types /name:task2")
+    assert session.table.filter_text == "name:task2"
+    terminal.command("view nowhere")
+    assert "there is no view nowhere" in terminal.message
+
+
+def test_tab_goes_through_the_views_or_between_table_and_detail(terminal, session):
+    terminal.press("tab", "tab", "shift-tab")
+    assert session.view == "types"
+    terminal.press("shift-tab", "shift-tab")
+    assert session.view == "errors"
+    terminal.press("1", "enter", "tab")
+    assert session.detail.focused
+    terminal.press("tab")
+    assert not session.detail.focused
+    terminal.size = (80, 24)
+    terminal.press("tab")
+    assert session.view == "tasks"
+
+
+def test_enter_opens_the_detail_of_a_task_and_the_tasks_of_a_type(terminal, session):
+    terminal.press("enter")
+    assert session.detail is not None
+    terminal.press("2", "enter")
+    assert session.view == "tasks"
+    assert "proj.task" in session.table.filter_text
+    terminal.press("2", "i", "tab", "enter")  # the detail is being read
+    assert session.view == "types"
+
+
+def test_i_opens_the_detail_of_any_row_and_r_its_result(terminal, session):
+    terminal.press("2", "i")
+    assert session.view == "types"
+    assert session.detail is not None
+    terminal.press("1", "r")
+    assert session.detail.section in ("Args", "Info")
+
+
+def test_q_goes_back_step_by_step_and_quits_at_last(terminal, session):
+    terminal.press("2", "enter", "enter", "q")
+    assert (session.detail, session.view) == (None, "tasks")
+    terminal.press("q")
+    assert session.view == "types"
+    assert terminal.host.calls == []
+    terminal.press("q")
+    assert terminal.host.calls == ["end"]
+
+
+def test_each_escape_undoes_one_thing_and_none_quits(terminal, session, table):
+    terminal.command("filter state:ok")
+    terminal.press("space", "enter", "esc")
+    assert (session.detail, len(table.marks)) == (None, 1)
+    terminal.press("esc")
+    assert (table.marks, table.filter_text) == (set(), "state:ok")
+    terminal.press("esc")
+    assert table.filter_text == ""
+    session.say("note")
+    terminal.press("esc", "esc")
+    assert terminal.message == ""
+    assert terminal.host.calls == []
+
+
+@pytest.fixture
+def watched_long():
+    """Return a terminal on which evtop has watched for seven minutes."""
+    made = FakeTerminal(asks_after=300.0)
+    made.take(made.life.success("t"))
+    made.clock.now += 420
+    return made
+
+
+@pytest.mark.parametrize("key", ["q", "Q", "y", "enter", "ctrl-c"])
+def test_data_of_a_long_time_goes_with_a_second_key_only(watched_long, key):
+    watched_long.press("q")
+    assert "evtop has watched for 7m" in watched_long.text
+    assert "Its data on 1 task will be lost." in watched_long.text
+    assert watched_long.host.calls == []
+    watched_long.press(key)
+    assert watched_long.host.calls == ["end"]
+
+
+@pytest.mark.parametrize("keys", [["n"], ["esc"], ["left", "enter"]])
+def test_evtop_goes_on_if_it_is_not_to_be_left(watched_long, keys):
+    watched_long.press("q", *keys)
+    assert watched_long.host.calls == []
+    assert "quit evtop?" not in watched_long.text
+
+
+@pytest.mark.parametrize("keys", ["Q", "ctrl-c", ":q", ":q!", ": quit "])
+def test_some_keys_and_commands_leave_at_once(watched_long, keys):
+    if keys.startswith(":"):
+        watched_long.command(keys[1:])
+    else:
+        watched_long.press("2", "enter", "enter", keys)
+    assert watched_long.host.calls == ["end"]
+
+
+def test_nothing_is_asked_for_the_first_minutes_or_without_events():
+    terminal = FakeTerminal(asks_after=300.0)
+    terminal.clock.now += 299
+    terminal.take(terminal.life.success("t"))
+    terminal.press("q")
+    assert terminal.host.calls == ["end"]
+    silent = FakeTerminal(asks_after=300.0)
+    silent.clock.now += 5000
+    silent.press("q")
+    assert silent.host.calls == ["end"]
+
+
+def test_the_help_is_about_the_view(terminal):
+    terminal.press("3", "?")
+    assert "WORKERS" in popup(terminal)
+    terminal.press("esc", "1", "f1")
+    assert "WORKERS" not in popup(terminal)
+
+
+def test_redraw_and_suspend_are_for_the_terminal(terminal):
+    terminal.press("ctrl-l", "ctrl-z")
+    assert terminal.host.calls == ["redraw", "suspend"]
+
+
+# --- moving -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keys", "index"),
+    [
+        (["j"], 1),
+        (["down", "down", "up"], 1),
+        (["G"], 39),
+        (["end", "g"], 0),
+        (["pgdn"], 23),
+        (["pgdn", "ctrl-b"], 0),
+        (["ctrl-d"], 12),
+        (["G", "ctrl-u"], 27),
+        (["k"], 0),
+    ],
+)
+def test_the_cursor_moves_and_stops_at_the_ends(terminal, table, keys, index):
+    terminal.press(*keys)
+    assert table.focus_index == index
+
+
+def test_columns_are_scrolled_and_come_back(terminal, table):
+    before = [slot.column.name for slot in table.slots]
+    terminal.press("l")
+    assert [slot.column.name for slot in table.slots][2] != before[2]
+    terminal.press("h", "h")
+    assert [slot.column.name for slot in table.slots] == before
+
+
+# --- the text of the detail ---------------------------------------------------------------
+
+
+@pytest.fixture
+def pane(terminal, session):
+    """Return the detail of a failure, with the keys going to it."""
+    session.table.cursor.to_key("id00")
+    terminal.press("enter", "tab")
+    return session.detail
+
+
+def test_keys_move_the_text_while_it_is_read(terminal, session, table):
+    terminal.size = (80, 24)
+    terminal.press("enter", "]", "w")
+    lines = [f"line {n} " + "x" * 200 for n in range(99)]
+    pager = session.detail.pager
+
+    def first():
+        pager.show(lines)
+        return "".join(text for _, text in pager.lines(20, 5)[0])
+
+    assert first().startswith("line 0 ")
+    terminal.press("j")
+    assert first().startswith("line 1 ")
+    terminal.press("g", "l")
+    assert first() == "x" * 20 or first().startswith("xxx")
+    assert table.focus_index == 0
+
+
+def test_a_text_is_searched_and_the_search_goes_on(terminal, session, pane):
+    terminal.press("/")
+    assert terminal.lines()[-1] == "search>"
+    terminal.write("valueerror")
+    terminal.press("enter")
+    assert ("match", "ValueError") in [span for line in terminal.frame().lines for span in line]
+    terminal.press("n", "N")
+    assert terminal.message == ""
+    terminal.press("/", "up")
+    assert session.layer.text == "valueerror"
+    terminal.press("ctrl-u", "enter")
+    assert terminal.message == ""
+
+
+def test_a_search_without_a_match_says_so(terminal, pane):
+    terminal.press("n")
+    assert terminal.message == "nothing to search for yet (/ searches the text)"
+    terminal.command("search nowhere")
+    assert terminal.message == "not found: nowhere"
+    terminal.session.message = None
+    terminal.press("n")
+    assert terminal.message == "not found: nowhere"
+
+
+def test_lines_are_wrapped_or_cut(terminal, pane):
+    terminal.press("w")
+    assert not pane.pager.wrap
+    assert terminal.message == "long lines are cut"
+    terminal.press("w")
+    assert terminal.message == "long lines are wrapped"
+
+
+def test_the_detail_can_have_the_whole_screen(terminal, session):
+    terminal.press("enter", "f")
+    assert session.detail.full
+    assert session.detail.focused
+    terminal.lines()
+    assert not session.table_shown
+    terminal.press("f")
+    terminal.lines()
+    assert session.table_shown
+
+
+def test_sections_are_turned(terminal, pane):
+    before = pane.section
+    terminal.press("]")
+    assert pane.section != before
+    terminal.press("[")
+    assert pane.section == before
+
+
+@pytest.mark.parametrize("command", ["search x", "search-next", "wrap", "full", "section-next"])
+def test_without_a_detail_there_is_nothing_to_read(terminal, command):
+    terminal.command(command)
+    assert terminal.message == "there is no detail to read (Enter opens it)"
+
+
+# --- filter -------------------------------------------------------------------------------
+
+
+def above(terminal):
+    return terminal.lines()[-2]
+
+
+def test_a_filter_can_be_given_at_once(terminal, table):
+    terminal.command("filter state:fail")
+    assert len(table) == 8
+    terminal.command("filter statte:fail")
+    assert 'did you mean "state"?' in terminal.message
+    assert table.filter_text == "state:fail"
+
+
+def test_the_table_is_filtered_while_one_types_and_not_for_every_key(terminal, table):
+    terminal.press("/")
+    terminal.write("state:fail")
+    assert table.filter_text == ""
+    assert [seconds for seconds, _ in terminal.host.timers] == [0.15]
+    terminal.host.ring()
+    assert len(table) == 8
+    terminal.press("enter")
+    assert table.filter_text == "state:fail"
+    assert terminal.session.layer is None
+
+
+def test_enter_does_not_wait(terminal, table):
+    terminal.press("/")
+    terminal.write("state:fail")
+    terminal.press("enter")
+    assert len(table) == 8
+    assert terminal.host.timers == []
+    terminal.press("/", "enter")
+    assert table.filter_text == "state:fail"
+
+
+@pytest.mark.parametrize("key", ["esc", "ctrl-c"])
+def test_leaving_the_prompt_restores_the_filter_before(terminal, table, key):
+    terminal.command("filter state:ok")
+    terminal.press("/", "ctrl-u")
+    terminal.write("state:fail")
+    terminal.host.ring()
+    assert len(table) == 8
+    terminal.press(key)
+    assert table.filter_text == "state:ok"
+
+
+def test_an_error_keeps_the_last_good_filter_and_is_pointed_at(terminal, table):
+    terminal.press("/")
+    terminal.write("state:fail")
+    terminal.host.ring()
+    terminal.write(" AND (")
+    terminal.host.ring()
+    assert len(table) == 8
+    terminal.press("enter")
+    assert terminal.session.layer is not None
+    mark = above(terminal).index("^")
+    assert terminal.lines()[-1][mark - 1 : mark + 1].strip() in ("(", "")
+    terminal.press("ctrl-u")
+    terminal.host.ring()
+    assert "^" not in above(terminal)
+
+
+def test_an_error_far_out_is_described_without_pointing(terminal):
+    terminal.press("/")
+    terminal.write("name:" + "x" * 60 + " statte:fail")
+    terminal.press("enter")
+    assert "^" not in above(terminal)
+    assert 'unknown field "statte"' in terminal.text
+
+
+@pytest.mark.parametrize("typed", ["user_id=42", "time>5", "name startswith(x)"])
+def test_advice_is_not_cut_off(terminal, typed):
+    terminal.size = (80, 24)
+    terminal.press("/")
+    terminal.write(typed)
+    terminal.press("enter")
+    with pytest.raises(FilterError) as caught:
+        compile_filter(typed)
+    shown = " ".join(" ".join(terminal.lines()).split())
+    assert f"{caught.value.message} {caught.value.hint}" in shown
+    terminal.press("esc")
+    terminal.command(f"filter {typed}")
+    shown = " ".join(" ".join(terminal.lines()).split())
+    assert f"{caught.value.message} ({caught.value.hint})" in shown
+
+
+def test_filters_have_a_history(terminal, session):
+    terminal.command("filter state:fail")
+    terminal.command("filter state:ok")
+    terminal.press("/", "up", "up")
+    assert session.layer.text == "state:fail"
+
+
+@pytest.mark.parametrize(
+    ("text", "completed"),
+    [
+        ("wor", "worker:"),
+        ("state:ok que", "state:ok queue"),
+        ("-rou", "-routing_key:"),
+        ("(kwa", "(kwargs:"),
+        ("state:o", "state:o"),
+    ],
+)
+def test_names_of_fields_are_completed(terminal, session, text, completed):
+    terminal.press("/")
+    terminal.write(text)
+    terminal.press("tab")
+    assert session.layer.text.startswith(completed)
+
+
+def test_a_filter_is_saved_and_used_in_another_one(terminal, session, table):
+    terminal.command("filter save bad")
+    assert terminal.message == "there is no filter to save"
+    terminal.command("filter state:fail OR state:retry")
+    terminal.command("filter save bad")
+    assert terminal.message == "saved: write @bad in a filter"
+    terminal.command("filter @bad name:proj.task0")
+    assert table.filter_text == "(state:fail OR state:retry) name:proj.task0"
+    terminal.press("/", "ctrl-u")
+    terminal.write("@b")
+    terminal.press("tab")
+    assert session.layer.text == "@bad"
+
+
+def test_a_name_without_a_filter_is_an_error(terminal, session):
+    with pytest.raises(FilterError) as caught:
+        run(session, "filter state:ok @none")
+    assert (caught.value.position, caught.value.length) == (9, 5)
+    assert ":filter save" in caught.value.hint
+    session.history.save("bad", "state:fail")
+    terminal.command("filter @none")
+    assert terminal.message == "no filter was saved as @none (there are @bad)"
+
+
+@pytest.mark.parametrize("text", ["worker:w1@host", "worker=@host", '"@none"', "a@b"])
+def test_an_at_sign_inside_of_a_value_is_no_saved_filter(terminal, table, text):
+    terminal.command(f"filter {text}")
+    assert table.filter_text == text
+
+
+def test_a_filter_on_a_field_that_no_event_has_says_so(terminal):
+    terminal.command("filter eta>14:30")
+    assert "eta" in terminal.message
+
+
+def test_a_value_of_the_row_is_kept_or_excluded(terminal, table):
+    terminal.press("=")
+    assert any("name proj.task0" in line for line in popup(terminal))
+    terminal.press("n")
+    assert len(table) == 14
+    terminal.press("!", "s")
+    assert "NOT state" in table.filter_text
+    assert terminal.session.history.lines("filter")[-1] == table.filter_text
+    terminal.command("filter state:retry")
+    terminal.press("=")
+    assert terminal.message == "this row has no value to filter by"
+
+
+# --- order and columns --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "reverse"),
+    [
+        ("sort name", "name", False),
+        ("sort -name", "name", True),
+        ("sort TASK", "name", False),
+        ("sort RUN", "runtime", True),
+    ],
+)
+def test_the_order_can_be_named(terminal, table, command, key, reverse):
+    terminal.command(command)
+    assert (table.sort_key, table.reverse) == (key, reverse)
+
+
+def test_the_order_is_chosen_from_a_menu(terminal, table):
+    terminal.press("o")
+    assert any("TASK" in line for line in popup(terminal))
+    terminal.press("2")
+    assert table.sort_key == "name"
+
+
+def test_the_order_goes_from_column_to_column_and_is_inverted(terminal, table):
+    terminal.command("sort name")
+    terminal.press(">")
+    assert table.sort_key == "uuid"
+    terminal.press("<", "<")
+    assert table.sort_key == "state"
+    before = table.reverse
+    terminal.press("I")
+    assert table.reverse is not before
+
+
+def test_columns_are_chosen_by_name_or_title(terminal, table):
+    terminal.command("columns name, RUN")
+    assert table.chosen == ("name", "runtime")
+    terminal.command("columns auto")
+    assert table.chosen is None
+
+
+@pytest.mark.parametrize("command", ["columns name,weight", "sort weight"])
+def test_an_unknown_column_is_refused_with_those_that_there_are(terminal, command):
+    terminal.command(command)
+    assert terminal.message.startswith("there is no column weight here (there are state, name")
+
+
+def test_a_row_or_the_newest_is_followed(terminal):
+    terminal.press("j", "F")
+    assert terminal.message == "following this row"
+    terminal.press("F")
+    assert terminal.message == "not following"
+    terminal.press("5", "k", "F")
+    assert terminal.message == "following the newest"
+
+
+# --- rows ---------------------------------------------------------------------------------
+
+
+def test_marks_are_set_going_down_and_all_taken_away(terminal, table):
+    terminal.press("space", "space")
+    assert len(table.marks) == 2
+    assert table.focus_index == 2
+    terminal.press("U")
+    assert not table.marks
+
+
+def test_failures_are_gone_to(terminal, table):
+    terminal.press("e")
+    assert table.focus_key == "id35"
+    terminal.press("e", "E")
+    assert table.focus_key == "id35"
+    terminal.press("E")
+    assert terminal.message == "no failure further up"
+    terminal.press("G", "e")
+    assert terminal.message == "no failure further down"
+    terminal.press("2", "e")
+    assert terminal.message == "only in the views of tasks and events (1 shows the tasks)"
+
+
+def test_the_events_of_a_task_are_gone_to(terminal, session):
+    terminal.press("5", "O")
+    assert session.table.values(session.table.focus_key)["uuid"] == "id39"
+    terminal.press("O", "O", "O")
+    assert terminal.message == "no other event of this task in that direction"
+    terminal.press("o", "e", "E")
+
+
+def test_the_tree_is_switched_on_and_off(terminal, table):
+    terminal.press("t")
+    assert table.tree
+    assert terminal.message == "tree view on"
+    terminal.press("t")
+    assert terminal.message == "tree view off"
+    terminal.press("3", "t")
+    assert terminal.message == "only in the view of tasks (1 shows it)"
+
+
+@pytest.mark.parametrize(("shut", "opened"), [("-", "+"), ("left", "right"), ("*", "*")])
+def test_nodes_of_the_tree_are_closed_and_opened(family, table, shut, opened):
+    family.press("t")
+    table.cursor.to_key("root")
+    family.press(shut)
+    assert "leaf" not in table.cursor.keys
+    family.press(opened)
+    assert "leaf" in table.cursor.keys
+
+
+def test_the_parent_is_jumped_to_or_the_reason_given(family, table):
+    table.cursor.to_key("root")
+    family.press("J")
+    assert "no parent" in family.message
+    table.cursor.to_key("leaf")
+    family.press("J")
+    assert table.focus_key == "root"
+
+
+# --- display options ----------------------------------------------------------------------
+
+
+def test_the_window_goes_round_or_is_named(terminal, session):
+    terminal.press("T")
+    assert session.model.options.window == "15m"
+    assert terminal.message == "figures of the last 15m"
+    terminal.command("window all")
+    assert terminal.message == "all figures"
+    terminal.press("T")
+    assert session.model.options.window == "1m"
+    terminal.command("window 7m")
+    assert terminal.message.startswith('invalid window "7m" (there are 1m, 5m')
+
+
+def test_times_are_ages_or_times_of_day(terminal, session):
+    terminal.press("z")
+    assert session.model.options.time_style == "local"
+    terminal.command("time utc")
+    assert "00:16:5" in terminal.text
+    terminal.press("z")
+    assert session.model.options.time_style == "age"
+
+
+def test_themes_are_changed_at_once(terminal, session):
+    terminal.command("theme")
+    terminal.command("theme mono")
+    assert terminal.host.themes == [THEMES[1], "mono"]
+    assert session.model.options.theme == "mono"
+    terminal.command("theme neon")
+    assert 'invalid theme "neon"' in terminal.message
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("2", 2.0), ("500ms", 0.5), ("0.01", 0.2)])
+def test_the_refresh_has_a_floor(terminal, session, text, seconds):
+    terminal.command(f"refresh {text}")
+    assert session.model.options.refresh == seconds
+    terminal.command("refresh soon")
+    assert "invalid duration" in terminal.message
+
+
+def test_ascii_and_mouse_are_switched(terminal, session):
+    terminal.command("ascii on")
+    assert session.glyphs.ascii
+    assert session.model.options.ascii
+    assert "▁" not in terminal.text
+    terminal.command("ascii")
+    assert terminal.host.ascii == [True, False]
+    terminal.press("M")
+    assert terminal.message == "mouse on; hold Shift to select text"
+    terminal.press("M")
+    assert terminal.message == "mouse off"
+    assert terminal.host.mouse == [True, False]
+
+
+def test_options_can_be_set_by_name(terminal, session):
+    terminal.command("set theme cb")
+    assert session.model.options.theme == "cb"
+    terminal.command("set refresh=3")
+    assert session.model.options.refresh == 3.0
+    terminal.command("set colour red")
+    assert terminal.message.startswith("there is no option colour")
+
+
+def test_the_menu_of_options_shows_them_and_stays_open(terminal, session):
+    terminal.press("f2")
+    assert any("theme    dark" in line for line in popup(terminal))
+    terminal.press("t", "r", "w", "z", "a", "m")
+    lines = "\n".join(popup(terminal))
+    for name, value in (
+        *(("theme", "light"), ("refresh", "2s"), ("window", "15m")),
+        *(("times", "local"), ("ASCII", "on"), ("mouse", "on")),
+    ):
+        assert f"{name:<9}{value}" in lines
+    terminal.press("r", "r")
+    assert session.model.options.refresh == 0.2
+    terminal.press("esc")
+    assert session.layer is None
+
+
+def test_columns_are_chosen_from_a_menu(terminal, table):
+    before = [slot.column.name for slot in table.slots]
+    terminal.press("f2", "c")
+    assert any("[x] TASK" in line for line in popup(terminal))
+    terminal.press("3")
+    assert table.chosen == tuple(name for name in before if name != "uuid")
+    terminal.press("3")
+    assert "uuid" in table.chosen
+
+
+# --- pause and replay ---------------------------------------------------------------------
+
+
+def test_a_pause_stops_the_picture_and_not_the_intake(terminal, table):
+    terminal.press("p")
+    assert terminal.message == "paused; events are still collected"
+    terminal.take(terminal.life.success("late"))
+    assert "late" not in table.cursor.keys
+    terminal.press("Z")
+    assert terminal.message == "live again"
+    terminal.tick()
+    assert "late" in table.cursor.keys
+
+
+def test_pictures_are_stepped_through(terminal):
+    terminal.command("step-back")
+    assert terminal.message == "only a paused display can be stepped (p pauses it)"
+    for number in range(3):
+        terminal.take(terminal.life.success(f"new{number}"))
+        assert f"new{number}" in terminal.text
+    terminal.press("p", ",")
+    assert "new1" in terminal.text
+    assert "new2" not in terminal.text
+    assert terminal.message.startswith("as it was at 00:16:")
+    terminal.press(".")
+    assert "new2" in terminal.text
+
+
+def test_stepping_shows_the_view_of_the_picture(terminal, session):
+    for key in ("1", "1", "2", "2"):
+        terminal.press(key)
+        terminal.lines()
+        terminal.tick()
+    terminal.press("p", ",")
+    assert session.view == "types"
+    terminal.press(",", ",", ",", ",")
+    assert session.view == "tasks"
+    for _ in range(200):
+        terminal.press(",")
+    assert terminal.message == "no earlier picture that looks different was kept"
+
+
+@pytest.mark.parametrize("command", ["seek 14:30", "speed 2"])
+def test_a_live_cluster_cannot_be_wound(terminal, command):
+    terminal.command(command)
+    assert terminal.message == "only in a replay (evtop -r FILE replays a recording)"
+
+
+@pytest.fixture
+def tape(tmp_path):
+    """Return a recording of two minutes, an event every second."""
+    life = Life(1_000_000.0)
+    path = tmp_path / "tape.jsonl"
+    lines = []
+    for number in range(120):
+        life.now = 1_000_000.0 + number
+        lines.append(encode_line(life.beat(f"w{number}@host")))
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    made = RecordingReader(str(path), clock=FakeTerminal().clock, speed=1.0)
+    made.stays = True
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def replay(tape):
+    """Return a terminal on which the recording is played, at its first event."""
+    terminal = FakeTerminal(source=tape)
+    terminal.take(next(tape.batches(0)))
+    return terminal
+
+
+def test_a_pause_of_a_replay_stops_the_recording(replay, tape):
+    replay.press("p")
+    assert tape.paused
+    assert replay.message == "replay paused"
+    replay.press("p")
+    assert not tape.paused
+    assert replay.message == "replay resumed"
+
+
+def test_steps_of_a_replay_are_as_long_as_a_refresh(replay, tape):
+    start = tape.position
+    replay.press(".")
+    assert tape.paused
+    assert tape.position == start + 1
+    replay.press(",", ",")
+    assert tape.position == start - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("13:47:30", 1_000_050.0),
+        ("13:48", 1_000_080.0),
+        ("1970-01-12T13:47:00", 1_000_020.0),
+        ("1970-01-12T13:47:00Z", 1_000_020.0),
+        ("+30s", None),
+        ("-1s", None),
+    ],
+)
+def test_a_replay_is_wound_to_a_time(replay, tape, text, position):
+    start = tape.position
+    replay.command(f"seek {text}")
+    assert replay.message == ""
+    if position is None:
+        position = start + (30 if text[0] == "+" else -1)
+    assert tape.position == position
+
+
+@pytest.mark.parametrize("text", ["soon", "+", "25:00", "-x", "9999-99-99"])
+def test_an_invalid_time_is_refused(replay, text):
+    replay.command(f"seek {text}")
+    assert replay.message.startswith(f'invalid time "{text}" (write 14:30')
+
+
+def test_the_time_is_asked_for(replay, tape):
+    replay.press("S")
+    assert "14:30" in replay.lines()[-2]
+    replay.write("13:48")
+    replay.press("enter")
+    assert tape.position == 1_000_080.0
+    replay.press("S", "up")
+    assert replay.session.layer.text == "13:48"
+    replay.press("ctrl-u", "enter")
+    assert replay.session.layer is None
+
+
+def test_before_the_first_event_there_is_no_time(tape):
+    terminal = FakeTerminal(source=tape)
+    terminal.command("seek 14:30")
+    assert terminal.message == "nothing has been played yet"
+    terminal.press(".")
+    assert tape.position is None
+
+
+@pytest.mark.parametrize(("text", "speed"), [("10x", 10.0), ("0.5", 0.5), ("max", math.inf)])
+def test_a_replay_runs_faster_or_slower(replay, tape, text, speed):
+    replay.command(f"speed {text}")
+    assert tape.speed == speed
+    assert replay.message == f"speed {text}"
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "fast", "9999"])
+def test_an_invalid_speed_is_refused(replay, tape, text):
+    replay.command(f"speed {text}")
+    assert replay.message.startswith(f'invalid speed "{text}"')
+    assert tape.speed == 1.0
+
+
+# --- copies and files ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Have files written where they are removed again."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def copied(terminal):
+    sequence = terminal.host.sent[-1]
+    return base64.b64decode(sequence.removeprefix("\x1b]52;c;")[:-1]).decode()
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [(["y"], "id39"), (["2", "c"], "proj.task0"), (["5", "y"], "id39"), (["6", "y"], "proj.task0")],
+)
+def test_the_id_or_the_name_is_copied(terminal, keys, text):
+    terminal.press(*keys)
+    assert copied(terminal)[:-1] == text[:-1]
+    assert terminal.message == f"copied, if the terminal allows it: {copied(terminal)}"
+
+
+def test_a_row_is_copied_as_json(terminal):
+    terminal.press("Y")
+    assert json.loads(copied(terminal))["uuid"] == "id39"
+    terminal.command("filter state:retry")
+    terminal.press("y")
+    assert terminal.message == "there is no row to copy"
+
+
+def test_a_text_that_no_clipboard_takes_goes_into_a_file(terminal, session, folder):
+    terminal.take(terminal.life.received("long", "x" * COPY_BYTES_MAX))
+    session.table.cursor.to_key("long")
+    terminal.press("Y")
+    (file,) = folder.iterdir()
+    assert terminal.host.sent == []
+    assert terminal.message == f"too long for a clipboard; it is in {file.name}"
+    assert "x" * COPY_BYTES_MAX in file.read_text()
+
+
+@pytest.mark.parametrize(("key", "ending"), [("j", ".jsonl"), ("c", ".csv")])
+def test_rows_are_exported(terminal, folder, key, ending):
+    terminal.press("x", key)
+    (file,) = folder.iterdir()
+    assert file.name.endswith(ending)
+    assert len(file.read_text().splitlines()) == 40 + (ending == ".csv")
+    assert terminal.message == f"40 rows in {file.name}"
+
+
+def test_a_screenshot_is_of_the_screen_without_the_menu(terminal, folder):
+    before = terminal.lines()
+    terminal.press("x", "s")
+    (file,) = folder.iterdir()
+    assert file.read_text().splitlines() == before
+    assert "screenshot in" in terminal.message
+    terminal.command("export pdf")
+    assert terminal.message.startswith("pdf cannot be exported (there are jsonl, csv")
+
+
+def test_a_recording_is_begun_and_ended(terminal, session, folder):
+    terminal.press("x", "r")
+    assert session.feed.recording is not None
+    assert terminal.message.startswith("recording into evtop-recording-")
+    terminal.press("x")
+    assert "stop recording" in terminal.text
+    terminal.press("r")
+    assert session.feed.recording is None
+    assert terminal.message.startswith("0 events in evtop-recording-")
+
+
+def test_a_recording_can_have_a_name(terminal, session, folder):
+    for stop in ("record off", "record"):
+        terminal.command("record mine.jsonl")
+        assert terminal.message == "recording into mine.jsonl"
+        terminal.command(stop)
+        assert session.feed.recording is None
+    terminal.command("record off")
+    terminal.command("record")
+    assert session.feed.recording is not None
+    terminal.command("record /nowhere/x.jsonl")
+    assert terminal.message.startswith("cannot")
+
+
+def test_a_recording_takes_the_place_of_a_file_only_if_that_is_confirmed(terminal, session, folder):
+    there = folder / "mine.jsonl"
+    there.write_text("hours\n")
+    terminal.command("record mine.jsonl")
+    assert "mine.jsonl has 6B." in terminal.text
+    terminal.press("enter")
+    assert (session.feed.recording, there.read_text()) == (None, "hours\n")
+    terminal.command("record mine.jsonl")
+    terminal.press("y")
+    assert terminal.message == "recording into mine.jsonl"
+    terminal.command("record off")

@@ -56,14 +56,12 @@ class Wakes:
 class FakeRecording:
     def __init__(self):
         self.events = []
-        self.settled = 0
+        self.batches = 0
         self.closed = threading.Event()
 
     def write(self, events):
         self.events += events
-
-    def settle(self):
-        self.settled += 1
+        self.batches += 1
 
     def close(self):
         self.closed.set()
@@ -221,5 +219,5 @@ def test_a_recording_is_looked_after_while_nothing_comes(feed, source):
     source.give([], [])
     source.give(None)
     feed.join(DEADLINE)
-    assert recording.settled == 2
+    assert recording.batches == 2
     assert source.asked[0] is not None

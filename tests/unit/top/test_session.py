@@ -3,12 +3,9 @@ import logging
 import pytest
 
 from evtools.errors import UsageError
-from evtools.top.session import Message
-from evtools.top.widgets.dialog import Dialog
-from evtools.top.widgets.editor import Editor
-from evtools.top.widgets.layer import nothing
-from evtools.top.widgets.menu import Choice
-from evtools.top.widgets.prompt import Prompt
+from evtools.top.session import Message, OwnCost
+from evtools.top.ui.widgets import Choice, Editor, Prompt, closed
+from tools.clock import FakeClock
 
 
 @pytest.fixture
@@ -52,7 +49,7 @@ def test_a_message_is_sanitised_and_goes_after_a_while(busy, session):
     assert session.message is None
 
 
-def test_what_goes_wrong_in_a_command_is_a_message_with_its_hint(busy):
+def test_an_error_of_a_command_is_a_message_with_its_hint(busy):
     busy.command("view nowhere")
     assert busy.session.message == Message(
         "there is no view nowhere (there are tasks, types, workers, queues, events, errors)",
@@ -61,7 +58,7 @@ def test_what_goes_wrong_in_a_command_is_a_message_with_its_hint(busy):
     )
 
 
-def test_what_goes_wrong_in_an_outcome_is_a_message_too(busy, session):
+def test_an_error_of_a_choice_is_a_message_too(busy, session):
     def fail():
         raise UsageError("refused")
 
@@ -75,8 +72,8 @@ def test_what_goes_wrong_in_an_outcome_is_a_message_too(busy, session):
 
 
 def test_the_layer_on_top_takes_the_keys(busy, session):
-    session.menu("m", [Choice("x", nothing)])
-    session.ask(Prompt("> ", Editor(), lambda _: True))
+    session.menu("m", [Choice("x", closed)])
+    session.layers.append(Prompt("> ", lambda _: closed, Editor()))
     busy.write("q")
     assert session.layer.text == "q"
     busy.press("enter")
@@ -85,21 +82,11 @@ def test_the_layer_on_top_takes_the_keys(busy, session):
     assert busy.host.calls == []
 
 
-def test_a_menu_without_choices_is_not_opened(session):
-    session.menu("m", [])
-    assert session.layer is None
-
-
-def test_closing_what_is_not_open_does_nothing(session):
-    session.close(Dialog("t", [], nothing))
-    assert session.layer is None
-
-
 def test_pasted_text_goes_into_prompts_and_nowhere_else(busy, session):
     session.paste("CyQ")
-    assert "pasted text" in busy.message
-    assert busy.desk.submitted == []
-    session.ask(Prompt("> ", Editor(), lambda _: True))
+    assert "pasted into prompts only" in busy.message
+    assert busy.control.submitted == []
+    session.layers.append(Prompt("> ", lambda _: closed, Editor()))
     session.paste("state: fail\r\x1bQ")
     assert session.layer.text == "state: failQ"
 
@@ -112,26 +99,10 @@ def test_a_key_without_a_meaning_does_nothing(busy):
 
 def test_recovering_closes_everything(session):
     session.open_detail()
-    session.menu("m", [Choice("x", nothing)])
+    session.menu("m", [Choice("x", closed)])
     session.recover()
     assert session.layers == []
     assert session.detail is None
-
-
-# --- questions ------------------------------------------------------------------
-
-
-def test_what_a_command_lacks_can_be_asked_for(busy, session):
-    session.ask_for("sort> ", "sort", hint="a column")
-    assert "a column" in busy.lines()[-2]
-    busy.write("name")
-    busy.press("enter")
-    assert session.table.sort_key == "name"
-    session.ask_for("sort> ", "sort", hint="a column")
-    busy.press("up")
-    assert session.layer.text == "name"
-    busy.press("ctrl-u", "enter")
-    assert session.layer is None
 
 
 # --- detail ---------------------------------------------------------------------
@@ -221,3 +192,34 @@ def test_nothing_is_logged_on_the_way(busy, caplog):
     with caplog.at_level(logging.DEBUG, logger="evtools.top"):
         busy.press("j", "enter", "q")
     assert not caplog.records
+
+
+# --- what evtop costs -------------------------------------------------------------
+
+
+def test_the_share_of_a_cpu_is_measured_between_two_looks(monkeypatch):
+    used = [10.0]
+    monkeypatch.setattr("evtools.top.session._used_seconds", lambda: used[0])
+    clock = FakeClock()
+    cost = OwnCost(clock)
+    assert cost.cpu == 0.0
+    clock.now += 2
+    used[0] += 0.5
+    cost.look()
+    assert cost.cpu == 0.25
+    used[0] += 9
+    cost.look()
+    assert cost.cpu == 0.25
+
+
+@pytest.mark.parametrize("content", [None, "", "1 x"])
+def test_memory_is_known_where_the_system_does_not_say(monkeypatch, tmp_path, content):
+    assert 1 << 20 < OwnCost(FakeClock()).bytes < 1 << 40
+    path = tmp_path / "statm"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setattr("evtools.top.session.Path", lambda _: path)
+    most = OwnCost(FakeClock()).bytes
+    assert most > 1 << 20
+    monkeypatch.setattr("evtools.top.session.sys.platform", "darwin")
+    assert OwnCost(FakeClock()).bytes * 1024 >= most

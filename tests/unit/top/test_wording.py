@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.state.transitions import EVENT_STATES
-from evtools.top.theme import STYLES
+from evtools.top.ui.theme import STYLES
 from evtools.top.wording import (
     LOST,
     STATES,

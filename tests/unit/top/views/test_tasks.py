@@ -5,7 +5,7 @@ import pytest
 from evtools.state import State
 from evtools.text import width
 from evtools.top.columns import Lens
-from evtools.top.theme import STYLES
+from evtools.top.ui.theme import STYLES
 from evtools.top.views.tasks import _TREES as TREES
 from evtools.top.views.tasks import TasksView
 from tools.clock import FakeClock

@@ -1,0 +1,568 @@
+"""Changes to the cluster: actions, their questions, requests, and the thread that sends them."""
+
+import getpass
+import json
+import logging
+import os
+import re
+import socket
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from evtools.clock import Clock
+from evtools.errors import UsageError
+from evtools.state import ALIVE, OTHERS, UNKNOWN, State
+from evtools.text import human_duration, parse_duration, sanitize
+from evtools.top.choices import View
+from evtools.transport import ConnectionSettings, Replies, call, explain
+
+#: What an action is done to.
+Kind: TypeAlias = Literal["task", "type", "worker", "queue"]
+Values: TypeAlias = Mapping[str, Any]
+
+# --- questions --------------------------------------------------------------------------
+
+_NAME_MAX_BYTES: Final = 255
+_PROCESSES_MAX: Final = 1000
+#: As Celery parses it: tasks per second, or per the unit given.
+_RATE: Final = re.compile(r"\d{1,9}(?:\.\d{1,6})?(?:/[smh])?", re.ASCII)
+_SIGNALS: Final = ("SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT", "SIGUSR1")
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One question of an action.
+
+    `name` is the argument's name in the command, `title` a word for it, `question` says how
+    to answer.  `parse` makes the value of the answer or raises ValueError with a message
+    for the user.  With `choices` one of them is taken, the first by default.
+    """
+
+    name: str
+    title: str
+    question: str
+    parse: Callable[[str], Any]
+    default: str = ""
+    choices: tuple[str, ...] = ()
+
+
+def _shown(text: str) -> str:
+    return f'"{sanitize(text[:40])}"'
+
+
+def _rate(text: str) -> str:
+    text = text.strip()
+    if _RATE.fullmatch(text) is None:
+        raise ValueError(f"invalid rate {_shown(text)} (use 10/s, 100/m, 5/h; 0: none)")
+    return text
+
+
+def _limit(text: str) -> float | None:
+    """Return a time limit in seconds, None for no limit."""
+    if not text.strip():
+        return None
+    seconds = parse_duration(text)
+    if seconds <= 0:
+        raise ValueError("a limit must be longer than zero (empty: no limit)")
+    return seconds
+
+
+def _processes(text: str, least: int = 1) -> int:
+    text = text.strip()
+    count = int(text[:_NAME_MAX_BYTES]) if text.isascii() and text.isdecimal() else -1
+    if count < least:
+        raise ValueError(f"{_shown(text)} is not a whole number from {least} up")
+    if count > _PROCESSES_MAX:
+        raise ValueError(f"{_PROCESSES_MAX} is the most at once")
+    return count
+
+
+def _processes_or_none(text: str) -> int:
+    return _processes(text, 0)
+
+
+def _queue(text: str) -> str:
+    return _name(text, "a queue")
+
+
+def _worker(text: str) -> str:
+    name = _name(text, "a worker")
+    if "@" not in name:
+        raise ValueError(f"{_shown(name)} is not a worker (use celery@web-1)")
+    return name
+
+
+def _name(text: str, noun: str) -> str:
+    text = text.strip()
+    if not text or not text.isprintable():
+        raise ValueError(f"{_shown(text)} is not a name of {noun}")
+    if len(text.encode()) > _NAME_MAX_BYTES:
+        raise ValueError(f"longer than {_NAME_MAX_BYTES} bytes")
+    return text
+
+
+def _signal(text: str) -> str:
+    name = text.strip().upper()
+    name = name if name.startswith("SIG") else f"SIG{name}"
+    if name not in _SIGNALS:
+        raise ValueError(f"{_shown(text)} is none of {', '.join(_SIGNALS)}")
+    return name
+
+
+# --- actions ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One row of the table of actions.
+
+    `key` chooses it in the menu.  `command` is the workers' name for it, and `subject` that
+    command's argument which takes the target: a list of them if `takes_many`, else each
+    target is a command of its own.  A command without a subject is sent to the targets,
+    which are workers.  `constants` are arguments that never change.  `severity` is how it is
+    confirmed: not at all, by `y` or the count, by the name.  `check` raises ValueError for
+    values that contradict each other.  Where not `answers`, workers do not reply.
+    `consequence` is a sentence for the dialog.
+    """
+
+    name: str
+    key: str
+    title: str
+    kind: Kind
+    command: str
+    consequence: str
+    subject: str = ""
+    takes_many: bool = False
+    arguments: tuple[Argument, ...] = ()
+    constants: tuple[tuple[str, Any], ...] = ()
+    severity: Literal["mild", "normal", "severe"] = "normal"
+    check: Callable[[Values], None] = lambda _: None
+    answers: bool = True
+
+
+def _check_limits(values: Values) -> None:
+    soft, hard = values["soft"], values["hard"]
+    if soft is not None and hard is not None and soft >= hard:
+        raise ValueError("the soft limit must be shorter than the hard one")
+
+
+def _check_autoscale(values: Values) -> None:
+    if values["min"] > values["max"]:
+        raise ValueError("the minimum must not be more than the maximum")
+
+
+# fmt: off
+_QUEUE: Final = Argument("queue", "queue", "Queue to consume", _queue)
+_COUNT: Final = Argument("n", "processes", "Number of processes", _processes, "1")
+
+#: Actions by the kind of their target, in the order of the menu.
+ACTIONS: Final = (
+    Action("revoke", "C", "Revoke", "task", "revoke",
+           "Workers will skip it. If it is already running, it goes on.",
+           subject="task_id", takes_many=True),
+    Action("terminate", "K", "Revoke and terminate", "task", "revoke",
+           "Workers will skip it. If it is already running, its process gets the signal.",
+           subject="task_id", takes_many=True, constants=(("terminate", True),),
+           arguments=(Argument("signal", "signal", "SIGTERM asks, SIGKILL does not",
+                               _signal, choices=_SIGNALS),)),
+    Action("rate-limit", "L", "Limit the rate", "type", "rate_limit",
+           "Until it restarts, each worker starts tasks of this type at this rate at most.",
+           subject="task_name",
+           arguments=(Argument("rate_limit", "rate",
+                               "Rate limit per worker (10/s, 100/m, 5/h; 0 = none)", _rate),)),
+    # Celery 5 takes the limits of a type when it connects: it confirms the command at once,
+    # and heeds it later.
+    Action("time-limit", "T", "Limit the run time", "type", "time_limit",
+           "Workers confirm this, but apply it only after they have reconnected.",
+           subject="task_name", check=_check_limits,
+           arguments=(Argument("soft", "soft limit", "30s, 5m; empty = none", _limit),
+                      Argument("hard", "hard limit", "1m, 10m; empty = none", _limit))),
+    Action("ping", "P", "Ping", "worker", "ping",
+           "Asks the worker to answer. Nothing changes.", severity="mild"),
+    Action("enable-events", "E", "Enable events", "worker", "enable_events",
+           "The worker sends task events from now on."),
+    Action("disable-events", "D", "Disable events", "worker", "disable_events",
+           "The worker stops sending task events; no monitor sees its tasks any more."),
+    Action("pool-grow", "G", "Grow the pool", "worker", "pool_grow",
+           "The worker starts more processes.", arguments=(_COUNT,)),
+    Action("pool-shrink", "H", "Shrink the pool", "worker", "pool_shrink",
+           "The worker ends processes when they are idle.", arguments=(_COUNT,)),
+    Action("autoscale", "A", "Autoscale", "worker", "autoscale",
+           "The pool grows and shrinks between these; only where it does so already.",
+           check=_check_autoscale,
+           arguments=(Argument("max", "maximum", "Most processes", _processes),
+                      Argument("min", "minimum", "Fewest processes", _processes_or_none, "0"))),
+    Action("add-consumer", "B", "Add a queue", "worker", "add_consumer",
+           "The worker also takes tasks from this queue, until it restarts.",
+           arguments=(_QUEUE,)),
+    Action("cancel-consumer", "X", "Stop consuming a queue", "worker", "cancel_consumer",
+           "The worker takes no more tasks from this queue.", arguments=(_QUEUE,)),
+    Action("shutdown", "S", "Shut down", "worker", "shutdown",
+           "The worker finishes its running tasks and exits. evtop cannot start it again.",
+           severity="severe", answers=False),
+    Action("queue-add", "B", "Have a worker consume it", "queue", "add_consumer",
+           "The worker also takes tasks from this queue, until it restarts.",
+           subject="queue",
+           arguments=(Argument("worker", "worker", "Full name of the worker", _worker),)),
+    Action("queue-cancel", "X", "Stop all workers consuming it", "queue", "cancel_consumer",
+           "No worker takes tasks from this queue any more; they pile up in it.",
+           subject="queue", severity="severe"),
+)
+
+#: What a row of each view can be a target as.
+_KINDS_OF: Final[Mapping[View, tuple[Kind, ...]]] = {
+    "tasks":   ("task", "type"),
+    "types":   ("type",),
+    "workers": ("worker",),
+    "queues":  ("queue",),
+    "events":  ("task", "type"),
+    "errors":  ("type",),
+}
+# fmt: on
+
+BY_NAME: Final = {action.name: action for action in ACTIONS}
+_FIELD_OF: Final[Mapping[Kind, str]] = {
+    "task": "uuid",
+    "type": "name",
+    "worker": "worker",
+    "queue": "queue",
+}
+
+
+def actions_for(view: View) -> Iterator[Action]:
+    """Yield the actions on rows of `view`."""
+    yield from (action for action in ACTIONS if action.kind in _KINDS_OF[view])
+
+
+def target_of(action: Action, view: View, key: str, values: Mapping[str, str]) -> str | None:
+    """Return the target of `action` in a row, None if the row has none.
+
+    `key` and `values` are the row's: its key, and its fields by name.
+    """
+    # Keys of events and errors name no task, type, worker or queue.
+    by_key = _KINDS_OF[view][0] == action.kind and view not in ("events", "errors")
+    target = key if by_key else values.get(_FIELD_OF[action.kind])
+    return None if target in (OTHERS, UNKNOWN) else target
+
+
+# --- requests ---------------------------------------------------------------------------
+
+#: The argument that is where a command is sent, not a part of it.
+_DESTINATION: Final = "worker"
+_LABEL_CHARS: Final = 200
+
+
+class Call(NamedTuple):
+    """One command to the workers; `destination` None is all of them.
+
+    `expected` is how many are likely to answer, None if that is not known.
+    """
+
+    command: str
+    arguments: Values
+    destination: tuple[str, ...] | None
+    expected: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An action, its targets, and the answers to its questions.
+
+    The targets are those of the moment it was made, whatever the screen shows later.
+    `labels` describe them for people, sanitised.  `workers` is how many workers there were
+    to answer.
+    """
+
+    action: Action
+    targets: tuple[str, ...]
+    labels: tuple[str, ...]
+    workers: int | None
+    values: Values = field(default_factory=dict)
+
+    @property
+    def confirmation(self) -> str:
+        """What must be typed: the name, the count, `y`, or "" for nothing."""
+        if self.action.severity == "mild":
+            return ""
+        if len(self.targets) > 1:
+            return str(len(self.targets))
+        return self.targets[0] if self.action.severity == "severe" else "y"
+
+    @property
+    def summary(self) -> str:
+        """Its subject in a few words: the one target, or how many."""
+        noun = "task type" if self.action.kind == "type" else self.action.kind
+        count = len(self.targets)
+        return f"{noun} {self.labels[0]}" if count == 1 else f"{count} {noun}s"
+
+    def answered(self, texts: Mapping[str, str]) -> "Request":
+        """Return the request with the answers to its questions.
+
+        Raise UsageError for an answer that is not good; its hint says how to answer.
+        """
+        values = {}
+        for argument in self.action.arguments:
+            default = argument.choices[0] if argument.choices else argument.default
+            try:
+                values[argument.name] = argument.parse(texts.get(argument.name, default))
+            except ValueError as error:
+                raise UsageError(f"{argument.title}: {error}", argument.question) from None
+        try:
+            self.action.check(values)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return replace(self, values=values)
+
+    def calls(self) -> Iterator[Call]:
+        """Yield the commands that carry it out."""
+        action = self.action
+        arguments = {**self.values, **dict(action.constants)}
+        worker = arguments.pop(_DESTINATION, None)
+        destination: tuple[str, ...] | None = None if worker is None else (worker,)
+        if not action.subject:
+            destination = self.targets
+        expected = self.workers if destination is None else len(destination)
+        if not action.answers:
+            expected = 0
+        subjects: list[dict[str, Any]] = [{}]
+        if action.subject and action.takes_many:
+            subjects = [{action.subject: list(self.targets)}]
+        elif action.subject:
+            subjects = [{action.subject: target} for target in self.targets]
+        for subject in subjects:
+            yield Call(action.command, arguments | subject, destination, expected)
+
+
+def prepare(state: State, action: Action, targets: Sequence[str], *, now: float) -> Request:
+    """Make a request of an action on `targets` (ids or names), to be asked about and sent.
+
+    `now` is in UTC epoch seconds.  Raise UsageError where there are no targets.
+    """
+    targets = tuple(dict.fromkeys(targets))
+    if not targets:
+        raise UsageError(f"{action.title.lower()}: no row to do it to")
+    workers = sum(worker.status(now) in ALIVE for worker in state.workers.values())
+    described = (_described(state, action.kind, target, now) for target in targets)
+    labels = tuple(sanitize(text[:_LABEL_CHARS]) for text in described)
+    return Request(action, targets, labels, workers or None)
+
+
+def _described(state: State, kind: Kind, target: str, now: float) -> str:
+    if kind == "task" and (task := state.tasks.get(target)) is not None:
+        where = f" on {task.worker.hostname}" if task.worker is not None else ""
+        return f"{task.name or '?'} {task.uuid[:8]}{where}, {task.state}"
+    if kind == "worker" and (worker := state.workers.get(target)) is not None:
+        return f"{target}, {worker.status(now)}"
+    return target
+
+
+# --- outcomes ---------------------------------------------------------------------------
+
+_REPLY_CHARS: Final = 200
+_FAILURES_SHOWN: Final = 3
+
+
+class Reply(NamedTuple):
+    """The answer of one worker, as text that may be shown, about one `target`."""
+
+    worker: str
+    target: str
+    text: str
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The replies to a request, each worker's, and how long they took.
+
+    `error` says why it could not be sent, "" if it was.  `expected` is how many workers were
+    likely to answer, None if that is not known.  `unread` counts the replies that could not
+    be parsed, by the reason.
+    """
+
+    request: Request
+    replies: tuple[Reply, ...]
+    expected: int | None
+    seconds: float
+    error: str = ""
+    unread: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def answered(self) -> int:
+        """How many workers replied."""
+        return len({reply.worker for reply in self.replies})
+
+    @property
+    def failures(self) -> tuple[Reply, ...]:
+        """The replies of workers that could not or would not."""
+        return tuple(reply for reply in self.replies if reply.failed)
+
+    @property
+    def good(self) -> bool:
+        """Whether it was sent, no worker refused and none was silent."""
+        missing = self.expected is not None and self.answered < self.expected
+        return not (self.error or self.failures or missing)
+
+    def sentence(self) -> str:
+        """Return one line that says how it went."""
+        title = f"{self.request.action.title}, {self.request.summary}"
+        if self.error:
+            return f"{title}: not sent: {self.error}"
+        if not self.request.action.answers:
+            return f"{title}: sent; workers do not answer this"
+        # A worker that evtop has not seen yet answers as well as any other.
+        known = self.expected is not None and self.expected >= self.answered
+        count = self.expected if known else self.answered
+        replied = f"{count} {'worker' if count == 1 else 'workers'} replied"
+        if known:
+            replied = f"{self.answered} of {replied}"
+        parts = [f"{title}: {replied} in {human_duration(self.seconds)}"]
+        parts += [f"{one.worker}: {one.text}" for one in self.failures[:_FAILURES_SHOWN]]
+        more = len(self.failures) - _FAILURES_SHOWN
+        if more > 0:
+            parts.append(f"and {more} more failures")
+        parts += [
+            f"{count} {'reply' if count == 1 else 'replies'} could not be read: {reason}"
+            for reason, count in self.unread.items()
+        ]
+        return "; ".join(parts)
+
+
+def replies_of(replies: Replies, target: str) -> Iterator[Reply]:
+    """Yield the workers' answers about a target, sanitised."""
+    for name, answer in sorted(replies.by_node.items()):
+        worker, failed, value = sanitize(str(name)[:_REPLY_CHARS]), False, answer
+        if isinstance(answer, Mapping):
+            failed = "error" in answer
+            value = answer.get("error" if failed else "ok", answer)
+        yield Reply(worker, target, sanitize(str(value)[:_REPLY_CHARS]), failed)
+
+
+# --- the thread that sends them ---------------------------------------------------------
+
+#: How long to wait for the replies to one command, in seconds.
+DEADLINE: Final = 1.0
+#: Outcomes that wait to be taken; more are forgotten, oldest first.
+_OUTCOMES_MAX: Final = 100
+
+
+class ControlClient:
+    """Carry out requests one after another, in a thread.
+
+    `wake` is called in that thread when an outcome can be taken.  Each request leaves one
+    line in the log.  Where the settings are read-only, nothing is sent.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        wake: Callable[[], None],
+        *,
+        clock: Clock,
+        deadline: float = DEADLINE,
+    ) -> None:
+        self._settings = settings
+        self._wake = wake
+        self._clock = clock
+        self._deadline = deadline
+        self._requests: SimpleQueue[Request | None] = SimpleQueue()
+        self._outcomes: deque[Outcome] = deque(maxlen=_OUTCOMES_MAX)
+        self._thread: threading.Thread | None = None
+
+    def submit(self, request: Request) -> None:
+        """Have a request carried out; return at once.
+
+        Raise UsageError in read-only mode.
+        """
+        if self._settings.read_only:
+            raise UsageError(
+                f"{request.action.title} is not sent: read-only mode",
+                "leave out --read-only (or EVTOOLS_READ_ONLY) to act on the cluster",
+            )
+        self._requests.put(request)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="evtools-control", daemon=True)
+            self._thread.start()
+
+    def take(self) -> Outcome | None:
+        """Return the oldest outcome that was not taken yet, None if there is none."""
+        try:
+            return self._outcomes.popleft()
+        except IndexError:
+            return None
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Carry out the requests of before, for `timeout` seconds at the most."""
+        if self._thread is not None:
+            self._requests.put(None)
+            self._thread.join(timeout)
+
+    def _work(self) -> None:
+        while (request := self._requests.get()) is not None:
+            outcome = self._carry_out(request)
+            log_outcome(outcome)
+            self._outcomes.append(outcome)
+            self._wake()
+
+    def _carry_out(self, request: Request) -> Outcome:
+        began = self._clock.monotonic()
+        replies: list[Reply] = []
+        expected: int | None = None
+        error = ""
+        unread: Counter[str] = Counter()
+        try:
+            for one in request.calls():
+                expected = one.expected
+                answered = call(
+                    self._settings,
+                    one.command,
+                    one.arguments,
+                    destination=one.destination,
+                    deadline=self._deadline,
+                    expected=one.expected,
+                )
+                target = one.arguments.get(request.action.subject, "")
+                unread.update(answered.unread)
+                replies += replies_of(answered, target if isinstance(target, str) else "")
+        except Exception as exc:  # noqa: BLE001  (explained to the user)
+            error = explain(exc, self._settings).message
+        seconds = self._clock.monotonic() - began
+        return Outcome(request, tuple(replies), expected, seconds, error, unread)
+
+
+# --- the audit log ----------------------------------------------------------------------
+
+_audit: Final = logging.getLogger("evtools.top.audit")
+#: Whatever the level of the other loggers.
+_audit.setLevel(logging.INFO)
+
+
+def log_outcome(outcome: Outcome) -> None:
+    """Log one line about a request that was sent, or could not be: who, what, the replies."""
+    request = outcome.request
+    facts = {
+        "who": f"{user()}@{socket.gethostname()}",
+        "action": request.action.name,
+        "targets": list(request.targets),
+        "arguments": dict(request.values),
+        "outcome": outcome.error or f"{outcome.answered} replied",
+        "expected": outcome.expected,
+        "seconds": round(outcome.seconds, 3),
+        "replies": {
+            reply.worker: ("error: " if reply.failed else "") + reply.text
+            for reply in outcome.replies
+        },
+    }
+    _audit.info("audit %s", json.dumps(facts, ensure_ascii=True))
+
+
+def user() -> str:
+    """Return the user that evtop runs as, by name if there is one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return str(os.getuid())

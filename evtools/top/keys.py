@@ -1,0 +1,364 @@
+"""The keys of evtop: the table, and the [keys] of the settings file on top of it."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from evtools.errors import UsageError
+from evtools.text import width
+
+#: Context: its title in the help.  The order is that of the help.
+CONTEXTS: Final = {
+    "lists": "LISTS",
+    "workers": "WORKERS",
+    "events": "EVENTS",
+    "moving": "MOVING",
+    "text": "TEXT",
+    "paused": "PAUSED OR REPLAY",
+    "everywhere": "EVERYWHERE",
+    "menus": "MENUS AND DIALOGS",
+    "prompts": "PROMPTS",
+}
+
+# fmt: off
+#: Context: command as it could be typed after `:`, keys, help.
+_TABLE: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
+    "lists": (
+        ("open", "enter", "detail, or the tasks of this row"),
+        ("detail", "i", "detail of this row"),
+        ("filter", "/ \\ f4", "filter, live"),
+        ("keep", "=", "keep only a value of this row"),
+        ("exclude", "!", "exclude a value of this row"),
+        ("sort", "o f6", "choose the column to sort by"),
+        ("sort-left", "<", "sort by the column to the left"),
+        ("sort-right", ">", "sort by the column to the right"),
+        ("invert", "I", "invert the order"),
+        ("follow", "F", "follow this row, or the newest event"),
+        ("tree", "t f5", "show tasks as a call tree"),
+        ("expand", "+", "expand this node of the tree"),
+        ("collapse", "-", "collapse this node of the tree"),
+        ("expand-all", "*", "expand all, or collapse all"),
+        ("parent", "J", "jump to the task that called this one"),
+        ("next-failure", "e", "next failure"),
+        ("previous-failure", "E", "previous failure"),
+        ("mark", "space", "mark, and go down"),
+        ("unmark", "U", "unmark all"),
+        ("copy", "y c", "copy the id or the name"),
+        ("copy-row", "Y", "copy the row as JSON"),
+        ("result", "r", "detail, at the result"),
+        ("actions", "a f9", "actions on this row, or on the marked ones"),
+        ("revoke", "C", "revoke: it will not start"),
+        ("terminate", "K", "revoke, and terminate it where it runs"),
+        ("rate-limit", "L", "limit the rate of this type"),
+    ),
+    "workers": (
+        ("shutdown", "S", "shut this worker down"),
+    ),
+    "events": (
+        ("next-related", "o", "next event of the same task"),
+        ("previous-related", "O", "previous event of the same task"),
+    ),
+    "moving": (
+        ("down", "j down", "down"),
+        ("up", "k up", "up"),
+        ("top", "g home", "first row"),
+        ("bottom", "G end", "last row"),
+        ("page-down", "pgdn ctrl-f", "one page down"),
+        ("page-up", "pgup ctrl-b", "one page up"),
+        ("half-down", "ctrl-d", "half a page down"),
+        ("half-up", "ctrl-u", "half a page up"),
+        ("left", "h left", "scroll to the left; in a tree, collapse"),
+        ("right", "l right", "scroll to the right; in a tree, expand"),
+    ),
+    "text": (
+        ("search", "/", "search in the text"),
+        ("search-next", "n", "next match"),
+        ("search-previous", "N", "previous match"),
+        ("wrap", "w", "wrap long lines"),
+        ("full", "f", "full screen"),
+        ("section-previous", "[", "previous section"),
+        ("section-next", "]", "next section"),
+    ),
+    "paused": (
+        ("step-back", ",", "step back by one refresh"),
+        ("step-forward", ".", "step forward by one refresh"),
+        ("seek", "S", "seek to a time (replay)"),
+    ),
+    "everywhere": (
+        ("help", "? f1", "this help; typing filters it"),
+        ("back", "q", "back; from the first view, quit (after 5 minutes it asks)"),
+        ("quit", "Q ctrl-c", "quit at once"),
+        ("escape", "esc", "close, leave, unmark, clear the filter; never quits"),
+        ("view tasks", "1", "tasks"),
+        ("view types", "2", "task types"),
+        ("view workers", "3", "workers"),
+        ("view queues", "4", "queues"),
+        ("view events", "5", "events"),
+        ("view errors", "6", "errors, grouped"),
+        ("next-pane", "tab", "next pane, or next view"),
+        ("previous-pane", "shift-tab", "previous pane, or previous view"),
+        ("command", ":", "command line, Tab completes"),
+        ("pause", "p Z", "pause the display; events are still collected"),
+        ("window", "T", "time window of the figures: 1m 5m 15m 1h all"),
+        ("time", "z", "times as age, local, UTC"),
+        ("mouse", "M", "mouse on or off"),
+        ("options", "f2", "display options: columns, theme, refresh, ASCII"),
+        ("export", "x", "export: JSON Lines, CSV, screenshot, recording"),
+        ("redraw", "ctrl-l", "redraw the screen"),
+        ("suspend", "ctrl-z", "suspend; fg comes back"),
+    ),
+    "menus": (
+        ("menu-down", "j down tab", "next choice"),
+        ("menu-up", "k up shift-tab", "previous choice"),
+        ("menu-page-down", "pgdn ctrl-f", "one page down"),
+        ("menu-page-up", "pgup ctrl-b", "one page up"),
+        ("menu-left", "h left", "the button to the left"),
+        ("menu-right", "l right", "the button to the right"),
+        ("choose", "enter", "choose it"),
+        ("menu-close", "q esc ctrl-c", "close it"),
+    ),
+    "prompts": (
+        ("accept", "enter", "apply"),
+        ("cancel", "esc ctrl-c", "cancel; the filter is as it was"),
+        ("complete", "tab", "complete"),
+        ("history-back", "up ctrl-p", "previous line of the history"),
+        ("history-forward", "down ctrl-n", "next line of the history"),
+        ("line-start", "ctrl-a home", "to the start"),
+        ("line-end", "ctrl-e end", "to the end"),
+        ("char-left", "left ctrl-b", "one character to the left"),
+        ("char-right", "right ctrl-f", "one character to the right"),
+        ("word-left", "alt-b ctrl-left", "one word to the left"),
+        ("word-right", "alt-f ctrl-right", "one word to the right"),
+        ("erase-left", "backspace", "erase to the left"),
+        ("erase-right", "delete ctrl-d", "erase to the right"),
+        ("erase-to-start", "ctrl-u", "erase to the start"),
+        ("erase-to-end", "ctrl-k", "erase to the end"),
+        ("erase-word", "ctrl-w", "erase the word to the left"),
+        ("erase-word-right", "alt-d", "erase the word to the right"),
+        ("yank", "ctrl-y", "put back what was erased last"),
+    ),
+}
+
+#: The bottom line, from left to right: a command, its word, and the order in which words
+#: are left out where the terminal is narrow (0 stays longest).
+FOOTER: Final = (
+    ("accept", "Apply", 0),
+    ("cancel", "Cancel", 0),
+    ("complete", "Complete", 1),
+    ("choose", "Choose", 0),
+    ("menu-close", "Close", 0),
+    ("help", "Help", 0),
+    ("filter", "Filter", 1),
+    ("search", "Search", 1),
+    ("search-next", "Next", 6),
+    ("open", "Detail", 2),
+    ("section-next", "Section", 2),
+    ("wrap", "Wrap", 7),
+    ("full", "Full", 5),
+    ("mark", "Mark", 10),
+    ("pause", "Pause", 3),
+    ("step-forward", "Step", 3),
+    ("follow", "Follow", 5),
+    ("tree", "Tree", 6),
+    ("sort", "Sort", 4),
+    ("window", "Window", 8),
+    ("copy", "Copy", 9),
+    ("actions", "Actions", 7),
+    ("back", "Quit", 0),
+)
+
+_NAMES: Final = {
+    "enter": "Enter", "esc": "Esc", "tab": "Tab", "space": "Space", "backspace": "Backspace",
+    "delete": "Del", "insert": "Ins", "home": "Home", "end": "End", "pgup": "PgUp",
+    "pgdn": "PgDn", "up": "Up", "down": "Down", "left": "Left", "right": "Right",
+} | {f"f{number}": f"F{number}" for number in range(1, 13)}
+
+#: Keys that terminals cannot tell from another key, or keep for themselves.
+_TAKEN: Final = {
+    "ctrl-h": "backspace", "ctrl-i": "tab", "ctrl-j": "enter", "ctrl-m": "enter",
+    "ctrl-[": "esc", "ctrl-s": "a stop of the terminal", "ctrl-q": "a start of the terminal",
+    "ctrl-z": "suspend",
+}
+# fmt: on
+
+#: Keys that always lead out, so they cannot mean anything else.
+_FIXED: Final = ("esc", "ctrl-c")
+#: Contexts that are never active together with another one.
+_ALONE: Final = ("menus", "prompts")
+#: The first of two contexts goes before the other, so they may share keys.
+_SHADOWS: Final = (
+    ("text", "lists"),
+    ("events", "lists"),
+    ("workers", "events"),
+    ("workers", "paused"),
+)
+
+_KEY: Final = re.compile(
+    rf"(?:(?:shift|ctrl|alt)-)*(?:{'|'.join(_NAMES)})|(?:ctrl-[a-z\\\]^_])|alt-[!-~]"
+)
+#: A command, and the key or keys that mean it.
+Overrides: TypeAlias = Mapping[str, str | Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """The keys of a command in a context; `help` is one line."""
+
+    context: str
+    command: str
+    keys: tuple[str, ...]
+    help: str
+
+
+BINDINGS: Final = tuple(
+    Binding(context, command, tuple(keys.split()), text)
+    for context, rows in _TABLE.items()
+    for command, keys, text in rows
+)
+
+
+def canonical(key: str) -> str:
+    """Return the name in the table of a key as urwid calls it."""
+    if key == " ":
+        return "space"
+    if len(key) > 1:
+        for word, name in (
+            ("page up", "pgup"),
+            ("page down", "pgdn"),
+            ("meta ", "alt "),
+            (" ", "-"),
+        ):
+            key = key.replace(word, name)
+    return key
+
+
+def keys_text(binding: Binding) -> str:
+    """Return the keys of a binding as people read them: `PgDn ctrl-f`."""
+    return " ".join(_NAMES.get(key, key) for key in binding.keys)
+
+
+class Keymap:
+    """The table with the `overrides` of the settings file.
+
+    They name a command and the keys that mean it instead of the built-in ones; no keys
+    take them away.  Raise UsageError for an unknown command or key and for a key with two
+    meanings.
+    """
+
+    def __init__(self, overrides: Overrides | None = None) -> None:
+        changed = dict(_checked(overrides or {}))
+        self.bindings = tuple(
+            replace(binding, keys=changed.get(binding.command, binding.keys))
+            for binding in BINDINGS
+        )
+        self._commands = {
+            (one.context, key): one.command for one in self.bindings for key in one.keys
+        }
+        self._by_command = {binding.command: binding for binding in self.bindings}
+        for first, second, key in conflicts(self.bindings):
+            raise UsageError(
+                f'[keys] the key "{key}" means both "{first}" and "{second}"',
+                "give one of them another key",
+            )
+
+    def find(self, key: str, contexts: Iterable[str]) -> str | None:
+        """Return the command of a key in the first of the contexts that has one."""
+        for context in contexts:
+            command = self._commands.get((context, key))
+            if command is not None:
+                return command
+        return None
+
+    def key_of(self, command: str) -> str:
+        """Return the first key of a command, as people read it, or ""."""
+        binding = self._by_command.get(command)
+        return _NAMES.get(binding.keys[0], binding.keys[0]) if binding and binding.keys else ""
+
+    def help(self, contexts: Iterable[str], wanted: str = "") -> Iterator[Binding]:
+        """Yield the bindings of some contexts, in the order of the help.
+
+        `wanted` leaves those with this text in a key, the command or the help.
+        """
+        active, wanted = set(contexts), wanted.casefold()
+        for binding in self.bindings:  # in the order of CONTEXTS
+            text = f"{keys_text(binding)}\n{binding.command}\n{binding.help}"
+            if binding.context in active and binding.keys and wanted in text.casefold():
+                yield binding
+
+    def footer(
+        self, contexts: Sequence[str], cols: int, words: Mapping[str, str] | None = None
+    ) -> list[tuple[str, str]]:
+        """Return (key, word) of the bottom line, as many as fit into `cols`.
+
+        `words` has other words for some commands; "" leaves one out.
+        """
+        items = []
+        for command, usual, rank in FOOTER:
+            word = (words or {}).get(command, usual)
+            keys = self._by_command[command].keys
+            if word and keys and self.find(keys[0], contexts) == command:
+                items.append((rank, (self.key_of(command), word)))
+        while sum(width(key) + width(word) + 3 for _, (key, word) in items) > cols:
+            items.remove(max(reversed(items), key=lambda item: item[0]))
+        return [item for _, item in items]
+
+
+def conflicts(bindings: Iterable[Binding]) -> Iterator[tuple[str, str, str]]:
+    """Yield the commands of which a key means both, and the key."""
+    seen: dict[str, list[Binding]] = {}
+    for binding in bindings:
+        for key in binding.keys:
+            for other in seen.get(key, ()):
+                if _meet(other.context, binding.context):
+                    yield other.command, binding.command, key
+            seen.setdefault(key, []).append(binding)
+
+
+def _meet(one: str, other: str) -> bool:
+    """Return whether both contexts may be asked for the same key press."""
+    if one == other:
+        return True
+    if one in _ALONE or other in _ALONE:
+        return False
+    return (one, other) not in _SHADOWS and (other, one) not in _SHADOWS
+
+
+# --- the settings file ------------------------------------------------------------------
+
+
+def _checked(overrides: Overrides) -> Iterator[tuple[str, tuple[str, ...]]]:
+    known = {binding.command: binding.keys for binding in BINDINGS}
+    for command, value in overrides.items():
+        if command not in known:
+            near = difflib.get_close_matches(command, known, 1)
+            raise UsageError(
+                f'[keys] there is no command "{command}"',
+                f'did you mean "{near[0]}"?' if near else "see KEYS in evtop(1)",
+            )
+        keys = [value] if isinstance(value, str) else list(value)
+        for key in keys:
+            _check_key(command, key, known[command])
+        kept = [key for key in _FIXED if key in known[command] and key not in keys]
+        yield command, (*keys, *kept)
+
+
+def _check_key(command: str, key: object, own: Sequence[str]) -> None:
+    single = isinstance(key, str) and len(key) == 1 and key.isprintable() and key != " "
+    if not isinstance(key, str) or not (single or _KEY.fullmatch(key)):
+        raise UsageError(
+            f'[keys] {command}: "{key}" is not a key',
+            "write a character, or as in ctrl-x, alt-x, shift-tab, enter, pgup, f1",
+        )
+    if key in own:
+        return
+    if key in _FIXED:
+        raise UsageError(
+            f'[keys] {command}: "{key}" always leads out and means nothing else',
+            "give it another key",
+        )
+    if key in _TAKEN:
+        raise UsageError(
+            f'[keys] {command}: for a terminal "{key}" is {_TAKEN[key]}', "give it another key"
+        )

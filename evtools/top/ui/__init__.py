@@ -1,0 +1,1 @@
+"""The screen; urwid is used here only."""

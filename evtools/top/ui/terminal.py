@@ -1,0 +1,463 @@
+"""The terminal: urwid's raw screen and event loop, signals, and sequences beside the picture."""
+
+import base64
+import math
+import os
+import signal
+import termios
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import Any, Final, Self, TypeAlias
+
+import urwid
+
+from evtools.clock import Clock
+from evtools.signals import Handler, install, put_back
+from evtools.top.keys import canonical
+from evtools.top.ui.theme import Glyphs, palette
+from evtools.top.ui.widgets import Line, fitted
+
+#: Column and row, both from 0.
+Cursor: TypeAlias = tuple[int, int] | None
+
+#: The longest that terminals take in one piece (xterm, and its imitations).
+COPY_BYTES_MAX: Final = 74_994
+
+
+def copy_sequence(text: str) -> str:
+    """Return what puts `text` into the clipboard of the user's terminal: OSC 52.
+
+    That works through ssh; whether a terminal obeys is not known.  Return "" where the text
+    is longer than terminals take.
+    """
+    encoded = base64.b64encode(text.encode(errors="replace")).decode("ascii")
+    return f"\x1b]52;c;{encoded}\x07" if len(encoded) <= COPY_BYTES_MAX else ""
+
+
+def paint(
+    lines: Sequence[Line], size: tuple[int, int], glyphs: Glyphs, cursor: Cursor = None
+) -> urwid.TextCanvas:
+    """Return a canvas of `size` (columns, rows) that shows the lines, cut or filled up."""
+    cols, rows = size
+    texts: list[bytes] = []
+    styles: list[list[tuple[Hashable, int]]] = []
+    for number in range(rows):
+        line = fitted(lines[number] if number < len(lines) else [], cols)
+        parts = [(style, glyphs.plain(text).encode(errors="replace")) for style, text in line]
+        texts.append(b"".join(part for _, part in parts))
+        styles.append([(style, len(part)) for style, part in parts])
+    # urwid need not measure again: both ask wcwidth, and where the two should ever differ,
+    # a column askew is better than no screen.
+    return urwid.TextCanvas(texts, styles, cursor=cursor, maxcol=cols, check_width=False)
+
+
+# --- the display ------------------------------------------------------------------------
+
+#: How long a lone Esc may be the start of what another key sends, in seconds.  A shorter
+#: wait tears arrow keys up on slow lines.
+_ESC_WAIT: Final = 0.06
+#: Where in the settings of a terminal its local modes are.
+_LOCAL_MODES: Final = 3
+
+
+class Display:
+    """A terminal on which pictures are drawn and from which keys come.
+
+    `on_key` gets keys by their names in the table, `on_click` the button, column and row of
+    a press.  `on_paste` gets pasted text as a whole: as keys it could do anything.
+    `on_input` is called after each of these.
+    """
+
+    def __init__(
+        self,
+        loop: urwid.SelectEventLoop,
+        glyphs: Glyphs,
+        *,
+        theme: str,
+        colour: bool,
+        on_key: Callable[[str], None],
+        on_paste: Callable[[str], None],
+        on_click: Callable[[int, int, int], None],
+        on_input: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._colour = colour
+        self._on_key, self._on_paste = on_key, on_paste
+        self._on_click, self._on_input = on_click, on_input
+        self._screen = urwid.display.raw.Screen(bracketed_paste_mode=True, focus_reporting=False)
+        self._screen.set_input_timeouts(complete_wait=_ESC_WAIT)
+        if not colour:
+            self._screen.set_terminal_properties(colors=1)
+        elif self._screen.colors == 1:
+            # The user wants colours where the environment says there are none.
+            self._screen.set_terminal_properties(colors=16)
+        self._screen.register_palette(palette(theme if colour else "mono"))
+        self._drawn: Any = None
+        self._pasting: list[str] | None = None
+        self.set_glyphs(glyphs)
+
+    def set_theme(self, theme: str) -> None:
+        """Draw in other colours from now on, unless there are to be none."""
+        if self._colour:
+            self._screen.register_palette(palette(theme))
+
+    def set_glyphs(self, glyphs: Glyphs) -> None:
+        """Draw with other characters from now on."""
+        self._glyphs = glyphs
+        urwid.set_encoding("ascii" if glyphs.ascii else "utf-8")
+        self.redraw()
+
+    def set_mouse(self, *, on: bool) -> None:
+        """Report presses of mouse buttons, or leave the mouse to the terminal."""
+        self._screen.set_mouse_tracking(on)
+        self._screen.flush()
+
+    # --- start and end ------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take over the terminal."""
+        self._screen.start()
+        self._take_ctrl_z()
+        self._screen.hook_event_loop(self._loop, self._take)
+
+    def stop(self) -> None:
+        """Give the terminal back as it was; idempotent."""
+        if self._screen.started:
+            self._screen.unhook_event_loop(self._loop)
+            self._screen.stop()
+
+    def suspend(self) -> None:
+        """Stop the process as ctrl-z does; the screen comes back when it is continued."""
+        self.stop()
+        # The whole group, as the terminal would.  The shell waits for the boot loader of a
+        # single-file binary, which must stop with this process.
+        os.kill(0, signal.SIGTSTP)
+        self.start()
+        self.redraw()
+
+    def _take_ctrl_z(self) -> None:
+        """Have ctrl-z as a key.
+
+        Were it the terminal's, it would stop the whole group at once, and the shell would
+        have the terminal before it has been given back.
+        """
+        descriptor = self._descriptor()
+        if descriptor is not None:
+            self._screen.tty_signal_keys(susp="undefined", fileno=descriptor)
+
+    def _descriptor(self) -> int | None:
+        found: int | None = self._screen._input_fileno()  # noqa: SLF001  (no public name)
+        return found
+
+    def resume(self) -> None:
+        """Prepare the terminal again after the process was stopped.
+
+        After a ctrl-z urwid has done so already; before a SIGSTOP the terminal was not
+        given back, and anybody may have had it since.
+        """
+        if not self._screen.started:
+            return
+        descriptor = self._descriptor()
+        if (
+            descriptor is not None
+            and os.isatty(descriptor)
+            # It waits for Enter, as shells leave it.
+            and termios.tcgetattr(descriptor)[_LOCAL_MODES] & termios.ICANON
+        ):
+            self.stop()
+            self.start()
+        else:
+            self._take_ctrl_z()
+        self.redraw()
+
+    # --- out ----------------------------------------------------------------------------
+
+    def size(self) -> tuple[int, int]:
+        """Return the columns and rows of the terminal."""
+        cols, rows = self._screen.get_cols_rows()
+        return max(1, cols), max(1, rows)
+
+    def draw(self, lines: Sequence[Line], size: tuple[int, int], cursor: Cursor) -> None:
+        """Show a picture; only the rows that differ are written."""
+        picture = (list(lines), size, cursor, self._glyphs)
+        if picture != self._drawn and self._screen.started:
+            self._screen.draw_screen(size, paint(lines, size, self._glyphs, cursor))
+            self._drawn = picture
+
+    def redraw(self) -> None:
+        """Write everything anew with the next picture."""
+        self._drawn = None
+        self._screen.clear()
+
+    def send(self, sequence: str) -> None:
+        """Write a sequence that is not part of the picture."""
+        self._screen.write(sequence)
+        self._screen.flush()
+
+    # --- in -----------------------------------------------------------------------------
+
+    def _take(self, keys: list[Any], _raw: list[int]) -> None:
+        """Hand on what urwid has read: keys, presses of the mouse, a new size."""
+        for key in keys:
+            if key == "window resize":
+                self._drawn = None
+            elif isinstance(key, str):
+                self._type(key)
+            elif key[0] == "mouse press":
+                self._on_click(*key[1:])
+        self._on_input()
+
+    def _type(self, key: str) -> None:
+        if key == "begin paste":
+            self._pasting = []
+        elif key == "end paste":
+            pasted, self._pasting = self._pasting or [], None
+            self._on_paste("".join(pasted))
+        elif self._pasting is not None:
+            self._pasting.append(key if len(key) == 1 else " ")
+        elif (name := canonical(key)) == "ctrl-z":
+            self.suspend()  # wherever it is typed
+        else:
+            self._on_key(name)
+
+
+# --- the loop ---------------------------------------------------------------------------
+
+#: The shortest time between two looks at the events while they come in, in seconds.
+_DRAIN_GAP: Final = 0.05
+#: No more pictures than this in any second.
+REDRAWS_MAX: Final = 10
+#: Pictures that may follow each other without a pause, so that a key pressed right after a
+#: refresh is answered at once.
+_BURST: Final = 3
+_PIPE_BYTES: Final = 4096
+
+
+class Loop(ABC):
+    """Keys first, then events in slices, then the picture.
+
+    A subclass has the work; it is woken by keys, by time, and from other threads.  Use it
+    once, and `close` it: it owns a pipe.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.events = urwid.SelectEventLoop()
+        self.clock = clock
+        self._bucket = Bucket(clock, REDRAWS_MAX - _BURST, _BURST)
+        #: The alarm to look at events, if it is set.
+        self._draining: Any = None
+        #: The alarm to draw at, and its time (monotonic seconds), if it is set.
+        self._drawing: Any = None
+        self._draws_at = math.inf
+        self._drained = clock.monotonic()
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+        self._closed = False
+
+    # --- the work -----------------------------------------------------------------------
+
+    @abstractmethod
+    def take_slice(self) -> bool:
+        """Take in a bounded part of the events; return whether there is more."""
+
+    @abstractmethod
+    def woken(self) -> None:
+        """Look after signals and answers of other threads."""
+
+    @abstractmethod
+    def refresh(self) -> float:
+        """Work on a new picture; return in how many seconds the next is due."""
+
+    @abstractmethod
+    def draw(self) -> None:
+        """Show the picture."""
+
+    # --- for the work -------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run until `end`, or until the work raises."""
+        self.events.watch_file(self._read, self._woken)
+        self.events.alarm(0, self._tick)
+        self.events.run()
+
+    def close(self) -> None:
+        """Let go of the pipe; to wake the loop then does nothing."""
+        self._closed = True
+        os.close(self._write)
+        os.close(self._read)
+
+    def end(self) -> None:
+        """Leave `run` soon; for its own thread."""
+
+        def leave() -> None:
+            raise urwid.ExitMainLoop
+
+        self.events.alarm(0, leave)
+
+    def wake(self) -> None:
+        """Have `woken` called, and the events looked at; from any thread or signal handler."""
+        if not self._closed:
+            with suppress(BlockingIOError):  # where it is full, the loop wakes up anyway
+                os.write(self._write, b".")
+
+    def later(self, seconds: float, do: Callable[[], None]) -> Callable[[], None]:
+        """Do something later for a key, and draw; return what calls that off."""
+
+        def done() -> None:
+            do()
+            self.draw_soon(answer=True)
+
+        alarm = self.events.alarm(seconds, done)
+
+        def call_off() -> None:
+            self.events.remove_alarm(alarm)
+
+        return call_off
+
+    def draw_soon(self, *, answer: bool = False) -> None:
+        """Draw as soon as allowed: changes that are due together are seen together.
+
+        An `answer` to a key may be needed next, so everything else leaves room for it.
+        """
+        wait = self._bucket.wait(1 if answer else _BURST)
+        at = self.clock.monotonic() + wait
+        if at < self._draws_at:
+            if self._drawing is not None:
+                self.events.remove_alarm(self._drawing)
+            self._draws_at = at
+            self._drawing = self.events.alarm(wait, self._draw)
+
+    def work_on(self) -> None:
+        """Take the next slice at once: there is work left; for its own thread."""
+        if self._draining is not None:
+            self.events.remove_alarm(self._draining)
+        self._draining = self.events.alarm(0, self._drain)
+
+    # --- called by urwid's loop ---------------------------------------------------------
+
+    def _woken(self) -> None:
+        os.read(self._read, _PIPE_BYTES)
+        self.woken()
+        self._drain_soon()
+
+    def _drain_soon(self) -> None:
+        """Look at the events soon, but not for every few that come."""
+        if self._draining is None:
+            wait = max(0.0, self._drained + _DRAIN_GAP - self.clock.monotonic())
+            self._draining = self.events.alarm(wait, self._drain)
+
+    def _drain(self) -> None:
+        self._draining = None
+        if self.take_slice():
+            # What was typed meanwhile comes first: the loop looks at its descriptors before
+            # it takes the next alarm.
+            self.work_on()
+        else:
+            self._drained = self.clock.monotonic()
+
+    def _tick(self) -> None:
+        self.events.alarm(self.refresh(), self._tick)
+
+    def _draw(self) -> None:
+        self._drawing, self._draws_at = None, math.inf
+        self._bucket.take()
+        self.draw()
+
+
+class Bucket:
+    """Allow `rate` things a second, and `burst` of them at once."""
+
+    def __init__(self, clock: Clock, rate: float, burst: float) -> None:
+        self._clock = clock
+        self._rate = rate
+        self._burst = self._left = burst
+        self._filled = clock.monotonic()
+
+    def wait(self, count: float = 1) -> float:
+        """Return in how many seconds there may be `count` at once."""
+        self._fill()
+        return max(0.0, (count - self._left) / self._rate)
+
+    def take(self) -> None:
+        """Count one."""
+        self._fill()
+        self._left -= 1
+
+    def _fill(self) -> None:
+        now = self._clock.monotonic()
+        self._left = min(self._burst, self._left + (now - self._filled) * self._rate)
+        self._filled = now
+
+
+# --- signals ----------------------------------------------------------------------------
+
+#: A second SIGINT this soon is the first one seen twice (see evtools.signals).
+_SAME_KEY_PRESS: Final = 0.3
+_INTERRUPTED: Final = 130
+
+
+class Signals:
+    """Turn signals into flags that the loop of the screen looks at.
+
+    INT is a ctrl-c, which means what the key means at that moment; TERM and HUP end; after
+    CONT another program may have had the terminal.  `wake` is called in the handler.  When
+    a second INT finds the first one unseen, the loop hangs: `give_up` restores the
+    terminal, and the process ends at once with status 130.
+    """
+
+    def __init__(self, wake: Callable[[], None], give_up: Callable[[], None], clock: Clock) -> None:
+        self.ending = False
+        self._continued = False
+        self._interrupted_at: float | None = None
+        self._wake = wake
+        self._give_up = give_up
+        self._clock = clock
+        self._before: Mapping[int, object] = {}
+
+    def __enter__(self) -> Self:
+        """Install the handlers."""
+        table: dict[int, Handler] = {
+            signal.SIGINT: self._interrupt,
+            signal.SIGTERM: self._end,
+            signal.SIGHUP: self._end,
+            signal.SIGCONT: self._continue,
+        }
+        self._before = install(table)
+        # A process that was stopped for changing the terminal from the background goes on
+        # with that, without being told that it was interrupted.
+        signal.siginterrupt(signal.SIGCONT, False)  # noqa: FBT003  (C's signature)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Put the handlers of before back."""
+        put_back(self._before)
+
+    def interrupted(self) -> bool:
+        """Return whether there was an INT since the last time this was asked."""
+        seen, self._interrupted_at = self._interrupted_at is not None, None
+        return seen
+
+    def continued(self) -> bool:
+        """Return whether there was a CONT since the last time this was asked."""
+        seen, self._continued = self._continued, False
+        return seen
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        now = self._clock.monotonic()
+        if self._interrupted_at is None:
+            self._interrupted_at = now
+            self._wake()
+        elif now - self._interrupted_at > _SAME_KEY_PRESS:
+            self._give_up()
+            os._exit(_INTERRUPTED)
+
+    def _continue(self, _number: int, _frame: FrameType | None) -> None:
+        self._continued = True
+        self._wake()
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        self.ending = True
+        self._wake()

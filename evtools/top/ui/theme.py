@@ -1,0 +1,139 @@
+"""Colours by meaning, and the few characters that are not letters, with ASCII stand-ins."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from evtools.text import width
+
+# The background is always the terminal's own and so is the colour of plain text: white on
+# a light terminal and black on a dark one cannot be read, and a program cannot tell which
+# one it is on.  A selection is the reverse.  No meaning is in a colour alone: states are
+# words, a mark is a character.
+
+# fmt: off
+#: Style: its settings, which are all there is without colours, and the meaning of its colour.
+_STYLES: Final = {
+    # the frame
+    "text":     ("", ""),
+    "title":    ("bold", "accent"),
+    "dim":      ("faint", ""),
+    "head":     ("bold", "accent"),
+    "tab":      ("", ""),
+    "tab-on":   ("bold", "accent"),
+    "rule":     ("", "quiet"),
+    "key":      ("bold", "accent"),
+    "spark":    ("", "accent"),
+    "prompt":   ("bold", "accent"),
+    "hint":     ("faint", ""),
+    "note":     ("", ""),
+    "warning":  ("bold", "warn"),
+    "error":    ("bold", "bad"),
+    "banner":   ("standout,bold", ""),
+    "badge":    ("standout", ""),
+    "live":     ("", "good"),
+    "paused":   ("standout", ""),
+    "stale":    ("faint", ""),
+    "match":    ("standout", ""),
+    # rows
+    "selected": ("standout", ""),
+    "marked":   ("bold", "warn"),
+    "good":     ("", "good"),
+    "running":  ("", "info"),
+    "waiting":  ("", "quiet"),
+    "failure":  ("bold", "bad"),
+    "retry":    ("", "warn"),
+    "gone":     ("faint", ""),
+    "late":     ("bold", "warn"),
+}
+
+#: Theme: the colour of each meaning, as one of 16 and, where it differs, one of 256.
+_COLOURS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
+    "dark": {
+        "accent": ("light cyan", ""),
+        "quiet":  ("dark cyan", ""),
+        "good":   ("light green", ""),
+        "info":   ("light blue", "h75"),
+        "warn":   ("yellow", ""),
+        "bad":    ("light red", ""),
+    },
+    "light": {
+        "accent": ("dark blue", ""),
+        "quiet":  ("dark cyan", ""),
+        "good":   ("dark green", ""),
+        "info":   ("dark blue", ""),
+        "warn":   ("dark magenta", "h130"),
+        "bad":    ("dark red", ""),
+    },
+    # Nearly everybody can tell blue from orange.
+    "cb": {
+        "accent": ("dark cyan", ""),
+        "quiet":  ("dark cyan", ""),
+        "good":   ("light blue", "h33"),
+        "info":   ("dark cyan", "h37"),
+        "warn":   ("brown", "h178"),
+        "bad":    ("brown", "h208"),
+    },
+    "mono": {},
+}
+# fmt: on
+
+STYLES: Final = tuple(_STYLES)
+_DEFAULT: Final = "default"
+#: As urwid has it: style, foreground of 16, background, mono, foreground of 256, background.
+PaletteEntry: TypeAlias = tuple[str, str, str, str, str, str]
+
+
+def palette(theme: str) -> list[PaletteEntry]:
+    """Return urwid's palette of a theme; an unknown theme is `mono`."""
+    colours = _COLOURS.get(theme, {})
+    entries = []
+    for style, (settings, meaning) in _STYLES.items():
+        low, high = colours.get(meaning, (_DEFAULT, ""))
+        more = f",{settings}" if settings else ""
+        entries.append((style, low + more, "", settings, (high or low) + more, ""))
+    return entries
+
+
+# --- characters -------------------------------------------------------------------------
+
+_FOREIGN: Final = re.compile(r"[^\x00-\x7f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """Characters to draw with; each takes one column."""
+
+    levels: str
+    rule: str
+    side: str
+    corners: tuple[str, str, str, str]
+    ascii: bool
+
+    def spark(self, values: Sequence[float]) -> str:
+        """Return a sparkline of `values`, one column each, in which the greatest is full.
+
+        It is blank before the first value above zero: nothing may have been watched then.
+        """
+        top = max(values, default=0.0)
+        line = "".join(self._level(value, top) for value in values)
+        known = line.lstrip(self.levels[0])
+        return " " * (len(line) - len(known)) + known
+
+    def _level(self, value: float, top: float) -> str:
+        if not value > 0 or not top > 0:
+            return self.levels[0]
+        steps = len(self.levels) - 1
+        return self.levels[max(1, math.ceil(value / top * steps - 1e-9))]
+
+    def plain(self, text: str) -> str:
+        """Return `text` in characters that may be shown, as wide as before."""
+        if not self.ascii or text.isascii():
+            return text
+        return _FOREIGN.sub(lambda found: "?" * width(found[0]), text)
+
+
+UNICODE: Final = Glyphs("▁▂▃▄▅▆▇█", "─", "│", ("┌", "┐", "└", "┘"), ascii=False)
+ASCII: Final = Glyphs(" .:-=+*#", "-", "|", ("+", "+", "+", "+"), ascii=True)

@@ -1,0 +1,857 @@
+"""What the screen is made of: lines of styled text, boxes, an editor, a pager, menus, prompts.
+
+Every part returns lines, not widgets of urwid: a screen is then a value that tests read,
+and there is no tree of widgets to keep in step with the cluster.  Only the line editor is
+urwid's.  Measured with urwid 5.1 on 120x40: a menu over the screen 2.1 ms against 0.8;
+one page of a text of 1 MB 58 ms in a Scrollable, which lays all of it out, against 0.03.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, takewhile
+from typing import Final, TypeAlias
+
+import urwid
+from urwid.command_map import Command
+
+from evtools.text import clip, pad, sanitize, width
+from evtools.top.detail import Detail
+from evtools.top.keys import CONTEXTS, Keymap, keys_text
+from evtools.top.table import TableModel
+from evtools.top.ui.theme import Glyphs
+
+# --- lines ------------------------------------------------------------------------------
+
+#: A style of the theme, and text that is already sanitised.
+Span: TypeAlias = tuple[str, str]
+Line: TypeAlias = list[Span]
+
+
+def columns(line: Line) -> int:
+    """Return how many columns a line takes."""
+    return sum(width(text) for _, text in line)
+
+
+def plain(line: Line) -> str:
+    """Return the text of a line."""
+    return "".join(text for _, text in line)
+
+
+def fitted(line: Line, cols: int, fill: str = "text") -> Line:
+    """Return the line in exactly `cols` columns, cut or filled with blanks."""
+    room, parts = max(0, cols), list[Span]()
+    for style, text in line:
+        if room <= 0:
+            break
+        taken = width(text)
+        if taken > room:
+            return [*parts, (style, pad(clip(text, room, ""), room))]
+        parts.append((style, text))
+        room -= taken
+    if room > 0:
+        parts.append((fill, " " * room))
+    return parts
+
+
+def spread(left: Line, right: Line, cols: int) -> Line:
+    """Return `left` and `right` at the two ends of `cols` columns.
+
+    Where there is no room for both, the right one is left out.
+    """
+    room = cols - columns(left) - columns(right)
+    if room < 1:
+        return fitted(left, cols)
+    return fitted([*left, ("text", " " * room), *right], cols)
+
+
+def restyled(line: Line, style: str) -> Line:
+    """Return the text of the line in one style."""
+    return [(style, plain(line))]
+
+
+def spliced(below: Line, above: Line, start: int) -> Line:
+    """Return `below` with `above` laid over it from column `start` on."""
+    end, at, rest = start + columns(above), 0, list[Span]()
+    for style, text in below:
+        before, at = at, at + width(text)
+        if at <= end:
+            continue
+        hidden = clip(text, max(0, end - before), "")
+        shown = text[len(hidden) :]
+        if before + width(hidden) < end:  # half of a wide character is hidden
+            shown = " " * (before + width(hidden) + width(shown[0]) - end) + shown[1:]
+        rest.append((style, shown))
+    return [*fitted(below, start), *above, *rest]
+
+
+def wrapped(text: str, cols: int) -> Iterator[str]:
+    """Yield `text` in pieces of at most `cols` columns."""
+    cols = max(1, cols)
+    # Looking at a part at a time keeps a line of a million characters linear.
+    rest, window = 0, 4 * cols
+    while len(text) - rest > window or width(text[rest:]) > cols:
+        piece = clip(text[rest : rest + window], cols, "") or text[rest]
+        yield piece
+        rest += len(piece)
+    yield text[rest:]
+
+
+def worded(text: str, cols: int) -> Iterator[str]:
+    """Yield `text` in pieces of at most `cols` columns, broken between words.
+
+    A word that is longer than that is cut.
+    """
+    cols = max(1, cols)
+    while width(text) > cols:
+        piece = clip(text, cols, "") or text[0]
+        head, _, _ = piece.rpartition(" ")
+        if head.strip() and text[len(piece)] != " ":
+            piece = head
+        yield piece
+        text = text[len(piece) :].lstrip(" ")
+    yield text
+
+
+# --- boxes ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A popup: lines in a frame; `cursor` is (column, row) in its lines."""
+
+    title: str
+    lines: Sequence[Line]
+    cursor: tuple[int, int] | None = None
+
+
+def framed(box: Box, glyphs: Glyphs) -> list[Line]:
+    """Return the lines of a box with its frame, as wide as its widest line."""
+    inner = max([width(box.title) + 2, *map(columns, box.lines)])
+    left_top, right_top, left_end, right_end = glyphs.corners
+    bar, side = glyphs.rule, glyphs.side
+    title = f" {box.title} " if box.title else ""
+    rest = bar * (inner + 1 - width(title)) + right_top
+    return [
+        [("rule", left_top + bar), ("head", title), ("rule", rest)],
+        *([("rule", side + " "), *fitted(line, inner), ("rule", " " + side)] for line in box.lines),
+        [("rule", left_end + bar * (inner + 2) + right_end)],
+    ]
+
+
+def centred(
+    below: list[Line], box: Box, size: tuple[int, int], glyphs: Glyphs
+) -> tuple[list[Line], tuple[int, int] | None]:
+    """Return the screen with a box in its middle, and the place of the cursor.
+
+    What does not fit is cut at the right and at the bottom.
+    """
+    cols, rows = size
+    above = [fitted(line, min(cols, columns(line))) for line in framed(box, glyphs)][:rows]
+    start = max(0, (cols - columns(above[0])) // 2)
+    top = max(0, (rows - len(above)) // 2)
+    lines = list(below)
+    for number, line in enumerate(above, top):
+        lines[number] = spliced(fitted(lines[number], cols), line, start)
+    if box.cursor is None:
+        return lines, None
+    column, row = box.cursor
+    return lines, (min(cols - 1, start + 2 + column), min(rows - 1, top + 1 + row))
+
+
+def room_in_box(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the columns and rows inside of the greatest box on a screen."""
+    return max(1, size[0] - 4), max(1, size[1] - 2)
+
+
+# --- the line editor --------------------------------------------------------------------
+
+#: The longest text that can be typed; longer than any filter that is accepted.
+_CHARS_MAX: Final = 4096
+
+#: Completes a text up to the cursor: where the word starts, and the words that fit there.
+Completer: TypeAlias = Callable[[str], tuple[int, Sequence[str]]]
+
+
+# fmt: off
+#: What urwid's editor does for a command of the context "prompts".
+_EDITS: Final = {
+    "line-start":       Command.LINE_START,
+    "line-end":         Command.LINE_END,
+    "char-left":        Command.LEFT,
+    "char-right":       Command.RIGHT,
+    "word-left":        Command.WORD_LEFT,
+    "word-right":       Command.WORD_RIGHT,
+    "erase-right":      Command.DELETE_RIGHT,
+    "erase-to-start":   Command.DELETE_TO_LINE_START,
+    "erase-to-end":     Command.DELETE_TO_LINE_END,
+    "erase-word":       Command.DELETE_SPACE_WORD_LEFT,
+    "erase-word-right": Command.DELETE_WORD_RIGHT,
+    "yank":             Command.YANK,
+}
+# fmt: on
+
+
+class _Edit(urwid.Edit):
+    """urwid's editor, which takes our commands in the place of keys."""
+
+    _command_map = urwid.CommandMap()
+    for _command, _meaning in _EDITS.items():
+        _command_map[_command] = _meaning
+
+    def do(self, key: str) -> None:
+        """Take a character or a command."""
+        self.keypress((_CHARS_MAX,), key)
+
+
+class Editor:
+    """A line being typed: commands of the context "prompts" change it.
+
+    `history` are earlier texts, oldest first.
+    """
+
+    def __init__(
+        self, text: str = "", *, history: Sequence[str] = (), complete: Completer | None = None
+    ) -> None:
+        most = max(_CHARS_MAX, len(text))
+        self._edit = _Edit(edit_text=text, max_length=most, kill_buffer=[])
+        #: What the word could become, after `complete` found several.
+        self.choices: tuple[str, ...] = ()
+        self._complete = complete
+        self._versions = [*history, text]
+        self._version = len(history)
+
+    @property
+    def text(self) -> str:
+        """The text as it is now."""
+        return str(self._edit.edit_text)
+
+    def press(self, key: str, command: str | None) -> None:
+        """Type a character, or carry out a command; others are ignored."""
+        self.choices = ()
+        if typed(key):
+            self._edit.do(typed(key))
+        elif command == "erase-left":
+            self._edit.do("backspace")
+        elif command == "history-back":
+            self._recall(self._version - 1)
+        elif command == "history-forward":
+            self._recall(self._version + 1)
+        elif command == "complete":
+            self._expand()
+        elif command in _EDITS:
+            self._edit.do(command)
+
+    def _put(self, text: str, cursor: int) -> None:
+        self._edit.set_edit_text(text[:_CHARS_MAX])
+        self._edit.set_edit_pos(min(cursor, _CHARS_MAX))
+
+    def _recall(self, version: int) -> None:
+        if 0 <= version < len(self._versions):
+            self._versions[self._version] = self.text
+            self._version = version
+            text = self._versions[version]
+            self._put(text, len(text))
+
+    def _expand(self) -> None:
+        before, after = self._split()
+        start, choices = self._complete(before) if self._complete is not None else (0, ())
+        if choices:
+            first, last = min(choices), max(choices)
+            same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+            completed = before[:start] + "".join(letter for letter, _ in same)
+            self._put(completed + after, len(completed))
+            self.choices = tuple(choices) if len(choices) > 1 else ()
+
+    def _split(self) -> tuple[str, str]:
+        return self.text[: self._edit.edit_pos], self.text[self._edit.edit_pos :]
+
+    def line(self, cols: int) -> tuple[Line, int]:
+        """Return the part of the text around the cursor, and the cursor's column."""
+        # The text may come from a row, that is, from the wire.
+        before, after = map(sanitize, self._split())
+        room = max(1, cols - 1)
+        while width(before) > room:
+            before = before[max(1, (width(before) - room) // 2) :]
+        return [("text", before + after)], width(before)
+
+
+def typed(key: str) -> str:
+    """Return the character that a key types, or ""."""
+    if key == "space":
+        return " "
+    return key if len(key) == 1 and key.isprintable() else ""
+
+
+# --- the pager --------------------------------------------------------------------------
+
+#: How far `left` and `right` go.
+_SHIFT_COLS: Final = 8
+
+
+class Pager:
+    """Sanitised text of which a part is on the screen, scrolled by the "moving" commands.
+
+    A search finds text literally, whatever its case.
+    """
+
+    def __init__(self) -> None:
+        self.wrap = True
+        self.sought = ""
+        self._lines: Sequence[str] = ()
+        self._pieces: list[str] = []
+        self._laid_out: tuple[int, bool] | None = None
+        self._cols, self._rows = 80, 10
+        self._top = 0
+        self._left = 0
+        self._found: int | None = None
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Show other lines; the place is kept where it still exists."""
+        if lines != self._lines:
+            self._lines, self._laid_out = lines, None
+
+    def reset(self) -> None:
+        """Go to the first line."""
+        self._top = self._left = 0
+        self._found = None
+
+    def lines(self, cols: int, rows: int) -> list[Line]:
+        """Return the part that fits into `cols` and `rows`."""
+        self._cols, self._rows = cols, rows
+        self._lay_out()
+        return [self._line(piece) for piece in self._pieces[self._top : self._top + rows]]
+
+    def place(self) -> str:
+        """Return how far the screen has come in the text, "" if all of it is there."""
+        count = len(self._pieces)
+        return f"{min(count, self._top + self._rows)}/{count}" if count > self._rows else ""
+
+    def _lay_out(self) -> None:
+        if self._laid_out != (self._cols, self.wrap):
+            self._laid_out = (self._cols, self.wrap)
+            self._pieces = [
+                piece
+                for line in self._lines
+                for piece in (wrapped(line, self._cols) if self.wrap else (line,))
+            ]
+        self._go(self._top)
+
+    def _line(self, piece: str) -> Line:
+        if self._left:
+            piece = piece[len(clip(piece, self._left, "")) :]
+        shown, line, at = clip(piece, self._cols, ""), list[Span](), 0
+        for start in self._places(shown):
+            end = start + len(self.sought)
+            line += [("text", shown[at:start]), ("match", shown[start:end])]
+            at = end
+        return [span for span in (*line, ("text", shown[at:])) if span[1]]
+
+    def _places(self, text: str) -> Iterator[int]:
+        wanted, folded = self.sought.lower(), text.lower()
+        # Some characters change their length in lower case: positions would be wrong.
+        at = folded.find(wanted) if wanted and len(folded) == len(text) else -1
+        while at >= 0:
+            yield at
+            at = folded.find(wanted, at + len(wanted))
+
+    def press(self, command: str) -> None:
+        """Scroll, or wrap long lines or not."""
+        page, half = max(1, self._rows - 1), max(1, self._rows // 2)
+        match command:
+            case "down" | "up":
+                self._go(self._top + (1 if command == "down" else -1))
+            case "page-down" | "page-up":
+                self._go(self._top + (page if command == "page-down" else -page))
+            case "half-down" | "half-up":
+                self._go(self._top + (half if command == "half-down" else -half))
+            case "top" | "bottom":
+                self._go(len(self._pieces) if command == "bottom" else 0)
+            case "left" | "right" if not self.wrap:
+                self._left += _SHIFT_COLS if command == "right" else -_SHIFT_COLS
+                self._left = max(0, self._left)
+            case "wrap":
+                self.wrap, self._left = not self.wrap, 0
+            case _:
+                pass
+
+    def _go(self, line: int) -> None:
+        self._top = min(max(0, line), max(0, len(self._pieces) - self._rows))
+
+    def search(self, text: str) -> bool:
+        """Look for a text from the first line on the screen on; return whether it is there."""
+        self.sought, self._found = text, self._top - 1
+        return self.search_next()
+
+    def search_next(self, *, back: bool = False) -> bool:
+        """Go to the next line that has the text, or to the one before."""
+        self._lay_out()
+        hits = [n for n, piece in enumerate(self._pieces) if next(self._places(piece), -1) >= 0]
+        if not hits:
+            return False
+        at = self._top if self._found is None else self._found
+        if back:
+            self._found = max((hit for hit in hits if hit < at), default=hits[-1])
+        else:
+            self._found = min((hit for hit in hits if hit > at), default=hits[0])
+        self._go(self._found)
+        return True
+
+
+# --- layers: what lies over the screen and takes the keys -------------------------------
+
+#: None: the layer stays open.  Otherwise it is closed, and this is called then.
+Outcome: TypeAlias = Callable[[], object] | None
+
+
+def closed() -> None:
+    """Do nothing: the outcome of what was only looked at."""
+
+
+class Layer(ABC):
+    """A menu, a dialog, the help, a prompt; `contexts` are where its keys are looked up."""
+
+    contexts: tuple[str, ...] = ("menus",)
+
+    @abstractmethod
+    def press(self, key: str, command: str | None) -> Outcome:
+        """Take a key and the command that it means here."""
+
+    def box(self, size: tuple[int, int]) -> Box | None:  # noqa: ARG002  (a prompt has none)
+        """Return what to show in the middle of a screen of (columns, rows)."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One line of a menu.
+
+    `chosen` is called when it is chosen; None makes it a line to read.  `key` is "" for
+    the next free digit.
+    """
+
+    text: str
+    chosen: Callable[[], object] | None
+    key: str = ""
+
+
+class Menu(Layer):
+    """Choices to take by key or with the cursor; it is on the one with number `at` first.
+
+    `choices` is called each time the menu is drawn.  With `stays` the menu remains open
+    after a choice.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        choices: Callable[[], Sequence[Choice]],
+        *,
+        stays: bool = False,
+        at: int = 0,
+    ) -> None:
+        self._title = title
+        self._choices = choices
+        self._stays = stays
+        self._at = at
+        self._rows = 10
+
+    def press(self, key: str, command: str | None) -> Outcome:
+        """Take a choice by its key, or move, choose and close."""
+        choices = self._keyed()
+        if key in choices:
+            return self._choose(choices[key])
+        last = max(0, len(choices) - 1)
+        match command:
+            case "menu-down" | "menu-up":
+                # A single step goes around the ends.
+                self._at = (self._at + (1 if command == "menu-down" else -1)) % (last + 1)
+            case "menu-page-down":
+                self._at = min(self._at + self._rows, last)
+            case "menu-page-up":
+                self._at = max(0, self._at - self._rows)
+            case "choose" if choices:
+                return self._choose([*choices.values()][min(self._at, last)])
+            case "menu-close":
+                return closed
+            case _:
+                pass
+        return None
+
+    def _choose(self, choice: Choice) -> Outcome:
+        if choice.chosen is None or not self._stays:
+            return choice.chosen
+        choice.chosen()
+        return None
+
+    def _keyed(self) -> dict[str, Choice]:
+        """Return the choices by their keys; those without one get a digit, or a blank."""
+        choices = self._choices()
+        taken = {choice.key for choice in choices}
+        digits = (digit for digit in "123456789" if digit not in taken)
+        keyed = {}
+        for number, choice in enumerate(choices):
+            key = choice.key or ("" if choice.chosen is None else next(digits, ""))
+            # No key press is a blank and a number.
+            keyed[key or f" {number}"] = choice
+        return keyed
+
+    def box(self, size: tuple[int, int]) -> Box:
+        """Return the choices around the cursor."""
+        cols, self._rows = room_in_box(size)
+        lines: list[Line] = []
+        choices = [("" if key[0] == " " else key, one) for key, one in self._keyed().items()]
+        self._at = min(self._at, max(0, len(choices) - 1))
+        keys = max((width(key) for key, _ in choices), default=0)
+        for number, (key, choice) in enumerate(choices):
+            text = clip(choice.text, max(1, cols - keys - 3))
+            if number == self._at:
+                lines.append([("selected", f">{pad(key, keys)}  {text}")])
+            else:
+                style = "hint" if choice.chosen is None else "text"
+                lines.append([("key", f" {pad(key, keys)}  "), (style, text)])
+        top = max(0, self._at - self._rows + 1)
+        return Box(self._title, lines[top : top + self._rows])
+
+
+_DIALOG_COLS: Final = 76
+
+
+class Dialog(Layer):
+    """Ask before `confirmed` is called; Enter means No at first.
+
+    `word` has to be typed to confirm (a count, a name); with "" the key y is enough.
+    `sure` are keys that confirm, too: with some of them Enter means Yes at first.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        text: Sequence[str],
+        confirmed: Callable[[], object],
+        *,
+        word: str = "",
+        yes: str = "Yes",
+        sure: Sequence[str] = (),
+    ) -> None:
+        self.contexts = ("prompts",) if word else ("menus",)
+        self._title = title
+        self._text = text
+        self._confirmed = confirmed
+        self._word = word
+        self._buttons = ("No", yes)
+        self._sure = ("y", *sure)
+        self._at = 1 if sure else 0
+        self._editor = Editor()
+
+    def press(self, key: str, command: str | None) -> Outcome:
+        """Take y and n, the buttons, or typed text."""
+        if self._word:
+            if command == "accept":
+                # Anything but exactly the word is a No.
+                return self._confirmed if self._editor.text == self._word else closed
+            if command == "cancel":
+                return closed
+            self._editor.press(key, command)
+        elif key in self._sure or (command == "choose" and self._at):
+            return self._confirmed
+        elif key == "n" or command in ("choose", "menu-close"):
+            return closed
+        elif command is not None:
+            self._at = 1 - self._at
+        return None
+
+    def box(self, size: tuple[int, int]) -> Box:
+        """Return the text, and the buttons or the place to type."""
+        cols = min(_DIALOG_COLS, room_in_box(size)[0])
+        lines: list[Line] = [[("text", piece)] for one in self._text for piece in worded(one, cols)]
+        lines.append([])
+        if not self._word:
+            buttons: Line = []
+            for number, button in enumerate(self._buttons):
+                style = "selected" if number == self._at else "text"
+                buttons += [(style, f"[{button}]"), ("text", "  ")]
+            keys = " or ".join(self._sure[:2])
+            lines.append([*buttons, ("hint", f"{keys} confirms, Esc closes")])
+            return Box(self._title, lines)
+        lead = f"Type {sanitize(self._word)} to confirm: "
+        if width(lead) > cols // 2:
+            lines += [[("note", piece)] for piece in wrapped(lead.rstrip(), cols)]
+            lead = "> "
+        line, column = self._editor.line(cols - width(lead))
+        lines.append([("prompt", lead), *line])
+        return Box(self._title, lines, (width(lead) + column, len(lines) - 1))
+
+
+_HELP_LEAD: Final = "find> "
+_HELP_NOTE: Final = "Typing filters this list. To select text with the mouse, hold Shift."
+_HELP_MOVES: Final = {"history-back": "up", "history-forward": "down"}
+
+
+class Help(Layer):
+    """The keys of some contexts; typed text leaves those that have it."""
+
+    contexts = ("prompts", "moving")
+
+    def __init__(self, keymap: Keymap, contexts: Sequence[str]) -> None:
+        self._keymap = keymap
+        self._about = contexts
+        self._editor = Editor()
+        self._pager = Pager()
+        self._pager.wrap = False
+
+    def press(self, key: str, command: str | None) -> Outcome:
+        """Type, scroll, or close."""
+        if typed(key):
+            if key == "q" and not self._editor.text:
+                return closed
+            self._pager.reset()
+        elif command in ("cancel", "accept"):
+            return closed
+        elif command in (*_HELP_MOVES, "page-up", "page-down"):
+            self._pager.press(_HELP_MOVES.get(command, command))
+            return None
+        self._editor.press(key, command)
+        return None
+
+    def box(self, size: tuple[int, int]) -> Box:
+        """Return the part of the list that fits."""
+        cols, rows = room_in_box(size)
+        bindings = list(self._keymap.help(self._about, self._editor.text))
+        keys = max((width(keys_text(binding)) for binding in bindings), default=0)
+        texts: list[str] = []
+        for context, group in groupby(bindings, lambda binding: binding.context):
+            texts.append(CONTEXTS[context])
+            texts += [f"  {pad(keys_text(one), keys)}  {one.help}" for one in group]
+        texts = texts or ["no key, command or help has this text"]
+        self._pager.show(texts)
+        body = [
+            line if plain(line).startswith(" ") else restyled(line, "head")
+            for line in self._pager.lines(cols, max(1, rows - 2))
+        ]
+        line, column = self._editor.line(cols - len(_HELP_LEAD))
+        head: Line = [("prompt", _HELP_LEAD), *line]
+        foot: Line = [("hint", f"{_HELP_NOTE}  {self._pager.place()}")]
+        return Box("help", [head, *body, foot], (len(_HELP_LEAD) + column, 0))
+
+
+class Prompt(Layer):
+    """Ask for a line of text at the bottom of the screen.
+
+    `accepted` gets the text on Enter; the prompt stays open where it returns None.
+    `cancelled` is called when the prompt is left otherwise, and `changed` gets the text
+    after every change.  `notes` are shown above it.
+    """
+
+    contexts = ("prompts",)
+
+    def __init__(
+        self,
+        label: str,
+        accepted: Callable[[str], Outcome],
+        editor: Editor,
+        *,
+        hint: str = "",
+        changed: Callable[[str], None] | None = None,
+        cancelled: Callable[[], None] = closed,
+    ) -> None:
+        self.notes: Line = [("hint", hint)] if hint else []
+        self._label = label
+        self._editor = editor
+        self._accepted = accepted
+        self._changed = changed
+        self._cancelled = cancelled
+
+    @property
+    def text(self) -> str:
+        """The text as it is now."""
+        return self._editor.text
+
+    def press(self, key: str, command: str | None) -> Outcome:
+        """Type, edit, accept or cancel."""
+        before = self.text
+        if not typed(key):
+            if command == "accept":
+                return self._accepted(before)
+            if command == "cancel" or (command == "erase-left" and not before):
+                return self._cancelled
+        self._editor.press(key, command)
+        if self.text != before and self._changed is not None:
+            self._changed(self.text)
+        return None
+
+    def line(self, cols: int) -> tuple[Line, int]:
+        """Return the line at the bottom, and the cursor's column."""
+        line, column = self._editor.line(cols - len(self._label))
+        return [("prompt", self._label), *line], len(self._label) + column
+
+    def above(self, cols: int) -> list[Line]:
+        """Return what to say of the typed text, one line or more: errors, or choices."""
+        if not self.notes:
+            return [[("hint", "  ".join(self._editor.choices))]]
+        return [[(style, line)] for style, text in self.notes for line in worded(text, cols)]
+
+
+# --- the detail -------------------------------------------------------------------------
+
+_GONE: Final = "this has been forgotten: there was no more room for it"
+
+
+class DetailPane:
+    """All that is known of one row of a view: facts, and a section of text below them.
+
+    `focused` is whether keys go to it, `full` whether it has the whole screen.  `section`
+    is the one to begin with, "" for the one that suits.
+    """
+
+    def __init__(self, view: str, key: str, *, section: str = "") -> None:
+        self.view = view
+        self.key = key
+        self.focused = False
+        self.full = False
+        self.pager = Pager()
+        self._wanted = section
+        self._detail: Detail | None = None
+        self._forgotten = False
+
+    @property
+    def section(self) -> str:
+        """The section on the screen."""
+        if self._detail is None:
+            return ""
+        return self._wanted if self._wanted in self._detail.sections else self._detail.section
+
+    def follow(self, key: str) -> None:
+        """Show another row of the same view, at the same section."""
+        if key != self.key:
+            self.key, self._detail, self._forgotten = key, None, False
+            self.pager.reset()
+
+    def show(self, detail: Detail | None) -> None:
+        """Show what is known now; None where the row has been forgotten."""
+        self._forgotten = detail is None
+        self._detail = detail or self._detail
+        if self._detail is not None:
+            self.pager.show(self._detail.sections.get(self.section, ()))
+
+    def turn(self, step: int) -> None:
+        """Go to the next section (1) or to the one before (-1)."""
+        names = list(self._detail.sections) if self._detail is not None else []
+        if names:
+            self._wanted = names[(names.index(self.section) + step) % len(names)]
+            self.pager.reset()
+            self.show(None if self._forgotten else self._detail)
+
+    def lines(self, cols: int, rows: int, glyphs: Glyphs) -> list[Line]:
+        """Return the pane in `cols` and `rows`."""
+        above = [*self._facts(cols), []]
+        if len(above) + 1 >= rows:
+            # The text matters more than the facts about it.
+            above = above[: max(0, rows // 2 - 1)]
+        text = self.pager.lines(cols, max(0, rows - len(above) - 1))
+        return [self._title(cols, glyphs.rule), *above, *text][:rows]
+
+    def _title(self, cols: int, bar: str) -> Line:
+        title = self._detail.title if self._detail is not None else self.key
+        place = self.pager.place()
+        right: Line = [("hint", f" {place} "), ("rule", bar * 2)] if place else []
+        left: Line = [("rule", bar * 2), ("head", f" {title} ")]
+        left = fitted(left, min(columns(left), cols - columns(right) - 2))
+        rest = cols - columns(left) - columns(right)
+        return [*left, ("rule", bar * max(0, rest)), *right]
+
+    def _facts(self, cols: int) -> list[Line]:
+        if self._detail is None:
+            return [[("hint", f" {_GONE}")]] if self._forgotten else []
+        facts: list[Line] = [
+            [("text", f" {piece}")]
+            for line in self._detail.lines
+            for piece in worded(line, cols - 1)
+        ]
+        if self._forgotten:
+            facts.append([("warning", f" {_GONE}")])
+        sections: Line = [
+            ("tab-on", f"[{name}]") if name == self.section else ("tab", f" {name} ")
+            for name in self._detail.sections
+        ]
+        first = facts[0] if facts else []
+        if columns(first) < cols - columns(sections):
+            return [spread(first, sections, cols), *facts[1:]]
+        return [spread([], sections, cols), *facts]
+
+
+# --- the table --------------------------------------------------------------------------
+
+#: Columns that say the state of a row, and are coloured instead of the first.
+_COLOURED: Final = ("state", "status")
+#: Styles of a whole row.
+_WHOLE: Final = ("dim", "gone")
+
+
+class Viewport:
+    """The rows of a table that are on the screen.
+
+    The row under the cursor stays on its line of the screen while rows come and go above
+    it; only moving the cursor scrolls.
+    """
+
+    def __init__(self) -> None:
+        self.top = 0
+        #: Rows of the table when it was last drawn.
+        self.rows = 10
+        self._key: str | None = None
+        self._line = 0
+
+    def place(self, table: TableModel, rows: int) -> range:
+        """Return the numbers of the rows to show in `rows` lines."""
+        index = table.focus_index
+        self.rows = max(1, rows)
+        if table.focus_key == self._key:
+            self.top = index - min(self._line, self.rows - 1)
+        last = max(0, len(table) - self.rows)
+        self.top = min(max(self.top, index - self.rows + 1, 0), index, last)
+        self._key, self._line = table.focus_key, index - self.top
+        return range(self.top, min(len(table), self.top + rows))
+
+
+def table_lines(
+    table: TableModel, viewport: Viewport, size: tuple[int, int], *, stale: bool
+) -> list[Line]:
+    """Return the heads and the rows of a table in `size` (columns, rows).
+
+    Where `stale`, rows are dimmed: they show a state of the past.
+    """
+    cols, rows = size
+    names = [slot.column.name for slot in table.slots]
+    coloured = next((names.index(name) for name in _COLOURED if name in names), 0)
+    lines: list[Line] = [[("head", " " + " ".join(table.heads()))]]
+    for number in viewport.place(table, rows - 1):
+        row = table.row(number)
+        if number == table.focus_index:
+            marker = "*" if row.marked else ">"
+            lines.append(fitted([("selected", marker + " ".join(row.cells))], cols, "selected"))
+            continue
+        line: Line = [("marked", "*") if row.marked else ("text", " ")]
+        if stale:
+            line = [("stale", line[0][1] + " ".join(row.cells))]
+        elif row.style in _WHOLE:
+            line.append((row.style, " ".join(row.cells)))
+        else:
+            for at, cell in enumerate(row.cells):
+                line += [(row.style if at == coloured and row.style else "text", cell), _GAP]
+            line.pop()
+        lines.append(fitted(line, cols))
+    return lines
+
+
+_GAP: Final = ("text", " ")
+
+
+def head_at(table: TableModel, column: int) -> str:
+    """Return the name of the table's column at a column of the screen, or ""."""
+    start = 1
+    for slot in table.slots:
+        if start <= column < start + slot.cols:
+            return slot.column.name
+        start += slot.cols + 1
+    return ""

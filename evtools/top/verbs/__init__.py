@@ -1,1 +1,0 @@
-"""What can be commanded: by a key, or by name after `:`."""

@@ -1,0 +1,70 @@
+import pytest
+import urwid
+
+from evtools.text import width
+from evtools.top.choices import THEMES
+from evtools.top.ui.theme import ASCII, STYLES, UNICODE, palette
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_every_theme_has_a_look_for_every_style_that_urwid_can_draw(theme):
+    entries = palette(theme)
+    assert [entry[0] for entry in entries] == list(STYLES)
+    urwid.display.raw.Screen().register_palette(entries)
+    for entry in entries:
+        assert not {"white", "black", "light gray", "dark gray"} & set(entry[1].split(","))
+    selected = next(entry for entry in entries if entry[0] == "selected")
+    assert selected == ("selected", "default,standout", "", "standout", "default,standout", "")
+
+
+def test_without_colours_bold_and_reverse_are_left():
+    assert palette("neon") == palette("mono")
+    assert {entry[1].split(",")[0] for entry in palette("mono")} == {"default"}
+    failure = ("failure", "default,bold", "", "bold", "default,bold", "")
+    assert failure in palette("mono")
+
+
+def test_good_and_bad_are_not_green_and_red_where_they_must_be_told_apart():
+    looks = {entry[0]: entry for entry in palette("cb")}
+    for style in ("good", "running", "waiting", "failure", "retry"):
+        assert "green" not in looks[style][1]
+        assert "red" not in looks[style][1]
+    assert looks["good"][4] != looks["failure"][4]
+    assert looks["failure"] == ("failure", "brown,bold", "", "bold", "h208,bold", "")
+
+
+# --- characters -------------------------------------------------------------------
+
+
+def test_a_sparkline_reaches_from_nothing_to_the_top():
+    assert UNICODE.spark([1, 0, 2, 3, 4, 5, 6, 7]) == "▂▁▃▄▅▆▇█"
+    assert ASCII.spark([0, 1, 2, 3, 4, 5, 6, 7]) == " .:-=+*#"
+
+
+def test_a_sparkline_claims_nothing_of_the_time_before_anything_was_seen():
+    assert UNICODE.spark([0, 0, 1, 0, 2]) == "  ▅▁█"
+    assert UNICODE.spark([0, 0]) == "  "
+
+
+def test_what_is_not_nothing_can_be_seen():
+    assert UNICODE.spark([0.001, 1000]) == "▂█"
+
+
+@pytest.mark.parametrize("values", [[], [0.0, 0.0], [float("nan")], [-1.0]])
+def test_nothing_to_draw_is_drawn_as_nothing(values):
+    assert ASCII.spark(values) == " " * len(values)
+
+
+def test_every_character_takes_one_column():
+    for one in (UNICODE, ASCII):
+        signs = one.levels + one.rule + one.side + "".join(one.corners)
+        assert width(signs) == len(signs)
+        assert len(one.levels) == 8
+
+
+def test_where_only_ascii_may_be_written_text_stays_as_wide():
+    for text in ("plain", "proj.bild.größe", "タスク", "e\u0301", "a\u2764\ufe0fb"):
+        plain = ASCII.plain(text)
+        assert plain.isascii()
+        assert width(plain) == width(text)
+        assert UNICODE.plain(text) == text

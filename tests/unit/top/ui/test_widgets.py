@@ -1,0 +1,788 @@
+"""Parts of the screen: lines, the editor, the pager, layers, the detail, the table."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evtools.text import sanitize, width
+from evtools.top.detail import Detail
+from evtools.top.keys import BINDINGS, Keymap
+from evtools.top.ui.theme import ASCII, UNICODE
+from evtools.top.ui.widgets import (
+    Box,
+    Choice,
+    DetailPane,
+    Dialog,
+    Editor,
+    Help,
+    Menu,
+    Pager,
+    Prompt,
+    Viewport,
+    centred,
+    closed,
+    columns,
+    fitted,
+    framed,
+    head_at,
+    plain,
+    spliced,
+    spread,
+    table_lines,
+    worded,
+    wrapped,
+)
+
+KEYMAP = Keymap()
+
+
+def texts(lines):
+    return [plain(line).rstrip() for line in lines]
+
+
+def press(layer, *keys):
+    outcome = None
+    for key in keys:
+        outcome = layer.press(key, KEYMAP.find(key, layer.contexts))
+    return outcome
+
+
+def shown(layer, size=(100, 40)):
+    return texts(layer.box(size).lines)
+
+
+# --- lines --------------------------------------------------------------------------------
+
+printed = st.text(alphabet="abc .中文🎉e\u0301é", max_size=12).map(sanitize)
+lines = st.lists(st.tuples(st.sampled_from(["text", "head"]), printed), max_size=4)
+sizes = st.integers(0, 30)
+
+
+@given(lines, sizes)
+def test_a_fitted_line_has_exactly_the_columns_asked_for(line, cols):
+    assert columns(fitted(line, cols)) == cols
+
+
+def test_a_fitted_line_keeps_its_styles_and_is_filled_in_another():
+    line = [("head", "ab"), ("text", "cd")]
+    assert fitted(line, 3) == [("head", "ab"), ("text", "c")]
+    assert fitted(line, 6, "dim") == [*line, ("dim", "  ")]
+    assert fitted([("text", "a中")], 2) == [("text", "a ")]
+
+
+def test_two_ends_are_spread_and_the_right_one_gives_way():
+    left, right = [("head", "left")], [("text", "right")]
+    assert plain(spread(left, right, 12)) == "left   right"
+    assert plain(spread(left, right, 9)) == "left     "
+
+
+@given(lines, lines, sizes)
+def test_a_line_over_another_moves_nothing_beside_it(below, above, start):
+    cols = columns(below)
+    assert columns(spliced(below, above, start)) == max(cols, start + columns(above))
+
+
+def test_a_line_goes_on_behind_the_one_over_it():
+    below = [("head", "abc"), ("text", "defghi")]
+    assert plain(spliced(below, [("rule", "XX")], 2)) == "abXXefghi"
+    assert spliced(below, [("rule", "XX")], 1)[-1] == ("text", "defghi")
+    assert plain(spliced([("text", "中中中中")], [("rule", "XX")], 1)) == " XX 中中"
+
+
+@given(printed, st.integers(2, 20))
+def test_a_wrapped_text_loses_nothing(text, cols):
+    pieces = list(wrapped(text, cols))
+    assert "".join(pieces) == text
+    assert all(width(piece) <= cols for piece in pieces)
+
+
+def test_a_character_wider_than_the_room_is_not_dropped():
+    assert list(wrapped("中a", 1)) == ["中", "a"]
+    assert list(wrapped("", 5)) == [""]
+
+
+def test_one_line_of_very_many_characters_is_wrapped_at_once():
+    began = time.process_time()
+    assert len(list(wrapped("x" * 1_000_000, 100))) == 10_000
+    assert time.process_time() - began < 1
+
+
+@given(printed, st.integers(2, 12))
+def test_a_text_broken_between_words_loses_blanks_only(text, cols):
+    pieces = list(worded(text, cols))
+    assert "".join(pieces).replace(" ", "") == text.replace(" ", "")
+    assert all(width(piece) <= cols for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("one two three", ["one two", "three"]),
+        ("onetwo three", ["onetwo", "three"]),
+        ("one  two", ["one ", "two"]),
+        ("onetwothree four", ["onetwot", "hree", "four"]),
+        ("  onetwothree", ["  onetw", "othree"]),
+        ("中文 字", ["中文 字"]),
+        ("", [""]),
+    ],
+)
+def test_a_text_is_broken_between_words_where_it_can_be(text, pieces):
+    assert list(worded(text, 7)) == pieces
+
+
+# --- boxes --------------------------------------------------------------------------------
+
+
+def test_a_box_is_as_wide_as_its_widest_line():
+    box = Box("menu", [[("text", "one")], [("text", "longer line")]])
+    assert texts(framed(box, ASCII)) == [
+        "+- menu ------+",
+        "| one         |",
+        "| longer line |",
+        "+-------------+",
+    ]
+    assert texts(framed(Box("", []), UNICODE))[0].startswith("┌─")
+
+
+def test_a_box_is_laid_into_the_middle_and_its_cursor_with_it():
+    below = [[("text", "." * 20)] for _ in range(8)]
+    over, cursor = centred(below, Box("t", [[("text", "abc")]], (1, 0)), (20, 8), ASCII)
+    row = texts(over).index("......| abc |.......")
+    assert cursor == (9, row)
+
+
+def test_a_box_larger_than_the_screen_is_cut():
+    below = [[("text", "." * 10)] for _ in range(4)]
+    box = Box("title of some length", [[("text", "x" * 40)]] * 9, (39, 8))
+    over, cursor = centred(below, box, (10, 4), ASCII)
+    assert [columns(line) for line in over] == [10] * 4
+    assert cursor == (9, 3)
+
+
+# --- the editor ---------------------------------------------------------------------------
+
+
+def edited(text, *keys, **how):
+    """Return an editor after some keys."""
+    editor = Editor(text, **how)
+    for key in keys:
+        editor.press(key, KEYMAP.find(key, ("prompts",)))
+    return editor
+
+
+def marked(editor):
+    """Return the text with a | where the cursor is."""
+    column = editor.line(1000)[1]
+    return editor.text[:column] + "|" + editor.text[column:]
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        (["ctrl-a"], "|one two-three"),
+        (["home", "left"], "|one two-three"),
+        (["ctrl-a", "ctrl-e"], "one two-three|"),
+        (["end", "right"], "one two-three|"),
+        (["left"], "one two-thre|e"),
+        (["ctrl-b", "ctrl-f"], "one two-three|"),
+        (["alt-b"], "one two-|three"),
+        (["ctrl-left", "alt-b", "alt-b"], "|one two-three"),
+        (["home", "alt-f"], "one| two-three"),
+        (["home", "ctrl-right", "alt-f"], "one two|-three"),
+        (["backspace"], "one two-thre|"),
+        (["home", "backspace"], "|one two-three"),
+        (["left", "delete"], "one two-thre|"),
+        (["home", "ctrl-d"], "|ne two-three"),
+        (["end", "ctrl-d"], "one two-three|"),
+        (["alt-b", "ctrl-u"], "|three"),
+        (["alt-b", "ctrl-k"], "one two-|"),
+        (["ctrl-w"], "one |"),
+        (["ctrl-w", "ctrl-w"], "|"),
+        (["home", "ctrl-w"], "|one two-three"),
+        (["home", "alt-d"], "| two-three"),
+        (["ctrl-w", "home", "ctrl-y"], "two-three|one "),
+        (["home", "x", "space"], "x |one two-three"),
+        (["f12", "pgdn", "\x1b", "ctrl-y"], "one two-three|"),
+    ],
+)
+def test_the_keys_of_readline(keys, text):
+    assert marked(edited("one two-three", *keys)) == text
+
+
+def test_a_text_has_an_end():
+    assert len(edited("x" * 4090, *"123456789").text) == 4096
+    assert len(edited("x" * 5000, "y", "ctrl-y").text) == 5000
+
+
+def test_history_goes_back_and_forth_and_keeps_the_line_being_typed():
+    editor = Editor("new", history=["first", "second"])
+    seen = []
+    for command in ("back", "back", "back", "forward", "forward", "forward"):
+        editor.press("", f"history-{command}")
+        seen.append(editor.text)
+    assert seen == ["second", "first", "first", "second", "new", "new"]
+    assert marked(editor) == "new|"
+
+
+def complete(text):
+    words = ["worker", "wait", "warm", "sort-left", "sort-right", "a", "ab"]
+    start = text.rfind(" ") + 1
+    return start, [word for word in words if word.startswith(text[start:])]
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "completed", "choices"),
+    [
+        ("a wo", [], "a worker|", ()),
+        ("a w", [], "a w|", ("worker", "wait", "warm")),
+        ("s", [], "sort-|", ("sort-left", "sort-right")),
+        ("a", [], "a|", ("a", "ab")),
+        ("wo name", ["alt-b", "left"], "worker| name", ()),
+        ("xyz", [], "xyz|", ()),
+    ],
+)
+def test_a_word_is_completed_as_far_as_the_choices_agree(text, keys, completed, choices):
+    editor = edited(text, *keys, "tab", complete=complete)
+    assert (marked(editor), editor.choices) == (completed, choices)
+    editor.press("i", None)
+    assert editor.choices == ()
+
+
+def test_without_a_completer_nothing_is_completed():
+    assert edited("wo", "tab").text == "wo"
+
+
+def test_the_part_around_the_cursor_is_shown():
+    assert Editor("short").line(20) == ([("text", "short")], 5)
+    line, column = Editor("0123456789" * 5).line(10)
+    assert column <= 9
+    assert line[0][1].endswith("9")
+    assert Editor("中文").line(20)[1] == 4
+    line, column = Editor("中" * 40).line(10)
+    assert column == width(line[0][1]) <= 9
+
+
+def test_no_text_can_harm_the_terminal():
+    assert Editor("a\x1b[31m").line(40)[0] == [("text", "a\\x1b[31m")]
+
+
+# --- the pager ----------------------------------------------------------------------------
+
+TEXT = [f"line {number}" for number in range(30)]
+
+
+def page(pager, cols=20, rows=10):
+    return texts(pager.lines(cols, rows))
+
+
+@pytest.fixture
+def pager():
+    made = Pager()
+    made.show(TEXT)
+    page(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("commands", "first"),
+    [
+        ([], 0),
+        (["down"], 1),
+        (["up"], 0),
+        (["page-down"], 9),
+        (["page-down", "page-up"], 0),
+        (["half-down"], 5),
+        (["bottom"], 20),
+        (["bottom", "half-up"], 15),
+        (["bottom", "down"], 20),
+        (["bottom", "top"], 0),
+        (["pause"], 0),
+    ],
+)
+def test_a_text_scrolls_and_stops_at_the_ends(pager, commands, first):
+    for command in commands:
+        pager.press(command)
+    assert page(pager) == TEXT[first : first + 10]
+    assert pager.place() == f"{first + 10}/30"
+
+
+def test_long_lines_are_wrapped_or_cut_and_then_shifted():
+    pager = Pager()
+    pager.show(["0123456789abcdef", "x"])
+    pages = []
+    for command in ("", "right", "wrap", "right", "left", "left"):
+        pager.press(command)
+        pages.append(page(pager, 10))
+    whole, cut = ["0123456789", "abcdef", "x"], ["0123456789", "x"]
+    assert pages == [whole, whole, cut, ["89abcdef", ""], cut, cut]
+    assert pager.place() == ""
+
+
+def test_another_text_keeps_the_place_where_it_exists(pager):
+    pager.press("half-down")
+    pager.show([*TEXT, "one more"])
+    assert page(pager)[0] == "line 5"
+    pager.show(["short"])
+    assert page(pager) == ["short"]
+    pager.show(TEXT)
+    pager.reset()
+    assert page(pager)[0] == "line 0"
+
+
+def test_a_search_ignores_case_and_its_matches_stand_out(pager):
+    assert pager.search("LINE 25")
+    assert [("match", "line 25")] in pager.lines(20, 10)
+    pager.search("in")
+    assert pager.lines(20, 1) == [[("text", "l"), ("match", "in"), ("text", "e 20")]]
+
+
+def test_a_search_goes_on_in_both_directions_and_around(pager):
+    def first():
+        return page(pager, rows=1)[0]
+
+    assert first() == "line 0"
+    assert pager.search("5")
+    seen = [first()]
+    for back in (False, False, False, True):
+        assert pager.search_next(back=back)
+        seen.append(first())
+    assert seen == ["line 5", "line 15", "line 25", "line 5", "line 25"]
+
+
+def test_a_search_begins_at_the_first_line_on_the_screen(pager):
+    pager.press("half-down")
+    assert pager.search("line 1")
+    assert page(pager, rows=1) == ["line 10"]
+
+
+def test_a_search_without_a_match_moves_nothing(pager):
+    assert not pager.search_next()
+    assert not pager.search("nowhere")
+    assert page(pager) == TEXT[:10]
+
+
+def test_letters_that_change_their_length_with_their_case_do_no_harm():
+    pager = Pager()
+    pager.show(["İstanbul İ", "istanbul"])
+    assert page(pager, rows=1) == ["İstanbul İ"]
+    assert pager.search("istanbul")
+    assert page(pager, rows=1) == ["istanbul"]
+
+
+# --- menus --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def taken():
+    return []
+
+
+@pytest.fixture
+def menu(taken):
+    choices = [
+        Choice("first", lambda: taken.append("first")),
+        Choice("second", lambda: taken.append("second"), "q"),
+        Choice("only to read", None),
+        Choice("third", lambda: taken.append("third")),
+    ]
+    return Menu("menu", lambda: choices)
+
+
+def test_each_choice_has_a_key_of_its_own_or_a_digit(menu):
+    assert shown(menu) == [">1  first", " q  second", "    only to read", " 2  third"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "choice"),
+    [
+        (["q"], "second"),
+        (["2"], "third"),
+        (["enter"], "first"),
+        (["k", "enter"], "third"),
+        (["up", "down", "enter"], "first"),
+        (["j", "enter"], "second"),
+        (["pgdn", "enter"], "third"),
+        (["pgdn", "pgup", "enter"], "first"),
+        (["j", "j", "enter"], None),
+        (["x"], None),
+        (["h"], None),
+    ],
+)
+def test_a_choice_is_taken_by_its_key_or_with_the_cursor(menu, taken, keys, choice):
+    outcome = press(menu, *keys)
+    assert (outcome is None) is (choice is None)
+    if outcome is not None:
+        outcome()
+        assert taken == [choice]
+
+
+def test_a_menu_closes(menu):
+    assert press(menu, "esc") is press(menu, "ctrl-c") is closed
+
+
+def test_a_menu_that_stays_takes_choice_after_choice(taken):
+    count = [3]
+    choices = [Choice(str(n), lambda n=n: taken.append(n)) for n in range(3)]
+    menu = Menu("m", lambda: choices[: count[0]], stays=True, at=2)
+    assert press(menu, "enter") is None
+    assert press(menu, "1") is None
+    assert taken == [2, 0]
+    count[0] = 1
+    press(menu, "enter")
+    assert taken == [2, 0, 0]
+    count[0] = 0
+    assert press(menu, "enter", "j", "pgdn") is None
+    assert shown(menu) == []
+
+
+def test_a_long_menu_shows_the_choices_around_the_cursor():
+    menu = Menu("m", lambda: [Choice(f"choice {n}", closed) for n in range(30)])
+    assert len(shown(menu, (40, 12))) == 10
+    press(menu, "pgdn")
+    assert shown(menu, (40, 12))[-1] == ">   choice 10"
+    wide = Menu("m", lambda: [Choice("x" * 100, closed)])
+    assert width(shown(wide, (44, 12))[0]) <= 40
+
+
+# --- dialogs ------------------------------------------------------------------------------
+
+
+def yes():
+    """Stand for the action to be confirmed."""
+
+
+@pytest.mark.parametrize(
+    ("keys", "outcome"),
+    [
+        (["y"], yes),
+        (["enter"], closed),
+        (["n"], closed),
+        (["esc"], closed),
+        (["q"], closed),
+        (["ctrl-c"], closed),
+        (["right", "enter"], yes),
+        (["tab", "enter"], yes),
+        (["left", "right", "enter"], closed),
+        (["x"], None),
+        (["Y"], None),
+    ],
+)
+def test_only_y_or_the_other_button_confirms(keys, outcome):
+    dialog = Dialog("Revoke", ["proj.charge 7a8b8d37", "It will not start."], yes)
+    assert "proj.charge 7a8b8d37" in shown(dialog)
+    assert shown(dialog)[-1] == "[No]  [Yes]  y confirms, Esc closes"
+    assert dialog.box((60, 20)).lines[-1][0] == ("selected", "[No]")
+    assert press(dialog, *keys) is outcome
+
+
+@pytest.mark.parametrize(
+    ("keys", "outcome"),
+    [
+        ([*"w3@host", "enter"], yes),
+        ([*"w3@hos", "enter"], closed),
+        (["enter"], closed),
+        (["y"], None),
+        (["y", "enter"], closed),
+        ([*"w3@host", "esc"], closed),
+        ([*"w3@hostx", "backspace", "enter"], yes),
+    ],
+)
+def test_a_word_has_to_be_typed_in_full(keys, outcome):
+    assert press(Dialog("Shut down", ["w3@host"], yes, word="w3@host"), *keys) is outcome
+
+
+def test_a_word_is_typed_behind_the_request_for_it():
+    dialog = Dialog("Shut down", ["w3@host"], yes, word="w3@host")
+    press(dialog, "w", "3")
+    box = dialog.box((60, 20))
+    assert shown(dialog)[-1] == "Type w3@host to confirm: w3"
+    assert box.cursor == (len("Type w3@host to confirm: w3"), len(box.lines) - 1)
+    long = Dialog("Shut down", [], yes, word="\x1b" + "x" * 100)
+    assert shown(long)[-1] == ">"
+    assert "\x1b" not in "".join(shown(long))
+
+
+def test_long_texts_are_wrapped():
+    assert max(map(len, shown(Dialog("t", ["x" * 100], yes), (44, 20)))) <= 40
+
+
+# --- help ---------------------------------------------------------------------------------
+
+TALL = (100, 200)
+
+
+@pytest.fixture
+def help_layer():
+    return Help(KEYMAP, ("lists", "moving", "everywhere"))
+
+
+def test_the_help_has_every_key_of_the_contexts(help_layer):
+    text = "\n".join(shown(help_layer, TALL))
+    for binding in BINDINGS:
+        asked = binding.context in ("lists", "moving", "everywhere")
+        assert (f"  {binding.help}" in text) or not asked
+    assert "LISTS" in text
+    assert "WORKERS" not in text
+
+
+def test_typing_leaves_the_keys_that_have_the_text(help_layer):
+    press(help_layer, *"sort")
+    found = shown(help_layer, TALL)
+    assert found[0] == "find> sort"
+    assert any("choose the column to sort by" in line for line in found)
+    assert not any("pause" in line for line in found)
+    press(help_layer, *["backspace"] * 4)
+    assert any("pause" in line for line in shown(help_layer, TALL))
+    press(help_layer, *"zzzz")
+    assert "no key, command or help has this text" in shown(help_layer, TALL)
+    assert help_layer.box(TALL).cursor == (len("find> zzzz"), 0)
+
+
+def test_the_help_closes_but_q_is_a_letter_once_something_is_typed(help_layer):
+    assert [press(help_layer, key) for key in ("esc", "ctrl-c", "enter", "q")] == [closed] * 4
+    assert press(help_layer, "e", "q") is None
+    assert shown(help_layer)[0] == "find> eq"
+
+
+def test_the_help_scrolls_where_there_is_no_room_for_all(help_layer):
+    top = shown(help_layer, (80, 20))
+    press(help_layer, "down")
+    assert shown(help_layer, (80, 20))[1] == top[2]
+    press(help_layer, "pgdn")
+    assert shown(help_layer, (80, 20))[1] not in top
+    press(help_layer, "up", "pgup")
+    assert shown(help_layer, (80, 20)) == top
+
+
+# --- prompts ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def log():
+    return []
+
+
+@pytest.fixture
+def prompt(log):
+    def accepted(text):
+        log.append(("accepted", text))
+        return closed if text != "bad" else None
+
+    return Prompt(
+        "filter> ",
+        accepted,
+        Editor("", complete=lambda _: (0, ["bad", "base"])),
+        changed=lambda text: log.append(("changed", text)),
+        cancelled=lambda: log.append(("cancelled", "")),
+    )
+
+
+def test_every_change_of_a_prompt_is_reported(prompt, log):
+    press(prompt, "a", "space", "b", "left", "backspace", "up", "f12")
+    assert log == [("changed", text) for text in ("a", "a ", "a b", "ab")]
+
+
+def test_enter_accepts_and_a_bad_text_keeps_the_prompt_open(prompt, log):
+    assert press(prompt, *"bad", "enter") is None
+    assert press(prompt, "x", "enter") is closed
+    assert log[-1] == ("accepted", "badx")
+
+
+@pytest.mark.parametrize("keys", [["esc"], ["a", "ctrl-c"], ["backspace"]])
+def test_a_prompt_is_left_without_accepting(prompt, log, keys):
+    press(prompt, *keys)()
+    assert log[-1] == ("cancelled", "")
+
+
+def test_above_a_prompt_are_errors_or_choices(prompt):
+    assert prompt.above(80) == [[("hint", "")]]
+    press(prompt, "tab")
+    assert prompt.line(40) == ([("prompt", "filter> "), ("text", "ba")], 10)
+    assert prompt.above(80) == [[("hint", "bad  base")]]
+    prompt.notes = [("error", "no such field")]
+    assert prompt.above(80) == [[("error", "no such field")]]
+    assert prompt.above(9) == [[("error", "no such")], [("error", "field")]]
+
+
+# --- the detail ---------------------------------------------------------------------------
+
+DETAIL = Detail(
+    "proj.charge 7a8b8d37",
+    ("state   FAILURE", "args    (1,)"),
+    {"Traceback": tuple(f"line {n}" for n in range(30)), "Info": ("info",), "Raw": ("{}",)},
+    "Traceback",
+)
+
+
+@pytest.fixture
+def pane():
+    made = DetailPane("tasks", "7a8b8d37")
+    made.show(DETAIL)
+    return made
+
+
+def drawn(pane, cols=60, rows=10):
+    found = pane.lines(cols, rows, ASCII)
+    assert len(found) <= rows
+    assert all(columns(line) <= cols for line in found)
+    return texts(found)
+
+
+def test_a_detail_has_a_title_facts_sections_and_the_text(pane):
+    found = drawn(pane)
+    assert found[0].startswith("-- proj.charge 7a8b8d37 -")
+    assert found[0].endswith("- 6/30 --")
+    assert len(found[0]) == 60
+    assert found[1].startswith(" state   FAILURE")
+    assert found[1].endswith("[Traceback] Info  Raw")
+    assert found[2] == " args    (1,)"
+    assert found[4] == "line 0"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "section"), [("", "Traceback"), ("Info", "Info"), ("Weather", "Traceback")]
+)
+def test_a_detail_begins_with_the_section_that_suits_or_that_was_asked_for(wanted, section):
+    pane = DetailPane("tasks", "k", section=wanted)
+    assert pane.section == ""
+    pane.show(DETAIL)
+    assert pane.section == section
+
+
+def test_sections_are_turned_in_both_directions(pane):
+    seen = []
+    for step in (1, 1, 1, -1):
+        pane.turn(step)
+        seen.append(pane.section)
+    assert seen == ["Info", "Raw", "Traceback", "Raw"]
+    assert "{}" in drawn(pane)
+
+
+def test_another_row_begins_at_its_first_line_and_the_same_one_does_not(pane):
+    drawn(pane)
+    pane.pager.press("down")
+    pane.follow("7a8b8d37")
+    assert drawn(pane)[4] == "line 1"
+    pane.follow("other")
+    pane.show(DETAIL)
+    assert drawn(pane)[4] == "line 0"
+
+
+def test_a_forgotten_row_stays_readable_and_says_so(pane):
+    pane.show(None)
+    assert "line 0" in drawn(pane)
+    pane.turn(1)
+    assert "info" in drawn(pane)
+    assert any("this has been forgotten" in line for line in drawn(pane))
+    gone = DetailPane("tasks", "k")
+    assert not any("forgotten" in line for line in drawn(gone))
+    gone.turn(1)
+    gone.show(None)
+    assert any("this has been forgotten" in line for line in drawn(gone))
+
+
+def test_sections_have_a_line_of_their_own_where_the_facts_are_long():
+    pane = DetailPane("tasks", "k")
+    pane.show(Detail("t", ("x" * 58,), {"Info": ("a",), "Raw": ("b",)}))
+    assert [line.strip() for line in drawn(pane)[1:3]] == ["[Info] Raw", "x" * 58]
+
+
+def test_there_is_always_room_for_some_text(pane):
+    assert "line 0" in drawn(pane, rows=4)
+    assert len(drawn(pane, rows=1)) == 1
+
+
+# --- the table ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def viewport():
+    return Viewport()
+
+
+def rows_of(table, viewport, rows=6, cols=40, *, stale=False):
+    table.resize(cols)
+    found = table_lines(table, viewport, (cols, rows), stale=stale)
+    assert all(columns(line) == cols for line in found[1:])
+    return found
+
+
+def test_the_cursor_is_a_sign_and_reverse_and_a_mark_another_sign(things, viewport):
+    table = things(3)
+    found = rows_of(table, viewport)
+    head, first, second, _ = texts(found)
+    assert head.split() == ["STATE", "NAME^", "NUMBER"]
+    assert first.startswith(">OK")
+    assert second.startswith(" OK")
+    assert {style for style, _ in found[1]} == {"selected"}
+    table.toggle_mark()
+    assert rows_of(table, viewport)[1][0] == ("marked", "*")
+    table.home()
+    assert texts(rows_of(table, viewport))[1].startswith("*")
+
+
+def test_only_rows_on_the_screen_are_formatted(things, viewport):
+    table = things(100_000)
+    asked = []
+    row = table.row
+    table.row = lambda index: asked.append(index) or row(index)
+    assert len(rows_of(table, viewport, rows=6)) == 6
+    assert asked == [0, 1, 2, 3, 4]
+
+
+def test_the_cell_of_the_state_is_coloured_or_the_whole_row(things, viewport):
+    table = things(4)
+    table.things["key1"]["style"] = "failure"
+    table.things["key2"]["style"] = "dim"
+    found = rows_of(table, viewport)
+    assert found[2][1] == ("failure", "OK    ")
+    assert found[2][3][0] == "text"
+    assert found[3][1][0] == "dim"
+    assert {style for style, _ in found[3][1:]} <= {"dim", "text"}
+
+
+def test_rows_of_the_past_are_dimmed(things, viewport):
+    found = rows_of(things(3), viewport, stale=True)
+    assert {style for style, _ in found[1]} == {"selected"}
+    assert found[2][0][0] == "stale"
+
+
+def test_the_cursor_is_always_on_the_screen(things, viewport):
+    table = things(20)
+    for key, first in ((7, 3), (8, 4), (5, 4), (2, 2), (19, 15)):
+        table.move(key - table.focus_index)
+        rows_of(table, viewport)
+        assert viewport.top == first
+
+
+def test_rows_that_come_in_above_do_not_move_the_row_under_the_eye(things, viewport):
+    table = things(20)
+    table.move(10)
+    rows_of(table, viewport)
+    before = viewport.top
+    table.things = {"new1": table.things["key0"], **table.things}
+    for _ in range(7):
+        table.refresh(table.lens)
+    rows_of(table, viewport)
+    assert table.focus_key == "key10"
+    assert viewport.top == before + 1
+
+
+def test_a_table_that_shrinks_leaves_no_empty_lines(things, viewport):
+    table = things(20)
+    table.end()
+    rows_of(table, viewport)
+    for left in (3, 0):
+        table.things = dict(list(table.things.items())[:left])
+        for _ in range(7):
+            table.refresh(table.lens)
+        assert len(rows_of(table, viewport)) == left + 1
+
+
+def test_a_place_on_the_screen_belongs_to_a_column(things, viewport):
+    table = things(2)
+    rows_of(table, viewport)
+    found = [head_at(table, column) for column in (0, 1, 6, 7, 8, 39, 200)]
+    assert found == ["", "state", "state", "", "name", "number", ""]
