@@ -47,25 +47,21 @@ def rate(text: str | float) -> float:
     return per_second
 
 
-# Not kombu's: that is for `transport` alone, and would be imported with every camera.
+# Not kombu's: that belongs to `transport` alone, and would be imported with every camera.
 class TokenBucket:
-    """Allow something at a `rate` (per second) at most, evenly spaced.
+    """Allow something at a `rate` (per second) at most, evenly spaced."""
 
-    With a `capacity` above 1, unused tokens can be used later, up to that many at once.
-    """
-
-    def __init__(self, rate: float, capacity: float = 1.0, *, clock: Clock | None = None) -> None:
+    def __init__(self, rate: float, *, clock: Clock | None = None) -> None:
         self.fill_rate = float(rate)
-        self.capacity = float(capacity)
         self._clock = clock or SystemClock()
-        self._tokens = self.capacity
+        self._tokens = 1.0
         self._then = self._clock.monotonic()
 
     def can_consume(self, tokens: float = 1.0) -> bool:
         """Take `tokens` out and return True, if there are that many."""
         now = self._clock.monotonic()
         filled = self._tokens + self.fill_rate * (now - self._then)
-        self._tokens, self._then = min(self.capacity, filled), now
+        self._tokens, self._then = min(1.0, filled), now
         if tokens > self._tokens + _SLACK:
             return False
         self._tokens -= tokens

@@ -263,7 +263,7 @@ def test_the_exit_statuses_of_evcam_are_those_of_the_code():
     assert [int(status) for status in described] == sorted(real)
 
 
-def test_every_errand_is_described():
+def test_every_command_is_described():
     assert heads(section("COMMANDS", CAM_PAGE), "[a-z]+") == [*COMMANDS]
 
 

@@ -16,7 +16,7 @@ from evtools.cam import app
 from evtools.cam.app import Signals, check, run
 from evtools.cam.options import CamOptions
 from evtools.clock import SystemClock
-from evtools.errors import CameraFailed, OutputError, UsageError
+from evtools.errors import OutputError, UsageError
 from evtools.transport import ConnectionSettings
 from servers.ports import free_port
 from tools.clock import FakeClock
@@ -132,12 +132,6 @@ def test_what_is_remembered_is_bounded_as_asked(recording):
     assert len(state.tasks) <= 2
 
 
-def test_a_camera_that_fails_too_often_ends_it(recording):
-    asked = options(Full, read=(recording,), freq=1.0, max_failures=1)
-    with pytest.raises(CameraFailed, match="the disk is full"):
-        run(asked, SETTINGS)
-
-
 def test_health_is_served_where_asked_for(recording):
     port = free_port()
     seen = []
@@ -246,13 +240,6 @@ def test_each_raises_its_flag_alone_and_ends_nothing(signals, ends, number):
     assert raised == [FLAGS[number]]
     assert not signals.ending
     assert ends == []
-
-
-def test_a_flag_that_was_put_down_can_be_raised_again(signals):
-    signal.raise_signal(signal.SIGUSR2)
-    signals.shot_wanted = False
-    signal.raise_signal(signal.SIGUSR2)
-    assert signals.shot_wanted
 
 
 def test_term_asks_for_the_end(signals, ends):

@@ -9,10 +9,9 @@ import celery.events.snapshot
 import pytest
 
 import evtools
-from evtools.cam.camera import Camera, Polaroid, Signal
+from evtools.cam.camera import Polaroid, Signal
 from evtools.cam.schedule import Timer
 from evtools.cam.snapshot import SnapshotInfo, SnapshotSequence
-from evtools.errors import UsageError
 from evtools.state import State
 from tools.clock import FakeClock
 from tools.studio import PATIENCE, Album, Snap, let_pass
@@ -74,13 +73,6 @@ def test_it_cleans_up_each_time(state, clock, timer):
     assert camera.swept == 2
 
 
-def test_it_need_not_clean_up(state, clock, timer):
-    camera = Snap(state, freq=1e9, cleanup_freq=0, timer=timer)
-    with camera:
-        let_pass(1e6, clock, timer)
-    assert camera.swept == 0
-
-
 def test_it_can_clear_the_state_afterwards(state, timer):
     camera = Snap(state, timer=timer)
     camera.clear_after = True
@@ -97,24 +89,11 @@ def test_it_does_not_if_there_was_no_shot(state, timer):
     assert list(state.workers) == ["celery@one"]
 
 
-def test_a_rate_is_kept(state, timer):
-    camera = Snap(state, maxrate="10/m", timer=timer)
-    camera.capture()
-    camera.capture()
-    assert camera.seen == [["a"]]
-    assert not camera.may_shoot()
-
-
 def test_a_rate_is_kept_by_those_who_press_the_shutter_themselves(state, timer):
     camera = Snap(state, maxrate="10/m", timer=timer)
     for _ in range(3):
         camera.shutter()
     assert camera.seen == [["a"]]
-
-
-def test_a_bad_rate_is_refused(state, timer):
-    with pytest.raises(UsageError, match="invalid rate"):
-        Snap(state, maxrate="10/x", timer=timer)
 
 
 def test_who_is_connected_hears_of_each_shot_and_cleaning(state, timer):
@@ -284,25 +263,6 @@ def test_two_shots_at_a_time_come_one_after_the_other(album):
         thread.join(PATIENCE)
     assert max(most) == 1
     assert [info.sequence for info in album.infos] == list(range(1, 9))
-
-
-def test_by_itself_it_has_a_sequence_and_the_machines_clock(state):
-    album = Album(state)
-    album.capture()
-    assert album.infos[0].at > 1e9
-
-
-def test_what_it_does_not_override_is_nothing_but_a_snapshot(state, clock):
-    camera = Camera(state, timer=Timer(clock))
-    camera.observe([])
-    camera.cleanup()
-    camera.reopen()
-    camera.close()
-    camera.check()
-    camera.restore("anything")
-    assert camera.describe() == "Camera"
-    with pytest.raises(NotImplementedError):
-        camera.capture()
 
 
 def test_the_names_of_before_still_work(state, clock):

@@ -103,11 +103,6 @@ def test_stop_returns_when_the_process_is_gone(start, options):
     assert process.poll() == 0
 
 
-def test_stop_of_what_does_not_run(options, path):
-    answer = run("stop", options, NO_SETTINGS)
-    assert answer == (NOT_RUNNING, f"evcam is not running: {path} is not locked")
-
-
 def test_stop_waits_for_so_long(start, path):
     process = start("print('no')")
     clock = FakeClock()

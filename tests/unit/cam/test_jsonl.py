@@ -147,13 +147,6 @@ def test_whatever_is_in_an_event_it_is_one_line(studio, tmp_path):
 # --- files -------------------------------------------------------------------------
 
 
-def test_what_is_there_stays(tmp_path, clock):
-    for _ in range(2):
-        studio = Studio(clock, path=str(tmp_path / "x")).shoot()
-        studio.camera.close()
-    assert len(lines(tmp_path / "x")) == 2
-
-
 def test_a_full_disk_leaves_no_torn_line_and_loses_nothing(studio, tmp_path, clock):
     path = tmp_path / "x.jsonl"
     studio.take(*life("sent", uuid="a")).shoot()
@@ -223,19 +216,6 @@ def test_lines_may_go_to_stdout(clock, capfd):
 
 
 # --- before the first shot ---------------------------------------------------------
-
-
-def test_a_file_that_can_be_written_is_good(studio, tmp_path):
-    studio.camera.check()
-    studio.shoot()
-    studio.camera.check()
-    assert studio.camera.describe() == f"lines in {tmp_path / 'x.jsonl'}"
-
-
-def test_stdout_is_good(clock):
-    camera = Studio(clock).camera
-    camera.check()
-    assert camera.describe() == "lines to stdout"
 
 
 @pytest.mark.parametrize(

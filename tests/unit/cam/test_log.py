@@ -57,21 +57,6 @@ def test_after_a_rename_the_next_line_begins_a_new_file(log, path):
     assert path.read_text() == "two\n"
 
 
-def test_a_new_file_that_somebody_has_made_is_used(log, path):
-    path.rename(path.with_suffix(".1"))
-    path.touch(mode=0o600)
-    say(log, "two")
-    assert path.read_text() == "two\n"
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
-def test_it_can_be_begun_anew_without_a_line(log, path):
-    assert log.reopen()
-    path.rename(path.with_suffix(".1"))
-    assert log.reopen()
-    assert path.read_text() == ""
-
-
 def test_while_there_can_be_no_new_file_the_old_one_gets_the_lines(log, path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")

@@ -140,20 +140,6 @@ def test_a_counter_adds_up():
     assert values(counter) == {("_total", "a"): 3, ("_total", "b"): 1}
 
 
-def test_a_counter_may_have_no_labels():
-    counter = Counter(about())
-    counter.add()
-    assert values(counter) == {("_total",): 1}
-
-
-def test_a_series_can_be_known_before_it_counts():
-    counter = Counter(about("task"))
-    counter.add(("a",), 0)
-    assert values(counter) == {("_total", "a"): 0}
-    assert ("a",) in counter
-    assert counter.folded == 0
-
-
 def test_what_has_no_room_is_counted_with_the_others():
     counter = Counter(about("task", "queue"))
     for name in range(10):
@@ -171,14 +157,6 @@ def test_what_is_only_made_known_is_not_told_as_folded():
     counter.add(("b",), 0)
     assert counter.folded == 0
     assert values(counter)["_total", OTHERS] == 0
-
-
-def test_a_known_series_goes_on_when_there_is_no_room():
-    counter = Counter(about("task", most=1))
-    counter.add(("a",))
-    counter.add(("b",))
-    counter.add(("a",))
-    assert values(counter)["_total", "a"] == 2
 
 
 def test_an_idle_series_makes_room_for_a_new_one():
@@ -220,14 +198,6 @@ def test_idleness_is_counted_anew_after_there_was_room():
     assert ("a",) in counter
 
 
-def test_a_series_can_leave():
-    counter = Counter(about("task"))
-    counter.add(("a",))
-    counter.forget(("a",))
-    counter.forget(("never",))
-    assert counter.all_keys() == []
-
-
 # --- histograms ----------------------------------------------------------------------
 
 
@@ -264,26 +234,11 @@ def test_an_idle_distribution_makes_room():
 # --- gauges --------------------------------------------------------------------------
 
 
-def test_a_gauge_tells_the_last_that_it_was_shown():
-    gauge = Gauge(about("task"))
-    gauge.show({("a",): 1, ("b",): 2})
-    gauge.show({("b",): 3})
-    assert values(gauge) == {("", "b"): 3}
-
-
 def test_a_gauge_tells_the_least_of_too_many_as_one():
     gauge = Gauge(about("task", most=2))
     gauge.show({("a",): 1, ("b",): 9, ("c",): 2, ("d",): 8})
     assert values(gauge) == {("", "b"): 9, ("", "d"): 8, ("", OTHERS): 3}
     assert gauge.folded == 2
-
-
-def test_a_family_says_what_it_is():
-    kinds = [Counter(about()), Histogram(about()), Gauge(about())]
-    families = [instrument.family() for instrument in kinds]
-    assert [found.kind for found in families] == ["counter", "histogram", "gauge"]
-    assert {found.name for found in families} == {"x"}
-    assert {found.help for found in families} == {"Help."}
 
 
 # --- evcam itself ---------------------------------------------------------------------

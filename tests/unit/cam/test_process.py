@@ -98,11 +98,6 @@ def test_a_working_directory_that_is_none_is_refused():
         settle(CamOptions(workdir="none"), None)
 
 
-def test_a_user_that_one_is_already_is_no_change(camera):
-    options = wishes(f"{camera}.Camera", uid=str(os.getuid()))
-    assert run(options, ConnectionSettings()) == 0
-
-
 def test_before_a_change_of_user_all_is_imported_that_comes_late(tmp_path):
     code = """
         import sys
@@ -248,12 +243,6 @@ def test_hup_without_a_settings_file_is_for_the_log(tmp_path, caplog):
         caplog.set_level(logging.INFO)
         process._hang_up()
     assert caplog.messages == ["SIGHUP: the log goes on here"]
-
-
-def test_readiness_is_nobodys_business_in_the_foreground(capfd):
-    with ExitStack() as stack:
-        Process(CamOptions(), ConnectionSettings(), None, None, stack)._ready()
-    assert capfd.readouterr() == ("", "")
 
 
 # --- detached -----------------------------------------------------------------------

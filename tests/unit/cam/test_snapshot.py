@@ -80,12 +80,6 @@ def test_it_is_warm_when_every_worker_should_have_told_of_itself():
     assert [sequence.next(at).warm for at in (102.0, 104.9, 105.0)] == [False, False, True]
 
 
-def test_it_takes_at_least_as_long_as_it_is_told_to():
-    sequence = sequence_of(told("worker-heartbeat", freq=0.5), warm_up=3.0)
-    sequence.subscribed(100.0)
-    assert [sequence.is_warm(at) for at in (102.9, 103.0)] == [False, True]
-
-
 def test_after_a_loss_of_connection_it_has_to_warm_up_again():
     sequence = sequence_of()
     sequence.subscribed(100.0)

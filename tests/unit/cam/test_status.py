@@ -102,11 +102,6 @@ def test_another_reason_and_another_loss_are_told_again(desk, log):
     assert desk.reporter.why == "no such host"
 
 
-def test_what_says_nothing_of_a_connection_is_nothing(desk, log):
-    desk.notice("ended", "")
-    assert log() == []
-
-
 # === events and the state ============================================================
 
 
@@ -220,12 +215,6 @@ def test_the_status_says_what_comes_and_how_the_camera_is():
     )
 
 
-def test_a_replay_waits_for_no_broker():
-    assert Desk(replays=True).reporter.line() == (
-        "replaying, 0 ev/s, 0 workers, no snapshot yet, 0 failures"
-    )
-
-
 def test_counters_and_stacks_are_logged(log):
     desk = Desk()
     desk.counters.shots.taken = 3
@@ -286,8 +275,3 @@ def test_every_thread_is_shown_with_where_it_is():
     assert "thread a-waiter (daemon):\n" in text
     assert "in wait_in_here" in text
     assert "in test_every_thread_is_shown_with_where_it_is" in text
-
-
-def test_a_thread_that_is_not_running_yet_has_no_stack(monkeypatch):
-    monkeypatch.setattr(threading, "enumerate", lambda: [threading.Thread(name="not-yet")])
-    assert stacks() == "thread not-yet:"
