@@ -1,9 +1,11 @@
 """Connections to brokers and what travels over them; kombu is used only here."""
 
+from evtools.transport.brokers import check_transport
 from evtools.transport.buffer import Notice
-from evtools.transport.connection import check_transport, connect, explain, probe
+from evtools.transport.connection import connect, probe
 from evtools.transport.control import Replies, broadcast, call
 from evtools.transport.dispatcher import EventDispatcher
+from evtools.transport.errors import explain
 from evtools.transport.receiver import EventReceiver
 from evtools.transport.settings import TLS, ConnectionSettings
 from evtools.transport.source import Source, Statistics

@@ -24,46 +24,39 @@ from evtools.errors import AccessRefused, UsageError
 from evtools.transport.brokers import check_transport, kind_of
 from evtools.transport.errors import explain
 from evtools.transport.redis_channel import RedisChannel, SentinelChannel, greet_sentinel
-from evtools.transport.settings import TLS, ConnectionSettings
+from evtools.transport.settings import ConnectionSettings
 from evtools.transport.tls import AMQPTransport, tls_for
 from evtools.transport.url import Address, parse
 
-__all__ = ["OneAttempt", "check_transport", "connect", "explain"]
-
-#: kombu's blocking pops wait a second for an answer; a reply deadline must be
-#: longer, in seconds.
+#: kombu's blocking pops wait a second for an answer; a reply deadline must be longer, in
+#: seconds.
 _REPLY_MIN = 3.0
-
+_DATABASE = re.compile(r"/?[0-9]*", re.ASCII)
 #: What a URL may say besides the address; TLS is apart.
 _PARAMETERS = frozenset({"virtual_host", "credential_provider", "login_method"})
-
-_DATABASE = re.compile(r"/?[0-9]*", re.ASCII)
-
+# fmt: off
 #: Parameters that are options of ours, or belong elsewhere in the URL.
 _OUR_OPTIONS: Final[Mapping[str, str]] = {
-    "heartbeat": "--heartbeat",
-    "connect_timeout": "--connect-timeout",
+    "heartbeat":          "--heartbeat",
+    "connect_timeout":    "--connect-timeout",
     "connection_timeout": "--connect-timeout",
-    "cacertfile": "--tls-ca",
-    "certfile": "--tls-cert",
-    "keyfile": "--tls-key",
-    "verify": "--tls-verify",
-    "user": "USER:PASSWORD@ in front of the host",
-    "username": "USER:PASSWORD@ in front of the host",
-    "password": "USER:PASSWORD@ in front of the host",
-    "db": "its number behind the host, as in redis://host/0",
+    "cacertfile":         "--tls-ca",
+    "certfile":           "--tls-cert",
+    "keyfile":            "--tls-key",
+    "verify":             "--tls-verify",
+    **dict.fromkeys(("user", "username", "password"), "USER:PASSWORD@ in front of the host"),
+    "db":                 "its number behind the host, as in redis://host/0",
 }
-
-
 #: What kombu itself takes out of the transport options.
-_OF_ALL_TRANSPORTS: Final = (*("max_retries", "interval_start", "interval_step", "interval_max"),)
+_OF_ALL_TRANSPORTS: Final = ("max_retries", "interval_start", "interval_step", "interval_max")
+# fmt: on
 
 
 class OneAttempt(Connection):
-    """A kombu connection that tries once and says what was wrong.
+    """A kombu connection that tries once and raises what was wrong.
 
-    kombu's own would sleep and try again inside every property access, and
-    raise an error of its own in the end.
+    kombu's own would sleep and try again inside every property access, and raise an error of
+    its own in the end.
     """
 
     recoverable_connection_errors: tuple[type[Exception], ...] = ()
@@ -89,30 +82,63 @@ class _TidyAMQP(pyamqp.Connection):
         if not ssl:
             return super().Transport(host, connect_timeout, ssl, *timeouts, **more)
         read, write = timeouts
-        return AMQPTransport(
-            *(host, connect_timeout, ssl), **{"read_timeout": read, "write_timeout": write, **more}
-        )
+        more = {"read_timeout": read, "write_timeout": write, **more}
+        return AMQPTransport(host, connect_timeout, ssl, **more)
 
 
 def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
     """Return a kombu connection, not yet connected.
 
-    Where `settings` has several brokers, `attempt` (0, 1, 2, ...) picks one
-    in turn; Sentinels are always given all.  Raise UsageError for a broker
-    that carries no events or a URL that cannot work.
+    Where `settings` has several brokers, `attempt` (0, 1, 2, ...) picks one in turn; Sentinels
+    are always given all.  Raise UsageError for a broker that carries no events or a URL that
+    cannot work.
     """
     check_transport(settings)
     urls = settings.addresses()
     address = parse(urls[attempt % len(urls)])
-    _check_parameters(address)
     kind = kind_of(address.scheme)
-    arguments = _common(settings, address)
-    if kind.family in _ARGUMENTS:
-        arguments |= _ARGUMENTS[kind.family](settings, address)
+    parameters = address.parameters
+    _check_parameters(address, kind.family)
+    tls = tls_for(settings.tls, address)
+    ssl: Any = False
+    if tls:
+        ssl = {"tls": tls}
+        if kind.family == "amqp":
+            ssl["host"] = address.hostname or "localhost"
+    arguments = {
+        "hostname": address.hostname or None,
+        "port": address.port,
+        "userid": unquote(address.user) or None,
+        "password": unquote(address.password or "") or None,
+        "virtual_host": parameters.get("virtual_host") or unquote(address.path) or None,
+        "transport": kind.transport,
+        "ssl": ssl,
+        "connect_timeout": settings.connect_timeout,
+        "heartbeat": settings.heartbeat,
+        "login_method": settings.login_method or parameters.get("login_method"),
+        "credential_provider": parameters.get("credential_provider"),
+        "transport_options": _transport_options(settings, kind.family),
+    }
+    if kind.family in ("redis", "sentinel"):
+        database = parameters.get("virtual_host") or unquote(address.path)
+        if _DATABASE.fullmatch(database) is None:
+            raise UsageError(
+                f"{settings.masked()}: {database!r} is no number of a Redis database",
+                "it follows the last slash, as in redis://localhost:6379/0",
+            )
+    if kind.family == "sentinel":
+        hosts = [url.partition("?")[0] for url in urls]
+        arguments |= {"hostname": ";".join(hosts), "transport": None}
+    if kind.family == "socket":
+        # kombu parses these URLs itself, when it connects.
+        user = address.user if address.password is None else f"{address.user}:"
+        user = f"{user}{address.password or ''}@" if user else ""
+        query = f"?{address.query}" if address.query else ""
+        hostname = f"redis+socket://{user}/{address.path}{query}"
+        arguments |= {"hostname": hostname, "virtual_host": None}
     connection = OneAttempt(**arguments)
-    transport = connection.transport
-    _check_options(settings, address, transport)
-    _adapt(transport)
+    _check_options(settings, address, connection.transport)
+    _adapt(connection.transport)
     return connection
 
 
@@ -123,15 +149,12 @@ def connect_like(
 
     Where that has several brokers, `attempt` (0, 1, 2, ...) picks one in turn.
     """
-    options: dict[str, Any] = dict(settings.options)
-    if given.transport.driver_type == "redis":
-        options = _redis_options(settings)
-    elif given.transport.driver_name == "py-amqp":
-        options = _amqp(settings)["transport_options"]
+    is_redis = given.transport.driver_type == "redis"
+    family = "redis" if is_redis else "amqp" if given.transport.driver_name == "py-amqp" else ""
     connection = OneAttempt(
         **dict(
-            given._info(resolve=False),  # noqa: SLF001  (as kombu's `clone` does)
-            transport_options=options,
+            given._info(resolve=False),  # noqa: SLF001  (what kombu's own clone() takes)
+            transport_options=_transport_options(settings, family),
             connect_timeout=settings.connect_timeout,
             heartbeat=settings.heartbeat,
         )
@@ -144,13 +167,24 @@ def connect_like(
 
 
 def _adapt(transport: Any) -> None:
-    """Have the transport use what is ours in place of kombu's."""
+    """Have the transport use our classes in place of kombu's."""
     if transport.driver_name == "py-amqp":
         transport.Connection = _TidyAMQP
     elif isinstance(transport, kombu_redis.SentinelTransport):
         transport.Channel = SentinelChannel
     elif transport.driver_type == "redis":
         transport.Channel = RedisChannel
+
+
+def _check_parameters(address: Address, family: str) -> None:
+    if family == "socket":
+        return  # redis-py takes any of its own there
+    for name in address.parameters:
+        if name not in _PARAMETERS and not name.startswith("ssl_"):
+            option = _OUR_OPTIONS.get(name, f"--broker-option {name}=...")
+            raise UsageError(
+                f"unknown parameter {name!r} in the broker URL {address.masked()}", f"use {option}"
+            )
 
 
 def _check_options(settings: ConnectionSettings, address: Address, transport: Any) -> None:
@@ -178,37 +212,26 @@ def _known_options(transport: Any) -> Iterator[str]:
         yield "protocol"  # which is ours
 
 
-def _common(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
-    tls = tls_for(settings.tls, address)
-    parameters = address.parameters
-    return {
-        "hostname": address.hostname or None,
-        "port": address.port,
-        "userid": unquote(address.user) or None,
-        "password": unquote(address.password or "") or None,
-        "virtual_host": parameters.get("virtual_host") or unquote(address.path) or None,
-        "transport": kind_of(address.scheme).transport,
-        "ssl": _ENCRYPTED[kind_of(address.scheme).family](tls, address) if tls else False,
-        "connect_timeout": settings.connect_timeout,
-        "heartbeat": settings.heartbeat,
-        "login_method": settings.login_method or parameters.get("login_method"),
-        "credential_provider": parameters.get("credential_provider"),
-        "transport_options": dict(settings.options),
-    }
+def _transport_options(settings: ConnectionSettings, family: str) -> dict[str, Any]:
+    if family == "amqp":
+        return _amqp_options(settings)
+    if family not in ("redis", "socket", "sentinel"):
+        return dict(settings.options)
+    options = _redis_options(settings)
+    if family == "sentinel":
+        options["sentinel_kwargs"] = {
+            "protocol": 2,
+            "driver_info": None,
+            "redis_connect_func": greet_sentinel,
+            "socket_connect_timeout": settings.connect_timeout,
+            "socket_timeout": settings.connect_timeout,
+            # redis-py would try a dead Sentinel several times before the next one.
+            "retry": Retry(NoBackoff(), 0),
+        } | dict(options.get("sentinel_kwargs") or {})
+    return options
 
 
-def _check_parameters(address: Address) -> None:
-    if kind_of(address.scheme).family == "socket":
-        return  # redis-py takes any of its own there
-    for name in address.parameters:
-        if name not in _PARAMETERS and not name.startswith("ssl_"):
-            option = _OUR_OPTIONS.get(name, f"--broker-option {name}=...")
-            raise UsageError(
-                f"unknown parameter {name!r} in the broker URL {address.masked()}", f"use {option}"
-            )
-
-
-def _amqp(settings: ConnectionSettings, address: Address | None = None) -> dict[str, Any]:  # noqa: ARG001
+def _amqp_options(settings: ConnectionSettings) -> dict[str, Any]:
     options = dict(settings.options)
     properties = {
         "product": settings.tool,
@@ -216,18 +239,11 @@ def _amqp(settings: ConnectionSettings, address: Address | None = None) -> dict[
         "connection_name": client_name(settings.tool),
     } | dict(options.pop("client_properties", None) or {})
     return {
-        "transport_options": {
-            "read_timeout": settings.connect_timeout,
-            "write_timeout": settings.connect_timeout,
-            **options,
-            "client_properties": properties,
-        }
+        "read_timeout": settings.connect_timeout,
+        "write_timeout": settings.connect_timeout,
+        **options,
+        "client_properties": properties,
     }
-
-
-def _redis(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
-    _check_database(settings, address)
-    return {"transport_options": _redis_options(settings)}
 
 
 def _redis_options(settings: ConnectionSettings) -> dict[str, Any]:
@@ -248,69 +264,19 @@ def _redis_options(settings: ConnectionSettings) -> dict[str, Any]:
     }
 
 
-def _socket(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
-    # kombu reads these URLs itself, when it connects.
-    user = address.user if address.password is None else f"{address.user}:"
-    user = f"{user}{address.password or ''}@" if user else ""
-    query = f"?{address.query}" if address.query else ""
-    return {
-        "hostname": f"redis+socket://{user}/{address.path}{query}",
-        "virtual_host": None,
-        "transport_options": _redis_options(settings),
-    }
-
-
-def _sentinel(settings: ConnectionSettings, address: Address) -> dict[str, Any]:
-    _check_database(settings, address)
-    options = _redis_options(settings)
-    # redis-py would try a dead Sentinel several times before the next one.
-    options["sentinel_kwargs"] = {
-        "protocol": 2,
-        "driver_info": None,
-        "redis_connect_func": greet_sentinel,
-        "socket_connect_timeout": settings.connect_timeout,
-        "socket_timeout": settings.connect_timeout,
-        "retry": Retry(NoBackoff(), 0),
-    } | dict(options.get("sentinel_kwargs") or {})
-    urls = [url.partition("?")[0] for url in settings.addresses()]
-    return {"hostname": ";".join(urls), "transport": None, "transport_options": options}
-
-
-def _check_database(settings: ConnectionSettings, address: Address) -> None:
-    database = address.parameters.get("virtual_host") or unquote(address.path)
-    if _DATABASE.fullmatch(database) is None:
-        raise UsageError(
-            f"{settings.masked()}: {database!r} is no number of a Redis database",
-            "it follows the last slash, as in redis://localhost:6379/0",
-        )
-
-
-_ARGUMENTS: Final[Mapping[str, Callable[[ConnectionSettings, Address], dict[str, Any]]]] = {
-    "amqp": _amqp,
-    "redis": _redis,
-    "socket": _socket,
-    "sentinel": _sentinel,
-}
-
-
-#: What the transports of `encryption` are told.
-_ENCRYPTED: Final[Mapping[str, Callable[[TLS, Address], dict[str, Any]]]] = {
-    "amqp": lambda tls, address: {"tls": tls, "host": address.hostname or "localhost"},
-    "redis": lambda tls, _: {"tls": tls},
-    "sentinel": lambda tls, _: {"tls": tls},
-}
-
-
 def client_name(tool: str) -> str:
     """Return how the broker's administrator sees us: tool, host and process."""
     host = "".join(c if c.isalnum() or c in ".-_" else "-" for c in socket.gethostname())
     return f"{tool}@{host}:{os.getpid()}"
 
 
+# --- a connection for one question --------------------------------------------------
+
+
 def probe(settings: ConnectionSettings) -> None:
     """Log in to a broker and leave; raise BrokerUnavailable if none lets us in.
 
-    A connection that is there for long may be dead without anybody knowing.
+    The connection is a new one: an old one may be dead and not show it.
     """
     try:
         reach(settings).release()
@@ -321,8 +287,8 @@ def probe(settings: ConnectionSettings) -> None:
 def reach(settings: ConnectionSettings) -> Connection:
     """Return a connection to the first address that lets us in.
 
-    It is for one question: nobody answers the broker's heartbeats on it.  Raise
-    what the last address raised if none does.
+    It is for one question: nothing answers the broker's heartbeats on it.  Raise what the
+    last address raised if none does.
     """
     settings = replace(settings, heartbeat=0.0)
     settings.refresh()
@@ -347,7 +313,7 @@ def _enter(settings: ConnectionSettings, attempt: int) -> Connection:
     connection = connect(settings, attempt=attempt)
     try:
         # Of Redis, a connection is not made before there is something to say.
-        connection.default_channel  # noqa: B018
+        connection.default_channel  # noqa: B018  (a property that connects)
         if connection.transport.driver_name == "py-amqp":
             connection.connection.on_blocked = partial(_refuse, connection.connection)
     except BaseException:
@@ -357,9 +323,9 @@ def _enter(settings: ConnectionSettings, attempt: int) -> Connection:
 
 
 def _refuse(amqp: Any, _reason: str) -> None:
-    """Say at once that RabbitMQ no longer listens to who publishes.
+    """Raise that RabbitMQ no longer listens to publishers.
 
-    Nothing that is asked after that is answered, not even to undo something.
+    Whatever is asked after that gets no answer, not even what undoes something.
     """
     amqp.collect()
     raise ResourceError(

@@ -20,14 +20,19 @@ from evtools.wire import Codec, Message
 from evtools.wire.compression import decompress
 from evtools.wire.serialisers import is_deep
 
-#: What replies may weigh, unpacked: one, and all to one question.  The largest that
-#: we ask for are the settings of a worker.
+#: How large all replies to one question may be, unpacked.  The largest that are asked for are
+#: the settings of a worker.
 _REPLIES_MAX_BYTES: Final = 8 * REPLY_MAX_BYTES
 _NODES_MAX: Final = 5000
 _BROKEN: Final = "no kombu envelope"
-#: What kombu raises, reading and not asking, where a message is no message.
+#: Raised by kombu, which parses without checks, where a message is malformed.
 _MALFORMED: Final = (
-    *(DecodeError, ValueError, LookupError, TypeError, AttributeError, RecursionError),
+    DecodeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
 )
 #: How long Celery itself waits for replies, in seconds.
 DEADLINE = 1.0
@@ -37,9 +42,8 @@ DEADLINE = 1.0
 class Replies:
     """What the workers answered, by node name.
 
-    `complete` says whether as many answered as were expected; without an
-    expectation nobody can tell, and it is None.  `unread` counts the replies that
-    could not be read, by the reason.
+    `complete` says whether as many answered as were expected, and is None without an
+    expectation.  `unread` counts the replies that could not be decoded, by the reason.
     """
 
     by_node: Mapping[str, Any] = field(default_factory=dict)
@@ -89,10 +93,10 @@ def call(
 ) -> Replies:
     """Send `command` and gather the replies.
 
-    Return after `deadline` seconds, or as soon as `expected` workers have
-    answered (by default as many as `destination` names).  A connection of
-    its own serves the call, so that it may run in any thread and never
-    disturbs the reader; it is closed again, its reply queue deleted.
+    Return after `deadline` seconds, or as soon as `expected` workers have answered (by default
+    as many as `destination` names).  A connection of its own serves the call, so that it may
+    run in any thread and never disturbs the reader; it is closed again, its reply queue
+    deleted.
 
     Raise UsageError in read-only mode and whatever the driver raises.
     """
@@ -100,77 +104,55 @@ def call(
     if expected is None and destination:
         expected = len(destination)
     with reach(settings) as connection:
-        return _gather(
-            connection,
-            settings,
-            _Call(command, dict(arguments or {}), _nodes(destination), deadline, expected),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    command: str
-    arguments: dict[str, Any]
-    destination: list[str] | None
-    deadline: float
-    expected: int | None
-
-
-def _gather(connection: Connection, settings: ConnectionSettings, request: _Call) -> Replies:
-    box = mailbox(connection, settings)
-    channel = connection.default_channel
-    ticket = str(uuid.uuid4())
-    inbox = _Inbox(ticket)
-    keep_packed(channel)
-    queue = box.reply_queue(channel)
-    queue.declare()
-    try:
-        with Consumer(
-            channel,
-            [queue],
-            on_message=inbox.receive,
-            on_decode_error=inbox.refuse,
-            accept=[],
-            no_ack=True,
-        ):
-            box._publish(  # noqa: SLF001  (multi_call has no deadline for all replies)
-                request.command,
-                request.arguments,
-                destination=request.destination,
-                reply_ticket=ticket,
-                timeout=request.deadline,
-            )
-            _drain(connection, inbox, request)
-    finally:
-        queue.delete()
-    complete = None
-    if request.expected is not None:
-        complete = len(inbox.replies) >= request.expected
+        box = mailbox(connection, settings)
+        channel = connection.default_channel
+        inbox = _Inbox()
+        keep_packed(channel)
+        queue = box.reply_queue(channel)
+        queue.declare()
+        try:
+            with Consumer(
+                channel,
+                [queue],
+                on_message=inbox.receive,
+                on_decode_error=inbox.refuse,
+                accept=[],
+                no_ack=True,
+            ):
+                box._publish(  # noqa: SLF001  (multi_call has no deadline for all replies)
+                    command,
+                    dict(arguments or {}),
+                    destination=_nodes(destination),
+                    reply_ticket=inbox.ticket,
+                    timeout=deadline,
+                )
+                _drain(connection, inbox, time.monotonic() + deadline, expected)
+        finally:
+            queue.delete()
+    complete = None if expected is None else len(inbox.replies) >= expected
     return Replies(inbox.replies, complete, inbox.unread)
 
 
 class _Inbox:
-    """Read replies within bounds: whoever can publish can send some."""
+    """Decode replies within bounds: anyone who can publish can send some."""
 
-    def __init__(self, ticket: str) -> None:
+    def __init__(self) -> None:
+        self.ticket = str(uuid.uuid4())
         self.replies: dict[str, Any] = {}
         self.unread: Counter[str] = Counter()
-        self._ticket = ticket
         self._codec = Codec(["json"], max_bytes=REPLY_MAX_BYTES)
         self._left_bytes = _REPLIES_MAX_BYTES
 
     def receive(self, message: Any) -> None:
-        """Take a reply in, or count it."""
-        if message.headers.get("ticket", self._ticket) != self._ticket:
+        """Add a reply, or count it as unread."""
+        if message.headers.get("ticket", self.ticket) != self.ticket:
             return
         try:
-            value = self._read(as_it_came(message))
+            self.replies.update(self._decode(as_it_came(message)))
         except DecodeError as error:
             self.unread[error.kind] += 1
-        else:
-            self.replies.update(value)
 
-    def _read(self, message: Message) -> dict[str, Any]:
+    def _decode(self, message: Message) -> dict[str, Any]:
         if message.compression:
             body = decompress(message.body, message.compression, max_bytes=REPLY_MAX_BYTES)
             message = message._replace(body=body, compression=None)
@@ -184,17 +166,15 @@ class _Inbox:
             raise DecodeError("nested too deep")
         return value
 
-    def refuse(self, message: Any, error: Exception) -> None:
-        """Count what kombu cannot take apart."""
-        del message
+    def refuse(self, _message: Any, error: Exception) -> None:
+        """Count a message that kombu cannot parse."""
         self.unread[error.kind if isinstance(error, DecodeError) else _BROKEN] += 1
 
 
-def _drain(connection: Connection, inbox: _Inbox, request: _Call) -> None:
-    end = time.monotonic() + request.deadline
+def _drain(connection: Connection, inbox: _Inbox, end: float, expected: int | None) -> None:
     is_amqp = connection.transport.driver_name == "py-amqp"
     malformed: tuple[type[Exception], ...] = () if is_amqp else _MALFORMED
-    while request.expected is None or len(inbox.replies) < request.expected:
+    while expected is None or len(inbox.replies) < expected:
         left = end - time.monotonic()
         if left <= 0:
             return

@@ -1,24 +1,21 @@
-"""How long queues are, as the broker itself has it."""
+"""How long queues are, as the broker itself counts."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from amqp.exceptions import AccessRefused, ChannelError, NotFound, ResourceLocked
 from kombu.connection import Connection
 
-from evtools.transport.brokers import kind_of
-from evtools.transport.connection import explain, reach
+from evtools.transport.connection import reach
+from evtools.transport.errors import explain
 from evtools.transport.settings import ConnectionSettings
-from evtools.transport.url import parse
 
 #: How many queues are asked about in one round trip to Redis.
 _CHUNK: Final = 100
-
 _NAME_MAX_BYTES: Final = 255
-
-#: Why RabbitMQ tells nothing about a queue.
-_REASONS: Final[Mapping[type[Exception], str]] = {
+#: Why RabbitMQ says nothing about a queue.
+_REASONS: Final[dict[type[Exception], str]] = {
     NotFound: "there is no such queue",
     ResourceLocked: "it belongs to one connection",
     AccessRefused: "we may not see it",
@@ -27,10 +24,10 @@ _REASONS: Final[Mapping[type[Exception], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """Messages that wait in a queue, and who consumes it.
+    """How many messages wait in a queue, and how many consumers it has.
 
-    None is what the broker does not tell; `reason` says why.  On Redis a
-    queue that is empty and one that never was are the same.
+    None where the broker does not say; `reason` says why.  On Redis a queue that is empty and
+    one that never was are the same.
     """
 
     messages: int | None
@@ -38,36 +35,37 @@ class Depth:
     reason: str = ""
 
 
-_NO_NAME: Final = Depth(None, reason="no queue can be called that")
-
-
 class Gauge:
     """Ask a broker about queues; publishes nothing.
 
-    A connection of its own stays open between two looks, so that looking
-    often costs the broker little.  Raise UsageError for settings that cannot
-    work.
+    A connection of its own stays open between two looks, so that looking often costs the
+    broker little.
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
         self._connection: Connection | None = None
-        scheme = parse(settings.addresses()[0]).scheme
-        self._read = _READERS.get(kind_of(scheme).family, _of_kombu)
 
     def look(self, queues: Iterable[str]) -> dict[str, Depth]:
         """Return how long each queue is.
 
-        Raise BrokerUnavailable when the broker does not answer; the next look
-        connects again.
+        Raise UsageError for settings that cannot work and BrokerUnavailable when the broker
+        does not answer; the next look connects again.
         """
         try:
             if self._connection is None:
                 self._connection = reach(self._settings)
             names = list(queues)
             good = [name for name in names if _is_name(name)]
-            depths = dict(self._read(self._connection, good))
-            return {name: depths.get(name, _NO_NAME) for name in names}
+            transport = self._connection.transport
+            read = _of_kombu
+            if transport.driver_name == "py-amqp":
+                read = _of_rabbitmq
+            elif transport.driver_type == "redis":
+                read = _of_redis
+            depths = dict(read(self._connection, good))
+            no_name = Depth(None, reason="no queue can be called that")
+            return {name: depths.get(name, no_name) for name in names}
         except Exception as exc:
             self.close()
             raise explain(exc, self._settings) from exc
@@ -79,25 +77,31 @@ class Gauge:
             connection.release()
 
     def __enter__(self) -> Self:
-        """Return the gauge itself."""
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Close it."""
         self.close()
+
+
+def _is_name(text: str) -> bool:
+    """Return whether a broker could have a queue of this name: senders choose any."""
+    try:
+        return 0 < len(text.encode()) <= _NAME_MAX_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 def _of_rabbitmq(connection: Connection, queues: Sequence[str]) -> Iterator[tuple[str, Depth]]:
     channel = connection.channel()
     for queue in queues:
         try:
-            told = channel.queue_declare(queue, passive=True)
+            declared = channel.queue_declare(queue, passive=True)
         except ChannelError as exc:
             # The channel is closed by that.
             channel = connection.channel()
             yield queue, Depth(None, reason=_REASONS.get(type(exc), str(exc)))
         else:
-            yield queue, Depth(told.message_count, told.consumer_count)
+            yield queue, Depth(declared.message_count, declared.consumer_count)
     channel.close()
 
 
@@ -114,30 +118,15 @@ def _of_redis(connection: Connection, queues: Sequence[str]) -> Iterator[tuple[s
                         pipe.llen(channel._q_for_pri(queue, step))  # noqa: SLF001
                 lengths = iter(pipe.execute(raise_on_error=False))
             for queue in chunk:
-                yield queue, _sum([next(lengths) for _ in steps])
-
-
-def _is_name(text: str) -> bool:
-    """Return whether a broker could have a queue of this name: senders say any."""
-    try:
-        return 0 < len(text.encode()) <= _NAME_MAX_BYTES
-    except UnicodeEncodeError:
-        return False
-
-
-def _sum(lengths: list[Any]) -> Depth:
-    for length in lengths:
-        if isinstance(length, Exception):
-            return Depth(None, reason=str(length))
-    return Depth(sum(lengths))
+                of_queue = [next(lengths) for _ in steps]
+                errors = [length for length in of_queue if isinstance(length, Exception)]
+                if errors:
+                    yield queue, Depth(None, reason=str(errors[0]))
+                else:
+                    yield queue, Depth(sum(of_queue))
 
 
 def _of_kombu(connection: Connection, queues: Sequence[str]) -> Iterator[tuple[str, Depth]]:
     channel: Any = connection.default_channel
     for queue in queues:
         yield queue, Depth(channel._size(queue))  # noqa: SLF001  (there is no other way)
-
-
-_READERS: Final[
-    Mapping[str, Callable[[Connection, Sequence[str]], Iterator[tuple[str, Depth]]]]
-] = {"amqp": _of_rabbitmq, "redis": _of_redis, "socket": _of_redis, "sentinel": _of_redis}

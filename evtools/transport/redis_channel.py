@@ -1,4 +1,4 @@
-"""kombu's channels of Redis and Sentinel, with what a monitor needs otherwise."""
+"""kombu's channels of Redis and Sentinel as a monitor needs them, and the names of channels."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,7 +19,7 @@ from evtools.transport.url import Address
 from evtools.wire import RedisTopics, bindings, redis_topics
 
 _NAMES_SHOWN: Final = 5
-#: What a reply of a worker may weigh; kombu reads messages of any size.
+#: The largest reply of a worker; kombu reads messages of any size.
 REPLY_MAX_BYTES: Final = 1024 * 1024
 #: The same in base64, in its envelope.
 _ENVELOPE_MAX_BYTES: Final = 2 * REPLY_MAX_BYTES
@@ -66,7 +66,7 @@ class RedisChannel(kombu_redis.Channel):
 
     @cached_property
     def client(self) -> Any:
-        """The client that lists are read with, but for what no worker replies."""
+        """The client that reads lists, bounded to the size of what workers reply."""
         create: Any = self._create_client
         client = create(asynchronous=True)
         client.parse_response = partial(_bounded, client.parse_response)
@@ -126,13 +126,13 @@ def _bounded(parse: Callable[..., Any], connection: Any, command: str, **options
 
 
 def _login(name: str | None) -> Callable[[Any], None]:
-    """Return what is done on a new connection: log in, and leave our name."""
+    """Return what redis-py does on a new connection: log in, and set our name."""
 
     def login(connection: Any) -> None:
         connection.on_connect()
         if name:
             connection.send_command("CLIENT", "SETNAME", name, check_health=False)
-            # Nobody needs it but the administrator who has forbidden it.
+            # Only the administrator, who has forbidden it, needs it.
             with suppress(ResponseError):
                 connection.read_response()
 
@@ -142,8 +142,8 @@ def _login(name: str | None) -> Callable[[Any], None]:
 def greet_sentinel(connection: Any) -> None:
     """Log in to a Sentinel on a new connection of redis-py, and wait for an answer.
 
-    Over TLS 1.3 a server sends its session tickets when it likes.  redis-py takes
-    them for a reply that nobody asked for if they come before the first one.
+    Over TLS 1.3 a server sends its session tickets when it likes.  redis-py takes them for a
+    stray reply if they come before the first one.
     """
     connection.on_connect()
     connection.send_command("PING", check_health=False)
@@ -154,7 +154,7 @@ def greet_sentinel(connection: Any) -> None:
 def _discover(manager: Sentinel, name: str) -> tuple[str, int]:
     """Return the address of the master; raise what is wrong with it.
 
-    redis-py's own has every failure for one of the name.
+    redis-py's own takes every failure for one of the name.
     """
     failure: PeerFailure | None = None
     refusals: list[str] = []
@@ -163,7 +163,9 @@ def _discover(manager: Sentinel, name: str) -> tuple[str, int]:
             masters: Any = sentinel.sentinel_masters()
         except (RedisError, OSError) as error:
             where = sentinel.connection_pool.connection_kwargs
-            failure = failure or _caused("{host}:{port}".format_map(where), error)
+            if failure is None:
+                failure = PeerFailure("Sentinel", "{host}:{port}".format_map(where))
+                failure.__cause__ = error
             continue
         state = masters.get(name)
         if state and manager.check_master_state(state, name):
@@ -174,12 +176,6 @@ def _discover(manager: Sentinel, name: str) -> tuple[str, int]:
     if failure is None or refusals:
         raise MasterNotFoundError(refusals[0])
     raise failure
-
-
-def _caused(address: str, error: Exception) -> PeerFailure:
-    failure = PeerFailure("Sentinel", address)
-    failure.__cause__ = error
-    return failure
 
 
 def _why(manager: Sentinel, name: str, masters: Mapping[str, Any]) -> str:
@@ -197,11 +193,11 @@ def _why(manager: Sentinel, name: str, masters: Mapping[str, Any]) -> str:
 
 
 def prefixes(options: Mapping[str, Any], database: int, *, sentinel: bool) -> list[str]:
-    """Return what channels begin with under these transport options.
+    """Return the prefixes of channels under these transport options.
 
-    kombu formats the prefix for each of its pools, and so sends the first message
-    of a connection to what was formatted once, and the others to what was formatted
-    twice.  That differs where braces are left.  Of Sentinels it formatted none
+    kombu formats the prefix for each of its pools, and so sends the first message of a
+    connection to the prefix that was formatted once, and the others to the one that was
+    formatted twice.  They differ where braces are left.  Of Sentinels it formatted none
     before 5.4.
     """
     written = options.get("fanout_prefix", True)
@@ -219,7 +215,7 @@ def prefixes(options: Mapping[str, Any], database: int, *, sentinel: bool) -> li
 
 
 def channels(settings: ConnectionSettings, database: int, *, sentinel: bool) -> list[str]:
-    """Return what the channels of events are called, without the routing key."""
+    """Return the names of the channels of events, without the routing key."""
     options = settings.options
     before = options.get("global_keyprefix") or ""
     return [
@@ -229,7 +225,7 @@ def channels(settings: ConnectionSettings, database: int, *, sentinel: bool) -> 
 
 
 def topics(settings: ConnectionSettings, database: int, *, sentinel: bool) -> RedisTopics:
-    """Return what to subscribe to for the events that `settings` ask for."""
+    """Return the topics of the events that `settings` ask for."""
     return redis_topics(
         channels(settings, database, sentinel=sentinel),
         bindings(settings.routing_keys),

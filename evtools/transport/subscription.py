@@ -28,15 +28,10 @@ _log = logging.getLogger(__name__)
 def subscribe(settings: ConnectionSettings, *, attempt: int = 0) -> Stream:
     """Connect and subscribe to the event exchange; return the live stream.
 
-    `attempt` picks the address where `settings` has several.  Raise whatever
-    kombu and its drivers raise.
+    `attempt` picks the address where `settings` has several.  Raise whatever kombu and its
+    drivers raise.
     """
-    connection = connect(settings, attempt=attempt)
-    try:
-        return _open(connection, settings)
-    except BaseException:
-        connection.release()
-        raise
+    return _open(connect(settings, attempt=attempt), settings)
 
 
 def subscribe_like(
@@ -47,11 +42,7 @@ def subscribe_like(
     `queue` is the name of the queue at the first attempt.
     """
     connection = connect_like(given, settings, attempt=attempt)
-    try:
-        return _open(connection, settings, "" if attempt else queue)
-    except BaseException:
-        connection.release()
-        raise
+    return _open(connection, settings, "" if attempt else queue)
 
 
 def get_exchange(connection: Connection, name: str = "celeryev") -> Exchange:
@@ -60,33 +51,29 @@ def get_exchange(connection: Connection, name: str = "celeryev") -> Exchange:
 
 
 def _open(connection: Connection, settings: ConnectionSettings, name: str = "") -> Stream:
-    transport = connection.transport
-    if transport.driver_type == "redis":
-        return _open_redis(connection, settings)
-    channel = connection.channel()
-    queue = _declare(connection, channel, settings, name)
-    stream: Stream
-    if transport.driver_name == "py-amqp":
-        bind = partial(_bind, queue, settings, nowait=True)
-        stream = AMQPStream(connection, channel, queue.name, bind)
-    else:
-        stream = KombuStream(connection, channel, queue)
-    # After the subscription: while memory or disk are short RabbitMQ no longer
-    # listens to a connection that has published, but it goes on delivering.
-    _greet(connection, settings)
+    try:
+        transport = connection.transport
+        if transport.driver_type == "redis":
+            return _open_redis(connection, settings)
+        channel = connection.channel()
+        exchange = get_exchange(connection, settings.event_exchange)
+        _declare_exchange(connection, exchange, channel)
+        queue = _queue(settings, exchange, name)(channel)
+        queue.queue_declare()
+        _bind(queue, settings)
+        stream: Stream
+        if transport.driver_name == "py-amqp":
+            bind = partial(_bind, queue, settings, nowait=True)
+            stream = AMQPStream(connection, channel, queue.name, bind)
+        else:
+            stream = KombuStream(connection, channel, queue)
+        # After the subscription: while memory or disk are short RabbitMQ no longer listens to
+        # a connection that has published, but it goes on delivering.
+        _greet(connection, settings)
+    except BaseException:
+        connection.release()
+        raise
     return stream
-
-
-def _declare(
-    connection: Connection, channel: Any, settings: ConnectionSettings, name: str
-) -> Queue:
-    """Declare the queue for this connection, and bind it."""
-    exchange = get_exchange(connection, settings.event_exchange)
-    _declare_exchange(connection, exchange, channel)
-    queue = _queue(settings, exchange, name)(channel)
-    queue.queue_declare()
-    _bind(queue, settings)
-    return queue
 
 
 def _bind(queue: Queue, settings: ConnectionSettings, *, nowait: bool = False) -> None:
@@ -100,8 +87,24 @@ def own_queue(settings: ConnectionSettings, exchange: Exchange, node_id: str) ->
 
 
 def _queue(settings: ConnectionSettings, exchange: Exchange, name: str) -> Queue:
+    """Return the queue to read from, not declared.
+
+    By default its name is fresh, because after a broken connection the broker may hold the
+    old exclusive queue for a while and refuse it to us.  A shared one is durable, for RabbitMQ
+    wants queues exclusive or durable; it goes when it has not been read for
+    `event_queue_expires`.
+    """
+    kind: dict[str, Any] = {
+        "name": name or fresh_queue_name(settings),
+        "durable": settings.event_queue_durable,
+        "exclusive": settings.event_queue_exclusive,
+        "auto_delete": not settings.event_queue_durable,
+    }
+    if settings.event_queue:
+        shared = {"durable": True, "exclusive": False, "auto_delete": False}
+        kind = {"name": settings.event_queue, **shared}
     return Queue(
-        **_kind_of_queue(settings, name),
+        **kind,
         exchange=exchange,
         routing_key=settings.routing_keys[0],
         queue_arguments=queue_arguments(
@@ -110,27 +113,8 @@ def _queue(settings: ConnectionSettings, exchange: Exchange, name: str) -> Queue
     )
 
 
-def _kind_of_queue(settings: ConnectionSettings, name: str) -> dict[str, Any]:
-    """Return the name of the queue, and what becomes of it.
-
-    A fresh name, because after a broken connection the broker may hold the
-    old exclusive queue for a while and refuse it to us.  One that is shared is
-    durable, for RabbitMQ wants queues exclusive or durable; it goes when nobody
-    has read it for `event_queue_expires`.
-    """
-    if settings.event_queue:
-        shared = {"durable": True, "exclusive": False, "auto_delete": False}
-        return {"name": settings.event_queue, **shared}
-    return {
-        "name": name or fresh_queue_name(settings),
-        "durable": settings.event_queue_durable,
-        "exclusive": settings.event_queue_exclusive,
-        "auto_delete": not settings.event_queue_durable,
-    }
-
-
 def fresh_queue_name(settings: ConnectionSettings) -> str:
-    """Return a name that tells an administrator whose the queue is."""
+    """Return a name that shows an administrator whose the queue is."""
     return queue_name(
         settings.event_queue_prefix, f"{socket.gethostname()}-{os.getpid()}", uuid.uuid4().hex[:12]
     )
@@ -138,20 +122,20 @@ def fresh_queue_name(settings: ConnectionSettings) -> str:
 
 def _declare_exchange(connection: Connection, exchange: Exchange, channel: Any) -> None:
     """Declare the exchange, or see that it is there where we may not."""
-    probe = connection.channel()
+    attempt = connection.channel()
     try:
-        exchange(probe).declare()
+        exchange(attempt).declare()
     except Forbidden:
         exchange(channel).declare(passive=True)
     finally:
-        connection.maybe_close_channel(probe)
+        connection.maybe_close_channel(attempt)
 
 
 def _greet(connection: Connection, settings: ConnectionSettings) -> None:
     """Ask the workers to show themselves, unless we are to publish nothing.
 
-    They show themselves with the next heartbeat anyway, so a user who may
-    not publish is no obstacle; who asked for `enable_events` must be told.
+    They show themselves with the next heartbeat anyway, so that a user who may not publish is
+    no obstacle; but a failure of `enable_events` must be reported.
     """
     if settings.read_only:
         return
@@ -167,8 +151,7 @@ def _greet(connection: Connection, settings: ConnectionSettings) -> None:
 def _open_redis(connection: Connection, settings: ConnectionSettings) -> RedisStream:
     """Subscribe on a connection of our own, made with kombu's parameters.
 
-    kombu's own connections are closed once the workers are greeted: one
-    connection per tool.
+    kombu's own connections are closed once the workers are greeted: one connection per tool.
     """
     channel: Any = connection.default_channel
     pool = channel._get_pool()  # noqa: SLF001  (knows TLS, Sentinel, credentials)
