@@ -2,11 +2,11 @@ import io
 import json
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
 from evtools.cli.top import build_options, evtop
-from evtools.cli.types import LocalZone
 from evtools.errors import UsageError
 from evtools.top.options import Check, TopOptions
 from evtools.wire import encode_line
@@ -24,122 +24,58 @@ def options(monkeypatch):
     def make(*arguments, elsewhere=""):
         with monkeypatch.context() as patch:
             for name in ("stdin", "stdout"):
-                stream = io.StringIO() if name == elsewhere else Terminal()
-                patch.setattr(sys, name, stream)
+                patch.setattr(sys, name, io.StringIO() if name == elsewhere else Terminal())
             with evtop.make_context("evtop", list(arguments)) as ctx:
                 return build_options(ctx)
 
     return make
 
 
-def test_without_options_all_is_as_the_options_have_it(options):
-    made = options()
-    assert made == TopOptions(zone=made.zone)
-    assert isinstance(made.zone, LocalZone)
+BATCH = {"batch": True, "refresh": 5.0, "speed": float("inf")}
+CHECK = Check(workers=("w@h",))
 
 
-def test_every_option_of_the_screen_reaches_its_field(options):
-    made = options(
-        *("state:failure", "runtime>2", "--view", "types", "--sort", "-rate"),
-        *("--window", "1h", "--columns", "name, rate,", "-d", "500ms", "--ts", "utc"),
-        *("--theme", "cb", "--ascii", "--mouse", "--max-tasks", "7"),
-        *("--max-memory", "1M", "--broker-stats", "--read-only", "--redact", "pin"),
-        *("-w", "out.jsonl", "-q", "--color", "never", "--demo"),
-    )
-    assert made == TopOptions(
-        view="types",
-        filter="state:failure runtime>2",
-        sort="-rate",
-        window="1h",
-        columns=("name", "rate"),
-        redact=("pin",),
-        max_tasks=7,
-        max_memory=2**20,
-        refresh=0.5,
-        theme="cb",
-        ascii=True,
-        mouse=True,
-        colour=False,
-        time_style="utc",
-        zone=made.zone,
-        read_only=True,
-        broker_stats=True,
-        write="out.jsonl",
-        demo=True,
-        quiet=True,
-    )
-
-
-def test_every_option_of_a_replay_reaches_its_field(options):
-    made = options(*("-r", "in.jsonl", "--speed", "10x", "-S", "1795000000", "-U", "1795000001"))
-    assert (made.read, made.speed) == (("in.jsonl",), 10.0)
-    assert (made.since, made.until) == (1795000000.0, 1795000001.0)
-
-
-def test_every_option_of_the_batch_mode_reaches_its_field(options):
-    made = options("-B", "-n", "0", "-o", "csv", "--expect", "name:x")
-    assert (made.batch, made.iterations, made.output) == (True, 0, "csv")
-    assert (made.expect, made.refresh) == ("name:x", 5.0)
-
-
-def test_a_check_is_of_workers_queues_and_time(options):
-    made = options(
-        *("--check", "worker=w1@h", "--check", "worker=w2@h", "--check", "worker=w1@h"),
-        *("--consuming", "mail", "--consuming", "img", "--max-idle", "5m"),
-    )
-    assert made.check == Check(workers=("w1@h", "w2@h"), queues=("mail", "img"), max_idle=300.0)
-    assert made.refresh == 10.0
-
-
-def test_the_time_is_what_was_given_in_every_mode(options):
-    assert options("-d", "3s").refresh == 3.0
-    assert options("-B", "-d", "50ms").refresh == 0.05
-    assert options("--check", "worker=w@h", "-d", "3").refresh == 3.0
-
-
-def test_a_batch_reads_a_recording_at_once(options):
-    assert options("-B", "-r", "x").speed == float("inf")
-    assert options("-B", "-r", "x", "--speed", "2x").speed == 2.0
-    assert options("-r", "x").speed == 1.0
-
-
-def test_filters_of_both_kinds_must_match(options):
-    assert options("-F", "a OR b").filter == "a OR b"
-    assert options("x", "y", "-F", "a OR b").filter == "(x y) (a OR b)"
-
-
-def test_json_is_an_output_like_others(options):
-    assert options("-B", "--json").output == "json"
-    assert options("-B", "--json", "-o", "json").output == "json"
-    with pytest.raises(UsageError, match="-o csv and --json exclude each other"):
-        options("-B", "--json", "-o", "csv")
-
-
-def test_a_flag_beats_the_output_of_the_settings_file(options, config):
-    config("[evtop]\noutput = 'csv'\n")
-    assert options("-B").output == "csv"
-    assert options("-B", "--json").output == "json"
-
-
-def test_keys_come_from_the_settings_file(options, config):
-    config("[keys]\npause = 'P'\nquit = ['X', 'ctrl-c']\n")
-    assert options().keys == {"pause": "P", "quit": ["X", "ctrl-c"]}
-
-
-def test_colours_are_up_to_the_terminal(options, monkeypatch):
-    assert options().colour
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert not options().colour
-    assert options("--color", "always").colour
-
-
-@pytest.mark.parametrize("stream", ["stdout", "stdin"])
-def test_a_screen_needs_a_terminal(options, stream):
-    with pytest.raises(UsageError, match=f"{stream} is not a terminal") as caught:
-        options(elsewhere=stream)
-    assert "evtop -B or evdump" in caught.value.hint
-    assert options("-B", elsewhere=stream).batch
-    assert options("--check", "worker=w@h", elsewhere=stream).check
+@pytest.mark.parametrize(
+    ("arguments", "fields"),
+    [
+        ((), {}),
+        (("--view", "types", "--window", "1h"), {"view": "types", "window": "1h"}),
+        (("a", "b"), {"filter": "a b"}),
+        (("-F", "a OR b"), {"filter": "a OR b"}),
+        (("x", "y", "-F", "a OR b"), {"filter": "(x y) (a OR b)"}),
+        (("--sort", "-rate"), {"sort": "-rate"}),
+        (("--columns", "name, rate,"), {"columns": ("name", "rate")}),
+        (("-d", "500ms"), {"refresh": 0.5}),
+        (("--ts", "utc", "--theme", "cb"), {"time_style": "utc", "theme": "cb"}),
+        (("--ascii", "--mouse"), {"ascii": True, "mouse": True}),
+        (("--max-tasks", "7", "--max-memory", "1M"), {"max_tasks": 7, "max_memory": 2**20}),
+        (("--broker-stats", "--read-only"), {"broker_stats": True, "read_only": True}),
+        (("--redact", "pin"), {"redact": ("pin",)}),
+        (("-w", "out.jsonl"), {"write": "out.jsonl"}),
+        (("-q", "--color", "never"), {"quiet": True, "colour": False}),
+        (("--color", "always", "--demo"), {"demo": True}),
+        (("-r", "a", "-r", "b"), {"read": ("a", "b")}),
+        (("-r", "a", "--speed", "10x"), {"read": ("a",), "speed": 10.0}),
+        (("-r", "a", "-S", "1795000000"), {"read": ("a",), "since": 1795000000.0}),
+        (("-r", "a", "-U", "1795000000"), {"read": ("a",), "until": 1795000000.0}),
+        (("-B",), BATCH),
+        (("-B", "-d", "50ms", "-n", "0"), BATCH | {"refresh": 0.05, "iterations": 0}),
+        (("-B", "-o", "csv", "--expect", "x"), BATCH | {"output": "csv", "expect": "x"}),
+        (("-B", "--json"), BATCH | {"output": "json"}),
+        (("-B", "--json", "-o", "json"), BATCH | {"output": "json"}),
+        (("-B", "-r", "a", "--speed", "2x"), BATCH | {"read": ("a",), "speed": 2.0}),
+        (("--check", "worker=w@h"), {"check": CHECK, "refresh": 10.0}),
+        (("--check", "w@h", "--check", "w@h", "-d", "3"), {"check": CHECK, "refresh": 3.0}),
+        (
+            ("--check", "w@h", "--consuming", "a", "--consuming", "b", "--max-idle", "5m"),
+            {"check": replace(CHECK, queues=("a", "b"), max_idle=300.0), "refresh": 10.0},
+        ),
+    ],
+)
+def test_every_option_reaches_its_field(options, monkeypatch, arguments, fields):
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    made = options(*arguments)
+    assert made == replace(TopOptions(zone=made.zone), **fields)
 
 
 @pytest.mark.parametrize(
@@ -159,8 +95,10 @@ def test_a_screen_needs_a_terminal(options, stream):
         (("-r", "x", "--check", "worker=w@h"), "exclude each other"),
         (("-B", "--check", "worker=w@h"), "--batch and --check exclude each other"),
         (("-w", "x", "--check", "worker=w@h"), "exclude each other"),
+        (("-B", "--json", "-o", "csv"), "-o csv and --json exclude each other"),
         (("-w", "-"), "does not record to stdout"),
         (("-r", "x", "-S", "5m", "-U", "10m"), "--until is before --since"),
+        (("-r", "x", "-S", "14:00", "-U", "14:00"), "--until is before --since"),
         (("-d", "100ms"), "--delay: 0.1s is too short"),
         (("redis://h",), "looks like a broker URL"),
     ],
@@ -170,9 +108,27 @@ def test_options_that_conflict_are_refused(options, arguments, words):
         options(*arguments)
 
 
-def test_the_settings_file_may_say_what_only_some_modes_need(options, config):
-    config("[evtop]\noutput = 'json'\nspeed = '4x'\nmax_idle = '5m'\n")
+def test_the_settings_file_may_set_what_only_some_runs_need(options, config):
+    config("[evtop]\noutput = 'csv'\nspeed = '4x'\nmax_idle = '5m'\n[keys]\nquit = ['X', 'q']\n")
     assert options().refresh == 1.0
+    assert options().keys == {"quit": ["X", "q"]}
+    assert options("-B").output == "csv"
+    assert options("-B", "--json").output == "json"
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stdin"])
+def test_a_screen_needs_a_terminal(options, stream):
+    with pytest.raises(UsageError, match=f"{stream} is not a terminal") as caught:
+        options(elsewhere=stream)
+    assert "evtop -B or evdump" in caught.value.hint
+    assert options("-B", elsewhere=stream).batch
+    assert options("--check", "worker=w@h", elsewhere=stream).check
+
+
+def test_without_utf_8_a_screen_is_ascii(options, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C")
+    assert options().ascii
+    assert not options("-B").ascii
 
 
 # --- the command --------------------------------------------------------------------
@@ -196,9 +152,10 @@ def recording(tmp_path):
 
 
 def test_a_recording_is_shown_without_a_broker(top, recording):
-    ended = top("-B", "-r", recording, "-o", "json")
+    ended = top("-B", "-r", recording, "-o", "json", "--accept", "pickle")
     assert ended.status == 0
     assert json.loads(ended.out)["name"] == "proj.a"
+    assert "evtop: warning: pickled events are decoded" in ended.err
 
 
 def test_settings_and_keys_are_shown_with_their_origin(top, top_shown, config):
@@ -210,7 +167,7 @@ def test_settings_and_keys_are_shown_with_their_origin(top, top_shown, config):
     assert f'[keys]\npause = ["P", "Z"]  # {path}\n' in top("--show-config").out
 
 
-def test_what_is_expected_decides_about_the_status(top, recording):
+def test_the_filter_of_expect_decides_about_the_status(top, recording):
     batch = ("-B", "-r", recording, "-o", "csv")
     assert top(*batch, "--expect", "state:failure").status == 0
     ended = top(*batch, "--expect", "state:success")
@@ -219,69 +176,45 @@ def test_what_is_expected_decides_about_the_status(top, recording):
     assert top(*batch, "--expect", "state:success", "-q").err == ""
 
 
-def test_without_a_terminal_it_says_what_to_do_instead(top):
-    ended = top("--demo")
-    assert ended.status == 2
-    assert "is not a terminal" in ended.err
-    assert "evtop -B or evdump" in ended.err
+@pytest.mark.parametrize(
+    ("arguments", "environ", "status", "out", "err"),
+    [
+        (("--demo",), {}, 2, "", "is not a terminal"),
+        (("-B", "-r", "day.json", "nosuchfield:1"), {}, 2, "", "evtop: bad filter at column"),
+        (("-B", "-b", "sqs://me:s3kr1t@"), {}, 2, "", "evtop: SQS is not supported"),
+        (
+            ("-B", "-d", "100ms"),
+            {"BROKER_URL": "redis://:s3kr1t@127.0.0.1:1/0"},
+            *(69, "", "cannot reach redis://:**@127.0.0.1:1/0: TCP: connection refused"),
+        ),
+        (
+            ("--check", "w@h", "-d", "100ms", "-b", "redis://127.0.0.1:1/0"),
+            {},
+            *(3, "UNKNOWN - cannot reach redis://127.0.0.1:1/0", ""),
+        ),
+        (("--demo", "--log-file", "none/x.log"), {}, 73, "", "cannot write none/x.log: No such"),
+    ],
+)
+def test_a_failure_has_a_status_and_a_reason(top, recording, arguments, environ, status, out, err):
+    ended = top(*arguments, **environ)
+    assert ended.status == status
+    assert ended.out.startswith(out)
+    assert err in ended.err
+    assert "s3kr1t" not in ended.out + ended.err
 
 
-def test_a_bad_filter_is_pointed_at(top, recording):
-    ended = top("-B", "-r", recording, "nosuchfield:1")
-    assert ended.status == 2
-    assert "evtop: bad filter at column" in ended.err
-    assert "^" in ended.err
-
-
-def test_a_refused_broker_ends_at_once(top):
-    ended = top("-B", "-b", "sqs://me:s3kr1t@")
-    assert ended.status == 2
-    assert "evtop: SQS is not supported" in ended.err
-    assert "s3kr1t" not in ended.err
-
-
-def test_an_unreachable_broker_is_reported_with_its_source(top):
-    ended = top("-B", "-d", "100ms", BROKER_URL="redis://:s3kr1t@127.0.0.1:1/0")
-    assert ended.status == 69
-    assert "cannot reach redis://:**@127.0.0.1:1/0" in ended.err
-    assert "tried: BROKER_URL" in ended.err
-    assert "s3kr1t" not in ended.err
-
-
-def test_a_check_that_cannot_be_made_is_unknown(top):
-    ended = top("--check", "worker=w@h", "-d", "100ms", "-b", "redis://127.0.0.1:1/0")
-    assert ended.status == 3
-    assert ended.out.startswith("UNKNOWN - cannot reach redis://127.0.0.1:1/0")
-    assert ended.out.count("\n") == 1
-
-
-def test_pickles_are_warned_of(top, recording):
-    ended = top("-B", "-r", recording, "--accept", "pickle")
-    assert "evtop: warning: pickled events are decoded" in ended.err
-
-
-def test_a_screen_leaves_stderr_alone(top, config, tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "log"),
+    [
+        (("--demo",), ".local/state/evtools/evtop.log"),  # refused, but after the warning
+        (("-B", "-r", "none"), None),
+        (("-B", "-r", "none", "--log-file", "my.log"), "my.log"),
+    ],
+)
+def test_a_screen_logs_to_a_file_and_a_batch_to_stderr(top, config, tmp_path, arguments, log):
     config("broker = 'redis://:pw@h'", mode=0o644)
-    ended = top("--demo")  # refused for want of a terminal, but after that
-    assert "holds a password" not in ended.err
-    log = tmp_path / ".local" / "state" / "evtools" / "evtop.log"
-    assert "holds a password" in log.read_text()
-
-
-def test_a_batch_warns_on_stderr(top, config, tmp_path):
-    config("broker = 'redis://:pw@h'", mode=0o644)
-    assert "holds a password" in top("-B", "-r", "none").err
-    assert not (tmp_path / ".local").exists()
-
-
-def test_a_log_file_of_ones_own_is_used_in_every_mode(top, config, tmp_path):
-    config("broker = 'redis://:pw@h'", mode=0o644)
-    ended = top("-B", "-r", "none", "--log-file", "my.log")
-    assert "holds a password" not in ended.err
-    assert "warning" in (tmp_path / "my.log").read_text()
-
-
-def test_a_log_file_that_cannot_be_written_is_refused(top):
-    ended = top("--demo", "--log-file", "none/x.log")
-    assert ended.status == 73
-    assert "cannot write none/x.log: No such file" in ended.err
+    err = top(*arguments).err
+    assert ("holds a password" in err) is (log is None)
+    assert (tmp_path / ".local").exists() is (log is not None and log.startswith(".local"))
+    if log:
+        assert "holds a password" in (tmp_path / log).read_text()
