@@ -137,7 +137,7 @@ _NUMBERS: Final = ("maxrate", "uid", "gid")
     groups=_GROUPS,
     params=[
         Argument(
-            ["errand"], required=False, type=click.Choice(COMMANDS), metavar="[status|stop|check]"
+            ["command"], required=False, type=click.Choice(COMMANDS), metavar="[status|stop|check]"
         ),
         *SHARED,
         *_OPTIONS,
@@ -155,11 +155,11 @@ def evcam(ctx: click.Context, /, **values: Any) -> int:
     if settings is None:
         return 0
     options = build_options(ctx)
-    if values["errand"] is not None:
-        from evtools.cam.control import run as run_errand
+    if values["command"] is not None:
+        from evtools.cam.control import run as run_command
         from evtools.text import hide_credentials
 
-        answer = run_errand(values["errand"], options, settings)
+        answer = run_command(values["command"], options, settings)
         click.echo(hide_credentials(answer.text))
         return int(answer.status)
     from evtools.cam.process import run
@@ -177,7 +177,7 @@ def build_options(ctx: click.Context) -> "CamOptions":
     from evtools.cli.config import merged_pairs
 
     values = ctx.params
-    if values["errand"] not in _ABOUT_ANOTHER:
+    if values["command"] not in _ABOUT_ANOTHER:
         _check(ctx)
     texts = {name: str(values[name]) for name in _NUMBERS if values[name] is not None}
     return build(
@@ -232,7 +232,7 @@ def connection_settings(ctx: click.Context) -> "ConnectionSettings":
     if values["queue"]:
         settings = replace(settings, event_queue=values["queue"])
     needs_broker = not (values["read"] or values["demo"] or values["show_config"])
-    if needs_broker and values["errand"] not in _ABOUT_ANOTHER:
+    if needs_broker and values["command"] not in _ABOUT_ANOTHER:
         check_transport(settings)
     return settings
 
