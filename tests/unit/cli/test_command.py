@@ -17,7 +17,7 @@ from evtools.cli.dump import evdump
 from evtools.cli.main import start
 from evtools.cli.tools import command
 from evtools.errors import UsageError
-from evtools.transport import ConnectionSettings, connect
+from evtools.transport import connect
 
 TOOLS = ("top", "cam", "dump", "doctor")
 
@@ -38,17 +38,30 @@ def test_every_option_has_one_of_the_groups_and_every_group_options(name):
     assert used == set(tool.groups)
 
 
-def test_a_flag_beats_a_variable_beats_the_file(shown, config):
-    path = config("heartbeat = 3")
-    assert shown()["heartbeat"] == ("3", str(path))
-    assert shown(EVTOOLS_HEARTBEAT="2")["heartbeat"] == ("2", "EVTOOLS_HEARTBEAT")
-    assert shown("--heartbeat", "1", EVTOOLS_HEARTBEAT="2")["heartbeat"] == (
-        "1",
-        "--heartbeat flag",
-    )
+FILE = "heartbeat = 3\n[profile.prod]\nheartbeat = 4\n"
 
 
-def test_the_file_beats_the_application(shown, config, application):
+@pytest.mark.parametrize(
+    ("arguments", "environ", "value", "origin"),
+    [
+        ((), {}, "3", "{file}"),
+        ((), {"EVTOOLS_HEARTBEAT": "2"}, "2", "EVTOOLS_HEARTBEAT"),
+        (("--heartbeat", "1"), {"EVTOOLS_HEARTBEAT": "2"}, "1", "--heartbeat flag"),
+        (("--profile", "prod"), {}, "4", "{file} [profile.prod]"),
+        ((), {"EVTOOLS_PROFILE": "prod"}, "4", "{file} [profile.prod]"),
+        (("--config", "x.toml"), {}, "7", "x.toml"),
+        ((), {"EVTOOLS_CONFIG": "x.toml"}, "7", "x.toml"),
+    ],
+)
+def test_flags_win_over_variables_and_those_over_the_file(
+    shown, config, tmp_path, arguments, environ, value, origin
+):
+    path = config(FILE)
+    (tmp_path / "x.toml").write_text("heartbeat = 7")
+    assert shown(*arguments, **environ)["heartbeat"] == (value, origin.format(file=path))
+
+
+def test_the_file_wins_over_the_application(shown, config, application):
     config("event_exchange = 'file'")
     rows = shown("-A", application("event_exchange='app', event_queue_ttl=2.5"))
     assert rows["event_exchange"][0] == '"file"'
@@ -124,58 +137,36 @@ def test_what_an_application_sets_for_other_transports_is_no_mistake(application
     connect(settings).release()
 
 
-def test_a_profile_is_chosen_by_flag_or_variable(shown, config):
-    config("heartbeat = 1\n[profile.prod]\nheartbeat = 2")
-    assert shown()["heartbeat"][0] == "1"
-    assert shown("--profile", "prod")["heartbeat"][0] == "2"
-    assert shown(EVTOOLS_PROFILE="prod")["heartbeat"][0] == "2"
-
-
-def test_a_settings_file_is_chosen_by_flag_or_variable(shown, tmp_path):
-    (tmp_path / "x.toml").write_text("heartbeat = 7")
-    (tmp_path / "y.toml").write_text("heartbeat = 8")
-    assert shown("--config", "x.toml")["heartbeat"] == ("7", "x.toml")
-    assert shown(EVTOOLS_CONFIG="y.toml")["heartbeat"] == ("8", "y.toml")
-
-
-def test_a_bad_value_in_the_file_is_reported_with_its_place(cli, config):
-    path = config("[profile.x]\nheartbeat = 'soon'")
-    ended = cli("--profile", "x", "--show-config")
-    assert ended.status == 78
-    assert f"evdump: {path} [profile.x]: heartbeat: " in ended.err
-    assert "invalid duration" in ended.err
-
-
-def test_a_bad_value_of_the_application_is_reported_with_its_name(cli, application):
-    name = application("event_queue_ttl='soon'")
-    ended = cli("-A", name)
-    assert ended.status == 2
-    assert f"evdump: -A {name}: event_queue_ttl: " in ended.err
-
-
-def test_a_setting_of_the_application_that_means_nothing_is_named(cli, application):
-    name = application("broker_use_ssl={'colour': 'x'}")
-    ended = cli("-A", name)
-    assert ended.status == 2
-    assert f"-A {name}: broker_use_ssl: unknown key colour" in ended.err
-
-
-def test_a_bad_flag_is_the_users_own_mistake(cli, config):
-    config("heartbeat = 1")
-    ended = cli("--heartbeat", "soon")
-    assert ended.status == 2
-    assert "Invalid value for '--heartbeat'" in ended.err
-
-
-def test_help_needs_no_good_settings_file(cli, config):
-    config("nonsense")
-    assert cli("--help").status == 0
-
-
-def test_versions_are_printed_before_anything_is_read(cli, config):
-    config("nonsense")
-    assert cli("--version").status == 0
-    assert cli("-q", "-V").out.startswith("evdump ")
+@pytest.mark.parametrize(
+    ("file", "settings", "arguments", "status", "words"),
+    [
+        ("heartbeat = 'soon'", "", (), 78, "evdump: {file}: heartbeat: invalid duration"),
+        (
+            "[profile.x]\nheartbeat = 'soon'",
+            "",
+            ("--profile", "x"),
+            *(78, "evdump: {file} [profile.x]: heartbeat: "),
+        ),
+        ("", "event_queue_ttl='soon'", (), 2, "evdump: -A {app}: event_queue_ttl: "),
+        (
+            "",
+            "broker_use_ssl={'colour': 'x'}",
+            *((), 2, "-A {app}: broker_use_ssl: unknown key colour"),
+        ),
+        ("heartbeat = 1", "", ("--heartbeat", "soon"), 2, "Invalid value for '--heartbeat'"),
+        ("nonsense", "", ("--help",), 0, ""),
+        ("nonsense", "", ("-q", "--version"), 0, ""),
+        ("nonsense", "", ("-q", "-V"), 0, ""),
+    ],
+)
+def test_a_bad_value_is_reported_with_its_place(
+    cli, config, application, file, settings, arguments, status, words
+):
+    path = config(file)
+    name = application(settings) if settings else ""
+    ended = cli(*(("-A", name) if settings else ()), *arguments)
+    assert ended.status == status
+    assert words.format(file=path, app=name) in ended.err
 
 
 @pytest.mark.parametrize(
@@ -205,10 +196,7 @@ def test_a_broker_that_is_given_nearer_stands_without_the_command_of_the_file(
         assert "redis://given/0" in settings["broker"][0]
 
 
-# --- settings and secrets ------------------------------------------------------------
-
-
-URL = "redis://:s3kr1t@h/0"
+# --- settings and secrets -----------------------------------------------------------
 
 
 @pytest.fixture
@@ -219,64 +207,41 @@ def titles(monkeypatch):
     return titles
 
 
-def context(*arguments):
-    return evdump.make_context("evdump", [*arguments])
-
-
-def test_the_settings_are_those_of_the_command_line():
-    ctx = context("-b", "redis://h/1")
-    assert setup(ctx) == connection_settings(ctx)
-
-
-def test_they_may_be_made_otherwise():
-    made = ConnectionSettings(urls="redis://other")
-    assert setup(context(), lambda _ctx: made) is made
-    with pytest.raises(UsageError):
-        setup(context("-b", "nonsense"))
-
-
-def test_secrets_leave_the_process_list(titles, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["evdump", "-b", URL, "more"])
-    setup(context("-b", URL), secrets=["more"])
-    assert titles == ["evdump -b redis://:**@h/0 **"]
-
-
-def test_settings_that_are_shown_are_not_used(capsys):
-    assert setup(context("-b", URL, "--show-config")) is None
-    assert '= "redis://:**@h/0" ' in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("words", "urls", "others", "title"),
+    [
+        ("-b redis://:s3kr1t@h/0", "redis://:s3kr1t@h/0", (), "-b redis://:**@h/0"),
+        (
+            "-c postgres:x://u:one@h --camera-option password=two",
+            *("redis://h", ["one", "", "two"]),
+            "-c postgres:x://u:**@h --camera-option password=**",
+        ),
+        (
+            "--broker-command vault read --token s3kr1t http://me:s3kr1t@vault/",
+            *("redis://h", ()),
+            "--broker-command vault read --token ** http://**@vault/",
+        ),
+        ("-b @file", "redis://:s3kr1t@h/0", (), None),
+        ("-b redis://h", "redis://h", (), None),
+    ],
+)
+def test_passwords_are_removed_from_the_process_list(titles, words, urls, others, title):
+    hide_secrets(["evdump", *words.split()], urls, others)
+    assert titles == ([f"evdump {title}"] if title else [])
 
 
 @pytest.mark.parametrize("level", ["warning", "error"])
-def test_what_is_doubtful_is_logged(caplog, config, level):
+def test_the_setup_warns_and_hides_secrets(titles, monkeypatch, caplog, config, capsys, level):
     path = config("broker = 'redis://:pw@h'", mode=0o644)
-    setup(context("--accept", "pickle"), level=level)
+    arguments = ["-b", "redis://:s3kr1t@h/0", "--accept", "pickle"]
+    monkeypatch.setattr(sys, "argv", ["evdump", *arguments, "more"])
+    ctx = evdump.make_context("evdump", arguments)
+    assert setup(ctx, secrets=["more"], level=level) == connection_settings(ctx)
+    assert titles == ["evdump -b redis://:**@h/0 --accept pickle **"]
     (open_file, pickle) = caplog.records
     assert f"{path} holds a password" in open_file.getMessage()
     assert pickle.getMessage().startswith("pickled events are decoded")
     assert {record.levelname for record in caplog.records} == {level.upper()}
-
-
-def test_the_password_leaves_the_process_list(titles):
-    hide_secrets(["evdump", "-b", "redis://:s3kr1t@h/0"], "redis://:s3kr1t@h/0")
-    assert titles == ["evdump -b redis://:**@h/0"]
-
-
-def test_other_secrets_leave_it_too(titles):
-    words = ["evcam", "-c", "postgres:x://u:one@h", "--camera-option", "password=two"]
-    hide_secrets(words, "redis://h", ["one", "", "two"])
-    assert titles == ["evcam -c postgres:x://u:**@h --camera-option password=**"]
-
-
-def test_a_password_in_a_command_leaves_it(titles):
-    command = "vault read --token s3kr1t http://me:s3kr1t@vault/"
-    hide_secrets(["evdump", "--broker-command", command], "redis://h")
-    assert titles == ["evdump --broker-command vault read --token ** http://**@vault/"]
-
-
-def test_a_title_without_password_stays(titles):
-    hide_secrets(["evdump", "-b", "@file"], "redis://:s3kr1t@h/0")
-    hide_secrets(["evdump", "-b", "redis://h"], "redis://h")
-    assert titles == []
 
 
 # --- colours and filters -------------------------------------------------------------
@@ -310,31 +275,34 @@ def test_the_first_in_the_order_decides(monkeypatch, when, environ, is_terminal,
     assert wants_colour(when, stream) is expected
 
 
-def test_words_are_joined_by_blanks():
-    assert filter_of(["state:failure", "runtime>2"]) == "state:failure runtime>2"
-    assert filter_of([]) == ""
-
-
-def test_a_broker_is_no_filter_and_its_password_is_not_shown():
-    with pytest.raises(UsageError, match="looks like a broker URL") as caught:
-        filter_of(["redis://:s3kr1t@h/0"])
-    assert "s3kr1t" not in str(caught.value)
-
-
-def test_a_url_in_a_filter_is_one():
-    assert filter_of(["args:x", "http://h"]) == "args:x http://h"
-
-
-def test_what_the_shell_has_taken_is_missed(tmp_path, monkeypatch):
-    with (tmp_path / "2").open("w") as file:
-        monkeypatch.setattr(sys, "stdout", file)
-        with pytest.raises(UsageError, match="the filter is just 'runtime'"):
-            filter_of(["runtime"])
-
-
-def test_into_a_pipe_a_field_may_be_a_word(monkeypatch):
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["state:failure", "runtime>2"], "state:failure runtime>2"),
+        ([], ""),
+        (["args:x", "http://h"], "args:x http://h"),
+        (["runtime"], "runtime"),
+    ],
+)
+def test_the_words_of_a_filter_are_joined_by_blanks(monkeypatch, words, text):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    assert filter_of(["runtime"]) == "runtime"
+    assert filter_of(words) == text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["redis://:s3kr1t@h/0"], "looks like a broker URL"),
+        (["state:failure", "runtime"], "the filter is just 'runtime'"),
+    ],
+)
+def test_other_words_are_refused(tmp_path, monkeypatch, words, message):
+    with (tmp_path / "2").open("w") as file:  # as the shell does for runtime>2
+        monkeypatch.setattr(sys, "stdout", file)
+        with pytest.raises(UsageError, match=message) as caught:
+            filter_of(words)
+    assert caught.value.hint
+    assert "s3kr1t" not in str(caught.value)
 
 
 # --- below celery --------------------------------------------------------------------
@@ -367,17 +335,6 @@ def run(with_plugins, tmp_path, monkeypatch):
     return invoke
 
 
-def test_the_application_of_celery_gives_the_settings(run):
-    ended = run("--show-config")
-    assert ended.exit_code == 0
-    assert '"redis://:**@app/1"' in ended.stdout
-
-
-def test_a_flag_of_ours_beats_the_application(run):
-    ended = run("--show-config", "-b", "redis://mine")
-    assert '"redis://mine"' in ended.stdout
-
-
 def test_it_does_the_same_as_evdump(run, tmp_path):
     (tmp_path / "day.json").write_text('{"type": "task-sent", "uuid": "1"}\n')
     code = (
@@ -394,28 +351,24 @@ def test_it_does_the_same_as_evdump(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "words"),
+    ("tool", "arguments", "status", "words"),
     [
-        (("--config", "none.toml"), 78, "evdump: none.toml: No such file"),
-        (("--event-queue-durable",), 2, "exclude each other"),
-        (("--heartbeat", "x"), 2, "invalid duration"),
+        ("evdump", ("--config", "none.toml"), 78, "evdump: none.toml: No such file"),
+        ("evdump", ("--event-queue-durable",), 2, "exclude each other"),
+        ("evdump", ("--heartbeat", "x"), 2, "invalid duration"),
+        ("evtop", ("-B", "-r", "none"), 2, "evtop: cannot read none"),
     ],
 )
-def test_failures_look_like_evdumps_own(run, arguments, status, words):
-    ended = run(*arguments)
+def test_failures_look_like_the_tools_own(run, tool, arguments, status, words):
+    ended = run(*arguments, tool=tool)
     assert ended.exit_code == status
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize("tool", ["evdump", "evtop", "evcam"])
-def test_each_tool_knows_the_application(run, tool):
+def test_the_application_of_celery_gives_the_settings(run, tool):
     ended = run("--show-config", tool=tool)
     assert ended.exit_code == 0
     assert '"redis://:**@app/1"' in ended.stdout
-
-
-def test_evtop_fails_under_its_own_name(run):
-    ended = run("-B", "-r", "none", tool="evtop")
-    assert ended.exit_code == 2
-    assert "evtop: cannot read none" in ended.stderr
+    assert '"redis://mine"' in run("--show-config", "-b", "redis://mine", tool=tool).stdout

@@ -41,16 +41,12 @@ def ending_with(outcome):
     return lambda: command
 
 
-def test_a_command_ends_with_its_status(capsys):
-    assert run("evdump", ending_with(124), []) == 124
-    assert run("evdump", ending_with(None), []) == 0
-    assert run("evdump", ending_with(click.exceptions.Exit(3)), []) == 3
-    assert capsys.readouterr().err == ""
-
-
 @pytest.mark.parametrize(
-    ("error", "status"),
+    ("outcome", "status"),
     [
+        (124, 124),
+        (None, 0),
+        (click.exceptions.Exit(3), 3),
         (EvtoolsError("x"), 1),
         (BrokerUnavailable("x"), 69),
         (OutputError("x"), 73),
@@ -61,51 +57,54 @@ def test_a_command_ends_with_its_status(capsys):
         (ValueError("x"), 1),
     ],
 )
-def test_every_failure_has_a_known_status(error, status, capsys):
-    assert run("evdump", ending_with(error), []) == status
-    assert status in EXIT_CODES
+def test_every_outcome_has_its_status(outcome, status, capsys):
+    assert run("evdump", ending_with(outcome), []) == status
+    assert status in {*EXIT_CODES, 3}
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_an_error_is_what_why_and_what_next(capsys):
-    error = OutputError("cannot write\x1b[31m x", "it is full.\nFree some space.")
-    assert fail("evdump", error) == 73
-    assert capsys.readouterr().err == (
-        "evdump: cannot write\\x1b[31m x\n  it is full.\n  Free some space.\n"
-    )
+def test_a_program_may_end_itself():
+    with pytest.raises(SystemExit):
+        guard("evdump", sys.exit, debug=False)
 
 
-@pytest.mark.parametrize("kind", [BrokerUnavailable, AccessRefused])
-def test_trouble_with_the_broker_is_a_matter_for_the_doctor(capsys, kind):
-    assert fail("evdump", kind("cannot use x", "tried: -b flag.")) == 69
-    assert capsys.readouterr().err == (f"evdump: cannot use x\n  tried: -b flag.\n  {DOCTOR}\n")
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            OutputError("cannot write\x1b[31m x", "it is full.\nFree some space."),
+            "evdump: cannot write\\x1b[31m x\n  it is full.\n  Free some space.\n",
+        ),
+        (
+            BrokerUnavailable("cannot use x", "tried: -b flag."),
+            f"evdump: cannot use x\n  tried: -b flag.\n  {DOCTOR}\n",
+        ),
+        (AccessRefused("cannot use x"), f"evdump: cannot use x\n  {DOCTOR}\n"),
+        (
+            FilterError("bad filter at column 3: no", "did you mean x?", text="a b c", position=2),
+            "evdump: bad filter at column 3: no\n  a b c\n    ^\n  did you mean x?\n",
+        ),
+    ],
+)
+def test_an_error_is_what_and_what_next(capsys, error, text):
+    assert fail("evdump", error) == error.exit_code
+    assert capsys.readouterr().err == text
 
 
-def test_a_filter_is_shown_with_the_place_of_the_mistake(capsys):
-    error = FilterError("bad filter at column 3: no", "did you mean x?", text="a b c", position=2)
-    assert fail("evdump", error) == 2
-    assert capsys.readouterr().err == (
-        "evdump: bad filter at column 3: no\n  a b c\n    ^\n  did you mean x?\n"
-    )
-
-
-def test_a_wrong_flag_is_the_users_own_even_with_a_variable(capsys):
-    assert run("evdump", ending_with(0), ["--number", "x"]) == 2
-    assert "--help lists all options" in capsys.readouterr().err
-
-
-def test_a_wrong_flag_points_to_the_help(capsys):
-    assert run("evdump", ending_with(0), ["--nmber", "1"]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("evdump: No such option '--nmber'")
-    assert err.endswith("\n  evdump --help lists all options\n")
-
-
-def test_a_wrong_variable_is_named(capsys, monkeypatch):
-    monkeypatch.setenv("EVTOOLS_NUMBER", "x")
-    assert run("evdump", ending_with(0), []) == 2
-    err = capsys.readouterr().err
-    assert "given with the variable EVTOOLS_NUMBER" in err
+@pytest.mark.parametrize(
+    ("arguments", "environ", "text"),
+    [
+        (["--nmber", "1"], {}, "evdump: No such option '--nmber'"),
+        (["--nmber", "1"], {}, "\n  evdump --help lists all options\n"),
+        (["--number", "x"], {}, "\n  evdump --help lists all options\n"),
+        ([], {"EVTOOLS_NUMBER": "x"}, "\n  given with the variable EVTOOLS_NUMBER\n"),
+    ],
+)
+def test_wrong_usage_has_a_hint(capsys, monkeypatch, arguments, environ, text):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert run("evdump", ending_with(0), arguments) == 2
+    assert text in capsys.readouterr().err
 
 
 def test_a_mistake_of_ours_is_told_without_passwords(capsys):
@@ -129,11 +128,6 @@ def test_debugging_shows_the_traceback(capsys, monkeypatch, how):
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_program_may_end_itself():
-    with pytest.raises(SystemExit):
-        guard("evdump", sys.exit, debug=False)
-
-
 def test_whoever_stops_reading_ends_us_silently():
     code = "import sys\nfrom evtools.cli.main import evdump\nsys.exit(evdump(['--help']))"
     reading, writing = os.pipe()
@@ -144,19 +138,6 @@ def test_whoever_stops_reading_ends_us_silently():
     os.close(writing)
     assert ended.returncode == -13
     assert ended.stderr == b""
-
-
-def test_broken_pipes_end_in_a_status_where_signals_are_blocked(monkeypatch):
-    monkeypatch.setattr(os, "kill", lambda *_: None)
-    monkeypatch.setattr(os, "dup2", lambda *_: None)
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-
-    def body():
-        raise BrokenPipeError
-
-    with Path(os.devnull).open("w") as stdout:
-        monkeypatch.setattr(sys, "stdout", stdout)
-        assert guard("evdump", body, debug=False) == 141
 
 
 @pytest.mark.parametrize("text", ["x", "x" * 100_000])
@@ -220,6 +201,7 @@ def test_messages_are_utf_8_whatever_the_locale(environ):
 @pytest.mark.parametrize(
     ("argv", "program"),
     [
+        (["evtools", "-V"], "evtools"),
         (["evtools", "dump", "-V"], "evdump"),
         (["evtools", "evdump", "-V"], "evdump"),
         (["/usr/bin/evdump", "-V"], "evdump"),
@@ -227,35 +209,53 @@ def test_messages_are_utf_8_whatever_the_locale(environ):
         (["evtools", "top", "-V"], "evtop"),
         (["/usr/bin/evcam", "-V"], "evcam"),
         (["evtools", "doctor", "-V"], "evtools"),
+        (["evdump", "-q", "-V"], "evdump"),
     ],
 )
-def test_a_tool_is_called_by_name_or_argument(evtools, argv, program):
-    assert evtools(*argv) == (0, f"{program} {__version__}\n", "")
-
-
-def test_the_command_line_is_the_programs_own(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["evtools", "dump", "-V"])
-    assert main() == 0
-    assert capsys.readouterr().out == f"evdump {__version__}\n"
-
-
-@pytest.mark.parametrize("flag", ["-h", "--help", "help"])
-def test_help_lists_the_tools_there_are(capsys, flag):
-    assert main(["evtools", flag]) == 0
-    out = capsys.readouterr().out
-    assert all(f"  {name} " in out for name in (*TOOLS, *TOPICS))
-
-
-@pytest.mark.parametrize("name", TOPICS)
-def test_help_of_a_topic_is_its_page(capsys, name):
-    assert main(["evtools", "help", name]) == 0
-    assert capsys.readouterr().out == f"{topic(name)}\n"
+def test_a_tool_is_called_by_name_or_argument(monkeypatch, capsys, argv, program):
+    monkeypatch.setattr(sys, "argv", argv)
+    for given in ([], [argv]):  # by default the command line
+        assert main(*given) == 0
+        assert capsys.readouterr() == (f"{program} {__version__}\n", "")
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("-V",), ("doctor", "-V"), ("--help",), ("help", "keys")]
+    ("words", "status", "out"),
+    [
+        (["-h"], 0, "Usage: evtools TOOL"),
+        (["--help"], 0, "Usage: evtools TOOL"),
+        (["help"], 0, "Usage: evtools TOOL"),
+        ([], 2, "Usage: evtools TOOL"),
+        (["help", "dump"], 0, "Usage: evdump "),
+        (["help", "evdump"], 0, "Usage: evdump "),
+        *((["help", name], 0, topic(name)) for name in TOPICS),
+    ],
 )
-def test_a_page_may_be_cut_short(arguments):
+def test_help_is_of_evtools_a_tool_or_a_topic(evtools, words, status, out):
+    ended = evtools("evtools", *words)
+    assert (ended.status, ended.err) == (status, "")
+    assert ended.out.startswith(out)
+    if out == "Usage: evtools TOOL":
+        assert all(f"  {name} " in ended.out for name in (*TOOLS, *TOPICS))
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["dmup"], "Did you mean dump?"),
+        (["fliter"], "Did you mean help filter?"),
+        (["x\x1b"], "there is no tool x\\x1b.\n"),
+        (["help", "--x"], "there is no tool --x"),
+    ],
+)
+def test_an_unknown_tool_is_guessed_or_refused(evtools, words, answer):
+    ended = evtools("evtools", *words)
+    assert ended.status == 2
+    assert answer in ended.err
+
+
+@pytest.mark.parametrize("arguments", [(), ("-V",), ("doctor", "-V"), ("help", "keys")])
+def test_output_may_be_cut_short(arguments):
     command = [sys.executable, "-m", "evtools", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
@@ -263,59 +263,28 @@ def test_a_page_may_be_cut_short(arguments):
         assert process.wait() == -signal.SIGPIPE
 
 
-@pytest.mark.parametrize("word", ["dump", "evdump"])
-def test_help_of_a_tool_is_what_the_tool_says(capsys, word):
-    assert main(["evtools", "help", word]) == 0
-    assert capsys.readouterr().out.startswith("Usage: evdump ")
-
-
-def test_help_of_no_tool_is_refused(capsys):
-    assert main(["evtools", "help", "--x"]) == 2
-    assert "there is no tool --x" in capsys.readouterr().err
-
-
-def test_without_a_tool_the_help_is_an_error(capsys):
-    assert main(["evtools"]) == 2
-    assert "Usage: evtools TOOL" in capsys.readouterr().out
-
-
-def test_the_version_is_told_shortly_and_at_length(capsys):
-    assert main(["evtools", "-V"]) == 0
-    assert capsys.readouterr().out == f"evtools {__version__}\n"
-    assert main(["evtools", "--version"]) == 0
-    assert "kombu" in capsys.readouterr().out
-    assert main(["evtools", "--version", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["tool"] == "evtools"
+def test_a_closed_stdout_is_no_failure():
+    code = "import sys; from evtools.cli.main import start; sys.exit(start('top', ['--version']))"
+    command = ["/bin/sh", "-c", '"$@" >&-', "sh", sys.executable, "-c", code]
+    ended = subprocess.run(command, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(
-    ("word", "answer"),
+    ("name", "flags", "needs"),
     [
-        ("dmup", "Did you mean dump?"),
-        ("fliter", "Did you mean help filter?"),
-        ("x\x1b", "there is no tool x\\x1b.\n"),
+        ("top", ["-V"], set()),
+        ("dump", ["--version"], set()),
+        ("doctor", ["--version", "--json"], set()),
+        *((name, ["--help"], {"click"}) for name in TOOLS),
     ],
 )
-def test_an_unknown_tool_is_guessed_or_refused(capsys, word, answer):
-    assert main(["evtools", word]) == 2
-    assert answer in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["top", "dump", "cam", "doctor"])
-@pytest.mark.parametrize("flags", [["-V"], ["--version"], ["--version", "--json"]])
-def test_no_version_needs_click(modules_after, name, flags):
+def test_versions_need_nothing_and_help_needs_click_only(modules_after, name, flags, needs):
     out, modules = modules_after(name, *flags)
-    assert __version__ in out
-    # Nor what takes longer to be imported than click: importlib.metadata, by mail.
-    assert not modules & (HEAVY | {"click", "email"})
-
-
-@pytest.mark.parametrize("name", TOOLS)
-def test_help_needs_click_only(modules_after, name):
-    out, modules = modules_after(name, "--help")
-    assert out.startswith(f"Usage: {TOOLS[name].program} ")
-    assert "click" in modules
-    assert not modules & HEAVY
+    assert (__version__ if not needs else f"Usage: {TOOLS[name].program} ") in out
+    assert modules & (HEAVY | {"click"}) == needs
+    # importlib.metadata takes longer to be imported than click, since it parses mail.
+    assert needs or "email" not in modules
 
 
 @pytest.mark.parametrize(
@@ -323,25 +292,13 @@ def test_help_needs_click_only(modules_after, name):
 )
 def test_the_version_is_that_of_the_program(capsys, name, program):
     first = f"{program} {__version__}"
-    assert start(name, ["-V"]) == 0
-    assert capsys.readouterr().out == f"{first}\n"
-    assert start(name, ["--version"]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == first
-    assert start(name, ["--json", "--version"]) == 0
-    assert json.loads(capsys.readouterr().out)["tool"] == program
-    if name != "config":
-        assert start(name, ["--version", "-q"]) == 0
+    for flags in (["-V"], ["--version"], ["--version", "-q"]):
+        assert start(name, flags) == 0
         assert capsys.readouterr().out.splitlines()[0] == first
-
-
-def test_a_closed_stdout_is_no_failure():
-    code = "import sys; from evtools.cli.main import start; sys.exit(start('top', [%r]))"
-    for flag in ("-V", "--version"):
-        command = [sys.executable, "-c", code % flag]
-        ended = subprocess.run(
-            ["/bin/sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, check=False
-        )
-        assert (ended.returncode, ended.stderr) == (0, b"")
+    for flags in (["--json", "--version"], ["--version", "-q", "--json"]):
+        if name == "top":
+            assert start(name, flags) == 0
+            assert json.loads(capsys.readouterr().out)["tool"] == program
 
 
 # --- topics -------------------------------------------------------------------------
@@ -354,11 +311,7 @@ def test_the_page_of_keys_has_every_key_and_command():
         (line,) = [line for line in lines if line.endswith(f" ({binding.command})")]
         assert line.startswith(f"  {keys_text(binding)} ")
         assert f" {binding.help} (" in line
-
-
-@pytest.mark.parametrize("name", TOPICS)
-def test_every_page_fits_a_terminal(name):
-    assert max(map(len, topic(name).splitlines())) < 80
+    assert all(len(line) < 80 for name in TOPICS for line in topic(name).splitlines())
 
 
 def test_no_page_needs_a_broker_or_a_screen():

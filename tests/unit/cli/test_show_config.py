@@ -23,26 +23,13 @@ def test_every_setting_is_shown(shown):
     }
 
 
-def test_the_lines_are_aligned(cli):
+def test_the_lines_are_aligned(cli, config):
     out = cli("--show-config").out.splitlines()
     assert out[0] == "# settings file: none"
     assert len({line.index(" = ") for line in out[1:]}) == 1
     assert len({line.index("  # ") for line in out[1:]}) == 1
-
-
-def test_the_settings_file_is_named(cli, config):
     path = config("")
     assert cli("--show-config").out.startswith(f"# settings file: {path}\n")
-
-
-def test_no_secret_is_shown(cli):
-    out = cli(
-        *("--show-config", "-b", "redis://:s3kr1t@h/0"),
-        *("--broker-option", 'sentinel_kwargs={"password": "s3kr1t"}'),
-    ).out
-    assert "s3kr1t" not in out
-    assert '"redis://:**@h/0"' in out
-    assert '{sentinel_kwargs = {password = "**"}}' in out
 
 
 @pytest.mark.parametrize(
@@ -60,16 +47,17 @@ def test_no_secret_is_shown(cli):
         (("--broker-option", "a b=1"), "broker_option", '{"a b" = 1}'),
         (("-H", 'a"\x1b'), "highlight", r'"a\"\u001b"'),
         (("-F", "filter.txt"), "filter_file", '"filter.txt"'),
+        (("--broker-command", "vault read 'a b'"), "broker_command", """"vault read 'a b'\""""),
+        (("-b", "redis://:s3kr1t@h/0"), "broker", '"redis://:**@h/0"'),
+        (
+            ("--broker-option", 'sentinel_kwargs={"password": "s3kr1t"}'),
+            *("broker_option", '{sentinel_kwargs = {password = "**"}}'),
+        ),
     ],
 )
 def test_values_are_written_as_in_the_file(shown, tmp_path, arguments, name, value):
     (tmp_path / "filter.txt").write_text("type:x")
     assert shown(*arguments)[name][0] == value
-
-
-def test_a_command_is_shown_as_it_would_be_typed(cli):
-    out = cli("--broker-command", "vault read 'a b'", "--show-config").out
-    assert """broker_command        = "vault read 'a b'" """ in out
 
 
 # --- evtools config -----------------------------------------------------------------
@@ -114,17 +102,12 @@ def test_what_a_tool_has_otherwise_stands_with_the_tool(all_parts, config):
     assert not [line for line in parts["evtop"] if "heartbeat" in line]
 
 
-def test_the_environment_and_profiles_count(all_parts, config, monkeypatch):
-    config('[profile.prod.evtop]\ntheme = "light"\n')
+def test_the_environment_profiles_and_keys_count(all_parts, config, monkeypatch):
+    path = config('[profile.prod.evtop]\ntheme = "light"\n[keys]\nsort-left = "L"\n')
     monkeypatch.setenv("EVDUMP_TS", "utc")
     parts = all_parts("--profile", "prod")
     assert any("profile.prod.evtop" in line for line in parts["evtop"])
     assert 'ts = "utc" # EVDUMP_TS' in parts["evdump"]
-
-
-def test_keys_stand_with_evtop(all_parts, config):
-    path = config('[keys]\nsort-left = "L"\n')
-    parts = all_parts()
     assert parts["keys"][0] == f'sort-left = "L" # {path}'
     assert list(parts) == ["", "evtop", "keys", "evdump", "evcam"]
 
@@ -136,24 +119,19 @@ def test_stdin_is_read_once(all_parts, monkeypatch):
     assert sys.stdin is stdin
 
 
-def test_a_file_that_all_can_read_is_warned_of(all_parts, config, capsys):
-    config('broker = "redis://:s3kr1t@h/0"', mode=0o644)
-    assert start("config", []) == 0
-    assert "readable by everyone" in capsys.readouterr().err
-
-
-def test_a_mistake_in_the_table_of_a_tool_is_reported(config, capsys):
-    config('[evtop]\nthemes = "dark"\n')
-    assert start("config", []) == 78
-    err = capsys.readouterr().err
-    assert "evtop.themes: there is no such setting" in err
-    assert "did you mean theme?" in err
-
-
-def test_a_settings_file_to_begin_with_needs_no_good_one(capsys, config):
-    config("nonsense = 1\n")
-    assert start("config", ["--default"]) == 0
-    assert "[evtop]" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("text", "arguments", "status", "words"),
+    [
+        ('broker = "redis://:s3kr1t@h/0"', [], 0, "readable by everyone"),
+        ('[evtop]\nthemes = "dark"\n', [], 78, "evtop.themes: there is no such setting"),
+        ('[evtop]\nthemes = "dark"\n', [], 78, "did you mean theme?"),
+        ("nonsense = 1\n", ["--default"], 0, ""),
+    ],
+)
+def test_mistakes_are_reported_but_for_a_new_file(config, capsys, text, arguments, status, words):
+    config(text, mode=0o644)
+    assert start("config", arguments) == status
+    assert words in capsys.readouterr().err
 
 
 # --- a first settings file ----------------------------------------------------------
@@ -172,8 +150,9 @@ def options_of(tool):
     return [each for each in tool.params if isinstance(each, Option) and each.in_file]
 
 
-def test_as_it_is_it_sets_nothing():
+def test_as_it_is_it_sets_nothing_and_fits_a_terminal():
     assert not any(tomllib.loads(settings_file()).values())
+    assert max(map(len, settings_file().splitlines())) <= 88
 
 
 def test_every_setting_stands_in_it_once():
@@ -224,7 +203,3 @@ def test_the_keys_are_those_that_are_built_in():
 def test_a_value_is_the_default_or_an_example(tool, name, value):
     (option,) = [each for each in tool.params if each.name == name]
     assert _example(option) == value
-
-
-def test_no_line_is_too_long():
-    assert max(map(len, settings_file().splitlines())) <= 88
