@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from evtools.cam.snapshot import SnapshotInfo
     from evtools.cam.snapshot import SnapshotInfo as Frame
     from evtools.events import Events
-    from evtools.state import State, Task, Worker
+    from evtools.state import CeleryTask as Task
+    from evtools.state import State, Worker
     from evtools.transport import EventDispatcher, EventReceiver, get_exchange
     from evtools.wire import group_from
     from evtools.wire import make_event as Event  # noqa: N812 - Celery's name
@@ -41,7 +42,7 @@ _HOMES = {
     "Polaroid": "evtools.cam.camera",
     "SnapshotInfo": "evtools.cam.snapshot",
     "State": "evtools.state",
-    "Task": "evtools.state",
+    "Task": "evtools.state.celery",
     "Worker": "evtools.state",
     "get_exchange": "evtools.transport",
     "group_from": "evtools.wire",

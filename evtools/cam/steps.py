@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from evtools.state import Attempt, Change, Task
-from evtools.wire import moment
 
 #: Tasks of which we know what was counted: those of the newest generation, and as
 #: many before them.
@@ -74,33 +73,16 @@ class Steps:
             task = change.subject
             if not isinstance(task, Task):
                 continue
-            told = _TELLS.get(change.event["type"], ())
             event = change.event
-            at = moment(event.get("timestamp"))
-            if at is None:
-                at = moment(event.get("local_received"))
-            if task.history is not None and task.history.attempts:
+            told = _TELLS.get(event.type, ())
+            if task.history is not None:
+                at = event.local_received if event.timestamp is None else event.timestamp
                 yield from self._of_attempts(task, task.history.attempts, told, at)
-                continue
-            if task.attempts:
-                yield from self._of_tries(task, told, at)
                 continue
             for name in told:
                 taken = _WHEN[name](task) is not None
                 if taken and self._count(task, name, 1, told=True):
                     yield Step(name, task, task)
-
-    def _of_tries(self, task: Task, told: Sequence[str], at: Any) -> Iterator[Step]:
-        # Nothing was told twice, or the task would have a history; the event is of
-        # the newest try or of the one before.
-        every: tuple[Task | Attempt, ...] = (*task.attempts, task)
-        for name in told:
-            when, moment = _WHEN[name], _WHEN[told[0]]
-            tries = [each for each in every if when(each) is not None]
-            self._count(task, name, len(tries), told=True)
-            own = [each for each in tries if moment(each) == at]
-            if own:
-                yield Step(name, task, own[-1])
 
     def _of_attempts(
         self, task: Task, attempts: Sequence[Attempt], told: Sequence[str], at: Any

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from evtools.errors import EvtoolsError
-from evtools.state import WORKER_READINGS, Heartbeat, Worker, read
-from evtools.wire import GAP, EventFields, moment
+from evtools.state import Worker, answers_wake_up
+from evtools.wire import GAP, EventFields, WorkerEvent, from_fields, moment
 
 _WORKERS_MAX: Final = 10_000
 _NAME_MAX_CHARS: Final = 255
@@ -40,11 +40,11 @@ class WorkerSigns:
         kind = event["type"]
         if kind.startswith("task-"):
             self.task_events += 1
-        elif kind in WORKER_READINGS:
-            reading, _ = read(event, WORKER_READINGS[kind])
-            if reading is not None:
-                self._worker.take(reading)
-                self.beats += isinstance(reading, Heartbeat) and not reading.answers_wake_up
+        else:
+            typed = from_fields(event)
+            if isinstance(typed, WorkerEvent) and typed.hostname:
+                self._worker.take(typed)
+                self.beats += kind == "worker-heartbeat" and not answers_wake_up(typed)
         sent, received = moment(event.get("timestamp")), moment(event.get("local_received"))
         if sent is not None and received is not None:
             delay = received - sent

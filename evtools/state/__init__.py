@@ -1,16 +1,9 @@
 """The state of a cluster, from its events."""
 
-from evtools.state.attempt import Attempt
-from evtools.state.change import Change
-from evtools.state.readings import (
-    TASK_READINGS,
-    WORKER_READINGS,
-    Heartbeat,
-    TaskReading,
-    WorkerReading,
-    read,
-)
-from evtools.state.state import State
+from evtools.state.attempts import Attempt, History, attempts, event_bytes, in_order, unwrapped
+from evtools.state.celery import State
+from evtools.state.celery import Task as CeleryTask
+from evtools.state.core import Change
 from evtools.state.statistics import (
     OTHERS,
     UNKNOWN,
@@ -24,31 +17,32 @@ from evtools.state.statistics import (
     WorkerStatistics,
 )
 from evtools.state.task import Task
-from evtools.state.worker import ALIVE, Liveness, Worker, heartbeat_expires
+from evtools.state.worker import ALIVE, Liveness, Worker, answers_wake_up, heartbeat_expires
 
 __all__ = [
     "ALIVE",
     "OTHERS",
-    "TASK_READINGS",
     "UNKNOWN",
     "WINDOWS",
-    "WORKER_READINGS",
     "Attempt",
+    "CeleryTask",
     "Change",
     "FailureGroup",
-    "Heartbeat",
+    "History",
     "Liveness",
     "Quantiles",
     "QueueStatistics",
     "State",
     "Statistics",
     "Task",
-    "TaskReading",
     "Totals",
     "TypeStatistics",
     "Worker",
-    "WorkerReading",
     "WorkerStatistics",
+    "answers_wake_up",
+    "attempts",
+    "event_bytes",
     "heartbeat_expires",
-    "read",
+    "in_order",
+    "unwrapped",
 ]

@@ -1,53 +1,110 @@
-"""A task as its events tell it."""
+"""A task as its events describe it."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from functools import lru_cache
+from sys import getsizeof
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from evtools.state.attempt import Attempt
-from evtools.state.retelling import tell
-from evtools.state.times import elapsed, epoch
-from evtools.state.transitions import ACTIVE_STATES, ENDS, FINAL_STATES, MOMENTS, PENDING, RECEIVED
+from evtools.state.attempts import (
+    ACTIVE_STATES,
+    ENDS,
+    FINAL_STATES,
+    MOMENTS,
+    PENDING,
+    Attempt,
+    History,
+    elapsed,
+    epoch,
+)
+from evtools.wire import OWN_FIELDS, tidy
 
 if TYPE_CHECKING:
-    from evtools.state.cluster import Cluster
-    from evtools.state.history import History
-    from evtools.state.worker import Worker
+    from evtools.state.worker import Clients, Worker
 
 #: What the fields of events are called here, where it is not the same.
 _WIRE_NAMES: Final = {"id": "uuid", "hostname": "worker_name"}
 
-#: In seconds.  Less than that can be the time that events take to us.
+#: In seconds.  Less than that can be the time that events take to reach us.
 _SKEW_MIN: Final = 1.0
 #: A timer may be early by less than this.
 _TIMER_MAX: Final = 0.1
 
-Shelf = OrderedDict[str, "Task"]
+#: Estimated bytes of a task without the texts that its events bring, and of the
+#: attributes that few tasks have.
+TASK_BYTES: Final = 900
+RARE_BYTES: Final = 200
+#: How much of custom events, and of fields that Celery does not know, a task keeps.
+KEPT_MAX_BYTES: Final = 16 * 1024
+
+Bucket = OrderedDict[str, "Task"]
+_NOWHERE: Final[Bucket] = OrderedDict()
+
+
+class Cluster(Protocol):
+    """What a task asks the state that it belongs to."""
+
+    clients: "Clients"
+
+    @property
+    def tasks(self) -> Mapping[str, "Task"]:
+        """All tasks by uuid."""
+
+    def children(self, uuid: str) -> "tuple[Task, ...]":
+        """Return the tasks that this one sent."""
 
 
 class Task:
-    """A task: what we know of it as a whole, and of its newest attempt.
+    """A task: what is known of it as a whole, and of its newest attempt.
 
-    Times are UTC epoch seconds by the clocks of the senders, but for
-    `local_received` and `first_received`, which are ours: when we last and
-    first heard of it.  What nothing told is None.  `sent` is when the message was
-    sent that the newest attempt has, also if others had it before.  `pid` is the
-    process of the worker that told its last step; `clock` the highest logical time
-    that workers told, or its client while none has.  Fields that Celery does not
-    know are attributes too, unless something else has that name.
+    Times are UTC epoch seconds by the clocks of the senders, but for `local_received` and
+    `first_received`, which are ours: when its last and first event came.  None is
+    unknown.  `sent` is when the message was sent that the newest attempt has, also if
+    others had it before.  `pid` is the process of the worker that reported its last step;
+    `clock` the highest logical time that workers reported, or its client while none has.
+    Fields that Celery does not know are attributes too, unless something else has that
+    name.
     """
 
+    # fmt: off
     __slots__ = (
-        *("uuid", "name", "state", "worker", "client", "cluster_state"),
-        *("sent", "received", "started", "succeeded", "ended", "measured"),
-        *("args", "kwargs", "result", "retries", "root_id", "parent_id"),
-        *("queue_or_none", "exchange", "routing_key", "clock", "pid", "timestamp"),
-        *("local_received", "first_received", "serial", "weight_bytes", "history"),
-        *("shelf", "utcoffset"),
-        *("__dict__", "__weakref__"),
+        "__dict__",
+        "__weakref__",
+        "args",
+        "client",
+        "clock",
+        "cluster_state",
+        "ended",
+        "exchange",
+        "first_received",
+        "history",
+        "kwargs",
+        "local_received",
+        "measured",
+        "name",
+        "parent_id",
+        "pid",
+        "queue_or_none",
+        "received",
+        "result",
+        "retries",
+        "root_id",
+        "routing_key",
+        "sent",
+        "serial",
+        "started",
+        "state",
+        "stored_in",
+        "succeeded",
+        "timestamp",
+        "utcoffset",
+        "uuid",
+        "weight_bytes",
+        "worker",
     )
+    # fmt: on
 
-    #: What few tasks have takes space only in those.
+    # What few tasks have takes space only in those.
     eta: str | None = None
     expires: str | None = None
     exception: str | None = None
@@ -56,7 +113,7 @@ class Task:
     retried: float | None = None
     revoked: float | None = None
     rejected: float | None = None
-    #: As with Celery's, these are not there until an event has them.
+    # As with Celery's, these are not there until an event has them.
     cancelled: float
     terminated: bool
     signum: int | str
@@ -67,46 +124,26 @@ class Task:
     attempts: tuple[Attempt, ...] = ()
     #: The newest custom event, as task-progress: its type, timestamp and own fields.
     note: Mapping[str, Any] | None = None
-    #: What Celery's events told under names that Celery does not use.
+    #: Fields of its events that Celery does not know, and when each was reported; or
+    #: when all of them were.
     extra: Mapping[str, Any] | None = None
-    extra_told_at: Mapping[str, float] | None = None
-
-    _fields: ClassVar = (
-        *("uuid", "name", "state", "received", "sent", "started", "rejected"),
-        *("succeeded", "failed", "retried", "revoked", "args", "kwargs"),
-        *("eta", "expires", "retries", "worker", "result", "exception"),
-        *("timestamp", "runtime", "traceback", "exchange", "routing_key"),
-        *("clock", "client", "root", "root_id", "parent", "parent_id", "children"),
-    )
-    #: As Celery's: what of a task comes from which event.  `evtools.state.history` is
-    #: where it is so; what is set here changes nothing.
-    merge_rules: ClassVar = {
-        RECEIVED: (
-            *("name", "args", "kwargs", "parent_id"),
-            *("root_id", "retries", "eta", "expires"),
-        )
-    }
-    _info_fields: ClassVar = (
-        *("args", "kwargs", "retries", "result", "eta", "runtime"),
-        *("expires", "exception", "exchange", "routing_key"),
-        *("root_id", "parent_id"),
-    )
+    extra_at: float | Mapping[str, float] = 0.0
 
     def __init__(
         self,
         uuid: str = "",
         cluster_state: "Cluster | None" = None,
-        children: Iterable[str] | None = None,  # noqa: ARG002  (Celery's argument)
+        children: Iterable[str] | None = None,  # noqa: ARG002
         **fields: Any,
     ) -> None:
         self.uuid = uuid
         self.cluster_state = cluster_state
         self.state = PENDING
         self.worker: Worker | None = None
-        #: All we heard of it, if its life was not as simple as most are.
+        #: Its events, unless it has had one attempt at one worker.
         self.history: History | None = None
         #: Where it is kept.
-        self.shelf: Shelf = _NOWHERE
+        self.stored_in: Bucket = _NOWHERE
         self.name: str | None = None
         self.args: str | None = None
         self.kwargs: str | None = None
@@ -123,14 +160,14 @@ class Task:
         self.succeeded: float | None = None
         #: When its attempt ended, in whatever way.
         self.ended: float | None = None
-        #: The run time as the worker measured it.
+        #: The run time as measured by the worker.
         self.measured: float | None = None
         self.timestamp: float | None = None
         self.retries: int | None = None
         self.pid: int | None = None
         self.first_received: float | None = None
         self.local_received = 0.0
-        #: The number of the event that we last heard of it.
+        #: The number of its last event.
         self.serial = self.weight_bytes = self.clock = 0
         if fields:
             self._set(fields)
@@ -155,11 +192,11 @@ class Task:
         return f"<Task: {self.name}({self.uuid}) {self.state} clock:{self.clock}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Of two, as Celery's is, and for all protocols, which no slots are.
+        # Of two, as Celery's is, and for all protocols, which slots alone are not.
         state: Any = object.__getstate__(self)
         attributes, slots = state
         # Without the state that it belongs to.
-        left = {"cluster_state": None, "shelf": _NOWHERE}
+        left = {"cluster_state": None, "stored_in": _NOWHERE}
         return _task, (type(self), {**slots, **(attributes or {}), **left})
 
     # --- what is derived -----------------------------------------------------------
@@ -204,13 +241,13 @@ class Task:
             return _known("type", vars(self).get("type"))
         return f"task-{MOMENTS.get(self.state, self.state.lower())}"
 
-    @type.setter  # noqa: A003  (Celery's name)
+    @type.setter  # noqa: A003
     def type(self, type_: str | None) -> None:
         vars(self)["type"] = type_
 
     @property
     def origin(self) -> str | None:
-        """Who told of it last: the worker's id, else the client's name."""
+        """Who reported it last: the worker's id, else the client's name."""
         return self.client if self.worker is None else self.worker.id
 
     @property
@@ -225,10 +262,8 @@ class Task:
 
     @property
     def runtime(self) -> float | None:
-        """How long it ran: as the worker measured it, else from start to end."""
-        if self.measured is not None:
-            return self.measured
-        return elapsed(self.started, self.ended)
+        """Seconds that it ran: as measured by the worker, else from start to end."""
+        return self.measured if self.measured is not None else elapsed(self.started, self.ended)
 
     @runtime.setter
     def runtime(self, value: float | None) -> None:
@@ -243,23 +278,29 @@ class Task:
     def wait(self) -> float | None:
         """Seconds it waited for its start, without those it was meant to wait.
 
-        From its sending, or else its receipt, or from its ETA, which delayed
-        tasks and retries have.  By the worker's clock: if that of the client
-        differs by more than a second, its sending is moved by so much.
+        From its sending, or else its receipt, or from its ETA, which delayed tasks and
+        retries have.  By the worker's clock: if that of the client differs by more than
+        a second, the time of sending is corrected by the difference.
         """
         return self.wait_of(self)
 
     def wait_of(self, attempt: "Task | Attempt") -> float | None:
-        """Return how long one of its attempts waited, or it itself: the newest."""
-        started, since, received = attempt.started, self._sent_there(attempt), attempt.received
-        if since is None or (received is not None and received < since):
-            since = received  # it cannot have been sent after it was received
-        if since is None or started is None:
+        """Return the seconds that one of its attempts, or it itself, the newest, waited."""
+        started = attempt.started
+        if started is None:
             return None
-        if attempt.eta is not None and (eta := epoch(attempt.eta)) is not None:
-            if started < eta < started + _TIMER_MAX:
-                return 0.0
-            since = max(since, eta)
+        received, since = attempt.received, self._sent_there(attempt)
+        # It cannot have been sent after it was received.
+        if since is None or (received is not None and received < since):
+            since = received
+        if since is None:
+            return None
+        if attempt.eta is not None:
+            eta = epoch(attempt.eta)
+            if eta is not None:
+                if started < eta < started + _TIMER_MAX:
+                    return 0.0
+                since = max(since, eta)
         return started - since if started >= since else None
 
     def _sent_there(self, attempt: "Task | Attempt") -> float | None:
@@ -270,7 +311,7 @@ class Task:
         sent = attempt.sent
         if sent is None:
             return None
-        if self.attempts and attempt is self and sent in [each.sent for each in self.attempts]:
+        if attempt is self and self.attempts and sent in [each.sent for each in self.attempts]:
             return None
         if attempt.worker is None or self.cluster_state is None:
             return sent
@@ -281,7 +322,7 @@ class Task:
         return sent + worker - client
 
     def lost(self, now: float) -> bool:
-        """Tell whether the process of its worker that had it went away.
+        """Return whether the process of its worker that had it went away.
 
         `now` is in UTC epoch seconds by our clock.  What runs while a worker stops
         warmly ends after its goodbye, so that leaves it some time.
@@ -292,7 +333,10 @@ class Task:
         status = worker.status(now)
         if status == "offline":
             return now - worker.local_received > worker.liveness.lost
-        return status == "gone" or worker.lacks(self, now)
+        if status == "gone":
+            return True
+        sign = self.local_received
+        return self.timestamp is not None and worker.lacks(self.pid, self.timestamp, sign, now)
 
     # --- relations -----------------------------------------------------------------
 
@@ -309,60 +353,105 @@ class Task:
     @property
     def children(self) -> "set[Task]":
         """The tasks that it sent, as far as we have them."""
-        return set(self._children())
-
-    def _children(self) -> "tuple[Task, ...]":
-        if self.cluster_state is None:
-            return ()
-        return self.cluster_state.children(self.uuid)
+        return set(() if self.cluster_state is None else self.cluster_state.children(self.uuid))
 
     def _other(self, uuid: str | None) -> "Task | None":
         if uuid is None or self.cluster_state is None:
             return None
         return self.cluster_state.tasks.get(uuid)
 
-    # --- for cameras and filters ---------------------------------------------------
-
-    def event(
-        self,
-        type_: str,
-        timestamp: float | None = None,
-        local_received: float | None = None,
-        fields: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Take in the event `task-TYPE_`, in the state that has the task if one has."""
-        event = {**(fields or {}), "type": f"task-{type_}", "uuid": self.uuid}
-        event |= {"timestamp": timestamp, "local_received": local_received}
-        state = self.cluster_state
-        if state is not None and state.tasks.find(self.uuid) is self:
-            state.take(event)
-        else:
-            tell(self, event)
-
     def get(self, name: str, default: Any = None) -> Any:
         """Return a field by the name it has in events."""
         value = getattr(self, _WIRE_NAMES.get(name, name), None)
         return default if value is None or callable(value) else value
 
-    def info(
-        self, fields: Iterable[str] | None = None, extra: Iterable[str] | None = None
-    ) -> dict[str, Any]:
-        """Return what is known of `fields` (those to show, if None) and `extra`."""
-        names = [*(self._info_fields if fields is None else fields), *(extra or ())]
-        values = {name: getattr(self, name, None) for name in names}
-        return {name: value for name, value in values.items() if value is not None}
+    # --- what events have beyond what Celery knows -------------------------------------
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields that Celery's Task has; other tasks by their ids."""
-        return {
-            **{name: getattr(self, name) for name in self._fields},
-            "root": self.root_id,
-            "parent": self.parent_id,
-            "children": [task.uuid for task in self._children()],
-        }
+    def take_note(self, type_: str, timestamp: float, fields: Mapping[str, Any]) -> int:
+        """Keep a custom event, unless a newer one is there; return the bytes that grows it.
+
+        Of an event that is too large only its type and time are kept.
+        """
+        known = self.note
+        note = {"type": type_, "timestamp": timestamp, **fields}
+        size = size_of(note)
+        if size > KEPT_MAX_BYTES:
+            note = {"type": type_, "timestamp": timestamp}
+            size = size_of(note)
+        if known is None:
+            self.note = note
+            return size
+        if (timestamp, type_) < (known["timestamp"], known["type"]):
+            return 0
+        self.note = note
+        return size - size_of(known)
+
+    def take_extra(self, timestamp: float, fields: Mapping[str, Any]) -> int:
+        """Keep fields that Celery does not know; of one name the latest.
+
+        Those that do not fit are not kept.  Return the bytes that it has grown.
+        """
+        known, known_at = self.extra, self.extra_at
+        at: float | Mapping[str, float] = timestamp
+        extra: Mapping[str, Any] = fields
+        if known is not None:
+            if known_at.__class__ is not float or known.keys() != fields.keys():
+                extra, at = _merged(known, known_at, timestamp, fields)
+            elif timestamp < known_at:
+                return 0
+        size = size_of(extra)
+        if size > KEPT_MAX_BYTES:
+            return 0
+        grown = size if known is None else size - size_of(known)
+        self.extra, self.extra_at = extra, at
+        self.show_extra(fields)
+        return grown
+
+    def show_extra(self, fields: Mapping[str, Any]) -> None:
+        """Make fields that few events have attributes.
+
+        One that Celery has, as `name` in task-started, is set where no event has it by
+        rights; of another name nothing else is.
+        """
+        kind: Any = type(self)
+        for name in fields:
+            assert self.extra is not None
+            value = self.extra[name]
+            if name in CELERYS:
+                if getattr(self, name, None) is None:
+                    tidied = tidy(name, value)
+                    if tidied is not None:
+                        setattr(self, name, tidied)
+            elif _is_free(kind, name):
+                setattr(self, name, value)
 
 
-_NOWHERE: Final[Shelf] = OrderedDict()
+#: The fields that some of Celery's events of tasks have, and not all of them.
+CELERYS: Final = frozenset().union(
+    *(own for kind, own in OWN_FIELDS.items() if kind.startswith("task-"))
+) - frozenset(OWN_FIELDS["task-started"])
+
+
+@lru_cache(maxsize=1024)
+def _is_free(kind: Any, name: str) -> bool:
+    """Return whether no attribute of a task has a name."""
+    return not hasattr(kind, name) and name not in Task.__annotations__
+
+
+def _merged(
+    known: Mapping[str, Any],
+    known_at: float | Mapping[str, float],
+    timestamp: float,
+    fields: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return fields and their times with others added; of one name the latest counts."""
+    extra = dict(known)
+    times = dict(known_at) if isinstance(known_at, Mapping) else dict.fromkeys(known, known_at)
+    for name, value in fields.items():
+        if times.get(name, -1.0) <= timestamp:
+            extra[name] = value
+            times[name] = timestamp
+    return extra, times
 
 
 def _known(name: str, value: str | None) -> str:
@@ -377,3 +466,18 @@ def _task(kind: type[Task], attributes: Mapping[str, Any]) -> Task:
     for name, value in attributes.items():
         setattr(task, name, value)
     return task
+
+
+def size_of(value: Any) -> int:
+    """Return about how many bytes a value of any JSON type takes."""
+    size = 0
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        size += getsizeof(value)
+        if isinstance(value, dict):
+            waiting.extend(value)
+            waiting.extend(value.values())
+        elif isinstance(value, list | tuple):
+            waiting.extend(value)
+    return size

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable, EvtoolsError
-from evtools.state import WORKER_READINGS, Worker, WorkerReading, read
+from evtools.state import Worker
 from evtools.top.options import Check, TopOptions
 from evtools.top.source import open_source, watched
 from evtools.top.verdict import STATUSES, Sighting, Verdict, judge, line
 from evtools.transport import ConnectionSettings, Notice, Replies, call, explain
-from evtools.wire import EventFields
+from evtools.wire import EventFields, from_fields
 
 #: Events are looked at this often, in seconds.
 _TICK: Final = 0.25
@@ -105,10 +105,9 @@ class Pulse:
 
     def take(self, event: EventFields) -> None:
         """Take in an event of the worker."""
-        reading, _ = read(event, WORKER_READINGS.get(event["type"], WorkerReading))
-        if reading is not None:
-            self.heard = reading.local_received
-            self.worker.take(reading)
+        typed = from_fields(event)
+        self.heard = typed.local_received
+        self.worker.take(typed)
 
     @property
     def stopped(self) -> bool:

@@ -3,7 +3,10 @@
 from evtools.wire.codec import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Defect, Message
 from evtools.wire.envelope import EnvelopeWriter, encode_line, envelope, iso_utc, open_envelope
 from evtools.wire.events import (
+    COMMON,
+    FIELDS,
     GAP,
+    OWN_FIELDS,
     TIME_MAX,
     CustomEvent,
     Event,
@@ -13,13 +16,14 @@ from evtools.wire.events import (
     TaskEvent,
     WorkerEvent,
     group_from,
+    make_class,
     make_event,
     moment,
     routing_key_from,
 )
 from evtools.wire.joiner import Joiner
 from evtools.wire.missed import HEARTBEATS, MissedTasks
-from evtools.wire.schema import Record, Schema, from_fields, gap
+from evtools.wire.schema import Record, Schema, from_fields, gap, tidy
 from evtools.wire.serialisers import read_fields
 from evtools.wire.topology import (
     RedisTopics,
@@ -34,10 +38,13 @@ from evtools.wire.topology import (
 from evtools.wire.values import Lost
 
 __all__ = [
+    "COMMON",
     "ENVELOPE",
+    "FIELDS",
     "GAP",
     "HEARTBEATS",
     "MESSAGE_MAX_BYTES",
+    "OWN_FIELDS",
     "TIME_MAX",
     "Codec",
     "CustomEvent",
@@ -65,6 +72,7 @@ __all__ = [
     "gap",
     "group_from",
     "iso_utc",
+    "make_class",
     "make_event",
     "moment",
     "open_envelope",
@@ -73,5 +81,6 @@ __all__ = [
     "read_fields",
     "redis_topics",
     "routing_key_from",
+    "tidy",
     "wanted",
 ]

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from evtools.state import State
-from evtools.state.transitions import FINAL_STATES
+from evtools.state.attempts import FINAL_STATES
 
 pytestmark = pytest.mark.timeout(180)  # the story alone takes a quarter of a minute
 

@@ -87,12 +87,6 @@ def task_of(events: Iterable[Event], state: State | None = None) -> Task:
     return state.tasks[UUID]
 
 
-class Thorough(State):
-    """A state that takes in nothing the quick way."""
-
-    _STEPS = {kind: (lambda *_: None, *rest) for kind, (_, *rest) in State._STEPS.items()}  # noqa: RUF012
-
-
 WORKERS = (WORKER, OTHER)
 
 _OF_BOTH = (

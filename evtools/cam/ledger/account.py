@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Struct, field
 
 from evtools.cam.ledger.texts import CLEANERS, clean, clean_value, name
-from evtools.state import TASK_READINGS, TaskReading, WorkerReading
-from evtools.wire import encode_line
+from evtools.state import unwrapped
+from evtools.wire import COMMON, OWN_FIELDS, Event, encode_line
 
 # Several evcams may write into one database, and one evcam writes again after a
 # restart that forgot all. So a row is never written over: what it was made of
@@ -85,11 +85,12 @@ class WorkerAccount(Struct):
 
 # --- from events --------------------------------------------------------------------
 
-_OF_ALL: Final = frozenset(TaskReading.__struct_fields__) - {"hostname"}
+_OF_ALL: Final = frozenset(COMMON) - {"hostname"}
 #: By kind of event of a task, the names of its fields, first that of its sender.
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
-    kind: tuple(n for n in reading.__struct_fields__ if n not in _OF_ALL)
-    for kind, reading in TASK_READINGS.items()
+    kind: tuple(n for n in own if n not in _OF_ALL)
+    for kind, own in OWN_FIELDS.items()
+    if kind.startswith("task-")
 }
 #: What gets their values, and how those that are texts are cleaned.
 _GETTERS: Final = {kind: attrgetter(*names, "uuid") for kind, names in FIELDS.items()}
@@ -98,24 +99,33 @@ _CLEANERS: Final = {
 }
 _OF_WORKER: Final = tuple(
     n
-    for n in WorkerReading.__struct_fields__
-    if n not in {"hostname", "timestamp", "local_received", "clock", "utcoffset"}
+    for n in OWN_FIELDS["worker-heartbeat"]
+    if n not in {"hostname", "timestamp", "clock", "utcoffset"}
 )
 
 
-def told(kind: str, reading: TaskReading) -> Step:
+def told(event: Event) -> Step:
     """Return what one of Celery's events told of a task."""
-    values = zip(_CLEANERS[kind], _GETTERS[kind](reading), strict=False)
+    kind = event.type
+    hostname, *values, _ = _GETTERS[kind](event)
+    if event.exception is not None:
+        values[0] = unwrapped(event.exception, event.traceback)
     cleaned = [
-        clean_text(value) if value.__class__ is str else value for clean_text, value in values
+        clean_text(value) if value.__class__ is str else value
+        for clean_text, value in zip(_CLEANERS[kind], [hostname or None, *values], strict=True)
     ]
-    return Step(kind, reading.timestamp, tuple(cleaned))
+    return Step(kind, time_of(event), tuple(cleaned))
 
 
-def told_by_worker(kind: str, reading: WorkerReading, own: dict[str, Any]) -> Told:
+def told_by_worker(event: Event, own: dict[str, Any]) -> Told:
     """Return what a worker told of itself; `own` are fields Celery does not know."""
-    fields = {n: v for n in _OF_WORKER if (v := getattr(reading, n)) is not None}
-    return Told(kind, reading.timestamp, {**own, **clean_value(fields)})
+    fields = {n: v for n in _OF_WORKER if (v := getattr(event, n)) is not None}
+    return Told(event.type, time_of(event), {**own, **clean_value(fields)})
+
+
+def time_of(event: Event) -> float:
+    """Return when an event was sent, else when it was received, in UTC epoch seconds."""
+    return float(event.local_received if event.timestamp is None else event.timestamp)
 
 
 def clean_own(own: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,21 +15,13 @@ from evtools.cam.ledger.account import (
     latest,
     merged,
     merged_workers,
+    time_of,
     told,
     told_by_worker,
 )
 from evtools.cam.ledger.texts import key
-from evtools.state import (
-    TASK_READINGS,
-    WORKER_READINGS,
-    Change,
-    Task,
-    TaskReading,
-    Worker,
-    WorkerReading,
-    read,
-)
-from evtools.wire import EventFields
+from evtools.state import Change, Task, Worker, event_bytes
+from evtools.wire import Event, TaskEvent, WorkerEvent
 
 #: As much as may wait for a database that does not answer.
 MAX_BYTES: Final = 256 * 1024 * 1024
@@ -96,40 +88,34 @@ class Notebook:
         taken.lost += later.lost
         self._make_room()
 
-    def _note_task(self, event: EventFields) -> None:
-        kind = event["type"]
-        reading, own = read(event, TASK_READINGS.get(kind, TaskReading))
-        if reading is None:
-            return
-        heard = reading.local_received
-        account = self._task(key(reading.uuid), heard)
-        weight = reading.weigh() + (OWN_MAX_BYTES if own else 0)
+    def _note_task(self, event: Event) -> None:
+        kind, own = event.type, event.extra
+        received = float(event.local_received)
+        account = self._task(key(event.uuid), received)
+        weight = event_bytes(event) + (OWN_MAX_BYTES if own else 0)
         account.weight += weight
         self._notes.bytes += weight
         self._notes.events += 1
-        if kind not in TASK_READINGS:
-            note = Told(key(kind), reading.timestamp, clean_own(own))
+        if not isinstance(event, TaskEvent):
+            note = Told(key(kind), time_of(event), clean_own(own))
             account.note = latest((account.note, note))
             return
-        step = told(kind, reading)
+        step = told(event)
         account.steps.append(step)
         if own:
             alone = {n: (step.at, v) for n, v in clean_own(own).items()}
             account.extra = joined_extra((account.extra, alone))
         hostname = step.values[0]
         if kind != _SENT and hostname is not None:
-            self._worker(hostname, heard)
+            self._worker(hostname, received)
 
-    def _note_worker(self, event: EventFields) -> None:
-        kind = event["type"]
-        reading, own = read(event, WORKER_READINGS.get(kind, WorkerReading))
-        if reading is None or reading.hostname is None:
-            return
-        account = self._worker(key(reading.hostname), reading.local_received)
-        # The answer to a wake-up tells less than a heartbeat.
-        is_short = kind == _HEARTBEAT and reading.processed is None
-        if kind in WORKER_READINGS and not is_short:
-            news = told_by_worker(kind, reading, clean_own(own))
+    def _note_worker(self, event: Event) -> None:
+        kind = event.type
+        account = self._worker(key(event.hostname), float(event.local_received))
+        # The answer to a wake-up says less than a heartbeat.
+        is_short = kind == _HEARTBEAT and event.processed is None
+        if isinstance(event, WorkerEvent) and not is_short:
+            news = told_by_worker(event, clean_own(event.extra))
             account.told[kind] = latest((account.told.get(kind), news)) or news
 
     def _task(self, uuid: str, heard: float) -> Account:

@@ -3,12 +3,11 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from evtools.state.readings import text
 from evtools.state.statistics.cells import FAILED
 from evtools.state.statistics.fingerprint import TEXT_MAX, Fingerprint, fingerprint
 from evtools.state.statistics.rows import OTHERS, UNKNOWN
 from evtools.state.statistics.windows import Windows
-from evtools.wire import EventFields
+from evtools.wire import Event
 
 if TYPE_CHECKING:
     from evtools.state.task import Task
@@ -61,11 +60,11 @@ class Failures:
         self._samples: dict[Fingerprint, _Sample] = {}
         self._others = _Sample(0.0, 0.0)
 
-    def add(self, task: "Task", event: EventFields, now: float) -> None:
+    def add(self, task: "Task", event: Event, now: float) -> None:
         """Count the failure that an event tells of; `now` is when it came."""
-        exception = text(event.get("exception"))
+        exception = event.exception
         name = task.name or UNKNOWN
-        group = fingerprint(name, exception, event.get("traceback"))
+        group = fingerprint(name, exception, event.traceback)
         self.windows[group][FAILED] += 1
         sample = self._samples.get(group)
         if sample is None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
+from evtools.state.attempts import STARTED as STARTED_STATE
 from evtools.state.statistics.cells import (
     CANCELLED,
     EVENTS,
@@ -38,18 +39,16 @@ from evtools.state.statistics.rows import (
     WorkerStatistics,
 )
 from evtools.state.statistics.windows import Windows, merge
-from evtools.state.transitions import STARTED as STARTED_STATE
 from evtools.wire import TIME_MAX
 
 if TYPE_CHECKING:
-    from evtools.state.change import Change
+    from evtools.state.core import Change
     from evtools.state.task import Task
 
 #: Tasks that are followed while they run.
 _RUNNING_MAX: Final = 10_000
 _RUNNING_BYTES: Final = 250
 _ALL: Final = "all"
-_NUMBERS: Final[frozenset[type]] = frozenset({float, int})
 _TIME_MAX: Final = float(TIME_MAX)
 
 
@@ -115,16 +114,17 @@ class Statistics:
         failure: Exception | None = None
         latest: Any = None
         for change in changes:
-            received: Any = change.event.get("local_received")
+            event = change.event
+            received = event.local_received
             try:
                 # What came together came at the same time.
                 if received is not latest:
                     latest = received
-                    if type(received) in _NUMBERS and received >= self._next_second:
+                    if received >= self._next_second:
                         self._advance(received)
                 self._uncounted += 1
                 if change.subject is not None:
-                    taker = takers.get(change.event["type"])
+                    taker = takers.get(event.type)
                     if taker is not None:
                         taker(change.subject, change)
             except Exception as error:  # noqa: BLE001  (the others are counted first)
@@ -253,8 +253,8 @@ class Statistics:
         # No loop over the two tables: `take` spends most of its time here.
         # What the event tells is of its own attempt, the task shows the newest.
         worker, event = task.worker, change.event
-        runtime: Any = event.get("runtime")
-        if type(runtime) is not float or not 0.0 <= runtime <= _TIME_MAX:
+        runtime: Any = event.runtime
+        if runtime is None:
             runtime = task.runtime
         ran = None if runtime is None else run_cell(runtime)
         of_type = self._types[task.name or UNKNOWN]
@@ -263,10 +263,7 @@ class Statistics:
             of_type[ran] += 1
             stretch(of_type, RUN_LONGEST, RUN_SHORTEST, runtime)
         if worker is not None:
-            hostname: Any = event.get("hostname")
-            if type(hostname) is not str or not hostname:
-                hostname = worker.hostname
-            of_worker = self._workers[hostname]
+            of_worker = self._workers[event.hostname or worker.hostname]
             of_worker[cell] += 1
             if ran is not None:
                 of_worker[ran] += 1

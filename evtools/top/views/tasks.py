@@ -154,13 +154,13 @@ class TasksView(ProjectedTable[Task]):
         state.on_forget = lambda task: self._index.forget([task.uuid])
 
     def _is_alive(self, key: str, subject: Task) -> bool:
-        return subject.shelf.get(key) is subject
+        return subject.stored_in.get(key) is subject
 
     # --- what happens ------------------------------------------------------------
 
     def note(self) -> None:
         """Note which tasks have changed, also while the table is frozen."""
-        changed = self._state.tasks.heard_since(self._noted)
+        changed = self._state.tasks.changed_since(self._noted)
         self._index.take((task.uuid, task) for task in changed)
         self._noted = self._state.event_count
 
@@ -318,6 +318,4 @@ class TasksView(ProjectedTable[Task]):
 
 def _still(task: Task) -> Task:
     """Return a copy of a task that stays as it is."""
-    still = copy.copy(task)
-    still.history = copy.copy(task.history)
-    return still
+    return copy.copy(task)

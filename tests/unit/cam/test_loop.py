@@ -290,7 +290,7 @@ def test_events_reach_the_state_the_camera_and_the_counters(stage):
     play = stage([received("a")], [], [told("worker-heartbeat"), received("b")])
     assert play.run() == 0
     assert sorted(play.state.tasks) == ["a", "b"]
-    assert [change.event["type"] for change in play.camera.observed] == [
+    assert [change.event.type for change in play.camera.observed] == [
         *("task-received", "worker-heartbeat", "task-received")
     ]
     assert play.counters.events == 3

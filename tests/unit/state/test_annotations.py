@@ -4,10 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evtools.state import CeleryTask as Task
 from evtools.state import State
-from evtools.state.annotations import CELERYS, KEPT_MAX_BYTES
-from evtools.state.task import Task
-from evtools.state.weights import weigh
+from evtools.state.task import CELERYS, KEPT_MAX_BYTES, size_of
 from evtools.state.worker import Worker
 from tools.told import UUID, WORKER, account, life, task_of, told
 
@@ -162,18 +161,18 @@ def test_no_number_of_names_fills_the_memory():
     for number in range(2000):
         event = told("task-started", 11.0, **{f"name{number}": "x" * 100})
         state.apply([event])
-    assert weigh(task.extra) <= KEPT_MAX_BYTES
+    assert size_of(task.extra) <= KEPT_MAX_BYTES
     assert len(vars(task)) < 200
     assert task.weight_bytes < 2 * KEPT_MAX_BYTES
 
 
-def test_fields_weigh():
+def test_fields_size_of():
     state = State()
     first, second = life("received", "started")
     light = task_of([first], state).weight_bytes
     state.apply([{**second, "tenant": "x" * 1000}])
     grown = state.tasks[UUID].weight_bytes - light
-    assert grown >= weigh({"tenant": "x" * 1000})
+    assert grown >= size_of({"tenant": "x" * 1000})
     state.apply([{**told("task-succeeded", 12.0), "tenant": "x"}])
     assert state.tasks[UUID].weight_bytes < light + grown
 

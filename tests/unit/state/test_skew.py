@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.state import State
-from evtools.state.skew import Clients, Skew
+from evtools.state.worker import Clients, Skew
 from tools.told import OTHER, UUID, WORKER, told
 
 

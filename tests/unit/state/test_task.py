@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.state import State, Task, Worker
+from evtools.state import CeleryTask as Task
+from evtools.state import State, Worker
 from tools.told import CLIENT, OTHER, UUID, WAY, WORKER, account, life, task_of, told
 
 SUCCESS = life("sent", "received", "started", "succeeded")
@@ -306,7 +307,7 @@ def test_the_method_event_takes_an_event_into_the_state_of_the_task():
     told_of = {"hostname": WORKER, "result": "x" * 500, "runtime": 0.5}
     assert task.event("succeeded", 13.0, 13.25, told_of | {"pid": 77}) is None
     assert (task.state, task.succeeded, task.result) == ("SUCCESS", 13.0, "x" * 500)
-    assert task.shelf is state.tasks.done
+    assert task.stored_in is state.tasks.done
     assert state.weight_bytes > before + 500
     assert names_of(state.tasks_by_type) == {"shop.pay": [UUID]}
 
@@ -450,7 +451,7 @@ def test_a_copy_tells_the_same_and_belongs_to_no_state(events, copied):
     assert account(twin) == account(task)
     assert twin.cluster_state is None
     assert twin.children == set()
-    assert UUID not in twin.shelf
+    assert UUID not in twin.stored_in
 
 
 # --- what is not there until an event has it, as in Celery --------------------------

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.state.transitions import EVENT_STATES
+from evtools.state.attempts import MOMENTS
 from evtools.top.ui.theme import STYLES
 from evtools.top.wording import (
     LOST,
@@ -21,7 +21,7 @@ from tools.gaps import gap
 
 
 def test_every_state_has_a_word_and_a_style():
-    assert set(STATES) == set(EVENT_STATES.values())
+    assert set(STATES) == set(MOMENTS)
     assert {style for _, style in (*STATES.values(), LOST)} <= set(STYLES)
     assert max(len(word) for word, _ in STATES.values()) <= 6
 

@@ -25,7 +25,7 @@ from evtools.cam.ledger.account import (
     told,
     told_by_worker,
 )
-from evtools.state import TASK_READINGS, WORKER_READINGS, read
+from evtools.wire import from_fields
 from tools.told import OTHER, WORKER
 from tools.told import told as event
 
@@ -119,11 +119,10 @@ def test_the_latest_of_nothing_is_nothing():
 # --- what events tell ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", TASK_READINGS)
+@pytest.mark.parametrize("kind", FIELDS)
 def test_all_that_celery_tells_of_a_task_is_kept(kind):
     original = event(kind)
-    reading, _ = read(original, TASK_READINGS[kind])
-    heard = told(kind, reading)
+    heard = told(from_fields(original))
     assert (heard.kind, heard.at) == (kind, original["timestamp"])
     ours = {"type", "uuid", "timestamp", "local_received", "clock", "pid", "utcoffset"}
     known = dict(zip(FIELDS[kind], heard.values, strict=True))
@@ -133,15 +132,12 @@ def test_all_that_celery_tells_of_a_task_is_kept(kind):
 
 
 def test_texts_of_events_are_cleaned():
-    reading, _ = read(event("task-failed", exception="\0"), TASK_READINGS["task-failed"])
-    _, exception, _ = told("task-failed", reading).values
+    _, exception, _ = told(from_fields(event("task-failed", exception="\0"))).values
     assert exception == "�"
 
 
 def test_no_field_of_its_own_takes_the_place_of_what_a_worker_tells():
-    kind = "worker-heartbeat"
-    reading, _ = read(event(kind), WORKER_READINGS[kind])
-    news = told_by_worker(kind, reading, {"freq": 9.0, "zone": "eu"})
+    news = told_by_worker(from_fields(event("worker-heartbeat")), {"freq": 9.0, "zone": "eu"})
     assert (news.fields["freq"], news.fields["zone"]) == (2.0, "eu")
     assert "clock" not in news.fields
 

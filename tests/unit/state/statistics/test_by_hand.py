@@ -50,7 +50,7 @@ class ByHand:
         return counted
 
     def take(self, change):
-        event = change.event
+        event = change.event.as_dict()
         kind, uuid, at = event["type"], event["uuid"], event["local_received"]
         self.count("events", "", "events", at)
         if event.get("name"):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evtools.state.change import Change
+from evtools.state.core import Change
 from evtools.state.statistics import (
     OTHERS,
     UNKNOWN,
@@ -15,6 +15,7 @@ from evtools.state.statistics import (
     queues,
     statistics,
 )
+from evtools.wire import from_fields
 from tools.watched import Watched
 
 NEAR = 0.05
@@ -260,7 +261,7 @@ def test_a_time_that_cannot_be_is_taken_for_now(watched, received):
 def test_whole_seconds_are_times_too():
     taken = Statistics()
     for second in (1000, 2000):
-        event = {"type": "x", "local_received": second}
+        event = from_fields({"type": "x", "local_received": second})
         taken.take([Change(event, None, created=False, before=None, after=None)])
     assert taken.totals("1m", 2000.0).event_rate == pytest.approx(1 / 60)
 

@@ -1,15 +1,14 @@
 """Clusters: events in, tasks and workers out, and everything bounded."""
 
 from decimal import Decimal
-from itertools import count
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evtools.state import Liveness, State
-from evtools.state.cluster import SWEEP_EVERY, TASK_BYTES, WORKER_BYTES, Cluster
-from tools.told import CLIENT, OTHER, UUID, WAY, WORKER, Thorough, account, life, task_of, told
+from evtools.state.core import SWEEP_EVERY, TASK_BYTES, WORKER_BYTES, Cluster
+from tools.told import CLIENT, OTHER, UUID, WAY, WORKER, account, life, task_of, told
 
 MANY = 1_000_000
 #: How fast it goes is for the benchmarks to say.
@@ -238,9 +237,6 @@ def test_a_note_is_a_sign_of_life_of_a_worker_that_we_know():
     assert known.workers[WORKER].local_received == 20.0 + WAY
 
 
-# --- the usual way and the other ---------------------------------------------------
-
-
 KINDS = ("sent", "received", "started", "succeeded", "failed", "retried")
 KINDS += ("revoked", "rejected", "cancelled")
 _PLAIN = st.builds(
@@ -255,26 +251,6 @@ _PLAIN = st.builds(
     st.sampled_from([WORKER, OTHER]),
     st.sampled_from([0, 0, 0, 1, 2]),
 )
-
-
-def _as_they_came(events):
-    """Return events with the receipt in their order, as a stream has them."""
-    times = count(20.0)
-    return [{**event, "local_received": next(times)} for event in events]
-
-
-@UNHURRIED
-@given(st.lists(_PLAIN, min_size=1, max_size=8).map(_as_they_came))
-def test_the_quick_way_ends_where_the_thorough_way_ends(events):
-    quick, thorough = account(task_of(events)), account(task_of(events, Thorough()))
-    assert quick == thorough
-
-
-def test_the_thorough_way_is_another():
-    quick, thorough = task_of(life(*FINISHED)), task_of(life(*FINISHED), Thorough())
-    assert quick.history is None
-    assert thorough.history is not None
-    assert account(quick) == account(thorough)
 
 
 # --- anything at all ---------------------------------------------------------------
@@ -328,14 +304,13 @@ def test_no_events_raise_and_the_bounds_hold(events, tasks, workers, max_bytes):
     check_weight(known)
     for uuid, task in known.tasks.items():
         assert task.uuid == uuid
-        assert task.shelf is known.tasks.of_state[task.state]
+        assert task.stored_in is known.tasks.of_state[task.state]
         assert task.cluster_state is known
         account(task)
-        task.as_dict()
-    assert len(known._kin) <= len(known.tasks)
+    assert len(known._tree) <= len(known.tasks)
     half = known.event_count // 2
     newer = [task for task in known.tasks.values() if task.serial > half]
-    heard = known.tasks.heard_since(half)
+    heard = known.tasks.changed_since(half)
     assert heard == sorted(newer, key=lambda task: task.serial)
     for worker in known.workers.values():
         assert worker.status(50.0)
@@ -424,7 +399,7 @@ def test_a_task_that_is_forgotten_as_it_ends_weighs_nothing(more):
     ending = told("task-succeeded", 12.0, result="x" * 20_000, **more)
     known.apply([ending])
     assert UUID not in known.tasks
-    assert len(known._kin) == 0
+    assert len(known._tree) == 0
     check_weight(known)
 
 
@@ -447,7 +422,7 @@ def test_who_wants_to_know_is_told_of_each_task_that_is_forgotten():
 
 def test_kin_goes_with_its_tasks():
     known = cluster(*(sent(f"u{n}", f"p{n}", f"r{n}") for n in range(50)), tasks=5)
-    assert len(known._kin) == 5
+    assert len(known._tree) == 5
     assert known.children("p0") == ()
     assert names(known.children("p49")) == ["u49"]
 

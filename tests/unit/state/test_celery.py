@@ -14,9 +14,10 @@ from celery.events.snapshot import Polaroid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evtools.state import State, Task, Worker
-from evtools.state.cluster import MAX_BYTES
-from evtools.state.state import TYPES_MAX
+from evtools.state import CeleryTask as Task
+from evtools.state import State, Worker
+from evtools.state.celery import TYPES_MAX
+from evtools.state.core import MAX_BYTES
 from tools.clock import FakeClock
 from tools.told import OTHER, WORKER, account, life, task_of, told
 
@@ -679,7 +680,7 @@ def test_clear_forgets_workers_and_counts_too(state):
     state.clear(ready=False)
     assert not state.tasks
     assert state.weight_bytes == 0
-    assert len(state._kin) == 0
+    assert len(state._tree) == 0
 
 
 def test_after_a_clear_new_tasks_are_newer_than_those_that_were_kept(state):

@@ -1,11 +1,15 @@
-"""History: attempts, whatever happens to a task and however its events come."""
+"""Attempts: what the events of a task mean, whatever order they come in and how often."""
+
+from itertools import permutations
+from operator import itemgetter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evtools.state import State
-from evtools.state.history import READINGS_MAX
+from evtools.state import Attempt, State, attempts, in_order, unwrapped
+from evtools.state.attempts import EVENTS_MAX, epoch
+from evtools.wire import from_fields
 from tools.stories import STORIES, UNUSUAL
 from tools.told import CLIENT, OTHER, UUID, WORKER, account, account_of_attempt, life, task_of, told
 
@@ -78,6 +82,59 @@ def test_what_is_left_of_a_life_and_comes_twice_is_the_same_in_every_order(story
     order = data.draw(st.lists(st.sampled_from(story.events), min_size=1))
     left = [event for event in story.events if event in order]
     assert account(task_of(order)) == account(task_of(left))
+
+
+def shown(task):
+    """All attempts as a state has them; what the newest shows of the one before left out."""
+    facts = [account_of_attempt(attempt) for attempt in task.attempts]
+    return facts, {name: task.get(name) for name in OF_NEWEST}
+
+
+OF_NEWEST = ("state", "timestamp", "pid", "received", "started", "succeeded", "ended", "retries")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(_EVENTS, min_size=1, max_size=12), st.data())
+def test_a_state_says_what_the_one_rule_says_in_any_order(events, data):
+    """The quick ways, for one attempt and for events in order, end where the rule ends."""
+    *earlier, newest = attempts(in_order(map(from_fields, events)))
+    order = data.draw(
+        st.permutations(events) | st.just(sorted(events, key=itemgetter("timestamp")))
+    )
+    facts, of_newest = shown(task_of(order))
+    assert facts == [account_of_attempt(attempt) for attempt in earlier]
+    assert of_newest == {name: getattr(newest, name) for name in OF_NEWEST}
+
+
+@story_of_task
+def test_the_one_rule_needs_no_order_and_no_state(story):
+    expected = [
+        account_of_attempt(each) for each in attempts(in_order(map(from_fields, story.events)))
+    ]
+    twice = [from_fields(event) for event in (*story.events[::-1], *story.events)]
+    assert [account_of_attempt(each) for each in attempts(in_order(twice))] == expected
+
+
+@story_of_task
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_each_change_begins_where_the_one_before_it_ended(story, data):
+    state = State()
+    changes = state.apply(data.draw(st.permutations(story.events)))
+    assert [change.before for change in changes] == [None, *(each.after for each in changes)][:-1]
+    assert [change.created for change in changes] == [True] + [False] * (len(changes) - 1)
+    assert state.tasks[UUID].state == changes[-1].after
+
+
+@pytest.mark.parametrize("kinds", list(permutations(["sent", "received", "started", "succeeded"])))
+def test_one_attempt_at_one_worker_keeps_no_events(kinds):
+    events = {
+        event["type"][5:]: event for event in life("sent", "received", "started", "succeeded")
+    }
+    order = [events[kind] for kind in kinds]
+    task = task_of(order * 2)
+    assert task.history is None
+    assert account(task) == account(task_of(events.values()))
 
 
 @story_of_task
@@ -365,6 +422,178 @@ def test_of_two_workers_nobody_knows_which_was_meant():
         assert task.worker_name is None
 
 
+# --- what is shown of them --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["failed", "terminated", "given back", "succeeded"])
+def test_what_a_first_attempt_said_is_kept_when_there_is_a_second(name):
+    state = State()
+    task = task_of(STORIES[name].events, state)
+    first = account(task)
+    state.apply(life("received", "started", start=30.0))
+    assert (task.state, task.received) == ("STARTED", 30.0)
+    [before] = task.attempts
+    for fact in ("state", "sent", "received", "started", "ended", "exception", "signum"):
+        assert getattr(before, fact) == first[fact]
+    assert (before.runtime, before.requeue) == (first["runtime"], first["requeue"])
+    assert (before.timestamp, before.pid) == (13.0, 77)
+    # Nothing of it is left in what is shown of the one that runs.
+    for fact in ("ended", "exception", "traceback", "signum", "requeue", "result"):
+        assert task.get(fact) is None
+    assert task.runtime is None
+
+
+def test_a_task_whose_second_try_is_at_nobody_shows_where_the_first_was():
+    state = State()
+    task = task_of(UNUSUAL["sent for its second try"].events, state)
+    assert task.worker_name == WORKER
+    state.apply([told("task-received", 15.0, retries=1, hostname=OTHER)])
+    assert (task.state, task.worker_name) == ("RETRY", OTHER)
+    assert task.exception == "OSError(5)"
+    state.apply([told("task-started", 16.0, hostname=OTHER)])
+    assert (task.state, task.exception, task.retried) == ("STARTED", None, None)
+
+
+def test_a_second_try_is_all_that_may_be_known():
+    task = task_of([told("task-sent", 10.0, retries=1)])
+    assert (task.state, task.retries, task.worker_name) == ("RETRY", 1, None)
+    assert task.attempts == ()
+    assert task.retried is task.exception is None
+
+
+def test_of_several_ends_one_counts():
+    events = life("received", "started")
+    failed, rejected = told("task-failed", 13.0), told("task-rejected", 13.5)
+    for order in ([failed, rejected], [rejected, failed]):
+        task = task_of([*events, *order])
+        assert (task.state, task.ended, task.rejected) == ("FAILURE", 13.0, 13.5)
+        assert (task.timestamp, task.requeue, task.history) == (13.0, True, None)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_a_worker_received_counts_more_than_what_was_sent(order):
+    sent = told("task-sent", 10.0, eta="soon", expires="late")
+    received = told("task-received", 11.0, eta="now")
+    task = task_of([sent, received][::order])
+    assert (task.eta, task.expires) == ("now", "late")
+
+
+def test_an_attempt_says_what_it_is():
+    task = task_of(UNUSUAL["given back and waiting"].events)
+    [first] = task.attempts
+    assert isinstance(first, Attempt)
+    assert repr(first) == "<Attempt 0: REJECTED on celery@one>"
+    assert (first.began, first.runtime, first.waits) == (11.0, 1.0, False)
+
+
+# --- what was raised ------------------------------------------------------------------
+
+WRAPPER = "ExceptionWithTraceback()"
+
+
+@pytest.mark.parametrize(
+    ("line", "raised"),
+    [
+        ("billiard.exceptions.TimeLimitExceeded: TimeLimitExceeded(1,)", "TimeLimitExceeded(1,)"),
+        (
+            "billiard.exceptions.WorkerLostError: Worker exited prematurely: signal 9",
+            "WorkerLostError('Worker exited prematurely: signal 9')",
+        ),
+        ("MemoryError", "MemoryError()"),
+    ],
+)
+def test_the_end_of_the_traceback_says_what_was_raised(line, raised):
+    traceback = f"Traceback (most recent call last):\n  File x, line 1\n{line}\n"
+    assert unwrapped(WRAPPER, traceback) == raised
+    failed = told("task-failed", 12.0, exception=WRAPPER, traceback=traceback)
+    for order in (1, -1):
+        task = task_of([*life("received", "started"), failed][::order])
+        assert (task.exception, task.traceback) == (raised, traceback)
+
+
+@pytest.mark.parametrize("traceback", [None, "", "?!", "no type: of an exception"])
+def test_where_nothing_says_what_was_raised_the_wrapper_stays(traceback):
+    assert unwrapped(WRAPPER, traceback) == WRAPPER
+    assert unwrapped("KeyError('x')", traceback) == "KeyError('x')"
+
+
+def test_what_was_raised_is_no_longer_than_texts_are():
+    assert len(unwrapped(WRAPPER, "ValueError: " + "x" * 1_000_000)) <= 1100
+
+
+@given(st.text(), st.text())
+def test_no_traceback_makes_it_raise(exception, traceback):
+    assert unwrapped(exception, traceback) == exception or exception == WRAPPER
+    assert unwrapped(WRAPPER, traceback)
+
+
+# --- moments --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2026-11-21T14:56:32.500000+00:00",
+        "2026-11-21T14:56:32.500000Z",
+        "2026-11-21T14:56:32.500000",
+        "2026-11-21T20:26:32.500000+05:30",
+        "2026-11-21 14:56:32.5",
+    ],
+)
+def test_a_moment_is_the_same_in_every_zone_and_utc_without_one(moment):
+    assert epoch(moment) == 1795272992.5
+
+
+@pytest.mark.parametrize(
+    "moment", [None, "", "soon", "NaN", "1795272992.5", "2026-13-45T99:99:99", "\ud800", "9" * 5000]
+)
+def test_what_is_no_moment_is_none(moment):
+    assert epoch(moment) is None
+
+
+@given(st.text() | st.datetimes(timezones=st.timezones()))
+def test_no_text_makes_it_raise_and_what_python_writes_is_read(moment):
+    if isinstance(moment, str):
+        assert isinstance(epoch(moment), float | None)
+    else:
+        assert epoch(moment.isoformat()) == pytest.approx(moment.timestamp())
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("eta", "wait"),
+    [
+        (None, 70.0),
+        ("1970-01-01T00:01:15", 5.0),  # 75 s
+        ("1970-01-01T02:01:15+02:00", 5.0),
+        ("1970-01-01T00:00:05", 70.0),  # before it was sent
+        ("soon", 70.0),
+        ("1970-01-01T01:00:00", None),  # started too early: clocks differ
+    ],
+)
+def test_a_delay_that_was_asked_for_is_no_wait(eta, wait, order):
+    events = [
+        told("task-sent", 10.0, eta=eta),
+        told("task-received", 11.0, eta=eta),
+        told("task-started", 80.0),
+    ]
+    assert task_of(events[::order]).wait == wait
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_wait_of_a_second_try_begins_with_its_own_sending_and_delay(order):
+    eta = "1970-01-01T00:01:00"  # 60 s
+    events = [
+        *life("sent", "received", "started"),
+        told("task-sent", 13.0, retries=1, eta=eta, hostname=WORKER),
+        told("task-received", 13.5, retries=1, eta=eta),
+        told("task-retried", 14.0),
+        told("task-started", 61.5),
+    ]
+    task = task_of(events[::order])
+    assert (task.wait, task.eta) == (1.5, eta)
+
+
 # --- bounds --------------------------------------------------------------------------
 
 
@@ -388,8 +617,8 @@ def test_a_task_that_is_retried_for_ever_takes_no_more_space(order):
     # Of what comes backwards, the middle of a life is forgotten before its beginning.
     assert task.state == ("RETRY" if order == 1 else task.state)
     if task.history is not None:
-        assert len(task.history.readings) <= READINGS_MAX
-    assert len(task.attempts) < READINGS_MAX
+        assert len(task.history.events) <= EVENTS_MAX
+    assert len(task.attempts) < EVENTS_MAX
     assert max(weights) < 50_000
     beats = state.weight_bytes - task.weight_bytes
     assert beats == State().weight_bytes + 2 * 1500

@@ -1,4 +1,4 @@
-"""The state of a cluster under the names that Celery's State has."""
+"""The state of a cluster and its tasks under the names that Celery has for them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,12 +7,11 @@ from itertools import islice
 from typing import Any, ClassVar, Final, TypeVar
 
 from evtools.clock import Clock
-from evtools.state.change import Change
-from evtools.state.cluster import MAX_BYTES, SPARE, Cluster
-from evtools.state.groups import Groups
-from evtools.state.task import Task
+from evtools.state.attempts import RECEIVED
+from evtools.state.core import MAX_BYTES, SPARE, Change, Cluster
+from evtools.state.task import Task as BaseTask
 from evtools.state.worker import LIVENESS, Liveness, Worker
-from evtools.wire import EventFields
+from evtools.wire import Event, EventFields, from_fields
 
 Result = TypeVar("Result")
 
@@ -20,15 +19,139 @@ Result = TypeVar("Result")
 TYPES_MAX: Final = 10_000
 
 
+class Task(BaseTask):
+    """A task, with what Celery's Task has besides."""
+
+    # fmt: off
+    _fields: ClassVar = (
+        "uuid", "name", "state", "received", "sent", "started", "rejected",
+        "succeeded", "failed", "retried", "revoked", "args", "kwargs",
+        "eta", "expires", "retries", "worker", "result", "exception",
+        "timestamp", "runtime", "traceback", "exchange", "routing_key",
+        "clock", "client", "root", "root_id", "parent", "parent_id", "children",
+    )
+    #: As Celery's: what of a task comes from which event.  What is set here changes nothing.
+    merge_rules: ClassVar = {
+        RECEIVED: (
+            "name", "args", "kwargs", "parent_id",
+            "root_id", "retries", "eta", "expires",
+        )
+    }
+    _info_fields: ClassVar = (
+        "args", "kwargs", "retries", "result", "eta", "runtime",
+        "expires", "exception", "exchange", "routing_key",
+        "root_id", "parent_id",
+    )
+    # fmt: on
+
+    def event(
+        self,
+        type_: str,
+        timestamp: float | None = None,
+        local_received: float | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Apply the event `task-TYPE_`, in the state that has the task if one has."""
+        event = {**(fields or {}), "type": f"task-{type_}", "uuid": self.uuid or "?"}
+        event |= {"timestamp": timestamp, "local_received": local_received}
+        state = self.cluster_state
+        if not isinstance(state, State) or state.tasks.find(self.uuid) is not self:
+            # A state of its own for the moment.
+            uuid, self.uuid = self.uuid, self.uuid or "?"
+            lone = State(tasks={self.uuid: self})
+            lone.take(event)
+            lone.tasks.clear()
+            self.uuid, self.cluster_state = uuid, state
+        else:
+            state.take(event)
+
+    def info(
+        self, fields: Iterable[str] | None = None, extra: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        """Return what is known of `fields` (those to show, if None) and `extra`."""
+        names = [*(self._info_fields if fields is None else fields), *(extra or ())]
+        values = {name: getattr(self, name, None) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields that Celery's Task has; other tasks by their ids."""
+        return {
+            **{name: getattr(self, name) for name in self._fields},
+            "root": self.root_id,
+            "parent": self.parent_id,
+            "children": [child.uuid for child in self.children],
+        }
+
+
+_Call = Callable[[str, int | None, bool], Iterator[tuple[str, BaseTask]]]
+
+
+class Groups(Mapping[str, set[BaseTask]]):
+    """Sets of tasks by the text that `key` returns for them.
+
+    It is made of `tasks` when somebody asks, and kept until `reset`; so it
+    costs nothing meanwhile.  A group that nothing is in is empty.  Called, it
+    does what `call` does.
+    """
+
+    def __init__(
+        self, tasks: Iterable[BaseTask], key: Callable[[BaseTask], str | None], call: _Call
+    ) -> None:
+        self._tasks = tasks
+        self._key = key
+        self._call = call
+        self._groups: dict[str, set[BaseTask]] | None = None
+
+    def __call__(
+        self,
+        name: str,
+        limit: int | None = None,
+        reverse: bool = True,  # noqa: FBT001, FBT002
+    ) -> Iterator[tuple[str, BaseTask]]:
+        """Yield the uuids and tasks of a group, ordered by time."""
+        return self._call(name, limit, reverse)
+
+    def __getitem__(self, name: str) -> set[BaseTask]:
+        return self._made().get(name, set())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a group, `default` if nothing is in it."""
+        return self._made().get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made())
+
+    def __len__(self) -> int:
+        return len(self._made())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._made()
+
+    def reset(self) -> None:
+        """Forget what was made, as the tasks change."""
+        self._groups = None
+
+    def _made(self) -> dict[str, set[BaseTask]]:
+        if self._groups is None:
+            groups: dict[str, set[BaseTask]] = {}
+            for each in self._tasks:
+                name = self._key(each)
+                if name is not None:
+                    groups.setdefault(name, set()).add(each)
+            self._groups = groups
+        return self._groups
+
+
 class State(Cluster):
     """The state of a cluster, as Celery's `celery.events.state.State` and more.
 
-    `callback(state, event)` is called before each event is taken in,
+    `callback(state, event)` is called before each event is applied,
     `on_node_join(worker)` and `on_node_leave(worker)` after a worker came or
     said goodbye; `handlers[group](subject, event)` takes the events of a group
     instead of the state.  They run in the thread that applies events.
     """
 
+    Task = Task
     #: As Celery's, and of no effect: there is no heap of tasks.
     heap_multiplier: ClassVar = 4
 
@@ -36,7 +159,7 @@ class State(Cluster):
         self,
         callback: Callable[["State", EventFields], object] | None = None,
         workers: Mapping[str, Worker] | None = None,
-        tasks: Mapping[str, Task] | None = None,
+        tasks: Mapping[str, BaseTask] | None = None,
         taskheap: object = None,  # noqa: ARG002  (there is none)
         max_workers_in_memory: int = 5000,
         max_tasks_in_memory: int = 10000,
@@ -95,8 +218,8 @@ class State(Cluster):
 
     # --- events ----------------------------------------------------------------------
 
-    def changes(self, events: Iterable[EventFields]) -> Iterator[Change]:
-        """Take in each event when it is asked what that changed.
+    def changes(self, events: Iterable[Event | EventFields]) -> Iterator[Change]:
+        """Apply each event when the next change is asked for.
 
         So its task or worker is as this event left it, however many come together.
         The state is locked until the last one.
@@ -106,12 +229,12 @@ class State(Cluster):
             calls = self.event_callback or self.on_node_join or self.on_node_leave
             if calls or self.handlers:
                 for event in events:
-                    yield self._take_and_call(event)[0]
+                    yield self._apply_and_call(event)[0]
             else:
-                yield from self._take_all(events)
+                yield from self._apply_all(events)
 
     def event(self, event: EventFields) -> tuple[Any, str] | None:
-        """Take in one event; return `((subject, created), type)` as Celery does.
+        """Apply one event; return `((subject, created), type)` as Celery does.
 
         `type` is without the group.  A handler's result takes the place of the
         pair; None if the event is of an unknown group, or of no use.  Other than
@@ -124,7 +247,7 @@ class State(Cluster):
         """Do what `event` does, in Celery's inner place for it."""
         # One at a time, the first in `tasks`, as those expect who keep an index.
         self._spare = 0.0
-        change, answer = self._take_and_call(event)
+        change, answer = self._apply_and_call(event)
         worker = change.subject
         left = change.created and change.after == "offline"
         if left and isinstance(worker, Worker):
@@ -132,30 +255,34 @@ class State(Cluster):
         return answer
 
     def task_event(self, type_: str, fields: Mapping[str, Any]) -> Any:
-        """Take in the event `task-TYPE_`; return the task and whether it is new."""
+        """Apply the event `task-TYPE_`; return the task and whether it is new."""
         answer = self.event({**fields, "type": f"task-{type_}"})
         return answer and answer[0]
 
     def worker_event(self, type_: str, fields: Mapping[str, Any]) -> Any:
-        """Take in the event `worker-TYPE_`; return the worker and whether it is new."""
+        """Apply the event `worker-TYPE_`; return the worker and whether it is new."""
         answer = self.event({**fields, "type": f"worker-{type_}"})
         return answer and answer[0]
 
-    def _take_all(self, events: Iterable[EventFields]) -> Iterator[Change]:
+    def _apply_all(self, events: Iterable[Event | EventFields]) -> Iterator[Change]:
         try:
-            yield from super()._take_all(events)
+            yield from super()._apply_all(events)
         finally:
             self._forget_groups()
 
-    def _take_and_call(self, event: EventFields) -> tuple[Change, tuple[Any, str] | None]:
-        """Take in an event and call who asked for it; return what `event` does, too."""
-        if self.event_callback is not None:
-            self.event_callback(self, event)
-        group, subject = _split(event)
+    def _apply_and_call(self, event: Event | EventFields) -> tuple[Change, tuple[Any, str] | None]:
+        """Apply an event with all callbacks; return what `event` does, too."""
+        type_ = event.get("type")
+        group, _, subject = type_.partition("-") if isinstance(type_, str) else ("", "", "")
         handler = self.handlers.get(group)
-        if handler is not None:
-            self.event_count += 1
-            return Change(event), (handler(subject, event), subject)
+        if handler is not None or self.event_callback is not None:
+            fields = event.as_dict() if isinstance(event, Event) else event
+            if self.event_callback is not None:
+                self.event_callback(self, fields)
+            if handler is not None:
+                self.event_count += 1
+                typed = event if isinstance(event, Event) else from_fields(event)
+                return Change(typed), (handler(subject, fields), subject)
         change = self.take(event)
         worker, created = change.subject, change.created
         if worker is None:
@@ -177,7 +304,7 @@ class State(Cluster):
     # --- looking ---------------------------------------------------------------------
 
     def freeze_while(self, fun: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-        """Call `fun` while no event is taken in; clear after it if `clear_after`.
+        """Call `fun` while no event is applied; clear after it if `clear_after`.
 
         Nothing is cleared if it raises: what it did not do it can do again.
         """
@@ -205,7 +332,7 @@ class State(Cluster):
         self,
         limit: int | None = None,
         reverse: bool = True,  # noqa: FBT001, FBT002
-    ) -> Iterator[tuple[str, Task]]:
+    ) -> Iterator[tuple[str, BaseTask]]:
         """Yield the uuids and tasks that we heard of last, newest first.
 
         At most `limit` tasks; with `reverse=False` the oldest first.
@@ -220,7 +347,7 @@ class State(Cluster):
         name: str,
         limit: int | None,
         reverse: bool,  # noqa: FBT001
-    ) -> Iterator[tuple[str, Task]]:
+    ) -> Iterator[tuple[str, BaseTask]]:
         found = (pair for pair in self.tasks_by_time(None, reverse) if pair[1].name == name)
         return islice(found, limit)
 
@@ -229,13 +356,13 @@ class State(Cluster):
         hostname: str,
         limit: int | None,
         reverse: bool,  # noqa: FBT001
-    ) -> Iterator[tuple[str, Task]]:
+    ) -> Iterator[tuple[str, BaseTask]]:
         found = (
             pair for pair in self.tasks_by_time(None, reverse) if pair[1].worker_name == hostname
         )
         return islice(found, limit)
 
-    def itertasks(self, limit: int | None = None) -> Iterator[tuple[str, Task]]:
+    def itertasks(self, limit: int | None = None) -> Iterator[tuple[str, BaseTask]]:
         """Yield uuids and tasks in no particular order."""
         return islice(self.tasks.items(), limit or None)
 
@@ -259,7 +386,7 @@ class State(Cluster):
             worker.update(kwargs)
             return worker, created
 
-    def get_or_create_task(self, uuid: str) -> tuple[Task, bool]:
+    def get_or_create_task(self, uuid: str) -> tuple[BaseTask, bool]:
         """Return a task, and whether it is new."""
         with self._lock:
             task = self.tasks.find(uuid)
@@ -292,13 +419,13 @@ class State(Cluster):
         self.event_count = self.task_count = 0
         self._number_anew()
 
-    def adopt(self, task: Task) -> None:
+    def adopt(self, task: BaseTask) -> None:
         """Take in a task, of another state or made by hand."""
         with self._lock:
             self._forget_groups()
             super().adopt(task)
 
-    def drop(self, tasks: Iterable[Task]) -> None:
+    def drop(self, tasks: Iterable[BaseTask]) -> None:
         """Note that these tasks are gone, and keep the names of their types."""
         tasks = list(tasks)
         self._forget_groups()
@@ -321,16 +448,9 @@ class State(Cluster):
 _COPIED = ("event_count", "task_count", "evicted", "departed", "clock", "_types")
 
 
-def _split(event: EventFields) -> tuple[str, str]:
-    """Return the group of an event, and its type without the group."""
-    type_ = event.get("type")
-    group, _, subject = type_.partition("-") if isinstance(type_, str) else ("", "", "")
-    return group, subject
-
-
-def _name(task: Task) -> str | None:
+def _name(task: BaseTask) -> str | None:
     return task.name
 
 
-def _hostname(task: Task) -> str | None:
+def _hostname(task: BaseTask) -> str | None:
     return task.worker_name

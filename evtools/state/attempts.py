@@ -1,0 +1,745 @@
+"""What the events of one task mean: its attempts, whatever order the events came in."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from msgspec import Struct
+
+from evtools.wire import FIELDS, OWN_FIELDS, Event, TaskEvent, from_fields, make_class
+
+if TYPE_CHECKING:
+    from evtools.state.worker import Worker
+
+# --- states -------------------------------------------------------------------------
+
+PENDING: Final = "PENDING"
+RECEIVED: Final = "RECEIVED"
+STARTED: Final = "STARTED"
+SUCCESS: Final = "SUCCESS"
+FAILURE: Final = "FAILURE"
+RETRY: Final = "RETRY"
+REVOKED: Final = "REVOKED"
+REJECTED: Final = "REJECTED"
+CANCELLED: Final = "CANCELLED"
+
+#: The states in which a worker ends an attempt, by precedence: a task that rejects its
+#: message without requeue also fails, one that is terminated while it ends also
+#: succeeds, and the result backend has the first of them in this order.
+ENDS: Final = (SUCCESS, FAILURE, REVOKED, CANCELLED, REJECTED, RETRY)
+_RANKS: Final = {state: rank for rank, state in enumerate(reversed(ENDS))}
+
+#: Nothing follows these, as far as this delivery of the message goes.
+FINAL_STATES: Final = frozenset(ENDS) - {RETRY}
+#: A worker has the task.
+ACTIVE_STATES: Final = frozenset({RECEIVED, STARTED})
+
+#: The attribute that holds when a state was entered; `task-NAME` is its event.
+MOMENTS: Final = {
+    PENDING: "sent",
+    RECEIVED: "received",
+    STARTED: "started",
+    SUCCESS: "succeeded",
+    FAILURE: "failed",
+    RETRY: "retried",
+    REVOKED: "revoked",
+    REJECTED: "rejected",
+    CANCELLED: "cancelled",
+}
+#: The state that an event enters, by the type of the event.
+STATES: Final = {f"task-{moment}": state for state, moment in MOMENTS.items()}
+
+#: The fields of an event that ends an attempt, each with the attribute that holds it.
+_OUTCOMES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+    SUCCESS: (("result", "result"), ("runtime", "measured")),
+    FAILURE: (("exception", "exception"), ("traceback", "traceback")),
+    RETRY: (("exception", "exception"), ("traceback", "traceback")),
+    REVOKED: (("terminated", "terminated"), ("signum", "signum"), ("expired", "expired")),
+    REJECTED: (("requeue", "requeue"),),
+    CANCELLED: (),
+}
+
+# --- an attempt ---------------------------------------------------------------------
+
+
+class Attempt(Struct, eq=False, gc=False):
+    """One attempt at a task: from its sending, or its receipt by a worker, to its end.
+
+    Times are UTC epoch seconds by the clocks of the senders, None if unknown; `began` is
+    the first one reported by the worker.  `worker` is the one that had it, `pid` the
+    process that reported its last step.  `number` counts from 0; it is a lower bound
+    while `retries`, which events have, is None.
+    """
+
+    number: int = 0
+    worker_name: str | None = None
+    worker: "Worker | None" = None
+    client: str | None = None
+    began: float | None = None
+    # From here on, what an attempt and a task have in common.
+    state: str = PENDING
+    timestamp: float | None = None
+    pid: int | None = None
+    sent: float | None = None
+    received: float | None = None
+    started: float | None = None
+    succeeded: float | None = None
+    ended: float | None = None
+    measured: float | None = None
+    retries: int | None = None
+    result: str | None = None
+    # Few tasks have these.
+    failed: float | None = None
+    retried: float | None = None
+    revoked: float | None = None
+    rejected: float | None = None
+    cancelled: float | None = None
+    eta: str | None = None
+    expires: str | None = None
+    exception: str | None = None
+    traceback: str | None = None
+    terminated: bool | None = None
+    signum: int | str | None = None
+    expired: bool | None = None
+    requeue: bool | None = None
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.number}: {self.state} on {self.worker_name}>"
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has neither started nor ended."""
+        return self.started is None and self.ended is None
+
+    @property
+    def runtime(self) -> float | None:
+        """Seconds that it ran: as measured by the worker, else from start to end."""
+        return self.measured if self.measured is not None else elapsed(self.started, self.ended)
+
+
+# --- one attempt: each event sets what is its own, in any order -----------------------
+#
+# `life` is an attempt, or a task that has had one attempt.
+
+
+def add_sent(life: Any, event: TaskEvent) -> None:
+    """Add its sending, of which a receipt knows better."""
+    life.sent = event.timestamp
+    if life.retries is None:
+        life.retries = event.retries
+    if event.eta is not None and life.eta is None:
+        life.eta = event.eta
+    if event.expires is not None and life.expires is None:
+        life.expires = event.expires
+    if life.received is None and life.started is None and life.ended is None:
+        life.state = RETRY if event.retries else PENDING
+        life.timestamp = event.timestamp
+
+
+def add_received(life: Any, event: TaskEvent) -> None:
+    """Add its receipt by a worker."""
+    life.received = event.timestamp
+    life.retries = event.retries
+    if event.eta is not None:
+        life.eta = event.eta
+    if event.expires is not None:
+        life.expires = event.expires
+    if life.started is None and life.ended is None:
+        life.state = RETRY if event.retries else RECEIVED
+        life.timestamp = event.timestamp
+        life.pid = event.pid
+
+
+def add_started(life: Any, event: TaskEvent) -> None:
+    """Add its start."""
+    life.started = event.timestamp
+    if life.ended is None:
+        life.state = STARTED
+        life.timestamp = event.timestamp
+        life.pid = event.pid
+
+
+def add_end(life: Any, event: TaskEvent) -> None:
+    """Add an end; of several the state with the higher precedence counts.
+
+    What is reported twice, as the end of a process that was terminated, was true the
+    first time.
+    """
+    state = STATES[event.type]
+    moment = MOMENTS[state]
+    if getattr(life, moment, None) is not None:
+        return
+    counts = life.ended is None or _RANKS[state] > _RANKS[life.state]
+    setattr(life, moment, event.timestamp)
+    if counts:
+        life.state = state
+        life.ended = life.timestamp = event.timestamp
+        life.pid = event.pid
+    for field, name in _OUTCOMES[state]:
+        value = getattr(event, field)
+        if field == "exception":
+            value = unwrapped(value, event.traceback)
+        if value is not None and (counts or getattr(life, name, None) is None):
+            setattr(life, name, value)
+
+
+def first_end(life: Any) -> float | None:
+    """Return when the first of its ends was."""
+    ends = [getattr(life, MOMENTS[state], None) for state in ENDS]
+    return min((end for end in ends if end is not None), default=None)
+
+
+# --- all attempts -------------------------------------------------------------------
+
+_Place: TypeAlias = tuple[float, int, str, str, int]
+
+_FIRST: Final[_Place] = (-1.0, 0, "", "", 0)
+#: Of events of the same moment, these come first.
+_ORDER: Final = {"task-sent": 0, "task-received": 1, "task-started": 2}
+
+
+def place(event: TaskEvent) -> _Place:
+    """Return the place of an event among others of its task; two at one are the same."""
+    kind = event.type
+    order = _ORDER.get(kind, 3)
+    return event.timestamp or 0.0, order, kind, event.hostname, event.retries or 0
+
+
+def in_order(events: Iterable[TaskEvent]) -> list[TaskEvent]:
+    """Return each event of a task once, in order of time."""
+    distinct: dict[_Place, TaskEvent] = {}
+    for event in events:
+        distinct.setdefault(place(event), event)
+    return [distinct[key] for key in sorted(distinct)]
+
+
+def attempts(
+    events: Iterable[TaskEvent], skews: Mapping[str, float | None] | None = None
+) -> list[Attempt]:
+    """Return the attempts of a task, oldest first, from its events `in_order`.
+
+    They follow from what the events say, not from the order in which they came.  The
+    events of each worker are taken in the order of its own clock and belong to attempts
+    as the functions below say.  Attempts are in the order of their numbers, and
+    redeliveries, which share one, in the order in which workers began with them; `skews`
+    has the seconds that the clock of a worker is ahead of ours.
+    """
+    runs: dict[str, list[Attempt]] = {}
+    sent = []
+    unnamed = False
+    events = list(events)
+    for event in events:
+        if event.type == "task-sent":
+            sent.append(event)
+        elif event.hostname:
+            runs.setdefault(event.hostname, [])
+        else:
+            unnamed = True
+    # An event without a hostname comes from the only worker there is.
+    sole = next(iter(runs)) if unnamed and len(runs) == 1 else ""
+    for event in events:
+        if event.type != "task-sent":
+            hostname = event.hostname or sole
+            _add(runs.setdefault(hostname, []), event, hostname)
+    skews = skews or {}
+
+    def began(attempt: Attempt) -> float:
+        return (attempt.began or 0.0) - (skews.get(attempt.worker_name or "") or 0.0)
+
+    found = [attempt for run in runs.values() for attempt in run]
+    if len(runs) > 1:
+        found.sort(key=began)
+    _number(found, sent)
+    for event in sent:
+        _add_sending(found, event)
+    if len(found) > 1:
+        found.sort(key=lambda each: (each.number, each.began is None, began(each)))
+    return found
+
+
+def _add(run: list[Attempt], event: TaskEvent, hostname: str) -> None:
+    """Add an event of a worker to one of the attempts that the worker had so far."""
+    kind = event.type
+    attempt = _CHOICES.get(kind, _of_end)(run, event) if run else None
+    if attempt is None:
+        attempt = Attempt(worker_name=hostname or None, began=event.timestamp)
+        run.append(attempt)
+    if kind == "task-received":
+        if attempt.received is None:
+            add_received(attempt, event)
+    elif kind == "task-started":
+        add_started(attempt, event)
+    else:
+        add_end(attempt, event)
+
+
+def _number(found: list[Attempt], sent: list[TaskEvent]) -> None:
+    """Give attempts, which are in the order of their beginning, their numbers.
+
+    One without a receipt is a redelivery of the one before it, or follows it if that
+    was retried.
+    """
+    number = min((event.retries or 0 for event in sent), default=0)
+    for attempt in found:
+        if attempt.retries is not None:
+            number = attempt.retries
+        attempt.number = number
+        if attempt.started is None and attempt.ended is None:
+            attempt.state = RETRY if number else RECEIVED
+        if attempt.retried is not None:
+            number += 1
+
+
+def _add_sending(found: list[Attempt], event: TaskEvent) -> None:
+    """Add a sending to the first attempt of its number that has none, or to a new one."""
+    number = event.retries or 0
+    for attempt in found:
+        if attempt.number == number and attempt.sent is None:
+            break
+    else:
+        attempt = Attempt(number=number)
+        found.append(attempt)
+    attempt.client = event.hostname or None
+    add_sent(attempt, event)
+
+
+# Only a receipt says which attempt it is of.  A worker's process sends the next attempt
+# before it ends; so the worker may receive that, and another of its processes may run
+# it, before it reports that this one is to be retried, or even that it started.
+
+
+def _of_received(run: list[Attempt], event: TaskEvent) -> Attempt | None:
+    """Return None, for a new attempt, unless a clock was set back while it began."""
+    latest = run[-1]
+    return latest if latest.received is None and not event.retries else None
+
+
+def _of_started(run: list[Attempt], _: TaskEvent) -> Attempt | None:
+    """Return the newest delivery of the earliest attempt that waits, None if all began."""
+    found = None
+    for attempt in reversed(run):
+        if attempt.waits and (found is None or (attempt.retries or 0) < (found.retries or 0)):
+            found = attempt
+    return found
+
+
+def _of_retried(run: list[Attempt], _: TaskEvent) -> Attempt:
+    """Return the newest that runs, else the one that is open for longest.
+
+    The next attempt may have started, and even ended, before.  So one that was followed
+    by another comes first.
+    """
+    if len(run) == 1:
+        return run[0]
+    unended = [attempt for attempt in run if attempt.ended is None]
+    running = [attempt for attempt in unended if attempt.started is not None]
+    newest = run[-1].retries or 0
+    followed = [attempt for attempt in running if (attempt.retries or 0) < newest]
+    return (followed[-1:] or running[-1:] or unended or run[-1:])[0]
+
+
+def _of_end(run: list[Attempt], _: TaskEvent) -> Attempt:
+    """Return the delivery of the latest attempt that runs, else the newest open one."""
+    if len(run) == 1:
+        return run[0]
+    retries = run[-1].retries
+    latest = [attempt for attempt in run if attempt.retries == retries]
+    unended = [attempt for attempt in latest if attempt.ended is None]
+    running = [attempt for attempt in unended if attempt.started is not None]
+    return (running or unended or latest)[-1]
+
+
+#: Which of a worker's attempts an event belongs to; None: a new one.
+_CHOICES: Final[Mapping[str, Callable[[list[Attempt], TaskEvent], Attempt | None]]] = {
+    "task-received": _of_received,
+    "task-started": _of_started,
+    "task-retried": _of_retried,
+}
+
+# --- what a task shows of them --------------------------------------------------------
+
+#: What a task and its newest attempt have in common; few tasks have the rare ones.
+_COMMON: Final = attrgetter(
+    "timestamp", "pid", "sent", "received", "started",
+    "succeeded", "ended", "measured", "retries", "result",
+)  # fmt: skip
+_SHOWN: Final = Attempt.__struct_fields__[Attempt.__struct_fields__.index("state") :]
+RARE: Final = _SHOWN[_SHOWN.index("failed") :]
+_RARE: Final = attrgetter(*RARE)
+_RARE_NAMES: Final = frozenset(RARE)
+_NOT_RARE: Final = (None,) * len(RARE)
+#: What a task shows of the attempt before while the newest waits.
+_LAST: Final = ("retried", "exception", "traceback")
+
+
+def show(task: Any, found: list[Attempt]) -> None:
+    """Show the newest attempt in a task, and of one that waits what came before it."""
+    *earlier, newest = found
+    task.state = newest.state
+    (
+        task.timestamp, task.pid, task.sent, task.received, task.started,
+        task.succeeded, task.ended, task.measured, task.retries, task.result,
+    ) = _COMMON(newest)  # fmt: skip
+    own = vars(task)
+    for name in [name for name in own if name in _RARE_NAMES]:
+        del own[name]
+    rare = _RARE(newest)
+    if rare != _NOT_RARE:
+        for name, value in zip(RARE, rare, strict=True):
+            if value is not None:
+                own[name] = value
+    worker = newest.worker
+    if earlier and newest.number and newest.waits:
+        last = earlier[-1]
+        worker = worker or last.worker
+        for name in _LAST:
+            own[name] = getattr(last, name)
+    task.worker = worker
+    task.attempts = tuple(earlier)
+    if newest.sent is None:
+        # A message that is delivered again was sent once.
+        for attempt in earlier:
+            if attempt.number == newest.number and attempt.sent is not None:
+                task.sent = attempt.sent
+
+
+# --- the events of a task that had several ---------------------------------------------
+
+#: How many events of one task are kept; of one that is retried for ever, the oldest go.
+EVENTS_MAX: Final = 64
+_EVENTS_KEPT: Final = 48
+_CUT_MAX: Final = 16
+#: Estimated bytes of a log without its events, and of an event without its texts.
+_LOG_BYTES: Final = 1000
+_EVENT_BYTES: Final = 200
+
+OF_TASK: Final = ("name", "args", "kwargs", "root_id", "parent_id")
+_TASK: Final = attrgetter(*OF_TASK)
+_SENDING: Final = attrgetter("hostname", "queue", "exchange", "routing_key")
+_SENT: Final = attrgetter("client", "queue_or_none", "exchange", "routing_key")
+_CALL: Final = (*OF_TASK, "retries", "eta", "expires")
+_WAY: Final = (("queue", "queue_or_none"), ("exchange", "exchange"), ("routing_key", "routing_key"))
+_TEXTS: Final = {
+    kind: attrgetter(*names) if len(names) > 1 else None
+    for kind, own in OWN_FIELDS.items()
+    if kind in STATES
+    for names in [[name for name in own if FIELDS[name] == (str | None)]]
+}
+
+
+class History:
+    """The events of a task that had more than one attempt or worker, and its attempts."""
+
+    __slots__ = (
+        "_is_simple", "_last", "_until",
+        "attempts", "clock", "events", "given", "weight_bytes", "workers",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        events: Iterable[TaskEvent] = (),
+        workers: "Mapping[str, Worker] | None" = None,
+        clock: tuple[bool, int] = (False, 0),
+        given: Mapping[str, Any] | None = None,
+    ) -> None:
+        #: In order of time.
+        self.events = in_order(events)
+        self.workers = dict(workers or {})
+        #: The highest logical time of workers, or else of clients.
+        self.clock = clock
+        #: What the task was made with by hand, and no event has.
+        self.given = given or {}
+        self.attempts: list[Attempt] = []
+        self._last = place(self.events[-1]) if self.events else _FIRST
+        #: Whether all attempts have receipts, those of each worker in their order.
+        self._is_simple = False
+        #: The place of the last event of each worker.
+        self._until: dict[str, _Place] = {}
+        self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, self.events))
+        if events:
+            self._rebuild()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The classes of events are made by decoders.
+        events = [event.as_dict() for event in self.events]
+        return _history, (events, self.workers, self.clock, self.given)
+
+    @classmethod
+    def of(cls, task: Any) -> "History":
+        """Return the log of a task that has had one attempt."""
+        worker = task.worker
+        workers = {} if worker is None else {worker.hostname: worker}
+        given = {}
+        if task.first_received is None:
+            values = {name: getattr(task, name, None) for name in ("worker", *_SHOWN)}
+            given = {name: value for name, value in values.items() if value is not None}
+        return cls(_events_of(task), workers, (worker is not None, task.clock), given)
+
+    def add(self, event: TaskEvent, worker: "Worker | None") -> bool:
+        """Add an event; return False if it is there already."""
+        events, key = self.events, place(event)
+        if worker is not None:
+            self.workers[worker.hostname] = worker
+        if key > self._last:
+            events.append(event)
+            self._last = key
+        else:
+            index = bisect_left(events, key, key=place)
+            if index < len(events) and place(events[index]) == key:
+                return False
+            events.insert(index, event)
+        self.clock = max(self.clock, (event.type != "task-sent", event.clock or 0))
+        self.weight_bytes += event_bytes(event)
+        if len(events) > EVENTS_MAX:
+            del events[:-_EVENTS_KEPT]
+            # What is left of an attempt would be taken for all of it.
+            del events[: _first_begin(events)]
+            self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, events))
+            self._rebuild()
+        elif not self._follow(event, key, worker):
+            self._rebuild()
+        return True
+
+    def _follow(self, event: TaskEvent, key: _Place, worker: "Worker | None") -> bool:
+        """Add an event to the one attempt that it changes, as in order most do.
+
+        Return False, and do nothing, if it may change others; `attempts` has to say then.
+        """
+        found, kind, hostname = self.attempts, event.type, event.hostname
+        if not self._is_simple:
+            return False
+        if kind == "task-sent":
+            index = self._place_of_number(event.retries or 0, "sent")
+        elif worker is None or self._until.get(hostname, key) > key:
+            return False
+        elif kind == "task-received":
+            index = self._place_of_number(event.retries, "began")
+        else:
+            run = [each for each in found if each.worker_name == hostname]
+            chosen = _CHOICES.get(kind, _of_end)(run, event) if run else None
+            index = -1 if chosen is None else found.index(chosen)
+        if index < 0:
+            return False
+        # Those that were shown stay as they are.
+        if index < len(found):
+            attempt = found[index] = copy(found[index])
+        else:
+            attempt = Attempt(number=event.retries or 0)
+            found.append(attempt)
+        if kind == "task-sent":
+            attempt.client = hostname or None
+            add_sent(attempt, event)
+            return True
+        self._until[hostname] = key
+        if kind == "task-received":
+            attempt.worker, attempt.worker_name, attempt.began = worker, hostname, key[0]
+            add_received(attempt, event)
+        elif kind == "task-started":
+            add_started(attempt, event)
+        else:
+            add_end(attempt, event)
+        return True
+
+    def _place_of_number(self, number: int | None, moment: str) -> int:
+        """Return where the attempt is that a sending or receipt with this number is of.
+
+        -1 if that is not plain: if there are several, or its `moment` is known.
+        """
+        found = self.attempts
+        if number is None:
+            return -1
+        if number > found[-1].number:
+            return len(found)
+        places = [index for index, each in enumerate(found) if each.number == number]
+        if len(places) != 1 or getattr(found[places[0]], moment) is not None:
+            return -1
+        # What was sent last and is received comes last, as it waits.
+        return places[0] if moment == "sent" or places[0] == len(found) - 1 else -1
+
+    def _rebuild(self) -> None:
+        workers = self.workers
+        # Without heartbeats the skew is no more than a guess.
+        skews = {name: each.skew for name, each in workers.items() if each.beats}
+        self.attempts = found = attempts(self.events, skews)
+        self._until = {}
+        for event in self.events:
+            if event.type != "task-sent":
+                self._until[event.hostname] = place(event)
+        begun: dict[str | None, float] = {}
+        hostnames: dict[int, str | None] = {}
+        self._is_simple = True
+        for attempt in found:
+            name = attempt.worker_name
+            attempt.worker = workers.get(name or "")
+            if attempt.began is not None:
+                in_order = attempt.began >= begun.get(name, 0.0)
+                # Where two workers share a number, their order may change with the skews.
+                alone = hostnames.setdefault(attempt.number, name) == name
+                self._is_simple &= attempt.received is not None and in_order and alone
+                begun[name] = attempt.began
+
+    def announced(self) -> dict[str, str]:
+        """Return what the events say of the task as a whole, by attribute.
+
+        What a worker received counts more than what a client sent, and a later attempt
+        more than an earlier one.
+        """
+        known: dict[str, str] = {}
+        by_number = sorted(self.events, key=lambda event: event.retries or 0)
+        for event in by_number:
+            if event.type == "task-sent":
+                known |= announcement(event)
+        for event in by_number:
+            if event.type == "task-received":
+                known |= announcement(event)
+        return known
+
+    def show(self, task: Any, event: TaskEvent) -> None:
+        """Show in a task what is known with an event that was added."""
+        task.clock = self.clock[1]
+        show(task, self.attempts)
+        kind = event.type
+        if kind == "task-sent":
+            same = _SENDING(event) == _SENT(task) and _TASK(event) == _TASK(task)
+        else:
+            same = kind != "task-received" or _TASK(event) == _TASK(task)
+        if not same:
+            for name, value in self.announced().items():
+                setattr(task, name, task.uuid if value == task.uuid else value)
+        for name, value in self.given.items():
+            if getattr(task, name, None) is None:
+                setattr(task, name, value)
+
+
+def _history(events: Iterable[Mapping[str, Any]], *known: Any) -> History:
+    """Return the log that was pickled."""
+    return History([plain(from_fields(event)) for event in events], *known)
+
+
+def plain(event: Any, timestamp: float | None = None) -> Any:
+    """Return an event with Celery's fields only, so that it is small."""
+    fields = {name: getattr(event, name) for name in OWN_FIELDS[event.type]}
+    if timestamp is not None:
+        fields["timestamp"] = timestamp
+    return _PLAIN[event.type](**fields, local_received=event.local_received)
+
+
+_PLAIN: Final = {kind: make_class(kind, OWN_FIELDS[kind]) for kind in STATES}
+
+
+def announcement(event: TaskEvent) -> dict[str, str]:
+    """Return what an event says of the task as a whole, by attribute."""
+    # An empty name is none.
+    known = {name: getattr(event, name) or None for name in ("name", "root_id", "parent_id")}
+    known |= {"args": event.args, "kwargs": event.kwargs}
+    if event.type == "task-sent":
+        known |= {name: getattr(event, field) for field, name in _WAY}
+        known["client"] = event.hostname or None
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _events_of(task: Any) -> list[Any]:
+    """Return the events that a task was made of which has had one attempt."""
+    common: dict[str, Any] = {
+        "uuid": task.uuid,
+        "local_received": task.local_received,
+        "utcoffset": None,
+    }
+    common["clock"] = task.clock
+    call = {name: getattr(task, name) for name in _CALL}
+    events: list[Any] = []
+    if task.sent is not None:
+        way = {field: getattr(task, name) for field, name in _WAY}
+        at_client: dict[str, Any] = {
+            "hostname": task.client or "",
+            "pid": None,
+            "timestamp": task.sent,
+        }
+        events.append(_PLAIN["task-sent"](**common, **at_client, **call, **way))
+    common |= {"hostname": task.worker_name or "", "pid": task.pid}
+    if task.received is not None:
+        events.append(_PLAIN["task-received"](timestamp=task.received, **common, **call))
+    if task.started is not None:
+        events.append(_PLAIN["task-started"](timestamp=task.started, **common))
+    if task.ended is not None:
+        for state in ENDS:
+            at = getattr(task, MOMENTS[state], None)
+            if at is not None:
+                outcome: dict[str, Any] = {
+                    field: getattr(task, name, None) for field, name in _OUTCOMES[state]
+                }
+                kind = _PLAIN[f"task-{MOMENTS[state]}"]
+                events.append(kind(timestamp=at, **common, **outcome))
+    return events
+
+
+def _first_begin(events: list[TaskEvent]) -> int:
+    """Return where the first attempt begins that is there from its beginning."""
+    for kind in ("task-sent", "task-received"):
+        for index, event in enumerate(events[:_CUT_MAX]):
+            if event.type == kind:
+                return index
+    return 0
+
+
+def event_bytes(event: Event) -> int:
+    """Return about how many bytes an event of a task takes."""
+    texts: Any = _TEXTS.get(event.type)
+    if texts is None:
+        return _EVENT_BYTES
+    size: int = sum([text.__sizeof__() for text in texts(event) if text is not None])
+    return _EVENT_BYTES + size
+
+
+# --- odd values ----------------------------------------------------------------------
+
+#: What billiard makes of an exception that a worker raises for its process: of one
+#: that was lost, or too slow.
+_WRAPPER: Final = "ExceptionWithTraceback()"
+#: The last line of a traceback, and as much of it as a text may have.
+_RAISED: Final = re.compile(r"(?:\w+\.)*(?P<kind>\w+)(?:: (?P<text>.*))?", re.DOTALL)
+_TEXT_MAX: Final = 1024
+
+
+def unwrapped(exception: str | None, traceback: str | None) -> str | None:
+    """Return the exception that was raised, as its repr, as far as it can be known."""
+    if exception != _WRAPPER or traceback is None:
+        return exception
+    line = traceback[-_TEXT_MAX:].rstrip().rpartition("\n")[2]
+    found = _RAISED.fullmatch(line)
+    if found is None:
+        return exception
+    kind, text = found["kind"], found["text"]
+    if text is None:
+        return f"{kind}()"
+    # Where the text is a repr already, it says it all.
+    return text if text.startswith(f"{kind}(") else f"{kind}({text!r})"
+
+
+def elapsed(start: float | None, end: float | None) -> float | None:
+    """Return the seconds between two moments.
+
+    None if one is unknown, or if they are negative, as the clocks of two machines can
+    make them.
+    """
+    if start is None or end is None or end < start:
+        return None
+    return end - start
+
+
+def epoch(moment: str | None) -> float | None:
+    """Return a moment in ISO 8601 as UTC epoch seconds, None if it is not one.
+
+    Celery writes UTC where it does not write a zone.
+    """
+    if moment is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(moment)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,581 @@
+"""The tasks and workers of a cluster, kept up to date by its events."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from threading import RLock
+from typing import Any, Final, TypeAlias
+
+from msgspec import UNSET, Struct
+
+from evtools.clock import Clock, SystemClock
+from evtools.state.attempts import (
+    MOMENTS,
+    OF_TASK,
+    PENDING,
+    RECEIVED,
+    RETRY,
+    STARTED,
+    STATES,
+    SUCCESS,
+    History,
+    add_end,
+    add_received,
+    add_sent,
+    add_started,
+    announcement,
+    first_end,
+    plain,
+)
+from evtools.state.store import Interner, TaskStore, TaskTree, Workers
+from evtools.state.task import RARE_BYTES, TASK_BYTES, Task, size_of
+from evtools.state.worker import LIVENESS, WORKER_BYTES, Clients, Liveness, Worker
+from evtools.wire import Event, EventFields, MissedTasks, TaskEvent, WorkerEvent, from_fields
+
+#: How much of the fields that Celery does not know is kept of one worker.
+WORKER_EXTRA_MAX_BYTES: Final = 1024
+MAX_BYTES: Final = 256 * 1024 * 1024
+#: The share of all tasks that is forgotten beyond what has to go.
+SPARE: Final = 1 / 128
+#: Seconds between looks for workers that have gone.
+SWEEP_EVERY: Final = 10.0
+
+
+class Change(Struct, gc=False):
+    """One event, and what it did to its subject.
+
+    `subject` is the task or the worker that it is about, None if it is about neither (an
+    unknown group) or does not say about which.  `created` is whether this was the first
+    event of it.  `before` and `after` are the states of a task, or the statuses of a
+    worker as of the receipt of the event; they differ if the event was a transition.
+
+    The event that ends an attempt need not be one: of a retry, the event that the next
+    attempt was sent may come before the one that this one was retried.
+    """
+
+    event: Event
+    subject: Task | Worker | None = None
+    created: bool = False
+    before: str | None = None
+    after: str | None = None
+
+
+# --- tasks with one attempt at one worker --------------------------------------------
+#
+# Their events are applied to the task itself, in any order and as often as they come.
+# A step returns by how many bytes the task has grown; or None, before it changes
+# anything, if the event may be of another attempt, or the worker is another.
+
+Step: TypeAlias = Callable[[Task, TaskEvent, float, Worker | None, Interner], int | None]
+
+
+def _sent(task: Task, event: TaskEvent, at: float, _: Worker | None, names: Interner) -> int | None:
+    retries = event.retries
+    if retries is None:
+        return None
+    if task.sent is not None:
+        same = task.sent == at and task.retries == retries
+        return 0 if same and task.client == (event.hostname or None) else None
+    if task.retries is not None and task.retries != retries:
+        return None
+    task.client = names[event.hostname or None]
+    task.queue_or_none = names[event.queue]
+    task.exchange = names[event.exchange]
+    task.routing_key = names[event.routing_key]
+    add_sent(task, event)
+    if task.worker is None:
+        task.clock = event.clock or 0
+    return _announce(task, event, names, overrides=task.received is None)
+
+
+def _received(
+    task: Task, event: TaskEvent, at: float, worker: Worker | None, names: Interner
+) -> int | None:
+    retries = event.retries
+    known = task.worker
+    if worker is None or retries is None or task.received is not None:
+        same = task.received == at and task.retries == retries and known == worker
+        return 0 if same and worker is not None else None
+    if known is not None and (
+        task.pid != event.pid or (known is not worker and known.hostname != worker.hostname)
+    ):
+        return None
+    if task.retries is not None and task.retries != retries:
+        return None
+    if retries and (task.started is not None or task.ended is not None):
+        # Without a receipt before them these could be of another attempt.
+        end = first_end(task)
+        if (task.started is not None and task.started < at) or (end is not None and end < at):
+            return None
+    _set_worker(task, worker)
+    add_received(task, event)
+    return _announce(task, event, names, overrides=True)
+
+
+def _started(
+    task: Task, event: TaskEvent, at: float, worker: Worker | None, _: Interner
+) -> int | None:
+    known = task.worker
+    if worker is None or task.started is not None:
+        return 0 if worker is not None and task.started == at and known == worker else None
+    if known is not None and (
+        task.pid != event.pid or (known is not worker and known.hostname != worker.hostname)
+    ):
+        return None
+    if task.ended is not None:
+        end = first_end(task)
+        if end is not None and end < at:
+            return None
+    if task.retries and task.received is not None and task.received > at:
+        return None
+    _set_worker(task, worker)
+    add_started(task, event)
+    return 0
+
+
+def _ended(
+    task: Task, event: TaskEvent, at: float, worker: Worker | None, _: Interner
+) -> int | None:
+    known = task.worker
+    if worker is None:
+        return None
+    if known is not None and (
+        task.pid != event.pid or (known is not worker and known.hostname != worker.hostname)
+    ):
+        return None
+    if task.started is not None and task.started > at:
+        return None
+    if task.retries and task.received is not None and task.received > at:
+        return None
+    state = STATES[event.type]
+    if task.ended is not None:
+        moment = getattr(task, MOMENTS[state], None)
+        if moment is not None:
+            return 0 if moment == at else None
+        if RETRY in {state, task.state}:
+            return None
+    _set_worker(task, worker)
+    if state == SUCCESS and task.ended is None:
+        task.state = SUCCESS
+        task.succeeded = task.ended = task.timestamp = at
+        task.pid = event.pid
+        task.result = result = event.result
+        task.measured = event.runtime
+        return 0 if result is None else result.__sizeof__()
+    add_end(task, event)
+    return RARE_BYTES + sum(
+        [
+            text.__sizeof__()
+            for text in (event.result, event.exception, event.traceback)
+            if text is not None
+        ]
+    )
+
+
+#: The step of each of Celery's events of tasks, and the state that it enters.
+_STEPS: Final[Mapping[str, tuple[Step, str]]] = {
+    kind: (
+        {"sent": _sent, "received": _received, "started": _started}.get(MOMENTS[state], _ended),
+        state,
+    )
+    for kind, state in STATES.items()
+}
+
+
+def _set_worker(task: Task, worker: Worker) -> None:
+    if task.worker is None:
+        # That of a client counts no more.
+        task.clock = 0
+    task.worker = worker
+
+
+def _announce(task: Task, event: TaskEvent, names: Interner, *, overrides: bool) -> int:
+    """Take what an event says of the task as a whole; return by how much that grows it.
+
+    It `overrides` what is known, or else only adds to it.
+    """
+    name, args, kwargs = event.name, event.args, event.kwargs
+    root, parent = event.root_id, event.parent_id
+    if task.args is None and task.name is None and task.root_id is None:
+        task.name = names[name]
+        task.args = args
+        task.kwargs = kwargs
+        grown = args.__sizeof__() + kwargs.__sizeof__()
+        if root == task.uuid:
+            task.root_id = task.uuid
+        elif root:
+            task.root_id = root
+            grown += root.__sizeof__()
+        if parent:
+            task.parent_id = parent
+            grown += parent.__sizeof__()
+    elif (
+        args == task.args
+        and name == task.name
+        and root == task.root_id
+        and parent == task.parent_id
+        and kwargs == task.kwargs
+    ):
+        grown = 0
+    else:
+        grown = 0
+        for field, value in announcement(event).items():
+            known = getattr(task, field)
+            if field in OF_TASK and value != known and (overrides or known is None):
+                setattr(task, field, names[value] if field == "name" else value)
+                grown += value.__sizeof__()
+        if task.root_id == task.uuid:
+            task.root_id = task.uuid
+    for moment in (event.eta, event.expires) if event.eta or event.expires else ():
+        if moment is not None:
+            grown += RARE_BYTES + moment.__sizeof__()
+    return grown
+
+
+class Kinds:
+    """What tasks and workers are; a subclass may have its own."""
+
+    Task = Task
+    Worker = Worker
+
+
+class Cluster(Kinds):
+    """What is known of a cluster: `apply` takes its events.
+
+    Bounded by `max_tasks_in_memory` and `max_workers_in_memory`, and by `max_bytes` for
+    both together, estimated in `weight_bytes`.  `evicted` counts the tasks that were
+    forgotten for that, `departed` the workers that left because no events came of them
+    any more.  No clock is read: `clock` is for `Worker.alive`.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_tasks_in_memory: int,
+        max_workers_in_memory: int,
+        max_bytes: int = MAX_BYTES,
+        clock: Clock | None = None,
+        liveness: Liveness = LIVENESS,
+    ) -> None:
+        self.max_bytes = max_bytes
+        self.clock = clock or SystemClock()
+        self.liveness = liveness
+        self.evicted = 0
+        #: Events of tasks and workers that do not name them.
+        self.nameless = 0
+        self.departed = 0
+        #: Called with each task that is forgotten.
+        self.on_forget: Callable[[Task], object] | None = None
+        #: Events applied, and of these how many were task-received.
+        self.event_count = 0
+        self.task_count = 0
+        self.tasks = TaskStore(self, max_tasks_in_memory)
+        #: In the order in which their last events came.
+        self.workers = Workers(max_workers_in_memory)
+        self.clients = Clients()
+        self._tree = TaskTree()
+        self._names = Interner()
+        self._missed = MissedTasks()
+        self._spare = SPARE
+        self._swept = 0.0
+        self._lock = RLock()
+
+    @property
+    def max_tasks_in_memory(self) -> int:
+        """How many tasks there may be."""
+        return self.tasks.limit
+
+    @max_tasks_in_memory.setter
+    def max_tasks_in_memory(self, limit: int) -> None:
+        self.tasks.limit = limit
+
+    @property
+    def max_workers_in_memory(self) -> float:
+        """How many workers there may be."""
+        return self.workers.limit
+
+    @max_workers_in_memory.setter
+    def max_workers_in_memory(self, limit: float) -> None:
+        self.workers.limit = limit
+
+    @property
+    def weight_bytes(self) -> int:
+        """About how many bytes tasks and workers take together."""
+        return self.tasks.weight_bytes + WORKER_BYTES * len(self.workers)
+
+    def apply(self, events: Iterable[Event | EventFields]) -> list[Change]:
+        """Apply events, typed or as dictionaries; return what each of them changed.
+
+        It never raises on an event, and leaves them as they are.  By then what has
+        changed may have changed again: `changes` is for counting.
+        """
+        return list(self.changes(events))
+
+    def changes(self, events: Iterable[Event | EventFields]) -> Iterator[Change]:
+        """Apply each event when the next change is asked for.
+
+        So its task or worker is as this event left it, however many come together.
+        The state is locked until the last one.
+        """
+        with self._lock:
+            yield from self._apply_all(events)
+
+    def take(self, event: Event | EventFields) -> Change:
+        """Apply one event, without callbacks; return what it changed."""
+        with self._lock:
+            (change,) = self._apply_all((event,))
+            return change
+
+    def children(self, uuid: str) -> tuple[Task, ...]:
+        """Return the tasks that this one sent, as far as they are here."""
+        return self._here(self._tree.children(uuid))
+
+    def family(self, uuid: str) -> tuple[Task, ...]:
+        """Return the tasks of this one's workflow, itself among them, oldest first."""
+        task = self.tasks.find(uuid)
+        root = uuid if task is None or task.root_id is None else task.root_id
+        return self._here(dict.fromkeys((root, uuid, *self._tree.family(root))))
+
+    def _here(self, uuids: Iterable[str]) -> tuple[Task, ...]:
+        found = (self.tasks.find(uuid) for uuid in uuids)
+        return tuple(task for task in found if task is not None)
+
+    # --- events of tasks -------------------------------------------------------------
+
+    # In one piece, with what it needs at hand, as every call and every look into the
+    # state would cost more than the budget has.
+    def _apply_all(  # noqa: C901  (see above)
+        self, events: Iterable[Event | EventFields]
+    ) -> Iterator[Change]:
+        steps, workers, names = _STEPS, self.workers, self._names
+        clients, count_start = self.clients, self._missed.started
+        tasks, bucket_of = self.tasks, self.tasks.of_state
+        find_open, find_done, find_bad = tasks.open.get, tasks.done.get, tasks.bad.get
+        max_bytes = self.max_bytes - WORKER_BYTES * len(workers)
+        serial = self.event_count
+        for given in events:
+            event: Any = given
+            try:
+                kind = event.type
+            except AttributeError:
+                event = from_fields(event)
+                kind = event.type
+            self.event_count = serial = serial + 1
+            uuid = event.uuid
+            found = steps.get(kind)
+            if found is None or not uuid:
+                yield self._apply_other(event)
+                continue
+            step, enters = found
+            task = find_open(uuid) or find_done(uuid) or find_bad(uuid) or self._create(uuid)
+            before = task.state
+            at, received, clock, hostname = (
+                event.timestamp,
+                event.local_received,
+                event.clock,
+                event.hostname,
+            )
+            own = event
+            if at.__class__ is not float or received.__class__ is not float:
+                received = float(received)
+                at = received if at is None else float(at)
+                own = plain(event, at)
+            worker = None
+            if enters is PENDING:
+                skew = clients[hostname] if hostname else None
+            elif hostname:
+                worker = workers.get(hostname)
+                if worker is None:
+                    worker = self._join(hostname)
+                    max_bytes = self.max_bytes - WORKER_BYTES * len(workers)
+                worker.local_received = max(worker.local_received, received)
+                worker.begins = enters is STARTED
+                # Heartbeats travel alone, events of tasks wait for others.
+                skew = None if worker.beats else worker.offset
+            else:
+                skew = None
+            if skew is not None and (received - at < skew.least or received > skew.until):
+                skew.measure(at, received)
+            grown = step(task, own, at, worker, names) if task.history is None else None
+            if grown is None:
+                grown = self._add_to_history(task, own, worker)
+            elif worker is not None and clock is not None and task.clock < clock:
+                task.clock = clock
+            if event.learned or event.original is not UNSET:
+                extra = event.extra
+                if extra:
+                    grown += task.take_extra(at, extra)
+            created = task.first_received is None
+            if created:
+                task.first_received = task.local_received = received
+                if event.utcoffset is not None:
+                    task.utcoffset = event.utcoffset
+            elif received >= task.local_received:
+                task.local_received = received
+            elif received < task.first_received:  # type: ignore[operator]
+                task.first_received = received
+            task.serial = serial
+            after = task.state
+            bucket = bucket_of[after]
+            if bucket is task.stored_in:
+                bucket.move_to_end(uuid)
+            else:
+                del task.stored_in[uuid]
+                bucket[uuid] = task
+                task.stored_in = bucket
+            if grown:
+                task.weight_bytes += grown
+                tasks.weight_bytes += grown
+                if task.parent_id is not None or task.root_id is not task.uuid:
+                    self._tree.add(uuid, task.parent_id, task.root_id)
+                if tasks.weight_bytes > max_bytes:
+                    self.make_room()
+            if enters is RECEIVED:
+                self.task_count += 1
+            elif enters is STARTED:
+                count_start(hostname, clock)
+            yield Change(event, task, created, None if created else before, after)
+
+    def _create(self, uuid: str) -> Task:
+        tasks = self.tasks
+        task = self.Task(uuid, self)
+        task.stored_in = tasks.open
+        task.weight_bytes = weight = TASK_BYTES + len(uuid)
+        tasks.weight_bytes += weight
+        tasks.open[uuid] = task
+        if len(tasks.open) + len(tasks.done) + len(tasks.bad) > tasks.limit:
+            self.make_room()
+        return task
+
+    def _add_to_history(self, task: Task, event: TaskEvent, worker: Worker | None) -> int:
+        """Add an event to those of a task that had several attempts, or has now.
+
+        Return by how many bytes that grows it.
+        """
+        history = task.history
+        before = 0 if history is None else history.weight_bytes
+        if history is None:
+            history = History.of(task)
+        if event.learned or event.original is not UNSET:
+            event = plain(event)
+        if not history.add(event, worker):
+            return 0
+        task.history = history
+        history.show(task, event)
+        if task.extra is not None:
+            task.show_extra(task.extra)
+        return history.weight_bytes - before
+
+    def _grow(self, task: Task, grown: int) -> None:
+        """Note that a task takes more space, and perhaps has relatives; make room."""
+        if task.parent_id is not None or task.root_id is not task.uuid:
+            self._tree.add(task.uuid, task.parent_id, task.root_id)
+        task.weight_bytes += grown
+        self.tasks.weight_bytes += grown
+        if self.weight_bytes > self.max_bytes:
+            self.make_room()
+
+    def make_room(self) -> None:
+        """Forget tasks until the others fit into the bounds; one may always stay.
+
+        A few more than have to go, so that it need not be done for each.
+        """
+        tasks, limit = self.tasks, max(self.tasks.limit, 1)
+        surplus = len(tasks) - limit + int(limit * self._spare)
+        while (surplus > 0 or self.weight_bytes > self.max_bytes) and len(tasks) > 1:
+            forgotten = tasks.forget(max(surplus, 1))
+            self.drop(forgotten)
+            self.evicted += len(forgotten)
+            surplus -= len(forgotten)
+
+    def adopt(self, task: Task) -> None:
+        """Take in a task, of another state or made by hand."""
+        with self._lock:
+            known = self.tasks.find(task.uuid)
+            if known is not None and known is not task:
+                del self.tasks[task.uuid]
+            task.cluster_state = self
+            if known is task:
+                self.tasks.move(task)
+                return
+            task.stored_in = self.tasks.of_state.get(task.state, self.tasks.open)
+            task.stored_in[task.uuid] = task
+            task.serial = self.event_count
+            task.weight_bytes = task.weight_bytes or TASK_BYTES
+            self.tasks.weight_bytes += task.weight_bytes
+            self._tree.add(task.uuid, task.parent_id, task.root_id)
+            if len(self.tasks) > self.tasks.limit:
+                self.make_room()
+
+    def drop(self, tasks: Iterable[Task]) -> None:
+        """Note that these tasks are gone."""
+        for task in tasks:
+            self.tasks.weight_bytes -= task.weight_bytes
+            if task.parent_id is not None or task.root_id is not task.uuid:
+                self._tree.discard(task.uuid)
+            if self.on_forget is not None:
+                self.on_forget(task)
+
+    # --- other events ----------------------------------------------------------------
+
+    def _apply_other(self, event: Event) -> Change:
+        kind = event.type
+        if kind.startswith("worker-"):
+            return self._apply_worker(event)
+        if kind.startswith("task-"):
+            return self._apply_note(event)
+        return Change(event)
+
+    def _apply_note(self, event: Event) -> Change:
+        """Apply an event that says something of a task, but not of its state."""
+        if not event.uuid or event.type in _STEPS:
+            self.nameless += 1
+            return Change(event)
+        received = float(event.local_received)
+        at = received if event.timestamp is None else float(event.timestamp)
+        worker = self.workers.get(event.hostname)
+        if worker is not None:
+            worker.take_task(at, received, begins=worker.begins)
+        task = self.tasks.find(event.uuid) or self._create(event.uuid)
+        created = task.first_received is None
+        before = None if created else task.state
+        grown = task.take_note(event.type, at, event.extra)
+        first = task.first_received
+        task.first_received = received if first is None else min(first, received)
+        task.local_received = max(task.local_received, received)
+        task.serial = self.event_count
+        self.tasks.move(task)
+        self._grow(task, grown)
+        return Change(event, task, created, before, task.state)
+
+    def _apply_worker(self, event: Event) -> Change:
+        hostname = event.hostname
+        if not hostname:
+            self.nameless += 1
+            return Change(event)
+        received = event.local_received
+        worker = self.workers.get(hostname)
+        before = None if worker is None else worker.status(received)
+        if worker is None:
+            worker = self._join(hostname)
+        worker.take(event)
+        if isinstance(event, WorkerEvent):
+            worker.missed += self._missed.observe(event)
+            extra = event.extra
+            if extra and size_of(extra) <= WORKER_EXTRA_MAX_BYTES:
+                worker.take_extra(extra)
+        self.workers.move_to_end(hostname)
+        if abs(received - self._swept) > SWEEP_EVERY:
+            self._sweep(received)
+        return Change(event, worker, before is None, before, worker.status(received))
+
+    def _join(self, hostname: str) -> Worker:
+        worker = self.Worker(hostname, time=self.clock, liveness=self.liveness)
+        self.workers[hostname] = worker
+        return worker
+
+    def _sweep(self, now: float) -> None:
+        """Let workers leave of which no events came for long."""
+        self._swept = now
+        for worker in list(self.workers.values()):
+            if worker.leaves(now):
+                del self.workers[worker.hostname]
+                self.departed += 1
