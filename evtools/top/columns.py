@@ -1,14 +1,24 @@
-"""Columns of tables: what a cell says, how wide it is, and what it sorts by."""
+"""Columns of tables: the text of a cell, its width, and what a column sorts by."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from operator import attrgetter
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from evtools.filters import Field, FieldTable, Kind
-from evtools.text import clip, elide_middle, human_age, pad, sanitize
+from evtools.text import (
+    clip,
+    elide_middle,
+    human_age,
+    human_count,
+    human_duration,
+    human_rate,
+    pad,
+    sanitize,
+)
 from evtools.top.choices import TimeStyle, Window
 from evtools.wire import encode_line
 
@@ -17,23 +27,25 @@ WIDE_COLS: Final = 140
 #: The cursor and the mark stand before the first column.
 MARKER_COLS: Final = 1
 _GAP_COLS: Final = 1
-#: What stands for a value that is not known.
+#: Stands for a value that is not known.
 UNKNOWN: Final = "-"
 #: A mark that a sender's "..." cannot be mistaken for.
 _CUT: Final = "\N{HORIZONTAL ELLIPSIS}"
 _ASCII_CUT: Final = ".."
-#: Columns that stay when the others are scrolled.
+#: How many columns stay when the others are scrolled.
 _PINNED: Final = 2
-_NUMBERS: Final = (int, float)
 _TEXTUAL: Final = (Kind.TEXT, Kind.ID, Kind.STATE)
+
+#: A value of a row at a time (epoch seconds); or the name of the attribute that it is.
+Value: TypeAlias = Callable[[Any, float], Any] | str
 
 
 @dataclass(frozen=True, slots=True)
 class Lens:
-    """How and as of when things are shown.
+    """How and as of when values are shown.
 
     `now` is the time of the picture, which stands still while paused or
-    disconnected; `zone` is of the local times.
+    disconnected; `zone` is that of local times.
     """
 
     now: float
@@ -43,7 +55,7 @@ class Lens:
     window: Window = "5m"
 
     def moment(self, epoch: float | None) -> str:
-        """Return when something was: its age, or its time of day."""
+        """Return a moment as its age, or as its time of day."""
         if epoch is None:
             return UNKNOWN
         if self.time_style == "age":
@@ -51,7 +63,7 @@ class Lens:
         return self.time_of_day(epoch)
 
     def time_of_day(self, epoch: float, *, millis: bool = False) -> str:
-        """Return a time of day in the zone on screen, `-` beyond the calendar."""
+        """Return a time of day in the zone of the screen, `-` beyond the calendar."""
         zone = UTC if self.time_style == "utc" else self.zone
         try:
             moment = datetime.fromtimestamp(epoch, zone)
@@ -61,21 +73,26 @@ class Lens:
         return f"{text}.{moment.microsecond // 1000:03}" if millis else text
 
 
-def _say(value: Any, _: Lens) -> str:
-    """Return a value as text: a string as it is, else as JSON."""
-    if value is None:
-        return UNKNOWN
+def as_text(value: Any) -> str:
+    """Return a value as text, not sanitised: a string as it is, else as JSON."""
     return value if isinstance(value, str) else encode_line(value).decode()
+
+
+def known(format_: Callable[[Any], str]) -> Callable[[Any, Lens], str]:
+    """Return a formatter of values by `format_`, with `-` for those that are not known."""
+    return lambda value, _: UNKNOWN if value is None else format_(value)
+
+
+_formatted = known(as_text)
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table.
 
-    `value(subject, now)` returns what is known, as it is, or None; sorting,
-    filters and exports take that.  `say` makes text of it, which need not be
-    sanitised; `tell` makes it of the whole subject, where one value is not all.
-    `order` is what it sorts by where that is not the value.
+    Sorting, filters and exports take the `value`, None if it is not known.  `format` makes
+    text of it, or `format_row` of the whole row; neither need be sanitised.  `order` is
+    what it sorts by if that is not the value.
 
     A column is on screens of at least `from_cols`, takes `cols` (`wide_cols` on
     wide screens) and, of what is left, its share `flex` up to `max_cols`.
@@ -87,61 +104,98 @@ class Column:
     kind: Kind
     cols: int
     value: Callable[[Any, float], Any]
-    say: Callable[[Any, Lens], str] = _say
-    tell: Callable[[Any, Lens], str] | None = None
-    #: What shortens a text for which there is no room, before it is cut.
-    brief: Callable[[str], str] | None = None
+    format: Callable[[Any, Lens], str] = _formatted
+    format_row: Callable[[Any, Lens], str] | None = None
+    #: Shortens a text for which there is no room, before it is cut.
+    shorten: Callable[[str], str] | None = None
     order: Callable[[Any, float], Any] | None = None
     align: Literal["left", "right"] = "left"
     flex: int = 0
     max_cols: int = 400
     wide_cols: int = 0
     from_cols: int = 0
+    #: Whether both ends of a text stay when it is cut.
     elide: bool = False
-    #: Whether a sort by it begins with the largest.
+    #: Whether a sort by it starts with the largest.
     descending: bool = False
-    #: Which subjects have a value that changes while nothing happens to them.
+    #: Says whether the value of a row changes while nothing happens to it.
     moves: Callable[[Any], bool] | None = None
-    #: The attribute of the subject that `value` returns, if it is no more than that.
+    #: The attribute of the row that `value` returns, if it is no more than that.
     attribute: str = ""
 
-    @property
-    def textual(self) -> bool:
-        """Whether it sorts as text."""
-        return self.order is None and self.kind in _TEXTUAL
-
-    def text(self, subject: Any, lens: Lens) -> str:
-        """Return the cell's text, not sanitised."""
-        if self.tell is not None:
-            return self.tell(subject, lens)
-        return self.say(self.value(subject, lens.now), lens)
+    def text(self, row: Any, lens: Lens) -> str:
+        """Return the text of a cell, not sanitised."""
+        if self.format_row is not None:
+            return self.format_row(row, lens)
+        return self.format(self.value(row, lens.now), lens)
 
     def sort_values(
-        self, subjects: Iterable[Any], now: float, *, descending: bool
+        self, rows: Iterable[Any], now: float, *, descending: bool
     ) -> list[float | str]:
-        """Return what subjects sort by; what is unknown comes last."""
-        get = self.order or self.value
-        if self.attribute:
-            values = list(map(attrgetter(self.attribute), subjects))
+        """Return what rows sort by; unknown values come last, whatever the direction."""
+        if self.order is None and self.attribute:
+            values = list(map(attrgetter(self.attribute), rows))
         else:
-            values = [get(subject, now) for subject in subjects]
-        # What comes from a sender may be of any type.
-        if self.textual:
+            get = self.order or self.value
+            values = [get(row, now) for row in rows]
+        # Values that a sender chose may be of any type.
+        if self.order is None and self.kind in _TEXTUAL:
             nothing = "" if descending else "\U0010ffff"
             if self.kind is Kind.ID:
                 return [value.casefold() if type(value) is str else nothing for value in values]
             folded = _Folded()
             return [folded[value] if type(value) is str else nothing for value in values]
         unknown = -math.inf if descending else math.inf
-        return [value if type(value) in _NUMBERS else unknown for value in values]
+        return [value if type(value) in (int, float) else unknown for value in values]
 
 
 class _Folded(dict[str, str]):
-    """Texts without regard to case: there are few names, and one object is equal to itself."""
+    """Texts without regard to case; names are few, and identical ones compare at once."""
 
     def __missing__(self, text: str) -> str:
         self[text] = folded = text.casefold()
         return folded
+
+
+# --- the usual kinds ------------------------------------------------------------
+
+
+def _column(
+    name: str, title: str, about: str, value: Value, *, kind: Kind, cols: int = 0, **more: Any
+) -> Column:
+    cols = cols or max(6, len(title))
+    if not isinstance(value, str):
+        return Column(name, title, about, kind, cols, value, **more)
+    get = attrgetter(value)
+    return Column(name, title, about, kind, cols, lambda row, _: get(row), attribute=value, **more)
+
+
+def short_uuid(value: str) -> str:
+    """Return the start of a task's id, which is enough to recognise it."""
+    return value[:8] if len(value) == 36 and value[8] == "-" else value  # noqa: PLR2004
+
+
+# fmt: off
+_figure = partial(_column, align="right", descending=True)
+#: Names keep both of their ends.
+name_column = partial(_column, kind=Kind.TEXT, cols=12, elide=True, flex=1, max_cols=80)
+id_column = partial(_column, kind=Kind.ID, cols=8, shorten=short_uuid)
+text_column = partial(_column, kind=Kind.TEXT, cols=12)
+count_column = partial(_figure, kind=Kind.NUMBER, format=known(human_count))
+rate_column = partial(_figure, kind=Kind.NUMBER, format=known(human_rate))
+duration_column = partial(_figure, kind=Kind.DURATION, format=known(human_duration))
+percent_column = partial(_figure, kind=Kind.NUMBER, format=known("{:.2f}".format))
+#: Ages, or times of day.
+time_column = partial(_figure, kind=Kind.TIME, cols=8, format=lambda at, lens: lens.moment(at))
+# fmt: on
+
+
+def percent(share: float | None) -> float | None:
+    """Return a share (0 to 1) in per cent."""
+    return None if share is None else 100.0 * share
+
+
+# --- on the screen --------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,24 +205,22 @@ class Slot:
     column: Column
     cols: int
 
-    def cell(self, subject: Any, lens: Lens) -> str:
-        """Return the cell of `subject`: sanitised, of exactly `cols` columns."""
-        text = self.column.text(subject, lens)
-        if self.column.brief is not None and len(text) > self.cols:
-            text = self.column.brief(text)
+    def cell(self, row: Any, lens: Lens) -> str:
+        """Return the cell of a row: sanitised, of exactly `cols` columns."""
+        text = self.column.text(row, lens)
+        if self.column.shorten is not None and len(text) > self.cols:
+            text = self.column.shorten(text)
         return self.fitted(text, ascii_only=lens.ascii)
 
     def head(self, sorted_by: str, *, descending: bool) -> str:
-        """Return the title in `cols` columns, with `v` or `^` if it sorts."""
+        """Return the title in `cols` columns, with `v` or `^` if the table is sorted by it."""
         mark = ("v" if descending else "^") if sorted_by == self.column.name else ""
-        room = self.cols - len(mark)
-        title = clip(self.column.title, room, "") + mark
+        title = clip(self.column.title, self.cols - len(mark), "") + mark
         return pad(title, self.cols, self.column.align)
 
     def fitted(self, text: str, *, ascii_only: bool = False) -> str:
         """Return any text sanitised and in `cols` columns."""
         # Escaping only lengthens, so what is far beyond the edge can go first.
-        # Names keep their end, so there both ends stay.
         cut = _ASCII_CUT if ascii_only else _CUT
         most = 4 * self.cols
         if self.column.elide:
@@ -179,6 +231,12 @@ class Slot:
             near = sanitize(text[:most])
             shown = clip(near if len(text) <= most else near + cut, self.cols, cut)
         return pad(shown, self.cols, self.column.align)
+
+
+def one_line(text: str, cols: int) -> str:
+    """Return any text sanitised and in at most `cols` columns."""
+    shown = sanitize(text[: 4 * cols])
+    return clip(shown if len(text) <= 4 * cols else shown + _CUT, cols, _CUT)
 
 
 def layout(
@@ -202,23 +260,15 @@ def layout(
     else:
         wanted = [column for column in columns if column.from_cols <= screen_cols]
     wanted = wanted[:_PINNED] + wanted[_PINNED:][scrolled:]
-    room = screen_cols - MARKER_COLS
-    sizes = [_least(column, screen_cols) for column in wanted]
-    while len(sizes) > 1 and _taken(sizes) > room:
+    is_wide = screen_cols >= WIDE_COLS
+    sizes = [max(column.cols, column.wide_cols if is_wide else 0) for column in wanted]
+    room = screen_cols - MARKER_COLS + _GAP_COLS
+    while len(sizes) > 1 and sum(sizes) + len(sizes) * _GAP_COLS > room:
         sizes.pop()
-    _stretch(wanted[: len(sizes)], sizes, room - _taken(sizes))
+    _stretch(wanted[: len(sizes)], sizes, room - sum(sizes) - len(sizes) * _GAP_COLS)
     if sizes:
-        sizes[0] = max(1, min(sizes[0], room))
+        sizes[0] = max(1, min(sizes[0], room - _GAP_COLS))
     return tuple(map(Slot, wanted, sizes))
-
-
-def _least(column: Column, screen_cols: int) -> int:
-    wide = column.wide_cols if screen_cols >= WIDE_COLS else 0
-    return max(column.cols, wide)
-
-
-def _taken(sizes: Sequence[int]) -> int:
-    return sum(sizes) + _GAP_COLS * (len(sizes) - 1)
 
 
 def _stretch(columns: Sequence[Column], sizes: list[int], left: int) -> None:
@@ -229,10 +279,9 @@ def _stretch(columns: Sequence[Column], sizes: list[int], left: int) -> None:
             for index, column in enumerate(columns)
             if column.flex and sizes[index] < column.max_cols
         ]
-        shares = sum(columns[index].flex for index in takers)
         if not takers:
             return
-        before = left
+        shares, before = sum(columns[index].flex for index in takers), left
         for index in takers:
             column = columns[index]
             more = max(1, before * column.flex // shares)
@@ -241,15 +290,11 @@ def _stretch(columns: Sequence[Column], sizes: list[int], left: int) -> None:
             left -= more
 
 
-def line_cols(slots: Iterable[Slot]) -> int:
-    """Return how many columns a line of `slots` takes, without its marker."""
-    return _taken([slot.cols for slot in slots])
+# --- values ---------------------------------------------------------------------
 
 
 def number(value: object) -> int | float | None:
     """Return a finite number as it is, anything else as None."""
-    if type(value) is float:  # most are, and very many are asked about
-        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -260,37 +305,22 @@ def number(value: object) -> int | float | None:
 
 def finite(value: object) -> float | None:
     """Return a finite number as a float, anything else as None."""
-    known = number(value)
-    return None if known is None else float(known)
+    found = number(value)
+    return None if found is None else float(found)
 
 
 def fields_of(columns: Iterable[Column], now: Callable[[], float]) -> FieldTable:
     """Return the fields of a filter on rows with these columns.
 
-    Bare words search what is text.
+    Bare words search the columns of text.
     """
-    columns = tuple(columns)
-    texts = [column for column in columns if column.kind in _TEXTUAL]
-    fields = [
-        Field(column.name, column.kind, _getter(column, now), column.about) for column in columns
-    ]
-    words = [_getter(column, now) for column in texts]
-    return {field.name: field for field in fields} | {
-        "has": Field("has", Kind.PRESENCE, lambda _: None, "names a field that is there"),
-        "any": Field(
-            "any",
-            Kind.TEXTS,
-            lambda subject: tuple(get(subject) for get in words),
-            "what bare words search",
-        ),
-    }
+    getters = {column: _getter(column, now) for column in columns}
+    words = [get for column, get in getters.items() if column.kind in _TEXTUAL]
+    fields = [Field(column.name, column.kind, getters[column], column.about) for column in getters]
+    presence = Field("has", Kind.PRESENCE, lambda _: None, "names a field that is there")
+    any_ = Field("any", Kind.TEXTS, lambda row: tuple(get(row) for get in words), "bare words")
+    return {field.name: field for field in (*fields, presence, any_)}
 
 
 def _getter(column: Column, now: Callable[[], float]) -> Callable[[Any], object]:
-    return lambda subject: column.value(subject, now())
-
-
-def one_line(text: str, cols: int) -> str:
-    """Return any text sanitised and in at most `cols` columns."""
-    shown = sanitize(text[: 4 * cols])
-    return clip(shown if len(text) <= 4 * cols else shown + _CUT, cols, _CUT)
+    return lambda row: column.value(row, now())

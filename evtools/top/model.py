@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from evtools.clock import Clock, SystemClock
 from evtools.state import State, Statistics
@@ -13,21 +13,15 @@ from evtools.top.choices import Theme, TimeStyle, Window
 from evtools.top.columns import Lens
 from evtools.top.diagnosis import diagnose
 from evtools.top.eventlog import EventLog
-from evtools.top.excerpt import Excerpt
 from evtools.top.header import HeaderFacts, header_facts
 from evtools.top.intake import Intake
 from evtools.top.link import Link
-from evtools.top.views.errors import ErrorsView
+from evtools.top.table import TableModel, TableSnapshot
 from evtools.top.views.events import EventsView
-from evtools.top.views.queues import QueuesView
+from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView
 from evtools.top.views.tasks import TasksView
-from evtools.top.views.types import TypesView
-from evtools.top.views.workers import WorkersView
 from evtools.transport.queues import Depth
 from evtools.wire import EventFields
-
-if TYPE_CHECKING:
-    from evtools.top.table import TableModel
 
 #: How many earlier pictures there are to step back to.
 PICTURES_MAX: Final = 120
@@ -51,12 +45,12 @@ class Picture:
 
     view: str
     as_of: float
-    excerpt: Excerpt
+    snapshot: TableSnapshot
     header: HeaderFacts
 
     def looks_like(self, other: "Picture") -> bool:
         """Return whether the table is the same, whatever the figures above it."""
-        return self.view == other.view and self.excerpt.looks_like(other.excerpt)
+        return self.view == other.view and self.snapshot.looks_like(other.snapshot)
 
 
 class Model:
@@ -180,7 +174,7 @@ class Model:
 
     def is_lagging(self) -> bool:
         """Whether the last picture lacks what `work` would add."""
-        return not self._back and self.views[self._view].lagging
+        return not self._back and bool(self.views[self._view].waiting)
 
     def work(self) -> None:
         """Go on with what the last picture had no time for."""
@@ -262,7 +256,7 @@ class Model:
             self._back = back
         if self._back:
             picture = self._pictures[-self._back]
-            self.views[picture.view].show(picture.excerpt)
+            self.views[picture.view].show(picture.snapshot)
             return picture
         self.refresh_view(self._view)
         return self._picture()
@@ -279,9 +273,9 @@ class Model:
 
     def _keep_picture(self) -> None:
         """Keep the picture that is about to be replaced, if anybody looked at it."""
-        if self.views[self._view].excerpt().rows:
+        if self.views[self._view].snapshot().rows:
             self._pictures.append(self._picture())
 
     def _picture(self) -> Picture:
-        excerpt = self.views[self._view].excerpt()
-        return Picture(self._view, self._now, excerpt, self.header())
+        snapshot = self.views[self._view].snapshot()
+        return Picture(self._view, self._now, snapshot, self.header())

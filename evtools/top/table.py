@@ -1,22 +1,182 @@
-"""What all tables of evtop share: filter, order, cursor, marks, columns, cells."""
+"""Tables: filter, order, cursor, marks, columns and cells; of snapshots, or kept up to date."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
+from evtools.clock import Clock
 from evtools.filters import FieldTable, Filter, compile_filter, quote
-from evtools.top.columns import Column, Lens, Slot, layout
-from evtools.top.cursor import Cursor
-from evtools.top.detail import Detail
-from evtools.top.excerpt import Excerpt, Row, excerpt_of
+from evtools.text import sanitize, sanitize_lines
+from evtools.top.columns import Column, Lens, Slot, fields_of, layout, one_line
+from evtools.top.index import LiveIndex, Matches, Order
 from evtools.wire import encode_line
 
+S = TypeVar("S")
+
 _DEFAULT_COLS: Final = 120
-_FORGOTTEN: Final = "(forgotten)"
+#: How many refreshes rows stay where they are after a key of the cursor.
+HOLD: Final = 5
+#: No terminal shows more rows at once.
+_ROWS_MAX: Final = 400
+_LABEL_COLS: Final = 14
+_TITLE_COLS: Final = 100
+#: Longer texts are cut, with a note; no sender has to send one.
+_TEXT_MAX_CHARS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row on the screen; `cells` are sanitised and as wide as their slots.
+
+    `style` names a style of the theme.
+    """
+
+    key: str
+    cells: tuple[str, ...]
+    style: str = ""
+    marked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TableSnapshot:
+    """The rows of a table that were on the screen, and how many there were."""
+
+    rows: tuple[Row, ...]
+    focus: int
+    shown: int
+    total: int
+
+    def looks_like(self, other: "TableSnapshot") -> bool:
+        """Return whether all is the same but for the place of the cursor."""
+        return replace(self, focus=0) == replace(other, focus=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """The text of the pane of one row; every line is sanitised.
+
+    `lines` are always there; of the `sections` one at a time, at first the one
+    called `section`.
+    """
+
+    title: str
+    lines: tuple[str, ...] = ()
+    sections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    section: str = "Info"
+
+
+def labelled(pairs: Iterable[tuple[str, str | None]]) -> tuple[str, ...]:
+    """Return a line for each label whose text is known, in two columns."""
+    return tuple(
+        f"{label:<{_LABEL_COLS}}{sanitize(text)}" for label, text in pairs if text is not None
+    )
+
+
+def paragraph(text: str) -> tuple[str, ...]:
+    """Return a text of several lines as sanitised lines."""
+    cut = text[:_TEXT_MAX_CHARS]
+    lines = sanitize_lines(cut).rstrip("\n").split("\n")
+    if len(cut) < len(text):
+        lines.append(f"(cut: {len(text)} characters)")
+    return tuple(lines)
+
+
+def raw(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return fields as JSON, one line each."""
+    lines = [
+        f"  {encode_line(str(name)).decode()}: {encode_line(value).decode()}"
+        for name, value in fields.items()
+    ]
+    return ("{", *(f"{line}," for line in lines[:-1]), *lines[-1:], "}")
+
+
+class Cursor:
+    """The place of the user in a list of keys that changes: on a key, not on a row number.
+
+    It starts loose, at the edge where new rows come in (the first row, or the
+    last one if `newest_last`), and stays there as they do.  Once moved away
+    from that edge it is `pinned`: it sticks to its key wherever that goes.
+    """
+
+    def __init__(self, *, newest_last: bool = False) -> None:
+        self.newest_last = newest_last
+        self.keys: Sequence[str] = ()
+        self.index = 0
+        self.pinned = False
+        #: For how many refreshes the order is still held.
+        self.held = 0
+        self._key = ""
+        self._sticks = False
+
+    @property
+    def key(self) -> str | None:
+        """The key under the cursor, None in an empty list."""
+        return self.keys[self.index] if self.keys else None
+
+    @property
+    def follow(self) -> bool:
+        """Whether it follows the newest event, or else this row."""
+        return not self.pinned if self.newest_last else self._sticks
+
+    def place(self, keys: Sequence[str]) -> None:
+        """Take the list as it is now.
+
+        If its key has gone, the cursor stays where it was; a key that was there
+        before the list was empty is found again.
+        """
+        self.keys = keys
+        if not keys:
+            self.index = 0
+        elif not self.pinned:
+            self._go(self._edge)
+        else:
+            try:
+                self.index = keys.index(self._key)
+            except ValueError:
+                self._go(min(self.index, len(keys) - 1))
+                self._sticks = False
+
+    @property
+    def _edge(self) -> int:
+        return len(self.keys) - 1 if self.newest_last else 0
+
+    def _go(self, index: int) -> None:
+        self.index = index
+        self._key = self.keys[index]
+
+    def to(self, index: int) -> None:
+        """Go to a row, or to the nearest there is."""
+        if self.keys:
+            self._go(max(0, min(index, len(self.keys) - 1)))
+            self.pinned = self._sticks or self.index != self._edge
+            self.held = HOLD if self.pinned else 0
+
+    def to_key(self, key: str) -> bool:
+        """Go to a key, and stay with it; return False if it is not in the list."""
+        if key not in self.keys:
+            return False
+        self.to(self.keys.index(key))
+        self.pinned = True
+        return True
+
+    def expect(self, key: str) -> None:
+        """Go to `key` as soon as a list has it."""
+        self._key, self.pinned = key, True
+
+    def toggle_follow(self) -> None:
+        """Start or stop following."""
+        if self.newest_last:
+            self.pinned, self.held = not self.pinned, 0
+        else:
+            self._sticks = not self._sticks
+            self.pinned = self._sticks or self.index != self._edge
+        if not self.pinned:
+            self.place(self.keys)
 
 
 class TableModel(ABC):
-    """A table: what is in it, in which order, and where the user is.
+    """A table: its rows, their order, and where the user is.
 
     `refresh` makes the picture; between refreshes it stands still, whatever
     comes in.  While `frozen` it takes nothing in, but can be sorted, filtered
@@ -35,7 +195,7 @@ class TableModel(ABC):
         self.lens = Lens(0.0)
         self.frozen = False
         self.marks: set[str] = set()
-        #: The columns that the user chose, in order; None for what suits.
+        #: The columns that the user chose, in order; None for those that suit the width.
         self.chosen: tuple[str, ...] | None = None
         self.cursor = Cursor(newest_last=self.newest_last)
         self.filter: Filter | None = None
@@ -47,23 +207,24 @@ class TableModel(ABC):
         self._scrolled = 0
         #: The columns of the terminal that the slots fit.
         self.screen_cols = _DEFAULT_COLS
+        #: The rows asked for since the last refresh: cells and style by key; their numbers.
         self._cells: dict[str, tuple[tuple[str, ...], str]] = {}
         self._asked: set[int] = set()
         self._seen = 0
-        self._past: Excerpt | None = None
+        self._past: TableSnapshot | None = None
         self.resize(_DEFAULT_COLS)
 
-    # --- what a table has to say -------------------------------------------------
+    # --- what differs from table to table ------------------------------------------
 
     @property
     @abstractmethod
     def columns(self) -> tuple[Column, ...]:
-        """All columns there are, in their order."""
+        """All columns, in their order."""
 
     @property
     @abstractmethod
     def fields(self) -> FieldTable:
-        """What its filter knows."""
+        """The fields of its filter."""
 
     @property
     @abstractmethod
@@ -82,30 +243,30 @@ class TableModel(ABC):
     def _arranged(self) -> Sequence[str]:
         """Return the keys of the rows that match, in order."""
 
-    def style_of(self, subject: Any) -> str:  # noqa: ARG002  (others look at it)
+    def style_of(self, subject: Any) -> str:  # noqa: ARG002  (by default)
         """Return the style of a row."""
         return ""
 
-    def detail(self, key: str) -> Detail | None:  # noqa: ARG002
+    def detail(self, key: str) -> Detail | None:  # noqa: ARG002  (by default)
         """Return all that is known of a row, None if it has been forgotten."""
         return None
 
-    def drill(self, key: str) -> tuple[str, str] | None:  # noqa: ARG002
+    def drill(self, key: str) -> tuple[str, str] | None:  # noqa: ARG002  (by default)
         """Return the view that a row leads to and the filter to open it with."""
         return None
 
-    def values(self, key: str) -> Mapping[str, str]:  # noqa: ARG002
-        """Return what `=` and `!` can take of a row: field and value."""
+    def values(self, key: str) -> Mapping[str, str]:  # noqa: ARG002  (by default)
+        """Return the fields and values of a row that `=` and `!` offer."""
         return {}
 
     @property
     def arrived(self) -> int:
-        """How many rows have come in so far, for those that count them."""
+        """How many rows have come in so far, if the table counts them."""
         return 0
 
     @property
     def waiting(self) -> int:
-        """How many rows the filter has not been asked about yet."""
+        """How many rows have not been looked at, filtered or sorted yet."""
         return 0
 
     def matches(self, subject: Any) -> bool:
@@ -135,13 +296,8 @@ class TableModel(ABC):
         self.refresh(lens)
         self.frozen = True
 
-    @property
-    def lagging(self) -> bool:
-        """Whether the last refresh had no time for all, and `work` can go on."""
-        return False
-
     def work(self) -> None:
-        """Go on with what the last refresh had no time for."""
+        """Continue with what the last refresh had no time for, as `waiting` says."""
         self._arrange()
 
     def _arrange(self) -> None:
@@ -156,26 +312,24 @@ class TableModel(ABC):
         return len(self.cursor.keys)
 
     def row(self, index: int) -> Row:
-        """Return a row of the picture; raises IndexError beyond it."""
+        """Return a row of the picture; raise IndexError beyond it."""
         if self._past is not None:
             return self._past.rows[index]
         key = self.cursor.keys[index]
         self._asked.add(index)
         if key not in self._cells:
             self._cells[key] = self._formatted(key)
-        cells, style = self._cells[key]
-        return Row(key, cells, style, key in self.marks)
+        return Row(key, *self._cells[key], key in self.marks)
 
     def _formatted(self, key: str) -> tuple[tuple[str, ...], str]:
         subject = self.subject(key)
         if subject is None:
             cells = [slot.fitted("") for slot in self.slots]
-            cells[-1] = self.slots[-1].fitted(_FORGOTTEN)
+            cells[-1] = self.slots[-1].fitted("(forgotten)")
             return tuple(cells), "dim"
-        cells = [self._cell(slot, key, subject) for slot in self.slots]
-        return tuple(cells), self.style_of(subject)
+        return tuple(self._cell(slot, key, subject) for slot in self.slots), self.style_of(subject)
 
-    def _cell(self, slot: Slot, key: str, subject: Any) -> str:  # noqa: ARG002
+    def _cell(self, slot: Slot, key: str, subject: Any) -> str:  # noqa: ARG002  (a tree needs it)
         return slot.cell(subject, self.lens)
 
     def heads(self) -> list[str]:
@@ -200,27 +354,29 @@ class TableModel(ABC):
         return max(0, self.arrived - self._seen) if self.cursor.pinned else 0
 
     def news(self) -> str:
-        """Return what the cursor keeps from sight: `132 new`, `sort held`, ..."""
+        """Return what the cursor keeps out of sight: `132 new`, ..."""
         parts = []
         if self.new_below:
             where = " below, G to follow" if self.newest_last else ""
             parts.append(f"{self.new_below} new{where}")
         if self.cursor.held and not (self.newest_last or self.frozen):
-            parts.append("sort held")
+            parts.append("order frozen while you move")
         return ", ".join(parts)
 
     # --- stepping back -----------------------------------------------------------
 
-    def excerpt(self) -> Excerpt:
+    def snapshot(self) -> TableSnapshot:
         """Return the rows that have been asked for since the last refresh."""
-        return excerpt_of(self, self._asked)
+        chosen = sorted(self._asked)[:_ROWS_MAX]
+        focus = chosen.index(self.focus_index) if self.focus_index in chosen else 0
+        return TableSnapshot(tuple(map(self.row, chosen)), focus, len(self), self.total)
 
-    def show(self, excerpt: Excerpt) -> None:
+    def show(self, snapshot: TableSnapshot) -> None:
         """Show rows as they were; the next refresh ends that."""
         self._forget_cells()
-        self._past = excerpt
-        self.cursor.keys = [row.key for row in excerpt.rows]
-        self.cursor.index = excerpt.focus
+        self._past = snapshot
+        self.cursor.keys = [row.key for row in snapshot.rows]
+        self.cursor.index = snapshot.focus
 
     # --- filter and order --------------------------------------------------------
 
@@ -230,7 +386,7 @@ class TableModel(ABC):
         return self.filter.text if self.filter else ""
 
     def set_filter(self, text: str) -> None:
-        """Show only what matches; raises FilterError, and keeps the old filter."""
+        """Show only what matches; raise FilterError, and keep the old filter."""
         zone = self.lens.zone
         if not text.strip():
             self.filter = None
@@ -242,20 +398,18 @@ class TableModel(ABC):
 
     def narrow(self, field: str, value: str, *, exclude: bool = False) -> None:
         """Add to the filter that a field has this value, or that it has not."""
-        term = f"{field}={quote(value)}"
-        if exclude:
-            term = f"NOT {term}"
+        term = f"{'NOT ' if exclude else ''}{field}={quote(value)}"
         text = self.filter_text.strip()
         if " OR " in text:
             text = f"({text})"
         self.set_filter(f"{text} {term}".strip())
 
     def notes(self) -> list[str]:
-        """Return what the filter could not see."""
+        """Return notes on what the filter could not see."""
         return self.filter.unknown(self.noun) if self.filter else []
 
     def sort_by(self, name: str) -> None:
-        """Sort by a column, its own way round; unknown names change nothing."""
+        """Sort by a column, in its own direction; an unknown name changes nothing."""
         for column in self.columns:
             if column.name == name:
                 self.sort_key, self.reverse = name, column.descending
@@ -268,7 +422,7 @@ class TableModel(ABC):
         self.sort_by(names[max(0, min(at + step, len(names) - 1))])
 
     def invert(self) -> None:
-        """Turn the order round."""
+        """Sort in the other direction."""
         self.reverse = not self.reverse
         self._rearrange()
 
@@ -293,7 +447,7 @@ class TableModel(ABC):
         return self.cursor.index
 
     def move(self, by: int) -> None:
-        """Move the cursor by so many rows."""
+        """Move the cursor by a number of rows."""
         self.cursor.to(self.cursor.index + by)
 
     def home(self) -> None:
@@ -305,25 +459,22 @@ class TableModel(ABC):
         self.cursor.to(len(self) - 1)
 
     def seek(self, wanted: Callable[[Any], bool], step: int) -> bool:
-        """Move to the next (1) or previous (-1) row that is wanted, if there is one."""
-        index = self.cursor.index + step
-        while 0 <= index < len(self):
+        """Move to the next (1) or previous (-1) row that is wanted; return False if none is."""
+        last = len(self) if step > 0 else -1
+        for index in range(self.cursor.index + step, last, step):
             subject = self.subject(self.cursor.keys[index])
             if subject is not None and wanted(subject):
                 self.cursor.to(index)
                 return True
-            index += step
         return False
 
     def toggle_mark(self) -> None:
-        """Mark the row under the cursor or not, and go down."""
-        key = self.focus_key
-        if key is not None:
-            self.marks ^= {key}
+        """Mark or unmark the row under the cursor, and go down."""
+        if self.focus_key is not None:
+            self.marks ^= {self.focus_key}
             self.move(1)
 
     def clear_marks(self) -> None:
-        """Mark nothing."""
         self.marks.clear()
 
     def targets(self) -> list[str]:
@@ -341,7 +492,7 @@ class TableModel(ABC):
         self._forget_cells()
 
     def choose_columns(self, names: Sequence[str] | None) -> None:
-        """Show these columns, or those that suit the width."""
+        """Show these columns; None: those that suit the width."""
         self.chosen = tuple(names) if names is not None else None
         self.resize(self.screen_cols)
 
@@ -362,11 +513,129 @@ class TableModel(ABC):
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield all rows that are shown, in their order."""
-        for key in list(self.cursor.keys):
-            record = self.record(key)
-            if record:
-                yield record
+        return filter(None, map(self.record, list(self.cursor.keys)))
 
     def as_json(self, key: str) -> str:
         """Return a row as one line of JSON."""
         return encode_line(self.record(key)).decode()
+
+
+class SnapshotTable(TableModel):
+    """A table of a few thousand immutable rows at most, read anew at every refresh.
+
+    Its filter knows its columns.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._rows: dict[str, Any] = {}
+        super().__init__(now)
+
+    @abstractmethod
+    def _read(self) -> Iterable[tuple[str, Any]]:
+        """Yield all rows as of `lens.now`, each with its key."""
+
+    def _load(self) -> None:
+        self._rows = dict(self._read())
+
+    @property
+    def fields(self) -> FieldTable:
+        return fields_of(self.columns, lambda: self.lens.now)
+
+    @property
+    def total(self) -> int:
+        return len(self._rows)
+
+    def subject(self, key: str) -> Any:
+        return self._rows.get(key)
+
+    def _arranged(self) -> Sequence[str]:
+        keys = sorted(key for key, row in self._rows.items() if self.matches(row))
+        rows = [self._rows[key] for key in keys]
+        column, descending = self._column(self.sort_key), self.reverse
+        values = column.sort_values(rows, self.lens.now, descending=descending)
+        ranks = dict(zip(keys, values, strict=True))
+        return sorted(keys, key=ranks.__getitem__, reverse=descending)
+
+    def detail(self, key: str) -> Detail | None:
+        """Return the value and the meaning of each column of a row."""
+        row = self.subject(key)
+        if row is None:
+            return None
+        info = labelled(
+            (column.name, f"{column.text(row, self.lens):<12} {column.about}")
+            for column in self.columns
+        )
+        title = one_line(self.columns[0].text(row, self.lens), _TITLE_COLS)
+        return Detail(title, (), {"Info": info, "Raw": raw(self.record(key))})
+
+
+class LiveTable(TableModel, Generic[S]):
+    """A table of very many subjects that is kept up to date as they change, newest last."""
+
+    def __init__(self, clock: Clock, now: Callable[[], float]) -> None:
+        self._index: LiveIndex[S] = LiveIndex(clock, self._is_alive)
+        self._filter_in_force: Filter | None = None
+        self._order_in_force: tuple[str, bool] | None = None
+        super().__init__(now)
+
+    @abstractmethod
+    def _is_alive(self, key: str, subject: S) -> bool:
+        """Return whether a subject is still remembered."""
+
+    @abstractmethod
+    def _note(self) -> None:
+        """Note what happened, in the index."""
+
+    def _order(self) -> Order | None:
+        """Return what the table sorts by now, None for the order of change."""
+        return None
+
+    def _matches_of(self, chosen: Filter) -> Matches:
+        """Return the test that a filter makes of subjects."""
+        return chosen.matches
+
+    @property
+    def total(self) -> int:
+        return len(self._index.subjects)
+
+    @property
+    def arrived(self) -> int:
+        return self._index.arrived
+
+    @property
+    def waiting(self) -> int:
+        return self._index.waiting
+
+    def subject(self, key: str) -> S | None:
+        return self._index.subjects.get(key)
+
+    def work(self) -> None:
+        self._index.work()
+        # The list is made as a whole: that would take longer than the work.
+        if not self.waiting and (self.frozen or not self.cursor.held):
+            self._arrange()
+
+    def catch_up(self) -> None:
+        """Take in what happened, while something else is on the screen."""
+        if not self.frozen:
+            self._note()
+            self._index.refresh()
+            self.marks = {key for key in self.marks if self.subject(key) is not None}
+
+    def _load(self) -> None:
+        self.catch_up()
+
+    def _arranged(self) -> Sequence[str]:
+        index, first = self._index, self.focus_key
+        if self._order_in_force != (self.sort_key, self.reverse):
+            self._order_in_force = (self.sort_key, self.reverse)
+            moves = self._column(self.sort_key).moves
+            index.sort(self._order(), descending=self.reverse, moves=moves, first=first)
+            index.work()
+        if self._filter_in_force is not self.filter:
+            self._filter_in_force = chosen = self.filter
+            matches = self._matches_of(chosen) if chosen is not None else None
+            drifts = chosen is not None and chosen.drifts
+            index.set_filter(matches, drifts=drifts, first=first)
+            index.work()
+        return index.keys()

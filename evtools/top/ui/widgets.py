@@ -16,9 +16,8 @@ import urwid
 from urwid.command_map import Command
 
 from evtools.text import clip, pad, sanitize, width
-from evtools.top.detail import Detail
 from evtools.top.keys import CONTEXTS, Keymap, keys_text
-from evtools.top.table import TableModel
+from evtools.top.table import Detail, TableModel
 from evtools.top.ui.theme import Glyphs
 
 # --- lines ------------------------------------------------------------------------------

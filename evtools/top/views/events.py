@@ -7,24 +7,32 @@ from typing import Any, Final
 from evtools.clock import Clock
 from evtools.filters import EVENT_FIELDS, FieldTable, Filter
 from evtools.state import State
-from evtools.top.cells import id_column, known, name_column, text_column, time_column
-from evtools.top.columns import Column, Lens
-from evtools.top.detail import Detail, paragraph, raw
+from evtools.top.columns import (
+    Column,
+    Lens,
+    id_column,
+    known,
+    name_column,
+    text_column,
+    time_column,
+)
 from evtools.top.eventlog import EventLog
-from evtools.top.index import Matches, Order
-from evtools.top.projected import ProjectedTable
+from evtools.top.index import Matches
+from evtools.top.table import Detail, LiveTable, paragraph, raw
 from evtools.top.wording import event_story, event_style, event_word, said, text_of, was_cut
 from evtools.wire import Event, EventFields, Record, moment
 
-#: What a task may add to its events, because an earlier one told it.
+#: The fields that an event takes from its task, as earlier events reported them.
+# fmt: off
 _JOINED: Final = (
-    *("name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires"),
-    *("queue", "exchange", "routing_key", "sent", "received", "started"),
+    "name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires", "queue",
+    "exchange", "routing_key", "sent", "received", "started",
 )
+# fmt: on
 
 
 class _OfTask(Mapping[str, Any]):
-    """What is known of an event's task, looked up only where somebody asks."""
+    """The fields of an event's task, looked up only when needed."""
 
     def __init__(self, task: Any) -> None:
         self._task = task
@@ -43,18 +51,19 @@ class _OfTask(Mapping[str, Any]):
 
 
 def _moment(event: EventFields, _: float) -> float | None:
-    for name in ("timestamp", "local_received"):
-        at = moment(event.get(name))
-        if at is not None:
-            return at
-    return None
+    sent = moment(event.get("timestamp"))
+    return moment(event.get("local_received")) if sent is None else sent
 
 
 def _time_of_day(value: Any, lens: Lens) -> str:
     return "-" if value is None else lens.time_of_day(value, millis=True)
 
 
-class EventsView(ProjectedTable[EventFields]):
+def _field(name: str) -> Callable[[EventFields, float], str | None]:
+    return lambda event, _: text_of(event.get(name))
+
+
+class EventsView(LiveTable[EventFields]):
     """The newest events; rows are numbered as they come in."""
 
     name = "events"
@@ -68,68 +77,28 @@ class EventsView(ProjectedTable[EventFields]):
         #: The number of the first event that has not been taken from the log.
         self._next = 0
         self._state = state
+        # fmt: off
         self._columns = (
-            time_column(
-                "time",
-                "TIME",
-                "when it was sent, by the sender's clock",
-                _moment,
-                say=_time_of_day,
-                align="left",
-                cols=12,
-                descending=False,
-            ),
-            text_column(
-                "type",
-                "EVENT",
-                "what kind of event",
-                lambda event, _: event.get("type"),
-                tell=lambda event, _: event_word(event),
-                cols=7,
-                flex=1,
-                max_cols=16,
-            ),
-            name_column(
-                "worker",
-                "WORKER",
-                "who sent it",
-                lambda event, _: text_of(event.get("hostname")),
-                max_cols=30,
-            ),
-            name_column(
-                "name",
-                "TASK",
-                "the type of task",
+            time_column("time", "TIME", "when it was sent, by the sender's clock", _moment,
+                format=_time_of_day, align="left", cols=12, descending=False),
+            text_column("type", "EVENT", "the kind of event", lambda event, _: event.get("type"),
+                format_row=lambda event, _: event_word(event), cols=7, flex=1, max_cols=16),
+            name_column("worker", "WORKER", "its sender", _field("hostname"), max_cols=30),
+            name_column("name", "TASK", "the type of task",
                 lambda event, _: text_of(self.record_of(event).get("name")),
-                say=known(str),
-                cols=16,
-                flex=2,
-                max_cols=60,
-            ),
-            id_column(
-                "uuid",
-                "UUID",
-                "the task's id",
-                lambda event, _: text_of(event.get("uuid")),
-                from_cols=80,
-            ),
-            text_column(
-                "story",
-                "",
-                "what it tells",
-                lambda event, _: event_story(event),
-                cols=12,
-                flex=4,
-                from_cols=80,
-            ),
+                format=known(str), cols=16, flex=2, max_cols=60),
+            id_column("uuid", "UUID", "the task's id", _field("uuid"), from_cols=80),
+            text_column("story", "", "what happened", lambda event, _: event_story(event),
+                cols=12, flex=4, from_cols=80),
         )
+        # fmt: on
         super().__init__(clock, now)
 
     def _is_alive(self, key: str, subject: EventFields) -> bool:  # noqa: ARG002
         # What is in a picture that stands still stays.
         return self.frozen or int(key) >= self._log.first
 
-    def _gather(self) -> None:
+    def _note(self) -> None:
         log, index = self._log, self._index
         self._next = max(self._next, log.first)
         numbers = map(str, range(self._next, log.end))
@@ -137,9 +106,6 @@ class EventsView(ProjectedTable[EventFields]):
         self._next = log.end
         oldest = int(next(iter(index.subjects), log.first))
         index.forget(list(islice(index.subjects, log.first - oldest)))
-
-    def _order(self) -> Order | None:
-        return None
 
     def _matches_of(self, chosen: Filter) -> Matches:
         matches = chosen.matches
@@ -153,16 +119,13 @@ class EventsView(ProjectedTable[EventFields]):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """All columns there are, in their order."""
         return self._columns
 
     @property
     def fields(self) -> FieldTable:
-        """What its filter knows: what evdump's does."""
         return EVENT_FIELDS
 
     def style_of(self, subject: EventFields) -> str:
-        """Return the style of what an event tells."""
         return event_style(subject)
 
     def sort_by(self, name: str) -> None:
@@ -180,17 +143,15 @@ class EventsView(ProjectedTable[EventFields]):
         if event is None:
             return None
         record = self.record_of(event)
-        info = [f"{name:<14} {line}" for name, line in _told(event)]
-        info += [f"{name:<14} {line}  (of the task)" for name, line in _told(record.joined, event)]
+        info = [f"{name:<14} {line}" for name, line in _lines(event)]
+        info += [f"{name:<14} {line}  (of the task)" for name, line in _lines(record.joined, event)]
         sections = {"Info": tuple(info), "Raw": raw(event)}
         traceback = event.get("traceback")
         if isinstance(traceback, str):
             sections = {"Traceback": paragraph(traceback), **sections}
-        title = f"{paragraph(said(event.get('type')))[0]}"
-        return Detail(title, (), sections, next(iter(sections)))
+        return Detail(paragraph(said(event.get("type")))[0], (), sections, next(iter(sections)))
 
     def values(self, key: str) -> Mapping[str, str]:
-        """Return what of an event can be kept or excluded."""
         event = self.subject(key)
         if event is None:
             return {}
@@ -222,7 +183,7 @@ class EventsView(ProjectedTable[EventFields]):
         return {} if event is None else dict(event)
 
 
-def _told(
+def _lines(
     fields: Mapping[str, Any], known_already: Mapping[str, Any] | None = None
 ) -> Iterable[tuple[str, str]]:
     """Yield the fields that say something, each as lines with its name."""

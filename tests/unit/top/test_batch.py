@@ -13,7 +13,7 @@ from evtools.top.batch import Batch, run
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Depth
-from evtools.wire import encode_line, is_nameless
+from evtools.wire import encode_line, from_fields
 from tools.clock import FakeClock
 from tools.life import Life
 from tools.told import UUID, told
@@ -484,7 +484,7 @@ def test_events_that_name_nobody_are_counted_by_all_tools(tmp_path, caplog, name
     assert "events without the uuid or hostname they are about: 4" in caplog.text
     state = State()
     state.apply(events)
-    assert (state.nameless, sum(map(is_nameless, events))) == (4, 4)
+    assert (state.nameless, sum(from_fields(event).is_nameless for event in events)) == (4, 4)
     assert list(state.tasks) == [UUID]
 
 

@@ -8,7 +8,23 @@ from hypothesis import strategies as st
 
 from evtools.filters import Kind, compile_filter
 from evtools.text import width
-from evtools.top.columns import Column, Lens, Slot, fields_of, finite, layout, line_cols, one_line
+from evtools.top.columns import (
+    Column,
+    Lens,
+    Slot,
+    count_column,
+    duration_column,
+    fields_of,
+    finite,
+    id_column,
+    layout,
+    name_column,
+    one_line,
+    percent_column,
+    rate_column,
+    text_column,
+    time_column,
+)
 
 LENS = Lens(1000.0)
 
@@ -21,6 +37,10 @@ def column(name="name", **more):
 
 def names(slots):
     return [slot.column.name for slot in slots]
+
+
+def line_cols(slots):
+    return sum(slot.cols + 1 for slot in slots) - 1
 
 
 def test_a_moment_is_an_age_or_a_time_of_day():
@@ -51,14 +71,14 @@ def test_a_name_keeps_both_ends():
     assert slot.cell({"name": long}, LENS) == "proj..charge"
 
 
-def test_what_has_no_room_is_said_briefly():
-    wide = column(brief=lambda text: text[:3])
+def test_a_text_without_room_is_shortened_first():
+    wide = column(shorten=lambda text: text[:3])
     assert Slot(wide, 5).cell({"name": "abcdef"}, LENS) == "abc  "
     assert Slot(wide, 6).cell({"name": "abcdef"}, LENS) == "abcdef"
 
 
-def test_a_column_can_tell_of_the_whole_subject():
-    both = column(tell=lambda row, lens: f"{row['a']}/{row['b']}")
+def test_a_column_can_format_the_whole_row():
+    both = column(format_row=lambda row, lens: f"{row['a']}/{row['b']}")
     assert both.text({"a": 1, "b": 2}, LENS) == "1/2"
 
 
@@ -169,3 +189,34 @@ def test_columns_make_a_filter():
 def test_one_line_is_sanitised_and_short():
     assert one_line("a\nb", 10) == "a\\nb"
     assert one_line("x" * 100, 5) == "xxxx…"
+
+
+# --- the usual kinds ------------------------------------------------------------
+
+UUID = "7a8b8d37-ebe5-4d26-8057-17bb6963e503"
+
+
+@pytest.mark.parametrize(
+    ("make", "value", "text"),
+    [
+        (count_column, 12_345, "12k"),
+        (count_column, None, "-"),
+        (rate_column, 3.14, "3.1/s"),
+        (duration_column, 1.04, "1.04s"),
+        (percent_column, 0.333, "0.33"),
+        (time_column, 940.0, "1m00s"),
+        (name_column, "proj.add", "proj.add"),
+        (text_column, None, "-"),
+        (id_column, UUID, UUID),
+    ],
+)
+def test_each_kind_says_its_values(make, value, text):
+    column = make("name", "TITLE", "a test", lambda row, _: row)
+    assert column.text(value, LENS) == text
+
+
+def test_figures_are_as_wide_as_their_title_and_ids_are_shortened():
+    assert [count_column("x", title, "", "x").cols for title in ("OK", "CONSUMERS")] == [6, 9]
+    slot = Slot(id_column("uuid", "UUID", "", lambda row, _: row), 10)
+    assert slot.cell(UUID, LENS) == "7a8b8d37  "
+    assert slot.cell("a-custom-id-of-mine", LENS) == "a-custom-…"

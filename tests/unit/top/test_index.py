@@ -1,13 +1,16 @@
 """Tests for evtools.top.index."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.top import index
+from evtools.top.columns import Lens, count_column, fields_of, name_column
 from evtools.top.index import BUDGET, LiveIndex
+from evtools.top.table import LiveTable
 from tools.clock import FakeClock
 
 
@@ -288,3 +291,118 @@ def test_an_index_is_what_a_rebuild_from_scratch_would_be(steps, slow):
     while things.index.waiting:
         keys = things.refresh()
     assert keys == things.rebuilt()
+
+
+# --- as a table --------------------------------------------------------------------
+
+COLUMNS = (
+    name_column("name", "NAME", "the name", lambda row, _: row.name),
+    count_column("count", "COUNT", "how many", lambda row, _: row.count),
+)
+LENS = Lens(100.0)
+
+
+class Table(LiveTable):
+    """A table of what it is told of."""
+
+    name = "things"
+    title = "Things"
+    noun = "things"
+    default_sort = "name"
+
+    def __init__(self):
+        self.live = {}
+        self.orders = 0
+        super().__init__(FakeClock(), FakeClock().wall)
+
+    @property
+    def columns(self):
+        return COLUMNS
+
+    @property
+    def fields(self):
+        return fields_of(COLUMNS, self.now)
+
+    def _is_alive(self, key, subject):
+        return self.live.get(key) is subject
+
+    def _note(self):
+        pass
+
+    def _order(self):
+        self.orders += 1
+        if self.sort_key == "name":
+            return None
+        return lambda things: [thing.count for thing in things]
+
+    def change(self, name, count):
+        thing = self.live.setdefault(name, SimpleNamespace(name=name, count=0))
+        thing.count = count
+        self._index.take([(name, thing)])
+
+    def forget(self, name):
+        del self.live[name]
+        self._index.forget([name])
+
+
+def filled():
+    table = Table()
+    for name, count in (("a", 3), ("b", 1), ("c", 2)):
+        table.change(name, count)
+    table.refresh(LENS)
+    return table
+
+
+def keys(table):
+    return list(table.cursor.keys)
+
+
+def test_subjects_come_as_they_are_told_of():
+    table = filled()
+    assert keys(table) == ["c", "b", "a"]
+    assert (table.total, table.arrived, table.waiting) == (3, 3, 0)
+    assert table.subject("a").count == 3
+    assert table.subject("x") is None
+
+
+def test_an_order_is_made_when_it_changes():
+    table = filled()
+    table.sort_by("count")
+    assert keys(table) == ["a", "c", "b"]
+    table.refresh(LENS)
+    assert table.orders == 2
+    table.invert()
+    assert keys(table) == ["b", "c", "a"]
+    assert table.orders == 3
+
+
+def test_a_filter_is_asked_at_once_and_about_what_comes():
+    table = filled()
+    table.set_filter("count>1")
+    assert keys(table) == ["c", "a"]
+    table.change("b", 5)
+    table.refresh(LENS)
+    assert keys(table) == ["b", "c", "a"]
+    table.set_filter("")
+    assert len(table) == 3
+
+
+def test_what_is_forgotten_loses_its_mark():
+    table = filled()
+    table.marks.update("ab")
+    table.forget("b")
+    table.refresh(LENS)
+    assert table.marks == {"a"}
+    assert keys(table) == ["c", "a"]
+
+
+def test_a_frozen_table_goes_on_searching_what_it_has():
+    table = filled()
+    table.frozen = True
+    table.change("d", 9)
+    table.set_filter("count>1")
+    table.refresh(LENS)
+    assert keys(table) == ["c", "a"]
+    table.frozen = False
+    table.refresh(LENS)
+    assert keys(table) == ["d", "c", "a"]

@@ -5,10 +5,9 @@ import json
 import pytest
 
 from evtools.errors import FilterError
-from evtools.top.cells import count_column, name_column
-from evtools.top.columns import Lens
-from evtools.top.cursor import HOLD
-from evtools.top.table import TableModel
+from evtools.top import table as table_module
+from evtools.top.columns import Lens, count_column, fields_of, name_column
+from evtools.top.table import HOLD, Cursor, SnapshotTable, TableModel, labelled, paragraph, raw
 from tools.clock import FakeClock
 
 COLUMNS = (
@@ -40,8 +39,6 @@ class Plain(TableModel):
 
     @property
     def fields(self):
-        from evtools.top.columns import fields_of
-
         return fields_of(COLUMNS, self.now)
 
     @property
@@ -99,7 +96,7 @@ def test_an_order_is_held_for_some_refreshes_after_the_cursor_moved(table):
     table.move(1)
     table.rows["a"]["count"] = 9
     for _ in range(HOLD):
-        assert table.news() == "sort held"
+        assert table.news() == "order frozen while you move"
         table.refresh(Lens(101.0))
         assert keys(table) == ["d", "c", "b", "a"]
     assert table.news() == ""
@@ -132,7 +129,7 @@ def test_new_rows_are_counted_while_the_cursor_is_elsewhere(table):
     table.move(2)
     table.came = 142
     assert table.new_below == 132
-    assert table.news() == "132 new, sort held"
+    assert table.news() == "132 new, order frozen while you move"
     table.home()
     table.refresh(Lens(102.0))
     table.move(1)
@@ -268,7 +265,7 @@ def test_what_was_on_the_screen_can_be_shown_again(table):
     table.move(1)
     for index in (1, 2):
         table.row(index)
-    before = table.excerpt()
+    before = table.snapshot()
     assert [row.key for row in before.rows] == ["c", "b"]
     assert (before.focus, before.shown, before.total) == (0, 4, 4)
     table.rows["c"]["count"] = 9
@@ -282,20 +279,13 @@ def test_what_was_on_the_screen_can_be_shown_again(table):
 
 
 def test_a_picture_nobody_looked_at_is_empty(table):
-    assert table.excerpt().rows == ()
+    assert table.snapshot().rows == ()
 
 
 def test_a_row_is_taken_away_as_plain_values(table):
     assert table.record("d") == {"name": "d", "count": 4, "more": None, "last": None}
     assert json.loads(table.as_json("a"))["count"] == 1
     assert len(list(table.records())) == 4
-
-
-def test_by_itself_a_row_leads_nowhere(table):
-    assert table.detail("a") is None
-    assert table.drill("a") is None
-    assert table.values("a") == {}
-    assert table.row(0).style == ""
 
 
 def test_other_columns_are_fitted_anew_and_only_they(table, monkeypatch):
@@ -320,3 +310,209 @@ def test_a_stream_says_how_to_get_back_to_its_end():
     stream.move(-1)
     stream.came = 132
     assert stream.news() == "132 new below, G to follow"
+
+
+# --- a table of snapshots ----------------------------------------------------------
+
+
+class Fruit(SnapshotTable):
+    """A table of what it is given."""
+
+    name = "fruit"
+    title = "Fruit"
+    noun = "fruits"
+    default_sort = "count"
+
+    def __init__(self):
+        self.rows = []
+        super().__init__(FakeClock().wall)
+
+    @property
+    def columns(self):
+        return COLUMNS[:2]
+
+    def _read(self):
+        return ((row["name"], row) for row in self.rows)
+
+
+@pytest.fixture
+def fruit():
+    table = Fruit()
+    table.rows = [
+        {"name": "apple", "count": 3},
+        {"name": "pear", "count": 7},
+        {"name": "fig", "count": None},
+        {"name": "plum", "count": 3},
+    ]
+    table.refresh(Lens(100.0))
+    return table
+
+
+def test_rows_are_sorted_and_what_is_unknown_is_last(fruit):
+    assert keys(fruit) == ["pear", "apple", "plum", "fig"]
+    fruit.invert()
+    assert keys(fruit) == ["apple", "plum", "pear", "fig"]
+    fruit.sort_by("name")
+    assert keys(fruit) == ["apple", "fig", "pear", "plum"]
+
+
+def test_a_filter_knows_the_columns(fruit):
+    fruit.set_filter("count>2 p")
+    assert keys(fruit) == ["pear", "apple", "plum"]
+    assert fruit.total == 4
+    with pytest.raises(FilterError, match="unknown field"):
+        fruit.set_filter("colour:red")
+    assert fruit.filter_text == "count>2 p"
+
+
+def test_rows_that_are_read_no_more_go(fruit):
+    del fruit.rows[0]
+    assert fruit.subject("apple") is not None
+    fruit.refresh(Lens(101.0))
+    assert fruit.subject("apple") is None
+    assert "apple" not in keys(fruit)
+
+
+def test_a_detail_explains_every_column(fruit):
+    detail = fruit.detail("pear")
+    assert detail.title == "pear"
+    assert detail.sections["Info"] == (
+        "name          pear         the name",
+        "count         7            how many",
+    )
+    assert detail.sections["Raw"][1] == '  "name": "pear",'
+    assert fruit.detail("kiwi") is None
+
+
+# --- the cursor --------------------------------------------------------------------
+
+
+def at(keys, index=0, *, newest_last=False):
+    cursor = Cursor(newest_last=newest_last)
+    cursor.place(list(keys))
+    if index:
+        cursor.to(index)
+    return cursor
+
+
+def test_it_begins_where_new_rows_come_in():
+    assert at("abc").key == "a"
+    assert at("abc", newest_last=True).key == "c"
+
+
+def test_at_the_top_it_stays_at_the_top():
+    cursor = at("bc")
+    cursor.place(list("abc"))
+    assert (cursor.key, cursor.index, cursor.pinned) == ("a", 0, False)
+
+
+def test_elsewhere_it_stays_on_its_key():
+    cursor = at("abc", 1)
+    cursor.place(list("xyzabc"))
+    assert (cursor.key, cursor.index) == ("b", 4)
+
+
+def test_back_at_the_top_it_is_loose_again():
+    cursor = at("abc", 1)
+    cursor.to(-5)
+    assert (cursor.key, cursor.pinned, cursor.held) == ("a", False, 0)
+    cursor.to(99)
+    assert cursor.key == "c"
+    assert cursor.held == HOLD
+
+
+def test_a_key_that_went_leaves_it_where_it_was():
+    cursor = at("abc", 1)
+    cursor.place(list("ac"))
+    assert cursor.key == "c"
+    cursor.place(["a"])
+    assert cursor.key == "a"
+
+
+def test_a_list_that_was_empty_for_a_while_has_its_key_again():
+    cursor = at("abc", 1)
+    cursor.place([])
+    assert (cursor.key, cursor.index) == (None, 0)
+    cursor.to(3)
+    cursor.place(list("abc"))
+    assert cursor.key == "b"
+
+
+def test_it_goes_to_a_key():
+    cursor = at("abc")
+    assert cursor.to_key("c")
+    assert not cursor.to_key("x")
+    assert cursor.key == "c"
+    assert cursor.to_key("a")
+    cursor.place(list("xabc"))
+    assert cursor.key == "a"
+
+
+def test_it_can_wait_for_a_key():
+    cursor = at("abc")
+    cursor.expect("z")
+    cursor.place(list("abz"))
+    assert cursor.key == "z"
+
+
+def test_following_a_row_holds_at_the_top_too():
+    cursor = at("abc")
+    cursor.toggle_follow()
+    assert cursor.follow
+    cursor.place(list("xabc"))
+    assert cursor.key == "a"
+    cursor.toggle_follow()
+    assert not cursor.follow
+    assert cursor.pinned
+    cursor.to(0)
+    assert not cursor.pinned
+
+
+def test_what_is_followed_and_goes_is_followed_no_more():
+    cursor = at("abc")
+    cursor.toggle_follow()
+    cursor.place(list("bc"))
+    assert not cursor.follow
+    assert cursor.key == "b"
+
+
+def test_the_newest_of_a_stream_is_followed_until_the_cursor_moves():
+    cursor = at("abc", newest_last=True)
+    assert cursor.follow
+    cursor.place(list("abcd"))
+    assert cursor.key == "d"
+    cursor.to(1)
+    assert not cursor.follow
+    cursor.place(list("abcde"))
+    assert cursor.key == "b"
+    cursor.toggle_follow()
+    assert (cursor.key, cursor.follow) == ("e", True)
+    cursor.toggle_follow()
+    cursor.place(list("abcdef"))
+    assert cursor.key == "e"
+
+
+# --- the text of a detail ----------------------------------------------------------
+
+
+def test_what_is_known_has_a_label():
+    pairs = [("queue", "mail"), ("eta", None), ("name", "a\x1bb")]
+    assert labelled(pairs) == ("queue         mail", "name          a\\x1bb")
+
+
+def test_a_text_keeps_its_lines_and_nothing_else():
+    assert paragraph("a\r\n\tb\n\x1b[0m\n") == ("a", "        b", "\\x1b[0m")
+    assert paragraph("") == ("",)
+
+
+def test_a_huge_text_is_cut_and_says_so(monkeypatch):
+    monkeypatch.setattr(table_module, "_TEXT_MAX_CHARS", 3)
+    assert paragraph("abcdef") == ("abc", "(cut: 6 characters)")
+
+
+def test_raw_fields_are_json():
+    fields = {"a": 1, "b\x1b": [None, "\u202e"]}
+    lines = raw(fields)
+    assert json.loads("\n".join(lines)) == fields
+    assert all(line.isprintable() for line in lines)
+    assert raw({}) == ("{", "}")

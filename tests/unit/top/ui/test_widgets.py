@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.text import sanitize, width
-from evtools.top.detail import Detail
 from evtools.top.keys import BINDINGS, Keymap
+from evtools.top.table import Detail
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.top.ui.widgets import (
     Box,
