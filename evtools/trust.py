@@ -1,6 +1,6 @@
-"""What root trusts: ways that only root could have laid, code that only root can write.
+"""What root trusts: paths that only root could have made, code that only root can write.
 
-Users who are not root open what they may, as usual.
+Users who are not root open files as usual.
 """
 
 import contextlib
@@ -36,35 +36,32 @@ _NO_FILE: Final = "it is no plain file, and others than root can write its folde
 def open_safely(path: str | Path, flags: int, mode: int = 0o666) -> int:
     """Open a file; return its descriptor.
 
-    Somebody who can change the way to a file, or put one there, must not have
-    root write where they could not.  So root follows a link only if it belongs
-    to root and lies where others cannot put one.  Where others can, root does
-    not touch a file with a second name, and in folders like /tmp none that a
-    third user has made.  Raise OSError.
+    Users who can change the way to a file, or put one there, must not have root write where
+    they could not.  So root follows a link only if it belongs to root and lies where others
+    cannot put one.  Where others can, root does not touch a file with a second name, and in
+    folders like /tmp none that a third user has made.  Raise OSError.
     """
     flags |= _ALWAYS
     if not _is_root():
-        with _in_words(path, flags):
+        with _clear_errors(path, flags):
             return os.open(path, flags, mode)
-    way = _Way(path)
-    try:
+    with _walk(path) as way:
         is_magic = way.go(follow=not flags & os.O_NOFOLLOW)
-        last = 0 if is_magic else os.O_NOFOLLOW
-        hasty = 0 if flags & os.O_NONBLOCK else way.haste()
-        with _in_words(path, flags, hasty):
-            # Nothing is thrown away before we know what it is.
-            file = os.open(way.name, flags & ~os.O_TRUNC | last | hasty, mode, dir_fd=way.folder)
+        nofollow = 0 if is_magic else os.O_NOFOLLOW
+        nonblock = 0 if flags & os.O_NONBLOCK else way.nonblock()
+        with _clear_errors(path, flags, nonblock):
+            # Nothing is truncated before it is known what it is.
+            how = flags & ~os.O_TRUNC | nofollow | nonblock
+            file = os.open(way.name, how, mode, dir_fd=way.folder)
         try:
             _refuse_planted(os.fstat(file), os.fstat(way.folder))
-            if hasty:
+            if nonblock:
                 os.set_blocking(file, True)
             if flags & os.O_TRUNC and stat.S_ISREG(os.fstat(file).st_mode):
                 os.ftruncate(file, 0)
         except BaseException:
             os.close(file)
             raise
-    finally:
-        way.close()
     return file
 
 
@@ -77,12 +74,9 @@ def safe_place(path: str | Path) -> Iterator[tuple[int | None, str]]:
     if not _is_root():
         yield None, str(path)
         return
-    way = _Way(path)
-    try:
+    with _walk(path) as way:
         way.go(follow=False)
         yield way.folder, way.name
-    finally:
-        way.close()
 
 
 def enter_folder(path: str | Path) -> None:
@@ -90,12 +84,9 @@ def enter_folder(path: str | Path) -> None:
     if not _is_root():
         os.chdir(path)
         return
-    way = _Way(path)
-    try:
+    with _walk(path) as way:
         way.go(follow=True)
         folder = os.open(way.name, _FOLDER | os.O_NOFOLLOW, dir_fd=way.folder)
-    finally:
-        way.close()
     try:
         os.fchdir(folder)
     finally:
@@ -105,19 +96,15 @@ def enter_folder(path: str | Path) -> None:
 def check_way(path: str | Path) -> None:
     """Raise PermissionError where root would not open a file; it may be missing."""
     if _is_root():
-        way = _Way(path)
-        try:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                way.go(follow=True)
-        finally:
-            way.close()
+        with _walk(path) as way, contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            way.go(follow=True)
 
 
 def check_folder(path: Path) -> None:
     """Raise PermissionError for a folder in which root may open no file by its name.
 
-    That is for who opens files by themselves, and not as in `open_safely`: in the
-    meantime somebody could have put something else there.
+    That is for libraries that open files by themselves, and not as in `open_safely`: in the
+    meantime another user could have put something else there.
     """
     culprit = writable_by_others(path, sticky_end=True) if _is_root() else None
     if culprit is not None:
@@ -131,7 +118,7 @@ def make_folders(path: Path, mode: int = 0o700) -> None:
             try:
                 os.mkdir(name, mode, dir_fd=place)
             except OSError:
-                # A system may say that it cannot be written before that it is there.
+                # A system may say that it is read-only before that it is there.
                 if not folder.is_dir():
                     raise
 
@@ -141,7 +128,7 @@ def _is_root() -> bool:
 
 
 class _Way:
-    """The way to a file, one folder after the other; each is held while looked at."""
+    """The way to a file, one folder after the other; each is held while it is checked."""
 
     def __init__(self, path: str | Path) -> None:
         whole = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118  (keeps "..")
@@ -152,10 +139,10 @@ class _Way:
         self._links = 0
 
     def go(self, *, follow: bool) -> bool:
-        """Go up to the last name, or to the last but links that are trusted.
+        """Go up to the last name, or with `follow` to the last that is no trusted link.
 
-        Return whether that is a link as /proc has them, which lead to files
-        that may have no name.
+        Return whether that is a link as /proc has them, which lead to files that may have no
+        name.
         """
         while self._left:
             self.name = self._left.pop()
@@ -165,13 +152,18 @@ class _Way:
             if is_last and (is_magic or not is_link):
                 return is_magic
             if is_link and not is_magic:
-                self._turn(os.readlink(self.name, dir_fd=self.folder))
+                target = os.readlink(self.name, dir_fd=self.folder)
+                if target.startswith("/"):
+                    self._move(os.open("/", _FOLDER), Path("/"))
+                self._left += _names(target)
             else:
-                self._enter(os.O_NOFOLLOW if not is_link else 0)
+                where = self._where / self.name if self.name != ".." else self._where.parent
+                flags = _FOLDER if is_link else _FOLDER | os.O_NOFOLLOW
+                self._move(os.open(self.name, flags, dir_fd=self.folder), where)
         self.name = "."
         return False
 
-    def haste(self) -> int:
+    def nonblock(self) -> int:
         """Return the flag with which a pipe that others put here cannot hold us up."""
         around = os.fstat(self.folder)
         if not _is_loose(around):
@@ -182,12 +174,8 @@ class _Way:
                 return 0 if there.st_uid == _ROOT else os.O_NONBLOCK
         return os.O_NONBLOCK
 
-    def close(self) -> None:
-        """Let go of the folder."""
-        os.close(self.folder)
-
     def _is_link(self) -> bool:
-        """Tell whether there is a link; raise PermissionError for one of others."""
+        """Return whether there is a link; raise PermissionError for one of others."""
         try:
             status = os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -207,41 +195,36 @@ class _Way:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         return True
 
-    def _turn(self, target: str) -> None:
-        """Go on where a link leads."""
-        if target.startswith("/"):
-            self._move(os.open("/", _FOLDER), Path("/"))
-        self._left += _names(target)
-
-    def _enter(self, more: int) -> None:
-        where = self._where / self.name if self.name != ".." else self._where.parent
-        self._move(os.open(self.name, _FOLDER | more, dir_fd=self.folder), where)
-
     def _move(self, folder: int, where: Path) -> None:
         os.close(self.folder)
         self.folder, self._where = folder, where
 
 
+@contextlib.contextmanager
+def _walk(path: str | Path) -> Iterator[_Way]:
+    way = _Way(path)
+    try:
+        yield way
+    finally:
+        os.close(way.folder)
+
+
 def _names(path: str) -> list[str]:
-    """Return what a path consists of, the last first."""
+    """Return the names in a path, the last first."""
     return [name for name in reversed(path.split("/")) if name not in {"", "."}]
 
 
 @contextlib.contextmanager
-def _in_words(path: str | Path, flags: int, hasty: int = 0) -> Iterator[None]:
-    """Say of a link what it is, where the kernel speaks of too many; and of a pipe."""
+def _clear_errors(path: str | Path, flags: int, nonblock: int = 0) -> Iterator[None]:
+    """Name a link where the kernel speaks of too many, and a pipe where of no device."""
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENXIO and hasty:
+        if error.errno == errno.ENXIO and nonblock:
             raise PermissionError(errno.EPERM, _NO_FILE) from None
-        if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW and _ends_in_link(path):
+        if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW and Path(path).is_symlink():
             raise OSError(errno.ELOOP, "it is a symbolic link") from None
         raise
-
-
-def _ends_in_link(path: str | Path) -> bool:
-    return Path(path).is_symlink()
 
 
 def _refuse_planted(status: os.stat_result, around: os.stat_result) -> None:
@@ -267,17 +250,17 @@ def _refuse_planted(status: os.stat_result, around: os.stat_result) -> None:
 
 
 class Guard(MetaPathFinder):
-    """Have root import no module that others can write, whoever asks for it.
+    """Have root import no module that others can write, from anywhere.
 
-    What Python and evtools are installed with is not looked at: who can write
-    that needs no import.  `remedy` says what to do about what is refused.
+    The installed libraries of Python and evtools are not checked: a user who can write these
+    needs no import.  `remedy` says what to do about a module that is refused.
     """
 
     def __init__(self, remedy: str) -> None:
         self._remedy = remedy
 
     def install(self) -> None:
-        """Look at each module that is imported from now on, instead of others."""
+        """Check each module that is imported from now on, in place of an earlier guard."""
         self.lift()
         if _is_root():
             _installed()  # which imports
@@ -285,7 +268,7 @@ class Guard(MetaPathFinder):
 
     @staticmethod
     def lift() -> None:
-        """Look at none any more."""
+        """Check no module any more."""
         sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, Guard)]
 
     def find_spec(
@@ -301,8 +284,8 @@ class Guard(MetaPathFinder):
 def refuse_untrusted(spec: ModuleSpec, remedy: str) -> None:
     """Raise UsageError if somebody else than root can change a module.
 
-    That is who owns, or may write, its file, its compiled file, or a directory
-    on the way there.
+    That is a user who owns, or may write, its file, its compiled file, or a directory on the
+    way there.
     """
     for path in _files(spec):
         culprit = writable_by_others(path)
@@ -313,23 +296,22 @@ def refuse_untrusted(spec: ModuleSpec, remedy: str) -> None:
 
 
 def distrusted(path: Path) -> Path | None:
-    """Return by what others can change a file that root is about to obey.
+    """Return the file or folder by which others can change a file that root is about to obey.
 
-    None if that is nothing, and for users who are not root.
+    None if there is none, and for users who are not root.
     """
-    # What is written to /dev/null is not what is read from it.
+    # Nothing that is written to /dev/null is read from it.
     if not _is_root() or path.is_char_device():
         return None
     return writable_by_others(path)
 
 
 def writable_by_others(path: Path, *, sticky_end: bool = False) -> Path | None:
-    """Return the file, folder or link by which others can change what is at `path`.
+    """Return the file, folder or link by which others can change the file at `path`.
 
-    In a directory like /tmp, where everybody may create but nobody remove what
-    others have, what belongs to root is safe, but not what is not there yet;
-    `sticky_end` lets it pass at the end of the way, too.  What is mounted to be read
-    only cannot be changed here.
+    In a directory like /tmp, where all users may create files but not remove those of others,
+    a file of root's is safe, but not one that is not there yet; `sticky_end` lets it pass at
+    the end of the way, too.  A read-only mount cannot be changed here.
     """
     steps = list(_steps(path))
     last = steps[-1]
@@ -381,7 +363,7 @@ def _installed() -> tuple[str, ...]:
 
 
 def _is_installed(spec: ModuleSpec) -> bool:
-    """Tell whether a module comes with Python, a library or evtools."""
+    """Return whether a module comes with Python, a library or evtools."""
     places = [spec.origin] if spec.has_location else spec.submodule_search_locations
     return all(
         any(Path(place).is_relative_to(library) for library in _installed())
@@ -398,7 +380,7 @@ def _is_loose(status: os.stat_result) -> bool:
 
 
 def _is_sticky(status: os.stat_result) -> bool:
-    """Tell whether it is a folder of root's where others move only what is theirs."""
+    """Return whether it is a folder of root's where others move only their own files."""
     return status.st_uid == _ROOT and bool(status.st_mode & stat.S_ISVTX)
 
 
@@ -406,7 +388,7 @@ def _files(spec: ModuleSpec) -> Iterator[Path]:
     """Yield the files that a module comes from; built-in ones come from none."""
     for folder in spec.submodule_search_locations or ():
         if Path(folder).is_dir():
-            # Who can write there can add a submodule.
+            # A user who can write there can add a submodule.
             yield Path(folder)
     if not spec.has_location or spec.origin is None:
         return

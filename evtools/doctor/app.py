@@ -1,11 +1,14 @@
 """The doctor at work: the checks in their order, and the report of what they find."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import FrameType
 from typing import Final
 
+from evtools import signals
 from evtools.clock import SystemClock
 from evtools.doctor.broker import (
     check_elsewhere,
@@ -72,11 +75,18 @@ _GONE: Final = "A moment ago it let us in: is it busy or frozen, or has it ended
 def run(options: DoctorOptions, settings: ConnectionSettings) -> int:
     """Examine, print the findings and return the exit status of the worst one."""
     context = Context(settings, options, SystemClock())
+    before = signals.install({signal.SIGTERM: _end, signal.SIGHUP: _end})
     try:
         return STATUSES[worst(report(examine(context), options))]
     finally:
+        signals.put_back(before)
         if context.opened is not None:
             context.opened.close()
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    # As an exception, so that a --broker-command that hangs ends, too.
+    raise SystemExit(128 + number)
 
 
 def examine(context: Context) -> Iterator[Finding]:

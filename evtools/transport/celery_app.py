@@ -13,16 +13,15 @@ from typing import Any, Final
 from evtools.errors import UsageError
 from evtools.trust import Guard
 
-#: What Celery names and we understand; its own values are taken, its
-#: defaults are not: they differ between its releases.
+# fmt: off
+#: Celery's settings that evtools understands; the application's values are taken, but not
+#: Celery's defaults: they differ between its releases.
 NAMES: Final = (
-    *("broker_transport_options", "broker_use_ssl", "broker_connection_timeout"),
-    *("broker_login_method", "event_exchange", "event_queue_prefix"),
-    *("event_queue_ttl", "event_queue_expires", "event_queue_exclusive"),
-    *("event_queue_durable", "control_exchange"),
+    "broker_transport_options", "broker_use_ssl", "broker_connection_timeout",
+    "broker_login_method", "event_exchange", "event_queue_prefix", "event_queue_ttl",
+    "event_queue_expires", "event_queue_exclusive", "event_queue_durable", "control_exchange",
 )
-
-
+# fmt: on
 #: What to do about an application that is not for root.
 _REMEDY: Final = (
     "run this as the user who owns it, give it to root, or give the address with -b URL"
@@ -30,7 +29,7 @@ _REMEDY: Final = (
 
 
 def celery_settings(app: Any) -> dict[str, Any]:
-    """Return what `app` sets, under Celery's new names.
+    """Return the settings of `app`, under Celery's new names.
 
     `app` is an application, or a name as `celery -A` takes it; a name is
     looked up with the current directory on the path.  `broker_url` is the URL
@@ -65,7 +64,7 @@ def _find(name: str) -> Any:
 
 
 def _import(name: str, package: str | None = None) -> ModuleType:
-    """Import a module as Celery does, but that the path is ours."""
+    """Import a module as Celery does, but from our own path."""
     return importlib.import_module(name, package)
 
 
@@ -88,7 +87,7 @@ def _read(app: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _loading(name: str) -> Iterator[None]:
-    """Let user code be imported from here; turn what it raises into one line."""
+    """Let user code be imported from here; turn its exceptions into one line."""
     here = str(Path.cwd())
     sys.path.insert(0, here)
     Guard(_REMEDY).install()
@@ -101,8 +100,9 @@ def _loading(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise _not_found(name, error) from error
     except (Exception, SystemExit) as error:
+        line = next(iter(str(error).strip().splitlines()), "no reason given")
         raise UsageError(
-            f"-A {name}: {type(error).__name__}: {_first_line(error)}{_place(error)}",
+            f"-A {name}: {type(error).__name__}: {line}{_place(error)}",
             "the whole traceback: --debug",
         ) from error
     finally:
@@ -128,11 +128,6 @@ def _not_found(name: str, error: ModuleNotFoundError) -> UsageError:
         f"-A {name}: it needs a module that is not here: {missing}{_place(error)}",
         "run evtools with the Python that runs your workers",
     )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "no reason given"
 
 
 def _place(error: BaseException) -> str:

@@ -28,21 +28,18 @@ _SECONDS_PER_HOUR = 3600
 class EventDispatcher:
     """Send events to a cluster's event exchange.
 
-    `connection` is a kombu connection (or give a `channel` of one); it is
-    closed by `close` only with `owns_connection`.  `hostname` is who we say
-    we are, `gen<pid>@<host>` unless given.  With `groups` only events of
-    these groups are sent.  Events of a group in `buffer_group` are kept until
-    there are `buffer_limit` of them, or until `flush`, and go out as one
+    `connection` is a kombu connection (or give a `channel` of one); `close` closes it only
+    with `owns_connection`.  `hostname` is the sender's name, `gen<pid>@<host>` unless given.
+    With `groups` only events of these groups are sent.  Events of a group in `buffer_group`
+    are kept until there are `buffer_limit` of them, or until `flush`, and go out as one
     `<group>.multi` message; `on_send_buffered` is called for each one kept.  With
-    `buffer_while_offline` an event that cannot be sent waits for `flush`, and
-    later ones wait behind it (`OFFLINE_MAX` of them; `dropped` counts those
-    that had to go); without, what the driver raised is raised, and a batch goes
-    on waiting.  What cannot be serialised is always raised.  From a Celery `app`
-    come the names of exchange and serialiser, the logical clock, and a connection
-    where none is given.
+    `buffer_while_offline` an event that cannot be sent waits for `flush`, and later ones wait
+    behind it (`OFFLINE_MAX` of them; `dropped` counts those that had to go); without, the
+    driver's exception is raised, and a batch goes on waiting.  An event that cannot be
+    serialised always raises.  A Celery `app` gives the names of exchange and serialiser, the
+    logical clock, and a connection where none is given.
 
-    Over a transport that carries no events the dispatcher is disabled.  Any
-    thread may send.
+    Over a transport that carries no events the dispatcher is disabled.  Any thread may send.
     """
 
     DISABLED_TRANSPORTS = DISABLED_TRANSPORTS
@@ -155,9 +152,9 @@ class EventDispatcher:
     ) -> None:
         """Send an event of `type`, or keep it if its group is buffered.
 
-        `blind` sends no logical clock; `retry` and `retry_policy` are kombu's;
-        `utcoffset` says how many hours we are west of UTC, and `Event` makes the
-        event.  Do nothing while disabled or for a group not in `groups`.
+        `blind` sends no logical clock; `retry` and `retry_policy` are kombu's; `utcoffset`
+        returns how many hours we are west of UTC, and `Event` makes the event.  Do nothing
+        while disabled or for a group not in `groups`.
         """
         group = group_from(type)
         if not self.enabled or (self.groups and group not in self.groups):
@@ -191,9 +188,9 @@ class EventDispatcher:
                 self._keep([(event, key)])
 
     def flush(self, errors: bool = True, groups: bool = True) -> None:  # noqa: FBT001, FBT002
-        """Send what waits: the events kept offline (`errors`), the batches (`groups`).
+        """Send the events kept offline (`errors`) and the batches (`groups`).
 
-        What cannot be sent now goes on waiting, in its order.
+        Those that cannot be sent now go on waiting, in their order.
         """
         with self.mutex:
             if self._closed:
@@ -204,13 +201,13 @@ class EventDispatcher:
                 self._flush_batches()
 
     def extend_buffer(self, other: "EventDispatcher") -> None:
-        """Take over a copy of what another dispatcher could not send."""
+        """Take over a copy of the events that another dispatcher could not send."""
         waiting = list(other._outbound_buffer)  # noqa: SLF001  (a dispatcher's own kind)
         with self.mutex:
             self._keep(waiting)
 
     def close(self) -> None:
-        """Stop using the connection; what waits is kept for after `enable`."""
+        """Stop using the connection; waiting events are kept for after `enable`."""
         with self.mutex:
             self._closed = True
             self.producer = None
@@ -218,11 +215,9 @@ class EventDispatcher:
                 self.connection.release()
 
     def __enter__(self) -> Self:
-        """Return the dispatcher itself."""
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Send what waits and close."""
         try:
             self.flush()
         finally:
@@ -238,7 +233,7 @@ class EventDispatcher:
     ) -> EventFields:
         with self.mutex:
             clock = None if blind else self.clock.forward()
-        # Not under the mutex: who makes the event may close the dispatcher.
+        # Not under the mutex: `Event` may close the dispatcher.
         return Event(
             type,
             hostname=self.hostname,
@@ -265,7 +260,7 @@ class EventDispatcher:
     # -- inside; the mutex is held ----------------------------------------------
 
     def _revive(self) -> None:
-        """Make a producer anew: one keeps the channel it began with for ever."""
+        """Make a new producer: one keeps the channel it began with for ever."""
         self.producer = self._own_producer = Producer(
             self.channel or self.connection,
             exchange=self.exchange,
@@ -280,7 +275,6 @@ class EventDispatcher:
         retry: bool = False,  # noqa: FBT001, FBT002
         retry_policy: Mapping[str, Any] | None = None,
     ) -> None:
-        """Send `body`, after all that waits."""
         self._flush_outbound()
         if (
             self._outbound_buffer
@@ -298,7 +292,7 @@ class EventDispatcher:
     ) -> bool:
         """Send an event, or a list of events; return whether it was sent.
 
-        Raise what the driver raised unless there is a buffer for it.
+        Raise the driver's exception unless there is a buffer for the event.
         """
         if producer is None:
             return False

@@ -6,11 +6,13 @@ import json
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from celery import Celery
@@ -764,6 +766,17 @@ def test_without_a_terminal_nothing_is_removed_unasked(redis_url):
     done = run("-b", redis_url, "--fix")
     assert done.returncode == 2
     assert "--yes" in done.stderr
+
+
+def test_a_broker_command_that_hangs_ends_with_the_doctor(tmp_path):
+    pidfile = tmp_path / "pid"
+    command = f"sh -c 'echo $$ >{pidfile}; exec sleep 60'"
+    words = [sys.executable, "-m", "evtools", "doctor", "--broker-command", command]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: pidfile.exists() and pidfile.read_text(), what="the command")
+        process.terminate()
+        assert process.wait(10) == 128 + signal.SIGTERM
+    wait_until(lambda: not Path(f"/proc/{int(pidfile.read_text())}").exists(), what="its end")
 
 
 # --- the manual ---------------------------------------------------------------------
