@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
+
+from msgspec import UNSET
 
 from evtools.wire import TIME_MAX, Event
 
@@ -153,8 +156,9 @@ _CELERY_NAMES: Final = {
     "root": "root_id", "parent": "parent_id",
 }
 # fmt: on
-_TREE: Final = ("uuid", "root", "parent")
-_SEARCHED: Final = ("uuid", "name", "state", "worker", "args", "kwargs", "result", "exc")
+#: Celery's fields that `tree` is, and those that bare words search; and the state.
+_TREE: Final = ("uuid", "root_id", "parent_id")
+_SEARCHED: Final = ("uuid", "name", "hostname", "args", "kwargs", "result", "exception")
 
 #: Names in JSON output, for those who copy them, and names that other tools have.
 ALIASES: Final = {
@@ -184,29 +188,28 @@ AMBIGUOUS: Final = {
 
 def _table(
     get: Callable[[str], Getter],
+    get_all: Callable[[tuple[str, ...]], Callable[[Any], tuple[object, ...]]],
     computed: Mapping[str, Getter],
     is_in: Callable[[Container[object]], Callable[[Any], bool]],
     drifting: Container[str],
 ) -> FieldTable:
-    """Return a table: fields that are not `computed` are read by `get(Celery's name)`.
+    """Return a table.
 
-    `is_in(states)` returns the test for subjects in one of them.
+    `get` and `get_all` return the getters of a field, or of several, by Celery's names, and
+    `computed` are other getters.  `is_in(states)` returns the test for subjects in them.
     """
-    getters = {"has": lambda _: None, **computed}
-
-    def getter(name: str) -> Getter:
-        return getters.get(name) or get(_CELERY_NAMES.get(name, name))
-
-    def several(names: tuple[str, ...]) -> Getter:
-        parts = [getter(name) for name in names]
-        return lambda subject: tuple([part(subject) for part in parts])
-
-    getters |= {"tree": several(_TREE), "any": several(_SEARCHED)}
+    tree, texts, state = get_all(_TREE), get_all(_SEARCHED), computed["state"]
+    getters: dict[str, Getter] = {
+        "has": lambda _: None,
+        "tree": tree,
+        "any": lambda subject: (*texts(subject), state(subject)),
+        **computed,
+    }
     return {
         name: Field(
             name,
             kind,
-            getter(name),
+            getters.get(name) or get(_CELERY_NAMES.get(name, name)),
             about,
             reason,
             applies=is_in(states) if states else lambda _: True,
@@ -279,8 +282,27 @@ def _eta(subject: Any) -> float | None:
 
 
 def _event_field(name: str) -> Getter:
+    attribute = attrgetter(name)
+
     def get(event: Event) -> object:
-        return event.get(name)
+        # The same as event.get(name), in less time.
+        if event.original is not UNSET:
+            return event.get(name)
+        value: object = attribute(event)
+        return event.joined.get(name) if value is None else value
+
+    return get
+
+
+def _event_fields(names: tuple[str, ...]) -> Callable[[Event], tuple[object, ...]]:
+    attributes = attrgetter(*names)
+
+    def get(event: Event) -> tuple[object, ...]:
+        if event.original is not UNSET:
+            return tuple([event.get(name) for name in names])
+        own: tuple[object, ...] = attributes(event)
+        joined = event.joined
+        return (*own, *[joined[name] for name in names if name in joined]) if joined else own
 
     return get
 
@@ -333,6 +355,7 @@ EVENT_FIELDS: Final[FieldTable] = {
     name: field
     for name, field in _table(
         _event_field,
+        _event_fields,
         {
             "type": lambda event: event.type,
             "state": _event_state,
@@ -399,6 +422,7 @@ def task_fields(now: Callable[[], float] | None = None) -> FieldTable:
     }
     table = _table(
         lambda name: lambda task: task.get(name),
+        lambda names: lambda task: tuple([task.get(name) for name in names]),
         computed,
         is_in=lambda states: lambda task: task.state in states,
         drifting=("age", "runtime", "lost"),
