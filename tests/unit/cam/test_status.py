@@ -17,26 +17,19 @@ from tools.gaps import gap
 from tools.told import OTHER, told
 
 
-class Source:
-    """A source with statistics to look at."""
-
-    def __init__(self):
-        self.defects = []
-
-    def statistics(self):
-        return Statistics(events=7, defects=tuple(self.defects))
-
-
 class Desk:
-    """A reporter and everything around it."""
+    """A reporter and everything around it; it is a source with statistics, too."""
 
     def __init__(self, **how):
         self.clock = FakeClock(1000.0)
         self.counters = Counters()
         self.state = State(clock=FakeClock(20.0))
-        self.source = Source()
         self.sequence = SnapshotSequence({}, started=990.0)
         self.reporter = StatusReporter(self.counters, self.state, self.sequence, self.clock, **how)
+        self.defects = []
+
+    def statistics(self):
+        return Statistics(events=7, defects=tuple(self.defects))
 
     def notice(self, kind, text):
         self.reporter.notice(Notice(kind, text))
@@ -46,7 +39,7 @@ class Desk:
         self.reporter.count(list(events))
 
     def log_problems(self):
-        self.reporter.log_problems(self.source)
+        self.reporter.log_problems(self)
 
 
 @pytest.fixture
@@ -60,27 +53,25 @@ def log(caplog):
     return lambda: [record.getMessage() for record in caplog.records]
 
 
-# === the connection ==================================================================
+# --- the connection -----------------------------------------------------------------
 
 
-def test_a_connection_is_told_counted_and_in_the_frame(desk, log):
+def test_a_connection_its_loss_and_its_return_are_logged_and_known(desk, log):
+    assert desk.reporter.line() == "waiting for broker: no connection"
     desk.notice("listening", "redis://h")
     assert desk.counters.connected
     info = desk.sequence.next(1003.0)
     assert (info.since, info.connected) == (1000.0, True)
-    assert log() == ["listening on redis://h"]
-
-
-def test_so_is_its_loss_and_its_return(desk, log):
-    desk.notice("listening", "redis://h")
     desk.notice("lost", "cannot reach redis://h")
     assert not desk.counters.connected
     assert not desk.sequence.next(1001.0).connected
-    assert desk.reporter.why == "cannot reach redis://h"
+    assert desk.reporter.line() == "waiting for broker: cannot reach redis://h"
     desk.notice("restored", "redis://h after 2s")
     assert desk.counters.connected
     assert desk.sequence.next(1002.0).connected
-    assert log()[1:] == [
+    desk.notice("ended", "")
+    assert log() == [
+        "listening on redis://h",
         "connection lost: cannot reach redis://h",
         "connected again: redis://h after 2s",
     ]
@@ -93,7 +84,7 @@ def test_of_many_retries_few_are_logged(desk, log):
     assert log() == [f"refused; trying again in {number}s" for number in (0, 1, 3, 7, 15, 31, 63)]
 
 
-def test_another_reason_and_another_loss_are_told_again(desk, log):
+def test_another_reason_and_another_loss_are_logged_again(desk, log):
     desk.notice("retry", "refused; trying again in 1s")
     desk.notice("retry", "no such host; trying again in 1s")
     desk.notice("listening", "redis://h")
@@ -102,19 +93,16 @@ def test_another_reason_and_another_loss_are_told_again(desk, log):
     assert desk.reporter.why == "no such host"
 
 
-# === events and the state ============================================================
+# --- events and the state -----------------------------------------------------------
 
 
-def test_events_are_counted_by_type(desk):
-    desk.apply(told("worker-heartbeat"), told("task-received"))
-    desk.apply(told("task-started", 11.0))
-    assert desk.counters.events == 3
-    assert desk.counters.events_by_type == {
-        "worker-heartbeat": 1,
-        "task-received": 1,
-        "task-started": 1,
-    }
-    assert desk.counters.last_event_at == 11.25
+def test_events_are_counted_by_type_and_gap_records_apart(desk):
+    desk.apply(told("worker-heartbeat", 10.0), told("task-received"))
+    desk.apply(gap("reconnect", 1.0, 2.0), told("task-started", 11.0))
+    counters = desk.counters
+    assert counters.events_by_type == {"worker-heartbeat": 1, "task-received": 1, "task-started": 1}
+    assert (counters.gaps, counters.events) == (1, 3)
+    assert (counters.last_heartbeat_at, counters.last_event_at) == (10.25, 11.25)
 
 
 def test_types_that_senders_invent_are_counted_together(desk):
@@ -125,18 +113,7 @@ def test_types_that_senders_invent_are_counted_together(desk):
     assert desk.counters.events_by_type["shop-0"] == 2
 
 
-def test_records_of_gaps_are_no_events(desk):
-    desk.apply(gap("reconnect", 1.0, 2.0), told("task-received"))
-    assert (desk.counters.gaps, desk.counters.events) == (1, 1)
-
-
-def test_the_newest_heartbeat_is_known(desk):
-    desk.apply(told("worker-heartbeat", 10.0))
-    desk.apply(told("task-received", 12.0))
-    assert (desk.counters.last_heartbeat_at, desk.counters.last_event_at) == (10.25, 12.25)
-
-
-def test_how_much_comes_per_second_is_told_from_time_to_time(desk):
+def test_rates_are_updated_from_time_to_time(desk):
     desk.reporter.update(100.0)
     assert desk.counters.events_per_second == 0.0
     desk.apply(*(told("task-received") for _ in range(50)))
@@ -147,16 +124,17 @@ def test_how_much_comes_per_second_is_told_from_time_to_time(desk):
     assert desk.counters.events_per_second == 0.0
 
 
-def test_how_much_the_state_knows_is_told_too(desk):
+def test_the_size_of_the_state_is_updated_too(desk):
     desk.state.apply([told("worker-heartbeat", 19.0), told("task-received")])
     desk.state.apply([told("worker-heartbeat", 19.0, hostname=OTHER)])
     desk.state.apply([told("worker-offline", 19.5, hostname=OTHER)])
     desk.reporter.update(1.0)
-    assert (desk.counters.tasks, desk.counters.workers, desk.counters.workers_alive) == (1, 2, 1)
-    assert desk.counters.evicted == 0
+    counters = desk.counters
+    assert (counters.tasks, counters.workers, counters.workers_alive) == (1, 2, 1)
+    assert counters.evicted == 0
 
 
-def test_the_lag_is_the_worst_less_the_difference_of_the_clocks(desk):
+def test_the_lag_is_the_longest_delay_less_the_difference_of_the_clocks(desk):
     desk.apply(told("worker-heartbeat", 10.0, local_received=110.0))
     desk.apply(told("task-received", 11.0, local_received=114.0))
     desk.apply(told("task-started", 12.0, local_received=112.5))
@@ -170,6 +148,7 @@ def test_the_lag_is_the_worst_less_the_difference_of_the_clocks(desk):
     "fields",
     [
         {"hostname": ["x"]},
+        {"hostname": OTHER},
         {"timestamp": "x"},
         {"timestamp": None},
         {"timestamp": 10**400},
@@ -177,69 +156,62 @@ def test_the_lag_is_the_worst_less_the_difference_of_the_clocks(desk):
         {"local_received": None},
     ],
 )
-def test_an_event_that_tells_no_time_or_worker_has_no_lag(desk, fields):
+def test_an_event_without_time_or_known_worker_has_no_lag(desk, fields):
     desk.state.apply([told("worker-heartbeat")])
-    desk.apply(told("task-received", **fields))
+    desk.state.get_or_create_worker(OTHER)  # which has sent no time
+    desk.reporter.count([told("task-received", **fields)])
     desk.reporter.update(1.0)
     assert desk.counters.lag is None
 
 
-def test_a_worker_that_has_not_told_the_time_has_no_lag(desk):
-    desk.state.get_or_create_worker("celery@one")
-    desk.reporter.count([told("task-received")])
-    desk.reporter.count([told("task-received", hostname=OTHER)])
-    desk.reporter.update(1.0)
-    assert desk.counters.lag is None
+# --- reports ------------------------------------------------------------------------
 
 
-# === reports =========================================================================
-
-
-def test_the_status_says_why_nothing_comes():
-    desk = Desk()
-    assert desk.reporter.line() == "waiting for broker: no connection"
-    desk.notice(*("retry", "refused; trying again in 1s"))
-    assert desk.reporter.line() == "waiting for broker: refused"
-
-
-def test_the_status_says_what_comes_and_how_the_camera_is():
-    desk = Desk()
-    desk.notice(*("listening", "redis://h"))
+@pytest.mark.parametrize("replays", [False, True])
+def test_the_status_is_one_line(replays):
+    desk = Desk(replays=replays)
+    if not replays:
+        desk.notice("listening", "redis://h")
+    head = "replaying" if replays else "connected"
+    assert desk.reporter.line() == f"{head}, 0 ev/s, 0 workers, no snapshot yet, 0 failures"
     desk.counters.events_per_second = 1284.3
     desk.counters.workers_alive = 12
-    assert desk.reporter.line() == ("connected, 1284 ev/s, 12 workers, no snapshot yet, 0 failures")
     desk.counters.last_success_at = 999.2
     desk.counters.failures_in_row = 2
-    assert desk.reporter.line() == (
-        "connected, 1284 ev/s, 12 workers, last snapshot 800ms ago, 2 failures"
-    )
+    line = f"{head}, 1284 ev/s, 12 workers, last snapshot 800ms ago, 2 failures"
+    assert desk.reporter.line() == line
 
 
-def test_counters_and_stacks_are_logged(log):
-    desk = Desk()
+def test_counters_and_stacks_are_logged(desk, log):
     desk.counters.shots.taken = 3
-    desk.source.defects = [Defect("no JSON", b"\xff", "x", 2)]
-    desk.reporter.dump(desk.source)
+    desk.defects = [Defect("no JSON", b"\xff", "x", 2)]
+    desk.reporter.dump(desk)
     counters, stacks = log()
-    told = json.loads(counters.removeprefix("counters: "))
-    assert (told["shots"]["taken"], told["events"], told["malformed"]) == (3, 0, {"no JSON": 2})
+    values = json.loads(counters.removeprefix("counters: "))
+    assert values["shots"]["taken"] == 3
+    assert values["malformed"] == {"no JSON": 2}
     assert "thread MainThread:" in stacks
     assert "test_counters_and_stacks_are_logged" in stacks
 
 
-def test_each_kind_of_ill_formed_input_is_told_once(log):
-    desk = Desk()
-    desk.source.defects = [Defect("no JSON", b"\xff\x1b", "line 1", 2)]
+def test_each_kind_of_malformed_input_is_logged_once(desk, log):
+    desk.defects = [Defect("no JSON", b"\xff\x1b", "line 1", 2)]
     desk.log_problems()
-    desk.source.defects.append(Defect("no type", b"{}"))
+    desk.defects.append(Defect("no type", b"{}"))
+    desk.counters.nameless = 1
     desk.log_problems()
-    assert log() == [r"left out: no JSON (line 1): '\xff\x1b'", "left out: no type: '{}'"]
+    desk.log_problems()
+    assert log() == [
+        r"left out: no JSON (line 1): '\xff\x1b'",
+        "left out: no type: '{}'",
+        "some events have no uuid or hostname and were ignored",
+    ]
 
 
-def test_where_secrets_are_masked_nothing_of_it_is_told_but_its_length(log):
+def test_where_secrets_are_masked_only_its_length_is_logged(log):
     desk = Desk(redacts=True)
     defect = Defect("no JSON", b"secret", "secret", 2, 600, "text/plain\x1b[2J")
-    desk.source.defects = [defect, Defect("no type", b"secret", "", 1, 6)]
+    desk.defects = [defect, Defect("no type", b"secret", "", 1, 6)]
     desk.log_problems()
     assert log() == [
         "left out: no JSON: 600 bytes of text/plain\\x1b[2J",
@@ -254,11 +226,10 @@ def test_that_nothing_comes_is_logged_once_and_of_a_broker_only(log, replays):
     desk.clock.now += 10
     desk.log_problems()
     desk.log_problems()
-    hint = f"nothing has come for 10s; {DOCTOR}"
-    assert log() == ([] if replays else [hint])
+    assert log() == ([] if replays else [f"nothing has come for 10s; {DOCTOR}"])
 
 
-def test_every_thread_is_shown_with_where_it_is():
+def test_every_thread_is_shown_with_its_stack():
     begun, go = threading.Event(), threading.Event()
 
     def wait_in_here():
@@ -274,4 +245,4 @@ def test_every_thread_is_shown_with_where_it_is():
     assert text.startswith("thread MainThread:\n")
     assert "thread a-waiter (daemon):\n" in text
     assert "in wait_in_here" in text
-    assert "in test_every_thread_is_shown_with_where_it_is" in text
+    assert "in test_every_thread_is_shown_with_its_stack" in text
