@@ -114,7 +114,6 @@ def check(options: CamOptions) -> str:
 
 
 def find(options: CamOptions) -> Loaded:
-    """Find the camera that the options name; raise UsageError if there is none."""
     if not options.camera:
         raise UsageError("no camera given", "give one with -c, see evcam --help")
     if options.maxrate:

@@ -51,7 +51,6 @@ def run(command: Command, options: CamOptions, settings: ConnectionSettings) -> 
 
 
 def status(pidfile: str) -> Answer:
-    """Return whether the evcam of a pidfile runs."""
     try:
         with holder_of(pidfile) as holder:
             if holder is None:

@@ -275,13 +275,11 @@ class Notifier:
             self._send("WATCHDOG=1")
 
     def reloading(self) -> None:
-        """Report that a reload begins; `ready` ends it."""
         # In the same datagram, or `systemctl reload` waits for ever.
         now = int(self._clock.monotonic() * 1e6)
         self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
 
     def stopping(self, status: str = "") -> None:
-        """Report that the end has begun."""
         self._send("STOPPING=1", *_status_lines(status))
 
     def close(self) -> None:

@@ -66,7 +66,6 @@ class Health:
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
         return self._server.address
 
     def __enter__(self) -> Self:

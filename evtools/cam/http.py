@@ -128,7 +128,6 @@ class HTTPServer:
         ]
 
     def start(self) -> None:
-        """Begin to answer, and log where."""
         places = " and ".join(_place(server.socket) for server in self._servers)
         _log.info("serving %s at %s", ", ".join(self._routes), places)
         for thread in self._threads:
@@ -177,13 +176,11 @@ class HTTPServer:
             self._connections[client] = False
 
     def asked(self, client: socket.socket) -> None:
-        """Note that the request of a connection has come."""
         with self._lock:
             if client in self._connections:
                 self._connections[client] = True
 
     def closed(self, client: socket.socket) -> None:
-        """Forget a connection."""
         with self._lock:
             self._connections.pop(client, None)
 
@@ -327,12 +324,17 @@ def _listen(address: Address) -> list[socket.socket]:
         for family, host in _places(address):
             port = found[0].getsockname()[1] if found else address.port
             try:
-                found.append(_bound(family, (host, port)))
+                # All addresses include those of IPv4; a name may stand for one of each.
+                both = host == _ALL_OF_SIX
+                listening = socket.create_server((host, port), family=family, dualstack_ipv6=both)
             except OSError as error:
                 if error.errno not in _MISSING:
                     raise
                 missing = error
-            if found and address.host == _ALL:
+                continue
+            listening.settimeout(0)
+            found.append(listening)
+            if address.host == _ALL:
                 break
         if missing and not found:
             raise missing
@@ -350,23 +352,6 @@ def _places(address: Address) -> list[tuple[int, str]]:
         return [(socket.AF_INET6, _ALL_OF_SIX), (socket.AF_INET, _ALL_OF_FOUR)]
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys((each[0], str(each[4][0])) for each in found))
-
-
-def _bound(family: int, place: tuple[str, int]) -> socket.socket:
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            # All addresses include those of IPv4; a name may stand for one of each.
-            only = place[0] != _ALL_OF_SIX
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-        listening.bind(place)
-        listening.listen()
-        listening.settimeout(0)
-    except BaseException:
-        listening.close()
-        raise
-    return listening
 
 
 def _address_of(listening: socket.socket) -> Address:

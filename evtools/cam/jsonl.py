@@ -31,7 +31,6 @@ class Snapshot:
     changes: Changes
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the line, for a dry run."""
         return self.line
 
 
@@ -71,13 +70,11 @@ class JSONL(Camera):
         self._writer: RecordingWriter | None = None
 
     def observe(self, changes: Sequence[Change]) -> None:
-        """Note which tasks changed, and count their steps."""
         self._taken.update(step.name for step in self._steps.of(changes))
         if not self._of_all:
             self._changed.observe(changes)
 
     def snapshot(self, info: SnapshotInfo) -> Snapshot:
-        """Return the line of a snapshot."""
         state, changes = self.state, self._changed.take()
         tasks = state.tasks.values() if self._of_all else changes.tasks
         statuses = Counter(worker.status(info.at) for worker in state.workers.values())
@@ -98,7 +95,6 @@ class JSONL(Camera):
         return Snapshot(line, changes)
 
     def write(self, snapshot: Snapshot) -> None:
-        """Write a line."""
         line = encode_line(snapshot.line)
         try:
             if self._writer is None:
@@ -119,13 +115,11 @@ class JSONL(Camera):
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
 
     def check(self) -> None:
-        """Raise OutputError if the file cannot be written."""
         if self._path == _STDOUT:
             return
         path = Path(self._path)
@@ -143,7 +137,6 @@ class JSONL(Camera):
             raise OutputError(f"cannot write {path}: permission denied")
 
     def describe(self) -> str:
-        """Return where the lines go."""
         return "lines to stdout" if self._path == _STDOUT else f"lines in {self._path}"
 
     def _open(self) -> RecordingWriter:

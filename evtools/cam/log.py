@@ -121,7 +121,6 @@ class LogFile(Log):
                 os.dup2(self._descriptor, copy)
 
     def close(self) -> None:
-        """Close the file; idempotent."""
         with self._lock():
             if self._descriptor >= 0:
                 os.close(self._descriptor)
@@ -145,7 +144,6 @@ class LogFile(Log):
         return False
 
     def _follow(self) -> None:
-        """Begin the file anew, if it was moved away and that is possible."""
         if self._is_in_place():
             return
         with contextlib.suppress(OSError, OutputError):
@@ -263,7 +261,6 @@ class FailureLog:
         self._known: set[tuple[type[BaseException], str, int]] = set()
 
     def error(self, what: str, error: BaseException) -> None:
-        """Log that `what` happened, and why."""
         kind = (type(error), *place(error))
         at_length = kind not in self._known and not isinstance(error, EvtoolsError)
         if len(self._known) < _KINDS_MAX:

@@ -103,11 +103,9 @@ class ReplayClock:
         return max(self._now, 0.0)
 
     def monotonic(self) -> float:
-        """Return the same."""
         return self.wall()
 
     def move(self, moment: float) -> None:
-        """Go on to a moment."""
         self._now = max(self._now, moment)
 
     def pieces(
@@ -396,7 +394,6 @@ class Loop:
 
 
 def make_state(options: CamOptions, clock: Clock) -> State:
-    """Return a state that is bounded as the options ask."""
     return State(max_tasks_in_memory=options.max_tasks, max_bytes=options.max_memory, clock=clock)
 
 

@@ -84,7 +84,6 @@ class Format(Enum):
 
     @classmethod
     def accepted(cls, accept: str) -> "Format":
-        """Return the format that an Accept header asks for; plain text by default."""
         for entry in accept.split(","):
             kind, *parameters = (part.strip() for part in entry.split(";"))
             refused = any(_REFUSED.fullmatch(parameter) for parameter in parameters)
@@ -164,11 +163,9 @@ class About:
         return (OTHERS,) * len(self.labels)
 
     def named(self, key: Key) -> Labels:
-        """Return the labels of a series."""
         return tuple(zip(self.labels, key, strict=True))
 
     def family(self, kind: Kind, samples: Iterator[Sample]) -> Family:
-        """Return the family of these samples."""
         return Family(self.name, kind, self.help, tuple(samples))
 
 
@@ -202,7 +199,6 @@ class _Series(ABC, Generic[Value]):
                 self.forget(key)
 
     def all_keys(self) -> list[Key]:
-        """Return all series."""
         return list(self._series)
 
     def copy(self) -> Self:
@@ -212,12 +208,10 @@ class _Series(ABC, Generic[Value]):
         return copied
 
     def forget(self, key: Key) -> None:
-        """Remove a series."""
         self._looked.pop(key, None)
         self._series.pop(key, None)
 
     def _room_for(self, key: Key) -> Key:
-        """Return the series that a new key goes into."""
         return key if len(self._series) < self.about.max_series else self.about.others
 
     @abstractmethod
@@ -242,7 +236,6 @@ class Counter(_Series[int]):
             series[known] = series.get(known, 0) + amount
 
     def family(self) -> Family:
-        """Return the figures of now."""
         named = self.about.named
         samples = (Sample("_total", named(key), value) for key, value in self._series.items())
         return self.about.family("counter", samples)
@@ -273,7 +266,6 @@ class Histogram(_Series[_Distribution]):
         self._bounds = tuple(("le", number(bound)) for bound in (*buckets, math.inf))
 
     def observe(self, key: Key, value: float) -> None:
-        """Count one `value`."""
         series = self._series.get(key)
         if series is None:
             known = self._room_for(key)
@@ -283,7 +275,6 @@ class Histogram(_Series[_Distribution]):
         series.sum += value
 
     def family(self) -> Family:
-        """Return the figures of now."""
         return self.about.family("histogram", self._samples())
 
     def _samples(self) -> Iterator[Sample]:
@@ -327,7 +318,6 @@ class Gauge:
         return copy(self)
 
     def family(self) -> Family:
-        """Return the figures of now."""
         named = self.about.named
         samples = (Sample("", named(key), value) for key, value in self._values.items())
         return self.about.family("gauge", samples)

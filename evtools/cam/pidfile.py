@@ -175,7 +175,6 @@ class Holder:
             signal.pidfd_send_signal(self.descriptor, signal.SIGTERM)
 
     def lives(self) -> bool:
-        """Return whether it has not ended."""
         if self.descriptor < 0:
             return _lives(self.number)
         return not select.select([self.descriptor], [], [], 0)[0]

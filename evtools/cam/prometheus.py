@@ -122,7 +122,6 @@ class Scheme:
     max_series: int = SERIES_MAX
 
     def about(self, entry: Entry) -> About:
-        """Return the name and the labels of an instrument."""
         hostname = ("hostname",) if entry.of_worker and self.hostname else ()
         labels = (*entry.labels, *hostname)
         return About(self.prefix + entry.name, entry.help, labels, self.max_series)
@@ -156,7 +155,6 @@ class ClusterMetrics:
         )
 
     def observe(self, changes: Iterable[Change]) -> None:
-        """Count the steps of tasks; each change before the next one is applied."""
         with self._lock:
             for step in self._steps.of(changes):
                 if step.name == WAITED:
@@ -218,7 +216,6 @@ class ClusterMetrics:
             self._make_room(now, statuses)
 
     def look_away(self) -> None:
-        """Clear the gauges, for the state is not known."""
         with self._lock:
             for gauge in self._gauges.values():
                 gauge.show({})
@@ -237,7 +234,6 @@ class ClusterMetrics:
         return (label(hostname),) if self._scheme.hostname else ()
 
     def families(self) -> Sequence[Family]:
-        """Return all families that have samples."""
         with self._lock:
             metrics = [each.copy() for each in (*self._series, *self._gauges.values())]
         folded = Counter(self._scheme.about(FOLDED))
@@ -295,11 +291,9 @@ class Snapshot:
     metrics: ClusterMetrics
 
     def text(self) -> bytes:
-        """Return the text for Prometheus."""
         return render(self.metrics.families())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the lines of that."""
         return {"metrics": self.text().decode().splitlines()}
 
 
@@ -348,15 +342,12 @@ class Prometheus(Camera):
 
     @property
     def address(self) -> Address | None:
-        """Where it listens, if it does."""
         return None if self._server is None else self._server.address
 
     def families(self) -> Sequence[Family]:
-        """Return the metrics; from any thread."""
         return self._metrics.families()
 
     def install(self) -> None:
-        """Listen, if asked to, and begin to take snapshots."""
         self._check_place()
         if self._address is not None and self._server is None:
             self._server = self._serve(self._address)
@@ -364,11 +355,9 @@ class Prometheus(Camera):
         super().install()
 
     def observe(self, changes: Sequence[Change]) -> None:
-        """Count the steps of tasks."""
         self._metrics.observe(changes)
 
     def snapshot(self, info: SnapshotInfo) -> Snapshot:
-        """Set the gauges, if the state is known."""
         if info.warm and info.connected:
             self._metrics.look(self.state, info.at)
         else:
@@ -376,7 +365,6 @@ class Prometheus(Camera):
         return Snapshot(self._metrics)
 
     def write(self, snapshot: Snapshot) -> None:
-        """Write the file, if there is one."""
         if self._path is not None:
             _replace(self._path, snapshot.text())
 
@@ -401,7 +389,6 @@ class Prometheus(Camera):
                 raise OutputError(f"cannot write into {folder}")
 
     def describe(self) -> str:
-        """Return where the metrics are."""
         places = [str(self._path)] if self._path else []
         if self._address is not None:
             places.append(f"http://{self.address or self._address}/metrics")

@@ -104,7 +104,6 @@ class Entry:
         return f"<Entry: {self.fun!r} every {self.seconds}s>"
 
     def cancel(self) -> None:
-        """Never call it again."""
         self.cancelled = True
 
 
@@ -167,12 +166,10 @@ class Timer:
         kwargs: Mapping[str, Any] | None = None,
         priority: int = 0,
     ) -> Entry:
-        """Call `fun` once, after `seconds`."""
         due = self._clock.monotonic() + seconds
         return self._add(Entry(None, fun, args, kwargs, priority, due))
 
     def cancel(self, entry: Entry) -> None:
-        """Never call an entry again."""
         entry.cancel()
 
     def stop(self) -> None:
@@ -182,13 +179,11 @@ class Timer:
             self._changed.notify_all()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the thread to end after `stop`; return whether it did."""
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def wake(self) -> None:
-        """Look at the clock, which was moved."""
         with self._changed:
             self._changed.notify_all()
 
@@ -313,14 +308,12 @@ class CameraThread:
             camera.install()
 
     def take_one(self) -> None:
-        """Take a snapshot as soon as possible."""
         if hasattr(self._camera, "capture"):
             self.soon(self._camera.capture)
         else:
             _log.warning("this camera takes snapshots at its own times only")
 
     def soon(self, fun: Callable[[], Any]) -> None:
-        """Call `fun` in the camera's thread as soon as possible."""
         self.timer.call_after(0.0, fun, priority=_NOW)
 
     def busy_for(self, now: float) -> float:
@@ -337,11 +330,9 @@ class CameraThread:
         return self.timer.settle(timeout)
 
     def end(self) -> None:
-        """Ask for the last snapshot and the end; `join` waits for both."""
         self.timer.call_after(0.0, self._finish, priority=_LAST)
 
     def join(self, timeout: float) -> bool:
-        """Wait for the end; return whether it has come."""
         return self.timer.join(timeout)
 
     # --- in the thread ----------------------------------------------------------------

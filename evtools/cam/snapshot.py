@@ -44,7 +44,6 @@ class Gap:
     dropped: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it under the names of a gap record."""
         return {"reason": self.reason, "from": self.start, "to": self.end, "dropped": self.dropped}
 
 
@@ -74,7 +73,6 @@ class SnapshotInfo:
     missed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return {**values, "gaps": [gap.as_dict() for gap in self.gaps]}
 
@@ -232,7 +230,6 @@ class PendingChanges:
         return len(self._tasks)
 
     def observe(self, changes: Iterable[Change]) -> None:
-        """Note the tasks and workers of changes."""
         tasks, workers = self._tasks, self._workers
         for change in changes:
             subject = change.subject
@@ -245,7 +242,6 @@ class PendingChanges:
                 workers[subject.hostname] = subject
 
     def take(self) -> Changes:
-        """Return everything that changed, and begin anew."""
         taken = Changes(tuple(self._tasks.values()), tuple(self._workers.values()))
         self._tasks, self._workers = {}, {}
         self._kept, self._kept_bytes = {}, 0

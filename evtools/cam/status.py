@@ -183,7 +183,6 @@ class StatusReporter:
     # --- reporting --------------------------------------------------------------------
 
     def line(self) -> str:
-        """Return the status in one line."""
         counters = self._counters
         if not counters.connected and not self._replays:
             return f"waiting for broker: {self.why}"
@@ -199,7 +198,6 @@ class StatusReporter:
         )
 
     def dump(self, source: Source) -> None:
-        """Log all counters, and the stack of every thread."""
         statistics = asdict(source.statistics())
         defects = statistics.pop("defects")
         malformed = {defect["kind"]: defect["count"] for defect in defects}
