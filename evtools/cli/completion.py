@@ -1,8 +1,8 @@
 """Shell completion, by click; `evtools completion`, which prints the scripts."""
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
@@ -16,7 +16,6 @@ SHELLS: Final = ("bash", "zsh", "fish")
 FILES: Final = {"bash": "bash/evtools", "zsh": "zsh/_evtools", "fish": "fish/evtools.fish"}
 _PROGRAMS: Final = ("evtools", "evtop", "evdump", "evcam")
 _VARIABLE: Final = "_EVTOOLS_COMPLETE"
-_SCHEMES: Final = ("redis://", "rediss://", "sentinel://", "amqp://", "amqps://")
 #: click's scripts are of one program; ours are of four, so they call the one on the line.
 _CALLED: Final = {"bash": "$1", "zsh": "$words[1]", "fish": "(commandline -opc)[1]"}
 #: After a field or a scheme no blank: its value follows.  fish knows by itself.
@@ -136,47 +135,34 @@ def candidates(
     return [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
 
-def _words(param: click.Parameter, tool: str) -> Sequence[str]:
+def _words(param: click.Parameter, tool: str) -> Iterable[str]:
     if isinstance(param.type, click.Choice):
-        return [*map(str, param.type.choices)]
+        return map(str, param.type.choices)
     if param.type is types.FILTER:
         from evtools.filters import EVENT_FIELDS, TASK_FIELDS
 
         return [f"{name}:" for name in (TASK_FIELDS if tool == "evtop" else EVENT_FIELDS)]
-    words = _WORDS.get(param.name or "")
-    return [] if words is None else [*words()]
+    match param.name:
+        case "broker":
+            return ("redis://", "rediss://", "sentinel://", "amqp://", "amqps://")
+        case "camera":
+            from evtools.cam.options import BUILT_IN
 
+            return BUILT_IN
+        case "sort":
+            from evtools.top.model import Model
 
-def _columns() -> Iterator[str]:
-    from evtools.top.model import Model
+            views = Model().views.values()
+            return sorted({column.name for view in views for column in view.columns})
+        case "speed":
+            return ("1x", "10x", "max")
+        case "uid":
+            import pwd
 
-    views = Model().views.values()
-    yield from sorted({column.name for view in views for column in view.columns})
+            return [each.pw_name for each in pwd.getpwall()]
+        case "gid":
+            import grp
 
-
-def _users() -> Iterator[str]:
-    import pwd
-
-    yield from (each.pw_name for each in pwd.getpwall())
-
-
-def _groups() -> Iterator[str]:
-    import grp
-
-    yield from (each.gr_name for each in grp.getgrall())
-
-
-def _cameras() -> Iterator[str]:
-    from evtools.cam.options import BUILT_IN
-
-    yield from BUILT_IN
-
-
-_WORDS: Final[dict[str, Any]] = {
-    "broker": lambda: _SCHEMES,
-    "camera": _cameras,
-    "gid": _groups,
-    "sort": _columns,
-    "speed": lambda: ("1x", "10x", "max"),
-    "uid": _users,
-}
+            return [each.gr_name for each in grp.getgrall()]
+        case _:
+            return ()

@@ -340,7 +340,13 @@ class _Reader:
             if not isinstance(value, list):
                 self._fail(section, key, "must be a text or a list of texts")
             return value
-        kinds = _toml_types(option)
+        kinds: tuple[type[Any], ...] = (str, *getattr(option.type, "kinds", ()))
+        if option.is_flag:
+            kinds = (bool,)
+        elif option.count:
+            kinds = (int,)
+        elif isinstance(option.type, click.IntRange):
+            kinds = (str, int)
         if type(value) not in kinds:
             names = " or ".join(_TOML_NAMES[kind] for kind in kinds)
             self._fail(section, key, f"must be {names}")
@@ -348,14 +354,6 @@ class _Reader:
 
     def _fail(self, section: str, key: str, what: str, hint: str = "") -> NoReturn:
         raise ConfigError(f"{self._path}: {_join(section, key)}: {what}", hint or _MANUAL)
-
-
-def _toml_types(option: Option) -> tuple[type[Any], ...]:
-    if option.is_flag:
-        return (bool,)
-    if option.count:
-        return (int,)
-    return (str, *getattr(option.type, "kinds", ()))
 
 
 def _join(section: str, key: str) -> str:

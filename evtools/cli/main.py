@@ -38,19 +38,19 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # --- entry points -------------------------------------------------------------------
 
 
-def evtop(arguments: Sequence[str] | None = None) -> int:
-    """Run evtop with `arguments` (default: the command line's)."""
-    return start("top", sys.argv[1:] if arguments is None else arguments)
+def evtop() -> int:
+    """Run evtop."""
+    return start("top", sys.argv[1:])
 
 
-def evdump(arguments: Sequence[str] | None = None) -> int:
-    """Run evdump with `arguments` (default: the command line's)."""
-    return start("dump", sys.argv[1:] if arguments is None else arguments)
+def evdump() -> int:
+    """Run evdump."""
+    return start("dump", sys.argv[1:])
 
 
-def evcam(arguments: Sequence[str] | None = None) -> int:
-    """Run evcam with `arguments` (default: the command line's)."""
-    return start("cam", sys.argv[1:] if arguments is None else arguments)
+def evcam() -> int:
+    """Run evcam."""
+    return start("cam", sys.argv[1:])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -255,33 +255,26 @@ def fail(tool: str, error: EvtoolsError, *, debug: bool = False) -> int:
     """Print an error on stderr; return its exit status."""
     if debug:
         _print_traceback(error)
+    hint, below = error.hint, ""
     if isinstance(error, FilterError):
         from evtools.filters import caret
 
-        _report(tool, error.message, error.hint, below=caret(error))
-    else:
-        _report(tool, error.message, error.hint)
+        below = caret(error)
     if isinstance(error, BrokerUnavailable):
         from evtools.transport.live import DOCTOR
 
-        _indent(DOCTOR)
+        hint = f"{hint}\n{DOCTOR}" if hint else DOCTOR
+    _report(tool, error.message, hint, below=below)
     return error.exit_code
 
 
 def _report(tool: str, message: str, hint: str, *, below: str = "") -> None:
     from evtools.text import hide_credentials, sanitize
 
-    print(f"{tool}: {sanitize(hide_credentials(message))}", file=sys.stderr)
-    if below:
-        print(below, file=sys.stderr)
-    _indent(hint)
-
-
-def _indent(text: str) -> None:
-    from evtools.text import sanitize
-
-    for line in text.splitlines():
-        print(f"  {sanitize(line)}", file=sys.stderr)
+    lines = [f"{tool}: {sanitize(hide_credentials(message))}"]
+    lines += [below] if below else []
+    lines += [f"  {sanitize(line)}" for line in hint.splitlines()]
+    print(*lines, sep="\n", file=sys.stderr)
 
 
 def _unexpected(tool: str, error: Exception, *, debug: bool) -> int:

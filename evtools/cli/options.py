@@ -89,7 +89,7 @@ class Option(click.Option):
         record = super().get_help_record(ctx)
         if record is None:
             return None
-        text = self.helps.get(ctx.command.name or "", record[1])
+        text = self.helps.get(ctx.command.name or "", self.help or "")
         return record[0], f"{text}  [{self.shown}]" if self.shown else text
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":

@@ -102,23 +102,14 @@ def _value(ctx: click.Context, option: Option, settings: "ConnectionSettings") -
 
 def toml(value: Any) -> str:
     """Return a value as TOML has it, on one line; `-` for None."""
-    match value:
-        case None:
-            text = "-"
-        case dict():
-            inner = ", ".join(f"{_toml_key(key)} = {toml(item)}" for key, item in value.items())
-            text = f"{{{inner}}}"
-        case list() | tuple():
-            text = f"[{', '.join(map(toml, value))}]"
-        case bool():
-            text = str(value).lower()
-        case str():
-            text = json.dumps(value, ensure_ascii=False)
-        case float():
-            text = f"{value:g}"
-        case _:
-            text = str(value)
-    return sanitize(text)
+    if isinstance(value, dict):
+        inner = ", ".join(f"{_toml_key(key)} = {toml(item)}" for key, item in value.items())
+        return f"{{{inner}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "-" if value is None else sanitize(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _toml_key(key: Any) -> str:

@@ -79,6 +79,18 @@ class Recordings(Parsed):
     envvar_list_splitter = "\n"
 
 
+def _hinted(parse: Callable[[str], Any], hint: str) -> Callable[[str], Any]:
+    """Return a parser whose errors have a hint, for -F, which differs between the tools."""
+
+    def hinted(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise ValueError(f"{error} ({hint})") from None
+
+    return hinted
+
+
 # --- numbers ------------------------------------------------------------------------
 
 
@@ -103,28 +115,6 @@ def _positive_duration(text: str) -> float:
 
 def _duration_or_none(text: str) -> float | None:
     return None if text.strip().lower() == "none" else _duration(text)
-
-
-def _frequency(text: str) -> float:
-    """Parse -F of evcam, which is a filter in the other tools."""
-    try:
-        return _positive_duration(text)
-    except ValueError as error:
-        raise ValueError(
-            f"{error} (-F is the frequency, as in celery events; a filter: --filter)"
-        ) from None
-
-
-def _count(text: str) -> int:
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise ValueError(f'"{text}" is not a whole number above zero')
-    return int(text)
-
-
-def _whole(text: str) -> int:
-    if not text.strip().isdecimal():
-        raise ValueError(f'"{text}" is not a whole number')
-    return int(text)
 
 
 def _speed(text: str) -> float:
@@ -307,14 +297,6 @@ def _text_file(text: str) -> TextFile:
     return TextFile(text, _decoded("stdin" if is_stdin else text, content))
 
 
-def _filter_file(text: str) -> TextFile:
-    """Read the file of evdump's -F, which is not a file in the other tools."""
-    try:
-        return _text_file(text)
-    except ValueError as error:
-        raise ValueError(f"{error} (-F takes a file; the filter itself needs no option)") from None
-
-
 def _decoded(name: str, content: bytes) -> str:
     from evtools.text import decode_text
 
@@ -327,13 +309,15 @@ def _decoded(name: str, content: bytes) -> str:
 # fmt: off
 BROKER            = Parsed("URL", _broker)
 COMMAND           = Parsed("CMD", _command)
-COUNT             = Parsed("N", _count, int)
+COUNT             = click.IntRange(min=1)
 DURATION          = Parsed("DUR", _duration, float, int)
 DURATION_OR_NONE  = Parsed("DUR", _duration_or_none, float, int)
 FANOUT_PREFIX     = Parsed("TEXT", _fanout_prefix, bool)
 FILTER            = Parsed("FILTER", str)
-FILTER_FILE       = Parsed("FILE", _filter_file)
-FREQUENCY         = Parsed("DUR", _frequency, float, int)
+FILTER_FILE       = Parsed("FILE", _hinted(
+    _text_file, "-F takes a file; the filter itself needs no option"))
+FREQUENCY         = Parsed("DUR", _hinted(
+    _positive_duration, "-F is the frequency, as in celery events; a filter: --filter"), float, int)
 GROUP             = Parsed("GROUP", str, int)
 KEYVALUE          = Parsed("NAME=VALUE", _key_value, tuple, list)
 PAIR              = Parsed("NAME=VALUE", _pair, tuple, list)
@@ -349,7 +333,7 @@ TEXT_FILE         = Parsed("FILE", _text_file)
 TIMESTAMP         = Parsed("TIME", _timestamp)
 UMASK             = Parsed("MASK", _umask, int)
 USER              = Parsed("USER", str, int)
-WHOLE             = Parsed("N", _whole, int)
+WHOLE             = click.IntRange(min=0)
 WORKER            = Parsed("worker=NAME", _worker)
 # fmt: on
 #: Tables in the settings file.

@@ -35,28 +35,12 @@ def line(tool: str) -> str:
 
 def report(tool: str, as_json: bool) -> str:  # noqa: FBT001  (read at its two calls)
     """Return the versions of all components, for people or for programs."""
-    facts = _facts(tool)
-    if as_json:
-        return json.dumps(facts)
-    lines = [line(tool)]
-    build = facts["build"]
-    if build:
-        lines.append(f"build       {build['form']} of {build['commit']}, {build['date']}")
-    lines += [f"{name:<11} {facts[name]}" for name in ("python", "libc")]
-    lines += [f"{name:<11} {version}" for name, version in facts["parts"].items()]
-    lines.append(f"transports  {' '.join(facts['transports'])}")
-    unicode = "yes" if facts["unicode"] else "no"
-    lines.append(f"terminal    unicode: {unicode} colours: {facts['colours']}")
-    return "\n".join(lines)
-
-
-def _facts(tool: str) -> dict[str, Any]:
     build = frozen.build()
     build.pop("library", None)  # hundreds of names, for the selftest
     python = ".".join(map(str, sys.version_info[:3]))
     implementation = {"cpython": "CPython", "pypy": "PyPy"}.get(sys.implementation.name, "")
     embedded = ", embedded" if build else ""
-    return {
+    facts: dict[str, Any] = {
         "tool": tool,
         "version": __version__,
         "build": build,
@@ -67,6 +51,13 @@ def _facts(tool: str) -> dict[str, Any]:
         "unicode": speaks_utf8(),
         "colours": colours(),
     }
+    if as_json:
+        return json.dumps(facts)
+    rows = {"build": "{form} of {commit}, {date}".format(**build)} if build else {}
+    rows |= {"python": facts["python"], "libc": facts["libc"]} | parts()
+    rows["transports"] = " ".join(transports())
+    rows["terminal"] = f"unicode: {'yes' if speaks_utf8() else 'no'} colours: {facts['colours']}"
+    return "\n".join((line(tool), *(f"{name:<11} {value}" for name, value in rows.items())))
 
 
 def parts() -> dict[str, str]:

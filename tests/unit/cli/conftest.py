@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from evtools.cli.main import evcam, evdump, evtop, main
+from evtools.cli.main import main, start
 
 
 class Ended(NamedTuple):
@@ -51,28 +51,28 @@ _LIBRARIES = ("amqp", "celery", "kombu", "redis", "vine", "asyncio")
 @pytest.fixture
 def cli(capfd, monkeypatch):
     """Run evdump with arguments, `stdin` and environment variables."""
-    return _runner(evdump, capfd, monkeypatch)
+    return _runner("dump", capfd, monkeypatch)
 
 
 @pytest.fixture
 def top(capfd, monkeypatch):
     """Run evtop with arguments, `stdin` and environment variables."""
-    return _runner(evtop, capfd, monkeypatch)
+    return _runner("top", capfd, monkeypatch)
 
 
 @pytest.fixture
 def cam(capfd, monkeypatch):
     """Run evcam with arguments, `stdin` and environment variables."""
-    return _runner(evcam, capfd, monkeypatch)
+    return _runner("cam", capfd, monkeypatch)
 
 
-def _runner(main, capfd, monkeypatch):
+def _runner(tool, capfd, monkeypatch):
     def run(*arguments, stdin="", **environ):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         with monkeypatch.context() as patch:
             for name, value in environ.items():
                 patch.setenv(name, value)
-            status = main(arguments)
+            status = start(tool, arguments)
         return Ended(status, *capfd.readouterr())
 
     return run

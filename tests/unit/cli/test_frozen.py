@@ -7,14 +7,6 @@ import pytest
 from evtools.cli import frozen
 
 
-@pytest.fixture
-def as_frozen(monkeypatch, tmp_path):
-    """Let this process look like the standalone program."""
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
-    monkeypatch.setattr(sys, "_MEIPASS", str(tmp_path), raising=False)
-    return tmp_path
-
-
 def test_an_installed_program_leaves_everything_as_it_is(monkeypatch):
     monkeypatch.setenv("LD_LIBRARY_PATH", "/here")
     monkeypatch.setattr(sys, "argv", ["evtools", "--multiprocessing-fork"])
@@ -25,8 +17,8 @@ def test_an_installed_program_leaves_everything_as_it_is(monkeypatch):
     assert frozen.os.environ["LD_LIBRARY_PATH"] == "/here"
 
 
-@pytest.mark.usefixtures("as_frozen")
-def test_a_frozen_one_puts_its_surroundings_right(monkeypatch):
+def test_a_frozen_one_corrects_its_environment(monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
     monkeypatch.setattr(sys, "argv", ["evtools", "dump"])
     monkeypatch.setenv("LD_LIBRARY_PATH", "/unpacked")
     monkeypatch.setenv("LD_LIBRARY_PATH_ORIG", "/before")
@@ -73,28 +65,6 @@ def test_the_first_ca_bundle_that_exists_is_used(tmp_path, monkeypatch, environ,
     assert environ == expected
 
 
-def test_the_words_of_multiprocessing_are_carried_out():
-    code = "from multiprocessing.resource_tracker import main;print('tracking')"
-    ended = served("evtools", "-E", "-c", code)
-    assert ended.stdout == "tracking\n"
-
-
-def test_a_spawned_process_does_its_work_and_no_more():
-    """It finds no pipe behind the number, which ends it."""
-    ended = served("evtools", "--multiprocessing-fork", "tracker_fd=98", "pipe_handle=99")
-    assert ended.returncode == 1
-    assert "Bad file descriptor" in ended.stderr
-    assert ended.stdout == ""
-
-
-@pytest.mark.parametrize(
-    "argv", [["evtools"], ["evdump", "-c", "5"], ["evdump", "-c", "from os import abort"]]
-)
-def test_the_users_words_are_left_to_the_tools(argv):
-    ended = served(*argv)
-    assert (ended.returncode, ended.stdout) == (0, "on it goes\n")
-
-
 def served(*argv):
     """Return how a frozen process ends that is started with these words."""
     code = (
@@ -107,13 +77,23 @@ def served(*argv):
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
-def test_it_knows_how_to_start_itself(monkeypatch):
-    ours = [sys.executable, "-m", "evtools", "dump", "-V"]
-    assert frozen.command("dump", "-V") == ours
+def test_a_process_of_multiprocessing_does_its_work_and_no_more():
+    code = "from multiprocessing.resource_tracker import main;print('tracking')"
+    assert served("evtools", "-E", "-c", code).stdout == "tracking\n"
+    ended = served("evtools", "--multiprocessing-fork", "tracker_fd=98", "pipe_handle=99")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "Bad file descriptor" in ended.stderr  # there is no pipe of this number
+
+
+def test_other_arguments_are_left_to_the_tools():
+    for argv in (["evtools"], ["evdump", "-c", "5"], ["evdump", "-c", "from os import abort"]):
+        frozen.serve(argv)
+
+
+def test_it_starts_itself_and_knows_its_build(monkeypatch, tmp_path):
+    assert frozen.command("dump", "-V") == [sys.executable, "-m", "evtools", "dump", "-V"]
+    (tmp_path / "build.json").write_text(json.dumps({"form": "folder"}))
     monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "_MEIPASS", str(tmp_path), raising=False)
     assert frozen.command("dump", "-V") == [sys.executable, "dump", "-V"]
-
-
-def test_it_tells_what_it_was_built_of(as_frozen):
-    (as_frozen / "build.json").write_text(json.dumps({"form": "folder"}))
     assert frozen.build() == {"form": "folder"}

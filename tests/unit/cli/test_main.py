@@ -129,7 +129,7 @@ def test_debugging_shows_the_traceback(capsys, monkeypatch, how):
 
 
 def test_whoever_stops_reading_ends_us_silently():
-    code = "import sys\nfrom evtools.cli.main import evdump\nsys.exit(evdump(['--help']))"
+    code = "import sys\nfrom evtools.cli.main import start\nsys.exit(start('dump', ['--help']))"
     reading, writing = os.pipe()
     os.close(reading)
     ended = subprocess.run(

@@ -15,7 +15,11 @@ from evtools.cli.version import TRANSPORTS, _distributions, libc, line, report, 
 from evtools.transport.brokers import KINDS
 
 
-def test_the_report_names_all_parts():
+def facts(tool="evdump"):
+    return json.loads(report(tool, True))
+
+
+def test_the_report_has_the_versions_of_all_components():
     lines = report("evdump", False).splitlines()
     assert lines[0] == line("evdump")
     rows = dict(row.split(None, 1) for row in lines[1:])
@@ -23,22 +27,12 @@ def test_the_report_names_all_parts():
     assert rows["python"].startswith(platform.python_version())
     assert "libc" in rows
     assert "redis rediss redis+socket sentinel" in rows["transports"]
-
-
-def test_programs_get_json():
-    facts = json.loads(report("evdump", True))
-    assert facts["version"] == __version__
-    assert facts["parts"]["redis"] == metadata.version("redis")
-    assert "amqps" in facts["transports"]
-
-
-def test_the_transports_are_those_we_take():
+    found = facts()
+    assert found["version"] == __version__
+    assert found["parts"] == {name: metadata.version(name) for name in found["parts"]}
+    assert "redis" in found["parts"]
+    assert set(found["transports"]) == set(KINDS)
     assert {name for names in TRANSPORTS.values() for name in names} == set(KINDS)
-
-
-def test_the_versions_are_those_that_are_installed():
-    for name, installed in json.loads(report("evdump", True))["parts"].items():
-        assert metadata.version(name) == installed
 
 
 def test_what_is_not_installed_is_left_out(monkeypatch, tmp_path):
@@ -47,11 +41,11 @@ def test_what_is_not_installed_is_left_out(monkeypatch, tmp_path):
         (tmp_path / name).mkdir()
     monkeypatch.setattr("sys.path", [str(tmp_path / "gone"), str(tmp_path)])
     _distributions.cache_clear()
-    facts = json.loads(report("evdump", True))
+    found = facts()
     _distributions.cache_clear()
-    assert facts["parts"] == {"kombu": "5.7.0", "amqp": "5.3", "PyYAML": "6.0"}
-    assert "sentinel" not in facts["transports"]
-    assert "amqps" in facts["transports"]
+    assert found["parts"] == {"kombu": "5.7.0", "amqp": "5.3", "PyYAML": "6.0"}
+    assert "sentinel" not in found["transports"]
+    assert "amqps" in found["transports"]
 
 
 def test_a_standalone_program_tells_of_its_build(monkeypatch):
@@ -60,8 +54,7 @@ def test_a_standalone_program_tells_of_its_build(monkeypatch):
     lines = report("evtools", False).splitlines()
     assert lines[1] == "build       folder of abc, 2026"
     assert lines[2].endswith("(CPython, embedded)")
-    facts = json.loads(report("evtools", True))
-    assert facts["build"] == {"form": "folder", "commit": "abc", "date": "2026"}
+    assert facts()["build"] == {"form": "folder", "commit": "abc", "date": "2026"}
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError])
@@ -71,6 +64,18 @@ def test_another_c_library_is_unknown(monkeypatch, error):
 
     monkeypatch.setattr("os.confstr", confstr)
     assert libc() == "unknown"
+
+
+def asked(function, environ):
+    """Return what a function of the module prints in a process of its own."""
+    code = f"from evtools.cli.version import *; print({function}())"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": os.environ["PYTHONPATH"], **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
 
 
 @pytest.mark.parametrize(
@@ -84,25 +89,14 @@ def test_another_c_library_is_unknown(monkeypatch, error):
     ],
 )
 def test_the_terminals_colours_are_counted(environ, number):
-    # Once per process, so that each gets its own.
-    code = "from evtools.cli.version import colours; print(colours())"
-    told = subprocess.run(
-        [sys.executable, "-c", code],
-        env={"PYTHONPATH": os.environ["PYTHONPATH"], **environ},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert told.stdout.strip() == number
+    assert asked("colours", environ) == number
 
 
-@pytest.mark.parametrize(("locale", "told"), [("de_DE.UTF-8", "yes"), ("C", "no")])
-def test_whether_the_terminal_takes_unicode_is_told(monkeypatch, locale, told):
+@pytest.mark.parametrize(("locale", "unicode"), [("de_DE.UTF-8", "yes"), ("C", "no")])
+def test_the_report_says_whether_the_terminal_takes_unicode(monkeypatch, locale, unicode):
     monkeypatch.setenv("LC_ALL", locale)
-    assert f"unicode: {told} colours: " in report("evdump", False)
-    facts = json.loads(report("evdump", True))
-    assert facts["unicode"] is (told == "yes")
-    assert isinstance(facts["colours"], int)
+    assert f"unicode: {unicode} colours: " in report("evdump", False)
+    assert facts()["unicode"] is (unicode == "yes")
 
 
 @pytest.mark.parametrize(
@@ -137,12 +131,4 @@ def test_the_locale_says_whether_a_terminal_speaks_utf_8(environ, expected, monk
     ],
 )
 def test_a_locale_need_not_be_installed_and_python_makes_up_none(environ, expected):
-    code = "from evtools.cli.version import speaks_utf8; print(speaks_utf8())"
-    asked = subprocess.run(
-        [sys.executable, "-c", code],
-        env={"PYTHONPATH": os.environ["PYTHONPATH"], **environ},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert asked.stdout == f"{expected}\n"
+    assert asked("speaks_utf8", environ) == str(expected)
