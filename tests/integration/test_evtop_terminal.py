@@ -342,7 +342,7 @@ def drawn(*args):
     return real(*args)
 drawn.calls = 0
 app.drawn = drawn
-sys.exit(main(sys.argv[1:]))
+sys.exit(main())
 """
 
 

@@ -85,6 +85,29 @@ def test_a_file_with_the_url_is_named_as_its_source(tmp_path, monkeypatch):
     assert settings().urls == "redis://:pw@h"
 
 
+def test_a_url_in_a_file_or_in_the_settings_is_read_again(tmp_path, config):
+    (tmp_path / "url").write_text("redis://:old@h")
+    config("broker = 'redis://:old@h'")
+    for arguments, write in (
+        (("-b", "@url"), (tmp_path / "url").write_text),
+        ((), lambda text: config(f"broker = {text!r}")),
+    ):
+        renewal = settings(*arguments).renewal
+        assert not renewal.renew()
+        write("redis://:new@h")
+        assert renewal.renew()
+        assert renewal.urls == "redis://:new@h"
+        write("")
+        with pytest.raises(UsageError):
+            renewal.renew()
+    (tmp_path / "url").unlink()
+    config("")
+    for read_again in (settings("-b", "redis://h"), settings()):
+        assert read_again.renewal is None
+    with pytest.raises(UsageError, match="no longer has a broker"):
+        renewal.renew()
+
+
 @pytest.mark.parametrize("instead", [("--demo",), ("-r", "recording.jsonl")])
 def test_a_broker_that_nobody_asks_may_be_wrong_in_the_environment(monkeypatch, instead):
     monkeypatch.setenv("CELERY_BROKER_URL", "::")

@@ -204,7 +204,7 @@ def test_nothing_is_found_with_a_word(asked, cli, recording, typed, told):
 def test_nothing_that_passes_a_camera_s_filter_is_told(cam, recording, tmp_path):
     camera = ("-c", f"jsonl:{tmp_path / 'shots'}", "--read", recording)
     ended = cam(*camera, "--filter", "chargee")
-    assert "--filter let none of 15 events of tasks through" in ended.err
+    assert "--filter matched none of 15 events of tasks" in ended.err
     assert '"chargee" was searched for as text' in ended.err
     assert "--filter" not in cam(*camera, "--filter", "charge").err
 
