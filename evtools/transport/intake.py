@@ -24,8 +24,9 @@ _LAST_LOOK = 0.01
 #: for hundreds of events at once spends a third less on each: its caches stay warm.
 #: It is the latency we add there; a quiet stream is read as events come.
 GATHER = 0.1
-#: Messages within a second from which on a stream is busy.
-BUSY = 100
+#: Bytes within a second from which on a stream is busy: about 70 single events, or a
+#: few batches of the workers that send many.
+BUSY = 64 * 1024
 #: Bytes in one read from which on more is waiting: a socket holds back little.
 MUCH = 64 * 1024
 
@@ -46,7 +47,7 @@ class Connectivity:
 
 
 class _Pace:
-    """How many messages came within about a second."""
+    """How many bytes came within about a second."""
 
     __slots__ = ("_recent", "_then")
 
@@ -54,10 +55,10 @@ class _Pace:
         self._recent = 0.0
         self._then = 0.0
 
-    def is_busy(self, messages: int, now: float) -> bool:
+    def is_busy(self, size: int, now: float) -> bool:
         """Add what came `now`; tell whether the stream is busy."""
         faded = min(1.0, max(0.0, now - self._then))
-        self._recent = self._recent * (1.0 - faded) + messages
+        self._recent = self._recent * (1.0 - faded) + size
         self._then = now
         return self._recent >= BUSY
 
@@ -228,7 +229,7 @@ class Intake(threading.Thread):
             if messages:
                 self.connectivity.messages += len(messages)
                 size = buffer.put(now, messages)
-                if pace.is_busy(len(messages), now) and size < MUCH and not stopped:
+                if pace.is_busy(size, now) and size < MUCH and not stopped:
                     time.sleep(GATHER)
             else:
                 buffer.close_hole(now)

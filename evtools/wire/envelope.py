@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import floor, nan
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import UNSET
@@ -185,32 +185,28 @@ class EnvelopeWriter:
                 if not 0.0 <= past < _ROUNDED_UP:
                     data += _whole(event)
                     continue
-            known: Any = event.known
-            if known is not UNSET and known.__class__ is not Known:
-                known = join_text(known)
             fraction = floor(past + 0.5)
-            start = len(data)
+            event.lag = (second.lag_micros - fraction) / _MICROS
+            start, known = len(data), cast("Any", event.known)
             data += second.beginning
             data += b'%06dZ"' % fraction
             place = len(data)
-            before, event.known = event.known, UNSET  # it is no field of the event
-            event.lag = (second.lag_micros - fraction) / _MICROS
+            event.known = UNSET  # it is no field of the event
             try:
                 _encode_into(event, data, place)
             except (ValueError, RecursionError):  # lone surrogates that no decoder let in
-                del data[start:]
-                known = None
-            event.known, event.lag = before, UNSET
-            if known is None:
-                data += _whole(event)
+                event.known = known
+                data[start:] = _whole(event)
                 continue
             data[place] = _COMMA
             if known is UNSET:
                 data += b"\n"
-            else:
-                data.pop()
-                data += known.members
-                data += known.names.end
+                continue
+            event.known = known
+            text = known if known.__class__ is Known else join_text(known)
+            data.pop()
+            data += text.members
+            data += text.names.end
         self._second = second
         return _safe(bytes(data))
 

@@ -201,7 +201,7 @@ class Event(msgspec.Struct, tag_field="type", forbid_unknown_fields=True, kw_onl
         sw_sys: str | None = None
         #: When it was received, in UTC epoch seconds; always set outside of the codec.
         local_received: float = 0.0
-        #: Seconds from sending to receipt; only while a line is written.
+        #: Seconds from sending to receipt, for the line that is written last.
         lag: Any = UNSET
         #: What earlier events of the task had and this one lacks: a Known, a
         #: dictionary or UNSET.  See `joined`.

@@ -2,8 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from itertools import repeat
-from operator import attrgetter, is_
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +21,9 @@ def _with_start(before: Known, timestamp: float) -> Known:
     return Known(before.members + b',"started":' + _encode(timestamp), names)
 
 
+_NOTHING_KNOWN: Final = join_text({})
+
+
 class _Source:
     """A type of event that says something of its task: fields, and when it was sent.
 
@@ -35,24 +37,23 @@ class _Source:
         self._names = (*self._fields, time)
         self.over = over
         self._values: Callable[[Any], tuple[Any, ...]] = attrgetter(
-            "uuid", *self._fields, "timestamp"
+            *(self._fields or ("uuid",)), "timestamp"
         )
-        #: By which of them are None.
-        self._present: dict[tuple[bool, ...], FieldNames] = {}
+        #: By the types of the values, the names of those that are not None.
+        self._present: dict[tuple[type, ...], FieldNames] = {}
         self._object = msgspec.defstruct(
             "Object", [(name, Any, None) for name in self._names], omit_defaults=True, gc=False
         )
 
     def known(self, event: Event) -> Known:
         """Return what an event says that has all its fields."""
-        _, *values = self._values(event)
-        nulls = tuple(map(is_, values, repeat(None)))
-        names = self._present.get(nulls)
+        values = self._values(event)
+        types = tuple(map(type, values))
+        names = self._present.get(types)
         if names is None:
-            present = (
-                name for name, is_null in zip(self._names, nulls, strict=True) if not is_null
-            )
-            names = self._present[nulls] = field_names(tuple(present))
+            pairs = zip(self._names, values, strict=True)
+            present = [name for name, value in pairs if value is not None]
+            names = self._present[types] = field_names(tuple(present))
         return Known(b"," + _encode(self._object(*values))[1:-1], names)
 
     def said(self, event: EventFields) -> dict[str, Any]:
@@ -115,14 +116,16 @@ class Joiner:
                 if before is not None:
                     touch(uuid)
                     event.known = before
+            elif kind == "task-started" and (before is None or not before.names.has_start):
+                if before is not None:
+                    event.known = before
+                    weight -= _ENTRY_BYTES + len(uuid) + len(before.members)
+                tasks[uuid] = now = _with_start(before or _NOTHING_KNOWN, event.timestamp or 0)
+                touch(uuid)
+                weight += _ENTRY_BYTES + len(uuid) + len(now.members)
             elif before is None:
                 tasks[uuid] = now = sources[kind].known(event)
                 weight += _ENTRY_BYTES + len(uuid) + len(now.members)
-            elif kind == "task-started" and not before.names.has_start:
-                event.known = before
-                tasks[uuid] = now = _with_start(before, event.timestamp or 0)
-                touch(uuid)
-                weight += len(now.members) - len(before.members)
             else:
                 event.known = self._joined(event)
         self.weight_bytes += weight

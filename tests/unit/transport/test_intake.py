@@ -217,7 +217,7 @@ def test_files_that_are_just_replaced_at_a_reconnect_are_waited_for(clock):
 def test_little_is_gathered_and_much_is_not(clock, monkeypatch):
     slept = []
     monkeypatch.setattr("time.sleep", slept.append)
-    few, much = [Message(b"")] * (BUSY // 2), [Message(b"x" * MUCH)]
+    few, much = [Message(b"x" * (BUSY // 2))], [Message(b"x" * MUCH)]
     Play(clock, FakeStream(clock, few, few, much, few))
     assert slept == [GATHER, GATHER]
 
@@ -242,7 +242,7 @@ def test_what_comes_while_it_is_stopped_is_taken_in(clock):
 def test_a_quiet_stream_is_read_as_events_come(clock, monkeypatch):
     slept = []
     monkeypatch.setattr("time.sleep", slept.append)
-    few = [Message(b"")] * (BUSY // 2)
+    few = [Message(b"x" * (BUSY // 3))]
     Play(clock, FakeStream(clock, few, 0.5, few, 0.5, few, 2, few))
     assert slept == []
 
