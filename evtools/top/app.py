@@ -14,18 +14,17 @@ from evtools.clock import Clock, SystemClock
 from evtools.errors import EvtoolsError
 from evtools.text import sanitize
 from evtools.top import commands
-from evtools.top.arrangement import arrange
 from evtools.top.broker_stats import BrokerStats
 from evtools.top.control import ControlClient
 from evtools.top.export import Recording
 from evtools.top.feed import Ended, Feed
 from evtools.top.history import History, usual_file
 from evtools.top.keys import Keymap
-from evtools.top.link import Link
 from evtools.top.model import Model, Options
 from evtools.top.options import REFRESH_MIN, TopOptions
 from evtools.top.session import OwnCost, Session
 from evtools.top.source import open_source, watched
+from evtools.top.status import ConnectionStatus
 from evtools.top.ui import screen
 from evtools.top.ui.terminal import Display, Loop, Signals
 from evtools.top.ui.theme import ASCII, UNICODE
@@ -81,12 +80,12 @@ class Console(Loop):
         self._mistakes: set[tuple[str, str]] = set()
         glyphs = ASCII if options.ascii else UNICODE
         keymap = Keymap(options.keys)
-        link = Link(clock)
+        connection = ConnectionStatus(clock)
         self.session = Session(
-            model=self._new_model(link, ascii_only=glyphs.ascii),
+            model=self._new_model(connection, ascii_only=glyphs.ascii),
             keymap=keymap,
             feed=Feed(self.wake, redactor(options.redact), gathers=not options.read),
-            link=link,
+            connection=connection,
             display=Display(
                 self.events,
                 glyphs,
@@ -109,14 +108,14 @@ class Console(Loop):
             asks_after=math.inf if options.read or options.demo else _ASKS_AFTER,
         )
         self.session.show(options.view)
-        arrange(self.session.table, options)
+        self.session.table.arrange(options.filter, options.sort, options.columns)
         stack.callback(self.session.history.keep)
         self._stats = self._open_stats(stack)
         self._open_source(settings, stack)
 
     # --- what it is made of -------------------------------------------------------------
 
-    def _new_model(self, link: Link, *, ascii_only: bool) -> Model:
+    def _new_model(self, connection: ConnectionStatus, *, ascii_only: bool) -> Model:
         options = self._options
         return Model(
             clock=self.clock,
@@ -130,7 +129,7 @@ class Console(Loop):
             ),
             max_tasks=options.max_tasks,
             max_bytes=options.max_memory,
-            link=link,
+            connection=connection,
             replayed=bool(options.read),
         )
 
@@ -153,7 +152,7 @@ class Console(Loop):
         feed, options = self.session.feed, self._options
         feed.source = open_source(options, settings, feed.notice, clock=self.clock, stack=stack)
         if options.read:
-            self.session.link.hear(Notice("listening", ", ".join(options.read)))
+            self.session.connection.apply(Notice("listening", ", ".join(options.read)))
         if options.write:
             feed.record(Recording(options.write, self.clock))
         # The reader of the source ends before the source is closed.
@@ -299,16 +298,16 @@ class Console(Loop):
 
     def _take_notice(self, notice: Notice) -> None:
         session = self.session
-        session.link.hear(notice)
+        session.connection.apply(notice)
         self._garbage.collect_new()
         if notice.kind == "rewound":
-            model = self._new_model(session.link, ascii_only=session.glyphs.ascii)
+            model = self._new_model(session.connection, ascii_only=session.glyphs.ascii)
             model.options = session.model.options
             session.replace(model)
         self.draw_soon()
 
     def _take_end(self, end: Ended) -> None:
-        self.session.link.end(end.error)
+        self.session.connection.end(end.error)
         if end.error is not None:
             self._error = end.error
             self.end()

@@ -12,12 +12,11 @@ from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable
 from evtools.filters import Filter, compile_filter
 from evtools.signals import end_echo, install, put_back
-from evtools.top.arrangement import arrange
 from evtools.top.export import Recording, render_table
-from evtools.top.link import Link
 from evtools.top.model import Model, Options
 from evtools.top.options import TopOptions
 from evtools.top.source import open_source, watched
+from evtools.top.status import ConnectionStatus
 from evtools.top.table import TableModel
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Gauge
@@ -71,9 +70,9 @@ class Batch:
         self._origin = origin
         self._options = options
         self._clock = clock
-        self._link = Link(clock)
+        self._connection = ConnectionStatus(clock)
         if options.read:
-            self._link.hear(Notice("listening", ", ".join(options.read)))
+            self._connection.apply(Notice("listening", ", ".join(options.read)))
         self._why = "no connection"
         self._model = Model(
             clock=clock,
@@ -85,11 +84,11 @@ class Batch:
             ),
             max_tasks=options.max_tasks,
             max_bytes=options.max_memory,
-            link=self._link,
+            connection=self._connection,
             replayed=bool(options.read),
         )
         self._table = self._model.views[options.view]
-        arrange(self._table, options)
+        self._table.arrange(options.filter, options.sort, options.columns)
         self._expected = _expected(options, self._table)
         self._matched = self._rows = self._printed = 0
         #: Whether what is printed may lack something, by a mistake of ours.
@@ -101,7 +100,7 @@ class Batch:
 
     def hear(self, notice: Notice) -> None:
         """Take in what the source tells of the connection."""
-        self._link.hear(notice)
+        self._connection.apply(notice)
         if notice.kind in ("lost", "retry"):
             self._why = notice.text.rpartition("; trying again")[0] or notice.text
         if notice.kind == "lost":
@@ -157,7 +156,7 @@ class Batch:
         return EXIT_OK if self._matched else EXIT_NOT_EXPECTED
 
     def _print(self) -> None:
-        if self._link.status == "connecting":
+        if self._connection.status == "connecting":
             raise BrokerUnavailable(self._why, f"tried: {self._origin}")
         if self.gauge is not None:
             self._ask_broker(self.gauge)

@@ -6,7 +6,7 @@ from typing import Final
 from evtools.state import State
 from evtools.text import human_age, sanitize
 from evtools.top.intake import Intake
-from evtools.top.link import Link
+from evtools.top.status import ConnectionStatus
 from evtools.top.table import TableModel
 from evtools.transport.live import DOCTOR
 
@@ -40,14 +40,14 @@ _NOTHING_YET: Final = {
 
 
 def diagnose(
-    table: TableModel, state: State, intake: Intake, link: Link | None, now: float
+    table: TableModel, state: State, intake: Intake, connection: ConnectionStatus | None, now: float
 ) -> list[str]:
     """Return lines on why `table` shows nothing, as of `now`; [] if it shows some."""
     if len(table):
         return []
-    if link is not None and link.emptiness:
-        return [sanitize(f"{link.emptiness}.")]
-    lines = list(_connection(link, now))
+    if connection is not None and connection.emptiness:
+        return [sanitize(f"{connection.emptiness}.")]
+    lines = list(_connection(connection, now))
     if table.filter is not None and table.total:
         searched = " so far" if table.waiting else ""
         lines.append(
@@ -56,25 +56,27 @@ def diagnose(
         )
         return [*lines, *map(sanitize, (*table.notes(), *table.filter.hints()))]
     lines.append(_NOTHING_YET[table.name].format(window=table.lens.window))
-    lines += _silence(table, state, intake, link)
+    lines += _silence(table, state, intake, connection)
     return lines
 
 
-def _connection(link: Link | None, now: float) -> Iterator[str]:
-    if link is None or link.status == "live":
+def _connection(connection: ConnectionStatus | None, now: float) -> Iterator[str]:
+    if connection is None or connection.status == "live":
         return
-    reason = f": {sanitize(link.reason[:_REASON_CHARS])}" if link.reason else "."
-    if link.status == "connecting":
+    reason = f": {sanitize(connection.reason[:_REASON_CHARS])}" if connection.reason else "."
+    if connection.status == "connecting":
         yield f"Not connected yet{reason}"
-        if link.attempts:
+        if connection.attempts:
             yield f"{DOCTOR}."
-    elif link.lost_at is not None:
-        since = human_age(max(0.0, now - link.lost_at))
+    elif connection.lost_at is not None:
+        since = human_age(max(0.0, now - connection.lost_at))
         yield f"Not connected for {since}{reason}"
 
 
-def _silence(table: TableModel, state: State, intake: Intake, link: Link | None) -> Iterator[str]:
-    connected = link is None or link.status == "live"
+def _silence(
+    table: TableModel, state: State, intake: Intake, connection: ConnectionStatus | None
+) -> Iterator[str]:
+    connected = connection is None or connection.status == "live"
     if not intake.events:
         yield from _SILENCE if connected else ()
     elif table.name in ("tasks", "types", "errors") and not intake.has_tasks:

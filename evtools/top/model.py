@@ -13,9 +13,8 @@ from evtools.top.choices import Theme, TimeStyle, Window
 from evtools.top.columns import Lens
 from evtools.top.diagnosis import diagnose
 from evtools.top.eventlog import EventLog
-from evtools.top.header import HeaderFacts, header_facts
 from evtools.top.intake import Intake
-from evtools.top.link import Link
+from evtools.top.status import ConnectionStatus, Figures, figures
 from evtools.top.table import TableModel, TableSnapshot
 from evtools.top.views.events import EventsView
 from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView
@@ -46,7 +45,7 @@ class Picture:
     view: str
     as_of: float
     snapshot: TableSnapshot
-    header: HeaderFacts
+    header: Figures
 
     def looks_like(self, other: "Picture") -> bool:
         """Return whether the table is the same, whatever the figures above it."""
@@ -69,12 +68,12 @@ class Model:
         options: Options | None = None,
         max_tasks: int = 100_000,
         max_bytes: int = 256 * 1024 * 1024,
-        link: Link | None = None,
+        connection: ConnectionStatus | None = None,
         replayed: bool = False,
     ) -> None:
         clock = clock or SystemClock()
         self.options = options or Options()
-        self.link = link
+        self.connection = connection
         self.replayed = replayed
         self.state = State(max_tasks_in_memory=max_tasks, max_bytes=max_bytes, clock=clock)
         self.statistics = Statistics()
@@ -84,7 +83,7 @@ class Model:
         self._now = clock.wall()
         self._view = "tasks"
         self._paused_at: float | None = None
-        self._facts: HeaderFacts | None = None
+        self._facts: Figures | None = None
         self._pictures: deque[Picture] = deque(maxlen=PICTURES_MAX)
         self._back = 0
         self._tasks = TasksView(self.state, clock, self.now)
@@ -146,7 +145,7 @@ class Model:
             return self._paused_at
         if self.replayed:
             return now if self.intake.latest is None else self.intake.latest
-        lost_at = self.link.lost_at if self.link is not None else None
+        lost_at = self.connection.lost_at if self.connection is not None else None
         return now if lost_at is None else min(now, lost_at)
 
     def now(self) -> float:
@@ -191,12 +190,12 @@ class Model:
             self._facts = None
         self.views[view].refresh(self.lens())
 
-    def header(self) -> HeaderFacts:
+    def header(self) -> Figures:
         """Return the figures above the tables, of the picture."""
         if self._back:
             return self._pictures[-self._back].header
         if self._facts is None:
-            self._facts = header_facts(
+            self._facts = figures(
                 self.state,
                 self.statistics,
                 self.intake,
@@ -207,7 +206,9 @@ class Model:
 
     def diagnosis(self, view: str) -> list[str]:
         """Return lines on why a view shows nothing; [] if it shows something."""
-        return diagnose(self.views[view], self.state, self.intake, self.link, self._clock.wall())
+        return diagnose(
+            self.views[view], self.state, self.intake, self.connection, self._clock.wall()
+        )
 
     # --- pause -----------------------------------------------------------------------
 

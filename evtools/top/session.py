@@ -17,8 +17,8 @@ from evtools.top.control import ControlClient
 from evtools.top.feed import Feed
 from evtools.top.history import History
 from evtools.top.keys import Keymap
-from evtools.top.link import Link
 from evtools.top.model import Model
+from evtools.top.status import ConnectionStatus
 from evtools.top.table import TableModel
 from evtools.top.ui.terminal import Display, Loop
 from evtools.top.ui.theme import Glyphs
@@ -98,7 +98,7 @@ class Session:
     model: Model
     keymap: Keymap
     feed: Feed
-    link: Link
+    connection: ConnectionStatus
     display: Display
     loop: Loop
     clock: Clock

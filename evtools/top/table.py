@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from evtools.clock import Clock
+from evtools.errors import UsageError
 from evtools.filters import FieldTable, Filter, compile_filter, quote
 from evtools.text import sanitize, sanitize_lines
 from evtools.top.columns import Column, Lens, Slot, fields_of, layout, one_line
@@ -433,6 +434,29 @@ class TableModel(ABC):
 
     def _column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
+
+    def arrange(self, filter_text: str, sort: str, columns: Sequence[str]) -> None:
+        """Filter, sort (`-` before the column reverses) and choose columns as options want it.
+
+        Raise FilterError for an invalid filter, and UsageError for an unknown column.
+        """
+        known = [column.name for column in self.columns]
+        name = sort.removeprefix("-")
+        for flag, names in (("--sort", [name] if name else []), ("--columns", columns)):
+            for one in names:
+                if one not in known:
+                    raise UsageError(
+                        f"{flag}: the view {self.name} has no column {one!r}",
+                        f"it has {', '.join(known)}",
+                    )
+        if filter_text:
+            self.set_filter(filter_text)
+        if sort:
+            self.sort_by(name)
+            if sort != name:
+                self.invert()
+        if columns:
+            self.choose_columns(columns)
 
     # --- cursor and marks ----------------------------------------------------------
 

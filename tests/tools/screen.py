@@ -19,9 +19,9 @@ from evtools.errors import UsageError
 from evtools.top import commands
 from evtools.top.feed import Feed
 from evtools.top.keys import Keymap
-from evtools.top.link import Link
 from evtools.top.model import Model, Options
 from evtools.top.session import Session
+from evtools.top.status import ConnectionStatus
 from evtools.top.ui import screen
 from evtools.top.ui.theme import UNICODE
 from evtools.top.ui.widgets import columns, plain
@@ -127,19 +127,22 @@ class FakeTerminal:
         self.life = Life(1000.0)
         self.host = FakeHost(size)
         self.control = None if read_only else FakeControl()
-        self.link = Link(self.clock)
-        self.link.hear(Notice("listening", "redis://host"))
+        self.connection = ConnectionStatus(self.clock)
+        self.connection.apply(Notice("listening", "redis://host"))
         feed = Feed(lambda: None)
         feed.source = source
         host: Any = self.host
         control: Any = self.control
         self.session = Session(
             model=Model(
-                clock=self.clock, options=Options(), link=self.link, replayed=source is not None
+                clock=self.clock,
+                options=Options(),
+                connection=self.connection,
+                replayed=source is not None,
             ),
             keymap=Keymap(),
             feed=feed,
-            link=self.link,
+            connection=self.connection,
             display=host,
             loop=host,
             clock=self.clock,

@@ -247,7 +247,7 @@ _Sides: TypeAlias = tuple[list[Piece], list[Piece]]
 
 def is_stale(session: Session) -> bool:
     """Return whether the rows show a state of the past: the connection is lost."""
-    return session.link.lost_at is not None and not session.model.replayed
+    return session.connection.lost_at is not None and not session.model.replayed
 
 
 class StatusBar:
@@ -272,16 +272,16 @@ class StatusBar:
 
     def _banner(self, cols: int) -> Line:
         """Return what is wrong with the connection; the age of the data is cut last."""
-        session, link = self._session, self._session.link
-        assert link.lost_at is not None
-        reason = sanitize(link.reason[:_REASON_CHARS])
-        if link.status == "ended":
+        session, connection = self._session, self._session.connection
+        assert connection.lost_at is not None
+        reason = sanitize(connection.reason[:_REASON_CHARS])
+        if connection.status == "ended":
             left = f"ENDED  {reason}" if reason else "ENDED"
         else:
-            tries = f"  attempt {link.attempts}" if link.attempts else ""
+            tries = f"  attempt {connection.attempts}" if connection.attempts else ""
             left = f"RECONNECTING{tries}: {reason} (Q quits)"
-        age = human_age(max(0.0, session.clock.wall() - link.lost_at))
-        right = f"data as of {session.model.lens().time_of_day(link.lost_at)}, {age} old"
+        age = human_age(max(0.0, session.clock.wall() - connection.lost_at))
+        right = f"data as of {session.model.lens().time_of_day(connection.lost_at)}, {age} old"
         left = clip(left, max(0, cols - width(right) - 4))
         return restyled(spread([("", f" {left}")], [("", f"{right} ")], cols), "banner")
 
@@ -314,7 +314,11 @@ class StatusBar:
             return "PAUSED"
         latest = session.model.intake.latest
         silent = latest is not None and session.clock.wall() - latest > _STALE_AFTER
-        return "STALE" if session.link.status == "live" and silent else session.link.status.upper()
+        return (
+            "STALE"
+            if session.connection.status == "live" and silent
+            else session.connection.status.upper()
+        )
 
     def _losses(self, *, wide: bool) -> Iterator[Piece]:
         """Yield the counters of losses; zeros only where there is room."""

@@ -368,13 +368,13 @@ def test_the_end_of_a_source_without_an_error_is_shown(evtop):
     played.play(
         "proj.charge",
         lambda: played.console._take_end(Ended()),
-        lambda: played.session.link.status == "ended",
+        lambda: played.session.connection.status == "ended",
         "q",
     )
 
 
 def test_a_replay_is_no_connection_to_wait_for(evtop):
-    assert evtop().session.link.status == "live"
+    assert evtop().session.connection.status == "live"
 
 
 # --- what it is made of -----------------------------------------------------------
@@ -499,7 +499,7 @@ def test_notices_of_the_connection_are_shown(evtop):
     played.play(
         "proj.charge",
         lambda: played.console._take_notice(Notice("lost", "reset by peer")),
-        lambda: played.session.link.status == "reconnecting",
+        lambda: played.session.connection.status == "reconnecting",
         "Q",
     )
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from evtools.top.link import Link
 from evtools.top.model import Model
+from evtools.top.status import ConnectionStatus
 from evtools.transport import Notice
 from evtools.transport.live import DOCTOR
 from tools.clock import FakeClock
@@ -13,10 +13,10 @@ from tools.life import Life
 def told(view, *events, notices=(), filter_text=""):
     """Return what a view says of its emptiness after events."""
     clock = FakeClock(1000.0)
-    link = Link(clock)
+    connection = ConnectionStatus(clock)
     for notice in notices:
-        link.hear(notice)
-    model = Model(clock=clock, link=link)
+        connection.apply(notice)
+    model = Model(clock=clock, connection=connection)
     model.take(list(events))
     clock.now = 1010.0
     model.views[view].set_filter(filter_text)

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evtools.top.choices import VIEWS
-from evtools.top.link import Link
 from evtools.top.model import PICTURES_MAX, Model, Options
+from evtools.top.status import ConnectionStatus
 from evtools.transport import Notice
 from evtools.transport.queues import Depth
 from tools.clock import FakeClock
@@ -168,14 +168,14 @@ def test_a_figure_that_fails_keeps_nothing_else_from_being_counted(screen, monke
 
 def test_ages_stop_while_there_is_no_connection():
     clock = FakeClock(1000.0)
-    link = Link(clock)
-    model = Model(clock=clock, link=link)
-    link.hear(Notice("listening", ""))
+    connection = ConnectionStatus(clock)
+    model = Model(clock=clock, connection=connection)
+    connection.apply(Notice("listening", ""))
     assert model.as_of(1001.0) == 1001.0
     clock.now = 1002.0
-    link.hear(Notice("lost", "refused"))
+    connection.apply(Notice("lost", "refused"))
     assert model.as_of(1060.0) == 1002.0
-    link.hear(Notice("restored", ""))
+    connection.apply(Notice("restored", ""))
     assert model.as_of(1060.0) == 1060.0
 
 

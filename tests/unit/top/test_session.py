@@ -176,7 +176,7 @@ def test_another_model_keeps_how_things_are_shown(busy, session):
     session.table.choose_columns(["name", "state"])
     busy.press("j")
     key = session.table.focus_key
-    fresh = type(old)(clock=busy.clock, link=busy.link)
+    fresh = type(old)(clock=busy.clock, connection=busy.connection)
     session.replace(fresh)
     assert session.model is fresh
     life = busy.life

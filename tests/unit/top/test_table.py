@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from evtools.errors import FilterError
+from evtools.errors import FilterError, UsageError
 from evtools.top import table as table_module
 from evtools.top.columns import Lens, count_column, fields_of, name_column
+from evtools.top.model import Model
 from evtools.top.table import HOLD, Cursor, SnapshotTable, TableModel, labelled, paragraph, raw
 from tools.clock import FakeClock
 
@@ -516,3 +517,38 @@ def test_raw_fields_are_json():
     assert json.loads("\n".join(lines)) == fields
     assert all(line.isprintable() for line in lines)
     assert raw({}) == ("{", "}")
+
+
+# --- options -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (("", "", ()), ("", "share", True, None)),
+        (("name:mail", "", ()), ("name:mail", "share", True, None)),
+        (("", "failed", ()), ("", "failed", True, None)),
+        (("", "-rate", ()), ("", "rate", False, None)),
+        (("", "name", ("rate", "name")), ("", "name", False, ("rate", "name"))),
+    ],
+)
+def test_a_table_is_arranged_as_options_want_it(arguments, shown):
+    table = Model(clock=FakeClock()).views["types"]
+    table.arrange(*arguments)
+    assert (table.filter_text, table.sort_key, table.reverse, table.chosen) == shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("", "-x", ()), "--sort: the view types has no column 'x'"),
+        (("", "", ("name", "x")), "--columns: the view types has no column 'x'"),
+    ],
+)
+def test_options_that_a_table_cannot_follow_are_refused(arguments, error):
+    table = Model(clock=FakeClock()).views["types"]
+    with pytest.raises(UsageError, match=error) as caught:
+        table.arrange(*arguments)
+    assert "it has name, rate" in caught.value.hint
+    with pytest.raises(FilterError):
+        table.arrange("(", "", ())

@@ -9,9 +9,8 @@ import pytest
 
 from evtools.state import Quantiles
 from evtools.top.choices import VIEWS
-from evtools.top.header import HeaderFacts
-from evtools.top.link import Link
 from evtools.top.model import Model
+from evtools.top.status import ConnectionStatus, Figures
 from evtools.top.ui.screen import LEAST, StatusBar
 from evtools.top.ui.theme import ASCII
 from evtools.top.ui.widgets import columns, plain
@@ -224,7 +223,7 @@ TIMES = Quantiles(count=2, p50=0.084, p95=1.2, p99=4.8, max=9.0)
 
 @pytest.fixture
 def facts():
-    return HeaderFacts(
+    return Figures(
         lag=0.2,
         reconnects=0,
         gaps=0,
@@ -343,9 +342,9 @@ def first(terminal):
     ],
 )
 def test_the_status_of_the_connection_is_shown(terminal, notices, status):
-    link = terminal.session.link = Link(terminal.clock)
+    connection = terminal.session.connection = ConnectionStatus(terminal.clock)
     for notice in notices:
-        link.hear(notice)
+        connection.apply(notice)
     assert f"  {status}  " in first(terminal)
 
 
@@ -361,18 +360,18 @@ def test_a_pause_and_a_long_silence_are_not_called_live(terminal):
 @pytest.mark.parametrize(("size", "row"), [((120, 32), 1), ((80, 24), 1), ((80, 12), 0)])
 def test_a_lost_connection_has_a_banner_and_dims_the_rows(busy, size, row):
     busy.size = size
-    busy.link.hear(Notice("lost", "reset\x1b"))
+    busy.connection.apply(Notice("lost", "reset\x1b"))
     assert " RECONNECTING: reset\\x1b (Q quits)" in busy.lines()[row]
-    busy.link.hear(Notice("retry", "refused; trying again"))
+    busy.connection.apply(Notice("retry", "refused; trying again"))
     busy.clock.now += 12
     frame = busy.frame()
     assert [style for style, _ in frame.lines[row]] == ["banner"]
     assert plain(frame.lines[row]).startswith(" RECONNECTING  attempt 1: refused; trying again")
     assert plain(frame.lines[row]).endswith("data as of 00:16:41, 12s old ")
     assert "stale" in {line[0][0] for line in frame.lines if line}
-    busy.link.hear(Notice("lost", "x" * 500))
+    busy.connection.apply(Notice("lost", "x" * 500))
     assert busy.lines()[row].endswith("data as of 00:16:41, 12s old")
-    busy.link.hear(Notice("restored", "redis://host"))
+    busy.connection.apply(Notice("restored", "redis://host"))
     assert "RECONNECTING" not in busy.text
 
 
@@ -380,7 +379,7 @@ def test_a_lost_connection_has_a_banner_and_dims_the_rows(busy, size, row):
     ("error", "left"), [(None, " ENDED "), (ValueError("refused"), " ENDED  refused ")]
 )
 def test_an_end_has_a_banner_too(terminal, error, left):
-    terminal.link.end(error)
+    terminal.connection.end(error)
     assert terminal.lines()[1].startswith(left)
     assert "  ENDED  " in first(terminal)
 
@@ -410,7 +409,7 @@ def test_a_replay_has_its_speed_its_time_and_its_end(tmp_path):
     terminal.session.model.refresh("tasks", terminal.clock.now)
     assert first(terminal).endswith("00:08:20 UTC")
     list(tape.batches(0))
-    terminal.link.end(None)
+    terminal.connection.end(None)
     assert "  REPLAY ENDED  " in first(terminal)
     assert "banner" not in {style for style, _ in terminal.frame().lines[1]}
     tape.close()
