@@ -81,25 +81,6 @@ def test_it_runs_as_many_as_it_has_processes_and_holds_as_many_again(rehearsal, 
     assert rehearsal.kinds()["task-succeeded"] == 10
 
 
-def test_heartbeats_tell_what_it_does(rehearsal, worker, send):
-    processed = worker.processed
-    send()
-    send()
-    rehearsal.play(2)
-    beat = rehearsal.of("worker-heartbeat")[-1]
-    assert beat["processed"] == processed + 2
-    assert beat["active"] == 2 - rehearsal.kinds()["task-succeeded"] > 0
-
-
-def test_a_failure_has_an_exception_and_a_traceback(rehearsal, send):
-    task = send(ending("failed", exception=lambda _: "E('x')"))
-    rehearsal.play(5)
-    assert life(rehearsal, task)[-1] == "failed"
-    (event,) = rehearsal.of("task-failed")
-    assert event["exception"] == "E('x')"
-    assert "raise E('x')" in event["traceback"]
-
-
 def test_a_task_is_tried_three_times_and_given_up(rehearsal, send):
     task = send(ending("retried", exception=lambda _: "E('x')"))
     rehearsal.play(30)
@@ -139,13 +120,6 @@ def test_what_is_revoked_does_not_start(rehearsal, worker, send):
     assert (event["terminated"], event["signum"]) == (False, None)
 
 
-def test_what_is_revoked_in_its_queue_is_not_received(rehearsal, worker, send):
-    task = send()
-    worker.revoke(task.uuid)
-    rehearsal.play(1)
-    assert life(rehearsal, task) == ["sent", "revoked"]
-
-
 def test_what_runs_ends_only_by_a_signal(rehearsal, worker, send):
     task = send()
     rehearsal.play(0.5)
@@ -156,13 +130,6 @@ def test_what_runs_ends_only_by_a_signal(rehearsal, worker, send):
     assert life(rehearsal, task)[-1] == "revoked"
     (event,) = rehearsal.of("task-revoked")
     assert (event["terminated"], event["signum"], event["expired"]) == (True, 9, False)
-
-
-def test_only_so_many_revoked_tasks_are_remembered(worker, monkeypatch):
-    monkeypatch.setattr(module, "REVOKED_MAX", 3)
-    for number in range(10):
-        worker.revoke(f"u{number}")
-    assert list(worker._revoked) == ["u7", "u8", "u9"]
 
 
 def test_what_has_expired_is_not_run(rehearsal, worker, send):
@@ -238,31 +205,6 @@ def test_who_is_to_be_silent_about_tasks_still_beats(rehearsal, worker, send):
     assert set(rehearsal.kinds()) == {"task-sent", "worker-heartbeat"}
 
 
-def test_asked_who_is_there_it_tells_little(rehearsal, worker):
-    worker.wake_up()
-    (event,) = rehearsal.of("worker-heartbeat")
-    assert event["freq"] == 5.0
-    assert "active" not in event
-
-
-def test_children_are_sent_while_the_parent_runs(rehearsal, send):
-    parent = send(BY_NAME["shop.orders.fulfil"])
-    rehearsal.play(10)
-    children = rehearsal.of("task-sent", parent_id=parent.uuid)
-    assert len(children) == 3
-    (ended,) = rehearsal.of("task-succeeded", uuid=parent.uuid)
-    for child in children:
-        assert rehearsal.events.index(child) < rehearsal.events.index(ended)
-
-
-def test_who_is_terminated_sends_no_children(rehearsal, worker, send):
-    parent = send(BY_NAME["shop.orders.fulfil"])
-    rehearsal.play(0.1)
-    worker.revoke(parent.uuid, signum=15)
-    rehearsal.play(10)
-    assert rehearsal.of("task-sent", parent_id=parent.uuid) == []
-
-
 # --- the cluster --------------------------------------------------------------------
 
 
@@ -274,13 +216,6 @@ def played():
 def test_a_seed_decides_what_happens():
     assert Rehearsal().play(60).events == Rehearsal().play(60).events
     assert Rehearsal().play(60).events != Rehearsal(seed=2).play(60).events
-
-
-def test_it_makes_no_difference_how_often_one_looks():
-    at_once, in_steps = Rehearsal().play(60), Rehearsal()
-    for _ in range(600):
-        in_steps.play(0.1)
-    assert in_steps.events[:-20] == at_once.events[: len(in_steps.events) - 20]
 
 
 def test_clients_send_at_their_rate(played):
@@ -300,14 +235,6 @@ def test_all_that_a_view_can_show_happens(played):
         *((False, False), (True, False), (False, True))
     }
     assert {e["requeue"] for e in played.of("task-rejected")} == {True, False}
-
-
-def test_a_first_look_has_something_to_see():
-    first = Rehearsal().play(0.5).kinds()
-    assert first["worker-online"] == 5
-    assert first["task-sent"] >= 1
-    soon = Rehearsal().play(20).kinds()
-    assert {"task-failed", "task-retried", "task-progress"} <= set(soon)
 
 
 def test_some_retries_succeed_and_some_are_given_up(played):
@@ -351,12 +278,6 @@ def test_a_queue_that_nobody_serves_drops_the_oldest():
     assert max(lengths) == module.QUEUE_MAX
 
 
-def test_process_ids_are_new_each_time():
-    simulation = Rehearsal().simulation
-    pids = [simulation.new_pid() for _ in range(100)]
-    assert len({pid + offset for pid in pids for offset in (0, 1)}) == 200
-
-
 def lives(hostname):
     played = Rehearsal().play(300)
     return [
@@ -371,11 +292,6 @@ def test_one_worker_dies_without_a_word_and_returns():
         ("worker-online", 65.0),
         ("worker-online", 185.0),
     ]
-
-
-def test_one_worker_stops_when_it_is_done_and_returns():
-    kinds = [kind for kind, _ in lives("w3@demo-b")]
-    assert kinds == ["worker-online", "worker-offline"] * 3 + ["worker-online"]
 
 
 def test_the_clock_of_one_worker_is_ahead():
@@ -404,21 +320,6 @@ def test_a_task_tells_what_celery_tells():
         "root_id": task.uuid,
         "parent_id": None,
     }
-
-
-def test_delays_and_deadlines_are_told_in_utc():
-    remind = make_task(Random(1), BY_NAME["shop.offers.remind"], NOW)
-    assert remind.fields()["eta"] == "2023-11-14T22:13:35+00:00"
-    report = make_task(Random(1), BY_NAME["shop.reports.build"], NOW)
-    assert report.fields()["expires"] == "2023-11-14T22:13:40+00:00"
-
-
-def test_children_know_their_parent_and_their_root():
-    root = make_task(Random(1), BY_NAME["shop.orders.fulfil"], NOW)
-    child = make_task(Random(2), BY_NAME["shop.orders.pack"], NOW, root)
-    grandchild = make_task(Random(3), BY_NAME["shop.orders.label"], NOW, child)
-    told = grandchild.fields()
-    assert (told["parent_id"], told["root_id"]) == (child.uuid, root.uuid)
 
 
 @pytest.mark.parametrize(
