@@ -1,7 +1,6 @@
 """evcam: its options, from the command line to CamOptions."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +21,6 @@ from evtools.errors import UsageError
 
 if TYPE_CHECKING:
     from evtools.cam.options import CamOptions
-    from evtools.transport import ConnectionSettings
 
 _HELP: Final = """\
 Take periodic snapshots of a Celery cluster.
@@ -149,12 +147,15 @@ _NUMBERS: Final = ("maxrate", "uid", "gid")
 def evcam(ctx: click.Context, /, **values: Any) -> int:
     """Take periodic snapshots of a Celery cluster."""
     from evtools.cli import logs
+    from evtools.transport import check_transport
 
     logs.set_up("evcam", **logs.wanted(values))
-    settings = setup(ctx, connection_settings, secrets=secrets(values))
+    settings = setup(ctx, secrets=secrets(values))
     if settings is None:
         return 0
     options = build_options(ctx)
+    if not (options.read or options.demo or values["command"] in _ABOUT_ANOTHER):
+        check_transport(settings)
     if values["command"] is not None:
         from evtools.cam.control import run as run_command
         from evtools.text import hide_credentials
@@ -217,24 +218,6 @@ def _check(ctx: click.Context) -> None:
             )
     if values["maxrate"]:
         rate(values["maxrate"])
-
-
-def connection_settings(ctx: click.Context) -> "ConnectionSettings":
-    """Return the connection settings of a parsed command line.
-
-    Raise UsageError or ImproperlyConfigured.
-    """
-    from evtools.cli import connection
-    from evtools.transport import check_transport
-
-    values = ctx.params
-    settings = connection.connection_settings(ctx)
-    if values["queue"]:
-        settings = replace(settings, event_queue=values["queue"])
-    needs_broker = not (values["read"] or values["demo"] or values["show_config"])
-    if needs_broker and values["command"] not in _ABOUT_ANOTHER:
-        check_transport(settings)
-    return settings
 
 
 def level_of(values: Mapping[str, Any]) -> int:

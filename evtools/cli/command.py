@@ -136,17 +136,12 @@ SHARED: Final = (
 
 
 def setup(
-    ctx: click.Context,
-    make: "Callable[[click.Context], ConnectionSettings] | None" = None,
-    *,
-    secrets: Iterable[str] = (),
-    level: str = "warning",
+    ctx: click.Context, *, secrets: Iterable[str] = (), level: str = "warning"
 ) -> "ConnectionSettings | None":
     """Return the connection settings of the command line, or None after --show-config.
 
-    `make` reads them in place of connection_settings.  Warnings about settings are logged at
-    `level`; passwords and `secrets` are removed from the process list.  Raise what `make`
-    raises.
+    Warnings about settings are logged at `level`; passwords and `secrets` are removed from
+    the process list.  Raise UsageError or ImproperlyConfigured.
     """
     import logging
 
@@ -157,7 +152,7 @@ def setup(
 
     for warning in sources_of(ctx).warnings:
         log(warning)
-    settings = (make or connection_settings)(ctx)
+    settings = connection_settings(ctx)
     hide_secrets(sys.argv, settings.urls, secrets)
     if ctx.params["show_config"]:
         from evtools.cli.show_config import show_config

@@ -73,6 +73,7 @@ def connection_settings(ctx: click.Context) -> ConnectionSettings:
         options=transport_options(ctx),
         may_ignore=_optional(ctx),
         tls=_tls(ctx),
+        event_queue=values.get("queue") or "",
         tool=ctx.command.name or "evtools",
     )
 

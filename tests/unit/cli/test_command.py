@@ -131,9 +131,7 @@ def test_what_an_application_sets_for_other_transports_is_no_mistake(application
     with command("dump").make_context("evdump", arguments) as ctx:
         settings = connection_settings(ctx)
     assert settings.options == {"region": "eu", "sep": ":"}
-    assert settings.may_ignore == {
-        *("region", "fanout_prefix", "fanout_patterns", "global_keyprefix")
-    }
+    assert settings.may_ignore == {"region", "fanout_prefix", "fanout_patterns", "global_keyprefix"}
     connect(settings).release()
 
 
@@ -145,13 +143,16 @@ def test_what_an_application_sets_for_other_transports_is_no_mistake(application
             "[profile.x]\nheartbeat = 'soon'",
             "",
             ("--profile", "x"),
-            *(78, "evdump: {file} [profile.x]: heartbeat: "),
+            78,
+            "evdump: {file} [profile.x]: heartbeat: ",
         ),
         ("", "event_queue_ttl='soon'", (), 2, "evdump: -A {app}: event_queue_ttl: "),
         (
             "",
             "broker_use_ssl={'colour': 'x'}",
-            *((), 2, "-A {app}: broker_use_ssl: unknown key colour"),
+            (),
+            2,
+            "-A {app}: broker_use_ssl: unknown key colour",
         ),
         ("heartbeat = 1", "", ("--heartbeat", "soon"), 2, "Invalid value for '--heartbeat'"),
         ("nonsense", "", ("--help",), 0, ""),
@@ -213,12 +214,14 @@ def titles(monkeypatch):
         ("-b redis://:s3kr1t@h/0", "redis://:s3kr1t@h/0", (), "-b redis://:**@h/0"),
         (
             "-c postgres:x://u:one@h --camera-option password=two",
-            *("redis://h", ["one", "", "two"]),
+            "redis://h",
+            ["one", "", "two"],
             "-c postgres:x://u:**@h --camera-option password=**",
         ),
         (
             "--broker-command vault read --token s3kr1t http://me:s3kr1t@vault/",
-            *("redis://h", ()),
+            "redis://h",
+            (),
             "--broker-command vault read --token ** http://**@vault/",
         ),
         ("-b @file", "redis://:s3kr1t@h/0", (), None),

@@ -290,7 +290,8 @@ def reading(config):
         (
             "[profile.p.evcam]\nfreq = 2\n",
             ("--profile", "p"),
-            *("[profile.p.evcam]\nfreq = 3\n", {"freq": 3}),
+            "[profile.p.evcam]\nfreq = 3\n",
+            {"freq": 3},
         ),
     ],
 )

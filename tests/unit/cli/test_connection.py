@@ -19,16 +19,14 @@ def test_without_options_the_settings_are_the_defaults():
 
 
 def test_every_option_reaches_its_setting():
-    assert settings(
-        *("-b", "redis://h/1", "--login-method", "PLAIN"),
-        *("--connect-timeout", "2", "--heartbeat", "0", "--no-reconnect"),
-        *("--buffer-size", "2M", "--event-routing-key", "task.#"),
-        *("--event-exchange", "e", "--event-queue-prefix", "p"),
-        *("--event-queue-ttl", "none", "--event-queue-expires", "1m"),
-        *("--no-event-queue-exclusive", "--event-queue-durable"),
-        *("--control-exchange", "c", "--no-wakeup", "--enable-events"),
-        *("--accept", "json", "--accept", "yaml"),
-    ) == ConnectionSettings(
+    arguments = """
+        -b redis://h/1 --login-method PLAIN --connect-timeout 2 --heartbeat 0 --no-reconnect
+        --buffer-size 2M --event-routing-key task.# --event-exchange e --event-queue-prefix p
+        --event-queue-ttl none --event-queue-expires 1m --no-event-queue-exclusive
+        --event-queue-durable --control-exchange c --no-wakeup --enable-events
+        --accept json --accept yaml
+    """
+    assert settings(*arguments.split()) == ConnectionSettings(
         urls="redis://h/1",
         source_of_url="-b flag",
         login_method="PLAIN",
@@ -69,10 +67,11 @@ def test_transport_options_have_two_forms(arguments, options):
 
 
 def test_tls_options_become_a_record():
-    assert settings(
-        *("--tls", "--tls-ca", "ca", "--tls-cert", "c", "--tls-key", "k"),
-        *("--tls-verify", "none", "--no-tls-check-hostname"),
-    ).tls == TLS(enabled=True, ca="ca", cert="c", key="k", verify="none", check_hostname=False)
+    arguments = (
+        "--tls --tls-ca ca --tls-cert c --tls-key k --tls-verify none --no-tls-check-hostname"
+    )
+    tls = TLS(enabled=True, ca="ca", cert="c", key="k", verify="none", check_hostname=False)
+    assert settings(*arguments.split()).tls == tls
     assert settings("--no-tls").tls.enabled is False
 
 

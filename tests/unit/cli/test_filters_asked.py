@@ -13,7 +13,8 @@ TASKS = {
     "ok": ("proj.add", "task-succeeded", {"result": "3", "runtime": 0.5}),
     "slow": ("proj.report", "task-succeeded", {"result": "9", "runtime": 4.0}),
     "card": (
-        *("tasks.charge", "task-failed"),
+        "tasks.charge",
+        "task-failed",
         {"exception": "CardError('and declined')", "traceback": "Traceback"},
     ),
     "again": ("tasks.charge", "task-retried", {"exception": "pay.TimeOut('5 s')"}),

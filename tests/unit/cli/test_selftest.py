@@ -22,17 +22,20 @@ def test_what_is_installed_here_passes(name, monkeypatch, config):
     [
         (
             "standard library",
-            *((frozen, "build"), lambda: {"library": ["json", "jsonx"]}),
+            (frozen, "build"),
+            lambda: {"library": ["json", "jsonx"]},
             "jsonx: ModuleNotFoundError",
         ),
         (
             "transports",
-            *((version, "transports"), lambda: ["amqp", "amqps", "memory"]),
+            (version, "transports"),
+            lambda: ["amqp", "amqps", "memory"],
             "redis, redis\\+socket, rediss, sentinel",
         ),
         (
             "metadata",
-            *((version, "parts"), lambda: {"kombu": "5.7.0"}),
+            (version, "parts"),
+            lambda: {"kombu": "5.7.0"},
             "no metadata of redis, hiredis",
         ),
         ("processes", (frozen, "folder"), lambda: "/unpacked", "children would inherit"),

@@ -185,12 +185,16 @@ def test_the_filter_of_expect_decides_about_the_status(top, recording):
         (
             ("-B", "-d", "100ms"),
             {"BROKER_URL": "redis://:s3kr1t@127.0.0.1:1/0"},
-            *(69, "", "cannot reach redis://:**@127.0.0.1:1/0: TCP: connection refused"),
+            69,
+            "",
+            "cannot reach redis://:**@127.0.0.1:1/0: TCP: connection refused",
         ),
         (
             ("--check", "w@h", "-d", "100ms", "-b", "redis://127.0.0.1:1/0"),
             {},
-            *(3, "UNKNOWN - cannot reach redis://127.0.0.1:1/0", ""),
+            3,
+            "UNKNOWN - cannot reach redis://127.0.0.1:1/0",
+            "",
         ),
         (("--demo", "--log-file", "none/x.log"), {}, 73, "", "cannot write none/x.log: No such"),
     ],
