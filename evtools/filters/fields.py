@@ -87,8 +87,8 @@ class Kind(Enum):
 class Field:
     """A field of a filter.
 
-    `applies` tells which subjects should have it, and `reason` why it may be unknown in
-    them.  `drifts` means that its value changes with time alone.
+    `applies` returns whether a subject should have it, and `reason` is why it may be unknown
+    nevertheless.  `drifts` means that its value changes with time alone.
     """
 
     name: str
@@ -289,7 +289,9 @@ def _event_field(name: str) -> Getter:
         if event.original is not UNSET:
             return event.get(name)
         value: object = attribute(event)
-        return event.joined.get(name) if value is None else value
+        if value is None:
+            return event.joined.get(name)
+        return value or event.get(name)  # "" is also a missing uuid
 
     return get
 
@@ -298,7 +300,7 @@ def _event_fields(names: tuple[str, ...]) -> Callable[[Event], tuple[object, ...
     attributes = attrgetter(*names)
 
     def get(event: Event) -> tuple[object, ...]:
-        if event.original is not UNSET:
+        if event.original is not UNSET or not event.uuid:
             return tuple([event.get(name) for name in names])
         own: tuple[object, ...] = attributes(event)
         joined = event.joined
@@ -384,7 +386,7 @@ EVENT_FIELDS: Final[FieldTable] = {
 
 
 def running_since(task: Any) -> float | None:
-    """Return when a task that has not ended started, in epoch seconds of our own clock."""
+    """Return when a task that has not ended started, in epoch seconds of the local clock."""
     if task.state != "STARTED":
         return None
     skew = seconds(getattr(task.worker, "skew", None)) or 0.0
@@ -395,8 +397,8 @@ def running_since(task: Any) -> float | None:
 def task_fields(now: Callable[[], float] | None = None) -> FieldTable:
     """Return the fields of tasks, by name.
 
-    `now` returns the epoch seconds that running tasks have run until and at which lost
-    tasks are told; without it neither is known.
+    `now` returns the epoch seconds up to which running tasks have run, and as of which tasks
+    may be lost; without it neither is known.
     """
 
     def runtime(task: Any) -> float | None:

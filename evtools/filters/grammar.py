@@ -227,6 +227,8 @@ _INDEX = re.compile(r"""\[["']?([\w.-]+)["']?\]""")
 _SELECT = re.compile(r"(?:select|filter)\s*\(", re.IGNORECASE)
 _CALL = re.compile(r"[\w.]+\(")
 _PATTERN = re.compile(r"\S*")
+_EVERYTHING = re.compile(r"(?:\*:\*)?")
+_SIGNS = re.compile(r"(?:&&|\|\|)?")
 _BRACED_PATTERN = re.compile(r"[^\s,}]*")
 _NOTHING = re.compile("")
 # fmt: off
@@ -270,7 +272,8 @@ class _Scanner:
             return [_Token("(" if character == "(" else ")", start, 1)]
         if self._is_brace(character):
             self.at += 1
-            return self._brace(character, start)
+            self.braces += {"{": 1, "}": -1, ",": 0}[character]
+            return [] if character == "," else [_Token("(" if character == "{" else ")", start, 1)]
         if selects := self._skip(_SELECT):
             return [_Token("(", start, len(selects))]
         if character in "-!":
@@ -295,12 +298,6 @@ class _Scanner:
             return bool(_FIELD.match(self.text, inside) or _SPACED.match(self.text, inside))
         return self.braces > 0 and character in ",}"
 
-    def _brace(self, character: str, start: int) -> list[_Token]:
-        if character == ",":
-            return []
-        self.braces += 1 if character == "{" else -1
-        return [_Token("(" if character == "{" else ")", start, 1)]
-
     def _is_field(self, name: str) -> bool:
         first = re.split(r"[.\[]", name.lower())[0]
         return name.lower() in self.names or first in ("field", "f", "kwargs", "args")
@@ -316,21 +313,25 @@ class _Scanner:
 
     def _word(self) -> _Token:
         start = self.at
-        if match := _SLASHES.match(self.text, start):
-            self.at = match.end()
-            return _term_token("any", "~", [self._slashed(match)], start, len(match[0]))
-        if self.text.startswith("*:*", start):
-            self.at += 3
-            return _word_token(Value("*"), start, 3)
-        for sign in ("&&", "||"):
-            if self.text.startswith(sign, start):
-                self.at += len(sign)
-                return _Token(_KEYWORDS[sign], start, len(sign))
+        if value := self._slashes():
+            return _term_token("any", "~", [value], start, value.length)
+        if self._skip(_EVERYTHING):
+            return _term_token("any", ":", [Value("*")], start, 3, is_word=True)
+        if sign := self._skip(_SIGNS):
+            return _Token(_KEYWORDS[sign], start, len(sign))
         self._refuse_lone_operator()
         value = self._value(_BRACED_ITEM if self.braces else _BARE_WORD)
         if not value.literal and value.text.upper() in _KEYWORDS:
             return _Token(_KEYWORDS[value.text.upper()], start, self.at - start)
-        return _word_token(value, start, self.at - start)
+        return _term_token("any", ":", [value], start, self.at - start, is_word=True)
+
+    def _slashes(self) -> Value | None:
+        """Read a /pattern/ in slashes, if one comes."""
+        match = _SLASHES.match(self.text, self.at)
+        if match is None:
+            return None
+        self.at = match.end()
+        return Value(match[1], position=match.start(), length=len(match[0]))
 
     def _refuse_lone_operator(self) -> None:
         """Refuse `> 5` and `| x`, which would silently be searched for as text."""
@@ -359,11 +360,9 @@ class _Scanner:
         if not is_pattern:
             self._refuse_other_operators(match.start("operator"))
         self._skip_to_value()
-        slashes = _SLASHES.match(self.text, self.at)
-        if slashes and (is_pattern or operator in (":", "=", "!=")):
-            self.at = slashes.end()
+        if (is_pattern or operator in (":", "=", "!=")) and (value := self._slashes()):
             sign = "!~" if operator.startswith("!") else "~"
-            return _term_token(name, sign, [self._slashed(slashes)], start)
+            return _term_token(name, sign, [value], start)
         values = [self._pattern()] if is_pattern else self._values(operator)
         return _term_token(name, operator, values, start)
 
@@ -373,9 +372,6 @@ class _Scanner:
         self._skip(_BLANKS)
         if self.at > before and self._peek(_BARE_WORD).upper() in _KEYWORDS:
             self.at = before
-
-    def _slashed(self, match: re.Match[str]) -> Value:
-        return Value(match[1], position=match.start(), length=len(match[0]))
 
     def _worded(self, match: re.Match[str]) -> list[_Token]:
         """Read a term whose operator is a word, such as `in`."""
@@ -402,8 +398,13 @@ class _Scanner:
         values = self._values(":")
         if operator == "contains":
             return values, ":"
-        if "like" in operator:
-            return [_like(value) for value in values], ":"
+        if "like" in operator:  # without a wildcard it is exact
+            return [
+                replace(value, text=value.text.replace("%", "*").replace("_", "?"), literal=False)
+                if re.search("[%*]", value.text)
+                else value
+                for value in values
+            ], ":"
         if operator.startswith("starts"):
             return [replace(value, text=f"{value.text}*", literal=False) for value in values], ":"
         return values, "="
@@ -552,18 +553,13 @@ class _Scanner:
 
 
 def _term_token(
-    name: str, operator: str, values: list[Value], start: int, length: int = 0
+    name: str,
+    operator: str,
+    values: list[Value],
+    start: int,
+    length: int = 0,
+    *,
+    is_word: bool = False,
 ) -> _Token:
-    term = Term(_INDEX.sub(r".\1", name), operator, tuple(values), start)
+    term = Term(_INDEX.sub(r".\1", name), operator, tuple(values), start, is_word)
     return _Token("term", start, length or len(name), term)
-
-
-def _word_token(value: Value, start: int, length: int) -> _Token:
-    return _Token("term", start, length, Term("any", ":", (value,), value.position, is_word=True))
-
-
-def _like(value: Value) -> Value:
-    """Return the pattern of SQL's LIKE with our wildcards; without any it is exact."""
-    if "%" not in value.text and "*" not in value.text:
-        return value
-    return replace(value, text=value.text.replace("%", "*").replace("_", "?"), literal=False)

@@ -5,7 +5,7 @@ from typing import Final
 
 #: The longest password that is looked for, as hostile text must not take long.
 _LONG: Final = "{1,300}"
-#: What is not hidden in a URL: placeholders of our own messages, and masks.
+#: What is not hidden in a URL: placeholders in messages of evtools, and masks.
 _OURS: Final = r"(?-i:USER)?:?(?-i:PASSWORD)?@|[^/\s@]{0,100}:?\*\*@"
 
 #: What is hidden, and its replacement.

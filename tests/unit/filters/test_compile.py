@@ -1,11 +1,13 @@
 """Filters, from their text to what they match."""
 
+import json
 from datetime import timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from evtools.errors import FilterError
 from evtools.filters import (
@@ -20,7 +22,8 @@ from evtools.filters import (
     task_fields,
 )
 from evtools.filters.fields import ALIASES
-from evtools.wire import Record
+from evtools.wire import OWN_FIELDS, Record, Schema
+from evtools.wire.events import COMMON
 
 NOW = 1763647260.0  # 2025-11-20 14:01:00 UTC
 EVENT = {
@@ -196,6 +199,30 @@ def test_a_field_is_the_events_own_or_joined(name):
     assert value(name, {"type": "x", key: None}, {key: "joined"}) is None
     assert value(name, {"type": "x"}, {key: "joined"}) == "joined"
     assert value(name, {"type": "x"}) is None
+
+
+@pytest.mark.parametrize("kind", [*OWN_FIELDS, "task-progress", "worker-x"])
+def test_an_event_as_celery_sends_it_has_the_same_fields(kind):
+    fields = {name: f"the {name}" for name in OWN_FIELDS.get(kind, (*COMMON, "x"))}
+    numbers = ("timestamp", "utcoffset", "pid", "clock", "retries", "runtime", "freq")
+    fields |= {name: 7 for name in (*numbers, "active", "processed", "signum") if name in fields}
+    fields |= {name: True for name in ("terminated", "expired", "requeue") if name in fields}
+    fields |= {"loadavg": [1, 2, 3]} if "loadavg" in fields else {}
+    schema = Schema()
+    schema.learn({"type": kind, **fields})
+    plain = schema.json_event(json.dumps({"type": kind, **fields}).encode())
+    plain.stamp(9.0)
+    for joined in ({}, {"name": "known", "queue": "mail", "started": 3.0, "args": "(1,)"}):
+        plain.known = {name: value for name, value in joined.items() if name not in fields}
+        general = Record({"type": kind, **fields}, plain.known)
+        general.stamp(9.0)
+        assert plain.original is UNSET
+        for name, field in EVENT_FIELDS.items():
+            got, expected = field.get(plain), field.get(general)
+            if isinstance(got, tuple):
+                got, expected = set(got) - {None}, set(expected) - {None}
+            assert got == expected, name
+            assert field.applies(plain) is field.applies(general)
 
 
 @pytest.mark.parametrize(
