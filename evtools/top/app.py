@@ -14,16 +14,14 @@ from evtools.clock import Clock, SystemClock
 from evtools.errors import EvtoolsError
 from evtools.text import sanitize
 from evtools.top import commands
-from evtools.top.broker_stats import BrokerStats
 from evtools.top.control import ControlClient
 from evtools.top.export import Recording
-from evtools.top.feed import Ended, Feed
+from evtools.top.feed import BrokerStats, Ended, Feed, open_source, watched
 from evtools.top.history import History, usual_file
 from evtools.top.keys import Keymap
 from evtools.top.model import Model, Options
 from evtools.top.options import REFRESH_MIN, TopOptions
 from evtools.top.session import OwnCost, Session
-from evtools.top.source import open_source, watched
 from evtools.top.status import ConnectionStatus
 from evtools.top.ui import screen
 from evtools.top.ui.terminal import Display, Loop, Signals

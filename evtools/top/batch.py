@@ -1,4 +1,4 @@
-"""`-B`: listen, print a view as text, and end."""
+"""`-B`: collect events, print a view as text, and exit."""
 
 import logging
 import math
@@ -10,14 +10,13 @@ from typing import Any, Final
 
 from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable
-from evtools.filters import Filter, compile_filter
+from evtools.filters import compile_filter
 from evtools.signals import end_echo, install, put_back
 from evtools.top.export import Recording, render_table
+from evtools.top.feed import open_source, watched
 from evtools.top.model import Model, Options
 from evtools.top.options import TopOptions
-from evtools.top.source import open_source, watched
 from evtools.top.status import ConnectionStatus
-from evtools.top.table import TableModel
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Gauge
 from evtools.wire import Defect, EventFields
@@ -33,39 +32,39 @@ EXIT_FAILED: Final = 1
 
 
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
-    """Print what was asked for; return the exit status.
+    """Print what the options ask for; return the exit status.
 
     Raise EvtoolsError for what the user must mend, and BrokerUnavailable
-    when there never was a connection.
+    if there never was a connection.
     """
     clock = SystemClock()
     with ExitStack() as stack:
         batch = Batch(options, clock, origin=settings.source_of_url)
         if options.broker_stats:
             batch.gauge = stack.enter_context(Gauge(watched(options, settings)))
-        source = open_source(options, settings, batch.hear, clock=clock, stack=stack)
-        take = _taken(options, clock, stack)
-        stack.enter_context(_ending_with(source.stop))
+        source = open_source(options, settings, batch.apply, clock=clock, stack=stack)
+        record = _recorder(options, clock, stack)
+        stack.enter_context(_stopping_at_signals(source.stop))
         for events in source.batches(_TICK):
-            take(events)
+            record(events)
             batch.take(events)
             if batch.is_over():
                 break
         else:
-            # A recording has ended, or somebody wants us to.
+            # A recording has ended, or a signal came.
             batch.conclude()
-        batch.tell_defects(source.statistics().defects)
+        batch.report_defects(source.statistics().defects)
         return batch.status()
 
 
 class Batch:
-    """What was asked for, what came in, and when to print it.
+    """The options, the model, and when to print it.
 
     `origin` says where the broker's URL comes from.
     """
 
     def __init__(self, options: TopOptions, clock: Clock, *, origin: str) -> None:
-        #: Who tells how long the queues are, if anybody is asked.
+        #: The source of the depths of queues, if the broker is asked.
         self.gauge: Gauge | None = None
         self._origin = origin
         self._options = options
@@ -73,7 +72,6 @@ class Batch:
         self._connection = ConnectionStatus(clock)
         if options.read:
             self._connection.apply(Notice("listening", ", ".join(options.read)))
-        self._why = "no connection"
         self._model = Model(
             clock=clock,
             options=Options(
@@ -87,22 +85,24 @@ class Batch:
             connection=self._connection,
             replayed=bool(options.read),
         )
-        self._table = self._model.views[options.view]
-        self._table.arrange(options.filter, options.sort, options.columns)
-        self._expected = _expected(options, self._table)
+        self._table = table = self._model.views[options.view]
+        table.arrange(options.filter, options.sort, options.columns)
+        self._expected = (
+            compile_filter(options.expect, fields=table.fields, zone=options.zone, now=table.now)
+            if options.expect
+            else None
+        )
         self._matched = self._rows = self._printed = 0
-        #: Whether what is printed may lack something, by a mistake of ours.
+        #: Whether the output may be incomplete, after an internal error.
         self._failed = False
         # A recording that is read at once has nothing to wait for.
         at_once = bool(options.read) and math.isinf(options.speed)
         self._every = math.inf if at_once else options.refresh
         self._due = clock.monotonic() + self._every
 
-    def hear(self, notice: Notice) -> None:
-        """Take in what the source tells of the connection."""
+    def apply(self, notice: Notice) -> None:
+        """Apply a notice of the source."""
         self._connection.apply(notice)
-        if notice.kind in ("lost", "retry"):
-            self._why = notice.text.rpartition("; trying again")[0] or notice.text
         if notice.kind == "lost":
             _log.warning("connection lost: %s", notice.text)
         elif notice.kind == "restored":
@@ -110,21 +110,16 @@ class Batch:
 
     def take(self, events: list[EventFields]) -> None:
         """Take in a batch of events; print when it is time."""
-        if events:
-            self._count(events)
-        if self._clock.monotonic() >= self._due:
-            self._due += self._every
-            self._print()
-
-    def _count(self, events: list[EventFields]) -> None:
-        """Take events in; a mistake of ours costs no more than what failed."""
         try:
             self._model.take(events)
-        except Exception:  # noqa: BLE001  (whatever it is, the rest is counted)
+        except Exception:  # noqa: BLE001  (an internal error costs no more than what failed)
             if not self._failed:
                 _log.error("internal error: some figures may be wrong; see --debug")
             self._failed = True
             _log.debug("events", exc_info=True)
+        if self._clock.monotonic() >= self._due:
+            self._due += self._every
+            self._print()
 
     def is_over(self) -> bool:
         """Return whether all that was asked for is printed."""
@@ -135,8 +130,8 @@ class Batch:
         if self._options.read or not self._printed:
             self._print()
 
-    def tell_defects(self, defects: Iterable[Defect]) -> None:
-        """Tell what could not be understood."""
+    def report_defects(self, defects: Iterable[Defect]) -> None:
+        """Log what could not be understood."""
         for defect in defects:
             _log.warning("left out: %s, %s times", defect.kind, defect.count)
         nameless = self._model.state.nameless
@@ -144,24 +139,25 @@ class Batch:
             _log.warning("events without the uuid or hostname they are about: %s", nameless)
 
     def status(self) -> int:
-        """Return the exit status; tell how much matched `--expect`."""
-        if self._expected is None:
-            return EXIT_FAILED if self._failed else EXIT_OK
-        if not self._options.quiet:
-            print(f"evtop: {self._matched} of {self._rows} rows matched --expect", file=sys.stderr)  # noqa: T201
+        """Return the exit status; print how much matched `--expect`."""
+        if self._expected is not None and not self._options.quiet:
+            _note(f"{self._matched} of {self._rows} rows matched --expect")
             for hint in () if self._matched else self._expected.hints():
-                print(f"evtop: {hint}", file=sys.stderr)  # noqa: T201  (ditto)
+                _note(hint)
         if self._failed:
             return EXIT_FAILED
-        return EXIT_OK if self._matched else EXIT_NOT_EXPECTED
+        return EXIT_OK if self._expected is None or self._matched else EXIT_NOT_EXPECTED
 
     def _print(self) -> None:
         if self._connection.status == "connecting":
-            raise BrokerUnavailable(self._why, f"tried: {self._origin}")
+            raise BrokerUnavailable(self._connection.cause, f"tried: {self._origin}")
         if self.gauge is not None:
             self._ask_broker(self.gauge)
-        self._refresh()
-        self._look_for_expected()
+        # However much there is to be filtered.
+        self._model.refresh(self._table.name, self._clock.wall())
+        while self._table.waiting:
+            self._model.refresh(self._table.name, self._clock.wall())
+        self._count_expected()
         text = "".join(f"{line}\n" for line in render_table(self._table, self._options.output))
         if self._printed:
             text = "\n" + text
@@ -169,23 +165,15 @@ class Batch:
         sys.stdout.buffer.flush()
         if not self._printed and not self._options.quiet:
             for line in self._model.diagnosis(self._table.name):
-                print(f"evtop: {line}", file=sys.stderr)  # noqa: T201  (why nothing shows)
+                _note(line)
         self._printed += 1
 
-    def _refresh(self) -> None:
-        """Bring the table up to date, however much there is to be filtered."""
-        now = self._clock.wall()
-        self._model.refresh(self._table.name, now)
-        while self._table.waiting:
-            self._model.refresh(self._table.name, now)
-
-    def _look_for_expected(self) -> None:
+    def _count_expected(self) -> None:
         subjects = [self._table.subject(key) for key in self._table.cursor.keys]
         self._rows += len(subjects)
         if self._expected is not None:
-            self._matched += sum(
-                subject is not None and self._expected.matches(subject) for subject in subjects
-            )
+            there = [subject for subject in subjects if subject is not None]
+            self._matched += sum(map(self._expected.matches, there))
 
     def _ask_broker(self, gauge: Gauge) -> None:
         rows = self._model.statistics.queues(self._options.window, self._clock.wall())
@@ -195,42 +183,39 @@ class Batch:
             _log.warning("queues are shown without their depth: %s", error.message)
 
 
-def _expected(options: TopOptions, table: TableModel) -> Filter | None:
-    if not options.expect:
-        return None
-    return compile_filter(options.expect, fields=table.fields, zone=options.zone, now=table.now)
+def _note(text: str) -> None:
+    print(f"evtop: {text}", file=sys.stderr)  # noqa: T201  (beside its output)
 
 
-def _taken(
+def _recorder(
     options: TopOptions, clock: Clock, stack: ExitStack
 ) -> Callable[[list[EventFields]], None]:
-    """Return what takes secrets out of events and records them."""
+    """Return the function that takes secrets out of events and records them."""
     redact = redactor(options.redact)
     recording = Recording(options.write, clock) if options.write else None
     if recording is not None:
         stack.callback(recording.close)
 
-    def take(events: list[EventFields]) -> None:
+    def record(events: list[EventFields]) -> None:
         if redact is not None:
             for event in events:
                 redact(event)
         if recording is not None:
             recording.write(events)
 
-    return take
+    return record
 
 
 @contextmanager
-def _ending_with(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` when somebody wants us to end."""
+def _stopping_at_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` when a signal asks to end."""
 
     def end(number: int, _frame: Any) -> None:
         if number == signal.SIGINT:
             end_echo()
         stop()
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = install(dict.fromkeys(numbers, end))
+    before = install(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), end))
     try:
         yield
     finally:

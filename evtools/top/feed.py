@@ -1,16 +1,58 @@
-"""The thread between the source and the screen."""
+"""What comes in: the source, the thread between it and the screen, the depth of queues."""
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from evtools.clock import Clock
+from evtools.errors import EvtoolsError
 from evtools.top.export import Recording
-from evtools.transport import Notice, Source
+from evtools.top.options import TopOptions
+from evtools.transport import ConnectionSettings, EventReceiver, Notice, Source
+from evtools.transport.demo import demo_settings
+from evtools.transport.live import open_live
+from evtools.transport.queues import Depth, Gauge
+from evtools.transport.recording.reader import RecordingReader
 from evtools.wire import EventFields
 
-# Who works where, and why (measured with 10 000 events a second and 100 000
+# --- the source -----------------------------------------------------------------
+
+
+def open_source(
+    options: TopOptions,
+    settings: ConnectionSettings,
+    on_notice: Callable[[Notice], None],
+    *,
+    clock: Clock,
+    stack: ExitStack,
+) -> EventReceiver | RecordingReader:
+    """Open the source that the options ask for; `stack` closes it again.
+
+    `on_notice` is called in the thread that takes the batches.  A recording stays
+    open at its end, to be rewound, unless in batch mode.  Nothing is
+    redacted yet.  Raise UsageError for a recording that cannot be read.
+    """
+    if not options.read:
+        return open_live(settings, on_notice, demo=options.demo, stack=stack)
+    recording = RecordingReader(
+        *options.read, clock=clock, speed=options.speed, since=options.since, until=options.until
+    )
+    recording.on_notice, recording.stays = on_notice, not options.batch
+    stack.callback(recording.close)
+    return recording
+
+
+def watched(options: TopOptions, settings: ConnectionSettings) -> ConnectionSettings:
+    """Return how to reach the cluster that is watched: with --demo, the simulated one."""
+    return demo_settings(settings) if options.demo else settings
+
+
+# --- the thread between the source and the screen -------------------------------
+#
+# What works where, and why (measured with 10 000 events a second and 100 000
 # tasks in memory on two cores, Python 3.11):
 #
 # * The receiver's own thread drains the socket.  Nothing here can stop it: what
@@ -33,11 +75,11 @@ from evtools.wire import EventFields
 SLICE: Final = 200
 #: How many events wait here at most, decoded.
 ROOM: Final = 5000
-#: After so many events at once there will be more: for how long to let them gather,
-#: in seconds.  Who wakes up seldom spends a fifth less on each, as caches stay warm.
+#: After this number of events at once more will come: how long to let them gather, in
+#: seconds.  Waking up seldom saves a fifth of the cost of each, as caches stay warm.
 _MANY: Final = 50
 _GATHER: Final = 0.3
-#: So many events are worth waking the screen for while more come at once.
+#: The number of events that is worth waking the screen for while more come at once.
 _ENOUGH: Final = 1000
 #: How often to look after the recording while nothing comes, in seconds.
 _TICK: Final = 1.0
@@ -61,7 +103,7 @@ class Feed(threading.Thread):
     `wake` is called, in the feed's thread, when there is something to take
     after the screen has taken all there was.  `redact` is applied to every
     event before anything else sees it.  `source` is set before `start`; it may
-    need `notice` to be made.  `gathers` says to wait a moment for more while the
+    need `notice` to be made.  With `gathers` it waits a moment for more while the
     source is busy.
     """
 
@@ -94,24 +136,24 @@ class Feed(threading.Thread):
                 if self._stopped:
                     break
                 self._settle(self.source, len(batch))
-        except Exception as caught:  # noqa: BLE001  (the screen's thread tells it)
+        except Exception as caught:  # noqa: BLE001  (the screen's thread reports it)
             error = caught
         if self._recording is not None:
             self._recording.close()
         self._put(Ended(error))
 
     def _settle(self, source: Source, came: int) -> None:
-        """Tell the screen, at once or with more; while many come, let them gather."""
+        """Wake the screen, at once or with more; while many come, let them gather."""
         many = self._gathers and came >= _MANY
         at_once = many and source.statistics().buffered_bytes > 0
         if not at_once or self._waiting >= _ENOUGH:
-            self._tell()
+            self._signal()
         if many and not at_once:
             with self._room:
                 self._room.wait_for(lambda: self._stopped, _GATHER)
 
     def notice(self, notice: Notice) -> None:
-        """Hand on what the source tells about the connection, in its place."""
+        """Pass on a notice of the source, in its place among the events."""
         self._put(notice)
 
     def _pass_on(self, batch: list[EventFields]) -> None:
@@ -132,21 +174,21 @@ class Feed(threading.Thread):
 
     def _wait_for_room(self) -> None:
         if self._waiting >= ROOM:
-            self._tell()
+            self._signal()
         with self._room:
             while self._waiting >= ROOM and not self._stopped:
                 self._room.wait()
 
     def _put(self, item: Item) -> None:
         self._add(item)
-        self._tell()
+        self._signal()
 
     def _add(self, item: Item) -> None:
         with self._room:
             self._items.append(item)
             self._waiting += _events_in(item)
 
-    def _tell(self) -> None:
+    def _signal(self) -> None:
         """Wake the screen, if it has something to take and does not know that."""
         with self._room:
             wake = bool(self._items) and not self._signalled
@@ -178,7 +220,7 @@ class Feed(threading.Thread):
 
     @property
     def malformed(self) -> int:
-        """How many messages, or parts of one, were no events."""
+        """How many messages, or parts of one, are not events."""
         return 0 if self.source is None else self.source.statistics().malformed
 
     @property
@@ -197,3 +239,64 @@ class Feed(threading.Thread):
 
 def _events_in(item: Item) -> int:
     return len(item) if isinstance(item, list) else 0
+
+
+# --- the depth of queues --------------------------------------------------------
+
+#: Time between two questions, in seconds.
+EVERY: Final = 5.0
+#: How many queues are asked about at most.
+_QUEUES_MAX: Final = 1000
+
+
+class BrokerStats:
+    """Keep the depths of some queues at hand, from a thread of its own.
+
+    `watch` says which queues.  `depths` is what the broker answered last, and
+    `error` why it did not, "" if it did.  `wake` is called, in that
+    thread, after each answer.
+    """
+
+    def __init__(self, gauge: Gauge, wake: Callable[[], None], *, every: float = EVERY) -> None:
+        self.depths: Mapping[str, Depth] = {}
+        self.error = ""
+        self._gauge = gauge
+        self._wake = wake
+        self._every = every
+        self._queues: tuple[str, ...] = ()
+        self._changed = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._work, name="evtools-depths", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def watch(self, queues: Iterable[str]) -> None:
+        """Set the queues to ask about from now on; new ones are asked about soon."""
+        wanted = tuple(dict.fromkeys(queues))[:_QUEUES_MAX]
+        if set(wanted) - set(self._queues):
+            self._changed.set()
+        self._queues = wanted
+
+    def close(self, timeout: float = 2.0) -> None:
+        """End the thread; wait at most `timeout` seconds for it."""
+        self._stopped = True
+        self._changed.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def look(self) -> None:
+        """Ask once about the queues, in the thread of the caller."""
+        try:
+            self.depths, self.error = dict(self._gauge.look(self._queues)), ""
+        except EvtoolsError as error:
+            self.depths, self.error = {}, error.message
+
+    def _work(self) -> None:
+        while not self._stopped:
+            self._changed.clear()
+            if self._queues:
+                self.look()
+                self._wake()
+            self._changed.wait(self._every)
+        self._gauge.close()

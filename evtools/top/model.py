@@ -1,7 +1,7 @@
-"""Everything the screen shows: the state, and the tables made of it."""
+"""The cluster as the screen shows it: the state, the tables made of it, the figures above."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from functools import partial
@@ -9,16 +9,15 @@ from typing import Final
 
 from evtools.clock import Clock, SystemClock
 from evtools.state import State, Statistics
+from evtools.text import human_age, sanitize
 from evtools.top.choices import Theme, TimeStyle, Window
 from evtools.top.columns import Lens
-from evtools.top.diagnosis import diagnose
-from evtools.top.eventlog import EventLog
-from evtools.top.intake import Intake
-from evtools.top.status import ConnectionStatus, Figures, figures
+from evtools.top.status import ConnectionStatus, Figures, StreamCounters, figures
 from evtools.top.table import TableModel, TableSnapshot
-from evtools.top.views.events import EventsView
+from evtools.top.views.events import EventLog, EventsView
 from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView
 from evtools.top.views.tasks import TasksView
+from evtools.transport.live import DOCTOR
 from evtools.transport.queues import Depth
 from evtools.wire import EventFields
 
@@ -36,6 +35,40 @@ class Options:
     theme: Theme = "dark"
     ascii: bool = False
     refresh: float = 1.0
+
+
+# --- why a table is empty -------------------------------------------------------
+
+#: How many workers are named.
+_NAMES_MAX: Final = 5
+_REASON_CHARS: Final = 300
+
+_SILENCE: Final = (
+    "Nothing has been received so far. Workers send a heartbeat every few seconds, so",
+    "either none is running (or all run with --without-heartbeat), or they use",
+    "another broker, virtual host, database, event exchange or key prefix.",
+    f"{DOCTOR}.",
+)
+_EVENTS_OFF: Final = (
+    "Task events are off, or there are no tasks. To enable them: start workers",
+    "with -E, set worker_send_task_events, or press a on a worker (view 3) and",
+    "choose to enable events.",
+)
+_SENT_OFF: Final = (
+    "Queues are known from task-sent events, and none has been received:",
+    "task_send_sent_event is off in the clients, or nothing has been sent since then.",
+)
+_NOTHING_YET: Final = {
+    "tasks": "No tasks yet.",
+    "types": "No tasks yet.",
+    "workers": "No workers seen yet.",
+    "queues": "No queues seen yet.",
+    "events": "No events yet.",
+    "errors": "No failures in the window {window}.",
+}
+
+
+# --- the model ------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +111,7 @@ class Model:
         self.state = State(max_tasks_in_memory=max_tasks, max_bytes=max_bytes, clock=clock)
         self.statistics = Statistics()
         self.log = EventLog()
-        self.intake = Intake()
+        self.intake = StreamCounters()
         self._clock = clock
         self._now = clock.wall()
         self._view = "tasks"
@@ -204,12 +237,6 @@ class Model:
             )
         return self._facts
 
-    def diagnosis(self, view: str) -> list[str]:
-        """Return lines on why a view shows nothing; [] if it shows something."""
-        return diagnose(
-            self.views[view], self.state, self.intake, self.connection, self._clock.wall()
-        )
-
     # --- pause -----------------------------------------------------------------------
 
     @property
@@ -280,3 +307,59 @@ class Model:
     def _picture(self) -> Picture:
         snapshot = self.views[self._view].snapshot()
         return Picture(self._view, self._now, snapshot, self.header())
+
+    # --- why a table is empty --------------------------------------------------------
+
+    def diagnosis(self, view: str) -> list[str]:
+        """Return lines on why a view shows nothing; [] if it shows something."""
+        table, connection = self.views[view], self.connection
+        if len(table):
+            return []
+        if connection is not None and connection.emptiness:
+            return [sanitize(f"{connection.emptiness}.")]
+        lines = list(self._no_connection())
+        if table.filter is not None and table.total:
+            searched = " so far" if table.waiting else ""
+            hides = f"The filter hides all of {table.total} {table.noun}{searched}."
+            lines.append(f"{hides} Esc clears it, / changes it.")
+            return [*lines, *map(sanitize, (*table.notes(), *table.filter.hints()))]
+        lines.append(_NOTHING_YET[view].format(window=table.lens.window))
+        return [*lines, *self._silence(view)]
+
+    def _no_connection(self) -> Iterator[str]:
+        connection = self.connection
+        if connection is None or connection.status == "live":
+            return
+        reason = f": {sanitize(connection.reason[:_REASON_CHARS])}" if connection.reason else "."
+        if connection.status == "connecting":
+            yield f"Not connected yet{reason}"
+            if connection.attempts:
+                yield f"{DOCTOR}."
+        elif connection.lost_at is not None:
+            since = human_age(max(0.0, self._clock.wall() - connection.lost_at))
+            yield f"Not connected for {since}{reason}"
+
+    def _silence(self, view: str) -> Iterator[str]:
+        counters = self.intake
+        if not counters.events:
+            connected = self.connection is None or self.connection.status == "live"
+            yield from _SILENCE if connected else ()
+        elif view in ("tasks", "types", "errors") and not counters.has_tasks:
+            yield from self._events_off()
+        elif view == "queues" and not counters.has_sent:
+            yield from _SENT_OFF
+        elif view == "workers":
+            yield "Only events of clients have been received, and no heartbeat of any worker."
+
+    def _events_off(self) -> Iterator[str]:
+        workers = self.state.workers
+        if workers:
+            names = ", ".join(sanitize(name[:80]) for name in sorted(workers)[:_NAMES_MAX])
+            more = ", ..." if len(workers) > _NAMES_MAX else ""
+            sending = "1 worker is" if len(workers) == 1 else f"{len(workers)} workers are"
+            yield f"{sending} sending heartbeats but no task events:"
+            yield f"{names}{more}."
+        yield from _EVENTS_OFF
+        busy = sum(bool(worker.active) for worker in workers.values())
+        if busy:
+            yield f"{busy} of them {'reports' if busy == 1 else 'report'} running tasks right now."

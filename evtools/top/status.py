@@ -1,15 +1,16 @@
 """The status of the connection and of the cluster, as the lines above the tables show it."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from evtools.clock import Clock
 from evtools.state import ALIVE, Quantiles, State, Statistics
 from evtools.top.choices import Window
 from evtools.top.columns import finite
-from evtools.top.intake import Intake
 from evtools.transport import Notice
+from evtools.wire import GAP, EventFields, group_from, moment
 
 #: The seconds that the flow reaches back, and those that are now.
 _FLOW_SECONDS: Final = 300
@@ -32,6 +33,11 @@ class ConnectionStatus:
     lost_at: float | None = None
     emptiness: str = ""
 
+    @property
+    def cause(self) -> str:
+        """Why there is no connection, without the time of the next attempt."""
+        return self.reason.rpartition("; trying again")[0] or self.reason or "no connection"
+
     def apply(self, notice: Notice) -> None:
         if notice.kind in ("listening", "restored"):
             self.status, self.reason = "live", ""
@@ -52,6 +58,72 @@ class ConnectionStatus:
         self.reason = str(error) if error is not None else ""
         if self.lost_at is None:
             self.lost_at = self.clock.wall()
+
+
+@dataclass(slots=True)
+class StreamCounters:
+    """Counters of a stream: its gaps, its lag, the kinds of events in it.
+
+    `lag` is the longest delay of an event between the last two calls of `settle`, corrected
+    for clock skew, in seconds.
+    """
+
+    events: int = 0
+    reconnects: int = 0
+    gaps: int = 0
+    dropped: int = 0
+    #: Messages, or parts of one, that are not events.
+    malformed: int = 0
+    lag: float | None = None
+    #: When the newest event was received, in UTC epoch seconds.
+    latest: float | None = None
+    has_tasks: bool = False
+    has_sent: bool = False
+    has_workers: bool = False
+    _worst: float | None = None
+
+    def take(self, events: Sequence[EventFields], state: State) -> None:
+        """Count events that `state` has applied."""
+        self.events += len(events)
+        types = {str(event.get("type")) for event in events}
+        groups = set(map(group_from, types))
+        self.has_tasks |= "task" in groups
+        self.has_sent |= "task-sent" in types
+        self.has_workers |= "worker" in groups
+        if GAP in types:
+            for event in events:
+                self._count_gap(event)
+        if events:
+            self._measure(events[-1], state)
+
+    def settle(self) -> None:
+        """Start to look for the longest delay anew; without events the last one stays."""
+        if self._worst is not None:
+            self.lag, self._worst = self._worst, None
+
+    def _count_gap(self, event: EventFields) -> None:
+        if event.get("type") != GAP:
+            return
+        reason = event.get("reason")
+        if reason == "buffer":
+            self.dropped += int(finite(event.get("dropped")) or 0)
+        elif reason != "worker":
+            self.gaps += 1
+            self.reconnects += reason == "reconnect"
+
+    def _measure(self, event: EventFields, state: State) -> None:
+        received = moment(event.get("local_received"))
+        sent, hostname = moment(event.get("timestamp")), event.get("hostname")
+        if received is None:
+            # In recordings of other programs there is only the sender's time.
+            self.latest = sent if sent is not None else self.latest
+            return
+        self.latest = received
+        worker: Any = state.workers.get(hostname) if isinstance(hostname, str) else None
+        skew = finite(worker.skew) if worker is not None else None
+        if sent is not None and skew is not None:
+            lag = max(0.0, received - sent + skew)
+            self._worst = lag if self._worst is None else max(lag, self._worst)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +162,7 @@ class Figures:
 
 
 def figures(
-    state: State, statistics: Statistics, intake: Intake, *, as_of: float, window: Window
+    state: State, statistics: Statistics, counters: StreamCounters, *, as_of: float, window: Window
 ) -> Figures:
     """Gather the figures as of a time, in UTC epoch seconds."""
     flow = statistics.flow(_FLOW_SECONDS, as_of)
@@ -104,11 +176,11 @@ def figures(
         if status in ALIVE:
             active += int(finite(worker.active) or 0)
     return Figures(
-        lag=intake.lag,
-        reconnects=intake.reconnects,
-        gaps=intake.gaps,
-        dropped=intake.dropped,
-        malformed=intake.malformed + state.nameless,
+        lag=counters.lag,
+        reconnects=counters.reconnects,
+        gaps=counters.gaps,
+        dropped=counters.dropped,
+        malformed=counters.malformed + state.nameless,
         missed=missed,
         event_rate=sum(flow[-_NOW:]) / _NOW,
         flow=tuple(flow),

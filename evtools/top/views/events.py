@@ -1,6 +1,7 @@
 """Events: what came in, as it came, the newest at the bottom."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -16,11 +17,87 @@ from evtools.top.columns import (
     text_column,
     time_column,
 )
-from evtools.top.eventlog import EventLog
 from evtools.top.index import Matches
 from evtools.top.table import Detail, LiveTable, paragraph, raw
 from evtools.top.wording import event_story, event_style, event_word, said, text_of, was_cut
-from evtools.wire import Event, EventFields, Record, moment
+from evtools.wire import Event, EventFields, Record, encode_line, moment
+
+MAX_EVENTS: Final = 20_000
+MAX_BYTES: Final = 32 * 1024 * 1024
+
+#: The weight of an event without its fields, in bytes.
+_EVENT_BYTES: Final = 400
+#: Fields take about this many times as much memory as they do as JSON.
+_JSON_FACTOR: Final = 3
+#: An empty list or object is 2 characters of JSON, and takes this many bytes with its
+#: place.  A text that looks like one is counted, too.
+_CONTAINER_BYTES: Final = 64
+
+
+class EventLog:
+    """The newest events, each under a number that grows by one.
+
+    The oldest are dropped if there are more than `max_events`, or, as many
+    as were added at once, if all together weigh (estimated) more than `max_bytes`.
+    """
+
+    def __init__(self, *, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> None:
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._ring: deque[EventFields] = deque()
+        #: How many were added at once, and their weight.
+        self._added: deque[tuple[int, int]] = deque()
+        #: The number of the oldest event here, and of the next to come.
+        self.first = 0
+        self.end = 0
+        self.weight_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._ring)
+
+    def extend(self, events: Sequence[EventFields]) -> None:
+        """Add some events, the newest last."""
+        if not events:
+            return
+        weight_bytes = _weigh(events)
+        self._ring.extend(events)
+        self._added.append((len(events), weight_bytes))
+        self.end += len(events)
+        self.weight_bytes += weight_bytes
+        while (surplus := len(self._ring) - self._max_events) > 0:
+            self._drop_oldest(surplus)
+        while self.weight_bytes > self._max_bytes:
+            self._drop_oldest(len(self._ring))
+
+    def _drop_oldest(self, most: int) -> None:
+        """Drop the rest of those that were added first, or `most` of them."""
+        left, weight_bytes = self._added.popleft()
+        count = min(left, most)
+        share = weight_bytes * count // left
+        if count < left:
+            self._added.appendleft((left - count, weight_bytes - share))
+        for _ in range(count):
+            self._ring.popleft()
+        self.first += count
+        self.weight_bytes -= share
+
+    def since(self, number: int) -> Iterator[EventFields]:
+        """Yield the events from a number on, which must not be before `first`."""
+        return islice(self._ring, number - self.first, None)
+
+
+def _weigh(events: Sequence[EventFields]) -> int:
+    """Return about how much memory events take, in bytes.
+
+    Estimated from their JSON, all at once: to look at each value takes three times
+    as long.
+    """
+    line = encode_line(events)
+    containers = line.count(b"[") + line.count(b"{")
+    return len(events) * _EVENT_BYTES + len(line) * _JSON_FACTOR + containers * _CONTAINER_BYTES
+
+
+# --- the table ------------------------------------------------------------------
 
 #: The fields that an event takes from its task, as earlier events reported them.
 # fmt: off

@@ -49,7 +49,7 @@ def batch_of(clock, capfd):
         options.setdefault("output", "csv")
         made = Batch(TopOptions(batch=True, **options), clock, origin="-b flag")
         if connected:
-            made.hear(Notice("listening", "redis://h"))
+            made.apply(Notice("listening", "redis://h"))
         return made
 
     return make
@@ -119,7 +119,7 @@ def test_who_is_stopped_still_prints_once_and_not_twice(batch_of, clock, printed
 
 def test_without_a_connection_there_is_nothing_to_print(batch_of, clock):
     made = batch_of(connected=False)
-    made.hear(Notice("retry", "cannot reach it; trying again in 1.0s"))
+    made.apply(Notice("retry", "cannot reach it; trying again in 1.0s"))
     clock.now += 5
     with pytest.raises(BrokerUnavailable, match=r"^cannot reach it$") as caught:
         made.take([])
@@ -131,11 +131,11 @@ def test_a_connection_that_was_lost_is_told_and_what_is_known_is_printed(
 ):
     made = batch_of()
     made.take([failed("1")])
-    made.hear(Notice("lost", "closed"))
-    made.hear(Notice("retry", "refused; trying again in 1.0s"))
+    made.apply(Notice("lost", "closed"))
+    made.apply(Notice("retry", "refused; trying again in 1.0s"))
     clock.now += 5
     made.take([])
-    made.hear(Notice("restored", "redis://h"))
+    made.apply(Notice("restored", "redis://h"))
     assert [len(rows) for rows in printed()] == [1]
     told = [record.getMessage() for record in caplog.records]
     assert told == ["connection lost: closed", "connected again to redis://h"]

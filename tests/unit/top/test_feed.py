@@ -1,11 +1,18 @@
+import json
 import queue
 import threading
+from contextlib import ExitStack
 
 import pytest
 
-from evtools.errors import UsageError
-from evtools.top.feed import ROOM, SLICE, Ended, Feed
-from evtools.transport import Statistics
+from evtools.clock import SystemClock
+from evtools.errors import BrokerUnavailable, UsageError
+from evtools.top.feed import ROOM, SLICE, BrokerStats, Ended, Feed, open_source, watched
+from evtools.top.options import TopOptions
+from evtools.transport import ConnectionSettings, EventReceiver, Statistics
+from evtools.transport.queues import Depth
+from evtools.transport.recording.reader import RecordingReader
+from servers.process import wait_until
 
 DEADLINE = 10.0
 
@@ -221,3 +228,160 @@ def test_a_recording_is_looked_after_while_nothing_comes(feed, source):
     feed.join(DEADLINE)
     assert recording.batches == 2
     assert source.asked[0] is not None
+
+
+# --- the source ------------------------------------------------------------------
+
+
+SETTINGS = ConnectionSettings(urls="memory://nobody")
+
+
+@pytest.fixture
+def stack():
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "x.jsonl"
+    lines = [{"type": "x", "local_received": float(number)} for number in range(5)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)
+
+
+def opened(stack, told=None, settings=SETTINGS, **options):
+    return open_source(
+        TopOptions(**options),
+        settings,
+        (told if told is not None else []).append,
+        clock=SystemClock(),
+        stack=stack,
+    )
+
+
+def test_a_recording_is_replayed_and_stays_open(stack, recording):
+    told = []
+    tape = opened(stack, told, read=(recording,), since=1.0, until=2.0, speed=4.0)
+    assert isinstance(tape, RecordingReader)
+    assert (tape.speed, tape.stays) == (4.0, True)
+    batches = tape.batches(0.0)
+    assert [event["local_received"] for event in next(batches)] == [1.0]
+    tape.seek(9.0)
+    assert [event["local_received"] for event in next(batches)] == [2.0]
+    next(batches)
+    assert [notice.kind for notice in told] == ["ended"]
+
+
+def test_in_batch_mode_a_recording_ends(stack, recording):
+    tape = opened(stack, read=(recording,), batch=True, speed=float("inf"))
+    assert sum(len(batch) for batch in tape.batches()) == 5
+
+
+def test_a_recording_that_is_not_there_is_refused(stack):
+    with pytest.raises(UsageError, match="cannot read"):
+        opened(stack, read=("/none",))
+
+
+def test_otherwise_a_broker_is_listened_to(stack):
+    receiver = opened(stack)
+    assert isinstance(receiver, EventReceiver)
+    assert receiver.settings is SETTINGS
+
+
+def test_with_a_demo_the_cluster_is_the_simulated_one():
+    assert watched(TopOptions(), SETTINGS) is SETTINGS
+    demo = watched(TopOptions(demo=True), SETTINGS)
+    assert (demo.urls, demo.source_of_url) == ("memory://demo", "--demo")
+
+
+# --- the depth of queues ---------------------------------------------------------
+
+
+class FakeGauge:
+    """Each queue holds as many messages as its name has letters."""
+
+    def __init__(self):
+        self.asked = []
+        self.away = False
+        self.closed = False
+
+    def look(self, queues):
+        self.asked.append(tuple(queues))
+        if self.away:
+            raise BrokerUnavailable("cannot reach it")
+        return {queue: Depth(len(queue)) for queue in queues}
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def gauge():
+    return FakeGauge()
+
+
+@pytest.fixture
+def stats(gauge):
+    made = BrokerStats(gauge, lambda: None, every=600.0)
+    yield made
+    made.close()
+
+
+def test_a_look_finds_the_depths_of_the_queues(stats):
+    stats.watch(["mail", "img"])
+    stats.look()
+    assert stats.depths == {"mail": Depth(4), "img": Depth(3)}
+    assert stats.error == ""
+
+
+def test_a_broker_that_is_away_tells_nothing_instead_of_what_was(stats, gauge):
+    stats.watch(["mail"])
+    stats.look()
+    gauge.away = True
+    stats.look()
+    assert stats.depths == {}
+    assert stats.error == "cannot reach it"
+    gauge.away = False
+    stats.look()
+    assert stats.depths == {"mail": Depth(4)}
+    assert stats.error == ""
+
+
+def test_queues_are_asked_about_once_and_not_without_end(stats, gauge):
+    stats.watch(["a", "a", *(f"q{number}" for number in range(2000))])
+    stats.look()
+    [asked] = gauge.asked
+    assert len(asked) == len(set(asked)) == 1000
+
+
+def test_a_new_queue_is_asked_about_without_waiting(gauge):
+    looked = threading.Semaphore(0)
+    stats = BrokerStats(gauge, looked.release, every=600.0)
+    stats.start()
+    stats.watch(["mail"])
+    assert looked.acquire(timeout=10)
+    stats.watch(["mail", "img"])
+    assert looked.acquire(timeout=10)
+    stats.close()
+    assert stats.depths == {"mail": Depth(4), "img": Depth(3)}
+    assert gauge.closed
+
+
+def test_it_looks_again_and_again(gauge):
+    looked = threading.Semaphore(0)
+    stats = BrokerStats(gauge, looked.release, every=0.01)
+    stats.watch(["mail"])
+    stats.start()
+    for _ in range(3):
+        assert looked.acquire(timeout=10)
+    stats.close()
+
+
+def test_where_no_queue_is_known_nobody_is_asked(gauge):
+    stats = BrokerStats(gauge, lambda: None, every=0.01)
+    stats.start()
+    stats.watch([])
+    stats.close()
+    assert gauge.asked == []
+    wait_until(lambda: gauge.closed, deadline=5, what="the gauge to be closed")

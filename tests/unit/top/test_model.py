@@ -8,6 +8,7 @@ from evtools.top.choices import VIEWS
 from evtools.top.model import PICTURES_MAX, Model, Options
 from evtools.top.status import ConnectionStatus
 from evtools.transport import Notice
+from evtools.transport.live import DOCTOR
 from evtools.transport.queues import Depth
 from tools.clock import FakeClock
 from tools.life import Life
@@ -168,14 +169,14 @@ def test_a_figure_that_fails_keeps_nothing_else_from_being_counted(screen, monke
 
 def test_ages_stop_while_there_is_no_connection():
     clock = FakeClock(1000.0)
-    connection = ConnectionStatus(clock)
-    model = Model(clock=clock, connection=connection)
-    connection.apply(Notice("listening", ""))
+    link = ConnectionStatus(clock)
+    model = Model(clock=clock, connection=link)
+    link.apply(Notice("listening", ""))
     assert model.as_of(1001.0) == 1001.0
     clock.now = 1002.0
-    connection.apply(Notice("lost", "refused"))
+    link.apply(Notice("lost", "refused"))
     assert model.as_of(1060.0) == 1002.0
-    connection.apply(Notice("restored", ""))
+    link.apply(Notice("restored", ""))
     assert model.as_of(1060.0) == 1060.0
 
 
@@ -358,7 +359,7 @@ def test_the_depth_of_queues_is_shown(screen):
 
 def test_an_empty_view_is_diagnosed(screen):
     screen.look()
-    assert screen.model.diagnosis("tasks")[0] == "No task yet."
+    assert screen.model.diagnosis("tasks")[0] == "No tasks yet."
     screen.take(screen.life.started("t"))
     screen.look()
     assert screen.model.diagnosis("tasks") == []
@@ -459,3 +460,93 @@ def test_the_tasks_on_the_screen_are_those_of_the_state(batches, paused):
     screen.look()
     newest_first = screen.model.state.tasks_by_time()
     assert list(screen.model.views["tasks"].cursor.keys) == [uuid for uuid, _ in newest_first]
+
+
+# --- why a table is empty --------------------------------------------------------
+
+
+def said(view, *events, notices=(), filter_text=""):
+    """Return what a view says of its emptiness after events."""
+    clock = FakeClock(1000.0)
+    link = ConnectionStatus(clock)
+    for notice in notices:
+        link.apply(notice)
+    model = Model(clock=clock, connection=link)
+    model.take(list(events))
+    clock.now = 1010.0
+    model.views[view].set_filter(filter_text)
+    model.refresh(view, clock.now)
+    return " ".join(model.diagnosis(view))
+
+
+LISTENING = (Notice("listening", "redis://x"),)
+LOST = (*LISTENING, Notice("lost", "Connection \x1brefused"))
+
+
+def test_a_table_with_rows_needs_no_diagnosis():
+    life = Life()
+    assert said("tasks", life.sent("t")) == ""
+
+
+def test_no_connection_comes_first():
+    assert said("tasks").startswith("Not connected yet. No tasks yet.")
+    assert said("tasks", notices=[Notice("retry", "no route")]).startswith(
+        f"Not connected yet: no route {DOCTOR}. No tasks yet."
+    )
+    assert said("tasks", notices=LOST).startswith("Not connected for 10s: Connection \\x1brefused")
+
+
+def test_silence_names_what_may_be_another():
+    text = said("tasks", notices=LISTENING)
+    assert "Nothing has been received so far" in text
+    assert text.endswith(f"key prefix. {DOCTOR}.")
+    assert "Nothing has been received" not in said("tasks", notices=LOST)
+
+
+@pytest.mark.parametrize("view", ["tasks", "types", "errors"])
+def test_heartbeats_alone_mean_that_events_are_off(view):
+    life = Life()
+    beats = [life.beat(f"w{number}@host", active=number) for number in range(7)]
+    text = said(view, *beats, notices=LISTENING)
+    assert "7 workers are sending heartbeats but no task events" in text
+    assert "w0@host, w1@host, w2@host, w3@host, w4@host, ..." in text
+    assert "-E" in text
+    assert "6 of them report running tasks right now" in text
+
+
+def test_an_event_of_nobody_means_the_same():
+    assert "-E" in said("tasks", {"type": "custom"}, notices=LISTENING)
+
+
+def test_idle_workers_are_not_said_to_run_anything():
+    life = Life()
+    text = said("tasks", life.beat(active=0), notices=LISTENING)
+    assert "running tasks" not in text
+
+
+def test_queues_need_events_of_clients():
+    life = Life()
+    assert "task_send_sent_event" in said("queues", life.beat(), notices=LISTENING)
+
+
+def test_workers_need_heartbeats():
+    life = Life()
+    assert "no heartbeat" in said("workers", life.sent("t"), notices=LISTENING)
+
+
+def test_no_failure_is_good_news_and_nothing_more():
+    life = Life()
+    text = said("errors", *life.success("t"), notices=LISTENING)
+    assert text == "No failures in the window 5m."
+
+
+def test_a_filter_that_hides_all_is_named():
+    life = Life()
+    text = said("tasks", life.started("t"), notices=LISTENING, filter_text="queue:mail")
+    assert text.startswith("The filter hides all of 1 tasks. Esc clears it")
+    assert "queue: unknown for 100% of tasks" in text
+
+
+def test_without_a_link_it_is_taken_for_connected():
+    model = Model(clock=FakeClock(1000.0))
+    assert model.diagnosis("events")[1].startswith("Nothing has been received so far")

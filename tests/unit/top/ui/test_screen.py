@@ -152,9 +152,9 @@ def test_hints_are_given_while_there_is_no_message(busy):
 
 
 def test_an_empty_table_says_why(terminal):
-    assert "Nothing was received so far" in terminal.text
+    assert "Nothing has been received so far" in terminal.text
     terminal.take(terminal.life.success("aaaa1111"))
-    assert "Nothing was received so far" not in terminal.text
+    assert "Nothing has been received so far" not in terminal.text
     terminal.command("filter state:fail")
     assert "The filter hides all of 1 task" in terminal.text
 
