@@ -67,7 +67,7 @@ class AccessRefused(BrokerUnavailable):
 
 
 class CameraFailed(EvtoolsError):
-    """The camera failed so often in a row that there was no more trying."""
+    """The camera failed too many times in a row."""
 
     exit_code = 70
 

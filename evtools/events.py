@@ -54,7 +54,6 @@ class Events:
         )
 
     def State(self, **kwargs: Any) -> State:  # noqa: N802  (Celery's name)
-        """Return a State, empty, that knows no more than what it is given."""
         return State(**kwargs)
 
 

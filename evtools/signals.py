@@ -33,7 +33,6 @@ def install(handlers: Mapping[int, Handler]) -> dict[int, object]:
 
 
 def put_back(before: Mapping[int, object]) -> None:
-    """Put back what was there before `install`."""
     for number, handler in before.items():
         signal.signal(number, handler)  # type: ignore[arg-type]
 
@@ -66,16 +65,13 @@ class EndingSignals:
         self._before: Mapping[int, object] = {}
 
     def __enter__(self) -> Self:
-        """Install the handlers."""
         self._before = install(self.handlers)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Put back what was there before."""
         put_back(self._before)
 
     def end(self, _number: int, _frame: FrameType | None) -> None:
-        """Ask for the end; a handler."""
         self.ending = True
         self._end()
 

@@ -210,7 +210,6 @@ def _walk(path: str | Path) -> Iterator[_Way]:
 
 
 def _names(path: str) -> list[str]:
-    """Return the names in a path, the last first."""
     return [name for name in reversed(path.split("/")) if name not in {"", "."}]
 
 
@@ -268,7 +267,6 @@ class Guard(MetaPathFinder):
 
     @staticmethod
     def lift() -> None:
-        """Check no module any more."""
         sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, Guard)]
 
     def find_spec(

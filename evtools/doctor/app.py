@@ -138,7 +138,6 @@ _NARROW_COLS: Final = 2
 
 
 def worst(findings: Iterable[Finding]) -> Severity:
-    """Return the worst severity; without findings all is well."""
     ranks = list(STATUSES)
     return max((finding.severity for finding in findings), key=ranks.index, default="ok")
 
@@ -193,7 +192,6 @@ def _wrapped(text: str, first_cols: int, cols: int) -> list[str]:
 
 
 def summary(findings: Iterable[Finding]) -> str:
-    """Return how many there are that matter."""
     severities = [finding.severity for finding in findings]
     counts = [
         f"{number} {severity}{'s' if number > 1 else ''}"

@@ -64,12 +64,10 @@ def check_kind(context: Context) -> Iterator[Finding]:
 
 
 def check_name(context: Context) -> Iterator[Finding]:
-    """Look the hosts up."""
     return _probe_all(context, _look_up)
 
 
 def check_port(context: Context) -> Iterator[Finding]:
-    """Connect to the ports."""
     return _probe_all(context, _connect_to)
 
 
@@ -173,7 +171,6 @@ def _failed_handshake(diagnosis: Diagnosis, endpoint: Endpoint) -> Finding:
 
 
 def trusted(certificate: Certificate, now: float) -> Finding:
-    """Say how long a good certificate is good for."""
     left = certificate.not_after - now
     text = (
         f"certificate of {certificate.subject}, signed by {certificate.issuer},"

@@ -73,7 +73,6 @@ class Observation:
     unread: Counter[str] = field(default_factory=Counter)
 
     def apply(self, events: Iterable[EventFields]) -> None:
-        """Take in a batch of events, as they were received."""
         for event in events:
             kind = event["type"]
             if kind == GAP:
@@ -98,5 +97,4 @@ class Observation:
         return sorted({*self.workers, *(self.pongs or ())})
 
     def signs(self, node: str) -> WorkerSigns:
-        """Return what the events of a worker showed; nothing, if there were none."""
         return self.workers.get(node) or WorkerSigns()

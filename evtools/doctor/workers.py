@@ -113,7 +113,6 @@ def check_events(context: Context) -> Iterator[Finding]:
 
 
 def arrived(seen: Observation) -> Iterator[Finding]:
-    """Yield what to make of the events that came, or did not."""
     span = human_duration(seen.seconds)
     if seen.failure is not None:
         yield Finding("events", "problem", seen.failure.message, seen.failure.hint)
@@ -260,7 +259,7 @@ def check_heartbeats(context: Context) -> Iterator[Finding]:
     seen = context.observation
     without = [node for node in seen.nodes if not seen.signs(node).beats]
     if without and seen.seconds < _BEATS_TAKE:
-        text = f"we listened too briefly to tell (--wait {_BEATS_TAKE:g}s)"
+        text = f"listened too briefly to be sure (--wait {_BEATS_TAKE:g}s)"
         yield Finding("heartbeats", "note", text)
     elif without:
         yield Finding(

@@ -144,7 +144,6 @@ class _Inbox:
         self._left_bytes = _REPLIES_MAX_BYTES
 
     def receive(self, message: Any) -> None:
-        """Add a reply, or count it as unread."""
         if message.headers.get("ticket", self.ticket) != self.ticket:
             return
         try:
@@ -167,7 +166,6 @@ class _Inbox:
         return value
 
     def refuse(self, _message: Any, error: Exception) -> None:
-        """Count a message that kombu cannot parse."""
         self.unread[error.kind if isinstance(error, DecodeError) else _BROKEN] += 1
 
 

@@ -70,7 +70,7 @@ _CLUSTER = "Celery and kombu cannot use Redis Cluster; use one master, or Sentin
 _MASTER = """\
 Sentinels want the name of a master that they watch:
   -b sentinel://host:26379/0 --broker-option master_name=mymaster
-It tells which these are:
+This lists them:
   redis-cli -h host -p 26379 SENTINEL MASTERS"""
 _DOWN = "It goes on as soon as the Sentinels agree on a master that is up."
 _SENTINEL_LOGIN = """\

@@ -71,7 +71,6 @@ class Gauge:
             raise explain(exc, self._settings) from exc
 
     def close(self) -> None:
-        """Leave the broker; idempotent."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.release()

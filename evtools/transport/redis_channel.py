@@ -234,7 +234,6 @@ def topics(settings: ConnectionSettings, database: int, *, sentinel: bool) -> Re
 
 
 def database_of(address: Address) -> int:
-    """Return the number of the database that a URL names."""
     # The path of a socket is its own.
     path = "" if kind_of(address.scheme).family == "socket" else unquote(address.path)
     text = address.parameters.get("virtual_host") or path

@@ -137,7 +137,6 @@ class AMQPInspector(BrokerInspector):
     # -- elsewhere ------------------------------------------------------------
 
     def elsewhere(self) -> list[Elsewhere]:
-        """Listen in the places that are most often mistaken for ours."""
         bare = self._vhost.strip("/")
         vhosts = dict.fromkeys((self._vhost, _DEFAULT_VHOST, bare, f"/{bare}"))
         exchanges = dict.fromkeys((self._settings.event_exchange, _DEFAULT_EXCHANGE))
@@ -251,7 +250,6 @@ class AMQPInspector(BrokerInspector):
 
 
 def remedy(diagnosis: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -> str:
-    """Return the command that an administrator needs against a refusal, if any."""
     if diagnosis.layer not in {"vhost", "limit"}:
         return ""
     with connect(settings, attempt=attempt) as connection:
@@ -337,7 +335,6 @@ def _peek(channel: _Channel, queue: str) -> Message | None:
 
 
 def _listen(there: ConnectionSettings) -> bool | None:
-    """Return whether events arrive where `there` leads, None without an exchange."""
     with connect(replace(there, heartbeat=0.0)) as connection:
         if not _has_exchange(connection, there.event_exchange):
             return None

@@ -104,7 +104,6 @@ class RedisInspector(BrokerInspector):
         return ExchangeStatus(f"channel {' and '.join(self._naming.bases)}")
 
     def permissions(self) -> list[Permission]:
-        """Subscribe as every monitor does."""
         names, patterns, _ = self._topics
         tried = []
         if names:
@@ -130,7 +129,6 @@ class RedisInspector(BrokerInspector):
         return Permission(name)
 
     def _subscribe(self, command: str, wanted: Sequence[str]) -> PubSub:
-        """Subscribe and wait until the server confirms it."""
         pubsub: PubSub = self._client.pubsub()
         try:
             getattr(pubsub, command)(*wanted)
@@ -155,7 +153,6 @@ class RedisInspector(BrokerInspector):
             self._overheard = self._subscribe("psubscribe", list(patterns))
 
     def elsewhere(self) -> list[Elsewhere]:
-        """Return what was overheard, and traces in other databases."""
         found: dict[tuple[str, ...], Elsewhere] = {}
         for channel in self._overheard_channels():
             words = self._with_database(difference(self._naming, channel))
@@ -242,7 +239,6 @@ class RedisInspector(BrokerInspector):
     # -- orphans --------------------------------------------------------------
 
     def orphans(self, names: Sequence[str]) -> OrphanSearch:
-        """Look for lists without readers and bindings without listeners."""
         try:
             lists, all_lists = self._lists()
             members, all_members = self._members()
@@ -391,7 +387,6 @@ def _text(value: bytes | str) -> str:
 
 
 def remedy(diagnosis: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -> str:
-    """Return the command that an administrator needs against a refusal, if any."""
     if diagnosis.layer == "permission":
         return _grant(diagnosis, settings, attempt=attempt)
     return _raise_limit(settings, attempt) if diagnosis.layer == "limit" else ""

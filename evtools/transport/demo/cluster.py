@@ -63,13 +63,11 @@ class DemoCluster(threading.Thread):
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Send worker-offline for all workers and end."""
         self._stopping.set()
         if self.ident is not None:
             self.join(timeout=2.0)
 
     def run(self) -> None:
-        """Play the cluster's life in real time."""
         with connect(self._settings) as connection:
             client = self._dispatcher(connection)
             rng = Random(self._seed)  # noqa: S311  (it plays)

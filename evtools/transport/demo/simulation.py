@@ -98,7 +98,6 @@ class Simulation:
         return max(0.0, self._due[0][0] - moment) if self._due else 0.0
 
     def play(self, until: float) -> None:
-        """Let happen what is due until that moment."""
         while self._due and self._due[0][0] <= until:
             self.now, _, action = heapq.heappop(self._due)
             action()
@@ -110,7 +109,6 @@ class Simulation:
         return self._pid
 
     def send(self, task: DemoTask) -> None:
-        """Let a client send a task."""
         queue = task.kind.queue
         self._client.send("task-sent", queue=queue, exchange="", routing_key=queue, **task.fields())
         self.after(_DELIVERY, partial(self.enqueue, task))
@@ -120,7 +118,6 @@ class Simulation:
         self.deliver()
 
     def deliver(self) -> None:
-        """Give workers the waiting tasks that they have room for."""
         for name, queue in self.queues.items():
             while queue:
                 free = [worker for worker in self.workers if worker.has_room(name)]
@@ -141,7 +138,6 @@ class Simulation:
         self.after(self.rng.expovariate(self._rate), self._next_task)
 
     def _revoke(self, uuid: str) -> None:
-        """Revoke a task everywhere, as a client does with a broadcast."""
         for worker in self.workers:
             worker.revoke(uuid, signum=15)
 
@@ -178,7 +174,6 @@ class DemoWorker:
     # -- coming and going --------------------------------------------------------
 
     def come(self) -> None:
-        """Start, as a new process."""
         if self.up:
             return
         pid = self._simulation.new_pid()
@@ -214,12 +209,10 @@ class DemoWorker:
         self.emit("worker-heartbeat", freq=5.0, **self._software())
 
     def resize(self, concurrency: int) -> None:
-        """Run up to this many tasks at a time; one at the least."""
         self.concurrency = max(1, min(concurrency, CONCURRENCY_MAX))
         self._start_due()
 
     def serve(self, queue: str) -> None:
-        """Take tasks from another queue, too."""
         self.queues.add(queue)
         self._simulation.deliver()
 
@@ -233,7 +226,6 @@ class DemoWorker:
         return serves and ready + len(self.running) < 2 * self.concurrency
 
     def receive(self, task: DemoTask) -> None:
-        """Take a task from its queue."""
         now = self._simulation.wall()
         expired = task.expires is not None and task.expires < now
         if expired or task.uuid in self._revoked:

@@ -135,11 +135,9 @@ class DemoTask:
         }
 
     def redelivery(self) -> "DemoTask":
-        """Return the same attempt, to be delivered once more."""
         return replace(self)
 
     def retry(self, now: float) -> "DemoTask":
-        """Return the next attempt."""
         return replace(self, retries=self.retries + 1, eta=now + _RETRY_AFTER)
 
 
@@ -168,7 +166,6 @@ def end_of(rng: Random, kind: Kind) -> End | None:
 
 
 def traceback(kind: Kind, exception: str) -> str:
-    """Return the traceback of a task of that type that raised `exception`."""
     module, _, function = kind.name.rpartition(".")
     name, _, message = exception.removesuffix(")").partition("(")
     return (

@@ -57,7 +57,6 @@ class Compression(Enum):
         return data
 
     def unpacker(self) -> Any:
-        """Return what unpacks one frame: `decompress`, `eof`, `unused_data`."""
         if self is Compression.GZIP:
             return zlib.decompressobj(wbits=_GZIP_WBITS)
         return zstandard.ZstdDecompressor().decompressobj()

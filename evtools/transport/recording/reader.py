@@ -107,7 +107,6 @@ class RecordingReader:
         self._begin()
 
     def _begin(self) -> None:
-        """Be at the beginning, with the first file open."""
         self._playing: list[_File] = []
         #: Files whose time has not come, by the moment of their first event.
         self._waiting = deque(self._order)
@@ -157,7 +156,6 @@ class RecordingReader:
             yield batch
 
     def statistics(self) -> Statistics:
-        """Return the counters as they are now."""
         return self._tally.statistics(connected=not self._is_exhausted)
 
     def progress(self) -> tuple[int, int | None]:
@@ -182,7 +180,6 @@ class RecordingReader:
         self._stopped = True
 
     def close(self) -> None:
-        """Close the files; idempotent."""
         for file in self._playing:
             file.reader.close()
 
@@ -199,15 +196,12 @@ class RecordingReader:
 
     @property
     def paused(self) -> bool:
-        """Whether the replay stands still."""
         return self._replay.paused
 
     def pause(self) -> None:
-        """Stand still until `resume`."""
         self._replay.change(paused=True)
 
     def resume(self) -> None:
-        """Go on from the present position."""
         self._replay.change(paused=False)
 
     @property
@@ -486,7 +480,6 @@ class ReplayClock:
             return left / self.speed
 
     def _elapsed(self) -> float:
-        """Return how far the replay came since it was at the origin, in its seconds."""
         if self.paused or math.isinf(self.speed):
             return 0.0
         return (self._clock.monotonic() - self._since) * self.speed
@@ -542,7 +535,6 @@ def _on_day_of(moment: float, wanted: time_of_day) -> tuple[float, float]:
 
 
 def _stamp(moment: float) -> str:
-    """Return a moment in local time, or its seconds if it is beyond the calendar."""
     try:
         return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, ValueError, OSError):
@@ -578,7 +570,6 @@ class _File:
         return max(self._past, self.ready[0].moment or -math.inf)
 
     def advance(self) -> None:
-        """Drop what is ready first."""
         self._past = self.head
         self.ready.popleft()
 

@@ -81,11 +81,9 @@ class AMQPStream:
 
     @property
     def last_seen(self) -> float:
-        """When the broker last gave a sign of life; monotonic."""
         return self._heartbeat.last_seen
 
     def drain(self, timeout: float) -> list[Message]:
-        """Return the messages that have arrived, after `timeout` s at the latest."""
         if self._rest is None:
             self._rest = self._amqp.transport._read_buffer  # noqa: SLF001  (ours from now on)
         if self._heartbeat.due(time.monotonic()):
@@ -205,7 +203,6 @@ class AMQPStream:
 
 
 def to_message(message: Any) -> Message:
-    """Convert a message that py-amqp has read."""
     body = message.body
     return Message(
         body.encode() if isinstance(body, str) else bytes(body),
@@ -223,7 +220,6 @@ def _read_properties(payload: bytes) -> _Known:
 
 
 def _known_properties(properties: dict[str, Any]) -> _Known:
-    """Return content type, encoding and compression."""
     headers = properties.get("application_headers")
     return (
         _text(properties.get("content_type")),

@@ -72,7 +72,6 @@ class KombuStream:
         return time.monotonic()
 
     def drain(self, timeout: float) -> list[Message]:
-        """Return the messages that have arrived, after `timeout` s at the latest."""
         try:
             self._connection.drain_events(timeout=timeout)
             while len(self._messages) < _AT_ONCE:
@@ -83,7 +82,6 @@ class KombuStream:
         return messages
 
     def close(self) -> None:
-        """Cancel the consumer, delete the queue and release the connection."""
         with suppress(*self.errors), ExitStack() as stack:
             stack.callback(self._connection.release)
             # Most of these transports delete no queue by themselves.

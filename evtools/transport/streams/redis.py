@@ -77,13 +77,11 @@ class RedisStream:
 
     @property
     def last_seen(self) -> float:
-        """When the server last gave a sign of life; monotonic."""
         return self._heartbeat.last_seen
 
     def _subscribe(
         self, command: str, topics: Sequence[bytes], confirmed: int, deadline: float
     ) -> None:
-        """Subscribe, and wait until `confirmed` topics are confirmed altogether."""
         if topics:
             self._send(command, *topics)
         while self._confirmed < confirmed:
@@ -92,7 +90,6 @@ class RedisStream:
             self._receive(max(0.01, deadline - time.monotonic()))
 
     def drain(self, timeout: float) -> list[Message]:
-        """Return the messages that have arrived, after `timeout` s at the latest."""
         if self._heartbeat.due(time.monotonic()):
             self._send("PING")
         self._receive(timeout)
