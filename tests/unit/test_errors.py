@@ -10,7 +10,6 @@ from evtools.errors import (
     BrokerUnavailable,
     CameraFailed,
     ConfigError,
-    DecodeError,
     EvtoolsError,
     FilterError,
     ImproperlyConfigured,
@@ -51,23 +50,3 @@ def test_the_tree_in_the_docstring_is_the_tree():
         drawn[name] = indent // 4
     real = {each.__name__: depth_of(each) for each in TREE if issubclass(each, EvtoolsError)}
     assert drawn == real
-
-
-def test_an_error_says_what_happened_and_what_to_do():
-    error = OutputError("cannot create x.jsonl: no space left", "free some space")
-    assert str(error) == error.message == "cannot create x.jsonl: no space left"
-    assert error.hint == "free some space"
-    assert EvtoolsError("no advice").hint == ""
-
-
-def test_a_filter_error_knows_the_place():
-    error = FilterError("no field runtme", "runtime?", text="runtme>2", position=0)
-    assert (error.text, error.position, error.length) == ("runtme>2", 0, 1)
-    error = FilterError("?", text="a b", position=2, length=3)
-    assert (error.hint, error.position, error.length) == ("", 2, 3)
-
-
-def test_a_decode_error_has_a_kind_and_perhaps_a_detail():
-    error = DecodeError("no JSON", "line 1")
-    assert (error.kind, error.detail, str(error)) == ("no JSON", "line 1", "no JSON: line 1")
-    assert str(DecodeError("no type")) == "no type"
