@@ -29,7 +29,7 @@ from evtools.cli.options import (
     json_option,
     recording_options,
 )
-from evtools.dump.choices import OUTPUTS, TIMESTAMPS
+from evtools.dump.options import OUTPUTS, TIMESTAMPS
 from evtools.errors import UsageError
 
 if TYPE_CHECKING:

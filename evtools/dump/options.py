@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
-from evtools.dump.choices import Output, Timestamps
-from evtools.transport.recording.reader import Moment
+if TYPE_CHECKING:
+    from evtools.transport.recording.reader import Moment
+
+Output: TypeAlias = Literal["text", "json", "pretty", "logfmt", "csv", "raw", "template"]
+Timestamps: TypeAlias = Literal["local", "utc", "iso", "epoch", "delta", "start", "none"]
+OUTPUTS: Final[tuple[Output, ...]] = get_args(Output)
+TIMESTAMPS: Final[tuple[Timestamps, ...]] = get_args(Timestamps)
 
 #: The speed of a replay that waits for nothing.
 MAX_SPEED: Final = float("inf")
@@ -15,10 +20,9 @@ MAX_SPEED: Final = float("inf")
 class DumpOptions:
     """Which events to take, and where and how to write them.
 
-    Every filter text must match and no exclude text may; they are not
-    compiled yet.  Durations are in seconds, moments UTC epoch seconds, sizes
-    bytes; None and "" mean "not asked for".  `read` and `write` are paths, or
-    "-" for stdin and stdout.  `speed` is a factor, MAX_SPEED for no waiting.
+    Every filter text must match and no exclude text may; they are not compiled yet.
+    Durations are in seconds, moments UTC epoch seconds, sizes bytes; None and "" mean that
+    it was not asked for.  `read` and `write` are paths, or "-" for stdin and stdout.
     """
 
     # which events
@@ -33,14 +37,14 @@ class DumpOptions:
     timeout: float | None = None
     idle: float | None = None
 
-    # from where
+    # where from
     read: tuple[str, ...] = ()
     speed: float = MAX_SPEED
-    since: Moment | None = None
-    until: Moment | None = None
+    since: "Moment | None" = None
+    until: "Moment | None" = None
     demo: bool = False
 
-    # to where
+    # where to
     write: str = ""
     print: bool = True
     rotate_size: int | None = None

@@ -1,22 +1,26 @@
-"""What evdump tells on stderr: notices, counters, the summary."""
+"""What evdump writes to stderr: notices, counters, the summary, a progress bar."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import IO
+from typing import IO, Any, Final
 
 import msgspec
 
+from evtools.clock import Clock
 from evtools.text import human_duration, human_size, sanitize
 from evtools.transport import Notice, Statistics
-from evtools.wire import Defect
+from evtools.wire import Defect, Gap
 
-_NOTICES = {
+_NOTICES: Final = {
     "listening": "listening on {}",
     "lost": "connection lost: {}",
     "retry": "{}",
     "restored": "connected again to {}",
 }
+
+#: A recording that is read in less than this, in seconds, needs no progress bar.
+_SOON: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -33,12 +37,22 @@ class Counts:
     #: Events of tasks and workers that do not name them.
     nameless: int = 0
 
+    def add_gap(self, gap: Gap) -> None:
+        """Count a gap by its reason."""
+        if gap.reason == "buffer":
+            self.lost += gap.dropped
+        elif gap.reason == "worker":
+            self.missed += gap.missed
+        else:
+            self.gaps += 1
+            self.gap_seconds += gap.duration
+
 
 class Report:
     """Write lines to stderr; a closed or full stderr stops nothing.
 
-    `stats` is `text` or `json`: the form of the summary.  `quiet` leaves only
-    warnings.  With `redacts` nothing is shown of what could not be read.
+    `stats` is `text` or `json`: the form of the summary.  `quiet` leaves only warnings.
+    With `redacts` nothing is shown of input that could not be decoded.
     """
 
     def __init__(
@@ -56,13 +70,10 @@ class Report:
         self._redacts = redacts
         self._stats = stats
         self._reported: set[str] = set()
-        #: The error that retries are made because of, and how many so far.
+        #: The error that causes retries, and how many there were.
         self._retry, self._retries = "", 0
-        self._make_way: Callable[[], None] = _nothing
-
-    def before_each_line(self, make_way: Callable[[], None]) -> None:
-        """Have `make_way` called where the screen must be cleared for a line."""
-        self._make_way = make_way
+        #: Makes way for a line.
+        self.progress: Progress | None = None
 
     def say(self, text: str) -> None:
         """Write a line, unless quiet."""
@@ -74,29 +85,27 @@ class Report:
         self._write(f"{self._tool}: {sanitize(text)}\n")
 
     def notice(self, notice: Notice) -> None:
-        """Tell of a change of the connection.
+        """Report a change of the connection.
 
-        Of many retries in a row the first is told, the second, the fourth, the
-        eighth and so on: a broker may be away for days.
+        Of many retries in a row the first is reported, the second, the fourth, the eighth
+        and so on: a broker may be away for days.
         """
-        if notice.kind == "retry" and self._is_tedious(notice.text):
-            return
-        if notice.kind != "retry":
-            self._retry, self._retries = "", 0
         text = _NOTICES[notice.kind].format(notice.text)
+        if notice.kind == "retry":
+            error = notice.text.rpartition(";")[0]
+            self._retries = self._retries + 1 if error == self._retry else 1
+            self._retry = error
+            if self._retries & (self._retries - 1) == 0:
+                self.say(text)
+            return
+        self._retry, self._retries = "", 0
         if notice.kind == "lost":
             self.warn(text)
         else:
             self.say(text)
 
-    def _is_tedious(self, text: str) -> bool:
-        error = text.rpartition(";")[0]
-        self._retries = self._retries + 1 if error == self._retry else 1
-        self._retry = error
-        return self._retries & (self._retries - 1) != 0
-
     def defects(self, defects: Iterable[Defect]) -> None:
-        """Tell of each kind of ill-formed input once."""
+        """Report each kind of malformed input once."""
         for defect in defects:
             if defect.kind not in self._reported:
                 self._reported.add(defect.kind)
@@ -110,23 +119,21 @@ class Report:
             self.say(_as_text(counts, statistics, seconds))
 
     def _write(self, text: str) -> None:
-        self._make_way()
+        if self.progress is not None:
+            self.progress.hide()
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(text)
             self._stream.flush()
 
 
-def _nothing() -> None:
-    """Do nothing: there is nothing in the way."""
-
-
 def _as_text(counts: Counts, statistics: Statistics, seconds: float) -> str:
     rate = counts.captured / seconds if seconds > 0 else 0.0
+    length = f" ({human_duration(counts.gap_seconds)})" if counts.gaps else ""
     parts = [
         f"{counts.captured} captured",
         f"{counts.matched} matched",
         f"{counts.lost} lost",
-        _gaps(counts),
+        f"{counts.gaps} {'gap' if counts.gaps == 1 else 'gaps'}{length}",
     ]
     if counts.missed:
         parts.append(f"~{counts.missed} tasks of the workers not seen")
@@ -136,14 +143,7 @@ def _as_text(counts: Counts, statistics: Statistics, seconds: float) -> str:
         parts.append(f"{statistics.malformed} malformed")
     if statistics.buffered_bytes:
         parts.append(f"{human_size(statistics.buffered_bytes)} waiting")
-    parts += [human_duration(seconds), f"{rate:.1f}/s"]
-    return ", ".join(parts)
-
-
-def _gaps(counts: Counts) -> str:
-    noun = "gap" if counts.gaps == 1 else "gaps"
-    length = f" ({human_duration(counts.gap_seconds)})" if counts.gaps else ""
-    return f"{counts.gaps} {noun}{length}"
+    return ", ".join([*parts, human_duration(seconds), f"{rate:.1f}/s"])
 
 
 def _as_json(counts: Counts, statistics: Statistics, seconds: float) -> str:
@@ -158,3 +158,50 @@ def _as_json(counts: Counts, statistics: Statistics, seconds: float) -> str:
         "seconds": round(seconds, 3),
     }
     return msgspec.json.encode(line).decode()
+
+
+class Progress:
+    """A bar that shows how much of a recording has been read.
+
+    Nothing is imported or written for a recording that is read at once.
+    """
+
+    def __init__(self, stream: IO[str], clock: Clock, *, colour: bool = False) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._colour = colour
+        self._began = clock.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def show(self, done_bytes: int, total_bytes: int | None) -> None:
+        """Set the bar to `done_bytes` of `total_bytes`; None is an unknown total."""
+        if self._clock.monotonic() - self._began < _SOON:
+            return
+        if self._bar is None:
+            self._bar = _bar(self._stream, colour=self._colour)
+            self._task = self._bar.add_task("reading", total=total_bytes)
+        self._bar.start()
+        self._bar.update(self._task, completed=done_bytes, total=total_bytes)
+
+    def hide(self) -> None:
+        """Take the bar off the screen, until it is shown again."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _bar(stream: IO[str], *, colour: bool) -> Any:
+    from rich.console import Console  # noqa: PLC0415  (only on a terminal)
+    from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415  (only on a terminal)
+
+    return Bar(
+        "{task.description}",
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=stream, no_color=not colour),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from evtools.wire import Defect, EventFields
+from evtools.wire import Defect, Event, EventFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,10 @@ class Source(Protocol):
         Gap records stand in the stream where events may be missing.  The
         iteration ends when the source is exhausted or stopped.
         """
+        ...
+
+    def events(self, timeout: float | None = None) -> Iterator[list[Event]]:
+        """Yield what `batches` does as typed events."""
         ...
 
     def statistics(self) -> Statistics:

@@ -25,15 +25,16 @@ from evtools.cli.main import EXIT_CODES
 from evtools.cli.tools import TOOLS
 from evtools.cli.top import evtop as evtop_command
 from evtools.clock import SystemClock
-from evtools.dump import signals as dump
-from evtools.dump.choices import OUTPUTS, TIMESTAMPS
-from evtools.dump.formats.csv import COLUMNS
-from evtools.dump.formatter import FormatOptions, make_formatter
+from evtools.dump import app as dump
+from evtools.dump.formats import CSV_COLUMNS, FormatOptions
+from evtools.dump.options import OUTPUTS, TIMESTAMPS
+from evtools.dump.output import FORMATS
 from evtools.top import choices, verdict
 from evtools.top.control import ACTIONS
-from evtools.wire import GAP, Joiner, Record, envelope
+from evtools.wire import GAP, Joiner, envelope
 from tools.command import ROOT
 from tools.gaps import gap
+from tools.typed import event_of
 
 PAGE = check_docs.render(ROOT / "man" / "evdump.1")
 TOP_PAGE = check_docs.render(ROOT / "man" / "evtop.1")
@@ -104,7 +105,7 @@ def test_every_style_of_times_is_described():
 
 
 def test_the_columns_of_csv_are_described_in_their_order():
-    assert ", ".join(COLUMNS) in " ".join(section("OUTPUT FORMATS").split())
+    assert ", ".join(CSV_COLUMNS) in " ".join(section("OUTPUT FORMATS").split())
 
 
 @pytest.mark.parametrize("tool", PAGES)
@@ -182,8 +183,8 @@ def test_the_fields_that_are_joined_are_described():
     for kind in ("task-sent", "task-received", "task-started"):
         fields = dict.fromkeys(names, "x") if kind == "task-sent" else {}
         event = {"type": kind, "uuid": "1", "timestamp": 1.0, **fields}
-        joiner.join([Record(event)])
-    record = Record({"type": "task-succeeded", "uuid": "1"})
+        joiner.join([event_of(event)])
+    record = event_of({"type": "task-succeeded", "uuid": "1"})
     joiner.join([record])
     described = " ".join(section("The envelope").split())
     assert set(record.joined) == {*names, "sent", "received", "started"}
@@ -209,7 +210,7 @@ def test_the_templates_shown_can_be_read():
     pieces = heads(section("Templates"), r"\{[a-z]\S*\}")
     assert len(pieces) > 5
     options_ = FormatOptions(template=" ".join(pieces))
-    line = make_formatter("template", options_).format(Record({"type": "task-odd"}))
+    line = FORMATS["template"](options_).format(event_of({"type": "task-odd"}))
     assert line.endswith(b"\n")
 
 

@@ -24,13 +24,15 @@ from celery.bin.celery import celery as celery_command
 from click import Context
 
 import screenshots
-from evtools.dump.formatter import FormatOptions, make_formatter
+from evtools.dump.formats import FormatOptions
+from evtools.dump.output import FORMATS
 from evtools.top.keys import Keymap, keys_text
-from evtools.wire import GAP, Record
+from evtools.wire import GAP
 from servers.redis import Sentinel
 from tools.command import ROOT, installed
 from tools.readme import README, blocks, texts
 from tools.screen import EvtopStarter
+from tools.typed import event_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -344,8 +346,8 @@ def test_the_lines_shown_are_those_that_evdump_writes():
     (text,) = [
         block.text for block in blocks() if block.language == "text" and block.heading == "evdump"
     ]
-    formatter = make_formatter("text", FormatOptions(zone=UTC))
-    written = [formatter.format(Record(*said)).decode() for said in shown_events()]
+    formatter = FORMATS["text"](FormatOptions(zone=UTC))
+    written = [formatter.format(event_of(*said)).decode() for said in shown_events()]
     assert text.splitlines(keepends=True) == written
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evtools.dump.choices import OUTPUTS
+from evtools.dump.options import OUTPUTS
 from evtools.top.choices import OUTPUTS as OUTPUTS_OF_EVTOP
 from evtools.top.choices import VIEWS
 from tools.command import installed

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evtools.dump.formats.csv import COLUMNS
-from evtools.dump.formatter import FormatOptions, make_formatter
+from evtools.dump.formats import CSV_COLUMNS, FormatOptions
+from evtools.dump.output import FORMATS
 from evtools.dump.report import Counts, Report
 from evtools.filters import all_of, compile_filter, exclude
 from evtools.transport import Statistics
@@ -20,17 +20,17 @@ from evtools.wire import (
     Joiner,
     LamportClock,
     MissedTasks,
-    Record,
     encode_line,
     envelope,
+    from_fields,
     open_envelope,
 )
 from evtools.wire.redact import redactor
 from tools.mutations import mutations
 
 if TYPE_CHECKING:
-    from evtools.dump.formatter import Formatter
-    from evtools.wire import AnyRecord, EventFields
+    from evtools.dump.formats import Formatter
+    from evtools.wire import Event, EventFields
 
 #: Something of every kind the filter language has.
 FILTERS = (
@@ -53,7 +53,7 @@ _TEMPLATE = "{ts} {type:<20} {name:10} {uuid:8}|{args!j}|{runtime:.3f}|{hostname
 
 
 def _formatter(name: str, **options: object) -> Formatter:
-    return make_formatter(name, FormatOptions(timestamps="utc", **options))
+    return FORMATS[name](FormatOptions(timestamps="utc", **options))
 
 
 class Fuzz:
@@ -91,41 +91,39 @@ class Fuzz:
     def run(self, *, seed: int, count: int) -> None:
         """Feed as many messages."""
         for message, events, defects in mutations(seed, count):
-            decoded = self.codec.records(message)
+            decoded = self.codec.events(message)
             self.injected += defects
             assert len(decoded) == events, message
-            for record in decoded:
-                self._pass_through(record)
-                self._take(record.record.event)
+            for event in decoded:
+                self._pass_through(event)
+                self._take(event.as_dict())
         self._report()
 
-    def _pass_through(self, record: AnyRecord) -> None:
-        """See that a record that nobody looks into is written all the same."""
-        if record.is_typed:
-            record.local_received = RECEIVED
-        else:
-            record.event["local_received"] = RECEIVED
-        self._unseen.join([record])
-        line = self._writer.line(record)
-        assert line == encode_line(envelope(record.event, record.joined))
+    def _pass_through(self, event: Event) -> None:
+        """See that an event that nobody looks into is written all the same."""
+        event.stamp(RECEIVED)
+        self._unseen.join([event])
+        line = self._writer.line(event)
+        assert line == encode_line(envelope(event.as_dict(), event.joined))
 
-    def _take(self, event: EventFields) -> None:
+    def _take(self, fields: EventFields) -> None:
         self.events += 1
-        clock = event.get("clock")
+        clock = fields.get("clock")
         if type(clock) is int:
             self._clock.adjust(clock)
+        self._redact(fields)
+        event = from_fields(fields)
+        assert event.as_dict() == fields
         self._missed.observe(event)
-        self._redact(event)
-        record = Record(event)
-        self._joiner.join([record])
+        self._joiner.join([event])
         for each in self._filters:
-            each.matches(record)
+            each.matches(event)
         for name, formatter in self._always.items():
-            self._check(name, formatter.format(record))
+            self._check(name, formatter.format(event))
         if self.events % 10 == 0:
             for name, formatter in self._sometimes.items():
-                self._check(name, formatter.format(record))
-            self._read_back(record)
+                self._check(name, formatter.format(event))
+            self._read_back(event)
 
     def _check(self, name: str, line: bytes) -> None:
         assert SECRET not in line, name
@@ -139,17 +137,17 @@ class Fuzz:
             bare = _COLOURS.sub("", each) if "\x1b" in each else each
             assert bare.isprintable(), (name, line)
 
-    def _read_back(self, record: Record) -> None:
+    def _read_back(self, event: Event) -> None:
         """See that the formats for programs say what the event says."""
-        line = self._always["json"].format(record)
-        event, joined = open_envelope(msgspec.json.decode(line))
-        assert event == record.event
-        assert joined == record.joined
-        raw = self._sometimes["raw"].format(record)
-        assert msgspec.json.decode(raw) == record.event
-        cells = self._sometimes["csv"].format(record).decode()
+        line = self._always["json"].format(event)
+        fields, joined = open_envelope(msgspec.json.decode(line))
+        assert fields == event.as_dict()
+        assert joined == event.joined
+        raw = self._sometimes["raw"].format(event)
+        assert msgspec.json.decode(raw) == event.as_dict()
+        cells = self._sometimes["csv"].format(event).decode()
         (row,) = csv.reader(io.StringIO(cells))
-        assert len(row) == len(COLUMNS)
+        assert len(row) == len(CSV_COLUMNS)
 
     def _report(self) -> None:
         """Say on stderr what evdump would say."""

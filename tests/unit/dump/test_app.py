@@ -9,18 +9,17 @@ from contextlib import ExitStack
 
 import pytest
 
-from evtools.dump.app import TICK, Dump, Filters, Outputs, run
-from evtools.dump.formatter import FormatOptions, make_formatter
+from evtools.dump.app import TICK, Dump, Filters, Signals, open_source, run
 from evtools.dump.options import DumpOptions
-from evtools.dump.records import Records
+from evtools.dump.output import Outputs, make_formatter
 from evtools.dump.report import Report
-from evtools.dump.signals import Signals
 from evtools.errors import AccessRefused, BrokerUnavailable, FilterError, OutputError, UsageError
 from evtools.transport import ConnectionSettings, Statistics
 from evtools.transport.live import DOCTOR
-from evtools.wire import Defect, Record
+from evtools.wire import Defect, Event, encode_line, envelope
 from tools.clock import FakeClock
 from tools.gaps import gap
+from tools.typed import event_of
 
 
 class ScriptedSource:
@@ -34,7 +33,7 @@ class ScriptedSource:
         self.stopped = False
         self.defects = ()
 
-    def records(self, timeout):
+    def events(self, timeout):
         assert timeout == TICK
         for item in self.script:
             if isinstance(item, Exception):
@@ -42,7 +41,7 @@ class ScriptedSource:
             batch = item() or [] if callable(item) else item
             if self.stopped and not batch:
                 return
-            yield [Record(e) for e in batch]
+            yield [e if isinstance(e, Event) else event_of(e) for e in batch]
 
     def statistics(self):
         return Statistics(defects=self.defects)
@@ -58,7 +57,6 @@ class Run:
         self.clock = FakeClock(1000.0)
         self.stderr = io.StringIO()
         self.source = ScriptedSource(script)
-        self.advanced = 0
         self.file = folder / "rec.jsonl"
         options.setdefault("write", str(self.file))
         self.options = DumpOptions(print=False, **options)
@@ -68,13 +66,9 @@ class Run:
         report = Report(self.stderr, tool="evdump", stats="json")
         with ExitStack() as stack:
             filters = Filters(self.options, self.clock)
-            records = Records(self.source, self.source.records, self._advance)
             outputs = Outputs(self.options, None, self.clock, stack)
-            parts = (self.options, records, filters, outputs, report, self.clock)
+            parts = (self.options, self.source, filters, outputs, report, self.clock)
             return Dump(*parts).run(self.signals)
-
-    def _advance(self):
-        self.advanced += 1
 
     def later(self, seconds):
         def move():
@@ -113,7 +107,6 @@ def test_every_event_is_written_and_counted(scripted):
     assert run.types == ["task-a", "task-b", "worker-heartbeat"]
     (summary,) = run.summaries
     assert (summary["captured"], summary["matched"]) == (3, 3)
-    assert run.advanced == 3
 
 
 @pytest.mark.parametrize("read", [(), ("x.jsonl",)])
@@ -139,10 +132,25 @@ def test_heartbeats_can_be_left_out(scripted):
 
 
 def test_what_was_joined_can_be_asked_for(scripted):
-    known = Record({"type": "task-failed", "uuid": "u"}, {"name": "proj.add"})
+    known = event_of({"type": "task-failed", "uuid": "u"}, {"name": "proj.add"})
     run = scripted([known, A], filters=("name:proj.*",))
     assert run() == 0
     assert [event["name"] for event in run.written] == ["proj.add"]
+
+
+RECEIVED = {"type": "task-received", "uuid": "u1", "name": "proj.add", "args": "(4411,)"}
+FAILED = {"type": "task-failed", "uuid": "u1", "exception": "card 4411"}
+
+
+@pytest.mark.parametrize("redact", [(), ("/4411/",)])
+def test_events_are_joined_and_masked(scripted, redact):
+    run = scripted([RECEIVED], [FAILED], redact=redact)
+    assert run() == 0
+    received, failed = run.written
+    masked = "***" if redact else "4411"
+    assert received["args"] == failed["args"] == f"({masked},)"
+    assert failed["exception"] == f"card {masked}"
+    assert failed["joined"] == ["name", "args"]
 
 
 def test_it_ends_at_the_count_in_the_middle_of_a_batch(scripted):
@@ -338,6 +346,67 @@ def test_a_recording_is_printed(tape, capfd):
     assert err.startswith("evdump: 2 captured, 2 matched")
 
 
+def test_what_was_recorded_looks_as_it_did(tape, capfd):
+    lines = [
+        encode_line(envelope({"type": "task-failed", "uuid": "u1"}, {"name": "card 4411"})),
+        encode_line(envelope({"type": "task-started", "uuid": "u1"})),
+    ]
+    tape.write_bytes(b"".join(line + b"\n" for line in lines))
+    _, out, _ = dumped(capfd, read=(str(tape),), output="json")
+    assert out.encode() == tape.read_bytes()
+    _, out, _ = dumped(capfd, read=(str(tape),), output="json", redact=("/4411/",))
+    assert out == tape.read_text().replace("4411", "***")
+
+
+def test_a_recording_can_be_cut(tape, capfd):
+    events = [{"type": "a-b", "local_received": float(n)} for n in range(9)]
+    tape.write_text("".join(json.dumps(event) + "\n" for event in events))
+    _, out, _ = dumped(capfd, read=(str(tape),), since=3.0, until=5.0, output="raw")
+    assert [json.loads(line) for line in out.splitlines()] == events[3:6]
+
+
+def test_the_demo_brings_its_own_cluster(capfd):
+    status, out, err = dumped(capfd, demo=True, count=1, output="raw")
+    assert (status, json.loads(out)["type"]) == (0, "worker-online")
+    assert "listening on memory://demo" in err
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stderr", "stdout", "prints", "shown"),
+    [
+        (Terminal, io.StringIO, True, True),
+        # Nothing is printed there, so nothing is in the way.
+        (Terminal, Terminal, False, True),
+        (Terminal, Terminal, True, False),
+        (io.StringIO, io.StringIO, True, False),
+        (io.StringIO, Terminal, True, False),
+    ],
+)
+def test_a_bar_is_for_terminals_that_do_not_scroll(
+    tape, tmp_path, monkeypatch, stderr, stdout, prints, shown
+):
+    monkeypatch.setattr("evtools.dump.report._SOON", 0.0)
+    screen = stderr()
+    with monkeypatch.context() as patch, ExitStack() as stack:
+        patch.setattr(sys, "stderr", screen)
+        patch.setattr(sys, "stdout", stdout())
+        options = DumpOptions(read=(str(tape),), print=prints, write=str(tmp_path / "out"))
+        report = Report(screen, tool="evdump", quiet=True)
+        source = open_source(options, ConnectionSettings(), report, stack)
+        clock = FakeClock(1000.0)
+        outputs = Outputs(options, None, clock, stack)
+        dump = Dump(options, source, Filters(options, clock), outputs, report, clock)
+        assert dump.run(Signals(source.stop, clock, reopen_on_hangup=True)) == 0
+    assert (screen.getvalue() != "") == shown
+
+
 def test_a_recording_is_recorded_and_printed(tape, capfd, tmp_path):
     copy = tmp_path / "copy.jsonl"
     status, out, _ = dumped(capfd, read=(str(tape),), write=str(copy), output="json")
@@ -404,11 +473,10 @@ def test_the_signals_of_the_caller_are_put_back(tape, capfd):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_header_goes_out_before_the_first_event(tmp_path, capfd):
+def test_a_header_goes_out_before_the_first_event(capfd):
     options = DumpOptions(output="csv", line_buffered=True)
-    formatter = make_formatter("csv", FormatOptions())
     with ExitStack() as stack:
-        outputs = Outputs(options, formatter, FakeClock(1000.0), stack)
+        outputs = Outputs(options, make_formatter(options), FakeClock(1000.0), stack)
         outputs.reopen()
         outputs.settle()
         sys.stdout.flush()

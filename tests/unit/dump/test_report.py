@@ -3,11 +3,13 @@
 import io
 import json
 
+import pyte
 import pytest
 
-from evtools.dump.report import Counts, Report
+from evtools.dump.report import Counts, Progress, Report
 from evtools.transport import Notice, Statistics
 from evtools.wire import Defect
+from tools.clock import FakeClock
 
 
 class Full(io.StringIO):
@@ -145,15 +147,65 @@ def test_events_that_name_nobody_are_in_the_summary(report, stream):
     assert told["malformed"] == {"without uuid or hostname": 2}
 
 
-def test_the_screen_is_cleared_for_a_line(report, stream):
-    report.before_each_line(lambda: stream.write("cleared\n"))
-    report.say("one")
-    report.warn("two")
-    assert lines(stream) == ["cleared", "evdump: one", "cleared", "evdump: two"]
-
-
 def test_a_stream_that_takes_nothing_stops_nothing():
     Report(Full(), tool="evdump").warn("lost")
     closed = io.StringIO()
     closed.close()
     Report(closed, tool="evdump").warn("lost")
+
+
+# --- the progress bar -------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal, and a screen for what is written."""
+
+    def isatty(self):
+        return True
+
+    def screen(self):
+        screen = pyte.Screen(80, 10)
+        pyte.Stream(screen).feed(self.getvalue().replace("\n", "\r\n"))
+        return "\n".join(screen.display).strip()
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    return Terminal()
+
+
+def test_a_bar_makes_way_for_lines_and_comes_back(terminal):
+    clock = FakeClock()
+    report = Report(terminal, tool="evdump")
+    bar = report.progress = Progress(terminal, clock)
+    clock.now += 0.4
+    bar.show(1, 2)
+    assert terminal.getvalue() == ""
+    clock.now += 1
+    bar.show(1_000_000, 4_000_000)
+    bar.show(2_000_000, 4_000_000)
+    bar._bar.refresh()
+    assert "reading" in terminal.screen()
+    assert "2.0/4.0 MB" in terminal.screen()
+    report.warn("a line")
+    assert terminal.screen() == "evdump: a line"
+    bar.show(3_000_000, 4_000_000)
+    bar._bar.refresh()
+    assert "3.0/4.0 MB" in terminal.screen().splitlines()[1]
+    bar.hide()
+    assert terminal.screen() == "evdump: a line"
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_bar_without_a_total_is_in_colour_if_that_is_wanted(terminal, colour):
+    clock = FakeClock()
+    bar = Progress(terminal, clock, colour=colour)
+    clock.now += 1
+    bar.show(1_000_000, None)
+    bar._bar.refresh()
+    assert "1.0/? MB" in terminal.screen()
+    assert ("\x1b[38;5;" in terminal.getvalue()) == colour
+    bar.hide()

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from evtools.dump.signals import Signals
+from evtools.dump.app import Signals
 from tools.clock import FakeClock
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from evtools.dump.formats.template import TemplateError, make
-from evtools.dump.formatter import FormatOptions
+from evtools.dump.formats import FormatOptions
+from evtools.dump.template import TemplateError, TemplateFormatter
 from evtools.errors import UsageError
-from evtools.wire import Record
 from tools.gaps import gap
+from tools.typed import event_of
 
 EVENT = {
     "type": "task-succeeded",
@@ -22,9 +22,8 @@ EVENT = {
 
 
 def filled(template, event=EVENT, joined=(("name", "proj.add"),)):
-    formatter = make(FormatOptions(template=template, timestamps="utc"))
-    assert formatter.header() == b""
-    return formatter.format(Record(event, dict(joined))).decode()
+    formatter = TemplateFormatter(FormatOptions(template=template, timestamps="utc"))
+    return formatter.format(event_of(event, dict(joined))).decode()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +90,7 @@ def test_a_gap_is_a_sentence_whatever_the_template():
 )
 def test_a_bad_template_says_what_and_where(template, problem, column):
     with pytest.raises(TemplateError) as caught:
-        make(FormatOptions(template=template))
+        TemplateFormatter(FormatOptions(template=template))
     assert isinstance(caught.value, UsageError)
     assert caught.value.message == f"bad template at column {column}: {problem}"
     assert (caught.value.text, caught.value.position) == (template, column - 1)

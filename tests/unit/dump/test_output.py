@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from evtools.dump.sink import Sink
+from evtools.dump.output import Sink
 from evtools.errors import OutputError
 from tools.clock import FakeClock
 
@@ -75,8 +75,8 @@ def test_line_buffered_means_at_once(file, clock):
 def test_the_rest_is_written_at_the_end_and_the_descriptor_left_open(file, clock):
     sink = Sink(file, clock=clock)
     sink.write(b"one\n")
-    sink.close()
-    sink.close()
+    sink.flush()
+    sink.flush()
     assert written(file) == b"one\n"
 
 
@@ -87,7 +87,7 @@ def test_a_full_disk_is_one_clear_error(clock):
     with pytest.raises(OutputError, match="cannot write to stdout: No space left"):
         sink.settle()
     sink.write(b"two\n")
-    sink.close()
+    sink.flush()
     os.close(fd)
 
 
@@ -98,7 +98,7 @@ def test_a_reader_that_left_is_told_apart(clock):
     sink.write(b"one\n")
     with pytest.raises(BrokenPipeError):
         sink.settle()
-    sink.close()
+    sink.flush()
     os.close(writing)
 
 

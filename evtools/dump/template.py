@@ -4,14 +4,20 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
-from evtools.dump.formatter import FormatOptions, Formatter
-from evtools.dump.stamps import Stamps
-from evtools.dump.wording import failure, gap_sentence, number, runtime, said
+from evtools.dump.formats import (
+    UNKNOWN,
+    FormatOptions,
+    Formatter,
+    TimestampFormatter,
+    as_text,
+    gap_sentence,
+    number_of,
+    real_exception,
+    runtime_of,
+)
 from evtools.errors import UsageError
 from evtools.text import clip, sanitize, width
 from evtools.wire import GAP, Event, encode_line
-
-UNKNOWN: Final = "-"
 
 _PIECE: Final = re.compile(
     r"(?P<brace>\{\{|\}\})|\{(?P<field>[^{}]*)\}|(?P<escape>\\[nt\\])"
@@ -57,18 +63,14 @@ class TemplateFormatter(Formatter):
     """
 
     def __init__(self, options: FormatOptions) -> None:
-        self._stamps = Stamps(options.timestamps, options.zone)
+        super().__init__(options)
+        self._timestamps = TimestampFormatter(options.timestamps, options.zone)
         self._pieces = list(self._parse(options.template))
 
-    def header(self) -> bytes:
-        """Return nothing."""
-        return b""
-
     def format(self, event: Event) -> bytes:
-        """Return the filled template."""
         if event.is_gap:
-            stamp = self._stamps.stamp(event)
-            line = f"{stamp} {GAP} {sanitize(gap_sentence(event))}".lstrip()
+            timestamp = self._timestamps.format(event)
+            line = f"{timestamp} {GAP} {sanitize(gap_sentence(event))}".lstrip()
         else:
             line = "".join([piece(event) for piece in self._pieces])
         return line.encode() + b"\n"
@@ -100,42 +102,30 @@ class TemplateFormatter(Formatter):
             raise TemplateError(problem, text=text, position=position + field.start(3))
         read = self._reader(field["name"])
         if field["json"]:
-            return lambda event: _fitted(_as_json(read(event)), spec)
+            return lambda event: _fitted(encode_line(read(event)).decode(), spec)
         return lambda event: _fitted(_as_text(read(event), spec), spec)
 
     def _reader(self, name: str) -> Callable[[Event], Any]:
         special: dict[str, Callable[[Event], Any]] = {
-            "ts": self._stamps.stamp,
-            "runtime": lambda event: event.get("runtime", runtime(event)),
-            "exception": failure,
+            "ts": self._timestamps.format,
+            "runtime": lambda event: event.get("runtime", runtime_of(event)),
+            "exception": real_exception,
         }
         return special.get(name, lambda event: event.get(name))
-
-
-def make(options: FormatOptions) -> TemplateFormatter:
-    """Make the format.
-
-    Raises `TemplateError` when `options.template` cannot be read.
-    """
-    return TemplateFormatter(options)
 
 
 def _literal(text: str) -> _Piece:
     return lambda _: text
 
 
-def _as_json(value: Any) -> str:
-    return encode_line(value).decode()
-
-
 def _as_text(value: Any, spec: re.Match[str]) -> str:
     if value is None:
         return UNKNOWN
-    amount = number(value)
+    amount = number_of(value)
     if amount is not None and spec["kind"] in ("d", "f"):
         places = 0 if spec["kind"] == "d" else int(spec["precision"] or 6)
         return f"{amount:.{places}f}"
-    text = sanitize(said(value))
+    text = sanitize(as_text(value))
     if spec["precision"] and spec["kind"] != "f":
         return clip(text, int(spec["precision"]), "")
     return text

@@ -5,22 +5,21 @@ from textwrap import dedent
 
 import pytest
 
-from evtools.dump.formats.text import make
-from evtools.dump.formatter import FormatOptions
+from evtools.dump.formats import FormatOptions
+from evtools.dump.text import TextFormatter
 from evtools.text import BoundedPattern
-from evtools.wire import Record
 from tools.gaps import gap
+from tools.typed import event_of
 
 UUID = "eacdf44c-6aa4-4bb2-8c0e-0d2f1fe1a1ef"
 WORKER = "celery@vm"
 JOINED = {"name": "proj.add", "args": "(1, 2)", "kwargs": "{}", "started": 10.0}
 
 
-def lines(*records, **options):
+def lines(*pairs, **options):
     """Return what is printed for (event, joined) pairs, without times."""
-    formatter = make(FormatOptions(**{"timestamps": "none", **options}))
-    assert formatter.header() == b""
-    text = b"".join(formatter.format(Record(*record)) for record in records).decode()
+    formatter = TextFormatter(FormatOptions(**{"timestamps": "none", **options}))
+    text = b"".join(formatter.format(event_of(*pair)) for pair in pairs).decode()
     assert text.endswith("\n")
     return text
 
