@@ -188,12 +188,10 @@ class Console(Loop):
             raise self._error
 
     def end(self) -> None:
-        """Leave."""
         self._leaving = True
         super().end()
 
     def later(self, seconds: float, do: Callable[[], None]) -> Callable[[], None]:
-        """Do something later for a key, and draw; return what calls that off."""
         return super().later(seconds, lambda: self._guarded("later", do))
 
     def _guarded(self, name: str, do: Callable[[], object]) -> None:
@@ -238,14 +236,12 @@ class Console(Loop):
         self._guarded("mouse", click)
 
     def _answer_soon(self) -> None:
-        """Show soon what a key has done."""
         self._garbage.pressed()
         self.draw_soon(answer=True)
 
     # --- events -------------------------------------------------------------------------
 
     def woken(self) -> None:
-        """Look after signals and answers."""
         if self._signals.ending:
             self.end()
         if self._signals.continued():
@@ -258,7 +254,6 @@ class Console(Loop):
             self.draw_soon()
 
     def take_slice(self) -> bool:
-        """Take in events for a moment, then work on; return whether there is more."""
         end = self.clock.monotonic() + _SLICE
         session = self.session
         while (item := session.feed.take()) is not None:
@@ -357,7 +352,6 @@ class Console(Loop):
         session.look()
 
     def draw(self) -> None:
-        """Show the picture, and go on with what it had no time for."""
         self._guarded("screen", self._show)
         if self.session.model.is_lagging():
             self.work_on()

@@ -925,7 +925,6 @@ def act(session: Session, name: str) -> None:
 
 
 def _ask(session: Session, request: Request, answers: dict[str, str]) -> None:
-    """Ask the next question, or for the confirmation."""
     left = (one for one in request.action.arguments if one.name not in answers)
     argument = next(left, None)
     if argument is None:

@@ -234,7 +234,6 @@ _FIELD_OF: Final[Mapping[Kind, str]] = {
 
 
 def actions_for(view: View) -> Iterator[Action]:
-    """Yield the actions on rows of `view`."""
     yield from (action for action in ACTIONS if action.kind in _KINDS_OF[view])
 
 
@@ -318,7 +317,6 @@ class Request:
         return replace(self, values=values)
 
     def calls(self) -> Iterator[Call]:
-        """Yield the commands that carry it out."""
         action = self.action
         arguments = {**self.values, **dict(action.constants)}
         worker = arguments.pop(_DESTINATION, None)
@@ -393,7 +391,6 @@ class Outcome:
 
     @property
     def answered(self) -> int:
-        """How many workers replied."""
         return len({reply.worker for reply in self.replies})
 
     @property

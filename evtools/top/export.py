@@ -87,7 +87,6 @@ class Recording:
 
     @property
     def path(self) -> str:
-        """The name of the file."""
         return self._writer.path
 
     def write(self, events: Iterable[EventFields]) -> None:
@@ -127,15 +126,12 @@ class Exporter:
         self._folder = folder or Path()
 
     def json(self, table: TableModel) -> str:
-        """Write the table's rows as JSON Lines."""
         return self._save(table.name, "jsonl", render_table(table, "json"))
 
     def csv(self, table: TableModel) -> str:
-        """Write the table's rows as CSV."""
         return self._save(table.name, "csv", render_table(table, "csv"))
 
     def screenshot(self, view: str, screen: Iterable[str]) -> str:
-        """Write the lines of the screen."""
         return self._save(view, "txt", (line.rstrip() for line in screen))
 
     def copied(self, text: str) -> str:
@@ -143,7 +139,6 @@ class Exporter:
         return self._save("copy", "txt", [text])
 
     def recording(self) -> Recording:
-        """Begin a recording."""
         path, file = self._new("recording", "jsonl")
         file.close()
         return Recording(str(path), self._clock)

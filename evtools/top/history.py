@@ -56,7 +56,6 @@ class History:
             _log.info("the history is not read: %s", error)
 
     def lines(self, kind: str) -> Sequence[str]:
-        """Return the lines typed at prompts of a kind, oldest first."""
         return self._typed.get(kind, ())
 
     def remember(self, kind: str, text: str) -> None:

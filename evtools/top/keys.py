@@ -317,7 +317,6 @@ def conflicts(bindings: Iterable[Binding]) -> Iterator[tuple[str, str, str]]:
 
 
 def _meet(one: str, other: str) -> bool:
-    """Return whether both contexts may be asked for the same key press."""
     if one == other:
         return True
     if one in _ALONE or other in _ALONE:

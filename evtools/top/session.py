@@ -129,7 +129,6 @@ class Session:
 
     @property
     def table(self) -> TableModel:
-        """The table of the view."""
         return self.model.views[self.view]
 
     @property
@@ -164,7 +163,6 @@ class Session:
     # --- keys and commands --------------------------------------------------------------
 
     def press(self, key: str) -> None:
-        """Take a key, as the table of keys names it."""
         layer = self.layer
         if layer is None:
             command = self.keymap.find(key, self.contexts())
@@ -212,7 +210,6 @@ class Session:
         self.message = Message(sanitize(text), style, self.clock.monotonic())
 
     def complain(self, text: str) -> None:
-        """Show what went wrong."""
         self.say(text, "error")
 
     def mention(self, text: str) -> None:
@@ -292,7 +289,6 @@ class Session:
                 table.cursor.expect(old.focus_key)
 
     def open_detail(self, section: str = "") -> None:
-        """Open the detail of the row under the cursor."""
         key = self.table.focus_key
         if key is None:
             self.say("there is no row to look at")

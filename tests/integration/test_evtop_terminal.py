@@ -332,16 +332,16 @@ def test_a_terminal_that_goes_away_ends_it(shown):
 
 BROKEN = """
 import sys
-from evtools.top import app
+from evtools.top.ui import screen
 from evtools.cli.main import evtop as main
-real = app.drawn
-def drawn(*args):
-    drawn.calls += 1
-    if drawn.calls > 3:
+real = screen.draw
+def draw(*args):
+    draw.calls += 1
+    if draw.calls > 3:
         raise ValueError("broken view")
     return real(*args)
-drawn.calls = 0
-app.drawn = drawn
+draw.calls = 0
+screen.draw = draw
 sys.exit(main())
 """
 

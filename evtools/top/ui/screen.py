@@ -321,7 +321,6 @@ class StatusBar:
         )
 
     def _losses(self, *, wide: bool) -> Iterator[Piece]:
-        """Yield the counters of losses; zeros only where there is room."""
         facts = self._facts
         for name, count, always in (
             ("reconnects", facts.reconnects, wide),

@@ -104,7 +104,6 @@ class Display:
             self._screen.register_palette(palette(theme))
 
     def set_glyphs(self, glyphs: Glyphs) -> None:
-        """Draw with other characters from now on."""
         self._glyphs = glyphs
         urwid.set_encoding("ascii" if glyphs.ascii else "utf-8")
         self.redraw()
@@ -117,7 +116,6 @@ class Display:
     # --- start and end ------------------------------------------------------------------
 
     def start(self) -> None:
-        """Take over the terminal."""
         self._screen.start()
         self._take_ctrl_z()
         self._screen.hook_event_loop(self._loop, self._take)
@@ -175,7 +173,6 @@ class Display:
     # --- out ----------------------------------------------------------------------------
 
     def size(self) -> tuple[int, int]:
-        """Return the columns and rows of the terminal."""
         cols, rows = self._screen.get_cols_rows()
         return max(1, cols), max(1, rows)
 
@@ -192,7 +189,6 @@ class Display:
         self._screen.clear()
 
     def send(self, sequence: str) -> None:
-        """Write a sequence that is not part of the picture."""
         self._screen.write(sequence)
         self._screen.flush()
 
@@ -382,7 +378,6 @@ class Bucket:
         return max(0.0, (count - self._left) / self._rate)
 
     def take(self) -> None:
-        """Count one."""
         self._fill()
         self._left -= 1
 
@@ -418,7 +413,6 @@ class Signals:
         self._before: Mapping[int, object] = {}
 
     def __enter__(self) -> Self:
-        """Install the handlers."""
         table: dict[int, Handler] = {
             signal.SIGINT: self._interrupt,
             signal.SIGTERM: self._end,
@@ -432,7 +426,6 @@ class Signals:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Put the handlers of before back."""
         put_back(self._before)
 
     def interrupted(self) -> bool:

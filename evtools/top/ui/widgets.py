@@ -28,12 +28,10 @@ Line: TypeAlias = list[Span]
 
 
 def columns(line: Line) -> int:
-    """Return how many columns a line takes."""
     return sum(width(text) for _, text in line)
 
 
 def plain(line: Line) -> str:
-    """Return the text of a line."""
     return "".join(text for _, text in line)
 
 
@@ -65,7 +63,6 @@ def spread(left: Line, right: Line, cols: int) -> Line:
 
 
 def restyled(line: Line, style: str) -> Line:
-    """Return the text of the line in one style."""
     return [(style, plain(line))]
 
 
@@ -199,7 +196,6 @@ class _Edit(urwid.Edit):
         _command_map[_command] = _meaning
 
     def do(self, key: str) -> None:
-        """Take a character or a command."""
         self.keypress((_CHARS_MAX,), key)
 
 
@@ -222,11 +218,9 @@ class Editor:
 
     @property
     def text(self) -> str:
-        """The text as it is now."""
         return str(self._edit.edit_text)
 
     def press(self, key: str, command: str | None) -> None:
-        """Type a character, or carry out a command; others are ignored."""
         self.choices = ()
         if typed(key):
             self._edit.do(typed(key))
@@ -311,12 +305,10 @@ class Pager:
             self._lines, self._laid_out = lines, None
 
     def reset(self) -> None:
-        """Go to the first line."""
         self._top = self._left = 0
         self._found = None
 
     def lines(self, cols: int, rows: int) -> list[Line]:
-        """Return the part that fits into `cols` and `rows`."""
         self._cols, self._rows = cols, rows
         self._lay_out()
         return [self._line(piece) for piece in self._pieces[self._top : self._top + rows]]
@@ -355,7 +347,6 @@ class Pager:
             at = folded.find(wanted, at + len(wanted))
 
     def press(self, command: str) -> None:
-        """Scroll, or wrap long lines or not."""
         page, half = max(1, self._rows - 1), max(1, self._rows // 2)
         match command:
             case "down" | "up":
@@ -456,7 +447,6 @@ class Menu(Layer):
         self._rows = 10
 
     def press(self, key: str, command: str | None) -> Outcome:
-        """Take a choice by its key, or move, choose and close."""
         choices = self._keyed()
         if key in choices:
             return self._choose(choices[key])
@@ -496,7 +486,6 @@ class Menu(Layer):
         return keyed
 
     def box(self, size: tuple[int, int]) -> Box:
-        """Return the choices around the cursor."""
         cols, self._rows = room_in_box(size)
         lines: list[Line] = []
         choices = [("" if key[0] == " " else key, one) for key, one in self._keyed().items()]
@@ -544,7 +533,6 @@ class Dialog(Layer):
         self._editor = Editor()
 
     def press(self, key: str, command: str | None) -> Outcome:
-        """Take y and n, the buttons, or typed text."""
         if self._word:
             if command == "accept":
                 # Anything but exactly the word is a No.
@@ -561,7 +549,6 @@ class Dialog(Layer):
         return None
 
     def box(self, size: tuple[int, int]) -> Box:
-        """Return the text, and the buttons or the place to type."""
         cols = min(_DIALOG_COLS, room_in_box(size)[0])
         lines: list[Line] = [[("text", piece)] for one in self._text for piece in worded(one, cols)]
         lines.append([])
@@ -600,7 +587,6 @@ class Help(Layer):
         self._pager.wrap = False
 
     def press(self, key: str, command: str | None) -> Outcome:
-        """Type, scroll, or close."""
         if typed(key):
             if key == "q" and not self._editor.text:
                 return closed
@@ -614,7 +600,6 @@ class Help(Layer):
         return None
 
     def box(self, size: tuple[int, int]) -> Box:
-        """Return the part of the list that fits."""
         cols, rows = room_in_box(size)
         bindings = list(self._keymap.help(self._about, self._editor.text))
         keys = max((width(keys_text(binding)) for binding in bindings), default=0)
@@ -663,11 +648,9 @@ class Prompt(Layer):
 
     @property
     def text(self) -> str:
-        """The text as it is now."""
         return self._editor.text
 
     def press(self, key: str, command: str | None) -> Outcome:
-        """Type, edit, accept or cancel."""
         before = self.text
         if not typed(key):
             if command == "accept":
@@ -715,7 +698,6 @@ class DetailPane:
 
     @property
     def section(self) -> str:
-        """The section on the screen."""
         if self._detail is None:
             return ""
         return self._wanted if self._wanted in self._detail.sections else self._detail.section
@@ -742,7 +724,6 @@ class DetailPane:
             self.show(None if self._forgotten else self._detail)
 
     def lines(self, cols: int, rows: int, glyphs: Glyphs) -> list[Line]:
-        """Return the pane in `cols` and `rows`."""
         above = [*self._facts(cols), []]
         if len(above) + 1 >= rows:
             # The text matters more than the facts about it.
@@ -802,7 +783,6 @@ class Viewport:
         self._line = 0
 
     def place(self, table: TableModel, rows: int) -> range:
-        """Return the numbers of the rows to show in `rows` lines."""
         index = table.focus_index
         self.rows = max(1, rows)
         if table.focus_key == self._key:
