@@ -285,11 +285,21 @@ def test_nothing_is_asked_for_the_first_minutes_or_without_events():
     assert silent.host.calls == ["end"]
 
 
-def test_the_help_is_about_the_view(terminal):
+def test_the_help_has_the_keys_of_the_view(terminal, session):
     terminal.press("3", "?")
     assert "WORKERS" in popup(terminal)
-    terminal.press("esc", "1", "f1")
+    for key in ("esc", "ctrl-c", "enter", "q"):
+        terminal.press(key)
+        assert session.layer is None
+        terminal.press("1", "f1")
     assert "WORKERS" not in popup(terminal)
+    help_text = "\n".join(
+        "".join(text for _, text in line) for line in session.layer.box((100, 200)).lines
+    )
+    for binding in BINDINGS:
+        assert f"  {binding.help}" in help_text or binding.context not in ("lists", "moving")
+    terminal.press("e", "q")  # q is a letter once something is typed
+    assert "find> eq" in popup(terminal)[0]
 
 
 def test_redraw_and_suspend_are_for_the_terminal(terminal):
@@ -450,15 +460,16 @@ def test_enter_does_not_wait(terminal, table):
     assert table.filter_text == "state:fail"
 
 
-@pytest.mark.parametrize("key", ["esc", "ctrl-c"])
-def test_leaving_the_prompt_restores_the_filter_before(terminal, table, key):
+@pytest.mark.parametrize("keys", [["esc"], ["ctrl-c"], ["ctrl-u", "backspace"]])
+def test_leaving_the_prompt_restores_the_filter_before(terminal, table, keys):
     terminal.command("filter state:ok")
     terminal.press("/", "ctrl-u")
     terminal.write("state:fail")
     terminal.host.ring()
     assert len(table) == 8
-    terminal.press(key)
+    terminal.press(*keys)
     assert table.filter_text == "state:ok"
+    assert terminal.session.layer is None
 
 
 def test_an_error_keeps_the_last_good_filter_and_is_pointed_at(terminal, table):

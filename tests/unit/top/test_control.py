@@ -57,7 +57,9 @@ def dialog(terminal):
     return ["".join(text for _, text in line) for line in layer.box((100, 40)).lines]
 
 
-@pytest.mark.parametrize("keys", [["C", "y"], ["C", "right", "enter"], ["a", "C", "y"]])
+@pytest.mark.parametrize(
+    "keys", [["C", "y"], ["C", "right", "enter"], ["C", "x", "Y", "tab", "enter"], ["a", "C", "y"]]
+)
 def test_a_task_is_revoked_after_it_was_confirmed(terminal, sent, keys):
     terminal.press(*keys)
     (request,) = sent
@@ -66,9 +68,11 @@ def test_a_task_is_revoked_after_it_was_confirmed(terminal, sent, keys):
     assert terminal.message.endswith("sent ...")
 
 
-@pytest.mark.parametrize("key", ["enter", "n", "esc", "q", "ctrl-c"])
-def test_every_other_key_is_a_no(terminal, sent, key):
-    terminal.press("C", key)
+@pytest.mark.parametrize(
+    "keys", [["enter"], ["n"], ["esc"], ["q"], ["ctrl-c"], ["left", "right", "enter"]]
+)
+def test_everything_else_is_a_no(terminal, sent, keys):
+    terminal.press("C", *keys)
     assert sent == []
     assert terminal.session.layer is None
 
@@ -152,12 +156,22 @@ def workers(terminal):
     return terminal
 
 
-def test_a_worker_is_shut_down_after_its_name_was_typed(workers, sent):
+@pytest.mark.parametrize(
+    ("keys", "confirmed"),
+    [
+        ([*"w1@host", "enter"], True),
+        ([*"w1@hostx", "backspace", "enter"], True),
+        ([*"w1@hos", "enter"], False),
+        (["y", "enter"], False),
+        ([*"w1@host", "esc"], False),
+    ],
+)
+def test_a_worker_is_shut_down_after_its_name_was_typed(workers, sent, keys, confirmed):
     workers.press("S")
     assert dialog(workers)[-1] == "Type w1@host to confirm: "
-    workers.write("w1@host")
-    workers.press("enter")
-    assert sent[0].action.name == "shutdown"
+    workers.press(*keys)
+    assert workers.session.layer is None
+    assert [request.action.name for request in sent] == ["shutdown"] * confirmed
 
 
 def test_a_ping_changes_nothing_and_is_not_asked_about(workers, sent):

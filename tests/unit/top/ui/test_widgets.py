@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.text import sanitize, width
-from evtools.top.keys import BINDINGS, Keymap
+from evtools.top.keys import Keymap
 from evtools.top.table import Detail
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.top.ui.widgets import (
@@ -19,7 +19,6 @@ from evtools.top.ui.widgets import (
     Help,
     Menu,
     Pager,
-    Prompt,
     Viewport,
     centred,
     closed,
@@ -29,7 +28,6 @@ from evtools.top.ui.widgets import (
     head_at,
     plain,
     spliced,
-    spread,
     table_lines,
     worded,
     wrapped,
@@ -70,12 +68,6 @@ def test_a_fitted_line_keeps_its_styles_and_is_filled_in_another():
     assert fitted(line, 3) == [("head", "ab"), ("text", "c")]
     assert fitted(line, 6, "dim") == [*line, ("dim", "  ")]
     assert fitted([("text", "a中")], 2) == [("text", "a ")]
-
-
-def test_two_ends_are_spread_and_the_right_one_gives_way():
-    left, right = [("head", "left")], [("text", "right")]
-    assert plain(spread(left, right, 12)) == "left   right"
-    assert plain(spread(left, right, 9)) == "left     "
 
 
 @given(lines, lines, sizes)
@@ -422,21 +414,6 @@ def test_a_menu_closes(menu):
     assert press(menu, "esc") is press(menu, "ctrl-c") is closed
 
 
-def test_a_menu_that_stays_takes_choice_after_choice(taken):
-    count = [3]
-    choices = [Choice(str(n), lambda n=n: taken.append(n)) for n in range(3)]
-    menu = Menu("m", lambda: choices[: count[0]], stays=True, at=2)
-    assert press(menu, "enter") is None
-    assert press(menu, "1") is None
-    assert taken == [2, 0]
-    count[0] = 1
-    press(menu, "enter")
-    assert taken == [2, 0, 0]
-    count[0] = 0
-    assert press(menu, "enter", "j", "pgdn") is None
-    assert shown(menu) == []
-
-
 def test_a_long_menu_shows_the_choices_around_the_cursor():
     menu = Menu("m", lambda: [Choice(f"choice {n}", closed) for n in range(30)])
     assert len(shown(menu, (40, 12))) == 10
@@ -451,46 +428,6 @@ def test_a_long_menu_shows_the_choices_around_the_cursor():
 
 def yes():
     """Stand for the action to be confirmed."""
-
-
-@pytest.mark.parametrize(
-    ("keys", "outcome"),
-    [
-        (["y"], yes),
-        (["enter"], closed),
-        (["n"], closed),
-        (["esc"], closed),
-        (["q"], closed),
-        (["ctrl-c"], closed),
-        (["right", "enter"], yes),
-        (["tab", "enter"], yes),
-        (["left", "right", "enter"], closed),
-        (["x"], None),
-        (["Y"], None),
-    ],
-)
-def test_only_y_or_the_other_button_confirms(keys, outcome):
-    dialog = Dialog("Revoke", ["proj.charge 7a8b8d37", "It will not start."], yes)
-    assert "proj.charge 7a8b8d37" in shown(dialog)
-    assert shown(dialog)[-1] == "[No]  [Yes]  y confirms, Esc closes"
-    assert dialog.box((60, 20)).lines[-1][0] == ("selected", "[No]")
-    assert press(dialog, *keys) is outcome
-
-
-@pytest.mark.parametrize(
-    ("keys", "outcome"),
-    [
-        ([*"w3@host", "enter"], yes),
-        ([*"w3@hos", "enter"], closed),
-        (["enter"], closed),
-        (["y"], None),
-        (["y", "enter"], closed),
-        ([*"w3@host", "esc"], closed),
-        ([*"w3@hostx", "backspace", "enter"], yes),
-    ],
-)
-def test_a_word_has_to_be_typed_in_full(keys, outcome):
-    assert press(Dialog("Shut down", ["w3@host"], yes, word="w3@host"), *keys) is outcome
 
 
 def test_a_word_is_typed_behind_the_request_for_it():
@@ -518,15 +455,6 @@ def help_layer():
     return Help(KEYMAP, ("lists", "moving", "everywhere"))
 
 
-def test_the_help_has_every_key_of_the_contexts(help_layer):
-    text = "\n".join(shown(help_layer, TALL))
-    for binding in BINDINGS:
-        asked = binding.context in ("lists", "moving", "everywhere")
-        assert (f"  {binding.help}" in text) or not asked
-    assert "LISTS" in text
-    assert "WORKERS" not in text
-
-
 def test_typing_leaves_the_keys_that_have_the_text(help_layer):
     press(help_layer, *"sort")
     found = shown(help_layer, TALL)
@@ -540,12 +468,6 @@ def test_typing_leaves_the_keys_that_have_the_text(help_layer):
     assert help_layer.box(TALL).cursor == (len("find> zzzz"), 0)
 
 
-def test_the_help_closes_but_q_is_a_letter_once_something_is_typed(help_layer):
-    assert [press(help_layer, key) for key in ("esc", "ctrl-c", "enter", "q")] == [closed] * 4
-    assert press(help_layer, "e", "q") is None
-    assert shown(help_layer)[0] == "find> eq"
-
-
 def test_the_help_scrolls_where_there_is_no_room_for_all(help_layer):
     top = shown(help_layer, (80, 20))
     press(help_layer, "down")
@@ -554,56 +476,6 @@ def test_the_help_scrolls_where_there_is_no_room_for_all(help_layer):
     assert shown(help_layer, (80, 20))[1] not in top
     press(help_layer, "up", "pgup")
     assert shown(help_layer, (80, 20)) == top
-
-
-# --- prompts ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def log():
-    return []
-
-
-@pytest.fixture
-def prompt(log):
-    def accepted(text):
-        log.append(("accepted", text))
-        return closed if text != "bad" else None
-
-    return Prompt(
-        "filter> ",
-        accepted,
-        Editor("", complete=lambda _: (0, ["bad", "base"])),
-        changed=lambda text: log.append(("changed", text)),
-        cancelled=lambda: log.append(("cancelled", "")),
-    )
-
-
-def test_every_change_of_a_prompt_is_reported(prompt, log):
-    press(prompt, "a", "space", "b", "left", "backspace", "up", "f12")
-    assert log == [("changed", text) for text in ("a", "a ", "a b", "ab")]
-
-
-def test_enter_accepts_and_a_bad_text_keeps_the_prompt_open(prompt, log):
-    assert press(prompt, *"bad", "enter") is None
-    assert press(prompt, "x", "enter") is closed
-    assert log[-1] == ("accepted", "badx")
-
-
-@pytest.mark.parametrize("keys", [["esc"], ["a", "ctrl-c"], ["backspace"]])
-def test_a_prompt_is_left_without_accepting(prompt, log, keys):
-    press(prompt, *keys)()
-    assert log[-1] == ("cancelled", "")
-
-
-def test_above_a_prompt_are_errors_or_choices(prompt):
-    assert prompt.above(80) == [[("hint", "")]]
-    press(prompt, "tab")
-    assert prompt.line(40) == ([("prompt", "filter> "), ("text", "ba")], 10)
-    assert prompt.above(80) == [[("hint", "bad  base")]]
-    prompt.notes = [("error", "no such field")]
-    assert prompt.above(80) == [[("error", "no such field")]]
-    assert prompt.above(9) == [[("error", "no such")], [("error", "field")]]
 
 
 # --- the detail ---------------------------------------------------------------------------
@@ -639,25 +511,6 @@ def test_a_detail_has_a_title_facts_sections_and_the_text(pane):
     assert found[1].endswith("[Traceback] Info  Raw")
     assert found[2] == " args    (1,)"
     assert found[4] == "line 0"
-
-
-@pytest.mark.parametrize(
-    ("wanted", "section"), [("", "Traceback"), ("Info", "Info"), ("Weather", "Traceback")]
-)
-def test_a_detail_begins_with_the_section_that_suits_or_that_was_asked_for(wanted, section):
-    pane = DetailPane("tasks", "k", section=wanted)
-    assert pane.section == ""
-    pane.show(DETAIL)
-    assert pane.section == section
-
-
-def test_sections_are_turned_in_both_directions(pane):
-    seen = []
-    for step in (1, 1, 1, -1):
-        pane.turn(step)
-        seen.append(pane.section)
-    assert seen == ["Info", "Raw", "Traceback", "Raw"]
-    assert "{}" in drawn(pane)
 
 
 def test_another_row_begins_at_its_first_line_and_the_same_one_does_not(pane):
@@ -741,12 +594,6 @@ def test_the_cell_of_the_state_is_coloured_or_the_whole_row(things, viewport):
     assert found[2][3][0] == "text"
     assert found[3][1][0] == "dim"
     assert {style for style, _ in found[3][1:]} <= {"dim", "text"}
-
-
-def test_rows_of_the_past_are_dimmed(things, viewport):
-    found = rows_of(things(3), viewport, stale=True)
-    assert {style for style, _ in found[1]} == {"selected"}
-    assert found[2][0][0] == "stale"
 
 
 def test_the_cursor_is_always_on_the_screen(things, viewport):
