@@ -22,8 +22,9 @@ from evtools.filters import (
     task_fields,
 )
 from evtools.filters.fields import ALIASES
-from evtools.wire import OWN_FIELDS, Record, Schema
+from evtools.wire import OWN_FIELDS, Schema
 from evtools.wire.events import COMMON
+from tools.typed import event_of
 
 NOW = 1763647260.0  # 2025-11-20 14:01:00 UTC
 EVENT = {
@@ -55,9 +56,9 @@ JOINED = {
     "received": NOW - 63,
     "started": NOW - 62,
 }
-RECORD = Record(EVENT, JOINED)
-STARTED = Record({"type": "task-started", "hostname": "celery@w1", "uuid": "7a8b"})
-HEARTBEAT = Record({"type": "worker-heartbeat", "hostname": "celery@w1"})
+RECORD = event_of(EVENT, JOINED)
+STARTED = event_of({"type": "task-started", "hostname": "celery@w1", "uuid": "7a8b"})
+HEARTBEAT = event_of({"type": "worker-heartbeat", "hostname": "celery@w1"})
 
 
 def matches(text, record=RECORD):
@@ -65,7 +66,7 @@ def matches(text, record=RECORD):
 
 
 def event(kind, **fields):
-    return Record({"type": kind, **fields})
+    return event_of({"type": kind, **fields})
 
 
 def mistake(text):
@@ -189,7 +190,7 @@ def test_integers_of_any_size_are_compared_exactly(text, clock, passes):
 
 
 def value(name, fields, joined=None):
-    return EVENT_FIELDS[name].get(Record(fields, joined or {}))
+    return EVENT_FIELDS[name].get(event_of(fields, joined or {}))
 
 
 @pytest.mark.parametrize("name", ["name", "worker", "exc", "tb", "root", "parent", "pid", "queue"])
@@ -214,7 +215,7 @@ def test_an_event_as_celery_sends_it_has_the_same_fields(kind):
     plain.stamp(9.0)
     for joined in ({}, {"name": "known", "queue": "mail", "started": 3.0, "args": "(1,)"}):
         plain.known = {name: value for name, value in joined.items() if name not in fields}
-        general = Record({"type": kind, **fields}, plain.known)
+        general = event_of({"type": kind, **fields}, plain.known)
         general.stamp(9.0)
         assert plain.original is UNSET
         for name, field in EVENT_FIELDS.items():
@@ -388,9 +389,9 @@ TERMS = st.sampled_from([
 
 @given(TERMS | st.just("x"), EVENTS, EVENTS)
 def test_no_json_makes_a_filter_raise(text, fields, joined):
-    assert matches(text, Record(fields, joined)) in (True, False)
-    assert matches(f"NOT {text}", Record(fields, joined)) is not matches(
-        text, Record(fields, joined)
+    assert matches(text, event_of(fields, joined)) in (True, False)
+    assert matches(f"NOT {text}", event_of(fields, joined)) is not matches(
+        text, event_of(fields, joined)
     )
 
 

@@ -10,7 +10,7 @@ from evtools.filters.fields import ALIASES, STATE_GROUPS, STATES
 from evtools.filters.grammar import OPERATORS
 from evtools.filters.help import DIALECTS, EXAMPLES, page
 from evtools.text.regexes import TIME_LIMIT
-from evtools.wire import Record
+from tools.typed import event_of
 
 PAGE = page()
 MANUAL = (Path(__file__).parents[3] / "man" / "evfilter.7").read_text(encoding="utf-8")
@@ -47,7 +47,7 @@ def test_the_manual_has_examples():
 @pytest.mark.parametrize("text", [*EXAMPLES, *DIALECTS, *tags("B"), *FLOWER])
 def test_an_example_is_a_filter(text):
     example = compile_filter(text, now=lambda: 0.0)
-    assert example.matches(Record({"type": "worker-online"})) in (True, False)
+    assert example.matches(event_of({"type": "worker-online"})) in (True, False)
 
 
 def test_the_page_has_every_state_operator_and_field_once():

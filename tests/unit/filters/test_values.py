@@ -10,7 +10,7 @@ from evtools.errors import FilterError
 from evtools.filters import compile_filter
 from evtools.filters.grammar import Value
 from evtools.filters.values import PAIRS_MAX_CHARS, glob, pair_test, pairs
-from evtools.wire import Record
+from tools.typed import event_of
 
 EAST = timezone(timedelta(hours=2))
 
@@ -23,7 +23,7 @@ def during(text, moment, zone=UTC, sign=":"):
     epoch = at(moment, zone) if isinstance(moment, str) else moment
     written = f'"{text}"' if " " in text else text
     made = compile_filter(f"sent{sign}{written}", zone=zone)
-    return made.matches(Record({"type": "task-sent", "timestamp": epoch}))
+    return made.matches(event_of({"type": "task-sent", "timestamp": epoch}))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_time_lasts_as_long_as_what_is_written(text, zone, start, seconds):
     for epochs, passed in ((passes, True), (stops, False)):
         for epoch in epochs:
             made = compile_filter(f'sent:"{text}"', zone=zone)
-            assert made.matches(Record({"type": "task-sent", "timestamp": epoch})) is passed
+            assert made.matches(event_of({"type": "task-sent", "timestamp": epoch})) is passed
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_comparisons_take_the_first_instant(text, sign, passing):
 
 @pytest.mark.parametrize("epoch", [1e300, -1e300, 2**53, float("inf"), float("nan")])
 def test_a_time_beyond_all_calendars_matches_no_time_of_day(epoch):
-    record = Record({"type": "task-sent", "eta": epoch})
+    record = event_of({"type": "task-sent", "eta": epoch})
     assert not compile_filter("eta:..23:59").matches(record)
     assert not compile_filter("eta>=00:00").matches(record)
 
