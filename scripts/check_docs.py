@@ -19,27 +19,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evtools.cli.tools import TOOLS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Every installed script with its click command, which its entry point imports late.
-COMMANDS = {
-    "evtop": "evtools.cli.top:evtop",
-    "evdump": "evtools.cli.dump:evdump",
-    "evcam": "evtools.cli.cam:evcam",
-}
-# And the one that hands over to them: `evtools dump` is evdump.
+# The one that hands over to the others: `evtools dump` is evdump.
 DISPATCHER = "evtools"
-# What only that one calls: `evtools doctor` is evdoctor. Its manual page has their
+# Every installed script with its click command, which its entry point imports late.
+COMMANDS = {tool.program: tool.command for tool in TOOLS.values() if " " not in tool.program}
+# What only evtools calls: `evtools doctor` is evdoctor. Its manual page has their
 # options, in sections such as DOCTOR OPTIONS.
-SUBCOMMANDS = {
-    "evdoctor": "evtools.cli.doctor:evdoctor",
-    "evconfig": "evtools.cli.show_config:evconfig",
-    "evcompletion": "evtools.cli.completion:completion",
-    "evselftest": "evtools.cli.selftest:selftest",
-}
+SUBCOMMANDS = {f"ev{name}": tool.command for name, tool in TOOLS.items() if " " in tool.program}
 
 # What shells read, below it as evtools.cli.completion has it.
 COMPLETIONS = Path("packaging") / "completions"

@@ -1,4 +1,4 @@
-"""Celery's names for settings, old and new, and our options for them."""
+"""Celery's names for settings, old and new, and the options for them."""
 
 import ssl
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, Final
 
-#: Celery's new name: our option.  Where two name the same, the later wins.
+#: Celery's new name: the option.  If two are of the same option, the later wins.
 OPTIONS: Final[Mapping[str, str]] = {
     "broker_url": "broker",
     "broker_read_url": "broker",
@@ -39,7 +39,7 @@ TLS_OPTIONS: Final[Mapping[str, str]] = {
     "check_hostname": "tls_check_hostname",
     "server_hostname": "tls_server_name",
 }
-#: What has no option of ours: the name of all of it, and our fields of it.
+#: TLS settings without an option are one setting of this name: keys, and fields of TLS.
 TLS_MORE: Final = "tls_more"
 _MORE: Final[Mapping[str, str]] = {
     "ca_path": "ca_folder",
@@ -58,11 +58,11 @@ _FLAGS: Final[Mapping[str, str]] = {
     "include_verify_flags": "more_flags",
     "exclude_verify_flags": "fewer_flags",
 }
-#: How py-amqp handles its socket, which is ours to decide.
-_NO_MATTER: Final = frozenset(
+#: Keys that are about py-amqp's socket, and have no effect here.
+_IGNORED: Final = frozenset(
     {"server_side", "do_handshake_on_connect", "suppress_ragged_eofs", "purpose"}
 )
-#: What py-amqp calls otherwise below `context`.
+#: Keys that have another name in py-amqp's `context`.
 _CONTEXT: Final[Mapping[str, str]] = {
     "cafile": "ca_certs",
     "capath": "ca_path",
@@ -75,12 +75,12 @@ _MODES: Final[Mapping[Any, str]] = {
     ssl.CERT_NONE: "none",
     None: "none",
 }
-#: Settings for which None means something else than "not set".
-_NONE_MEANS_NEVER: Final = ("event_queue_ttl", "event_queue_expires")
+#: Settings whose None does not mean "not set".
+_NONE_DISABLES: Final = ("event_queue_ttl", "event_queue_expires")
 
 
 class BadSetting(ValueError):
-    """A Celery setting has a value that nothing can be made of."""
+    """A Celery setting has an unusable value."""
 
 
 def new_name(name: str) -> str:
@@ -91,7 +91,7 @@ def new_name(name: str) -> str:
 
 
 def options_from(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate Celery settings (new names) into values of our options.
+    """Translate Celery settings (new names) into values of options.
 
     Raise BadSetting, with the key in its text.
     """
@@ -104,7 +104,7 @@ def options_from(settings: Mapping[str, Any]) -> dict[str, Any]:
             options |= _tls(value)
         elif value is not None:
             options[option] = _plain(name, value)
-        elif name in _NONE_MEANS_NEVER:
+        elif name in _NONE_DISABLES:
             options[option] = "none"
     return options
 
@@ -130,7 +130,7 @@ def _tls(value: Any) -> dict[str, Any]:
             fitting = _verify(setting) if name == "cert_reqs" else setting
             if fitting is not None:
                 options[TLS_OPTIONS[name]] = fitting
-        elif setting is not None and name not in _NO_MATTER:
+        elif setting is not None and name not in _IGNORED:
             more |= _more(name, key, setting)
     return options | ({TLS_MORE: more} if more else {})
 
@@ -145,7 +145,7 @@ def _flat(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _more(name: str, key: str, setting: Any) -> dict[str, Any]:
-    """Return the fields that a key without an option of ours sets."""
+    """Return the fields of TLS for a key without an option."""
     if name in _MORE:
         if not isinstance(setting, str if name == "ciphers" else (str, bytes)):
             raise BadSetting(f"broker_use_ssl: {key} must be a text")

@@ -1,8 +1,9 @@
 import pytest
 
-from evtools.cli.completion import SHELLS, script
+from evtools.cli.completion import COLUMNS, SHELLS, script
 from evtools.cli.main import main, start
 from evtools.filters import EVENT_FIELDS, TASK_FIELDS
+from evtools.top.model import Model
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -77,6 +78,11 @@ def tab(capsys, monkeypatch):
 )
 def test_words_are_completed(tab, words, found):
     assert tab(*words) == found
+
+
+def test_the_columns_are_those_of_all_views():
+    views = Model().views.values()
+    assert COLUMNS.split() == sorted({column.name for view in views for column in view.columns})
 
 
 def test_a_shell_without_a_script_gets_nothing(monkeypatch, capsys):
