@@ -157,7 +157,7 @@ def test_another_model_keeps_how_things_are_shown(busy, session):
 
 def test_the_share_of_a_cpu_is_measured_between_two_looks(monkeypatch):
     used = [10.0]
-    monkeypatch.setattr("evtools.top.session._used_seconds", lambda: used[0])
+    monkeypatch.setattr("evtools.top.session.time.process_time", lambda: used[0])
     clock = FakeClock()
     cost = OwnCost(clock)
     assert cost.cpu == 0.0
