@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from evtools.cam.camera import Bytes, Camera, Seconds
-from evtools.cam.ledger.texts import clean, clean_end
+from evtools.cam.database.schema import clean, clean_end
 from evtools.cam.snapshot import Changes, PendingChanges, SnapshotInfo
 from evtools.cam.steps import STEPS, Steps
 from evtools.errors import OutputError, UsageError

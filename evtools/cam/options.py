@@ -47,10 +47,10 @@ class BuiltIn(NamedTuple):
 # fmt: off
 #: The built-in cameras by name.
 BUILT_IN: Final[Mapping[str, BuiltIn]] = {
-    "sqlite": BuiltIn("evtools.cam.ledger.sqlite:SQLite",
+    "sqlite": BuiltIn("evtools.cam.database.sqlite:SQLite",
                       "tasks, attempts and workers as tables in a file", "path"),
     # Its URL has a query of its own.
-    "postgres": BuiltIn("evtools.cam.ledger.postgres:Postgres",
+    "postgres": BuiltIn("evtools.cam.database.postgres:Postgres",
                         "the same tables in PostgreSQL, which several evcams may share",
                         "url", has_query=False),
     "jsonl": BuiltIn("evtools.cam.jsonl:JSONL",

@@ -582,22 +582,6 @@ class History:
                 self._is_simple &= attempt.received is not None and in_order and alone
                 begun[name] = attempt.began
 
-    def announced(self) -> dict[str, str]:
-        """Return what the events say of the task as a whole, by attribute.
-
-        What a worker received counts more than what a client sent, and a later attempt
-        more than an earlier one.
-        """
-        known: dict[str, str] = {}
-        by_number = sorted(self.events, key=lambda event: event.retries or 0)
-        for event in by_number:
-            if event.type == "task-sent":
-                known |= announcement(event)
-        for event in by_number:
-            if event.type == "task-received":
-                known |= announcement(event)
-        return known
-
     def show(self, task: Any, event: TaskEvent) -> None:
         """Show in a task what is known with an event that was added."""
         task.clock = self.clock[1]
@@ -608,7 +592,7 @@ class History:
         else:
             same = kind != "task-received" or _TASK(event) == _TASK(task)
         if not same:
-            for name, value in self.announced().items():
+            for name, value in announced(self.events).items():
                 setattr(task, name, task.uuid if value == task.uuid else value)
         for name, value in self.given.items():
             if getattr(task, name, None) is None:
@@ -629,6 +613,20 @@ def plain(event: Any, timestamp: float | None = None) -> Any:
 
 
 _PLAIN: Final = {kind: make_class(kind, OWN_FIELDS[kind]) for kind in STATES}
+
+
+def announced(events: Iterable[TaskEvent]) -> dict[str, str]:
+    """Return what the events of a task say of it as a whole, by attribute.
+
+    What a worker received counts more than what a client sent, and a later attempt more
+    than an earlier one.
+    """
+    calls = [event for event in events if event.type in {"task-sent", "task-received"}]
+    calls.sort(key=lambda event: (event.type != "task-sent", event.retries or 0))
+    known: dict[str, str] = {}
+    for event in calls:
+        known |= announcement(event)
+    return known
 
 
 def announcement(event: TaskEvent) -> dict[str, str]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from evtools.cam.ledger import TABLES, Table
-from evtools.cam.ledger.postgres import Postgres
-from evtools.cam.ledger.sqlite import SQLite
+from evtools.cam.database.postgres import Postgres
+from evtools.cam.database.schema import TABLES, Table
+from evtools.cam.database.sqlite import SQLite
 from evtools.cam.snapshot import SnapshotSequence
 from evtools.state import State
 from tools.command import ROOT
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from evtools.cam.ledger import LedgerCamera
+    from evtools.cam.database.camera import DatabaseCamera
 
 Contents = dict[str, list[dict[str, Any]]]
 
@@ -38,7 +38,7 @@ class Evcam:
 
     def __init__(self, database: Path | str, **options: Any) -> None:
         self.state = State()
-        self.camera: LedgerCamera = (
+        self.camera: DatabaseCamera = (
             Postgres(self.state, timer=object(), url=database, **options)
             if isinstance(database, str)
             else SQLite(self.state, timer=object(), path=database, **options)

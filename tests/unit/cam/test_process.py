@@ -117,7 +117,7 @@ def test_before_a_change_of_user_all_is_imported_that_comes_late(tmp_path):
     )
     imported = set(ended.stdout.split())
     assert {"encodings.idna", "secrets", "evtools.cam.jsonl"} <= imported
-    assert "evtools.cam.ledger.sqlite" not in imported
+    assert "evtools.cam.database.sqlite" not in imported
     assert "mod" not in imported
 
 

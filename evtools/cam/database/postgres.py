@@ -1,4 +1,4 @@
-"""A ledger in PostgreSQL, which several evcams may share."""
+"""The camera that writes into PostgreSQL, which several evcams may share."""
 
 import codecs
 import re
@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from evtools.cam.camera import Seconds
-from evtools.cam.ledger.camera import LedgerCamera
-from evtools.cam.ledger.sql import Dialect, listed, quote
-from evtools.cam.ledger.store import Expired
-from evtools.cam.ledger.tables import TABLES, VERSION, Kind, Row, Stored, Table
+from evtools.cam.database.camera import DatabaseCamera
+from evtools.cam.database.schema import (
+    TABLES,
+    VERSION,
+    Dialect,
+    Expired,
+    Kind,
+    Row,
+    Stored,
+    Table,
+    listed,
+    quote,
+)
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
 from evtools.text import decode_text
@@ -22,13 +31,13 @@ from evtools.text import decode_text
 if TYPE_CHECKING:
     import psycopg
 
-#: What leads from the tables of one version to those of the next, by the former.
+#: Statements that lead from the tables of a version to those of the next, by the former.
 MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {}
-#: Who makes or changes the tables holds this lock, so that only one does.
+#: The lock of the evcam that creates or changes the tables.
 _LOCK: Final = int.from_bytes(b"evcam")
 _SCHEMA: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
-#: Of a connection, unless the URL says otherwise; the last four find out that the
-#: other side is gone without a word, in seconds and for the last in milliseconds.
+#: Settings of a connection, unless the URL has others; the last four detect that the other
+#: side is gone, in seconds and for the last in milliseconds.
 _DEFAULTS: Final[Mapping[str, str]] = {
     "application_name": "evcam",
     "keepalives_idle": "10",
@@ -45,7 +54,7 @@ _TYPES: Final[Mapping[Kind, str]] = {
     "json": "jsonb",
 }
 _MILLISECONDS: Final = 1000
-#: Rows as JSON has them, without what is unknown, and where they have JSON in them.
+#: Rows for JSON, without unknown values, and the places of JSON in them.
 _SHAPES: Final = {
     table.name: (
         msgspec.defstruct(
@@ -55,22 +64,21 @@ _SHAPES: Final = {
     )
     for table in TABLES
 }
-#: What is another one after every change of a row; it is read last.
+#: Differs after every change of a row; it is read last.
 _VERSION: Final = "xmin::text"
 
 
 class PostgresStore:
-    """The schema `schema` of a database, made when it is first written into.
+    """The schema `schema` of a database, created when it is first written into.
 
-    `url` is a URL, a connection string, or @FILE with one of them in it; what
-    it does not say is in the environment, as with psql.  A statement may take
-    `timeout` seconds, and so may the wait for somebody else's.  Raise
-    UsageError for a URL that cannot be read, and without psycopg.
+    `url` is a URL, a connection string, or @FILE with one of them in it; anything else
+    comes from the environment, as with psql.  A statement may take `timeout` seconds, and
+    so may the wait for a lock.  Raise UsageError for an invalid URL, and without psycopg.
     """
 
     def __init__(self, url: str, *, schema: str, connect_timeout: float, timeout: float) -> None:
         if _SCHEMA.fullmatch(schema) is None:
-            raise UsageError(f"{schema!r} is no schema for evcam", "use letters, digits and _ only")
+            raise UsageError(f"{schema!r} is not a valid schema", "use letters, digits and _ only")
         self._psycopg = _driver()
         self._schema = schema
         self._settings = self._read(_content(url), connect_timeout)
@@ -79,7 +87,7 @@ class PostgresStore:
         self._connection: psycopg.Connection[Any] | None = None
 
     def _read(self, url: str, connect_timeout: float) -> dict[str, Any]:
-        """Return a URL's parts; what is wrong with it would show the password."""
+        """Return the parts of a URL; details of an error would show the password."""
         try:
             given = self._psycopg.conninfo.conninfo_to_dict(url)
         except self._psycopg.Error:
@@ -92,7 +100,6 @@ class PostgresStore:
         return {**_DEFAULTS, **seconds, **given}
 
     def describe(self) -> str:
-        """Say which database it is, without the password."""
         named = ("host", "hostaddr", "port", "dbname", "service", "user")
         known = [f"{n}={self._settings[n]}" for n in named if self._settings.get(n)]
         return " ".join(("PostgreSQL", *known, f"schema={self._schema}"))
@@ -101,26 +108,22 @@ class PostgresStore:
 
     @contextmanager
     def transaction(self) -> Iterator["PostgresWriter"]:
-        """Return a transaction, undone if the block raises."""
         with self._cursor() as cursor:
             yield PostgresWriter(cursor, self._dialect)
 
     def expire(self, expired: Expired, limit: int) -> int:
-        """Remove up to so many rows, at once; return how many there were."""
         with self._cursor() as cursor:
             statement = self._dialect.expiry(expired)
             cursor.execute(statement.encode(), (expired.before, limit))
             return cursor.rowcount
 
     def boundary(self, table: Table, column: str, keep: int) -> str | None:
-        """Return the least value in the `keep` rows where it is greatest."""
         with self._cursor() as cursor:
             statement = self._dialect.boundary(table, column)
             row = cursor.execute(statement.encode(), (keep - 1,)).fetchone()
         return None if row is None else row[0].isoformat()
 
     def close(self) -> None:
-        """Disconnect; the next call connects anew."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(self._psycopg.Error):
@@ -129,14 +132,14 @@ class PostgresStore:
     @contextmanager
     def _cursor(self) -> Iterator["psycopg.Cursor[Any]"]:
         """Return a cursor in a transaction in which nothing takes too long."""
-        with self._told():
+        with self._errors():
             connection = self._connected()
             with connection.transaction(), connection.cursor() as cursor:
                 self._limit(cursor)
                 yield cursor
 
     def _limit(self, cursor: "psycopg.Cursor[Any]") -> None:
-        """Let nothing take too long, and let the server end what we do not.
+        """Let nothing take too long, and let the server end idle transactions.
 
         Within a transaction, as poolers hand out connections by the transaction.
         """
@@ -147,13 +150,13 @@ class PostgresStore:
 
     def check(self) -> None:
         """Raise OutputError if it cannot be reached or written."""
-        with self._told():
+        with self._errors():
             connection = self._connect()
             try:
                 if not self._version(connection) and not self._may_create(connection):
                     raise OutputError(
-                        f"cannot make the schema {self._schema} in PostgreSQL: permission denied",
-                        f"let somebody else do it: CREATE SCHEMA {self._schema} AUTHORIZATION ...",
+                        f"cannot create the schema {self._schema} in PostgreSQL: permission denied",
+                        f"let another user do it: CREATE SCHEMA {self._schema} AUTHORIZATION ...",
                     )
             finally:
                 connection.close()
@@ -172,22 +175,21 @@ class PostgresStore:
         return self._connection
 
     def _connect(self) -> "psycopg.Connection[Any]":
-        # Poolers that hand out connections by the transaction know no statements
-        # that were prepared.
+        # Poolers that hand out connections by the transaction know no prepared statements.
         connection: psycopg.Connection[Any] = self._psycopg.connect(
             **self._settings, autocommit=True, prepare_threshold=None
         )
-        # Whatever the database's own default: what others wrote has to be seen.
+        # Whatever the default of the database: rows of other evcams have to be seen.
         connection.isolation_level = self._psycopg.IsolationLevel.READ_COMMITTED
         return connection
 
     def _prepare(self, connection: "psycopg.Connection[Any]") -> None:
-        """Make the tables if they are not there, or bring them up to date."""
+        """Create the tables, or bring them up to date."""
         if self._version(connection) == VERSION:
             return
         execute = connection.execute
         execute(b"SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        version = self._version(connection)  # somebody else may just have done it
+        version = self._version(connection)  # another evcam may just have done it
         if not version:
             if not self._has_schema(connection):
                 execute(f"CREATE SCHEMA {quote(self._schema)}".encode())
@@ -209,9 +211,9 @@ class PostgresStore:
     def _version(self, connection: "psycopg.Connection[Any]") -> int:
         """Return the version of the tables, 0 if there are none.
 
-        Raise OutputError for tables that are newer than we are.
+        Raise OutputError for tables of a newer evcam.
         """
-        # Names are looked up in a cache, which does not see what others just made.
+        # Names are looked up in a cache, which does not see new tables of others.
         there = "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'about'"
         if _one(connection, there, self._schema) is None:
             return 0
@@ -236,8 +238,8 @@ class PostgresStore:
         return bool(_one(connection, question)[0])
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Say in a line what goes wrong, and connect anew the next time."""
+    def _errors(self) -> Iterator[None]:
+        """Raise OutputError for errors of PostgreSQL, and connect again the next time."""
         try:
             yield
         except self._psycopg.Error as error:
@@ -253,7 +255,7 @@ class PostgresWriter:
         self._dialect = dialect
 
     def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
-        """Return by key what is there, and which version of each row that is."""
+        """Return the `needed` columns by key, and the version of each row."""
         condition = f"WHERE {quote(table.key[0])} = ANY(%s)"
         statement = self._dialect.selection(table, condition, _VERSION)
         self._cursor.execute(statement.encode(), (list(keys),))
@@ -262,7 +264,7 @@ class PostgresWriter:
     def swap(
         self, table: Table, rows: Sequence[Row], read: Mapping[str, Stored]
     ) -> Collection[str]:
-        """Write rows where nobody else has; return the keys of the others.
+        """Write rows that have not changed; return the keys of the others.
 
         All in one statement and in the order of the keys.  A row that is not
         written is locked all the same.
@@ -284,13 +286,11 @@ class PostgresWriter:
         return [key for key in keys if key not in written]
 
     def put(self, table: Table, rows: Sequence[Row]) -> None:
-        """Write rows, over those that have their keys."""
         if rows:
             statement = self._dialect.replacement(table, self._source(table))
             self._cursor.execute(statement.encode(), (_as_json(table, rows),))
 
     def drop(self, table: Table, keys: Sequence[str]) -> None:
-        """Remove the rows whose first key is one of these."""
         if keys:
             condition = f"{quote(table.key[0])} = ANY(%s)"
             statement = f"DELETE FROM {self._dialect.place(table)} WHERE {condition}"  # noqa: S608
@@ -305,7 +305,7 @@ class PostgresWriter:
 
 
 def _as_json(table: Table, rows: Sequence[Row]) -> str:
-    """Return rows as one text, which the server takes apart by the table's types."""
+    """Return rows as one text, which the server converts to the types of the table."""
     shape, nested = _SHAPES[table.name]
     for row in rows:
         for place in nested:
@@ -319,7 +319,7 @@ def _one(connection: "psycopg.Connection[Any]", question: str, *values: Any) -> 
 
 
 def _line(error: "psycopg.Error") -> str:
-    """Return what the server says first; what follows may be a row's values."""
+    """Return the first line of an error; the rest may have values of a row."""
     text = error.diag.message_primary or str(error)
     return text.strip().partition("\n")[0] or type(error).__name__
 
@@ -331,12 +331,12 @@ def _content(url: str) -> str:
     try:
         return decode_text(Path(url[1:]).read_bytes()).strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text in UTF-8 or UTF-16"
+        reason = getattr(error, "strerror", None) or "it is not text in UTF-8 or UTF-16"
         raise UsageError(f"cannot read {url[1:]}: {reason}") from error
 
 
 def _driver() -> Any:
-    """Return the library that speaks to PostgreSQL, with all it will import."""
+    """Return psycopg, with everything that it will import."""
     codecs.lookup("idna")  # of the names of hosts
     try:
         import psycopg  # noqa: PLC0415  (an extra that need not be there)
@@ -350,11 +350,11 @@ def _driver() -> Any:
     return psycopg
 
 
-class Postgres(LedgerCamera):
+class Postgres(DatabaseCamera):
     """Write into the `schema` of a database, which several evcams may share.
 
-    `url` is as psql takes it, or @FILE; without one the environment says where.
-    Connecting may take `connect_timeout`, and a statement `timeout`.
+    `url` is as psql takes it, or @FILE; without one it comes from the environment.
+    Connecting may take `connect_timeout` seconds, and a statement `timeout`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A ledger in a file of SQLite."""
+"""The camera that writes into a file of SQLite."""
 
 import errno
 import logging
@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from evtools.cam.camera import Seconds
-from evtools.cam.ledger.camera import LedgerCamera
-from evtools.cam.ledger.sql import Dialect
-from evtools.cam.ledger.store import Expired
-from evtools.cam.ledger.tables import VERSION, Row, Stored, Table
+from evtools.cam.database.camera import DatabaseCamera
+from evtools.cam.database.schema import VERSION, Dialect, Expired, Row, Stored, Table
 from evtools.clock import Clock, SystemClock
 from evtools.errors import OutputError
 from evtools.state import State
@@ -25,20 +23,19 @@ _log = logging.getLogger(__name__)
 
 #: By these four bytes in its head, "evca", a file is known to be ours.
 APPLICATION_ID: Final = int.from_bytes(b"evca")
-#: What a file that is new gets: others may write into its folder, but not read it.
+#: The mode of a new file: others may write into its folder, but not read it.
 _MODE: Final = 0o640
-#: What leads from the tables of one version to those of the next, by the former.
+#: Statements that lead from the tables of a version to those of the next, by the former.
 MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {}
-#: A smaller file is looked through when it is opened, in bytes.
+#: Bytes; a smaller file is checked when it is opened.
 _CHECKED_MAX_BYTES: Final = 64 * 1024 * 1024
-#: What the file beside ours may keep of its size, and how many pages go into it before
-#: they are written into ours: a busy shot changes thousands, mostly those that the one
-#: before it changed.
+#: Bytes that the WAL may keep, and its pages before they are written into the file: a busy
+#: snapshot changes thousands, mostly those that the one before it changed.
 _WAL_MAX_BYTES: Final = 64 * 1024 * 1024
 _WAL_PAGES: Final = 8000
-#: A shot should find room for what it changes, in KiB, or it is written twice.
+#: KiB; a snapshot should find room for its changes, or they are written twice.
 _CACHE_KIB: Final = 32 * 1024
-#: A statement may have as many parameters everywhere.
+#: Parameters that a statement may have everywhere.
 _PARAMETERS_MAX: Final = 500
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -57,16 +54,15 @@ _DIALECT: Final = Dialect(
     "?",
 )
 
-_AS_OWNER: Final = "run evcam as who owns the folder (--uid), or give another one"
+_AS_OWNER: Final = "run evcam as the owner of the folder (--uid), or give another one"
 
 
 class SQLiteStore:
-    """A file of SQLite, made when it is first written into.
+    """A file of SQLite, created when it is first written into.
 
-    Who reads it meanwhile is not held up and holds up nobody.  A lock of
-    another writer is waited for as long as `busy_timeout` seconds.  A file that
-    is damaged is set aside, and a new one begun; one that was moved away is
-    left where it is.
+    Readers do not wait and keep nobody waiting.  A lock of another writer is waited for up
+    to `busy_timeout` seconds.  A damaged file is set aside, and a new one begun; one that
+    was moved away is left where it is.
     """
 
     def __init__(self, path: Path, *, busy_timeout: float, clock: Clock | None = None) -> None:
@@ -77,15 +73,13 @@ class SQLiteStore:
         self._inode = 0
 
     def describe(self) -> str:
-        """Return the path."""
         return f"sqlite:{self.path}"
 
     # --- writing ---------------------------------------------------------------------
 
     @contextmanager
     def transaction(self) -> Iterator["SQLiteWriter"]:
-        """Return a transaction, undone if the block raises."""
-        with self._told():
+        with self._errors():
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -97,20 +91,17 @@ class SQLiteStore:
                 raise
 
     def expire(self, expired: Expired, limit: int) -> int:
-        """Remove up to so many rows, at once; return how many there were."""
-        with self._told():
+        with self._errors():
             found = self._open().execute(_DIALECT.expiry(expired), (expired.before, limit))
             return found.rowcount
 
     def boundary(self, table: Table, column: str, keep: int) -> str | None:
-        """Return the least value in the `keep` rows where it is greatest."""
-        with self._told():
+        with self._errors():
             found = self._open().execute(_DIALECT.boundary(table, column), (keep - 1,))
             row = found.fetchone()
         return row[0] if row else None
 
     def close(self) -> None:
-        """Close the file; the next call opens it anew."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sqlite3.Error):
@@ -119,7 +110,7 @@ class SQLiteStore:
     # --- opening ---------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise OutputError if the file could not be written, or is another's."""
+        """Raise OutputError if the file could not be written, or is not evcam's."""
         try:
             check_way(self.path)
             check_folder(self._folder())
@@ -136,14 +127,14 @@ class SQLiteStore:
     def _check_folder(self) -> None:
         folder = self._folder()
         if not folder.is_dir():
-            raise OutputError(f"cannot write {self.path}: {folder} is no folder")
+            raise OutputError(f"cannot write {self.path}: {folder} is not a directory")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def _check_file(self) -> None:
         if not os.access(self.path, os.R_OK | os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        # Like this nothing is changed, nor anything beside the file.
+        # This changes nothing, neither in the file nor beside it.
         address = f"{self.path.absolute().as_uri()}?immutable=1"
         try:
             with closing(sqlite3.connect(address, uri=True)) as connection:
@@ -156,7 +147,7 @@ class SQLiteStore:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and not self._is_there():
-            _log.warning("%s is not there any more: begun anew", self.path)
+            _log.warning("%s has disappeared: begun anew", self.path)
             self.close()
         if self._connection is None:
             try:
@@ -176,7 +167,7 @@ class SQLiteStore:
             os.close(open_safely(self.path, os.O_CREAT | os.O_RDWR, _MODE))
         except OSError as error:
             raise self._refused(error) from error
-        # All is done in the camera's thread but the checking, and that before.
+        # Everything is done in the camera's thread but the check, and that before.
         connection = sqlite3.connect(
             self.path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
         )
@@ -196,7 +187,7 @@ class SQLiteStore:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         execute = connection.execute
-        self._version(connection)  # nothing is changed in what is not ours
+        self._version(connection)  # nothing is changed in a file that is not ours
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = NORMAL")
         execute("PRAGMA foreign_keys = ON")
@@ -223,7 +214,7 @@ class SQLiteStore:
     def _version(self, connection: sqlite3.Connection) -> int:
         """Return the version of the tables, 0 if there are none.
 
-        Raise OutputError for a file that is another's, or newer than we are.
+        Raise OutputError for a file of another program, or of a newer evcam.
         """
         [application] = connection.execute("PRAGMA application_id").fetchone()
         [version] = connection.execute("PRAGMA user_version").fetchone()
@@ -231,7 +222,7 @@ class SQLiteStore:
         if application != APPLICATION_ID:
             if tables or version or application:
                 raise OutputError(
-                    f"{self.path} is a database of something else", "give evcam a file of its own"
+                    f"{self.path} is a database of another program", "give evcam a file of its own"
                 )
             return 0
         if version > VERSION:
@@ -245,8 +236,8 @@ class SQLiteStore:
     # --- what goes wrong -------------------------------------------------------------
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Say in a line what goes wrong, and let go of a file that is no good."""
+    def _errors(self) -> Iterator[None]:
+        """Raise OutputError for errors of SQLite, and close a file that is no good."""
         try:
             yield
         except sqlite3.Error as error:
@@ -265,21 +256,21 @@ class SQLiteStore:
         return OutputError(f"cannot write {self.path}: {error.strerror}", hint)
 
     def _refuse_what_is_not_ours(self, error: BaseException) -> None:
-        """Leave a file alone that may be anything, by its name and how it begins."""
+        """Raise OutputError for a file that may be anything, by its name and its beginning."""
         if self.path.suffix in _SUFFIXES:
             return
         with suppress(OSError), self.path.open("rb") as file:
             if file.read(len(_MAGIC)) == _MAGIC:
                 return
         raise OutputError(
-            f"{self.path} is no database of SQLite ({error})",
+            f"{self.path} is not an SQLite database ({error})",
             "it was left as it is; give evcam a file of its own",
         )
 
     def _set_aside_if_damaged(self, error: BaseException) -> None:
-        """Rename a damaged file and what belongs to it, and say so.
+        """Rename a damaged file and its companions, and log that.
 
-        Before it is closed: SQLite would tidy up what belongs to it.
+        Before it is closed: SQLite would remove the companions.
         """
         if not _is_damage(error):
             return
@@ -291,8 +282,8 @@ class SQLiteStore:
             with suppress(FileNotFoundError):
                 file.rename(file.with_name(f"{aside}{suffix}"))
         _log.error(
-            "%s is damaged (%s): set aside as %s, and begun anew; what can be saved "
-            "of it: sqlite3 FILE .recover",
+            "%s is damaged (%s): set aside as %s, and begun anew; to save what is readable:"
+            " sqlite3 FILE .recover",
             *(self.path, error, aside),
         )
 
@@ -307,7 +298,6 @@ class SQLiteWriter:
         self._connection = connection
 
     def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
-        """Return by key what is there."""
         stored: dict[str, Stored] = {}
         for some in _batched(keys):
             statement = _DIALECT.selection(table, _among(table, len(some)))
@@ -316,17 +306,15 @@ class SQLiteWriter:
         return stored
 
     def swap(self, table: Table, rows: Sequence[Row], _: Mapping[str, Stored]) -> Collection[str]:
-        """Write rows: all of them, for what was read is still there."""
+        # Nothing has changed since they were read.
         self.put(table, rows)
         return ()
 
     def put(self, table: Table, rows: Sequence[Row]) -> None:
-        """Write rows, over those that have their keys."""
         signs = ", ".join("?" * len(table.columns))
         self._connection.executemany(_DIALECT.replacement(table, f"VALUES ({signs})"), rows)
 
     def drop(self, table: Table, keys: Sequence[str]) -> None:
-        """Remove the rows whose first key is one of these."""
         for some in _batched(keys):
             condition = _among(table, len(some))
             self._connection.execute(f"DELETE FROM {_DIALECT.place(table)} {condition}", some)  # noqa: S608
@@ -343,14 +331,14 @@ def _batched(keys: Sequence[str]) -> Iterator[list[str]]:
 
 
 class _Damaged(sqlite3.DatabaseError):
-    """What the check of a file has found."""
+    """The check of a file has found something."""
 
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 def _code(error: BaseException) -> int:
     code: Any = getattr(error, "sqlite_errorcode", 0)
-    return int(code) & 0xFF  # the rest says more of the same
+    return int(code) & 0xFF  # the rest has details
 
 
 def _is_damage(error: BaseException) -> bool:
@@ -361,10 +349,10 @@ def _is_busy(error: BaseException) -> bool:
     return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-class SQLite(LedgerCamera):
-    """Write into the file `path`, which is made if it is not there.
+class SQLite(DatabaseCamera):
+    """Write into the file `path`, which is created if needed.
 
-    A lock of another program is waited for as long as `busy_timeout`.
+    A lock of another program is waited for up to `busy_timeout` seconds.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A ledger in a file: whatever happens to the file, nothing is half written."""
+"""The camera sqlite: whatever happens to the file, nothing is half written."""
 
 import os
 import resource
@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from evtools.cam.ledger import sqlite as module
-from evtools.cam.ledger.sqlite import APPLICATION_ID, SQLiteStore
-from evtools.cam.ledger.store import Expired
-from evtools.cam.ledger.tables import TABLES, TASKS, VERSION
-from evtools.errors import OutputError
+from evtools.cam.database import sqlite as module
+from evtools.cam.database.camera import Retention
+from evtools.cam.database.schema import TABLES, TASKS, VERSION, Expired
+from evtools.cam.database.sqlite import APPLICATION_ID, SQLiteStore
+from evtools.cam.loader import load_camera
+from evtools.errors import OutputError, UsageError
+from evtools.state import State
 from tools.clock import FakeClock
-from tools.ledgers import Evcam, contents, written
+from tools.ledgers import Evcam, contents, imported_late, written
 from tools.told import UUID, life
 
 
@@ -117,7 +119,7 @@ def test_a_file_that_was_moved_away_is_begun_anew(file, caplog):
         file.with_name(f"ledger.db{suffix}").rename(f"{old}{suffix}")
     evcam.hear(life("sent", uuid="after"))
     evcam.shoot()
-    assert "is not there any more" in caplog.text
+    assert "has disappeared" in caplog.text
     evcam.close()
     assert (tasks(old), tasks(file)) == (["before"], ["after"])
     evcam.camera.reopen()
@@ -130,7 +132,7 @@ def test_a_file_that_was_moved_away_is_begun_anew(file, caplog):
 
 
 def test_a_folder_that_is_not_there_is_told_at_once(tmp_path):
-    with pytest.raises(OutputError, match="is no folder"):
+    with pytest.raises(OutputError, match="is not a directory"):
         store(tmp_path / "nowhere" / "ledger.db").check()
     with pytest.raises(OutputError, match="No such file or directory"):
         written(tmp_path / "nowhere" / "ledger.db", [])
@@ -190,7 +192,7 @@ def test_a_database_of_something_else_is_left_alone(file):
     change(file, "CREATE TABLE tasks (id)")
     before = file.read_bytes()
     for call in (store(file).check, lambda: written(file, [])):
-        with pytest.raises(OutputError, match="is a database of something else"):
+        with pytest.raises(OutputError, match="is a database of another program"):
             call()
     assert file.read_bytes() == before
 
@@ -278,7 +280,7 @@ def test_a_file_that_may_be_anything_is_left_alone(tmp_path, content):
     file = tmp_path / "settings.conf"
     file.write_bytes(content)
     for call in (store(file).check, lambda: written(file, [])):
-        with pytest.raises(OutputError, match="is no database of SQLite") as raised:
+        with pytest.raises(OutputError, match="is not an SQLite database") as raised:
             call()
         assert "left as it is" in raised.value.hint
     assert file.read_bytes() == content
@@ -382,3 +384,30 @@ def test_a_boundary_leaves_as_many_rows_as_are_kept(file):
     made.expire(Expired(TASKS, "last_heard", before), 100)
     made.close()
     assert tasks(file) == ["u5", "u6", "u7", "u8"]
+
+
+# --- by name ------------------------------------------------------------------------
+
+
+def test_its_options_are_given_with_the_name_or_apart():
+    def made(name, **options):
+        return load_camera(name, options=options)(State(), timer=object())
+
+    camera = made("sqlite:/some/where.db")
+    assert camera.describe() == "sqlite:/some/where.db"
+    assert camera.retention == Retention()
+    camera = made("sqlite:x.db?keep=1d&keep_failed=2d", keep_tasks="0", max_waiting="1M")
+    assert camera.store.path == Path("x.db")
+    assert camera.retention == Retention(keep=86_400.0, keep_failed=172_800.0, keep_tasks=0)
+    assert camera.pending.max_bytes == 1024 * 1024
+    made("sqlite", path="x.db", busy_timeout="100ms")
+    with pytest.raises(UsageError, match="sqlite needs path"):
+        made("sqlite")
+    with pytest.raises(UsageError, match="no option kep") as raised:
+        made("sqlite:x.db?kep=1d")
+    known = "path, busy_timeout, keep, keep_failed, keep_tasks, max_waiting"
+    assert raised.value.hint == f"it has: {known}"
+
+
+def test_everything_it_needs_is_imported_when_it_is_made(tmp_path):
+    assert imported_late(f"sqlite:{tmp_path}/ledger.db") == []

@@ -1,4 +1,4 @@
-"""A ledger in PostgreSQL: reached, shared, refused, and lost on the way."""
+"""The camera postgres: reached, shared, refused, and lost on the way."""
 
 import itertools
 import sys
@@ -9,16 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evtools.cam.ledger import postgres as module
-from evtools.cam.ledger.notebook import Notebook
-from evtools.cam.ledger.postgres import PostgresStore
-from evtools.cam.ledger.rows import Rows
-from evtools.cam.ledger.store import Expired
-from evtools.cam.ledger.tables import SNAPSHOTS, TABLES, TASKS, VERSION
+from evtools.cam.database import postgres as module
+from evtools.cam.database.camera import rows_of_task
+from evtools.cam.database.merge import PendingEvents
+from evtools.cam.database.postgres import PostgresStore
+from evtools.cam.database.schema import SNAPSHOTS, TABLES, TASKS, VERSION, Expired
+from evtools.cam.loader import load_camera
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
 from servers.process import wait_until
-from tools.ledgers import Evcam, common, contents, touch, written
+from tools.ledgers import Evcam, common, contents, imported_late, touch, written
 from tools.stories import STORIES
 from tools.told import UUID, life, told
 
@@ -151,7 +151,7 @@ def test_there_may_be_several_schemas(postgres_url):
     written(postgres_url, life("sent"))
     touch(postgres_url, schema="other")
     assert query(postgres_url, "SELECT count(*) FROM other.tasks") == [(0,)]
-    with pytest.raises(UsageError, match="is no schema"):
+    with pytest.raises(UsageError, match="is not a valid schema"):
         store(postgres_url, schema='x"; DROP')
 
 
@@ -230,18 +230,18 @@ def test_a_row_that_somebody_holds_is_waited_for(postgres_url):
 @pytest.mark.parametrize("before", [["sent"], []], ids=["changed", "added"])
 def test_a_row_that_somebody_writes_meanwhile_is_read_again(postgres_url, before):
     written(postgres_url, life(*before))
-    notebook = Notebook()
-    notebook.observe(State().apply(life("received")))
+    pending = PendingEvents()
+    pending.observe(State().apply(life("received")))
     made = store(postgres_url)
-    rows = Rows().of_tasks(notebook.take().tasks)
+    row, _ = rows_of_task(UUID, pending.take().tasks[UUID])
     with made.transaction() as writer:
         read = writer.read(TASKS, [UUID])
         assert len(read) == len(before)
         written(postgres_url, life("started"))
-        assert writer.swap(TASKS, [rows[UUID][0]], read) == [UUID]
+        assert writer.swap(TASKS, [row], read) == [UUID]
         again = writer.read(TASKS, [UUID])
         assert '"started"' in again[UUID][1]
-        assert writer.swap(TASKS, [rows[UUID][0]], again) == []
+        assert writer.swap(TASKS, [row], again) == []
         assert writer.swap(TASKS, [], {}) == ()
     made.close()
     [task] = contents(postgres_url)["tasks"]
@@ -301,7 +301,7 @@ def test_a_url_may_be_in_a_file(tmp_path):
     with pytest.raises(UsageError, match=r"cannot read .*: No such file"):
         store(f"@{tmp_path}/nothing")
     file.write_bytes(b"\xff")
-    with pytest.raises(UsageError, match=r"cannot read .*: it is no text"):
+    with pytest.raises(UsageError, match=r"cannot read .*: it is not text"):
         store(f"@{file}")
 
 
@@ -340,11 +340,11 @@ def test_who_may_make_no_tables_is_told_at_once(postgres_server):
     database = postgres_server.fresh_database()
     postgres_server.make_role(database)
     url, admin = postgres_server.tcp_url(database), postgres_server.url(database)
-    with pytest.raises(OutputError, match="cannot make the schema evcam") as raised:
+    with pytest.raises(OutputError, match="cannot create the schema evcam") as raised:
         store(url).check()
     assert "CREATE SCHEMA evcam" in raised.value.hint
     change(admin, "CREATE SCHEMA evcam")
-    with pytest.raises(OutputError, match="cannot make the schema evcam"):
+    with pytest.raises(OutputError, match="cannot create the schema evcam"):
         store(url).check()
     change(admin, "ALTER SCHEMA evcam OWNER TO evcam")
     store(url).check()
@@ -412,3 +412,32 @@ def test_a_connection_that_is_cut_is_made_anew(postgres_url):
         ),
         what="the end of the connection",
     )
+
+
+# --- by name ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "place"),
+    [
+        (
+            "postgres:postgresql://me:secret@db/ops?sslmode=require&port=7",
+            {},
+            "host=db port=7 dbname=ops user=me schema=evcam",
+        ),
+        ("postgres", {}, "schema=evcam"),  # the environment may have it all
+        ("postgres", {"url": "host=db", "schema": "watch"}, "host=db schema=watch"),
+    ],
+)
+def test_its_url_is_taken_as_it_is(name, options, place):
+    options |= {"connect_timeout": "1s", "timeout": "2s", "keep": "1d"}
+    camera = load_camera(name, options=options)(State(), timer=object())
+    assert camera.describe() == f"PostgreSQL {place}"
+    assert camera.retention.keep == 86_400.0
+
+
+def test_everything_it_needs_is_imported_when_it_is_made(postgres_server):
+    database = postgres_server.fresh_database()
+    postgres_server.make_role(database, owns="evcam")
+    url = postgres_server.tcp_url(database).replace("127.0.0.1", "localhost")
+    assert imported_late(f"postgres:{url}") == []
