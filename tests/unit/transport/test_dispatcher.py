@@ -135,11 +135,6 @@ def test_an_event_has_what_celery_puts_into_one(dispatch, heard):
     assert message.properties["delivery_mode"] == 1
 
 
-def test_a_client_names_itself_after_process_and_host(dispatch):
-    expected = f"gen{os.getpid()}@{socket.gethostname()}"
-    assert dispatch(hostname=None).hostname == expected
-
-
 def test_the_clock_counts_and_can_be_shared(dispatch, heard):
     clock = LamportClock(40)
     one, other = dispatch(clock=clock), dispatch(clock=clock)
@@ -169,6 +164,7 @@ def test_a_channel_will_do_for_a_connection(connection, event_exchange, heard):
     channel = connection.channel()
     dispatcher = EventDispatcher(channel=channel, exchange=event_exchange)
     assert dispatcher.connection is connection
+    assert dispatcher.hostname == f"gen{os.getpid()}@{socket.gethostname()}"
     dispatcher.send("a")
     assert len(heard()) == 1
 
@@ -330,16 +326,6 @@ def test_a_buffered_group_goes_out_as_one_message(dispatch, heard):
     assert numbers(heard) == [[3]]
 
 
-def test_each_group_has_a_message_of_its_own(dispatch, heard):
-    dispatcher = dispatch(buffer_group=["task", "shop"])
-    for type_ in ("task-a", "shop-a", "task-b"):
-        dispatcher.send(type_, n=0)
-    dispatcher.flush()
-    assert [(key, len(body)) for key, body, _ in heard()] == [
-        *(("task.multi", 2), ("shop.multi", 1))
-    ]
-
-
 def test_no_event_is_lost_between_threads(dispatch, heard):
     dispatcher = dispatch(buffer_group=["task"], buffer_limit=7)
     each, counters = 500, [itertools.count() for _ in range(4)]
@@ -415,18 +401,11 @@ def test_events_wait_for_the_broker_in_their_order(offline, flaky, heard):
     offline.flush()
     assert numbers(heard) == []
     flaky.up = True
+    offline.send("a", n=4)
     offline.flush()
-    assert numbers(heard) == [[0], [1], [2], [3]]
+    assert numbers(heard) == [[0], [1], [2], [3], [4]]
     offline.flush()
     assert numbers(heard) == []
-
-
-def test_a_later_event_does_not_overtake_those_that_wait(offline, flaky, heard):
-    offline.send("a", n=0)
-    offline.send("a", n=1)
-    flaky.up = True
-    offline.send("a", n=2)
-    assert numbers(heard) == [[0], [1], [2]]
 
 
 def test_a_flush_that_fails_half_way_repeats_and_loses_nothing(offline, flaky, heard):
@@ -570,27 +549,31 @@ def test_celerys_receiver_sees_our_events(broker_url, celery_capture, event_exch
     assert [event["clock"] for event in capture.wire] == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("zone", ZONES)
-def test_the_offset_is_the_one_celery_computes(zone):
-    # At midsummer and midwinter, whatever today is.
+def test_the_offset_is_the_one_celery_computes():
+    # In a process of its own, for Celery may take the zone when it is imported; at midsummer
+    # and midwinter, whatever today is.
     code = (
-        "import time, sys\n"
+        "import os, sys, time\n"
         "from celery.utils.time import utcoffset\n"
         "from evtools.transport.dispatcher import _utcoffset\n"
         "real = time.localtime\n"
-        "for moment in (1736899200, 1752537600):\n"
-        "    at = lambda *_: real(moment)\n"
-        "    time.localtime = at\n"
-        "    assert _utcoffset() == utcoffset(localtime=at), (moment, _utcoffset())\n"
-        "    print(_utcoffset())\n"
+        "for os.environ['TZ'] in sys.argv[1:]:\n"
+        "    time.tzset()\n"
+        "    for moment in (1736899200, 1752537600):\n"
+        "        at = lambda *_: real(moment)\n"
+        "        time.localtime = at\n"
+        "        assert _utcoffset() == utcoffset(localtime=at), (moment, _utcoffset())\n"
+        "        print(_utcoffset())\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "TZ": zone, "PYTHONPATH": os.pathsep.join(sys.path)},
+        [sys.executable, "-c", code, *ZONES],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    expected = {"UTC": ["0.0", "0.0"], "Asia/Kolkata": ["-5.5", "-5.5"]}
-    assert done.stdout.split() == expected.get(zone, done.stdout.split())
+    offsets = done.stdout.split()
+    assert len(offsets) == 2 * len(ZONES)
+    assert offsets[:2] == ["0.0", "0.0"]
+    assert offsets[6:8] == ["-5.5", "-5.5"]

@@ -12,6 +12,7 @@ from evtools.transport.recording import reader as module
 from evtools.transport.recording.reader import RecordingReader, received
 from evtools.transport.recording.writer import RecordingWriter
 from evtools.wire import encode_line, envelope
+from tools.clock import FakeClock
 from tools.gaps import gap
 
 EVENTS = [
@@ -21,18 +22,12 @@ EVENTS = [
 ]
 
 
-class FakeClock:
-    """Seconds that pass when somebody sleeps."""
+class SleepyClock(FakeClock):
+    """Remembers the waits."""
 
     def __init__(self):
-        self.now = 1000.0
+        super().__init__(1000.0)
         self.slept = []
-
-    def wall(self):
-        return self.now
-
-    def monotonic(self):
-        return self.now
 
     def sleep(self, seconds):
         self.slept.append(seconds)
@@ -41,7 +36,7 @@ class FakeClock:
 
 @pytest.fixture
 def clock():
-    return FakeClock()
+    return SleepyClock()
 
 
 @pytest.fixture
