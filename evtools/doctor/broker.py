@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from evtools.doctor.context import Context, Finding
+from evtools.doctor.context import Context, Finding, counted
 from evtools.doctor.inspect.base import Elsewhere, OrphanedQueue, OrphanKind, OrphanSearch
 from evtools.text import human_duration, human_size, sanitize
 from evtools.transport.url import MASK
@@ -188,7 +188,7 @@ def _listed(context: Context, orphans: Sequence[OrphanedQueue], *, every: bool =
             counts.append(f"{number} {kind if number == 1 else plural}")
     messages = sum(orphan.messages or 0 for orphan in orphans)
     size_bytes = sum(orphan.size_bytes or 0 for orphan in orphans)
-    facts = [f"{messages} messages"] if messages else []
+    facts = [counted(messages, "message")] if messages else []
     facts += [human_size(size_bytes)] if size_bytes else []
     held = f" ({', '.join(facts)})" if facts else ""
     names = list(dict.fromkeys(orphan.name for orphan in orphans))
