@@ -48,34 +48,48 @@ _ROOT = Path(__file__).parents[3]
 _LIBRARIES = ("amqp", "celery", "kombu", "redis", "vine", "asyncio")
 
 
-@pytest.fixture
-def cli(capfd, monkeypatch):
-    """Run evdump with arguments, `stdin` and environment variables."""
-    return _runner("dump", capfd, monkeypatch)
+def _runner(tool):
+    """Return a fixture that runs a tool with arguments, `stdin` and environment variables."""
+
+    @pytest.fixture
+    def fixture(capfd, monkeypatch):
+        def run(*arguments, stdin="", **environ):
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+            with monkeypatch.context() as patch:
+                for name, value in environ.items():
+                    patch.setenv(name, value)
+                status = start(tool, arguments)
+            return Ended(status, *capfd.readouterr())
+
+        return run
+
+    return fixture
 
 
-@pytest.fixture
-def top(capfd, monkeypatch):
-    """Run evtop with arguments, `stdin` and environment variables."""
-    return _runner("top", capfd, monkeypatch)
+def _shower(runner):
+    """Return a fixture for --show-config as a mapping of name to value and origin."""
+
+    @pytest.fixture
+    def fixture(request):
+        run = request.getfixturevalue(runner)
+
+        def show(*arguments, **environ):
+            ended = run(*arguments, "--show-config", **environ)
+            assert ended.status == 0, ended.err
+            found = {}
+            for row in ended.out.splitlines():
+                name, _, rest = row.partition(" = ")
+                value, _, origin = rest.rpartition("  # ")
+                found[name.strip()] = (value.strip(), origin)
+            return found
+
+        return show
+
+    return fixture
 
 
-@pytest.fixture
-def cam(capfd, monkeypatch):
-    """Run evcam with arguments, `stdin` and environment variables."""
-    return _runner("cam", capfd, monkeypatch)
-
-
-def _runner(tool, capfd, monkeypatch):
-    def run(*arguments, stdin="", **environ):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        with monkeypatch.context() as patch:
-            for name, value in environ.items():
-                patch.setenv(name, value)
-            status = start(tool, arguments)
-        return Ended(status, *capfd.readouterr())
-
-    return run
+cli, top, cam = _runner("dump"), _runner("top"), _runner("cam")
+shown, top_shown, cam_shown = _shower("cli"), _shower("top"), _shower("cam")
 
 
 @pytest.fixture
@@ -111,39 +125,6 @@ def modules_after():
         return ended.stdout, set(names)
 
     return run
-
-
-@pytest.fixture
-def shown(cli):
-    """Return evdump's --show-config as a mapping of name to value and origin."""
-    return _shower(cli)
-
-
-@pytest.fixture
-def top_shown(top):
-    """Return evtop's --show-config as a mapping of name to value and origin."""
-    return _shower(top)
-
-
-@pytest.fixture
-def cam_shown(cam):
-    """Return evcam's --show-config as a mapping of name to value and origin."""
-    return _shower(cam)
-
-
-def _shower(run):
-    def show(*arguments, **environ):
-        ended = run(*arguments, "--show-config", **environ)
-        assert ended.status == 0, ended.err
-        rows = [line for line in ended.out.splitlines() if not line.startswith("#")]
-        found = {}
-        for row in rows:
-            name, _, rest = row.partition(" = ")
-            value, _, origin = rest.rpartition("  # ")
-            found[name.strip()] = (value.strip(), origin)
-        return found
-
-    return show
 
 
 @pytest.fixture
