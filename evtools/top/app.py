@@ -48,7 +48,7 @@ _MISTAKES_MAX: Final = 20
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
     """Show the cluster until the user leaves; return the exit status.
 
-    Raise EvtoolsError for what the user must mend: before the terminal is touched where it
+    Raise EvtoolsError for errors of the user: before the terminal is touched where it
     is known by then, otherwise after it is restored.
     """
     with ExitStack() as stack:
@@ -72,7 +72,7 @@ class Console(Loop):
         self._error: Exception | None = None
         self._leaving = False
         self._refreshed = 0.0
-        #: What has just failed: twice in a row is once too often.
+        #: Steps that have just failed: twice in a row is once too often.
         self._failing: set[str] = set()
         #: Mistakes over events that were reported: the exception, and its place.
         self._mistakes: set[tuple[str, str]] = set()
@@ -111,7 +111,7 @@ class Console(Loop):
         self._stats = self._open_stats(stack)
         self._open_source(settings, stack)
 
-    # --- what it is made of -------------------------------------------------------------
+    # --- its parts -------------------------------------------------------------
 
     def _new_model(self, connection: ConnectionStatus, *, ascii_only: bool) -> Model:
         options = self._options
@@ -212,7 +212,7 @@ class Console(Loop):
     # --- keys ---------------------------------------------------------------------------
 
     def _press(self, key: str) -> None:
-        # What was typed after a ctrl-c or a Q is not meant for what was open.
+        # Keys typed after a ctrl-c or a Q are not meant for the layer that was open.
         self._interrupt()
         if not self._leaving:
             self._guarded("key", lambda: self.session.press(key))
@@ -307,7 +307,7 @@ class Console(Loop):
         self.draw_soon()
 
     def _work_on(self) -> bool:
-        """Go on with what the picture had no time for; return whether there is more."""
+        """Do a part of the work that the picture left; return whether there is more."""
         model = self.session.model
         if not model.is_lagging():
             return False
@@ -324,7 +324,7 @@ class Console(Loop):
     def refresh(self) -> float:
         """Work on a new picture; return in how many seconds the next is due.
 
-        What takes longer is shown when it is done.
+        Work that takes longer is shown when it is done.
         """
         session = self.session
         if session.own_cost is not None:
@@ -347,7 +347,7 @@ class Console(Loop):
             session.model.set_depths(self._stats.depths)
         session.model.refresh(session.view, self.clock.wall())
         if self._stats is not None:
-            # Only what is looked at: every question costs the broker.
+            # Only the queues on the screen: every question costs the broker.
             self._stats.watch(session.table.cursor.keys if session.view == "queues" else ())
         session.look()
 
@@ -399,13 +399,13 @@ _ALL_EVERY: Final = 900.0
 class Garbage:
     """The collector of cycles, run when nobody waits for the screen.
 
-    By itself it counts what is made less what is let go.  With as many tasks forgotten as
-    come in, that is nothing for a long time, and then all of them are looked through at
-    once: a tenth of a second for 100 000 tasks, and two for what has been there for longer.
+    By itself it counts new objects less freed ones.  With as many tasks forgotten as come
+    in, that is zero for a long time, and then all of them are looked through at once: a
+    tenth of a second for 100 000 tasks, and two for the older generations.
 
-    evtools itself leaves no garbage at a rate that matters: it is there for what libraries
-    leave behind when a connection breaks.  A look at what is new each second took a
-    twentieth of the CPU of a busy evtop, and a third of an idle one.
+    evtools itself leaves no garbage at a rate that matters; libraries do when a connection
+    breaks.  A collection of the youngest generation each second took a twentieth of the CPU
+    of a busy evtop, and a third of an idle one.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -415,18 +415,18 @@ class Garbage:
         gc.disable()
 
     def pressed(self) -> None:
-        """Note that somebody is at the keyboard."""
+        """Put off the next collection: a user is at the keyboard."""
         self._pressed = self._clock.monotonic()
 
     def collect(self) -> None:
-        """Look at everything, if it is time and nobody is at the keyboard."""
+        """Collect everything, if it is time and no key was pressed for a while."""
         now = self._clock.monotonic()
         if now - self._all_at >= _ALL_EVERY and now - self._pressed >= _QUIET:
             self._all_at = now
             gc.collect()
 
     def collect_new(self) -> None:
-        """Look at what has been made since: a connection broke, or came back."""
+        """Collect the youngest generation: a connection broke, or came back."""
         gc.collect(0)
 
     def close(self) -> None:

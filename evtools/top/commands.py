@@ -1,4 +1,4 @@
-"""The commands: what keys stand for and what can be typed after `:`."""
+"""The commands behind the keys, which can also be typed after `:`."""
 
 import difflib
 import math
@@ -28,7 +28,7 @@ from evtools.top.ui.widgets import (
     Editor,
     Help,
     Menu,
-    Outcome,
+    OnClose,
     Prompt,
     closed,
     plain,
@@ -104,7 +104,7 @@ def complete(session: Session, text: str) -> tuple[int, Sequence[str]]:
 
 @command("command")
 def _command_line(session: Session) -> None:
-    def accepted(text: str) -> Outcome:
+    def accepted(text: str) -> OnClose:
         session.history.remember("command", text)
         return partial(session.run, text) if text.strip() else closed
 
@@ -231,7 +231,7 @@ def _detail(session: Session) -> DetailPane:
 def _search(session: Session, text: str) -> None:
     pane = _detail(session)
 
-    def look_for(text: str) -> Outcome:
+    def look_for(text: str) -> OnClose:
         session.history.remember("search", text)
         if text and not pane.pager.search(text):
             session.complain(f"not found: {text}")
@@ -369,7 +369,7 @@ class _FilterPrompt:
         else:
             self._session.look()
 
-    def _accepted(self, text: str) -> Outcome:
+    def _accepted(self, text: str) -> OnClose:
         self._call_off()
         self._preview(text)
         return None if self._prompt.notes else partial(_apply_filter, self._session, text)
@@ -540,7 +540,7 @@ command("expand-all")(lambda session: _tasks(session).toggle_all())
 
 _Word = TypeVar("_Word", bound=str)
 _SETTABLE: Final = ("theme", "refresh", "window", "time", "ascii", "mouse", "columns")
-#: What F2 offers; each turn takes the next value.
+#: Offered by F2; each turn takes the next value.
 _REFRESHES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -932,7 +932,7 @@ def _ask(session: Session, request: Request, answers: dict[str, str]) -> None:
     def answered(text: str) -> Callable[[], None]:
         return partial(_ask, session, request, {**answers, argument.name: text})
 
-    def accepted(text: str) -> Outcome:
+    def accepted(text: str) -> OnClose:
         try:
             argument.parse(text)
         except ValueError as error:

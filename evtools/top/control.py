@@ -20,7 +20,7 @@ from evtools.text import human_duration, parse_duration, sanitize
 from evtools.top.choices import View
 from evtools.transport import ConnectionSettings, Replies, call, explain
 
-#: What an action is done to.
+#: The kinds of targets.
 Kind: TypeAlias = Literal["task", "type", "worker", "queue"]
 Values: TypeAlias = Mapping[str, Any]
 
@@ -213,7 +213,7 @@ ACTIONS: Final = (
            subject="queue", severity="severe"),
 )
 
-#: What a row of each view can be a target as.
+#: The kinds of targets that a row of each view names.
 _KINDS_OF: Final[Mapping[View, tuple[Kind, ...]]] = {
     "tasks":   ("task", "type"),
     "types":   ("type",),
@@ -284,7 +284,7 @@ class Request:
 
     @property
     def confirmation(self) -> str:
-        """What must be typed: the name, the count, `y`, or "" for nothing."""
+        """The text that must be typed: the name, the count, `y`, or "" for nothing."""
         if self.action.severity == "mild":
             return ""
         if len(self.targets) > 1:
@@ -539,7 +539,7 @@ _audit.setLevel(logging.INFO)
 
 
 def log_outcome(outcome: Outcome) -> None:
-    """Log one line about a request that was sent, or could not be: who, what, the replies."""
+    """Log one line about a request: the user, the action, the targets, the replies."""
     request = outcome.request
     facts = {
         "who": f"{user()}@{socket.gethostname()}",

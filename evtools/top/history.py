@@ -33,7 +33,7 @@ def usual_file(environ: Mapping[str, str]) -> Path | None:
 class History:
     """Lines by the kind of their prompt, oldest first, and filters by their name.
 
-    With a `path`, the next session has what `keep` wrote there; several sessions may share
+    With a `path`, the next session starts with the lines that `keep` wrote; several may share
     it.  Where the file cannot be read or written, is a link, or belongs to another user,
     there is none.
     """
@@ -126,7 +126,7 @@ def _open(path: Path, flags: int) -> int:
     """Return a descriptor of a regular file of this user; raise OSError otherwise.
 
     Root may run evtop with the home of another user, who must not have root write into
-    another file than they could, nor lose what is theirs.
+    another file than they could, nor lose a file of theirs.
     """
     descriptor = open_safely(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     found = os.fstat(descriptor)

@@ -137,7 +137,7 @@ _TABLE: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
         ("erase-to-end", "ctrl-k", "erase to the end"),
         ("erase-word", "ctrl-w", "erase the word to the left"),
         ("erase-word-right", "alt-d", "erase the word to the right"),
-        ("yank", "ctrl-y", "put back what was erased last"),
+        ("yank", "ctrl-y", "insert the text that was erased last"),
     ),
 }
 

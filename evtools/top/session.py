@@ -30,7 +30,7 @@ _MESSAGE_STAYS: Final = 10.0
 
 
 class OwnCost:
-    """What evtop costs this machine."""
+    """The CPU and memory that evtop takes."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -83,12 +83,12 @@ class Message(NamedTuple):
 
 @dataclass(kw_only=True)
 class Session:
-    """What the user sees, and what keys and commands change of it; it draws nothing.
+    """The state of the screen, which keys and commands change; it draws nothing.
 
     `execute` carries out a line as it could be typed after `:`; a command that fails says so
     in a message.  `where` is the broker, or the recording, fit to be shown; `control` is None
     where nothing can be changed.  After `asks_after` seconds a key that leaves asks first:
-    what is remembered by then cannot be had again.
+    the data gathered by then cannot be had again.
     """
 
     model: Model
@@ -139,7 +139,7 @@ class Session:
 
     @property
     def layer(self) -> Layer | None:
-        """What lies on top and takes the keys."""
+        """The layer on top, which takes the keys."""
         return self.layers[-1] if self.layers else None
 
     def contexts(self) -> tuple[str, ...]:
@@ -244,7 +244,7 @@ class Session:
         self.layers.append(Prompt(label, accepted, editor, hint=hint))
 
     def leave(self) -> None:
-        """Leave, or ask first if that would lose what took long to gather."""
+        """Leave, or ask first if that would lose the data of a long time."""
         watched = self.clock.monotonic() - self._began
         if watched < self.asks_after or not self.model.intake.events:
             self.loop.end()

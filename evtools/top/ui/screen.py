@@ -1,4 +1,4 @@
-"""The whole screen: status bar, tabs, table, detail, keys, and what lies over them."""
+"""The whole screen: status bar, tabs, table, detail, keys, and the layers over them."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -48,13 +48,13 @@ _TABLE_SHARE: Final = 0.45
 #: From this number of columns on, lines have words that shorter ones leave out.
 _WIDE_COLS: Final = 100
 
-#: What a press of the mouse does at (column, row).
+#: Called with the column and row of a press of the mouse.
 Hit: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
 class Frame:
-    """A picture of the screen; `hits` has, for some rows, what a press of the mouse does."""
+    """A picture of the screen; `hits` are called for a press of the mouse, by row."""
 
     lines: list[Line]
     cursor: tuple[int, int] | None = None
@@ -62,7 +62,7 @@ class Frame:
 
 
 def draw(session: Session, size: tuple[int, int]) -> Frame:
-    """Draw what the user sees, in `size` (columns, rows)."""
+    """Draw the screen in `size` (columns, rows)."""
     cols, rows = size
     if cols < LEAST[0] or rows < LEAST[1]:
         text = f"Terminal too small: {cols}x{rows}, needs {LEAST[0]}x{LEAST[1]}. Q quits"
@@ -184,7 +184,7 @@ def _add_bottom(frame: Frame, session: Session, cols: int, *, filter_row: bool) 
         bottom = [[("text", " "), (message.style, one)] for one in worded(message.text, cols - 2)]
     else:
         bottom = [_message(session, cols, filter_row=filter_row), _footer(session, cols)]
-    # What is longer than two lines lies over the end of the table.
+    # More than two lines lie over the end of the table.
     del frame.lines[len(frame.lines) + 2 - len(bottom) :]
     frame.lines += [fitted(line, cols) for line in bottom]
 
@@ -271,7 +271,7 @@ class StatusBar:
         return lines
 
     def _banner(self, cols: int) -> Line:
-        """Return what is wrong with the connection; the age of the data is cut last."""
+        """Return the state of the lost connection; the age of the data is cut last."""
         session, connection = self._session, self._session.connection
         assert connection.lost_at is not None
         reason = sanitize(connection.reason[:_REASON_CHARS])

@@ -27,7 +27,7 @@ COPY_BYTES_MAX: Final = 74_994
 
 
 def copy_sequence(text: str) -> str:
-    """Return what puts `text` into the clipboard of the user's terminal: OSC 52.
+    """Return the sequence that puts `text` into the terminal's clipboard: OSC 52.
 
     That works through ssh; whether a terminal obeys is not known.  Return "" where the text
     is longer than terminals take.
@@ -195,7 +195,7 @@ class Display:
     # --- in -----------------------------------------------------------------------------
 
     def _take(self, keys: list[Any], _raw: list[int]) -> None:
-        """Hand on what urwid has read: keys, presses of the mouse, a new size."""
+        """Hand on keys, presses of the mouse and a new size."""
         for key in keys:
             if key == "window resize":
                 self._drawn = None
@@ -300,7 +300,7 @@ class Loop(ABC):
                 os.write(self._write, b".")
 
     def later(self, seconds: float, do: Callable[[], None]) -> Callable[[], None]:
-        """Do something later for a key, and draw; return what calls that off."""
+        """Do something later for a key, and draw; return a function that calls it off."""
 
         def done() -> None:
             do()
@@ -348,7 +348,7 @@ class Loop(ABC):
     def _drain(self) -> None:
         self._draining = None
         if self.take_slice():
-            # What was typed meanwhile comes first: the loop looks at its descriptors before
+            # Keys typed meanwhile come first: the loop looks at its descriptors before
             # it takes the next alarm.
             self.work_on()
         else:

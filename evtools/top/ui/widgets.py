@@ -1,4 +1,4 @@
-"""What the screen is made of: lines of styled text, boxes, an editor, a pager, menus, prompts.
+"""Parts of the screen: lines of styled text, boxes, an editor, a pager, menus, prompts.
 
 Every part returns lines, not widgets of urwid: a screen is then a value that tests read,
 and there is no tree of widgets to keep in step with the cluster.  Only the line editor is
@@ -140,7 +140,7 @@ def centred(
 ) -> tuple[list[Line], tuple[int, int] | None]:
     """Return the screen with a box in its middle, and the place of the cursor.
 
-    What does not fit is cut at the right and at the bottom.
+    It is cut at the right and at the bottom where it does not fit.
     """
     cols, rows = size
     above = [fitted(line, min(cols, columns(line))) for line in framed(box, glyphs)][:rows]
@@ -170,7 +170,7 @@ Completer: TypeAlias = Callable[[str], tuple[int, Sequence[str]]]
 
 
 # fmt: off
-#: What urwid's editor does for a command of the context "prompts".
+#: urwid's name for a command of the context "prompts".
 _EDITS: Final = {
     "line-start":       Command.LINE_START,
     "line-end":         Command.LINE_END,
@@ -210,7 +210,7 @@ class Editor:
     ) -> None:
         most = max(_CHARS_MAX, len(text))
         self._edit = _Edit(edit_text=text, max_length=most, kill_buffer=[])
-        #: What the word could become, after `complete` found several.
+        #: The words that would fit, after `complete` found several.
         self.choices: tuple[str, ...] = ()
         self._complete = complete
         self._versions = [*history, text]
@@ -388,14 +388,14 @@ class Pager:
         return True
 
 
-# --- layers: what lies over the screen and takes the keys -------------------------------
+# --- layers over the screen, which take the keys ----------------------------------------
 
 #: None: the layer stays open.  Otherwise it is closed, and this is called then.
-Outcome: TypeAlias = Callable[[], object] | None
+OnClose: TypeAlias = Callable[[], object] | None
 
 
 def closed() -> None:
-    """Do nothing: the outcome of what was only looked at."""
+    """Do nothing after a layer was closed."""
 
 
 class Layer(ABC):
@@ -404,11 +404,11 @@ class Layer(ABC):
     contexts: tuple[str, ...] = ("menus",)
 
     @abstractmethod
-    def press(self, key: str, command: str | None) -> Outcome:
+    def press(self, key: str, command: str | None) -> OnClose:
         """Take a key and the command that it means here."""
 
     def box(self, size: tuple[int, int]) -> Box | None:  # noqa: ARG002  (a prompt has none)
-        """Return what to show in the middle of a screen of (columns, rows)."""
+        """Return the box for the middle of a screen of (columns, rows)."""
         return None
 
 
@@ -446,7 +446,7 @@ class Menu(Layer):
         self._at = at
         self._rows = 10
 
-    def press(self, key: str, command: str | None) -> Outcome:
+    def press(self, key: str, command: str | None) -> OnClose:
         choices = self._keyed()
         if key in choices:
             return self._choose(choices[key])
@@ -467,7 +467,7 @@ class Menu(Layer):
                 pass
         return None
 
-    def _choose(self, choice: Choice) -> Outcome:
+    def _choose(self, choice: Choice) -> OnClose:
         if choice.chosen is None or not self._stays:
             return choice.chosen
         choice.chosen()
@@ -532,7 +532,7 @@ class Dialog(Layer):
         self._at = 1 if sure else 0
         self._editor = Editor()
 
-    def press(self, key: str, command: str | None) -> Outcome:
+    def press(self, key: str, command: str | None) -> OnClose:
         if self._word:
             if command == "accept":
                 # Anything but exactly the word is a No.
@@ -586,7 +586,7 @@ class Help(Layer):
         self._pager = Pager()
         self._pager.wrap = False
 
-    def press(self, key: str, command: str | None) -> Outcome:
+    def press(self, key: str, command: str | None) -> OnClose:
         if typed(key):
             if key == "q" and not self._editor.text:
                 return closed
@@ -632,7 +632,7 @@ class Prompt(Layer):
     def __init__(
         self,
         label: str,
-        accepted: Callable[[str], Outcome],
+        accepted: Callable[[str], OnClose],
         editor: Editor,
         *,
         hint: str = "",
@@ -650,7 +650,7 @@ class Prompt(Layer):
     def text(self) -> str:
         return self._editor.text
 
-    def press(self, key: str, command: str | None) -> Outcome:
+    def press(self, key: str, command: str | None) -> OnClose:
         before = self.text
         if not typed(key):
             if command == "accept":
@@ -668,7 +668,7 @@ class Prompt(Layer):
         return [("prompt", self._label), *line], len(self._label) + column
 
     def above(self, cols: int) -> list[Line]:
-        """Return what to say of the typed text, one line or more: errors, or choices."""
+        """Return errors of the typed text or choices for it, one line or more."""
         if not self.notes:
             return [[("hint", "  ".join(self._editor.choices))]]
         return [[(style, line)] for style, text in self.notes for line in worded(text, cols)]
@@ -709,7 +709,7 @@ class DetailPane:
             self.pager.reset()
 
     def show(self, detail: Detail | None) -> None:
-        """Show what is known now; None where the row has been forgotten."""
+        """Show the data of now; None where the row has been forgotten."""
         self._forgotten = detail is None
         self._detail = detail or self._detail
         if self._detail is not None:
