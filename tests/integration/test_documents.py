@@ -29,7 +29,7 @@ from evtools.dump import app as dump
 from evtools.dump.formats import CSV_COLUMNS, FormatOptions
 from evtools.dump.options import OUTPUTS, TIMESTAMPS
 from evtools.dump.output import FORMATS
-from evtools.top import choices, verdict
+from evtools.top import check, choices
 from evtools.top.control import ACTIONS
 from evtools.wire import GAP, Joiner, envelope
 from tools.command import ROOT
@@ -228,12 +228,12 @@ def test_the_signals_are_those_of_the_code():
 def test_the_exit_statuses_of_evtop_are_those_of_the_code():
     described = heads(section("EXIT STATUS", TOP_PAGE), r"\d+")
     # It has no --count; the levels of --check are Nagios's.
-    real = {*EXIT_CODES, *verdict.STATUSES.values()} - {124, 70}
+    real = {*EXIT_CODES, *check.STATUSES.values()} - {124, 70}
     assert [int(status) for status in described] == sorted(real)
 
 
 def test_every_level_of_a_check_is_described():
-    assert set(heads(section("CHECK", TOP_PAGE), "[A-Z]{2,}")) == {*verdict.STATUSES}
+    assert set(heads(section("CHECK", TOP_PAGE), "[A-Z]{2,}")) == {*check.STATUSES}
 
 
 def test_every_view_and_format_of_evtop_is_described():

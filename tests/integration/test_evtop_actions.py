@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from evtools.top.outcome import Outcome
 
 from evtools.clock import SystemClock
 from evtools.state import State
-from evtools.top.control import BY_NAME, ControlClient, prepare
+from evtools.top.control import BY_NAME, ControlClient, Outcome, prepare
 from evtools.transport import ConnectionSettings
 from servers.process import wait_until
 from servers.redis import RedisServer

@@ -123,7 +123,7 @@ def each(context: str, keys: str, sees: Callable[[str], bool], **how: str) -> It
 
 _TREE: Final = "├─"
 _OPTIONS: Final = "─ options ─"
-_REVOKE: Final = "will not start it"
+_REVOKE: Final = "Workers will skip it"
 LISTS: Final = (
     Step("lists", "enter", text(r"\[Args\]"), last="q"),
     Step("lists", "i", text(r"\[Args\]"), last="q"),
@@ -140,7 +140,7 @@ LISTS: Final = (
     Step("lists", "-", text(r"\+ proj\.flow")),
     Step("lists", "+", text(_TREE)),
     Step("lists", "*", text(r"\+ proj\.flow"), last="*"),
-    Step("lists", "f5", text(r"^ list\b")),
+    Step("lists", "f5", text(r"^ tree view off")),
     Step("lists", "J", row(2), first="g"),
     Step("lists", "e", on("FAIL", FAILED[1]), first="e"),
     Step("lists", "E", on("FAIL", FAILED[0]), last="g"),
@@ -200,7 +200,13 @@ PROMPTS: Final = (
     Step("prompts", "delete ctrl-d", text(r"^:oneebd$"), first="ctrl-a"),
     Step("prompts", "ctrl-w", text(r"^:oneebd$"), first="end space t w o"),
     Step("prompts", "ctrl-k", text(r"^:on$"), first="home right right"),
-    Step("prompts", "ctrl-u", text(r"^:$")),
+    Step("prompts", "ctrl-y", text(r"^:oneebd$")),
+    Step("prompts", "alt-b", text(r"^:xoneebd$"), then="x"),
+    Step("prompts", "alt-f", text(r"^:xoneebdy$"), then="y"),
+    Step("prompts", "ctrl-left", text(r"^:zxoneebdy$"), then="z"),
+    Step("prompts", "ctrl-right", text(r"^:zxoneebdyx$"), then="x"),
+    Step("prompts", "alt-d", text(r"^:$"), first="home"),
+    Step("prompts", "ctrl-u", text(r"^:$"), first="a", same=True),
     Step("prompts", "tab", text(r"^:window$"), first="w i n"),
     Step("prompts", "enter", text(r"^ figures of the last 1h"), first="space 1 h"),
     Step("prompts", "up ctrl-p", text(r"^:window 1h$"), first=": t i m e enter :"),

@@ -285,6 +285,8 @@ class Evtop(Command):
         "down": "\x1b[B",
         "right": "\x1b[C",
         "left": "\x1b[D",
+        "ctrl-right": "\x1b[1;5C",
+        "ctrl-left": "\x1b[1;5D",
         "home": "\x1b[H",
         "end": "\x1b[F",
         "pgup": "\x1b[5~",
@@ -307,8 +309,10 @@ class Evtop(Command):
                 # Only the pause after it tells it from the start of another key.
                 self.type("\x1b")
                 time.sleep(_ESC_PAUSE)
-            elif key.startswith("ctrl-"):
+            elif key.startswith("ctrl-") and key not in self.KEYS:
                 self.type(chr(ord(key[-1].upper()) - 64))
+            elif key.startswith("alt-"):
+                self.type(f"\x1b{key[-1]}")
             else:
                 self.type(self.KEYS.get(key, key))
 

@@ -469,6 +469,8 @@ def test_the_table_is_filtered_while_one_types_and_not_for_every_key(terminal, t
     assert [seconds for seconds, _ in terminal.host.timers] == [0.15]
     terminal.host.ring()
     assert len(table) == 8
+    terminal.press("f12", "left")  # no change
+    assert terminal.host.timers == []
     terminal.press("enter")
     assert table.filter_text == "state:fail"
     assert terminal.session.layer is None

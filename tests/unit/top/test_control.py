@@ -16,7 +16,6 @@ from evtools.top.choices import VIEWS
 from evtools.top.control import (
     ACTIONS,
     BY_NAME,
-    Call,
     ControlClient,
     Outcome,
     Reply,
@@ -394,43 +393,33 @@ def test_the_more_harm_the_more_must_be_typed(action, targets, word):
     assert request(action, *targets).confirmation == word
 
 
-_TERMINATE = {"task_id": ["a"], "terminate": True}
+_TERM = {"task_id": ["a"], "terminate": True}
 
 
+# fmt: off
 @pytest.mark.parametrize(
     ("action", "targets", "answers", "calls"),
     [
-        ("revoke", "ab", {}, [Call("revoke", {"task_id": ["a", "b"]}, None, 2)]),
-        ("terminate", "a", {}, [Call("revoke", {**_TERMINATE, "signal": "SIGTERM"}, None, 2)]),
-        (
-            *("terminate", "a", {"signal": "SIGKILL"}),
-            [Call("revoke", {**_TERMINATE, "signal": "SIGKILL"}, None, 2)],
-        ),
-        (
-            *("rate-limit", "xy", {"rate_limit": "10/m"}),
-            [
-                Call("rate_limit", {"task_name": "x", "rate_limit": "10/m"}, None, 2),
-                Call("rate_limit", {"task_name": "y", "rate_limit": "10/m"}, None, 2),
-            ],
-        ),
-        (
-            *("time-limit", "x", {"soft": "30s", "hard": "1m"}),
-            [Call("time_limit", {"task_name": "x", "soft": 30, "hard": 60}, None, 2)],
-        ),
-        (
-            *("pool-grow", ["w1@h", "w2@h"], {"n": "2"}),
-            [Call("pool_grow", {"n": 2}, ("w1@h", "w2@h"), 2)],
-        ),
-        ("shutdown", ["w1@h"], {}, [Call("shutdown", {}, ("w1@h",), 0)]),
-        (
-            *("queue-add", ["mail"], {"worker": "w2@h"}),
-            [Call("add_consumer", {"queue": "mail"}, ("w2@h",), 1)],
-        ),
-        ("queue-cancel", ["mail"], {}, [Call("cancel_consumer", {"queue": "mail"}, None, 2)]),
+        ("revoke", "ab", {}, [("revoke", {"task_id": ["a", "b"]}, None, 2)]),
+        ("terminate", "a", {}, [("revoke", {**_TERM, "signal": "SIGTERM"}, None, 2)]),
+        ("terminate", "a", {"signal": "SIGKILL"},
+         [("revoke", {**_TERM, "signal": "SIGKILL"}, None, 2)]),
+        ("rate-limit", "xy", {"rate_limit": "10/m"},
+         [("rate_limit", {"task_name": name, "rate_limit": "10/m"}, None, 2) for name in "xy"]),
+        ("time-limit", "x", {"soft": "30s", "hard": "1m"},
+         [("time_limit", {"task_name": "x", "soft": 30, "hard": 60}, None, 2)]),
+        ("pool-grow", ["w1@h", "w2@h"], {"n": "2"}, [("pool_grow", {"n": 2}, ("w1@h", "w2@h"), 2)]),
+        ("shutdown", ["w1@h"], {}, [("shutdown", {}, ("w1@h",), 0)]),
+        ("queue-add", ["mail"], {"worker": "w2@h"},
+         [("add_consumer", {"queue": "mail"}, ("w2@h",), 1)]),
+        ("queue-cancel", ["mail"], {}, [("cancel_consumer", {"queue": "mail"}, None, 2)]),
     ],
 )
 def test_a_request_becomes_commands(state, action, targets, answers, calls):
     assert list(request(action, *targets, state=state, now=1001.0, **answers).calls()) == calls
+
+
+# fmt: on
 
 
 def test_without_known_workers_no_number_of_answers_is_expected():
@@ -451,47 +440,38 @@ def outcome(action, replies, expected=2, **more):
     return Outcome(request(action, "x", **answers), tuple(replies), expected, 1.04, **more)
 
 
+REPLIED = "Revoke, task x: {} replied in 1.04s"
+LIMITED = "Limit the rate, task type x: {0} of {0} workers replied in 1.04s; "
+UNREAD = {"message too large": 1, "no JSON": 2}
+
+
+# fmt: off
 @pytest.mark.parametrize(
     ("made", "sentence", "good"),
     [
-        (outcome("revoke", [OK], 13), "Revoke, task x: 1 of 13 workers replied in 1.04s", False),
-        (outcome("ping", [OK], 1), "Ping, worker x: 1 of 1 worker replied in 1.04s", True),
-        (outcome("revoke", [OK], None), "Revoke, task x: 1 worker replied in 1.04s", True),
-        (outcome("revoke", [OK], 0), "Revoke, task x: 1 worker replied in 1.04s", True),
-        (outcome("revoke", [OK, OTHER], 1), "Revoke, task x: 2 workers replied in 1.04s", True),
-        (outcome("revoke", [OK, OK], 1), "Revoke, task x: 1 of 1 worker replied in 1.04s", True),
-        (outcome("revoke", [], None), "Revoke, task x: 0 workers replied in 1.04s", True),
-        (
-            outcome("rate-limit", [OK, BAD]),
-            "Limit the rate, task type x: 2 of 2 workers replied in 1.04s; w2@h: unknown task",
-            False,
-        ),
-        (
-            outcome("rate-limit", MANY, 5),
-            (
-                "Limit the rate, task type x: 5 of 5 workers replied in 1.04s; w0@h: no; "
-                "w1@h: no; w2@h: no; and 2 more failures"
-            ),
-            False,
-        ),
+        (outcome("revoke", [OK], 13), REPLIED.format("1 of 13 workers"), False),
+        (outcome("revoke", [OK], 1), REPLIED.format("1 of 1 worker"), True),
+        (outcome("revoke", [OK], None), REPLIED.format("1 worker"), True),
+        (outcome("revoke", [OK], 0), REPLIED.format("1 worker"), True),
+        (outcome("revoke", [OK, OTHER], 1), REPLIED.format("2 workers"), True),
+        (outcome("revoke", [OK, OK], 1), REPLIED.format("1 of 1 worker"), True),
+        (outcome("revoke", [], None), REPLIED.format("0 workers"), True),
+        (outcome("rate-limit", [OK, BAD]), LIMITED.format(2) + "w2@h: unknown task", False),
+        (outcome("rate-limit", MANY, 5),
+         LIMITED.format(5) + "w0@h: no; w1@h: no; w2@h: no; and 2 more failures", False),
         (outcome("shutdown", [], 0), "Shut down, worker x: sent; workers do not answer this", True),
-        (
-            outcome("revoke", [], error="cannot reach redis://h"),
-            "Revoke, task x: not sent: cannot reach redis://h",
-            False,
-        ),
-        (
-            outcome("ping", [OK], 1, unread={"message too large": 1, "no JSON": 2}),
-            (
-                "Ping, worker x: 1 of 1 worker replied in 1.04s; 1 reply could not be read: "
-                "message too large; 2 replies could not be read: no JSON"
-            ),
-            True,
-        ),
+        (outcome("revoke", [], error="cannot reach it"),
+         "Revoke, task x: not sent: cannot reach it", False),
+        (outcome("revoke", [OK], 1, unread=UNREAD),
+         REPLIED.format("1 of 1 worker") + "; 1 reply could not be read: message too large; "
+         "2 replies could not be read: no JSON", True),
     ],
 )
 def test_an_outcome_is_one_sentence(made, sentence, good):
     assert (made.sentence(), made.good) == (sentence, good)
+
+
+# fmt: on
 
 
 @pytest.mark.parametrize(
