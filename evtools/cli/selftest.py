@@ -198,7 +198,7 @@ def _transports() -> str:
 def _serialisers() -> str:
     import zstandard
 
-    from evtools.wire.compression import decompress
+    from evtools.wire.serializers import decompress
 
     packed = zstandard.compress(b"{}")
     unpacked = decompress(packed, "application/zstd", max_bytes=10)

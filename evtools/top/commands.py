@@ -13,9 +13,9 @@ from typing import Final, TypeAlias, TypeVar
 from evtools.errors import FilterError, UsageError
 from evtools.filters import caret
 from evtools.text import clip, human_size, parse_duration, sanitize
-from evtools.top.choices import THEMES, TIME_STYLES, VIEWS, WINDOWS, Output
+from evtools.top.choices import THEMES, TIME_STYLES, VIEWS, WINDOWS
 from evtools.top.control import ACTIONS, BY_NAME, Action, Request, actions_for, prepare, target_of
-from evtools.top.export import Recording, new_recording, render_table, save
+from evtools.top.export import Exporter, Recording
 from evtools.top.options import REFRESH_MIN
 from evtools.top.session import Session
 from evtools.top.ui import screen
@@ -42,34 +42,41 @@ _Choices: TypeAlias = Callable[[Session], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command; errors are raised as EvtoolsError.
+    """A command: what it does with the text behind its name, and the words that fit there.
 
-    One that takes a text has `choices`, the words that complete it.
+    Failures are raised as EvtoolsError.
     """
 
-    do: Callable[..., object]
-    choices: _Choices | None
+    do: Callable[[Session, str], object]
+    choices: _Choices = lambda _: ()
 
 
 COMMANDS: Final[dict[str, Command]] = {}
 #: Other names, from other tools.
 _ALIASES: Final = {"q": "quit", "q!": "quit", "h": "help", "w": "export jsonl"}
 
-_Do = TypeVar("_Do", bound=Callable[..., object])
+_Plain: TypeAlias = Callable[[Session], object]
+_WithText: TypeAlias = Callable[[Session, str], object]
 
 
-def command(name: str, choices: _Choices | None = None) -> Callable[[_Do], _Do]:
-    """Make a function of a session a command; with `choices` it takes a text as well."""
+def command(name: str) -> Callable[[_Plain], _Plain]:
+    """Make a function a command that takes nothing."""
 
-    def register(do: _Do) -> _Do:
-        COMMANDS[name] = Command(do, choices)
+    def register(do: _Plain) -> _Plain:
+        COMMANDS[name] = Command(lambda session, _: do(session))
         return do
 
     return register
 
 
-def _any_text(_: Session) -> Sequence[str]:
-    return ()
+def command_with(name: str, choices: _Choices = lambda _: ()) -> Callable[[_WithText], _WithText]:
+    """Make a function a command that takes a text; `choices` completes it."""
+
+    def register(do: _WithText) -> _WithText:
+        COMMANDS[name] = Command(do, choices)
+        return do
+
+    return register
 
 
 def run(session: Session, line: str) -> None:
@@ -86,10 +93,7 @@ def run(session: Session, line: str) -> None:
             f"there is no command {name}",
             f"did you mean {near[0]}?" if near else "Tab after : shows them all",
         )
-    if found.choices is None:
-        found.do(session)
-    else:
-        found.do(session, text.strip())
+    found.do(session, text.strip())
 
 
 def complete(session: Session, text: str) -> tuple[int, Sequence[str]]:
@@ -97,8 +101,7 @@ def complete(session: Session, text: str) -> tuple[int, Sequence[str]]:
     name, blank, argument = text.partition(" ")
     if not blank:
         return 0, [one for one in sorted(COMMANDS) if one.startswith(name)]
-    found = COMMANDS.get(name)
-    choices = found.choices(session) if found is not None and found.choices is not None else ()
+    choices = COMMANDS[name].choices(session) if name in COMMANDS else ()
     return len(name) + 1, [one for one in choices if one.startswith(argument)]
 
 
@@ -116,7 +119,7 @@ def _command_line(session: Session) -> None:
 # --- views and ways out -----------------------------------------------------------------
 
 
-@command("view", lambda _: VIEWS)
+@command_with("view", lambda _: VIEWS)
 def _view(session: Session, text: str) -> None:
     """Show a view, and perhaps filter it: `view workers web-1`."""
     name, _, rest = text.partition(" ")
@@ -227,7 +230,7 @@ def _detail(session: Session) -> DetailPane:
     return session.detail
 
 
-@command("search", _any_text)
+@command_with("search")
 def _search(session: Session, text: str) -> None:
     pane = _detail(session)
 
@@ -290,7 +293,7 @@ _FIELD_KEYS: Final = {
 }  # fmt: skip
 
 
-@command("filter", _any_text)
+@command_with("filter")
 def _filter(session: Session, text: str) -> None:
     if text:
         _apply_filter(session, text)
@@ -440,7 +443,7 @@ def _column(session: Session, name: str) -> str:
     raise UsageError(f"there is no column {name.strip()} here", f"there are {names}")
 
 
-@command("sort", _columns_of)
+@command_with("sort", _columns_of)
 def _sort(session: Session, name: str) -> None:
     """Sort by a column; `-` before it reverses the order."""
     table = session.table
@@ -460,7 +463,7 @@ def _sort(session: Session, name: str) -> None:
     )
 
 
-@command("columns", _columns_of)
+@command_with("columns", _columns_of)
 def _columns(session: Session, text: str) -> None:
     """Choose the columns: their names with commas between, or `auto`."""
     names = None if text in ("", "auto") else [_column(session, one) for one in text.split(",")]
@@ -554,7 +557,7 @@ def _chosen(text: str, choices: Sequence[_Word], now: _Word, noun: str) -> _Word
     raise UsageError(f'invalid {noun} "{text}"', f"there are {', '.join(choices)}")
 
 
-@command("window", lambda _: WINDOWS)
+@command_with("window", lambda _: WINDOWS)
 def _window(session: Session, text: str) -> None:
     window = _chosen(text, WINDOWS, session.model.options.window, "window")
     session.model.options.window = window
@@ -562,7 +565,7 @@ def _window(session: Session, text: str) -> None:
     session.say(f"figures of the last {window}" if window != "all" else "all figures")
 
 
-@command("time", lambda _: TIME_STYLES)
+@command_with("time", lambda _: TIME_STYLES)
 def _time(session: Session, text: str) -> None:
     style = _chosen(text, TIME_STYLES, session.model.options.time_style, "style of times")
     session.model.options.time_style = style
@@ -570,7 +573,7 @@ def _time(session: Session, text: str) -> None:
     session.say(f"times: {style}")
 
 
-@command("theme", lambda _: THEMES)
+@command_with("theme", lambda _: THEMES)
 def _theme(session: Session, text: str) -> None:
     theme = _chosen(text, THEMES, session.model.options.theme, "theme")
     session.model.options.theme = theme
@@ -578,7 +581,7 @@ def _theme(session: Session, text: str) -> None:
     session.say(f"theme {theme}")
 
 
-@command("refresh", _any_text)
+@command_with("refresh")
 def _refresh(session: Session, text: str) -> None:
     try:
         seconds = parse_duration(text)
@@ -588,7 +591,7 @@ def _refresh(session: Session, text: str) -> None:
     session.say(f"refreshed every {session.model.options.refresh:g}s")
 
 
-@command("ascii", lambda _: ("on", "off"))
+@command_with("ascii", lambda _: ("on", "off"))
 def _ascii(session: Session, text: str) -> None:
     wanted = not session.glyphs.ascii if text in ("", "toggle") else text == "on"
     session.glyphs = ASCII if wanted else UNICODE
@@ -604,7 +607,7 @@ def _mouse(session: Session) -> None:
     session.say("mouse on; hold Shift to select text" if session.mouse else "mouse off")
 
 
-@command("set", lambda _: _SETTABLE)
+@command_with("set", lambda _: _SETTABLE)
 def _set(session: Session, text: str) -> None:
     """`set NAME VALUE`, as `NAME VALUE` alone would do."""
     name, _, value = text.replace("=", " ").partition(" ")
@@ -702,7 +705,7 @@ def _step(session: Session, step: int) -> None:
     session.say(f"as it was at {model.lens().time_of_day(picture.as_of)}")
 
 
-@command("seek", _any_text)
+@command_with("seek")
 def _seek(session: Session, text: str) -> None:
     replay = _replay(session)
     if not text:
@@ -734,7 +737,7 @@ def _moment(session: Session, text: str, position: float) -> float:
         raise UsageError(f'invalid time "{text}"', _MOMENTS) from None
 
 
-@command("speed", _any_text)
+@command_with("speed")
 def _speed(session: Session, text: str) -> None:
     replay = _replay(session)
     try:
@@ -783,21 +786,20 @@ def _put(session: Session, text: str) -> None:
         session.display.send(sequence)
         session.say(f"copied, if the terminal allows it: {clip(sanitize(text), _COPY_COLS)}")
     else:
-        path = save(session.clock, "copy", "txt", [text])
+        path = Exporter(session.clock).copied(text)
         session.say(f"too long for a clipboard; it is in {path}")
 
 
-def _export_rows(session: Session, output: Output, extension: str) -> None:
-    table = session.table
-    path = save(session.clock, table.name, extension, render_table(table, output))
+def _export_rows(session: Session, output: str) -> None:
+    exporter = Exporter(session.clock)
+    path = exporter.json(session.table) if output == "jsonl" else exporter.csv(session.table)
     session.say(f"{len(session.table)} rows in {path}")
 
 
 def _screenshot(session: Session) -> None:
     # The picture on the terminal still has the menu in which it was asked for.
     picture = screen.draw(session, session.display.size())
-    lines = (plain(line).rstrip() for line in picture.lines)
-    path = save(session.clock, session.view, "txt", lines)
+    path = Exporter(session.clock).screenshot(session.view, map(plain, picture.lines))
     session.say(f"screenshot in {path}")
 
 
@@ -805,7 +807,7 @@ def _toggle_recording(session: Session) -> None:
     if session.feed.recording is not None:
         _stop_recording(session)
     else:
-        _start_recording(session, new_recording(session.clock))
+        _start_recording(session, Exporter(session.clock).recording())
 
 
 def _stop_recording(session: Session) -> None:
@@ -820,15 +822,15 @@ def _start_recording(session: Session, recording: Recording) -> None:
     session.say(f"recording into {recording.path}")
 
 
-_EXPORTS: Final[dict[str, Callable[[Session], None]]] = {
-    "jsonl": partial(_export_rows, output="json", extension="jsonl"),
-    "csv": partial(_export_rows, output="csv", extension="csv"),
+_EXPORTS: Final[dict[str, _Plain]] = {
+    "jsonl": partial(_export_rows, output="jsonl"),
+    "csv": partial(_export_rows, output="csv"),
     "screenshot": _screenshot,
     "recording": _toggle_recording,
 }
 
 
-@command("export", lambda _: tuple(_EXPORTS))
+@command_with("export", lambda _: tuple(_EXPORTS))
 def _export(session: Session, kind: str) -> None:
     if kind:
         if kind not in _EXPORTS:
@@ -848,7 +850,7 @@ def _export(session: Session, kind: str) -> None:
     )
 
 
-@command("record", _any_text)
+@command_with("record")
 def _record(session: Session, path: str) -> None:
     if not path:
         _toggle_recording(session)
@@ -887,7 +889,7 @@ def _targets(session: Session, action: Action) -> list[str]:
     return list(dict.fromkeys(one for one in found if one is not None))
 
 
-@command("actions", _any_text)
+@command_with("actions")
 def _actions(session: Session, name: str) -> None:
     if name:
         act(session, name)

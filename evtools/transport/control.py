@@ -17,8 +17,7 @@ from evtools.transport.redis_channel import REPLY_MAX_BYTES
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.streams.kombu import as_it_came, keep_packed
 from evtools.wire import Codec, Message
-from evtools.wire.compression import decompress
-from evtools.wire.serialisers import is_deep
+from evtools.wire.serializers import decompress, is_deep
 
 #: How large all replies to one question may be, unpacked.  The largest that are asked for are
 #: the settings of a worker.

@@ -24,7 +24,7 @@ from evtools.wire.events import (
 from evtools.wire.joiner import Joiner
 from evtools.wire.missed import HEARTBEATS, MissedTasks
 from evtools.wire.schema import Record, Schema, from_fields, gap, tidy
-from evtools.wire.serialisers import read_fields
+from evtools.wire.serializers import read_fields
 from evtools.wire.topology import (
     RedisTopics,
     bindings,

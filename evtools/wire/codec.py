@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from encodings.aliases import aliases
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from evtools.errors import DecodeError
-from evtools.wire.compression import decompress
 from evtools.wire.events import GAP, Event, EventFields
 from evtools.wire.schema import Schema
-from evtools.wire.serialisers import READERS, decode_json, is_deep, read_json
+from evtools.wire.serializers import READERS, decode_json, decompress, is_deep, read_json
 from evtools.wire.values import DEPTH_MAX, Lost, Pairs, fields_of, plain
 
 #: What a message may weigh in bytes, as sent and unpacked.  Celery's own
@@ -24,6 +24,11 @@ MESSAGE_MAX_BYTES: Final = 16 * 1024 * 1024
 ENVELOPE: Final = "application/x-kombu-envelope"
 
 _JSON: Final = "application/json"
+_MSGPACK: Final = "application/x-msgpack"
+#: One byte of msgpack can be a list; longer bodies are read where values are counted.
+_MSGPACK_MAX_BYTES: Final = 256 * 1024
+#: The first bytes of lists.
+_MSGPACK_LISTS: Final = frozenset(bytes([first]) for first in (*range(0x90, 0xA0), 0xDC, 0xDD))
 _BASE64: Final = "base64"
 
 #: Encodings that need no work; kombu leaves what is "binary" to the decoder.
@@ -113,7 +118,6 @@ class Codec:
         for name in accept:
             content_types, reader = READERS[name]
             self._readers.update(dict.fromkeys(content_types, reader))
-        self._accepts_json = _JSON in self._readers
         self._max_bytes = max_bytes
         self._schema = Schema()
         self._envelope = msgspec.json.Decoder(_Envelope)
@@ -127,15 +131,21 @@ class Codec:
         What is no event is left out and counted in `defects`.
         """
         try:
-            body = self._usual_body(message)
+            usual = self._usual_body(message)
         except _BROKEN_JSON:
+            usual = None
+        if usual is None:
             return self._decode_slowly(message)
-        if body is None:
-            return self._decode_slowly(message)
-        try:
-            return self._typed(body)
-        except _BROKEN_JSON:
-            return self._unfit(body, message)
+        body, content_type = usual
+        if content_type == _JSON:
+            try:
+                return self._typed(body)
+            except _BROKEN_JSON:
+                return self._unfit(body, message)
+        if content_type == _MSGPACK and len(body) <= _MSGPACK_MAX_BYTES:
+            with suppress(*_BROKEN_JSON):
+                return self._typed_msgpack(body)
+        return self._decode_slowly(message)
 
     def decode(self, message: Message) -> list[EventFields]:
         """Return the events in `message` as dictionaries."""
@@ -154,6 +164,19 @@ class Codec:
                     raise RecursionError
         return events
 
+    def _typed_msgpack(self, body: bytes) -> list[Event]:
+        """Do the same with msgpack."""
+        schema = self._schema
+        if body[:1] in _MSGPACK_LISTS:
+            events: list[Event] = schema.msgpack_batch(body)
+        else:
+            events = [schema.msgpack_event(body)]
+        for event in events:
+            # msgpack has more than JSON: bytes, dates, extensions, keys of any type.
+            if event.learned and not all(map(_is_scalar, event.extra.values())):
+                raise ValueError("not as usual")
+        return events
+
     def _unfit(self, body: bytes, message: Message) -> list[Event]:
         """Return the events of a body in JSON in which something is new or odd."""
         try:
@@ -166,8 +189,8 @@ class Codec:
         event = self._schema.event
         return [event(fields) for fields in self._well_formed(value, body, _JSON)]
 
-    def _usual_body(self, message: Message) -> bytes | None:
-        """Return the body of a message that is plain JSON in UTF-8, else None.
+    def _usual_body(self, message: Message) -> tuple[bytes, str] | None:
+        """Return the body of a message that needs no work, and its content type, else None.
 
         Raise ValueError for an envelope that is not as Celery writes it.
         """
@@ -175,14 +198,13 @@ class Codec:
         if content_type == ENVELOPE and len(body) <= self._max_bytes:
             body, content_type, encoding, compression = self._opened(body)
         if (
-            content_type != _JSON
-            or compression
+            compression
             or encoding not in _UTF8
             or len(body) > self._max_bytes
-            or not self._accepts_json
+            or content_type not in self._readers
         ):
             return None
-        return body
+        return body, content_type
 
     def _opened(self, data: bytes) -> tuple[bytes, str, str, str | None]:
         """Take a message out of a usual envelope; raise ValueError for others."""
@@ -278,6 +300,11 @@ class Codec:
                 *(error.kind, sample, detail), 0, len(body), content_type
             )
         defect.count += 1
+
+
+def _is_scalar(value: Any) -> bool:
+    kind = type(value)
+    return kind in (str, bool, int, type(None)) or (kind is float and isfinite(value))
 
 
 #: What stands for the type of what has none.

@@ -177,20 +177,13 @@ def _pytz_offset(_: Foreign, minutes: int) -> dt.timezone:
     return dt.timezone(dt.timedelta(minutes=minutes))
 
 
+# fmt: off
 #: Kinds of numpy's numbers, as `struct` calls them.
 _NUMBERS: Final = {
-    "b1": "?",
-    "f4": "f",
-    "f8": "d",
-    "i1": "b",
-    "i2": "h",
-    "i4": "i",
-    "i8": "q",
-    "u1": "B",
-    "u2": "H",
-    "u4": "I",
-    "u8": "Q",
+    "b1": "?", "f4": "f", "f8": "d",
+    "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q",
 }
+# fmt: on
 
 
 def _numpy(_: Foreign, kind: Foreign, data: Any) -> Any:

@@ -31,14 +31,15 @@ _PLACE = "00000000-0000-4000-8000-%012d"
 
 
 def bodies(
-    count: int, batch: int, *, first: int = 0, kinds: int = 1, apart: int = 0
+    count: int, batch: int, *, first: int = 0, kinds: int = 1, apart: int = 0, unknown: int = 0
 ) -> Iterator[bytes]:
     """Yield bodies with `count` events of tasks, `batch` in each; 1: no list.
 
-    The tasks have numbers from `first` on, and come in so many `kinds`.  Between
-    two events of a task so many others begin as `apart` says.
+    The tasks are numbered from `first` on, and of `kinds` different types.  Between two
+    events of a task `apart` others begin.  Each event has `unknown` fields that Celery
+    does not send.
     """
-    events = islice(_events(first, kinds, apart), count)
+    events = islice(_events(first, kinds, apart, unknown), count)
     if batch == 1:
         yield from events
         return
@@ -52,9 +53,10 @@ def bodies(
         yield b"[" + b", ".join(waiting) + b"]"
 
 
-def _events(first: int, kinds: int, apart: int) -> Iterator[bytes]:
+def _events(first: int, kinds: int, apart: int, unknown: int) -> Iterator[bytes]:
     """Yield events without end."""
-    lives = [[json.dumps(told).encode() for told in _life(n)] for n in range(kinds)]
+    more = {f"unknown-{number}": "eu-central-1" for number in range(unknown)}
+    lives = [[json.dumps(more | event).encode() for event in _life(n)] for n in range(kinds)]
     for slot in itertools.count():
         for step in range(len(_TASK)):
             task = slot - step * apart
@@ -139,7 +141,7 @@ class Publisher:
     ) -> float:
         """Publish `count` events at `rate` events/s; return the seconds it took.
 
-        `tasks` are `first`, `kinds` and `apart` of `bodies`.
+        `tasks` are `first`, `kinds`, `apart` and `unknown` of `bodies`.
         """
         started = time.monotonic()
         sent = 0

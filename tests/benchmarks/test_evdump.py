@@ -27,9 +27,16 @@ RATES = {1: 2_000, 24: 10_000}
 SECONDS = 10
 _BIN = Path(sys.executable).parent
 
-#: Broker and batch size, and how much of Celery's CPU we may take.
-ROWS = [("redis", 1, 1 / 4), ("rabbitmq", 1, 1 / 2)]
-ROWS += [("redis", 24, 1 / 4), ("rabbitmq", 24, 1 / 4)]
+#: Broker, batch size, fields that Celery does not send, and how much of Celery's CPU we may
+#: take.
+ROWS = [
+    ("redis", 1, 0, 1 / 4),
+    ("redis", 1, 1, 1 / 4),
+    ("rabbitmq", 1, 0, 1 / 2),
+    ("redis", 24, 0, 1 / 4),
+    ("redis", 24, 1, 1 / 4),
+    ("rabbitmq", 24, 0, 1 / 4),
+]
 
 
 class Consumer:
@@ -78,9 +85,9 @@ def _settled(consumers: list[Consumer]) -> None:
     wait_until(quiet, what="the stream to end", deadline=60)
 
 
-@pytest.mark.parametrize(("broker", "batch", "budget"), ROWS)
+@pytest.mark.parametrize(("broker", "batch", "unknown", "budget"), ROWS)
 def test_an_event_costs_a_fraction_of_what_it_costs_celery(
-    broker, batch, budget, request, tmp_path, table
+    broker, batch, unknown, budget, request, tmp_path, table
 ):
     url = request.getfixturevalue(f"{broker}_url")
     publisher = Publisher(url)
@@ -90,7 +97,7 @@ def test_an_event_costs_a_fraction_of_what_it_costs_celery(
     try:
 
         def both_listen() -> bool:
-            publisher.send(batch, rate=1000, batch=batch)
+            publisher.send(batch, rate=1000, batch=batch, unknown=unknown)
             return all(consumer.lines() for consumer in consumers)
 
         wait_until(both_listen, what="both to listen", deadline=30)
@@ -98,7 +105,7 @@ def test_an_event_costs_a_fraction_of_what_it_costs_celery(
         for consumer in consumers:
             consumer.begin()
         events = RATES[batch] * SECONDS // batch * batch
-        publisher.send(events, rate=RATES[batch], batch=batch)
+        publisher.send(events, rate=RATES[batch], batch=batch, unknown=unknown)
         _settled(consumers)
         costs = [consumer.cost() for consumer in consumers]
         written = [consumer.lines() - consumer._lines for consumer in consumers]
@@ -107,7 +114,8 @@ def test_an_event_costs_a_fraction_of_what_it_costs_celery(
             consumer.end()
         publisher.close()
     assert written == [events, events]
-    _add_row(table, f"evdump -o json, {broker}, batches of {batch}", costs, budget)
+    what = f"evdump -o json, {broker}, batches of {batch}" + ", an unknown field" * unknown
+    _add_row(table, what, costs, budget)
 
 
 def test_help_comes_in_a_fraction_of_the_time(table):

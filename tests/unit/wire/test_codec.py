@@ -7,6 +7,7 @@ import enum
 import faulthandler
 import gc
 import json
+import math
 import pickle
 import signal
 import sys
@@ -19,13 +20,16 @@ import kombu.compression
 import kombu.serialization
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kombu.transport.memory import Channel
 
 from evtools.wire.codec import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Message
 from evtools.wire.events import GAP
 from tools.mutations import HARD_BODIES, mutations
+
+#: How fast it goes is for the benchmarks to say.
+UNHURRIED = settings(deadline=None)
 
 STARTED = {
     "type": "task-started",
@@ -582,6 +586,7 @@ content_types = st.none() | st.sampled_from(
 compressions = st.none() | st.sampled_from(["gzip", "zstd", "bzip2", "xz", "\ud800"])
 
 
+@UNHURRIED
 @given(st.binary(), content_types, names, compressions)
 @example(b"\x80\x04", "application/x-python-serialize", None, None)
 def test_no_bytes_make_decoding_raise(body, content_type, encoding, compression):
@@ -591,6 +596,7 @@ def test_no_bytes_make_decoding_raise(body, content_type, encoding, compression)
         msgspec.json.encode(event)
 
 
+@UNHURRIED
 @given(anything)
 def test_whatever_python_writes_as_json_is_decoded_to_real_json(value):
     message = json_message(json.dumps({"type": "a", "value": value}))
@@ -599,6 +605,7 @@ def test_whatever_python_writes_as_json_is_decoded_to_real_json(value):
         assert msgspec.json.decode(msgspec.json.encode(event)) == event
 
 
+@UNHURRIED
 @given(st.dictionaries(st.text(), anything), st.sampled_from(["yaml", "pickle"]))
 def test_other_serialisers_end_in_real_json_too(fields, serializer):
     codec = Codec(ALL)
@@ -636,3 +643,44 @@ def test_twenty_thousand_mutated_events_are_sorted_into_events_and_defects():
     counted = sum(each.count for each in codec.defects.values())
     assert counted == expected > 1000
     assert sys.getsizeof(codec.defects) < 10_000
+
+
+# --- what is learned -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("serializer", ["json", "msgpack", "yaml", "pickle"])
+@pytest.mark.parametrize("batch", [False, True])
+def test_fields_that_celery_does_not_send_are_learned(serializer, batch):
+    codec = Codec(ALL)
+    more = {**STARTED, "zone": "eu", "type": "task-progress"}
+    sent = [STARTED, {**STARTED, "zone": "eu"}, more] if batch else {**STARTED, "zone": "eu"}
+    for _ in range(2):
+        events = codec.events(as_kombu_sends(sent, serializer=serializer))
+        assert [event.as_dict() for event in events] == (sent if batch else [sent])
+        assert [event.extra for event in events][-1] == {"zone": "eu"}
+        assert all(event.original is msgspec.UNSET for event in events)
+    assert codec.defects == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [(b"x", "eA=="), (math.nan, "nan"), ([1], [1]), ({1: 2}, {"1": 2}), (NOON, ANY), (10**18, ANY)],
+)
+def test_what_msgpack_can_say_and_json_cannot_is_made_plain(value, kept):
+    codec = Codec(ALL)
+    for _ in range(2):
+        body = msgspec.msgpack.encode({**STARTED, "odd": value})
+        [event] = codec.events(Message(body, MSGPACK, "binary"))
+        assert event.extra == {"odd": kept}
+        msgspec.json.encode(event.as_dict())
+
+
+def test_a_learned_field_may_not_be_nested_without_end():
+    codec = Codec()
+    event = {**STARTED, "deep": 1}
+    for value in (1, json.loads("[" * 98 + "]" * 98)):
+        assert codec.decode(json_message(json.dumps({**event, "deep": value})))[0]["deep"] == value
+    deep = b'{"type": "x", "deep": ' + b"[" * 200 + b"]" * 200 + b"}"
+    for body in (deep, deep.replace(b'"x"', b'"task-started"'), b"[" + deep + b"]"):
+        assert codec.decode(json_message(body))[0]["deep"] == "<nested too deep>"
+    assert codec.defects["nested too deep"].count == 3

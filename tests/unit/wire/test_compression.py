@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.errors import DecodeError
-from evtools.wire.compression import decompress
+from evtools.wire.serializers import decompress
 
 MAX = 1_000_000
 

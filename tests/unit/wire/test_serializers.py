@@ -16,8 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.errors import DecodeError
-from evtools.wire.msgpack import read_msgpack, read_values
-from evtools.wire.serialisers import DEPTH_MAX, READERS, SLOW_MAX_BYTES, decode_json, read_json
+from evtools.wire.serializers import (
+    DEPTH_MAX,
+    READERS,
+    SLOW_MAX_BYTES,
+    decode_json,
+    read_json,
+    read_msgpack,
+    read_values,
+)
 from evtools.wire.values import Pairs, fields_of, plain
 
 UUID = uuid.UUID("eacdf44c-6aa4-4bb2-8c0e-0d2f1fe1a1ef")
