@@ -27,7 +27,7 @@ class BoundedPattern:
     what is not a regular expression.
     """
 
-    __slots__ = ("_pattern", "_untimed_chars", "timeouts")
+    __slots__ = ("_pattern", "_search", "_untimed_chars", "timeouts")
 
     def __init__(self, pattern: str, flags: int = re.IGNORECASE | re.MULTILINE) -> None:
         import regex  # noqa: PLC0415  (10 ms, and few need it)
@@ -36,6 +36,7 @@ class BoundedPattern:
             self._pattern: Any = regex.compile(pattern, int(flags))
         except (regex.error, RecursionError, OverflowError, ValueError) as error:
             raise ValueError(f"not a regular expression: {sanitize(str(error))}") from error
+        self._search: Any = self._pattern.search
         bare = _NO_REPEAT.sub("", pattern)
         power = len(_REPEAT.findall(bare)) + 1
         self._untimed_chars = 0 if _NESTED.search(bare) else int(_FEW_STEPS ** (1 / power))
@@ -46,7 +47,7 @@ class BoundedPattern:
         limit = None if len(text) <= self._untimed_chars else TIME_LIMIT
         try:
             # By position: named arguments take 2 us longer.  The last one is the timeout.
-            return self._pattern.search(text, None, None, None, 0, limit) is not None
+            return self._search(text, None, None, None, 0, limit) is not None
         except TimeoutError:
             self.timeouts += 1
             return False
@@ -55,13 +56,17 @@ class BoundedPattern:
         """Return `text` with `mask` for each match; for all of it if that takes too long."""
         limit = None if len(text) <= self._untimed_chars else TIME_LIMIT
         try:
-            return str(self._pattern.sub(lambda _: mask, text, timeout=limit))
+            if self._search(text, None, None, None, 0, limit) is None:
+                return text
+            return str(self._pattern.sub(lambda _: mask, text, timeout=TIME_LIMIT))
         except TimeoutError:
             self.timeouts += 1
             return mask
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return where the matches in `text` start and end; none if that takes too long."""
+        if not self.found_in(text):
+            return []
         try:
             return [match.span() for match in self._pattern.finditer(text, timeout=TIME_LIMIT)]
         except TimeoutError:
