@@ -1,4 +1,4 @@
-"""What some of evtop's options can be; cheap to import for --help."""
+"""The values that some of evtop's options can have; cheap to import for --help."""
 
 from typing import Final, Literal, TypeAlias, get_args
 

@@ -41,7 +41,7 @@ Value: TypeAlias = Callable[[Any, float], Any] | str
 
 
 @dataclass(frozen=True, slots=True)
-class Lens:
+class RenderContext:
     """How and as of when values are shown.
 
     `now` is the time of the picture, which stands still while paused or
@@ -78,7 +78,7 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else encode_line(value).decode()
 
 
-def known(format_: Callable[[Any], str]) -> Callable[[Any, Lens], str]:
+def known(format_: Callable[[Any], str]) -> Callable[[Any, RenderContext], str]:
     """Return a formatter of values by `format_`, with `-` for those that are not known."""
     return lambda value, _: UNKNOWN if value is None else format_(value)
 
@@ -104,8 +104,8 @@ class Column:
     kind: Kind
     cols: int
     value: Callable[[Any, float], Any]
-    format: Callable[[Any, Lens], str] = _formatted
-    format_row: Callable[[Any, Lens], str] | None = None
+    format: Callable[[Any, RenderContext], str] = _formatted
+    format_row: Callable[[Any, RenderContext], str] | None = None
     #: Shortens a text for which there is no room, before it is cut.
     shorten: Callable[[str], str] | None = None
     order: Callable[[Any, float], Any] | None = None
@@ -123,11 +123,11 @@ class Column:
     #: The attribute of the row that `value` returns, if it is no more than that.
     attribute: str = ""
 
-    def text(self, row: Any, lens: Lens) -> str:
+    def text(self, row: Any, context: RenderContext) -> str:
         """Return the text of a cell, not sanitised."""
         if self.format_row is not None:
-            return self.format_row(row, lens)
-        return self.format(self.value(row, lens.now), lens)
+            return self.format_row(row, context)
+        return self.format(self.value(row, context.now), context)
 
     def sort_values(
         self, rows: Iterable[Any], now: float, *, descending: bool
@@ -186,7 +186,7 @@ rate_column = partial(_figure, kind=Kind.NUMBER, format=known(human_rate))
 duration_column = partial(_figure, kind=Kind.DURATION, format=known(human_duration))
 percent_column = partial(_figure, kind=Kind.NUMBER, format=known("{:.2f}".format))
 #: Ages, or times of day.
-time_column = partial(_figure, kind=Kind.TIME, cols=8, format=lambda at, lens: lens.moment(at))
+time_column = partial(_figure, kind=Kind.TIME, cols=8, format=lambda at, how: how.moment(at))
 # fmt: on
 
 
@@ -205,12 +205,12 @@ class Slot:
     column: Column
     cols: int
 
-    def cell(self, row: Any, lens: Lens) -> str:
+    def cell(self, row: Any, context: RenderContext) -> str:
         """Return the cell of a row: sanitised, of exactly `cols` columns."""
-        text = self.column.text(row, lens)
+        text = self.column.text(row, context)
         if self.column.shorten is not None and len(text) > self.cols:
             text = self.column.shorten(text)
-        return self.fitted(text, ascii_only=lens.ascii)
+        return self.fitted(text, ascii_only=context.ascii)
 
     def head(self, sorted_by: str, *, descending: bool) -> str:
         """Return the title in `cols` columns, with `v` or `^` if the table is sorted by it."""

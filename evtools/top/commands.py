@@ -702,7 +702,7 @@ def _step(session: Session, step: int) -> None:
         session.say("no earlier picture that looks different was kept")
         return
     session.switch_to(picture.view)
-    session.say(f"as it was at {model.lens().time_of_day(picture.as_of)}")
+    session.say(f"as it was at {model.context().time_of_day(picture.as_of)}")
 
 
 @command_with("seek")
@@ -722,7 +722,7 @@ def _moment(session: Session, text: str, position: float) -> float:
 
     A time of day is one of the day that is being played.
     """
-    zone = session.model.lens().zone
+    zone = session.model.context().zone
     try:
         if text[0] in "+-":
             seconds = parse_duration(text[1:])

@@ -10,8 +10,8 @@ from evtools.clock import Clock
 from evtools.errors import OutputError
 from evtools.text import clip, csv_cell, pad, sanitize, width
 from evtools.top.choices import Output
+from evtools.top.columns import as_text
 from evtools.top.table import TableModel
-from evtools.top.wording import said
 from evtools.transport.recording.writer import RecordingWriter
 from evtools.trust import open_safely
 from evtools.wire import EnvelopeWriter, EventFields, Joiner, encode_line, from_fields
@@ -41,11 +41,11 @@ def render_table(table: TableModel, output: Output) -> Iterator[str]:
         # RFC 4180, except for the ends of the lines.
         yield ",".join(column.name for column in columns)
         for subject in rows:
-            values = (column.value(subject, table.lens.now) for column in columns)
+            values = (column.value(subject, table.context.now) for column in columns)
             yield ",".join(map(_csv_cell, values))
         return
     head = [column.title for column in columns]
-    body = [[_cell(column.text(row, table.lens)) for column in columns] for row in rows]
+    body = [[_cell(column.text(row, table.context)) for column in columns] for row in rows]
     sizes = [max(map(width, cells)) for cells in zip(head, *body, strict=True)]
     for cells in (head, *body):
         padded = (
@@ -61,7 +61,7 @@ def _cell(text: str) -> str:
 
 def _csv_cell(value: Any) -> str:
     """Return a cell; an apostrophe goes before a text that a spreadsheet would run."""
-    return "" if value is None else csv_cell(said(value), is_number=not isinstance(value, str))
+    return "" if value is None else csv_cell(as_text(value), is_number=not isinstance(value, str))
 
 
 # --- files ------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from evtools.clock import Clock, SystemClock
 from evtools.state import State, Statistics
 from evtools.text import human_age, sanitize
 from evtools.top.choices import Theme, TimeStyle, Window
-from evtools.top.columns import Lens
+from evtools.top.columns import RenderContext
 from evtools.top.status import ConnectionStatus, Figures, StreamCounters, figures
 from evtools.top.table import TableModel, TableSnapshot
 from evtools.top.views.events import EventLog, EventsView
@@ -167,7 +167,7 @@ class Model:
             deque(changes, maxlen=0)
 
     def set_depths(self, depths: Mapping[str, Depth]) -> None:
-        """Take what the broker told of the depth of queues."""
+        """Take the depth of queues, as the broker answered."""
         self._queues.depths = depths
 
     # --- the picture ---------------------------------------------------------------
@@ -185,11 +185,11 @@ class Model:
         """Return the time of the picture as it was made last."""
         return self._now
 
-    def lens(self) -> Lens:
+    def context(self) -> RenderContext:
         """Return how and as of when things are shown."""
         options = self.options
         zone = UTC if options.time_style == "utc" else options.zone
-        return Lens(self._now, zone, options.time_style, options.ascii, options.window)
+        return RenderContext(self._now, zone, options.time_style, options.ascii, options.window)
 
     def refresh(self, view: str, now: float) -> None:
         """Make a new picture of a view, unless paused, and keep it to step back to."""
@@ -200,7 +200,7 @@ class Model:
         self._keep_picture()
         self._now, self._view, self._facts = self.as_of(now), view, None
         self.intake.settle()
-        table.refresh(self.lens())
+        table.refresh(self.context())
         if table is not self._tasks:
             self._tasks.catch_up()
 
@@ -221,7 +221,7 @@ class Model:
         self._back, self._view = 0, view
         if not self.paused:
             self._facts = None
-        self.views[view].refresh(self.lens())
+        self.views[view].refresh(self.context())
 
     def header(self) -> Figures:
         """Return the figures above the tables, of the picture."""
@@ -257,7 +257,7 @@ class Model:
         self._now, self._facts = self.as_of(now), None
         self._paused_at = self._now
         for table in self.views.values():
-            table.freeze(self.lens())
+            table.freeze(self.context())
         self.header()
 
     def thaw(self) -> None:
@@ -323,7 +323,7 @@ class Model:
             hides = f"The filter hides all of {table.total} {table.noun}{searched}."
             lines.append(f"{hides} Esc clears it, / changes it.")
             return [*lines, *map(sanitize, (*table.notes(), *table.filter.hints()))]
-        lines.append(_NOTHING_YET[view].format(window=table.lens.window))
+        lines.append(_NOTHING_YET[view].format(window=table.context.window))
         return [*lines, *self._silence(view)]
 
     def _no_connection(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What evtop was asked to do."""
+"""The options of evtop."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ REFRESH_MIN = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What must be so for `--check` to be content.
+    """The conditions of `--check`.
 
     `workers` are full node names, `queues` those that each of them must
     consume.  `max_idle` is how long a worker may go without processing a
@@ -27,7 +27,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopOptions:
-    """What to watch, what to show of it, and how.
+    """The options, as the command line or the settings file gives them.
 
     Filter texts are not compiled yet.  Durations are in seconds, moments UTC
     epoch seconds, sizes bytes; None and "" mean "not asked for".  `sort` is

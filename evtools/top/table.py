@@ -9,7 +9,7 @@ from evtools.clock import Clock
 from evtools.errors import UsageError
 from evtools.filters import FieldTable, Filter, compile_filter, quote
 from evtools.text import sanitize, sanitize_lines
-from evtools.top.columns import Column, Lens, Slot, fields_of, layout, one_line
+from evtools.top.columns import Column, RenderContext, Slot, fields_of, layout, one_line
 from evtools.top.index import LiveIndex, Matches, Order
 from evtools.wire import encode_line
 
@@ -193,14 +193,14 @@ class TableModel(ABC):
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
-        self.lens = Lens(0.0)
+        self.context = RenderContext(0.0)
         self.frozen = False
         self.marks: set[str] = set()
         #: The columns that the user chose, in order; None for those that suit the width.
         self.chosen: tuple[str, ...] | None = None
         self.cursor = Cursor(newest_last=self.newest_last)
         self.filter: Filter | None = None
-        self._filter_zone = self.lens.zone
+        self._filter_zone = self.context.zone
         self.sort_key = self.default_sort
         self.reverse = self._column(self.sort_key).descending
         self.slots: tuple[Slot, ...] = ()
@@ -276,9 +276,9 @@ class TableModel(ABC):
 
     # --- the picture -------------------------------------------------------------
 
-    def refresh(self, lens: Lens) -> None:
-        """Make the picture anew, as of `lens.now`."""
-        self.lens = lens
+    def refresh(self, context: RenderContext) -> None:
+        """Make the picture anew, as of `context.now`."""
+        self.context = context
         self._past = None
         if not self.frozen:
             self._load()
@@ -292,9 +292,9 @@ class TableModel(ABC):
         if not self.cursor.pinned:
             self._seen = self.arrived
 
-    def freeze(self, lens: Lens) -> None:
+    def freeze(self, context: RenderContext) -> None:
         """Make a last picture of all that happened, and take nothing in any more."""
-        self.refresh(lens)
+        self.refresh(context)
         self.frozen = True
 
     def work(self) -> None:
@@ -331,7 +331,7 @@ class TableModel(ABC):
         return tuple(self._cell(slot, key, subject) for slot in self.slots), self.style_of(subject)
 
     def _cell(self, slot: Slot, key: str, subject: Any) -> str:  # noqa: ARG002  (a tree needs it)
-        return slot.cell(subject, self.lens)
+        return slot.cell(subject, self.context)
 
     def heads(self) -> list[str]:
         """Return the titles of the columns, as wide as their slots."""
@@ -388,7 +388,7 @@ class TableModel(ABC):
 
     def set_filter(self, text: str) -> None:
         """Show only what matches; raise FilterError, and keep the old filter."""
-        zone = self.lens.zone
+        zone = self.context.zone
         if not text.strip():
             self.filter = None
         elif (text, zone) != (self.filter_text, self._filter_zone):
@@ -533,7 +533,7 @@ class TableModel(ABC):
         subject = self.subject(key)
         if subject is None:
             return {}
-        return {column.name: column.value(subject, self.lens.now) for column in self.columns}
+        return {column.name: column.value(subject, self.context.now) for column in self.columns}
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield all rows that are shown, in their order."""
@@ -556,14 +556,14 @@ class SnapshotTable(TableModel):
 
     @abstractmethod
     def _read(self) -> Iterable[tuple[str, Any]]:
-        """Yield all rows as of `lens.now`, each with its key."""
+        """Yield all rows as of `context.now`, each with its key."""
 
     def _load(self) -> None:
         self._rows = dict(self._read())
 
     @property
     def fields(self) -> FieldTable:
-        return fields_of(self.columns, lambda: self.lens.now)
+        return fields_of(self.columns, lambda: self.context.now)
 
     @property
     def total(self) -> int:
@@ -576,7 +576,7 @@ class SnapshotTable(TableModel):
         keys = sorted(key for key, row in self._rows.items() if self.matches(row))
         rows = [self._rows[key] for key in keys]
         column, descending = self._column(self.sort_key), self.reverse
-        values = column.sort_values(rows, self.lens.now, descending=descending)
+        values = column.sort_values(rows, self.context.now, descending=descending)
         ranks = dict(zip(keys, values, strict=True))
         return sorted(keys, key=ranks.__getitem__, reverse=descending)
 
@@ -586,10 +586,10 @@ class SnapshotTable(TableModel):
         if row is None:
             return None
         info = labelled(
-            (column.name, f"{column.text(row, self.lens):<12} {column.about}")
+            (column.name, f"{column.text(row, self.context):<12} {column.about}")
             for column in self.columns
         )
-        title = one_line(self.columns[0].text(row, self.lens), _TITLE_COLS)
+        title = one_line(self.columns[0].text(row, self.context), _TITLE_COLS)
         return Detail(title, (), {"Info": info, "Raw": raw(self.record(key))})
 
 

@@ -1,11 +1,11 @@
-"""Words for people: states, values, what events tell."""
+"""Words on the screen: of states, events and values."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from evtools.text import human_duration
-from evtools.top.columns import finite
-from evtools.wire import GAP, EventFields, encode_line
+from evtools.top.columns import as_text, finite
+from evtools.wire import GAP, EventFields
 
 #: State: its word on the screen, and its style.
 STATES: Final[Mapping[str, tuple[str, str]]] = {
@@ -21,7 +21,7 @@ STATES: Final[Mapping[str, tuple[str, str]]] = {
 }
 LOST: Final = ("LOST?", "late")
 
-#: Type of event: its word, its style, and which fields say what happened.
+#: Type of event: its word, its style, and the fields of its line.
 _EVENTS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
     "task-sent": ("SENT", "waiting", ("queue=",)),
     "task-received": ("RECV", "waiting", ("args", "kwargs")),
@@ -37,13 +37,12 @@ _EVENTS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
     "worker-offline": ("offline", "late", ()),
     GAP: ("GAP", "late", ()),
 }
-#: What has a column of its own, or concerns the protocol more than the reader.
-_PLACED: Final = frozenset(
-    {
-        *("type", "hostname", "uuid", "name", "timestamp", "local_received"),
-        *("utcoffset", "pid", "clock"),
-    }
-)
+#: Fields with a column of their own, or of interest to the protocol only.
+# fmt: off
+_PLACED: Final = frozenset((
+    "type", "hostname", "uuid", "name", "timestamp", "local_received", "utcoffset", "pid", "clock",
+))
+# fmt: on
 _NOTHING: Final[tuple[Any, ...]] = ("", "()", "[]", "{}", [], {}, None)
 #: A line shows no more of a value; the detail has all of it.
 _SHOWN_CHARS: Final = 1000
@@ -53,24 +52,19 @@ _SENDERS_CUT_FROM: Final = 1000
 _SENDERS_CUT: Final = "..."
 
 
-def said(value: Any) -> str:
-    """Return a value as text, not sanitised: a string as it is, else as JSON."""
-    return value if isinstance(value, str) else encode_line(value).decode()
-
-
 def text_of(value: Any) -> str | None:
     """Return a value as text, None for None."""
-    return None if value is None else said(value)
+    return None if value is None else as_text(value)
 
 
 def was_cut(value: Any) -> bool:
-    """Tell whether the sender has cut a repr."""
+    """Return whether the sender has cut a repr."""
     return isinstance(value, str) and len(value) >= _SENDERS_CUT_FROM and _SENDERS_CUT in value[-6:]
 
 
 def event_word(event: EventFields) -> str:
-    """Return the word for what kind of event this is, not sanitised."""
-    type_ = said(event.get("type"))
+    """Return the word for the type of an event, not sanitised."""
+    type_ = as_text(event.get("type"))
     return _EVENTS[type_][0] if type_ in _EVENTS else type_
 
 
@@ -81,17 +75,17 @@ def event_style(event: EventFields) -> str:
 
 
 def event_story(event: EventFields) -> str:
-    """Return what an event tells beside its task and its worker, not sanitised."""
+    """Return the fields of an event in a line, without its task and worker, not sanitised."""
     type_ = event.get("type")
     if type_ == GAP:
         return gap_sentence(event)
     if isinstance(type_, str) and type_ in _EVENTS:
-        return "  ".join(filter(None, (_told(event, f) for f in _EVENTS[type_][2])))
-    named = (_told(event, f"{name}=") for name in event if name not in _PLACED)
+        return "  ".join(filter(None, (_part(event, f) for f in _EVENTS[type_][2])))
+    named = (_part(event, f"{name}=") for name in event if name not in _PLACED)
     return "  ".join(filter(None, named))
 
 
-def _told(event: EventFields, field: str) -> str:
+def _part(event: EventFields, field: str) -> str:
     """Return one field of an event, with its name if that ends in `=`."""
     name = field.removesuffix("=")
     value = event.get(name)
@@ -102,7 +96,7 @@ def _told(event: EventFields, field: str) -> str:
         return human_duration(seconds)
     if name == "loadavg" and isinstance(value, list):
         value = value[0]
-    text = said(value)[:_SHOWN_CHARS]
+    text = as_text(value)[:_SHOWN_CHARS]
     return f"{field}{text}" if field.endswith("=") else text
 
 
@@ -110,11 +104,11 @@ def gap_sentence(event: EventFields) -> str:
     """Return what a gap record means, not sanitised."""
     reason = event.get("reason")
     if reason == "worker":
-        hostname = said(event.get("hostname"))
-        return f"~{said(event.get('missed'))} tasks of {hostname} not seen"
+        hostname = as_text(event.get("hostname"))
+        return f"~{as_text(event.get('missed'))} tasks of {hostname} not seen"
     if reason == "buffer":
-        return f"{said(event.get('dropped'))} events dropped: we were too slow"
+        return f"{as_text(event.get('dropped'))} events dropped: evtop was too slow"
     length = finite(event.get("duration"))
     lasted = "some time" if length is None else human_duration(length)
-    error = f" ({said(event['error'])})" if event.get("error") else ""
-    return f"{lasted} without events: {said(reason)}{error}"
+    error = f" ({as_text(event['error'])})" if event.get("error") else ""
+    return f"{lasted} without events: {as_text(reason)}{error}"

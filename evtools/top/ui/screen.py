@@ -18,7 +18,7 @@ from evtools.text import (
     width,
 )
 from evtools.top.choices import VIEWS
-from evtools.top.columns import Lens
+from evtools.top.columns import RenderContext
 from evtools.top.session import Session
 from evtools.top.ui.widgets import (
     Line,
@@ -281,7 +281,7 @@ class StatusBar:
             tries = f"  attempt {connection.attempts}" if connection.attempts else ""
             left = f"RECONNECTING{tries}: {reason} (Q quits)"
         age = human_age(max(0.0, session.clock.wall() - connection.lost_at))
-        right = f"data as of {session.model.lens().time_of_day(connection.lost_at)}, {age} old"
+        right = f"data as of {session.model.context().time_of_day(connection.lost_at)}, {age} old"
         left = clip(left, max(0, cols - width(right) - 4))
         return restyled(spread([("", f" {left}")], [("", f"{right} ")], cols), "banner")
 
@@ -343,16 +343,16 @@ class StatusBar:
 
     def _clock(self) -> str:
         """Return the time and its zone: of a replay, the time of the recording."""
-        session, lens = self._session, self._session.model.lens()
-        now = lens.now if session.model.replayed else session.clock.wall()
+        session, context = self._session, self._session.model.context()
+        now = context.now if session.model.replayed else session.clock.wall()
         try:
-            moment = datetime.fromtimestamp(now, lens.zone)
+            moment = datetime.fromtimestamp(now, context.zone)
             zone = moment.tzname() or ""
             if zone == _LOCAL:
                 zone = moment.astimezone().tzname() or ""
         except (OverflowError, ValueError, OSError):
             zone = ""
-        return f"{Lens(now, lens.zone).time_of_day(now)} {zone}".rstrip()
+        return f"{RenderContext(now, context.zone).time_of_day(now)} {zone}".rstrip()
 
     # --- the other lines ----------------------------------------------------------------
 

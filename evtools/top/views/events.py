@@ -10,7 +10,8 @@ from evtools.filters import EVENT_FIELDS, FieldTable, Filter
 from evtools.state import State
 from evtools.top.columns import (
     Column,
-    Lens,
+    RenderContext,
+    as_text,
     id_column,
     known,
     name_column,
@@ -19,7 +20,7 @@ from evtools.top.columns import (
 )
 from evtools.top.index import Matches
 from evtools.top.table import Detail, LiveTable, paragraph, raw
-from evtools.top.wording import event_story, event_style, event_word, said, text_of, was_cut
+from evtools.top.wording import event_story, event_style, event_word, text_of, was_cut
 from evtools.wire import Event, EventFields, Record, encode_line, moment
 
 MAX_EVENTS: Final = 20_000
@@ -132,8 +133,8 @@ def _moment(event: EventFields, _: float) -> float | None:
     return moment(event.get("local_received")) if sent is None else sent
 
 
-def _time_of_day(value: Any, lens: Lens) -> str:
-    return "-" if value is None else lens.time_of_day(value, millis=True)
+def _time_of_day(value: Any, context: RenderContext) -> str:
+    return "-" if value is None else context.time_of_day(value, millis=True)
 
 
 def _field(name: str) -> Callable[[EventFields, float], str | None]:
@@ -226,7 +227,7 @@ class EventsView(LiveTable[EventFields]):
         traceback = event.get("traceback")
         if isinstance(traceback, str):
             sections = {"Traceback": paragraph(traceback), **sections}
-        return Detail(paragraph(said(event.get("type")))[0], (), sections, next(iter(sections)))
+        return Detail(paragraph(as_text(event.get("type")))[0], (), sections, next(iter(sections)))
 
     def values(self, key: str) -> Mapping[str, str]:
         event = self.subject(key)
@@ -267,7 +268,7 @@ def _lines(
     for name, value in fields.items():
         if value is None or name == "traceback" or name in (known_already or ()):
             continue
-        for line in paragraph(said(value)):
+        for line in paragraph(as_text(value)):
             yield paragraph(name)[0], line
         if was_cut(value):
             yield "", "(cut by the sender: Celery sends 1024 characters)"

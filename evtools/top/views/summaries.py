@@ -11,7 +11,7 @@ from evtools.text import human_age, human_count, human_duration
 from evtools.top import columns
 from evtools.top.columns import (
     Column,
-    Lens,
+    RenderContext,
     count_column,
     duration_column,
     finite,
@@ -52,8 +52,8 @@ def averaged(values: Sequence[float], count: int) -> list[float]:
     return [sum(part) / len(part) for part in parts]
 
 
-def _spark(values: Sequence[float], lens: Lens) -> str:
-    return (ASCII if lens.ascii else UNICODE).spark(averaged(values, _SPARK_COLS))
+def _spark(values: Sequence[float], context: RenderContext) -> str:
+    return (ASCII if context.ascii else UNICODE).spark(averaged(values, _SPARK_COLS))
 
 
 def _counted(state: str) -> Callable[[Any, float], int]:
@@ -111,7 +111,7 @@ class TypesView(_Summary):
         return self._columns
 
     def _read(self) -> Iterable[tuple[str, Any]]:
-        rows = self._statistics.types(self.lens.window, self.lens.now)
+        rows = self._statistics.types(self.context.window, self.context.now)
         return ((row.name, row) for row in rows)
 
     def style_of(self, subject: Any) -> str:
@@ -177,8 +177,8 @@ def _silence(row: WorkerRow, now: float) -> float | None:
     return None if row.seen is None else max(0.0, now - row.seen)
 
 
-def _status(row: WorkerRow, lens: Lens) -> str:
-    silence = _silence(row, lens.now)
+def _status(row: WorkerRow, context: RenderContext) -> str:
+    silence = _silence(row, context.now)
     if row.is_shared:
         return f"{row.processes} processes"
     if row.status in ("late", "busy?", "gone") and silence is not None:
@@ -191,7 +191,7 @@ def _skew(seconds: float) -> str:
     return f"{'-' if seconds < 0 else '+'}{human_duration(abs(seconds))}{mark}"
 
 
-def _load(row: WorkerRow, _: Lens) -> str:
+def _load(row: WorkerRow, _: RenderContext) -> str:
     return " ".join(map("{:.1f}".format, row.load)) or columns.UNKNOWN
 
 
@@ -245,8 +245,8 @@ class WorkersView(_Summary):
         super().__init__(statistics, now)
 
     def _read(self) -> Iterable[tuple[str, Any]]:
-        now = self.lens.now
-        figures = {each.name: each for each in self._statistics.workers(self.lens.window, now)}
+        now = self.context.now
+        figures = {each.name: each for each in self._statistics.workers(self.context.window, now)}
         for worker in self._state.workers.values():
             yield worker.hostname, _worker_row(worker, figures.get(worker.hostname), now)
 
@@ -317,11 +317,11 @@ def _of_events(get: Callable[[Any], Any]) -> Callable[[QueueRow, float], Any]:
     return lambda row, _: None if row.figures is None else get(row.figures)
 
 
-def _depth(row: QueueRow, _: Lens) -> str:
+def _depth(row: QueueRow, _: RenderContext) -> str:
     return _with_reason(row.depth.messages, row.depth.reason)
 
 
-def _backlog(row: QueueRow, _: Lens) -> str:
+def _backlog(row: QueueRow, _: RenderContext) -> str:
     if row.figures is None:
         return _with_reason(None, "no event names it")
     return _with_reason(row.figures.backlog, row.figures.backlog_reason)
@@ -372,7 +372,7 @@ class QueuesView(_Summary):
         return self._with_depth if self.depths else self._without_depth
 
     def _read(self) -> Iterable[tuple[str, Any]]:
-        figures = self._statistics.queues(self.lens.window, self.lens.now)
+        figures = self._statistics.queues(self.context.window, self.context.now)
         rows = {each.name: QueueRow(each.name, each, Depth(None)) for each in figures}
         for name, depth in self.depths.items():
             rows[name] = QueueRow(name, rows[name].figures if name in rows else None, depth)
@@ -430,7 +430,7 @@ class ErrorsView(_Summary):
     columns = _ERRORS
 
     def _read(self) -> Iterable[tuple[str, Any]]:
-        for group in self._statistics.failures(self.lens.window, self.lens.now):
+        for group in self._statistics.failures(self.context.window, self.context.now):
             yield _JOINT.join((group.task, group.exception, group.message)), group
 
     def style_of(self, subject: Any) -> str:  # noqa: ARG002  (all rows are alike)

@@ -11,8 +11,9 @@ from evtools.state import ALIVE, State, Task
 from evtools.text import elide_middle, human_duration, sanitize
 from evtools.top.columns import (
     Column,
-    Lens,
+    RenderContext,
     Slot,
+    as_text,
     count_column,
     duration_column,
     finite,
@@ -24,7 +25,7 @@ from evtools.top.columns import (
 )
 from evtools.top.index import Order
 from evtools.top.table import Detail, LiveTable, labelled, paragraph, raw
-from evtools.top.wording import LOST, STATES, event_story, said, text_of, was_cut
+from evtools.top.wording import LOST, STATES, event_story, text_of, was_cut
 from evtools.wire import EventFields
 
 _ID_CHARS: Final = 8
@@ -43,7 +44,7 @@ _FAILURES: Final = frozenset({"FAILURE", "REJECTED"})
 
 def state_of(task: Any, now: float) -> tuple[str, str]:
     """Return the word for the state a task is in, and its style."""
-    return LOST if task.lost(now) else STATES.get(task.state, (said(task.state), ""))
+    return LOST if task.lost(now) else STATES.get(task.state, (as_text(task.state), ""))
 
 
 def run_of(task: Any, now: float) -> float | None:
@@ -90,7 +91,7 @@ _BEFORE: Final = (
 )
 _AGE: Final = time_column("age", "AGE", "time of its last event", "local_received", cols=6)
 _OUTCOME: Final = text_column("outcome", "EXCEPTION / RESULT", "exception, result or progress",
-    _outcome, format=lambda value, _: "" if value is None else said(value),
+    _outcome, format=lambda value, _: "" if value is None else as_text(value),
     cols=18, flex=3, from_cols=100)
 # fmt: on
 COLUMNS: Final = (*_BEFORE, _AGE, _OUTCOME)
@@ -141,31 +142,31 @@ class TasksView(LiveTable[Task]):
             if task is not None and live.get(task.uuid) is task:
                 self._index.substitute(task.uuid, copy.copy(task))
 
-    def freeze(self, lens: Lens) -> None:
+    def freeze(self, context: RenderContext) -> None:
         """Make a last picture, of all tasks: they change while it stands still."""
         self.note()
         self._index.settle()
-        super().freeze(lens)
+        super().freeze(context)
 
     # --- what is in it --------------------------------------------------------------
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return COLUMNS if self.lens.time_style == "age" else _WITH_TIMES
+        return COLUMNS if self.context.time_style == "age" else _WITH_TIMES
 
     @property
     def fields(self) -> FieldTable:
         return self._fields
 
     def style_of(self, subject: Task) -> str:
-        return state_of(subject, self.lens.now)[1]
+        return state_of(subject, self.context.now)[1]
 
     def _order(self) -> Order | None:
         descending = self.reverse
         if self.sort_key == self.default_sort and descending:
             return None
         column = self._column(self.sort_key)
-        return lambda tasks: column.sort_values(tasks, self.lens.now, descending=descending)
+        return lambda tasks: column.sort_values(tasks, self.context.now, descending=descending)
 
     def _arranged(self) -> Sequence[str]:
         keys = super()._arranged()
@@ -186,7 +187,7 @@ class TasksView(LiveTable[Task]):
             tops(keys[:_TREES], lambda uuid: subjects[uuid].parent_id, shown),
             lambda uuid: [child.uuid for child in children(uuid) if child.uuid in shown],
             closed=self.closed,
-            ascii_only=self.lens.ascii,
+            ascii_only=self.context.ascii,
         )
 
     def toggle_tree(self) -> None:
@@ -216,16 +217,16 @@ class TasksView(LiveTable[Task]):
     def _cell(self, slot: Slot, key: str, subject: Task) -> str:
         prefix = self._prefixes.get(key, "") if self.tree else ""
         if slot.column.name != "name" or not prefix:
-            return slot.cell(subject, self.lens)
+            return slot.cell(subject, self.context)
         room = max(1, slot.cols - len(prefix))
-        name = Slot(slot.column, room).cell(subject, self.lens)
-        return slot.fitted(prefix + name, ascii_only=self.lens.ascii)
+        name = Slot(slot.column, room).cell(subject, self.context)
+        return slot.fitted(prefix + name, ascii_only=self.context.ascii)
 
     # --- ways from a row ------------------------------------------------------------
 
     def detail(self, key: str) -> Detail | None:
         task = self.subject(key)
-        return None if task is None else task_detail(task, self.lens, self._state)
+        return None if task is None else task_detail(task, self.context, self._state)
 
     def values(self, key: str) -> Mapping[str, str]:
         task = self.subject(key)
@@ -261,7 +262,7 @@ class TasksView(LiveTable[Task]):
     def record(self, key: str) -> dict[str, Any]:
         """Return all fields of a task as plain values."""
         task = self.subject(key)
-        return {} if task is None else {**plain_task(task), "lost": task.lost(self.lens.now)}
+        return {} if task is None else {**plain_task(task), "lost": task.lost(self.context.now)}
 
 
 # --- trees, made flat -----------------------------------------------------------
@@ -365,38 +366,38 @@ _MOMENTS: Final = (
 # fmt: on
 
 
-def task_detail(task: Any, lens: Lens, state: Any) -> Detail:
+def task_detail(task: Any, context: RenderContext, state: Any) -> Detail:
     """Return all that is known of a task; `state` knows its family."""
     sections = {
         "Traceback": _traceback(task),
-        "Info": _info(task, lens),
+        "Info": _info(task, context),
         "Args": _arguments(task),
-        "Timeline": tuple(_timeline(task, lens)),
-        "Tree": _family(task, lens, state),
+        "Timeline": tuple(_timeline(task, context)),
+        "Tree": _family(task, context, state),
         "Raw": raw({name: value for name, value in plain_task(task).items() if value is not None}),
     }
-    title = f"{one_line(said(task.name or '?'), _NAME_COLS)} {_short(task.uuid)}"
-    lines = (_state_line(task, lens), *_argument_line(task), _time_line(task, lens))
+    title = f"{one_line(as_text(task.name or '?'), _NAME_COLS)} {_short(task.uuid)}"
+    lines = (_state_line(task, context), *_argument_line(task), _time_line(task, context))
     lines += (_tree_line(task, state),)
     return Detail(title, lines, sections, "Traceback" if task.traceback else "Args")
 
 
 def _short(value: Any) -> str:
-    return one_line(said(value), _VALUE_COLS)
+    return one_line(as_text(value), _VALUE_COLS)
 
 
-def _state_line(task: Any, lens: Lens) -> str:
-    line = f"state   {said(task.state)}"
-    if task.lost(lens.now):
-        is_there = task.worker.status(lens.now) in ALIVE
+def _state_line(task: Any, context: RenderContext) -> str:
+    line = f"state   {as_text(task.state)}"
+    if task.lost(context.now):
+        is_there = task.worker.status(context.now) in ALIVE
         left = "its process" if is_there else "its worker"
         line = f"state   LOST? ({left} has disappeared)"
-    run = run_of(task, lens.now)
+    run = run_of(task, context.now)
     if run is not None:
         line += f" after {human_duration(run)}"
     if task.worker_name is not None:
-        line += f" on {said(task.worker_name)}"
-    return sanitize(line if task.pid is None else f"{line} pid {said(task.pid)}")
+        line += f" on {as_text(task.worker_name)}"
+    return sanitize(line if task.pid is None else f"{line} pid {as_text(task.pid)}")
 
 
 def _argument_line(task: Any) -> Iterator[str]:
@@ -414,17 +415,17 @@ def _moments(attempt: Any) -> dict[str, float]:
     return {name: moment for name, moment in found.items() if moment is not None}
 
 
-def _time_line(task: Any, lens: Lens) -> str:
+def _time_line(task: Any, context: RenderContext) -> str:
     parts: list[str] = []
     moments = _moments(task)
     first = next(iter(moments.values()), 0.0)
     for word, moment in moments.items():
-        when = _relative(moment - first) if parts else lens.time_of_day(moment, millis=True)
+        when = _relative(moment - first) if parts else context.time_of_day(moment, millis=True)
         parts.append(f"{word} {when}")
     if task.queue_or_none is not None:
-        parts.append(f" queue {one_line(said(task.queue_or_none), _NAME_COLS)}")
+        parts.append(f" queue {one_line(as_text(task.queue_or_none), _NAME_COLS)}")
     if task.retries is not None:
-        parts.append(f" retries {said(task.retries)}")
+        parts.append(f" retries {as_text(task.retries)}")
     return "time    " + ("  ".join(parts) or "unknown") + _clock_note(task)
 
 
@@ -446,8 +447,8 @@ def _tree_line(task: Any, state: Any) -> str:
     for role, uuid in (("root", task.root_id), ("parent", task.parent_id)):
         if uuid is not None and uuid != task.uuid:
             known = state.tasks.get(uuid)
-            name = f" {said(known.name)}" if known is not None and known.name else ""
-            parts.append(f"{role} {said(uuid)[:_ID_CHARS]}{name}")
+            name = f" {as_text(known.name)}" if known is not None and known.name else ""
+            parts.append(f"{role} {as_text(uuid)[:_ID_CHARS]}{name}")
     count = len(state.children(task.uuid))
     if not parts and not count:
         return "tree    no children"
@@ -457,20 +458,20 @@ def _tree_line(task: Any, state: Any) -> str:
 
 def _traceback(task: Any) -> tuple[str, ...]:
     if task.traceback is not None:
-        return paragraph(said(task.traceback))
+        return paragraph(as_text(task.traceback))
     if task.exception is not None:
-        return ("The event had no traceback.", "", *paragraph(said(task.exception)))
+        return ("The event had no traceback.", "", *paragraph(as_text(task.exception)))
     return ("No traceback: the task did not raise.",)
 
 
-def _info(task: Any, lens: Lens) -> tuple[str, ...]:
-    word, _ = state_of(task, lens.now)
+def _info(task: Any, context: RenderContext) -> tuple[str, ...]:
+    word, _ = state_of(task, context.now)
     # fmt: off
     return labelled((
         ("uuid", text_of(task.uuid)),
         ("name", text_of(task.name) or "unknown: received before evtop connected"),
-        ("state", f"{said(task.state)} ({word})"),
-        ("last event", lens.moment(finite(task.local_received))),
+        ("state", f"{as_text(task.state)} ({word})"),
+        ("last event", context.moment(finite(task.local_received))),
         ("worker", text_of(task.worker_name)),
         ("pid", text_of(task.pid)),
         ("client", text_of(task.client)),
@@ -480,7 +481,7 @@ def _info(task: Any, lens: Lens) -> tuple[str, ...]:
         ("retries", text_of(task.retries)),
         ("waited", _duration(task.wait)),
         ("in the queue", _duration(task.queue_time)),
-        ("ran", _duration(run_of(task, lens.now))),
+        ("ran", _duration(run_of(task, context.now))),
         ("eta", text_of(task.eta)),
         ("expires", text_of(task.expires)),
         ("terminated", text_of(task.get("terminated"))),
@@ -490,7 +491,7 @@ def _info(task: Any, lens: Lens) -> tuple[str, ...]:
         ("root", text_of(task.root_id)),
         ("parent", text_of(task.parent_id)),
         ("progress", event_story(task.note) if task.note else None),
-        ("memory", f"{said(task.weight_bytes)} bytes"),
+        ("memory", f"{as_text(task.weight_bytes)} bytes"),
     ))
     # fmt: on
 
@@ -506,24 +507,24 @@ def _arguments(task: Any) -> tuple[str, ...]:
         value = getattr(task, name)
         if value is None:
             continue
-        lines += [name, *(f"  {line}" for line in paragraph(said(value)))]
+        lines += [name, *(f"  {line}" for line in paragraph(as_text(value)))]
         if was_cut(value):
             lines.append(f"  {_CUT_NOTE}")
     return tuple(lines) or ("Unknown: received before evtop connected.",)
 
 
-def _timeline(task: Any, lens: Lens) -> Iterator[str]:
+def _timeline(task: Any, context: RenderContext) -> Iterator[str]:
     attempts = [*task.attempts, task]
     moments = [moment for attempt in attempts for moment in _moments(attempt).values()]
     if not moments:
         yield "No event with a time was received."
         return
     first = min(moments)
-    yield f"from {lens.time_of_day(first, millis=True)} on, by the senders' clocks"
+    yield f"from {context.time_of_day(first, millis=True)} on, by the senders' clocks"
     for number, attempt in enumerate(attempts):
-        where = f" on {said(attempt.worker_name)}" if attempt.worker_name else ""
+        where = f" on {as_text(attempt.worker_name)}" if attempt.worker_name else ""
         retries = getattr(attempt, "retries", None)
-        yield sanitize(f"attempt {said(number if retries is None else retries)}{where}")
+        yield sanitize(f"attempt {as_text(number if retries is None else retries)}{where}")
         yield from _steps(attempt, first)
 
 
@@ -531,7 +532,7 @@ def _steps(attempt: Any, first: float) -> Iterator[str]:
     steps = list(_moments(attempt).items())
     ended = finite(getattr(attempt, "ended", None))
     if ended is not None and all(moment != ended for _, moment in steps):
-        steps.append((said(attempt.state), ended))
+        steps.append((as_text(attempt.state), ended))
     before = None
     for word, moment in sorted(steps, key=lambda step: step[1]):
         since = "" if before is None else f"  ({_relative(moment - before)})"
@@ -539,10 +540,10 @@ def _steps(attempt: Any, first: float) -> Iterator[str]:
         before = moment
     exception = getattr(attempt, "exception", None)
     if exception is not None:
-        yield f"  {'':>9}  {one_line(said(exception), 4 * _VALUE_COLS)}"
+        yield f"  {'':>9}  {one_line(as_text(exception), 4 * _VALUE_COLS)}"
 
 
-def _family(task: Any, lens: Lens, state: Any) -> tuple[str, ...]:
+def _family(task: Any, context: RenderContext, state: Any) -> tuple[str, ...]:
     root = task.root_id if task.root_id is not None else task.uuid
     family = {each.uuid: each for each in state.family(root)[:_FAMILY_MAX]}
     family[task.uuid] = task
@@ -552,17 +553,17 @@ def _family(task: Any, lens: Lens, state: Any) -> tuple[str, ...]:
     nodes = grow(
         tops(family, lambda uuid: family[uuid].parent_id, family),
         lambda uuid: below.get(uuid, []),
-        ascii_only=lens.ascii,
+        ascii_only=context.ascii,
     )
-    return tuple(_member(node.prefix, family[node.key], task, lens) for node in nodes)
+    return tuple(_member(node.prefix, family[node.key], task, context) for node in nodes)
 
 
-def _member(prefix: str, member: Any, task: Any, lens: Lens) -> str:
+def _member(prefix: str, member: Any, task: Any, context: RenderContext) -> str:
     mark = ">" if member.uuid == task.uuid else " "
-    name = elide_middle(sanitize(said(member.name or "?")[:1024]), _NAME_COLS)
-    word, _ = state_of(member, lens.now)
-    ran = _duration(run_of(member, lens.now)) or ""
-    uuid = sanitize(said(member.uuid)[:_ID_CHARS])
+    name = elide_middle(sanitize(as_text(member.name or "?")[:1024]), _NAME_COLS)
+    word, _ = state_of(member, context.now)
+    ran = _duration(run_of(member, context.now)) or ""
+    uuid = sanitize(as_text(member.uuid)[:_ID_CHARS])
     return f"{mark} {prefix}{name} {uuid} {sanitize(word)} {ran}".rstrip()
 
 

@@ -10,7 +10,7 @@ from evtools.filters import Kind, compile_filter
 from evtools.text import width
 from evtools.top.columns import (
     Column,
-    Lens,
+    RenderContext,
     Slot,
     count_column,
     duration_column,
@@ -26,7 +26,7 @@ from evtools.top.columns import (
     time_column,
 )
 
-LENS = Lens(1000.0)
+LENS = RenderContext(1000.0)
 
 
 def column(name="name", **more):
@@ -48,10 +48,10 @@ def test_a_moment_is_an_age_or_a_time_of_day():
     assert LENS.moment(942.0) == "58s"
     assert LENS.moment(2000.0) == "0s"
     east = timezone(timedelta(hours=5, minutes=30))
-    assert Lens(0.0, east, "local").moment(60.0) == "05:31:00"
-    assert Lens(0.0, east, "utc").moment(60.0) == "00:01:00"
-    assert Lens(0.0).time_of_day(60.0625, millis=True) == "00:01:00.062"
-    assert Lens(0.0).time_of_day(1e300) == "-"
+    assert RenderContext(0.0, east, "local").moment(60.0) == "05:31:00"
+    assert RenderContext(0.0, east, "utc").moment(60.0) == "00:01:00"
+    assert RenderContext(0.0).time_of_day(60.0625, millis=True) == "00:01:00.062"
+    assert RenderContext(0.0).time_of_day(1e300) == "-"
 
 
 def test_a_cell_is_sanitised_and_of_its_width():
@@ -59,7 +59,7 @@ def test_a_cell_is_sanitised_and_of_its_width():
     assert slot.cell({"name": "a"}, LENS) == "a         "
     assert slot.cell({"name": "\x1b[31m"}, LENS) == "\\x1b[31m  "
     assert slot.cell({"name": "abcdefghijkl"}, LENS) == "abcdefghi…"
-    assert slot.cell({"name": "a" * 999}, Lens(0.0, ascii=True)) == "aaaaaaaa.."
+    assert slot.cell({"name": "a" * 999}, RenderContext(0.0, ascii=True)) == "aaaaaaaa.."
     assert slot.cell({}, LENS) == "-         "
     assert slot.cell({"name": [1]}, LENS) == "[1]       "
 
@@ -78,7 +78,7 @@ def test_a_text_without_room_is_shortened_first():
 
 
 def test_a_column_can_format_the_whole_row():
-    both = column(format_row=lambda row, lens: f"{row['a']}/{row['b']}")
+    both = column(format_row=lambda row, context: f"{row['a']}/{row['b']}")
     assert both.text({"a": 1, "b": 2}, LENS) == "1/2"
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.top import index
-from evtools.top.columns import Lens, count_column, fields_of, name_column
+from evtools.top.columns import RenderContext, count_column, fields_of, name_column
 from evtools.top.index import BUDGET, LiveIndex
 from evtools.top.table import LiveTable
 from tools.clock import FakeClock
@@ -299,7 +299,7 @@ COLUMNS = (
     name_column("name", "NAME", "the name", lambda row, _: row.name),
     count_column("count", "COUNT", "how many", lambda row, _: row.count),
 )
-LENS = Lens(100.0)
+LENS = RenderContext(100.0)
 
 
 class Table(LiveTable):

@@ -100,7 +100,7 @@ def test_options_are_of_the_next_picture(screen):
     screen.model.refresh_view("types")
     assert screen.model.views["types"].record("proj.add")["ok"] == 1
     assert screen.model.header().run.count == 1
-    assert screen.model.views["types"].lens.ascii
+    assert screen.model.views["types"].context.ascii
 
 
 # --- figures ----------------------------------------------------------------------

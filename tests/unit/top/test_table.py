@@ -6,7 +6,7 @@ import pytest
 
 from evtools.errors import FilterError, UsageError
 from evtools.top import table as table_module
-from evtools.top.columns import Lens, count_column, fields_of, name_column
+from evtools.top.columns import RenderContext, count_column, fields_of, name_column
 from evtools.top.model import Model
 from evtools.top.table import HOLD, Cursor, SnapshotTable, TableModel, labelled, paragraph, raw
 from tools.clock import FakeClock
@@ -69,7 +69,7 @@ class Plain(TableModel):
 @pytest.fixture
 def table():
     made = Plain({"a": 1, "b": 2, "c": 3, "d": 4})
-    made.refresh(Lens(100.0))
+    made.refresh(RenderContext(100.0))
     return made
 
 
@@ -89,7 +89,7 @@ def test_a_picture_stands_until_the_next_refresh(table):
     assert table.row(0).cells[1] == "     4"
     table.rows["d"]["count"] = 9
     assert table.row(0).cells[1] == "     4"
-    table.refresh(Lens(101.0))
+    table.refresh(RenderContext(101.0))
     assert table.row(0).cells[1] == "     9"
 
 
@@ -98,10 +98,10 @@ def test_an_order_is_held_for_some_refreshes_after_the_cursor_moved(table):
     table.rows["a"]["count"] = 9
     for _ in range(HOLD):
         assert table.news() == "order frozen while you move"
-        table.refresh(Lens(101.0))
+        table.refresh(RenderContext(101.0))
         assert keys(table) == ["d", "c", "b", "a"]
     assert table.news() == ""
-    table.refresh(Lens(102.0))
+    table.refresh(RenderContext(102.0))
     assert keys(table) == ["a", "d", "c", "b"]
     assert (table.focus_key, table.focus_index) == ("c", 2)
 
@@ -109,7 +109,7 @@ def test_an_order_is_held_for_some_refreshes_after_the_cursor_moved(table):
 def test_a_row_that_is_forgotten_while_held_says_so(table):
     table.move(1)
     del table.rows["d"]
-    table.refresh(Lens(101.0))
+    table.refresh(RenderContext(101.0))
     row = table.row(0)
     assert (row.key, row.style) == ("d", "dim")
     assert row.cells[-1].strip() == "(forg…"
@@ -119,20 +119,20 @@ def test_a_row_that_is_forgotten_while_held_says_so(table):
 
 def test_an_order_that_stands_still_with_the_picture_is_not_said_to_be_held(table):
     table.move(1)
-    table.freeze(Lens(101.0))
+    table.freeze(RenderContext(101.0))
     assert table.news() == ""
 
 
 def test_new_rows_are_counted_while_the_cursor_is_elsewhere(table):
     table.came = 10
-    table.refresh(Lens(101.0))
+    table.refresh(RenderContext(101.0))
     assert table.new_below == 0
     table.move(2)
     table.came = 142
     assert table.new_below == 132
     assert table.news() == "132 new, order frozen while you move"
     table.home()
-    table.refresh(Lens(102.0))
+    table.refresh(RenderContext(102.0))
     table.move(1)
     assert table.new_below == 0
 
@@ -234,7 +234,7 @@ def test_marks_are_toggled_and_are_targets(table):
 
 def test_an_empty_table_has_no_targets():
     table = Plain({})
-    table.refresh(Lens(100.0))
+    table.refresh(RenderContext(100.0))
     table.toggle_mark()
     table.move(1)
     assert (table.targets(), table.focus_key) == ([], None)
@@ -254,11 +254,11 @@ def test_columns_are_chosen_scrolled_and_resized(table):
 def test_a_frozen_table_takes_nothing_in_and_can_be_sorted(table):
     loads = table.loads
     table.frozen = True
-    table.refresh(Lens(100.0))
+    table.refresh(RenderContext(100.0))
     assert table.loads == loads
     table.move(1)
     table.sort_by("name")
-    table.refresh(Lens(100.0))
+    table.refresh(RenderContext(100.0))
     assert keys(table) == ["a", "b", "c", "d"]
 
 
@@ -275,7 +275,7 @@ def test_what_was_on_the_screen_can_be_shown_again(table):
     assert table.row(0).cells[1] == "     3"
     assert table.counts() == "4 shown"
     assert table.focus_key == "c"
-    table.refresh(Lens(101.0))
+    table.refresh(RenderContext(101.0))
     assert keys(table) == ["c"]
 
 
@@ -293,11 +293,11 @@ def test_other_columns_are_fitted_anew_and_only_they(table, monkeypatch):
     fitted = []
     resize = table.resize
     monkeypatch.setattr(table, "resize", lambda cols: fitted.append(cols) or resize(cols))
-    table.refresh(Lens(100.0))
+    table.refresh(RenderContext(100.0))
     assert fitted == []
     monkeypatch.setattr(Plain, "columns", COLUMNS[:2])
-    table.refresh(Lens(100.0))
-    table.refresh(Lens(101.0))
+    table.refresh(RenderContext(100.0))
+    table.refresh(RenderContext(101.0))
     assert fitted == [table.screen_cols]
     assert len(table.slots) == 2
 
@@ -307,7 +307,7 @@ def test_a_stream_says_how_to_get_back_to_its_end():
         newest_last = True
 
     stream = Stream({"a": 1, "b": 2})
-    stream.refresh(Lens(100.0))
+    stream.refresh(RenderContext(100.0))
     stream.move(-1)
     stream.came = 132
     assert stream.news() == "132 new below, G to follow"
@@ -345,7 +345,7 @@ def fruit():
         {"name": "fig", "count": None},
         {"name": "plum", "count": 3},
     ]
-    table.refresh(Lens(100.0))
+    table.refresh(RenderContext(100.0))
     return table
 
 
@@ -369,7 +369,7 @@ def test_a_filter_knows_the_columns(fruit):
 def test_rows_that_are_read_no_more_go(fruit):
     del fruit.rows[0]
     assert fruit.subject("apple") is not None
-    fruit.refresh(Lens(101.0))
+    fruit.refresh(RenderContext(101.0))
     assert fruit.subject("apple") is None
     assert "apple" not in keys(fruit)
 

@@ -5,17 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.state.attempts import MOMENTS
+from evtools.top.columns import as_text
 from evtools.top.ui.theme import STYLES
-from evtools.top.wording import (
-    LOST,
-    STATES,
-    event_story,
-    event_style,
-    event_word,
-    said,
-    text_of,
-    was_cut,
-)
+from evtools.top.wording import LOST, STATES, event_story, event_style, event_word, text_of, was_cut
 from evtools.wire import GAP
 from tools.gaps import gap
 
@@ -27,8 +19,8 @@ def test_every_state_has_a_word_and_a_style():
 
 
 def test_values_are_said_as_they_are():
-    assert said("a b") == "a b"
-    assert said({"a": [1]}) == '{"a":[1]}'
+    assert as_text("a b") == "a b"
+    assert as_text({"a": [1]}) == '{"a":[1]}'
     assert text_of(None) is None
     assert text_of(3) == "3"
 
@@ -75,7 +67,7 @@ def test_gaps_are_told_as_sentences():
     assert event_word(lost) == "GAP"
     assert event_story(lost) == "12.0s without events: reconnect (Connection refused)"
     full = gap("buffer", 0.0, 1.0, dropped=17)
-    assert event_story(full) == "17 events dropped: we were too slow"
+    assert event_story(full) == "17 events dropped: evtop was too slow"
     missed = gap("worker", 0.0, 1.0, missed=3, hostname="w1")
     assert event_story(missed) == "~3 tasks of w1 not seen"
     assert event_story({"type": "evdump-gap"}) == "some time without events: null"

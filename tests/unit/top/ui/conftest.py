@@ -18,7 +18,7 @@ class Things(TableModel):
     def __init__(self, things):
         self.things = dict(things)
         super().__init__(lambda: 0.0)
-        self.refresh(self.lens)
+        self.refresh(self.context)
 
     @property
     def columns(self):

@@ -612,7 +612,7 @@ def test_rows_that_come_in_above_do_not_move_the_row_under_the_eye(things, viewp
     before = viewport.top
     table.things = {"new1": table.things["key0"], **table.things}
     for _ in range(7):
-        table.refresh(table.lens)
+        table.refresh(table.context)
     rows_of(table, viewport)
     assert table.focus_key == "key10"
     assert viewport.top == before + 1
@@ -625,7 +625,7 @@ def test_a_table_that_shrinks_leaves_no_empty_lines(things, viewport):
     for left in (3, 0):
         table.things = dict(list(table.things.items())[:left])
         for _ in range(7):
-            table.refresh(table.lens)
+            table.refresh(table.context)
         assert len(rows_of(table, viewport)) == left + 1
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from evtools.state import State
-from evtools.top.columns import Lens
+from evtools.top.columns import RenderContext
 from evtools.top.views.events import EventLog, EventsView
 from tools.clock import FakeClock
 from tools.gaps import gap
@@ -25,7 +25,7 @@ class Events:
         self.log.extend(events)
 
     def refresh(self):
-        self.table.refresh(Lens(self.life.now))
+        self.table.refresh(RenderContext(self.life.now))
         return self.cells("type")
 
     def cells(self, name):

@@ -4,7 +4,7 @@ import pytest
 
 from evtools.filters import compile_filter, task_fields
 from evtools.state import State, Statistics
-from evtools.top.columns import Lens
+from evtools.top.columns import RenderContext
 from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView
 from evtools.transport.queues import Depth
 from tools.clock import FakeClock
@@ -33,7 +33,7 @@ def types_of(*events, max_types=1000, cols=150):
     statistics.take(state.apply(events))
     table = TypesView(statistics, FakeClock().wall)
     table.resize(cols)
-    table.refresh(Lens(max(event["local_received"] for event in events) + 1))
+    table.refresh(RenderContext(max(event["local_received"] for event in events) + 1))
     return table, state
 
 
@@ -67,7 +67,7 @@ def test_a_trend_is_drawn_and_exported():
     table, _ = types_of(*events)
     assert set(cell(table, 0, "trend")) <= set("▁▂▃▄▅▆▇█")
     assert max(table.record("proj.add")["trend"]) > 0
-    table.refresh(Lens(life.now, ascii=True))
+    table.refresh(RenderContext(life.now, ascii=True))
     assert cell(table, 0, "trend").isascii()
     table.sort_by("trend")
     assert len(table) == 1
@@ -115,7 +115,7 @@ class Workers:
         self.statistics.take(self.state.apply(events))
 
     def refresh(self, after=1.0):
-        self.table.refresh(Lens(self.life.now + after))
+        self.table.refresh(RenderContext(self.life.now + after))
         return list(self.table.cursor.keys)
 
     def cells(self, name):
@@ -245,7 +245,7 @@ def queues_of(*events, depths=None):
     table = QueuesView(statistics, FakeClock().wall)
     table.depths = depths or {}
     last = max((event["local_received"] for event in events), default=1000.0)
-    table.refresh(Lens(last + 1))
+    table.refresh(RenderContext(last + 1))
     table.resize(160)
     return table, state
 
@@ -294,10 +294,10 @@ def test_there_is_a_column_for_depths_as_soon_as_there_are_any():
     life = Life()
     table, _ = queues_of(*life.success("a"))
     table.depths = {"mail": Depth(3)}
-    table.refresh(table.lens)
+    table.refresh(table.context)
     assert cell(table, "mail", "depth") == "3"
     table.depths = {}
-    table.refresh(table.lens)
+    table.refresh(table.context)
     assert "depth" not in [slot.column.name for slot in table.slots]
 
 
@@ -328,7 +328,7 @@ def errors_of(*events):
     statistics, state = Statistics(max_groups=3), State()
     statistics.take(state.apply(events))
     table = ErrorsView(statistics, FakeClock().wall)
-    table.refresh(Lens(events[-1]["local_received"] + 1))
+    table.refresh(RenderContext(events[-1]["local_received"] + 1))
     return table, state
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from evtools.state import State
 from evtools.text import width
-from evtools.top.columns import Lens
+from evtools.top.columns import RenderContext
 from evtools.top.ui.theme import STYLES
 from evtools.top.views.tasks import _TREES as TREES
 from evtools.top.views.tasks import (
@@ -35,13 +35,13 @@ class Tasks:
     def take(self, *events):
         self.state.apply(events)
 
-    def refresh(self, **lens):
+    def refresh(self, **context):
         self.now = self.life.now + 1
-        self.table.refresh(Lens(self.now, **lens))
+        self.table.refresh(RenderContext(self.now, **context))
         return list(self.table.cursor.keys)
 
-    def lines(self, **lens):
-        self.refresh(**lens)
+    def lines(self, **context):
+        self.refresh(**context)
         return [" ".join(self.table.row(n).cells) for n in range(len(self.table))]
 
     def column(self, name):
@@ -393,8 +393,8 @@ def seen(*events, now=None):
     state = State()
     state.apply(events)
     last = max(event["local_received"] for event in events)
-    lens = Lens(last + 1 if now is None else now)
-    return task_detail(state.tasks["t"], lens, state)
+    context = RenderContext(last + 1 if now is None else now)
+    return task_detail(state.tasks["t"], context, state)
 
 
 def test_a_failure_begins_with_its_traceback():
@@ -494,7 +494,7 @@ def test_a_detail_says_that_a_task_may_be_lost():
     task, later = state.tasks["t"], life.now + 300
     assert state_of(task, later) == ("LOST?", "late")
     assert run_of(task, later) is None
-    detail = task_detail(task, Lens(later), state)
+    detail = task_detail(task, RenderContext(later), state)
     assert detail.lines[0].startswith("state   LOST? (its worker has disappeared) on w1@host")
 
 
@@ -504,7 +504,7 @@ def test_of_a_worker_that_restarted_the_process_that_had_a_task_has_gone():
     state.apply([life.beat(), life.received("t"), life.started("t")])
     life.now += 1
     state.apply([{**life.beat(), "type": "worker-online", "pid": 8, "processed": 0}])
-    detail = task_detail(state.tasks["t"], Lens(life.now + 2), state)
+    detail = task_detail(state.tasks["t"], RenderContext(life.now + 2), state)
     assert detail.lines[0].startswith("state   LOST? (its process has disappeared) on w1@host")
 
 
