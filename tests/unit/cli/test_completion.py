@@ -69,7 +69,7 @@ def tab(capsys, monkeypatch):
         (("evtools", "doctor", "--fi"), ["--fix"]),
         (("evtools", "doctor", ""), []),
         (("evtools", "nonsense", "-x"), []),
-        (("evtop", "state", ":", "F"), []),
+        (("evtop", "state", ":", "n"), []),
         (("evtop", "state", ":"), []),
         (("evtop", ""), [f"{name}:" for name in TASK_FIELDS]),
         (("evdump", "-x", ""), [f"{name}:" for name in EVENT_FIELDS]),

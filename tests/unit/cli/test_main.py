@@ -149,7 +149,11 @@ def test_a_full_disk_is_no_mistake_of_ours(text):
     )
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
-            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
         )
     assert ended.returncode == 73
     assert ended.stderr == b"evtools: cannot write: No space left on device\n"
@@ -188,7 +192,7 @@ def test_nothing_takes_the_place_of_a_closed_stream():
 def test_messages_are_utf_8_whatever_the_locale(environ):
     ended = subprocess.run(
         [sys.executable, "-m", "evtools", "dump", "-r", "größe\u30bf.jsonl"],
-        env={"PATH": os.environ["PATH"], "PYTHONUTF8": "1", **environ},
+        env={"PYTHONPATH": os.environ["PYTHONPATH"], "PYTHONUTF8": "1", **environ},
         capture_output=True,
         check=False,
     )

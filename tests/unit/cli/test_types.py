@@ -123,6 +123,8 @@ def test_a_broker_url_may_be_in_a_file_or_on_stdin(tmp_path, monkeypatch):
     path = str(tmp_path / "url")
     broker = types.BROKER.convert(f"@{path}", None, None)
     assert broker == types.Broker("redis://:pw@h/0", f"-b @{path}", path)
+    (tmp_path / "url").write_text("a" * 100_000)
+    assert len(types.BROKER.convert(f"@{path}", None, None).url) == 64 * 1024
     monkeypatch.setattr(sys, "stdin", piped(b"redis://:pw@h/0\nmore\n"))
     broker = types.BROKER.convert("-", None, None)
     assert broker == types.Broker("redis://:pw@h/0", "-b - (stdin)")
