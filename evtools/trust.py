@@ -141,8 +141,7 @@ class _Way:
     def go(self, *, follow: bool) -> bool:
         """Go up to the last name, or with `follow` to the last that is no trusted link.
 
-        Return whether that is a link as /proc has them, which lead to files that may have no
-        name.
+        Return whether that is a link as /proc has them, which lead to files that may have no name.
         """
         while self._left:
             self.name = self._left.pop()

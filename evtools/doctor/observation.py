@@ -56,9 +56,8 @@ class Observation:
     """What was seen of the whole cluster.
 
     `pongs` are the nodes that answered, None if they were not asked, and `refusal` is why;
-    `settings` are those that workers reported.  `unread` counts replies that could not be
-    decoded, by the reason.  `seconds` is for how long we listened, and `failure` why it
-    ended early.
+    `settings` are those that workers reported.  `unread` counts replies that could not be decoded,
+    by the reason.  `seconds` is for how long we listened, and `failure` why it ended early.
     """
 
     seconds: float = 0.0

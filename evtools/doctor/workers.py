@@ -133,9 +133,8 @@ def arrived(seen: Observation) -> Iterator[Finding]:
 
 
 _ELSEWHERE: Final = (
-    "Workers answer, so this is the right broker; their events go elsewhere"
-    " (event_exchange, fanout_prefix), or they were started with"
-    " --without-heartbeat and without -E."
+    "Workers answer, so this is the right broker; their events go elsewhere (event_exchange,"
+    " fanout_prefix), or they were started with --without-heartbeat and without -E."
 )
 _NOBODY: Final = (
     "Either no worker is running, or the workers use a different broker, virtual host or"

@@ -3,8 +3,7 @@
 import random
 from collections.abc import Iterator
 
-#: Events must flow again within 5 s of the broker's return, so no wait may
-#: come near to that.
+#: Events must flow again within 5 s of the broker's return, so no wait may come near to that.
 FIRST, LONGEST = 0.25, 2.5
 
 

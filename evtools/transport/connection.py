@@ -28,8 +28,7 @@ from evtools.transport.settings import ConnectionSettings
 from evtools.transport.tls import AMQPTransport, tls_for
 from evtools.transport.url import Address, parse
 
-#: kombu's blocking pops wait a second for an answer; a reply deadline must be longer, in
-#: seconds.
+#: kombu's blocking pops wait a second for an answer; a reply deadline must be longer, in seconds.
 _REPLY_MIN = 3.0
 _DATABASE = re.compile(r"/?[0-9]*", re.ASCII)
 #: What a URL may say besides the address; TLS is apart.

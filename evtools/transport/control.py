@@ -92,10 +92,9 @@ def call(
 ) -> Replies:
     """Send `command` and gather the replies.
 
-    Return after `deadline` seconds, or as soon as `expected` workers have answered (by default
-    as many as `destination` names).  A connection of its own serves the call, so that it may
-    run in any thread and never disturbs the reader; it is closed again, its reply queue
-    deleted.
+    Return after `deadline` seconds, or as soon as `expected` workers have answered (by default as
+    many as `destination` names).  A connection of its own serves the call, so that it may run in
+    any thread and never disturbs the reader; it is closed again, its reply queue deleted.
 
     Raise UsageError in read-only mode and whatever the driver raises.
     """

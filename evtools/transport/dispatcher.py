@@ -28,16 +28,15 @@ _SECONDS_PER_HOUR = 3600
 class EventDispatcher:
     """Send events to a cluster's event exchange.
 
-    `connection` is a kombu connection (or give a `channel` of one); `close` closes it only
-    with `owns_connection`.  `hostname` is the sender's name, `gen<pid>@<host>` unless given.
-    With `groups` only events of these groups are sent.  Events of a group in `buffer_group`
-    are kept until there are `buffer_limit` of them, or until `flush`, and go out as one
-    `<group>.multi` message; `on_send_buffered` is called for each one kept.  With
-    `buffer_while_offline` an event that cannot be sent waits for `flush`, and later ones wait
-    behind it (`OFFLINE_MAX` of them; `dropped` counts those that had to go); without, the
-    driver's exception is raised, and a batch goes on waiting.  An event that cannot be
-    serialised always raises.  A Celery `app` gives the names of exchange and serialiser, the
-    logical clock, and a connection where none is given.
+    `connection` is a kombu connection (or give a `channel` of one); `close` closes it only with
+    `owns_connection`.  `hostname` is the sender's name, `gen<pid>@<host>` unless given.  With
+    `groups` only events of these groups are sent.  Events of a group in `buffer_group` are kept
+    until there are `buffer_limit` of them, or until `flush`, and go out as one `<group>.multi`
+    message; `on_send_buffered` is called for each one kept.  With `buffer_while_offline` an event
+    that cannot be sent waits for `flush`, and later ones wait behind it (`OFFLINE_MAX` of them;
+    `dropped` counts those that had to go); without, the driver's exception is raised, and a batch
+    goes on waiting.  An event that cannot be serialised always raises.  A Celery `app` gives the
+    names of exchange and serialiser, the logical clock, and a connection where none is given.
 
     Over a transport that carries no events the dispatcher is disabled.  Any thread may send.
     """

@@ -143,10 +143,9 @@ _FINAL = True
 _LACKS = "command: the server has no {command}"
 _SPELLING = "Is the host name right?"
 
-#: The first rule that fits anything in the chain of causes is taken: special cases stand
-#: above the layers they belong to.  Hosts, virtual hosts, users and queues have any name, and
-#: are in many texts: so no pattern is searched for, and what a driver says of a host is not
-#: looked at.
+#: The first rule that fits anything in the chain of causes is taken: special cases stand above the
+#: layers they belong to.  Hosts, virtual hosts, users and queues have any name, and are in many
+#: texts: so no pattern is searched for, and what a driver says of a host is not looked at.
 # fmt: off
 _RULES: Final = (
     _Rule(_A.AccessRefused, "Login was refused", "login: {text}", _LOGIN, _FINAL),
@@ -227,9 +226,8 @@ _OTHERWISE: Final = _Rule(BaseException, "", "{name}: {text}", "")
 class Diagnosis:
     """What went wrong, without saying with which broker.
 
-    `layer` is where (DNS, TCP, TLS, login, permission, ...), empty where the
-    text says it itself; after a `refused` trying again is no use.  No text
-    contains a password.
+    `layer` is where (DNS, TCP, TLS, login, permission, ...), empty where the text says it itself;
+    after a `refused` trying again is no use.  No text contains a password.
     """
 
     layer: str

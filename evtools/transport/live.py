@@ -43,8 +43,7 @@ def open_live(
 ) -> EventReceiver:
     """Listen to a broker, or with `demo` to a cluster that is simulated.
 
-    `on_notice` is called in the thread that takes the batches; `stack` closes
-    all again.
+    `on_notice` is called in the thread that takes the batches; `stack` closes all again.
     """
     if demo:
         settings = demo_settings(settings)

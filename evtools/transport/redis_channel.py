@@ -195,10 +195,9 @@ def _why(manager: Sentinel, name: str, masters: Mapping[str, Any]) -> str:
 def prefixes(options: Mapping[str, Any], database: int, *, sentinel: bool) -> list[str]:
     """Return the prefixes of channels under these transport options.
 
-    kombu formats the prefix for each of its pools, and so sends the first message of a
-    connection to the prefix that was formatted once, and the others to the one that was
-    formatted twice.  They differ where braces are left.  Of Sentinels it formatted none
-    before 5.4.
+    kombu formats the prefix for each of its pools, and so sends the first message of a connection
+    to the prefix that was formatted once, and the others to the one that was formatted twice.
+    They differ where braces are left.  Of Sentinels it formatted none before 5.4.
     """
     written = options.get("fanout_prefix", True)
     if not written:

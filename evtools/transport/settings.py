@@ -32,12 +32,11 @@ _QUEUE_SECONDS_MAX = 2**32 / 1000 - 1
 class TLS:
     """How to encrypt and whom to trust; paths are of PEM files.
 
-    `enabled` None leaves it to the URL's scheme (rediss, amqps), and the
-    other Nones to the URL's parameters, then to the safe default.  `server_name`
-    is asked for, and the certificate must be for it, in place of the host.
+    `enabled` None leaves it to the URL's scheme (rediss, amqps), and the other Nones to the URL's
+    parameters, then to the safe default.  `server_name` is asked for, and the certificate must be
+    for it, in place of the host.
 
-    What follows it has no option of its own: it comes from Celery's
-    broker_use_ssl and from URLs.
+    What follows it has no option of its own: it comes from Celery's broker_use_ssl and from URLs.
     """
 
     enabled: bool | None = None
@@ -114,19 +113,17 @@ class Renewal:
 class ConnectionSettings:
     """How to reach the broker and what to listen to.
 
-    `urls` may be a `;` list: brokers to fail over to, or Sentinels.  Where there is
-    a `renewal`, it knows better.
-    `source_of_url` says where the user put it, for error texts.  `options`
-    are Celery's broker_transport_options; those named in `may_ignore` may be for
-    another transport, as in the settings of an application.  Seconds are floats; a
-    `heartbeat` of 0 is off; `event_queue_ttl` and `event_queue_expires` may
-    be None (RabbitMQ then keeps messages, or the queue, for ever).
-    `event_queue` names a queue that several share, so that each event reaches
-    one of them; it is durable and not exclusive, whatever else is set.
-    `read_only` publishes nothing at all, whatever else is set.
+    `urls` may be a `;` list: brokers to fail over to, or Sentinels.  Where there is a `renewal`,
+    it knows better.  `source_of_url` says where the user put it, for error texts.  `options` are
+    Celery's broker_transport_options; those named in `may_ignore` may be for another transport, as
+    in the settings of an application.  Seconds are floats; a `heartbeat` of 0 is off;
+    `event_queue_ttl` and `event_queue_expires` may be None (RabbitMQ then keeps messages, or the
+    queue, for ever).  `event_queue` names a queue that several share, so that each event reaches
+    one of them; it is durable and not exclusive, whatever else is set.  `read_only` publishes
+    nothing at all, whatever else is set.
 
-    Raise UsageError for a value that cannot work and ImproperlyConfigured
-    for values that contradict each other.
+    Raise UsageError for a value that cannot work and ImproperlyConfigured for values that
+    contradict each other.
     """
 
     urls: str = DEFAULT_URL

@@ -89,10 +89,9 @@ def own_queue(settings: ConnectionSettings, exchange: Exchange, node_id: str) ->
 def _queue(settings: ConnectionSettings, exchange: Exchange, name: str) -> Queue:
     """Return the queue to read from, not declared.
 
-    By default its name is fresh, because after a broken connection the broker may hold the
-    old exclusive queue for a while and refuse it to us.  A shared one is durable, for RabbitMQ
-    wants queues exclusive or durable; it goes when it has not been read for
-    `event_queue_expires`.
+    By default its name is fresh, because after a broken connection the broker may hold the old
+    exclusive queue for a while and refuse it to us.  A shared one is durable, for RabbitMQ wants
+    queues exclusive or durable; it goes when it has not been read for `event_queue_expires`.
     """
     kind: dict[str, Any] = {
         "name": name or fresh_queue_name(settings),

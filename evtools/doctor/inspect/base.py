@@ -94,9 +94,8 @@ class OrphanSearch:
 class BrokerInspector:
     """A connection on which the doctor asks a broker about itself.
 
-    This one knows what kombu knows of every broker, which is little.  Calls raise what the
-    drivers raise.  Nothing is published, and nothing made that does not go with the
-    connection.
+    This one knows what kombu knows of every broker, which is little.  Calls raise what the drivers
+    raise.  Nothing is published, and nothing made that does not go with the connection.
     """
 
     #: Whether events wait for us in a queue that the broker keeps.

@@ -199,8 +199,7 @@ class RedisInspector(BrokerInspector):
         listeners = self._listeners(number)
         if listeners == 0:
             return  # workers listen to their mailboxes as long as they live
-        # A connection of its own, which is thrown away: those in the pool are all in our
-        # database.
+        # A connection of its own, which is thrown away: those in the pool are all in our database.
         client = Redis(connection_pool=self._pool, single_connection_client=True)
         try:
             client.execute_command("SELECT", number)
@@ -470,8 +469,7 @@ class Naming:
 def difference(ours: Naming, channel: str) -> tuple[str, ...]:
     """Return the options that lead from our settings to `channel`.
 
-    A changed database is `-b` and its number, first of all.  There are none for our own
-    channels.
+    A changed database is `-b` and its number, first of all.  There are none for our own channels.
     """
     base, slash, key = channel.rpartition("/")
     by_key = bool(slash) and _KEY.fullmatch(key) is not None

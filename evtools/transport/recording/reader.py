@@ -61,20 +61,19 @@ class _Ready(NamedTuple):
 class RecordingReader:
     """Replay recordings, as a source of events.
 
-    `paths` are files, patterns such as `rec-*.jsonl` for several, or `-` for stdin.  Several
-    files are played as one recording, in the order in which their events were received; the
-    order within a file is kept.  With a `speed` the events come at that multiple of the pace
-    at which they were received, without one (None or infinite) as fast as they can be read.
-    `since` and `until` leave out what was received outside of them; a time of day is the
-    first one on the recording, see `_Window`.  Lines that are no events are counted, in
-    `statistics`, unless `since` or `until` leaves them out.  Raise UsageError when a file
-    cannot be opened and, while reading, when it is no recording at all.
+    `paths` are files, patterns such as `rec-*.jsonl` for several, or `-` for stdin.  Several files
+    are played as one recording, in the order in which their events were received; the order within
+    a file is kept.  With a `speed` the events come at that multiple of the pace at which they were
+    received, without one (None or infinite) as fast as they can be read.  `since` and `until`
+    leave out what was received outside of them; a time of day is the first one on the recording,
+    see `_Window`.  Lines that are no events are counted, in `statistics`, unless `since` or
+    `until` leaves them out.  Raise UsageError when a file cannot be opened and, while reading,
+    when it is no recording at all.
 
-    `pause`, `resume`, `seek` and `speed` may be used from another thread than the one that
-    takes the events.  With `stays` the reader waits at the end to be rewound.  `on_notice` is
-    called, in the thread that takes the events, when the recording was rewound (`rewound`:
-    forget everything before) and when its end is reached (`ended`, with a text if no event
-    was played).
+    `pause`, `resume`, `seek` and `speed` may be used from another thread than the one that takes
+    the events.  With `stays` the reader waits at the end to be rewound.  `on_notice` is called, in
+    the thread that takes the events, when the recording was rewound (`rewound`: forget everything
+    before) and when its end is reached (`ended`, with a text if no event was played).
     """
 
     def __init__(
@@ -488,10 +487,9 @@ class ReplayClock:
 class _Window:
     """From when to when events are wanted.
 
-    A time of day is known once the recording has begun: `since` is on the day of its first
-    event, or on the next one where the recording begins later in the day and goes on until
-    then; `until` is the first such time after `since` and after the beginning.  Times of day
-    are local.
+    A time of day is known once the recording has begun: `since` is on the day of its first event,
+    or on the next one where the recording begins later in the day and goes on until then; `until`
+    is the first such time after `since` and after the beginning.  Times of day are local.
     """
 
     def __init__(self, since: Moment | None, until: Moment | None) -> None:

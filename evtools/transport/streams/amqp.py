@@ -150,8 +150,7 @@ class AMQPStream:
         try:
             self._amqp.on_inbound_frame((kind, channel, payload))
         except ChannelError as exc:
-            # On another channel than ours the workers were greeted; events
-            # come without that.
+            # On another channel than ours the workers were greeted; events come without that.
             if channel in {0, self._channel_id}:
                 # What came last came before this, whatever else is wrong.
                 exc.silent = time.monotonic() - self._fetched

@@ -26,8 +26,7 @@ class Stream(Protocol):
     def drain(self, timeout: float) -> list[Message]:
         """Return what has arrived, waiting up to `timeout` seconds for some.
 
-        Raise one of `errors`, among them BrokerSilent when the broker has missed its
-        heartbeats.
+        Raise one of `errors`, among them BrokerSilent when the broker has missed its heartbeats.
         """
         ...
 
