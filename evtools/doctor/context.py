@@ -1,15 +1,18 @@
-"""Findings, and what earlier checks have found out for later ones."""
+"""Findings, what was observed of the workers, and the context of the checks."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from evtools.clock import Clock
 from evtools.doctor.inspect.base import BrokerInspector
 from evtools.doctor.netprobe import Endpoint
-from evtools.doctor.observation import Observation
 from evtools.doctor.options import DoctorOptions
+from evtools.errors import EvtoolsError
+from evtools.state import Worker, answers_wake_up
 from evtools.transport import ConnectionSettings
+from evtools.wire import GAP, EventFields, WorkerEvent, from_fields, moment
 
 Severity: TypeAlias = Literal["ok", "note", "warning", "problem"]
 #: From good to bad, with the exit status of the doctor.  1 and 2 are not among them:
@@ -17,6 +20,8 @@ Severity: TypeAlias = Literal["ok", "note", "warning", "problem"]
 STATUSES: Final[Mapping[Severity, int]] = {"ok": 0, "note": 0, "warning": 3, "problem": 4}
 
 _NAMES_SHOWN: Final = 5
+_WORKERS_MAX: Final = 10_000
+_NAME_MAX_CHARS: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,92 @@ class Finding:
     severity: Severity
     text: str
     advice: str = ""
+
+
+@dataclass(slots=True)
+class WorkerSigns:
+    """What the events of one worker showed.
+
+    `beats` counts its heartbeats, but for the answer to our own request; `delay` is the
+    least time between its clock, when it sent something, and ours, when we received it.
+    """
+
+    beats: int = 0
+    task_events: int = 0
+    delay: float | None = None
+    _worker: Worker = field(default_factory=Worker)
+
+    @property
+    def done(self) -> int:
+        """How many tasks it has begun while we listened, by its own count."""
+        return self._worker.lives.done or 0
+
+    @property
+    def processes(self) -> int:
+        """How many processes use its name, as far as heartbeats prove it."""
+        return self._worker.processes(self._worker.local_received)
+
+    def apply(self, event: EventFields) -> None:
+        kind = event["type"]
+        if kind.startswith("task-"):
+            self.task_events += 1
+        else:
+            typed = from_fields(event)
+            if isinstance(typed, WorkerEvent) and typed.hostname:
+                self._worker.take(typed)
+                self.beats += kind == "worker-heartbeat" and not answers_wake_up(typed)
+        sent, received = moment(event.get("timestamp")), moment(event.get("local_received"))
+        if sent is not None and received is not None:
+            delay = received - sent
+            self.delay = delay if self.delay is None else min(self.delay, delay)
+
+
+@dataclass(slots=True)
+class Observation:
+    """What was seen of the whole cluster.
+
+    `pongs` are the nodes that answered, None if they were not asked, and `refusal` is why;
+    `settings` are those that workers reported.  `unread` counts replies that could not be decoded,
+    by the reason.  `seconds` is for how long we listened, and `failure` why it ended early.
+    """
+
+    seconds: float = 0.0
+    events: int = 0
+    sent: int = 0
+    defects: tuple[tuple[str, int], ...] = ()
+    workers: dict[str, WorkerSigns] = field(default_factory=dict)
+    pongs: frozenset[str] | None = None
+    refusal: EvtoolsError | None = None
+    failure: EvtoolsError | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)
+
+    def apply(self, events: Iterable[EventFields]) -> None:
+        for event in events:
+            kind = event["type"]
+            if kind == GAP:
+                continue
+            self.events += 1
+            if kind == "task-sent":
+                self.sent += 1  # it is a client's
+                continue
+            name = event.get("hostname")
+            if isinstance(name, str) and self._is_worker(name, kind):
+                self.workers.setdefault(name, WorkerSigns()).apply(event)
+
+    def _is_worker(self, name: str, kind: str) -> bool:
+        if name in self.workers:
+            return True
+        is_new = kind.startswith(("worker-", "task-")) and len(self.workers) < _WORKERS_MAX
+        return is_new and 0 < len(name) <= _NAME_MAX_CHARS
+
+    @property
+    def nodes(self) -> list[str]:
+        """All workers that were seen or have answered, by name."""
+        return sorted({*self.workers, *(self.pongs or ())})
+
+    def signs(self, node: str) -> WorkerSigns:
+        return self.workers.get(node) or WorkerSigns()
 
 
 @dataclass(slots=True)

@@ -5,8 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from evtools.clock import Clock
-from evtools.doctor.context import Context, Finding, Severity, counted
-from evtools.doctor.observation import Observation
+from evtools.doctor.context import Context, Finding, Observation, Severity, counted
 from evtools.errors import EvtoolsError
 from evtools.text import human_duration
 from evtools.transport import ConnectionSettings, EventReceiver, Notice, call, explain

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from evtools.doctor.context import Context
+from evtools.doctor.context import Context, Observation
 from evtools.doctor.inspect.base import (
     BrokerInspector,
     Elsewhere,
@@ -13,7 +13,6 @@ from evtools.doctor.inspect.base import (
     OrphanSearch,
     Permission,
 )
-from evtools.doctor.observation import Observation
 from evtools.doctor.options import DoctorOptions
 from evtools.transport import ConnectionSettings
 from tools.clock import FakeClock

@@ -7,6 +7,7 @@ from evtools.doctor.broker import (
     check_permissions,
     check_queue,
 )
+from evtools.doctor.context import Observation, WorkerSigns
 from evtools.doctor.inspect.base import (
     Elsewhere,
     ExchangeStatus,
@@ -14,7 +15,6 @@ from evtools.doctor.inspect.base import (
     OrphanSearch,
     Permission,
 )
-from evtools.doctor.observation import Observation, WorkerSigns
 
 
 @pytest.mark.parametrize(

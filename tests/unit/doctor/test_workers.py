@@ -4,7 +4,7 @@ import uuid
 import pytest
 
 from evtools.clock import SystemClock
-from evtools.doctor.observation import Observation, WorkerSigns
+from evtools.doctor.context import Observation, WorkerSigns
 from evtools.doctor.workers import (
     arrived,
     ask,

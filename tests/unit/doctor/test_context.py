@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.doctor import observation
-from evtools.doctor.observation import Observation
+from evtools.doctor import context
+from evtools.doctor.context import Observation
 from tools.gaps import gap
 
 
@@ -95,7 +95,7 @@ def test_a_name_that_is_none_is_nobodys(name):
 
 
 def test_there_is_an_end_to_workers(monkeypatch):
-    monkeypatch.setattr(observation, "_WORKERS_MAX", 2)
+    monkeypatch.setattr(context, "_WORKERS_MAX", 2)
     made = seen(*(beat(hostname=f"w{number}") for number in range(5)), beat())
     assert made.nodes == ["w0", "w1"]
 
