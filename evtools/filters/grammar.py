@@ -463,7 +463,7 @@ class _Scanner:
             if self.text[self.at].isspace() or self.text[self.at] in ",|":
                 self.at += 1
                 continue
-            value = self._value(_LISTED_ITEM, in_list=True)
+            value = self._value(_LISTED_ITEM)
             word = "" if value.literal else value.text.upper()
             if word in ("AND", "NOT", "&&"):
                 raise Mistake(
@@ -479,7 +479,7 @@ class _Scanner:
             raise Mistake("nothing between the parentheses", opening, 2)
         return values
 
-    def _value(self, bare: re.Pattern[str], *, in_list: bool = False) -> Value:
+    def _value(self, bare: re.Pattern[str]) -> Value:
         """Read one value: quoted, or what `bare` matches."""
         start = self.at
         if _APOSTROPHES.match(self.text, start):
@@ -495,7 +495,7 @@ class _Scanner:
             if text.startswith("'") and text.count("'") % 2:
                 hint = "put phrases in double quotes"
                 raise Mistake("the ' is not closed", start, len(text), hint)
-        if not in_list and text.upper() not in _KEYWORDS:
+        if text.upper() not in _KEYWORDS:
             self._refuse_more_word(start, bare if literal else _NOTHING)
         return Value(text, literal, start, self.at - start)
 

@@ -150,6 +150,8 @@ def test_a_filter_stops(text):
         ("retries:..", 8, 2, "needs an end"),
         ('retries:""', 8, 2, "not a number"),
         ("runtime>x", 8, 1, "invalid duration"),
+        ("runtime between 5 and x", 16, 7, "invalid duration"),
+        ('name in ("a"b)', 12, 1, "middle of a word"),
         ("done>x", 5, 1, "invalid time"),
         ("field.a>5x", 8, 2, "not a number, duration (500ms, 1h30m) or size (64K)"),
         ("age<5m", 0, 3, "need a clock"),
