@@ -1,14 +1,10 @@
 """What the events of one task mean: its attempts, whatever order the events came in."""
 
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
-from copy import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-
-from msgspec import Struct
 
 from evtools.wire import FIELDS, OWN_FIELDS, Event, TaskEvent, from_fields, make_class
 
@@ -66,7 +62,7 @@ _OUTCOMES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
 # --- an attempt ---------------------------------------------------------------------
 
 
-class Attempt(Struct, eq=False, gc=False):
+class Attempt:
     """One attempt at a task: from its sending, or its receipt by a worker, to its end.
 
     Times are UTC epoch seconds by the clocks of the senders, None if unknown; `began` is
@@ -109,6 +105,11 @@ class Attempt(Struct, eq=False, gc=False):
 
     def __repr__(self) -> str:
         return f"<Attempt {self.number}: {self.state} on {self.worker_name}>"
+
+    def __copy__(self) -> "Attempt":
+        copied = Attempt()
+        vars(copied).update(vars(self))
+        return copied
 
     @property
     def waits(self) -> bool:
@@ -197,7 +198,6 @@ def first_end(life: Any) -> float | None:
 
 _Place: TypeAlias = tuple[float, int, str, str, int]
 
-_FIRST: Final[_Place] = (-1.0, 0, "", "", 0)
 #: Of events of the same moment, these come first.
 _ORDER: Final = {"task-sent": 0, "task-received": 1, "task-started": 2}
 
@@ -218,7 +218,7 @@ def in_order(events: Iterable[TaskEvent]) -> list[TaskEvent]:
 
 
 def attempts(
-    events: Iterable[TaskEvent], skews: Mapping[str, float | None] | None = None
+    events: Sequence[TaskEvent], skews: Mapping[str, float | None] | None = None
 ) -> list[Attempt]:
     """Return the attempts of a task, oldest first, from its events `in_order`.
 
@@ -230,35 +230,38 @@ def attempts(
     """
     runs: dict[str, list[Attempt]] = {}
     sent = []
-    unnamed = False
-    events = list(events)
     for event in events:
         if event.type == "task-sent":
             sent.append(event)
-        elif event.hostname:
-            runs.setdefault(event.hostname, [])
-        else:
-            unnamed = True
-    # An event without a hostname comes from the only worker there is.
-    sole = next(iter(runs)) if unnamed and len(runs) == 1 else ""
-    for event in events:
-        if event.type != "task-sent":
-            hostname = event.hostname or sole
-            _add(runs.setdefault(hostname, []), event, hostname)
+            continue
+        hostname = event.hostname or _sole(events)
+        run = runs.get(hostname)
+        if run is None:
+            run = runs[hostname] = []
+        _add(run, event, hostname)
+    if len(runs) == 1:
+        (found,) = runs.values()
+    else:
+        found = [attempt for run in runs.values() for attempt in run]
     skews = skews or {}
 
     def began(attempt: Attempt) -> float:
         return (attempt.began or 0.0) - (skews.get(attempt.worker_name or "") or 0.0)
 
-    found = [attempt for run in runs.values() for attempt in run]
     if len(runs) > 1:
         found.sort(key=began)
-    _number(found, sent)
+    is_sorted = _number(found, sent)
     for event in sent:
         _add_sending(found, event)
-    if len(found) > 1:
+    if len(runs) > 1 or not is_sorted or (sent and found[-1].began is None):
         found.sort(key=lambda each: (each.number, each.began is None, began(each)))
     return found
+
+
+def _sole(events: Sequence[TaskEvent]) -> str:
+    """Return the hostname of the only worker there is, from which unnamed events come."""
+    names = {event.hostname for event in events if event.type != "task-sent"} - {""}
+    return names.pop() if len(names) == 1 else ""
 
 
 def _add(run: list[Attempt], event: TaskEvent, hostname: str) -> None:
@@ -266,32 +269,37 @@ def _add(run: list[Attempt], event: TaskEvent, hostname: str) -> None:
     kind = event.type
     attempt = _CHOICES.get(kind, _of_end)(run, event) if run else None
     if attempt is None:
-        attempt = Attempt(worker_name=hostname or None, began=event.timestamp)
+        attempt = Attempt()
+        attempt.worker_name = hostname or None
+        attempt.began = event.timestamp
         run.append(attempt)
     if kind == "task-received":
-        if attempt.received is None:
-            add_received(attempt, event)
+        add_received(attempt, event)
     elif kind == "task-started":
         add_started(attempt, event)
     else:
         add_end(attempt, event)
 
 
-def _number(found: list[Attempt], sent: list[TaskEvent]) -> None:
+def _number(found: list[Attempt], sent: list[TaskEvent]) -> bool:
     """Give attempts, which are in the order of their beginning, their numbers.
 
     One without a receipt is a redelivery of the one before it, or follows it if that
-    was retried.
+    was retried.  Return whether the numbers are in order.
     """
-    number = min((event.retries or 0 for event in sent), default=0)
+    number = min([event.retries or 0 for event in sent], default=0)
+    before, is_sorted = 0, True
     for attempt in found:
         if attempt.retries is not None:
             number = attempt.retries
         attempt.number = number
+        is_sorted &= number >= before
+        before = number
         if attempt.started is None and attempt.ended is None:
             attempt.state = RETRY if number else RECEIVED
         if attempt.retried is not None:
             number += 1
+    return is_sorted
 
 
 def _add_sending(found: list[Attempt], event: TaskEvent) -> None:
@@ -301,7 +309,8 @@ def _add_sending(found: list[Attempt], event: TaskEvent) -> None:
         if attempt.number == number and attempt.sent is None:
             break
     else:
-        attempt = Attempt(number=number)
+        attempt = Attempt()
+        attempt.number = number
         found.append(attempt)
     attempt.client = event.hostname or None
     add_sent(attempt, event)
@@ -322,7 +331,8 @@ def _of_started(run: list[Attempt], _: TaskEvent) -> Attempt | None:
     """Return the newest delivery of the earliest attempt that waits, None if all began."""
     found = None
     for attempt in reversed(run):
-        if attempt.waits and (found is None or (attempt.retries or 0) < (found.retries or 0)):
+        waits = attempt.started is None and attempt.ended is None
+        if waits and (found is None or (attempt.retries or 0) < (found.retries or 0)):
             found = attempt
     return found
 
@@ -364,47 +374,14 @@ _CHOICES: Final[Mapping[str, Callable[[list[Attempt], TaskEvent], Attempt | None
 
 #: What a task and its newest attempt have in common; few tasks have the rare ones.
 _COMMON: Final = attrgetter(
-    "timestamp", "pid", "sent", "received", "started",
+    "state", "timestamp", "pid", "sent", "received", "started",
     "succeeded", "ended", "measured", "retries", "result",
 )  # fmt: skip
-_SHOWN: Final = Attempt.__struct_fields__[Attempt.__struct_fields__.index("state") :]
-RARE: Final = _SHOWN[_SHOWN.index("failed") :]
-_RARE: Final = attrgetter(*RARE)
-_RARE_NAMES: Final = frozenset(RARE)
-_NOT_RARE: Final = (None,) * len(RARE)
+_NAMES: Final = tuple(Attempt.__annotations__)
+_SHOWN: Final = _NAMES[_NAMES.index("state") :]
+_RARE: Final = frozenset(_NAMES[_NAMES.index("failed") :])
 #: What a task shows of the attempt before while the newest waits.
 _LAST: Final = ("retried", "exception", "traceback")
-
-
-def show(task: Any, found: list[Attempt]) -> None:
-    """Show the newest attempt in a task, and of one that waits what came before it."""
-    *earlier, newest = found
-    task.state = newest.state
-    (
-        task.timestamp, task.pid, task.sent, task.received, task.started,
-        task.succeeded, task.ended, task.measured, task.retries, task.result,
-    ) = _COMMON(newest)  # fmt: skip
-    own = vars(task)
-    for name in [name for name in own if name in _RARE_NAMES]:
-        del own[name]
-    rare = _RARE(newest)
-    if rare != _NOT_RARE:
-        for name, value in zip(RARE, rare, strict=True):
-            if value is not None:
-                own[name] = value
-    worker = newest.worker
-    if earlier and newest.number and newest.waits:
-        last = earlier[-1]
-        worker = worker or last.worker
-        for name in _LAST:
-            own[name] = getattr(last, name)
-    task.worker = worker
-    task.attempts = tuple(earlier)
-    if newest.sent is None:
-        # A message that is delivered again was sent once.
-        for attempt in earlier:
-            if attempt.number == newest.number and attempt.sent is not None:
-                task.sent = attempt.sent
 
 
 # --- the events of a task that had several ---------------------------------------------
@@ -435,15 +412,14 @@ class History:
     """The events of a task that had more than one attempt or worker, and its attempts."""
 
     __slots__ = (
-        "_is_simple", "_last", "_until",
-        "attempts", "clock", "events", "given", "weight_bytes", "workers",
+        "attempts", "clock", "events", "given", "is_of_worker", "shown", "weight_bytes", "workers",
     )  # fmt: skip
 
     def __init__(
         self,
         events: Iterable[TaskEvent] = (),
         workers: "Mapping[str, Worker] | None" = None,
-        clock: tuple[bool, int] = (False, 0),
+        clock: int = 0,
         given: Mapping[str, Any] | None = None,
     ) -> None:
         #: In order of time.
@@ -451,17 +427,14 @@ class History:
         self.workers = dict(workers or {})
         #: The highest logical time of workers, or else of clients.
         self.clock = clock
+        self.is_of_worker = any(event.type != "task-sent" for event in self.events)
         #: What the task was made with by hand, and no event has.
         self.given = given or {}
-        self.attempts: list[Attempt] = []
-        self._last = place(self.events[-1]) if self.events else _FIRST
-        #: Whether all attempts have receipts, those of each worker in their order.
-        self._is_simple = False
-        #: The place of the last event of each worker.
-        self._until: dict[str, _Place] = {}
         self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, self.events))
-        if events:
-            self._rebuild()
+        self.attempts: list[Attempt] = []
+        #: The one that the task shows.
+        self.shown: Attempt | None = None
+        self._rebuild()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The classes of events are made by decoders.
@@ -470,133 +443,171 @@ class History:
 
     @classmethod
     def of(cls, task: Any) -> "History":
-        """Return the log of a task that has had one attempt."""
+        """Return the events of a task that has had one attempt."""
         worker = task.worker
         workers = {} if worker is None else {worker.hostname: worker}
         given = {}
         if task.first_received is None:
             values = {name: getattr(task, name, None) for name in ("worker", *_SHOWN)}
             given = {name: value for name, value in values.items() if value is not None}
-        return cls(_events_of(task), workers, (worker is not None, task.clock), given)
+        return cls(_events_of(task), workers, task.clock, given)
 
     def add(self, event: TaskEvent, worker: "Worker | None") -> bool:
         """Add an event; return False if it is there already."""
-        events, key = self.events, place(event)
+        events, at = self.events, event.timestamp or 0.0
+        index = len(events)
+        while index and events[index - 1].timestamp > at:  # type: ignore[operator]
+            index -= 1
+        if index and events[index - 1].timestamp == at:
+            key = place(event)
+            while index and place(events[index - 1]) > key:
+                index -= 1
+            if index and place(events[index - 1]) == key:
+                return False
         if worker is not None:
             self.workers[worker.hostname] = worker
-        if key > self._last:
-            events.append(event)
-            self._last = key
-        else:
-            index = bisect_left(events, key, key=place)
-            if index < len(events) and place(events[index]) == key:
-                return False
-            events.insert(index, event)
-        self.clock = max(self.clock, (event.type != "task-sent", event.clock or 0))
+        clock = event.clock or 0
+        if event.type == "task-sent":
+            if not self.is_of_worker:
+                self.clock = max(self.clock, clock)
+        elif clock > self.clock or not self.is_of_worker:
+            self.clock = clock
+            self.is_of_worker = True
         self.weight_bytes += event_bytes(event)
+        is_latest = index == len(events)
+        events.insert(index, event)
         if len(events) > EVENTS_MAX:
             del events[:-_EVENTS_KEPT]
             # What is left of an attempt would be taken for all of it.
             del events[: _first_begin(events)]
             self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, events))
             self._rebuild()
-        elif not self._follow(event, key, worker):
+        elif not (is_latest and self._follow(event)):
             self._rebuild()
         return True
 
-    def _follow(self, event: TaskEvent, key: _Place, worker: "Worker | None") -> bool:
-        """Add an event to the one attempt that it changes, as in order most do.
+    def _follow(self, event: TaskEvent) -> bool:
+        """Add the latest event to the one attempt that it is of.
 
-        Return False, and do nothing, if it may change others; `attempts` has to say then.
+        Return False, and do nothing, if it may change others, too: if another worker had
+        one, or there is one without a receipt, whose number may change.
         """
-        found, kind, hostname = self.attempts, event.type, event.hostname
-        if not self._is_simple:
+        found, kind = self.attempts, event.type
+        if not found or len(self.workers) != 1:
             return False
+        if kind != "task-sent" and event.hostname not in self.workers:
+            return False
+        run = [attempt for attempt in found if attempt.began is not None]
+        began: Any = 0.0
+        for attempt in run:
+            if attempt.received is None or attempt.retries is None or began > attempt.began:
+                return False
+            began = attempt.began
         if kind == "task-sent":
-            index = self._place_of_number(event.retries or 0, "sent")
-        elif worker is None or self._until.get(hostname, key) > key:
-            return False
-        elif kind == "task-received":
-            index = self._place_of_number(event.retries, "began")
-        else:
-            run = [each for each in found if each.worker_name == hostname]
-            chosen = _CHOICES.get(kind, _of_end)(run, event) if run else None
-            index = -1 if chosen is None else found.index(chosen)
-        if index < 0:
+            return self._follow_sent(event)
+        if kind == "task-received":
+            return self._follow_received(event)
+        chosen = _CHOICES.get(kind, _of_end)(run, event) if run else None
+        if chosen is None:
             return False
         # Those that were shown stay as they are.
-        if index < len(found):
-            attempt = found[index] = copy(found[index])
-        else:
-            attempt = Attempt(number=event.retries or 0)
-            found.append(attempt)
-        if kind == "task-sent":
-            attempt.client = hostname or None
-            add_sent(attempt, event)
-            return True
-        self._until[hostname] = key
-        if kind == "task-received":
-            attempt.worker, attempt.worker_name, attempt.began = worker, hostname, key[0]
-            add_received(attempt, event)
-        elif kind == "task-started":
+        index = found.index(chosen)
+        attempt = found[index] = chosen.__copy__()
+        if kind == "task-started":
             add_started(attempt, event)
         else:
             add_end(attempt, event)
         return True
 
-    def _place_of_number(self, number: int | None, moment: str) -> int:
-        """Return where the attempt is that a sending or receipt with this number is of.
+    def _follow_sent(self, event: TaskEvent) -> bool:
+        if event.retries is None or event.retries <= self.attempts[-1].number:
+            return False
+        attempt = Attempt()
+        attempt.number = event.retries
+        attempt.client = event.hostname or None
+        self.attempts.append(attempt)
+        add_sent(attempt, event)
+        return True
 
-        -1 if that is not plain: if there are several, or its `moment` is known.
-        """
-        found = self.attempts
-        if number is None:
-            return -1
-        if number > found[-1].number:
-            return len(found)
-        places = [index for index, each in enumerate(found) if each.number == number]
-        if len(places) != 1 or getattr(found[places[0]], moment) is not None:
-            return -1
-        # What was sent last and is received comes last, as it waits.
-        return places[0] if moment == "sent" or places[0] == len(found) - 1 else -1
+    def _follow_received(self, event: TaskEvent) -> bool:
+        found, number = self.attempts, event.retries
+        newest = found[-1]
+        if number is None or number < newest.number:
+            return False
+        if number > newest.number:
+            attempt = Attempt()
+            attempt.number = number
+            found.append(attempt)
+        elif newest.began is None and (len(found) == 1 or found[-2].number < number):
+            attempt = found[-1] = newest.__copy__()
+        else:
+            return False
+        attempt.worker_name = event.hostname
+        attempt.worker = self.workers[event.hostname]
+        attempt.began = event.timestamp
+        add_received(attempt, event)
+        return True
 
     def _rebuild(self) -> None:
-        workers = self.workers
-        # Without heartbeats the skew is no more than a guess.
-        skews = {name: each.skew for name, each in workers.items() if each.beats}
-        self.attempts = found = attempts(self.events, skews)
-        self._until = {}
-        for event in self.events:
-            if event.type != "task-sent":
-                self._until[event.hostname] = place(event)
-        begun: dict[str | None, float] = {}
-        hostnames: dict[int, str | None] = {}
-        self._is_simple = True
-        for attempt in found:
-            name = attempt.worker_name
-            attempt.worker = workers.get(name or "")
-            if attempt.began is not None:
-                in_order = attempt.began >= begun.get(name, 0.0)
-                # Where two workers share a number, their order may change with the skews.
-                alone = hostnames.setdefault(attempt.number, name) == name
-                self._is_simple &= attempt.received is not None and in_order and alone
-                begun[name] = attempt.began
+        workers, skews = self.workers, None
+        if len(workers) > 1:
+            # Without heartbeats the skew is no more than a guess.
+            skews = {name: each.skew for name, each in workers.items() if each.beats}
+        self.attempts = attempts(self.events, skews)
+        for attempt in self.attempts:
+            if attempt.worker_name is not None:
+                attempt.worker = workers.get(attempt.worker_name)
 
     def show(self, task: Any, event: TaskEvent) -> None:
         """Show in a task what is known with an event that was added."""
-        task.clock = self.clock[1]
-        show(task, self.attempts)
-        kind = event.type
-        if kind == "task-sent":
-            same = _SENDING(event) == _SENT(task) and _TASK(event) == _TASK(task)
-        else:
-            same = kind != "task-received" or _TASK(event) == _TASK(task)
-        if not same:
-            for name, value in announced(self.events).items():
-                setattr(task, name, task.uuid if value == task.uuid else value)
+        task.clock = self.clock
+        self.shown = show(task, self.attempts, self.shown)
+        if self._has_news(task, event):
+            for name, known in announced(self.events).items():
+                setattr(task, name, task.uuid if known == task.uuid else known)
         for name, value in self.given.items():
             if getattr(task, name, None) is None:
                 setattr(task, name, value)
+
+    @staticmethod
+    def _has_news(task: Any, event: TaskEvent) -> bool:
+        """Return whether an event says of the task as a whole what it does not show."""
+        if event.type == "task-sent":
+            return _SENDING(event) != _SENT(task) or _TASK(event) != _TASK(task)
+        return event.type == "task-received" and _TASK(event) != _TASK(task)
+
+
+def show(task: Any, found: Sequence[Attempt], shown: Attempt | None = None) -> Attempt:
+    """Show attempts in their task, unless it has `shown` the newest; return that one."""
+    *earlier, newest = found
+    waits = bool(earlier and newest.number and newest.waits)
+    if newest is not shown or waits:
+        _show(task, newest, earlier[-1] if waits else None)
+    task.attempts = tuple(earlier)
+    if newest.sent is None:
+        # A message that is delivered again was sent once.
+        for attempt in earlier:
+            if attempt.number == newest.number and attempt.sent is not None:
+                task.sent = attempt.sent
+    return newest
+
+
+def _show(task: Any, newest: Attempt, last: Attempt | None) -> None:
+    """Show an attempt in its task, and if it waits why the `last` one did not do."""
+    (
+        task.state, task.timestamp, task.pid, task.sent, task.received, task.started,
+        task.succeeded, task.ended, task.measured, task.retries, task.result,
+    ) = _COMMON(newest)  # fmt: skip
+    own = vars(task)
+    for name in [name for name in own if name in _RARE]:
+        del own[name]
+    for name, value in vars(newest).items():
+        if name in _RARE and value is not None:
+            own[name] = value
+    task.worker = newest.worker
+    if last is not None:
+        task.worker = newest.worker or last.worker
+        own.update({name: vars(last)[name] for name in _LAST if name in vars(last)})
 
 
 def _history(events: Iterable[Mapping[str, Any]], *known: Any) -> History:

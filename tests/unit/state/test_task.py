@@ -5,7 +5,7 @@ import pickle
 
 import celery.events.state
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evtools.state import CeleryTask as Task
@@ -93,17 +93,20 @@ def test_a_task_that_is_retried_keeps_its_older_attempts():
 
 
 @pytest.mark.parametrize("events", [SUCCESS, FAILURE], ids=["success", "failure"])
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_order_of_its_events_ends_in_the_same_task(events, data):
     shuffled = data.draw(st.permutations(events))
     assert account(task_of(shuffled)) == account(task_of(events))
 
 
+@settings(deadline=None)
 @given(st.permutations(RETRIED))
 def test_any_order_of_the_events_of_a_retry_ends_in_the_same_task(shuffled):
     assert account(task_of(shuffled)) == account(task_of(RETRIED))
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(RETRIED), max_size=5))
 def test_what_is_told_twice_was_true_the_first_time(again):
     assert account(task_of([*RETRIED, *again])) == account(task_of(RETRIED))
