@@ -11,7 +11,7 @@ from evtools.wire import Gap, Message, gap
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a tool tells its user about the connection.
+    """A change of the connection, for the user.
 
     `kind` is `listening`, `lost`, `retry` or `restored`, and of a recording
     `rewound` or `ended`; `text` is one line that shows no password.
@@ -41,7 +41,7 @@ class End:
 
 Item: TypeAlias = Chunk | Gap | Notice | End | None
 
-#: What a message costs us besides its body, roughly.
+#: Memory that a message takes besides its body, roughly.
 _MESSAGE_BYTES = 200
 
 
@@ -50,7 +50,7 @@ class Buffer:
 
     Bodies stay undecoded while they wait, at a third to a half of the memory, so
     `limit` (bytes) is honest.  What does not fit is dropped, newest first, and
-    `count_events` tells how many events that were; a gap record with the
+    `count_events` returns how many events that were; a gap record with the
     count takes the place of the hole.
 
     One thread puts, one thread takes; `wake` may be called from anywhere,

@@ -18,11 +18,11 @@ from evtools.wire import gap
 
 #: How long one look at the socket may take; stop() is noticed after it.
 TICK = 0.2
-#: The same, once somebody wants the end.
+#: The same, once the end was asked for.
 _LAST_LOOK = 0.01
 #: How long to wait for more in a busy stream, in seconds.  A process that wakes
 #: for hundreds of events at once spends a third less on each: its caches stay warm.
-#: It is the latency we add there; a quiet stream is read as events come.
+#: It adds this latency there; a quiet stream is read as events come.
 GATHER = 0.1
 #: Bytes within a second from which on a stream is busy: about 70 single events, or a
 #: few batches of the workers that send many.
@@ -35,7 +35,7 @@ Subscribe = Callable[[ConnectionSettings, int], Stream]
 
 @dataclass(slots=True)
 class Connectivity:
-    """What the reader thread tells about the connection; it alone writes it."""
+    """The state of the connection; only the reader thread writes it."""
 
     connected: bool = False
     #: In an attempt to connect: drivers do not let themselves be interrupted.
@@ -56,7 +56,7 @@ class _Pace:
         self._then = 0.0
 
     def is_busy(self, size: int, now: float) -> bool:
-        """Add what came `now`; tell whether the stream is busy."""
+        """Add the bytes that came `now`; return whether the stream is busy."""
         faded = min(1.0, max(0.0, now - self._then))
         self._recent = self._recent * (1.0 - faded) + size
         self._then = now
@@ -66,9 +66,9 @@ class _Pace:
 class Intake(threading.Thread):
     """Keep a subscription open and move its messages into the buffer.
 
-    Reconnect for ever, with backoff; a refused login or wrong settings end
-    the intake instead.  All that the tool must know travels through the
-    buffer, in order: chunks, gap records, notices, the end.
+    Reconnect without limit, with backoff; a refused login or wrong settings end the intake.
+    Everything for the tool goes through the buffer, in order: chunks, gap records, notices,
+    the end.
     """
 
     def __init__(
@@ -121,8 +121,8 @@ class Intake(threading.Thread):
     def _settle(self, lived: float) -> None:
         """Begin the waits anew after a connection worth the name.
 
-        One that was lost at once counts as a failed attempt: without a wait
-        we would hammer the broker.
+        One that was lost at once counts as a failed attempt: reconnecting without a wait
+        would hammer the broker.
         """
         if lived > LONGEST:
             self._waits = delays()
@@ -168,7 +168,7 @@ class Intake(threading.Thread):
         self._stopping.wait(wait)
 
     def _renewed(self, refusal: EvtoolsError) -> EvtoolsError | None:
-        """Read the address again after a refusal, and return None if it is another.
+        """Read the address again after a refusal, and return None if it has changed.
 
         Otherwise return what is wrong.  Once for each connection: tokens are others
         each time that one asks.
@@ -235,9 +235,9 @@ class Intake(threading.Thread):
                 buffer.close_hole(now)
 
     def _lose(self, exc: Exception) -> None:
-        told = diagnose(exc, self._settings)
-        self._lost_because = f"{self._settings.masked()}: {told.what}"
-        # A stream may know that it has heard nothing for longer than the broker.
+        diagnosis = diagnose(exc, self._settings)
+        self._lost_because = f"{self._settings.masked()}: {diagnosis.what}"
+        # A stream may know that the broker has been silent for longer.
         silent = self._clock.wall() - getattr(exc, "silent", 0.0)
         self._last_alive = min(self._last_alive or silent, silent)
         self._buffer.close_hole(self._clock.wall())

@@ -94,7 +94,7 @@ class EventReceiver:
             "event_queue_expires": queue_expires,
             "event_queue_exclusive": queue_exclusive,
             "event_queue_durable": queue_durable,
-            "accept": None if accept is None else _serialisers(accept),
+            "accept": None if accept is None else _serializers(accept),
             "routing_keys": None if routing_key is None else (routing_key,),
         }
         changes = {name: value for name, value in own.items() if value is not None}
@@ -115,9 +115,9 @@ class EventReceiver:
         self._codec = Codec(settings.accept)
         self._drop_codec = Codec(settings.accept)
         self._buffer = Buffer(settings.buffer_bytes, self._count)
-        # Who does not hear all cannot tell what is missing.
-        hears_all = self._wanted is None and not settings.event_queue
-        self._missed = MissedTasks() if hears_all else None
+        # Missing events show only to a receiver of all events.
+        receives_all = self._wanted is None and not settings.event_queue
+        self._missed = MissedTasks() if receives_all else None
         self._events = 0
         if self.connection is not None:
             name = settings.event_exchange
@@ -144,8 +144,8 @@ class EventReceiver:
     def batches(self, timeout: float | None = None) -> Iterator[list[EventFields]]:
         """Yield lists of events as they come, and [] after `timeout` seconds without.
 
-        A [] may also come early, when somebody wakes the receiver.  End after
-        `stop`, when all that had arrived has been given out.  Raise
+        A [] may also come early, when the receiver is woken.  End after `stop`, when all
+        that had arrived has been given out.  Raise
         AccessRefused or UsageError when trying on is no use, and
         BrokerUnavailable where the settings say not to reconnect.
         """
@@ -172,14 +172,13 @@ class EventReceiver:
                     case _:
                         batch = []
                         self._handle(part)
-                # What nobody sees (notices, events not wanted) is no reason to
-                # let the caller wait for longer.
+                # Notices, and events that are not wanted, do not prolong the wait.
                 if batch or item is None or patience.is_over():
                     yield batch
                     patience = _Patience(timeout)
 
     def _handle(self, item: Notice | End | None) -> None:
-        """Tell of the connection, or end; None says that somebody woke us."""
+        """Report a notice, or end; None is a wake-up."""
         if isinstance(item, Notice) and self._on_notice is not None:
             self._on_notice(item)
         if isinstance(item, End):
@@ -435,7 +434,7 @@ def _settings(given: Any, connection: Any, app: Any) -> ConnectionSettings:
         return settings
     return replace(
         settings,
-        accept=_serialisers({app.conf.event_serializer, "json"}),
+        accept=_serializers({app.conf.event_serializer, "json"}),
         **{name: getattr(app.conf, name) for name in _OF_APP},
     )
 
@@ -454,7 +453,7 @@ _MIME_TYPES: Final = {
 }
 
 
-def _serialisers(accept: Iterable[str]) -> tuple[str, ...]:
+def _serializers(accept: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({_MIME_TYPES.get(name, name) for name in accept}))
 
 

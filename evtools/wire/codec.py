@@ -1,11 +1,11 @@
-"""Message bodies to events: serialisers, compression, and what is wrong with them."""
+"""Message bodies to events: serializers, compression, and what is wrong with them."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from encodings.aliases import aliases
 from math import isfinite
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -92,20 +92,28 @@ class _Envelope(msgspec.Struct, rename="kebab", gc=False):
     properties: _Properties | None = None
 
 
+class _UsualProperties(msgspec.Struct, gc=False):
+    body_encoding: Literal["base64"]
+
+
+class _UsualHeaders(msgspec.Struct, gc=False):
+    compression: None = None
+
+
 class _UsualEnvelope(msgspec.Struct, rename="kebab", gc=False):
-    """An envelope as every Celery worker writes it; bytes are base64."""
+    """An envelope around plain JSON as every Celery worker writes it."""
 
     body: bytes
-    properties: _Properties
-    content_type: str
-    content_encoding: str
-    headers: _Headers
+    properties: _UsualProperties
+    content_type: Literal["application/json"]
+    content_encoding: Literal["utf-8"]
+    headers: _UsualHeaders
 
 
 class Codec:
     """Decode messages into events; count what is none.
 
-    `accept` names the serialisers to decode (json, msgpack, yaml, pickle).
+    `accept` names the serializers to decode (json, msgpack, yaml, pickle).
     """
 
     def __init__(
@@ -121,7 +129,7 @@ class Codec:
         self._max_bytes = max_bytes
         self._schema = Schema()
         self._envelope = msgspec.json.Decoder(_Envelope)
-        self._usual_envelope = msgspec.json.Decoder(_UsualEnvelope)
+        self._open_usual = msgspec.json.Decoder(_UsualEnvelope).decode
         #: Ill-formed input by kind, in the order of first appearance.
         self.defects: dict[str, Defect] = {}
 
@@ -130,22 +138,13 @@ class Codec:
 
         What is no event is left out and counted in `defects`.
         """
-        try:
-            usual = self._usual_body(message)
-        except _BROKEN_JSON:
-            usual = None
-        if usual is None:
+        body = self._plain_json(message)
+        if body is None:
             return self._decode_slowly(message)
-        body, content_type = usual
-        if content_type == _JSON:
-            try:
-                return self._typed(body)
-            except _BROKEN_JSON:
-                return self._unfit(body, message)
-        if content_type == _MSGPACK and len(body) <= _MSGPACK_MAX_BYTES:
-            with suppress(*_BROKEN_JSON):
-                return self._typed_msgpack(body)
-        return self._decode_slowly(message)
+        try:
+            return self._typed(body)
+        except _BROKEN_JSON:
+            return self._unfit(body, message)
 
     def decode(self, message: Message) -> list[EventFields]:
         """Return the events in `message` as dictionaries."""
@@ -167,6 +166,8 @@ class Codec:
     def _typed_msgpack(self, body: bytes) -> list[Event]:
         """Do the same with msgpack."""
         schema = self._schema
+        if len(body) > _MSGPACK_MAX_BYTES or _MSGPACK not in self._readers:
+            raise ValueError("not as usual")
         if body[:1] in _MSGPACK_LISTS:
             events: list[Event] = schema.msgpack_batch(body)
         else:
@@ -189,35 +190,29 @@ class Codec:
         event = self._schema.event
         return [event(fields) for fields in self._well_formed(value, body, _JSON)]
 
-    def _usual_body(self, message: Message) -> tuple[bytes, str] | None:
-        """Return the body of a message that needs no work, and its content type, else None.
-
-        Raise ValueError for an envelope that is not as Celery writes it.
-        """
+    def _plain_json(self, message: Message) -> bytes | None:
+        """Return the body of a message in JSON that needs no work, None of any other."""
         body, content_type, encoding, compression = message
-        if content_type == ENVELOPE and len(body) <= self._max_bytes:
-            body, content_type, encoding, compression = self._opened(body)
-        if (
-            compression
-            or encoding not in _UTF8
-            or len(body) > self._max_bytes
-            or content_type not in self._readers
-        ):
+        if len(body) > self._max_bytes or _JSON not in self._readers:
             return None
-        return body, content_type
-
-    def _opened(self, data: bytes) -> tuple[bytes, str, str, str | None]:
-        """Take a message out of a usual envelope; raise ValueError for others."""
-        usual = self._usual_envelope.decode(data)
-        if usual.properties.body_encoding != _BASE64:
-            raise ValueError("not as usual")
-        return (usual.body, usual.content_type, usual.content_encoding, usual.headers.compression)
+        if content_type == ENVELOPE:
+            try:
+                opened: bytes = self._open_usual(body).body
+            except _BROKEN_JSON:
+                return None
+            return opened
+        if content_type != _JSON or compression or encoding not in _UTF8:
+            return None
+        return body
 
     def _decode_slowly(self, message: Message) -> list[Event]:
         try:
             self._check_size(message)
             if message.content_type == ENVELOPE:
                 message = self.unwrap(message.body)
+            if message.content_type == _MSGPACK and not message.compression:
+                with suppress(*_BROKEN_JSON):
+                    return self._typed_msgpack(message.body)
             value = self._value(message)
         except DecodeError as error:
             self._count(error, message.body, message.content_type)

@@ -1,4 +1,4 @@
-"""Tasks that workers counted and no event told us about."""
+"""Tasks that workers counted and no event reported."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from evtools.wire.schema import from_fields
 _WORKERS_MAX: Final = 10_000
 _HOSTNAME_MAX: Final = 1024
 
-#: After so many heartbeats that add tasks without any start, events are off.
+#: Events are off after this many heartbeats that add tasks without any start.
 _DARK_BEATS_MAX: Final = 3
 
 #: The types of event with a worker's counters.
@@ -20,7 +20,7 @@ HEARTBEATS: Final = frozenset({"worker-heartbeat", "worker-online"})
 
 @dataclass(slots=True)
 class _Reading:
-    """What a worker said of itself in a heartbeat; `clock` is its logical time."""
+    """The counters of a heartbeat; `clock` is the worker's logical time."""
 
     pid: int
     clock: int
@@ -28,7 +28,7 @@ class _Reading:
     active: int
 
     def continues(self, earlier: "_Reading") -> bool:
-        """Tell whether both are of one life of the worker."""
+        """Return whether both are of one life of the worker."""
         return (
             self.pid == earlier.pid
             and self.clock > earlier.clock
@@ -42,8 +42,8 @@ class _Worker:
     #: starts that it counts may come after it.
     base: _Reading
     last: _Reading
-    #: Whether task events are on; we cannot know before the first start.
-    tells: bool = False
+    #: Whether task events are on; that is not known before the first start.
+    sends_events: bool = False
     #: Starts seen: settled ones, those the last heartbeat adds, later ones.
     settled: int = 0
     added: int = 0
@@ -62,7 +62,7 @@ class MissedTasks:
     """Compare `processed` of worker heartbeats with the task-started seen.
 
     A worker sends a task-started for every task that it counts, perhaps in a
-    later message than the heartbeat that counts it; their logical times tell
+    later message than the heartbeat that counts it; their logical times show
     which it counts.  A task that is active may be counted and not announced
     yet.  So the figure is a lower bound, except that a task type with
     `send_events=False` looks like one whose events are lost.  Nothing is
@@ -103,10 +103,10 @@ class MissedTasks:
             self._workers[hostname] = worker = _Worker(reading, reading)
             if len(self._workers) > _WORKERS_MAX:
                 self._workers.popitem(last=False)
-        elif not worker.tells:
+        elif not worker.sends_events:
             # Events may have been switched on just now: begin here.
-            tells = worker.added + worker.later > 0
-            self._workers[hostname] = worker = _Worker(reading, reading, tells=tells)
+            sends = worker.added + worker.later > 0
+            self._workers[hostname] = worker = _Worker(reading, reading, sends_events=sends)
         self._workers.move_to_end(hostname)
         if reading is worker.last:
             return 0
@@ -140,7 +140,7 @@ def _look_for_darkness(worker: _Worker) -> None:
     elif worker.grew:
         worker.dark += worker.grew
         worker.dark_beats += 1
-        worker.tells = worker.dark_beats < _DARK_BEATS_MAX
+        worker.sends_events = worker.dark_beats < _DARK_BEATS_MAX
 
 
 def _reading(event: Event) -> _Reading | None:

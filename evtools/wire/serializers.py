@@ -246,7 +246,7 @@ class _Reader:
 
 
 def _moment(data: bytes) -> dt.datetime:
-    if len(data) == 4:  # noqa: PLR2004  (the three forms are told by their lengths)
+    if len(data) == 4:  # noqa: PLR2004  (the three forms differ in length)
         seconds, nanoseconds = int.from_bytes(data, "big"), 0
     elif len(data) == 8:  # noqa: PLR2004
         nanoseconds, seconds = divmod(int.from_bytes(data, "big"), 1 << 34)

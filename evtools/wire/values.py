@@ -255,7 +255,7 @@ _KNOWN: Final[Mapping[str, Callable[..., Any]]] = {
 
 
 class Scale:
-    """Tells whether values are still few and short with everything named twice copied.
+    """Measures whether values are still few and short with everything named twice copied.
 
     Values and characters are counted, `limit` of them in all; each node is looked at
     once, however often it is named.
