@@ -193,7 +193,7 @@ def test_tab_goes_through_the_views_or_between_table_and_detail(terminal, sessio
     assert not session.detail.focused
     terminal.size = (80, 24)
     terminal.press("tab")
-    assert session.view == "tasks"
+    assert (session.view, session.detail.focused) == ("tasks", False)
 
 
 def test_enter_opens_the_detail_of_a_task_and_the_tasks_of_a_type(terminal, session):

@@ -162,6 +162,15 @@ def test_a_drill_down_comes_back_to_the_row_it_began_at(busy, session):
     assert not session.climb()
 
 
+def test_a_drill_down_leaves_the_other_view_at_its_first_row(busy, session):
+    session.show("types")
+    session.drill("tasks", "name:proj.*")
+    busy.press("j")
+    session.climb()
+    session.show("tasks")
+    assert session.table.focus_index == 0
+
+
 def test_a_drill_down_that_fails_leaves_no_trail(session):
     with pytest.raises(UsageError):
         session.drill("tasks", "state:nowhere")
