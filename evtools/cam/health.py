@@ -158,7 +158,7 @@ class Health:
 
 
 def adopt(camera: Any) -> bool:
-    """Tell a camera that its metrics are served; return whether it has any."""
+    """Return whether a camera has metrics, which then need no other place."""
     if not callable(getattr(camera, "families", None)):
         return False
     camera.is_served = True

@@ -89,7 +89,7 @@ class Counters:
 class StatusReporter:
     """Keep the counters of the stream and of the state, and report on them.
 
-    `sequence` is told of the connection.  `why` is the reason for having none.
+    `sequence` is notified of the connection.  `why` is the reason for having none.
     """
 
     def __init__(

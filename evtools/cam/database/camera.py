@@ -150,7 +150,7 @@ class _Sender:
 
 
 def task_of(uuid: str, log: TaskLog) -> Task:
-    """Return a task as its log tells it."""
+    """Return the task that these events make."""
     clocks: Any = _Clocks(log.ahead) if log.ahead else None
     task = Task(uuid, clocks)
     events = []
@@ -214,7 +214,7 @@ def rows_of_task(uuid: str, log: TaskLog) -> tuple[Row, list[Row]]:
 def row_of_worker(hostname: str, log: WorkerLog) -> Row:
     """Return the row of a worker."""
     state = State(max_bytes=_FOREVER_BYTES)
-    reports = sorted(log.told.values(), key=lambda each: (each.at, each.kind))
+    reports = sorted(log.newest.values(), key=lambda each: (each.at, each.kind))
     common: EventFields = {"clock": 0, "pid": 0, "utcoffset": 0}
     state.apply(
         {

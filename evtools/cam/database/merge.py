@@ -93,7 +93,7 @@ class WorkerLog(Struct):
     """The newest events of a worker by type, and when the last one came, by our clock."""
 
     last: float
-    told: dict[str, Report] = field(default_factory=dict)
+    newest: dict[str, Report] = field(default_factory=dict, name="told")
 
 
 # --- from events --------------------------------------------------------------------
@@ -169,10 +169,10 @@ def merged(one: TaskLog, other: TaskLog) -> TaskLog:
 
 def merged_workers(*logs: WorkerLog) -> WorkerLog:
     """Return logs of a worker as one."""
-    kinds = {kind for log in logs for kind in log.told}
-    newest = {kind: latest(log.told.get(kind) for log in logs) for kind in kinds}
-    told = {kind: report for kind, report in newest.items() if report is not None}
-    return WorkerLog(max(log.last for log in logs), told)
+    kinds = {kind for log in logs for kind in log.newest}
+    newest = {kind: latest(log.newest.get(kind) for log in logs) for kind in kinds}
+    found = {kind: report for kind, report in newest.items() if report is not None}
+    return WorkerLog(max(log.last for log in logs), found)
 
 
 def latest(reports: Iterable[Report | None]) -> Report | None:
@@ -317,7 +317,7 @@ class PendingEvents:
         is_short = kind == "worker-heartbeat" and event.processed is None
         if isinstance(event, WorkerEvent) and not is_short:
             report = report_of_worker(event, clean_own(event.extra))
-            log.told[kind] = latest((log.told.get(kind), report)) or report
+            log.newest[kind] = latest((log.newest.get(kind), report)) or report
 
     def _worker(self, hostname: str, received: float) -> WorkerLog:
         workers = self._pending.workers

@@ -153,7 +153,7 @@ def test_no_field_of_its_own_takes_the_place_of_what_a_worker_tells():
 worker_accounts = st.builds(
     WorkerLog,
     last=times,
-    told=st.dictionaries(
+    newest=st.dictionaries(
         st.sampled_from(["worker-online", "worker-heartbeat"]),
         st.builds(
             Report, st.just("worker"), times, st.fixed_dictionaries({"active": st.integers(0, 3)})
@@ -198,7 +198,7 @@ def test_events_are_noted_by_task_and_by_worker():
         WORKER: 20.25,
         OTHER: 10.25,
     }
-    assert list(notes.workers[WORKER].told) == ["worker-heartbeat"]
+    assert list(notes.workers[WORKER].newest) == ["worker-heartbeat"]
     assert (notes.events, notes.lost) == (3, 0)
 
 
@@ -253,18 +253,18 @@ def test_of_a_worker_the_newest_of_each_kind_is_noted():
         told("worker-custom", 14.0),
     )
     account = notes.workers[WORKER]
-    assert {kind: each.at for kind, each in account.told.items()} == {
+    assert {kind: each.at for kind, each in account.newest.items()} == {
         "worker-heartbeat": 12.0,
         "worker-online": 10.0,
     }
-    assert account.told["worker-heartbeat"].fields["active"] == 2
+    assert account.newest["worker-heartbeat"].fields["active"] == 2
     assert account.last == 14.25
 
 
 def test_the_answer_to_a_wake_up_tells_only_that_the_worker_is_there():
     notes = noted(told("worker-heartbeat", 10.0), told("worker-heartbeat", 12.0, processed=None))
     account = notes.workers[WORKER]
-    assert (account.told["worker-heartbeat"].at, account.last) == (10.0, 12.25)
+    assert (account.newest["worker-heartbeat"].at, account.last) == (10.0, 12.25)
 
 
 def test_a_client_is_no_worker():
@@ -292,7 +292,7 @@ def test_what_comes_back_comes_before_what_came_meanwhile():
     notes = pending.take()
     assert list(notes.tasks) == [UUID, "new"]
     assert sorted(kinds(notes.tasks[UUID])) == [*("task-received", "task-sent", "task-started")]
-    assert list(notes.workers[WORKER].told) == ["worker-online"]
+    assert list(notes.workers[WORKER].newest) == ["worker-online"]
     assert notes.workers[WORKER].last == 11.25
     assert notes.events == 4
     assert notes.bytes > taken.tasks[UUID].weight
