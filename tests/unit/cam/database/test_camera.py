@@ -348,6 +348,17 @@ def test_what_somebody_else_wrote_into_a_row_is_written_over(file, caplog):
     assert f"task {UUID}: its earlier events are unreadable" in caplog.text
 
 
+def test_values_that_somebody_else_wrote_are_no_obstacle(file, caplog):
+    written(file, life("received"))
+    odd = '{"first": 1, "last": 1, "steps": [["received", 11.0, {"retries": "x"}]]}'
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE tasks SET heard = ?", [odd])
+    connection.close()
+    [task] = written(file, life("received", "started", start=20.0))["tasks"]
+    assert (task["state"], task["retries"]) == ("STARTED", 0)
+    assert f"task {UUID}: its earlier events are unreadable" in caplog.text
+
+
 # --- clocks --------------------------------------------------------------------------
 
 

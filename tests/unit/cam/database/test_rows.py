@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evtools.cam.database import camera as module
@@ -215,8 +215,24 @@ def _lives(draw):
     return events
 
 
-@settings(max_examples=300, deadline=None)
-@given(_lives())
+#: Each differs in one thing from the life of one attempt.
+_ODD = [
+    [*life("sent", retries=1), *life("received", "started", start=11.0)],
+    [*life("sent", name="shop.other"), *life("received", start=11.0)],
+    [*life("sent", start=12.0), *life("received", start=11.0)],
+    [*life("received"), told("task-started", 11.0, hostname=OTHER)],
+    [*life("received", "started", "succeeded", "succeeded")],
+    life("received", "started", "retried", retries=1),
+    life("received", "started", eta="2026-11-21T00:00:00"),
+    life("received", "started", hostname=None),
+    life("started", "succeeded"),
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(_lives() | st.sampled_from(_ODD))
+@example(_ODD[0])
+@example(_ODD[3])
 def test_a_simple_life_is_understood_as_any_other(events):
     pending = PendingEvents()
     pending.observe(State().apply(events))
