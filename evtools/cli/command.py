@@ -12,7 +12,7 @@ import click
 
 from evtools.cli import main, options
 from evtools.cli.options import FLAG, Option, is_typed
-from evtools.cli.tools import family
+from evtools.cli.tools import CONTEXT, family
 from evtools.errors import EvtoolsError, UsageError
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: For every command; Celery's has no -h.
-CONTEXT: Final[Mapping[str, Any]] = {"help_option_names": ["-h", "--help"]}
 #: Where the context keeps the arguments as they were typed.
 ARGUMENTS: Final = "evtools.arguments"
 #: The width of the first column, the same in all groups of --help.

@@ -8,8 +8,7 @@ import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
 
 from evtools.cli import types
-from evtools.cli.command import CONTEXT
-from evtools.cli.tools import TOOLS, TOPICS, command
+from evtools.cli.tools import CONTEXT, TOOLS, TOPICS, command
 
 SHELLS: Final = ("bash", "zsh", "fish")
 #: Shell: the name under which it searches for the script.

@@ -17,7 +17,7 @@ from typing import Any, Final
 import click
 
 from evtools.cli import frozen, version
-from evtools.cli.command import CONTEXT
+from evtools.cli.tools import CONTEXT
 from evtools.errors import EvtoolsError
 from evtools.text import sanitize
 

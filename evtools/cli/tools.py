@@ -15,6 +15,9 @@ class Tool(NamedTuple):
     purpose: str
 
 
+#: For every command; Celery's has no -h.
+CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
+
 # fmt: off
 TOOLS: Final = {
     "top": Tool("evtop", "evtools.cli.top:evtop", "live view of the cluster, full screen"),
