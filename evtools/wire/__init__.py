@@ -23,7 +23,7 @@ from evtools.wire.events import (
 )
 from evtools.wire.joiner import Joiner
 from evtools.wire.missed import HEARTBEATS, MissedTasks
-from evtools.wire.schema import Record, Schema, from_fields, gap, tidy
+from evtools.wire.schema import Schema, from_fields, gap, tidy
 from evtools.wire.serializers import read_fields
 from evtools.wire.topology import (
     RedisTopics,
@@ -41,7 +41,7 @@ from evtools.wire.values import Lost
 __all__ = [
     "COMMON", "ENVELOPE", "FIELDS", "GAP", "HEARTBEATS", "MESSAGE_MAX_BYTES", "OWN_FIELDS",
     "TIME_MAX", "Codec", "CustomEvent", "Defect", "EnvelopeWriter", "Event", "EventFields", "Gap",
-    "Joiner", "LamportClock", "Lost", "Message", "MissedTasks", "Record", "RedisTopics", "Schema",
+    "Joiner", "LamportClock", "Lost", "Message", "MissedTasks", "RedisTopics", "Schema",
     "TaskEvent", "WorkerEvent", "bindings", "encode_line", "envelope", "escape_glob",
     "exchange_type", "from_fields", "gap", "group_from", "iso_utc", "make_class", "make_event",
     "moment", "open_envelope", "queue_arguments", "queue_name", "read_fields", "redis_topics",

@@ -228,11 +228,6 @@ class Event(msgspec.Struct, tag_field="type", forbid_unknown_fields=True, kw_onl
         }
 
     @property
-    def event(self) -> EventFields:
-        """The event as a dictionary, for those who still want one."""
-        return self.as_dict()
-
-    @property
     def joined(self) -> Mapping[str, Any]:
         """The fields of earlier events of the task that this one lacks."""
         known: Any = self.known

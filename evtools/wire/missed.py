@@ -4,8 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from evtools.wire.events import Event, EventFields
-from evtools.wire.schema import from_fields
+from evtools.wire.events import Event
 
 #: More workers than any cluster has; names are chosen by whoever publishes.
 _WORKERS_MAX: Final = 10_000
@@ -73,10 +72,8 @@ class MissedTasks:
         self.total = 0
         self._workers: OrderedDict[str, _Worker] = OrderedDict()
 
-    def observe(self, event: Event | EventFields) -> int:
+    def observe(self, event: Event) -> int:
         """Take in one event; return how many tasks it newly shows as missed."""
-        if isinstance(event, dict):
-            event = from_fields(event)
         if event.type == "task-started":
             self.started(event.hostname, event.clock)
         elif event.type in HEARTBEATS:

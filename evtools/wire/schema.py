@@ -15,7 +15,6 @@ from evtools.wire.events import (
     FREQ_MAX,
     GAP,
     HOURS_MAX,
-    NOTHING,
     OWN_FIELDS,
     TIME_MAX,
     Event,
@@ -172,14 +171,6 @@ def from_fields(fields: Mapping[str, Any], schema: Schema | None = None) -> Even
             event.original = dict(fields)
         event.local_received = event.timestamp or 0.0
     return event
-
-
-def Record(event: Mapping[str, Any] | Event, joined: Mapping[str, Any] = NOTHING) -> Event:  # noqa: N802
-    """Return the typed event of a dictionary and what is joined to it."""
-    typed = event if isinstance(event, Event) else from_fields(event)
-    if joined:
-        typed.known = joined
-    return typed
 
 
 # --- odd values -------------------------------------------------------------------

@@ -21,7 +21,7 @@ from evtools.top.columns import (
 from evtools.top.index import Matches
 from evtools.top.table import Detail, LiveTable, paragraph, raw
 from evtools.top.wording import event_story, event_style, event_word, text_of, was_cut
-from evtools.wire import Event, EventFields, Record, encode_line, moment
+from evtools.wire import Event, EventFields, encode_line, from_fields, moment
 
 MAX_EVENTS: Final = 20_000
 MAX_BYTES: Final = 32 * 1024 * 1024
@@ -193,7 +193,10 @@ class EventsView(LiveTable[EventFields]):
         """Return an event with what is known of its task."""
         uuid = event.get("uuid")
         task = self._state.tasks.find(uuid) if isinstance(uuid, str) else None
-        return Record(event) if task is None else Record(event, _OfTask(task))
+        typed = from_fields(event)
+        if task is not None:
+            typed.known = _OfTask(task)
+        return typed
 
     @property
     def columns(self) -> tuple[Column, ...]:

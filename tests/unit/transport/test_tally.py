@@ -1,10 +1,10 @@
 from evtools.transport.tally import Tally
-from evtools.wire import Record
 from tools.gaps import gap
+from tools.typed import event_of
 
 
 def records(*events):
-    return [Record(event) for event in events]
+    return [event_of(event) for event in events]
 
 
 def test_events_and_lines_are_counted():

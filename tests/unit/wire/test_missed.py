@@ -7,9 +7,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evtools.wire.missed import MissedTasks
+from evtools.wire import missed as module
+from tools.typed import event_of
 
 HOST = "celery@w1"
+
+
+class MissedTasks(module.MissedTasks):
+    """The same, for events as dictionaries."""
+
+    def observe(self, event):
+        return super().observe(event_of(event))
 
 
 class Worker:
