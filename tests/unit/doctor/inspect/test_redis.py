@@ -274,14 +274,19 @@ def test_a_binding_goes_with_its_list_whoever_listens(examine, client, redis_url
     assert [(orphan.kind, orphan.kept) for orphan in found] == [("list", ""), ("binding", "")]
 
 
-def test_who_may_not_ask_who_listens_leaves_bindings(examine, client, redis_url, monkeypatch):
+def test_who_may_not_ask_leaves_bindings_and_knows_no_sizes(
+    examine, client, redis_url, monkeypatch
+):
     def refuse(*_, **__):
         raise module.NoPermissionError
 
-    client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.dead")
+    client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.gone")
+    client.rpush("celeryev.dead", ONE)
     monkeypatch.setattr(Redis, "client_list", refuse)
-    (orphan,) = examine(redis_url).orphans([]).found
-    assert orphan.kept == "we may not ask who listens"
+    monkeypatch.setattr(Redis, "memory_usage", refuse)
+    listed, binding = examine(redis_url).orphans([]).found
+    assert listed.size_bytes is None
+    assert binding.kept == "we may not ask who listens"
 
 
 def test_where_there_are_too_many_bindings_that_is_said(examine, client, redis_url, monkeypatch):

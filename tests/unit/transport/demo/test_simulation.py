@@ -132,6 +132,13 @@ def test_what_runs_ends_only_by_a_signal(rehearsal, worker, send):
     assert (event["terminated"], event["signum"], event["expired"]) == (True, 9, False)
 
 
+def test_only_the_last_revoked_tasks_are_remembered(worker, monkeypatch):
+    monkeypatch.setattr(module, "REVOKED_MAX", 3)
+    for number in range(10):
+        worker.revoke(f"u{number}")
+    assert list(worker._revoked) == ["u7", "u8", "u9"]
+
+
 def test_what_has_expired_is_not_run(rehearsal, worker, send):
     worker.queues.clear()
     task = send(BY_NAME["shop.reports.build"])
