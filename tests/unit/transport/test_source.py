@@ -22,5 +22,5 @@ def test_statistics_are_a_picture_of_one_moment():
 @pytest.mark.parametrize("source", [EventReceiver, RecordingReader])
 def test_every_source_offers_the_same(source):
     offered = {name for name in vars(Source) if not name.startswith("_")}
-    assert offered == {"batches", "statistics", "stop", "close"}
+    assert offered == {"batches", "events", "statistics", "stop", "close"}
     assert all(callable(getattr(source, name)) for name in offered)
