@@ -399,6 +399,9 @@ class Task:
                 extra, at = _merged(known, known_at, timestamp, fields)
             elif timestamp < known_at:
                 return 0
+            elif _is_same(known, fields):
+                self.extra_at = timestamp
+                return 0
         size = size_of(extra)
         if size > KEPT_MAX_BYTES:
             return 0
@@ -436,6 +439,18 @@ CELERYS: Final = frozenset().union(
 def _is_free(kind: Any, name: str) -> bool:
     """Return whether no attribute of a task has a name."""
     return not hasattr(kind, name) and name not in Task.__annotations__
+
+
+#: Values that are cheap to compare.
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+
+
+def _is_same(known: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    """Return whether plain fields of the same names are the same."""
+    for name, value in fields.items():
+        if value.__class__ not in _PLAIN or value != known[name]:
+            return False
+    return True
 
 
 def _merged(
