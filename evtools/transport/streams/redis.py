@@ -120,7 +120,11 @@ class RedisStream:
 
     def _handle(self, reply: Any) -> None:
         match reply:
-            case [b"pmessage", source, channel, data] | [b"message", channel as source, data]:
+            case [b"pmessage", source, bytes(channel), bytes(data)] | [
+                b"message",
+                bytes(channel) as source,
+                bytes(data),
+            ]:
                 # Redis delivers a message once for every topic that matches it; AMQP once
                 # for a queue.
                 is_first = len(self._sources) == 1 or self._first_match(channel) == source

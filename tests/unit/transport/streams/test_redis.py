@@ -246,6 +246,13 @@ def test_what_no_server_says_to_a_subscriber_ends_the_stream(make_wire, odd):
     assert isinstance(caught.value, wire.stream.errors)
 
 
+@pytest.mark.parametrize("patterns", [["/0.*"], ["/0.*", "/1.*"]])
+def test_a_message_without_a_body_is_none(make_wire, patterns):
+    wire = make_wire(patterns=patterns)
+    nothing = pmessage(b"").removesuffix(b"$0\r\n\r\n") + b"$-1\r\n"
+    assert wire.send(nothing + pmessage(b"1")) == [Message(b"1", ENVELOPE)]
+
+
 def test_a_channel_that_looks_like_an_end_of_line_is_a_channel(make_wire):
     wire = make_wire()
     odd = b"/0.a\r\n$3\r\nabc\r\n"
