@@ -1,10 +1,10 @@
 """What happened in a cluster over sliding windows: counts, rates and quantiles."""
 
 from evtools.state.statistics.failures import FailureGroup
-from evtools.state.statistics.quantiles import Quantiles
 from evtools.state.statistics.rows import (
     OTHERS,
     UNKNOWN,
+    Quantiles,
     QueueStatistics,
     Totals,
     TypeStatistics,

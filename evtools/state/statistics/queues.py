@@ -3,8 +3,14 @@
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from evtools.state.statistics.cells import PUBLISHED, RECEIVED, WORKER
-from evtools.state.statistics.rows import OTHERS, UNKNOWN, QueueStatistics
+from evtools.state.statistics.rows import (
+    OTHERS,
+    PUBLISHED,
+    RECEIVED,
+    UNKNOWN,
+    WORKER,
+    QueueStatistics,
+)
 from evtools.state.statistics.windows import Windows
 
 if TYPE_CHECKING:

@@ -1,17 +1,20 @@
 """Statistics of a cluster, from what its events changed."""
 
 import math
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 from evtools.state.attempts import STARTED as STARTED_STATE
-from evtools.state.statistics.cells import (
+from evtools.state.statistics.failures import FailureGroup, Failures
+from evtools.state.statistics.queues import Queues
+from evtools.state.statistics.rows import (
     CANCELLED,
     EVENTS,
     FAILED,
+    OTHERS,
     RECEIVED,
     REJECTED,
     RETRIED,
@@ -21,22 +24,16 @@ from evtools.state.statistics.cells import (
     SKEWED,
     STARTED,
     SUCCEEDED,
+    UNKNOWN,
     WAIT_LONGEST,
     WAIT_SHORTEST,
-    run_cell,
-    stretch,
-    wait_cell,
-)
-from evtools.state.statistics.failures import FailureGroup, Failures
-from evtools.state.statistics.flow import Flow
-from evtools.state.statistics.queues import Queues
-from evtools.state.statistics.rows import (
-    OTHERS,
-    UNKNOWN,
     QueueStatistics,
     Totals,
     TypeStatistics,
     WorkerStatistics,
+    run_cell,
+    stretch,
+    wait_cell,
 )
 from evtools.state.statistics.windows import Windows, merge
 from evtools.wire import TIME_MAX
@@ -50,6 +47,54 @@ _RUNNING_MAX: Final = 10_000
 _RUNNING_BYTES: Final = 250
 _ALL: Final = "all"
 _TIME_MAX: Final = float(TIME_MAX)
+
+
+#: How far back the flow goes, in seconds.
+REACH: Final = 300
+
+
+class Flow:
+    """Events per second over the last five minutes."""
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self) -> None:
+        #: Seconds in which events came, oldest first, and how many.
+        self._seconds: deque[tuple[float, int]] = deque(maxlen=REACH + 1)
+
+    def add(self, now: float, count: int) -> None:
+        """Count events of the second that `now` is in."""
+        second = now // 1
+        if self._seconds and self._seconds[-1][0] >= second:
+            second, before = self._seconds.pop()
+            count += before
+        self._seconds.append((second, count))
+
+    def rates(self, columns: int, now: float) -> list[float]:
+        """Return events per second in so many columns, newest last.
+
+        Columns are whole seconds wide and stand still: they move on by one
+        at a time.  The second that is not over yet is in none.
+        """
+        if columns < 1:
+            return []
+        width = -(-REACH // columns)
+        end = now // 1
+        newest = (end - 1) // width
+        sums = [0] * columns
+        for second, count in self._seconds:
+            column = columns - 1 + (second // width - newest)
+            if 0 <= column < columns and second < end:
+                sums[int(column)] += count
+        rates = [total / width for total in sums]
+        rates[-1] = sums[-1] / (end - newest * width)
+        return rates
+
+    def peak(self, now: float) -> float:
+        """Return the most events that came in one of these seconds."""
+        return max(
+            (count for second, count in self._seconds if now - REACH <= second < now), default=0.0
+        )
 
 
 class Statistics:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.state.statistics.cells import (
+from evtools.state.statistics.rows import (
     BUCKETS,
     ERROR_MAX,
     LONGEST,

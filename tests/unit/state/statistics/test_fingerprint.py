@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.state.statistics.fingerprint import TEXT_MAX, Fingerprint, blank, fingerprint
+from evtools.state.statistics.failures import TEXT_MAX, Fingerprint, blank, fingerprint
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from evtools.state.statistics.flow import REACH, Flow
+from evtools.state.statistics.statistics import REACH, Flow
 
 #: The beginning of a column, however wide they are.
 T = 300.0 * 3_333_333

@@ -5,16 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.state.statistics.cells import (
+from evtools.state.statistics.rows import (
     ERROR_MAX,
     RUN,
     SHORTEST,
     SKEWED,
     WAIT,
+    Quantiles,
+    quantiles,
     run_cell,
     wait_cell,
 )
-from evtools.state.statistics.quantiles import Quantiles, quantiles
 
 
 def exact(values, share):

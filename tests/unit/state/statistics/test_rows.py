@@ -1,6 +1,6 @@
 import pytest
 
-from evtools.state.statistics.cells import (
+from evtools.state.statistics.rows import (
     EVENTS,
     FAILED,
     PUBLISHED,
@@ -8,10 +8,13 @@ from evtools.state.statistics.cells import (
     RETRIED,
     SUCCEEDED,
     WORKER,
+    QueueStatistics,
+    Totals,
+    TypeStatistics,
+    WorkerStatistics,
     run_cell,
     wait_cell,
 )
-from evtools.state.statistics.rows import QueueStatistics, Totals, TypeStatistics, WorkerStatistics
 
 CELLS = {
     PUBLISHED: 40,
