@@ -16,8 +16,6 @@ Matches: TypeAlias = Callable[[Any], bool]
 BUDGET: Final = 0.015
 #: How many subjects are worked on between two looks at the clock.
 _STRIDE: Final = 1024
-#: From this number on, changes that wait for a refresh are cleared of what is gone.
-_CHANGES_MAX: Final = 50_000
 
 
 class LiveIndex(Generic[S]):
@@ -28,7 +26,7 @@ class LiveIndex(Generic[S]):
     `work`: `waiting` is how much that is.  A new filter is asked about the
     newest first, and a new order takes them in first; the others are missing
     until then.  The result never depends on the way that led to it, once
-    nothing is left.
+    nothing is left.  No more is noted than there are subjects, if each that ends is forgotten.
 
     To sort, the value of each subject is kept, and the whole list is sorted by these
     whenever `keys` finds that something has changed.  That costs 8 to 20 ms for 80 000
@@ -47,7 +45,6 @@ class LiveIndex(Generic[S]):
         self.arrived = 0
         #: What was noted, None for what may be gone; and what of that is being applied.
         self._changes: dict[str, S | None] = {}
-        self._changes_max = _CHANGES_MAX
         self._coming: Iterator[tuple[str, S | None]] = iter(())
         self._coming_left = 0
         self._matches: Matches | None = None
@@ -92,13 +89,6 @@ class LiveIndex(Generic[S]):
         for key, subject in pairs:
             changes.pop(key, None)
             changes[key] = subject
-        if len(changes) > self._changes_max:
-            self._changes = {
-                key: subject
-                for key, subject in changes.items()
-                if subject is None or self._is_alive(key, subject)
-            }
-            self._changes_max = max(self._changes_max, 2 * len(self._changes))
 
     def forget(self, keys: Iterable[str]) -> None:
         """Note that subjects exist no more."""
@@ -178,7 +168,6 @@ class LiveIndex(Generic[S]):
         if not self._coming_left:
             changes, self._changes = self._changes, {}
             self._coming, self._coming_left = iter(changes.items()), len(changes)
-            self._changes_max = max(_CHANGES_MAX, 2 * len(self.subjects))
 
     def work(self) -> None:
         """Take in some of what has changed, ask the filter, and work out values."""

@@ -8,7 +8,6 @@ import pytest
 
 from evtools.errors import BrokerUnavailable, FilterError, UsageError
 from evtools.state import State
-from evtools.top import batch
 from evtools.top.batch import Batch, run
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Notice
@@ -534,7 +533,3 @@ def test_a_signal_ends_it_in_order(capfd, number):
     timer.join()
     assert capfd.readouterr().out.startswith("STATE")
     assert signal.getsignal(number) is before
-
-
-def test_the_exit_statuses_are_those_of_grep():
-    assert (batch.EXIT_OK, batch.EXIT_NOT_EXPECTED) == (0, 1)

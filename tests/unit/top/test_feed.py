@@ -9,7 +9,7 @@ from evtools.clock import SystemClock
 from evtools.errors import BrokerUnavailable, UsageError
 from evtools.top.feed import ROOM, SLICE, BrokerStats, Ended, Feed, open_source, watched
 from evtools.top.options import TopOptions
-from evtools.transport import ConnectionSettings, EventReceiver, Statistics
+from evtools.transport import ConnectionSettings, Statistics
 from evtools.transport.queues import Depth
 from evtools.transport.recording.reader import RecordingReader
 from servers.process import wait_until
@@ -273,20 +273,9 @@ def test_a_recording_is_replayed_and_stays_open(stack, recording):
     assert [notice.kind for notice in told] == ["ended"]
 
 
-def test_in_batch_mode_a_recording_ends(stack, recording):
-    tape = opened(stack, read=(recording,), batch=True, speed=float("inf"))
-    assert sum(len(batch) for batch in tape.batches()) == 5
-
-
 def test_a_recording_that_is_not_there_is_refused(stack):
     with pytest.raises(UsageError, match="cannot read"):
         opened(stack, read=("/none",))
-
-
-def test_otherwise_a_broker_is_listened_to(stack):
-    receiver = opened(stack)
-    assert isinstance(receiver, EventReceiver)
-    assert receiver.settings is SETTINGS
 
 
 def test_with_a_demo_the_cluster_is_the_simulated_one():

@@ -1,16 +1,13 @@
 """Tests for evtools.top.index."""
 
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evtools.top import index
-from evtools.top.columns import RenderContext, count_column, fields_of, name_column
 from evtools.top.index import BUDGET, LiveIndex
-from evtools.top.table import LiveTable
 from tools.clock import FakeClock
 
 
@@ -93,12 +90,6 @@ def test_what_changed_last_comes_first():
     assert things.index.arrived == 3
 
 
-def test_nothing_changes_before_a_refresh():
-    things = Things()
-    things.change("a", 1)
-    assert things.index.keys() == []
-
-
 def test_a_filter_is_asked_about_what_was_there_and_what_comes():
     things = Things()
     for number in range(10):
@@ -131,19 +122,6 @@ def test_a_filter_that_takes_long_begins_with_the_newest():
     assert len(things.refresh()) == 200
 
 
-def test_what_is_forgotten_before_it_was_asked_about_is_not_shown():
-    things = Things(Slow())
-    for number in range(200):
-        things.change(str(number), 9)
-    things.index.settle()
-    things.index.set_filter(large)
-    for number in range(50):
-        things.forget(str(number))
-    while things.index.waiting:
-        things.refresh()
-    assert len(things.refresh()) == 150
-
-
 def test_a_filter_that_drifts_is_asked_again():
     things = Things()
     limit = [5]
@@ -160,21 +138,6 @@ def test_a_filter_that_drifts_is_asked_again():
     assert things.refresh() == ["6", "7", "8", "9"]
 
 
-def test_a_sort_places_what_changes():
-    things = Things()
-    for key, value in zip("abc", (2, 3, 1), strict=True):
-        things.change(key, value)
-    things.refresh()
-    things.index.sort(order, descending=True)
-    assert things.refresh() == ["b", "a", "c"]
-    assert things.refresh() == ["b", "a", "c"]
-    things.change("c", 9)
-    things.forget("b")
-    assert things.refresh() == ["c", "a"]
-    things.index.sort(None)
-    assert things.refresh() == ["c", "a"]
-
-
 def test_a_sort_that_takes_long_begins_with_the_newest():
     things = Things(Slow())
     for number in range(200):
@@ -189,18 +152,6 @@ def test_a_sort_that_takes_long_begins_with_the_newest():
     while things.index.waiting:
         keys = things.refresh()
     assert keys == [str(number) for number in range(199, -1, -1)]
-
-
-def test_what_moves_by_itself_is_placed_at_every_refresh():
-    things = Things()
-    for key, value in zip("abc", (2, 3, 1), strict=True):
-        things.change(key, value)
-    things.refresh()
-    things.index.sort(order, moves=lambda thing: thing.serial == 1)
-    assert things.refresh() == ["c", "a", "b"]
-    things.live["a"].value = 9
-    things.live["c"].value = 8
-    assert things.refresh() == ["c", "b", "a"]
 
 
 def test_what_moves_is_looked_at_in_turn():
@@ -261,8 +212,7 @@ def test_another_object_can_stand_for_a_subject():
     assert things.index.subjects["a"] is things.live["a"]
 
 
-def test_changes_that_nobody_looks_at_do_not_pile_up(monkeypatch):
-    monkeypatch.setattr(index, "_CHANGES_MAX", 10)
+def test_changes_that_nobody_looks_at_do_not_pile_up():
     things = Things()
     things.index.refresh()
     for number in range(1000):
@@ -291,118 +241,3 @@ def test_an_index_is_what_a_rebuild_from_scratch_would_be(steps, slow):
     while things.index.waiting:
         keys = things.refresh()
     assert keys == things.rebuilt()
-
-
-# --- as a table --------------------------------------------------------------------
-
-COLUMNS = (
-    name_column("name", "NAME", "the name", lambda row, _: row.name),
-    count_column("count", "COUNT", "how many", lambda row, _: row.count),
-)
-LENS = RenderContext(100.0)
-
-
-class Table(LiveTable):
-    """A table of what it is told of."""
-
-    name = "things"
-    title = "Things"
-    noun = "things"
-    default_sort = "name"
-
-    def __init__(self):
-        self.live = {}
-        self.orders = 0
-        super().__init__(FakeClock(), FakeClock().wall)
-
-    @property
-    def columns(self):
-        return COLUMNS
-
-    @property
-    def fields(self):
-        return fields_of(COLUMNS, self.now)
-
-    def _is_alive(self, key, subject):
-        return self.live.get(key) is subject
-
-    def _note(self):
-        pass
-
-    def _order(self):
-        self.orders += 1
-        if self.sort_key == "name":
-            return None
-        return lambda things: [thing.count for thing in things]
-
-    def change(self, name, count):
-        thing = self.live.setdefault(name, SimpleNamespace(name=name, count=0))
-        thing.count = count
-        self._index.take([(name, thing)])
-
-    def forget(self, name):
-        del self.live[name]
-        self._index.forget([name])
-
-
-def filled():
-    table = Table()
-    for name, count in (("a", 3), ("b", 1), ("c", 2)):
-        table.change(name, count)
-    table.refresh(LENS)
-    return table
-
-
-def keys(table):
-    return list(table.cursor.keys)
-
-
-def test_subjects_come_as_they_are_told_of():
-    table = filled()
-    assert keys(table) == ["c", "b", "a"]
-    assert (table.total, table.arrived, table.waiting) == (3, 3, 0)
-    assert table.subject("a").count == 3
-    assert table.subject("x") is None
-
-
-def test_an_order_is_made_when_it_changes():
-    table = filled()
-    table.sort_by("count")
-    assert keys(table) == ["a", "c", "b"]
-    table.refresh(LENS)
-    assert table.orders == 2
-    table.invert()
-    assert keys(table) == ["b", "c", "a"]
-    assert table.orders == 3
-
-
-def test_a_filter_is_asked_at_once_and_about_what_comes():
-    table = filled()
-    table.set_filter("count>1")
-    assert keys(table) == ["c", "a"]
-    table.change("b", 5)
-    table.refresh(LENS)
-    assert keys(table) == ["b", "c", "a"]
-    table.set_filter("")
-    assert len(table) == 3
-
-
-def test_what_is_forgotten_loses_its_mark():
-    table = filled()
-    table.marks.update("ab")
-    table.forget("b")
-    table.refresh(LENS)
-    assert table.marks == {"a"}
-    assert keys(table) == ["c", "a"]
-
-
-def test_a_frozen_table_goes_on_searching_what_it_has():
-    table = filled()
-    table.frozen = True
-    table.change("d", 9)
-    table.set_filter("count>1")
-    table.refresh(LENS)
-    assert keys(table) == ["c", "a"]
-    table.frozen = False
-    table.refresh(LENS)
-    assert keys(table) == ["d", "c", "a"]

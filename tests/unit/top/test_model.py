@@ -44,11 +44,6 @@ def screen():
     return Screen()
 
 
-def test_there_are_six_views_in_order(screen):
-    assert tuple(screen.model.views) == VIEWS
-    assert all(view.title for view in screen.model.views.values())
-
-
 def test_events_reach_every_view(screen):
     screen.take(screen.life.beat(), *screen.life.failure("t"))
     for view in VIEWS:
@@ -357,14 +352,6 @@ def test_the_depth_of_queues_is_shown(screen):
     assert screen.model.views["queues"].record("mail")["depth"] == 17
 
 
-def test_an_empty_view_is_diagnosed(screen):
-    screen.look()
-    assert screen.model.diagnosis("tasks")[0] == "No tasks yet."
-    screen.take(screen.life.started("t"))
-    screen.look()
-    assert screen.model.diagnosis("tasks") == []
-
-
 # --- anything -----------------------------------------------------------------------
 
 JUNK = st.one_of(
@@ -512,10 +499,6 @@ def test_heartbeats_alone_mean_that_events_are_off(view):
     assert "w0@host, w1@host, w2@host, w3@host, w4@host, ..." in text
     assert "-E" in text
     assert "6 of them report running tasks right now" in text
-
-
-def test_an_event_of_nobody_means_the_same():
-    assert "-E" in said("tasks", {"type": "custom"}, notices=LISTENING)
 
 
 def test_idle_workers_are_not_said_to_run_anything():

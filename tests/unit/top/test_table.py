@@ -8,7 +8,7 @@ from evtools.errors import FilterError, UsageError
 from evtools.top import table as table_module
 from evtools.top.columns import RenderContext, count_column, fields_of, name_column
 from evtools.top.model import Model
-from evtools.top.table import HOLD, Cursor, SnapshotTable, TableModel, labelled, paragraph, raw
+from evtools.top.table import HOLD, Cursor, SnapshotTable, TableModel, paragraph, raw
 from tools.clock import FakeClock
 
 COLUMNS = (
@@ -198,25 +198,6 @@ def test_the_next_column_sorts(table):
     assert table.sort_key == "name"
 
 
-def test_the_cursor_goes_to_the_ends(table):
-    table.end()
-    assert table.focus_key == "a"
-    table.home()
-    assert table.focus_key == "d"
-    table.move(-1)
-    assert table.focus_key == "d"
-
-
-def test_a_row_is_sought(table):
-    assert table.seek(lambda row: row["count"] < 3, 1)
-    assert table.focus_key == "b"
-    assert table.seek(lambda row: row["count"] == 4, -1)
-    assert table.focus_key == "d"
-    assert not table.seek(lambda row: row["count"] == 4, -1)
-    del table.rows["c"]
-    assert not table.seek(lambda row: row["name"] == "c", 1)
-
-
 def test_marks_are_toggled_and_are_targets(table):
     assert table.targets() == ["d"]
     table.toggle_mark()
@@ -279,27 +260,10 @@ def test_what_was_on_the_screen_can_be_shown_again(table):
     assert keys(table) == ["c"]
 
 
-def test_a_picture_nobody_looked_at_is_empty(table):
-    assert table.snapshot().rows == ()
-
-
 def test_a_row_is_taken_away_as_plain_values(table):
     assert table.record("d") == {"name": "d", "count": 4, "more": None, "last": None}
     assert json.loads(table.as_json("a"))["count"] == 1
     assert len(list(table.records())) == 4
-
-
-def test_other_columns_are_fitted_anew_and_only_they(table, monkeypatch):
-    fitted = []
-    resize = table.resize
-    monkeypatch.setattr(table, "resize", lambda cols: fitted.append(cols) or resize(cols))
-    table.refresh(RenderContext(100.0))
-    assert fitted == []
-    monkeypatch.setattr(Plain, "columns", COLUMNS[:2])
-    table.refresh(RenderContext(100.0))
-    table.refresh(RenderContext(101.0))
-    assert fitted == [table.screen_cols]
-    assert len(table.slots) == 2
 
 
 def test_a_stream_says_how_to_get_back_to_its_end():
@@ -366,14 +330,6 @@ def test_a_filter_knows_the_columns(fruit):
     assert fruit.filter_text == "count>2 p"
 
 
-def test_rows_that_are_read_no_more_go(fruit):
-    del fruit.rows[0]
-    assert fruit.subject("apple") is not None
-    fruit.refresh(RenderContext(101.0))
-    assert fruit.subject("apple") is None
-    assert "apple" not in keys(fruit)
-
-
 def test_a_detail_explains_every_column(fruit):
     detail = fruit.detail("pear")
     assert detail.title == "pear"
@@ -394,11 +350,6 @@ def at(keys, index=0, *, newest_last=False):
     if index:
         cursor.to(index)
     return cursor
-
-
-def test_it_begins_where_new_rows_come_in():
-    assert at("abc").key == "a"
-    assert at("abc", newest_last=True).key == "c"
 
 
 def test_at_the_top_it_stays_at_the_top():
@@ -494,11 +445,6 @@ def test_the_newest_of_a_stream_is_followed_until_the_cursor_moves():
 
 
 # --- the text of a detail ----------------------------------------------------------
-
-
-def test_what_is_known_has_a_label():
-    pairs = [("queue", "mail"), ("eta", None), ("name", "a\x1bb")]
-    assert labelled(pairs) == ("queue         mail", "name          a\\x1bb")
 
 
 def test_a_text_keeps_its_lines_and_nothing_else():

@@ -92,13 +92,6 @@ def test_what_had_no_room_leads_nowhere():
     assert table.drill("(others)") is None
 
 
-def test_types_can_be_filtered():
-    life = Life()
-    table, _ = types_of(*life.success("a", "proj.ok"), *life.failure("b", "proj.bad"))
-    table.set_filter("share>50")
-    assert list(table.cursor.keys) == ["proj.bad"]
-
-
 # --- workers ------------------------------------------------------------------
 
 
@@ -226,14 +219,6 @@ def test_workers_can_be_filtered_by_what_they_are(workers):
     assert list(workers.table.cursor.keys) == ["a@h"]
     workers.table.set_filter("field.nonsense:1")
     assert len(workers.table) == 0
-
-
-def test_all_that_is_known_is_exported(workers):
-    workers.take(workers.life.beat())
-    workers.refresh()
-    record = workers.table.record("w1@host")
-    assert (record["worker"], record["status"], record["active"]) == ("w1@host", "online", 1)
-    assert workers.table.detail("w1@host").title == "w1@host"
 
 
 # --- queues -------------------------------------------------------------------

@@ -9,16 +9,7 @@ from evtools.text import width
 from evtools.top.columns import RenderContext
 from evtools.top.ui.theme import STYLES
 from evtools.top.views.tasks import _TREES as TREES
-from evtools.top.views.tasks import (
-    MAX_DEPTH,
-    TasksView,
-    grow,
-    plain_task,
-    run_of,
-    state_of,
-    task_detail,
-    tops,
-)
+from evtools.top.views.tasks import MAX_DEPTH, TasksView, grow, run_of, state_of, task_detail, tops
 from tools.clock import FakeClock
 from tools.life import Life
 
@@ -141,14 +132,6 @@ def test_tasks_of_the_same_rank_come_newest_first(tasks):
     assert tasks.refresh() == ["c", "b", "a", "d"]
 
 
-def test_ages_can_be_turned_round(tasks):
-    life = tasks.life
-    tasks.take(*[life.succeeded(uuid) for uuid in "abc"])
-    assert tasks.refresh() == ["c", "b", "a"]
-    tasks.table.invert()
-    assert tasks.refresh() == ["a", "b", "c"]
-
-
 def test_times_of_day_stand_in_the_place_of_ages(tasks):
     tasks.take(tasks.life.started("a"))
     tasks.refresh(time_style="utc")
@@ -175,11 +158,6 @@ def test_a_task_without_a_name_has_a_question_mark(tasks):
     assert tasks.column("name") == ["?"]
 
 
-def test_other_events_concern_no_task(tasks):
-    tasks.take(tasks.life.beat(), {"type": "custom"})
-    assert tasks.refresh() == []
-
-
 def test_what_the_state_forgets_the_table_forgets():
     tasks = Tasks(max_tasks=3)
     tasks.take(*[tasks.life.succeeded(str(number)) for number in range(3)])
@@ -194,14 +172,6 @@ def test_what_the_state_forgets_the_table_forgets():
     assert tasks.table.record("0") == {}
     tasks.state.clear()
     assert tasks.refresh() == []
-
-
-def test_a_filter_that_cannot_see_says_so(tasks):
-    tasks.take(tasks.life.received("a"))
-    tasks.refresh()
-    tasks.table.set_filter("queue:mail")
-    (note,) = tasks.table.notes()
-    assert note.startswith("queue: unknown for 100% of tasks")
 
 
 # --- frozen -----------------------------------------------------------------------
@@ -549,16 +519,6 @@ def test_a_progress_note_is_told():
     assert any("percent" in line for line in seen(*events).sections["Info"])
 
 
-def test_plain_fields_are_json_without_objects():
-    life = Life()
-    state = State()
-    state.apply(life.failure("t"))
-    plain = plain_task(state.tasks["t"])
-    assert plain["hostname"] == "w1@host"
-    assert plain["state"] == "FAILURE"
-    assert list(plain)[:3] == ["uuid", "name", "state"]
-
-
 @given(
     st.lists(
         st.sampled_from(["sent", "received", "started", "succeeded", "failed"]),
@@ -598,22 +558,8 @@ def test_children_stand_below_their_parent():
     assert lines("a", FAMILY) == ["a", "├─ b", "│  └─ d", "└─ c", "   └─ e"]
 
 
-def test_a_terminal_without_lines_gets_ascii():
-    assert lines("ax", FAMILY, ascii_only=True) == [
-        *("a", "|- b", "|  `- d", "`- c", "   `- e", "x")
-    ]
-
-
-def test_what_is_closed_hides_its_children():
-    assert lines("a", FAMILY, closed={"b", "d"}) == ["a", "├─ + b", "└─ c", "   └─ e"]
-
-
 def test_there_are_no_more_rows_than_wanted():
     assert lines("a", FAMILY, max_rows=2) == ["a", "├─ b"]
-
-
-def test_a_root_that_is_named_twice_stands_once():
-    assert lines("aba", {"a": ["b"]}) == ["a", "└─ b"]
 
 
 def test_cycles_are_harmless():
@@ -631,12 +577,6 @@ def test_the_top_is_the_highest_ancestor_that_is_shown():
     parents = {"d": "b", "b": "a", "e": "c", "c": "a", "x": "gone", "a": None}
     assert list(tops("debx", parents.get, set("abcdex"))) == ["a", "x"]
     assert list(tops("de", parents.get, set("bcde"))) == ["b", "c"]
-
-
-def test_a_cycle_has_one_top():
-    parents = {"a": "b", "b": "c", "c": "b"}
-    assert list(tops("abc", parents.get, set("abc"))) == ["b"]
-    assert list(tops("x", {"x": "x"}.get, {"x"})) == ["x"]
 
 
 @given(st.dictionaries(st.integers(0, 20), st.integers(0, 20)))
