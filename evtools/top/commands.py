@@ -13,9 +13,9 @@ from typing import Final, TypeAlias, TypeVar
 from evtools.errors import FilterError, UsageError
 from evtools.filters import caret
 from evtools.text import clip, human_size, parse_duration, sanitize
-from evtools.top.choices import THEMES, TIME_STYLES, VIEWS, WINDOWS
+from evtools.top.choices import THEMES, TIME_STYLES, VIEWS, WINDOWS, Output
 from evtools.top.control import ACTIONS, BY_NAME, Action, Request, actions_for, prepare, target_of
-from evtools.top.export import Exporter, Recording
+from evtools.top.export import Recording, new_recording, render_table, save
 from evtools.top.options import REFRESH_MIN
 from evtools.top.session import Session
 from evtools.top.ui import screen
@@ -42,41 +42,34 @@ _Choices: TypeAlias = Callable[[Session], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: what it does with the text behind its name, and the words that fit there.
+    """A command; errors are raised as EvtoolsError.
 
-    Failures are raised as EvtoolsError.
+    One that takes a text has `choices`, the words that complete it.
     """
 
-    do: Callable[[Session, str], object]
-    choices: _Choices = lambda _: ()
+    do: Callable[..., object]
+    choices: _Choices | None
 
 
 COMMANDS: Final[dict[str, Command]] = {}
 #: Other names, from other tools.
 _ALIASES: Final = {"q": "quit", "q!": "quit", "h": "help", "w": "export jsonl"}
 
-_Plain: TypeAlias = Callable[[Session], object]
-_WithText: TypeAlias = Callable[[Session, str], object]
+_Do = TypeVar("_Do", bound=Callable[..., object])
 
 
-def command(name: str) -> Callable[[_Plain], _Plain]:
-    """Make a function a command that takes nothing."""
+def command(name: str, choices: _Choices | None = None) -> Callable[[_Do], _Do]:
+    """Make a function of a session a command; with `choices` it takes a text as well."""
 
-    def register(do: _Plain) -> _Plain:
-        COMMANDS[name] = Command(lambda session, _: do(session))
-        return do
-
-    return register
-
-
-def command_with(name: str, choices: _Choices = lambda _: ()) -> Callable[[_WithText], _WithText]:
-    """Make a function a command that takes a text; `choices` completes it."""
-
-    def register(do: _WithText) -> _WithText:
+    def register(do: _Do) -> _Do:
         COMMANDS[name] = Command(do, choices)
         return do
 
     return register
+
+
+def _any_text(_: Session) -> Sequence[str]:
+    return ()
 
 
 def run(session: Session, line: str) -> None:
@@ -93,7 +86,10 @@ def run(session: Session, line: str) -> None:
             f"there is no command {name}",
             f"did you mean {near[0]}?" if near else "Tab after : shows them all",
         )
-    found.do(session, text.strip())
+    if found.choices is None:
+        found.do(session)
+    else:
+        found.do(session, text.strip())
 
 
 def complete(session: Session, text: str) -> tuple[int, Sequence[str]]:
@@ -101,7 +97,8 @@ def complete(session: Session, text: str) -> tuple[int, Sequence[str]]:
     name, blank, argument = text.partition(" ")
     if not blank:
         return 0, [one for one in sorted(COMMANDS) if one.startswith(name)]
-    choices = COMMANDS[name].choices(session) if name in COMMANDS else ()
+    found = COMMANDS.get(name)
+    choices = found.choices(session) if found is not None and found.choices is not None else ()
     return len(name) + 1, [one for one in choices if one.startswith(argument)]
 
 
@@ -119,7 +116,7 @@ def _command_line(session: Session) -> None:
 # --- views and ways out -----------------------------------------------------------------
 
 
-@command_with("view", lambda _: VIEWS)
+@command("view", lambda _: VIEWS)
 def _view(session: Session, text: str) -> None:
     """Show a view, and perhaps filter it: `view workers web-1`."""
     name, _, rest = text.partition(" ")
@@ -230,7 +227,7 @@ def _detail(session: Session) -> DetailPane:
     return session.detail
 
 
-@command_with("search")
+@command("search", _any_text)
 def _search(session: Session, text: str) -> None:
     pane = _detail(session)
 
@@ -293,7 +290,7 @@ _FIELD_KEYS: Final = {
 }  # fmt: skip
 
 
-@command_with("filter")
+@command("filter", _any_text)
 def _filter(session: Session, text: str) -> None:
     if text:
         _apply_filter(session, text)
@@ -443,7 +440,7 @@ def _column(session: Session, name: str) -> str:
     raise UsageError(f"there is no column {name.strip()} here", f"there are {names}")
 
 
-@command_with("sort", _columns_of)
+@command("sort", _columns_of)
 def _sort(session: Session, name: str) -> None:
     """Sort by a column; `-` before it reverses the order."""
     table = session.table
@@ -463,7 +460,7 @@ def _sort(session: Session, name: str) -> None:
     )
 
 
-@command_with("columns", _columns_of)
+@command("columns", _columns_of)
 def _columns(session: Session, text: str) -> None:
     """Choose the columns: their names with commas between, or `auto`."""
     names = None if text in ("", "auto") else [_column(session, one) for one in text.split(",")]
@@ -557,7 +554,7 @@ def _chosen(text: str, choices: Sequence[_Word], now: _Word, noun: str) -> _Word
     raise UsageError(f'invalid {noun} "{text}"', f"there are {', '.join(choices)}")
 
 
-@command_with("window", lambda _: WINDOWS)
+@command("window", lambda _: WINDOWS)
 def _window(session: Session, text: str) -> None:
     window = _chosen(text, WINDOWS, session.model.options.window, "window")
     session.model.options.window = window
@@ -565,7 +562,7 @@ def _window(session: Session, text: str) -> None:
     session.say(f"figures of the last {window}" if window != "all" else "all figures")
 
 
-@command_with("time", lambda _: TIME_STYLES)
+@command("time", lambda _: TIME_STYLES)
 def _time(session: Session, text: str) -> None:
     style = _chosen(text, TIME_STYLES, session.model.options.time_style, "style of times")
     session.model.options.time_style = style
@@ -573,7 +570,7 @@ def _time(session: Session, text: str) -> None:
     session.say(f"times: {style}")
 
 
-@command_with("theme", lambda _: THEMES)
+@command("theme", lambda _: THEMES)
 def _theme(session: Session, text: str) -> None:
     theme = _chosen(text, THEMES, session.model.options.theme, "theme")
     session.model.options.theme = theme
@@ -581,7 +578,7 @@ def _theme(session: Session, text: str) -> None:
     session.say(f"theme {theme}")
 
 
-@command_with("refresh")
+@command("refresh", _any_text)
 def _refresh(session: Session, text: str) -> None:
     try:
         seconds = parse_duration(text)
@@ -591,7 +588,7 @@ def _refresh(session: Session, text: str) -> None:
     session.say(f"refreshed every {session.model.options.refresh:g}s")
 
 
-@command_with("ascii", lambda _: ("on", "off"))
+@command("ascii", lambda _: ("on", "off"))
 def _ascii(session: Session, text: str) -> None:
     wanted = not session.glyphs.ascii if text in ("", "toggle") else text == "on"
     session.glyphs = ASCII if wanted else UNICODE
@@ -607,7 +604,7 @@ def _mouse(session: Session) -> None:
     session.say("mouse on; hold Shift to select text" if session.mouse else "mouse off")
 
 
-@command_with("set", lambda _: _SETTABLE)
+@command("set", lambda _: _SETTABLE)
 def _set(session: Session, text: str) -> None:
     """`set NAME VALUE`, as `NAME VALUE` alone would do."""
     name, _, value = text.replace("=", " ").partition(" ")
@@ -705,7 +702,7 @@ def _step(session: Session, step: int) -> None:
     session.say(f"as it was at {model.context().time_of_day(picture.as_of)}")
 
 
-@command_with("seek")
+@command("seek", _any_text)
 def _seek(session: Session, text: str) -> None:
     replay = _replay(session)
     if not text:
@@ -737,7 +734,7 @@ def _moment(session: Session, text: str, position: float) -> float:
         raise UsageError(f'invalid time "{text}"', _MOMENTS) from None
 
 
-@command_with("speed")
+@command("speed", _any_text)
 def _speed(session: Session, text: str) -> None:
     replay = _replay(session)
     try:
@@ -786,20 +783,21 @@ def _put(session: Session, text: str) -> None:
         session.display.send(sequence)
         session.say(f"copied, if the terminal allows it: {clip(sanitize(text), _COPY_COLS)}")
     else:
-        path = Exporter(session.clock).copied(text)
+        path = save(session.clock, "copy", "txt", [text])
         session.say(f"too long for a clipboard; it is in {path}")
 
 
-def _export_rows(session: Session, output: str) -> None:
-    exporter = Exporter(session.clock)
-    path = exporter.json(session.table) if output == "jsonl" else exporter.csv(session.table)
+def _export_rows(session: Session, output: Output, extension: str) -> None:
+    table = session.table
+    path = save(session.clock, table.name, extension, render_table(table, output))
     session.say(f"{len(session.table)} rows in {path}")
 
 
 def _screenshot(session: Session) -> None:
     # The picture on the terminal still has the menu in which it was asked for.
     picture = screen.draw(session, session.display.size())
-    path = Exporter(session.clock).screenshot(session.view, map(plain, picture.lines))
+    lines = (plain(line).rstrip() for line in picture.lines)
+    path = save(session.clock, session.view, "txt", lines)
     session.say(f"screenshot in {path}")
 
 
@@ -807,7 +805,7 @@ def _toggle_recording(session: Session) -> None:
     if session.feed.recording is not None:
         _stop_recording(session)
     else:
-        _start_recording(session, Exporter(session.clock).recording())
+        _start_recording(session, new_recording(session.clock))
 
 
 def _stop_recording(session: Session) -> None:
@@ -822,15 +820,15 @@ def _start_recording(session: Session, recording: Recording) -> None:
     session.say(f"recording into {recording.path}")
 
 
-_EXPORTS: Final[dict[str, _Plain]] = {
-    "jsonl": partial(_export_rows, output="jsonl"),
-    "csv": partial(_export_rows, output="csv"),
+_EXPORTS: Final[dict[str, Callable[[Session], None]]] = {
+    "jsonl": partial(_export_rows, output="json", extension="jsonl"),
+    "csv": partial(_export_rows, output="csv", extension="csv"),
     "screenshot": _screenshot,
     "recording": _toggle_recording,
 }
 
 
-@command_with("export", lambda _: tuple(_EXPORTS))
+@command("export", lambda _: tuple(_EXPORTS))
 def _export(session: Session, kind: str) -> None:
     if kind:
         if kind not in _EXPORTS:
@@ -850,7 +848,7 @@ def _export(session: Session, kind: str) -> None:
     )
 
 
-@command_with("record")
+@command("record", _any_text)
 def _record(session: Session, path: str) -> None:
     if not path:
         _toggle_recording(session)
@@ -889,7 +887,7 @@ def _targets(session: Session, action: Action) -> list[str]:
     return list(dict.fromkeys(one for one in found if one is not None))
 
 
-@command_with("actions")
+@command("actions", _any_text)
 def _actions(session: Session, name: str) -> None:
     if name:
         act(session, name)

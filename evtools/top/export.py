@@ -114,56 +114,39 @@ class Recording:
             self.error = self.error or error.message
 
 
-class Exporter:
-    """Write files called evtop-SUBJECT-TIME.EXTENSION; none is ever overwritten.
+def save(clock: Clock, subject: str, extension: str, lines: Iterable[str]) -> str:
+    """Write lines into a new file called evtop-SUBJECT-TIME.EXTENSION; return its name.
 
-    They go into `folder`, by default where evtop was started.  Each method returns the name
-    of its file and raises OutputError when there is none.
+    It is where evtop was started, and never overwrites another.  Raise OutputError when
+    there is none.
     """
+    path, file = _new(clock, subject, extension)
+    try:
+        with file:
+            file.writelines(f"{line}\n" for line in lines)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    return str(path)
 
-    def __init__(self, clock: Clock, folder: Path | None = None) -> None:
-        self._clock = clock
-        self._folder = folder or Path()
 
-    def json(self, table: TableModel) -> str:
-        return self._save(table.name, "jsonl", render_table(table, "json"))
+def new_recording(clock: Clock) -> Recording:
+    """Begin a recording in a new file; raise OutputError when there is none."""
+    path, file = _new(clock, "recording", "jsonl")
+    file.close()
+    return Recording(str(path), clock)
 
-    def csv(self, table: TableModel) -> str:
-        return self._save(table.name, "csv", render_table(table, "csv"))
 
-    def screenshot(self, view: str, screen: Iterable[str]) -> str:
-        return self._save(view, "txt", (line.rstrip() for line in screen))
-
-    def copied(self, text: str) -> str:
-        """Write a text that is too long for the clipboard of the terminal."""
-        return self._save("copy", "txt", [text])
-
-    def recording(self) -> Recording:
-        path, file = self._new("recording", "jsonl")
-        file.close()
-        return Recording(str(path), self._clock)
-
-    def _save(self, subject: str, extension: str, content: Iterable[str]) -> str:
-        path, file = self._new(subject, extension)
+def _new(clock: Clock, subject: str, extension: str) -> tuple[Path, IO[str]]:
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(clock.wall()))
+    stem = f"evtop-{subject}-{moment}"
+    for number in range(1, _NUMBERS):
+        name = stem if number == 1 else f"{stem}-{number}"
+        path = Path(f"{name}.{extension}")
         try:
-            with file:
-                file.writelines(f"{line}\n" for line in content)
+            file = open_safely(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            continue
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
-        return str(path)
-
-    def _new(self, subject: str, extension: str) -> tuple[Path, IO[str]]:
-        """Return a new file, open to be written."""
-        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock.wall()))
-        stem = f"evtop-{subject}-{moment}"
-        for number in range(1, _NUMBERS):
-            name = stem if number == 1 else f"{stem}-{number}"
-            path = self._folder / f"{name}.{extension}"
-            try:
-                file = open_safely(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-            except FileExistsError:
-                continue
-            except OSError as error:
-                raise OutputError(f"cannot write {path}: {error.strerror}") from error
-            return path, os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace")
-        raise OutputError(f"cannot write {stem}.{extension}: too many of that name")
+        return path, os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace")
+    raise OutputError(f"cannot write {stem}.{extension}: too many of that name")

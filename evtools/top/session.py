@@ -4,6 +4,7 @@ import math
 import os
 import resource
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,7 @@ class OwnCost:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._looked, self._used = clock.monotonic(), _used_seconds()
+        self._looked, self._used = clock.monotonic(), time.process_time()
         #: Since the last look, as a share of one CPU: 1.0 is all of it.
         self.cpu = 0.0
         self.bytes = _resident_bytes()
@@ -42,15 +43,10 @@ class OwnCost:
         """Measure anew; looks within a tenth of a second change nothing."""
         now = self._clock.monotonic()
         if now - self._looked >= 0.1:  # noqa: PLR2004  (see above)
-            used = _used_seconds()
+            used = time.process_time()
             self.cpu = (used - self._used) / (now - self._looked)
             self._looked, self._used = now, used
             self.bytes = _resident_bytes()
-
-
-def _used_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _resident_bytes() -> int:

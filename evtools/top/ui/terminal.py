@@ -6,7 +6,7 @@ import os
 import signal
 import termios
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Final, Self, TypeAlias
@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeAlias
 import urwid
 
 from evtools.clock import Clock
-from evtools.signals import Handler, install, put_back
+from evtools.signals import EndingSignals
 from evtools.top.keys import canonical
 from evtools.top.ui.theme import Glyphs, palette
 from evtools.top.ui.widgets import Line, fitted
@@ -394,7 +394,7 @@ _SAME_KEY_PRESS: Final = 0.3
 _INTERRUPTED: Final = 130
 
 
-class Signals:
+class Signals(EndingSignals):
     """Turn signals into flags that the loop of the screen looks at.
 
     INT is a ctrl-c, which means what the key means at that moment; TERM and HUP end; after
@@ -404,29 +404,18 @@ class Signals:
     """
 
     def __init__(self, wake: Callable[[], None], give_up: Callable[[], None], clock: Clock) -> None:
-        self.ending = False
-        self._continued = False
-        self._interrupted_at: float | None = None
+        super().__init__(wake, clock)
         self._wake = wake
         self._give_up = give_up
-        self._clock = clock
-        self._before: Mapping[int, object] = {}
+        self._continued = False
+        self.handlers |= {signal.SIGHUP: self.end, signal.SIGCONT: self._continue}
 
     def __enter__(self) -> Self:
-        table: dict[int, Handler] = {
-            signal.SIGINT: self._interrupt,
-            signal.SIGTERM: self._end,
-            signal.SIGHUP: self._end,
-            signal.SIGCONT: self._continue,
-        }
-        self._before = install(table)
+        super().__enter__()
         # A process that was stopped for changing the terminal from the background goes on
-        # with that, without being told that it was interrupted.
+        # with that, without an error that says it was interrupted.
         signal.siginterrupt(signal.SIGCONT, False)  # noqa: FBT003  (C's signature)
         return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        put_back(self._before)
 
     def interrupted(self) -> bool:
         """Return whether there was an INT since the last time this was asked."""
@@ -449,8 +438,4 @@ class Signals:
 
     def _continue(self, _number: int, _frame: FrameType | None) -> None:
         self._continued = True
-        self._wake()
-
-    def _end(self, _number: int, _frame: FrameType | None) -> None:
-        self.ending = True
         self._wake()

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from evtools.errors import FilterError, UsageError
+from evtools.errors import FilterError
 from evtools.filters import compile_filter
 from evtools.top.choices import THEMES, VIEWS
 from evtools.top.commands import COMMANDS, complete, run
@@ -118,14 +118,46 @@ def test_every_key_of_the_screen_is_a_command():
             assert binding.command.partition(" ")[0] in COMMANDS
 
 
-def test_an_unknown_command_is_met_with_a_guess(session):
-    with pytest.raises(UsageError) as caught:
-        run(session, "sotr name")
-    assert caught.value.message == "there is no command sotr"
-    assert caught.value.hint == "did you mean sort?"
-    with pytest.raises(UsageError) as caught:
-        run(session, "zzzz")
-    assert "Tab" in caught.value.hint
+_RETRIES = "filter state:retry"  # there are none
+_DETAIL = "there is no detail to read (Enter opens it)"
+_REPLAY = "only in a replay (evtop -r FILE replays a recording)"
+
+
+@pytest.mark.parametrize(
+    ("commands", "message"),
+    [
+        (["sotr name"], "there is no command sotr (did you mean sort?)"),
+        (["zzzz"], "there is no command zzzz (Tab after : shows them all)"),
+        (["view nowhere"], "there is no view nowhere (there are tasks, types, workers"),
+        (["window 7m"], 'invalid window "7m" (there are 1m, 5m, 15m'),
+        (["theme neon"], 'invalid theme "neon" (there are dark, light'),
+        (["time x"], 'invalid style of times "x" (there are age, local'),
+        (["refresh soon"], 'invalid duration "soon"'),
+        (["set colour red"], "there is no option colour (there are theme, refresh"),
+        (["sort weight"], "there is no column weight here (there are state, name"),
+        (["columns name,weight"], "there is no column weight here (there are state, name"),
+        (["filter save bad"], "there is no filter to save"),
+        ([_RETRIES, "keep"], "this row has no value to filter by"),
+        ([_RETRIES, "copy"], "there is no row to copy"),
+        ([_RETRIES, "copy-row"], "there is no row to copy"),
+        ([_RETRIES, "detail"], "there is no row to look at"),
+        (["search x"], _DETAIL),
+        (["search-next"], _DETAIL),
+        (["wrap"], _DETAIL),
+        (["full"], _DETAIL),
+        (["section-next"], _DETAIL),
+        (["view workers", "tree"], "only in the view of tasks (1 shows it)"),
+        (["view types", "next-failure"], "only in the views of tasks and events (1 shows the"),
+        (["step-back"], "only a paused display can be stepped (p pauses it)"),
+        (["seek 14:30"], _REPLAY),
+        (["speed 2"], _REPLAY),
+        (["export pdf"], "pdf cannot be exported (there are jsonl, csv"),
+    ],
+)
+def test_a_command_that_cannot_be_carried_out_says_why(terminal, commands, message):
+    for line in commands:
+        terminal.command(line)
+    assert terminal.message.startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +210,6 @@ def test_a_view_is_named_and_perhaps_filtered(terminal, session):
     assert session.table.filter_text == "name:proj.task1"
     terminal.command("view types /name:task2")
     assert session.table.filter_text == "name:task2"
-    terminal.command("view nowhere")
-    assert "there is no view nowhere" in terminal.message
 
 
 def test_tab_goes_through_the_views_or_between_table_and_detail(terminal, session):
@@ -417,12 +447,6 @@ def test_sections_are_turned(terminal, pane):
     assert pane.section == before
 
 
-@pytest.mark.parametrize("command", ["search x", "search-next", "wrap", "full", "section-next"])
-def test_without_a_detail_there_is_nothing_to_read(terminal, command):
-    terminal.command(command)
-    assert terminal.message == "there is no detail to read (Enter opens it)"
-
-
 # --- filter -------------------------------------------------------------------------------
 
 
@@ -539,8 +563,6 @@ def test_names_of_fields_are_completed(terminal, session, text, completed):
 
 
 def test_a_filter_is_saved_and_used_in_another_one(terminal, session, table):
-    terminal.command("filter save bad")
-    assert terminal.message == "there is no filter to save"
     terminal.command("filter state:fail OR state:retry")
     terminal.command("filter save bad")
     assert terminal.message == "saved: write @bad in a filter"
@@ -581,9 +603,6 @@ def test_a_value_of_the_row_is_kept_or_excluded(terminal, table):
     terminal.press("!", "s")
     assert "NOT state" in table.filter_text
     assert terminal.session.history.lines("filter")[-1] == table.filter_text
-    terminal.command("filter state:retry")
-    terminal.press("=")
-    assert terminal.message == "this row has no value to filter by"
 
 
 # --- order and columns --------------------------------------------------------------------
@@ -628,12 +647,6 @@ def test_columns_are_chosen_by_name_or_title(terminal, table):
     assert table.chosen is None
 
 
-@pytest.mark.parametrize("command", ["columns name,weight", "sort weight"])
-def test_an_unknown_column_is_refused_with_those_that_there_are(terminal, command):
-    terminal.command(command)
-    assert terminal.message.startswith("there is no column weight here (there are state, name")
-
-
 def test_a_row_or_the_newest_is_followed(terminal):
     terminal.press("j", "F")
     assert terminal.message == "following this row"
@@ -663,8 +676,6 @@ def test_failures_are_gone_to(terminal, table):
     assert terminal.message == "no failure further up"
     terminal.press("G", "e")
     assert terminal.message == "no failure further down"
-    terminal.press("2", "e")
-    assert terminal.message == "only in the views of tasks and events (1 shows the tasks)"
 
 
 def test_the_events_of_a_task_are_gone_to(terminal, session):
@@ -681,8 +692,6 @@ def test_the_tree_is_switched_on_and_off(terminal, table):
     assert terminal.message == "tree view on"
     terminal.press("t")
     assert terminal.message == "tree view off"
-    terminal.press("3", "t")
-    assert terminal.message == "only in the view of tasks (1 shows it)"
 
 
 @pytest.mark.parametrize(("shut", "opened"), [("-", "+"), ("left", "right"), ("*", "*")])
@@ -715,8 +724,6 @@ def test_the_window_goes_round_or_is_named(terminal, session):
     assert terminal.message == "all figures"
     terminal.press("T")
     assert session.model.options.window == "1m"
-    terminal.command("window 7m")
-    assert terminal.message.startswith('invalid window "7m" (there are 1m, 5m')
 
 
 def test_times_are_ages_or_times_of_day(terminal, session):
@@ -733,16 +740,12 @@ def test_themes_are_changed_at_once(terminal, session):
     terminal.command("theme mono")
     assert terminal.host.themes == [THEMES[1], "mono"]
     assert session.model.options.theme == "mono"
-    terminal.command("theme neon")
-    assert 'invalid theme "neon"' in terminal.message
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("2", 2.0), ("500ms", 0.5), ("0.01", 0.2)])
 def test_the_refresh_has_a_floor(terminal, session, text, seconds):
     terminal.command(f"refresh {text}")
     assert session.model.options.refresh == seconds
-    terminal.command("refresh soon")
-    assert "invalid duration" in terminal.message
 
 
 def test_ascii_and_mouse_are_switched(terminal, session):
@@ -764,8 +767,6 @@ def test_options_can_be_set_by_name(terminal, session):
     assert session.model.options.theme == "cb"
     terminal.command("set refresh=3")
     assert session.model.options.refresh == 3.0
-    terminal.command("set colour red")
-    assert terminal.message.startswith("there is no option colour")
 
 
 def test_the_menu_of_options_shows_them_and_stays_open(terminal, session):
@@ -809,8 +810,6 @@ def test_a_pause_stops_the_picture_and_not_the_intake(terminal, table):
 
 
 def test_pictures_are_stepped_through(terminal):
-    terminal.command("step-back")
-    assert terminal.message == "only a paused display can be stepped (p pauses it)"
     for number in range(3):
         terminal.take(terminal.life.success(f"new{number}"))
         assert f"new{number}" in terminal.text
@@ -834,12 +833,6 @@ def test_stepping_shows_the_view_of_the_picture(terminal, session):
     for _ in range(200):
         terminal.press(",")
     assert terminal.message == "no earlier picture that looks different was kept"
-
-
-@pytest.mark.parametrize("command", ["seek 14:30", "speed 2"])
-def test_a_live_cluster_cannot_be_wound(terminal, command):
-    terminal.command(command)
-    assert terminal.message == "only in a replay (evtop -r FILE replays a recording)"
 
 
 @pytest.fixture
@@ -904,12 +897,6 @@ def test_a_replay_is_wound_to_a_time(replay, tape, text, position):
     assert tape.position == position
 
 
-@pytest.mark.parametrize("text", ["soon", "+", "25:00", "-x", "9999-99-99"])
-def test_an_invalid_time_is_refused(replay, text):
-    replay.command(f"seek {text}")
-    assert replay.message.startswith(f'invalid time "{text}" (write 14:30')
-
-
 def test_the_time_is_asked_for(replay, tape):
     replay.press("S")
     assert "14:30" in replay.lines()[-2]
@@ -937,10 +924,20 @@ def test_a_replay_runs_faster_or_slower(replay, tape, text, speed):
     assert replay.message == f"speed {text}"
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "fast", "9999"])
-def test_an_invalid_speed_is_refused(replay, tape, text):
-    replay.command(f"speed {text}")
-    assert replay.message.startswith(f'invalid speed "{text}"')
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        *((f"seek {text}", f'invalid time "{text}" (write 14:30') for text in ("soon", "+", "-x")),
+        ("seek 25:00", 'invalid time "25:00"'),
+        ("seek 9999-99-99", 'invalid time "9999-99-99"'),
+        *((f"speed {text}", f'invalid speed "{text}"') for text in ("0", "-1", "nan", "fast")),
+        ("speed 9999", 'invalid speed "9999" (write 1x, 10x or max)'),
+        ("speed", 'invalid speed ""'),
+    ],
+)
+def test_an_invalid_time_or_speed_is_refused(replay, tape, command, message):
+    replay.command(command)
+    assert replay.message.startswith(message)
     assert tape.speed == 1.0
 
 
@@ -972,9 +969,6 @@ def test_the_id_or_the_name_is_copied(terminal, keys, text):
 def test_a_row_is_copied_as_json(terminal):
     terminal.press("Y")
     assert json.loads(copied(terminal))["uuid"] == "id39"
-    terminal.command("filter state:retry")
-    terminal.press("y")
-    assert terminal.message == "there is no row to copy"
 
 
 def test_a_text_that_no_clipboard_takes_goes_into_a_file(terminal, session, folder):
@@ -1002,8 +996,6 @@ def test_a_screenshot_is_of_the_screen_without_the_menu(terminal, folder):
     (file,) = folder.iterdir()
     assert file.read_text().splitlines() == before
     assert "screenshot in" in terminal.message
-    terminal.command("export pdf")
-    assert terminal.message.startswith("pdf cannot be exported (there are jsonl, csv")
 
 
 def test_a_recording_is_begun_and_ended(terminal, session, folder):

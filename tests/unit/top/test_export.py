@@ -7,7 +7,7 @@ import pytest
 from evtools.errors import OutputError
 from evtools.text import width
 from evtools.top import export
-from evtools.top.export import Exporter, Recording, render_table
+from evtools.top.export import Recording, new_recording, render_table, save
 from evtools.top.model import Model
 from evtools.transport.recording.reader import RecordingReader
 from tools.clock import FakeClock
@@ -21,8 +21,10 @@ def clock():
 
 
 @pytest.fixture
-def exporter(clock, tmp_path):
-    return Exporter(clock, tmp_path)
+def folder(tmp_path, monkeypatch):
+    """Have files written where they are removed again."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def ended(uuid, result, **fields):
@@ -53,92 +55,42 @@ def table_of():
     return make
 
 
-@pytest.fixture
-def table(table_of):
-    return table_of(ended("an-id", "'naïve \x1b[31m'"))
-
-
 # --- files ------------------------------------------------------------------------
 
 
-def test_rows_are_written_as_json_lines(exporter, table, tmp_path):
-    name = exporter.json(table)
-    assert name == str(tmp_path / "evtop-tasks-20261120T120000Z.jsonl")
-    [line] = (tmp_path / name).read_text(encoding="utf-8").splitlines()
-    assert json.loads(line)["uuid"] == "an-id"
+def test_lines_are_written_into_a_new_file_and_none_is_overwritten(clock, folder):
+    (folder / "target").write_text("mine")
+    (folder / "evtop-copy-20261120T120000Z-2.txt").symlink_to(folder / "target")
+    names = [save(clock, "copy", "txt", ["日本", "\ud800"]) for _ in range(3)]
+    stem = "evtop-copy-20261120T120000Z"
+    assert names == [f"{stem}.txt", f"{stem}-3.txt", f"{stem}-4.txt"]
+    assert all((folder / name).read_text() == "日本\n\\ud800\n" for name in names)
+    assert (folder / "target").read_text() == "mine"
 
 
-def test_rows_are_written_as_csv(exporter, table, tmp_path):
-    name = exporter.csv(table)
-    assert name.endswith("evtop-tasks-20261120T120000Z.csv")
-    header, row = (tmp_path / name).read_text(encoding="utf-8").splitlines()
-    assert header.startswith("state,name,uuid")
-    assert "\x1b" not in row
-
-
-def test_a_screenshot_is_text_without_blanks_at_the_edge(exporter, tmp_path):
-    name = exporter.screenshot("workers", ["a  b   ", "", "日本"])
-    assert name.endswith("evtop-workers-20261120T120000Z.txt")
-    assert (tmp_path / name).read_text(encoding="utf-8") == "a  b\n\n日本\n"
-
-
-def test_what_was_copied_is_kept_whatever_is_in_it(exporter, tmp_path):
-    name = exporter.copied("x" * 200_000 + "\ud800")
-    assert name.endswith("evtop-copy-20261120T120000Z.txt")
-    assert (tmp_path / name).read_text(encoding="utf-8").endswith("x\\ud800\n")
-
-
-def test_a_recording_gets_a_name_as_well(exporter, tmp_path):
-    recording = exporter.recording()
+def test_a_recording_gets_a_name_as_well(clock, folder):
+    recording = new_recording(clock)
     recording.write([{"type": "x"}])
     recording.close()
-    assert recording.path == str(tmp_path / "evtop-recording-20261120T120000Z.jsonl")
-    assert json.loads((tmp_path / recording.path).read_text())["type"] == "x"
+    assert recording.path == "evtop-recording-20261120T120000Z.jsonl"
+    assert json.loads((folder / recording.path).read_text())["type"] == "x"
 
 
-def test_nothing_is_ever_overwritten(exporter, tmp_path):
-    first = exporter.copied("one")
-    second, third = exporter.copied("two"), exporter.copied("three")
-    assert second.endswith("evtop-copy-20261120T120000Z-2.txt")
-    assert third.endswith("evtop-copy-20261120T120000Z-3.txt")
-    assert (tmp_path / first).read_text() == "one\n"
-
-
-def test_a_link_is_not_followed(exporter, tmp_path):
-    target = tmp_path / "target"
-    target.write_text("mine")
-    (tmp_path / "evtop-copy-20261120T120000Z.txt").symlink_to(target)
-    assert exporter.copied("x").endswith("-2.txt")
-    assert target.read_text() == "mine"
-
-
-def test_without_a_folder_files_are_where_evtop_was_started(clock, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert Exporter(clock).copied("x") == "evtop-copy-20261120T120000Z.txt"
-    assert [path.name for path in tmp_path.iterdir()] == ["evtop-copy-20261120T120000Z.txt"]
-
-
-def test_a_folder_that_is_not_there_is_one_clear_message(clock, tmp_path):
-    exporter = Exporter(clock, tmp_path / "none")
-    with pytest.raises(OutputError, match=r"cannot write .*\.txt: No such file"):
-        exporter.copied("x")
-
-
-def test_a_full_disk_is_one_clear_message(clock, tmp_path, monkeypatch):
-    exporter = Exporter(clock, tmp_path)
+def test_a_file_that_cannot_be_written_is_one_clear_message(clock, folder, monkeypatch):
     full = os.open("/dev/full", os.O_WRONLY)
-    monkeypatch.setattr(export, "open_safely", lambda *_: full)
-    with pytest.raises(OutputError, match="No space left"):
-        exporter.copied("x")
-
-
-def test_a_thousand_files_a_second_are_enough(clock, tmp_path):
-    exporter = Exporter(clock, tmp_path)
-    stem = "evtop-copy-20261120T120000Z"
-    for name in (stem, *(f"{stem}-{number}" for number in range(2, 1000))):
-        (tmp_path / f"{name}.txt").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "open_safely", lambda *_: full)
+        with pytest.raises(OutputError, match="No space left"):
+            save(clock, "copy", "txt", ["x"])
+    for number in range(1, 1000):
+        name = "evtop-copy-20261120T120000Z" + (f"-{number}" if number > 1 else "")
+        (folder / f"{name}.txt").touch()
     with pytest.raises(OutputError, match="too many of that name"):
-        exporter.copied("x")
+        save(clock, "copy", "txt", ["x"])
+    folder.rename(folder.with_name("elsewhere"))
+    monkeypatch.setattr(os, "O_CREAT", 0)
+    with pytest.raises(OutputError, match=r"cannot write .*\.txt: No such file"):
+        save(clock, "gone", "txt", ["x"])
 
 
 # --- a table as text ----------------------------------------------------------------

@@ -1,9 +1,7 @@
-import logging
-
 import pytest
 
 from evtools.errors import UsageError
-from evtools.top.session import Message, OwnCost
+from evtools.top.session import OwnCost
 from evtools.top.ui.widgets import Choice, Editor, Prompt, closed
 from tools.clock import FakeClock
 
@@ -29,14 +27,6 @@ def test_keys_mean_what_the_view_and_the_focus_make_of_them(busy, session):
     assert session.contexts()[0] == "text"
 
 
-def test_a_detail_in_the_place_of_the_table_takes_the_keys(busy, session):
-    busy.size = (80, 24)
-    busy.press("enter")
-    busy.lines()
-    assert session.reading
-    assert not session.detail.focused
-
-
 # --- messages -------------------------------------------------------------------
 
 
@@ -47,15 +37,6 @@ def test_a_message_is_sanitised_and_goes_after_a_while(busy, session):
     assert busy.message
     busy.tick(5)
     assert session.message is None
-
-
-def test_an_error_of_a_command_is_a_message_with_its_hint(busy):
-    busy.command("view nowhere")
-    assert busy.session.message == Message(
-        "there is no view nowhere (there are tasks, types, workers, queues, events, errors)",
-        "error",
-        busy.clock.now,
-    )
 
 
 def test_an_error_of_a_choice_is_a_message_too(busy, session):
@@ -115,13 +96,6 @@ def test_the_detail_follows_the_cursor(busy, session):
     assert session.detail.key == session.table.focus_key == "bbbb2222"
 
 
-def test_without_a_row_there_is_no_detail(terminal):
-    terminal.session.open_detail()
-    assert terminal.session.detail is None
-    assert terminal.message == "there is no row to look at"
-    terminal.session.look()
-
-
 def test_the_detail_stays_when_its_row_is_filtered_away(busy, session):
     session.open_detail()
     busy.command("filter state:retry")
@@ -130,16 +104,6 @@ def test_the_detail_stays_when_its_row_is_filtered_away(busy, session):
 
 
 # --- views ----------------------------------------------------------------------
-
-
-def test_another_view_closes_the_detail(busy, session):
-    session.open_detail()
-    session.show("tasks")
-    assert session.detail is not None
-    session.show("types")
-    assert session.detail is None
-    with pytest.raises(UsageError):
-        session.show("nowhere")
 
 
 def test_a_drill_down_comes_back_to_the_row_it_began_at(busy, session):
@@ -197,18 +161,12 @@ def test_another_model_keeps_how_things_are_shown(busy, session):
     assert table.focus_key == key
 
 
-def test_nothing_is_logged_on_the_way(busy, caplog):
-    with caplog.at_level(logging.DEBUG, logger="evtools.top"):
-        busy.press("j", "enter", "q")
-    assert not caplog.records
-
-
 # --- what evtop costs -------------------------------------------------------------
 
 
 def test_the_share_of_a_cpu_is_measured_between_two_looks(monkeypatch):
     used = [10.0]
-    monkeypatch.setattr("evtools.top.session._used_seconds", lambda: used[0])
+    monkeypatch.setattr("evtools.top.session.time.process_time", lambda: used[0])
     clock = FakeClock()
     cost = OwnCost(clock)
     assert cost.cpu == 0.0
