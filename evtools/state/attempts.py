@@ -617,13 +617,16 @@ def _history(events: Iterable[Mapping[str, Any]], *known: Any) -> History:
 
 def plain(event: Any, timestamp: float | None = None) -> Any:
     """Return an event with Celery's fields only, so that it is small."""
-    fields = {name: getattr(event, name) for name in OWN_FIELDS[event.type]}
+    kind = event.type
+    fields = dict(zip(_PLAIN_NAMES[kind], _PLAIN_VALUES[kind](event), strict=True))
     if timestamp is not None:
         fields["timestamp"] = timestamp
-    return _PLAIN[event.type](**fields, local_received=event.local_received)
+    return _PLAIN[kind](**fields)
 
 
 _PLAIN: Final = {kind: make_class(kind, OWN_FIELDS[kind]) for kind in STATES}
+_PLAIN_NAMES: Final = {kind: (*OWN_FIELDS[kind], "local_received") for kind in STATES}
+_PLAIN_VALUES: Final = {kind: attrgetter(*names) for kind, names in _PLAIN_NAMES.items()}
 
 
 def announced(events: Iterable[TaskEvent]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from evtools.state.attempts import (
     plain,
 )
 from evtools.state.store import Interner, TaskStore, TaskTree, Workers
-from evtools.state.task import RARE_BYTES, TASK_BYTES, Task, size_of
+from evtools.state.task import CELERYS, RARE_BYTES, TASK_BYTES, Task, size_of
 from evtools.state.worker import LIVENESS, WORKER_BYTES, Clients, Liveness, Worker
 from evtools.wire import Event, EventFields, MissedTasks, TaskEvent, WorkerEvent, from_fields
 
@@ -460,7 +460,8 @@ class Cluster(Kinds):
             return 0
         task.history = history
         history.show(task, event)
-        if task.extra is not None:
+        if task.extra is not None and not CELERYS.isdisjoint(task.extra):
+            # What shows an attempt may have hidden them.
             task.show_extra(task.extra)
         return history.weight_bytes - before
 
