@@ -230,6 +230,30 @@ def _announce(task: Task, event: TaskEvent, names: Interner, *, overrides: bool)
     return grown
 
 
+def _share_texts(event: Any, task: Task, worker: Worker | None, names: Interner) -> int:
+    """Let an event that is kept have the texts of its task; return how many bytes that saves."""
+    shared = 0
+    event.uuid = task.uuid
+    if worker is not None:
+        event.hostname = worker.hostname
+    if event.type in _CALLS:
+        for name in OF_TASK:
+            text = getattr(event, name)
+            if text is not None and text == getattr(task, name):
+                setattr(event, name, getattr(task, name))
+                shared += text.__sizeof__()
+        if event.type == "task-sent":
+            event.hostname = names[event.hostname]
+            for name in ("queue", "exchange", "routing_key"):
+                text = names[getattr(event, name)]
+                setattr(event, name, text)
+                shared += text.__sizeof__() if text else 0
+    return shared
+
+
+_CALLS: Final = frozenset({"task-sent", "task-received"})
+
+
 class Kinds:
     """What tasks and workers are; a subclass may have its own."""
 
@@ -456,8 +480,10 @@ class Cluster(Kinds):
             history = History.of(task)
         if event.learned or event.original is not UNSET:
             event = plain(event)
+        shared = _share_texts(event, task, worker, self._names)
         if not history.add(event, worker):
             return 0
+        history.weight_bytes -= shared
         task.history = history
         history.show(task, event)
         if task.extra is not None and not CELERYS.isdisjoint(task.extra):
