@@ -13,8 +13,15 @@ _MASK: Final = (1 << _BITS) - 1
 
 #: The steps, named as the attributes of tasks and attempts that hold their times.
 STEPS: Final = (
-    *("sent", "received", "started", "succeeded", "failed"),
-    *("retried", "revoked", "rejected", "cancelled"),
+    "sent",
+    "received",
+    "started",
+    "succeeded",
+    "failed",
+    "retried",
+    "revoked",
+    "rejected",
+    "cancelled",
 )
 #: It was sent and has started, whichever event comes first.
 WAITED: Final = "waited"

@@ -245,10 +245,3 @@ def secrets(values: Mapping[str, Any]) -> Iterator[str]:
 
 #: `celery -A proj evcam`.
 celery_command = plugin(evcam)
-
-
-# For entry points of an installation that is older than the sources.
-def main() -> int:
-    from evtools.cli.main import evcam as run
-
-    return run()

@@ -229,10 +229,3 @@ def _timestamps(values: Mapping[str, Any]) -> Any:
 
 #: `celery -A proj evdump`.
 celery_command = plugin(evdump)
-
-
-# For entry points of an installation that is older than the sources.
-def main() -> int:
-    from evtools.cli.main import evdump as run
-
-    return run()

@@ -24,7 +24,7 @@ TOOLS: Final = {
     "cam": Tool("evcam", "evtools.cli.cam:evcam", "periodic snapshots of the cluster's state"),
     "dump": Tool("evdump", "evtools.cli.dump:evdump", "every event, for people or as JSON Lines"),
     "doctor": Tool("evtools doctor", "evtools.cli.doctor:evdoctor", "diagnose missing events"),
-    "config": Tool("evtools config", "evtools.cli.show_config:evconfig",
+    "config": Tool("evtools config", "evtools.cli.config_command:evconfig",
                    "show effective settings, or write a first settings file"),
     "completion": Tool("evtools completion", "evtools.cli.completion:completion",
                        "shell completion scripts"),

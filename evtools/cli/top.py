@@ -258,10 +258,3 @@ def _output(ctx: click.Context) -> Any:
 
 #: `celery -A proj evtop`.
 celery_command = plugin(evtop)
-
-
-# For entry points of an installation that is older than the sources.
-def main() -> int:
-    from evtools.cli.main import evtop as run
-
-    return run()

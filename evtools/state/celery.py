@@ -203,8 +203,12 @@ class State(Cluster):
         tasks = {task.uuid: task for task in self.tasks.by_time(newest_first=False)}
         made_with = (
             *(self.event_callback, dict(self.workers), tasks, None),
-            *(self.max_workers_in_memory, self.max_tasks_in_memory),
-            *(self.on_node_join, self.on_node_leave, None, None),
+            self.max_workers_in_memory,
+            self.max_tasks_in_memory,
+            self.on_node_join,
+            self.on_node_leave,
+            None,
+            None,
         )
         # A subclass that was written for Celery takes what Celery's State takes.
         usual = {"max_bytes": MAX_BYTES, "liveness": LIVENESS}
@@ -333,7 +337,7 @@ class State(Cluster):
         limit: int | None = None,
         reverse: bool = True,  # noqa: FBT001, FBT002
     ) -> Iterator[tuple[str, BaseTask]]:
-        """Yield the uuids and tasks that we heard of last, newest first.
+        """Yield uuids and tasks by their last events, newest first.
 
         At most `limit` tasks; with `reverse=False` the oldest first.
         """
@@ -371,7 +375,7 @@ class State(Cluster):
         return sorted({*self.tasks_by_type, *self._types})
 
     def alive_workers(self) -> Iterator[Worker]:
-        """Yield the workers that are there, as far as we can tell."""
+        """Yield the workers that are there, as far as is known."""
         return (worker for worker in self.workers.values() if worker.alive)
 
     # --- changing --------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Final
 from evtools.clock import Clock, SystemClock
 from evtools.errors import EvtoolsError
 from evtools.text import sanitize
-from evtools.top import commands
+from evtools.top import commands, screen
 from evtools.top.control import ControlClient
 from evtools.top.export import Recording
 from evtools.top.feed import BrokerStats, Ended, Feed, open_source, watched
@@ -23,7 +23,6 @@ from evtools.top.model import Model, Options
 from evtools.top.options import REFRESH_MIN, TopOptions
 from evtools.top.session import OwnCost, Session
 from evtools.top.status import ConnectionStatus
-from evtools.top.ui import screen
 from evtools.top.ui.terminal import Display, Loop, Signals
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.transport import ConnectionSettings, Notice
@@ -41,7 +40,7 @@ _END_WAIT: Final = 2.0
 _ASKS_AFTER: Final = 300.0
 #: Buttons of the mouse that are its wheel.
 _WHEEL: Final = {4: "up", 5: "down"}
-#: How many mistakes over events are told apart.
+#: How many kinds of errors over events are distinguished.
 _MISTAKES_MAX: Final = 20
 
 

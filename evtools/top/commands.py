@@ -13,12 +13,12 @@ from typing import Final, TypeAlias, TypeVar
 from evtools.errors import FilterError, UsageError
 from evtools.filters import caret
 from evtools.text import clip, human_size, parse_duration, sanitize
+from evtools.top import screen
 from evtools.top.choices import THEMES, TIME_STYLES, VIEWS, WINDOWS, Output
 from evtools.top.control import ACTIONS, BY_NAME, Action, Request, actions_for, prepare, target_of
 from evtools.top.export import Recording, new_recording, render_table, save
 from evtools.top.options import REFRESH_MIN
 from evtools.top.session import Session
-from evtools.top.ui import screen
 from evtools.top.ui.terminal import copy_sequence
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.top.ui.widgets import (

@@ -66,7 +66,7 @@ def _csv_cell(value: Any) -> str:
 
 # --- files ------------------------------------------------------------------------------
 
-#: How many files of one second are told apart by a number.
+#: How many files of one second are distinguished by a number.
 _NUMBERS: Final = 1000
 
 

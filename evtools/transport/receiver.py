@@ -441,8 +441,12 @@ def _settings(given: Any, connection: Any, app: Any) -> ConnectionSettings:
 
 #: What an application says of the queue, under Celery's names and ours.
 _OF_APP: Final = (
-    *("event_exchange", "event_queue_prefix", "event_queue_ttl"),
-    *("event_queue_expires", "event_queue_exclusive", "event_queue_durable"),
+    "event_exchange",
+    "event_queue_prefix",
+    "event_queue_ttl",
+    "event_queue_expires",
+    "event_queue_exclusive",
+    "event_queue_durable",
     "control_exchange",
 )
 _MIME_TYPES: Final = {

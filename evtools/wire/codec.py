@@ -292,7 +292,7 @@ class Codec:
             detail = error.detail[:_DETAIL_MAX]
             sample = bytes(body[:_SAMPLE_MAX])
             defect = self.defects[error.kind] = Defect(
-                *(error.kind, sample, detail), 0, len(body), content_type
+                error.kind, sample, detail, 0, len(body), content_type
             )
         defect.count += 1
 

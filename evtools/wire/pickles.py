@@ -10,8 +10,10 @@ from evtools.wire.values import Foreign, Pairs
 # refuses lengths beyond the end of the body.
 
 _RECONSTRUCTORS: Final = (
-    *("copyreg._reconstructor", "copyreg.__newobj__"),
-    *("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"),
+    "copyreg._reconstructor",
+    "copyreg.__newobj__",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
 )
 #: What modules of Python 2 are called today; protocols up to 2 name those.
 _MODULES: Final = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins"}

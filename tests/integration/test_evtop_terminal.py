@@ -332,7 +332,7 @@ def test_a_terminal_that_goes_away_ends_it(shown):
 
 BROKEN = """
 import sys
-from evtools.top.ui import screen
+from evtools.top import screen
 from evtools.cli.main import evtop as main
 real = screen.draw
 def draw(*args):

@@ -16,13 +16,12 @@ import pyte
 import urwid
 
 from evtools.errors import UsageError
-from evtools.top import commands
+from evtools.top import commands, screen
 from evtools.top.feed import Feed
 from evtools.top.keys import Keymap
 from evtools.top.model import Model, Options
 from evtools.top.session import Session
 from evtools.top.status import ConnectionStatus
-from evtools.top.ui import screen
 from evtools.top.ui.theme import UNICODE
 from evtools.top.ui.widgets import columns, plain
 from evtools.transport import Notice

@@ -97,8 +97,14 @@ _OF_ATTEMPT: Final = tuple(
     "worker_name" if name == "worker" else name for name in tuple(ATTEMPTS.columns)[2:]
 )
 _OF_WORKER: Final = (
-    *("pid", "active", "processed", "sw_ident", "sw_ver", "sw_sys"),
-    *("online_since", "goodbye"),
+    "pid",
+    "active",
+    "processed",
+    "sw_ident",
+    "sw_ver",
+    "sw_sys",
+    "online_since",
+    "goodbye",
 )
 #: The places of times in a row, and of a signal's number or name.
 _TIMES: Final = {

@@ -284,7 +284,9 @@ class SQLiteStore:
         _log.error(
             "%s is damaged (%s): set aside as %s, and begun anew; to save what is readable:"
             " sqlite3 FILE .recover",
-            *(self.path, error, aside),
+            self.path,
+            error,
+            aside,
         )
 
 

@@ -116,7 +116,7 @@ class AMQPInspector(BrokerInspector):
             ),
         )
         tried = []
-        # The channel goes before the queue: its consumer would be told of a deletion.
+        # The channel goes before the queue: its consumer would be notified of a deletion.
         with _channel_of(self._connection) as channel:
             for name, step in steps:
                 try:

@@ -129,7 +129,7 @@ class Failures:
         self._others = _Sample(0.0, 0.0)
 
     def add(self, task: "Task", event: Event, now: float) -> None:
-        """Count the failure that an event tells of; `now` is when it came."""
+        """Count the failure that an event reports; `now` is when it came."""
         exception = event.exception
         name = task.name or UNKNOWN
         group = fingerprint(name, exception, event.traceback)

@@ -1,4 +1,4 @@
-"""Which tasks wait in which queue, as far as events tell."""
+"""Which tasks wait in which queue, according to their events."""
 
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Tasks that are followed while they wait; with more, the oldest are let go.
 WAITING_MAX: Final = 100_000
 _UNPLACED_MAX: Final = 10_000
-#: Workers that are told apart.
+#: How many workers are distinguished.
 _WORKERS_MAX: Final = 10_000
 _ENTRY_BYTES: Final = 200
 _RECEIPT_BYTES: Final = 300
@@ -28,7 +28,7 @@ _RECEIPT_BYTES: Final = 300
 _Receipt: TypeAlias = tuple[float, int]
 
 NO_SENT: Final = "no task-sent events: task_send_sent_event is off on the clients"
-NOT_SENT: Final = "no task-sent event told their queue"
+NOT_SENT: Final = "no task-sent event has their queue"
 TOO_MANY: Final = f"more wait: only the newest {WAITING_MAX:,} of all are followed"
 
 
@@ -63,7 +63,7 @@ class Queues:
             if len(self._waiting) > WAITING_MAX:
                 self._waiting.popitem(last=False)
                 self._overflowed = True
-        # A quick worker may have told of it before the client did.
+        # The events of a quick worker may come before the client's.
         for slot, worker in self._let_go(key):
             counted = (RECEIVED, worker)
             self.windows.amend(UNKNOWN, dict.fromkeys(counted, -1), slot)
@@ -114,7 +114,7 @@ class Queues:
             cells = counted.get(name, {})
             backlog, reason = self._backlog(name, waiting)
             row = QueueStatistics(name, cells, seconds, backlog, reason)
-            # Of quick tasks we may hear before we hear where they were.
+            # The end of a quick task may come before the event with its queue.
             if name != UNKNOWN or not self._told or row.published or row.received:
                 rows.append(row)
         return rows

@@ -31,7 +31,7 @@ RUN_SHORTEST: Final = -2
 WAIT_LONGEST: Final = -3
 WAIT_SHORTEST: Final = -4
 
-#: The cells that tell what became of tasks, by name.
+#: The cells that count the ends of tasks, by name.
 STATES: Final[Mapping[str, int]] = {
     "received": RECEIVED,
     "started": STARTED,
@@ -44,7 +44,7 @@ STATES: Final[Mapping[str, int]] = {
 }
 
 #: A quantile is wrong by no more than this share of its value, or by the
-#: shortest duration that is told apart (seconds).
+#: shortest duration that is distinguished (seconds).
 ERROR_MAX: Final = 0.05
 SHORTEST: Final = 1e-4
 #: Durations above (eleven days) count as this long.

@@ -125,14 +125,17 @@ class Statistics:
         #: Events of any kind.
         self._events = _windows(1)
         self._tables: tuple[Windows[Any], ...] = (
-            *(self._types, self._workers, self._events),
-            *(self._queues.windows, self._failures.windows),
+            self._types,
+            self._workers,
+            self._events,
+            self._queues.windows,
+            self._failures.windows,
         )
         self._flow = Flow()
         #: The tasks that run, as long as the state has them; keyed by hash, for a
         #: uuid may be long.
         self._running: OrderedDict[int, ref[Task]] = OrderedDict()
-        #: When the newest event came; when it is, as far as we were told.
+        #: When the newest event came; the present, as far as it was given.
         self._latest = self._now = 0.0
         self._next_second = self._next_slot = -math.inf
         #: Events that are not in the flow yet.
@@ -263,8 +266,8 @@ class Statistics:
 
     # -- what each type of event counts for ----------------------------------------
     #
-    # Events are counted and not transitions: of a task that is retried we hear
-    # that the next attempt was received before we hear of the retry, which then
+    # Events are counted and not transitions: of a task that is retried
+    # the next attempt may be received before the event of the retry, which then
     # changes the state no more.
 
     def _sent(self, task: "Task", _: "Change") -> None:
@@ -296,7 +299,7 @@ class Statistics:
 
     def _completed(self, cell: int, task: "Task", change: "Change") -> None:
         # No loop over the two tables: `take` spends most of its time here.
-        # What the event tells is of its own attempt, the task shows the newest.
+        # What the event says is of its own attempt, the task shows the newest.
         worker, event = task.worker, change.event
         runtime: Any = event.runtime
         if runtime is None:
@@ -321,7 +324,7 @@ class Statistics:
         self._failures.add(task, change.event, self._latest)
 
     def _revoked(self, task: "Task", change: "Change") -> None:
-        # Every worker that meets the task tells that it is revoked.
+        # Every worker that meets the task reports that it is revoked.
         if change.before != change.after:
             self._ended(REVOKED, task, change)
 

@@ -45,7 +45,7 @@ class Windows(dict[Name, Cells], Generic[Name]):
 
     Bounded by names and by cells: the names that were silent for longest are
     folded into `others`, together with all that was counted for them, and
-    `on_fold` is told each of them.  How long a name may be is up to the caller.
+    `on_fold` is called with each of them.  How long a name may be is up to the caller.
     """
 
     __slots__ = (*("folded", "names", "since"), *("_levels", "_limits", "_on_fold", "_others"))
@@ -59,7 +59,7 @@ class Windows(dict[Name, Cells], Generic[Name]):
         on_fold: Callable[[Name], None] | None = None,
     ) -> None:
         super().__init__()
-        #: All names but the others; those heard of last are last.
+        #: All names but the others; the last seen are last.
         self.names: OrderedDict[Name, None] = OrderedDict()
         #: The time of the first event, in seconds; None before it.
         self.since: float | None = None
@@ -158,15 +158,15 @@ class Windows(dict[Name, Cells], Generic[Name]):
         finest, level = self._levels[:2]
         first = level.edge(now)
         rates = [0.0] * round(now // level.width - first)
-        told = [
+        counted = [
             (slot.index, dict(_unpack(slot.tables[name])))
             for slot in level.closed
             if name in slot.tables
         ]
-        told.append((level.index, level.open.get(name, {})))
+        counted.append((level.index, level.open.get(name, {})))
         # What is open may be over, if nothing came since.
-        told.append((finest.index * finest.width // level.width, self.get(name, {})))
-        for index, counts in told:
+        counted.append((finest.index * finest.width // level.width, self.get(name, {})))
+        for index, counts in counted:
             if 0 <= index - first < len(rates):
                 count = sum(counts.get(cell, 0) for cell in cells)
                 rates[round(index - first)] += count / level.width

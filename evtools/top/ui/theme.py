@@ -67,7 +67,7 @@ _COLOURS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "warn":   ("dark magenta", "h130"),
         "bad":    ("dark red", ""),
     },
-    # Nearly everybody can tell blue from orange.
+    # Nearly everyone can distinguish blue from orange.
     "cb": {
         "accent": ("dark cyan", ""),
         "quiet":  ("dark cyan", ""),

@@ -69,7 +69,7 @@ class AMQPStream:
         self._frame_max: int = max(self._amqp.frame_max, _FRAME_MIN)
         #: What was read and is no whole frame yet; None as long as py-amqp reads.
         self._rest: bytes | None = None
-        # The broker was told whole seconds.
+        # The broker was given whole seconds.
         self._heartbeat = Heartbeat(int(self._amqp.heartbeat or 0), time.monotonic())
         self._bind = bind
         self._fetched = self._bound = time.monotonic()

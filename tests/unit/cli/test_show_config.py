@@ -6,10 +6,10 @@ import tomllib
 import pytest
 
 from evtools.cli.cam import evcam
+from evtools.cli.config_command import _example, settings_file
 from evtools.cli.dump import evdump
 from evtools.cli.main import start
 from evtools.cli.options import Option
-from evtools.cli.show_config import _example, settings_file
 from evtools.cli.top import evtop
 from evtools.cli.types import FILTER_FILE, TEXT_FILE
 from evtools.top.keys import BINDINGS, Keymap

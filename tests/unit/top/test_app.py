@@ -15,11 +15,10 @@ import pytest
 
 from evtools.clock import SystemClock
 from evtools.errors import EvtoolsError, FilterError, OutputError, UsageError
-from evtools.top import app
+from evtools.top import app, screen
 from evtools.top.app import Console, Garbage, run
 from evtools.top.feed import Ended
 from evtools.top.options import TopOptions
-from evtools.top.ui import screen
 from evtools.transport import ConnectionSettings, Notice
 from evtools.wire import encode_line
 from tools.clock import FakeClock

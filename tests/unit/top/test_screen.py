@@ -10,8 +10,8 @@ import pytest
 from evtools.state import Quantiles
 from evtools.top.choices import VIEWS
 from evtools.top.model import Model
+from evtools.top.screen import LEAST, StatusBar
 from evtools.top.status import ConnectionStatus, Figures
-from evtools.top.ui.screen import LEAST, StatusBar
 from evtools.top.ui.theme import ASCII
 from evtools.top.ui.widgets import columns, plain
 from evtools.transport import Notice
