@@ -373,10 +373,11 @@ _CHOICES: Final[Mapping[str, Callable[[list[Attempt], TaskEvent], Attempt | None
 # --- what a task shows of them --------------------------------------------------------
 
 #: What a task and its newest attempt have in common; few tasks have the rare ones.
-_COMMON: Final = attrgetter(
+_COMMON_NAMES: Final = (
     "state", "timestamp", "pid", "sent", "received", "started",
     "succeeded", "ended", "measured", "retries", "result",
 )  # fmt: skip
+_COMMON: Final = attrgetter(*_COMMON_NAMES)
 _NAMES: Final = tuple(Attempt.__annotations__)
 _SHOWN: Final = _NAMES[_NAMES.index("state") :]
 _RARE: Final = frozenset(_NAMES[_NAMES.index("failed") :])
@@ -390,6 +391,8 @@ _LAST: Final = ("retried", "exception", "traceback")
 EVENTS_MAX: Final = 64
 _EVENTS_KEPT: Final = 48
 _CUT_MAX: Final = 16
+#: How many events are added at most before those of a first attempt are needed.
+_LAZY_MAX: Final = 32
 #: Estimated bytes of a log without its events, and of an event without its texts.
 _LOG_BYTES: Final = 1000
 _EVENT_BYTES: Final = 200
@@ -398,7 +401,12 @@ OF_TASK: Final = ("name", "args", "kwargs", "root_id", "parent_id")
 _TASK: Final = attrgetter(*OF_TASK)
 _SENDING: Final = attrgetter("hostname", "queue", "exchange", "routing_key")
 _SENT: Final = attrgetter("client", "queue_or_none", "exchange", "routing_key")
-_CALL: Final = (*OF_TASK, "retries", "eta", "expires")
+#: What the events of a task say of it beside its attempts.
+_CONTEXT_NAMES: Final = (
+    "uuid", "local_received", "clock", *OF_TASK,
+    "client", "queue_or_none", "exchange", "routing_key",
+)  # fmt: skip
+_CONTEXT: Final = attrgetter(*_CONTEXT_NAMES)
 _WAY: Final = (("queue", "queue_or_none"), ("exchange", "exchange"), ("routing_key", "routing_key"))
 _TEXTS: Final = {
     kind: attrgetter(*names) if len(names) > 1 else None
@@ -412,7 +420,8 @@ class History:
     """The events of a task that had more than one attempt or worker, and its attempts."""
 
     __slots__ = (
-        "attempts", "clock", "events", "given", "is_of_worker", "shown", "weight_bytes", "workers",
+        "_events", "_first", "_is_in_order", "_latest", "attempts", "clock", "given",
+        "is_of_worker", "shown", "weight_bytes", "workers",
     )  # fmt: skip
 
     def __init__(
@@ -422,15 +431,20 @@ class History:
         clock: int = 0,
         given: Mapping[str, Any] | None = None,
     ) -> None:
-        #: In order of time.
-        self.events = in_order(events)
+        self._events = in_order(events)
+        #: A first attempt whose events have not been needed, with what else they say; and
+        #: the time of its last one.
+        self._first: tuple[Attempt, tuple[Any, ...]] | None = None
+        self._latest = 0.0
+        #: Whether the event that was added last is the latest, and changed one attempt.
+        self._is_in_order = False
         self.workers = dict(workers or {})
         #: The highest logical time of workers, or else of clients.
         self.clock = clock
-        self.is_of_worker = any(event.type != "task-sent" for event in self.events)
+        self.is_of_worker = any(event.type != "task-sent" for event in self._events)
         #: What the task was made with by hand, and no event has.
         self.given = given or {}
-        self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, self.events))
+        self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, self._events))
         self.attempts: list[Attempt] = []
         #: The one that the task shows.
         self.shown: Attempt | None = None
@@ -443,18 +457,36 @@ class History:
 
     @classmethod
     def of(cls, task: Any) -> "History":
-        """Return the events of a task that has had one attempt."""
+        """Return the history of a task that has had one attempt."""
         worker = task.worker
         workers = {} if worker is None else {worker.hostname: worker}
         given = {}
         if task.first_received is None:
             values = {name: getattr(task, name, None) for name in ("worker", *_SHOWN)}
             given = {name: value for name, value in values.items() if value is not None}
-        return cls(_events_of(task), workers, task.clock, given)
+        elif _is_plain_life(task):
+            history = cls((), workers, task.clock)
+            first = _attempt_of(task)
+            history.attempts = [first]
+            history._first = first, _CONTEXT(task)
+            history._latest = max(first.timestamp or 0.0, first.sent or 0.0)
+            history.is_of_worker = True
+            return history
+        return cls(_events_of(task, _CONTEXT(task)), workers, task.clock, given)
+
+    @property
+    def events(self) -> list[TaskEvent]:
+        """The events, in order of time."""
+        if self._first is not None:
+            self._events[:0] = in_order(_events_of(*self._first))
+            self._first = None
+        return self._events
 
     def add(self, event: TaskEvent, worker: "Worker | None") -> bool:
         """Add an event; return False if it is there already."""
-        events, at = self.events, event.timestamp or 0.0
+        at = event.timestamp or 0.0
+        is_lazy = at > self._latest and len(self._events) < _LAZY_MAX
+        events = self._events if is_lazy else self.events
         index = len(events)
         while index and events[index - 1].timestamp > at:  # type: ignore[operator]
             index -= 1
@@ -481,8 +513,10 @@ class History:
             # What is left of an attempt would be taken for all of it.
             del events[: _first_begin(events)]
             self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, events))
-            self._rebuild()
-        elif not (is_latest and self._follow(event)):
+            self._is_in_order = False
+        else:
+            self._is_in_order = is_latest and self._follow(event)
+        if not self._is_in_order:
             self._rebuild()
         return True
 
@@ -563,11 +597,18 @@ class History:
         task.clock = self.clock
         self.shown = show(task, self.attempts, self.shown)
         if self._has_news(task, event):
-            for name, known in announced(self.events).items():
+            for name, known in self._announced(task, event).items():
                 setattr(task, name, task.uuid if known == task.uuid else known)
         for name, value in self.given.items():
             if getattr(task, name, None) is None:
                 setattr(task, name, value)
+
+    def _announced(self, task: Any, event: TaskEvent) -> dict[str, str]:
+        """Return what is known of the task as a whole with an event that is news."""
+        is_newest = self._is_in_order and event.retries == self.attempts[-1].number
+        if is_newest and (event.type == "task-received" or _TASK(event) == _TASK(task)):
+            return announcement(event)
+        return announced(self.events)
 
     @staticmethod
     def _has_news(task: Any, event: TaskEvent) -> bool:
@@ -654,35 +695,67 @@ def announcement(event: TaskEvent) -> dict[str, str]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _events_of(task: Any) -> list[Any]:
-    """Return the events that a task was made of which has had one attempt."""
-    common: dict[str, Any] = {
-        "uuid": task.uuid,
-        "local_received": task.local_received,
-        "utcoffset": None,
-    }
-    common["clock"] = task.clock
-    call = {name: getattr(task, name) for name in _CALL}
+def _is_plain_life(task: Any) -> bool:
+    """Return whether a task was received, started and ended once each, in this order."""
+    received, started, ended = task.received, task.started, task.ended
+    if task.worker is None or received is None or task.retries is None:
+        return False
+    if task.extra and not FIELDS.keys().isdisjoint(task.extra):
+        return False  # it may show one where no attempt has it
+    if ended is None:
+        return started is None or received <= started
+    ends = [getattr(task, MOMENTS[state], None) for state in ENDS]
+    return (
+        started is not None and received <= started <= ended and len(ENDS) - ends.count(None) == 1
+    )
+
+
+def _attempt_of(task: Any) -> Attempt:
+    """Return the attempt of a task that has a plain life."""
+    attempt = Attempt()
+    own = vars(attempt)
+    own.update(zip(_COMMON_NAMES, _COMMON(task), strict=True))
+    for name, value in vars(task).items():
+        if name in _RARE and value is not None:
+            own[name] = value
+    attempt.worker = task.worker
+    attempt.worker_name = task.worker.hostname
+    attempt.client = task.client if task.sent is not None else None
+    attempt.number = task.retries
+    attempt.began = task.received
+    return attempt
+
+
+def _events_of(life: Any, context: tuple[Any, ...]) -> list[Any]:
+    """Return the events of a task that has had one attempt, from that or the task.
+
+    `context` is what the events say of the task itself.
+    """
+    known = dict(zip(_CONTEXT_NAMES, context, strict=True))
+    common = {name: known[name] for name in ("uuid", "local_received", "clock")}
+    common["utcoffset"] = None
+    call = {name: known[name] for name in OF_TASK}
+    call |= {name: getattr(life, name) for name in ("retries", "eta", "expires")}
     events: list[Any] = []
-    if task.sent is not None:
-        way = {field: getattr(task, name) for field, name in _WAY}
+    if life.sent is not None:
+        way = {field: known[name] for field, name in _WAY}
         at_client: dict[str, Any] = {
-            "hostname": task.client or "",
+            "hostname": known["client"] or "",
             "pid": None,
-            "timestamp": task.sent,
+            "timestamp": life.sent,
         }
         events.append(_PLAIN["task-sent"](**common, **at_client, **call, **way))
-    common |= {"hostname": task.worker_name or "", "pid": task.pid}
-    if task.received is not None:
-        events.append(_PLAIN["task-received"](timestamp=task.received, **common, **call))
-    if task.started is not None:
-        events.append(_PLAIN["task-started"](timestamp=task.started, **common))
-    if task.ended is not None:
+    common |= {"hostname": life.worker_name or "", "pid": life.pid}
+    if life.received is not None:
+        events.append(_PLAIN["task-received"](timestamp=life.received, **common, **call))
+    if life.started is not None:
+        events.append(_PLAIN["task-started"](timestamp=life.started, **common))
+    if life.ended is not None:
         for state in ENDS:
-            at = getattr(task, MOMENTS[state], None)
+            at = getattr(life, MOMENTS[state], None)
             if at is not None:
                 outcome: dict[str, Any] = {
-                    field: getattr(task, name, None) for field, name in _OUTCOMES[state]
+                    field: getattr(life, name, None) for field, name in _OUTCOMES[state]
                 }
                 kind = _PLAIN[f"task-{MOMENTS[state]}"]
                 events.append(kind(timestamp=at, **common, **outcome))
