@@ -111,7 +111,7 @@ def test_a_tab_in_bash_completes(place, prefix, tmp_path):
     try:
         bash.wait_screen("ready>")
         read = place.seen(prefix / "share/bash-completion/completions/evcam")
-        bash.type(f". {read}\n")
+        bash.type(f"PATH={place.seen(prefix / 'bin')}:$PATH; . {read}\n")
         bash.type("evcam --maxr\t")
         bash.wait_screen("evcam --maxrate", deadline=DEADLINE)
         bash.type("\x15evcam -c prom\t")

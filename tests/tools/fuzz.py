@@ -13,6 +13,7 @@ from evtools.dump.formats import CSV_COLUMNS, FormatOptions
 from evtools.dump.output import FORMATS
 from evtools.dump.report import Counts, Report
 from evtools.filters import all_of, compile_filter, exclude
+from evtools.text import BoundedPattern
 from evtools.transport import Statistics
 from evtools.wire import (
     Codec,
@@ -82,7 +83,7 @@ class Fuzz:
             "text -q": _formatter("text", quiet=True),
             "text -vv": _formatter("text", verbosity=2, colour=True),
             "text --full": _formatter("text", full=True, verbosity=1),
-            "text marked": _formatter("text", colour=True, highlight=re.compile("a|$")),
+            "text marked": _formatter("text", colour=True, highlight=BoundedPattern("a|$")),
             "text below": _formatter("text", verbosity=2, multiline=True),
             "pretty": _formatter("pretty", colour=True),
             "pretty --full": _formatter("pretty", full=True),

@@ -19,7 +19,7 @@ from evtools.transport.demo import URL, DemoCluster
 from evtools.transport.demo.cluster import AWAY, COMMANDS, answer, listen, serve
 from evtools.transport.demo.simulation import CHARACTERS
 from evtools.transport.demo.tasks import BY_NAME
-from evtools.wire import MissedTasks
+from evtools.wire import MissedTasks, from_fields
 from servers.process import wait_until
 from tools.rehearsal import Rehearsal
 
@@ -101,7 +101,7 @@ def test_nothing_seems_to_be_missing(cluster, receiver):
     cluster.start()
     events = watch(receiver, lambda events: types(events)["worker-heartbeat"] >= 15)
     missed = MissedTasks()
-    assert sum(map(missed.observe, events)) == 0
+    assert sum(map(missed.observe, map(from_fields, events))) == 0
     assert receiver.statistics().missed == 0
 
 

@@ -7,7 +7,7 @@ import pytest
 from evtools.transport.demo import simulation as module
 from evtools.transport.demo.simulation import CHARACTERS, Character
 from evtools.transport.demo.tasks import BY_NAME, KINDS, QUEUES, End, Kind, make_task, traceback
-from evtools.wire import MissedTasks
+from evtools.wire import MissedTasks, from_fields
 from tools.rehearsal import START, Rehearsal
 
 #: A type whose tasks run for four seconds each, nearly.
@@ -275,7 +275,7 @@ def test_workflows_are_trees_of_three_generations(played):
 
 def test_nothing_seems_to_be_missing(played):
     missed = MissedTasks()
-    assert sum(map(missed.observe, played.events)) == 0
+    assert sum(map(missed.observe, map(from_fields, played.events))) == 0
 
 
 def test_a_queue_that_nobody_serves_drops_the_oldest():
