@@ -569,15 +569,18 @@ class Skew:
     An event comes late by the skew and its transit.  Transit is never negative, so the
     least delay is nearest to the truth; while all that comes is late because the stream
     is, that is one from before.  A delay is of interest if it is less than `least`, or
-    comes after `until`.
+    comes after `until`.  `ahead` is how many seconds the clock is ahead of ours, less the
+    transit; None if that is unknown.
     """
 
-    __slots__ = ("_before", "least", "until")
+    __slots__ = ("_before", "ahead", "least", "until")
 
     def __init__(self, least: float = inf, before: float = inf, until: float = -inf) -> None:
         self.least = least
         self._before = before
         self.until = until
+        self.ahead: float | None = None
+        self._set_ahead()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Skew, (self.least, self._before, self.until)
@@ -591,12 +594,12 @@ class Skew:
             self.least, self.until = delay, local_received + _WINDOW
         elif delay < self.least:
             self.least = delay
+        self._set_ahead()
 
-    @property
-    def ahead(self) -> float | None:
-        """Seconds it is ahead of our clock, less the transit; None if unknown."""
+    def _set_ahead(self) -> None:
+        # Kept, as it is read for the wait of each task, and rarely changes.
         least = min(self.least, self._before)
-        return None if least == inf else -least
+        self.ahead = None if least == inf else -least
 
 
 class Clients(dict[str, Skew]):
