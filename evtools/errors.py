@@ -5,7 +5,7 @@ EvtoolsError                 exit 1
  |   +- FilterError                    with the place of the mistake
  |   +- ImproperlyConfigured           settings that contradict each other
  +- BrokerUnavailable        exit 69   gave up reaching the broker
- |   +- AccessRefused                  login or permission; trying again is no use
+ |   +- AccessRefused                  login or permission; another attempt is useless
  +- CameraFailed             exit 70   the camera failed too often in a row
  +- OutputError              exit 73   a file cannot be created or written
  +- ConfigError              exit 78   a bad settings file

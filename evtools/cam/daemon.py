@@ -29,7 +29,7 @@ _SIGNALS: Final = dict.fromkeys((signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 #: Where the open descriptors are, on Linux and elsewhere.
 _OPEN: Final = ("/proc/self/fd", "/dev/fd")
 
-#: Seconds: systemd reads at once, and nobody else shall hold us up for longer.
+#: Seconds: systemd reads at once, and other programs shall not delay evcam for longer.
 _TIMEOUT: Final = 0.25
 _STATUS_MAX: Final = 500
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)

@@ -148,7 +148,7 @@ class LogFile(Log):
             return
         with contextlib.suppress(OSError, OutputError):
             file = self._open()
-            # Under the same number: nobody can write in between.
+            # Under the same number: no other thread can write in between.
             os.dup2(file, self._descriptor, inheritable=False)
             os.close(file)
             for copy in self._copies:
@@ -199,7 +199,7 @@ def default_log_file(environ: Mapping[str, str]) -> str:
 class TextFormatter(logging.Formatter):
     """Lines with the time in UTC and the level, for people.
 
-    What follows a line break in a record is indented: nobody can forge a record by having
+    What follows a line break in a record is indented: no text can forge a record by having
     a line break logged.
     """
 

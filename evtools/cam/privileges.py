@@ -183,7 +183,7 @@ def become(who: Identity, environ: MutableMapping[str, str]) -> None:
 
 
 def share(folder: Path) -> None:
-    """Let all users read a folder of ours, and nobody write it."""
+    """Let all users read a folder of ours, and none write it."""
     for path in (folder, *folder.rglob("*")):
         mode = path.lstat().st_mode
         if not stat.S_ISLNK(mode):

@@ -78,7 +78,7 @@ def evdoctor(ctx: click.Context, /, **values: Any) -> int:
 def build_options(values: Mapping[str, Any]) -> "DoctorOptions":
     """Return the DoctorOptions of a parsed command line.
 
-    Raise UsageError for options that make no sense together, and where there is no terminal
+    Raise UsageError for options that make no sense together, and without a terminal
     to ask on.
     """
     import shutil
@@ -91,7 +91,7 @@ def build_options(values: Mapping[str, Any]) -> "DoctorOptions":
         raise UsageError("--yes requires --fix", "add --fix")
     if values["fix"] and not (values["yes"] or (sys.stdin.isatty() and sys.stderr.isatty())):
         raise UsageError(
-            "--fix asks before it removes anything, and there is no terminal to ask on",
+            "--fix asks before it removes anything, which needs a terminal",
             "look at what it would remove without --fix, then add --yes",
         )
     return build(

@@ -172,7 +172,7 @@ def evtop(ctx: click.Context, /, **values: Any) -> int:
 def build_options(ctx: click.Context) -> "TopOptions":
     """Return the TopOptions of a parsed command line.
 
-    Raise UsageError for options that make no sense together, and where there is no terminal
+    Raise UsageError for options that make no sense together, and without a terminal
     for a screen.
     """
     from evtools.cli.config import sources_of

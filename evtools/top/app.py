@@ -396,7 +396,7 @@ _ALL_EVERY: Final = 900.0
 
 
 class Garbage:
-    """The collector of cycles, run when nobody waits for the screen.
+    """The collector of cycles, run when no key waits for the screen.
 
     By itself it counts new objects less freed ones.  With as many tasks forgotten as come
     in, that is zero for a long time, and then all of them are looked through at once: a

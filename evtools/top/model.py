@@ -244,11 +244,6 @@ class Model:
         """Whether the picture stands still on request."""
         return self._paused_at is not None
 
-    @property
-    def stepped_back(self) -> int:
-        """How many refreshes the picture is behind the one that was paused at."""
-        return self._back
-
     def freeze(self, now: float) -> None:
         """Let the picture stand still; events are taken in as before."""
         if self.paused:

@@ -121,7 +121,7 @@ class _Rule(NamedTuple):
 
     It is an exception of `type` whose `_answer` begins with the pattern `says`.  `what` is
     the layer and the text, which may contain {text}, the exception's own words, {host},
-    {timeout} and {command}.  After a refusal that is final trying again is no use.
+    {timeout} and {command}.  After a final refusal another attempt is useless.
     """
 
     type: type[BaseException]
@@ -227,7 +227,7 @@ class Diagnosis:
     """What went wrong, without saying with which broker.
 
     `layer` is where (DNS, TCP, TLS, login, permission, ...), empty where the text says it itself;
-    after a `refused` trying again is no use.  No text contains a password.
+    after a `refused` another attempt is useless.  No text contains a password.
     """
 
     layer: str
@@ -266,7 +266,7 @@ def diagnose(exc: BaseException, settings: ConnectionSettings) -> Diagnosis:
 def explain(exc: BaseException, settings: ConnectionSettings) -> EvtoolsError:
     """Turn whatever kombu or a driver raised into an error for the user.
 
-    The result is an AccessRefused where trying again is no use (login, rights, certificates,
+    The result is an AccessRefused where another attempt is useless (login, rights, certificates,
     wrong kind of server) and a BrokerUnavailable otherwise.  Its text never contains a
     password.  Our own errors are returned as they are.
     """

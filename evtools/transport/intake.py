@@ -188,7 +188,7 @@ class Intake(threading.Thread):
         return None
 
     def _is_final(self, error: EvtoolsError) -> bool:
-        """Return whether trying again is no use."""
+        """Return whether another attempt is useless."""
         if isinstance(error, UsageError) and self._last_alive is not None:
             # It did work: certificates and keys are just being replaced.
             return False

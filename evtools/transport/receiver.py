@@ -146,7 +146,7 @@ class EventReceiver:
 
         A [] may also come early, when the receiver is woken.  End after `stop`, when all
         that had arrived has been given out.  Raise
-        AccessRefused or UsageError when trying on is no use, and
+        AccessRefused or UsageError when another attempt is useless, and
         BrokerUnavailable where the settings say not to reconnect.
         """
         if self._rest:
@@ -224,11 +224,11 @@ class EventReceiver:
 
     def _stamp_odd(self, event: Event, received: float) -> None:
         sent = event.original
-        sent["local_received"] = event.local_received = received
+        event.stamp(received)
         if event.type == "task-sent":
-            sent["clock"] = event.clock = self._clock_of_client()
+            event.set_clock(self._clock_of_client())
         elif "clock" not in sent:
-            sent["clock"] = event.clock = self.clock.forward()
+            event.set_clock(self.clock.forward())
             return
         if sent["clock"].__class__ is int:
             self.clock.adjust(sent["clock"])
@@ -373,7 +373,7 @@ class EventReceiver:
         """End the stream after what has already arrived; safe in a signal handler."""
         self._intake.stop()
         if self._intake.connectivity.connecting:
-            # Nothing will come of this attempt, so nobody need wait for it.
+            # Nothing will come of this attempt, so nothing need wait for it.
             self._buffer.add(End())
         else:
             self._buffer.wake()

@@ -8,7 +8,7 @@ from evtools.errors import DecodeError
 from evtools.wire.values import DEPTH_MAX, DIGITS_MAX, Lost, Pairs, unknown
 
 _STANDARD: Final = "tag:yaml.org,2002:"
-#: What these mean in YAML, nobody means who sends them.
+#: Senders do not mean what these mean in YAML.
 _TEXTS: Final = frozenset({f"{_STANDARD}merge", f"{_STANDARD}value"})
 _LISTS: Final = frozenset({"seq", "omap", "pairs", "python/list", "python/tuple"})
 #: Tags of ours for what is left out.

@@ -60,7 +60,7 @@ KEEP: Final = 7 * _DAY
 KEEP_FAILED: Final = 30 * _DAY
 KEEP_TASKS: Final = 10_000_000
 #: Rows that are removed at once, how often in a sweep, and after each snapshot while there
-#: are more: nobody waits for long.
+#: are more: no writer waits for long.
 _SLICE_ROWS: Final = 1000
 _SWEEP_SLICES: Final = 100
 _SNAPSHOT_SLICES: Final = 5

@@ -197,7 +197,7 @@ class Writer(Protocol):
     ) -> Collection[str]:
         """Write rows that are still as they were `read`, or still absent.
 
-        Return the keys of the others, to be read again; nobody else changes any of them
+        Return the keys of the others, to be read again; no other writer changes any of them
         until the end.  All writers sort rows by key, so that no two wait for each other.
         """
         ...

@@ -60,7 +60,7 @@ _AS_OWNER: Final = "run evcam as the owner of the folder (--uid), or give anothe
 class SQLiteStore:
     """A file of SQLite, created when it is first written into.
 
-    Readers do not wait and keep nobody waiting.  A lock of another writer is waited for up
+    Readers neither wait nor keep writers waiting.  A lock of another writer is waited for up
     to `busy_timeout` seconds.  A damaged file is set aside, and a new one begun; one that
     was moved away is left where it is.
     """
@@ -294,7 +294,7 @@ _OUT_OF_NAMES: Final = str.maketrans("", "", ":-")
 
 
 class SQLiteWriter:
-    """A transaction in which nobody else writes."""
+    """A transaction with the only writer."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

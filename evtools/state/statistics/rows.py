@@ -159,7 +159,7 @@ def quantiles(cells: Mapping[int, float], histogram: int) -> Quantiles:
 
 #: Under this name stands what exceeded the bounds.
 OTHERS: Final = "(others)"
-#: Under this name stands what nobody named: we have not seen the event that does.
+#: The name of what no event has named yet.
 UNKNOWN: Final = "(unknown)"
 
 
@@ -229,19 +229,9 @@ class WorkerStatistics(_Row):
     __slots__ = ()
 
     @property
-    def completed_rate(self) -> float:
-        """Tasks completed per second, well or not."""
-        return self._rate(SUCCEEDED, FAILED)
-
-    @property
     def ok_rate(self) -> float:
         """Tasks that succeeded per second."""
         return self._rate(SUCCEEDED)
-
-    @property
-    def failed_rate(self) -> float:
-        """Tasks that failed per second."""
-        return self._rate(FAILED)
 
 
 class QueueStatistics(_Row):

@@ -92,7 +92,7 @@ class Windows(dict[Name, Cells], Generic[Name]):
         carried: dict[Name, Cells] = {}
         for level in self._levels:
             for name, cells in carried.items():
-                _add(level.open, name, cells)  # they are nobody else's any more
+                _add(level.open, name, cells)  # no other slot has them any more
             index = now // level.width
             if index <= level.index or math.isinf(level.width):
                 break

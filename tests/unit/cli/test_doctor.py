@@ -67,7 +67,7 @@ def test_ctrl_c_is_no_answer(monkeypatch):
 
 def test_a_terminal_is_needed_to_ask_and_gives_the_width(monkeypatch):
     for stream in ("stdin", "stderr"):
-        with pytest.raises(UsageError, match="no terminal"):
+        with pytest.raises(UsageError, match="needs a terminal"):
             options("--fix")
         monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True, raising=False)
     assert options("--fix").fix
