@@ -20,7 +20,7 @@ from evtools.clock import Clock, SystemClock
 from evtools.errors import UsageError
 from evtools.signals import EndingSignals
 from evtools.transport import ConnectionSettings, EventReceiver, Notice, connect
-from evtools.transport.live import open_live
+from evtools.transport.receiver import open_live
 from evtools.transport.recording.reader import RecordingReader
 
 #: Of the garbage collector, by generation: events and tasks have no cycles.

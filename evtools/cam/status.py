@@ -15,7 +15,7 @@ from evtools.clock import Clock
 from evtools.state import State
 from evtools.text import human_duration, sanitize
 from evtools.transport import Notice, Source
-from evtools.transport.live import SilenceHint
+from evtools.transport.source import SilenceHint
 from evtools.wire import GAP, EventFields, moment
 
 _log = logging.getLogger(__name__)

@@ -261,7 +261,7 @@ def fail(tool: str, error: EvtoolsError, *, debug: bool = False) -> int:
 
         below = caret(error)
     if isinstance(error, BrokerUnavailable):
-        from evtools.transport.live import DOCTOR
+        from evtools.transport.source import DOCTOR
 
         hint = f"{hint}\n{DOCTOR}" if hint else DOCTOR
     _report(tool, error.message, hint, below=below)

@@ -21,8 +21,9 @@ from evtools.errors import BrokerUnavailable, UsageError
 from evtools.filters import Filter, all_of, compile_filter, exclude
 from evtools.signals import EndingSignals
 from evtools.transport import ConnectionSettings, Source
-from evtools.transport.live import SilenceHint, open_live
+from evtools.transport.receiver import open_live
 from evtools.transport.recording.reader import RecordingReader, files_of
+from evtools.transport.source import SilenceHint
 from evtools.wire import Event, Gap, Joiner, gap
 from evtools.wire.redact import redacted, redactor
 

@@ -13,8 +13,8 @@ from evtools.top.export import Recording
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, EventReceiver, Notice, Source
 from evtools.transport.demo import demo_settings
-from evtools.transport.live import open_live
 from evtools.transport.queues import Depth, Gauge
+from evtools.transport.receiver import open_live
 from evtools.transport.recording.reader import RecordingReader
 from evtools.wire import EventFields
 

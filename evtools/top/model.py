@@ -17,8 +17,8 @@ from evtools.top.table import TableModel, TableSnapshot
 from evtools.top.views.events import EventLog, EventsView
 from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView
 from evtools.top.views.tasks import TasksView
-from evtools.transport.live import DOCTOR
 from evtools.transport.queues import Depth
+from evtools.transport.source import DOCTOR
 from evtools.wire import EventFields
 
 #: How many earlier pictures there are to step back to.

@@ -1,15 +1,13 @@
 """Connections to brokers and what travels over them; kombu is used only here."""
 
 from evtools.transport.brokers import check_transport
-from evtools.transport.buffer import Notice
-from evtools.transport.connection import connect, probe
+from evtools.transport.connection import connect, get_exchange, probe
 from evtools.transport.control import Replies, broadcast, call
 from evtools.transport.dispatcher import EventDispatcher
 from evtools.transport.errors import explain
 from evtools.transport.receiver import EventReceiver
 from evtools.transport.settings import TLS, ConnectionSettings
-from evtools.transport.source import Source, Statistics
-from evtools.transport.subscription import get_exchange
+from evtools.transport.source import Notice, Source, Statistics
 
 __all__ = [
     "TLS",

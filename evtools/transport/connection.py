@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from amqp.exceptions import AMQPError, ResourceError
 from kombu.connection import Connection
+from kombu.entity import Exchange
 from kombu.transport import pyamqp
 from kombu.transport import redis as kombu_redis
 from redis.backoff import NoBackoff
@@ -27,6 +28,7 @@ from evtools.transport.redis_channel import RedisChannel, SentinelChannel, greet
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.tls import AMQPTransport, tls_for
 from evtools.transport.url import Address, parse
+from evtools.wire import exchange_type
 
 #: kombu's blocking pops wait a second for an answer; a reply deadline must be longer, in seconds.
 _REPLY_MIN = 3.0
@@ -163,6 +165,11 @@ def connect_like(
         connection.switch(brokers[attempt % len(brokers)])  # type: ignore[no-untyped-call]
     _adapt(connection.transport)
     return connection
+
+
+def get_exchange(connection: Connection, name: str = "celeryev") -> Exchange:
+    """Return the event exchange as Celery declares it on this transport."""
+    return Exchange(name, type=exchange_type(connection.transport.driver_type))
 
 
 def _adapt(transport: Any) -> None:

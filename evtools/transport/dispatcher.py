@@ -13,7 +13,7 @@ from kombu.exceptions import EncodeError
 from kombu.messaging import Producer
 from kombu.serialization import dumps
 
-from evtools.transport.subscription import get_exchange
+from evtools.transport.connection import get_exchange
 from evtools.wire import EventFields, LamportClock, group_from, routing_key_from
 from evtools.wire import make_event as Event  # noqa: N812 - Celery's name
 

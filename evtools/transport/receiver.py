@@ -1,25 +1,39 @@
-"""Events from a broker, as batches or through a table of handlers."""
+"""Events from a broker: the subscription, and a receiver that gives them out.
+
+As batches, or through a table of handlers.
+"""
 
 import contextlib
+import logging
 import math
+import os
+import socket
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Self
 
+from amqp.exceptions import AccessRefused as Forbidden
 from kombu.connection import Connection
+from kombu.entity import Exchange, Queue
 from msgspec import UNSET
+from redis.exceptions import NoPermissionError
 
 from evtools.clock import Clock, SystemClock
-from evtools.transport.buffer import Buffer, Chunk, End, Item, Notice
-from evtools.transport.connection import connect
+from evtools.transport.connection import connect, connect_like, get_exchange
 from evtools.transport.control import broadcast
-from evtools.transport.intake import Intake, Subscribe
+from evtools.transport.demo import DemoCluster, demo_settings
+from evtools.transport.reader import Buffer, Chunk, End, Item, Reader, Subscribe
+from evtools.transport.redis_channel import topics
 from evtools.transport.settings import ConnectionSettings
-from evtools.transport.source import Statistics
-from evtools.transport.subscription import get_exchange, own_queue, subscribe, subscribe_like
+from evtools.transport.source import Notice, Statistics
+from evtools.transport.streams import Stream
+from evtools.transport.streams.amqp import AMQPStream
+from evtools.transport.streams.kombu import KombuStream
+from evtools.transport.streams.redis import RedisStream
 from evtools.wire import (
     GAP,
     HEARTBEATS,
@@ -30,11 +44,17 @@ from evtools.wire import (
     LamportClock,
     Message,
     MissedTasks,
+    bindings,
     gap,
+    queue_arguments,
+    queue_name,
     wanted,
 )
 
+_log = logging.getLogger(__name__)
+
 Handler = Callable[[EventFields], Any]
+OnNotice = Callable[[Notice], None]
 #: Celery's receiver orders a client's task-sent just before what it has seen.
 _CLIENT_CLOCK_SKEW = -1
 #: How long to wait for the goodbye, in seconds.  The thread is a daemon: what
@@ -44,6 +64,19 @@ _CLOSE_WAIT = 1.8
 #: events would have left the processor's caches when their turn comes to be
 #: written, and their memory would be given back and asked for again each time.
 _PART_BYTES = 64 * 1024
+# fmt: off
+#: What an application says of the queue, under Celery's names and ours.
+_OF_APP: Final = (
+    "event_exchange", "event_queue_prefix", "event_queue_ttl", "event_queue_expires",
+    "event_queue_exclusive", "event_queue_durable", "control_exchange",
+)
+# fmt: on
+_MIME_TYPES: Final = {
+    "application/json": "json",
+    "application/x-msgpack": "msgpack",
+    "application/x-yaml": "yaml",
+    "application/x-python-serialize": "pickle",
+}
 
 
 class EventReceiver:
@@ -114,30 +147,30 @@ class EventReceiver:
         self._wanted = wanted(settings.routing_keys)
         self._codec = Codec(settings.accept)
         self._drop_codec = Codec(settings.accept)
-        self._buffer = Buffer(settings.buffer_bytes, self._count)
         # Missing events show only to a receiver of all events.
         receives_all = self._wanted is None and not settings.event_queue
         self._missed = MissedTasks() if receives_all else None
         self._events = 0
         if self.connection is not None:
-            name = settings.event_exchange
-            self.exchange = get_exchange(self.connection, name)
-            self.queue = own_queue(settings, self.exchange, self.node_id)
+            self.exchange = get_exchange(self.connection, settings.event_exchange)
+            name = f"{settings.event_queue_prefix}.{self.node_id}"
+            self.queue = _own_queue(settings, self.exchange, name)
         self._subscribe = subscribe or self._subscribe_there
-        self._intake = self._new_intake(settings)
         self._ended = False
         #: What itercapture has taken from the stream and not given out.
         self._rest: deque[EventFields] = deque()
+        self._make_reader()
 
-    def _subscribe_there(self, settings: ConnectionSettings, attempt: int) -> Any:
-        """Connect to where the settings say, or where the caller's connection leads."""
+    def _subscribe_there(self, settings: ConnectionSettings, attempt: int) -> Stream:
         if self.connection is None:
-            return subscribe(settings, attempt=attempt)
-        name = self.queue.name
-        return subscribe_like(self.connection, settings, queue=name, attempt=attempt)
+            return subscribe(settings, attempt)
+        return subscribe(settings, attempt, like=self.connection, queue=self.queue.name)
 
-    def _new_intake(self, settings: ConnectionSettings) -> Intake:
-        return Intake(settings, self._buffer, clock=self._time, subscribe=self._subscribe)
+    def _make_reader(self) -> None:
+        self._buffer = Buffer(self.settings.buffer_bytes, self._count)
+        self._reader = Reader(
+            self.settings, self._buffer, clock=self._time, subscribe=self._subscribe
+        )
 
     # -- the stream ---------------------------------------------------------
 
@@ -158,43 +191,48 @@ class EventReceiver:
 
     def events(self, timeout: float | None = None) -> Iterator[list[Event]]:
         """Yield what `batches` does as typed events, which cost less."""
-        if self._intake.ident is None:
-            self._intake.start()
-        patience = _Patience(timeout)
+        if self._reader.ident is None:
+            self._reader.start()
+        end = _end(timeout)
         while not self._ended:
-            item = self._buffer.take(patience.left())
-            for part in _parts(item):
-                match part:
-                    case Chunk():
-                        batch = self._decode(part)
-                    case Gap():
-                        batch = [part]
-                    case _:
-                        batch = []
-                        self._handle(part)
+            item = self._buffer.take(_left(end))
+            for batch in self._open(item):
                 # Notices, and events that are not wanted, do not prolong the wait.
-                if batch or item is None or patience.is_over():
+                if batch or item is None or time.monotonic() >= end:
                     yield batch
-                    patience = _Patience(timeout)
+                    end = _end(timeout)
 
-    def _handle(self, item: Notice | End | None) -> None:
-        """Report a notice, or end; None is a wake-up."""
-        if isinstance(item, Notice) and self._on_notice is not None:
-            self._on_notice(item)
-        if isinstance(item, End):
-            self._ended = True
-            if item.error is not None:
-                raise item.error
+    def _open(self, item: Item) -> Iterator[list[Event]]:
+        """Yield the events of an item; those of a large chunk in several parts."""
+        match item:
+            case Chunk(received, messages, size):
+                step = max(1, len(messages) * _PART_BYTES // size)
+                for start in range(0, len(messages), step):
+                    yield self._decode(messages[start : start + step], received)
+                return
+            case Gap():
+                yield [item]
+                return
+            case Notice():
+                if self._on_notice is not None:
+                    self._on_notice(item)
+            case End(error):
+                self._ended = True
+                if error is not None:
+                    raise error
+            case None:  # woken
+                pass
+        yield []
 
-    def _decode(self, chunk: Chunk) -> list[Event]:
+    def _decode(self, messages: Sequence[Message], received: float) -> list[Event]:
         events: list[Event] = []
         decode, is_wanted = self._codec.events, self._wanted
-        for message in chunk.messages:
+        for message in messages:
             events += decode(message)
         if is_wanted is not None:
             events = [event for event in events if is_wanted(event.type)]
         self._events += len(events)
-        events += self._stamp(events, chunk.received)
+        events += self._stamp(events, received)
         return events
 
     def _stamp(self, events: Iterable[Event], received: float) -> list[Event]:
@@ -306,21 +344,23 @@ class EventReceiver:
             yield from self._itercapture(limit, timeout, wakeup=wakeup)
         finally:
             if self.connection is not None and not self._ended:
-                self._leave()
+                self._reader.stop()
+                self._join()
+                self._make_reader()
 
     def _itercapture(
         self, limit: int | None, timeout: float | None, *, wakeup: bool
     ) -> Iterator[EventFields]:
-        if not wakeup and self._intake.ident is None:
+        if not wakeup and self._reader.ident is None:
             self.settings = replace(self.settings, wakeup=False)
-            self._intake = self._new_intake(self.settings)
+            self._make_reader()
         left = math.inf if limit is None else limit
-        patience = _Patience(timeout)
+        end = _end(timeout)
         while left > 0:
-            batch = next(self.batches(patience.left()), None)
+            batch = next(self.batches(_left(end)), None)
             if batch is None:
                 return
-            if not batch and patience.is_over():
+            if not batch and time.monotonic() >= end:
                 raise TimeoutError(f"no event for {timeout:g}s")
             self._rest.extend(batch)
             while self._rest and left > 0:
@@ -329,7 +369,7 @@ class EventReceiver:
                 yield event
                 left -= event["type"] != GAP
             if batch:
-                patience = _Patience(timeout)
+                end = _end(timeout)
 
     def capture(
         self,
@@ -355,56 +395,42 @@ class EventReceiver:
 
     def statistics(self) -> Statistics:
         """Return the counters as they are now."""
-        state = self._intake.connectivity
-        return Statistics(
+        return replace(
+            self._reader.statistics,
             events=self._events,
-            messages=state.messages,
             dropped=self._buffer.dropped,
-            gaps=state.gaps,
-            gap_seconds=state.gap_seconds,
             missed=self._missed.total if self._missed is not None else 0,
-            reconnects=state.reconnects,
             buffered_bytes=self._buffer.waiting_bytes,
-            connected=state.connected,
             defects=tuple(self._codec.defects.values()),
         )
 
     def stop(self) -> None:
         """End the stream after what has already arrived; safe in a signal handler."""
-        self._intake.stop()
-        if self._intake.connectivity.connecting:
+        self._reader.stop()
+        if self._reader.connecting:
             # Nothing will come of this attempt, so nothing need wait for it.
             self._buffer.add(End())
         else:
-            self._buffer.wake()
+            self._buffer.add(None)
 
     def close(self) -> None:
         """Stop and leave the broker; idempotent."""
         self.stop()
-        intake = self._intake
-        if intake.ident is not None and not intake.connectivity.connecting:
-            intake.join(timeout=_CLOSE_WAIT)
+        if not self._reader.connecting:
+            self._join()
 
-    def _leave(self) -> None:
-        """Leave the broker, and be ready to come back."""
-        intake = self._intake
-        intake.stop()
-        if intake.ident is not None:
-            intake.join(timeout=_CLOSE_WAIT)
-        self._buffer = Buffer(self.settings.buffer_bytes, self._count)
-        self._intake = self._new_intake(self.settings)
+    def _join(self) -> None:
+        if self._reader.ident is not None:
+            self._reader.join(timeout=_CLOSE_WAIT)
 
     def __enter__(self) -> Self:
-        """Return the receiver itself."""
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Close it."""
         self.close()
 
 
 def _given(channel: Any) -> tuple[Any, Any]:
-    """Return the channel and the connection that a caller gave, where they did."""
     if channel is None or isinstance(channel, ConnectionSettings):
         return None, None
     if isinstance(channel, Connection) or not hasattr(channel, "connection"):
@@ -413,7 +439,6 @@ def _given(channel: Any) -> tuple[Any, Any]:
 
 
 def _settings(given: Any, connection: Any, app: Any) -> ConnectionSettings:
-    """Return how to listen to what the caller gave, as the app says if there is one."""
     if isinstance(given, ConnectionSettings):
         return given
     if connection is None or not hasattr(connection, "transport"):
@@ -439,47 +464,156 @@ def _settings(given: Any, connection: Any, app: Any) -> ConnectionSettings:
     )
 
 
-#: What an application says of the queue, under Celery's names and ours.
-_OF_APP: Final = (
-    "event_exchange",
-    "event_queue_prefix",
-    "event_queue_ttl",
-    "event_queue_expires",
-    "event_queue_exclusive",
-    "event_queue_durable",
-    "control_exchange",
-)
-_MIME_TYPES: Final = {
-    "application/json": "json",
-    "application/x-msgpack": "msgpack",
-    "application/x-yaml": "yaml",
-    "application/x-python-serialize": "pickle",
-}
-
-
 def _serializers(accept: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({_MIME_TYPES.get(name, name) for name in accept}))
 
 
-def _parts(item: Item) -> Iterator[Item]:
-    """Yield what is to be handled at once; a large chunk comes in several parts."""
-    if not isinstance(item, Chunk) or item.bytes <= _PART_BYTES:
-        yield item
+def _end(timeout: float | None) -> float:
+    return math.inf if timeout is None else time.monotonic() + timeout
+
+
+def _left(end: float) -> float | None:
+    return None if end == math.inf else max(0.0, end - time.monotonic())
+
+
+def open_live(
+    settings: ConnectionSettings, on_notice: OnNotice, *, demo: bool, stack: contextlib.ExitStack
+) -> EventReceiver:
+    """Listen to a broker, or with `demo` to a cluster that is simulated.
+
+    `on_notice` is called in the thread that takes the batches; `stack` closes all again.
+    """
+    if demo:
+        settings = demo_settings(settings)
+        # Whatever we may do to a cluster, the simulated workers must send.
+        cluster = DemoCluster(replace(settings, read_only=False))
+        stack.callback(cluster.stop)
+
+    def note(notice: Notice) -> None:
+        on_notice(notice)
+        if demo and notice.kind == "listening":
+            cluster.start()
+
+    receiver = EventReceiver(settings, on_notice=note)
+    stack.callback(receiver.close)
+    return receiver
+
+
+# --- the subscription ---------------------------------------------------------------
+
+
+def subscribe(
+    settings: ConnectionSettings,
+    attempt: int = 0,
+    *,
+    like: Connection | None = None,
+    queue: str = "",
+) -> Stream:
+    """Connect and subscribe to the event exchange; return the live stream.
+
+    `attempt` picks the address where there are several.  With a connection of a caller's go to
+    where that leads (`like`), at first with a `queue` of that name.  Raise whatever kombu and
+    its drivers raise.
+    """
+    if like is None:
+        connection = connect(settings, attempt=attempt)
+    else:
+        connection = connect_like(like, settings, attempt=attempt)
+    try:
+        if connection.transport.driver_type == "redis":
+            return _subscribe_redis(connection, settings)
+        return _subscribe_queue(connection, settings, "" if attempt else queue)
+    except BaseException:
+        connection.release()
+        raise
+
+
+def _subscribe_queue(connection: Connection, settings: ConnectionSettings, name: str) -> Stream:
+    channel = connection.channel()
+    exchange = get_exchange(connection, settings.event_exchange)
+    attempt = connection.channel()
+    try:
+        exchange(attempt).declare()
+    except Forbidden:
+        # See that it is there where we may not declare it.
+        exchange(channel).declare(passive=True)
+    finally:
+        connection.maybe_close_channel(attempt)
+    queue = _own_queue(settings, exchange, name)(channel)
+    queue.queue_declare()
+    _bind(queue, settings)
+    stream: Stream
+    if connection.transport.driver_name == "py-amqp":
+        bind = partial(_bind, queue, settings, nowait=True)
+        stream = AMQPStream(connection, channel, queue.name, bind)
+    else:
+        stream = KombuStream(connection, channel, queue)
+    # After the subscription: while memory or disk are short RabbitMQ no longer listens to
+    # a connection that has published, but it goes on delivering.
+    _greet(connection, settings)
+    return stream
+
+
+def _bind(queue: Queue, settings: ConnectionSettings, *, nowait: bool = False) -> None:
+    for key in bindings(settings.routing_keys):
+        queue.bind_to(settings.event_exchange, routing_key=key, nowait=nowait)
+
+
+def _own_queue(settings: ConnectionSettings, exchange: Exchange, name: str) -> Queue:
+    # By default the name is fresh, because after a broken connection the broker may hold the old
+    # exclusive queue for a while and refuse it to us.  A shared one is durable, for RabbitMQ wants
+    # queues exclusive or durable; it goes when it was not read for `event_queue_expires`.
+    shared = bool(settings.event_queue)
+    durable = shared or settings.event_queue_durable
+    return Queue(
+        settings.event_queue or name or fresh_queue_name(settings),
+        durable=durable,
+        exclusive=settings.event_queue_exclusive and not shared,
+        auto_delete=not durable,
+        exchange=exchange,
+        routing_key=settings.routing_keys[0],
+        queue_arguments=queue_arguments(
+            ttl=settings.event_queue_ttl, expires=settings.event_queue_expires
+        ),
+    )
+
+
+def fresh_queue_name(settings: ConnectionSettings) -> str:
+    """Return a name that shows an administrator whose the queue is."""
+    owner = f"{socket.gethostname()}-{os.getpid()}"
+    return queue_name(settings.event_queue_prefix, owner, uuid.uuid4().hex[:12])
+
+
+def _greet(connection: Connection, settings: ConnectionSettings) -> None:
+    """Ask the workers to show themselves, unless we are to publish nothing."""
+    if settings.read_only:
         return
-    messages = item.messages
-    step = max(1, len(messages) * _PART_BYTES // item.bytes)
-    for start in range(0, len(messages), step):
-        yield Chunk(item.received, messages[start : start + step], 0)
+    if settings.enable_events:
+        broadcast(connection, "enable_events", settings=settings)
+    if settings.wakeup:
+        try:
+            broadcast(connection, "heartbeat", settings=settings)
+        except (Forbidden, NoPermissionError) as exc:
+            # They show themselves with the next heartbeat anyway.
+            _log.info("may not ask the workers for a heartbeat: %s", exc)
 
 
-class _Patience:
-    """How much of `timeout` seconds is left; None is for ever."""
-
-    def __init__(self, timeout: float | None) -> None:
-        self._end = None if timeout is None else time.monotonic() + timeout
-
-    def left(self) -> float | None:
-        return None if self._end is None else max(0.0, self._end - time.monotonic())
-
-    def is_over(self) -> bool:
-        return self._end is not None and time.monotonic() >= self._end
+def _subscribe_redis(connection: Connection, settings: ConnectionSettings) -> RedisStream:
+    channel: Any = connection.default_channel
+    # kombu's parameters (TLS, Sentinel, credentials), for a connection of our own.  kombu's are
+    # closed once the workers are greeted: one connection per tool.
+    pool = channel._get_pool()  # noqa: SLF001
+    try:
+        stream = RedisStream(
+            pool.get_connection(),
+            pool,
+            topics(settings, channel.database, sentinel=channel.has_sentinel),
+            heartbeat=settings.heartbeat,
+            timeout=settings.connect_timeout,
+        )
+        _greet(connection, settings)
+    except BaseException:
+        pool.disconnect()
+        raise
+    connection.release()
+    return stream

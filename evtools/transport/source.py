@@ -1,13 +1,31 @@
 """Where events come from: a broker, a recording, a simulated cluster."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol
 
+from evtools.clock import Clock
 from evtools.wire import Defect, Event, EventFields
+
+DOCTOR: Final = "evtools doctor, given the same broker, finds out more"
+#: Workers send heartbeats every two seconds: after this time something is wrong.
+_SILENCE_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """A change of the connection, for the user.
+
+    `kind` is `listening`, `lost`, `retry` or `restored`, and of a recording
+    `rewound` or `ended`; `text` is one line that shows no password.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(slots=True)
 class Statistics:
     """What a source has seen so far.
 
@@ -26,7 +44,7 @@ class Statistics:
     reconnects: int = 0
     buffered_bytes: int = 0
     connected: bool = False
-    defects: tuple[Defect, ...] = field(default=())
+    defects: tuple[Defect, ...] = ()
 
     @property
     def malformed(self) -> int:
@@ -60,3 +78,21 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of everything; idempotent."""
         ...
+
+
+class SilenceHint:
+    """Look once, ten seconds after the start, whether a source has received anything."""
+
+    def __init__(self, source: Source, clock: Clock) -> None:
+        self._source = source
+        self._clock = clock
+        self._due = clock.monotonic() + _SILENCE_SECONDS
+
+    def words(self) -> str:
+        """Return the hint, once, if nothing has come; at all other times ""."""
+        if self._clock.monotonic() < self._due:
+            return ""
+        self._due = math.inf
+        if self._source.statistics().messages:
+            return ""
+        return f"nothing has come for {_SILENCE_SECONDS:g}s; {DOCTOR}"

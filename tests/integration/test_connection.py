@@ -10,8 +10,8 @@ import pytest
 from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
 from evtools.transport import TLS, ConnectionSettings, connect, explain
 from evtools.transport.connection import client_name
+from evtools.transport.receiver import subscribe
 from evtools.transport.streams.redis import RedisStream
-from evtools.transport.subscription import subscribe
 from evtools.wire import ENVELOPE, Message
 from servers.process import wait_until
 

@@ -625,7 +625,7 @@ def test_a_command_for_the_broker_runs_as_the_user_that_evcam_becomes(daemon, fo
 def test_usr1_tells_the_counters_and_where_all_threads_are(daemon, redis_url):
     assert daemon.start(*camera(), "-b", redis_url).status == 0
     daemon.signal(signal.SIGUSR1)
-    text = daemon.wait_log("thread evtools-intake")
+    text = daemon.wait_log("thread evtools-reader")
     counters = json.loads(re.search(r"warning counters: (.*)", text)[1])
     assert counters["connected"] is True
     assert "thread MainThread:" in text

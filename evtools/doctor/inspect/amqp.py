@@ -27,8 +27,8 @@ from evtools.doctor.inspect.base import (
 from evtools.errors import EvtoolsError
 from evtools.transport import ConnectionSettings, connect
 from evtools.transport.errors import Diagnosis, diagnose
+from evtools.transport.receiver import fresh_queue_name, subscribe
 from evtools.transport.streams.amqp import to_message
-from evtools.transport.subscription import fresh_queue_name, subscribe
 from evtools.transport.url import mask, parse, with_vhost
 from evtools.wire import Message, exchange_type, queue_arguments
 

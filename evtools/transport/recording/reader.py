@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from operator import attrgetter
@@ -20,14 +21,14 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from evtools.clock import Clock
 from evtools.errors import DecodeError, UsageError
-from evtools.transport.buffer import Notice
 from evtools.transport.recording.compression import FileReader
-from evtools.transport.source import Statistics
-from evtools.transport.tally import Tally
+from evtools.transport.source import Notice, Statistics
 from evtools.wire import (
     TIME_MAX,
+    Defect,
     Event,
     EventFields,
+    Gap,
     Lost,
     Schema,
     from_fields,
@@ -49,6 +50,7 @@ _SLICE: Final = 0.1
 _LINES_WITHOUT_TIME: Final = 1000
 #: How many bad lines in a row, with no event before, make a file no recording.
 _STRANGE_LINES: Final = 100
+_SAMPLE_BYTES: Final = 200
 
 
 class _Ready(NamedTuple):
@@ -110,7 +112,8 @@ class RecordingReader:
         #: Files whose time has not come, by the moment of their first event.
         self._waiting = deque(self._order)
         self._done_bytes = self._seen = 0
-        self._tally = Tally()
+        self._statistics = Statistics()
+        self._defects: dict[str, Defect] = {}
         self._first, self._last = math.inf, -math.inf
         self._end_reported = False
         self._open_due()
@@ -151,11 +154,12 @@ class RecordingReader:
             batch = self._next(timeout)
             if batch is None:
                 return
-            self._tally.count(batch)
+            self._count(batch)
             yield batch
 
     def statistics(self) -> Statistics:
-        return self._tally.statistics(connected=not self._is_exhausted)
+        defects = tuple(self._defects.values())
+        return replace(self._statistics, connected=not self._is_exhausted, defects=defects)
 
     def progress(self) -> tuple[int, int | None]:
         """Return how many bytes were read, and of how many if that is known."""
@@ -263,7 +267,7 @@ class RecordingReader:
         """Report once that the end is reached; return whether to stay there."""
         if not self._end_reported:
             self._end_reported = True
-            shown = self._tally.statistics(connected=False).events
+            shown = self._statistics.events
             self._notify("ended", "" if shown else self.extent())
         return self.stays
 
@@ -287,9 +291,9 @@ class RecordingReader:
             return
         if file.too_long:
             file.too_long = False
-            self._tally.defect("line too long", b"", f"over {_LINE_BYTES_MAX} bytes")
+            self._defect("line too long", b"", f"over {_LINE_BYTES_MAX} bytes")
         if file.ended and file.reader.damage:
-            self._tally.defect("damaged recording", b"", file.reader.damage)
+            self._defect("damaged recording", b"", file.reader.damage)
         self._take(file, text)
         if not file.good and file.bad >= (1 if file.ended else _STRANGE_LINES):
             self.close()
@@ -317,7 +321,7 @@ class RecordingReader:
         else:
             moments, left_out = self._take_lines(file, text.split(b"\n"))
         file.good += left_out
-        self._tally.good += left_out
+        self._statistics.messages += left_out
         if moments:
             self._seen += len(moments)
             self._first = min(self._first, *moments)
@@ -365,16 +369,35 @@ class RecordingReader:
                 error = DecodeError("torn last line", error.kind)
             file.bad += 1
             file.defect = file.defect or str(error)
-            self._tally.defect(error.kind, line, error.detail)
+            self._defect(error.kind, line, error.detail)
             return None
         file.good += 1
-        self._tally.good += 1
+        self._statistics.messages += 1
         for each in lost:
-            self._tally.defect(each.kind, line, each.detail, is_whole=False)
+            self._defect(each.kind, line, each.detail, is_whole=False)
         event = from_fields(fields, self._schema)
         if joined is not None:
             event.known = joined
         return _Ready(event, received(fields))
+
+    def _defect(self, kind: str, line: bytes, detail: str, *, is_whole: bool = True) -> None:
+        """Count a line that is no event, or what was lost of one; the first is a sample."""
+        self._statistics.messages += is_whole
+        sample = Defect(kind, line[:_SAMPLE_BYTES], detail, 0, len(line))
+        self._defects.setdefault(kind, sample).count += 1
+
+    def _count(self, events: Iterable[Event]) -> None:
+        counts = self._statistics
+        for event in events:
+            if not isinstance(event, Gap):
+                counts.events += 1
+            elif event.reason == "buffer":
+                counts.dropped += event.dropped
+            elif event.reason == "worker":
+                counts.missed += event.missed
+            else:
+                counts.gaps += 1
+                counts.gap_seconds += event.duration
 
     # --- pace ---------------------------------------------------------------------
 

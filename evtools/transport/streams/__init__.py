@@ -1,1 +1,79 @@
-"""One stream for each kind of broker."""
+"""Streams of messages, one for each kind of broker, and what they have in common."""
+
+from typing import Protocol
+
+from evtools.wire import Message
+
+
+class BrokerSilent(ConnectionError):
+    """The connection is open, but the broker has stopped answering."""
+
+
+class Stream(Protocol):
+    """A live subscription to the event exchange.
+
+    One thread owns a stream.  `errors` are the exceptions that mean that it is lost; after
+    one of them only `close` may be called.
+    """
+
+    errors: tuple[type[Exception], ...]
+
+    @property
+    def last_seen(self) -> float:
+        """When the broker last gave a sign of life; monotonic."""
+        ...
+
+    def drain(self, timeout: float) -> list[Message]:
+        """Return what has arrived, waiting up to `timeout` seconds for some.
+
+        Raise one of `errors`, among them BrokerSilent when the broker has missed its heartbeats.
+        """
+        ...
+
+    def close(self) -> None:
+        """Leave the broker; never raise, never wait for more than a second."""
+        ...
+
+
+#: After a longer time between two looks at the socket, in seconds, the process itself was
+#: stopped (Ctrl-Z, a debugger).
+_ASLEEP = 2.0
+
+
+class Heartbeat:
+    """When to send a sign of life and when to give the broker up.
+
+    `interval` is in seconds; 0 switches both off.  All times are monotonic.
+    """
+
+    __slots__ = ("_interval", "_looked", "_next", "_silent_since", "last_seen")
+
+    def __init__(self, interval: float, now: float) -> None:
+        self._interval = interval
+        #: When something last came from the broker.
+        self.last_seen = self._silent_since = self._looked = now
+        self._next = now + interval / 2
+
+    def alive(self, now: float) -> None:
+        """Note that something, anything, came from the broker."""
+        self.last_seen = self._silent_since = now
+
+    def due(self, now: float) -> bool:
+        """Return whether to send now; raise BrokerSilent after two intervals.
+
+        Call it before every look at the socket: time in which the process did not look says
+        nothing about the broker.
+        """
+        if not self._interval:
+            return False
+        away = now - self._looked
+        self._looked = now
+        if away > _ASLEEP:
+            self._silent_since += away
+        silent = now - self._silent_since
+        if silent > 2 * self._interval:
+            raise BrokerSilent(f"no sign of life for {silent:.1f}s (two heartbeats)")
+        if now < self._next:
+            return False
+        self._next = now + self._interval / 2
+        return True

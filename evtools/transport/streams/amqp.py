@@ -11,7 +11,7 @@ from amqp.basic_message import Message as Properties
 from amqp.exceptions import ChannelError, UnexpectedFrame
 from kombu.connection import Connection
 
-from evtools.transport.streams.base import Heartbeat
+from evtools.transport.streams import Heartbeat
 from evtools.wire import MESSAGE_MAX_BYTES, Message
 
 _FRAME_HEADER = struct.Struct(">BHI")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
-from evtools.transport.streams.base import Heartbeat
+from evtools.transport.streams import Heartbeat
 from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Message, RedisTopics, escape_glob
 
 _READ_BYTES: Final = 256 * 1024

@@ -10,7 +10,7 @@ from evtools.cam.snapshot import SnapshotSequence
 from evtools.cam.status import OTHERS, Counters, StatusReporter, stacks
 from evtools.state import State
 from evtools.transport import Notice, Statistics
-from evtools.transport.live import DOCTOR
+from evtools.transport.source import DOCTOR
 from evtools.wire import Defect
 from tools.clock import FakeClock
 from tools.gaps import gap

@@ -21,7 +21,7 @@ from evtools.errors import (
     OutputError,
 )
 from evtools.top.keys import BINDINGS, CONTEXTS, keys_text
-from evtools.transport.live import DOCTOR
+from evtools.transport.source import DOCTOR
 
 HEAVY = {"kombu", "amqp", "redis", "rich", "urwid", "msgspec", "celery", "hiredis"}
 HEAVY |= {"daemon", "psycopg"}

@@ -15,7 +15,7 @@ from evtools.dump.output import Outputs, make_formatter
 from evtools.dump.report import Report
 from evtools.errors import AccessRefused, BrokerUnavailable, FilterError, OutputError, UsageError
 from evtools.transport import ConnectionSettings, Statistics
-from evtools.transport.live import DOCTOR
+from evtools.transport.source import DOCTOR
 from evtools.wire import Defect, Event, encode_line, envelope
 from tools.clock import FakeClock
 from tools.gaps import gap

@@ -8,8 +8,8 @@ from evtools.top.choices import VIEWS
 from evtools.top.model import PICTURES_MAX, Model, Options
 from evtools.top.status import ConnectionStatus
 from evtools.transport import Notice
-from evtools.transport.live import DOCTOR
 from evtools.transport.queues import Depth
+from evtools.transport.source import DOCTOR
 from tools.clock import FakeClock
 from tools.life import Life
 from tools.told import life, told

@@ -3,7 +3,8 @@ import threading
 
 import pytest
 
-from evtools.transport.buffer import Buffer, Chunk, End, Notice
+from evtools.transport.reader import Buffer, Chunk, End
+from evtools.transport.source import Notice
 from evtools.wire import Message
 
 SIZE = 1000 - 200  # with what a message costs besides its body: 1000
@@ -137,7 +138,7 @@ def test_taking_from_an_empty_buffer_ends_with_the_timeout(buffer):
 
 
 def test_a_waiting_take_is_woken(buffer):
-    waiting = threading.Thread(target=buffer.wake)
+    waiting = threading.Thread(target=buffer.add, args=(None,))
     waiting.start()
     assert buffer.take(None) is None
     waiting.join()
@@ -147,14 +148,14 @@ def test_a_signal_handler_may_wake_whatever_it_interrupts(buffer):
     def alarm(*_):
         # A lock that is not reentrant would now wait for itself, sooner or later.
         for _ in range(3):
-            buffer.wake()
+            buffer.add(None)
 
     before = signal.signal(signal.SIGALRM, alarm)
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
     try:
         woken = 0
         while woken < 300:
-            buffer.wake()
+            buffer.add(None)
             while buffer.take(0) is None and woken < 300:
                 woken += 1
     finally:

@@ -3,7 +3,8 @@ from contextlib import ExitStack
 import pytest
 
 from evtools.transport import ConnectionSettings, Statistics
-from evtools.transport.live import DOCTOR, SilenceHint, open_live
+from evtools.transport.receiver import open_live
+from evtools.transport.source import DOCTOR, SilenceHint
 from tools.clock import FakeClock
 
 

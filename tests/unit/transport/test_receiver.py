@@ -101,11 +101,11 @@ def fields_of(events, *names):
 
 def test_nothing_is_connected_before_the_first_event_is_asked_for(receive):
     receiver = receive([[message(event())]])
-    assert receiver._intake.ident is None
+    assert receiver._reader.ident is None
     batches = receiver.batches()
-    assert receiver._intake.ident is None
+    assert receiver._reader.ident is None
     next(batches)
-    assert receiver._intake.ident is not None
+    assert receiver._reader.ident is not None
 
 
 def test_events_come_in_batches_with_the_time_of_their_arrival(receive):
@@ -127,7 +127,7 @@ def test_silence_is_an_empty_batch(receive):
 def test_notices_do_not_prolong_the_wait(receive):
     notices = []
     receiver = receive(on_notice=notices.append)  # a broker that is never there
-    receiver._intake._waits = itertools.repeat(0.01)
+    receiver._reader._waits = itertools.repeat(0.01)
     batches = receiver.batches(0.1)
     assert [next(batches), next(batches)] == [[], []]
     assert {notice.kind for notice in notices} == {"retry"}
@@ -217,7 +217,7 @@ def test_overflow_is_a_gap_with_the_count_of_wanted_events(receive, routing_key,
     body = Message(encode_line([event("task-sent", x="x" * 600_000), event("a-b")]))
     stream = FakeStream([body], [body], [body, message(event("task-sent"))])
     receiver = receive(stream, routing_key=routing_key, buffer_bytes=1024 * 1024)
-    receiver._intake.start()
+    receiver._reader.start()
     wait_until(lambda: receiver.statistics().messages == 4, what="all messages")
     *_, hole = first(receiver, got + 1)
     assert (hole["reason"], hole["dropped"]) == ("buffer", dropped)
@@ -331,7 +331,7 @@ def test_leaving_an_iteration_early_loses_nothing(receive):
 def test_no_event_is_wanted_with_a_limit_of_none(receive, limit):
     receiver = receive([[message(event())]])
     receiver.capture(limit=limit)
-    assert receiver._intake.ident is None
+    assert receiver._reader.ident is None
 
 
 def test_silence_is_a_timeout_error(receive):
@@ -346,7 +346,7 @@ def test_silence_is_a_timeout_error(receive):
 
 def test_a_broker_that_is_not_there_is_a_timeout_error_too(receive):
     receiver = receive()
-    receiver._intake._waits = itertools.repeat(0.01)
+    receiver._reader._waits = itertools.repeat(0.01)
     with pytest.raises(TimeoutError):
         receiver.capture(timeout=0.1)
 
@@ -363,8 +363,8 @@ def test_being_woken_is_no_timeout_error(receive):
     receiver = receive([])
 
     def wake():
-        receiver._buffer.wake()
-        receiver._buffer.wake()
+        receiver._buffer.add(None)
+        receiver._buffer.add(None)
         receiver.stop()
 
     waker = threading.Timer(0.05, wake)
@@ -396,7 +396,7 @@ def test_closing_leaves_the_broker(receive):
     with receiver:
         next(receiver.batches(0.01))
     assert stream.closed.is_set()
-    assert not receiver._intake.is_alive()
+    assert not receiver._reader.is_alive()
     receiver.close()
     assert not receiver.statistics().connected
 
@@ -417,10 +417,10 @@ def test_closing_does_not_wait_for_an_attempt_that_hangs():
     next(receiver.batches(0.01))
     hanging.wait(10)
     receiver.close()
-    assert receiver._intake.is_alive()
+    assert receiver._reader.is_alive()
     assert _CLOSE_WAIT < 2
     go_on.set()
-    receiver._intake.join(10)
+    receiver._reader.join(10)
 
 
 # --- Logical time --------------------------------------------------------------------
@@ -656,7 +656,7 @@ def test_a_frozen_broker_is_noticed_and_does_not_hinder_closing(own_broker, watc
     own_broker.freeze()
     closing.close()
     # Closing waited for the goodbye, and had no need to give up on it.
-    assert not closing._intake.is_alive()
+    assert not closing._reader.is_alive()
     wait_until(
         lambda: next(receiver.batches(0.2)) or receiver.notices[-1].kind != "listening",
         what="the loss to be noticed",
@@ -705,7 +705,7 @@ def test_a_stop_does_not_wait_for_an_attempt_to_connect():
     receiver.stop()
     assert list(batches) in ([], [[]])
     receiver.close()
-    assert receiver._intake.is_alive()
+    assert receiver._reader.is_alive()
     answer.set()
-    receiver._intake.join(10)
+    receiver._reader.join(10)
     assert notices == []

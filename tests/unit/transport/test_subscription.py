@@ -9,10 +9,10 @@ from kombu import Connection, Exchange, Producer, Queue
 from redis.exceptions import ConnectionError, NoPermissionError  # noqa: A004  (redis-py's)
 
 from evtools.transport import ConnectionSettings, get_exchange
+from evtools.transport.receiver import subscribe
 from evtools.transport.streams.amqp import AMQPStream
 from evtools.transport.streams.kombu import KombuStream
 from evtools.transport.streams.redis import RedisStream
-from evtools.transport.subscription import subscribe
 from evtools.wire import Codec
 from servers.process import wait_until
 
@@ -241,7 +241,7 @@ def test_a_killed_process_leaves_no_queue(rabbitmq_server, event_exchange):
     code = (
         "import sys, signal\n"
         "from evtools.transport import ConnectionSettings\n"
-        "from evtools.transport.subscription import subscribe\n"
+        "from evtools.transport.receiver import subscribe\n"
         "stream = subscribe(ConnectionSettings(urls=sys.argv[1],"
         " event_exchange=sys.argv[2], event_queue_prefix='celeryev.killed'))\n"
         "print('subscribed', flush=True)\n"
@@ -381,9 +381,9 @@ def test_nothing_is_published_where_nothing_shall_be(
 def test_what_comes_while_the_workers_are_woken_is_not_lost(
     rabbitmq_url, event_exchange, monkeypatch, open_stream
 ):
-    from evtools.transport import subscription
+    from evtools.transport import receiver
 
-    broadcast = subscription.broadcast
+    broadcast = receiver.broadcast
 
     def slowly(connection, *args, **how):
         publish(rabbitmq_url, event_exchange, {"type": "task-sent", "early": True})
@@ -391,7 +391,7 @@ def test_what_comes_while_the_workers_are_woken_is_not_lost(
         # Some sync call, during which py-amqp reads whatever comes.
         connection.channel().close()
 
-    monkeypatch.setattr(subscription, "broadcast", slowly)
+    monkeypatch.setattr(receiver, "broadcast", slowly)
     stream = open_stream(rabbitmq_url, event_exchange=event_exchange)
     publish(rabbitmq_url, event_exchange, {"type": "task-sent", "early": False})
     assert [event["early"] for event in events(stream, 2)] == [True, False]

@@ -16,7 +16,7 @@ from evtools.doctor.inspect.base import OrphanedQueue
 from evtools.doctor.inspect.redis import Naming, RedisInspector, difference
 from evtools.transport import ConnectionSettings, connect
 from evtools.transport.errors import diagnose
-from evtools.transport.subscription import subscribe
+from evtools.transport.receiver import subscribe
 from servers.ports import HOST
 from tools.flow import on_redis
 

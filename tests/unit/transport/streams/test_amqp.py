@@ -19,11 +19,11 @@ from amqp.exceptions import (
 from kombu import Connection, Exchange, Producer, Queue
 
 from evtools.transport import ConnectionSettings
+from evtools.transport.receiver import subscribe
 from evtools.transport.settings import TLS
+from evtools.transport.streams import BrokerSilent
 from evtools.transport.streams import amqp as streams
 from evtools.transport.streams.amqp import AMQPStream
-from evtools.transport.streams.base import BrokerSilent
-from evtools.transport.subscription import subscribe
 from evtools.wire import MESSAGE_MAX_BYTES, Message
 from servers.process import wait_until
 

@@ -1,6 +1,6 @@
 import pytest
 
-from evtools.transport.streams.base import BrokerSilent, Heartbeat
+from evtools.transport.streams import BrokerSilent, Heartbeat
 
 
 def looks(heartbeat, *moments):

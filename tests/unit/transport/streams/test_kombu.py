@@ -4,8 +4,8 @@ import pytest
 from kombu import Connection, Exchange, Producer, Queue
 
 from evtools.transport import ConnectionSettings
+from evtools.transport.receiver import subscribe
 from evtools.transport.streams.kombu import KombuStream
-from evtools.transport.subscription import subscribe
 from evtools.wire import Codec, Message
 
 URL = "memory://streams"

@@ -13,10 +13,10 @@ from cluster.app import make_app
 from cluster.worker import close
 from evtools.transport import ConnectionSettings
 from evtools.transport.errors import explain
+from evtools.transport.receiver import subscribe
 from evtools.transport.settings import TLS
-from evtools.transport.streams.base import BrokerSilent
+from evtools.transport.streams import BrokerSilent
 from evtools.transport.streams.redis import RedisStream, _FirstMatch, _glob
-from evtools.transport.subscription import subscribe
 from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Message, RedisTopics
 from servers.process import wait_until
 

@@ -1,17 +1,15 @@
 import itertools
-import queue
 import signal
-import time
 from itertools import count
 
 import pytest
 
 from evtools.clock import SystemClock
 from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
-from evtools.transport.buffer import Buffer, Chunk, End, Notice
-from evtools.transport.intake import BUSY, GATHER, MUCH, Intake, _Stop
+from evtools.transport.reader import BUSY, GATHER, MUCH, Buffer, Chunk, End, Reader
 from evtools.transport.settings import ConnectionSettings, Renewal
-from evtools.transport.streams.base import BrokerSilent
+from evtools.transport.source import Notice
+from evtools.transport.streams import BrokerSilent
 from evtools.wire import Gap, Message
 
 SETTINGS = ConnectionSettings(urls="redis://:secret@broker/0")
@@ -34,7 +32,7 @@ class FakeStream:
     """A stream that follows a script.
 
     A list is what arrives, a number how many seconds nothing comes, an
-    exception what is raised; after the last step the intake is stopped.
+    exception what is raised; after the last step the reader is stopped.
     """
 
     errors = (ConnectionError, KeyError)
@@ -88,23 +86,23 @@ def clock():
 
 
 class Play:
-    """An intake that runs in this thread until the script has ended."""
+    """A reader that runs in this thread until the script has ended."""
 
     def __init__(self, clock, *answers, buffer_bytes=100_000, **settings):
         self.buffer = Buffer(buffer_bytes, lambda message: 1)
         self.broker = Broker(clock, *answers)
-        self.intake = Intake(
+        self.reader = Reader(
             ConnectionSettings(urls=SETTINGS.urls, **settings),
             self.buffer,
             clock=clock,
             subscribe=self.broker,
         )
         self.waits = []
-        self.intake._stopping.wait = self.waits.append  # the seam to real time
+        self.reader._wait = self.waits.append  # the seam to real time
         for answer in answers:
             if isinstance(answer, FakeStream):
-                answer.at_end = answer.at_end or self.intake.stop
-        self.intake.run()
+                answer.at_end = answer.at_end or self.reader.stop
+        self.reader.run()
         self.items = []
         while (item := self.buffer.take(0)) is not None:
             self.items.append(item)
@@ -136,14 +134,14 @@ def test_messages_travel_with_the_time_of_their_arrival(clock):
     assert play.kinds == ["listening", "Chunk", "Chunk", "End"]
     assert [c.received for c in play.items if type(c) is Chunk] == [1000.0, 1000.2]
     assert play.error is None
-    assert play.intake.connectivity.messages == 2
+    assert play.reader.statistics.messages == 2
 
 
 def test_the_stream_is_closed_in_the_end(clock):
     stream = FakeStream(clock)
     play = Play(clock, stream)
     assert stream.closed == 1
-    assert not play.intake.connectivity.connected
+    assert not play.reader.statistics.connected
 
 
 def test_who_has_heard_nothing_for_long_has_a_gap_since_then(clock):
@@ -227,13 +225,13 @@ def test_what_comes_while_it_is_stopped_is_taken_in(clock):
     stream = FakeStream(clock, [Message(b"first")])
 
     def end():
-        intake.stop()
+        reader.stop()
         stream.script += late
 
     stream.at_end = end
-    intake = Intake(SETTINGS, Buffer(1000, len), clock=clock, subscribe=Broker(clock, stream))
-    intake.run()
-    taken = [intake._buffer.take(0) for _ in range(4)]
+    reader = Reader(SETTINGS, Buffer(1000, len), clock=clock, subscribe=Broker(clock, stream))
+    reader.run()
+    taken = [reader._buffer.take(0) for _ in range(4)]
     bodies = [m.body for c in taken if isinstance(c, Chunk) for m in c.messages]
     assert bodies == [b"first", b"late"]
     assert stream.timeouts[-1] < stream.timeouts[0]
@@ -257,7 +255,7 @@ def test_a_lost_connection_is_a_gap_between_two_signs_of_life(clock):
     (gap,) = play.gaps
     assert (gap["from"], gap["to"], gap["duration"]) == (1005.0, 1015.0, 10.0)
     assert gap["error"] == "redis://:**@broker/0: TCP: silent for 10s"
-    state = play.intake.connectivity
+    state = play.reader.statistics
     assert (state.reconnects, state.gaps, state.gap_seconds) == (1, 1, 10.0)
 
 
@@ -277,7 +275,7 @@ def test_a_second_loss_is_a_second_gap(clock):
     assert [(gap["from"], gap["to"]) for gap in play.gaps] == [
         *((1004.0, 1004.0), (1008.0, 1012.0))
     ]
-    assert play.intake.connectivity.gap_seconds == 4.0
+    assert play.reader.statistics.gap_seconds == 4.0
 
 
 def test_a_hole_in_the_buffer_stands_before_the_gap_of_the_connection(clock):
@@ -289,7 +287,7 @@ def test_a_hole_in_the_buffer_stands_before_the_gap_of_the_connection(clock):
     )
     assert play.kinds[:4] == ["listening", "Chunk", "lost", "reconnect"]
     small = Buffer(10, lambda message: 1)
-    intake = Intake(
+    reader = Reader(
         SETTINGS,
         small,
         clock=clock,
@@ -299,7 +297,7 @@ def test_a_hole_in_the_buffer_stands_before_the_gap_of_the_connection(clock):
             AccessRefused("enough"),
         ),
     )
-    intake.run()
+    reader.run()
     items = [small.take(0) for _ in range(4)]
     assert [_kind(item) for item in items] == ["listening", "buffer", "lost", "End"]
 
@@ -307,9 +305,9 @@ def test_a_hole_in_the_buffer_stands_before_the_gap_of_the_connection(clock):
 def test_a_hole_is_closed_when_nothing_comes_any_more(clock):
     small = Buffer(10, lambda message: 1)
     stream = FakeStream(clock, [Message(b"x" * 900)], 0.2, [])
-    intake = Intake(SETTINGS, small, clock=clock, subscribe=Broker(clock, stream))
-    stream.at_end = intake.stop
-    intake.run()
+    reader = Reader(SETTINGS, small, clock=clock, subscribe=Broker(clock, stream))
+    stream.at_end = reader.stop
+    reader.run()
     items = [small.take(0) for _ in range(3)]
     assert [_kind(item) for item in items] == ["listening", "buffer", "End"]
     assert (items[1].original["from"], items[1].original["to"]) == (1000.0, 1000.2)
@@ -385,25 +383,25 @@ def test_without_reconnecting_the_first_connection_has_its_time(clock):
         raise ConnectionRefusedError
 
     buffer = Buffer(10, lambda message: 1)
-    intake = Intake(
+    reader = Reader(
         ConnectionSettings(urls="redis://broker/0", reconnect=False, connect_timeout=3),
         buffer,
         clock=clock,
         subscribe=refuse,
     )
-    intake._stopping.wait = lambda timeout: None
-    intake.run()
+    reader._wait = lambda timeout: None
+    reader.run()
     items = [buffer.take(0) for _ in range(3)]
     assert [_kind(item) for item in items] == ["retry", "retry", "End"]
     assert isinstance(items[2].error, BrokerUnavailable)
 
 
-def test_an_intake_that_was_stopped_connects_to_nothing(clock):
+def test_a_reader_that_was_stopped_connects_to_nothing(clock):
     buffer = Buffer(10, lambda message: 1)
     broker = Broker(clock)
-    intake = Intake(SETTINGS, buffer, clock=clock, subscribe=broker)
-    intake.stop()
-    intake.run()
+    reader = Reader(SETTINGS, buffer, clock=clock, subscribe=broker)
+    reader.stop()
+    reader.run()
     assert broker.attempts == []
     assert _kind(buffer.take(0)) == "End"
 
@@ -413,11 +411,11 @@ def test_stopping_while_connecting_ends_with_that_attempt(clock):
     answers = iter([ConnectionRefusedError()])
 
     def refuse(settings, attempt):
-        intake.stop()
+        reader.stop()
         raise next(answers)
 
-    intake = Intake(SETTINGS, buffer, clock=clock, subscribe=refuse)
-    intake.run()
+    reader = Reader(SETTINGS, buffer, clock=clock, subscribe=refuse)
+    reader.run()
     assert _kind(buffer.take(0)) == "End"
 
 
@@ -427,37 +425,26 @@ def test_stopping_during_a_wait_is_prompt():
     def refuse(settings, attempt):
         raise ConnectionRefusedError
 
-    intake = Intake(SETTINGS, buffer, clock=SystemClock(), subscribe=refuse)
+    reader = Reader(SETTINGS, buffer, clock=SystemClock(), subscribe=refuse)
     # A wait that nobody sits out.
-    intake._waits = itertools.repeat(3600.0)
-    intake.start()
+    reader._waits = itertools.repeat(3600.0)
+    reader.start()
     assert "trying again in 3600.0s" in buffer.take(10).text
-    intake.stop()
-    intake.join(10)
-    assert not intake.is_alive()
+    reader.stop()
+    reader.join(10)
+    assert not reader.is_alive()
     assert _kind(buffer.take(0)) == "End"
 
 
-def test_a_stop_may_come_from_a_handler_that_interrupts_a_stop():
-    stop = _Stop()
-    before = signal.signal(signal.SIGALRM, lambda *_: stop.set())
+def test_a_stop_may_come_from_a_handler_that_interrupts_a_stop(clock):
+    reader = Reader(SETTINGS, Buffer(10, len), clock=clock, subscribe=Broker(clock))
+    before = signal.signal(signal.SIGALRM, lambda *_: reader.stop())
     signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
     try:
         for _ in range(20_000):
-            stop.set()
+            reader.stop()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert stop.is_set()
-
-
-def test_a_stop_ends_a_wait_and_all_later_ones():
-    stop = _Stop()
-    stop.wait(0.001)
-    assert not stop.is_set()
-    stop.set()
-    started = time.monotonic()
-    stop.wait(3600)
-    stop.wait(3600)
-    assert time.monotonic() - started < 3600
-    assert isinstance(stop._wake, queue.SimpleQueue)
+    assert reader._stopping
+    reader._wait(3600)

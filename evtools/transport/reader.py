@@ -1,0 +1,322 @@
+"""The reader thread, which drains the broker's socket, and the bounded buffer behind it."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from queue import Empty, SimpleQueue
+from typing import TypeAlias
+
+from evtools.clock import Clock
+from evtools.errors import AccessRefused, BrokerUnavailable, EvtoolsError, UsageError
+from evtools.transport.errors import diagnose, explain
+from evtools.transport.settings import ConnectionSettings
+from evtools.transport.source import Notice, Statistics
+from evtools.transport.streams import Stream
+from evtools.wire import Gap, Message, gap
+
+#: How long one look at the socket may take; stop() is noticed after it.
+TICK = 0.2
+#: The same, once the end was asked for.
+_LAST_LOOK = 0.01
+#: How long to wait for more in a busy stream, in seconds.  A process that wakes
+#: for hundreds of events at once spends a third less on each: its caches stay warm.
+#: It adds this latency there; a quiet stream is read as events come.
+GATHER = 0.1
+#: Bytes within a second from which on a stream is busy: about 70 single events, or a
+#: few batches of the workers that send many.
+BUSY = 64 * 1024
+#: Bytes in one read from which on more is waiting: a socket holds back little.
+MUCH = 64 * 1024
+#: The first and the longest wait before the broker is tried again, in seconds.  Events must
+#: flow again within 5 s of its return, so no wait may come near to that.
+_FIRST_WAIT, _LONGEST_WAIT = 0.25, 2.5
+#: Memory that a message takes besides its body, roughly.
+_MESSAGE_BYTES = 200
+
+Subscribe = Callable[[ConnectionSettings, int], Stream]
+
+
+# --- the buffer ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Messages that arrived together, at `received` (UTC epoch seconds)."""
+
+    received: float
+    messages: Sequence[Message]
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Nothing more will come; `error` is the reason if it is one."""
+
+    error: Exception | None = None
+
+
+Item: TypeAlias = Chunk | Gap | Notice | End | None
+
+
+class Buffer:
+    """Hand chunks from the reader thread to the tool's thread, and never wait.
+
+    Bodies stay undecoded while they wait, at a third to a half of the memory, so
+    `limit` (bytes) is honest.  What does not fit is dropped, newest first, and
+    `count_events` returns how many events that were; a gap record with the
+    count takes the place of the hole.
+
+    One thread puts, one thread takes; `add` may be called from anywhere,
+    signal handlers included (SimpleQueue.put is reentrant).
+    """
+
+    def __init__(self, limit: int, count_events: Callable[[Message], int]) -> None:
+        self._limit = limit
+        self._count_events = count_events
+        self._queue: SimpleQueue[Item] = SimpleQueue()
+        self._put_bytes = 0
+        self._taken_bytes = 0
+        #: When events were dropped first and last since something fitted, and how many.
+        self._hole: tuple[float, float, int] | None = None
+        #: Events dropped because the buffer was full.
+        self.dropped = 0
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait to be taken."""
+        return self._put_bytes - self._taken_bytes
+
+    def put(self, received: float, messages: Sequence[Message]) -> int:
+        """Add what arrived at `received`, or count it as dropped; return its bytes."""
+        size = sum(len(message.body) for message in messages)
+        size += _MESSAGE_BYTES * len(messages)
+        if self.waiting_bytes + size > self._limit:
+            dropped = sum(map(self._count_events, messages))
+            self.dropped += dropped
+            start, _, before = self._hole or (received, received, 0)
+            self._hole = (start, received, before + dropped)
+            return size
+        self.close_hole(received)
+        self._put_bytes += size
+        self._queue.put(Chunk(received, messages, size))
+        return size
+
+    def close_hole(self, now: float) -> None:
+        """Put the record of what was dropped, if there is a hole to close.
+
+        The reader calls it when something fits again, and when nothing
+        arrives any more.
+        """
+        if self._hole is None:
+            return
+        (start, end, dropped), self._hole = self._hole, None
+        if dropped:
+            self._queue.put(gap("buffer", start, max(end, now), dropped=dropped))
+
+    def add(self, item: Gap | Notice | End | None) -> None:
+        """Add what always has room: a gap record, a notice, the end; None wakes `take`."""
+        self._queue.put(item)
+
+    def take(self, timeout: float | None) -> Item:
+        """Return the next item; None on wake-up and after `timeout` seconds."""
+        try:
+            item = self._queue.get(timeout=timeout)
+        except Empty:
+            return None
+        if type(item) is Chunk:
+            self._taken_bytes += item.bytes
+        return item
+
+
+# --- the thread ---------------------------------------------------------------------
+
+
+def waits() -> Iterator[float]:
+    """Yield ever longer waits in seconds, the last of them for ever.
+
+    Each is drawn between half and all of its bound, so that a fleet of
+    monitors does not come back all at once.  Begin anew after a success.
+    """
+    draw = random.SystemRandom().uniform
+    bound = _FIRST_WAIT
+    while True:
+        yield draw(bound / 2, bound)
+        bound = min(_LONGEST_WAIT, bound * 2)
+
+
+class Reader(threading.Thread):
+    """Keep a subscription open and move its messages into the buffer.
+
+    Reconnect without limit, with backoff; a refused login or wrong settings end the thread.
+    Everything for the tool goes through the buffer, in order: chunks, gap records, notices,
+    the end.
+    """
+
+    def __init__(
+        self, settings: ConnectionSettings, buffer: Buffer, *, clock: Clock, subscribe: Subscribe
+    ) -> None:
+        super().__init__(name="evtools-reader", daemon=True)
+        self._settings = settings
+        self._buffer = buffer
+        self._clock = clock
+        self._subscribe = subscribe
+        self._stopping = False
+        # Not a threading.Event: its lock would have a signal handler that interrupts `stop`,
+        # and calls it, wait for itself.
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._waits = waits()
+        #: The broker's last sign of life, once there was one (UTC epoch seconds):
+        #: what was sent before it has arrived, what was sent later may not have.
+        self._last_alive: float | None = None
+        self._lost_because = ""
+        self._has_renewed = False
+        #: Of the connection; only this thread writes them.
+        self.statistics = Statistics()
+        #: In an attempt to connect: drivers do not let themselves be interrupted.
+        self.connecting = False
+
+    def stop(self) -> None:
+        """End the thread within a tick; safe in a signal handler."""
+        self._stopping = True
+        self._wake.put(None)
+
+    def run(self) -> None:
+        """Run until stopped or refused."""
+        error: Exception | None = None
+        try:
+            while (stream := self._connect()) is not None:
+                self._serve(stream)
+        except Exception as exc:  # noqa: BLE001  (travels to the tool's thread)
+            error = exc
+        self._buffer.close_hole(self._clock.wall())
+        self._buffer.add(End(error))
+
+    def _serve(self, stream: Stream) -> None:
+        connected = self._clock.monotonic()
+        try:
+            self._drain(stream)
+        except stream.errors as exc:
+            self._lose(exc)
+        finally:
+            self.statistics.connected = False
+            stream.close()
+        # One that was lost at once counts as a failed attempt: reconnecting without a wait
+        # would hammer the broker.
+        if self._clock.monotonic() - connected > _LONGEST_WAIT:
+            self._waits = waits()
+        else:
+            self._wait(next(self._waits))
+
+    def _wait(self, timeout: float) -> None:
+        if not self._stopping:
+            with suppress(Empty):
+                self._wake.get(timeout=timeout)
+
+    def _connect(self) -> Stream | None:
+        """Return a new stream; None if stopped before there was one."""
+        give_up = self._clock.monotonic() + self._settings.connect_timeout
+        for attempt in count():
+            if self._stopping:
+                break
+            self.connecting = True
+            try:
+                self._settings.refresh()
+                stream = self._subscribe(self._settings, attempt)
+            except Exception as exc:  # noqa: BLE001  (travels to the tool's thread)
+                self.connecting = False
+                self._failed(exc, give_up)
+            else:
+                self.connecting = False
+                self._connected()
+                return stream
+        return None
+
+    def _failed(self, exc: Exception, give_up: float) -> None:
+        """Wait before the next attempt, or raise when there shall be none."""
+        error: EvtoolsError | None = explain(exc, self._settings)
+        if isinstance(error, AccessRefused) and not self._has_renewed:
+            error = self._renewed(error)
+        if error is None:
+            return
+        # Settings that did work are right: certificates and keys are just being replaced.
+        was_right = isinstance(error, UsageError) and self._last_alive is not None
+        may_pass = isinstance(error, BrokerUnavailable) and not isinstance(error, AccessRefused)
+        gives_up = not self._settings.reconnect and self._clock.monotonic() >= give_up
+        if gives_up or not (may_pass or was_right):
+            raise error from exc
+        if not self._stopping:
+            wait = next(self._waits)
+            self._buffer.add(Notice("retry", f"{error.message}; trying again in {wait:.1f}s"))
+            self._wait(wait)
+
+    def _renewed(self, refusal: AccessRefused) -> EvtoolsError | None:
+        """Read the address again after a refusal, and return None if it has changed.
+
+        Otherwise return what is wrong.  Once for each connection: tokens are others
+        each time that one asks.
+        """
+        try:
+            self._has_renewed = self._settings.renew()
+        except BrokerUnavailable as failure:
+            return failure
+        except EvtoolsError as failure:
+            return AccessRefused(refusal.message, f"{refusal.hint}\n{failure.message}".strip())
+        if not self._has_renewed:
+            return refusal
+        where = self._settings.source_of_url
+        self._buffer.add(Notice("retry", f"{refusal.message}; trying what {where} says by now"))
+        return None
+
+    def _connected(self) -> None:
+        now, broker, state = self._clock.wall(), self._settings.masked(), self.statistics
+        if self._last_alive is None:
+            self._buffer.add(Notice("listening", broker))
+        else:
+            record = gap("reconnect", self._last_alive, now, error=self._lost_because)
+            state.reconnects += 1
+            state.gaps += 1
+            state.gap_seconds += record.duration
+            self._buffer.add(record)
+            text = f"{broker} after {record.duration:.1f}s without events"
+            self._buffer.add(Notice("restored", text))
+        self._last_alive = now
+        self._has_renewed = False
+        state.connected = True
+
+    def _drain(self, stream: Stream) -> None:
+        buffer, wall = self._buffer, self._clock.wall
+        last_seen = stream.last_seen
+        # How many bytes came within about a second before `then`.
+        recent = then = 0.0
+        stopped = False
+        while not stopped:
+            # What has arrived by then is taken in, whatever we waited for before.
+            stopped = self._stopping
+            messages = stream.drain(_LAST_LOOK if stopped else TICK)
+            now = wall()
+            if stream.last_seen != last_seen:
+                last_seen, self._last_alive = stream.last_seen, now
+            if not messages:
+                buffer.close_hole(now)
+                continue
+            self.statistics.messages += len(messages)
+            size = buffer.put(now, messages)
+            recent = recent * (1.0 - min(1.0, max(0.0, now - then))) + size
+            then = now
+            if recent >= BUSY and size < MUCH and not stopped:
+                time.sleep(GATHER)
+
+    def _lose(self, exc: Exception) -> None:
+        self._lost_because = f"{self._settings.masked()}: {diagnose(exc, self._settings).what}"
+        now = self._clock.wall()
+        # A stream may know that the broker has been silent for longer.
+        silent = now - getattr(exc, "silent", 0.0)
+        self._last_alive = min(self._last_alive or silent, silent)
+        self._buffer.close_hole(now)
+        self._buffer.add(Notice("lost", self._lost_because))
+        if not self._settings.reconnect:
+            raise explain(exc, self._settings) from exc
