@@ -25,7 +25,7 @@ from evtools.transport.receiver import open_live
 from evtools.transport.recording.reader import RecordingReader, files_of
 from evtools.transport.source import SilenceHint
 from evtools.wire import Event, Gap, Joiner, gap
-from evtools.wire.redact import redacted, redactor
+from evtools.wire.redact import redactor
 
 #: The longest wait for events before deadlines are looked at, in seconds.
 TICK: Final = 0.25
@@ -234,7 +234,7 @@ class Dump:
         redact, joiner = redactor(self._options.redact), Joiner()
         for events in self._source.events(TICK):
             if redact is not None:
-                events = [redacted(event, redact) for event in events]  # noqa: PLW2901
+                events = list(map(redact.of_event, events))  # noqa: PLW2901
             # What evdump recorded is joined already, and must look as it did.
             joiner.join([event for event in events if event.known is UNSET])
             yield events

@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -20,16 +20,18 @@ MASK: Final = "***"
 _ARGUMENT: Final = "kwargs."
 #: These name an event and its origin; without them a stream means nothing.
 _KEPT: Final = frozenset({"type", "timestamp", "local_received"})
+#: Names, arguments and ids are masked once: the same ones come again and again.
+_REMEMBERED_TEXTS: Final = 4096
+_REMEMBERED_MAX_CHARS: Final = 200
 
 
-def redactor(patterns: Iterable[str]) -> Callable[[EventFields], None] | None:
-    """Compile `--redact` patterns; return a function that masks in place.
+def redactor(patterns: Iterable[str]) -> "Redactor | None":
+    """Compile `--redact` patterns; return None when there are none.
 
     `/REGEX/` masks every match in every text of an event.  A plain `NAME` masks the
     event's own field NAME, and what NAME is the key of wherever that stands: in
     arguments, results, errors and fields of all kinds, real values or text.
     `kwargs.NAME` leaves an event's own field of that name.  Case does not matter.
-    Return None when there are no patterns.
 
     Raise UsageError for a pattern that cannot be read.
     """
@@ -39,31 +41,14 @@ def redactor(patterns: Iterable[str]) -> Callable[[EventFields], None] | None:
     for pattern in patterns:
         if len(pattern) > 1 and pattern[0] == pattern[-1] == "/":
             regexes.append(_compile(pattern))
-        elif pattern.startswith(_ARGUMENT):
-            names.append(_named(pattern, pattern.removeprefix(_ARGUMENT)))
-        else:
-            fields.append(_named(pattern, pattern))
-    names += fields
-    if not (regexes or names):
-        return None
-    return _Rules(
-        fields=frozenset(map(str.casefold, fields)),
-        names=frozenset(map(str.casefold, names)),
-        key=_key_pattern(names) if names else None,
-        regexes=tuple(regexes),
-    ).redact
-
-
-def redacted(event: Event, redact: Callable[[EventFields], None]) -> Event:
-    """Return an event masked, and what is joined to it."""
-    fields = event.as_dict()
-    redact(fields)
-    masked = from_fields(fields)
-    if event.known is not UNSET:
-        joined = dict(event.joined)
-        redact(joined)
-        masked.known = joined
-    return masked
+            continue
+        name = pattern.removeprefix(_ARGUMENT)
+        if not name:
+            raise UsageError(f'--redact "{pattern}": names nothing', "give a name")
+        names.append(name)
+        if name == pattern:
+            fields.append(name)
+    return Redactor(fields, names, regexes) if names or regexes else None
 
 
 def _compile(pattern: str) -> BoundedPattern:
@@ -76,85 +61,100 @@ def _compile(pattern: str) -> BoundedPattern:
         raise UsageError(f"--redact {pattern}: {error}", hint) from None
 
 
-def _named(pattern: str, name: str) -> str:
-    if not name:
-        raise UsageError(f'--redact "{pattern}": names nothing', "give a name")
-    return name
+class Redactor:
+    """Masks events; called with a dictionary of fields, it masks in place."""
 
+    def __init__(
+        self, fields: Iterable[str], names: Iterable[str], regexes: Iterable[BoundedPattern]
+    ) -> None:
+        self._fields = frozenset(map(str.casefold, fields))
+        self._names = frozenset(map(str.casefold, names))
+        self._regexes = tuple(regexes)
+        spellings: set[str] = set()
+        for name in names:
+            spellings |= {name, repr(name)[1:-1], json.dumps(name)[1:-1]}
+            spellings.add(name.replace("'", "\\'"))
+        #: Finds the names as keys, and what stands between key and value: a colon or an
+        #: equals sign, after quotes and brackets that may end the key; or a comma, after
+        #: the first of a pair; or white space, after an option of a command.
+        either = "|".join(map(re.escape, sorted(spellings)))
+        between = r"""([]'"\\)\s]*(?:[:=]>?|,)\s*|\s+)"""
+        self._key = re.compile(rf"(?<!\w)(?:{either}){between}", re.IGNORECASE) if names else None
+        #: To look for these is faster.  Only ASCII is the same in lower case and to `re`.
+        self._lower = [each.lower() for each in spellings] if either.isascii() else []
+        self._remembered = lru_cache(_REMEMBERED_TEXTS)(self._text)
 
-def _key_pattern(names: Iterable[str]) -> re.Pattern[str]:
-    """Compile what finds the names as keys, and what stands between key and value.
+    def __call__(self, fields: EventFields) -> None:
+        for name, value in fields.items():
+            if name not in _KEPT:
+                fields[name] = self._field(name, value)
 
-    That is a colon or an equals sign, after quotes and brackets that may end the key;
-    or a comma, after the first of a pair; or white space, after an option of a command.
-    """
-    spellings = dict.fromkeys(
-        spelling
-        for name in names
-        for spelling in (name, repr(name)[1:-1], name.replace("'", "\\'"), json.dumps(name)[1:-1])
-    )
-    either = "|".join(map(re.escape, spellings))
-    return re.compile(rf"""(?<!\w)(?:{either})([]'"\\)\s]*(?:[:=]>?|,)\s*|\s+)""", re.IGNORECASE)
+    def of_event(self, event: Event) -> Event:
+        """Return an event masked, and what is joined to it; it may be the same object."""
+        masked = event
+        if event.original is not UNSET or not self._mask_slots(event):
+            fields = event.as_dict()
+            self(fields)
+            masked = from_fields(fields)
+        if event.known is not UNSET:
+            joined = dict(event.joined)
+            self(joined)
+            masked.known = joined
+        return masked
 
+    def _mask_slots(self, event: Event) -> bool:
+        """Mask an event where it is; return False if that would take a slot for texts."""
+        for name in event.own:
+            value = getattr(event, name)
+            if type(value) is str:
+                if (masked := self._field(name, value)) != value:
+                    setattr(event, name, masked)
+            elif self._fields and name not in _KEPT and name.casefold() in self._fields:
+                return False
+        for name, slot in event.learned:
+            if (value := getattr(event, slot)) is not UNSET:
+                setattr(event, slot, self._field(name, value))
+        return True
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    fields: frozenset[str]
-    names: frozenset[str]
-    key: re.Pattern[str] | None
-    regexes: tuple[BoundedPattern, ...]
+    def _field(self, name: str, value: Any) -> Any:
+        if self._fields and name.casefold() in self._fields:
+            return MASK
+        return self._value(value)
 
-    def redact(self, event: EventFields) -> None:
-        """Mask in place."""
-        if self.key is not None:
-            for name, value in event.items():
-                if name in _KEPT:
-                    continue
-                if name.casefold() in self.fields:
-                    event[name] = MASK
-                else:
-                    event[name] = self._mask(value, self.key)
-        for regex in self.regexes:
-            for name, value in event.items():
-                if name not in _KEPT:
-                    event[name] = _mask_text(value, regex)
-
-    def _mask(self, value: Any, key: re.Pattern[str], depth: int = 1) -> Any:
+    def _value(self, value: Any, depth: int = 1) -> Any:
         """Mask at any depth: a name is rarely harmless further in."""
         if isinstance(value, str):
-            return "".join(_masked(value, key))
+            if len(value) <= _REMEMBERED_MAX_CHARS:
+                return self._remembered(value)
+            return self._text(value)
         if depth > DEPTH_MAX:
             return MASK
         if isinstance(value, dict):
             return {
-                self._mask(name, key): MASK
-                if name.casefold() in self.names
-                else self._mask(inner, key, depth + 1)
+                self._text(name): MASK if self._is_name(name) else self._value(inner, depth + 1)
                 for name, inner in value.items()
             }
         if isinstance(value, list):
             if len(value) == _PAIR and self._is_name(value[0]):
-                return [value[0], MASK]
-            return [self._mask(inner, key, depth + 1) for inner in value]
+                return [self._text(value[0]), MASK]
+            return [self._value(inner, depth + 1) for inner in value]
         return value
 
     def _is_name(self, value: Any) -> bool:
-        return isinstance(value, str) and value.casefold() in self.names
+        return isinstance(value, str) and value.casefold() in self._names
 
+    def _text(self, text: str) -> str:
+        if self._key is not None and self._may_have_names(text):
+            text = "".join(_masked(text, self._key))
+        for regex in self._regexes:
+            text = regex.mask(MASK, text)
+        return text
 
-def _mask_text(value: Any, regex: BoundedPattern, depth: int = 1) -> Any:
-    if isinstance(value, str):
-        return regex.mask(MASK, value)
-    if depth > DEPTH_MAX:
-        return MASK
-    if isinstance(value, list):
-        return [_mask_text(item, regex, depth + 1) for item in value]
-    if isinstance(value, dict):
-        return {
-            regex.mask(MASK, name): _mask_text(item, regex, depth + 1)
-            for name, item in value.items()
-        }
-    return value
+    def _may_have_names(self, text: str) -> bool:
+        if not self._lower or not text.isascii():
+            return True
+        lower = text.lower()
+        return any(name in lower for name in self._lower)
 
 
 # --- values in text --------------------------------------------------------------
