@@ -2,6 +2,7 @@
 
 import codecs
 import errno
+import math
 import os
 import select
 import stat
@@ -20,6 +21,9 @@ from evtools.text import encoding_of
 #: unpack to very many.
 _PLAIN_BYTES: Final = 256 * 1024
 _PACKED_BYTES: Final = 4 * 1024
+#: Longer than any line evdump writes: an event of the greatest size that is accepted, with
+#: every character escaped.
+LINE_BYTES_MAX: Final = 128 * 1024 * 1024
 #: How long a wait may go on after it was asked to end, in seconds.
 _SLICE: Final = 0.1
 _STDIN: Final = 0
@@ -40,13 +44,6 @@ class Compression(Enum):
         packed = (cls.GZIP, cls.ZSTD)
         return next((one for one in packed if path.endswith(one.value)), cls.NONE)
 
-    @classmethod
-    def of_content(cls, head: bytes) -> "Compression":
-        """Return what the first bytes of a file show."""
-        if head.startswith(b"\x1f\x8b"):
-            return cls.GZIP
-        return cls.ZSTD if head.startswith(b"\x28\xb5\x2f\xfd") else cls.NONE
-
     def frame(self, data: bytes) -> bytes:
         """Return `data` as one frame; a file is any number of them."""
         if self is Compression.ZSTD:
@@ -55,11 +52,6 @@ class Compression(Enum):
             packer = zlib.compressobj(wbits=_GZIP_WBITS)
             return packer.compress(data) + packer.flush()
         return data
-
-    def unpacker(self) -> Any:
-        if self is Compression.GZIP:
-            return zlib.decompressobj(wbits=_GZIP_WBITS)
-        return zstandard.ZstdDecompressor().decompressobj()
 
 
 class FileReader:
@@ -73,27 +65,61 @@ class FileReader:
         self._clock = clock
         self._fd = _open(path)
         self._is_regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
-        self._compression: Compression | None = None
+        #: Makes an unpacker for a frame; None for what is not compressed.
+        self._make_unpacker: Callable[[], Any] | None = None
         self._unpacker: Any = None
         self._recoder: codecs.IncrementalDecoder | None = None
-        self._begun = False
+        self._has_content = False
+        #: What is no whole line yet.
+        self._line: list[bytes] = []
+        self._line_bytes = 0
+        self._skipping = False
         #: Bytes of the file that were read so far.
         self.done_bytes = 0
         self.damage = ""
+        #: Whether `read_lines` has given out all there is, and has left out a line of more than
+        #: LINE_BYTES_MAX.
+        self.ended = False
+        self.too_long = False
+
+    def read_lines(self, timeout: float | None, stopped: Callable[[], bool]) -> bytes | None:
+        """Return more whole lines, also none; None if nothing came in time, as `read` does."""
+        content = self.read(timeout, stopped)
+        if content is None:
+            return None
+        if not content:
+            self.ended = True
+            return b"".join(self._line)
+        whole, newline, rest = content.rpartition(b"\n")
+        if newline:
+            if self._skipping:
+                whole = whole.partition(b"\n")[2]
+            else:
+                whole = b"".join([*self._line, whole])
+            self._line, self._line_bytes, self._skipping = [], 0, False
+        if rest and not self._skipping:
+            self._line.append(rest)
+            self._line_bytes += len(rest)
+            if self._line_bytes > LINE_BYTES_MAX:
+                self._line, self._line_bytes = [], 0
+                self._skipping = self.too_long = True
+        return whole
 
     def read(self, timeout: float | None, stopped: Callable[[], bool]) -> bytes | None:
         """Return more of the content, b"" at its end.
 
         Return None if none came within `timeout` seconds, or when `stopped` became true.
         """
-        deadline = None if timeout is None else self._clock.monotonic() + timeout
+        deadline = math.inf if timeout is None else self._clock.monotonic() + timeout
         while not stopped():
             if self.damage:
                 return b""
-            if not self._is_readable(deadline):
-                if deadline is not None and self._clock.monotonic() >= deadline:
-                    return None
-                continue
+            if not self._is_regular:
+                left = max(0.0, deadline - self._clock.monotonic())
+                if not select.select([self._fd], [], [], min(_SLICE, left))[0]:
+                    if not left:
+                        return None
+                    continue
             data = self._read_some()
             if not data:
                 return b""
@@ -107,36 +133,31 @@ class FileReader:
             os.close(self._fd)
         self._fd = _CLOSED
 
-    def _is_readable(self, deadline: float | None) -> bool:
-        if self._is_regular:
-            return True
-        seconds = _SLICE
-        if deadline is not None:
-            seconds = min(seconds, max(0.0, deadline - self._clock.monotonic()))
-        return bool(select.select([self._fd], [], [], seconds)[0])
-
     def _read_some(self) -> bytes:
-        is_plain = self._compression is Compression.NONE
+        is_plain = self.done_bytes and self._make_unpacker is None
         try:
             data = os.read(self._fd, _PLAIN_BYTES if is_plain else _PACKED_BYTES)
         except OSError as error:
             self.damage = error.strerror or str(error)
             return b""
+        if not self.done_bytes:
+            if data.startswith(b"\x1f\x8b"):
+                self._make_unpacker = lambda: zlib.decompressobj(wbits=_GZIP_WBITS)
+            elif data.startswith(b"\x28\xb5\x2f\xfd"):
+                self._make_unpacker = zstandard.ZstdDecompressor().decompressobj
         self.done_bytes += len(data)
         if not data and self._unpacker is not None:
             self.damage = "breaks off inside a compressed frame"
         return data
 
     def _unpack(self, data: bytes) -> bytes:
-        if self._compression is None:
-            self._compression = Compression.of_content(data)
-        if self._compression is Compression.NONE:
+        if self._make_unpacker is None:
             return data
         content = []
         try:
             while data:
                 if self._unpacker is None:
-                    self._unpacker = self._compression.unpacker()
+                    self._unpacker = self._make_unpacker()
                 content.append(self._unpacker.decompress(data))
                 if not self._unpacker.eof:
                     break
@@ -147,8 +168,8 @@ class FileReader:
 
     def _to_utf8(self, content: bytes) -> bytes:
         """Recode what a program on Windows may have written."""
-        if content and not self._begun:
-            self._begun = True
+        if content and not self._has_content:
+            self._has_content = True
             encoding = encoding_of(content)
             if encoding != "utf-8-sig":
                 self._recoder = codecs.getincrementaldecoder(encoding)("replace")

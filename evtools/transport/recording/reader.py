@@ -11,17 +11,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from evtools.clock import Clock
 from evtools.errors import DecodeError, UsageError
-from evtools.transport.recording.compression import FileReader
+from evtools.transport.recording.compression import LINE_BYTES_MAX, FileReader
 from evtools.transport.source import Notice, Statistics
 from evtools.wire import (
     TIME_MAX,
@@ -40,9 +40,6 @@ from evtools.wire import moment as moment_of
 #: UTC epoch seconds, or a time of day on the days of the recording.
 Moment: TypeAlias = float | time_of_day
 
-#: Longer than any line evdump writes: an event of the greatest size that is accepted, with
-#: every character escaped.
-_LINE_BYTES_MAX: Final = 128 * 1024 * 1024
 _BATCH: Final = 1000
 #: How long a wait may go on after `stop`, in seconds.
 _SLICE: Final = 0.1
@@ -51,13 +48,6 @@ _LINES_WITHOUT_TIME: Final = 1000
 #: How many bad lines in a row, with no event before, make a file no recording.
 _STRANGE_LINES: Final = 100
 _SAMPLE_BYTES: Final = 200
-
-
-class _Ready(NamedTuple):
-    """An event to be played, and when it was received, or else sent, if that is known."""
-
-    event: Event
-    moment: float | None
 
 
 class RecordingReader:
@@ -88,10 +78,8 @@ class RecordingReader:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._paths = files_of(paths)
-        self._name = ", ".join(self._paths)
         self._clock = clock
         self._sleep = sleep
-        self._replay = ReplayClock(speed, clock)
         self._window = _Window(since, until)
         self.on_notice: Callable[[Notice], None] | None = None
         self.stays = False
@@ -100,6 +88,13 @@ class RecordingReader:
         self._schema = Schema()
         #: When what was given out last was received.
         self._latest: float | None = None
+        #: Guards the pace: where the replay was on the recording (UTC epoch seconds), and when
+        #: that was.  It is nowhere until the first event says where it begins.
+        self._pace_lock = threading.Lock()
+        self._speed = math.inf if speed is None else speed
+        self._paused = False
+        self._origin: float | None = None
+        self._origin_at = 0.0
         self._rewinding = False
         # A plain flag: setting a threading.Event from a signal handler can
         # deadlock with the wait that the signal interrupted.
@@ -122,19 +117,17 @@ class RecordingReader:
         """Return the files by when they begin; a pipe is read at once."""
         if len(self._paths) == 1 and self._window.is_known:
             return [(-math.inf, self._paths[0])]
-        firsts = {
-            path: _first_moment(path, self._clock) if size is not None else None
-            for path, size in zip(self._paths, self._sizes, strict=True)
-        }
-        known = [first for first in firsts.values() if first is not None]
-        if known:
-            self._window.settle(min(known), self._last_moment)
-        return sorted(
-            (-math.inf if first is None else first, path) for path, first in firsts.items()
-        )
+        order = []
+        for path, size in zip(self._paths, self._sizes, strict=True):
+            moments = itertools.islice(_moments(path, self._clock), _LINES_WITHOUT_TIME)
+            known = (moment for moment in moments if moment is not None)
+            order.append((-math.inf if size is None else next(known, -math.inf), path))
+        first = min((moment for moment, _ in order if moment > -math.inf), default=None)
+        if first is not None:
+            self._window.settle(first, self._end_of_recording)
+        return sorted(order)
 
-    def _last_moment(self) -> float:
-        """Return when the recording ends; infinite where that is not known yet."""
+    def _end_of_recording(self) -> float:
         if None in self._sizes:
             return math.inf
         found = itertools.chain.from_iterable(_moments(path, self._clock) for path in self._paths)
@@ -154,16 +147,27 @@ class RecordingReader:
             batch = self._next(timeout)
             if batch is None:
                 return
-            self._count(batch)
+            counts = self._statistics
+            for event in batch:
+                if not isinstance(event, Gap):
+                    counts.events += 1
+                elif event.reason == "buffer":
+                    counts.dropped += event.dropped
+                elif event.reason == "worker":
+                    counts.missed += event.missed
+                else:
+                    counts.gaps += 1
+                    counts.gap_seconds += event.duration
             yield batch
 
     def statistics(self) -> Statistics:
+        """Return the counters as they are now."""
         defects = tuple(self._defects.values())
         return replace(self._statistics, connected=not self._is_exhausted, defects=defects)
 
     def progress(self) -> tuple[int, int | None]:
         """Return how many bytes were read, and of how many if that is known."""
-        done = self._done_bytes + sum(file.reader.done_bytes for file in self._playing)
+        done = self._done_bytes + sum(file.done_bytes for file in self._playing)
         sizes = [size for size in self._sizes if size is not None]
         return done, sum(sizes) if len(sizes) == len(self._sizes) else None
 
@@ -175,51 +179,53 @@ class RecordingReader:
         events = f"0 of {self._seen} events{self._window.words()}"
         if self._first > self._last:
             return events
-        first, last = _stamp(self._first), _stamp(self._last)
-        return f"{events}; the recording goes from {first} to {last}"
+        return f"{events}; the recording goes from {_stamp(self._first)} to {_stamp(self._last)}"
 
     def stop(self) -> None:
         """End the replay; safe in a signal handler."""
         self._stopped = True
 
     def close(self) -> None:
+        """Close the files; idempotent."""
         for file in self._playing:
-            file.reader.close()
+            file.close()
 
-    # --- playing --------------------------------------------------------------------
+    # --- steering -------------------------------------------------------------------
 
     @property
     def speed(self) -> float:
         """The factor of the pace; infinite for no waiting. It may be changed."""
-        return self._replay.speed
+        return self._speed
 
     @speed.setter
     def speed(self, value: float) -> None:
-        self._replay.change(speed=value)
+        self._steer(speed=value)
 
     @property
     def paused(self) -> bool:
-        return self._replay.paused
+        """Whether the replay stands still."""
+        return self._paused
 
     def pause(self) -> None:
-        self._replay.change(paused=True)
+        """Stand still."""
+        self._steer(paused=True)
 
     def resume(self) -> None:
-        self._replay.change(paused=False)
+        """Go on after a pause."""
+        self._steer(paused=False)
 
     @property
     def position(self) -> float | None:
         """The moment on the recording that is played, None before the first event."""
-        return self._latest if self.ended else self._replay.position
+        if self.ended:
+            return self._latest
+        with self._pace_lock:
+            return None if self._origin is None else self._origin + self._elapsed()
 
     @property
     def ended(self) -> bool:
         """Whether all that is on the recording has been given out."""
         return self._is_exhausted and not self._rewinding
-
-    @property
-    def _is_exhausted(self) -> bool:
-        return not self._playing and not self._waiting
 
     def seek(self, moment: float) -> None:
         """Go on from `moment` (UTC epoch seconds), forwards or back.
@@ -231,189 +237,119 @@ class RecordingReader:
         position = self.position
         goes_back = position is not None and moment < position
         if goes_back and None in self._sizes:
-            raise UsageError(f"{self._name} cannot be rewound", "replay a file to go back in it")
+            name = ", ".join(self._paths)
+            raise UsageError(f"{name} cannot be rewound", "replay a file to go back in it")
         # In this order: what comes after the beginning must find the new position.
-        self._replay.jump(moment)
+        with self._pace_lock:
+            self._origin, self._origin_at = moment, self._clock.monotonic()
         if goes_back:
             self._rewinding = True
 
-    # --- reading ------------------------------------------------------------------
+    def _steer(self, *, speed: float | None = None, paused: bool | None = None) -> None:
+        with self._pace_lock:
+            if self._origin is not None:
+                self._origin += self._elapsed()
+            self._origin_at = self._clock.monotonic()
+            if speed is not None:
+                self._speed = speed
+            if paused is not None:
+                self._paused = paused
+
+    def _elapsed(self) -> float:
+        if self._paused or math.isinf(self._speed):
+            return 0.0
+        return (self._clock.monotonic() - self._origin_at) * self._speed
+
+    def _wait_for(self, moment: float | None) -> float:
+        """Return in how many seconds an event of `moment` is due; 0 is now.
+
+        Infinite in a pause.  Without a moment an event is due with those before it.
+        """
+        with self._pace_lock:
+            if self._origin is None:
+                if self._paused:
+                    return math.inf
+                if moment is not None:
+                    self._origin, self._origin_at = moment, self._clock.monotonic()
+                return 0.0
+            left = 0.0 if moment is None else moment - self._origin - self._elapsed()
+            if left <= 0:
+                return 0.0
+            if self._paused:
+                return math.inf
+            if math.isinf(self._speed):
+                self._origin = moment
+            return left / self._speed
+
+    # --- playing --------------------------------------------------------------------
 
     def _next(self, timeout: float | None) -> list[Event] | None:
         """Return what is due, [] when nothing is in time, None at the end."""
-        deadline = None if timeout is None else self._clock.monotonic() + timeout
+        deadline = math.inf if timeout is None else self._clock.monotonic() + timeout
         while not self._stopped:
             if self._rewinding:
                 self._rewinding = False
                 self.close()
                 self._begin()
-                self._notify("rewound", self._name)
-            left = None if deadline is None else deadline - self._clock.monotonic()
+                self._notify("rewound", ", ".join(self._paths))
+            left = deadline - self._clock.monotonic()
             hungry = next((file for file in self._playing if not file.ready), None)
             if hungry is not None:
-                self._read(hungry, left)
-            if self._is_exhausted and not self._stays_at_end():
-                return None
+                self._read(hungry, None if left == math.inf else left)
+            if self._is_exhausted:
+                if not self._end_reported:
+                    self._end_reported = True
+                    self._notify("ended", "" if self._statistics.events else self.extent())
+                if not self.stays:
+                    return None
             if due := self._due():
                 return due
-            if deadline is not None and self._clock.monotonic() >= deadline:
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
                 return []
             if hungry is None:
                 # Only for what is ready and not due: what is left out takes no time.
-                self._wait(deadline)
+                file = self._front()
+                wait = math.inf if file is None else self._wait_for(file.ready[0][1])
+                self._sleep(min(_SLICE, left, wait))
         return None
-
-    def _stays_at_end(self) -> bool:
-        """Report once that the end is reached; return whether to stay there."""
-        if not self._end_reported:
-            self._end_reported = True
-            shown = self._statistics.events
-            self._notify("ended", "" if shown else self.extent())
-        return self.stays
 
     def _notify(self, kind: str, text: str) -> None:
         if self.on_notice is not None:
             self.on_notice(Notice(kind, text))
 
+    @property
+    def _is_exhausted(self) -> bool:
+        return not self._playing and not self._waiting
+
     def _open_due(self) -> None:
         """Open the files whose first event comes before what is ready."""
         while self._waiting:
             head = min((file.head for file in self._playing), default=math.inf)
-            if self._playing and not self._waiting[0][0] <= head:
+            if self._playing and self._waiting[0][0] > head:
                 return
             _, path = self._waiting.popleft()
-            self._playing.append(_File(path, self._clock))
+            self._playing.append(_File(path, clock=self._clock))
 
-    def _read(self, file: "_File", timeout: float | None) -> None:
-        """Read some more of a file, or close it at its end."""
-        text = file.read(timeout, lambda: self._stopped)
-        if text is None:
-            return
-        if file.too_long:
-            file.too_long = False
-            self._defect("line too long", b"", f"over {_LINE_BYTES_MAX} bytes")
-        if file.ended and file.reader.damage:
-            self._defect("damaged recording", b"", file.reader.damage)
-        self._take(file, text)
-        if not file.good and file.bad >= (1 if file.ended else _STRANGE_LINES):
-            self.close()
-            self._waiting.clear()
-            self._playing.clear()
-            raise UsageError(
-                f"{file.path} is no recording: {file.defect}",
-                "a recording has one JSON event per line, as evdump -w writes it",
-            )
-        if file.ended and not file.ready:
-            self._end(file)
-
-    def _end(self, file: "_File") -> None:
-        self._done_bytes += file.reader.done_bytes
-        file.reader.close()
+    def _close(self, file: "_File") -> None:
+        self._done_bytes += file.done_bytes
+        file.close()
         self._playing.remove(file)
         self._open_due()
-
-    def _take(self, file: "_File", text: bytes) -> None:
-        """Keep the wanted events of whole lines ready, count the others."""
-        window = self._window
-        moments = _moments_in(text) if window.is_set else []
-        if moments and (max(moments) < window.since or min(moments) > window.until):
-            left_out = len(moments)
-        else:
-            moments, left_out = self._take_lines(file, text.split(b"\n"))
-        file.good += left_out
-        self._statistics.messages += left_out
-        if moments:
-            self._seen += len(moments)
-            self._first = min(self._first, *moments)
-            self._last = max(self._last, *moments)
-
-    def _take_lines(self, file: "_File", lines: Iterable[bytes]) -> tuple[list[float], int]:
-        """Return when the events were received, and how many were left out."""
-        window = self._window
-        moments: list[float] = []
-        left_out = 0
-        for line in lines:
-            # What is left out need not be decoded to see that.
-            moment = glance(line) if window.is_set else None
-            if moment is not None and not window.since <= moment <= window.until:
-                moments.append(moment)
-                left_out += 1
-                continue
-            record = self._record(file, line)
-            if record is None:
-                continue
-            moment = record.moment
-            if moment is None:
-                self._seen += 1
-            else:
-                moments.append(moment)
-                if not window.is_known:
-                    window.settle(moment, lambda: math.inf)
-            if moment is None or window.since <= moment <= window.until:
-                file.ready.append(record)
-        return moments, left_out
-
-    def _record(self, file: "_File", line: bytes) -> _Ready | None:
-        """Return the event of a line, None if there is none."""
-        line = line.removeprefix(codecs.BOM_UTF8)  # of files that were joined
-        if not line.strip():
-            return None
-        try:
-            lost: list[Lost] = []
-            fields, joined = open_envelope(_object(line, lost))
-            kind = fields.get("type")
-            if not isinstance(kind, str) or not kind:
-                raise DecodeError("no type")  # noqa: TRY301  (counted like the others)
-        except DecodeError as error:
-            if file.ended:
-                error = DecodeError("torn last line", error.kind)
-            file.bad += 1
-            file.defect = file.defect or str(error)
-            self._defect(error.kind, line, error.detail)
-            return None
-        file.good += 1
-        self._statistics.messages += 1
-        for each in lost:
-            self._defect(each.kind, line, each.detail, is_whole=False)
-        event = from_fields(fields, self._schema)
-        if joined is not None:
-            event.known = joined
-        return _Ready(event, received(fields))
-
-    def _defect(self, kind: str, line: bytes, detail: str, *, is_whole: bool = True) -> None:
-        """Count a line that is no event, or what was lost of one; the first is a sample."""
-        self._statistics.messages += is_whole
-        sample = Defect(kind, line[:_SAMPLE_BYTES], detail, 0, len(line))
-        self._defects.setdefault(kind, sample).count += 1
-
-    def _count(self, events: Iterable[Event]) -> None:
-        counts = self._statistics
-        for event in events:
-            if not isinstance(event, Gap):
-                counts.events += 1
-            elif event.reason == "buffer":
-                counts.dropped += event.dropped
-            elif event.reason == "worker":
-                counts.missed += event.missed
-            else:
-                counts.gaps += 1
-                counts.gap_seconds += event.duration
-
-    # --- pace ---------------------------------------------------------------------
 
     def _due(self) -> list[Event]:
         due: list[Event] = []
         latest = None
         while len(due) < _BATCH and (file := self._front()) is not None:
             event, moment = file.ready[0]
-            if self._replay.wait(moment) > 0:
+            if self._wait_for(moment) > 0:
                 break
             due.append(event)
             latest = moment
             file.advance()
             if not file.ready:
                 if file.ended:
-                    self._end(file)
+                    self._close(file)
                 elif len(self._playing) > 1:
                     break
         self._latest = latest or self._latest
@@ -430,81 +366,98 @@ class RecordingReader:
             return None
         return min(playing, key=_head)
 
-    def _wait(self, deadline: float | None) -> None:
-        """Wait for the next event, the deadline, or a while, whichever is first."""
-        waits = [_SLICE]
-        if (file := self._front()) is not None:
-            waits.append(self._replay.wait(file.ready[0].moment))
-        if deadline is not None:
-            waits.append(deadline - self._clock.monotonic())
-        self._sleep(max(0.0, min(waits)))
+    # --- reading ------------------------------------------------------------------
 
+    def _read(self, file: "_File", timeout: float | None) -> None:
+        """Read some more of a file, or close it at its end."""
+        text = file.read_lines(timeout, lambda: self._stopped)
+        if text is None:
+            return
+        if file.too_long:
+            file.too_long = False
+            self._defect("line too long", b"", f"over {LINE_BYTES_MAX} bytes")
+        if file.ended and file.damage:
+            self._defect("damaged recording", b"", file.damage)
+        self._take(file, text)
+        if not file.good and file.bad >= (1 if file.ended else _STRANGE_LINES):
+            self.close()
+            self._waiting.clear()
+            self._playing.clear()
+            raise UsageError(
+                f"{file.path} is no recording: {file.defect}",
+                "a recording has one JSON event per line, as evdump -w writes it",
+            )
+        if file.ended and not file.ready:
+            self._close(file)
 
-class ReplayClock:
-    """The time on a recording, which runs at a multiple of ours, stands still or jumps.
+    def _take(self, file: "_File", text: bytes) -> None:
+        """Keep the wanted events of whole lines ready, count the others."""
+        window = self._window
+        moments = _moments_in(text) if window.is_set else []
+        if moments and (max(moments) < window.since or min(moments) > window.until):
+            good = len(moments)
+        else:
+            moments, good = self._take_lines(file, text.split(b"\n"))
+        file.good += good
+        self._statistics.messages += good
+        if moments:
+            self._seen += len(moments)
+            self._first = min(self._first, *moments)
+            self._last = max(self._last, *moments)
 
-    One thread asks `wait` for the events; others may steer.
-    """
+    def _take_lines(self, file: "_File", lines: Iterable[bytes]) -> tuple[list[float], int]:
+        """Return when the events were received, and how many lines are events."""
+        window = self._window
+        moments: list[float] = []
+        good = 0
+        for line in lines:
+            # What is left out need not be decoded to see that.
+            moment = _glance(line) if window.is_set else None
+            if moment is None or window.since <= moment <= window.until:
+                event = self._parse(file, line)
+                if event is None:
+                    continue
+                moment = event.local_received or None
+                if moment is not None and not window.is_known:
+                    window.settle(moment, lambda: math.inf)
+                if moment is None or window.since <= moment <= window.until:
+                    file.ready.append((event, moment))
+            good += 1
+            if moment is None:
+                self._seen += 1
+            else:
+                moments.append(moment)
+        return moments, good
 
-    def __init__(self, speed: float | None, clock: Clock) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        #: How many seconds of the recording pass in one of ours.
-        self.speed = math.inf if speed is None else speed
-        self.paused = False
-        #: Where the replay was, in UTC epoch seconds, and when; None until the first event
-        #: says where it begins.
-        self._origin: float | None = None
-        self._since = 0.0
+    def _parse(self, file: "_File", line: bytes) -> Event | None:
+        """Return the event of a line; None if there is none, which is counted."""
+        line = line.removeprefix(codecs.BOM_UTF8)  # of files that were joined
+        if not line.strip():
+            return None
+        lost: list[Lost] = []
+        try:
+            fields, joined = _open_line(line, lost)
+            if not fields.get("type") or not isinstance(fields["type"], str):
+                raise DecodeError("no type")  # noqa: TRY301  (counted like the others)
+        except DecodeError as error:
+            if file.ended:
+                error = DecodeError("torn last line", error.kind)
+            file.bad += 1
+            file.defect = file.defect or str(error)
+            self._defect(error.kind, line, error.detail)
+            return None
+        for each in lost:
+            self._defect(each.kind, line, each.detail, is_whole=False)
+        event = from_fields(fields, self._schema)
+        if joined is not None:
+            event.known = joined
+        return event
 
-    @property
-    def position(self) -> float | None:
-        """The moment on the recording; None before the first event."""
-        with self._lock:
-            return None if self._origin is None else self._origin + self._elapsed()
-
-    def change(self, *, speed: float | None = None, paused: bool | None = None) -> None:
-        """Run faster or slower from now on, stand still or go on."""
-        with self._lock:
-            if self._origin is not None:
-                self._origin += self._elapsed()
-            self._since = self._clock.monotonic()
-            if speed is not None:
-                self.speed = speed
-            if paused is not None:
-                self.paused = paused
-
-    def jump(self, moment: float) -> None:
-        """Be at `moment`: everything up to it is due at once."""
-        with self._lock:
-            self._origin, self._since = moment, self._clock.monotonic()
-
-    def wait(self, moment: float | None) -> float:
-        """Return in how many seconds an event of `moment` is due; 0 is now.
-
-        Infinite while the replay is paused.  Without a moment an event is due with those
-        before it.
-        """
-        with self._lock:
-            if self._origin is None:
-                if self.paused:
-                    return math.inf
-                if moment is not None:
-                    self._origin, self._since = moment, self._clock.monotonic()
-                return 0.0
-            left = 0.0 if moment is None else moment - self._origin - self._elapsed()
-            if left <= 0:
-                return 0.0
-            if self.paused:
-                return math.inf
-            if math.isinf(self.speed):
-                self._origin = moment
-            return left / self.speed
-
-    def _elapsed(self) -> float:
-        if self.paused or math.isinf(self.speed):
-            return 0.0
-        return (self._clock.monotonic() - self._since) * self.speed
+    def _defect(self, kind: str, line: bytes, detail: str, *, is_whole: bool = True) -> None:
+        """Count a line that is no event, or what was lost of one; the first is a sample."""
+        self._statistics.messages += is_whole
+        sample = Defect(kind, line[:_SAMPLE_BYTES], detail, 0, len(line))
+        self._defects.setdefault(kind, sample).count += 1
 
 
 class _Window:
@@ -565,22 +518,18 @@ def _stamp(moment: float) -> str:
 # --- files ------------------------------------------------------------------------
 
 
-class _File:
-    """One of the files: whole lines of it, and what of them is ready to be played."""
+class _File(FileReader):
+    """One of the files, and what of it is ready to be played."""
 
-    def __init__(self, path: str, clock: Clock) -> None:
+    def __init__(self, path: str, *, clock: Clock) -> None:
+        super().__init__(path, clock=clock)
         self.path = path
-        self.ready: deque[_Ready] = deque()
-        self.ended = False
+        #: Events, and when they were received, or else sent, if that is known.
+        self.ready: deque[tuple[Event, float | None]] = deque()
         #: How many lines were events, and how many were not.
         self.good = self.bad = 0
         #: What was wrong first.
         self.defect = ""
-        self.reader = FileReader(path, clock=clock)
-        self.too_long = False
-        self._line: list[bytes] = []
-        self._line_bytes = 0
-        self._skipping = False
         self._past = -math.inf
 
     @property
@@ -588,34 +537,11 @@ class _File:
         """When what is ready first was received, never before what was played."""
         if not self.ready:
             return self._past
-        return max(self._past, self.ready[0].moment or -math.inf)
+        return max(self._past, self.ready[0][1] or -math.inf)
 
     def advance(self) -> None:
         self._past = self.head
         self.ready.popleft()
-
-    def read(self, timeout: float | None, stopped: Callable[[], bool]) -> bytes | None:
-        """Return more whole lines, also none; None if nothing came in time."""
-        content = self.reader.read(timeout, stopped)
-        if content is None:
-            return None
-        if not content:
-            self.ended = True
-            return b"".join(self._line)
-        whole, newline, rest = content.rpartition(b"\n")
-        if newline:
-            if self._skipping:
-                whole = whole.partition(b"\n")[2]
-            else:
-                whole = b"".join([*self._line, whole])
-            self._line, self._line_bytes, self._skipping = [], 0, False
-        if rest and not self._skipping:
-            self._line.append(rest)
-            self._line_bytes += len(rest)
-            if self._line_bytes > _LINE_BYTES_MAX:
-                self._line, self._line_bytes = [], 0
-                self._skipping = self.too_long = True
-        return whole
 
 
 _head = attrgetter("head")
@@ -665,23 +591,15 @@ def received(event: EventFields) -> float | None:
 
 def _moments(path: str, clock: Clock) -> Iterator[float | None]:
     """Yield when the events of a file were received, None for those without a time."""
-    file = _File(path, clock)
-    try:
+    with closing(FileReader(path, clock=clock)) as file:
         while not file.ended:
-            text = file.read(None, lambda: False) or b""
+            text = file.read_lines(None, lambda: False) or b""
             for line in text.split(b"\n"):
-                moment = glance(line)
+                moment = _glance(line)
                 if moment is None:
                     with suppress(DecodeError):
-                        moment = received(open_envelope(_object(line, []))[0])
+                        moment = received(_open_line(line, [])[0])
                 yield moment
-    finally:
-        file.reader.close()
-
-
-def _first_moment(path: str, clock: Clock) -> float | None:
-    moments = itertools.islice(_moments(path, clock), _LINES_WITHOUT_TIME)
-    return next((moment for moment in moments if moment is not None), None)
 
 
 def _moments_in(text: bytes) -> list[float]:
@@ -696,7 +614,7 @@ def _moments_in(text: bytes) -> list[float]:
     return moments if max(moments) <= TIME_MAX else []
 
 
-def glance(line: bytes) -> float | None:
+def _glance(line: bytes) -> float | None:
     """Return when an event was received, or else sent, without decoding its line.
 
     None where that cannot be seen for sure: the field must be there once, and not inside of
@@ -716,8 +634,8 @@ def glance(line: bytes) -> float | None:
     return None
 
 
-def _object(line: bytes, lost: list[Lost]) -> dict[str, Any]:
+def _open_line(line: bytes, lost: list[Lost]) -> tuple[EventFields, dict[str, Any] | None]:
     value = read_fields(line, lost)
     if not isinstance(value, dict):
         raise DecodeError("no object", type(value).__name__)
-    return value
+    return open_envelope(value)

@@ -8,8 +8,8 @@ import pytest
 from msgspec import UNSET
 
 from evtools.errors import UsageError
-from evtools.transport.recording import reader as module
-from evtools.transport.recording.reader import RecordingReader, received
+from evtools.transport.recording import compression
+from evtools.transport.recording.reader import RecordingReader
 from evtools.transport.recording.writer import RecordingWriter
 from evtools.wire import encode_line, envelope
 from tools.clock import FakeClock
@@ -249,7 +249,7 @@ def test_a_damaged_file_is_played_up_to_the_damage(tape_of):
 
 
 def test_a_line_without_end_is_passed_over(tape_of, monkeypatch):
-    monkeypatch.setattr(module, "_LINE_BYTES_MAX", 200_000)
+    monkeypatch.setattr(compression, "LINE_BYTES_MAX", 200_000)
     good = encode_line(EVENTS[0])
     tape = tape_of([good, b"x" * 500_000, good])
     assert events_of(tape) == [EVENTS[0]] * 2
@@ -426,20 +426,6 @@ def test_a_jump_at_greatest_speed_or_in_a_pause_changes_neither(tape_of, clock):
     assert collected(tape, clock) == []
     tape.resume()
     assert collected(tape, clock) == [104.0]
-
-
-@pytest.mark.parametrize(
-    ("event", "moment"),
-    [
-        ({"local_received": 5, "timestamp": 4}, 5.0),
-        ({"local_received": "x", "timestamp": 4.5}, 4.5),
-        ({"timestamp": 10**400}, None),
-        ({"timestamp": True}, None),
-        ({}, None),
-    ],
-)
-def test_an_event_says_when_it_was_received_or_else_sent(event, moment):
-    assert received(event) == moment
 
 
 def test_a_tape_that_stays_waits_at_its_end(tape_of, clock):
