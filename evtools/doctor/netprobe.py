@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from evtools.transport.brokers import kind_of
 from evtools.transport.settings import TLS, ConnectionSettings
 from evtools.transport.tls import context_of, tls_for
-from evtools.transport.url import parse
+from evtools.transport.url import kind_of, parse
 
 #: By family: the protocol, the port without TLS and the one with it.
 _FAMILIES: Final[Mapping[str, tuple[str, int, int]]] = {

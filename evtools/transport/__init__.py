@@ -1,7 +1,6 @@
 """Connections to brokers and what travels over them; kombu is used only here."""
 
-from evtools.transport.brokers import check_transport
-from evtools.transport.connection import connect, get_exchange, probe
+from evtools.transport.connection import check_transport, connect, get_exchange, probe
 from evtools.transport.control import Replies, broadcast, call
 from evtools.transport.dispatcher import EventDispatcher
 from evtools.transport.errors import explain

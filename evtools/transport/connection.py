@@ -5,7 +5,7 @@ import inspect
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -22,12 +22,11 @@ from redis.retry import Retry
 
 from evtools import __version__
 from evtools.errors import AccessRefused, UsageError
-from evtools.transport.brokers import check_transport, kind_of
 from evtools.transport.errors import explain
 from evtools.transport.redis_channel import RedisChannel, SentinelChannel, greet_sentinel
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.tls import AMQPTransport, tls_for
-from evtools.transport.url import Address, parse
+from evtools.transport.url import Address, kind_of, parse
 from evtools.wire import exchange_type
 
 #: kombu's blocking pops wait a second for an answer; a reply deadline must be longer, in seconds.
@@ -63,9 +62,6 @@ class OneAttempt(Connection):
     recoverable_connection_errors: tuple[type[Exception], ...] = ()
     recoverable_channel_errors: tuple[type[Exception], ...] = ()
 
-    def __init__(self, **arguments: Any) -> None:
-        Connection.__init__(self, **arguments)
-
 
 class _TidyAMQP(pyamqp.Connection):
     """A py-amqp connection that closes its socket when it is refused, too."""
@@ -87,6 +83,30 @@ class _TidyAMQP(pyamqp.Connection):
         return AMQPTransport(host, connect_timeout, ssl, **more)
 
 
+def check_transport(settings: ConnectionSettings) -> None:
+    """Raise UsageError for a broker that carries no events, with the reason.
+
+    Nothing is connected and nothing declared: on some services a mere connection makes
+    queues that cost money.
+    """
+    families = {kind_of(parse(address).scheme).family for address in settings.addresses()}
+    if len(families) > 1:
+        raise UsageError(
+            f"the broker URL mixes kinds of broker: {settings.masked()}",
+            "the addresses of a list must be able to stand in for each other",
+        )
+    if settings.event_queue and families != {"amqp"}:
+        raise UsageError(
+            f"--queue {settings.event_queue}: only RabbitMQ can share out events",
+            "over Redis every listener gets all of them",
+        )
+    if families == {"sentinel"} and not settings.options.get("master_name"):
+        raise UsageError(
+            "sentinel:// needs the name of the master that the Sentinels watch",
+            "as in: --broker-option master_name=mymaster",
+        )
+
+
 def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
     """Return a kombu connection, not yet connected.
 
@@ -99,7 +119,13 @@ def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
     address = parse(urls[attempt % len(urls)])
     kind = kind_of(address.scheme)
     parameters = address.parameters
-    _check_parameters(address, kind.family)
+    # redis-py takes any of its own on a socket.
+    for name in () if kind.family == "socket" else parameters:
+        if name not in _PARAMETERS and not name.startswith("ssl_"):
+            option = _OUR_OPTIONS.get(name, f"--broker-option {name}=...")
+            raise UsageError(
+                f"unknown parameter {name!r} in the broker URL {address.masked()}", f"use {option}"
+            )
     tls = tls_for(settings.tls, address)
     ssl: Any = False
     if tls:
@@ -137,7 +163,7 @@ def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
         query = f"?{address.query}" if address.query else ""
         hostname = f"redis+socket://{user}/{address.path}{query}"
         arguments |= {"hostname": hostname, "virtual_host": None}
-    connection = OneAttempt(**arguments)
+    connection = OneAttempt(**arguments)  # type: ignore[no-untyped-call]
     _check_options(settings, address, connection.transport)
     _adapt(connection.transport)
     return connection
@@ -152,14 +178,12 @@ def connect_like(
     """
     is_redis = given.transport.driver_type == "redis"
     family = "redis" if is_redis else "amqp" if given.transport.driver_name == "py-amqp" else ""
-    connection = OneAttempt(
-        **dict(
-            given._info(resolve=False),  # noqa: SLF001  (what kombu's own clone() takes)
-            transport_options=_transport_options(settings, family),
-            connect_timeout=settings.connect_timeout,
-            heartbeat=settings.heartbeat,
-        )
-    )
+    arguments = dict(given._info(resolve=False)) | {  # noqa: SLF001  (what kombu's clone() takes)
+        "transport_options": _transport_options(settings, family),
+        "connect_timeout": settings.connect_timeout,
+        "heartbeat": settings.heartbeat,
+    }
+    connection = OneAttempt(**arguments)  # type: ignore[no-untyped-call]
     brokers = connection.alt
     if len(brokers) > 1 and connection.transport_cls != "sentinel":
         connection.switch(brokers[attempt % len(brokers)])  # type: ignore[no-untyped-call]
@@ -173,7 +197,6 @@ def get_exchange(connection: Connection, name: str = "celeryev") -> Exchange:
 
 
 def _adapt(transport: Any) -> None:
-    """Have the transport use our classes in place of kombu's."""
     if transport.driver_name == "py-amqp":
         transport.Connection = _TidyAMQP
     elif isinstance(transport, kombu_redis.SentinelTransport):
@@ -182,78 +205,43 @@ def _adapt(transport: Any) -> None:
         transport.Channel = RedisChannel
 
 
-def _check_parameters(address: Address, family: str) -> None:
-    if family == "socket":
-        return  # redis-py takes any of its own there
-    for name in address.parameters:
-        if name not in _PARAMETERS and not name.startswith("ssl_"):
-            option = _OUR_OPTIONS.get(name, f"--broker-option {name}=...")
-            raise UsageError(
-                f"unknown parameter {name!r} in the broker URL {address.masked()}", f"use {option}"
-            )
-
-
 def _check_options(settings: ConnectionSettings, address: Address, transport: Any) -> None:
     """Refuse options that kombu would drop without a word."""
-    known = {*_OF_ALL_TRANSPORTS, *_known_options(transport)}
+    known = set(_OF_ALL_TRANSPORTS)
+    if transport.driver_type == "amqp":
+        known.update(inspect.getfullargspec(pyamqp.Connection.__init__).args[1:])
+    else:
+        known.update(transport.Channel.from_transport_options, ("polling_interval",))
+    if transport.driver_type == "redis":
+        known.add("protocol")  # which is ours
     for name in settings.options:
         if name not in known and name not in settings.may_ignore:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-            raise UsageError(
-                f"{address.scheme}:// has no transport option {name!r}",
+            hint = (
                 f"did you mean {near[0]}?"
                 if near
-                else f"these are known: {', '.join(sorted(known))}",
+                else f"these are known: {', '.join(sorted(known))}"
             )
+            raise UsageError(f"{address.scheme}:// has no transport option {name!r}", hint)
     if settings.options.get("protocol", 2) not in (2, 3):
         raise UsageError("transport option protocol: Redis has 2 and 3")
 
 
-def _known_options(transport: Any) -> Iterator[str]:
-    if transport.driver_type == "amqp":
-        yield from inspect.getfullargspec(pyamqp.Connection.__init__).args[1:]
-        return
-    yield from (*transport.Channel.from_transport_options, "polling_interval")
-    if transport.driver_type == "redis":
-        yield "protocol"  # which is ours
-
-
 def _transport_options(settings: ConnectionSettings, family: str) -> dict[str, Any]:
+    options, timeout = dict(settings.options), settings.connect_timeout
     if family == "amqp":
-        return _amqp_options(settings)
+        given = options.pop("client_properties", None) or {}
+        properties = {
+            "product": settings.tool,
+            "product_version": __version__,
+            "connection_name": client_name(settings.tool),
+            **given,
+        }
+        timeouts = {"read_timeout": timeout, "write_timeout": timeout}
+        return {**timeouts, **options, "client_properties": properties}
     if family not in ("redis", "socket", "sentinel"):
-        return dict(settings.options)
-    options = _redis_options(settings)
-    if family == "sentinel":
-        options["sentinel_kwargs"] = {
-            "protocol": 2,
-            "driver_info": None,
-            "redis_connect_func": greet_sentinel,
-            "socket_connect_timeout": settings.connect_timeout,
-            "socket_timeout": settings.connect_timeout,
-            # redis-py would try a dead Sentinel several times before the next one.
-            "retry": Retry(NoBackoff(), 0),
-        } | dict(options.get("sentinel_kwargs") or {})
-    return options
-
-
-def _amqp_options(settings: ConnectionSettings) -> dict[str, Any]:
-    options = dict(settings.options)
-    properties = {
-        "product": settings.tool,
-        "product_version": __version__,
-        "connection_name": client_name(settings.tool),
-    } | dict(options.pop("client_properties", None) or {})
-    return {
-        "read_timeout": settings.connect_timeout,
-        "write_timeout": settings.connect_timeout,
-        **options,
-        "client_properties": properties,
-    }
-
-
-def _redis_options(settings: ConnectionSettings) -> dict[str, Any]:
-    prefix = settings.options.get("fanout_prefix")
+        return options
+    prefix = options.get("fanout_prefix")
     try:
         str(prefix).format(db=0)
     except (KeyError, IndexError, ValueError):
@@ -261,12 +249,23 @@ def _redis_options(settings: ConnectionSettings) -> dict[str, Any]:
             f"transport option fanout_prefix: {prefix!r}: only {{db}} may stand in braces",
             "Celery cannot use it, either; braces of its own are doubled: {{ and }}",
         ) from None
+    if family == "sentinel":
+        options["sentinel_kwargs"] = {
+            "protocol": 2,
+            "driver_info": None,
+            "redis_connect_func": greet_sentinel,
+            "socket_connect_timeout": timeout,
+            "socket_timeout": timeout,
+            # redis-py would try a dead Sentinel several times before the next one.
+            "retry": Retry(NoBackoff(), 0),
+            **(options.get("sentinel_kwargs") or {}),
+        }
     return {
-        "socket_connect_timeout": settings.connect_timeout,
-        "socket_timeout": max(settings.connect_timeout, _REPLY_MIN),
+        "socket_connect_timeout": timeout,
+        "socket_timeout": max(timeout, _REPLY_MIN),
         "socket_keepalive": True,
         "client_name": client_name(settings.tool),
-        **settings.options,
+        **options,
     }
 
 
@@ -329,10 +328,8 @@ def _enter(settings: ConnectionSettings, attempt: int) -> Connection:
 
 
 def _refuse(amqp: Any, _reason: str) -> None:
-    """Raise that RabbitMQ no longer listens to publishers.
-
-    Whatever is asked after that gets no answer, not even what undoes something.
-    """
+    # RabbitMQ no longer listens to publishers: whatever is asked after that gets no answer, not
+    # even what undoes something.
     amqp.collect()
     raise ResourceError(
         "RESOURCE_ERROR - the broker takes nothing from publishers, as it is short of"

@@ -16,7 +16,7 @@ from evtools.transport.connection import reach
 from evtools.transport.redis_channel import REPLY_MAX_BYTES
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.streams.kombu import as_it_came, keep_packed
-from evtools.wire import Codec, Message
+from evtools.wire import Codec
 from evtools.wire.serializers import decompress, is_deep
 
 #: How large all replies to one question may be, unpacked.  The largest that are asked for are
@@ -25,14 +25,11 @@ _REPLIES_MAX_BYTES: Final = 8 * REPLY_MAX_BYTES
 _NODES_MAX: Final = 5000
 _BROKEN: Final = "no kombu envelope"
 #: Raised by kombu, which parses without checks, where a message is malformed.
+# fmt: off
 _MALFORMED: Final = (
-    DecodeError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RecursionError,
+    DecodeError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
 )
+# fmt: on
 #: How long Celery itself waits for replies, in seconds.
 DEADLINE = 1.0
 
@@ -77,7 +74,7 @@ def broadcast(
     """
     _may_publish(command, settings)
     mailbox(connection, settings)._publish(  # noqa: SLF001  (cast() of one's own)
-        command, dict(arguments or {}), destination=_nodes(destination)
+        command, dict(arguments or {}), destination=destination and list(destination)
     )
 
 
@@ -120,7 +117,7 @@ def call(
                 box._publish(  # noqa: SLF001  (multi_call has no deadline for all replies)
                     command,
                     dict(arguments or {}),
-                    destination=_nodes(destination),
+                    destination=destination and list(destination),
                     reply_ticket=inbox.ticket,
                     timeout=deadline,
                 )
@@ -132,7 +129,7 @@ def call(
 
 
 class _Inbox:
-    """Decode replies within bounds: anyone who can publish can send some."""
+    # Within bounds: anyone who can publish can send some.
 
     def __init__(self) -> None:
         self.ticket = str(uuid.uuid4())
@@ -141,27 +138,25 @@ class _Inbox:
         self._codec = Codec(["json"], max_bytes=REPLY_MAX_BYTES)
         self._left_bytes = _REPLIES_MAX_BYTES
 
-    def receive(self, message: Any) -> None:
-        if message.headers.get("ticket", self.ticket) != self.ticket:
+    def receive(self, received: Any) -> None:
+        if received.headers.get("ticket", self.ticket) != self.ticket:
             return
+        message = as_it_came(received)
         try:
-            self.replies.update(self._decode(as_it_came(message)))
+            if message.compression:
+                body = decompress(message.body, message.compression, max_bytes=REPLY_MAX_BYTES)
+                message = message._replace(body=body, compression=None)
+            if len(message.body) > self._left_bytes or len(self.replies) >= _NODES_MAX:
+                raise DecodeError("too many replies")  # noqa: TRY301  (counted like the others)
+            self._left_bytes -= len(message.body)
+            value = self._codec.value(message)
+            if not isinstance(value, dict) or len(value) > _NODES_MAX:
+                raise DecodeError("no reply of a worker")  # noqa: TRY301
+            if is_deep(value):
+                raise DecodeError("nested too deep")  # noqa: TRY301
+            self.replies.update(value)
         except DecodeError as error:
             self.unread[error.kind] += 1
-
-    def _decode(self, message: Message) -> dict[str, Any]:
-        if message.compression:
-            body = decompress(message.body, message.compression, max_bytes=REPLY_MAX_BYTES)
-            message = message._replace(body=body, compression=None)
-        if len(message.body) > self._left_bytes or len(self.replies) >= _NODES_MAX:
-            raise DecodeError("too many replies")
-        self._left_bytes -= len(message.body)
-        value = self._codec.value(message)
-        if not isinstance(value, dict) or len(value) > _NODES_MAX:
-            raise DecodeError("no reply of a worker")
-        if is_deep(value):
-            raise DecodeError("nested too deep")
-        return value
 
     def refuse(self, _message: Any, error: Exception) -> None:
         self.unread[error.kind if isinstance(error, DecodeError) else _BROKEN] += 1
@@ -188,7 +183,3 @@ def _may_publish(command: str, settings: ConnectionSettings) -> None:
             f"{command} is not sent: read-only mode publishes nothing",
             "leave out --read-only (or EVTOOLS_READ_ONLY) to act on the cluster",
         )
-
-
-def _nodes(destination: Sequence[str] | None) -> list[str] | None:
-    return None if destination is None else list(destination)

@@ -72,10 +72,8 @@ class EventDispatcher:
                 "EventDispatcher needs a connection or a channel, or an app that "
                 "has one; Events(url).Dispatcher() makes a connection of its own"
             )
-        if connection is None:
-            connection = channel.connection.client
-        self.connection = connection
-        if not hasattr(self.connection, "transport"):
+        self.connection = connection = connection or channel.connection.client
+        if not hasattr(connection, "transport"):
             raise TypeError(
                 "EventDispatcher needs a kombu.Connection, not a "
                 f"{type(connection).__name__}; Events(url).Dispatcher() makes one"
@@ -163,8 +161,15 @@ class EventDispatcher:
             self._buffer(group, event)
             return
         with self.mutex:
-            if not self._closed and self.producer is not None:
-                self._send(event, routing_key_from(type), retry, retry_policy)
+            if self._closed or self.producer is None:
+                return
+            self._flush_outbound()
+            key, producer = routing_key_from(type), self.producer
+            if (
+                self._outbound_buffer
+                or self._publish(event, producer, key, retry, retry_policy) is False
+            ):
+                self._keep([(event, key)])
 
     def publish(
         self,
@@ -234,12 +239,7 @@ class EventDispatcher:
             clock = None if blind else self.clock.forward()
         # Not under the mutex: `Event` may close the dispatcher.
         return Event(
-            type,
-            hostname=self.hostname,
-            utcoffset=(utcoffset or _utcoffset)(),
-            pid=self.pid,
-            clock=clock,
-            **fields,
+            type, hostname=self.hostname, utcoffset=(utcoffset or _utcoffset)(), pid=self.pid, clock=clock, **fields
         )
 
     def _buffer(self, group: str, event: EventFields) -> None:
@@ -267,20 +267,6 @@ class EventDispatcher:
             auto_declare=False,
         )
 
-    def _send(
-        self,
-        body: Any,
-        routing_key: str,
-        retry: bool = False,  # noqa: FBT001, FBT002
-        retry_policy: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._flush_outbound()
-        if (
-            self._outbound_buffer
-            or self._publish(body, self.producer, routing_key, retry, retry_policy) is False
-        ):
-            self._keep([(body, routing_key)])
-
     def _publish(
         self,
         event: Any,
@@ -289,10 +275,7 @@ class EventDispatcher:
         retry: bool = False,  # noqa: FBT001, FBT002
         retry_policy: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Send an event, or a list of events; return whether it was sent.
-
-        Raise the driver's exception unless there is a buffer for the event.
-        """
+        """Send an event, or a list of events; return whether it was sent."""
         if producer is None:
             return False
         try:
@@ -312,18 +295,14 @@ class EventDispatcher:
         except Exception:
             # Of any kind, as kombu and its drivers have many for a broker that is away.
             if producer is self._own_producer:
-                self._recover()
+                if not self.connection.connected:
+                    # kombu would connect anew and leave the dead socket open.
+                    self.connection.collect()
+                self._revive()
             if not self.buffer_while_offline:
                 raise
             return False
         return True
-
-    def _recover(self) -> None:
-        """Make ready for the broker's return."""
-        if not self.connection.connected:
-            # kombu would connect anew and leave the dead socket open.
-            self.connection.collect()
-        self._revive()
 
     def _keep(self, waiting: Iterable[tuple[Any, str]]) -> None:
         self._outbound_buffer.extend(waiting)
@@ -344,16 +323,12 @@ class EventDispatcher:
                 continue
             batch, key = list(events), f"{group}.multi"
             try:
-                sent = (
-                    not self._outbound_buffer
-                    and self._publish(batch, self.producer, key) is not False
-                )
+                if self._outbound_buffer or self._publish(batch, self.producer, key) is False:
+                    self._keep([(batch, key)])
             except EncodeError:
                 # One that cannot be serialised does not hold up the others for ever.
                 events[:] = [event for event in events if self._is_sound(event)]
                 raise
-            if not sent:
-                self._keep([(batch, key)])
             del events[: len(batch)]
 
     def _is_sound(self, event: EventFields) -> bool:
@@ -365,12 +340,11 @@ class EventDispatcher:
 
 
 def _of(app: Any, setting: str, default: str) -> str:
-    """Return a setting of a Celery application, if there is one."""
     value: str = default if app is None else app.conf[setting]
     return value
 
 
 def _utcoffset() -> float:
-    """Return how many hours we are west of UTC, as Celery sends it since 5.7."""
+    # How many hours we are west of UTC, as Celery sends it since 5.7.
     offset = time.altzone if time.localtime().tm_isdst else time.timezone
     return offset / _SECONDS_PER_HOUR

@@ -4,6 +4,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from socket import gaierror
 from typing import Any, Final, NamedTuple
 
@@ -117,14 +118,10 @@ _VHOST = "It follows the slash after the host: amqp://host/name; // is the defau
 
 
 class _Rule(NamedTuple):
-    """One kind of failure: when it is that, and what to say.
-
-    It is an exception of `type` whose `_answer` begins with the pattern `says`.  `what` is
-    the layer and the text, which may contain {text}, the exception's own words, {host},
-    {timeout} and {command}.  After a final refusal another attempt is useless.
-    """
-
-    type: type[BaseException]
+    # It is an exception of `type` whose `_answer` begins with the pattern `says`.  `what` is
+    # the layer and the text, which may contain {text}, the exception's own words, {host},
+    # {timeout} and {command}.  After a final refusal another attempt is useless.
+    type: type[BaseException] | tuple[type[BaseException], ...]
     says: str
     what: str
     hint: str = _UP
@@ -153,8 +150,7 @@ _RULES: Final = (
     _Rule(_A.ResourceError, "", "alarm: {text}", _ALARM),
     _Rule(_A.InternalError, r"(?s)access to vhost .* is down\Z", "vhost: {text}", _VHOST_DOWN),
     # Others leave in time.
-    _Rule(_A.NotAllowed, _LIMIT, "limit: {text}", _ROOM),
-    _Rule(_A.PreconditionFailed, _LIMIT, "limit: {text}", _ROOM),
+    _Rule((_A.NotAllowed, _A.PreconditionFailed), _LIMIT, "limit: {text}", _ROOM),
     _Rule(_A.NotAllowed, r"vhost .* not found\Z", "vhost: {text}", _VHOST, _FINAL),
     _Rule(_A.NotAllowed, "", "vhost: {text}", _RIGHTS, _FINAL),
     _Rule(_A.ConnectionError, "Couldn't find appropriate auth mechanism", "login: {text}", _LOGIN,
@@ -176,10 +172,8 @@ _RULES: Final = (
     _Rule(_R.RedisError, "CLUSTERDOWN ", "cluster: {text}", ""),
     _Rule(_R.RedisError, "ERR max number of clients reached", "limit: {text}", _CLIENTS),
     _Rule(_R.ResponseError, "MOVED |ASK |CROSSSLOT ", "cluster: {text}", _CLUSTER, _FINAL),
-    _Rule(_R.ClusterError, "", "cluster: {text}", _CLUSTER, _FINAL),
-    _Rule(_R.ClusterCrossSlotError, "", "cluster: {text}", _CLUSTER, _FINAL),
-    _Rule(_R.AskError, "", "cluster: {text}", _CLUSTER, _FINAL),
-    _Rule(_R.RedisClusterException, "", "cluster: {text}", _CLUSTER, _FINAL),
+    _Rule((_R.ClusterError, _R.ClusterCrossSlotError, _R.AskError, _R.RedisClusterException), "",
+          "cluster: {text}", _CLUSTER, _FINAL),
     _Rule(_R.RedisError, "NOAUTH ", "login: {text}", _NAMELESS, _FINAL),
     _Rule(_R.AuthenticationError, "", "login: {text}", _LOGIN, _FINAL),
     _Rule(_R.ResponseError, "WRONGPASS ", "login: {text}", _LOGIN, _FINAL),
@@ -203,16 +197,14 @@ _RULES: Final = (
     _Rule(TimeoutError, r"(_ssl\.c:\d+: )?The handshake operation timed out",
           "TLS: no answer ({timeout})", _PLAIN),
     _Rule(_R.TimeoutError, "Timeout connecting to server", "TCP: no answer ({timeout})"),
-    _Rule(_R.TimeoutError, "", "timeout: no answer ({timeout})", _PORT),
-    _Rule(TimeoutError, "", "timeout: no answer ({timeout})", _PORT),
+    _Rule((_R.TimeoutError, TimeoutError), "", "timeout: no answer ({timeout})", _PORT),
     _Rule(ConnectionRefusedError, "", "TCP: connection refused"),
     _Rule(ConnectionResetError, "the broker closed", "TCP: {text}", _PORT),
     _Rule(ConnectionResetError, "", "TCP: the broker closed the connection", _PORT),
     _Rule(_R.ConnectionError, "Connection closed by server", "TCP: {text}", _PORT),
     _Rule(_R.InvalidResponse, "", "it does not speak Redis's protocol", _PORT),
-    _Rule(_A.FrameError, "", "it does not speak AMQP", _PORT),
-    _Rule(_A.FrameSyntaxError, "", "it does not speak AMQP", _PORT),
-    _Rule(_A.UnexpectedFrame, "", "it does not speak AMQP", _PORT),
+    _Rule((_A.FrameError, _A.FrameSyntaxError, _A.UnexpectedFrame), "", "it does not speak AMQP",
+          _PORT),
     _Rule(_A.AMQPError, "", "{text}", ""),
     _Rule(FileNotFoundError, "", "no such socket"),
     _Rule(OSError, "", "TCP: {text}"),
@@ -244,8 +236,8 @@ class Diagnosis:
 
 
 def diagnose(exc: BaseException, settings: ConnectionSettings) -> Diagnosis:
-    """Say what it means that kombu or a driver raised `exc`."""
-    causes = list(_chain(exc))
+    """Return what it means that kombu or a driver raised `exc`."""
+    causes = list(islice(_chain(exc), _CHAIN_MAX))
     for cause in causes:
         if isinstance(cause, PeerFailure) and cause.__cause__ is not None:
             return _of_peer(cause, diagnose(cause.__cause__, settings))
@@ -253,9 +245,10 @@ def diagnose(exc: BaseException, settings: ConnectionSettings) -> Diagnosis:
     layer, colon, what = rule.what.partition(": ")
     if not colon or "{" in layer:
         layer, what = "", rule.what
+    hosts = [url.parse(address).hostname for address in settings.addresses()]
     text = what.format(
         text=_scrub(_text(cause), settings),
-        host=_hosts(settings),
+        host=" or ".join(dict.fromkeys(hosts)) or "localhost",
         timeout=f"--connect-timeout {settings.connect_timeout:g}s",
         name=type(cause).__name__,
         command=command,
@@ -280,7 +273,6 @@ def explain(exc: BaseException, settings: ConnectionSettings) -> EvtoolsError:
 
 
 def _of_peer(failure: PeerFailure, diagnosis: Diagnosis) -> Diagnosis:
-    """Say which server it is that failed, where Sentinels lead to another one."""
     hint = _OF_PEERS.get((failure.peer, diagnosis.layer), diagnosis.hint)
     if failure.peer == "Sentinel" and diagnosis.hint == _PORT:
         hint = _SENTINEL_TLS
@@ -292,17 +284,13 @@ def _match(causes: list[BaseException]) -> tuple[_Rule, BaseException, str]:
     """Return the rule, what it is about, and the command that the server does not know."""
     for rule in _RULES:
         for cause in causes:
-            if isinstance(cause, rule.type):
-                found = re.match(rule.says, _answer(cause))
-                if found is not None:
-                    return rule, cause, found.groupdict().get("command", "").upper()
+            if isinstance(cause, rule.type) and (found := re.match(rule.says, _answer(cause))):
+                return rule, cause, found.groupdict().get("command", "").upper()
     return _OTHERWISE, causes[0], ""
 
 
 def _chain(exc: BaseException | None) -> Iterator[BaseException]:
-    for _ in range(_CHAIN_MAX):
-        if exc is None:
-            return
+    while exc is not None:
         yield exc
         exc = exc.__cause__ or exc.__context__
 
@@ -310,32 +298,26 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
 def _answer(exc: BaseException) -> str:
     """Return what the other side said, from its beginning; of TLS OpenSSL's name for it."""
     if isinstance(exc, amqp.exceptions.AMQPError) and exc.reply_text:
-        return _without_code(exc.reply_text)
+        # As in "ACCESS_REFUSED - Login was refused ..."
+        return _AMQP_CODE.sub("", exc.reply_text) or exc.reply_text
     if isinstance(exc, ssl.SSLError):
+        # Which attributes there are depends on where in OpenSSL it came from.
         return getattr(exc, "reason", "") or ""
     # redis-py takes the code away that an error of the server begins with.
     code = getattr(exc, "status_code", None)
     return f"{code} {exc}" if code else str(exc)
 
 
-def _without_code(reply: str) -> str:
-    # "ACCESS_REFUSED - Login was refused ..."
-    return _AMQP_CODE.sub("", reply) or reply
-
-
 def _text(exc: BaseException) -> str:
     if isinstance(exc, amqp.exceptions.AMQPError) and exc.reply_text:
-        text = _without_code(exc.reply_text)
+        text = _answer(exc)
     elif isinstance(exc, ssl.SSLError):
-        # Which attributes there are depends on where in OpenSSL it came from.
-        reason = (getattr(exc, "reason", "") or "").replace("_", " ").lower()
+        reason = _answer(exc).replace("_", " ").lower()
         # Without OpenSSL's own source line.
         otherwise = str(exc.strerror or exc).partition(" (_ssl")[0]
         text = getattr(exc, "verify_message", "") or reason or otherwise
-    elif isinstance(exc, OSError):
-        text = exc.strerror or str(exc)
     else:
-        text = str(exc)
+        text = (isinstance(exc, OSError) and exc.strerror) or str(exc)
     return " ".join(text.split())[:_TEXT_MAX] or type(exc).__name__
 
 
@@ -352,8 +334,3 @@ def _secret_options(options: Mapping[str, Any]) -> Iterator[str]:
             yield from _secret_options(value)
         elif url.is_secret(name) and isinstance(value, str) and value:
             yield value
-
-
-def _hosts(settings: ConnectionSettings) -> str:
-    hosts = (url.parse(address).hostname for address in settings.addresses())
-    return " or ".join(dict.fromkeys(hosts)) or "localhost"

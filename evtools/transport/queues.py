@@ -55,22 +55,24 @@ class Gauge:
         try:
             if self._connection is None:
                 self._connection = reach(self._settings)
-            names = list(queues)
-            good = [name for name in names if _is_name(name)]
+            depths = {name: Depth(None, reason="no queue can be called that") for name in queues}
+            names = [name for name in depths if _is_name(name)]
             transport = self._connection.transport
-            read = _of_kombu
+            channel: Any = self._connection.default_channel
             if transport.driver_name == "py-amqp":
-                read = _of_rabbitmq
+                depths.update(_of_rabbitmq(self._connection, names))
             elif transport.driver_type == "redis":
-                read = _of_redis
-            depths = dict(read(self._connection, good))
-            no_name = Depth(None, reason="no queue can be called that")
-            return {name: depths.get(name, no_name) for name in names}
+                depths.update(_of_redis(channel, names))
+            else:
+                sizes = ((name, channel._size(name)) for name in names)  # noqa: SLF001
+                depths.update((name, Depth(size)) for name, size in sizes)
         except Exception as exc:
             self.close()
             raise explain(exc, self._settings) from exc
+        return depths
 
     def close(self) -> None:
+        """Leave the broker; idempotent."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.release()
@@ -83,7 +85,7 @@ class Gauge:
 
 
 def _is_name(text: str) -> bool:
-    """Return whether a broker could have a queue of this name: senders choose any."""
+    # Senders choose any.
     try:
         return 0 < len(text.encode()) <= _NAME_MAX_BYTES
     except UnicodeEncodeError:
@@ -104,9 +106,8 @@ def _of_rabbitmq(connection: Connection, queues: Sequence[str]) -> Iterator[tupl
     channel.close()
 
 
-def _of_redis(connection: Connection, queues: Sequence[str]) -> Iterator[tuple[str, Depth]]:
+def _of_redis(channel: Any, queues: Sequence[str]) -> Iterator[tuple[str, Depth]]:
     """Add up the lists that kombu makes of one queue, one for each priority."""
-    channel: Any = connection.default_channel
     steps = channel.priority_steps
     with channel.conn_or_acquire() as client:
         for start in range(0, len(queues), _CHUNK):
@@ -115,17 +116,8 @@ def _of_redis(connection: Connection, queues: Sequence[str]) -> Iterator[tuple[s
                 for queue in chunk:
                     for step in steps:
                         pipe.llen(channel._q_for_pri(queue, step))  # noqa: SLF001
-                lengths = iter(pipe.execute(raise_on_error=False))
+                replies = iter(pipe.execute(raise_on_error=False))
             for queue in chunk:
-                of_queue = [next(lengths) for _ in steps]
-                errors = [length for length in of_queue if isinstance(length, Exception)]
-                if errors:
-                    yield queue, Depth(None, reason=str(errors[0]))
-                else:
-                    yield queue, Depth(sum(of_queue))
-
-
-def _of_kombu(connection: Connection, queues: Sequence[str]) -> Iterator[tuple[str, Depth]]:
-    channel: Any = connection.default_channel
-    for queue in queues:
-        yield queue, Depth(channel._size(queue))  # noqa: SLF001  (there is no other way)
+                lengths = [next(replies) for _ in steps]
+                errors = [length for length in lengths if isinstance(length, Exception)]
+                yield queue, Depth(None, reason=str(errors[0])) if errors else Depth(sum(lengths))

@@ -12,10 +12,9 @@ from redis.exceptions import RedisError, ResponseError
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelManagedConnection
 
 from evtools.errors import DecodeError
-from evtools.transport.brokers import kind_of
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.tls import RedisConnection
-from evtools.transport.url import Address
+from evtools.transport.url import Address, kind_of
 from evtools.wire import RedisTopics, bindings, redis_topics
 
 _NAMES_SHOWN: Final = 5

@@ -171,11 +171,16 @@ class ConnectionSettings:
             value = getattr(self, name)
             if not is_good(value):
                 raise UsageError(f"{option}: {value!r} is not {wanted}")
-        for left, right, hint in _CONTRADICTIONS:
-            if getattr(self, left) and getattr(self, right):
-                raise ImproperlyConfigured(
-                    f"{_flag(left)} and {_flag(right)} exclude each other", hint
-                )
+        if self.event_queue_exclusive and self.event_queue_durable:
+            raise ImproperlyConfigured(
+                "--event-queue-exclusive and --event-queue-durable exclude each other",
+                "with --event-queue-durable also give --no-event-queue-exclusive",
+            )
+        if self.read_only and self.enable_events:
+            raise ImproperlyConfigured(
+                "--read-only and --enable-events exclude each other",
+                "read-only mode publishes nothing, and switching events on means to publish",
+            )
         if self.event_queue and not (self.event_queue_ttl or self.event_queue_expires):
             raise ImproperlyConfigured(
                 "--queue needs --event-queue-ttl or --event-queue-expires",
@@ -209,10 +214,6 @@ class ConnectionSettings:
         Raise EvtoolsError where it cannot be read again.
         """
         return self.renewal is not None and self.renewal.renew()
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _is_seconds(value: Any) -> bool:
@@ -263,12 +264,5 @@ _RULES: Final[tuple[tuple[str, str, Callable[[Any], bool], str], ...]] = (
      "a size of 1M or more"),
     ("--login-method", "login_method", lambda v: v in ("", *LOGIN_METHODS),
      f"one of {', '.join(LOGIN_METHODS)}"),
-)
-#: Fields that cannot both be true, and what to do about it.
-_CONTRADICTIONS: Final = (
-    ("event_queue_exclusive", "event_queue_durable",
-     "with --event-queue-durable also give --no-event-queue-exclusive"),
-    ("read_only", "enable_events",
-     "read-only mode publishes nothing, and switching events on means to publish"),
 )
 # fmt: on

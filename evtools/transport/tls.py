@@ -2,7 +2,8 @@
 
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -10,9 +11,8 @@ from amqp.transport import SSLTransport
 from redis.connection import SSLConnection
 
 from evtools.errors import ImproperlyConfigured, UsageError
-from evtools.transport.brokers import kind_of
 from evtools.transport.settings import TLS, Verify
-from evtools.transport.url import Address
+from evtools.transport.url import Address, kind_of
 
 _MODES: Final[Mapping[Verify, ssl.VerifyMode]] = {
     "required": ssl.CERT_REQUIRED,
@@ -137,29 +137,30 @@ def context_of(tls: TLS) -> ssl.SSLContext:
                 "they stand in broker_use_ssl, or in the URL as ssl_ciphers",
             ) from None
     if tls.ca or tls.ca_folder or tls.ca_data:
-        try:
+        name = f"--tls-ca {tls.ca or tls.ca_folder or ''}"
+        with _readable(name, "it must be a PEM file with the certificates to trust"):
             context.load_verify_locations(
                 tls.ca or None, tls.ca_folder or None, tls.ca_data or None
             )
-        except OSError as error:
-            raise UsageError(
-                f"--tls-ca {tls.ca or tls.ca_folder or ''}: {_reason(error)}",
-                "it must be a PEM file with the certificates to trust",
-            ) from None
     else:
         context.load_default_certs()
     if tls.cert:
-        try:
+        name = f"--tls-cert, --tls-key {', '.join(filter(None, (tls.cert, tls.key)))}"
+        with _readable(name, "they must be PEM files and belong together"):
             context.load_cert_chain(
                 tls.cert, tls.key or None, password=tls.key_password or _no_password
             )
-        except OSError as error:
-            files = tls.cert if not tls.key else f"{tls.cert}, {tls.key}"
-            raise UsageError(
-                f"--tls-cert, --tls-key {files}: {_reason(error)}",
-                "they must be PEM files and belong together",
-            ) from None
     return context
+
+
+@contextmanager
+def _readable(name: str, hint: str) -> Iterator[None]:
+    try:
+        yield
+    except ssl.SSLError:
+        raise UsageError(f"{name}: not a usable PEM file", hint) from None
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror or type(error).__name__}", hint) from None
 
 
 def _no_password() -> str:
@@ -168,12 +169,6 @@ def _no_password() -> str:
         "--tls-key is encrypted with a pass phrase",
         "decrypt it into a file that only we can read: openssl pkey -in KEY -out PLAIN",
     )
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return "not a usable PEM file"
-    return error.strerror or type(error).__name__
 
 
 def wrapped(sock: socket.socket, tls: TLS, host: str, *, shake: bool = True) -> ssl.SSLSocket:

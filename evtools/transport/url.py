@@ -1,12 +1,113 @@
-"""Broker URLs: lists of addresses, and what may be shown of them."""
+"""Broker URLs: the kinds of broker, lists of addresses, and what may be shown of them."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote
 
+from evtools.errors import UsageError
+
 MASK = "**"
+
+# --- kinds of broker ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of broker that carries events.
+
+    `transport` is kombu's name of it, `family` ours; brokers of one family can stand in for
+    each other.  `tls` says whether the scheme asks for it.
+    """
+
+    transport: str
+    family: str
+    tls: bool = False
+
+
+# fmt: off
+#: By scheme.  kombu would prefer librabbitmq where it is installed; it cannot do half of what
+#: is needed, so every AMQP scheme means py-amqp.
+KINDS: Final[Mapping[str, Kind]] = {
+    "amqp":          Kind("pyamqp", "amqp"),
+    "pyamqp":        Kind("pyamqp", "amqp"),
+    "librabbitmq":   Kind("pyamqp", "amqp"),
+    "amqps":         Kind("pyamqp", "amqp", tls=True),
+    "redis":         Kind("redis", "redis"),
+    "rediss":        Kind("redis", "redis", tls=True),
+    "redis+socket":  Kind("redis", "socket"),
+    "valkey":        Kind("redis", "redis"),
+    "valkeys":       Kind("redis", "redis", tls=True),
+    "valkey+socket": Kind("redis", "socket"),
+    "sentinel":      Kind("sentinel", "sentinel"),
+    "memory":        Kind("memory", "memory"),
+}
+
+_ONE_READER = "a message there reaches one reader only, and events need many"
+_DATABASE = "Celery sends no events over a database"
+_OUTLIVE = "an event queue there outlives its reader and grows forever"
+_UNTRIED = "evtools has not been tested with it"
+_CLUSTER = "Celery and kombu cannot use Redis Cluster"
+
+#: By scheme: name and reason.
+REFUSED: Final[Mapping[str, tuple[str, str]]] = {
+    "sqs":                ("SQS", _ONE_READER),
+    **dict.fromkeys(("sqlalchemy", "sqla", "django"), ("An SQL database", _DATABASE)),
+    "pgmq":               ("PGMQ", _OUTLIVE),
+    "mongodb":            ("MongoDB", _OUTLIVE),
+    "filesystem":         ("The file system", _OUTLIVE),
+    **dict.fromkeys(("kafka", "confluentkafka"), ("Kafka", _ONE_READER)),
+    "zookeeper":          ("ZooKeeper", _ONE_READER),
+    "consul":             ("Consul", _ONE_READER),
+    "etcd":               ("etcd", _ONE_READER),
+    "pyro":               ("Pyro", _ONE_READER),
+    "slmq":               ("SLMQ", _ONE_READER),
+    "azurestoragequeues": ("Azure Storage Queues", _ONE_READER),
+    "azureservicebus":    ("Azure Service Bus", _ONE_READER),
+    "gcpubsub":           ("Google Pub/Sub", _UNTRIED),
+    "qpid":               ("Qpid's own transport", _UNTRIED),
+    **dict.fromkeys(("redis+cluster", "rediss+cluster", "redis-cluster", "rediscluster"),
+                    ("Redis Cluster", _CLUSTER)),
+    **dict.fromkeys(("valkey+cluster", "valkeys+cluster", "valkey-cluster"),
+                    ("Valkey Cluster", _CLUSTER)),
+}
+
+#: What people write, and what they mean.
+_MEANT: Final[Mapping[str, str]] = {
+    "valkey+ssl": "valkeys", "valkey+tls": "valkeys", "valkey+unix": "valkey+socket",
+    "valkey+sentinel": "sentinel", "valkey-sentinel": "sentinel", "keydb": "redis",
+    "rabbitmq": "amqp", "amqp+ssl": "amqps", "redis+ssl": "rediss", "redis+tls": "rediss",
+    "redis+sentinel": "sentinel", "redis-sentinel": "sentinel", "unix": "redis+socket",
+    "redis+unix": "redis+socket",
+}
+# fmt: on
+
+_INSTEAD = (
+    "events need a broker that hands every reader a copy: RabbitMQ (amqp://) or"
+    " Redis (redis://, sentinel://)"
+)
+
+
+def kind_of(scheme: str) -> Kind:
+    """Return the kind of broker behind a URL scheme; raise UsageError."""
+    if scheme in KINDS:
+        return KINDS[scheme]
+    lower = scheme.lower()
+    refused = REFUSED.get(lower) or REFUSED.get(lower.split("+", 1)[0])
+    if refused is not None:
+        name, reason = refused
+        raise UsageError(f"{name} is not supported: {reason}", _INSTEAD)
+    meant = _MEANT.get(lower)
+    if meant is None:
+        near = difflib.get_close_matches(lower, [*KINDS, *_MEANT], n=1)
+        meant = _MEANT.get(near[0], near[0]) if near else None
+    hint = _INSTEAD if meant is None else f"did you mean {meant}:// ?"
+    raise UsageError(f"unknown kind of broker: {scheme}://", hint)
+
+
+# --- addresses ----------------------------------------------------------------------
 
 # fmt: off
 #: Query parameters that hold no secret; of all others the value stays hidden.

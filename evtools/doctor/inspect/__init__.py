@@ -6,9 +6,8 @@ from typing import Final
 from evtools.doctor.inspect import amqp, redis
 from evtools.doctor.inspect.base import BrokerInspector
 from evtools.transport import ConnectionSettings, connect
-from evtools.transport.brokers import kind_of
 from evtools.transport.errors import Diagnosis
-from evtools.transport.url import parse
+from evtools.transport.url import kind_of, parse
 
 _REDIS: Final = ("redis", "socket", "sentinel")
 

@@ -26,11 +26,10 @@ from evtools.doctor.inspect.base import (
     is_event,
 )
 from evtools.transport import ConnectionSettings
-from evtools.transport.brokers import kind_of
 from evtools.transport.errors import Diagnosis, diagnose
 from evtools.transport.redis_channel import channels, database_of, topics
 from evtools.transport.tls import tls_for
-from evtools.transport.url import Address, mask, parse, with_vhost
+from evtools.transport.url import Address, kind_of, mask, parse, with_vhost
 from evtools.wire import ENVELOPE, Message, escape_glob
 
 _BINDINGS: Final = "_kombu.binding."

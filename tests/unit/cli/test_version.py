@@ -12,7 +12,7 @@ import pytest
 from evtools import __version__
 from evtools.cli import frozen, version
 from evtools.cli.version import TRANSPORTS, _distributions, libc, line, report, speaks_utf8
-from evtools.transport.brokers import KINDS
+from evtools.transport.url import KINDS
 
 
 def facts(tool="evdump"):

@@ -2,8 +2,9 @@ import pytest
 from kombu.transport import TRANSPORT_ALIASES
 
 from evtools.errors import UsageError
-from evtools.transport.brokers import KINDS, REFUSED, check_transport, kind_of
+from evtools.transport.connection import check_transport
 from evtools.transport.settings import ConnectionSettings
+from evtools.transport.url import KINDS, REFUSED, kind_of
 
 
 @pytest.mark.parametrize("name", sorted(TRANSPORT_ALIASES))
