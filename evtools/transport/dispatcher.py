@@ -239,7 +239,12 @@ class EventDispatcher:
             clock = None if blind else self.clock.forward()
         # Not under the mutex: `Event` may close the dispatcher.
         return Event(
-            type, hostname=self.hostname, utcoffset=(utcoffset or _utcoffset)(), pid=self.pid, clock=clock, **fields
+            type,
+            hostname=self.hostname,
+            utcoffset=(utcoffset or _utcoffset)(),
+            pid=self.pid,
+            clock=clock,
+            **fields,
         )
 
     def _buffer(self, group: str, event: EventFields) -> None:

@@ -1,5 +1,271 @@
-"""A simulated cluster inside the process, for a first look without a broker."""
+"""A simulated cluster inside the process, for a first look without a broker.
 
-from evtools.transport.demo.cluster import URL, DemoCluster, demo_settings
+It is played in real time in a thread, and obeys remote control.
+"""
 
-__all__ = ["URL", "DemoCluster", "demo_settings"]
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from random import Random
+from signal import Signals
+from typing import Any, Final
+
+from kombu.connection import Connection
+from kombu.pidbox import Node
+
+from evtools.clock import Clock, SystemClock
+from evtools.transport.connection import connect
+from evtools.transport.control import mailbox
+from evtools.transport.demo.simulation import BY_NAME, CHARACTERS, DemoTask, DemoWorker, Simulation
+from evtools.transport.dispatcher import EventDispatcher
+from evtools.transport.settings import ConnectionSettings
+
+#: The broker of the simulated cluster: kombu's, in memory.
+URL: Final = "memory://demo"
+#: How often its queues are polled, in seconds; kombu would once a second.
+_POLLING: Final = 0.05
+#: How long a command, or the end, may have to wait for the thread, in seconds.
+_PATIENCE: Final = 0.1
+#: What happens within this many seconds happens in one turn of a worker's loop, and is sent
+#: as one message.
+_TURN: Final = 0.02
+#: How long a worker is away that was shut down, in seconds.
+AWAY: Final = 20.0
+_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def demo_settings(settings: ConnectionSettings) -> ConnectionSettings:
+    """Return how to reach the simulated cluster, with the other `settings` as they are."""
+    options = {"polling_interval": _POLLING}
+    return replace(settings, urls=URL, renewal=None, source_of_url="--demo", options=options)
+
+
+class DemoCluster(threading.Thread):
+    """Five workers and a client that send events until stopped.
+
+    They obey remote control, too.  `settings` must be of an in-memory broker; `rate` is in
+    tasks per second that the client sends.  The same `seed` gives the same tasks and the
+    same fates, as long as no commands come.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        *,
+        rate: float = 5.0,
+        seed: int = 1,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(name="evtools-demo", daemon=True)
+        self._settings = settings
+        self._rate = rate
+        self._seed = seed
+        self._clock = clock or SystemClock()
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """End, with a goodbye of each worker; wait for that."""
+        self._stopping.set()
+        if self.ident is not None:
+            self.join(timeout=2.0)
+
+    def run(self) -> None:
+        """Play until stopped."""
+        with connect(self._settings) as connection:
+            client = self._dispatcher(connection)
+            rng = Random(self._seed)  # noqa: S311  (it plays)
+            simulation = Simulation(rng, self._clock, client, self._rate)
+            workers = [
+                DemoWorker(
+                    simulation,
+                    character,
+                    # As Celery does: the main process sends what happens together as one
+                    # message, a process of the pool each event by itself.
+                    self._dispatcher(connection, character.hostname, group="task"),
+                    self._dispatcher(connection, character.hostname),
+                )
+                for character in CHARACTERS
+            ]
+            listen(connection, self._settings, workers)
+            simulation.start(workers)
+            began = self._clock.monotonic()
+            while not self._stopping.is_set():
+                moment = self._clock.monotonic() - began
+                simulation.play(moment)
+                for worker in workers:
+                    worker.main.flush()
+                serve(connection, max(_TURN, min(_PATIENCE, simulation.pause(moment))))
+            for worker in workers:
+                worker.go_offline()
+                worker.main.flush()
+
+    def _dispatcher(
+        self, connection: Connection, hostname: str | None = None, group: str = ""
+    ) -> EventDispatcher:
+        return EventDispatcher(
+            connection,
+            hostname,
+            exchange=self._settings.event_exchange,
+            buffer_group={group} - {""},
+            buffer_limit=24,
+        )
+
+
+# --- remote control -----------------------------------------------------------------
+
+
+def listen(connection: Connection, settings: ConnectionSettings, workers: list[DemoWorker]) -> None:
+    """Have the workers receive commands, which `serve` then lets them answer."""
+    box = mailbox(connection, settings)
+    channel = connection.channel()
+    for worker in workers:
+        node = box.Node(worker.hostname, channel=channel)
+        node.listen(callback=partial(_receive, node, worker))
+
+
+def serve(connection: Connection, timeout: float) -> None:
+    """Let the workers obey what comes within `timeout` seconds."""
+    with suppress(TimeoutError):
+        connection.drain_events(timeout=timeout)
+
+
+def _receive(node: Node, worker: DemoWorker, body: Any, _: Any) -> None:
+    if not isinstance(body, dict) or not worker.up:
+        return
+    destination = body.get("destination")
+    if destination and worker.hostname not in destination:
+        return
+    command = body.get("method", "")
+    reply = answer(worker, command, body.get("arguments") or {})
+    reply_to = body.get("reply_to")
+    if reply_to and command != "shutdown":
+        where = reply_to["exchange"], reply_to["routing_key"]
+        node.reply({worker.hostname: reply}, *where, body.get("ticket"))
+
+
+def answer(worker: DemoWorker, command: str, arguments: Mapping[str, Any]) -> Any:
+    """Let a worker obey; return its reply.
+
+    As a real one it answers with an error what it does not know or cannot do.
+    """
+    try:
+        return COMMANDS[command](worker, **arguments)
+    except Exception as error:  # noqa: BLE001  (it is the answer)
+        return {"error": repr(error)}
+
+
+def _revoke(
+    worker: DemoWorker,
+    task_id: str | list[str],
+    terminate: bool = False,  # noqa: FBT001, FBT002  (by name, as Celery's)
+    signal: str | int | None = None,
+    **_: Any,
+) -> Any:
+    uuids = [task_id] if isinstance(task_id, str) else task_id
+    signum = None
+    if terminate and isinstance(signal, int):
+        signum = Signals(signal).value
+    elif terminate:
+        name = str(signal or "SIGTERM").upper()
+        signum = Signals[name if name.startswith("SIG") else f"SIG{name}"].value
+    for uuid in uuids:
+        worker.revoke(uuid, signum)
+    return {"ok": f"tasks {', '.join(uuids)} flagged as revoked"}
+
+
+def _rate_limit(worker: DemoWorker, task_name: str, rate_limit: Any) -> Any:
+    if task_name not in BY_NAME:
+        return {"error": "unknown task"}
+    number, _, unit = str(rate_limit).partition("/")
+    rate = worker.rate_limits[task_name] = float(number) / _UNITS[unit or "s"]
+    return {"ok": "new rate limit set successfully" if rate else "rate limit disabled successfully"}
+
+
+def _time_limit(
+    worker: DemoWorker,
+    task_name: str,
+    hard: float | None = None,
+    soft: Any = None,  # noqa: ARG001  (no task of ours would care)
+) -> Any:
+    if task_name not in BY_NAME:
+        return {"error": "unknown task"}
+    worker.time_limits.pop(task_name, None)
+    if hard is not None:
+        worker.time_limits[task_name] = float(hard)
+    return {"ok": "time limits set successfully"}
+
+
+def _resize(worker: DemoWorker, change: int, word: str) -> Any:
+    worker.resize(worker.concurrency + change)
+    return {"ok": f"pool will {word}"}
+
+
+def _add_consumer(worker: DemoWorker, queue: str, **_: Any) -> Any:
+    worker.serve(queue)
+    return {"ok": f"add consumer {queue}"}
+
+
+def _cancel_consumer(worker: DemoWorker, queue: str, **_: Any) -> Any:
+    worker.queues.discard(queue)
+    return {"ok": f"no longer consuming from {queue}"}
+
+
+def _switch_events(worker: DemoWorker, *, on: bool) -> Any:
+    worker.sends_task_events = on
+    return {"ok": f"task events {'enabled' if on else 'disabled'}"}
+
+
+def _active_queues(worker: DemoWorker) -> Any:
+    names = sorted(worker.queues)
+    return [{"name": name, "routing_key": name, "exchange": {"name": name}} for name in names]
+
+
+def _stats(worker: DemoWorker) -> Any:
+    return {
+        "pid": worker.main.pid,
+        "clock": str(worker.main.clock.value),
+        "total": {"shop": worker.processed},
+        "pool": {"max-concurrency": worker.concurrency},
+    }
+
+
+def _requests(worker: DemoWorker, tasks: Mapping[str, DemoTask]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": task.uuid,
+            "name": task.kind.name,
+            "args": task.args,
+            "kwargs": "{}",
+            "hostname": worker.hostname,
+            "worker_pid": worker.main.pid,
+            "delivery_info": {"exchange": "", "routing_key": task.kind.queue},
+        }
+        for task in tasks.values()
+    ]
+
+
+# fmt: off
+COMMANDS: Final[Mapping[str, Callable[..., Any]]] = {
+    "ping": lambda _worker: {"ok": "pong"},
+    "heartbeat": DemoWorker.wake_up,
+    "revoke": _revoke,
+    "terminate": partial(_revoke, terminate=True),
+    "rate_limit": _rate_limit,
+    "time_limit": _time_limit,
+    "pool_grow": lambda worker, n=1: _resize(worker, n, "grow"),
+    "pool_shrink": lambda worker, n=1: _resize(worker, -n, "shrink"),
+    "autoscale": lambda _worker, **_: {"error": "ValueError('Autoscale not enabled')"},
+    "add_consumer": _add_consumer,
+    "cancel_consumer": _cancel_consumer,
+    "enable_events": lambda worker: _switch_events(worker, on=True),
+    "disable_events": lambda worker: _switch_events(worker, on=False),
+    "shutdown": lambda worker, **_: worker.leave(AWAY),
+    "active": lambda worker, **_: _requests(worker, worker.running),
+    "reserved": lambda worker, **_: _requests(worker, worker.received),
+    "active_queues": _active_queues,
+    "registered": lambda _worker, **_: sorted(BY_NAME),
+    "stats": _stats,
+}
+# fmt: on

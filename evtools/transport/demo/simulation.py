@@ -1,25 +1,16 @@
-"""The simulated cluster as a matter of time: its client, queues and workers."""
+"""The simulated cluster as a matter of time: its client, queues, workers and tasks."""
 
 import heapq
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from typing import Any, Final
 
 from evtools.clock import Clock
-from evtools.transport.demo.tasks import (
-    BY_NAME,
-    KINDS,
-    MAX_RETRIES,
-    QUEUES,
-    DemoTask,
-    End,
-    end_of,
-    make_task,
-    traceback,
-)
 from evtools.wire import LamportClock
 
 HEARTBEAT_EVERY: Final = 2.0
@@ -28,10 +19,47 @@ QUEUE_MAX: Final = 1000
 #: Revoked tasks that a worker remembers.
 REVOKED_MAX: Final = 1000
 CONCURRENCY_MAX: Final = 64
+#: How many times a task is retried before it fails.
+MAX_RETRIES: Final = 2
+_RETRY_AFTER: Final = 4.0
 _DELIVERY: Final = 0.002
-_WEIGHTS: Final = [kind.weight for kind in KINDS]
 _FIRST_PID: Final = 4000
-_TIME_LIMIT: Final = End(0.0, "failed", lambda _: "TimeLimitExceeded(30.0,)")
+
+# --- task types -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a share (0 to 1) of the tasks end: the event, and what they raise (see `fill`)."""
+
+    share: float
+    event: str
+    exception: str = ""
+    requeue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A task type; times are in seconds.
+
+    `runtime` is the mean, `weight` how often clients send it, `args` what its arguments may be
+    (see `fill`).  Tasks that do not end by one of `ends` succeed.  They report their `progress`
+    this many times, send tasks of the types `children`, wait `countdown` at first and are dropped
+    after `expires`; a share `revoked` is revoked.
+    """
+
+    name: str
+    queue: str
+    runtime: float
+    weight: float
+    args: tuple[str, ...]
+    ends: tuple[End, ...] = ()
+    result: str = "None"
+    progress: int = 0
+    children: tuple[str, ...] = ()
+    countdown: float = 0.0
+    expires: float = 0.0
+    revoked: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +73,42 @@ class Character:
     version: str = "5.7.0"
 
 
+_GATEWAY: Final = "GatewayTimeout('no answer from 10.0.0.<2-9>:8443 after 30.<0-9>s')"
+_SMTP: Final = (
+    "SMTPServerDisconnected('Connection unexpectedly closed: timed out after <5-30> seconds')"
+)
+_DEADLOCK: Final = (
+    "OperationalError('deadlock detected: process <1000-9999> waits for table stock')"
+)
+_TIME_LIMIT: Final = End(0.0, "failed", "TimeLimitExceeded(30.0,)")
+_MAIL: Final = (
+    "('user<1-99>@example.org', 'Your order')",
+    "('田中@example.jp', 'ご注文ありがとうございます 🎉')",
+    "('김민준@example.kr', '주문 확인 📦')",
+)
 # fmt: off
+KINDS: Final = (
+    Kind("shop.web.checkout", "celery", 0.06, 5, ("(<1-500>,)",),
+         (End(0.01, "failed", "KeyError('basket')"),), result="'confirmed'"),
+    Kind("shop.billing.charge", "billing", 0.9, 3, ("(<1000-9999>, 'EUR')",),
+         (End(0.09, "failed", "CardError('card <1000-9999> declined')"),
+          End(0.03, "failed", _GATEWAY))),
+    Kind("shop.mail.send", "mail", 0.2, 4, _MAIL, (End(0.3, "retried", _SMTP),)),
+    Kind("shop.images.thumbnail", "images", 2.0, 2, ("('img-<1000-9999>.jpg', 256)",),
+         (End(0.04, "failed", "MemoryError()"),), result="(256, 192)", progress=3),
+    Kind("shop.stock.sync", "celery", 0.4, 1.5, ("('warehouse-<1-3>',)",),
+         (End(0.1, "rejected", requeue=True), End(0.05, "rejected"),
+          End(0.05, "failed", _DEADLOCK))),
+    Kind("shop.reports.build", "reports", 12.0, 0.5, ("('2026-<10-12>',)",),
+         result="'report.pdf'", progress=9, expires=20.0, revoked=0.25),
+    Kind("shop.offers.remind", "mail", 0.1, 0.5, ("(<1-500>,)",), countdown=15.0, revoked=0.3),
+    Kind("shop.orders.fulfil", "celery", 0.6, 0.5, ("(<1000-9999>,)",),
+         children=("shop.orders.pack",) * 3),
+    Kind("shop.orders.pack", "orders", 0.8, 0.0, ("('item-<1-99>',)",),
+         children=("shop.orders.label",)),
+    Kind("shop.orders.label", "orders", 0.3, 0.0, ("(<100000-999999>,)",),
+         (End(0.05, "failed", "PrinterError('out of paper')"),)),
+)
 CHARACTERS: Final = (
     Character(hostname="w1@demo-a", queues=frozenset({"celery", "billing", "orders"})),
     Character(hostname="w2@demo-a", queues=frozenset({"celery", "mail", "orders"})),
@@ -55,6 +118,88 @@ CHARACTERS: Final = (
     Character(hostname="images@demo-c", queues=frozenset({"images"}), skew=29.0, version="5.4.0"),
 )
 # fmt: on
+BY_NAME: Final = {kind.name: kind for kind in KINDS}
+QUEUES: Final = tuple(dict.fromkeys(kind.queue for kind in KINDS))
+_WEIGHTS: Final = [kind.weight for kind in KINDS]
+_RANGE: Final = re.compile(r"<(\d+)-(\d+)>")
+
+
+def fill(rng: Random, text: str) -> str:
+    """Return `text` with a number of each range in it, such as `<1-500>`."""
+    return _RANGE.sub(lambda found: str(rng.randint(int(found[1]), int(found[2]))), text)
+
+
+# --- tasks ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DemoTask:
+    """One delivery of a task; `eta` and `expires` are UTC epoch seconds."""
+
+    uuid: str
+    kind: Kind
+    args: str
+    parent: "DemoTask | None" = None
+    root_id: str = ""
+    retries: int = 0
+    eta: float | None = None
+    expires: float | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return what both client and worker report of it."""
+        return {
+            "uuid": self.uuid,
+            "name": self.kind.name,
+            "args": self.args,
+            "kwargs": "{}",
+            "retries": self.retries,
+            "eta": _iso(self.eta),
+            "expires": _iso(self.expires),
+            "root_id": self.root_id or self.uuid,
+            "parent_id": self.parent and self.parent.uuid,
+        }
+
+
+def _iso(moment: float | None) -> str | None:
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat()
+
+
+def make_task(rng: Random, kind: Kind, now: float, parent: DemoTask | None = None) -> DemoTask:
+    """Make a task of a type, sent by a client or by its parent at `now`."""
+    digits = f"{rng.getrandbits(128):032x}"
+    return DemoTask(
+        uuid="-".join((digits[:8], digits[8:12], f"4{digits[13:16]}", digits[16:20], digits[20:])),
+        kind=kind,
+        args=fill(rng, rng.choice(kind.args)),
+        parent=parent,
+        root_id=(parent.root_id or parent.uuid) if parent else "",
+        eta=now + kind.countdown if kind.countdown else None,
+        expires=now + kind.expires if kind.expires else None,
+    )
+
+
+def _end_of(rng: Random, kind: Kind) -> End | None:
+    """Choose how a task ends; None if it succeeds."""
+    left = rng.random()
+    for end in kind.ends:
+        left -= end.share
+        if left < 0:
+            return end
+    return None
+
+
+def _traceback(kind: Kind, exception: str) -> str:
+    module, _, function = kind.name.rpartition(".")
+    name, _, message = exception.removesuffix(")").partition("(")
+    return (
+        "Traceback (most recent call last):\n"
+        f'  File "/srv/{module.replace(".", "/")}.py", line 88, in {function}\n'
+        f"    raise {exception}\n"
+        f"{name}{message and ': '}{message}\n"
+    )
+
+
+# --- the cluster ----------------------------------------------------------------------
 
 
 class Simulation:
@@ -98,6 +243,7 @@ class Simulation:
         return max(0.0, self._due[0][0] - moment) if self._due else 0.0
 
     def play(self, until: float) -> None:
+        """Let everything happen that is due by then."""
         while self._due and self._due[0][0] <= until:
             self.now, _, action = heapq.heappop(self._due)
             action()
@@ -109,15 +255,18 @@ class Simulation:
         return self._pid
 
     def send(self, task: DemoTask) -> None:
+        """Have the client send a task."""
         queue = task.kind.queue
         self._client.send("task-sent", queue=queue, exchange="", routing_key=queue, **task.fields())
         self.after(_DELIVERY, partial(self.enqueue, task))
 
     def enqueue(self, task: DemoTask) -> None:
+        """Put a delivery of a task into its queue."""
         self.queues[task.kind.queue].append(task)
         self.deliver()
 
     def deliver(self) -> None:
+        """Give the workers what they have room for."""
         for name, queue in self.queues.items():
             while queue:
                 free = [worker for worker in self.workers if worker.has_room(name)]
@@ -171,9 +320,17 @@ class DemoWorker:
         self._revoked: dict[str, None] = {}
         self._leaving: float | None = None
 
+    def emit(self, type_: str, *, of_child: bool = False, **fields: Any) -> None:
+        """Send an event, of its main process or a child, at the time its clock shows."""
+        if self.sends_task_events or not type_.startswith("task-"):
+            sender = self._child if of_child else self.main
+            timestamp = self._simulation.wall() + self.character.skew
+            sender.send(type_, timestamp=timestamp, **fields)
+
     # -- coming and going --------------------------------------------------------
 
     def come(self) -> None:
+        """Start with new processes, unless it runs."""
         if self.up:
             return
         pid = self._simulation.new_pid()
@@ -200,6 +357,7 @@ class DemoWorker:
             self._leave_when_done()
 
     def go_offline(self) -> None:
+        """Send worker-offline, and no more."""
         if self.up:
             self.emit("worker-offline", **self._vitals())
             self.up = False
@@ -208,15 +366,48 @@ class DemoWorker:
         """Answer a request for a heartbeat, with as few fields as Celery does then."""
         self.emit("worker-heartbeat", freq=5.0, **self._software())
 
+    def _beat(self, pid: int) -> None:
+        if self.up and self.main.pid == pid:
+            self.emit("worker-heartbeat", **self._vitals())
+            self._simulation.after(HEARTBEAT_EVERY, partial(self._beat, pid))
+
+    def _vitals(self) -> dict[str, Any]:
+        load, noise = len(self.running) / 2, self._simulation.rng.uniform
+        return {
+            "freq": HEARTBEAT_EVERY,
+            "active": len(self.running),
+            "processed": self.processed,
+            "loadavg": [round(load + noise(0.1, 0.5), 2) for _ in range(3)],
+            **self._software(),
+        }
+
+    def _software(self) -> dict[str, Any]:
+        return {"sw_ident": "py-celery", "sw_ver": self.character.version, "sw_sys": "Linux"}
+
+    def _requeue(self) -> None:
+        """Return to the queues what was not started, as the broker would."""
+        tasks = list(self.received.values())
+        self.received.clear()
+        self._due.clear()
+        for task in tasks:
+            self._simulation.enqueue(replace(task))
+
+    def _leave_when_done(self) -> None:
+        if self._leaving is not None and not self.running:
+            self.go_offline()
+            self._simulation.after(self._leaving, self.come)
+
+    # -- tasks ---------------------------------------------------------------------
+
     def resize(self, concurrency: int) -> None:
+        """Run this many tasks at a time, within bounds."""
         self.concurrency = max(1, min(concurrency, CONCURRENCY_MAX))
         self._start_due()
 
     def serve(self, queue: str) -> None:
+        """Take tasks of another queue."""
         self.queues.add(queue)
         self._simulation.deliver()
-
-    # -- tasks ---------------------------------------------------------------------
 
     def has_room(self, queue: str) -> bool:
         """Return whether it takes another task from a queue."""
@@ -226,6 +417,7 @@ class DemoWorker:
         return serves and ready + len(self.running) < 2 * self.concurrency
 
     def receive(self, task: DemoTask) -> None:
+        """Take a task; it starts when its time has come and there is room."""
         now = self._simulation.wall()
         expired = task.expires is not None and task.expires < now
         if expired or task.uuid in self._revoked:
@@ -249,49 +441,13 @@ class DemoWorker:
             self._emit_revoked(self.running.pop(uuid), signum=signum)
             self._start_due()
 
-    def emit(self, type_: str, **fields: Any) -> None:
-        """Send an event of the main process, at the time its clock shows."""
-        self._send(self.main, type_, fields)
-
-    # -- inside --------------------------------------------------------------------
-
-    def _send(self, sender: Any, type_: str, fields: Mapping[str, Any]) -> None:
-        if self.sends_task_events or not type_.startswith("task-"):
-            timestamp = self._simulation.wall() + self.character.skew
-            sender.send(type_, timestamp=timestamp, **fields)
-
-    def _vitals(self) -> dict[str, Any]:
-        load = len(self.running) / 2
-        rng = self._simulation.rng
-        return {
-            "freq": HEARTBEAT_EVERY,
-            "active": len(self.running),
-            "processed": self.processed,
-            "loadavg": [round(load + rng.uniform(0.1, 0.5), 2) for _ in range(3)],
-            **self._software(),
-        }
-
-    def _software(self) -> dict[str, Any]:
-        version = self.character.version
-        return {"sw_ident": "py-celery", "sw_ver": version, "sw_sys": "Linux"}
-
-    def _beat(self, pid: int) -> None:
-        if self.up and self.main.pid == pid:
-            self.emit("worker-heartbeat", **self._vitals())
-            self._simulation.after(HEARTBEAT_EVERY, partial(self._beat, pid))
-
-    def _requeue(self) -> None:
-        """Return to the queues what was not started, as the broker would."""
-        tasks = list(self.received.values())
-        self.received.clear()
-        self._due.clear()
-        for task in tasks:
-            self._simulation.enqueue(task.redelivery())
-
-    def _leave_when_done(self) -> None:
-        if self._leaving is not None and not self.running:
-            self.go_offline()
-            self._simulation.after(self._leaving, self.come)
+    def _emit_revoked(
+        self, task: DemoTask, *, signum: int | None = None, expired: bool = False
+    ) -> None:
+        terminated = signum is not None
+        self.emit(
+            "task-revoked", uuid=task.uuid, terminated=terminated, signum=signum, expired=expired
+        )
 
     def _ready(self, task: DemoTask) -> None:
         if self.received.get(task.uuid) is task:
@@ -324,7 +480,7 @@ class DemoWorker:
         self.processed += 1
         self.emit("task-started", uuid=task.uuid)
         kind, rng, after = task.kind, self._simulation.rng, self._simulation.after
-        runtime, end = rng.gammavariate(4, kind.runtime / 4), end_of(rng, kind)
+        runtime, end = rng.gammavariate(4, kind.runtime / 4), _end_of(rng, kind)
         limit = self.time_limits.get(kind.name)
         if limit is not None and runtime > limit:
             runtime, end = limit, _TIME_LIMIT
@@ -338,7 +494,7 @@ class DemoWorker:
     def _report(self, task: DemoTask, percent: int) -> None:
         if self.running.get(task.uuid) is task:
             fields = {"uuid": task.uuid, "percent": percent, "step": "working"}
-            self._send(self._child, "task-progress", fields)
+            self.emit("task-progress", of_child=True, **fields)
 
     def _spawn(self, parent: DemoTask, name: str) -> None:
         if self.running.get(parent.uuid) is parent:
@@ -355,38 +511,25 @@ class DemoWorker:
         elif end.event == "rejected":
             self.emit("task-rejected", uuid=task.uuid, requeue=end.requeue)
             if end.requeue:
-                self._simulation.enqueue(task.redelivery())
+                self._simulation.enqueue(replace(task))
         else:
             self._raise(task, end)
         self._leave_when_done()
         self._start_due()
 
     def _raise(self, task: DemoTask, end: End) -> None:
-        exception = end.exception(self._simulation.rng) if end.exception else "Exception()"
-        event = f"task-{end.event}"
-        if end.event == "retried":
-            if task.retries < MAX_RETRIES:
-                self._simulation.send(task.retry(self._simulation.wall()))
-            else:
-                event = "task-failed"
-                exception = (
-                    f"MaxRetriesExceededError(\"Can't retry {task.kind.name}"
-                    f'[{task.uuid}] args:{task.args} kwargs:{{}}")'
-                )
-        self.emit(
-            event, uuid=task.uuid, exception=exception, traceback=traceback(task.kind, exception)
-        )
-
-    def _emit_revoked(
-        self, task: DemoTask, *, signum: int | None = None, expired: bool = False
-    ) -> None:
-        self.emit(
-            "task-revoked",
-            uuid=task.uuid,
-            terminated=signum is not None,
-            signum=signum,
-            expired=expired,
-        )
+        event, exception = f"task-{end.event}", fill(self._simulation.rng, end.exception)
+        if end.event == "retried" and task.retries < MAX_RETRIES:
+            eta = self._simulation.wall() + _RETRY_AFTER
+            self._simulation.send(replace(task, retries=task.retries + 1, eta=eta))
+        elif end.event == "retried":
+            event = "task-failed"
+            exception = (
+                f"MaxRetriesExceededError(\"Can't retry {task.kind.name}"
+                f'[{task.uuid}] args:{task.args} kwargs:{{}}")'
+            )
+        traceback = _traceback(task.kind, exception)
+        self.emit(event, uuid=task.uuid, exception=exception, traceback=traceback)
 
 
 #: What befalls a worker: first after, how long it is away, how often; in seconds.

@@ -15,10 +15,8 @@ from evtools.transport import (
     get_exchange,
 )
 from evtools.transport.control import mailbox
-from evtools.transport.demo import URL, DemoCluster
-from evtools.transport.demo.cluster import AWAY, COMMANDS, answer, listen, serve
-from evtools.transport.demo.simulation import CHARACTERS
-from evtools.transport.demo.tasks import BY_NAME
+from evtools.transport.demo import AWAY, COMMANDS, URL, DemoCluster, answer, listen, serve
+from evtools.transport.demo.simulation import BY_NAME, CHARACTERS
 from evtools.wire import MissedTasks, from_fields
 from servers.process import wait_until
 from tools.rehearsal import Rehearsal
