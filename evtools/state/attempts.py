@@ -106,11 +106,6 @@ class Attempt:
     def __repr__(self) -> str:
         return f"<Attempt {self.number}: {self.state} on {self.worker_name}>"
 
-    def __copy__(self) -> "Attempt":
-        copied = Attempt()
-        vars(copied).update(vars(self))
-        return copied
-
     @property
     def waits(self) -> bool:
         """Whether it has neither started nor ended."""
@@ -217,6 +212,25 @@ def in_order(events: Iterable[TaskEvent]) -> list[TaskEvent]:
     return [distinct[key] for key in sorted(distinct)]
 
 
+class Group:
+    """The events of one attempt, and of these what it takes to find out that they are."""
+
+    __slots__ = (
+        "began", "client", "ended", "events", "number", "received", "retried", "retries",
+        "sent", "started", "worker_name",
+    )  # fmt: skip
+
+    def __init__(self, worker_name: str | None = None, began: float | None = None) -> None:
+        self.worker_name = worker_name
+        self.began = began
+        self.events: list[TaskEvent] = []
+        self.number = 0
+        self.client: str | None = None
+        self.sent: float | None = None
+        self.retries: int | None = None
+        self.received = self.started = self.ended = self.retried = False
+
+
 def attempts(
     events: Sequence[TaskEvent], skews: Mapping[str, float | None] | None = None
 ) -> list[Attempt]:
@@ -228,26 +242,70 @@ def attempts(
     redeliveries, which share one, in the order in which workers began with them; `skews`
     has the seconds that the clock of a worker is ahead of ours.
     """
-    runs: dict[str, list[Attempt]] = {}
+    return [attempt_of(group) for group in grouped(events, skews)]
+
+
+def attempt_of(group: Group) -> Attempt:
+    """Return the attempt that has these events."""
+    attempt = Attempt()
+    attempt.number = group.number
+    attempt.worker_name = group.worker_name or None
+    attempt.client = group.client
+    attempt.began = group.began
+    fold(attempt, group)
+    return attempt
+
+
+def fold(life: Any, group: Group) -> None:
+    """Let an attempt, or a task that has none yet, take the events of a group."""
+    for event in group.events:
+        ADD[event.type](life, event)
+    if group.began is not None and not group.started and not group.ended:
+        life.state = RETRY if group.number else RECEIVED
+
+
+#: What each event of a task sets in the attempt that it is of.
+ADD: Final[Mapping[str, Callable[[Any, TaskEvent], None]]] = {
+    **dict.fromkeys(STATES, add_end),
+    "task-sent": add_sent,
+    "task-received": add_received,
+    "task-started": add_started,
+}
+
+
+def grouped(
+    events: Sequence[TaskEvent], skews: Mapping[str, float | None] | None = None
+) -> list[Group]:
+    """Return the events of a task by attempt: see `attempts`."""
+    runs: dict[str, list[Group]] = {}
     sent = []
     for event in events:
-        if event.type == "task-sent":
+        kind = event.type
+        if kind == "task-sent":
             sent.append(event)
             continue
         hostname = event.hostname or _sole(events)
         run = runs.get(hostname)
         if run is None:
             run = runs[hostname] = []
-        _add(run, event, hostname)
-    if len(runs) == 1:
-        (found,) = runs.values()
-    else:
-        found = [attempt for run in runs.values() for attempt in run]
-    skews = skews or {}
+        group = _CHOICES.get(kind, _of_end)(run, event) if run else None
+        if group is None:
+            group = Group(hostname, event.timestamp)
+            run.append(group)
+        group.events.append(event)
+        if kind == "task-received":
+            group.received = True
+            group.retries = event.retries
+        elif kind == "task-started":
+            group.started = True
+        else:
+            group.ended = True
+            group.retried |= kind == "task-retried"
 
-    def began(attempt: Attempt) -> float:
-        return (attempt.began or 0.0) - (skews.get(attempt.worker_name or "") or 0.0)
+    def began(group: Group) -> float:
+        return (group.began or 0.0) - ((skews or {}).get(group.worker_name or "") or 0.0)
 
+    found = [group for run in runs.values() for group in run]
     if len(runs) > 1:
         found.sort(key=began)
     is_sorted = _number(found, sent)
@@ -264,56 +322,37 @@ def _sole(events: Sequence[TaskEvent]) -> str:
     return names.pop() if len(names) == 1 else ""
 
 
-def _add(run: list[Attempt], event: TaskEvent, hostname: str) -> None:
-    """Add an event of a worker to one of the attempts that the worker had so far."""
-    kind = event.type
-    attempt = _CHOICES.get(kind, _of_end)(run, event) if run else None
-    if attempt is None:
-        attempt = Attempt()
-        attempt.worker_name = hostname or None
-        attempt.began = event.timestamp
-        run.append(attempt)
-    if kind == "task-received":
-        add_received(attempt, event)
-    elif kind == "task-started":
-        add_started(attempt, event)
-    else:
-        add_end(attempt, event)
-
-
-def _number(found: list[Attempt], sent: list[TaskEvent]) -> bool:
-    """Give attempts, which are in the order of their beginning, their numbers.
+def _number(found: list[Group], sent: list[TaskEvent]) -> bool:
+    """Give groups, which are in the order of their beginning, their numbers.
 
     One without a receipt is a redelivery of the one before it, or follows it if that
     was retried.  Return whether the numbers are in order.
     """
     number = min([event.retries or 0 for event in sent], default=0)
     before, is_sorted = 0, True
-    for attempt in found:
-        if attempt.retries is not None:
-            number = attempt.retries
-        attempt.number = number
+    for group in found:
+        if group.retries is not None:
+            number = group.retries
+        group.number = number
         is_sorted &= number >= before
         before = number
-        if attempt.started is None and attempt.ended is None:
-            attempt.state = RETRY if number else RECEIVED
-        if attempt.retried is not None:
-            number += 1
+        number += group.retried
     return is_sorted
 
 
-def _add_sending(found: list[Attempt], event: TaskEvent) -> None:
+def _add_sending(found: list[Group], event: TaskEvent) -> None:
     """Add a sending to the first attempt of its number that has none, or to a new one."""
     number = event.retries or 0
-    for attempt in found:
-        if attempt.number == number and attempt.sent is None:
+    for group in found:
+        if group.number == number and group.sent is None:
             break
     else:
-        attempt = Attempt()
-        attempt.number = number
-        found.append(attempt)
-    attempt.client = event.hostname or None
-    add_sent(attempt, event)
+        group = Group()
+        group.number = number
+        found.append(group)
+    group.client = event.hostname or None
+    group.sent = event.timestamp
+    group.events.append(event)
 
 
 # Only a receipt says which attempt it is of.  A worker's process sends the next attempt
@@ -321,23 +360,23 @@ def _add_sending(found: list[Attempt], event: TaskEvent) -> None:
 # it, before it reports that this one is to be retried, or even that it started.
 
 
-def _of_received(run: list[Attempt], event: TaskEvent) -> Attempt | None:
+def _of_received(run: list[Group], event: TaskEvent) -> Group | None:
     """Return None, for a new attempt, unless a clock was set back while it began."""
     latest = run[-1]
-    return latest if latest.received is None and not event.retries else None
+    return latest if not latest.received and not event.retries else None
 
 
-def _of_started(run: list[Attempt], _: TaskEvent) -> Attempt | None:
+def _of_started(run: list[Group], _: TaskEvent) -> Group | None:
     """Return the newest delivery of the earliest attempt that waits, None if all began."""
     found = None
     for attempt in reversed(run):
-        waits = attempt.started is None and attempt.ended is None
+        waits = not attempt.started and not attempt.ended
         if waits and (found is None or (attempt.retries or 0) < (found.retries or 0)):
             found = attempt
     return found
 
 
-def _of_retried(run: list[Attempt], _: TaskEvent) -> Attempt:
+def _of_retried(run: list[Group], _: TaskEvent) -> Group:
     """Return the newest that runs, else the one that is open for longest.
 
     The next attempt may have started, and even ended, before.  So one that was followed
@@ -345,26 +384,26 @@ def _of_retried(run: list[Attempt], _: TaskEvent) -> Attempt:
     """
     if len(run) == 1:
         return run[0]
-    unended = [attempt for attempt in run if attempt.ended is None]
-    running = [attempt for attempt in unended if attempt.started is not None]
+    unended = [attempt for attempt in run if not attempt.ended]
+    running = [attempt for attempt in unended if attempt.started]
     newest = run[-1].retries or 0
     followed = [attempt for attempt in running if (attempt.retries or 0) < newest]
     return (followed[-1:] or running[-1:] or unended or run[-1:])[0]
 
 
-def _of_end(run: list[Attempt], _: TaskEvent) -> Attempt:
+def _of_end(run: list[Group], _: TaskEvent) -> Group:
     """Return the delivery of the latest attempt that runs, else the newest open one."""
     if len(run) == 1:
         return run[0]
     retries = run[-1].retries
     latest = [attempt for attempt in run if attempt.retries == retries]
-    unended = [attempt for attempt in latest if attempt.ended is None]
-    running = [attempt for attempt in unended if attempt.started is not None]
+    unended = [attempt for attempt in latest if not attempt.ended]
+    running = [attempt for attempt in unended if attempt.started]
     return (running or unended or latest)[-1]
 
 
 #: Which of a worker's attempts an event belongs to; None: a new one.
-_CHOICES: Final[Mapping[str, Callable[[list[Attempt], TaskEvent], Attempt | None]]] = {
+_CHOICES: Final[Mapping[str, Callable[[list[Group], TaskEvent], Group | None]]] = {
     "task-received": _of_received,
     "task-started": _of_started,
     "task-retried": _of_retried,
@@ -372,12 +411,6 @@ _CHOICES: Final[Mapping[str, Callable[[list[Attempt], TaskEvent], Attempt | None
 
 # --- what a task shows of them --------------------------------------------------------
 
-#: What a task and its newest attempt have in common; few tasks have the rare ones.
-_COMMON_NAMES: Final = (
-    "state", "timestamp", "pid", "sent", "received", "started",
-    "succeeded", "ended", "measured", "retries", "result",
-)  # fmt: skip
-_COMMON: Final = attrgetter(*_COMMON_NAMES)
 _NAMES: Final = tuple(Attempt.__annotations__)
 _SHOWN: Final = _NAMES[_NAMES.index("state") :]
 _RARE: Final = frozenset(_NAMES[_NAMES.index("failed") :])
@@ -391,22 +424,12 @@ _LAST: Final = ("retried", "exception", "traceback")
 EVENTS_MAX: Final = 64
 _EVENTS_KEPT: Final = 48
 _CUT_MAX: Final = 16
-#: How many events are added at most before those of a first attempt are needed.
-_LAZY_MAX: Final = 32
 #: Estimated bytes of a log without its events, and of an event without its texts.
 _LOG_BYTES: Final = 1000
 _EVENT_BYTES: Final = 200
 
 OF_TASK: Final = ("name", "args", "kwargs", "root_id", "parent_id")
-_TASK: Final = attrgetter(*OF_TASK)
-_SENDING: Final = attrgetter("hostname", "queue", "exchange", "routing_key")
-_SENT: Final = attrgetter("client", "queue_or_none", "exchange", "routing_key")
-#: What the events of a task say of it beside its attempts.
-_CONTEXT_NAMES: Final = (
-    "uuid", "local_received", "clock", *OF_TASK,
-    "client", "queue_or_none", "exchange", "routing_key",
-)  # fmt: skip
-_CONTEXT: Final = attrgetter(*_CONTEXT_NAMES)
+_CALLS: Final = frozenset({"task-sent", "task-received"})
 _WAY: Final = (("queue", "queue_or_none"), ("exchange", "exchange"), ("routing_key", "routing_key"))
 _TEXTS: Final = {
     kind: attrgetter(*names) if len(names) > 1 else None
@@ -417,11 +440,11 @@ _TEXTS: Final = {
 
 
 class History:
-    """The events of a task that had more than one attempt or worker, and its attempts."""
+    """The events of a task that had more than one attempt or worker, by attempt."""
 
     __slots__ = (
-        "_events", "_first", "_is_in_order", "_latest", "attempts", "clock", "given",
-        "is_of_worker", "shown", "weight_bytes", "workers",
+        "_attempts", "_groups", "clock", "events", "given", "has_calls", "is_of_worker",
+        "weight_bytes", "workers",
     )  # fmt: skip
 
     def __init__(
@@ -431,24 +454,19 @@ class History:
         clock: int = 0,
         given: Mapping[str, Any] | None = None,
     ) -> None:
-        self._events = in_order(events)
-        #: A first attempt whose events have not been needed, with what else they say; and
-        #: the time of its last one.
-        self._first: tuple[Attempt, tuple[Any, ...]] | None = None
-        self._latest = 0.0
-        #: Whether the event that was added last is the latest, and changed one attempt.
-        self._is_in_order = False
+        #: In order of time.
+        self.events = in_order(events)
         self.workers = dict(workers or {})
         #: The highest logical time of workers, or else of clients.
         self.clock = clock
-        self.is_of_worker = any(event.type != "task-sent" for event in self._events)
+        self.is_of_worker = any(event.type != "task-sent" for event in self.events)
         #: What the task was made with by hand, and no event has.
         self.given = given or {}
-        self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, self._events))
-        self.attempts: list[Attempt] = []
-        #: The one that the task shows.
-        self.shown: Attempt | None = None
-        self._rebuild()
+        self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, self.events))
+        #: Whether an event was added that may say something of the task as a whole.
+        self.has_calls = True
+        self._groups: list[Group] | None = None
+        self._attempts: list[Attempt] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The classes of events are made by decoders.
@@ -464,29 +482,35 @@ class History:
         if task.first_received is None:
             values = {name: getattr(task, name, None) for name in ("worker", *_SHOWN)}
             given = {name: value for name, value in values.items() if value is not None}
-        elif _is_plain_life(task):
-            history = cls((), workers, task.clock)
-            first = _attempt_of(task)
-            history.attempts = [first]
-            history._first = first, _CONTEXT(task)
-            history._latest = max(first.timestamp or 0.0, first.sent or 0.0)
-            history.is_of_worker = True
-            return history
-        return cls(_events_of(task, _CONTEXT(task)), workers, task.clock, given)
+        return cls(_events_of(task), workers, task.clock, given)
 
     @property
-    def events(self) -> list[TaskEvent]:
-        """The events, in order of time."""
-        if self._first is not None:
-            self._events[:0] = in_order(_events_of(*self._first))
-            self._first = None
-        return self._events
+    def groups(self) -> list[Group]:
+        """The events by attempt, the newest last; worked out when somebody asks."""
+        if self._groups is None:
+            skews = None
+            if len(self.workers) > 1:
+                # Without heartbeats the skew is no more than a guess.
+                skews = {name: each.skew for name, each in self.workers.items() if each.beats}
+            self._groups = grouped(self.events, skews)
+        return self._groups
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """All attempts, the newest last; worked out when somebody asks."""
+        if self._attempts is None:
+            self._attempts = [attempt_of(group) for group in self.groups]
+            for attempt in self._attempts:
+                attempt.worker = self.workers.get(attempt.worker_name or "")
+        return self._attempts
+
+    def is_sent_before(self, sent: float) -> bool:
+        """Return whether an attempt before the newest was sent at this time."""
+        return sent in [group.sent for group in self.groups[:-1]]
 
     def add(self, event: TaskEvent, worker: "Worker | None") -> bool:
         """Add an event; return False if it is there already."""
-        at = event.timestamp or 0.0
-        is_lazy = at > self._latest and len(self._events) < _LAZY_MAX
-        events = self._events if is_lazy else self.events
+        events, at = self.events, event.timestamp or 0.0
         index = len(events)
         while index and events[index - 1].timestamp > at:  # type: ignore[operator]
             index -= 1
@@ -506,149 +530,48 @@ class History:
             self.clock = clock
             self.is_of_worker = True
         self.weight_bytes += event_bytes(event)
-        is_latest = index == len(events)
         events.insert(index, event)
         if len(events) > EVENTS_MAX:
             del events[:-_EVENTS_KEPT]
             # What is left of an attempt would be taken for all of it.
             del events[: _first_begin(events)]
             self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, events))
-            self._is_in_order = False
-        else:
-            self._is_in_order = is_latest and self._follow(event)
-        if not self._is_in_order:
-            self._rebuild()
+        self.has_calls |= event.type in _CALLS
+        self._groups = self._attempts = None
         return True
 
-    def _follow(self, event: TaskEvent) -> bool:
-        """Add the latest event to the one attempt that it is of.
-
-        Return False, and do nothing, if it may change others, too: if another worker had
-        one, or there is one without a receipt, whose number may change.
-        """
-        found, kind = self.attempts, event.type
-        if not found or len(self.workers) != 1:
-            return False
-        if kind != "task-sent" and event.hostname not in self.workers:
-            return False
-        run = [attempt for attempt in found if attempt.began is not None]
-        began: Any = 0.0
-        for attempt in run:
-            if attempt.received is None or attempt.retries is None or began > attempt.began:
-                return False
-            began = attempt.began
-        if kind == "task-sent":
-            return self._follow_sent(event)
-        if kind == "task-received":
-            return self._follow_received(event)
-        chosen = _CHOICES.get(kind, _of_end)(run, event) if run else None
-        if chosen is None:
-            return False
-        # Those that were shown stay as they are.
-        index = found.index(chosen)
-        attempt = found[index] = chosen.__copy__()
-        if kind == "task-started":
-            add_started(attempt, event)
-        else:
-            add_end(attempt, event)
-        return True
-
-    def _follow_sent(self, event: TaskEvent) -> bool:
-        if event.retries is None or event.retries <= self.attempts[-1].number:
-            return False
-        attempt = Attempt()
-        attempt.number = event.retries
-        attempt.client = event.hostname or None
-        self.attempts.append(attempt)
-        add_sent(attempt, event)
-        return True
-
-    def _follow_received(self, event: TaskEvent) -> bool:
-        found, number = self.attempts, event.retries
-        newest = found[-1]
-        if number is None or number < newest.number:
-            return False
-        if number > newest.number:
-            attempt = Attempt()
-            attempt.number = number
-            found.append(attempt)
-        elif newest.began is None and (len(found) == 1 or found[-2].number < number):
-            attempt = found[-1] = newest.__copy__()
-        else:
-            return False
-        attempt.worker_name = event.hostname
-        attempt.worker = self.workers[event.hostname]
-        attempt.began = event.timestamp
-        add_received(attempt, event)
-        return True
-
-    def _rebuild(self) -> None:
-        workers, skews = self.workers, None
-        if len(workers) > 1:
-            # Without heartbeats the skew is no more than a guess.
-            skews = {name: each.skew for name, each in workers.items() if each.beats}
-        self.attempts = attempts(self.events, skews)
-        for attempt in self.attempts:
-            if attempt.worker_name is not None:
-                attempt.worker = workers.get(attempt.worker_name)
-
-    def show(self, task: Any, event: TaskEvent) -> None:
-        """Show in a task what is known with an event that was added."""
+    def show(self, task: Any) -> None:
+        """Show in its task what is known with the events that were added."""
         task.clock = self.clock
-        self.shown = show(task, self.attempts, self.shown)
-        if self._has_news(task, event):
-            for name, known in self._announced(task, event).items():
+        self._show_newest(task)
+        if self.has_calls:
+            self.has_calls = False
+            for name, known in announced(self.events).items():
                 setattr(task, name, task.uuid if known == task.uuid else known)
         for name, value in self.given.items():
             if getattr(task, name, None) is None:
                 setattr(task, name, value)
 
-    def _announced(self, task: Any, event: TaskEvent) -> dict[str, str]:
-        """Return what is known of the task as a whole with an event that is news."""
-        is_newest = self._is_in_order and event.retries == self.attempts[-1].number
-        if is_newest and (event.type == "task-received" or _TASK(event) == _TASK(task)):
-            return announcement(event)
-        return announced(self.events)
-
-    @staticmethod
-    def _has_news(task: Any, event: TaskEvent) -> bool:
-        """Return whether an event says of the task as a whole what it does not show."""
-        if event.type == "task-sent":
-            return _SENDING(event) != _SENT(task) or _TASK(event) != _TASK(task)
-        return event.type == "task-received" and _TASK(event) != _TASK(task)
-
-
-def show(task: Any, found: Sequence[Attempt], shown: Attempt | None = None) -> Attempt:
-    """Show attempts in their task, unless it has `shown` the newest; return that one."""
-    *earlier, newest = found
-    waits = bool(earlier and newest.number and newest.waits)
-    if newest is not shown or waits:
-        _show(task, newest, earlier[-1] if waits else None)
-    task.attempts = tuple(earlier)
-    if newest.sent is None:
-        # A message that is delivered again was sent once.
-        for attempt in earlier:
-            if attempt.number == newest.number and attempt.sent is not None:
-                task.sent = attempt.sent
-    return newest
-
-
-def _show(task: Any, newest: Attempt, last: Attempt | None) -> None:
-    """Show an attempt in its task, and if it waits why the `last` one did not do."""
-    (
-        task.state, task.timestamp, task.pid, task.sent, task.received, task.started,
-        task.succeeded, task.ended, task.measured, task.retries, task.result,
-    ) = _COMMON(newest)  # fmt: skip
-    own = vars(task)
-    for name in [name for name in own if name in _RARE]:
-        del own[name]
-    for name, value in vars(newest).items():
-        if name in _RARE and value is not None:
-            own[name] = value
-    task.worker = newest.worker
-    if last is not None:
-        task.worker = newest.worker or last.worker
-        own.update({name: vars(last)[name] for name in _LAST if name in vars(last)})
+    def _show_newest(self, task: Any) -> None:
+        """Show the newest attempt, and while that waits why the one before did not do."""
+        *earlier, newest = self.groups
+        task.state = PENDING
+        task.timestamp = task.pid = task.retries = task.measured = task.result = None
+        task.sent = task.received = task.started = task.succeeded = task.ended = None
+        own = vars(task)
+        for name in [name for name in own if name in _RARE]:
+            del own[name]
+        fold(task, newest)
+        task.worker = self.workers.get(newest.worker_name or "")
+        if earlier and newest.number and not newest.started and not newest.ended:
+            last = attempt_of(earlier[-1])
+            task.worker = task.worker or self.workers.get(last.worker_name or "")
+            own.update({name: vars(last)[name] for name in _LAST if name in vars(last)})
+        if newest.sent is None:
+            # A message that is delivered again was sent once.
+            for group in earlier:
+                if group.number == newest.number and group.sent is not None:
+                    task.sent = group.sent
 
 
 def _history(events: Iterable[Mapping[str, Any]], *known: Any) -> History:
@@ -676,7 +599,7 @@ def announced(events: Iterable[TaskEvent]) -> dict[str, str]:
     What a worker received counts more than what a client sent, and a later attempt more
     than an earlier one.
     """
-    calls = [event for event in events if event.type in {"task-sent", "task-received"}]
+    calls = [event for event in events if event.type in _CALLS]
     calls.sort(key=lambda event: (event.type != "task-sent", event.retries or 0))
     known: dict[str, str] = {}
     for event in calls:
@@ -695,70 +618,29 @@ def announcement(event: TaskEvent) -> dict[str, str]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _is_plain_life(task: Any) -> bool:
-    """Return whether a task was received, started and ended once each, in this order."""
-    received, started, ended = task.received, task.started, task.ended
-    if task.worker is None or received is None or task.retries is None:
-        return False
-    if task.extra and not FIELDS.keys().isdisjoint(task.extra):
-        return False  # it may show one where no attempt has it
-    if ended is None:
-        return started is None or received <= started
-    ends = [getattr(task, MOMENTS[state], None) for state in ENDS]
-    return (
-        started is not None and received <= started <= ended and len(ENDS) - ends.count(None) == 1
-    )
-
-
-def _attempt_of(task: Any) -> Attempt:
-    """Return the attempt of a task that has a plain life."""
-    attempt = Attempt()
-    own = vars(attempt)
-    own.update(zip(_COMMON_NAMES, _COMMON(task), strict=True))
-    for name, value in vars(task).items():
-        if name in _RARE and value is not None:
-            own[name] = value
-    attempt.worker = task.worker
-    attempt.worker_name = task.worker.hostname
-    attempt.client = task.client if task.sent is not None else None
-    attempt.number = task.retries
-    attempt.began = task.received
-    return attempt
-
-
-def _events_of(life: Any, context: tuple[Any, ...]) -> list[Any]:
-    """Return the events of a task that has had one attempt, from that or the task.
-
-    `context` is what the events say of the task itself.
-    """
-    known = dict(zip(_CONTEXT_NAMES, context, strict=True))
-    common = {name: known[name] for name in ("uuid", "local_received", "clock")}
-    common["utcoffset"] = None
-    call = {name: known[name] for name in OF_TASK}
-    call |= {name: getattr(life, name) for name in ("retries", "eta", "expires")}
+def _events_of(task: Any) -> list[Any]:
+    """Return the events of a task that has had one attempt."""
+    common = {
+        "uuid": task.uuid,
+        "local_received": task.local_received,
+        "clock": task.clock,
+        "utcoffset": None,
+    }
+    call = {name: getattr(task, name) for name in (*OF_TASK, "retries", "eta", "expires")}
     events: list[Any] = []
-    if life.sent is not None:
-        way = {field: known[name] for field, name in _WAY}
-        at_client: dict[str, Any] = {
-            "hostname": known["client"] or "",
-            "pid": None,
-            "timestamp": life.sent,
-        }
-        events.append(_PLAIN["task-sent"](**common, **at_client, **call, **way))
-    common |= {"hostname": life.worker_name or "", "pid": life.pid}
-    if life.received is not None:
-        events.append(_PLAIN["task-received"](timestamp=life.received, **common, **call))
-    if life.started is not None:
-        events.append(_PLAIN["task-started"](timestamp=life.started, **common))
-    if life.ended is not None:
-        for state in ENDS:
-            at = getattr(life, MOMENTS[state], None)
-            if at is not None:
-                outcome: dict[str, Any] = {
-                    field: getattr(life, name, None) for field, name in _OUTCOMES[state]
-                }
-                kind = _PLAIN[f"task-{MOMENTS[state]}"]
-                events.append(kind(timestamp=at, **common, **outcome))
+
+    def add(state: str, hostname: str | None, pid: int | None, **fields: Any) -> None:
+        at = getattr(task, MOMENTS[state], None)
+        if at is not None:
+            make = _PLAIN[f"task-{MOMENTS[state]}"]
+            events.append(make(hostname=hostname or "", pid=pid, timestamp=at, **common, **fields))
+
+    add(PENDING, task.client, None, **call, **{name: getattr(task, attr) for name, attr in _WAY})
+    add(RECEIVED, task.worker_name, task.pid, **call)
+    add(STARTED, task.worker_name, task.pid)
+    for state in ENDS if task.ended is not None else ():
+        outcome = {field: getattr(task, name, None) for field, name in _OUTCOMES[state]}
+        add(state, task.worker_name, task.pid, **outcome)
     return events
 
 

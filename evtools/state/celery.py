@@ -235,7 +235,10 @@ class State(Cluster):
                 for event in events:
                     yield self._apply_and_call(event)[0]
             else:
-                yield from self._apply_all(events)
+                try:
+                    yield from self._apply_all(events)
+                finally:
+                    self._forget_groups()
 
     def event(self, event: EventFields) -> tuple[Any, str] | None:
         """Apply one event; return `((subject, created), type)` as Celery does.
@@ -268,11 +271,10 @@ class State(Cluster):
         answer = self.event({**fields, "type": f"worker-{type_}"})
         return answer and answer[0]
 
-    def _apply_all(self, events: Iterable[Event | EventFields]) -> Iterator[Change]:
-        try:
-            yield from super()._apply_all(events)
-        finally:
-            self._forget_groups()
+    def take(self, event: Event | EventFields) -> Change:
+        """Apply one event, without callbacks; return what it changed."""
+        self._forget_groups()
+        return super().take(event)
 
     def _apply_and_call(self, event: Event | EventFields) -> tuple[Change, tuple[Any, str] | None]:
         """Apply an event with all callbacks; return what `event` does, too."""
@@ -398,7 +400,6 @@ class State(Cluster):
                 return task, False
             self._forget_groups()
             task = self._create(uuid)
-            task.serial = self.event_count
             self.make_room()
             return task, True
 

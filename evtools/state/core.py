@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import RLock
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from msgspec import UNSET, Struct
 
@@ -26,7 +26,7 @@ from evtools.state.attempts import (
     plain,
 )
 from evtools.state.store import Interner, TaskStore, TaskTree, Workers
-from evtools.state.task import CELERYS, RARE_BYTES, TASK_BYTES, Task, size_of
+from evtools.state.task import CELERYS, RARE_BYTES, TASK_BYTES, Task, size_of, unsettled
 from evtools.state.worker import LIVENESS, WORKER_BYTES, Clients, Liveness, Worker
 from evtools.wire import Event, EventFields, MissedTasks, TaskEvent, WorkerEvent, from_fields
 
@@ -55,7 +55,18 @@ class Change(Struct, gc=False):
     subject: Task | Worker | None = None
     created: bool = False
     before: str | None = None
-    after: str | None = None
+    #: None if the state of the task was not worked out.
+    known_after: str | None = None
+
+    @property
+    def after(self) -> str | None:
+        """The state of a task, or the status of a worker, after the event.
+
+        Of a task with several attempts, that is its state now.
+        """
+        if self.known_after is None and isinstance(self.subject, Task):
+            return self.subject.state
+        return self.known_after
 
 
 # --- tasks with one attempt at one worker --------------------------------------------
@@ -105,7 +116,8 @@ def _received(
         end = first_end(task)
         if (task.started is not None and task.started < at) or (end is not None and end < at):
             return None
-    _set_worker(task, worker)
+    if known is not worker:
+        _set_worker(task, worker)
     add_received(task, event)
     return _announce(task, event, names, overrides=True)
 
@@ -126,7 +138,8 @@ def _started(
             return None
     if task.retries and task.received is not None and task.received > at:
         return None
-    _set_worker(task, worker)
+    if known is not worker:
+        _set_worker(task, worker)
     add_started(task, event)
     return 0
 
@@ -152,7 +165,8 @@ def _ended(
             return 0 if moment == at else None
         if RETRY in {state, task.state}:
             return None
-    _set_worker(task, worker)
+    if known is not worker:
+        _set_worker(task, worker)
     if state == SUCCESS and task.ended is None:
         task.state = SUCCESS
         task.succeeded = task.ended = task.timestamp = at
@@ -350,6 +364,7 @@ class Cluster(Kinds):
 
     def children(self, uuid: str) -> tuple[Task, ...]:
         """Return the tasks that this one sent, as far as they are here."""
+        self.tasks.settled()
         return self._here(self._tree.children(uuid))
 
     def family(self, uuid: str) -> tuple[Task, ...]:
@@ -389,14 +404,12 @@ class Cluster(Kinds):
                 yield self._apply_other(event)
                 continue
             step, enters = found
-            task = find_open(uuid) or find_done(uuid) or find_bad(uuid) or self._create(uuid)
-            before = task.state
-            at, received, clock, hostname = (
-                event.timestamp,
-                event.local_received,
-                event.clock,
-                event.hostname,
+            task = (
+                find_open(uuid) or find_done(uuid) or find_bad(uuid) or self._find_or_create(uuid)
             )
+            before = task.state
+            at, received = event.timestamp, event.local_received
+            clock, hostname = event.clock, event.hostname
             own = event
             if at.__class__ is not float or received.__class__ is not float:
                 received = float(received)
@@ -410,7 +423,8 @@ class Cluster(Kinds):
                 if worker is None:
                     worker = self._join(hostname)
                     max_bytes = self.max_bytes - WORKER_BYTES * len(workers)
-                worker.local_received = max(worker.local_received, received)
+                if received > worker.local_received:  # noqa: PLR1730  (max takes longer)
+                    worker.local_received = received
                 worker.begins = enters is STARTED
                 # Heartbeats travel alone, events of tasks wait for others.
                 skew = None if worker.beats else worker.offset
@@ -419,14 +433,14 @@ class Cluster(Kinds):
             if skew is not None and (received - at < skew.least or received > skew.until):
                 skew.measure(at, received)
             grown = step(task, own, at, worker, names) if task.history is None else None
+            is_unsettled = False
             if grown is None:
                 grown = self._add_to_history(task, own, worker)
+                is_unsettled = task.history is not None
             elif worker is not None and clock is not None and task.clock < clock:
                 task.clock = clock
             if event.learned or event.original is not UNSET:
-                extra = event.extra
-                if extra:
-                    grown += task.take_extra(at, extra)
+                grown += task.take_extra(at, event)
             created = task.first_received is None
             if created:
                 task.first_received = task.local_received = received
@@ -437,8 +451,8 @@ class Cluster(Kinds):
             elif received < task.first_received:  # type: ignore[operator]
                 task.first_received = received
             task.serial = serial
-            after = task.state
-            bucket = bucket_of[after]
+            after = None if is_unsettled else task.state
+            bucket = tasks.unsettled if after is None else bucket_of[after]
             if bucket is task.stored_in:
                 bucket.move_to_end(uuid)
             else:
@@ -452,20 +466,49 @@ class Cluster(Kinds):
                     self._tree.add(uuid, task.parent_id, task.root_id)
                 if tasks.weight_bytes > max_bytes:
                     self.make_room()
+            if is_unsettled and bucket is task.stored_in:
+                task.__class__ = unsettled(type(task))  # type: ignore[arg-type]
             if enters is RECEIVED:
                 self.task_count += 1
             elif enters is STARTED:
                 count_start(hostname, clock)
             yield Change(event, task, created, None if created else before, after)
 
+    def _find_or_create(self, uuid: str) -> Task:
+        task: Any = self.tasks.unsettled.get(uuid)
+        if task is None:
+            return self._create(uuid)
+        # As it was read last, so that no event is read before it has to be.
+        task.__class__ = type(task).settled
+        return cast("Task", task)
+
+    def settle(self) -> None:
+        """Let the tasks with several attempts show what their events say.
+
+        Whoever reads one of them, or looks through all tasks, has that done.
+        """
+        with self._lock:
+            waiting: list[Any] = list(self.tasks.unsettled.values())
+            self.tasks.unsettled.clear()
+            for task in waiting:
+                task.__class__ = getattr(type(task), "settled", type(task))
+                task.history.show(task)
+                if task.extra is not None and not CELERYS.isdisjoint(task.extra):
+                    # What shows an attempt may have hidden them.
+                    task.show_extra(task.extra)
+                if task.parent_id is not None or task.root_id is not task.uuid:
+                    self._tree.add(task.uuid, task.parent_id, task.root_id)
+            self.tasks.insert(waiting)
+
     def _create(self, uuid: str) -> Task:
         tasks = self.tasks
         task = self.Task(uuid, self)
         task.stored_in = tasks.open
+        task.serial = self.event_count
         task.weight_bytes = weight = TASK_BYTES + len(uuid)
         tasks.weight_bytes += weight
         tasks.open[uuid] = task
-        if len(tasks.open) + len(tasks.done) + len(tasks.bad) > tasks.limit:
+        if len(tasks.open) + len(tasks.done) + len(tasks.bad) + len(tasks.unsettled) > tasks.limit:
             self.make_room()
         return task
 
@@ -485,10 +528,6 @@ class Cluster(Kinds):
             return 0
         history.weight_bytes -= shared
         task.history = history
-        history.show(task, event)
-        if task.extra is not None and not CELERYS.isdisjoint(task.extra):
-            # What shows an attempt may have hidden them.
-            task.show_extra(task.extra)
         return history.weight_bytes - before
 
     def _grow(self, task: Task, grown: int) -> None:
@@ -571,7 +610,7 @@ class Cluster(Kinds):
         task.serial = self.event_count
         self.tasks.move(task)
         self._grow(task, grown)
-        return Change(event, task, created, before, task.state)
+        return Change(event, task, created, before)
 
     def _apply_worker(self, event: Event) -> Change:
         hostname = event.hostname

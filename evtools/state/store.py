@@ -1,7 +1,7 @@
 """The tasks and workers in memory, bounded: what is forgotten first, who belongs to whom."""
 
 from collections import OrderedDict
-from collections.abc import ItemsView, Iterator, Mapping, MutableMapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from heapq import merge
 from itertools import chain, takewhile
 from math import inf
@@ -16,6 +16,8 @@ from evtools.state.worker import Worker
 #: and the share of finished ones that failures may take.
 _FINISHED_SHARE: Final = 0.1
 _BAD_SHARE: Final = 0.75
+#: How many of all tasks may be unsettled, and count as open ones, when others are forgotten.
+_UNSETTLED_SHARE: Final = 0.1
 
 #: More different names than a cluster has, and longer ones than AMQP allows; that
 #: is 1 MB at most.
@@ -27,6 +29,7 @@ class _Owner(Protocol):
     def adopt(self, task: Task) -> None: ...
     def drop(self, tasks: list[Task]) -> None: ...
     def make_room(self) -> None: ...
+    def settle(self) -> None: ...
 
 
 class TaskStore(MutableMapping[str, Task]):
@@ -45,6 +48,8 @@ class TaskStore(MutableMapping[str, Task]):
         self.done: Bucket = OrderedDict()
         self.bad: Bucket = OrderedDict()
         self.open: Bucket = OrderedDict()
+        #: Those whose events have not been read: it is not known which bucket they belong to.
+        self.unsettled: Bucket = OrderedDict()
         self.of_state: Mapping[str, Bucket] = {
             **dict.fromkeys(MOMENTS, self.open),
             **dict.fromkeys(FINAL_STATES, self.bad),
@@ -73,10 +78,10 @@ class TaskStore(MutableMapping[str, Task]):
         self._owner.drop([task])
 
     def __contains__(self, uuid: object) -> bool:
-        return uuid in self.open or uuid in self.done or uuid in self.bad
+        return any(uuid in bucket for bucket in (self.open, self.done, self.bad, self.unsettled))
 
     def __len__(self) -> int:
-        return len(self.done) + len(self.bad) + len(self.open)
+        return len(self.done) + len(self.bad) + len(self.open) + len(self.unsettled)
 
     def __iter__(self) -> Iterator[str]:
         return chain.from_iterable(self.buckets())
@@ -128,7 +133,33 @@ class TaskStore(MutableMapping[str, Task]):
 
     def find(self, uuid: str) -> Task | None:
         """Return a task, None if it is not here."""
-        return self.open.get(uuid) or self.done.get(uuid) or self.bad.get(uuid)
+        for bucket in (self.open, self.done, self.bad, self.unsettled):
+            if uuid in bucket:
+                return bucket[uuid]
+        return None
+
+    def settled(self) -> tuple[Bucket, ...]:
+        """Return successes, other finished tasks and open ones, as it is known now."""
+        if self.unsettled:
+            self._owner.settle()
+        return self.done, self.bad, self.open
+
+    def insert(self, tasks: Iterable[Task]) -> None:
+        """Put tasks, in the order of their last events, where they belong in theirs."""
+        news: dict[int, list[Task]] = {}
+        buckets = {}
+        for task in tasks:
+            bucket = self.of_state.get(task.state, self.open)
+            task.stored_in = bucket
+            buckets[id(bucket)] = bucket
+            news.setdefault(id(bucket), []).append(task)
+        for key, bucket in buckets.items():
+            first, later = news[key][0].serial, []
+            while bucket and next(reversed(bucket.values())).serial > first:
+                later.append(bucket.popitem()[1])
+            later.reverse()
+            ordered = merge(later, news[key], key=attrgetter("serial"))
+            bucket.update((task.uuid, task) for task in ordered)
 
     def move(self, task: Task) -> None:
         """Put a task into the bucket of its state, as the one that changed last."""
@@ -138,6 +169,8 @@ class TaskStore(MutableMapping[str, Task]):
 
     def forget(self, count: int) -> list[Task]:
         """Remove and return up to `count` tasks that are least needed, at least one."""
+        if len(self.unsettled) > _UNSETTLED_SHARE * len(self):
+            self.settled()
         (bucket, *_), surplus = self._next()
         count = min(count, max(int(surplus), 1))
         return [bucket.popitem(last=False)[1] for _ in range(count)]
@@ -147,7 +180,8 @@ class TaskStore(MutableMapping[str, Task]):
 
         As it is with `more_open` open tasks.
         """
-        done, bad, waiting = len(self.done), len(self.bad), len(self.open) + more_open
+        done, bad = len(self.done), len(self.bad)
+        waiting = len(self.open) + len(self.unsettled) + more_open
         finished = done + bad
         surplus = finished - _FINISHED_SHARE * (finished + waiting)
         if surplus <= 0 and self.open:
@@ -158,20 +192,21 @@ class TaskStore(MutableMapping[str, Task]):
 
     def buckets(self) -> tuple[Bucket, ...]:
         """Return the buckets, what is forgotten when a new task comes first."""
+        self.settled()
         return self._next(1)[0]
 
     def by_time(self, *, newest_first: bool) -> Iterator[Task]:
         """Return the tasks in the order in which their last events came."""
         ordered = [
             reversed(bucket.values()) if newest_first else iter(bucket.values())
-            for bucket in (self.done, self.bad, self.open)
+            for bucket in self.settled()
         ]
         return merge(*ordered, key=attrgetter("serial"), reverse=newest_first)
 
     def changed_since(self, serial: int) -> list[Task]:
         """Return the tasks with events after the one of that number, the latest last."""
         changed: list[Task] = []
-        for bucket in (self.done, self.bad, self.open):
+        for bucket in self.settled():
             newest_first = reversed(bucket.values())
             changed += takewhile(lambda task: task.serial > serial, newest_first)
         changed.sort(key=attrgetter("serial"))
@@ -179,7 +214,7 @@ class TaskStore(MutableMapping[str, Task]):
 
     def clear(self, *, finished_only: bool = False) -> None:
         """Remove all tasks, or the finished ones."""
-        buckets = (self.done, self.bad) if finished_only else self.buckets()
+        buckets = self.settled()[:2] if finished_only else self.buckets()
         removed = [task for bucket in buckets for task in bucket.values()]
         for bucket in buckets:
             bucket.clear()

@@ -2,9 +2,10 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from sys import getsizeof
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from msgspec import UNSET
 
 from evtools.state.attempts import (
     ACTIVE_STATES,
@@ -17,7 +18,7 @@ from evtools.state.attempts import (
     elapsed,
     epoch,
 )
-from evtools.wire import OWN_FIELDS, tidy
+from evtools.wire import OWN_FIELDS, Event, tidy
 
 if TYPE_CHECKING:
     from evtools.state.worker import Clients, Worker
@@ -52,6 +53,9 @@ class Cluster(Protocol):
 
     def children(self, uuid: str) -> "tuple[Task, ...]":
         """Return the tasks that this one sent."""
+
+    def settle(self) -> None:
+        """Let all tasks show what their events say."""
 
 
 class Task:
@@ -120,8 +124,6 @@ class Task:
     expired: bool
     requeue: bool
     utcoffset: float
-    #: The attempts before the newest, the oldest first.
-    attempts: tuple[Attempt, ...] = ()
     #: The newest custom event, as task-progress: its type, timestamp and own fields.
     note: Mapping[str, Any] | None = None
     #: Fields of its events that Celery does not know, and when each was reported; or
@@ -192,6 +194,7 @@ class Task:
         return f"<Task: {self.name}({self.uuid}) {self.state} clock:{self.clock}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        assert self.state  # so that it is settled
         # Of two, as Celery's is, and for all protocols, which slots alone are not.
         state: Any = object.__getstate__(self)
         attributes, slots = state
@@ -200,6 +203,11 @@ class Task:
         return _task, (type(self), {**slots, **(attributes or {}), **left})
 
     # --- what is derived -----------------------------------------------------------
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The attempts before the newest, the oldest first."""
+        return () if self.history is None else tuple(self.history.attempts[:-1])
 
     @property
     def id(self) -> str:
@@ -311,7 +319,7 @@ class Task:
         sent = attempt.sent
         if sent is None:
             return None
-        if attempt is self and self.attempts and sent in [each.sent for each in self.attempts]:
+        if attempt is self and self.history is not None and self.history.is_sent_before(sent):
             return None
         if attempt.worker is None or self.cluster_state is None:
             return sent
@@ -386,21 +394,33 @@ class Task:
         self.note = note
         return size - size_of(known)
 
-    def take_extra(self, timestamp: float, fields: Mapping[str, Any]) -> int:
-        """Keep fields that Celery does not know; of one name the latest.
+    def take_extra(self, timestamp: float, event: Event) -> int:
+        """Keep the fields that Celery does not know; of one name the latest.
 
         Those that do not fit are not kept.  Return the bytes that it has grown.
         """
         known, known_at = self.extra, self.extra_at
         at: float | Mapping[str, float] = timestamp
-        extra: Mapping[str, Any] = fields
+        if known is not None and known_at.__class__ is float and event.original is UNSET:
+            # Most events of a task have the same fields.
+            count = 0
+            for name, slot in event.learned:
+                value = getattr(event, slot)
+                if value is not UNSET:
+                    if value != known.get(name, UNSET):
+                        break
+                    count += 1
+            else:
+                if count == len(known):
+                    self.extra_at = max(timestamp, known_at)
+                    return 0
+        fields = extra = event.extra
+        if not fields:
+            return 0
         if known is not None:
             if known_at.__class__ is not float or known.keys() != fields.keys():
                 extra, at = _merged(known, known_at, timestamp, fields)
             elif timestamp < known_at:
-                return 0
-            elif _is_same(known, fields):
-                self.extra_at = timestamp
                 return 0
         size = size_of(extra)
         if size > KEPT_MAX_BYTES:
@@ -429,6 +449,30 @@ class Task:
                 setattr(self, name, value)
 
 
+@cache
+def unsettled(kind: type[Task]) -> Any:
+    """Return the class that tasks of a `kind` have until somebody reads them.
+
+    The events of a task with several attempts can come faster than they are read, and to
+    work out anew what all of them mean takes more than to add one.
+    """
+
+    class Unsettled(kind):  # type: ignore[misc,valid-type]
+        __slots__ = ()
+        settled = kind
+
+        def __getattribute__(self, name: str) -> Any:
+            if name not in _ALWAYS_KNOWN:
+                object.__getattribute__(self, "cluster_state").settle()
+                return getattr(self, name)
+            return object.__getattribute__(self, name)
+
+    Unsettled.__name__ = kind.__name__
+    return Unsettled
+
+
+_ALWAYS_KNOWN: Final = frozenset({"uuid", "history"})
+
 #: The fields that some of Celery's events of tasks have, and not all of them.
 CELERYS: Final = frozenset().union(
     *(own for kind, own in OWN_FIELDS.items() if kind.startswith("task-"))
@@ -439,18 +483,6 @@ CELERYS: Final = frozenset().union(
 def _is_free(kind: Any, name: str) -> bool:
     """Return whether no attribute of a task has a name."""
     return not hasattr(kind, name) and name not in Task.__annotations__
-
-
-#: Values that are cheap to compare.
-_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
-
-
-def _is_same(known: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
-    """Return whether plain fields of the same names are the same."""
-    for name, value in fields.items():
-        if value.__class__ not in _PLAIN or value != known[name]:
-            return False
-    return True
 
 
 def _merged(
@@ -489,10 +521,10 @@ def size_of(value: Any) -> int:
     waiting = [value]
     while waiting:
         value = waiting.pop()
-        size += getsizeof(value)
-        if isinstance(value, dict):
-            waiting.extend(value)
-            waiting.extend(value.values())
-        elif isinstance(value, list | tuple):
-            waiting.extend(value)
+        size += value.__sizeof__()
+        if value.__class__ is dict:
+            waiting += value
+            waiting += value.values()
+        elif value.__class__ in (list, tuple):
+            waiting += value
     return size

@@ -40,16 +40,7 @@ from evtools.cam.database.schema import (
 )
 from evtools.cam.snapshot import SnapshotInfo
 from evtools.state import Change, State, Task, Worker
-from evtools.state.attempts import (
-    add_end,
-    add_received,
-    add_sent,
-    add_started,
-    announced,
-    attempts,
-    in_order,
-    show,
-)
+from evtools.state.attempts import ADD, History, announced
 from evtools.wire import FIELDS as ALL_FIELDS
 from evtools.wire import EventFields, iso_utc
 
@@ -124,13 +115,16 @@ _EVENTS: Final[Mapping[str, Callable[..., Any]]] = {
 }
 
 
-_ADDED: Final = {"task-sent": add_sent, "task-received": add_received, "task-started": add_started}
 _BEGUN: Final = ("task-received", "task-started")
 #: The events of most tasks, in order: of one attempt, if one worker sent them.
 _SIMPLE: Final = frozenset(
     (*sent, *steps)
     for sent in ((), ("task-sent",))
-    for steps in (_BEGUN[:1], _BEGUN, *((*_BEGUN, end) for end in FIELDS if end not in _ADDED))
+    for steps in (
+        _BEGUN[:1],
+        _BEGUN,
+        *((*_BEGUN, end) for end in FIELDS if end not in ("task-sent", *_BEGUN)),
+    )
 )
 
 
@@ -148,10 +142,11 @@ class _Clocks:
 class _Sender:
     """A worker of which only its name and its clock are known."""
 
-    __slots__ = ("hostname", "skew")
+    __slots__ = ("beats", "hostname", "skew")
 
     def __init__(self, hostname: str, ahead: Mapping[str, int]) -> None:
         self.hostname = hostname
+        self.beats = 1  # so that its clock counts
         self.skew = ahead.get(hostname, 0)
 
 
@@ -165,19 +160,14 @@ def task_of(uuid: str, log: TaskLog) -> Task:
         events.append(_EVENTS[step.kind](hostname or "", *values, step.at))
     if tuple([event.type for event in events]) in _SIMPLE and _is_one_attempt(events):
         for event in events:
-            _ADDED.get(event.type, add_end)(task, event)
+            ADD[event.type](task, event)
         worker: Any = _Sender(events[-1].hostname, log.ahead)
         task.worker = worker
     elif events:
-        events = in_order(events)
-        found = attempts(events, log.ahead)
-        senders: dict[str | None, Any] = {None: None}
-        for attempt in found:
-            name = attempt.worker_name
-            if name is not None and name not in senders:
-                senders[name] = _Sender(name, log.ahead)
-            attempt.worker = senders[name]
-        show(task, found)
+        names = {event.hostname for event in events if event.type != "task-sent"}
+        workers: Any = {name: _Sender(name, log.ahead) for name in names if name}
+        task.history = History(events, workers)
+        task.history.show(task)
     for name, value in announced(events).items():
         setattr(task, name, value)
     return task

@@ -262,7 +262,7 @@ def test_whole_seconds_are_times_too():
     taken = Statistics()
     for second in (1000, 2000):
         event = from_fields({"type": "x", "local_received": second})
-        taken.take([Change(event, None, created=False, before=None, after=None)])
+        taken.take([Change(event)])
     assert taken.totals("1m", 2000.0).event_rate == pytest.approx(1 / 60)
 
 
