@@ -5,7 +5,6 @@ import inspect
 import pickle
 import threading
 import time
-from operator import itemgetter
 
 import celery.events.state
 import pytest
@@ -16,14 +15,11 @@ from hypothesis import strategies as st
 
 from evtools.state import CeleryTask as Task
 from evtools.state import State, Worker
-from evtools.state.celery import TYPES_MAX
-from evtools.state.core import MAX_BYTES
 from tools.clock import FakeClock
 from tools.told import OTHER, WORKER, account, life, task_of, told
 
-#: How fast it goes is for the benchmarks to say.
-UNHURRIED = settings(deadline=None)
 FINISHED = ("sent", "received", "started", "succeeded")
+DEFAULT_MAX_BYTES = State().max_bytes
 
 
 def beat(at=1.0, **fields):
@@ -50,9 +46,13 @@ def uuids(pairs):
     return [uuid for uuid, _ in pairs]
 
 
+def nothing(*_):
+    """Stand for a callback that can be pickled."""
+
+
 @pytest.fixture
 def state():
-    """Three tasks of two types on two workers; the oldest was heard of last."""
+    """Three tasks of two types on two workers; the last event is of the oldest."""
     return state_of(
         *(beat(), beat(hostname=OTHER)),
         *run("a", "received", name="shop.pay"),
@@ -62,7 +62,7 @@ def state():
     )
 
 
-# --- Celery's names ----------------------------------------------------------------
+# --- Celery's names ------------------------------------------------------------------
 
 #: Arguments of Celery's that are no arguments: names of the module, made local.
 NO_ARGUMENTS = {
@@ -99,46 +99,30 @@ def test_every_name_of_celery_is_here(ours, theirs):
         assert callable(our) is callable(their), name
         if callable(their):
             assert arguments(their) <= arguments(our), name
+    for name in ("_fields", "_info_fields", "merge_rules", "heap_multiplier"):
+        if hasattr(theirs, name):
+            assert getattr(ours, name) == getattr(theirs, name)
 
 
-def test_what_celery_says_of_itself_is_the_same():
-    ours, theirs = (State, Task, Worker), celery.events.state
-    for our in ours:
-        their = getattr(theirs, our.__name__)
-        for name in ("_fields", "_info_fields", "merge_rules", "heap_multiplier"):
-            if hasattr(their, name):
-                assert getattr(our, name) == getattr(their, name)
-
-
-# --- event -------------------------------------------------------------------------
-
-
-def test_an_event_returns_its_subject_and_its_type_as_in_celery():
-    ours, theirs = State(), celery.events.state.State()
-    for event in (beat(), *life(*FINISHED), told("worker-offline", 20.0)):
-        (subject, created), kind = ours.event(event)
-        (expected, was_created), expected_kind = theirs.event(dict(event))
-        assert (created, kind) == (was_created, expected_kind)
-        assert repr(subject)[:12] == repr(expected)[:12]
-    assert ours.event_count == theirs.event_count == 6
-    assert ours.task_count == theirs.task_count == 1
+# --- event ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("answer", [None, "answer", 0])
 @pytest.mark.parametrize(
-    "event",
+    "events",
     [
-        *(beat(), told("worker-offline"), told("worker-online"), told("worker-odd")),
-        *(told("task-sent"), told("task-started"), told("task-progress")),
-        *(told("demo-x"), {"type": "demo"}, {"type": "other-x"}),
+        [beat(), *life(*FINISHED), told("worker-offline", 20.0)],
+        *([told(kind)] for kind in ("worker-offline", "worker-online", "worker-odd", "demo-x")),
+        *([told(kind)] for kind in ("task-sent", "task-started", "task-progress")),
+        *([{"type": "demo"}], [{"type": "other-x"}]),
     ],
-    ids=itemgetter("type"),
+    ids=lambda events: events[-1]["type"] if isinstance(events, list) else str(events),
 )
-def test_an_event_returns_what_it_returns_in_celery(event, answer):
+def test_an_event_returns_what_it_returns_in_celery(events, answer):
     ours, theirs = State(), celery.events.state.State()
     for each in (ours, theirs):
         each.handlers["demo"] = lambda *_: answer
-    for _ in range(2):
+    for event in events * 2:
         expected, given = theirs.event(dict(event)), ours.event(event)
         if expected is not None and event["type"].partition("-")[0] != "demo":
             ((their, *rest), kind), expected = expected, None
@@ -147,13 +131,12 @@ def test_an_event_returns_what_it_returns_in_celery(event, answer):
             assert type(our).__name__ == type(their).__name__
             assert our.id.startswith(their.id.partition(".")[0])
         assert given == expected
+    assert (ours.event_count, ours.task_count) == (theirs.event_count, theirs.task_count)
 
 
 def test_an_event_of_an_unknown_group_returns_none():
     state = State()
-    assert state.event({"type": "demo-x"}) is None
-    assert state.event({"type": 5}) is None
-    assert state.event({}) is None
+    assert [state.event(odd) for odd in ({"type": "demo-x"}, {"type": 5}, {})] == [None] * 3
     assert state.event_count == 3
 
 
@@ -164,34 +147,10 @@ def test_the_older_names_of_event_take_the_type_apart():
     worker, created = state.worker_event("heartbeat", beat())
     assert (worker.hostname, created) == (WORKER, False)
     assert state.task_event("received", {}) is None
+    assert repr(state) == "<State: events=3 tasks=1>"
 
 
-def test_its_repr_counts(state):
-    assert repr(state) == "<State: events=10 tasks=3>"
-
-
-# --- callbacks and handlers --------------------------------------------------------
-
-
-class Listener:
-    """Write down what a state calls."""
-
-    def __init__(self):
-        self.heard = []
-
-    def callback(self, state, event):
-        self.heard.append((event["type"], state.event_count))
-
-    def join(self, worker):
-        self.heard.append(("join", worker.hostname))
-
-    def leave(self, worker):
-        self.heard.append(("leave", worker.hostname))
-
-
-@pytest.fixture
-def listener():
-    return Listener()
+# --- callbacks and handlers ----------------------------------------------------------
 
 
 def by_one(state, events):
@@ -207,58 +166,57 @@ in_both_ways = pytest.mark.parametrize("take", [by_one, at_once])
 
 
 @in_both_ways
-def test_the_callback_is_called_before_each_event(listener, take):
-    take(State(listener.callback), [beat(), step("received", "u"), {"type": "x-y"}])
-    assert listener.heard == [*(("worker-heartbeat", 0), ("task-received", 1), ("x-y", 2))]
+def test_the_callback_is_called_before_each_event(take):
+    seen = []
+
+    def callback(state, event):
+        pay = state.tasks_by_type["shop.pay"]
+        seen.append((event["type"], state.event_count, len(pay), len(state.tasks)))
+
+    state = State(callback)
+    take(state, [step("received", "a"), beat(), step("received", "b"), {"type": "x-y"}])
+    assert seen == [
+        *(("task-received", 0, 0, 0), ("worker-heartbeat", 1, 1, 1)),
+        *(("task-received", 2, 1, 1), ("x-y", 3, 2, 2)),
+    ]
+    assert len(state.tasks_by_type["shop.pay"]) == 2
+
+
+#: Events, and the calls of `on_node_join` and `on_node_leave`.
+CALLS = [
+    (
+        [beat(), beat(2.0), told("worker-offline", 3.0), told("worker-online", 4.0)],
+        ["join", "leave", "join"],
+    ),
+    ([told("worker-offline")], ["leave"]),
+    ([step("sent", "u"), step("received", "u")], []),
+]
 
 
 @in_both_ways
-def test_workers_that_come_and_go_are_called_out(listener, take):
-    state = State(on_node_join=listener.join, on_node_leave=listener.leave)
-    gone = told("worker-offline", 3.0)
-    take(state, [beat(), beat(2.0), gone, told("worker-online", 4.0), step("sent", "u")])
-    assert listener.heard == [*(("join", WORKER), ("leave", WORKER), ("join", WORKER))]
+@pytest.mark.parametrize(("events", "calls"), CALLS)
+@pytest.mark.parametrize("only", ["join", "leave", ""])
+def test_workers_that_come_and_go_are_called_out(take, events, calls, only):
+    called = []
+    callbacks = {
+        f"on_node_{name}": lambda worker, name=name: called.append((name, worker.hostname))
+        for name in ("join", "leave")
+        if only in {name, ""}
+    }
+    take(State(**callbacks), events)
+    assert called == [(name, WORKER) for name in calls if only in {name, ""}]
 
 
-@in_both_ways
-def test_a_worker_whose_first_word_is_goodbye_has_not_come(listener, take):
-    state = State(on_node_join=listener.join, on_node_leave=listener.leave)
-    take(state, [told("worker-offline")])
-    assert listener.heard == [("leave", WORKER)]
-
-
-def test_event_keeps_no_worker_whose_first_word_is_goodbye():
+def test_event_keeps_no_worker_whose_first_event_is_its_goodbye():
     state = State()
     (worker, created), type_ = state.event(told("worker-offline"))
     assert (worker.hostname, created, type_) == (WORKER, False, "offline")
     assert not state.workers
-    state.event(beat(2.0))
-    state.event(told("worker-offline", 3.0))
+    by_one(state, [beat(2.0), told("worker-offline", 3.0)])
     assert list(state.workers) == [WORKER]
 
 
-@in_both_ways
-def test_either_of_them_may_be_missing(listener, take):
-    events = [told("worker-online"), told("worker-offline")]
-    take(State(on_node_join=listener.join), events)
-    take(State(on_node_leave=listener.leave), events)
-    assert listener.heard == [("join", WORKER), ("leave", WORKER)]
-
-
-@in_both_ways
-def test_a_callback_sees_the_tasks_so_far(take):
-    seen = []
-
-    def callback(state, _):
-        seen.append([len(state.tasks_by_type["shop.pay"]), len(state.tasks)])
-
-    state = State(callback)
-    take(state, [step("received", uuid) for uuid in "abc"])
-    assert seen == [[0, 0], [1, 1], [2, 2]]
-    assert len(state.tasks_by_type["shop.pay"]) == 3
-
-
-def test_what_a_callback_raises_is_not_hidden(listener):
+def test_an_error_of_a_callback_is_not_hidden():
     def callback(_, event):
         if event["type"] == "x-y":
             raise LookupError
@@ -270,40 +228,39 @@ def test_what_a_callback_raises_is_not_hidden(listener):
     assert names_of(state.tasks_by_type) == {"shop.pay": {"u"}}
 
 
-def test_a_handler_takes_the_events_of_its_group():
+def test_a_handler_takes_the_events_of_its_group_in_the_place_of_the_state():
     state, taken = State(), []
 
     def handler(subject, event):
         taken.append((subject, event["x"]))
         return "answer"
 
-    state.handlers["demo"] = handler
+    state.handlers["demo"] = state.handlers["task"] = handler
     assert state.event({"type": "demo-x", "x": 1}) == ("answer", "x")
     (change,) = state.apply([{"type": "demo-y", "x": 2}])
-    assert taken == [("x", 1), ("y", 2)]
     assert change.subject is None
-    assert state.event_count == 2
-
-
-def test_a_handler_stands_in_for_the_state():
-    state = State()
-    state.handlers["task"] = lambda subject, event: event["uuid"]
-    assert state.event(step("received", "u")) == ("u", "received")
+    assert state.event(step("received", "u", x=3)) == ("answer", "received")
+    assert taken == [("x", 1), ("y", 2), ("received", 3)]
+    assert state.event_count == 3
     assert not state.tasks
-    (worker, _), _ = state.event(beat())
-    assert worker.hostname == WORKER
+    assert copy.deepcopy(state).handlers == {}
 
 
-# --- looking -----------------------------------------------------------------------
+# --- looking -------------------------------------------------------------------------
 
 
-def test_tasks_are_listed_with_the_one_heard_of_last_first(state):
+def test_tasks_are_listed_with_the_one_whose_event_came_last_first(state):
     assert uuids(state.tasks_by_time()) == ["a", "c", "b"]
     assert uuids(state.tasks_by_time(reverse=False)) == ["b", "c", "a"]
     assert uuids(state.tasks_by_time(limit=2)) == ["a", "c"]
     assert uuids(state.tasks_by_time(1, False)) == ["b"]
     assert uuids(state.tasks_by_timestamp()) == ["a", "c", "b"]
     assert all(task is state.tasks[uuid] for uuid, task in state.tasks_by_time())
+    state.rebuild_taskheap()
+    assert uuids(state.tasks_by_time()) == ["a", "c", "b"]
+    assert dict(state.itertasks()) == dict(state.tasks)
+    assert len(list(state.itertasks(limit=2))) == 2
+    assert len(list(state.itertasks(0))) == 3
 
 
 def test_the_logical_clock_of_a_new_process_does_not_hide_its_tasks():
@@ -313,64 +270,27 @@ def test_the_logical_clock_of_a_new_process_does_not_hide_its_tasks():
     assert set(listed) == {f"new{n}" for n in range(50)}
 
 
-def test_the_workers_can_be_copied_and_pickled_without_their_state():
-    state = State(max_workers_in_memory=2)
-    state.apply([told("worker-heartbeat", hostname=name) for name in ("a@h", "b@h")])
-    workers = state.workers
-    copies = [
-        *(workers.copy(), copy.copy(workers), copy.deepcopy(workers)),
-        *(pickle.loads(pickle.dumps(workers, each)) for each in range(6)),
-    ]
-    for each in (*copies, dict(workers.iteritems())):
-        assert list(each) == list(workers.iterkeys()) == ["a@h", "b@h"]
-        assert list(each.values()) == list(workers.itervalues())
-
-
-def test_tasks_are_in_mappings_by_type_and_by_worker(state):
-    assert {task.uuid for task in state.tasks_by_type["shop.pay"]} == {"a", "c"}
-    assert {task.uuid for task in state.tasks_by_worker[WORKER]} == {"a", "b"}
-    assert set(state.tasks_by_type) == {"shop.pay", "shop.pack"}
-    assert set(state.tasks_by_worker) == {WORKER, OTHER}
+def test_tasks_are_in_mappings_by_type_and_by_worker_that_can_be_called(state):
+    assert names_of(state.tasks_by_type) == {"shop.pay": {"a", "c"}, "shop.pack": {"b"}}
+    assert names_of(state.tasks_by_worker) == {WORKER: {"a", "b"}, OTHER: {"c"}}
     assert "nothing" not in state.tasks_by_type
-    assert state.tasks_by_type["nothing"] == set()
-    assert state.tasks_by_type.get("nothing") is None
-
-
-def test_called_they_yield_tasks_by_time(state):
+    assert (state.tasks_by_type["nothing"], state.tasks_by_type.get("nothing")) == (set(), None)
     assert uuids(state.tasks_by_type("shop.pay")) == ["a", "c"]
     assert uuids(state.tasks_by_type("shop.pay", reverse=False)) == ["c", "a"]
     assert uuids(state.tasks_by_type("shop.pay", limit=1)) == ["a"]
     assert uuids(state.tasks_by_worker(WORKER)) == ["a", "b"]
     assert uuids(state.tasks_by_worker(WORKER, 1, False)) == ["b"]
     assert uuids(state.tasks_by_worker("nobody")) == []
-
-
-def test_a_task_without_a_name_or_a_worker_is_in_no_group():
-    state = state_of(step("started", "u", hostname=None), step("sent", "v", name=None))
-    assert dict(state.tasks_by_type) == {}
-    assert dict(state.tasks_by_worker) == {}
-    assert state.task_types() == []
+    nameless = state_of(step("started", "u", hostname=None), step("sent", "v", name=None))
+    assert dict(nameless.tasks_by_type) == dict(nameless.tasks_by_worker) == {}
+    assert nameless.task_types() == []
 
 
 def test_types_are_sorted_and_stay_when_their_tasks_are_forgotten(state):
-    assert state.task_types() == ["shop.pack", "shop.pay"]
-    state.clear(ready=False)
-    assert state.task_types() == ["shop.pack", "shop.pay"]
-    assert copy.deepcopy(state).task_types() == ["shop.pack", "shop.pay"]
-
-
-def test_as_many_types_are_kept_as_a_sender_cannot_exhaust_memory_with():
-    state = State(max_tasks_in_memory=1)
-    names = [f"type-{n}" for n in range(TYPES_MAX + 10)]
-    state.apply([step("received", name, name=name) for name in names])
-    assert len(state.task_types()) <= TYPES_MAX + 1
-    assert names[-1] in state.task_types()
-
-
-def test_itertasks_yields_up_to_so_many(state):
-    assert dict(state.itertasks()) == dict(state.tasks)
-    assert len(list(state.itertasks(limit=2))) == 2
-    assert len(list(state.itertasks(0))) == 3
+    for each in (state, copy.deepcopy(state)):
+        assert each.task_types() == ["shop.pack", "shop.pay"]
+        each.clear(ready=False)
+        assert each.task_types() == ["shop.pack", "shop.pay"]
 
 
 def test_workers_are_alive_by_the_clock_of_the_state():
@@ -380,9 +300,6 @@ def test_workers_are_alive_by_the_clock_of_the_state():
     assert [worker.hostname for worker in state.alive_workers()] == [WORKER]
     clock.now = 100.0
     assert list(state.alive_workers()) == []
-
-
-# --- groups are those that one would make of the tasks ------------------------------
 
 
 def names_of(groups):
@@ -412,11 +329,11 @@ _EVENTS = st.builds(
 _DEEDS = st.sampled_from(["look", "clear", "clear_tasks", "create", "copy"])
 
 
-@UNHURRIED
+@settings(deadline=None)
 @given(st.lists(st.lists(_EVENTS, max_size=6) | _DEEDS, max_size=12))
 def test_groups_order_and_weight_are_those_of_the_tasks(deeds):
     state = State(max_tasks_in_memory=5)
-    heard = []
+    seen = []
     for deed in deeds:
         if deed == "clear":
             state.clear()
@@ -428,12 +345,12 @@ def test_groups_order_and_weight_are_those_of_the_tasks(deeds):
             state = copy.deepcopy(state)
         elif deed != "look":
             state.apply(deed)
-            heard += [event["uuid"] for event in deed]
+            seen += [event["uuid"] for event in deed]
         tasks = list(state.tasks.values())
         assert names_of(state.tasks_by_type) == grouped(tasks, lambda task: task.name)
         assert names_of(state.tasks_by_worker) == grouped(tasks, lambda task: task.worker_name)
-        told_of = [uuid for uuid in uuids(state.tasks_by_time()) if uuid != "z"]
-        assert told_of == list(filter(state.tasks.get, dict.fromkeys(heard[::-1])))
+        listed = [uuid for uuid in uuids(state.tasks_by_time()) if uuid != "z"]
+        assert listed == list(filter(state.tasks.get, dict.fromkeys(seen[::-1])))
     state.clear(ready=False)
     assert state.weight_bytes == 0
 
@@ -441,19 +358,34 @@ def test_groups_order_and_weight_are_those_of_the_tasks(deeds):
 # --- tasks and workers are what Celery's LRU caches are ------------------------------
 
 
+def test_the_tasks_read_as_one_mapping(state):
+    tasks, expected = state.tasks, dict(state.tasks)
+    values, items = tasks.values(), tasks.items()
+    state.apply([step("received", "n", 40.0)])
+    expected["n"] = tasks["n"]
+    assert set(values) == set(tasks.itervalues()) == set(expected.values())
+    assert dict(items) == dict(tasks.iteritems()) == dict(tasks) == tasks.copy() == expected
+    assert list(tasks) == list(tasks.data) == list(tasks.keys()) == list(tasks.iterkeys())
+    assert len(tasks) == len(values) == len(items) == 4
+    assert all(uuid in tasks and tasks[uuid] is tasks.get(uuid) for uuid in expected)
+    assert "x" not in tasks
+    assert tasks.get("x") is None
+    with pytest.raises(KeyError, match="x"):
+        tasks["x"]
+    assert "<Task: shop.pack(b) SUCCESS" in repr(tasks)
+
+
 def test_a_task_that_is_taken_out_is_forgotten(state):
-    popped = state.tasks.pop("b")
-    assert popped.name == "shop.pack"
+    assert state.tasks.pop("b").name == "shop.pack"
     del state.tasks["c"]
-    assert list(state.tasks) == list(state.tasks.data) == ["a"]
-    assert uuids(state.tasks_by_time()) == ["a"]
+    assert list(state.tasks) == uuids(state.tasks_by_time()) == ["a"]
     assert "shop.pack" not in state.tasks_by_type
     assert state.tasks.pop("b", None) is None
     with pytest.raises(KeyError):
         del state.tasks["c"]
 
 
-def test_a_task_that_is_put_in_is_one_of_the_state(state):
+def test_a_task_that_is_put_in_is_one_of_the_state_and_comes_last(state):
     task = Task("new", name="shop.pay", parent_id="a", root_id="a")
     state.tasks["new"] = task
     assert state.tasks["new"] is task
@@ -461,24 +393,14 @@ def test_a_task_that_is_put_in_is_one_of_the_state(state):
     assert uuids(state.tasks_by_time())[0] == "new"
     state.apply([step("received", "new", 40.0, name="shop.pay")])
     assert task.state == "RECEIVED"
-
-
-def test_a_task_is_not_put_in_under_another_name(state):
-    with pytest.raises(ValueError, match="'x'"):
-        state.tasks["x"] = Task("y")
-
-
-def test_another_task_of_the_same_uuid_takes_the_place_of_the_first(state):
-    state.tasks.update({"a": Task("a", name="other")})
-    assert (len(state.tasks), state.tasks["a"].name) == (3, "other")
-    state.tasks.clear()
-    assert state.weight_bytes == 1500 * len(state.workers)
-
-
-def test_a_task_that_is_put_in_again_comes_last(state):
     state.tasks["b"] = state.tasks.pop("b")
     state.tasks["c"] = state.tasks["c"]
-    assert len(state.tasks) == 3
+    assert len(state.tasks) == 4
+    with pytest.raises(ValueError, match="'x'"):
+        state.tasks["x"] = Task("y")
+    # Another of the same uuid takes the place of the first.
+    state.tasks.update({"a": Task("a", name="other")})
+    assert (len(state.tasks), state.tasks["a"].name) == (4, "other")
     state.clear(ready=False)
     assert state.weight_bytes == 0
 
@@ -488,10 +410,9 @@ def test_the_newest_task_is_popped_or_the_one_to_forget_next(state):
     assert state.tasks.popitem()[0] == "a"
     assert state.tasks.popitem(last=False)[0] == "b"
     assert state.tasks.popitem(last=False)[0] == "c"
-    with pytest.raises(KeyError):
-        state.tasks.popitem()
-    with pytest.raises(KeyError):
-        state.tasks.popitem(last=False)
+    for last in (True, False):
+        with pytest.raises(KeyError):
+            state.tasks.popitem(last=last)
 
 
 def test_a_limit_that_was_lowered_holds_from_the_next_update_or_task(state):
@@ -506,12 +427,7 @@ def test_a_limit_that_was_lowered_holds_from_the_next_update_or_task(state):
     assert list(state.workers) == ["third"]
 
 
-def test_tasks_and_workers_show_what_is_in_them(state):
-    assert "<Task: shop.pack(b) SUCCESS" in repr(state.tasks)
-    assert f"<Worker: {OTHER}" in repr(state.workers)
-
-
-def test_a_worker_that_is_taken_out_is_forgotten(state):
+def test_workers_can_be_taken_out_put_in_and_copied(state):
     before = state.weight_bytes
     worker = state.workers.pop(OTHER)
     assert worker.hostname == OTHER
@@ -519,7 +435,14 @@ def test_a_worker_that_is_taken_out_is_forgotten(state):
     state.workers[OTHER] = worker
     assert state.workers.data[OTHER] is worker
     assert state.weight_bytes == before
-    state.workers.clear()
+    workers = state.workers
+    assert f"<Worker: {OTHER}" in repr(workers)
+    copies = [workers.copy(), copy.copy(workers), copy.deepcopy(workers)]
+    copies += [pickle.loads(pickle.dumps(workers, each)) for each in range(6)]
+    for each in (*copies, dict(workers.iteritems())):
+        assert list(each) == list(workers.iterkeys()) == [WORKER, OTHER]
+        assert list(each.values()) == list(workers.itervalues())
+    workers.clear()
     assert not list(state.alive_workers())
 
 
@@ -539,6 +462,21 @@ def test_event_forgets_one_task_and_that_is_the_first(kinds, limit):
         assert index == set(state.tasks)
 
 
+# --- keeping it still ----------------------------------------------------------------
+
+
+def test_freeze_while_returns_the_result_of_the_function_and_may_clear(state):
+    given = state.freeze_while(lambda *args, **kwargs: (args, kwargs), 1, b=2)
+    assert given == ((1,), {"b": 2})
+    with pytest.raises(ZeroDivisionError):
+        state.freeze_while(lambda: 1 / 0, clear_after=True)
+    assert (len(state.tasks), len(state.workers), state.event_count) == (3, 2, 10)
+    assert state.freeze_while(lambda: len(state.tasks), clear_after=True) == 3
+    assert (list(state.tasks), len(state.workers)) == (["a"], 0)
+    # What looks at it may call it.
+    assert state.freeze_while(state.get_or_create_task, "a")[1] is False
+
+
 class Overridden(State):
     """Override what subclasses written for Celery's State do."""
 
@@ -555,164 +493,90 @@ class Overridden(State):
         super()._clear_tasks(*args)
 
 
-def test_what_a_subclass_overrides_is_called():
+def test_the_methods_that_a_subclass_overrides_are_called():
     state = Overridden()
     state.clear_tasks()
     assert state.cleared == ["tasks"]
     state.clear()
-    state.freeze_while(lambda: None, clear_after=True)
+    state.freeze_while(nothing, clear_after=True)
     assert state.cleared == ["tasks", *["all", "tasks"] * 2]
 
 
-# --- keeping it still --------------------------------------------------------------
-
-
-def test_freeze_while_returns_what_the_function_returns(state):
-    assert state.freeze_while(lambda *args, **kwargs: (args, kwargs), 1, b=2) == (
-        *((1,), {"b": 2}),
-    )
-    assert len(state.tasks) == 3
-
-
-def test_freeze_while_clears_afterwards_if_asked_to(state):
-    assert state.freeze_while(lambda: len(state.tasks), clear_after=True) == 3
-    assert list(state.tasks) == ["a"]
-    assert not state.workers
-
-
-def test_nothing_is_cleared_if_the_function_raises(state):
-    with pytest.raises(ZeroDivisionError):
-        state.freeze_while(lambda: 1 / 0, clear_after=True)
-    assert len(state.tasks) == 3
-    assert state.workers
-    assert state.event_count
-
-
-def test_no_event_is_taken_in_while_it_is_frozen(state):
-    thread = threading.Thread(target=state.apply, args=([step("received", "z")],))
+def test_no_event_is_applied_while_it_is_frozen_and_who_cannot_wait_need_not(state):
+    frozen, go = threading.Event(), threading.Event()
 
     def look():
-        thread.start()
-        thread.join(0.05)
+        frozen.set()
+        go.wait(20)
         return "z" in state.tasks
 
-    assert not state.freeze_while(look)
-    thread.join(10)
-    assert "z" in state.tasks
-
-
-def test_who_cannot_wait_holds_it_for_a_while_or_not_at_all(state):
-    taken, go = threading.Event(), threading.Event()
-
-    def look():
-        taken.set()
-        go.wait(20)
-
-    thread = threading.Thread(target=state.freeze_while, args=(look,))
-    thread.start()
-    assert taken.wait(20)
+    seen = []
+    looking = threading.Thread(target=lambda: seen.append(state.freeze_while(look)))
+    looking.start()
+    assert frozen.wait(20)
+    applying = threading.Thread(target=state.apply, args=([step("received", "z")],))
+    applying.start()
     with state.held(0.01) as ours:
         assert not ours
     go.set()
-    thread.join(20)
+    for thread in (looking, applying):
+        thread.join(20)
+    assert seen == [False]
     with state.held(20.0) as ours:
         assert ours
-        assert state.apply([step("received", "z")])
-    thread = threading.Thread(target=state.freeze_while, args=(list,))
-    thread.start()
-    thread.join(20)
-    assert not thread.is_alive()
+        assert "z" in state.tasks
+        assert state.apply([step("received", "y")])
+    released = threading.Thread(target=state.freeze_while, args=(list,))
+    released.start()
+    released.join(20)
+    assert not released.is_alive()
 
 
-def test_what_looks_at_it_may_call_it_while_it_is_frozen(state):
-    assert state.freeze_while(state.get_or_create_task, "a")[1] is False
-    state.freeze_while(state.clear)
-    assert not state.workers
+# --- changing ------------------------------------------------------------------------
 
 
-# --- changing ----------------------------------------------------------------------
-
-
-def test_a_worker_can_be_had_whether_it_is_there_or_not():
-    state = State()
+def test_tasks_and_workers_can_be_had_whether_they_are_there_or_not():
+    state = State(max_tasks_in_memory=3, max_workers_in_memory=2)
     worker, created = state.get_or_create_worker(WORKER, freq=5.0)
     assert (worker.hostname, worker.freq, created) == (WORKER, 5.0, True)
     again, created = state.get_or_create_worker(WORKER, active=3)
     assert again is worker is state.workers[WORKER]
     assert (again.freq, again.active, created) == (5.0, 3, False)
-
-
-def test_a_task_can_be_had_whether_it_is_there_or_not():
-    state = State()
     task, created = state.get_or_create_task("u")
     assert (task.uuid, task.state, created) == ("u", "PENDING", True)
     assert state.get_or_create_task("u") == (task, False)
     assert state.tasks["u"] is task
     state.apply([step("received", "u", name="x")])
     assert task.name == "x"
-
-
-def test_made_by_hand_they_count_as_well():
-    state = State(max_tasks_in_memory=3, max_workers_in_memory=2)
     for number in range(10):
         state.get_or_create_task(f"u{number}")
         state.get_or_create_worker(f"w{number}")
     assert set(state.tasks) == {"u7", "u8", "u9"}
     assert set(state.workers) == {"w8", "w9"}
-    state.clear(ready=False)
-    assert state.weight_bytes == 0
 
 
 def test_clear_tasks_keeps_those_that_have_not_ended(state):
     state.clear_tasks()
-    assert list(state.tasks) == ["a"]
-    assert state.event_count == 10
+    assert (list(state.tasks), state.event_count) == (["a"], 10)
     state.clear_tasks(ready=False)
     assert not state.tasks
     assert set(state.workers) == {WORKER, OTHER}
 
 
-def test_clear_forgets_workers_and_counts_too(state):
+def test_after_a_clear_the_tasks_that_were_kept_go_on_and_new_ones_are_newer(state):
     state.clear()
-    assert list(state.tasks) == ["a"]
-    assert not state.workers
+    assert (list(state.tasks), len(state.workers)) == (["a"], 0)
     assert state.event_count == state.task_count == 0
-    state.clear(ready=False)
-    assert not state.tasks
-    assert state.weight_bytes == 0
-    assert len(state._tree) == 0
-
-
-def test_after_a_clear_new_tasks_are_newer_than_those_that_were_kept(state):
-    state.clear()
     state.apply(run("n"))
     assert uuids(state.tasks_by_time()) == ["n", "a"]
-    state.apply([step("received", "o", 50.0)])
-    assert uuids(state.tasks_by_time()) == ["o", "n", "a"]
-
-
-def test_after_a_clear_a_task_that_was_kept_goes_on(state):
-    state.clear()
-    state.apply([step("succeeded", "a", 40.0)])
+    state.apply([step("received", "o", 50.0), step("succeeded", "a", 40.0)])
+    assert uuids(state.tasks_by_time()) == ["a", "o", "n"]
     assert state.tasks["a"].state == "SUCCESS"
     assert state.tasks["a"].worker is state.workers[WORKER]
     assert state.tasks["a"].name == "shop.pay"
 
 
-def test_rebuilding_the_heap_changes_nothing(state):
-    before = uuids(state.tasks_by_time())
-    state.rebuild_taskheap()
-    assert uuids(state.tasks_by_time()) == before
-
-
-def test_limits_are_kept_as_in_celery():
-    state = State(max_tasks_in_memory=2, max_workers_in_memory=2)
-    state.apply([step("received", f"u{n}", hostname=f"w{n}") for n in range(5)])
-    assert set(state.tasks) == {"u3", "u4"}
-    assert set(state.workers) == {"w3", "w4"}
-
-
-# --- copies ------------------------------------------------------------------------
+# --- copies --------------------------------------------------------------------------
 
 
 def pickled_with(protocol):
@@ -724,10 +588,11 @@ copied_in_all_ways = pytest.mark.parametrize(
     [copy.deepcopy, *map(pickled_with, range(pickle.HIGHEST_PROTOCOL + 1))],
     ids=["deepcopy", *map(str, range(pickle.HIGHEST_PROTOCOL + 1))],
 )
-RETRIED = [
-    *life("sent", "received", "started", "retried"),
-    *life("sent", "received", "started", start=20.0, retries=1),
-]
+_SETTINGS = (
+    *("event_count", "task_count", "evicted", "departed", "max_bytes", "weight_bytes"),
+    *("max_tasks_in_memory", "max_workers_in_memory", "liveness"),
+    *("event_callback", "on_node_join", "on_node_leave"),
+)
 
 
 def shown(state):
@@ -737,60 +602,37 @@ def shown(state):
             (name, *(getattr(worker, field) for field in Worker._fields))
             for name, worker in state.workers.items()
         ],
-        **{
-            name: getattr(state, name)
-            for name in (
-                *("event_count", "task_count", "evicted", "departed", "max_bytes"),
-                *("weight_bytes", "max_tasks_in_memory", "max_workers_in_memory"),
-                *("liveness", "event_callback", "on_node_join", "on_node_leave"),
-            )
-        },
+        **{name: getattr(state, name) for name in _SETTINGS},
         "types": state.task_types(),
         "family": {task.uuid for task in state.family("p")},
     }
 
 
-def nothing(*_):
-    """Stand for a callback that can be pickled."""
-
-
 def make_rich():
     state = State(nothing, *(None, None, None, 7, 4, nothing, nothing), max_bytes=10**6)
-    task_of([*RETRIED, told("task-progress", 30.0, percent=5)], state)
+    retried = life("sent", "received", "started", "retried")
+    retried += life("sent", "received", "started", start=20.0, retries=1)
+    task_of([*retried, told("task-progress", 30.0, percent=5)], state)
     state.apply([*run("a"), *run("b"), *run("c"), *run("d", "received", "failed")])
     state.apply([step("sent", "k", 40.0, parent_id="p", root_id="p", order=4711)])
+    assert state.evicted
     return state
 
 
 @copied_in_all_ways
-def test_a_copy_shows_the_same(copied):
+def test_a_copy_shows_the_same_goes_on_and_has_nothing_in_common_with_the_state(copied):
     state = make_rich()
-    assert state.evicted
     twin = copied(state)
     assert shown(twin) == shown(state)
     assert twin.tasks["k"].order == 4711
-
-
-@copied_in_all_ways
-def test_a_copy_goes_on_as_the_state_does(copied):
-    state = make_rich()
-    twin = copied(state)
+    for task in twin.tasks.values():
+        assert task.cluster_state is twin
+        assert task.worker is None or task.worker is twin.workers[task.worker_name]
     more = [told("task-succeeded", 50.0), *run("new", start=51.0), beat(60.0, pid=78)]
     for each in (state, twin):
         each.apply(more)
-    assert shown(twin) == shown(state)
-
-
-@copied_in_all_ways
-def test_a_copy_has_nothing_in_common_with_the_state(copied):
-    state = make_rich()
     before = shown(state)
-    twin = copied(state)
-    assert all(
-        task.worker is None or task.worker is twin.workers[task.worker_name]
-        for task in twin.tasks.values()
-    )
-    assert all(task.cluster_state is twin for task in twin.tasks.values())
+    assert shown(twin) == before
     twin.apply([*run("z"), beat(99.0), told("worker-offline", 100.0, hostname=OTHER)])
     twin.clear(ready=False)
     assert shown(state) == before
@@ -801,18 +643,12 @@ def test_a_copy_has_nothing_in_common_with_the_state(copied):
 def test_a_copy_of_a_state_with_more_room_than_usual_keeps_all_tasks(copied):
     text = "x" * 1_000_000
     events = [step("received", f"u{n}", args=text) for n in range(300)]
-    state = state_of(*events, max_bytes=2 * MAX_BYTES)
-    assert state.weight_bytes > MAX_BYTES
+    state = state_of(*events, max_bytes=2 * DEFAULT_MAX_BYTES)
+    assert state.weight_bytes > DEFAULT_MAX_BYTES
     assert len(copied(state).tasks) == 300
 
 
-def test_a_copy_has_no_handlers():
-    state = State()
-    state.handlers["demo"] = nothing
-    assert copy.deepcopy(state).handlers == {}
-
-
-def test_it_can_be_made_of_what_another_knows(state):
+def test_it_can_be_made_of_the_tasks_and_workers_of_another(state):
     other = State(None, dict(state.workers), dict(state.tasks_by_time(reverse=False)))
     assert uuids(other.tasks_by_time()) == ["a", "c", "b"]
     other.apply(run("n", start=50.0))
@@ -820,9 +656,6 @@ def test_it_can_be_made_of_what_another_knows(state):
     assert other.weight_bytes > 0
     other.clear(ready=False)
     assert other.weight_bytes == 0
-
-
-def test_it_can_be_made_of_more_than_it_may_hold():
     ends = {"a": "SUCCESS", "b": "FAILURE", "c": "STRANGE"}
     tasks = {uuid: Task(uuid, state=end) for uuid, end in ends.items()}
     assert set(State(tasks=tasks, max_tasks_in_memory=2).tasks) == {"b", "c"}

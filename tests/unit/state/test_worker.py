@@ -1,4 +1,4 @@
-"""Workers: what they tell of themselves, and what their silence means."""
+"""Workers: what they report of themselves, and what their silence means."""
 
 import copy
 import itertools
@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.state import Liveness, State, Worker, heartbeat_expires
+from evtools.state import Liveness, State, Worker, answers_wake_up, heartbeat_expires
+from evtools.wire import from_fields
 from tools.clock import FakeClock
 from tools.told import OTHER, UUID, WORKER, told
 
@@ -27,155 +28,137 @@ def beat(at, **fields):
     return told("worker-heartbeat", at, **fields)
 
 
-# --- what it tells -----------------------------------------------------------------
+def beats(*times, **fields):
+    return [beat(at, **fields) for at in times]
 
 
-def test_a_heartbeat_tells_of_the_worker():
-    worker = worker_of(beat(10.0, processed=5, active=2))
-    assert (worker.hostname, worker.pid, worker.clock) == (WORKER, 77, 1000)
-    assert (worker.processed, worker.active, worker.freq) == (5, 2, 2.0)
-    assert worker.loadavg == [0.5, 0.25, 0.125]
-    assert (worker.sw_ident, worker.sw_ver, worker.sw_sys) == (*("py-celery", "5.6.2", "Linux"),)
-    assert worker.timestamp == 10.0
-    assert worker.local_received == HEARD
-    assert worker.heartbeats == [HEARD]
-    assert worker.beats == 1
+def hello(at, **fields):
+    return told("worker-online", at, **fields)
 
 
-def test_a_field_that_is_missing_or_odd_leaves_what_was_told():
-    worker = worker_of(beat(10.0), beat(12.0, pid="x", loadavg=None, freq=-1))
-    assert worker.pid == 77
-    assert worker.loadavg == [0.5, 0.25, 0.125]
-    assert worker.freq == 2.0
+def goodbye(at, **fields):
+    return told("worker-offline", at, **fields)
+
+
+# --- what it reports -----------------------------------------------------------------
+
+
+def test_a_heartbeat_describes_the_worker_and_what_is_odd_leaves_what_was_known():
+    odd = beat(12.0, pid="x", loadavg=None, freq=-1, processed=5, active=2)
+    for worker in (worker_of(beat(10.0, processed=5, active=2)), worker_of(beat(10.0), odd)):
+        assert (worker.hostname, worker.pid) == (WORKER, 77)
+        assert (worker.processed, worker.active, worker.freq) == (5, 2, 2.0)
+        assert worker.loadavg == [0.5, 0.25, 0.125]
+        assert (worker.sw_ident, worker.sw_ver, worker.sw_sys) == ("py-celery", "5.6.2", "Linux")
+    worker = worker_of(beat(10.0))
+    assert (worker.clock, worker.timestamp, worker.local_received) == (1000, 10.0, HEARD)
 
 
 def test_the_four_newest_heartbeats_are_kept_in_order():
-    worker = worker_of(*map(beat, (1.0, 2.0, 9.0, 4.0, 5.0, 6.0)))
+    worker = worker_of(*beats(1.0, 2.0, 9.0, 4.0, 5.0, 6.0))
     assert worker.heartbeats == [4.25, 5.25, 6.25, 9.25]
     assert worker.beats == 6
 
 
 def test_it_is_online_since_it_said_so():
-    hello = told("worker-online", 9.0)
-    assert worker_of(hello, beat(10.0)).online_since == 9.0
+    assert worker_of(hello(9.0), beat(10.0)).online_since == 9.0
     assert worker_of(beat(10.0)).online_since is None
+    # One that runs is woken up, and the start of another was missed.
+    assert worker_of(hello(9.0, processed=7)).online_since is None
+    worker = worker_of(hello(9.0), beat(20.0, pid=78))
+    assert (worker.online_since, worker.pid) == (None, 78)
 
 
-def test_a_wake_up_of_one_that_runs_is_no_start():
-    awake = told("worker-online", 9.0, processed=7)
-    assert worker_of(awake).online_since is None
-
-
-def test_a_start_that_we_missed_is_not_known():
-    worker = worker_of(told("worker-online", 9.0), beat(20.0, pid=78))
-    assert worker.online_since is None
-    assert worker.pid == 78
-
-
-def test_the_answer_to_a_wake_up_tells_its_process_and_nothing_else():
+def test_the_answer_to_a_wake_up_reports_its_process_and_nothing_else():
     short = beat(12.0, freq=5.0, pid=78)
     del short["processed"], short["active"], short["loadavg"]
+    assert answers_wake_up(from_fields(short))
     worker = worker_of(beat(10.0, processed=5), short)
     assert (worker.pid, worker.freq, worker.processed) == (78, 2.0, 5)
-    assert worker.beats == 1
-    assert worker.local_received == 12.25
+    assert (worker.beats, worker.local_received) == (1, 12.25)
     short["pid"] = None
     assert worker_of(beat(10.0), short).pid == 77
 
 
-def test_its_clock_is_ahead_by_the_least_delay():
-    worker = worker_of(beat(110.0, local_received=10.5), beat(112.0, local_received=14.0))
-    assert worker.skew == 99.5
-    assert Worker("w").skew is None
-
-
-def test_without_heartbeats_tasks_tell_of_its_clock():
-    silent = worker_of(told("task-started", 50.0, local_received=10.0))
-    assert silent.skew == 40.0
-    assert silent.local_received == 10.0
-    beats = worker_of(beat(10.0), told("task-started", 50.0, local_received=11.0))
-    assert beats.skew == -0.25
-    assert beats.local_received == 11.0
-
-
-def test_tasks_it_counted_and_no_event_told_of_are_missed():
+def test_tasks_that_it_counted_and_no_event_reported_are_missed():
     starts = [told("task-started", at, uuid=f"u{at}") for at in (2.0, 4.0)]
-    beats = [beat(at, processed=5) for at in (5.0, 7.0, 9.0)]
-    worker = worker_of(*(beat(1.0), starts[0], beat(3.0, processed=1), starts[1], *beats))
+    later = beats(5.0, 7.0, 9.0, processed=5)
+    worker = worker_of(beat(1.0), starts[0], beat(3.0, processed=1), starts[1], *later)
     assert worker.missed == 3
 
 
-def test_what_celery_does_not_know_is_kept_and_overwrites_nothing():
+def test_a_field_that_celery_does_not_know_is_kept_and_overwrites_nothing():
     odd = {"zone": "eu-1", "alive": False, "take": 5, "__class__": 1, "missed": 9}
     worker = worker_of(beat(10.0, **odd), clock=FakeClock(HEARD))
-    assert worker.zone == "eu-1"
-    assert worker.extra == odd
-    assert isinstance(worker, Worker)
+    assert (worker.zone, worker.extra, type(worker)) == ("eu-1", odd, Worker)
     assert callable(worker.take)
-    assert worker.alive
-    assert worker.missed == 0
-
-
-def test_too_much_of_what_celery_does_not_know_is_not_kept():
+    assert (worker.alive, worker.missed, worker.status(HEARD)) == (True, 0, "online")
     worker = worker_of(beat(10.0, zone="eu-1"), beat(12.0, story="x" * 5000))
     assert worker.extra == {"zone": "eu-1"}
     assert not hasattr(worker, "story")
 
 
-# --- goodbye -----------------------------------------------------------------------
+# --- whether it is there -------------------------------------------------------------
 
 
-def test_who_says_goodbye_is_offline_until_it_comes_back():
+def test_after_its_goodbye_a_worker_is_offline_until_it_comes_back():
     state = State()
-    state.apply([beat(10.0), told("worker-offline", 11.0)])
+    state.apply([beat(10.0), goodbye(11.0)])
     worker = state.workers[WORKER]
-    assert worker.goodbye == 11.0
-    assert worker.heartbeats == []
+    assert (worker.goodbye, worker.heartbeats) == (11.0, [])
     assert worker.status(11.5) == worker.status(1e9) == "offline"
-    state.apply([told("worker-online", 20.0, pid=78)])
-    assert worker.goodbye is None
-    assert worker.status(20.5) == "online"
+    state.apply([hello(20.0, pid=78)])
+    assert (worker.goodbye, worker.status(20.5)) == (None, "online")
+    assert worker_of(goodbye(10.0)).status(10.5) == "offline"
 
 
-def test_the_goodbye_of_its_predecessor_does_not_take_it_offline():
-    worker = worker_of(told("worker-online", 10.0, pid=78), told("worker-offline", 10.1, pid=77))
-    assert worker.status(10.5) == "online"
+START = told("task-started", 10.0)
+MINIMAL = {"type": "worker-heartbeat", "hostname": WORKER}
+ODD_FREQS = (0, -1, None, "often", 1e9, float("nan"), float("inf"), 10**400)
+#: Events, seconds since the last of them, and the status then.
+# fmt: off
+STATUSES = [
+    *(([beat(10.0)], age, status) for age, status in (
+        (-5.0, "online"), (0.0, "online"), (4.0, "online"), (4.1, "late"), (30.0, "late"),
+        (30.1, "gone"), (1e9, "gone"))),
+    # It beats seldom.
+    *(([beat(10.0, freq=60.0)], age, status) for age, status in (
+        (120, "online"), (240, "late"), (241, "gone"))),
+    # A frequency that is none is the usual one, a minute.
+    *(([beat(10.0, freq=odd)], age, status) for odd in ODD_FREQS for age, status in (
+        (100, "online"), (241, "gone"))),
+    # It runs without heartbeats.
+    ([told("task-received", 10.0)], 600, "silent"),
+    ([told("task-received", 10.0)], 601, "gone"),
+    # Events of tasks are signs of life.
+    ([beat(10.0), told("task-received", 39.0)], 3, "online"),
+    # What it began last it may still run, and says nothing meanwhile.
+    ([beat(9.0), told("task-received", 9.5), START], 30, "late"),
+    ([beat(9.0), told("task-received", 9.5), START], 38, "busy?"),
+    ([beat(9.0), START], 601, "gone"),
+    ([beat(9.0), START, told("task-progress", 11.0)], 38, "busy?"),
+    *(([beat(9.0), START, told(kind, 11.0)], 38, "gone")
+      for kind in ("task-succeeded", "task-received", "worker-heartbeat")),
+    # It has beaten while it ran one.
+    ([beat(9.0, active=1), START], 38, "gone"),
+    # Of two processes one may go.
+    ([hello(10.0, pid=78), goodbye(10.1, pid=77)], 0.2, "online"),
+    # A heartbeat that comes after the goodbye that followed it.
+    ([beat(98.0), goodbye(100.0), beat(99.0, local_received=100.5)], 0.5, "offline"),
+    # Other workers say next to nothing in a heartbeat.
+    ([MINIMAL | {"timestamp": at, "local_received": at, "sw_ident": "gocelery"}
+      for at in (10.0, 12.0)], 1.0, "online"),
+    # The clock of its machine is wrong.
+    ([beat(500.0, local_received=100.0)], 1.0, "online"),
+    ([beat(20.0, local_received=100.0)], 20.0, "late"),
+]
+# fmt: on
 
 
-def test_a_goodbye_is_believed_if_we_know_no_process():
-    assert worker_of(told("worker-offline", 10.0)).status(10.5) == "offline"
-
-
-# --- silence -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("age", "status"),
-    [
-        *((-5.0, "online"), (0.0, "online"), (4.0, "online"), (4.1, "late")),
-        *((30.0, "late"), (30.1, "gone"), (1e9, "gone")),
-    ],
-)
-def test_a_worker_is_late_after_two_beats_and_gone_after_half_a_minute(age, status):
-    assert worker_of(beat(10.0)).status(HEARD + age) == status
-
-
-def test_one_that_beats_seldom_is_given_more_time():
-    worker = worker_of(beat(10.0, freq=60.0))
-    assert worker.status(HEARD + 120) == "online"
-    assert worker.status(HEARD + 240) == "late"
-    assert worker.status(HEARD + 241) == "gone"
-
-
-def test_one_without_heartbeats_is_silent_until_it_leaves():
-    worker = worker_of(told("task-received", 10.0))
-    assert worker.status(HEARD + 600) == "silent"
-    assert worker.status(HEARD + 601) == "gone"
-
-
-def test_the_events_of_its_tasks_are_signs_of_life():
-    worker = worker_of(beat(10.0), told("task-received", 39.0))
-    assert worker.status(42.0) == "online"
+@pytest.mark.parametrize(("events", "age", "status"), STATUSES)
+def test_its_status_follows_from_when_its_last_event_came(events, age, status):
+    received = max(event["local_received"] for event in events)
+    assert worker_of(*events).status(received + age) == status
 
 
 def test_how_long_is_too_long_can_be_chosen():
@@ -184,16 +167,15 @@ def test_how_long_is_too_long_can_be_chosen():
     assert worker.status(HEARD + 5.1) == "gone"
 
 
-def test_it_is_alive_by_the_clock_it_was_given():
+def test_it_is_alive_by_the_clock_of_the_state():
     clock = FakeClock(HEARD)
     worker = worker_of(beat(10.0), clock=clock)
-    assert worker.alive
-    assert worker.status_string == "ONLINE"
+    assert (worker.alive, worker.status_string) == (True, "ONLINE")
+    assert repr(worker) == f"<Worker: {WORKER} (ONLINE clock:1000)>"
     clock.now += 10
     assert worker.alive
     clock.now += 30
-    assert not worker.alive
-    assert worker.status_string == "OFFLINE"
+    assert (worker.alive, worker.status_string) == (False, "OFFLINE")
 
 
 @given(st.lists(st.sampled_from(["online", "heartbeat", "offline"]), max_size=8), st.floats(0, 1e6))
@@ -203,72 +185,18 @@ def test_its_status_is_one_of_six_at_any_time(kinds, now):
     assert status in {"online", "late", "busy?", "silent", "offline", "gone"}
 
 
-# --- a new process -----------------------------------------------------------------
-
-
-def lost(*events, pid=77, started=1.0, now=None):
-    """Tell whether a task that was started at a worker is lost after `events`.
-
-    As of the last of them.
-    """
+def test_one_that_beats_once_an_hour_stays_until_it_is_gone_by_that():
     state = State()
-    start = told("task-started", started, pid=pid)
-    events = sorted([*events, start], key=lambda event: event["local_received"])
-    state.apply(events)
-    now = events[-1]["local_received"] if now is None else now
-    return state.tasks[start["uuid"]].lost(now)
+    state.apply([beat(10.0, freq=3600.0)])
+    state.apply(beat(float(at), hostname=OTHER) for at in range(100, 14_000, 100))
+    assert state.workers[WORKER].status(14_000.0) == "late"
+    state.apply([beat(14_500.0, hostname=OTHER)])
+    assert state.workers[WORKER].status(14_500.0) == "gone"
+    state.apply([beat(15_000.0, hostname=OTHER)])
+    assert WORKER not in state.workers
 
 
-def beats(*times, **fields):
-    return [beat(at, **fields) for at in times]
-
-
-def test_a_count_that_goes_back_is_another_process_with_the_same_pid():
-    assert lost(beat(0.5, processed=900), beat(11.0))
-    assert not lost(beat(0.5, processed=900), beat(11.0, processed=900))
-
-
-def test_what_the_new_process_begins_is_not_lost():
-    assert not lost(beat(0.5, processed=900), *beats(11.0, 13.0), started=12.0)
-
-
-@pytest.mark.parametrize("pid", [77, 78])
-def test_who_says_hello_has_started_then(pid):
-    assert lost(beat(0.5), told("worker-online", 3.0, pid=pid))
-    assert not lost(beat(0.5), told("worker-online", 1.0, pid=pid), started=2.0, pid=pid)
-
-
-def test_another_pid_takes_over_when_the_one_before_misses_its_beats():
-    assert not lost(beat(0.5), beat(2.5, pid=78))
-    assert lost(beat(0.5), *beats(2.5, 4.5, 6.5, pid=78))
-
-
-def test_the_pid_of_a_child_is_no_restart():
-    assert not lost(beat(0.5), *beats(2.5, 4.5, 6.5), pid=4321)
-    assert not lost(beat(0.5, pid=None), beat(2.5, pid=None), pid=4321)
-    assert lost(beat(0.5), *beats(2.5, 4.5, 6.5, pid=78), pid=4321)
-
-
-def test_a_heartbeat_without_a_pid_is_of_the_process_we_know():
-    assert not lost(beat(0.5), *beats(2.5, 4.5, 6.5, pid=None), beat(8.5))
-    assert not lost(beat(0.5, pid=None), *beats(2.5, 4.5, 6.5))
-
-
-@pytest.mark.parametrize("processed", ["12", None, -1, 1e300, True])
-def test_a_count_that_is_none_proves_nothing(processed):
-    assert not lost(beat(0.5, processed=9), beat(2.5, processed=processed))
-
-
-def test_a_reconnect_is_no_restart():
-    back = told("worker-online", 4.5, processed=5)
-    assert not lost(beat(0.5, processed=5), told("worker-offline", 4.0), back)
-
-
-def test_after_its_goodbye_a_process_has_time_to_end_what_it_runs():
-    other = beats(*range(3, 45, 2), pid=78, processed=1)
-    goodbye = told("worker-offline", 2.0)
-    assert not lost(beat(0.5), goodbye, *other, now=30.0)
-    assert lost(beat(0.5), goodbye, *other, now=40.0)
+# --- its processes -------------------------------------------------------------------
 
 
 def two(*times, gap=1.0):
@@ -280,50 +208,75 @@ def two(*times, gap=1.0):
     ]
 
 
-def test_two_processes_of_one_name_both_have_their_tasks():
-    events = two(0.5, 2.5, 4.5)
-    for end in range(2, len(events) + 1):
-        assert not lost(*events[:end])
-        assert not lost(*events[:end], pid=78, started=1.2)
+LATER = beats(2.5, 4.5, 6.5, pid=78)
+REST = beats(*range(5, 15, 2), pid=78, processed=5)
+OTHERS = beats(*range(3, 45, 2), pid=78, processed=1)
+SAME_PID = [
+    each
+    for n in range(4)
+    for each in (beat(0.5 + 2 * n, processed=900 + n), beat(1.5 + 2 * n, processed=n))
+]
+#: Events of a worker, the pid and the start of a task on it, and whether that is lost.
+# fmt: off
+RESTARTS = {
+    "a count that goes back is another process": (
+        [beat(0.5, processed=900), beat(11.0)], 77, 1.0, True),
+    "a count that stays is none": (
+        [beat(0.5, processed=900), beat(11.0, processed=900)], 77, 1.0, False),
+    "the new process has its own tasks": (
+        [beat(0.5, processed=900), *beats(11.0, 13.0)], 77, 12.0, False),
+    "a hello of the same pid": ([beat(0.5), hello(3.0)], 77, 1.0, True),
+    "a hello of another pid": ([beat(0.5), hello(3.0, pid=78)], 77, 1.0, True),
+    "a task after the hello": ([beat(0.5), hello(1.0)], 77, 2.0, False),
+    "a task after the hello of another": ([beat(0.5), hello(1.0, pid=78)], 78, 2.0, False),
+    "another pid that beats once": ([beat(0.5), beat(2.5, pid=78)], 77, 1.0, False),
+    "another pid while this one misses its beats": ([beat(0.5), *LATER], 77, 1.0, True),
+    "the pid of a child": ([beat(0.5), *beats(2.5, 4.5, 6.5)], 4321, 1.0, False),
+    "the pid of a child, of none": (beats(0.5, 2.5, pid=None), 4321, 1.0, False),
+    "the pid of a child of a process that went": ([beat(0.5), *LATER], 4321, 1.0, True),
+    "a heartbeat without a pid": (
+        [beat(0.5), *beats(2.5, 4.5, 6.5, pid=None), beat(8.5)], 77, 1.0, False),
+    "a pid after heartbeats without": (
+        [beat(0.5, pid=None), *beats(2.5, 4.5, 6.5)], 77, 1.0, False),
+    **{f"a count of {odd} proves nothing": (
+        [beat(0.5, processed=9), beat(2.5, processed=odd)], 77, 1.0, False)
+       for odd in ("12", None, -1, 1e300, True)},
+    "a reconnect": (
+        [beat(0.5, processed=5), goodbye(4.0), hello(4.5, processed=5)], 77, 1.0, False),
+    "soon after its goodbye it may run": ([beat(0.5), goodbye(2.0), *OTHERS[:13]], 77, 1.0, False),
+    "long after its goodbye it does not": ([beat(0.5), goodbye(2.0), *OTHERS], 77, 1.0, True),
+    "the one of two that goes on": ([*two(0.5, 2.5), *REST], 78, 1.2, False),
+    "the one of two that died": ([*two(0.5, 2.5), *REST], 77, 1.0, True),
+    "two of the same pid, as in containers": (SAME_PID, 77, 1.0, False),
+    **{f"one of two, after {end} heartbeats": (two(0.5, 2.5, 4.5)[:end], pid, started, False)
+       for end in range(2, 7) for pid, started in ((77, 1.0), (78, 1.2))},
+}
+# fmt: on
 
 
-def test_two_processes_of_one_name_are_counted_when_both_have_come_again():
+@pytest.mark.parametrize(
+    ("events", "pid", "started", "lost"), RESTARTS.values(), ids=list(RESTARTS)
+)
+def test_a_task_is_lost_with_the_process_that_had_it(events, pid, started, lost):
+    state = State()
+    events = [*events, told("task-started", started, pid=pid)]
+    state.apply(sorted(events, key=lambda event: event["local_received"]))
+    now = max(event["local_received"] for event in events)
+    assert state.tasks[UUID].lost(now) is lost
+
+
+def test_processes_of_one_name_are_counted_when_they_have_come_again():
     worker = worker_of(*two(0.5, 2.5))
-    assert worker.processes(3.75) == 2
-    assert worker.status(3.75) == "online"
+    assert (worker.processes(3.75), worker.status(3.75)) == (2, "online")
     assert worker_of(beat(0.5), beat(2.5)).processes(2.75) == 1
     assert worker_of(beat(0.5), beat(2.5, pid=78)).processes(2.75) == 1
     assert worker_of(told("task-started", 1.0)).processes(1.25) == 0
-
-
-def test_three_processes_of_one_name_are_three():
-    third = [beat(at, pid=79) for at in (1.8, 3.8)]
-    events = sorted([*two(0.5, 2.5), *third], key=lambda event: event["timestamp"])
-    assert worker_of(*events).processes(4.0) == 3
-
-
-def test_of_two_processes_one_dies_and_its_tasks_are_lost():
-    rest = beats(*range(5, 15, 2), pid=78, processed=5)
-    worker = worker_of(*two(0.5, 2.5), *rest)
-    assert worker.processes(13.25) == 1
-    assert lost(*two(0.5, 2.5), *rest)
-    assert not lost(*two(0.5, 2.5), *rest, pid=78, started=1.2)
-
-
-def test_two_processes_may_have_the_same_pid_as_in_containers():
-    both = [
-        each
-        for n in range(4)
-        for each in (beat(0.5 + 2 * n, processed=900 + n), beat(1.5 + 2 * n, processed=n))
-    ]
-    assert worker_of(*both).processes(7.75) == 2
-    assert not lost(*both)
-
-
-def test_one_of_two_that_says_goodbye_leaves_the_other_online():
-    worker = worker_of(*two(0.5, 2.5), told("worker-offline", 4.0), beat(4.5, pid=78))
-    assert worker.status(4.75) == "online"
-    assert worker.processes(4.75) == 1
+    assert worker_of(*SAME_PID).processes(7.75) == 2
+    assert worker_of(*two(0.5, 2.5), *REST).processes(13.25) == 1
+    third = [*two(0.5, 2.5), *beats(1.8, 3.8, pid=79)]
+    assert worker_of(*sorted(third, key=lambda event: event["timestamp"])).processes(4.0) == 3
+    worker = worker_of(*two(0.5, 2.5), goodbye(4.0), beat(4.5, pid=78))
+    assert (worker.status(4.75), worker.processes(4.75)) == ("online", 1)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
@@ -331,30 +284,24 @@ def test_one_of_two_that_says_goodbye_leaves_the_other_online():
 def test_a_goodbye_and_a_hello_count_by_their_own_times(order, pid):
     state = State()
     events = [
-        told("worker-offline", 99.0, processed=5),
-        told("worker-online", 100.0, pid=pid),
+        goodbye(99.0, processed=5),
+        hello(100.0, pid=pid),
         told("task-started", 101.0, pid=pid),
     ]
-    for number, at in enumerate(order):
-        state.apply([{**events[at], "local_received": 102.0 + number / 10}])
+    state.apply(
+        {**events[at], "local_received": 102.0 + number / 10} for number, at in enumerate(order)
+    )
+    assert state.workers[WORKER].status(102.5) == "online"
     state.apply([beat(103.0, pid=pid, processed=1)])
     assert state.workers[WORKER].status(103.5) == "online"
     assert not state.tasks[UUID].lost(103.5)
-
-
-def test_a_goodbye_that_comes_before_the_last_heartbeat_of_its_process_holds():
-    worker = worker_of(
-        *(beat(98.0), told("worker-offline", 100.0)), beat(99.0, local_received=100.5)
-    )
-    assert worker.status(101.0) == "offline"
 
 
 @given(
     st.permutations(
         [
             *beats(1.0, 3.0, processed=7),
-            told("worker-offline", 4.0),
-            told("worker-online", 9.0, pid=78),
+            *(goodbye(4.0), hello(9.0, pid=78)),
             *beats(11.0, 13.0, pid=78),
         ]
     )
@@ -363,103 +310,35 @@ def test_in_whatever_order_they_come_the_process_that_began_last_is_online(event
     events = [{**event, "local_received": 14.0} for event in events]
     last = beat(15.0, pid=78, processed=0)
     assert worker_of(*events, last).status(15.5) == "online"
-    assert worker_of(*events, last, told("worker-offline", 16.0, pid=78)).goodbye == 16.0
+    assert worker_of(*events, last, goodbye(16.0, pid=78)).goodbye == 16.0
 
 
-# --- one that runs a task and says nothing -------------------------------------------
+# --- Celery's names ------------------------------------------------------------------
 
 
-def test_one_whose_last_word_was_the_start_of_a_task_may_be_busy():
-    worker = worker_of(beat(10.0), told("task-received"), told("task-started", 10.5))
-    assert worker.status(10.75 + 30) == "late"
-    assert worker.status(10.75 + 38) == "busy?"
-    assert worker.status(10.75 + 601) == "gone"
-
-
-@pytest.mark.parametrize("kind", ["task-succeeded", "task-received", "worker-heartbeat"])
-def test_one_that_said_something_since_is_gone(kind):
-    worker = worker_of(beat(10.0), told("task-started", 10.5), told(kind, 11.0))
-    assert worker.status(50.0) == "gone"
-
-
-def test_progress_of_a_task_is_not_its_end():
-    events = (told("task-started", 10.5), told("task-progress", 11.0))
-    assert worker_of(beat(10.0), *events).status(50.0) == "busy?"
-
-
-def test_one_that_beats_while_it_runs_tasks_is_gone_when_it_is_silent():
-    events = (beat(10.0, active=1), told("task-started", 10.5))
-    assert worker_of(*events).status(50.0) == "gone"
-
-
-# --- impolite ones -----------------------------------------------------------------
-
-
-def test_a_heartbeat_that_tells_next_to_nothing_counts():
-    minimal = {"type": "worker-heartbeat", "hostname": WORKER, "timestamp": 10}
-    worker = worker_of({**minimal, "sw_ident": "gocelery"}, {**minimal, "timestamp": 12})
-    assert worker.status(13.0) == "online"
-    assert worker.beats == 2
-
-
-@pytest.mark.parametrize("freq", [0, -1, None, "often", 1e9, float("nan"), float("inf"), 10**400])
-def test_a_frequency_that_is_none_is_the_usual_one(freq):
-    worker = worker_of(beat(10.0, freq=freq))
-    assert worker.status(HEARD + 100) == "online"
-    assert worker.status(HEARD + 241) == "gone"
-
-
-def test_one_that_beats_once_an_hour_stays_until_it_is_gone_by_that():
-    state = State()
-    state.apply([beat(10.0, freq=3600.0)])
-    for at in range(100, 14_000, 100):
-        state.apply([beat(float(at), hostname=OTHER)])
-    assert state.workers[WORKER].status(14_000.0) == "late"
-    state.apply([beat(14_500.0, hostname=OTHER)])
-    assert state.workers[WORKER].status(14_500.0) == "gone"
-    state.apply([beat(15_000.0, hostname=OTHER)])
-    assert WORKER not in state.workers
-
-
-# --- Celery's names ----------------------------------------------------------------
-
-
-def test_it_is_who_its_hostname_says():
+def test_it_is_identified_by_its_hostname():
     worker = Worker(WORKER, pid=1)
     assert worker == Worker(WORKER, pid=2)
     assert worker != Worker(OTHER)
     assert worker != WORKER
     assert len({worker, Worker(WORKER), Worker(OTHER)}) == 2
-    assert worker.id == f"{WORKER}.1"
 
 
-def test_it_is_made_with_the_arguments_of_celery():
-    arguments = (WORKER, 7, 2.0, [1.0], 9, 1, 2, [0.5], "celery", "5", "Linux")
+@pytest.mark.parametrize(
+    "arguments", [(), (WORKER, 7, 2.0, [1.0], 9, 1, 2, [0.5], "celery", "5", "Linux")]
+)
+def test_it_is_made_with_the_arguments_and_defaults_of_celery(arguments):
     ours, theirs = Worker(*arguments), celery.events.state.Worker(*arguments)
-    assert Worker._fields == theirs._fields
-    for name in (*theirs._fields, "id", "heartbeat_expires", "status_string"):
+    assert ours.hostname == (theirs.hostname or "")
+    for name in (*set(theirs._fields) - {"hostname"}, "status_string"):
         assert getattr(ours, name) == getattr(theirs, name)
-    assert ours.local_received == 1.0
+    if arguments:
+        assert (ours.id, ours.heartbeat_expires) == (theirs.id, theirs.heartbeat_expires)
+    ours.update({"freq": 5.0}, active=3)
+    assert (ours.freq, ours.active) == (5.0, 3)
 
 
-def test_one_of_nothing_has_the_defaults_of_celery():
-    ours, theirs = Worker(), celery.events.state.Worker()
-    for name in set(theirs._fields) - {"hostname"}:
-        assert getattr(ours, name) == getattr(theirs, name)
-
-
-def test_its_repr_names_it_and_says_whether_it_is_there():
-    worker = worker_of(beat(10.0), clock=FakeClock(HEARD))
-    assert repr(worker) == f"<Worker: {WORKER} (ONLINE clock:1000)>"
-
-
-def test_update_sets_attributes():
-    worker = Worker(WORKER)
-    worker.update({"freq": 5.0}, active=3)
-    assert (worker.freq, worker.active) == (5.0, 3)
-
-
-def test_the_method_event_takes_an_event_in():
+def test_the_method_event_applies_an_event():
     worker = Worker(WORKER)
     worker.event("online", 10.0, HEARD, {"freq": 2.0, "pid": 9})
     assert (worker.pid, worker.freq, worker.heartbeats) == (9, 2.0, [HEARD])
@@ -467,26 +346,20 @@ def test_the_method_event_takes_an_event_in():
     assert worker.status(11.5) == "offline"
     worker.event(None, 12.0, 12.25)
     assert worker.local_received == 12.25
-
-
-def test_the_method_event_survives_what_nobody_should_send():
-    nameless = Worker("")
+    nameless, odd = Worker(""), Worker(WORKER)
     nameless.event("heartbeat", None, None, {"pid": 5})
     assert nameless.pid is None
-    worker = Worker(WORKER)
-    worker.event("odd", None, None, {"pid": "x", "freq": [], "loadavg": {"a": 1}})
-    assert (worker.pid, worker.freq, worker.loadavg) == (None, 60, None)
+    odd.event("odd", None, None, {"pid": "x", "freq": [], "loadavg": {"a": 1}})
+    assert (odd.pid, odd.freq, odd.loadavg) == (None, 60, None)
 
 
-def test_a_worker_known_from_its_tasks_has_heartbeats_as_cameras_expect():
-    worker = worker_of(told("task-started", 10.0, uuid="u"))
-    assert worker.heartbeats == [HEARD]
+def test_events_of_its_tasks_are_heartbeats_as_cameras_expect():
+    started = told("task-started", 10.0, uuid="u")
+    worker = worker_of(started)
+    assert (worker.heartbeats, worker.beats) == ([HEARD], 0)
     assert worker.heartbeat_expires > HEARD
-    assert worker.beats == 0
-    worker = worker_of(beat(8.0), told("task-started", 10.0, uuid="u"))
-    assert worker.heartbeats == [8.25, HEARD]
-    worker = worker_of(beat(8.0), beat(12.0), told("worker-offline", 13.0))
-    assert worker.heartbeats == []
+    assert worker_of(beat(8.0), started).heartbeats == [8.25, HEARD]
+    assert worker_of(*beats(8.0, 12.0), goodbye(13.0)).heartbeats == []
 
 
 @pytest.mark.parametrize("freq", [2.0, 60])
@@ -494,22 +367,17 @@ def test_a_heartbeat_expires_when_celery_says_so(freq):
     theirs = celery.events.state.heartbeat_expires
     assert heartbeat_expires(100.0, freq) == theirs(100.0, freq)
     assert heartbeat_expires(100.0, freq, 300) == theirs(100.0, freq, 300)
-    worker = worker_of(beat(10.0, freq=freq))
-    assert worker.heartbeat_expires == theirs(HEARD, freq)
+    assert worker_of(beat(10.0, freq=freq)).heartbeat_expires == theirs(HEARD, freq)
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def pickled_with(protocol):
+    return lambda worker: pickle.loads(pickle.dumps(worker, protocol))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, *map(pickled_with, range(6))])
 def test_a_copy_of_it_is_like_it(copied):
-    worker = worker_of(told("worker-online", 10.0, zone="eu"))
+    worker = worker_of(hello(10.0, zone="eu"))
     twin = copied(worker)
     assert twin is not worker
-    for name in (*Worker._fields, "online_since", "skew", "beats", "zone"):
-        assert getattr(twin, name) == getattr(worker, name)
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_it_can_be_pickled(protocol):
-    worker = worker_of(told("worker-online", 10.0, zone="eu"))
-    twin = pickle.loads(pickle.dumps(worker, protocol))
-    for name in (*Worker._fields, "online_since", "skew", "liveness", "zone"):
+    for name in (*Worker._fields, "online_since", "skew", "beats", "liveness", "zone"):
         assert getattr(twin, name) == getattr(worker, name)
