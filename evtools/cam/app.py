@@ -1,10 +1,8 @@
 """evcam: from a source through the state to a camera."""
 
 import gc
-import signal
 from collections.abc import Callable
 from contextlib import ExitStack
-from types import FrameType
 from typing import Final
 
 from evtools.cam.camera import Camera
@@ -12,44 +10,17 @@ from evtools.cam.daemon import Notifier
 from evtools.cam.health import Health, adopt
 from evtools.cam.http import Address, HTTPServer
 from evtools.cam.loader import Loaded, load_camera
-from evtools.cam.loop import Loop, make, make_state
+from evtools.cam.loop import Loop, Signals, make, make_state
 from evtools.cam.options import CamOptions
-from evtools.cam.schedule import CameraThread, rate
-from evtools.cam.status import Counters
+from evtools.cam.schedule import CameraThread, Counters, rate
 from evtools.clock import Clock, SystemClock
 from evtools.errors import UsageError
-from evtools.signals import EndingSignals
 from evtools.transport import ConnectionSettings, EventReceiver, Notice, connect
 from evtools.transport.receiver import open_live
 from evtools.transport.recording.reader import RecordingReader
 
 #: Of the garbage collector, by generation: events and tasks have no cycles.
 _COLLECT_AFTER: Final = (50_000, 20, 100)
-#: The flags that signals set.
-_FLAGS: Final = {
-    signal.SIGHUP: "reopen_wanted",
-    signal.SIGUSR1: "dump_wanted",
-    signal.SIGUSR2: "shot_wanted",
-}
-
-
-class Signals(EndingSignals):
-    """Turn signals into flags that the main loop looks at and resets.
-
-    INT and TERM ask for a last snapshot and the end.  HUP asks to open logs and outputs
-    anew and to read the settings file again, USR1 for the counters and the stacks of all
-    threads in the log, USR2 for a snapshot now.
-    """
-
-    def __init__(self, end: Callable[[], None], clock: Clock) -> None:
-        super().__init__(end, clock)
-        self.reopen_wanted = False
-        self.dump_wanted = False
-        self.shot_wanted = False
-        self.handlers |= dict.fromkeys(_FLAGS, self._set_flag)
-
-    def _set_flag(self, number: int, _frame: FrameType | None) -> None:
-        setattr(self, _FLAGS[signal.Signals(number)], True)
 
 
 def run(

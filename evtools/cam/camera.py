@@ -4,7 +4,6 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
 from evtools.cam.schedule import Timer, TokenBucket, rate
@@ -35,9 +34,6 @@ class Signal:
         #: Senders with what returns a receiver, or None if that is no more.
         self._receivers: list[tuple[Any, Callable[[], Receiver | None]]] = []
 
-    def __repr__(self) -> str:
-        return f"<Signal: {self.name}>"
-
     def connect(
         self,
         receiver: Receiver | None = None,
@@ -52,13 +48,10 @@ class Signal:
         """
         if receiver is None:
             return lambda function: self.connect(function, sender, weak, **kwargs)
-        reference: Callable[[], Receiver | None]
-        if not weak:
-            reference = partial(_same, receiver)
-        elif hasattr(receiver, "__self__") and hasattr(receiver, "__func__"):
-            reference = weakref.WeakMethod(receiver)
-        else:
-            reference = weakref.ref(receiver)
+        reference: Callable[[], Receiver | None] = lambda: receiver  # noqa: E731
+        if weak:
+            is_method = hasattr(receiver, "__self__") and hasattr(receiver, "__func__")
+            reference = (weakref.WeakMethod if is_method else weakref.ref)(receiver)
         with self._lock:
             known = [held() for wanted, held in self._receivers if wanted is sender]
             if receiver not in known:
@@ -80,13 +73,9 @@ class Signal:
         """Call the receivers; return them with what they returned or raised."""
         with self._lock:
             self._receivers = [pair for pair in self._receivers if pair[1]() is not None]
-            found = [
-                held() for wanted, held in self._receivers if wanted is None or wanted is sender
-            ]
+            held = [held for wanted, held in self._receivers if wanted is None or wanted is sender]
         responses = []
-        for receiver in found:
-            if receiver is None:
-                continue
+        for receiver in filter(None, [each() for each in held]):
             try:
                 response = receiver(signal=self, sender=sender, **named)
             except Exception as error:
@@ -94,10 +83,6 @@ class Signal:
                 response = error
             responses.append((receiver, response))
         return responses
-
-
-def _same(receiver: Receiver) -> Receiver:
-    return receiver
 
 
 class Polaroid:
@@ -171,12 +156,13 @@ class Polaroid:
 
     def capture(self) -> None:
         """Take a snapshot while no event is processed, if the rate allows it."""
-        self.state.freeze_while(self._shoot)
 
-    def _shoot(self) -> None:
-        # A subclass's own, as Celery's, returns nothing.
-        if self.shutter() is not False and self.clear_after:
-            self.state.clear()
+        def shoot() -> None:
+            # A subclass's own, as Celery's, returns nothing.
+            if self.shutter() is not False and self.clear_after:
+                self.state.clear()
+
+        self.state.freeze_while(shoot)
 
     def may_shoot(self) -> bool:
         """Return whether `maxrate` allows a snapshot, which it then counts as taken."""
@@ -214,16 +200,8 @@ class Camera(Polaroid):
     Until evtools 0.2, `snapshot` and `write` may also be named `expose` and `develop`.
     """
 
-    def __init__(
-        self,
-        state: State,
-        freq: float = 1.0,
-        maxrate: str | float | None = None,
-        cleanup_freq: float = 3600.0,
-        timer: Any = None,
-        app: Any = None,
-    ) -> None:
-        super().__init__(state, freq, maxrate, cleanup_freq, timer, app)
+    def __init__(self, state: State, *args: Any, **standard: Any) -> None:
+        super().__init__(state, *args, **standard)
         self.clock: Clock = SystemClock()
         self._sequence = SnapshotSequence(state.workers)
         # Two snapshots at a time would be written in any order.

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from evtools.cam.http import Address, HTTPServer, Request, Response
 from evtools.cam.metrics import Family, own_families, scrape
-from evtools.cam.status import Counters
+from evtools.cam.schedule import Counters
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError
 from evtools.state import Worker

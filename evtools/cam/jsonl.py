@@ -9,8 +9,7 @@ from typing import Any, Final, Literal
 
 from evtools.cam.camera import Bytes, Camera, Seconds
 from evtools.cam.database.schema import clean, clean_end
-from evtools.cam.snapshot import Changes, PendingChanges, SnapshotInfo
-from evtools.cam.steps import STEPS, Steps
+from evtools.cam.snapshot import STEPS, Changes, PendingChanges, SnapshotInfo, Steps
 from evtools.errors import OutputError, UsageError
 from evtools.state import Attempt, Change, State, Task, Worker
 from evtools.transport.recording.writer import RecordingWriter

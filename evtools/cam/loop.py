@@ -1,27 +1,35 @@
-"""evcam's main loop: events into the state, signals, signs of life, the end."""
+"""evcam's main loop: events into the state, signals, signs of life, reports, the end."""
 
+import json
 import logging
 import math
+import signal
 import sys
-from collections.abc import Callable, Iterator
-from datetime import tzinfo
-from typing import Any, Final, Protocol
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from types import FrameType
+from typing import Any, Final
+
+from msgspec import UNSET
 
 from evtools.cam.camera import Camera, snapshot_of
 from evtools.cam.daemon import Notifier
 from evtools.cam.log import FailureLog
 from evtools.cam.options import CamOptions
-from evtools.cam.schedule import CameraThread
+from evtools.cam.schedule import CameraThread, Counters
 from evtools.cam.snapshot import SnapshotSequence, dry_run, summary
-from evtools.cam.status import Counters, StatusReporter
 from evtools.clock import Clock
 from evtools.errors import BrokerUnavailable, EvtoolsError
 from evtools.filters import all_of, compile_filter
-from evtools.state import Change, State
-from evtools.text import human_duration
-from evtools.transport import Source
-from evtools.transport.recording.reader import received
-from evtools.wire import GAP, EventFields, Joiner, from_fields
+from evtools.signals import EndingSignals
+from evtools.state import OTHERS, State
+from evtools.text import human_duration, sanitize
+from evtools.transport import Notice, Source
+from evtools.transport.source import SilenceHint
+from evtools.wire import Event, Gap, Joiner
 from evtools.wire.redact import redactor
 
 _log = logging.getLogger(__name__)
@@ -34,50 +42,64 @@ STUCK_AFTER: Final = 120.0
 _LONG: Final = 30.0
 _STATUS_EVERY: Final = 5.0
 EXIT_OK, EXIT_FAILED = 0, 1
-#: The end of the year 9999, in UTC epoch seconds: no honest recording is later.
-_LATEST: Final = 253_402_300_800.0
+#: Types of event that are counted apart; senders choose their names.
+_TYPES_MAX: Final = 200
+_FLAGS: Final = {
+    signal.SIGHUP: "reopen_wanted",
+    signal.SIGUSR1: "dump_wanted",
+    signal.SIGUSR2: "shot_wanted",
+}
+
+
+class Signals(EndingSignals):
+    """Turn signals into flags that the main loop looks at and resets.
+
+    INT and TERM ask for a last snapshot and the end.  HUP asks to open logs and outputs
+    anew and to read the settings file again, USR1 for the counters and the stacks of all
+    threads in the log, USR2 for a snapshot now.
+    """
+
+    def __init__(self, end: Callable[[], None], clock: Clock) -> None:
+        super().__init__(end, clock)
+        self.reopen_wanted = self.dump_wanted = self.shot_wanted = False
+        self.handlers |= dict.fromkeys(_FLAGS, self._set_flag)
+
+    def _set_flag(self, number: int, _frame: FrameType | None) -> None:
+        setattr(self, _FLAGS[signal.Signals(number)], True)
 
 
 class EventFilter:
-    """Redact events, and drop those of tasks that do not match all filters.
+    """Redact events, and drop those of tasks that do not match all filters of `options`.
 
     An event of a task is matched with the fields of earlier events of that task.  Events of
     workers always pass, as tasks mean little without them.  Raise FilterError or UsageError
     for invalid filters and patterns.
     """
 
-    def __init__(
-        self,
-        filters: tuple[str, ...] = (),
-        redact: tuple[str, ...] = (),
-        *,
-        zone: tzinfo,
-        now: Callable[[], float],
-    ) -> None:
-        texts = [text for text in filters if text.strip()]
-        compiled = [compile_filter(text, zone=zone, now=now) for text in texts]
+    def __init__(self, options: CamOptions, *, now: Callable[[], float]) -> None:
+        texts = [text for text in options.filters if text.strip()]
+        compiled = [compile_filter(text, zone=options.zone, now=now) for text in texts]
         self._filter = all_of(*compiled) if compiled else None
-        self._redact = redactor(redact)
+        self._redact = redactor(options.redact)
         self._joiner = Joiner()
         self._asked = self._passed = 0
 
-    def apply(self, events: list[EventFields]) -> list[EventFields]:
-        """Return the events that pass, which are redacted in place."""
+    def apply(self, events: list[Event]) -> list[Event]:
+        """Return the events that pass, masked."""
         if self._redact is not None:
-            for fields in events:
-                self._redact(fields)
+            events = list(map(self._redact.of_event, events))
         if self._filter is None:
             return events
-        typed = [from_fields(event) for event in events]
-        self._joiner.join(typed)
-        passed: list[EventFields] = []
-        for event, fields in zip(typed, events, strict=True):
+        # What evdump recorded is joined already.
+        self._joiner.join([event for event in events if event.known is UNSET])
+        passed: list[Event] = []
+        for event in events:
             if event.type.startswith("task-"):
                 self._asked += 1
                 if not self._filter.matches(event):
                     continue
                 self._passed += 1
-            passed.append(fields)
+            passed.append(event)
         return passed
 
     def notes(self) -> list[str]:
@@ -92,50 +114,179 @@ class ReplayClock:
     """A clock that shows when the current event of a recording was received.
 
     However fast a recording is replayed, its snapshots are as many and as far apart as they
-    would have been then.  It never goes back.
+    would have been then.  It never goes back, and is 0 before the first event.
     """
 
     def __init__(self) -> None:
-        self._now = -math.inf
+        self._now = 0.0
 
     def wall(self) -> float:
-        """Return UTC epoch seconds; 0 before the first event."""
-        return max(self._now, 0.0)
+        return self._now
 
     def monotonic(self) -> float:
-        return self.wall()
+        return self._now
 
     def move(self, moment: float) -> None:
         self._now = max(self._now, moment)
 
     def pieces(
-        self, events: list[EventFields], due: Callable[[], float]
-    ) -> Iterator[tuple[list[EventFields], float]]:
+        self, events: list[Event], due: Callable[[], float]
+    ) -> Iterator[tuple[list[Event], float]]:
         """Cut events where something is due, according to `due()`, and where time begins.
 
         Yield the events of a piece, and the moment to move to once they are applied.
         """
         begin, now = 0, self._now
-        until = due() if now > -math.inf else now
+        until = due() if now else 0.0
         for index, event in enumerate(events):
-            moment = received(event)
-            if moment is None or not now < moment < _LATEST:
+            moment = event.local_received
+            if moment <= now:
                 continue
             now = moment
             if now >= until:
                 yield events[begin:index], now
                 begin, until = index, due()
         if begin < len(events):
-            yield events[begin:], max(now, 0.0)
+            yield events[begin:], now
 
 
-class Flags(Protocol):
-    """The wishes that signals express."""
+class StatusReporter:
+    """Keep the counters of the stream and of the state, and report on them.
 
-    ending: bool
-    reopen_wanted: bool
-    dump_wanted: bool
-    shot_wanted: bool
+    `sequence` is notified of the connection.  `why` is the reason for having none.
+    """
+
+    def __init__(
+        self,
+        options: CamOptions,
+        counters: Counters,
+        state: State,
+        sequence: SnapshotSequence,
+        clock: Clock,
+    ) -> None:
+        self._options = options
+        self._counters = counters
+        self._state = state
+        self._sequence = sequence
+        self._clock = clock
+        self.why = "no connection"
+        self._retries = 0
+        self._updated: float | None = None
+        self._events_then = 0
+        self._worst_lag: float | None = None
+        self._hint: SilenceHint | None = None
+        self._reported: set[str] = set()
+
+    def notice(self, notice: Notice) -> None:
+        """Apply a notice of the source; of many retries in a row log the 1st, 2nd, 4th, ..."""
+        if notice.kind in {"listening", "restored"}:
+            self._counters.connected = True
+            self._sequence.subscribed(self._clock.wall())
+            self._retries, self.why = 0, "no connection"
+            words = "listening on" if notice.kind == "listening" else "connected again:"
+            _log.info("%s %s", words, notice.text)
+        elif notice.kind == "lost":
+            self._counters.connected = False
+            self._sequence.lost()
+            self.why = notice.text
+            _log.warning("connection lost: %s", notice.text)
+        elif notice.kind == "ended" and notice.text:
+            _log.warning("%s", notice.text)
+        elif notice.kind == "retry":
+            error = notice.text.rpartition("; trying again")[0] or notice.text
+            self._retries = self._retries + 1 if error == self.why else 1
+            self.why = error
+            if self._retries & (self._retries - 1) == 0:
+                _log.warning("%s", notice.text)
+
+    def count(self, events: Sequence[Event]) -> None:
+        """Count events that were applied to the state, one at least."""
+        counters, known = self._counters, self._counters.events_by_type
+        types = Counter([event.type for event in events])
+        counters.gaps += types.pop(Gap.type, 0)
+        for kind, number in types.items():
+            name = kind if kind in known or len(known) < _TYPES_MAX else OTHERS
+            known[name] = known.get(name, 0) + number
+        counters.events += types.total()
+        last = events[-1]
+        received = float(last.local_received)
+        if not received:  # a bare event without any time
+            return
+        counters.last_event_at = received
+        if "worker-heartbeat" in types:
+            counters.last_heartbeat_at = received
+        worker = self._state.workers.get(last.hostname)
+        if worker is not None and worker.skew is not None and last.timestamp is not None:
+            lag = max(0.0, received - last.timestamp + worker.skew)
+            self._worst_lag = max(lag, self._worst_lag or 0.0)
+
+    def update(self, now: float) -> None:
+        """Update the rates and the counters of the state; `now` is by the monotonic clock."""
+        counters, state = self._counters, self._state
+        then, self._updated = self._updated, now
+        if then is not None and now > then:
+            counters.events_per_second = (counters.events - self._events_then) / (now - then)
+        self._events_then = counters.events
+        counters.lag, self._worst_lag = self._worst_lag, None
+        workers = list(state.workers.values())
+        counters.tasks, counters.workers = len(state.tasks), len(workers)
+        counters.workers_alive = sum(worker.alive for worker in workers)
+        counters.evicted = state.evicted
+        counters.nameless = state.nameless
+
+    def line(self) -> str:
+        """Return the status in one line."""
+        counters, replays = self._counters, self._options.read
+        if not counters.connected and not replays:
+            return f"waiting for broker: {self.why}"
+        last = "no snapshot yet"
+        if counters.last_success_at is not None:
+            ago = self._clock.wall() - counters.last_success_at
+            last = f"last snapshot {human_duration(ago)} ago"
+        return (
+            f"{'replaying' if replays else 'connected'}, "
+            f"{counters.events_per_second:.0f} ev/s, "
+            f"{counters.workers_alive} workers, {last}, "
+            f"{counters.failures_in_row} failures"
+        )
+
+    def dump(self, source: Source) -> None:
+        """Log all counters, and the stacks of all threads."""
+        statistics = asdict(source.statistics())
+        defects = statistics.pop("defects")
+        malformed = {defect["kind"]: defect["count"] for defect in defects}
+        counters = {**statistics, **asdict(self._counters), "malformed": malformed}
+        _log.warning("counters: %s", json.dumps(counters))
+        _log.warning("stacks:\n%s", stacks())
+
+    def log_problems(self, source: Source) -> None:
+        """Log each kind of malformed input once, and once that nothing comes at all."""
+        if not self._options.read:
+            self._hint = self._hint or SilenceHint(source, self._clock)
+            words = self._hint.words()
+            if words:
+                _log.warning("%s", words)
+        for defect in source.statistics().defects:
+            if defect.kind not in self._reported:
+                self._reported.add(defect.kind)
+                words = defect.words(redacted=bool(self._options.redact))
+                _log.warning("left out: %s", sanitize(words))
+        if self._counters.nameless and "" not in self._reported:
+            self._reported.add("")
+            _log.warning("some events have no uuid or hostname and were ignored")
+
+
+def stacks() -> str:
+    """Return the stacks of all threads, the main thread's first."""
+    frames = sys._current_frames()  # noqa: SLF001  (its documented use)
+    main = threading.main_thread()
+    lines = []
+    for thread in sorted(threading.enumerate(), key=lambda thread: thread is not main):
+        lines.append(f"thread {thread.name}{' (daemon)' if thread.daemon else ''}:")
+        frame = frames.get(thread.ident or 0)
+        if frame is not None:
+            lines.append("".join(traceback.format_stack(frame)).rstrip())
+    return "\n".join(lines)
 
 
 class Loop:
@@ -175,17 +326,8 @@ class Loop:
         self._sequence = SnapshotSequence(
             self.state.workers, started=self.counters.started, warm_up=options.warm_up
         )
-        self._status = StatusReporter(
-            self.counters,
-            self.state,
-            self._sequence,
-            clock,
-            replays=bool(options.read),
-            redacts=bool(options.redact),
-        )
-        self._filter = EventFilter(
-            options.filters, options.redact, zone=options.zone, now=self._times.wall
-        )
+        self._status = StatusReporter(options, self.counters, self.state, self._sequence, clock)
+        self._filter = EventFilter(options, now=self._times.wall)
         self.camera = make(make_camera, options, self.state, self.thread)
         self._observer = self.camera if isinstance(self.camera, Camera) else None
         if self._observer is not None:
@@ -203,7 +345,7 @@ class Loop:
         self._next_status = 0.0
         self._warn_at = _LONG
 
-    def run(self, source: Source, flags: Flags) -> int:
+    def run(self, source: Source, flags: Signals) -> int:
         """Run to the end; return the exit status.
 
         Raise EvtoolsError when the camera or the source has given up.
@@ -213,7 +355,7 @@ class Loop:
         if self._replay is None:
             self._mount()
         try:
-            for batch in source.batches(TICK):
+            for batch in source.events(TICK):
                 self._take(batch)
                 if self._is_over():
                     break
@@ -232,53 +374,50 @@ class Loop:
 
     # --- events -----------------------------------------------------------------------
 
-    def _take(self, batch: list[EventFields]) -> None:
-        pieces: Iterator[tuple[list[EventFields], float]] = iter([(batch, 0.0)])
-        if self._replay is not None:
-            pieces = self._replay.pieces(batch, lambda: self.thread.timer.due)
-        for piece, moment in pieces:
-            events = self._filter.apply(piece)
-            if not self._retried(lambda: self._apply(events)):  # noqa: B023  (called at once)
-                return
-            if self._replay is not None:
+    def _take(self, batch: list[Event]) -> None:
+        if self._replay is None:
+            self._apply(batch)
+        else:
+            for piece, moment in self._replay.pieces(batch, lambda: self.thread.due):
+                if not self._apply(piece):
+                    return
                 self._replay.move(moment)
                 if not self._mounted:
                     self._sequence.subscribed(moment)
                     self._mount()
-                if not self._retried(lambda: self.thread.catch_up(TICK)):
-                    return
+                while not self.thread.catch_up(TICK):
+                    self._tick()
+                    if self._is_over():
+                        return
         self._tick()
 
-    def _retried(self, attempt: Callable[[], bool]) -> bool:
-        """Try something until it succeeds; return False if the end comes first."""
-        while not attempt():
+    def _apply(self, batch: list[Event]) -> bool:
+        """Apply events to the state, which the camera may be holding.
+
+        Return False if the end comes first.
+        """
+        events = self._filter.apply(batch)
+        while events:
+            with self.state.held(TICK) as held:
+                if held:
+                    self._apply_all(events)
+                    break
             self._tick()
             if self._is_over():
                 return False
         return True
 
-    def _apply(self, events: list[EventFields]) -> bool:
-        """Apply events to the state; return False if the camera is holding it."""
-        if not events:
-            return True
-        with self.state.held(TICK) as held:
-            if not held:
-                return False
-            # One after the other: metrics count a task as it was at each event.
-            for change in self.state.changes(events):
-                self._observe(change)
-            for event in events:
-                if event["type"] == GAP:
-                    self._sequence.note(event)
+    def _apply_all(self, events: list[Event]) -> None:
+        # One after the other: metrics count a task as it was at each event.
+        for change in self.state.changes(events):
+            if self._observer is not None:
+                try:
+                    self._observer.observe((change,))
+                except Exception as error:  # noqa: BLE001  (whatever the camera raises)
+                    self._failures.error("the camera failed to observe", error)
+            if isinstance(change.event, Gap):
+                self._sequence.note(change.event)
         self._status.count(events)
-        return True
-
-    def _observe(self, change: Change) -> None:
-        if self._observer is not None:
-            try:
-                self._observer.observe((change,))
-            except Exception as error:  # noqa: BLE001  (whatever the camera raises)
-                self._failures.error("the camera failed to observe", error)
 
     # --- between events ---------------------------------------------------------------
 
@@ -406,6 +545,6 @@ def make(
         freq=options.freq,
         maxrate=options.maxrate or None,
         cleanup_freq=options.cleanup_freq,
-        timer=thread.timer,
+        timer=thread,
         app=None,
     )

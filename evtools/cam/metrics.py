@@ -20,7 +20,7 @@ from typing import Final, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from evtools import __version__
 from evtools.cam.http import Request, Response, Route
-from evtools.cam.status import Counters
+from evtools.cam.schedule import Counters
 from evtools.state import OTHERS, UNKNOWN
 from evtools.text import clip, sanitize
 from evtools.transport import Statistics

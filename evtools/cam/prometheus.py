@@ -29,8 +29,7 @@ from evtools.cam.metrics import (
     render,
     scrape,
 )
-from evtools.cam.snapshot import SnapshotInfo
-from evtools.cam.steps import STEPS, WAITED, Step, Steps
+from evtools.cam.snapshot import STEPS, WAITED, SnapshotInfo, Step, Steps
 from evtools.errors import OutputError, UsageError
 from evtools.state import ALIVE, OTHERS, UNKNOWN, Change, State, Task
 from evtools.trust import check_way, safe_place

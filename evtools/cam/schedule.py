@@ -4,10 +4,10 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from evtools.cam.log import FailureLog, reason
-from evtools.cam.status import Counters
 from evtools.clock import Clock, SystemClock
 from evtools.errors import CameraFailed, UsageError
 from evtools.text import sanitize
@@ -25,6 +25,70 @@ _RETRY_MAX: Final = 300.0
 _DOUBLINGS_MAX: Final = 20
 #: Of calls that are due together: requests come before the snapshots.
 _NOW, _LAST = -1, -2
+
+
+# --- counters -----------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Shots:
+    """Snapshots by result.
+
+    `overrun` were skipped because one took too long, `skipped_rate` because of --maxrate.
+    """
+
+    taken: int = 0
+    skipped_rate: int = 0
+    overrun: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class Counters:
+    """Everything that evcam counts, as plain numbers that any thread may read.
+
+    The camera's thread writes those of the snapshots, the main thread all others, so that
+    nothing has to be locked.  Times are UTC epoch seconds, but for `ticked_at` and
+    `busy_since`, which are by the monotonic clock.
+    """
+
+    started: float = 0.0
+
+    # of the snapshots
+    shots: Shots = field(default_factory=Shots)
+    cleanups: int = 0
+    cleanups_failed: int = 0
+    #: Since when the camera has been at work, None if it is not.
+    busy_since: float | None = None
+    last_shot_at: float | None = None
+    last_shot_seconds: float | None = None
+    shot_seconds: float = 0.0
+    last_success_at: float | None = None
+    failures_in_row: int = 0
+    last_error: str = ""
+
+    # of the stream
+    connected: bool = False
+    events: int = 0
+    events_by_type: dict[str, int] = field(default_factory=dict)
+    events_per_second: float = 0.0
+    last_event_at: float | None = None
+    last_heartbeat_at: float | None = None
+    #: The largest delay of an event in the last seconds.
+    lag: float | None = None
+    gaps: int = 0
+
+    # of the state
+    tasks: int = 0
+    workers: int = 0
+    workers_alive: int = 0
+    evicted: int = 0
+    #: Events of tasks and workers without uuid or hostname.
+    nameless: int = 0
+
+    # of the main loop
+    ticked_at: float = 0.0
+    ready: bool = False
 
 
 # --- rates --------------------------------------------------------------------------
@@ -78,16 +142,15 @@ class Entry:
     Celery's, it can be called like the function that it stands for.
     """
 
-    __slots__ = ("args", "cancelled", "due", "fun", "kwargs", "priority", "seconds")
-
     def __init__(
         self,
         seconds: float | None,
         fun: Callable[..., Any],
-        args: Iterable[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        priority: int = 0,
-        due: float = 0.0,
+        args: Iterable[Any],
+        kwargs: Mapping[str, Any] | None,
+        *,
+        priority: int,
+        due: float,
     ) -> None:
         self.seconds = seconds
         self.fun = fun
@@ -100,47 +163,25 @@ class Entry:
     def __call__(self) -> Any:
         return self.fun(*self.args, **self.kwargs)
 
-    def __repr__(self) -> str:
-        return f"<Entry: {self.fun!r} every {self.seconds}s>"
-
     def cancel(self) -> None:
         self.cancelled = True
-
-
-def _call(entry: Entry) -> None:
-    try:
-        entry()
-    except Exception:  # noqa: BLE001  (the timer goes on)
-        _log.exception("%r raised", entry.fun)
 
 
 class Timer:
     """Call functions at an interval, one after the other, in a thread of its own.
 
     The thread begins with the first request.  Calls keep to their grid: one that takes
-    longer than its interval leaves out the ticks that it missed, which are reported to
-    `on_skipped(entry, ticks)`.  `call` runs an entry; it may return the seconds until the
-    entry's next call, for a wait that is not on the grid.  It must not raise.
+    longer than its interval leaves out the ticks that it missed.
 
     `clock` need not run by itself: after moving it, `wake` the timer, and `settle` waits
     until everything that was due is done.
     """
 
-    def __init__(
-        self,
-        clock: Clock | None = None,
-        *,
-        name: str = "evtools-timer",
-        call: Callable[[Entry], float | None] = _call,
-        on_skipped: Callable[[Entry, int], None] | None = None,
-    ) -> None:
+    def __init__(self, clock: Clock | None = None, *, name: str = "evtools-timer") -> None:
         self._clock = clock or SystemClock()
-        self._call = call
-        self._on_skipped = on_skipped
         self._entries: list[Entry] = []
         self._changed = threading.Condition()
-        self._running = False
-        self._stopped = False
+        self._running = self._stopped = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def call_repeatedly(
@@ -156,7 +197,7 @@ class Timer:
         Of calls that are due together those with a lower `priority` come first.
         """
         due = self._clock.monotonic() + seconds
-        return self._add(Entry(seconds, fun, args, kwargs, priority, due))
+        return self._add(Entry(seconds, fun, args, kwargs, priority=priority, due=due))
 
     def call_after(
         self,
@@ -167,7 +208,7 @@ class Timer:
         priority: int = 0,
     ) -> Entry:
         due = self._clock.monotonic() + seconds
-        return self._add(Entry(None, fun, args, kwargs, priority, due))
+        return self._add(Entry(None, fun, args, kwargs, priority=priority, due=due))
 
     def cancel(self, entry: Entry) -> None:
         entry.cancel()
@@ -179,6 +220,7 @@ class Timer:
             self._changed.notify_all()
 
     def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end of the thread; return whether it has ended."""
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -198,11 +240,24 @@ class Timer:
         with self._changed:
             return min((entry.due for entry in self._waiting()), default=math.inf)
 
-    # --- in the thread ----------------------------------------------------------------
+    # --- in the thread; a subclass may have its own -----------------------------------
+
+    def call(self, entry: Entry) -> float | None:
+        """Call an entry; return the seconds until its next call, if it leaves its grid."""
+        try:
+            entry()
+        except Exception:  # noqa: BLE001  (the timer goes on)
+            _log.exception("%r raised", entry.fun)
+        return None
+
+    def skipped(self, entry: Entry, ticks: int) -> None:
+        """Note that an entry was not called at some of its times."""
+
+    # --- as it goes -------------------------------------------------------------------
 
     def _run(self) -> None:
         while (entry := self._next()) is not None:
-            self._again(entry, self._call(entry))
+            self._again(entry, self.call(entry))
 
     def _next(self) -> Entry | None:
         """Wait for the entry that is due, and return it; None after `stop`."""
@@ -223,7 +278,7 @@ class Timer:
     def _again(self, entry: Entry, wait: float | None) -> None:
         """Set when an entry that was called is due next."""
         now = self._clock.monotonic()
-        skipped = 0
+        ticks = 0
         with self._changed:
             if self._stopped:
                 return
@@ -232,10 +287,10 @@ class Timer:
             elif wait is not None:
                 entry.due = now + wait
             else:
-                skipped = max(0, math.floor((now - entry.due) / entry.seconds))
-                entry.due += (skipped + 1) * entry.seconds
-        if skipped and self._on_skipped is not None:
-            self._on_skipped(entry, skipped)
+                ticks = max(0, math.floor((now - entry.due) / entry.seconds))
+                entry.due += (ticks + 1) * entry.seconds
+        if ticks:
+            self.skipped(entry, ticks)
 
     def _add(self, entry: Entry) -> Entry:
         with self._changed:
@@ -250,22 +305,22 @@ class Timer:
         return self._entries
 
     def _is_settled(self) -> bool:
-        if self._stopped:
+        if self._running or self._stopped:
             return not self._running
         now = self._clock.monotonic()
-        return not self._running and all(entry.due > now for entry in self._waiting())
+        return all(entry.due > now for entry in self._waiting())
 
 
 # --- the camera's thread ------------------------------------------------------------
 
 
-class CameraThread:
-    """Call a camera at its times, in a thread of its own.
+class CameraThread(Timer):
+    """The timer of a camera, which calls it at its times and survives what it does.
 
-    `timer` is the one to make the camera with.  Exceptions of the camera are logged and
-    counted, and the next try comes after a wait that doubles; after `max_failures` in a row
-    there is none, and `gave_up` says why.  `clock` measures the duration of a snapshot;
-    `times` says when one is due, which is another clock if a recording is replayed.
+    Exceptions of the camera are logged and counted, and the next try comes after a wait
+    that doubles; after `max_failures` in a row there is none, and `gave_up` says why.
+    `clock` measures the duration of a snapshot; `times` says when one is due, which is
+    another clock if a recording is replayed.
     """
 
     def __init__(
@@ -276,20 +331,16 @@ class CameraThread:
         times: Clock | None = None,
         max_failures: int | None = None,
     ) -> None:
+        super().__init__(times or clock, name="evtools-camera")
         self._counters = counters
-        self._clock = clock
+        self._real_clock = clock
+        # The time of a recording stands still meanwhile.
+        self._skips = times is None
         self._max_failures = max_failures
         self._failures = FailureLog()
         self._camera: Any = None
         self._installed = False
         self._maxrate: Any = None
-        self.timer = Timer(
-            times or clock,
-            name="evtools-camera",
-            call=self._call,
-            # The time of a recording stands still meanwhile.
-            on_skipped=self._skip if times is None else None,
-        )
         #: Why there will be no more snapshots, if that is so.
         self.gave_up: CameraFailed | None = None
         #: Whether the last snapshot, at the end, failed.
@@ -314,7 +365,7 @@ class CameraThread:
             _log.warning("this camera takes snapshots at its own times only")
 
     def soon(self, fun: Callable[[], Any]) -> None:
-        self.timer.call_after(0.0, fun, priority=_NOW)
+        self.call_after(0.0, fun, priority=_NOW)
 
     def busy_for(self, now: float) -> float:
         """Return the seconds that the camera has been at work, 0 if it is not.
@@ -326,21 +377,18 @@ class CameraThread:
 
     def catch_up(self, timeout: float) -> bool:
         """Let the camera do everything that is due by its clock; return whether it has."""
-        self.timer.wake()
-        return self.timer.settle(timeout)
+        self.wake()
+        return self.settle(timeout)
 
     def end(self) -> None:
-        self.timer.call_after(0.0, self._finish, priority=_LAST)
-
-    def join(self, timeout: float) -> bool:
-        return self.timer.join(timeout)
+        """Have the last snapshot taken, and the camera closed; `join` waits for that."""
+        self.call_after(0.0, self._finish, priority=_LAST)
 
     # --- in the thread ----------------------------------------------------------------
 
-    def _call(self, entry: Entry) -> float | None:
-        """Call an entry; return the seconds until its next call, if not as usual."""
+    def call(self, entry: Entry) -> float | None:
         camera, counters = self._camera, self._counters
-        counters.busy_since = self._clock.monotonic()
+        counters.busy_since = self._real_clock.monotonic()
         try:
             if entry.fun == self._finish:
                 self._finish()
@@ -357,6 +405,19 @@ class CameraThread:
         finally:
             counters.busy_since = None
 
+    def skipped(self, entry: Entry, ticks: int) -> None:
+        if not self._skips or entry.fun == getattr(self._camera, "cleanup", None):
+            return
+        shots = self._counters.shots
+        before = shots.overrun
+        shots.overrun += ticks
+        if before.bit_length() < shots.overrun.bit_length():
+            _log.warning(
+                "a snapshot takes longer than the interval of %gs: %d skipped so far",
+                entry.seconds,
+                shots.overrun,
+            )
+
     def _survives(self, fun: Callable[[], Any], what: str) -> bool:
         try:
             fun()
@@ -366,15 +427,15 @@ class CameraThread:
         return True
 
     def _snapshot(self, fun: Callable[[], Any], seconds: float | None) -> float | None:
-        counters, began = self._counters, self._clock.monotonic()
+        counters, began = self._counters, self._real_clock.monotonic()
         try:
             fun()
         except BaseException as error:  # noqa: BLE001  (whatever it is, we go on)
             return self._fail(error, seconds)
         counters.shots.taken += 1
-        counters.last_shot_seconds = self._clock.monotonic() - began
+        counters.last_shot_seconds = self._real_clock.monotonic() - began
         counters.shot_seconds += counters.last_shot_seconds
-        counters.last_shot_at = counters.last_success_at = self._clock.wall()
+        counters.last_shot_at = counters.last_success_at = self._real_clock.wall()
         if counters.failures_in_row:
             _log.warning("the camera works again, after %d failures", counters.failures_in_row)
             counters.failures_in_row = 0
@@ -384,7 +445,7 @@ class CameraThread:
         counters = self._counters
         counters.shots.failed += 1
         counters.failures_in_row += 1
-        counters.last_shot_at = self._clock.wall()
+        counters.last_shot_at = self._real_clock.wall()
         counters.last_error = reason(error)
         failures, wait = counters.failures_in_row, None
         is_enough = self._max_failures is not None and failures >= self._max_failures
@@ -402,33 +463,20 @@ class CameraThread:
         return wait
 
     def _finish(self) -> None:
+        def last_snapshot() -> None:
+            if not self._installed:
+                self._camera.install()
+            self._camera.cancel()
+
         failed = self._counters.shots.failed
         # Whatever the rate: events since the last snapshot would be lost.
-        self._snapshot(self._last_snapshot, None)
+        self._snapshot(last_snapshot, None)
         self.last_failed = self._counters.shots.failed > failed
         if not self.gave_up:
             self._close()
-
-    def _last_snapshot(self) -> None:
-        if not self._installed:
-            self._camera.install()
-        self._camera.cancel()
 
     def _close(self) -> None:
         close = getattr(self._camera, "close", None)
         if callable(close):
             self._survives(close, "closing the camera")
-        self.timer.stop()
-
-    def _skip(self, entry: Entry, ticks: int) -> None:
-        if entry.fun == getattr(self._camera, "cleanup", None):
-            return
-        shots = self._counters.shots
-        before = shots.overrun
-        shots.overrun += ticks
-        if before.bit_length() < shots.overrun.bit_length():
-            _log.warning(
-                "a snapshot takes longer than the interval of %gs: %d skipped so far",
-                entry.seconds,
-                shots.overrun,
-            )
+        self.stop()

@@ -1,17 +1,17 @@
-"""Snapshots: what each one misses, what changed since the last, and dry runs."""
+"""Snapshots: what each one misses, what changed since the last, steps of tasks, dry runs."""
 
-import math
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from evtools.clock import Clock, SystemClock
-from evtools.state import Change, State, Task, Worker
-from evtools.wire import EventFields, encode_line
+from evtools.clock import SystemClock
+from evtools.state import Attempt, Change, State, Task, Worker
+from evtools.wire import Gap as GapRecord
+from evtools.wire import encode_line, moment
 
 #: Seconds: workers send heartbeats every two seconds by default.
 WARM_UP: Final = 2.0
@@ -20,8 +20,6 @@ _WARM_UP_MAX: Final = 60.0
 #: Gaps that a snapshot lists; those beyond are merged with the last.
 _GAPS_MAX: Final = 100
 _REASONS: Final = frozenset({"reconnect", "buffer", "stopped"})
-#: Beyond any clock and any count, and still exact as a float.
-_TOO_LARGE: Final = 2**53
 #: Tasks that the state has forgotten and that wait to be written, and their bytes.
 MAX_TASKS: Final = 200_000
 MAX_BYTES: Final = 256 * 1024 * 1024
@@ -73,8 +71,7 @@ class SnapshotInfo:
     missed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return {**values, "gaps": [gap.as_dict() for gap in self.gaps]}
+        return {**asdict(self), "gaps": [gap.as_dict() for gap in self.gaps]}
 
 
 class SnapshotSequence:
@@ -88,24 +85,21 @@ class SnapshotSequence:
         self,
         workers: Mapping[str, Worker],
         *,
-        clock: Clock | None = None,
         started: float | None = None,
         warm_up: float = WARM_UP,
     ) -> None:
         self._workers = workers
         self._warm_up = warm_up
-        self._started = (clock or SystemClock()).wall() if started is None else started
-        self._host = socket.gethostname()
-        self._pid = os.getpid()
+        self._started = SystemClock().wall() if started is None else started
+        self._host, self._pid = socket.gethostname(), os.getpid()
         #: No other evcam on any machine has the same name.
         self.evcam = f"{self._host}:{self._pid}:{self._started:.3f}"
         self._sequence = 0
         self._since: float | None = None
         self._subscribed: float | None = None
         self._connected = False
-        self._gaps: list[Gap] = []
-        self._dropped = 0
-        self._missed = 0
+        self._gaps: tuple[Gap, ...] = ()
+        self._dropped = self._missed = 0
 
     def subscribed(self, now: float) -> None:
         """Note that events come from `now` on."""
@@ -117,21 +111,20 @@ class SnapshotSequence:
         """Note that no events come until `subscribed` is called again."""
         self._connected = False
 
-    def note(self, event: EventFields) -> None:
+    def note(self, record: GapRecord) -> None:
         """Note a gap record, which may be one of a file."""
-        reason = event.get("reason")
+        reason = record.reason
         if reason == "worker":
-            self._missed += int(_plausible(event.get("missed")))
+            self._missed += record.missed
             return
-        start, end = _plausible(event.get("from")), _plausible(event.get("to"))
-        dropped = int(_plausible(event.get("dropped"))) if reason == "buffer" else 0
+        start, end = moment(record.get("from")) or 0.0, moment(record.get("to")) or 0.0
+        dropped = record.dropped if reason == "buffer" else 0
         self._dropped += dropped
         if reason == "reconnect":
             # That of a recording: no notice says that events come again.
             self._subscribed = max(start, end)
-        if isinstance(reason, str) and reason in _REASONS:
-            self._gaps.append(Gap(reason, start, max(start, end), dropped))
-            self._gaps = _bounded(self._gaps)
+        if reason in _REASONS:
+            self._gaps = _bounded((*self._gaps, Gap(reason, start, max(start, end), dropped)))
 
     def is_warm(self, now: float) -> bool:
         """Return whether every worker should have sent a heartbeat by `now`."""
@@ -156,12 +149,12 @@ class SnapshotSequence:
             period=max(0.0, now - since),
             warm=self.is_warm(now),
             connected=self._connected,
-            gaps=tuple(self._gaps),
+            gaps=self._gaps,
             dropped=self._dropped,
             missed=self._missed,
         )
         self._since = now
-        self._gaps, self._dropped, self._missed = [], 0, 0
+        self._gaps, self._dropped, self._missed = (), 0, 0
         return info
 
     def restore(self, info: SnapshotInfo) -> None:
@@ -171,23 +164,17 @@ class SnapshotSequence:
         """
         self._sequence = info.sequence - 1
         self._since = info.since
-        self._gaps = _bounded([*info.gaps, *self._gaps])
+        self._gaps = _bounded((*info.gaps, *self._gaps))
         self._dropped += info.dropped
         self._missed += info.missed
 
 
-def _bounded(gaps: list[Gap]) -> list[Gap]:
+def _bounded(gaps: tuple[Gap, ...]) -> tuple[Gap, ...]:
     if len(gaps) <= _GAPS_MAX:
         return gaps
     kept, rest = gaps[: _GAPS_MAX - 1], gaps[_GAPS_MAX - 1 :]
     start, end = min(gap.start for gap in rest), max(gap.end for gap in rest)
-    return [*kept, Gap("several", start, end, sum(gap.dropped for gap in rest))]
-
-
-def _plausible(value: Any) -> float:
-    """Return a time or a count of a gap record, 0 for anything else."""
-    is_number = value.__class__ in (int, float)
-    return value if is_number and math.isfinite(value) and 0 <= value < _TOO_LARGE else 0
+    return (*kept, Gap("several", start, end, sum(gap.dropped for gap in rest)))
 
 
 # --- what changed -------------------------------------------------------------------
@@ -203,7 +190,6 @@ class Changes(NamedTuple):
     workers: Sequence[Worker] = ()
 
 
-@dataclass(slots=True)
 class PendingChanges:
     """Collect changed tasks and workers until they are taken.
 
@@ -212,19 +198,20 @@ class PendingChanges:
     `overflow`.  Call everything with the state's lock held.
     """
 
-    state: State
-    max_tasks: int = MAX_TASKS
-    max_bytes: int = MAX_BYTES
-    overflow: int = 0
-    #: By identity: the state may have two tasks with one uuid, one after the other.
-    _tasks: dict[int, Task] = field(default_factory=dict)
-    _workers: dict[str, Worker] = field(default_factory=dict)
-    #: The bytes of those in `_tasks` that the state has forgotten.
-    _kept: dict[int, int] = field(default_factory=dict)
-    _kept_bytes: int = 0
-
-    def __post_init__(self) -> None:
-        self.state.on_forget = self._forgotten
+    def __init__(
+        self, state: State, *, max_tasks: int = MAX_TASKS, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self.state = state
+        self.max_tasks = max_tasks
+        self.max_bytes = max_bytes
+        self.overflow = 0
+        #: By identity: the state may have two tasks with one uuid, one after the other.
+        self._tasks: dict[int, Task] = {}
+        self._workers: dict[str, Worker] = {}
+        #: The bytes of those in `_tasks` that the state has forgotten.
+        self._kept: dict[int, int] = {}
+        self._kept_bytes = 0
+        state.on_forget = self._forgotten
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -273,15 +260,120 @@ class PendingChanges:
             self.overflow += 1
 
 
+# --- steps of tasks -----------------------------------------------------------------
+
+#: Tasks whose counts are remembered: those of the newest generation, and as many before.
+_GENERATION: Final = 50_000
+#: The count of each step of a task is kept in this many bits.
+_BITS: Final = 7
+_MASK: Final = (1 << _BITS) - 1
+# fmt: off
+#: The steps, named as the attributes of tasks and attempts that hold their times.
+STEPS: Final = (
+    "sent", "received", "started", "succeeded", "failed", "retried", "revoked", "rejected",
+    "cancelled",
+)
+# fmt: on
+#: It was sent and has started, whichever event comes first.
+WAITED: Final = "waited"
+_SHIFTS: Final = {step: number * _BITS for number, step in enumerate((*STEPS, WAITED))}
+#: The steps that an event reports, by its type.
+_OF_EVENT: Final = {
+    f"task-{step}": (step, WAITED) if step in {"sent", "started"} else (step,) for step in STEPS
+}
+
+
+class Step(NamedTuple):
+    """A step of a task, and the attempt that took it: the task, if it is simple."""
+
+    name: str
+    task: Task
+    attempt: Task | Attempt
+
+
+class Steps:
+    """Find the new steps in changes of tasks; each counts once, in whatever order events come.
+
+    A step of an attempt counts as the state understands it: an event of the next attempt
+    before the end of this one is a step of the next, and the end of a process that is
+    reported by two of its parents is one.  A task may be run again and again: apply each
+    change before the next one.
+    """
+
+    def __init__(self, generation: int = _GENERATION) -> None:
+        self._generation = generation
+        # Keyed by hash, for a uuid may be long.
+        self._young: dict[int, int] = {}
+        self._old: dict[int, int] = {}
+
+    def of(self, changes: Iterable[Change]) -> Iterator[Step]:
+        """Yield the steps that are new with these changes."""
+        for change in changes:
+            task, event = change.subject, change.event
+            if not isinstance(task, Task):
+                continue
+            names = _OF_EVENT.get(event.type, ())
+            if task.history is not None:
+                at = event.local_received if event.timestamp is None else event.timestamp
+                yield from self._of_attempts(task, task.history.attempts, names, at)
+                continue
+            for name in names:
+                if _when(task, name) is not None and self._count(task, name, 1, is_own=True):
+                    yield Step(name, task, task)
+
+    def _of_attempts(
+        self, task: Task, attempts: Sequence[Attempt], names: Sequence[str], at: float
+    ) -> Iterator[Step]:
+        # Earlier events may be understood otherwise now.
+        for name in _SHIFTS:
+            taken = [attempt for attempt in attempts if _when(attempt, name) is not None]
+            own = []
+            if name in names:
+                own = [each for each in taken if _when(each, names[0]) == at]
+            new = self._count(task, name, len(taken), is_own=bool(own))
+            for attempt in own[-1:] if new == 1 and own else taken[len(taken) - new :]:
+                yield Step(name, task, attempt)
+
+    def _count(self, task: Task, name: str, now: int, *, is_own: bool) -> int:
+        """Return how many attempts have newly taken a step that `now` have taken.
+
+        They are fewer than before if the state has forgotten the task, or the oldest
+        attempts of one that is retried again and again; then the step of the event itself
+        counts (`is_own`).
+        """
+        key, shift = hash(task.uuid), _SHIFTS[name]
+        counted = self._young.get(key)
+        if counted is None:
+            counted = self._old.get(key, 0)
+        before = counted >> shift & _MASK
+        if now == before or (now < before and not is_own):
+            return 0
+        self._young[key] = counted + (now - before << shift)
+        if len(self._young) > self._generation:
+            self._old, self._young = self._young, {}
+        return now - before if now > before else min(now, 1)
+
+
+def _when(attempt: Any, name: str) -> Any:
+    """Return when an attempt took a step, None if it has not."""
+    if name == WAITED:
+        return None if attempt.sent is None else attempt.started
+    return getattr(attempt, name, None)
+
+
 # --- dry runs -----------------------------------------------------------------------
 
 
 def dry_run(snapshot: Any) -> bytes:
     """Return a snapshot of any camera as a line of JSON."""
+
+    def plain(value: Any) -> Any:
+        return value.as_dict() if hasattr(value, "as_dict") else repr(value)
+
     if hasattr(snapshot, "as_dict"):
         snapshot = snapshot.as_dict()
     try:
-        shown = msgspec.to_builtins(snapshot, enc_hook=_plain, str_keys=True)
+        shown = msgspec.to_builtins(snapshot, enc_hook=plain, str_keys=True)
     except (TypeError, ValueError, RecursionError):  # odd keys, and worse
         shown = {"picture": repr(snapshot)}
     return encode_line(shown)
@@ -299,7 +391,3 @@ def summary(state: State, info: SnapshotInfo) -> dict[str, Any]:
         "tasks": dict(sorted(states.items())),
         "workers": {worker.hostname: worker.status(info.at) for worker in state.workers.values()},
     }
-
-
-def _plain(value: Any) -> Any:
-    return value.as_dict() if hasattr(value, "as_dict") else repr(value)

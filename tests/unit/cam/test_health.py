@@ -10,7 +10,7 @@ import pytest
 from evtools.cam import health as module
 from evtools.cam.health import PROBE_EVERY, STUCK, Health, adopt
 from evtools.cam.prometheus import Prometheus
-from evtools.cam.status import Counters, Shots
+from evtools.cam.schedule import Counters, Shots
 from evtools.errors import BrokerUnavailable, OutputError, UsageError
 from evtools.state import State
 from evtools.transport import ConnectionSettings, Statistics

@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import threading
-from datetime import UTC
 
 import pytest
 from hypothesis import given
@@ -15,7 +14,7 @@ from evtools.cam.loop import STUCK_AFTER, EventFilter, Loop, ReplayClock
 from evtools.cam.options import CamOptions
 from evtools.errors import AccessRefused, BrokerUnavailable, CameraFailed, FilterError, UsageError
 from evtools.transport import Notice, Statistics
-from evtools.wire import Defect
+from evtools.wire import Defect, from_fields
 from tools.clock import FakeClock
 from tools.gaps import gap
 from tools.studio import PATIENCE, Album, Snap
@@ -23,15 +22,19 @@ from tools.told import told
 
 
 def filter_of(*filters, redact=()):
-    return EventFilter(filters, tuple(redact), zone=UTC, now=lambda: 100.0)
+    return EventFilter(CamOptions(filters=filters, redact=tuple(redact)), now=lambda: 100.0)
 
 
 def types(events):
-    return [event["type"] for event in events]
+    return [event.type for event in events]
+
+
+def event(kind, **fields):
+    return from_fields(told(kind, **fields))
 
 
 def test_without_a_filter_all_pass_as_they_are():
-    events = [told("task-sent"), told("worker-heartbeat"), {"type": "x"}]
+    events = [event("task-sent"), event("worker-heartbeat"), event("x")]
     assert filter_of().apply(events) is events
     assert filter_of("", " ").apply(events) is events
     assert filter_of().notes() == []
@@ -40,27 +43,27 @@ def test_without_a_filter_all_pass_as_they_are():
 def test_an_event_is_matched_with_the_fields_of_earlier_events_of_its_task():
     keeps = filter_of("name=shop.pay", "uuid:*")
     started = ["task-received", "task-started"]
-    assert types(keeps.apply([told("task-received"), told("task-started")])) == started
-    assert types(keeps.apply([told("task-succeeded")])) == ["task-succeeded"]
-    assert keeps.apply([told("task-received", uuid="b", name="shop.pack")]) == []
-    assert keeps.apply([told("task-started", uuid="b")]) == []
+    assert types(keeps.apply([event("task-received"), event("task-started")])) == started
+    assert types(keeps.apply([event("task-succeeded")])) == ["task-succeeded"]
+    assert keeps.apply([event("task-received", uuid="b", name="shop.pack")]) == []
+    assert keeps.apply([event("task-started", uuid="b")]) == []
     assert keeps.notes() == []
 
 
 def test_workers_and_gaps_always_pass():
-    events = [told("worker-heartbeat"), gap("reconnect", 1.0, 2.0)]
+    events = [event("worker-heartbeat"), from_fields(gap("reconnect", 1.0, 2.0))]
     assert filter_of("name=nothing").apply(events) == events
 
 
 def test_secrets_are_masked_before_a_filter_sees_them():
-    events = [told("task-received", kwargs="{'password': 'hunter2'}")]
-    (event,) = filter_of("name=shop.pay", redact=["password"]).apply(events)
-    assert "hunter2" not in event["kwargs"]
+    events = [event("task-received", kwargs="{'password': 'hunter2'}")]
+    (masked,) = filter_of("name=shop.pay", redact=["password"]).apply(events)
+    assert "hunter2" not in masked.kwargs
 
 
 def test_a_filter_of_a_field_that_no_event_has_is_noted():
     keeps = filter_of("queue=mail")
-    keeps.apply([told("task-received")])
+    keeps.apply([event("task-received")])
     assert keeps.notes()[0] == "--filter matched none of 1 events of tasks"
     assert "queue: unknown for 100% of events" in keeps.notes()[1]
 
@@ -76,7 +79,7 @@ def test_bad_filters_and_patterns_are_refused():
 
 
 def at(moment):
-    return {"type": "x", "local_received": moment}
+    return from_fields({"type": "x", "local_received": moment})
 
 
 class Recording:
@@ -89,7 +92,7 @@ class Recording:
 
     def play(self, moments):
         for events, moment in self.tape.pieces([at(each) for each in moments], lambda: self.due):
-            self.seen.append(([event["local_received"] for event in events], moment))
+            self.seen.append(([event.get("local_received") for event in events], moment))
             self.tape.move(moment)
             if self.due == math.inf:
                 self.due = moment + self.every
@@ -162,7 +165,7 @@ class Script:
         self.defects = ()
         self.asked = []
 
-    def batches(self, timeout=None):
+    def events(self, timeout=None):
         self.asked.append(timeout)
         for step in self.steps:
             if callable(step):
@@ -171,7 +174,7 @@ class Script:
             elif isinstance(step, Exception):
                 raise step
             else:
-                yield step
+                yield [from_fields(event) for event in step]
 
     def statistics(self):
         return Statistics(buffered_bytes=self.left_bytes, defects=self.defects)
@@ -261,7 +264,7 @@ def stage():
 
     yield start
     for each in stages:
-        each.thread.timer.stop()
+        each.thread.stop()
         assert each.thread.join(PATIENCE)
 
 

@@ -27,7 +27,7 @@ from evtools.cam.metrics import (
     render,
     scrape,
 )
-from evtools.cam.status import Counters, Shots
+from evtools.cam.schedule import Counters, Shots
 from evtools.state import OTHERS, UNKNOWN
 from evtools.transport import Statistics
 from evtools.wire import Defect

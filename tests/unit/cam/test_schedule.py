@@ -7,9 +7,8 @@ import threading
 import celery.events.snapshot
 import pytest
 
-from evtools.cam.schedule import CameraThread, Timer, TokenBucket, rate
+from evtools.cam.schedule import CameraThread, Counters, Timer, TokenBucket, rate
 from evtools.cam.snapshot import SnapshotSequence
-from evtools.cam.status import Counters
 from evtools.errors import CameraFailed, OutputError, UsageError
 from evtools.state import State
 from tools.clock import FakeClock
@@ -132,7 +131,8 @@ def test_of_calls_that_are_due_together_the_most_urgent_comes_first(timer, later
 
 def test_a_call_that_takes_longer_than_its_interval_skips_ticks(clock):
     skipped, at = [], []
-    timer = Timer(clock, on_skipped=lambda entry, ticks: skipped.append(ticks))
+    timer = Timer(clock)
+    timer.skipped = lambda entry, ticks: skipped.append(ticks)
 
     def work():
         at.append(clock.now)
@@ -212,7 +212,7 @@ class Studio:
         self.thread = CameraThread(self.counters, self.clock, **settings or {})
         self.state = State()
         self.state.apply([told("task-received", uuid="a")])
-        self.camera = kind(self.state, timer=self.thread.timer, **options)
+        self.camera = kind(self.state, timer=self.thread, **options)
         if isinstance(self.camera, Album):
             self.camera.load(SnapshotSequence(self.state.workers, started=990.0), self.clock)
         self.thread.mount(self.camera, install=install)
@@ -222,7 +222,7 @@ class Studio:
         return self.counters.shots
 
     def wait(self, seconds):
-        let_pass(seconds, self.clock, self.thread.timer)
+        let_pass(seconds, self.clock, self.thread)
 
     def end(self):
         self.thread.end()
@@ -239,7 +239,7 @@ def open_studio():
 
     yield start
     for studio in studios:
-        studio.thread.timer.stop()
+        studio.thread.stop()
         assert studio.thread.join(PATIENCE)
 
 
@@ -327,7 +327,7 @@ def test_cleaning_up_is_no_snapshot_and_skips_none(open_studio, log):
 def test_at_the_time_of_a_recording_none_is_skipped(open_studio):
     times = FakeClock(1000.0)
     studio = open_studio(freq=1.0, settings={"times": times})
-    let_pass(100.0, times, studio.thread.timer)
+    let_pass(100.0, times, studio.thread)
     assert (studio.shots.taken, studio.shots.overrun) == (1, 0)
 
 

@@ -20,7 +20,7 @@ from evtools.cam.snapshot import (
     summary,
 )
 from evtools.state import State
-from tools.gaps import gap
+from evtools.wire import GAP, from_fields, gap
 from tools.told import OTHER, WORKER, told
 
 
@@ -124,7 +124,7 @@ def test_many_gaps_become_one():
 )
 def test_a_gap_record_of_a_file_may_say_anything(record):
     sequence = sequence_of()
-    sequence.note(record)
+    sequence.note(from_fields({"type": GAP, **record}))
     info = sequence.next(110.0)
     assert min(info.dropped, info.missed) >= 0
     for each in info.gaps:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evtools.cam.steps import STEPS, WAITED, Steps
+from evtools.cam.snapshot import STEPS, WAITED, Steps
 from evtools.state import Change, State, Task
 from evtools.wire import from_fields
 from tools.stories import STORIES

@@ -12,8 +12,7 @@ from evtools.cam.database.merge import PendingEvents, Report, TaskLog, normalise
 from evtools.cam.database.schema import ATTEMPTS, SNAPSHOTS, TASKS, WORKERS
 from evtools.cam.snapshot import SnapshotSequence
 from evtools.state import State
-from evtools.wire import iso_utc
-from tools.gaps import gap
+from evtools.wire import gap, iso_utc
 from tools.stories import STORIES
 from tools.told import CLIENT, OTHER, UUID, WORKER, life, told
 
