@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evtools.state.statistics import UNKNOWN, WINDOWS
-from evtools.state.statistics.windows import WIDTHS
+from evtools.state import UNKNOWN, WINDOWS
 from tools.watched import Watched
 
 #: The figures of a type, by the type of event that they count.
@@ -22,6 +21,8 @@ OF_TYPE = {
     )
 }
 ENDS = ("succeeded", "succeeded", "failed", "retried", "rejected", "cancelled")
+#: How far each window moves at once, in seconds.
+WIDTHS = {"1m": 5.0, "5m": 15.0, "15m": 60.0, "1h": 300.0, "all": inf}
 #: How long nothing comes: within a slot, to the next, or until whole windows pass.
 GAPS = (0.0, 0.0, 0.01, 0.4, 2.0, 5.0, 17.0, 64.0, 310.0, 960.0, 3700.0)
 
@@ -80,7 +81,7 @@ class ByHand:
 
     def within(self, window, now):
         """Return what is in a window by table, name and figure: whole slots of it."""
-        width = WIDTHS[list(WINDOWS).index(window)]
+        width = WIDTHS[window]
         span = WINDOWS[window]
         edge = -inf if span is None else (now - span) // width
         found = {}

@@ -1,8 +1,0 @@
-import pytest
-
-from tools.watched import Watched
-
-
-@pytest.fixture
-def watched():
-    return Watched()
