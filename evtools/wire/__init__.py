@@ -1,6 +1,14 @@
 """The event protocol: bytes to events and back, exchange and queue names."""
 
-from evtools.wire.codec import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Defect, Message
+from evtools.wire.codec import (
+    ENVELOPE,
+    MESSAGE_MAX_BYTES,
+    Codec,
+    Defect,
+    Message,
+    Schema,
+    from_fields,
+)
 from evtools.wire.envelope import EnvelopeWriter, encode_line, envelope, iso_utc, open_envelope
 from evtools.wire.events import (
     COMMON,
@@ -15,15 +23,16 @@ from evtools.wire.events import (
     LamportClock,
     TaskEvent,
     WorkerEvent,
+    gap,
     group_from,
     make_class,
     make_event,
     moment,
     routing_key_from,
+    tidy,
 )
 from evtools.wire.joiner import Joiner
 from evtools.wire.missed import HEARTBEATS, MissedTasks
-from evtools.wire.schema import Schema, from_fields, gap, tidy
 from evtools.wire.serializers import read_fields
 from evtools.wire.topology import (
     RedisTopics,

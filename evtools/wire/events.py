@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from math import ulp
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeAlias, cast
 
 import msgspec
@@ -14,6 +16,11 @@ EventFields: TypeAlias = dict[str, Any]
 #: The end of the year 9999, in UTC epoch seconds.  Later values are usually
 #: milliseconds, or finer.
 TIME_MAX: Final = 253_402_300_799
+#: The type of the record that stands where events may be missing.
+GAP: Final = "evdump-gap"
+
+NOTHING: Final[Mapping[str, Any]] = {}
+
 #: Larger counts are not honest, nor exact as a float.
 COUNT_MAX: Final = 2**53
 #: In seconds, the longest interval of heartbeats that makes sense.
@@ -21,24 +28,15 @@ FREQ_MAX: Final = 86_400
 #: Of `utcoffset`, in hours.
 HOURS_MAX: Final = 24
 
-#: The type of the record that stands where events may be missing.
-GAP: Final = "evdump-gap"
 
-NOTHING: Final[Mapping[str, Any]] = {}
+def _number_of(bounds: Meta) -> Any:
+    # An integer stays an integer: an event is written as it was sent.
+    return Annotated[int, bounds] | Annotated[float, bounds]
+
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1)]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
-# An integer stays an integer: an event is written as it was sent.
-Time: TypeAlias = (
-    Annotated[int, Meta(ge=0, le=TIME_MAX)] | Annotated[float, Meta(ge=0, le=TIME_MAX)]
-)
-_Hours: TypeAlias = (
-    Annotated[int, Meta(ge=-HOURS_MAX, le=HOURS_MAX)]
-    | Annotated[float, Meta(ge=-HOURS_MAX, le=HOURS_MAX)]
-)
-_Freq: TypeAlias = (
-    Annotated[int, Meta(gt=0, le=FREQ_MAX)] | Annotated[float, Meta(gt=0, le=FREQ_MAX)]
-)
+Time: Any = _number_of(Meta(ge=0, le=TIME_MAX))
 
 # fmt: off
 #: Every field that Celery sends, with the type that it should have.
@@ -64,7 +62,7 @@ FIELDS: Final[Mapping[str, Any]] = {
     "signum": Count | str | None,
     "expired": bool | None,
     "requeue": bool | None,
-    "freq": _Freq | None,
+    "freq": _number_of(Meta(gt=0, le=FREQ_MAX)) | None,
     "active": Count | None,
     "processed": Count | None,
     "loadavg": Annotated[list[Time], Meta(max_length=3)] | None,
@@ -72,7 +70,7 @@ FIELDS: Final[Mapping[str, Any]] = {
     "sw_ver": str | None,
     "sw_sys": str | None,
     "timestamp": Time,
-    "utcoffset": _Hours | None,
+    "utcoffset": _number_of(Meta(ge=-HOURS_MAX, le=HOURS_MAX)) | None,
     "pid": Count | None,
     "clock": Count,
 }
@@ -399,7 +397,99 @@ def ordered(fields: EventFields) -> EventFields:
     return copy
 
 
-# --- dictionaries -----------------------------------------------------------------
+# --- events out of dictionaries ---------------------------------------------------
+
+#: As long as Celery sends the texts of arguments and results.
+_TEXT_MAX_CHARS: Final = 1024
+
+#: Of fields that are numbers: the lowest, the highest, and their types.
+_TIME: Final = (0, TIME_MAX, (int, float))
+_COUNT: Final = (0, COUNT_MAX, int)
+_NUMBERS: Final[Mapping[str, tuple[float, float, Any]]] = {
+    **dict.fromkeys(("timestamp", "runtime"), _TIME),
+    **dict.fromkeys(("clock", "pid", "retries", "active", "processed"), _COUNT),
+    "utcoffset": (-HOURS_MAX, HOURS_MAX, (int, float)),
+    "freq": (ulp(0), FREQ_MAX, (int, float)),
+}
+_lenient: Final = {kind: make_class(kind, own, lenient=True) for kind, own in OWN_FIELDS.items()}
+_other: Final = make_class("", COMMON, lenient=True)
+
+
+def tidied(fields: EventFields) -> Event:
+    """Return the event of a dictionary with odd values, which `original` keeps."""
+    kind = fields.get("type")
+    if kind == GAP:
+        return _gap(fields)
+    cls = _lenient.get(kind, _other) if isinstance(kind, str) else _other
+    try:
+        event: Any = msgspec.convert(fields, cls)
+    except (msgspec.ValidationError, ValueError, RecursionError):
+        event = cls(**{name: tidy(name, fields[name]) for name in cls.own if name in fields})
+        received = _number(fields.get("local_received"), *_TIME)
+        event.local_received = UNSET if received is None else received
+    event.original = fields
+    return cast("Event", event)
+
+
+def tidy(name: str, value: object) -> Any:
+    """Return the value of a field of Celery's as it should be, None if it cannot be."""
+    if name in _NUMBERS:
+        return _number(value, *_NUMBERS[name])
+    if name in ("uuid", "hostname"):
+        return value if isinstance(value, str) else ""
+    if name in ("terminated", "expired", "requeue"):
+        return value if isinstance(value, bool) else None
+    if name == "signum" and not isinstance(value, str):
+        return _number(value, *_COUNT)
+    if name == "loadavg":
+        loads = value[:3] if isinstance(value, list | tuple) else None
+        return loads and [load for load in loads if _number(load, *_TIME) is not None]
+    return _shown(value)
+
+
+def _number(value: object, low: float, high: float, types: Any) -> Any:
+    if isinstance(value, Decimal) and value.is_finite():  # some decoders make these
+        value = float(value)
+    if not isinstance(value, types) or isinstance(value, bool):
+        return None
+    return value if low <= value <= high else None
+
+
+def _shown(value: object) -> str | None:
+    """Return `value` as a text; what is none is cut like Celery's."""
+    if value is None or isinstance(value, str):
+        return value
+    try:
+        return str(value)[:_TEXT_MAX_CHARS]
+    except (ValueError, RecursionError):  # an integer of thousands of digits
+        return f"<{type(value).__name__}>"
+
+
+def _gap(fields: EventFields) -> Gap:
+    times = [_number(fields.get(name), *_TIME) for name in ("duration", "local_received")]
+    counts = [_number(fields.get(name), *_COUNT) for name in ("dropped", "missed")]
+    return Gap(
+        reason=_shown(fields.get("reason")) or "",
+        hostname=tidy("hostname", fields.get("hostname")),
+        duration=times[0] or 0.0,
+        local_received=times[1] or 0.0,
+        dropped=counts[0] or 0,
+        missed=counts[1] or 0,
+        original=fields,
+    )
+
+
+def gap(reason: str, start: float, end: float, **fields: Any) -> Gap:
+    """Make the record of a hole in the stream.
+
+    `start` and `end` are UTC epoch seconds; `reason` is one of `reconnect`, `buffer`,
+    `stopped`, `worker`; `fields` say more (`dropped`, `error`, ...).
+    """
+    span = {"from": start, "to": end, "duration": round(max(0.0, end - start), 6)}
+    return _gap({"type": GAP, "reason": reason, **span, **fields, "local_received": end})
+
+
+# --- to be sent -------------------------------------------------------------------
 
 
 def make_event(  # as Celery's Event

@@ -10,8 +10,8 @@ from msgspec import UNSET
 
 from evtools.errors import UsageError
 from evtools.text import BoundedPattern
+from evtools.wire.codec import from_fields
 from evtools.wire.events import Event, EventFields
-from evtools.wire.schema import from_fields
 from evtools.wire.values import DEPTH_MAX
 
 #: What stands where a secret stood.

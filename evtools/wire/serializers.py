@@ -1,46 +1,45 @@
 """The serializers Celery can send events with, read into JSON's own types; compression."""
 
 import bz2
-import datetime as dt
 import json
 import lzma
 import math
+import pickletools
 import re
-import struct
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 import zstandard
 
 from evtools.errors import DecodeError
-from evtools.wire.pickles import read_pickle
 from evtools.wire.values import (
     DEPTH_MAX,
     DIGITS_MAX,
+    Foreign,
     Lost,
     Pairs,
     Unquoted,
     bounded,
     fields_of,
     plain,
+    unknown,
 )
 
 # --- JSON -------------------------------------------------------------------------
 
-#: YAML and pickle are read by Python code, slowly, and can say much in little.
-#: A full batch of 24 events, 10 kB each, fits.
-SLOW_MAX_BYTES: Final = 256 * 1024
-
-#: What they may grow to, in values and characters.
-_GROWN_MAX: Final = 4 * SLOW_MAX_BYTES
-
 #: How long a JSON text may be in which we look for what is nested too deep.
 _CUT_MAX_CHARS: Final = 1024 * 1024
-
+#: In a field of an event in a batch, too, this is deeper than is allowed.
+_CUT_DEPTH: Final = DEPTH_MAX + 10
 #: How many there may be in a JSON text of which Python makes plain values one by one.
 _COMMAS_MAX: Final = 1 << 20
+#: A string, which may lack its end, and what containers begin and end with.
+_BRACKET: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]', re.DOTALL)
+
+#: What msgspec raises for JSON that it does not read.
+BROKEN_JSON: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
 _json = msgspec.json.Decoder()
 
@@ -81,7 +80,7 @@ def read_json(body: bytes) -> Any:
     """
     try:
         return _json.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except BROKEN_JSON:
         pass
     try:
         text = body.decode("utf-8", "surrogatepass")
@@ -100,7 +99,7 @@ def read_fields(text: bytes, lost: list[Lost]) -> Any:
     """
     try:
         return decode_json(text)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except BROKEN_JSON:
         value = read_json(text)
     return fields_of(value, lost) if type(value) is dict else plain(value)
 
@@ -114,12 +113,13 @@ def _loads(text: str) -> Any:
         raise DecodeError("no JSON", str(error)) from None
 
 
-#: A string, which may lack its end, and what containers begin and end with.
-_BRACKET: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]', re.DOTALL)
+def _float(text: str) -> float | Unquoted:
+    value = float(text)
+    return value if math.isfinite(value) else Unquoted(text)
 
 
-#: In a field of an event in a batch, too, this is deeper than is allowed.
-_CUT_DEPTH: Final = DEPTH_MAX + 10
+def _int(text: str) -> int | Unquoted:
+    return int(text) if len(text) <= DIGITS_MAX else Unquoted(text)
 
 
 def _cut(text: str) -> str:
@@ -143,41 +143,6 @@ def _cut(text: str) -> str:
     return "".join([*kept, text[start:] if depth < _CUT_DEPTH else ""])
 
 
-def _float(text: str) -> float | Unquoted:
-    value = float(text)
-    return value if math.isfinite(value) else Unquoted(text)
-
-
-def _int(text: str) -> int | Unquoted:
-    return int(text) if len(text) <= DIGITS_MAX else Unquoted(text)
-
-
-# --- YAML and pickle --------------------------------------------------------------
-
-
-def _check_slow(body: bytes) -> None:
-    if len(body) > SLOW_MAX_BYTES:
-        raise DecodeError("message too large", f"over {SLOW_MAX_BYTES} bytes of YAML or pickle")
-
-
-def _read_yaml(body: bytes) -> Any:
-    _check_slow(body)
-    try:
-        from evtools.wire.yamls import read_yaml  # noqa: PLC0415  (optional, and rare)
-    except ImportError:
-        raise DecodeError("YAML events need PyYAML") from None
-    return bounded(read_yaml(body), _GROWN_MAX)
-
-
-def _read_pickle(body: bytes) -> Any:
-    _check_slow(body)
-    try:
-        value = read_pickle(body)
-    except Exception as error:  # noqa: BLE001  (broken pickles raise anything)
-        raise DecodeError("no acceptable pickle", str(error)) from None
-    return bounded(value, _GROWN_MAX)
-
-
 # --- msgpack ----------------------------------------------------------------------
 
 # msgspec's own decoder hashes whatever stands as a key, and refuses a message for one
@@ -185,94 +150,34 @@ def _read_pickle(body: bytes) -> Any:
 # texts, numbers and some levels of containers, whose keys are texts.
 
 #: Longer bodies are read by ourselves: one byte can be a list, and we count values.
-_USUAL_MAX_BYTES: Final = 256 * 1024
+MSGPACK_MAX_BYTES: Final = 256 * 1024
 _USUAL_DEPTH: Final = 6
-
 #: More than a batch has, and less than takes a second.
 _VALUES_MAX: Final = 1 << 19
 
-_TIMESTAMP: Final = -1
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_usual: Any = str | bool | int | float | None
+for _ in range(_USUAL_DEPTH):
+    _usual = str | bool | int | float | None | list[_usual] | dict[str, _usual]
+_decode_usual: Final = msgspec.msgpack.Decoder(_usual).decode
+_decode_one: Final = msgspec.msgpack.Decoder().decode
 
-#: Numbers as `struct` reads them, by their first byte.
-_NUMBERS: Final = {
-    first: struct.Struct(f">{form}") for first, form in enumerate("fdBHIQbhiq", 0xCA)
-}
-_CONSTANTS: Final = {0xC0: None, 0xC2: False, 0xC3: True}
-
-
-def _usual(depth: int) -> Any:
-    """Return the type of the usual values that are nested that deep."""
-    kind: Any = str | bool | int | float | None
-    for _ in range(depth):
-        kind = str | bool | int | float | None | list[kind] | dict[str, kind]
-    return kind
-
-
-_decode_usual: Final = msgspec.msgpack.Decoder(_usual(_USUAL_DEPTH)).decode
-
-
-class _Reader:
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._place = 0
-
-    def take(self, size: int) -> bytes:
-        start, self._place = self._place, self._place + size
-        if self._place > len(self._body):
-            raise DecodeError("no msgpack", "it ends too early")
-        return self._body[start : self._place]
-
-    def size(self, width: int) -> int:
-        return int.from_bytes(self.take(width), "big")
-
-    def text(self, size: int) -> str:
-        # What is no UTF-8 is shown as the bytes that stand there.
-        return self.take(size).decode("utf-8", "surrogateescape")
-
-    def extension(self, size: int) -> Any:
-        code = int.from_bytes(self.take(1), "big", signed=True)
-        data = self.take(size)
-        if code == _TIMESTAMP:
-            try:
-                return _moment(data)
-            except (OverflowError, ValueError, struct.error):
-                pass
-        shown = f"<msgpack extension {code}, {size} bytes>"
-        return Lost(shown, "value of unknown type", f"msgpack extension {code}")
-
-    def all_read(self) -> bool:
-        return self._place == len(self._body)
-
-
-def _moment(data: bytes) -> dt.datetime:
-    if len(data) == 4:  # noqa: PLR2004  (the three forms differ in length)
-        seconds, nanoseconds = int.from_bytes(data, "big"), 0
-    elif len(data) == 8:  # noqa: PLR2004
-        nanoseconds, seconds = divmod(int.from_bytes(data, "big"), 1 << 34)
-    else:
-        nanoseconds, seconds = struct.unpack(">Iq", data)
-    return _EPOCH + dt.timedelta(seconds=seconds, microseconds=nanoseconds // 1000)
-
-
-_TEXT, _BYTES, _EXTENSION = _Reader.text, _Reader.take, _Reader.extension
 # fmt: off
-#: By their first byte, values that are read by a method with their size; and how wide the
-#: size is, or the size itself where there is no width.
-_SIZED: Final[Mapping[int, tuple[Callable[[_Reader, int], Any], int, int]]] = {
-    0xC4: (_BYTES, 1, 0), 0xC5: (_BYTES, 2, 0), 0xC6: (_BYTES, 4, 0),
-    0xC7: (_EXTENSION, 1, 0), 0xC8: (_EXTENSION, 2, 0), 0xC9: (_EXTENSION, 4, 0),
-    0xD4: (_EXTENSION, 0, 1), 0xD5: (_EXTENSION, 0, 2), 0xD6: (_EXTENSION, 0, 4),
-    0xD7: (_EXTENSION, 0, 8), 0xD8: (_EXTENSION, 0, 16),
-    0xD9: (_TEXT, 1, 0), 0xDA: (_TEXT, 2, 0), 0xDB: (_TEXT, 4, 0),
-    **{0xA0 + size: (_TEXT, 0, size) for size in range(32)},
+#: By their first byte, how wide the size of a value is, and what is added to it.
+_SIZES: Final[dict[int, tuple[int, int]]] = {
+    **dict.fromkeys([*range(0x80), *range(0xE0, 0x100), 0xC0, 0xC2, 0xC3], (0, 0)),
+    **{0xA0 + size: (0, size) for size in range(32)},
+    0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0),
+    0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0),
+    0xCA: (0, 4), 0xCB: (0, 8), 0xCC: (0, 1), 0xCD: (0, 2), 0xCE: (0, 4), 0xCF: (0, 8),
+    0xD0: (0, 1), 0xD1: (0, 2), 0xD2: (0, 4), 0xD3: (0, 8),
+    # Extensions, with a byte that says which.
+    0xC7: (1, 1), 0xC8: (2, 1), 0xC9: (4, 1),
+    0xD4: (0, 2), 0xD5: (0, 3), 0xD6: (0, 5), 0xD7: (0, 9), 0xD8: (0, 17),
 }
-#: Containers: whether it is a mapping, and the size as above.
-_CONTAINERS: Final[Mapping[int, tuple[bool, int, int]]] = {
-    0xDC: (False, 2, 0), 0xDD: (False, 4, 0), 0xDE: (True, 2, 0), 0xDF: (True, 4, 0),
-    **{0x90 + size: (False, 0, size) for size in range(16)},
-    **{0x80 + size: (True, 0, size) for size in range(16)},
-}
+#: The same of containers, in values; those of a mapping come in pairs.
+_LISTS: Final = {0xDC: (2, 0), 0xDD: (4, 0), **{0x90 + size: (0, size) for size in range(16)}}
+_MAPPINGS: Final = {0xDE: (2, 0), 0xDF: (4, 0), **{0x80 + size: (0, size) for size in range(16)}}
+_ALL_SIZES: Final = _SIZES | _LISTS | _MAPPINGS
 # fmt: on
 
 
@@ -281,7 +186,7 @@ def read_msgpack(body: bytes) -> Any:
 
     Mappings are Pairs, or dictionaries of the usual.
     """
-    if len(body) <= _USUAL_MAX_BYTES:
+    if len(body) <= MSGPACK_MAX_BYTES:
         try:
             return _decode_usual(body)
         except (msgspec.MsgspecError, ValueError):
@@ -294,7 +199,7 @@ def read_values(body: bytes) -> Any:
 
     However deep it is nested, Python's stack is not used.
     """
-    reader = _Reader(body)
+    place = 0
     #: The containers we are in: what they have so far, and how much they lack.
     waiting: list[tuple[list[Any], int, bool]] = []
     found: list[Any] = []
@@ -302,50 +207,331 @@ def read_values(body: bytes) -> Any:
     for _ in range(_VALUES_MAX):
         while len(found) == missing:
             if not waiting:
-                if not reader.all_read():
+                if place < len(body):
                     raise DecodeError("no msgpack", "it goes on after its end")
                 return found[0]
-            whole = Pairs(zip(found[::2], found[1::2], strict=True)) if is_mapping else found
+            whole = _pairs(found) if is_mapping else found
             found, missing, is_mapping = waiting.pop()
             found.append(whole)
-        first = reader.size(1)
-        if first in _CONTAINERS:
-            waiting.append((found, missing, is_mapping))
-            is_mapping, width, size = _CONTAINERS[first]
-            size = reader.size(width) if width else size
-            found, missing = [], 2 * size if is_mapping else size
+        start, first = place, body[place] if place < len(body) else 0
+        if first not in _ALL_SIZES:
+            raise DecodeError("no msgpack", f"it has the byte 0x{first:x}")
+        width, size = _ALL_SIZES[first]
+        place += 1 + width
+        size += int.from_bytes(body[start + 1 : place], "big")
+        if first in _SIZES:
+            place += size
+        if place > len(body):
+            raise DecodeError("no msgpack", "it ends too early")
+        if first in _SIZES:
+            found.append(_leaf(body[start:place], width))
         else:
-            found.append(_leaf(reader, first))
+            waiting.append((found, missing, is_mapping))
+            is_mapping = first in _MAPPINGS
+            found, missing = [], 2 * size if is_mapping else size
     raise DecodeError("too many values", f"over {_VALUES_MAX}")
 
 
-def _leaf(reader: _Reader, first: int) -> Any:
-    if first <= 0x7F:  # noqa: PLR2004  (the format's own borders)
-        return first
-    if first >= 0xE0:  # noqa: PLR2004
-        return first - 0x100
-    if first in _SIZED:
-        read, width, size = _SIZED[first]
-        return read(reader, reader.size(width) if width else size)
-    if first in _NUMBERS:
-        number = _NUMBERS[first]
-        return number.unpack(reader.take(number.size))[0]
-    if first in _CONSTANTS:
-        return _CONSTANTS[first]
-    raise DecodeError("no msgpack", f"it has the byte 0x{first:x}")
+def _pairs(flat: list[Any]) -> Pairs:
+    return Pairs(zip(flat[::2], flat[1::2], strict=True))
 
 
-#: Serializer name: the content types it stands for, and what reads it; `fields_of`
+def _leaf(packed: bytes, width: int) -> Any:
+    try:
+        value = _decode_one(packed)
+    except (msgspec.MsgspecError, ValueError):
+        value = None
+    else:
+        if type(value) is not msgspec.msgpack.Ext:
+            return value
+    data = packed[1 + width :]
+    if packed[0] in _EXTENSIONS:
+        code = int.from_bytes(data[:1], "big", signed=True)
+        name = f"msgpack extension {code}"
+        return Lost(f"<{name}, {len(data) - 1} bytes>", "value of unknown type", name)
+    # What is no UTF-8 is shown as the bytes that stand there.
+    return data.decode("utf-8", "surrogateescape")
+
+
+_EXTENSIONS: Final = frozenset({*range(0xC7, 0xCA), *range(0xD4, 0xD9)})
+
+# --- YAML -------------------------------------------------------------------------
+
+#: YAML and pickle are read by Python code, slowly, and can say much in little.
+#: A full batch of 24 events, 10 kB each, fits.
+SLOW_MAX_BYTES: Final = 256 * 1024
+#: What they may grow to, in values and characters.
+_GROWN_MAX: Final = 4 * SLOW_MAX_BYTES
+
+_STANDARD: Final = "tag:yaml.org,2002:"
+_BINARY: Final = f"{_STANDARD}binary"
+#: Senders do not mean what these mean in YAML.
+_YAML_TEXTS: Final = frozenset({f"{_STANDARD}merge", f"{_STANDARD}value"})
+_YAML_LISTS: Final = frozenset({"!", "seq", "omap", "pairs", "python/list", "python/tuple"})
+_YAML_MAPPINGS: Final = frozenset({"!", "map", "python/dict"})
+#: PyYAML's scanner gets slower with each level.
+_TOO_DEEP_MAX: Final = 200
+_DEEP: Final = Lost("<nested too deep>", "nested too deep")
+_UNDEFINED: Final = Lost("<alias of nothing>", "alias of nothing")
+
+
+def _check_slow(body: bytes) -> None:
+    if len(body) > SLOW_MAX_BYTES:
+        raise DecodeError("message too large", f"over {SLOW_MAX_BYTES} bytes of YAML or pickle")
+
+
+def read_yaml(body: bytes) -> Any:
+    """Return what the one document in `body` describes; no object is made of it.
+
+    Raise DecodeError for what is no YAML.
+    """
+    _check_slow(body)
+    try:
+        import yaml  # noqa: PLC0415  (optional, and rare)
+    except ImportError:
+        raise DecodeError("YAML events need PyYAML") from None
+    try:
+        value = _document(yaml, yaml.SafeLoader(body))
+    except DecodeError:
+        raise
+    except Exception as error:  # noqa: BLE001  (PyYAML raises anything on odd input)
+        raise DecodeError("no YAML", str(error).replace("\n", " ")) from None
+    return bounded(value, _GROWN_MAX)
+
+
+def _document(yaml: Any, loader: Any) -> Any:
+    """Return the value of a document; what is named in several places is one value."""
+    anchors: dict[str, Any] = {}
+    #: The containers we are in: their beginning, they themselves, and what is in them.
+    levels: list[tuple[Any, Any, list[Any]]] = [(None, None, [])]
+    too_deep = 0
+    while not isinstance(event := loader.get_event(), yaml.StreamEndEvent):
+        is_beyond = len(levels) > DEPTH_MAX + 1
+        too_deep += is_beyond
+        if too_deep > _TOO_DEEP_MAX:
+            raise DecodeError("nested too deep")
+        if isinstance(event, yaml.CollectionStartEvent):
+            # Known before it is filled: it may contain itself.
+            anchors[event.anchor] = whole = (
+                Pairs() if isinstance(event, yaml.MappingStartEvent) else []
+            )
+            levels.append((event, whole, []))
+            continue
+        if isinstance(event, yaml.CollectionEndEvent):
+            event, whole, parts = levels.pop()
+            value = _filled(event.tag, whole, parts)
+        elif isinstance(event, yaml.AliasEvent):
+            value = anchors.get(event.anchor, _UNDEFINED)
+        elif isinstance(event, yaml.ScalarEvent):
+            value = _DEEP if is_beyond else _scalar(yaml, loader, event)
+        else:
+            continue
+        anchors[event.anchor] = value
+        levels[-1][2].append(value)
+    values = levels[0][2]
+    if len(values) > 1:
+        raise DecodeError("no YAML", "it goes on after its end")
+    return values[0] if values else None
+
+
+def _filled(tag: str | None, whole: Any, parts: list[Any]) -> Any:
+    tag = (tag or "!").removeprefix(_STANDARD)
+    if type(whole) is not Pairs:
+        whole.extend(parts)
+        return whole if tag in _YAML_LISTS else unknown(tag)
+    whole.extend(_pairs(parts))
+    if tag == "set":
+        return [key for key, _ in whole]
+    return whole if tag in _YAML_MAPPINGS else unknown(tag)
+
+
+def _scalar(yaml: Any, loader: Any, event: Any) -> Any:
+    text, tag = event.value, event.tag
+    if tag is None or tag == "!":
+        tag = loader.resolve(yaml.ScalarNode, text, event.implicit)
+    make = loader.yaml_constructors.get(tag)
+    if make is None and tag not in _YAML_TEXTS:
+        return unknown(tag.removeprefix(_STANDARD))
+    if tag in _YAML_TEXTS or (len(text) > DIGITS_MAX and tag != _BINARY):
+        return text
+    try:
+        return make(loader, yaml.ScalarNode(tag, text))
+    except Exception:  # noqa: BLE001  (PyYAML raises anything on odd scalars)
+        return text
+
+
+# --- pickle -----------------------------------------------------------------------
+
+# A pickle is read as a description of values: nothing is made, hashed or called.
+# Each opcode takes time in proportion to the bytes that it stands for.  `genops`
+# refuses lengths beyond the end of the body.
+
+_RECONSTRUCTORS: Final = (
+    "copyreg._reconstructor",
+    "copyreg.__newobj__",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+)
+#: What modules of Python 2 are called today; protocols up to 2 name those.
+_MODULES: Final = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins"}
+#: Where a list of arguments begins on the stack.
+_MARK: Final = object()
+
+
+def read_pickle(body: bytes) -> Any:
+    """Return what a pickle describes; raise DecodeError for one that is broken."""
+    _check_slow(body)
+    pickle = _Pickle()
+    try:
+        for opcode, argument, _ in pickletools.genops(body):
+            if opcode.name in _LITERALS:
+                pickle.stack.append(argument)
+            elif opcode.name != "STOP":
+                _STEPS[opcode.name](pickle, argument)
+        (value,) = pickle.stack
+    except Exception as error:  # noqa: BLE001  (broken pickles raise anything)
+        raise DecodeError("no acceptable pickle", str(error)) from None
+    return bounded(value, _GROWN_MAX)
+
+
+class _Pickle:
+    """The machine that pickles are programs of, with a stack and a memory."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.memory: dict[int, Any] = {}
+
+    def last(self, count: int) -> list[Any]:
+        """Take the last `count` values from the stack."""
+        return [self.stack.pop() for _ in range(count)][::-1]
+
+    def marked(self) -> list[Any]:
+        """Take what was put on the stack since the last mark."""
+        return list(iter(self.stack.pop, _MARK))[::-1]
+
+    def put(self, place: int) -> None:
+        self.memory[place] = self.stack[-1]
+
+    def call(self, function: Any, arguments: Any, _names: Any = None) -> None:
+        """Describe the object that a call would give."""
+        name = _name_of(function)
+        if not isinstance(arguments, tuple):
+            raise TypeError("no arguments")
+        if name in _RECONSTRUCTORS:
+            # Called with the class, one that it is derived from, and a value of that.
+            name, arguments = _name_of(arguments[0]), arguments[2:]
+        elif name == "builtins.getattr":
+            owner, attribute = arguments
+            name, arguments = f"{_name_of(owner)}.{attribute[:100]}", ()
+        self.stack.append(Foreign(name, arguments))
+
+    def call_marked(self, _: Any) -> None:
+        function, *arguments = self.marked()
+        self.call(function, tuple(arguments))
+
+    def set_state(self, _: Any) -> None:
+        state = self.stack.pop()
+        self.stack[-1].state = state
+
+    def extend(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        found = target.items if isinstance(target, Foreign) else target
+        if type(found) is not list:
+            raise TypeError("no list")
+        found.extend(items)
+
+    def update(self, flat: list[Any]) -> None:
+        target = self.stack[-1]
+        pairs = target.pairs if isinstance(target, Foreign) else target
+        if type(pairs) is not Pairs:
+            raise TypeError("no mapping")
+        pairs.extend(_pairs(flat))
+
+
+def _named(module: str, name: str) -> Foreign:
+    return Foreign(f"{_MODULES.get(module, module)}.{name}")
+
+
+def _name_of(function: Any) -> str:
+    if not isinstance(function, Foreign):
+        raise TypeError("no class")
+    return function.name
+
+
+def _push(make: Callable[[_Pickle, Any], Any]) -> Callable[[_Pickle, Any], None]:
+    return lambda pickle, argument: pickle.stack.append(make(pickle, argument))
+
+
+#: What is on the stack afterwards is what stands in the pickle.
+_LITERALS: Final = frozenset(
+    opcode.name
+    for opcode in pickletools.opcodes
+    if opcode.arg is not None and not opcode.stack_before and len(opcode.stack_after) == 1
+) - {"GET", "BINGET", "LONG_BINGET", "EXT1", "EXT2", "EXT4", "GLOBAL", "PERSID"}
+
+# fmt: off
+_STEPS: Final[Mapping[str, Callable[[_Pickle, Any], Any]]] = {
+    "NONE": _push(lambda *_: None),
+    "NEWTRUE": _push(lambda *_: True),
+    "NEWFALSE": _push(lambda *_: False),
+    "EMPTY_LIST": _push(lambda *_: []),
+    "EMPTY_SET": _push(lambda *_: []),
+    "EMPTY_TUPLE": _push(lambda *_: ()),
+    "EMPTY_DICT": _push(lambda *_: Pairs()),
+    "NEXT_BUFFER": _push(lambda *_: Foreign("buffer")),
+    "MARK": _push(lambda *_: _MARK),
+    "TUPLE1": _push(lambda pickle, _: tuple(pickle.last(1))),
+    "TUPLE2": _push(lambda pickle, _: tuple(pickle.last(2))),
+    "TUPLE3": _push(lambda pickle, _: tuple(pickle.last(3))),
+    "TUPLE": _push(lambda pickle, _: tuple(pickle.marked())),
+    "LIST": _push(lambda pickle, _: pickle.marked()),
+    "FROZENSET": _push(lambda pickle, _: pickle.marked()),
+    "DICT": _push(lambda pickle, _: _pairs(pickle.marked())),
+    "POP": lambda pickle, _: pickle.stack.pop(),
+    "POP_MARK": lambda pickle, _: pickle.marked(),
+    "DUP": _push(lambda pickle, _: pickle.stack[-1]),
+    "APPEND": lambda pickle, _: pickle.extend(pickle.last(1)),
+    "APPENDS": lambda pickle, _: pickle.extend(pickle.marked()),
+    "ADDITEMS": lambda pickle, _: pickle.extend(pickle.marked()),
+    "SETITEM": lambda pickle, _: pickle.update(pickle.last(2)),
+    "SETITEMS": lambda pickle, _: pickle.update(pickle.marked()),
+    "MEMOIZE": lambda pickle, _: pickle.put(len(pickle.memory)),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Pickle.put),
+    **dict.fromkeys(
+        ("GET", "BINGET", "LONG_BINGET"), _push(lambda pickle, place: pickle.memory[place])
+    ),
+    "GLOBAL": _push(lambda _, text: _named(*text.split(" ", 1))),
+    "STACK_GLOBAL": _push(lambda pickle, _: _named(*pickle.last(2))),
+    "INST": lambda pickle, text: pickle.call(_named(*text.split(" ", 1)), tuple(pickle.marked())),
+    "OBJ": _Pickle.call_marked,
+    "REDUCE": lambda pickle, _: pickle.call(*pickle.last(2)),
+    "NEWOBJ": lambda pickle, _: pickle.call(*pickle.last(2)),
+    "NEWOBJ_EX": lambda pickle, _: pickle.call(*pickle.last(3)),
+    "BUILD": _Pickle.set_state,
+    "PERSID": _push(lambda *_: Foreign("persistent id")),
+    "BINPERSID": _push(lambda pickle, _: pickle.last(1) and Foreign("persistent id")),
+    **dict.fromkeys(
+        ("EXT1", "EXT2", "EXT4"), _push(lambda _, code: Foreign(f"extension {code}"))
+    ),
+    **dict.fromkeys(("PROTO", "FRAME", "READONLY_BUFFER"), lambda *_: None),
+}
+# fmt: on
+
+#: Serializer name: the content type it stands for, and what reads it; `fields_of`
 #: and `plain` make real JSON of the values.
-READERS: Final[Mapping[str, tuple[tuple[str, ...], Callable[[bytes], Any]]]] = {
-    "json": (("application/json",), read_json),
-    "msgpack": (("application/x-msgpack",), read_msgpack),
-    "yaml": (("application/x-yaml",), _read_yaml),
-    "pickle": (("application/x-python-serialize",), _read_pickle),
+READERS: Final[Mapping[str, tuple[str, Callable[[bytes], Any]]]] = {
+    "json": ("application/json", read_json),
+    "msgpack": ("application/x-msgpack", read_msgpack),
+    "yaml": ("application/x-yaml", read_yaml),
+    "pickle": ("application/x-python-serialize", read_pickle),
 }
 
-
 # --- compression ------------------------------------------------------------------
+
+_GZIP: Final = frozenset({"application/x-gzip", "gzip", "zlib"})
+_BZIP2: Final = frozenset({"application/x-bz2", "bzip2", "bzip"})
+_LZMA: Final = frozenset({"application/x-lzma", "lzma", "xz"})
+_ZSTD: Final = frozenset({"application/zstd", "zstd", "zstandard"})
 
 
 def decompress(body: bytes, name: str, *, max_bytes: int) -> bytes:
@@ -354,59 +540,37 @@ def decompress(body: bytes, name: str, *, max_bytes: int) -> bytes:
     Raise DecodeError if the method is unknown, the data is broken, or it
     would grow past `max_bytes`.
     """
-    unpack = _METHODS.get(name)
-    if unpack is None:
-        raise DecodeError("unknown compression", repr(name)[:64])
     try:
-        data = unpack(body, max_bytes + 1)
-    except (zlib.error, OSError, lzma.LZMAError, zstandard.ZstdError, ValueError) as e:
-        raise DecodeError("broken compression", str(e)) from None
+        data = _unpack(body, name, max_bytes + 1)
+    except (zlib.error, OSError, lzma.LZMAError, zstandard.ZstdError, ValueError) as error:
+        raise DecodeError("broken compression", str(error)) from None
     if len(data) > max_bytes:
         raise DecodeError("message too large", f"over {max_bytes} bytes unpacked")
     return data
 
 
-class _Unpacker(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
-
-
-def _whole(unpacker: _Unpacker, body: bytes, limit: int) -> bytes:
-    """Return at most `limit` bytes; raise ValueError if `body` breaks off."""
-    data = unpacker.decompress(body, limit)
-    if not unpacker.eof and len(data) < limit:
+def _unpack(body: bytes, name: str, limit: int) -> bytes:
+    """Return at most `limit` bytes; raise what the libraries raise for a broken body."""
+    if name in _ZSTD:
+        promised = zstandard.frame_content_size(body)
+        with zstandard.ZstdDecompressor().stream_reader(body) as reader:
+            data: bytes = reader.read(limit)
+        is_whole = len(data) >= min(promised, limit)
+    else:
+        unpacker = _unpacker(name, limit)
+        data = unpacker.decompress(body, limit)
+        is_whole = unpacker.eof or len(data) >= limit
+    if not is_whole:
         raise ValueError("ends too early")
     return data
 
 
-def _zlib(body: bytes, limit: int) -> bytes:
-    # kombu's "gzip" is zlib's own format; 32 + 15 bits read both.
-    return _whole(zlib.decompressobj(zlib.MAX_WBITS | 32), body, limit)
-
-
-def _bz2(body: bytes, limit: int) -> bytes:
-    return _whole(bz2.BZ2Decompressor(), body, limit)
-
-
-def _lzma(body: bytes, limit: int) -> bytes:
-    memory = 4 * limit + (64 << 20)
-    return _whole(lzma.LZMADecompressor(memlimit=memory), body, limit)
-
-
-def _zstd(body: bytes, limit: int) -> bytes:
-    promised = zstandard.frame_content_size(body)
-    with zstandard.ZstdDecompressor().stream_reader(body) as reader:
-        data = reader.read(limit)
-    if len(data) < min(promised, limit):
-        raise ValueError("ends too early")
-    return data
-
-
-#: kombu.compression's methods by the names that travel in the header.
-_METHODS: Final[Mapping[str, Callable[[bytes, int], bytes]]] = {
-    **dict.fromkeys(("application/x-gzip", "gzip", "zlib"), _zlib),
-    **dict.fromkeys(("application/x-bz2", "bzip2", "bzip"), _bz2),
-    **dict.fromkeys(("application/x-lzma", "lzma", "xz"), _lzma),
-    **dict.fromkeys(("application/zstd", "zstd", "zstandard"), _zstd),
-}
+def _unpacker(name: str, limit: int) -> Any:
+    if name in _GZIP:
+        # kombu's "gzip" is zlib's own format; 32 + 15 bits read both.
+        return zlib.decompressobj(zlib.MAX_WBITS | 32)
+    if name in _BZIP2:
+        return bz2.BZ2Decompressor()
+    if name in _LZMA:
+        return lzma.LZMADecompressor(memlimit=4 * limit + (64 << 20))
+    raise DecodeError("unknown compression", repr(name)[:64])

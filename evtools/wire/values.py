@@ -6,8 +6,9 @@ import math
 import signal
 import struct
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ _BITS_MAX: Final = math.floor(DIGITS_MAX * math.log2(10))
 _FOREIGN_MAX_CHARS: Final = 200
 #: More than any class that we know is called with.
 _ARGUMENTS_MAX: Final = 16
-_SCALARS: Final = (str, int, float, type(None))
+_SCALARS: Final = (str, bytes, int, float, type(None))
 
 
 class Unquoted(str):
@@ -77,22 +78,21 @@ class Foreign:
     def meaning(self) -> Any:
         """Return the value that it stands for, or a `Lost`."""
         if self._meaning is self:
-            self._meaning = _meant(self)
+            self._meaning = self._meant()
         return self._meaning
 
-
-def _meant(foreign: Foreign) -> Any:
-    read = _KNOWN.get(foreign.name)
-    if read is not None and len(foreign.arguments) <= _ARGUMENTS_MAX:
-        try:
-            return read(foreign, *foreign.arguments)
-        except Exception:  # noqa: BLE001, S110  (arguments of any kind: it is none of ours)
-            pass
-    arguments = foreign.arguments
-    # What enumerations, errors and kinds of text or number are usually made of.
-    if len(arguments) == 1 and type(arguments[0]) in (str, int, float):
-        return unknown(foreign.name, f" {_brief(arguments[0])}")
-    return unknown(foreign.name)
+    def _meant(self) -> Any:
+        read, arguments = _KNOWN.get(self.name), self.arguments
+        if read is not None and len(arguments) <= _ARGUMENTS_MAX:
+            try:
+                return read(self, *arguments)
+            except Exception:  # noqa: BLE001, S110  (arguments of any kind: it is none of ours)
+                pass
+        # What enumerations, errors and kinds of text or number are usually made of.
+        if len(arguments) == 1 and type(arguments[0]) in (str, int, float):
+            brief = writable(arguments[0]) if type(arguments[0]) is int else arguments[0]
+            return unknown(self.name, f" {str(brief)[:_FOREIGN_MAX_CHARS]}")
+        return unknown(self.name)
 
 
 def unknown(name: str, made_of: str = "") -> Lost:
@@ -101,16 +101,20 @@ def unknown(name: str, made_of: str = "") -> Lost:
     return Lost(f"<{name}{_text(made_of)}>", "value of unknown type", name)
 
 
-def _brief(value: Any) -> str:
-    return str(writable(value) if type(value) is int else value)[:_FOREIGN_MAX_CHARS]
+def _meaning(value: Any) -> Any:
+    return value.meaning() if isinstance(value, Foreign) else value
 
 
 # --- the classes we know --------------------------------------------------------
 
+# Each reader takes the object and what it was called with.  What the readers raise, if
+# arguments are of an odd type or number, makes the object one that we do not know.
+# Nothing is copied here, for what is named in several objects would be with each.
+
 
 def _bytes(value: Any) -> bytes:
     """Return bytes, which older protocols say as text."""
-    value = value.meaning() if isinstance(value, Foreign) else value
+    value = _meaning(value)
     if isinstance(value, str):
         return value.encode("latin-1")
     if not isinstance(value, bytes):
@@ -118,35 +122,15 @@ def _bytes(value: Any) -> bytes:
     return value
 
 
-def _datetime(_: Foreign, moment: Any, zone: Any = None) -> Any:
+def _moment(make: Any, _: Foreign, packed: Any, zone: Any = None) -> Any:
+    """Return a date or time; as text, if only the zone's name is known."""
     # What it is made of in a pickle is in no signature.
-    make: Any = dt.datetime
-    return _in_zone(make(_bytes(moment)), zone)
-
-
-def _date(_: Foreign, day: Any) -> dt.date:
-    make: Any = dt.date
-    made: dt.date = make(_bytes(day))
-    return made
-
-
-def _time(_: Foreign, moment: Any, zone: Any = None) -> Any:
-    make: Any = dt.time
-    return _in_zone(make(_bytes(moment)), zone)
-
-
-def _in_zone(naive: Any, zone: Any) -> Any:
-    """Return a date or time in its zone; as text, if only the zone's name is known."""
-    zone = zone.meaning() if isinstance(zone, Foreign) else zone
+    naive, zone = make(_bytes(packed)), _meaning(zone)
     if isinstance(zone, Lost):
         return Lost(f"{naive.isoformat()} {zone.shown}", zone.kind, zone.detail)
     if isinstance(zone, str):
         return f"{naive.isoformat()}[{_text(zone)}]"
-    return naive.replace(tzinfo=zone)
-
-
-def _timezone(_: Foreign, offset: Foreign, *_name: Any) -> dt.timezone:
-    return dt.timezone(offset.meaning())
+    return naive if zone is None else naive.replace(tzinfo=zone)
 
 
 def _pytz(_: Foreign, name: str, east_of_utc: int | None = None, *_rest: Any) -> Any:
@@ -155,35 +139,17 @@ def _pytz(_: Foreign, name: str, east_of_utc: int | None = None, *_rest: Any) ->
     return dt.timezone(dt.timedelta(seconds=east_of_utc))
 
 
-def _zone_name(_: Foreign, name: str, *_rest: Any) -> str:
+def _zone_name(_: Foreign, name: Any, *_rest: Any) -> str:
     # Its offset would have to be read from a file.
     if not isinstance(name, str):
         raise TypeError("no name of a zone")
     return name[:_FOREIGN_MAX_CHARS]
 
 
-def _uuid(foreign: Foreign, *_rest: Any) -> uuid.UUID:
-    state = foreign.state
-    return uuid.UUID(int=next(value for key, value in state if key == "int"))
-
-
-def _decimal(_: Foreign, text: str) -> decimal.Decimal | str:
+def _decimal(_: Foreign, text: Any) -> decimal.Decimal | str:
     if not isinstance(text, str):
         raise TypeError("no text of a number")
     return decimal.Decimal(text) if len(text) <= DIGITS_MAX else text
-
-
-def _pytz_offset(_: Foreign, minutes: int) -> dt.timezone:
-    return dt.timezone(dt.timedelta(minutes=minutes))
-
-
-# fmt: off
-#: Kinds of numpy's numbers, as `struct` calls them.
-_NUMBERS: Final = {
-    "b1": "?", "f4": "f", "f8": "d",
-    "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q",
-}
-# fmt: on
 
 
 def _numpy(_: Foreign, kind: Foreign, data: Any) -> Any:
@@ -191,11 +157,7 @@ def _numpy(_: Foreign, kind: Foreign, data: Any) -> Any:
     name, order = kind.arguments[0], kind.state[1]
     if name not in _NUMBERS:
         return unknown(f"numpy.{name}")
-    order = order if order == ">" else "<"
-    return struct.unpack(order + _NUMBERS[name], _bytes(data))[0]
-
-
-# Nothing is copied here, for what is named in several objects would be with each.
+    return struct.unpack((">" if order == ">" else "<") + _NUMBERS[name], _bytes(data))[0]
 
 
 def _list(foreign: Foreign, items: Any = (), *_rest: Any) -> Any:
@@ -212,44 +174,49 @@ def _mapping(foreign: Foreign, given: Any = None, *_rest: Any) -> Pairs:
     return given
 
 
-def _utc(_: Foreign, *_rest: Any) -> dt.tzinfo:
+def _utc(*_: Any) -> dt.tzinfo:
     return dt.UTC
 
 
+def _minutes(_: Foreign, minutes: Any) -> dt.tzinfo:
+    return dt.timezone(dt.timedelta(minutes=minutes))
+
+
+# fmt: off
+#: Kinds of numpy's numbers, as `struct` calls them.
+_NUMBERS: Final = {
+    "b1": "?", "f4": "f", "f8": "d",
+    "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q",
+}
 #: What objects in events are besides literals, by the names that current and older
-#: protocols have for them.  Each reader takes the object and what it was called with.
+#: protocols have for them.
 _KNOWN: Final[Mapping[str, Callable[..., Any]]] = {
-    "datetime.datetime": _datetime,
-    "datetime.date": _date,
-    "datetime.time": _time,
+    "datetime.datetime": partial(_moment, dt.datetime),
+    "datetime.date": partial(_moment, dt.date),
+    "datetime.time": partial(_moment, dt.time),
     "datetime.timedelta": lambda _, *parts: dt.timedelta(*parts),
-    "datetime.timezone": _timezone,
+    "datetime.timezone": lambda _, offset, *_name: dt.timezone(offset.meaning()),
     "decimal.Decimal": _decimal,
-    "uuid.UUID": _uuid,
-    "builtins.set": _list,
-    "builtins.frozenset": _list,
-    "builtins.list": _list,
-    "builtins.tuple": _list,
-    "builtins.dict": _mapping,
+    "uuid.UUID": lambda self, *_: uuid.UUID(int=next(v for k, v in self.state if k == "int")),
+    **dict.fromkeys(("builtins.set", "builtins.frozenset", "builtins.list"), _list),
+    **dict.fromkeys(("builtins.tuple", "collections.deque"), _list),
+    **dict.fromkeys(("builtins.dict", "collections.OrderedDict"), _mapping),
+    **dict.fromkeys(("collections.defaultdict", "collections.Counter"), _mapping),
     "builtins.bytes": lambda _, data=b"": _bytes(data),
     "builtins.bytearray": lambda _, data=b"", *_coding: _bytes(data),
     "_codecs.encode": lambda _, text, *_coding: _bytes(text),
-    "collections.OrderedDict": _mapping,
-    "collections.defaultdict": _mapping,
-    "collections.Counter": _mapping,
-    "collections.deque": _list,
     "signal.Signals": lambda _, number: int(signal.Signals(number)),
-    "pytz._UTC": _utc,
-    "pytz._p": _pytz,
-    "pytz.FixedOffset": _pytz_offset,
-    "pytz._FixedOffset": _pytz_offset,
-    "numpy.core.multiarray.scalar": _numpy,
-    "numpy._core.multiarray.scalar": _numpy,
-    "zoneinfo.ZoneInfo._unpickle": _zone_name,
-    "dateutil.tz.tz.tzutc": _utc,
     # Python 3.12 names members of some enumerations as if they stood in the module.
     **{f"signal.{member.name}": lambda _, number=int(member): number for member in signal.Signals},
+    **dict.fromkeys(("pytz._UTC", "dateutil.tz.tz.tzutc"), _utc),
+    "pytz._p": _pytz,
+    **dict.fromkeys(("pytz.FixedOffset", "pytz._FixedOffset"), _minutes),
+    "zoneinfo.ZoneInfo._unpickle": _zone_name,
+    **dict.fromkeys(
+        ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"), _numpy
+    ),
 }
+# fmt: on
 
 # --- how much a value would be -------------------------------------------------
 
@@ -292,18 +259,18 @@ class Scale:
         self._known[name] = None
         if depth > DEPTH_MAX:
             raise DecodeError("nested too deep")
+        parts: Any = value
+        if isinstance(value, Foreign):
+            parts = (self.meaning(value),)
+        elif isinstance(value, Pairs):
+            parts = chain.from_iterable(value)
         weight = height = 0
-        for part in self._parts(value):
+        for part in parts:
             more, above = self._weighed(part, depth + 1)
             weight += 1 + more
             height = max(height, 1 + above)
         self._known[name] = weight, height
         return weight, height
-
-    def _parts(self, node: Any) -> Iterable[Any]:
-        if isinstance(node, Foreign):
-            return (self.meaning(node),)
-        return chain.from_iterable(node) if isinstance(node, Pairs) else node
 
     def meaning(self, foreign: Foreign) -> Any:
         """Return what an object stands for; raise DecodeError if there is no room."""
@@ -331,17 +298,15 @@ def _weight_of(value: Any) -> int:
 def bounded(value: Any, limit: int) -> Any:
     """Return an event or a batch, without those fields that would grow past `limit`."""
     scale = Scale(limit)
-    if type(value) is list:
-        return [_bounded_fields(item, scale) for item in value]
-    return _bounded_fields(value, scale)
 
+    def fields(item: Any) -> Any:
+        if isinstance(item, Foreign):
+            item = scale.meaning(item)  # an OrderedDict, say
+        if not isinstance(item, Pairs):
+            return scale.take(item)
+        return Pairs((scale.take(key), scale.take(value)) for key, value in item)
 
-def _bounded_fields(item: Any, scale: Scale) -> Any:
-    if isinstance(item, Foreign):
-        item = scale.meaning(item)  # an OrderedDict, say
-    if not isinstance(item, Pairs):
-        return scale.take(item)
-    return Pairs((scale.take(key), scale.take(value)) for key, value in item)
+    return list(map(fields, value)) if type(value) is list else fields(value)
 
 
 # --- what JSON can say ----------------------------------------------------------
@@ -395,11 +360,8 @@ def plain(value: Any, depth: int = 0, lost: list[Lost] | None = None) -> Any:
 def _key(key: Any, depth: int, lost: list[Lost] | None) -> str:
     if isinstance(key, str):
         return _text(key)
-    if isinstance(key, Foreign):
-        key = key.meaning()
-    if isinstance(key, (tuple, list)) and not all(
-        isinstance(part, (*_SCALARS, bytes)) for part in key
-    ):
+    key = _meaning(key)
+    if isinstance(key, (tuple, list)) and not all(isinstance(part, _SCALARS) for part in key):
         # A text in a text in a text doubles its quotes with each.
         key = Lost("<a key of several levels>", "value of unknown type", "key")
     return str(plain(key, depth + 1, lost))
@@ -420,14 +382,6 @@ def _of_python(value: Any) -> str:
         return type(value).__name__
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
-def _finite(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)
-
-
 def writable(value: int) -> int | str:
     """Return an integer, as text if its digits are too many for Python."""
     return value if value.bit_length() <= _BITS_MAX else hex(value)
@@ -435,9 +389,9 @@ def writable(value: int) -> int | str:
 
 _LEAVES: Mapping[type, Callable[[Any], Any]] = {
     str: _text,
-    bool: _same,
-    type(None): _same,
+    bool: bool,
+    type(None): lambda _: None,
     int: writable,
-    float: _finite,
+    float: lambda value: value if math.isfinite(value) else str(value),
     Unquoted: str,
 }

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evtools.errors import DecodeError
-from evtools.wire.codec import Codec, Message
+from evtools.wire.codec import Codec, Message, from_fields
 from evtools.wire.envelope import (
     EnvelopeWriter,
     encode_line,
@@ -24,7 +24,6 @@ from evtools.wire.envelope import (
     open_envelope,
 )
 from evtools.wire.events import OWN_FIELDS, ordered
-from evtools.wire.schema import from_fields
 from tools.gaps import gap
 
 #: How fast it goes is for the benchmarks to say.

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evtools.wire.codec import from_fields
 from evtools.wire.envelope import join_text
 from evtools.wire.events import (
     FIELDS,
@@ -17,7 +18,6 @@ from evtools.wire.events import (
     make_event,
     routing_key_from,
 )
-from evtools.wire.schema import from_fields
 from tools.gaps import gap
 
 COMMON = {"hostname": "w@h", "timestamp": 1.5, "utcoffset": 0, "pid": 7, "clock": 9}

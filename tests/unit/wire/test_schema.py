@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
+from evtools.wire.codec import Schema
 from evtools.wire.events import GAP, OWN_FIELDS
-from evtools.wire.schema import Schema
 
 STARTED = {
     "hostname": "w@h",

@@ -299,7 +299,6 @@ def test_a_long_yaml_is_not_even_looked_at():
 
 
 def test_without_pyyaml_yaml_says_what_is_needed(monkeypatch):
-    monkeypatch.delitem(sys.modules, "evtools.wire.yamls", raising=False)
     monkeypatch.setitem(sys.modules, "yaml", None)
     assert refusal(decode_yaml, b"a: 1").kind == "YAML events need PyYAML"
 
