@@ -31,114 +31,6 @@ def facts_of(events):
     return [account_of_attempt(each) for each in attempts(in_order(map(from_fields, events)))]
 
 
-# --- any order -----------------------------------------------------------------------
-
-
-@story_of_task
-def test_a_life_is_understood(story):
-    task = task_of(story.events)
-    assert states(task) == story.attempts
-    assert task.retries == story.retries or task.retries is None
-    assert task.worker_name == story.hostname
-    for attempt in task.attempts:
-        assert attempt.worker_name == WORKER
-        assert attempt.ended or attempt.state == "STARTED"
-
-
-@story_of_task
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_events_of_a_life_in_any_order_and_any_number_end_in_the_same_task(story, data):
-    some = st.permutations(story.events) | st.lists(st.sampled_from(story.events), min_size=1)
-    order = data.draw(some)
-    present = [event for event in story.events if event in order]
-    state = State()
-    for event in order:
-        one_by_one = task_of([event], state)
-    assert account(one_by_one) == account(task_of(order)) == account(task_of(present))
-
-
-@story_of_task
-@settings(max_examples=20, deadline=None)
-@given(st.data())
-def test_each_change_begins_where_the_one_before_it_ended(story, data):
-    state = State()
-    changes = state.changes(data.draw(st.permutations(story.events)))
-    seen = [(change.created, change.before, change.after) for change in changes]
-    assert [before for _, before, _ in seen] == [None, *(after for *_, after in seen)][:-1]
-    assert [created for created, *_ in seen] == [True] + [False] * (len(seen) - 1)
-    assert state.tasks[UUID].state == seen[-1][2]
-
-
-_EVENTS = st.builds(
-    lambda step, at, host, retries: told(
-        f"task-{step}",
-        float(at),
-        **({"retries": retries} if step in {"sent", "received"} else {}),
-        # A worker has one process at a time.
-        **({} if step == "sent" else {"hostname": host, "pid": 77 + at // 15}),
-    ),
-    st.sampled_from(["sent", "received", "started", *ENDS]),
-    st.integers(10, 18),
-    st.sampled_from([WORKER, OTHER]),
-    st.sampled_from([0, 0, 0, 1, 2]),
-)
-_OF_NEWEST = ("state", "timestamp", "pid", "received", "started", "succeeded", "ended", "retries")
-
-
-@settings(max_examples=1000, deadline=None)
-@given(st.lists(_EVENTS, min_size=1, max_size=12), st.data())
-def test_any_events_in_any_order_end_where_the_one_rule_ends(events, data):
-    by_time = st.just(sorted(events, key=itemgetter("timestamp")))
-    order = data.draw(st.permutations(events) | by_time)
-    task = task_of(order)
-    assert account(task) == account(task_of(events))
-    *earlier, newest = facts_of([*order, *events])
-    assert [account_of_attempt(attempt) for attempt in task.attempts] == earlier
-    assert {name: task.get(name) for name in _OF_NEWEST} == {
-        name: newest[name] for name in _OF_NEWEST
-    }
-
-
-@story_of_task
-@pytest.mark.parametrize("moved", [{"utcoffset": -5.5}, {"utcoffset": 8}, {"clock": 1}], ids=str)
-def test_neither_zones_nor_a_logical_clock_that_begins_anew_move_anything(story, moved):
-    events = [{**event, **moved} for event in story.events]
-    same = {"clock": 1} if "clock" in moved else {}
-    assert account(task_of(events)) == account(task_of(story.events)) | same
-
-
-@story_of_task
-def test_an_event_that_comes_twice_takes_no_more_space(story):
-    state = State()
-    weight = task_of(story.events, state).weight_bytes
-    state.apply(story.events * 20)
-    assert state.tasks[UUID].weight_bytes == weight
-
-
-@pytest.mark.parametrize(("first", "second"), list(combinations(ENDS, 2)))
-def test_of_two_ends_of_one_attempt_the_one_in_the_result_backend_counts(first, second):
-    """They are in the order of their precedence."""
-    for ends in ((first, 13.0, second, 13.5), (second, 13.0, first, 13.5)):
-        both = [told(f"task-{ends[0]}", ends[1]), told(f"task-{ends[2]}", ends[3])]
-        expected = task_of([*life("received", "started"), told(f"task-{first}", 13.0)]).state
-        for order in (both, both[::-1]):
-            task = task_of([*life("received", "started"), *order])
-            assert states(task) == (expected,)
-            assert task.ended == task.timestamp == getattr(task, first)
-            assert {getattr(task, first), getattr(task, second)} == {13.0, 13.5}
-
-
-def test_the_first_of_two_ends_of_one_kind_counts():
-    ends = [told("task-failed", 13.0, exception="A()"), told("task-failed", 14.0, exception="B()")]
-    for order in (ends, ends[::-1]):
-        task = task_of([*life("received", "started"), *order])
-        assert (task.failed, task.exception) == (13.0, "A()")
-
-
-# --- which attempt an event is of, and what is shown of it ---------------------------
-
-
 def _sent_and_received(sent=(), received=()):
     return [told("task-sent", 10.0, **dict(sent)), told("task-received", 11.0, **dict(received))]
 
@@ -270,6 +162,26 @@ CASES = {
         {"sent": None, "name": "shop.pay", "args": "(1,)", "queue": "mail", "client": CLIENT,
          "root_id": UUID},
     ),
+    "a message that is delivered again was sent once and waits from its receipt": (
+        UNUSUAL["given back and delivered again"].events,
+        ("REJECTED", "SUCCESS"),
+        {"sent": 10.0, "received": 14.0, "wait": 1.0, "queue_time": None, "client": CLIENT,
+         "queue": "mail", "name": "shop.pay"},
+    ),
+    "a message that is delivered to another worker was sent once, too": (
+        UNUSUAL["its worker died"].events,
+        ("STARTED", "SUCCESS"),
+        {"sent": 10.0, "received": 20.0, "wait": 1.0, "queue_time": None, "client": CLIENT},
+    ),
+    # One of the sendings seems to be of the second try, until that is received.
+    "a receipt moves the sendings on": (
+        [*there("received", start=11.0), told("task-retried", 20.5, hostname=OTHER),
+         told("task-received", 21.0, retries=1),
+         *(told("task-started", 22.0, hostname=name) for name in (WORKER, OTHER)),
+         told("task-sent", 30.0, retries=2),
+         told("task-received", 31.0, retries=2, hostname=OTHER), told("task-retried", 33.0)],
+        ("RETRY", "RETRY", "STARTED", "RETRY"), {"numbers": [0, 1, 2, 2]},
+    ),
     "the logical time is the highest that workers had": (
         [told("task-sent", 10.0, clock=9000), told("task-received", 11.0),
          told("task-started", 12.0), told("task-received", 13.0, clock=5, retries=1)],
@@ -280,14 +192,115 @@ CASES = {
     ),
 }
 # fmt: on
+
+# --- any order -----------------------------------------------------------------------
+
+
+@story_of_task
+def test_a_life_is_understood(story):
+    task = task_of(story.events)
+    assert states(task) == story.attempts
+    assert task.retries == story.retries or task.retries is None
+    assert task.worker_name == story.hostname
+    for attempt in task.attempts:
+        assert attempt.worker_name == WORKER
+        assert attempt.ended or attempt.state == "STARTED"
+
+
+_LIVES = {name: story.events for name, story in STORIES.items()}
+_LIVES |= {name: case[0] for name, case in CASES.items()}
+
+
+@pytest.mark.parametrize("events", _LIVES.values(), ids=list(_LIVES))
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_events_in_any_order_and_any_number_end_in_the_same_task(events, data):
+    some = st.permutations(events) | st.lists(st.sampled_from(events), min_size=1)
+    order = data.draw(some)
+    present = [event for event in events if event in order]
+    state = State()
+    changes = (change for event in order for change in state.changes([event]))
+    seen = [(change.created, change.before, change.after) for change in changes]
+    assert [before for _, before, _ in seen] == [None, *(after for *_, after in seen)][:-1]
+    assert [created for created, *_ in seen] == [True] + [False] * (len(seen) - 1)
+    assert state.tasks[UUID].state == seen[-1][2]
+    assert account(state.tasks[UUID]) == account(task_of(order)) == account(task_of(present))
+
+
+_EVENTS = st.builds(
+    lambda step, at, host, retries: told(
+        f"task-{step}",
+        float(at),
+        **({"retries": retries} if step in {"sent", "received"} else {}),
+        # A worker has one process at a time.
+        **({} if step == "sent" else {"hostname": host, "pid": 77 + at // 15}),
+    ),
+    st.sampled_from(["sent", "received", "started", *ENDS]),
+    st.integers(10, 18),
+    st.sampled_from([WORKER, OTHER]),
+    st.sampled_from([0, 0, 0, 1, 2]),
+)
+_OF_NEWEST = ("state", "timestamp", "pid", "received", "started", "succeeded", "ended", "retries")
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(_EVENTS, min_size=1, max_size=12), st.data())
+def test_any_events_in_any_order_end_where_the_one_rule_ends(events, data):
+    by_time = st.just(sorted(events, key=itemgetter("timestamp")))
+    order = data.draw(st.permutations(events) | by_time)
+    task = task_of(order)
+    assert account(task) == account(task_of(events))
+    *earlier, newest = facts_of([*order, *events])
+    assert [account_of_attempt(attempt) for attempt in task.attempts] == earlier
+    assert {name: task.get(name) for name in _OF_NEWEST} == {
+        name: newest[name] for name in _OF_NEWEST
+    }
+
+
+@story_of_task
+@pytest.mark.parametrize("moved", [{"utcoffset": -5.5}, {"utcoffset": 8}, {"clock": 1}], ids=str)
+def test_neither_zones_nor_a_logical_clock_that_begins_anew_move_anything(story, moved):
+    events = [{**event, **moved} for event in story.events]
+    same = {"clock": 1} if "clock" in moved else {}
+    assert account(task_of(events)) == account(task_of(story.events)) | same
+
+
+@story_of_task
+def test_an_event_that_comes_twice_takes_no_more_space(story):
+    state = State()
+    weight = task_of(story.events, state).weight_bytes
+    state.apply(story.events * 20)
+    assert state.tasks[UUID].weight_bytes == weight
+
+
+@pytest.mark.parametrize(("first", "second"), list(combinations(ENDS, 2)))
+def test_of_two_ends_of_one_attempt_the_one_in_the_result_backend_counts(first, second):
+    """They are in the order of their precedence."""
+    for ends in ((first, 13.0, second, 13.5), (second, 13.0, first, 13.5)):
+        both = [told(f"task-{ends[0]}", ends[1]), told(f"task-{ends[2]}", ends[3])]
+        expected = task_of([*life("received", "started"), told(f"task-{first}", 13.0)]).state
+        for order in (both, both[::-1]):
+            task = task_of([*life("received", "started"), *order])
+            assert states(task) == (expected,)
+            assert task.ended == task.timestamp == getattr(task, first)
+            assert {getattr(task, first), getattr(task, second)} == {13.0, 13.5}
+
+
+def test_the_first_of_two_ends_of_one_kind_counts():
+    ends = [told("task-failed", 13.0, exception="A()"), told("task-failed", 14.0, exception="B()")]
+    for order in (ends, ends[::-1]):
+        task = task_of([*life("received", "started"), *order])
+        assert (task.failed, task.exception) == (13.0, "A()")
+
+
+# --- which attempt an event is of, and what is shown of it ---------------------------
+
 _OF_ALL = {"numbers": "number", "sendings": "sent", "starts": "started", "ends": "ended"}
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
-@pytest.mark.parametrize("order", [1, -1])
-def test_events_belong_to_attempts_and_are_shown(case, order):
-    events, expected, shown = case
-    task = task_of(events[::order])
+@pytest.mark.parametrize(("events", "expected", "shown"), CASES.values(), ids=list(CASES))
+def test_events_belong_to_attempts_and_are_shown(events, expected, shown):
+    task = task_of(events)
     assert states(task) == expected
     for name, value in shown.items():
         if name in _OF_ALL:
@@ -298,24 +311,6 @@ def test_events_belong_to_attempts_and_are_shown(case, order):
                 assert every == value
         else:
             assert task.get(name) == value, name
-
-
-@pytest.mark.parametrize("end", ["rejected", "cancelled", "succeeded", None], ids=str)
-def test_a_message_that_is_delivered_again_was_sent_when_its_client_sent_it(end):
-    first = [told("task-sent", 10.0), told("task-received"), told("task-started", 11.0)]
-    first += [told(f"task-{end}", 12.0)] if end else []
-    hostname = WORKER if end else OTHER
-    again = [
-        told(f"task-{step}", at, hostname=hostname)
-        for step, at in (("received", 20.0), ("started", 20.5), ("succeeded", 21.0))
-    ]
-    for order in ([*first, *again], [*again, *first], [*first[::-1], *again]):
-        task = task_of(order)
-        assert (task.state, task.sent, task.received) == ("SUCCESS", 10.0, 20.0)
-        assert [attempt.sent for attempt in task.attempts] == [10.0]
-        assert (task.client, task.queue, task.name) == (CLIENT, "mail", "shop.pay")
-        # It waits from when it came, not from when it was sent for the first time.
-        assert (task.wait, task.queue_time) == (0.5, None)
 
 
 @pytest.mark.parametrize("ahead", [-1000.0, 0.0, 1000.0])
@@ -336,22 +331,6 @@ def test_deliveries_are_in_the_order_of_our_clock(ahead):
         task = state.tasks[UUID]
         assert states(task) == ("REJECTED", "STARTED")
         assert task.worker_name == OTHER
-
-
-def test_an_event_that_is_late_moves_the_sendings_on():
-    """One of them seems to be of the second try, until that is received."""
-    events = [
-        *there("received", start=11.0),
-        told("task-retried", 20.5, hostname=OTHER),
-        told("task-received", 21.0, retries=1),
-        *(told("task-started", 22.0, hostname=name) for name in (WORKER, OTHER)),
-        told("task-sent", 30.0, retries=2),
-        told("task-received", 31.0, retries=2, hostname=OTHER),
-        told("task-retried", 33.0),
-    ]
-    expected = account(task_of(events))
-    for number in range(len(events)):
-        assert account(task_of([*events[number:], *events[:number]])) == expected
 
 
 def test_a_retry_that_is_reported_after_the_success_is_of_its_own_attempt():

@@ -178,13 +178,6 @@ def test_it_is_alive_by_the_clock_of_the_state():
     assert (worker.alive, worker.status_string) == (False, "OFFLINE")
 
 
-@given(st.lists(st.sampled_from(["online", "heartbeat", "offline"]), max_size=8), st.floats(0, 1e6))
-def test_its_status_is_one_of_six_at_any_time(kinds, now):
-    events = [told(f"worker-{kind}", 10.0 + n) for n, kind in enumerate(kinds)]
-    status = worker_of(beat(1.0), *events).status(now)
-    assert status in {"online", "late", "busy?", "silent", "offline", "gone"}
-
-
 def test_one_that_beats_once_an_hour_stays_until_it_is_gone_by_that():
     state = State()
     state.apply([beat(10.0, freq=3600.0)])

@@ -559,39 +559,3 @@ def test_names_without_end_do_not_make_it_grow():
         assert len(getattr(watched.statistics, rows)("all", watched.now)) == 21
     assert 0 < weights[0] < weights[100]
     assert max(weights[400:]) <= max(weights[:400]) * 1.05
-
-
-# --- anything at all -----------------------------------------------------------------
-
-_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=5,
-)
-_KINDS = (
-    *("sent", "received", "started", "succeeded", "failed"),
-    *("retried", "revoked", "rejected", "cancelled", "progress"),
-)
-_NAMES = (
-    *("uuid", "name", "queue", "hostname", "exception", "traceback", "runtime"),
-    *("timestamp", "local_received", "retries", "eta"),
-)
-_ODD = st.dictionaries(st.sampled_from(_NAMES), _VALUES, max_size=4)
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(_KINDS), _ODD), max_size=15))
-def test_any_event_is_survived(events):
-    watched = Watched()
-    for kind, odd in events:
-        watched.take(watched.event(kind, "u1") | odd)
-    for window in WINDOWS:
-        for row in watched.statistics.types(window, watched.now):
-            assert row.rate >= 0
-            assert row.run.count >= 0
-        watched.statistics.queues(window, watched.now)
-        watched.statistics.workers(window, watched.now)
-        watched.statistics.failures(window, watched.now)
-        assert watched.statistics.totals(window, watched.now).event_rate >= 0
-    watched.statistics.flow(30, watched.now)
-    assert watched.statistics.peak >= 0
