@@ -38,19 +38,24 @@ def envelope(event: EventFields, joined: Mapping[str, Any] = NOTHING) -> dict[st
     """
     joined = {name: joined[name] for name in joined if name not in event}
     clashes = sorted(_ADDED & event.keys())
-    timestamp = event.get("timestamp")
+    timestamp: Any = event.get("timestamp")
+    received: Any = event.get("local_received")
     iso = iso_utc(timestamp)
     line: dict[str, Any] = {} if "v" in clashes else {"v": VERSION}
     if iso is not None and "ts" not in clashes:
         line["ts"] = iso
     line |= ordered(event)
-    if iso is not None and "lag" not in clashes:
-        _add_lag(line, event.get("local_received"), timestamp)
+    has_times = iso is not None and received.__class__ in (float, int)
+    if has_times and abs(received) <= TIME_MAX and "lag" not in clashes:
+        line["lag"] = (_micros(received) - _micros(timestamp)) / _MICROS
     line |= joined
     if joined and "joined" not in clashes:
         line["joined"] = list(joined)
-    if clashes:
-        line["own"] = _own_entry(event, clashes, list(joined))
+    if "joined" in clashes or "own" in clashes:
+        # The event sits on the places of these two, so they are kept here.
+        line["own"] = {"fields": clashes, "joined": list(joined), "own": event.get("own")}
+    elif clashes:
+        line["own"] = clashes
     return line
 
 
@@ -63,13 +68,14 @@ def open_envelope(obj: dict[str, Any]) -> tuple[EventFields, dict[str, Any] | No
     """
     entry = obj.get("own")
     own = _strings_in(entry.get("fields") if isinstance(entry, dict) else entry)
-    if not _is_envelope(obj, own):
-        return obj, None
+    version = obj.get("v")
+    if "v" not in own:
+        if not isinstance(version, int) or isinstance(version, bool):
+            return obj, None
+        if version != VERSION:
+            raise DecodeError("recording of an unknown version", f"v is {version}")
     event = dict(obj)
-    if isinstance(entry, dict):
-        names = _strings_in(entry.get("joined"))
-    else:
-        names = _strings_in(obj.get("joined"))
+    names = _strings_in((entry if isinstance(entry, dict) else obj).get("joined"))
     joined = {name: event.pop(name) for name in names if name in event and name not in _RESERVED}
     for key in _ADDED.difference(own):
         event.pop(key, None)
@@ -86,28 +92,16 @@ def iso_utc(timestamp: Any) -> str | None:
     if timestamp.__class__ is not float and timestamp.__class__ is not int:
         return None
     try:
-        return iso_of_micros(micros(timestamp))
+        second, fraction = divmod(_micros(timestamp), _MICROS)
+        return "%s.%06dZ" % (_iso_second(second), fraction)  # noqa: UP031
     except (OverflowError, ValueError, OSError):
         return None
 
 
-def micros(timestamp: float) -> int:
-    """Return seconds as whole microseconds.
-
-    Raise OverflowError or ValueError for what is infinite or no number.
-    """
+def _micros(timestamp: float) -> int:
     second = floor(timestamp)
     # All at once would be a float too large for microseconds in far years.
     return second * _MICROS + int((timestamp - second) * 1e6 + 0.5)
-
-
-def iso_of_micros(moment: int) -> str:
-    """Return microseconds since the epoch as ISO 8601 in UTC.
-
-    Raise OverflowError, ValueError or OSError for what is beyond the calendar.
-    """
-    second, fraction = divmod(moment, _MICROS)
-    return "%s.%06dZ" % (_iso_second(second), fraction)  # noqa: UP031
 
 
 @lru_cache(maxsize=64)
@@ -116,33 +110,10 @@ def _iso_second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%4Y-%m-%dT%H:%M:%S")
 
 
-def _add_lag(line: dict[str, Any], received: Any, timestamp: Any) -> None:
-    if received.__class__ in (float, int) and abs(received) <= TIME_MAX:
-        line["lag"] = (micros(received) - micros(timestamp)) / _MICROS
-
-
-def _own_entry(event: EventFields, clashes: list[str], names: list[str]) -> Any:
-    if "joined" in clashes or "own" in clashes:
-        # The event sits on the places of these two, so they are kept here.
-        return {"fields": clashes, "joined": names, "own": event.get("own")}
-    return clashes
-
-
 def _strings_in(value: Any) -> list[str]:
     if not isinstance(value, list):
         return []
     return [item for item in value if isinstance(item, str)]
-
-
-def _is_envelope(obj: dict[str, Any], own: list[str]) -> bool:
-    if "v" in own:
-        return True
-    version = obj.get("v")
-    if not isinstance(version, int) or isinstance(version, bool):
-        return False
-    if version != VERSION:
-        raise DecodeError("recording of an unknown version", f"v is {version}")
-    return True
 
 
 # --- many lines at once -----------------------------------------------------------
@@ -208,7 +179,10 @@ class EnvelopeWriter:
             data += text.members
             data += text.names.end
         self._second = second
-        return _safe(bytes(data))
+        written = bytes(data)
+        if written.isascii() and _DELETE not in written:
+            return written
+        return b"".join([_escape(line) + b"\n" for line in written[:-1].split(b"\n")])
 
 
 class _Second:
@@ -225,24 +199,17 @@ class _Second:
         self.start = nan
         try:
             second = floor(timestamp)
-            moment = iso_of_micros(second * _MICROS).partition(".")[0]
-            self.lag_micros = micros(received) - second * _MICROS
+            self.lag_micros = _micros(received) - second * _MICROS
+            self.beginning = b'{"v":%d,"ts":"%b.' % (VERSION, _iso_second(second).encode())
         except (OverflowError, ValueError, OSError, TypeError):
             return
         if abs(received) > TIME_MAX:
             return
         self.start = float(second)
-        self.beginning = b'{"v":%d,"ts":"%b.' % (VERSION, moment.encode())
 
 
 def _whole(event: Event) -> bytes:
     return encode_line(envelope(event.as_dict(), event.joined)) + b"\n"
-
-
-def _safe(text: bytes) -> bytes:
-    if _is_plain(text):
-        return text
-    return b"".join([_escape(line) + b"\n" for line in text[:-1].split(b"\n")])
 
 
 # --- what is joined, as text ---
@@ -287,16 +254,13 @@ def encode_line(obj: Any) -> bytes:
         if isinstance(obj, dict):
             obj = {str(key): _sayable(value) for key, value in obj.items()}
         line = json.dumps(_sayable(obj), separators=(",", ":")).encode()
-    return line if _is_plain(line) else _escape(line)
-
-
-def _is_plain(data: bytes) -> bool:
-    """Return whether JSON is plain ASCII, in which nothing needs to be escaped."""
-    return data.isascii() and _DELETE not in data
+    return _escape(line)
 
 
 def _escape(line: bytes) -> bytes:
     r"""Write what a terminal might act on or not show as `\uXXXX`."""
+    if line.isascii() and _DELETE not in line:
+        return line
     text = line.decode()
     if text.isprintable():
         return line

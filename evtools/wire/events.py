@@ -120,8 +120,8 @@ class FieldNames(msgspec.Struct, gc=False):
     #: What follows the last field: `,"joined":["name"]}` and a newline.
     end: bytes
     has_start: bool
-    #: The same with when the task started, once it was asked for.
-    with_start: "FieldNames | None" = None
+    #: The same with the name of a time behind them, once it was asked for.
+    timed: dict[str, "FieldNames"] = {}
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):

@@ -12,15 +12,6 @@ from evtools.wire.envelope import field_names, join_text
 from evtools.wire.events import NOTHING, OWN_FIELDS, Event, EventFields, FieldNames, Known, moment
 
 _encode = msgspec.json.Encoder().encode
-
-
-def _with_start(before: Known, timestamp: float) -> Known:
-    names = before.names.with_start
-    if names is None:
-        names = before.names.with_start = field_names((*before.names.all, "started"))
-    return Known(before.members + b',"started":' + _encode(timestamp), names)
-
-
 _NOTHING_KNOWN: Final = join_text({})
 
 
@@ -35,33 +26,55 @@ class _Source:
         # Between what names the event and what all events have.
         self._fields = own[2 : own.index("timestamp")]
         self._names = (*self._fields, time)
+        self._time = time
+        self._key = b',"%b":' % time.encode()
         self.over = over
-        self._values: Callable[[Any], tuple[Any, ...]] = attrgetter(
-            *(self._fields or ("uuid",)), "timestamp"
-        )
+        self._values: Callable[[Any], Any] = attrgetter(*self._fields, "timestamp")
         #: By the types of the values, the names of those that are not None.
         self._present: dict[tuple[type, ...], FieldNames] = {}
-        self._object = msgspec.defstruct(
-            "Object", [(name, Any, None) for name in self._names], omit_defaults=True, gc=False
-        )
+        fields = [(name, Any, None) for name in self._names]
+        self._object = msgspec.defstruct("Object", fields, omit_defaults=True, gc=False)
 
-    def known(self, event: Event) -> Known:
-        """Return what an event says that has all its fields."""
-        values = self._values(event)
+    def known(self, values: tuple[Any, ...]) -> Known:
+        """Return what values of an event say."""
         types = tuple(map(type, values))
         names = self._present.get(types)
         if names is None:
-            pairs = zip(self._names, values, strict=True)
-            present = [name for name, value in pairs if value is not None]
-            names = self._present[types] = field_names(tuple(present))
+            pairs = zip(self._names, values, strict=False)
+            names = field_names(tuple(name for name, value in pairs if value is not None))
+            self._present[types] = names
         return Known(b"," + _encode(self._object(*values))[1:-1], names)
+
+    def first(self, event: Event) -> Known:
+        """Return what an event says that has all its fields; the first of its task."""
+        return self.known(self._values(event)) if self._fields else self.timed(event)
+
+    def lacking(self, event: Event, before: Known) -> Known | None:
+        """Return what the event lacks, if only the task-sent of the same attempt is known."""
+        own = self.known(self._values(event)[:-1])
+        size, count = len(own.members), len(own.names.all)
+        names = before.names.all
+        if names[-1:] != ("sent",) or names[:count] != own.names.all or count >= len(names):
+            return None
+        if before.members[:size] != own.members or before.members[size : size + 1] != b",":
+            return None
+        return Known(before.members[size:], field_names(names[count:]))
+
+    def timed(self, event: Event, before: Known = _NOTHING_KNOWN) -> Known:
+        """Return what was known and when the event was sent."""
+        names = before.names.timed.get(self._time)
+        if names is None:
+            names = field_names((*before.names.all, self._time))
+            before.names.timed[self._time] = names
+        return Known(before.members + self._key + _encode(event.timestamp), names)
 
     def said(self, event: EventFields) -> dict[str, Any]:
         """Return what any event says."""
-        values = [event.get(name) for name in self._fields]
-        values.append(event["timestamp"] if moment(event.get("timestamp")) is not None else None)
-        pairs = zip(self._names, values, strict=True)
-        return {name: value for name, value in pairs if value is not None}
+        said = {name: event.get(name) for name in self._fields}
+        said[self._time] = (
+            event["timestamp"] if moment(event.get("timestamp")) is not None else None
+        )
+        return {name: value for name, value in said.items() if value is not None}
 
 
 #: Nothing shows a redelivery, but no worker receives a task after it started it.
@@ -70,13 +83,10 @@ _SOURCES: Final[Mapping[str, _Source]] = {
     "task-received": _Source("task-received", "received", ("received", "started")),
     "task-started": _Source("task-started", "started", ("started",)),
 }
-
 #: What another attempt makes obsolete; its `retries` shows it.
 _TIMES: Final = ("sent", "received", "started")
-
 #: Seconds by which a client's clock may be ahead of the worker's.
 _SKEW: Final = 1.0
-
 #: What one task takes beside the text of what is known: key, entry and tuple.
 _ENTRY_BYTES: Final = 350
 
@@ -106,8 +116,7 @@ class Joiner:
         recall, touch = tasks.get, tasks.move_to_end
         for event in events:
             if event.original is not UNSET or not event.joins_plainly:
-                joined = self._joined(event)
-                if joined:
+                if joined := self._joined(event):
                     event.known = joined
                 continue
             uuid, kind = event.uuid, event.type
@@ -116,20 +125,28 @@ class Joiner:
                 if before is not None:
                     touch(uuid)
                     event.known = before
-            elif kind == "task-started" and (before is None or not before.names.has_start):
-                if before is not None:
-                    event.known = before
-                    weight -= _ENTRY_BYTES + len(uuid) + len(before.members)
-                tasks[uuid] = now = _with_start(before or _NOTHING_KNOWN, event.timestamp or 0)
-                touch(uuid)
-                weight += _ENTRY_BYTES + len(uuid) + len(now.members)
-            elif before is None:
-                tasks[uuid] = now = sources[kind].known(event)
-                weight += _ENTRY_BYTES + len(uuid) + len(now.members)
+                continue
+            source = sources[kind]
+            if before is None:
+                now = source.first(event)
+                weight += _ENTRY_BYTES + len(uuid)
+            elif kind == "task-started" and not before.names.has_start:
+                event.known, now = before, source.timed(event, before)
+                weight -= len(before.members)
+            elif kind == "task-received" and (lacking := source.lacking(event, before)):
+                event.known, now = lacking, source.timed(event, before)
+                weight -= len(before.members)
             else:
                 event.known = self._joined(event)
+                continue
+            tasks[uuid] = now
+            touch(uuid)
+            weight += len(now.members)
         self.weight_bytes += weight
-        self._make_room()
+        while self.weight_bytes > self._max_bytes or len(tasks) > self._max_tasks:
+            oldest, forgotten = tasks.popitem(last=False)
+            self.weight_bytes -= _ENTRY_BYTES + len(oldest) + len(forgotten.members)
+            self.forgotten += 1
 
     def _joined(self, event: Event) -> Mapping[str, Any]:
         """Return what is known of the event's task and it lacks; learn from it."""
@@ -140,42 +157,27 @@ class Joiner:
             return NOTHING
         sent = event.as_dict()
         fields = before.fields() if before is not None else {}
-        if source is None:
-            self._tasks.move_to_end(uuid)
-        else:
-            fields = _still_true(fields, sent, source)
-            self._remember(uuid, before, join_text({**fields, **source.said(sent)}))
+        if source is not None:
+            over = _TIMES if _is_another(fields, sent) else source.over
+            fields = {name: value for name, value in fields.items() if name not in over}
+            self._tasks[uuid] = now = join_text({**fields, **source.said(sent)})
+            self.weight_bytes += len(now.members)
+            self.weight_bytes += (
+                _ENTRY_BYTES + len(uuid) if before is None else -len(before.members)
+            )
+        self._tasks.move_to_end(uuid)
         return {name: value for name, value in fields.items() if name not in sent}
 
-    def _remember(self, uuid: str, before: Known | None, now: Known) -> None:
-        self._tasks[uuid] = now
-        self._tasks.move_to_end(uuid)
-        if before is None:
-            self.weight_bytes += _ENTRY_BYTES + len(uuid)
-        else:
-            self.weight_bytes -= len(before.members)
-        self.weight_bytes += len(now.members)
 
-    def _make_room(self) -> None:
-        while self.weight_bytes > self._max_bytes or len(self._tasks) > self._max_tasks:
-            oldest, forgotten = self._tasks.popitem(last=False)
-            self.weight_bytes -= _ENTRY_BYTES + len(oldest) + len(forgotten.members)
-            self.forgotten += 1
+def _is_another(fields: dict[str, Any], event: EventFields) -> bool:
+    """Return whether an event begins another attempt than the known one.
 
-
-def _still_true(fields: dict[str, Any], event: EventFields, source: _Source) -> dict[str, Any]:
-    """Return what is known, without the times of an earlier attempt."""
-    retries = fields.get("retries")
-    another = retries is not None and event.get("retries", retries) != retries
-    over = _TIMES if another or _is_sent_anew(fields, event) else source.over
-    return {name: value for name, value in fields.items() if name not in over}
-
-
-def _is_sent_anew(fields: dict[str, Any], event: EventFields) -> bool:
-    """Return whether a client sends a task under the id of one that ran before.
-
-    Otherwise, a task-sent may come after the task's other events.
+    `retries` shows it, or that a client sends a task under the id of one that ran
+    before.  Otherwise, a task-sent may come after the task's other events.
     """
+    retries = fields.get("retries")
+    if retries is not None and event.get("retries", retries) != retries:
+        return True
     at = moment(event.get("timestamp"))
     if event["type"] != "task-sent" or at is None:
         return False

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from evtools.wire.events import Event
 
@@ -17,22 +17,13 @@ _DARK_BEATS_MAX: Final = 3
 HEARTBEATS: Final = frozenset({"worker-heartbeat", "worker-online"})
 
 
-@dataclass(slots=True)
-class _Reading:
+class _Reading(NamedTuple):
     """The counters of a heartbeat; `clock` is the worker's logical time."""
 
     pid: int
     clock: int
     processed: int
     active: int
-
-    def continues(self, earlier: "_Reading") -> bool:
-        """Return whether both are of one life of the worker."""
-        return (
-            self.pid == earlier.pid
-            and self.clock > earlier.clock
-            and self.processed >= earlier.processed
-        )
 
 
 @dataclass(slots=True)
@@ -92,22 +83,30 @@ class MissedTasks:
 
     def heartbeat(self, event: Event) -> int:
         """Take in a worker's counters; return how many tasks they newly show as missed."""
-        hostname, reading = event.hostname, _reading(event)
-        if reading is None or not 0 < len(hostname) <= _HOSTNAME_MAX:
+        hostname = event.hostname
+        pid, clock, processed, active = event.pid, event.clock, event.processed, event.active
+        if pid is None or clock is None or processed is None or active is None:
+            return 0  # it answers a command
+        if not 0 < len(hostname) <= _HOSTNAME_MAX:
             return 0
+        reading = _Reading(pid, clock, processed, active)
         worker = self._workers.get(hostname)
-        if worker is None or not reading.continues(worker.last):
-            self._workers[hostname] = worker = _Worker(reading, reading)
-            if len(self._workers) > _WORKERS_MAX:
-                self._workers.popitem(last=False)
-        elif not worker.sends_events:
+        is_same_life = (
+            worker is not None
+            and pid == worker.last.pid
+            and clock > worker.last.clock
+            and processed >= worker.last.processed
+        )
+        newly = 0
+        if worker is not None and is_same_life and worker.sends_events:
+            newly = _settle(worker, reading)
+        else:
             # Events may have been switched on just now: begin here.
-            sends = worker.added + worker.later > 0
-            self._workers[hostname] = worker = _Worker(reading, reading, sends_events=sends)
+            sends = worker is not None and is_same_life and worker.added + worker.later > 0
+            self._workers[hostname] = _Worker(reading, reading, sends_events=sends)
         self._workers.move_to_end(hostname)
-        if reading is worker.last:
-            return 0
-        newly = _settle(worker, reading)
+        if len(self._workers) > _WORKERS_MAX:
+            self._workers.popitem(last=False)
         self.total += newly
         return newly
 
@@ -117,7 +116,12 @@ def _settle(worker: _Worker, reading: _Reading) -> int:
 
     Two heartbeats in a row have to agree.
     """
-    _look_for_darkness(worker)
+    if worker.added:
+        worker.dark = worker.dark_beats = 0
+    elif worker.grew:  # task events may have been switched off
+        worker.dark += worker.grew
+        worker.dark_beats += 1
+        worker.sends_events = worker.dark_beats < _DARK_BEATS_MAX
     worker.settled += worker.added
     unseen = worker.last.processed - worker.base.processed - worker.settled
     proved = unseen - worker.last.active - worker.dark
@@ -128,21 +132,3 @@ def _settle(worker: _Worker, reading: _Reading) -> int:
     worker.grew = reading.processed - worker.last.processed
     worker.last = reading
     return newly
-
-
-def _look_for_darkness(worker: _Worker) -> None:
-    """See whether task events have been switched off."""
-    if worker.added:
-        worker.dark = worker.dark_beats = 0
-    elif worker.grew:
-        worker.dark += worker.grew
-        worker.dark_beats += 1
-        worker.sends_events = worker.dark_beats < _DARK_BEATS_MAX
-
-
-def _reading(event: Event) -> _Reading | None:
-    """Return the counters of a heartbeat; None for one that answers a command."""
-    pid, clock, processed, active = event.pid, event.clock, event.processed, event.active
-    if pid is None or clock is None or processed is None or active is None:
-        return None
-    return _Reading(pid, clock, processed, active)

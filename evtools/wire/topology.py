@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from evtools.wire.events import routing_key_from
@@ -37,12 +36,8 @@ def queue_arguments(*, ttl: float | None, expires: float | None) -> dict[str, in
 
     None leaves the argument out, as it does in Celery's settings.
     """
-    arguments: dict[str, int] = {}
-    if expires is not None:
-        arguments["x-expires"] = round(expires * 1000)
-    if ttl is not None:
-        arguments["x-message-ttl"] = round(ttl * 1000)
-    return arguments
+    seconds = {"x-expires": expires, "x-message-ttl": ttl}
+    return {name: round(value * 1000) for name, value in seconds.items() if value is not None}
 
 
 def bindings(routing_keys: Sequence[str]) -> list[str]:
@@ -123,19 +118,14 @@ def redis_topics(
 
 def redis_glob(routing_key: str) -> str:
     """Return a Redis glob that matches at least what the AMQP key matches."""
-    words = routing_key.split(".")
-    # "#" may stand for no word at all, and then the dot beside it goes too.
-    glob = "*" if words[0] == "#" else _glob_word(words[0])
-    for previous, word in pairwise(words):
-        if word == "#":
-            glob += "*"
-        else:
-            glob += ("" if previous == "#" else ".") + _glob_word(word)
+    glob = ""
+    previous = "#"
+    for word in routing_key.split("."):
+        # "#" may stand for no word at all, and then the dot beside it goes too.
+        dot = "" if "#" in (word, previous) else "."
+        glob += dot + ("*" if word in ("*", "#") else escape_glob(word))
+        previous = word
     return glob
-
-
-def _glob_word(word: str) -> str:
-    return "*" if word == "*" else escape_glob(word)
 
 
 def escape_glob(text: str) -> str:

@@ -17,10 +17,8 @@ from evtools.wire.envelope import (
     encode_line,
     envelope,
     field_names,
-    iso_of_micros,
     iso_utc,
     join_text,
-    micros,
     open_envelope,
 )
 from evtools.wire.events import OWN_FIELDS, ordered
@@ -232,14 +230,6 @@ def test_almost_a_second_is_the_next_one():
     assert iso_utc(0.9999999) == "1970-01-01T00:00:01.000000Z"
     assert iso_utc(-0.25) == "1969-12-31T23:59:59.750000Z"
     assert iso_utc(7) == "1970-01-01T00:00:07.000000Z"
-
-
-def test_a_moment_is_counted_in_whole_microseconds():
-    assert micros(0.0000014) == 1
-    assert micros(-0.25) == -250_000
-    assert iso_of_micros(-250_000) == "1969-12-31T23:59:59.750000Z"
-    with pytest.raises(OverflowError):
-        micros(math.inf)
 
 
 def test_the_year_after_the_calendar_ends_has_no_name():
