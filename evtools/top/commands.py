@@ -3,18 +3,17 @@
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, time
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias
 
 from evtools.errors import FilterError, UsageError
 from evtools.filters import caret
 from evtools.text import clip, human_size, parse_duration, sanitize
 from evtools.top import screen
-from evtools.top.choices import THEMES, TIME_STYLES, VIEWS, WINDOWS, Output
+from evtools.top.choices import THEMES, TIME_STYLES, VIEWS, WINDOWS
 from evtools.top.control import ACTIONS, BY_NAME, Action, Request, actions_for, prepare, target_of
 from evtools.top.export import Recording, new_recording, render_table, save
 from evtools.top.options import REFRESH_MIN
@@ -23,6 +22,7 @@ from evtools.top.ui.terminal import copy_sequence
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.top.ui.widgets import (
     Choice,
+    Completer,
     DetailPane,
     Dialog,
     Editor,
@@ -32,30 +32,29 @@ from evtools.top.ui.widgets import (
     Prompt,
     closed,
     plain,
+    step_of,
 )
 from evtools.top.views.events import EventsView
 from evtools.top.views.tasks import TasksView
 from evtools.transport.recording.reader import RecordingReader
 
+_Do: TypeAlias = Callable[..., object]
 _Choices: TypeAlias = Callable[[Session], Sequence[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A command; errors are raised as EvtoolsError.
 
     One that takes a text has `choices`, the words that complete it.
     """
 
-    do: Callable[..., object]
-    choices: _Choices | None
+    do: _Do
+    choices: _Choices | None = None
 
 
 COMMANDS: Final[dict[str, Command]] = {}
 #: Other names, from other tools.
 _ALIASES: Final = {"q": "quit", "q!": "quit", "h": "help", "w": "export jsonl"}
-
-_Do = TypeVar("_Do", bound=Callable[..., object])
 
 
 def command(name: str, choices: _Choices | None = None) -> Callable[[_Do], _Do]:
@@ -79,17 +78,18 @@ def run(session: Session, line: str) -> None:
     """
     line = line.strip()
     name, _, text = _ALIASES.get(line, line).partition(" ")
-    found = COMMANDS.get(name)
-    if found is None:
+    if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, 1)
         raise UsageError(
             f"there is no command {name}",
             f"did you mean {near[0]}?" if near else "Tab after : shows them all",
         )
-    if found.choices is None:
-        found.do(session)
+    do, choices = COMMANDS[name]
+    if choices is None:
+        do(session)
     else:
-        found.do(session, text.strip())
+        do(session, text.strip())
+    session.look()
 
 
 def complete(session: Session, text: str) -> tuple[int, Sequence[str]]:
@@ -102,15 +102,28 @@ def complete(session: Session, text: str) -> tuple[int, Sequence[str]]:
     return len(name) + 1, [one for one in choices if one.startswith(argument)]
 
 
+def _ask(
+    session: Session,
+    kind: str,
+    then: Callable[[str], object],
+    *,
+    label: str = "",
+    hint: str = "",
+    complete: Completer | None = None,
+) -> None:
+    """Ask for a line of the history's `kind`, and do something with it unless it is blank."""
+
+    def accepted(text: str) -> OnClose:
+        session.history.remember(kind, text)
+        return partial(then, text) if text.strip() else closed
+
+    editor = Editor(history=session.history.lines(kind), complete=complete)
+    session.layers.append(Prompt(label or f"{kind}> ", accepted, editor, hint=hint))
+
+
 @command("command")
 def _command_line(session: Session) -> None:
-    def accepted(text: str) -> OnClose:
-        session.history.remember("command", text)
-        return partial(session.run, text) if text.strip() else closed
-
-    lines = session.history.lines("command")
-    editor = Editor(history=lines, complete=partial(complete, session))
-    session.layers.append(Prompt(":", accepted, editor))
+    _ask(session, "command", session.run, label=":", complete=partial(complete, session))
 
 
 # --- views and ways out -----------------------------------------------------------------
@@ -172,50 +185,23 @@ def _help(session: Session) -> None:
     session.layers.append(Help(session.keymap, (*session.contexts(), "prompts", "menus")))
 
 
-command("detail")(lambda session: session.open_detail())
-command("result")(lambda session: session.open_detail("Info"))
-command("next-pane")(lambda session: _pane(session, 1))
-command("previous-pane")(lambda session: _pane(session, -1))
-command("quit")(lambda session: session.loop.end())
-command("redraw")(lambda session: session.display.redraw())
-command("suspend")(lambda session: session.display.suspend())
-
-
-# --- moving -----------------------------------------------------------------------------
-
-
 def _move(session: Session, name: str) -> None:
-    if session.reading and session.detail is not None:
-        session.detail.pager.press(name)
-        return
-    table, rows = session.table, session.viewport.rows - 1
-    match name:
-        case "down" | "up":
-            step = 1
-        case "page-down" | "page-up":
-            step = max(1, rows - 1)
-        case "half-down" | "half-up":
-            step = max(1, rows // 2)
-        case _:
-            step = len(table)
-    table.move(step if name.endswith(("down", "bottom")) else -step)
-    session.look()
-
-
-def _sideways(session: Session, name: str) -> None:
     table = session.table
     if session.reading and session.detail is not None:
         session.detail.pager.press(name)
+    elif name not in ("left", "right"):
+        table.move(step_of(name, session.viewport.rows - 1))
     elif isinstance(table, TasksView) and table.tree:
         table.expand(shut=name == "left")
     else:
         table.scroll_columns(1 if name == "right" else -1)
 
 
-for _name in ("down", "up", "top", "bottom", "page-down", "page-up", "half-down", "half-up"):
+for _name in (
+    *("down", "up", "top", "bottom", "page-down", "page-up", "half-down", "half-up"),
+    *("left", "right"),
+):
     command(_name)(partial(_move, name=_name))
-for _name in ("left", "right"):
-    command(_name)(partial(_sideways, name=_name))
 
 
 # --- the text of the detail -------------------------------------------------------------
@@ -231,17 +217,15 @@ def _detail(session: Session) -> DetailPane:
 def _search(session: Session, text: str) -> None:
     pane = _detail(session)
 
-    def look_for(text: str) -> OnClose:
-        session.history.remember("search", text)
-        if text and not pane.pager.search(text):
+    def look_for(text: str) -> None:
+        if not pane.pager.search(text):
             session.complain(f"not found: {text}")
-        return closed
 
     if text:
+        session.history.remember("search", text)
         look_for(text)
     else:
-        editor = Editor(history=session.history.lines("search"))
-        session.layers.append(Prompt("search> ", look_for, editor))
+        _ask(session, "search", look_for)
         pane.focused = True
 
 
@@ -267,12 +251,6 @@ def _full(session: Session) -> None:
     pane.focused = pane.focused or pane.full
 
 
-command("search-next")(lambda session: _search_again(session, back=False))
-command("search-previous")(lambda session: _search_again(session, back=True))
-command("section-next")(lambda session: _detail(session).turn(1))
-command("section-previous")(lambda session: _detail(session).turn(-1))
-
-
 # --- filter -----------------------------------------------------------------------------
 
 #: How long to wait for the next key before the table is filtered, in seconds.
@@ -295,7 +273,7 @@ def _filter(session: Session, text: str) -> None:
     if text:
         _apply_filter(session, text)
     else:
-        _FilterPrompt(session)
+        session.layers.append(_FilterPrompt(session))
 
 
 def _apply_filter(session: Session, text: str) -> None:
@@ -339,44 +317,43 @@ def _expanded(session: Session, text: str) -> str:
     return _SAVED.sub(one, text)
 
 
-class _FilterPrompt:
+class _FilterPrompt(Prompt):
     """The prompt for a filter: the table is filtered while one is typed."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._before = session.table.filter_text
         self._call_off: Callable[[], None] = closed
-        self._prompt = Prompt(
-            _FILTER_LABEL,
-            self._accepted,
-            Editor(self._before, history=session.history.lines("filter"), complete=self._complete),
-            changed=self._changed,
-            cancelled=self._cancelled,
-        )
-        session.layers.append(self._prompt)
+        lines = session.history.lines("filter")
+        editor = Editor(self._before, history=lines, complete=self._complete)
+        super().__init__(_FILTER_LABEL, self._apply, editor)
 
-    def _changed(self, text: str) -> None:
+    def changed(self) -> None:
         self._call_off()
-        self._call_off = self._session.loop.later(_DEBOUNCE, lambda: self._preview(text))
+        self._call_off = self._session.loop.later(_DEBOUNCE, self._preview)
 
-    def _preview(self, text: str) -> None:
+    def cancelled(self) -> None:
+        self._call_off()
+        self._session.table.set_filter(self._before)
+
+    def _preview(self) -> None:
         """Filter by the text so far; an error keeps the last good filter."""
-        self._prompt.notes = []
+        self.notes = []
         try:
-            self._session.table.set_filter(_expanded(self._session, text))
+            self._session.table.set_filter(_expanded(self._session, self.text))
         except FilterError as error:
-            self._prompt.notes = [("error", line) for line in _pointed(error)]
+            lines = [sanitize(error.message), *map(sanitize, error.hint.splitlines())]
+            if error.position <= _POINTED_CHARS:
+                carets = caret(error).split("\n")[1].removeprefix("  ")
+                lines.append(" " * len(_FILTER_LABEL) + carets)
+            self.notes = [("error", line) for line in lines]
         else:
             self._session.look()
 
-    def _accepted(self, text: str) -> OnClose:
+    def _apply(self, text: str) -> OnClose:
         self._call_off()
-        self._preview(text)
-        return None if self._prompt.notes else partial(_apply_filter, self._session, text)
-
-    def _cancelled(self) -> None:
-        self._call_off()
-        self._session.table.set_filter(self._before)
+        self._preview()
+        return None if self.notes else partial(_apply_filter, self._session, text)
 
     def _complete(self, text: str) -> tuple[int, Sequence[str]]:
         """Complete the name of a field, or of a saved filter, at the end of `text`."""
@@ -390,15 +367,6 @@ class _FilterPrompt:
         return found.start(1), [name for name in sorted(names) if name.startswith(word)]
 
 
-def _pointed(error: FilterError) -> list[str]:
-    """Return the error, and carets below it that point at its place in the prompt."""
-    lines = [sanitize(error.message), *map(sanitize, error.hint.splitlines())]
-    if error.position <= _POINTED_CHARS:
-        carets = caret(error).split("\n")[1].removeprefix("  ")
-        lines.append(" " * len(_FILTER_LABEL) + carets)
-    return lines
-
-
 def _narrow(session: Session, *, exclude: bool) -> None:
     table = session.table
     key = table.focus_key
@@ -410,20 +378,14 @@ def _narrow(session: Session, *, exclude: bool) -> None:
         table.narrow(field, value, exclude=exclude)
         session.history.remember("filter", table.filter_text)
 
-    session.menu(
-        "exclude" if exclude else "keep only",
-        [
-            Choice(f"{field} {value}", partial(narrow, field, value), _FIELD_KEYS.get(field, ""))
-            for field, value in values.items()
-        ],
-    )
+    choices = [
+        Choice(f"{field} {value}", partial(narrow, field, value), _FIELD_KEYS.get(field, ""))
+        for field, value in values.items()
+    ]
+    session.menu("exclude" if exclude else "keep only", choices)
 
 
-command("keep")(lambda session: _narrow(session, exclude=False))
-command("exclude")(lambda session: _narrow(session, exclude=True))
-
-
-# --- order and columns ------------------------------------------------------------------
+# --- order, columns and rows ------------------------------------------------------------
 
 
 def _columns_of(session: Session) -> list[str]:
@@ -450,14 +412,12 @@ def _sort(session: Session, name: str) -> None:
             table.invert()
         return
     names = _columns_of(session)
-    session.menu(
-        "sort by",
-        [
-            Choice(f"{column.title}  {column.about}", partial(table.sort_by, column.name))
-            for column in table.columns
-        ],
-        at=names.index(table.sort_key) if table.sort_key in names else 0,
-    )
+    choices = [
+        Choice(f"{column.title}  {column.about}", partial(table.sort_by, column.name))
+        for column in table.columns
+    ]
+    at = names.index(table.sort_key) if table.sort_key in names else 0
+    session.menu("sort by", choices, at=at)
 
 
 @command("columns", _columns_of)
@@ -475,12 +435,18 @@ def _follow(session: Session) -> None:
     session.say(f"following {followed}" if cursor.follow else "not following")
 
 
-command("sort-left")(lambda session: session.table.sort_beside(-1))
-command("sort-right")(lambda session: session.table.sort_beside(1))
-command("invert")(lambda session: session.table.invert())
+def _failure(session: Session, step: int) -> None:
+    table = session.table
+    if not isinstance(table, TasksView | EventsView):
+        raise UsageError("only in the views of tasks and events", "1 shows the tasks")
+    if not table.next_failure(step):
+        session.say(f"no failure {'further down' if step > 0 else 'further up'}")
 
 
-# --- rows -------------------------------------------------------------------------------
+def _related(session: Session, step: int) -> None:
+    table = session.table
+    if isinstance(table, EventsView) and not table.next_related(step):
+        session.say("no other event of this task in that direction")
 
 
 def _tasks(session: Session) -> TasksView:
@@ -489,33 +455,11 @@ def _tasks(session: Session) -> TasksView:
     return session.table
 
 
-@command("mark")
-def _mark(session: Session) -> None:
-    session.table.toggle_mark()
-    session.look()
-
-
-def _failure(session: Session, step: int) -> None:
-    table = session.table
-    if not isinstance(table, TasksView | EventsView):
-        raise UsageError("only in the views of tasks and events", "1 shows the tasks")
-    if not table.next_failure(step):
-        session.say(f"no failure {'further down' if step > 0 else 'further up'}")
-    session.look()
-
-
-def _related(session: Session, step: int) -> None:
-    table = session.table
-    if isinstance(table, EventsView) and not table.next_related(step):
-        session.say("no other event of this task in that direction")
-    session.look()
-
-
 @command("tree")
 def _tree(session: Session) -> None:
     table = _tasks(session)
     table.toggle_tree()
-    session.say("tree view on" if table.tree else "tree view off")
+    session.say(f"tree view {'on' if table.tree else 'off'}")
 
 
 @command("parent")
@@ -523,59 +467,42 @@ def _parent(session: Session) -> None:
     why_not = _tasks(session).jump_to_parent()
     if why_not:
         session.say(why_not)
-    session.look()
-
-
-command("unmark")(lambda session: session.table.clear_marks())
-command("next-failure")(lambda session: _failure(session, 1))
-command("previous-failure")(lambda session: _failure(session, -1))
-command("next-related")(lambda session: _related(session, 1))
-command("previous-related")(lambda session: _related(session, -1))
-command("expand")(lambda session: _tasks(session).expand())
-command("collapse")(lambda session: _tasks(session).expand(shut=True))
-command("expand-all")(lambda session: _tasks(session).toggle_all())
 
 
 # --- display options --------------------------------------------------------------------
 
-_Word = TypeVar("_Word", bound=str)
 _SETTABLE: Final = ("theme", "refresh", "window", "time", "ascii", "mouse", "columns")
 #: Offered by F2; each turn takes the next value.
 _REFRESHES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
-def _chosen(text: str, choices: Sequence[_Word], now: _Word, noun: str) -> _Word:
-    """Return the choice of that name; without one, the one after `now`."""
+# fmt: off
+#: Command: the option that it sets, its values, a word for it, what is said then.
+_OPTIONS: Final[Mapping[str, tuple[str, Sequence[str], str, str]]] = {
+    "window": ("window",     WINDOWS,     "window",         "figures of the last {}"),
+    "time":   ("time_style", TIME_STYLES, "style of times", "times: {}"),
+    "theme":  ("theme",      THEMES,      "theme",          "theme {}"),
+}
+# fmt: on
+
+
+def _choose(session: Session, text: str, name: str) -> None:
+    """Set an option to one of its values; without a text, to the one after its value."""
+    option, values, noun, sentence = _OPTIONS[name]
+    options = session.model.options
     if not text:
-        return choices[(choices.index(now) + 1) % len(choices)]
-    for choice in choices:
-        if choice == text:
-            return choice
-    raise UsageError(f'invalid {noun} "{text}"', f"there are {', '.join(choices)}")
-
-
-@command("window", lambda _: WINDOWS)
-def _window(session: Session, text: str) -> None:
-    window = _chosen(text, WINDOWS, session.model.options.window, "window")
-    session.model.options.window = window
+        text = values[(values.index(getattr(options, option)) + 1) % len(values)]
+    elif text not in values:
+        raise UsageError(f'invalid {noun} "{text}"', f"there are {', '.join(values)}")
+    setattr(options, option, text)
+    if name == "theme":
+        session.display.set_theme(options.theme)
     session.show(session.view)
-    session.say(f"figures of the last {window}" if window != "all" else "all figures")
+    session.say("all figures" if text == "all" else sentence.format(text))
 
 
-@command("time", lambda _: TIME_STYLES)
-def _time(session: Session, text: str) -> None:
-    style = _chosen(text, TIME_STYLES, session.model.options.time_style, "style of times")
-    session.model.options.time_style = style
-    session.show(session.view)
-    session.say(f"times: {style}")
-
-
-@command("theme", lambda _: THEMES)
-def _theme(session: Session, text: str) -> None:
-    theme = _chosen(text, THEMES, session.model.options.theme, "theme")
-    session.model.options.theme = theme
-    session.display.set_theme(theme)
-    session.say(f"theme {theme}")
+for _name, (_, _values, _, _) in _OPTIONS.items():
+    command(_name, partial(lambda values, _: values, _values))(partial(_choose, name=_name))
 
 
 @command("refresh", _any_text)
@@ -638,20 +565,20 @@ def _options(session: Session) -> None:
 def _choose_columns(session: Session) -> None:
     table = session.table
 
+    def shown() -> set[str]:
+        return {slot.column.name for slot in table.slots}
+
     def toggle(name: str) -> None:
-        wanted = {slot.column.name for slot in table.slots} ^ {name}
-        names = [column.name for column in table.columns if column.name in wanted]
-        table.choose_columns(names or None)
+        wanted = shown() ^ {name}
+        table.choose_columns([one for one in _columns_of(session) if one in wanted] or None)
 
     def choices() -> list[Choice]:
-        shown = {slot.column.name for slot in table.slots}
-        return [
-            Choice(
-                f"[{'x' if column.name in shown else ' '}] {column.title:<20} {column.about}",
-                partial(toggle, column.name),
-            )
-            for column in table.columns
-        ]
+        lines = []
+        for column in table.columns:
+            box = "[x]" if column.name in shown() else "[ ]"
+            text = f"{box} {column.title:<20} {column.about}"
+            lines.append(Choice(text, partial(toggle, column.name)))
+        return lines
 
     session.layers.append(Menu(f"columns of {table.title}", choices, stays=True))
 
@@ -704,34 +631,29 @@ def _step(session: Session, step: int) -> None:
 
 @command("seek", _any_text)
 def _seek(session: Session, text: str) -> None:
+    """Go to a time of a replay; a time of day is one of the day that is being played."""
     replay = _replay(session)
     if not text:
-        session.ask_for("seek> ", "seek", hint=_MOMENTS)
+        _ask(session, "seek", lambda text: _seek(session, text.strip()), hint=_MOMENTS)
         return
     position = replay.position
     if position is None:
         raise UsageError("nothing has been played yet")
-    replay.seek(_moment(session, text, position))
-
-
-def _moment(session: Session, text: str, position: float) -> float:
-    """Return the moment that a text means, in UTC epoch seconds.
-
-    A time of day is one of the day that is being played.
-    """
     zone = session.model.context().zone
     try:
         if text[0] in "+-":
             seconds = parse_duration(text[1:])
-            return position + (seconds if text[0] == "+" else -seconds)
-        if "-" in text:
-            moment = datetime.fromisoformat(text)
+            moment = position + (seconds if text[0] == "+" else -seconds)
         else:
             day = datetime.fromtimestamp(position, zone).date()
-            moment = datetime.combine(day, time.fromisoformat(text))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+            if "-" in text:
+                at = datetime.fromisoformat(text)
+            else:
+                at = datetime.combine(day, time.fromisoformat(text))
+            moment = (at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()
     except (ValueError, OverflowError, OSError):
         raise UsageError(f'invalid time "{text}"', _MOMENTS) from None
+    replay.seek(moment)
 
 
 @command("speed", _any_text)
@@ -747,10 +669,6 @@ def _speed(session: Session, text: str) -> None:
     session.say(f"speed {text}")
 
 
-command("step-back")(lambda session: _step(session, -1))
-command("step-forward")(lambda session: _step(session, 1))
-
-
 # --- copies and files -------------------------------------------------------------------
 
 #: How much of a copy is shown.
@@ -759,25 +677,13 @@ _COPY_COLS: Final = 40
 _NAMED_BY: Final = {"events": "uuid", "errors": "name"}
 
 
-def _focus(session: Session) -> str:
-    key = session.table.focus_key
+def _copy(session: Session, *, whole: bool) -> None:
+    """Copy a row as JSON, or else its id or name."""
+    table, key = session.table, session.table.focus_key
     if key is None:
         raise UsageError("there is no row to copy")
-    return key
-
-
-@command("copy")
-def _copy(session: Session) -> None:
-    key = _focus(session)
-    _put(session, session.table.values(key).get(_NAMED_BY.get(session.view, ""), key))
-
-
-@command("copy-row")
-def _copy_row(session: Session) -> None:
-    _put(session, session.table.as_json(_focus(session)))
-
-
-def _put(session: Session, text: str) -> None:
+    name = _NAMED_BY.get(session.view, "")
+    text = table.as_json(key) if whole else table.values(key).get(name, key)
     sequence = copy_sequence(text)
     if sequence:
         session.display.send(sequence)
@@ -787,85 +693,62 @@ def _put(session: Session, text: str) -> None:
         session.say(f"too long for a clipboard; it is in {path}")
 
 
-def _export_rows(session: Session, output: Output, extension: str) -> None:
-    table = session.table
-    path = save(session.clock, table.name, extension, render_table(table, output))
-    session.say(f"{len(session.table)} rows in {path}")
+_EXPORTS: Final = ("jsonl", "csv", "screenshot", "recording")
 
 
-def _screenshot(session: Session) -> None:
-    # The picture on the terminal still has the menu in which it was asked for.
-    picture = screen.draw(session, session.display.size())
-    lines = (plain(line).rstrip() for line in picture.lines)
-    path = save(session.clock, session.view, "txt", lines)
-    session.say(f"screenshot in {path}")
-
-
-def _toggle_recording(session: Session) -> None:
-    if session.feed.recording is not None:
-        _stop_recording(session)
-    else:
-        _start_recording(session, new_recording(session.clock))
-
-
-def _stop_recording(session: Session) -> None:
-    recording = session.feed.recording
-    session.feed.record(None)
-    if recording is not None:
-        session.say(f"{recording.events} events in {recording.path}")
-
-
-def _start_recording(session: Session, recording: Recording) -> None:
-    session.feed.record(recording)
-    session.say(f"recording into {recording.path}")
-
-
-_EXPORTS: Final[dict[str, Callable[[Session], None]]] = {
-    "jsonl": partial(_export_rows, output="json", extension="jsonl"),
-    "csv": partial(_export_rows, output="csv", extension="csv"),
-    "screenshot": _screenshot,
-    "recording": _toggle_recording,
-}
-
-
-@command("export", lambda _: tuple(_EXPORTS))
+@command("export", lambda _: _EXPORTS)
 def _export(session: Session, kind: str) -> None:
-    if kind:
-        if kind not in _EXPORTS:
-            raise UsageError(f"{kind} cannot be exported", f"there are {', '.join(_EXPORTS)}")
-        _EXPORTS[kind](session)
-        return
+    table = session.table
     recording = session.feed.recording
-    choices = (
-        ("j", "rows as JSON Lines", "jsonl"),
-        ("c", "rows as CSV", "csv"),
-        ("s", "screenshot", "screenshot"),
-        ("r", "stop recording" if recording else "record from now on", "recording"),
-    )
-    session.menu(
-        "export",
-        [Choice(text, partial(_EXPORTS[kind], session), key) for key, text, kind in choices],
-    )
+    if kind in ("jsonl", "csv"):
+        lines = render_table(table, "json" if kind == "jsonl" else "csv")
+        path = save(session.clock, table.name, kind, lines)
+        session.say(f"{len(table)} rows in {path}")
+    elif kind == "screenshot":
+        # The picture on the terminal still has the menu in which it was asked for.
+        picture = screen.draw(session, session.display.size())
+        lines = (plain(line).rstrip() for line in picture.lines)
+        path = save(session.clock, session.view, "txt", lines)
+        session.say(f"screenshot in {path}")
+    elif kind == "recording":
+        _record(session, "")
+    elif kind:
+        raise UsageError(f"{kind} cannot be exported", f"there are {', '.join(_EXPORTS)}")
+    else:
+        record = "stop recording" if recording else "record from now on"
+        texts = ("rows as JSON Lines", "rows as CSV", "screenshot", record)
+        choices = [
+            Choice(text, partial(_export, session, one), one[0])
+            for one, text in zip(_EXPORTS, texts, strict=True)
+        ]
+        session.menu("export", choices)
 
 
 @command("record", _any_text)
 def _record(session: Session, path: str) -> None:
-    if not path:
-        _toggle_recording(session)
-        return
-    if path in ("off", "stop"):
-        _stop_recording(session)
-        return
+    """Record into a file, or into a new one; `off` stops, as no path does while recording."""
+    feed = session.feed
+    recording = feed.recording
 
-    def start() -> None:
-        _start_recording(session, Recording(path, session.clock))
+    def start(recording: Recording) -> None:
+        feed.record(recording)
+        session.say(f"recording into {recording.path}")
 
-    there = Path(path)
-    if there.is_file() and (size := there.stat().st_size):
+    if path in ("off", "stop") or (recording is not None and not path):
+        feed.record(None)
+        if recording is not None:
+            session.say(f"{recording.events} events in {recording.path}")
+    elif not path:
+        start(new_recording(session.clock))
+    elif Path(path).is_file() and (size := Path(path).stat().st_size):
         text = f"{sanitize(path)} has {human_size(size)}."
-        session.layers.append(Dialog("overwrite?", [text], start, yes="Overwrite"))
+        session.layers.append(
+            Dialog(
+                "overwrite?", [text], lambda: start(Recording(path, session.clock)), yes="Overwrite"
+            )
+        )
     else:
-        start()
+        start(Recording(path, session.clock))
 
 
 # --- changes to the cluster -------------------------------------------------------------
@@ -890,23 +773,23 @@ def _targets(session: Session, action: Action) -> list[str]:
 @command("actions", _any_text)
 def _actions(session: Session, name: str) -> None:
     if name:
-        act(session, name)
+        _act(session, name)
         return
     _require_control(session)
-    choices: dict[str, Choice] = {}
+    choices = []
     for action in actions_for(session.view):
         targets = _targets(session, action)
-        if targets and action.key not in choices:
+        if targets:
             many = f"{len(targets)} {action.kind}s"
             about = clip(targets[0], _NAME_COLS // 2) if len(targets) == 1 else many
-            do = partial(act, session, action.name)
-            choices[action.key] = Choice(f"{action.title}  ({about})", do, action.key)
+            do = partial(_act, session, action.name)
+            choices.append(Choice(f"{action.title}  ({about})", do, action.key))
     if not choices:
         raise UsageError("there are no actions on this row")
-    session.menu("actions", [*choices.values()])
+    session.menu("actions", choices)
 
 
-def act(session: Session, name: str) -> None:
+def _act(session: Session, name: str) -> None:
     """Ask the questions of an action and for a confirmation, and send it.
 
     The targets are those of this moment, whatever moves under the cursor.
@@ -918,11 +801,11 @@ def act(session: Session, name: str) -> None:
     if action not in actions_for(session.view):
         raise UsageError(f"{action.title} is not for {session.table.title.lower()}")
     targets = _targets(session, action)
-    request = prepare(session.model.state, action, targets, now=session.clock.wall())
-    _ask(session, request, {})
+    _answer(session, prepare(session.model.state, action, targets, now=session.clock.wall()), {})
 
 
-def _ask(session: Session, request: Request, answers: dict[str, str]) -> None:
+def _answer(session: Session, request: Request, answers: dict[str, str]) -> None:
+    """Ask the next question of a request, or for its confirmation if there is none left."""
     left = (one for one in request.action.arguments if one.name not in answers)
     argument = next(left, None)
     if argument is None:
@@ -930,7 +813,7 @@ def _ask(session: Session, request: Request, answers: dict[str, str]) -> None:
         return
 
     def answered(text: str) -> Callable[[], None]:
-        return partial(_ask, session, request, {**answers, argument.name: text})
+        return partial(_answer, session, request, {**answers, argument.name: text})
 
     def accepted(text: str) -> OnClose:
         try:
@@ -950,32 +833,61 @@ def _ask(session: Session, request: Request, answers: dict[str, str]) -> None:
 
 
 def _confirm(session: Session, request: Request) -> None:
+    action = request.action
+
     def send() -> None:
         assert session.control is not None
         session.control.submit(request)
-        session.say(f"{request.action.title}, {request.summary}: sent ...")
+        session.say(f"{request.summary}: sent ...")
 
     if not request.confirmation:
         send()
         return
-    word = "" if request.confirmation == "y" else request.confirmation
-    text = [*_named(request), *_answers(request), request.action.consequence]
-    session.layers.append(
-        Dialog(request.action.title, text, send, word=word, yes=request.action.title)
-    )
-
-
-def _named(request: Request) -> Iterator[str]:
-    yield from (clip(label, _NAME_COLS) for label in request.labels[:_NAMED_MAX])
+    text = [clip(label, _NAME_COLS) for label in request.labels[:_NAMED_MAX]]
     if len(request.labels) > _NAMED_MAX:
-        yield f"and {len(request.labels) - _NAMED_MAX} more"
-
-
-def _answers(request: Request) -> Iterator[str]:
-    for argument in request.action.arguments:
+        text.append(f"and {len(request.labels) - _NAMED_MAX} more")
+    for argument in action.arguments:
         value = request.values.get(argument.name)
-        yield f"{argument.title}: {'none' if value is None else value}"
+        text.append(f"{argument.title}: {'none' if value is None else value}")
+    text.append(action.consequence)
+    word = "" if request.confirmation == "y" else request.confirmation
+    session.layers.append(Dialog(action.title, text, send, word=word, yes=action.title))
 
 
-for _action in ACTIONS:
-    command(_action.name)(partial(act, name=_action.name))
+# --- commands that are one call each ----------------------------------------------------
+
+# fmt: off
+_CALLS: Final[dict[str, Callable[[Session], object]]] = {
+    "detail":           lambda session: session.open_detail(),
+    "result":           lambda session: session.open_detail("Info"),
+    "next-pane":        lambda session: _pane(session, 1),
+    "previous-pane":    lambda session: _pane(session, -1),
+    "quit":             lambda session: session.loop.end(),
+    "redraw":           lambda session: session.display.redraw(),
+    "suspend":          lambda session: session.display.suspend(),
+    "search-next":      lambda session: _search_again(session, back=False),
+    "search-previous":  lambda session: _search_again(session, back=True),
+    "section-next":     lambda session: _detail(session).turn(1),
+    "section-previous": lambda session: _detail(session).turn(-1),
+    "keep":             lambda session: _narrow(session, exclude=False),
+    "exclude":          lambda session: _narrow(session, exclude=True),
+    "sort-left":        lambda session: session.table.sort_beside(-1),
+    "sort-right":       lambda session: session.table.sort_beside(1),
+    "invert":           lambda session: session.table.invert(),
+    "mark":             lambda session: session.table.toggle_mark(),
+    "unmark":           lambda session: session.table.clear_marks(),
+    "next-failure":     lambda session: _failure(session, 1),
+    "previous-failure": lambda session: _failure(session, -1),
+    "next-related":     lambda session: _related(session, 1),
+    "previous-related": lambda session: _related(session, -1),
+    "expand":           lambda session: _tasks(session).expand(),
+    "collapse":         lambda session: _tasks(session).expand(shut=True),
+    "expand-all":       lambda session: _tasks(session).toggle_all(),
+    "step-back":        lambda session: _step(session, -1),
+    "step-forward":     lambda session: _step(session, 1),
+    "copy":             lambda session: _copy(session, whole=False),
+    "copy-row":         lambda session: _copy(session, whole=True),
+}
+# fmt: on
+COMMANDS.update((name, Command(do)) for name, do in _CALLS.items())
+COMMANDS.update((one.name, Command(partial(_act, name=one.name))) for one in ACTIONS)

@@ -10,6 +10,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -19,6 +20,7 @@ from evtools.state import ALIVE, OTHERS, UNKNOWN, State
 from evtools.text import human_duration, parse_duration, sanitize
 from evtools.top.choices import View
 from evtools.transport import ConnectionSettings, Replies, call, explain
+from evtools.transport.control import DEADLINE
 
 #: The kinds of targets.
 Kind: TypeAlias = Literal["task", "type", "worker", "queue"]
@@ -33,36 +35,17 @@ _RATE: Final = re.compile(r"\d{1,9}(?:\.\d{1,6})?(?:/[smh])?", re.ASCII)
 _SIGNALS: Final = ("SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT", "SIGUSR1")
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """One question of an action.
-
-    `name` is the argument's name in the command, `title` a word for it, `question` says how
-    to answer.  `parse` makes the value of the answer or raises ValueError with a message
-    for the user.  With `choices` one of them is taken, the first by default.
-    """
-
-    name: str
-    title: str
-    question: str
-    parse: Callable[[str], Any]
-    default: str = ""
-    choices: tuple[str, ...] = ()
-
-
 def _shown(text: str) -> str:
     return f'"{sanitize(text[:40])}"'
 
 
 def _rate(text: str) -> str:
-    text = text.strip()
-    if _RATE.fullmatch(text) is None:
+    if _RATE.fullmatch(text := text.strip()) is None:
         raise ValueError(f"invalid rate {_shown(text)} (use 10/s, 100/m, 5/h; 0: none)")
     return text
 
 
 def _limit(text: str) -> float | None:
-    """Return a time limit in seconds, None for no limit."""
     if not text.strip():
         return None
     seconds = parse_duration(text)
@@ -81,39 +64,40 @@ def _processes(text: str, least: int = 1) -> int:
     return count
 
 
-def _processes_or_none(text: str) -> int:
-    return _processes(text, 0)
-
-
-def _queue(text: str) -> str:
-    return _name(text, "a queue")
-
-
-def _worker(text: str) -> str:
-    name = _name(text, "a worker")
-    if "@" not in name:
-        raise ValueError(f"{_shown(name)} is not a worker (use celery@web-1)")
-    return name
-
-
-def _name(text: str, noun: str) -> str:
+def _name(text: str, noun: str = "queue") -> str:
     text = text.strip()
     if not text or not text.isprintable():
-        raise ValueError(f"{_shown(text)} is not a name of {noun}")
+        raise ValueError(f"{_shown(text)} is not a name of a {noun}")
     if len(text.encode()) > _NAME_MAX_BYTES:
         raise ValueError(f"longer than {_NAME_MAX_BYTES} bytes")
     return text
 
 
-def _signal(text: str) -> str:
-    name = text.strip().upper()
-    name = name if name.startswith("SIG") else f"SIG{name}"
-    if name not in _SIGNALS:
-        raise ValueError(f"{_shown(text)} is none of {', '.join(_SIGNALS)}")
+def _worker(text: str) -> str:
+    name = _name(text, "worker")
+    if "@" not in name:
+        raise ValueError(f"{_shown(name)} is not a worker (use celery@web-1)")
     return name
 
 
 # --- actions ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One question of an action.
+
+    `name` is the argument's name in the command, `title` a word for it, `question` says how
+    to answer.  `parse` makes the value of the answer or raises ValueError with a message
+    for the user.  With `choices` one of them is taken, the first by default.
+    """
+
+    name: str
+    title: str
+    question: str
+    parse: Callable[[str], Any]
+    default: str = ""
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +140,7 @@ def _check_autoscale(values: Values) -> None:
 
 
 # fmt: off
-_QUEUE: Final = Argument("queue", "queue", "Queue to consume", _queue)
+_QUEUE: Final = Argument("queue", "queue", "Queue to consume", _name)
 _COUNT: Final = Argument("n", "processes", "Number of processes", _processes, "1")
 
 #: Actions by the kind of their target, in the order of the menu.
@@ -168,7 +152,7 @@ ACTIONS: Final = (
            "Workers will skip it. If it is already running, its process gets the signal.",
            subject="task_id", takes_many=True, constants=(("terminate", True),),
            arguments=(Argument("signal", "signal", "SIGTERM asks, SIGKILL does not",
-                               _signal, choices=_SIGNALS),)),
+                               str, choices=_SIGNALS),)),
     Action("rate-limit", "L", "Limit the rate", "type", "rate_limit",
            "Until it restarts, each worker starts tasks of this type at this rate at most.",
            subject="task_name",
@@ -195,7 +179,8 @@ ACTIONS: Final = (
            "The pool grows and shrinks between these; only where it does so already.",
            check=_check_autoscale,
            arguments=(Argument("max", "maximum", "Most processes", _processes),
-                      Argument("min", "minimum", "Fewest processes", _processes_or_none, "0"))),
+                      Argument("min", "minimum", "Fewest processes",
+                               partial(_processes, least=0), "0"))),
     Action("add-consumer", "B", "Add a queue", "worker", "add_consumer",
            "The worker also takes tasks from this queue, until it restarts.",
            arguments=(_QUEUE,)),
@@ -225,16 +210,10 @@ _KINDS_OF: Final[Mapping[View, tuple[Kind, ...]]] = {
 # fmt: on
 
 BY_NAME: Final = {action.name: action for action in ACTIONS}
-_FIELD_OF: Final[Mapping[Kind, str]] = {
-    "task": "uuid",
-    "type": "name",
-    "worker": "worker",
-    "queue": "queue",
-}
 
 
-def actions_for(view: View) -> Iterator[Action]:
-    yield from (action for action in ACTIONS if action.kind in _KINDS_OF[view])
+def actions_for(view: View) -> list[Action]:
+    return [action for action in ACTIONS if action.kind in _KINDS_OF[view]]
 
 
 def target_of(action: Action, view: View, key: str, values: Mapping[str, str]) -> str | None:
@@ -244,15 +223,16 @@ def target_of(action: Action, view: View, key: str, values: Mapping[str, str]) -
     """
     # Keys of events and errors name no task, type, worker or queue.
     by_key = _KINDS_OF[view][0] == action.kind and view not in ("events", "errors")
-    target = key if by_key else values.get(_FIELD_OF[action.kind])
+    field_name = {"task": "uuid", "type": "name"}.get(action.kind, action.kind)
+    target = key if by_key else values.get(field_name)
     return None if target in (OTHERS, UNKNOWN) else target
 
 
 # --- requests ---------------------------------------------------------------------------
 
-#: The argument that is where a command is sent, not a part of it.
-_DESTINATION: Final = "worker"
-_LABEL_CHARS: Final = 200
+#: How much is shown of a target, and of a reply.
+_SHOWN_CHARS: Final = 200
+_FAILURES_SHOWN: Final = 3
 
 
 class Call(NamedTuple):
@@ -273,7 +253,7 @@ class Request:
 
     The targets are those of the moment it was made, whatever the screen shows later.
     `labels` describe them for people, sanitised.  `workers` is how many workers there were
-    to answer.
+    to answer, None if there were none.
     """
 
     action: Action
@@ -293,10 +273,11 @@ class Request:
 
     @property
     def summary(self) -> str:
-        """Its subject in a few words: the one target, or how many."""
+        """The action, and its one target or how many there are."""
         noun = "task type" if self.action.kind == "type" else self.action.kind
         count = len(self.targets)
-        return f"{noun} {self.labels[0]}" if count == 1 else f"{count} {noun}s"
+        subject = f"{noun} {self.labels[0]}" if count == 1 else f"{count} {noun}s"
+        return f"{self.action.title}, {subject}"
 
     def answered(self, texts: Mapping[str, str]) -> "Request":
         """Return the request with the answers to its questions.
@@ -319,18 +300,17 @@ class Request:
     def calls(self) -> Iterator[Call]:
         action = self.action
         arguments = {**self.values, **dict(action.constants)}
-        worker = arguments.pop(_DESTINATION, None)
-        destination: tuple[str, ...] | None = None if worker is None else (worker,)
+        # This answer is where the command is sent, and not a part of it.
+        worker = arguments.pop("worker", None)
+        destination: tuple[str, ...] | None = (worker,) if worker is not None else None
+        subjects: list[dict[str, Any]] = [{action.subject: target} for target in self.targets]
         if not action.subject:
-            destination = self.targets
+            destination, subjects = self.targets, [{}]
+        elif action.takes_many:
+            subjects = [{action.subject: list(self.targets)}]
         expected = self.workers if destination is None else len(destination)
         if not action.answers:
             expected = 0
-        subjects: list[dict[str, Any]] = [{}]
-        if action.subject and action.takes_many:
-            subjects = [{action.subject: list(self.targets)}]
-        elif action.subject:
-            subjects = [{action.subject: target} for target in self.targets]
         for subject in subjects:
             yield Call(action.command, arguments | subject, destination, expected)
 
@@ -344,24 +324,19 @@ def prepare(state: State, action: Action, targets: Sequence[str], *, now: float)
     if not targets:
         raise UsageError(f"{action.title.lower()}: no row to do it to")
     workers = sum(worker.status(now) in ALIVE for worker in state.workers.values())
-    described = (_described(state, action.kind, target, now) for target in targets)
-    labels = tuple(sanitize(text[:_LABEL_CHARS]) for text in described)
-    return Request(action, targets, labels, workers or None)
-
-
-def _described(state: State, kind: Kind, target: str, now: float) -> str:
-    if kind == "task" and (task := state.tasks.get(target)) is not None:
-        where = f" on {task.worker.hostname}" if task.worker is not None else ""
-        return f"{task.name or '?'} {task.uuid[:8]}{where}, {task.state}"
-    if kind == "worker" and (worker := state.workers.get(target)) is not None:
-        return f"{target}, {worker.status(now)}"
-    return target
+    labels = []
+    for target in targets:
+        label = target
+        if action.kind == "task" and (task := state.tasks.get(target)) is not None:
+            where = f" on {task.worker.hostname}" if task.worker is not None else ""
+            label = f"{task.name or '?'} {task.uuid[:8]}{where}, {task.state}"
+        elif action.kind == "worker" and (worker := state.workers.get(target)) is not None:
+            label = f"{target}, {worker.status(now)}"
+        labels.append(sanitize(label[:_SHOWN_CHARS]))
+    return Request(action, targets, tuple(labels), workers or None)
 
 
 # --- outcomes ---------------------------------------------------------------------------
-
-_REPLY_CHARS: Final = 200
-_FAILURES_SHOWN: Final = 3
 
 
 class Reply(NamedTuple):
@@ -394,64 +369,86 @@ class Outcome:
         return len({reply.worker for reply in self.replies})
 
     @property
-    def failures(self) -> tuple[Reply, ...]:
+    def failures(self) -> list[Reply]:
         """The replies of workers that could not or would not."""
-        return tuple(reply for reply in self.replies if reply.failed)
+        return [reply for reply in self.replies if reply.failed]
 
     @property
     def good(self) -> bool:
         """Whether it was sent, no worker refused and none was silent."""
-        missing = self.expected is not None and self.answered < self.expected
-        return not (self.error or self.failures or missing)
+        return not self.error and not self.failures and self.answered >= (self.expected or 0)
 
     def sentence(self) -> str:
         """Return one line that says how it went."""
-        title = f"{self.request.action.title}, {self.request.summary}"
         if self.error:
-            return f"{title}: not sent: {self.error}"
+            return f"{self.request.summary}: not sent: {self.error}"
         if not self.request.action.answers:
-            return f"{title}: sent; workers do not answer this"
+            return f"{self.request.summary}: sent; workers do not answer this"
         # A worker that evtop has not seen yet answers as well as any other.
         known = self.expected is not None and self.expected >= self.answered
         count = self.expected if known else self.answered
-        replied = f"{count} {'worker' if count == 1 else 'workers'} replied"
-        if known:
-            replied = f"{self.answered} of {replied}"
-        parts = [f"{title}: {replied} in {human_duration(self.seconds)}"]
-        parts += [f"{one.worker}: {one.text}" for one in self.failures[:_FAILURES_SHOWN]]
-        more = len(self.failures) - _FAILURES_SHOWN
-        if more > 0:
-            parts.append(f"and {more} more failures")
-        parts += [
-            f"{count} {'reply' if count == 1 else 'replies'} could not be read: {reason}"
-            for reason, count in self.unread.items()
-        ]
+        replied = f"{self.answered} of {count}" if known else str(count)
+        noun = "worker" if count == 1 else "workers"
+        took = human_duration(self.seconds)
+        parts = [f"{self.request.summary}: {replied} {noun} replied in {took}"]
+        failures = self.failures
+        parts += [f"{one.worker}: {one.text}" for one in failures[:_FAILURES_SHOWN]]
+        if len(failures) > _FAILURES_SHOWN:
+            parts.append(f"and {len(failures) - _FAILURES_SHOWN} more failures")
+        for reason, count in self.unread.items():
+            noun = "reply" if count == 1 else "replies"
+            parts.append(f"{count} {noun} could not be read: {reason}")
         return "; ".join(parts)
+
+    def audit(self) -> str:
+        """Return one line of JSON: the user, the action, the targets, the replies."""
+        try:
+            who = getpass.getuser()
+        except (KeyError, OSError, ImportError):
+            who = str(os.getuid())
+        facts = {
+            "who": f"{who}@{socket.gethostname()}",
+            "action": self.request.action.name,
+            "targets": self.request.targets,
+            "arguments": dict(self.request.values),
+            "outcome": self.error or f"{self.answered} replied",
+            "expected": self.expected,
+            "seconds": round(self.seconds, 3),
+            "replies": {
+                reply.worker: ("error: " if reply.failed else "") + reply.text
+                for reply in self.replies
+            },
+        }
+        return json.dumps(facts, ensure_ascii=True)
 
 
 def replies_of(replies: Replies, target: str) -> Iterator[Reply]:
     """Yield the workers' answers about a target, sanitised."""
     for name, answer in sorted(replies.by_node.items()):
-        worker, failed, value = sanitize(str(name)[:_REPLY_CHARS]), False, answer
+        failed, value = False, answer
         if isinstance(answer, Mapping):
             failed = "error" in answer
             value = answer.get("error" if failed else "ok", answer)
-        yield Reply(worker, target, sanitize(str(value)[:_REPLY_CHARS]), failed)
+        worker, text = (sanitize(str(one)[:_SHOWN_CHARS]) for one in (name, value))
+        yield Reply(worker, target, text, failed)
 
 
 # --- the thread that sends them ---------------------------------------------------------
 
-#: How long to wait for the replies to one command, in seconds.
-DEADLINE: Final = 1.0
 #: Outcomes that wait to be taken; more are forgotten, oldest first.
 _OUTCOMES_MAX: Final = 100
+
+_audit: Final = logging.getLogger("evtools.top.audit")
+#: Whatever the level of the other loggers.
+_audit.setLevel(logging.INFO)
 
 
 class ControlClient:
     """Carry out requests one after another, in a thread.
 
-    `wake` is called in that thread when an outcome can be taken.  Each request leaves one
-    line in the log.  Where the settings are read-only, nothing is sent.
+    `wake` is called in that thread when an outcome can be taken.  `deadline` is how long to
+    wait for the replies to one command, in seconds.  Each request leaves one line in the log.
+    Where the settings are read-only, nothing is sent.
     """
 
     def __init__(
@@ -487,10 +484,7 @@ class ControlClient:
 
     def take(self) -> Outcome | None:
         """Return the oldest outcome that was not taken yet, None if there is none."""
-        try:
-            return self._outcomes.popleft()
-        except IndexError:
-            return None
+        return self._outcomes.popleft() if self._outcomes else None
 
     def close(self, timeout: float = 2.0) -> None:
         """Carry out the requests of before, for `timeout` seconds at the most."""
@@ -501,65 +495,30 @@ class ControlClient:
     def _work(self) -> None:
         while (request := self._requests.get()) is not None:
             outcome = self._carry_out(request)
-            log_outcome(outcome)
+            _audit.info("audit %s", outcome.audit())
             self._outcomes.append(outcome)
             self._wake()
 
     def _carry_out(self, request: Request) -> Outcome:
         began = self._clock.monotonic()
         replies: list[Reply] = []
+        unread: Counter[str] = Counter()
         expected: int | None = None
         error = ""
-        unread: Counter[str] = Counter()
         try:
-            for one in request.calls():
-                expected = one.expected
+            for command, arguments, destination, expected in request.calls():
                 answered = call(
                     self._settings,
-                    one.command,
-                    one.arguments,
-                    destination=one.destination,
+                    command,
+                    arguments,
+                    destination=destination,
                     deadline=self._deadline,
-                    expected=one.expected,
+                    expected=expected,
                 )
-                target = one.arguments.get(request.action.subject, "")
+                target = arguments.get(request.action.subject, "")
                 unread.update(answered.unread)
                 replies += replies_of(answered, target if isinstance(target, str) else "")
         except Exception as exc:  # noqa: BLE001  (explained to the user)
             error = explain(exc, self._settings).message
         seconds = self._clock.monotonic() - began
         return Outcome(request, tuple(replies), expected, seconds, error, unread)
-
-
-# --- the audit log ----------------------------------------------------------------------
-
-_audit: Final = logging.getLogger("evtools.top.audit")
-#: Whatever the level of the other loggers.
-_audit.setLevel(logging.INFO)
-
-
-def log_outcome(outcome: Outcome) -> None:
-    """Log one line about a request: the user, the action, the targets, the replies."""
-    request = outcome.request
-    facts = {
-        "who": f"{user()}@{socket.gethostname()}",
-        "action": request.action.name,
-        "targets": list(request.targets),
-        "arguments": dict(request.values),
-        "outcome": outcome.error or f"{outcome.answered} replied",
-        "expected": outcome.expected,
-        "seconds": round(outcome.seconds, 3),
-        "replies": {
-            reply.worker: ("error: " if reply.failed else "") + reply.text
-            for reply in outcome.replies
-        },
-    }
-    _audit.info("audit %s", json.dumps(facts, ensure_ascii=True))
-
-
-def user() -> str:
-    """Return the user that evtop runs as, by name if there is one."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return str(os.getuid())

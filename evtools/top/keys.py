@@ -187,13 +187,12 @@ _TAKEN: Final = {
 _FIXED: Final = ("esc", "ctrl-c")
 #: Contexts that are never active together with another one.
 _ALONE: Final = ("menus", "prompts")
+# fmt: off
 #: The first of two contexts goes before the other, so they may share keys.
 _SHADOWS: Final = (
-    ("text", "lists"),
-    ("events", "lists"),
-    ("workers", "events"),
-    ("workers", "paused"),
+    ("text", "lists"), ("events", "lists"), ("workers", "events"), ("workers", "paused"),
 )
+# fmt: on
 
 _KEY: Final = re.compile(
     rf"(?:(?:shift|ctrl|alt)-)*(?:{'|'.join(_NAMES)})|(?:ctrl-[a-z\\\]^_])|alt-[!-~]"
@@ -223,15 +222,10 @@ def canonical(key: str) -> str:
     """Return the name in the table of a key as urwid calls it."""
     if key == " ":
         return "space"
-    if len(key) > 1:
-        for word, name in (
-            ("page up", "pgup"),
-            ("page down", "pgdn"),
-            ("meta ", "alt "),
-            (" ", "-"),
-        ):
-            key = key.replace(word, name)
-    return key
+    if len(key) == 1:
+        return key
+    key = key.replace("page up", "pgup").replace("page down", "pgdn")
+    return key.replace("meta ", "alt ").replace(" ", "-")
 
 
 def keys_text(binding: Binding) -> str:
@@ -253,28 +247,32 @@ class Keymap:
             replace(binding, keys=changed.get(binding.command, binding.keys))
             for binding in BINDINGS
         )
-        self._commands = {
-            (one.context, key): one.command for one in self.bindings for key in one.keys
-        }
-        self._by_command = {binding.command: binding for binding in self.bindings}
-        for first, second, key in conflicts(self.bindings):
-            raise UsageError(
-                f'[keys] the key "{key}" means both "{first}" and "{second}"',
-                "give one of them another key",
-            )
+        #: What a key means in a context.
+        self._commands: dict[tuple[str, str], str] = {}
+        for binding in self.bindings:
+            for key in binding.keys:
+                self._check_meaning(binding, key)
+                self._commands[binding.context, key] = binding.command
+        self._keys = {binding.command: binding.keys for binding in self.bindings}
+
+    def _check_meaning(self, binding: Binding, key: str) -> None:
+        for context in CONTEXTS:
+            other = self._commands.get((context, key))
+            if other is not None and _meet(context, binding.context):
+                raise UsageError(
+                    f'[keys] the key "{key}" means both "{other}" and "{binding.command}"',
+                    "give one of them another key",
+                )
 
     def find(self, key: str, contexts: Iterable[str]) -> str | None:
         """Return the command of a key in the first of the contexts that has one."""
-        for context in contexts:
-            command = self._commands.get((context, key))
-            if command is not None:
-                return command
-        return None
+        found = (self._commands.get((context, key)) for context in contexts)
+        return next(filter(None, found), None)
 
     def key_of(self, command: str) -> str:
         """Return the first key of a command, as people read it, or ""."""
-        binding = self._by_command.get(command)
-        return _NAMES.get(binding.keys[0], binding.keys[0]) if binding and binding.keys else ""
+        keys = self._keys.get(command)
+        return _NAMES.get(keys[0], keys[0]) if keys else ""
 
     def help(self, contexts: Iterable[str], wanted: str = "") -> Iterator[Binding]:
         """Yield the bindings of some contexts, in the order of the help.
@@ -288,7 +286,7 @@ class Keymap:
                 yield binding
 
     def footer(
-        self, contexts: Sequence[str], cols: int, words: Mapping[str, str] | None = None
+        self, contexts: Sequence[str], cols: int, words: Mapping[str, str]
     ) -> list[tuple[str, str]]:
         """Return (key, word) of the bottom line, as many as fit into `cols`.
 
@@ -296,35 +294,20 @@ class Keymap:
         """
         items = []
         for command, usual, rank in FOOTER:
-            word = (words or {}).get(command, usual)
-            keys = self._by_command[command].keys
+            word, keys = words.get(command, usual), self._keys[command]
             if word and keys and self.find(keys[0], contexts) == command:
-                items.append((rank, (self.key_of(command), word)))
-        while sum(width(key) + width(word) + 3 for _, (key, word) in items) > cols:
+                items.append((rank, self.key_of(command), word))
+        while sum(width(key) + width(word) + 3 for _, key, word in items) > cols:
             items.remove(max(reversed(items), key=lambda item: item[0]))
-        return [item for _, item in items]
-
-
-def conflicts(bindings: Iterable[Binding]) -> Iterator[tuple[str, str, str]]:
-    """Yield the commands of which a key means both, and the key."""
-    seen: dict[str, list[Binding]] = {}
-    for binding in bindings:
-        for key in binding.keys:
-            for other in seen.get(key, ()):
-                if _meet(other.context, binding.context):
-                    yield other.command, binding.command, key
-            seen.setdefault(key, []).append(binding)
+        return [(key, word) for _, key, word in items]
 
 
 def _meet(one: str, other: str) -> bool:
+    """Return whether a key could mean something in both contexts at the same time."""
     if one == other:
         return True
-    if one in _ALONE or other in _ALONE:
-        return False
-    return (one, other) not in _SHADOWS and (other, one) not in _SHADOWS
-
-
-# --- the settings file ------------------------------------------------------------------
+    alone = one in _ALONE or other in _ALONE
+    return not alone and (one, other) not in _SHADOWS and (other, one) not in _SHADOWS
 
 
 def _checked(overrides: Overrides) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -338,26 +321,22 @@ def _checked(overrides: Overrides) -> Iterator[tuple[str, tuple[str, ...]]]:
             )
         keys = [value] if isinstance(value, str) else list(value)
         for key in keys:
-            _check_key(command, key, known[command])
+            if key not in known[command]:
+                _check_key(command, key)
         kept = [key for key in _FIXED if key in known[command] and key not in keys]
         yield command, (*keys, *kept)
 
 
-def _check_key(command: str, key: object, own: Sequence[str]) -> None:
+def _check_key(command: str, key: object) -> None:
     single = isinstance(key, str) and len(key) == 1 and key.isprintable() and key != " "
+    hint = "give it another key"
     if not isinstance(key, str) or not (single or _KEY.fullmatch(key)):
-        raise UsageError(
-            f'[keys] {command}: "{key}" is not a key',
-            "write a character, or as in ctrl-x, alt-x, shift-tab, enter, pgup, f1",
-        )
-    if key in own:
+        error = f'"{key}" is not a key'
+        hint = "write a character, or as in ctrl-x, alt-x, shift-tab, enter, pgup, f1"
+    elif key in _FIXED:
+        error = f'"{key}" always leads out and means nothing else'
+    elif key in _TAKEN:
+        error = f'for a terminal "{key}" is {_TAKEN[key]}'
+    else:
         return
-    if key in _FIXED:
-        raise UsageError(
-            f'[keys] {command}: "{key}" always leads out and means nothing else',
-            "give it another key",
-        )
-    if key in _TAKEN:
-        raise UsageError(
-            f'[keys] {command}: for a terminal "{key}" is {_TAKEN[key]}', "give it another key"
-        )
+    raise UsageError(f"[keys] {command}: {error}", hint)

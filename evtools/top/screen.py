@@ -27,10 +27,10 @@ from evtools.top.ui.widgets import (
     columns,
     fitted,
     head_at,
-    restyled,
+    paragraph,
+    plain,
     spread,
     table_lines,
-    worded,
 )
 from evtools.transport.recording.reader import RecordingReader
 
@@ -140,9 +140,9 @@ def _add_table(frame: Frame, session: Session, cols: int, rows: int) -> None:
     stale = is_stale(session)
     lines = table_lines(table, session.viewport, (cols, rows), stale=stale)
     lines += [
-        [("text", f"  {piece}")]
-        for line in session.model.diagnosis(session.view)
-        for piece in worded(line, cols - 4)
+        line
+        for text in session.model.diagnosis(session.view)
+        for line in paragraph(text, cols - 2, indent="  ")
     ]
     lines += [[] for _ in range(rows - len(lines))]
     frame.lines += lines[:rows]
@@ -181,7 +181,7 @@ def _add_bottom(frame: Frame, session: Session, cols: int, *, filter_row: bool) 
         bottom = [*layer.above(cols), line]
         frame.cursor = (min(column, cols - 1), len(frame.lines) + 1)
     elif message is not None and width(message.text) > cols - 2:
-        bottom = [[("text", " "), (message.style, one)] for one in worded(message.text, cols - 2)]
+        bottom = paragraph(message.text, cols - 1, style=message.style, indent=" ")
     else:
         bottom = [_message(session, cols, filter_row=filter_row), _footer(session, cols)]
     # More than two lines lie over the end of the table.
@@ -283,7 +283,8 @@ class StatusBar:
         age = human_age(max(0.0, session.clock.wall() - connection.lost_at))
         right = f"data as of {session.model.context().time_of_day(connection.lost_at)}, {age} old"
         left = clip(left, max(0, cols - width(right) - 4))
-        return restyled(spread([("", f" {left}")], [("", f"{right} ")], cols), "banner")
+        line = spread([("", f" {left}")], [("", f"{right} ")], cols)
+        return [("banner", plain(line))]
 
     # --- the first line -----------------------------------------------------------------
 

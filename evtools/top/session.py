@@ -23,7 +23,7 @@ from evtools.top.status import ConnectionStatus
 from evtools.top.table import TableModel
 from evtools.top.ui.terminal import Display, Loop
 from evtools.top.ui.theme import Glyphs
-from evtools.top.ui.widgets import Choice, DetailPane, Dialog, Editor, Layer, Menu, Prompt, Viewport
+from evtools.top.ui.widgets import Choice, DetailPane, Dialog, Layer, Menu, Viewport
 
 #: How long a message stays, in seconds.
 _MESSAGE_STAYS: Final = 10.0
@@ -228,20 +228,6 @@ class Session:
         """Open a menu of fixed choices; the cursor is on the one with number `at`."""
         if choices:
             self.layers.append(Menu(title, lambda: choices, at=at))
-
-    def ask_for(self, label: str, command: str, *, hint: str = "") -> None:
-        """Ask for the argument of a command, and carry it out."""
-
-        def accepted(text: str) -> Callable[[], None]:
-            def run() -> None:
-                if text.strip():
-                    self.history.remember(command, text)
-                    self.run(f"{command} {text}")
-
-            return run
-
-        editor = Editor(history=self.history.lines(command))
-        self.layers.append(Prompt(label, accepted, editor, hint=hint))
 
     def leave(self) -> None:
         """Leave, or ask first if that would lose the data of a long time."""

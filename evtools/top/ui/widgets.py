@@ -6,11 +6,12 @@ urwid's.  Measured with urwid 5.1 on 120x40: a menu over the screen 2.1 ms again
 one page of a text of 1 MB 58 ms in a Scrollable, which lays all of it out, against 0.03.
 """
 
+import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby, takewhile
-from typing import Final, TypeAlias
+from itertools import groupby
+from typing import Final, NamedTuple, TypeAlias
 
 import urwid
 from urwid.command_map import Command
@@ -62,10 +63,6 @@ def spread(left: Line, right: Line, cols: int) -> Line:
     return fitted([*left, ("text", " " * room), *right], cols)
 
 
-def restyled(line: Line, style: str) -> Line:
-    return [(style, plain(line))]
-
-
 def spliced(below: Line, above: Line, start: int) -> Line:
     """Return `below` with `above` laid over it from column `start` on."""
     end, at, rest = start + columns(above), 0, list[Span]()
@@ -81,39 +78,37 @@ def spliced(below: Line, above: Line, start: int) -> Line:
     return [*fitted(below, start), *above, *rest]
 
 
-def wrapped(text: str, cols: int) -> Iterator[str]:
-    """Yield `text` in pieces of at most `cols` columns."""
+def wrapped(text: str, cols: int, *, words: bool = False) -> Iterator[str]:
+    """Yield `text` in pieces of at most `cols` columns.
+
+    With `words` it is broken between words, and a word that is longer than that is cut.
+    """
     cols = max(1, cols)
     # Looking at a part at a time keeps a line of a million characters linear.
     rest, window = 0, 4 * cols
     while len(text) - rest > window or width(text[rest:]) > cols:
         piece = clip(text[rest : rest + window], cols, "") or text[rest]
+        if words:
+            head = piece.rpartition(" ")[0]
+            if head.strip() and text[rest + len(piece)] != " ":
+                piece = head
         yield piece
         rest += len(piece)
+        while words and text.startswith(" ", rest):
+            rest += 1
     yield text[rest:]
 
 
-def worded(text: str, cols: int) -> Iterator[str]:
-    """Yield `text` in pieces of at most `cols` columns, broken between words.
-
-    A word that is longer than that is cut.
-    """
-    cols = max(1, cols)
-    while width(text) > cols:
-        piece = clip(text, cols, "") or text[0]
-        head, _, _ = piece.rpartition(" ")
-        if head.strip() and text[len(piece)] != " ":
-            piece = head
-        yield piece
-        text = text[len(piece) :].lstrip(" ")
-    yield text
+def paragraph(text: str, cols: int, *, style: str = "text", indent: str = "") -> list[Line]:
+    """Return a text as lines of at most `cols` columns, broken between words."""
+    pieces = wrapped(text, cols - len(indent), words=True)
+    return [[(style, indent + piece)] for piece in pieces]
 
 
 # --- boxes ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """A popup: lines in a frame; `cursor` is (column, row) in its lines."""
 
     title: str
@@ -121,43 +116,40 @@ class Box:
     cursor: tuple[int, int] | None = None
 
 
-def framed(box: Box, glyphs: Glyphs) -> list[Line]:
-    """Return the lines of a box with its frame, as wide as its widest line."""
+def room_in_box(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the columns and rows inside of the greatest box on a screen."""
+    return max(1, size[0] - 4), max(1, size[1] - 2)
+
+
+def centred(
+    below: Sequence[Line], box: Box, size: tuple[int, int], glyphs: Glyphs
+) -> tuple[list[Line], tuple[int, int] | None]:
+    """Return the screen with a box in its middle, and the place of the cursor.
+
+    The box is as wide as its widest line, and cut at the right and at the bottom where it
+    does not fit.
+    """
+    cols, rows = size
     inner = max([width(box.title) + 2, *map(columns, box.lines)])
     left_top, right_top, left_end, right_end = glyphs.corners
     bar, side = glyphs.rule, glyphs.side
     title = f" {box.title} " if box.title else ""
     rest = bar * (inner + 1 - width(title)) + right_top
-    return [
+    above: list[Line] = [
         [("rule", left_top + bar), ("head", title), ("rule", rest)],
         *([("rule", side + " "), *fitted(line, inner), ("rule", " " + side)] for line in box.lines),
         [("rule", left_end + bar * (inner + 2) + right_end)],
     ]
-
-
-def centred(
-    below: list[Line], box: Box, size: tuple[int, int], glyphs: Glyphs
-) -> tuple[list[Line], tuple[int, int] | None]:
-    """Return the screen with a box in its middle, and the place of the cursor.
-
-    It is cut at the right and at the bottom where it does not fit.
-    """
-    cols, rows = size
-    above = [fitted(line, min(cols, columns(line))) for line in framed(box, glyphs)][:rows]
-    start = max(0, (cols - columns(above[0])) // 2)
+    start = max(0, (cols - inner - 4) // 2)
     top = max(0, (rows - len(above)) // 2)
     lines = list(below)
-    for number, line in enumerate(above, top):
-        lines[number] = spliced(fitted(lines[number], cols), line, start)
+    for number, line in enumerate(above[:rows], top):
+        over = fitted(line, min(cols, inner + 4))
+        lines[number] = spliced(fitted(lines[number], cols), over, start)
     if box.cursor is None:
         return lines, None
     column, row = box.cursor
     return lines, (min(cols - 1, start + 2 + column), min(rows - 1, top + 1 + row))
-
-
-def room_in_box(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the columns and rows inside of the greatest box on a screen."""
-    return max(1, size[0] - 4), max(1, size[1] - 2)
 
 
 # --- the line editor --------------------------------------------------------------------
@@ -167,7 +159,6 @@ _CHARS_MAX: Final = 4096
 
 #: Completes a text up to the cursor: where the word starts, and the words that fit there.
 Completer: TypeAlias = Callable[[str], tuple[int, Sequence[str]]]
-
 
 # fmt: off
 #: urwid's name for a command of the context "prompts".
@@ -188,76 +179,59 @@ _EDITS: Final = {
 # fmt: on
 
 
-class _Edit(urwid.Edit):
-    """urwid's editor, which takes our commands in the place of keys."""
-
-    _command_map = urwid.CommandMap()
-    for _command, _meaning in _EDITS.items():
-        _command_map[_command] = _meaning
-
-    def do(self, key: str) -> None:
-        self.keypress((_CHARS_MAX,), key)
-
-
-class Editor:
+class Editor(urwid.Edit):
     """A line being typed: commands of the context "prompts" change it.
 
     `history` are earlier texts, oldest first.
     """
 
+    # Commands take the place of keys.
+    _command_map = urwid.CommandMap()
+    for _command, _meaning in _EDITS.items():
+        _command_map[_command] = _meaning
+
     def __init__(
         self, text: str = "", *, history: Sequence[str] = (), complete: Completer | None = None
     ) -> None:
-        most = max(_CHARS_MAX, len(text))
-        self._edit = _Edit(edit_text=text, max_length=most, kill_buffer=[])
+        super().__init__(edit_text=text, max_length=max(_CHARS_MAX, len(text)), kill_buffer=[])
         #: The words that would fit, after `complete` found several.
-        self.choices: tuple[str, ...] = ()
+        self.choices: Sequence[str] = ()
         self._complete = complete
         self._versions = [*history, text]
         self._version = len(history)
 
     @property
     def text(self) -> str:
-        return str(self._edit.edit_text)
+        return str(self.edit_text)
 
     def press(self, key: str, command: str | None) -> None:
         self.choices = ()
         if typed(key):
-            self._edit.do(typed(key))
+            self.keypress((_CHARS_MAX,), typed(key))
         elif command == "erase-left":
-            self._edit.do("backspace")
-        elif command == "history-back":
-            self._recall(self._version - 1)
-        elif command == "history-forward":
-            self._recall(self._version + 1)
-        elif command == "complete":
-            self._expand()
+            self.keypress((_CHARS_MAX,), "backspace")
+        elif command in ("history-back", "history-forward"):
+            version = self._version + (1 if command == "history-forward" else -1)
+            if 0 <= version < len(self._versions):
+                self._versions[self._version] = self.text
+                self._version = version
+                self._put(self._versions[version])
+        elif command == "complete" and self._complete is not None:
+            before, after = self._split()
+            start, choices = self._complete(before)
+            if choices:
+                shared = os.path.commonprefix(choices)  # noqa: RUF071  (these are no paths)
+                self._put(before[:start] + shared, after)
+                self.choices = choices if len(choices) > 1 else ()
         elif command in _EDITS:
-            self._edit.do(command)
+            self.keypress((_CHARS_MAX,), command)
 
-    def _put(self, text: str, cursor: int) -> None:
-        self._edit.set_edit_text(text[:_CHARS_MAX])
-        self._edit.set_edit_pos(min(cursor, _CHARS_MAX))
-
-    def _recall(self, version: int) -> None:
-        if 0 <= version < len(self._versions):
-            self._versions[self._version] = self.text
-            self._version = version
-            text = self._versions[version]
-            self._put(text, len(text))
-
-    def _expand(self) -> None:
-        before, after = self._split()
-        start, choices = self._complete(before) if self._complete is not None else (0, ())
-        if choices:
-            first, last = min(choices), max(choices)
-            same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
-            completed = before[:start] + "".join(letter for letter, _ in same)
-            self._put(completed + after, len(completed))
-            self.choices = tuple(choices) if len(choices) > 1 else ()
+    def _put(self, before: str, after: str = "") -> None:
+        self.set_edit_text((before + after)[:_CHARS_MAX])
+        self.set_edit_pos(min(len(before), _CHARS_MAX))
 
     def _split(self) -> tuple[str, str]:
-        return self.text[: self._edit.edit_pos], self.text[self._edit.edit_pos :]
+        return self.text[: self.edit_pos], self.text[self.edit_pos :]
 
     def line(self, cols: int) -> tuple[Line, int]:
         """Return the part of the text around the cursor, and the cursor's column."""
@@ -282,6 +256,18 @@ def typed(key: str) -> str:
 _SHIFT_COLS: Final = 8
 
 
+def step_of(command: str, rows: int) -> int:
+    """Return how far a command of the context "moving" goes down where `rows` are in sight."""
+    steps = {
+        "down": 1,
+        "page-down": max(1, rows - 1),
+        "half-down": max(1, rows // 2),
+        "bottom": sys.maxsize,
+    }
+    opposite = command.replace("up", "down").replace("top", "bottom")
+    return steps.get(command, 0) or -steps.get(opposite, 0)
+
+
 class Pager:
     """Sanitised text of which a part is on the screen, scrolled by the "moving" commands.
 
@@ -295,8 +281,7 @@ class Pager:
         self._pieces: list[str] = []
         self._laid_out: tuple[int, bool] | None = None
         self._cols, self._rows = 80, 10
-        self._top = 0
-        self._left = 0
+        self._top = self._left = 0
         self._found: int | None = None
 
     def show(self, lines: Sequence[str]) -> None:
@@ -347,23 +332,13 @@ class Pager:
             at = folded.find(wanted, at + len(wanted))
 
     def press(self, command: str) -> None:
-        page, half = max(1, self._rows - 1), max(1, self._rows // 2)
-        match command:
-            case "down" | "up":
-                self._go(self._top + (1 if command == "down" else -1))
-            case "page-down" | "page-up":
-                self._go(self._top + (page if command == "page-down" else -page))
-            case "half-down" | "half-up":
-                self._go(self._top + (half if command == "half-down" else -half))
-            case "top" | "bottom":
-                self._go(len(self._pieces) if command == "bottom" else 0)
-            case "left" | "right" if not self.wrap:
-                self._left += _SHIFT_COLS if command == "right" else -_SHIFT_COLS
-                self._left = max(0, self._left)
-            case "wrap":
-                self.wrap, self._left = not self.wrap, 0
-            case _:
-                pass
+        if command == "wrap":
+            self.wrap, self._left = not self.wrap, 0
+        elif command not in ("left", "right"):
+            self._go(self._top + step_of(command, self._rows))
+        elif not self.wrap:
+            step = _SHIFT_COLS if command == "right" else -_SHIFT_COLS
+            self._left = max(0, self._left + step)
 
     def _go(self, line: int) -> None:
         self._top = min(max(0, line), max(0, len(self._pieces) - self._rows))
@@ -412,8 +387,7 @@ class Layer(ABC):
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """One line of a menu.
 
     `chosen` is called when it is chosen; None makes it a line to read.  `key` is "" for
@@ -446,52 +420,43 @@ class Menu(Layer):
         self._at = at
         self._rows = 10
 
-    def press(self, key: str, command: str | None) -> OnClose:
-        choices = self._keyed()
-        if key in choices:
-            return self._choose(choices[key])
-        last = max(0, len(choices) - 1)
-        match command:
-            case "menu-down" | "menu-up":
-                # A single step goes around the ends.
-                self._at = (self._at + (1 if command == "menu-down" else -1)) % (last + 1)
-            case "menu-page-down":
-                self._at = min(self._at + self._rows, last)
-            case "menu-page-up":
-                self._at = max(0, self._at - self._rows)
-            case "choose" if choices:
-                return self._choose([*choices.values()][min(self._at, last)])
-            case "menu-close":
-                return closed
-            case _:
-                pass
-        return None
-
-    def _choose(self, choice: Choice) -> OnClose:
-        if choice.chosen is None or not self._stays:
-            return choice.chosen
-        choice.chosen()
-        return None
-
-    def _keyed(self) -> dict[str, Choice]:
-        """Return the choices by their keys; those without one get a digit, or a blank."""
+    def _keyed(self) -> list[tuple[str, Choice]]:
+        """Return the choices with their keys: their own, the next free digit, or none."""
         choices = self._choices()
         taken = {choice.key for choice in choices}
         digits = (digit for digit in "123456789" if digit not in taken)
-        keyed = {}
-        for number, choice in enumerate(choices):
-            key = choice.key or ("" if choice.chosen is None else next(digits, ""))
-            # No key press is a blank and a number.
-            keyed[key or f" {number}"] = choice
-        return keyed
+        return [
+            (one.key or ("" if one.chosen is None else next(digits, "")), one) for one in choices
+        ]
+
+    def press(self, key: str, command: str | None) -> OnClose:
+        keyed = self._keyed()
+        last = max(0, len(keyed) - 1)
+        choice = next((one for its_key, one in keyed if its_key == key), None)
+        if choice is None and command == "choose" and keyed:
+            choice = keyed[min(self._at, last)][1]
+        if choice is not None:
+            if choice.chosen is None or not self._stays:
+                return choice.chosen
+            choice.chosen()
+        elif command in ("menu-down", "menu-up"):
+            # A single step goes around the ends.
+            self._at = (self._at + (1 if command == "menu-down" else -1)) % (last + 1)
+        elif command == "menu-page-down":
+            self._at = min(self._at + self._rows, last)
+        elif command == "menu-page-up":
+            self._at = max(0, self._at - self._rows)
+        elif command == "menu-close":
+            return closed
+        return None
 
     def box(self, size: tuple[int, int]) -> Box:
         cols, self._rows = room_in_box(size)
         lines: list[Line] = []
-        choices = [("" if key[0] == " " else key, one) for key, one in self._keyed().items()]
-        self._at = min(self._at, max(0, len(choices) - 1))
-        keys = max((width(key) for key, _ in choices), default=0)
-        for number, (key, choice) in enumerate(choices):
+        keyed = self._keyed()
+        self._at = min(self._at, max(0, len(keyed) - 1))
+        keys = max((width(key) for key, _ in keyed), default=0)
+        for number, (key, choice) in enumerate(keyed):
             text = clip(choice.text, max(1, cols - keys - 3))
             if number == self._at:
                 lines.append([("selected", f">{pad(key, keys)}  {text}")])
@@ -550,7 +515,7 @@ class Dialog(Layer):
 
     def box(self, size: tuple[int, int]) -> Box:
         cols = min(_DIALOG_COLS, room_in_box(size)[0])
-        lines: list[Line] = [[("text", piece)] for one in self._text for piece in worded(one, cols)]
+        lines = [line for text in self._text for line in paragraph(text, cols)]
         lines.append([])
         if not self._word:
             buttons: Line = []
@@ -607,10 +572,9 @@ class Help(Layer):
         for context, group in groupby(bindings, lambda binding: binding.context):
             texts.append(CONTEXTS[context])
             texts += [f"  {pad(keys_text(one), keys)}  {one.help}" for one in group]
-        texts = texts or ["no key, command or help has this text"]
-        self._pager.show(texts)
+        self._pager.show(texts or ["no key, command or help has this text"])
         body = [
-            line if plain(line).startswith(" ") else restyled(line, "head")
+            line if plain(line).startswith(" ") else [("head", plain(line))]
             for line in self._pager.lines(cols, max(1, rows - 2))
         ]
         line, column = self._editor.line(cols - len(_HELP_LEAD))
@@ -623,32 +587,28 @@ class Prompt(Layer):
     """Ask for a line of text at the bottom of the screen.
 
     `accepted` gets the text on Enter; the prompt stays open where it returns None.
-    `cancelled` is called when the prompt is left otherwise, and `changed` gets the text
-    after every change.  `notes` are shown above it.
+    `notes` are shown above it.  A subclass may look at every change.
     """
 
     contexts = ("prompts",)
 
     def __init__(
-        self,
-        label: str,
-        accepted: Callable[[str], OnClose],
-        editor: Editor,
-        *,
-        hint: str = "",
-        changed: Callable[[str], None] | None = None,
-        cancelled: Callable[[], None] = closed,
+        self, label: str, accepted: Callable[[str], OnClose], editor: Editor, *, hint: str = ""
     ) -> None:
         self.notes: Line = [("hint", hint)] if hint else []
         self._label = label
-        self._editor = editor
         self._accepted = accepted
-        self._changed = changed
-        self._cancelled = cancelled
+        self._editor = editor
 
     @property
     def text(self) -> str:
         return self._editor.text
+
+    def changed(self) -> None:
+        """Look at the text after a key that changed it."""
+
+    def cancelled(self) -> None:
+        """Undo what `changed` has done: the prompt was left without Enter."""
 
     def press(self, key: str, command: str | None) -> OnClose:
         before = self.text
@@ -656,10 +616,10 @@ class Prompt(Layer):
             if command == "accept":
                 return self._accepted(before)
             if command == "cancel" or (command == "erase-left" and not before):
-                return self._cancelled
+                return self.cancelled
         self._editor.press(key, command)
-        if self.text != before and self._changed is not None:
-            self._changed(self.text)
+        if self.text != before:
+            self.changed()
         return None
 
     def line(self, cols: int) -> tuple[Line, int]:
@@ -671,7 +631,7 @@ class Prompt(Layer):
         """Return errors of the typed text or choices for it, one line or more."""
         if not self.notes:
             return [[("hint", "  ".join(self._editor.choices))]]
-        return [[(style, line)] for style, text in self.notes for line in worded(text, cols)]
+        return [line for style, text in self.notes for line in paragraph(text, cols, style=style)]
 
 
 # --- the detail -------------------------------------------------------------------------
@@ -743,11 +703,7 @@ class DetailPane:
     def _facts(self, cols: int) -> list[Line]:
         if self._detail is None:
             return [[("hint", f" {_GONE}")]] if self._forgotten else []
-        facts: list[Line] = [
-            [("text", f" {piece}")]
-            for line in self._detail.lines
-            for piece in worded(line, cols - 1)
-        ]
+        facts = [line for text in self._detail.lines for line in paragraph(text, cols, indent=" ")]
         if self._forgotten:
             facts.append([("warning", f" {_GONE}")])
         sections: Line = [
@@ -761,11 +717,6 @@ class DetailPane:
 
 
 # --- the table --------------------------------------------------------------------------
-
-#: Columns that say the state of a row, and are coloured instead of the first.
-_COLOURED: Final = ("state", "status")
-#: Styles of a whole row.
-_WHOLE: Final = ("dim", "gone")
 
 
 class Viewport:
@@ -802,28 +753,29 @@ def table_lines(
     """
     cols, rows = size
     names = [slot.column.name for slot in table.slots]
-    coloured = next((names.index(name) for name in _COLOURED if name in names), 0)
+    # The cell that is coloured: the one that says the state of the row, or else the first.
+    coloured = next((names.index(name) for name in ("state", "status") if name in names), 0)
     lines: list[Line] = [[("head", " " + " ".join(table.heads()))]]
     for number in viewport.place(table, rows - 1):
         row = table.row(number)
+        mark = "*" if row.marked else " "
+        text = " ".join(row.cells)
         if number == table.focus_index:
-            marker = "*" if row.marked else ">"
-            lines.append(fitted([("selected", marker + " ".join(row.cells))], cols, "selected"))
+            line = [("selected", ("*" if row.marked else ">") + text)]
+            lines.append(fitted(line, cols, "selected"))
             continue
-        line: Line = [("marked", "*") if row.marked else ("text", " ")]
+        line = [("marked" if row.marked else "text", mark)]
         if stale:
-            line = [("stale", line[0][1] + " ".join(row.cells))]
-        elif row.style in _WHOLE:
-            line.append((row.style, " ".join(row.cells)))
+            line = [("stale", mark + text)]
+        elif row.style in ("dim", "gone"):
+            line.append((row.style, text))
         else:
             for at, cell in enumerate(row.cells):
-                line += [(row.style if at == coloured and row.style else "text", cell), _GAP]
+                line.append((row.style if at == coloured and row.style else "text", cell))
+                line.append(("text", " "))
             line.pop()
         lines.append(fitted(line, cols))
     return lines
-
-
-_GAP: Final = ("text", " ")
 
 
 def head_at(table: TableModel, column: int) -> str:

@@ -27,3 +27,12 @@ def busy(terminal):
         life.started("cccc3333"),
     )
     return terminal
+
+
+@pytest.fixture
+def crowd(terminal):
+    """Return the terminal, with 40 tasks; every fifth failed."""
+    for number in range(40):
+        kind = terminal.life.success if number % 5 else terminal.life.failure
+        terminal.take(kind(f"id{number:02}", f"proj.task{number % 3}"))
+    return terminal
