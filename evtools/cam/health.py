@@ -1,12 +1,18 @@
 """What `--listen` serves: whether evcam is alive and sees the cluster, its counters, metrics."""
 
+import os
+import platform
+import resource
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
-from typing import Any, Final, Self
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final, Self, TypeAlias
 
+from evtools import __version__
 from evtools.cam.http import Address, HTTPServer, Request, Response
-from evtools.cam.metrics import Family, own_families, scrape
+from evtools.cam.prometheus import Family, Sample, label, scrape
 from evtools.cam.schedule import Counters
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError
@@ -25,6 +31,9 @@ _BEAT, _BEAT_MAX = 2.0, 60.0
 PROBE_EVERY: Final = 2.0
 #: Seconds that an answer waits for a login under way, or the end of evcam for an answer.
 _PATIENCE: Final = 30.0
+_STATM: Final = Path("/proc/self/statm")
+
+Verdict: TypeAlias = tuple[bool, str]
 
 
 class Health:
@@ -57,16 +66,13 @@ class Health:
         self._let_in_at = self._probed_at = -float("inf")
         self._refusal = ""
         routes = {
-            "/livez": self._livez,
-            "/readyz": self._readyz,
+            "/livez": lambda _: _answer("alive", self._is_alive()),
+            "/readyz": lambda _: _answer("ready", self._is_ready(probe=True)),
             "/status": self._status,
             "/metrics": scrape(self._families),
         }
         self._server = HTTPServer(Address.of(address), routes)
-
-    @property
-    def address(self) -> Address:
-        return self._server.address
+        self.address = self._server.address
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -77,24 +83,15 @@ class Health:
 
     # --- answers ----------------------------------------------------------------------
 
-    def _livez(self, _: Request) -> Response:
-        return _verdict("alive", self._is_alive())
-
-    def _readyz(self, _: Request) -> Response:
-        return _verdict("ready", self._is_ready(probe=True))
-
     def _status(self, _: Request) -> Response:
         ready, reason = self._is_ready(probe=False)
         statistics = self._statistics()
-        counters = {
-            **_fields(self._counters),
-            "shots": _fields(self._counters.shots),
-            # A copy in one step, for it grows in another thread.
-            "events_by_type": dict(self._counters.events_by_type),
-        }
+        # A copy in one step, for it grows in another thread.
+        types = self._counters.events_by_type.copy()
+        counters = asdict(replace(self._counters, events_by_type=types))
         # Samples of malformed messages are for the log, where they are redacted.
         defects = [{"kind": each.kind, "count": each.count} for each in statistics.defects]
-        stream = {**_fields(statistics), "defects": defects}
+        stream = {**asdict(statistics), "defects": defects}
         values = {"alive": self._is_alive()[0], "ready": ready, "reason": reason}
         return _json(200, {**values, "counters": counters, "stream": stream})
 
@@ -105,17 +102,19 @@ class Health:
 
     # --- verdicts ---------------------------------------------------------------------
 
-    def _is_alive(self) -> tuple[bool, str]:
+    def _is_alive(self) -> Verdict:
         still = self._clock.monotonic() - self._counters.ticked_at
         if still > STUCK:
             return False, f"the main loop has not moved for {human_duration(still)}"
         return True, "the main loop moves"
 
-    def _is_ready(self, *, probe: bool) -> tuple[bool, str]:
+    def _is_ready(self, *, probe: bool) -> Verdict:
         """Return whether events come, or would, and why; try the broker with `probe`."""
         if not self._statistics().connected:
             return False, "there is no connection"
-        limit = _BEATS * self._beat()
+        workers = list(self._workers.values())
+        beats = (min(each.freq, _BEAT_MAX) for each in workers if each.beats)
+        limit = _BEATS * max([_BEAT, *beats])
         beat_at = self._counters.last_heartbeat_at
         age = None if beat_at is None else self._clock.wall() - beat_at
         if age is not None and age <= limit:
@@ -128,11 +127,6 @@ class Health:
         if self._was_let_in(limit):
             return True, f"{silence}, but the broker accepts logins"
         return False, f"{silence}: {self._refusal or 'the broker was not tried'}"
-
-    def _beat(self) -> float:
-        """Return the longest seconds between two heartbeats of a worker."""
-        workers = list(self._workers.values())
-        return max([_BEAT, *(min(each.freq, _BEAT_MAX) for each in workers if each.beats)])
 
     def _was_let_in(self, limit: float) -> bool:
         return self._clock.monotonic() - self._let_in_at <= limit
@@ -165,17 +159,13 @@ def adopt(camera: Any) -> bool:
     return True
 
 
-def _verdict(name: str, verdict: tuple[bool, str]) -> Response:
+def _answer(name: str, verdict: Verdict) -> Response:
     is_good, reason = verdict
     return _json(200 if is_good else 503, {name: is_good, "reason": reason})
 
 
 def _json(status: int, values: Mapping[str, Any]) -> Response:
     return Response(status, encode_line(_shown(values)) + b"\n", "application/json")
-
-
-def _fields(counted: Any) -> dict[str, Any]:
-    return {field.name: getattr(counted, field.name) for field in fields(counted)}
 
 
 def _shown(value: Any) -> Any:
@@ -189,3 +179,90 @@ def _shown(value: Any) -> Any:
             return [_shown(each) for each in value]
         case _:
             return value
+
+
+# --- the metrics of evcam itself ----------------------------------------------------
+
+
+def own_families(own: Counters, stream: Statistics) -> Iterator[Family]:
+    """Yield the metrics of evcam itself, as far as they are known."""
+    build = (
+        ("version", __version__),
+        ("python", platform.python_version()),
+        ("platform", sys.platform),
+    )
+    yield Family("evcam_build_info", "gauge", "Version of evcam.", [Sample("", build, 1)])
+    for name, kind, text, figures, *by in _figures(own, stream):
+        suffix = "_total" if kind == "counter" else ""
+        if isinstance(figures, Mapping):
+            # Two types of event may look alike.
+            summed: dict[str, float] = {}
+            for key, figure in figures.items():
+                summed[label(key)] = summed.get(label(key), 0) + figure
+            samples = [Sample(suffix, ((by[0], key),), value) for key, value in summed.items()]
+        else:
+            samples = [] if figures is None else [Sample(suffix, (), figures)]
+        if samples:
+            yield Family(name, kind, text, samples)
+
+
+def _figures(own: Counters, stream: Statistics) -> Iterator[tuple[Any, ...]]:
+    """Yield the name, the kind and the help of each metric, and its figure, None if unknown.
+
+    Some have several figures, and then the name of the label by whose values these differ.
+    """
+    shots = own.shots
+    results = {
+        name: getattr(shots, name) for name in ("taken", "failed", "overrun", "skipped_rate")
+    }
+    cleanups = {"done": own.cleanups - own.cleanups_failed, "failed": own.cleanups_failed}
+    lost = {"dropped": stream.dropped, "missed": stream.missed}
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        resident = int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):  # no Linux, or no /proc
+        resident = None
+    # fmt: off
+    yield "evcam_up", "gauge", "Always 1.", 1
+    yield ("evcam_connected", "gauge", "1 if there is a connection to the broker.",
+           int(stream.connected))
+    # A copy in one step, for it grows in another thread.
+    yield "evcam_events", "counter", "Events by type.", own.events_by_type.copy(), "type"
+    yield ("evcam_events_lost", "counter",
+           ("Events dropped because evcam was too slow, and tasks that workers counted without"
+           " an event reaching evcam."), lost, "reason")
+    yield ("evcam_malformed", "counter",
+           ("Malformed messages, unreadable values in events, and events of tasks and workers"
+           " without uuid or hostname."), stream.malformed + own.nameless)
+    yield "evcam_gaps", "counter", "Interruptions of the connection.", stream.gaps
+    yield ("evcam_gap_seconds", "counter", "Time without a connection, in seconds.",
+           stream.gap_seconds)
+    yield "evcam_reconnects", "counter", "Connections after the first.", stream.reconnects
+    yield ("evcam_buffered_bytes", "gauge", "Size of events waiting to be processed.",
+           stream.buffered_bytes)
+    yield ("evcam_lag_seconds", "gauge",
+           ("Delay of the most recent events, corrected for clock skew: the largest of the last"
+           " seconds."), own.lag)
+    yield ("evcam_last_event_timestamp_seconds", "gauge",
+           "Time of the last event, in seconds since 1970.", own.last_event_at)
+    yield ("evcam_snapshots", "counter",
+           ("Snapshots by result: taken, failed, skipped because one took too long (overrun) or"
+           " because of the maximum rate."), results, "result")
+    yield ("evcam_snapshot_duration_seconds", "gauge", "Duration of the last snapshot.",
+           own.last_shot_seconds)
+    yield ("evcam_snapshot_seconds", "counter", "Duration of all snapshots together.",
+           own.shot_seconds)
+    yield ("evcam_snapshot_failures_in_row", "gauge",
+           "Failed snapshots since the last successful one.", own.failures_in_row)
+    yield ("evcam_last_success_timestamp_seconds", "gauge",
+           "Time of the last successful snapshot, in seconds since 1970.", own.last_success_at)
+    yield "evcam_cleanups", "counter", "Cleanups by result.", cleanups, "result"
+    yield "evcam_state_tasks", "gauge", "Tasks in memory.", own.tasks
+    yield "evcam_state_workers", "gauge", "Workers in memory.", own.workers
+    yield "evcam_state_evicted", "counter", "Tasks forgotten to make room.", own.evicted
+    yield ("process_start_time_seconds", "gauge",
+           "Start time of evcam, in seconds since 1970.", own.started)
+    yield ("process_cpu_seconds", "counter", "CPU time used, in seconds.",
+           usage.ru_utime + usage.ru_stime)
+    yield "process_resident_memory_bytes", "gauge", "Resident memory.", resident
+    # fmt: on

@@ -1,53 +1,299 @@
-"""The camera for Prometheus: metrics of a cluster over HTTP, or in a file for node_exporter."""
+"""Metrics for Prometheus: their text, bounded instruments, and the camera for a cluster's."""
 
 import contextlib
 import math
 import os
 import re
 import secrets
+from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from functools import lru_cache
+from heapq import nlargest
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from evtools.cam.camera import Camera
-from evtools.cam.http import Address, HTTPServer
-from evtools.cam.metrics import (
-    RUN_BUCKETS,
-    SERIES_MAX,
-    WAIT_BUCKETS,
-    About,
-    Counter,
-    Family,
-    Gauge,
-    Histogram,
-    Key,
-    label,
-    render,
-    scrape,
-)
+from evtools.cam.http import Address, HTTPServer, Request, Response, Route
 from evtools.cam.snapshot import STEPS, WAITED, SnapshotInfo, Step, Steps
 from evtools.errors import OutputError, UsageError
 from evtools.state import ALIVE, OTHERS, UNKNOWN, Change, State, Task
+from evtools.text import clip, sanitize
 from evtools.trust import check_way, safe_place
+
+Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
+#: Names and values of labels.
+Labels: TypeAlias = tuple[tuple[str, str], ...]
+#: The values of the labels of a series, in the order in which its family names them.
+Key: TypeAlias = tuple[str, ...]
+#: What becomes labels.
+Raw: TypeAlias = tuple[str | None, ...]
+Value = TypeVar("Value")
+
+#: Columns of a terminal that the value of a label may take.
+LABEL_MAX_COLS: Final = 200
+#: No character of input becomes less than half a column.
+_RAW_MAX: Final = 2 * LABEL_MAX_COLS
+#: Series of one family; anything beyond is counted in one more.
+SERIES_MAX: Final = 1000
+#: Seconds after which a series whose value has not changed makes room.
+IDLE: Final = 3600.0
+
+# fmt: off
+#: Seconds: the buckets of prometheus_client, and so of celery-exporter and Flower.
+RUN_BUCKETS: Final = (
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+)
+#: Seconds: a full queue makes tasks wait for minutes.
+WAIT_BUCKETS: Final = (
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
+)
+# fmt: on
 
 #: The host of events of clients, whose names are new with every process.
 GENERIC: Final = "generic"
 #: The state of tasks whose worker is gone.
 LOST: Final = "LOST"
-
-#: What becomes labels.
-Raw: TypeAlias = tuple[str | None, ...]
-
 #: The class of an exception, as its repr begins.
 _CLASS: Final = re.compile(r"[^\W\d][\w.]{0,200}")
 _PREFIX: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 #: node_exporter runs as another user.
 _MODE: Final = 0o644
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+# --- text ---------------------------------------------------------------------------
+
+
+class Sample(NamedTuple):
+    """One figure: what follows the name of its family, its labels, its value."""
+
+    suffix: str
+    labels: Labels
+    value: float
+
+
+class Family(NamedTuple):
+    """Samples under one name; that of a counter is without its `_total`.
+
+    `help` is one line without quotes and backslashes.  The samples may be read once.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    samples: Iterable[Sample]
+
+
+class Format(Enum):
+    """A text format; the value is its content type."""
+
+    TEXT = "text/plain; version=0.0.4; charset=utf-8"
+    OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+    @classmethod
+    def accepted(cls, accept: str) -> "Format":
+        for entry in accept.split(","):
+            kind, *parameters = (part.strip() for part in entry.split(";"))
+            refused = any(_REFUSED.fullmatch(parameter) for parameter in parameters)
+            if kind.lower() == "application/openmetrics-text" and not refused:
+                return cls.OPENMETRICS
+        return cls.TEXT
+
+
+_REFUSED: Final = re.compile(r"q\s*=\s*0(\.0*)?", re.IGNORECASE)
+_ESCAPED: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+
+
+def scrape(families: Callable[[], Iterable[Family]]) -> Route:
+    """Return a route that answers with the metrics that `families` returns then."""
+
+    def answer(request: Request) -> Response:
+        form = Format.accepted(request.accept)
+        return Response(200, render(families(), form), form.value)
+
+    return answer
+
+
+def render(families: Iterable[Family], form: Format = Format.TEXT) -> bytes:
+    """Return the text of `families`; a name must not come twice."""
+    lines: list[str] = []
+    for family in families:
+        # The older format calls a family what its samples are called.
+        total = "_total" if family.kind == "counter" and form is Format.TEXT else ""
+        lines.append(f"# HELP {family.name}{total} {family.help}\n")
+        lines.append(f"# TYPE {family.name}{total} {family.kind}\n")
+        for suffix, labels, value in family.samples:
+            pairs = ",".join(f'{name}="{text.translate(_ESCAPED)}"' for name, text in labels)
+            braced = f"{{{pairs}}}" if pairs else ""
+            lines.append(f"{family.name}{suffix}{braced} {number(value)}\n")
+    if form is Format.OPENMETRICS:
+        lines.append("# EOF\n")
+    return "".join(lines).encode()
+
+
+def number(value: float) -> str:
+    """Return a figure as both formats have it."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    return repr(value)
+
+
+def label(text: str | None) -> str:
+    """Return text from the wire as the value of a label, printable and of bounded length.
+
+    Two texts that look alike are one value, or Prometheus would refuse them.
+    """
+    return _label(text[:_RAW_MAX]) if text else UNKNOWN
+
+
+@lru_cache(maxsize=4096)
+def _label(text: str) -> str:
+    return clip(sanitize(text), LABEL_MAX_COLS)
+
+
+# --- instruments --------------------------------------------------------------------
+
+
+class _Metric(Generic[Value]):
+    """Series by the values of their `labels`, at most `max_series` and one for all others.
+
+    `folded` is how often something was counted with the others.
+    """
+
+    kind: ClassVar[Kind]
+    suffix: ClassVar[str] = ""
+
+    def __init__(
+        self, name: str, text: str, labels: tuple[str, ...] = (), max_series: int = SERIES_MAX
+    ) -> None:
+        self.name = name
+        self.help = text
+        self.labels = labels
+        self.max_series = max_series
+        self.others: Key = (OTHERS,) * len(labels)
+        self.folded = 0
+        self.series: dict[Key, Value] = {}
+
+    def family(self) -> Family:
+        """Return the series as they are now; quickly, for their text is made when it is read."""
+        return Family(self.name, self.kind, self.help, self._samples(self.series.copy()))
+
+    def _named(self, key: Key) -> Labels:
+        return tuple(zip(self.labels, key, strict=True))
+
+    def _samples(self, series: Mapping[Key, Any]) -> Iterator[Sample]:
+        return (Sample(self.suffix, self._named(key), value) for key, value in series.items())
+
+
+class _Growing(_Metric[Value]):
+    """Series that only grow."""
+
+    def __init__(self, *about: Any) -> None:
+        super().__init__(*about)
+        #: How much was counted when we looked, and since when it is that much.
+        self._looked: dict[Key, tuple[float, float]] = {}
+
+    def make_room(self, now: float) -> None:
+        """Forget idle series if all are taken; `now` is in seconds.
+
+        Their counts go, too: with the others they would look like many events at once.
+        """
+        if len(self.series) < self.max_series:
+            self._looked.clear()
+            return
+        for key, value in list(self.series.items()):
+            count = self._count(value)
+            before, since = self._looked.get(key, (None, now))
+            if count != before:
+                self._looked[key] = count, now
+            elif now - since > IDLE and key != self.others:
+                self.forget(key)
+
+    def forget(self, key: Key) -> None:
+        self._looked.pop(key, None)
+        self.series.pop(key, None)
+
+    def _room_for(self, key: Key) -> Key:
+        return key if len(self.series) < self.max_series else self.others
+
+    def _count(self, value: Any) -> float:
+        return float(value)
+
+
+class Counter(_Growing[int]):
+    """A number for each series that only grows."""
+
+    kind, suffix = "counter", "_total"
+
+    def add(self, key: Key = (), amount: int = 1) -> None:
+        """Count; an `amount` of 0 makes the series known."""
+        series = self.series
+        try:
+            series[key] += amount
+        except KeyError:
+            known = self._room_for(key)
+            self.folded += known is not key and amount > 0
+            series[known] = series.get(known, 0) + amount
+
+
+class Histogram(_Growing[list[float]]):
+    """Durations counted by bucket, with their sum last; `buckets` are upper bounds in seconds."""
+
+    kind = "histogram"
+
+    def __init__(self, *about: Any, buckets: tuple[float, ...] = RUN_BUCKETS) -> None:
+        super().__init__(*about)
+        self._buckets = buckets
+        self._bounds = tuple(("le", number(bound)) for bound in (*buckets, math.inf))
+
+    def observe(self, key: Key, value: float) -> None:
+        series = self.series.get(key)
+        if series is None:
+            known = self._room_for(key)
+            self.folded += known is not key
+            series = self.series.setdefault(known, [0] * len(self._bounds) + [0.0])
+        series[bisect_left(self._buckets, value)] += 1
+        series[-1] += value
+
+    def family(self) -> Family:
+        copied = {key: series.copy() for key, series in self.series.items()}
+        return Family(self.name, self.kind, self.help, self._samples(copied))
+
+    def _samples(self, series: Mapping[Key, Any]) -> Iterator[Sample]:
+        for key, (*counts, sum_) in series.items():
+            labels, total = self._named(key), 0
+            for bound, count in zip(self._bounds, counts, strict=True):
+                total += count
+                yield Sample("_bucket", (*labels, bound), total)
+            yield Sample("_sum", labels, sum_)
+            yield Sample("_count", labels, total)
+
+    def _count(self, value: list[float]) -> float:
+        return sum(value[:-1])
+
+
+class Gauge(_Metric[float]):
+    """Numbers as of a moment, all of them set at once."""
+
+    kind = "gauge"
+
+    def show(self, values: Mapping[Key, float]) -> None:
+        """Set these values and no others; the smallest of too many are summed up."""
+        self.series = dict(values)
+        surplus = len(values) - self.max_series
+        if surplus > 0:
+            kept = dict(nlargest(self.max_series, values.items(), key=itemgetter(1)))
+            rest = sum(values.values()) - sum(kept.values())
+            kept[self.others] = kept.get(self.others, 0) + rest
+            self.folded += surplus
+            self.series = kept
 
 
 # --- names --------------------------------------------------------------------------
@@ -107,61 +353,54 @@ FOLDED: Final = Entry("series_folded",
 # fmt: on
 
 
-@dataclass(frozen=True, slots=True)
-class Scheme:
-    """Names, labels and bounds of a cluster's metrics.
-
-    With `hostname` there is a series for each worker.  Buckets are upper bounds in seconds.
-    """
-
-    prefix: str = "celery_"
-    hostname: bool = False
-    run_buckets: tuple[float, ...] = RUN_BUCKETS
-    wait_buckets: tuple[float, ...] = WAIT_BUCKETS
-    max_series: int = SERIES_MAX
-
-    def about(self, entry: Entry) -> About:
-        hostname = ("hostname",) if entry.of_worker and self.hostname else ()
-        labels = (*entry.labels, *hostname)
-        return About(self.prefix + entry.name, entry.help, labels, self.max_series)
-
-
 # --- figures ------------------------------------------------------------------------
 
 
 class ClusterMetrics:
     """The metrics of a cluster; any thread may ask for them.
 
-    Counters and histograms follow the events, gauges are as of the last `look`.
+    Counters and histograms follow the events, gauges are as of the last `look`.  With
+    `hostname` there is a series for each worker.  Buckets are upper bounds in seconds.
     """
 
-    def __init__(self, scheme: Scheme | None = None) -> None:
-        self._scheme = scheme = scheme or Scheme()
+    def __init__(
+        self,
+        *,
+        prefix: str = "celery_",
+        hostname: bool = False,
+        run_buckets: tuple[float, ...] = RUN_BUCKETS,
+        wait_buckets: tuple[float, ...] = WAIT_BUCKETS,
+        max_series: int = SERIES_MAX,
+    ) -> None:
+        def about(entry: Entry) -> tuple[Any, ...]:
+            label = ("hostname",) if entry.of_worker and hostname else ()
+            return prefix + entry.name, entry.help, (*entry.labels, *label), max_series
+
+        self._by_host = hostname
         self._steps = Steps()
         self._lock = Lock()
-        about = scheme.about
-        self._counters = {step: Counter(about(COUNTERS[step])) for step in STEPS}
-        self._runtime = Histogram(about(RUNTIME), scheme.run_buckets)
-        self._wait = Histogram(about(WAIT), scheme.wait_buckets)
-        self._prefetch = Histogram(about(PREFETCH), scheme.wait_buckets)
-        gauges = (UP, ACTIVE, WORKERS, PREFETCHED, OPEN, TAKEN)
-        self._gauges = {entry: Gauge(about(entry)) for entry in gauges}
-        self._series: tuple[Counter | Histogram, ...] = (
+        self._counters = {step: Counter(*about(COUNTERS[step])) for step in STEPS}
+        self._runtime = Histogram(*about(RUNTIME), buckets=run_buckets)
+        self._wait = Histogram(*about(WAIT), buckets=wait_buckets)
+        self._prefetch = Histogram(*about(PREFETCH), buckets=wait_buckets)
+        self._gauges = {
+            entry: Gauge(*about(entry)) for entry in (UP, ACTIVE, WORKERS, PREFETCHED, OPEN, TAKEN)
+        }
+        self._growing: tuple[Counter | Histogram, ...] = (
             *self._counters.values(),
             self._runtime,
             self._wait,
             self._prefetch,
         )
+        self._folded = Counter(*about(FOLDED))
 
     def observe(self, changes: Iterable[Change]) -> None:
         with self._lock:
             for step in self._steps.of(changes):
-                if step.name == WAITED:
-                    wait = step.task.wait_of(step.attempt)
-                    if wait is not None:
-                        self._wait.observe(_of_queue(step.task), wait)
-                else:
+                if step.name != WAITED:
                     self._count(step)
+                elif (wait := step.task.wait_of(step.attempt)) is not None:
+                    self._wait.observe(_of_queue(step.task), wait)
 
     def _count(self, step: Step) -> None:
         name, attempt = step.name, step.attempt
@@ -169,9 +408,10 @@ class ClusterMetrics:
         host = self._host(GENERIC if name == "sent" else attempt.worker_name)
         key = full = (*of_queue, *host)
         if name == "failed":
-            full = (*of_queue, _raised(attempt.exception), *host)
+            raised = _CLASS.match(attempt.exception or "")
+            full = (*of_queue, label(raised and raised[0]), *host)
         counter = self._counters[name]
-        if full not in counter:
+        if full not in counter.series:
             self._introduce(of_queue, host, name)
         counter.add(full)
         if name == "succeeded" and attempt.runtime is not None:
@@ -196,25 +436,28 @@ class ClusterMetrics:
         """Set the gauges as of `now`, in UTC epoch seconds, while the state stands still."""
         statuses = {name: worker.status(now) for name, worker in state.workers.items()}
         states, prefetched = _of_tasks(state.tasks.open.values(), now)
-        if not self._scheme.hostname:
-            prefetched = _without_last(prefetched)
         # Without workers there is a zero, unless it needs a name.
-        none = {} if self._scheme.hostname else {(): 0}
+        none = {} if self._by_host else {(): 0}
         up, active = Tally[Key](none), Tally[Key](none)
         for name, worker in state.workers.items():
             key, alive = self._host(name), statuses[name] in ALIVE
             up[key] += alive
             active[key] += worker.active or 0 if alive else 0
+        figures: dict[Entry, Mapping[Key, float]] = {
+            UP: up,
+            ACTIVE: active,
+            WORKERS: Tally((status,) for status in statuses.values()),
+            OPEN: _labelled(states),
+            PREFETCHED: _labelled(prefetched, labels=3 if self._by_host else 2),
+            TAKEN: {(): now},
+        }
         with self._lock:
-            self._gauges[UP].show(up)
-            self._gauges[ACTIVE].show(active)
-            self._gauges[WORKERS].show(Tally((status,) for status in statuses.values()))
-            self._gauges[OPEN].show(_labelled(states))
-            self._gauges[PREFETCHED].show(_labelled(prefetched))
-            self._gauges[TAKEN].show({(): now})
+            for entry, values in figures.items():
+                self._gauges[entry].show(values)
             self._make_room(now, statuses)
 
     def look_away(self) -> None:
+        """Forget the gauges, which cannot be known now."""
         with self._lock:
             for gauge in self._gauges.values():
                 gauge.show({})
@@ -222,23 +465,25 @@ class ClusterMetrics:
     def _make_room(self, now: float, known: Iterable[str]) -> None:
         """Remove the series of workers that are gone, and idle ones if need be."""
         hosts = {OTHERS, UNKNOWN, GENERIC, *map(label, known)}
-        for series in self._series:
-            series.make_room(now)
-            if series.about.labels[-1] == "hostname":
-                for key in series.all_keys():
+        for metric in self._growing:
+            metric.make_room(now)
+            if metric.labels[-1] == "hostname":
+                for key in list(metric.series):
                     if key[-1] not in hosts:
-                        series.forget(key)
+                        metric.forget(key)
 
     def _host(self, hostname: str | None) -> Key:
-        return (label(hostname),) if self._scheme.hostname else ()
+        return (label(hostname),) if self._by_host else ()
 
     def families(self) -> Sequence[Family]:
+        """Return all metrics that have series, as they are now."""
         with self._lock:
-            metrics = [each.copy() for each in (*self._series, *self._gauges.values())]
-        folded = Counter(self._scheme.about(FOLDED))
-        folded.add((), sum(metric.folded for metric in metrics))
-        families = [metric.family() for metric in (*metrics, folded)]
-        return [family for family in families if family.samples]
+            metrics = [*self._growing, *self._gauges.values()]
+            self._folded.series = {(): sum(metric.folded for metric in metrics)}
+            return [each.family() for each in (*metrics, self._folded) if each.series]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"metrics": render(self.families()).decode().splitlines()}
 
 
 def _of_tasks(tasks: Iterable[Task], now: float) -> tuple[Tally[Raw], Tally[Raw]]:
@@ -255,45 +500,19 @@ def _of_tasks(tasks: Iterable[Task], now: float) -> tuple[Tally[Raw], Tally[Raw]
     return states, prefetched
 
 
-def _labelled(tally: Tally[Raw]) -> Tally[Key]:
-    """Return the same with labels, of which two may be the same."""
+def _labelled(tally: Tally[Raw], labels: int = 3) -> Tally[Key]:
+    """Return the same by the first few values as labels, of which two may be the same."""
     labelled = Tally[Key]()
     for raw, count in tally.items():
-        labelled[tuple(map(label, raw))] += count
+        labelled[tuple(map(label, raw[:labels]))] += count
     return labelled
-
-
-def _without_last(tally: Tally[Raw]) -> Tally[Raw]:
-    """Return the same summed up over the last part of each key."""
-    shorter = Tally[Raw]()
-    for raw, count in tally.items():
-        shorter[raw[:-1]] += count
-    return shorter
 
 
 def _of_queue(task: Task) -> Key:
     return label(task.name), label(task.queue_or_none)
 
 
-def _raised(exception: str | None) -> str:
-    found = _CLASS.match(exception or "")
-    return label(found[0] if found else None)
-
-
 # --- the camera ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The metrics as of a snapshot."""
-
-    metrics: ClusterMetrics
-
-    def text(self) -> bytes:
-        return render(self.metrics.families())
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"metrics": self.text().decode().splitlines()}
 
 
 class Prometheus(Camera):
@@ -327,14 +546,13 @@ class Prometheus(Camera):
             raise UsageError(f"max_series: {max_series} is too few")
         self._path = Path(path) if path else None
         self._address = Address.of(listen) if listen else None
-        scheme = Scheme(
+        self._metrics = ClusterMetrics(
             prefix=prefix,
             hostname=hostname,
             run_buckets=_bounds("runtime_buckets", runtime_buckets),
             wait_buckets=_bounds("wait_buckets", wait_buckets),
             max_series=max_series,
         )
-        self._metrics = ClusterMetrics(scheme)
         self._server: HTTPServer | None = None
         #: Whether --listen of evcam serves `families`.
         self.is_served = False
@@ -343,9 +561,6 @@ class Prometheus(Camera):
     def address(self) -> Address | None:
         return None if self._server is None else self._server.address
 
-    def families(self) -> Sequence[Family]:
-        return self._metrics.families()
-
     def install(self) -> None:
         self._check_place()
         if self._address is not None and self._server is None:
@@ -353,19 +568,22 @@ class Prometheus(Camera):
             self._server.start()
         super().install()
 
+    def families(self) -> Sequence[Family]:
+        return self._metrics.families()
+
     def observe(self, changes: Sequence[Change]) -> None:
         self._metrics.observe(changes)
 
-    def snapshot(self, info: SnapshotInfo) -> Snapshot:
+    def snapshot(self, info: SnapshotInfo) -> ClusterMetrics:
         if info.warm and info.connected:
             self._metrics.look(self.state, info.at)
         else:
             self._metrics.look_away()
-        return Snapshot(self._metrics)
+        return self._metrics
 
-    def write(self, snapshot: Snapshot) -> None:
+    def write(self, snapshot: ClusterMetrics) -> None:
         if self._path is not None:
-            _replace(self._path, snapshot.text())
+            _replace(self._path, render(snapshot.families()))
 
     def close(self) -> None:
         """Stop listening; the file stays as it is."""

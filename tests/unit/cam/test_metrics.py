@@ -8,13 +8,11 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from evtools import __version__
-from evtools.cam import metrics as module
-from evtools.cam import prometheus
+from evtools.cam import health, prometheus
+from evtools.cam.health import own_families
 from evtools.cam.http import Request
-from evtools.cam.metrics import (
-    ENTRIES,
+from evtools.cam.prometheus import (
     IDLE,
-    About,
     Counter,
     Family,
     Format,
@@ -23,7 +21,6 @@ from evtools.cam.metrics import (
     Sample,
     label,
     number,
-    own_families,
     render,
     scrape,
 )
@@ -121,7 +118,7 @@ def test_a_scraper_gets_the_format_that_it_asks_for(accept, form):
 
 
 def about(*labels, most=3):
-    return About("x", "Help.", labels, most)
+    return "x", "Help.", labels, most
 
 
 def values(instrument):
@@ -133,7 +130,7 @@ def values(instrument):
 
 
 def test_a_counter_adds_up():
-    counter = Counter(about("task"))
+    counter = Counter(*about("task"))
     counter.add(("a",))
     counter.add(("a",), 2)
     counter.add(("b",))
@@ -141,7 +138,7 @@ def test_a_counter_adds_up():
 
 
 def test_what_has_no_room_is_counted_with_the_others():
-    counter = Counter(about("task", "queue"))
+    counter = Counter(*about("task", "queue"))
     for name in range(10):
         counter.add((f"t{name}", "q"))
     others = ("_total", OTHERS, OTHERS)
@@ -152,7 +149,7 @@ def test_what_has_no_room_is_counted_with_the_others():
 
 
 def test_what_is_only_made_known_is_not_told_as_folded():
-    counter = Counter(about("task", most=1))
+    counter = Counter(*about("task", most=1))
     counter.add(("a",))
     counter.add(("b",), 0)
     assert counter.folded == 0
@@ -160,7 +157,7 @@ def test_what_is_only_made_known_is_not_told_as_folded():
 
 
 def test_an_idle_series_makes_room_for_a_new_one():
-    counter = Counter(about("task", most=2))
+    counter = Counter(*about("task", most=2))
     counter.add(("idle",))
     counter.add(("busy",))
     counter.make_room(0.0)
@@ -171,7 +168,7 @@ def test_an_idle_series_makes_room_for_a_new_one():
 
 
 def test_the_others_stay():
-    counter = Counter(about("task", most=1))
+    counter = Counter(*about("task", most=1))
     counter.add(("a",))
     counter.add(("b",))
     counter.make_room(0.0)
@@ -180,7 +177,7 @@ def test_the_others_stay():
 
 
 def test_idle_series_stay_while_there_is_room():
-    counter = Counter(about("task", most=2))
+    counter = Counter(*about("task", most=2))
     counter.add(("a",))
     for now in (0.0, IDLE + 1, 2 * IDLE + 2):
         counter.make_room(now)
@@ -188,21 +185,21 @@ def test_idle_series_stay_while_there_is_room():
 
 
 def test_idleness_is_counted_anew_after_there_was_room():
-    counter = Counter(about("task", most=1))
+    counter = Counter(*about("task", most=1))
     counter.add(("a",))
     counter.make_room(0.0)
     counter.forget(("a",))
     counter.make_room(1.0)
     counter.add(("a",))
     counter.make_room(IDLE + 1)
-    assert ("a",) in counter
+    assert ("a",) in counter.series
 
 
 # --- histograms ----------------------------------------------------------------------
 
 
 def test_a_histogram_counts_into_buckets_that_hold_the_smaller_ones_too():
-    histogram = Histogram(about("task"), (0.1, 1.0))
+    histogram = Histogram(*about("task"), buckets=(0.1, 1.0))
     for value in (0.0, 0.1, 0.5, 7.0):
         histogram.observe(("a",), value)
     assert values(histogram) == {
@@ -215,7 +212,7 @@ def test_a_histogram_counts_into_buckets_that_hold_the_smaller_ones_too():
 
 
 def test_a_histogram_is_bounded_too():
-    histogram = Histogram(about("task", most=1), (1.0,))
+    histogram = Histogram(*about("task", most=1), buckets=(1.0,))
     for name in ("a", "b", "c"):
         histogram.observe((name,), 2.0)
     assert values(histogram)["_count", "a"] == 1
@@ -224,7 +221,7 @@ def test_a_histogram_is_bounded_too():
 
 
 def test_an_idle_distribution_makes_room():
-    histogram = Histogram(about("task", most=1), (1.0,))
+    histogram = Histogram(*about("task", most=1), buckets=(1.0,))
     histogram.observe(("a",), 2.0)
     histogram.make_room(0.0)
     histogram.make_room(IDLE + 1)
@@ -235,7 +232,7 @@ def test_an_idle_distribution_makes_room():
 
 
 def test_a_gauge_tells_the_least_of_too_many_as_one():
-    gauge = Gauge(about("task", most=2))
+    gauge = Gauge(*about("task", most=2))
     gauge.show({("a",): 1, ("b",): 9, ("c",): 2, ("d",): 8})
     assert values(gauge) == {("", "b"): 9, ("", "d"): 8, ("", OTHERS): 3}
     assert gauge.folded == 2
@@ -310,7 +307,7 @@ def test_what_is_not_known_is_left_out(monkeypatch, tmp_path):
     assert figures().keys().isdisjoint({("evcam_lag_seconds",), ("evcam_events_total",)})
     for text in ("", "x y"):
         statm = tmp_path / "statm"
-        monkeypatch.setattr(module, "_STATM", statm)
+        monkeypatch.setattr(health, "_STATM", statm)
         assert ("process_resident_memory_bytes",) not in figures()
         statm.write_text(text)
         assert ("process_resident_memory_bytes",) not in figures()
@@ -321,21 +318,23 @@ def test_what_is_not_known_is_left_out(monkeypatch, tmp_path):
 
 def entries():
     found = [each for each in vars(prometheus).values() if isinstance(each, prometheus.Entry)]
-    return [*prometheus.COUNTERS.values(), *found, *ENTRIES]
+    return [*prometheus.COUNTERS.values(), *found]
 
 
 def test_names_come_once_and_helps_are_one_line_of_plain_text():
-    names = [entry.name for entry in entries()]
-    assert len(names) == len(set(names))
-    for entry in entries():
-        assert entry.help.isascii()
-        assert entry.help.isprintable()
-        assert not set(entry.help) & set('"\\')
-        assert entry.help.endswith(".")
+    known = Counters(lag=1.0, last_event_at=1.0, last_shot_seconds=1.0, last_success_at=1.0)
+    named = [*entries(), *own_families(known, Statistics())]
+    names = [each.name for each in named]
+    assert len(names) == len(set(names)) > 40
+    for each in named:
+        assert each.help.isascii()
+        assert each.help.isprintable()
+        assert not set(each.help) & set('"\\')
+        assert each.help.endswith(".")
 
 
 def test_the_manual_has_every_name_of_a_clusters_metrics():
     words = set(MANUAL.read_text().replace("\\-", "-").replace(",", " ").split())
-    for entry in set(entries()) - set(ENTRIES):
+    for entry in entries():
         counts = entry in prometheus.COUNTERS.values() or entry is prometheus.FOLDED
         assert entry.name + ("_total" if counts else "") in words

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import stat
 import threading
@@ -14,8 +15,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from evtools.cam.loader import load_camera
-from evtools.cam.metrics import Format, render
-from evtools.cam.prometheus import ClusterMetrics, Prometheus, Scheme
+from evtools.cam.prometheus import ClusterMetrics, Format, Prometheus, render
 from evtools.cam.schedule import Timer
 from evtools.cam.snapshot import dry_run
 from evtools.errors import OutputError, UsageError
@@ -36,7 +36,7 @@ class Watched:
 
     def __init__(self, **scheme):
         self.state = State()
-        self.metrics = ClusterMetrics(Scheme(**scheme))
+        self.metrics = ClusterMetrics(**scheme)
 
     def take(self, *events):
         self.metrics.observe(self.state.changes(events))
@@ -569,12 +569,13 @@ def test_options_are_given_as_text(tmp_path):
         "max_series": "7",
     }
     camera = load_camera(f"prometheus:{tmp_path}/x.prom", options=options)(State())
-    scheme = camera._metrics._scheme
-    assert (scheme.prefix, scheme.hostname, scheme.max_series) == ("shop_", True, 7)
-    assert (scheme.run_buckets, scheme.wait_buckets) == ((1.0, 5.0, 60.0), (0.5,))
     assert camera.describe() == f"metrics at {tmp_path}/x.prom and http://127.0.0.1:9808/metrics"
-    camera.observe(State().apply(life("sent")))
-    assert b"shop_task_sent_total{" in render(camera.families())
+    camera.observe(State().apply(life("sent", "received", "started", "succeeded")))
+    text = render(camera.families()).decode()
+    assert 'shop_task_sent_total{name="shop.pay",queue_name="mail",hostname="generic"} 1' in text
+    for name, bounds in (("runtime", ("1.0", "5.0", "60.0")), ("queue_wait_time", ("0.5",))):
+        found = re.findall(rf'shop_task_{name}_bucket.*le="([\d.]+)"', text)
+        assert tuple(found) == bounds
 
 
 @pytest.mark.parametrize(
