@@ -29,8 +29,6 @@ GATHER = 0.1
 #: Bytes within a second from which on a stream is busy: about 70 single events, or a
 #: few batches of the workers that send many.
 BUSY = 64 * 1024
-#: Bytes in one read from which on more is waiting: a socket holds back little.
-MUCH = 64 * 1024
 #: The first and the longest wait before the broker is tried again, in seconds.  Events must
 #: flow again within 5 s of its return, so no wait may come near to that.
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 2.5
@@ -307,7 +305,7 @@ class Reader(threading.Thread):
             size = buffer.put(now, messages)
             recent = recent * (1.0 - min(1.0, max(0.0, now - then))) + size
             then = now
-            if recent >= BUSY and size < MUCH and not stopped:
+            if recent >= BUSY and not stream.has_more and not stopped:
                 time.sleep(GATHER)
 
     def _lose(self, exc: Exception) -> None:

@@ -1,8 +1,15 @@
 """Streams of messages, one for each kind of broker, and what they have in common."""
 
-from typing import Protocol
+import ssl
+from contextlib import suppress
+from typing import Any, Final, Protocol
 
 from evtools.wire import Message
+
+#: How much is read from a socket at once.
+READ_BYTES: Final = 256 * 1024
+#: What TLS gives out at once, at the most.
+_RECORD_BYTES: Final = 16 * 1024
 
 
 class BrokerSilent(ConnectionError):
@@ -23,6 +30,11 @@ class Stream(Protocol):
         """When the broker last gave a sign of life; monotonic."""
         ...
 
+    @property
+    def has_more(self) -> bool:
+        """Whether the last `drain` took as much as it may, so that more is likely to be there."""
+        ...
+
     def drain(self, timeout: float) -> list[Message]:
         """Return what has arrived, waiting up to `timeout` seconds for some.
 
@@ -33,6 +45,27 @@ class Stream(Protocol):
     def close(self) -> None:
         """Leave the broker; never raise, never wait for more than a second."""
         ...
+
+
+def receive(sock: Any, timeout: float) -> bytes:
+    """Return what has arrived at a socket, up to READ_BYTES, and b"" at its end.
+
+    Wait up to `timeout` seconds for some; raise TimeoutError.
+    """
+    sock.settimeout(timeout)
+    if not isinstance(sock, ssl.SSLSocket):
+        data: bytes = sock.recv(READ_BYTES)
+        return data
+    # TLS gives out one record at a time, and a broker may make one for each message.
+    parts = [sock.recv(_RECORD_BYTES)]
+    size = len(parts[0])
+    sock.settimeout(0)
+    # An error comes again, once what came before it is taken.
+    with suppress(OSError):
+        while parts[-1] and size < READ_BYTES:
+            parts.append(sock.recv(_RECORD_BYTES))
+            size += len(parts[-1])
+    return b"".join(parts)
 
 
 #: After a longer time between two looks at the socket, in seconds, the process itself was

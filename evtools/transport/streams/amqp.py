@@ -11,7 +11,7 @@ from amqp.basic_message import Message as Properties
 from amqp.exceptions import ChannelError, UnexpectedFrame
 from kombu.connection import Connection
 
-from evtools.transport.streams import Heartbeat
+from evtools.transport.streams import READ_BYTES, Heartbeat, receive
 from evtools.wire import MESSAGE_MAX_BYTES, Message
 
 _FRAME_HEADER = struct.Struct(">BHI")
@@ -23,7 +23,6 @@ _OVERHEAD = 8
 _BODY_SIZE = struct.Struct(">Q")
 #: Class, weight and body size stand before the properties.
 _BODY_SIZE_AT, _PROPERTIES_AT = 4, 12
-_READ_BYTES = 256 * 1024
 _FRAME_MIN = 4096
 _CLOSE_WAIT = 1.0
 #: After this time without any event, in seconds, the queue is bound again.
@@ -69,6 +68,7 @@ class AMQPStream:
         self._frame_max: int = max(self._amqp.frame_max, _FRAME_MIN)
         #: What was read and is no whole frame yet; None as long as py-amqp reads.
         self._rest: bytes | None = None
+        self.has_more = False
         # The broker was given whole seconds.
         self._heartbeat = Heartbeat(int(self._amqp.heartbeat or 0), time.monotonic())
         self._bind = bind
@@ -103,11 +103,12 @@ class AMQPStream:
         return messages
 
     def _read(self, timeout: float) -> None:
-        self._sock.settimeout(timeout)
+        self.has_more = False
         try:
-            data = self._sock.recv(_READ_BYTES)
+            data = receive(self._sock, timeout)
         except TimeoutError:
             return
+        self.has_more = len(data) >= READ_BYTES
         if not data:
             raise ConnectionResetError("the broker closed the connection")
         self._heartbeat.alive(time.monotonic())

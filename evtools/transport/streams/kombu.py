@@ -51,6 +51,7 @@ class KombuStream:
         self._connection = connection
         self._queue = queue
         self._messages: list[Message] = []
+        self.has_more = False
         keep_packed(channel)
         self._consumer = Consumer(
             channel,
@@ -79,6 +80,7 @@ class KombuStream:
         except TimeoutError:
             pass
         messages, self._messages = self._messages, []
+        self.has_more = len(messages) >= _AT_ONCE
         return messages
 
     def close(self) -> None:

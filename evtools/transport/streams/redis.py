@@ -7,10 +7,9 @@ from typing import Any, Final
 
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
-from evtools.transport.streams import Heartbeat
+from evtools.transport.streams import READ_BYTES, Heartbeat, receive
 from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Message, RedisTopics, escape_glob
 
-_READ_BYTES: Final = 256 * 1024
 _KNOWN_CHANNELS_MAX: Final = 1024
 #: Channels have any name; longer ones are not remembered.
 _KNOWN_CHANNEL_BYTES: Final = 255
@@ -64,6 +63,7 @@ class RedisStream:
         self._replies = _Replies(patterns[0] if len(self._sources) == 1 and patterns else None)
         self._confirmed = 0
         self._messages: list[Message] = []
+        self.has_more = False
         self._heartbeat = Heartbeat(heartbeat, time.monotonic())
         deadline = time.monotonic() + timeout
         try:
@@ -101,11 +101,12 @@ class RedisStream:
         self._connection.send_command(*command, check_health=False)
 
     def _receive(self, timeout: float) -> None:
-        self._sock.settimeout(timeout)
+        self.has_more = False
         try:
-            data = self._sock.recv(_READ_BYTES)
+            data = receive(self._sock, timeout)
         except TimeoutError:
             return
+        self.has_more = len(data) >= READ_BYTES
         if not data:
             raise ConnectionResetError(_CLOSED)
         self._heartbeat.alive(time.monotonic())

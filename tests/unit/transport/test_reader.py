@@ -6,7 +6,7 @@ import pytest
 
 from evtools.clock import SystemClock
 from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
-from evtools.transport.reader import BUSY, GATHER, MUCH, Buffer, Chunk, End, Reader
+from evtools.transport.reader import BUSY, GATHER, Buffer, Chunk, End, Reader
 from evtools.transport.settings import ConnectionSettings, Renewal
 from evtools.transport.source import Notice
 from evtools.transport.streams import BrokerSilent
@@ -42,6 +42,7 @@ class FakeStream:
         self.script = list(script)
         self.at_end = at_end
         self.last_seen = clock.monotonic()
+        self.has_more = False
         self.closed = 0
         self.timeouts = []
 
@@ -212,12 +213,16 @@ def test_files_that_are_just_replaced_at_a_reconnect_are_waited_for(clock):
     assert Play(clock, bad).error is bad
 
 
-def test_little_is_gathered_and_much_is_not(clock, monkeypatch):
+def test_a_busy_stream_is_gathered_unless_more_is_waiting(clock, monkeypatch):
     slept = []
     monkeypatch.setattr("time.sleep", slept.append)
-    few, much = [Message(b"x" * (BUSY // 2))], [Message(b"x" * MUCH)]
+    few, much = [Message(b"x" * (BUSY // 2))], [Message(b"x" * 5 * BUSY)]
     Play(clock, FakeStream(clock, few, few, much, few))
-    assert slept == [GATHER, GATHER]
+    assert slept == [GATHER] * 3
+    full = FakeStream(clock, few, much, much)
+    full.has_more = True
+    Play(clock, full)
+    assert slept == [GATHER] * 3
 
 
 def test_what_comes_while_it_is_stopped_is_taken_in(clock):

@@ -23,6 +23,7 @@ class FakeStream:
     """A stream that gives out a script and then waits to be stopped."""
 
     errors = (ConnectionError,)
+    has_more = False
 
     def __init__(self, *script):
         self.script = list(script)
