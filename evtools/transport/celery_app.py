@@ -38,8 +38,7 @@ def celery_settings(app: Any) -> dict[str, Any]:
     Raise UsageError, in one line, when it cannot be loaded.
     """
     with _loading(app if isinstance(app, str) else "the application"):
-        loaded = _find(app) if isinstance(app, str) else app
-        return _read(loaded)
+        return _read(_find(app) if isinstance(app, str) else app)
 
 
 def _find(name: str) -> Any:
@@ -47,7 +46,8 @@ def _find(name: str) -> Any:
     from celery.app.utils import find_app  # noqa: PLC0415, TID251  (as above)
 
     try:
-        app = find_app(name, imp=_import)
+        # Celery's own would import from another path.
+        app = find_app(name, imp=lambda name, package=None: importlib.import_module(name, package))
     except AttributeError as error:
         if _place(error):
             raise  # a mistake inside the application
@@ -61,11 +61,6 @@ def _find(name: str) -> Any:
             "name it as in: -A package.module:app",
         )
     return app
-
-
-def _import(name: str, package: str | None = None) -> ModuleType:
-    """Import a module as Celery does, but from our own path."""
-    return importlib.import_module(name, package)
 
 
 def _read(app: Any) -> dict[str, Any]:
@@ -132,18 +127,10 @@ def _not_found(name: str, error: ModuleNotFoundError) -> UsageError:
 
 def _place(error: BaseException) -> str:
     """Return where in the user's own code it happened."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_of_the_user(frame.filename)]
-    return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
-
-
-def _is_of_the_user(filename: str) -> bool:
-    path = Path(filename)
-    if path == Path(__file__) or not path.is_file():
-        return False
-    return not any(path.is_relative_to(library) for library in _LIBRARIES)
-
-
-_LIBRARIES: Final = tuple(
-    Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib")
-)
+    libraries = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib")]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        is_ours = path == Path(__file__) or any(map(path.is_relative_to, libraries))
+        if path.is_file() and not is_ours:
+            return f" ({frame.filename}:{frame.lineno})"
+    return ""

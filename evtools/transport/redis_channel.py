@@ -86,7 +86,7 @@ class RedisChannel(kombu_redis.Channel):
 
 
 class _Master(SentinelManagedConnection):
-    """A connection to the master that says which one it is when it fails."""
+    # It says which one it is when it fails.
 
     def connect_to(self, address: tuple[str, int]) -> None:
         redispys: Any = super()
@@ -97,7 +97,7 @@ class _Master(SentinelManagedConnection):
 
 
 class _MasterTLS(_Master, RedisConnection):
-    """The same with TLS."""
+    pass
 
 
 class SentinelChannel(RedisChannel, kombu_redis.SentinelChannel):
@@ -125,8 +125,7 @@ def _bounded(parse: Callable[..., Any], connection: Any, command: str, **options
 
 
 def _login(name: str | None) -> Callable[[Any], None]:
-    """Return what redis-py does on a new connection: log in, and set our name."""
-
+    # What redis-py does on a new connection: log in, and set our name.
     def login(connection: Any) -> None:
         connection.on_connect()
         if name:
@@ -151,10 +150,7 @@ def greet_sentinel(connection: Any) -> None:
 
 
 def _discover(manager: Sentinel, name: str) -> tuple[str, int]:
-    """Return the address of the master; raise what is wrong with it.
-
-    redis-py's own takes every failure for one of the name.
-    """
+    # redis-py's own takes every failure for one of the name.
     failure: PeerFailure | None = None
     refusals: list[str] = []
     for number, sentinel in enumerate(manager.sentinels):
@@ -214,12 +210,9 @@ def prefixes(options: Mapping[str, Any], database: int, *, sentinel: bool) -> li
 
 def channels(settings: ConnectionSettings, database: int, *, sentinel: bool) -> list[str]:
     """Return the names of the channels of events, without the routing key."""
-    options = settings.options
-    before = options.get("global_keyprefix") or ""
-    return [
-        f"{before}{prefix}{settings.event_exchange}"
-        for prefix in prefixes(options, database, sentinel=sentinel)
-    ]
+    before, exchange = settings.options.get("global_keyprefix") or "", settings.event_exchange
+    found = prefixes(settings.options, database, sentinel=sentinel)
+    return [f"{before}{prefix}{exchange}" for prefix in found]
 
 
 def topics(settings: ConnectionSettings, database: int, *, sentinel: bool) -> RedisTopics:

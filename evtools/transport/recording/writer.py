@@ -6,6 +6,7 @@ import stat
 import time
 from collections import deque
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -154,7 +155,7 @@ class RecordingWriter:
         return time.strftime(self._path, time.localtime(self._clock.wall()))
 
     def _can_append(self, name: str) -> bool:
-        """Return whether lines can be added to a file, which may not be there yet."""
+        # It may not be there yet.
         try:
             if name == "-" or not _has_content(name):
                 return True
@@ -166,7 +167,6 @@ class RecordingWriter:
         return ends_with_line and self._compression is Compression.NONE
 
     def _begin(self, *, keep: bool = False) -> None:
-        """Begin a new file; `keep` an older one of that name."""
         name = self._current_name()
         if keep or self._size_max or self._every:
             self._make_room(name)
@@ -229,7 +229,6 @@ class RecordingWriter:
                 _remove(self._made.popleft())
 
     def _make_room(self, name: str) -> None:
-        """Rename the file that has the name, and those before it."""
         try:
             if not _has_content(name):
                 return
@@ -239,11 +238,9 @@ class RecordingWriter:
             if self._keep:
                 free = min(free, self._keep)
             with safe_place(name) as (folder, base):
-                for number in range(free, 0, -1):
-                    before = _numbered(base, number - 1) if number > 1 else base
-                    os.replace(
-                        before, _numbered(base, number), src_dir_fd=folder, dst_dir_fd=folder
-                    )
+                names = [base, *(_numbered(base, number) for number in range(1, free + 1))]
+                for before, after in reversed(list(pairwise(names))):
+                    os.replace(before, after, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
             raise _failed(name, error) from error
 

@@ -133,14 +133,12 @@ class RedisStream:
                     self._messages.append(Message(data, ENVELOPE))
             case [b"subscribe" | b"psubscribe", *_]:
                 self._confirmed += 1
-            case _:
-                pass  # the answer to a PING
+            case _:  # the answer to a PING
+                pass
 
     def _is_copy(self, data: bytes) -> bool:
-        """Return whether the message came on another channel just now.
-
-        kombu gives each a tag of its own, so that two are never the same.
-        """
+        # It came on another channel just now; kombu gives each a tag of its own, so that two
+        # messages are never the same.
         recent = self._recent
         if recent is None:
             return False
@@ -159,12 +157,9 @@ class RedisStream:
 
 
 class _Replies:
-    """Parse what the server sends (RESP2, RESP3) into replies.
-
-    Of a text that is larger than any event the beginning is kept, and the rest skipped as it
-    comes.  `pattern` is the topic, if there is just one: its messages need no more than to be
-    cut out, which is as fast as hiredis.
-    """
+    # RESP2 and RESP3.  Of a text that is larger than any event the beginning is kept, and the
+    # rest skipped as it comes.  `pattern` is the topic, if there is just one: its messages need
+    # no more than to be cut out, which is as fast as hiredis.
 
     def __init__(self, pattern: bytes | None) -> None:
         #: What stands before the channel, and for the last one before the body.
@@ -290,7 +285,7 @@ class _Replies:
 
 
 class _Lengths(dict[bytes, int]):
-    """Lengths by their digits; -1 is for what is not there.  They come again and again."""
+    # By their digits; -1 is for what is not there.  They come again and again.
 
     def __missing__(self, text: bytes) -> int:
         if text == b"-1":

@@ -74,11 +74,6 @@ def test_sentinel_needs_the_name_of_its_master():
     check_transport(ConnectionSettings(urls="sentinel://a", options={"master_name": "m"}))
 
 
-@pytest.mark.parametrize("scheme", ["amqp", "amqps", "redis", "rediss", "memory"])
-def test_what_carries_events_is_taken(scheme):
-    check_transport(ConnectionSettings(urls=f"{scheme}://localhost"))
-
-
 @pytest.mark.parametrize("url", ["redis://", "redis+socket:///tmp/x", "memory://"])
 def test_only_rabbitmq_can_share_out_events(url):
     with pytest.raises(UsageError, match="--queue ours: only RabbitMQ"):

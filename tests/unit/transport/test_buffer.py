@@ -4,7 +4,6 @@ import threading
 import pytest
 
 from evtools.transport.reader import Buffer, Chunk, End
-from evtools.transport.source import Notice
 from evtools.wire import Message
 
 SIZE = 1000 - 200  # with what a message costs besides its body: 1000
@@ -31,15 +30,6 @@ def everything(buffer):
     return items
 
 
-def test_chunks_come_out_as_they_went_in(buffer):
-    buffer.put(1.5, [message(1), message(2)])
-    buffer.put(2.5, [message(3)])
-    assert everything(buffer) == [
-        Chunk(1.5, [message(1), message(2)], 2000),
-        Chunk(2.5, [message(3)], 1000),
-    ]
-
-
 def test_bytes_are_accounted_for_until_they_are_taken(buffer):
     buffer.put(1, [message(), message(size=300)])
     assert buffer.waiting_bytes == 1500
@@ -49,19 +39,6 @@ def test_bytes_are_accounted_for_until_they_are_taken(buffer):
     assert buffer.waiting_bytes == 200
     buffer.take(0)
     assert buffer.waiting_bytes == 0
-
-
-def test_the_buffer_may_be_filled_to_the_last_byte(buffer):
-    buffer.put(1, [message()] * 3)
-    assert (buffer.waiting_bytes, buffer.dropped) == (3000, 0)
-
-
-def test_what_does_not_fit_is_dropped_newest_first(buffer):
-    for number in range(5):
-        buffer.put(number, [message(number)])
-    kept = [item for item in everything(buffer) if type(item) is Chunk]
-    assert [chunk.messages for chunk in kept] == [[message(n)] for n in range(3)]
-    assert buffer.dropped == 2
 
 
 def test_dropped_events_are_counted_not_messages():
@@ -123,25 +100,6 @@ def test_dropping_what_had_no_events_leaves_no_record():
     buffer.put(1, [message()])
     buffer.close_hole(2)
     assert everything(buffer) == []
-
-
-def test_there_is_always_room_for_what_is_no_message(buffer):
-    buffer.put(1, [message()] * 3)
-    end = End()
-    buffer.add(Notice("lost", "broker"))
-    buffer.add(end)
-    assert everything(buffer)[1:] == [Notice("lost", "broker"), end]
-
-
-def test_taking_from_an_empty_buffer_ends_with_the_timeout(buffer):
-    assert buffer.take(0.01) is None
-
-
-def test_a_waiting_take_is_woken(buffer):
-    waiting = threading.Thread(target=buffer.add, args=(None,))
-    waiting.start()
-    assert buffer.take(None) is None
-    waiting.join()
 
 
 def test_a_signal_handler_may_wake_whatever_it_interrupts(buffer):

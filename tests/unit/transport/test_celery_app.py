@@ -47,22 +47,9 @@ def test_what_a_module_prints_does_not_get_among_the_events(project, capsys):
     assert capsys.readouterr() == ("", "hello\n")
 
 
-def test_an_application_itself_is_taken():
-    assert celery_settings(app_with({"broker_url": "redis://h"})) == {"broker_url": "redis://h"}
-
-
-def test_without_settings_there_are_none():
-    assert celery_settings(Celery("x", set_as_current=False)) == {}
-
-
 def test_events_come_from_the_read_url():
     app = app_with({"broker_url": "redis://w", "broker_read_url": "redis://r"})
     assert celery_settings(app)["broker_url"] == "redis://r"
-
-
-def test_several_urls_become_a_list():
-    app = app_with({"broker_url": ["amqp://a//", "amqp://b//"]})
-    assert celery_settings(app)["broker_url"] == "amqp://a//;amqp://b//"
 
 
 def test_settings_of_the_old_kind_are_put_together():

@@ -1,5 +1,4 @@
 import contextlib
-import os
 import socket
 import threading
 
@@ -14,10 +13,6 @@ from evtools.transport.settings import TLS, ConnectionSettings
 
 def made(urls, attempt=0, **settings):
     return connect(ConnectionSettings(urls=urls, **settings), attempt=attempt)
-
-
-def test_nothing_is_connected_yet():
-    assert not made("redis://127.0.0.1:1/0").connected
 
 
 def test_an_amqp_url_is_taken_apart():
@@ -61,12 +56,6 @@ def test_tls_uses_the_port_of_the_driver_and_names_the_host(url):
     assert connection.host == "h:5671" or connection.port is None
 
 
-def test_redis_gets_deadlines_and_a_name():
-    options = made("redis://h/0", tool="evdump").transport_options
-    assert (options["socket_connect_timeout"], options["socket_timeout"]) == (4.0, 4.0)
-    assert options["client_name"] == client_name("evdump")
-
-
 def test_a_reply_has_time_even_when_connecting_must_be_quick():
     options = made("redis://h/0", connect_timeout=0.5).transport_options
     assert (options["socket_connect_timeout"], options["socket_timeout"]) == (0.5, 3.0)
@@ -92,26 +81,10 @@ def test_a_redis_database_is_a_number(database):
     assert "secret" not in caught.value.message
 
 
-@pytest.mark.parametrize("url", ["redis://h", "redis://h/", "redis://h/?virtual_host=3"])
-def test_a_redis_database_may_be_left_out(url):
-    assert made(url).virtual_host in {"/", "3"}
-
-
 def test_a_unix_socket_is_left_to_kombu():
     connection = made("redis+socket://me:p%40@/run/redis.sock?virtual_host=3")
     assert connection.hostname == "socket://me:p%40@/run/redis.sock?virtual_host=3"
     assert connection.transport_cls == "redis"
-
-
-@pytest.mark.parametrize(
-    ("url", "host"),
-    [
-        ("redis+socket:///run/x", "socket:///run/x"),
-        ("redis+socket://me@/run/x", "socket://me@/run/x"),
-    ],
-)
-def test_a_unix_socket_needs_no_password(url, host):
-    assert made(url).hostname == host
 
 
 def test_attempts_go_round_the_addresses():
@@ -131,11 +104,6 @@ def test_sentinels_are_given_all_with_quick_failures():
     assert sentinel["password"] == "s"
     assert sentinel["retry"].get_retries() == 0
     assert connection.ssl["tls"].verify == "none"
-
-
-def test_a_sentinel_database_is_a_number():
-    with pytest.raises(UsageError, match="no number"):
-        made("sentinel://a/x", options={"master_name": "m"})
 
 
 @pytest.mark.parametrize(
@@ -190,25 +158,10 @@ def test_a_prefix_that_nothing_can_be_made_of_is_refused(prefix):
         made("redis://h", options={"fanout_prefix": prefix})
 
 
-@pytest.mark.parametrize("prefix", ["/{{x}}.", "/{db}.", True, False, None, ""])
-def test_a_prefix_that_kombu_takes_is_taken(prefix):
-    made("redis://h", options={"fanout_prefix": prefix}).release()
-
-
 @pytest.mark.parametrize("protocol", [1, 4, "two"])
 def test_a_protocol_that_redis_does_not_have_is_refused(protocol):
     with pytest.raises(UsageError, match="Redis has 2 and 3"):
         made("redis://h", options={"protocol": protocol})
-
-
-def test_a_refused_broker_is_refused_before_anything_else():
-    with pytest.raises(UsageError, match="SQS is not supported"):
-        made("sqs://")
-
-
-def test_memory_needs_nothing():
-    with made("memory://") as connection:
-        assert connection.channel()
 
 
 def test_a_failure_is_raised_at_once_and_as_it_is():
@@ -234,10 +187,3 @@ def test_a_server_that_speaks_nonsense_is_left():
         with pytest.raises(UnexpectedFrame):
             made(f"amqp://127.0.0.1:{server.getsockname()[1]}//").channel()
         thread.join()
-
-
-def test_our_name_tells_host_and_process():
-    name = client_name("evdump")
-    assert name.startswith("evdump@")
-    assert name.endswith(f":{os.getpid()}")
-    assert " " not in name

@@ -145,14 +145,6 @@ def test_the_clock_counts_and_can_be_shared(dispatch, heard):
     assert [event["clock"] for _, event, _ in heard()] == [41, 42, None, 43]
 
 
-def test_another_serialiser_may_be_chosen(dispatch, event_exchange, heard, connection):
-    dispatch(serializer="yaml", delivery_mode=2).send("a")
-    channel = connection.default_channel
-    message = Queue(event_exchange, channel=channel).get(no_ack=True)
-    assert message.content_type == "application/x-yaml"
-    assert message.properties["delivery_mode"] == 2
-
-
 def test_only_the_chosen_groups_are_sent(dispatch, heard):
     dispatcher = dispatch(groups=["task", "shop"])
     for type_ in ("task-sent", "worker-online", "shop-open", "taskless"):
@@ -282,16 +274,6 @@ def test_leaving_the_context_sends_what_waits_and_closes(dispatch, heard):
         dispatcher.send("task-sent", n=1)
         assert numbers(heard) == []
     assert numbers(heard) == [[1]]
-    assert dispatcher.producer is None
-
-
-def test_a_failing_flush_keeps_no_context_open(dispatch, flaky):
-    dispatcher = dispatch(buffer_while_offline=False, buffer_group=["task"])
-    dispatcher.connection = flaky
-    dispatcher.send("task-sent", n=1)
-    flaky.up = False
-    with pytest.raises(ConnectionResetError), dispatcher:
-        pass
     assert dispatcher.producer is None
 
 
@@ -493,34 +475,6 @@ def test_a_real_broker_may_go_and_come_back(own_broker, celery_capture):
         dispatcher.send("a", n=999)
         capture.wait_for(type="a", n=999)
         assert [event["n"] for event in capture.events] == [*waiting, 999]
-
-
-@pytest.mark.timeout(120)
-def test_an_ordinary_connection_of_the_callers_may_go_and_come_back(own_broker, celery_capture):
-    capture = celery_capture(own_broker.url)
-    options = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
-    with (
-        Connection(own_broker.url, transport_options=options) as connection,
-        EventDispatcher(connection) as dispatcher,
-    ):
-        dispatcher.send("a", n=1)
-        dispatcher.send("a", n=2)
-        capture.wait_for(type="a", n=2)
-        own_broker.kill()
-        # The first may vanish in the dead connection's socket: nobody is told.
-        wait_until(
-            lambda: dispatcher.send("a", n=0) or dispatcher._outbound_buffer,
-            what="an error of the dead connection",
-        )
-        dispatcher.send("a", n=3)
-        dispatcher.send("a", n=4)
-        dispatcher.flush()
-        own_broker.start()
-        capture = celery_capture(own_broker.url)
-        wait_until(lambda: dispatcher.flush() or not dispatcher._outbound_buffer, what="a flush")
-        dispatcher.send("a", n=5)
-        capture.wait_for(type="a", n=5)
-        assert [event["n"] for event in capture.events][-3:] == [3, 4, 5]
 
 
 # --- Celery's own receiver -----------------------------------------------------------

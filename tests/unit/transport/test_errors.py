@@ -8,7 +8,7 @@ import redis.exceptions
 import redis.sentinel
 from redis._parsers.base import BaseParser
 
-from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
+from evtools.errors import AccessRefused, BrokerUnavailable
 from evtools.transport.errors import diagnose, explain
 from evtools.transport.settings import ConnectionSettings
 
@@ -161,17 +161,6 @@ def test_a_certificate_is_refused_with_the_reason_of_openssl():
     assert "--tls-ca" in explained.hint
 
 
-def test_a_certificate_is_refused_without_a_reason_too():
-    error = ssl.SSLCertVerificationError(1, "verify failed (_ssl.c:1)")
-    assert explain(error, SETTINGS).message.endswith("TLS: verify failed")
-
-
-def test_openssl_reasons_are_readable():
-    error = ssl.SSLError(1, "alert x")
-    error.reason = "TLSV1_ALERT_UNKNOWN_CA"
-    assert "TLS: tlsv1 alert unknown ca" in explain(error, SETTINGS).message
-
-
 def test_the_password_is_shown_nowhere():
     settings = ConnectionSettings(
         urls="amqp://u:s3kr1t%2Fx@h//",
@@ -182,11 +171,6 @@ def test_the_password_is_shown_nowhere():
     assert explained.message == (
         "cannot reach amqp://u:**@h//: RuntimeError: ** and ** and ** and ** and more"
     )
-
-
-def test_an_error_of_ours_stays_as_it_is():
-    error = UsageError("x")
-    assert explain(error, SETTINGS) is error
 
 
 def test_a_url_without_host_means_this_one():

@@ -14,12 +14,6 @@ def stack():
         yield stack
 
 
-def test_a_broker_is_listened_to_as_the_settings_say(stack):
-    settings = ConnectionSettings(urls="memory://nobody")
-    receiver = open_live(settings, [].append, demo=False, stack=stack)
-    assert receiver.settings is settings
-
-
 @pytest.mark.parametrize("read_only", [False, True])
 def test_the_simulated_cluster_sends_even_to_who_only_reads(stack, read_only):
     told = []

@@ -8,19 +8,10 @@ from amqp.exceptions import AMQPError
 
 from evtools.errors import AccessRefused, BrokerUnavailable
 from evtools.transport import call, explain
-from evtools.transport.connection import probe, reach
+from evtools.transport.connection import probe
 from evtools.transport.settings import ConnectionSettings, Renewal
 
 NOBODY = "redis://127.0.0.1:1/0"
-
-
-def test_a_broker_that_lets_us_in_is_reached():
-    probe(ConnectionSettings(urls="memory://"))
-
-
-def test_one_that_is_not_there_is_not():
-    with pytest.raises(BrokerUnavailable, match="connection refused"):
-        probe(ConnectionSettings(urls=NOBODY))
 
 
 def test_one_of_several_is_enough(redis_url):
@@ -45,11 +36,6 @@ def test_a_password_that_is_wrong_still_is_a_refusal(redis_acl):
     with pytest.raises(AccessRefused) as refused:
         probe(ConnectionSettings(urls=url, renewal=renewal))
     assert "wr0ng" not in refused.value.message
-
-
-def test_the_connection_to_the_one_is_open(redis_url):
-    with reach(ConnectionSettings(urls=f"{NOBODY};{redis_url}")) as connection:
-        assert connection.connected
 
 
 def test_of_several_the_last_says_why():

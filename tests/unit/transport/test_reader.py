@@ -130,21 +130,6 @@ def _kind(item):
     return type(item).__name__
 
 
-def test_messages_travel_with_the_time_of_their_arrival(clock):
-    play = Play(clock, FakeStream(clock, [Message(b"1")], 0.2, [Message(b"2")]))
-    assert play.kinds == ["listening", "Chunk", "Chunk", "End"]
-    assert [c.received for c in play.items if type(c) is Chunk] == [1000.0, 1000.2]
-    assert play.error is None
-    assert play.reader.statistics.messages == 2
-
-
-def test_the_stream_is_closed_in_the_end(clock):
-    stream = FakeStream(clock)
-    play = Play(clock, stream)
-    assert stream.closed == 1
-    assert not play.reader.statistics.connected
-
-
 def test_who_has_heard_nothing_for_long_has_a_gap_since_then(clock):
     lost = ConnectionError("no exchange")
     lost.silent = 4.0
@@ -264,12 +249,6 @@ def test_a_lost_connection_is_a_gap_between_two_signs_of_life(clock):
     assert (state.reconnects, state.gaps, state.gap_seconds) == (1, 1, 10.0)
 
 
-def test_a_gap_begins_with_the_connection_if_nothing_ever_came(clock):
-    play = Play(clock, FakeStream(clock, 7, ConnectionError()), FakeStream(clock))
-    (gap,) = play.gaps
-    assert (gap["from"], gap["to"]) == (1000.0, 1007.0)
-
-
 def test_a_second_loss_is_a_second_gap(clock):
     play = Play(
         clock,
@@ -367,13 +346,6 @@ def test_what_the_driver_says_is_explained(clock):
     play = Play(clock, AuthenticationError("WRONGPASS"))
     assert isinstance(play.error, AccessRefused)
     assert isinstance(play.error.__cause__, AuthenticationError)
-
-
-def test_an_unforeseen_error_of_a_stream_reaches_the_tool(clock):
-    stream = FakeStream(clock, ZeroDivisionError("ours"))
-    play = Play(clock, stream)
-    assert isinstance(play.error, ZeroDivisionError)
-    assert stream.closed == 1
 
 
 def test_without_reconnecting_the_first_loss_ends_it(clock):

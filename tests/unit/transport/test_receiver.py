@@ -8,10 +8,9 @@ from kombu import Connection
 
 from cluster.app import make_app
 from cluster.worker import close
-from evtools.errors import AccessRefused, BrokerUnavailable, ImproperlyConfigured
+from evtools.errors import AccessRefused
 from evtools.state import State
 from evtools.transport import ConnectionSettings, EventDispatcher, EventReceiver, connect
-from evtools.transport.receiver import _CLOSE_WAIT
 from evtools.transport.settings import TLS
 from evtools.wire import Message, encode_line
 from servers.process import wait_until
@@ -120,11 +119,6 @@ def test_events_come_in_batches_with_the_time_of_their_arrival(receive):
     assert statistics.connected
 
 
-def test_silence_is_an_empty_batch(receive):
-    batches = receive([]).batches(0.01)
-    assert [next(batches), next(batches)] == [[], []]
-
-
 def test_notices_do_not_prolong_the_wait(receive):
     notices = []
     receiver = receive(on_notice=notices.append)  # a broker that is never there
@@ -156,22 +150,6 @@ def test_the_stream_ends_after_what_had_arrived(receive):
     assert list(receiver.batches()) == []
 
 
-def test_stopping_wakes_who_waits(receive):
-    receiver = receive([])
-    stopper = threading.Timer(0.05, receiver.stop)
-    stopper.start()
-    assert [batch for batch in receiver.batches() if batch] == []
-    stopper.join()
-
-
-def test_the_attribute_of_celerys_receiver_stops_too(receive):
-    receiver = receive([])
-    receiver.should_stop = False
-    assert not receiver.should_stop
-    receiver.should_stop = True
-    assert [batch for batch in receiver.batches() if batch] == []
-
-
 def test_notices_come_in_order_in_the_callers_thread(receive):
     notices = []
     receiver = receive(
@@ -198,13 +176,6 @@ def test_a_refused_login_ends_it_with_an_error(receive):
     with pytest.raises(AccessRefused):
         next(batches)
     assert list(batches) == []
-
-
-def test_without_reconnecting_a_loss_is_an_error(receive):
-    receiver = receive([[message(event())], ConnectionResetError()], reconnect=False)
-    with pytest.raises(BrokerUnavailable, match=r"redis://:\*\*@broker/0"):
-        list(receiver.batches())
-    assert receiver.statistics().gaps == 0
 
 
 def test_what_is_no_event_is_counted(receive):
@@ -275,11 +246,6 @@ def test_members_of_a_batch_are_filtered_too(receive):
     assert receiver.settings.routing_keys == ("task.failed",)
 
 
-def test_a_queue_cannot_be_both_exclusive_and_durable():
-    with pytest.raises(ImproperlyConfigured):
-        EventReceiver(ConnectionSettings(event_queue_exclusive=True, event_queue_durable=True))
-
-
 # --- Handlers ------------------------------------------------------------------------
 
 
@@ -292,10 +258,6 @@ def test_each_handler_gets_its_own_and_the_star_the_rest(receive):
     receiver.capture(limit=3)
     assert fields_of(heard["task-sent"], "type") == [("task-sent",)]
     assert fields_of(heard["*"], "type") == [("a",), ("b",)]
-
-
-def test_without_a_handler_nothing_happens(receive):
-    receive([[message(event())]]).capture(limit=1)
 
 
 @pytest.mark.parametrize("handles_gaps", [False, True])
@@ -328,13 +290,6 @@ def test_leaving_an_iteration_early_loses_nothing(receive):
     assert [e["n"] for e in first(receiver, 2)] == [2, 3]
 
 
-@pytest.mark.parametrize("limit", [0, -1])
-def test_no_event_is_wanted_with_a_limit_of_none(receive, limit):
-    receiver = receive([[message(event())]])
-    receiver.capture(limit=limit)
-    assert receiver._reader.ident is None
-
-
 def test_silence_is_a_timeout_error(receive):
     receiver = receive([[message(event(n=1))]])
     capture = receiver.itercapture(timeout=0.1)
@@ -345,33 +300,12 @@ def test_silence_is_a_timeout_error(receive):
         receiver.capture(timeout=0.01)
 
 
-def test_a_broker_that_is_not_there_is_a_timeout_error_too(receive):
-    receiver = receive()
-    receiver._reader._waits = itertools.repeat(0.01)
-    with pytest.raises(TimeoutError):
-        receiver.capture(timeout=0.1)
-
-
 def test_stopping_is_no_timeout_error(receive):
     receiver = receive([])
     stopper = threading.Timer(0.05, receiver.stop)
     stopper.start()
     receiver.capture(timeout=60)
     stopper.join()
-
-
-def test_being_woken_is_no_timeout_error(receive):
-    receiver = receive([])
-
-    def wake():
-        receiver._buffer.add(None)
-        receiver._buffer.add(None)
-        receiver.stop()
-
-    waker = threading.Timer(0.05, wake)
-    waker.start()
-    receiver.capture(timeout=60)
-    waker.join()
 
 
 @pytest.mark.parametrize(("wakeup", "expected"), [(True, True), (False, False)])
@@ -400,28 +334,6 @@ def test_closing_leaves_the_broker(receive):
     assert not receiver._reader.is_alive()
     receiver.close()
     assert not receiver.statistics().connected
-
-
-def test_what_was_never_opened_can_be_closed(receive):
-    receive([]).close()
-
-
-def test_closing_does_not_wait_for_an_attempt_that_hangs():
-    hanging, go_on = threading.Event(), threading.Event()
-
-    def subscribe(settings, attempt):
-        hanging.set()
-        go_on.wait(30)
-        raise ConnectionRefusedError
-
-    receiver = EventReceiver(SETTINGS, subscribe=subscribe)
-    next(receiver.batches(0.01))
-    hanging.wait(10)
-    receiver.close()
-    assert receiver._reader.is_alive()
-    assert _CLOSE_WAIT < 2
-    go_on.set()
-    receiver._reader.join(10)
 
 
 # --- Logical time --------------------------------------------------------------------
@@ -516,12 +428,6 @@ def test_a_real_worker_is_seen_as_celery_sees_it(celery_worker, celery_capture, 
 
     assert sorted(map(plain, ours), key=str) == sorted(map(plain, theirs), key=str)
     assert {e["type"] for e in ours} >= {"task-received", "task-succeeded"}
-
-
-def test_a_heartbeat_comes_at_once_because_it_is_asked_for(celery_worker, watch):
-    receiver = watch(celery_worker.broker_url, event_exchange=celery_worker.event_exchange)
-    # Only the answer to the wake-up comes without the figures of a regular one.
-    until(receiver, lambda e: e["type"] == "worker-heartbeat" and "processed" not in e)
 
 
 @pytest.mark.parametrize("given", ["connection", "channel", "app"])

@@ -6,24 +6,6 @@ from evtools.errors import UsageError
 from evtools.transport.settings import TLS, ConnectionSettings
 
 
-def test_the_defaults_are_those_of_the_manual():
-    settings = ConnectionSettings()
-    assert settings.urls == "amqp://guest@localhost//"
-    assert settings.source_of_url == "Celery's default"
-    assert (settings.event_exchange, settings.control_exchange) == ("celeryev", "celery")
-    assert (settings.event_queue_ttl, settings.event_queue_expires) == (5.0, 60.0)
-    assert settings.event_queue_exclusive
-    assert not settings.event_queue_durable
-    assert (settings.connect_timeout, settings.heartbeat) == (4.0, 10.0)
-    assert settings.routing_keys == ("#",)
-    assert settings.accept == ("json", "msgpack", "yaml")
-    assert settings.buffer_bytes == 256 * 1024 * 1024
-    assert settings.reconnect
-    assert settings.wakeup
-    assert not settings.enable_events
-    assert not settings.read_only
-
-
 def test_no_representation_shows_the_password():
     settings = ConnectionSettings(
         urls="redis://:secret@h/0", options={"sentinel_kwargs": {"password": "other"}}
@@ -78,12 +60,6 @@ def test_a_bad_value_is_refused_by_the_name_of_its_option(field, value, option):
 )
 def test_the_edges_of_what_is_good_are_taken(field, value):
     assert getattr(ConnectionSettings(**{field: value}), field) == value
-
-
-@pytest.mark.parametrize("kept", [{}, {"ttl": None}, {"expires": None}])
-def test_a_queue_can_be_shared(kept):
-    settings = {f"event_queue_{name}": value for name, value in kept.items()}
-    assert ConnectionSettings(event_queue="ours", **settings).event_queue == "ours"
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,6 @@ from redis.exceptions import ConnectionError, NoPermissionError  # noqa: A004  (
 
 from evtools.transport import ConnectionSettings, get_exchange
 from evtools.transport.receiver import subscribe
-from evtools.transport.streams.amqp import AMQPStream
-from evtools.transport.streams.kombu import KombuStream
-from evtools.transport.streams.redis import RedisStream
 from evtools.wire import Codec
 from servers.process import wait_until
 
@@ -74,20 +71,6 @@ def test_a_clash_with_another_declaration_is_not_hidden(rabbitmq_url, event_exch
 
 
 # --- Which stream ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("server", "kind"), [("redis_url", RedisStream), ("rabbitmq_url", AMQPStream)]
-)
-def test_a_broker_that_has_one_gets_its_fast_path(
-    request, server, kind, open_stream, event_exchange
-):
-    url = request.getfixturevalue(server)
-    assert type(open_stream(url, event_exchange=event_exchange)) is kind
-
-
-def test_the_others_go_through_kombu(open_stream):
-    assert type(open_stream("memory://subscription")) is KombuStream
 
 
 def test_of_several_addresses_the_attempt_picks_one(redis_server, open_stream):

@@ -100,10 +100,6 @@ def test_a_list_entry_takes_what_it_lacks_from_the_first():
     ]
 
 
-def test_one_url_is_a_list_of_one():
-    assert split(" redis://h ") == ["redis://h"]
-
-
 def test_a_semicolon_in_a_password_is_explained():
     with pytest.raises(BadURL, match="%3B"):
         split("redis://:1;2@host/0")

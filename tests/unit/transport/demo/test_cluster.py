@@ -1,6 +1,4 @@
 import logging
-import threading
-import time
 from collections import Counter
 
 import pytest
@@ -15,9 +13,8 @@ from evtools.transport import (
     get_exchange,
 )
 from evtools.transport.control import mailbox
-from evtools.transport.demo import AWAY, COMMANDS, URL, DemoCluster, answer, listen, serve
+from evtools.transport.demo import AWAY, URL, DemoCluster, answer, listen, serve
 from evtools.transport.demo.simulation import BY_NAME, CHARACTERS
-from evtools.wire import MissedTasks, from_fields
 from servers.process import wait_until
 from tools.rehearsal import Rehearsal
 
@@ -63,24 +60,6 @@ def types(events):
     return Counter(event["type"] for event in events)
 
 
-def test_a_lively_cluster_is_seen_in_the_same_process(cluster, receiver):
-    cluster.start()
-    wanted = {"task-failed", "task-succeeded", "task-progress", "worker-heartbeat"}
-    events = watch(receiver, lambda events: wanted <= set(types(events)))
-    assert {"worker-online", "task-sent", "task-received", "task-started"} <= set(types(events))
-    assert {e["hostname"] for e in events if e["type"] == "worker-online"} == WORKERS
-    assert receiver.statistics().malformed == 0
-
-
-def test_the_first_events_come_at_once(settings, receiver):
-    cluster = DemoCluster(settings)
-    cluster.start()
-    events = watch(receiver, len)
-    cluster.stop()
-    assert types(events)["worker-online"] == 5
-    assert types(events)["task-sent"] >= 1
-
-
 def test_what_workers_tell_together_is_one_message(cluster, receiver, settings):
     with connect(settings) as connection:
         exchange = get_exchange(connection, settings.event_exchange)
@@ -93,14 +72,6 @@ def test_what_workers_tell_together_is_one_message(cluster, receiver, settings):
         sizes = [len(message.decode()) for message in messages]
         bound.delete()
     assert max(sizes) > 1
-
-
-def test_nothing_seems_to_be_missing(cluster, receiver):
-    cluster.start()
-    events = watch(receiver, lambda events: types(events)["worker-heartbeat"] >= 15)
-    missed = MissedTasks()
-    assert sum(map(missed.observe, map(from_fields, events))) == 0
-    assert receiver.statistics().missed == 0
 
 
 def test_stopping_says_goodbye_for_all_workers(cluster, receiver):
@@ -133,18 +104,6 @@ def test_the_workers_answer_and_obey(cluster, receiver, settings):
     events = watch(receiver, lambda events: "task-revoked" in types(events))
     revoked = next(event for event in events if event["type"] == "task-revoked")
     assert (revoked["terminated"], revoked["signum"]) == (True, 9)
-
-
-def test_an_idle_pair_of_cluster_and_receiver_costs_little(settings, receiver):
-    cluster = DemoCluster(settings, rate=0.001)
-    before, started = time.process_time(), time.monotonic()
-    cluster.start()
-    watch(receiver, lambda events: types(events)["worker-heartbeat"] >= 5)
-    cluster.stop()
-    spent, lasted = time.process_time() - before, time.monotonic() - started
-    # A busy loop anywhere would take all of it.
-    assert spent < lasted / 2
-    assert threading.active_count() < 20
 
 
 # --- remote control -----------------------------------------------------------------
@@ -227,11 +186,6 @@ def test_what_cannot_be_done_is_answered_with_an_error(worker, command, argument
     assert error in answer(worker, command, arguments)["error"]
 
 
-def test_what_is_revoked_without_a_signal_runs_on(worker, uuid):
-    assert answer(worker, "revoke", {"task_id": uuid}) == {"ok": f"tasks {uuid} flagged as revoked"}
-    assert uuid in worker.running
-
-
 @pytest.mark.parametrize(
     ("command", "arguments", "signum"),
     [
@@ -293,11 +247,3 @@ def test_what_it_does_can_be_inspected(worker, uuid):
     stats = answer(worker, "stats", {})
     assert stats["pool"]["max-concurrency"] == worker.concurrency
     assert stats["total"] == {"shop": worker.processed}
-
-
-def test_there_is_all_that_evtop_sends():
-    assert set(COMMANDS) >= {
-        *("revoke", "terminate", "rate_limit", "time_limit", "shutdown"),
-        *("pool_grow", "pool_shrink", "autoscale", "enable_events"),
-        *("disable_events", "add_consumer", "cancel_consumer", "ping", "heartbeat"),
-    }

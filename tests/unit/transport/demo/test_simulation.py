@@ -1,6 +1,5 @@
 from itertools import pairwise
 from random import Random
-from uuid import UUID
 
 import pytest
 
@@ -311,32 +310,11 @@ def test_one_worker_dies_without_a_word_and_returns():
     ]
 
 
-def test_the_clock_of_one_worker_is_ahead():
-    (event,) = Rehearsal().play(0).of("worker-online", hostname="images@demo-c")
-    assert event["timestamp"] == START + 29
-
-
 # --- tasks --------------------------------------------------------------------------
 
 
 NOW = 1_700_000_000.0
 MAIL = BY_NAME["shop.mail.send"]
-
-
-def test_a_task_tells_what_celery_tells():
-    task = make_task(Random(1), MAIL, NOW)
-    assert UUID(task.uuid).version == 4
-    assert task.fields() == {
-        "uuid": task.uuid,
-        "name": "shop.mail.send",
-        "args": task.args,
-        "kwargs": "{}",
-        "retries": 0,
-        "eta": None,
-        "expires": None,
-        "root_id": task.uuid,
-        "parent_id": None,
-    }
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -103,12 +103,6 @@ def test_batches_are_bounded(tape_of):
     assert max(sizes) <= 1000
 
 
-def test_an_empty_recording_has_no_events(tape_of):
-    tape = tape_of(b"\n\n")
-    assert events_of(tape) == []
-    assert not tape.statistics().connected
-
-
 # --- pace -------------------------------------------------------------------------
 
 
@@ -270,16 +264,6 @@ def test_what_is_no_recording_is_refused(tape_of, content):
     assert events_of(tape) == []
 
 
-def test_a_recording_of_another_version_is_refused(tape_of):
-    with pytest.raises(UsageError, match="unknown version"):
-        events_of(tape_of([{"v": 2, "type": "x"}]))
-
-
-def test_a_missing_file_is_refused_at_once(clock):
-    with pytest.raises(UsageError, match="cannot read /nowhere/x: No such file"):
-        RecordingReader("/nowhere/x", clock=clock)
-
-
 # --- stopping, stdin ----------------------------------------------------------------
 
 
@@ -394,17 +378,6 @@ def test_a_seek_back_begins_anew_and_says_so(tape_of, clock):
     assert collected(tape, clock) == [100.0, 101.0]
     assert [notice.kind for notice in told] == ["ended", "rewound"]
     assert tape.statistics().events == 2
-
-
-def test_stepping_moves_a_paused_tape(tape_of, clock):
-    tape = tape_of(EVENTS, speed=1.0)
-    collected(tape, clock)
-    tape.pause()
-    tape.seek(tape.position + 1)
-    assert collected(tape, clock) == [101.0]
-    tape.seek(tape.position - 1)
-    assert collected(tape, clock) == [100.0]
-    assert tape.paused
 
 
 def test_a_pause_before_the_first_event_holds_that_back(tape_of, clock):

@@ -115,15 +115,6 @@ def test_a_file_is_rotated_before_it_grows_too_large(tmp_path, clock):
     assert (tmp_path / "x.3").read_text() == "one\ntwo\n"
 
 
-def test_lines_that_were_not_let_out_yet_count_too(tmp_path, clock):
-    writer = RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_size=8)
-    for line in (b"one", b"two", b"three"):
-        writer.write(line)
-    writer.close()
-    assert (tmp_path / "x").read_text() == "three\n"
-    assert (tmp_path / "x.1").read_text() == "one\ntwo\n"
-
-
 def test_the_number_stands_before_the_suffix_of_a_packed_file(tmp_path, clock):
     writer = RecordingWriter(str(tmp_path / "x.jsonl.gz"), clock=clock, rotate_size=1)
     record(writer, b"one", b"two")
@@ -216,15 +207,6 @@ def test_a_recording_that_was_moved_away_goes_on_under_its_name(tmp_path, clock)
     writer.close()
     assert (tmp_path / "x.old").read_text() == "one\ntwo\n"
     assert path.read_text() == "three\n"
-
-
-def test_a_recording_that_was_not_moved_away_is_not_lost(tmp_path, clock):
-    writer = RecordingWriter(str(tmp_path / "x"), clock=clock)
-    writer.write(b"one")
-    writer.reopen()
-    writer.write(b"two")
-    writer.close()
-    assert (tmp_path / "x").read_text() == "one\ntwo\n"
 
 
 def test_a_recording_that_was_copied_and_truncated_goes_on(tmp_path, clock):
@@ -368,15 +350,6 @@ def test_a_packed_file_that_is_there_is_renamed(tmp_path, clock):
         writer.close()
     assert gzip.decompress((tmp_path / "x.gz").read_bytes()) == b"two\n"
     assert gzip.decompress((tmp_path / "x.1.gz").read_bytes()) == b"one\n"
-
-
-def test_what_is_there_counts_for_rotation(tmp_path, clock):
-    path = tmp_path / "x"
-    path.write_bytes(b"0123456\n")
-    writer = RecordingWriter(str(path), clock=clock, rotate_size=10, append=True)
-    record(writer, b"abc")
-    assert path.read_bytes() == b"abc\n"
-    assert (tmp_path / "x.1").read_bytes() == b"0123456\n"
 
 
 def test_a_file_that_may_only_be_written_is_added_to(tmp_path, clock, monkeypatch):

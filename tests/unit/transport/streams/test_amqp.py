@@ -16,12 +16,11 @@ from amqp.exceptions import (
     NotFound,
     UnexpectedFrame,
 )
-from kombu import Connection, Exchange, Producer, Queue
+from kombu import Connection, Exchange, Producer
 
 from evtools.transport import ConnectionSettings
 from evtools.transport.receiver import subscribe
 from evtools.transport.settings import TLS
-from evtools.transport.streams import BrokerSilent
 from evtools.transport.streams import amqp as streams
 from evtools.transport.streams.amqp import AMQPStream
 from evtools.wire import MESSAGE_MAX_BYTES, Message
@@ -131,15 +130,6 @@ def wire(make_wire):
 # --- Frames ----------------------------------------------------------------------
 
 
-def test_the_queue_is_consumed_without_acknowledgements(wire):
-    assert (wire.consumed["queue"], wire.consumed["no_ack"]) == ("celeryev.q", True)
-
-
-def test_many_messages_come_from_one_read(wire):
-    bodies = [str(number).encode() for number in range(100)]
-    assert wire.send(b"".join(map(delivery, bodies))) == [*map(message, bodies)]
-
-
 def test_frames_may_be_split_at_every_byte(make_wire):
     data = delivery(b'{"a": 1}', sizes=(3, 2)) + frame(8, b"") + delivery(b"")
     expected = [message(b'{"a": 1}'), message(b"")]
@@ -150,21 +140,9 @@ def test_frames_may_be_split_at_every_byte(make_wire):
         wire.close()
 
 
-def test_frames_may_come_byte_by_byte(wire):
-    data = delivery(b'{"a": 1}', sizes=(3, 2)) + delivery(b"x")
-    received = [m for byte in data for m in wire.send(bytes([byte]))]
-    assert received == [message(b'{"a": 1}'), message(b"x")]
-
-
 def test_a_body_may_have_many_frames_and_an_empty_one(wire):
     body = bytes(range(256)) * 30
     assert wire.send(delivery(body, sizes=[1, 0, 4000, 3000])) == [message(body)]
-
-
-def test_an_empty_body_has_no_frame_and_does_not_delay_the_next(wire):
-    assert wire.send(delivery(b"") + delivery(b"1") + delivery(b"")) == [
-        *(message(b""), message(b"1"), message(b""))
-    ]
 
 
 def test_what_py_amqp_has_read_of_a_frame_is_not_lost(wire):
@@ -194,10 +172,6 @@ def test_a_message_too_large_is_kept_only_as_far_as_it_takes_to_see_that(wire):
     assert MESSAGE_MAX_BYTES < len(large.body) <= MESSAGE_MAX_BYTES + 4000
     assert wire.send(delivery(b"next")) == [message(b"next")]
     assert wire.stream._parts == []
-
-
-def test_a_silent_wire_is_no_message(wire):
-    assert wire.stream.drain(0.01) == []
 
 
 def test_a_closed_connection_is_an_error(wire):
@@ -342,30 +316,6 @@ def test_heartbeats_are_sent_while_the_stream_is_busy(make_wire, monkeypatch):
     assert wire.stream.last_seen == now
 
 
-def test_a_broker_that_stays_silent_is_given_up(make_wire, monkeypatch):
-    now = 100.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    wire = make_wire(heartbeat=10)
-    wire.send(frame(8, b""))
-    for _ in range(100):
-        wire.stream.drain(0.001)
-        now += 0.2
-    now += 0.1
-    with pytest.raises(BrokerSilent) as caught:
-        wire.stream.drain(0.001)
-    assert wire.stream.last_seen == 100.0
-    assert isinstance(caught.value, wire.stream.errors)
-
-
-def test_without_heartbeats_silence_is_golden(make_wire, monkeypatch):
-    now = 100.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    wire = make_wire(heartbeat=0)
-    now = 1e6
-    assert wire.stream.drain(0.001) == []
-    assert wire.amqp.sent == []
-
-
 # --- Goodbye -----------------------------------------------------------------------
 
 
@@ -468,22 +418,6 @@ def test_rabbitmq_delivers_over_tls(rabbitmq_tls, exchange, open_stream, authori
             producer.publish(b"x" * size, routing_key="a", content_type="t")
     received = drained(stream, len(sizes))
     assert [len(message.body) for message in received] == sizes
-
-
-def test_a_deleted_queue_ends_the_stream(rabbitmq_server, open_stream):
-    # Not exclusive, so that somebody else can delete it.
-    stream = open_stream(
-        rabbitmq_server.url,
-        event_queue_exclusive=False,
-        event_queue_durable=True,
-        event_queue_prefix="celeryev.deleted",
-    )
-    (name,) = rabbitmq_server.wait_for_queues(1, "celeryev.deleted")
-    with Connection(rabbitmq_server.url) as connection:
-        Queue(name, channel=connection.default_channel).delete()
-    with pytest.raises(ConsumerCancelled) as caught:
-        drain_until_lost(stream)
-    assert isinstance(caught.value, stream.errors)
 
 
 @pytest.fixture

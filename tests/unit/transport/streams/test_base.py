@@ -43,11 +43,6 @@ def test_silence_while_nobody_looked_is_not_held_against_the_broker():
         heartbeat.due(203)
 
 
-def test_no_interval_means_neither_signs_nor_giving_up():
-    heartbeat = Heartbeat(0, 100.0)
-    assert looks(heartbeat, 101, 1000, 100000) == [False, False, False]
-
-
 def test_all_records_of_tls_are_read_at_once(authority):
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(authority.server.cert, authority.server.key)
