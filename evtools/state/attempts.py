@@ -426,10 +426,10 @@ _EVENTS_KEPT: Final = 48
 _CUT_MAX: Final = 16
 #: Estimated bytes of a log without its events, and of an event without its texts.
 _LOG_BYTES: Final = 1000
-_EVENT_BYTES: Final = 200
+EVENT_BYTES: Final = 200
 
 OF_TASK: Final = ("name", "args", "kwargs", "root_id", "parent_id")
-_CALLS: Final = frozenset({"task-sent", "task-received"})
+CALLS: Final = frozenset({"task-sent", "task-received"})
 _WAY: Final = (("queue", "queue_or_none"), ("exchange", "exchange"), ("routing_key", "routing_key"))
 _TEXTS: Final = {
     kind: attrgetter(*names) if len(names) > 1 else None
@@ -508,8 +508,8 @@ class History:
         """Return whether an attempt before the newest was sent at this time."""
         return sent in [group.sent for group in self.groups[:-1]]
 
-    def add(self, event: TaskEvent, worker: "Worker | None") -> bool:
-        """Add an event; return False if it is there already."""
+    def add(self, event: TaskEvent, worker: "Worker | None", size: int) -> bool:
+        """Add an event, which takes `size` bytes; return False if it is there already."""
         events, at = self.events, event.timestamp or 0.0
         index = len(events)
         while index and events[index - 1].timestamp > at:  # type: ignore[operator]
@@ -529,14 +529,14 @@ class History:
         elif clock > self.clock or not self.is_of_worker:
             self.clock = clock
             self.is_of_worker = True
-        self.weight_bytes += event_bytes(event)
+        self.weight_bytes += size
         events.insert(index, event)
         if len(events) > EVENTS_MAX:
             del events[:-_EVENTS_KEPT]
             # What is left of an attempt would be taken for all of it.
             del events[: _first_begin(events)]
             self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, events))
-        self.has_calls |= event.type in _CALLS
+        self.has_calls |= event.type in CALLS
         self._groups = self._attempts = None
         return True
 
@@ -599,7 +599,7 @@ def announced(events: Iterable[TaskEvent]) -> dict[str, str]:
     What a worker received counts more than what a client sent, and a later attempt more
     than an earlier one.
     """
-    calls = [event for event in events if event.type in _CALLS]
+    calls = [event for event in events if event.type in CALLS]
     calls.sort(key=lambda event: (event.type != "task-sent", event.retries or 0))
     known: dict[str, str] = {}
     for event in calls:
@@ -655,11 +655,13 @@ def _first_begin(events: list[TaskEvent]) -> int:
 
 def event_bytes(event: Event) -> int:
     """Return about how many bytes an event of a task takes."""
-    texts: Any = _TEXTS.get(event.type)
-    if texts is None:
-        return _EVENT_BYTES
-    size: int = sum([text.__sizeof__() for text in texts(event) if text is not None])
-    return _EVENT_BYTES + size
+    texts = _TEXTS.get(event.type)
+    return EVENT_BYTES + (0 if texts is None else text_bytes(*texts(event)))
+
+
+def text_bytes(*texts: str | None) -> int:
+    """Return how many bytes texts take."""
+    return sum([text.__sizeof__() for text in texts if text is not None])
 
 
 # --- odd values ----------------------------------------------------------------------

@@ -8,6 +8,8 @@ from msgspec import UNSET, Struct
 
 from evtools.clock import Clock, SystemClock
 from evtools.state.attempts import (
+    CALLS,
+    EVENT_BYTES,
     MOMENTS,
     OF_TASK,
     PENDING,
@@ -24,6 +26,7 @@ from evtools.state.attempts import (
     announcement,
     first_end,
     plain,
+    text_bytes,
 )
 from evtools.state.store import Interner, TaskStore, TaskTree, Workers
 from evtools.state.task import CELERYS, RARE_BYTES, TASK_BYTES, Task, size_of, unsettled
@@ -175,13 +178,7 @@ def _ended(
         task.measured = event.runtime
         return 0 if result is None else result.__sizeof__()
     add_end(task, event)
-    return RARE_BYTES + sum(
-        [
-            text.__sizeof__()
-            for text in (event.result, event.exception, event.traceback)
-            if text is not None
-        ]
-    )
+    return RARE_BYTES + text_bytes(event.result, event.exception, event.traceback)
 
 
 #: The step of each of Celery's events of tasks, and the state that it enters.
@@ -238,34 +235,35 @@ def _announce(task: Task, event: TaskEvent, names: Interner, *, overrides: bool)
                 grown += value.__sizeof__()
         if task.root_id == task.uuid:
             task.root_id = task.uuid
-    for moment in (event.eta, event.expires) if event.eta or event.expires else ():
-        if moment is not None:
-            grown += RARE_BYTES + moment.__sizeof__()
+    if event.eta is not None or event.expires is not None:
+        grown += RARE_BYTES + text_bytes(event.eta, event.expires)
     return grown
 
 
 def _share_texts(event: Any, task: Task, worker: Worker | None, names: Interner) -> int:
-    """Let an event that is kept have the texts of its task; return how many bytes that saves."""
-    shared = 0
+    """Let an event that is kept have the texts of its task; return what it takes beside them."""
+    size = EVENT_BYTES
     event.uuid = task.uuid
     if worker is not None:
         event.hostname = worker.hostname
-    if event.type in _CALLS:
+    kind = event.type
+    if kind in CALLS:
         for name in OF_TASK:
             text = getattr(event, name)
-            if text is not None and text == getattr(task, name):
-                setattr(event, name, getattr(task, name))
-                shared += text.__sizeof__()
-        if event.type == "task-sent":
+            if text is not None:
+                known = getattr(task, name)
+                if text == known:
+                    setattr(event, name, known)
+                else:
+                    size += text.__sizeof__()
+        if kind == "task-sent":
             event.hostname = names[event.hostname]
-            for name in ("queue", "exchange", "routing_key"):
-                text = names[getattr(event, name)]
-                setattr(event, name, text)
-                shared += text.__sizeof__() if text else 0
-    return shared
-
-
-_CALLS: Final = frozenset({"task-sent", "task-received"})
+            event.queue = names[event.queue]
+            event.exchange = names[event.exchange]
+            event.routing_key = names[event.routing_key]
+    elif kind != "task-started":
+        size += text_bytes(event.result, event.exception, event.traceback)
+    return size
 
 
 class Kinds:
@@ -523,10 +521,9 @@ class Cluster(Kinds):
             history = History.of(task)
         if event.learned or event.original is not UNSET:
             event = plain(event)
-        shared = _share_texts(event, task, worker, self._names)
-        if not history.add(event, worker):
+        size = _share_texts(event, task, worker, self._names)
+        if not history.add(event, worker, size):
             return 0
-        history.weight_bytes -= shared
         task.history = history
         return history.weight_bytes - before
 
