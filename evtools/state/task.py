@@ -518,12 +518,12 @@ def _task(kind: type[Task], attributes: Mapping[str, Any]) -> Task:
 def size_of(value: Any) -> int:
     """Return about how many bytes a value of any JSON type takes."""
     size = 0
-    waiting = [value]
+    waiting: list[Any] = [value]
     while waiting:
         value = waiting.pop()
         size += value.__sizeof__()
         if value.__class__ is dict:
-            waiting += value
+            size += sum([name.__sizeof__() for name in value])
             waiting += value.values()
         elif value.__class__ in (list, tuple):
             waiting += value
