@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from evtools.wire import FIELDS, OWN_FIELDS, Event, TaskEvent, from_fields, make_class
+from msgspec import Struct
+
+from evtools.wire import COMMON, FIELDS, OWN_FIELDS, Event, TaskEvent, from_fields, make_class
 
 if TYPE_CHECKING:
     from evtools.state.worker import Worker
@@ -212,23 +214,20 @@ def in_order(events: Iterable[TaskEvent]) -> list[TaskEvent]:
     return [distinct[key] for key in sorted(distinct)]
 
 
-class Group:
+class Group(Struct, eq=False):
     """The events of one attempt, and of these what it takes to find out that they are."""
 
-    __slots__ = (
-        "began", "client", "ended", "events", "number", "received", "retried", "retries",
-        "sent", "started", "worker_name",
-    )  # fmt: skip
-
-    def __init__(self, worker_name: str | None = None, began: float | None = None) -> None:
-        self.worker_name = worker_name
-        self.began = began
-        self.events: list[TaskEvent] = []
-        self.number = 0
-        self.client: str | None = None
-        self.sent: float | None = None
-        self.retries: int | None = None
-        self.received = self.started = self.ended = self.retried = False
+    worker_name: str | None = None
+    began: float | None = None
+    number: int = 0
+    client: str | None = None
+    sent: float | None = None
+    retries: int | None = None
+    received: bool = False
+    started: bool = False
+    ended: bool = False
+    retried: bool = False
+    events: list[Any] = []
 
 
 def attempts(
@@ -292,15 +291,7 @@ def grouped(
         if group is None:
             group = Group(hostname, event.timestamp)
             run.append(group)
-        group.events.append(event)
-        if kind == "task-received":
-            group.received = True
-            group.retries = event.retries
-        elif kind == "task-started":
-            group.started = True
-        else:
-            group.ended = True
-            group.retried |= kind == "task-retried"
+        _add(group, event)
 
     def began(group: Group) -> float:
         return (group.began or 0.0) - ((skews or {}).get(group.worker_name or "") or 0.0)
@@ -314,6 +305,19 @@ def grouped(
     if len(runs) > 1 or not is_sorted or (sent and found[-1].began is None):
         found.sort(key=lambda each: (each.number, each.began is None, began(each)))
     return found
+
+
+def _add(group: Group, event: TaskEvent) -> None:
+    kind = event.type
+    group.events.append(event)
+    if kind == "task-received":
+        group.received = True
+        group.retries = event.retries
+    elif kind == "task-started":
+        group.started = True
+    else:
+        group.ended = True
+        group.retried |= kind == "task-retried"
 
 
 def _sole(events: Sequence[TaskEvent]) -> str:
@@ -430,7 +434,11 @@ EVENT_BYTES: Final = 200
 
 OF_TASK: Final = ("name", "args", "kwargs", "root_id", "parent_id")
 CALLS: Final = frozenset({"task-sent", "task-received"})
-_WAY: Final = (("queue", "queue_or_none"), ("exchange", "exchange"), ("routing_key", "routing_key"))
+_OF_TASK: Final = attrgetter(*OF_TASK)
+#: What a sending says besides, and the attributes of a task that hold it.
+_SENDING: Final = attrgetter("hostname", "queue", "exchange", "routing_key")
+_SENT: Final = ("client", "queue_or_none", "exchange", "routing_key")
+_SENT_OF: Final = attrgetter(*_SENT)
 _TEXTS: Final = {
     kind: attrgetter(*names) if len(names) > 1 else None
     for kind, own in OWN_FIELDS.items()
@@ -443,8 +451,8 @@ class History:
     """The events of a task that had more than one attempt or worker, by attempt."""
 
     __slots__ = (
-        "_attempts", "_groups", "clock", "events", "given", "has_calls", "is_of_worker",
-        "weight_bytes", "workers",
+        "_added", "_attempts", "_groups", "clock", "events", "given", "is_of_worker",
+        "news", "weight_bytes", "workers",
     )  # fmt: skip
 
     def __init__(
@@ -463,8 +471,10 @@ class History:
         #: What the task was made with by hand, and no event has.
         self.given = given or {}
         self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, self.events))
-        #: Whether an event was added that may say something of the task as a whole.
-        self.has_calls = True
+        #: The events that say of the task as a whole what it does not show.
+        self.news: list[TaskEvent] = self.events[:]
+        #: The events that were added since they were grouped, if these are the latest.
+        self._added: list[TaskEvent] = []
         self._groups: list[Group] | None = None
         self._attempts: list[Attempt] | None = None
 
@@ -487,7 +497,8 @@ class History:
     @property
     def groups(self) -> list[Group]:
         """The events by attempt, the newest last; worked out when somebody asks."""
-        if self._groups is None:
+        added, self._added = self._added, []
+        if self._groups is None or not all(map(self._follow, added)):
             skews = None
             if len(self.workers) > 1:
                 # Without heartbeats the skew is no more than a guess.
@@ -503,6 +514,21 @@ class History:
             for attempt in self._attempts:
                 attempt.worker = self.workers.get(attempt.worker_name or "")
         return self._attempts
+
+    def _follow(self, event: TaskEvent) -> bool:
+        """Add the latest event to the group it belongs to; return False if it may change others."""
+        if event.type in CALLS or len(self.workers) != 1 or event.hostname not in self.workers:
+            return False
+        run: list[Group] = []
+        for group in self._groups or ():
+            if group.began is not None:
+                if group.retries is None or (run and run[-1].began > group.began):  # type: ignore[operator]
+                    return False
+                run.append(group)
+        chosen = _CHOICES.get(event.type, _of_end)(run, event) if run else None
+        if chosen is not None:
+            _add(chosen, event)
+        return chosen is not None
 
     def is_sent_before(self, sent: float) -> bool:
         """Return whether an attempt before the newest was sent at this time."""
@@ -530,27 +556,42 @@ class History:
             self.clock = clock
             self.is_of_worker = True
         self.weight_bytes += size
+        if index == len(events):
+            self._added.append(event)
+        else:
+            self._groups = None
         events.insert(index, event)
+        self._attempts = None
         if len(events) > EVENTS_MAX:
             del events[:-_EVENTS_KEPT]
             # What is left of an attempt would be taken for all of it.
             del events[: _first_begin(events)]
             self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, events))
-        self.has_calls |= event.type in CALLS
-        self._groups = self._attempts = None
+            self._groups = None
         return True
 
     def show(self, task: Any) -> None:
         """Show in its task what is known with the events that were added."""
         task.clock = self.clock
         self._show_newest(task)
-        if self.has_calls:
-            self.has_calls = False
-            for name, known in announced(self.events).items():
+        if self.news:
+            for name, known in self._announced(task).items():
                 setattr(task, name, task.uuid if known == task.uuid else known)
+            self.news = []
         for name, value in self.given.items():
             if getattr(task, name, None) is None:
                 setattr(task, name, value)
+
+    def _announced(self, task: Any) -> dict[str, str]:
+        news = self.news[-1]
+        is_latest = (
+            len(self.news) == 1
+            and news is self.events[-1]
+            and news.retries == self.groups[-1].number
+        )
+        if is_latest and (news.type == "task-received" or _OF_TASK(news) == _OF_TASK(task)):
+            return announcement(news)
+        return announced(self.events)
 
     def _show_newest(self, task: Any) -> None:
         """Show the newest attempt, and while that waits why the one before did not do."""
@@ -599,49 +640,72 @@ def announced(events: Iterable[TaskEvent]) -> dict[str, str]:
     What a worker received counts more than what a client sent, and a later attempt more
     than an earlier one.
     """
-    calls = [event for event in events if event.type in CALLS]
-    calls.sort(key=lambda event: (event.type != "task-sent", event.retries or 0))
+    sent = [event for event in events if event.type == "task-sent"]
+    received = [event for event in events if event.type == "task-received"]
     known: dict[str, str] = {}
-    for event in calls:
-        known |= announcement(event)
+    for calls in (sent, received):
+        if len(calls) > 1:
+            calls.sort(key=_retries)
+        for event in calls:
+            known |= announcement(event)
     return known
+
+
+def _retries(event: TaskEvent) -> int:
+    return event.retries or 0
 
 
 def announcement(event: TaskEvent) -> dict[str, str]:
     """Return what an event says of the task as a whole, by attribute."""
-    # An empty name is none.
-    known = {name: getattr(event, name) or None for name in ("name", "root_id", "parent_id")}
-    known |= {"args": event.args, "kwargs": event.kwargs}
+    values = list(zip(OF_TASK, _OF_TASK(event), strict=True))
     if event.type == "task-sent":
-        known |= {name: getattr(event, field) for field, name in _WAY}
-        known["client"] = event.hostname or None
-    return {name: value for name, value in known.items() if value is not None}
+        values += zip(_SENT, _SENDING(event), strict=True)
+    return {
+        name: value
+        for name, value in values
+        if value or (value is not None and name not in _NEVER_EMPTY)
+    }
+
+
+_NEVER_EMPTY: Final = frozenset({"name", "root_id", "parent_id", "client"})
+
+
+def has_news(task: Any, event: TaskEvent) -> bool:
+    """Return whether an event says of the task as a whole what it does not show."""
+    if event.type == "task-sent":
+        return _SENDING(event) != _SENT_OF(task) or _OF_TASK(event) != _OF_TASK(task)
+    return event.type == "task-received" and _OF_TASK(event) != _OF_TASK(task)
 
 
 def _events_of(task: Any) -> list[Any]:
     """Return the events of a task that has had one attempt."""
-    common = {
-        "uuid": task.uuid,
-        "local_received": task.local_received,
-        "clock": task.clock,
-        "utcoffset": None,
-    }
-    call = {name: getattr(task, name) for name in (*OF_TASK, "retries", "eta", "expires")}
     events: list[Any] = []
-
-    def add(state: str, hostname: str | None, pid: int | None, **fields: Any) -> None:
-        at = getattr(task, MOMENTS[state], None)
+    hostname, pid = task.worker_name or "", task.pid
+    for kind in _PLAIN if task.ended is not None else _BEGINNINGS:
+        at = getattr(task, MOMENTS[STATES[kind]], None)
         if at is not None:
-            make = _PLAIN[f"task-{MOMENTS[state]}"]
-            events.append(make(hostname=hostname or "", pid=pid, timestamp=at, **common, **fields))
-
-    add(PENDING, task.client, None, **call, **{name: getattr(task, attr) for name, attr in _WAY})
-    add(RECEIVED, task.worker_name, task.pid, **call)
-    add(STARTED, task.worker_name, task.pid)
-    for state in ENDS if task.ended is not None else ():
-        outcome = {field: getattr(task, name, None) for field, name in _OUTCOMES[state]}
-        add(state, task.worker_name, task.pid, **outcome)
+            make: Any = _PLAIN[kind]
+            event = make(
+                uuid=task.uuid, hostname=hostname, timestamp=at, pid=pid, clock=task.clock,
+                utcoffset=None, local_received=task.local_received,
+                **{field: getattr(task, name, None) for field, name in _FIELDS_OF[kind]},
+            )  # fmt: skip
+            if kind == "task-sent":
+                event.hostname, event.pid = task.client or "", None
+            events.append(event)
     return events
+
+
+_BEGINNINGS: Final = ("task-sent", "task-received", "task-started")
+#: The fields of each type of event that only some have, each with the attribute that holds it.
+_FIELDS_OF: Final = {
+    kind: [
+        (field, {"queue": "queue_or_none", "runtime": "measured"}.get(field, field))
+        for field in OWN_FIELDS[kind]
+        if field not in COMMON
+    ]
+    for kind in STATES
+}
 
 
 def _first_begin(events: list[TaskEvent]) -> int:

@@ -25,6 +25,7 @@ from evtools.state.attempts import (
     add_started,
     announcement,
     first_end,
+    has_news,
     plain,
     text_bytes,
 )
@@ -524,6 +525,8 @@ class Cluster(Kinds):
         size = _share_texts(event, task, worker, self._names)
         if not history.add(event, worker, size):
             return 0
+        if has_news(task, event):
+            history.news.append(event)
         task.history = history
         return history.weight_bytes - before
 

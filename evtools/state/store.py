@@ -146,20 +146,20 @@ class TaskStore(MutableMapping[str, Task]):
 
     def insert(self, tasks: Iterable[Task]) -> None:
         """Put tasks, in the order of their last events, where they belong in theirs."""
-        news: dict[int, list[Task]] = {}
-        buckets = {}
+        late: dict[int, list[Task]] = {}
         for task in tasks:
-            bucket = self.of_state.get(task.state, self.open)
-            task.stored_in = bucket
-            buckets[id(bucket)] = bucket
-            news.setdefault(id(bucket), []).append(task)
-        for key, bucket in buckets.items():
-            first, later = news[key][0].serial, []
-            while bucket and next(reversed(bucket.values())).serial > first:
+            task.stored_in = bucket = self.of_state.get(task.state, self.open)
+            if bucket and next(reversed(bucket.values())).serial > task.serial:
+                late.setdefault(id(bucket), []).append(task)
+            else:
+                bucket[task.uuid] = task
+        for tasks_of_bucket in late.values():
+            first = tasks_of_bucket[0]
+            bucket, later = first.stored_in, []
+            while bucket and next(reversed(bucket.values())).serial > first.serial:
                 later.append(bucket.popitem()[1])
-            later.reverse()
-            ordered = merge(later, news[key], key=attrgetter("serial"))
-            bucket.update((task.uuid, task) for task in ordered)
+            for task in merge(reversed(later), tasks_of_bucket, key=attrgetter("serial")):
+                bucket[task.uuid] = task
 
     def move(self, task: Task) -> None:
         """Put a task into the bucket of its state, as the one that changed last."""

@@ -462,16 +462,18 @@ def unsettled(kind: type[Task]) -> Any:
         settled = kind
 
         def __getattribute__(self, name: str) -> Any:
-            if name not in _ALWAYS_KNOWN:
-                object.__getattribute__(self, "cluster_state").settle()
-                return getattr(self, name)
-            return object.__getattribute__(self, name)
+            known = object.__getattribute__
+            if name in _ALWAYS_KNOWN or (name in _RARELY_NEWS and not known(self, "history").news):
+                return known(self, name)
+            known(self, "cluster_state").settle()
+            return getattr(self, name)
 
     Unsettled.__name__ = kind.__name__
     return Unsettled
 
 
 _ALWAYS_KNOWN: Final = frozenset({"uuid", "history"})
+_RARELY_NEWS: Final = frozenset({"name", "queue_or_none"})
 
 #: The fields that some of Celery's events of tasks have, and not all of them.
 CELERYS: Final = frozenset().union(

@@ -69,14 +69,13 @@ class Queues:
             self.windows.amend(UNKNOWN, dict.fromkeys(counted, -1), slot)
             self.windows.amend(queue, dict.fromkeys(counted, 1), slot)
 
-    def received(self, task: "Task") -> None:
-        """Count a task as received by its worker."""
+    def received(self, task: "Task", hostname: str | None) -> None:
+        """Count a task as received by a worker."""
         self.left(task)
         cells = self.windows[task.queue_or_none or UNKNOWN]
         cells[RECEIVED] += 1
         cell = RECEIVED
-        if task.worker is not None:
-            hostname = task.worker.hostname
+        if hostname:
             cell = self._cell_of.get(hostname) or self._new_cell(hostname)
             cells[cell] += 1
         if task.queue_or_none is None:

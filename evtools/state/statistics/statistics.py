@@ -273,9 +273,9 @@ class Statistics:
     def _sent(self, task: "Task", _: "Change") -> None:
         self._queues.sent(task)
 
-    def _received(self, task: "Task", _: "Change") -> None:
+    def _received(self, task: "Task", change: "Change") -> None:
         self._types[task.name or UNKNOWN][RECEIVED] += 1
-        self._queues.received(task)
+        self._queues.received(task, change.event.hostname or task.worker_name)
 
     def _started(self, task: "Task", change: "Change") -> None:
         cells = self._types[task.name or UNKNOWN]
@@ -300,7 +300,8 @@ class Statistics:
     def _completed(self, cell: int, task: "Task", change: "Change") -> None:
         # No loop over the two tables: `take` spends most of its time here.
         # What the event says is of its own attempt, the task shows the newest.
-        worker, event = task.worker, change.event
+        event = change.event
+        hostname = event.hostname or task.worker_name
         runtime: Any = event.runtime
         if runtime is None:
             runtime = task.runtime
@@ -310,8 +311,8 @@ class Statistics:
         if ran is not None:
             of_type[ran] += 1
             stretch(of_type, RUN_LONGEST, RUN_SHORTEST, runtime)
-        if worker is not None:
-            of_worker = self._workers[event.hostname or worker.hostname]
+        if hostname is not None:
+            of_worker = self._workers[hostname]
             of_worker[cell] += 1
             if ran is not None:
                 of_worker[ran] += 1
@@ -334,8 +335,9 @@ class Statistics:
         self._stopped(task, change)
 
     def _stopped(self, task: "Task", change: "Change") -> None:
-        if change.after != STARTED_STATE:
-            self._running.pop(hash(task.uuid), None)
+        key = hash(task.uuid)
+        if key in self._running and change.after != STARTED_STATE:
+            del self._running[key]
 
     def _running_now(self, now: float) -> Counter[str]:
         """Return how many tasks of each type run, on workers that are there."""
