@@ -1,29 +1,259 @@
-"""evcam: from a source through the state to a camera."""
+"""evcam as a process: its folder, log, pidfile and user, the loop; and status, stop, check."""
 
+import contextlib
 import gc
-from collections.abc import Callable
+import importlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Final
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 from evtools.cam.camera import Camera
-from evtools.cam.daemon import Notifier
+from evtools.cam.daemon import Detached, Notifier, Pidfile, holder_of, own_program, start
 from evtools.cam.health import Health, adopt
 from evtools.cam.http import Address, HTTPServer
 from evtools.cam.loader import Loaded, load_camera
+from evtools.cam.log import TextFormatter, default_log_file, open_log
 from evtools.cam.loop import Loop, Signals, make, make_state
-from evtools.cam.options import CamOptions
+from evtools.cam.options import BUILT_IN, CamOptions, Command
+from evtools.cam.privileges import Identity, acting_as, become, identity, share
 from evtools.cam.schedule import CameraThread, Counters, rate
 from evtools.clock import Clock, SystemClock
-from evtools.errors import UsageError
+from evtools.errors import EvtoolsError, UsageError
 from evtools.transport import ConnectionSettings, EventReceiver, Notice, connect
 from evtools.transport.receiver import open_live
 from evtools.transport.recording.reader import RecordingReader
+from evtools.trust import enter_folder, make_folders
+
+_log = logging.getLogger(__name__)
+
+#: Returns the settings of the settings file that are in force and have changed.
+Reread = Callable[[], Mapping[str, Any]]
 
 #: Of the garbage collector, by generation: events and tasks have no cycles.
-_COLLECT_AFTER: Final = (50_000, 20, 100)
+COLLECT_AFTER: Final = (50_000, 20, 100)
+# fmt: off
+#: Modules that Python, the drivers of brokers and evtools import on first use.
+_LATE: Final = (
+    "encodings.idna", "linecache", "multiprocessing.util", "pickletools", "secrets", "ssl",
+    "traceback", "yaml",
+)
+# fmt: on
+#: The same of a camera.
+_LATE_OF_CAMERA: Final = {"postgres": ("psycopg",)}
+_UNEXPECTED: Final = 1
+
+#: Exit statuses of LSB for init scripts.
+RUNS: Final = 0
+NOT_IN_TIME: Final = 1
+NOT_RUNNING: Final = 3
+UNKNOWN: Final = 4
+_PAUSE: Final = 0.05
+#: Seconds that ending takes at most besides the last snapshot.
+_MARGIN: Final = 5.0
 
 
-def run(
+def run(options: CamOptions, settings: ConnectionSettings, *, reread: Reread | None = None) -> int:
+    """Run evcam, here or in a process of its own; return the exit status.
+
+    With `detach`, return once that other process is ready or has failed.  Raise
+    EvtoolsError for anything that the user must fix.
+    """
+    detached = Detached.inherited(os.environ)
+    if options.detach and detached is None:
+        identity(options.uid, options.gid)
+        # Only one process can read from a pipe.
+        typed = f"{settings.urls}\n" if "stdin" in settings.source_of_url else ""
+        return start(own_program(options.executable), os.environ, typed=typed)
+    with ExitStack() as stack:
+        return Process(options, settings, detached, reread, stack).run()
+
+
+# --- the process --------------------------------------------------------------------
+
+
+class Process:
+    """This process, as long as evcam runs in it.
+
+    Its files are opened first, then the privileges for that are dropped; `stack` closes and
+    removes what is left in the end.
+    """
+
+    def __init__(
+        self,
+        options: CamOptions,
+        settings: ConnectionSettings,
+        detached: Detached | None,
+        reread: Reread | None,
+        stack: ExitStack,
+    ) -> None:
+        self._options = options
+        self._settings = settings
+        self._detached = detached
+        self._reread = reread
+        owner = identity(options.uid, options.gid)
+        folder = settle(options, owner, detached)
+        logfile = options.logfile or self._default_log_file()
+        path = str(folder / Path(logfile).expanduser()) if logfile else ""
+        self._log = open_log(path, options.log_format, owner=owner, environ=os.environ)
+        stack.callback(self._log.close)
+        root = logging.getLogger()
+        is_readable = self._log.path or isinstance(self._log.formatter, TextFormatter)
+        #: The handlers of the command line, which write for people on stderr until evcam is
+        #: ready.
+        self._plain = root.handlers[:] if is_readable else []
+        for handler in self._plain:
+            handler.setLevel(logging.WARNING)
+        root.handlers[:] = [self._log, *(self._plain if detached else ())]
+        root.setLevel(options.loglevel)
+        if options.pidfile:
+            stack.enter_context(Pidfile(folder / Path(options.pidfile).expanduser(), owner))
+        if owner is not None:
+            import_early(options, settings)
+            become(owner, os.environ)
+        self._notifier = Notifier.from_environment(os.environ)
+        stack.callback(self._notifier.close)
+
+    def run(self) -> int:
+        """Run the loop; return the exit status, or raise where the error is printed."""
+        try:
+            return run_loop(
+                self._options,
+                self._settings,
+                self._ready,
+                notifier=self._notifier,
+                on_hangup=self._hang_up,
+            )
+        except EvtoolsError as error:
+            hint = f" ({'; '.join(error.hint.splitlines())})" if error.hint else ""
+            self._log_end(f"{error.message}{hint}")
+            if self._plain:
+                raise
+            return error.exit_code
+        except Exception:
+            self._log_end("unexpected error", exc_info=True)
+            if self._plain:
+                raise
+            return _UNEXPECTED
+
+    def _ready(self) -> None:
+        """Let the process that has started this one end, if there is one."""
+        if self._detached is None:
+            return
+        if not self._options.quiet:
+            where = f"; its log: {self._log.path}" if self._log.path else ""
+            with contextlib.suppress(OSError):
+                text = f"evcam: runs as process {os.getpid()}{where}"
+                print(text, file=sys.stderr, flush=True)  # noqa: T201  (the user waits for it)
+        for handler in self._plain:
+            logging.getLogger().removeHandler(handler)
+        self._plain = []
+        self._detached.ready()
+        self._log.take_streams()
+
+    def _hang_up(self) -> None:
+        """Open the log anew, read files of settings again, and log that.
+
+        The broker's URL is read before the next connection, in the reader's thread: a
+        command that prints it may take a while.
+        """
+        if self._log.reopen():
+            _log.info("SIGHUP: the log goes on here")
+        else:
+            _log.warning(
+                "SIGHUP: cannot create %s: the log goes on in the old file until there is a"
+                " new one that evcam may write",
+                self._log.path,
+            )
+        renewal = self._settings.renewal
+        if renewal is not None:
+            renewal.due = True
+            _log.info("SIGHUP: the broker's URL is read again for the next connection")
+        if self._reread is None:
+            return
+        try:
+            changed = dict(self._reread())
+        except EvtoolsError as error:
+            _log.error("the settings stay as they were: %s", error.message)
+            return
+        if renewal is not None:
+            changed.pop("broker", None)
+        level = changed.pop("loglevel", None)
+        if level is not None:
+            logging.getLogger().setLevel(level)
+            _log.info("loglevel is %s from now on", logging.getLevelName(level))
+        if changed:
+            names = ", ".join(sorted(changed))
+            _log.warning("these changes take effect after a restart: %s", names)
+
+    def _default_log_file(self) -> str:
+        """Return the log file of a detached process, and make its folder."""
+        path = default_log_file(os.environ) if self._detached else ""
+        if path:
+            with contextlib.suppress(OSError):
+                make_folders(Path(path).parent)
+        return path
+
+    def _log_end(self, text: str, *, exc_info: bool = False) -> None:
+        """Log why evcam ends, unless the same text will follow on the same stream."""
+        if self._log.path or not self._plain:
+            logging.getLogger().handlers[:] = [self._log]
+            _log.critical(text, exc_info=exc_info)
+
+
+def settle(options: CamOptions, owner: Identity | None, detached: Detached | None = None) -> Path:
+    """Set the working directory and the umask that the options ask for.
+
+    Return the directory under its given name: links on the way to it matter when files are
+    opened there.  Raise UsageError if it is not a directory.
+    """
+    workdir = Path(options.workdir or ".").expanduser()
+    whole = workdir.absolute()
+    try:
+        try:
+            with acting_as(owner):
+                enter_folder(workdir)
+        except PermissionError:
+            enter_folder(workdir)
+    except OSError as error:
+        raise UsageError(f"--workdir: {workdir}: {error.strerror}") from None
+    if options.umask is not None:
+        os.umask(options.umask)
+    if detached is not None:
+        detached.settle()
+    return whole
+
+
+def import_early(options: CamOptions, settings: ConnectionSettings) -> None:
+    """Import the modules that are imported late otherwise.
+
+    The new user may not be able to read them: Python may live in a home directory, and a
+    single-file binary unpacks itself for its user alone.  A camera that is not ours is not
+    imported here: it is not for root to run.
+    """
+    camera = options.camera.partition(":")[0]
+    names = [*_LATE, *_LATE_OF_CAMERA.get(camera, ())]
+    if camera in BUILT_IN:
+        names.append(BUILT_IN[camera].where.partition(":")[0])
+    for name in names:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    if not options.demo and not options.read:
+        connect(settings)
+    unpacked = getattr(sys, "_MEIPASS", None)
+    if unpacked is not None:
+        share(Path(unpacked))
+
+
+# --- from a source through the state to a camera ------------------------------------
+
+
+def run_loop(
     options: CamOptions,
     settings: ConnectionSettings,
     ready: Callable[[], None] | None = None,
@@ -61,30 +291,13 @@ def run(
             # That the only snapshot cannot be written should be known at once.
             loop.camera.check()
         gc.freeze()
-        gc.set_threshold(*_COLLECT_AFTER)
+        gc.set_threshold(*COLLECT_AFTER)
         with Signals(source.stop, clock) as signals:
             return loop.run(source, signals)
 
 
-def check(options: CamOptions) -> str:
-    """Find the camera and see if it could write; return where its snapshots go.
-
-    Raise UsageError or OutputError if it could not.
-    """
-    clock = SystemClock()
-    loaded = find(options)
-    state = make_state(options, clock)
-    camera = make(loaded, options, state, CameraThread(Counters(), clock))
-    if options.listen:
-        HTTPServer(Address.of(options.listen), {}).close()
-        adopt(camera)
-    if not isinstance(camera, Camera):
-        return f"camera {loaded.name}"
-    camera.check()
-    return camera.describe()
-
-
 def find(options: CamOptions) -> Loaded:
+    """Find the camera; raise UsageError if there is none, or its rate is no rate."""
     if not options.camera:
         raise UsageError("no camera given", "give one with -c, see evcam --help")
     if options.maxrate:
@@ -105,19 +318,118 @@ def _open_source(
     stack: ExitStack,
 ) -> EventReceiver | RecordingReader:
     """Open a broker, a recording or the simulated cluster; `stack` closes it again."""
-    if options.read:
-        recording = RecordingReader(
-            *options.read,
-            clock=clock,
-            speed=options.speed,
-            since=options.since,
-            until=options.until,
+    if not options.read:
+        if not options.demo:
+            # Not to connect, but to import everything for that: months later, the files of
+            # a single-file binary may be gone.
+            connect(settings)
+        return open_live(settings, on_notice, demo=options.demo, stack=stack)
+    recording = RecordingReader(
+        *options.read, clock=clock, speed=options.speed, since=options.since, until=options.until
+    )
+    recording.on_notice = on_notice
+    stack.callback(recording.close)
+    return recording
+
+
+# --- status, stop, check ------------------------------------------------------------
+
+
+class Answer(NamedTuple):
+    """An exit status and a text."""
+
+    status: int
+    text: str
+
+
+def run_command(command: Command, options: CamOptions, settings: ConnectionSettings) -> Answer:
+    """Do something else than running; raise EvtoolsError if it is not possible."""
+    if command == "check":
+        return check(options, settings)
+    if not options.pidfile:
+        raise UsageError(
+            "--pidfile is required",
+            "give the one of the running evcam with --pidfile FILE, EVCAM_PIDFILE or in the"
+            " settings file",
         )
-        recording.on_notice = on_notice
-        stack.callback(recording.close)
-        return recording
-    if not options.demo:
-        # Not to connect, but to import everything for that: months later, the files of a
-        # single-file binary may be gone.
-        connect(settings)
-    return open_live(settings, on_notice, demo=options.demo, stack=stack)
+    pidfile = str(Path(options.workdir).expanduser() / Path(options.pidfile).expanduser())
+    if command == "status":
+        return status(pidfile)
+    return stop(pidfile, timeout=options.shutdown_timeout + _MARGIN)
+
+
+def status(pidfile: str) -> Answer:
+    try:
+        with holder_of(pidfile) as holder:
+            if holder is None:
+                return _not_running(pidfile)
+            return Answer(RUNS, f"evcam runs, process {holder.number}")
+    except OSError as error:
+        return Answer(UNKNOWN, f"cannot read {pidfile}: {error.strerror}")
+    except EvtoolsError as error:
+        return Answer(UNKNOWN, error.message)
+
+
+def stop(pidfile: str, *, timeout: float) -> Answer:
+    """End the evcam of a pidfile, and return when it is gone.
+
+    It takes a last snapshot before it ends, so `timeout` (seconds) must be longer than its
+    --shutdown-timeout.  Raise EvtoolsError if that is not allowed.
+    """
+    clock = SystemClock()
+    try:
+        with holder_of(pidfile) as holder:
+            if holder is None:
+                return _not_running(pidfile)
+            holder.end()
+            deadline = clock.monotonic() + timeout
+            evcam = f"evcam, process {holder.number},"
+            while holder.lives():
+                if clock.monotonic() >= deadline:
+                    return Answer(NOT_IN_TIME, f"{evcam} has not ended within {timeout:g}s")
+                time.sleep(_PAUSE)
+            return Answer(RUNS, f"{evcam} has ended")
+    except ProcessLookupError:
+        return Answer(RUNS, "evcam has ended")
+    except OSError as error:
+        raise EvtoolsError(f"cannot stop evcam: {error.strerror}: {pidfile}") from None
+
+
+def _not_running(pidfile: str) -> Answer:
+    return Answer(NOT_RUNNING, f"evcam is not running: {pidfile} is not locked")
+
+
+def check(options: CamOptions, settings: ConnectionSettings) -> Answer:
+    """Try camera and broker, as the user that evcam would run as; take no snapshot.
+
+    Raise EvtoolsError if one of them would not work.
+    """
+    owner = identity(options.uid, options.gid)
+    settle(options, owner)
+    if owner is not None:
+        import_early(options, settings)
+        become(owner, os.environ)
+    text = f"camera: {_check_camera(options)}"
+    if not (options.read or options.demo):
+        notices: list[Notice] = []
+        once = replace(settings, reconnect=False, wakeup=False, enable_events=False)
+        with EventReceiver(once, on_notice=notices.append) as receiver:
+            for _ in receiver.events(_PAUSE):
+                if notices and notices[-1].kind == "listening":
+                    break
+        text += f"\nbroker: {notices[-1].text}"
+    return Answer(RUNS, text)
+
+
+def _check_camera(options: CamOptions) -> str:
+    """See if the camera could write; return where its snapshots go."""
+    clock = SystemClock()
+    loaded = find(options)
+    camera = make(loaded, options, make_state(options, clock), CameraThread(Counters(), clock))
+    if options.listen:
+        HTTPServer(Address.of(options.listen), {}).close()
+        adopt(camera)
+    if not isinstance(camera, Camera):
+        return f"camera {loaded.name}"
+    camera.check()
+    return camera.describe()

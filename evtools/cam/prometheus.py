@@ -4,7 +4,6 @@ import contextlib
 import math
 import os
 import re
-import secrets
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -635,7 +634,7 @@ def _replace(path: Path, data: bytes) -> None:
         with safe_place(path) as (folder, name):
             head, slash, last = name.rpartition("/")
             # Not *.prom, which node_exporter would read, and not predictable.
-            temporary = f"{head}{slash}.{last}.{secrets.token_hex(8)}.tmp"
+            temporary = f"{head}{slash}.{last}.{os.urandom(8).hex()}.tmp"
             descriptor = os.open(temporary, _FLAGS, _MODE, dir_fd=folder)
             try:
                 with open(descriptor, "wb") as file:  # noqa: PTH123  (a descriptor)

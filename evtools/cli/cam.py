@@ -157,13 +157,13 @@ def evcam(ctx: click.Context, /, **values: Any) -> int:
     if not (options.read or options.demo or values["command"] in _ABOUT_ANOTHER):
         check_transport(settings)
     if values["command"] is not None:
-        from evtools.cam.control import run as run_command
+        from evtools.cam.app import run_command
         from evtools.text import hide_credentials
 
         answer = run_command(values["command"], options, settings)
         click.echo(hide_credentials(answer.text))
         return int(answer.status)
-    from evtools.cam.process import run
+    from evtools.cam.app import run
     from evtools.cli.config import reloader
 
     return run(options, settings, reread=reloader(ctx, level_of))

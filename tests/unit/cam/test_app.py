@@ -13,7 +13,9 @@ from dataclasses import replace
 import pytest
 
 from evtools.cam import app
-from evtools.cam.app import Signals, check, run
+from evtools.cam.app import Signals
+from evtools.cam.app import _check_camera as check
+from evtools.cam.app import run_loop as run
 from evtools.cam.options import CamOptions
 from evtools.clock import SystemClock
 from evtools.errors import OutputError, UsageError
@@ -192,7 +194,7 @@ def test_what_cannot_take_its_only_shot_says_so_at_once(recording):
 
 def test_it_lets_the_collector_rest(recording):
     run(options(Kept, read=(recording,)), SETTINGS)
-    assert gc.get_threshold() == app._COLLECT_AFTER
+    assert gc.get_threshold() == app.COLLECT_AFTER
 
 
 @pytest.mark.parametrize(("demo", "refused"), [(False, True), (True, False)])

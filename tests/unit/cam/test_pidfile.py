@@ -10,8 +10,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from evtools.cam import pidfile
-from evtools.cam.pidfile import Pidfile, holder_of
+from evtools.cam import daemon
+from evtools.cam.daemon import Pidfile, holder_of
 from evtools.errors import EvtoolsError, OutputError
 
 
@@ -24,7 +24,7 @@ def path(tmp_path):
 def no_pauses(monkeypatch):
     """Count the pauses instead of making them."""
     pauses = []
-    monkeypatch.setattr(pidfile.time, "sleep", pauses.append)
+    monkeypatch.setattr(daemon.time, "sleep", pauses.append)
     return pauses
 
 
@@ -47,7 +47,7 @@ def start():
 
 HOLD = """
     import sys
-    from evtools.cam.pidfile import Pidfile
+    from evtools.cam.daemon import Pidfile
     with Pidfile(sys.argv[1]):
         print("taken", flush=True)
         sys.stdin.read()
@@ -197,7 +197,7 @@ def test_what_stands_in_a_file_that_nobody_has_says_nothing(path, content):
 
 
 def test_a_file_that_was_replaced_meanwhile_is_opened_anew(path, monkeypatch):
-    real, opened = pidfile.open_owned, []
+    real, opened = daemon.open_owned, []
 
     def open_late(*args, **how):
         opened.append(real(*args, **how))
@@ -205,7 +205,7 @@ def test_a_file_that_was_replaced_meanwhile_is_opened_anew(path, monkeypatch):
             path.unlink()
         return opened[-1]
 
-    monkeypatch.setattr(pidfile, "open_owned", open_late)
+    monkeypatch.setattr(daemon, "open_owned", open_late)
     path.touch()
     with Pidfile(str(path)):
         assert len(opened) == 2

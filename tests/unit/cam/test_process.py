@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import pytest
 
 from evtools.cam import app
+from evtools.cam.app import Process, import_early, run, settle
 from evtools.cam.daemon import Detached
 from evtools.cam.options import CamOptions
-from evtools.cam.process import Process, import_early, run, settle
 from evtools.errors import ConfigError, OutputError, UsageError
 from evtools.transport import ConnectionSettings
 from servers.process import wait_until
@@ -104,7 +104,7 @@ def test_before_a_change_of_user_all_is_imported_that_comes_late(tmp_path):
     code = """
         import sys
         from evtools.cam.options import CamOptions
-        from evtools.cam.process import import_early
+        from evtools.cam.app import import_early
         from evtools.transport import ConnectionSettings
         before = set(sys.modules)
         settings = ConnectionSettings(urls="redis://h")
@@ -158,7 +158,7 @@ def test_what_nobody_expected_is_logged_with_its_traceback(
     def fail(*_, **__):
         raise ZeroDivisionError("redis://:s3kr1t@h")
 
-    monkeypatch.setattr(app, "run", fail)
+    monkeypatch.setattr(app, "run_loop", fail)
     options = wishes("x", log_format=form, logfile="x.log" if raises else "")
     if raises:
         with pytest.raises(ZeroDivisionError):
@@ -174,7 +174,7 @@ def test_what_nobody_expected_is_logged_with_its_traceback(
 def test_a_second_one_ends_before_anything_else(camera, tmp_path):
     code = """
         import sys
-        from evtools.cam.pidfile import Pidfile
+        from evtools.cam.daemon import Pidfile
         Pidfile(sys.argv[1]).take()
         print("taken", flush=True)
         sys.stdin.read()
