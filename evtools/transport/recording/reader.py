@@ -5,7 +5,6 @@ import glob
 import itertools
 import math
 import os
-import re
 import stat
 import threading
 import time
@@ -17,7 +16,9 @@ from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
 
 from evtools.clock import Clock
 from evtools.errors import DecodeError, UsageError
@@ -578,9 +579,21 @@ def _size(path: str) -> int | None:
 
 # --- moments of lines ---------------------------------------------------------------
 
-_RECEIVED, _SENT = b'"local_received":', b'"timestamp":'
-_NUMBER = re.compile(rb"\s*(-?\d{1,15}(?:\.\d+)?)\s*[,}]")
-_LINE = re.compile(rb'^\{"v":1,[^\n]*"local_received":(\d{1,15}(?:\.\d+)?)[,}]', re.MULTILINE)
+
+class _Times(msgspec.Struct, gc=False):
+    local_received: Any = None
+    timestamp: Any = None
+
+
+class _Line(msgspec.Struct, gc=False):
+    # As evdump writes it.
+    v: Literal[1]
+    local_received: float
+
+
+_decode_times: Final = msgspec.json.Decoder(_Times).decode
+_decode_lines: Final = msgspec.json.Decoder(_Line).decode_lines
+_NO_JSON: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 def received(event: EventFields) -> float | None:
@@ -603,35 +616,21 @@ def _moments(path: str, clock: Clock) -> Iterator[float | None]:
 
 
 def _moments_in(text: bytes) -> list[float]:
-    """Return when the events of many lines were received, without decoding them.
-
-    Nothing unless each line is one of evdump's and says that once.
-    """
-    found = _LINE.findall(text)
-    if not len(found) == text.count(b"\n") + 1 == text.count(_RECEIVED):
+    """Return when the events of many lines were received, if all of them are evdump's."""
+    try:
+        found = [line.local_received for line in _decode_lines(text)]
+    except _NO_JSON:
         return []
-    moments = list(map(float, found))
-    return moments if max(moments) <= TIME_MAX else []
+    return found if found and min(found) >= 0 and max(found) <= TIME_MAX else []
 
 
 def _glance(line: bytes) -> float | None:
-    """Return when an event was received, or else sent, without decoding its line.
-
-    None where that cannot be seen for sure: the field must be there once, and not inside of
-    another one.
-    """
-    for key in (_RECEIVED, _SENT):
-        at = line.find(key)
-        if at < 0:
-            continue
-        after = at + len(key)
-        if line.find(key, after) >= 0:
-            return None
-        if line.count(b"{", 0, at) - line.count(b"}", 0, at) != 1:
-            return None
-        number = _NUMBER.match(line, after)
-        return moment_of(float(number[1])) if number else None
-    return None
+    """Return when an event was received, or else sent, without decoding all of its line."""
+    try:
+        times = _decode_times(line)
+    except _NO_JSON:
+        return None
+    return received({"local_received": times.local_received, "timestamp": times.timestamp})
 
 
 def _open_line(line: bytes, lost: list[Lost]) -> tuple[EventFields, dict[str, Any] | None]:

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 import zlib
-from dataclasses import replace
 
 import pytest
 import zstandard
@@ -45,19 +44,6 @@ def test_a_worker_answers_a_ping_with_its_name(celery_worker, settings):
     assert call(settings, "ping", **only(celery_worker)) == Replies(
         {celery_worker.hostname: {"ok": "pong"}}, complete=True
     )
-
-
-def test_where_one_of_two_brokers_is_down_the_other_is_asked(celery_worker, settings):
-    scheme = settings.urls.partition("://")[0]
-    both = replace(settings, urls=f"{scheme}://127.0.0.1:1/0;{settings.urls}")
-    assert call(both, "ping", **only(celery_worker)).complete
-
-
-def test_arguments_reach_the_worker(celery_worker, settings):
-    replies = call(
-        settings, "rate_limit", {"task_name": "x", "rate_limit": "1/s"}, **only(celery_worker)
-    )
-    assert "unknown task" in str(replies.by_node[celery_worker.hostname])
 
 
 def test_the_deadline_bounds_the_wait(celery_worker, settings):

@@ -6,7 +6,6 @@ from kombu import Connection, Queue
 from evtools.errors import BrokerUnavailable
 from evtools.transport import ConnectionSettings
 from evtools.transport.queues import Depth, Gauge
-from servers.redis import RedisServer
 
 
 @pytest.fixture
@@ -33,19 +32,6 @@ def look(url, *queues, **settings):
 def test_the_messages_that_wait_are_counted(broker_url, queue):
     fill(broker_url, queue, 0, 0, 0)
     assert look(broker_url, queue)[queue].messages == 3
-
-
-def test_where_one_of_two_brokers_is_down_the_other_is_asked(broker_url, queue):
-    fill(broker_url, queue, 0)
-    scheme = broker_url.partition("://")[0]
-    both = f"{scheme}://127.0.0.1:1/0;{broker_url}"
-    assert look(both, queue)[queue].messages == 1
-
-
-def test_consumers_are_counted_where_the_broker_tells(broker, broker_url, queue):
-    fill(broker_url, queue, 0)
-    known = look(broker_url, queue)[queue].consumers
-    assert known == (None if isinstance(broker, RedisServer) else 0)
 
 
 def test_on_redis_all_priorities_are_added_up(redis_url, queue):

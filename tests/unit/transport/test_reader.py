@@ -373,16 +373,6 @@ def test_without_reconnecting_the_first_connection_has_its_time(clock):
     assert isinstance(items[2].error, BrokerUnavailable)
 
 
-def test_a_reader_that_was_stopped_connects_to_nothing(clock):
-    buffer = Buffer(10, lambda message: 1)
-    broker = Broker(clock)
-    reader = Reader(SETTINGS, buffer, clock=clock, subscribe=broker)
-    reader.stop()
-    reader.run()
-    assert broker.attempts == []
-    assert _kind(buffer.take(0)) == "End"
-
-
 def test_stopping_while_connecting_ends_with_that_attempt(clock):
     buffer = Buffer(10_000, lambda message: 1)
     answers = iter([ConnectionRefusedError()])

@@ -1,6 +1,7 @@
 import itertools
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 from celery.events.receiver import EventReceiver as CelerysReceiver
@@ -10,10 +11,19 @@ from cluster.app import make_app
 from cluster.worker import close
 from evtools.errors import AccessRefused
 from evtools.state import State
-from evtools.transport import ConnectionSettings, EventDispatcher, EventReceiver, connect
+from evtools.transport import (
+    ConnectionSettings,
+    EventDispatcher,
+    EventReceiver,
+    Statistics,
+    connect,
+)
+from evtools.transport.receiver import open_live
 from evtools.transport.settings import TLS
+from evtools.transport.source import DOCTOR, SilenceHint
 from evtools.wire import Message, encode_line
 from servers.process import wait_until
+from tools.clock import FakeClock
 
 SETTINGS = ConnectionSettings(urls="redis://:secret@broker/0")
 
@@ -616,3 +626,48 @@ def test_a_stop_does_not_wait_for_an_attempt_to_connect():
     answer.set()
     receiver._reader.join(10)
     assert notices == []
+
+
+# --- live sources ----------------------------------------------------------------
+
+
+@pytest.fixture
+def stack():
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_the_simulated_cluster_sends_even_to_who_only_reads(stack, read_only):
+    told = []
+    settings = ConnectionSettings(urls="redis://unused", read_only=read_only)
+    receiver = open_live(settings, told.append, demo=True, stack=stack)
+    for events in receiver.batches(5.0):
+        if any(event["type"] == "worker-heartbeat" for event in events):
+            break
+    assert [notice.kind for notice in told] == ["listening"]
+    assert receiver.settings.read_only is read_only
+    assert receiver.settings.urls == "memory://demo"
+
+
+class Source:
+    """A source that has had some messages."""
+
+    messages = 0
+
+    def statistics(self):
+        return Statistics(messages=self.messages)
+
+
+def test_silence_is_reported_once_and_not_at_once():
+    clock, source = FakeClock(1000.0), Source()
+    hint, other = SilenceHint(source, clock), SilenceHint(Source(), clock)
+    clock.now += 9.9
+    assert hint.words() == other.words() == ""
+    source.messages = 1
+    clock.now += 0.1
+    assert other.words() == f"nothing has come for 10s; {DOCTOR}"
+    assert hint.words() == ""
+    source.messages = 0
+    clock.now += 3600
+    assert hint.words() == other.words() == ""

@@ -98,13 +98,6 @@ def test_a_packed_recording_is_readable_up_to_the_last_flush(tmp_path, clock, su
 # --- names and rotation -----------------------------------------------------------
 
 
-def test_strftime_codes_become_the_time(tmp_path, clock, zone):
-    writer = RecordingWriter(str(tmp_path / "x-%Y%m%d-%H%M%S.jsonl"), clock=clock)
-    writer.close()
-    assert writer.path == str(tmp_path / "x-20261120-145532.jsonl")
-    assert names(tmp_path) == ["x-20261120-145532.jsonl"]
-
-
 def test_a_file_is_rotated_before_it_grows_too_large(tmp_path, clock):
     writer = RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_size=8)
     record(writer, b"one", b"two", b"three", b"four-is-longer", b"5", b"6")

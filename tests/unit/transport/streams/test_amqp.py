@@ -1,6 +1,5 @@
 import itertools
 import logging
-import re
 import socket
 import struct
 from types import SimpleNamespace
@@ -20,7 +19,6 @@ from kombu import Connection, Exchange, Producer
 
 from evtools.transport import ConnectionSettings
 from evtools.transport.receiver import subscribe
-from evtools.transport.settings import TLS
 from evtools.transport.streams import amqp as streams
 from evtools.transport.streams.amqp import AMQPStream
 from evtools.wire import MESSAGE_MAX_BYTES, Message
@@ -407,19 +405,6 @@ def test_rabbitmq_delivers_messages_of_every_size(rabbitmq_url, exchange, open_s
     assert {message[1:] for message in received} == {("application/json", "utf-8", None)}
 
 
-def test_rabbitmq_delivers_over_tls(rabbitmq_tls, exchange, open_stream, authority):
-    stream = open_stream(rabbitmq_tls, tls=TLS(ca=str(authority.ca)))
-    assert stream.drain(0.01) == []
-    sizes = [10, 300_000, 10]  # far more than one TLS record
-    ours = {"ca_certs": str(authority.ca), "server_hostname": "localhost"}
-    with Connection(rabbitmq_tls, ssl=ours) as connection:
-        producer = Producer(connection, exchange)
-        for size in sizes:
-            producer.publish(b"x" * size, routing_key="a", content_type="t")
-    received = drained(stream, len(sizes))
-    assert [len(message.body) for message in received] == sizes
-
-
 @pytest.fixture
 def impatient(monkeypatch):
     monkeypatch.setattr(streams, "SILENCE", 0.2)
@@ -456,16 +441,6 @@ def test_an_exchange_that_a_worker_has_made_again_is_heard_again(
         return stream.drain(0.1)
 
     wait_until(publish_until_heard, what="a message")
-
-
-def test_a_connection_that_the_administrator_closes_ends_the_stream(rabbitmq_server, open_stream):
-    stream = open_stream(rabbitmq_server.url, tool="closed-by-the-administrator")
-    listed = rabbitmq_server.rabbitmqctl("list_connections", "pid", "client_properties")
-    (pid,) = re.findall(r"^(<\S+>).*closed-by-the-admin", listed, re.MULTILINE)
-    rabbitmq_server.rabbitmqctl("close_connection", pid, "enough")
-    with pytest.raises(ConnectionForced, match="enough") as caught:
-        drain_until_lost(stream)
-    assert isinstance(caught.value, stream.errors)
 
 
 def test_a_clean_close_leaves_no_queue_and_no_warning(rabbitmq_server, event_exchange):

@@ -11,9 +11,7 @@ from redis.exceptions import InvalidResponse, ResponseError
 from cluster.app import make_app
 from cluster.worker import close
 from evtools.transport import ConnectionSettings
-from evtools.transport.errors import explain
 from evtools.transport.receiver import subscribe
-from evtools.transport.settings import TLS
 from evtools.transport.streams.redis import RedisStream, _FirstMatch, _glob
 from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Message, RedisTopics
 from servers.process import wait_until
@@ -447,27 +445,6 @@ def test_either_protocol_of_redis_will_do(redis_server, protocol):
     stream.close()
 
 
-def test_rediss_is_read_through_tls(redis_tls, open_stream, authority):
-    stream = open_stream(redis_tls, tls=TLS(ca=str(authority.ca)))
-    assert stream.drain(0.01) == []
-    trusting = {"ssl_cert_reqs": "required", "ssl_ca_certs": str(authority.ca)}
-    with Connection(redis_tls, ssl=trusting) as connection:
-        producer = Producer(connection, Exchange("celeryev", type="fanout"))
-        for number in range(3):
-            event = {"type": "a", "text": "x" * 100_000, "number": number}
-            producer.publish(event, routing_key="a")
-    assert [event["number"] for event in drained(stream, 3)] == [0, 1, 2]
-
-
-def test_a_sentinel_leads_to_its_master(sentinel, open_stream):
-    options = {"master_name": sentinel.master_name}
-    stream = open_stream(sentinel.url, options=options)
-    with Connection(sentinel.url, transport_options=options) as connection:
-        producer = Producer(connection, Exchange("celeryev", type="fanout"))
-        producer.publish({"type": "a"}, routing_key="a")
-    assert drained(stream, 1) == [{"type": "a"}]
-
-
 def test_what_old_and_new_kombus_send_to_a_sentinels_master_comes_once(sentinel, open_stream):
     options = {"master_name": sentinel.master_name}
     compatible = options | {"sentinel_fanout_compat": True}
@@ -527,17 +504,3 @@ def test_a_user_may_be_allowed_to_listen_and_nothing_else(redis_acl, open_stream
         )
         redis_acl.redis_cli("PUBLISH", "/0.celeryev/a", body)
         assert drained(stream, 1) == [{"type": "a"}]
-
-
-def test_a_user_without_the_channel_is_told_so(redis_acl):
-    settings = ConnectionSettings(
-        urls=f"redis://listener:listener-secret@127.0.0.1:{redis_acl.port}/0",
-        event_exchange="secret",
-        read_only=True,
-    )
-    with pytest.raises(RedisStream.errors) as caught:
-        subscribe(settings)
-    error = explain(caught.value, settings)
-    assert error.exit_code == 69
-    assert "permission:" in error.message
-    assert "listener-secret" not in error.message
