@@ -318,7 +318,11 @@ def _beat(name):
     return beat(hostname=f"w@{name}")
 
 
-@pytest.mark.parametrize("event_of", [_sent, _beat])
+def _sent_by_long(name):
+    return told("task-sent", uuid=name, hostname=f"{name}@{name * 50}", queue=name * 50)
+
+
+@pytest.mark.parametrize("event_of", [_sent, _beat, _sent_by_long])
 def test_names_without_end_take_no_space_without_end(event_of):
     state, peaks = State(max_tasks_in_memory=50, max_workers_in_memory=50), []
     tracemalloc.start()
@@ -331,7 +335,8 @@ def test_names_without_end_take_no_space_without_end(event_of):
             peaks.append(tracemalloc.get_traced_memory()[1])
     finally:
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] * 1.25, peaks
+    assert peaks[1] < peaks[0] * 1.25
+    assert peaks[1] < 16 * 1024 * 1024
 
 
 # --- workers that leave --------------------------------------------------------------
