@@ -1,7 +1,7 @@
 """The whole screen: status bar, tabs, table, detail, keys, and the layers over them."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from textwrap import wrap
@@ -20,6 +20,7 @@ from evtools.text import (
 from evtools.top.choices import VIEWS
 from evtools.top.columns import RenderContext
 from evtools.top.session import Session
+from evtools.top.status import Figures
 from evtools.top.ui.widgets import (
     Line,
     Prompt,
@@ -79,11 +80,11 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
         table_rows = max(5, round(body * _TABLE_SHARE))
     session.table_shown = table_rows > 0
 
-    frame = Frame(StatusBar(session).lines(cols, bar))
+    frame = Frame(status_bar(session, cols, bar))
     _add_tabs(frame, session, cols)
     if filter_row:
-        left: Line = [("prompt", " filter> "), ("text", _filter(session))]
-        frame.lines.append(spread(left, [("hint", f"{session.table.counts()} ")], cols))
+        counts = f"{session.table.counts()} "
+        frame.lines.append(spread(_filter(session), [("hint", counts)], cols))
     if table_rows:
         _add_table(frame, session, cols, table_rows)
     if detail is not None:
@@ -99,10 +100,10 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
     return frame
 
 
-def _filter(session: Session) -> str:
+def _filter(session: Session) -> Line:
     # A filter is typed here, or comes from a row: from the wire.
     text = session.table.filter_text
-    return text if text.isprintable() else "?"
+    return [("prompt", " filter> "), ("text", text if text.isprintable() else "?")]
 
 
 def _add_tabs(frame: Frame, session: Session, cols: int) -> None:
@@ -167,11 +168,9 @@ def _add_table(frame: Frame, session: Session, cols: int, rows: int) -> None:
 # --- the two lines at the bottom --------------------------------------------------------
 
 #: Shown above the keys while there is no message: command, words.
-_HINTS: Final = (
-    ("next-failure", "next failure"),
-    ("keep", "keep only this value"),
-    ("exclude", "exclude it"),
-)
+_HINTS: Final = {
+    "next-failure": "next failure", "keep": "keep only this value", "exclude": "exclude it",
+}  # fmt: skip
 
 
 def _add_bottom(frame: Frame, session: Session, cols: int, *, filter_row: bool) -> None:
@@ -197,9 +196,9 @@ def _message(session: Session, cols: int, *, filter_row: bool) -> Line:
     if session.message is not None:
         left: Line = [(session.message.style, f" {session.message.text}")]
     elif table.filter_text and not filter_row:
-        left = [("prompt", " filter> "), ("text", _filter(session))]
+        left = _filter(session)
     elif session.view == "tasks" and not session.reading:
-        hints = ((session.keymap.key_of(name), words) for name, words in _HINTS)
+        hints = ((session.keymap.key_of(name), words) for name, words in _HINTS.items())
         left = [("hint", " " + "   ".join(f"{key} {words}" for key, words in hints if key))]
     else:
         left = []
@@ -207,20 +206,16 @@ def _message(session: Session, cols: int, *, filter_row: bool) -> Line:
 
 
 def _footer(session: Session, cols: int) -> Line:
-    # Words that are others here; "" leaves one out.
-    words = {}
-    if session.reading:
-        words["open"] = ""
-    elif session.view in ("types", "workers", "queues", "errors"):
-        words["open"] = "Tasks"
-    if session.detail is not None or session.trail:
-        words["back"] = "Back"
-    if session.model.paused:
-        words["pause"] = "Resume"
-    if session.view != "tasks":
-        words["tree"] = ""
-    if session.control is None:
-        words["actions"] = ""
+    # Words that are others here, and when; "" leaves one out.
+    others = (
+        ("open", "Tasks", session.view in ("types", "workers", "queues", "errors")),
+        ("open", "", session.reading),
+        ("back", "Back", session.detail is not None or session.trail),
+        ("pause", "Resume", session.model.paused),
+        ("tree", "", session.view != "tasks"),
+        ("actions", "", session.control is None),
+    )
+    words = {command: word for command, word, here in others if here}
     contexts = session.layer.contexts if session.layer is not None else session.contexts()
     line: Line = []
     for key, word in session.keymap.footer(contexts, cols, words):
@@ -234,15 +229,27 @@ def _footer(session: Session, cols: int) -> Line:
 #: few seconds.
 _STALE_AFTER: Final = 30.0
 _REASON_CHARS: Final = 200
-#: The name of a zone that does not say which one it is.
-_LOCAL: Final = "local"
-_SPARK_COLS, _SHORT_SPARK_COLS = 30, 12
 #: From this share on, bytes are shown if they are the first to run out.
 _NEARLY_FULL: Final = 0.5
 
-#: How soon a piece is left out where there is no room (0: never), and its text.
-Piece: TypeAlias = tuple[int, Line]
-_Sides: TypeAlias = tuple[list[Piece], list[Piece]]
+# fmt: off
+#: By the number of lines, for each its pieces at both ends, and how soon a piece is left out
+#: where there is no room (0: never).
+_BARS: Final = {
+    1: (
+        ("where:4 status:0 lag:3 losses:5 rate:3",            "failing:1 modes:1 clock:2"),
+    ),
+    2: (
+        ("where:4 status:0 lag:3 losses:5",                   "modes:1 clock:2"),
+        ("rate:0 short-flow:4 short-workers:2 run:3",         "failing:1 p95:5"),
+    ),
+    3: (
+        ("evtop:7 where:4 status:0 lag:3 losses:5",           "modes:1 every:8 clock:2"),
+        ("events:0 flow:3 peak:4",                            "memory:1 self:6"),
+        ("workers:0 active:4 ok:3 failing:1 retry:5",         "p50:6 p95:2 p99:7"),
+    ),
+}
+# fmt: on
 
 
 def is_stale(session: Session) -> bool:
@@ -250,221 +257,172 @@ def is_stale(session: Session) -> bool:
     return session.connection.lost_at is not None and not session.model.replayed
 
 
-class StatusBar:
-    """The lines above the tabs: source, connection, losses, rates, workers."""
+def status_bar(session: Session, cols: int, count: int) -> list[Line]:
+    """Return one, two or three lines of `cols` columns: source, losses, rates, workers."""
+    facts = session.model.header()
+    wide = count == len(_BARS)
+    pieces = {**_stream(session, facts, wide=wide), **_cluster(session, facts, wide=wide)}
+    lines = [_bar(ends, pieces, cols) for ends in _BARS[count]]
+    if is_stale(session):
+        lines[min(1, count - 1)] = _banner(session, cols)
+    return lines
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._facts = session.model.header()
 
-    def lines(self, cols: int, count: int) -> list[Line]:
-        """Return one, two or three lines of `cols` columns."""
-        if count == 1:
-            sides = [self._one_line()]
-        elif count == 2:  # noqa: PLR2004  (lines of the middle form)
-            sides = [self._source(wide=False), self._figures()]
-        else:
-            sides = [self._source(wide=True), self._flow(), self._cluster()]
-        lines = [_fitted(left, right, cols) for left, right in sides]
-        if is_stale(self._session):
-            lines[min(1, count - 1)] = self._banner(cols)
-        return lines
+def _bar(ends: tuple[str, str], pieces: Mapping[str, list[Line]], cols: int) -> Line:
+    """Return the pieces at both ends, without those there is no room for."""
+    fitting: list[tuple[int, int, Line]] = []
+    for end, names in enumerate(ends):
+        for word in names.split():
+            name, _, rank = word.partition(":")
+            fitting += [(int(rank), end, piece) for piece in pieces[name]]
+    while len(fitting) > 1 and sum(columns(piece) + 2 for _, _, piece in fitting) + 3 > cols:
+        fitting.remove(max(reversed(fitting), key=lambda each: each[0]))
+    sides: tuple[Line, Line] = ([], [])
+    for _, end, piece in fitting:
+        sides[end].extend([("text", "  "), *piece] if sides[end] else piece)
+    return spread([("text", " "), *sides[0]], [*sides[1], ("text", " ")], cols)
 
-    def _banner(self, cols: int) -> Line:
-        """Return the state of the lost connection; the age of the data is cut last."""
-        session, connection = self._session, self._session.connection
-        assert connection.lost_at is not None
-        reason = sanitize(connection.reason[:_REASON_CHARS])
-        if connection.status == "ended":
-            left = f"ENDED  {reason}" if reason else "ENDED"
-        else:
-            tries = f"  attempt {connection.attempts}" if connection.attempts else ""
-            left = f"RECONNECTING{tries}: {reason} (Q quits)"
-        age = human_age(max(0.0, session.clock.wall() - connection.lost_at))
-        right = f"data as of {session.model.context().time_of_day(connection.lost_at)}, {age} old"
-        left = clip(left, max(0, cols - width(right) - 4))
-        line = spread([("", f" {left}")], [("", f"{right} ")], cols)
-        return [("banner", plain(line))]
 
-    # --- the first line -----------------------------------------------------------------
+def _banner(session: Session, cols: int) -> Line:
+    """Return the state of the lost connection; the age of the data is cut last."""
+    connection = session.connection
+    assert connection.lost_at is not None
+    reason = sanitize(connection.reason[:_REASON_CHARS])
+    if connection.status == "ended":
+        left = f"ENDED  {reason}" if reason else "ENDED"
+    else:
+        tries = f"  attempt {connection.attempts}" if connection.attempts else ""
+        left = f"RECONNECTING{tries}: {reason} (Q quits)"
+    age = human_age(max(0.0, session.clock.wall() - connection.lost_at))
+    right = f"data as of {session.model.context().time_of_day(connection.lost_at)}, {age} old"
+    left = clip(left, max(0, cols - width(right) - 4))
+    line = spread([("", f" {left}")], [("", f"{right} ")], cols)
+    return [("banner", plain(line))]
 
-    def _source(self, *, wide: bool) -> _Sides:
-        session, facts = self._session, self._facts
-        status = self._status()
-        style = "live" if status in ("LIVE", "REPLAY") else "paused"
-        left: list[Piece] = [(4, [("title", session.where)]), (0, [(style, status)])]
-        if wide:
-            left.insert(0, (7, [("title", "evtop")]))
-        if facts.lag is not None:
-            left.append((3, _labelled("lag", human_duration(facts.lag))))
-        left += self._losses(wide=wide)
-        right: list[Piece] = [(1, [("badge", badge)]) for badge in self._badges()]
-        if wide:
-            right.append((8, [("dim", f"every {session.model.options.refresh:g}s")]))
-        return left, [*right, (2, [("text", self._clock())])]
 
-    def _status(self) -> str:
-        session, tape = self._session, self._session.feed.source
-        if isinstance(tape, RecordingReader):
-            if session.model.paused or tape.paused:
-                return "REPLAY PAUSED"
-            if tape.ended:
-                return "REPLAY ENDED"
-            return "REPLAY" if tape.speed in (1, math.inf) else f"REPLAY {tape.speed:g}x"
-        if session.model.paused:
-            return "PAUSED"
-        latest = session.model.intake.latest
-        silent = latest is not None and session.clock.wall() - latest > _STALE_AFTER
-        return (
-            "STALE"
-            if session.connection.status == "live" and silent
-            else session.connection.status.upper()
-        )
+def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, list[Line]]:
+    """Return the pieces about the source, the connection and evtop itself."""
+    counters, own, recording = facts.counters, session.own_cost, session.feed.recording
+    status = _status(session)
+    losses: list[Line] = []
+    for name, count, always in (
+        ("reconnects", counters.reconnects, wide),
+        ("gaps", counters.gaps, wide),
+        ("dropped", counters.dropped, False),
+        ("malformed", facts.malformed, False),
+        ("missed", facts.missed, False),
+    ):
+        if count or always:
+            losses.append([("warning" if count else "dim", f"{name} {human_count(count)}")])
+    # Modes that must not be forgotten.
+    modes = ["RO" if session.control is None else "RW"]
+    if session.mouse:
+        modes.insert(0, "MOUSE")
+    if recording is not None:
+        modes.insert(0, f"REC {recording.events}" if not recording.error else "REC FAILED")
+    return {
+        "evtop": [[("title", "evtop")]],
+        "where": [[("title", session.where)]],
+        "status": [[("live" if status in ("LIVE", "REPLAY") else "paused", status)]],
+        "lag": [_labelled("lag", human_duration(counters.lag))] if counters.lag is not None else [],
+        "losses": losses,
+        "modes": [[("badge", mode)] for mode in modes],
+        "every": [[("dim", f"every {session.model.options.refresh:g}s")]],
+        "clock": [[("text", _clock(session))]],
+        "self": [[("dim", f"self {own.cpu:.0%} cpu {human_size(own.bytes)}")]] if own else [],
+    }
 
-    def _losses(self, *, wide: bool) -> Iterator[Piece]:
-        facts = self._facts
-        for name, count, always in (
-            ("reconnects", facts.reconnects, wide),
-            ("gaps", facts.gaps, wide),
-            ("dropped", facts.dropped, False),
-            ("malformed", facts.malformed, False),
-            ("missed", facts.missed, False),
-        ):
-            if count or always:
-                yield 5, [("warning" if count else "dim", f"{name} {human_count(count)}")]
 
-    def _badges(self) -> Iterator[str]:
-        """Yield the modes that must not be forgotten."""
-        recording = self._session.feed.recording
-        if recording is not None:
-            yield f"REC {recording.events}" if not recording.error else "REC FAILED"
-        if self._session.mouse:
-            yield "MOUSE"
-        yield "RO" if self._session.control is None else "RW"
+def _status(session: Session) -> str:
+    model, tape = session.model, session.feed.source
+    if isinstance(tape, RecordingReader):
+        if model.paused or tape.paused:
+            return "REPLAY PAUSED"
+        if tape.ended:
+            return "REPLAY ENDED"
+        return "REPLAY" if tape.speed in (1, math.inf) else f"REPLAY {tape.speed:g}x"
+    if model.paused:
+        return "PAUSED"
+    status, latest = session.connection.status, model.intake.latest
+    silent = latest is not None and session.clock.wall() - latest > _STALE_AFTER
+    return "STALE" if status == "live" and silent else status.upper()
 
-    def _clock(self) -> str:
-        """Return the time and its zone: of a replay, the time of the recording."""
-        session, context = self._session, self._session.model.context()
-        now = context.now if session.model.replayed else session.clock.wall()
-        try:
-            moment = datetime.fromtimestamp(now, context.zone)
-            zone = moment.tzname() or ""
-            if zone == _LOCAL:
-                zone = moment.astimezone().tzname() or ""
-        except (OverflowError, ValueError, OSError):
-            zone = ""
-        return f"{RenderContext(now, context.zone).time_of_day(now)} {zone}".rstrip()
 
-    # --- the other lines ----------------------------------------------------------------
+def _clock(session: Session) -> str:
+    """Return the time and its zone: of a replay, the time of the recording."""
+    context = session.model.context()
+    now = context.now if session.model.replayed else session.clock.wall()
+    try:
+        moment = datetime.fromtimestamp(now, context.zone)
+        zone = moment.tzname() or ""
+        if zone == "local":  # which does not say the zone
+            zone = moment.astimezone().tzname() or ""
+    except (OverflowError, ValueError, OSError):
+        zone = ""
+    return f"{RenderContext(now, context.zone).time_of_day(now)} {zone}".rstrip()
 
-    def _flow(self) -> _Sides:
-        facts, own = self._facts, self._session.own_cost
-        left: list[Piece] = [
-            (0, _labelled("events", human_rate(facts.event_rate))),
-            (3, self._spark(_SPARK_COLS)),
-            (4, [("dim", f"5m peak {human_rate(facts.peak)}")]),
-        ]
-        right: list[Piece] = [(1, self._memory())]
-        if own is not None:
-            right.append((6, [("dim", f"self {own.cpu:.0%} cpu {human_size(own.bytes)}")]))
-        return left, right
 
-    def _spark(self, cols: int) -> Line:
-        flow = self._facts.flow
-        per = max(1, len(flow) // cols)
-        levels = [sum(flow[start : start + per]) / per for start in range(0, len(flow), per)]
-        return [("spark", self._session.glyphs.spark(levels))]
+def _cluster(session: Session, facts: Figures, *, wide: bool) -> dict[str, list[Line]]:
+    """Return the pieces about events, tasks and workers."""
+    totals, run = facts.totals, facts.run
+    rate = human_rate(facts.event_rate)
+    workers = _labelled("workers", f"{facts.workers['online']} online")
+    short_workers = _labelled("wk", f"{facts.workers['online']}/{facts.workers.total()}")
+    for name in ("silent", "late", "busy?", "gone"):
+        if count := facts.workers[name]:
+            piece = ("waiting" if name == "silent" else "late", f" {count} {name}")
+            workers.append(piece)
+            if name == "silent":
+                short_workers.append(piece)
+    # Workers without heartbeats do not report their active tasks.
+    active = f"{facts.active}{'+' if facts.workers['silent'] else ''}"
+    style = "failure" if totals.fail_rate else "text"
+    failing: Line = [("dim", "fail "), (style, human_rate(totals.fail_rate))]
+    if wide and totals.failure_share is not None:
+        failing.append((style, f" {totals.failure_share:.1%}"))
+    p50, p95, p99 = (
+        "-" if seconds is None else human_duration(seconds)
+        for seconds in (run.p50, run.p95, run.p99)
+    )
+    return {
+        "events": [_labelled("events", rate)],
+        "rate": [[("text", rate)]],
+        "flow": [_spark(session, facts, 30)],
+        "short-flow": [_spark(session, facts, 12)],
+        "peak": [[("dim", f"5m peak {human_rate(facts.peak)}")]],
+        "memory": [_memory(facts)],
+        "workers": [workers],
+        "short-workers": [short_workers],
+        "active": [_labelled("active", active)],
+        "run": [_labelled("run", active)],
+        "ok": [_labelled("ok", human_rate(totals.ok_rate))],
+        "failing": [failing],
+        "retry": [_labelled("retry", human_rate(totals.retry_rate))],
+        "p50": [[("dim", f"run p50 {p50}")]],
+        "p95": [_labelled("p95", p95)],
+        "p99": [[("dim", f"p99 {p99}")]],
+    }
 
-    def _memory(self) -> Line:
-        """Return how full the memory is, by the bound that is met first."""
-        facts = self._facts
-        by_count = facts.tasks / max(1, facts.max_tasks)
-        if facts.weight_bytes / max(1, facts.max_bytes) > max(by_count, _NEARLY_FULL):
-            room = f"{human_size(facts.weight_bytes)}/{human_size(facts.max_bytes)}"
-            line = _labelled("tasks", f"{facts.tasks} ({room})")
-        else:
-            line = _labelled("tasks", f"{facts.tasks}/{facts.max_tasks}")
-        if facts.evicted:
-            line.append(("dim", f" forgot {human_count(facts.evicted)}"))
-        return line
 
-    def _cluster(self) -> _Sides:
-        facts = self._facts
-        workers = _labelled("workers", f"{facts.workers['online']} online")
-        for name in ("silent", "late", "busy?", "gone"):
-            if count := facts.workers[name]:
-                style = "waiting" if name == "silent" else "late"
-                workers.append((style, f" {count} {name}"))
-        left: list[Piece] = [
-            (0, workers),
-            (4, _labelled("active", self._active())),
-            (3, _labelled("ok", human_rate(facts.ok_rate))),
-            (1, self._failing()),
-            (5, _labelled("retry", human_rate(facts.retry_rate))),
-        ]
-        run = facts.run
-        return left, [
-            (6, [("dim", f"run p50 {_duration(run.p50)}")]),
-            (2, [("text", f"p95 {_duration(run.p95)}")]),
-            (7, [("dim", f"p99 {_duration(run.p99)}")]),
-        ]
+def _spark(session: Session, facts: Figures, cols: int) -> Line:
+    flow = facts.flow
+    per = max(1, len(flow) // cols)
+    levels = [sum(flow[start : start + per]) / per for start in range(0, len(flow), per)]
+    return [("spark", session.glyphs.spark(levels))]
 
-    def _active(self) -> str:
-        # Workers without heartbeats do not report their active tasks.
-        return f"{self._facts.active}{'+' if self._facts.workers['silent'] else ''}"
 
-    def _failing(self) -> Line:
-        facts = self._facts
-        style = "failure" if facts.fail_rate else "text"
-        line: Line = [("dim", "fail "), (style, human_rate(facts.fail_rate))]
-        if facts.failure_share is not None:
-            line.append((style, f" {facts.failure_share:.1%}"))
-        return line
-
-    def _figures(self) -> _Sides:
-        facts = self._facts
-        workers = _labelled("wk", f"{facts.workers['online']}/{facts.workers.total()}")
-        if silent := facts.workers["silent"]:
-            workers.append(("waiting", f" {silent} silent"))
-        left: list[Piece] = [
-            (0, [("text", human_rate(facts.event_rate))]),
-            (4, self._spark(_SHORT_SPARK_COLS)),
-            (2, workers),
-            (3, _labelled("run", self._active())),
-        ]
-        p95 = _labelled("p95", _duration(facts.run.p95))
-        return left, [(1, self._failing()[:2]), (5, p95)]
-
-    def _one_line(self) -> _Sides:
-        left, right = self._source(wide=False)
-        left.append((3, [("text", human_rate(self._facts.event_rate))]))
-        return left, [(1, self._failing()[:2]), *right]
+def _memory(facts: Figures) -> Line:
+    """Return how full the memory is, by the bound that is met first."""
+    tasks = f"{facts.tasks}/{facts.max_tasks}"
+    by_count = facts.tasks / max(1, facts.max_tasks)
+    if facts.weight_bytes / max(1, facts.max_bytes) > max(by_count, _NEARLY_FULL):
+        room = f"{human_size(facts.weight_bytes)}/{human_size(facts.max_bytes)}"
+        tasks = f"{facts.tasks} ({room})"
+    line = _labelled("tasks", tasks)
+    if facts.evicted:
+        line.append(("dim", f" forgot {human_count(facts.evicted)}"))
+    return line
 
 
 def _labelled(name: str, text: str) -> Line:
     return [("dim", f"{name} "), ("text", text)]
-
-
-def _duration(seconds: float | None) -> str:
-    return "-" if seconds is None else human_duration(seconds)
-
-
-def _fitted(left: list[Piece], right: list[Piece], cols: int) -> Line:
-    """Return the pieces at both ends, without those there is no room for."""
-    while sum(columns(line) + 2 for _, line in (*left, *right)) + 3 > cols:
-        if len(left) + len(right) == 1:
-            break
-        rank = max(rank for rank, _ in (*left, *right))
-        for pieces in (right, left):
-            last = [index for index, (of, _) in enumerate(pieces) if of == rank]
-            if last:
-                del pieces[last[-1]]
-                break
-    return spread([("text", " "), *_joined(left)], [*_joined(right), ("text", " ")], cols)
-
-
-def _joined(pieces: list[Piece]) -> Line:
-    line: Line = []
-    for _, piece in pieces:
-        line += [("text", "  "), *piece] if line else piece
-    return line

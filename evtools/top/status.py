@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from evtools.clock import Clock
-from evtools.state import ALIVE, Quantiles, State, Statistics
+from evtools.state import ALIVE, Quantiles, State, Statistics, Totals
 from evtools.top.choices import Window
 from evtools.top.columns import finite
 from evtools.transport import Notice
@@ -70,7 +70,9 @@ class StreamCounters:
 
     events: int = 0
     reconnects: int = 0
+    #: Holes in the stream.
     gaps: int = 0
+    #: Events that there was no room for.
     dropped: int = 0
     #: Messages, or parts of one, that are not events.
     malformed: int = 0
@@ -90,9 +92,15 @@ class StreamCounters:
         self.has_tasks |= "task" in groups
         self.has_sent |= "task-sent" in types
         self.has_workers |= "worker" in groups
-        if GAP in types:
-            for event in events:
-                self._count_gap(event)
+        for event in events if GAP in types else ():
+            reason = event.get("reason")
+            if event.get("type") != GAP or reason == "worker":
+                continue
+            if reason == "buffer":
+                self.dropped += int(finite(event.get("dropped")) or 0)
+            else:
+                self.gaps += 1
+                self.reconnects += reason == "reconnect"
         if events:
             self._measure(events[-1], state)
 
@@ -100,16 +108,6 @@ class StreamCounters:
         """Start to look for the longest delay anew; without events the last one stays."""
         if self._worst is not None:
             self.lag, self._worst = self._worst, None
-
-    def _count_gap(self, event: EventFields) -> None:
-        if event.get("type") != GAP:
-            return
-        reason = event.get("reason")
-        if reason == "buffer":
-            self.dropped += int(finite(event.get("dropped")) or 0)
-        elif reason != "worker":
-            self.gaps += 1
-            self.reconnects += reason == "reconnect"
 
     def _measure(self, event: EventFields, state: State) -> None:
         received = moment(event.get("local_received"))
@@ -122,26 +120,20 @@ class StreamCounters:
         worker: Any = state.workers.get(hostname) if isinstance(hostname, str) else None
         skew = finite(worker.skew) if worker is not None else None
         if sent is not None and skew is not None:
-            lag = max(0.0, received - sent + skew)
-            self._worst = lag if self._worst is None else max(lag, self._worst)
+            self._worst = max(0.0, received - sent + skew, self._worst or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of the cluster.
+    """The figures of the cluster, at one time.
 
-    Rates are per second, durations in seconds, `failure_share` is from 0 to 1.  `flow` is
-    events per second, one figure a second, newest last, and `peak` the greatest;
-    `event_rate` is that of the last few of them.  `gaps` counts holes in the stream,
-    `dropped` events that there was no room for, `malformed` messages that are not events or
-    lack their subject, `missed` tasks without any event (estimated), `evicted` tasks that
-    were forgotten for want of room.  `workers` counts them by status.
+    `flow` is events per second, one figure a second, newest last, and `peak` the greatest;
+    `event_rate` is that of the last few of them.  `malformed` counts messages that are not
+    events or lack their subject, `missed` tasks without any event (estimated), `evicted`
+    tasks that were forgotten for want of room, `workers` workers by their status.
     """
 
-    lag: float | None
-    reconnects: int
-    gaps: int
-    dropped: int
+    counters: StreamCounters
     malformed: int
     missed: int
     event_rate: float
@@ -154,10 +146,7 @@ class Figures:
     evicted: int
     workers: Counter[str]
     active: int
-    ok_rate: float
-    fail_rate: float
-    retry_rate: float
-    failure_share: float | None
+    totals: Totals
     run: Quantiles
 
 
@@ -176,10 +165,7 @@ def figures(
         if status in ALIVE:
             active += int(finite(worker.active) or 0)
     return Figures(
-        lag=counters.lag,
-        reconnects=counters.reconnects,
-        gaps=counters.gaps,
-        dropped=counters.dropped,
+        counters=replace(counters),
         malformed=counters.malformed + state.nameless,
         missed=missed,
         event_rate=sum(flow[-_NOW:]) / _NOW,
@@ -192,9 +178,6 @@ def figures(
         evicted=state.evicted,
         workers=workers,
         active=active,
-        ok_rate=totals.ok_rate,
-        fail_rate=totals.fail_rate,
-        retry_rate=totals.retry_rate,
-        failure_share=totals.failure_share,
+        totals=totals,
         run=totals.run,
     )

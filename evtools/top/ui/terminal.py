@@ -99,7 +99,7 @@ class Display:
         self.set_glyphs(glyphs)
 
     def set_theme(self, theme: str) -> None:
-        """Draw in other colours from now on, unless there are to be none."""
+        """Draw in other colours from now on, unless there are to be none at all."""
         if self._colour:
             self._screen.register_palette(palette(theme))
 
@@ -135,19 +135,16 @@ class Display:
         self.start()
         self.redraw()
 
-    def _take_ctrl_z(self) -> None:
-        """Have ctrl-z as a key.
-
-        Were it the terminal's, it would stop the whole group at once, and the shell would
-        have the terminal before it has been given back.
-        """
-        descriptor = self._descriptor()
-        if descriptor is not None:
-            self._screen.tty_signal_keys(susp="undefined", fileno=descriptor)
-
     def _descriptor(self) -> int | None:
         found: int | None = self._screen._input_fileno()  # noqa: SLF001  (no public name)
         return found
+
+    def _take_ctrl_z(self) -> None:
+        # Were it not a key but the terminal's, it would stop the whole group at once, and the
+        # shell would have the terminal before it has been given back.
+        descriptor = self._descriptor()
+        if descriptor is not None:
+            self._screen.tty_signal_keys(susp="undefined", fileno=descriptor)
 
     def resume(self) -> None:
         """Prepare the terminal again after the process was stopped.
@@ -158,10 +155,10 @@ class Display:
         if not self._screen.started:
             return
         descriptor = self._descriptor()
+        # Shells leave a terminal that waits for Enter.
         if (
             descriptor is not None
             and os.isatty(descriptor)
-            # It waits for Enter, as shells leave it.
             and termios.tcgetattr(descriptor)[_LOCAL_MODES] & termios.ICANON
         ):
             self.stop()
@@ -195,7 +192,6 @@ class Display:
     # --- in -----------------------------------------------------------------------------
 
     def _take(self, keys: list[Any], _raw: list[int]) -> None:
-        """Hand on keys, presses of the mouse and a new size."""
         for key in keys:
             if key == "window resize":
                 self._drawn = None
@@ -226,8 +222,9 @@ _DRAIN_GAP: Final = 0.05
 #: No more pictures than this in any second.
 REDRAWS_MAX: Final = 10
 #: Pictures that may follow each other without a pause, so that a key pressed right after a
-#: refresh is answered at once.
+#: refresh is answered at once; and the least time between the others, in seconds.
 _BURST: Final = 3
+_REDRAW_GAP: Final = 1 / (REDRAWS_MAX - _BURST)
 _PIPE_BYTES: Final = 4096
 
 
@@ -241,13 +238,14 @@ class Loop(ABC):
     def __init__(self, clock: Clock) -> None:
         self.events = urwid.SelectEventLoop()
         self.clock = clock
-        self._bucket = Bucket(clock, REDRAWS_MAX - _BURST, _BURST)
-        #: The alarm to look at events, if it is set.
+        #: The alarm to look at events, if it is set, and when they were last looked at.
         self._draining: Any = None
+        self._drained = clock.monotonic()
         #: The alarm to draw at, and its time (monotonic seconds), if it is set.
         self._drawing: Any = None
         self._draws_at = math.inf
-        self._drained = clock.monotonic()
+        #: When as many pictures may be drawn at once as may ever be.
+        self._rested_at = clock.monotonic()
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
@@ -318,13 +316,14 @@ class Loop(ABC):
 
         An `answer` to a key may be needed next, so everything else leaves room for it.
         """
-        wait = self._bucket.wait(1 if answer else _BURST)
-        at = self.clock.monotonic() + wait
+        now = self.clock.monotonic()
+        spare = _BURST - 1 if answer else 0
+        at = max(now, self._rested_at - spare * _REDRAW_GAP)
         if at < self._draws_at:
             if self._drawing is not None:
                 self.events.remove_alarm(self._drawing)
             self._draws_at = at
-            self._drawing = self.events.alarm(wait, self._draw)
+            self._drawing = self.events.alarm(at - now, self._draw)
 
     def work_on(self) -> None:
         """Take the next slice at once: there is work left; for its own thread."""
@@ -337,11 +336,8 @@ class Loop(ABC):
     def _woken(self) -> None:
         os.read(self._read, _PIPE_BYTES)
         self.woken()
-        self._drain_soon()
-
-    def _drain_soon(self) -> None:
-        """Look at the events soon, but not for every few that come."""
         if self._draining is None:
+            # Soon, but not for every few events that come.
             wait = max(0.0, self._drained + _DRAIN_GAP - self.clock.monotonic())
             self._draining = self.events.alarm(wait, self._drain)
 
@@ -359,32 +355,8 @@ class Loop(ABC):
 
     def _draw(self) -> None:
         self._drawing, self._draws_at = None, math.inf
-        self._bucket.take()
+        self._rested_at = max(self._rested_at, self.clock.monotonic()) + _REDRAW_GAP
         self.draw()
-
-
-class Bucket:
-    """Allow `rate` things a second, and `burst` of them at once."""
-
-    def __init__(self, clock: Clock, rate: float, burst: float) -> None:
-        self._clock = clock
-        self._rate = rate
-        self._burst = self._left = burst
-        self._filled = clock.monotonic()
-
-    def wait(self, count: float = 1) -> float:
-        """Return in how many seconds there may be `count` at once."""
-        self._fill()
-        return max(0.0, (count - self._left) / self._rate)
-
-    def take(self) -> None:
-        self._fill()
-        self._left -= 1
-
-    def _fill(self) -> None:
-        now = self._clock.monotonic()
-        self._left = min(self._burst, self._left + (now - self._filled) * self._rate)
-        self._filled = now
 
 
 # --- signals ----------------------------------------------------------------------------

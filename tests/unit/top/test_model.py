@@ -141,7 +141,7 @@ def test_the_header_counts_what_the_views_count(screen):
             assert header.run.count == sum(row["ok"] + row["failed"] for row in rows)
             assert header.run.max == max(row["run_max"] for row in rows)
             failed = sum(row["failed"] for row in rows)
-            assert header.failure_share == failed / header.run.count
+            assert header.totals.failure_share == failed / header.run.count
 
 
 def test_a_figure_that_fails_keeps_nothing_else_from_being_counted(screen, monkeypatch):

@@ -10,8 +10,8 @@ import pytest
 from evtools.state import Quantiles
 from evtools.top.choices import VIEWS
 from evtools.top.model import Model
-from evtools.top.screen import LEAST, StatusBar
-from evtools.top.status import ConnectionStatus, Figures
+from evtools.top.screen import LEAST, status_bar
+from evtools.top.status import ConnectionStatus, StreamCounters
 from evtools.top.ui.theme import ASCII
 from evtools.top.ui.widgets import columns, plain
 from evtools.transport import Notice
@@ -219,31 +219,22 @@ def test_a_press_on_a_row_goes_there_and_another_one_opens_it(busy):
 # --- the status bar: figures --------------------------------------------------------------
 
 TIMES = Quantiles(count=2, p50=0.084, p95=1.2, p99=4.8, max=9.0)
+TOTALS = SimpleNamespace(ok_rate=1201.0, fail_rate=3.1, retry_rate=0.8, failure_share=0.003)
 
 
 @pytest.fixture
-def facts():
-    return Figures(
-        lag=0.2,
-        reconnects=0,
-        gaps=0,
-        malformed=0,
-        dropped=0,
-        missed=0,
+def facts(terminal):
+    return replace(
+        terminal.session.model.header(),
+        counters=StreamCounters(lag=0.2),
         event_rate=1284.0,
         flow=tuple(float(second) for second in range(300)),
         peak=2310.0,
         tasks=2,
-        max_tasks=100_000,
         weight_bytes=100,
-        max_bytes=1 << 28,
-        evicted=0,
         workers=Counter(online=1),
         active=1,
-        ok_rate=1201.0,
-        fail_rate=3.1,
-        retry_rate=0.8,
-        failure_share=0.003,
+        totals=TOTALS,
         run=TIMES,
     )
 
@@ -256,7 +247,7 @@ def bar(facts, cols, count, *, own=True, glyphs=None):
     session.model.header = lambda: facts
     session.glyphs = glyphs or session.glyphs
     session.own_cost = SimpleNamespace(cpu=0.03, bytes=84 << 20) if own else None
-    lines = StatusBar(session).lines(cols, count)
+    lines = status_bar(session, cols, count)
     assert len(lines) == count
     assert all(columns(line) == cols for line in lines)
     return [plain(line).rstrip() for line in lines]
@@ -296,7 +287,7 @@ def test_whole_pieces_are_left_out_where_there_is_no_room(facts, cols, count):
 
 
 def test_losses_are_shown_if_there_are_some(facts):
-    lossy = replace(facts, reconnects=2, gaps=3, dropped=40, missed=7)
+    lossy = replace(facts, counters=StreamCounters(reconnects=2, gaps=3, dropped=40), missed=7)
     assert "reconnects 2  gaps 3  dropped 40  missed 7" in bar(lossy, 160, 3)[0]
     assert "gaps" not in bar(facts, 80, 2)[0]
     assert "gaps 3" in bar(lossy, 120, 2)[0]
@@ -316,7 +307,8 @@ def test_late_gone_and_silent_workers_are_counted(facts):
 
 
 def test_unknown_figures_are_not_made_up(facts):
-    lines = bar(replace(facts, lag=None, failure_share=None), 120, 3, own=False)
+    totals = SimpleNamespace(ok_rate=0.0, fail_rate=0.0, retry_rate=0.0, failure_share=None)
+    lines = bar(replace(facts, counters=StreamCounters(), totals=totals), 120, 3, own=False)
     assert "lag" not in lines[0]
     assert "self" not in lines[1]
     assert "%" not in lines[2]

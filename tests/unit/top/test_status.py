@@ -76,9 +76,10 @@ def test_the_figures_are_those_of_the_cluster():
     assert told.active == 4
     assert (told.tasks, told.max_tasks, told.evicted) == (3, 50, 0)
     assert 0 < told.weight_bytes < told.max_bytes
-    assert told.failure_share == 1 / 3
+    assert told.totals.failure_share == 1 / 3
     assert told.run.count == 3
-    assert told.ok_rate > told.fail_rate > told.retry_rate == 0
+    rates = told.totals
+    assert rates.ok_rate > rates.fail_rate > rates.retry_rate == 0
 
 
 def test_the_rate_is_that_of_the_last_seconds():

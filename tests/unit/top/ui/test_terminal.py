@@ -17,7 +17,6 @@ from evtools.clock import SystemClock
 from evtools.top.ui.terminal import (
     COPY_BYTES_MAX,
     REDRAWS_MAX,
-    Bucket,
     Display,
     Loop,
     Signals,
@@ -359,7 +358,8 @@ def test_work_that_is_left_does_not_wait_as_events_do(make):
     loop = make(end_after="nothing")
 
     def go_on():
-        loop._drain_soon()
+        loop.wake()
+        loop._woken()
         loop.work_on()
         loop.events.alarm(0.001, lambda: loop.log.append("later"))
 
@@ -379,7 +379,7 @@ def test_work_that_is_left_does_not_wait_as_events_do(make):
 
 def test_an_answer_to_a_key_comes_before_everything_else(make):
     loop = make(FakeClock())
-    loop._bucket.take()
+    loop._draw()
     loop.draw_soon()
     late = loop._draws_at
     loop.draw_soon(answer=True)
@@ -420,29 +420,26 @@ def test_work_is_done_later_and_drawn_or_called_off(make):
     assert loop.log.count("draw") >= 1
 
 
-def test_no_more_pictures_than_allowed_in_any_second():
+def test_no_more_pictures_than_allowed_in_any_second(make):
     clock = FakeClock(0.0)
-    bucket = Bucket(clock, REDRAWS_MAX - 2, 2)
+    loop = make(clock, end_after="nothing")
     drawn = []
     while clock.now < 10:
-        clock.now += bucket.wait() + 1e-9
-        bucket.take()
+        loop.draw_soon(answer=True)
+        clock.now = loop._draws_at + 1e-9
+        loop._draw()
         drawn.append(clock.now)
+    assert len(drawn) > 70
     for start in drawn:
         assert sum(start <= moment < start + 1 for moment in drawn) <= REDRAWS_MAX
-    assert len(drawn) > 70
-
-
-def test_the_picture_after_a_pause_is_not_kept_waiting():
-    clock = FakeClock(0.0)
-    bucket = Bucket(clock, 8, 2)
-    waits = []
-    for _ in range(3):
-        waits.append(bucket.wait())
-        bucket.take()
-    assert waits == [0, 0, pytest.approx(0.125)]
+    # After a pause the first ones are not kept waiting.
     clock.now += 100
-    assert bucket.wait() == 0
+    waits = []
+    for _ in range(4):
+        loop.draw_soon(answer=True)
+        waits.append(loop._draws_at - clock.now)
+        loop._draw()
+    assert waits == [0, 0, 0, pytest.approx(1 / 7)]
 
 
 # --- signals ----------------------------------------------------------------------------
