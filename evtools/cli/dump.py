@@ -181,6 +181,7 @@ def build_options(ctx: click.Context) -> "DumpOptions":
         zone=UTC if timestamps in ("utc", "iso") else types.LocalZone(),
         colour=wants_colour(values["color"], sys.stdout),
         colour_stderr=wants_colour(values["color"], sys.stderr),
+        multiline=sys.stdout.isatty(),
         verbosity=values["verbose"],
     )
 

@@ -15,8 +15,7 @@ from msgspec import UNSET
 
 from evtools.clock import Clock, SystemClock
 from evtools.dump.options import DumpOptions
-from evtools.dump.output import Outputs, make_formatter
-from evtools.dump.report import Counts, Progress, Report
+from evtools.dump.output import FORMATS, Counts, Outputs, Progress, Report
 from evtools.errors import BrokerUnavailable, UsageError
 from evtools.filters import Filter, all_of, compile_filter, exclude
 from evtools.signals import EndingSignals
@@ -45,16 +44,12 @@ def run(options: DumpOptions, settings: ConnectionSettings) -> int:
     gc.set_threshold(*_COLLECT_AFTER)
     clock = SystemClock()
     report = Report(
-        sys.stderr,
-        tool="evdump",
-        quiet=options.quiet,
-        stats=options.stats,
-        redacts=bool(options.redact),
+        sys.stderr, quiet=options.quiet, stats=options.stats, redacts=bool(options.redact)
     )
     with ExitStack() as stack:
         # What may be wrong first, what overwrites a file last.
         filters = Filters(options, clock)
-        formatter = make_formatter(options)
+        formatter = FORMATS[options.output](options) if options.print else None
         _check_overwriting(options, clock)
         source = open_source(options, settings, report, stack)
         outputs = Outputs(options, formatter, clock, stack)
@@ -199,9 +194,9 @@ class Dump:
         return status
 
     def _conclude(self) -> None:
-        """Report the result, once all that was taken is written."""
+        # Once all that was taken is written.
         self._outputs.flush()
-        self._report_defects()
+        self._report.defects(self._source.statistics().defects)
         if isinstance(self._source, RecordingReader) and not self._counts.matched:
             self._report.say(self._source.extent())
         for note in self._filters.notes(self._counts):
@@ -218,14 +213,13 @@ class Dump:
             self._handle_signals(signals)
             if self._last_event >= self._defects_due:
                 self._defects_due = self._last_event + TICK
-                self._report_defects()
+                self._report.defects(self._source.statistics().defects)
             if self._hint is not None and (words := self._hint.words()):
                 self._report.say(words)
             if self._report.progress is not None and isinstance(self._source, RecordingReader):
                 self._report.progress.show(*self._source.progress())
-            ended = self._overdue()
-            if ended is not None and not signals.ending:
-                status = ended
+            if self._is_overdue() and not signals.ending:
+                status = EXIT_OK if self._options.count is None else EXIT_TIMED_OUT
                 self._source.stop()
         return status
 
@@ -276,14 +270,10 @@ class Dump:
             if counts.matched == count:
                 return
 
-    def _overdue(self) -> int | None:
-        """Return the exit status if a deadline has passed."""
+    def _is_overdue(self) -> bool:
         options, now = self._options, self._clock.monotonic()
         total = options.timeout is not None and now - self._started >= options.timeout
-        idle = options.idle is not None and now - self._last_event >= options.idle
-        if not (total or idle):
-            return None
-        return EXIT_OK if options.count is None else EXIT_TIMED_OUT
+        return total or (options.idle is not None and now - self._last_event >= options.idle)
 
     def _handle_signals(self, signals: Signals) -> None:
         if signals.counters_wanted:
@@ -298,9 +288,6 @@ class Dump:
             self._counts.add_gap(hole)
             self._outputs.write([hole])
             self._report.say(f"stopped for {end - start:.1f}s; events may be missing")
-
-    def _report_defects(self) -> None:
-        self._report.defects(self._source.statistics().defects)
 
     def _summarise(self) -> None:
         seconds = self._clock.monotonic() - self._started

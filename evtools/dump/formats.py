@@ -4,45 +4,16 @@ import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
 from functools import cache
 from typing import Any, Final, TypeAlias
 
-from evtools.dump.options import Timestamps
-from evtools.text import (
-    BoundedPattern,
-    clip,
-    csv_cell,
-    human_duration,
-    sanitize,
-    sanitize_lines,
-    width,
-)
+from evtools.dump.options import DumpOptions, Timestamps
+from evtools.text import clip, csv_cell, human_duration, sanitize, sanitize_lines, width
 from evtools.wire import EnvelopeWriter, Event, encode_line, envelope, iso_utc
 
 UNKNOWN: Final = "-"
 #: A mark that the sender's "..." cannot be mistaken for.
 CUT: Final = "\N{HORIZONTAL ELLIPSIS}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FormatOptions:
-    """How events shall look; each format uses what it knows.
-
-    `zone` is None for the zone of this machine.  `multiline` allows `text` to put a
-    traceback on lines of its own.  `highlight` marks what it matches, where there is colour.
-    """
-
-    colour: bool = False
-    verbosity: int = 0
-    quiet: bool = False
-    timestamps: Timestamps = "local"
-    zone: tzinfo | None = None
-    full: bool = False
-    multiline: bool = False
-    highlight: BoundedPattern | None = None
-    template: str = ""
 
 
 class Formatter:
@@ -51,12 +22,16 @@ class Formatter:
     #: What stands before the first event.
     header = b""
 
-    def __init__(self, options: FormatOptions) -> None:
+    def __init__(self, options: DumpOptions) -> None:
         self.options = options
 
     def format(self, event: Event) -> bytes:
         """Return the event with its newline; never raise."""
         raise NotImplementedError
+
+    def style(self, style: str) -> "Style":
+        """Return the escape sequences of a style, none where there is no colour."""
+        return ansi_style(style) if self.options.colour else PLAIN
 
     def format_all(self, events: Iterable[Event]) -> bytes:
         """Return the events, each with its newline; never raise."""
@@ -66,12 +41,12 @@ class Formatter:
 class JsonFormatter(Formatter):
     """JSON Lines: every event in its envelope, as recordings have it."""
 
-    def __init__(self, options: FormatOptions) -> None:
+    def __init__(self, options: DumpOptions) -> None:
         super().__init__(options)
         self._writer = EnvelopeWriter()
 
     def format(self, event: Event) -> bytes:
-        return self._writer.lines([event])
+        return self.format_all([event])
 
     def format_all(self, events: Iterable[Event]) -> bytes:
         return self._writer.lines(events)
@@ -114,11 +89,11 @@ class LogfmtFormatter(Formatter):
 
 def _logfmt_value(value: Any) -> str:
     text = as_text(value)
-    if not isinstance(value, str):
-        return encode_line(text).decode() if isinstance(value, list | dict) else text
-    if _BARE.fullmatch(value) and value.isprintable() and not _AMBIGUOUS.fullmatch(value):
-        return value
-    return encode_line(value).decode()
+    if isinstance(value, str):
+        bare = _BARE.fullmatch(text) and text.isprintable() and not _AMBIGUOUS.fullmatch(text)
+    else:
+        bare = not isinstance(value, list | dict)
+    return text if bare else encode_line(text).decode()
 
 
 # --- csv --------------------------------------------------------------------------
@@ -174,16 +149,16 @@ class PrettyFormatter(Formatter):
     A field that was joined from an earlier event says so.  Tracebacks keep their lines.
     """
 
-    def __init__(self, options: FormatOptions) -> None:
+    def __init__(self, options: DumpOptions) -> None:
         super().__init__(options)
-        self._timestamps = TimestampFormatter(options.timestamps, options.zone)
+        self._timestamps = TimestampFormatter(options.timestamps)
         self._cols = None if options.full else _VALUE_COLS
 
     def format(self, event: Event) -> bytes:
         return "".join([f"{line}\n" for line in self._lines(event)]).encode() + b"\n"
 
     def _lines(self, event: Event) -> Iterator[str]:
-        before, after = self._style("bold")
+        before, after = self.style("bold")
         title = f"{before}{clipped(event.type, self._cols)}{after}"
         yield f"{title}  {self._timestamps.format(event)}".rstrip()
         if event.is_gap:
@@ -202,7 +177,7 @@ class PrettyFormatter(Formatter):
 
     def _field(self, name: str, value: Any, note: str, *, cols: int) -> Iterator[str]:
         label = clipped(name, self._cols)
-        before, after = self._style("dim")
+        before, after = self.style("dim")
         start = f"  {before}{label}{' ' * (cols - width(label))}{after}"
         if name == "traceback" and isinstance(value, str) and "\n" in value:
             yield start
@@ -210,9 +185,6 @@ class PrettyFormatter(Formatter):
                 yield f"      {line}".rstrip()
         else:
             yield f"{start}  {clipped(as_text(value), self._cols)}{note}".rstrip()
-
-    def _style(self, style: str) -> "Style":
-        return ansi_style(style) if self.options.colour else PLAIN
 
 
 # --- values and sentences ---------------------------------------------------------
@@ -322,15 +294,13 @@ def moment_of(event: Event) -> float | None:
 class TimestampFormatter:
     """The time of an event in one of the styles of `--ts`.
 
-    The differences (`delta`, `start`) are to the event before and to the first one.  `zone`
-    is for `local`; None is the zone of this machine.
+    The differences (`delta`, `start`) are to the event before and to the first one.
     """
 
-    def __init__(self, style: Timestamps, zone: tzinfo | None = None) -> None:
+    def __init__(self, style: Timestamps) -> None:
         #: Columns of a usual time.
         self.cols = _TIMESTAMP_COLS[style]
         self._style = style
-        self._zone = UTC if style == "utc" else zone
         self._second: int | None = None
         self._clock = ""
         self._before: float | None = None
@@ -361,14 +331,9 @@ class TimestampFormatter:
             return f"{moment - before:+.3f}"
         second, millis = divmod(round(moment * _MILLIS), _MILLIS)
         if second != self._second:
-            self._second, self._clock = second, _time_of_day(second, self._zone)
+            broken_down = time.gmtime(second) if style == "utc" else time.localtime(second)
+            self._second, self._clock = second, time.strftime("%H:%M:%S", broken_down)
         return f"{self._clock}.{millis:03d}{'Z' if style == 'utc' else ''}"
-
-
-def _time_of_day(second: int, zone: tzinfo | None) -> str:
-    if zone is None:
-        return time.strftime("%H:%M:%S", time.localtime(second))
-    return datetime.fromtimestamp(second, zone).strftime("%H:%M:%S")
 
 
 # --- colours ----------------------------------------------------------------------

@@ -62,6 +62,8 @@ class DumpOptions:
     highlight: str = ""
     colour: bool = False
     colour_stderr: bool = False
+    #: A traceback may stand on lines of its own.
+    multiline: bool = False
     verbosity: int = 0
     quiet: bool = False
     stats: Literal["text", "json"] = "text"

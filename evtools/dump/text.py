@@ -1,13 +1,14 @@
-"""Text for people: one event per line, what matters first."""
+"""One event a line for people: `text`, what matters first, and templates of the user's."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import UNSET
 
 from evtools.dump.formats import (
     PLAIN,
-    FormatOptions,
+    UNKNOWN,
     Formatter,
     Style,
     TimestampFormatter,
@@ -15,11 +16,14 @@ from evtools.dump.formats import (
     as_text,
     clipped,
     gap_sentence,
+    number_of,
     real_exception,
     runtime_of,
 )
-from evtools.text import BoundedPattern, human_duration, sanitize_lines, width
-from evtools.wire import GAP, Event, group_from
+from evtools.dump.options import DumpOptions
+from evtools.errors import UsageError
+from evtools.text import BoundedPattern, clip, human_duration, sanitize, sanitize_lines, width
+from evtools.wire import GAP, Event, encode_line, group_from
 
 
 class _Kind(NamedTuple):
@@ -87,22 +91,28 @@ _Piece: TypeAlias = tuple[str, Style]
 class TextFormatter(Formatter):
     """Write time, word, worker, task, and what happened to it.
 
-    The column of worker names grows with the longest one seen, up to a limit.
+    The column of worker names grows with the longest one seen, up to a limit.  With `-vv`
+    a traceback is in the line, or below it where `multiline` is set.  Raise UsageError for
+    an expression to highlight that cannot be parsed.
     """
 
-    def __init__(self, options: FormatOptions) -> None:
+    def __init__(self, options: DumpOptions) -> None:
         super().__init__(options)
-        self._timestamps = TimestampFormatter(options.timestamps, options.zone)
+        self._timestamps = TimestampFormatter(options.timestamps)
         self._verbosity = min(max(options.verbosity, 0), _VERY_VERBOSE)
         self._cols = None if options.full else _VALUE_COLS[self._verbosity]
-        self._highlight = options.highlight if options.colour else None
+        try:
+            highlight = BoundedPattern(options.highlight) if options.highlight else None
+        except ValueError as error:
+            problem = f"--highlight {options.highlight}: {error}"
+            raise UsageError(problem, "give a regular expression") from None
+        self._highlight = highlight if options.colour else None
         self._host_cols = 0
         very_verbose = self._verbosity == _VERY_VERBOSE and not options.quiet
         self._traceback_in_line = very_verbose and not options.multiline
         self._traceback_below = very_verbose and options.multiline
 
     def format(self, event: Event) -> bytes:
-        """Return one line; with `-vv` and `multiline` a traceback below it."""
         pieces = list(self._quiet_line(event) if self.options.quiet else self._line(event))
         if self._highlight is not None:
             pieces = list(_highlighted(pieces, self._highlight))
@@ -127,7 +137,7 @@ class TextFormatter(Formatter):
     def _line(self, event: Event) -> Iterator[_Piece]:
         timestamp = self._timestamps.format(event)
         if self._timestamps.cols:
-            yield timestamp.rjust(self._timestamps.cols) + " ", self._style("dim")
+            yield timestamp.rjust(self._timestamps.cols) + " ", self.style("dim")
         kind = _KINDS.get(event.type)
         word = kind.word if kind else self._clipped(event.type, _TYPE_COLS_MAX)
         yield word.ljust(_WORD_COLS) + " ", self._style_of(event.type)
@@ -141,7 +151,7 @@ class TextFormatter(Formatter):
         details = "" if kind is None else self._details(event, kind)
         if details:
             is_beat = event.type == "worker-heartbeat"
-            yield f"  {details}", self._style("dim") if is_beat else PLAIN
+            yield f"  {details}", self.style("dim") if is_beat else PLAIN
         if self._verbosity or kind is None:
             placed = _TASK_PLACED if is_task else _PLACED
             if kind is not None:
@@ -158,7 +168,7 @@ class TextFormatter(Formatter):
     def _task(self, event: Event) -> Iterator[_Piece]:
         name, uuid = event.get("name"), event.get("uuid")
         shown = "?" if name is None else self._clipped(as_text(name), _NAME_COLS_MAX)
-        yield "  " + shown, self._style("bold")
+        yield "  " + shown, self.style("bold")
         if uuid is not None:
             text = as_text(uuid)
             if self._cols is not None and len(text) == _UUID_COLS and text[_UUID_COLS_SHORT] == "-":
@@ -169,7 +179,7 @@ class TextFormatter(Formatter):
                 yield " " + self._value(arguments), PLAIN
         seconds = runtime_of(event)
         if seconds is not None:
-            yield " " + human_duration(seconds), self._style("cyan")
+            yield " " + human_duration(seconds), self.style("cyan")
 
     def _details(self, event: Event, kind: _Kind) -> str:
         """Return what happened; what is null says nothing."""
@@ -201,7 +211,7 @@ class TextFormatter(Formatter):
             shown.append(("traceback", event.get("traceback")))
         for name, value in shown:
             if value is not None:
-                yield f"  {self._clipped(name, _TYPE_COLS_MAX)}=", self._style("dim")
+                yield f"  {self._clipped(name, _TYPE_COLS_MAX)}=", self.style("dim")
                 yield self._value(value), PLAIN
 
     def _value(self, value: Any) -> str:
@@ -213,10 +223,7 @@ class TextFormatter(Formatter):
         return clipped(text, None if self._cols is None else cols)
 
     def _style_of(self, kind: str) -> Style:
-        return self._style(_KINDS[kind].style) if kind in _KINDS else PLAIN
-
-    def _style(self, style: str) -> Style:
-        return ansi_style(style) if self.options.colour else PLAIN
+        return self.style(_KINDS[kind].style) if kind in _KINDS else PLAIN
 
 
 def _highlighted(pieces: list[_Piece], pattern: BoundedPattern) -> Iterator[_Piece]:
@@ -237,3 +244,125 @@ def _highlighted(pieces: list[_Piece], pattern: BoundedPattern) -> Iterator[_Pie
                 position = stop
         yield line[position:end], style
         position = end
+
+
+# --- templates ----------------------------------------------------------------------
+
+_PART: Final = re.compile(
+    r"(?P<brace>\{\{|\}\})|\{(?P<field>[^{}]*)\}|(?P<escape>\\[nt\\])"
+    r"|(?P<stray>[{}])"
+)
+_FIELD: Final = re.compile(
+    r"(?P<name>[A-Za-z_][A-Za-z0-9_-]*)(?P<json>!j)?(?::(?P<spec>.*))?", re.DOTALL
+)
+_SPEC: Final = re.compile(
+    r"(?:(?P<fill>[^{}])?(?P<align>[<>^]))?(?P<width>\d{1,4})?"
+    r"(?:\.(?P<precision>\d{1,3}))?(?P<kind>[sdf])?"
+)
+_ESCAPES: Final = {"\\n": "\n", "\\t": "\t", "\\\\": "\\"}
+
+_GRAMMAR: Final = (
+    "a field is {name}, {name:8} cut at 8 columns, {name:<30} filled up to 30,\n"
+    "{runtime:.3f} with 3 decimals or {args!j} as JSON; write {{ for a brace"
+)
+
+_Part: TypeAlias = Callable[[Event], str]
+
+
+class TemplateError(UsageError):
+    """A template cannot be parsed: `text`, with the mistake at column `position` (from 0)."""
+
+    def __init__(self, message: str, *, text: str, position: int) -> None:
+        super().__init__(f"bad template at column {position + 1}: {message}", _GRAMMAR)
+        self.text = text
+        self.position = position
+
+
+class TemplateFormatter(Formatter):
+    r"""Fill the event's own and joined fields into a template.
+
+    `ts` is the time as `--ts` has it, `runtime` is worked out for failures
+    too, `exception` is the real one.  What is unknown or null is `-`.  A
+    template reads fields and nothing else: no attributes, no code.  Values
+    are escaped and add no lines; `\n` and `\t` in the template itself are
+    taken literally.  A gap is a sentence, whatever the template.
+    """
+
+    def __init__(self, options: DumpOptions) -> None:
+        super().__init__(options)
+        self._timestamps = TimestampFormatter(options.timestamps)
+        self._parts = list(self._parse(options.template))
+
+    def format(self, event: Event) -> bytes:
+        if event.is_gap:
+            timestamp = self._timestamps.format(event)
+            line = f"{timestamp} {GAP} {sanitize(gap_sentence(event))}".lstrip()
+        else:
+            line = "".join([part(event) for part in self._parts])
+        return line.encode() + b"\n"
+
+    def _parse(self, text: str) -> Iterator[_Part]:
+        end = 0
+        for match in _PART.finditer(text):
+            yield _literal(text[end : match.start()])
+            end = match.end()
+            if match["stray"]:
+                problem = f'"{match["stray"]}" without its other half'
+                raise TemplateError(problem, text=text, position=match.start())
+            if match["brace"]:
+                yield _literal(match["brace"][0])
+            elif match["escape"]:
+                yield _literal(_ESCAPES[match["escape"]])
+            else:
+                yield self._field(match["field"], text, match.start() + 1)
+        yield _literal(text[end:])
+
+    def _field(self, inside: str, text: str, position: int) -> _Part:
+        field = _FIELD.fullmatch(inside)
+        if field is None:
+            problem = f'"{sanitize(inside)}" is no field' if inside else "empty field"
+            raise TemplateError(problem, text=text, position=position)
+        spec = _SPEC.fullmatch(field["spec"] or "")
+        if spec is None:
+            problem = f'"{sanitize(field["spec"])}" is no format'
+            raise TemplateError(problem, text=text, position=position + field.start(3))
+        name = field["name"]
+        special: dict[str, Callable[[Event], Any]] = {
+            "ts": self._timestamps.format,
+            "runtime": lambda event: event.get("runtime", runtime_of(event)),
+            "exception": real_exception,
+        }
+        read: Callable[[Event], Any] = special.get(name, lambda event: event.get(name))
+        if field["json"]:
+            return lambda event: _fitted(encode_line(read(event)).decode(), spec)
+        return lambda event: _fitted(_amount(read(event), spec), spec)
+
+
+def _literal(text: str) -> _Part:
+    return lambda _: text
+
+
+def _amount(value: Any, spec: re.Match[str]) -> str:
+    if value is None:
+        return UNKNOWN
+    amount = number_of(value)
+    if amount is not None and spec["kind"] in ("d", "f"):
+        places = 0 if spec["kind"] == "d" else int(spec["precision"] or 6)
+        return f"{amount:.{places}f}"
+    text = sanitize(as_text(value))
+    if spec["precision"] and spec["kind"] != "f":
+        return clip(text, int(spec["precision"]), "")
+    return text
+
+
+def _fitted(text: str, spec: re.Match[str]) -> str:
+    """Cut at the width when there is no alignment, fill up to it when there is."""
+    if not spec["width"]:
+        return text
+    cols = int(spec["width"])
+    if not spec["align"]:
+        return clip(text, cols, "")
+    fill = spec["fill"] or " "
+    missing = max(0, cols - width(text))
+    left = {"<": 0, ">": missing, "^": missing // 2}[spec["align"]]
+    return fill * left + text + fill * (missing - left)

@@ -25,8 +25,8 @@ from evtools.cli.tools import TOOLS
 from evtools.cli.top import evtop as evtop_command
 from evtools.clock import SystemClock
 from evtools.dump import app as dump
-from evtools.dump.formats import CSV_COLUMNS, FormatOptions
-from evtools.dump.options import OUTPUTS, TIMESTAMPS
+from evtools.dump.formats import CSV_COLUMNS
+from evtools.dump.options import OUTPUTS, TIMESTAMPS, DumpOptions
 from evtools.dump.output import FORMATS
 from evtools.top import check, choices
 from evtools.top.control import ACTIONS
@@ -208,7 +208,7 @@ def test_every_reason_of_a_gap_is_described():
 def test_the_templates_shown_can_be_read():
     pieces = heads(section("Templates"), r"\{[a-z]\S*\}")
     assert len(pieces) > 5
-    options_ = FormatOptions(template=" ".join(pieces))
+    options_ = DumpOptions(template=" ".join(pieces))
     line = FORMATS["template"](options_).format(event_of({"type": "task-odd"}))
     assert line.endswith(b"\n")
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evtools.dump.formats import CSV_COLUMNS, FormatOptions
-from evtools.dump.output import FORMATS
-from evtools.dump.report import Counts, Report
+from evtools.dump.formats import CSV_COLUMNS
+from evtools.dump.options import DumpOptions
+from evtools.dump.output import FORMATS, Counts, Report
 from evtools.filters import all_of, compile_filter, exclude
-from evtools.text import BoundedPattern
 from evtools.transport import Statistics
 from evtools.wire import (
     Codec,
@@ -54,7 +53,7 @@ _TEMPLATE = "{ts} {type:<20} {name:10} {uuid:8}|{args!j}|{runtime:.3f}|{hostname
 
 
 def _formatter(name: str, **options: object) -> Formatter:
-    return FORMATS[name](FormatOptions(timestamps="utc", **options))
+    return FORMATS[name](DumpOptions(timestamps="utc", **options))
 
 
 class Fuzz:
@@ -83,7 +82,7 @@ class Fuzz:
             "text -q": _formatter("text", quiet=True),
             "text -vv": _formatter("text", verbosity=2, colour=True),
             "text --full": _formatter("text", full=True, verbosity=1),
-            "text marked": _formatter("text", colour=True, highlight=BoundedPattern("a|$")),
+            "text marked": _formatter("text", colour=True, highlight="a|$"),
             "text below": _formatter("text", verbosity=2, multiline=True),
             "pretty": _formatter("pretty", colour=True),
             "pretty --full": _formatter("pretty", full=True),
@@ -157,7 +156,7 @@ class Fuzz:
         assert sum(each.count for each in defects) == self.injected
         statistics = Statistics(missed=self._missed.total, defects=defects)
         for stats in ("text", "json"):
-            report = Report(stream, tool="evdump", stats=stats)
+            report = Report(stream, stats=stats)
             for _ in range(2):
                 report.defects(defects)
             counts = Counts(captured=self.events, missed=self._missed.total)

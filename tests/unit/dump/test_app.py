@@ -3,6 +3,7 @@
 import gc
 import io
 import json
+import os
 import signal
 import sys
 from contextlib import ExitStack
@@ -11,8 +12,7 @@ import pytest
 
 from evtools.dump.app import TICK, Dump, Filters, Signals, open_source, run
 from evtools.dump.options import DumpOptions
-from evtools.dump.output import Outputs, make_formatter
-from evtools.dump.report import Report
+from evtools.dump.output import FORMATS, Outputs, Report
 from evtools.errors import AccessRefused, BrokerUnavailable, FilterError, OutputError, UsageError
 from evtools.transport import ConnectionSettings, Statistics
 from evtools.transport.source import DOCTOR
@@ -63,7 +63,7 @@ class Run:
         self.signals = Signals(self.source.stop, self.clock, reopen_on_hangup=True)
 
     def __call__(self):
-        report = Report(self.stderr, tool="evdump", stats="json")
+        report = Report(self.stderr, stats="json")
         with ExitStack() as stack:
             filters = Filters(self.options, self.clock)
             outputs = Outputs(self.options, None, self.clock, stack)
@@ -117,18 +117,19 @@ def test_that_nothing_comes_is_told_once_and_of_a_broker_only(scripted, read):
     assert run.stderr.getvalue().count(DOCTOR) == (0 if read else 1)
 
 
-def test_only_what_matches_is_written(scripted):
-    run = scripted([A, B, BEAT], filters=("type:task-*",), excludes=("type:*-b",))
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"filters": ("type:task-*",), "excludes": ("type:*-b",)},
+        {"excludes": ("type:*-b",), "heartbeats": False},
+    ],
+)
+def test_only_what_matches_is_written(scripted, options):
+    run = scripted([A, B, BEAT], **options)
     assert run() == 0
     assert run.types == ["task-a"]
     assert run.summaries[0]["captured"] == 3
     assert run.summaries[0]["matched"] == 1
-
-
-def test_heartbeats_can_be_left_out(scripted):
-    run = scripted([A, BEAT], heartbeats=False)
-    assert run() == 0
-    assert run.types == ["task-a"]
 
 
 def test_what_was_joined_can_be_asked_for(scripted):
@@ -244,26 +245,21 @@ def test_a_new_file_is_begun_when_asked(scripted):
     assert "task-a" in run.file.with_name("moved").read_text()
 
 
-def test_a_stop_is_a_hole(scripted):
+@pytest.mark.parametrize("later", [[[B]], []])
+def test_a_stop_is_a_hole_even_just_before_the_end(scripted, later):
     run = scripted()
-    run.source.script = [[A], lambda: run.signals.stopped.append((5.0, 9.0)), [B]]
+
+    def stop():
+        run.signals.stopped.append((5.0, 9.0))
+        if not later:
+            run.source.stop()
+
+    run.source.script = [[A], stop, *later]
     assert run() == 0
-    assert run.types == ["task-a", "evdump-gap", "task-b"]
+    assert run.types == ["task-a", "evdump-gap", "task-b"][: 2 + len(later)]
     assert run.written[1]["reason"] == "stopped"
     assert run.written[1]["duration"] == 4.0
     assert "stopped for 4.0s" in run.stderr.getvalue()
-
-
-def test_a_stop_just_before_the_end_is_told_too(scripted):
-    run = scripted()
-
-    def stop_and_end():
-        run.signals.stopped.append((5.0, 9.0))
-        run.source.stop()
-
-    run.source.script = [[A], stop_and_end]
-    assert run() == 0
-    assert run.types == ["task-a", "evdump-gap"]
 
 
 def test_ill_formed_input_is_told(scripted):
@@ -392,13 +388,13 @@ class Terminal(io.StringIO):
 def test_a_bar_is_for_terminals_that_do_not_scroll(
     tape, tmp_path, monkeypatch, stderr, stdout, prints, shown
 ):
-    monkeypatch.setattr("evtools.dump.report._SOON", 0.0)
+    monkeypatch.setattr("evtools.dump.output._SOON", 0.0)
     screen = stderr()
     with monkeypatch.context() as patch, ExitStack() as stack:
         patch.setattr(sys, "stderr", screen)
         patch.setattr(sys, "stdout", stdout())
         options = DumpOptions(read=(str(tape),), print=prints, write=str(tmp_path / "out"))
-        report = Report(screen, tool="evdump", quiet=True)
+        report = Report(screen, quiet=True)
         source = open_source(options, ConnectionSettings(), report, stack)
         clock = FakeClock(1000.0)
         outputs = Outputs(options, None, clock, stack)
@@ -413,18 +409,6 @@ def test_a_recording_is_recorded_and_printed(tape, capfd, tmp_path):
     assert status == 0
     assert out == copy.read_text()
     assert out.count("\n") == 2
-
-
-def test_what_is_only_recorded_is_not_printed(tape, capfd, tmp_path):
-    copy = tmp_path / "copy.jsonl"
-    _, out, _ = dumped(capfd, read=(str(tape),), write=str(copy), print=False)
-    assert out == ""
-    assert copy.read_text().count("\n") == 2
-
-
-def test_a_table_has_a_header(tape, capfd):
-    _, out, _ = dumped(capfd, read=(str(tape),), output="csv")
-    assert out.startswith("ts,type,")
 
 
 def test_matches_stand_out_where_there_is_colour(tape, capfd):
@@ -476,8 +460,79 @@ def test_the_signals_of_the_caller_are_put_back(tape, capfd):
 def test_a_header_goes_out_before_the_first_event(capfd):
     options = DumpOptions(output="csv", line_buffered=True)
     with ExitStack() as stack:
-        outputs = Outputs(options, make_formatter(options), FakeClock(1000.0), stack)
+        outputs = Outputs(options, FORMATS["csv"](options), FakeClock(1000.0), stack)
         outputs.reopen()
         outputs.settle()
         sys.stdout.flush()
         assert capfd.readouterr().out.startswith("ts,type")
+
+
+# --- signals, sent to this very process -----------------------------------------------
+
+
+@pytest.fixture
+def ends():
+    return []
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def signals(ends, clock):
+    made = Signals(lambda: ends.append("end"), clock, reopen_on_hangup=True)
+    with made:
+        yield made
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_int_and_term_end_the_dump_in_order(signals, ends, number):
+    signal.raise_signal(number)
+    assert signals.ending
+    assert ends == ["end"]
+
+
+def test_usr1_asks_for_the_counters_and_ends_nothing(signals, ends):
+    signal.raise_signal(signal.SIGUSR1)
+    assert signals.counters_wanted
+    assert not signals.ending
+    assert ends == []
+
+
+def test_hup_asks_for_a_new_file_where_there_is_one(signals, ends):
+    signal.raise_signal(signal.SIGHUP)
+    assert signals.reopen_wanted
+    assert ends == []
+
+
+def test_hup_ends_a_dump_without_a_file(ends, clock):
+    with Signals(lambda: ends.append("end"), clock, reopen_on_hangup=False) as signals:
+        signal.raise_signal(signal.SIGHUP)
+    assert signals.ending
+    assert not signals.reopen_wanted
+    assert ends == ["end"]
+
+
+def test_a_stop_is_told_from_when_to_when(signals, ends, clock, monkeypatch):
+    stops = []
+
+    def kill(pid, number):
+        # Here the process would stop, for a while.
+        stops.append((pid, number, signal.getsignal(number)))
+        clock.now += 7.0
+
+    monkeypatch.setattr(os, "kill", kill)
+    signal.raise_signal(signal.SIGTSTP)
+    signal.raise_signal(signal.SIGTSTP)
+    assert signals.stopped == [(100.0, 107.0), (107.0, 114.0)]
+    assert stops == [(os.getpid(), signal.SIGTSTP, signal.SIG_DFL)] * 2
+    assert ends == []
+
+
+def test_info_is_as_usr1_where_it_exists(ends, clock, monkeypatch):
+    monkeypatch.setattr(signal, "SIGINFO", signal.SIGUSR2, raising=False)
+    with Signals(lambda: None, clock, reopen_on_hangup=True) as signals:
+        signal.raise_signal(signal.SIGUSR2)
+    assert signals.counters_wanted
