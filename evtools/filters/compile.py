@@ -18,12 +18,12 @@ from evtools.filters.fields import (
     STATE_GROUPS,
     STATE_NAMES,
     STATES,
+    TOO_SHORT,
     Field,
     FieldTable,
     Kind,
     find,
     guess,
-    state_of_word,
 )
 from evtools.filters.grammar import (
     OPERATORS,
@@ -46,7 +46,6 @@ Predicate: TypeAlias = Callable[[Any], bool]
 
 #: Where the language is described.
 _SEE: Final = "evtools help filter lists the fields"
-_NEGATIVE: Final = ("!=", "!~")
 _EQUALITY: Final = (":", "=", "!=")
 _ON_TEXT: Final = (*_EQUALITY, *PATTERN_OPERATORS)
 _ON_NUMBERS: Final = (*_EQUALITY, *COMPARISONS)
@@ -59,7 +58,7 @@ class Filter:
     as it was written.  Not to be shared by threads: it counts.
     """
 
-    __slots__ = ("_hints", "_terms", "matches", "text")
+    __slots__ = ("matches", "meant", "terms", "text")
 
     def __init__(
         self,
@@ -71,8 +70,8 @@ class Filter:
         self.text = text
         # The closure itself, not a method around it: this is the hot path.
         self.matches: Predicate = matches
-        self._terms = tuple(terms)
-        self._hints = tuple(hints)
+        self.terms = tuple(terms)
+        self.meant = tuple(hints)
 
     def __repr__(self) -> str:
         return f"Filter({self.text!r})"
@@ -80,18 +79,18 @@ class Filter:
     @property
     def drifts(self) -> bool:
         """Whether time alone may change the answer."""
-        return any(term.field.drifts for term in self._terms)
+        return any(term.field.drifts for term in self.terms)
 
     def hints(self) -> list[str]:
         """Return what may have been meant instead, for when nothing matches."""
-        return [*dict.fromkeys(self._hints), _SEE] if self._hints else []
+        return [*dict.fromkeys(self.meant), _SEE] if self.meant else []
 
     def unknown(self, subjects: str = "events") -> list[str]:
         """Return notes on fields that were unknown in all `subjects` that should have them.
 
         Texts that were not searched to their end are noted, too.
         """
-        return list(dict.fromkeys(note for term in self._terms for note in term.notes(subjects)))
+        return list(dict.fromkeys(note for term in self.terms for note in term.notes(subjects)))
 
 
 class _TermCount:
@@ -156,8 +155,8 @@ def all_of(*filters: Filter) -> Filter:
     return Filter(
         " ".join(f"({each.text})" for each in filters if each.text.strip()),
         _all([each.matches for each in filters]),
-        [term for each in filters for term in each._terms],  # noqa: SLF001
-        [hint for each in filters for hint in each._hints],  # noqa: SLF001
+        [term for each in filters for term in each.terms],
+        [hint for each in filters for hint in each.meant],
     )
 
 
@@ -167,24 +166,22 @@ def exclude(filters: Iterable[Filter]) -> Filter:
     return Filter(
         " ".join(f"NOT ({each.text})" for each in filters),
         _not(_any([each.matches for each in filters])),
-        [term for each in filters for term in each._terms],  # noqa: SLF001
+        [term for each in filters for term in each.terms],
     )
 
 
 def _all(predicates: Sequence[Predicate]) -> Predicate:
-    return reduce(_both, predicates) if predicates else lambda _: True
+    def both(first: Predicate, second: Predicate) -> Predicate:
+        return lambda subject: first(subject) and second(subject)
+
+    return reduce(both, predicates) if predicates else lambda _: True
 
 
 def _any(predicates: Sequence[Predicate]) -> Predicate:
-    return reduce(_either, predicates) if predicates else lambda _: False
+    def either(first: Predicate, second: Predicate) -> Predicate:
+        return lambda subject: first(subject) or second(subject)
 
-
-def _both(first: Predicate, second: Predicate) -> Predicate:
-    return lambda subject: first(subject) and second(subject)
-
-
-def _either(first: Predicate, second: Predicate) -> Predicate:
-    return lambda subject: first(subject) or second(subject)
+    return reduce(either, predicates) if predicates else lambda _: False
 
 
 def _not(predicate: Predicate) -> Predicate:
@@ -221,16 +218,16 @@ class _Compiler:
 
     def _word(self, term: Term) -> Predicate:
         """Compile a bare word: text, or the state of that name."""
-        value = term.values[0]
-        found = self._term(term)
+        value, found = term.values[0], self._term(term)
         if value.literal:
             return found
-        if "state" in self.fields and (state := state_of_word(value.text)):
-            get = self.fields["state"].get
+        name, has_state = value.text.lower(), "state" in self.fields
+        if has_state and name in STATE_NAMES and name not in TOO_SHORT:
+            get, state = self.fields["state"].get, STATE_NAMES[name]
             return lambda subject: get(subject) == state or found(subject)
         if not is_glob(value):
             word, meant = sanitize(value.text), ""
-            if "state" in self.fields and value.text.lower() in (*STATE_NAMES, *STATE_GROUPS):
+            if has_state and (name in STATE_NAMES or name in STATE_GROUPS):
                 meant = f"; for the state: state:{word}"
             elif field := find(value.text, self.fields):
                 meant = f"; for the field: {field.name}:VALUE"
@@ -300,8 +297,10 @@ class _Compiler:
         count = self._count(field)
         get, test, wanted = field.get, _text_test(term, count), _is_positive(term)
         if term.operator == "=" and not any(map(is_glob, term.values)):
-            shown = sanitize(f"{term.name}:{_written(term.values[0])}")
-            self.hints.append(f"= is exact, case included; to find a part: {shown}")
+            value = term.values[0]
+            written = quote(value.text) if value.literal else value.text
+            part = sanitize(f"{term.name}:{written}")
+            self.hints.append(f"= is exact, case included; to find a part: {part}")
 
         def matches(subject: Any) -> bool:
             text = get(subject)
@@ -335,8 +334,11 @@ class _Compiler:
         return lambda subject: get(subject) in states
 
     def ordered(self, term: Term, field: Field) -> Predicate:
-        test, count = self._number_test(term, field.kind), self._count(field)
-        get, wanted = field.get, _is_positive(term)
+        if field.kind is Kind.TIME:
+            test = values.time_test(term.operator, term.values, self.zone)
+        else:
+            test = values.number_test(term.operator, term.values, _PARSERS[field.kind])
+        get, wanted, count = field.get, _is_positive(term), self._count(field)
 
         def matches(subject: Any) -> bool:
             number = get(subject)
@@ -365,20 +367,23 @@ class _Compiler:
         if term.operator in COMPARISONS:
             return self.ordered(term, field)
         count = self._count(field)
-        is_text, is_number = _text_test(term, count), _loose_number_test(term.values)
+        is_text, number_tests = _text_test(term, count), list[NumberTest]()
+        for value in term.values:
+            with contextlib.suppress(Mistake):
+                number_tests.append(values.number_test(":", [value], values.parse_quantity))
         truths = frozenset(value.text.lower() for value in term.values)
         get, wanted = field.get, _is_positive(term)
 
         def matches(subject: Any) -> bool:
-            value = get(subject)
-            if value is None:
+            found = get(subject)
+            if found is None:
                 return count.miss(subject)
             count.known = True
-            if isinstance(value, str):
-                return is_text(value) is wanted
-            if _is_number(value):
-                return is_number(value) is wanted
-            return isinstance(value, bool) and (str(value).lower() in truths) is wanted
+            if isinstance(found, str):
+                return is_text(found) is wanted
+            if _is_number(found):
+                return any(test(found) for test in number_tests) is wanted
+            return isinstance(found, bool) and (str(found).lower() in truths) is wanted
 
         return matches
 
@@ -392,16 +397,6 @@ class _Compiler:
             raise Mistake(message, value.position, value.length)
         get = field.get
         return lambda subject: (found := get(subject)) is not None and found != ""
-
-    def _number_test(self, term: Term, kind: Kind) -> NumberTest:
-        compares, value = term.operator in COMPARISONS, term.values[0]
-        if kind is Kind.TIME and compares:
-            return values.time_comparison(term.operator, value, self.zone)
-        if kind is Kind.TIME:
-            return any_of([values.time_within(value, self.zone) for value in term.values])
-        if compares:
-            return values.comparison(term.operator, value, _PARSERS[kind])
-        return values.within(term.values, _PARSERS[kind])
 
 
 # fmt: off
@@ -438,41 +433,14 @@ def operators_of(kind: Kind) -> Sequence[str]:
 
 
 def _is_positive(term: Term) -> bool:
-    return term.operator not in _NEGATIVE
-
-
-def _written(value: Value) -> str:
-    return quote(value.text) if value.literal else value.text
+    return term.operator not in ("!=", "!~")
 
 
 def _text_test(term: Term, count: _TermCount) -> TextTest:
-    kind = count.field.kind
-    if term.operator in PATTERN_OPERATORS:
-        return _pattern_test(term.values[0], count)
-    test = _colon_test if term.operator == ":" else _equal_test
-    return any_of([test(value, kind) for value in term.values])
-
-
-def _equal_test(value: Value, kind: Kind) -> TextTest:
-    if is_glob(value):
-        return values.glob(value.text)
-    return values.raises(value.text) if kind is Kind.EXCEPTION else values.equals(value.text)
-
-
-def _colon_test(value: Value, kind: Kind) -> TextTest:
-    if not value.text:
-        hint = 'a field that is empty is =""'
-        raise Mistake("every text contains the empty one", value.position, value.length, hint)
-    if kind is Kind.PAIRS and (is_pair := values.pair_test(value)):
-        return is_pair
-    if is_glob(value):
-        return values.glob(value.text)
-    if kind in (Kind.ID, Kind.IDS):
-        return values.starts_with(value.text)
-    return values.contains(value.text)
-
-
-def _pattern_test(value: Value, count: _TermCount) -> TextTest:
+    if term.operator not in PATTERN_OPERATORS:
+        test = values.contains if term.operator == ":" else values.equals
+        return any_of([test(value, count.field.kind) for value in term.values])
+    value = term.values[0]
     try:
         pattern = BoundedPattern(value.text)
     except ValueError as error:
@@ -480,15 +448,6 @@ def _pattern_test(value: Value, count: _TermCount) -> TextTest:
         raise Mistake(str(error), value.position, value.length, hint) from error
     count.searches.append(pattern)
     return pattern.found_in
-
-
-def _loose_number_test(texts: Sequence[Value]) -> NumberTest:
-    """Test for numbers among those of `texts` that are numbers or ranges."""
-    tests = []
-    for text in texts:
-        with contextlib.suppress(Mistake):
-            tests.append(values.within([text], values.parse_quantity))
-    return lambda number: any(test(number) for test in tests)
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

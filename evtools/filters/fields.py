@@ -47,14 +47,7 @@ STATE_NAMES: Final = {
 }
 # fmt: on
 #: State names that are too often part of other words to mean a state by themselves.
-_SHORT: Final = frozenset({"sent", "recv", "run", "ok", "fail", "revoke", "reject", "cancel"})
-
-
-def state_of_word(text: str) -> str | None:
-    """Return the state that a bare word means, None for any other word."""
-    name = text.lower()
-    return None if name in _SHORT else STATE_NAMES.get(name)
-
+TOO_SHORT: Final = frozenset({"sent", "recv", "run", "ok", "fail", "revoke", "reject", "cancel"})
 
 # --- the fields -----------------------------------------------------------------
 

@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
+from math import inf
 from typing import Final, TypeAlias, TypeVar
 
-from evtools.filters.fields import STATE_GROUPS, STATE_NAMES, STATES
+from evtools.filters.fields import STATE_GROUPS, STATE_NAMES, STATES, Kind
 from evtools.filters.grammar import Mistake, Value
 from evtools.text import parse_duration, parse_size, sanitize
 
@@ -40,41 +41,45 @@ def is_glob(value: Value) -> bool:
     return not value.literal and _WILDCARD.search(value.text) is not None
 
 
-def contains(text: str) -> TextTest:
-    """Test for texts with `text` in them, in any case."""
-    needle = text.casefold()
-    return lambda subject: needle in subject.casefold()
+def contains(value: Value, kind: Kind) -> TextTest:
+    """Return the test for texts with `value` in them, as `:` has it, in any case."""
+    text = value.text.casefold()
+    if not text:
+        hint = 'a field that is empty is =""'
+        raise Mistake("every text contains the empty one", value.position, value.length, hint)
+    if kind is Kind.PAIRS and (is_pair := pair_test(value)):
+        return is_pair
+    if is_glob(value):
+        return glob(value.text)
+    if kind in (Kind.ID, Kind.IDS):
+        return lambda subject: subject.casefold().startswith(text)
+    return lambda subject: text in subject.casefold()
 
 
-def starts_with(text: str) -> TextTest:
-    """Test for texts that start with `text`, in any case."""
-    start = text.casefold()
-    return lambda subject: subject.casefold().startswith(start)
-
-
-def equals(text: str) -> TextTest:
-    """Test for exactly `text`."""
-    return lambda subject: subject == text
-
-
-def raises(text: str) -> TextTest:
-    """Test for exceptions that are `text`, or of that class.
+def equals(value: Value, kind: Kind) -> TextTest:
+    """Return the test for exactly `value`, and of exceptions, for that class.
 
     Celery sends their repr, ValueError('x'); some have their module before the class.
     """
+    text = value.text
+    if is_glob(value):
+        return glob(text)
+    if kind is not Kind.EXCEPTION:
+        return lambda subject: subject == text
 
-    def test(subject: str) -> bool:
+    def raises(subject: str) -> bool:
         name = subject.partition("(")[0]
         return text in (subject, name, name.rpartition(".")[2])
 
-    return test
+    return raises
 
 
 def glob(pattern: str) -> TextTest:
-    """Test for texts that match the wildcards of `pattern` as a whole, in any case."""
+    """Return the test for texts that match wildcards as a whole, in any case."""
     stem = pattern[:-1]
     if pattern.endswith("*") and not _SPECIAL.search(stem):
-        return starts_with(stem)
+        start = stem.casefold()
+        return lambda subject: subject.casefold().startswith(start)
     match = re.compile(fnmatch.translate(pattern), re.IGNORECASE).match
     return lambda subject: match(subject) is not None
 
@@ -120,7 +125,7 @@ def parse_number(text: str) -> Number:
 
 
 def parse_signed_duration(text: str) -> float:
-    """Parse a duration, which may have a minus sign, into seconds."""
+    """Parse a duration into seconds; it may be negative."""
     return -parse_duration(text[1:]) if text.startswith("-") else parse_duration(text)
 
 
@@ -138,33 +143,29 @@ def parse_quantity(text: str) -> Number:
         ) from None
 
 
-def comparison(sign: str, value: Value, parse: Callable[[str], Number]) -> NumberTest:
-    """Test for numbers that compare with `value` by `sign`."""
-    compare, limit = COMPARISONS[sign], _parse_at(value, value.text, parse)
-    return lambda number: compare(number, limit)
-
-
-def within(values: Sequence[Value], parse: Callable[[str], Number]) -> NumberTest:
-    """Test for numbers that are one of `values` or in one of their ranges.
+def number_test(sign: str, values: Sequence[Value], parse: Callable[[str], Number]) -> NumberTest:
+    """Return the test for numbers that compare with the value, or are among several.
 
     A range `a..b` includes both ends; `a..` and `..b` are open.
     """
-    return any_of([_number_range(value, parse) for value in values])
+    if sign not in COMPARISONS:
+        return any_of([_number_range(value, parse) for value in values])
+    compare, limit = COMPARISONS[sign], _parse_at(values[0], values[0].text, parse)
+    return lambda number: compare(number, limit)
 
 
 def _number_range(value: Value, parse: Callable[[str], Number]) -> NumberTest:
     start, dots, end = _split_range(value)
-    low = _parse_at(value, start, parse) if start or not dots else float("-inf")
+    low = _parse_at(value, start, parse) if start or not dots else -inf
     if not dots:
         return lambda number: number == low
-    high = _parse_at(value, end, parse) if end else float("inf")
+    high = _parse_at(value, end, parse) if end else inf
     if low > high:
         raise Mistake("the range ends before it begins", value.position, value.length)
     return lambda number: low <= number <= high
 
 
 def _split_range(value: Value) -> tuple[str, str, str]:
-    """Return both ends of `a..b` and the dots, which are empty for a single value."""
     low, dots, high = value.text.partition("..")
     if dots and not low and not high:
         raise Mistake("a range needs an end", value.position, value.length)
@@ -172,7 +173,6 @@ def _split_range(value: Value) -> tuple[str, str, str]:
 
 
 def _parse_at(value: Value, text: str, parse: Callable[[str], T]) -> T:
-    """Parse a part of `value`; an error becomes a Mistake with the place of the value."""
     try:
         return parse(text)
     except ValueError as error:
@@ -220,9 +220,11 @@ class _Moment:
         return local.hour * 3600 + local.minute * 60 + local.second + local.microsecond / 1e6
 
 
-def time_comparison(sign: str, value: Value, zone: tzinfo) -> NumberTest:
-    """Test for times (epoch seconds) that compare with `value` by `sign`."""
-    moment = _parse_moment(value, value.text, zone)
+def time_test(sign: str, values: Sequence[Value], zone: tzinfo) -> NumberTest:
+    """Return the test for times (epoch seconds) that compare with the value, or are in one."""
+    if sign not in COMPARISONS:
+        return any_of([_time_range(value, zone) for value in values])
+    moment = _parse_moment(values[0], values[0].text, zone)
     compare, limit = COMPARISONS[sign], moment.start
 
     def test(epoch: Number) -> bool:
@@ -232,16 +234,15 @@ def time_comparison(sign: str, value: Value, zone: tzinfo) -> NumberTest:
     return test
 
 
-def time_within(value: Value, zone: tzinfo) -> NumberTest:
-    """Test for times that are `value` or in its range."""
+def _time_range(value: Value, zone: tzinfo) -> NumberTest:
     low, dots, high = _split_range(value)
     first = _parse_moment(value, low or high, zone)
     last = _parse_moment(value, high or low, zone)
     if (first.zone is None) != (last.zone is None):
         message = "one end of the range has a date and the other has none"
         raise Mistake(message, value.position, value.length)
-    start = first.start if low else float("-inf")
-    end = last.end if high or not dots else float("inf")
+    start = first.start if low else -inf
+    end = last.end if high or not dots else inf
     crosses_midnight = start >= end
     if crosses_midnight and first.zone is None:
         raise Mistake("the range ends before it begins", value.position, value.length)
@@ -274,7 +275,11 @@ def _moment(match: re.Match[str], zone: tzinfo) -> _Moment:
     hour, minute = int(match["hour"] or 0), int(match["minute"] or 0)
     second = float((match["second"] or ":0")[1:].replace(",", "."))
     time(hour, minute, int(second))  # raises ValueError if there is no such time
-    zone = _zone(match["zone"]) or zone
+    if (written := match["zone"]) in ("Z", "z"):
+        zone = UTC
+    elif written:
+        offset = timedelta(hours=int(written[1:3]), minutes=int(written[-2:]))
+        zone = timezone(-offset if written[0] == "-" else offset)
     since_midnight = hour * 3600.0 + minute * 60.0 + second
     # It stands for as long as the last part that was written.
     length = 60.0 if match["hour"] else _DAY
@@ -286,15 +291,6 @@ def _moment(match: re.Match[str], zone: tzinfo) -> _Moment:
     day = datetime.fromisoformat(match["date"]).replace(tzinfo=zone)
     wall = day + timedelta(seconds=since_midnight)
     return _Moment(wall.timestamp(), (wall + timedelta(seconds=length)).timestamp())
-
-
-def _zone(written: str | None) -> tzinfo | None:
-    if not written:
-        return None
-    if written in "Zz":
-        return UTC
-    offset = timedelta(hours=int(written[1:3]), minutes=int(written[-2:]))
-    return timezone(-offset if written[0] == "-" else offset)
 
 
 # --- keyword arguments ----------------------------------------------------------
@@ -310,6 +306,7 @@ PAIRS_MAX_CHARS: Final = 65536
 _PAIR = re.compile(r"\s*([\w.-]+)\s*=(.*)", re.DOTALL)
 _TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^'\"\[\](){},:]+|.", re.DOTALL)
 _ESCAPE = re.compile(r"\\([\\'\"])")
+_QUOTES = re.compile(r"[\\'\"]")
 
 
 def pair_test(value: Value) -> TextTest | None:
@@ -321,11 +318,15 @@ def pair_test(value: Value) -> TextTest | None:
     if not match:
         return None
     key, wanted = match[1].casefold(), match[2].strip().casefold()
-    is_wanted = glob(wanted) if is_glob(value) else equals(wanted)
+    is_wanted = glob(wanted) if is_glob(value) else lambda found: found == wanted
+    # What no escape can be part of stands in the text as it is.
+    needle = "" if is_glob(value) or _QUOTES.search(wanted) else wanted
 
     def test(kwargs: str) -> bool:
         kwargs = kwargs[:PAIRS_MAX_CHARS].casefold()
-        return key in kwargs and any(
+        if key not in kwargs or needle not in kwargs:
+            return False
+        return any(
             name == key and (is_wanted(_unquoted(found)) or is_wanted(found))
             for name, found in pairs(kwargs)
         )
