@@ -6,7 +6,7 @@ from heapq import merge
 from itertools import chain, takewhile
 from math import inf
 from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from evtools.state.attempts import FINAL_STATES, MOMENTS, SUCCESS
 from evtools.state.task import Bucket, Task
@@ -25,6 +25,9 @@ _NAMES_MAX: Final = 4096
 _NAME_MAX_CHARS: Final = 255
 
 
+Value = TypeVar("Value")
+
+
 class _Owner(Protocol):
     def adopt(self, task: Task) -> None: ...
     def drop(self, tasks: list[Task]) -> None: ...
@@ -32,7 +35,28 @@ class _Owner(Protocol):
     def settle(self) -> None: ...
 
 
-class TaskStore(MutableMapping[str, Task]):
+class _CelerysNames(Mapping[str, Value]):
+    """The names that Celery's LRU cache has besides those of a mapping."""
+
+    @property
+    def data(self) -> Self:
+        """Itself: to look something up does not change the order."""
+        return self
+
+    def iterkeys(self) -> Iterator[str]:
+        """Yield the keys."""
+        return iter(self)
+
+    def itervalues(self) -> Iterator[Value]:
+        """Yield the values."""
+        return iter(self.values())
+
+    def iteritems(self) -> Iterator[tuple[str, Value]]:
+        """Yield keys and values."""
+        return iter(self.items())
+
+
+class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
     """Tasks by uuid, in three buckets: successes, other finished tasks, and open ones.
 
     Each bucket is in the order in which the last events of its tasks came; the task that
@@ -55,11 +79,6 @@ class TaskStore(MutableMapping[str, Task]):
             **dict.fromkeys(FINAL_STATES, self.bad),
             SUCCESS: self.done,
         }
-
-    @property
-    def data(self) -> "TaskStore":
-        """The tasks: to look one up does not change their order."""
-        return self
 
     def __getitem__(self, uuid: str) -> Task:
         task = self.find(uuid)
@@ -109,20 +128,6 @@ class TaskStore(MutableMapping[str, Task]):
     def items(self) -> ItemsView[str, Task]:
         """Return uuids and tasks."""
         return _Pairs(self)
-
-    # The names that Celery's LRU cache has for these.
-
-    def iterkeys(self) -> Iterator[str]:
-        """Yield the uuids."""
-        return iter(self)
-
-    def itervalues(self) -> Iterator[Task]:
-        """Yield the tasks."""
-        return iter(self.values())
-
-    def iteritems(self) -> Iterator[tuple[str, Task]]:
-        """Yield uuids and tasks."""
-        return iter(self.items())
 
     def copy(self) -> dict[str, Task]:
         """Return a dictionary of what is here."""
@@ -241,17 +246,12 @@ class _Pairs(ItemsView[str, Task]):
         return chain.from_iterable(bucket.items() for bucket in self._store.buckets())
 
 
-class Workers(OrderedDict[str, Worker]):
+class Workers(OrderedDict[str, Worker], _CelerysNames[Worker]):
     """Workers by their node names, `limit` of them, as in Celery's LRU cache."""
 
     def __init__(self, limit: float = inf) -> None:
         super().__init__()
         self.limit = limit
-
-    @property
-    def data(self) -> "Workers":
-        """The workers: to look one up does not change their order."""
-        return self
 
     def __setitem__(self, hostname: str, worker: Worker) -> None:
         super().__setitem__(hostname, worker)
@@ -261,20 +261,6 @@ class Workers(OrderedDict[str, Worker]):
         """Put workers in; forget what is over the limit, which may have changed."""
         super().update(*args, **kwargs)
         self._make_room()
-
-    # The names that Celery's LRU cache has for these.
-
-    def iterkeys(self) -> Iterator[str]:
-        """Yield the names."""
-        return iter(self)
-
-    def itervalues(self) -> Iterator[Worker]:
-        """Yield the workers."""
-        return iter(self.values())
-
-    def iteritems(self) -> Iterator[tuple[str, Worker]]:
-        """Yield names and workers."""
-        return iter(self.items())
 
     def _make_room(self) -> None:
         while len(self) > max(self.limit, 1):

@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from evtools.state.statistics.windows import Cells
 
@@ -53,15 +53,10 @@ LONGEST: Final = 1e6
 _GROWTH: Final = 1.1
 
 
-def _bounds() -> list[float]:
-    bounds = [SHORTEST]
-    while bounds[-1] < LONGEST:
-        bounds.append(bounds[-1] * _GROWTH)
-    return bounds
-
-
 #: The longest duration of each bucket, in seconds; one more has the rest.
-BOUNDS: Final = _bounds()
+BOUNDS: Final = [SHORTEST]
+while BOUNDS[-1] < LONGEST:
+    BOUNDS.append(BOUNDS[-1] * _GROWTH)
 BUCKETS: Final = len(BOUNDS) + 1
 #: Where the buckets of each histogram begin.
 RUN: Final = 100
@@ -76,18 +71,12 @@ EXTREMES: Final[Mapping[int, tuple[int, int]]] = {
 }
 
 # Looked up rather than added, so that all tables share these integers.
-_RUN: Final = tuple(range(RUN, RUN + BUCKETS))
-_WAIT: Final = tuple(range(WAIT, WAIT + BUCKETS))
+_CELLS: Final = {first: tuple(range(first, first + BUCKETS)) for first in (RUN, WAIT)}
 
 
-def run_cell(seconds: float) -> int:
-    """Return the cell that counts a run time."""
-    return _RUN[bisect_left(BOUNDS, seconds)]
-
-
-def wait_cell(seconds: float) -> int:
-    """Return the cell that counts a wait."""
-    return _WAIT[bisect_left(BOUNDS, seconds)]
+def cell_of(histogram: int, seconds: float) -> int:
+    """Return the cell of `RUN` or `WAIT` that counts a duration."""
+    return _CELLS[histogram][bisect_left(BOUNDS, seconds)]
 
 
 def stretch(cells: MutableMapping[int, float], longest: int, shortest: int, seconds: float) -> None:
@@ -163,6 +152,16 @@ OTHERS: Final = "(others)"
 UNKNOWN: Final = "(unknown)"
 
 
+def _count(doc: str, *cells: int) -> Any:
+    """Return a property that is the sum of some cells."""
+    return property(lambda row: row.count(*cells), doc=doc)
+
+
+def _rate(doc: str, *cells: int) -> Any:
+    """Return a property that is the sum of some cells per second."""
+    return property(lambda row: row.count(*cells) / row.seconds, doc=doc)
+
+
 class _Row:
     """Counts over `seconds`, and what can be worked out of them.
 
@@ -180,16 +179,20 @@ class _Row:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}: {self.counts}>"
 
+    def count(self, *cells: int) -> int:
+        """Return the sum of some cells."""
+        return int(sum(self._cells.get(cell, 0) for cell in cells))
+
     @property
     def counts(self) -> Mapping[str, int]:
         """How many tasks were received, started, succeeded, failed, ..."""
-        return {name: self._count(cell) for name, cell in STATES.items()}
+        return {name: self.count(cell) for name, cell in STATES.items()}
 
     @property
     def failure_share(self) -> float | None:
         """Which share (0 to 1) of the completed tasks failed; None if none were."""
-        completed = self._count(SUCCEEDED, FAILED)
-        return self._count(FAILED) / completed if completed else None
+        completed = self.count(SUCCEEDED, FAILED)
+        return self.count(FAILED) / completed if completed else None
 
     @property
     def run(self) -> Quantiles:
@@ -201,26 +204,17 @@ class _Row:
         """How long tasks waited from their sending to their start."""
         return quantiles(self._cells, WAIT)
 
-    def _count(self, *cells: int) -> int:
-        return int(sum(self._cells.get(cell, 0) for cell in cells))
-
-    def _rate(self, *cells: int) -> float:
-        return self._count(*cells) / self.seconds
-
 
 class TypeStatistics(_Row):
     """The tasks of one type; `running` of them at this moment."""
 
     __slots__ = ("running",)
 
+    rate = _rate("Tasks completed per second, well or not.", SUCCEEDED, FAILED)
+
     def __init__(self, name: str, cells: Cells, seconds: float, running: int) -> None:
         super().__init__(name, cells, seconds)
         self.running = running
-
-    @property
-    def rate(self) -> float:
-        """Tasks completed per second, well or not."""
-        return self._rate(SUCCEEDED, FAILED)
 
 
 class WorkerStatistics(_Row):
@@ -228,10 +222,7 @@ class WorkerStatistics(_Row):
 
     __slots__ = ()
 
-    @property
-    def ok_rate(self) -> float:
-        """Tasks that succeeded per second."""
-        return self._rate(SUCCEEDED)
+    ok_rate = _rate("Tasks that succeeded per second.", SUCCEEDED)
 
 
 class QueueStatistics(_Row):
@@ -244,32 +235,17 @@ class QueueStatistics(_Row):
 
     __slots__ = ("backlog", "backlog_reason")
 
+    published = _count("How many tasks were sent to it.", PUBLISHED)
+    received = _count("How many tasks were received from it.", RECEIVED)
+    published_rate = _rate("Tasks sent to it per second.", PUBLISHED)
+    received_rate = _rate("Tasks received from it per second.", RECEIVED)
+
     def __init__(
         self, name: str, cells: Cells, seconds: float, backlog: int | None, backlog_reason: str = ""
     ) -> None:
         super().__init__(name, cells, seconds)
         self.backlog = backlog
         self.backlog_reason = backlog_reason
-
-    @property
-    def published(self) -> int:
-        """How many tasks were sent to it."""
-        return self._count(PUBLISHED)
-
-    @property
-    def received(self) -> int:
-        """How many tasks were received from it."""
-        return self._count(RECEIVED)
-
-    @property
-    def published_rate(self) -> float:
-        """Tasks sent to it per second."""
-        return self._rate(PUBLISHED)
-
-    @property
-    def received_rate(self) -> float:
-        """Tasks received from it per second."""
-        return self._rate(RECEIVED)
 
     @property
     def consumers(self) -> int:
@@ -282,22 +258,7 @@ class Totals(_Row):
 
     __slots__ = ()
 
-    @property
-    def event_rate(self) -> float:
-        """Events per second, of any kind."""
-        return self._rate(EVENTS)
-
-    @property
-    def ok_rate(self) -> float:
-        """Tasks that succeeded per second."""
-        return self._rate(SUCCEEDED)
-
-    @property
-    def fail_rate(self) -> float:
-        """Tasks that failed per second."""
-        return self._rate(FAILED)
-
-    @property
-    def retry_rate(self) -> float:
-        """Attempts per second that are to be tried again."""
-        return self._rate(RETRIED)
+    event_rate = _rate("Events per second, of any kind.", EVENTS)
+    ok_rate = _rate("Tasks that succeeded per second.", SUCCEEDED)
+    fail_rate = _rate("Tasks that failed per second.", FAILED)
+    retry_rate = _rate("Attempts per second that are to be tried again.", RETRIED)

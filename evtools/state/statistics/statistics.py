@@ -19,21 +19,22 @@ from evtools.state.statistics.rows import (
     REJECTED,
     RETRIED,
     REVOKED,
+    RUN,
     RUN_LONGEST,
     RUN_SHORTEST,
     SKEWED,
     STARTED,
     SUCCEEDED,
     UNKNOWN,
+    WAIT,
     WAIT_LONGEST,
     WAIT_SHORTEST,
     QueueStatistics,
     Totals,
     TypeStatistics,
     WorkerStatistics,
-    run_cell,
+    cell_of,
     stretch,
-    wait_cell,
 )
 from evtools.state.statistics.windows import Windows, merge
 from evtools.wire import TIME_MAX
@@ -283,7 +284,7 @@ class Statistics:
         wait = task.wait
         if wait is not None:
             of_queue = self._queues.windows[task.queue_or_none or UNKNOWN]
-            waited = wait_cell(wait)
+            waited = cell_of(WAIT, wait)
             cells[waited] += 1
             stretch(cells, WAIT_LONGEST, WAIT_SHORTEST, wait)
             of_queue[waited] += 1
@@ -305,7 +306,7 @@ class Statistics:
         runtime: Any = event.runtime
         if runtime is None:
             runtime = task.runtime
-        ran = None if runtime is None else run_cell(runtime)
+        ran = None if runtime is None else cell_of(RUN, runtime)
         of_type = self._types[task.name or UNKNOWN]
         of_type[cell] += 1
         if ran is not None:
