@@ -87,11 +87,6 @@ def test_a_filter_is_read_as_a_tree(text, tree):
     assert parse(text) == tree
 
 
-@pytest.mark.parametrize("sign", [":", "=", "!=", "~", "!~", ">", ">=", "<", "<="])
-def test_a_field_has_an_operator_and_a_value(sign):
-    assert parse(f"name{sign}2") == term("name", sign, "2")
-
-
 @pytest.mark.parametrize(
     ("text", "position", "length", "says"),
     [
@@ -133,12 +128,6 @@ def test_what_would_be_misread_is_refused_with_its_place(text, position, length,
     error = mistake(text)
     assert (error.position, error.length) == (position, length)
     assert says in error.message
-
-
-def test_a_value_knows_its_place():
-    tree = parse("ab name:cde")
-    assert (tree.children[1].position, tree.children[1].values[0].position) == (3, 8)
-    assert tree.children[1].values[0].length == 3
 
 
 def test_a_filter_has_limits():

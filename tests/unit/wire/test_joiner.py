@@ -85,11 +85,6 @@ def test_a_late_event_gets_what_its_task_was_sent_and_received_with():
     }
 
 
-def test_the_first_event_of_a_task_gets_nothing():
-    assert joined_by(SENT) == {}
-    assert joined_by(FAILED) == {}
-
-
 def test_an_event_gets_only_what_it_lacks():
     assert joined_by(SENT, RECEIVED) == {
         "queue": "mail",
@@ -107,24 +102,12 @@ def test_a_null_of_the_event_is_its_own_word():
     assert "name" not in joined_by(RECEIVED, {**FAILED, "name": None})
 
 
-def test_a_null_is_not_worth_remembering():
-    assert "parent_id" not in joined_by(RECEIVED, FAILED)
-
-
 @pytest.mark.parametrize("event", [SENT, RECEIVED], ids=["sent", "received"])
 def test_each_null_is_left_out_after_events_that_had_a_value(event):
     for name in event.keys() - ORIGIN.keys() - {"type", "uuid", "timestamp"}:
         full = {**event, "parent_id": "u0", "eta": "soon", "expires": "later"}
         assert name in joined_by(full, FAILED)
         assert name not in joined_by({**full, name: None}, FAILED)
-
-
-def test_another_task_gets_nothing():
-    assert joined_by(SENT, {**FAILED, "uuid": "u2"}) == {}
-
-
-def test_a_task_is_remembered_after_it_ended():
-    assert joined_by(RECEIVED, FAILED, FAILED)["name"] == "proj.add"
 
 
 def test_what_an_event_was_given_never_changes_afterwards():

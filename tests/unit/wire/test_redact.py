@@ -8,6 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evtools.errors import UsageError
+from evtools.wire.codec import Schema, from_fields
+from evtools.wire.events import OWN_FIELDS
 from evtools.wire.redact import MASK, redactor
 
 EVENT = {
@@ -24,9 +26,33 @@ EVENT = {
 
 
 def redacted(event, *patterns):
-    event = dict(event)
-    redactor(patterns)(event)
-    return event
+    """What is left of an event, the same as a dictionary and typed."""
+    fields, schema = dict(event), Schema()
+    redact = redactor(patterns)
+    redact(fields)
+    for learns in (None, schema):
+        typed = redact.of_event(from_fields({**event, "local_received": 1.5}, learns))
+        assert typed.as_dict() == {**fields, "local_received": 1.5}
+    return fields
+
+
+@pytest.mark.parametrize("pattern", ["pid", "clock", "/e/", "uuid", "zone", "loadavg", "runtime"])
+@pytest.mark.parametrize("kind", OWN_FIELDS)
+def test_a_typed_event_is_masked_as_its_fields_are(kind, pattern):
+    values = {"retries": 1, "runtime": 0.5, "pid": 1, "clock": 1, "utcoffset": 0, "timestamp": 1.0}
+    values |= {"active": 1, "processed": 5, "freq": 2, "signum": 15, "loadavg": [1, 0.5, 0.25]}
+    values |= {"terminated": True, "expired": False, "requeue": True}
+    fields = {name: values.get(name, f"the {name}") for name in OWN_FIELDS[kind]}
+    left = redacted({"type": kind, **fields, "zone": ["e"]}, pattern)
+    assert (left.get(pattern, MASK) == MASK) or pattern == "/e/"
+    event = from_fields({"type": kind, **fields, "local_received": 1.5})
+    event.known = {"name": "the task", "queue": 7}
+    masked = redactor([pattern]).of_event(event)
+    assert masked.joined == (
+        {"name": f"th{MASK} task", "queue": 7} if pattern == "/e/" else event.joined
+    )
+    number = getattr(masked, pattern, None)
+    assert number is None or pattern in ("/e/", "uuid")
 
 
 def kwargs(text, *names):

@@ -1,6 +1,5 @@
 """Exchanges, queues and bindings: what Celery declares, what AMQP delivers."""
 
-import fnmatch
 import re
 
 import pytest
@@ -57,10 +56,6 @@ def redis_delivers(pattern, channel):
 )
 def test_the_exchange_is_a_fanout_where_celery_makes_it_one(driver, kind):
     assert exchange_type(driver) == kind
-
-
-def test_the_queue_says_whose_it_is():
-    assert queue_name("celeryev", "box-4711", "ab12") == "celeryev.box-4711.ab12"
 
 
 @given(st.text(min_size=100), st.text(min_size=100))
@@ -219,12 +214,6 @@ def test_a_key_becomes_a_glob(key, glob):
 def test_an_escaped_text_matches_itself_and_nothing_else(text, other):
     assert redis_delivers(escape_glob(text), text)
     assert redis_delivers(escape_glob(text), other) is (text == other)
-
-
-def test_patterns_name_the_channels_that_kombu_publishes_on():
-    patterns = redis_topics(["/0.celeryev"], ["task.*", "worker.#", "task.*"], by_key=True)
-    assert patterns == ([], ["/0.celeryev/task.*", "/0.celeryev/worker*"], False)
-    assert fnmatch.fnmatchcase("/0.celeryev/task.sent", patterns.patterns[0])
 
 
 def test_a_key_without_wildcards_names_one_channel():
