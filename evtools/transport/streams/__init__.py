@@ -1,6 +1,7 @@
 """Streams of messages, one for each kind of broker, and what they have in common."""
 
 import ssl
+import time
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -110,3 +111,34 @@ class Heartbeat:
             return False
         self._next = now + self._interval / 2
         return True
+
+
+class SocketStream:
+    """A stream that reads the socket of its driver's connection itself.
+
+    `heartbeat` is in seconds, 0 for none.
+    """
+
+    CLOSED = "the broker closed the connection"
+
+    def __init__(self, sock: Any, heartbeat: float) -> None:
+        self._sock = sock
+        self._heartbeat = Heartbeat(heartbeat, time.monotonic())
+        self.has_more = False
+
+    @property
+    def last_seen(self) -> float:
+        """When the broker last gave a sign of life; monotonic."""
+        return self._heartbeat.last_seen
+
+    def _receive(self, timeout: float) -> bytes:
+        self.has_more = False
+        try:
+            data = receive(self._sock, timeout)
+        except TimeoutError:
+            return b""
+        if not data:
+            raise ConnectionResetError(self.CLOSED)
+        self.has_more = len(data) >= READ_BYTES
+        self._heartbeat.alive(time.monotonic())
+        return data

@@ -11,7 +11,7 @@ from amqp.basic_message import Message as Properties
 from amqp.exceptions import ChannelError, UnexpectedFrame
 from kombu.connection import Connection
 
-from evtools.transport.streams import READ_BYTES, Heartbeat, receive
+from evtools.transport.streams import SocketStream
 from evtools.wire import MESSAGE_MAX_BYTES, Message
 
 _FRAME_HEADER = struct.Struct(">BHI")
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 _Known = tuple[str | None, str | None, str | None]
 
 
-class AMQPStream:
+class AMQPStream(SocketStream):
     """Read deliveries straight from the socket of a py-amqp connection.
 
     py-amqp connects, logs in and declares; from then on the frames are split here, because it
@@ -64,13 +64,11 @@ class AMQPStream:
             no_ack=True,
             callback=lambda message: self._messages.append(to_message(message)),
         )
-        self._sock = self._amqp.transport.sock
         self._frame_max: int = max(self._amqp.frame_max, _FRAME_MIN)
         #: What was read and is no whole frame yet; None as long as py-amqp reads.
         self._rest: bytes | None = None
-        self.has_more = False
         # The broker was given whole seconds.
-        self._heartbeat = Heartbeat(int(self._amqp.heartbeat or 0), time.monotonic())
+        super().__init__(self._amqp.transport.sock, int(self._amqp.heartbeat or 0))
         self._bind = bind
         self._fetched = self._bound = time.monotonic()
         self._known: dict[bytes, _Known] = {}
@@ -78,10 +76,6 @@ class AMQPStream:
         self._missing = 0
         self._kept = 0
         self._parts: list[bytes] = []
-
-    @property
-    def last_seen(self) -> float:
-        return self._heartbeat.last_seen
 
     def drain(self, timeout: float) -> list[Message]:
         if self._rest is None:
@@ -103,15 +97,9 @@ class AMQPStream:
         return messages
 
     def _read(self, timeout: float) -> None:
-        self.has_more = False
-        try:
-            data = receive(self._sock, timeout)
-        except TimeoutError:
-            return
-        self.has_more = len(data) >= READ_BYTES
+        data = self._receive(timeout)
         if not data:
-            raise ConnectionResetError("the broker closed the connection")
-        self._heartbeat.alive(time.monotonic())
+            return
         try:
             self._split(self._rest + data if self._rest else data)
         except _BROKEN as exc:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
-from evtools.transport.streams import READ_BYTES, Heartbeat, receive
+from evtools.transport.streams import SocketStream
 from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Message, RedisTopics, escape_glob
 
 _KNOWN_CHANNELS_MAX: Final = 1024
@@ -26,16 +26,12 @@ _LENGTH_BYTES: Final = 12
 _LINE_MAX_BYTES: Final = 64 * 1024
 #: Replies to subscribers have four at the most.
 _ITEMS_MAX: Final = 16
-_CLOSED: Final = (
-    "the broker closed the connection (shut down, or more waited for us than its"
-    " client-output-buffer-limit for pubsub allows)"
-)
 #: Past the cap the codec refuses the message anyway; of a larger one no more is kept than it
 #: takes to see that.
 _KEPT_BYTES: Final = MESSAGE_MAX_BYTES + 1
 
 
-class RedisStream:
+class RedisStream(SocketStream):
     """Read messages straight from the socket of a redis-py connection.
 
     redis-py connects (TLS, Sentinel, credentials); from then on the replies are read in
@@ -48,13 +44,17 @@ class RedisStream:
     """
 
     errors: tuple[type[Exception], ...] = (OSError, RedisError)
+    CLOSED = (
+        "the broker closed the connection (shut down, or more waited for us than its"
+        " client-output-buffer-limit for pubsub allows)"
+    )
 
     def __init__(
         self, connection: Any, pool: Any, topics: RedisTopics, *, heartbeat: float, timeout: float
     ) -> None:
         self._connection = connection
         self._pool = pool
-        self._sock = connection._sock  # noqa: SLF001  (the socket under its parser)
+        super().__init__(connection._sock, heartbeat)  # noqa: SLF001  (under its parser)
         names = [name.encode() for name in topics.names]
         patterns = [pattern.encode() for pattern in topics.patterns]
         self._sources = [*names, *patterns]
@@ -63,8 +63,6 @@ class RedisStream:
         self._replies = _Replies(patterns[0] if len(self._sources) == 1 and patterns else None)
         self._confirmed = 0
         self._messages: list[Message] = []
-        self.has_more = False
-        self._heartbeat = Heartbeat(heartbeat, time.monotonic())
         deadline = time.monotonic() + timeout
         try:
             self._subscribe("SUBSCRIBE", names, len(names), deadline)
@@ -75,10 +73,6 @@ class RedisStream:
             self._first_match = _FirstMatch([], patterns)
         self._subscribe("PSUBSCRIBE", patterns, len(self._sources), deadline)
 
-    @property
-    def last_seen(self) -> float:
-        return self._heartbeat.last_seen
-
     def _subscribe(
         self, command: str, topics: Sequence[bytes], confirmed: int, deadline: float
     ) -> None:
@@ -87,12 +81,12 @@ class RedisStream:
         while self._confirmed < confirmed:
             if time.monotonic() > deadline:
                 raise TimeoutError("the broker did not confirm the subscription")
-            self._receive(max(0.01, deadline - time.monotonic()))
+            self._read(max(0.01, deadline - time.monotonic()))
 
     def drain(self, timeout: float) -> list[Message]:
         if self._heartbeat.due(time.monotonic()):
             self._send("PING")
-        self._receive(timeout)
+        self._read(timeout)
         messages, self._messages = self._messages, []
         return messages
 
@@ -100,16 +94,10 @@ class RedisStream:
         # redis-py's own health check would read, and lose, what comes in.
         self._connection.send_command(*command, check_health=False)
 
-    def _receive(self, timeout: float) -> None:
-        self.has_more = False
-        try:
-            data = receive(self._sock, timeout)
-        except TimeoutError:
-            return
-        self.has_more = len(data) >= READ_BYTES
+    def _read(self, timeout: float) -> None:
+        data = self._receive(timeout)
         if not data:
-            raise ConnectionResetError(_CLOSED)
-        self._heartbeat.alive(time.monotonic())
+            return
         refusal: ResponseError | None = None
         for reply in self._replies.feed(data, self._messages):
             if isinstance(reply, ResponseError):
