@@ -53,6 +53,12 @@ class Compression(Enum):
             return packer.compress(data) + packer.flush()
         return data
 
+    def unpacker(self) -> Any:
+        """Return what unpacks one frame."""
+        if self is Compression.GZIP:
+            return zlib.decompressobj(wbits=_GZIP_WBITS)
+        return zstandard.ZstdDecompressor().decompressobj()
+
 
 class FileReader:
     """Read a file, compressed or not, in UTF-8 or UTF-16, as UTF-8; `-` is stdin.
@@ -65,8 +71,7 @@ class FileReader:
         self._clock = clock
         self._fd = _open(path)
         self._is_regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
-        #: Makes an unpacker for a frame; None for what is not compressed.
-        self._make_unpacker: Callable[[], Any] | None = None
+        self._compression = Compression.NONE
         self._unpacker: Any = None
         self._recoder: codecs.IncrementalDecoder | None = None
         self._has_content = False
@@ -134,7 +139,7 @@ class FileReader:
         self._fd = _CLOSED
 
     def _read_some(self) -> bytes:
-        is_plain = self.done_bytes and self._make_unpacker is None
+        is_plain = self.done_bytes and self._compression is Compression.NONE
         try:
             data = os.read(self._fd, _PLAIN_BYTES if is_plain else _PACKED_BYTES)
         except OSError as error:
@@ -142,22 +147,22 @@ class FileReader:
             return b""
         if not self.done_bytes:
             if data.startswith(b"\x1f\x8b"):
-                self._make_unpacker = lambda: zlib.decompressobj(wbits=_GZIP_WBITS)
+                self._compression = Compression.GZIP
             elif data.startswith(b"\x28\xb5\x2f\xfd"):
-                self._make_unpacker = zstandard.ZstdDecompressor().decompressobj
+                self._compression = Compression.ZSTD
         self.done_bytes += len(data)
         if not data and self._unpacker is not None:
             self.damage = "breaks off inside a compressed frame"
         return data
 
     def _unpack(self, data: bytes) -> bytes:
-        if self._make_unpacker is None:
+        if self._compression is Compression.NONE:
             return data
         content = []
         try:
             while data:
                 if self._unpacker is None:
-                    self._unpacker = self._make_unpacker()
+                    self._unpacker = self._compression.unpacker()
                 content.append(self._unpacker.decompress(data))
                 if not self._unpacker.eof:
                     break

@@ -76,6 +76,8 @@ class Broker:
         assert settings.urls
         self.attempts.append(attempt)
         answer = self.answers.pop(0)
+        if callable(answer):
+            answer = answer(self)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -98,6 +100,7 @@ class Play:
             clock=clock,
             subscribe=self.broker,
         )
+        self.broker.reader = self.reader
         self.waits = []
         self.reader._wait = self.waits.append  # the seam to real time
         for answer in answers:
@@ -263,38 +266,15 @@ def test_a_second_loss_is_a_second_gap(clock):
 
 
 def test_a_hole_in_the_buffer_stands_before_the_gap_of_the_connection(clock):
-    play = Play(
-        clock,
-        FakeStream(clock, 3, [Message(b"x" * 900)] * 2, ConnectionError()),
-        FakeStream(clock),
-        buffer_bytes=1024 * 1024,
-    )
-    assert play.kinds[:4] == ["listening", "Chunk", "lost", "reconnect"]
-    small = Buffer(10, lambda message: 1)
-    reader = Reader(
-        SETTINGS,
-        small,
-        clock=clock,
-        subscribe=Broker(
-            clock,
-            FakeStream(clock, 3, [Message(b"x" * 900)], ConnectionError()),
-            AccessRefused("enough"),
-        ),
-    )
-    reader.run()
-    items = [small.take(0) for _ in range(4)]
-    assert [_kind(item) for item in items] == ["listening", "buffer", "lost", "End"]
+    lost = FakeStream(clock, 3, [Message(b"x" * 900)], ConnectionError())
+    play = Play(clock, lost, AccessRefused("enough"), buffer_bytes=10)
+    assert play.kinds == ["listening", "buffer", "lost", "End"]
 
 
 def test_a_hole_is_closed_when_nothing_comes_any_more(clock):
-    small = Buffer(10, lambda message: 1)
-    stream = FakeStream(clock, [Message(b"x" * 900)], 0.2, [])
-    reader = Reader(SETTINGS, small, clock=clock, subscribe=Broker(clock, stream))
-    stream.at_end = reader.stop
-    reader.run()
-    items = [small.take(0) for _ in range(3)]
-    assert [_kind(item) for item in items] == ["listening", "buffer", "End"]
-    assert (items[1].original["from"], items[1].original["to"]) == (1000.0, 1000.2)
+    play = Play(clock, FakeStream(clock, [Message(b"x" * 900)], 0.2, []), buffer_bytes=10)
+    assert play.kinds == ["listening", "buffer", "End"]
+    assert [(gap["from"], gap["to"]) for gap in play.gaps] == [(1000.0, 1000.2)]
 
 
 def test_attempts_are_repeated_with_growing_waits(clock):
@@ -355,35 +335,21 @@ def test_without_reconnecting_the_first_loss_ends_it(clock):
 
 
 def test_without_reconnecting_the_first_connection_has_its_time(clock):
-    def refuse(settings, attempt):
+    def refuse(_):
         clock.now += 1
-        raise ConnectionRefusedError
+        return ConnectionRefusedError()
 
-    buffer = Buffer(10, lambda message: 1)
-    reader = Reader(
-        ConnectionSettings(urls="redis://broker/0", reconnect=False, connect_timeout=3),
-        buffer,
-        clock=clock,
-        subscribe=refuse,
-    )
-    reader._wait = lambda timeout: None
-    reader.run()
-    items = [buffer.take(0) for _ in range(3)]
-    assert [_kind(item) for item in items] == ["retry", "retry", "End"]
-    assert isinstance(items[2].error, BrokerUnavailable)
+    play = Play(clock, refuse, refuse, refuse, refuse, reconnect=False, connect_timeout=3)
+    assert play.kinds == ["retry", "retry", "End"]
+    assert isinstance(play.error, BrokerUnavailable)
 
 
 def test_stopping_while_connecting_ends_with_that_attempt(clock):
-    buffer = Buffer(10_000, lambda message: 1)
-    answers = iter([ConnectionRefusedError()])
+    def refuse(broker):
+        broker.reader.stop()
+        return ConnectionRefusedError()
 
-    def refuse(settings, attempt):
-        reader.stop()
-        raise next(answers)
-
-    reader = Reader(SETTINGS, buffer, clock=clock, subscribe=refuse)
-    reader.run()
-    assert _kind(buffer.take(0)) == "End"
+    assert Play(clock, refuse).kinds == ["End"]
 
 
 def test_stopping_during_a_wait_is_prompt():
