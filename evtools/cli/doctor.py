@@ -13,7 +13,7 @@ from evtools.cli.options import FLAG, Option, json_option
 from evtools.errors import UsageError
 
 if TYPE_CHECKING:
-    from evtools.doctor.options import DoctorOptions
+    from evtools.doctor.context import DoctorOptions
 
 _HELP: Final = """\
 Diagnose why evtop, evdump or evcam show nothing: check the network, the login,
@@ -83,7 +83,7 @@ def build_options(values: Mapping[str, Any]) -> "DoctorOptions":
     """
     import shutil
 
-    from evtools.doctor.options import DoctorOptions
+    from evtools.doctor.context import DoctorOptions
 
     if values["fix"] and values["read_only"]:
         raise UsageError("--fix and --read-only exclude each other", "leave one of them out")

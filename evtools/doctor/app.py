@@ -2,9 +2,8 @@
 
 import json
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import Final
 
@@ -17,7 +16,7 @@ from evtools.doctor.broker import (
     check_permissions,
     check_queue,
 )
-from evtools.doctor.context import STATUSES, Context, Finding, Severity
+from evtools.doctor.context import STATUSES, Context, DoctorOptions, Finding, Severity
 from evtools.doctor.network import (
     advise,
     check_kind,
@@ -26,7 +25,6 @@ from evtools.doctor.network import (
     check_port,
     check_tls,
 )
-from evtools.doctor.options import DoctorOptions
 from evtools.doctor.workers import (
     check_clocks,
     check_events,
@@ -150,8 +148,11 @@ def report(findings: Iterable[Finding], options: DoctorOptions) -> list[Finding]
         if options.output == "text" and not (options.quiet and finding.severity == "ok"):
             for line in lines(finding, colour=options.colour, cols=options.cols):
                 print(line, flush=True)  # noqa: T201  (its output)
-    print(_document(found) if options.output == "json" else summary(found))  # noqa: T201
-    sys.stdout.flush()
+    last = summary(found)
+    if options.output == "json":
+        rows = [asdict(finding) | {"text": hide_credentials(finding.text)} for finding in found]
+        last = json.dumps({"worst": worst(found), "findings": rows})  # which escapes
+    print(last, flush=True)  # noqa: T201
     return found
 
 
@@ -199,17 +200,3 @@ def summary(findings: Iterable[Finding]) -> str:
         if (number := severities.count(severity))
     ]
     return ", ".join(counts) or "all is well"
-
-
-def _document(findings: list[Finding]) -> str:
-    """Return all findings as one line of JSON, which escapes by construction."""
-    found = [
-        {
-            "check": finding.check,
-            "severity": finding.severity,
-            "text": hide_credentials(finding.text),
-            "advice": finding.advice,
-        }
-        for finding in findings
-    ]
-    return json.dumps({"worst": worst(findings), "findings": found})

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from evtools.doctor.context import Context, Finding, counted
-from evtools.doctor.inspect.base import Elsewhere, OrphanedQueue, OrphanKind, OrphanSearch
+from evtools.doctor.inspect import Elsewhere, OrphanedQueue, OrphanKind, OrphanSearch
 from evtools.text import human_duration, human_size, sanitize
 from evtools.transport.url import MASK
 

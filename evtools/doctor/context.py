@@ -1,14 +1,13 @@
-"""Findings, what was observed of the workers, and the context of the checks."""
+"""Options and findings, what was observed of the workers, and the context of the checks."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from evtools.clock import Clock
-from evtools.doctor.inspect.base import BrokerInspector
+from evtools.doctor.inspect import BrokerInspector
 from evtools.doctor.netprobe import Endpoint
-from evtools.doctor.options import DoctorOptions
 from evtools.errors import EvtoolsError
 from evtools.state import Worker, answers_wake_up
 from evtools.transport import ConnectionSettings
@@ -22,6 +21,27 @@ STATUSES: Final[Mapping[Severity, int]] = {"ok": 0, "note": 0, "warning": 3, "pr
 _NAMES_SHOWN: Final = 5
 _WORKERS_MAX: Final = 10_000
 _NAME_MAX_CHARS: Final = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorOptions:
+    """How to examine, and how to report.
+
+    `wait` is how long to listen, in seconds.  `queues` are names of queues to look at
+    besides those that the broker lists.  With `fix`, orphans are removed once `confirm`
+    has said yes to the question.  `cols` is the width of the terminal, 0 without one.
+    """
+
+    wait: float = 6.0
+    queues: tuple[str, ...] = ()
+    fix: bool = False
+    confirm: Callable[[str], bool] = lambda _question: False
+    output: Literal["text", "json"] = "text"
+    colour: bool = False
+    cols: int = 0
+    quiet: bool = False
+    #: Name all workers and queues, where otherwise a few stand for the rest.
+    verbose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +126,15 @@ class Observation:
                 self.sent += 1  # it is a client's
                 continue
             name = event.get("hostname")
-            if isinstance(name, str) and self._is_worker(name, kind):
-                self.workers.setdefault(name, WorkerSigns()).apply(event)
-
-    def _is_worker(self, name: str, kind: str) -> bool:
-        if name in self.workers:
-            return True
-        is_new = kind.startswith(("worker-", "task-")) and len(self.workers) < _WORKERS_MAX
-        return is_new and 0 < len(name) <= _NAME_MAX_CHARS
+            if not isinstance(name, str):
+                continue
+            if name not in self.workers:
+                if not (kind.startswith(("worker-", "task-")) and 0 < len(name) <= _NAME_MAX_CHARS):
+                    continue
+                if len(self.workers) >= _WORKERS_MAX:
+                    continue
+                self.workers[name] = WorkerSigns()
+            self.workers[name].apply(event)
 
     @property
     def nodes(self) -> list[str]:

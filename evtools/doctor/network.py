@@ -3,13 +3,12 @@
 import ipaddress
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from evtools.doctor.context import Context, Finding
-from evtools.doctor.inspect import open_inspector, remedy
+from evtools.doctor.inspect import BrokerInspector, amqp, redis
 from evtools.doctor.netprobe import (
     Certificate,
     Endpoint,
@@ -24,6 +23,7 @@ from evtools.doctor.netprobe import (
 from evtools.text import human_age
 from evtools.transport import ConnectionSettings, connect
 from evtools.transport.errors import FAILURES, Diagnosis, diagnose
+from evtools.transport.url import kind_of, parse
 
 #: When it is time to renew a certificate by hand, in seconds before its end.
 _SOON: Final = 14 * 86400.0
@@ -125,7 +125,7 @@ def _encrypt(endpoint: Endpoint, settings: ConnectionSettings, now: float) -> Fi
     try:
         certificate = handshake(endpoint)
     except ssl.SSLCertVerificationError as error:
-        return _untrusted(error, endpoint, now)
+        return untrusted(error, endpoint, now)
     except OSError as error:
         return _not_ours(endpoint) or _failed_handshake(diagnose(error, settings), endpoint)
     if endpoint.tls.verify == "none":
@@ -181,48 +181,71 @@ def trusted(certificate: Certificate, now: float) -> Finding:
     return Finding("tls", "ok", text)
 
 
-def _untrusted(error: ssl.SSLCertVerificationError, endpoint: Endpoint, now: float) -> Finding:
-    text, advice = f"the certificate: {error.verify_message}", ""
-    with suppress(OSError):
-        defect = defect_of(error.verify_code, endpoint, now)
-        text, advice = defect or (text, advice)
-    return Finding("tls", "problem", text, advice)
-
-
 #: By OpenSSL's X509_V_ERR_* code.
 _EARLY, _EXPIRED, _UNKNOWN_SIGNER, _WRONG_HOST = (9,), (10,), (18, 19, 20, 21), (62, 64)
 
 
-def defect_of(code: int, endpoint: Endpoint, now: float) -> tuple[str, str] | None:
-    """Return what is wrong with the certificate shown, and what to do; raise OSError."""
+def untrusted(error: ssl.SSLCertVerificationError, endpoint: Endpoint, now: float) -> Finding:
+    """Say what is wrong with the certificate shown: in OpenSSL's words if it cannot be read."""
+    text, advice, code = f"the certificate: {error.verify_message}", "", error.verify_code
     if code not in (*_EARLY, *_EXPIRED, *_UNKNOWN_SIGNER, *_WRONG_HOST):
-        return None
-    shown = certificate_of(endpoint)
+        return Finding("tls", "problem", text)
+    try:
+        shown = certificate_of(endpoint)
+    except OSError:
+        return Finding("tls", "problem", text)
     if code in _EXPIRED:
-        return (
-            f"the certificate of {shown.subject} expired {human_age(now - shown.not_after)} ago",
-            "Renew it on the broker. Or is this host's clock wrong?\n  date -u",
-        )
-    if code in _EARLY:
+        ago = human_age(now - shown.not_after)
+        text = f"the certificate of {shown.subject} expired {ago} ago"
+        advice = "Renew it on the broker. Or is this host's clock wrong?\n  date -u"
+    elif code in _EARLY:
         ahead = human_age(shown.not_before - now)
-        return (
-            f"the certificate of {shown.subject} is not valid before {ahead} from now",
-            "Is this host's clock wrong?\n  date -u",
-        )
-    if code in _UNKNOWN_SIGNER:
+        text = f"the certificate of {shown.subject} is not valid before {ahead} from now"
+        advice = "Is this host's clock wrong?\n  date -u"
+    elif code in _UNKNOWN_SIGNER:
         ours = (endpoint.tls and endpoint.tls.ca) or "this system"
-        return (
-            f"the certificate is signed by {shown.issuer}, whom {ours} does not trust",
-            "Get the certificate of that CA from the broker's administrator: --tls-ca FILE",
-        )
-    names = ", ".join(shown.names[:_NAMES_SHOWN]) or shown.subject
-    return (
-        f"the certificate is for {names}, and not for {endpoint.server_name}",
-        "Use such a name in the URL; or, if that cannot be: --tls-server-name NAME",
-    )
+        text = f"the certificate is signed by {shown.issuer}, whom {ours} does not trust"
+        advice = "Get the certificate of that CA from the broker's administrator: --tls-ca FILE"
+    else:
+        names = ", ".join(shown.names[:_NAMES_SHOWN]) or shown.subject
+        text = f"the certificate is for {names}, and not for {endpoint.server_name}"
+        advice = "Use such a name in the URL; or, if that cannot be: --tls-server-name NAME"
+    return Finding("tls", "problem", text, advice)
 
 
 # -- login ----------------------------------------------------------------------
+
+_Remedy: TypeAlias = Callable[..., str]
+#: By family of brokers: its inspector, and the commands against its refusals.
+_INSPECTORS: Final[Mapping[str, tuple[type[BrokerInspector], _Remedy]]] = {
+    "amqp": (amqp.AMQPInspector, amqp.remedy),
+    **dict.fromkeys(("redis", "socket", "sentinel"), (redis.RedisInspector, redis.remedy)),
+}
+
+
+def _kind(settings: ConnectionSettings) -> tuple[type[BrokerInspector], _Remedy]:
+    family = kind_of(parse(settings.addresses()[0]).scheme).family
+    return _INSPECTORS.get(family, (BrokerInspector, lambda *_, **__: ""))
+
+
+def open_inspector(settings: ConnectionSettings, *, attempt: int = 0) -> BrokerInspector:
+    """Connect, log in and return an inspector.
+
+    `attempt` picks the address where there are several.  Raise UsageError, and whatever
+    the drivers raise.
+    """
+    # Between two questions nothing would answer the broker's heartbeats.
+    connection = connect(replace(settings, heartbeat=0.0), attempt=attempt)
+    try:
+        return _kind(settings)[0](connection, settings)
+    except BaseException:
+        connection.release()
+        raise
+
+
+def remedy(diagnosis: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -> str:
+    """Return the command that an administrator needs against a refusal, if any."""
+    return _kind(settings)[1](diagnosis, settings, attempt=attempt)
 
 
 def check_login(context: Context) -> Iterator[Finding]:

@@ -35,12 +35,7 @@ def listen(
     exchange for questions is not made where it is missing.
     """
     seen = Observation()
-    listening: list[Notice] = []
-
-    def on_notice(notice: Notice) -> None:
-        if notice.kind == "listening":
-            listening.append(notice)
-
+    notices: list[Notice] = []
     settings = replace(
         settings,
         reconnect=False,
@@ -48,12 +43,12 @@ def listen(
         enable_events=False,
         wakeup=settings.wakeup and asks,
     )
-    with EventReceiver(settings, on_notice=on_notice, clock=clock) as receiver:
+    with EventReceiver(settings, on_notice=notices.append, clock=clock) as receiver:
         since: float | None = None
         try:
             for events in receiver.batches(_TICK):
                 seen.apply(events)
-                if not listening:
+                if not any(notice.kind == "listening" for notice in notices):
                     continue
                 if since is None:
                     since = clock.monotonic()
@@ -165,8 +160,12 @@ def check_workers(context: Context) -> Iterator[Finding]:
         text = f"{count} {noun} could not be decoded: {kind}"
         advice = "Workers reply in JSON, with less than 1 MiB: see who else does."
         yield Finding("workers", "warning", text, advice)
-    if seen.pongs is not None:
-        yield from _without_answer(context, seen.pongs)
+    if seen.pongs is not None and (silent := sorted(seen.workers.keys() - seen.pongs)):
+        text = f"events come from workers that do not answer: {context.names(silent)}"
+        yield Finding("workers", "warning", text, f"Busy with a solo or thread pool, {_DEAF}")
+    elif seen.pongs is not None and not seen.pongs:
+        advice = f"No worker runs here. Or it is busy with a solo or thread pool, {_DEAF}"
+        yield Finding("workers", "problem", "no worker answered", advice)
     for node, signs in sorted(seen.workers.items()):
         if signs.processes > 1:
             yield Finding(
@@ -190,16 +189,6 @@ def _not_asked(context: Context) -> Finding:
         return Finding("workers", "note", f"{text}, so no worker takes questions here")
     text = f"workers cannot be asked: {text}"
     return Finding("workers", "warning", text, f"They were {_DEAF}")
-
-
-def _without_answer(context: Context, pongs: frozenset[str]) -> Iterator[Finding]:
-    silent = sorted(set(context.observation.workers) - pongs)
-    if silent:
-        text = f"events come from workers that do not answer: {context.names(silent)}"
-        yield Finding("workers", "warning", text, f"Busy with a solo or thread pool, {_DEAF}")
-    elif not pongs:
-        advice = f"No worker runs here. Or it is busy with a solo or thread pool, {_DEAF}"
-        yield Finding("workers", "problem", "no worker answered", advice)
 
 
 _SWITCH_ON: Final = (

@@ -1,44 +1,148 @@
-"""What the doctor can ask a broker: an inspector for each kind."""
+"""What the doctor asks of any broker, and the types of the answers."""
 
-from dataclasses import replace
-from typing import Final
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
 
-from evtools.doctor.inspect import amqp, redis
-from evtools.doctor.inspect.base import BrokerInspector
-from evtools.transport import ConnectionSettings, connect
-from evtools.transport.errors import Diagnosis
-from evtools.transport.url import kind_of, parse
+from kombu.connection import Connection
 
-_REDIS: Final = ("redis", "socket", "sentinel")
+from evtools.transport import ConnectionSettings
+from evtools.wire import Codec, Message
+
+OrphanKind: TypeAlias = Literal["queue", "list", "binding"]
+
+#: What every dispatcher adds to an event, and no task has at its top level.
+_EVENT_FIELDS: Final = frozenset({"type", "hostname", "timestamp"})
 
 
-def open_inspector(settings: ConnectionSettings, *, attempt: int = 0) -> BrokerInspector:
-    """Connect, log in and return an inspector.
+@dataclass(frozen=True, slots=True)
+class ExchangeStatus:
+    """The event exchange, or what stands for it.
 
-    `attempt` picks the address where there are several.  Raise UsageError, and whatever
-    the drivers raise.
+    `where` names it in the broker's own words.  Where it does not exist, no worker or
+    client can ever have sent events to it, and `command` lists what there is; `clash` says
+    how it differs from what Celery declares.
     """
-    # Between two questions nothing would answer the broker's heartbeats.
-    connection = connect(replace(settings, heartbeat=0.0), attempt=attempt)
-    family = _family(settings)
-    try:
-        if family == "amqp":
-            return amqp.AMQPInspector(connection, settings)
-        if family in _REDIS:
-            return redis.RedisInspector(connection, settings)
-        return BrokerInspector(connection, settings)
-    except BaseException:
-        connection.release()
-        raise
+
+    where: str
+    exists: bool = True
+    clash: str = ""
+    #: Whether we may declare it ourselves; where it exists, we need not.
+    may_declare: bool = True
+    command: str = ""
 
 
-def remedy(diagnosis: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -> str:
-    """Return the command that an administrator needs against a refusal, if any."""
-    family = _family(settings)
-    if family in _REDIS:
-        return redis.remedy(diagnosis, settings, attempt=attempt)
-    return amqp.remedy(diagnosis, settings, attempt=attempt) if family == "amqp" else ""
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Something that a monitor has to do; `refusal` is why this user may not, if so."""
+
+    name: str
+    refusal: str = ""
+    advice: str = ""
 
 
-def _family(settings: ConnectionSettings) -> str:
-    return kind_of(parse(settings.addresses()[0]).scheme).family
+def allow(command: str, caveat: str = "") -> str:
+    """Return the advice to have an administrator type `command`."""
+    caveat = f" ({caveat})" if caveat else ""
+    return f"The administrator of the broker can allow it{caveat}:\n  {command}"
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Another place on the same broker where Celery is, or was, at work.
+
+    `words` of a command line lead there; passwords in them are masked.  It is `alive` if
+    somebody is there right now.
+    """
+
+    where: str
+    seen: str
+    words: tuple[str, ...]
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanedQueue:
+    """A queue of events, or a part of one, that may have lost its reader.
+
+    `kept` says why it may not be removed; without that, it certainly has no reader.
+    `messages` and `size_bytes` are None where the broker does not say.
+    """
+
+    kind: OrphanKind
+    name: str
+    kept: str = ""
+    messages: int | None = None
+    size_bytes: int | None = None
+    #: What the broker calls it, where that is not its name.
+    key: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanSearch:
+    """What was found; `gap` says what could not be looked at.
+
+    `command` lists the names that are missing, where there is one.
+    """
+
+    found: list[OrphanedQueue] = field(default_factory=list)
+    gap: str = ""
+    command: str = ""
+
+
+class BrokerInspector:
+    """A connection on which the doctor asks a broker about itself.
+
+    This one knows what kombu knows of every broker, which is little.  Calls raise what the drivers
+    raise.  Nothing is published, and nothing made that does not go with the connection.
+    """
+
+    #: Whether events wait for us in a queue that the broker keeps.
+    keeps_queues = True
+
+    def __init__(self, connection: Connection, settings: ConnectionSettings) -> None:
+        connection.connect()
+        self._connection = connection
+        self._settings = settings
+        #: Product and version, as far as they are known.
+        self.server = str(connection.transport.driver_type)
+
+    def exchange(self) -> ExchangeStatus:
+        """Look at the event exchange; it is not made if it is missing."""
+        return ExchangeStatus(f"exchange {self._settings.event_exchange}")
+
+    def has_mailboxes(self) -> bool:
+        """Return whether remote control can reach anybody: its exchange exists."""
+        return True
+
+    def permissions(self) -> list[Permission]:
+        """Try what a monitor has to do, and undo it."""
+        return []
+
+    def begin(self) -> None:
+        """Start to overhear, and take the first of two looks at orphans."""
+
+    def elsewhere(self) -> list[Elsewhere]:
+        """Return where else Celery is at work, overheard since `begin`."""
+        return []
+
+    def orphans(self, names: Sequence[str]) -> OrphanSearch:
+        """Look for what readers have left behind, with `names` for these only."""
+        del names
+        return OrphanSearch(gap="this broker cannot be asked for them")
+
+    def remove(self, orphan: OrphanedQueue) -> str:
+        """Remove it if it still has no reader; return why not, empty if it is gone."""
+        return f"{orphan.name} is not ours to remove"
+
+    def close(self) -> None:
+        """Leave the broker; never raise what a driver raises."""
+        with suppress(OSError, *self._connection.connection_errors):
+            self._connection.release()
+
+
+def is_event(message: Message, accept: Sequence[str]) -> bool:
+    """Return whether a message in a queue holds events, and nothing else."""
+    events = Codec(accept).decode(message)
+    return bool(events) and all(event.keys() >= _EVENT_FIELDS for event in events)

@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import product
@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 from amqp.exceptions import AccessRefused, ChannelError, NotFound, PreconditionFailed
 from kombu.connection import Connection
 
-from evtools.doctor.inspect.base import (
+from evtools.doctor.inspect import (
     BrokerInspector,
     Elsewhere,
     ExchangeStatus,
@@ -30,7 +30,7 @@ from evtools.transport.errors import Diagnosis, diagnose
 from evtools.transport.receiver import fresh_queue_name, subscribe
 from evtools.transport.streams.amqp import to_message
 from evtools.transport.url import mask, parse, with_vhost
-from evtools.wire import Message, exchange_type, queue_arguments
+from evtools.wire import exchange_type, queue_arguments
 
 _TYPE: Final = exchange_type("amqp")
 _DEFAULT_EXCHANGE: Final = "celeryev"
@@ -97,30 +97,22 @@ class AMQPInspector(BrokerInspector):
         arguments = queue_arguments(
             ttl=settings.event_queue_ttl, expires=settings.event_queue_expires
         )
-        steps: tuple[tuple[str, Callable[[_Channel], Any]], ...] = (
-            (
-                f"configure {queues}",
-                lambda channel: channel.queue_declare(
-                    queue, exclusive=True, auto_delete=True, arguments=arguments
-                ),
-            ),
-            (
-                f"write to {queues} and read exchange {exchange}, to bind",
-                lambda channel: channel.queue_bind(queue, exchange, "#"),
-            ),
-            (
-                f"read from {queues}",
-                lambda channel: channel.basic_consume(
-                    queue, no_ack=True, callback=lambda _message: None
-                ),
-            ),
+        ours = {"exclusive": True, "auto_delete": True, "arguments": arguments}
+        # fmt: off
+        steps: tuple[tuple[str, str, tuple[str, ...], dict[str, Any]], ...] = (
+            (f"configure {queues}", "queue_declare", (queue,), ours),
+            (f"write to {queues} and read exchange {exchange}, to bind",
+             "queue_bind", (queue, exchange, "#"), {}),
+            (f"read from {queues}", "basic_consume", (queue,),
+             {"no_ack": True, "callback": lambda _message: None}),
         )
+        # fmt: on
         tried = []
         # The channel goes before the queue: its consumer would be notified of a deletion.
         with _channel_of(self._connection) as channel:
-            for name, step in steps:
+            for name, method, args, kwargs in steps:
                 try:
-                    step(channel)
+                    getattr(channel, method)(*args, **kwargs)
                 except AccessRefused as exc:
                     text = self._text_of(exc)
                     grant = _grant_topics if text.startswith(_TOPIC) else _grant
@@ -207,16 +199,22 @@ class AMQPInspector(BrokerInspector):
         Where it is declared otherwise, no message is touched: looking at one marks it as
         redelivered, and may move it.
         """
-        if not any(self._is_declared(name, shape) for shape in self._shapes()):
+        for shape in self._shapes():
+            with suppress(ChannelError):
+                self._ask("queue_declare", name, **shape)
+                break
+        else:
             return (
                 "it is not declared as event queues are (--event-queue-ttl, --event-queue-expires)"
             )
         try:
             with _channel_of(self._connection) as channel:
-                oldest = _peek(channel, name)
+                oldest = channel.basic_get(name)
+                if oldest is not None:  # which stays where it is
+                    channel.basic_reject(oldest.delivery_tag, requeue=True)
         except ChannelError as exc:
             return self._text_of(exc)
-        if oldest is None or is_event(oldest, self._settings.accept):
+        if oldest is None or is_event(to_message(oldest), self._settings.accept):
             return ""
         return "its oldest message is no event"
 
@@ -229,13 +227,6 @@ class AMQPInspector(BrokerInspector):
                 # Without an end, queues of tasks are declared like that.
                 if arguments or not durable:
                     yield {"arguments": arguments, "durable": durable, "auto_delete": auto_delete}
-
-    def _is_declared(self, name: str, shape: dict[str, Any]) -> bool:
-        try:
-            self._ask("queue_declare", name, **shape)
-        except ChannelError:
-            return False
-        return True
 
     def remove(self, orphan: OrphanedQueue) -> str:
         """Delete a queue; RabbitMQ itself refuses one that has a consumer."""
@@ -323,15 +314,6 @@ def _has_exchange(connection: Connection, name: str) -> bool:
         # A missing exchange is not refused to us.
         return not isinstance(exc, NotFound)
     return True
-
-
-def _peek(channel: _Channel, queue: str) -> Message | None:
-    """Return the oldest message of a queue, which stays where it is."""
-    message = channel.basic_get(queue)
-    if message is None:
-        return None
-    channel.basic_reject(message.delivery_tag, requeue=True)
-    return to_message(message)
 
 
 def _listen(there: ConnectionSettings) -> bool | None:

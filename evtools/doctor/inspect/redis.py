@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
@@ -15,7 +16,7 @@ from redis import Redis
 from redis.client import PubSub
 from redis.exceptions import NoPermissionError, RedisError, ResponseError, WatchError
 
-from evtools.doctor.inspect.base import (
+from evtools.doctor.inspect import (
     BrokerInspector,
     Elsewhere,
     ExchangeStatus,
@@ -147,7 +148,7 @@ class RedisInspector(BrokerInspector):
         patterns = dict.fromkeys(("*/worker.*", "*celeryev", f"*{exchange}"))
         with suppress(NoPermissionError, ResponseError):
             lists, _ = self._lists()
-            self._marks = {list_.key: list_.mark for list_ in lists}
+            self._marks = {list_.key: mark for list_, mark in lists}
         with suppress(NoPermissionError, ResponseError):
             self._overheard = self._subscribe("psubscribe", list(patterns))
 
@@ -160,7 +161,10 @@ class RedisInspector(BrokerInspector):
                 place = Elsewhere(f"channel {channel}", seen, words, alive=True)
                 found.setdefault(words, place)
         with suppress(NoPermissionError, ResponseError):
-            for number in self._databases():
+            names = self._client.info("keyspace")
+            numbers = [int(name[2:]) for name in names if name.startswith("db")]
+            others = [number for number in numbers if number != self._database]
+            for number in (self._database, *others[:_DATABASES_MAX]):
                 for place in self._traces(number):
                     found.setdefault(place.words, place)
         return list(found.values())
@@ -181,17 +185,10 @@ class RedisInspector(BrokerInspector):
         return list(found)
 
     def _with_database(self, words: tuple[str, ...]) -> tuple[str, ...]:
-        """Turn `-b N` into the URL of database N."""
         if words[:1] != ("-b",):
             return words
         urls = (with_vhost(url, words[1]) for url in self._settings.addresses())
         return ("-b", mask(";".join(urls)), *words[2:])
-
-    def _databases(self) -> list[int]:
-        names = self._client.info("keyspace")
-        numbers = [int(name[2:]) for name in names if name.startswith("db")]
-        others = [number for number in numbers if number != self._database]
-        return [self._database, *others[:_DATABASES_MAX]]
 
     def _traces(self, number: int) -> Iterator[Elsewhere]:
         """Yield the mailboxes of workers in one database, unless they are ours."""
@@ -239,8 +236,11 @@ class RedisInspector(BrokerInspector):
     def orphans(self, names: Sequence[str]) -> OrphanSearch:
         try:
             lists, all_lists = self._lists()
-            members, all_members = self._members()
-            found = [self._orphaned_list(list_) for list_ in lists]
+            table = f"{self._prefix}{_BINDINGS}{self._settings.event_exchange}"
+            every = self._client.sscan_iter(table, count=_SCAN_COUNT)
+            members = list(islice(every, _ORPHANS_MAX))
+            all_members = len(members) < _ORPHANS_MAX
+            found = [replace(list_, size_bytes=self._size_of(list_.key)) for list_, _ in lists]
             found += self._orphaned_bindings(members, {list_.name: list_.kept for list_ in found})
         except ResponseError as exc:
             return OrphanSearch(gap=diagnose(exc, self._settings).text)
@@ -249,8 +249,11 @@ class RedisInspector(BrokerInspector):
         complete = all_lists and all_members
         return OrphanSearch(found, "" if complete else "there are too many keys to look at all")
 
-    def _lists(self) -> tuple[list["_List"], bool]:
-        """Return the lists with our prefix, and whether these are all."""
+    def _lists(self) -> tuple[list[tuple[OrphanedQueue, bytes]], bool]:
+        """Return the lists with our prefix, marks of their oldest messages, and if these are all.
+
+        A reader takes the oldest message away; so one whose mark stayed has no reader.
+        """
         pattern = escape_glob(f"{self._prefix}{self._settings.event_queue_prefix}.")
         keys, complete = _scan(self._client, f"{pattern}*")
         found = []
@@ -262,23 +265,20 @@ class RedisInspector(BrokerInspector):
                     pipe.lindex(key, -1)
                 replies = pipe.execute(raise_on_error=False)
             for key, length, oldest in zip(chunk, replies[::2], replies[1::2], strict=True):
-                if isinstance(length, int) and isinstance(oldest, bytes):
-                    events = is_event(Message(oldest, ENVELOPE), self._settings.accept)
-                    found.append(_List(key, length, _mark(oldest), events))
+                if not (isinstance(length, int) and isinstance(oldest, bytes)):
+                    continue
+                mark, kept = _mark(oldest), ""
+                if not is_event(Message(oldest, ENVELOPE), self._settings.accept):
+                    kept = "its oldest message is no event"
+                elif self._marks.get(key) != mark:
+                    kept = "somebody reads from it, or it is new"
+                found.append((OrphanedQueue("list", _text(key), kept, length, key=key), mark))
         return found, complete
 
-    def _orphaned_list(self, list_: "_List") -> OrphanedQueue:
-        kept = ""
-        if not list_.holds_events:
-            kept = "its oldest message is no event"
-        elif self._marks.get(list_.key) != list_.mark:
-            # A reader takes the oldest message away.
-            kept = "somebody reads from it, or it is new"
-        size_bytes = None
+    def _size_of(self, key: bytes) -> int | None:
         with suppress(NoPermissionError, ResponseError):
-            size_bytes = self._client.memory_usage(list_.key, samples=5)
-        name = _text(list_.key)
-        return OrphanedQueue("list", name, kept, list_.length, size_bytes, list_.key)
+            return self._client.memory_usage(key, samples=5)
+        return None
 
     def _orphaned_bindings(
         self, members: Sequence[bytes], lists: dict[str, str]
@@ -301,16 +301,6 @@ class RedisInspector(BrokerInspector):
                 if listeners is not None:
                     kept = f"it may belong to one of {listeners} listeners"
             yield OrphanedQueue("binding", queue, kept, key=member)
-
-    def _members(self) -> tuple[list[bytes], bool]:
-        """Return the bindings to our exchange, and whether these are all."""
-        key = f"{self._prefix}{_BINDINGS}{self._settings.event_exchange}"
-        members: list[bytes] = []
-        for member in self._client.sscan_iter(key, count=_SCAN_COUNT):
-            members.append(member)
-            if len(members) >= _ORPHANS_MAX:
-                return members, False
-        return members, True
 
     def _listeners(self, database: int) -> int | None:
         """Return how many subscribers a database has, None if we may not know."""
@@ -347,16 +337,6 @@ class RedisInspector(BrokerInspector):
                 self._overheard.close()
             self._pool.disconnect()
             self._connection.release()
-
-
-@dataclass(frozen=True, slots=True)
-class _List:
-    """A list that may be an event queue; `mark` tells its oldest message from others."""
-
-    key: bytes
-    length: int
-    mark: bytes
-    holds_events: bool
 
 
 def _mark(message: bytes) -> bytes:
@@ -414,7 +394,7 @@ def _grant(diagnosis: Diagnosis, settings: ConnectionSettings, *, attempt: int =
 
 
 def _raise_limit(settings: ConnectionSettings, attempt: int) -> str:
-    """Return what raises maxclients, as soon as there is room for redis-cli."""
+    # As soon as there is room for redis-cli.
     server = _server(_address(settings, attempt), settings)
     words = ("redis-cli", *server, "CONFIG", "SET", "maxclients")
     # Whatever else it prints ends the loop.
@@ -428,7 +408,6 @@ def _address(settings: ConnectionSettings, attempt: int) -> Address:
 
 
 def _server(address: Address, settings: ConnectionSettings) -> Iterator[str]:
-    """Yield the words that lead redis-cli to the server."""
     family = kind_of(address.scheme).family
     if family == "socket":
         yield from ("-s", f"/{unquote(address.path)}")
@@ -497,7 +476,7 @@ def _of_default_prefix(ours: Naming, base: str) -> tuple[str, ...]:
 
 
 def _of_other_prefix(ours: Naming, base: str) -> tuple[str, ...]:
-    """Take what stands before the exchange for a prefix of their own."""
+    # What stands before the exchange is a prefix of their own.
     rest = base.removeprefix(ours.keyprefix)
     prefix = rest.removesuffix(ours.exchange)
     if prefix != rest:
@@ -509,5 +488,5 @@ def _of_other_prefix(ours: Naming, base: str) -> tuple[str, ...]:
 
 
 def _escaped(prefix: str) -> str:
-    """Return the prefix as an option has it, where only {db} may stand in braces."""
+    # As an option has it, where only {db} may stand in braces.
     return prefix.replace("{", "{{").replace("}", "}}") or "off"

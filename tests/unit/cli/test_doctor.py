@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from evtools.cli import doctor as command
 from evtools.cli.doctor import build_options, evdoctor
 from evtools.cli.main import start
-from evtools.doctor.options import DoctorOptions
+from evtools.doctor.context import DoctorOptions
 from evtools.errors import UsageError
 from servers.ports import HOST, free_port
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from evtools.doctor.context import Context, Observation
-from evtools.doctor.inspect.base import (
+from evtools.doctor.context import Context, DoctorOptions, Observation
+from evtools.doctor.inspect import (
     BrokerInspector,
     Elsewhere,
     ExchangeStatus,
@@ -13,7 +13,6 @@ from evtools.doctor.inspect.base import (
     OrphanSearch,
     Permission,
 )
-from evtools.doctor.options import DoctorOptions
 from evtools.transport import ConnectionSettings
 from tools.clock import FakeClock
 

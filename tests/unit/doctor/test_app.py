@@ -5,8 +5,7 @@ from redis.exceptions import NoPermissionError
 
 from evtools.doctor import app
 from evtools.doctor.app import CHECKS, Check, examine, lines, report, run, worst
-from evtools.doctor.context import STATUSES, Finding
-from evtools.doctor.options import DoctorOptions
+from evtools.doctor.context import STATUSES, DoctorOptions, Finding
 from evtools.errors import UsageError
 from evtools.transport import ConnectionSettings
 from servers.ports import HOST, free_port

@@ -8,7 +8,7 @@ from evtools.doctor.broker import (
     check_queue,
 )
 from evtools.doctor.context import Observation, WorkerSigns
-from evtools.doctor.inspect.base import (
+from evtools.doctor.inspect import (
     Elsewhere,
     ExchangeStatus,
     OrphanedQueue,

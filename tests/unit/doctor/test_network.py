@@ -199,6 +199,12 @@ def test_an_expired_certificate_can_be_read(start_redis, authority, secure):
     assert shown.not_after < shown.not_before
 
 
+def distrust(code):
+    error = ssl.SSLCertVerificationError()
+    error.verify_code, error.verify_message = code, "strange"
+    return error
+
+
 @pytest.mark.parametrize(
     ("code", "now", "text"),
     [
@@ -211,16 +217,14 @@ def test_an_expired_certificate_can_be_read(start_redis, authority, secure):
 def test_the_defect_of_a_certificate_is_named(code, now, text, monkeypatch):
     monkeypatch.setattr(network, "certificate_of", lambda _: CERTIFICATE)
     endpoint = Endpoint("h", 1, TLS(enabled=True, ca="/ca.pem", verify="required"))
-    said, advice = network.defect_of(code, endpoint, now)
-    assert text in said
-    assert advice
+    finding = network.untrusted(distrust(code), endpoint, now)
+    assert text in finding.text
+    assert finding.advice
 
 
 @pytest.mark.parametrize("code", [10, 99])
 def test_a_certificate_that_cannot_be_read_is_described_in_openssls_words(code):
-    error = ssl.SSLCertVerificationError()
-    error.verify_code, error.verify_message = code, "strange"
-    finding = network._untrusted(error, Endpoint(HOST, free_port()), 0.0)
+    finding = network.untrusted(distrust(code), Endpoint(HOST, free_port()), 0.0)
     assert (finding.severity, finding.text) == ("problem", "the certificate: strange")
 
 

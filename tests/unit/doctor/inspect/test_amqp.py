@@ -7,8 +7,8 @@ import uuid
 import amqp
 import pytest
 
+from evtools.doctor.inspect import ExchangeStatus
 from evtools.doctor.inspect.amqp import AMQPInspector
-from evtools.doctor.inspect.base import ExchangeStatus
 from evtools.transport import ConnectionSettings, connect
 from servers.ports import HOST
 from servers.process import wait_until

@@ -5,10 +5,10 @@ import pytest
 from amqp.exceptions import NotAllowed
 from redis.exceptions import AuthenticationError
 
-from evtools.doctor.inspect import open_inspector, remedy
+from evtools.doctor.inspect import ExchangeStatus, OrphanedQueue
 from evtools.doctor.inspect.amqp import AMQPInspector
-from evtools.doctor.inspect.base import ExchangeStatus, OrphanedQueue
 from evtools.doctor.inspect.redis import RedisInspector
+from evtools.doctor.network import open_inspector, remedy
 from evtools.errors import UsageError
 from evtools.transport import ConnectionSettings
 from evtools.transport.errors import diagnose

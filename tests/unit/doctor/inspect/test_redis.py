@@ -10,10 +10,10 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import NoPermissionError
 
+from evtools.doctor.inspect import OrphanedQueue
 from evtools.doctor.inspect import redis as module
-from evtools.doctor.inspect import remedy
-from evtools.doctor.inspect.base import OrphanedQueue
 from evtools.doctor.inspect.redis import Naming, RedisInspector, difference
+from evtools.doctor.network import remedy
 from evtools.transport import ConnectionSettings, connect
 from evtools.transport.errors import diagnose
 from evtools.transport.receiver import subscribe
