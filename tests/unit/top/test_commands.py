@@ -9,10 +9,11 @@ import pytest
 
 from evtools.errors import FilterError
 from evtools.filters import compile_filter
-from evtools.top.choices import THEMES, VIEWS
+from evtools.top.choices import VIEWS
 from evtools.top.commands import COMMANDS, complete, run
 from evtools.top.keys import BINDINGS
 from evtools.top.ui.terminal import COPY_BYTES_MAX
+from evtools.top.ui.widgets import plain
 from evtools.transport.recording.reader import RecordingReader
 from evtools.wire import encode_line
 from tools.life import Life
@@ -20,13 +21,8 @@ from tools.screen import FakeTerminal
 
 
 @pytest.fixture
-def terminal():
-    """Return a terminal of 120x32 with 40 tasks; every fifth failed."""
-    made = FakeTerminal()
-    for number in range(40):
-        kind = made.life.success if number % 5 else made.life.failure
-        made.take(kind(f"id{number:02}", f"proj.task{number % 3}"))
-    return made
+def terminal(crowd):
+    return crowd
 
 
 @pytest.fixture
@@ -48,10 +44,9 @@ def family(terminal):
     return terminal
 
 
-def popup(terminal):
+def popup(terminal, rows=60):
     """Return the lines of the box that is open."""
-    layer = terminal.session.layer
-    return ["".join(text for _, text in line) for line in layer.box((100, 60)).lines]
+    return [plain(line) for line in terminal.session.layer.box((100, rows)).lines]
 
 
 # --- every key and every command ----------------------------------------------------------
@@ -205,11 +200,9 @@ def test_each_digit_shows_a_view(terminal, session):
 
 
 def test_a_view_is_named_and_perhaps_filtered(terminal, session):
-    terminal.command("view types name:proj.task1")
-    assert session.view == "types"
-    assert session.table.filter_text == "name:proj.task1"
-    terminal.command("view types /name:task2")
-    assert session.table.filter_text == "name:task2"
+    for line, text in (("name:proj.task1", "name:proj.task1"), ("/name:task2", "name:task2")):
+        terminal.command(f"view types {line}")
+        assert (session.view, session.table.filter_text) == ("types", text)
 
 
 def test_tab_goes_through_the_views_or_between_table_and_detail(terminal, session):
@@ -226,30 +219,25 @@ def test_tab_goes_through_the_views_or_between_table_and_detail(terminal, sessio
     assert (session.view, session.detail.focused) == ("tasks", False)
 
 
-def test_enter_opens_the_detail_of_a_task_and_the_tasks_of_a_type(terminal, session):
+def test_keys_open_the_detail_of_a_row_its_result_or_the_tasks_of_a_type(terminal, session):
     terminal.press("enter")
     assert session.detail is not None
+    terminal.press("2", "i")
+    assert (session.view, session.detail is None) == ("types", False)
+    terminal.press("tab", "enter")  # the detail is being read
+    assert session.view == "types"
+    terminal.press("1", "r")
+    assert session.detail.section in ("Args", "Info")
     terminal.press("2", "enter")
     assert session.view == "tasks"
     assert "proj.task" in session.table.filter_text
-    terminal.press("2", "i", "tab", "enter")  # the detail is being read
-    assert session.view == "types"
-
-
-def test_i_opens_the_detail_of_any_row_and_r_its_result(terminal, session):
-    terminal.press("2", "i")
-    assert session.view == "types"
-    assert session.detail is not None
-    terminal.press("1", "r")
-    assert session.detail.section in ("Args", "Info")
 
 
 def test_q_goes_back_step_by_step_and_quits_at_last(terminal, session):
     terminal.press("2", "enter", "enter", "q")
     assert (session.detail, session.view) == (None, "tasks")
     terminal.press("q")
-    assert session.view == "types"
-    assert terminal.host.calls == []
+    assert (session.view, terminal.host.calls) == ("types", [])
     terminal.press("q")
     assert terminal.host.calls == ["end"]
 
@@ -264,8 +252,7 @@ def test_each_escape_undoes_one_thing_and_none_quits(terminal, session, table):
     assert table.filter_text == ""
     session.say("note")
     terminal.press("esc", "esc")
-    assert terminal.message == ""
-    assert terminal.host.calls == []
+    assert (terminal.message, terminal.host.calls) == ("", [])
 
 
 @pytest.fixture
@@ -323,18 +310,12 @@ def test_the_help_has_the_keys_of_the_view(terminal, session):
         assert session.layer is None
         terminal.press("1", "f1")
     assert "WORKERS" not in popup(terminal)
-    help_text = "\n".join(
-        "".join(text for _, text in line) for line in session.layer.box((100, 200)).lines
-    )
+    lines = popup(terminal, rows=200)
     for binding in BINDINGS:
-        assert f"  {binding.help}" in help_text or binding.context not in ("lists", "moving")
+        shown = any(line.endswith(f"  {binding.help}") for line in lines)
+        assert shown or binding.context not in ("lists", "moving")
     terminal.press("e", "q")  # q is a letter once something is typed
     assert "find> eq" in popup(terminal)[0]
-
-
-def test_redraw_and_suspend_are_for_the_terminal(terminal):
-    terminal.press("ctrl-l", "ctrl-z")
-    assert terminal.host.calls == ["redraw", "suspend"]
 
 
 # --- moving -------------------------------------------------------------------------------
@@ -411,40 +392,30 @@ def test_a_text_is_searched_and_the_search_goes_on(terminal, session, pane):
 
 
 def test_a_search_without_a_match_says_so(terminal, pane):
-    terminal.press("n")
-    assert terminal.message == "nothing to search for yet (/ searches the text)"
-    terminal.command("search nowhere")
-    assert terminal.message == "not found: nowhere"
-    terminal.session.message = None
-    terminal.press("n")
-    assert terminal.message == "not found: nowhere"
+    not_found = "not found: nowhere"
+    for do, message in (
+        ("search-next", "nothing to search for yet (/ searches the text)"),
+        ("search nowhere", not_found),
+        ("search-previous", not_found),
+    ):
+        terminal.session.message = None
+        terminal.command(do)
+        assert terminal.message == message
 
 
-def test_lines_are_wrapped_or_cut(terminal, pane):
-    terminal.press("w")
-    assert not pane.pager.wrap
-    assert terminal.message == "long lines are cut"
-    terminal.press("w")
-    assert terminal.message == "long lines are wrapped"
-
-
-def test_the_detail_can_have_the_whole_screen(terminal, session):
-    terminal.press("enter", "f")
-    assert session.detail.full
-    assert session.detail.focused
-    terminal.lines()
-    assert not session.table_shown
-    terminal.press("f")
-    terminal.lines()
-    assert session.table_shown
-
-
-def test_sections_are_turned(terminal, pane):
+def test_the_text_is_wrapped_or_cut_turned_and_has_the_whole_screen(terminal, session, pane):
+    for message in ("long lines are cut", "long lines are wrapped"):
+        terminal.press("w")
+        assert terminal.message == message
     before = pane.section
     terminal.press("]")
     assert pane.section != before
-    terminal.press("[")
-    assert pane.section == before
+    terminal.press("[", "tab", "f")
+    assert (pane.section, pane.focused) == (before, True)
+    for shown in (False, True):
+        terminal.lines()
+        assert session.table_shown is shown
+        terminal.press("f")
 
 
 # --- filter -------------------------------------------------------------------------------
@@ -471,19 +442,11 @@ def test_the_table_is_filtered_while_one_types_and_not_for_every_key(terminal, t
     assert len(table) == 8
     terminal.press("f12", "left")  # no change
     assert terminal.host.timers == []
-    terminal.press("enter")
-    assert table.filter_text == "state:fail"
+    terminal.press("ctrl-e", "ctrl-u")
+    terminal.write("state:ok")
+    terminal.press("enter")  # does not wait
+    assert (table.filter_text, terminal.host.timers) == ("state:ok", [])
     assert terminal.session.layer is None
-
-
-def test_enter_does_not_wait(terminal, table):
-    terminal.press("/")
-    terminal.write("state:fail")
-    terminal.press("enter")
-    assert len(table) == 8
-    assert terminal.host.timers == []
-    terminal.press("/", "enter")
-    assert table.filter_text == "state:fail"
 
 
 @pytest.mark.parametrize("keys", [["esc"], ["ctrl-c"], ["ctrl-u", "backspace"]])
@@ -525,22 +488,20 @@ def test_an_error_far_out_is_described_without_pointing(terminal):
 @pytest.mark.parametrize("typed", ["user_id=42", "time>5", "name startswith(x)"])
 def test_advice_is_not_cut_off(terminal, typed):
     terminal.size = (80, 24)
+    with pytest.raises(FilterError) as caught:
+        compile_filter(typed)
     terminal.press("/")
     terminal.write(typed)
     terminal.press("enter")
-    with pytest.raises(FilterError) as caught:
-        compile_filter(typed)
-    shown = " ".join(" ".join(terminal.lines()).split())
-    assert f"{caught.value.message} {caught.value.hint}" in shown
+    assert f"{caught.value.message} {caught.value.hint}" in " ".join(terminal.text.split())
     terminal.press("esc")
     terminal.command(f"filter {typed}")
-    shown = " ".join(" ".join(terminal.lines()).split())
-    assert f"{caught.value.message} ({caught.value.hint})" in shown
+    assert f"{caught.value.message} ({caught.value.hint})" in " ".join(terminal.text.split())
 
 
 def test_filters_have_a_history(terminal, session):
-    terminal.command("filter state:fail")
-    terminal.command("filter state:ok")
+    for text in ("state:fail", "state:ok"):
+        terminal.command(f"filter {text}")
     terminal.press("/", "up", "up")
     assert session.layer.text == "state:fail"
 
@@ -622,36 +583,35 @@ def test_the_order_can_be_named(terminal, table, command, key, reverse):
     assert (table.sort_key, table.reverse) == (key, reverse)
 
 
-def test_the_order_is_chosen_from_a_menu(terminal, table):
+def test_the_order_goes_from_column_to_column_and_is_inverted(terminal, table):
     terminal.press("o")
     assert any("TASK" in line for line in popup(terminal))
-    terminal.press("2")
-    assert table.sort_key == "name"
-
-
-def test_the_order_goes_from_column_to_column_and_is_inverted(terminal, table):
-    terminal.command("sort name")
-    terminal.press(">")
-    assert table.sort_key == "uuid"
-    terminal.press("<", "<")
-    assert table.sort_key == "state"
+    for keys, column in ((["2"], "name"), ([">"], "uuid"), (["<", "<"], "state")):
+        terminal.press(*keys)
+        assert table.sort_key == column
     before = table.reverse
     terminal.press("I")
     assert table.reverse is not before
 
 
-def test_columns_are_chosen_by_name_or_title(terminal, table):
+def test_columns_are_chosen_by_name_or_title_or_from_a_menu(terminal, table):
     terminal.command("columns name, RUN")
     assert table.chosen == ("name", "runtime")
     terminal.command("columns auto")
     assert table.chosen is None
+    before = [slot.column.name for slot in table.slots]
+    terminal.press("f2", "c")
+    assert any("[x] TASK" in line for line in popup(terminal))
+    terminal.press("3")
+    assert table.chosen == tuple(name for name in before if name != "uuid")
+    terminal.press("3")
+    assert "uuid" in table.chosen
 
 
 def test_a_row_or_the_newest_is_followed(terminal):
-    terminal.press("j", "F")
-    assert terminal.message == "following this row"
-    terminal.press("F")
-    assert terminal.message == "not following"
+    for keys, followed in (("jF", "following this row"), ("F", "not following")):
+        terminal.press(*keys)
+        assert terminal.message == followed
     terminal.press("5", "k", "F")
     assert terminal.message == "following the newest"
 
@@ -661,37 +621,29 @@ def test_a_row_or_the_newest_is_followed(terminal):
 
 def test_marks_are_set_going_down_and_all_taken_away(terminal, table):
     terminal.press("space", "space")
-    assert len(table.marks) == 2
-    assert table.focus_index == 2
+    assert (len(table.marks), table.focus_index) == (2, 2)
     terminal.press("U")
     assert not table.marks
 
 
-def test_failures_are_gone_to(terminal, table):
-    terminal.press("e")
-    assert table.focus_key == "id35"
-    terminal.press("e", "E")
-    assert table.focus_key == "id35"
+def test_failures_and_the_events_of_a_task_are_gone_to(terminal, session, table):
+    for keys in ("e", "eE"):
+        terminal.press(*keys)
+        assert table.focus_key == "id35"
     terminal.press("E")
     assert terminal.message == "no failure further up"
     terminal.press("G", "e")
     assert terminal.message == "no failure further down"
-
-
-def test_the_events_of_a_task_are_gone_to(terminal, session):
     terminal.press("5", "O")
     assert session.table.values(session.table.focus_key)["uuid"] == "id39"
     terminal.press("O", "O", "O")
     assert terminal.message == "no other event of this task in that direction"
-    terminal.press("o", "e", "E")
 
 
 def test_the_tree_is_switched_on_and_off(terminal, table):
-    terminal.press("t")
-    assert table.tree
-    assert terminal.message == "tree view on"
-    terminal.press("t")
-    assert terminal.message == "tree view off"
+    for on in ("on", "off"):
+        terminal.press("t")
+        assert (table.tree, terminal.message) == (on == "on", f"tree view {on}")
 
 
 @pytest.mark.parametrize(("shut", "opened"), [("-", "+"), ("left", "right"), ("*", "*")])
@@ -716,57 +668,42 @@ def test_the_parent_is_jumped_to_or_the_reason_given(family, table):
 # --- display options ----------------------------------------------------------------------
 
 
-def test_the_window_goes_round_or_is_named(terminal, session):
-    terminal.press("T")
-    assert session.model.options.window == "15m"
-    assert terminal.message == "figures of the last 15m"
-    terminal.command("window all")
-    assert terminal.message == "all figures"
-    terminal.press("T")
-    assert session.model.options.window == "1m"
+@pytest.mark.parametrize(
+    ("commands", "option", "value", "message"),
+    [
+        (["window"], "window", "15m", "figures of the last 15m"),
+        (["window all"], "window", "all", "all figures"),
+        (["window all", "window"], "window", "1m", "figures of the last 1m"),
+        (["time"], "time_style", "local", "times: local"),
+        (["time utc", "time"], "time_style", "age", "times: age"),
+        (["theme mono"], "theme", "mono", "theme mono"),
+        (["set theme cb"], "theme", "cb", "theme cb"),
+        (["set refresh=3"], "refresh", 3.0, "refreshed every 3s"),
+        (["refresh 500ms"], "refresh", 0.5, "refreshed every 0.5s"),
+        (["refresh 0.01"], "refresh", 0.2, "refreshed every 0.2s"),
+    ],
+)
+def test_an_option_is_set_or_goes_to_its_next_value(
+    terminal, session, commands, option, value, message
+):
+    for line in commands:
+        terminal.command(line)
+    assert (getattr(session.model.options, option), terminal.message) == (value, message)
+    assert terminal.host.themes == ([value] if option == "theme" else [])
 
 
-def test_times_are_ages_or_times_of_day(terminal, session):
-    terminal.press("z")
-    assert session.model.options.time_style == "local"
+def test_options_change_the_screen_at_once(terminal, session):
     terminal.command("time utc")
     assert "00:16:5" in terminal.text
-    terminal.press("z")
-    assert session.model.options.time_style == "age"
-
-
-def test_themes_are_changed_at_once(terminal, session):
-    terminal.command("theme")
-    terminal.command("theme mono")
-    assert terminal.host.themes == [THEMES[1], "mono"]
-    assert session.model.options.theme == "mono"
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("2", 2.0), ("500ms", 0.5), ("0.01", 0.2)])
-def test_the_refresh_has_a_floor(terminal, session, text, seconds):
-    terminal.command(f"refresh {text}")
-    assert session.model.options.refresh == seconds
-
-
-def test_ascii_and_mouse_are_switched(terminal, session):
     terminal.command("ascii on")
-    assert session.glyphs.ascii
     assert session.model.options.ascii
     assert "▁" not in terminal.text
     terminal.command("ascii")
     assert terminal.host.ascii == [True, False]
-    terminal.press("M")
-    assert terminal.message == "mouse on; hold Shift to select text"
-    terminal.press("M")
-    assert terminal.message == "mouse off"
+    for message in ("mouse on; hold Shift to select text", "mouse off"):
+        terminal.press("M")
+        assert terminal.message == message
     assert terminal.host.mouse == [True, False]
-
-
-def test_options_can_be_set_by_name(terminal, session):
-    terminal.command("set theme cb")
-    assert session.model.options.theme == "cb"
-    terminal.command("set refresh=3")
-    assert session.model.options.refresh == 3.0
 
 
 def test_the_menu_of_options_shows_them_and_stays_open(terminal, session):
@@ -783,16 +720,6 @@ def test_the_menu_of_options_shows_them_and_stays_open(terminal, session):
     assert session.model.options.refresh == 0.2
     terminal.press("esc")
     assert session.layer is None
-
-
-def test_columns_are_chosen_from_a_menu(terminal, table):
-    before = [slot.column.name for slot in table.slots]
-    terminal.press("f2", "c")
-    assert any("[x] TASK" in line for line in popup(terminal))
-    terminal.press("3")
-    assert table.chosen == tuple(name for name in before if name != "uuid")
-    terminal.press("3")
-    assert "uuid" in table.chosen
 
 
 # --- pause and replay ---------------------------------------------------------------------
@@ -1015,9 +942,6 @@ def test_a_recording_can_have_a_name(terminal, session, folder):
         assert terminal.message == "recording into mine.jsonl"
         terminal.command(stop)
         assert session.feed.recording is None
-    terminal.command("record off")
-    terminal.command("record")
-    assert session.feed.recording is not None
     terminal.command("record /nowhere/x.jsonl")
     assert terminal.message.startswith("cannot")
 

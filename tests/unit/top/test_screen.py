@@ -8,8 +8,6 @@ from types import SimpleNamespace
 import pytest
 
 from evtools.state import Quantiles
-from evtools.top.choices import VIEWS
-from evtools.top.model import Model
 from evtools.top.screen import LEAST, status_bar
 from evtools.top.status import ConnectionStatus, StreamCounters
 from evtools.top.ui.theme import ASCII
@@ -67,16 +65,6 @@ def test_every_row_of_a_terminal_is_used(busy, rows, keys):
     split = rows >= 28 and "f" not in keys
     assert ("STATE  TASK" in busy.text) is split
     assert busy.session.table_shown is split
-
-
-def test_a_table_is_fitted_to_the_screen_whatever_model_it_is_of(small):
-    small.lines()
-    before = small.session.table
-    small.session.replace(Model(clock=small.clock))
-    small.take(small.life.failure("aaaa1111", "proj.charge"))
-    assert small.session.table is not before
-    small.lines()
-    assert small.session.table.screen_cols == 80
 
 
 def test_a_layer_lies_over_the_table_and_takes_the_keys(busy):
@@ -306,16 +294,13 @@ def test_late_gone_and_silent_workers_are_counted(facts):
     assert "wk 1/3 2 silent  run 1+" in bar(silent, 80, 2)[1]
 
 
-def test_unknown_figures_are_not_made_up(facts):
+def test_unknown_figures_are_not_made_up_and_all_characters_may_be_shown(facts):
     totals = SimpleNamespace(ok_rate=0.0, fail_rate=0.0, retry_rate=0.0, failure_share=None)
-    lines = bar(replace(facts, counters=StreamCounters(), totals=totals), 120, 3, own=False)
-    assert "lag" not in lines[0]
-    assert "self" not in lines[1]
-    assert "%" not in lines[2]
-
-
-def test_the_flow_is_drawn_in_characters_that_may_be_shown(facts):
-    assert all(line.isascii() for line in bar(facts, 120, 3, glyphs=ASCII))
+    unknown = replace(facts, counters=StreamCounters(), totals=totals)
+    lines = bar(unknown, 120, 3, own=False, glyphs=ASCII)
+    for line, figure in zip(lines, ("lag", "self", "%"), strict=True):
+        assert figure not in line
+        assert line.isascii()
 
 
 # --- the status bar: source and connection ------------------------------------------------
@@ -427,12 +412,5 @@ def test_the_zone_of_this_machine_has_its_name(terminal):
     terminal.session.model.options.zone = Here()
     name = datetime.fromtimestamp(1000.0, UTC).astimezone().tzname()
     assert first(terminal).endswith(f" {name}")
-
-
-def test_a_time_that_no_calendar_has_is_no_time(terminal):
-    terminal.clock.now = 1e30
+    terminal.clock.now = 1e30  # no calendar has it
     assert first(terminal).endswith("  -")
-
-
-def test_every_view_has_a_tab(busy):
-    assert all(busy.session.model.views[view].title in busy.lines()[3] for view in VIEWS)

@@ -55,11 +55,6 @@ def test_an_end_has_a_time_and_perhaps_a_reason(connection, clock):
     assert (connection.reason, connection.lost_at) == ("refused", 7.0)
 
 
-def test_notices_of_other_kinds_change_nothing(connection):
-    connection.apply(Notice("rewound", ""))
-    assert connection.status == "connecting"
-
-
 def facts(events, now):
     state, statistics, intake = State(max_tasks_in_memory=50), Statistics(), StreamCounters()
     statistics.take(state.apply(events))
@@ -71,39 +66,34 @@ def test_the_figures_are_those_of_the_cluster():
     life = Life()
     events = [life.beat(), life.beat("w2@host", active=3)]
     events += [*life.success("a"), *life.success("b"), *life.failure("c")]
-    told = facts(events, life.now + 1)
-    assert told.workers == {"online": 2}
-    assert told.active == 4
-    assert (told.tasks, told.max_tasks, told.evicted) == (3, 50, 0)
-    assert 0 < told.weight_bytes < told.max_bytes
-    assert told.totals.failure_share == 1 / 3
-    assert told.run.count == 3
-    rates = told.totals
+    shown = facts(events, life.now + 1)
+    assert shown.workers == {"online": 2}
+    assert shown.active == 4
+    assert (shown.tasks, shown.max_tasks, shown.evicted) == (3, 50, 0)
+    assert 0 < shown.weight_bytes < shown.max_bytes
+    assert shown.totals.failure_share == 1 / 3
+    assert shown.run.count == 3
+    rates = shown.totals
     assert rates.ok_rate > rates.fail_rate > rates.retry_rate == 0
 
 
 def test_the_rate_is_that_of_the_last_seconds():
     life = Life()
     events = [life.beat() for _ in range(20)]
-    told = facts(events, 1003.0)
-    assert len(told.flow) == 300
-    assert told.event_rate == 20 / 5
-    assert told.peak == 10
+    shown = facts(events, 1003.0)
+    assert len(shown.flow) == 300
+    assert shown.event_rate == 20 / 5
+    assert shown.peak == 10
     assert facts(events, 1100.0).event_rate == 0
 
 
 def test_workers_that_went_run_nothing():
     life = Life()
-    told = facts([life.beat(), life.beat("w2@host", active="x")], life.now + 25)
-    assert (told.workers, told.active) == ({"late": 2}, 1)
-    told = facts([life.beat()], life.now + 300)
-    assert (told.workers, told.active) == ({"gone": 1}, 0)
-
-
-def test_workers_without_heartbeats_are_counted():
-    life = Life()
-    told = facts([life.started("a")], life.now + 1)
-    assert told.workers == {"silent": 1}
+    shown = facts([life.beat(), life.beat("w2@host", active="x")], life.now + 25)
+    assert (shown.workers, shown.active) == ({"late": 2}, 1)
+    shown = facts([life.beat()], life.now + 300)
+    assert (shown.workers, shown.active) == ({"gone": 1}, 0)
+    assert facts([life.started("a")], life.now + 1).workers == {"silent": 1}
 
 
 # --- counters of the stream ---------------------------------------------------------

@@ -36,30 +36,25 @@ def test_good_and_bad_are_not_green_and_red_where_they_must_be_told_apart():
 # --- characters -------------------------------------------------------------------
 
 
-def test_a_sparkline_reaches_from_nothing_to_the_top():
-    assert UNICODE.spark([1, 0, 2, 3, 4, 5, 6, 7]) == "▂▁▃▄▅▆▇█"
-    assert ASCII.spark([0, 1, 2, 3, 4, 5, 6, 7]) == " .:-=+*#"
-
-
-def test_a_sparkline_claims_nothing_of_the_time_before_anything_was_seen():
-    assert UNICODE.spark([0, 0, 1, 0, 2]) == "  ▅▁█"
-    assert UNICODE.spark([0, 0]) == "  "
-
-
-def test_what_is_not_nothing_can_be_seen():
-    assert UNICODE.spark([0.001, 1000]) == "▂█"
-
-
-@pytest.mark.parametrize("values", [[], [0.0, 0.0], [float("nan")], [-1.0]])
-def test_nothing_to_draw_is_drawn_as_nothing(values):
-    assert ASCII.spark(values) == " " * len(values)
-
-
-def test_every_character_takes_one_column():
-    for one in (UNICODE, ASCII):
-        signs = one.levels + one.rule + one.side + "".join(one.corners)
-        assert width(signs) == len(signs)
-        assert len(one.levels) == 8
+# fmt: off
+@pytest.mark.parametrize(
+    ("glyphs", "values", "line"),
+    [
+        (UNICODE, [1, 0, 2, 3, 4, 5, 6, 7], "▂▁▃▄▅▆▇█"),
+        (ASCII,   [0, 1, 2, 3, 4, 5, 6, 7], " .:-=+*#"),
+        # It claims nothing of the time before anything was seen.
+        (UNICODE, [0, 0, 1, 0, 2],          "  ▅▁█"),
+        (UNICODE, [0, 0],                   "  "),
+        # What is not nothing can be seen.
+        (UNICODE, [0.001, 1000],            "▂█"),
+        (ASCII,   [],                       ""),
+        (ASCII,   [float("nan")],           " "),
+        (ASCII,   [-1.0],                   " "),
+    ],
+)
+def test_a_sparkline_reaches_from_nothing_to_the_top(glyphs, values, line):
+    assert glyphs.spark(values) == line
+# fmt: on
 
 
 def test_where_only_ascii_may_be_written_text_stays_as_wide():
