@@ -1,7 +1,7 @@
 """The base of cameras that are databases: rows of events, and how they are written."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, TypeVar
@@ -35,7 +35,6 @@ from evtools.cam.database.schema import (
     Store,
     Stored,
     Table,
-    Writer,
     clean,
 )
 from evtools.cam.snapshot import SnapshotInfo
@@ -273,7 +272,7 @@ class Snapshot:
     pending: Pending
     ahead: Mapping[str, int]
 
-    def write(self, writer: Writer) -> None:
+    def write(self, writer: Store) -> None:
         """Write all rows, in a transaction."""
         pending = self.pending
         for chunk in _chunks(pending.tasks):
@@ -293,7 +292,7 @@ class Snapshot:
             for table in TABLES
         }
 
-    def _write_tasks(self, writer: Writer, logs: Mapping[str, TaskLog]) -> None:
+    def _write_tasks(self, writer: Store, logs: Mapping[str, TaskLog]) -> None:
         """Write tasks, whose uuids are sorted."""
         left = {uuid: self._own(log) for uuid, log in logs.items()}
         while left:
@@ -306,7 +305,7 @@ class Snapshot:
             writer.drop(ATTEMPTS, [uuid for uuid in written if uuid in stored])
             writer.put(ATTEMPTS, [row for _, rows in written.values() for row in rows])
 
-    def _write_workers(self, writer: Writer) -> None:
+    def _write_workers(self, writer: Store) -> None:
         logs = self.pending.workers
         left = {hostname: logs[hostname] for hostname in sorted(logs)}
         while left:
@@ -327,8 +326,8 @@ class Snapshot:
         return own
 
 
-class _Sheet:
-    """The rows of a dry run, as a writer."""
+class _Sheet(Store):
+    # The rows of a dry run.
 
     def __init__(self) -> None:
         self.rows: dict[str, list[Row]] = {table.name: [] for table in TABLES}
@@ -336,15 +335,11 @@ class _Sheet:
     def read(self, *_: object) -> Mapping[str, Stored]:
         return {}
 
-    def swap(self, table: Table, rows: Sequence[Row], _: Mapping[str, Stored]) -> Collection[str]:
-        self.put(table, rows)
-        return ()
-
     def put(self, table: Table, rows: Sequence[Row]) -> None:
         self.rows[table.name] += rows
 
     def drop(self, table: Table, keys: Sequence[str]) -> None:
-        """Do nothing, for nothing is there."""
+        pass  # nothing is there
 
 
 def _rows(uuid: str, log: TaskLog, own: TaskLog) -> tuple[Row, list[Row]]:

@@ -4,9 +4,9 @@ import codecs
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
@@ -15,10 +15,9 @@ from evtools.cam.database.camera import DatabaseCamera
 from evtools.cam.database.schema import (
     TABLES,
     VERSION,
-    Dialect,
-    Expired,
     Kind,
     Row,
+    Store,
     Stored,
     Table,
     listed,
@@ -45,14 +44,6 @@ _DEFAULTS: Final[Mapping[str, str]] = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
-_TYPES: Final[Mapping[Kind, str]] = {
-    "text": "text",
-    "time": "timestamptz",
-    "integer": "bigint",
-    "real": "double precision",
-    "flag": "boolean",
-    "json": "jsonb",
-}
 _MILLISECONDS: Final = 1000
 #: Rows for JSON, without unknown values, and the places of JSON in them.
 _SHAPES: Final = {
@@ -68,7 +59,7 @@ _SHAPES: Final = {
 _VERSION: Final = "xmin::text"
 
 
-class PostgresStore:
+class PostgresStore(Store):
     """The schema `schema` of a database, created when it is first written into.
 
     `url` is a URL, a connection string, or @FILE with one of them in it; anything else
@@ -76,17 +67,25 @@ class PostgresStore:
     so may the wait for a lock.  Raise UsageError for an invalid URL, and without psycopg.
     """
 
+    # fmt: off
+    types: ClassVar[Mapping[Kind, str]] = {
+        "text": "text", "time": "timestamptz", "integer": "bigint",
+        "real": "double precision", "flag": "boolean", "json": "jsonb",
+    }
+    # fmt: on
+    parameter = "%s"
+    locked = " FOR UPDATE SKIP LOCKED"
+
     def __init__(self, url: str, *, schema: str, connect_timeout: float, timeout: float) -> None:
         if _SCHEMA.fullmatch(schema) is None:
             raise UsageError(f"{schema!r} is not a valid schema", "use letters, digits and _ only")
         self._psycopg = _driver()
-        self._schema = schema
-        self._settings = self._read(_content(url), connect_timeout)
+        self.schema = schema
+        self.error = self._psycopg.Error
+        self._settings = self._parse(_content(url), connect_timeout)
         self._timeout_ms = max(1, round(timeout * _MILLISECONDS))
-        self._dialect = Dialect(_TYPES, "%s", schema=schema, locked=" FOR UPDATE SKIP LOCKED")
-        self._connection: psycopg.Connection[Any] | None = None
 
-    def _read(self, url: str, connect_timeout: float) -> dict[str, Any]:
+    def _parse(self, url: str, connect_timeout: float) -> dict[str, Any]:
         """Return the parts of a URL; details of an error would show the password."""
         try:
             given = self._psycopg.conninfo.conninfo_to_dict(url)
@@ -102,49 +101,85 @@ class PostgresStore:
     def describe(self) -> str:
         named = ("host", "hostaddr", "port", "dbname", "service", "user")
         known = [f"{n}={self._settings[n]}" for n in named if self._settings.get(n)]
-        return " ".join(("PostgreSQL", *known, f"schema={self._schema}"))
+        return " ".join(("PostgreSQL", *known, f"schema={self.schema}"))
 
     # --- writing ---------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self) -> Iterator["PostgresWriter"]:
-        with self._cursor() as cursor:
-            yield PostgresWriter(cursor, self._dialect)
-
-    def expire(self, expired: Expired, limit: int) -> int:
-        with self._cursor() as cursor:
-            statement = self._dialect.expiry(expired)
-            cursor.execute(statement.encode(), (expired.before, limit))
-            return cursor.rowcount
-
-    def boundary(self, table: Table, column: str, keep: int) -> str | None:
-        with self._cursor() as cursor:
-            statement = self._dialect.boundary(table, column)
-            row = cursor.execute(statement.encode(), (keep - 1,)).fetchone()
-        return None if row is None else row[0].isoformat()
-
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(self._psycopg.Error):
-                connection.close()
+    def transaction(self) -> Iterator[Store]:
+        with self._session():
+            yield self
 
     @contextmanager
-    def _cursor(self) -> Iterator["psycopg.Cursor[Any]"]:
-        """Return a cursor in a transaction in which nothing takes too long."""
+    def _session(self) -> Iterator[Any]:
+        """Yield the connection, in a transaction in which nothing takes too long."""
         with self._errors():
-            connection = self._connected()
-            with connection.transaction(), connection.cursor() as cursor:
-                self._limit(cursor)
-                yield cursor
+            if self._connection is None:
+                connection = self._connect()
+                try:
+                    with connection.transaction():
+                        self._limit(connection)
+                        self._prepare(connection)
+                except BaseException:
+                    connection.close()
+                    raise
+                self._connection = connection
+            with self._connection.transaction():
+                self._limit(self._connection)
+                yield self._connection
 
-    def _limit(self, cursor: "psycopg.Cursor[Any]") -> None:
+    def _limit(self, connection: Any) -> None:
         """Let nothing take too long, and let the server end idle transactions.
 
         Within a transaction, as poolers hand out connections by the transaction.
         """
-        for name in (*("statement_timeout", "lock_timeout"), "idle_in_transaction_session_timeout"):
-            cursor.execute(f"SET LOCAL {name} = {self._timeout_ms}".encode())
+        for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(f"SET LOCAL {name} = {self._timeout_ms}")
+
+    def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
+        """Return the `needed` columns by key, and the version of each row."""
+        condition = f"WHERE {quote(table.key[0])} = ANY(%s)"
+        statement = self.selection(table, condition, _VERSION)
+        return {row[0]: row for row in self._connection.execute(statement, (list(keys),))}
+
+    def swap(
+        self, table: Table, rows: Sequence[Row], read: Mapping[str, Stored]
+    ) -> Collection[str]:
+        """Write rows that have not changed; return the keys of the others.
+
+        All in one statement and in the order of the keys.  A row that is not
+        written is locked all the same.
+        """
+        if not rows:
+            return ()
+        place = f"{quote(table.name)}.{quote(table.key[0])}"
+        statement = (
+            f"{self.replacement(table, self._source(table))} "
+            f"WHERE {quote(table.name)}.{_VERSION} = %s::jsonb ->> {place} "
+            f"RETURNING {place}"
+        )
+        keys = [row[0] for row in rows]
+        versions = {key: read[key][-1] for key in keys if key in read}
+        values = _as_json(table, rows), msgspec.json.encode(versions).decode()
+        written = {key for (key,) in self._connection.execute(statement, values)}
+        return [key for key in keys if key not in written]
+
+    def put(self, table: Table, rows: Sequence[Row]) -> None:
+        if rows:
+            statement = self.replacement(table, self._source(table))
+            self._connection.execute(statement, (_as_json(table, rows),))
+
+    def drop(self, table: Table, keys: Sequence[str]) -> None:
+        if keys:
+            condition = f"{quote(table.key[0])} = ANY(%s)"
+            statement = f"DELETE FROM {self.place(table)} WHERE {condition}"  # noqa: S608
+            self._connection.execute(statement, (list(keys),))
+
+    def _source(self, table: Table) -> str:
+        return (
+            f"SELECT {listed(list(table.columns))} "  # noqa: S608  (our names)
+            f"FROM json_populate_recordset(NULL::{self.place(table)}, %s::json)"
+        )
 
     # --- connecting ------------------------------------------------------------------
 
@@ -155,86 +190,73 @@ class PostgresStore:
             try:
                 if not self._version(connection) and not self._may_create(connection):
                     raise OutputError(
-                        f"cannot create the schema {self._schema} in PostgreSQL: permission denied",
-                        f"let another user do it: CREATE SCHEMA {self._schema} AUTHORIZATION ...",
+                        f"cannot create the schema {self.schema} in PostgreSQL: permission denied",
+                        f"let another user do it: CREATE SCHEMA {self.schema} AUTHORIZATION ...",
                     )
             finally:
                 connection.close()
 
-    def _connected(self) -> "psycopg.Connection[Any]":
-        if self._connection is None:
-            connection = self._connect()
-            try:
-                with connection.transaction(), connection.cursor() as cursor:
-                    self._limit(cursor)
-                    self._prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
-        return self._connection
-
-    def _connect(self) -> "psycopg.Connection[Any]":
+    def _connect(self) -> Any:
         # Poolers that hand out connections by the transaction know no prepared statements.
-        connection: psycopg.Connection[Any] = self._psycopg.connect(
+        connection = self._psycopg.connect(
             **self._settings, autocommit=True, prepare_threshold=None
         )
         # Whatever the default of the database: rows of other evcams have to be seen.
         connection.isolation_level = self._psycopg.IsolationLevel.READ_COMMITTED
         return connection
 
-    def _prepare(self, connection: "psycopg.Connection[Any]") -> None:
+    def _prepare(self, connection: Any) -> None:
         """Create the tables, or bring them up to date."""
         if self._version(connection) == VERSION:
             return
         execute = connection.execute
-        execute(b"SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         version = self._version(connection)  # another evcam may just have done it
         if not version:
             if not self._has_schema(connection):
-                execute(f"CREATE SCHEMA {quote(self._schema)}".encode())
-            execute(f"CREATE TABLE {self._about} (version integer NOT NULL)".encode())
-            execute(f"INSERT INTO {self._about} VALUES ({VERSION})".encode())  # noqa: S608
-            for statement in self._dialect.creation():
-                execute(statement.encode())
+                execute(f"CREATE SCHEMA {quote(self.schema)}")
+            execute(f"CREATE TABLE {self._about} (version integer NOT NULL)")
+            execute(f"INSERT INTO {self._about} VALUES ({VERSION})")  # noqa: S608
+            for statement in self.creation():
+                execute(statement)
             return
         for older in range(version, VERSION):
             for statement in MIGRATIONS[older]:
-                execute(statement.encode())
-        execute(f"UPDATE {self._about} SET version = {VERSION}".encode())  # noqa: S608
+                execute(statement)
+        execute(f"UPDATE {self._about} SET version = {VERSION}")  # noqa: S608
 
     @property
     def _about(self) -> str:
         """The table with the version of the others."""
-        return f'{quote(self._schema)}."about"'
+        return f'{quote(self.schema)}."about"'
 
-    def _version(self, connection: "psycopg.Connection[Any]") -> int:
+    def _version(self, connection: Any) -> int:
         """Return the version of the tables, 0 if there are none.
 
         Raise OutputError for tables of a newer evcam.
         """
         # Names are looked up in a cache, which does not see new tables of others.
         there = "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'about'"
-        if _one(connection, there, self._schema) is None:
+        if _one(connection, there, self.schema) is None:
             return 0
         [version] = _one(connection, f"SELECT max(version) FROM {self._about}")  # noqa: S608
         if version > VERSION:
             raise OutputError(
-                f"the tables in schema {self._schema} were written by a newer evcam "
+                f"the tables in schema {self.schema} were written by a newer evcam "
                 f"(they are of version {version}, ours of {VERSION})",
                 "update evtools, or give this one another schema",
             )
         return int(version)
 
-    def _has_schema(self, connection: "psycopg.Connection[Any]") -> bool:
+    def _has_schema(self, connection: Any) -> bool:
         there = "SELECT FROM pg_namespace WHERE nspname = %s"
-        return _one(connection, there, self._schema) is not None
+        return _one(connection, there, self.schema) is not None
 
-    def _may_create(self, connection: "psycopg.Connection[Any]") -> bool:
+    def _may_create(self, connection: Any) -> bool:
         question = "SELECT has_database_privilege(current_database(), 'CREATE')"
         if self._has_schema(connection):
             question = "SELECT has_schema_privilege(%s, 'CREATE')"
-            return bool(_one(connection, question, self._schema)[0])
+            return bool(_one(connection, question, self.schema)[0])
         return bool(_one(connection, question)[0])
 
     @contextmanager
@@ -247,63 +269,6 @@ class PostgresStore:
             raise OutputError(f"cannot write to {self.describe()}: {_line(error)}") from (error)
 
 
-class PostgresWriter:
-    """A transaction that others wait for only where they write the same rows."""
-
-    def __init__(self, cursor: "psycopg.Cursor[Any]", dialect: Dialect) -> None:
-        self._cursor = cursor
-        self._dialect = dialect
-
-    def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
-        """Return the `needed` columns by key, and the version of each row."""
-        condition = f"WHERE {quote(table.key[0])} = ANY(%s)"
-        statement = self._dialect.selection(table, condition, _VERSION)
-        self._cursor.execute(statement.encode(), (list(keys),))
-        return {row[0]: row for row in self._cursor}
-
-    def swap(
-        self, table: Table, rows: Sequence[Row], read: Mapping[str, Stored]
-    ) -> Collection[str]:
-        """Write rows that have not changed; return the keys of the others.
-
-        All in one statement and in the order of the keys.  A row that is not
-        written is locked all the same.
-        """
-        if not rows:
-            return ()
-        name = table.key[0]
-        place = f"{quote(table.name)}.{quote(name)}"
-        statement = (
-            f"{self._dialect.replacement(table, self._source(table))} "
-            f"WHERE {quote(table.name)}.{_VERSION} = %s::jsonb ->> {place} "
-            f"RETURNING {place}"
-        )
-        keys = [row[0] for row in rows]
-        versions = {key: read[key][-1] for key in keys if key in read}
-        values = _as_json(table, rows), msgspec.json.encode(versions).decode()
-        self._cursor.execute(statement.encode(), values)
-        written = {key for (key,) in self._cursor}
-        return [key for key in keys if key not in written]
-
-    def put(self, table: Table, rows: Sequence[Row]) -> None:
-        if rows:
-            statement = self._dialect.replacement(table, self._source(table))
-            self._cursor.execute(statement.encode(), (_as_json(table, rows),))
-
-    def drop(self, table: Table, keys: Sequence[str]) -> None:
-        if keys:
-            condition = f"{quote(table.key[0])} = ANY(%s)"
-            statement = f"DELETE FROM {self._dialect.place(table)} WHERE {condition}"  # noqa: S608
-            self._cursor.execute(statement.encode(), (list(keys),))
-
-    def _source(self, table: Table) -> str:
-        place = self._dialect.place(table)
-        return (
-            f"SELECT {listed(list(table.columns))} "  # noqa: S608  (our names)
-            f"FROM json_populate_recordset(NULL::{place}, %s::json)"
-        )
-
-
 def _as_json(table: Table, rows: Sequence[Row]) -> str:
     """Return rows as one text, which the server converts to the types of the table."""
     shape, nested = _SHAPES[table.name]
@@ -314,8 +279,8 @@ def _as_json(table: Table, rows: Sequence[Row]) -> str:
     return msgspec.json.encode([shape(*row) for row in rows]).decode()
 
 
-def _one(connection: "psycopg.Connection[Any]", question: str, *values: Any) -> Any:
-    return connection.execute(question.encode(), values).fetchone()
+def _one(connection: Any, question: str, *values: Any) -> Any:
+    return connection.execute(question, values).fetchone()
 
 
 def _line(error: "psycopg.Error") -> str:

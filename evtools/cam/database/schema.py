@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 from evtools.wire import COMMON, OWN_FIELDS
 
@@ -40,49 +40,24 @@ class Table:
     owner: str = ""
 
 
+# fmt: off
 #: The columns of a delivery of a task to a worker.
 _ATTEMPT: Final[Mapping[str, Kind]] = {
-    "state": "text",
-    "worker": "text",
-    "retries": "integer",
-    "eta": "text",
-    "expires": "text",
-    "sent": "time",
-    "received": "time",
-    "started": "time",
-    "ended": "time",
-    "runtime": "real",
-    "result": "text",
-    "exception": "text",
-    "traceback": "text",
-    "terminated": "flag",
-    "signum": "text",
-    "expired": "flag",
-    "requeue": "flag",
+    "state": "text", "worker": "text", "retries": "integer", "eta": "text", "expires": "text",
+    "sent": "time", "received": "time", "started": "time", "ended": "time", "runtime": "real",
+    "result": "text", "exception": "text", "traceback": "text",
+    "terminated": "flag", "signum": "text", "expired": "flag", "requeue": "flag",
 }
 
 #: A task, and its newest attempt.
 TASKS: Final = Table(
     "tasks",
     {
-        "uuid": "text",
-        "name": "text",
-        **_ATTEMPT,
-        "retried": "time",
-        "wait": "real",
-        "args": "text",
-        "kwargs": "text",
-        "root_id": "text",
-        "parent_id": "text",
-        "client": "text",
-        "queue": "text",
-        "exchange": "text",
-        "routing_key": "text",
-        "note": "json",
-        "extra": "json",
-        "first_heard": "time",
-        "last_heard": "time",
-        "heard": "text",
+        "uuid": "text", "name": "text", **_ATTEMPT, "retried": "time", "wait": "real",
+        "args": "text", "kwargs": "text", "root_id": "text", "parent_id": "text",
+        "client": "text", "queue": "text", "exchange": "text", "routing_key": "text",
+        "note": "json", "extra": "json",
+        "first_heard": "time", "last_heard": "time", "heard": "text",
     },
     key=("uuid",),
     indexes=(("last_heard",), ("state", "last_heard"), ("name", "last_heard"), ("root_id",)),
@@ -99,21 +74,11 @@ ATTEMPTS: Final = Table(
 WORKERS: Final = Table(
     "workers",
     {
-        "hostname": "text",
-        "pid": "integer",
-        "freq": "real",
-        "active": "integer",
-        "processed": "integer",
-        "loadavg": "json",
-        "sw_ident": "text",
-        "sw_ver": "text",
-        "sw_sys": "text",
-        "online_since": "time",
-        "goodbye": "time",
-        "last_told": "time",
-        "last_heard": "time",
-        "extra": "json",
-        "heard": "text",
+        "hostname": "text", "pid": "integer", "freq": "real",
+        "active": "integer", "processed": "integer", "loadavg": "json",
+        "sw_ident": "text", "sw_ver": "text", "sw_sys": "text",
+        "online_since": "time", "goodbye": "time", "last_told": "time", "last_heard": "time",
+        "extra": "json", "heard": "text",
     },
     key=("hostname",),
 )
@@ -122,26 +87,16 @@ WORKERS: Final = Table(
 SNAPSHOTS: Final = Table(
     "snapshots",
     {
-        "evcam": "text",
-        "sequence": "integer",
-        "host": "text",
-        "pid": "integer",
-        "started": "time",
-        "at": "time",
-        "since": "time",
-        "period": "real",
-        "warm": "flag",
-        "connected": "flag",
-        "gaps": "json",
-        "dropped": "integer",
-        "missed": "integer",
-        "events": "integer",
-        "tasks": "integer",
-        "lost": "integer",
+        "evcam": "text", "sequence": "integer", "host": "text", "pid": "integer",
+        "started": "time", "at": "time", "since": "time", "period": "real",
+        "warm": "flag", "connected": "flag", "gaps": "json",
+        "dropped": "integer", "missed": "integer",
+        "events": "integer", "tasks": "integer", "lost": "integer",
     },
     key=("evcam", "sequence"),
     indexes=(("at",),),
 )
+# fmt: on
 
 #: In the order in which they are created and written.
 TABLES: Final = (TASKS, ATTEMPTS, WORKERS, SNAPSHOTS)
@@ -185,66 +140,6 @@ class Expired(NamedTuple):
     successes_only: bool = False
 
 
-class Writer(Protocol):
-    """A transaction; readers see all of it at its end, or nothing."""
-
-    def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
-        """Return, by key, the `needed` columns of the rows that are there."""
-        ...
-
-    def swap(
-        self, table: Table, rows: Sequence[Row], read: Mapping[str, Stored]
-    ) -> Collection[str]:
-        """Write rows that are still as they were `read`, or still absent.
-
-        Return the keys of the others, to be read again; no other writer changes any of them
-        until the end.  All writers sort rows by key, so that no two wait for each other.
-        """
-        ...
-
-    def put(self, table: Table, rows: Sequence[Row]) -> None:
-        """Write rows, over those that have their keys."""
-        ...
-
-    def drop(self, table: Table, keys: Sequence[str]) -> None:
-        """Remove the rows whose first key is one of these."""
-        ...
-
-
-class Store(Protocol):
-    """A database that has the tables, or will have them when it is first used.
-
-    Failures raise OutputError, in one line; the next call tries again.
-    """
-
-    def transaction(self) -> AbstractContextManager[Writer]:
-        """Return a transaction, undone if the block raises."""
-        ...
-
-    def expire(self, expired: Expired, limit: int) -> int:
-        """Remove up to `limit` rows at once; return their number."""
-        ...
-
-    def boundary(self, table: Table, column: str, keep: int) -> str | None:
-        """Return the least value of `column` in the `keep` rows where it is greatest.
-
-        None if there are no more rows than that.
-        """
-        ...
-
-    def check(self) -> None:
-        """Raise OutputError if it could not be written, without changing anything."""
-        ...
-
-    def describe(self) -> str:
-        """Return where it is, without any password."""
-        ...
-
-    def close(self) -> None:
-        """Close it; the next call opens it again."""
-        ...
-
-
 def quote(name: str) -> str:
     return f'"{name}"'
 
@@ -253,31 +148,116 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(map(quote, names))
 
 
-class Dialect:
-    """The SQL of one database: its types, and its sign for a parameter.
+class Store:
+    """A database that has the tables, or will have them when it is first used.
 
-    `schema` is the schema of the tables, "" where there are none.  `locked` is the clause
-    that keeps rows locked by others out of a selection.
+    Failures raise OutputError, in one line; the next call tries again.  `types` are those
+    of the columns, `parameter` is the sign for one, `schema` that of the tables, "" where
+    there are none, and `locked` the clause that keeps rows locked by others out of a
+    selection.
     """
 
-    def __init__(
-        self, types: Mapping[Kind, str], parameter: str, *, schema: str = "", locked: str = ""
-    ) -> None:
-        self._types = types
-        self._parameter = parameter
-        self._schema = schema
-        self._locked = locked
+    types: ClassVar[Mapping[Kind, str]]
+    parameter = "?"
+    schema = ""
+    locked = ""
+    #: The class of the errors of its library, and its open connection.
+    error: type[Exception]
+    _connection: Any = None
+
+    def transaction(self) -> AbstractContextManager["Store"]:
+        """Return a transaction, undone if the block raises; readers see all of it or nothing."""
+        raise NotImplementedError
+
+    def _session(self) -> AbstractContextManager[Any]:
+        """Return a context with the open connection, in which errors are OutputErrors."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raise OutputError if it could not be written, without changing anything."""
+
+    def describe(self) -> str:
+        """Return where it is, without any password."""
+        return type(self).__name__
+
+    def close(self) -> None:
+        """Close it; the next call opens it again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(self.error):
+                connection.close()
+
+    # --- in a transaction -----------------------------------------------------------
+
+    def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
+        """Return, by key, the `needed` columns of the rows that are there."""
+        raise NotImplementedError
+
+    def swap(
+        self,
+        table: Table,
+        rows: Sequence[Row],
+        read: Mapping[str, Stored],  # noqa: ARG002  (where there are other writers)
+    ) -> Collection[str]:
+        """Write rows that are still as they were `read`, or still absent.
+
+        Return the keys of the others, to be read again; no other writer changes any of them
+        until the end.  All writers sort rows by key, so that no two wait for each other.
+        """
+        self.put(table, rows)
+        return ()
+
+    def put(self, table: Table, rows: Sequence[Row]) -> None:
+        """Write rows, over those that have their keys."""
+        raise NotImplementedError
+
+    def drop(self, table: Table, keys: Sequence[str]) -> None:
+        """Remove the rows whose first key is one of these."""
+        raise NotImplementedError
+
+    # --- old rows -------------------------------------------------------------------
+
+    def expire(self, expired: Expired, limit: int) -> int:
+        """Remove up to `limit` rows at once; return their number."""
+        table, column = expired.table, quote(expired.column)
+        keys, place = listed(table.key), self.place(table)
+        condition = f"{column} < {self.parameter}"
+        if expired.successes_only:
+            condition += """ AND "state" = 'SUCCESS'"""
+        old = (
+            f"SELECT {keys} FROM {place} WHERE {condition} "  # noqa: S608  (our names)
+            f"ORDER BY {column} LIMIT {self.parameter}{self.locked}"
+        )
+        statement = f"DELETE FROM {place} WHERE ({keys}) IN ({old})"  # noqa: S608
+        with self._session() as connection:
+            return int(connection.execute(statement, (expired.before, limit)).rowcount)
+
+    def boundary(self, table: Table, column: str, keep: int) -> str | None:
+        """Return the least value of `column` in the `keep` rows where it is greatest.
+
+        None if there are no more rows than that.
+        """
+        statement = (
+            f"SELECT {quote(column)} FROM {self.place(table)} "  # noqa: S608
+            f"ORDER BY {quote(column)} DESC LIMIT 1 OFFSET {self.parameter}"
+        )
+        with self._session() as connection:
+            row = connection.execute(statement, (keep - 1,)).fetchone()
+        value = row[0] if row else None
+        return value if isinstance(value, str | None) else value.isoformat()
+
+    # --- SQL ------------------------------------------------------------------------
 
     def place(self, table: Table) -> str:
         """Return the name of a table, with its schema."""
-        prefix = f"{quote(self._schema)}." if self._schema else ""
+        prefix = f"{quote(self.schema)}." if self.schema else ""
         return prefix + quote(table.name)
 
     def creation(self) -> Iterator[str]:
         """Yield the statements that create all tables and indexes."""
         for table in TABLES:
             columns = [
-                f"{quote(name)} {self._types[kind]}" + (" NOT NULL" if name in table.key else "")
+                f"{quote(name)} {self.types[kind]}" + (" NOT NULL" if name in table.key else "")
                 for name, kind in table.columns.items()
             ]
             columns.append(f"PRIMARY KEY ({listed(table.key)})")
@@ -308,26 +288,6 @@ class Dialect:
             f"INSERT INTO {self.place(table)} "
             f"({listed(list(table.columns))}) {source} "
             f"ON CONFLICT ({listed(table.key)}) DO UPDATE SET {new}"
-        )
-
-    def expiry(self, expired: Expired) -> str:
-        """Return the removal of old rows; parameters are the moment and the limit."""
-        table, column = expired.table, quote(expired.column)
-        keys, place = listed(table.key), self.place(expired.table)
-        condition = f"{column} < {self._parameter}"
-        if expired.successes_only:
-            condition += """ AND "state" = 'SUCCESS'"""
-        old = (
-            f"SELECT {keys} FROM {place} WHERE {condition} "  # noqa: S608  (our names)
-            f"ORDER BY {column} LIMIT {self._parameter}{self._locked}"
-        )
-        return f"DELETE FROM {place} WHERE ({keys}) IN ({old})"  # noqa: S608
-
-    def boundary(self, table: Table, column: str) -> str:
-        """Return the selection of a row by its number, the greatest `column` first."""
-        return (
-            f"SELECT {quote(column)} FROM {self.place(table)} "  # noqa: S608
-            f"ORDER BY {quote(column)} DESC LIMIT 1 OFFSET {self._parameter}"
         )
 
 

@@ -4,15 +4,15 @@ import errno
 import logging
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from evtools.cam.camera import Seconds
 from evtools.cam.database.camera import DatabaseCamera
-from evtools.cam.database.schema import VERSION, Dialect, Expired, Row, Stored, Table
+from evtools.cam.database.schema import VERSION, Kind, Row, Store, Stored, Table, quote
 from evtools.clock import Clock, SystemClock
 from evtools.errors import OutputError
 from evtools.state import State
@@ -42,22 +42,10 @@ _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _MAGIC: Final = b"SQLite format 3\0"
 _SUFFIXES: Final = frozenset({".db", ".db3", ".sqlite", ".sqlite3"})
 
-_DIALECT: Final = Dialect(
-    {
-        "text": "TEXT",
-        "time": "TEXT",
-        "integer": "INTEGER",
-        "real": "REAL",
-        "flag": "INTEGER",
-        "json": "TEXT",
-    },
-    "?",
-)
-
 _AS_OWNER: Final = "run evcam as the owner of the folder (--uid), or give another one"
 
 
-class SQLiteStore:
+class SQLiteStore(Store):
     """A file of SQLite, created when it is first written into.
 
     Readers neither wait nor keep writers waiting.  A lock of another writer is waited for up
@@ -65,11 +53,18 @@ class SQLiteStore:
     was moved away is left where it is.
     """
 
+    # fmt: off
+    types: ClassVar[Mapping[Kind, str]] = {
+        "text": "TEXT", "time": "TEXT", "integer": "INTEGER", "real": "REAL",
+        "flag": "INTEGER", "json": "TEXT",
+    }
+    # fmt: on
+    error = sqlite3.Error
+
     def __init__(self, path: Path, *, busy_timeout: float, clock: Clock | None = None) -> None:
         self.path = path
         self._busy_timeout = busy_timeout
         self._clock = clock or SystemClock()
-        self._connection: sqlite3.Connection | None = None
         self._inode = 0
 
     def describe(self) -> str:
@@ -78,92 +73,86 @@ class SQLiteStore:
     # --- writing ---------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self) -> Iterator["SQLiteWriter"]:
-        with self._errors():
-            connection = self._open()
+    def transaction(self) -> Iterator[Store]:
+        with self._session() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                yield SQLiteWriter(connection)
+                yield self
                 connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
 
-    def expire(self, expired: Expired, limit: int) -> int:
-        with self._errors():
-            found = self._open().execute(_DIALECT.expiry(expired), (expired.before, limit))
-            return found.rowcount
+    def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
+        stored: dict[str, Stored] = {}
+        for some, condition in _batched(table, keys):
+            found = self._connection.execute(self.selection(table, condition), some)
+            stored.update((row[0], row) for row in found)
+        return stored
 
-    def boundary(self, table: Table, column: str, keep: int) -> str | None:
-        with self._errors():
-            found = self._open().execute(_DIALECT.boundary(table, column), (keep - 1,))
-            row = found.fetchone()
-        return row[0] if row else None
+    def put(self, table: Table, rows: Sequence[Row]) -> None:
+        signs = ", ".join("?" * len(table.columns))
+        self._connection.executemany(self.replacement(table, f"VALUES ({signs})"), rows)
 
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                connection.close()
+    def drop(self, table: Table, keys: Sequence[str]) -> None:
+        for some, condition in _batched(table, keys):
+            self._connection.execute(f"DELETE FROM {self.place(table)} {condition}", some)  # noqa: S608
 
     # --- opening ---------------------------------------------------------------------
 
     def check(self) -> None:
         """Raise OutputError if the file could not be written, or is not evcam's."""
+        folder = self.path.absolute().parent
         try:
             check_way(self.path)
-            check_folder(self._folder())
-            if self.path.exists():
-                self._check_file()
-            else:
-                self._check_folder()
+            check_folder(folder)
+            exists = self.path.exists()
+            if not exists and not folder.is_dir():
+                raise OutputError(f"cannot write {self.path}: {folder} is not a directory")
+            target, how = (self.path, os.R_OK) if exists else (folder, os.X_OK)
+            if not os.access(target, os.W_OK | how):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise self._refused(error) from error
-
-    def _folder(self) -> Path:
-        return self.path.absolute().parent
-
-    def _check_folder(self) -> None:
-        folder = self._folder()
-        if not folder.is_dir():
-            raise OutputError(f"cannot write {self.path}: {folder} is not a directory")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-    def _check_file(self) -> None:
-        if not os.access(self.path, os.R_OK | os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if not exists:
+            return
         # This changes nothing, neither in the file nor beside it.
         address = f"{self.path.absolute().as_uri()}?immutable=1"
         try:
             with closing(sqlite3.connect(address, uri=True)) as connection:
                 self._version(connection)
         except sqlite3.Error as error:
-            if not _is_damage(error):
-                raise self._failed(error) from error
+            if _code(error) not in _DAMAGED:
+                raise OutputError(f"cannot write {self.path}: {error}") from error
             self._refuse_what_is_not_ours(error)
             _log.warning("%s is damaged and will be set aside: %s", self.path, error)
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is not None and not self._is_there():
-            _log.warning("%s has disappeared: begun anew", self.path)
-            self.close()
+        if self._connection is not None:
+            try:
+                is_there = self.path.stat().st_ino == self._inode
+            except OSError:
+                is_there = False
+            if not is_there:
+                _log.warning("%s has disappeared: begun anew", self.path)
+                self.close()
         if self._connection is None:
             try:
                 self._connection = self._opened()
             except sqlite3.Error as error:
-                if not _is_damage(error):
+                if _code(error) not in _DAMAGED:
                     raise
                 self._connection = self._opened()
             self._inode = self.path.stat().st_ino
-        return self._connection
+        connection: sqlite3.Connection = self._connection
+        return connection
 
     def _opened(self) -> sqlite3.Connection:
         """Open the file, or set it aside and raise sqlite3.Error if it is damaged."""
         try:
             # SQLite opens by name what it needs, whenever it needs it.
-            check_folder(self._folder())
+            check_folder(self.path.absolute().parent)
             os.close(open_safely(self.path, os.O_CREAT | os.O_RDWR, _MODE))
         except OSError as error:
             raise self._refused(error) from error
@@ -178,12 +167,6 @@ class SQLiteStore:
                 self._set_aside_if_damaged(error)
             raise
         return connection
-
-    def _is_there(self) -> bool:
-        try:
-            return self.path.stat().st_ino == self._inode
-        except OSError:
-            return False
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         execute = connection.execute
@@ -201,7 +184,7 @@ class SQLiteStore:
         execute("BEGIN IMMEDIATE")
         version = self._version(connection)
         if not version:
-            for statement in _DIALECT.creation():
+            for statement in self.creation():
                 execute(statement)
             execute(f"PRAGMA application_id = {APPLICATION_ID}")
         else:
@@ -236,20 +219,16 @@ class SQLiteStore:
     # --- what goes wrong -------------------------------------------------------------
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Raise OutputError for errors of SQLite, and close a file that is no good."""
+    def _session(self) -> Iterator[sqlite3.Connection]:
+        """Yield the connection; close a file that is no good."""
         try:
-            yield
+            yield self._open()
         except sqlite3.Error as error:
-            failed = self._failed(error)
             if self._connection is not None:
                 self._set_aside_if_damaged(error)
-            if not _is_busy(error):
+            if _code(error) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 self.close()
-            raise failed from error
-
-    def _failed(self, error: sqlite3.Error) -> OutputError:
-        return OutputError(f"cannot write {self.path}: {error}")
+            raise OutputError(f"cannot write {self.path}: {error}") from error
 
     def _refused(self, error: OSError) -> OutputError:
         hint = _AS_OWNER if error.errno == errno.EPERM else ""
@@ -272,10 +251,10 @@ class SQLiteStore:
 
         Before it is closed: SQLite would remove the companions.
         """
-        if not _is_damage(error):
+        if _code(error) not in _DAMAGED:
             return
         self._refuse_what_is_not_ours(error)
-        stamp = (iso_utc(self._clock.wall()) or "").translate(_OUT_OF_NAMES)
+        stamp = (iso_utc(self._clock.wall()) or "").replace("-", "").replace(":", "")
         aside = f"{self.path.name}.corrupt-{stamp}"
         for suffix in ("", "-wal", "-shm"):
             file = self.path.with_name(f"{self.path.name}{suffix}")
@@ -290,46 +269,11 @@ class SQLiteStore:
         )
 
 
-_OUT_OF_NAMES: Final = str.maketrans("", "", ":-")
-
-
-class SQLiteWriter:
-    """A transaction with the only writer."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
-        stored: dict[str, Stored] = {}
-        for some in _batched(keys):
-            statement = _DIALECT.selection(table, _among(table, len(some)))
-            found = self._connection.execute(statement, some)
-            stored.update((row[0], row) for row in found)
-        return stored
-
-    def swap(self, table: Table, rows: Sequence[Row], _: Mapping[str, Stored]) -> Collection[str]:
-        # Nothing has changed since they were read.
-        self.put(table, rows)
-        return ()
-
-    def put(self, table: Table, rows: Sequence[Row]) -> None:
-        signs = ", ".join("?" * len(table.columns))
-        self._connection.executemany(_DIALECT.replacement(table, f"VALUES ({signs})"), rows)
-
-    def drop(self, table: Table, keys: Sequence[str]) -> None:
-        for some in _batched(keys):
-            condition = _among(table, len(some))
-            self._connection.execute(f"DELETE FROM {_DIALECT.place(table)} {condition}", some)  # noqa: S608
-
-
-def _among(table: Table, count: int) -> str:
-    return f'WHERE "{table.key[0]}" IN ({", ".join("?" * count)})'
-
-
-def _batched(keys: Sequence[str]) -> Iterator[list[str]]:
+def _batched(table: Table, keys: Sequence[str]) -> Iterator[tuple[list[str], str]]:
+    """Yield some of the keys, and the condition for the rows that have them."""
     left = iter(keys)
     while some := list(islice(left, _PARAMETERS_MAX)):
-        yield some
+        yield some, f"WHERE {quote(table.key[0])} IN ({', '.join('?' * len(some))})"
 
 
 class _Damaged(sqlite3.DatabaseError):
@@ -341,14 +285,6 @@ class _Damaged(sqlite3.DatabaseError):
 def _code(error: BaseException) -> int:
     code: Any = getattr(error, "sqlite_errorcode", 0)
     return int(code) & 0xFF  # the rest has details
-
-
-def _is_damage(error: BaseException) -> bool:
-    return _code(error) in _DAMAGED
-
-
-def _is_busy(error: BaseException) -> bool:
-    return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class SQLite(DatabaseCamera):

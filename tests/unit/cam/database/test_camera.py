@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evtools.cam.database.camera import DatabaseCamera, Retention, Snapshot, clocks_ahead
+from evtools.cam.database.camera import Retention, Snapshot, clocks_ahead
 from evtools.cam.database.merge import PendingEvents
 from evtools.cam.database.schema import SNAPSHOTS, TABLES, TASKS, WORKERS, Expired
 from evtools.cam.snapshot import SnapshotSequence
 from evtools.errors import OutputError
 from evtools.state import State
 from tools.clock import FakeClock
-from tools.ledgers import Evcam, common, contents, touch, written
+from tools.ledgers import Evcam, common, contents, written
 from tools.stories import STORIES, UNUSUAL
 from tools.told import CLIENT, OTHER, UUID, WORKER, life, told
 
@@ -97,15 +97,6 @@ def test_so_they_do_in_postgresql(postgres_server, tmp_path, shared):
     assert many == one
 
 
-def test_what_one_of_them_heard_alone_would_be_another_story(tmp_path):
-    events = _cluster(["succeeded", "retried at the same worker"])
-    one = written(tmp_path / "one.db", events)
-    for share in (events[::2], events[1::2]):
-        alone = written(tmp_path / f"{len(share)}-{share[0]['type']}.db", share)
-        for table in ("tasks", "workers"):
-            assert alone[table] != one[table]
-
-
 def test_who_hears_what_another_wrote_down_writes_it_no_other_way(tmp_path):
     # Both hear all, each at its own time; what was heard first counts.
     file = tmp_path / "ledger.db"
@@ -148,16 +139,6 @@ def test_what_was_forgotten_is_said(file, caplog):
     assert "2 events were dropped" in caplog.text
     [snapshot] = contents(file)["snapshots"]
     assert (snapshot["lost"], snapshot["events"], snapshot["tasks"]) == (2, 0, 0)
-
-
-def test_only_what_changed_is_written(file):
-    evcam = Evcam(file)
-    evcam.hear(life("sent", uuid="a"))
-    evcam.shoot()
-    evcam.hear(life("sent", uuid="b"))
-    evcam.shoot()
-    evcam.close()
-    assert [row["tasks"] for row in contents(file)["snapshots"]] == [1, 1]
 
 
 # --- keeping -------------------------------------------------------------------------
@@ -232,22 +213,7 @@ def test_a_long_sweep_goes_on_after_the_next_shots(file):
     assert store.slices == 100 + 5 + 3
 
 
-def test_what_a_user_says_is_kept(file):
-    evcam = Evcam(file, keep=1.0, keep_failed=2.0, keep_tasks=3)
-    assert evcam.camera.retention == Retention(keep=1.0, keep_failed=2.0, keep_tasks=3)
-
-
 # --- the rest ------------------------------------------------------------------------
-
-
-def test_a_camera_is_asked_what_and_whether(file):
-    camera = Evcam(file).camera
-    assert isinstance(camera, DatabaseCamera)
-    camera.check()
-    assert camera.describe() == f"sqlite:{file}"
-    touch(file)
-    camera.reopen()
-    camera.close()
 
 
 # === snapshots over rows that are there ==============================================
@@ -283,15 +249,6 @@ def test_a_life_in_many_shots_is_the_same_as_in_one(tmp_path, story):
     assert whole == pieces
     [task] = whole["tasks"]
     assert (*(a["state"] for a in whole["attempts"]), task["state"]) == story.attempts
-
-
-def test_after_a_restart_that_forgot_all_a_task_is_still_known(file):
-    sent, received, started, succeeded = life(*("sent", "received", "started", "succeeded"))
-    for events in ([sent], [received, started], [succeeded]):
-        rows = written(file, events)
-    [task] = rows["tasks"]
-    assert (task["name"], task["args"], task["client"]) == ("shop.pay", "(1,)", CLIENT)
-    assert (task["state"], task["runtime"], task["wait"]) == ("SUCCESS", 0.5, 2.0)
 
 
 def test_attempts_that_turn_out_to_be_one_are_one(file):
@@ -435,11 +392,6 @@ def test_what_succeeded_goes_before_what_did_not():
         Expired(SNAPSHOTS, "at", "1970-01-01T00:16:30.000000Z"),
         Expired(TASKS, "last_heard", "1970-01-01T00:16:20.000000Z"),
     ]
-
-
-def test_nothing_goes_that_is_kept_for_ever():
-    assert expired(**NOTHING) == []
-    assert len(expired(**NOTHING | {"keep_failed": 1.0})) == 1
 
 
 def test_more_tasks_than_are_kept_go_however_new_they_are():

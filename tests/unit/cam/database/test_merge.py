@@ -20,18 +20,15 @@ from evtools.cam.database.merge import (
     WorkerLog,
     clean_own,
     joined_extra,
-    latest,
     merged,
     merged_workers,
     normalised,
     pack,
-    pack_worker,
     report_of_worker,
     step_of,
     unpack,
-    unpack_worker,
 )
-from evtools.cam.database.schema import FIELDS, TASKS, WORKERS, needed
+from evtools.cam.database.schema import FIELDS, TASKS, needed
 from evtools.state import State
 from evtools.wire import from_fields
 from tools.stories import STORIES
@@ -80,14 +77,6 @@ def test_order_grouping_and_repetition_are_of_no_account(every, random):
         assert merged(*map(normalised, parts)) == whole
 
 
-def test_nothing_is_lost():
-    one = TaskLog(2.0, 3.0, [step("task-started", 1.0, hostname=WORKER)])
-    other = TaskLog(1.0, 2.0, [step("task-started", 1.0, hostname=OTHER)])
-    both = merged(one, other)
-    assert (both.first, both.last) == (1.0, 3.0)
-    assert [step.values[0] for step in both.steps] == [WORKER, OTHER]
-
-
 def many(count, **how):
     return [step("task-retried", float(at), hostname=WORKER, **how) for at in range(count)]
 
@@ -120,10 +109,6 @@ def test_what_was_told_last_of_a_field_counts_by_its_time_and_not_its_digits():
     assert joined_extra([{"a": (10.0, 2)}, {"a": (9.0, 1)}]) == {"a": (10.0, 2)}
 
 
-def test_the_latest_of_nothing_is_nothing():
-    assert latest([None, None]) is None
-
-
 # --- what events tell ----------------------------------------------------------------
 
 
@@ -137,11 +122,6 @@ def test_all_that_celery_tells_of_a_task_is_kept(kind):
     assert {n: v for n, v in known.items() if v is not None} == {
         name: value for name, value in original.items() if name not in ours and value is not None
     }
-
-
-def test_texts_of_events_are_cleaned():
-    _, exception, _ = step_of(from_fields(told("task-failed", exception="\0"))).values
-    assert exception == "�"
 
 
 def test_no_field_of_its_own_takes_the_place_of_what_a_worker_tells():
@@ -202,13 +182,6 @@ def test_events_are_noted_by_task_and_by_worker():
     assert (notes.events, notes.lost) == (3, 0)
 
 
-def test_what_was_taken_is_gone():
-    pending = PendingEvents()
-    pending.observe(State().apply(life("sent")))
-    assert pending.take().tasks
-    assert not pending.take().tasks
-
-
 @pytest.mark.parametrize(
     "event",
     [
@@ -267,11 +240,6 @@ def test_the_answer_to_a_wake_up_tells_only_that_the_worker_is_there():
     assert (account.newest["worker-heartbeat"].at, account.last) == (10.0, 12.25)
 
 
-def test_a_client_is_no_worker():
-    assert not noted(told("task-sent")).workers
-    assert not noted(told("task-started", hostname=None)).workers
-
-
 def test_there_are_no_more_workers_than_a_cluster_has():
     beats = [told("task-started", hostname=f"w{number}") for number in range(5001)]
     notes = noted(*beats)
@@ -310,11 +278,6 @@ def test_what_never_gets_written_is_forgotten_from_the_oldest_on_and_counted():
     assert notes.events == 2 * len(notes.tasks)
     assert notes.lost + notes.events == 400
     assert notes.bytes == sum(each.weight for each in notes.tasks.values()) + 4 * 4096
-
-
-def test_what_does_not_fit_is_forgotten_at_once():
-    notes = noted(*life("sent", "started"), told("task-x", 13.0), max_bytes=1)
-    assert (notes.tasks, notes.events, notes.lost) == ({}, 0, 3)
 
 
 # === beside a row ====================================================================
@@ -396,9 +359,3 @@ def test_what_is_none_of_ours_is_refused():
         unpack("{", stored)
     with pytest.raises(KeyError):
         unpack('{"first": 1, "last": 1, "steps": [["eaten", 1]]}', stored)
-
-
-def test_accounts_of_workers_are_packed_whole():
-    account = WorkerLog(1.0, {"worker-online": Report("worker-online", 1.0, {"a": 1})})
-    assert unpack_worker(pack_worker(account)) == account
-    assert needed(WORKERS) == ("hostname", "heard")

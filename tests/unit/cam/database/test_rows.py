@@ -71,14 +71,6 @@ def test_a_row_says_what_the_state_does(story):
     assert [each["place"] for each in attempts] == [*range(len(attempts))]
 
 
-def test_it_is_known_when_a_task_was_heard_of_by_our_clock():
-    row, _ = row_of(life("sent", "received"))
-    assert (row["first_heard"], row["last_heard"]) == (
-        "1970-01-01T00:00:10.250000Z",
-        "1970-01-01T00:00:11.250000Z",
-    )
-
-
 @pytest.mark.parametrize("at", [1763380002e3, 2.0**52, 1e300])
 def test_times_beyond_the_calendar_are_those_of_the_receipt(at):
     row, _ = row_of([{**told("task-received"), "timestamp": at}])
@@ -139,11 +131,6 @@ def test_a_worker_is_as_it_tells():
         "1970-01-01T00:00:07.250000Z",
     )
     assert row["goodbye"] is None
-
-
-def test_a_worker_that_says_goodbye_has_gone_since():
-    row, _ = worker_row(told("worker-heartbeat", 5.0), told("worker-offline", 7.0))
-    assert row["goodbye"] == "1970-01-01T00:00:07.000000Z"
 
 
 def test_of_a_worker_without_heartbeats_we_know_that_it_is_there():

@@ -368,14 +368,6 @@ def test_old_rows_go_with_what_belongs_to_them_a_few_at_a_time(file):
     assert {row["uuid"] for row in rows["attempts"]} == {"u5", "u6", "u7", "u8"}
 
 
-def test_only_successes_expire_where_only_they_shall(file):
-    written(file, [*life("succeeded", uuid="good"), *life("failed", uuid="bad")])
-    made = store(file)
-    made.expire(Expired(TASKS, "last_heard", "9", successes_only=True), 10)
-    made.close()
-    assert tasks(file) == ["bad"]
-
-
 def test_a_boundary_leaves_as_many_rows_as_are_kept(file):
     written(file, *(life("sent", uuid=f"u{n}", start=n) for n in range(9)))
     made = store(file)
