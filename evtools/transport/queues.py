@@ -72,7 +72,6 @@ class Gauge:
         return depths
 
     def close(self) -> None:
-        """Leave the broker; idempotent."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.release()

@@ -72,7 +72,6 @@ class DemoCluster(threading.Thread):
             self.join(timeout=2.0)
 
     def run(self) -> None:
-        """Play until stopped."""
         with connect(self._settings) as connection:
             client = self._dispatcher(connection)
             rng = Random(self._seed)  # noqa: S311  (it plays)

@@ -243,7 +243,6 @@ class Simulation:
         return max(0.0, self._due[0][0] - moment) if self._due else 0.0
 
     def play(self, until: float) -> None:
-        """Let everything happen that is due by then."""
         while self._due and self._due[0][0] <= until:
             self.now, _, action = heapq.heappop(self._due)
             action()
@@ -255,18 +254,15 @@ class Simulation:
         return self._pid
 
     def send(self, task: DemoTask) -> None:
-        """Have the client send a task."""
         queue = task.kind.queue
         self._client.send("task-sent", queue=queue, exchange="", routing_key=queue, **task.fields())
         self.after(_DELIVERY, partial(self.enqueue, task))
 
     def enqueue(self, task: DemoTask) -> None:
-        """Put a delivery of a task into its queue."""
         self.queues[task.kind.queue].append(task)
         self.deliver()
 
     def deliver(self) -> None:
-        """Give the workers what they have room for."""
         for name, queue in self.queues.items():
             while queue:
                 free = [worker for worker in self.workers if worker.has_room(name)]
@@ -357,7 +353,6 @@ class DemoWorker:
             self._leave_when_done()
 
     def go_offline(self) -> None:
-        """Send worker-offline, and no more."""
         if self.up:
             self.emit("worker-offline", **self._vitals())
             self.up = False
@@ -405,7 +400,6 @@ class DemoWorker:
         self._start_due()
 
     def serve(self, queue: str) -> None:
-        """Take tasks of another queue."""
         self.queues.add(queue)
         self._simulation.deliver()
 

@@ -162,7 +162,6 @@ class RecordingReader:
             yield batch
 
     def statistics(self) -> Statistics:
-        """Return the counters as they are now."""
         defects = tuple(self._defects.values())
         return replace(self._statistics, connected=not self._is_exhausted, defects=defects)
 
@@ -187,7 +186,6 @@ class RecordingReader:
         self._stopped = True
 
     def close(self) -> None:
-        """Close the files; idempotent."""
         for file in self._playing:
             file.close()
 
@@ -204,15 +202,12 @@ class RecordingReader:
 
     @property
     def paused(self) -> bool:
-        """Whether the replay stands still."""
         return self._paused
 
     def pause(self) -> None:
-        """Stand still."""
         self._steer(paused=True)
 
     def resume(self) -> None:
-        """Go on after a pause."""
         self._steer(paused=False)
 
     @property
