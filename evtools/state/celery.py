@@ -202,7 +202,10 @@ class State(Cluster):
         """Copy and pickle what is known, callbacks included, handlers not."""
         tasks = {task.uuid: task for task in self.tasks.by_time(newest_first=False)}
         made_with = (
-            *(self.event_callback, dict(self.workers), tasks, None),
+            self.event_callback,
+            dict(self.workers),
+            tasks,
+            None,
             self.max_workers_in_memory,
             self.max_tasks_in_memory,
             self.on_node_join,

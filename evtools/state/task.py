@@ -476,8 +476,8 @@ _ALWAYS_KNOWN: Final = frozenset({"uuid", "history"})
 _RARELY_NEWS: Final = frozenset({"name", "queue_or_none"})
 
 #: The fields that some of Celery's events of tasks have, and not all of them.
-CELERYS: Final = frozenset().union(
-    *(own for kind, own in OWN_FIELDS.items() if kind.startswith("task-"))
+CELERYS: Final = frozenset(
+    name for kind, own in OWN_FIELDS.items() if kind.startswith("task-") for name in own
 ) - frozenset(OWN_FIELDS["task-started"])
 
 

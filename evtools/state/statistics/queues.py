@@ -45,7 +45,7 @@ class Queues:
         )
         #: The queue of each task that waits; keyed by hash, for a uuid may be long.
         self._waiting: OrderedDict[int, str] = OrderedDict()
-        self._told = self._overflowed = False
+        self._saw_sent = self._overflowed = False
         #: Receipts of tasks whose queue is not known yet, by the task, each with the
         #: slot and the cell it is counted in.
         self._unplaced: OrderedDict[int, list[_Receipt]] = OrderedDict()
@@ -54,7 +54,7 @@ class Queues:
 
     def sent(self, task: "Task") -> None:
         """Count a task as published."""
-        self._told = True
+        self._saw_sent = True
         queue, key = task.queue_or_none or UNKNOWN, hash(task.uuid)
         cells = self.windows[queue]
         cells[PUBLISHED] += 1
@@ -114,13 +114,13 @@ class Queues:
             backlog, reason = self._backlog(name, waiting)
             row = QueueStatistics(name, cells, seconds, backlog, reason)
             # The end of a quick task may come before the event with its queue.
-            if name != UNKNOWN or not self._told or row.published or row.received:
+            if name != UNKNOWN or not self._saw_sent or row.published or row.received:
                 rows.append(row)
         return rows
 
     def _backlog(self, name: str, waiting: Counter[str]) -> tuple[int | None, str]:
         if name == UNKNOWN:
-            return None, NOT_SENT if self._told else NO_SENT
+            return None, NOT_SENT if self._saw_sent else NO_SENT
         return waiting[name], TOO_MANY if self._overflowed else ""
 
     def weight_bytes(self) -> int:
