@@ -13,21 +13,10 @@ from evtools.filters.fields import (
 )
 from evtools.filters.grammar import quote, quote_pattern
 
+# fmt: off
 __all__ = [
-    "EVENT_FIELDS",
-    "TASK_FIELDS",
-    "Field",
-    "FieldTable",
-    "Filter",
-    "FilterError",
-    "Kind",
-    "all_of",
-    "caret",
-    "compile_filter",
-    "exclude",
-    "quote",
-    "quote_pattern",
-    "running_since",
-    "shell_trap",
-    "task_fields",
+    "EVENT_FIELDS", "TASK_FIELDS", "Field", "FieldTable", "Filter", "FilterError", "Kind",
+    "all_of", "caret", "compile_filter", "exclude", "quote", "quote_pattern", "running_since",
+    "shell_trap", "task_fields",
 ]
+# fmt: on

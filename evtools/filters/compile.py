@@ -217,7 +217,6 @@ class _Compiler:
                 return self._term(node)
 
     def _word(self, term: Term) -> Predicate:
-        """Compile a bare word: text, or the state of that name."""
         value, found = term.values[0], self._term(term)
         if value.literal:
             return found
@@ -451,7 +450,6 @@ def _text_test(term: Term, count: _TermCount) -> TextTest:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    """Return whether `value` is a number, which truth values and NaN are not."""
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)

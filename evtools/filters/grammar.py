@@ -107,8 +107,6 @@ class _Token:
 
 
 class _Parser:
-    """Tokens and how many of them have been parsed."""
-
     def __init__(self, tokens: Sequence[_Token]) -> None:
         self.tokens = tokens
         self.at = 0
@@ -122,7 +120,6 @@ class _Parser:
         return node
 
     def _kind(self) -> str:
-        """Return the kind of the next token, nothing at the end."""
         return self.tokens[self.at].kind if self.at < len(self.tokens) else ""
 
     def _either(self, depth: int) -> Node:
@@ -162,7 +159,6 @@ class _Parser:
         return node
 
     def _refuse_missing_term(self) -> NoReturn:
-        """Report the connective, or the parenthesis, whose term is missing."""
         token = self.tokens[self.at - 1] if self.at else self.tokens[0]
         if token.kind == "(":
             token = self.tokens[self.at]
@@ -241,8 +237,6 @@ _FLAGS: Final = re.compile(r"-[lf](?=\s+\S)")
 
 
 class _Scanner:
-    """A filter and how many of its characters have been read."""
-
     def __init__(self, text: str, names: Container[str]) -> None:
         self.text = text
         self.names = names
@@ -303,7 +297,6 @@ class _Scanner:
         return name.lower() in self.names or first in ("field", "f", "kwargs", "args")
 
     def _field(self) -> re.Match[str] | None:
-        """Return the field and operator that come next, if they do."""
         if match := _FIELD.match(self.text, self.at):
             return match
         match = _SPACED.match(self.text, self.at)
@@ -326,7 +319,6 @@ class _Scanner:
         return _term_token("any", ":", [value], start, self.at - start, is_word=True)
 
     def _slashes(self) -> Value | None:
-        """Read a /pattern/ in slashes, if one comes."""
         match = _SLASHES.match(self.text, self.at)
         if match is None:
             return None
@@ -374,7 +366,6 @@ class _Scanner:
             self.at = before
 
     def _worded(self, match: re.Match[str]) -> list[_Token]:
-        """Read a term whose operator is a word, such as `in`."""
         name, start = match["field"], match.start("field")
         operator = " ".join(match["operator"].lower().split())
         negated = bool(match["not"]) or operator in ("notin", "is not")
@@ -480,7 +471,6 @@ class _Scanner:
         return values
 
     def _value(self, bare: re.Pattern[str]) -> Value:
-        """Read one value: quoted, or what `bare` matches."""
         start = self.at
         if _APOSTROPHES.match(self.text, start):
             text = re.sub(r"\\([\\'])", r"\1", self._quoted(_APOSTROPHES))
@@ -520,7 +510,6 @@ class _Scanner:
         return Value(text, literal=False, position=start, length=self.at - start)
 
     def _quoted(self, quoted: re.Pattern[str]) -> str:
-        """Skip a quoted text and return what is between the quotes."""
         match = quoted.match(self.text, self.at)
         if not match:
             hint = r"inside quotes, write a quote as \""
@@ -541,12 +530,10 @@ class _Scanner:
             raise Mistake(f"{following} in the middle of a word", self.at, hint=hint)
 
     def _peek(self, pattern: re.Pattern[str]) -> str:
-        """Return what `pattern` matches here."""
         match = pattern.match(self.text, self.at)
         return match[0] if match else ""
 
     def _skip(self, pattern: re.Pattern[str]) -> str:
-        """Skip what `pattern` matches here and return it."""
         matched = self._peek(pattern)
         self.at += len(matched)
         return matched

@@ -90,7 +90,6 @@ def _section(title: str, rows: Mapping[str, str]) -> Iterator[str]:
 
 
 def _fields() -> dict[str, dict[str, str]]:
-    """Return the fields and their descriptions, by the operators that they take."""
     found: dict[str, dict[str, str]] = {}
     for field in {**TASK_FIELDS, **EVENT_FIELDS}.values():
         rows = found.setdefault(" ".join(operators_of(field.kind)), {})

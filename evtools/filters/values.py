@@ -259,7 +259,6 @@ def _time_range(value: Value, zone: tzinfo) -> NumberTest:
 
 
 def _parse_moment(value: Value, text: str, zone: tzinfo) -> _Moment:
-    """Parse a time, a part of `value`, in `zone` unless it has its own."""
     match = _TIME.fullmatch(text)
     if not match or not (match["date"] or match["hour"]):
         message = f'invalid time "{sanitize(text)}" ({_TIME_GRAMMAR})'

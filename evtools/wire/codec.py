@@ -393,7 +393,6 @@ class Codec:
         return reader(body)
 
     def _well_formed(self, value: Any, body: bytes, content_type: str | None) -> list[Any]:
-        """Return the well-formed events of a decoded body, one or a batch."""
         events: list[Any] = []
         # A batch may have millions that are none: exceptions would take too long.
         for item in value if type(value) is list else [value]:
@@ -438,7 +437,6 @@ def _defect_of(item: Any) -> tuple[str, str] | None:
 
 
 def _recode(body: bytes, encoding: str) -> bytes:
-    """Return JSON text in `encoding` as UTF-8."""
     charset = _CHARSETS.get(encoding.lower().replace("-", "_").replace(" ", "_"))
     try:
         if charset is not None:

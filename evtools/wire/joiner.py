@@ -61,7 +61,6 @@ class _Source:
         return Known(before.members[size:], field_names(names[count:]))
 
     def timed(self, event: Event, before: Known = _NOTHING_KNOWN) -> Known:
-        """Return what was known and when the event was sent."""
         names = before.names.timed.get(self._time)
         if names is None:
             names = field_names((*before.names.all, self._time))

@@ -187,7 +187,6 @@ _AFTER_SOURCE: Final = re.compile(rf"\n(?!{_SOURCE})")
 
 
 def _masked(text: str, key: re.Pattern[str]) -> Iterator[str]:
-    """Yield a text with the values after `key` masked."""
     position = search = 0
     while found := key.search(text, search):
         search = found.end()
@@ -200,7 +199,6 @@ def _masked(text: str, key: re.Pattern[str]) -> Iterator[str]:
 
 
 def _is_key(text: str, found: re.Match[str]) -> bool:
-    """Return whether what follows a name is a value."""
     start, between = found.start(), found[1]
     if "=" in between or ":" in between:
         return True
@@ -233,7 +231,6 @@ def _end(text: str, found: re.Match[str]) -> int:
 
 
 def _is_source(text: str, place: int) -> bool:
-    """Return whether a traceback has a line of source there."""
     first = max(0, place - _STATEMENT_MAX_CHARS)
     for _ in range(_STATEMENT_LINES):
         start = text.rfind("\n", first, place) + 1

@@ -402,11 +402,9 @@ class _Pickle:
         self.memory: dict[int, Any] = {}
 
     def last(self, count: int) -> list[Any]:
-        """Take the last `count` values from the stack."""
         return [self.stack.pop() for _ in range(count)][::-1]
 
     def marked(self) -> list[Any]:
-        """Take what was put on the stack since the last mark."""
         return list(iter(self.stack.pop, _MARK))[::-1]
 
     def put(self, place: int) -> None:
