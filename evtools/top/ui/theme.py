@@ -50,38 +50,19 @@ _STYLES: Final = {
 }
 
 #: Theme: the colour of each meaning, as one of 16 and, where it differs, one of 256.
-_COLOURS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
-    "dark": {
-        "accent": ("light cyan", ""),
-        "quiet":  ("dark cyan", ""),
-        "good":   ("light green", ""),
-        "info":   ("light blue", "h75"),
-        "warn":   ("yellow", ""),
-        "bad":    ("light red", ""),
-    },
-    "light": {
-        "accent": ("dark blue", ""),
-        "quiet":  ("dark cyan", ""),
-        "good":   ("dark green", ""),
-        "info":   ("dark blue", ""),
-        "warn":   ("dark magenta", "h130"),
-        "bad":    ("dark red", ""),
-    },
+_COLOURS: Final[Mapping[str, Mapping[str, str]]] = {
+    "dark":  {"accent": "light cyan", "quiet": "dark cyan", "good": "light green",
+              "info": "light blue/h75", "warn": "yellow", "bad": "light red"},
+    "light": {"accent": "dark blue", "quiet": "dark cyan", "good": "dark green",
+              "info": "dark blue", "warn": "dark magenta/h130", "bad": "dark red"},
     # Nearly everyone can distinguish blue from orange.
-    "cb": {
-        "accent": ("dark cyan", ""),
-        "quiet":  ("dark cyan", ""),
-        "good":   ("light blue", "h33"),
-        "info":   ("dark cyan", "h37"),
-        "warn":   ("brown", "h178"),
-        "bad":    ("brown", "h208"),
-    },
-    "mono": {},
+    "cb":    {"accent": "dark cyan", "quiet": "dark cyan", "good": "light blue/h33",
+              "info": "dark cyan/h37", "warn": "brown/h178", "bad": "brown/h208"},
+    "mono":  {},
 }
 # fmt: on
 
 STYLES: Final = tuple(_STYLES)
-_DEFAULT: Final = "default"
 #: As urwid has it: style, foreground of 16, background, mono, foreground of 256, background.
 PaletteEntry: TypeAlias = tuple[str, str, str, str, str, str]
 
@@ -91,7 +72,7 @@ def palette(theme: str) -> list[PaletteEntry]:
     colours = _COLOURS.get(theme, {})
     entries = []
     for style, (settings, meaning) in _STYLES.items():
-        low, high = colours.get(meaning, (_DEFAULT, ""))
+        low, _, high = colours.get(meaning, "default").partition("/")
         more = f",{settings}" if settings else ""
         entries.append((style, low + more, "", settings, (high or low) + more, ""))
     return entries

@@ -148,10 +148,9 @@ def test_keys_are_obeyed_and_q_leaves(evtop):
 
 
 def test_options_arrange_the_first_view(evtop):
-    played = evtop(view="types", sort="name", columns=("name", "run_p50")[:1])
-    assert played.session.view == "types"
-    assert played.session.table.sort_key == "name"
-    assert played.session.control is None
+    session = evtop(view="types", sort="name", columns=("name",)).session
+    assert (session.view, session.table.sort_key) == ("types", "name")
+    assert session.control is None
 
 
 @pytest.mark.parametrize(
@@ -362,18 +361,18 @@ def test_large_batches_are_taken_in_slices(evtop, monkeypatch):
     assert played.session.model.views["tasks"].total == 21
 
 
-def test_the_end_of_a_source_without_an_error_is_shown(evtop):
+def test_notices_and_the_end_of_the_source_are_shown(evtop):
     played = evtop()
+    connection = played.session.connection
+    assert connection.status == "live"  # a replay is no connection to wait for
     played.play(
         "proj.charge",
+        lambda: played.console._take_notice(Notice("lost", "reset by peer")),
+        lambda: connection.status == "reconnecting",
         lambda: played.console._take_end(Ended()),
-        lambda: played.session.connection.status == "ended",
-        "q",
+        lambda: connection.status == "ended",
+        "Q",
     )
-
-
-def test_a_replay_is_no_connection_to_wait_for(evtop):
-    assert evtop().session.connection.status == "live"
 
 
 # --- what it is made of -----------------------------------------------------------
@@ -489,16 +488,6 @@ def test_pasted_text_is_taken_as_text(evtop):
         "text can be pasted into prompts only",
         "/\x1b[200~charge\x1b[201~\r",
         "1 of 21 shown",
-        "Q",
-    )
-
-
-def test_notices_of_the_connection_are_shown(evtop):
-    played = evtop()
-    played.play(
-        "proj.charge",
-        lambda: played.console._take_notice(Notice("lost", "reset by peer")),
-        lambda: played.session.connection.status == "reconnecting",
         "Q",
     )
 
