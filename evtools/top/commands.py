@@ -197,11 +197,12 @@ def _move(session: Session, name: str) -> None:
         table.scroll_columns(1 if name == "right" else -1)
 
 
+# fmt: off
 for _name in (
-    *("down", "up", "top", "bottom", "page-down", "page-up", "half-down", "half-up"),
-    *("left", "right"),
+    "down", "up", "top", "bottom", "page-down", "page-up", "half-down", "half-up", "left", "right",
 ):
     command(_name)(partial(_move, name=_name))
+# fmt: on
 
 
 # --- the text of the detail -------------------------------------------------------------
@@ -727,28 +728,25 @@ def _export(session: Session, kind: str) -> None:
 @command("record", _any_text)
 def _record(session: Session, path: str) -> None:
     """Record into a file, or into a new one; `off` stops, as no path does while recording."""
-    feed = session.feed
-    recording = feed.recording
-
-    def start(recording: Recording) -> None:
-        feed.record(recording)
-        session.say(f"recording into {recording.path}")
-
+    recording = session.feed.recording
     if path in ("off", "stop") or (recording is not None and not path):
-        feed.record(None)
+        session.feed.record(None)
         if recording is not None:
             session.say(f"{recording.events} events in {recording.path}")
     elif not path:
-        start(new_recording(session.clock))
+        _record_into(session, "")
     elif Path(path).is_file() and (size := Path(path).stat().st_size):
         text = f"{sanitize(path)} has {human_size(size)}."
-        session.layers.append(
-            Dialog(
-                "overwrite?", [text], lambda: start(Recording(path, session.clock)), yes="Overwrite"
-            )
-        )
+        overwrite = partial(_record_into, session, path)
+        session.layers.append(Dialog("overwrite?", [text], overwrite, yes="Overwrite"))
     else:
-        start(Recording(path, session.clock))
+        _record_into(session, path)
+
+
+def _record_into(session: Session, path: str) -> None:
+    recording = Recording(path, session.clock) if path else new_recording(session.clock)
+    session.feed.record(recording)
+    session.say(f"recording into {recording.path}")
 
 
 # --- changes to the cluster -------------------------------------------------------------
