@@ -300,7 +300,7 @@ def test_waits_begin_anew_after_a_connection_that_lived(clock):
 
 
 def test_a_connection_that_is_lost_at_once_is_no_success(clock):
-    brief = [FakeStream(clock, ConnectionError()) for _ in range(4)]
+    brief = [FakeStream(clock, 1, ConnectionError()) for _ in range(4)]
     play = Play(clock, *brief, FakeStream(clock))
     bounds = [0.25, 0.5, 1, 2]
     assert all(
