@@ -4,7 +4,7 @@ import pytest
 from redis.exceptions import NoPermissionError
 
 from evtools.doctor import app
-from evtools.doctor.app import CHECKS, Check, examine, lines, report, run, worst
+from evtools.doctor.app import Check, examine, lines, report, run, worst
 from evtools.doctor.context import STATUSES, DoctorOptions, Finding
 from evtools.errors import UsageError
 from evtools.transport import ConnectionSettings
@@ -35,13 +35,6 @@ def walk(monkeypatch, case):
         return [(f.check, f.severity, f.text) for f in examine(made)]
 
     return go
-
-
-def test_every_check_is_there_once_and_the_vital_ones_come_first():
-    names = [check.name for check in CHECKS]
-    assert len(set(names)) == len(names)
-    vital = [check.vital for check in CHECKS]
-    assert vital == sorted(vital, reverse=True)
 
 
 def test_only_a_problem_of_a_vital_check_is_the_last(walk):
@@ -161,20 +154,7 @@ def test_a_narrow_terminal_gets_prose_in_all_of_its_width():
 def test_a_word_is_not_broken_however_narrow_it_gets(cols):
     first, *rest = lines(LONG, colour=False, cols=cols)
     words = [*first.split()[2:], *" ".join(rest).split()]
-    assert words == [
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "rm",
-        "-rf",
-        "x",
-        "y",
-        "z",
-    ]
+    assert " ".join(words) == "one two three four five six seven rm -rf x y z"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +174,9 @@ def test_the_summary_counts_what_matters(capsys, findings, text):
     assert capsys.readouterr().out.splitlines()[-1] == text
 
 
-def test_programs_get_everything_in_one_line(capsys):
+def test_programs_get_everything_in_one_line_and_people_who_want_quiet_no_good_news(capsys):
+    report([GOOD, BAD], DoctorOptions(quiet=True))
+    assert "login" not in capsys.readouterr().out
     report([GOOD, BAD], DoctorOptions(output="json", quiet=True))
     (line,) = capsys.readouterr().out.splitlines()
     assert line.isascii()
@@ -218,8 +200,3 @@ def test_what_others_say_is_shown_without_passwords(capsys):
     assert "s3cret" not in out
     assert out.count("redis://**@host/0") == 2
     assert out.count("PASSWORD") == 2
-
-
-def test_a_quiet_report_is_of_what_is_not_ok(capsys):
-    report([GOOD, BAD], DoctorOptions(quiet=True))
-    assert "login" not in capsys.readouterr().out

@@ -26,8 +26,9 @@ def seen(*events):
 
 def test_heartbeats_and_task_events_are_counted_by_worker():
     task = {"type": "task-started", "hostname": "w2"}
-    made = seen(beat(), beat(), task)
-    assert made.events == 3
+    client = {"type": "task-sent", "hostname": "gen1@shop"}
+    made = seen(beat(), beat(), task, client, gap("worker", 0.0, 1.0))
+    assert (made.events, made.sent) == (4, 1)
     assert made.nodes == ["w1", "w2"]
     assert made.signs("w1").beats == 2
     assert made.signs("w2").task_events == 1
@@ -73,15 +74,6 @@ def test_a_time_that_is_none_tells_nothing(sent):
     assert seen(beat(local_received=None)).signs("w1").delay is None
 
 
-def test_clients_are_no_workers():
-    made = seen({"type": "task-sent", "hostname": "gen1@shop"})
-    assert (made.events, made.sent, made.nodes) == (1, 1, [])
-
-
-def test_gap_records_are_no_events():
-    assert seen(gap("worker", 0.0, 1.0)).events == 0
-
-
 def test_senders_of_other_events_are_kept_only_if_they_are_workers():
     other = {"type": "billing-paid", "hostname": "shop"}
     assert seen(other).nodes == []
@@ -98,12 +90,6 @@ def test_there_is_an_end_to_workers(monkeypatch):
     monkeypatch.setattr(context, "_WORKERS_MAX", 2)
     made = seen(*(beat(hostname=f"w{number}") for number in range(5)), beat())
     assert made.nodes == ["w0", "w1"]
-
-
-def test_who_answered_is_a_worker_too():
-    made = Observation(pongs=frozenset({"w9"}))
-    assert made.nodes == ["w9"]
-    assert made.signs("w9").beats == 0
 
 
 _any = st.recursive(

@@ -144,20 +144,11 @@ def test_ports_are_open_or_closed_or_swallow_everything(at, told, redis_server):
 # --- TLS ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("host", "severity"),
-    [
-        ("localhost", "ok"),
-        ("127.0.0.2", "ok"),
-        ("::1", "ok"),
-        ("broker", "note"),
-        ("10.0.0.1", "note"),
-    ],
-)
-def test_without_encryption_it_matters_how_far_it_is(at, told, host, severity):
-    ((found, text),) = told(check_tls, at(Endpoint(host, 1)))
-    assert found == severity
-    assert "not encrypted" in text
+def test_without_encryption_it_matters_how_far_it_is(at, told):
+    hosts = ("localhost", "127.0.0.2", "::1", "broker", "10.0.0.1")
+    found = told(check_tls, at(*(Endpoint(host, 1) for host in hosts)))
+    assert [severity for severity, _ in found] == ["ok", "ok", "ok", "note", "note"]
+    assert all("not encrypted" in text for _, text in found)
 
 
 @pytest.mark.parametrize(

@@ -3,25 +3,12 @@ import shlex
 
 import pytest
 from amqp.exceptions import NotAllowed
-from redis.exceptions import AuthenticationError
 
 from evtools.doctor.inspect import ExchangeStatus, OrphanedQueue
-from evtools.doctor.inspect.amqp import AMQPInspector
-from evtools.doctor.inspect.redis import RedisInspector
 from evtools.doctor.network import open_inspector, remedy
-from evtools.errors import UsageError
 from evtools.transport import ConnectionSettings
 from evtools.transport.errors import diagnose
 from servers.ports import HOST, free_port
-
-
-@pytest.mark.parametrize(
-    ("fixture", "kind"), [("redis_url", RedisInspector), ("rabbitmq_url", AMQPInspector)]
-)
-def test_each_kind_of_broker_has_its_examination(request, fixture, kind):
-    settings = ConnectionSettings(urls=request.getfixturevalue(fixture))
-    with contextlib.closing(open_inspector(settings)) as inspector:
-        assert isinstance(inspector, kind)
 
 
 def test_of_a_broker_that_only_kombu_knows_little_is_claimed():
@@ -42,17 +29,6 @@ def test_an_attempt_picks_the_address(redis_url):
     open_inspector(settings, attempt=1).close()
     with pytest.raises(Exception, match="refused"):
         open_inspector(settings)
-
-
-def test_a_broker_without_events_is_refused():
-    with pytest.raises(UsageError, match="SQS is not supported"):
-        open_inspector(ConnectionSettings(urls="sqs://"))
-
-
-def test_what_the_broker_says_is_raised(redis_acl):
-    url = f"redis://listener:wr0ng@{HOST}:{redis_acl.port}/0"
-    with pytest.raises(AuthenticationError):
-        open_inspector(ConnectionSettings(urls=url))
 
 
 # --- remedies ------------------------------------------------------------------------

@@ -53,6 +53,14 @@ def listener(redis_acl):
     return f"redis://listener:listener-secret@{HOST}:{redis_acl.port}/0"
 
 
+@contextlib.contextmanager
+def subscriber(client):
+    with client.pubsub() as listening:
+        listening.psubscribe("x")
+        listening.get_message(timeout=5)
+        yield
+
+
 def overheard(inspector, client, channel):
     inspector.begin()
     client.publish(channel, json.dumps({}))
@@ -173,9 +181,7 @@ def test_mailboxes_of_workers_are_found(examine, open_database, redis_server, mo
 
     # Nobody listens in that database, so nobody is there.
     assert found() == {}
-    with there.pubsub() as listening:
-        listening.psubscribe("x")
-        listening.get_message(timeout=5)
+    with subscriber(there):
         endpoints = found()
     more = ("--global-keyprefix", "app.", "--control-exchange", "blue")
     assert set(endpoints) == {("-b", theirs), ("-b", theirs, *more)}
@@ -187,9 +193,7 @@ def test_of_ours_only_other_names_are_elsewhere(examine, client, redis_url):
     client.sadd("_kombu.binding.celery.pidbox", "x")
     client.sadd("_kombu.binding.blue.pidbox", "y")
     inspector = examine(redis_url)
-    with client.pubsub() as listening:
-        listening.psubscribe("x")
-        listening.get_message(timeout=5)
+    with subscriber(client):
         words = [place.words for place in inspector.elsewhere()]
     assert ("--control-exchange", "blue") in words
     assert () not in words
@@ -248,9 +252,7 @@ def test_a_binding_is_free_when_nobody_listens(examine, client, redis_url):
     client.sadd(table, f"{BINDING}celeryev.dead")
     client.sadd("_kombu.binding_permanent.celeryev", f"{BINDING}celeryev.dead")
     inspector = examine(redis_url)
-    with client.pubsub() as listening:
-        listening.psubscribe("x")
-        listening.get_message(timeout=5)
+    with subscriber(client):
         (orphan,) = inspector.orphans([]).found
         assert orphan.kept
         assert "one of 1 listeners" in orphan.kept
@@ -267,9 +269,7 @@ def test_a_binding_goes_with_its_list_whoever_listens(examine, client, redis_url
     client.rpush("celeryev.dead", ONE)
     inspector = examine(redis_url)
     inspector.begin()
-    with client.pubsub() as listening:
-        listening.psubscribe("x")
-        listening.get_message(timeout=5)
+    with subscriber(client):
         found = inspector.orphans([]).found
     assert [(orphan.kind, orphan.kept) for orphan in found] == [("list", ""), ("binding", "")]
 
@@ -290,8 +290,7 @@ def test_who_may_not_ask_leaves_bindings_and_knows_no_sizes(
 
 
 def test_where_there_are_too_many_bindings_that_is_said(examine, client, redis_url, monkeypatch):
-    for number in range(10):
-        client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.{number}")
+    client.sadd("_kombu.binding.celeryev", *(f"{BINDING}celeryev.{number}" for number in range(10)))
     assert examine(redis_url).orphans([]).gap == ""
     monkeypatch.setattr(module, "_ORPHANS_MAX", 5)
     search = examine(redis_url).orphans([])
@@ -361,15 +360,11 @@ def test_options_lead_from_our_channels_to_others(channel, words):
     assert " ".join(difference(OURS, channel)) == words
 
 
-def test_from_a_prefix_of_our_own_the_usual_one_is_on():
-    ours = Naming(("celeryev",), exchange="celeryev", database=0, keyprefix="", by_key=False)
-    channel = "/0.celeryev/worker.heartbeat"
+def test_from_names_of_our_own_the_usual_ones_are_recognised():
+    bare = Naming(("celeryev",), exchange="celeryev", database=0, keyprefix="", by_key=False)
     words = ("--fanout-prefix", "on", "--fanout-patterns")
-    assert difference(ours, channel) == words
-    assert difference(ours, "celeryev") == ()
-
-
-def test_with_an_exchange_of_our_own_the_usual_one_is_recognised():
+    assert difference(bare, "/0.celeryev/worker.heartbeat") == words
+    assert difference(bare, "celeryev") == ()
     ours = Naming("/0.blue", exchange="blue", database=0, keyprefix="", by_key=True)
     words = ("--event-exchange", "celeryev", "--fanout-prefix", "x.")
     assert difference(ours, "x.celeryev/worker.heartbeat") == words
