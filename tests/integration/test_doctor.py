@@ -759,7 +759,8 @@ def test_queues_of_tasks_stay_whatever_the_prefix_is(doctor, place):
         assert [message.headers["id"] for message in found] == sent
         # They still lead to their queues.
         app.send_task("mail.send", queue="celery.idle")
-        assert app.amqp.queues["celery.idle"](channel).get(no_ack=True)
+        idle = app.amqp.queues["celery.idle"](channel)
+        wait_until(lambda: idle.get(no_ack=True), what="the task")
 
 
 def test_without_a_terminal_nothing_is_removed_unasked(redis_url):

@@ -7,22 +7,18 @@ import hashlib
 import itertools
 import json
 import os
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import amqp
 
 from servers.ports import HOST, free_port
 from servers.process import Process, program, wait_until
+from servers.rabbitmqctl import SCRIPTS, Control
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from servers.tls import Authority
-
-# Debian's rabbitmq-server on PATH changes the user and writes below /var; the real
-# scripts are here. Elsewhere the ones on PATH are the real ones.
-_SCRIPTS = ("/usr/lib/rabbitmq/bin", "/usr/local/sbin", "/usr/sbin")
 
 # A node starts in 5 to 10 s on two idle cores.
 _START_DEADLINE = 50
@@ -61,16 +57,14 @@ class RabbitMQServer:
         self._epmd_port = free_port()
         self._write_settings()
         env = self._environment()
+        self._control = Control(folder, env)
         self.epmd = Process(
             [program("epmd"), "-port", str(self._epmd_port), "-address", HOST],
             log=folder / "epmd.log",
             env=env,
         )
         self.process = Process(
-            [program("rabbitmq-server", *_SCRIPTS)],
-            log=folder / "rabbitmq.log",
-            env=env,
-            cwd=folder,
+            [program("rabbitmq-server", *SCRIPTS)], log=folder / "rabbitmq.log", env=env, cwd=folder
         )
 
     def _write_settings(self) -> None:
@@ -168,6 +162,7 @@ class RabbitMQServer:
 
     def end(self) -> None:
         """Leave nothing behind."""
+        self._control.end()
         self.kill()
         self.epmd.kill()
 
@@ -185,18 +180,10 @@ class RabbitMQServer:
         self.process.thaw()
 
     def rabbitmqctl(self, *args: str) -> str:
-        """Run rabbitmqctl (which takes a second or two) and return what it prints."""
-        done = subprocess.run(
-            [program("rabbitmqctl", *_SCRIPTS), "-n", self.node, "--quiet", *args],
-            env=self._environment(),
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=50,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        """Run a command of rabbitmqctl and return what it prints."""
+        status, text = self._control.run("-n", self.node, "--quiet", *args, deadline=50)
+        assert status == 0, text
+        return text
 
     def list_queues(self, *columns: str, vhost: str = "/") -> list[dict[str, Any]]:
         """Return the queues of a virtual host, with name and the given columns."""
