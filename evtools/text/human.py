@@ -110,7 +110,6 @@ def human_size(size_bytes: float) -> str:
 
 
 def _finite(number: float) -> float:
-    """Return `number` as a float; an integer beyond floats becomes infinite."""
     try:
         return float(number)
     except OverflowError:
@@ -118,22 +117,17 @@ def _finite(number: float) -> float:
 
 
 def _odd(number: float) -> str:
-    """Return the text for a number that is not finite."""
     return "?" if math.isnan(number) else str(number)
 
 
 def _negative(text: str) -> str:
-    """Return `text` with a sign, in at most 6 columns.
-
-    `23h59m` becomes `-23h`; `>9999y` has no second unit to lose and becomes `-9999y`.
-    """
+    # `23h59m` becomes `-23h`; `>9999y` has no second unit to lose and becomes `-9999y`.
     if text.startswith(">"):
         return "-" + text[1:]
     return "-" + (text if len(text) < _DURATION_COLS else text[: len(text) - 3])
 
 
 def _span(seconds: float) -> str:
-    """Return a positive span."""
     for below, factor, form in _SHORT_SPANS:
         if seconds < below:
             return form.format(seconds * factor)
@@ -141,7 +135,6 @@ def _span(seconds: float) -> str:
 
 
 def _clock(seconds: int) -> str:
-    """Return whole seconds in one or two units."""
     if seconds < _MINUTE:
         return f"{seconds}s"
     for below, long, long_unit, short, short_unit in _LONG_SPANS:
@@ -154,7 +147,6 @@ def _clock(seconds: int) -> str:
 
 
 def _scaled(number: float, base: int, suffixes: Sequence[str]) -> str:
-    """Return `number` with the first suffix that leaves at most three digits."""
     number = _finite(number)
     if not math.isfinite(number):
         return _odd(number)
@@ -208,5 +200,4 @@ def parse_size(text: str) -> int:
 
 
 def _quoted(text: str) -> str:
-    """Return user input in quotes, safe for a message."""
     return f'"{clip(sanitize(text), 40)}"'

@@ -35,7 +35,6 @@ _BMP: Final = 0x10000
 
 
 def _visible(code: int) -> str:
-    """Return one character, or its escape."""
     character = chr(code)
     if character.isprintable() and not _INKLESS.match(character):
         return character

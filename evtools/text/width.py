@@ -17,7 +17,7 @@ ELLIPSIS = ".."
 
 
 def _is_plain(text: str) -> bool:
-    """Return whether every character takes exactly one column."""
+    # Every character takes exactly one column.
     return text.isascii() and text.isprintable()
 
 
@@ -67,7 +67,6 @@ def pad(text: str, cols: int, align: Align = "left") -> str:
 
 
 def _part(text: str, cols: int, *, from_end: bool = False) -> str:
-    """Return the longest start, or end, of `text` in at most `cols` columns."""
     cols = max(0, cols)
     if _is_plain(text):
         return text[max(0, len(text) - cols) :] if from_end else text[:cols]
