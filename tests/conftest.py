@@ -15,7 +15,7 @@ from servers.postgres import PostgresServer
 from servers.rabbitmq import RabbitMQServer
 from servers.redis import RedisServer, Sentinel
 from servers.tls import Authority, make_authority
-from tools.evdump import EvdumpStarter
+from tools.command import EvdumpStarter
 
 # What a developer's shell may hold and no test may notice; and what would measure the
 # coverage of each program that a test starts. That takes a third of a second each time,

@@ -11,11 +11,32 @@ from cluster.scenario import Scenario
 from cluster.story import Story, watch
 from servers.redis import RedisServer
 from servers.tls import NamedProxy
+from tools.daemon import EvcamStarter
 from tools.flow import Sender
+from tools.screen import EvtopStarter
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from servers.rabbitmq import RabbitMQServer
     from servers.tls import Authority
+
+
+@pytest.fixture
+def evtop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvtopStarter]:
+    """Start the real command on a terminal: `evtop("-b", url)`."""
+    starter = EvtopStarter(tmp_path_factory.mktemp("evtop"))
+    yield starter
+    starter.end()
+
+
+@pytest.fixture
+def evcam(tmp_path: Path) -> Iterator[EvcamStarter]:
+    """Start the real command in the folder of the test: `evcam("-c", "mod.Camera")`."""
+    starter = EvcamStarter(tmp_path)
+    yield starter
+    starter.end()
+
 
 StartSender = Callable[..., Sender]
 

@@ -17,11 +17,10 @@ import pytest
 
 from servers.ports import free_port
 from servers.process import wait_until
-from tools.daemon import EvcamStarter
 from tools.flow import Flow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tools.daemon import EvcamStarter
 
 # As the chapter on cameras in Celery's guide to monitoring, but for what it prints.
 GUIDE = """
@@ -85,12 +84,10 @@ FREQ = "0.2"
 
 
 @pytest.fixture
-def evcam(tmp_path) -> Iterator[EvcamStarter]:
+def evcam(evcam, tmp_path) -> EvcamStarter:
     """Start the real command, in the folder with the cameras."""
     (tmp_path / "cams.py").write_text(CAMERAS)
-    starter = EvcamStarter(tmp_path)
-    yield starter
-    starter.end()
+    return evcam
 
 
 def written(path):

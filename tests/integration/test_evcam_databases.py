@@ -20,7 +20,6 @@ from tools.daemon import EvcamStarter
 from tools.ledgers import Contents, contents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from servers.postgres import PostgresServer
@@ -231,13 +230,6 @@ def test_snapshots_count_each_event_as_often_as_it_was_heard(recording, database
 
 
 # --- evcam ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def evcam(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvcamStarter]:
-    starter = EvcamStarter(tmp_path_factory.mktemp("evcam"))
-    yield starter
-    starter.end()
 
 
 def test_redis_cannot_share_out_events(evcam, redis_url, tmp_path):

@@ -12,20 +12,12 @@ from prometheus_client.openmetrics import parser as openmetrics
 from cluster.script import run_everything
 from servers.ports import free_port
 from servers.process import wait_until
-from tools.daemon import EvcamStarter
 from tools.site import Site, total
 
 pytestmark = pytest.mark.timeout(120)
 
 #: What the counters are called that count the ends of tasks, by state.
 ENDS = {"SUCCESS": "succeeded", "FAILURE": "failed", "REVOKED": "revoked"}
-
-
-@pytest.fixture
-def evcam(tmp_path):
-    starter = EvcamStarter(tmp_path)
-    yield starter
-    starter.end()
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tools.daemon import EvcamStarter
 from tools.ledgers import contents
 from tools.site import Site
 from tools.systemd import NotifySocket
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from tools.daemon import Evcam
+    from tools.command import Command
+    from tools.daemon import EvcamStarter
     from tools.flow import Sender
 
 #: Each camera writes so often.
@@ -88,11 +88,9 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 
 
 @pytest.fixture
-def evcam(tmp_path: Path) -> Iterator[EvcamStarter]:
+def evcam(evcam: EvcamStarter, tmp_path: Path) -> EvcamStarter:
     (tmp_path / "cams.py").write_text(CAMERAS)
-    starter = EvcamStarter(tmp_path)
-    yield starter
-    starter.end()
+    return evcam
 
 
 @pytest.fixture
@@ -140,7 +138,7 @@ def locked(file: Path) -> Iterator[None]:
 class Job:
     """An evcam, tasks that are told to it, and where it listens."""
 
-    def __init__(self, running: Evcam, site: Site, sending: Sender) -> None:
+    def __init__(self, running: Command, site: Site, sending: Sender) -> None:
         self.running, self.site, self._sending = running, site, sending
         self.uuids: list[str] = []
         site.wait_value("evcam_connected", 1)

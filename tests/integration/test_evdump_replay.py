@@ -10,7 +10,7 @@ from cluster.app import HOSTILE, odd_fields
 from cluster.script import run_everything, send_custom_events
 from evtools.wire import GAP
 from servers.process import wait_until
-from tools.evdump import EvdumpStarter
+from tools.command import EvdumpStarter
 from tools.flow import Sender
 
 TEMPLATE = "{ts} {type} {name}[{uuid:8}] {queue} {runtime} {exception}"

@@ -13,7 +13,7 @@ import pytest
 from servers.ports import HOST
 from servers.process import wait_until
 from servers.redis import RedisServer
-from tools.evdump import EvdumpStarter
+from tools.command import EvdumpStarter
 from tools.flow import Flow
 
 #: Deaths of the broker in one run.

@@ -15,7 +15,6 @@ from evtools.top.control import BY_NAME, ControlClient, Outcome, prepare
 from evtools.transport import ConnectionSettings
 from servers.process import wait_until
 from servers.redis import RedisServer
-from tools.screen import EvtopStarter
 
 if TYPE_CHECKING:
     from cluster.worker import Worker
@@ -231,14 +230,6 @@ def test_a_worker_that_is_silent_is_missing_among_the_replies(own_worker, act):
 
 
 # --- from the keyboard --------------------------------------------------------------
-
-
-@pytest.fixture
-def evtop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvtopStarter]:
-    """Start the real command on a terminal."""
-    starter = EvtopStarter(tmp_path_factory.mktemp("evtop"))
-    yield starter
-    starter.end()
 
 
 def test_a_running_task_is_terminated_from_the_keyboard_and_it_is_on_record(

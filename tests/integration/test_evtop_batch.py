@@ -12,21 +12,18 @@ import pytest
 
 from servers.process import wait_until
 from tools.command import installed
-from tools.screen import EvtopStarter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from cluster.worker import Worker
 
 
 @pytest.fixture
-def evtop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+def evtop(evtop: Callable[..., Any]) -> Callable[..., Any]:
     """Start the real command with pipes."""
-    starter = EvtopStarter(tmp_path_factory.mktemp("evtop"))
-    yield lambda *args, **how: starter(*args, **{"terminal": None, **how})
-    starter.end()
+    return lambda *args, **how: evtop(*args, **{"terminal": None, **how})
 
 
 @pytest.fixture

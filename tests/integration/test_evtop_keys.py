@@ -12,7 +12,6 @@ import pytest
 from evtools.top.keys import BINDINGS
 from evtools.wire import encode_line
 from tools.life import Life
-from tools.screen import EvtopStarter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -243,14 +242,6 @@ ACTIONS: Final = (
 )  # fmt: skip
 #: What ends or stops evtop, or is about a screen that is broken.
 ELSEWHERE: Final = {*(("everywhere", key) for key in ("Q", "ctrl-c", "ctrl-z", "ctrl-l"))}
-
-
-@pytest.fixture
-def evtop(tmp_path) -> Iterator[EvtopStarter]:
-    """Start the real command on a terminal: `evtop("-r", path)`."""
-    starter = EvtopStarter(tmp_path)
-    yield starter
-    starter.end()
 
 
 def play(evtop, steps: Iterable[Step]) -> None:

@@ -5,25 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
 from servers.process import wait_until
 from tools.flow import Flow
-from tools.screen import EvtopStarter
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def evtop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvtopStarter]:
-    """Start the real command on a terminal: `evtop("-b", url)`."""
-    starter = EvtopStarter(tmp_path_factory.mktemp("evtop"))
-    yield starter
-    starter.end()
 
 
 def kill(broker):

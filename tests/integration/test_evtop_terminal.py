@@ -7,7 +7,6 @@ import re
 import signal
 import sys
 import termios
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,21 +14,9 @@ from evtools.wire import encode_line
 from servers.process import wait_until
 from tools.command import installed
 from tools.life import Life
-from tools.screen import EvtopStarter
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 WEAPONS = ("a\x1b[2J\x1b[Hb", "c\x1b]0;owned\x07d", "e\x9b2Jf", "g\u202egnp.exe\u202ch")
 NAMES = ("proj.billing.charge", "タスク.決済", "🎉party", "e\u0301clair", *WEAPONS)
-
-
-@pytest.fixture
-def evtop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvtopStarter]:
-    """Start the real command on a terminal: `evtop("-r", path)`."""
-    starter = EvtopStarter(tmp_path_factory.mktemp("evtop"))
-    yield starter
-    starter.end()
 
 
 @pytest.fixture

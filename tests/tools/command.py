@@ -254,6 +254,10 @@ class Command:
         )
         return text.split("\n")[:-1]
 
+    def wait_ready(self, *, deadline: float = 15) -> str:
+        """Wait until it says on stderr that it listens; not for use with -q."""
+        return self.wait_stderr("listening on", deadline=deadline)
+
     def wait_stdout(self, wanted: str, *, deadline: float = 10) -> str:
         """Wait until stdout has a text, and return all of stdout."""
         return self.stdout_stream.wait(
@@ -344,13 +348,24 @@ class Command:
 
 
 class Starter:
-    """Starts commands, each in the same folder, and ends them after the test."""
+    """Starts commands, each in the same folder, and ends them after the test.
+
+    `start(argv, terminal=(80, 24), env={"NO_COLOR": "1"}, stdin=True)`; a starter of a
+    `tool` takes the tool's arguments: `evdump("-b", url)`.
+    """
 
     made = Command
+    tool = ""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._started: list[Command] = []
+
+    def __call__(self, *args: str | Path, **how: Any) -> Any:
+        """Start the tool."""
+        script = installed(f"ev{self.tool}")
+        words = [script] if script.exists() else [sys.executable, "-m", "evtools", self.tool]
+        return self.start([*map(str, words), *map(str, args)], **how)
 
     def start(self, argv: Sequence[str], **how: Any) -> Any:
         """Start a command; see Command for what `how` may be."""
@@ -363,6 +378,12 @@ class Starter:
         """End all that were started."""
         for started in self._started:
             started.end()
+
+
+class EvdumpStarter(Starter):
+    """Starts evdump."""
+
+    tool = "dump"
 
 
 def _set_size(terminal: int, columns: int, rows: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from servers.process import wait_until
-from tools.command import ROOT, Command, Starter
+from tools.command import ROOT, Starter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,23 +27,10 @@ class Ended(NamedTuple):
     err: str
 
 
-class Evcam(Command):
-    """A running evcam, in the foreground."""
-
-    def wait_ready(self, *, deadline: float = 15) -> str:
-        """Wait until it says on stderr that it listens."""
-        return self.wait_stderr("listening on", deadline=deadline)
-
-
 class EvcamStarter(Starter):
     """Starts evcam in the foreground: `evcam("-c", "mod.Camera", "-b", url)`."""
 
-    made = Evcam
-
-    def __call__(self, *args: str | Path, **how: Any) -> Evcam:
-        """Start one."""
-        started: Evcam = self.start([*EVCAM, *map(str, args)], **how)
-        return started
+    tool = "cam"
 
 
 class Daemon:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
-import sys
 import termios
 import threading
 import time
@@ -26,7 +25,7 @@ from evtools.top.ui.theme import UNICODE
 from evtools.top.ui.widgets import columns, plain
 from evtools.transport import Notice
 from tools.clock import FakeClock
-from tools.command import Command, Starter, installed
+from tools.command import Command, Starter
 from tools.life import Life
 
 if TYPE_CHECKING:
@@ -327,17 +326,11 @@ class EvtopStarter(Starter):
     """
 
     made = Evtop
+    tool = "top"
 
     def __call__(self, *args: str | Path, **how: Any) -> Evtop:
         """Start one."""
         how.setdefault("terminal", (80, 24))
         how["env"] = {"TERM": "xterm-256color", "LANG": "C.UTF-8", **how.get("env", {})}
-        started: Evtop = self.start([*_command(), *map(str, args)], **how)
+        started: Evtop = super().__call__(*args, **how)
         return started
-
-
-def _command() -> list[str]:
-    script = installed("evtop")
-    if script.exists():
-        return [str(script)]
-    return [sys.executable, "-m", "evtools", "top"]
