@@ -177,14 +177,6 @@ def test_a_camera_can_be_checked():
         check(options(None))
 
 
-def test_one_that_is_served_can_be_checked():
-    port = free_port()
-    asked = CamOptions(camera="prometheus", listen=f"127.0.0.1:{port}")
-    assert "the address of --listen" in check(asked)
-    with pytest.raises(UsageError, match="nowhere to put its metrics"):
-        check(CamOptions(camera="prometheus"))
-
-
 def test_what_cannot_take_its_only_shot_says_so_at_once(recording):
     with pytest.raises(UsageError, match="nowhere to put its metrics"):
         run(CamOptions(camera="prometheus", read=(recording,), once=True), SETTINGS)
@@ -242,9 +234,3 @@ def test_each_raises_its_flag_alone_and_ends_nothing(signals, ends, number):
     assert raised == [FLAGS[number]]
     assert not signals.ending
     assert ends == []
-
-
-def test_term_asks_for_the_end(signals, ends):
-    signal.raise_signal(signal.SIGTERM)
-    assert signals.ending
-    assert ends == ["end"]

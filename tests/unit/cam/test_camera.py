@@ -13,22 +13,8 @@ from evtools.cam.camera import Polaroid, Signal
 from evtools.cam.schedule import Timer
 from evtools.cam.snapshot import SnapshotInfo, SnapshotSequence
 from evtools.state import State
-from tools.clock import FakeClock
 from tools.studio import PATIENCE, Album, Snap, let_pass
 from tools.told import told
-
-
-@pytest.fixture
-def clock():
-    return FakeClock(1000.0)
-
-
-@pytest.fixture
-def timer(clock):
-    timer = Timer(clock)
-    yield timer
-    timer.stop()
-    assert timer.join(PATIENCE)
 
 
 @pytest.fixture
@@ -87,13 +73,6 @@ def test_it_can_clear_the_state_after_a_snapshot_but_not_without_one(state, time
     camera.clear_after = True
     camera.capture()
     assert (camera.seen, list(state.workers)) == ([["a"]], [])
-
-
-def test_a_rate_is_kept_by_those_who_press_the_shutter_themselves(state, timer):
-    camera = Snap(state, maxrate="10/m", timer=timer)
-    for _ in range(3):
-        camera.shutter()
-    assert camera.seen == [["a"]]
 
 
 def test_connected_functions_are_called_at_each_snapshot_and_cleanup(state, timer):
@@ -248,21 +227,6 @@ def test_two_at_a_time_are_written_one_after_the_other(album):
         thread.join(PATIENCE)
     assert max(most) == 1
     assert all(after.sequence == before.sequence + 1 for before, after in pairwise(album.infos))
-
-
-def test_a_camera_overrides_two_methods_at_least(state, clock):
-    class Bare(evtools.Camera):
-        pass
-
-    camera = Bare(state, timer=Timer(clock))
-    camera.observe([])
-    camera.cleanup()
-    camera.reopen()
-    camera.close()
-    camera.check()
-    assert camera.describe() == "Bare"
-    with pytest.raises(NotImplementedError):
-        camera.capture()
 
 
 def test_the_names_of_before_still_work(state, clock):

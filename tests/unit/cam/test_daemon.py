@@ -257,13 +257,6 @@ def test_a_status_is_one_line_and_sent_once(notifier, systemd):
     assert systemd.is_silent
 
 
-def test_what_ready_said_is_not_said_again(notifier, systemd):
-    notifier.ready("connected")
-    systemd.read()
-    notifier.status("connected")
-    assert systemd.is_silent
-
-
 def test_signs_of_life_come_at_half_the_time_that_systemd_wants(notifier, systemd, clock):
     notifier.watchdog()
     assert systemd.read() == ["WATCHDOG=1"]
@@ -279,15 +272,6 @@ def test_a_reload_has_its_time_in_the_same_datagram(notifier, systemd, clock):
     clock.now = 12.5
     notifier.reloading()
     assert systemd.read() == ["RELOADING=1", "MONOTONIC_USEC=12500000"]
-
-
-def test_the_end_is_told(notifier, systemd):
-    notifier.stopping("taking the last snapshot")
-    assert systemd.read() == ["STOPPING=1", "STATUS=taking the last snapshot"]
-    notifier.close()
-    notifier.close()
-    notifier.stopping()
-    assert systemd.is_silent
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Snapshots as lines of JSON: everything, once, completely or not at all."""
 
-import gzip
 import json
 import os
 import resource
@@ -9,20 +8,13 @@ from contextlib import contextmanager
 import pytest
 
 from evtools.cam.jsonl import JSONL, serialize_task, serialize_worker
-from evtools.cam.loader import load_camera
 from evtools.cam.schedule import Timer
 from evtools.cam.snapshot import dry_run
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
 from evtools.wire import encode_line
-from tools.clock import FakeClock
 from tools.stories import STORIES
 from tools.told import UUID, WORKER, life, task_of, told
-
-
-@pytest.fixture
-def clock():
-    return FakeClock(1000.0)
 
 
 class Studio:
@@ -162,16 +154,6 @@ def test_a_full_disk_leaves_no_torn_line_and_loses_nothing(studio, tmp_path, clo
     assert (line["sequence"], line["period"]) == (2, 10.0)
 
 
-def test_a_folder_that_comes_late_is_no_loss(tmp_path, clock):
-    studio = Studio(clock, path=str(tmp_path / "late" / "x"))
-    studio.take(*life("sent"))
-    with pytest.raises(OutputError, match="No such file"):
-        studio.shoot()
-    (tmp_path / "late").mkdir()
-    studio.shoot()
-    assert uuids(lines(tmp_path / "late" / "x")[0]) == [UUID]
-
-
 def test_after_logrotate_it_goes_on_under_its_name(studio, tmp_path):
     studio.shoot()
     (tmp_path / "x.jsonl").rename(tmp_path / "x.jsonl.1")
@@ -198,13 +180,6 @@ def test_files_are_rotated_by_age(tmp_path, clock):
     studio.shoot()
     assert len(lines(tmp_path / "x.1")) == 1
     assert len(lines(tmp_path / "x")) == 1
-
-
-def test_a_file_may_be_packed_by_its_name(tmp_path, clock):
-    studio = Studio(clock, path=str(tmp_path / "x.jsonl.gz")).shoot().shoot()
-    studio.camera.close()
-    text = gzip.decompress((tmp_path / "x.jsonl.gz").read_bytes())
-    assert [json.loads(line)["sequence"] for line in text.splitlines()] == [1, 2]
 
 
 def test_lines_may_go_to_stdout(clock, capfd):
@@ -236,18 +211,6 @@ def test_a_file_that_may_not_be_is_told(studio, monkeypatch):
 def test_stdout_cannot_be_rotated(clock):
     with pytest.raises(UsageError, match="stdout cannot be rotated"):
         Studio(clock, rotate_size=1)
-
-
-def test_options_are_given_as_text(tmp_path):
-    name = f"jsonl:{tmp_path}/x?rotate_size=10M&rotate_every=1d&tasks=all"
-    camera = load_camera(name, options={"rotate_keep": "7"})(State())
-    assert camera._rotation == {
-        "rotate_size": 10 * 1024 * 1024,
-        "rotate_every": 86400.0,
-        "rotate_keep": 7,
-    }
-    with pytest.raises(UsageError, match="is not one of"):
-        load_camera("jsonl", options={"tasks": "some"})
 
 
 def test_what_would_be_written_can_be_looked_at(studio):
@@ -290,14 +253,6 @@ def test_a_task_is_what_is_known_of_it():
         "first_heard": "1970-01-01T00:00:10.250000Z",
         "last_heard": "1970-01-01T00:00:13.250000Z",
     }
-
-
-def test_what_is_not_known_is_left_out():
-    values = serialize_task(task_of([told("task-started")]))
-    assert "name" not in values
-    assert "ended" not in values
-    assert "attempts" not in values
-    assert None not in values.values()
 
 
 def test_a_failure_has_its_traceback():

@@ -465,13 +465,6 @@ def test_options_without_a_default_must_be_given():
         converted({}, signature_of(Full), "mod.Camera")
 
 
-def test_options_of_bases_are_options_too():
-    signature = signature_of(More)
-    assert {"more", "path", "keep"} <= signature.options.keys()
-    assert signature.required == {"path"}
-    assert not signature.is_open
-
-
 def test_defaults_stand_in_for_annotations():
     options = given(Bare, where="x", often="7", share="0.25", loud="yes", x="7")
     assert options == {"where": "x", "often": 7, "share": 0.25, "loud": True, "x": 7}

@@ -93,13 +93,6 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path):
     assert "--logfile" in caught.value.hint
 
 
-def test_after_the_end_lines_are_only_counted(log, path):
-    log.close()
-    log.close()
-    say(log, "too late")
-    assert path.read_text() == ""
-
-
 # --- what goes wrong ----------------------------------------------------------------
 
 
@@ -138,15 +131,6 @@ def test_a_record_that_makes_no_sense_is_told_as_it_is(log, path):
 
 
 # --- where to -----------------------------------------------------------------------
-
-
-def test_without_a_file_it_is_stderr(capfd):
-    log = open_log("", None, owner=None, environ={})
-    say(log, "hello")
-    log.reopen()
-    log.take_streams()
-    assert capfd.readouterr().err.endswith("Z info hello\n")
-    assert log.path is None
 
 
 def test_stdout_can_be_named_as_a_file(capfd):
@@ -208,11 +192,6 @@ def failure():
     except ValueError:
         return sys.exc_info()
     return None
-
-
-def test_text_has_the_time_the_level_and_the_message():
-    line = formatter("text").format(record("%d shots", 3))
-    assert line == "2026-11-20T14:55:32.103Z warning 3 shots"
 
 
 def test_a_line_break_forges_no_record():

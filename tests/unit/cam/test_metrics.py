@@ -129,14 +129,6 @@ def values(instrument):
     }
 
 
-def test_a_counter_adds_up():
-    counter = Counter(*about("task"))
-    counter.add(("a",))
-    counter.add(("a",), 2)
-    counter.add(("b",))
-    assert values(counter) == {("_total", "a"): 3, ("_total", "b"): 1}
-
-
 def test_what_has_no_room_is_counted_with_the_others():
     counter = Counter(*about("task", "queue"))
     for name in range(10):
@@ -176,14 +168,6 @@ def test_the_others_stay():
     assert values(counter) == {("_total", OTHERS): 1}
 
 
-def test_idle_series_stay_while_there_is_room():
-    counter = Counter(*about("task", most=2))
-    counter.add(("a",))
-    for now in (0.0, IDLE + 1, 2 * IDLE + 2):
-        counter.make_room(now)
-    assert values(counter) == {("_total", "a"): 1}
-
-
 def test_idleness_is_counted_anew_after_there_was_room():
     counter = Counter(*about("task", most=1))
     counter.add(("a",))
@@ -218,14 +202,6 @@ def test_a_histogram_is_bounded_too():
     assert values(histogram)["_count", "a"] == 1
     assert values(histogram)["_count", OTHERS] == 2
     assert histogram.folded == 2
-
-
-def test_an_idle_distribution_makes_room():
-    histogram = Histogram(*about("task", most=1), buckets=(1.0,))
-    histogram.observe(("a",), 2.0)
-    histogram.make_room(0.0)
-    histogram.make_room(IDLE + 1)
-    assert values(histogram) == {}
 
 
 # --- gauges --------------------------------------------------------------------------

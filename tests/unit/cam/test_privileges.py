@@ -5,7 +5,6 @@ import errno
 import grp
 import os
 import pwd
-from pathlib import Path
 
 import pytest
 
@@ -101,10 +100,6 @@ def kernel(monkeypatch):
 # --- whom names stand for -----------------------------------------------------------
 
 
-def test_nobody_asked_for_is_nobody():
-    assert identity("", "") is None
-
-
 @pytest.mark.parametrize("uid", ["daemon", str(DAEMON.pw_uid)])
 def test_a_user_has_its_own_group_and_groups(kernel, uid):
     found = identity(uid, "")
@@ -174,13 +169,6 @@ def test_what_goes_wrong_meanwhile_makes_root_itself_again(kernel):
         raise KeyError
     assert kernel.geteuid() == 0
     assert kernel.groups == [0, 4]
-
-
-@pytest.mark.parametrize("uid", [0, 1001])
-def test_nobody_else_is_tried_without_need(monkeypatch, uid):
-    kernel = Kernel(uid).patch(monkeypatch)
-    with acting_as(WATCH if uid else None):
-        assert kernel.calls == []
 
 
 # --- for good -----------------------------------------------------------------------
@@ -270,10 +258,6 @@ def test_capabilities_that_are_left_are_named(tmp_path):
     assert list(privileges._capabilities(file)) == [f"CapAmb is {SOME}"]
     file.write_text(STATUS.format(SOME, NONE, NONE, NONE))
     assert list(privileges._capabilities(file)) == []
-
-
-def test_without_proc_nothing_is_known_of_capabilities():
-    assert list(privileges._capabilities(Path("/no/such/file"))) == []
 
 
 # === files ===========================================================================

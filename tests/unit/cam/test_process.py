@@ -15,7 +15,7 @@ from evtools.cam import app
 from evtools.cam.app import Process, import_early, run, settle
 from evtools.cam.daemon import Detached
 from evtools.cam.options import CamOptions
-from evtools.errors import ConfigError, OutputError, UsageError
+from evtools.errors import ConfigError, UsageError
 from evtools.transport import ConnectionSettings
 from servers.process import wait_until
 from tools.command import ROOT
@@ -85,14 +85,6 @@ def test_in_the_foreground_it_runs_here(camera, tmp_path, capfd, stderr):
     assert not (tmp_path / "x.pid").exists()
     # The log was its own; stderr is for what the user must know.
     assert stderr == []
-
-
-def test_files_are_where_the_working_directory_is(camera, tmp_path):
-    (tmp_path / "there").mkdir()
-    (tmp_path / f"{camera}.py").rename(tmp_path / "there" / f"{camera}.py")
-    options = wishes(f"{camera}.Camera", workdir="there", logfile="x.log")
-    assert run(options, ConnectionSettings()) == 0
-    assert (tmp_path / "there" / "x.log").exists()
 
 
 def test_a_working_directory_that_is_none_is_refused():
@@ -171,25 +163,6 @@ def test_what_nobody_expected_is_logged_with_its_traceback(
     assert "s3kr1t" not in text
 
 
-def test_a_second_one_ends_before_anything_else(camera, tmp_path):
-    code = """
-        import sys
-        from evtools.cam.daemon import Pidfile
-        Pidfile(sys.argv[1]).take()
-        print("taken", flush=True)
-        sys.stdin.read()
-    """
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), tmp_path / "x.pid"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as other:
-        other.stdout.readline()
-        with pytest.raises(OutputError, match=f"process {other.pid} has locked"):
-            run(wishes("nothing", pidfile="x.pid"), ConnectionSettings())
-        other.stdin.close()
-
-
 # --- SIGHUP -------------------------------------------------------------------------
 
 
@@ -228,15 +201,6 @@ def test_hup_with_a_bad_settings_file_changes_nothing(process, tmp_path):
     process._hang_up()
     told = (tmp_path / "x.log").read_text()
     assert "the settings stay as they were: x.toml: no such file" in told
-
-
-def test_hup_without_a_settings_file_is_for_the_log(tmp_path, caplog):
-    with ExitStack() as stack:
-        process = Process(CamOptions(), ConnectionSettings(), None, None, stack)
-        logging.getLogger().handlers[:] = [caplog.handler]
-        caplog.set_level(logging.INFO)
-        process._hang_up()
-    assert caplog.messages == ["SIGHUP: the log goes on here"]
 
 
 # --- detached -----------------------------------------------------------------------

@@ -20,7 +20,6 @@ from evtools.cam.schedule import Timer
 from evtools.cam.snapshot import dry_run
 from evtools.errors import OutputError, UsageError
 from evtools.state import OTHERS, UNKNOWN, State
-from tools.clock import FakeClock
 from tools.stories import STORIES
 from tools.told import CLIENT, OTHER, UUID, WORKER, life, told
 
@@ -94,14 +93,6 @@ def test_what_may_be_counted_next_begins_at_zero():
     for step in ("received", "started", "succeeded", "retried", "revoked", "cancelled"):
         assert watched.value(f"task_{step}_total", **TASK) == 0
     assert watched.value("task_failed_total", exception="", **TASK) == 0
-
-
-def test_an_event_counts_for_the_queue_that_is_known_by_then():
-    watched = Watched().take(*life("received"), *life("sent", start=9.0))
-    watched.take(*life("started", start=12.0))
-    unknown = {"name": "shop.pay", "queue_name": UNKNOWN}
-    assert watched.value("task_received_total", **unknown) == 1
-    assert watched.value("task_started_total", **TASK) == 1
 
 
 def runs(number, factor=1.0):
@@ -277,14 +268,6 @@ def test_the_wait_is_from_sending_to_start_and_the_prefetch_from_receipt(
     assert set(watched.samples("task_prefetch_time_seconds_sum").values()) == prefetch
 
 
-def test_buckets_can_be_chosen():
-    watched = Watched(run_buckets=(1.0,), wait_buckets=(7.0,))
-    watched.take(known(), *life("sent", "received", "started", "succeeded"))
-    for name, bound in (("runtime", "1.0"), ("queue_wait_time", "7.0")):
-        found = watched.samples(f"task_{name}_bucket")
-        assert {dict(labels)["le"] for labels in found} == {bound, "+Inf"}
-
-
 # --- gauges -------------------------------------------------------------------------
 
 
@@ -404,11 +387,6 @@ def test_metrics_can_be_asked_for_while_events_come():
 
 
 # === the camera =====================================================================
-
-
-@pytest.fixture
-def clock():
-    return FakeClock(1000.0)
 
 
 class Studio:

@@ -11,14 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evtools.cam.snapshot import (
-    Gap,
-    PendingChanges,
-    SnapshotInfo,
-    SnapshotSequence,
-    dry_run,
-    summary,
-)
+from evtools.cam.snapshot import Gap, PendingChanges, SnapshotInfo, SnapshotSequence, dry_run
 from evtools.state import State
 from evtools.wire import GAP, from_fields, gap
 from tools.told import OTHER, WORKER, told
@@ -42,18 +35,6 @@ def test_a_snapshot_has_an_origin_a_number_and_a_period():
     # The clock was set back.
     third = sequence.next(105.0)
     assert (third.since, third.at, third.period) == (110.0, 105.0, 0.0)
-
-
-def test_the_first_period_begins_with_the_connection():
-    sequence = sequence_of()
-    sequence.subscribed(105.0)
-    first = sequence.next(110.0)
-    assert (first.since, first.period, first.connected) == (105.0, 5.0, True)
-    sequence.lost()
-    assert not sequence.next(112.0).connected
-    sequence.subscribed(112.5)
-    third = sequence.next(113.0)
-    assert (third.connected, third.since) == (True, 112.0)
 
 
 @pytest.mark.parametrize(
@@ -187,17 +168,6 @@ def receive(changes, uuids, **fields):
 
 def uuids(taken):
     return "".join(task.uuid for task in taken.tasks)
-
-
-def test_what_changed_is_taken_once(changes):
-    apply(changes, ("a", "received"), ("b", "received"), ("a", "started"))
-    assert len(changes) == 2
-    taken = changes.take()
-    assert uuids(taken) == "ab"
-    assert taken.tasks[0] is changes.state.tasks["a"]
-    assert changes.take().tasks == ()
-    apply(changes, ("b", "started"))
-    assert uuids(changes.take()) == "b"
 
 
 def test_workers_change_with_their_events_and_those_of_tasks(changes):
@@ -336,20 +306,3 @@ def test_whatever_a_snapshot_is_made_of_it_becomes_a_line_of_json(snapshot, prin
     assert msgspec.json.decode(line) == printed
     # Nothing in it can harm a terminal.
     assert line.decode().isprintable()
-
-
-def test_a_state_is_summed_up():
-    state = State()
-    state.apply(
-        [
-            told("worker-heartbeat"),
-            told("worker-heartbeat", hostname=OTHER),
-            told("worker-offline", 11.0, hostname=OTHER),
-            told("task-received"),
-            told("task-succeeded", uuid="b"),
-        ]
-    )
-    found = summary(state, SnapshotSequence(state.workers, started=9.0).next(12.0))
-    assert found["tasks"] == {"RECEIVED": 1, "SUCCESS": 1}
-    assert found["workers"] == {"celery@one": "online", "celery@two": "offline"}
-    assert (found["sequence"], found["event_count"], found["task_count"]) == (1, 5, 1)

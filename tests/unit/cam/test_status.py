@@ -1,12 +1,10 @@
 """Counters of the stream and the state, and reports on them."""
 
 import json
-import logging
-import threading
 
 import pytest
 
-from evtools.cam.loop import StatusReporter, stacks
+from evtools.cam.loop import StatusReporter
 from evtools.cam.options import CamOptions
 from evtools.cam.schedule import Counters
 from evtools.cam.snapshot import SnapshotSequence
@@ -51,12 +49,6 @@ def desk():
     return Desk()
 
 
-@pytest.fixture
-def log(caplog):
-    caplog.set_level(logging.INFO)
-    return lambda: [record.getMessage() for record in caplog.records]
-
-
 # --- the connection -----------------------------------------------------------------
 
 
@@ -86,15 +78,6 @@ def test_of_many_retries_few_are_logged(desk, log):
         desk.notice("retry", f"refused; trying again in {number}s")
     assert desk.reporter.why == "refused"
     assert log() == [f"refused; trying again in {number}s" for number in (0, 1, 3, 7, 15, 31, 63)]
-
-
-def test_another_reason_and_another_loss_are_logged_again(desk, log):
-    desk.notice("retry", "refused; trying again in 1s")
-    desk.notice("retry", "no such host; trying again in 1s")
-    desk.notice("listening", "redis://h")
-    desk.notice("retry", "no such host; trying again in 1s")
-    assert len(log()) == 4
-    assert desk.reporter.why == "no such host"
 
 
 # --- events and the state -----------------------------------------------------------
@@ -229,22 +212,3 @@ def test_that_nothing_comes_is_logged_once_and_of_a_broker_only(log, replays):
     desk.log_problems()
     desk.log_problems()
     assert log() == ([] if replays else [f"nothing has come for 10s; {DOCTOR}"])
-
-
-def test_every_thread_is_shown_with_its_stack():
-    begun, go = threading.Event(), threading.Event()
-
-    def wait_in_here():
-        begun.set()
-        go.wait(10)
-
-    thread = threading.Thread(target=wait_in_here, name="a-waiter", daemon=True)
-    thread.start()
-    begun.wait(10)
-    text = stacks()
-    go.set()
-    thread.join(10)
-    assert text.startswith("thread MainThread:\n")
-    assert "thread a-waiter (daemon):\n" in text
-    assert "in wait_in_here" in text
-    assert "in test_every_thread_is_shown_with_its_stack" in text

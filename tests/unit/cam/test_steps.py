@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evtools.cam.snapshot import STEPS, WAITED, Steps
-from evtools.state import Change, State, Task
-from evtools.wire import from_fields
+from evtools.state import State
 from tools.stories import STORIES
 from tools.told import life, told
 
@@ -131,11 +130,3 @@ def test_what_is_no_step_is_not_counted():
         {"type": "task-failed", "uuid": 7},
     ]
     assert count(singly(events)) == {}
-
-
-def test_every_step_has_a_counter_of_its_own():
-    steps = Steps()
-    task = Task("task1", **dict.fromkeys(STEPS, 1.0))
-    changes = [Change(from_fields({"type": f"task-{step}"}), task) for step in STEPS]
-    assert [step.name for step in steps.of(changes)] == [STEPS[0], WAITED, *STEPS[1:]]
-    assert list(steps.of(changes)) == []
