@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -97,7 +97,9 @@ class JSONL(Camera):
         line = encode_line(snapshot.line)
         try:
             if self._writer is None:
-                self._writer = self._open()
+                self._writer = RecordingWriter(
+                    self._path, clock=self.clock, append=True, **self._rotation
+                )
             self._writer.write(line)
             self._writer.flush()
         except BaseException:
@@ -138,20 +140,16 @@ class JSONL(Camera):
     def describe(self) -> str:
         return "lines to stdout" if self._path == _STDOUT else f"lines in {self._path}"
 
-    def _open(self) -> RecordingWriter:
-        return RecordingWriter(self._path, clock=self.clock, append=True, **self._rotation)
-
 
 # --- as JSON ------------------------------------------------------------------------
 
 _TIMES: Final = ("sent", "received", "started", "ended")
 _PLAIN: Final = ("retries", "runtime", "terminated", "expired", "requeue")
-_ORIGIN: Final = ("client", "queue", "exchange", "routing_key", "root_id", "parent_id")
-_TEXTS: Final[Mapping[str, Callable[[str], str]]] = {
-    **dict.fromkeys(("args", "kwargs", "result", "exception", *_ORIGIN), clean),
-    "traceback": clean_end,
-}
 # fmt: off
+_TEXTS: Final = (
+    "args", "kwargs", "result", "exception", "client", "queue", "exchange", "routing_key",
+    "root_id", "parent_id",
+)
 _OF_WORKER: Final = (
     "pid", "freq", "active", "processed", "missed", "loadavg", "sw_ident", "sw_ver", "sw_sys",
 )
@@ -164,63 +162,55 @@ def serialize_task(task: Task) -> dict[str, Any]:
     Times are ISO 8601 in UTC.  `attempts` are those before the newest.
     """
     return _known(
-        {
-            "uuid": clean(task.uuid),
-            "name": clean(task.name) if task.name else None,
-            "state": task.state,
-            "worker": task.worker_name,
-            **_serialize_attempt(task),
-            "wait": task.wait,
-            **{name: _cleaned(task, name) for name in _TEXTS},
-            "eta": task.eta,
-            "expires": task.expires,
-            "signum": task.get("signum"),
-            "first_heard": iso_utc(task.first_received),
-            "last_heard": iso_utc(task.local_received),
-            "note": task.note and dict(task.note),
-            "extra": task.extra and dict(task.extra),
-            "attempts": [_serialize_earlier(attempt) for attempt in task.attempts] or None,
-        }
+        uuid=clean(task.uuid),
+        name=clean(task.name) if task.name else None,
+        **_serialize_attempt(task),
+        wait=task.wait,
+        **{name: _cleaned(getattr(task, name, None)) for name in _TEXTS},
+        traceback=None if task.traceback is None else clean_end(task.traceback),
+        eta=task.eta,
+        expires=task.expires,
+        signum=task.get("signum"),
+        first_heard=iso_utc(task.first_received),
+        last_heard=iso_utc(task.local_received),
+        note=task.note and dict(task.note),
+        extra=task.extra and dict(task.extra),
+        attempts=[
+            _known(
+                number=each.number, **_serialize_attempt(each), exception=_cleaned(each.exception)
+            )
+            for each in task.attempts
+        ]
+        or None,
     )
 
 
 def serialize_worker(worker: Worker, now: float) -> dict[str, Any]:
     """Return a worker for JSON, with its status as of `now` (UTC epoch seconds)."""
     return _known(
-        {
-            "hostname": clean(worker.hostname),
-            "status": worker.status(now),
-            "last_heard": iso_utc(worker.local_received),
-            "online_since": iso_utc(worker.online_since),
-            "goodbye": iso_utc(worker.goodbye),
-            "skew": worker.skew,
-            **{name: getattr(worker, name) for name in _OF_WORKER},
-            "extra": worker.extra and dict(worker.extra),
-        }
+        hostname=clean(worker.hostname),
+        status=worker.status(now),
+        last_heard=iso_utc(worker.local_received),
+        online_since=iso_utc(worker.online_since),
+        goodbye=iso_utc(worker.goodbye),
+        skew=worker.skew,
+        **{name: getattr(worker, name) for name in _OF_WORKER},
+        extra=worker.extra and dict(worker.extra),
     )
 
 
 def _serialize_attempt(task: Task | Attempt) -> dict[str, Any]:
-    times = {name: iso_utc(getattr(task, name)) for name in _TIMES}
-    return times | {name: getattr(task, name, None) for name in _PLAIN}
+    return {
+        "state": task.state,
+        "worker": task.worker_name,
+        **{name: iso_utc(getattr(task, name)) for name in _TIMES},
+        **{name: getattr(task, name, None) for name in _PLAIN},
+    }
 
 
-def _serialize_earlier(attempt: Attempt) -> dict[str, Any]:
-    return _known(
-        {
-            "number": attempt.number,
-            "state": attempt.state,
-            "worker": attempt.worker_name,
-            **_serialize_attempt(attempt),
-            "exception": _cleaned(attempt, "exception"),
-        }
-    )
+def _cleaned(text: str | None) -> str | None:
+    return None if text is None else clean(text)
 
 
-def _cleaned(task: Task | Attempt, name: str) -> str | None:
-    text: str | None = getattr(task, name, None)
-    return None if text is None else _TEXTS[name](text)
-
-
-def _known(values: dict[str, Any]) -> dict[str, Any]:
+def _known(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}

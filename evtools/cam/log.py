@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -101,6 +101,8 @@ class LogFile(Log):
                 f"cannot write {self.path}: {error.strerror}", "give another file with --logfile"
             ) from None
         super().__init__(descriptor)
+        # logging's own lock of a handler, which emit is called with.
+        self._held = contextlib.nullcontext() if self.lock is None else self.lock
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record into the file that has the name now."""
@@ -109,31 +111,23 @@ class LogFile(Log):
 
     def reopen(self) -> bool:
         """Begin the file anew, if it was moved away; return whether that was possible."""
-        with self._lock():
+        with self._held:
             self._follow()
             return self._is_in_place()
 
     def take_streams(self) -> None:
         """Send stdout and stderr to the file from now on."""
-        with self._lock():
+        with self._held:
             self._copies = (_STDOUT, _STDERR)
             for copy in self._copies:
                 os.dup2(self._descriptor, copy)
 
     def close(self) -> None:
-        with self._lock():
+        with self._held:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
                 self._descriptor = -1
         super().close()
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        self.acquire()
-        try:
-            yield
-        finally:
-            self.release()
 
     def _open(self) -> int:
         return open_owned(self.path, _FLAGS, self._owner, mode=_MODE, give=True)
@@ -167,18 +161,13 @@ def open_log(
     else:
         descriptor = _STREAMS.get(path, _STDERR)
         log = Log(descriptor)
-        if form is None and _is_journal(descriptor, environ):
-            form = "journal"
+        with contextlib.suppress(OSError):
+            status = os.fstat(descriptor)
+            # The journal's, see systemd.exec(5).
+            if environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}":
+                form = form or "journal"
     log.setFormatter(_FORMATTERS[form or "text"]())
     return log
-
-
-def _is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
-    """Return whether a descriptor is the journal's, see systemd.exec(5)."""
-    with contextlib.suppress(OSError):
-        status = os.fstat(descriptor)
-        return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
-    return False
 
 
 def default_log_file(environ: Mapping[str, str]) -> str:
@@ -231,7 +220,7 @@ class JournalFormatter(logging.Formatter):
         return "\n".join(f"<{priority}>{line}" for line in _lines(self, record))
 
 
-_FORMATTERS: Final[Mapping[LogFormat, Callable[[], logging.Formatter]]] = {
+_FORMATTERS: Final[Mapping[LogFormat, type[logging.Formatter]]] = {
     "text": TextFormatter,
     "json": JsonFormatter,
     "journal": JournalFormatter,
