@@ -14,8 +14,7 @@ import click
 from click.core import ParameterSource
 
 from evtools.cli import config
-from evtools.cli.celery_names import TLS_MORE
-from evtools.cli.config import merged_pairs, sources_of
+from evtools.cli.config import TLS_MORE, merged_pairs, sources_of
 from evtools.cli.options import is_given, is_typed
 from evtools.cli.types import BROKER, Broker, read_url
 from evtools.errors import BrokerUnavailable, UsageError

@@ -12,8 +12,3 @@ def test_the_package_can_be_run(capsys, monkeypatch):
         runpy.run_module("evtools", run_name="__main__")
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"evtools {__version__}\n"
-
-
-def test_importing_it_runs_nothing(capsys):
-    runpy.run_module("evtools.__main__", run_name="not main")
-    assert capsys.readouterr().out == ""

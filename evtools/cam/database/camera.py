@@ -19,9 +19,8 @@ from evtools.cam.database.merge import (
     merged_workers,
     normalised,
     pack,
-    pack_worker,
     unpack,
-    unpack_worker,
+    worker_decoder,
 )
 from evtools.cam.database.schema import (
     ATTEMPTS,
@@ -86,16 +85,11 @@ _AFTER: Final = attrgetter(*_OF_TASK[_OF_TASK.index(_RARE[-1]) + 1 :])
 _OF_ATTEMPT: Final = tuple(
     "worker_name" if name == "worker" else name for name in tuple(ATTEMPTS.columns)[2:]
 )
+# fmt: off
 _OF_WORKER: Final = (
-    "pid",
-    "active",
-    "processed",
-    "sw_ident",
-    "sw_ver",
-    "sw_sys",
-    "online_since",
-    "goodbye",
+    "pid", "active", "processed", "sw_ident", "sw_ver", "sw_sys", "online_since", "goodbye",
 )
+# fmt: on
 #: The places of times in a row, and of a signal's number or name.
 _TIMES: Final = {
     table.name: [place for place, kind in enumerate(table.columns.values()) if kind == "time"]
@@ -128,7 +122,7 @@ _SIMPLE: Final = frozenset(
 
 
 class _Clocks:
-    """The clocks of senders, as a task asks for them: seconds ahead of ours."""
+    # The clocks of senders, as a task asks for them: seconds ahead of ours.
 
     def __init__(self, ahead: Mapping[str, int]) -> None:
         self._ahead = ahead
@@ -231,7 +225,7 @@ def row_of_worker(hostname: str, log: WorkerLog) -> Row:
     row["loadavg"] = _as_json(worker.loadavg) if worker.loadavg else None
     row["extra"] = _as_json(worker.extra) if worker.extra else None
     row["last_told"], row["last_heard"] = worker.timestamp, log.last
-    row["heard"] = pack_worker(log)
+    row["heard"] = _as_json(log)
     return _finished(WORKERS, list(row.values()))
 
 
@@ -247,7 +241,6 @@ def row_of_snapshot(info: SnapshotInfo, *, events: int, tasks: int, lost: int) -
 
 
 def _finished(table: Table, row: Row) -> Row:
-    """Write out the times in a row, and its signal."""
     for place in _TIMES[table.name]:
         if row[place] is not None:
             row[place] = iso_utc(row[place])
@@ -357,7 +350,7 @@ def _joined(
     known_in: Callable[[Stored], _Log | None],
     join: Callable[[_Log, _Log], _Log],
 ) -> dict[str, _Log]:
-    """Return the news with the events in the rows that are there, where these differ."""
+    # Events whose row has them already are left out.
     joined = dict(news)
     for key, row in stored.items():
         known = known_in(row)
@@ -380,7 +373,7 @@ def _unpacked(stored: Stored) -> TaskLog | None:
 
 def _unpacked_worker(stored: Stored) -> WorkerLog | None:
     try:
-        return unpack_worker(stored[_HEARD])
+        return worker_decoder.decode(stored[_HEARD])
     except _UNREADABLE:
         return None
 

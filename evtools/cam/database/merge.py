@@ -188,7 +188,8 @@ def joined_extra(each: Iterable[Extra]) -> Extra:
     joined: Extra = {}
     for extra in filter(None, each):
         for key, value in extra.items():
-            joined[key] = max(joined.get(key, value), value, key=_by_time)
+            other = joined.get(key, value)
+            joined[key] = max(other, value, key=lambda each: (each[0], _encoder.encode(each[1])))
     left = _EXTRA_MAX_BYTES
     kept: Extra = {}
     for key in sorted(joined):
@@ -199,12 +200,7 @@ def joined_extra(each: Iterable[Extra]) -> Extra:
     return kept
 
 
-def _by_time(value: tuple[float, Any]) -> tuple[float, bytes]:
-    return value[0], _encoder.encode(value[1])
-
-
 def _in_order(steps: list[Step]) -> list[Step]:
-    """Return each of these steps once, in order of time."""
     if len(steps) < 2:  # noqa: PLR2004  (nothing to sort)
         return steps
     places = [(step.at, step.kind, step.values[0] or "") for step in steps]
@@ -219,7 +215,6 @@ def _in_order(steps: list[Step]) -> list[Step]:
 
 
 def _newest(steps: list[Step]) -> list[Step]:
-    """Return as many of the last steps as there is room for."""
     if len(steps) <= _STEPS_ALWAYS:
         return steps
     left = _STEPS_CHARS
@@ -388,7 +383,8 @@ _SHAPES: Final = {
     for kind, names in FIELDS.items()
 }
 _decoder: Final = msgspec.json.Decoder(_Packed)
-_worker_decoder: Final = msgspec.json.Decoder(WorkerLog)
+#: Decodes logs of workers, which are packed whole.
+worker_decoder: Final = msgspec.json.Decoder(WorkerLog)
 
 
 def pack(log: TaskLog, row: Row) -> str:
@@ -421,13 +417,3 @@ def unpack(text: str, stored: Stored) -> TaskLog:
             values = tuple([report.fields.get(name, value) for name, value in known])
         steps.append(Step(kind, report.at, values))
     return TaskLog(packed.first, packed.last, steps, packed.note, packed.extra, packed.ahead)
-
-
-def pack_worker(log: WorkerLog) -> str:
-    """Return a log of a worker as a text."""
-    return _encoder.encode(log).decode()
-
-
-def unpack_worker(text: str) -> WorkerLog:
-    """Return a log of a worker; raise msgspec.DecodeError."""
-    return _worker_decoder.decode(text)

@@ -5,7 +5,7 @@ from celery.app.defaults import DEFAULTS
 from celery.bin.events import events
 
 from evtools.cli.cam import evcam
-from evtools.cli.celery_names import OPTIONS, BadSetting, new_name, options_from
+from evtools.cli.config import OPTIONS, BadSetting, options_from
 from evtools.cli.dump import evdump
 
 
@@ -16,20 +16,6 @@ def test_every_name_is_celerys_and_every_option_ours(name):
     assert name in (celerys if daemon else DEFAULTS)
     ours = evcam.params if daemon else evdump.params
     assert OPTIONS[name] in {option.name for option in ours}
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("BROKER_URL", "broker_url"),
-        ("CELERY_BROKER_URL", "broker_url"),
-        ("CELERY_EVENT_QUEUE_TTL", "event_queue_ttl"),
-        ("event_queue_ttl", "event_queue_ttl"),
-        ("Broker_Url", "Broker_Url"),
-    ],
-)
-def test_old_names_become_new_ones(old, new):
-    assert new_name(old) == new
 
 
 def test_settings_become_options():

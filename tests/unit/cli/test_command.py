@@ -31,13 +31,6 @@ def test_the_help_is_as_reviewed(capfd, name):
     assert max(map(len, out.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("name", TOOLS)
-def test_every_option_has_one_of_the_groups_and_every_group_options(name):
-    tool = command(name)
-    used = {getattr(option, "group", "Other") for option in tool.params}
-    assert used == set(tool.groups)
-
-
 FILE = "heartbeat = 3\n[profile.prod]\nheartbeat = 4\n"
 
 

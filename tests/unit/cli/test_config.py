@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from evtools.cli.cam import evcam, level_of
-from evtools.cli.celery_names import OPTIONS
-from evtools.cli.config import find, load, places, reloader
+from evtools.cli.config import OPTIONS, find, load, places, reloader
 from evtools.cli.dump import evdump
 from evtools.cli.options import Option
 from evtools.cli.top import evtop

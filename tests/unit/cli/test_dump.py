@@ -167,9 +167,3 @@ def test_a_broker_that_cannot_be_used_is_named(cli, arguments, environ, status, 
     assert ended.status == status
     assert all(word in ended.err for word in words)
     assert "s3kr1t" not in ended.err
-
-
-def test_an_open_settings_file_is_warned_of(cli, config, recording):
-    path = config("broker = 'redis://:pw@h'", mode=0o644)
-    assert f"evdump: warning: {path} holds a password" in cli("-r", recording).err
-    assert "holds a password" not in cli("-r", recording, "-q").err

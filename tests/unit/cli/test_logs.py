@@ -1,9 +1,8 @@
 import logging
-from pathlib import Path
 
 import pytest
 
-from evtools.cli.logs import default_file, set_up, set_up_file
+from evtools.cli.logs import set_up, set_up_file
 from evtools.errors import OutputError
 
 
@@ -59,20 +58,6 @@ def to_file():
         set_up_file("evtop", path, verbose=0, quiet=False, debug=False)
 
     return make
-
-
-@pytest.mark.parametrize(
-    ("home", "state", "path"),
-    [
-        ("/h", "", Path("/h/.local/state/evtools/evtop.log")),
-        ("/h", "/s", Path("/s/evtools/evtop.log")),
-        ("", "", None),
-    ],
-)
-def test_the_default_file_is_where_xdg_has_it(monkeypatch, home, state, path):
-    monkeypatch.setenv("HOME", home)
-    monkeypatch.setenv("XDG_STATE_HOME", state)
-    assert default_file("evtop") == path
 
 
 def test_a_line_has_its_time_in_utc_and_does_no_harm(to_file, tmp_path, capsys):

@@ -63,11 +63,6 @@ def test_every_outcome_has_its_status(outcome, status, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_program_may_end_itself():
-    with pytest.raises(SystemExit):
-        guard("evdump", sys.exit, debug=False)
-
-
 @pytest.mark.parametrize(
     ("error", "text"),
     [
@@ -126,18 +121,6 @@ def test_debugging_shows_the_traceback(capsys, monkeypatch, how):
     assert "s3kr1t" not in err
     assert run("evdump", ending_with(ConfigError("x")), arguments) == 78
     assert "Traceback" in capsys.readouterr().err
-
-
-def test_whoever_stops_reading_ends_us_silently():
-    code = "import sys\nfrom evtools.cli.main import start\nsys.exit(start('dump', ['--help']))"
-    reading, writing = os.pipe()
-    os.close(reading)
-    ended = subprocess.run(
-        [sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, check=False
-    )
-    os.close(writing)
-    assert ended.returncode == -13
-    assert ended.stderr == b""
 
 
 @pytest.mark.parametrize("text", ["x", "x" * 100_000])
@@ -265,13 +248,6 @@ def test_output_may_be_cut_short(arguments):
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == -signal.SIGPIPE
-
-
-def test_a_closed_stdout_is_no_failure():
-    code = "import sys; from evtools.cli.main import start; sys.exit(start('top', ['--version']))"
-    command = ["/bin/sh", "-c", '"$@" >&-', "sh", sys.executable, "-c", code]
-    ended = subprocess.run(command, capture_output=True, check=False)
-    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(

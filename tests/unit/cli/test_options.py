@@ -31,12 +31,6 @@ def test_every_option_has_a_variable_named_after_it(tool, option):
         assert variables(option) == [f"{prefix}_{long.replace('-', '_').upper()}"]
 
 
-@each_option
-def test_every_option_has_help_and_a_known_group(tool, option):
-    assert option.help
-    assert option.group in TOOLS[tool].groups
-
-
 @pytest.mark.parametrize("tool", TOOLS)
 def test_no_two_options_share_a_flag(tool):
     flags = [flag for each in TOOLS[tool].params for flag in each.opts + each.secondary_opts]

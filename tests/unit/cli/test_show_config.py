@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from evtools.cli.cam import evcam
-from evtools.cli.config_command import _example, settings_file
+from evtools.cli.config_command import settings_file
 from evtools.cli.dump import evdump
 from evtools.cli.main import start
 from evtools.cli.options import Option
@@ -181,24 +181,3 @@ def test_the_keys_are_those_that_are_built_in():
     keys = tomllib.loads(everything_set())["keys"]
     assert set(keys) == {binding.command for binding in BINDINGS}
     assert Keymap(keys).bindings == Keymap().bindings
-
-
-@pytest.mark.parametrize(
-    ("tool", "name", "value"),
-    [
-        (evtop, "connect_timeout", "4s"),
-        (evtop, "max_memory", "256M"),
-        (evtop, "max_tasks", 100_000),
-        (evtop, "broker_option", {}),
-        (evtop, "redact", []),
-        (evtop, "tls", True),
-        (evtop, "tls_ca", "/path/to/file"),
-        (evdump, "output", "text"),
-        (evdump, "count", 100),
-        (evdump, "template", "TEXT"),
-        (evcam, "uid", "celery"),
-    ],
-)
-def test_a_value_is_the_default_or_an_example(tool, name, value):
-    (option,) = [each for each in tool.params if each.name == name]
-    assert _example(option) == value

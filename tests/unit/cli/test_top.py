@@ -1,5 +1,4 @@
 import io
-import json
 import sys
 import time
 from dataclasses import replace
@@ -149,13 +148,6 @@ def recording(tmp_path):
     ]
     (tmp_path / "day.json").write_bytes(b"\n".join(lines) + b"\n")
     return "day.json"
-
-
-def test_a_recording_is_shown_without_a_broker(top, recording):
-    ended = top("-B", "-r", recording, "-o", "json", "--accept", "pickle")
-    assert ended.status == 0
-    assert json.loads(ended.out)["name"] == "proj.a"
-    assert "evtop: warning: pickled events are decoded" in ended.err
 
 
 def test_settings_and_keys_are_shown_with_their_origin(top, top_shown, config):

@@ -11,7 +11,7 @@ import pytest
 
 from evtools import __version__
 from evtools.cli import frozen, version
-from evtools.cli.version import TRANSPORTS, _distributions, libc, line, report, speaks_utf8
+from evtools.cli.version import TRANSPORTS, _distributions, line, report, speaks_utf8
 from evtools.transport.url import KINDS
 
 
@@ -55,15 +55,6 @@ def test_a_standalone_program_tells_of_its_build(monkeypatch):
     assert lines[1] == "build       folder of abc, 2026"
     assert lines[2].endswith("(CPython, embedded)")
     assert facts()["build"] == {"form": "folder", "commit": "abc", "date": "2026"}
-
-
-@pytest.mark.parametrize("error", [ValueError, OSError])
-def test_another_c_library_is_unknown(monkeypatch, error):
-    def confstr(_name):
-        raise error
-
-    monkeypatch.setattr("os.confstr", confstr)
-    assert libc() == "unknown"
 
 
 def asked(function, environ):
