@@ -17,6 +17,7 @@ Result = TypeVar("Result")
 
 #: As many names of types as are kept of tasks that were forgotten.
 TYPES_MAX: Final = 10_000
+TYPE_MAX_CHARS: Final = 255
 
 
 class Task(BaseTask):
@@ -437,7 +438,9 @@ class State(Cluster):
         """Note that these tasks are gone, and keep the names of their types."""
         tasks = list(tasks)
         self._forget_groups()
-        self._types.update(dict.fromkeys(task.name for task in tasks if task.name))
+        for task in tasks:
+            if task.name and len(task.name) <= TYPE_MAX_CHARS:
+                self._types[task.name] = None
         while len(self._types) > TYPES_MAX:
             del self._types[next(iter(self._types))]
         super().drop(tasks)

@@ -279,9 +279,6 @@ class TaskTree:
         self._children: dict[str, dict[str, None]] = {}
         self._families: dict[str, dict[str, None]] = {}
 
-    def __len__(self) -> int:
-        return len(self._of)
-
     def add(self, uuid: str, parent: str | None, root: str | None) -> None:
         """Add a task, or change what is known of it."""
         if root == uuid:

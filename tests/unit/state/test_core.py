@@ -339,6 +339,13 @@ def test_names_without_end_take_no_space_without_end(event_of):
     assert peaks[1] < 16 * 1024 * 1024
 
 
+def test_long_names_of_forgotten_types_are_forgotten_too():
+    state = State(max_tasks_in_memory=1)
+    for number in range(3):
+        state.apply([told("task-received", 1.0 + number, uuid=str(number), name=f"{number}" * 256)])
+    assert state.task_types() == ["2" * 256]
+
+
 # --- workers that leave --------------------------------------------------------------
 
 
