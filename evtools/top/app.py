@@ -27,7 +27,7 @@ from evtools.top.ui.terminal import Display, Loop, Signals
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Gauge
-from evtools.wire import EventFields
+from evtools.wire import Event
 from evtools.wire.redact import redactor
 
 _log = logging.getLogger(__name__)
@@ -272,7 +272,7 @@ class Console(Loop):
             self.draw_soon()
         return self._work_on()
 
-    def _take_events(self, events: list[EventFields]) -> None:
+    def _take_events(self, events: list[Event]) -> None:
         """Take events in, and survive mistakes of the program: there may be worse to see.
 
         Each mistake is reported once, when there is nothing else to read.

@@ -19,7 +19,7 @@ from evtools.top.options import TopOptions
 from evtools.top.status import ConnectionStatus
 from evtools.transport import ConnectionSettings, Notice
 from evtools.transport.queues import Gauge
-from evtools.wire import Defect, EventFields
+from evtools.wire import Defect, Event
 from evtools.wire.redact import redactor
 
 _log = logging.getLogger(__name__)
@@ -43,10 +43,16 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
         if options.broker_stats:
             batch.gauge = stack.enter_context(Gauge(watched(options, settings)))
         source = open_source(options, settings, batch.apply, clock=clock, stack=stack)
-        record = _recorder(options, clock, stack)
+        redact = redactor(options.redact)
+        recording = Recording(options.write, clock) if options.write else None
+        if recording is not None:
+            stack.callback(recording.close)
         stack.enter_context(_stopping_at_signals(source.stop))
-        for events in source.batches(_TICK):
-            record(events)
+        for events in source.events(_TICK):
+            if redact is not None:
+                events = list(map(redact.of_event, events))  # noqa: PLW2901
+            if recording is not None:
+                recording.write(events)
             batch.take(events)
             if batch.is_over():
                 break
@@ -108,7 +114,7 @@ class Batch:
         elif notice.kind == "restored":
             _log.warning("connected again to %s", notice.text)
 
-    def take(self, events: list[EventFields]) -> None:
+    def take(self, events: list[Event]) -> None:
         """Take in a batch of events; print when it is time."""
         try:
             self._model.take(events)
@@ -185,25 +191,6 @@ class Batch:
 
 def _note(text: str) -> None:
     print(f"evtop: {text}", file=sys.stderr)  # noqa: T201  (beside its output)
-
-
-def _recorder(
-    options: TopOptions, clock: Clock, stack: ExitStack
-) -> Callable[[list[EventFields]], None]:
-    """Return the function that takes secrets out of events and records them."""
-    redact = redactor(options.redact)
-    recording = Recording(options.write, clock) if options.write else None
-    if recording is not None:
-        stack.callback(recording.close)
-
-    def record(events: list[EventFields]) -> None:
-        if redact is not None:
-            for event in events:
-                redact(event)
-        if recording is not None:
-            recording.write(events)
-
-    return record
 
 
 @contextmanager

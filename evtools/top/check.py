@@ -13,7 +13,7 @@ from evtools.top.feed import open_source, watched
 from evtools.top.options import Check, TopOptions
 from evtools.top.status import ConnectionStatus
 from evtools.transport import ConnectionSettings, Replies, call, explain
-from evtools.wire import EventFields, from_fields
+from evtools.wire import Event
 
 Level: TypeAlias = Literal["OK", "WARNING", "CRITICAL", "UNKNOWN"]
 
@@ -50,11 +50,10 @@ class Observation:
     answers: bool | None = None
     queues: tuple[str, ...] | None = None
 
-    def take(self, event: EventFields) -> None:
+    def take(self, event: Event) -> None:
         """Apply an event of the worker."""
-        typed = from_fields(event)
-        self.last_seen = typed.local_received
-        self.worker.take(typed)
+        self.last_seen = event.local_received
+        self.worker.take(event)
 
     @property
     def stopped(self) -> bool:
@@ -113,11 +112,10 @@ def observe(options: TopOptions, settings: ConnectionSettings, clock: Clock) -> 
     with ExitStack() as stack:
         connection = ConnectionStatus(clock)
         source = open_source(options, settings, connection.apply, clock=clock, stack=stack)
-        for events in source.batches(_TICK):
+        for events in source.events(_TICK):
             for event in events:
-                name = event.get("hostname")
-                if isinstance(name, str) and name in seen and event["type"].startswith("worker-"):
-                    seen[name].take(event)
+                if event.hostname in seen and event.type.startswith("worker-"):
+                    seen[event.hostname].take(event)
             if all(each.suffices(check) for each in seen.values()):
                 break
             if clock.monotonic() >= end:

@@ -36,6 +36,10 @@ _ASCII_CUT: Final = ".."
 _PINNED: Final = 2
 _TEXTUAL: Final = (Kind.TEXT, Kind.ID, Kind.STATE)
 
+#: Celery cuts the reprs it sends at 1024 characters; a few less after cutting.
+_SENDERS_CUT_FROM: Final = 1000
+_SENDERS_CUT: Final = "..."
+
 #: A value of a row at a time (epoch seconds); or the name of the attribute that it is.
 Value: TypeAlias = Callable[[Any, float], Any] | str
 
@@ -76,6 +80,16 @@ class RenderContext:
 def as_text(value: Any) -> str:
     """Return a value as text, not sanitised: a string as it is, else as JSON."""
     return value if isinstance(value, str) else encode_line(value).decode()
+
+
+def text_of(value: Any) -> str | None:
+    """Return a value as text, None for None."""
+    return None if value is None else as_text(value)
+
+
+def was_cut(value: Any) -> bool:
+    """Return whether the sender has cut a repr."""
+    return isinstance(value, str) and len(value) >= _SENDERS_CUT_FROM and _SENDERS_CUT in value[-6:]
 
 
 def known(format_: Callable[[Any], str]) -> Callable[[Any, RenderContext], str]:

@@ -1,10 +1,13 @@
 """Files that the user asks for: tables, screenshots, copies, recordings; and tables as text."""
 
+import copy
 import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
+
+from msgspec import UNSET
 
 from evtools.clock import Clock
 from evtools.errors import OutputError
@@ -14,7 +17,7 @@ from evtools.top.columns import as_text
 from evtools.top.table import TableModel
 from evtools.transport.recording.writer import RecordingWriter
 from evtools.trust import open_safely
-from evtools.wire import EnvelopeWriter, EventFields, Joiner, encode_line, from_fields
+from evtools.wire import EnvelopeWriter, Event, Joiner, encode_line
 
 # --- a table as text --------------------------------------------------------------------
 
@@ -89,17 +92,18 @@ class Recording:
     def path(self) -> str:
         return self._writer.path
 
-    def write(self, events: Iterable[EventFields]) -> None:
+    def write(self, events: Iterable[Event]) -> None:
         """Write a batch of events as evdump does, and flush what is due; never raises.
 
         Call it while nothing comes, too, with an empty batch.
         """
         if self.error:
             return
-        typed = [from_fields(event) for event in events]
-        self._joiner.join(typed)
+        # What the screen shows gets nothing joined; a recording that is played has it already.
+        copies = [copy.copy(event) for event in events]
+        self._joiner.join([event for event in copies if event.known is UNSET])
         try:
-            for event in typed:
+            for event in copies:
                 self._writer.write(self._envelopes.line(event))
                 self.events += 1
             self._writer.settle()

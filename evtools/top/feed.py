@@ -16,7 +16,8 @@ from evtools.transport.demo import demo_settings
 from evtools.transport.queues import Depth, Gauge
 from evtools.transport.receiver import open_live
 from evtools.transport.recording.reader import RecordingReader
-from evtools.wire import EventFields
+from evtools.wire import Event
+from evtools.wire.redact import Redactor
 
 # --- the source -----------------------------------------------------------------
 
@@ -31,7 +32,7 @@ def open_source(
 ) -> EventReceiver | RecordingReader:
     """Open the source that the options ask for; `stack` closes it again.
 
-    `on_notice` is called in the thread that takes the batches.  A recording stays
+    `on_notice` is called in the thread that takes the events.  A recording stays
     open at its end, to be rewound, unless in batch mode.  Nothing is
     redacted yet.  Raise UsageError for a recording that cannot be read.
     """
@@ -92,9 +93,8 @@ class Ended:
     error: Exception | None = None
 
 
-Redact: TypeAlias = Callable[[EventFields], None]
 #: What the screen takes, in the order in which it happened.
-Item: TypeAlias = list[EventFields] | Notice | Ended
+Item: TypeAlias = list[Event] | Notice | Ended
 
 
 class Feed(threading.Thread):
@@ -108,7 +108,7 @@ class Feed(threading.Thread):
     """
 
     def __init__(
-        self, wake: Callable[[], None], redact: Redact | None = None, *, gathers: bool = False
+        self, wake: Callable[[], None], redact: Redactor | None = None, *, gathers: bool = False
     ) -> None:
         super().__init__(name="evtools-feed", daemon=True)
         self.source: Source | None = None
@@ -131,7 +131,7 @@ class Feed(threading.Thread):
         assert self.source is not None
         error = None
         try:
-            for batch in self.source.batches(_TICK):
+            for batch in self.source.events(_TICK):
                 self._pass_on(batch)
                 if self._stopped:
                     break
@@ -156,16 +156,15 @@ class Feed(threading.Thread):
         """Pass on a notice of the source, in its place among the events."""
         self._put(notice)
 
-    def _pass_on(self, batch: list[EventFields]) -> None:
+    def _pass_on(self, batch: list[Event]) -> None:
         if self._redact is not None:
-            for event in batch:
-                self._redact(event)
+            batch = list(map(self._redact.of_event, batch))
         self._record(batch)
         for start in range(0, len(batch), SLICE):
             self._wait_for_room()
             self._add(batch[start : start + SLICE])
 
-    def _record(self, batch: list[EventFields]) -> None:
+    def _record(self, batch: list[Event]) -> None:
         before, self._recording = self._recording, self.recording
         if before is not None and before is not self._recording:
             before.close()

@@ -19,7 +19,7 @@ from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, Worke
 from evtools.top.views.tasks import TasksView
 from evtools.transport.queues import Depth
 from evtools.transport.source import DOCTOR
-from evtools.wire import EventFields
+from evtools.wire import Event
 
 #: How many earlier pictures there are to step back to.
 PICTURES_MAX: Final = 120
@@ -137,7 +137,7 @@ class Model:
 
     # --- what comes in -------------------------------------------------------------
 
-    def take(self, events: Sequence[EventFields]) -> None:
+    def take(self, events: Sequence[Event]) -> None:
         """Take in events; what the screen shows changes at the next refresh.
 
         What fails in one of those who look at them keeps them from no other: the
@@ -158,7 +158,7 @@ class Model:
         if failure is not None:
             raise failure
 
-    def _count(self, events: Sequence[EventFields]) -> None:
+    def _count(self, events: Sequence[Event]) -> None:
         changes = self.state.changes(events)
         try:
             self.statistics.take(changes)

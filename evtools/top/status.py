@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from evtools.clock import Clock
 from evtools.state import ALIVE, Quantiles, State, Statistics, Totals
 from evtools.top.choices import Window
 from evtools.top.columns import finite
 from evtools.transport import Notice
-from evtools.wire import GAP, EventFields, group_from, moment
+from evtools.wire import Event, Gap, group_from, moment
 
 #: The seconds that the flow reaches back, and those that are now.
 _FLOW_SECONDS: Final = 300
@@ -84,23 +84,21 @@ class StreamCounters:
     has_workers: bool = False
     _worst: float | None = None
 
-    def take(self, events: Sequence[EventFields], state: State) -> None:
+    def take(self, events: Sequence[Event], state: State) -> None:
         """Count events that `state` has applied."""
         self.events += len(events)
-        types = {str(event.get("type")) for event in events}
+        types = {event.type for event in events}
         groups = set(map(group_from, types))
         self.has_tasks |= "task" in groups
         self.has_sent |= "task-sent" in types
         self.has_workers |= "worker" in groups
-        for event in events if GAP in types else ():
-            reason = event.get("reason")
-            if event.get("type") != GAP or reason == "worker":
-                continue
-            if reason == "buffer":
-                self.dropped += int(finite(event.get("dropped")) or 0)
-            else:
-                self.gaps += 1
-                self.reconnects += reason == "reconnect"
+        for event in events:
+            if isinstance(event, Gap):
+                if event.reason == "buffer":
+                    self.dropped += event.dropped
+                elif event.reason != "worker":
+                    self.gaps += 1
+                    self.reconnects += event.reason == "reconnect"
         if events:
             self._measure(events[-1], state)
 
@@ -109,15 +107,14 @@ class StreamCounters:
         if self._worst is not None:
             self.lag, self._worst = self._worst, None
 
-    def _measure(self, event: EventFields, state: State) -> None:
-        received = moment(event.get("local_received"))
-        sent, hostname = moment(event.get("timestamp")), event.get("hostname")
+    def _measure(self, event: Event, state: State) -> None:
+        received, sent = moment(event.get("local_received")), event.timestamp
         if received is None:
             # In recordings of other programs there is only the sender's time.
             self.latest = sent if sent is not None else self.latest
             return
         self.latest = received
-        worker: Any = state.workers.get(hostname) if isinstance(hostname, str) else None
+        worker = state.workers.get(event.hostname)
         skew = finite(worker.skew) if worker is not None else None
         if sent is not None and skew is not None:
             self._worst = max(0.0, received - sent + skew, self._worst or 0.0)

@@ -24,6 +24,7 @@ from evtools.top.status import ConnectionStatus
 from evtools.top.ui.theme import UNICODE
 from evtools.top.ui.widgets import columns, plain
 from evtools.transport import Notice
+from evtools.wire import Event, from_fields
 from tools.clock import FakeClock
 from tools.command import Command, Starter
 from tools.life import Life
@@ -154,7 +155,10 @@ class FakeTerminal:
     def take(self, *events: Any) -> None:
         """Have the model take events, or lists of them, and look at them."""
         for event in events:
-            self.session.model.take(event if isinstance(event, list) else [event])
+            batch = event if isinstance(event, list) else [event]
+            self.session.model.take(
+                [one if isinstance(one, Event) else from_fields(one) for one in batch]
+            )
         self.tick(self.life.now - self.clock.now)
 
     def tick(self, seconds: float = 1.0) -> None:

@@ -3,6 +3,11 @@
 from evtools.wire import from_fields
 
 
+def events_of(events):
+    """The events of dictionaries, typed."""
+    return [from_fields(fields) for fields in events]
+
+
 def event_of(fields, joined=None):
     """The event of a dictionary, with what earlier events of its task had."""
     event = from_fields(fields)

@@ -1,5 +1,6 @@
 """Events: what came in, as it came, the newest at the bottom."""
 
+import copy
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -8,20 +9,24 @@ from typing import Any, Final
 from evtools.clock import Clock
 from evtools.filters import EVENT_FIELDS, FieldTable, Filter
 from evtools.state import State
+from evtools.text import human_duration
 from evtools.top.columns import (
+    UNKNOWN,
     Column,
     RenderContext,
     as_text,
+    finite,
     id_column,
     known,
     name_column,
     text_column,
+    text_of,
     time_column,
+    was_cut,
 )
 from evtools.top.index import Matches
 from evtools.top.table import Detail, LiveTable, paragraph, raw
-from evtools.top.wording import event_story, event_style, event_word, text_of, was_cut
-from evtools.wire import Event, EventFields, encode_line, from_fields, moment
+from evtools.wire import GAP, Event, encode_line, moment
 
 MAX_EVENTS: Final = 20_000
 MAX_BYTES: Final = 32 * 1024 * 1024
@@ -45,7 +50,7 @@ class EventLog:
     def __init__(self, *, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._ring: deque[EventFields] = deque()
+        self._ring: deque[Event] = deque()
         #: How many were added at once, and their weight.
         self._added: deque[tuple[int, int]] = deque()
         #: The number of the oldest event here, and of the next to come.
@@ -56,7 +61,7 @@ class EventLog:
     def __len__(self) -> int:
         return len(self._ring)
 
-    def extend(self, events: Sequence[EventFields]) -> None:
+    def extend(self, events: Sequence[Event]) -> None:
         """Add some events, the newest last."""
         if not events:
             return
@@ -82,12 +87,12 @@ class EventLog:
         self.first += count
         self.weight_bytes -= share
 
-    def since(self, number: int) -> Iterator[EventFields]:
+    def since(self, number: int) -> Iterator[Event]:
         """Yield the events from a number on, which must not be before `first`."""
         return islice(self._ring, number - self.first, None)
 
 
-def _weigh(events: Sequence[EventFields]) -> int:
+def _weigh(events: Sequence[Event]) -> int:
     """Return about how much memory events take, in bytes.
 
     Estimated from their JSON, all at once: to look at each value takes three times
@@ -96,6 +101,79 @@ def _weigh(events: Sequence[EventFields]) -> int:
     line = encode_line(events)
     containers = line.count(b"[") + line.count(b"{")
     return len(events) * _EVENT_BYTES + len(line) * _JSON_FACTOR + containers * _CONTAINER_BYTES
+
+
+# --- words ----------------------------------------------------------------------
+
+#: Type of event: its word, its style, and the fields of its line.
+_EVENTS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
+    "task-sent": ("SENT", "waiting", ("queue=",)),
+    "task-received": ("RECV", "waiting", ("args", "kwargs")),
+    "task-started": ("START", "running", ()),
+    "task-succeeded": ("OK", "good", ("runtime", "result")),
+    "task-failed": ("FAIL", "failure", ("exception",)),
+    "task-retried": ("RETRY", "retry", ("exception",)),
+    "task-revoked": ("REVOKE", "retry", ("terminated=", "signum=", "expired=")),
+    "task-rejected": ("REJECT", "failure", ("requeue=",)),
+    "task-cancelled": ("CANCEL", "retry", ()),
+    "worker-online": ("online", "good", ("sw_ident", "sw_ver", "sw_sys")),
+    "worker-heartbeat": ("beat", "dim", ("active=", "processed=", "loadavg=")),
+    "worker-offline": ("offline", "late", ()),
+    GAP: ("GAP", "late", ()),
+}
+#: Fields with a column of their own, or of interest to the protocol only.
+# fmt: off
+_PLACED: Final = frozenset((
+    "type", "hostname", "uuid", "name", "timestamp", "local_received", "utcoffset", "pid", "clock",
+))
+# fmt: on
+_EMPTY: Final[tuple[Any, ...]] = ("", "()", "[]", "{}", [], {}, None)
+#: A line shows no more of a value; the detail has all of it.
+_SHOWN_CHARS: Final = 1000
+
+
+def event_story(event: Event) -> str:
+    """Return the fields of an event in a line, without its task and worker, not sanitised."""
+    if event.type == GAP:
+        return gap_sentence(event)
+    if event.type not in _EVENTS:
+        return story_of(event.extra)
+    return "  ".join(filter(None, (_part(event, name) for name in _EVENTS[event.type][2])))
+
+
+def story_of(custom: Mapping[str, Any]) -> str:
+    """Return the fields of a custom event in a line, not sanitised."""
+    parts = (_part(custom, f"{name}=") for name in custom if name not in _PLACED)
+    return "  ".join(filter(None, parts))
+
+
+def _part(event: Event | Mapping[str, Any], field: str) -> str:
+    """Return one field of an event, with its name if that ends in `=`."""
+    name = field.removesuffix("=")
+    value = event.get(name)
+    if value is False or value in _EMPTY:
+        return ""
+    seconds = finite(value)
+    if name == "runtime" and seconds is not None:
+        return human_duration(seconds)
+    if name == "loadavg" and isinstance(value, list):
+        value = value[0]
+    text = as_text(value)[:_SHOWN_CHARS]
+    return f"{field}{text}" if field.endswith("=") else text
+
+
+def gap_sentence(event: Event) -> str:
+    """Return what a gap record means, not sanitised."""
+    reason = event.get("reason")
+    if reason == "worker":
+        hostname = as_text(event.get("hostname"))
+        return f"~{as_text(event.get('missed'))} tasks of {hostname} not seen"
+    if reason == "buffer":
+        return f"{as_text(event.get('dropped'))} events dropped: evtop was too slow"
+    length = finite(event.get("duration"))
+    lasted = "some time" if length is None else human_duration(length)
+    error = f" ({as_text(event.get('error'))})" if event.get("error") else ""
+    return f"{lasted} without events: {as_text(reason)}{error}"
 
 
 # --- the table ------------------------------------------------------------------
@@ -128,20 +206,19 @@ class _OfTask(Mapping[str, Any]):
         return sum(1 for _ in self)
 
 
-def _moment(event: EventFields, _: float) -> float | None:
-    sent = moment(event.get("timestamp"))
-    return moment(event.get("local_received")) if sent is None else sent
+def _moment(event: Event, _: float) -> float | None:
+    return moment(event.get("local_received")) if event.timestamp is None else event.timestamp
 
 
 def _time_of_day(value: Any, context: RenderContext) -> str:
-    return "-" if value is None else context.time_of_day(value, millis=True)
+    return UNKNOWN if value is None else context.time_of_day(value, millis=True)
 
 
-def _field(name: str) -> Callable[[EventFields, float], str | None]:
+def _field(name: str) -> Callable[[Event, float], str | None]:
     return lambda event, _: text_of(event.get(name))
 
 
-class EventsView(LiveTable[EventFields]):
+class EventsView(LiveTable[Event]):
     """The newest events; rows are numbered as they come in."""
 
     name = "events"
@@ -159,8 +236,9 @@ class EventsView(LiveTable[EventFields]):
         self._columns = (
             time_column("time", "TIME", "when it was sent, by the sender's clock", _moment,
                 format=_time_of_day, align="left", cols=12, descending=False),
-            text_column("type", "EVENT", "the kind of event", lambda event, _: event.get("type"),
-                format_row=lambda event, _: event_word(event), cols=7, flex=1, max_cols=16),
+            text_column("type", "EVENT", "the kind of event", lambda event, _: event.type,
+                format=lambda kind, _: _EVENTS[kind][0] if kind in _EVENTS else kind,
+                cols=7, flex=1, max_cols=16),
             name_column("worker", "WORKER", "its sender", _field("hostname"), max_cols=30),
             name_column("name", "TASK", "the type of task",
                 lambda event, _: text_of(self.record_of(event).get("name")),
@@ -172,7 +250,7 @@ class EventsView(LiveTable[EventFields]):
         # fmt: on
         super().__init__(clock, now)
 
-    def _is_alive(self, key: str, subject: EventFields) -> bool:  # noqa: ARG002
+    def _is_alive(self, key: str, subject: Event) -> bool:  # noqa: ARG002
         # What is in a picture that stands still stays.
         return self.frozen or int(key) >= self._log.first
 
@@ -189,14 +267,15 @@ class EventsView(LiveTable[EventFields]):
         matches = chosen.matches
         return lambda event: matches(self.record_of(event))
 
-    def record_of(self, event: EventFields) -> Event:
+    def record_of(self, event: Event) -> Event:
         """Return an event with what is known of its task."""
-        uuid = event.get("uuid")
-        task = self._state.tasks.find(uuid) if isinstance(uuid, str) else None
-        typed = from_fields(event)
-        if task is not None:
-            typed.known = _OfTask(task)
-        return typed
+        task = self._state.tasks.find(event.uuid) if event.uuid else None
+        if task is None:
+            return event
+        # The event itself would keep the task after the state has forgotten it.
+        record = copy.copy(event)
+        record.known = _OfTask(task)
+        return record
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -206,8 +285,8 @@ class EventsView(LiveTable[EventFields]):
     def fields(self) -> FieldTable:
         return EVENT_FIELDS
 
-    def style_of(self, subject: EventFields) -> str:
-        return event_style(subject)
+    def style_of(self, subject: Event) -> str:
+        return _EVENTS[subject.type][1] if subject.type in _EVENTS else ""
 
     def sort_by(self, name: str) -> None:
         """Stay in the order of receipt; only its direction can be changed."""
@@ -224,13 +303,14 @@ class EventsView(LiveTable[EventFields]):
         if event is None:
             return None
         record = self.record_of(event)
-        info = [f"{name:<14} {line}" for name, line in _lines(event)]
-        info += [f"{name:<14} {line}  (of the task)" for name, line in _lines(record.joined, event)]
-        sections = {"Info": tuple(info), "Raw": raw(event)}
+        sent = event.as_dict()
+        info = [f"{name:<14} {line}" for name, line in _lines(sent)]
+        info += [f"{name:<14} {line}  (of the task)" for name, line in _lines(record.joined, sent)]
+        sections = {"Info": tuple(info), "Raw": raw(sent)}
         traceback = event.get("traceback")
         if isinstance(traceback, str):
             sections = {"Traceback": paragraph(traceback), **sections}
-        return Detail(paragraph(as_text(event.get("type")))[0], (), sections, next(iter(sections)))
+        return Detail(paragraph(event.type)[0], (), sections, next(iter(sections)))
 
     def values(self, key: str) -> Mapping[str, str]:
         event = self.subject(key)
@@ -238,7 +318,7 @@ class EventsView(LiveTable[EventFields]):
             return {}
         record = self.record_of(event)
         found = {
-            "type": event.get("type"),
+            "type": event.type,
             "name": record.get("name"),
             "worker": event.get("hostname"),
             "uuid": event.get("uuid"),
@@ -251,17 +331,17 @@ class EventsView(LiveTable[EventFields]):
     def next_related(self, step: int) -> bool:
         """Go to the next (1) or previous (-1) event of the same task."""
         event = self.subject(self.focus_key or "")
-        uuid = event.get("uuid") if event is not None else None
-        return uuid is not None and self.seek(lambda other: other.get("uuid") == uuid, step)
+        uuid = event.uuid if event is not None else ""
+        return uuid != "" and self.seek(lambda other: other.uuid == uuid, step)
 
     def next_failure(self, step: int) -> bool:
         """Go to the next (1) or previous (-1) event of a failure."""
-        return self.seek(lambda event: event.get("type") == "task-failed", step)
+        return self.seek(lambda event: event.type == "task-failed", step)
 
     def record(self, key: str) -> dict[str, Any]:
         """Return an event as it came."""
         event = self.subject(key)
-        return {} if event is None else dict(event)
+        return {} if event is None else event.as_dict()
 
 
 def _lines(

@@ -21,12 +21,28 @@ from evtools.top.columns import (
     name_column,
     one_line,
     text_column,
+    text_of,
     time_column,
+    was_cut,
 )
 from evtools.top.index import Order
 from evtools.top.table import Detail, LiveTable, labelled, paragraph, raw
-from evtools.top.wording import LOST, STATES, event_story, text_of, was_cut
-from evtools.wire import EventFields
+from evtools.top.views.events import story_of
+from evtools.wire import Event
+
+#: State: its word on the screen, and its style.
+STATES: Final[Mapping[str, tuple[str, str]]] = {
+    "PENDING": ("SENT", "waiting"),
+    "RECEIVED": ("RECV", "waiting"),
+    "STARTED": ("RUN", "running"),
+    "SUCCESS": ("OK", "good"),
+    "FAILURE": ("FAIL", "failure"),
+    "RETRY": ("RETRY", "retry"),
+    "REVOKED": ("REVOKE", "retry"),
+    "REJECTED": ("REJECT", "failure"),
+    "CANCELLED": ("CANCEL", "retry"),
+}
+LOST: Final = ("LOST?", "late")
 
 _ID_CHARS: Final = 8
 #: Where a state stands in the order of states.
@@ -62,7 +78,7 @@ def _outcome(task: Any, _: float) -> Any:
         return task.exception
     if task.result is not None or not task.note:
         return task.result
-    return event_story(task.note)
+    return story_of(task.note)
 
 
 def _rank(task: Any, now: float) -> int:
@@ -133,12 +149,11 @@ class TasksView(LiveTable[Task]):
     def _note(self) -> None:
         self.note()
 
-    def keep(self, events: Iterable[EventFields]) -> None:
+    def keep(self, events: Iterable[Event]) -> None:
         """Before these events change tasks, put copies of those into the frozen table."""
         subjects, live = self._index.subjects, self._state.tasks
         for event in events:
-            uuid = event.get("uuid")
-            task = subjects.get(uuid) if isinstance(uuid, str) else None
+            task = subjects.get(event.uuid)
             if task is not None and live.get(task.uuid) is task:
                 self._index.substitute(task.uuid, copy.copy(task))
 
@@ -490,7 +505,7 @@ def _info(task: Any, context: RenderContext) -> tuple[str, ...]:
         ("requeued", text_of(task.get("requeue"))),
         ("root", text_of(task.root_id)),
         ("parent", text_of(task.parent_id)),
-        ("progress", event_story(task.note) if task.note else None),
+        ("progress", story_of(task.note) if task.note else None),
         ("memory", f"{as_text(task.weight_bytes)} bytes"),
     ))
     # fmt: on

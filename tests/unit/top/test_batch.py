@@ -16,6 +16,7 @@ from evtools.wire import encode_line, from_fields
 from tools.clock import FakeClock
 from tools.life import Life
 from tools.told import UUID, told
+from tools.typed import events_of
 
 SETTINGS = ConnectionSettings(urls="memory://nobody")
 
@@ -70,7 +71,7 @@ def printed(capfd):
 
 def test_nothing_is_printed_before_the_time_is_up(batch_of, clock, printed):
     made = batch_of()
-    made.take([failed("1")])
+    made.take(events_of([failed("1")]))
     clock.now += 4.9
     made.take([])
     assert printed() == []
@@ -85,7 +86,7 @@ def test_nothing_is_printed_before_the_time_is_up(batch_of, clock, printed):
 def test_blocks_are_apart_by_a_blank_line(batch_of, clock, printed):
     made = batch_of(iterations=2)
     for uuid in "12":
-        made.take([failed(uuid)])
+        made.take(events_of([failed(uuid)]))
         clock.now += 5
         made.take([])
     assert [len(rows) for rows in printed()] == [1, 2]
@@ -103,7 +104,7 @@ def test_for_ever_is_never_over(batch_of, clock, printed):
 
 def test_what_came_before_the_end_of_a_recording_is_printed(batch_of, printed):
     made = batch_of(read=("x",), speed=float("inf"))
-    made.take([failed("1")])
+    made.take(events_of([failed("1")]))
     made.conclude()
     assert [len(rows) for rows in printed()] == [1]
 
@@ -129,7 +130,7 @@ def test_a_connection_that_was_lost_is_told_and_what_is_known_is_printed(
     batch_of, clock, printed, caplog
 ):
     made = batch_of()
-    made.take([failed("1")])
+    made.take(events_of([failed("1")]))
     made.apply(Notice("lost", "closed"))
     made.apply(Notice("retry", "refused; trying again in 1.0s"))
     clock.now += 5
@@ -145,7 +146,7 @@ def test_a_connection_that_was_lost_is_told_and_what_is_known_is_printed(
 
 def test_the_view_filter_sort_and_columns_are_those_asked_for(batch_of, clock, printed):
     made = batch_of(filter="uuid:a", sort="-uuid", columns=("uuid", "state"))
-    made.take([failed("a1"), failed("b1"), failed("a2")])
+    made.take(events_of([failed("a1"), failed("b1"), failed("a2")]))
     clock.now += 5
     made.take([])
     assert printed() == [["a2,FAIL", "a1,FAIL"]]
@@ -153,7 +154,7 @@ def test_the_view_filter_sort_and_columns_are_those_asked_for(batch_of, clock, p
 
 def test_however_much_there_is_to_filter_all_of_it_is(batch_of, clock, printed, monkeypatch):
     made = batch_of(filter="age>0s", columns=("uuid",))
-    made.take([failed(str(number)) for number in range(5000)])
+    made.take(events_of([failed(str(number)) for number in range(5000)]))
     clock.now += 5
     made.take([])
     [rows] = printed()
@@ -171,7 +172,7 @@ def test_a_bad_filter_or_column_is_refused_at_once(batch_of):
 
 def test_odd_characters_do_not_stop_it(batch_of, clock, capfd):
     made = batch_of(output="table", view="events")
-    made.take([failed("\ud800")])
+    made.take(events_of([failed("\ud800")]))
     clock.now += 5
     made.take([])
     assert "\\ud800" in capfd.readouterr().out
@@ -183,7 +184,7 @@ def test_odd_characters_do_not_stop_it(batch_of, clock, capfd):
 @pytest.mark.parametrize(("expect", "status"), [("uuid:a", 0), ("uuid:x", 1)])
 def test_what_is_expected_decides_about_the_status(batch_of, clock, capfd, expect, status):
     made = batch_of(expect=expect, filter="state:failure")
-    made.take([failed("a"), failed("b")])
+    made.take(events_of([failed("a"), failed("b")]))
     clock.now += 5
     made.take([])
     assert made.status() == status
@@ -221,7 +222,7 @@ def sent(queue):
 def test_the_broker_is_asked_how_long_the_queues_are(batch_of, clock, capfd):
     made = batch_of(view="queues", output="json")
     made.gauge = Told()
-    made.take([sent("mail")])
+    made.take(events_of([sent("mail")]))
     clock.now += 5
     made.take([])
     row = json.loads(capfd.readouterr().out)
@@ -231,7 +232,7 @@ def test_the_broker_is_asked_how_long_the_queues_are(batch_of, clock, capfd):
 def test_a_broker_that_does_not_tell_is_done_without(batch_of, clock, capfd, caplog):
     made = batch_of(view="queues", output="json")
     made.gauge = Told(BrokerUnavailable("refused"))
-    made.take([sent("mail")])
+    made.take(events_of([sent("mail")]))
     clock.now += 5
     made.take([])
     assert json.loads(capfd.readouterr().out)["name"] == "mail"
@@ -497,7 +498,7 @@ def test_any_text_is_a_name(name):
 
 def test_a_recording_can_be_watched_at_its_pace(batch_of, clock, printed):
     made = batch_of(read=("x",), speed=1.0)
-    made.take([failed("1")])
+    made.take(events_of([failed("1")]))
     clock.now += 5
     made.take([])
     assert [len(rows) for rows in printed()] == [1]

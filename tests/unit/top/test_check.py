@@ -4,6 +4,7 @@ from evtools.errors import BrokerUnavailable
 from evtools.top.check import STATUSES, Observation, Result, ask, judge, line, queue_names, run
 from evtools.top.options import Check, TopOptions
 from evtools.transport import ConnectionSettings
+from tools.typed import event_of
 
 AWAY = ConnectionSettings(urls="redis://:s3kr1t@127.0.0.1:1/0")
 
@@ -21,7 +22,8 @@ def options(*workers, delay=15.0, queues=(), max_idle=None, **more):
 
 
 def beat(**fields):
-    return {"type": "worker-heartbeat", "hostname": "w@h", "local_received": 5.0} | fields
+    told = {"type": "worker-heartbeat", "hostname": "w@h", "local_received": 5.0} | fields
+    return event_of(told)
 
 
 # --- against a real worker ----------------------------------------------------------

@@ -11,6 +11,7 @@ from evtools.top.export import Recording, new_recording, render_table, save
 from evtools.top.model import Model
 from evtools.transport.recording.reader import RecordingReader
 from tools.clock import FakeClock
+from tools.typed import events_of
 
 NOON = 1795176000.0  # 2026-11-20T12:00:00Z
 
@@ -46,7 +47,7 @@ def ended(uuid, result, **fields):
 def table_of():
     def make(*events, view="tasks", columns=None):
         model = Model(clock=FakeClock(NOON))
-        model.take(list(events))
+        model.take(events_of(events))
         model.refresh(view, NOON)
         table = model.views[view]
         table.choose_columns(columns)
@@ -70,7 +71,7 @@ def test_lines_are_written_into_a_new_file_and_none_is_overwritten(clock, folder
 
 def test_a_recording_gets_a_name_as_well(clock, folder):
     recording = new_recording(clock)
-    recording.write([{"type": "x"}])
+    recording.write(events_of([{"type": "x"}]))
     recording.close()
     assert recording.path == "evtop-recording-20261120T120000Z.jsonl"
     assert json.loads((folder / recording.path).read_text())["type"] == "x"
@@ -180,7 +181,7 @@ EVENTS = [
 
 def test_what_was_recorded_can_be_replayed(tmp_path, clock):
     recording = Recording(str(tmp_path / "x.jsonl"), clock)
-    recording.write(EVENTS)
+    recording.write(events_of(EVENTS))
     recording.close()
     recording.close()
     assert (recording.events, recording.error) == (2, "")
@@ -191,8 +192,8 @@ def test_what_was_recorded_can_be_replayed(tmp_path, clock):
 
 def test_a_line_has_the_fields_of_earlier_events_of_its_task(tmp_path, clock):
     recording = Recording(str(tmp_path / "x.jsonl"), clock)
-    recording.write([{**EVENTS[0], "name": "proj.add"}])
-    recording.write([{"type": "task-failed", "uuid": "1"}])
+    recording.write(events_of([{**EVENTS[0], "name": "proj.add"}]))
+    recording.write(events_of([{"type": "task-failed", "uuid": "1"}]))
     recording.close()
     last = json.loads((tmp_path / "x.jsonl").read_text().splitlines()[-1])
     assert (last["name"], last["joined"]) == ("proj.add", ["name", "sent"])
@@ -200,7 +201,7 @@ def test_a_line_has_the_fields_of_earlier_events_of_its_task(tmp_path, clock):
 
 def test_what_was_written_is_there_before_the_end(tmp_path, clock):
     recording = Recording(str(tmp_path / "x.jsonl"), clock)
-    recording.write(EVENTS)
+    recording.write(events_of(EVENTS))
     clock.now += 5
     recording.write([])
     lines = (tmp_path / "x.jsonl").read_text().splitlines()
@@ -215,16 +216,16 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path, clock):
 
 def test_a_full_disk_ends_the_recording_and_nothing_else(clock):
     recording = Recording("/dev/full", clock)
-    recording.write(EVENTS)
+    recording.write(events_of(EVENTS))
     recording.write([])
     assert "No space left" in recording.error
-    recording.write(EVENTS * 9)
+    recording.write(events_of(EVENTS * 9))
     recording.close()
     assert recording.events == 2
 
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_batch_is_no_exception(clock):
     recording = Recording("/dev/full", clock)
-    recording.write([{"type": "x", "text": "y" * 70_000}] * 3)
+    recording.write(events_of([{"type": "x", "text": "y" * 70_000}] * 3))
     assert "No space left" in recording.error
     recording.close()

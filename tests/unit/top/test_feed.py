@@ -12,7 +12,9 @@ from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, Statistics
 from evtools.transport.queues import Depth
 from evtools.transport.recording.reader import RecordingReader
+from evtools.wire.redact import redactor
 from servers.process import wait_until
+from tools.typed import events_of
 
 DEADLINE = 10.0
 
@@ -28,7 +30,7 @@ class FakeSource:
         for batch in batches:
             self.given.put(batch)
 
-    def batches(self, timeout=None):
+    def events(self, timeout=None):
         self.asked.append(timeout)
         while (batch := self.given.get()) is not None:
             if isinstance(batch, Exception):
@@ -95,7 +97,7 @@ def feed(wakes, source):
 
 
 def events(count):
-    return [{"type": "task-sent", "number": number} for number in range(count)]
+    return events_of({"type": "task-sent", "number": number} for number in range(count))
 
 
 def take_all(feed):
@@ -186,19 +188,16 @@ def test_a_feed_without_a_source_can_be_stopped(wakes):
 
 
 def test_secrets_are_removed_before_anybody_sees_an_event(wakes, source):
-    def redact(event):
-        event["args"] = "***"
-
     recording = FakeRecording()
-    feed = Feed(wakes, redact)
+    feed = Feed(wakes, redactor(["args"]))
     feed.source = source
     feed.record(recording)
-    source.give([{"type": "task-sent", "args": "(1,)"}], None)
+    source.give(events_of([{"type": "task-sent", "args": "(1,)"}]), None)
     feed.start()
     feed.join(DEADLINE)
-    redacted = [{"type": "task-sent", "args": "***"}]
-    assert feed.take() == redacted
-    assert recording.events == redacted
+    [event] = feed.take()
+    assert event.args == "***"
+    assert recording.events == [event]
     assert recording.closed.is_set()
 
 
@@ -265,10 +264,10 @@ def test_a_recording_is_replayed_and_stays_open(stack, recording):
     tape = opened(stack, told, read=(recording,), since=1.0, until=2.0, speed=4.0)
     assert isinstance(tape, RecordingReader)
     assert (tape.speed, tape.stays) == (4.0, True)
-    batches = tape.batches(0.0)
-    assert [event["local_received"] for event in next(batches)] == [1.0]
+    batches = tape.events(0.0)
+    assert [event.local_received for event in next(batches)] == [1.0]
     tape.seek(9.0)
-    assert [event["local_received"] for event in next(batches)] == [2.0]
+    assert [event.local_received for event in next(batches)] == [2.0]
     next(batches)
     assert [notice.kind for notice in told] == ["ended"]
 

@@ -13,6 +13,7 @@ from evtools.transport.source import DOCTOR
 from tools.clock import FakeClock
 from tools.life import Life
 from tools.told import life, told
+from tools.typed import events_of
 
 
 class Screen:
@@ -24,7 +25,7 @@ class Screen:
         self.model = Model(clock=self.clock, **more)
 
     def take(self, *events):
-        self.model.take(list(events))
+        self.model.take(events_of(events))
         self.clock.now = max(self.clock.now, self.life.now)
 
     def look(self, view="tasks"):
@@ -66,7 +67,7 @@ def test_figures_are_the_same_however_events_come_together(view, size):
         screen = Screen()
         screen.clock.now = events[-1]["local_received"]
         for at in range(0, len(events), size):
-            screen.model.take(events[at : at + size])
+            screen.model.take(events_of(events[at : at + size]))
         screen.look(view)
         return list(screen.model.views[view].records())
 
@@ -240,7 +241,7 @@ def test_a_search_goes_on_while_paused():
     life = Life()
     model = Model(clock=Slow())
     for number in range(3000):
-        model.take([life.started(str(number))])
+        model.take(events_of([life.started(str(number))]))
     model.refresh("tasks", life.now)
     model.freeze(life.now)
     tasks = model.views["tasks"]
@@ -420,7 +421,7 @@ def ask_everything(table):
 def test_whatever_comes_a_picture_can_be_made(story):
     screen, view = Screen(max_tasks=3), "tasks"
     for batch, action in story:
-        screen.model.take(batch)
+        screen.model.take(events_of(batch))
         screen.clock.now += 1
         if action in VIEWS:
             view = action
@@ -436,10 +437,10 @@ def test_whatever_comes_a_picture_can_be_made(story):
 def test_the_tasks_on_the_screen_are_those_of_the_state(batches, paused):
     screen = Screen(max_tasks=3)
     for batch in batches:
-        screen.model.take(batch)
+        screen.model.take(events_of(batch))
         if paused:
             screen.model.freeze(screen.clock.now)
-            screen.model.take(batch)
+            screen.model.take(events_of(batch))
             screen.model.thaw()
         screen.look()
     screen.look()
@@ -457,7 +458,7 @@ def said(view, *events, notices=(), filter_text=""):
     for notice in notices:
         link.apply(notice)
     model = Model(clock=clock, connection=link)
-    model.take(list(events))
+    model.take(events_of(events))
     clock.now = 1010.0
     model.views[view].set_filter(filter_text)
     model.refresh(view, clock.now)

@@ -382,10 +382,10 @@ def test_a_replay_has_its_speed_its_time_and_its_end(tmp_path):
     tape.pause()
     assert "  REPLAY PAUSED  " in first(terminal)
     tape.resume()
-    terminal.session.model.take(next(tape.batches(0)))
+    terminal.session.model.take(next(tape.events(0)))
     terminal.session.model.refresh("tasks", terminal.clock.now)
     assert first(terminal).endswith("00:08:20 UTC")
-    list(tape.batches(0))
+    list(tape.events(0))
     terminal.connection.end(None)
     assert "  REPLAY ENDED  " in first(terminal)
     assert "banner" not in {style for style, _ in terminal.frame().lines[1]}

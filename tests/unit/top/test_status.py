@@ -6,6 +6,7 @@ from evtools.transport import Notice
 from tools.clock import FakeClock
 from tools.gaps import gap
 from tools.life import Life
+from tools.typed import events_of
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_an_end_has_a_time_and_perhaps_a_reason(connection, clock):
 def facts(events, now):
     state, statistics, intake = State(max_tasks_in_memory=50), Statistics(), StreamCounters()
     statistics.take(state.apply(events))
-    intake.take(events, state)
+    intake.take(events_of(events), state)
     return figures(state, statistics, intake, as_of=now, window="5m")
 
 
@@ -103,7 +104,7 @@ def taken(*batches):
     state, intake = State(), StreamCounters()
     for batch in batches:
         state.apply(batch)
-        intake.take(batch, state)
+        intake.take(events_of(batch), state)
     return intake
 
 
@@ -111,7 +112,7 @@ def test_what_came_is_known_by_kind():
     life = Life()
     intake = taken([life.beat()])
     assert (intake.events, intake.has_workers, intake.has_tasks) == (1, True, False)
-    intake = taken([life.beat()], [life.started("t")], [{"type": []}])
+    intake = taken([life.beat()], [life.started("t")], [{"type": "x"}])
     assert (intake.has_tasks, intake.has_sent) == (True, False)
     intake = taken([life.beat(), life.sent("t")], [life.sent("u")])
     assert (intake.has_tasks, intake.has_sent, intake.events) == (True, True, 3)

@@ -1,13 +1,18 @@
 """Tests for evtools.top.views.events."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evtools.state import State
 from evtools.top.columns import RenderContext
-from evtools.top.views.events import EventLog, EventsView
+from evtools.top.ui.theme import STYLES
+from evtools.top.views.events import EventLog, EventsView, event_story
+from evtools.wire import GAP
 from tools.clock import FakeClock
 from tools.gaps import gap
 from tools.life import Life
+from tools.typed import event_of, events_of
 
 
 class Events:
@@ -20,8 +25,8 @@ class Events:
         self.table = EventsView(self.log, self.state, FakeClock(), lambda: self.life.now)
 
     def take(self, *events):
+        events = events_of(events)
         self.state.apply(events)
-
         self.log.extend(events)
 
     def refresh(self):
@@ -61,7 +66,7 @@ def test_what_a_task_came_to_is_no_part_of_its_earlier_events(events):
     events.refresh()
     events.table.set_filter("has:exc")
     assert events.cells("type") == ["FAIL"]
-    record = events.table.record_of({"type": "task-sent", "uuid": "t"})
+    record = events.table.record_of(event_of({"type": "task-sent", "uuid": "t"}))
     assert "name" in record.joined
     assert "exception" not in record.joined
     assert len(record.joined) == len(list(record.joined))
@@ -187,38 +192,37 @@ def test_ages_in_filters_go_on(events):
 # --- the log ---------------------------------------------------------------------
 
 
-def test_events_are_numbered_as_they_come():
-    log = EventLog()
-    log.extend([{"type": "a"}, {"type": "b"}])
-    assert (log.first, log.end, len(log)) == (0, 2, 2)
-    assert list(log.since(1)) == [{"type": "b"}]
+def event(number, **fields):
+    return event_of({"type": str(number), **fields})
+
+
+def kinds(log, number):
+    return [event.type for event in log.since(number)]
 
 
 def test_the_oldest_go_when_there_are_too_many():
     log = EventLog(max_events=3)
-    log.extend([{"type": str(number)} for number in range(10)])
+    log.extend([event(number) for number in range(10)])
     assert (log.first, log.end, len(log)) == (7, 10, 3)
-    assert [event["type"] for event in log.since(8)] == ["8", "9"]
+    assert kinds(log, 8) == ["8", "9"]
 
 
 def test_the_oldest_go_when_they_weigh_too_much():
     log = EventLog(max_bytes=10_000)
     for _ in range(100):
-        log.extend([{"type": "a", "args": "x" * 1000}])
-    assert len(log) == 2
+        log.extend([event_of({"type": "task-received", "args": "x" * 1000})])
+    assert 1 <= len(log) <= 2
     assert 5000 < log.weight_bytes <= 10_000
-    log.extend([{"type": "a", "nested": [[], []] * 5000}])
-    assert len(log) == 0
-    assert log.weight_bytes == 0
-    assert log.first == log.end == 101
+    log.extend([event("a", nested=[[], []] * 5000)])
+    assert (len(log), log.weight_bytes, log.first, log.end) == (0, 0, 101, 101)
 
 
 def test_of_those_that_came_together_some_may_stay():
     log = EventLog(max_events=5)
-    log.extend([{"type": str(number)} for number in range(4)])
+    log.extend([event(number) for number in range(4)])
     weight_bytes = log.weight_bytes
-    log.extend([{"type": str(number)} for number in range(4, 8)])
-    assert [event["type"] for event in log.since(log.first)] == list("34567")
+    log.extend([event(number) for number in range(4, 8)])
+    assert kinds(log, log.first) == list("34567")
     assert weight_bytes < log.weight_bytes < 2 * weight_bytes
     log.extend([])
     assert log.end == 8
@@ -226,5 +230,56 @@ def test_of_those_that_came_together_some_may_stay():
 
 def test_containers_weigh_more_than_they_seem_to():
     log = EventLog()
-    log.extend([{"type": "a", "nested": [[]] * 1000}])
+    log.extend([event("a", nested=[[]] * 1000)])
     assert log.weight_bytes > 64_000
+
+
+# --- words -----------------------------------------------------------------------
+
+
+# fmt: off
+#: Fields of an event, its word, and its line.
+STORIES = [
+    ({"type": "task-sent", "queue": "mail"}, "SENT", "queue=mail"),
+    ({"type": "task-received", "args": "(1,)", "kwargs": "{}"}, "RECV", "(1,)"),
+    ({"type": "task-started"}, "START", ""),
+    ({"type": "task-succeeded", "runtime": 1.04, "result": "3"}, "OK", "1.04s  3"),
+    ({"type": "task-succeeded", "runtime": "x"}, "OK", "x"),
+    ({"type": "task-failed", "exception": "E()"}, "FAIL", "E()"),
+    ({"type": "task-revoked", "terminated": True, "expired": False}, "REVOKE", "terminated=true"),
+    ({"type": "worker-heartbeat", "active": 0, "loadavg": [1.5, 2, 3]}, "beat", "active=0  loadavg=1.5"),  # noqa: E501
+    ({"type": "worker-heartbeat", "loadavg": [[], 2]}, "beat", "loadavg=[]"),
+    ({"type": "task-progress", "uuid": "u", "percent": 40}, "task-progress", "percent=40"),
+    ({"type": GAP, "reason": "reconnect", "duration": 12.0, "error": "refused"},
+        "GAP", "12.0s without events: reconnect (refused)"),
+    ({"type": GAP, "reason": "buffer", "dropped": 17}, "GAP", "17 events dropped: evtop was too slow"),  # noqa: E501
+    ({"type": GAP, "reason": "worker", "missed": 3, "hostname": "w1"}, "GAP", "~3 tasks of w1 not seen"),  # noqa: E501
+    ({"type": GAP}, "GAP", "some time without events: null"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("fields", "word", "story"), STORIES)
+def test_an_event_is_shown_in_a_line(events, fields, word, story):
+    events.take(fields)
+    assert events.refresh() == [word[:16]]
+    assert event_story(event_of(fields)) == story
+    assert events.table.row(0).style in {*STYLES, ""}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+FIELDS = ("queue", "args", "runtime", "result", "exception", "loadavg", "active", "x")
+
+
+@given(
+    st.sampled_from(["task-sent", "task-succeeded", "worker-heartbeat", "x", GAP]),
+    st.dictionaries(st.sampled_from(FIELDS), JSON),
+)
+def test_any_json_can_be_shown(type_, fields):
+    assert isinstance(event_story(event_of({"type": type_, **fields})), str)

@@ -12,6 +12,7 @@ from evtools.top.views.tasks import _TREES as TREES
 from evtools.top.views.tasks import MAX_DEPTH, TasksView, grow, run_of, state_of, task_detail, tops
 from tools.clock import FakeClock
 from tools.life import Life
+from tools.typed import events_of
 
 
 class Tasks:
@@ -191,7 +192,7 @@ def test_a_frozen_table_keeps_tasks_as_they_were(tasks):
         {"type": "task-sent", "uuid": []},
     ]
     for event in events:
-        tasks.table.keep([event])
+        tasks.table.keep(events_of([event]))
         tasks.take(event)
     assert tasks.refresh() == ["b", "a"]
     assert tasks.column("state") == ["RUN", "RUN"]
