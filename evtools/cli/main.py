@@ -121,16 +121,18 @@ def _say(answer: str, status: int = 0) -> int:
 
 def _help() -> str:
     width = max(map(len, (*TOOLS, *TOPICS)))
+    tools = [f"  {name:<{width}}  {tool.purpose}" for name, tool in TOOLS.items()]
+    topics = [f"  {name:<{width}}  {what}" for name, what in TOPICS.items()]
     lines = [
         "Usage: evtools TOOL [OPTION]...",
         "",
         "  Watch Celery clusters through their event stream.",
         "",
         "Tools:",
-        *(f"  {name:<{width}}  {tool.purpose}" for name, tool in TOOLS.items()),
+        *tools,
         "",
         "Topics:",
-        *(f"  {name:<{width}}  {what}" for name, what in TOPICS.items()),
+        *topics,
         "",
         "See evtools help TOOL or TOPIC, and evtools(1); evtools --version lists all",
         "components. evtop, evdump and evcam are also programs of their own.",

@@ -397,11 +397,9 @@ def clocks_ahead(state: State) -> dict[str, int]:
 
     Less than a second may be the time that events took.
     """
-    skews: list[tuple[str, float | None]] = [
-        *((name, each.skew) for name, each in state.workers.items() if each.beats),
-        *((name, each.ahead) for name, each in state.clients.items()),
-    ]
-    whole = {name: int(skew) for name, skew in skews if skew is not None}
+    skews = {name: each.skew for name, each in state.workers.items() if each.beats}
+    skews |= {name: each.ahead for name, each in state.clients.items()}
+    whole = {name: int(skew) for name, skew in skews.items() if skew is not None}
     return {name: seconds for name, seconds in whole.items() if seconds}
 
 

@@ -1,8 +1,9 @@
 import logging
+from pathlib import Path
 
 import pytest
 
-from evtools.cli.logs import set_up, set_up_file
+from evtools.cli.logs import default_file, set_up, set_up_file
 from evtools.errors import OutputError
 
 
@@ -14,6 +15,20 @@ def say_all(name="evtools.x"):
 
 def levels_of(capsys):
     return [line.split(":")[1].strip() for line in capsys.readouterr().err.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("home", "state", "path"),
+    [
+        ("/h", "", "/h/.local/state/evtools/evtop.log"),
+        ("/h", "/s", "/s/evtools/evtop.log"),
+        ("", "", None),
+    ],
+)
+def test_the_default_file_is_where_xdg_has_it(monkeypatch, home, state, path):
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.setenv("XDG_STATE_HOME", state)
+    assert default_file("evtop") == (path and Path(path))
 
 
 @pytest.mark.parametrize(

@@ -303,3 +303,10 @@ def test_no_page_needs_a_broker_or_a_screen():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+def test_a_closed_stdout_is_no_failure():
+    code = "import sys; from evtools.cli.main import start; sys.exit(start('top', ['--version']))"
+    command = ["/bin/sh", "-c", '"$@" >&-', "sh", sys.executable, "-c", code]
+    ended = subprocess.run(command, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
