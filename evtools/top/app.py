@@ -19,7 +19,7 @@ from evtools.top.export import Recording
 from evtools.top.feed import BrokerStats, Ended, Feed, open_source, watched
 from evtools.top.history import History, usual_file
 from evtools.top.keys import Keymap
-from evtools.top.model import Model, Options
+from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, TopOptions
 from evtools.top.session import OwnCost, Session
 from evtools.top.status import ConnectionStatus
@@ -78,8 +78,12 @@ class Console(Loop):
         glyphs = ASCII if options.ascii else UNICODE
         keymap = Keymap(options.keys)
         connection = ConnectionStatus(clock)
+        control = None
+        if not options.read_only and not options.read:
+            control = ControlClient(self._settings, self.wake, clock=clock)
+            stack.callback(control.close)
         self.session = Session(
-            model=self._new_model(connection, ascii_only=glyphs.ascii),
+            model=Model(clock=clock, options=options, connection=connection),
             keymap=keymap,
             feed=Feed(self.wake, redactor(options.redact), gathers=not options.read),
             connection=connection,
@@ -99,7 +103,7 @@ class Console(Loop):
             execute=commands.run,
             where=_where(options, settings),
             own_cost=OwnCost(clock),
-            control=self._open_control(stack),
+            control=control,
             history=History(usual_file(os.environ)),
             mouse=options.mouse,
             asks_after=math.inf if options.read or options.demo else _ASKS_AFTER,
@@ -107,43 +111,14 @@ class Console(Loop):
         self.session.show(options.view)
         self.session.table.arrange(options.filter, options.sort, options.columns)
         stack.callback(self.session.history.keep)
-        self._stats = self._open_stats(stack)
+        self._stats: BrokerStats | None = None
+        if options.broker_stats:
+            self._stats = BrokerStats(Gauge(self._settings), self.wake)
+            self._stats.start()
+            stack.callback(self._stats.close)
         self._open_source(settings, stack)
 
     # --- its parts -------------------------------------------------------------
-
-    def _new_model(self, connection: ConnectionStatus, *, ascii_only: bool) -> Model:
-        options = self._options
-        return Model(
-            clock=self.clock,
-            options=Options(
-                window=options.window,
-                zone=options.zone,
-                time_style=options.time_style,
-                theme=options.theme,
-                ascii=ascii_only,
-                refresh=options.refresh,
-            ),
-            max_tasks=options.max_tasks,
-            max_bytes=options.max_memory,
-            connection=connection,
-            replayed=bool(options.read),
-        )
-
-    def _open_control(self, stack: ExitStack) -> ControlClient | None:
-        if self._options.read_only or self._options.read:
-            return None
-        control = ControlClient(self._settings, self.wake, clock=self.clock)
-        stack.callback(control.close)
-        return control
-
-    def _open_stats(self, stack: ExitStack) -> BrokerStats | None:
-        if not self._options.broker_stats:
-            return None
-        stats = BrokerStats(Gauge(self._settings), self.wake)
-        stats.start()
-        stack.callback(stats.close)
-        return stats
 
     def _open_source(self, settings: ConnectionSettings, stack: ExitStack) -> None:
         feed, options = self.session.feed, self._options
@@ -291,11 +266,10 @@ class Console(Loop):
     def _take_notice(self, notice: Notice) -> None:
         session = self.session
         session.connection.apply(notice)
-        self._garbage.collect_new()
+        gc.collect(0)  # a connection broke, or came back
         if notice.kind == "rewound":
-            model = self._new_model(session.connection, ascii_only=session.glyphs.ascii)
-            model.options = session.model.options
-            session.replace(model)
+            options, connection = session.model.options, session.connection
+            session.replace(Model(clock=self.clock, options=options, connection=connection))
         self.draw_soon()
 
     def _take_end(self, end: Ended) -> None:
@@ -423,10 +397,6 @@ class Garbage:
         if now - self._all_at >= _ALL_EVERY and now - self._pressed >= _QUIET:
             self._all_at = now
             gc.collect()
-
-    def collect_new(self) -> None:
-        """Collect the youngest generation: a connection broke, or came back."""
-        gc.collect(0)
 
     def close(self) -> None:
         """Leave it to the collector again."""

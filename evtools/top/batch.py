@@ -14,7 +14,7 @@ from evtools.filters import compile_filter
 from evtools.signals import end_echo, install, put_back
 from evtools.top.export import Recording, render_table
 from evtools.top.feed import open_source, watched
-from evtools.top.model import Model, Options
+from evtools.top.model import Model
 from evtools.top.options import TopOptions
 from evtools.top.status import ConnectionStatus
 from evtools.transport import ConnectionSettings, Notice
@@ -78,19 +78,7 @@ class Batch:
         self._connection = ConnectionStatus(clock)
         if options.read:
             self._connection.apply(Notice("listening", ", ".join(options.read)))
-        self._model = Model(
-            clock=clock,
-            options=Options(
-                window=options.window,
-                zone=options.zone,
-                time_style=options.time_style,
-                ascii=options.ascii,
-            ),
-            max_tasks=options.max_tasks,
-            max_bytes=options.max_memory,
-            connection=self._connection,
-            replayed=bool(options.read),
-        )
+        self._model = Model(clock=clock, options=options, connection=self._connection)
         self._table = table = self._model.views[options.view]
         table.arrange(options.filter, options.sort, options.columns)
         self._expected = (

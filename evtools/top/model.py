@@ -2,16 +2,16 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, tzinfo
+from dataclasses import dataclass, replace
+from datetime import UTC
 from functools import partial
 from typing import Final
 
 from evtools.clock import Clock, SystemClock
 from evtools.state import State, Statistics
 from evtools.text import human_age, sanitize
-from evtools.top.choices import Theme, TimeStyle, Window
 from evtools.top.columns import RenderContext
+from evtools.top.options import TopOptions
 from evtools.top.status import ConnectionStatus, Figures, StreamCounters, figures
 from evtools.top.table import TableModel, TableSnapshot
 from evtools.top.views.events import EventLog, EventsView
@@ -23,18 +23,6 @@ from evtools.wire import Event
 
 #: How many earlier pictures there are to step back to.
 PICTURES_MAX: Final = 120
-
-
-@dataclass(slots=True)
-class Options:
-    """How things are shown; `zone` is of the local times, `refresh` is in seconds."""
-
-    window: Window = "5m"
-    zone: tzinfo = UTC
-    time_style: TimeStyle = "age"
-    theme: Theme = "dark"
-    ascii: bool = False
-    refresh: float = 1.0
 
 
 # --- why a table is empty -------------------------------------------------------
@@ -98,17 +86,16 @@ class Model:
         self,
         *,
         clock: Clock | None = None,
-        options: Options | None = None,
-        max_tasks: int = 100_000,
-        max_bytes: int = 256 * 1024 * 1024,
+        options: TopOptions | None = None,
         connection: ConnectionStatus | None = None,
-        replayed: bool = False,
     ) -> None:
         clock = clock or SystemClock()
-        self.options = options or Options()
+        #: Its own: keys change them.
+        self.options = options = replace(options or TopOptions())
         self.connection = connection
-        self.replayed = replayed
-        self.state = State(max_tasks_in_memory=max_tasks, max_bytes=max_bytes, clock=clock)
+        self.state = State(
+            max_tasks_in_memory=options.max_tasks, max_bytes=options.max_memory, clock=clock
+        )
         self.statistics = Statistics()
         self.log = EventLog()
         self.intake = StreamCounters()
@@ -176,7 +163,7 @@ class Model:
         """Return the time of the picture when it is `now`."""
         if self._paused_at is not None:
             return self._paused_at
-        if self.replayed:
+        if self.options.read:
             return now if self.intake.latest is None else self.intake.latest
         lost_at = self.connection.lost_at if self.connection is not None else None
         return now if lost_at is None else min(now, lost_at)

@@ -25,7 +25,7 @@ class Check:
     max_idle: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TopOptions:
     """The options, as the command line or the settings file gives them.
 

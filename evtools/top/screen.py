@@ -254,7 +254,7 @@ _BARS: Final = {
 
 def is_stale(session: Session) -> bool:
     """Return whether the rows show a state of the past: the connection is lost."""
-    return session.connection.lost_at is not None and not session.model.replayed
+    return session.connection.lost_at is not None and not session.model.options.read
 
 
 def status_bar(session: Session, cols: int, count: int) -> list[Line]:
@@ -351,7 +351,7 @@ def _status(session: Session) -> str:
 def _clock(session: Session) -> str:
     """Return the time and its zone: of a replay, the time of the recording."""
     context = session.model.context()
-    now = context.now if session.model.replayed else session.clock.wall()
+    now = context.now if session.model.options.read else session.clock.wall()
     try:
         moment = datetime.fromtimestamp(now, context.zone)
         zone = moment.tzname() or ""

@@ -154,7 +154,7 @@ class Session:
     @property
     def stepping(self) -> bool:
         """Whether there is something to step or to seek in."""
-        return self.model.paused or self.model.replayed
+        return self.model.paused or bool(self.model.options.read)
 
     # --- keys and commands --------------------------------------------------------------
 

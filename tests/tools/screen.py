@@ -18,7 +18,8 @@ from evtools.errors import UsageError
 from evtools.top import commands, screen
 from evtools.top.feed import Feed
 from evtools.top.keys import Keymap
-from evtools.top.model import Model, Options
+from evtools.top.model import Model
+from evtools.top.options import TopOptions
 from evtools.top.session import Session
 from evtools.top.status import ConnectionStatus
 from evtools.top.ui.theme import UNICODE
@@ -135,9 +136,8 @@ class FakeTerminal:
         self.session = Session(
             model=Model(
                 clock=self.clock,
-                options=Options(),
+                options=TopOptions(read=("x.jsonl",) if source is not None else ()),
                 connection=self.connection,
-                replayed=source is not None,
             ),
             keymap=Keymap(),
             feed=feed,

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evtools.top.choices import VIEWS
-from evtools.top.model import PICTURES_MAX, Model, Options
+from evtools.top.model import PICTURES_MAX, Model
+from evtools.top.options import TopOptions
 from evtools.top.status import ConnectionStatus
 from evtools.transport import Notice
 from evtools.transport.queues import Depth
@@ -22,7 +23,7 @@ class Screen:
     def __init__(self, **more):
         self.clock = FakeClock(1000.0)
         self.life = Life(1000.0)
-        self.model = Model(clock=self.clock, **more)
+        self.model = Model(clock=self.clock, options=TopOptions(**more))
 
     def take(self, *events):
         self.model.take(events_of(events))
@@ -88,7 +89,7 @@ def test_options_are_of_the_next_picture(screen):
     screen.take(*screen.life.success("t"))
     screen.look("types")
     screen.clock.now += 200
-    screen.model.options = Options(time_style="utc", ascii=True, window="1m")
+    screen.model.options = TopOptions(time_style="utc", ascii=True, window="1m")
     screen.look("types")
     assert screen.model.views["types"].record("proj.add")["ok"] == 0
     assert screen.model.header().run.count == 0
@@ -177,7 +178,7 @@ def test_ages_stop_while_there_is_no_connection():
 
 
 def test_in_a_replay_it_is_the_time_of_the_tape():
-    screen = Screen(replayed=True)
+    screen = Screen(read=("x.jsonl",))
     assert screen.model.as_of(5.0) == 5.0
     event = screen.life.started("t")
     screen.take(event)
