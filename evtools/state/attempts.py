@@ -492,7 +492,9 @@ class History:
         if task.first_received is None:
             values = {name: getattr(task, name, None) for name in ("worker", *_SHOWN)}
             given = {name: value for name, value in values.items() if value is not None}
-        return cls(_events_of(task), workers, task.clock, given)
+        history = cls(_events_of(task), workers, task.clock, given)
+        history.news = []  # the task shows what they say
+        return history
 
     @property
     def groups(self) -> list[Group]:
@@ -583,14 +585,16 @@ class History:
                 setattr(task, name, value)
 
     def _announced(self, task: Any) -> dict[str, str]:
-        news = self.news[-1]
-        is_latest = (
-            len(self.news) == 1
-            and news is self.events[-1]
-            and news.retries == self.groups[-1].number
-        )
-        if is_latest and (news.type == "task-received" or _OF_TASK(news) == _OF_TASK(task)):
-            return announcement(news)
+        """Return what the events say of the task as a whole, or what is new of it."""
+        *others, news = self.news
+        if not others and news.retries == self.groups[-1].number:
+            if news.type == "task-received":
+                is_latest = news is self.events[-1]
+            else:
+                sent = [event for event in self.events if event.type == "task-sent"]
+                is_latest = news is sent[-1] and _OF_TASK(news) == _OF_TASK(task)
+            if is_latest:
+                return announcement(news)
         return announced(self.events)
 
     def _show_newest(self, task: Any) -> None:
