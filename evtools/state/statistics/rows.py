@@ -43,13 +43,12 @@ STATES: Final[Mapping[str, int]] = {
     "cancelled": CANCELLED,
 }
 
-#: A quantile is wrong by no more than this share of its value, or by the
-#: shortest duration that is distinguished (seconds).
-ERROR_MAX: Final = 0.05
+#: The shortest duration that is distinguished, in seconds.
 SHORTEST: Final = 1e-4
 #: Durations above (eleven days) count as this long.
 LONGEST: Final = 1e6
 
+#: So a quantile is wrong by no more than a twentieth of its value.
 _GROWTH: Final = 1.1
 
 
