@@ -2,14 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from evtools.cam.camera import Bytes, Camera, Seconds
 from evtools.cam.database.schema import clean, clean_end
-from evtools.cam.snapshot import STEPS, Changes, PendingChanges, SnapshotInfo, Steps
+from evtools.cam.snapshot import STEPS, SnapshotInfo, Steps
 from evtools.errors import OutputError, UsageError
 from evtools.state import Attempt, Change, State, Task, Worker
 from evtools.transport.recording.writer import RecordingWriter
@@ -17,17 +16,17 @@ from evtools.trust import check_way
 from evtools.wire import encode_line, iso_utc
 
 VERSION: Final = 1
-
+#: Tasks that the state has forgotten and that wait to be written, and their bytes.
+MAX_TASKS: Final = 200_000
+MAX_BYTES: Final = 256 * 1024 * 1024
 _STDOUT: Final = "-"
-_MOMENTS: Final = ("started", "at", "since")
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The line to write, and the changes in it."""
+class Snapshot(NamedTuple):
+    """The line to write, and the changed tasks in it."""
 
     line: dict[str, Any]
-    changes: Changes
+    changed: Sequence[Task]
 
     def as_dict(self) -> dict[str, Any]:
         return self.line
@@ -58,12 +57,8 @@ class JSONL(Camera):
             raise UsageError("stdout cannot be rotated", "give a path to write to")
         self._path = path
         self._of_all = tasks == "all"
-        self._rotation: dict[str, Any] = {
-            "rotate_size": rotate_size,
-            "rotate_every": rotate_every,
-            "rotate_keep": rotate_keep,
-        }
-        self._changed = PendingChanges(state)
+        self._rotation = (rotate_size, rotate_every, rotate_keep)
+        self._changed = ChangedTasks(state)
         self._steps = Steps()
         self._taken: Counter[str] = Counter()
         self._writer: RecordingWriter | None = None
@@ -74,32 +69,34 @@ class JSONL(Camera):
             self._changed.observe(changes)
 
     def snapshot(self, info: SnapshotInfo) -> Snapshot:
-        state, changes = self.state, self._changed.take()
-        tasks = state.tasks.values() if self._of_all else changes.tasks
-        statuses = Counter(worker.status(info.at) for worker in state.workers.values())
+        state, changed = self.state, self._changed.take()
+        tasks = state.tasks.values() if self._of_all else changed
+        workers = state.workers.values()
         line = {
             "v": VERSION,
             **info.as_dict(),
-            **{name: iso_utc(getattr(info, name)) for name in _MOMENTS},
+            **{name: iso_utc(getattr(info, name)) for name in ("started", "at", "since")},
             "events": state.event_count,
             "known": len(state.tasks),
             "open": len(state.tasks.open),
             "forgotten": state.evicted,
             "lost": self._changed.overflow,
             "steps": {step: self._taken[step] for step in STEPS},
-            "statuses": dict(statuses),
-            "workers": [serialize_worker(each, info.at) for each in state.workers.values()],
+            "statuses": dict(Counter(worker.status(info.at) for worker in workers)),
+            "workers": [serialize_worker(worker, info.at) for worker in workers],
             "tasks": [serialize_task(task) for task in tasks],
         }
-        return Snapshot(line, changes)
+        return Snapshot(line, changed)
 
     def write(self, snapshot: Snapshot) -> None:
         line = encode_line(snapshot.line)
         try:
             if self._writer is None:
+                size, every, keep = self._rotation
                 self._writer = RecordingWriter(
-                    self._path, clock=self.clock, append=True, **self._rotation
-                )
+                    self._path, clock=self.clock, append=True,
+                    rotate_size=size, rotate_every=every, rotate_keep=keep,
+                )  # fmt: skip
             self._writer.write(line)
             self._writer.flush()
         except BaseException:
@@ -109,7 +106,7 @@ class JSONL(Camera):
 
     def restore(self, snapshot: Snapshot) -> None:
         """Add the tasks of a line that was not written to the next one."""
-        self._changed.restore(snapshot.changes)
+        self._changed.restore(snapshot.changed)
 
     def reopen(self) -> None:
         """Go on in a file of the same name, after logrotate moved this one away."""
@@ -141,6 +138,62 @@ class JSONL(Camera):
         return "lines to stdout" if self._path == _STDOUT else f"lines in {self._path}"
 
 
+class ChangedTasks:
+    """Collect tasks that changed, in the order of their first change, until they are taken.
+
+    They stay, though the state may forget them.  Of such there are at most `max_tasks`, of
+    `max_bytes` together; the oldest are dropped then, and counted in `overflow`.  One that
+    changed again after it was forgotten is there twice.  Call everything with the state's
+    lock held.
+    """
+
+    def __init__(
+        self, state: State, *, max_tasks: int = MAX_TASKS, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self.state = state
+        self._max_tasks, self._max_bytes = max_tasks, max_bytes
+        self.overflow = 0
+        #: By identity: the state may have two tasks with one uuid, one after the other.
+        self._tasks: dict[int, Task] = {}
+        #: The bytes of those that the state has forgotten.
+        self._kept: dict[int, int] = {}
+        self._kept_bytes = 0
+        state.on_forget = self._keep
+
+    def observe(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            subject = change.subject
+            if isinstance(subject, Task):
+                self._tasks[id(subject)] = subject
+
+    def take(self) -> Sequence[Task]:
+        taken = tuple(self._tasks.values())
+        self._tasks, self._kept, self._kept_bytes = {}, {}, 0
+        return taken
+
+    def restore(self, taken: Sequence[Task]) -> None:
+        """Take back tasks that could not be written."""
+        self._tasks = {id(task): task for task in taken} | self._tasks
+        # Each once, and the first is dropped first.
+        gone = [task for task in taken if self.state.tasks.find(task.uuid) is not task]
+        forgotten = {id(task): task for task in gone}
+        forgotten |= {key: self._tasks[key] for key in self._kept}
+        self._kept, self._kept_bytes = {}, 0
+        for task in forgotten.values():
+            self._keep(task)
+
+    def _keep(self, task: Task) -> None:
+        if id(task) not in self._tasks:
+            return
+        self._kept[id(task)] = task.weight_bytes
+        self._kept_bytes += task.weight_bytes
+        while len(self._kept) > self._max_tasks or self._kept_bytes > self._max_bytes:
+            oldest = next(iter(self._kept))
+            self._kept_bytes -= self._kept.pop(oldest)
+            del self._tasks[oldest]
+            self.overflow += 1
+
+
 # --- as JSON ------------------------------------------------------------------------
 
 _TIMES: Final = ("sent", "received", "started", "ended")
@@ -161,45 +214,45 @@ def serialize_task(task: Task) -> dict[str, Any]:
 
     Times are ISO 8601 in UTC.  `attempts` are those before the newest.
     """
-    return _known(
-        uuid=clean(task.uuid),
-        name=clean(task.name) if task.name else None,
-        **_serialize_attempt(task),
-        wait=task.wait,
+    attempts = [
+        {"number": each.number, **_of_attempt(each), "exception": _cleaned(each.exception)}
+        for each in task.attempts
+    ]
+    values = {
+        "uuid": clean(task.uuid),
+        "name": _cleaned(task.name or None),
+        **_of_attempt(task),
+        "wait": task.wait,
         **{name: _cleaned(getattr(task, name, None)) for name in _TEXTS},
-        traceback=None if task.traceback is None else clean_end(task.traceback),
-        eta=task.eta,
-        expires=task.expires,
-        signum=task.get("signum"),
-        first_heard=iso_utc(task.first_received),
-        last_heard=iso_utc(task.local_received),
-        note=task.note and dict(task.note),
-        extra=task.extra and dict(task.extra),
-        attempts=[
-            _known(
-                number=each.number, **_serialize_attempt(each), exception=_cleaned(each.exception)
-            )
-            for each in task.attempts
-        ]
-        or None,
-    )
+        "traceback": None if task.traceback is None else clean_end(task.traceback),
+        "eta": task.eta,
+        "expires": task.expires,
+        "signum": task.get("signum"),
+        "first_heard": iso_utc(task.first_received),
+        "last_heard": iso_utc(task.local_received),
+        "note": task.note and dict(task.note),
+        "extra": task.extra and dict(task.extra),
+        "attempts": [_known(each) for each in attempts] or None,
+    }
+    return _known(values)
 
 
 def serialize_worker(worker: Worker, now: float) -> dict[str, Any]:
     """Return a worker for JSON, with its status as of `now` (UTC epoch seconds)."""
-    return _known(
-        hostname=clean(worker.hostname),
-        status=worker.status(now),
-        last_heard=iso_utc(worker.local_received),
-        online_since=iso_utc(worker.online_since),
-        goodbye=iso_utc(worker.goodbye),
-        skew=worker.skew,
+    values = {
+        "hostname": clean(worker.hostname),
+        "status": worker.status(now),
+        "last_heard": iso_utc(worker.local_received),
+        "online_since": iso_utc(worker.online_since),
+        "goodbye": iso_utc(worker.goodbye),
+        "skew": worker.skew,
         **{name: getattr(worker, name) for name in _OF_WORKER},
-        extra=worker.extra and dict(worker.extra),
-    )
+        "extra": worker.extra and dict(worker.extra),
+    }
+    return _known(values)
 
 
-def _serialize_attempt(task: Task | Attempt) -> dict[str, Any]:
+def _of_attempt(task: Task | Attempt) -> dict[str, Any]:
     return {
         "state": task.state,
         "worker": task.worker_name,
@@ -212,5 +265,5 @@ def _cleaned(text: str | None) -> str | None:
     return None if text is None else clean(text)
 
 
-def _known(**values: Any) -> dict[str, Any]:
+def _known(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}

@@ -1,9 +1,10 @@
-"""Snapshots: what each one misses, what changed since the last, steps of tasks, dry runs."""
+"""Snapshots: what each one misses, steps of tasks, dry runs."""
 
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -13,19 +14,12 @@ from evtools.state import Attempt, Change, State, Task, Worker
 from evtools.wire import Gap as GapRecord
 from evtools.wire import encode_line, moment
 
-#: Seconds: workers send heartbeats every two seconds by default.
-WARM_UP: Final = 2.0
-#: No worker prolongs the warm-up any further by claiming rare heartbeats.
-_WARM_UP_MAX: Final = 60.0
+#: Seconds: workers send heartbeats every two seconds by default, and no worker prolongs the
+#: warm-up beyond a minute by claiming rare ones.
+_WARM_UP, _WARM_UP_MAX = 2.0, 60.0
 #: Gaps that a snapshot lists; those beyond are merged with the last.
 _GAPS_MAX: Final = 100
 _REASONS: Final = frozenset({"reconnect", "buffer", "stopped"})
-#: Tasks that the state has forgotten and that wait to be written, and their bytes.
-MAX_TASKS: Final = 200_000
-MAX_BYTES: Final = 256 * 1024 * 1024
-
-
-# --- what a snapshot says of itself -------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,75 +80,59 @@ class SnapshotSequence:
         workers: Mapping[str, Worker],
         *,
         started: float | None = None,
-        warm_up: float = WARM_UP,
+        warm_up: float = _WARM_UP,
     ) -> None:
         self._workers = workers
         self._warm_up = warm_up
-        self._started = SystemClock().wall() if started is None else started
-        self._host, self._pid = socket.gethostname(), os.getpid()
-        #: No other evcam on any machine has the same name.
-        self.evcam = f"{self._host}:{self._pid}:{self._started:.3f}"
-        self._sequence = 0
-        self._since: float | None = None
         self._subscribed: float | None = None
-        self._connected = False
-        self._gaps: tuple[Gap, ...] = ()
-        self._dropped = self._missed = 0
+        if started is None:
+            started = SystemClock().wall()
+        host, pid = socket.gethostname(), os.getpid()
+        #: No other evcam on any machine has the same name.
+        self.evcam = f"{host}:{pid}:{started:.3f}"
+        #: Of the last snapshot, and what the next one misses so far.
+        self._info = SnapshotInfo(
+            self.evcam, host, pid, started, sequence=0, at=0.0, since=started, period=0.0,
+            warm=False, connected=False,
+        )  # fmt: skip
 
     def subscribed(self, now: float) -> None:
         """Note that events come from `now` on."""
-        if self._since is None:
-            self._since = now
-        self._subscribed, self._connected = now, True
+        is_first = self._subscribed is None and not self._info.at
+        since = now if is_first else self._info.since
+        self._info = replace(self._info, connected=True, since=since)
+        self._subscribed = now
 
     def lost(self) -> None:
         """Note that no events come until `subscribed` is called again."""
-        self._connected = False
+        self._info = replace(self._info, connected=False)
 
     def note(self, record: GapRecord) -> None:
         """Note a gap record, which may be one of a file."""
-        reason = record.reason
-        if reason == "worker":
-            self._missed += record.missed
-            return
-        start, end = moment(record.get("from")) or 0.0, moment(record.get("to")) or 0.0
-        dropped = record.dropped if reason == "buffer" else 0
-        self._dropped += dropped
-        if reason == "reconnect":
-            # That of a recording: no notice says that events come again.
-            self._subscribed = max(start, end)
+        reason, dropped = record.reason, 0
+        new: tuple[Gap, ...] = ()
         if reason in _REASONS:
-            self._gaps = _bounded((*self._gaps, Gap(reason, start, max(start, end), dropped)))
-
-    def is_warm(self, now: float) -> bool:
-        """Return whether every worker should have sent a heartbeat by `now`."""
-        if self._subscribed is None:
-            return False
-        beats = (worker.freq for worker in self._workers.values() if worker.beats)
-        longest = max((min(freq, _WARM_UP_MAX) for freq in beats), default=0.0)
-        return now - self._subscribed >= max(longest, self._warm_up)
+            start, end = moment(record.get("from")) or 0.0, moment(record.get("to")) or 0.0
+            end = max(start, end)
+            if reason == "reconnect":
+                # That of a recording: no notice says that events come again.
+                self._subscribed = end
+            dropped = record.dropped if reason == "buffer" else 0
+            new = (Gap(reason, start, end, dropped),)
+        missed = record.missed if reason == "worker" else 0
+        self._miss((*self._info.gaps, *new), dropped, missed)
 
     def next(self, now: float) -> SnapshotInfo:
         """Return the information on a snapshot that is taken `now` (UTC epoch seconds)."""
-        since = self._started if self._since is None else self._since
-        self._sequence += 1
-        info = SnapshotInfo(
-            evcam=self.evcam,
-            host=self._host,
-            pid=self._pid,
-            started=self._started,
-            sequence=self._sequence,
+        last = self._info
+        info = replace(
+            last,
+            sequence=last.sequence + 1,
             at=now,
-            since=since,
-            period=max(0.0, now - since),
-            warm=self.is_warm(now),
-            connected=self._connected,
-            gaps=self._gaps,
-            dropped=self._dropped,
-            missed=self._missed,
+            period=max(0.0, now - last.since),
+            warm=self._is_warm(now),
         )
-        self._since = now
-        self._gaps, self._dropped, self._missed = (), 0, 0
+        self._info = replace(info, since=now, gaps=(), dropped=0, missed=0)
         return info
 
     def restore(self, info: SnapshotInfo) -> None:
@@ -162,102 +140,23 @@ class SnapshotSequence:
 
         It gets the same number, so that a missing number is always a lost snapshot.
         """
-        self._sequence = info.sequence - 1
-        self._since = info.since
-        self._gaps = _bounded((*info.gaps, *self._gaps))
-        self._dropped += info.dropped
-        self._missed += info.missed
+        self._info = replace(self._info, sequence=info.sequence - 1, since=info.since)
+        self._miss((*info.gaps, *self._info.gaps), info.dropped, info.missed)
 
+    def _is_warm(self, now: float) -> bool:
+        # Every worker should have sent a heartbeat.
+        beats = [min(each.freq, _WARM_UP_MAX) for each in self._workers.values() if each.beats]
+        needed = max([self._warm_up, *beats])
+        return self._subscribed is not None and now - self._subscribed >= needed
 
-def _bounded(gaps: tuple[Gap, ...]) -> tuple[Gap, ...]:
-    if len(gaps) <= _GAPS_MAX:
-        return gaps
-    kept, rest = gaps[: _GAPS_MAX - 1], gaps[_GAPS_MAX - 1 :]
-    start, end = min(gap.start for gap in rest), max(gap.end for gap in rest)
-    return (*kept, Gap("several", start, end, sum(gap.dropped for gap in rest)))
-
-
-# --- what changed -------------------------------------------------------------------
-
-
-class Changes(NamedTuple):
-    """The changes of a period, in the order in which the tasks changed first.
-
-    A task that changed again after the state had forgotten it is there twice.
-    """
-
-    tasks: Sequence[Task] = ()
-    workers: Sequence[Worker] = ()
-
-
-class PendingChanges:
-    """Collect changed tasks and workers until they are taken.
-
-    They stay, though the state may forget them.  Of such tasks there are at most
-    `max_tasks`, of `max_bytes` together; the oldest are dropped then, and counted in
-    `overflow`.  Call everything with the state's lock held.
-    """
-
-    def __init__(
-        self, state: State, *, max_tasks: int = MAX_TASKS, max_bytes: int = MAX_BYTES
-    ) -> None:
-        self.state = state
-        self.max_tasks = max_tasks
-        self.max_bytes = max_bytes
-        self.overflow = 0
-        #: By identity: the state may have two tasks with one uuid, one after the other.
-        self._tasks: dict[int, Task] = {}
-        self._workers: dict[str, Worker] = {}
-        #: The bytes of those in `_tasks` that the state has forgotten.
-        self._kept: dict[int, int] = {}
-        self._kept_bytes = 0
-        state.on_forget = self._forgotten
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    def observe(self, changes: Iterable[Change]) -> None:
-        tasks, workers = self._tasks, self._workers
-        for change in changes:
-            subject = change.subject
-            if isinstance(subject, Task):
-                tasks[id(subject)] = subject
-                worker = subject.worker
-                if worker is not None:
-                    workers[worker.hostname] = worker
-            elif subject is not None:
-                workers[subject.hostname] = subject
-
-    def take(self) -> Changes:
-        taken = Changes(tuple(self._tasks.values()), tuple(self._workers.values()))
-        self._tasks, self._workers = {}, {}
-        self._kept, self._kept_bytes = {}, 0
-        return taken
-
-    def restore(self, taken: Changes) -> None:
-        """Take back changes that could not be written."""
-        self._tasks = {id(task): task for task in taken.tasks} | self._tasks
-        self._workers = {worker.hostname: worker for worker in taken.workers} | self._workers
-        # The first is dropped first.
-        later, self._kept, self._kept_bytes = self._kept, {}, 0
-        for task in taken.tasks:
-            if self.state.tasks.find(task.uuid) is not task:
-                self._keep(task)
-        for key in later:
-            self._keep(self._tasks[key])
-
-    def _forgotten(self, task: Task) -> None:
-        if id(task) in self._tasks:
-            self._keep(task)
-
-    def _keep(self, task: Task) -> None:
-        self._kept[id(task)] = task.weight_bytes
-        self._kept_bytes += task.weight_bytes
-        while len(self._kept) > self.max_tasks or self._kept_bytes > self.max_bytes:
-            oldest = next(iter(self._kept))
-            self._kept_bytes -= self._kept.pop(oldest)
-            del self._tasks[oldest]
-            self.overflow += 1
+    def _miss(self, gaps: tuple[Gap, ...], dropped: int, missed: int) -> None:
+        if len(gaps) > _GAPS_MAX:
+            rest = gaps[_GAPS_MAX - 1 :]
+            start, end = min(gap.start for gap in rest), max(gap.end for gap in rest)
+            several = Gap("several", start, end, sum(gap.dropped for gap in rest))
+            gaps = (*gaps[: _GAPS_MAX - 1], several)
+        dropped, missed = self._info.dropped + dropped, self._info.missed + missed
+        self._info = replace(self._info, gaps=gaps, dropped=dropped, missed=missed)
 
 
 # --- steps of tasks -----------------------------------------------------------------
@@ -381,9 +280,7 @@ def dry_run(snapshot: Any) -> bytes:
 
 def summary(state: State, info: SnapshotInfo) -> dict[str, Any]:
     """Return the state in figures, for a camera without snapshots of its own."""
-    states: dict[str, int] = {}
-    for task in state.tasks.values():
-        states[task.state] = states.get(task.state, 0) + 1
+    states = Counter(task.state for task in state.tasks.values())
     return {
         **info.as_dict(),
         "event_count": state.event_count,

@@ -6,8 +6,10 @@ import resource
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from evtools.cam.jsonl import JSONL, serialize_task, serialize_worker
+from evtools.cam.jsonl import JSONL, ChangedTasks, serialize_task, serialize_worker
 from evtools.cam.schedule import Timer
 from evtools.cam.snapshot import dry_run
 from evtools.errors import OutputError, UsageError
@@ -47,18 +49,6 @@ def lines(path):
     return [json.loads(line) for line in text.splitlines()]
 
 
-@contextmanager
-def disk_is_full(path, left=10):
-    """Let files grow by no more than so many bytes beyond what `path` has."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    size = path.stat().st_size + left
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def uuids(line):
     return [task["uuid"] for task in line["tasks"]]
 
@@ -71,25 +61,19 @@ def test_a_line_says_who_took_it_and_when(studio, tmp_path, clock):
     clock.now = 1010.0
     studio.shoot()
     first, second = lines(tmp_path / "x.jsonl")
-    assert first["v"] == 1
-    assert (first["sequence"], second["sequence"]) == (1, 2)
+    assert (first["v"], first["warm"], first["gaps"]) == (1, False, [])
+    assert (first["sequence"], second["sequence"], second["period"]) == (1, 2, 10.0)
     assert second["at"] == "1970-01-01T00:16:50.000000Z"
-    assert second["since"] == first["at"]
-    assert second["period"] == 10.0
-    assert second["evcam"] == first["evcam"]
+    assert (second["since"], second["evcam"]) == (first["at"], first["evcam"])
     assert second["pid"] == os.getpid()
-    assert first["warm"] is False
-    assert first["gaps"] == []
 
 
 def test_a_line_has_the_tasks_that_changed_since_the_one_before(studio, tmp_path):
     studio.take(*life("sent", "received", uuid="a"), *life("sent", uuid="b")).shoot()
     studio.take(told("task-started", 12.0, uuid="a")).shoot().shoot()
     one, two, three = lines(tmp_path / "x.jsonl")
-    assert uuids(one) == ["a", "b"]
-    assert uuids(two) == ["a"]
+    assert [uuids(each) for each in (one, two, three)] == [["a", "b"], ["a"], []]
     assert two["tasks"][0]["state"] == "STARTED"
-    assert uuids(three) == []
 
 
 def test_or_all_that_are_in_memory(tmp_path, clock):
@@ -104,39 +88,56 @@ def test_a_line_has_all_workers_as_they_are(studio, tmp_path, clock):
     studio.shoot()
     one, two = lines(tmp_path / "x.jsonl")
     assert one["workers"][0]["hostname"] == WORKER
-    assert one["statuses"] == {"online": 1}
-    assert two["statuses"] == {"gone": 1}
+    assert (one["statuses"], two["statuses"]) == ({"online": 1}, {"gone": 1})
 
 
 def test_a_line_has_totals_since_the_start(studio, tmp_path):
-    studio.take(*life("sent", "received", "started", "succeeded") * 2).shoot()
+    steps = ("sent", "received", "started", "succeeded")
+    studio.take(*life(*steps) * 2).shoot()
     (line,) = lines(tmp_path / "x.jsonl")
-    steps = {name: count for name, count in line["steps"].items() if count}
-    once = dict.fromkeys(("sent", "received", "started", "succeeded"), 1)
-    assert steps == once
+    assert {name: count for name, count in line["steps"].items() if count} == dict.fromkeys(
+        steps, 1
+    )
     assert line["steps"]["failed"] == 0
     assert (line["events"], line["known"], line["open"]) == (8, 1, 0)
 
 
-def test_a_task_that_the_state_forgets_is_written_all_the_same(tmp_path, clock):
-    studio = Studio(clock, path=str(tmp_path / "x"))
+def test_a_task_that_the_state_forgets_is_written_all_the_same(studio, tmp_path):
     studio.state.max_tasks_in_memory = 1
-    studio.take(*life("sent", uuid="a"))
-    studio.take(*life("sent", uuid="b")).shoot()
-    (line,) = lines(tmp_path / "x")
+    studio.take(*life("sent", uuid="a")).take(*life("sent", uuid="b")).shoot()
+    (line,) = lines(tmp_path / "x.jsonl")
     assert uuids(line) == ["a", "b"]
     assert (line["known"], line["forgotten"], line["lost"]) == (1, 1, 0)
 
 
 def test_whatever_is_in_an_event_it_is_one_line(studio, tmp_path):
-    hostile = "two\nlines \x1b[31m \ud800 \u202e"
-    studio.take(told("task-received", args=hostile, name=hostile)).shoot()
+    hostile = "two\nlines \x1b[31m \ud800 \u202e \0"
+    everywhere = dict.fromkeys(("args", "name", "uuid", "hostname"), hostile)
+    studio.take(told("task-received", **everywhere)).shoot()
     text = (tmp_path / "x.jsonl").read_text()
     assert len(text.splitlines()) == 1
     assert text.rstrip("\n").isprintable()
+    assert uuids(json.loads(text))
+
+
+def test_what_would_be_written_can_be_looked_at(studio):
+    studio.take(*life("sent"))
+    info = studio.camera._sequence.next(1000.0)
+    assert uuids(json.loads(dry_run(studio.camera.snapshot(info)))) == [UUID]
 
 
 # --- files -------------------------------------------------------------------------
+
+
+@contextmanager
+def full_disk(path):
+    """Let files grow by no more than ten bytes beyond what `path` has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_leaves_no_torn_line_and_loses_nothing(studio, tmp_path, clock):
@@ -144,7 +145,7 @@ def test_a_full_disk_leaves_no_torn_line_and_loses_nothing(studio, tmp_path, clo
     studio.take(*life("sent", uuid="a")).shoot()
     clock.now = 1005.0
     studio.take(*life("sent", uuid="b"))
-    with disk_is_full(path), pytest.raises(OutputError, match="too large"):
+    with full_disk(path), pytest.raises(OutputError, match="too large"):
         studio.shoot()
     assert len(lines(path)) == 1
     clock.now = 1010.0
@@ -164,67 +165,49 @@ def test_after_logrotate_it_goes_on_under_its_name(studio, tmp_path):
     assert [line["sequence"] for line in lines(tmp_path / "x.jsonl")] == [3]
 
 
-def test_files_are_rotated_and_the_newest_kept(tmp_path, clock):
-    studio = Studio(clock, path=str(tmp_path / "x.jsonl"), rotate_size=1, rotate_keep=2)
+@pytest.mark.parametrize("rotation", [{"rotate_size": 1}, {"rotate_every": 60.0}])
+def test_files_are_rotated_by_size_or_age_and_the_newest_kept(tmp_path, clock, rotation):
+    studio = Studio(clock, path=str(tmp_path / "x.jsonl"), rotate_keep=2, **rotation)
     for _ in range(5):
         studio.shoot()
+        clock.now += 60
     names = ["x.jsonl", "x.jsonl.1", "x.jsonl.2"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
-    sequences = [lines(tmp_path / name)[0]["sequence"] for name in names]
-    assert sequences == [5, 4, 3]
+    assert [lines(tmp_path / name)[0]["sequence"] for name in names] == [5, 4, 3]
 
 
-def test_files_are_rotated_by_age(tmp_path, clock):
-    studio = Studio(clock, path=str(tmp_path / "x"), rotate_every=60.0).shoot()
-    clock.now += 60
-    studio.shoot()
-    assert len(lines(tmp_path / "x.1")) == 1
-    assert len(lines(tmp_path / "x")) == 1
-
-
-def test_lines_may_go_to_stdout(clock, capfd):
+def test_lines_may_go_to_stdout_which_cannot_be_rotated(clock, capfd):
     studio = Studio(clock).shoot()
+    studio.camera.check()
     studio.camera.reopen()
-    studio.shoot()
-    studio.camera.close()
+    studio.shoot().camera.close()
     assert len(capfd.readouterr().out.splitlines()) == 2
-
-
-# --- before the first shot ---------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("path", "why"), [(".", "it is a directory"), ("no/x", "there is no directory")]
-)
-def test_a_file_that_cannot_be_is_told(clock, tmp_path, monkeypatch, path, why):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(OutputError, match=why):
-        Studio(clock, path=path).camera.check()
-
-
-def test_a_file_that_may_not_be_is_told(studio, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *_, **__: False)
-    with pytest.raises(OutputError, match="permission denied"):
-        studio.camera.check()
-
-
-def test_stdout_cannot_be_rotated(clock):
     with pytest.raises(UsageError, match="stdout cannot be rotated"):
         Studio(clock, rotate_size=1)
 
 
-def test_what_would_be_written_can_be_looked_at(studio):
-    studio.take(*life("sent"))
-    info = studio.camera._sequence.next(1000.0)
-    line = json.loads(dry_run(studio.camera.snapshot(info)))
-    assert uuids(line) == [UUID]
+@pytest.mark.parametrize(
+    ("path", "may", "why"),
+    [
+        (".", True, "it is a directory"),
+        ("no/x", True, "there is no directory"),
+        ("x", False, "permission denied"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_refused_at_once(
+    clock, tmp_path, monkeypatch, path, may, why
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_, **__: may)
+    with pytest.raises(OutputError, match=why):
+        Studio(clock, path=path).camera.check()
 
 
 # === tasks and workers ===============================================================
 
 
 def read(values):
-    """Return a values as it is read again."""
+    """Return values as they are read again."""
     return json.loads(encode_line(values))
 
 
@@ -255,13 +238,9 @@ def test_a_task_is_what_is_known_of_it():
     }
 
 
-def test_a_failure_has_its_traceback():
-    values = serialize_task(task_of(life("received", "failed")))
-    assert values["exception"] == "OSError(5)"
-    assert values["traceback"] == "Traceback\nOSError: 5"
-
-
-def test_earlier_attempts_are_there():
+def test_a_failure_has_its_traceback_and_its_earlier_attempts():
+    failed = serialize_task(task_of(life("received", "failed")))
+    assert (failed["exception"], failed["traceback"]) == ("OSError(5)", "Traceback\nOSError: 5")
     values = serialize_task(task_of(STORIES["retried in vain"].events))
     assert values["state"] == "FAILURE"
     assert [attempt["state"] for attempt in values["attempts"]] == ["RETRY", "RETRY"]
@@ -281,33 +260,23 @@ def test_earlier_attempts_are_there():
 
 def test_custom_events_and_fields_are_there_and_do_not_change_later():
     state = State()
-    state.apply([told("task-received", color="red"), told("task-progress", done=1)])
+    state.apply([told("task-received", color="red", args="x" * 10**6)])
+    state.apply([told("task-progress", done=1)])
     values = serialize_task(state.tasks[UUID])
     state.apply([told("task-progress", 11.0, done=2)])
-    assert values["extra"] == {"color": "red"}
-    assert values["note"]["done"] == 1
-
-
-def test_long_texts_are_cut():
-    values = serialize_task(task_of([told("task-received", args="x" * 10**6)]))
+    assert (values["extra"], values["note"]["done"]) == ({"color": "red"}, 1)
     assert len(values["args"]) < 20_000
-
-
-@pytest.mark.parametrize("text", ["\x1b[31m", "\ud800", "a\x00b"])
-def test_whatever_is_in_them_can_be_written(text):
-    event = told("task-received", name=text, args=text, uuid=text, hostname=text)
-    (change,) = State().apply([event])
-    assert read(serialize_task(change.subject))["uuid"]
 
 
 def test_a_worker_is_what_is_known_of_it():
     state = State()
-    state.apply([told("worker-heartbeat", 10.0, color="red")])
+    state.apply([told("worker-online", 9.0), told("worker-heartbeat", 10.0, color="red")])
     worker = state.workers[WORKER]
     assert read(serialize_worker(worker, 11.0)) == {
         "hostname": WORKER,
         "status": "online",
         "last_heard": "1970-01-01T00:00:10.250000Z",
+        "online_since": "1970-01-01T00:00:09.000000Z",
         "skew": -0.25,
         "pid": 77,
         "freq": 2.0,
@@ -320,13 +289,116 @@ def test_a_worker_is_what_is_known_of_it():
         "sw_sys": "Linux",
         "extra": {"color": "red"},
     }
-    assert serialize_worker(worker, 500.0)["status"] == "gone"
+    state.apply([told("worker-offline", 12.0)])
+    values = serialize_worker(worker, 13.0)
+    assert (values["goodbye"], values["status"]) == ("1970-01-01T00:00:12.000000Z", "offline")
 
 
-def test_a_worker_that_said_goodbye_says_when():
-    state = State()
-    state.apply([told("worker-online", 10.0), told("worker-offline", 12.0)])
-    values = serialize_worker(state.workers[WORKER], 13.0)
-    assert values["online_since"] == "1970-01-01T00:00:10.000000Z"
-    assert values["goodbye"] == "1970-01-01T00:00:12.000000Z"
-    assert values["status"] == "offline"
+# === tasks that changed ==============================================================
+
+LIFE = ("sent", "received", "started", "succeeded")
+
+
+def changed_tasks(**bounds):
+    return ChangedTasks(State(max_tasks_in_memory=3), **bounds)
+
+
+def apply(changes, *steps, **fields):
+    events = [
+        told(f"task-{step}", 10.0 + LIFE.index(step), uuid=uuid, root_id=uuid, **fields)
+        for uuid, step in steps
+    ]
+    changes.observe(changes.state.apply(events))
+
+
+def receive(changes, uuids, **fields):
+    """Let a task be received for each letter, one after the other."""
+    for uuid in uuids:
+        apply(changes, (uuid, "received"), **fields)
+
+
+def taken(changes):
+    return "".join(task.uuid for task in changes.take())
+
+
+def test_what_the_state_forgets_is_kept_if_it_has_changed_since():
+    changes = changed_tasks()
+    receive(changes, "abcdefgh")
+    assert len(changes.state.tasks) < 4
+    assert taken(changes) == "abcdefgh"
+    receive(changes, "ijklmn")
+    assert taken(changes) == "ijklmn"
+
+
+def test_a_task_that_comes_back_is_there_twice():
+    changes = changed_tasks()
+    receive(changes, "abcde")
+    assert "a" not in changes.state.tasks
+    apply(changes, ("a", "succeeded"))
+    before, after = (task for task in changes.take() if task.uuid == "a")
+    assert (before.state, before.name) == ("RECEIVED", "shop.pay")
+    assert (after.state, after.name) == ("SUCCESS", None)
+
+
+@pytest.mark.parametrize("bounds", [{"max_tasks": 2}, {"max_bytes": 7000}])
+def test_beyond_the_bounds_the_oldest_are_dropped_and_counted(bounds):
+    changes = changed_tasks(**bounds)
+    receive(changes, "abcdefgh", args="x" * 2000)
+    kept = len(changes.state.tasks) + 2
+    assert changes.overflow == 8 - kept
+    assert taken(changes) == "abcdefgh"[-kept:]
+
+
+def test_what_could_not_be_written_is_taken_with_the_next():
+    changes = changed_tasks()
+    receive(changes, "ab")
+    failed = changes.take()
+    apply(changes, ("c", "received"), ("a", "started"))
+    changes.restore(failed)
+    again = changes.take()
+    assert [(task.uuid, task.state) for task in again] == [
+        ("a", "STARTED"),
+        ("b", "RECEIVED"),
+        ("c", "RECEIVED"),
+    ]
+
+
+@pytest.mark.parametrize("again", ["", "a"])
+def test_what_was_forgotten_meanwhile_is_bounded_again_and_counts_once(again):
+    changes = changed_tasks(max_tasks=6)
+    receive(changes, "abc")
+    failed = changes.take()
+    for uuid in again:
+        apply(changes, (uuid, "started"))
+    receive(changes, "defghij")
+    changes.restore(failed)
+    kept = len(changes.state.tasks) + 6
+    assert changes.overflow == 10 - kept
+    assert len(taken(changes)) == kept
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from("abcdef"), st.sampled_from(LIFE)),
+            st.sampled_from(["take", "fail", "clear"]),
+        ),
+        max_size=60,
+    )
+)
+def test_whatever_happens_every_change_is_written(steps):
+    changes = changed_tasks()
+    open_ = set()
+    for step in [*steps, "take"]:
+        match step:
+            case "take":
+                assert open_ <= set(taken(changes))
+                open_ = set()
+            case "fail":
+                changes.restore(changes.take())
+            case "clear":
+                changes.state.clear(ready=False)
+            case pair:
+                apply(changes, pair)
+                open_.add(pair[0])
+    assert changes.overflow == 0

@@ -1,20 +1,22 @@
-"""Snapshots: their information, the changes in them, and dry runs."""
+"""Snapshots: their information, dry runs, and the steps of tasks that are counted once each."""
 
-import itertools
 import os
 import socket
+from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evtools.cam.snapshot import Gap, PendingChanges, SnapshotInfo, SnapshotSequence, dry_run
+from evtools.cam.snapshot import STEPS, WAITED, Gap, SnapshotInfo, SnapshotSequence, Steps, dry_run
 from evtools.state import State
 from evtools.wire import GAP, from_fields, gap
-from tools.told import OTHER, WORKER, told
+from tools.stories import STORIES
+from tools.told import life, told
 
 
 def sequence_of(*events, started=100.0, **settings):
@@ -56,12 +58,15 @@ def test_it_is_warm_when_every_worker_should_have_sent_a_heartbeat(event, warm_u
 def test_after_a_loss_of_connection_it_has_to_warm_up_again(how):
     sequence = sequence_of()
     sequence.subscribed(100.0)
-    assert sequence.is_warm(102.0)
+    assert sequence.next(102.0).warm
     if how == "a notice":
+        sequence.lost()
+        assert not sequence.next(105.0).connected
         sequence.subscribed(110.0)
     else:
         sequence.note(gap("reconnect", 105.0, 110.0))
-    assert [sequence.is_warm(at) for at in (111.0, 112.0)] == [False, True]
+    infos = [sequence.next(at) for at in (111.0, 112.0)]
+    assert [(info.warm, info.connected) for info in infos] == [(False, True), (True, True)]
 
 
 def test_gaps_belong_to_the_next_snapshot_only():
@@ -87,7 +92,7 @@ def test_many_gaps_become_one():
     assert len(info.gaps) == 100
     assert info.gaps[98] == Gap("buffer", 98.0, 98.5, dropped=1)
     assert info.gaps[99] == Gap("several", 99.0, 249.5, dropped=151)
-    assert info.dropped == 250 == sum(each.dropped for each in info.gaps)
+    assert info.dropped == 250
 
 
 @given(
@@ -98,7 +103,7 @@ def test_many_gaps_become_one():
             st.none(),
             st.integers(),
             st.floats(),
-            st.text(),
+            st.text(max_size=5),
             st.lists(st.integers(), max_size=2),
         ),
     )
@@ -133,142 +138,11 @@ def test_whatever_fails_nothing_is_reported_twice_or_not_at_all(snapshots):
     assert starts == sorted(starts)
     assert [info.sequence for info in seen] == list(range(1, len(seen) + 1))
     assert seen[0].since == 100.0
-    for before, after in itertools.pairwise(seen):
+    for before, after in pairwise(seen):
         assert after.since == before.at
 
 
-# === what changed ====================================================================
-
-LIFE = ("sent", "received", "started", "succeeded")
-
-
-@pytest.fixture
-def state():
-    return State(max_tasks_in_memory=3)
-
-
-@pytest.fixture
-def changes(state):
-    return PendingChanges(state)
-
-
-def apply(changes, *steps, **fields):
-    events = [
-        told(f"task-{step}", 10.0 + LIFE.index(step), uuid=uuid, root_id=uuid, **fields)
-        for uuid, step in steps
-    ]
-    changes.observe(changes.state.apply(events))
-
-
-def receive(changes, uuids, **fields):
-    """Let a task be received for each letter, one after the other."""
-    for uuid in uuids:
-        apply(changes, (uuid, "received"), **fields)
-
-
-def uuids(taken):
-    return "".join(task.uuid for task in taken.tasks)
-
-
-def test_workers_change_with_their_events_and_those_of_tasks(changes):
-    beats = [told("worker-heartbeat", 1.0), told("worker-heartbeat", 1.0, hostname=OTHER)]
-    changes.observe(changes.state.apply(beats))
-    assert [worker.hostname for worker in changes.take().workers] == [WORKER, OTHER]
-    receive(changes, "a")
-    assert [worker.hostname for worker in changes.take().workers] == [WORKER]
-
-
-def test_what_the_state_forgets_is_kept_until_it_is_taken(changes):
-    for uuid in "abcdefgh":
-        apply(changes, (uuid, "received"), (uuid, "started"), (uuid, "succeeded"))
-    assert len(changes.state.tasks) < 4
-    taken = changes.take()
-    assert uuids(taken) == "abcdefgh"
-    assert {task.state for task in taken.tasks} == {"SUCCESS"}
-    assert (changes.overflow, changes._kept, changes._kept_bytes) == (0, {}, 0)
-    # Not if it has not changed.
-    receive(changes, "ijklmn")
-    assert uuids(changes.take()) == "ijklmn"
-
-
-def test_a_task_that_comes_back_is_there_twice(changes):
-    receive(changes, "abcde")
-    assert "a" not in changes.state.tasks
-    apply(changes, ("a", "succeeded"))
-    before, after = (task for task in changes.take().tasks if task.uuid == "a")
-    assert (before.state, before.name) == ("RECEIVED", "shop.pay")
-    assert (after.state, after.name) == ("SUCCESS", None)
-
-
-def test_beyond_the_bounds_the_oldest_are_dropped_and_counted(state):
-    changes = PendingChanges(state, max_tasks=2)
-    receive(changes, "abcdefgh")
-    kept = len(state.tasks) + 2
-    assert changes.overflow == 8 - kept
-    assert uuids(changes.take()) == "abcdefgh"[-kept:]
-
-
-def test_their_size_is_bounded_too(state):
-    changes = PendingChanges(state, max_bytes=5000)
-    receive(changes, "abcdefgh", args="x" * 2000)
-    assert changes.overflow > 0
-    assert changes._kept_bytes <= 5000
-    assert len(changes) == len(changes._kept) + len(state.tasks)
-
-
-def test_what_could_not_be_written_is_taken_with_the_next(changes):
-    receive(changes, "ab")
-    taken = changes.take()
-    apply(changes, ("c", "received"), ("a", "started"))
-    changes.restore(taken)
-    again = changes.take()
-    assert uuids(again) == "abc"
-    assert again.tasks[0].state == "STARTED"
-    assert [worker.hostname for worker in again.workers] == [WORKER]
-
-
-def test_what_was_forgotten_meanwhile_is_bounded_again(state):
-    changes = PendingChanges(state, max_tasks=4)
-    receive(changes, "abcd")
-    taken = changes.take()
-    receive(changes, "efghij")
-    changes.restore(taken)
-    kept = len(state.tasks) + 4
-    assert changes.overflow == 10 - kept
-    assert uuids(changes.take()) == "abcdefghij"[-kept:]
-
-
-@given(
-    st.lists(
-        st.one_of(
-            st.tuples(st.sampled_from("abcdef"), st.sampled_from(LIFE)),
-            st.sampled_from(["take", "fail", "clear"]),
-        ),
-        max_size=60,
-    )
-)
-def test_whatever_happens_every_change_is_written(steps):
-    state = State(max_tasks_in_memory=3)
-    changes = PendingChanges(state)
-    open_ = set()
-    for step in [*steps, "take"]:
-        match step:
-            case "take":
-                assert open_ <= set(uuids(changes.take()))
-                open_ = set()
-            case "fail":
-                changes.restore(changes.take())
-            case "clear":
-                state.clear(ready=False)
-            case pair:
-                apply(changes, pair)
-                open_.add(pair[0])
-        in_state = sum(state.tasks.find(task.uuid) is task for task in changes._tasks.values())
-        assert len(changes) == in_state + len(changes._kept)
-    assert changes.overflow == 0
-
-
-# === dry runs ========================================================================
+# --- dry runs ------------------------------------------------------------------------
 
 
 @dataclass
@@ -306,3 +180,91 @@ def test_whatever_a_snapshot_is_made_of_it_becomes_a_line_of_json(snapshot, prin
     assert msgspec.json.decode(line) == printed
     # Nothing in it can harm a terminal.
     assert line.decode().isprintable()
+
+
+# === steps of tasks ==================================================================
+
+#: The story in which one fact is reported twice.
+TWICE = "terminated, and told twice"
+
+
+def count(batches, steps=None, state=None):
+    """Return how often each step was counted."""
+    steps, state = steps or Steps(), state or State()
+    new = (step.name for batch in batches for step in steps.of(state.apply(batch)))
+    return Counter(name for name in new if name != WAITED)
+
+
+@pytest.mark.parametrize("name", STORIES)
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_a_step_counts_once_in_any_order_and_however_events_come_together(name, data):
+    events = STORIES[name].events
+    again = data.draw(st.lists(st.sampled_from(events), max_size=4))
+    shuffled = data.draw(st.permutations([*events, *again]))
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(shuffled)), max_size=4)))
+    batches = [shuffled[a:b] for a, b in pairwise([0, *cuts, len(shuffled)])]
+    # In order each event is a step.
+    truth = Counter(event["type"].removeprefix("task-") for event in events)
+    if name == TWICE:
+        truth["revoked"] = 1
+    assert count([events]) == count([[event] for event in events]) == truth
+    state = State()
+    state.apply(events)
+    (task,) = state.tasks.values()
+    attempts = (task.history and task.history.attempts) or [task]
+    assert count(batches) == Counter(
+        step for each in attempts for step in STEPS if getattr(each, step, None) is not None
+    )
+
+
+def test_what_is_understood_later_is_counted_later():
+    by_time = {event["timestamp"]: event for event in STORIES["retried in vain"].events}
+    # For a while both retries seem to be of one attempt.
+    order = (13.0, 19.0, 14.0, 17.0, 13.5, 16.0, 12.0, 10.5, 16.5, 15.0, 18.0, 10.0)
+    found = count([[by_time[at]] for at in order])
+    assert found["retried"] == 2
+    assert found.total() == len(by_time)
+
+
+@given(data=st.data())
+def test_that_a_task_has_waited_counts_once_whichever_event_comes_first(data):
+    events = data.draw(st.permutations(life("sent", "received", "started") * 2))
+    steps, state = Steps(), State()
+    new = [step.name for event in events for step in steps.of(state.apply([event]))]
+    assert new.count(WAITED) == 1
+
+
+def test_attempts_are_counted_although_the_state_forgets_the_oldest():
+    events = [
+        told(f"task-{step}", 10.0 + 10 * number + second, retries=number)
+        for number in range(60)
+        for second, step in enumerate(("sent", "received", "started", "retried"))
+    ]
+    found = count([[event] for event in events])
+    assert found == dict.fromkeys(("sent", "received", "started", "retried"), 60)
+
+
+def test_of_a_task_that_the_state_has_forgotten_only_what_is_new_is_counted():
+    steps, state = Steps(), State()
+    events = life("sent", "received", "started", "retried")
+    count([events], steps, state)
+    state.clear_tasks(ready=False)
+    assert count([events[:2]], steps, state) == {}
+    count([life("received", start=20.0, retries=1)], steps, state)
+    state.clear_tasks(ready=False)
+    assert count([life("received", start=30.0, retries=2)], steps, state) == {"received": 1}
+
+
+def test_as_many_tasks_are_remembered_as_there_is_room_for():
+    steps, state = Steps(generation=10), State()
+    events = [told("task-received", uuid=f"task{number}") for number in range(100)]
+    count([events], steps, state)
+    assert count([events[-10:]], steps, state) == {}
+    assert len(steps._young) + len(steps._old) <= 20
+
+
+def test_what_is_no_step_is_not_counted():
+    kinds = ("task-progress", "worker-heartbeat", "shop-opened")
+    nameless = [{"type": "task-failed"}, {"type": "task-failed", "uuid": 7}]
+    assert count([[*map(told, kinds), *nameless]]) == {}
