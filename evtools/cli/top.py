@@ -31,7 +31,7 @@ from evtools.cli.options import (
     recording_options,
 )
 from evtools.errors import UsageError
-from evtools.top.choices import OUTPUTS, THEMES, TIME_STYLES, VIEWS, WINDOWS
+from evtools.top.options import OUTPUTS, THEMES, TIME_STYLES, VIEWS, WINDOWS
 
 if TYPE_CHECKING:
     from evtools.top.options import Check, TopOptions

@@ -126,7 +126,7 @@ class Console(Loop):
         if options.read:
             self.session.connection.apply(Notice("listening", ", ".join(options.read)))
         if options.write:
-            feed.record(Recording(options.write, self.clock))
+            feed.recording = Recording(options.write, self.clock)
         # The reader of the source ends before the source is closed.
         stack.callback(self._end_feed)
 
@@ -302,7 +302,7 @@ class Console(Loop):
         session = self.session
         if session.own_cost is not None:
             session.own_cost.look()
-        session.model.intake.malformed = session.feed.malformed
+        session.model.intake.malformed = session.feed.source.statistics().malformed
         self._garbage.collect()
         was_lagging = session.model.is_lagging()
         self._guarded("refresh", self._refresh)

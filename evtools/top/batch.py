@@ -4,14 +4,14 @@ import logging
 import math
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any, Final
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Final
 
 from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable
 from evtools.filters import compile_filter
-from evtools.signals import end_echo, install, put_back
+from evtools.signals import EndingSignals
 from evtools.top.export import Recording, render_table
 from evtools.top.feed import open_source, watched
 from evtools.top.model import Model
@@ -34,8 +34,8 @@ EXIT_FAILED: Final = 1
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
     """Print what the options ask for; return the exit status.
 
-    Raise EvtoolsError for what the user must mend, and BrokerUnavailable
-    if there never was a connection.
+    Raise EvtoolsError for what the user must mend, and BrokerUnavailable if there never was a
+    connection.
     """
     clock = SystemClock()
     with ExitStack() as stack:
@@ -47,7 +47,9 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
         recording = Recording(options.write, clock) if options.write else None
         if recording is not None:
             stack.callback(recording.close)
-        stack.enter_context(_stopping_at_signals(source.stop))
+        signals = EndingSignals(source.stop, clock)
+        signals.handlers[signal.SIGHUP] = signals.end
+        stack.enter_context(signals)
         for events in source.events(_TICK):
             if redact is not None:
                 events = list(map(redact.of_event, events))  # noqa: PLW2901
@@ -59,8 +61,7 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
         else:
             # A recording has ended, or a signal came.
             batch.conclude()
-        batch.report_defects(source.statistics().defects)
-        return batch.status()
+        return batch.status(source.statistics().defects)
 
 
 class Batch:
@@ -124,74 +125,48 @@ class Batch:
         if self._options.read or not self._printed:
             self._print()
 
-    def report_defects(self, defects: Iterable[Defect]) -> None:
-        """Log what could not be understood."""
+    def status(self, defects: Iterable[Defect] = ()) -> int:
+        """Return the exit status; report what could not be understood, and what matched."""
         for defect in defects:
             _log.warning("left out: %s, %s times", defect.kind, defect.count)
-        nameless = self._model.state.nameless
-        if nameless:
+        if nameless := self._model.state.nameless:
             _log.warning("events without the uuid or hostname they are about: %s", nameless)
-
-    def status(self) -> int:
-        """Return the exit status; print how much matched `--expect`."""
-        if self._expected is not None and not self._options.quiet:
-            _note(f"{self._matched} of {self._rows} rows matched --expect")
-            for hint in () if self._matched else self._expected.hints():
-                _note(hint)
+        expected, matched = self._expected, self._matched
+        if expected is not None:
+            self._note(f"{matched} of {self._rows} rows matched --expect")
+            for hint in () if matched else expected.hints():
+                self._note(hint)
         if self._failed:
             return EXIT_FAILED
-        return EXIT_OK if self._expected is None or self._matched else EXIT_NOT_EXPECTED
+        return EXIT_OK if expected is None or matched else EXIT_NOT_EXPECTED
 
     def _print(self) -> None:
         if self._connection.status == "connecting":
             raise BrokerUnavailable(self._connection.cause, f"tried: {self._origin}")
+        model, table, now = self._model, self._table, self._clock.wall()
         if self.gauge is not None:
-            self._ask_broker(self.gauge)
-        # However much there is to be filtered.
-        self._model.refresh(self._table.name, self._clock.wall())
-        while self._table.waiting:
-            self._model.refresh(self._table.name, self._clock.wall())
-        self._count_expected()
-        text = "".join(f"{line}\n" for line in render_table(self._table, self._options.output))
-        if self._printed:
-            text = "\n" + text
-        sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
-        sys.stdout.buffer.flush()
-        if not self._printed and not self._options.quiet:
-            for line in self._model.diagnosis(self._table.name):
-                _note(line)
-        self._printed += 1
-
-    def _count_expected(self) -> None:
-        subjects = [self._table.subject(key) for key in self._table.cursor.keys]
+            rows = model.statistics.queues(self._options.window, now)
+            try:
+                model.set_depths(self.gauge.look(row.name for row in rows))
+            except BrokerUnavailable as error:
+                _log.warning("queues are shown without their depth: %s", error.message)
+        model.refresh(table.name, now)
+        while table.waiting:  # however much there is to be filtered
+            model.refresh(table.name, self._clock.wall())
+        subjects = [table.subject(key) for key in table.cursor.keys]
         self._rows += len(subjects)
         if self._expected is not None:
             there = [subject for subject in subjects if subject is not None]
             self._matched += sum(map(self._expected.matches, there))
+        text = "".join(f"{line}\n" for line in render_table(table, self._options.output))
+        if self._printed:
+            text = "\n" + text
+        sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
+        sys.stdout.buffer.flush()
+        for line in () if self._printed else model.diagnosis(table.name):
+            self._note(line)
+        self._printed += 1
 
-    def _ask_broker(self, gauge: Gauge) -> None:
-        rows = self._model.statistics.queues(self._options.window, self._clock.wall())
-        try:
-            self._model.set_depths(gauge.look(row.name for row in rows))
-        except BrokerUnavailable as error:
-            _log.warning("queues are shown without their depth: %s", error.message)
-
-
-def _note(text: str) -> None:
-    print(f"evtop: {text}", file=sys.stderr)  # noqa: T201  (beside its output)
-
-
-@contextmanager
-def _stopping_at_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` when a signal asks to end."""
-
-    def end(number: int, _frame: Any) -> None:
-        if number == signal.SIGINT:
-            end_echo()
-        stop()
-
-    before = install(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), end))
-    try:
-        yield
-    finally:
-        put_back(before)
+    def _note(self, text: str) -> None:
+        if not self._options.quiet:
+            print(f"evtop: {text}", file=sys.stderr)  # noqa: T201  (beside its output)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable, EvtoolsError
@@ -24,13 +24,8 @@ _WORST_FIRST: Final[tuple[Level, ...]] = ("CRITICAL", "WARNING", "UNKNOWN", "OK"
 _TICK: Final = 0.25
 #: How long a worker may take to answer, in seconds.
 _ANSWER: Final = 2.0
-
-
-class Result(NamedTuple):
-    """A level and why."""
-
-    level: Level
-    text: str
+#: A level and why.
+Result: TypeAlias = tuple[Level, str]
 
 
 @dataclass(slots=True)
@@ -56,18 +51,13 @@ class Observation:
         self.worker.take(event)
 
     @property
-    def stopped(self) -> bool:
-        """Whether it has shut down."""
-        return self.worker.goodbye is not None
-
-    @property
     def done(self) -> int | None:
         """How many tasks were processed meanwhile, None if it did not report that twice."""
         return self.worker.lives.done
 
     def suffices(self, check: Check) -> bool:
         """Return whether nothing better can be seen."""
-        alive = self.last_seen is not None and not self.stopped
+        alive = self.last_seen is not None and self.worker.goodbye is None
         return alive and (check.max_idle is None or bool(self.done))
 
     def conclude(self, looked: float, now: float, replies: Replies | None) -> None:
@@ -77,7 +67,57 @@ class Observation:
         self.processes = self.worker.processes(now)
         if replies is not None:
             self.answers = self.name in replies.by_node
-            self.queues = queue_names(replies.by_node.get(self.name))
+            answer = replies.by_node.get(self.name)
+            if isinstance(answer, list):  # the reply to active_queues, whatever is in it
+                names = [queue.get("name") for queue in answer if isinstance(queue, dict)]
+                self.queues = tuple(name for name in names if isinstance(name, str))
+
+    def results(self, check: Check, patience: float) -> list[Result]:
+        """Return all that is wrong, or that all is well; a heartbeat may be `patience` old."""
+        parts = [f"is alive, heartbeat {human_duration(self.age or 0.0)} ago"]
+        if check.queues:
+            parts.append("consumes " + " ".join(map(sanitize, check.queues)))
+        if check.max_idle is not None:
+            noun = "task" if self.done == 1 else "tasks"
+            parts.append(f"{self.done} {noun} in {human_duration(self.looked)}")
+        found = list(self._problems(check, patience)) or [("OK", ", ".join(parts))]
+        return [(level, f"{sanitize(self.name)} {text}") for level, text in found]
+
+    def _problems(self, check: Check, patience: float) -> Iterator[Result]:
+        if self.worker.goodbye is not None:
+            yield "CRITICAL", "has shut down"
+            return
+        silent = f"sent no heartbeat in {human_duration(patience)}"
+        if self.age is None or self.age > patience:
+            if self.answers:
+                yield "WARNING", f"answers, but {silent}"
+            else:
+                yield "CRITICAL", silent + ("" if self.answers is None else " and does not answer")
+        elif self.answers is False:
+            yield "WARNING", "sends heartbeats, but does not answer"
+        if self.processes > 1:
+            yield "WARNING", f"is the name of {self.processes} processes"
+        if check.queues and self.answers is None:
+            yield "UNKNOWN", "was not asked what it consumes: --read-only"
+        for queue in check.queues:
+            if self.queues is not None and queue not in self.queues:
+                yield "CRITICAL", f"does not consume {sanitize(queue)}"
+        if check.max_idle is not None and not self.done and self.age is not None:
+            span = human_duration(self.looked)
+            if self.done is None:
+                yield "UNKNOWN", f"did not report in {span} what it has processed"
+            else:
+                yield "CRITICAL", f"has processed no task in {span}"
+
+    def figures(self, patience: float) -> Iterator[str]:
+        """Yield the figures as Nagios reads them."""
+        name = sanitize(self.name).replace("'", "''").replace("=", "_").replace("|", "/")
+        if self.age is not None:
+            yield f"'{name} heartbeat_age'={self.age:.3f}s;;{patience:g};0"
+        if self.worker.processed is not None:
+            yield f"'{name} processed'={self.worker.processed}c"
+        if self.worker.active is not None:
+            yield f"'{name} active'={self.worker.active};;;0"
 
 
 def run(options: TopOptions, settings: ConnectionSettings) -> int:
@@ -85,24 +125,25 @@ def run(options: TopOptions, settings: ConnectionSettings) -> int:
 
     What keeps it from finding out is UNKNOWN.
     """
-    assert options.check is not None
-    patience = options.refresh
+    check, patience = options.check, options.refresh
+    assert check is not None
     try:
-        seen = observe(options, settings, SystemClock())
-        results = judge(options.check, seen, patience=patience)
+        seen = observe(options, check, settings, SystemClock())
+        results = [result for one in seen for result in one.results(check, patience)]
     except EvtoolsError as error:
-        seen, results = [], [Result("UNKNOWN", error.message)]
-    print(line(results, seen, patience))  # noqa: T201  (its answer)
-    return STATUSES[results[0].level]
+        seen, results = [], [("UNKNOWN", error.message)]
+    level, line = report(results, seen, patience)
+    print(line)  # noqa: T201  (its answer)
+    return STATUSES[level]
 
 
-def observe(options: TopOptions, settings: ConnectionSettings, clock: Clock) -> list[Observation]:
+def observe(
+    options: TopOptions, check: Check, settings: ConnectionSettings, clock: Clock
+) -> list[Observation]:
     """Listen until all workers have shown what they must, or time is up; then ask them.
 
     Raise EvtoolsError when the broker cannot be reached.
     """
-    check = options.check
-    assert check is not None
     # Heartbeats are enough, and a busy cluster has few of them.
     settings = replace(watched(options, settings), routing_keys=("worker.#",))
     seen = {name: Observation(name) for name in check.workers}
@@ -116,7 +157,7 @@ def observe(options: TopOptions, settings: ConnectionSettings, clock: Clock) -> 
             for event in events:
                 if event.hostname in seen and event.type.startswith("worker-"):
                     seen[event.hostname].take(event)
-            if all(each.suffices(check) for each in seen.values()):
+            if all(one.suffices(check) for one in seen.values()):
                 break
             if clock.monotonic() >= end:
                 if connection.status != "live":
@@ -125,8 +166,8 @@ def observe(options: TopOptions, settings: ConnectionSettings, clock: Clock) -> 
         # While they answer, or do not, heartbeats grow old.
         looked, now = clock.monotonic() - began, clock.wall()
         replies = None if settings.read_only else ask(check, settings)
-    for each in seen.values():
-        each.conclude(looked, now, replies)
+    for one in seen.values():
+        one.conclude(looked, now, replies)
     return list(seen.values())
 
 
@@ -139,76 +180,12 @@ def ask(check: Check, settings: ConnectionSettings) -> Replies:
         raise explain(exc, settings) from exc
 
 
-def queue_names(answer: Any) -> tuple[str, ...] | None:
-    """Return the names in a worker's reply to active_queues, None if it is not one."""
-    if not isinstance(answer, list):
-        return None
-    names = [queue.get("name") for queue in answer if isinstance(queue, dict)]
-    return tuple(name for name in names if isinstance(name, str))
-
-
-# --- the result -----------------------------------------------------------------
-
-
-def judge(check: Check, seen: Sequence[Observation], *, patience: float) -> list[Result]:
-    """Return all results, the worst first; `patience` is the age limit of a heartbeat."""
-    results = [
-        Result(level, f"{sanitize(one.name)} {text}")
-        for one in seen
-        for level, text in list(_problems(check, one, patience)) or [("OK", _well(check, one))]
-    ]
-    return sorted(results, key=lambda result: _WORST_FIRST.index(result.level))
-
-
-def _problems(check: Check, one: Observation, patience: float) -> Iterator[tuple[Level, str]]:
-    if one.stopped:
-        yield "CRITICAL", "has shut down"
-        return
-    beats = one.age is not None and one.age <= patience
-    silent = f"sent no heartbeat in {human_duration(patience)}"
-    if not beats and one.answers:
-        yield "WARNING", f"answers, but {silent}"
-    elif not beats:
-        yield "CRITICAL", silent + ("" if one.answers is None else " and does not answer")
-    elif one.answers is False:
-        yield "WARNING", "sends heartbeats, but does not answer"
-    if one.processes > 1:
-        yield "WARNING", f"is the name of {one.processes} processes"
-    if check.queues and one.answers is None:
-        yield "UNKNOWN", "was not asked what it consumes: --read-only"
-    for queue in check.queues:
-        if one.queues is not None and queue not in one.queues:
-            yield "CRITICAL", f"does not consume {sanitize(queue)}"
-    if check.max_idle is not None and not one.done and one.age is not None:
-        span = human_duration(one.looked)
-        if one.done is None:
-            yield "UNKNOWN", f"did not report in {span} what it has processed"
-        else:
-            yield "CRITICAL", f"has processed no task in {span}"
-
-
-def _well(check: Check, one: Observation) -> str:
-    parts = [f"is alive, heartbeat {human_duration(one.age or 0.0)} ago"]
-    if check.queues:
-        parts.append("consumes " + " ".join(map(sanitize, check.queues)))
-    if check.max_idle is not None:
-        noun = "task" if one.done == 1 else "tasks"
-        parts.append(f"{one.done} {noun} in {human_duration(one.looked)}")
-    return ", ".join(parts)
-
-
-def line(results: Sequence[Result], seen: Sequence[Observation], patience: float) -> str:
-    """Return the line that Nagios reads: the level, why, and figures."""
-    text = "; ".join(result.text for result in results).replace("|", "/")
-    figures = " ".join(figure for one in seen for figure in _figures(one, patience))
-    return f"{results[0].level} - {text}" + (f" | {figures}" if figures else "")
-
-
-def _figures(one: Observation, patience: float) -> Iterator[str]:
-    name = sanitize(one.name).replace("'", "''").replace("=", "_").replace("|", "/")
-    if one.age is not None:
-        yield f"'{name} heartbeat_age'={one.age:.3f}s;;{patience:g};0"
-    if one.worker.processed is not None:
-        yield f"'{name} processed'={one.worker.processed}c"
-    if one.worker.active is not None:
-        yield f"'{name} active'={one.worker.active};;;0"
+def report(
+    results: Sequence[Result], seen: Sequence[Observation], patience: float
+) -> tuple[Level, str]:
+    """Return the worst level, and the line that Nagios reads: the level, why, and figures."""
+    results = sorted(results, key=lambda result: _WORST_FIRST.index(result[0]))
+    text = "; ".join(text for _, text in results).replace("|", "/")
+    figures = " ".join(figure for one in seen for figure in one.figures(patience))
+    level = results[0][0]
+    return level, f"{level} - {text}" + (f" | {figures}" if figures else "")

@@ -19,7 +19,7 @@ from evtools.text import (
     pad,
     sanitize,
 )
-from evtools.top.choices import TimeStyle, Window
+from evtools.top.options import TimeStyle, Window
 from evtools.wire import encode_line
 
 #: From this width of the screen on, columns may take their wide form.

@@ -13,10 +13,9 @@ from evtools.errors import FilterError, UsageError
 from evtools.filters import caret
 from evtools.text import clip, human_size, parse_duration, sanitize
 from evtools.top import screen
-from evtools.top.choices import THEMES, TIME_STYLES, VIEWS, WINDOWS
 from evtools.top.control import ACTIONS, BY_NAME, Action, Request, actions_for, prepare, target_of
 from evtools.top.export import Recording, new_recording, render_table, save
-from evtools.top.options import REFRESH_MIN
+from evtools.top.options import REFRESH_MIN, THEMES, TIME_STYLES, VIEWS, WINDOWS
 from evtools.top.session import Session
 from evtools.top.ui.terminal import copy_sequence
 from evtools.top.ui.theme import ASCII, UNICODE
@@ -730,7 +729,7 @@ def _record(session: Session, path: str) -> None:
     """Record into a file, or into a new one; `off` stops, as no path does while recording."""
     recording = session.feed.recording
     if path in ("off", "stop") or (recording is not None and not path):
-        session.feed.record(None)
+        session.feed.recording = None
         if recording is not None:
             session.say(f"{recording.events} events in {recording.path}")
     elif not path:
@@ -745,7 +744,7 @@ def _record(session: Session, path: str) -> None:
 
 def _record_into(session: Session, path: str) -> None:
     recording = Recording(path, session.clock) if path else new_recording(session.clock)
-    session.feed.record(recording)
+    session.feed.recording = recording
     session.say(f"recording into {recording.path}")
 
 

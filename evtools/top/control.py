@@ -18,7 +18,7 @@ from evtools.clock import Clock
 from evtools.errors import UsageError
 from evtools.state import ALIVE, OTHERS, UNKNOWN, State
 from evtools.text import human_duration, parse_duration, sanitize
-from evtools.top.choices import View
+from evtools.top.options import View
 from evtools.transport import ConnectionSettings, Replies, call, explain
 from evtools.transport.control import DEADLINE
 

@@ -12,8 +12,8 @@ from msgspec import UNSET
 from evtools.clock import Clock
 from evtools.errors import OutputError
 from evtools.text import clip, csv_cell, pad, sanitize, width
-from evtools.top.choices import Output
 from evtools.top.columns import as_text
+from evtools.top.options import Output
 from evtools.top.table import TableModel
 from evtools.transport.recording.writer import RecordingWriter
 from evtools.trust import open_safely

@@ -11,15 +11,13 @@ from evtools.clock import Clock
 from evtools.errors import EvtoolsError
 from evtools.top.export import Recording
 from evtools.top.options import TopOptions
-from evtools.transport import ConnectionSettings, EventReceiver, Notice, Source
+from evtools.transport import ConnectionSettings, EventReceiver, Notice
 from evtools.transport.demo import demo_settings
 from evtools.transport.queues import Depth, Gauge
 from evtools.transport.receiver import open_live
 from evtools.transport.recording.reader import RecordingReader
 from evtools.wire import Event
 from evtools.wire.redact import Redactor
-
-# --- the source -----------------------------------------------------------------
 
 
 def open_source(
@@ -32,9 +30,9 @@ def open_source(
 ) -> EventReceiver | RecordingReader:
     """Open the source that the options ask for; `stack` closes it again.
 
-    `on_notice` is called in the thread that takes the events.  A recording stays
-    open at its end, to be rewound, unless in batch mode.  Nothing is
-    redacted yet.  Raise UsageError for a recording that cannot be read.
+    `on_notice` is called in the thread that takes the events.  A recording stays open at its
+    end, to be rewound, unless in batch mode.  Nothing is redacted yet.  Raise UsageError for a
+    recording that cannot be read.
     """
     if not options.read:
         return open_live(settings, on_notice, demo=options.demo, stack=stack)
@@ -51,26 +49,25 @@ def watched(options: TopOptions, settings: ConnectionSettings) -> ConnectionSett
     return demo_settings(settings) if options.demo else settings
 
 
-# --- the thread between the source and the screen -------------------------------
+# --- the thread between the source and the screen ---------------------------------------
 #
-# What works where, and why (measured with 10 000 events a second and 100 000
-# tasks in memory on two cores, Python 3.11):
+# What works where, and why (measured with 10 000 events a second and 100 000 tasks in memory
+# on two cores, Python 3.11):
 #
-# * The receiver's own thread drains the socket.  Nothing here can stop it: what
-#   is not taken waits, undecoded, in its buffer, which is bounded in bytes,
-#   counts what it must drop, and says so by a gap record.
-# * This thread takes from there, which is where events are decoded, redacted
-#   and recorded, and puts them into a queue of a bounded number of events.  When
-#   that is full it waits; so a frozen screen holds back bytes, not objects.
-# * The thread of the screen takes from the queue and applies the events to the
-#   state, in slices, and looks at the keyboard between two of them.
+# * The receiver's own thread drains the socket.  Nothing here can stop it: what is not taken
+#   waits, undecoded, in its buffer, which is bounded in bytes, counts what it must drop, and
+#   says so by a gap record.
+# * This thread takes from there, which is where events are decoded, redacted and recorded, and
+#   puts them into a queue of a bounded number of events.  When that is full it waits; so a
+#   frozen screen holds back bytes, not objects.
+# * The thread of the screen takes from the queue and applies the events to the state, in
+#   slices, and looks at the keyboard between two of them.
 #
-# Applying in a thread of its own was rejected.  Python runs one thread at a
-# time, so it would not be faster, and drawing would have to wait for a lock or
-# see a half-applied batch; with one owner there is neither.  Against the GIL
-# itself nothing had to be done: the longest the screen waits for it is one
-# switch interval (5 ms), because decoding gives it up when asked.  A key was
-# answered after 2 ms in the median and 70 ms at the worst, at 15 % of a CPU.
+# Applying in a thread of its own was rejected.  Python runs one thread at a time, so it would
+# not be faster, and drawing would have to wait for a lock or see a half-applied batch; with
+# one owner there is neither.  Against the GIL itself nothing had to be done: the longest the
+# screen waits for it is one switch interval (5 ms), because decoding gives it up when asked.
+# A key was answered after 2 ms in the median and 70 ms at the worst, at 15 % of a CPU.
 
 #: How many events one slice has at most: some milliseconds of work.
 SLICE: Final = 200
@@ -100,53 +97,66 @@ Item: TypeAlias = list[Event] | Notice | Ended
 class Feed(threading.Thread):
     """Take events from a source and have them ready for the screen.
 
-    `wake` is called, in the feed's thread, when there is something to take
-    after the screen has taken all there was.  `redact` is applied to every
-    event before anything else sees it.  `source` is set before `start`; it may
-    need `notice` to be made.  With `gathers` it waits a moment for more while the
-    source is busy.
+    `wake` is called, in the feed's thread, when there is something to take after the screen
+    has taken all there was.  `redact` is applied to every event before anything else sees it.
+    With `gathers` it waits a moment for more while the source is busy.  `source` is set before
+    `start`; it may need `notice` to be made.
     """
+
+    source: EventReceiver | RecordingReader
+    #: Set by the screen, and obeyed in the feed's thread within a second: a slow disk does not
+    #: hold up the screen.  The recording before is ended then.
+    recording: Recording | None = None
 
     def __init__(
         self, wake: Callable[[], None], redact: Redactor | None = None, *, gathers: bool = False
     ) -> None:
         super().__init__(name="evtools-feed", daemon=True)
-        self.source: Source | None = None
-        #: What is being recorded into, for the screen to look at.
-        self.recording: Recording | None = None
-        self._recording: Recording | None = None
+        #: How many events wait to be taken.
+        self.waiting = 0
         self._wake = wake
         self._redact = redact
         self._gathers = gathers
         self._items: deque[Item] = deque()
-        self._waiting = 0
         self._room = threading.Condition()
         self._signalled = False
         self._stopped = False
 
-    # --- in the thread of the feed ----------------------------------------------
+    # --- in the thread of the feed ------------------------------------------------------
 
     def run(self) -> None:
         """Take from the source until it ends or fails."""
-        assert self.source is not None
-        error = None
+        error: Exception | None = None
+        recording = self.recording
         try:
             for batch in self.source.events(_TICK):
+                if self._redact is not None:
+                    batch = list(map(self._redact.of_event, batch))  # noqa: PLW2901
+                if recording is not None and recording is not self.recording:
+                    recording.close()
+                recording = self.recording
+                if recording is not None:
+                    recording.write(batch)
                 self._pass_on(batch)
                 if self._stopped:
                     break
-                self._settle(self.source, len(batch))
         except Exception as caught:  # noqa: BLE001  (the screen's thread reports it)
             error = caught
-        if self._recording is not None:
-            self._recording.close()
+        if recording is not None:
+            recording.close()
         self._put(Ended(error))
 
-    def _settle(self, source: Source, came: int) -> None:
-        """Wake the screen, at once or with more; while many come, let them gather."""
-        many = self._gathers and came >= _MANY
-        at_once = many and source.statistics().buffered_bytes > 0
-        if not at_once or self._waiting >= _ENOUGH:
+    def _pass_on(self, batch: list[Event]) -> None:
+        for start in range(0, len(batch), SLICE):
+            if self.waiting >= ROOM:
+                self._signal()
+            with self._room:
+                self._room.wait_for(lambda: self.waiting < ROOM or self._stopped)
+            self._add(batch[start : start + SLICE])
+        # Wake the screen, at once or with more; while many come, let them gather.
+        many = self._gathers and len(batch) >= _MANY
+        at_once = many and self.source.statistics().buffered_bytes > 0
+        if not at_once or self.waiting >= _ENOUGH:
             self._signal()
         if many and not at_once:
             with self._room:
@@ -156,28 +166,6 @@ class Feed(threading.Thread):
         """Pass on a notice of the source, in its place among the events."""
         self._put(notice)
 
-    def _pass_on(self, batch: list[Event]) -> None:
-        if self._redact is not None:
-            batch = list(map(self._redact.of_event, batch))
-        self._record(batch)
-        for start in range(0, len(batch), SLICE):
-            self._wait_for_room()
-            self._add(batch[start : start + SLICE])
-
-    def _record(self, batch: list[Event]) -> None:
-        before, self._recording = self._recording, self.recording
-        if before is not None and before is not self._recording:
-            before.close()
-        if self._recording is not None:
-            self._recording.write(batch)
-
-    def _wait_for_room(self) -> None:
-        if self._waiting >= ROOM:
-            self._signal()
-        with self._room:
-            while self._waiting >= ROOM and not self._stopped:
-                self._room.wait()
-
     def _put(self, item: Item) -> None:
         self._add(item)
         self._signal()
@@ -185,7 +173,7 @@ class Feed(threading.Thread):
     def _add(self, item: Item) -> None:
         with self._room:
             self._items.append(item)
-            self._waiting += _events_in(item)
+            self.waiting += len(item) if isinstance(item, list) else 0
 
     def _signal(self) -> None:
         """Wake the screen, if it has something to take and does not know that."""
@@ -195,15 +183,7 @@ class Feed(threading.Thread):
         if wake:
             self._wake()
 
-    # --- in the thread of the screen ----------------------------------------------
-
-    def record(self, recording: Recording | None) -> None:
-        """Record into this one from now on, and end the one before.
-
-        That happens in the feed's thread, within a second: a slow disk does not
-        hold up the screen.
-        """
-        self.recording = recording
+    # --- in the thread of the screen ----------------------------------------------------
 
     def take(self) -> Item | None:
         """Return the next item; None when there is none, and `wake` will follow."""
@@ -212,35 +192,20 @@ class Feed(threading.Thread):
                 self._signalled = False
                 return None
             item = self._items.popleft()
-            self._waiting -= _events_in(item)
-            if self._waiting < ROOM:
+            self.waiting -= len(item) if isinstance(item, list) else 0
+            if self.waiting < ROOM:
                 self._room.notify()
             return item
 
-    @property
-    def malformed(self) -> int:
-        """How many messages, or parts of one, are not events."""
-        return 0 if self.source is None else self.source.statistics().malformed
-
-    @property
-    def waiting(self) -> int:
-        """How many events wait to be taken."""
-        return self._waiting
-
     def stop(self) -> None:
         """End the source and the thread; do not wait for it."""
-        if self.source is not None:
-            self.source.stop()
+        self.source.stop()
         with self._room:
             self._stopped = True
             self._room.notify()
 
 
-def _events_in(item: Item) -> int:
-    return len(item) if isinstance(item, list) else 0
-
-
-# --- the depth of queues --------------------------------------------------------
+# --- the depth of queues ----------------------------------------------------------------
 
 #: Time between two questions, in seconds.
 EVERY: Final = 5.0
@@ -248,27 +213,21 @@ EVERY: Final = 5.0
 _QUEUES_MAX: Final = 1000
 
 
-class BrokerStats:
-    """Keep the depths of some queues at hand, from a thread of its own.
+class BrokerStats(threading.Thread):
+    """Keep at hand how long the queues are that `watch` names.
 
-    `watch` says which queues.  `depths` is what the broker answered last, and
-    `error` why it did not, "" if it did.  `wake` is called, in that
+    `depths` is what the broker answered last, {} if it did not.  `wake` is called, in this
     thread, after each answer.
     """
 
-    def __init__(self, gauge: Gauge, wake: Callable[[], None], *, every: float = EVERY) -> None:
+    def __init__(self, gauge: Gauge, wake: Callable[[], None]) -> None:
+        super().__init__(name="evtools-depths", daemon=True)
         self.depths: Mapping[str, Depth] = {}
-        self.error = ""
         self._gauge = gauge
         self._wake = wake
-        self._every = every
         self._queues: tuple[str, ...] = ()
         self._changed = threading.Event()
         self._stopped = False
-        self._thread = threading.Thread(target=self._work, name="evtools-depths", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def watch(self, queues: Iterable[str]) -> None:
         """Set the queues to ask about from now on; new ones are asked about soon."""
@@ -281,21 +240,16 @@ class BrokerStats:
         """End the thread; wait at most `timeout` seconds for it."""
         self._stopped = True
         self._changed.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
+        self.join(timeout)
 
-    def look(self) -> None:
-        """Ask once about the queues, in the thread of the caller."""
-        try:
-            self.depths, self.error = dict(self._gauge.look(self._queues)), ""
-        except EvtoolsError as error:
-            self.depths, self.error = {}, error.message
-
-    def _work(self) -> None:
+    def run(self) -> None:
         while not self._stopped:
             self._changed.clear()
             if self._queues:
-                self.look()
+                try:
+                    self.depths = dict(self._gauge.look(self._queues))
+                except EvtoolsError:
+                    self.depths = {}
                 self._wake()
-            self._changed.wait(self._every)
+            self._changed.wait(EVERY)
         self._gauge.close()

@@ -1,23 +1,35 @@
-"""The options of evtop."""
+"""The options of evtop, and the values that some can have; cheap to import for --help."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
-from evtools.top.choices import Output, Theme, TimeStyle, View, Window
-from evtools.transport.recording.reader import Moment
+if TYPE_CHECKING:
+    from evtools.transport.recording.reader import Moment
+
+View: TypeAlias = Literal["tasks", "types", "workers", "queues", "events", "errors"]
+Window: TypeAlias = Literal["1m", "5m", "15m", "1h", "all"]
+TimeStyle: TypeAlias = Literal["age", "local", "utc"]
+Theme: TypeAlias = Literal["dark", "light", "cb", "mono"]
+Output: TypeAlias = Literal["table", "csv", "json"]
+
+VIEWS: Final[tuple[View, ...]] = get_args(View)
+WINDOWS: Final[tuple[Window, ...]] = get_args(Window)
+TIME_STYLES: Final[tuple[TimeStyle, ...]] = get_args(TimeStyle)
+THEMES: Final[tuple[Theme, ...]] = get_args(Theme)
+OUTPUTS: Final[tuple[Output, ...]] = get_args(Output)
 
 #: The shortest time between two looks at the state, in seconds.
-REFRESH_MIN = 0.2
+REFRESH_MIN: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """The conditions of `--check`.
 
-    `workers` are full node names, `queues` those that each of them must
-    consume.  `max_idle` is how long a worker may go without processing a
-    task, in seconds; None for any time.
+    `workers` are full node names, `queues` those that each of them must consume.  `max_idle`
+    is how long a worker may go without processing a task, in seconds; None for any time.
     """
 
     workers: tuple[str, ...]
@@ -29,10 +41,12 @@ class Check:
 class TopOptions:
     """The options, as the command line or the settings file gives them.
 
-    Filter texts are not compiled yet.  Durations are in seconds, moments UTC
-    epoch seconds, sizes bytes; None and "" mean "not asked for".  `sort` is
-    the title of a column, with a "-" before it for the other order.  `read`
-    and `write` are paths.  `speed` is a factor, infinite for no waiting.
+    Filter texts are not compiled yet.  Durations are in seconds, moments UTC epoch seconds,
+    sizes bytes; None and "" mean "not asked for".  `sort` is the title of a column, with a "-"
+    before it for the other order.  `zone` is that of the times shown and of those in filters,
+    unless the style is UTC.  `keys` are the [keys] of the settings file: a command, and the
+    keys that mean it.  `read` and `write` are paths.  `speed` is a factor, infinite for no
+    waiting.
     """
 
     # what to show
@@ -42,11 +56,9 @@ class TopOptions:
     window: Window = "5m"
     columns: tuple[str, ...] = ()
     redact: tuple[str, ...] = ()
-
     # how much to remember
     max_tasks: int = 100_000
     max_memory: int = 256 * 1024 * 1024
-
     # the screen
     refresh: float = 1.0
     theme: Theme = "dark"
@@ -54,23 +66,18 @@ class TopOptions:
     mouse: bool = False
     colour: bool = True
     time_style: TimeStyle = "age"
-    #: Of the times shown and of those in filters, unless the style is UTC.
     zone: tzinfo = UTC
-    #: The [keys] of the settings file: a command, and the keys that mean it.
     keys: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
-
     # the cluster
     read_only: bool = False
     broker_stats: bool = False
-
     # recordings
     write: str = ""
     read: tuple[str, ...] = ()
     speed: float = 1.0
-    since: Moment | None = None
-    until: Moment | None = None
+    since: "Moment | None" = None
+    until: "Moment | None" = None
     demo: bool = False
-
     # without a screen
     batch: bool = False
     iterations: int = 1

@@ -17,8 +17,8 @@ from evtools.text import (
     sanitize,
     width,
 )
-from evtools.top.choices import VIEWS
 from evtools.top.columns import RenderContext
+from evtools.top.options import VIEWS
 from evtools.top.session import Session
 from evtools.top.status import Figures
 from evtools.top.ui.widgets import (

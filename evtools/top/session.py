@@ -13,12 +13,12 @@ from typing import Final, NamedTuple
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError, UsageError
 from evtools.text import human_age, sanitize
-from evtools.top.choices import VIEWS, View
 from evtools.top.control import ControlClient
 from evtools.top.feed import Feed
 from evtools.top.history import History
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
+from evtools.top.options import VIEWS, View
 from evtools.top.status import ConnectionStatus
 from evtools.top.table import TableModel
 from evtools.top.ui.terminal import Display, Loop

@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 from evtools.clock import Clock
 from evtools.state import ALIVE, Quantiles, State, Statistics, Totals
-from evtools.top.choices import Window
 from evtools.top.columns import finite
+from evtools.top.options import Window
 from evtools.transport import Notice
 from evtools.wire import Event, Gap, group_from, moment
 

@@ -28,7 +28,8 @@ from evtools.dump import app as dump
 from evtools.dump.formats import CSV_COLUMNS
 from evtools.dump.options import OUTPUTS, TIMESTAMPS, DumpOptions
 from evtools.dump.output import FORMATS
-from evtools.top import check, choices
+from evtools.top import check
+from evtools.top import options as top_options
 from evtools.top.control import ACTIONS
 from evtools.wire import GAP, Joiner, envelope
 from tools.command import ROOT
@@ -235,8 +236,8 @@ def test_every_level_of_a_check_is_described():
 
 
 def test_every_view_and_format_of_evtop_is_described():
-    assert {*choices.VIEWS} <= {*heads(section("DESCRIPTION", TOP_PAGE), "[a-z]+")}
-    assert {*choices.OUTPUTS} <= {*heads(section("BATCH MODE", TOP_PAGE), "[a-z]+")}
+    assert {*top_options.VIEWS} <= {*heads(section("DESCRIPTION", TOP_PAGE), "[a-z]+")}
+    assert {*top_options.OUTPUTS} <= {*heads(section("BATCH MODE", TOP_PAGE), "[a-z]+")}
 
 
 def test_every_action_is_described():

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evtools.dump.options import OUTPUTS
-from evtools.top.choices import OUTPUTS as OUTPUTS_OF_EVTOP
-from evtools.top.choices import VIEWS
+from evtools.top.options import OUTPUTS as OUTPUTS_OF_EVTOP
+from evtools.top.options import VIEWS
 from tools.command import installed
 
 if TYPE_CHECKING:

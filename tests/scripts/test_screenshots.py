@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import screenshots
-from evtools.top.choices import VIEWS
+from evtools.top.options import VIEWS
 from screenshots import Shot
 
 SHOT = Shot("types", (), rows=3)

@@ -1,140 +1,93 @@
 import pytest
 
 from evtools.errors import BrokerUnavailable
-from evtools.top.check import STATUSES, Observation, Result, ask, judge, line, queue_names, run
+from evtools.top.check import Observation, ask, report, run
 from evtools.top.options import Check, TopOptions
-from evtools.transport import ConnectionSettings
+from evtools.transport import ConnectionSettings, Replies
 from tools.typed import event_of
 
 AWAY = ConnectionSettings(urls="redis://:s3kr1t@127.0.0.1:1/0")
+NAME = "w@h"
 
 
 @pytest.fixture
-def settings(celery_worker):
-    return ConnectionSettings(
-        urls=celery_worker.broker_url, event_exchange=celery_worker.event_exchange
-    )
+def checked(capsys):
+    """Return what checks workers: the status, and the line that is printed."""
+
+    def check(settings, *workers, delay=15.0, queues=(), max_idle=None, **more):
+        wanted = Check(workers=workers, queues=queues, max_idle=max_idle)
+        status = run(TopOptions(check=wanted, refresh=delay, **more), settings)
+        out = capsys.readouterr().out
+        assert out.count("\n") == 1
+        return status, out
+
+    return check
 
 
-def options(*workers, delay=15.0, queues=(), max_idle=None, **more):
-    wanted = Check(workers=workers, queues=queues, max_idle=max_idle)
-    return TopOptions(check=wanted, refresh=delay, **more)
-
-
-def beat(**fields):
-    told = {"type": "worker-heartbeat", "hostname": "w@h", "local_received": 5.0} | fields
-    return event_of(told)
-
-
-# --- against a real worker ----------------------------------------------------------
-
-
-def test_a_worker_that_is_alive_is_ok(celery_worker, settings, capsys):
-    assert run(options(celery_worker.hostname), settings) == 0
-    out = capsys.readouterr().out
-    assert out.startswith(f"OK - {celery_worker.hostname} is alive, heartbeat ")
-    assert f"| '{celery_worker.hostname} heartbeat_age'=" in out
-    assert out.count("\n") == 1
-
-
-def test_what_it_consumes_is_asked(celery_worker, settings, capsys):
-    name = celery_worker.hostname
-    assert run(options(name, queues=("shared",)), settings) == 0
-    assert "consumes shared" in capsys.readouterr().out
-    assert run(options(name, queues=("shared", "other")), settings) == 2
-    assert capsys.readouterr().out.startswith(f"CRITICAL - {name} does not consume other")
-
-
-def test_a_worker_nobody_knows_is_critical(celery_worker, settings, capsys):
-    names = (celery_worker.hostname, "nobody@h")
-    assert run(options(*names, delay=3.0), settings) == 2
-    out = capsys.readouterr().out
-    assert out.startswith("CRITICAL - nobody@h sent no heartbeat in 3.00s and does not answer; ")
-    assert f"{names[0]} is alive" in out
-
-
-def test_a_worker_without_work_is_critical_where_it_must_have_some(celery_worker, settings, capsys):
-    made = options(celery_worker.hostname, max_idle=6.0, delay=1.0)
-    assert run(made, settings) == 2
-    assert "has processed no task in 6." in capsys.readouterr().out
-
-
-def test_read_only_nobody_is_asked(celery_worker, settings, capsys):
-    listening = ConnectionSettings(
-        urls=settings.urls, event_exchange=settings.event_exchange, read_only=True
-    )
-    assert run(options(celery_worker.hostname), listening) == 0
-    capsys.readouterr()
-    assert run(options(celery_worker.hostname, queues=("shared",)), listening) == 3
-    assert "was not asked what it consumes" in capsys.readouterr().out
-
-
-# --- without one --------------------------------------------------------------------
-
-
-def test_a_simulated_worker_answers(capsys):
-    made = options("w1@demo-a", demo=True, delay=5.0)
-    assert run(made, ConnectionSettings()) == 0
-    assert capsys.readouterr().out.startswith("OK - w1@demo-a is alive, heartbeat")
-
-
-def test_a_simulated_worker_is_busy(capsys):
-    made = options("w1@demo-a", demo=True, max_idle=20.0)
-    assert run(made, ConnectionSettings(read_only=True)) == 0
-    assert " in " in capsys.readouterr().out
-
-
-def test_a_broker_that_is_away_leaves_it_unknown(capsys):
-    assert run(options("w@h", delay=0.1), AWAY) == 3
-    out = capsys.readouterr().out
-    assert out.startswith("UNKNOWN - cannot reach redis://:**@127.0.0.1:1/0")
-    assert "trying again" not in out
-
-
-def test_a_broker_that_goes_away_before_the_question_is_told():
-    with pytest.raises(BrokerUnavailable, match="cannot reach"):
-        ask(Check(workers=("w@h",)), AWAY)
-
-
-# --- what its events report -----------------------------------------------------------
-
-
-def observed(*beats):
-    """Return what is known of w@h after heartbeats."""
-    one = Observation("w@h")
-    for fields in beats:
-        one.take(beat(**fields))
-    return one
-
-
-def test_the_tasks_done_are_the_difference_of_two_counts():
-    assert observed().done is None
-    assert observed({}, {"processed": 7, "active": 2}).done is None
-    one = observed({"processed": 7, "active": 2}, {"processed": 9, "local_received": 7.0})
-    assert (one.done, one.worker.processed, one.worker.active, one.last_seen) == (2, 9, 2, 7.0)
-    restarted = observed(*[{"processed": processed} for processed in (100, 3, 4)])
-    assert restarted.done == 1
-
-
-@pytest.mark.parametrize("odd", ["7", None, -1, 2**63, True, 1.5])
-def test_an_odd_count_is_no_count(odd):
-    one = observed({"processed": odd, "active": odd})
-    assert (one.worker.processed, one.worker.active) == (None, None)
+# --- a whole run --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("beats", "max_idle", "enough"),
+    ("more", "status", "text"),
     [
-        ([], None, False),
-        ([{}], None, True),
-        ([{"type": "worker-offline"}], None, False),
-        ([{"type": "worker-offline"}, {"type": "worker-online"}], None, True),
-        ([{"processed": 7}, {"processed": 7}], 5.0, False),
-        ([{"processed": 7}, {"processed": 8}], 5.0, True),
+        ({}, 0, "OK - w1@demo-a is alive, heartbeat "),
+        ({"max_idle": 20.0}, 0, " in "),
+        ({"workers": ("w1@demo-a", "no@h"), "delay": 2.5}, 2,
+         "CRITICAL - no@h sent no heartbeat in 2.50s and does not answer; w1@demo-a is alive"),
+        ({"read_only": True}, 0, "OK - "),
+        ({"read_only": True, "queues": ("mail",)}, 3, "was not asked what it consumes"),
+    ],
+)  # fmt: skip
+def test_simulated_workers_answer_and_are_busy(checked, more, status, text):
+    settings = ConnectionSettings(read_only=more.pop("read_only", False))
+    found, out = checked(settings, *more.pop("workers", ["w1@demo-a"]), demo=True, **more)
+    assert found == status
+    assert text in out
+
+
+def test_a_broker_that_is_away_leaves_it_unknown(checked):
+    status, out = checked(AWAY, NAME, delay=0.1)
+    assert status == 3
+    assert out.startswith("UNKNOWN - cannot reach redis://:**@127.0.0.1:1/0")
+    assert "trying again" not in out
+    with pytest.raises(BrokerUnavailable, match="cannot reach"):
+        ask(Check(workers=(NAME,)), AWAY)
+
+
+# --- what its events report ---------------------------------------------------------------
+
+
+def observed(*beats, name=NAME):
+    """Return what is known of a worker after heartbeats."""
+    one = Observation(name)
+    for fields in beats:
+        beat = {"type": "worker-heartbeat", "hostname": name, "local_received": 5.0}
+        one.take(event_of(beat | fields))
+    return one
+
+
+GOODBYE = {"type": "worker-offline"}
+
+
+@pytest.mark.parametrize(
+    ("beats", "done", "alive", "busy"),
+    [
+        ([], None, False, False),
+        ([{}], None, True, False),
+        ([GOODBYE], None, False, False),
+        ([GOODBYE, {"type": "worker-online"}], None, True, False),
+        ([{}, {"processed": 7}], None, True, False),
+        ([{"processed": 7}, {"processed": 7}], 0, True, False),
+        ([{"processed": 7}, {"processed": 9}], 2, True, True),
+        # It has restarted.
+        ([{"processed": count} for count in (100, 3, 4)], 1, True, True),
     ],
 )
-def test_it_listens_until_nothing_better_can_be_seen(beats, max_idle, enough):
-    assert observed(*beats).suffices(Check(workers=("w@h",), max_idle=max_idle)) is enough
+def test_it_listens_until_nothing_better_can_be_seen(beats, done, alive, busy):
+    one = observed(*beats)
+    assert one.done == done
+    assert one.suffices(Check(workers=(NAME,))) is alive
+    assert one.suffices(Check(workers=(NAME,), max_idle=5.0)) is busy
 
 
 @pytest.mark.parametrize(
@@ -147,98 +100,71 @@ def test_it_listens_until_nothing_better_can_be_seen(beats, max_idle, enough):
     ],
 )
 def test_queues_are_read_from_whatever_a_worker_answers(answer, queues):
-    assert queue_names(answer) == queues
+    one = observed({})
+    one.conclude(1.0, 5.5, Replies({NAME: answer}))
+    assert (one.answers, one.queues, one.age) == (True, queues, 0.5)
 
 
-# --- the result -----------------------------------------------------------------------
+# --- the result ---------------------------------------------------------------------------
 
-CHECK = Check(workers=("w@h",))
-CONSUMING = Check(workers=("w@h",), queues=("mail", "img"))
-ALIVE = "w@h is alive, heartbeat 500ms ago"
-BUSY = Check(workers=("w@h",), max_idle=60.0)
+CHECK = Check(workers=(NAME,))
+CONSUMING = Check(workers=(NAME,), queues=("mail", "img"))
+BUSY = Check(workers=(NAME,), max_idle=60.0)
+ALIVE = "is alive, heartbeat 500ms ago"
+SILENT = "sent no heartbeat in 10.0s"
 
 
-def seen(*, done=None, stopped=False, **what):
-    """Return a worker that was observed for a minute, and processed `done` tasks."""
-    beats = [] if done is None else [{"processed": 35}, {"processed": 35 + done, "active": 3}]
-    one = observed(*beats, *[{"type": "worker-offline"}] * stopped)
-    for name, value in {"looked": 61.0, "age": 0.5, "answers": True, **what}.items():
-        setattr(one, name, value)
+def seen(*beats, name=NAME, **what):
+    """Return a worker that was observed for a minute."""
+    one = observed(*beats, name=name)
+    for attribute, value in {"looked": 61.0, "age": 0.5, "answers": True, **what}.items():
+        setattr(one, attribute, value)
     return one
 
 
-def only(check, **what):
-    [result] = judge(check, [seen(**what)], patience=10.0)
-    return tuple(result)
+def done(count):
+    return [{"processed": 35}, {"processed": 35 + count, "active": 3}]
 
 
-@pytest.mark.parametrize(
-    ("check", "what", "level", "text"),
-    [
-        (CHECK, {}, "OK", ALIVE),
-        (CHECK, {"answers": None}, "OK", ALIVE),
-        (CHECK, {"stopped": True}, "CRITICAL", "w@h has shut down"),
-        (
-            CHECK,
-            {"age": None, "answers": False},
-            "CRITICAL",
-            "w@h sent no heartbeat in 10.0s and does not answer",
-        ),
-        (CHECK, {"age": 10.1, "answers": None}, "CRITICAL", "w@h sent no heartbeat in 10.0s"),
-        (CHECK, {"age": None}, "WARNING", "w@h answers, but sent no heartbeat in 10.0s"),
-        (CHECK, {"answers": False}, "WARNING", "w@h sends heartbeats, but does not answer"),
-        (CONSUMING, {"queues": ("img", "mail", "x")}, "OK", f"{ALIVE}, consumes mail img"),
-        (CONSUMING, {"queues": ("mail",)}, "CRITICAL", "w@h does not consume img"),
-        (
-            CONSUMING,
-            {"answers": None},
-            "UNKNOWN",
-            "w@h was not asked what it consumes: --read-only",
-        ),
-        (BUSY, {"done": 1}, "OK", f"{ALIVE}, 1 task in 1m01s"),
-        (BUSY, {"done": 7}, "OK", f"{ALIVE}, 7 tasks in 1m01s"),
-        (BUSY, {"done": 0}, "CRITICAL", "w@h has processed no task in 1m01s"),
-        (BUSY, {"done": None}, "UNKNOWN", "w@h did not report in 1m01s what it has processed"),
-    ],
-)
-def test_a_worker_is_judged_by_what_was_seen(check, what, level, text):
-    assert only(check, **what) == (level, text)
+# fmt: off
+RESULTS = [
+    (CHECK,     seen(),                            "OK",       ALIVE),
+    (CHECK,     seen(answers=None),                "OK",       ALIVE),
+    (CHECK,     seen(GOODBYE),                     "CRITICAL", "has shut down"),
+    (CHECK,     seen(age=None, answers=False),     "CRITICAL", SILENT + " and does not answer"),
+    (CHECK,     seen(age=10.1, answers=None),      "CRITICAL", SILENT),
+    (CHECK,     seen(age=None),                    "WARNING",  f"answers, but {SILENT}"),
+    (CHECK,     seen(answers=False),      "WARNING", "sends heartbeats, but does not answer"),
+    (CHECK,     seen(processes=2),                 "WARNING",  "is the name of 2 processes"),
+    (CONSUMING, seen(queues=("img", "mail", "x")), "OK",       ALIVE + ", consumes mail img"),
+    (CONSUMING, seen(queues=("mail",)),            "CRITICAL", "does not consume img"),
+    (CONSUMING, seen(answers=None), "UNKNOWN", "was not asked what it consumes: --read-only"),
+    (BUSY,      seen(*done(1)),                    "OK",       ALIVE + ", 1 task in 1m01s"),
+    (BUSY,      seen(*done(7)),                    "OK",       ALIVE + ", 7 tasks in 1m01s"),
+    (BUSY,      seen(*done(0)),                    "CRITICAL", "has processed no task in 1m01s"),
+    (BUSY,      seen(), "UNKNOWN", "did not report in 1m01s what it has processed"),
+    # One that is silent is not called idle as well.
+    (BUSY,      seen(age=None, answers=False),     "CRITICAL", SILENT + " and does not answer"),
+]
+# fmt: on
 
 
-def test_who_is_silent_is_not_called_idle_as_well():
-    assert only(BUSY, age=None, answers=False)[0] == "CRITICAL"
+@pytest.mark.parametrize(("check", "one", "level", "text"), RESULTS)
+def test_a_worker_is_judged_by_what_was_seen(check, one, level, text):
+    assert one.results(check, 10.0) == [(level, f"{NAME} {text}")]
 
 
-def test_the_worst_comes_first_and_all_is_told():
-    other = seen(stopped=True, name="w2@h")
-    results = judge(CONSUMING, [seen(queues=()), other], patience=10.0)
-    assert [result.level for result in results] == ["CRITICAL"] * 3
-    results = judge(CHECK, [seen(), other], patience=10.0)
-    assert [result.level for result in results] == ["CRITICAL", "OK"]
-
-
-def test_the_line_is_what_nagios_reads():
-    one = seen(done=7, queues=("mail", "img"))
-    text = line([Result("OK", "w@h is alive"), Result("OK", "x")], [one], 10.0)
-    assert text == (
-        "OK - w@h is alive; x | 'w@h heartbeat_age'=0.500s;;10;0"
-        " 'w@h processed'=42c 'w@h active'=3;;;0"
-    )
-
-
-def test_without_figures_there_is_no_bar():
-    assert line([Result("UNKNOWN", "a|b")], [], 10.0) == "UNKNOWN - a/b"
-    assert line([Result("CRITICAL", "x")], [seen(age=None)], 1.0) == "CRITICAL - x"
+def test_the_line_is_what_nagios_reads_the_worst_first():
+    one, other = seen(*done(7)), seen(GOODBYE, name="w2@h", age=None)
+    results = [result for each in (one, other) for result in each.results(CHECK, 10.0)]
+    figures = "'w@h heartbeat_age'=0.500s;;10;0 'w@h processed'=42c 'w@h active'=3;;;0"
+    line = f"CRITICAL - w2@h has shut down; w@h {ALIVE} | {figures}"
+    assert report(results, [one, other], 10.0) == ("CRITICAL", line)
+    assert report([("UNKNOWN", "a|b")], [], 10.0) == ("UNKNOWN", "UNKNOWN - a/b")
 
 
 def test_a_strange_name_does_not_break_the_line():
-    name = "w|'=\x1b[2J@h"
-    one = Observation(name, age=0.0)
-    results = judge(Check(workers=(name,)), [one], patience=1.0)
-    text = line(results, [one], 1.0)
-    assert text.count("|") == 1
-    assert "'w/''_\\x1b[2J@h heartbeat_age'=0.000s" in text
-
-
-def test_the_statuses_are_those_of_nagios():
-    assert STATUSES == {"OK": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": 3}
+    one = seen(name="w|'=\x1b[2J@h", age=0.0)
+    _, line = report(one.results(CHECK, 1.0), [one], 1.0)
+    assert line.count("|") == 1
+    assert "'w/''_\\x1b[2J@h heartbeat_age'=0.000s" in line

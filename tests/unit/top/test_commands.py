@@ -9,9 +9,9 @@ import pytest
 
 from evtools.errors import FilterError
 from evtools.filters import compile_filter
-from evtools.top.choices import VIEWS
 from evtools.top.commands import COMMANDS, complete, run
 from evtools.top.keys import BINDINGS
+from evtools.top.options import VIEWS
 from evtools.top.ui.terminal import COPY_BYTES_MAX
 from evtools.top.ui.widgets import plain
 from evtools.transport.recording.reader import RecordingReader

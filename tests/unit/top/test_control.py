@@ -12,7 +12,6 @@ import pytest
 from evtools.clock import SystemClock
 from evtools.errors import UsageError
 from evtools.state import State
-from evtools.top.choices import VIEWS
 from evtools.top.control import (
     ACTIONS,
     BY_NAME,
@@ -25,6 +24,7 @@ from evtools.top.control import (
     target_of,
 )
 from evtools.top.keys import BINDINGS
+from evtools.top.options import VIEWS
 from evtools.transport import ConnectionSettings, Replies
 from tools.clock import FakeClock
 from tools.life import Life

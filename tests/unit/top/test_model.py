@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evtools.top.choices import VIEWS
 from evtools.top.model import PICTURES_MAX, Model
-from evtools.top.options import TopOptions
+from evtools.top.options import VIEWS, TopOptions
 from evtools.top.status import ConnectionStatus
 from evtools.transport import Notice
 from evtools.transport.queues import Depth

@@ -2,7 +2,7 @@ import pytest
 import urwid
 
 from evtools.text import width
-from evtools.top.choices import THEMES
+from evtools.top.options import THEMES
 from evtools.top.ui.theme import ASCII, STYLES, UNICODE, palette
 
 
