@@ -149,7 +149,7 @@ def evcam(ctx: click.Context, /, **values: Any) -> int:
     from evtools.cli import logs
     from evtools.transport import check_transport
 
-    logs.set_up("evcam", **logs.wanted(values))
+    logs.set_up("evcam", values)
     settings = setup(ctx, secrets=secrets(values))
     if settings is None:
         return 0

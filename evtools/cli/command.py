@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 import click
 
+from evtools import __version__
 from evtools.cli import main, options
 from evtools.cli.options import FLAG, Option, is_typed
 from evtools.cli.tools import CONTEXT, family
@@ -106,7 +107,9 @@ def _print_version(ctx: click.Context, given: Mapping[str, Any]) -> None:
         # `evtools doctor` is evtools; below celery, a tool is itself.
         tool = family(ctx.info_name or "evtools")
         short = "version_line" in given
-        click.echo(version.line(tool) if short else version.report(tool, "json_output" in given))
+        click.echo(
+            f"{tool} {__version__}" if short else version.report(tool, "json_output" in given)
+        )
         ctx.exit()
 
 

@@ -5,15 +5,14 @@ from collections.abc import Iterable
 from typing import Final
 
 import click
-from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
+from click.shell_completion import BashComplete, CompletionItem, FishComplete, ZshComplete
 
 from evtools.cli import types
 from evtools.cli.tools import CONTEXT, TOOLS, TOPICS, command
 
-SHELLS: Final = ("bash", "zsh", "fish")
+_SHELLS: Final = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 #: Shell: the name under which it searches for the script.
 FILES: Final = {"bash": "bash/evtools", "zsh": "zsh/_evtools", "fish": "fish/evtools.fish"}
-_PROGRAMS: Final = ("evtools", "evtop", "evdump", "evcam")
 _VARIABLE: Final = "_EVTOOLS_COMPLETE"
 #: click's scripts are of one program; ours are of four, so they call the one on the line.
 _CALLED: Final = {"bash": "$1", "zsh": "$words[1]", "fish": "(commandline -opc)[1]"}
@@ -52,73 +51,56 @@ linked to that file, or with `source <(evtools completion bash)` in ~/.bashrc.
 
 
 @click.command("completion", help=_HELP, context_settings={**CONTEXT})
-@click.argument("shell", required=False, type=click.Choice(SHELLS), metavar="[SHELL]")
+@click.argument("shell", required=False, type=click.Choice([*_SHELLS]), metavar="[SHELL]")
 def completion(shell: str | None) -> int:
     """Print a completion script."""
     shell = shell or os.environ.get("SHELL", "").rpartition("/")[2]
-    if shell not in SHELLS:
-        raise click.UsageError(f"which shell? one of: {', '.join(SHELLS)}")
+    if shell not in _SHELLS:
+        raise click.UsageError(f"which shell? one of: {', '.join(_SHELLS)}")
     click.echo(script(shell), nl=False)
     return 0
 
 
 def script(shell: str) -> str:
     """Return click's script for a shell, for all four programs."""
-    template = _class(shell).source_template.replace(*_NO_BLANK[shell], 1)
+    separator = " --command " if shell == "fish" else " "
+    programs = separator.join(("evtools", "evtop", "evdump", "evcam"))
     lines = []
-    for line in template.splitlines():
+    for line in _SHELLS[shell].source_template.replace(*_NO_BLANK[shell], 1).splitlines():
         registers = "compdef" in line or line.lstrip().startswith("complete ")
-        separator = " --command " if shell == "fish" else " "
-        program = separator.join(_PROGRAMS) if registers else _CALLED[shell]
-        lines.append(line.replace("%(prog_name)s", program))
+        lines.append(line.replace("%(prog_name)s", programs if registers else _CALLED[shell]))
     names = {"complete_func": "_evtools_completion", "complete_var": _VARIABLE}
     return "\n".join((*lines, "")) % names
-
-
-def _class(shell: str) -> type[ShellComplete]:
-    found = get_completion_class(shell)
-    assert found is not None
-    return found
 
 
 # --- at a tab -----------------------------------------------------------------------
 
 
-class _Evtools(click.Group):
-    """The tools and topics as subcommands of evtools; only for completion."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
-        return [*TOOLS, "help"]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name == "help":
-            words = click.Argument(["word"], type=click.Choice([*TOOLS, *TOPICS]))
-            return click.Command("help", params=[words], short_help="help for a tool or topic")
-        name = cmd_name.removeprefix("ev")
-        return command(name) if name in TOOLS else None
-
-    def shell_complete(self, _ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
-        purposes = {name: tool.purpose for name, tool in TOOLS.items()} | {"help": "show help"}
-        words = [*purposes.items(), ("--help", ""), ("--version", "")]
-        return [
-            CompletionItem(word, help=purpose or None)
-            for word, purpose in words
-            if word.startswith(incomplete)
-        ]
-
-
 def complete(name: str) -> int:
-    """Print the completions that the script asks for, of a tool or of "tools" for evtools."""
+    """Print the completions that the script asks for, of a tool, or with "" of evtools."""
     shell, _, _ = os.environ[_VARIABLE].partition("_")
-    if shell not in SHELLS:
+    if shell not in _SHELLS:
         return 1
-    root = command(name) if name in TOOLS else _Evtools("evtools")
-    completer = _class(shell)(root, {}, root.name or "", _VARIABLE)
+    completer = _SHELLS[shell](click.Command(name), {}, name, _VARIABLE)
     args, incomplete = completer.get_completion_args()
     # bash takes words apart at = and at :.
     args = [word for word in args if word != "="]
     if ":" in (incomplete, *args[-1:]):
         return 0
+    if not name:
+        purposes = {name: tool.purpose for name, tool in TOOLS.items()}
+        if args in ([], ["help"]):
+            more = dict(TOPICS) if args else {"help": "show help", "--help": "", "--version": ""}
+            for word, purpose in (purposes | more).items():
+                if word.startswith(incomplete):
+                    item = CompletionItem(word, help=purpose or None)
+                    click.echo(completer.format_completion(item))
+            return 0
+        name, *args = args
+        name = name.removeprefix("ev")
+    if name not in TOOLS:
+        return 0
+    completer.cli = command(name)
     option, equals, value = incomplete.partition("=")
     attached = option.startswith("--") and bool(equals)
     if attached:

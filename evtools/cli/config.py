@@ -126,8 +126,8 @@ def _of_application(app: Any, ctx: click.Context, given: Mapping[str, Any]) -> d
     from evtools.transport.celery_app import celery_settings
 
     # An application may log when it is imported.
-    quiet, debug = bool(given.get("quiet")), bool(given.get("debug"))
-    logs.set_up(ctx.info_name or "evtools", verbose=0, quiet=quiet, debug=debug)
+    wanted = {"quiet": given.get("quiet"), "debug": given.get("debug")}
+    logs.set_up(ctx.info_name or "evtools", wanted)
     place = f"-A {app}" if isinstance(app, str) else "-A"
     try:
         options = options_from(celery_settings(app))

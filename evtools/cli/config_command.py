@@ -63,7 +63,7 @@ def evconfig(ctx: click.Context, /, **values: Any) -> int:
         return 0
     from evtools.cli import logs
 
-    logs.set_up("evtools config", verbose=0, quiet=False, debug=values["debug"])
+    logs.set_up("evtools config", {"debug": values["debug"]})
     for warning in sources_of(ctx).warnings:
         logging.getLogger(__name__).warning(warning)
     for line in _of_all_tools(ctx):

@@ -65,7 +65,7 @@ def evdoctor(ctx: click.Context, /, **values: Any) -> int:
     from evtools.cli import logs
 
     # Libraries complain about what the findings explain better.
-    logs.set_up("evtools doctor", verbose=0, quiet=True, debug=values["debug"])
+    logs.set_up("evtools doctor", {"quiet": True, "debug": values["debug"]})
     settings = setup(ctx, level="error")
     if settings is None:
         return 0

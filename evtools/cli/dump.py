@@ -133,7 +133,7 @@ def evdump(ctx: click.Context, /, **values: Any) -> int:
     from evtools.cli import logs
     from evtools.transport import check_transport
 
-    logs.set_up("evdump", **logs.wanted(values))
+    logs.set_up("evdump", values)
     settings = setup(ctx)
     if settings is None:
         return 0

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from typing import Any, Final
 
 #: Where distributions keep their CA certificates: Debian, Arch and Alpine; RHEL and
@@ -14,7 +13,6 @@ CA_BUNDLES: Final = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
-
 #: How multiprocessing starts its own processes, with `-c` before it.
 _HELPERS: Final = (
     "from multiprocessing.resource_tracker import main",
@@ -27,58 +25,31 @@ def is_frozen() -> bool:
     return bool(getattr(sys, "frozen", False))
 
 
-def folder() -> str:
-    """Return the folder with the contents of the standalone program; "" outside of it."""
-    return str(getattr(sys, "_MEIPASS", ""))
-
-
 def prepare() -> None:
     """Correct the environment of the standalone program; does nothing elsewhere.
 
     Does not return in a process that multiprocessing has started: it does its work here.
     """
-    if is_frozen():
-        restore_library_path()
-        set_ca_bundle()
-        serve(sys.argv)
-
-
-def restore_library_path() -> None:
-    """Restore the caller's library path.
-
-    The linker of this process has read ours already.  A program that a camera starts must
-    not find our libraries instead of its own.
-    """
+    if not is_frozen():
+        return
+    # The linker of this process has read our library path already.  A program that a camera
+    # starts must not find our libraries instead of its own.
     before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
     os.environ.pop("LD_LIBRARY_PATH", None)
     if before is not None:
         os.environ["LD_LIBRARY_PATH"] = before
-
-
-def set_ca_bundle() -> None:
-    """Point OpenSSL at the first CA bundle that exists, unless its own variables are set.
-
-    Our OpenSSL was built elsewhere and knows the paths of one distribution at most.
-    """
-    if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
-        return
-    for bundle in CA_BUNDLES:
-        if os.access(bundle, os.R_OK):
+    # Our OpenSSL was built elsewhere and knows the paths of one distribution at most.
+    if not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
+        bundle = next((path for path in CA_BUNDLES if os.access(path, os.R_OK)), None)
+        if bundle:
             os.environ["SSL_CERT_FILE"] = bundle
-            return
-
-
-def serve(argv: Sequence[str]) -> None:
-    """Act as the process that multiprocessing wanted to start, if it started this one.
-
-    It runs `sys.executable`, here this program, with arguments for an interpreter.
-    """
-    if argv[1:2] == ["--multiprocessing-fork"]:
+    # multiprocessing runs `sys.executable`, here this program, with arguments for an interpreter.
+    if sys.argv[1:2] == ["--multiprocessing-fork"]:
         from multiprocessing import spawn
 
         spawn.freeze_support()
-    elif argv[-2:-1] == ["-c"] and argv[-1].startswith(_HELPERS):
-        exec(argv[-1], {})  # noqa: S102  (one of the two above)
+    elif sys.argv[-2:-1] == ["-c"] and sys.argv[-1].startswith(_HELPERS):
+        exec(sys.argv[-1], {})  # noqa: S102  (one of the two above)
         raise SystemExit
 
 
@@ -86,6 +57,11 @@ def command(*arguments: str) -> list[str]:
     """Return the command line that starts this program again with `arguments`."""
     program = [sys.executable] if is_frozen() else [sys.executable, "-m", "evtools"]
     return [*program, *arguments]
+
+
+def folder() -> str:
+    """Return the folder with the contents of the standalone program; "" outside of it."""
+    return str(getattr(sys, "_MEIPASS", ""))
 
 
 def build() -> dict[str, Any]:

@@ -23,32 +23,28 @@ _LIBRARIES: Final = ("amqp", "celery", "kombu", "redis", "vine", "asyncio")
 
 
 class _Formatter(logging.Formatter):
-    """One line like other messages, without control characters."""
+    # Lines without control characters: like other messages of a tool, or in a file, each
+    # record one line with its time in UTC.
 
-    def __init__(self, tool: str) -> None:
+    def __init__(self, tool: str = "") -> None:
         super().__init__()
         self._tool = tool
 
     def format(self, record: logging.LogRecord) -> str:
         text = sanitize_lines(hide_credentials(super().format(record).rstrip()))
-        return f"{self._tool}: {record.levelname.lower()}: {text}"
-
-
-class _FileFormatter(logging.Formatter):
-    """One line with the time in UTC, without control characters."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        lines = sanitize_lines(hide_credentials(super().format(record).rstrip()))
+        level = record.levelname.lower()
+        if self._tool:
+            return f"{self._tool}: {level}: {text}"
         seconds, millis = divmod(int(record.created * 1000), 1000)
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-        return f"{at}.{millis:03}Z {record.levelname.lower()} {lines.replace(chr(10), ' | ')}"
+        return f"{at}.{millis:03}Z {level} {text.replace(chr(10), ' | ')}"
 
 
 class _FileHandler(WatchedFileHandler):
-    """A file that logrotate may move away, and that may fill the disk."""
+    # A file that logrotate may move away, and that may fill the disk.  One that cannot be
+    # opened is tried again for the next record.
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; a file that cannot be opened is tried again for the next one."""
         try:
             super().emit(record)
         except OSError:
@@ -63,54 +59,43 @@ class _FileHandler(WatchedFileHandler):
         """Drop the record: a traceback would be printed across the screen."""
 
 
-def wanted(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that say how much to log, as set_up and set_up_file take them."""
-    return {name: values[name] for name in ("verbose", "quiet", "debug")}
+def file_handler(tool: str, path: str | None) -> logging.Handler:
+    """Return a handler for `set_up` that writes to a file.
 
-
-def set_up(tool: str, *, verbose: int, quiet: bool, debug: bool) -> None:
-    """Log to stderr: warnings, errors only, or everything."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(tool))
-    _install(handler, verbose, quiet=quiet, debug=debug)
-
-
-def set_up_file(tool: str, path: str | None, *, verbose: int, quiet: bool, debug: bool) -> None:
-    """Log to a file, for a tool that uses the whole screen.
-
-    Without a `path` it is the default file, created with the first record.  Raise
-    OutputError if `path` cannot be written.
+    Without a `path` it is the tool's own as XDG has it, created with the first record, if it
+    can be.  Raise OutputError if `path` cannot be written.
     """
-    name = Path(path).expanduser() if path else default_file(tool)
-    handler: logging.Handler = logging.NullHandler()
-    if name is not None:
-        try:
-            if not path:
-                make_folders(name.parent)
-            handler = _FileHandler(name, encoding="utf-8", delay=not path)
-        except OSError as error:
-            if path:
-                raise OutputError(f"cannot write {name}: {error.strerror}") from None
-    handler.setFormatter(_FileFormatter())
-    _install(handler, verbose, quiet=quiet, debug=debug)
-
-
-def default_file(tool: str) -> Path | None:
-    """Return where a tool logs, as XDG has it; None without a home."""
     home = os.environ.get("HOME", "")
     state = os.environ.get("XDG_STATE_HOME") or (home and f"{home}/.local/state")
-    return Path(state) / "evtools" / f"{tool}.log" if state else None
+    if not (path or state):
+        return logging.NullHandler()
+    name = Path(path).expanduser() if path else Path(state) / "evtools" / f"{tool}.log"
+    try:
+        if not path:
+            make_folders(name.parent)
+        return _FileHandler(name, encoding="utf-8", delay=not path)
+    except OSError as error:
+        if path:
+            raise OutputError(f"cannot write {name}: {error.strerror}") from None
+        return logging.NullHandler()
 
 
-def _install(handler: logging.Handler, verbose: int, *, quiet: bool, debug: bool) -> None:
+def set_up(tool: str, values: Mapping[str, Any], handler: logging.Handler | None = None) -> None:
+    """Log to stderr or to the handler of a file.
+
+    That is warnings, or of the options in `values` with `quiet` errors only, with `verbose`
+    more, and with `debug` everything.
+    """
+    if handler is None:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Formatter(tool))
+    else:
+        handler.setFormatter(_Formatter())
+    debug, quiet, verbose = map(values.get, ("debug", "quiet", "verbose"))
+    level = logging.INFO if verbose else logging.WARNING
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    if debug:
-        root.setLevel(logging.DEBUG)
-    elif quiet:
-        root.setLevel(logging.ERROR)
-    else:
-        root.setLevel(logging.INFO if verbose else logging.WARNING)
+    root.setLevel(logging.DEBUG if debug else logging.ERROR if quiet else level)
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.CRITICAL)
     # Python prints what threads and destructors of cameras and applications raise, and

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name in TOOLS:
         return start(name, arguments)
     if "_EVTOOLS_COMPLETE" in os.environ:
-        return _plainly("evtools", lambda: _complete("tools"))
+        return _plainly("evtools", lambda: _complete(""))
     word, *rest = arguments or [""]
     if word == "help" and rest:
         word, rest = rest[0], ["--help"]

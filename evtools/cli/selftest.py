@@ -10,9 +10,11 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from importlib import import_module, metadata
 from importlib.util import find_spec
-from typing import Any, Final
+from itertools import chain
+from typing import Final
 
 import click
 
@@ -55,28 +57,22 @@ def selftest(output: str) -> int:
 
     It needs no broker and changes nothing.  The exit status is 1 if a check fails.
     """
-    found = []
+    findings = []
     width = max(map(len, CHECKS))
-    for finding in findings():
-        found.append(finding)
-        if output == "text":
-            mark = "ok    " if finding["ok"] else "FAILED"
-            click.echo(f"{mark}  {finding['name']:<{width}}  {sanitize(finding['text'])}")
-    if output == "json":
-        click.echo(json.dumps(found))
-    return 0 if all(finding["ok"] for finding in found) else 1
-
-
-def findings() -> Iterator[dict[str, Any]]:
-    """Run the checks; yield name, ok and text of each."""
     for name, check in CHECKS.items():
         try:
             text, ok = check(), True
+        except CheckFailed as error:
+            text, ok = error.message, False
         except Exception as error:  # noqa: BLE001  (reported)
-            text, ok = str(error) or "no reason given", False
-            if not isinstance(error, CheckFailed):
-                text = f"{type(error).__name__}: {text}"
-        yield {"name": name, "ok": ok, "text": " ".join(text.split())}
+            text, ok = f"{type(error).__name__}: {str(error) or 'no reason given'}", False
+        text = " ".join(text.split())
+        findings.append({"name": name, "ok": ok, "text": text})
+        if output == "text":
+            click.echo(f"{'ok    ' if ok else 'FAILED'}  {name:<{width}}  {sanitize(text)}")
+    if output == "json":
+        click.echo(json.dumps(findings))
+    return 0 if all(finding["ok"] for finding in findings) else 1
 
 
 # --- the standard library -----------------------------------------------------------
@@ -84,26 +80,19 @@ def findings() -> Iterator[dict[str, Any]]:
 
 def modules() -> list[str]:
     """Return the modules of the standard library on this machine, with those in packages."""
-    return sorted(_walk(sys.stdlib_module_names - LEFT_OUT))
-
-
-def _walk(names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        spec = find_spec(name) if name != "__main__" else None
-        if spec is None:
-            continue
-        yield name
-        yield from _below(name, spec.submodule_search_locations or ())
+    names = sys.stdlib_module_names - LEFT_OUT - {"__main__"}
+    specs = [spec for spec in map(find_spec, names) if spec is not None]
+    parts = (_below(spec.name, spec.submodule_search_locations or ()) for spec in specs)
+    return sorted([*(spec.name for spec in specs), *chain(*parts)])
 
 
 def _below(package: str, folders: Iterable[str]) -> Iterator[str]:
     for found in pkgutil.iter_modules(folders):
-        if found.name in _PARTS_LEFT_OUT:
-            continue
-        name = f"{package}.{found.name}"
-        yield name
-        if found.ispkg:
-            yield from _below(name, [f"{where}/{found.name}" for where in folders])
+        if found.name not in _PARTS_LEFT_OUT:
+            name = f"{package}.{found.name}"
+            yield name
+            if found.ispkg:
+                yield from _below(name, [f"{where}/{found.name}" for where in folders])
 
 
 def broken(names: Iterable[str]) -> dict[str, str]:
@@ -171,13 +160,11 @@ def _tls() -> str:
     import ssl
 
     _require(ssl.HAS_TLSv1_3, f"{ssl.OPENSSL_VERSION} has no TLS 1.3")
-    context = ssl.create_default_context()
-    count = context.cert_store_stats()["x509_ca"]
+    count = ssl.create_default_context().cert_store_stats()["x509_ca"]
     paths = ssl.get_default_verify_paths()
     where = paths.cafile or paths.capath or paths.openssl_cafile
-    # Not a fault of the program, and --tls-ca still works.
-    seen = f"{count} CA certificates in {where}" if count else f"no CA certificates in {where}"
-    return f"{ssl.OPENSSL_VERSION}, {seen}"
+    # None is not a fault of the program, and --tls-ca still works.
+    return f"{ssl.OPENSSL_VERSION}, {count or 'no'} CA certificates in {where}"
 
 
 def _transports() -> str:
@@ -201,8 +188,7 @@ def _serialisers() -> str:
     from evtools.wire.serializers import decompress
 
     packed = zstandard.compress(b"{}")
-    unpacked = decompress(packed, "application/zstd", max_bytes=10)
-    _require(unpacked == b"{}", "zstd is broken")
+    _require(decompress(packed, "application/zstd", max_bytes=10) == b"{}", "zstd is broken")
     inside = [name for name in _EXTRAS if frozen.is_frozen() or find_spec(name)]
     for name in ("msgspec.json", *inside):
         import_module(name)
@@ -213,7 +199,7 @@ def _screen() -> str:
     from evtools.top.ui.terminal import paint
     from evtools.top.ui.theme import UNICODE
 
-    for module in ("evtools.top.app", "evtools.top.ui.terminal", "urwid.display.raw"):
+    for module in ("evtools.top.app", "urwid.display.raw"):
         import_module(module)
     canvas = paint([[("head", "evtop ⣿")]], (10, 1), UNICODE)
     _require("evtop ⣿".encode() in canvas.text[0], "urwid draws something different")
@@ -234,11 +220,8 @@ def _rich() -> str:
 
 def _metadata() -> str:
     parts = version.parts()
-    missing = [
-        name
-        for name in ("kombu", "redis", "hiredis", "click", "urwid", "msgspec")
-        if name not in parts
-    ]
+    wanted = ("kombu", "redis", "hiredis", "click", "urwid", "msgspec")
+    missing = [name for name in wanted if name not in parts]
     _require(not missing, f"no metadata of {', '.join(missing)}")
     return f"{len(parts)} distributions"
 
@@ -246,9 +229,10 @@ def _metadata() -> str:
 def _processes() -> str:
     import multiprocessing
 
-    inside = frozen.folder() or "nowhere"
     path = os.environ.get("LD_LIBRARY_PATH", "")
-    _require(inside not in path, f"children would inherit LD_LIBRARY_PATH={path}")
+    _require(
+        (frozen.folder() or "nowhere") not in path, f"children would inherit LD_LIBRARY_PATH={path}"
+    )
     methods = ("fork", "spawn", "forkserver")
     for method in methods:
         with multiprocessing.get_context(method).Pool(1) as pool:
@@ -257,29 +241,21 @@ def _processes() -> str:
     return " ".join(methods)
 
 
-def _demo(*arguments: str) -> Callable[[], str]:
-    """Return a check that runs one of the tools on the simulated cluster."""
-
-    def check() -> str:
-        done = subprocess.run(  # noqa: S603  (this program)
-            frozen.command(*arguments),
-            capture_output=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            env=_plain_environment(),
-            timeout=_PROCESS_TIMEOUT,
-        )
-        output = (done.stderr or done.stdout).decode(errors="replace")
-        _require(done.returncode == 0, f"status {done.returncode}: {output[-400:]}")
-        return f"{' '.join(arguments)}: {len(done.stdout)} bytes"
-
-    return check
-
-
-def _plain_environment() -> dict[str, str]:
-    # The settings of the user are not what is checked.
+def _demo(words: str) -> str:
+    # Runs one of the tools on the simulated cluster; the settings of the user are not what is
+    # checked.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
-    return kept | {"EVTOOLS_CONFIG": os.devnull}
+    done = subprocess.run(  # noqa: S603  (this program)
+        frozen.command(*words.split()),
+        capture_output=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env=kept | {"EVTOOLS_CONFIG": os.devnull},
+        timeout=_PROCESS_TIMEOUT,
+    )
+    output = (done.stderr or done.stdout).decode(errors="replace")
+    _require(done.returncode == 0, f"status {done.returncode}: {output[-400:]}")
+    return f"{words}: {len(done.stdout)} bytes"
 
 
 CHECKS: Final[Mapping[str, Callable[[], str]]] = {
@@ -293,7 +269,7 @@ CHECKS: Final[Mapping[str, Callable[[], str]]] = {
     "rich": _rich,
     "metadata": _metadata,
     "processes": _processes,
-    "evdump": _demo("dump", "--demo", "-c", "20", "-o", "json"),
-    "evtop": _demo("top", "--demo", "-B", "-n", "1"),
-    "evcam": _demo("cam", "--demo", "--test", "-c", "jsonl:unused"),
+    "evdump": partial(_demo, "dump --demo -c 20 -o json"),
+    "evtop": partial(_demo, "top --demo -B -n 1"),
+    "evcam": partial(_demo, "cam --demo --test -c jsonl:unused"),
 }

@@ -142,12 +142,11 @@ def evtop(ctx: click.Context, /, **values: Any) -> int:
     from evtools.cli import logs
     from evtools.transport import check_transport
 
-    how = logs.wanted(values)
     on_screen = not (values["batch"] or values["check"] or values["show_config"])
     if values["log_file"] or on_screen:
-        logs.set_up_file("evtop", values["log_file"], **how)
+        logs.set_up("evtop", values, logs.file_handler("evtop", values["log_file"]))
     else:
-        logs.set_up("evtop", **how)
+        logs.set_up("evtop", values)
     settings = setup(ctx)
     if settings is None:
         return 0

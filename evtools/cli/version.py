@@ -16,21 +16,14 @@ _PARTS: Final = (
 )  # fmt: skip
 #: Distribution: the URL schemes it serves.
 TRANSPORTS: Final = {
-    "amqp": ("amqp", "amqps", "pyamqp", "librabbitmq"),
-    "redis": (
-        "redis", "rediss", "redis+socket", "sentinel", "valkey", "valkeys", "valkey+socket",
-    ),
-    "kombu": ("memory",),
-}  # fmt: skip
+    "amqp": "amqp amqps pyamqp librabbitmq",
+    "redis": "redis rediss redis+socket sentinel valkey valkeys valkey+socket",
+    "kombu": "memory",
+}
 #: What Python sets LC_CTYPE to where the locale is that of C, or not installed.
 _MADE_UP: Final = ("C.UTF-8", "C.utf8", "UTF-8")
 #: Terminals that set COLORTERM have at least this many colours.
 _COLORTERM_COLOURS: Final = 256
-
-
-def line(tool: str) -> str:
-    """Return name and version."""
-    return f"{tool} {__version__}"
 
 
 def report(tool: str, as_json: bool) -> str:  # noqa: FBT001  (read at its two calls)
@@ -39,12 +32,11 @@ def report(tool: str, as_json: bool) -> str:  # noqa: FBT001  (read at its two c
     build.pop("library", None)  # hundreds of names, for the selftest
     python = ".".join(map(str, sys.version_info[:3]))
     implementation = {"cpython": "CPython", "pypy": "PyPy"}.get(sys.implementation.name, "")
-    embedded = ", embedded" if build else ""
     facts: dict[str, Any] = {
         "tool": tool,
         "version": __version__,
         "build": build,
-        "python": f"{python} ({implementation}{embedded})",
+        "python": f"{python} ({implementation}{', embedded' if build else ''})",
         "libc": libc(),
         "parts": parts(),
         "transports": transports(),
@@ -54,10 +46,11 @@ def report(tool: str, as_json: bool) -> str:  # noqa: FBT001  (read at its two c
     if as_json:
         return json.dumps(facts)
     rows = {"build": "{form} of {commit}, {date}".format(**build)} if build else {}
-    rows |= {"python": facts["python"], "libc": facts["libc"]} | parts()
-    rows["transports"] = " ".join(transports())
-    rows["terminal"] = f"unicode: {'yes' if speaks_utf8() else 'no'} colours: {facts['colours']}"
-    return "\n".join((line(tool), *(f"{name:<11} {value}" for name, value in rows.items())))
+    rows |= {"python": facts["python"], "libc": facts["libc"], **facts["parts"]}
+    rows["transports"] = " ".join(facts["transports"])
+    unicode = "yes" if facts["unicode"] else "no"
+    rows["terminal"] = f"unicode: {unicode} colours: {facts['colours']}"
+    return "\n".join((f"{tool} {__version__}", *(f"{name:<11} {rows[name]}" for name in rows)))
 
 
 def parts() -> dict[str, str]:
@@ -69,7 +62,7 @@ def parts() -> dict[str, str]:
 def transports() -> list[str]:
     """Return the URL schemes that can be used here."""
     found = _distributions()
-    return [each for name, schemes in TRANSPORTS.items() if name in found for each in schemes]
+    return " ".join(TRANSPORTS[name] for name in TRANSPORTS if name in found).split()
 
 
 def libc() -> str:
@@ -108,11 +101,9 @@ def speaks_utf8() -> bool:
 
 @cache
 def _distributions() -> dict[str, str]:
-    """Return the version of each installed distribution, by its name in lower case.
-
-    From the names of their folders: importing importlib.metadata would take longer than
-    everything else together, since it parses mail.
-    """
+    # The version of each installed distribution, by its name in lower case, from the names of
+    # their folders: importing importlib.metadata would take longer than everything else
+    # together, since it parses mail.
     found: dict[str, str] = {}
     for folder in sys.path:
         try:

@@ -1,21 +1,18 @@
 import pytest
 
-from evtools.cli.completion import COLUMNS, SHELLS, script
+from evtools.cli.completion import COLUMNS, FILES, script
 from evtools.cli.main import main, start
 from evtools.filters import EVENT_FIELDS, TASK_FIELDS
 from evtools.top.model import Model
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_the_script_for_a_shell_is_printed(capsys, shell):
+@pytest.mark.parametrize("shell", FILES)
+def test_the_script_for_a_shell_is_printed(capsys, monkeypatch, shell):
     assert start("completion", [shell]) == 0
     assert capsys.readouterr().out == script(shell)
-
-
-def test_by_default_it_is_for_the_users_shell(capsys, monkeypatch):
-    monkeypatch.setenv("SHELL", "/usr/bin/fish")
+    monkeypatch.setenv("SHELL", f"/usr/bin/{shell}")
     assert start("completion", []) == 0
-    assert capsys.readouterr().out == script("fish")
+    assert capsys.readouterr().out == script(shell)
 
 
 @pytest.mark.parametrize(
@@ -27,57 +24,47 @@ def test_other_shells_are_refused(capsys, monkeypatch, shell, arguments):
     assert "bash, zsh, fish" in capsys.readouterr().err.replace("'", "")
 
 
-@pytest.fixture
-def tab(capsys, monkeypatch):
-    """Return what bash gets for words of which the last is to be completed."""
-
-    def press(*words):
-        monkeypatch.setenv("_EVTOOLS_COMPLETE", "bash_complete")
-        monkeypatch.setenv("COMP_WORDS", "\n".join(words))
-        monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
-        assert main([*words]) == 0
-        return [line.removeprefix("plain,") for line in capsys.readouterr().out.splitlines()]
-
-    return press
-
-
 @pytest.mark.parametrize(
-    ("words", "found"),
+    ("typed", "found"),
     [
-        (("evtools", "to"), ["top"]),
-        (("evtools", "-"), ["--help", "--version"]),
-        (("evtools", "help", "f"), ["filter"]),
-        (("evtop", "--vi"), ["--view"]),
-        (("/usr/bin/evtop", "--view", "t"), ["tasks", "types"]),
-        (("evtools", "top", "--view", "ta"), ["tasks"]),
-        (
-            ("evtools", "evtop", "--view", "="),
-            [*["tasks", "types", "workers", "queues", "events", "errors"]],
-        ),
-        (("evtop", "--view", "=", "ta"), ["tasks"]),
-        (("evtop", "--view=ta"), ["--view=tasks"]),
-        (("evtop", "-d", ""), []),
-        (("evtop", "--sort", "runt"), ["runtime"]),
-        (("evtop", "--speed", "1"), ["1x", "10x"]),
-        (("evcam", "--uid", "roo"), ["root"]),
-        (("evcam", "--gid", "roo"), ["root"]),
-        (("evcam", "-c", "p"), ["postgres", "prometheus"]),
-        (("evcam", "st"), ["status", "stop"]),
-        (("evdump", "-b", "re"), ["redis://", "rediss://"]),
-        (("evdump", "--tls-ca", "ca"), ["file,ca"]),
-        (("evcam", "--workdir", "x"), ["dir,x"]),
-        (("evtools", "doctor", "--fi"), ["--fix"]),
-        (("evtools", "doctor", ""), []),
-        (("evtools", "nonsense", "-x"), []),
-        (("evtop", "state", ":", "n"), []),
-        (("evtop", "state", ":"), []),
-        (("evtop", ""), [f"{name}:" for name in TASK_FIELDS]),
-        (("evdump", "-x", ""), [f"{name}:" for name in EVENT_FIELDS]),
-        (("evdump", "--config", "none.toml", "--no-hea"), ["--no-heartbeats"]),
+        ("evtools to", "top"),
+        ("evtools -", "--help --version"),
+        ("evtools help f", "filter"),
+        ("evtools help d", "dump doctor"),
+        ("evtop --vi", "--view"),
+        ("/usr/bin/evtop --view t", "tasks types"),
+        ("evtools top --view ta", "tasks"),
+        ("evtools evtop --view =", "tasks types workers queues events errors"),
+        ("evtop --view = ta", "tasks"),
+        ("evtop --view=ta", "--view=tasks"),
+        ("evtop -d ", ""),
+        ("evtop --sort runt", "runtime"),
+        ("evtop --speed 1", "1x 10x"),
+        ("evcam --uid roo", "root"),
+        ("evcam --gid roo", "root"),
+        ("evcam -c p", "postgres prometheus"),
+        ("evcam st", "status stop"),
+        ("evdump -b re", "redis:// rediss://"),
+        ("evdump --tls-ca ca", "file,ca"),
+        ("evcam --workdir x", "dir,x"),
+        ("evtools doctor --fi", "--fix"),
+        ("evtools doctor ", ""),
+        ("evtools nonsense -x", ""),
+        ("evtop state : n", ""),
+        ("evtop state :", ""),
+        ("evtop ", " ".join(f"{name}:" for name in TASK_FIELDS)),
+        ("evdump -x ", " ".join(f"{name}:" for name in EVENT_FIELDS)),
+        ("evdump --config none.toml --no-hea", "--no-heartbeats"),
     ],
-)
-def test_words_are_completed(tab, words, found):
-    assert tab(*words) == found
+)  # fmt: skip
+def test_words_are_completed(capsys, monkeypatch, typed, found):
+    words = typed.split(" ")
+    monkeypatch.setenv("_EVTOOLS_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "\n".join(words))
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.removeprefix("plain,") for line in lines] == found.split()
 
 
 def test_the_columns_are_those_of_all_views():

@@ -20,33 +20,17 @@ def test_what_is_installed_here_passes(name, monkeypatch, config):
 @pytest.mark.parametrize(
     ("name", "place", "value", "words"),
     [
-        (
-            "standard library",
-            (frozen, "build"),
-            lambda: {"library": ["json", "jsonx"]},
-            "jsonx: ModuleNotFoundError",
-        ),
-        (
-            "transports",
-            (version, "transports"),
-            lambda: ["amqp", "amqps", "memory"],
-            "redis, redis\\+socket, rediss, sentinel",
-        ),
-        (
-            "metadata",
-            (version, "parts"),
-            lambda: {"kombu": "5.7.0"},
-            "no metadata of redis, hiredis",
-        ),
+        ("standard library", (frozen, "build"), lambda: {"library": ["json", "jsonx"]},
+         "jsonx: ModuleNotFoundError"),
+        ("transports", (version, "transports"), lambda: ["amqp", "amqps", "memory"],
+         "redis, redis\\+socket, rediss, sentinel"),
+        ("metadata", (version, "parts"), lambda: {"kombu": "5.7.0"},
+         "no metadata of redis, hiredis"),
         ("processes", (frozen, "folder"), lambda: "/unpacked", "children would inherit"),
-        (
-            "evdump",
-            (frozen, "command"),
-            lambda *_: [sys.executable, "-c", "raise SystemExit('dead')"],
-            "status 1: dead",
-        ),
+        ("evdump", (frozen, "command"),
+         lambda *_: [sys.executable, "-c", "raise SystemExit('dead')"], "status 1: dead"),
     ],
-)
+)  # fmt: skip
 def test_what_is_missing_is_named(monkeypatch, name, place, value, words):
     monkeypatch.setenv("LD_LIBRARY_PATH", "/unpacked")
     monkeypatch.setattr(*place, value)
@@ -90,11 +74,7 @@ def test_each_check_is_a_line_or_an_object(monkeypatch, capsys):
     ]
     del checks["a"], checks["tls"]
     assert start("selftest", []) == 0
-
-
-@pytest.mark.parametrize("arguments", [["--nonsense"], ["-o", "yaml"], ["-o", ""]])
-def test_other_options_are_refused(arguments):
-    assert start("selftest", arguments) == 2
+    assert start("selftest", ["-o", "yaml"]) == 2
 
 
 # --- the standard library -----------------------------------------------------------

@@ -11,18 +11,18 @@ import pytest
 
 from evtools import __version__
 from evtools.cli import frozen, version
-from evtools.cli.version import TRANSPORTS, _distributions, line, report, speaks_utf8
+from evtools.cli.version import TRANSPORTS, _distributions, report, speaks_utf8
 from evtools.transport.url import KINDS
 
 
-def facts(tool="evdump"):
-    return json.loads(report(tool, True))
+def facts():
+    return json.loads(report("evdump", True))
 
 
 def test_the_report_has_the_versions_of_all_components():
-    lines = report("evdump", False).splitlines()
-    assert lines[0] == line("evdump")
-    rows = dict(row.split(None, 1) for row in lines[1:])
+    first, *lines = report("evdump", False).splitlines()
+    assert first == f"evdump {__version__}"
+    rows = dict(row.split(None, 1) for row in lines)
     assert rows["kombu"] == kombu.__version__
     assert rows["python"].startswith(platform.python_version())
     assert "libc" in rows
@@ -31,8 +31,7 @@ def test_the_report_has_the_versions_of_all_components():
     assert found["version"] == __version__
     assert found["parts"] == {name: metadata.version(name) for name in found["parts"]}
     assert "redis" in found["parts"]
-    assert set(found["transports"]) == set(KINDS)
-    assert {name for names in TRANSPORTS.values() for name in names} == set(KINDS)
+    assert set(found["transports"]) == set(KINDS) == set(" ".join(TRANSPORTS.values()).split())
 
 
 def test_what_is_not_installed_is_left_out(monkeypatch, tmp_path):
@@ -57,37 +56,26 @@ def test_a_standalone_program_tells_of_its_build(monkeypatch):
     assert facts()["build"] == {"form": "folder", "commit": "abc", "date": "2026"}
 
 
-def asked(function, environ):
-    """Return what a function of the module prints in a process of its own."""
-    code = f"from evtools.cli.version import *; print({function}())"
-    return subprocess.run(
+@pytest.mark.parametrize(
+    ("environ", "colours", "unicode"),
+    [
+        ({"TERM": "xterm-256color", "LANG": "xx_YY.UTF-8"}, 256, True),
+        ({"TERM": "vt100", "LC_ALL": "xx_YY.utf8"},         0,   True),
+        ({"TERM": "no-such-terminal", "LANG": "C"},         0,   False),
+        ({},                                                0,   True),
+        ({"TERM": "xterm", "COLORTERM": "truecolor", "LC_ALL": "C"}, 256, False),
+    ],
+)  # fmt: skip
+def test_a_terminal_is_asked_and_a_locale_need_not_be_installed(environ, colours, unicode):
+    code = "from evtools.cli.version import *; print(colours(), speaks_utf8())"
+    ended = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": os.environ["PYTHONPATH"], **environ},
         capture_output=True,
         text=True,
         check=True,
-    ).stdout.strip()
-
-
-@pytest.mark.parametrize(
-    ("environ", "number"),
-    [
-        ({"TERM": "xterm-256color"}, "256"),
-        ({"TERM": "vt100"}, "0"),
-        ({"TERM": "no-such-terminal"}, "0"),
-        ({}, "0"),
-        ({"TERM": "xterm", "COLORTERM": "truecolor"}, "256"),
-    ],
-)
-def test_the_terminals_colours_are_counted(environ, number):
-    assert asked("colours", environ) == number
-
-
-@pytest.mark.parametrize(("locale", "unicode"), [("de_DE.UTF-8", "yes"), ("C", "no")])
-def test_the_report_says_whether_the_terminal_takes_unicode(monkeypatch, locale, unicode):
-    monkeypatch.setenv("LC_ALL", locale)
-    assert f"unicode: {unicode} colours: " in report("evdump", False)
-    assert facts()["unicode"] is (unicode == "yes")
+    )
+    assert ended.stdout.split() == [str(colours), str(unicode)]
 
 
 @pytest.mark.parametrize(
@@ -95,11 +83,9 @@ def test_the_report_says_whether_the_terminal_takes_unicode(monkeypatch, locale,
     [
         ({}, True),
         ({"LANG": ""}, True),
-        ({"LANG": "C"}, False),
         ({"LC_ALL": "POSIX"}, False),
         ({"LANG": "de_DE"}, False),
         ({"LANG": "C.UTF-8"}, True),
-        ({"LANG": "de_DE.utf8"}, True),
         ({"LANG": "de_DE.UTF-8", "LC_ALL": "C"}, False),
         ({"LANG": "de_DE.ISO-8859-1", "LC_CTYPE": "en_US.UTF-8"}, True),
         ({"LC_ALL": "", "LANG": "en_US.UTF-8"}, True),
@@ -109,17 +95,3 @@ def test_the_locale_says_whether_a_terminal_speaks_utf_8(environ, expected, monk
     monkeypatch.setattr(version, "sys", SimpleNamespace(flags=SimpleNamespace(utf8_mode=0)))
     monkeypatch.setattr("os.environ", environ)
     assert speaks_utf8() is expected
-
-
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({}, True),
-        ({"LANG": "xx_YY.UTF-8"}, True),
-        ({"LC_ALL": "xx_YY.utf8"}, True),
-        ({"LANG": "C"}, False),
-        ({"LC_ALL": "C"}, False),
-    ],
-)
-def test_a_locale_need_not_be_installed_and_python_makes_up_none(environ, expected):
-    assert asked("speaks_utf8", environ) == str(expected)
