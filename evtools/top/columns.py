@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from functools import partial
+from functools import cache, partial
 from operator import attrgetter
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from evtools.filters import Field, FieldTable, Kind
 from evtools.text import (
@@ -97,7 +97,7 @@ def known(format_: Callable[[Any], str]) -> Callable[[Any, RenderContext], str]:
     return lambda value, _: UNKNOWN if value is None else format_(value)
 
 
-_formatted = known(as_text)
+_formatted: Final = known(as_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,25 +153,18 @@ class Column:
             get = self.order or self.value
             values = [get(row, now) for row in rows]
         # Values that a sender chose may be of any type.
-        if self.order is None and self.kind in _TEXTUAL:
-            nothing = "" if descending else "\U0010ffff"
-            if self.kind is Kind.ID:
-                return [value.casefold() if type(value) is str else nothing for value in values]
-            folded = _Folded()
-            return [folded[value] if type(value) is str else nothing for value in values]
-        unknown = -math.inf if descending else math.inf
-        return [value if type(value) in (int, float) else unknown for value in values]
+        if self.order is not None or self.kind not in _TEXTUAL:
+            unknown = -math.inf if descending else math.inf
+            return [value if type(value) in (int, float) else unknown for value in values]
+        nothing = "" if descending else "\U0010ffff"
+        # Names are few, and identical ones compare at once; ids are many.
+        fold = str.casefold if self.kind is Kind.ID else cache(str.casefold)
+        return [fold(value) if type(value) is str else nothing for value in values]
 
 
-class _Folded(dict[str, str]):
-    """Texts without regard to case; names are few, and identical ones compare at once."""
-
-    def __missing__(self, text: str) -> str:
-        self[text] = folded = text.casefold()
-        return folded
-
-
-# --- the usual kinds ------------------------------------------------------------
+def short_uuid(value: str) -> str:
+    """Return the start of a task's id, which is enough to recognise it."""
+    return value[:8] if len(value) == 36 and value[8] == "-" else value  # noqa: PLR2004
 
 
 def _column(
@@ -182,11 +175,6 @@ def _column(
         return Column(name, title, about, kind, cols, value, **more)
     get = attrgetter(value)
     return Column(name, title, about, kind, cols, lambda row, _: get(row), attribute=value, **more)
-
-
-def short_uuid(value: str) -> str:
-    """Return the start of a task's id, which is enough to recognise it."""
-    return value[:8] if len(value) == 36 and value[8] == "-" else value  # noqa: PLR2004
 
 
 # fmt: off
@@ -209,11 +197,36 @@ def percent(share: float | None) -> float | None:
     return None if share is None else 100.0 * share
 
 
+def finite(value: object) -> float | None:
+    """Return a finite number as a float, anything else as None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def fields_of(columns: Iterable[Column], now: Callable[[], float]) -> FieldTable:
+    """Return the fields of a filter on rows with these columns.
+
+    Bare words search the columns of text.
+    """
+
+    def getter(column: Column) -> Callable[[Any], object]:
+        return lambda row: column.value(row, now())
+
+    fields = [Field(one.name, one.kind, getter(one), one.about) for one in columns]
+    words = [field.get for field in fields if field.kind in _TEXTUAL]
+    presence = Field("has", Kind.PRESENCE, lambda _: None, "names a field that is there")
+    any_ = Field("any", Kind.TEXTS, lambda row: tuple(get(row) for get in words), "bare words")
+    return {field.name: field for field in (*fields, presence, any_)}
+
+
 # --- on the screen --------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A column on the screen and the columns of the terminal that it takes."""
 
     column: Column
@@ -235,22 +248,20 @@ class Slot:
     def fitted(self, text: str, *, ascii_only: bool = False) -> str:
         """Return any text sanitised and in `cols` columns."""
         # Escaping only lengthens, so what is far beyond the edge can go first.
-        cut = _ASCII_CUT if ascii_only else _CUT
         most = 4 * self.cols
         if self.column.elide:
             if len(text) > 2 * most:
                 text = text[:most] + text[-most:]
             shown = elide_middle(sanitize(text), self.cols)
         else:
-            near = sanitize(text[:most])
-            shown = clip(near if len(text) <= most else near + cut, self.cols, cut)
+            shown = one_line(text, self.cols, _ASCII_CUT if ascii_only else _CUT)
         return pad(shown, self.cols, self.column.align)
 
 
-def one_line(text: str, cols: int) -> str:
+def one_line(text: str, cols: int, cut: str = _CUT) -> str:
     """Return any text sanitised and in at most `cols` columns."""
     shown = sanitize(text[: 4 * cols])
-    return clip(shown if len(text) <= 4 * cols else shown + _CUT, cols, _CUT)
+    return clip(shown if len(text) <= 4 * cols else shown + cut, cols, cut)
 
 
 def layout(
@@ -266,75 +277,33 @@ def layout(
     those that suit the width; `scrolled` is how many of the columns after the
     first two have been moved out of sight to the left.
     """
-    by_name = {column.name: column for column in columns}
     if chosen is not None:
-        wanted = [by_name[name] for name in chosen if name in by_name]
-    elif scrolled:
-        wanted = list(columns)
-    else:
-        wanted = [column for column in columns if column.from_cols <= screen_cols]
-    wanted = wanted[:_PINNED] + wanted[_PINNED:][scrolled:]
+        by_name = {column.name: column for column in columns}
+        columns = [by_name[name] for name in chosen if name in by_name]
+    elif not scrolled:
+        columns = [column for column in columns if column.from_cols <= screen_cols]
+    columns = [*columns[:_PINNED], *columns[_PINNED:][scrolled:]]
     is_wide = screen_cols >= WIDE_COLS
-    sizes = [max(column.cols, column.wide_cols if is_wide else 0) for column in wanted]
+    sizes = [max(column.cols, column.wide_cols if is_wide else 0) for column in columns]
     room = screen_cols - MARKER_COLS + _GAP_COLS
     while len(sizes) > 1 and sum(sizes) + len(sizes) * _GAP_COLS > room:
         sizes.pop()
-    _stretch(wanted[: len(sizes)], sizes, room - sum(sizes) - len(sizes) * _GAP_COLS)
-    if sizes:
-        sizes[0] = max(1, min(sizes[0], room - _GAP_COLS))
-    return tuple(map(Slot, wanted, sizes))
-
-
-def _stretch(columns: Sequence[Column], sizes: list[int], left: int) -> None:
-    """Share `left` columns among those that take more, as long as any does."""
+    left = room - sum(sizes) - len(sizes) * _GAP_COLS
+    # What is left is shared among those that take more, as long as any does.
     while left > 0:
         takers = [
-            index
-            for index, column in enumerate(columns)
+            (index, column)
+            for index, column in enumerate(columns[: len(sizes)])
             if column.flex and sizes[index] < column.max_cols
         ]
         if not takers:
-            return
-        shares, before = sum(columns[index].flex for index in takers), left
-        for index in takers:
-            column = columns[index]
-            more = max(1, before * column.flex // shares)
-            more = min(more, column.max_cols - sizes[index], left)
+            break
+        shares, before = sum(column.flex for _, column in takers), left
+        for index, column in takers:
+            share = max(1, before * column.flex // shares)
+            more = min(share, column.max_cols - sizes[index], left)
             sizes[index] += more
             left -= more
-
-
-# --- values ---------------------------------------------------------------------
-
-
-def number(value: object) -> int | float | None:
-    """Return a finite number as it is, anything else as None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return value if math.isfinite(value) else None
-    except OverflowError:
-        return None
-
-
-def finite(value: object) -> float | None:
-    """Return a finite number as a float, anything else as None."""
-    found = number(value)
-    return None if found is None else float(found)
-
-
-def fields_of(columns: Iterable[Column], now: Callable[[], float]) -> FieldTable:
-    """Return the fields of a filter on rows with these columns.
-
-    Bare words search the columns of text.
-    """
-    getters = {column: _getter(column, now) for column in columns}
-    words = [get for column, get in getters.items() if column.kind in _TEXTUAL]
-    fields = [Field(column.name, column.kind, getters[column], column.about) for column in getters]
-    presence = Field("has", Kind.PRESENCE, lambda _: None, "names a field that is there")
-    any_ = Field("any", Kind.TEXTS, lambda row: tuple(get(row) for get in words), "bare words")
-    return {field.name: field for field in (*fields, presence, any_)}
-
-
-def _getter(column: Column, now: Callable[[], float]) -> Callable[[Any], object]:
-    return lambda row: column.value(row, now())
+    if sizes:
+        sizes[0] = max(1, min(sizes[0], room - _GAP_COLS))
+    return tuple(map(Slot, columns, sizes))

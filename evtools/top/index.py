@@ -39,7 +39,7 @@ class LiveIndex(Generic[S]):
     def __init__(self, clock: Clock, is_alive: Callable[[str, S], bool]) -> None:
         self._clock = clock
         self._is_alive = is_alive
-        #: All subjects; the one that changed last comes last.
+        #: All subjects; the one that changed last comes last.  Always the same dictionary.
         self.subjects: dict[str, S] = {}
         #: How many subjects have come into view so far.
         self.arrived = 0
@@ -98,10 +98,11 @@ class LiveIndex(Generic[S]):
                 self._changes[key] = None
 
     def substitute(self, key: str, subject: S) -> None:
-        """Put another object in the place of a subject, if there is one."""
-        if key in self.subjects:
-            self.subjects[key] = subject
-            self._touch(key)
+        """Put another object in the place of a subject that is there."""
+        self.subjects[key] = subject
+        self._stale = True
+        if self._order is not None:
+            self._unvalued[key] = None
 
     def set_filter(
         self, matches: Matches | None, *, drifts: bool = False, first: str | None = None
@@ -139,9 +140,9 @@ class LiveIndex(Generic[S]):
         self._movers.clear()
         self._valuing_left = 0
         if order is not None:
-            self._begin_valuing(
-                list(reversed(self.subjects)), list(reversed(self.subjects.values()))
-            )
+            keys, subjects = list(self.subjects), list(self.subjects.values())
+            self._valuing = reversed(keys), reversed(subjects)
+            self._valuing_left = len(self.subjects)
             if first is not None and first in self.subjects:
                 self._value(order, [first], [self.subjects[first]])
             self._value_some(order)
@@ -176,7 +177,7 @@ class LiveIndex(Generic[S]):
             pass
 
     def _work_some(self) -> bool:
-        """Do some of what is to be done next; return whether there was anything."""
+        # Do some of what is to be done next; return whether there was anything.
         order, matches = self._order, self._matches
         if self._coming_left:
             self._take_some(_STRIDE)
@@ -190,7 +191,8 @@ class LiveIndex(Generic[S]):
             self._value_some(order)
         elif self._unvalued:
             keys = [key for key in self._unvalued if key in self.subjects]
-            self._begin_valuing(keys, [self.subjects[key] for key in keys])
+            self._valuing = iter(keys), iter([self.subjects[key] for key in keys])
+            self._valuing_left = len(keys)
             self._unvalued.clear()
         elif self._movers:
             some = self._movers[-_STRIDE:]
@@ -203,43 +205,31 @@ class LiveIndex(Generic[S]):
         return True
 
     def _take_some(self, count: int) -> None:
+        subjects, shown, matches = self.subjects, self._shown, self._matches
+        self._stale = True
         for key, subject in islice(self._coming, count):
             self._coming_left -= 1
             if subject is None:
-                self._let_go(key)
+                # There may be another one of that key by now.
+                there = subjects.get(key)
+                if there is not None and not self._is_alive(key, there):
+                    del subjects[key]
+                    shown.discard(key)
+                    self._values.pop(key, None)
             elif self._is_alive(key, subject):
-                self._take_one(key, subject)
-
-    def _take_one(self, key: str, subject: S) -> None:
-        was_there = self.subjects.pop(key, None) is not None
-        self.subjects[key] = subject
-        self._touch(key)
-        if self._matches is not None:
-            was_there = key in self._shown
-            if not self._matches(subject):
-                self._shown.discard(key)
-                return
-            self._shown.add(key)
-        if not was_there:
-            self.arrived += 1
-
-    def _let_go(self, key: str) -> None:
-        # There may be another one of that key by now.
-        subject = self.subjects.get(key)
-        if subject is not None and not self._is_alive(key, subject):
-            del self.subjects[key]
-            self._shown.discard(key)
-            self._values.pop(key, None)
-            self._stale = True
-
-    def _touch(self, key: str) -> None:
-        """Note that a subject has changed."""
-        self._stale = True
-        if self._order is not None:
-            self._unvalued[key] = None
+                was_there = subjects.pop(key, None) is not None
+                subjects[key] = subject
+                if self._order is not None:
+                    self._unvalued[key] = None
+                if matches is not None:
+                    was_there = key in shown
+                    if not matches(subject):
+                        shown.discard(key)
+                        continue
+                    shown.add(key)
+                self.arrived += not was_there
 
     def _ask(self, matches: Matches, keys: Iterable[str]) -> None:
-        """Ask the filter about subjects."""
         subjects, shown = self.subjects, self._shown
         for key in keys:
             subject = subjects.get(key)
@@ -247,16 +237,12 @@ class LiveIndex(Generic[S]):
                 shown.symmetric_difference_update((key,))
                 self._stale = True
 
-    def _begin_valuing(self, keys: list[str], subjects: list[S]) -> None:
-        self._valuing, self._valuing_left = (iter(keys), iter(subjects)), len(keys)
-
     def _value_some(self, order: Order) -> None:
         keys, subjects = self._valuing
         self._value(order, list(islice(keys, _STRIDE)), list(islice(subjects, _STRIDE)))
         self._valuing_left = max(0, self._valuing_left - _STRIDE)
 
     def _value(self, order: Order, keys: list[str], subjects: list[S]) -> None:
-        """Work out the values of subjects, and note which of them move."""
         self._values.update(zip(keys, order(subjects), strict=True))
         self._stale = True
         if self._moves is not None:

@@ -2,9 +2,9 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC
-from functools import partial
 from typing import Final
 
 from evtools.clock import Clock, SystemClock
@@ -13,7 +13,7 @@ from evtools.text import human_age, sanitize
 from evtools.top.columns import RenderContext
 from evtools.top.options import TopOptions
 from evtools.top.status import ConnectionStatus, Figures, StreamCounters, figures
-from evtools.top.table import TableModel, TableSnapshot
+from evtools.top.table import Picture, TableModel
 from evtools.top.views.events import EventLog, EventsView
 from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView
 from evtools.top.views.tasks import TasksView
@@ -23,54 +23,6 @@ from evtools.wire import Event
 
 #: How many earlier pictures there are to step back to.
 PICTURES_MAX: Final = 120
-
-
-# --- why a table is empty -------------------------------------------------------
-
-#: How many workers are named.
-_NAMES_MAX: Final = 5
-_REASON_CHARS: Final = 300
-
-_SILENCE: Final = (
-    "Nothing has been received so far. Workers send a heartbeat every few seconds, so",
-    "either none is running (or all run with --without-heartbeat), or they use",
-    "another broker, virtual host, database, event exchange or key prefix.",
-    f"{DOCTOR}.",
-)
-_EVENTS_OFF: Final = (
-    "Task events are off, or there are no tasks. To enable them: start workers",
-    "with -E, set worker_send_task_events, or press a on a worker (view 3) and",
-    "choose to enable events.",
-)
-_SENT_OFF: Final = (
-    "Queues are known from task-sent events, and none has been received:",
-    "task_send_sent_event is off in the clients, or nothing has been sent since then.",
-)
-_NOTHING_YET: Final = {
-    "tasks": "No tasks yet.",
-    "types": "No tasks yet.",
-    "workers": "No workers seen yet.",
-    "queues": "No queues seen yet.",
-    "events": "No events yet.",
-    "errors": "No failures in the window {window}.",
-}
-
-
-# --- the model ------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What was on the screen at one refresh: which view, its rows, the figures."""
-
-    view: str
-    as_of: float
-    snapshot: TableSnapshot
-    header: Figures
-
-    def looks_like(self, other: "Picture") -> bool:
-        """Return whether the table is the same, whatever the figures above it."""
-        return self.view == other.view and self.snapshot.looks_like(other.snapshot)
 
 
 class Model:
@@ -100,58 +52,44 @@ class Model:
         self.log = EventLog()
         self.intake = StreamCounters()
         self._clock = clock
+        #: The time of the picture.
         self._now = clock.wall()
         self._view = "tasks"
-        self._paused_at: float | None = None
+        #: Whether the picture stands still on request.
+        self.paused = False
         self._facts: Figures | None = None
         self._pictures: deque[Picture] = deque(maxlen=PICTURES_MAX)
+        #: How many pictures the user has stepped back.
         self._back = 0
-        self._tasks = TasksView(self.state, clock, self.now)
-        self._events = EventsView(self.log, self.state, clock, self.now)
-        self._workers = WorkersView(self.state, self.statistics, self.now)
-        self._queues = QueuesView(self.statistics, self.now)
-        self.views: Mapping[str, TableModel] = {
-            view.name: view
-            for view in (
-                self._tasks,
-                TypesView(self.statistics, self.now),
-                self._workers,
-                self._queues,
-                self._events,
-                ErrorsView(self.statistics, self.now),
-            )
-        }
+        self._tasks = TasksView(self.state, clock)
+        self._queues = QueuesView(self.statistics)
+        views: tuple[TableModel, ...] = (
+            self._tasks,
+            TypesView(self.statistics),
+            WorkersView(self.statistics, self.state),
+            self._queues,
+            EventsView(self.log, self.state, clock),
+            ErrorsView(self.statistics),
+        )
+        self.views: Mapping[str, TableModel] = {view.name: view for view in views}
 
     # --- what comes in -------------------------------------------------------------
 
     def take(self, events: Sequence[Event]) -> None:
         """Take in events; what the screen shows changes at the next refresh.
 
-        What fails in one of those who look at them keeps them from no other: the
-        first error is raised at the end.
+        What fails in one of those who look at them keeps them from no other: an error is
+        raised at the end.
         """
         if self.paused:
             self._tasks.keep(events)
-        failure: Exception | None = None
-        for take in (
-            partial(self._count, events),
-            partial(self.log.extend, events),
-            partial(self.intake.take, events, self.state),
-        ):
-            try:
-                take()
-            except Exception as error:  # noqa: BLE001  (raised when all have them)
-                failure = failure or error
-        if failure is not None:
-            raise failure
-
-    def _count(self, events: Sequence[Event]) -> None:
         changes = self.state.changes(events)
-        try:
-            self.statistics.take(changes)
-        finally:
+        with ExitStack() as stack:
+            stack.callback(self.intake.take, events, self.state)
+            stack.callback(self.log.extend, events)
             # The state takes in what the statistics have left.
-            deque(changes, maxlen=0)
+            stack.callback(deque, changes, maxlen=0)
+            self.statistics.take(changes)
 
     def set_depths(self, depths: Mapping[str, Depth]) -> None:
         """Take the depth of queues, as the broker answered."""
@@ -161,16 +99,12 @@ class Model:
 
     def as_of(self, now: float) -> float:
         """Return the time of the picture when it is `now`."""
-        if self._paused_at is not None:
-            return self._paused_at
+        if self.paused:
+            return self._now
         if self.options.read:
             return now if self.intake.latest is None else self.intake.latest
         lost_at = self.connection.lost_at if self.connection is not None else None
         return now if lost_at is None else min(now, lost_at)
-
-    def now(self) -> float:
-        """Return the time of the picture as it was made last."""
-        return self._now
 
     def context(self) -> RenderContext:
         """Return how and as of when things are shown."""
@@ -189,7 +123,7 @@ class Model:
         self.intake.settle()
         table.refresh(self.context())
         if table is not self._tasks:
-            self._tasks.catch_up()
+            self._tasks.load()
 
     def is_lagging(self) -> bool:
         """Whether the last picture lacks what `work` would add."""
@@ -215,21 +149,13 @@ class Model:
         if self._back:
             return self._pictures[-self._back].header
         if self._facts is None:
+            window = self.options.window
             self._facts = figures(
-                self.state,
-                self.statistics,
-                self.intake,
-                as_of=self._now,
-                window=self.options.window,
+                self.state, self.statistics, self.intake, as_of=self._now, window=window
             )
         return self._facts
 
     # --- pause -----------------------------------------------------------------------
-
-    @property
-    def paused(self) -> bool:
-        """Whether the picture stands still on request."""
-        return self._paused_at is not None
 
     def freeze(self, now: float) -> None:
         """Let the picture stand still; events are taken in as before."""
@@ -237,14 +163,14 @@ class Model:
             return
         self._keep_picture()
         self._now, self._facts = self.as_of(now), None
-        self._paused_at = self._now
+        self.paused = True
         for table in self.views.values():
             table.freeze(self.context())
         self.header()
 
     def thaw(self) -> None:
         """Let the picture go on, from the next refresh."""
-        self._paused_at, self._back = None, 0
+        self.paused, self._back = False, 0
         for table in self.views.values():
             table.frozen = False
 
@@ -255,40 +181,32 @@ class Model:
         to show is that of the picture.  Forward from the picture that was
         paused at, a new one is made, and paused at.
         """
+        kept = self._pictures
         if by > 0 and not self._back:
             self.thaw()
             self.refresh(self._view, now)
             self.freeze(now)
         else:
-            back = self._next(by)
-            if back is None:
+            before = kept[-self._back] if self._back else self._picture()
+            others = range(self._back - by, 0 if by > 0 else len(kept) + 1, -by)
+            found = next((back for back in others if not kept[-back].looks_like(before)), None)
+            if found is None and by < 0:
                 return None
-            self._back = back
+            self._back = found or 0
         if self._back:
-            picture = self._pictures[-self._back]
-            self.views[picture.view].show(picture.snapshot)
+            picture = kept[-self._back]
+            self.views[picture.view].show(picture)
             return picture
         self.refresh_view(self._view)
         return self._picture()
 
-    def _next(self, by: int) -> int | None:
-        """Return how far back the next picture is that looks different."""
-        kept = self._pictures
-        now = kept[-self._back] if self._back else self._picture()
-        end = 0 if by > 0 else len(kept) + 1
-        for back in range(self._back - by, end, -by):
-            if not kept[-back].looks_like(now):
-                return back
-        return 0 if by > 0 else None
-
     def _keep_picture(self) -> None:
-        """Keep the picture that is about to be replaced, if anybody looked at it."""
-        if self.views[self._view].snapshot().rows:
-            self._pictures.append(self._picture())
+        # Unless nobody looked at it.
+        if self._facts is not None and (picture := self._picture()).rows:
+            self._pictures.append(picture)
 
     def _picture(self) -> Picture:
-        snapshot = self.views[self._view].snapshot()
-        return Picture(self._view, self._now, snapshot, self.header())
+        return self.views[self._view].picture(self.header())
 
     # --- why a table is empty --------------------------------------------------------
 
@@ -299,49 +217,71 @@ class Model:
             return []
         if connection is not None and connection.emptiness:
             return [sanitize(f"{connection.emptiness}.")]
-        lines = list(self._no_connection())
+        lines = []
+        is_live = connection is None or connection.status == "live"
+        if connection is not None and not is_live:
+            reason = connection.reason[:_REASON_CHARS]
+            reason = f": {sanitize(reason)}" if reason else "."
+            if connection.status == "connecting":
+                lines = [f"Not connected yet{reason}"]
+                lines += [f"{DOCTOR}."] if connection.attempts else []
+            elif connection.lost_at is not None:
+                age = human_age(max(0.0, self._clock.wall() - connection.lost_at))
+                lines = [f"Not connected for {age}{reason}"]
         if table.filter is not None and table.total:
             searched = " so far" if table.waiting else ""
             hides = f"The filter hides all of {table.total} {table.noun}{searched}."
             lines.append(f"{hides} Esc clears it, / changes it.")
             return [*lines, *map(sanitize, (*table.notes(), *table.filter.hints()))]
         lines.append(_NOTHING_YET[view].format(window=table.context.window))
-        return [*lines, *self._silence(view)]
+        return [*lines, *self._silence(view, is_live=is_live)]
 
-    def _no_connection(self) -> Iterator[str]:
-        connection = self.connection
-        if connection is None or connection.status == "live":
-            return
-        reason = f": {sanitize(connection.reason[:_REASON_CHARS])}" if connection.reason else "."
-        if connection.status == "connecting":
-            yield f"Not connected yet{reason}"
-            if connection.attempts:
-                yield f"{DOCTOR}."
-        elif connection.lost_at is not None:
-            since = human_age(max(0.0, self._clock.wall() - connection.lost_at))
-            yield f"Not connected for {since}{reason}"
-
-    def _silence(self, view: str) -> Iterator[str]:
-        counters = self.intake
-        if not counters.events:
-            connected = self.connection is None or self.connection.status == "live"
-            yield from _SILENCE if connected else ()
-        elif view in ("tasks", "types", "errors") and not counters.has_tasks:
-            yield from self._events_off()
-        elif view == "queues" and not counters.has_sent:
+    def _silence(self, view: str, *, is_live: bool) -> Iterator[str]:
+        if not self.intake.events:
+            yield from _SILENCE if is_live else ()
+        elif view in ("tasks", "types", "errors") and not self.intake.has_tasks:
+            workers = self.state.workers
+            if workers:
+                names = ", ".join(sanitize(name[:80]) for name in sorted(workers)[:_NAMES_MAX])
+                more = ", ..." if len(workers) > _NAMES_MAX else ""
+                sending = "1 worker is" if len(workers) == 1 else f"{len(workers)} workers are"
+                yield f"{sending} sending heartbeats but no task events:"
+                yield f"{names}{more}."
+            yield from _EVENTS_OFF
+            busy = sum(bool(worker.active) for worker in workers.values())
+            if busy:
+                report = "reports" if busy == 1 else "report"
+                yield f"{busy} of them {report} running tasks right now."
+        elif view == "queues" and not self.intake.has_sent:
             yield from _SENT_OFF
         elif view == "workers":
             yield "Only events of clients have been received, and no heartbeat of any worker."
 
-    def _events_off(self) -> Iterator[str]:
-        workers = self.state.workers
-        if workers:
-            names = ", ".join(sanitize(name[:80]) for name in sorted(workers)[:_NAMES_MAX])
-            more = ", ..." if len(workers) > _NAMES_MAX else ""
-            sending = "1 worker is" if len(workers) == 1 else f"{len(workers)} workers are"
-            yield f"{sending} sending heartbeats but no task events:"
-            yield f"{names}{more}."
-        yield from _EVENTS_OFF
-        busy = sum(bool(worker.active) for worker in workers.values())
-        if busy:
-            yield f"{busy} of them {'reports' if busy == 1 else 'report'} running tasks right now."
+
+#: How many workers are named.
+_NAMES_MAX: Final = 5
+_REASON_CHARS: Final = 300
+
+_SILENCE: Final = (
+    "Nothing has been received so far. Workers send a heartbeat every few seconds, so",
+    "either none is running (or all run with --without-heartbeat), or they use",
+    "another broker, virtual host, database, event exchange or key prefix.",
+    f"{DOCTOR}.",
+)
+_EVENTS_OFF: Final = (
+    "Task events are off, or there are no tasks. To enable them: start workers",
+    "with -E, set worker_send_task_events, or press a on a worker (view 3) and",
+    "choose to enable events.",
+)
+_SENT_OFF: Final = (
+    "Queues are known from task-sent events, and none has been received:",
+    "task_send_sent_event is off in the clients, or nothing has been sent since then.",
+)
+_NOTHING_YET: Final = {
+    "tasks": "No tasks yet.",
+    "types": "No tasks yet.",
+    "workers": "No workers seen yet.",
+    "queues": "No queues seen yet.",
+    "events": "No events yet.",
+    "errors": "No failures in the window {window}.",
+}

@@ -1,19 +1,18 @@
-"""Tables: filter, order, cursor, marks, columns and cells; of snapshots, or kept up to date."""
+"""Tables: filter, order, cursor, marks, columns and cells; read anew, or kept up to date."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, NamedTuple
 
 from evtools.clock import Clock
 from evtools.errors import UsageError
 from evtools.filters import FieldTable, Filter, compile_filter, quote
 from evtools.text import sanitize, sanitize_lines
-from evtools.top.columns import Column, RenderContext, Slot, fields_of, layout, one_line
-from evtools.top.index import LiveIndex, Matches, Order
+from evtools.top.columns import Column, RenderContext, fields_of, layout, one_line
+from evtools.top.index import LiveIndex, Matches
+from evtools.top.status import Figures
 from evtools.wire import encode_line
-
-S = TypeVar("S")
 
 _DEFAULT_COLS: Final = 120
 #: How many refreshes rows stay where they are after a key of the cursor.
@@ -26,8 +25,7 @@ _TITLE_COLS: Final = 100
 _TEXT_MAX_CHARS: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A row on the screen; `cells` are sanitised and as wide as their slots.
 
     `style` names a style of the theme.
@@ -39,18 +37,25 @@ class Row:
     marked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TableSnapshot:
-    """The rows of a table that were on the screen, and how many there were."""
+class Picture(NamedTuple):
+    """What was on the screen at one refresh: which view, its rows, the figures above them.
 
+    `shown` and `total` are how many rows there were with and without a filter, `focus` is
+    the number of the row under the cursor, `as_of` the time in UTC epoch seconds.
+    """
+
+    view: str
     rows: tuple[Row, ...]
-    focus: int
     shown: int
     total: int
+    focus: int
+    as_of: float
+    header: Figures
 
-    def looks_like(self, other: "TableSnapshot") -> bool:
-        """Return whether all is the same but for the place of the cursor."""
-        return replace(self, focus=0) == replace(other, focus=0)
+    def looks_like(self, other: "Picture") -> bool:
+        """Return whether the table is the same, wherever its cursor is."""
+        # The view, its rows and how many there are.
+        return self[:4] == other[:4]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +186,10 @@ class TableModel(ABC):
 
     `refresh` makes the picture; between refreshes it stands still, whatever
     comes in.  While `frozen` it takes nothing in, but can be sorted, filtered
-    and scrolled.  `now` returns the time that ages in filters are counted from.
+    and scrolled.
+
+    Its rows are a few thousand immutable ones at most, which `read` makes anew for every
+    refresh; its filter knows its columns.
     """
 
     name: ClassVar[str]
@@ -191,10 +199,11 @@ class TableModel(ABC):
     default_sort: ClassVar[str]
     newest_last: ClassVar[bool] = False
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self.now = now
+    def __init__(self) -> None:
         self.context = RenderContext(0.0)
         self.frozen = False
+        #: What each row is about, by its key, whatever the filter.
+        self.rows: Mapping[str, Any] = {}
         self.marks: set[str] = set()
         #: The columns that the user chose, in order; None for those that suit the width.
         self.chosen: tuple[str, ...] | None = None
@@ -203,16 +212,13 @@ class TableModel(ABC):
         self._filter_zone = self.context.zone
         self.sort_key = self.default_sort
         self.reverse = self._column(self.sort_key).descending
-        self.slots: tuple[Slot, ...] = ()
-        self._laid_out: tuple[Column, ...] = ()
+        #: Columns moved out of sight to the left.
         self._scrolled = 0
-        #: The columns of the terminal that the slots fit.
-        self.screen_cols = _DEFAULT_COLS
-        #: The rows asked for since the last refresh: cells and style by key; their numbers.
-        self._cells: dict[str, tuple[tuple[str, ...], str]] = {}
-        self._asked: set[int] = set()
+        #: Cells and style of the rows asked for since the last refresh, by their numbers.
+        self._drawn: dict[int, tuple[tuple[str, ...], str]] = {}
+        self._past: Picture | None = None
+        #: How many rows had come in when the cursor was last where they come in.
         self._seen = 0
-        self._past: TableSnapshot | None = None
         self.resize(_DEFAULT_COLS)
 
     # --- what differs from table to table ------------------------------------------
@@ -223,42 +229,48 @@ class TableModel(ABC):
         """All columns, in their order."""
 
     @property
-    @abstractmethod
     def fields(self) -> FieldTable:
         """The fields of its filter."""
+        return fields_of(self.columns, self.now)
 
-    @property
-    @abstractmethod
-    def total(self) -> int:
-        """How many rows there are without a filter."""
+    def now(self) -> float:
+        """Return the time that ages are counted from, in UTC epoch seconds."""
+        return self.context.now
 
-    @abstractmethod
-    def subject(self, key: str) -> Any:
-        """Return what the row `key` is about, None if that has been forgotten."""
+    def read(self) -> Iterable[tuple[str, Any]]:
+        """Yield all rows as of `context.now`, each with its key."""
+        return ()
 
-    @abstractmethod
-    def _load(self) -> None:
-        """Take in what happened since the last refresh."""
-
-    @abstractmethod
-    def _arranged(self) -> Sequence[str]:
-        """Return the keys of the rows that match, in order."""
+    def load(self) -> None:
+        """Take in what happened until `context.now`."""
+        self.rows = dict(self.read())
 
     def style_of(self, subject: Any) -> str:  # noqa: ARG002  (by default)
         """Return the style of a row."""
         return ""
 
-    def detail(self, key: str) -> Detail | None:  # noqa: ARG002  (by default)
-        """Return all that is known of a row, None if it has been forgotten."""
-        return None
+    def detail(self, key: str) -> Detail | None:
+        """Return all that is known of a row, None if it has been forgotten.
+
+        That is the value and the meaning of each column.
+        """
+        row = self.subject(key)
+        if row is None:
+            return None
+        info = labelled(
+            (column.name, f"{column.text(row, self.context):<12} {column.about}")
+            for column in self.columns
+        )
+        title = one_line(self.columns[0].text(row, self.context), _TITLE_COLS)
+        return Detail(title, (), {"Info": info, "Raw": raw(self.record(key))})
 
     def drill(self, key: str) -> tuple[str, str] | None:  # noqa: ARG002  (by default)
         """Return the view that a row leads to and the filter to open it with."""
         return None
 
-    def values(self, key: str) -> Mapping[str, str]:  # noqa: ARG002  (by default)
+    def values(self, key: str) -> Mapping[str, str]:
         """Return the fields and values of a row that `=` and `!` offer."""
-        return {}
+        return {"name": key}
 
     @property
     def arrived(self) -> int:
@@ -270,21 +282,34 @@ class TableModel(ABC):
         """How many rows have not been looked at, filtered or sorted yet."""
         return 0
 
-    def matches(self, subject: Any) -> bool:
-        """Return whether the filter holds."""
-        return self.filter is None or self.filter.matches(subject)
+    @property
+    def total(self) -> int:
+        """How many rows there are without a filter."""
+        return len(self.rows)
+
+    def subject(self, key: str) -> Any:
+        """Return what the row `key` is about, None if that has been forgotten."""
+        return self.rows.get(key)
+
+    def matching(self) -> Sequence[str]:
+        """Return the keys of the rows that match, in order."""
+        matches = self.filter.matches if self.filter is not None else lambda _: True
+        keys = sorted(key for key, row in self.rows.items() if matches(row))
+        rows = [self.rows[key] for key in keys]
+        column, descending = self._column(self.sort_key), self.reverse
+        values = column.sort_values(rows, self.context.now, descending=descending)
+        ranks = dict(zip(keys, values, strict=True))
+        return sorted(keys, key=ranks.__getitem__, reverse=descending)
 
     # --- the picture -------------------------------------------------------------
 
     def refresh(self, context: RenderContext) -> None:
         """Make the picture anew, as of `context.now`."""
-        self.context = context
-        self._past = None
+        self.context, self._past = context, None
         if not self.frozen:
-            self._load()
-        if self.columns is not self._laid_out:
-            self.resize(self.screen_cols)
-        self._forget_cells()
+            self.load()
+        # Other options may want other columns.
+        self.resize(self.screen_cols)
         if self.cursor.held and not self.frozen:
             self.cursor.held -= 1
         else:
@@ -302,12 +327,14 @@ class TableModel(ABC):
         self._arrange()
 
     def _arrange(self) -> None:
-        self._forget_cells()
-        self.cursor.place(self._arranged())
+        self._drawn.clear()
+        self.cursor.place(self.matching())
 
-    def _forget_cells(self) -> None:
-        self._cells.clear()
-        self._asked.clear()
+    def _rearrange(self) -> None:
+        # At once, whatever is held: the user asked for another order.
+        self._past = None
+        self.cursor.held = 0
+        self._arrange()
 
     def __len__(self) -> int:
         return len(self.cursor.keys)
@@ -317,25 +344,24 @@ class TableModel(ABC):
         if self._past is not None:
             return self._past.rows[index]
         key = self.cursor.keys[index]
-        self._asked.add(index)
-        if key not in self._cells:
-            self._cells[key] = self._formatted(key)
-        return Row(key, *self._cells[key], key in self.marks)
+        if index not in self._drawn:
+            subject = self.subject(key)
+            if subject is None:
+                *others, last = self.slots
+                cells = [slot.fitted("") for slot in others]
+                self._drawn[index] = (*cells, last.fitted("(forgotten)")), "dim"
+            else:
+                self._drawn[index] = self.cells(key, subject), self.style_of(subject)
+        return Row(key, *self._drawn[index], key in self.marks)
 
-    def _formatted(self, key: str) -> tuple[tuple[str, ...], str]:
-        subject = self.subject(key)
-        if subject is None:
-            cells = [slot.fitted("") for slot in self.slots]
-            cells[-1] = self.slots[-1].fitted("(forgotten)")
-            return tuple(cells), "dim"
-        return tuple(self._cell(slot, key, subject) for slot in self.slots), self.style_of(subject)
+    def cells(self, key: str, subject: Any) -> tuple[str, ...]:  # noqa: ARG002  (a tree needs it)
+        """Return the cells of a row, as wide as their slots."""
+        return tuple(slot.cell(subject, self.context) for slot in self.slots)
 
-    def _cell(self, slot: Slot, key: str, subject: Any) -> str:  # noqa: ARG002  (a tree needs it)
-        return slot.cell(subject, self.context)
-
-    def heads(self) -> list[str]:
-        """Return the titles of the columns, as wide as their slots."""
-        return [slot.head(self.sort_key, descending=self.reverse) for slot in self.slots]
+    def heads(self) -> str:
+        """Return the titles of the columns, above their cells."""
+        heads = (slot.head(self.sort_key, descending=self.reverse) for slot in self.slots)
+        return " ".join(heads)
 
     def counts(self) -> str:
         """Return how much is shown: `37 of 41203 shown, 2 marked`."""
@@ -349,35 +375,32 @@ class TableModel(ABC):
             parts.append(f"{len(self.marks)} marked")
         return ", ".join(parts)
 
-    @property
-    def new_below(self) -> int:
-        """How many rows came in since the cursor left the edge they come in at."""
-        return max(0, self.arrived - self._seen) if self.cursor.pinned else 0
-
     def news(self) -> str:
         """Return what the cursor keeps out of sight: `132 new`, ..."""
         parts = []
-        if self.new_below:
-            where = " below, G to follow" if self.newest_last else ""
-            parts.append(f"{self.new_below} new{where}")
+        # How many rows came in since the cursor left the edge that they come in at.
+        new = self.arrived - self._seen if self.cursor.pinned else 0
+        if new > 0:
+            parts.append(f"{new} new{' below, G to follow' if self.newest_last else ''}")
         if self.cursor.held and not (self.newest_last or self.frozen):
             parts.append("order frozen while you move")
         return ", ".join(parts)
 
     # --- stepping back -----------------------------------------------------------
 
-    def snapshot(self) -> TableSnapshot:
-        """Return the rows that have been asked for since the last refresh."""
-        chosen = sorted(self._asked)[:_ROWS_MAX]
-        focus = chosen.index(self.focus_index) if self.focus_index in chosen else 0
-        return TableSnapshot(tuple(map(self.row, chosen)), focus, len(self), self.total)
+    def picture(self, header: Figures) -> Picture:
+        """Return the picture of the rows that have been asked for since the last refresh."""
+        asked, at = sorted(self._drawn)[:_ROWS_MAX], self.cursor.index
+        rows, focus = tuple(map(self.row, asked)), asked.index(at) if at in asked else 0
+        now = self.context.now
+        return Picture(self.name, rows, len(self), self.total, focus, now, header)
 
-    def show(self, snapshot: TableSnapshot) -> None:
+    def show(self, picture: Picture) -> None:
         """Show rows as they were; the next refresh ends that."""
-        self._forget_cells()
-        self._past = snapshot
-        self.cursor.keys = [row.key for row in snapshot.rows]
-        self.cursor.index = snapshot.focus
+        self._drawn.clear()
+        self._past = picture
+        self.cursor.keys = [row.key for row in picture.rows]
+        self.cursor.index = picture.focus
 
     # --- filter and order --------------------------------------------------------
 
@@ -409,6 +432,9 @@ class TableModel(ABC):
         """Return notes on what the filter could not see."""
         return self.filter.unknown(self.noun) if self.filter else []
 
+    def _column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
     def sort_by(self, name: str) -> None:
         """Sort by a column, in its own direction; an unknown name changes nothing."""
         for column in self.columns:
@@ -426,14 +452,6 @@ class TableModel(ABC):
         """Sort in the other direction."""
         self.reverse = not self.reverse
         self._rearrange()
-
-    def _rearrange(self) -> None:
-        self._past = None
-        self.cursor.held = 0
-        self._arrange()
-
-    def _column(self, name: str) -> Column:
-        return next(column for column in self.columns if column.name == name)
 
     def arrange(self, filter_text: str, sort: str, columns: Sequence[str]) -> None:
         """Filter, sort (`-` before the column reverses) and choose columns as options want it.
@@ -478,10 +496,6 @@ class TableModel(ABC):
         """Move to the first row."""
         self.cursor.to(0)
 
-    def end(self) -> None:
-        """Move to the last row."""
-        self.cursor.to(len(self) - 1)
-
     def seek(self, wanted: Callable[[Any], bool], step: int) -> bool:
         """Move to the next (1) or previous (-1) row that is wanted; return False if none is."""
         last = len(self) if step > 0 else -1
@@ -511,9 +525,9 @@ class TableModel(ABC):
 
     def resize(self, screen_cols: int) -> None:
         """Fit the columns to a screen, in columns of the terminal."""
-        self.screen_cols, self._laid_out = screen_cols, self.columns
+        self.screen_cols = screen_cols
         self.slots = layout(self.columns, screen_cols, chosen=self.chosen, scrolled=self._scrolled)
-        self._forget_cells()
+        self._drawn.clear()
 
     def choose_columns(self, names: Sequence[str] | None) -> None:
         """Show these columns; None: those that suit the width."""
@@ -544,83 +558,27 @@ class TableModel(ABC):
         return encode_line(self.record(key)).decode()
 
 
-class SnapshotTable(TableModel):
-    """A table of a few thousand immutable rows at most, read anew at every refresh.
+class LiveTable(TableModel):
+    """A table of very many subjects that is kept up to date as they change."""
 
-    Its filter knows its columns.
-    """
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._rows: dict[str, Any] = {}
-        super().__init__(now)
-
-    @abstractmethod
-    def _read(self) -> Iterable[tuple[str, Any]]:
-        """Yield all rows as of `context.now`, each with its key."""
-
-    def _load(self) -> None:
-        self._rows = dict(self._read())
-
-    @property
-    def fields(self) -> FieldTable:
-        return fields_of(self.columns, lambda: self.context.now)
-
-    @property
-    def total(self) -> int:
-        return len(self._rows)
-
-    def subject(self, key: str) -> Any:
-        return self._rows.get(key)
-
-    def _arranged(self) -> Sequence[str]:
-        keys = sorted(key for key, row in self._rows.items() if self.matches(row))
-        rows = [self._rows[key] for key in keys]
-        column, descending = self._column(self.sort_key), self.reverse
-        values = column.sort_values(rows, self.context.now, descending=descending)
-        ranks = dict(zip(keys, values, strict=True))
-        return sorted(keys, key=ranks.__getitem__, reverse=descending)
-
-    def detail(self, key: str) -> Detail | None:
-        """Return the value and the meaning of each column of a row."""
-        row = self.subject(key)
-        if row is None:
-            return None
-        info = labelled(
-            (column.name, f"{column.text(row, self.context):<12} {column.about}")
-            for column in self.columns
-        )
-        title = one_line(self.columns[0].text(row, self.context), _TITLE_COLS)
-        return Detail(title, (), {"Info": info, "Raw": raw(self.record(key))})
-
-
-class LiveTable(TableModel, Generic[S]):
-    """A table of very many subjects that is kept up to date as they change, newest last."""
-
-    def __init__(self, clock: Clock, now: Callable[[], float]) -> None:
-        self._index: LiveIndex[S] = LiveIndex(clock, self._is_alive)
+    def __init__(self, clock: Clock) -> None:
+        self._index: LiveIndex[Any] = LiveIndex(clock, self.is_alive)
         self._filter_in_force: Filter | None = None
-        self._order_in_force: tuple[str, bool] | None = None
-        super().__init__(now)
+        self._order_in_force = self.default_sort, True
+        super().__init__()
+        self.rows = self._index.subjects
 
     @abstractmethod
-    def _is_alive(self, key: str, subject: S) -> bool:
+    def is_alive(self, key: str, subject: Any) -> bool:
         """Return whether a subject is still remembered."""
 
     @abstractmethod
-    def _note(self) -> None:
+    def note(self) -> None:
         """Note what happened, in the index."""
 
-    def _order(self) -> Order | None:
-        """Return what the table sorts by now, None for the order of change."""
-        return None
-
-    def _matches_of(self, chosen: Filter) -> Matches:
+    def matcher(self, chosen: Filter) -> Matches:
         """Return the test that a filter makes of subjects."""
         return chosen.matches
-
-    @property
-    def total(self) -> int:
-        return len(self._index.subjects)
 
     @property
     def arrived(self) -> int:
@@ -630,8 +588,11 @@ class LiveTable(TableModel, Generic[S]):
     def waiting(self) -> int:
         return self._index.waiting
 
-    def subject(self, key: str) -> S | None:
-        return self._index.subjects.get(key)
+    def load(self) -> None:
+        """Take in what happened, also while something else is on the screen."""
+        self.note()
+        self._index.refresh()
+        self.marks.intersection_update(self.rows)
 
     def work(self) -> None:
         self._index.work()
@@ -639,27 +600,25 @@ class LiveTable(TableModel, Generic[S]):
         if not self.waiting and (self.frozen or not self.cursor.held):
             self._arrange()
 
-    def catch_up(self) -> None:
-        """Take in what happened, while something else is on the screen."""
-        if not self.frozen:
-            self._note()
-            self._index.refresh()
-            self.marks = {key for key in self.marks if self.subject(key) is not None}
-
-    def _load(self) -> None:
-        self.catch_up()
-
-    def _arranged(self) -> Sequence[str]:
+    def matching(self) -> Sequence[str]:
         index, first = self._index, self.focus_key
-        if self._order_in_force != (self.sort_key, self.reverse):
-            self._order_in_force = (self.sort_key, self.reverse)
-            moves = self._column(self.sort_key).moves
-            index.sort(self._order(), descending=self.reverse, moves=moves, first=first)
+        in_order, descending = self.sort_key == self.default_sort, self.reverse
+        if self._order_in_force != (self.sort_key, descending):
+            self._order_in_force = self.sort_key, descending
+            column = self._column(self.sort_key)
+
+            def order(subjects: Sequence[Any]) -> Sequence[float | str]:
+                return column.sort_values(subjects, self.now(), descending=descending)
+
+            index.sort(
+                None if in_order else order, descending=descending, moves=column.moves, first=first
+            )
             index.work()
         if self._filter_in_force is not self.filter:
             self._filter_in_force = chosen = self.filter
-            matches = self._matches_of(chosen) if chosen is not None else None
-            drifts = chosen is not None and chosen.drifts
-            index.set_filter(matches, drifts=drifts, first=first)
+            matches = self.matcher(chosen) if chosen is not None else None
+            index.set_filter(matches, drifts=chosen is not None and chosen.drifts, first=first)
             index.work()
-        return index.keys()
+        # The index has the newest first, which is one of the two ways to sort by time.
+        keys = index.keys()
+        return keys[::-1] if in_order and not self.reverse else keys

@@ -755,7 +755,7 @@ def table_lines(
     names = [slot.column.name for slot in table.slots]
     # The cell that is coloured: the one that says the state of the row, or else the first.
     coloured = next((names.index(name) for name in ("state", "status") if name in names), 0)
-    lines: list[Line] = [[("head", " " + " ".join(table.heads()))]]
+    lines: list[Line] = [[("head", " " + table.heads())]]
     for number in viewport.place(table, rows - 1):
         row = table.row(number)
         mark = "*" if row.marked else " "

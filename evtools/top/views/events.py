@@ -7,13 +7,12 @@ from itertools import islice
 from typing import Any, Final
 
 from evtools.clock import Clock
-from evtools.filters import EVENT_FIELDS, FieldTable, Filter
+from evtools.filters import EVENT_FIELDS, Filter
 from evtools.state import State
 from evtools.text import human_duration
 from evtools.top.columns import (
     UNKNOWN,
     Column,
-    RenderContext,
     as_text,
     finite,
     id_column,
@@ -28,6 +27,7 @@ from evtools.top.index import Matches
 from evtools.top.table import Detail, LiveTable, paragraph, raw
 from evtools.wire import GAP, Event, encode_line, moment
 
+CUT_NOTE: Final = "(cut by the sender: Celery sends 1024 characters)"
 MAX_EVENTS: Final = 20_000
 MAX_BYTES: Final = 32 * 1024 * 1024
 
@@ -65,7 +65,12 @@ class EventLog:
         """Add some events, the newest last."""
         if not events:
             return
-        weight_bytes = _weigh(events)
+        # Estimated from their JSON, all at once: to look at each value takes three times as
+        # long.
+        line = encode_line(events)
+        containers = line.count(b"[") + line.count(b"{")
+        weight_bytes = len(line) * _JSON_FACTOR + containers * _CONTAINER_BYTES
+        weight_bytes += len(events) * _EVENT_BYTES
         self._ring.extend(events)
         self._added.append((len(events), weight_bytes))
         self.end += len(events)
@@ -76,7 +81,7 @@ class EventLog:
             self._drop_oldest(len(self._ring))
 
     def _drop_oldest(self, most: int) -> None:
-        """Drop the rest of those that were added first, or `most` of them."""
+        # The rest of those that were added first, or `most` of them.
         left, weight_bytes = self._added.popleft()
         count = min(left, most)
         share = weight_bytes * count // left
@@ -92,37 +97,26 @@ class EventLog:
         return islice(self._ring, number - self.first, None)
 
 
-def _weigh(events: Sequence[Event]) -> int:
-    """Return about how much memory events take, in bytes.
-
-    Estimated from their JSON, all at once: to look at each value takes three times
-    as long.
-    """
-    line = encode_line(events)
-    containers = line.count(b"[") + line.count(b"{")
-    return len(events) * _EVENT_BYTES + len(line) * _JSON_FACTOR + containers * _CONTAINER_BYTES
-
-
 # --- words ----------------------------------------------------------------------
 
-#: Type of event: its word, its style, and the fields of its line.
-_EVENTS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
-    "task-sent": ("SENT", "waiting", ("queue=",)),
-    "task-received": ("RECV", "waiting", ("args", "kwargs")),
-    "task-started": ("START", "running", ()),
-    "task-succeeded": ("OK", "good", ("runtime", "result")),
-    "task-failed": ("FAIL", "failure", ("exception",)),
-    "task-retried": ("RETRY", "retry", ("exception",)),
-    "task-revoked": ("REVOKE", "retry", ("terminated=", "signum=", "expired=")),
-    "task-rejected": ("REJECT", "failure", ("requeue=",)),
-    "task-cancelled": ("CANCEL", "retry", ()),
-    "worker-online": ("online", "good", ("sw_ident", "sw_ver", "sw_sys")),
-    "worker-heartbeat": ("beat", "dim", ("active=", "processed=", "loadavg=")),
-    "worker-offline": ("offline", "late", ()),
-    GAP: ("GAP", "late", ()),
+# fmt: off
+#: Type of event: its word, its style, and the fields of its line; `=` shows the name, too.
+_EVENTS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "task-sent":        ("SENT",    "waiting", "queue="),
+    "task-received":    ("RECV",    "waiting", "args kwargs"),
+    "task-started":     ("START",   "running", ""),
+    "task-succeeded":   ("OK",      "good",    "runtime result"),
+    "task-failed":      ("FAIL",    "failure", "exception"),
+    "task-retried":     ("RETRY",   "retry",   "exception"),
+    "task-revoked":     ("REVOKE",  "retry",   "terminated= signum= expired="),
+    "task-rejected":    ("REJECT",  "failure", "requeue="),
+    "task-cancelled":   ("CANCEL",  "retry",   ""),
+    "worker-online":    ("online",  "good",    "sw_ident sw_ver sw_sys"),
+    "worker-heartbeat": ("beat",    "dim",     "active= processed= loadavg="),
+    "worker-offline":   ("offline", "late",    ""),
+    GAP:                ("GAP",     "late",    ""),
 }
 #: Fields with a column of their own, or of interest to the protocol only.
-# fmt: off
 _PLACED: Final = frozenset((
     "type", "hostname", "uuid", "name", "timestamp", "local_received", "utcoffset", "pid", "clock",
 ))
@@ -138,28 +132,30 @@ def event_story(event: Event) -> str:
         return gap_sentence(event)
     if event.type not in _EVENTS:
         return story_of(event.extra)
-    return "  ".join(filter(None, (_part(event, name) for name in _EVENTS[event.type][2])))
+    return _line(event, _EVENTS[event.type][2].split())
 
 
 def story_of(custom: Mapping[str, Any]) -> str:
     """Return the fields of a custom event in a line, not sanitised."""
-    parts = (_part(custom, f"{name}=") for name in custom if name not in _PLACED)
-    return "  ".join(filter(None, parts))
+    return _line(custom, (f"{name}=" for name in custom if name not in _PLACED))
 
 
-def _part(event: Event | Mapping[str, Any], field: str) -> str:
-    """Return one field of an event, with its name if that ends in `=`."""
-    name = field.removesuffix("=")
-    value = event.get(name)
-    if value is False or value in _EMPTY:
-        return ""
-    seconds = finite(value)
-    if name == "runtime" and seconds is not None:
-        return human_duration(seconds)
-    if name == "loadavg" and isinstance(value, list):
-        value = value[0]
-    text = as_text(value)[:_SHOWN_CHARS]
-    return f"{field}{text}" if field.endswith("=") else text
+def _line(event: Event | Mapping[str, Any], fields: Iterable[str]) -> str:
+    parts = []
+    for field in fields:
+        name = field.removesuffix("=")
+        value = event.get(name)
+        if value is False or value in _EMPTY:
+            continue
+        seconds = finite(value)
+        if name == "runtime" and seconds is not None:
+            parts.append(human_duration(seconds))
+            continue
+        if name == "loadavg" and isinstance(value, list):
+            value = value[0]
+        text = as_text(value)[:_SHOWN_CHARS]
+        parts.append(f"{field}{text}" if field.endswith("=") else text)
+    return "  ".join(parts)
 
 
 def gap_sentence(event: Event) -> str:
@@ -206,19 +202,7 @@ class _OfTask(Mapping[str, Any]):
         return sum(1 for _ in self)
 
 
-def _moment(event: Event, _: float) -> float | None:
-    return moment(event.get("local_received")) if event.timestamp is None else event.timestamp
-
-
-def _time_of_day(value: Any, context: RenderContext) -> str:
-    return UNKNOWN if value is None else context.time_of_day(value, millis=True)
-
-
-def _field(name: str) -> Callable[[Event, float], str | None]:
-    return lambda event, _: text_of(event.get(name))
-
-
-class EventsView(LiveTable[Event]):
+class EventsView(LiveTable):
     """The newest events; rows are numbered as they come in."""
 
     name = "events"
@@ -226,35 +210,46 @@ class EventsView(LiveTable[Event]):
     noun = "events"
     default_sort = "time"
     newest_last = True
+    columns: tuple[Column, ...] = ()
+    fields = EVENT_FIELDS
 
-    def __init__(self, log: EventLog, state: State, clock: Clock, now: Callable[[], float]) -> None:
+    def __init__(self, log: EventLog, state: State, clock: Clock) -> None:
         self._log = log
         #: The number of the first event that has not been taken from the log.
         self._next = 0
         self._state = state
+
+        def field(name: str) -> Callable[[Event, float], str | None]:
+            return lambda event, _: text_of(event.get(name))
+
+        def sent(event: Event, _: float) -> float | None:
+            at = event.timestamp
+            return moment(event.get("local_received")) if at is None else at
+
         # fmt: off
-        self._columns = (
-            time_column("time", "TIME", "when it was sent, by the sender's clock", _moment,
-                format=_time_of_day, align="left", cols=12, descending=False),
-            text_column("type", "EVENT", "the kind of event", lambda event, _: event.type,
+        self.columns = (
+            time_column("time", "TIME", "when it was sent, by the sender's clock", sent,
+                format=lambda at, how: UNKNOWN if at is None else how.time_of_day(at, millis=True),
+                align="left", cols=12, descending=False),
+            text_column("type", "EVENT", "the kind of event", "type",
                 format=lambda kind, _: _EVENTS[kind][0] if kind in _EVENTS else kind,
                 cols=7, flex=1, max_cols=16),
-            name_column("worker", "WORKER", "its sender", _field("hostname"), max_cols=30),
+            name_column("worker", "WORKER", "its sender", field("hostname"), max_cols=30),
             name_column("name", "TASK", "the type of task",
                 lambda event, _: text_of(self.record_of(event).get("name")),
                 format=known(str), cols=16, flex=2, max_cols=60),
-            id_column("uuid", "UUID", "the task's id", _field("uuid"), from_cols=80),
+            id_column("uuid", "UUID", "the task's id", field("uuid"), from_cols=80),
             text_column("story", "", "what happened", lambda event, _: event_story(event),
                 cols=12, flex=4, from_cols=80),
         )
         # fmt: on
-        super().__init__(clock, now)
+        super().__init__(clock)
 
-    def _is_alive(self, key: str, subject: Event) -> bool:  # noqa: ARG002
+    def is_alive(self, key: str, subject: Event) -> bool:  # noqa: ARG002
         # What is in a picture that stands still stays.
         return self.frozen or int(key) >= self._log.first
 
-    def _note(self) -> None:
+    def note(self) -> None:
         log, index = self._log, self._index
         self._next = max(self._next, log.first)
         numbers = map(str, range(self._next, log.end))
@@ -263,7 +258,7 @@ class EventsView(LiveTable[Event]):
         oldest = int(next(iter(index.subjects), log.first))
         index.forget(list(islice(index.subjects, log.first - oldest)))
 
-    def _matches_of(self, chosen: Filter) -> Matches:
+    def matcher(self, chosen: Filter) -> Matches:
         matches = chosen.matches
         return lambda event: matches(self.record_of(event))
 
@@ -277,35 +272,27 @@ class EventsView(LiveTable[Event]):
         record.known = _OfTask(task)
         return record
 
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        return self._columns
-
-    @property
-    def fields(self) -> FieldTable:
-        return EVENT_FIELDS
-
     def style_of(self, subject: Event) -> str:
         return _EVENTS[subject.type][1] if subject.type in _EVENTS else ""
 
     def sort_by(self, name: str) -> None:
         """Stay in the order of receipt; only its direction can be changed."""
 
-    def _arranged(self) -> Sequence[str]:
-        keys = list(super()._arranged())
-        if not self.reverse:
-            keys.reverse()
-        return keys
-
     def detail(self, key: str) -> Detail | None:
         """Return all that is in an event, and what is known of its task."""
         event = self.subject(key)
         if event is None:
             return None
-        record = self.record_of(event)
         sent = event.as_dict()
-        info = [f"{name:<14} {line}" for name, line in _lines(sent)]
-        info += [f"{name:<14} {line}  (of the task)" for name, line in _lines(record.joined, sent)]
+        joined = self.record_of(event).joined
+        of_task = {name: value for name, value in joined.items() if name not in sent}
+        info = []
+        for fields, note in ((sent, ""), (of_task, "  (of the task)")):
+            for name, value in fields.items():
+                if value is not None and name != "traceback":
+                    label = f"{paragraph(name)[0]:<14}"
+                    info += [f"{label} {line}{note}" for line in paragraph(as_text(value))]
+                    info += [f"{'':<14} {CUT_NOTE}"] if was_cut(value) else []
         sections = {"Info": tuple(info), "Raw": raw(sent)}
         traceback = event.get("traceback")
         if isinstance(traceback, str):
@@ -342,16 +329,3 @@ class EventsView(LiveTable[Event]):
         """Return an event as it came."""
         event = self.subject(key)
         return {} if event is None else event.as_dict()
-
-
-def _lines(
-    fields: Mapping[str, Any], known_already: Mapping[str, Any] | None = None
-) -> Iterable[tuple[str, str]]:
-    """Yield the fields that say something, each as lines with its name."""
-    for name, value in fields.items():
-        if value is None or name == "traceback" or name in (known_already or ()):
-            continue
-        for line in paragraph(as_text(value)):
-            yield paragraph(name)[0], line
-        if was_cut(value):
-            yield "", "(cut by the sender: Celery sends 1024 characters)"

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from operator import attrgetter
+from types import SimpleNamespace
+from typing import Any, ClassVar, Final
 
 from evtools.filters import Kind, quote, quote_pattern
 from evtools.state import OTHERS, UNKNOWN, State, Statistics, Worker
@@ -14,30 +15,48 @@ from evtools.top.columns import (
     RenderContext,
     count_column,
     duration_column,
-    finite,
     known,
     name_column,
-    number,
     percent,
     percent_column,
     rate_column,
     text_column,
     time_column,
 )
-from evtools.top.table import Detail, SnapshotTable, paragraph
+from evtools.top.table import Detail, TableModel, paragraph
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.transport.queues import Depth
 
 
-class _Summary(SnapshotTable):
+class Fields(SimpleNamespace):
+    """A row as it was at one moment, and its statistics, if there are any, as `figures`."""
+
+    def get(self, name: str) -> Any:
+        """Return the field that a filter asks for, None if there is none of that name."""
+        return getattr(self, name, getattr(self.figures, name, None))
+
+
+def _figure(name: str, default: Any = None) -> Callable[[Any, float], Any]:
+    # Asked for when a cell is drawn: a quantile is work, and a screen shows few rows.
+    get = attrgetter(name)
+    return lambda row, _: default if row.figures is None else get(row.figures)
+
+
+class _Summary(TableModel):
     """A table of the statistics in a window."""
 
-    def __init__(self, statistics: Statistics, now: Callable[[], float]) -> None:
-        self._statistics = statistics
-        super().__init__(now)
+    #: The field of a task that has the key of a row.
+    field: ClassVar = "name"
 
-    def values(self, key: str) -> Mapping[str, str]:
-        return {"name": key}
+    def __init__(self, statistics: Statistics) -> None:
+        self._statistics = statistics
+        super().__init__()
+
+    def drill(self, key: str) -> tuple[str, str] | None:
+        """Return the tasks of a row, as far as they are remembered."""
+        if key == OTHERS:
+            return None
+        return "tasks", f"-has:{self.field}" if key == UNKNOWN else f"{self.field}={quote(key)}"
 
 
 # --- types ----------------------------------------------------------------------
@@ -45,23 +64,16 @@ class _Summary(SnapshotTable):
 _SPARK_COLS: Final = 12
 
 
-def averaged(values: Sequence[float], count: int) -> list[float]:
-    """Return at most `count` values: averages of neighbours."""
-    size = max(1, -(-len(values) // count))
-    parts = [values[start : start + size] for start in range(0, len(values), size)]
-    return [sum(part) / len(part) for part in parts]
-
-
 def _spark(values: Sequence[float], context: RenderContext) -> str:
-    return (ASCII if context.ascii else UNICODE).spark(averaged(values, _SPARK_COLS))
+    # At most as many values as there are columns: averages of neighbours.
+    size = max(1, -(-len(values) // _SPARK_COLS))
+    parts = [values[start : start + size] for start in range(0, len(values), size)]
+    glyphs = ASCII if context.ascii else UNICODE
+    return glyphs.spark([sum(part) / len(part) for part in parts])
 
 
 def _counted(state: str) -> Callable[[Any, float], int]:
     return lambda row, _: row.counts.get(state, 0)
-
-
-def _fail_share(row: Any, _: float) -> float | None:
-    return percent(row.failure_share)
 
 
 # fmt: off
@@ -69,7 +81,8 @@ _TYPES: Final = (
     name_column("name", "TASK", "the type of task", "name", cols=20),
     rate_column("rate", "RATE", "completed per second", "rate"),
     count_column("ok", "OK", "succeeded", _counted("succeeded"), cols=5),
-    percent_column("share", "FAIL%", "failures among those completed, in per cent", _fail_share),
+    percent_column("share", "FAIL%", "failures among those completed, in per cent",
+        lambda row, _: percent(row.failure_share)),
     count_column("failed", "FAIL", "failed", _counted("failed"), from_cols=140),
     count_column("retried", "RETRY", "retries", _counted("retried")),
     count_column("active", "ACTIVE", "running now", "running"),
@@ -89,8 +102,9 @@ class TypesView(_Summary):
     title = "Types"
     noun = "types"
     default_sort = "share"
+    columns: tuple[Column, ...] = ()
 
-    def __init__(self, statistics: Statistics, now: Callable[[], float]) -> None:
+    def __init__(self, statistics: Statistics) -> None:
         trend = Column(
             "trend",
             "RATE 5m",
@@ -103,25 +117,15 @@ class TypesView(_Summary):
             from_cols=110,
             descending=True,
         )
-        self._columns = (*_TYPES, trend)
-        super().__init__(statistics, now)
+        self.columns = (*_TYPES, trend)
+        super().__init__(statistics)
 
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        return self._columns
-
-    def _read(self) -> Iterable[tuple[str, Any]]:
+    def read(self) -> Iterable[tuple[str, Any]]:
         rows = self._statistics.types(self.context.window, self.context.now)
         return ((row.name, row) for row in rows)
 
     def style_of(self, subject: Any) -> str:
         return "failure" if subject.counts.get("failed") else ""
-
-    def drill(self, key: str) -> tuple[str, str] | None:
-        """Return the tasks of this type."""
-        if key == UNKNOWN:
-            return "tasks", "-has:name"
-        return None if key == OTHERS else ("tasks", f"name={quote(key)}")
 
 
 # --- workers --------------------------------------------------------------------
@@ -139,64 +143,26 @@ _STATUSES: Final[Mapping[str, tuple[str, int]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerRow:
-    """A worker as it was at one moment.
-
-    `seen` is when its last event came, in UTC epoch seconds; rates are per
-    second, `skew` is how many seconds its clock is ahead of ours.  `processes` is
-    how many use its name, None if it sends no heartbeats.
-    """
-
-    hostname: str
-    status: str
-    seen: float | None
-    active: float | None
-    processed: float | None
-    load: tuple[float, ...]
-    figures: Any
-    skew: float | None
-    missed: float | None
-    version: str | None
-    system: str | None
-    pid: Any
-    freq: Any
-    processes: int | None = None
-
-    def get(self, name: str) -> Any:
-        """Return an attribute, None if there is none of that name."""
-        return getattr(self, name, None)
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether several processes use its name."""
-        return self.status == "online" and (self.processes or 0) > 1
+def _is_shared(row: Any) -> bool:
+    return row.status == "online" and (row.processes or 0) > 1
 
 
-def _silence(row: WorkerRow, now: float) -> float | None:
-    return None if row.seen is None else max(0.0, now - row.seen)
+def _silence(row: Any, now: float) -> float:
+    return max(0.0, now - float(row.seen))
 
 
-def _status(row: WorkerRow, context: RenderContext) -> str:
-    silence = _silence(row, context.now)
-    if row.is_shared:
+def _status(row: Any, context: RenderContext) -> str:
+    if _is_shared(row):
         return f"{row.processes} processes"
-    if row.status in ("late", "busy?", "gone") and silence is not None:
-        return f"{row.status} {human_age(silence)}"
-    return row.status
+    if row.status in ("late", "busy?", "gone"):
+        return f"{row.status} {human_age(_silence(row, context.now))}"
+    status: str = row.status
+    return status
 
 
 def _skew(seconds: float) -> str:
     mark = " !" if abs(seconds) >= _SKEW_MARKED else ""
     return f"{'-' if seconds < 0 else '+'}{human_duration(abs(seconds))}{mark}"
-
-
-def _load(row: WorkerRow, _: RenderContext) -> str:
-    return " ".join(map("{:.1f}".format, row.load)) or columns.UNKNOWN
-
-
-def _figure(get: Callable[[Any], Any], default: Any = None) -> Callable[[WorkerRow, float], Any]:
-    return lambda row, _: default if row.figures is None else get(row.figures)
 
 
 # fmt: off
@@ -212,12 +178,12 @@ _WORKERS: Final = (
         format=known("{:.0f}".format), cols=10, from_cols=100),
     count_column("load", "LOAD 1/5/15", "load of its host over 1, 5 and 15 minutes",
         lambda row, _: row.load[0] if row.load else None,
-        format_row=_load, cols=13, from_cols=100),
-    rate_column("ok", "OK", "succeeded per second", _figure(lambda row: row.ok_rate, 0.0)),
+        format_row=lambda row, _: " ".join(map("{:.1f}".format, row.load)) or columns.UNKNOWN,
+        cols=13, from_cols=100),
+    rate_column("ok", "OK", "succeeded per second", _figure("ok_rate", 0.0)),
     percent_column("share", "FAIL%", "failures among those completed, in per cent",
-        _figure(lambda row: percent(row.failure_share))),
-    duration_column("run_p95", "RUN p95", "95 % ran no longer",
-        _figure(lambda row: row.run.p95), from_cols=130),
+        lambda row, _: percent(getattr(row.figures, "failure_share", None))),
+    duration_column("run_p95", "RUN p95", "95 % ran no longer", _figure("run.p95"), from_cols=130),
     duration_column("skew", "SKEW", "how far its clock is ahead of ours", "skew",
         format=known(_skew), cols=8,
         order=lambda row, _: None if row.skew is None else abs(row.skew)),
@@ -239,16 +205,17 @@ class WorkersView(_Summary):
     noun = "workers"
     default_sort = "status"
     columns = _WORKERS
+    field = "worker"
 
-    def __init__(self, state: State, statistics: Statistics, now: Callable[[], float]) -> None:
+    def __init__(self, statistics: Statistics, state: State) -> None:
         self._state = state
-        super().__init__(statistics, now)
+        super().__init__(statistics)
 
-    def _read(self) -> Iterable[tuple[str, Any]]:
+    def read(self) -> Iterable[tuple[str, Any]]:
         now = self.context.now
         figures = {each.name: each for each in self._statistics.workers(self.context.window, now)}
-        for worker in self._state.workers.values():
-            yield worker.hostname, _worker_row(worker, figures.get(worker.hostname), now)
+        for name, worker in self._state.workers.items():
+            yield name, _worker_row(worker, figures.get(name), now)
 
     def notes(self) -> list[str]:
         """Return what the filter could not see, and how many workers have left the table."""
@@ -257,33 +224,29 @@ class WorkersView(_Summary):
             notes.append(f"{self._state.departed} workers that have left are not shown")
         return notes
 
-    def style_of(self, subject: WorkerRow) -> str:
-        return "late" if subject.is_shared else _STATUSES[subject.status][0]
-
-    def drill(self, key: str) -> tuple[str, str] | None:
-        """Return the tasks of this worker."""
-        return "tasks", f"worker={quote(key)}"
+    def style_of(self, subject: Any) -> str:
+        return "late" if _is_shared(subject) else _STATUSES[subject.status][0]
 
     def values(self, key: str) -> Mapping[str, str]:
         row = self.subject(key)
         return {} if row is None else {"worker": key, "status": row.status}
 
 
-def _worker_row(worker: Worker, figures: Any, now: float) -> WorkerRow:
+def _worker_row(worker: Worker, figures: Any, now: float) -> Fields:
     status = worker.status(now)
-    load = worker.loadavg if isinstance(worker.loadavg, list | tuple) else ()
     software = [columns.as_text(each) for each in (worker.sw_ident, worker.sw_ver) if each]
-    return WorkerRow(
+    load = worker.loadavg if isinstance(worker.loadavg, list | tuple) else ()
+    return Fields(
         hostname=worker.hostname,
         status=status,
-        seen=finite(worker.local_received),
+        seen=worker.local_received,
         # What it reported last to be running no longer is.
-        active=number(worker.active) if status not in ("offline", "gone") else None,
-        processed=number(worker.processed),
-        load=tuple(each for each in map(finite, load[:3]) if each is not None),
+        active=worker.active if status not in ("offline", "gone") else None,
+        processed=worker.processed,
+        load=[each for each in map(columns.finite, load[:3]) if each is not None],
         figures=figures,
-        skew=finite(worker.skew),
-        missed=number(worker.missed),
+        skew=worker.skew,
+        missed=worker.missed,
         version=" ".join(software) or None,
         system=worker.sw_sys,
         pid=worker.pid,
@@ -295,61 +258,33 @@ def _worker_row(worker: Worker, figures: Any, now: float) -> WorkerRow:
 # --- queues ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class QueueRow:
-    """A queue at one moment: the figures of its events, if any, and of the broker."""
-
-    name: str
-    figures: Any
-    depth: Depth
-
-    def get(self, name: str) -> Any:
-        """Return an attribute, None if there is none of that name."""
-        return getattr(self, name, getattr(self.figures, name, None))
-
-    @property
-    def consumers(self) -> int | None:
-        """How many workers receive from it, by their events or by the broker."""
-        return self.depth.consumers if self.figures is None else self.figures.consumers
-
-
-def _of_events(get: Callable[[Any], Any]) -> Callable[[QueueRow, float], Any]:
-    return lambda row, _: None if row.figures is None else get(row.figures)
-
-
-def _depth(row: QueueRow, _: RenderContext) -> str:
-    return _with_reason(row.depth.messages, row.depth.reason)
-
-
-def _backlog(row: QueueRow, _: RenderContext) -> str:
-    if row.figures is None:
-        return _with_reason(None, "no event names it")
-    return _with_reason(row.figures.backlog, row.figures.backlog_reason)
-
-
 def _with_reason(count: int | None, reason: str) -> str:
-    """Return a number, and why it is unknown or not exact."""
+    # Why it is unknown or not exact.
     if count is None:
         return f"? {reason}" if reason else columns.UNKNOWN
     return f"{human_count(count)} {reason}".rstrip()
 
 
+def _backlog(row: Any, _: RenderContext) -> str:
+    if row.figures is None:
+        return _with_reason(None, "no event names it")
+    return _with_reason(row.figures.backlog, row.figures.backlog_reason)
+
+
 # fmt: off
 _QUEUES: Final = (
     name_column("name", "NAME", "the queue", "name", cols=16),
-    count_column("consumers", "CONSUMERS", "workers that received from it", "consumers"),
-    rate_column("published", "PUBLISHED", "sent to it per second",
-        _of_events(lambda row: row.published_rate)),
-    rate_column("received", "RECEIVED", "received from it per second",
-        _of_events(lambda row: row.received_rate)),
-    duration_column("wait_p95", "WAIT p95", "95 % waited no longer to start",
-        _of_events(lambda row: row.wait.p95)),
+    count_column("consumers", "CONSUMERS", "workers that received from it",
+        lambda row, _: (row.figures or row.depth).consumers),
+    rate_column("published", "PUBLISHED", "sent to it per second", _figure("published_rate")),
+    rate_column("received", "RECEIVED", "received from it per second", _figure("received_rate")),
+    duration_column("wait_p95", "WAIT p95", "95 % waited no longer to start", _figure("wait.p95")),
 )
 _DEPTH: Final = count_column("depth", "DEPTH", "messages that the broker has ready",
-    "depth.messages", format_row=_depth, align="left", cols=8, flex=1, max_cols=40)
+    "depth.messages", format_row=lambda row, _: _with_reason(row.depth.messages, row.depth.reason),
+    align="left", cols=8, flex=1, max_cols=40)
 _BACKLOG: Final = count_column("backlog", "BACKLOG", "sent and not received yet, by their events",
-    _of_events(lambda row: row.backlog),
-    format_row=_backlog, align="left", cols=12, flex=2, max_cols=80)
+    _figure("backlog"), format_row=_backlog, align="left", cols=12, flex=2, max_cols=80)
 # fmt: on
 
 
@@ -363,40 +298,27 @@ class QueuesView(_Summary):
     title = "Queues"
     noun = "queues"
     default_sort = "backlog"
+    field = "queue"
     depths: Mapping[str, Depth] = {}
-    _without_depth: Final = (*_QUEUES, _BACKLOG)
-    _with_depth: Final = (*_QUEUES, _DEPTH, _BACKLOG)
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return self._with_depth if self.depths else self._without_depth
+        return (*_QUEUES, _DEPTH, _BACKLOG) if self.depths else (*_QUEUES, _BACKLOG)
 
-    def _read(self) -> Iterable[tuple[str, Any]]:
+    def read(self) -> Iterable[tuple[str, Any]]:
         figures = self._statistics.queues(self.context.window, self.context.now)
-        rows = {each.name: QueueRow(each.name, each, Depth(None)) for each in figures}
+        rows = {
+            each.name: Fields(name=each.name, figures=each, depth=Depth(None)) for each in figures
+        }
         for name, depth in self.depths.items():
-            rows[name] = QueueRow(name, rows[name].figures if name in rows else None, depth)
+            rows.setdefault(name, Fields(name=name, figures=None)).depth = depth
         return rows.items()
-
-    def drill(self, key: str) -> tuple[str, str] | None:
-        """Return the tasks of this queue."""
-        if key == UNKNOWN:
-            return "tasks", "-has:queue"
-        return None if key == OTHERS else ("tasks", f"queue={quote(key)}")
 
 
 # --- errors ---------------------------------------------------------------------
 
-#: Joins the parts of a group to its key; no part contains it.
-_JOINT: Final = "\0"
-#: Stands for the variable parts of a message.
-_BLANK: Final = "*"
 #: How much of a message goes into a filter.
 _MESSAGE_CHARS: Final = 200
-
-
-def _where(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else str(len(names))
 
 
 def _failure(group: Any, _: float) -> str:
@@ -410,7 +332,8 @@ _ERRORS: Final = (
     time_column("first", "FIRST", "when it was first seen", "first"),
     time_column("last", "LAST", "when it was last seen", "last"),
     name_column("workers", "WORKERS", "where: the worker, or how many",
-        lambda row, _: sorted(row.workers), format=known(_where),
+        lambda row, _: sorted(row.workers),
+        format=lambda names, _: names[0] if len(names) == 1 else str(len(names)),
         order=lambda row, _: len(row.workers),
         kind=Kind.OTHER, cols=8, max_cols=24, from_cols=100, descending=True),
     name_column("name", "TASK", "the type of task", "task", cols=16),
@@ -429,40 +352,38 @@ class ErrorsView(_Summary):
     default_sort = "count"
     columns = _ERRORS
 
-    def _read(self) -> Iterable[tuple[str, Any]]:
+    def read(self) -> Iterable[tuple[str, Any]]:
         for group in self._statistics.failures(self.context.window, self.context.now):
-            yield _JOINT.join((group.task, group.exception, group.message)), group
+            # No part of the key contains what joins them.
+            yield f"{group.task}\0{group.exception}\0{group.message}", group
 
     def style_of(self, subject: Any) -> str:  # noqa: ARG002  (all rows are alike)
         return "failure"
 
     def drill(self, key: str) -> tuple[str, str] | None:
-        """Return the tasks that failed like this, as far as they are remembered."""
         group = self.subject(key)
-        if group is None or group.task == OTHERS:
+        found = super().drill(group.task) if group is not None else None
+        if found is None:
             return None
-        name = "-has:name" if group.task == UNKNOWN else f"name={quote(group.task)}"
         if not group.sample.startswith(group.exception):
             # The event had a wrapper, and its traceback the exception itself.
-            return "tasks", f"{name} tb:{quote(group.exception)}"
-        parts = [group.exception, *group.message[:_MESSAGE_CHARS].split(_BLANK)]
+            return "tasks", f"{found[1]} tb:{quote(group.exception)}"
+        parts = [group.exception, *group.message[:_MESSAGE_CHARS].split("*")]
         # Blanks need no escape.
         escaped = [re.escape(part).replace("\\ ", " ") for part in parts if part]
-        return "tasks", f"{name} exc~{quote_pattern('^' + '.*'.join(escaped))}"
+        return "tasks", f"{found[1]} exc~{quote_pattern('^' + '.*'.join(escaped))}"
 
     def values(self, key: str) -> Mapping[str, str]:
         group = self.subject(key)
         return {} if group is None else {"name": group.task, "exc": _failure(group, 0.0)}
 
     def detail(self, key: str) -> Detail | None:
-        """Return all that is known of a kind of failure."""
         detail, group = super().detail(key), self.subject(key)
-        if detail is None or group is None:
+        if detail is None:
             return None
-        names = [line for name in sorted(group.workers) for line in paragraph(name)]
-        lists = {"sample": paragraph(group.sample), "workers": names}
         info = list(detail.sections["Info"])
-        for title, lines in lists.items():
-            info += ["", title, *(f"  {line}" for line in lines)]
+        for title, texts in (("sample", [group.sample]), ("workers", sorted(group.workers))):
+            info += ["", title]
+            info += [f"  {line}" for text in texts for line in paragraph(text)]
         title = f"{paragraph(group.task)[0]} {paragraph(group.exception)[0]}"
         return Detail(title, (), {**detail.sections, "Info": tuple(info)})

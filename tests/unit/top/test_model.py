@@ -81,7 +81,7 @@ def test_the_picture_is_of_the_refresh(screen):
     screen.take(screen.life.succeeded("t"))
     assert screen.drawn() == ["RUN"]
     assert screen.look() == ["OK"]
-    assert screen.model.now() == screen.clock.now
+    assert screen.model.context().now == screen.clock.now
 
 
 def test_options_are_of_the_next_picture(screen):
@@ -191,7 +191,7 @@ def test_a_paused_picture_stands_and_events_go_on(screen):
     screen.take(screen.life.started("t"), screen.life.started("u"))
     screen.look()
     screen.model.freeze(screen.clock.now)
-    frozen_at = screen.model.now()
+    frozen_at = screen.model.context().now
     facts = screen.model.header()
     for number in range(20):
         screen.take(*screen.life.success(f"n{number}"))

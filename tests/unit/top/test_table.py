@@ -1,4 +1,4 @@
-"""Tests for evtools.top.table."""
+"""Tables: what is common to all views; and what the command line says of their columns."""
 
 import json
 
@@ -6,71 +6,39 @@ import pytest
 
 from evtools.errors import FilterError, UsageError
 from evtools.top import table as table_module
-from evtools.top.columns import RenderContext, count_column, fields_of, name_column
+from evtools.top.columns import RenderContext, count_column, name_column
 from evtools.top.model import Model
-from evtools.top.table import HOLD, Cursor, SnapshotTable, TableModel, paragraph, raw
+from evtools.top.table import HOLD, Cursor, TableModel, paragraph, raw
 from tools.clock import FakeClock
 
-COLUMNS = (
-    name_column("name", "NAME", "the name", lambda row, _: row["name"], cols=10, flex=0),
-    count_column("count", "COUNT", "how many", lambda row, _: row["count"]),
-    count_column("more", "MORE", "others", lambda row, _: row.get("more")),
-    count_column("last", "LAST", "the last", lambda row, _: row.get("last")),
-)
 
+class Fruit(TableModel):
+    """A table of what it is given, of which some may have come in, or still wait."""
 
-class Plain(TableModel):
-    """A table with nothing of its own."""
-
-    name = "plain"
-    title = "Plain"
-    noun = "rows"
+    name = "fruit"
+    title = "Fruit"
+    noun = "fruits"
     default_sort = "count"
+    arrived = waiting = 0
+    columns = (
+        name_column("name", "NAME", "the name", lambda row, _: row["name"], cols=10, flex=0),
+        count_column("count", "COUNT", "how many", lambda row, _: row["count"]),
+        count_column("more", "MORE", "others", lambda row, _: row.get("more")),
+        count_column("last", "LAST", "the last", lambda row, _: row.get("last")),
+    )
 
-    def __init__(self, counts):
-        self.rows = {name: {"name": name, "count": count} for name, count in counts.items()}
-        self.came = 0
-        self.left = 0
-        self.loads = 0
-        super().__init__(FakeClock().wall)
+    def __init__(self, **counts):
+        self.counted = {name: {"name": name, "count": count} for name, count in counts.items()}
+        super().__init__()
+        self.refresh(RenderContext(100.0))
 
-    @property
-    def columns(self):
-        return COLUMNS
-
-    @property
-    def fields(self):
-        return fields_of(COLUMNS, self.now)
-
-    @property
-    def total(self):
-        return len(self.rows)
-
-    @property
-    def arrived(self):
-        return self.came
-
-    @property
-    def waiting(self):
-        return self.left
-
-    def subject(self, key):
-        return self.rows.get(key)
-
-    def _load(self):
-        self.loads += 1
-
-    def _arranged(self):
-        keys = [key for key, row in self.rows.items() if self.matches(row)]
-        column = self._column(self.sort_key)
-        return sorted(keys, key=lambda key: column.value(self.rows[key], 0.0), reverse=self.reverse)
+    def read(self):
+        return self.counted.items()
 
 
 @pytest.fixture
 def table():
-    made = Plain({"a": 1, "b": 2, "c": 3, "d": 4})
-    made.refresh(RenderContext(100.0))
-    return made
+    return Fruit(a=1, b=2, c=3, d=4)
 
 
 def keys(table):
@@ -80,14 +48,13 @@ def keys(table):
 def test_a_table_begins_with_its_own_order(table):
     assert keys(table) == ["d", "c", "b", "a"]
     assert table.row(0).cells == ("d         ", "     4", "     -", "     -")
-    assert table.heads()[1] == "COUNTv"
-    assert len(table) == 4
+    assert table.heads() == "NAME       COUNTv   MORE   LAST"
     assert table.counts() == "4 shown"
 
 
 def test_a_picture_stands_until_the_next_refresh(table):
     assert table.row(0).cells[1] == "     4"
-    table.rows["d"]["count"] = 9
+    table.counted["d"]["count"] = 9
     assert table.row(0).cells[1] == "     4"
     table.refresh(RenderContext(101.0))
     assert table.row(0).cells[1] == "     9"
@@ -95,7 +62,7 @@ def test_a_picture_stands_until_the_next_refresh(table):
 
 def test_an_order_is_held_for_some_refreshes_after_the_cursor_moved(table):
     table.move(1)
-    table.rows["a"]["count"] = 9
+    table.counted["a"]["count"] = 9
     for _ in range(HOLD):
         assert table.news() == "order frozen while you move"
         table.refresh(RenderContext(101.0))
@@ -108,64 +75,55 @@ def test_an_order_is_held_for_some_refreshes_after_the_cursor_moved(table):
 
 def test_a_row_that_is_forgotten_while_held_says_so(table):
     table.move(1)
-    del table.rows["d"]
+    del table.counted["d"]
     table.refresh(RenderContext(101.0))
     row = table.row(0)
     assert (row.key, row.style) == ("d", "dim")
     assert row.cells[-1].strip() == "(forg…"
-    assert table.record("d") == {}
+    assert (table.record("d"), table.detail("d")) == ({}, None)
     assert [record["name"] for record in table.records()] == ["c", "b", "a"]
 
 
-def test_an_order_that_stands_still_with_the_picture_is_not_said_to_be_held(table):
+def test_a_frozen_table_takes_nothing_in_and_can_be_sorted(table):
     table.move(1)
     table.freeze(RenderContext(101.0))
-    assert table.news() == ""
+    assert table.news() == ""  # the order is not held: it stands still with the picture
+    table.counted["e"] = {"name": "e", "count": 9}
+    table.sort_by("name")
+    table.refresh(RenderContext(102.0))
+    assert keys(table) == ["a", "b", "c", "d"]
 
 
 def test_new_rows_are_counted_while_the_cursor_is_elsewhere(table):
-    table.came = 10
+    table.arrived = 10
     table.refresh(RenderContext(101.0))
-    assert table.new_below == 0
+    assert table.news() == ""
     table.move(2)
-    table.came = 142
-    assert table.new_below == 132
+    table.arrived = 142
     assert table.news() == "132 new, order frozen while you move"
     table.home()
     table.refresh(RenderContext(102.0))
     table.move(1)
-    assert table.new_below == 0
+    assert table.news() == "order frozen while you move"
 
 
-def test_a_filter_is_in_force_at_once(table):
+def test_a_filter_is_in_force_at_once_and_knows_the_columns(table):
     table.set_filter("count>2")
-    assert keys(table) == ["d", "c"]
-    assert table.counts() == "2 of 4 shown"
-    assert table.filter_text == "count>2"
+    assert (keys(table), table.counts()) == (["d", "c"], "2 of 4 shown")
+    for text in ("count>2 nmae:x", "colour:red"):
+        with pytest.raises(FilterError, match="unknown field"):
+            table.set_filter(text)
+        assert (table.filter_text, keys(table)) == ("count>2", ["d", "c"])
     table.set_filter("  ")
-    assert table.filter is None
-    assert table.filter_text == ""
-    assert len(table) == 4
+    assert (table.filter, table.filter_text, len(table)) == (None, "", 4)
 
 
-def test_a_bad_filter_leaves_the_last_good_one(table):
-    table.set_filter("count>2")
-    with pytest.raises(FilterError) as caught:
-        table.set_filter("count>2 nmae:x")
-    assert caught.value.position == 8
-    assert table.filter_text == "count>2"
-    assert keys(table) == ["d", "c"]
-
-
-def test_what_is_still_searched_is_told(table):
-    table.left = 3
+def test_what_a_filter_has_not_seen_is_said(table):
+    table.waiting = 3
     assert table.counts() == "4 shown, 25% searched"
-
-
-def test_what_a_filter_could_not_see_is_told(table):
     assert table.notes() == []
     table.set_filter("more>1")
-    assert table.notes() == ["more: unknown for 100% of rows"]
+    assert table.notes() == ["more: unknown for 100% of fruits"]
 
 
 def test_a_value_is_kept_or_excluded(table):
@@ -177,21 +135,27 @@ def test_a_value_is_kept_or_excluded(table):
     assert keys(table) == ["d", "b"]
 
 
-def test_columns_sort_their_own_way_round(table):
-    table.sort_by("name")
-    assert keys(table) == ["a", "b", "c", "d"]
-    assert table.heads()[0] == "NAME^     "
-    table.invert()
-    assert keys(table) == ["d", "c", "b", "a"]
+def test_columns_sort_their_own_way_round_and_what_is_unknown_is_last():
+    table = Fruit(apple=3, pear=7, fig=None, plum=3)
+    orders = [keys(table)]
+    for do in (table.invert, lambda: table.sort_by("name"), table.invert):
+        do()
+        orders.append(keys(table))
+    assert [" ".join(order) for order in orders] == [
+        "pear apple plum fig",
+        "apple plum pear fig",
+        "apple fig pear plum",
+        "plum pear fig apple",
+    ]
+    assert table.heads().startswith("NAMEv ")
     table.sort_by("colour")
     assert table.sort_key == "name"
 
 
 def test_the_next_column_sorts(table):
-    table.sort_beside(-1)
-    assert table.sort_key == "name"
-    table.sort_beside(-1)
-    assert table.sort_key == "name"
+    for _ in range(2):
+        table.sort_beside(-1)
+        assert table.sort_key == "name"
     table.choose_columns(["name"])
     table.sort_by("count")
     table.sort_beside(1)
@@ -202,143 +166,58 @@ def test_marks_are_toggled_and_are_targets(table):
     assert table.targets() == ["d"]
     table.toggle_mark()
     table.toggle_mark()
-    assert table.row(0).marked
-    assert not table.row(2).marked
+    assert (table.row(0).marked, table.row(2).marked) == (True, False)
     assert table.targets() == ["c", "d"]
     assert table.counts() == "4 shown, 2 marked"
-    table.home()
-    table.toggle_mark()
-    assert table.targets() == ["c"]
     table.clear_marks()
     assert table.targets() == [table.focus_key]
-
-
-def test_an_empty_table_has_no_targets():
-    table = Plain({})
-    table.refresh(RenderContext(100.0))
-    table.toggle_mark()
-    table.move(1)
-    assert (table.targets(), table.focus_key) == ([], None)
+    empty = Fruit()
+    empty.toggle_mark()
+    empty.move(1)
+    assert (empty.targets(), empty.focus_key) == ([], None)
 
 
 def test_columns_are_chosen_scrolled_and_resized(table):
+    def names():
+        return [slot.column.name for slot in table.slots]
+
     table.choose_columns(["count", "name"])
-    assert [slot.column.name for slot in table.slots] == ["count", "name"]
+    assert names() == ["count", "name"]
     table.choose_columns(None)
     table.scroll_columns(5)
-    assert [slot.column.name for slot in table.slots] == ["name", "count", "last"]
+    assert names() == ["name", "count", "last"]
     table.scroll_columns(-5)
     table.resize(20)
-    assert [slot.column.name for slot in table.slots] == ["name", "count"]
-
-
-def test_a_frozen_table_takes_nothing_in_and_can_be_sorted(table):
-    loads = table.loads
-    table.frozen = True
-    table.refresh(RenderContext(100.0))
-    assert table.loads == loads
-    table.move(1)
-    table.sort_by("name")
-    table.refresh(RenderContext(100.0))
-    assert keys(table) == ["a", "b", "c", "d"]
+    assert names() == ["name", "count"]
 
 
 def test_what_was_on_the_screen_can_be_shown_again(table):
     table.move(1)
     for index in (1, 2):
         table.row(index)
-    before = table.snapshot()
+    before = table.picture(None)
     assert [row.key for row in before.rows] == ["c", "b"]
     assert (before.focus, before.shown, before.total) == (0, 4, 4)
-    table.rows["c"]["count"] = 9
+    table.counted["c"]["count"] = 9
     table.set_filter("c")
     table.show(before)
     assert table.row(0).cells[1] == "     3"
-    assert table.counts() == "4 shown"
-    assert table.focus_key == "c"
+    assert (table.counts(), table.focus_key) == ("4 shown", "c")
     table.refresh(RenderContext(101.0))
     assert keys(table) == ["c"]
 
 
-def test_a_row_is_taken_away_as_plain_values(table):
+def test_a_row_is_taken_away_and_explained(table):
     assert table.record("d") == {"name": "d", "count": 4, "more": None, "last": None}
     assert json.loads(table.as_json("a"))["count"] == 1
     assert len(list(table.records())) == 4
-
-
-def test_a_stream_says_how_to_get_back_to_its_end():
-    class Stream(Plain):
-        newest_last = True
-
-    stream = Stream({"a": 1, "b": 2})
-    stream.refresh(RenderContext(100.0))
-    stream.move(-1)
-    stream.came = 132
-    assert stream.news() == "132 new below, G to follow"
-
-
-# --- a table of snapshots ----------------------------------------------------------
-
-
-class Fruit(SnapshotTable):
-    """A table of what it is given."""
-
-    name = "fruit"
-    title = "Fruit"
-    noun = "fruits"
-    default_sort = "count"
-
-    def __init__(self):
-        self.rows = []
-        super().__init__(FakeClock().wall)
-
-    @property
-    def columns(self):
-        return COLUMNS[:2]
-
-    def _read(self):
-        return ((row["name"], row) for row in self.rows)
-
-
-@pytest.fixture
-def fruit():
-    table = Fruit()
-    table.rows = [
-        {"name": "apple", "count": 3},
-        {"name": "pear", "count": 7},
-        {"name": "fig", "count": None},
-        {"name": "plum", "count": 3},
-    ]
-    table.refresh(RenderContext(100.0))
-    return table
-
-
-def test_rows_are_sorted_and_what_is_unknown_is_last(fruit):
-    assert keys(fruit) == ["pear", "apple", "plum", "fig"]
-    fruit.invert()
-    assert keys(fruit) == ["apple", "plum", "pear", "fig"]
-    fruit.sort_by("name")
-    assert keys(fruit) == ["apple", "fig", "pear", "plum"]
-
-
-def test_a_filter_knows_the_columns(fruit):
-    fruit.set_filter("count>2 p")
-    assert keys(fruit) == ["pear", "apple", "plum"]
-    assert fruit.total == 4
-    with pytest.raises(FilterError, match="unknown field"):
-        fruit.set_filter("colour:red")
-    assert fruit.filter_text == "count>2 p"
-
-
-def test_a_detail_explains_every_column(fruit):
-    detail = fruit.detail("pear")
-    assert detail.title == "pear"
-    assert detail.sections["Info"] == (
-        "name          pear         the name",
-        "count         7            how many",
+    detail = table.detail("d")
+    assert detail.title == "d"
+    assert detail.sections["Info"][:2] == (
+        "name          d            the name",
+        "count         4            how many",
     )
-    assert detail.sections["Raw"][1] == '  "name": "pear",'
-    assert fruit.detail("kiwi") is None
+    assert detail.sections["Raw"][1] == '  "name": "d",'
 
 
 # --- the cursor --------------------------------------------------------------------
@@ -352,25 +231,17 @@ def at(keys, index=0, *, newest_last=False):
     return cursor
 
 
-def test_at_the_top_it_stays_at_the_top():
+def test_at_the_top_it_stays_at_the_top_and_elsewhere_on_its_key():
     cursor = at("bc")
     cursor.place(list("abc"))
     assert (cursor.key, cursor.index, cursor.pinned) == ("a", 0, False)
-
-
-def test_elsewhere_it_stays_on_its_key():
-    cursor = at("abc", 1)
+    cursor.to(1)
     cursor.place(list("xyzabc"))
     assert (cursor.key, cursor.index) == ("b", 4)
-
-
-def test_back_at_the_top_it_is_loose_again():
-    cursor = at("abc", 1)
     cursor.to(-5)
-    assert (cursor.key, cursor.pinned, cursor.held) == ("a", False, 0)
+    assert (cursor.key, cursor.pinned, cursor.held) == ("x", False, 0)
     cursor.to(99)
-    assert cursor.key == "c"
-    assert cursor.held == HOLD
+    assert (cursor.key, cursor.held) == ("c", HOLD)
 
 
 def test_a_key_that_went_leaves_it_where_it_was():
@@ -390,7 +261,7 @@ def test_a_list_that_was_empty_for_a_while_has_its_key_again():
     assert cursor.key == "b"
 
 
-def test_it_goes_to_a_key():
+def test_it_goes_to_a_key_or_waits_for_it():
     cursor = at("abc")
     assert cursor.to_key("c")
     assert not cursor.to_key("x")
@@ -398,34 +269,23 @@ def test_it_goes_to_a_key():
     assert cursor.to_key("a")
     cursor.place(list("xabc"))
     assert cursor.key == "a"
-
-
-def test_it_can_wait_for_a_key():
-    cursor = at("abc")
     cursor.expect("z")
     cursor.place(list("abz"))
     assert cursor.key == "z"
 
 
-def test_following_a_row_holds_at_the_top_too():
+def test_a_row_is_followed_also_at_the_top_until_it_goes():
     cursor = at("abc")
     cursor.toggle_follow()
-    assert cursor.follow
     cursor.place(list("xabc"))
-    assert cursor.key == "a"
+    assert (cursor.follow, cursor.key) == (True, "a")
+    cursor.place(list("xbc"))
+    assert (cursor.follow, cursor.key) == (False, "b")
     cursor.toggle_follow()
-    assert not cursor.follow
-    assert cursor.pinned
+    cursor.toggle_follow()
+    assert (cursor.follow, cursor.pinned) == (False, True)
     cursor.to(0)
     assert not cursor.pinned
-
-
-def test_what_is_followed_and_goes_is_followed_no_more():
-    cursor = at("abc")
-    cursor.toggle_follow()
-    cursor.place(list("bc"))
-    assert not cursor.follow
-    assert cursor.key == "b"
 
 
 def test_the_newest_of_a_stream_is_followed_until_the_cursor_moves():
@@ -447,12 +307,9 @@ def test_the_newest_of_a_stream_is_followed_until_the_cursor_moves():
 # --- the text of a detail ----------------------------------------------------------
 
 
-def test_a_text_keeps_its_lines_and_nothing_else():
+def test_a_text_keeps_its_lines_and_nothing_else(monkeypatch):
     assert paragraph("a\r\n\tb\n\x1b[0m\n") == ("a", "        b", "\\x1b[0m")
     assert paragraph("") == ("",)
-
-
-def test_a_huge_text_is_cut_and_says_so(monkeypatch):
     monkeypatch.setattr(table_module, "_TEXT_MAX_CHARS", 3)
     assert paragraph("abcdef") == ("abc", "(cut: 6 characters)")
 
@@ -468,13 +325,14 @@ def test_raw_fields_are_json():
 # --- options -----------------------------------------------------------------------
 
 
+# fmt: off
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
-        (("", "", ()), ("", "share", True, None)),
-        (("name:mail", "", ()), ("name:mail", "share", True, None)),
-        (("", "failed", ()), ("", "failed", True, None)),
-        (("", "-rate", ()), ("", "rate", False, None)),
+        (("", "", ()),                   ("", "share", True, None)),
+        (("name:mail", "", ()),          ("name:mail", "share", True, None)),
+        (("", "failed", ()),             ("", "failed", True, None)),
+        (("", "-rate", ()),              ("", "rate", False, None)),
         (("", "name", ("rate", "name")), ("", "name", False, ("rate", "name"))),
     ],
 )
@@ -482,6 +340,7 @@ def test_a_table_is_arranged_as_options_want_it(arguments, shown):
     table = Model(clock=FakeClock()).views["types"]
     table.arrange(*arguments)
     assert (table.filter_text, table.sort_key, table.reverse, table.chosen) == shown
+# fmt: on
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,7 @@
 
 import pytest
 
-from evtools.filters import Kind
-from evtools.top.columns import Column, fields_of
+from evtools.top.columns import count_column, name_column, text_column
 from evtools.top.table import TableModel
 
 
@@ -14,44 +13,25 @@ class Things(TableModel):
     title = "Things"
     noun = "things"
     default_sort = "name"
+    columns = (
+        text_column("state", "STATE", "its state", lambda thing, _: thing["state"], cols=6),
+        name_column("name", "NAME", "its name", lambda thing, _: thing["name"], cols=10),
+        count_column("number", "NUMBER", "its number", lambda thing, _: thing["number"]),
+    )
 
     def __init__(self, things):
+        super().__init__()
         self.things = dict(things)
-        super().__init__(lambda: 0.0)
         self.refresh(self.context)
 
-    @property
-    def columns(self):
-        def value(name):
-            return lambda thing, _: thing[name]
+    def read(self):
+        return self.things.items()
 
-        return (
-            Column("state", "STATE", "its state", Kind.TEXT, 6, value("state")),
-            Column("name", "NAME", "its name", Kind.TEXT, 10, value("name"), flex=1),
-            Column(
-                "number", "NUMBER", "its number", Kind.NUMBER, 6, value("number"), align="right"
-            ),
-        )
-
-    @property
-    def fields(self):
-        return fields_of(self.columns, self.now)
-
-    @property
-    def total(self):
-        return len(self.things)
-
-    def subject(self, key):
-        return self.things.get(key)
+    def matching(self):
+        return list(self.things)
 
     def style_of(self, subject):
         return subject.get("style", "")
-
-    def _load(self):
-        pass
-
-    def _arranged(self):
-        return [key for key in self.things if self.matches(self.things[key])]
 
 
 def thing(number, **more):

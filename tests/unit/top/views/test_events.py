@@ -22,7 +22,7 @@ class Events:
         self.life = Life()
         self.state = State()
         self.log = EventLog(max_events=max_events)
-        self.table = EventsView(self.log, self.state, FakeClock(), lambda: self.life.now)
+        self.table = EventsView(self.log, self.state, FakeClock())
 
     def take(self, *events):
         events = events_of(events)
@@ -81,7 +81,7 @@ def test_scrolling_up_stops_following_and_counts_what_comes(events):
         events.refresh()
     assert events.table.focus_index == 2
     assert events.table.news() == "4 new below, G to follow"
-    events.table.end()
+    events.table.move(99)
     events.refresh()
     assert events.table.news() == ""
     assert events.table.focus_index == 7

@@ -7,7 +7,6 @@ from evtools.state import State, Statistics
 from evtools.top.columns import RenderContext
 from evtools.top.views.summaries import ErrorsView, QueuesView, TypesView, WorkersView
 from evtools.transport.queues import Depth
-from tools.clock import FakeClock
 from tools.life import Life
 
 
@@ -31,7 +30,7 @@ def found(table, state, key):
 def types_of(*events, max_types=1000, cols=150):
     statistics, state = Statistics(max_types=max_types), State()
     statistics.take(state.apply(events))
-    table = TypesView(statistics, FakeClock().wall)
+    table = TypesView(statistics)
     table.resize(cols)
     table.refresh(RenderContext(max(event["local_received"] for event in events) + 1))
     return table, state
@@ -101,7 +100,7 @@ class Workers:
     def __init__(self):
         self.life = Life()
         self.state, self.statistics = State(), Statistics()
-        self.table = WorkersView(self.state, self.statistics, FakeClock().wall)
+        self.table = WorkersView(self.statistics, self.state)
         self.table.resize(200)
 
     def take(self, *events):
@@ -227,7 +226,7 @@ def test_workers_can_be_filtered_by_what_they_are(workers):
 def queues_of(*events, depths=None):
     statistics, state = Statistics(), State()
     statistics.take(state.apply(events))
-    table = QueuesView(statistics, FakeClock().wall)
+    table = QueuesView(statistics)
     table.depths = depths or {}
     last = max((event["local_received"] for event in events), default=1000.0)
     table.refresh(RenderContext(last + 1))
@@ -312,7 +311,7 @@ def test_queues_can_be_filtered_by_any_of_their_figures():
 def errors_of(*events):
     statistics, state = Statistics(max_groups=3), State()
     statistics.take(state.apply(events))
-    table = ErrorsView(statistics, FakeClock().wall)
+    table = ErrorsView(statistics)
     table.refresh(RenderContext(events[-1]["local_received"] + 1))
     return table, state
 

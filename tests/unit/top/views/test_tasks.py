@@ -22,7 +22,7 @@ class Tasks:
         self.life = Life()
         self.state = State(max_tasks_in_memory=max_tasks)
         self.now = 1000.0
-        self.table = TasksView(self.state, FakeClock(), lambda: self.now)
+        self.table = TasksView(self.state, FakeClock())
 
     def take(self, *events):
         self.state.apply(events)
@@ -137,7 +137,7 @@ def test_times_of_day_stand_in_the_place_of_ages(tasks):
     tasks.take(tasks.life.started("a"))
     tasks.refresh(time_style="utc")
     assert tasks.column("age") == ["00:16:40"]
-    assert tasks.table.heads()[8] == "   TIMEv"
+    assert "   TIMEv" in tasks.table.heads()
 
 
 def test_the_outcome_is_what_was_raised_returned_or_told(tasks):
@@ -552,7 +552,7 @@ FAMILY = {"a": ["b", "c"], "b": ["d"], "c": ["e"]}
 
 def lines(roots, family, **more):
     nodes = grow(roots, lambda key: family.get(key, []), **more)
-    return [node.prefix + node.key for node in nodes]
+    return [prefix + key for key, prefix in nodes]
 
 
 def test_children_stand_below_their_parent():
@@ -588,5 +588,5 @@ def test_a_forest_has_every_key_once_whatever_their_parents_are(parents):
     for key, parent in above.items():
         below.setdefault(parent, []).append(key)
     roots = tops(sorted(shown), above.get, shown)
-    keys = [node.key for node in grow(roots, lambda key: below.get(key, []))]
+    keys = [key for key, _ in grow(roots, lambda key: below.get(key, []))]
     assert sorted(keys) == sorted(shown)
