@@ -1,7 +1,7 @@
 """The filter language, one for all tools; evfilter(7) describes it."""
 
 from evtools.errors import FilterError
-from evtools.filters.compile import Filter, all_of, caret, compile_filter, exclude, shell_trap
+from evtools.filters.compile import Filter, all_of, compile_filter, exclude
 from evtools.filters.fields import (
     EVENT_FIELDS,
     TASK_FIELDS,
@@ -12,6 +12,7 @@ from evtools.filters.fields import (
     task_fields,
 )
 from evtools.filters.grammar import quote, quote_pattern
+from evtools.filters.help import caret, shell_trap
 
 # fmt: off
 __all__ = [

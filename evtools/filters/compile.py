@@ -1,20 +1,20 @@
-"""Filters: compiled to one predicate over events or tasks, combined, and explained."""
+"""Filters: compiled to one predicate over events or tasks, and combined."""
 
-import contextlib
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, tzinfo
-from functools import reduce
-from typing import Any, Final, TypeAlias, TypeGuard
+import difflib
+import fnmatch
+import operator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
+from math import inf, nextafter
+from typing import Any, Final, TypeAlias
 
 from evtools.errors import FilterError
-from evtools.filters import values
 from evtools.filters.fields import (
     ALIASES,
-    AMBIGUOUS,
     EVENT_FIELDS,
-    PREFIXES,
     STATE_GROUPS,
     STATE_NAMES,
     STATES,
@@ -23,32 +23,48 @@ from evtools.filters.fields import (
     FieldTable,
     Kind,
     find,
-    guess,
+    find_or_refuse,
 )
 from evtools.filters.grammar import (
     OPERATORS,
     PATTERN_OPERATORS,
-    QUOTE_IT,
-    And,
     Mistake,
     Node,
-    Not,
-    Or,
     Term,
     Value,
     parse,
     quote,
 )
-from evtools.filters.values import COMPARISONS, NumberTest, TextTest, any_of, is_glob
-from evtools.text import BoundedPattern, sanitize, width
+from evtools.text import BoundedPattern, parse_duration, parse_size, sanitize
 
 Predicate: TypeAlias = Callable[[Any], bool]
+Number: TypeAlias = int | float
 
+_COMPARISONS: Final[Mapping[str, Callable[[Number, Number], bool]]] = {
+    ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le
+}  # fmt: skip
 #: Where the language is described.
 _SEE: Final = "evtools help filter lists the fields"
 _EQUALITY: Final = (":", "=", "!=")
 _ON_TEXT: Final = (*_EQUALITY, *PATTERN_OPERATORS)
-_ON_NUMBERS: Final = (*_EQUALITY, *COMPARISONS)
+_ON_NUMBERS: Final = (*_EQUALITY, *_COMPARISONS)
+_NUMBERS: Final = (Kind.NUMBER, Kind.DURATION, Kind.TIME, Kind.AGE)
+
+
+def operators_of(kind: Kind) -> Sequence[str]:
+    """Return the operators that fields of a kind take."""
+    if kind in _NUMBERS:
+        return _ON_NUMBERS
+    return {Kind.OTHER: OPERATORS, Kind.PRESENCE: (":",)}.get(kind, _ON_TEXT)
+
+
+@dataclass(slots=True)
+class _Count:
+    # What one term of a filter found unknown in the subjects it was applied to.
+    field: Field
+    known: bool = False
+    unknown: int = 0
+    search: BoundedPattern | None = None
 
 
 class Filter:
@@ -58,20 +74,20 @@ class Filter:
     as it was written.  Not to be shared by threads: it counts.
     """
 
-    __slots__ = ("matches", "meant", "terms", "text")
+    __slots__ = ("_counts", "_meant", "matches", "text")
 
     def __init__(
         self,
         text: str,
         matches: Predicate,
-        terms: "Iterable[_TermCount]" = (),
-        hints: Iterable[str] = (),
+        counts: Iterable[_Count] = (),
+        meant: Iterable[str] = (),
     ) -> None:
         self.text = text
         # The closure itself, not a method around it: this is the hot path.
         self.matches: Predicate = matches
-        self.terms = tuple(terms)
-        self.meant = tuple(hints)
+        self._counts = tuple(counts)
+        self._meant = tuple(meant)
 
     def __repr__(self) -> str:
         return f"Filter({self.text!r})"
@@ -79,47 +95,28 @@ class Filter:
     @property
     def drifts(self) -> bool:
         """Whether time alone may change the answer."""
-        return any(term.field.drifts for term in self.terms)
+        return any(count.field.drifts for count in self._counts)
 
     def hints(self) -> list[str]:
         """Return what may have been meant instead, for when nothing matches."""
-        return [*dict.fromkeys(self.meant), _SEE] if self.meant else []
+        return [*dict.fromkeys(self._meant), _SEE] if self._meant else []
 
     def unknown(self, subjects: str = "events") -> list[str]:
         """Return notes on fields that were unknown in all `subjects` that should have them.
 
         Texts that were not searched to their end are noted, too.
         """
-        return list(dict.fromkeys(note for term in self.terms for note in term.notes(subjects)))
-
-
-class _TermCount:
-    """What one term of a filter found unknown in the subjects it was applied to."""
-
-    __slots__ = ("field", "known", "searches", "unknown")
-
-    def __init__(self, field: Field) -> None:
-        self.field = field
-        self.known = False
-        self.unknown = 0
-        self.searches: list[BoundedPattern] = []
-
-    def miss(self, subject: Any) -> bool:
-        """Count a subject whose field is unknown; return False, as it does not match."""
-        self.unknown += self.field.applies(subject)
-        return False
-
-    def notes(self, subjects: str) -> list[str]:
-        name, reason = sanitize(self.field.name), self.field.reason
-        notes = [
-            f"{name}: {search.timeouts} texts were not searched to their end (it took too long)"
-            for search in self.searches
-            if search.timeouts
-        ]
-        if self.unknown and not self.known:
-            why = f" ({reason})" if reason else ""
-            notes.insert(0, f"{name}: unknown for 100% of {subjects}{why}")
-        return notes
+        notes = []
+        for count in self._counts:
+            name = sanitize(count.field.name)
+            if count.unknown and not count.known:
+                why = f" ({count.field.reason})" if count.field.reason else ""
+                notes.append(f"{name}: unknown for 100% of {subjects}{why}")
+            if count.search and (number := count.search.timeouts):
+                notes.append(
+                    f"{name}: {number} texts were not searched to their end (it took too long)"
+                )
+        return list(dict.fromkeys(notes))
 
 
 def compile_filter(
@@ -147,7 +144,7 @@ def compile_filter(
             position=mistake.position,
             length=mistake.length,
         ) from None
-    return Filter(text, matches, compiler.terms, compiler.hints)
+    return Filter(text, matches, compiler.counts, compiler.meant)
 
 
 def all_of(*filters: Filter) -> Filter:
@@ -155,8 +152,8 @@ def all_of(*filters: Filter) -> Filter:
     return Filter(
         " ".join(f"({each.text})" for each in filters if each.text.strip()),
         _all([each.matches for each in filters]),
-        [term for each in filters for term in each.terms],
-        [hint for each in filters for hint in each.meant],
+        [count for each in filters for count in each._counts],  # noqa: SLF001  (its own class)
+        [hint for each in filters for hint in each._meant],  # noqa: SLF001
     )
 
 
@@ -166,342 +163,448 @@ def exclude(filters: Iterable[Filter]) -> Filter:
     return Filter(
         " ".join(f"NOT ({each.text})" for each in filters),
         _not(_any([each.matches for each in filters])),
-        [term for each in filters for term in each.terms],
+        [count for each in filters for count in each._counts],  # noqa: SLF001
     )
 
 
-def _all(predicates: Sequence[Predicate]) -> Predicate:
-    def both(first: Predicate, second: Predicate) -> Predicate:
-        return lambda subject: first(subject) and second(subject)
+def _any(tests: Sequence[Predicate]) -> Predicate:
+    if len(tests) == 1:
+        return tests[0]
 
-    return reduce(both, predicates) if predicates else lambda _: True
+    def passes(subject: Any) -> bool:
+        for test in tests:  # noqa: SIM110  (in half the time)
+            if test(subject):
+                return True
+        return False
+
+    return passes
 
 
-def _any(predicates: Sequence[Predicate]) -> Predicate:
-    def either(first: Predicate, second: Predicate) -> Predicate:
-        return lambda subject: first(subject) or second(subject)
+def _all(tests: Sequence[Predicate]) -> Predicate:
+    if len(tests) == 1:
+        return tests[0]
 
-    return reduce(either, predicates) if predicates else lambda _: False
+    def passes(subject: Any) -> bool:
+        for test in tests:  # noqa: SIM110  (in half the time)
+            if not test(subject):
+                return False
+        return True
+
+    return passes
 
 
-def _not(predicate: Predicate) -> Predicate:
-    return lambda subject: not predicate(subject)
+def _not(test: Predicate) -> Predicate:
+    return lambda subject: not test(subject)
 
 
 # --- the compiler ---------------------------------------------------------------
 
 
 class _Compiler:
-    """Makes closures of a tree; raises Mistake for what does not fit the fields.
-
-    The predicates never raise.  `terms` collects the counts of each term, `hints` what
-    may have been meant instead.
-    """
+    # Makes closures, which never raise, of a tree; raises Mistake for what does not fit the
+    # fields.  `meant` is what may have been meant instead.
 
     def __init__(self, fields: FieldTable, zone: tzinfo, now: Callable[[], float] | None) -> None:
         self.fields, self.zone, self.now = fields, zone, now
-        self.terms: list[_TermCount] = []
-        self.hints: list[str] = []
+        self.counts: list[_Count] = []
+        self.meant: list[str] = []
 
     def build(self, node: Node) -> Predicate:
-        match node:
-            case Not(child):
-                return _not(self.build(child))
-            case And(children):
-                return _all([self.build(child) for child in children])
-            case Or(children):
-                return _any([self.build(child) for child in children])
-            case Term(is_word=True):
-                return self._word(node)
-            case Term():
-                return self._term(node)
+        if isinstance(node, Term):
+            return self._term(node) if node.name else self._word(node)
+        tests = [self.build(child) for child in node.children]
+        if node.operator == "NOT":
+            return _not(tests[0])
+        return _any(tests) if node.operator == "OR" else _all(tests)
 
     def _word(self, term: Term) -> Predicate:
-        value, found = term.values[0], self._term(term)
+        value, found = term.values[0], self._term(replace(term, name="any"))
         if value.literal:
             return found
-        name, has_state = value.text.lower(), "state" in self.fields
-        if has_state and name in STATE_NAMES and name not in TOO_SHORT:
-            get, state = self.fields["state"].get, STATE_NAMES[name]
-            return lambda subject: get(subject) == state or found(subject)
-        if not is_glob(value):
-            word, meant = sanitize(value.text), ""
-            if has_state and (name in STATE_NAMES or name in STATE_GROUPS):
-                meant = f"; for the state: state:{word}"
+        name, state = value.text.lower(), self.fields.get("state")
+        if state and name in STATE_NAMES and name not in TOO_SHORT:
+            get, meant = state.get, STATE_NAMES[name]
+            return lambda subject: get(subject) == meant or found(subject)
+        if not _is_glob(value):
+            word, instead = sanitize(value.text), ""
+            if state and (name in STATE_NAMES or name in STATE_GROUPS):
+                instead = f"; for the state: state:{word}"
             elif field := find(value.text, self.fields):
-                meant = f"; for the field: {field.name}:VALUE"
-            self.hints.append(f'"{word}" was searched for as text{meant}')
+                instead = f"; for the field: {field.name}:VALUE"
+            self.meant.append(f'"{word}" was searched for as text{instead}')
         return found
 
     def _term(self, term: Term) -> Predicate:
         if term.name.lower().startswith(("kwargs.", "args.")):
             return self._argument(term)
-        field = self._field(term.name, term.position, len(term.name))
-        build, operators = _BUILDERS[field.kind]
+        field, wanted = (
+            find_or_refuse(term, term.name, self.fields),
+            not term.operator.startswith("!"),
+        )
+        self._check_operator(term, field)
+        if field.kind is Kind.PRESENCE:
+            return _any([self._present(value) for value in term.values])
+        get: Callable[[Any], Any] = field.get
+        if field.kind is Kind.STATE and term.operator not in PATTERN_OPERATORS:
+            states = frozenset[str]().union(*map(_states_of, term.values))
+            states = states if wanted else frozenset(STATES) - states
+            return lambda subject: get(subject) in states
+        if field.kind is Kind.AGE:
+            if (now := self.now) is None:
+                raise term.mistake("ages need a clock")
+            get = _age_of(get, now)
+        count = _Count(field)
+        self.counts.append(count)
+        if field.kind in (Kind.TEXTS, Kind.IDS):
+            is_found = _text_test(term, count)
+
+            def matches_any(subject: Any) -> bool:
+                for text in get(subject):
+                    if isinstance(text, str) and is_found(text):
+                        return wanted
+                return not wanted
+
+            return matches_any
+        tests = self._tests(term, count)
+
+        def matches(subject: Any) -> bool:
+            value = get(subject)
+            test = tests.get(type(value))
+            if test is None or value != value:  # noqa: PLR0124  (NaN)
+                count.unknown += field.applies(subject)
+                return False
+            count.known = True
+            return test(value) is wanted
+
+        return matches
+
+    def _check_operator(self, term: Term, field: Field) -> None:
+        operators = operators_of(field.kind)
         if term.operator not in operators:
-            raise Mistake(
+            raise term.mistake(
                 f'"{term.operator}" does not go with {sanitize(term.name)}, '
                 f"which is {field.kind.value}",
-                term.position,
-                len(term.name) + len(term.operator),
                 f"use one of {' '.join(operators)}",
+                length=term.length + len(term.operator),
             )
-        if len(term.values) > 1 and term.operator in COMPARISONS:
+        if len(term.values) > 1 and term.operator in _COMPARISONS:
             message = f'"{term.operator}" compares with one value, not with a list'
-            raise Mistake(message, term.values[1].position, term.values[1].length)
-        return build(self, term, field)
+            raise term.values[1].mistake(message)
+
+    def _tests(self, term: Term, count: _Count) -> dict[type, Callable[[Any], bool | None]]:
+        # By the type of a field's value, the test of it; of another type it is unknown.
+        kind, sign = count.field.kind, term.operator
+        tests: dict[type, Callable[[Any], bool | None]] = {}
+        if kind in _NUMBERS or sign in _COMPARISONS:
+            numbers = [_number_test(sign, value, kind, self.zone) for value in term.values]
+            return dict.fromkeys((int, float), _any(numbers))
+        tests[str] = _text_test(term, count)
+        if kind is not Kind.OTHER:
+            if sign == "=" and not any(map(_is_glob, term.values)):
+                value = term.values[0]
+                written = quote(value.text) if value.literal else value.text
+                part = sanitize(f"{term.name}:{written}")
+                self.meant.append(f"= is exact, case included; to find a part: {part}")
+        elif sign in _EQUALITY:
+            numbers = []
+            for value in term.values:
+                with suppress(Mistake):
+                    numbers.append(_number_test(sign, value, kind, self.zone))
+            truths = frozenset(value.text.lower() for value in term.values)
+            tests |= dict.fromkeys((int, float), _any(numbers))
+            tests[bool] = lambda found: str(found).lower() in truths
+            tests |= dict.fromkeys((list, dict), lambda _: None)  # known, and never a match
+        return tests
+
+    def _present(self, value: Value) -> Predicate:
+        field = find_or_refuse(value, value.text, self.fields)
+        if field.kind in (Kind.TEXTS, Kind.IDS, Kind.PRESENCE):
+            raise value.mistake(f'"{field.name}" is several fields; has: takes one')
+        get = field.get
+        return lambda subject: (found := get(subject)) is not None and found != ""
 
     def _argument(self, term: Term) -> Predicate:
-        """Compile a term on one of the arguments: `kwargs.user_id=42`, as jq writes it."""
+        # One of the arguments: `kwargs.user_id=42`, as jq writes it.
         owner, _, key = term.name.partition(".")
         text = sanitize(term.values[0].text)
         if owner.lower() == "args" or term.operator not in _EQUALITY:
             pair = f"kwargs:{sanitize(key)}={text}"
-            raise Mistake(
+            raise term.mistake(
                 f'"{sanitize(term.name)}{term.operator}" cannot test an argument',
-                term.position,
-                len(term.name) + len(term.operator),
                 f"args:{text} finds text in them" if owner == "args" else f"write {pair}",
+                length=term.length + len(term.operator),
             )
         if term.operator == ":":
             wanted = [Value(f"{key}=*{value.text}*") for value in term.values]
         else:
             wanted = [Value(f"{key}={value.text}", value.literal) for value in term.values]
-        found = self._term(Term(owner, ":", tuple(wanted), term.position))
+        found = self._term(replace(term, name=owner, operator=":", values=tuple(wanted)))
         return _not(found) if term.operator == "!=" else found
 
-    def _field(self, name: str, position: int, length: int) -> Field:
-        if field := find(name, self.fields):
-            return field
-        shown = sanitize(name)
-        if hint := AMBIGUOUS.get(name.lower()):
-            raise Mistake(f'"{shown}" may be several fields', position, length, hint)
-        close = guess(name, self.fields)
-        meant = f' (did you mean "{close}"?)' if close else ""
-        raise Mistake(
-            f'unknown field "{shown}"{meant}',
-            position,
-            length,
-            f"an argument is kwargs:{shown}=VALUE, another field of an event"
-            f" {PREFIXES[0]}{shown}; {QUOTE_IT}",
-        )
 
-    def _count(self, field: Field) -> _TermCount:
-        self.terms.append(_TermCount(field))
-        return self.terms[-1]
-
-    # --- by the kind of the field ---------------------------------------------
-
-    def text(self, term: Term, field: Field) -> Predicate:
-        count = self._count(field)
-        get, test, wanted = field.get, _text_test(term, count), _is_positive(term)
-        if term.operator == "=" and not any(map(is_glob, term.values)):
-            value = term.values[0]
-            written = quote(value.text) if value.literal else value.text
-            part = sanitize(f"{term.name}:{written}")
-            self.hints.append(f"= is exact, case included; to find a part: {part}")
-
-        def matches(subject: Any) -> bool:
-            text = get(subject)
-            if not isinstance(text, str):
-                return count.miss(subject)
-            count.known = True
-            return test(text) is wanted
-
-        return matches
-
-    def texts(self, term: Term, field: Field) -> Predicate:
-        get, test, wanted = field.get, _text_test(term, self._count(field)), _is_positive(term)
-
-        def matches(subject: Any) -> bool:
-            texts = get(subject)
-            assert isinstance(texts, tuple)
-            for text in texts:
-                if isinstance(text, str) and test(text):
-                    return wanted
-            return not wanted
-
-        return matches
-
-    def state(self, term: Term, field: Field) -> Predicate:
-        if term.operator in PATTERN_OPERATORS:
-            return self.text(term, field)
-        states = frozenset[object]().union(*map(values.states_of, term.values))
-        if not _is_positive(term):
-            states = frozenset(STATES) - states
-        get = field.get
-        return lambda subject: get(subject) in states
-
-    def ordered(self, term: Term, field: Field) -> Predicate:
-        if field.kind is Kind.TIME:
-            test = values.time_test(term.operator, term.values, self.zone)
-        else:
-            test = values.number_test(term.operator, term.values, _PARSERS[field.kind])
-        get, wanted, count = field.get, _is_positive(term), self._count(field)
-
-        def matches(subject: Any) -> bool:
-            number = get(subject)
-            if not _is_number(number):
-                return count.miss(subject)
-            count.known = True
-            return test(number) is wanted
-
-        return matches
-
-    def age(self, term: Term, field: Field) -> Predicate:
-        now, get = self.now, field.get
-        if now is None:
-            raise Mistake("ages need a clock", term.position, len(term.name))
-
-        def age(subject: Any) -> float | None:
-            since = get(subject)
-            return now() - since if isinstance(since, float) else None
-
-        return self.ordered(term, replace(field, get=age))
-
-    def other(self, term: Term, field: Field) -> Predicate:
-        """Compile a term on a field that may be text, a number or a truth value."""
-        if term.operator in PATTERN_OPERATORS:
-            return self.text(term, field)
-        if term.operator in COMPARISONS:
-            return self.ordered(term, field)
-        count = self._count(field)
-        is_text, number_tests = _text_test(term, count), list[NumberTest]()
-        for value in term.values:
-            with contextlib.suppress(Mistake):
-                number_tests.append(values.number_test(":", [value], values.parse_quantity))
-        truths = frozenset(value.text.lower() for value in term.values)
-        get, wanted = field.get, _is_positive(term)
-
-        def matches(subject: Any) -> bool:
-            found = get(subject)
-            if found is None:
-                return count.miss(subject)
-            count.known = True
-            if isinstance(found, str):
-                return is_text(found) is wanted
-            if _is_number(found):
-                return any(test(found) for test in number_tests) is wanted
-            return isinstance(found, bool) and (str(found).lower() in truths) is wanted
-
-        return matches
-
-    def presence(self, term: Term, _: Field) -> Predicate:
-        return _any([self._present(value) for value in term.values])
-
-    def _present(self, value: Value) -> Predicate:
-        field = self._field(value.text, value.position, value.length)
-        if field.kind in (Kind.TEXTS, Kind.IDS, Kind.PRESENCE):
-            message = f'"{field.name}" is several fields; has: takes one'
-            raise Mistake(message, value.position, value.length)
-        get = field.get
-        return lambda subject: (found := get(subject)) is not None and found != ""
+def _age_of(since: Callable[[Any], float | None], now: Callable[[], float]) -> Callable[[Any], Any]:
+    return lambda subject: None if (moment := since(subject)) is None else now() - moment
 
 
-# fmt: off
-#: By the kind of a field, what compiles a term on it and the operators it takes.
-_BUILDERS: Final[
-    Mapping[Kind, tuple[Callable[[_Compiler, Term, Field], Predicate], Sequence[str]]]
-] = {
-    Kind.TEXT: (_Compiler.text, _ON_TEXT),
-    Kind.EXCEPTION: (_Compiler.text, _ON_TEXT),
-    Kind.ID: (_Compiler.text, _ON_TEXT),
-    Kind.PAIRS: (_Compiler.text, _ON_TEXT),
-    Kind.TEXTS: (_Compiler.texts, _ON_TEXT),
-    Kind.IDS: (_Compiler.texts, _ON_TEXT),
-    Kind.STATE: (_Compiler.state, _ON_TEXT),
-    Kind.NUMBER: (_Compiler.ordered, _ON_NUMBERS),
-    Kind.DURATION: (_Compiler.ordered, _ON_NUMBERS),
-    Kind.TIME: (_Compiler.ordered, _ON_NUMBERS),
-    Kind.AGE: (_Compiler.age, _ON_NUMBERS),
-    Kind.OTHER: (_Compiler.other, OPERATORS),
-    Kind.PRESENCE: (_Compiler.presence, (":",)),
-}
-# fmt: on
-_PARSERS: Final = {
-    Kind.NUMBER: values.parse_number,
-    Kind.DURATION: values.parse_signed_duration,
-    Kind.AGE: values.parse_signed_duration,
-    Kind.OTHER: values.parse_quantity,
-}
-
-
-def operators_of(kind: Kind) -> Sequence[str]:
-    """Return the operators that fields of a kind take."""
-    return _BUILDERS[kind][1]
-
-
-def _is_positive(term: Term) -> bool:
-    return term.operator not in ("!=", "!~")
-
-
-def _text_test(term: Term, count: _TermCount) -> TextTest:
+def _text_test(term: Term, count: _Count) -> Callable[[str], bool]:
     if term.operator not in PATTERN_OPERATORS:
-        test = values.contains if term.operator == ":" else values.equals
-        return any_of([test(value, count.field.kind) for value in term.values])
+        test = _contains if term.operator == ":" else _equals
+        return _any([test(value, count.field.kind) for value in term.values])
     value = term.values[0]
     try:
-        pattern = BoundedPattern(value.text)
+        count.search = BoundedPattern(value.text)
     except ValueError as error:
         hint = "a pattern runs to the next blank, parentheses included, unless quoted"
-        raise Mistake(str(error), value.position, value.length, hint) from error
-    count.searches.append(pattern)
-    return pattern.found_in
+        raise value.mistake(str(error), hint) from error
+    return count.search.found_in
 
 
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and not (isinstance(value, float) and math.isnan(value))
+# --- text, states -----------------------------------------------------------------
+#
+# A wildcard is a wildcard only outside quotes, and a set such as [1-3] only next to
+# one: `args:[1` is an everyday search.
+
+
+def _is_glob(value: Value) -> bool:
+    return not value.literal and ("*" in value.text or "?" in value.text)
+
+
+def _contains(value: Value, kind: Kind) -> Predicate:
+    text = value.text.casefold()
+    if not text:
+        raise value.mistake("every text contains the empty one", 'a field that is empty is =""')
+    if kind is Kind.PAIRS and (is_pair := _pair_test(value)):
+        return is_pair
+    if _is_glob(value):
+        return _glob(value.text)
+    if kind in (Kind.ID, Kind.IDS):
+        return lambda subject: subject.casefold().startswith(text)
+    return lambda subject: text in subject.casefold()
+
+
+def _equals(value: Value, kind: Kind) -> Predicate:
+    text = value.text
+    if _is_glob(value):
+        return _glob(text)
+    if kind is not Kind.EXCEPTION:
+        return lambda subject: subject == text
+
+    # Celery sends the repr, ValueError('x'); some have their module before the class.
+    def raises(subject: str) -> bool:
+        name = subject.partition("(")[0]
+        return text in (subject, name, name.rpartition(".")[2])
+
+    return raises
+
+
+def _glob(pattern: str) -> Predicate:
+    """Return the test for texts that match wildcards as a whole, in any case."""
+    if pattern.endswith("*") and not re.search(r"[*?\[]", pattern[:-1]):
+        start = pattern[:-1].casefold()
+        return lambda subject: subject.casefold().startswith(start)
+    match = re.compile(fnmatch.translate(pattern), re.IGNORECASE).match
+    return lambda subject: match(subject) is not None
+
+
+def _states_of(value: Value) -> frozenset[str]:
+    # A name, a short name, a group or a glob; a misspelt state would never match anything.
+    name = value.text.lower()
+    if name in STATE_GROUPS:
+        return STATE_GROUPS[name]
+    if name in STATE_NAMES:
+        return frozenset({STATE_NAMES[name]})
+    if _is_glob(value) and (matching := fnmatch.filter(STATES, value.text.upper())):
+        return frozenset(matching)
+    close = difflib.get_close_matches(name, [*STATE_NAMES, *STATE_GROUPS], 1)
+    guess = f' (did you mean "{close[0]}"?)' if close else ""
+    raise value.mistake(
+        f'unknown state "{sanitize(value.text)}"{guess}',
+        f"states are {' '.join(STATES).lower()}; groups are {' '.join(STATE_GROUPS)}",
     )
 
 
-# --- for messages ---------------------------------------------------------------
+# --- numbers, durations, sizes, times ---------------------------------------------
+#
+# A time without a date is a time of day and matches on every day: a recording of last
+# night reads the same in the morning, and nothing here needs a clock.  A range that
+# ends before it begins crosses midnight.
+#
+# A written time stands for all of the minute, second or day it names when it is tested
+# with `:` or `=` or ends a range; comparisons take its first instant, so that > and <=
+# are each other's opposite.
 
-#: The number of characters of a long filter that are shown on either side of a mistake.
-_CONTEXT_CHARS: Final = 36
+_NUMBER = re.compile(r"-?(?:\d+|\d*\.\d+)(?:e[+-]?\d{1,3})?", re.IGNORECASE)
+# In `field.size>10M` the unit shows what is meant: capitals are sizes.
+_SIZE = re.compile(r"[\d.]+(?:[KMGT]i?B?|B)")
+_TIME = re.compile(
+    r"(?:(?P<date>\d{4}-\d\d-\d\d)(?:[Tt ]|(?=$)))?"
+    r"(?:(?P<hour>\d\d?):(?P<minute>\d\d)(?P<second>:\d\d(?:[.,]\d{1,6})?)?)?"
+    r"(?P<zone>[Zz]|[+-]\d\d:?\d\d)?"
+)
 
-
-def caret(error: FilterError) -> str:
-    """Return the filter and, below it, carets under the mistake: two lines.
-
-    Both are indented by two blanks and safe for a terminal.  Of a long filter only the
-    part around the mistake is shown.
-    """
-    end = error.position + error.length
-    before, wrong, after = (
-        error.text[: error.position],
-        error.text[error.position : end],
-        error.text[end:],
-    )
-    if len(before) > _CONTEXT_CHARS:
-        before = ".." + before[-_CONTEXT_CHARS:]
-    if len(wrong) > _CONTEXT_CHARS:
-        wrong, after = wrong[:_CONTEXT_CHARS] + "..", ""
-    if len(after) > _CONTEXT_CHARS:
-        after = after[:_CONTEXT_CHARS] + ".."
-    before, wrong, after = sanitize(before), sanitize(wrong), sanitize(after)
-    carets = " " * width(before) + "^" * max(1, width(wrong))
-    return f"  {before}{wrong}{after}\n  {carets}"
+#: The first and the last instant or number that a text stands for; of times of day, in
+#: seconds of the day in a zone.
+_Span: TypeAlias = tuple[Number, Number, tzinfo | None]
 
 
-def shell_trap(argument: str) -> str | None:
-    """Return a hint if the shell may have taken the filter's `>`, None otherwise.
+def _number_test(sign: str, value: Value, kind: Kind, zone: tzinfo) -> Predicate:
+    # A range `a..b` includes both ends; `a..` and `..b` are open.
+    low, dots, high = value.text, "", ""
+    if sign not in _COMPARISONS:
+        low, dots, high = value.text.partition("..")
+    if dots and not low and not high:
+        raise value.mistake("a range needs an end")
+    try:
+        first, _, start_zone = _parse_span(low or high, kind, zone)
+        _, last, end_zone = _parse_span(high or low, kind, zone)
+    except ValueError as error:
+        raise value.mistake(str(error)) from error
+    if (start_zone is None) != (end_zone is None):
+        raise value.mistake("one end of the range has a date and the other has none")
+    first = -inf if dots and not low else first
+    last = inf if dots and not high else last
+    compare, is_reversed = _COMPARISONS.get(sign), first > last
+    if is_reversed and start_zone is None and compare is None:
+        raise value.mistake("the range ends before it begins")
+    if start_zone is None or end_zone is None:
+        if compare is not None:
+            return lambda number: compare(number, first)
+        return lambda number: first <= number <= last
 
-    `evdump runtime>2` runs `evdump runtime` and writes a file called `2`: the argument is
-    then a bare field name, and stdout a regular file.
-    """
-    field = EVENT_FIELDS.get(argument.strip().lower())
-    if field is None:
+    def matches_time_of_day(epoch: Number) -> bool:
+        try:
+            start = _seconds_of_day(epoch, start_zone)
+            end = start if end_zone is start_zone else _seconds_of_day(epoch, end_zone)
+        except (OverflowError, ValueError, OSError):
+            return False  # there is no such time
+        if compare is not None:
+            return compare(start, first)
+        if is_reversed:
+            return first <= start or end <= last
+        return first <= start and end <= last
+
+    return matches_time_of_day
+
+
+def _seconds_of_day(epoch: Number, zone: tzinfo) -> float:
+    local = datetime.fromtimestamp(epoch, zone)
+    return local.hour * 3600 + local.minute * 60 + local.second + local.microsecond / 1e6
+
+
+def _parse_span(text: str, kind: Kind, zone: tzinfo) -> _Span:
+    if kind is Kind.TIME:
+        return _parse_time(text, zone)
+    number: Number
+    if kind in (Kind.NUMBER, Kind.OTHER) and _NUMBER.fullmatch(text):
+        number = int(text) if re.fullmatch(r"-?\d+", text) else float(text)
+    elif kind is Kind.NUMBER:
+        raise ValueError(f'"{sanitize(text)}" is not a number')
+    elif kind is Kind.OTHER and _SIZE.fullmatch(text):
+        number = parse_size(text)
+    else:
+        try:
+            number = -parse_duration(text[1:]) if text.startswith("-") else parse_duration(text)
+        except ValueError:
+            if kind is not Kind.OTHER:
+                raise
+            units = "duration (500ms, 1h30m) or size (64K)"
+            raise ValueError(f'"{sanitize(text)}" is not a number, {units}') from None
+    return number, number, None
+
+
+def _parse_time(text: str, zone: tzinfo) -> _Span:
+    match = _TIME.fullmatch(text)
+    valid = "use 14:30, 14:30:05, 2026-11-20 or 2026-11-20T14:00Z"
+    if not match or not (match["date"] or match["hour"]):
+        raise ValueError(f'invalid time "{sanitize(text)}" ({valid})')
+    hour, minute = int(match["hour"] or 0), int(match["minute"] or 0)
+    second = float((match["second"] or ":0")[1:].replace(",", "."))
+    since_midnight = hour * 3600.0 + minute * 60.0 + second
+    # It stands for as long as the last part that was written.
+    length = 60.0 if match["hour"] else 86400.0
+    if match["second"]:
+        digits = len(match["second"]) - len(":00.")
+        length = 10.0**-digits if digits > 0 else 1.0
+    written = match["zone"]
+    try:
+        time(hour, minute, int(second))  # raises ValueError if there is no such time
+        if written in ("Z", "z"):
+            zone = UTC
+        elif written:
+            offset = timedelta(hours=int(written[1:3]), minutes=int(written[-2:]))
+            zone = timezone(-offset if written[0] == "-" else offset)
+        if not match["date"]:
+            return since_midnight, nextafter(since_midnight + length, -inf), zone
+        day = datetime.fromisoformat(match["date"]).replace(tzinfo=zone)
+        wall = day + timedelta(seconds=since_midnight)
+        end = (wall + timedelta(seconds=length)).timestamp()
+        return wall.timestamp(), nextafter(end, -inf), None
+    except (ValueError, OverflowError):
+        raise ValueError(f'there is no time "{sanitize(text)}" ({valid})') from None
+
+
+# --- keyword arguments ----------------------------------------------------------
+#
+# Keyword arguments travel as the repr of a dict, cut at 1024 characters by the sender,
+# and with reprs of anything in it: ast.literal_eval fails on half of them and can be
+# made to eat all memory.  A scanner that only knows quotes and brackets finds the
+# outermost pairs of all, JSON included, in linear time.
+
+#: The number of characters of the text that are scanned.
+PAIRS_MAX_CHARS: Final = 65536
+
+_PAIR = re.compile(r"\s*([\w.-]+)\s*=(.*)", re.DOTALL)
+_TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^'\"\[\](){},:]+|.", re.DOTALL)
+
+
+def _pair_test(value: Value) -> Predicate | None:
+    # For keyword arguments with the pair `key=value`, in any case; None for what is no pair.
+    match = _PAIR.fullmatch(value.text)
+    if not match:
         return None
-    if operators_of(field.kind) is not _ON_NUMBERS:
-        return (
-            f'did the shell take your ">"? quote the filter; '
-            f"to search for the word itself write any:{field.name}"
+    key, wanted = match[1].casefold(), match[2].strip().casefold()
+    is_wanted = _glob(wanted) if _is_glob(value) else lambda found: found == wanted
+    # What no escape can be part of stands in the text as it is.
+    needle = "" if _is_glob(value) or re.search(r"[\\'\"]", wanted) else wanted
+
+    def test(kwargs: str) -> bool:
+        kwargs = kwargs[:PAIRS_MAX_CHARS].casefold()
+        if key not in kwargs or needle not in kwargs:
+            return False
+        return any(
+            name == key and (is_wanted(_unquoted(found)) or is_wanted(found))
+            for name, found in pairs(kwargs)
         )
-    example = "14:30" if field.kind is Kind.TIME else "2"
-    return (
-        f"did the shell take your \">\"? quote the filter, '{field.name}>{example}', "
-        f"or write {field.name}:{example}.."
-    )
+
+    return test
+
+
+def pairs(text: str) -> Iterator[tuple[str, str]]:
+    """Yield keys, without their quotes, and values of the repr of a dict.
+
+    A last pair that was cut off is left out: its value is not known.
+    """
+    depth = start = 0
+    key: str | None = None
+    for match in _TOKEN.finditer(text):
+        piece = match[0]
+        if piece in "'\"":
+            return
+        ends = depth == 1 and piece in ",)]}"
+        if piece in "{[(":
+            depth += 1
+            start = match.end() if depth == 1 else start
+        elif piece in ")]}":
+            depth -= 1
+        elif depth == 1 and piece == ":" and key is None:
+            key, start = _unquoted(text[start : match.start()].strip()), match.end()
+        if ends:
+            if key is not None:
+                yield key, text[start : match.start()].strip()
+            key, start = None, match.end()
+
+
+def _unquoted(text: str) -> str:
+    if len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]:
+        return re.sub(r"\\([\\'\"])", r"\1", text[1:-1])
+    return text

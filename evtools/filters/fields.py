@@ -5,12 +5,13 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from functools import partial
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from typing import Any, Final, TypeAlias
 
 from msgspec import UNSET
 
+from evtools.filters.grammar import QUOTE_IT, Part
+from evtools.text import sanitize
 from evtools.wire import TIME_MAX, Event
 
 # --- states ---------------------------------------------------------------------
@@ -53,6 +54,7 @@ TOO_SHORT: Final = frozenset({"sent", "recv", "run", "ok", "fail", "revoke", "re
 
 #: Returns a field of a filter's subject; None if it is not known.
 Getter: TypeAlias = Callable[[Any], object]
+FieldTable: TypeAlias = Mapping[str, "Field"]
 
 
 class Kind(Enum):
@@ -92,8 +94,6 @@ class Field:
     applies: Callable[[Any], bool] = lambda _: True
     drifts: bool = False
 
-
-FieldTable: TypeAlias = Mapping[str, Field]
 
 #: Prefixes of fields outside the table: `field.active>3`.
 PREFIXES: Final = ("field.", "f.")
@@ -148,27 +148,17 @@ _CELERY_NAMES: Final = {
     "worker": "hostname", "exc": "exception", "tb": "traceback",
     "root": "root_id", "parent": "parent_id",
 }
-# fmt: on
-#: Celery's fields that `tree` is, and those that bare words search; and the state.
-_TREE: Final = ("uuid", "root_id", "parent_id")
-_SEARCHED: Final = ("uuid", "name", "hostname", "args", "kwargs", "result", "exception")
-
 #: Names in JSON output, for those who copy them, and names that other tools have.
 ALIASES: Final = {
     **{name: short for short, name in _CELERY_NAMES.items()},
-    **dict.fromkeys(("task", "job", "func", "function", "task_name"), "name"),
-    **dict.fromkeys(("error", "err"), "exc"),
-    **dict.fromkeys(("id", "task_id", "job_id"), "uuid"),
-    **dict.fromkeys(("event", "kind"), "type"),
-    **dict.fromkeys(("duration", "elapsed", "took"), "runtime"),
-    "status": "state",
-    "node": "worker",
-    "latency": "lag",
-    "stack": "tb",
-    **dict.fromkeys(("retry", "attempts"), "retries"),
-    **dict.fromkeys(("exists", "_exists_"), "has"),
-    **dict.fromkeys(("ended", "finished"), "done"),
+    "task": "name", "job": "name", "func": "name", "function": "name", "task_name": "name",
+    "error": "exc", "err": "exc", "id": "uuid", "task_id": "uuid", "job_id": "uuid",
+    "event": "type", "kind": "type", "duration": "runtime", "elapsed": "runtime",
+    "took": "runtime", "status": "state", "node": "worker", "latency": "lag", "stack": "tb",
+    "retry": "retries", "attempts": "retries", "exists": "has", "_exists_": "has",
+    "ended": "done", "finished": "done",
 }
+# fmt: on
 _MOMENTS: Final = "sent, received, started and done are when; age is how long ago"
 #: Names that may mean several fields, and which.
 AMBIGUOUS: Final = {
@@ -180,23 +170,24 @@ AMBIGUOUS: Final = {
 
 
 def _table(
+    without: str,
+    getters: Mapping[str, Getter],
     get: Callable[[str], Getter],
-    get_all: Callable[[tuple[str, ...]], Callable[[Any], tuple[object, ...]]],
-    computed: Mapping[str, Getter],
+    get_all: Callable[..., Callable[[Any], tuple[object, ...]]],
     is_in: Callable[[Container[object]], Callable[[Any], bool]],
     drifting: Container[str],
 ) -> FieldTable:
-    """Return a table.
-
-    `get` and `get_all` return the getters of a field, or of several, by Celery's names, and
-    `computed` are other getters.  `is_in(states)` returns the test for subjects in them.
-    """
-    tree, texts, state = get_all(_TREE), get_all(_SEARCHED), computed["state"]
-    getters: dict[str, Getter] = {
+    # `get` and `get_all` return the getters of other fields, by Celery's names; `is_in(states)`
+    # is the test for subjects in them.
+    texts = get_all("uuid", "name", "hostname", "args", "kwargs", "result", "exception")
+    state = getters["state"]
+    getters = {
         "has": lambda _: None,
-        "tree": tree,
+        "host": _host,
+        "eta": _eta,
+        "tree": get_all("uuid", "root_id", "parent_id"),
         "any": lambda subject: (*texts(subject), state(subject)),
-        **computed,
+        **getters,
     }
     return {
         name: Field(
@@ -209,35 +200,39 @@ def _table(
             drifts=name in drifting,
         )
         for name, kind, about, reason, states in _FIELDS
+        if name != without
     }
 
 
 def find(name: str, fields: FieldTable) -> Field | None:
     """Return the field that `name` means, in any case; None if there is none."""
     lower = name.lower()
+    lower = lower if lower in fields else ALIASES.get(lower, lower)
     if lower in fields:
         return fields[lower]
-    if ALIASES.get(lower) in fields:
-        return fields[ALIASES[lower]]
-    owner, dot, rest = name.partition(".")
-    if dot and owner.lower() in ("task", "event") and "." not in rest:
+    owner, _, rest = name.partition(".")
+    if owner.lower() in ("task", "event") and rest and "." not in rest:
         return find(rest, fields)
-    for prefix in PREFIXES:
-        if lower.startswith(prefix) and len(name) > len(prefix):
-            get = partial(_other_field, name[len(prefix) :])
-            return Field(name, Kind.OTHER, get, "", "none has it")
+    if owner.lower() in ("field", "f") and rest:
+        return Field(name, Kind.OTHER, methodcaller("get", rest), "", "none has it")
     return None
 
 
-def _other_field(name: str, subject: Any) -> object:
-    return subject.get(name)
-
-
-def guess(name: str, fields: FieldTable) -> str:
-    """Return the name of the field that was probably meant, or nothing."""
+def find_or_refuse(part: Part, name: str, fields: FieldTable) -> Field:
+    """Return the field that `name`, a part of a filter, means; raise Mistake if there is none."""
+    if field := find(name, fields):
+        return field
+    shown = sanitize(name)
+    if hint := AMBIGUOUS.get(name.lower()):
+        raise part.mistake(f'"{shown}" may be several fields', hint)
     known = [*fields, *(alias for alias, of in ALIASES.items() if of in fields)]
     close = difflib.get_close_matches(name.lower(), known, 1, 0.7)
-    return close[0] if close else ""
+    guess = f' (did you mean "{close[0]}"?)' if close else ""
+    raise part.mistake(
+        f'unknown field "{shown}"{guess}',
+        f"an argument is kwargs:{shown}=VALUE, another field of an event {PREFIXES[0]}{shown}; "
+        + QUOTE_IT,
+    )
 
 
 def seconds(value: object) -> float | None:
@@ -289,7 +284,7 @@ def _event_field(name: str) -> Getter:
     return get
 
 
-def _event_fields(names: tuple[str, ...]) -> Callable[[Event], tuple[object, ...]]:
+def _event_fields(*names: str) -> Callable[[Event], tuple[object, ...]]:
     attributes = attrgetter(*names)
 
     def get(event: Event) -> tuple[object, ...]:
@@ -302,15 +297,15 @@ def _event_fields(names: tuple[str, ...]) -> Callable[[Event], tuple[object, ...
     return get
 
 
-def _event_state(event: Event) -> str | None:
+def _state(event: Event) -> str | None:
     return EVENT_STATES.get(event.type)
 
 
 def _event_is_in(states: Container[object]) -> Callable[[Event], bool]:
-    if states is not STATES:
-        return lambda event: _event_state(event) in states
-    # Any event of a task: one that Celery does not send has no state.
-    return lambda event: event.type.startswith("task-")
+    if states is STATES:
+        # Any event of a task: one that Celery does not send has no state.
+        return lambda event: event.type.startswith("task-")
+    return lambda event: _state(event) in states
 
 
 def _timestamp(event: Event) -> float | None:
@@ -318,24 +313,20 @@ def _timestamp(event: Event) -> float | None:
 
 
 def _event_time(name: str) -> Callable[[Event], float | None]:
-    """Return the getter of when the event `task-<name>` of this task was sent."""
+    # When the event `task-<name>` of this task was sent.
     kind = f"task-{name}"
-
-    def get(event: Event) -> float | None:
-        if event.type == kind:
-            return _timestamp(event)
-        return seconds(event.joined.get(name))
-
-    return get
+    return lambda event: (
+        _timestamp(event) if event.type == kind else seconds(event.joined.get(name))
+    )
 
 
 _sent, _received, _started = map(_event_time, ("sent", "received", "started"))
 
 
 def _event_runtime(event: Event) -> float | None:
-    """Return the runtime as the worker measured it, or else the time since the start."""
+    # As the worker measured it, or else the time since the start.
     runtime = seconds(event.get("runtime"))
-    if runtime is not None or _event_state(event) not in _RUN:
+    if runtime is not None or _state(event) not in _RUN:
         return runtime
     return _between(_started(event), _timestamp(event))
 
@@ -346,31 +337,26 @@ def _event_wait(event: Event) -> float | None:
 
 
 #: The fields of events, by name.
-EVENT_FIELDS: Final[FieldTable] = {
-    name: field
-    for name, field in _table(
-        _event_field,
-        _event_fields,
-        {
-            "type": lambda event: event.type,
-            "state": _event_state,
-            "host": _host,
-            "runtime": _event_runtime,
-            "wait": _event_wait,
-            "queue_time": lambda event: _between(_sent(event), _received(event)),
-            "age": _timestamp,
-            "lag": lambda event: _between(_timestamp(event), seconds(event.get("local_received"))),
-            "sent": _sent,
-            "received": _received,
-            "started": _started,
-            "done": lambda r: _timestamp(r) if _event_state(r) in FINAL_STATES else None,
-            "eta": _eta,
-        },
-        is_in=_event_is_in,
-        drifting=("age",),
-    ).items()
-    if name != "lost"
-}
+EVENT_FIELDS: Final[FieldTable] = _table(
+    "lost",
+    {
+        "type": lambda event: event.type,
+        "state": _state,
+        "runtime": _event_runtime,
+        "wait": _event_wait,
+        "queue_time": lambda event: _between(_sent(event), _received(event)),
+        "age": _timestamp,
+        "lag": lambda event: _between(_timestamp(event), seconds(event.get("local_received"))),
+        "sent": _sent,
+        "received": _received,
+        "started": _started,
+        "done": lambda event: _timestamp(event) if _state(event) in FINAL_STATES else None,
+    },
+    _event_field,
+    _event_fields,
+    is_in=_event_is_in,
+    drifting=("age",),
+)
 
 # --- of tasks -------------------------------------------------------------------
 #
@@ -387,8 +373,8 @@ def running_since(task: Any) -> float | None:
     return None if started is None else started - skew
 
 
-def _task_attributes(names: tuple[str, ...]) -> Callable[[Any], tuple[object, ...]]:
-    """Return the getter of several fields at once, which takes half as long as one by one."""
+def _task_fields(*names: str) -> Callable[[Any], tuple[object, ...]]:
+    # All at once takes half as long as one by one.
     read = attrgetter(*["worker_name" if name == "hostname" else name for name in names])
 
     def get(task: Any) -> tuple[object, ...]:
@@ -419,24 +405,21 @@ def task_fields(now: Callable[[], float] | None = None) -> FieldTable:
         return lambda task: seconds(getattr(task, name, None))
 
     times = ("wait", "queue_time", "sent", "received", "started", "done")
-    computed: dict[str, Getter] = {
-        **{name: attribute(name) for name in times},
-        "state": lambda task: getattr(task, "state", None),
-        "host": _host,
-        "runtime": runtime,
-        "age": attribute("local_received"),
-        "lag": lambda task: _between(seconds(task.timestamp), seconds(task.local_received)),
-        "eta": _eta,
-        "lost": lambda task: None if now is None else bool(task.lost(now())),
-    }
-    table = _table(
+    return _table(
+        "type",
+        {
+            **{name: attribute(name) for name in times},
+            "state": lambda task: getattr(task, "state", None),
+            "runtime": runtime,
+            "age": attribute("local_received"),
+            "lag": lambda task: _between(seconds(task.timestamp), seconds(task.local_received)),
+            "lost": lambda task: None if now is None else bool(task.lost(now())),
+        },
         lambda name: lambda task: task.get(name),
-        _task_attributes,
-        computed,
+        _task_fields,
         is_in=lambda states: lambda task: task.state in states,
         drifting=("age", "runtime", "lost"),
     )
-    return {name: field for name, field in table.items() if name != "type"}
 
 
 #: The fields of tasks without a clock.

@@ -1,9 +1,10 @@
-"""The filter language on one page, made from its own tables."""
+"""The filter language on one page, made from its own tables, and mistakes in filters, shown."""
 
 from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import Final
 
+from evtools.errors import FilterError
 from evtools.filters.compile import operators_of
 from evtools.filters.fields import (
     ALIASES,
@@ -14,6 +15,7 @@ from evtools.filters.fields import (
     TASK_FIELDS,
     Kind,
 )
+from evtools.text import sanitize, width
 
 #: A filter, and its meaning.
 EXAMPLES: Final[Mapping[str, str]] = {
@@ -80,12 +82,12 @@ def page() -> str:
 
 
 def _section(title: str, rows: Mapping[str, str]) -> Iterator[str]:
-    width = max(map(len, rows))
+    cols = max(map(len, rows))
     yield title.upper()
     for left, right in rows.items():
-        first, *more = wrap(right, _COLS - width - 4)
-        yield f"  {left:<{width}}  {first}"
-        yield from (f"  {'':<{width}}  {line}" for line in more)
+        first, *more = wrap(right, _COLS - cols - 4)
+        yield f"  {left:<{cols}}  {first}"
+        yield from (f"  {'':<{cols}}  {line}" for line in more)
     yield ""
 
 
@@ -99,3 +101,49 @@ def _fields() -> dict[str, dict[str, str]]:
     others = found[" ".join(operators_of(Kind.OTHER))]
     others[long] = f"any other field of an event; also {short}"
     return found
+
+
+# --- mistakes ---------------------------------------------------------------------
+
+#: The number of characters of a long filter that are shown on either side of a mistake.
+_CONTEXT_CHARS: Final = 36
+
+
+def caret(error: FilterError) -> str:
+    """Return the filter and, below it, carets under the mistake: two lines.
+
+    Both are indented by two blanks and safe for a terminal.  Of a long filter only the
+    part around the mistake is shown.
+    """
+    text, start, end = error.text, error.position, error.position + error.length
+    before, wrong, after = text[:start], text[start:end], text[end:]
+    if len(before) > _CONTEXT_CHARS:
+        before = ".." + before[-_CONTEXT_CHARS:]
+    if len(wrong) > _CONTEXT_CHARS:
+        wrong, after = wrong[:_CONTEXT_CHARS] + "..", ""
+    if len(after) > _CONTEXT_CHARS:
+        after = after[:_CONTEXT_CHARS] + ".."
+    before, wrong, after = sanitize(before), sanitize(wrong), sanitize(after)
+    carets = " " * width(before) + "^" * max(1, width(wrong))
+    return f"  {before}{wrong}{after}\n  {carets}"
+
+
+def shell_trap(argument: str) -> str | None:
+    """Return a hint if the shell may have taken the filter's `>`, None otherwise.
+
+    `evdump runtime>2` runs `evdump runtime` and writes a file called `2`: the argument is
+    then a bare field name, and stdout a regular file.
+    """
+    field = EVENT_FIELDS.get(argument.strip().lower())
+    if field is None:
+        return None
+    if ">" not in operators_of(field.kind):
+        return (
+            f'did the shell take your ">"? quote the filter; '
+            f"to search for the word itself write any:{field.name}"
+        )
+    example = "14:30" if field.kind is Kind.TIME else "2"
+    return (
+        f"did the shell take your \">\"? quote the filter, '{field.name}>{example}', "
+        f"or write {field.name}:{example}.."
+    )
