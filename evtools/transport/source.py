@@ -55,7 +55,7 @@ class Statistics:
 class Source(Protocol):
     """An endless or finite stream of events."""
 
-    def batches(self, timeout: float | None = None) -> Iterator[list[EventFields]]:
+    def events(self, timeout: float | None = None) -> Iterator[list[Event]]:
         """Yield events as they come, and [] when `timeout` seconds pass without.
 
         Gap records stand in the stream where events may be missing.  The
@@ -63,9 +63,10 @@ class Source(Protocol):
         """
         ...
 
-    def events(self, timeout: float | None = None) -> Iterator[list[Event]]:
-        """Yield what `batches` does as typed events."""
-        ...
+    def batches(self, timeout: float | None = None) -> Iterator[list[EventFields]]:
+        """Yield what `events` does as dictionaries."""
+        for events in self.events(timeout):
+            yield [event.as_dict() for event in events]
 
     def statistics(self) -> Statistics:
         """Return the counters as they are now."""

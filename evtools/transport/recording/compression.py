@@ -2,18 +2,15 @@
 
 import codecs
 import errno
-import math
 import os
 import select
 import stat
 import zlib
-from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
 
 import zstandard
 
-from evtools.clock import Clock
 from evtools.errors import UsageError
 from evtools.text import encoding_of
 
@@ -24,8 +21,6 @@ _PACKED_BYTES: Final = 4 * 1024
 #: Longer than any line evdump writes: an event of the greatest size that is accepted, with
 #: every character escaped.
 LINE_BYTES_MAX: Final = 128 * 1024 * 1024
-#: How long a wait may go on after it was asked to end, in seconds.
-_SLICE: Final = 0.1
 _STDIN: Final = 0
 _CLOSED: Final = -1
 _GZIP_WBITS: Final = zlib.MAX_WBITS | 16
@@ -44,6 +39,13 @@ class Compression(Enum):
         packed = (cls.GZIP, cls.ZSTD)
         return next((one for one in packed if path.endswith(one.value)), cls.NONE)
 
+    @classmethod
+    def of_content(cls, head: bytes) -> "Compression":
+        """Return how a file is compressed that begins with `head`."""
+        if head.startswith(b"\x1f\x8b"):
+            return cls.GZIP
+        return cls.ZSTD if head.startswith(b"\x28\xb5\x2f\xfd") else cls.NONE
+
     def frame(self, data: bytes) -> bytes:
         """Return `data` as one frame; a file is any number of them."""
         if self is Compression.ZSTD:
@@ -61,15 +63,21 @@ class Compression(Enum):
 
 
 class FileReader:
-    """Read a file, compressed or not, in UTF-8 or UTF-16, as UTF-8; `-` is stdin.
+    """Read the lines of a file, compressed or not, in UTF-8 or UTF-16, as UTF-8; `-` is stdin.
 
     `damage` says what is wrong with the content, once that was met; everything before it is
     given out.  Raise UsageError when the file cannot be opened.
     """
 
-    def __init__(self, path: str, *, clock: Clock) -> None:
-        self._clock = clock
-        self._fd = _open(path)
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            self._fd = _STDIN if path == "-" else os.open(path, os.O_RDONLY)
+            if stat.S_ISDIR(os.fstat(self._fd).st_mode):
+                self.close()
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror}") from error
         self._is_regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
         self._compression = Compression.NONE
         self._unpacker: Any = None
@@ -87,15 +95,17 @@ class FileReader:
         self.ended = False
         self.too_long = False
 
-    def read_lines(self, timeout: float | None, stopped: Callable[[], bool]) -> bytes | None:
-        """Return more whole lines, also none; None if nothing came in time, as `read` does."""
-        content = self.read(timeout, stopped)
-        if content is None:
-            return None
-        if not content:
+    def read_lines(self, timeout: float) -> bytes | None:
+        """Return more whole lines, also none; None if nothing comes within `timeout` seconds."""
+        data = b""
+        if not self.damage:
+            if not self._is_regular and not select.select([self._fd], [], [], timeout)[0]:
+                return None
+            data = self._read()
+        if not data:
             self.ended = True
             return b"".join(self._line)
-        whole, newline, rest = content.rpartition(b"\n")
+        whole, newline, rest = self._to_utf8(self._unpack(data)).rpartition(b"\n")
         if newline:
             if self._skipping:
                 whole = whole.partition(b"\n")[2]
@@ -110,35 +120,13 @@ class FileReader:
                 self._skipping = self.too_long = True
         return whole
 
-    def read(self, timeout: float | None, stopped: Callable[[], bool]) -> bytes | None:
-        """Return more of the content, b"" at its end.
-
-        Return None if none came within `timeout` seconds, or when `stopped` became true.
-        """
-        deadline = math.inf if timeout is None else self._clock.monotonic() + timeout
-        while not stopped():
-            if self.damage:
-                return b""
-            if not self._is_regular:
-                left = max(0.0, deadline - self._clock.monotonic())
-                if not select.select([self._fd], [], [], min(_SLICE, left))[0]:
-                    if not left:
-                        return None
-                    continue
-            data = self._read_some()
-            if not data:
-                return b""
-            if content := self._to_utf8(self._unpack(data)):
-                return content
-        return None
-
     def close(self) -> None:
         """Close the file, but not stdin; idempotent."""
         if self._fd > _STDIN:
             os.close(self._fd)
         self._fd = _CLOSED
 
-    def _read_some(self) -> bytes:
+    def _read(self) -> bytes:
         is_plain = self.done_bytes and self._compression is Compression.NONE
         try:
             data = os.read(self._fd, _PLAIN_BYTES if is_plain else _PACKED_BYTES)
@@ -146,10 +134,7 @@ class FileReader:
             self.damage = error.strerror or str(error)
             return b""
         if not self.done_bytes:
-            if data.startswith(b"\x1f\x8b"):
-                self._compression = Compression.GZIP
-            elif data.startswith(b"\x28\xb5\x2f\xfd"):
-                self._compression = Compression.ZSTD
+            self._compression = Compression.of_content(data)
         self.done_bytes += len(data)
         if not data and self._unpacker is not None:
             self.damage = "breaks off inside a compressed frame"
@@ -161,8 +146,7 @@ class FileReader:
         content = []
         try:
             while data:
-                if self._unpacker is None:
-                    self._unpacker = self._compression.unpacker()
+                self._unpacker = self._unpacker or self._compression.unpacker()
                 content.append(self._unpacker.decompress(data))
                 if not self._unpacker.eof:
                     break
@@ -172,27 +156,13 @@ class FileReader:
         return b"".join(content)
 
     def _to_utf8(self, content: bytes) -> bytes:
-        """Recode what a program on Windows may have written."""
+        # A program on Windows may have written it.
         if content and not self._has_content:
             self._has_content = True
             encoding = encoding_of(content)
-            if encoding != "utf-8-sig":
-                self._recoder = codecs.getincrementaldecoder(encoding)("replace")
-            else:
-                content = content.removeprefix(codecs.BOM_UTF8)
+            if encoding == "utf-8-sig":
+                return content.removeprefix(codecs.BOM_UTF8)
+            self._recoder = codecs.getincrementaldecoder(encoding)("replace")
         if self._recoder is None:
             return content
         return self._recoder.decode(content).encode(errors="replace")
-
-
-def _open(path: str) -> int:
-    if path == "-":
-        return _STDIN
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    if stat.S_ISDIR(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise UsageError(f"cannot read {path}: {os.strerror(errno.EISDIR)}")
-    return fd

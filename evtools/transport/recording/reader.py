@@ -2,41 +2,43 @@
 
 import codecs
 import glob
-import itertools
+import heapq
 import math
 import os
+import re
 import stat
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
-from operator import attrgetter
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET
 
 from evtools.clock import Clock
 from evtools.errors import DecodeError, UsageError
 from evtools.transport.recording.compression import LINE_BYTES_MAX, FileReader
-from evtools.transport.source import Notice, Statistics
+from evtools.transport.source import Notice, Source, Statistics
 from evtools.wire import (
     TIME_MAX,
     Defect,
     Event,
-    EventFields,
     Gap,
     Lost,
     Schema,
     from_fields,
+    moment,
     open_envelope,
     read_fields,
 )
-from evtools.wire import moment as moment_of
+from evtools.wire.values import DEPTH_MAX
 
 #: UTC epoch seconds, or a time of day on the days of the recording.
 Moment: TypeAlias = float | time_of_day
@@ -51,7 +53,7 @@ _STRANGE_LINES: Final = 100
 _SAMPLE_BYTES: Final = 200
 
 
-class RecordingReader:
+class RecordingReader(Source):
     """Replay recordings, as a source of events.
 
     `paths` are files, patterns such as `rec-*.jsonl` for several, or `-` for stdin.  Several files
@@ -78,17 +80,16 @@ class RecordingReader:
         until: Moment | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._paths = files_of(paths)
+        self.on_notice: Callable[[Notice], object] = lambda _notice: None
+        self.stays = False
         self._clock = clock
         self._sleep = sleep
         self._window = _Window(since, until)
-        self.on_notice: Callable[[Notice], None] | None = None
-        self.stays = False
         #: By file, its size; None where it can be read only once.
-        self._sizes = [_size(path) for path in self._paths]
+        self._sizes = {path: _size(path) for path in files_of(paths)}
         self._schema = Schema()
-        #: When what was given out last was received.
-        self._latest: float | None = None
+        #: When what was given out last was received; 0 is unknown, here as in all events.
+        self._latest = 0.0
         #: Guards the pace: where the replay was on the recording (UTC epoch seconds), and when
         #: that was.  It is nowhere until the first event says where it begins.
         self._pace_lock = threading.Lock()
@@ -103,51 +104,43 @@ class RecordingReader:
         self._order = self._ordered()
         self._begin()
 
-    def _begin(self) -> None:
-        self._playing: list[_File] = []
-        #: Files whose time has not come, by the moment of their first event.
-        self._waiting = deque(self._order)
-        self._done_bytes = self._seen = 0
-        self._statistics = Statistics()
-        self._defects: dict[str, Defect] = {}
-        self._first, self._last = math.inf, -math.inf
-        self._end_reported = False
-        self._open_due()
-
     def _ordered(self) -> list[tuple[float, str]]:
         """Return the files by when they begin; a pipe is read at once."""
-        if len(self._paths) == 1 and self._window.is_known:
-            return [(-math.inf, self._paths[0])]
+        if len(self._sizes) == 1 and self._window.is_known:
+            return [(-math.inf, path) for path in self._sizes]
         order = []
-        for path, size in zip(self._paths, self._sizes, strict=True):
-            moments = itertools.islice(_moments(path, self._clock), _LINES_WITHOUT_TIME)
-            known = (moment for moment in moments if moment is not None)
-            order.append((-math.inf if size is None else next(known, -math.inf), path))
-        first = min((moment for moment, _ in order if moment > -math.inf), default=None)
+        for path, size in self._sizes.items():
+            times = filter(None, islice(_times_in_file(path), _LINES_WITHOUT_TIME))
+            order.append((-math.inf if size is None else next(times, -math.inf), path))
+        first = min((begin for begin, _ in order if begin > -math.inf), default=None)
         if first is not None:
             self._window.settle(first, self._end_of_recording)
         return sorted(order)
 
     def _end_of_recording(self) -> float:
-        if None in self._sizes:
+        if None in self._sizes.values():
             return math.inf
-        found = itertools.chain.from_iterable(_moments(path, self._clock) for path in self._paths)
-        return max((moment for moment in found if moment is not None), default=math.inf)
+        times = chain.from_iterable(map(_times_in_file, self._sizes))
+        return max(filter(None, times), default=math.inf)
 
-    def batches(self, timeout: float | None = None) -> Iterator[list[EventFields]]:
-        """Yield the events, and [] when none is due within `timeout` seconds."""
-        for events in self.events(timeout):
-            yield [event.as_dict() for event in events]
+    def _begin(self) -> None:
+        #: Those that were opened so far.
+        self._files: list[_File] = []
+        self._statistics = Statistics()
+        self._defects: dict[str, Defect] = {}
+        self._seen = 0
+        self._first, self._last = math.inf, -math.inf
+        self._is_exhausted = self._end_reported = False
+        self._merged = self._merge()
+        #: The next event, if it was read; at first a file is only opened.
+        self._event = next(self._merged, None)
 
     def events(self, timeout: float | None = None) -> Iterator[list[Event]]:
-        """Yield what `batches` does as typed events, `known` as it was recorded.
+        """Yield the events, `known` as it was recorded; [] when none is due within `timeout`.
 
-        It is UNSET in the bare events of other programs.
+        `known` is UNSET in the bare events of other programs.
         """
-        while not self._stopped:
-            batch = self._next(timeout)
-            if batch is None:
-                return
+        while (batch := self._next(timeout)) is not None:
             counts = self._statistics
             for event in batch:
                 if not isinstance(event, Gap):
@@ -167,8 +160,8 @@ class RecordingReader:
 
     def progress(self) -> tuple[int, int | None]:
         """Return how many bytes were read, and of how many if that is known."""
-        done = self._done_bytes + sum(file.done_bytes for file in self._playing)
-        sizes = [size for size in self._sizes if size is not None]
+        done = sum(file.done_bytes for file in self._files)
+        sizes = [size for size in self._sizes.values() if size is not None]
         return done, sum(sizes) if len(sizes) == len(self._sizes) else None
 
     def extent(self) -> str:
@@ -186,7 +179,7 @@ class RecordingReader:
         self._stopped = True
 
     def close(self) -> None:
-        for file in self._playing:
+        for file in self._files:
             file.close()
 
     # --- steering -------------------------------------------------------------------
@@ -198,23 +191,30 @@ class RecordingReader:
 
     @speed.setter
     def speed(self, value: float) -> None:
-        self._steer(speed=value)
+        self._steer(speed=value, paused=self._paused)
 
     @property
     def paused(self) -> bool:
         return self._paused
 
     def pause(self) -> None:
-        self._steer(paused=True)
+        self._steer(speed=self._speed, paused=True)
 
     def resume(self) -> None:
-        self._steer(paused=False)
+        self._steer(speed=self._speed, paused=False)
+
+    def _steer(self, *, speed: float, paused: bool) -> None:
+        with self._pace_lock:
+            if self._origin is not None:
+                self._origin += self._elapsed()
+            self._origin_at = self._clock.monotonic()
+            self._speed, self._paused = speed, paused
 
     @property
     def position(self) -> float | None:
         """The moment on the recording that is played, None before the first event."""
         if self.ended:
-            return self._latest
+            return self._latest or None
         with self._pace_lock:
             return None if self._origin is None else self._origin + self._elapsed()
 
@@ -232,8 +232,8 @@ class RecordingReader:
         """
         position = self.position
         goes_back = position is not None and moment < position
-        if goes_back and None in self._sizes:
-            name = ", ".join(self._paths)
+        if goes_back and None in self._sizes.values():
+            name = ", ".join(self._sizes)
             raise UsageError(f"{name} cannot be rewound", "replay a file to go back in it")
         # In this order: what comes after the beginning must find the new position.
         with self._pace_lock:
@@ -241,22 +241,12 @@ class RecordingReader:
         if goes_back:
             self._rewinding = True
 
-    def _steer(self, *, speed: float | None = None, paused: bool | None = None) -> None:
-        with self._pace_lock:
-            if self._origin is not None:
-                self._origin += self._elapsed()
-            self._origin_at = self._clock.monotonic()
-            if speed is not None:
-                self._speed = speed
-            if paused is not None:
-                self._paused = paused
-
     def _elapsed(self) -> float:
         if self._paused or math.isinf(self._speed):
             return 0.0
         return (self._clock.monotonic() - self._origin_at) * self._speed
 
-    def _wait_for(self, moment: float | None) -> float:
+    def _wait_for(self, moment: float) -> float:
         """Return in how many seconds an event of `moment` is due; 0 is now.
 
         Infinite in a pause.  Without a moment an event is due with those before it.
@@ -265,10 +255,10 @@ class RecordingReader:
             if self._origin is None:
                 if self._paused:
                     return math.inf
-                if moment is not None:
+                if moment:
                     self._origin, self._origin_at = moment, self._clock.monotonic()
                 return 0.0
-            left = 0.0 if moment is None else moment - self._origin - self._elapsed()
+            left = moment - self._origin - self._elapsed() if moment else 0.0
             if left <= 0:
                 return 0.0
             if self._paused:
@@ -281,152 +271,125 @@ class RecordingReader:
 
     def _next(self, timeout: float | None) -> list[Event] | None:
         """Return what is due, [] when nothing is in time, None at the end."""
-        deadline = math.inf if timeout is None else self._clock.monotonic() + timeout
-        while not self._stopped:
+        self._deadline = math.inf if timeout is None else self._clock.monotonic() + timeout
+        due: list[Event] = []
+        while not self._stopped and len(due) < _BATCH:
             if self._rewinding:
                 self._rewinding = False
+                due.clear()
                 self.close()
                 self._begin()
-                self._notify("rewound", ", ".join(self._paths))
-            left = deadline - self._clock.monotonic()
-            hungry = next((file for file in self._playing if not file.ready), None)
-            if hungry is not None:
-                self._read(hungry, None if left == math.inf else left)
-            if self._is_exhausted:
-                if not self._end_reported:
-                    self._end_reported = True
-                    self._notify("ended", "" if self._statistics.events else self.extent())
-                if not self.stays:
-                    return None
-            if due := self._due():
-                return due
-            left = deadline - self._clock.monotonic()
+                self.on_notice(Notice("rewound", ", ".join(self._sizes)))
+            if self._event is None:
+                try:
+                    self._event = next(self._merged)
+                except StopIteration:
+                    self._is_exhausted = True
+            event, wait = self._event, math.inf
+            if event is not None and (wait := self._wait_for(event.local_received)) <= 0:
+                due.append(event)
+                self._latest = event.local_received or self._latest
+                self._event = None
+                continue
+            if due:
+                break
+            if self._is_exhausted and not self._end_reported:
+                self._end_reported = True
+                self.on_notice(Notice("ended", "" if self._statistics.events else self.extent()))
+            if self._is_exhausted and not self.stays:
+                return None
+            left = self._deadline - self._clock.monotonic()
             if left <= 0:
                 return []
-            if hungry is None:
-                # Only for what is ready and not due: what is left out takes no time.
-                file = self._front()
-                wait = math.inf if file is None else self._wait_for(file.ready[0][1])
+            # Not while more is read: what is left out takes no time.
+            if event is not None or self._is_exhausted:
                 self._sleep(min(_SLICE, left, wait))
-        return None
+        return due or None
 
-    def _notify(self, kind: str, text: str) -> None:
-        if self.on_notice is not None:
-            self.on_notice(Notice(kind, text))
+    def _merge(self) -> Iterator[Event | None]:
+        """Yield the events of all files by when they were received, None where that takes time.
 
-    @property
-    def _is_exhausted(self) -> bool:
-        return not self._playing and not self._waiting
-
-    def _open_due(self) -> None:
-        """Open the files whose first event comes before what is ready."""
-        while self._waiting:
-            head = min((file.head for file in self._playing), default=math.inf)
-            if self._playing and self._waiting[0][0] > head:
-                return
-            _, path = self._waiting.popleft()
-            self._playing.append(_File(path, clock=self._clock))
-
-    def _close(self, file: "_File") -> None:
-        self._done_bytes += file.done_bytes
-        file.close()
-        self._playing.remove(file)
-        self._open_due()
-
-    def _due(self) -> list[Event]:
-        due: list[Event] = []
-        latest = None
-        while len(due) < _BATCH and (file := self._front()) is not None:
-            event, moment = file.ready[0]
-            if self._wait_for(moment) > 0:
-                break
-            due.append(event)
-            latest = moment
-            file.advance()
-            if not file.ready:
-                if file.ended:
-                    self._close(file)
-                elif len(self._playing) > 1:
-                    break
-        self._latest = latest or self._latest
-        return due
-
-    def _front(self) -> "_File | None":
-        """Return the file whose event is next; None where only reading shows that."""
-        if self._waiting:
-            self._open_due()
-        playing = self._playing
-        if len(playing) == 1:
-            return playing[0] if playing[0].ready else None
-        if not playing or not all(file.ready for file in playing):
-            return None
-        return min(playing, key=_head)
-
-    # --- reading ------------------------------------------------------------------
-
-    def _read(self, file: "_File", timeout: float | None) -> None:
-        """Read some more of a file, or close it at its end."""
-        text = file.read_lines(timeout, lambda: self._stopped)
-        if text is None:
-            return
-        if file.too_long:
-            file.too_long = False
-            self._defect("line too long", b"", f"over {LINE_BYTES_MAX} bytes")
-        if file.ended and file.damage:
-            self._defect("damaged recording", b"", file.damage)
-        self._take(file, text)
-        if not file.good and file.bad >= (1 if file.ended else _STRANGE_LINES):
-            self.close()
-            self._waiting.clear()
-            self._playing.clear()
-            raise UsageError(
-                f"{file.path} is no recording: {file.defect}",
-                "a recording has one JSON event per line, as evdump -w writes it",
-            )
-        if file.ended and not file.ready:
-            self._close(file)
-
-    def _take(self, file: "_File", text: bytes) -> None:
-        """Keep the wanted events of whole lines ready, count the others."""
-        window = self._window
-        moments = _moments_in(text) if window.is_set else []
-        if moments and (max(moments) < window.since or min(moments) > window.until):
-            good = len(moments)
-        else:
-            moments, good = self._take_lines(file, text.split(b"\n"))
-        file.good += good
-        self._statistics.messages += good
-        if moments:
-            self._seen += len(moments)
-            self._first = min(self._first, *moments)
-            self._last = max(self._last, *moments)
-
-    def _take_lines(self, file: "_File", lines: Iterable[bytes]) -> tuple[list[float], int]:
-        """Return when the events were received, and how many lines are events."""
-        window = self._window
-        moments: list[float] = []
-        good = 0
-        for line in lines:
-            # What is left out need not be decoded to see that.
-            moment = _glance(line) if window.is_set else None
-            if moment is None or window.since <= moment <= window.until:
-                event = self._parse(file, line)
-                if event is None:
-                    continue
-                moment = event.local_received or None
-                if moment is not None and not window.is_known:
-                    window.settle(moment, lambda: math.inf)
-                if moment is None or window.since <= moment <= window.until:
-                    file.ready.append((event, moment))
-            good += 1
-            if moment is None:
-                self._seen += 1
+        Without a time, an event comes with those before it.  Files are opened when they begin.
+        """
+        waiting = deque(self._order)
+        heads: list[tuple[float, int, Event, Iterator[Event | None]]] = []
+        while waiting or heads:
+            if waiting and (not heads or waiting[0][0] <= heads[0][0]):
+                past, path = waiting.popleft()
+                number, rest = len(self._files), self._events_of(path)
             else:
-                moments.append(moment)
-        return moments, good
+                past, number, event, rest = heapq.heappop(heads)
+                yield event
+            if not waiting and not heads:
+                yield from rest
+            for following in rest:
+                if following is not None:
+                    head = max(past, following.local_received)
+                    heapq.heappush(heads, (head, number, following, rest))
+                    break
+                yield None
+
+    def _events_of(self, path: str) -> Iterator[Event | None]:
+        """Yield the wanted events of a file, None when it is open and where it has no more yet."""
+        file = _File(path)
+        self._files.append(file)
+        yield None
+        while True:
+            left = self._deadline - self._clock.monotonic()
+            text = file.read_lines(max(0.0, min(_SLICE, left))) or b""
+            if file.too_long:
+                file.too_long = False
+                self._count("line too long", b"", f"over {LINE_BYTES_MAX} bytes")
+            if file.ended and file.damage:
+                self._count("damaged recording", b"", file.damage)
+            events = self._take(file, text)
+            if not file.good and file.bad >= (1 if file.ended else _STRANGE_LINES):
+                raise UsageError(
+                    f"{file.path} is no recording: {file.defect}",
+                    "a recording has one JSON event per line, as evdump -w writes it",
+                )
+            yield from events
+            if file.ended:
+                file.close()
+                return
+            if not events:
+                yield None
+
+    def _take(self, file: "_File", text: bytes) -> list[Event]:
+        """Return the wanted events of whole lines; count all that are events."""
+        window = self._window
+        # What is left out need not be decoded to see that.
+        times = _times_in(text) if window.is_set else []
+        events: list[Event] = []
+        if not times or (max(times) >= window.since and min(times) <= window.until):
+            lines = text.split(b"\n")
+            if not window.is_set:
+                times = [0.0] * len(lines)
+            elif len(times) != len(lines):  # some are not evdump's
+                times = [next(iter(_times_in(line)), 0.0) for line in lines]
+            glanced, times = times, []
+            for line, glance in zip(lines, glanced, strict=True):
+                when = glance
+                if not when or window.since <= when <= window.until:
+                    event = _typed(line, self._schema) or self._parse(file, line)
+                    if event is None:
+                        continue
+                    when = event.local_received
+                    if when and not window.is_known:
+                        window.settle(when, lambda: math.inf)
+                    if not when or window.since <= when <= window.until:
+                        events.append(event)
+                times.append(when)
+        file.good += len(times)
+        self._statistics.messages += len(times)
+        self._seen += len(times)
+        known = list(filter(None, times))
+        self._first = min(self._first, *known, math.inf)
+        self._last = max(self._last, *known, -math.inf)
+        return events
 
     def _parse(self, file: "_File", line: bytes) -> Event | None:
-        """Return the event of a line; None if there is none, which is counted."""
+        """Return the event of any line; None if there is none, which is counted."""
         line = line.removeprefix(codecs.BOM_UTF8)  # of files that were joined
         if not line.strip():
             return None
@@ -440,16 +403,16 @@ class RecordingReader:
                 error = DecodeError("torn last line", error.kind)
             file.bad += 1
             file.defect = file.defect or str(error)
-            self._defect(error.kind, line, error.detail)
+            self._count(error.kind, line, error.detail)
             return None
         for each in lost:
-            self._defect(each.kind, line, each.detail, is_whole=False)
+            self._count(each.kind, line, each.detail, is_whole=False)
         event = from_fields(fields, self._schema)
         if joined is not None:
             event.known = joined
         return event
 
-    def _defect(self, kind: str, line: bytes, detail: str, *, is_whole: bool = True) -> None:
+    def _count(self, kind: str, line: bytes, detail: str, *, is_whole: bool = True) -> None:
         """Count a line that is no event, or what was lost of one; the first is a sample."""
         self._statistics.messages += is_whole
         sample = Defect(kind, line[:_SAMPLE_BYTES], detail, 0, len(line))
@@ -468,7 +431,7 @@ class _Window:
         self._since, self._until = since, until
         self.since = since if isinstance(since, float | int) else -math.inf
         self.until = until if isinstance(until, float | int) else math.inf
-        self.is_known = not any(isinstance(m, time_of_day) for m in (since, until))
+        self.is_known = not any(isinstance(asked, time_of_day) for asked in (since, until))
 
     @property
     def is_set(self) -> bool:
@@ -515,32 +478,10 @@ def _stamp(moment: float) -> str:
 
 
 class _File(FileReader):
-    """One of the files, and what of it is ready to be played."""
+    """One of the files: how many lines were events, how many not, and what was wrong first."""
 
-    def __init__(self, path: str, *, clock: Clock) -> None:
-        super().__init__(path, clock=clock)
-        self.path = path
-        #: Events, and when they were received, or else sent, if that is known.
-        self.ready: deque[tuple[Event, float | None]] = deque()
-        #: How many lines were events, and how many were not.
-        self.good = self.bad = 0
-        #: What was wrong first.
-        self.defect = ""
-        self._past = -math.inf
-
-    @property
-    def head(self) -> float:
-        """When what is ready first was received, never before what was played."""
-        if not self.ready:
-            return self._past
-        return max(self._past, self.ready[0][1] or -math.inf)
-
-    def advance(self) -> None:
-        self._past = self.head
-        self.ready.popleft()
-
-
-_head = attrgetter("head")
+    good = bad = 0
+    defect = ""
 
 
 def files_of(paths: Iterable[str]) -> list[str]:
@@ -564,72 +505,86 @@ def files_of(paths: Iterable[str]) -> list[str]:
 
 
 def _size(path: str) -> int | None:
-    """Return the size of a file that can be read more than once."""
+    """Return the size of a file, None if it can be read only once; raise UsageError."""
+    if path == "-":
+        return None
     try:
         status = Path(path).stat()
-    except OSError:
-        return None
-    return status.st_size if path != "-" and stat.S_ISREG(status.st_mode) else None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-# --- moments of lines ---------------------------------------------------------------
-
-
-class _Times(msgspec.Struct, gc=False):
-    local_received: Any = None
-    timestamp: Any = None
+# --- lines ------------------------------------------------------------------------
 
 
 class _Line(msgspec.Struct, gc=False):
     # As evdump writes it.
     v: Literal[1]
-    local_received: float
+    local_received: Annotated[float, msgspec.Meta(ge=0, le=TIME_MAX)]
 
 
-_decode_times: Final = msgspec.json.Decoder(_Times).decode
 _decode_lines: Final = msgspec.json.Decoder(_Line).decode_lines
-_NO_JSON: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+_decode_fields: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_BROKEN: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+#: The beginning of an event's line; `lag` and what was joined follow the event.
+_BEGINNING: Final = re.compile(rb'\{"v":1,"ts":"[^"\\]*",(?="type":)')
+_LAG: Final = b',"lag":'
+#: No joined field has such a name.
+_RESERVED: Final = frozenset({"v", "ts", "own", "type", "local_received"})
 
 
-def received(event: EventFields) -> float | None:
-    """Return when an event was received, or else sent, if it says so."""
-    at = moment_of(event.get("local_received"))
-    return moment_of(event.get("timestamp")) if at is None else at
+def _typed(line: bytes, schema: Schema) -> Event | None:
+    """Return the event of a line that is as evdump writes it and has nothing odd, else None.
 
-
-def _moments(path: str, clock: Clock) -> Iterator[float | None]:
-    """Yield when the events of a file were received, None for those without a time."""
-    with closing(FileReader(path, clock=clock)) as file:
-        while not file.ended:
-            text = file.read_lines(None, lambda: False) or b""
-            for line in text.split(b"\n"):
-                moment = _glance(line)
-                if moment is None:
-                    with suppress(DecodeError):
-                        moment = received(_open_line(line, [])[0])
-                yield moment
-
-
-def _moments_in(text: bytes) -> list[float]:
-    """Return when the events of many lines were received, if all of them are evdump's."""
-    try:
-        found = [line.local_received for line in _decode_lines(text)]
-    except _NO_JSON:
-        return []
-    return found if found and min(found) >= 0 and max(found) <= TIME_MAX else []
-
-
-def _glance(line: bytes) -> float | None:
-    """Return when an event was received, or else sent, without decoding all of its line."""
-    try:
-        times = _decode_times(line)
-    except _NO_JSON:
+    The keys of such a line are in a fixed order, so its middle is the event as it was sent,
+    which is decoded without a dictionary.
+    """
+    begin = _BEGINNING.match(line)
+    if begin is None or line.count(b"[") + line.count(b"{") > DEPTH_MAX:
         return None
-    return received({"local_received": times.local_received, "timestamp": times.timestamp})
+    fields, _, rest = line[begin.end() :].partition(_LAG)
+    try:
+        event: Event = schema.json_event(b"{%b}" % fields)
+        joined = _decode_fields(b'{"lag":%b' % rest)
+    except _BROKEN:
+        return None
+    del joined["lag"]
+    names = joined.pop("joined", [])
+    received: Any = event.local_received
+    if received is UNSET or list(joined) != names or not _RESERVED.isdisjoint(joined):
+        return None
+    event.known = joined
+    return event
 
 
-def _open_line(line: bytes, lost: list[Lost]) -> tuple[EventFields, dict[str, Any] | None]:
+def _open_line(line: bytes, lost: list[Lost]) -> tuple[dict[str, Any], dict[str, Any] | None]:
     value = read_fields(line, lost)
     if not isinstance(value, dict):
         raise DecodeError("no object", type(value).__name__)
     return open_envelope(value)
+
+
+def _times_in(text: bytes) -> list[float]:
+    """Return when the events of many lines were received, if all of them are evdump's."""
+    try:
+        return [line.local_received for line in _decode_lines(text)]
+    except _BROKEN:
+        return []
+
+
+def _times_in_file(path: str) -> Iterator[float]:
+    """Yield when the events of a file were received, or else sent; 0 for those without a time."""
+    with closing(FileReader(path)) as file:
+        while not file.ended:
+            text = file.read_lines(_SLICE) or b""
+            for line in text.split(b"\n"):
+                times = _times_in(line)
+                if not times:
+                    try:
+                        fields, _ = _open_line(line, [])
+                    except DecodeError:
+                        fields = {}
+                    asked = (fields.get("local_received"), fields.get("timestamp"))
+                    times = [when for when in map(moment, asked) if when is not None]
+                yield times[0] if times else 0.0

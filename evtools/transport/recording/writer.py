@@ -5,7 +5,8 @@ import select
 import stat
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,6 @@ _PACKED_BUFFER_BYTES: Final = 256 * 1024
 _FLUSH_SECONDS: Final = 1.0
 _STDOUT: Final = 1
 _CLOSED: Final = -1
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
 def write_all(fd: int, data: bytes | bytearray) -> tuple[int, OSError | None]:
@@ -79,7 +79,7 @@ class RecordingWriter:
     ) -> None:
         if path == "-" and (rotate_size or rotate_every):
             raise UsageError("stdout cannot be rotated", "record into a file: -w FILE --rotate-...")
-        self._path = path
+        self._template = path
         self._clock = clock
         self._size_max = rotate_size
         self._every = rotate_every
@@ -93,15 +93,12 @@ class RecordingWriter:
         self._waiting_bytes = 0
         self._made: deque[str] = deque()
         self._fd = _CLOSED
-        if append and self._can_append(self._current_name()):
-            self._open(self._current_name())
+        #: The name of the file that is being written, or `-`.
+        self.path = self._current_name()
+        if append and self._can_append():
+            self._open()
         else:
             self._begin(keep=append)
-
-    @property
-    def path(self) -> str:
-        """The name of the file that is being written, or `-`."""
-        return self._name
 
     def write(self, line: bytes) -> None:
         """Buffer one line, without its newline."""
@@ -121,77 +118,14 @@ class RecordingWriter:
     def flush(self) -> None:
         """Write everything that waits."""
         now = self._flushed = self._clock.monotonic()
-        if not self._waiting:
-            return
         data = b"".join(self._waiting)
         self._waiting, self._waiting_bytes = [], 0
-        if self._fd == _CLOSED:
+        if not data or self._fd == _CLOSED:
             return
         frame = self._compression.frame(data)
         if self._size and 0 < self._size_max < self._size + len(frame):
             self._rotate()
         self._rotate_if_old(now)
-        self._write(frame)
-
-    def reopen(self) -> None:
-        """Go on in a file of the same name, after logrotate has moved this one away."""
-        self.flush()
-        if self._fd > _STDOUT:
-            self._close()
-            self._open(self._name)
-
-    def close(self) -> None:
-        """Flush and close the file; idempotent."""
-        try:
-            self.flush()
-        finally:
-            self._close()
-
-    # --- files --------------------------------------------------------------------
-
-    def _current_name(self) -> str:
-        if self._path == "-":
-            return self._path
-        return time.strftime(self._path, time.localtime(self._clock.wall()))
-
-    def _can_append(self, name: str) -> bool:
-        # It may not be there yet.
-        try:
-            if name == "-" or not _has_content(name):
-                return True
-            with Path(name).open("rb") as file:
-                file.seek(-1, os.SEEK_END)
-                ends_with_line = file.read() == b"\n"
-        except OSError:  # writing will show what is wrong with it
-            return True
-        return ends_with_line and self._compression is Compression.NONE
-
-    def _begin(self, *, keep: bool = False) -> None:
-        name = self._current_name()
-        if keep or self._size_max or self._every:
-            self._make_room(name)
-            self._open(name)
-        else:
-            self._open(name, os.O_TRUNC)
-
-    def _open(self, name: str, flags: int = 0) -> None:
-        self._name = name
-        self._flushed = self._begun = self._clock.monotonic()
-        try:
-            # The umask decides who may read it, as for any other file.
-            self._fd = _STDOUT if name == "-" else open_safely(name, _FLAGS | flags)
-            status = os.fstat(self._fd)
-        except OSError as error:
-            raise _failed(name, error) from error
-        self._is_regular = stat.S_ISREG(status.st_mode)
-        self._size = status.st_size if self._is_regular else 0
-
-    def _close(self) -> None:
-        if self._fd > _STDOUT:
-            os.close(self._fd)
-        self._fd = _CLOSED
-
-    def _write(self, frame: bytes) -> None:
         done, error = write_all(self._fd, frame)
         if error is None:
             self._size += done
@@ -204,57 +138,114 @@ class RecordingWriter:
             with suppress(OSError):  # the first error is the one to report
                 os.ftruncate(self._fd, os.fstat(self._fd).st_size - done + whole)
         self._close()
-        if self._path == "-" and isinstance(error, BrokenPipeError):
+        if self.path == "-" and isinstance(error, BrokenPipeError):
             raise error
-        raise _failed(self._name, error) from error
+        with _reported(self.path):
+            raise error
+
+    def reopen(self) -> None:
+        """Go on in a file of the same name, after logrotate has moved this one away."""
+        self.flush()
+        if self._fd > _STDOUT:
+            self._close()
+            self._open()
+
+    def close(self) -> None:
+        """Flush and close the file; idempotent."""
+        try:
+            self.flush()
+        finally:
+            self._close()
+
+    # --- files --------------------------------------------------------------------
+
+    def _current_name(self) -> str:
+        if self._template == "-":
+            return "-"
+        return time.strftime(self._template, time.localtime(self._clock.wall()))
+
+    def _can_append(self) -> bool:
+        try:
+            if self.path == "-" or not _has_content(self.path):
+                return True
+            with Path(self.path).open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                ends_with_line = file.read() == b"\n"
+        except OSError:  # writing will show what is wrong with it
+            return True
+        return ends_with_line and self._compression is Compression.NONE
+
+    def _begin(self, *, keep: bool = False) -> None:
+        self.path = self._current_name()
+        if keep or self._size_max or self._every:
+            with _reported(self.path):
+                _make_room(self.path, self._keep)
+            self._open()
+        else:
+            self._open(os.O_TRUNC)
+
+    def _open(self, flags: int = 0) -> None:
+        self._flushed = self._begun = self._clock.monotonic()
+        flags |= os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        with _reported(self.path):
+            # The umask decides who may read it, as for any other file.
+            self._fd = _STDOUT if self.path == "-" else open_safely(self.path, flags)
+            status = os.fstat(self._fd)
+        self._is_regular = stat.S_ISREG(status.st_mode)
+        self._size = status.st_size if self._is_regular else 0
+
+    def _close(self) -> None:
+        if self._fd > _STDOUT:
+            os.close(self._fd)
+        self._fd = _CLOSED
 
     # --- rotation -----------------------------------------------------------------
 
     def _rotate_if_old(self, now: float) -> None:
         if self._every and now - self._begun >= self._every and self._fd > _STDOUT:
-            if self._size or self._name != self._current_name():
+            if self._size or self.path != self._current_name():
                 self._rotate()
             else:
                 self._begun = now
 
     def _rotate(self) -> None:
         self._close()
-        before, size = self._name, self._size
+        before, size = self.path, self._size
         self._begin()
-        if self._name != before:
+        if self.path != before:
             self._made.append(before)
             if not size:
                 _remove(self._made.pop())
             while self._keep and len(self._made) > self._keep:
                 _remove(self._made.popleft())
 
-    def _make_room(self, name: str) -> None:
-        try:
-            if not _has_content(name):
-                return
-            free = 1
-            while Path(_numbered(name, free)).exists():
-                free += 1
-            if self._keep:
-                free = min(free, self._keep)
-            with safe_place(name) as (folder, base):
-                names = [base, *(_numbered(base, number) for number in range(1, free + 1))]
-                for before, after in reversed(list(pairwise(names))):
-                    os.replace(before, after, src_dir_fd=folder, dst_dir_fd=folder)
-        except OSError as error:
-            raise _failed(name, error) from error
 
-
-def _failed(name: str, error: OSError) -> OutputError:
-    return OutputError(f"cannot write {'stdout' if name == '-' else name}: {error.strerror}")
+@contextmanager
+def _reported(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        name = "stdout" if name == "-" else name
+        raise OutputError(f"cannot write {name}: {error.strerror}") from error
 
 
 def _remove(name: str) -> None:
-    try:
-        with suppress(FileNotFoundError), safe_place(name) as (folder, base):
-            os.unlink(base, dir_fd=folder)
-    except OSError as error:
-        raise _failed(name, error) from error
+    with _reported(name), suppress(FileNotFoundError), safe_place(name) as (folder, base):
+        os.unlink(base, dir_fd=folder)
+
+
+def _make_room(name: str, keep: int) -> None:
+    """Rename the file of a name, and the older ones; the last of `keep` is overwritten."""
+    if not _has_content(name):
+        return
+    free = 1
+    while Path(_numbered(name, free)).exists():
+        free += 1
+    free = min(free, keep or free)
+    with safe_place(name) as (folder, base):
+        names = [base, *(_numbered(base, number) for number in range(1, free + 1))]
+        for before, after in reversed(list(pairwise(names))):
+            os.replace(before, after, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def _numbered(name: str, number: int) -> str:

@@ -198,18 +198,18 @@ def test_another_recording_ends_the_one_before(feed, source, wakes):
 
 def test_a_recording_is_replayed_and_stays_open(tmp_path):
     path, notices = tmp_path / "x.jsonl", []
-    lines = [{"type": "x", "local_received": float(number)} for number in range(5)]
+    lines = [{"type": "x", "local_received": float(number)} for number in range(1, 6)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    options = TopOptions(read=(str(path),), since=1.0, until=2.0, speed=4.0)
+    options = TopOptions(read=(str(path),), since=2.0, until=3.0, speed=4.0)
     with ExitStack() as stack:
         tape = open_source(
             options, ConnectionSettings(), notices.append, clock=SystemClock(), stack=stack
         )
         assert tape.speed == 4.0
         batches = tape.events(0.0)
-        assert [event.local_received for event in next(batches)] == [1.0]
-        tape.seek(9.0)
         assert [event.local_received for event in next(batches)] == [2.0]
+        tape.seek(9.0)
+        assert [event.local_received for event in next(batches)] == [3.0]
         next(batches)
         assert [notice.kind for notice in notices] == ["ended"]
 

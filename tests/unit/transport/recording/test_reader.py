@@ -2,16 +2,18 @@
 
 import gzip
 import os
-from contextlib import contextmanager
+import stat
 
 import pytest
+import zstandard
 from msgspec import UNSET
 
 from evtools.errors import UsageError
 from evtools.transport.recording import compression, reader
+from evtools.transport.recording.compression import Compression, FileReader
 from evtools.transport.recording.reader import RecordingReader
 from evtools.transport.recording.writer import RecordingWriter
-from evtools.wire import encode_line, envelope, from_fields
+from evtools.wire import EnvelopeWriter, encode_line, envelope, from_fields
 from tools.clock import FakeClock
 from tools.gaps import gap
 
@@ -20,6 +22,7 @@ EVENTS = [
     {"type": "task-started", "uuid": "u", "timestamp": 11.0, "local_received": 101.0},
     {"type": "task-failed", "uuid": "u", "timestamp": 14.0, "local_received": 104.0},
 ]
+LINE = encode_line(envelope(EVENTS[0]))
 
 
 class SleepyClock(FakeClock):
@@ -51,7 +54,8 @@ def tape_of(tmp_path, clock):
                 (line if isinstance(line, bytes) else encode_line(line)) + b"\n" for line in content
             )
         path.write_bytes(content)
-        tapes.append(RecordingReader(str(path), clock=clock, sleep=clock.sleep, **settings))
+        settings = {"clock": clock, "sleep": clock.sleep} | settings
+        tapes.append(RecordingReader(str(path), **settings))
         return tapes[-1]
 
     yield make
@@ -92,6 +96,53 @@ def test_a_bare_event_is_played_back_as_not_recorded(tape_of):
     assert (event.as_dict(), event.known) == (EVENTS[0], {})
 
 
+# fmt: off
+WHOLE = {
+    "type": "task-started", "hostname": "w@h", "uuid": "u", "timestamp": 11.5,
+    "utcoffset": 0, "pid": 1, "clock": 2, "local_received": 12.0,
+}
+#: Other fields of the event, what was joined to it, and a part of its line that was changed.
+LINES = [
+    ({}, {}, None),
+    ({}, {"name": 'a,"lag":{', "args": "('é\x1b',)", "retries": 0}, None),
+    ({"shift": "night"}, {"name": "n"}, None),
+    ({"shift": {"a": [1], "lag": 2}}, {"name": "n", "sent": 1.5}, None),
+    ({"pid": "odd", "clock": None}, {"name": "n"}, None),
+    ({"lag": 7, "own": "x"}, {"name": "n"}, None),
+    ({"v": 1, "ts": "now", "joined": ["name"]}, {"name": "n"}, None),
+    ({}, {"name": "n", "args": "()"}, (b'"args":"()",', b"")),
+    ({}, {"name": "n"}, (b'["name"]', b"[]")),
+    ({}, {"name": "n"}, (b',"joined":["name"]', b"")),
+    ({}, {"name": "n"}, (b'["name"]', b'["name","type","ts"]')),
+    ({}, {"name": "n"}, (b'["name"]', b'"name"')),
+    ({}, {}, (b',"local_received":12.0', b"")),
+    ({}, {}, (b'"lag":0.5', b'"lag":"0.5"')),
+    ({}, {}, (b'"lag":0.5', b'"lag":[1]')),
+    ({}, {}, (b'"v":1,', b"")),
+    ({}, {}, (b'"v":1,', b'"v":1, ')),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("more", "joined", "change"), LINES)
+def test_a_line_says_the_same_whichever_way_it_is_read(tape_of, monkeypatch, more, joined, change):
+    event = from_fields(WHOLE | more)
+    event.known = joined
+    line = EnvelopeWriter().line(event)
+    if change is not None:
+        assert change[0] in line
+        line = line.replace(*change)
+    # Once to learn what is new, once with that, and once by way of a dictionary.
+    events = [event for batch in tape_of([line, line]).events() for event in batch]
+    monkeypatch.setattr(reader, "_typed", lambda _line, _schema: None)
+    events += [event for batch in tape_of([line]).events() for event in batch]
+    assert len(events) == 3
+    said = [(type(e).__name__, e.as_dict(), e.known, e.local_received) for e in events]
+    assert said[0] == said[1] == said[2]
+    if change is None:
+        assert said[0][1:3] == (WHOLE | more, joined)
+
+
 def test_lines_of_pythons_json_are_understood(tape_of):
     [event] = events_of(tape_of([b'{"type": "x", "n": NaN}']))
     assert event == {"type": "x", "n": "NaN"}
@@ -106,8 +157,8 @@ def test_batches_are_bounded(tape_of):
 # --- pace -------------------------------------------------------------------------
 
 
-def arrivals(tape, clock, timeout=None):
-    return [(clock.now, event) for batch in tape.batches(timeout) for event in batch]
+def arrivals(tape, clock):
+    return [clock.now - 1000.0 for batch in tape.batches() for _ in batch]
 
 
 def test_without_a_speed_nothing_is_waited_for(tape_of, clock):
@@ -118,13 +169,11 @@ def test_without_a_speed_nothing_is_waited_for(tape_of, clock):
 
 @pytest.mark.parametrize("speed", [1, 2.0, 0.5])
 def test_events_come_at_a_multiple_of_their_pace(tape_of, clock, speed):
-    times = [now for now, _ in arrivals(tape_of(EVENTS, speed=speed), clock)]
-    waits = [now - 1000.0 for now in times]
-    assert waits == pytest.approx([0, 1 / speed, 4 / speed])
+    assert arrivals(tape_of(EVENTS, speed=speed), clock) == pytest.approx([0, 1 / speed, 4 / speed])
     assert max(clock.slept) <= 0.1  # so that it can be stopped
 
 
-def test_a_timeout_without_an_event_is_an_empty_batch(tape_of, clock):
+def test_a_timeout_without_an_event_is_an_empty_batch(tape_of):
     batches = list(tape_of(EVENTS[:2], speed=1).batches(0.25))
     assert batches == [EVENTS[:1], [], [], [], EVENTS[1:2]]
 
@@ -132,32 +181,31 @@ def test_a_timeout_without_an_event_is_an_empty_batch(tape_of, clock):
 @pytest.mark.parametrize("received", [None, "x", 10**400, 1e300, 1763380002000, True, 50.0])
 def test_an_event_from_no_time_or_an_earlier_one_comes_at_once(tape_of, clock, received):
     odd = {"type": "x", "local_received": received}
-    times = [now for now, _ in arrivals(tape_of([EVENTS[0], odd], speed=1), clock)]
-    assert times == [1000.0, 1000.0]
+    assert arrivals(tape_of([EVENTS[0], odd], speed=1), clock) == [0.0, 0.0]
 
 
 def test_a_bare_event_is_paced_by_when_it_was_sent(tape_of, clock):
     bare = [{"type": "x", "timestamp": 10.0}, {"type": "x", "timestamp": 12}]
-    times = [now for now, _ in arrivals(tape_of(bare, speed=1), clock)]
-    assert times == pytest.approx([1000.0, 1002.0])
+    assert arrivals(tape_of(bare, speed=1), clock) == pytest.approx([0.0, 2.0])
 
 
 # --- which ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("times", ["local_received timestamp", "timestamp"])
+@pytest.mark.parametrize("times", ["local_received timestamp", "timestamp", ""])
 def test_an_event_from_no_time_is_played_whatever_times_are_asked_for(tape_of, times):
     odd = {"type": "x", **dict.fromkeys(times.split(), 1763380002000)}
     for asked in ({"since": 101.0}, {"until": 101.0}):
         assert odd in events_of(tape_of([*EVENTS, odd], **asked))
 
 
-def test_only_what_was_received_in_time_is_played(tape_of):
-    assert events_of(tape_of(EVENTS, since=101.0)) == EVENTS[1:]
-    assert events_of(tape_of(EVENTS, until=101.0)) == EVENTS[:2]
-    assert events_of(tape_of(EVENTS, since=101.0, until=101.0)) == EVENTS[1:2]
-    assert events_of(tape_of(EVENTS, since=1e9)) == []
-    assert events_of(tape_of([{"type": "x"}], since=1.0, until=2.0)) == [{"type": "x"}]
+@pytest.mark.parametrize("form", [dict, envelope])
+def test_only_what_was_received_in_time_is_played(tape_of, form):
+    lines = list(map(form, EVENTS))
+    assert events_of(tape_of(lines, since=101.0)) == EVENTS[1:]
+    assert events_of(tape_of(lines, until=101.0)) == EVENTS[:2]
+    assert events_of(tape_of(lines, since=101.0, until=101.0)) == EVENTS[1:2]
+    assert events_of(tape_of(lines, since=1e9)) == []
 
 
 def test_what_is_left_out_takes_no_time(tape_of, clock):
@@ -174,10 +222,9 @@ def test_what_is_left_out_takes_no_time(tape_of, clock):
 def test_what_is_left_out_need_not_be_decoded(tape_of, monkeypatch):
     decoded = []
     monkeypatch.setattr(reader, "from_fields", lambda *of: decoded.append(of) or from_fields(*of))
-    lines = [envelope(EVENTS[0])] * 500 + [EVENTS[0], envelope(EVENTS[2])]
-    tape = tape_of(lines, since=104.0)
+    tape = tape_of([*[LINE] * 500, b"no JSON", LINE, envelope(EVENTS[2])], since=104.0)
     assert events_of(tape) == [EVENTS[2]]
-    assert (len(decoded), tape.statistics().messages) == (1, 502)
+    assert (len(decoded), tape.statistics().messages) == (1, 503)
 
 
 # --- counters ---------------------------------------------------------------------
@@ -202,7 +249,7 @@ def test_gaps_are_played_and_counted(tape_of):
 def test_bad_lines_are_counted_by_kind_and_passed_over(tape_of):
     lines = [
         *(b"", b"  ", b"not json", b"{", b"[1]", b"7", b'{"type":7}', b'{"x":1}'),
-        *(b'{"v":2,"type":"x"}', b'{"v":1}', EVENTS[0]),
+        *(b'{"v":2,"type":"x"}', b'{"v":1}', LINE),
     ]
     tape = tape_of(lines)
     assert events_of(tape) == EVENTS[:1]
@@ -225,33 +272,60 @@ def test_a_field_that_cannot_be_had_costs_itself_and_is_counted(tape_of):
     assert tape.statistics().messages == 2
 
 
-def test_a_torn_last_line_is_told_and_not_fatal(tape_of):
-    line = encode_line(envelope(EVENTS[0]))
-    tape = tape_of(line + b"\n" + line[:40])
+# --- damage -----------------------------------------------------------------------
+
+PACKED = [Compression.GZIP, Compression.ZSTD]
+MANY = (LINE + b"\n") * 2000
+
+
+@pytest.mark.parametrize("packed", PACKED)
+def test_frames_of_other_programs_are_read(tape_of, packed):
+    pack = gzip.compress if packed is Compression.GZIP else zstandard.compress
+    tape = tape_of(pack(MANY[:99]) + pack(MANY[99:]))
+    assert (len(events_of(tape)), kinds_of(tape)) == (2000, {})
+
+
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("damage", [b"rubbish" + b"\xff" * 100, "cut"])
+def test_a_damaged_file_is_played_up_to_the_damage(tape_of, packed, damage):
+    frame = packed.frame(MANY)
+    tape = tape_of(frame + (frame[:-5] if damage == "cut" else damage))
+    assert len(events_of(tape)) >= 2000
+    assert kinds_of(tape)["damaged recording"] == 1
+    details = [defect.detail for defect in tape.statistics().defects]
+    assert (damage == "cut") == ("breaks off inside a compressed frame" in details)
+
+
+def test_a_torn_last_line_is_counted_and_not_fatal(tape_of):
+    tape = tape_of(LINE + b"\n" + LINE[:40])
     assert events_of(tape) == EVENTS[:1]
     assert kinds_of(tape) == {"torn last line": 1}
 
 
 def test_a_last_line_that_only_lacks_its_end_is_an_event(tape_of):
-    assert events_of(tape_of(encode_line(envelope(EVENTS[0])))) == EVENTS[:1]
-
-
-def test_a_damaged_file_is_played_up_to_the_damage(tape_of):
-    lines = encode_line(EVENTS[0]) + b"\n"
-    tape = tape_of(gzip.compress(lines) + gzip.compress(lines)[:-4])
-    assert events_of(tape)[0] == EVENTS[0]
-    assert kinds_of(tape) == {"damaged recording": 1}
+    assert events_of(tape_of(LINE)) == EVENTS[:1]
 
 
 def test_a_line_without_end_is_passed_over(tape_of, monkeypatch):
     monkeypatch.setattr(compression, "LINE_BYTES_MAX", 200_000)
-    good = encode_line(EVENTS[0])
-    tape = tape_of([good, b"x" * 500_000, good])
+    tape = tape_of([LINE, b"x" * 500_000, LINE])
     assert events_of(tape) == [EVENTS[0]] * 2
     assert kinds_of(tape) == {"line too long": 1}
 
 
-# --- no recording -----------------------------------------------------------------
+def test_a_read_error_is_damage(tmp_path):
+    (tmp_path / "x").write_bytes(MANY)
+    file = FileReader(str(tmp_path / "x"))
+    file.close()
+    file.close()
+    assert file.read_lines(1) == b""
+    assert (file.ended, file.damage) == (True, "Bad file descriptor")
+
+
+@pytest.mark.parametrize(("name", "reason"), [("nope", "No such file"), ("", "Is a directory")])
+def test_what_cannot_be_opened_is_a_usage_error(tmp_path, clock, name, reason):
+    with pytest.raises(UsageError, match=f"cannot read .*{name}: {reason}"):
+        RecordingReader(str(tmp_path / name), clock=clock)
 
 
 @pytest.mark.parametrize(
@@ -268,66 +342,51 @@ def test_what_is_no_recording_is_refused(tape_of, content):
 # --- stopping, stdin ----------------------------------------------------------------
 
 
-def test_a_replay_ends_when_it_is_stopped(tape_of):
-    tape = tape_of(EVENTS, speed=1)
-    batches = tape.batches()
-    assert next(batches) == EVENTS[:1]
-    tape.stop()
-    assert list(batches) == []
-    assert list(tape.batches()) == []
-
-
-def test_a_wait_for_the_next_event_is_stopped(tmp_path, clock):
-    path = tmp_path / "x"
-    path.write_bytes(b"".join(encode_line(event) + b"\n" for event in EVENTS))
-
+def test_a_wait_for_the_next_event_is_stopped(tape_of, clock):
     def sleep(seconds):
         clock.sleep(seconds)
         tape.stop()
 
-    tape = RecordingReader(str(path), clock=clock, speed=1, sleep=sleep)
+    tape = tape_of(EVENTS, speed=1, sleep=sleep)
     assert events_of(tape) == EVENTS[:1]
     assert len(clock.slept) == 1
-    tape.close()
+    assert list(tape.batches()) == []
 
 
-@contextmanager
-def piped_stdin():
-    """Give the writing end of a pipe at descriptor 0."""
-    before = os.dup(0)
-    reading, writing = os.pipe()
-    os.dup2(reading, 0)
-    os.close(reading)
-    try:
-        yield writing
-    finally:
-        os.dup2(before, 0)
-        os.close(before)
-
-
-def test_a_pipe_is_followed(clock):
-    line = encode_line(EVENTS[0]) + b"\n"
-    with piped_stdin() as writing:
+def test_a_pipe_is_followed(clock, piped):
+    with piped(0) as writing:
         tape = RecordingReader("-", clock=clock)
         batches = tape.batches(0)
-        os.write(writing, line + line[:10])
+        os.write(writing, LINE + b"\n" + LINE[:10])
         assert next(batches) == EVENTS[:1]
         assert next(batches) == []
         assert tape.statistics().connected
-        assert tape.progress() == (len(line) + 10, None)
-        os.write(writing, line[10:])
+        assert tape.progress() == (len(LINE) + 11, None)
+        os.write(writing, LINE[10:] + b"\n")
         assert next(batches) == EVENTS[:1]
         os.close(writing)
         assert list(batches) == []
         tape.close()
+        assert stat.S_ISFIFO(os.fstat(0).st_mode), "stdin is not ours to close"
+
+
+def test_a_frame_that_comes_in_pieces_is_put_together(clock, piped):
+    frame = Compression.GZIP.frame(LINE)
+    with piped(0) as writing:
+        batches = RecordingReader("-", clock=clock).batches(0)
+        os.write(writing, frame[:6])
+        assert next(batches) == []
+        os.write(writing, frame[6:])
+        os.close(writing)
+        assert [event for batch in batches for event in batch] == EVENTS[:1]
 
 
 # --- steering ---------------------------------------------------------------------
 
 
-def collected(tape, clock, timeout=0.0):
+def collected(tape):
     """Return what is due now; [] in time ends it."""
-    batches = tape.batches(timeout)
+    batches = tape.batches(0.0)
     events = []
     while batch := next(batches, []):
         events += batch
@@ -336,56 +395,56 @@ def collected(tape, clock, timeout=0.0):
 
 def test_a_paused_tape_gives_nothing_out(tape_of, clock):
     tape = tape_of(EVENTS, speed=1.0)
-    assert collected(tape, clock) == [100.0]
+    assert collected(tape) == [100.0]
     tape.pause()
     clock.now += 60
     assert tape.paused
-    assert collected(tape, clock) == []
+    assert collected(tape) == []
     assert tape.position == 100.0
     tape.resume()
     clock.now += 1
-    assert collected(tape, clock) == [101.0]
+    assert collected(tape) == [101.0]
 
 
 def test_the_speed_can_be_changed(tape_of, clock):
     tape = tape_of(EVENTS, speed=1.0)
-    collected(tape, clock)
+    collected(tape)
     tape.speed = 4.0
     clock.now += 1
     assert tape.speed == 4.0
-    assert collected(tape, clock) == [101.0, 104.0]
+    assert collected(tape) == [101.0, 104.0]
 
 
 def test_a_seek_forwards_gives_out_all_that_was_before(tape_of, clock):
     tape = tape_of(EVENTS, speed=1.0)
-    collected(tape, clock)
+    collected(tape)
     tape.seek(102.0)
-    assert collected(tape, clock) == [101.0]
+    assert collected(tape) == [101.0]
     assert tape.position == 102.0
     clock.now += 2
-    assert collected(tape, clock) == [104.0]
+    assert collected(tape) == [104.0]
 
 
-def test_a_seek_back_begins_anew_and_says_so(tape_of, clock):
-    told = []
+def test_a_seek_back_begins_anew_and_says_so(tape_of):
+    notices = []
     tape = tape_of(EVENTS, speed=1.0)
-    tape.on_notice, tape.stays = told.append, True
+    tape.on_notice, tape.stays = notices.append, True
     tape.seek(200.0)
-    assert collected(tape, clock) == [100.0, 101.0, 104.0]
+    assert collected(tape) == [100.0, 101.0, 104.0]
     assert tape.ended
     assert tape.position == 104.0
     tape.seek(101.5)
     assert not tape.ended
-    assert collected(tape, clock) == [100.0, 101.0]
-    assert [notice.kind for notice in told] == ["ended", "rewound"]
+    assert collected(tape) == [100.0, 101.0]
+    assert [notice.kind for notice in notices] == ["ended", "rewound"]
     assert tape.statistics().events == 2
 
 
-def test_a_pause_before_the_first_event_holds_that_back(tape_of, clock):
+def test_a_pause_before_the_first_event_holds_that_back(tape_of):
     tape = tape_of([EVENTS[0], {"type": "x"}], speed=1.0)
     tape.pause()
     assert tape.position is None
-    assert collected(tape, clock) == []
+    assert collected(tape) == []
     tape.resume()
     assert next(tape.batches(0.0)) == [EVENTS[0], {"type": "x"}]
 
@@ -394,15 +453,15 @@ def test_a_jump_at_greatest_speed_or_in_a_pause_changes_neither(tape_of, clock):
     tape = tape_of(EVENTS)
     tape.pause()
     tape.seek(101.0)
-    assert collected(tape, clock) == [100.0, 101.0]
+    assert collected(tape) == [100.0, 101.0]
     clock.now += 60
     assert tape.paused
-    assert collected(tape, clock) == []
+    assert collected(tape) == []
     tape.resume()
-    assert collected(tape, clock) == [104.0]
+    assert collected(tape) == [104.0]
 
 
-def test_a_tape_that_stays_waits_at_its_end(tape_of, clock):
+def test_a_tape_that_stays_waits_at_its_end(tape_of):
     tape = tape_of(EVENTS)
     tape.stays = True
     batches = tape.batches(1.0)
@@ -412,14 +471,12 @@ def test_a_tape_that_stays_waits_at_its_end(tape_of, clock):
     assert list(batches) == []
 
 
-def test_what_is_no_file_cannot_be_wound_back(tmp_path, clock):
-    os.mkfifo(tmp_path / "pipe")
-    descriptor = os.open(tmp_path / "pipe", os.O_RDWR)
-    os.write(descriptor, encode_line(EVENTS[0]) + b"\n")
-    tape = RecordingReader(str(tmp_path / "pipe"), clock=clock, sleep=clock.sleep)
-    next(tape.batches(0.0))
-    with pytest.raises(UsageError, match="cannot be rewound"):
-        tape.seek(1.0)
-    tape.seek(200.0)
-    tape.close()
-    os.close(descriptor)
+def test_what_is_no_file_cannot_be_wound_back(clock, piped):
+    with piped(0) as writing:
+        os.write(writing, LINE + b"\n")
+        tape = RecordingReader("-", clock=clock, sleep=clock.sleep)
+        next(tape.batches(0.0))
+        with pytest.raises(UsageError, match="cannot be rewound"):
+            tape.seek(1.0)
+        tape.seek(200.0)
+        os.close(writing)
