@@ -5,8 +5,7 @@ import inspect
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -47,8 +46,6 @@ _OUR_OPTIONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("user", "username", "password"), "USER:PASSWORD@ in front of the host"),
     "db":                 "its number behind the host, as in redis://host/0",
 }
-#: What kombu itself takes out of the transport options.
-_OF_ALL_TRANSPORTS: Final = ("max_retries", "interval_start", "interval_step", "interval_max")
 # fmt: on
 
 
@@ -107,87 +104,40 @@ def check_transport(settings: ConnectionSettings) -> None:
         )
 
 
-def connect(settings: ConnectionSettings, *, attempt: int = 0) -> Connection:
+def connect(
+    settings: ConnectionSettings, *, attempt: int = 0, like: Connection | None = None
+) -> Connection:
     """Return a kombu connection, not yet connected.
 
-    Where `settings` has several brokers, `attempt` (0, 1, 2, ...) picks one in turn; Sentinels
-    are always given all.  Raise UsageError for a broker that carries no events or a URL that
-    cannot work.
+    It leads to where `settings` say, or to where a caller's connection leads (`like`).  Where that
+    is several brokers, `attempt` (0, 1, 2, ...) picks one in turn; Sentinels are always given all.
+    Raise UsageError for a broker that carries no events or a URL that cannot work.
     """
-    check_transport(settings)
-    urls = settings.addresses()
-    address = parse(urls[attempt % len(urls)])
-    kind = kind_of(address.scheme)
-    parameters = address.parameters
-    # redis-py takes any of its own on a socket.
-    for name in () if kind.family == "socket" else parameters:
-        if name not in _PARAMETERS and not name.startswith("ssl_"):
-            option = _OUR_OPTIONS.get(name, f"--broker-option {name}=...")
-            raise UsageError(
-                f"unknown parameter {name!r} in the broker URL {address.masked()}", f"use {option}"
-            )
-    tls = tls_for(settings.tls, address)
-    ssl: Any = False
-    if tls:
-        ssl = {"tls": tls}
-        if kind.family == "amqp":
-            ssl["host"] = address.hostname or "localhost"
-    arguments = {
-        "hostname": address.hostname or None,
-        "port": address.port,
-        "userid": unquote(address.user) or None,
-        "password": unquote(address.password or "") or None,
-        "virtual_host": parameters.get("virtual_host") or unquote(address.path) or None,
-        "transport": kind.transport,
-        "ssl": ssl,
-        "connect_timeout": settings.connect_timeout,
-        "heartbeat": settings.heartbeat,
-        "login_method": settings.login_method or parameters.get("login_method"),
-        "credential_provider": parameters.get("credential_provider"),
-        "transport_options": _transport_options(settings, kind.family),
-    }
-    if kind.family in ("redis", "sentinel"):
-        database = parameters.get("virtual_host") or unquote(address.path)
-        if _DATABASE.fullmatch(database) is None:
-            raise UsageError(
-                f"{settings.masked()}: {database!r} is no number of a Redis database",
-                "it follows the last slash, as in redis://localhost:6379/0",
-            )
-    if kind.family == "sentinel":
-        hosts = [url.partition("?")[0] for url in urls]
-        arguments |= {"hostname": ";".join(hosts), "transport": None}
-    if kind.family == "socket":
-        # kombu parses these URLs itself, when it connects.
-        user = address.user if address.password is None else f"{address.user}:"
-        user = f"{user}{address.password or ''}@" if user else ""
-        query = f"?{address.query}" if address.query else ""
-        hostname = f"redis+socket://{user}/{address.path}{query}"
-        arguments |= {"hostname": hostname, "virtual_host": None}
-    connection = OneAttempt(**arguments)  # type: ignore[no-untyped-call]
-    _check_options(settings, address, connection.transport)
-    _adapt(connection.transport)
-    return connection
-
-
-def connect_like(
-    given: Connection, settings: ConnectionSettings, *, attempt: int = 0
-) -> Connection:
-    """Return a connection of our own to where a caller's connection leads.
-
-    Where that has several brokers, `attempt` (0, 1, 2, ...) picks one in turn.
-    """
-    is_redis = given.transport.driver_type == "redis"
-    family = "redis" if is_redis else "amqp" if given.transport.driver_name == "py-amqp" else ""
-    arguments = dict(given._info(resolve=False)) | {  # noqa: SLF001  (what kombu's clone() takes)
-        "transport_options": _transport_options(settings, family),
-        "connect_timeout": settings.connect_timeout,
-        "heartbeat": settings.heartbeat,
-    }
-    connection = OneAttempt(**arguments)  # type: ignore[no-untyped-call]
-    brokers = connection.alt
-    if len(brokers) > 1 and connection.transport_cls != "sentinel":
-        connection.switch(brokers[attempt % len(brokers)])  # type: ignore[no-untyped-call]
-    _adapt(connection.transport)
+    if like is None:
+        check_transport(settings)
+        urls = settings.addresses()
+        address = parse(urls[attempt % len(urls)])
+        connection = OneAttempt(**_arguments(settings, urls, address))  # type: ignore[no-untyped-call]
+        _check_options(settings, address, connection.transport)
+    else:
+        is_redis = like.transport.driver_type == "redis"
+        family = "redis" if is_redis else "amqp" if like.transport.driver_name == "py-amqp" else ""
+        arguments = dict(like._info(resolve=False)) | {  # noqa: SLF001  (what kombu's clone() takes)
+            "transport_options": _transport_options(settings, family),
+            "connect_timeout": settings.connect_timeout,
+            "heartbeat": settings.heartbeat,
+        }
+        connection = OneAttempt(**arguments)  # type: ignore[no-untyped-call]
+        brokers = connection.alt
+        if len(brokers) > 1 and connection.transport_cls != "sentinel":
+            connection.switch(brokers[attempt % len(brokers)])  # type: ignore[no-untyped-call]
+    transport: Any = connection.transport
+    if transport.driver_name == "py-amqp":
+        transport.Connection = _TidyAMQP
+    elif isinstance(transport, kombu_redis.SentinelTransport):
+        transport.Channel = SentinelChannel
+    elif transport.driver_type == "redis":
+        transport.Channel = RedisChannel
     return connection
 
 
@@ -196,33 +146,69 @@ def get_exchange(connection: Connection, name: str = "celeryev") -> Exchange:
     return Exchange(name, type=exchange_type(connection.transport.driver_type))
 
 
-def _adapt(transport: Any) -> None:
-    if transport.driver_name == "py-amqp":
-        transport.Connection = _TidyAMQP
-    elif isinstance(transport, kombu_redis.SentinelTransport):
-        transport.Channel = SentinelChannel
-    elif transport.driver_type == "redis":
-        transport.Channel = RedisChannel
+def _arguments(
+    settings: ConnectionSettings, urls: Sequence[str], address: Address
+) -> dict[str, Any]:
+    # What kombu is given for an address, one of `urls`.
+    kind, parameters = kind_of(address.scheme), address.parameters
+    # redis-py takes any of its own on a socket.
+    for name in () if kind.family == "socket" else parameters:
+        if name not in _PARAMETERS and not name.startswith("ssl_"):
+            option = _OUR_OPTIONS.get(name, f"--broker-option {name}=...")
+            raise UsageError(
+                f"unknown parameter {name!r} in the broker URL {address.masked()}", f"use {option}"
+            )
+    tls = tls_for(settings.tls, address)
+    ssl: Any = {"tls": tls} if tls else False
+    if tls and kind.family == "amqp":
+        ssl["host"] = address.hostname or "localhost"
+    database = parameters.get("virtual_host") or unquote(address.path)
+    if kind.family in ("redis", "sentinel") and _DATABASE.fullmatch(database) is None:
+        raise UsageError(
+            f"{settings.masked()}: {database!r} is no number of a Redis database",
+            "it follows the last slash, as in redis://localhost:6379/0",
+        )
+    arguments = {
+        "hostname": address.hostname or None,
+        "port": address.port,
+        "userid": unquote(address.user) or None,
+        "password": unquote(address.password or "") or None,
+        "virtual_host": database or None,
+        "transport": kind.transport,
+        "ssl": ssl,
+        "connect_timeout": settings.connect_timeout,
+        "heartbeat": settings.heartbeat,
+        "login_method": settings.login_method or parameters.get("login_method"),
+        "credential_provider": parameters.get("credential_provider"),
+        "transport_options": _transport_options(settings, kind.family),
+    }
+    if kind.family == "sentinel":
+        hosts = [url.partition("?")[0] for url in urls]
+        arguments |= {"hostname": ";".join(hosts), "transport": None}
+    elif kind.family == "socket":
+        # kombu parses these URLs itself, when it connects.
+        url = replace(address, scheme="redis+socket", host="", port=None).url
+        arguments |= {"hostname": url, "virtual_host": None}
+    return arguments
 
 
 def _check_options(settings: ConnectionSettings, address: Address, transport: Any) -> None:
-    """Refuse options that kombu would drop without a word."""
-    known = set(_OF_ALL_TRANSPORTS)
+    # Refuse what kombu would drop without a word.
+    known = {"max_retries", "interval_start", "interval_step", "interval_max"}  # kombu's own
     if transport.driver_type == "amqp":
         known.update(inspect.getfullargspec(pyamqp.Connection.__init__).args[1:])
     else:
         known.update(transport.Channel.from_transport_options, ("polling_interval",))
     if transport.driver_type == "redis":
-        known.add("protocol")  # which is ours
+        known.add("protocol")  # ours
     for name in settings.options:
-        if name not in known and name not in settings.may_ignore:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-            hint = (
-                f"did you mean {near[0]}?"
-                if near
-                else f"these are known: {', '.join(sorted(known))}"
-            )
-            raise UsageError(f"{address.scheme}:// has no transport option {name!r}", hint)
+        if name in known or name in settings.may_ignore:
+            continue
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        hint = (
+            f"did you mean {near[0]}?" if near else f"these are known: {', '.join(sorted(known))}"
+        )
+        raise UsageError(f"{address.scheme}:// has no transport option {name!r}", hint)
     if settings.options.get("protocol", 2) not in (2, 3):
         raise UsageError("transport option protocol: Redis has 2 and 3")
 
@@ -230,12 +216,11 @@ def _check_options(settings: ConnectionSettings, address: Address, transport: An
 def _transport_options(settings: ConnectionSettings, family: str) -> dict[str, Any]:
     options, timeout = dict(settings.options), settings.connect_timeout
     if family == "amqp":
-        given = options.pop("client_properties", None) or {}
         properties = {
             "product": settings.tool,
             "product_version": __version__,
             "connection_name": client_name(settings.tool),
-            **given,
+            **(options.get("client_properties") or {}),
         }
         timeouts = {"read_timeout": timeout, "write_timeout": timeout}
         return {**timeouts, **options, "client_properties": properties}
@@ -271,7 +256,7 @@ def _transport_options(settings: ConnectionSettings, family: str) -> dict[str, A
 
 def client_name(tool: str) -> str:
     """Return how the broker's administrator sees us: tool, host and process."""
-    host = "".join(c if c.isalnum() or c in ".-_" else "-" for c in socket.gethostname())
+    host = re.sub(r"[^\w.-]", "-", socket.gethostname())
     return f"{tool}@{host}:{os.getpid()}"
 
 
@@ -297,21 +282,19 @@ def reach(settings: ConnectionSettings) -> Connection:
     """
     settings = replace(settings, heartbeat=0.0)
     settings.refresh()
-    try:
-        return _enter_any(settings)
-    except Exception as error:
-        refused = isinstance(explain(error, settings), AccessRefused)
-        if not (refused and settings.renew()):
-            raise
-    return _enter_any(settings)
-
-
-def _enter_any(settings: ConnectionSettings) -> Connection:
-    *earlier, last = range(len(settings.addresses()))
-    for attempt in earlier:
-        with suppress(Exception):
+    attempt, has_renewed = 0, False
+    while True:
+        try:
             return _enter(settings, attempt)
-    return _enter(settings, last)
+        except Exception as error:
+            attempt += 1
+            if attempt < len(settings.addresses()):
+                continue
+            if has_renewed or not isinstance(explain(error, settings), AccessRefused):
+                raise
+            if not settings.renew():
+                raise
+            attempt, has_renewed = 0, True
 
 
 def _enter(settings: ConnectionSettings, attempt: int) -> Connection:
@@ -320,7 +303,8 @@ def _enter(settings: ConnectionSettings, attempt: int) -> Connection:
         # Of Redis, a connection is not made before there is something to say.
         connection.default_channel  # noqa: B018  (a property that connects)
         if connection.transport.driver_name == "py-amqp":
-            connection.connection.on_blocked = partial(_refuse, connection.connection)
+            amqp = connection.connection
+            amqp.on_blocked = partial(_refuse, amqp)
     except BaseException:
         connection.release()
         raise

@@ -22,23 +22,20 @@ from evtools.wire import Gap, Message, gap
 TICK = 0.2
 #: The same, once the end was asked for.
 _LAST_LOOK = 0.01
-#: How long to wait for more in a busy stream, in seconds.  A process that wakes
-#: for hundreds of events at once spends a third less on each: its caches stay warm.
-#: It adds this latency there; a quiet stream is read as events come.
+#: How long to wait for more in a busy stream, in seconds.  A process that wakes for hundreds of
+#: events at once spends a third less on each: its caches stay warm.  It adds this latency there;
+#: a quiet stream is read as events come.
 GATHER = 0.1
-#: Bytes within a second from which on a stream is busy: about 70 single events, or a
-#: few batches of the workers that send many.
+#: Bytes within a second from which on a stream is busy: about 70 single events, or a few batches
+#: of the workers that send many.
 BUSY = 64 * 1024
-#: The first and the longest wait before the broker is tried again, in seconds.  Events must
-#: flow again within 5 s of its return, so no wait may come near to that.
+#: The first and the longest wait before the broker is tried again, in seconds.  Events must flow
+#: again within 5 s of its return, so no wait may come near to that.
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 2.5
 #: Memory that a message takes besides its body, roughly.
 _MESSAGE_BYTES = 200
 
 Subscribe = Callable[[ConnectionSettings, int], Stream]
-
-
-# --- the buffer ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +54,26 @@ class End:
     error: Exception | None = None
 
 
+#: What goes through the buffer; None only wakes who takes it.
 Item: TypeAlias = Chunk | Gap | Notice | End | None
 
 
 class Buffer:
     """Hand chunks from the reader thread to the tool's thread, and never wait.
 
-    Bodies stay undecoded while they wait, at a third to a half of the memory, so
-    `limit` (bytes) is honest.  What does not fit is dropped, newest first, and
-    `count_events` returns how many events that were; a gap record with the
-    count takes the place of the hole.
+    Bodies stay undecoded while they wait, at a third to a half of the memory, so `limit` (bytes) is
+    honest.  What does not fit is dropped, newest first, and `count_events` returns how many events
+    that were; a gap record with the count takes the place of the hole.
 
-    One thread puts, one thread takes; `add` may be called from anywhere,
-    signal handlers included (SimpleQueue.put is reentrant).
+    One thread puts, one thread takes; `add`, for what always has room, may be called from
+    anywhere, signal handlers included (SimpleQueue.put is reentrant).
     """
 
     def __init__(self, limit: int, count_events: Callable[[Message], int]) -> None:
         self._limit = limit
         self._count_events = count_events
         self._queue: SimpleQueue[Item] = SimpleQueue()
+        self.add = self._queue.put
         self._put_bytes = 0
         self._taken_bytes = 0
         #: When events were dropped first and last since something fitted, and how many.
@@ -106,18 +104,13 @@ class Buffer:
     def close_hole(self, now: float) -> None:
         """Put the record of what was dropped, if there is a hole to close.
 
-        The reader calls it when something fits again, and when nothing
-        arrives any more.
+        Call it when nothing arrives any more; when something fits again, it happens by itself.
         """
         if self._hole is None:
             return
         (start, end, dropped), self._hole = self._hole, None
         if dropped:
             self._queue.put(gap("buffer", start, max(end, now), dropped=dropped))
-
-    def add(self, item: Gap | Notice | End | None) -> None:
-        """Add what always has room: a gap record, a notice, the end; None wakes `take`."""
-        self._queue.put(item)
 
     def take(self, timeout: float | None) -> Item:
         """Return the next item; None on wake-up and after `timeout` seconds."""
@@ -130,14 +123,11 @@ class Buffer:
         return item
 
 
-# --- the thread ---------------------------------------------------------------------
-
-
 def waits() -> Iterator[float]:
     """Yield ever longer waits in seconds, the last of them for ever.
 
-    Each is drawn between half and all of its bound, so that a fleet of
-    monitors does not come back all at once.  Begin anew after a success.
+    Each is drawn between half and all of its bound, so that a fleet of monitors does not come back
+    all at once.  Begin anew after a success.
     """
     draw = random.SystemRandom().uniform
     bound = _FIRST_WAIT
@@ -167,10 +157,12 @@ class Reader(threading.Thread):
         # and calls it, wait for itself.
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._waits = waits()
-        #: The broker's last sign of life, once there was one (UTC epoch seconds):
-        #: what was sent before it has arrived, what was sent later may not have.
+        #: The broker's last sign of life, once there was one (UTC epoch seconds): what was sent
+        #: before it has arrived, what was sent later may not have.
         self._last_alive: float | None = None
         self._lost_because = ""
+        #: Whether the address was read again since the last connection: tokens are others each
+        #: time that one asks.
         self._has_renewed = False
         #: Of the connection; only this thread writes them.
         self.statistics = Statistics()
@@ -193,29 +185,8 @@ class Reader(threading.Thread):
         self._buffer.close_hole(self._clock.wall())
         self._buffer.add(End(error))
 
-    def _serve(self, stream: Stream) -> None:
-        connected = self._clock.monotonic()
-        try:
-            self._drain(stream)
-        except stream.errors as exc:
-            self._lose(exc)
-        finally:
-            self.statistics.connected = False
-            stream.close()
-        # One that was lost at once counts as a failed attempt: reconnecting without a wait
-        # would hammer the broker.
-        if self._clock.monotonic() - connected > _LONGEST_WAIT:
-            self._waits = waits()
-        else:
-            self._wait(next(self._waits))
-
-    def _wait(self, timeout: float) -> None:
-        if not self._stopping:
-            with suppress(Empty):
-                self._wake.get(timeout=timeout)
-
     def _connect(self) -> Stream | None:
-        """Return a new stream; None if stopped before there was one."""
+        # None if stopped before there was one.
         give_up = self._clock.monotonic() + self._settings.connect_timeout
         for attempt in count():
             if self._stopping:
@@ -234,12 +205,21 @@ class Reader(threading.Thread):
         return None
 
     def _failed(self, exc: Exception, give_up: float) -> None:
-        """Wait before the next attempt, or raise when there shall be none."""
-        error: EvtoolsError | None = explain(exc, self._settings)
+        # Wait before the next attempt, or raise where there shall be none.
+        error = explain(exc, self._settings)
         if isinstance(error, AccessRefused) and not self._has_renewed:
-            error = self._renewed(error)
-        if error is None:
-            return
+            refusal = error
+            try:
+                self._has_renewed = self._settings.renew()
+            except BrokerUnavailable as failure:
+                error = failure
+            except EvtoolsError as failure:
+                hint = f"{refusal.hint}\n{failure.message}".strip()
+                error = AccessRefused(refusal.message, hint)
+            if self._has_renewed:
+                where = f"trying what {self._settings.source_of_url} says by now"
+                self._buffer.add(Notice("retry", f"{refusal.message}; {where}"))
+                return
         # Settings that did work are right: certificates and keys are just being replaced.
         was_right = isinstance(error, UsageError) and self._last_alive is not None
         may_pass = isinstance(error, BrokerUnavailable) and not isinstance(error, AccessRefused)
@@ -251,23 +231,10 @@ class Reader(threading.Thread):
             self._buffer.add(Notice("retry", f"{error.message}; trying again in {wait:.1f}s"))
             self._wait(wait)
 
-    def _renewed(self, refusal: AccessRefused) -> EvtoolsError | None:
-        """Read the address again after a refusal, and return None if it has changed.
-
-        Otherwise return what is wrong.  Once for each connection: tokens are others
-        each time that one asks.
-        """
-        try:
-            self._has_renewed = self._settings.renew()
-        except BrokerUnavailable as failure:
-            return failure
-        except EvtoolsError as failure:
-            return AccessRefused(refusal.message, f"{refusal.hint}\n{failure.message}".strip())
-        if not self._has_renewed:
-            return refusal
-        where = self._settings.source_of_url
-        self._buffer.add(Notice("retry", f"{refusal.message}; trying what {where} says by now"))
-        return None
+    def _wait(self, timeout: float) -> None:
+        if not self._stopping:
+            with suppress(Empty):
+                self._wake.get(timeout=timeout)
 
     def _connected(self) -> None:
         now, broker, state = self._clock.wall(), self._settings.masked(), self.statistics
@@ -284,6 +251,31 @@ class Reader(threading.Thread):
         self._last_alive = now
         self._has_renewed = False
         state.connected = True
+
+    def _serve(self, stream: Stream) -> None:
+        connected = self._clock.monotonic()
+        try:
+            self._drain(stream)
+        except stream.errors as exc:
+            broker, why = self._settings.masked(), diagnose(exc, self._settings).what
+            self._lost_because = f"{broker}: {why}"
+            now = self._clock.wall()
+            # A stream may know that the broker has been silent for longer.
+            silent = now - getattr(exc, "silent", 0.0)
+            self._last_alive = min(self._last_alive or silent, silent)
+            self._buffer.close_hole(now)
+            self._buffer.add(Notice("lost", self._lost_because))
+            if not self._settings.reconnect:
+                raise explain(exc, self._settings) from exc
+        finally:
+            self.statistics.connected = False
+            stream.close()
+        # One that was lost at once counts as a failed attempt: reconnecting without a wait
+        # would hammer the broker.
+        if self._clock.monotonic() - connected > _LONGEST_WAIT:
+            self._waits = waits()
+        else:
+            self._wait(next(self._waits))
 
     def _drain(self, stream: Stream) -> None:
         buffer, wall = self._buffer, self._clock.wall
@@ -307,14 +299,3 @@ class Reader(threading.Thread):
             then = now
             if recent >= BUSY and not stream.has_more and not stopped:
                 time.sleep(GATHER)
-
-    def _lose(self, exc: Exception) -> None:
-        self._lost_because = f"{self._settings.masked()}: {diagnose(exc, self._settings).what}"
-        now = self._clock.wall()
-        # A stream may know that the broker has been silent for longer.
-        silent = now - getattr(exc, "silent", 0.0)
-        self._last_alive = min(self._last_alive or silent, silent)
-        self._buffer.close_hole(now)
-        self._buffer.add(Notice("lost", self._lost_because))
-        if not self._settings.reconnect:
-            raise explain(exc, self._settings) from exc

@@ -3,7 +3,6 @@
 As batches, or through a table of handlers.
 """
 
-import contextlib
 import logging
 import math
 import os
@@ -12,6 +11,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Self
@@ -23,7 +23,7 @@ from msgspec import UNSET
 from redis.exceptions import NoPermissionError
 
 from evtools.clock import Clock, SystemClock
-from evtools.transport.connection import connect, connect_like, get_exchange
+from evtools.transport.connection import connect, get_exchange
 from evtools.transport.control import broadcast
 from evtools.transport.demo import DemoCluster, demo_settings
 from evtools.transport.reader import Buffer, Chunk, End, Item, Reader, Subscribe
@@ -57,12 +57,12 @@ Handler = Callable[[EventFields], Any]
 OnNotice = Callable[[Notice], None]
 #: Celery's receiver orders a client's task-sent just before what it has seen.
 _CLIENT_CLOCK_SKEW = -1
-#: How long to wait for the goodbye, in seconds.  The thread is a daemon: what
-#: hangs in a connect does not keep the program.
+#: How long to wait for the goodbye, in seconds.  The thread is a daemon: what hangs in a connect
+#: does not keep the program.
 _CLOSE_WAIT = 1.8
-#: What is decoded, looked at and written at once, in bytes.  Of more, the first
-#: events would have left the processor's caches when their turn comes to be
-#: written, and their memory would be given back and asked for again each time.
+#: What is decoded, looked at and written at once, in bytes.  Of more, the first events would have
+#: left the processor's caches when their turn comes to be written, and their memory would be given
+#: back and asked for again each time.
 _PART_BYTES = 64 * 1024
 # fmt: off
 #: What an application says of the queue, under Celery's names and ours.
@@ -70,29 +70,23 @@ _OF_APP: Final = (
     "event_exchange", "event_queue_prefix", "event_queue_ttl", "event_queue_expires",
     "event_queue_exclusive", "event_queue_durable", "control_exchange",
 )
-# fmt: on
 _MIME_TYPES: Final = {
-    "application/json": "json",
-    "application/x-msgpack": "msgpack",
-    "application/x-yaml": "yaml",
-    "application/x-python-serialize": "pickle",
+    "application/json": "json", "application/x-msgpack": "msgpack",
+    "application/x-yaml": "yaml", "application/x-python-serialize": "pickle",
 }
+# fmt: on
 
 
 class EventReceiver:
     """Receive the events of a cluster; reconnect by itself.
 
-    `channel` says where from: settings, or as with Celery's receiver a kombu
-    connection or a channel of one, or an `app` that has one.  The receiver has a
-    connection of its own to the same broker.  `handlers` maps event types to
-    callables; the handler of `"*"` gets every type that has none of its own,
-    except gap records, which only a handler of their own type gets.
-    `routing_key` overrides the settings' keys, `node_id` and `queue_prefix` name
-    the queue; they and what follows them override what the app says.  Nothing is
-    connected before the first event is asked for.
-
-    `on_notice` is called, in the caller's thread, when the connection
-    changes.
+    `channel` says where from: settings, or as with Celery's receiver a kombu connection or a
+    channel of one, or an `app` that has one.  The receiver has a connection of its own to the same
+    broker.  `handlers` maps event types to callables; the handler of `"*"` gets every type that has
+    none of its own, except gap records, which only a handler of their own type gets.
+    `routing_key` overrides the settings' keys, `node_id` and `queue_prefix` name the queue; they
+    and what follows them override what the app says.  Nothing is connected before the first event
+    is asked for.  `on_notice` is called, in the caller's thread, when the connection changes.
     """
 
     #: Celery's factory of receivers sets it in a subclass.
@@ -112,15 +106,22 @@ class EventReceiver:
         queue_exclusive: bool | None = None,  # noqa: FBT001  (Celery's arguments)
         queue_durable: bool | None = None,  # noqa: FBT001
         *,
-        on_notice: Callable[[Notice], None] | None = None,
+        on_notice: OnNotice | None = None,
         clock: Clock | None = None,
-        subscribe: Subscribe | None = None,
+        open_stream: Subscribe | None = None,
     ) -> None:
         self.app = app = self.app if app is None else app
         if channel is None and app is not None:
             channel = app.connection_for_read()
-        self.channel, self.connection = _given(channel)
-        settings = _settings(channel, self.connection, app)
+        self.channel = self.connection = None
+        if isinstance(channel, ConnectionSettings):
+            settings = channel
+        else:
+            self.connection = channel
+            if not isinstance(channel, Connection) and hasattr(channel, "connection"):
+                self.channel = channel
+                self.connection = getattr(channel.connection, "client", channel)
+            settings = _settings_of(self.connection, app)
         own: dict[str, Any] = {
             "event_queue_prefix": queue_prefix,
             "event_queue_ttl": queue_ttl,
@@ -130,10 +131,8 @@ class EventReceiver:
             "accept": None if accept is None else _serializers(accept),
             "routing_keys": None if routing_key is None else (routing_key,),
         }
-        changes = {name: value for name, value in own.items() if value is not None}
-        if changes:
-            settings = replace(settings, **changes)
-        self.settings = settings
+        own = {name: value for name, value in own.items() if value is not None}
+        self.settings = settings = replace(settings, **own) if own else settings
         self.handlers = {} if handlers is None else handlers
         self.node_id = node_id or str(uuid.uuid4())
         self.queue_prefix = settings.event_queue_prefix
@@ -146,30 +145,28 @@ class EventReceiver:
         self._time = clock or SystemClock()
         self._wanted = wanted(settings.routing_keys)
         self._codec = Codec(settings.accept)
+        # Of what is dropped, no defects are counted.
         self._drop_codec = Codec(settings.accept)
         # Missing events show only to a receiver of all events.
         receives_all = self._wanted is None and not settings.event_queue
         self._missed = MissedTasks() if receives_all else None
         self._events = 0
+        name = (
+            f"{settings.event_queue_prefix}.{self.node_id}" if self.connection is not None else ""
+        )
         if self.connection is not None:
             self.exchange = get_exchange(self.connection, settings.event_exchange)
-            name = f"{settings.event_queue_prefix}.{self.node_id}"
             self.queue = _own_queue(settings, self.exchange, name)
-        self._subscribe = subscribe or self._subscribe_there
+        self._open_stream = open_stream or partial(subscribe, like=self.connection, queue=name)
         self._ended = False
         #: What itercapture has taken from the stream and not given out.
         self._rest: deque[EventFields] = deque()
         self._make_reader()
 
-    def _subscribe_there(self, settings: ConnectionSettings, attempt: int) -> Stream:
-        if self.connection is None:
-            return subscribe(settings, attempt)
-        return subscribe(settings, attempt, like=self.connection, queue=self.queue.name)
-
     def _make_reader(self) -> None:
         self._buffer = Buffer(self.settings.buffer_bytes, self._count)
         self._reader = Reader(
-            self.settings, self._buffer, clock=self._time, subscribe=self._subscribe
+            self.settings, self._buffer, clock=self._time, subscribe=self._open_stream
         )
 
     # -- the stream ---------------------------------------------------------
@@ -177,10 +174,9 @@ class EventReceiver:
     def batches(self, timeout: float | None = None) -> Iterator[list[EventFields]]:
         """Yield lists of events as they come, and [] after `timeout` seconds without.
 
-        A [] may also come early, when the receiver is woken.  End after `stop`, when all
-        that had arrived has been given out.  Raise
-        AccessRefused or UsageError when another attempt is useless, and
-        BrokerUnavailable where the settings say not to reconnect.
+        A [] may also come early, when the receiver is woken.  End after `stop`, when all that had
+        arrived has been given out.  Raise AccessRefused or UsageError when another attempt is
+        useless, and BrokerUnavailable where the settings say not to reconnect.
         """
         if self._rest:
             rest = list(self._rest)
@@ -203,7 +199,7 @@ class EventReceiver:
                     end = _end(timeout)
 
     def _open(self, item: Item) -> Iterator[list[Event]]:
-        """Yield the events of an item; those of a large chunk in several parts."""
+        # The events of an item; those of a large chunk in several parts.
         match item:
             case Chunk(received, messages, size):
                 step = max(1, len(messages) * _PART_BYTES // size)
@@ -225,6 +221,8 @@ class EventReceiver:
         yield []
 
     def _decode(self, messages: Sequence[Message], received: float) -> list[Event]:
+        # Events get the time of receipt, and their clock as in Celery's receiver.  A gap record
+        # follows for each worker that counts tasks which have not been seen.
         events: list[Event] = []
         decode, is_wanted = self._codec.events, self._wanted
         for message in messages:
@@ -232,14 +230,6 @@ class EventReceiver:
         if is_wanted is not None:
             events = [event for event in events if is_wanted(event.type)]
         self._events += len(events)
-        events += self._stamp(events, received)
-        return events
-
-    def _stamp(self, events: Iterable[Event], received: float) -> list[Event]:
-        """Set the time of receipt, and keep the clock as Celery's receiver does.
-
-        Return a gap record for each worker that counts tasks we have not seen.
-        """
         holes: list[Event] = []
         adjust, missed = self.clock.adjust, self._missed
         for event in events:
@@ -249,7 +239,7 @@ class EventReceiver:
             else:
                 event.local_received = received
                 if kind == "task-sent":
-                    event.clock = clock = self._clock_of_client()
+                    event.clock = clock = (self.clock.value or 1) + _CLIENT_CLOCK_SKEW
                 adjust(clock)  # type: ignore[arg-type]  # nothing is missing
             if missed is None:
                 continue
@@ -258,37 +248,31 @@ class EventReceiver:
             elif kind in HEARTBEATS and (unseen := missed.heartbeat(event)):
                 hostname = event.hostname
                 holes.append(gap("worker", received, received, hostname=hostname, missed=unseen))
-        return holes
+        events += holes
+        return events
 
     def _stamp_odd(self, event: Event, received: float) -> None:
-        sent = event.original
+        # Its fields may have any value, or be missing.
         event.stamp(received)
         if event.type == "task-sent":
-            event.set_clock(self._clock_of_client())
-        elif "clock" not in sent:
+            event.set_clock((self.clock.value or 1) + _CLIENT_CLOCK_SKEW)
+        elif "clock" not in event.original:
             event.set_clock(self.clock.forward())
             return
-        if sent["clock"].__class__ is int:
-            self.clock.adjust(sent["clock"])
-
-    def _clock_of_client(self) -> int:
-        return (self.clock.value or 1) + _CLIENT_CLOCK_SKEW
+        if event.original["clock"].__class__ is int:
+            self.clock.adjust(event.original["clock"])
 
     def _count(self, message: Message) -> int:
-        """Return how many wanted events a message that is dropped had."""
-        events = self._drop_codec.events(message)
-        if self._wanted is None:
-            return len(events)
-        return sum(self._wanted(event.type) for event in events)
+        # How many wanted events a message had that is dropped.
+        events, is_wanted = self._drop_codec.events(message), self._wanted
+        return sum(is_wanted is None or is_wanted(event.type) for event in events)
 
     # -- handlers, as in Celery -----------------------------------------------
 
     def wakeup_workers(self, channel: Any = None) -> None:  # noqa: ARG002  (Celery's)
         """Ask the workers for a heartbeat, as capturing does first."""
-        with contextlib.ExitStack() as stack:
-            connection = self.connection
-            if connection is None:
-                connection = stack.enter_context(connect(self.settings))
+        with ExitStack() as stack:
+            connection = self.connection or stack.enter_context(connect(self.settings))
             broadcast(connection, "heartbeat", settings=self.settings)
 
     def event_from_message(
@@ -300,16 +284,15 @@ class EventReceiver:
         adjust_timestamp: object = None,  # noqa: ARG002
         CLIENT_CLOCK_SKEW: int = _CLIENT_CLOCK_SKEW,  # noqa: N803
     ) -> tuple[str, EventFields]:
-        """Make an event of what a message had; return its type, too.
+        """Make an event of what a message had that the caller took from a queue.
 
-        For messages that the caller took from a queue.  Timestamps are UTC epoch
-        seconds and stay what they are, whatever `localize` says.
+        Return its type, too.  Timestamps are UTC epoch seconds and stay what they are, whatever
+        `localize` says.
         """
         kind: str = body["type"]
         if kind == "task-sent":
             body["clock"] = (self.clock.value or 1) + CLIENT_CLOCK_SKEW
-            self.adjust_clock(body["clock"])
-        elif "clock" in body:
+        if "clock" in body:
             self.adjust_clock(body["clock"])
         else:
             body["clock"] = self.forward_clock()
@@ -317,6 +300,7 @@ class EventReceiver:
         return kind, body
 
     def _receive(self, body: Any, message: object) -> None:  # noqa: ARG002
+        # Celery's name, under which others call it.
         for event in body if isinstance(body, list) else [body]:
             self.process(*self.event_from_message(event))
 
@@ -336,40 +320,32 @@ class EventReceiver:
     ) -> Iterator[EventFields]:
         """Handle and yield events, `limit` at the most.
 
-        Raise TimeoutError after `timeout` seconds without any.  `wakeup` asks
-        the workers for a heartbeat first.  Made with a connection of the caller's,
-        the receiver leaves the broker at the end, and comes back when asked again.
+        Raise TimeoutError after `timeout` seconds without any.  `wakeup` asks the workers for a
+        heartbeat first.  Made with a connection of the caller's, the receiver leaves the broker at
+        the end, and comes back when asked again.
         """
-        try:
-            yield from self._itercapture(limit, timeout, wakeup=wakeup)
-        finally:
-            if self.connection is not None and not self._ended:
-                self._reader.stop()
-                self._join()
-                self._make_reader()
-
-    def _itercapture(
-        self, limit: int | None, timeout: float | None, *, wakeup: bool
-    ) -> Iterator[EventFields]:
         if not wakeup and self._reader.ident is None:
             self.settings = replace(self.settings, wakeup=False)
             self._make_reader()
         left = math.inf if limit is None else limit
         end = _end(timeout)
-        while left > 0:
-            batch = next(self.batches(_left(end)), None)
-            if batch is None:
-                return
-            if not batch and time.monotonic() >= end:
-                raise TimeoutError(f"no event for {timeout:g}s")
-            self._rest.extend(batch)
-            while self._rest and left > 0:
-                event = self._rest.popleft()
-                self.process(event["type"], event)
-                yield event
-                left -= event["type"] != GAP
-            if batch:
-                end = _end(timeout)
+        try:
+            while left > 0 and (batch := next(self.batches(_left(end)), None)) is not None:
+                if not batch and time.monotonic() >= end:
+                    raise TimeoutError(f"no event for {timeout:g}s")
+                self._rest.extend(batch)
+                while self._rest and left > 0:
+                    event = self._rest.popleft()
+                    self.process(event["type"], event)
+                    yield event
+                    left -= event["type"] != GAP
+                if batch:
+                    end = _end(timeout)
+        finally:
+            if self.connection is not None and not self._ended:
+                self._reader.stop()
+                self._join()
+                self._make_reader()
 
     def capture(
         self,
@@ -378,7 +354,7 @@ class EventReceiver:
         wakeup: bool = True,  # noqa: FBT001, FBT002
     ) -> None:
         """Handle events until `limit` of them, `stop`, or a TimeoutError."""
-        for _ in self.itercapture(limit=limit, timeout=timeout, wakeup=wakeup):
+        for _ in self.itercapture(limit, timeout, wakeup):
             pass
 
     # -- the end --------------------------------------------------------------
@@ -407,11 +383,8 @@ class EventReceiver:
     def stop(self) -> None:
         """End the stream after what has already arrived; safe in a signal handler."""
         self._reader.stop()
-        if self._reader.connecting:
-            # Nothing will come of this attempt, so nothing need wait for it.
-            self._buffer.add(End())
-        else:
-            self._buffer.add(None)
+        # Nothing will come of an attempt to connect, so nothing need wait for it.
+        self._buffer.add(End() if self._reader.connecting else None)
 
     def close(self) -> None:
         """Stop and leave the broker; idempotent."""
@@ -430,21 +403,11 @@ class EventReceiver:
         self.close()
 
 
-def _given(channel: Any) -> tuple[Any, Any]:
-    if channel is None or isinstance(channel, ConnectionSettings):
-        return None, None
-    if isinstance(channel, Connection) or not hasattr(channel, "connection"):
-        return None, channel
-    return channel, getattr(channel.connection, "client", channel)
-
-
-def _settings(given: Any, connection: Any, app: Any) -> ConnectionSettings:
-    if isinstance(given, ConnectionSettings):
-        return given
-    if connection is None or not hasattr(connection, "transport"):
+def _settings_of(connection: Any, app: Any) -> ConnectionSettings:
+    if not hasattr(connection, "transport"):
         raise TypeError(
             "EventReceiver needs a kombu.Connection, a channel, an app or "
-            f"ConnectionSettings, not a {type(given).__name__}; "
+            f"ConnectionSettings, not a {type(connection).__name__}; "
             "Events(url).Receiver() takes a URL"
         )
     settings = ConnectionSettings(source_of_url="the program")
@@ -457,11 +420,8 @@ def _settings(given: Any, connection: Any, app: Any) -> ConnectionSettings:
         )
     if app is None:
         return settings
-    return replace(
-        settings,
-        accept=_serializers({app.conf.event_serializer, "json"}),
-        **{name: getattr(app.conf, name) for name in _OF_APP},
-    )
+    accept = _serializers({app.conf.event_serializer, "json"})
+    return replace(settings, accept=accept, **{name: getattr(app.conf, name) for name in _OF_APP})
 
 
 def _serializers(accept: Iterable[str]) -> tuple[str, ...]:
@@ -477,7 +437,7 @@ def _left(end: float) -> float | None:
 
 
 def open_live(
-    settings: ConnectionSettings, on_notice: OnNotice, *, demo: bool, stack: contextlib.ExitStack
+    settings: ConnectionSettings, on_notice: OnNotice, *, demo: bool, stack: ExitStack
 ) -> EventReceiver:
     """Listen to a broker, or with `demo` to a cluster that is simulated.
 
@@ -515,10 +475,7 @@ def subscribe(
     where that leads (`like`), at first with a `queue` of that name.  Raise whatever kombu and
     its drivers raise.
     """
-    if like is None:
-        connection = connect(settings, attempt=attempt)
-    else:
-        connection = connect_like(like, settings, attempt=attempt)
+    connection = connect(settings, attempt=attempt, like=like)
     try:
         if connection.transport.driver_type == "redis":
             return _subscribe_redis(connection, settings)
@@ -541,10 +498,14 @@ def _subscribe_queue(connection: Connection, settings: ConnectionSettings, name:
         connection.maybe_close_channel(attempt)
     queue = _own_queue(settings, exchange, name)(channel)
     queue.queue_declare()
-    _bind(queue, settings)
+
+    def bind(*, nowait: bool = True) -> None:
+        for key in bindings(settings.routing_keys):
+            queue.bind_to(settings.event_exchange, routing_key=key, nowait=nowait)
+
+    bind(nowait=False)
     stream: Stream
     if connection.transport.driver_name == "py-amqp":
-        bind = partial(_bind, queue, settings, nowait=True)
         stream = AMQPStream(connection, channel, queue.name, bind)
     else:
         stream = KombuStream(connection, channel, queue)
@@ -554,9 +515,23 @@ def _subscribe_queue(connection: Connection, settings: ConnectionSettings, name:
     return stream
 
 
-def _bind(queue: Queue, settings: ConnectionSettings, *, nowait: bool = False) -> None:
-    for key in bindings(settings.routing_keys):
-        queue.bind_to(settings.event_exchange, routing_key=key, nowait=nowait)
+def _subscribe_redis(connection: Connection, settings: ConnectionSettings) -> Stream:
+    channel: Any = connection.default_channel
+    # kombu's parameters (TLS, Sentinel, credentials), for a connection of our own.  kombu's are
+    # closed once the workers are greeted: one connection per tool.
+    pool = channel._get_pool()  # noqa: SLF001
+    try:
+        subjects = topics(settings, channel.database, sentinel=channel.has_sentinel)
+        heartbeat, timeout = settings.heartbeat, settings.connect_timeout
+        stream = RedisStream(
+            pool.get_connection(), pool, subjects, heartbeat=heartbeat, timeout=timeout
+        )
+        _greet(connection, settings)
+    except BaseException:
+        pool.disconnect()
+        raise
+    connection.release()
+    return stream
 
 
 def _own_queue(settings: ConnectionSettings, exchange: Exchange, name: str) -> Queue:
@@ -565,6 +540,7 @@ def _own_queue(settings: ConnectionSettings, exchange: Exchange, name: str) -> Q
     # queues exclusive or durable; it goes when it was not read for `event_queue_expires`.
     shared = bool(settings.event_queue)
     durable = shared or settings.event_queue_durable
+    ttl, expires = settings.event_queue_ttl, settings.event_queue_expires
     return Queue(
         settings.event_queue or name or fresh_queue_name(settings),
         durable=durable,
@@ -572,9 +548,7 @@ def _own_queue(settings: ConnectionSettings, exchange: Exchange, name: str) -> Q
         auto_delete=not durable,
         exchange=exchange,
         routing_key=settings.routing_keys[0],
-        queue_arguments=queue_arguments(
-            ttl=settings.event_queue_ttl, expires=settings.event_queue_expires
-        ),
+        queue_arguments=queue_arguments(ttl=ttl, expires=expires),
     )
 
 
@@ -585,35 +559,12 @@ def fresh_queue_name(settings: ConnectionSettings) -> str:
 
 
 def _greet(connection: Connection, settings: ConnectionSettings) -> None:
-    """Ask the workers to show themselves, unless we are to publish nothing."""
-    if settings.read_only:
-        return
+    # Ask the workers to show themselves, unless we are to publish nothing.
     if settings.enable_events:
         broadcast(connection, "enable_events", settings=settings)
-    if settings.wakeup:
+    if settings.wakeup and not settings.read_only:
         try:
             broadcast(connection, "heartbeat", settings=settings)
         except (Forbidden, NoPermissionError) as exc:
             # They show themselves with the next heartbeat anyway.
             _log.info("may not ask the workers for a heartbeat: %s", exc)
-
-
-def _subscribe_redis(connection: Connection, settings: ConnectionSettings) -> RedisStream:
-    channel: Any = connection.default_channel
-    # kombu's parameters (TLS, Sentinel, credentials), for a connection of our own.  kombu's are
-    # closed once the workers are greeted: one connection per tool.
-    pool = channel._get_pool()  # noqa: SLF001
-    try:
-        stream = RedisStream(
-            pool.get_connection(),
-            pool,
-            topics(settings, channel.database, sentinel=channel.has_sentinel),
-            heartbeat=settings.heartbeat,
-            timeout=settings.connect_timeout,
-        )
-        _greet(connection, settings)
-    except BaseException:
-        pool.disconnect()
-        raise
-    connection.release()
-    return stream

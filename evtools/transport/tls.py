@@ -24,92 +24,79 @@ _FAMILIES: Final = ("amqp", "redis", "sentinel")
 _ANY_VERSION: Final = frozenset({"TLS", "TLS_CLIENT", "SSLv23"})
 
 
+def tls_version(value: Any) -> ssl.TLSVersion | None:
+    """Return the version that a constant of `ssl`, or its name, stands for.
+
+    None leaves it to OpenSSL, as ssl.PROTOCOL_TLS does.  Raise ValueError.
+    """
+    if isinstance(value, ssl.TLSVersion):
+        return value
+    text = value if isinstance(value, str) else ssl._SSLMethod(value).name  # noqa: SLF001
+    name = text.removeprefix("PROTOCOL_").replace(".", "_")
+    if name in _ANY_VERSION:
+        return None
+    if name not in ssl.TLSVersion.__members__:
+        raise ValueError(f"{value!r} is no version of TLS")
+    return ssl.TLSVersion[name]
+
+
+def _verify(text: str) -> str:
+    verify = text.lower().removeprefix("cert_")
+    if verify not in _MODES:
+        raise ValueError(f"{text!r} is not one of {', '.join(_MODES)}")
+    return verify
+
+
+# fmt: off
+#: URL parameter (redis-py's names, which Celery's URLs use): our field, how it is read, a hint.
+_PARAMETERS: Final[Mapping[str, tuple[str, Callable[[str], Any], str]]] = {
+    "ssl_ca_certs":       ("ca", str, ""),
+    "ssl_certfile":       ("cert", str, ""),
+    "ssl_keyfile":        ("key", str, ""),
+    "ssl_cert_reqs":      ("verify", _verify, "it stands in the broker URL"),
+    "ssl_check_hostname": ("check_hostname",
+                           lambda text: text.lower() not in {"false", "0", "no", "off"}, ""),
+    "ssl_ca_path":        ("ca_folder", str, ""),
+    "ssl_ca_data":        ("ca_data", str, ""),
+    "ssl_password":       ("key_password", str, ""),
+    "ssl_ciphers":        ("ciphers", str, ""),
+    "ssl_min_version":    ("min_version", tls_version, "as in TLSv1_2"),
+}
+# fmt: on
+
+
 def tls_for(tls: TLS, address: Address) -> TLS | None:
     """Merge the URL's parameters into `tls`; None means without encryption.
 
     Options beat the URL's parameters.  Raise UsageError or ImproperlyConfigured, also when a
     certificate file is no good: better here, with the option's name, than deep in a driver.
     """
-    kind = kind_of(address.scheme)
+    kind, scheme = kind_of(address.scheme), address.scheme
     given = {name: text for name, text in address.parameters.items() if name.startswith("ssl_")}
     if kind.tls and tls.enabled is False:
         raise ImproperlyConfigured(
-            f"--no-tls contradicts {address.scheme}://",
-            f"use {address.scheme[:-1]}:// or leave --no-tls out",
+            f"--no-tls contradicts {scheme}://", f"use {scheme[:-1]}:// or leave --no-tls out"
         )
     if not (tls.enabled or (tls.enabled is None and (kind.tls or given))):
         return None
     if kind.family not in _FAMILIES:
         raise ImproperlyConfigured(
-            f"{address.scheme}:// knows no TLS", "leave out --tls and the URL's ssl_*"
+            f"{scheme}:// knows no TLS", "leave out --tls and the URL's ssl_*"
         )
     values: dict[str, Any] = {"verify": "required", "check_hostname": True}
     for name, text in given.items():
         if name not in _PARAMETERS:
-            raise UsageError(
-                f"unknown parameter {name} in the broker URL",
-                f"known are: {', '.join(_PARAMETERS)}",
-            )
-        field, convert = _PARAMETERS[name]
-        values[field] = convert(text)
+            known = f"known are: {', '.join(_PARAMETERS)}"
+            raise UsageError(f"unknown parameter {name} in the broker URL", known)
+        field, convert, hint = _PARAMETERS[name]
+        try:
+            values[field] = convert(text)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}", hint) from None
     unset = {name: value for name, value in values.items() if getattr(tls, name) is None}
     merged = replace(tls, enabled=True, **unset)
     context_of(merged)
     return merged
-
-
-def _verify(text: str) -> str:
-    verify = text.lower().removeprefix("cert_")
-    if verify not in _MODES:
-        raise UsageError(
-            f"ssl_cert_reqs: {text!r} is not one of {', '.join(_MODES)}",
-            "it stands in the broker URL",
-        )
-    return verify
-
-
-def tls_version(value: Any) -> ssl.TLSVersion | None:
-    """Return the version that a constant of `ssl`, or its name, stands for.
-
-    None leaves it to OpenSSL, as ssl.PROTOCOL_TLS does.  Raise ValueError.
-    """
-    if isinstance(value, str):
-        name = value.removeprefix("PROTOCOL_").replace(".", "_")
-    elif isinstance(value, ssl.TLSVersion):
-        return value
-    else:
-        name = ssl._SSLMethod(value).name.removeprefix("PROTOCOL_")  # noqa: SLF001
-    if name in _ANY_VERSION:
-        return None
-    try:
-        return ssl.TLSVersion[name]
-    except KeyError:
-        raise ValueError(f"{value!r} is no version of TLS") from None
-
-
-def _min_version(text: str) -> ssl.TLSVersion | None:
-    try:
-        return tls_version(text)
-    except ValueError as error:
-        raise UsageError(f"ssl_min_version: {error}", "as in TLSv1_2") from None
-
-
-# fmt: off
-#: URL parameter (redis-py's names, which Celery's URLs use): our field.
-_PARAMETERS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
-    "ssl_ca_certs":       ("ca", str),
-    "ssl_certfile":       ("cert", str),
-    "ssl_keyfile":        ("key", str),
-    "ssl_cert_reqs":      ("verify", _verify),
-    "ssl_check_hostname": ("check_hostname",
-                           lambda text: text.lower() not in {"false", "0", "no", "off"}),
-    "ssl_ca_path":        ("ca_folder", str),
-    "ssl_ca_data":        ("ca_data", str),
-    "ssl_password":       ("key_password", str),
-    "ssl_ciphers":        ("ciphers", str),
-    "ssl_min_version":    ("min_version", _min_version),
-}
-# fmt: on
 
 
 def context_of(tls: TLS) -> ssl.SSLContext:
@@ -136,20 +123,18 @@ def context_of(tls: TLS) -> ssl.SSLContext:
                 f"OpenSSL knows none of these ciphers: {tls.ciphers}",
                 "they stand in broker_use_ssl, or in the URL as ssl_ciphers",
             ) from None
-    if tls.ca or tls.ca_folder or tls.ca_data:
+    trusted = (tls.ca or None, tls.ca_folder or None, tls.ca_data or None)
+    if any(trusted):
         name = f"--tls-ca {tls.ca or tls.ca_folder or ''}"
         with _readable(name, "it must be a PEM file with the certificates to trust"):
-            context.load_verify_locations(
-                tls.ca or None, tls.ca_folder or None, tls.ca_data or None
-            )
+            context.load_verify_locations(*trusted)
     else:
         context.load_default_certs()
     if tls.cert:
         name = f"--tls-cert, --tls-key {', '.join(filter(None, (tls.cert, tls.key)))}"
+        password = tls.key_password or _no_password
         with _readable(name, "they must be PEM files and belong together"):
-            context.load_cert_chain(
-                tls.cert, tls.key or None, password=tls.key_password or _no_password
-            )
+            context.load_cert_chain(tls.cert, tls.key or None, password=password)
     return context
 
 

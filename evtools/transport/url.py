@@ -95,15 +95,12 @@ def kind_of(scheme: str) -> Kind:
     if scheme in KINDS:
         return KINDS[scheme]
     lower = scheme.lower()
-    refused = REFUSED.get(lower) or REFUSED.get(lower.split("+", 1)[0])
-    if refused is not None:
+    if refused := REFUSED.get(lower) or REFUSED.get(lower.split("+", 1)[0]):
         name, reason = refused
         raise UsageError(f"{name} is not supported: {reason}", _INSTEAD)
-    meant = _MEANT.get(lower)
-    if meant is None:
-        near = difflib.get_close_matches(lower, [*KINDS, *_MEANT], n=1)
-        meant = _MEANT.get(near[0], near[0]) if near else None
-    hint = _INSTEAD if meant is None else f"did you mean {meant}:// ?"
+    # What is in the table is nearest to itself.
+    near = difflib.get_close_matches(lower, [*KINDS, *_MEANT], n=1)
+    hint = f"did you mean {_MEANT.get(near[0], near[0])}:// ?" if near else _INSTEAD
     raise UsageError(f"unknown kind of broker: {scheme}://", hint)
 
 
@@ -116,21 +113,23 @@ _HARMLESS = frozenset((
     "virtual_host", "heartbeat", "login_method", "connect_timeout", "credential_provider",
     "socket_timeout",
 ))
-#: A user name alone is most likely a password in the wrong place with these.
-_USER_RARELY_ALONE = (
-    "redis", "rediss", "redis+socket", "sentinel", "valkey", "valkeys", "valkey+socket",
-)
 # fmt: on
-
+#: A user name alone is most likely a password in the wrong place with these.
+_USER_RARELY_ALONE = {name for name in KINDS if KINDS[name].transport in ("redis", "sentinel")}
 _SECRET_NAME = re.compile(r"pass|secret|token|credential|private|auth", re.IGNORECASE)
+_PARAMETER = re.compile(r"[a-z_]{1,40}", re.ASCII)
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://", re.ASCII)
-_HOST = re.compile(
+_PLACE = re.compile(
     r"(?P<host>\[[0-9A-Fa-f:.%]*\]|[^\s:@/?#\[\];]*)(?::(?P<port>\d{0,5}))?", re.ASCII
 )
-_REST = re.compile(r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?")
+#: The last @ before the path ends the user; another one behind that is of a password.
+_URL = re.compile(
+    rf"{_SCHEME.pattern}((?P<user>[^/?#]*)@)?(?P<place>{_PLACE.pattern})"
+    r"(?P<path>/[^?#@]*)?(\?(?P<query>[^#@]*))?(#[^@\n]*)?",
+    re.ASCII,
+)
 _PORT_MAX = 65535
-_PARAMETER = re.compile(r"[a-z_]{1,40}", re.ASCII)
 
 
 class BadURL(ValueError):
@@ -166,60 +165,48 @@ class Address:
     def url(self) -> str:
         """The address as a URL again, with its secrets."""
         user = self.user if self.password is None else f"{self.user}:{self.password}"
-        return "".join(
-            (
-                f"{self.scheme}://",
-                f"{user}@" if user else "",
-                self.host,
-                "" if self.port is None else f":{self.port}",
-                f"/{self.path}" if self.path else "",
-                f"?{self.query}" if self.query else "",
-            )
-        )
+        user = f"{user}@" if user else ""
+        port = "" if self.port is None else f":{self.port}"
+        path = f"/{self.path}" if self.path else ""
+        query = f"?{self.query}" if self.query else ""
+        return f"{self.scheme}://{user}{self.host}{port}{path}{query}"
 
     def masked(self) -> str:
         """Return the address as a URL without its secrets."""
-        user, password = self.user, self.password
+        user, password, query = self.user, self.password, []
         if password is not None:
             password = MASK
         elif user and self.scheme in _USER_RARELY_ALONE:
             user = MASK
-        query = "&".join(map(_masked_parameter, self.query.split("&"))) if self.query else ""
-        return replace(self, user=user, password=password, query=query).url
+        for part in self.query.split("&") if self.query else ():
+            name, equals, _ = part.partition("=")
+            if name in _HARMLESS and equals:
+                query.append(part)
+            else:
+                query.append(f"{name}={MASK}" if equals and _PARAMETER.fullmatch(name) else MASK)
+        return replace(self, user=user, password=password, query="&".join(query)).url
+
+
+def _match(url: str) -> re.Match[str]:
+    if match := _URL.fullmatch(url):
+        return match
+    if not _SCHEME.match(url):
+        raise BadURL("it has no scheme such as redis:// or amqp://")
+    raise BadURL(
+        "host and port cannot be told apart; a password with one of / ? # ; : @"
+        " must be percent-encoded"
+    )
 
 
 def parse(url: str) -> Address:
     """Parse one address; raise BadURL."""
-    scheme = _SCHEME.match(url)
-    if scheme is None:
-        raise BadURL("it has no scheme such as redis:// or amqp://")
-    after = url[scheme.end() :]
-    authority = _authority(after)
-    user, at, host_port = authority.rpartition("@")
-    host = _HOST.fullmatch(host_port)
-    rest = _REST.fullmatch(after[len(authority) :])
-    if host is None or rest is None or "@" in rest.group():
-        raise BadURL(
-            "host and port cannot be told apart; a password with one of / ? # ; : @"
-            " must be percent-encoded"
-        )
-    name, colon, password = user.partition(":")
-    port = int(host["port"] or 0) or None
-    if host["port"] and not 1 <= int(host["port"]) <= _PORT_MAX:
+    match = _match(url)
+    user, colon, password = (match["user"] or "").partition(":")
+    port = int(match["port"]) if match["port"] else None
+    if port is not None and not 1 <= port <= _PORT_MAX:
         raise BadURL("the port is not between 1 and 65535")
-    return Address(
-        scheme=scheme.group(1),
-        user=name,
-        password=password if at and colon else None,
-        host=host["host"],
-        port=port,
-        path=rest["path"].removeprefix("/"),
-        query=rest["query"] or "",
-    )
-
-
-def _authority(after_scheme: str) -> str:
-    return re.split(r"[/?#]", after_scheme, maxsplit=1)[0]
+    path, query = (match["path"] or "").removeprefix("/"), match["query"] or ""
+    return Address(match[1], user, password if colon else None, match["host"], port, path, query)
 
 
 def split(urls: str) -> list[str]:
@@ -231,22 +218,17 @@ def split(urls: str) -> list[str]:
     first, *others = [part.strip() for part in urls.split(";")]
     if not others:
         return [first]
-    parse(first)
-    return [first, *(_complete(first, part) for part in others if part)]
-
-
-def _complete(first: str, entry: str) -> str:
-    """Return `entry` as a URL of its own, with the parts of `first` it lacks."""
-    if "://" in entry:
-        return entry
-    host, slash, path = entry.partition("/")
-    if _HOST.fullmatch(host) is None:
-        raise BadURL("a ; in a user name, password or path must be written as %3B")
-    scheme, _, after = first.partition("://")
-    authority = _authority(after)
-    user, at, _ = authority.rpartition("@")
-    tail = f"{slash}{path}" if slash else after[len(authority) :]
-    return f"{scheme}://{user}{at}{host}{tail}"
+    found, match = [first], _match(first)
+    before, after = first[: match.start("place")], first[match.end("place") :]
+    for part in filter(None, others):
+        place, slash, path = part.partition("/")
+        if "://" in part:
+            found.append(part)
+        elif _PLACE.fullmatch(place):
+            found.append(f"{before}{place}{slash + path or after}")
+        else:
+            raise BadURL("a ; in a user name, password or path must be written as %3B")
+    return found
 
 
 def with_vhost(url: str, vhost: str) -> str:
@@ -289,9 +271,8 @@ def secrets(urls: str) -> set[str]:
         return {urls[scheme.end() if scheme else 0 :]}
     found: set[str] = set()
     for address in addresses:
-        found.add(address.password or "")
-        if address.scheme in _USER_RARELY_ALONE and address.password is None:
-            found.add(address.user)
+        is_alone = address.password is None and address.scheme in _USER_RARELY_ALONE
+        found.add(address.user if is_alone else address.password or "")
         found.update(value for name, value in address.parameters.items() if name not in _HARMLESS)
     return {text for secret in found for text in (secret, unquote(secret)) if text}
 
@@ -306,10 +287,3 @@ def mask_options(value: Any, name: str = "") -> Any:
     if isinstance(value, Mapping):
         return {key: mask_options(item, str(key)) for key, item in value.items()}
     return MASK if is_secret(name) and value else value
-
-
-def _masked_parameter(part: str) -> str:
-    name, equals, _ = part.partition("=")
-    if not equals or _PARAMETER.fullmatch(name) is None:
-        return MASK
-    return part if name in _HARMLESS else f"{name}={MASK}"

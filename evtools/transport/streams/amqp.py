@@ -33,7 +33,8 @@ _KNOWN_PROPERTIES_MAX = 256
 
 _log = logging.getLogger(__name__)
 
-_Known = tuple[str | None, str | None, str | None]
+#: Content type, content encoding and compression.
+_Properties = tuple[str | None, str | None, str | None]
 
 
 class AMQPStream(SocketStream):
@@ -71,19 +72,23 @@ class AMQPStream(SocketStream):
         super().__init__(self._amqp.transport.sock, int(self._amqp.heartbeat or 0))
         self._bind = bind
         self._fetched = self._bound = time.monotonic()
-        self._known: dict[bytes, _Known] = {}
-        self._properties: _Known = (None, None, None)
+        self._known: dict[bytes, _Properties] = {}
+        self._properties: _Properties = (None, None, None)
+        #: Of a body that is not whole yet: its frames, and how many bytes are missing and kept.
+        self._parts: list[bytes] = []
         self._missing = 0
         self._kept = 0
-        self._parts: list[bytes] = []
 
     def drain(self, timeout: float) -> list[Message]:
         if self._rest is None:
             self._rest = self._amqp.transport._read_buffer  # noqa: SLF001  (ours from now on)
-        if self._heartbeat.due(time.monotonic()):
+        if self._needs_heartbeat():
             self._amqp.send_heartbeat()
-        if not self._messages:
-            self._read(timeout)
+        if not self._messages and (data := self._receive(timeout)):
+            try:
+                self._split(self._rest + data)
+            except _BROKEN as exc:
+                raise UnexpectedFrame(f"frame that makes no sense: {exc!r}") from exc
         messages, self._messages = self._messages, []
         now = time.monotonic()
         if messages:
@@ -96,18 +101,9 @@ class AMQPStream(SocketStream):
             self._bind()
         return messages
 
-    def _read(self, timeout: float) -> None:
-        data = self._receive(timeout)
-        if not data:
-            return
-        try:
-            self._split(self._rest + data if self._rest else data)
-        except _BROKEN as exc:
-            raise UnexpectedFrame(f"frame that makes no sense: {exc!r}") from exc
-
     def _split(self, data: bytes) -> None:
-        """Handle all whole frames in `data`, keep what is left over."""
-        position, end = 0, len(data)
+        # Handle all whole frames in `data`, keep what is left over.
+        position, end, ours = 0, len(data), self._channel_id
         while end - position >= _OVERHEAD:
             kind, channel, size = _FRAME_HEADER.unpack_from(data, position)
             if size > self._frame_max:
@@ -119,21 +115,16 @@ class AMQPStream(SocketStream):
                 raise UnexpectedFrame("frame without its end mark")
             payload = data[position + _OVERHEAD - 1 : after - 1]
             position = after
-            self._frame(kind, channel, payload)
-        self._rest = data[position:]
-
-    def _frame(self, kind: int, channel: int, payload: bytes) -> None:
-        if channel == self._channel_id:
-            if kind == _BODY:
+            is_ours = channel == ours
+            if is_ours and kind == _BODY:
                 self._body(payload)
-                return
-            if kind == _HEADER:
+            elif is_ours and kind == _HEADER:
                 self._header(payload)
-                return
-            if kind == _METHOD and payload.startswith(_DELIVER):
-                return
-        if kind != _HEARTBEAT:
-            self._hand_back(kind, channel, payload)
+            elif is_ours and kind == _METHOD and payload.startswith(_DELIVER):
+                continue
+            elif kind != _HEARTBEAT:
+                self._hand_back(kind, channel, payload)
+        self._rest = data[position:]
 
     def _hand_back(self, kind: int, channel: int, payload: bytes) -> None:
         try:
@@ -148,32 +139,36 @@ class AMQPStream(SocketStream):
 
     def _header(self, payload: bytes) -> None:
         (self._missing,) = _BODY_SIZE.unpack_from(payload, _BODY_SIZE_AT)
-        properties = payload[_PROPERTIES_AT:]
-        known = self._known.get(properties)
-        if known is None:
-            known = _read_properties(payload)
+        raw = payload[_PROPERTIES_AT:]
+        properties = self._known.get(raw)
+        if properties is None:
+            content = Properties()
+            try:
+                content.inbound_header(payload)
+                properties = _properties_of(content)
+            except Exception:  # noqa: BLE001  (py-amqp raises anything on broken tables)
+                properties = (None, None, None)
             if len(self._known) < _KNOWN_PROPERTIES_MAX:
-                self._known[properties] = known
-        self._properties = known
+                self._known[raw] = properties
+        self._properties = properties
         self._kept = 0
         if not self._missing:
-            self._messages.append(Message(b"", *known))
+            self._messages.append(Message(b"", *properties))
 
     def _body(self, payload: bytes) -> None:
         if len(payload) > self._missing:
             raise UnexpectedFrame("more body than was announced")
         self._missing -= len(payload)
-        if not self._missing and not self._parts:
-            self._messages.append(Message(payload, *self._properties))
-            return
-        # Past the cap the codec refuses the message anyway; keep no more of
-        # it than it takes to see that.
-        if self._kept <= MESSAGE_MAX_BYTES:
-            self._parts.append(payload)
-            self._kept += len(payload)
-        if not self._missing:
-            self._messages.append(Message(b"".join(self._parts), *self._properties))
-            self._parts = []
+        if self._missing or self._parts:
+            # Past the cap the codec refuses the message anyway; keep no more of
+            # it than it takes to see that.
+            if self._kept <= MESSAGE_MAX_BYTES:
+                self._parts.append(payload)
+                self._kept += len(payload)
+            if self._missing:
+                return
+            payload, self._parts = b"".join(self._parts), []
+        self._messages.append(Message(payload, *self._properties))
 
     def close(self) -> None:
         """Say goodbye as AMQP asks for, without waiting long for the answer."""
@@ -191,30 +186,16 @@ class AMQPStream(SocketStream):
 
 
 def to_message(message: Any) -> Message:
+    """Return what py-amqp has read, as it was on the wire."""
     body = message.body
-    return Message(
-        body.encode() if isinstance(body, str) else bytes(body),
-        *_known_properties(message.properties),
-    )
+    body = body.encode() if isinstance(body, str) else bytes(body)
+    return Message(body, *_properties_of(message))
 
 
-def _read_properties(payload: bytes) -> _Known:
-    message = Properties()
-    try:
-        message.inbound_header(payload)
-    except Exception:  # noqa: BLE001  (py-amqp raises anything on broken tables)
-        return (None, None, None)
-    return _known_properties(message.properties)
-
-
-def _known_properties(properties: dict[str, Any]) -> _Known:
-    headers = properties.get("application_headers")
-    return (
-        _text(properties.get("content_type")),
-        _text(properties.get("content_encoding")),
-        _text(headers.get("compression") if isinstance(headers, dict) else None),
-    )
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+def _properties_of(message: Any) -> _Properties:
+    found = message.properties
+    headers = found.get("application_headers")
+    compression = headers.get("compression") if isinstance(headers, dict) else None
+    values = (found.get("content_type"), found.get("content_encoding"), compression)
+    kind, encoding, compression = (v if isinstance(v, str) else None for v in values)
+    return kind, encoding, compression

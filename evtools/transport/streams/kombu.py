@@ -15,7 +15,7 @@ _AT_ONCE = 1000
 
 
 class _Packed(kombu.message.Message):
-    """A message whose body stays compressed: kombu unpacks it without any bound."""
+    # Its body stays compressed: kombu unpacks it without any bound.
 
     def __init__(self, body: Any = None, *args: Any, **more: Any) -> None:
         headers = more.pop("headers", None)
@@ -33,11 +33,9 @@ def keep_packed(channel: Any) -> None:
 def as_it_came(message: Any) -> Message:
     """Return a message of such a channel as it was on the wire."""
     body = message.body
+    body = body.encode() if isinstance(body, str) else bytes(body)
     facts = (message.content_type, message.content_encoding, message.compression)
-    return Message(
-        body.encode() if isinstance(body, str) else bytes(body),
-        *(fact if isinstance(fact, str) else None for fact in facts),
-    )
+    return Message(body, *(fact if isinstance(fact, str) else None for fact in facts))
 
 
 class KombuStream:
@@ -59,9 +57,7 @@ class KombuStream:
             no_ack=True,
             on_message=lambda message: self._messages.append(as_it_came(message)),
             # What kombu cannot read is for the codec to count.
-            on_decode_error=lambda _, error: self._messages.append(
-                Message(repr(error).encode(), None)
-            ),
+            on_decode_error=lambda _, exc: self._messages.append(Message(repr(exc).encode(), None)),
             accept=[],
             auto_declare=False,
         )

@@ -34,13 +34,13 @@ _KEPT_BYTES: Final = MESSAGE_MAX_BYTES + 1
 class RedisStream(SocketStream):
     """Read messages straight from the socket of a redis-py connection.
 
-    redis-py connects (TLS, Sentinel, credentials); from then on the replies are read in
-    chunks as large as the kernel has, and parsed here: a pub/sub round through redis-py costs
-    more than everything else that is done with an event, and both redis-py and hiredis keep a
-    reply of any size in memory.
+    redis-py connects (TLS, Sentinel, credentials); from then on the replies are read in chunks as
+    large as the kernel has, and parsed here: a pub/sub round through redis-py costs more than
+    everything else that is done with an event, and both redis-py and hiredis keep a reply of any
+    size in memory.
 
-    `connection` is connected and ours alone, `pool` the pool to end with it.  `timeout`
-    bounds, in seconds, the wait for the server's confirmation.
+    `connection` is connected and ours alone, `pool` the pool to end with it.  `timeout` bounds, in
+    seconds, the wait for the server's confirmation.
     """
 
     errors: tuple[type[Exception], ...] = (OSError, RedisError)
@@ -57,10 +57,13 @@ class RedisStream(SocketStream):
         super().__init__(connection._sock, heartbeat)  # noqa: SLF001  (under its parser)
         names = [name.encode() for name in topics.names]
         patterns = [pattern.encode() for pattern in topics.patterns]
-        self._sources = [*names, *patterns]
-        self._first_match = _FirstMatch(names, patterns)
+        only = patterns[0] if len(patterns) == 1 and not names else None
+        self._replies = _Replies(only)
+        #: The topic that delivers the messages of a channel, where several may.
+        self._sources: dict[bytes, bytes | None] = {name: name for name in names}
+        self._has_one_source = len(names) + len(patterns) == 1
+        self._patterns = {pattern: _glob(pattern) for pattern in patterns}
         self._recent: dict[int, None] | None = {} if topics.copies else None
-        self._replies = _Replies(patterns[0] if len(self._sources) == 1 and patterns else None)
         self._confirmed = 0
         self._messages: list[Message] = []
         deadline = time.monotonic() + timeout
@@ -68,10 +71,10 @@ class RedisStream(SocketStream):
             self._subscribe("SUBSCRIBE", names, len(names), deadline)
         except ResponseError:
             # A right, or a server, may know patterns only.
-            escaped = [escape_glob(name).encode() for name in topics.names]
-            self._sources = patterns = [*escaped, *patterns]
-            self._first_match = _FirstMatch([], patterns)
-        self._subscribe("PSUBSCRIBE", patterns, len(self._sources), deadline)
+            patterns = [*(escape_glob(name).encode() for name in topics.names), *patterns]
+            self._sources, names = {}, []
+            self._patterns = {pattern: _glob(pattern) for pattern in patterns}
+        self._subscribe("PSUBSCRIBE", patterns, len(names) + len(patterns), deadline)
 
     def _subscribe(
         self, command: str, topics: Sequence[bytes], confirmed: int, deadline: float
@@ -84,7 +87,7 @@ class RedisStream(SocketStream):
             self._read(max(0.01, deadline - time.monotonic()))
 
     def drain(self, timeout: float) -> list[Message]:
-        if self._heartbeat.due(time.monotonic()):
+        if self._needs_heartbeat():
             self._send("PING")
         self._read(timeout)
         messages, self._messages = self._messages, []
@@ -95,34 +98,37 @@ class RedisStream(SocketStream):
         self._connection.send_command(*command, check_health=False)
 
     def _read(self, timeout: float) -> None:
-        data = self._receive(timeout)
-        if not data:
-            return
         refusal: ResponseError | None = None
-        for reply in self._replies.feed(data, self._messages):
-            if isinstance(reply, ResponseError):
-                refusal = reply
-            else:
-                self._handle(reply)
+        data = self._receive(timeout)
+        for reply in self._replies.feed(data, self._messages) if data else ():
+            match reply:
+                case [b"pmessage", source, bytes(channel), bytes(data)] | [
+                    b"message",
+                    bytes(channel) as source,
+                    bytes(data),
+                ]:
+                    # Redis delivers a message once for every topic that matches it; AMQP once
+                    # for a queue.
+                    is_first = self._has_one_source or self._source_of(channel) == source
+                    if is_first and not self._is_copy(data):
+                        self._messages.append(Message(data, ENVELOPE))
+                case [b"subscribe" | b"psubscribe", *_]:
+                    self._confirmed += 1
+                case ResponseError():
+                    refusal = reply
+                case _:  # the answer to a PING
+                    pass
         if refusal is not None:
             raise refusal
 
-    def _handle(self, reply: Any) -> None:
-        match reply:
-            case [b"pmessage", source, bytes(channel), bytes(data)] | [
-                b"message",
-                bytes(channel) as source,
-                bytes(data),
-            ]:
-                # Redis delivers a message once for every topic that matches it; AMQP once
-                # for a queue.
-                is_first = len(self._sources) == 1 or self._first_match(channel) == source
-                if is_first and not self._is_copy(data):
-                    self._messages.append(Message(data, ENVELOPE))
-            case [b"subscribe" | b"psubscribe", *_]:
-                self._confirmed += 1
-            case _:  # the answer to a PING
-                pass
+    def _source_of(self, channel: bytes) -> bytes | None:
+        if channel in self._sources:
+            return self._sources[channel]
+        patterns = self._patterns.items()
+        found = next((pattern for pattern, glob in patterns if glob.fullmatch(channel)), None)
+        if len(self._sources) < _KNOWN_CHANNELS_MAX and len(channel) <= _KNOWN_CHANNEL_BYTES:
+            self._sources[channel] = found
+        return found
 
     def _is_copy(self, data: bytes) -> bool:
         # It came on another channel just now; kombu gives each a tag of its own, so that two
@@ -151,11 +157,9 @@ class _Replies:
 
     def __init__(self, pattern: bytes | None) -> None:
         #: What stands before the channel, and for the last one before the body.
-        self._head = b""
+        self._head, self._last = b"", _NEVER
         if pattern is not None:
-            self._head = b"*4\r\n$8\r\npmessage\r\n$%d\r\n" % len(pattern)
-            self._head += pattern + b"\r\n$"
-        self._last = _NEVER
+            self._head = b"*4\r\n$8\r\npmessage\r\n$%d\r\n%b\r\n$" % (len(pattern), pattern)
         self._lengths = _Lengths()
         self._parts: list[bytes] = []
         self._size = 0
@@ -172,12 +176,10 @@ class _Replies:
         Arrays are lists, errors ResponseErrors and all else is bytes.  Raise InvalidResponse
         for what no server says to a subscriber.
         """
-        if self._skipped:
-            skipped = min(self._skipped, len(data))
-            self._skipped -= skipped
-            data = data[skipped:]
-        self._parts.append(data)
-        self._size += len(data)
+        skipped = min(self._skipped, len(data))
+        self._skipped -= skipped
+        self._parts.append(data[skipped:])
+        self._size += len(data) - skipped
         if self._size < self._needed:
             return
         data = b"".join(self._parts)
@@ -201,7 +203,7 @@ class _Replies:
         self._parts, self._size = [rest], len(rest)
 
     def _cut_out(self, data: bytes, position: int, messages: list[Message]) -> int:
-        """Add the whole messages that come next; return where they end."""
+        # Add the whole messages that come next; return where they end.
         find, starts, lengths, total = data.find, data.startswith, self._lengths, len(data)
         head, last, add = self._head, self._last, messages.append
         before = len(last)
@@ -231,7 +233,7 @@ class _Replies:
         return position
 
     def _open(self, data: bytes, position: int) -> int:
-        """Begin an array if there is one; return where its first item stands."""
+        # Begin an array if there is one; return where its first item stands.
         while not self._count and data.startswith((b"*", b">"), position):
             end = data.find(_CRLF, position, position + _LENGTH_BYTES)
             if end < 0:
@@ -243,21 +245,21 @@ class _Replies:
         return position
 
     def _item(self, data: bytes, position: int) -> tuple[Any, int] | None:
-        """Return what stands there and where it ends; None before it is whole."""
+        # What stands there and where it ends; None before it is whole.
         end = data.find(_CRLF, position, position + _LINE_MAX_BYTES)
         if end < 0:
             if len(data) - position >= _LINE_MAX_BYTES:
                 raise InvalidResponse("a line without end")
             self._needed = len(data) - position + 1
             return None
-        kind, line = data[position : position + 1], data[position + 1 : end]
+        kind, line, begin = data[position : position + 1], data[position + 1 : end], end + 2
         if kind == b"$":
-            return self._text(data, position, end + 2, self._lengths[line])
+            return self._text(data, position, begin, self._lengths[line])
         if kind == b"-":
-            return ResponseError(line.decode(errors="replace")), end + 2
+            return ResponseError(line.decode(errors="replace")), begin
         if kind not in (b"+", b":", b"_"):
             raise InvalidResponse(f"a reply that begins with {kind!r}")
-        return line, end + 2
+        return line, begin
 
     def _text(self, data: bytes, position: int, begin: int, size: int) -> tuple[Any, int] | None:
         if size < 0:
@@ -285,27 +287,8 @@ class _Lengths(dict[bytes, int]):
         return int(text)
 
 
-class _FirstMatch:
-    """Return which of several topics shall deliver a channel's messages."""
-
-    def __init__(self, names: Sequence[bytes], patterns: Sequence[bytes]) -> None:
-        self._names = frozenset(names)
-        self._patterns = [(_glob(pattern), pattern) for pattern in patterns]
-        self._known: dict[bytes, bytes | None] = {}
-
-    def __call__(self, channel: bytes) -> bytes | None:
-        if channel in self._names:
-            return channel
-        if channel in self._known:
-            return self._known[channel]
-        found = next((pattern for rule, pattern in self._patterns if rule.fullmatch(channel)), None)
-        if len(self._known) < _KNOWN_CHANNELS_MAX and len(channel) <= _KNOWN_CHANNEL_BYTES:
-            self._known[channel] = found
-        return found
-
-
 def _glob(pattern: bytes) -> re.Pattern[bytes]:
-    """Compile one of our own Redis patterns: `*` and backslashes only."""
+    # One of our own Redis patterns: `*` and backslashes only.
     parts = re.findall(rb"\\.|\*|[^\\*]+", pattern, re.DOTALL)
     return re.compile(
         b"".join(b".*" if part == b"*" else re.escape(part.removeprefix(b"\\")) for part in parts),

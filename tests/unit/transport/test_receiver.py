@@ -81,7 +81,7 @@ def receive():
                 handlers,
                 routing_key=routing_key,
                 on_notice=on_notice,
-                subscribe=subscribe,
+                open_stream=subscribe,
             )
         )
         return receivers[-1]
@@ -326,7 +326,7 @@ def test_a_capture_may_leave_the_workers_asleep(wakeup, expected):
         seen.append(settings.wakeup)
         return FakeStream([message(event())], [message(event())])
 
-    with EventReceiver(SETTINGS, subscribe=subscribe) as receiver:
+    with EventReceiver(SETTINGS, open_stream=subscribe) as receiver:
         receiver.capture(limit=1, wakeup=wakeup)
         receiver.capture(limit=1, wakeup=wakeup)
     assert seen == [expected]
@@ -614,7 +614,7 @@ def test_a_stop_does_not_wait_for_an_attempt_to_connect():
 
     notices = []
     receiver = EventReceiver(
-        ConnectionSettings(urls=SETTINGS.urls), on_notice=notices.append, subscribe=subscribe
+        ConnectionSettings(urls=SETTINGS.urls), on_notice=notices.append, open_stream=subscribe
     )
     batches = receiver.batches(0.01)
     assert next(batches) == []

@@ -332,7 +332,7 @@ def test_closing_waits_a_second_at_the_most(wire, monkeypatch):
     moments = itertools.count(100.0, 0.1)
     monkeypatch.setattr("time.monotonic", lambda: next(moments))
     waits = []
-    monkeypatch.setattr(wire.stream, "_read", waits.append)
+    monkeypatch.setattr(wire.stream, "_receive", waits.append)
     wire.stream.close()
     assert len(waits) < 10
     assert max(waits) < 1

@@ -4,43 +4,60 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from evtools.transport.streams import BrokerSilent, Heartbeat, receive
+from evtools.transport.streams import BrokerSilent, SocketStream
 
 
-def looks(heartbeat, *moments):
-    return [heartbeat.due(moment) for moment in moments]
+class Watched(SocketStream):
+    """A stream of which somebody looks at the heartbeat at the moments that a test says."""
+
+    def __init__(self, monkeypatch):
+        self.broker, ours = socket.socketpair()
+        self.now = 100.0
+        monkeypatch.setattr("time.monotonic", lambda: self.now)
+        super().__init__(ours, 2)
+
+    def look(self, *moments):
+        found = []
+        for self.now in moments:
+            found.append(self._needs_heartbeat())
+        return found
 
 
-def test_a_sign_of_life_is_due_twice_in_an_interval():
-    heartbeat = Heartbeat(2, 100.0)
-    assert looks(heartbeat, 100.5, 101, 101.5, 102, 102.5) == [*(False, True, False, True, False)]
+@pytest.fixture
+def stream(monkeypatch):
+    stream = Watched(monkeypatch)
+    yield stream
+    stream.broker.close()
+    stream._sock.close()
 
 
-def test_a_broker_is_given_up_after_two_intervals_of_silence():
-    heartbeat = Heartbeat(2, 100.0)
-    looks(heartbeat, 101, 102, 103, 104)
+def test_a_sign_of_life_is_due_twice_in_an_interval(stream):
+    assert stream.look(100.5, 101, 101.5, 102, 102.5) == [False, True, False, True, False]
+
+
+def test_a_broker_is_given_up_after_two_intervals_of_silence(stream):
+    stream.look(101, 102, 103, 104)
     with pytest.raises(BrokerSilent, match=r"no sign of life for 4\.5s"):
-        heartbeat.due(104.5)
+        stream.look(104.5)
 
 
-def test_whatever_comes_is_a_sign_of_life():
-    heartbeat = Heartbeat(2, 100.0)
-    looks(heartbeat, 101, 102, 103)
-    heartbeat.alive(103.5)
-    looks(heartbeat, 104, 105, 106, 107)
-    assert heartbeat.last_seen == 103.5
+def test_whatever_comes_is_a_sign_of_life(stream):
+    stream.look(101, 102, 103, 103.5)
+    stream.broker.send(b"x")
+    assert stream._receive(1) == b"x"
+    stream.look(104, 105, 106, 107)
+    assert stream.last_seen == 103.5
     with pytest.raises(BrokerSilent):
-        heartbeat.due(108)
+        stream.look(108)
 
 
-def test_silence_while_nobody_looked_is_not_held_against_the_broker():
-    heartbeat = Heartbeat(2, 100.0)
-    looks(heartbeat, 101, 102)
-    assert heartbeat.due(200)
-    looks(heartbeat, 201, 202)
-    assert heartbeat.last_seen == 100.0
+def test_silence_while_nobody_looked_is_not_held_against_the_broker(stream):
+    stream.look(101, 102)
+    assert stream.look(200) == [True]
+    stream.look(201, 202)
+    assert stream.last_seen == 100.0
     with pytest.raises(BrokerSilent):
-        heartbeat.due(203)
+        stream.look(203)
 
 
 def test_all_records_of_tls_are_read_at_once(authority):
@@ -51,12 +68,13 @@ def test_all_records_of_tls_are_read_at_once(authority):
     with ThreadPoolExecutor() as pool:
         shaking = pool.submit(server.wrap_socket, theirs, server_side=True)
         with client.wrap_socket(ours, server_hostname="localhost") as sock:
+            stream = SocketStream(sock, 0)
             with shaking.result(10) as sender:
                 for _ in range(100):
                     sender.sendall(b"x" * 600)
-                assert len(receive(sock, 10)) == 60_000
-                with pytest.raises(TimeoutError):
-                    receive(sock, 0.01)
+                assert len(stream._receive(10)) == 60_000
+                assert stream._receive(0.01) == b""
                 sender.sendall(b"last")
-            assert receive(sock, 10) == b"last"
-            assert receive(sock, 10) == b""
+            assert stream._receive(10) == b"last"
+            with pytest.raises(ConnectionResetError):
+                stream._receive(10)

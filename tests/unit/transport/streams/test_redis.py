@@ -12,7 +12,7 @@ from cluster.app import make_app
 from cluster.worker import close
 from evtools.transport import ConnectionSettings
 from evtools.transport.receiver import subscribe
-from evtools.transport.streams.redis import RedisStream, _FirstMatch, _glob
+from evtools.transport.streams.redis import RedisStream, _glob
 from evtools.wire import ENVELOPE, MESSAGE_MAX_BYTES, Codec, Message, RedisTopics
 from servers.process import wait_until
 
@@ -300,17 +300,14 @@ def test_patterns_match_as_redis_matches_them():
     assert _glob(rb"a\\b").fullmatch(rb"a\b")
 
 
-def test_channels_are_remembered_and_not_for_ever():
-    first = _FirstMatch([b"x"], [b"a.*", b"*.b"])
+def test_channels_are_remembered_and_not_for_ever(make_wire):
+    stream = make_wire(patterns=["a.*", "*.b"], names=["x"]).stream
     channels = [b"a.%d" % number for number in range(2000)]
-    assert [first(channel) for channel in channels] == [b"a.*"] * 2000
-    assert len(first._known) == 1024
-    assert (first(b"a.b"), first(b"x.b"), first(b"x")) == (b"a.*", b"*.b", b"x")
-    assert first(channels[0]) == b"a.*"
-    assert first(b"y") is None
-    long = _FirstMatch([], [b"a.*"])
-    assert long(b"a." + b"x" * 1000) == b"a.*"
-    assert not long._known
+    assert {stream._source_of(channel) for channel in [*channels, b"a." + b"x" * 1000]} == {b"a.*"}
+    assert len(stream._sources) == 1024
+    assert max(map(len, stream._sources)) < 10
+    others = [stream._source_of(channel) for channel in (b"a.b", b"x.b", b"x", b"y")]
+    assert others == [b"a.*", b"*.b", b"x", None]
 
 
 # --- Signs of life ---------------------------------------------------------------
