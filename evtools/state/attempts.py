@@ -430,6 +430,8 @@ _EVENTS_KEPT: Final = 48
 _CUT_MAX: Final = 16
 #: Estimated bytes of a log without its events, and of an event without its texts.
 _LOG_BYTES: Final = 1000
+#: And of the events of a first attempt, which have the texts of the task.
+_BEGUN_BYTES: Final = 800
 EVENT_BYTES: Final = 200
 
 OF_TASK: Final = ("name", "args", "kwargs", "root_id", "parent_id")
@@ -448,11 +450,14 @@ _TEXTS: Final = {
 
 
 class History:
-    """The events of a task that had more than one attempt or worker, by attempt."""
+    """The events of a task that had more than one attempt or worker, by attempt.
+
+    They are put in order and shown in the task when somebody reads that.
+    """
 
     __slots__ = (
-        "_added", "_attempts", "_groups", "clock", "events", "given", "is_of_worker",
-        "news", "weight_bytes", "workers",
+        "_added", "_attempts", "_events", "_groups", "_is_whole", "_waiting", "clock", "given",
+        "is_of_worker", "latest", "news", "probable_state", "weight_bytes", "workers",
     )  # fmt: skip
 
     def __init__(
@@ -463,16 +468,22 @@ class History:
         given: Mapping[str, Any] | None = None,
     ) -> None:
         #: In order of time.
-        self.events = in_order(events)
+        self._events = in_order(events)
+        #: Those that were added and are not in their places yet, and what they take.
+        self._waiting: list[tuple[TaskEvent, int]] = []
+        #: Whether the events are there that the task was made from.
+        self._is_whole = True
         self.workers = dict(workers or {})
         #: The highest logical time of workers, or else of clients.
         self.clock = clock
-        self.is_of_worker = any(event.type != "task-sent" for event in self.events)
+        self.is_of_worker = any(event.type != "task-sent" for event in self._events)
         #: What the task was made with by hand, and no event has.
         self.given = given or {}
-        self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, self.events))
+        self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, self._events))
+        #: When the latest event was, and the state that it enters.
+        self.latest, self.probable_state = 0.0, PENDING
         #: The events that say of the task as a whole what it does not show.
-        self.news: list[TaskEvent] = self.events[:]
+        self.news: list[TaskEvent] = self._events[:]
         #: The events that were added since they were grouped, if these are the latest.
         self._added: list[TaskEvent] = []
         self._groups: list[Group] | None = None
@@ -480,20 +491,22 @@ class History:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The classes of events are made by decoders.
-        events = [event.as_dict() for event in self.events]
+        events = [event.as_dict() for event in self._events]
         return _history, (events, self.workers, self.clock, self.given)
 
     @classmethod
     def of(cls, task: Any) -> "History":
         """Return the history of a task that has had one attempt."""
         worker = task.worker
-        workers = {} if worker is None else {worker.hostname: worker}
         given = {}
         if task.first_received is None:
             values = {name: getattr(task, name, None) for name in ("worker", *_SHOWN)}
             given = {name: value for name, value in values.items() if value is not None}
-        history = cls(_events_of(task), workers, task.clock, given)
-        history.news = []  # the task shows what they say
+        history = cls((), {} if worker is None else {worker.hostname: worker}, task.clock, given)
+        history._is_whole = False
+        history.is_of_worker = worker is not None
+        history.latest, history.probable_state = task.timestamp or 0.0, task.state
+        history.weight_bytes += _BEGUN_BYTES
         return history
 
     @property
@@ -505,7 +518,7 @@ class History:
             if len(self.workers) > 1:
                 # Without heartbeats the skew is no more than a guess.
                 skews = {name: each.skew for name, each in self.workers.items() if each.beats}
-            self._groups = grouped(self.events, skews)
+            self._groups = grouped(self._events, skews)
         return self._groups
 
     @property
@@ -537,43 +550,56 @@ class History:
         return sent in [group.sent for group in self.groups[:-1]]
 
     def add(self, event: TaskEvent, worker: "Worker | None", size: int) -> bool:
-        """Add an event, which takes `size` bytes; return False if it is there already."""
-        events, at = self.events, event.timestamp or 0.0
-        index = len(events)
-        while index and events[index - 1].timestamp > at:  # type: ignore[operator]
-            index -= 1
-        if index and events[index - 1].timestamp == at:
-            key = place(event)
-            while index and place(events[index - 1]) > key:
-                index -= 1
-            if index and place(events[index - 1]) == key:
-                return False
+        """Add an event, which takes `size` bytes; return whether there are too many now."""
         if worker is not None:
             self.workers[worker.hostname] = worker
-        clock = event.clock or 0
+        clock, at = event.clock or 0, event.timestamp or 0.0
         if event.type == "task-sent":
             if not self.is_of_worker:
                 self.clock = max(self.clock, clock)
         elif clock > self.clock or not self.is_of_worker:
             self.clock = clock
             self.is_of_worker = True
+        if at >= self.latest:
+            self.latest, self.probable_state = at, STATES[event.type]
         self.weight_bytes += size
-        if index == len(events):
-            self._added.append(event)
-        else:
-            self._groups = None
-        events.insert(index, event)
+        self._waiting.append((event, size))
+        return len(self._waiting) + len(self._events) > EVENTS_MAX
+
+    def _put_in_order(self) -> None:
+        events = self._events
+        for event, size in self._waiting:
+            at = event.timestamp or 0.0
+            index = len(events)
+            while index and events[index - 1].timestamp > at:  # type: ignore[operator]
+                index -= 1
+            if index and events[index - 1].timestamp == at:
+                key = place(event)
+                while index and place(events[index - 1]) > key:
+                    index -= 1
+                if index and place(events[index - 1]) == key:
+                    self.weight_bytes -= size
+                    continue
+            if index == len(events):
+                self._added.append(event)
+            else:
+                self._groups = None
+            events.insert(index, event)
+        self._waiting = []
         self._attempts = None
         if len(events) > EVENTS_MAX:
             del events[:-_EVENTS_KEPT]
             # What is left of an attempt would be taken for all of it.
             del events[: _first_begin(events)]
-            self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, events))
             self._groups = None
-        return True
+            self.weight_bytes = _LOG_BYTES + sum(map(event_bytes, events))
 
     def show(self, task: Any) -> None:
         """Show in its task what is known with the events that were added."""
+        if not self._is_whole:
+            self._events = sorted(_events_of(task), key=place)
+            self._is_whole = True
+        self._put_in_order()
         task.clock = self.clock
         self._show_newest(task)
         if self.news:
@@ -589,13 +615,13 @@ class History:
         *others, news = self.news
         if not others and news.retries == self.groups[-1].number:
             if news.type == "task-received":
-                is_latest = news is self.events[-1]
+                is_latest = news is self._events[-1]
             else:
-                sent = [event for event in self.events if event.type == "task-sent"]
+                sent = [event for event in self._events if event.type == "task-sent"]
                 is_latest = news is sent[-1] and _OF_TASK(news) == _OF_TASK(task)
             if is_latest:
                 return announcement(news)
-        return announced(self.events)
+        return announced(self._events)
 
     def _show_newest(self, task: Any) -> None:
         """Show the newest attempt, and while that waits why the one before did not do."""
@@ -679,6 +705,13 @@ def has_news(task: Any, event: TaskEvent) -> bool:
     if event.type == "task-sent":
         return _SENDING(event) != _SENT_OF(task) or _OF_TASK(event) != _OF_TASK(task)
     return event.type == "task-received" and _OF_TASK(event) != _OF_TASK(task)
+
+
+def is_known(task: Any, event: TaskEvent) -> bool:
+    """Return whether a task that has had one attempt shows this event already."""
+    if getattr(task, MOMENTS[STATES[event.type]], None) != event.timestamp:
+        return False
+    return place(event) in map(place, _events_of(task))
 
 
 def _events_of(task: Any) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import RLock
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 from msgspec import UNSET, Struct
 
@@ -26,6 +26,7 @@ from evtools.state.attempts import (
     announcement,
     first_end,
     has_news,
+    is_known,
     plain,
     text_bytes,
 )
@@ -387,7 +388,7 @@ class Cluster(Kinds):
         clients, count_start = self.clients, self._missed.started
         tasks, bucket_of = self.tasks, self.tasks.of_state
         find_open, find_done, find_bad = tasks.open.get, tasks.done.get, tasks.bad.get
-        max_bytes = self.max_bytes - WORKER_BYTES * len(workers)
+        max_bytes, usual = self.max_bytes - WORKER_BYTES * len(workers), self.Task
         serial = self.event_count
         for given in events:
             event: Any = given
@@ -403,9 +404,11 @@ class Cluster(Kinds):
                 yield self._apply_other(event)
                 continue
             step, enters = found
-            task = (
-                find_open(uuid) or find_done(uuid) or find_bad(uuid) or self._find_or_create(uuid)
-            )
+            task: Any = find_open(uuid) or find_done(uuid) or find_bad(uuid) or self._create(uuid)
+            form: Any = type(task)
+            if form is not usual:
+                # As it was read last, so that no event is read before it has to be.
+                task.__class__ = form = getattr(form, "settled", form)
             before = task.state
             at, received = event.timestamp, event.local_received
             clock, hostname = event.clock, event.hostname
@@ -432,10 +435,8 @@ class Cluster(Kinds):
             if skew is not None and (received - at < skew.least or received > skew.until):
                 skew.measure(at, received)
             grown = step(task, own, at, worker, names) if task.history is None else None
-            is_unsettled = False
             if grown is None:
                 grown = self._add_to_history(task, own, worker)
-                is_unsettled = task.history is not None
             elif worker is not None and clock is not None and task.clock < clock:
                 task.clock = clock
             if event.learned or event.original is not UNSET:
@@ -447,11 +448,12 @@ class Cluster(Kinds):
                     task.utcoffset = event.utcoffset
             elif received >= task.local_received:
                 task.local_received = received
-            elif received < task.first_received:  # type: ignore[operator]
+            elif received < task.first_received:
                 task.first_received = received
             task.serial = serial
-            after = None if is_unsettled else task.state
-            bucket = tasks.unsettled if after is None else bucket_of[after]
+            history = task.history
+            after = task.state if history is None else None
+            bucket = bucket_of[after or history.probable_state]
             if bucket is task.stored_in:
                 bucket.move_to_end(uuid)
             else:
@@ -465,39 +467,43 @@ class Cluster(Kinds):
                     self._tree.add(uuid, task.parent_id, task.root_id)
                 if tasks.weight_bytes > max_bytes:
                     self.make_room()
-            if is_unsettled and bucket is task.stored_in:
-                task.__class__ = unsettled(type(task))  # type: ignore[arg-type]
+            if history is not None and bucket.get(uuid) is task:
+                task.__class__ = unsettled(form)
+                tasks.unsettled[uuid] = task  # type: ignore[assignment]
             if enters is RECEIVED:
                 self.task_count += 1
             elif enters is STARTED:
                 count_start(hostname, clock)
             yield Change(event, task, created, None if created else before, after)
 
-    def _find_or_create(self, uuid: str) -> Task:
-        task: Any = self.tasks.unsettled.get(uuid)
-        if task is None:
-            return self._create(uuid)
-        # As it was read last, so that no event is read before it has to be.
-        task.__class__ = type(task).settled
-        return cast("Task", task)
-
-    def settle(self) -> None:
-        """Let the tasks with several attempts show what their events say.
+    def settle(self, *more: Task) -> None:
+        """Let the tasks with several attempts, and `more`, show what their events say.
 
         Whoever reads one of them, or looks through all tasks, has that done.
         """
         with self._lock:
-            waiting: list[Any] = list(self.tasks.unsettled.values())
+            misplaced = []
+            waiting: list[Any] = [*self.tasks.unsettled.values(), *more]
             self.tasks.unsettled.clear()
             for task in waiting:
-                task.__class__ = getattr(type(task), "settled", type(task))
+                kind = type(task)
+                if not hasattr(kind, "settled"):
+                    continue
+                task.__class__ = kind.settled
+                weight_bytes = task.history.weight_bytes
                 task.history.show(task)
+                grown = task.history.weight_bytes - weight_bytes
                 if task.extra is not None and not CELERYS.isdisjoint(task.extra):
                     # What shows an attempt may have hidden them.
                     task.show_extra(task.extra)
-                if task.parent_id is not None or task.root_id is not task.uuid:
-                    self._tree.add(task.uuid, task.parent_id, task.root_id)
-            self.tasks.insert(waiting)
+                if task.stored_in.get(task.uuid) is task:
+                    if task.parent_id is not None or task.root_id is not task.uuid:
+                        self._tree.add(task.uuid, task.parent_id, task.root_id)
+                    task.weight_bytes += grown
+                    self.tasks.weight_bytes += grown
+                    if task.stored_in is not self.tasks.of_state[task.state]:
+                        misplaced.append(task)
+            self.tasks.insert(misplaced)
 
     def _create(self, uuid: str) -> Task:
         tasks = self.tasks
@@ -507,7 +513,7 @@ class Cluster(Kinds):
         task.weight_bytes = weight = TASK_BYTES + len(uuid)
         tasks.weight_bytes += weight
         tasks.open[uuid] = task
-        if len(tasks.open) + len(tasks.done) + len(tasks.bad) + len(tasks.unsettled) > tasks.limit:
+        if len(tasks.open) + len(tasks.done) + len(tasks.bad) > tasks.limit:
             self.make_room()
         return task
 
@@ -519,15 +525,16 @@ class Cluster(Kinds):
         history = task.history
         before = 0 if history is None else history.weight_bytes
         if history is None:
-            history = History.of(task)
+            if is_known(task, event):
+                return 0
+            history = task.history = History.of(task)
         if event.learned or event.original is not UNSET:
             event = plain(event)
         size = _share_texts(event, task, worker, self._names)
-        if not history.add(event, worker, size):
-            return 0
         if has_news(task, event):
             history.news.append(event)
-        task.history = history
+        if history.add(event, worker, size):
+            history.show(task)
         return history.weight_bytes - before
 
     def _grow(self, task: Task, grown: int) -> None:
@@ -575,8 +582,7 @@ class Cluster(Kinds):
         """Note that these tasks are gone."""
         for task in tasks:
             self.tasks.weight_bytes -= task.weight_bytes
-            if task.parent_id is not None or task.root_id is not task.uuid:
-                self._tree.discard(task.uuid)
+            self._tree.discard(task.uuid)
             if self.on_forget is not None:
                 self.on_forget(task)
 

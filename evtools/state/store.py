@@ -16,8 +16,6 @@ from evtools.state.worker import Worker
 #: and the share of finished ones that failures may take.
 _FINISHED_SHARE: Final = 0.1
 _BAD_SHARE: Final = 0.75
-#: How many of all tasks may be unsettled, and count as open ones, when others are forgotten.
-_UNSETTLED_SHARE: Final = 0.1
 
 #: More different names than a cluster has, and longer ones than AMQP allows; that
 #: is 1 MB at most.
@@ -72,8 +70,8 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
         self.done: Bucket = OrderedDict()
         self.bad: Bucket = OrderedDict()
         self.open: Bucket = OrderedDict()
-        #: Those whose events have not been read: it is not known which bucket they belong to.
-        self.unsettled: Bucket = OrderedDict()
+        #: Those whose events were not read yet; in the bucket of the latest of these.
+        self.unsettled: dict[str, Task] = {}
         self.of_state: Mapping[str, Bucket] = {
             **dict.fromkeys(MOMENTS, self.open),
             **dict.fromkeys(FINAL_STATES, self.bad),
@@ -97,10 +95,10 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
         self._owner.drop([task])
 
     def __contains__(self, uuid: object) -> bool:
-        return any(uuid in bucket for bucket in (self.open, self.done, self.bad, self.unsettled))
+        return any(uuid in bucket for bucket in (self.open, self.done, self.bad))
 
     def __len__(self) -> int:
-        return len(self.done) + len(self.bad) + len(self.open) + len(self.unsettled)
+        return len(self.done) + len(self.bad) + len(self.open)
 
     def __iter__(self) -> Iterator[str]:
         return chain.from_iterable(self.buckets())
@@ -138,7 +136,7 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
 
     def find(self, uuid: str) -> Task | None:
         """Return a task, None if it is not here."""
-        for bucket in (self.open, self.done, self.bad, self.unsettled):
+        for bucket in (self.open, self.done, self.bad):
             if uuid in bucket:
                 return bucket[uuid]
         return None
@@ -150,9 +148,10 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
         return self.done, self.bad, self.open
 
     def insert(self, tasks: Iterable[Task]) -> None:
-        """Put tasks, in the order of their last events, where they belong in theirs."""
+        """Put tasks into the buckets of their states, where they belong in time."""
         late: dict[int, list[Task]] = {}
-        for task in tasks:
+        for task in sorted(tasks, key=attrgetter("serial")):
+            del task.stored_in[task.uuid]
             task.stored_in = bucket = self.of_state.get(task.state, self.open)
             if bucket and next(reversed(bucket.values())).serial > task.serial:
                 late.setdefault(id(bucket), []).append(task)
@@ -174,11 +173,12 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
 
     def forget(self, count: int) -> list[Task]:
         """Remove and return up to `count` tasks that are least needed, at least one."""
-        if len(self.unsettled) > _UNSETTLED_SHARE * len(self):
-            self.settled()
         (bucket, *_), surplus = self._next()
         count = min(count, max(int(surplus), 1))
-        return [bucket.popitem(last=False)[1] for _ in range(count)]
+        forgotten = [bucket.popitem(last=False)[1] for _ in range(count)]
+        for task in forgotten:
+            self.unsettled.pop(task.uuid, None)
+        return forgotten
 
     def _next(self, more_open: int = 0) -> tuple[tuple[Bucket, ...], float]:
         """Return the buckets, what to forget first, and how much of the first.
@@ -186,7 +186,7 @@ class TaskStore(_CelerysNames[Task], MutableMapping[str, Task]):
         As it is with `more_open` open tasks.
         """
         done, bad = len(self.done), len(self.bad)
-        waiting = len(self.open) + len(self.unsettled) + more_open
+        waiting = len(self.open) + more_open
         finished = done + bad
         surplus = finished - _FINISHED_SHARE * (finished + waiting)
         if surplus <= 0 and self.open:
@@ -293,7 +293,9 @@ class TaskTree:
 
     def discard(self, uuid: str) -> None:
         """Forget a task, if it is here."""
-        keys = self._of.pop(uuid, (None, None))
+        keys = self._of.pop(uuid, None)
+        if keys is None:
+            return
         for group, key in zip((self._children, self._families), keys, strict=True):
             if key is not None:
                 members = group[key]

@@ -54,8 +54,8 @@ class Cluster(Protocol):
     def children(self, uuid: str) -> "tuple[Task, ...]":
         """Return the tasks that this one sent."""
 
-    def settle(self) -> None:
-        """Let all tasks show what their events say."""
+    def settle(self, *more: "Task") -> None:
+        """Let all tasks, and `more` that it has forgotten, show what their events say."""
 
 
 class Task:
@@ -463,17 +463,27 @@ def unsettled(kind: type[Task]) -> Any:
 
         def __getattribute__(self, name: str) -> Any:
             known = object.__getattribute__
-            if name in _ALWAYS_KNOWN or (name in _RARELY_NEWS and not known(self, "history").news):
+            if name in _ALWAYS_KNOWN:
                 return known(self, name)
-            known(self, "cluster_state").settle()
+            field = _RARELY_NEWS.get(name)
+            if field is not None:
+                value = known(self, name)
+                news = known(self, "history").news
+                if all(getattr(event, field) in (None, value) for event in news):
+                    return value
+            known(self, "cluster_state").settle(self)
             return getattr(self, name)
 
     Unsettled.__name__ = kind.__name__
     return Unsettled
 
 
-_ALWAYS_KNOWN: Final = frozenset({"uuid", "history"})
-_RARELY_NEWS: Final = frozenset({"name", "queue_or_none"})
+#: What its cluster keeps up to date.
+_ALWAYS_KNOWN: Final = frozenset(
+    {"uuid", "weight_bytes", "serial", "stored_in", "first_received", "local_received"}
+)
+#: What the second attempt rarely has of its own, with the field that says it.
+_RARELY_NEWS: Final = {"name": "name", "queue_or_none": "queue"}
 
 #: The fields that some of Celery's events of tasks have, and not all of them.
 CELERYS: Final = frozenset(
