@@ -230,7 +230,7 @@ class Model:
                 lines = [f"Not connected for {age}{reason}"]
         if table.filter is not None and table.total:
             searched = " so far" if table.waiting else ""
-            hides = f"The filter hides all of {table.total} {table.noun}{searched}."
+            hides = f"The filter hides all of {table.total} {table.name}{searched}."
             lines.append(f"{hides} Esc clears it, / changes it.")
             return [*lines, *map(sanitize, (*table.notes(), *table.filter.hints()))]
         lines.append(_NOTHING_YET[view].format(window=table.context.window))

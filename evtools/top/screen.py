@@ -1,7 +1,7 @@
 """The whole screen: status bar, tabs, table, detail, keys, and the layers over them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from textwrap import wrap
@@ -68,9 +68,9 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
     if cols < LEAST[0] or rows < LEAST[1]:
         text = f"Terminal too small: {cols}x{rows}, needs {LEAST[0]}x{LEAST[1]}. Q quits"
         return Frame([[("warning", line[:cols])] for line in wrap(text, cols)][:rows])
-    detail = session.detail
+    detail, table = session.detail, session.table
     bar = next(count for least, count in _BAR_LINES if rows >= least)
-    filter_row = bool(session.table.filter_text) and rows >= _TALL_ROWS
+    filter_row = bool(table.filter_text) and rows >= _TALL_ROWS
     body = rows - bar - filter_row - _FRAME_ROWS
     if detail is None:
         table_rows = body
@@ -83,14 +83,24 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
     frame = Frame(status_bar(session, cols, bar))
     _add_tabs(frame, session, cols)
     if filter_row:
-        counts = f"{session.table.counts()} "
-        frame.lines.append(spread(_filter(session), [("hint", counts)], cols))
+        frame.lines.append(spread(_filter(session), [("hint", f"{table.counts()} ")], cols))
     if table_rows:
         _add_table(frame, session, cols, table_rows)
     if detail is not None:
         frame.lines += detail.lines(cols, body - table_rows, session.glyphs)
     frame.lines += [[] for _ in range(rows - 2 - len(frame.lines))]
-    _add_bottom(frame, session, cols, filter_row=filter_row)
+    layer, message = session.layer, session.message
+    if isinstance(layer, Prompt):
+        line, column = layer.line(cols)
+        bottom = [*layer.above(cols), line]
+        frame.cursor = (min(column, cols - 1), rows - 1)
+    elif message is not None and width(message.text) > cols - 2:
+        bottom = paragraph(message.text, cols - 1, style=message.style, indent=" ")
+    else:
+        bottom = [_message(session, cols, filter_row=filter_row), _footer(session, cols)]
+    # More than two lines lie over the end of the table.
+    del frame.lines[rows - len(bottom) :]
+    frame.lines += [fitted(line, cols) for line in bottom]
     for layer in session.layers:
         box = layer.box(size)
         if box is not None:
@@ -134,17 +144,12 @@ def _add_tabs(frame: Frame, session: Session, cols: int) -> None:
 
 
 def _add_table(frame: Frame, session: Session, cols: int, rows: int) -> None:
-    table = session.table
+    table, top = session.table, len(frame.lines)
     if cols != table.screen_cols:
         table.resize(cols)
-    top = len(frame.lines)
-    stale = is_stale(session)
-    lines = table_lines(table, session.viewport, (cols, rows), stale=stale)
-    lines += [
-        line
-        for text in session.model.diagnosis(session.view)
-        for line in paragraph(text, cols - 2, indent="  ")
-    ]
+    lines = table_lines(table, session.viewport, (cols, rows), stale=is_stale(session))
+    for text in session.model.diagnosis(session.view):
+        lines += paragraph(text, cols - 2, indent="  ")
     lines += [[] for _ in range(rows - len(lines))]
     frame.lines += lines[:rows]
 
@@ -173,35 +178,19 @@ _HINTS: Final = {
 }  # fmt: skip
 
 
-def _add_bottom(frame: Frame, session: Session, cols: int, *, filter_row: bool) -> None:
-    layer, message = session.layer, session.message
-    if isinstance(layer, Prompt):
-        line, column = layer.line(cols)
-        bottom = [*layer.above(cols), line]
-        frame.cursor = (min(column, cols - 1), len(frame.lines) + 1)
-    elif message is not None and width(message.text) > cols - 2:
-        bottom = paragraph(message.text, cols - 1, style=message.style, indent=" ")
-    else:
-        bottom = [_message(session, cols, filter_row=filter_row), _footer(session, cols)]
-    # More than two lines lie over the end of the table.
-    del frame.lines[len(frame.lines) + 2 - len(bottom) :]
-    frame.lines += [fitted(line, cols) for line in bottom]
-
-
 def _message(session: Session, cols: int, *, filter_row: bool) -> Line:
     table = session.table
     news = table.news()
     if not filter_row:
         news = "  ".join(filter(None, (table.counts(), news)))
+    left: Line = []
     if session.message is not None:
-        left: Line = [(session.message.style, f" {session.message.text}")]
+        left = [(session.message.style, f" {session.message.text}")]
     elif table.filter_text and not filter_row:
         left = _filter(session)
     elif session.view == "tasks" and not session.reading:
         hints = ((session.keymap.key_of(name), words) for name, words in _HINTS.items())
         left = [("hint", " " + "   ".join(f"{key} {words}" for key, words in hints if key))]
-    else:
-        left = []
     return spread(left, [("hint", f"{news} ")] if news else [], cols)
 
 
@@ -258,33 +247,33 @@ def is_stale(session: Session) -> bool:
 
 
 def status_bar(session: Session, cols: int, count: int) -> list[Line]:
-    """Return one, two or three lines of `cols` columns: source, losses, rates, workers."""
+    """Return one, two or three lines of `cols` columns: source, losses, rates, workers.
+
+    Pieces for which there is no room are left out.
+    """
     facts = session.model.header()
     wide = count == len(_BARS)
     pieces = {**_stream(session, facts, wide=wide), **_cluster(session, facts, wide=wide)}
-    lines = [_bar(ends, pieces, cols) for ends in _BARS[count]]
+    lines = []
+    for ends in _BARS[count]:
+        fitting: list[tuple[int, int, Line]] = []
+        for end, names in enumerate(ends):
+            for word in names.split():
+                name, _, rank = word.partition(":")
+                fitting += [(int(rank), end, piece) for piece in pieces[name] if piece]
+        while len(fitting) > 1 and sum(columns(piece) + 2 for _, _, piece in fitting) + 3 > cols:
+            fitting.remove(max(reversed(fitting), key=lambda each: each[0]))
+        sides: tuple[Line, Line] = ([], [])
+        for _, end, piece in fitting:
+            sides[end].extend([("text", "  "), *piece] if sides[end] else piece)
+        lines.append(spread([("text", " "), *sides[0]], [*sides[1], ("text", " ")], cols))
     if is_stale(session):
         lines[min(1, count - 1)] = _banner(session, cols)
     return lines
 
 
-def _bar(ends: tuple[str, str], pieces: Mapping[str, list[Line]], cols: int) -> Line:
-    """Return the pieces at both ends, without those there is no room for."""
-    fitting: list[tuple[int, int, Line]] = []
-    for end, names in enumerate(ends):
-        for word in names.split():
-            name, _, rank = word.partition(":")
-            fitting += [(int(rank), end, piece) for piece in pieces[name]]
-    while len(fitting) > 1 and sum(columns(piece) + 2 for _, _, piece in fitting) + 3 > cols:
-        fitting.remove(max(reversed(fitting), key=lambda each: each[0]))
-    sides: tuple[Line, Line] = ([], [])
-    for _, end, piece in fitting:
-        sides[end].extend([("text", "  "), *piece] if sides[end] else piece)
-    return spread([("text", " "), *sides[0]], [*sides[1], ("text", " ")], cols)
-
-
 def _banner(session: Session, cols: int) -> Line:
-    """Return the state of the lost connection; the age of the data is cut last."""
+    # The state of the lost connection; the age of the data is cut last.
     connection = session.connection
     assert connection.lost_at is not None
     reason = sanitize(connection.reason[:_REASON_CHARS])
@@ -301,19 +290,14 @@ def _banner(session: Session, cols: int) -> Line:
 
 
 def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, list[Line]]:
-    """Return the pieces about the source, the connection and evtop itself."""
+    # The pieces about the source, the connection and evtop itself.
     counters, own, recording = facts.counters, session.own_cost, session.feed.recording
     status = _status(session)
-    losses: list[Line] = []
-    for name, count, always in (
-        ("reconnects", counters.reconnects, wide),
-        ("gaps", counters.gaps, wide),
-        ("dropped", counters.dropped, False),
-        ("malformed", facts.malformed, False),
-        ("missed", facts.missed, False),
-    ):
-        if count or always:
-            losses.append([("warning" if count else "dim", f"{name} {human_count(count)}")])
+    losses = {
+        "reconnects": counters.reconnects, "gaps": counters.gaps, "dropped": counters.dropped,
+        "malformed": facts.malformed, "missed": facts.missed,
+    }  # fmt: skip
+    always = ("reconnects", "gaps") if wide else ()
     # Modes that must not be forgotten.
     modes = ["RO" if session.control is None else "RW"]
     if session.mouse:
@@ -325,7 +309,11 @@ def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, list[L
         "where": [[("title", session.where)]],
         "status": [[("live" if status in ("LIVE", "REPLAY") else "paused", status)]],
         "lag": [_labelled("lag", human_duration(counters.lag))] if counters.lag is not None else [],
-        "losses": losses,
+        "losses": [
+            [("warning" if count else "dim", f"{name} {human_count(count)}")]
+            for name, count in losses.items()
+            if count or name in always
+        ],
         "modes": [[("badge", mode)] for mode in modes],
         "every": [[("dim", f"every {session.model.options.refresh:g}s")]],
         "clock": [[("text", _clock(session))]],
@@ -349,7 +337,7 @@ def _status(session: Session) -> str:
 
 
 def _clock(session: Session) -> str:
-    """Return the time and its zone: of a replay, the time of the recording."""
+    # The time and its zone: of a replay, the time of the recording.
     context = session.model.context()
     now = context.now if session.model.options.read else session.clock.wall()
     try:
@@ -363,7 +351,7 @@ def _clock(session: Session) -> str:
 
 
 def _cluster(session: Session, facts: Figures, *, wide: bool) -> dict[str, list[Line]]:
-    """Return the pieces about events, tasks and workers."""
+    # The pieces about events, tasks and workers.
     totals, run = facts.totals, facts.run
     rate = human_rate(facts.event_rate)
     workers = _labelled("workers", f"{facts.workers['online']} online")
@@ -384,13 +372,27 @@ def _cluster(session: Session, facts: Figures, *, wide: bool) -> dict[str, list[
         "-" if seconds is None else human_duration(seconds)
         for seconds in (run.p50, run.p95, run.p99)
     )
+
+    def spark(cols: int) -> Line:
+        flow = facts.flow
+        per = max(1, len(flow) // cols)
+        levels = [sum(flow[start : start + per]) / per for start in range(0, len(flow), per)]
+        return [("spark", session.glyphs.spark(levels))]
+
+    # How full the memory is, by the bound that is met first.
+    memory = f"{facts.tasks}/{facts.max_tasks}"
+    by_count = facts.tasks / max(1, facts.max_tasks)
+    if facts.weight_bytes / max(1, facts.max_bytes) > max(by_count, _NEARLY_FULL):
+        room = f"{human_size(facts.weight_bytes)}/{human_size(facts.max_bytes)}"
+        memory = f"{facts.tasks} ({room})"
+    forgot: Line = [("dim", f" forgot {human_count(facts.evicted)}")] if facts.evicted else []
     return {
         "events": [_labelled("events", rate)],
         "rate": [[("text", rate)]],
-        "flow": [_spark(session, facts, 30)],
-        "short-flow": [_spark(session, facts, 12)],
+        "flow": [spark(30)],
+        "short-flow": [spark(12)],
         "peak": [[("dim", f"5m peak {human_rate(facts.peak)}")]],
-        "memory": [_memory(facts)],
+        "memory": [_labelled("tasks", memory) + forgot],
         "workers": [workers],
         "short-workers": [short_workers],
         "active": [_labelled("active", active)],
@@ -402,26 +404,6 @@ def _cluster(session: Session, facts: Figures, *, wide: bool) -> dict[str, list[
         "p95": [_labelled("p95", p95)],
         "p99": [[("dim", f"p99 {p99}")]],
     }
-
-
-def _spark(session: Session, facts: Figures, cols: int) -> Line:
-    flow = facts.flow
-    per = max(1, len(flow) // cols)
-    levels = [sum(flow[start : start + per]) / per for start in range(0, len(flow), per)]
-    return [("spark", session.glyphs.spark(levels))]
-
-
-def _memory(facts: Figures) -> Line:
-    """Return how full the memory is, by the bound that is met first."""
-    tasks = f"{facts.tasks}/{facts.max_tasks}"
-    by_count = facts.tasks / max(1, facts.max_tasks)
-    if facts.weight_bytes / max(1, facts.max_bytes) > max(by_count, _NEARLY_FULL):
-        room = f"{human_size(facts.weight_bytes)}/{human_size(facts.max_bytes)}"
-        tasks = f"{facts.tasks} ({room})"
-    line = _labelled("tasks", tasks)
-    if facts.evicted:
-        line.append(("dim", f" forgot {human_count(facts.evicted)}"))
-    return line
 
 
 def _labelled(name: str, text: str) -> Line:

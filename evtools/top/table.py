@@ -192,10 +192,8 @@ class TableModel(ABC):
     refresh; its filter knows its columns.
     """
 
+    #: Of the view, and of its rows in notes.
     name: ClassVar[str]
-    title: ClassVar[str]
-    #: What its rows are called in notes.
-    noun: ClassVar[str]
     default_sort: ClassVar[str]
     newest_last: ClassVar[bool] = False
 
@@ -227,6 +225,10 @@ class TableModel(ABC):
     @abstractmethod
     def columns(self) -> tuple[Column, ...]:
         """All columns, in their order."""
+
+    @property
+    def title(self) -> str:
+        return self.name.capitalize()
 
     @property
     def fields(self) -> FieldTable:
@@ -430,7 +432,7 @@ class TableModel(ABC):
 
     def notes(self) -> list[str]:
         """Return notes on what the filter could not see."""
-        return self.filter.unknown(self.noun) if self.filter else []
+        return self.filter.unknown(self.name) if self.filter else []
 
     def _column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

@@ -135,16 +135,15 @@ class Display:
         self.start()
         self.redraw()
 
-    def _descriptor(self) -> int | None:
-        found: int | None = self._screen._input_fileno()  # noqa: SLF001  (no public name)
-        return found
-
-    def _take_ctrl_z(self) -> None:
+    def _take_ctrl_z(self) -> int:
         # Were it not a key but the terminal's, it would stop the whole group at once, and the
         # shell would have the terminal before it has been given back.
-        descriptor = self._descriptor()
-        if descriptor is not None:
-            self._screen.tty_signal_keys(susp="undefined", fileno=descriptor)
+        descriptor: int | None = self._screen._input_fileno()  # noqa: SLF001  (no public name)
+        if descriptor is None or not os.isatty(descriptor):
+            return 0
+        modes: int = termios.tcgetattr(descriptor)[_LOCAL_MODES]
+        self._screen.tty_signal_keys(susp="undefined", fileno=descriptor)
+        return modes
 
     def resume(self) -> None:
         """Prepare the terminal again after the process was stopped.
@@ -152,20 +151,12 @@ class Display:
         After a ctrl-z urwid has done so already; before a SIGSTOP the terminal was not
         given back, and anybody may have had it since.
         """
-        if not self._screen.started:
-            return
-        descriptor = self._descriptor()
-        # Shells leave a terminal that waits for Enter.
-        if (
-            descriptor is not None
-            and os.isatty(descriptor)
-            and termios.tcgetattr(descriptor)[_LOCAL_MODES] & termios.ICANON
-        ):
-            self.stop()
-            self.start()
-        else:
-            self._take_ctrl_z()
-        self.redraw()
+        if self._screen.started:
+            # Shells leave a terminal that waits for Enter.
+            if self._take_ctrl_z() & termios.ICANON:
+                self.stop()
+                self.start()
+            self.redraw()
 
     # --- out ----------------------------------------------------------------------------
 
@@ -193,26 +184,23 @@ class Display:
 
     def _take(self, keys: list[Any], _raw: list[int]) -> None:
         for key in keys:
-            if key == "window resize":
+            if not isinstance(key, str):
+                if key[0] == "mouse press":
+                    self._on_click(*key[1:])
+            elif key == "window resize":
                 self._drawn = None
-            elif isinstance(key, str):
-                self._type(key)
-            elif key[0] == "mouse press":
-                self._on_click(*key[1:])
+            elif key == "begin paste":
+                self._pasting = []
+            elif key == "end paste":
+                pasted, self._pasting = self._pasting or [], None
+                self._on_paste("".join(pasted))
+            elif self._pasting is not None:
+                self._pasting.append(key if len(key) == 1 else " ")
+            elif (name := canonical(key)) == "ctrl-z":
+                self.suspend()  # wherever it is typed
+            else:
+                self._on_key(name)
         self._on_input()
-
-    def _type(self, key: str) -> None:
-        if key == "begin paste":
-            self._pasting = []
-        elif key == "end paste":
-            pasted, self._pasting = self._pasting or [], None
-            self._on_paste("".join(pasted))
-        elif self._pasting is not None:
-            self._pasting.append(key if len(key) == 1 else " ")
-        elif (name := canonical(key)) == "ctrl-z":
-            self.suspend()  # wherever it is typed
-        else:
-            self._on_key(name)
 
 
 # --- the loop ---------------------------------------------------------------------------
@@ -250,8 +238,6 @@ class Loop(ABC):
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
         self._closed = False
-
-    # --- the work -----------------------------------------------------------------------
 
     @abstractmethod
     def take_slice(self) -> bool:
@@ -390,7 +376,7 @@ class Signals(EndingSignals):
         return self
 
     def interrupted(self) -> bool:
-        """Return whether there was an INT since the last time this was asked."""
+        """Return whether there was an INT since this was last asked."""
         seen, self._interrupted_at = self._interrupted_at is not None, None
         return seen
 

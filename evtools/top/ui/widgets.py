@@ -10,7 +10,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Final, NamedTuple, TypeAlias
 
 import urwid
@@ -65,16 +65,15 @@ def spread(left: Line, right: Line, cols: int) -> Line:
 
 def spliced(below: Line, above: Line, start: int) -> Line:
     """Return `below` with `above` laid over it from column `start` on."""
-    end, at, rest = start + columns(above), 0, list[Span]()
+    hidden, rest = start + columns(above), list[Span]()
     for style, text in below:
-        before, at = at, at + width(text)
-        if at <= end:
-            continue
-        hidden = clip(text, max(0, end - before), "")
-        shown = text[len(hidden) :]
-        if before + width(hidden) < end:  # half of a wide character is hidden
-            shown = " " * (before + width(hidden) + width(shown[0]) - end) + shown[1:]
-        rest.append((style, shown))
+        head = clip(text, hidden, "")
+        shown = text[len(head) :]
+        if shown and width(head) < hidden:  # half of a wide character is hidden
+            shown = " " * (width(head) + width(shown[0]) - hidden) + shown[1:]
+        hidden -= min(hidden, width(text))
+        if shown:
+            rest.append((style, shown))
     return [*fitted(below, start), *above, *rest]
 
 
@@ -206,8 +205,9 @@ class Editor(urwid.Edit):
 
     def press(self, key: str, command: str | None) -> None:
         self.choices = ()
-        if typed(key):
-            self.keypress((_CHARS_MAX,), typed(key))
+        before, after = self.text[: self.edit_pos], self.text[self.edit_pos :]
+        if typed(key) or command in _EDITS:
+            self.keypress((_CHARS_MAX,), typed(key) or str(command))
         elif command == "erase-left":
             self.keypress((_CHARS_MAX,), "backspace")
         elif command in ("history-back", "history-forward"):
@@ -217,26 +217,21 @@ class Editor(urwid.Edit):
                 self._version = version
                 self._put(self._versions[version])
         elif command == "complete" and self._complete is not None:
-            before, after = self._split()
             start, choices = self._complete(before)
             if choices:
                 shared = os.path.commonprefix(choices)  # noqa: RUF071  (these are no paths)
                 self._put(before[:start] + shared, after)
                 self.choices = choices if len(choices) > 1 else ()
-        elif command in _EDITS:
-            self.keypress((_CHARS_MAX,), command)
 
     def _put(self, before: str, after: str = "") -> None:
         self.set_edit_text((before + after)[:_CHARS_MAX])
         self.set_edit_pos(min(len(before), _CHARS_MAX))
 
-    def _split(self) -> tuple[str, str]:
-        return self.text[: self.edit_pos], self.text[self.edit_pos :]
-
     def line(self, cols: int) -> tuple[Line, int]:
         """Return the part of the text around the cursor, and the cursor's column."""
         # The text may come from a row, that is, from the wire.
-        before, after = map(sanitize, self._split())
+        before = sanitize(self.text[: self.edit_pos])
+        after = sanitize(self.text[self.edit_pos :])
         room = max(1, cols - 1)
         while width(before) > room:
             before = before[max(1, (width(before) - room) // 2) :]
@@ -274,10 +269,11 @@ class Pager:
     A search finds text literally, whatever its case.
     """
 
-    def __init__(self) -> None:
-        self.wrap = True
+    def __init__(self, *, wrap: bool = True) -> None:
+        self.wrap = wrap
         self.sought = ""
         self._lines: Sequence[str] = ()
+        #: The lines, broken if they are wrapped, and for how many columns that is.
         self._pieces: list[str] = []
         self._laid_out: tuple[int, bool] | None = None
         self._cols, self._rows = 80, 10
@@ -296,7 +292,16 @@ class Pager:
     def lines(self, cols: int, rows: int) -> list[Line]:
         self._cols, self._rows = cols, rows
         self._lay_out()
-        return [self._line(piece) for piece in self._pieces[self._top : self._top + rows]]
+        lines = []
+        for piece in self._pieces[self._top : self._top + rows]:
+            shown = piece[len(clip(piece, self._left, "")) :] if self._left else piece
+            shown, line, at = clip(shown, cols, ""), list[Span](), 0
+            for start in self._places(shown):
+                end = start + len(self.sought)
+                line += [("text", shown[at:start]), ("match", shown[start:end])]
+                at = end
+            lines.append([span for span in (*line, ("text", shown[at:])) if span[1]])
+        return lines
 
     def place(self) -> str:
         """Return how far the screen has come in the text, "" if all of it is there."""
@@ -306,22 +311,14 @@ class Pager:
     def _lay_out(self) -> None:
         if self._laid_out != (self._cols, self.wrap):
             self._laid_out = (self._cols, self.wrap)
-            self._pieces = [
-                piece
-                for line in self._lines
-                for piece in (wrapped(line, self._cols) if self.wrap else (line,))
-            ]
+            self._pieces = list(self._lines)
+            if self.wrap:
+                broken = (wrapped(line, self._cols) for line in self._lines)
+                self._pieces = list(chain.from_iterable(broken))
         self._go(self._top)
 
-    def _line(self, piece: str) -> Line:
-        if self._left:
-            piece = piece[len(clip(piece, self._left, "")) :]
-        shown, line, at = clip(piece, self._cols, ""), list[Span](), 0
-        for start in self._places(shown):
-            end = start + len(self.sought)
-            line += [("text", shown[at:start]), ("match", shown[start:end])]
-            at = end
-        return [span for span in (*line, ("text", shown[at:])) if span[1]]
+    def _go(self, line: int) -> None:
+        self._top = min(max(0, line), max(0, len(self._pieces) - self._rows))
 
     def _places(self, text: str) -> Iterator[int]:
         wanted, folded = self.sought.lower(), text.lower()
@@ -339,9 +336,6 @@ class Pager:
         elif not self.wrap:
             step = _SHIFT_COLS if command == "right" else -_SHIFT_COLS
             self._left = max(0, self._left + step)
-
-    def _go(self, line: int) -> None:
-        self._top = min(max(0, line), max(0, len(self._pieces) - self._rows))
 
     def search(self, text: str) -> bool:
         """Look for a text from the first line on the screen on; return whether it is there."""
@@ -411,8 +405,8 @@ class Menu(Layer):
         title: str,
         choices: Callable[[], Sequence[Choice]],
         *,
-        stays: bool = False,
         at: int = 0,
+        stays: bool = False,
     ) -> None:
         self._title = title
         self._choices = choices
@@ -420,49 +414,48 @@ class Menu(Layer):
         self._at = at
         self._rows = 10
 
-    def _keyed(self) -> list[tuple[str, Choice]]:
-        """Return the choices with their keys: their own, the next free digit, or none."""
+    def _keyed(self) -> list[Choice]:
         choices = self._choices()
         taken = {choice.key for choice in choices}
         digits = (digit for digit in "123456789" if digit not in taken)
-        return [
-            (one.key or ("" if one.chosen is None else next(digits, "")), one) for one in choices
+        keyed = [
+            one if one.key or one.chosen is None else one._replace(key=next(digits, ""))
+            for one in choices
         ]
+        self._at = min(self._at, max(0, len(keyed) - 1))
+        return keyed
 
     def press(self, key: str, command: str | None) -> OnClose:
-        keyed = self._keyed()
-        last = max(0, len(keyed) - 1)
-        choice = next((one for its_key, one in keyed if its_key == key), None)
-        if choice is None and command == "choose" and keyed:
-            choice = keyed[min(self._at, last)][1]
+        choices = self._keyed()
+        choice = next((one for one in choices if one.key == key), None)
+        if command == "choose" and choices:
+            choice = choice or choices[self._at]
         if choice is not None:
             if choice.chosen is None or not self._stays:
                 return choice.chosen
             choice.chosen()
-        elif command in ("menu-down", "menu-up"):
-            # A single step goes around the ends.
-            self._at = (self._at + (1 if command == "menu-down" else -1)) % (last + 1)
-        elif command == "menu-page-down":
-            self._at = min(self._at + self._rows, last)
-        elif command == "menu-page-up":
-            self._at = max(0, self._at - self._rows)
         elif command == "menu-close":
             return closed
+        elif command is not None:
+            move = command.removeprefix("menu-")
+            self._at += step_of(move, self._rows + 1)
+            if move in ("down", "up"):  # a single step goes around the ends
+                self._at %= max(1, len(choices))
+            self._at = max(0, self._at)
         return None
 
     def box(self, size: tuple[int, int]) -> Box:
         cols, self._rows = room_in_box(size)
         lines: list[Line] = []
-        keyed = self._keyed()
-        self._at = min(self._at, max(0, len(keyed) - 1))
-        keys = max((width(key) for key, _ in keyed), default=0)
-        for number, (key, choice) in enumerate(keyed):
-            text = clip(choice.text, max(1, cols - keys - 3))
+        choices = self._keyed()
+        keys = max((width(one.key) for one in choices), default=0)
+        for number, one in enumerate(choices):
+            key, text = pad(one.key, keys), clip(one.text, max(1, cols - keys - 3))
             if number == self._at:
-                lines.append([("selected", f">{pad(key, keys)}  {text}")])
+                lines.append([("selected", f">{key}  {text}")])
             else:
-                style = "hint" if choice.chosen is None else "text"
-                lines.append([("key", f" {pad(key, keys)}  "), (style, text)])
+                style = "hint" if one.chosen is None else "text"
+                lines.append([("key", f" {key}  "), (style, text)])
         top = max(0, self._at - self._rows + 1)
         return Box(self._title, lines[top : top + self._rows])
 
@@ -536,7 +529,10 @@ class Dialog(Layer):
 
 _HELP_LEAD: Final = "find> "
 _HELP_NOTE: Final = "Typing filters this list. To select text with the mouse, hold Shift."
-_HELP_MOVES: Final = {"history-back": "up", "history-forward": "down"}
+#: Commands of the context "prompts" that scroll: those of the pager.
+_HELP_MOVES: Final = {
+    "history-back": "up", "history-forward": "down", "page-up": "page-up", "page-down": "page-down",
+}  # fmt: skip
 
 
 class Help(Layer):
@@ -548,18 +544,17 @@ class Help(Layer):
         self._keymap = keymap
         self._about = contexts
         self._editor = Editor()
-        self._pager = Pager()
-        self._pager.wrap = False
+        self._pager = Pager(wrap=False)
 
     def press(self, key: str, command: str | None) -> OnClose:
+        if key == "q" and not self._editor.text:
+            return closed
         if typed(key):
-            if key == "q" and not self._editor.text:
-                return closed
             self._pager.reset()
         elif command in ("cancel", "accept"):
             return closed
-        elif command in (*_HELP_MOVES, "page-up", "page-down"):
-            self._pager.press(_HELP_MOVES.get(command, command))
+        elif command in _HELP_MOVES:
+            self._pager.press(_HELP_MOVES[command])
             return None
         self._editor.press(key, command)
         return None
@@ -636,7 +631,7 @@ class Prompt(Layer):
 
 # --- the detail -------------------------------------------------------------------------
 
-_GONE: Final = "this has been forgotten: there was no more room for it"
+_GONE: Final = " this has been forgotten: there was no more room for it"
 
 
 class DetailPane:
@@ -653,67 +648,60 @@ class DetailPane:
         self.full = False
         self.pager = Pager()
         self._wanted = section
-        self._detail: Detail | None = None
+        self._detail = Detail(key)
         self._forgotten = False
 
     @property
     def section(self) -> str:
-        if self._detail is None:
-            return ""
-        return self._wanted if self._wanted in self._detail.sections else self._detail.section
+        detail = self._detail
+        return self._wanted if self._wanted in detail.sections else detail.section
 
     def follow(self, key: str) -> None:
         """Show another row of the same view, at the same section."""
         if key != self.key:
-            self.key, self._detail, self._forgotten = key, None, False
+            self.key, self._detail, self._forgotten = key, Detail(key), False
             self.pager.reset()
 
     def show(self, detail: Detail | None) -> None:
         """Show the data of now; None where the row has been forgotten."""
         self._forgotten = detail is None
         self._detail = detail or self._detail
-        if self._detail is not None:
-            self.pager.show(self._detail.sections.get(self.section, ()))
+        self.pager.show(self._detail.sections.get(self.section, ()))
 
     def turn(self, step: int) -> None:
         """Go to the next section (1) or to the one before (-1)."""
-        names = list(self._detail.sections) if self._detail is not None else []
+        names = list(self._detail.sections)
         if names:
             self._wanted = names[(names.index(self.section) + step) % len(names)]
             self.pager.reset()
-            self.show(None if self._forgotten else self._detail)
+            self.pager.show(self._detail.sections[self._wanted])
 
     def lines(self, cols: int, rows: int, glyphs: Glyphs) -> list[Line]:
-        above = [*self._facts(cols), []]
+        detail, bar = self._detail, glyphs.rule
+        facts = [line for text in detail.lines for line in paragraph(text, cols, indent=" ")]
+        if self._forgotten:
+            facts.append([("warning" if detail.sections else "hint", _GONE)])
+        sections: Line = [
+            ("tab-on", f"[{name}]") if name == self.section else ("tab", f" {name} ")
+            for name in detail.sections
+        ]
+        if facts and columns(facts[0]) < cols - columns(sections):
+            facts[0] = spread(facts[0], sections, cols)
+        elif sections:
+            facts.insert(0, spread([], sections, cols))
+        above = [*facts, []]
         if len(above) + 1 >= rows:
             # The text matters more than the facts about it.
             above = above[: max(0, rows // 2 - 1)]
         text = self.pager.lines(cols, max(0, rows - len(above) - 1))
-        return [self._title(cols, glyphs.rule), *above, *text][:rows]
 
-    def _title(self, cols: int, bar: str) -> Line:
-        title = self._detail.title if self._detail is not None else self.key
         place = self.pager.place()
         right: Line = [("hint", f" {place} "), ("rule", bar * 2)] if place else []
-        left: Line = [("rule", bar * 2), ("head", f" {title} ")]
+        left: Line = [("rule", bar * 2), ("head", f" {detail.title} ")]
         left = fitted(left, min(columns(left), cols - columns(right) - 2))
         rest = cols - columns(left) - columns(right)
-        return [*left, ("rule", bar * max(0, rest)), *right]
-
-    def _facts(self, cols: int) -> list[Line]:
-        if self._detail is None:
-            return [[("hint", f" {_GONE}")]] if self._forgotten else []
-        facts = [line for text in self._detail.lines for line in paragraph(text, cols, indent=" ")]
-        if self._forgotten:
-            facts.append([("warning", f" {_GONE}")])
-        sections: Line = [
-            ("tab-on", f"[{name}]") if name == self.section else ("tab", f" {name} ")
-            for name in self._detail.sections
-        ]
-        first = facts[0] if facts else []
-        if columns(first) < cols - columns(sections):
-            return [spread(first, sections, cols), *facts[1:]]
-        return [spread([], sections, cols), *facts]
+        title = [*left, ("rule", bar * max(0, rest)), *right]
+        return [title, *above, *text][:rows]
 
 
 # --- the table --------------------------------------------------------------------------

@@ -206,8 +206,6 @@ class EventsView(LiveTable):
     """The newest events; rows are numbered as they come in."""
 
     name = "events"
-    title = "Events"
-    noun = "events"
     default_sort = "time"
     newest_last = True
     columns: tuple[Column, ...] = ()

@@ -99,8 +99,6 @@ class TypesView(_Summary):
     """One row for each type of task: how often, how long, how many failures."""
 
     name = "types"
-    title = "Types"
-    noun = "types"
     default_sort = "share"
     columns: tuple[Column, ...] = ()
 
@@ -201,8 +199,6 @@ class WorkersView(_Summary):
     """One row for each worker."""
 
     name = "workers"
-    title = "Workers"
-    noun = "workers"
     default_sort = "status"
     columns = _WORKERS
     field = "worker"
@@ -295,8 +291,6 @@ class QueuesView(_Summary):
     """
 
     name = "queues"
-    title = "Queues"
-    noun = "queues"
     default_sort = "backlog"
     field = "queue"
     depths: Mapping[str, Depth] = {}
@@ -347,8 +341,6 @@ class ErrorsView(_Summary):
     """One row for each kind of failure: failures that differ only in details."""
 
     name = "errors"
-    title = "Errors"
-    noun = "errors"
     default_sort = "count"
     columns = _ERRORS
 

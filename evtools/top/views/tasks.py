@@ -108,8 +108,6 @@ class TasksView(LiveTable):
     """The tasks that a state remembers, kept in order as they change."""
 
     name = "tasks"
-    title = "Tasks"
-    noun = "tasks"
     default_sort = "age"
 
     def __init__(self, state: State, clock: Clock) -> None:

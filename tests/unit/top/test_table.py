@@ -16,8 +16,6 @@ class Fruit(TableModel):
     """A table of what it is given, of which some may have come in, or still wait."""
 
     name = "fruit"
-    title = "Fruit"
-    noun = "fruits"
     default_sort = "count"
     arrived = waiting = 0
     columns = (
@@ -123,7 +121,7 @@ def test_what_a_filter_has_not_seen_is_said(table):
     assert table.counts() == "4 shown, 25% searched"
     assert table.notes() == []
     table.set_filter("more>1")
-    assert table.notes() == ["more: unknown for 100% of fruits"]
+    assert table.notes() == ["more: unknown for 100% of fruit"]
 
 
 def test_a_value_is_kept_or_excluded(table):

@@ -10,8 +10,6 @@ class Things(TableModel):
     """Rows with a name, a state and a number, in the order they are given."""
 
     name = "tasks"
-    title = "Things"
-    noun = "things"
     default_sort = "name"
     columns = (
         text_column("state", "STATE", "its state", lambda thing, _: thing["state"], cols=6),
