@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
-from evtools.transport.demo.simulation import CHARACTERS, DemoWorker, Simulation
+from evtools.transport.demo.simulation import CHARACTERS, Simulation
 from evtools.wire import LamportClock
 
 START = 1_700_000_000.0
@@ -15,7 +15,7 @@ class Recorder:
     """Keeps what it is given to send."""
 
     def __init__(self, hostname, events):
-        self.hostname = hostname
+        self.hostname = hostname or "client"
         self.pid = 1
         self.clock = LamportClock()
         self._events = events
@@ -25,32 +25,24 @@ class Recorder:
         own = {"type": type, "hostname": self.hostname, "pid": self.pid}
         self._events.append(own | {"clock": self.clock.forward()} | fields)
 
-    def flush(self):
-        """Do nothing: everything was kept at once."""
-
 
 class Rehearsal:
     """A simulation with the workers of `cast`, and the events they sent."""
 
     def __init__(self, cast=CHARACTERS, *, seed=1, rate=5.0, fates=True):
         self.events = []
-        client = Recorder("client", self.events)
-        self.simulation = Simulation(Random(seed), self, client, rate)
-        self.workers = {}
-        self._fates = fates
-        for character in cast:
-            senders = [Recorder(character.hostname, self.events) for _ in range(2)]
-            worker = DemoWorker(self.simulation, character, *senders)
-            self.workers[character.hostname] = worker
-
-    def wall(self):
-        """Return the time by the clock on the wall: it stands still between deeds."""
-        return START + self.simulation.now
+        self.simulation = Simulation(
+            lambda hostname, _group: Recorder(hostname, self.events),
+            rng=Random(seed),
+            wall=lambda: START + self.simulation.now,
+            rate=rate,
+            cast=cast,
+            fates=fates,
+        )
+        self.workers = {worker.hostname: worker for worker in self.simulation.workers}
 
     def play(self, seconds):
         """Let the cluster live for some seconds."""
-        if not self.simulation.workers:
-            self.simulation.start(self.workers.values(), fates=self._fates)
         self.simulation.play(self.simulation.now + seconds)
         return self
 

@@ -15,10 +15,10 @@ from typing import Any, Final
 from kombu.connection import Connection
 from kombu.pidbox import Node
 
-from evtools.clock import Clock, SystemClock
+from evtools.clock import SystemClock
 from evtools.transport.connection import connect
 from evtools.transport.control import mailbox
-from evtools.transport.demo.simulation import BY_NAME, CHARACTERS, DemoTask, DemoWorker, Simulation
+from evtools.transport.demo.simulation import BY_NAME, DemoTask, DemoWorker, Simulation
 from evtools.transport.dispatcher import EventDispatcher
 from evtools.transport.settings import ConnectionSettings
 
@@ -46,23 +46,14 @@ class DemoCluster(threading.Thread):
     """Five workers and a client that send events until stopped.
 
     They obey remote control, too.  `settings` must be of an in-memory broker; `rate` is in
-    tasks per second that the client sends.  The same `seed` gives the same tasks and the
-    same fates, as long as no commands come.
+    tasks per second that the client sends.  Tasks and fates are always the same ones, as long
+    as no commands come.
     """
 
-    def __init__(
-        self,
-        settings: ConnectionSettings,
-        *,
-        rate: float = 5.0,
-        seed: int = 1,
-        clock: Clock | None = None,
-    ) -> None:
+    def __init__(self, settings: ConnectionSettings, *, rate: float = 5.0) -> None:
         super().__init__(name="evtools-demo", daemon=True)
         self._settings = settings
         self._rate = rate
-        self._seed = seed
-        self._clock = clock or SystemClock()
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -72,44 +63,29 @@ class DemoCluster(threading.Thread):
             self.join(timeout=2.0)
 
     def run(self) -> None:
+        clock = SystemClock()
         with connect(self._settings) as connection:
-            client = self._dispatcher(connection)
-            rng = Random(self._seed)  # noqa: S311  (it plays)
-            simulation = Simulation(rng, self._clock, client, self._rate)
-            workers = [
-                DemoWorker(
-                    simulation,
-                    character,
-                    # As Celery does: the main process sends what happens together as one
-                    # message, a process of the pool each event by itself.
-                    self._dispatcher(connection, character.hostname, group="task"),
-                    self._dispatcher(connection, character.hostname),
-                )
-                for character in CHARACTERS
-            ]
-            listen(connection, self._settings, workers)
-            simulation.start(workers)
-            began = self._clock.monotonic()
+            simulation = Simulation(
+                lambda hostname, group: EventDispatcher(
+                    connection,
+                    hostname,
+                    exchange=self._settings.event_exchange,
+                    buffer_group={group} - {""},
+                ),
+                rng=Random(1),  # noqa: S311  (it plays)
+                wall=clock.wall,
+                rate=self._rate,
+            )
+            listen(connection, self._settings, simulation.workers)
+            began = clock.monotonic()
             while not self._stopping.is_set():
-                moment = self._clock.monotonic() - began
-                simulation.play(moment)
-                for worker in workers:
+                pause = simulation.play(clock.monotonic() - began)
+                for worker in simulation.workers:
                     worker.main.flush()
-                serve(connection, max(_TURN, min(_PATIENCE, simulation.pause(moment))))
-            for worker in workers:
+                serve(connection, max(_TURN, min(_PATIENCE, pause)))
+            for worker in simulation.workers:
                 worker.go_offline()
                 worker.main.flush()
-
-    def _dispatcher(
-        self, connection: Connection, hostname: str | None = None, group: str = ""
-    ) -> EventDispatcher:
-        return EventDispatcher(
-            connection,
-            hostname,
-            exchange=self._settings.event_exchange,
-            buffer_group={group} - {""},
-            buffer_limit=24,
-        )
 
 
 # --- remote control -----------------------------------------------------------------
@@ -150,9 +126,11 @@ def answer(worker: DemoWorker, command: str, arguments: Mapping[str, Any]) -> An
     As a real one it answers with an error what it does not know or cannot do.
     """
     try:
-        return COMMANDS[command](worker, **arguments)
+        deed, words = COMMANDS[command]
+        reply = deed(worker, **arguments)
     except Exception as error:  # noqa: BLE001  (it is the answer)
         return {"error": repr(error)}
+    return {"ok": words.format(reply, **arguments)} if words else reply
 
 
 def _revoke(
@@ -161,7 +139,7 @@ def _revoke(
     terminate: bool = False,  # noqa: FBT001, FBT002  (by name, as Celery's)
     signal: str | int | None = None,
     **_: Any,
-) -> Any:
+) -> str:
     uuids = [task_id] if isinstance(task_id, str) else task_id
     signum = None
     if terminate and isinstance(signal, int):
@@ -171,10 +149,10 @@ def _revoke(
         signum = Signals[name if name.startswith("SIG") else f"SIG{name}"].value
     for uuid in uuids:
         worker.revoke(uuid, signum)
-    return {"ok": f"tasks {', '.join(uuids)} flagged as revoked"}
+    return ", ".join(uuids)
 
 
-def _rate_limit(worker: DemoWorker, task_name: str, rate_limit: Any) -> Any:
+def _limit_rate(worker: DemoWorker, task_name: str, rate_limit: Any) -> Any:
     if task_name not in BY_NAME:
         return {"error": "unknown task"}
     number, _, unit = str(rate_limit).partition("/")
@@ -182,38 +160,13 @@ def _rate_limit(worker: DemoWorker, task_name: str, rate_limit: Any) -> Any:
     return {"ok": "new rate limit set successfully" if rate else "rate limit disabled successfully"}
 
 
-def _time_limit(
-    worker: DemoWorker,
-    task_name: str,
-    hard: float | None = None,
-    soft: Any = None,  # noqa: ARG001  (no task of ours would care)
-) -> Any:
+def _limit_time(worker: DemoWorker, task_name: str, hard: Any = None, **_: Any) -> Any:
     if task_name not in BY_NAME:
         return {"error": "unknown task"}
     worker.time_limits.pop(task_name, None)
     if hard is not None:
         worker.time_limits[task_name] = float(hard)
     return {"ok": "time limits set successfully"}
-
-
-def _resize(worker: DemoWorker, change: int, word: str) -> Any:
-    worker.resize(worker.concurrency + change)
-    return {"ok": f"pool will {word}"}
-
-
-def _add_consumer(worker: DemoWorker, queue: str, **_: Any) -> Any:
-    worker.serve(queue)
-    return {"ok": f"add consumer {queue}"}
-
-
-def _cancel_consumer(worker: DemoWorker, queue: str, **_: Any) -> Any:
-    worker.queues.discard(queue)
-    return {"ok": f"no longer consuming from {queue}"}
-
-
-def _switch_events(worker: DemoWorker, *, on: bool) -> Any:
-    worker.sends_task_events = on
-    return {"ok": f"task events {'enabled' if on else 'disabled'}"}
 
 
 def _active_queues(worker: DemoWorker) -> Any:
@@ -246,25 +199,28 @@ def _requests(worker: DemoWorker, tasks: Mapping[str, DemoTask]) -> list[dict[st
 
 
 # fmt: off
-COMMANDS: Final[Mapping[str, Callable[..., Any]]] = {
-    "ping": lambda _worker: {"ok": "pong"},
-    "heartbeat": DemoWorker.wake_up,
-    "revoke": _revoke,
-    "terminate": partial(_revoke, terminate=True),
-    "rate_limit": _rate_limit,
-    "time_limit": _time_limit,
-    "pool_grow": lambda worker, n=1: _resize(worker, n, "grow"),
-    "pool_shrink": lambda worker, n=1: _resize(worker, -n, "shrink"),
-    "autoscale": lambda _worker, **_: {"error": "ValueError('Autoscale not enabled')"},
-    "add_consumer": _add_consumer,
-    "cancel_consumer": _cancel_consumer,
-    "enable_events": lambda worker: _switch_events(worker, on=True),
-    "disable_events": lambda worker: _switch_events(worker, on=False),
-    "shutdown": lambda worker, **_: worker.leave(AWAY),
-    "active": lambda worker, **_: _requests(worker, worker.running),
-    "reserved": lambda worker, **_: _requests(worker, worker.received),
-    "active_queues": _active_queues,
-    "registered": lambda _worker, **_: sorted(BY_NAME),
-    "stats": _stats,
+#: What a worker does, and the words of its reply with the arguments in them, if that is no other.
+COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
+    "ping": (lambda _worker: None, "pong"),
+    # With as few fields as Celery sends then.
+    "heartbeat": (lambda worker: worker.emit("worker-heartbeat", freq=5.0, **worker.software), ""),
+    "revoke": (_revoke, "tasks {} flagged as revoked"),
+    "terminate": (partial(_revoke, terminate=True), "tasks {} flagged as revoked"),
+    "rate_limit": (_limit_rate, ""),
+    "time_limit": (_limit_time, ""),
+    "pool_grow": (lambda worker, n=1: worker.resize(n), "pool will grow"),
+    "pool_shrink": (lambda worker, n=1: worker.resize(-n), "pool will shrink"),
+    "autoscale": (lambda _worker, **_: {"error": "ValueError('Autoscale not enabled')"}, ""),
+    "add_consumer": (lambda worker, queue, **_: worker.serve(queue), "add consumer {queue}"),
+    "cancel_consumer": (lambda worker, queue, **_: worker.queues.discard(queue),
+                        "no longer consuming from {queue}"),
+    "enable_events": (partial(DemoWorker.switch_events, on=True), "task events enabled"),
+    "disable_events": (partial(DemoWorker.switch_events, on=False), "task events disabled"),
+    "shutdown": (lambda worker, **_: worker.leave(AWAY), ""),
+    "active": (lambda worker, **_: _requests(worker, worker.running), ""),
+    "reserved": (lambda worker, **_: _requests(worker, worker.received), ""),
+    "active_queues": (_active_queues, ""),
+    "registered": (lambda _worker, **_: sorted(BY_NAME), ""),
+    "stats": (_stats, ""),
 }
 # fmt: on

@@ -10,7 +10,6 @@ from functools import partial
 from random import Random
 from typing import Any, Final
 
-from evtools.clock import Clock
 from evtools.wire import LamportClock
 
 HEARTBEAT_EVERY: Final = 2.0
@@ -139,64 +138,28 @@ class DemoTask:
     uuid: str
     kind: Kind
     args: str
-    parent: "DemoTask | None" = None
-    root_id: str = ""
+    root_id: str
+    parent_id: str | None
     retries: int = 0
     eta: float | None = None
     expires: float | None = None
 
     def fields(self) -> dict[str, Any]:
         """Return what both client and worker report of it."""
+        times = {
+            name: moment and datetime.fromtimestamp(moment, UTC).isoformat()
+            for name, moment in (("eta", self.eta), ("expires", self.expires))
+        }
         return {
             "uuid": self.uuid,
             "name": self.kind.name,
             "args": self.args,
             "kwargs": "{}",
             "retries": self.retries,
-            "eta": _iso(self.eta),
-            "expires": _iso(self.expires),
-            "root_id": self.root_id or self.uuid,
-            "parent_id": self.parent and self.parent.uuid,
+            **times,
+            "root_id": self.root_id,
+            "parent_id": self.parent_id,
         }
-
-
-def _iso(moment: float | None) -> str | None:
-    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat()
-
-
-def make_task(rng: Random, kind: Kind, now: float, parent: DemoTask | None = None) -> DemoTask:
-    """Make a task of a type, sent by a client or by its parent at `now`."""
-    digits = f"{rng.getrandbits(128):032x}"
-    return DemoTask(
-        uuid="-".join((digits[:8], digits[8:12], f"4{digits[13:16]}", digits[16:20], digits[20:])),
-        kind=kind,
-        args=fill(rng, rng.choice(kind.args)),
-        parent=parent,
-        root_id=(parent.root_id or parent.uuid) if parent else "",
-        eta=now + kind.countdown if kind.countdown else None,
-        expires=now + kind.expires if kind.expires else None,
-    )
-
-
-def _end_of(rng: Random, kind: Kind) -> End | None:
-    """Choose how a task ends; None if it succeeds."""
-    left = rng.random()
-    for end in kind.ends:
-        left -= end.share
-        if left < 0:
-            return end
-    return None
-
-
-def _traceback(kind: Kind, exception: str) -> str:
-    module, _, function = kind.name.rpartition(".")
-    name, _, message = exception.removesuffix(")").partition("(")
-    return (
-        "Traceback (most recent call last):\n"
-        f'  File "/srv/{module.replace(".", "/")}.py", line 88, in {function}\n'
-        f"    raise {exception}\n"
-        f"{name}{message and ': '}{message}\n"
-    )
 
 
 # --- the cluster ----------------------------------------------------------------------
@@ -205,53 +168,72 @@ def _traceback(kind: Kind, exception: str) -> str:
 class Simulation:
     """A cluster of which everything happens in the order of time, decided by `rng` alone.
 
-    `client` sends events as EventDispatcher does, tasks at `rate` per second.  `clock` only
-    says which time events show.
+    `dispatcher` makes what sends events as EventDispatcher does, for a hostname (None is the
+    client's) and a group of events that go out together (or ""), and `wall` says which time they
+    show.  The client sends tasks at `rate` per second.  With `fates`, some workers come and go.
     """
 
-    def __init__(self, rng: Random, clock: Clock, client: Any, rate: float) -> None:
+    def __init__(
+        self,
+        dispatcher: Callable[[str | None, str], Any],
+        *,
+        rng: Random,
+        wall: Callable[[], float],
+        rate: float,
+        cast: Iterable[Character] = CHARACTERS,
+        fates: bool = True,
+    ) -> None:
         self.rng = rng
-        self.workers: list[DemoWorker] = []
+        self.wall = wall
         self.queues = {name: deque[DemoTask](maxlen=QUEUE_MAX) for name in QUEUES}
-        self.wall = clock.wall
         #: The moment of what happens just now, in seconds from the start.
         self.now = 0.0
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._due: list[tuple[float, int, Callable[[], object]]] = []
         self._entered = 0
-        self._client = client
+        self._client = dispatcher(None, "")
         self._rate = rate
-        self._pid = _FIRST_PID
-
-    def start(self, workers: "Iterable[DemoWorker]", *, fates: bool = True) -> None:
-        """Let the workers and the client begin; with `fates`, some workers come and go."""
-        self.workers = list(workers)
+        self.last_pid = _FIRST_PID
+        self.workers = [
+            # As Celery does: the main process sends what happens together as one
+            # message, a process of the pool each event by itself.
+            DemoWorker(self, one, dispatcher(one.hostname, "task"), dispatcher(one.hostname, ""))
+            for one in cast
+        ]
         for worker in self.workers:
+            self.after(0.0, worker.come)
             if fates and worker.hostname in _FATES:
                 deed, first, away, every = _FATES[worker.hostname]
                 self.after(first, partial(self._repeat, partial(deed, worker, away), every))
-        for worker in self.workers:
-            worker.come()
-        self._next_task()
+        self.after(0.0, self._next_task)
 
-    def after(self, delay: float, action: Callable[[], None]) -> None:
+    def after(self, delay: float, action: Callable[[], object]) -> None:
         """Let `action` happen in `delay` seconds; at the same moment, in this order."""
         self._entered += 1
         heapq.heappush(self._due, (self.now + delay, self._entered, action))
 
-    def pause(self, moment: float) -> float:
-        """Return the seconds from `moment` until something is due."""
-        return max(0.0, self._due[0][0] - moment) if self._due else 0.0
-
-    def play(self, until: float) -> None:
-        while self._due and self._due[0][0] <= until:
+    def play(self, until: float) -> float:
+        """Let happen what is due; return the seconds from then until something is due."""
+        while self._due[0][0] <= until:
             self.now, _, action = heapq.heappop(self._due)
             action()
         self.now = max(self.now, until)
+        return self._due[0][0] - self.now
 
-    def new_pid(self) -> int:
-        """Return a process id that is new, as is the one that follows it."""
-        self._pid += self.rng.randint(2, 50)
-        return self._pid
+    def make_task(self, kind: Kind, parent: DemoTask | None = None) -> DemoTask:
+        """Have the client, or a task that runs, send a task of a type."""
+        now, digits = self.wall(), f"{self.rng.getrandbits(128):032x}"
+        uuid = "-".join((digits[:8], digits[8:12], f"4{digits[13:16]}", digits[16:20], digits[20:]))
+        task = DemoTask(
+            uuid=uuid,
+            kind=kind,
+            args=fill(self.rng, self.rng.choice(kind.args)),
+            root_id=parent.root_id if parent else uuid,
+            parent_id=parent.uuid if parent else None,
+            eta=now + kind.countdown if kind.countdown else None,
+            expires=now + kind.expires if kind.expires else None,
+        )
+        self.send(task)
+        return task
 
     def send(self, task: DemoTask) -> None:
         queue = task.kind.queue
@@ -276,15 +258,12 @@ class Simulation:
 
     def _next_task(self) -> None:
         (kind,) = self.rng.choices(KINDS, _WEIGHTS)
-        task = make_task(self.rng, kind, self.wall())
-        self.send(task)
+        task = self.make_task(kind)
         if self.rng.random() < kind.revoked:
-            self.after(self.rng.uniform(4, 9), partial(self._revoke, task.uuid))
+            wait = self.rng.uniform(4, 9)
+            for worker in self.workers:
+                self.after(wait, partial(worker.revoke, task.uuid, signum=15))
         self.after(self.rng.expovariate(self._rate), self._next_task)
-
-    def _revoke(self, uuid: str) -> None:
-        for worker in self.workers:
-            worker.revoke(uuid, signum=15)
 
 
 class DemoWorker:
@@ -295,7 +274,6 @@ class DemoWorker:
     """
 
     def __init__(self, simulation: Simulation, character: Character, main: Any, child: Any) -> None:
-        self.character = character
         self.hostname = character.hostname
         self.queues = set(character.queues)
         self.concurrency = character.concurrency
@@ -311,6 +289,8 @@ class DemoWorker:
         self.time_limits: dict[str, float] = {}
         self._simulation = simulation
         self._child = child
+        self._skew = character.skew
+        self.software = {"sw_ident": "py-celery", "sw_ver": character.version, "sw_sys": "Linux"}
         self._due: deque[DemoTask] = deque()
         self._next_start: dict[str, float] = {}
         self._revoked: dict[str, None] = {}
@@ -320,8 +300,7 @@ class DemoWorker:
         """Send an event, of its main process or a child, at the time its clock shows."""
         if self.sends_task_events or not type_.startswith("task-"):
             sender = self._child if of_child else self.main
-            timestamp = self._simulation.wall() + self.character.skew
-            sender.send(type_, timestamp=timestamp, **fields)
+            sender.send(type_, timestamp=self._simulation.wall() + self._skew, **fields)
 
     # -- coming and going --------------------------------------------------------
 
@@ -329,13 +308,15 @@ class DemoWorker:
         """Start with new processes, unless it runs."""
         if self.up:
             return
-        pid = self._simulation.new_pid()
+        simulation = self._simulation
+        # New ones, of this process and of the next.
+        pid = simulation.last_pid = simulation.last_pid + simulation.rng.randint(2, 50)
         for offset, sender in enumerate((self.main, self._child)):
             sender.pid, sender.clock = pid + offset, LamportClock()
         self.up, self._leaving, self.processed = True, None, 0
         self.emit("worker-online", **self._vitals())
-        self._simulation.after(HEARTBEAT_EVERY, partial(self._beat, pid))
-        self._simulation.deliver()
+        simulation.after(HEARTBEAT_EVERY, partial(self._beat, pid))
+        simulation.deliver()
 
     def die(self, away: float) -> None:
         """Vanish without an event, and come back after `away` seconds."""
@@ -357,10 +338,6 @@ class DemoWorker:
             self.emit("worker-offline", **self._vitals())
             self.up = False
 
-    def wake_up(self) -> None:
-        """Answer a request for a heartbeat, with as few fields as Celery does then."""
-        self.emit("worker-heartbeat", freq=5.0, **self._software())
-
     def _beat(self, pid: int) -> None:
         if self.up and self.main.pid == pid:
             self.emit("worker-heartbeat", **self._vitals())
@@ -373,14 +350,11 @@ class DemoWorker:
             "active": len(self.running),
             "processed": self.processed,
             "loadavg": [round(load + noise(0.1, 0.5), 2) for _ in range(3)],
-            **self._software(),
+            **self.software,
         }
 
-    def _software(self) -> dict[str, Any]:
-        return {"sw_ident": "py-celery", "sw_ver": self.character.version, "sw_sys": "Linux"}
-
     def _requeue(self) -> None:
-        """Return to the queues what was not started, as the broker would."""
+        # What was not started returns to the queues, as the broker would have it.
         tasks = list(self.received.values())
         self.received.clear()
         self._due.clear()
@@ -394,10 +368,13 @@ class DemoWorker:
 
     # -- tasks ---------------------------------------------------------------------
 
-    def resize(self, concurrency: int) -> None:
-        """Run this many tasks at a time, within bounds."""
-        self.concurrency = max(1, min(concurrency, CONCURRENCY_MAX))
+    def resize(self, change: int) -> None:
+        """Run so many more tasks at a time, within bounds."""
+        self.concurrency = max(1, min(self.concurrency + change, CONCURRENCY_MAX))
         self._start_due()
+
+    def switch_events(self, *, on: bool) -> None:
+        self.sends_task_events = on
 
     def serve(self, queue: str) -> None:
         self.queues.add(queue)
@@ -416,7 +393,7 @@ class DemoWorker:
         expired = task.expires is not None and task.expires < now
         if expired or task.uuid in self._revoked:
             # Such a task has no task-received.
-            self._emit_revoked(task, expired=expired)
+            self._emit_revoked(task.uuid, expired=expired)
             return
         self.received[task.uuid] = task
         self.emit("task-received", **task.fields())
@@ -428,20 +405,15 @@ class DemoWorker:
         self._revoked[uuid] = None
         if len(self._revoked) > REVOKED_MAX:
             del self._revoked[next(iter(self._revoked))]
-        task = self.received.pop(uuid, None)
-        if task is not None:
-            self._emit_revoked(task)
-        elif signum is not None and uuid in self.running:
-            self._emit_revoked(self.running.pop(uuid), signum=signum)
+        if self.received.pop(uuid, None) is not None:
+            self._emit_revoked(uuid)
+        elif signum is not None and self.running.pop(uuid, None) is not None:
+            self._emit_revoked(uuid, signum=signum)
             self._start_due()
 
-    def _emit_revoked(
-        self, task: DemoTask, *, signum: int | None = None, expired: bool = False
-    ) -> None:
+    def _emit_revoked(self, uuid: str, signum: int | None = None, *, expired: bool = False) -> None:
         terminated = signum is not None
-        self.emit(
-            "task-revoked", uuid=task.uuid, terminated=terminated, signum=signum, expired=expired
-        )
+        self.emit("task-revoked", uuid=uuid, terminated=terminated, signum=signum, expired=expired)
 
     def _ready(self, task: DemoTask) -> None:
         if self.received.get(task.uuid) is task:
@@ -449,55 +421,49 @@ class DemoWorker:
             self._start_due()
 
     def _start_due(self) -> None:
+        simulation = self._simulation
         while self._due and len(self.running) < self.concurrency:
             task = self._due.popleft()
-            if self.received.get(task.uuid) is task and not self._is_held(task):
-                self._start(task)
-        self._simulation.deliver()
-
-    def _is_held(self, task: DemoTask) -> bool:
-        """Hold a task until its rate limit lets it start."""
-        name, simulation = task.kind.name, self._simulation
-        limit = self.rate_limits.get(name)
-        if not limit:
-            return False
-        wait = self._next_start.get(name, 0.0) - simulation.now
-        if wait > 0:
-            simulation.after(wait, partial(self._ready, task))
-            return True
-        self._next_start[name] = simulation.now + 1 / limit
-        return False
+            name, now = task.kind.name, simulation.now
+            if self.received.get(task.uuid) is not task:
+                continue
+            if limit := self.rate_limits.get(name):
+                wait = self._next_start.get(name, 0.0) - now
+                if wait > 0:
+                    simulation.after(wait, partial(self._ready, task))
+                    continue
+                self._next_start[name] = now + 1 / limit
+            self._start(task)
+        simulation.deliver()
 
     def _start(self, task: DemoTask) -> None:
         del self.received[task.uuid]
         self.running[task.uuid] = task
         self.processed += 1
         self.emit("task-started", uuid=task.uuid)
-        kind, rng, after = task.kind, self._simulation.rng, self._simulation.after
-        runtime, end = rng.gammavariate(4, kind.runtime / 4), _end_of(rng, kind)
+        kind, simulation = task.kind, self._simulation
+        runtime = simulation.rng.gammavariate(4, kind.runtime / 4)
+        shares = [end.share for end in kind.ends]
+        (end,) = simulation.rng.choices((*kind.ends, None), (*shares, 1 - sum(shares)))
         limit = self.time_limits.get(kind.name)
         if limit is not None and runtime > limit:
             runtime, end = limit, _TIME_LIMIT
+
+        def when_done(share: float, action: Callable[[], object]) -> None:
+            # Unless it was ended or lost before.
+            still = lambda: self.running.get(task.uuid) is task and action()  # noqa: E731
+            simulation.after(runtime * share, still)
+
         for number in range(1, kind.progress + 1):
-            done = number / (kind.progress + 1)
-            after(runtime * done, partial(self._report, task, round(100 * done)))
+            share = number / (kind.progress + 1)
+            fields = {"uuid": task.uuid, "percent": round(100 * share), "step": "working"}
+            when_done(share, partial(self.emit, "task-progress", of_child=True, **fields))
         for name in kind.children:
-            after(runtime * rng.uniform(0.3, 0.9), partial(self._spawn, task, name))
-        after(runtime, partial(self._end, task, runtime, end))
-
-    def _report(self, task: DemoTask, percent: int) -> None:
-        if self.running.get(task.uuid) is task:
-            fields = {"uuid": task.uuid, "percent": percent, "step": "working"}
-            self.emit("task-progress", of_child=True, **fields)
-
-    def _spawn(self, parent: DemoTask, name: str) -> None:
-        if self.running.get(parent.uuid) is parent:
-            simulation = self._simulation
-            simulation.send(make_task(simulation.rng, BY_NAME[name], simulation.wall(), parent))
+            share = simulation.rng.uniform(0.3, 0.9)
+            when_done(share, partial(simulation.make_task, BY_NAME[name], task))
+        when_done(1.0, partial(self._end, task, runtime, end))
 
     def _end(self, task: DemoTask, runtime: float, end: End | None) -> None:
-        if self.running.get(task.uuid) is not task:
-            return
         del self.running[task.uuid]
         if end is None:
             result = task.kind.result
@@ -512,17 +478,25 @@ class DemoWorker:
         self._start_due()
 
     def _raise(self, task: DemoTask, end: End) -> None:
-        event, exception = f"task-{end.event}", fill(self._simulation.rng, end.exception)
+        simulation, kind = self._simulation, task.kind
+        event, exception = f"task-{end.event}", fill(simulation.rng, end.exception)
         if end.event == "retried" and task.retries < MAX_RETRIES:
-            eta = self._simulation.wall() + _RETRY_AFTER
-            self._simulation.send(replace(task, retries=task.retries + 1, eta=eta))
+            eta = simulation.wall() + _RETRY_AFTER
+            simulation.send(replace(task, retries=task.retries + 1, eta=eta))
         elif end.event == "retried":
             event = "task-failed"
             exception = (
-                f"MaxRetriesExceededError(\"Can't retry {task.kind.name}"
+                f"MaxRetriesExceededError(\"Can't retry {kind.name}"
                 f'[{task.uuid}] args:{task.args} kwargs:{{}}")'
             )
-        traceback = _traceback(task.kind, exception)
+        module, _, function = kind.name.rpartition(".")
+        name, _, message = exception.removesuffix(")").partition("(")
+        traceback = (
+            "Traceback (most recent call last):\n"
+            f'  File "/srv/{module.replace(".", "/")}.py", line 88, in {function}\n'
+            f"    raise {exception}\n"
+            f"{name}{message and ': '}{message}\n"
+        )
         self.emit(event, uuid=task.uuid, exception=exception, traceback=traceback)
 
 

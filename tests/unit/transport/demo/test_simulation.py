@@ -3,6 +3,7 @@ from random import Random
 
 import pytest
 
+from evtools.transport.demo import AWAY, answer
 from evtools.transport.demo import simulation as module
 from evtools.transport.demo.simulation import (
     BY_NAME,
@@ -13,7 +14,6 @@ from evtools.transport.demo.simulation import (
     End,
     Kind,
     fill,
-    make_task,
 )
 from evtools.wire import MissedTasks, from_fields
 from tools.rehearsal import START, Rehearsal
@@ -38,10 +38,9 @@ def worker(rehearsal):
 
 @pytest.fixture
 def send(rehearsal):
-    def send(kind=SLOW):
-        task = make_task(rehearsal.simulation.rng, kind, rehearsal.wall())
-        rehearsal.simulation.send(task)
-        return task
+    def send(kind=SLOW, count=None):
+        tasks = [rehearsal.simulation.make_task(kind) for _ in range(count or 1)]
+        return tasks if count else tasks[0]
 
     return send
 
@@ -55,23 +54,15 @@ def life(rehearsal, task):
 
 
 def ending(event, **fields):
-    return Kind(
-        name="ends",
-        queue="celery",
-        runtime=0.1,
-        weight=1.0,
-        args=("()",),
-        ends=(End(1.0, event, **fields),),
-    )
+    ends = (End(1.0, event, **fields),)
+    return Kind(name="ends", queue="celery", runtime=0.1, weight=1.0, args=("()",), ends=ends)
 
 
 def test_a_task_is_received_started_and_done(rehearsal, send):
     task = send()
     rehearsal.play(20)
-    assert life(rehearsal, task) == [
-        *("sent", "received", "started", "progress", "progress", "progress"),
-        "succeeded",
-    ]
+    progress = ["progress"] * 3
+    assert life(rehearsal, task) == ["sent", "received", "started", *progress, "succeeded"]
     assert [e["percent"] for e in rehearsal.of("task-progress")] == [25, 50, 75]
     (succeeded,) = rehearsal.of("task-succeeded")
     (started,) = rehearsal.of("task-started")
@@ -80,11 +71,9 @@ def test_a_task_is_received_started_and_done(rehearsal, send):
 
 
 def test_it_runs_as_many_as_it_has_processes_and_holds_as_many_again(rehearsal, worker, send):
-    for _ in range(10):
-        send()
+    send(count=10)
     rehearsal.play(0.5)
-    assert len(worker.running) == 2
-    assert len(worker.received) == 2
+    assert (len(worker.running), len(worker.received)) == (2, 2)
     rehearsal.play(60)
     assert rehearsal.kinds()["task-succeeded"] == 10
 
@@ -100,12 +89,11 @@ def test_a_task_is_tried_three_times_and_given_up(rehearsal, send):
 
 
 def test_a_rejected_task_may_come_again(rehearsal, send):
-    task = send(ending("rejected"))
+    tasks = [send(ending("rejected", requeue=requeue)) for requeue in (False, True)]
     rehearsal.play(1)
-    assert life(rehearsal, task)[-1] == "rejected"
-    again = send(ending("rejected", requeue=True))
-    rehearsal.play(1)
-    assert life(rehearsal, again).count("received") > 1
+    lives = [life(rehearsal, task) for task in tasks]
+    assert lives[0] == ["sent", "received", "started", "rejected"]
+    assert lives[1].count("received") > 1
 
 
 def test_an_eta_is_waited_for(rehearsal, send):
@@ -117,27 +105,20 @@ def test_an_eta_is_waited_for(rehearsal, send):
     assert rehearsal.kinds()["task-started"] == 1
 
 
-def test_what_is_revoked_does_not_start(rehearsal, worker, send):
-    tasks = [send() for _ in range(4)]
+def test_what_is_revoked_does_not_start_and_ends_only_by_a_signal(rehearsal, worker, send):
+    tasks = send(count=4)
     rehearsal.play(0.5)
     waiting = next(task for task in tasks if task.uuid in worker.received)
-    worker.revoke(waiting.uuid)
+    running = next(task for task in tasks if task.uuid in worker.running)
+    for task in (waiting, running):
+        worker.revoke(task.uuid)
+    assert running.uuid in worker.running
+    worker.revoke(running.uuid, signum=9)
     rehearsal.play(60)
     assert life(rehearsal, waiting) == ["sent", "received", "revoked"]
-    (event,) = rehearsal.of("task-revoked")
-    assert (event["terminated"], event["signum"]) == (False, None)
-
-
-def test_what_runs_ends_only_by_a_signal(rehearsal, worker, send):
-    task = send()
-    rehearsal.play(0.5)
-    worker.revoke(task.uuid)
-    assert task.uuid in worker.running
-    worker.revoke(task.uuid, signum=9)
-    rehearsal.play(60)
-    assert life(rehearsal, task)[-1] == "revoked"
-    (event,) = rehearsal.of("task-revoked")
-    assert (event["terminated"], event["signum"], event["expired"]) == (True, 9, False)
+    assert life(rehearsal, running)[-1] == "revoked"
+    found = [(e["terminated"], e["signum"], e["expired"]) for e in rehearsal.of("task-revoked")]
+    assert found == [(False, None, False), (True, 9, False)]
 
 
 def test_only_the_last_revoked_tasks_are_remembered(worker, monkeypatch):
@@ -158,7 +139,7 @@ def test_what_has_expired_is_not_run(rehearsal, worker, send):
 
 
 def test_who_dies_says_nothing_and_comes_back_as_another(rehearsal, worker, send):
-    tasks = [send() for _ in range(4)]
+    tasks = send(count=4)
     rehearsal.play(0.5)
     running = [task for task in tasks if task.uuid in worker.running]
     pid = worker.main.pid
@@ -172,12 +153,11 @@ def test_who_dies_says_nothing_and_comes_back_as_another(rehearsal, worker, send
     assert online["pid"] != pid
     assert (online["clock"], online["processed"]) == (1, 0)
     assert rehearsal.kinds()["task-succeeded"] == 2
-    for task in running:
-        assert life(rehearsal, task) == []
+    assert [life(rehearsal, task) for task in running] == [[], []]
 
 
 def test_who_leaves_finishes_what_runs(rehearsal, worker, send):
-    tasks = [send() for _ in range(4)]
+    tasks = send(count=4)
     rehearsal.play(0.5)
     waiting = [task for task in tasks if task.uuid in worker.received]
     worker.leave(away=10)
@@ -189,20 +169,71 @@ def test_who_leaves_finishes_what_runs(rehearsal, worker, send):
     assert kinds[:goodbye].count("task-succeeded") == 2
     assert kinds.count("worker-online") == 1
     assert kinds.count("task-succeeded") == 4
-    for task in waiting:
-        assert life(rehearsal, task).count("received") == 2
+    assert [life(rehearsal, task).count("received") for task in waiting] == [2, 2]
+
+
+# --- commands -------------------------------------------------------------------------
+
+
+MAIL = "shop.mail.send"
+
+
+# fmt: off
+ERRORS = [
+    ("bogus", {}, "KeyError('bogus')"),
+    ([], {}, "TypeError"),
+    ("revoke", {}, "TypeError"),
+    ("revoke", {"task_id": 5}, "TypeError"),
+    ("terminate", {"task_id": "u", "signal": "SIGNONE"}, "KeyError('SIGNONE')"),
+    ("terminate", {"task_id": "u", "signal": 999}, "ValueError"),
+    ("rate_limit", {"task_name": "x", "rate_limit": "1/s"}, "unknown task"),
+    ("time_limit", {"task_name": "x"}, "unknown task"),
+    ("autoscale", {"max": 10, "min": 1}, "Autoscale not enabled"),
+]
+SIGNALS = [
+    ("revoke", {"terminate": True}, 15),
+    ("revoke", {"terminate": True, "signal": "SIGKILL"}, 9),
+    ("revoke", {"terminate": True, "signal": "kill"}, 9),
+    ("terminate", {"signal": 2}, 2),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("command", "arguments", "error"), ERRORS)
+def test_what_cannot_be_done_is_answered_with_an_error(worker, command, arguments, error):
+    assert error in answer(worker, command, arguments)["error"]
+
+
+@pytest.mark.parametrize(("command", "arguments", "signum"), SIGNALS)
+def test_what_is_terminated_is_revoked(rehearsal, worker, send, command, arguments, signum):
+    task = send()
+    rehearsal.play(0.5)
+    arguments = {"task_id": [task.uuid, "other"], **arguments}
+    assert answer(worker, command, arguments) == {
+        "ok": f"tasks {task.uuid}, other flagged as revoked"
+    }
+    (event,) = rehearsal.of("task-revoked", uuid=task.uuid)
+    assert (event["terminated"], event["signum"]) == (True, signum)
+
+
+@pytest.mark.parametrize(
+    ("rate", "per_second"), [("30/m", 0.5), ("2", 2), (3, 3), ("7/h", 7 / 3600), (0, 0)]
+)
+def test_a_rate_is_understood(worker, rate, per_second):
+    assert "ok" in answer(worker, "rate_limit", {"task_name": MAIL, "rate_limit": rate})
+    assert worker.rate_limits[MAIL] == pytest.approx(per_second)
 
 
 def test_a_rate_limit_spaces_starts(rehearsal, worker, send):
     worker.rate_limits[SLOW.name] = 0.5
-    worker.resize(8)
-    for _ in range(4):
-        send()
+    assert answer(worker, "pool_grow", {"n": 6}) == {"ok": "pool will grow"}
+    assert answer(worker, "pool_shrink", {}) == {"ok": "pool will shrink"}
+    send(count=4)
     rehearsal.play(30)
     starts = [event["timestamp"] for event in rehearsal.of("task-started")]
     assert len(starts) == 4
-    gaps = [later - earlier for earlier, later in pairwise(starts)]
-    assert min(gaps) >= 2 - 1e-6
+    assert min(later - earlier for earlier, later in pairwise(starts)) >= 2 - 1e-6
+    assert worker.concurrency == 7
 
 
 def test_a_time_limit_ends_what_runs_too_long(rehearsal, worker, send):
@@ -212,13 +243,52 @@ def test_a_time_limit_ends_what_runs_too_long(rehearsal, worker, send):
     assert life(rehearsal, task)[-1] == "failed"
     (event,) = rehearsal.of("task-failed")
     assert event["traceback"].endswith("\nTimeLimitExceeded: 30.0,\n")
+    assert "ok" in answer(worker, "time_limit", {"task_name": MAIL, "hard": 3})
+    assert worker.time_limits[MAIL] == 3
+    answer(worker, "time_limit", {"task_name": MAIL, "soft": 3})
+    assert MAIL not in worker.time_limits
 
 
-def test_who_is_to_be_silent_about_tasks_still_beats(rehearsal, worker, send):
-    worker.sends_task_events = False
+def test_events_are_switched_off_and_it_still_beats(rehearsal, worker, send):
+    assert answer(worker, "disable_events", {}) == {"ok": "task events disabled"}
     send()
     rehearsal.play(20)
     assert set(rehearsal.kinds()) == {"task-sent", "worker-heartbeat"}
+    answer(worker, "enable_events", {})
+    send()
+    rehearsal.play(20)
+    assert rehearsal.kinds()["task-succeeded"] == 1
+
+
+def test_queues_are_added_and_left(worker):
+    worker.queues = {"images"}
+    words = {"ok": "add consumer mail"}
+    assert answer(worker, "add_consumer", {"queue": "mail", "exchange": ""}) == words
+    words = {"ok": "no longer consuming from images"}
+    assert answer(worker, "cancel_consumer", {"queue": "images"}) == words
+    assert [queue["name"] for queue in answer(worker, "active_queues", {})] == ["mail"]
+
+
+def test_a_worker_that_is_shut_down_comes_back_later(rehearsal, worker):
+    assert answer(worker, "shutdown", {}) is None
+    rehearsal.play(AWAY - 1)
+    assert not worker.up
+    rehearsal.play(1)
+    assert worker.up
+
+
+def test_what_it_does_can_be_inspected(rehearsal, worker, send):
+    send(count=4)
+    rehearsal.play(0.5)
+    active = answer(worker, "active", {"safe": True})
+    assert [task["id"] for task in active] == list(worker.running)
+    assert active[0]["name"] == "slow"
+    assert active[0]["delivery_info"]["routing_key"] == "celery"
+    assert [task["id"] for task in answer(worker, "reserved", {})] == list(worker.received)
+    assert answer(worker, "registered", {}) == sorted(BY_NAME)
+    stats = answer(worker, "stats", {})
+    assert stats["pool"]["max-concurrency"] == worker.concurrency
+    assert stats["total"] == {"shop": worker.processed}
 
 
 # --- the cluster --------------------------------------------------------------------
@@ -241,45 +311,32 @@ def test_clients_send_at_their_rate(played):
 
 
 def test_all_that_a_view_can_show_happens(played):
+    tasks = "sent received started succeeded failed retried revoked rejected progress"
     assert set(played.kinds()) == {
-        *("task-sent", "task-received", "task-started", "task-succeeded"),
-        *("task-failed", "task-retried", "task-revoked", "task-rejected"),
-        *("task-progress", "worker-online", "worker-heartbeat", "worker-offline"),
+        *(f"task-{kind}" for kind in tasks.split()),
+        *("worker-online", "worker-heartbeat", "worker-offline"),
     }
-    revoked = played.of("task-revoked")
-    assert {(e["terminated"], e["expired"]) for e in revoked} == {
-        *((False, False), (True, False), (False, True))
-    }
+    revoked = {(e["terminated"], e["expired"]) for e in played.of("task-revoked")}
+    assert revoked == {(False, False), (True, False), (False, True)}
     assert {e["requeue"] for e in played.of("task-rejected")} == {True, False}
-
-
-def test_some_retries_succeed_and_some_are_given_up(played):
     retried = {event["uuid"] for event in played.of("task-retried")}
-    ends = {
-        event["type"]
-        for event in played.of("task-succeeded", "task-failed")
-        if event["uuid"] in retried
-    }
-    assert ends == {"task-succeeded", "task-failed"}
-    assert any(
-        event["exception"].startswith("MaxRetriesExceededError")
-        for event in played.of("task-failed")
-    )
+    ends = played.of("task-succeeded", "task-failed")
+    assert len({event["type"] for event in ends if event["uuid"] in retried}) == 2
 
 
 def test_workflows_are_trees_of_three_generations(played):
-    told = {event["uuid"]: event for event in played.of("task-sent")}
-    generations = [
-        (event["name"], told[event["parent_id"]]["name"])
-        for event in told.values()
+    sent = {event["uuid"]: event for event in played.of("task-sent")}
+    generations = {
+        (event["name"], sent[event["parent_id"]]["name"])
+        for event in sent.values()
         if event["parent_id"]
-    ]
-    assert set(generations) == {
+    }
+    assert generations == {
         ("shop.orders.pack", "shop.orders.fulfil"),
         ("shop.orders.label", "shop.orders.pack"),
     }
     for event in played.of("task-sent", name="shop.orders.label"):
-        assert told[event["root_id"]]["name"] == "shop.orders.fulfil"
+        assert sent[event["root_id"]]["name"] == "shop.orders.fulfil"
 
 
 def test_nothing_seems_to_be_missing(played):
@@ -294,27 +351,13 @@ def test_a_queue_that_nobody_serves_drops_the_oldest():
     assert max(lengths) == module.QUEUE_MAX
 
 
-def lives(hostname):
-    played = Rehearsal().play(300)
-    return [
-        (event["type"], event["timestamp"] - START)
-        for event in played.of("worker-online", "worker-offline", hostname=hostname)
-    ]
-
-
-def test_one_worker_dies_without_a_word_and_returns():
-    assert lives("reports@demo-b") == [
+def test_one_worker_dies_without_a_word_and_returns(played):
+    lives = played.of("worker-online", "worker-offline", hostname="reports@demo-b")
+    assert [(event["type"], event["timestamp"] - START) for event in lives] == [
         ("worker-online", 0.0),
         ("worker-online", 65.0),
         ("worker-online", 185.0),
     ]
-
-
-# --- tasks --------------------------------------------------------------------------
-
-
-NOW = 1_700_000_000.0
-MAIL = BY_NAME["shop.mail.send"]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
