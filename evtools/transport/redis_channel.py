@@ -1,6 +1,6 @@
 """kombu's channels of Redis and Sentinel as a monitor needs them, and the names of channels."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any, Final
@@ -51,7 +51,7 @@ class RedisChannel(kombu_redis.Channel):
             # RESP2 needs no HELLO, and says all that we ask for.
             "protocol": self.connection.client.transport_options.get("protocol", 2),
             "driver_info": None,
-            "redis_connect_func": _login(name),
+            "redis_connect_func": partial(_login, name),
         }
 
     def _get_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002
@@ -68,7 +68,15 @@ class RedisChannel(kombu_redis.Channel):
         """The client that reads lists, bounded to the size of what workers reply."""
         create: Any = self._create_client
         client = create(asynchronous=True)
-        client.parse_response = partial(_bounded, client.parse_response)
+        parse = client.parse_response
+
+        def bounded(connection: Any, command: str, **options: Any) -> Any:
+            found = parse(connection, command, **options)
+            if command == "BRPOP" and found and len(found[1]) > _ENVELOPE_MAX_BYTES:
+                raise DecodeError("message too large", f"over {REPLY_MAX_BYTES} bytes")
+            return found
+
+        client.parse_response = bounded
         return client
 
     @property
@@ -82,7 +90,7 @@ class RedisChannel(kombu_redis.Channel):
         topic: str = kombus._get_publish_topic(exchange, routing_key)  # noqa: SLF001  (as above)
         rest = topic.removeprefix(self.keyprefix_fanout)
         options, sentinel = self.connection.client.transport_options, self.has_sentinel
-        return [f"{p}{rest}" for p in prefixes(options, self.database, sentinel=sentinel)]
+        return [f"{p}{rest}" for p in _prefixes(options, self.database, sentinel=sentinel)]
 
 
 class _Master(SentinelManagedConnection):
@@ -110,31 +118,19 @@ class SentinelChannel(RedisChannel, kombu_redis.SentinelChannel):
     def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002
         kombus: Any = super()
         pool = kombus._sentinel_managed_pool(asynchronous)  # noqa: SLF001  (as above)
-        manager: Any = self._sentinel_manager
-        if asynchronous:
-            manager = self._async_sentinel_manager
+        manager: Any = self._async_sentinel_manager if asynchronous else self._sentinel_manager
         manager.discover_master = partial(_discover, manager)
         return pool
 
 
-def _bounded(parse: Callable[..., Any], connection: Any, command: str, **options: Any) -> Any:
-    found = parse(connection, command, **options)
-    if command == "BRPOP" and found and len(found[1]) > _ENVELOPE_MAX_BYTES:
-        raise DecodeError("message too large", f"over {REPLY_MAX_BYTES} bytes")
-    return found
-
-
-def _login(name: str | None) -> Callable[[Any], None]:
+def _login(name: str | None, connection: Any) -> None:
     # What redis-py does on a new connection: log in, and set our name.
-    def login(connection: Any) -> None:
-        connection.on_connect()
-        if name:
-            connection.send_command("CLIENT", "SETNAME", name, check_health=False)
-            # Only the administrator, who has forbidden it, needs it.
-            with suppress(ResponseError):
-                connection.read_response()
-
-    return login
+    connection.on_connect()
+    if name:
+        connection.send_command("CLIENT", "SETNAME", name, check_health=False)
+        # Only the administrator, who has forbidden it, needs it.
+        with suppress(ResponseError):
+            connection.read_response()
 
 
 def greet_sentinel(connection: Any) -> None:
@@ -152,24 +148,24 @@ def greet_sentinel(connection: Any) -> None:
 def _discover(manager: Sentinel, name: str) -> tuple[str, int]:
     # redis-py's own takes every failure for one of the name.
     failure: PeerFailure | None = None
-    refusals: list[str] = []
-    for number, sentinel in enumerate(manager.sentinels):
+    refusal = ""
+    sentinels = manager.sentinels
+    for number, sentinel in enumerate(sentinels):
         try:
             masters: Any = sentinel.sentinel_masters()
         except (RedisError, OSError) as error:
-            where = sentinel.connection_pool.connection_kwargs
             if failure is None:
+                where = sentinel.connection_pool.connection_kwargs
                 failure = PeerFailure("Sentinel", "{host}:{port}".format_map(where))
                 failure.__cause__ = error
             continue
         state = masters.get(name)
         if state and manager.check_master_state(state, name):
-            ours = manager.sentinels
-            ours[0], ours[number] = ours[number], ours[0]
+            sentinels[0], sentinels[number] = sentinel, sentinels[0]
             return state["ip"], state["port"]
-        refusals.append(_why(manager, name, masters))
-    if failure is None or refusals:
-        raise MasterNotFoundError(refusals[0])
+        refusal = refusal or _why(manager, name, masters)
+    if failure is None or refusal:
+        raise MasterNotFoundError(refusal)
     raise failure
 
 
@@ -187,13 +183,13 @@ def _why(manager: Sentinel, name: str, masters: Mapping[str, Any]) -> str:
     )
 
 
-def prefixes(options: Mapping[str, Any], database: int, *, sentinel: bool) -> list[str]:
-    """Return the prefixes of channels under these transport options.
+# --- the names of channels ----------------------------------------------------------
 
-    kombu formats the prefix for each of its pools, and so sends the first message of a connection
-    to the prefix that was formatted once, and the others to the one that was formatted twice.
-    They differ where braces are left.  Of Sentinels it formatted none before 5.4.
-    """
+
+def _prefixes(options: Mapping[str, Any], database: int, *, sentinel: bool) -> list[str]:
+    # kombu formats the prefix for each of its pools, and so sends the first message of a connection
+    # to the prefix that was formatted once, and the others to the one that was formatted twice.
+    # They differ where braces are left.  Of Sentinels it formatted none before 5.4.
     written = options.get("fanout_prefix", True)
     if not written:
         return [""]
@@ -211,17 +207,15 @@ def prefixes(options: Mapping[str, Any], database: int, *, sentinel: bool) -> li
 def channels(settings: ConnectionSettings, database: int, *, sentinel: bool) -> list[str]:
     """Return the names of the channels of events, without the routing key."""
     before, exchange = settings.options.get("global_keyprefix") or "", settings.event_exchange
-    found = prefixes(settings.options, database, sentinel=sentinel)
+    found = _prefixes(settings.options, database, sentinel=sentinel)
     return [f"{before}{prefix}{exchange}" for prefix in found]
 
 
 def topics(settings: ConnectionSettings, database: int, *, sentinel: bool) -> RedisTopics:
     """Return the topics of the events that `settings` ask for."""
-    return redis_topics(
-        channels(settings, database, sentinel=sentinel),
-        bindings(settings.routing_keys),
-        by_key=bool(settings.options.get("fanout_patterns", True)),
-    )
+    by_key = bool(settings.options.get("fanout_patterns", True))
+    names = channels(settings, database, sentinel=sentinel)
+    return redis_topics(names, bindings(settings.routing_keys), by_key=by_key)
 
 
 def database_of(address: Address) -> int:
