@@ -34,8 +34,6 @@ _log = logging.getLogger(__name__)
 
 #: How long events are taken in between two looks at the keyboard, in seconds.
 _SLICE: Final = 0.012
-#: How long the reader of the source may take to end, in seconds.
-_END_WAIT: Final = 2.0
 #: After this time of a live cluster, in seconds, the key q asks before it leaves.
 _ASKS_AFTER: Final = 300.0
 #: Buttons of the mouse that are its wheel.
@@ -63,8 +61,6 @@ class Console(Loop):
     ) -> None:
         super().__init__(clock)
         stack.callback(self.close)
-        self._options = options
-        self._settings = watched(options, settings)
         self._garbage = Garbage(clock)
         stack.callback(self._garbage.close)
         self._frame = screen.Frame([])
@@ -75,77 +71,65 @@ class Console(Loop):
         self._failing: set[str] = set()
         #: Mistakes over events that were reported: the exception, and its place.
         self._mistakes: set[tuple[str, str]] = set()
-        glyphs = ASCII if options.ascii else UNICODE
         keymap = Keymap(options.keys)
         connection = ConnectionStatus(clock)
+        model = Model(clock=clock, options=options, connection=connection)
+        own_settings = watched(options, settings)
         control = None
         if not options.read_only and not options.read:
-            control = ControlClient(self._settings, self.wake, clock=clock)
+            control = ControlClient(own_settings, self.wake, clock=clock)
             stack.callback(control.close)
-        self.session = Session(
-            model=Model(clock=clock, options=options, connection=connection),
+        where = sanitize(", ".join(options.read) if options.read else settings.masked())
+        feed = Feed(self.wake, redactor(options.redact), gathers=not options.read)
+        self.session = session = Session(
+            model=model,
             keymap=keymap,
-            feed=Feed(self.wake, redactor(options.redact), gathers=not options.read),
+            feed=feed,
             connection=connection,
             display=Display(
                 self.events,
-                glyphs,
+                ASCII if options.ascii else UNICODE,
                 theme=options.theme,
                 colour=options.colour,
                 on_key=self._press,
-                on_paste=self._paste,
-                on_click=self._click,
+                on_paste=lambda text: self._guarded("paste", lambda: self.session.paste(text)),
+                on_click=lambda *at: self._guarded("mouse", lambda: self._click(*at)),
                 on_input=self._answer_soon,
             ),
             loop=self,
             clock=clock,
-            glyphs=glyphs,
             execute=commands.run,
-            where=_where(options, settings),
+            where="demo" if options.demo else where,
             own_cost=OwnCost(clock),
             control=control,
             history=History(usual_file(os.environ)),
-            mouse=options.mouse,
             asks_after=math.inf if options.read or options.demo else _ASKS_AFTER,
         )
-        self.session.show(options.view)
-        self.session.table.arrange(options.filter, options.sort, options.columns)
-        stack.callback(self.session.history.keep)
+        session.show(options.view)
+        session.table.arrange(options.filter, options.sort, options.columns)
+        stack.callback(session.history.keep)
         self._stats: BrokerStats | None = None
         if options.broker_stats:
-            self._stats = BrokerStats(Gauge(self._settings), self.wake)
+            self._stats = BrokerStats(Gauge(own_settings), self.wake)
             self._stats.start()
             stack.callback(self._stats.close)
-        self._open_source(settings, stack)
-
-    # --- its parts -------------------------------------------------------------
-
-    def _open_source(self, settings: ConnectionSettings, stack: ExitStack) -> None:
-        feed, options = self.session.feed, self._options
-        feed.source = open_source(options, settings, feed.notice, clock=self.clock, stack=stack)
+        feed.source = open_source(options, settings, feed.notice, clock=clock, stack=stack)
         if options.read:
-            self.session.connection.apply(Notice("listening", ", ".join(options.read)))
+            connection.apply(Notice("listening", ", ".join(options.read)))
         if options.write:
-            feed.recording = Recording(options.write, self.clock)
+            feed.recording = Recording(options.write, clock)
         # The reader of the source ends before the source is closed.
-        stack.callback(self._end_feed)
-
-    def _end_feed(self) -> None:
-        feed = self.session.feed
-        feed.stop()
-        if feed.ident is not None:
-            feed.join(_END_WAIT)
+        stack.callback(feed.close)
 
     # --- running ------------------------------------------------------------------------
 
     def run(self) -> None:
         """Take over the terminal, and give it back whatever happens."""
         display = self.session.display
-        with Signals(self.wake, display.stop, self.clock) as signals:
-            self._signals = signals
+        with Signals(self.wake, display.stop, self.clock) as self._signals:
             try:
                 display.start()
-                display.set_mouse(on=self.session.mouse)
+                display.set_mouse(on=self.session.model.options.mouse)
                 self.session.feed.start()
                 super().run()
             except EvtoolsError:
@@ -178,7 +162,7 @@ class Console(Loop):
             self._failing.add(name)
             _log.exception("%s", name)
             self.session.recover()
-            self.session.complain(f"internal error ({name}); {_traceback_hint()}")
+            self.session.say(f"internal error ({name}); {_traceback_hint()}", "error")
             self.draw_soon()
         else:
             self._failing.discard(name)
@@ -197,17 +181,11 @@ class Console(Loop):
             self._guarded("key", lambda: self.session.press("ctrl-c"))
             self._answer_soon()
 
-    def _paste(self, text: str) -> None:
-        self._guarded("paste", lambda: self.session.paste(text))
-
     def _click(self, button: int, column: int, row: int) -> None:
-        def click() -> None:
-            if button in _WHEEL:
-                self.session.press(_WHEEL[button])
-            elif row in self._frame.hits:
-                self._frame.hits[row](column, row)
-
-        self._guarded("mouse", click)
+        if button in _WHEEL:
+            self.session.press(_WHEEL[button])
+        elif row in self._frame.hits:
+            self._frame.hits[row](column, row)
 
     def _answer_soon(self) -> None:
         self._garbage.pressed()
@@ -228,15 +206,13 @@ class Console(Loop):
             self.draw_soon()
 
     def take_slice(self) -> bool:
-        end = self.clock.monotonic() + _SLICE
-        session = self.session
+        session, end = self.session, self.clock.monotonic() + _SLICE
         while (item := session.feed.take()) is not None:
             if isinstance(item, list):
                 self._take_events(item)
-            elif isinstance(item, Notice):
-                self._take_notice(item)
             else:
-                self._take_end(item)
+                self._take_news(item)
+                self.draw_soon()
             if self.clock.monotonic() >= end:
                 self._work_on()
                 return True
@@ -263,21 +239,20 @@ class Console(Loop):
             self.session.mention(f"internal error: some figures may be wrong; {_traceback_hint()}")
             self.draw_soon()
 
-    def _take_notice(self, notice: Notice) -> None:
+    def _take_news(self, item: Notice | Ended) -> None:
+        """Take in what became of the connection."""
         session = self.session
-        session.connection.apply(notice)
-        gc.collect(0)  # a connection broke, or came back
-        if notice.kind == "rewound":
-            options, connection = session.model.options, session.connection
-            session.replace(Model(clock=self.clock, options=options, connection=connection))
-        self.draw_soon()
-
-    def _take_end(self, end: Ended) -> None:
-        self.session.connection.end(end.error)
-        if end.error is not None:
-            self._error = end.error
+        if isinstance(item, Notice):
+            session.connection.apply(item)
+            gc.collect(0)  # a connection broke, or came back
+            if item.kind == "rewound":
+                options, connection = session.model.options, session.connection
+                session.replace(Model(clock=self.clock, options=options, connection=connection))
+            return
+        session.connection.end(item.error)
+        if item.error is not None:
+            self._error = item.error
             self.end()
-        self.draw_soon()
 
     def _work_on(self) -> bool:
         """Do a part of the work that the picture left; return whether there is more."""
@@ -316,31 +291,25 @@ class Console(Loop):
         session = self.session
         self._refreshed = self.clock.monotonic()
         session.settle()
-        if self._stats is not None and session.view == "queues":
+        in_view = session.view == "queues"
+        if self._stats is not None and in_view:
             session.model.set_depths(self._stats.depths)
         session.model.refresh(session.view, self.clock.wall())
         if self._stats is not None:
             # Only the queues on the screen: every question costs the broker.
-            self._stats.watch(session.table.cursor.keys if session.view == "queues" else ())
+            self._stats.watch(session.table.cursor.keys if in_view else ())
         session.look()
 
     def draw(self) -> None:
-        self._guarded("screen", self._show)
+        def show() -> None:
+            display = self.session.display
+            size = display.size()
+            self._frame = screen.draw(self.session, size)
+            display.draw(self._frame.lines, size, self._frame.cursor)
+
+        self._guarded("screen", show)
         if self.session.model.is_lagging():
             self.work_on()
-
-    def _show(self) -> None:
-        display = self.session.display
-        size = display.size()
-        self._frame = screen.draw(self.session, size)
-        display.draw(self._frame.lines, size, self._frame.cursor)
-
-
-def _where(options: TopOptions, settings: ConnectionSettings) -> str:
-    """Return the broker or the recording, fit to be shown."""
-    if options.read:
-        return sanitize(", ".join(options.read))
-    return "demo" if options.demo else sanitize(settings.masked())
 
 
 def _place(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, time
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from evtools.errors import FilterError, UsageError
 from evtools.filters import caret
@@ -15,13 +15,12 @@ from evtools.text import clip, human_size, parse_duration, sanitize
 from evtools.top import screen
 from evtools.top.control import ACTIONS, BY_NAME, Action, Request, actions_for, prepare, target_of
 from evtools.top.export import Recording, new_recording, render_table, save
+from evtools.top.keys import BINDINGS
 from evtools.top.options import REFRESH_MIN, THEMES, TIME_STYLES, VIEWS, WINDOWS
 from evtools.top.session import Session
 from evtools.top.ui.terminal import copy_sequence
-from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.top.ui.widgets import (
     Choice,
-    Completer,
     DetailPane,
     Dialog,
     Editor,
@@ -31,43 +30,14 @@ from evtools.top.ui.widgets import (
     Prompt,
     closed,
     plain,
-    step_of,
 )
 from evtools.top.views.events import EventsView
 from evtools.top.views.tasks import TasksView
 from evtools.transport.recording.reader import RecordingReader
 
 _Do: TypeAlias = Callable[..., object]
-_Choices: TypeAlias = Callable[[Session], Sequence[str]]
-
-
-class Command(NamedTuple):
-    """A command; errors are raised as EvtoolsError.
-
-    One that takes a text has `choices`, the words that complete it.
-    """
-
-    do: _Do
-    choices: _Choices | None = None
-
-
-COMMANDS: Final[dict[str, Command]] = {}
-#: Other names, from other tools.
-_ALIASES: Final = {"q": "quit", "q!": "quit", "h": "help", "w": "export jsonl"}
-
-
-def command(name: str, choices: _Choices | None = None) -> Callable[[_Do], _Do]:
-    """Make a function of a session a command; with `choices` it takes a text as well."""
-
-    def register(do: _Do) -> _Do:
-        COMMANDS[name] = Command(do, choices)
-        return do
-
-    return register
-
-
-def _any_text(_: Session) -> Sequence[str]:
-    return ()
+#: The words that complete the text of a command, perhaps those of a session.
+_Words: TypeAlias = Sequence[str] | Callable[[Session], Sequence[str]]
 
 
 def run(session: Session, line: str) -> None:
@@ -77,17 +47,14 @@ def run(session: Session, line: str) -> None:
     """
     line = line.strip()
     name, _, text = _ALIASES.get(line, line).partition(" ")
-    if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, 1)
-        raise UsageError(
-            f"there is no command {name}",
-            f"did you mean {near[0]}?" if near else "Tab after : shows them all",
-        )
-    do, choices = COMMANDS[name]
-    if choices is None:
-        do(session)
+    if name in WITH_TEXT:
+        WITH_TEXT[name][0](session, text.strip())
+    elif name in COMMANDS:
+        COMMANDS[name](session)
     else:
-        do(session, text.strip())
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean {near[0]}?" if near else "Tab after : shows them all"
+        raise UsageError(f"there is no command {name}", hint)
     session.look()
 
 
@@ -96,39 +63,25 @@ def complete(session: Session, text: str) -> tuple[int, Sequence[str]]:
     name, blank, argument = text.partition(" ")
     if not blank:
         return 0, [one for one in sorted(COMMANDS) if one.startswith(name)]
-    found = COMMANDS.get(name)
-    choices = found.choices(session) if found is not None and found.choices is not None else ()
-    return len(name) + 1, [one for one in choices if one.startswith(argument)]
+    words = WITH_TEXT[name][1] if name in WITH_TEXT else ()
+    found = words(session) if callable(words) else words
+    return len(name) + 1, [one for one in found if one.startswith(argument)]
 
 
-def _ask(
-    session: Session,
-    kind: str,
-    then: Callable[[str], object],
-    *,
-    label: str = "",
-    hint: str = "",
-    complete: Completer | None = None,
-) -> None:
+def _ask(session: Session, kind: str, then: Callable[[str], object], hint: str = "") -> None:
     """Ask for a line of the history's `kind`, and do something with it unless it is blank."""
 
     def accepted(text: str) -> OnClose:
         session.history.remember(kind, text)
-        return partial(then, text) if text.strip() else closed
+        return partial(then, text.strip()) if text.strip() else closed
 
-    editor = Editor(history=session.history.lines(kind), complete=complete)
-    session.layers.append(Prompt(label or f"{kind}> ", accepted, editor, hint=hint))
-
-
-@command("command")
-def _command_line(session: Session) -> None:
-    _ask(session, "command", session.run, label=":", complete=partial(complete, session))
+    is_command = kind == "command"
+    completer = partial(complete, session) if is_command else None
+    editor = Editor(history=session.history.lines(kind), complete=completer)
+    label = ":" if is_command else f"{kind}> "
+    session.layers.append(Prompt(label, accepted, editor, hint=hint))
 
 
-# --- views and ways out -----------------------------------------------------------------
-
-
-@command("view", lambda _: VIEWS)
 def _view(session: Session, text: str) -> None:
     """Show a view, and perhaps filter it: `view workers web-1`."""
     name, _, rest = text.partition(" ")
@@ -138,70 +91,8 @@ def _view(session: Session, text: str) -> None:
         _apply_filter(session, rest.strip().removeprefix("/"))
 
 
-@command("open")
-def _open(session: Session) -> None:
-    key = session.table.focus_key
-    drilled = session.table.drill(key) if key is not None else None
-    if drilled is None or session.reading:
-        session.open_detail()
-    else:
-        session.drill(*drilled)
-
-
-@command("back")
-def _back(session: Session) -> None:
-    if session.detail is not None:
-        session.detail = None
-    elif not session.climb():
-        session.leave()
-
-
-@command("escape")
-def _escape(session: Session) -> None:
-    table = session.table
-    if session.detail is not None:
-        session.detail = None
-    elif table.marks:
-        table.clear_marks()
-    elif table.filter_text:
-        table.set_filter("")
-    else:
-        session.message = None
-
-
-def _pane(session: Session, step: int) -> None:
-    """Go between table and detail, or to the next view if there is no detail."""
-    if session.detail is not None:
-        if session.table_shown:
-            session.detail.focused = not session.detail.focused
-        return
-    session.trail.clear()
-    session.show(VIEWS[(VIEWS.index(session.view) + step) % len(VIEWS)])
-
-
-@command("help")
 def _help(session: Session) -> None:
     session.layers.append(Help(session.keymap, (*session.contexts(), "prompts", "menus")))
-
-
-def _move(session: Session, name: str) -> None:
-    table = session.table
-    if session.reading and session.detail is not None:
-        session.detail.pager.press(name)
-    elif name not in ("left", "right"):
-        table.move(step_of(name, session.viewport.rows - 1))
-    elif isinstance(table, TasksView) and table.tree:
-        table.expand(shut=name == "left")
-    else:
-        table.scroll_columns(1 if name == "right" else -1)
-
-
-# fmt: off
-for _name in (
-    "down", "up", "top", "bottom", "page-down", "page-up", "half-down", "half-up", "left", "right",
-):
-    command(_name)(partial(_move, name=_name))
-# fmt: on
 
 
 # --- the text of the detail -------------------------------------------------------------
@@ -213,20 +104,15 @@ def _detail(session: Session) -> DetailPane:
     return session.detail
 
 
-@command("search", _any_text)
 def _search(session: Session, text: str) -> None:
     pane = _detail(session)
-
-    def look_for(text: str) -> None:
-        if not pane.pager.search(text):
-            session.complain(f"not found: {text}")
-
-    if text:
-        session.history.remember("search", text)
-        look_for(text)
-    else:
-        _ask(session, "search", look_for)
+    if not text:
+        _ask(session, "search", partial(_search, session))
         pane.focused = True
+        return
+    session.history.remember("search", text)
+    if not pane.pager.search(text):
+        session.say(f"not found: {text}", "error")
 
 
 def _search_again(session: Session, *, back: bool) -> None:
@@ -234,17 +120,15 @@ def _search_again(session: Session, *, back: bool) -> None:
     if not pager.sought:
         raise UsageError("nothing to search for yet", "/ searches the text")
     if not pager.search_next(back=back):
-        session.complain(f"not found: {pager.sought}")
+        session.say(f"not found: {pager.sought}", "error")
 
 
-@command("wrap")
 def _wrap(session: Session) -> None:
     pager = _detail(session).pager
     pager.press("wrap")
     session.say(f"long lines are {'wrapped' if pager.wrap else 'cut'}")
 
 
-@command("full")
 def _full(session: Session) -> None:
     pane = _detail(session)
     pane.full = not pane.full
@@ -268,7 +152,6 @@ _FIELD_KEYS: Final = {
 }  # fmt: skip
 
 
-@command("filter", _any_text)
 def _filter(session: Session, text: str) -> None:
     if text:
         _apply_filter(session, text)
@@ -281,18 +164,18 @@ def _apply_filter(session: Session, text: str) -> None:
 
     Raise FilterError for an invalid filter, and keep the old one.
     """
-    saved = _SAVE.fullmatch(text.strip())
-    if saved is not None:
-        if not session.table.filter_text:
-            raise UsageError("there is no filter to save")
-        session.history.save(saved[1], session.table.filter_text)
+    table, saved = session.table, _SAVE.fullmatch(text.strip())
+    if saved is None:
+        table.set_filter(_expanded(session, text))
+        session.history.remember("filter", text.strip())
+        for note in table.notes():
+            session.say(note)
+        session.look()
+    elif table.filter_text:
+        session.history.save(saved[1], table.filter_text)
         session.say(f"saved: write @{saved[1]} in a filter")
-        return
-    session.table.set_filter(_expanded(session, text))
-    session.history.remember("filter", text.strip())
-    for note in session.table.notes():
-        session.say(note)
-    session.look()
+    else:
+        raise UsageError("there is no filter to save")
 
 
 def _expanded(session: Session, text: str) -> str:
@@ -300,11 +183,10 @@ def _expanded(session: Session, text: str) -> str:
 
     Raise FilterError for a name without a filter.
     """
-
-    def one(found: re.Match[str]) -> str:
-        saved = session.history.saved.get(found[1])
-        if saved is None:
-            known = ", ".join(f"@{name}" for name in session.history.saved)
+    saved = session.history.saved
+    for found in _SAVED.finditer(text):
+        if found[1] not in saved:
+            known = ", ".join(f"@{name}" for name in saved)
             raise FilterError(
                 f"no filter was saved as @{found[1]}",
                 f"there are {known}" if known else ":filter save NAME saves one",
@@ -312,9 +194,7 @@ def _expanded(session: Session, text: str) -> str:
                 position=found.start(),
                 length=len(found[0]),
             )
-        return f"({saved})"
-
-    return _SAVED.sub(one, text)
+    return _SAVED.sub(lambda found: f"({saved[found[1]]})", text)
 
 
 class _FilterPrompt(Prompt):
@@ -359,15 +239,15 @@ class _FilterPrompt(Prompt):
         """Complete the name of a field, or of a saved filter, at the end of `text`."""
         found = _WORD_START.search(text)
         assert found is not None
-        word = found[1]
-        if word.startswith("@"):
+        if found[1].startswith("@"):
             names = [f"@{name}" for name in self._session.history.saved]
         else:
             names = [f"{name}:" for name in self._session.table.fields]
-        return found.start(1), [name for name in sorted(names) if name.startswith(word)]
+        return found.start(1), [name for name in sorted(names) if name.startswith(found[1])]
 
 
 def _narrow(session: Session, *, exclude: bool) -> None:
+    """Have the user choose a value of the row to keep or exclude."""
     table = session.table
     key = table.focus_key
     values = table.values(key) if key is not None else {}
@@ -402,32 +282,27 @@ def _column(session: Session, name: str) -> str:
     raise UsageError(f"there is no column {name.strip()} here", f"there are {names}")
 
 
-@command("sort", _columns_of)
 def _sort(session: Session, name: str) -> None:
     """Sort by a column; `-` before it reverses the order."""
-    table = session.table
+    table, names = session.table, _columns_of(session)
     if name:
         table.sort_by(_column(session, name.removeprefix("-")))
         if name.startswith("-"):
             table.invert()
         return
-    names = _columns_of(session)
     choices = [
         Choice(f"{column.title}  {column.about}", partial(table.sort_by, column.name))
         for column in table.columns
     ]
-    at = names.index(table.sort_key) if table.sort_key in names else 0
-    session.menu("sort by", choices, at=at)
+    session.menu("sort by", choices, at=names.index(table.sort_key))
 
 
-@command("columns", _columns_of)
 def _columns(session: Session, text: str) -> None:
     """Choose the columns: their names with commas between, or `auto`."""
     names = None if text in ("", "auto") else [_column(session, one) for one in text.split(",")]
     session.table.choose_columns(names)
 
 
-@command("follow")
 def _follow(session: Session) -> None:
     cursor = session.table.cursor
     cursor.toggle_follow()
@@ -455,108 +330,87 @@ def _tasks(session: Session) -> TasksView:
     return session.table
 
 
-@command("tree")
 def _tree(session: Session) -> None:
     table = _tasks(session)
     table.toggle_tree()
     session.say(f"tree view {'on' if table.tree else 'off'}")
 
 
-@command("parent")
 def _parent(session: Session) -> None:
-    why_not = _tasks(session).jump_to_parent()
-    if why_not:
+    if why_not := _tasks(session).jump_to_parent():
         session.say(why_not)
 
 
 # --- display options --------------------------------------------------------------------
 
-_SETTABLE: Final = ("theme", "refresh", "window", "time", "ascii", "mouse", "columns")
-#: Offered by F2; each turn takes the next value.
-_REFRESHES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
-
-
 # fmt: off
-#: Command: the option that it sets, its values, a word for it, what is said then.
-_OPTIONS: Final[Mapping[str, tuple[str, Sequence[str], str, str]]] = {
-    "window": ("window",     WINDOWS,     "window",         "figures of the last {}"),
-    "time":   ("time_style", TIME_STYLES, "style of times", "times: {}"),
-    "theme":  ("theme",      THEMES,      "theme",          "theme {}"),
+#: Command: its key and title in the menu of F2, the option that it sets, values, a message.
+_OPTIONS: Final[Mapping[str, tuple[str, str, str, Sequence[Any], str]]] = {
+    "theme":   ("t", "theme",   "theme",      THEMES,                    "theme {}"),
+    "refresh": ("r", "refresh", "refresh",    (0.2, 0.5, 1.0, 2.0, 5.0), "refreshed every {}"),
+    "window":  ("w", "window",  "window",     WINDOWS,                   "figures of the last {}"),
+    "time":    ("z", "times",   "time_style", TIME_STYLES,               "times: {}"),
+    "ascii":   ("a", "ASCII",   "ascii",      (False, True),             "ASCII {}"),
+    "mouse":   ("m", "mouse",   "mouse",      (False, True),             "mouse {}"),
 }
 # fmt: on
+_SETTABLE: Final = (*_OPTIONS, "columns")
 
 
-def _choose(session: Session, text: str, name: str) -> None:
-    """Set an option to one of its values; without a text, to the one after its value."""
-    option, values, noun, sentence = _OPTIONS[name]
+def _word(value: Any) -> str:
+    """Return the value of an option as it is typed and shown."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}s" if isinstance(value, float) else str(value)
+
+
+def _set_option(session: Session, text: str, name: str) -> None:
+    """Set an option to a value; without a text, to the one after its value."""
     options = session.model.options
+    _, _, field, values, message = _OPTIONS[name]
+    by_word = {_word(value): value for value in values}
     if not text:
-        text = values[(values.index(getattr(options, option)) + 1) % len(values)]
-    elif text not in values:
-        raise UsageError(f'invalid {noun} "{text}"', f"there are {', '.join(values)}")
-    setattr(options, option, text)
+        old = getattr(options, field)
+        later = (value for value in values if value > old)  # a refresh may be any number
+        at = values.index(old) + 1 if old in values else 0
+        value = next(later, values[0]) if name == "refresh" else values[at % len(values)]
+    elif name == "refresh":
+        try:
+            value = max(REFRESH_MIN, parse_duration(text))
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    elif text in by_word:
+        value = by_word[text]
+    else:
+        raise UsageError(f'invalid {name} "{text}"', f"there are {', '.join(by_word)}")
+    setattr(options, field, value)
     if name == "theme":
         session.display.set_theme(options.theme)
+    elif name == "ascii":
+        session.display.set_glyphs(session.glyphs)
+    elif name == "mouse":
+        session.display.set_mouse(on=options.mouse)
+        message += "; hold Shift to select text" if value else ""
     session.show(session.view)
-    session.say("all figures" if text == "all" else sentence.format(text))
+    session.say("all figures" if value == "all" else message.format(_word(value)))
 
 
-for _name, (_, _values, _, _) in _OPTIONS.items():
-    command(_name, partial(lambda values, _: values, _values))(partial(_choose, name=_name))
-
-
-@command("refresh", _any_text)
-def _refresh(session: Session, text: str) -> None:
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    session.model.options.refresh = max(REFRESH_MIN, seconds)
-    session.say(f"refreshed every {session.model.options.refresh:g}s")
-
-
-@command("ascii", lambda _: ("on", "off"))
-def _ascii(session: Session, text: str) -> None:
-    wanted = not session.glyphs.ascii if text in ("", "toggle") else text == "on"
-    session.glyphs = ASCII if wanted else UNICODE
-    session.model.options.ascii = wanted
-    session.display.set_glyphs(session.glyphs)
-    session.show(session.view)
-
-
-@command("mouse")
-def _mouse(session: Session) -> None:
-    session.mouse = not session.mouse
-    session.display.set_mouse(on=session.mouse)
-    session.say("mouse on; hold Shift to select text" if session.mouse else "mouse off")
-
-
-@command("set", lambda _: _SETTABLE)
 def _set(session: Session, text: str) -> None:
     """`set NAME VALUE`, as `NAME VALUE` alone would do."""
     name, _, value = text.replace("=", " ").partition(" ")
     if name not in _SETTABLE:
         raise UsageError(f"there is no option {name}", f"there are {', '.join(_SETTABLE)}")
-    session.run(f"{name} {value.strip()}".strip())
+    session.run(f"{name} {value.strip()}")
 
 
-@command("options")
 def _options(session: Session) -> None:
+    """Show the options, and change them one after another."""
+
     def choices() -> list[Choice]:
-        options = session.model.options
-        slower = next((one for one in _REFRESHES if one > options.refresh), _REFRESHES[0])
-        settings = (
-            ("t", "theme", options.theme, "theme"),
-            ("r", "refresh", f"{options.refresh:g}s", f"refresh {slower:g}"),
-            ("w", "window", options.window, "window"),
-            ("z", "times", options.time_style, "time"),
-            ("a", "ASCII", "on" if session.glyphs.ascii else "off", "ascii toggle"),
-            ("m", "mouse", "on" if session.mouse else "off", "mouse"),
-        )
-        lines = [
-            Choice(f"{name:<9}{value}", partial(session.run, line), key)
-            for key, name, value, line in settings
-        ]
+        lines = []
+        for name, (key, title, field, _, _) in _OPTIONS.items():
+            text = f"{title:<9}{_word(getattr(session.model.options, field))}"
+            lines.append(Choice(text, partial(session.run, name), key))
         return [*lines, Choice("columns  ...", partial(_choose_columns, session), "c")]
 
     session.layers.append(Menu("options", choices, stays=True))
@@ -565,20 +419,19 @@ def _options(session: Session) -> None:
 def _choose_columns(session: Session) -> None:
     table = session.table
 
-    def shown() -> set[str]:
-        return {slot.column.name for slot in table.slots}
-
     def toggle(name: str) -> None:
-        wanted = shown() ^ {name}
+        wanted = {slot.column.name for slot in table.slots} ^ {name}
         table.choose_columns([one for one in _columns_of(session) if one in wanted] or None)
 
     def choices() -> list[Choice]:
-        lines = []
-        for column in table.columns:
-            box = "[x]" if column.name in shown() else "[ ]"
-            text = f"{box} {column.title:<20} {column.about}"
-            lines.append(Choice(text, partial(toggle, column.name)))
-        return lines
+        shown = {slot.column.name for slot in table.slots}
+        return [
+            Choice(
+                f"[{'x' if one.name in shown else ' '}] {one.title:<20} {one.about}",
+                partial(toggle, one.name),
+            )
+            for one in table.columns
+        ]
 
     session.layers.append(Menu(f"columns of {table.title}", choices, stays=True))
 
@@ -596,7 +449,6 @@ def _replay(session: Session) -> RecordingReader:
     return source
 
 
-@command("pause")
 def _pause(session: Session) -> None:
     """Pause the display; of a replay, the recording."""
     source, model = session.feed.source, session.model
@@ -629,34 +481,31 @@ def _step(session: Session, step: int) -> None:
     session.say(f"as it was at {model.context().time_of_day(picture.as_of)}")
 
 
-@command("seek", _any_text)
 def _seek(session: Session, text: str) -> None:
     """Go to a time of a replay; a time of day is one of the day that is being played."""
     replay = _replay(session)
     if not text:
-        _ask(session, "seek", lambda text: _seek(session, text.strip()), hint=_MOMENTS)
+        _ask(session, "seek", partial(_seek, session), hint=_MOMENTS)
         return
-    position = replay.position
+    position, zone = replay.position, session.model.context().zone
     if position is None:
         raise UsageError("nothing has been played yet")
-    zone = session.model.context().zone
     try:
         if text[0] in "+-":
-            seconds = parse_duration(text[1:])
-            moment = position + (seconds if text[0] == "+" else -seconds)
+            moment = position + (1 if text[0] == "+" else -1) * parse_duration(text[1:])
         else:
             day = datetime.fromtimestamp(position, zone).date()
-            if "-" in text:
-                at = datetime.fromisoformat(text)
-            else:
-                at = datetime.combine(day, time.fromisoformat(text))
+            at = (
+                datetime.fromisoformat(text)
+                if "-" in text
+                else datetime.combine(day, time.fromisoformat(text))
+            )
             moment = (at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()
     except (ValueError, OverflowError, OSError):
         raise UsageError(f'invalid time "{text}"', _MOMENTS) from None
     replay.seek(moment)
 
 
-@command("speed", _any_text)
 def _speed(session: Session, text: str) -> None:
     replay = _replay(session)
     try:
@@ -675,6 +524,7 @@ def _speed(session: Session, text: str) -> None:
 _COPY_COLS: Final = 40
 #: Views whose keys mean nothing to people, and the field of a row that is copied instead.
 _NAMED_BY: Final = {"events": "uuid", "errors": "name"}
+_EXPORTS: Final = ("jsonl", "csv", "screenshot", "recording")
 
 
 def _copy(session: Session, *, whole: bool) -> None:
@@ -693,13 +543,8 @@ def _copy(session: Session, *, whole: bool) -> None:
         session.say(f"too long for a clipboard; it is in {path}")
 
 
-_EXPORTS: Final = ("jsonl", "csv", "screenshot", "recording")
-
-
-@command("export", lambda _: _EXPORTS)
 def _export(session: Session, kind: str) -> None:
     table = session.table
-    recording = session.feed.recording
     if kind in ("jsonl", "csv"):
         lines = render_table(table, "json" if kind == "jsonl" else "csv")
         path = save(session.clock, table.name, kind, lines)
@@ -708,14 +553,13 @@ def _export(session: Session, kind: str) -> None:
         # The picture on the terminal still has the menu in which it was asked for.
         picture = screen.draw(session, session.display.size())
         lines = (plain(line).rstrip() for line in picture.lines)
-        path = save(session.clock, session.view, "txt", lines)
-        session.say(f"screenshot in {path}")
+        session.say(f"screenshot in {save(session.clock, session.view, 'txt', lines)}")
     elif kind == "recording":
         _record(session, "")
     elif kind:
         raise UsageError(f"{kind} cannot be exported", f"there are {', '.join(_EXPORTS)}")
     else:
-        record = "stop recording" if recording else "record from now on"
+        record = "stop recording" if session.feed.recording else "record from now on"
         texts = ("rows as JSON Lines", "rows as CSV", "screenshot", record)
         choices = [
             Choice(text, partial(_export, session, one), one[0])
@@ -724,28 +568,24 @@ def _export(session: Session, kind: str) -> None:
         session.menu("export", choices)
 
 
-@command("record", _any_text)
 def _record(session: Session, path: str) -> None:
     """Record into a file, or into a new one; `off` stops, as no path does while recording."""
     recording = session.feed.recording
+
+    def begin() -> None:
+        begun = Recording(path, session.clock) if path else new_recording(session.clock)
+        session.feed.recording = begun
+        session.say(f"recording into {begun.path}")
+
     if path in ("off", "stop") or (recording is not None and not path):
         session.feed.recording = None
         if recording is not None:
             session.say(f"{recording.events} events in {recording.path}")
-    elif not path:
-        _record_into(session, "")
-    elif Path(path).is_file() and (size := Path(path).stat().st_size):
+    elif path and Path(path).is_file() and (size := Path(path).stat().st_size):
         text = f"{sanitize(path)} has {human_size(size)}."
-        overwrite = partial(_record_into, session, path)
-        session.layers.append(Dialog("overwrite?", [text], overwrite, yes="Overwrite"))
+        session.layers.append(Dialog("overwrite?", [text], begin, yes="Overwrite"))
     else:
-        _record_into(session, path)
-
-
-def _record_into(session: Session, path: str) -> None:
-    recording = Recording(path, session.clock) if path else new_recording(session.clock)
-    session.feed.recording = recording
-    session.say(f"recording into {recording.path}")
+        begin()
 
 
 # --- changes to the cluster -------------------------------------------------------------
@@ -755,11 +595,6 @@ _NAMED_MAX: Final = 5
 _NAME_COLS: Final = 70
 
 
-def _require_control(session: Session) -> None:
-    if session.control is None:
-        raise UsageError("nothing is changed: read-only mode", "leave out --read-only to act")
-
-
 def _targets(session: Session, action: Action) -> list[str]:
     """Return the targets of an action: the marks, or the row."""
     table = session.table
@@ -767,7 +602,6 @@ def _targets(session: Session, action: Action) -> list[str]:
     return list(dict.fromkeys(one for one in found if one is not None))
 
 
-@command("actions", _any_text)
 def _actions(session: Session, name: str) -> None:
     if name:
         _act(session, name)
@@ -775,8 +609,7 @@ def _actions(session: Session, name: str) -> None:
     _require_control(session)
     choices = []
     for action in actions_for(session.view):
-        targets = _targets(session, action)
-        if targets:
+        if targets := _targets(session, action):
             many = f"{len(targets)} {action.kind}s"
             about = clip(targets[0], _NAME_COLS // 2) if len(targets) == 1 else many
             do = partial(_act, session, action.name)
@@ -784,6 +617,11 @@ def _actions(session: Session, name: str) -> None:
     if not choices:
         raise UsageError("there are no actions on this row")
     session.menu("actions", choices)
+
+
+def _require_control(session: Session) -> None:
+    if session.control is None:
+        raise UsageError("nothing is changed: read-only mode", "leave out --read-only to act")
 
 
 def _act(session: Session, name: str) -> None:
@@ -803,11 +641,11 @@ def _act(session: Session, name: str) -> None:
 
 def _answer(session: Session, request: Request, answers: dict[str, str]) -> None:
     """Ask the next question of a request, or for its confirmation if there is none left."""
-    left = (one for one in request.action.arguments if one.name not in answers)
-    argument = next(left, None)
-    if argument is None:
+    left = [one for one in request.action.arguments if one.name not in answers]
+    if not left:
         _confirm(session, request.answered(answers))
         return
+    argument = left[0]
 
     def answered(text: str) -> Callable[[], None]:
         return partial(_answer, session, request, {**answers, argument.name: text})
@@ -823,21 +661,22 @@ def _answer(session: Session, request: Request, answers: dict[str, str]) -> None
     if argument.choices:
         title = f"{request.action.title}: {argument.title}"
         session.menu(title, [Choice(choice, answered(choice)) for choice in argument.choices])
-        return
-    editor = Editor(argument.default)
-    prompt = Prompt(f"{argument.title}> ", accepted, editor, hint=f"{argument.question}:")
-    session.layers.append(prompt)
+    else:
+        editor = Editor(argument.default)
+        prompt = Prompt(f"{argument.title}> ", accepted, editor, hint=f"{argument.question}:")
+        session.layers.append(prompt)
 
 
 def _confirm(session: Session, request: Request) -> None:
-    action = request.action
+    """Send a request, if need be after it was confirmed."""
+    action, word = request.action, request.confirmation
 
     def send() -> None:
         assert session.control is not None
         session.control.submit(request)
         session.say(f"{request.summary}: sent ...")
 
-    if not request.confirmation:
+    if not word:
         send()
         return
     text = [clip(label, _NAME_COLS) for label in request.labels[:_NAMED_MAX]]
@@ -847,18 +686,40 @@ def _confirm(session: Session, request: Request) -> None:
         value = request.values.get(argument.name)
         text.append(f"{argument.title}: {'none' if value is None else value}")
     text.append(action.consequence)
-    word = "" if request.confirmation == "y" else request.confirmation
+    word = "" if word == "y" else word
     session.layers.append(Dialog(action.title, text, send, word=word, yes=action.title))
 
 
-# --- commands that are one call each ----------------------------------------------------
+# --- the table --------------------------------------------------------------------------
 
 # fmt: off
-_CALLS: Final[dict[str, Callable[[Session], object]]] = {
-    "detail":           lambda session: session.open_detail(),
+#: Commands that take a text, with the words that complete it.
+WITH_TEXT: Final[dict[str, tuple[_Do, _Words]]] = {
+    "view":    (_view,    VIEWS),
+    "filter":  (_filter,  ()),
+    "search":  (_search,  ()),
+    "sort":    (_sort,    _columns_of),
+    "columns": (_columns, _columns_of),
+    "set":     (_set,     _SETTABLE),
+    "seek":    (_seek,    ()),
+    "speed":   (_speed,   ()),
+    "export":  (_export,  _EXPORTS),
+    "record":  (_record,  ()),
+    "actions": (_actions, ()),
+}
+for _name, (_, _, _, _values, _) in _OPTIONS.items():
+    WITH_TEXT[_name] = (partial(_set_option, name=_name), tuple(map(_word, _values)))
+#: All commands; errors are raised as EvtoolsError.
+COMMANDS: Final[dict[str, _Do]] = {
+    "command":          lambda session: _ask(session, "command", session.run),
+    "help":             _help,
+    "open":             Session.open,
+    "back":             Session.back,
+    "escape":           Session.escape,
+    "detail":           Session.open_detail,
     "result":           lambda session: session.open_detail("Info"),
-    "next-pane":        lambda session: _pane(session, 1),
-    "previous-pane":    lambda session: _pane(session, -1),
+    "next-pane":        lambda session: session.next_pane(1),
+    "previous-pane":    lambda session: session.next_pane(-1),
     "quit":             lambda session: session.loop.end(),
     "redraw":           lambda session: session.display.redraw(),
     "suspend":          lambda session: session.display.suspend(),
@@ -866,25 +727,38 @@ _CALLS: Final[dict[str, Callable[[Session], object]]] = {
     "search-previous":  lambda session: _search_again(session, back=True),
     "section-next":     lambda session: _detail(session).turn(1),
     "section-previous": lambda session: _detail(session).turn(-1),
+    "wrap":             _wrap,
+    "full":             _full,
     "keep":             lambda session: _narrow(session, exclude=False),
     "exclude":          lambda session: _narrow(session, exclude=True),
     "sort-left":        lambda session: session.table.sort_beside(-1),
     "sort-right":       lambda session: session.table.sort_beside(1),
     "invert":           lambda session: session.table.invert(),
     "mark":             lambda session: session.table.toggle_mark(),
-    "unmark":           lambda session: session.table.clear_marks(),
+    "unmark":           lambda session: session.table.marks.clear(),
+    "follow":           _follow,
     "next-failure":     lambda session: _failure(session, 1),
     "previous-failure": lambda session: _failure(session, -1),
     "next-related":     lambda session: _related(session, 1),
     "previous-related": lambda session: _related(session, -1),
+    "tree":             _tree,
     "expand":           lambda session: _tasks(session).expand(),
     "collapse":         lambda session: _tasks(session).expand(shut=True),
     "expand-all":       lambda session: _tasks(session).toggle_all(),
+    "parent":           _parent,
+    "pause":            _pause,
     "step-back":        lambda session: _step(session, -1),
     "step-forward":     lambda session: _step(session, 1),
     "copy":             lambda session: _copy(session, whole=False),
     "copy-row":         lambda session: _copy(session, whole=True),
+    "options":          _options,
 }
+COMMANDS.update((name, do) for name, (do, _) in WITH_TEXT.items())
+COMMANDS.update((action.name, partial(_act, name=action.name)) for action in ACTIONS)
+COMMANDS.update(
+    (one.command, partial(Session.move, name=one.command))
+    for one in BINDINGS if one.context == "moving"
+)
+#: Other names, from other tools.
+_ALIASES: Final = {"q": "quit", "q!": "quit", "h": "help", "w": "export jsonl"}
 # fmt: on
-COMMANDS.update((name, Command(do)) for name, do in _CALLS.items())
-COMMANDS.update((one.name, Command(partial(_act, name=one.name))) for one in ACTIONS)

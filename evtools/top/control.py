@@ -19,14 +19,14 @@ from evtools.errors import UsageError
 from evtools.state import ALIVE, OTHERS, UNKNOWN, State
 from evtools.text import human_duration, parse_duration, sanitize
 from evtools.top.options import View
-from evtools.transport import ConnectionSettings, Replies, call, explain
+from evtools.transport import ConnectionSettings, call, explain
 from evtools.transport.control import DEADLINE
 
 #: The kinds of targets.
 Kind: TypeAlias = Literal["task", "type", "worker", "queue"]
 Values: TypeAlias = Mapping[str, Any]
 
-# --- questions --------------------------------------------------------------------------
+# --- actions ----------------------------------------------------------------------------
 
 _NAME_MAX_BYTES: Final = 255
 _PROCESSES_MAX: Final = 1000
@@ -40,22 +40,19 @@ def _shown(text: str) -> str:
 
 
 def _rate(text: str) -> str:
-    if _RATE.fullmatch(text := text.strip()) is None:
+    if _RATE.fullmatch(text) is None:
         raise ValueError(f"invalid rate {_shown(text)} (use 10/s, 100/m, 5/h; 0: none)")
     return text
 
 
 def _limit(text: str) -> float | None:
-    if not text.strip():
-        return None
-    seconds = parse_duration(text)
-    if seconds <= 0:
+    seconds = parse_duration(text) if text else None
+    if seconds is not None and seconds <= 0:
         raise ValueError("a limit must be longer than zero (empty: no limit)")
     return seconds
 
 
 def _processes(text: str, least: int = 1) -> int:
-    text = text.strip()
     count = int(text[:_NAME_MAX_BYTES]) if text.isascii() and text.isdecimal() else -1
     if count < least:
         raise ValueError(f"{_shown(text)} is not a whole number from {least} up")
@@ -65,7 +62,6 @@ def _processes(text: str, least: int = 1) -> int:
 
 
 def _name(text: str, noun: str = "queue") -> str:
-    text = text.strip()
     if not text or not text.isprintable():
         raise ValueError(f"{_shown(text)} is not a name of a {noun}")
     if len(text.encode()) > _NAME_MAX_BYTES:
@@ -74,43 +70,40 @@ def _name(text: str, noun: str = "queue") -> str:
 
 
 def _worker(text: str) -> str:
-    name = _name(text, "worker")
-    if "@" not in name:
-        raise ValueError(f"{_shown(name)} is not a worker (use celery@web-1)")
-    return name
+    if "@" not in _name(text, "worker"):
+        raise ValueError(f"{_shown(text)} is not a worker (use celery@web-1)")
+    return text
 
 
-# --- actions ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """One question of an action.
 
-    `name` is the argument's name in the command, `title` a word for it, `question` says how
-    to answer.  `parse` makes the value of the answer or raises ValueError with a message
-    for the user.  With `choices` one of them is taken, the first by default.
+    `name` is the argument's name in the command, `title` a word for it, `question` says how to
+    answer.  `value_of` makes the value of the answer, or raises ValueError.  With `choices`
+    one of them is taken, the first by default.
     """
 
     name: str
     title: str
     question: str
-    parse: Callable[[str], Any]
+    value_of: Callable[[str], Any]
     default: str = ""
     choices: tuple[str, ...] = ()
 
+    def parse(self, text: str) -> Any:
+        """Return the value of an answer; raise ValueError with a message for the user."""
+        return self.value_of(text.strip())
 
-@dataclass(frozen=True, slots=True)
-class Action:
+
+class Action(NamedTuple):
     """One row of the table of actions.
 
     `key` chooses it in the menu.  `command` is the workers' name for it, and `subject` that
     command's argument which takes the target: a list of them if `takes_many`, else each
     target is a command of its own.  A command without a subject is sent to the targets,
     which are workers.  `constants` are arguments that never change.  `severity` is how it is
-    confirmed: not at all, by `y` or the count, by the name.  `check` raises ValueError for
-    values that contradict each other.  Where not `answers`, workers do not reply.
-    `consequence` is a sentence for the dialog.
+    confirmed: not at all, by `y` or the count, by the name.  Where not `answers`, workers do
+    not reply.  `consequence` is a sentence for the dialog.
     """
 
     name: str
@@ -124,19 +117,7 @@ class Action:
     arguments: tuple[Argument, ...] = ()
     constants: tuple[tuple[str, Any], ...] = ()
     severity: Literal["mild", "normal", "severe"] = "normal"
-    check: Callable[[Values], None] = lambda _: None
     answers: bool = True
-
-
-def _check_limits(values: Values) -> None:
-    soft, hard = values["soft"], values["hard"]
-    if soft is not None and hard is not None and soft >= hard:
-        raise ValueError("the soft limit must be shorter than the hard one")
-
-
-def _check_autoscale(values: Values) -> None:
-    if values["min"] > values["max"]:
-        raise ValueError("the minimum must not be more than the maximum")
 
 
 # fmt: off
@@ -162,7 +143,7 @@ ACTIONS: Final = (
     # and heeds it later.
     Action("time-limit", "T", "Limit the run time", "type", "time_limit",
            "Workers confirm this, but apply it only after they have reconnected.",
-           subject="task_name", check=_check_limits,
+           subject="task_name",
            arguments=(Argument("soft", "soft limit", "30s, 5m; empty = none", _limit),
                       Argument("hard", "hard limit", "1m, 10m; empty = none", _limit))),
     Action("ping", "P", "Ping", "worker", "ping",
@@ -177,7 +158,6 @@ ACTIONS: Final = (
            "The worker ends processes when they are idle.", arguments=(_COUNT,)),
     Action("autoscale", "A", "Autoscale", "worker", "autoscale",
            "The pool grows and shrinks between these; only where it does so already.",
-           check=_check_autoscale,
            arguments=(Argument("max", "maximum", "Most processes", _processes),
                       Argument("min", "minimum", "Fewest processes",
                                partial(_processes, least=0), "0"))),
@@ -235,18 +215,6 @@ _SHOWN_CHARS: Final = 200
 _FAILURES_SHOWN: Final = 3
 
 
-class Call(NamedTuple):
-    """One command to the workers; `destination` None is all of them.
-
-    `expected` is how many are likely to answer, None if that is not known.
-    """
-
-    command: str
-    arguments: Values
-    destination: tuple[str, ...] | None
-    expected: int | None
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """An action, its targets, and the answers to its questions.
@@ -291,28 +259,37 @@ class Request:
                 values[argument.name] = argument.parse(texts.get(argument.name, default))
             except ValueError as error:
                 raise UsageError(f"{argument.title}: {error}", argument.question) from None
-        try:
-            self.action.check(values)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+        soft, hard = values.get("soft"), values.get("hard")
+        if soft is not None and hard is not None and soft >= hard:
+            raise UsageError("the soft limit must be shorter than the hard one")
+        if "min" in values and values["min"] > values["max"]:
+            raise UsageError("the minimum must not be more than the maximum")
         return replace(self, values=values)
 
-    def calls(self) -> Iterator[Call]:
+    @property
+    def destination(self) -> tuple[str, ...] | None:
+        """The workers that it is sent to, None for all."""
+        worker = self.values.get("worker")
+        return self.targets if not self.action.subject else (worker,) if worker else None
+
+    @property
+    def expected(self) -> int | None:
+        """How many workers are likely to answer, None if that is not known."""
+        if not self.action.answers:
+            return 0
+        return self.workers if self.destination is None else len(self.destination)
+
+    def commands(self) -> list[Values]:
+        """Return the arguments of each command to the workers."""
         action = self.action
-        arguments = {**self.values, **dict(action.constants)}
-        # This answer is where the command is sent, and not a part of it.
-        worker = arguments.pop("worker", None)
-        destination: tuple[str, ...] | None = (worker,) if worker is not None else None
-        subjects: list[dict[str, Any]] = [{action.subject: target} for target in self.targets]
+        # The worker is where a command is sent, and not a part of it.
+        given = {name: value for name, value in self.values.items() if name != "worker"}
+        given |= dict(action.constants)
         if not action.subject:
-            destination, subjects = self.targets, [{}]
-        elif action.takes_many:
-            subjects = [{action.subject: list(self.targets)}]
-        expected = self.workers if destination is None else len(destination)
-        if not action.answers:
-            expected = 0
-        for subject in subjects:
-            yield Call(action.command, arguments | subject, destination, expected)
+            return [given]
+        if action.takes_many:
+            return [given | {action.subject: list(self.targets)}]
+        return [given | {action.subject: target} for target in self.targets]
 
 
 def prepare(state: State, action: Action, targets: Sequence[str], *, now: float) -> Request:
@@ -340,26 +317,33 @@ def prepare(state: State, action: Action, targets: Sequence[str], *, now: float)
 
 
 class Reply(NamedTuple):
-    """The answer of one worker, as text that may be shown, about one `target`."""
+    """The answer of one worker, as text that may be shown."""
 
     worker: str
-    target: str
     text: str
     failed: bool
+
+
+def replies_of(answers: Mapping[str, Any]) -> Iterator[Reply]:
+    """Yield the answers of workers, by their names, sanitised."""
+    for name, answer in sorted(answers.items()):
+        failed = isinstance(answer, Mapping) and "error" in answer
+        if isinstance(answer, Mapping):
+            answer = answer.get("error" if failed else "ok", answer)  # noqa: PLW2901
+        worker, text = (sanitize(str(one)[:_SHOWN_CHARS]) for one in (name, answer))
+        yield Reply(worker, text, failed)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The replies to a request, each worker's, and how long they took.
 
-    `error` says why it could not be sent, "" if it was.  `expected` is how many workers were
-    likely to answer, None if that is not known.  `unread` counts the replies that could not
-    be parsed, by the reason.
+    `error` says why it could not be sent, "" if it was.  `unread` counts the replies that
+    could not be parsed, by the reason.
     """
 
     request: Request
     replies: tuple[Reply, ...]
-    expected: int | None
     seconds: float
     error: str = ""
     unread: Mapping[str, int] = field(default_factory=dict)
@@ -376,7 +360,8 @@ class Outcome:
     @property
     def good(self) -> bool:
         """Whether it was sent, no worker refused and none was silent."""
-        return not self.error and not self.failures and self.answered >= (self.expected or 0)
+        silent = self.answered < (self.request.expected or 0)
+        return not (self.error or self.failures or silent)
 
     def sentence(self) -> str:
         """Return one line that says how it went."""
@@ -385,9 +370,8 @@ class Outcome:
         if not self.request.action.answers:
             return f"{self.request.summary}: sent; workers do not answer this"
         # A worker that evtop has not seen yet answers as well as any other.
-        known = self.expected is not None and self.expected >= self.answered
-        count = self.expected if known else self.answered
-        replied = f"{self.answered} of {count}" if known else str(count)
+        count = max(self.answered, self.request.expected or 0)
+        replied = f"{self.answered} of {count}" if count == self.request.expected else str(count)
         noun = "worker" if count == 1 else "workers"
         took = human_duration(self.seconds)
         parts = [f"{self.request.summary}: {replied} {noun} replied in {took}"]
@@ -412,7 +396,7 @@ class Outcome:
             "targets": self.request.targets,
             "arguments": dict(self.request.values),
             "outcome": self.error or f"{self.answered} replied",
-            "expected": self.expected,
+            "expected": self.request.expected,
             "seconds": round(self.seconds, 3),
             "replies": {
                 reply.worker: ("error: " if reply.failed else "") + reply.text
@@ -420,17 +404,6 @@ class Outcome:
             },
         }
         return json.dumps(facts, ensure_ascii=True)
-
-
-def replies_of(replies: Replies, target: str) -> Iterator[Reply]:
-    """Yield the workers' answers about a target, sanitised."""
-    for name, answer in sorted(replies.by_node.items()):
-        failed, value = False, answer
-        if isinstance(answer, Mapping):
-            failed = "error" in answer
-            value = answer.get("error" if failed else "ok", answer)
-        worker, text = (sanitize(str(one)[:_SHOWN_CHARS]) for one in (name, value))
-        yield Reply(worker, target, text, failed)
 
 
 # --- the thread that sends them ---------------------------------------------------------
@@ -443,10 +416,10 @@ _audit: Final = logging.getLogger("evtools.top.audit")
 _audit.setLevel(logging.INFO)
 
 
-class ControlClient:
-    """Carry out requests one after another, in a thread.
+class ControlClient(threading.Thread):
+    """Carry out requests one after another, from the first one on.
 
-    `wake` is called in that thread when an outcome can be taken.  `deadline` is how long to
+    `wake` is called in this thread when an outcome can be taken.  `deadline` is how long to
     wait for the replies to one command, in seconds.  Each request leaves one line in the log.
     Where the settings are read-only, nothing is sent.
     """
@@ -459,13 +432,13 @@ class ControlClient:
         clock: Clock,
         deadline: float = DEADLINE,
     ) -> None:
+        super().__init__(name="evtools-control", daemon=True)
         self._settings = settings
         self._wake = wake
         self._clock = clock
         self._deadline = deadline
         self._requests: SimpleQueue[Request | None] = SimpleQueue()
         self._outcomes: deque[Outcome] = deque(maxlen=_OUTCOMES_MAX)
-        self._thread: threading.Thread | None = None
 
     def submit(self, request: Request) -> None:
         """Have a request carried out; return at once.
@@ -478,9 +451,8 @@ class ControlClient:
                 "leave out --read-only (or EVTOOLS_READ_ONLY) to act on the cluster",
             )
         self._requests.put(request)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="evtools-control", daemon=True)
-            self._thread.start()
+        if self.ident is None:
+            self.start()
 
     def take(self) -> Outcome | None:
         """Return the oldest outcome that was not taken yet, None if there is none."""
@@ -488,11 +460,11 @@ class ControlClient:
 
     def close(self, timeout: float = 2.0) -> None:
         """Carry out the requests of before, for `timeout` seconds at the most."""
-        if self._thread is not None:
+        if self.ident is not None:
             self._requests.put(None)
-            self._thread.join(timeout)
+            self.join(timeout)
 
-    def _work(self) -> None:
+    def run(self) -> None:
         while (request := self._requests.get()) is not None:
             outcome = self._carry_out(request)
             _audit.info("audit %s", outcome.audit())
@@ -503,22 +475,20 @@ class ControlClient:
         began = self._clock.monotonic()
         replies: list[Reply] = []
         unread: Counter[str] = Counter()
-        expected: int | None = None
         error = ""
         try:
-            for command, arguments, destination, expected in request.calls():
+            for arguments in request.commands():
                 answered = call(
                     self._settings,
-                    command,
+                    request.action.command,
                     arguments,
-                    destination=destination,
+                    destination=request.destination,
                     deadline=self._deadline,
-                    expected=expected,
+                    expected=request.expected,
                 )
-                target = arguments.get(request.action.subject, "")
                 unread.update(answered.unread)
-                replies += replies_of(answered, target if isinstance(target, str) else "")
+                replies += replies_of(answered.by_node)
         except Exception as exc:  # noqa: BLE001  (explained to the user)
             error = explain(exc, self._settings).message
         seconds = self._clock.monotonic() - began
-        return Outcome(request, tuple(replies), expected, seconds, error, unread)
+        return Outcome(request, tuple(replies), seconds, error, unread)

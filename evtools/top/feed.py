@@ -197,12 +197,14 @@ class Feed(threading.Thread):
                 self._room.notify()
             return item
 
-    def stop(self) -> None:
-        """End the source and the thread; do not wait for it."""
+    def close(self, timeout: float = 2.0) -> None:
+        """End the source and the thread; wait at most `timeout` seconds for it."""
         self.source.stop()
         with self._room:
             self._stopped = True
             self._room.notify()
+        if self.ident is not None:
+            self.join(timeout)
 
 
 # --- the depth of queues ----------------------------------------------------------------

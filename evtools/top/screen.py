@@ -300,7 +300,7 @@ def _stream(session: Session, facts: Figures, *, wide: bool) -> dict[str, list[L
     always = ("reconnects", "gaps") if wide else ()
     # Modes that must not be forgotten.
     modes = ["RO" if session.control is None else "RW"]
-    if session.mouse:
+    if session.model.options.mouse:
         modes.insert(0, "MOUSE")
     if recording is not None:
         modes.insert(0, f"REC {recording.events}" if not recording.error else "REC FAILED")

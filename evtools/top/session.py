@@ -5,7 +5,8 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -22,20 +23,20 @@ from evtools.top.options import VIEWS, View
 from evtools.top.status import ConnectionStatus
 from evtools.top.table import TableModel
 from evtools.top.ui.terminal import Display, Loop
-from evtools.top.ui.theme import Glyphs
-from evtools.top.ui.widgets import Choice, DetailPane, Dialog, Layer, Menu, Viewport
+from evtools.top.ui.theme import ASCII, UNICODE, Glyphs
+from evtools.top.ui.widgets import Choice, DetailPane, Dialog, Layer, Menu, Viewport, step_of
+from evtools.top.views.tasks import TasksView
 
 #: How long a message stays, in seconds.
 _MESSAGE_STAYS: Final = 10.0
 
 
 class OwnCost:
-    """The CPU and memory that evtop takes."""
+    """The CPU and memory that evtop takes; `cpu` is a share of one CPU: 1.0 is all of it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._looked, self._used = clock.monotonic(), time.process_time()
-        #: Since the last look, as a share of one CPU: 1.0 is all of it.
         self.cpu = 0.0
         self.bytes = _resident_bytes()
 
@@ -98,12 +99,10 @@ class Session:
     display: Display
     loop: Loop
     clock: Clock
-    glyphs: Glyphs
     execute: Callable[["Session", str], None]
     where: str
     own_cost: OwnCost | None = None
     control: ControlClient | None = None
-    mouse: bool = False
     asks_after: float = math.inf
     history: History = field(default_factory=History)
 
@@ -116,12 +115,14 @@ class Session:
     table_shown: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
-        self.viewports = {name: Viewport() for name in VIEWS}
+        self._viewports = {name: Viewport() for name in VIEWS}
         self._began = self.clock.monotonic()
         #: A message that waits until there is no other one.
         self._mentioned = ""
 
-    # --- where the user is --------------------------------------------------------------
+    @property
+    def glyphs(self) -> Glyphs:
+        return ASCII if self.model.options.ascii else UNICODE
 
     @property
     def table(self) -> TableModel:
@@ -130,7 +131,7 @@ class Session:
     @property
     def viewport(self) -> Viewport:
         """The part of the table on the screen."""
-        return self.viewports[self.view]
+        return self._viewports[self.view]
 
     @property
     def reading(self) -> bool:
@@ -145,34 +146,28 @@ class Session:
     def contexts(self) -> tuple[str, ...]:
         """Return where the keymap looks for a key, in this order."""
         special: tuple[str, ...] = (self.view,) if self.view in ("workers", "events") else ()
-        special += ("paused",) if self.stepping else ()
+        # There is something to step or to seek in.
+        special += ("paused",) if self.model.paused or self.model.options.read else ()
         if self.reading:
             return ("text", *special, "moving", "lists", "everywhere")
         pane = ("text",) if self.detail is not None else ()
         return (*special, "lists", "moving", *pane, "everywhere")
 
-    @property
-    def stepping(self) -> bool:
-        """Whether there is something to step or to seek in."""
-        return self.model.paused or bool(self.model.options.read)
-
     # --- keys and commands --------------------------------------------------------------
 
     def press(self, key: str) -> None:
+        """Take a key: the layer on top has it, or else it may mean a command."""
         layer = self.layer
         if layer is None:
             command = self.keymap.find(key, self.contexts())
             if command is not None:
                 self.run(command)
             return
-
-        def press() -> None:
+        with self._complaining():
             outcome = layer.press(key, self.keymap.find(key, layer.contexts))
             if outcome is not None:
                 self.layers.remove(layer)
                 outcome()
-
-        self._guarded(press)
 
     def paste(self, text: str) -> None:
         """Take pasted text: where something is typed, and nowhere else."""
@@ -185,28 +180,32 @@ class Session:
 
     def run(self, command: str) -> None:
         """Carry out a command; an error becomes a message."""
-        self._guarded(lambda: self.execute(self, command))
+        with self._complaining():
+            self.execute(self, command)
 
-    def _guarded(self, do: Callable[[], None]) -> None:
+    @contextmanager
+    def _complaining(self) -> Iterator[None]:
         try:
-            do()
+            yield
         except EvtoolsError as error:
             hint = f" ({error.hint.splitlines()[0]})" if error.hint else ""
-            self.complain(error.message + hint)
+            self.say(error.message + hint, "error")
 
     def recover(self) -> None:
         """Close everything that is open: it may be the cause of a failure."""
         self.layers.clear()
         self.detail = None
 
+    def menu(self, title: str, choices: Sequence[Choice], *, at: int = 0) -> None:
+        """Open a menu of fixed choices; the cursor is on the one with number `at`."""
+        if choices:
+            self.layers.append(Menu(title, lambda: choices, at=at))
+
     # --- messages -----------------------------------------------------------------------
 
     def say(self, text: str, style: str = "note") -> None:
         """Show a message until another one comes, or for some seconds."""
         self.message = Message(sanitize(text), style, self.clock.monotonic())
-
-    def complain(self, text: str) -> None:
-        self.say(text, "error")
 
     def mention(self, text: str) -> None:
         """Show a message that takes the place of no other, but waits for its turn."""
@@ -215,31 +214,11 @@ class Session:
 
     def settle(self) -> None:
         """Let go of a message that has been there for long enough."""
-        message, now = self.message, self.clock.monotonic()
-        if message is not None and now - message.at >= _MESSAGE_STAYS:
+        if self.message and self.clock.monotonic() - self.message.at >= _MESSAGE_STAYS:
             self.message = None
         if self.message is None and self._mentioned:
             text, self._mentioned = self._mentioned, ""
             self.say(text, "warning")
-
-    # --- layers -------------------------------------------------------------------------
-
-    def menu(self, title: str, choices: Sequence[Choice], *, at: int = 0) -> None:
-        """Open a menu of fixed choices; the cursor is on the one with number `at`."""
-        if choices:
-            self.layers.append(Menu(title, lambda: choices, at=at))
-
-    def leave(self) -> None:
-        """Leave, or ask first if that would lose the data of a long time."""
-        watched = self.clock.monotonic() - self._began
-        if watched < self.asks_after or not self.model.intake.events:
-            self.loop.end()
-            return
-        tasks = len(self.model.state.tasks)
-        lost = f"{tasks} task{'s' if tasks != 1 else ''}"
-        text = f"evtop has watched for {human_age(watched)}. Its data on {lost} will be lost."
-        sure = ("q", "Q", "ctrl-c")
-        self.layers.append(Dialog("quit evtop?", [text], self.loop.end, yes="Quit", sure=sure))
 
     # --- going from view to view --------------------------------------------------------
 
@@ -270,44 +249,92 @@ class Session:
             if old.cursor.pinned and old.focus_key is not None:
                 table.cursor.expect(old.focus_key)
 
+    def look(self) -> None:
+        """Have the detail show the row under the cursor, as it is now."""
+        if self.detail is not None:
+            if self.table.focus_key is not None:
+                self.detail.follow(self.table.focus_key)
+            self.detail.show(self.table.detail(self.detail.key))
+
     def open_detail(self, section: str = "") -> None:
         key = self.table.focus_key
         if key is None:
-            self.say("there is no row to look at")
-            return
+            raise UsageError("there is no row to look at")
         self.detail = DetailPane(self.view, key, section=section)
         self.look()
 
-    def look(self) -> None:
-        """Have the detail show the row under the cursor, as it is now."""
-        if self.detail is None:
-            return
+    def open(self) -> None:
+        """Open the detail of a row, or another view with the tasks of the row."""
         key = self.table.focus_key
-        if key is not None:
-            self.detail.follow(key)
-        self.detail.show(self.table.detail(self.detail.key))
-
-    def drill(self, view: str, filter_text: str) -> None:
-        """Show another view with a filter; `climb` comes back."""
+        drilled = self.table.drill(key) if key is not None and not self.reading else None
+        if drilled is None:
+            self.open_detail()
+            return
+        view, filter_text = drilled
         target = self.model.views[view]
         pinned = target.focus_key if target.cursor.pinned else None
-        place = Place(self.view, self.table.focus_key, view, target.filter_text, pinned)
+        place = Place(self.view, key, view, target.filter_text, pinned)
         target.set_filter(filter_text)
         target.home()
         self.trail.append(place)
         self.show(view)
 
-    def climb(self) -> bool:
-        """Go back to where the last drill-down began; False if there was none."""
-        if not self.trail:
-            return False
-        place = self.trail.pop()
-        target = self.model.views[place.target]
-        target.set_filter(place.target_filter)
-        target.home()
-        if place.target_key is not None:
-            target.cursor.expect(place.target_key)
-        self.show(place.view)
-        if place.key is not None:
-            self.table.cursor.to_key(place.key)
-        return True
+    def back(self) -> None:
+        """Close the detail, or go back to where the last drill-down began, or leave."""
+        if self.detail is not None:
+            self.detail = None
+        elif not self.trail:
+            self.leave()
+        else:
+            place = self.trail.pop()
+            target = self.model.views[place.target]
+            target.set_filter(place.target_filter)
+            target.home()
+            if place.target_key is not None:
+                target.cursor.expect(place.target_key)
+            self.show(place.view)
+            if place.key is not None:
+                self.table.cursor.to_key(place.key)
+
+    def leave(self) -> None:
+        """Leave, or ask first if that would lose the data of a long time."""
+        watched = self.clock.monotonic() - self._began
+        if watched < self.asks_after or not self.model.intake.events:
+            self.loop.end()
+            return
+        tasks = len(self.model.state.tasks)
+        lost = f"{tasks} task{'s' if tasks != 1 else ''}"
+        text = f"evtop has watched for {human_age(watched)}. Its data on {lost} will be lost."
+        sure = ("q", "Q", "ctrl-c")
+        self.layers.append(Dialog("quit evtop?", [text], self.loop.end, yes="Quit", sure=sure))
+
+    def escape(self) -> None:
+        """Undo one thing: the detail, the marks, the filter, or the message."""
+        if self.detail is not None:
+            self.detail = None
+        elif self.table.marks:
+            self.table.marks.clear()
+        elif self.table.filter_text:
+            self.table.set_filter("")
+        else:
+            self.message = None
+
+    def next_pane(self, step: int) -> None:
+        """Go between table and detail, or to the next view if there is no detail."""
+        if self.detail is None:
+            self.trail.clear()
+            self.show(VIEWS[(VIEWS.index(self.view) + step) % len(VIEWS)])
+        elif self.table_shown:
+            self.detail.focused = not self.detail.focused
+
+    def move(self, name: str) -> None:
+        """Carry out a command of the context "moving", in the text that is read or the table."""
+        table = self.table
+        if self.reading and self.detail is not None:
+            self.detail.pager.press(name)
+        elif name not in ("left", "right"):
+            table.move(step_of(name, self.viewport.rows - 1))
+        elif isinstance(table, TasksView) and table.tree:
+            table.expand(shut=name == "left")
+        else:
+            table.scroll_columns(1 if name == "right" else -1)

@@ -22,7 +22,6 @@ from evtools.top.model import Model
 from evtools.top.options import TopOptions
 from evtools.top.session import Session
 from evtools.top.status import ConnectionStatus
-from evtools.top.ui.theme import UNICODE
 from evtools.top.ui.widgets import columns, plain
 from evtools.transport import Notice
 from evtools.wire import Event, from_fields
@@ -145,7 +144,6 @@ class FakeTerminal:
             display=host,
             loop=host,
             clock=self.clock,
-            glyphs=UNICODE,
             execute=commands.run,
             where="redis://host",
             control=control,

@@ -113,10 +113,10 @@ class Played:
         return wanted() if callable(wanted) else wanted in self.terminal.text
 
 
-# --- a whole run ------------------------------------------------------------------
+# --- a whole run --------------------------------------------------------------------------
 
 
-def test_it_shows_what_it_reads_obeys_keys_and_leaves(terminal, recording, monkeypatch):
+def test_it_shows_what_it_reads_and_gives_the_terminal_back(terminal, recording, monkeypatch):
     before = termios.tcgetattr(terminal.theirs)
     real_run = Console.run
 
@@ -129,28 +129,26 @@ def test_it_shows_what_it_reads_obeys_keys_and_leaves(terminal, recording, monke
     options = TopOptions(read=(recording,), speed=float("inf"))
     assert run(options, SETTINGS) == 0
     assert termios.tcgetattr(terminal.theirs) == before
+    assert b"\x1b[?1049l" in terminal.read()
     assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
 
 
-def test_keys_are_obeyed_and_q_leaves(evtop):
-    played = evtop()
-    seen = []
-    played.play(
-        ("proj.charge"),
-        "3",
-        "w1@host",
-        "1/fail\r",
-        "1 of 21 shown",
-        lambda: (seen.append(played.terminal.text), played.terminal.type("q")),
-    )
-    assert "filter> fail" in seen[0]
-    assert "\x1b[?1049l" in played.terminal.read().decode()
-
-
-def test_options_arrange_the_first_view(evtop):
+def test_options_arrange_the_first_view_and_name_the_source(evtop, terminal):
     session = evtop(view="types", sort="name", columns=("name",)).session
     assert (session.view, session.table.sort_key) == ("types", "name")
     assert session.control is None
+    assert session.where.endswith("tape.jsonl")
+    with ExitStack() as stack:
+        for options, where in (
+            ({"demo": True}, "demo"),
+            ({"demo": True, "read_only": True}, "demo"),
+            ({}, "redis://:**@host:6379/0"),
+        ):
+            settings = ConnectionSettings(urls="redis://:secret@host:6379/0")
+            session = Console(TopOptions(**options), settings, SystemClock(), stack).session
+            assert session.where == where
+            assert (session.control is None) is options.get("read_only", False)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +176,7 @@ def test_a_source_that_fails_ends_it_with_its_reason(evtop, tmp_path, terminal):
     assert termios.tcgetattr(terminal.theirs) == before
 
 
-# --- signals ----------------------------------------------------------------------
+# --- signals ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -188,19 +186,7 @@ def test_signals_end_it_and_the_terminal_is_given_back(evtop, terminal, number):
     assert termios.tcgetattr(terminal.theirs) == before
 
 
-def test_a_ctrl_c_leaves_a_prompt_first(evtop):
-    played = evtop()
-    played.play(
-        "proj.charge",
-        "/abc",
-        "filter> abc",
-        lambda: signal.raise_signal(signal.SIGINT),
-        lambda: played.session.layer is None,
-        lambda: signal.raise_signal(signal.SIGINT),
-    )
-
-
-def test_keys_after_a_ctrl_c_are_not_meant_for_the_prompt(evtop):
+def test_a_ctrl_c_leaves_a_prompt_first_and_later_keys_are_not_meant_for_it(evtop):
     played = evtop()
     played.play(
         "proj.charge",
@@ -208,7 +194,7 @@ def test_keys_after_a_ctrl_c_are_not_meant_for_the_prompt(evtop):
         "filter> abc",
         lambda: (signal.raise_signal(signal.SIGINT), played.console._press("3")),
         "[3 Workers]",
-        "q",
+        lambda: signal.raise_signal(signal.SIGINT),
     )
     assert played.session.model.views["tasks"].filter_text == ""
 
@@ -238,7 +224,7 @@ def test_the_terminal_is_taken_again_after_a_stop(evtop, terminal):
     )
 
 
-# --- mistakes of ours -------------------------------------------------------------
+# --- internal errors ----------------------------------------------------------------------
 
 
 def broken(*_args, **_how):
@@ -326,14 +312,14 @@ def test_a_mistake_over_events_takes_no_answer_from_the_screen(evtop, monkeypatc
     )
 
 
-# --- events and notices -----------------------------------------------------------
+# --- events and notices -------------------------------------------------------------------
 
 
 def test_events_can_be_recorded_and_redacted(evtop, tmp_path):
     path = tmp_path / "new.jsonl"
     played = evtop(write=str(path), redact=("args",))
     played.play("proj.charge", lambda: None, "REC", "q")
-    played.console._end_feed()
+    played.session.feed.close()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(lines) == 85
     assert "(1, 2)" not in path.read_text()
@@ -363,36 +349,16 @@ def test_large_batches_are_taken_in_slices(evtop, monkeypatch):
 
 def test_notices_and_the_end_of_the_source_are_shown(evtop):
     played = evtop()
-    connection = played.session.connection
+    connection, feed = played.session.connection, played.session.feed
     assert connection.status == "live"  # a replay is no connection to wait for
     played.play(
         "proj.charge",
-        lambda: played.console._take_notice(Notice("lost", "reset by peer")),
+        lambda: feed.notice(Notice("lost", "reset by peer")),
         lambda: connection.status == "reconnecting",
-        lambda: played.console._take_end(Ended()),
+        lambda: feed._put(Ended()),
         lambda: connection.status == "ended",
         "Q",
     )
-
-
-# --- what it is made of -----------------------------------------------------------
-
-
-def test_the_broker_is_named_without_secrets():
-    settings = ConnectionSettings(urls="redis://:secret@host:6379/0")
-    where = app._where(TopOptions(), settings)
-    assert "host:6379" in where
-    assert "secret" not in where
-    assert app._where(TopOptions(demo=True), settings) == "demo"
-    assert app._where(TopOptions(read=("a\x1bb",)), settings) == "a\\x1bb"
-
-
-def test_a_demo_can_be_acted_upon_unless_read_only(terminal):
-    with ExitStack() as stack:
-        for read_only in (False, True):
-            options = TopOptions(demo=True, read_only=read_only)
-            console = Console(options, SETTINGS, SystemClock(), stack)
-            assert (console.session.control is None) is read_only
 
 
 def test_outcomes_of_actions_are_shown(evtop):
@@ -433,7 +399,7 @@ def test_the_broker_is_asked_about_queues_only_while_they_are_shown(evtop, monke
     assert watched[0] == "started"
 
 
-# --- the terminal -----------------------------------------------------------------
+# --- the terminal -------------------------------------------------------------------------
 
 
 def test_the_host_of_the_session_is_the_terminal(evtop, tmp_path, monkeypatch):
@@ -492,67 +458,38 @@ def test_pasted_text_is_taken_as_text(evtop):
     )
 
 
-# --- the garbage collector ------------------------------------------------------------
+# --- the garbage collector ----------------------------------------------------------------
 
 
 class Knot:
-    """What only the collector can free."""
+    """An object that only the collector can free, and that is no longer new."""
 
     def __init__(self):
         self.itself = self
+        gc.collect(0)
 
 
-@pytest.fixture
-def clock():
-    return FakeClock(1000.0)
-
-
-@pytest.fixture
-def garbage(clock):
-    made = Garbage(clock)
-    yield made
-    made.close()
-
-
-def tied():
-    return weakref.ref(Knot())
-
-
-def test_what_is_new_is_not_collected_by_itself(garbage, clock):
-    assert not gc.isenabled()
-    knot = tied()
-    clock.now += 2.0
-    garbage.collect()
-    assert knot() is not None
-
-
-def test_what_is_older_waits_until_nobody_is_at_the_keyboard(garbage, clock):
-    knot = Knot()
-    alive = weakref.ref(knot)
-    gc.collect(0)
-    del knot
-    clock.now += 900.0
-    garbage.pressed()
-    garbage.collect()
-    assert alive() is not None
-    clock.now += 30.0
-    garbage.collect()
-    assert alive() is None
-
-
-def test_everything_is_not_looked_through_often(garbage, clock):
-    clock.now += 900.0
-    garbage.collect()
-    knot = Knot()
-    alive = weakref.ref(knot)
-    gc.collect(0)
-    del knot
-    clock.now += 899.0
-    garbage.collect()
-    assert alive() is not None
-
-
-def test_in_the_end_the_collector_goes_on_by_itself(clock):
-    Garbage(clock).close()
-    assert gc.isenabled()
-    assert gc.get_freeze_count() == 0
+@pytest.mark.parametrize(
+    ("later", "pressed", "collected"),
+    [
+        (2.0, None, False),
+        (900.0, 900.0, False),  # a user is at the keyboard
+        (900.0, 870.0, True),
+        (899.0, None, False),
+        (900.0, None, True),
+    ],
+)
+def test_all_is_collected_seldom_and_when_nobody_is_at_the_keyboard(later, pressed, collected):
+    clock = FakeClock(1000.0)
+    garbage = Garbage(clock)
+    try:
+        assert not gc.isenabled()
+        knot = weakref.ref(Knot())
+        if pressed is not None:
+            clock.now = 1000.0 + pressed
+            garbage.pressed()
+        clock.now = 1000.0 + later
+        garbage.collect()
+        assert (knot() is None) is collected
+    finally:
+        garbage.close()

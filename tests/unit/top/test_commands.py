@@ -7,15 +7,18 @@ import math
 
 import pytest
 
-from evtools.errors import FilterError
+from evtools.errors import FilterError, UsageError
 from evtools.filters import compile_filter
 from evtools.top.commands import COMMANDS, complete, run
 from evtools.top.keys import BINDINGS
+from evtools.top.model import Model
 from evtools.top.options import VIEWS
+from evtools.top.session import OwnCost
 from evtools.top.ui.terminal import COPY_BYTES_MAX
-from evtools.top.ui.widgets import plain
+from evtools.top.ui.widgets import Choice, Editor, Prompt, closed, plain
 from evtools.transport.recording.reader import RecordingReader
 from evtools.wire import encode_line
+from tools.clock import FakeClock
 from tools.life import Life
 from tools.screen import FakeTerminal
 
@@ -35,18 +38,13 @@ def table(session):
     return session.table
 
 
-@pytest.fixture
-def family(terminal):
-    """Return the terminal, with a task that called another."""
-    terminal.take(terminal.life.success("root", "proj.root"))
-    leaf = terminal.life.success("leaf", "proj.leaf", parent_id="root", root_id="root")
-    terminal.take(leaf)
-    return terminal
-
-
 def popup(terminal, rows=60):
     """Return the lines of the box that is open."""
     return [plain(line) for line in terminal.session.layer.box((100, rows)).lines]
+
+
+def names(table):
+    return [slot.column.name for slot in table.slots]
 
 
 # --- every key and every command ----------------------------------------------------------
@@ -126,7 +124,7 @@ _REPLAY = "only in a replay (evtop -r FILE replays a recording)"
         (["view nowhere"], "there is no view nowhere (there are tasks, types, workers"),
         (["window 7m"], 'invalid window "7m" (there are 1m, 5m, 15m'),
         (["theme neon"], 'invalid theme "neon" (there are dark, light'),
-        (["time x"], 'invalid style of times "x" (there are age, local'),
+        (["time x"], 'invalid time "x" (there are age, local'),
         (["refresh soon"], 'invalid duration "soon"'),
         (["set colour red"], "there is no option colour (there are theme, refresh"),
         (["sort weight"], "there is no column weight here (there are state, name"),
@@ -189,17 +187,60 @@ def test_commands_are_typed_after_a_colon_and_remembered(terminal, session):
     assert "sort by" in terminal.text
 
 
+# --- keys, layers and messages ------------------------------------------------------------
+
+
+def test_keys_mean_what_the_view_and_the_focus_make_of_them(terminal, session):
+    assert session.contexts() == ("lists", "moving", "everywhere")
+    terminal.press("3", "p")
+    assert session.contexts()[:2] == ("workers", "paused")
+    terminal.press("1", "enter")
+    assert session.contexts() == ("paused", "lists", "moving", "text", "everywhere")
+    terminal.press("tab")
+    assert session.contexts()[0] == "text"
+    before = terminal.text
+    terminal.press("f12", "ctrl-_")
+    assert terminal.text == before
+
+
+def test_the_layer_on_top_takes_the_keys_and_its_error_is_a_message(terminal, session):
+    def fail():
+        raise UsageError("refused")
+
+    session.menu("m", [Choice("x", fail)])
+    session.layers.append(Prompt("> ", lambda _: closed, Editor()))
+    terminal.press("q")
+    assert session.layer.text == "q"
+    terminal.press("enter", "enter")
+    assert (session.layers, terminal.message, terminal.host.calls) == ([], "refused", [])
+
+
+def test_pasted_text_goes_into_prompts_and_nowhere_else(terminal, session):
+    session.paste("CyQ")
+    assert "pasted into prompts only" in terminal.message
+    assert terminal.control.submitted == []
+    terminal.press("/")
+    session.paste("state: fail\r\x1bQ")
+    assert session.layer.text == "state: failQ"
+
+
+def test_a_message_is_sanitised_and_goes_after_a_while(terminal, session):
+    session.say("a\x1b[31mb")
+    assert terminal.message == "a\\x1b[31mb"
+    terminal.tick(5)
+    assert terminal.message
+    terminal.tick(5)
+    assert session.message is None
+
+
 # --- views and ways out -------------------------------------------------------------------
 
 
-def test_each_digit_shows_a_view(terminal, session):
+def test_a_view_has_a_digit_and_a_name_and_perhaps_a_filter(terminal, session):
     for number, view in enumerate(VIEWS, 1):
         terminal.press(str(number))
         assert session.view == view
         assert f"[{number} " in terminal.text
-
-
-def test_a_view_is_named_and_perhaps_filtered(terminal, session):
     for line, text in (("name:proj.task1", "name:proj.task1"), ("/name:task2", "name:task2")):
         terminal.command(f"view types {line}")
         assert (session.view, session.table.filter_text) == ("types", text)
@@ -233,6 +274,14 @@ def test_keys_open_the_detail_of_a_row_its_result_or_the_tasks_of_a_type(termina
     assert "proj.task" in session.table.filter_text
 
 
+def test_the_detail_follows_the_cursor_and_stays_when_its_row_is_hidden(terminal, session, table):
+    terminal.press("enter", "j")
+    assert session.detail.key == table.focus_key == "id38"
+    terminal.command("filter state:retry")
+    assert session.detail.key == "id38"
+    assert "proj.task2 id38" in terminal.text
+
+
 def test_q_goes_back_step_by_step_and_quits_at_last(terminal, session):
     terminal.press("2", "enter", "enter", "q")
     assert (session.detail, session.view) == (None, "tasks")
@@ -240,6 +289,34 @@ def test_q_goes_back_step_by_step_and_quits_at_last(terminal, session):
     assert (session.view, terminal.host.calls) == ("types", [])
     terminal.press("q")
     assert terminal.host.calls == ["end"]
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_drill_down_comes_back_to_the_rows_it_began_at(terminal, session, table, moved):
+    terminal.command("filter state:ok,fail")
+    terminal.press(*["j"] * moved, "2", "j", "j")
+    kind = session.table.focus_key
+    terminal.press("enter")
+    assert (session.view, table.focus_index) == ("tasks", 0)
+    terminal.press("j", "q")
+    assert (session.view, session.table.focus_key) == ("types", kind)
+    terminal.press("1")
+    assert (table.filter_text, table.focus_index) == ("state:ok,fail", int(moved))
+
+
+def test_another_model_keeps_how_things_are_shown(terminal, session):
+    terminal.command("filter state:fail,ok")
+    terminal.command("sort -name")
+    terminal.command("columns name,state")
+    terminal.press("j")
+    key = session.table.focus_key
+    fresh = Model(clock=terminal.clock, connection=terminal.connection)
+    session.replace(fresh)
+    assert session.model is fresh
+    terminal.take(*(terminal.life.success(f"id{number:02}") for number in range(40)))
+    table = session.table
+    assert (table.filter_text, table.sort_key, table.reverse) == ("state:fail,ok", "name", True)
+    assert (table.chosen, table.focus_key) == (("name", "state"), key)
 
 
 def test_each_escape_undoes_one_thing_and_none_quits(terminal, session, table):
@@ -264,21 +341,21 @@ def watched_long():
     return made
 
 
-@pytest.mark.parametrize("key", ["q", "Q", "y", "enter", "ctrl-c"])
-def test_data_of_a_long_time_goes_with_a_second_key_only(watched_long, key):
+@pytest.mark.parametrize(
+    ("keys", "leaves"),
+    [
+        *(([key], True) for key in ("q", "Q", "y", "enter", "ctrl-c")),
+        (["n"], False), (["esc"], False), (["left", "enter"], False),
+    ],
+)  # fmt: skip
+def test_data_of_a_long_time_goes_with_a_second_key_only(watched_long, keys, leaves):
     watched_long.press("q")
     assert "evtop has watched for 7m" in watched_long.text
     assert "Its data on 1 task will be lost." in watched_long.text
     assert watched_long.host.calls == []
-    watched_long.press(key)
-    assert watched_long.host.calls == ["end"]
-
-
-@pytest.mark.parametrize("keys", [["n"], ["esc"], ["left", "enter"]])
-def test_evtop_goes_on_if_it_is_not_to_be_left(watched_long, keys):
-    watched_long.press("q", *keys)
-    assert watched_long.host.calls == []
-    assert "quit evtop?" not in watched_long.text
+    watched_long.press(*keys)
+    assert watched_long.host.calls == ["end"] * leaves
+    assert "quit evtop?" not in watched_long.text or leaves
 
 
 @pytest.mark.parametrize("keys", ["Q", "ctrl-c", ":q", ":q!", ": quit "])
@@ -290,16 +367,14 @@ def test_some_keys_and_commands_leave_at_once(watched_long, keys):
     assert watched_long.host.calls == ["end"]
 
 
-def test_nothing_is_asked_for_the_first_minutes_or_without_events():
+@pytest.mark.parametrize(("seconds", "has_events"), [(299, True), (5000, False)])
+def test_nothing_is_asked_for_the_first_minutes_or_without_events(seconds, has_events):
     terminal = FakeTerminal(asks_after=300.0)
-    terminal.clock.now += 299
-    terminal.take(terminal.life.success("t"))
+    terminal.clock.now += seconds
+    if has_events:
+        terminal.take(terminal.life.success("t"))
     terminal.press("q")
     assert terminal.host.calls == ["end"]
-    silent = FakeTerminal(asks_after=300.0)
-    silent.clock.now += 5000
-    silent.press("q")
-    assert silent.host.calls == ["end"]
 
 
 def test_the_help_has_the_keys_of_the_view(terminal, session):
@@ -341,40 +416,33 @@ def test_the_cursor_moves_and_stops_at_the_ends(terminal, table, keys, index):
 
 
 def test_columns_are_scrolled_and_come_back(terminal, table):
-    before = [slot.column.name for slot in table.slots]
+    before = names(table)
     terminal.press("l")
-    assert [slot.column.name for slot in table.slots][2] != before[2]
+    assert names(table)[2] != before[2]
     terminal.press("h", "h")
-    assert [slot.column.name for slot in table.slots] == before
+    assert names(table) == before
 
 
 # --- the text of the detail ---------------------------------------------------------------
 
 
 @pytest.fixture
-def pane(terminal, session):
+def pane(terminal, session, table):
     """Return the detail of a failure, with the keys going to it."""
-    session.table.cursor.to_key("id00")
+    table.cursor.to_key("id00")
     terminal.press("enter", "tab")
     return session.detail
 
 
-def test_keys_move_the_text_while_it_is_read(terminal, session, table):
-    terminal.size = (80, 24)
-    terminal.press("enter", "]", "w")
-    lines = [f"line {n} " + "x" * 200 for n in range(99)]
-    pager = session.detail.pager
-
-    def first():
-        pager.show(lines)
-        return "".join(text for _, text in pager.lines(20, 5)[0])
-
-    assert first().startswith("line 0 ")
-    terminal.press("j")
-    assert first().startswith("line 1 ")
-    terminal.press("g", "l")
-    assert first() == "x" * 20 or first().startswith("xxx")
-    assert table.focus_index == 0
+def test_keys_move_the_text_while_it_is_read(terminal, table, pane):
+    terminal.press("w")
+    for key, text in (("g", "line 0 xxx"), ("j", "line 1 xxx"), ("l", "xxxxxxxxxx")):
+        pane.pager.show([f"line {n} " + "x" * 200 for n in range(99)])
+        pane.pager.lines(10, 5)
+        terminal.session.press(key)
+        pane.pager.show([f"line {n} " + "x" * 200 for n in range(99)])
+        assert plain(pane.pager.lines(10, 5)[0]) == text
+    assert table.focus_key == "id00"
 
 
 def test_a_text_is_searched_and_the_search_goes_on(terminal, session, pane):
@@ -384,7 +452,6 @@ def test_a_text_is_searched_and_the_search_goes_on(terminal, session, pane):
     terminal.press("enter")
     assert ("match", "ValueError") in [span for line in terminal.frame().lines for span in line]
     terminal.press("n", "N")
-    assert terminal.message == ""
     terminal.press("/", "up")
     assert session.layer.text == "valueerror"
     terminal.press("ctrl-u", "enter")
@@ -392,11 +459,10 @@ def test_a_text_is_searched_and_the_search_goes_on(terminal, session, pane):
 
 
 def test_a_search_without_a_match_says_so(terminal, pane):
-    not_found = "not found: nowhere"
     for do, message in (
         ("search-next", "nothing to search for yet (/ searches the text)"),
-        ("search nowhere", not_found),
-        ("search-previous", not_found),
+        ("search nowhere", "not found: nowhere"),
+        ("search-previous", "not found: nowhere"),
     ):
         terminal.session.message = None
         terminal.command(do)
@@ -499,13 +565,6 @@ def test_advice_is_not_cut_off(terminal, typed):
     assert f"{caught.value.message} ({caught.value.hint})" in " ".join(terminal.text.split())
 
 
-def test_filters_have_a_history(terminal, session):
-    for text in ("state:fail", "state:ok"):
-        terminal.command(f"filter {text}")
-    terminal.press("/", "up", "up")
-    assert session.layer.text == "state:fail"
-
-
 @pytest.mark.parametrize(
     ("text", "completed"),
     [
@@ -523,7 +582,7 @@ def test_names_of_fields_are_completed(terminal, session, text, completed):
     assert session.layer.text.startswith(completed)
 
 
-def test_a_filter_is_saved_and_used_in_another_one(terminal, session, table):
+def test_a_filter_is_saved_used_in_another_one_and_remembered(terminal, session, table):
     terminal.command("filter state:fail OR state:retry")
     terminal.command("filter save bad")
     assert terminal.message == "saved: write @bad in a filter"
@@ -533,6 +592,8 @@ def test_a_filter_is_saved_and_used_in_another_one(terminal, session, table):
     terminal.write("@b")
     terminal.press("tab")
     assert session.layer.text == "@bad"
+    terminal.press("up", "up")
+    assert session.layer.text == "state:fail OR state:retry"
 
 
 def test_a_name_without_a_filter_is_an_error(terminal, session):
@@ -556,27 +617,22 @@ def test_a_filter_on_a_field_that_no_event_has_says_so(terminal):
     assert "eta" in terminal.message
 
 
-def test_a_value_of_the_row_is_kept_or_excluded(terminal, table):
+def test_a_value_of_the_row_is_kept_or_excluded(terminal, session, table):
     terminal.press("=")
     assert any("name proj.task0" in line for line in popup(terminal))
     terminal.press("n")
     assert len(table) == 14
     terminal.press("!", "s")
     assert "NOT state" in table.filter_text
-    assert terminal.session.history.lines("filter")[-1] == table.filter_text
+    assert session.history.lines("filter")[-1] == table.filter_text
 
 
-# --- order and columns --------------------------------------------------------------------
+# --- order, columns and rows --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("command", "key", "reverse"),
-    [
-        ("sort name", "name", False),
-        ("sort -name", "name", True),
-        ("sort TASK", "name", False),
-        ("sort RUN", "runtime", True),
-    ],
+    [("sort name", "name", False), ("sort -name", "name", True), ("sort RUN", "runtime", True)],
 )
 def test_the_order_can_be_named(terminal, table, command, key, reverse):
     terminal.command(command)
@@ -599,7 +655,7 @@ def test_columns_are_chosen_by_name_or_title_or_from_a_menu(terminal, table):
     assert table.chosen == ("name", "runtime")
     terminal.command("columns auto")
     assert table.chosen is None
-    before = [slot.column.name for slot in table.slots]
+    before = names(table)
     terminal.press("f2", "c")
     assert any("[x] TASK" in line for line in popup(terminal))
     terminal.press("3")
@@ -609,14 +665,11 @@ def test_columns_are_chosen_by_name_or_title_or_from_a_menu(terminal, table):
 
 
 def test_a_row_or_the_newest_is_followed(terminal):
-    for keys, followed in (("jF", "following this row"), ("F", "not following")):
+    for keys, followed in (
+        ("jF", "following this row"), ("F", "not following"), ("5kF", "following the newest"),
+    ):  # fmt: skip
         terminal.press(*keys)
         assert terminal.message == followed
-    terminal.press("5", "k", "F")
-    assert terminal.message == "following the newest"
-
-
-# --- rows ---------------------------------------------------------------------------------
 
 
 def test_marks_are_set_going_down_and_all_taken_away(terminal, table):
@@ -640,29 +693,22 @@ def test_failures_and_the_events_of_a_task_are_gone_to(terminal, session, table)
     assert terminal.message == "no other event of this task in that direction"
 
 
-def test_the_tree_is_switched_on_and_off(terminal, table):
-    for on in ("on", "off"):
-        terminal.press("t")
-        assert (table.tree, terminal.message) == (on == "on", f"tree view {on}")
-
-
 @pytest.mark.parametrize(("shut", "opened"), [("-", "+"), ("left", "right"), ("*", "*")])
-def test_nodes_of_the_tree_are_closed_and_opened(family, table, shut, opened):
-    family.press("t")
+def test_a_tree_has_nodes_that_close_and_open_and_ways_to_the_parent(terminal, table, shut, opened):
+    leaf = terminal.life.success("leaf", "proj.leaf", parent_id="root", root_id="root")
+    terminal.take(terminal.life.success("root", "proj.root"), leaf)
+    terminal.press("t")
+    assert (table.tree, terminal.message) == (True, "tree view on")
     table.cursor.to_key("root")
-    family.press(shut)
+    terminal.press(shut)
     assert "leaf" not in table.cursor.keys
-    family.press(opened)
-    assert "leaf" in table.cursor.keys
-
-
-def test_the_parent_is_jumped_to_or_the_reason_given(family, table):
-    table.cursor.to_key("root")
-    family.press("J")
-    assert "no known parent" in family.message
+    terminal.press(opened, "J")
+    assert "no known parent" in terminal.message
     table.cursor.to_key("leaf")
-    family.press("J")
+    terminal.press("J")
     assert table.focus_key == "root"
+    terminal.press("t")
+    assert (table.tree, terminal.message) == (False, "tree view off")
 
 
 # --- display options ----------------------------------------------------------------------
@@ -692,11 +738,10 @@ def test_an_option_is_set_or_goes_to_its_next_value(
     assert terminal.host.themes == ([value] if option == "theme" else [])
 
 
-def test_options_change_the_screen_at_once(terminal, session):
+def test_options_change_the_screen_at_once(terminal):
     terminal.command("time utc")
     assert "00:16:5" in terminal.text
     terminal.command("ascii on")
-    assert session.model.options.ascii
     assert "▁" not in terminal.text
     terminal.command("ascii")
     assert terminal.host.ascii == [True, False]
@@ -784,20 +829,13 @@ def replay(tape):
     return terminal
 
 
-def test_a_pause_of_a_replay_stops_the_recording(replay, tape):
-    replay.press("p")
-    assert tape.paused
-    assert replay.message == "replay paused"
-    replay.press("p")
-    assert not tape.paused
-    assert replay.message == "replay resumed"
-
-
-def test_steps_of_a_replay_are_as_long_as_a_refresh(replay, tape):
+def test_a_replay_is_paused_and_stepped_by_a_refresh(replay, tape):
+    for paused, message in ((True, "replay paused"), (False, "replay resumed")):
+        replay.press("p")
+        assert (tape.paused, replay.message) == (paused, message)
     start = tape.position
     replay.press(".")
-    assert tape.paused
-    assert tape.position == start + 1
+    assert (tape.paused, tape.position) == (True, start + 1)
     replay.press(",", ",")
     assert tape.position == start - 1
 
@@ -882,45 +920,38 @@ def copied(terminal):
 
 
 @pytest.mark.parametrize(
-    ("keys", "text"),
-    [(["y"], "id39"), (["2", "c"], "proj.task0"), (["5", "y"], "id39"), (["6", "y"], "proj.task0")],
+    ("keys", "text"), [("y", "id39"), ("2c", "proj.task"), ("5y", "id39"), ("6y", "proj.task")]
 )
 def test_the_id_or_the_name_is_copied(terminal, keys, text):
     terminal.press(*keys)
-    assert copied(terminal)[:-1] == text[:-1]
+    assert copied(terminal).startswith(text)
     assert terminal.message == f"copied, if the terminal allows it: {copied(terminal)}"
 
 
-def test_a_row_is_copied_as_json(terminal):
+def test_a_row_is_copied_as_json_into_a_file_if_no_clipboard_takes_it(terminal, table, folder):
     terminal.press("Y")
     assert json.loads(copied(terminal))["uuid"] == "id39"
-
-
-def test_a_text_that_no_clipboard_takes_goes_into_a_file(terminal, session, folder):
     terminal.take(terminal.life.received("long", "x" * COPY_BYTES_MAX))
-    session.table.cursor.to_key("long")
+    table.cursor.to_key("long")
     terminal.press("Y")
     (file,) = folder.iterdir()
-    assert terminal.host.sent == []
+    assert len(terminal.host.sent) == 1
     assert terminal.message == f"too long for a clipboard; it is in {file.name}"
     assert "x" * COPY_BYTES_MAX in file.read_text()
 
 
-@pytest.mark.parametrize(("key", "ending"), [("j", ".jsonl"), ("c", ".csv")])
-def test_rows_are_exported(terminal, folder, key, ending):
+@pytest.mark.parametrize(
+    ("key", "ending", "message"),
+    [("j", ".jsonl", "40 rows in"), ("c", ".csv", "40 rows in"), ("s", ".txt", "screenshot in")],
+)
+def test_rows_and_the_screen_without_the_menu_are_exported(terminal, folder, key, ending, message):
+    before = terminal.lines()
     terminal.press("x", key)
     (file,) = folder.iterdir()
     assert file.name.endswith(ending)
-    assert len(file.read_text().splitlines()) == 40 + (ending == ".csv")
-    assert terminal.message == f"40 rows in {file.name}"
-
-
-def test_a_screenshot_is_of_the_screen_without_the_menu(terminal, folder):
-    before = terminal.lines()
-    terminal.press("x", "s")
-    (file,) = folder.iterdir()
-    assert file.read_text().splitlines() == before
-    assert "screenshot in" in terminal.message
+    assert terminal.message == f"{message} {file.name}"
+    lines = file.read_text().splitlines()
+    assert lines == before if key == "s" else len(lines) == 40 + (key == "c")
 
 
 def test_a_recording_is_begun_and_ended(terminal, session, folder):
@@ -932,9 +963,6 @@ def test_a_recording_is_begun_and_ended(terminal, session, folder):
     terminal.press("r")
     assert session.feed.recording is None
     assert terminal.message.startswith("0 events in evtop-recording-")
-
-
-def test_a_recording_can_have_a_name(terminal, session, folder):
     for stop in ("record off", "record"):
         terminal.command("record mine.jsonl")
         assert terminal.message == "recording into mine.jsonl"
@@ -955,3 +983,32 @@ def test_a_recording_takes_the_place_of_a_file_only_if_that_is_confirmed(termina
     terminal.press("y")
     assert terminal.message == "recording into mine.jsonl"
     terminal.command("record off")
+
+
+# --- the cost of evtop itself -------------------------------------------------------------
+
+
+def test_the_share_of_a_cpu_is_measured_between_two_looks(monkeypatch):
+    used = [10.0]
+    monkeypatch.setattr("evtools.top.session.time.process_time", lambda: used[0])
+    clock = FakeClock()
+    cost = OwnCost(clock)
+    assert cost.cpu == 0.0
+    clock.now += 2
+    for more in (0.5, 9):
+        used[0] += more
+        cost.look()
+        assert cost.cpu == 0.25
+
+
+@pytest.mark.parametrize("content", [None, "", "1 x"])
+def test_memory_is_known_where_the_system_does_not_say(monkeypatch, tmp_path, content):
+    assert 1 << 20 < OwnCost(FakeClock()).bytes < 1 << 40
+    path = tmp_path / "statm"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setattr("evtools.top.session.Path", lambda _: path)
+    most = OwnCost(FakeClock()).bytes
+    assert most > 1 << 20
+    monkeypatch.setattr("evtools.top.session.sys.platform", "darwin")
+    assert OwnCost(FakeClock()).bytes * 1024 >= most

@@ -92,8 +92,7 @@ def idle(wakes, source):
 def feed(idle):
     idle.start()
     yield idle
-    idle.stop()
-    idle.join(DEADLINE)
+    idle.close(DEADLINE)
 
 
 def events(count):
@@ -157,8 +156,7 @@ def test_a_frozen_screen_holds_the_source_back_and_loses_nothing(feed, source, w
 def test_a_stop_does_not_wait_for_room(feed, source, wakes):
     source.give(*[events(SLICE) for _ in range(2 * ROOM // SLICE)])
     wakes.wait()
-    feed.stop()
-    feed.join(DEADLINE)
+    feed.close(DEADLINE)
     assert not feed.is_alive()
 
 

@@ -10,7 +10,6 @@ import pytest
 from evtools.state import Quantiles
 from evtools.top.screen import LEAST, status_bar
 from evtools.top.status import ConnectionStatus, StreamCounters
-from evtools.top.ui.theme import ASCII
 from evtools.top.ui.widgets import columns, plain
 from evtools.transport import Notice
 from evtools.transport.recording.reader import RecordingReader
@@ -126,7 +125,7 @@ def test_a_message_stands_above_the_keys_and_a_long_one_in_their_place(small):
     small.session.say("hello")
     assert small.lines()[-2].startswith(" hello")
     assert "Help" in keys(small)
-    small.session.complain("word " * 30)
+    small.session.say("word " * 30, "error")
     assert small.lines()[-2].startswith(" word")
     assert "word" in keys(small)
     small.tick(20)
@@ -227,13 +226,13 @@ def facts(terminal):
     )
 
 
-def bar(facts, cols, count, *, own=True, glyphs=None):
+def bar(facts, cols, count, *, own=True, ascii_only=False):
     """Return the lines of the status bar."""
     terminal = FakeTerminal(read_only=True)
     session = terminal.session
     session.where = "redis://:**@broker-1:6379/0"
     session.model.header = lambda: facts
-    session.glyphs = glyphs or session.glyphs
+    session.model.options.ascii = ascii_only
     session.own_cost = SimpleNamespace(cpu=0.03, bytes=84 << 20) if own else None
     lines = status_bar(session, cols, count)
     assert len(lines) == count
@@ -297,7 +296,7 @@ def test_late_gone_and_silent_workers_are_counted(facts):
 def test_unknown_figures_are_not_made_up_and_all_characters_may_be_shown(facts):
     totals = SimpleNamespace(ok_rate=0.0, fail_rate=0.0, retry_rate=0.0, failure_share=None)
     unknown = replace(facts, counters=StreamCounters(), totals=totals)
-    lines = bar(unknown, 120, 3, own=False, glyphs=ASCII)
+    lines = bar(unknown, 120, 3, own=False, ascii_only=True)
     for line, figure in zip(lines, ("lag", "self", "%"), strict=True):
         assert figure not in line
         assert line.isascii()
@@ -363,7 +362,7 @@ def test_an_end_has_a_banner_too(terminal, error, left):
 
 def test_modes_that_must_not_be_forgotten_have_badges():
     terminal = FakeTerminal(read_only=True)
-    terminal.session.mouse = True
+    terminal.session.model.options.mouse = True
     terminal.session.feed.recording = recording = SimpleNamespace(events=7, error="")
     assert "  REC 7  MOUSE  RO  every 1s" in first(terminal)
     recording.error = "disk full"
