@@ -1,19 +1,37 @@
-"""Events as bytes for stdout: json, raw, logfmt, csv, pretty, and what the others share."""
+"""Events as bytes for stdout: for people (text, pretty, templates) and for programs."""
 
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from evtools.dump.options import DumpOptions, Timestamps
-from evtools.text import clip, csv_cell, human_duration, sanitize, sanitize_lines, width
-from evtools.wire import EnvelopeWriter, Event, encode_line, envelope, iso_utc
+from msgspec import UNSET
 
-UNKNOWN: Final = "-"
+from evtools.dump.options import DumpOptions, Output, Timestamps
+from evtools.errors import UsageError
+from evtools.text import (
+    BoundedPattern,
+    clip,
+    csv_cell,
+    human_duration,
+    sanitize,
+    sanitize_lines,
+    width,
+)
+from evtools.wire import GAP, EnvelopeWriter, Event, encode_line, envelope, group_from, iso_utc
+
+_UNKNOWN: Final = "-"
 #: A mark that the sender's "..." cannot be mistaken for.
-CUT: Final = "\N{HORIZONTAL ELLIPSIS}"
+_CUT: Final = "\N{HORIZONTAL ELLIPSIS}"
+#: The columns that each style takes; the longer times of odd events stand out.
+_TIMESTAMP_COLS: Final[Mapping[Timestamps, int]] = {
+    "local": 12, "utc": 13, "iso": 27, "epoch": 17, "delta": 9, "start": 9, "none": 0
+}  # fmt: skip
+#: Escape sequences to print before and after.
+_Style: TypeAlias = tuple[str, str]
+_PLAIN: Final[_Style] = ("", "")
 
 
 class Formatter:
@@ -24,18 +42,145 @@ class Formatter:
 
     def __init__(self, options: DumpOptions) -> None:
         self.options = options
+        #: The second that was shown last, and its time of day.
+        self._second: int | None = None
+        self._time_of_day = ""
+        #: What differences of time are to: the event before, or the first one.
+        self._before: float | None = None
 
     def format(self, event: Event) -> bytes:
         """Return the event with its newline; never raise."""
         raise NotImplementedError
 
-    def style(self, style: str) -> "Style":
-        """Return the escape sequences of a style, none where there is no colour."""
-        return ansi_style(style) if self.options.colour else PLAIN
-
     def format_all(self, events: Iterable[Event]) -> bytes:
         """Return the events, each with its newline; never raise."""
         return b"".join(map(self.format, events))
+
+    def style(self, style: str) -> _Style:
+        """Return the escape sequences of a style, none where there is no colour."""
+        return _ansi_style(style) if self.options.colour else _PLAIN
+
+    def timestamp(self, event: Event) -> str:
+        """Return the time of the event as `--ts` has it, `-` if it is not known."""
+        style = self.options.timestamps
+        if style == "none":
+            return ""
+        moment = _moment_of(event)
+        if moment is None:
+            return _UNKNOWN
+        if style == "iso":
+            return iso_utc(moment) or _UNKNOWN
+        if style == "epoch":
+            return f"{moment:.6f}"
+        if style in ("delta", "start"):
+            before = moment if self._before is None else self._before
+            if self._before is None or style == "delta":
+                self._before = moment
+            return f"{moment - before:+.3f}"
+        second, millis = divmod(round(moment * 1000), 1000)
+        if second != self._second:
+            try:
+                broken_down = time.gmtime(second) if style == "utc" else time.localtime(second)
+                self._time_of_day = time.strftime("%H:%M:%S", broken_down)
+            except (ValueError, OverflowError, OSError):
+                return _UNKNOWN  # the zone or the rounding led out of the calendar
+            self._second = second
+        return f"{self._time_of_day}.{millis:03d}{'Z' if style == 'utc' else ''}"
+
+
+@cache
+def _ansi_style(style: str) -> _Style:
+    # A rich style such as `bold red`.  Nothing from the wire ever passes through rich: its
+    # markup would let a task's argument restyle the terminal, and its console wraps lines.
+    from rich.color import ColorSystem  # noqa: PLC0415  (only with colours)
+    from rich.style import Style  # noqa: PLC0415  (only with colours)
+
+    # The sixteen colours that every theme has set up to be readable.
+    rendered = Style.parse(style).render("\0", color_system=ColorSystem.STANDARD)
+    before, _, after = rendered.partition("\0")
+    return before, after
+
+
+# --- values and sentences ---------------------------------------------------------
+
+#: Celery's class for an exception that crossed a process border with its traceback; it says
+#: nothing, and the real one ends the traceback.
+_WRAPPED: Final = "ExceptionWithTraceback()"
+#: Events that end an attempt without its runtime.
+_ENDS: Final = frozenset({"task-failed", "task-retried", "task-revoked"})
+
+
+def _as_text(value: Any) -> str:
+    # A string as it is, not sanitised; else JSON.
+    return value if isinstance(value, str) else encode_line(value).decode()
+
+
+def _clipped(text: str, cols: int | None) -> str:
+    # Sanitised and cut at `cols` columns, None for all of it.
+    if cols is None:
+        return sanitize(text)
+    # Escaping only lengthens, so what is far beyond the edge can go first.
+    near = sanitize(text[: 4 * cols])
+    return clip(near if len(text) <= 4 * cols else near + _CUT, cols, _CUT)
+
+
+def _number_of(value: Any) -> float | None:
+    # A finite number as a float.
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _moment_of(event: Event) -> float | None:
+    # When it was sent, or else received; what is no number, or beyond the calendar, is ignored.
+    for name in ("timestamp", "local_received"):
+        moment = event.get(name)
+        if iso_utc(moment) is not None:
+            return float(moment)
+    return None
+
+
+def _real_exception(event: Event) -> Any:
+    # A task that hit its hard time limit is reported with an empty wrapper.
+    exception, traceback = event.get("exception"), event.get("traceback")
+    if exception == _WRAPPED and isinstance(traceback, str):
+        return traceback.rstrip().rpartition("\n")[2].strip() or exception
+    return exception
+
+
+def _runtime_of(event: Event) -> float | None:
+    # Celery sends it for successes only; for others it is the time since the start.
+    runtime = _number_of(event.get("runtime"))
+    if runtime is not None or event.type not in _ENDS:
+        return runtime
+    started, ended = _number_of(event.joined.get("started")), _number_of(event.get("timestamp"))
+    if started is None or ended is None or ended < started:
+        return None
+    return round(ended - started, 6)
+
+
+def _gap_sentence(event: Event) -> str:
+    # What a gap record means, not sanitised.
+    def shown(name: str, unknown: str = "?") -> str:
+        value = event.get(name)
+        return unknown if value is None else _as_text(value)
+
+    reason = event.get("reason")
+    if reason == "worker":
+        return f"~{shown('missed')} tasks of {shown('hostname', 'some worker')} not seen"
+    if reason == "buffer":
+        return f"{shown('dropped')} events dropped: the buffer was full"
+    duration = _number_of(event.get("duration"))
+    length = "some time" if duration is None else human_duration(duration)
+    why = f": {_as_text(reason)}" if reason is not None else ""
+    error = f" ({shown('error')})" if event.get("error") else ""
+    return f"{length} without events{why}{error}"
+
+
+# --- json, raw --------------------------------------------------------------------
 
 
 class JsonFormatter(Formatter):
@@ -46,7 +191,7 @@ class JsonFormatter(Formatter):
         self._writer = EnvelopeWriter()
 
     def format(self, event: Event) -> bytes:
-        return self.format_all([event])
+        return self._writer.lines([event])
 
     def format_all(self, events: Iterable[Event]) -> bytes:
         return self._writer.lines(events)
@@ -80,20 +225,17 @@ class LogfmtFormatter(Formatter):
         line = envelope(sent, event.joined)
         if "v" not in sent:
             del line["v"]
-        pairs = [
-            f"{_NO_KEY.sub('_', sanitize(key)) or '_'}={_logfmt_value(value)}"
-            for key, value in line.items()
-        ]
+        pairs = []
+        for key, value in line.items():
+            text = _as_text(value)
+            if isinstance(value, str):
+                is_clear = _BARE.fullmatch(text) and not _AMBIGUOUS.fullmatch(text)
+                bare = is_clear and text.isprintable()
+            else:
+                bare = not isinstance(value, list | dict)
+            shown = text if bare else encode_line(text).decode()
+            pairs.append(f"{_NO_KEY.sub('_', sanitize(key)) or '_'}={shown}")
         return " ".join(pairs).encode() + b"\n"
-
-
-def _logfmt_value(value: Any) -> str:
-    text = as_text(value)
-    if isinstance(value, str):
-        bare = _BARE.fullmatch(text) and text.isprintable() and not _AMBIGUOUS.fullmatch(text)
-    else:
-        bare = not isinstance(value, list | dict)
-    return text if bare else encode_line(text).decode()
 
 
 # --- csv --------------------------------------------------------------------------
@@ -114,8 +256,8 @@ class CsvFormatter(Formatter):
     header = ",".join(CSV_COLUMNS).encode() + b"\n"
 
     def format(self, event: Event) -> bytes:
-        moment = moment_of(event)
-        exception = real_exception(event)
+        moment = _moment_of(event)
+        exception = _real_exception(event)
         placed = {*_OWN_COLUMNS, "runtime", "result"}
         if event.get("exception") == exception:
             placed.add("exception")
@@ -123,7 +265,7 @@ class CsvFormatter(Formatter):
         cells = (
             None if moment is None else iso_utc(moment),
             *map(event.get, _OWN_COLUMNS),
-            event.get("runtime", runtime_of(event)),
+            event.get("runtime", _runtime_of(event)),
             event.get("result"),
             exception,
             encode_line({name: value for name, value in fields if name not in placed}).decode(),
@@ -134,13 +276,13 @@ class CsvFormatter(Formatter):
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return csv_cell(as_text(value), is_number=not isinstance(value, str))
+    return csv_cell(_as_text(value), is_number=not isinstance(value, str))
 
 
 # --- pretty -----------------------------------------------------------------------
 
 _LABEL_COLS_MAX: Final = 30
-_VALUE_COLS: Final = 1000
+_PRETTY_COLS: Final = 1000
 
 
 class PrettyFormatter(Formatter):
@@ -149,211 +291,358 @@ class PrettyFormatter(Formatter):
     A field that was joined from an earlier event says so.  Tracebacks keep their lines.
     """
 
-    def __init__(self, options: DumpOptions) -> None:
-        super().__init__(options)
-        self._timestamps = TimestampFormatter(options.timestamps)
-        self._cols = None if options.full else _VALUE_COLS
-
     def format(self, event: Event) -> bytes:
         return "".join([f"{line}\n" for line in self._lines(event)]).encode() + b"\n"
 
     def _lines(self, event: Event) -> Iterator[str]:
+        max_cols = None if self.options.full else _PRETTY_COLS
         before, after = self.style("bold")
-        title = f"{before}{clipped(event.type, self._cols)}{after}"
-        yield f"{title}  {self._timestamps.format(event)}".rstrip()
+        title = f"{before}{_clipped(event.type, max_cols)}{after}"
+        yield f"{title}  {self.timestamp(event)}".rstrip()
         if event.is_gap:
-            yield f"  {clipped(gap_sentence(event), self._cols)}"
+            yield f"  {_clipped(_gap_sentence(event), max_cols)}"
         fields = event.as_dict()
         del fields["type"]
         rows = [(name, value, "") for name, value in fields.items()]
         rows += [(name, value, "  (joined)") for name, value in event.joined.items()]
-        labels = [clipped(name, self._cols) for name, _, _ in rows]
+        labels = [_clipped(name, max_cols) for name, _, _ in rows]
         cols = min(max(map(width, labels), default=0), _LABEL_COLS_MAX)
-        exception = real_exception(event)
+        exception = _real_exception(event)
         if exception != event.get("exception"):
             rows.append(("exception", exception, "  (from traceback)"))
-        for row in rows:
-            yield from self._field(*row, cols=cols)
-
-    def _field(self, name: str, value: Any, note: str, *, cols: int) -> Iterator[str]:
-        label = clipped(name, self._cols)
+            labels.append("exception")
         before, after = self.style("dim")
-        start = f"  {before}{label}{' ' * (cols - width(label))}{after}"
-        if name == "traceback" and isinstance(value, str) and "\n" in value:
-            yield start
-            for line in sanitize_lines(value).rstrip().split("\n"):
-                yield f"      {line}".rstrip()
-        else:
-            yield f"{start}  {clipped(as_text(value), self._cols)}{note}".rstrip()
+        for label, (name, value, note) in zip(labels, rows, strict=True):
+            start = f"  {before}{label}{' ' * (cols - width(label))}{after}"
+            if name == "traceback" and isinstance(value, str) and "\n" in value:
+                yield start
+                for line in sanitize_lines(value).rstrip().split("\n"):
+                    yield f"      {line}".rstrip()
+            else:
+                yield f"{start}  {_clipped(_as_text(value), max_cols)}{note}".rstrip()
 
 
-# --- values and sentences ---------------------------------------------------------
-
-#: Celery's class for an exception that crossed a process border with its traceback; it says
-#: nothing, and the real one ends the traceback.
-_WRAPPED: Final = "ExceptionWithTraceback()"
-#: Events that end an attempt without its runtime.
-_ENDS: Final = frozenset({"task-failed", "task-retried", "task-revoked"})
+# --- text ---------------------------------------------------------------------------
 
 
-def as_text(value: Any) -> str:
-    """Return a value as text, not sanitised: a string as it is, else as JSON."""
-    return value if isinstance(value, str) else encode_line(value).decode()
+class _Kind(NamedTuple):
+    # How a known type of event is shown.
+    word: str
+    style: str
+    #: The fields that say what happened, without their names.
+    detail: tuple[str, ...] = ()
+    #: Those that are shown with their name.
+    named: tuple[str, ...] = ()
 
 
-def clipped(text: str, cols: int | None) -> str:
-    """Return a text sanitised and cut at `cols` columns, None for all of it."""
-    if cols is None:
-        return sanitize(text)
-    # Escaping only lengthens, so what is far beyond the edge can go first.
-    near = sanitize(text[: 4 * cols])
-    return clip(near if len(text) <= 4 * cols else near + CUT, cols, CUT)
-
-
-def number_of(value: Any) -> float | None:
-    """Return a finite number as a float, anything else as None."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
-
-
-def real_exception(event: Event) -> Any:
-    """Return the exception of a failed task, the real one where it is known.
-
-    A task that hit its hard time limit is reported with an empty wrapper.
-    """
-    exception, traceback = event.get("exception"), event.get("traceback")
-    if exception == _WRAPPED and isinstance(traceback, str):
-        return traceback.rstrip().rpartition("\n")[2].strip() or exception
-    return exception
-
-
-def runtime_of(event: Event) -> float | None:
-    """Return how long a task ran, in seconds, if that is known.
-
-    Celery sends it for successes only; for others it is the time since the start.
-    """
-    runtime = number_of(event.get("runtime"))
-    if runtime is not None or event.type not in _ENDS:
-        return runtime
-    started, ended = number_of(event.joined.get("started")), number_of(event.get("timestamp"))
-    if started is None or ended is None or ended < started:
-        return None
-    return round(ended - started, 6)
-
-
-def gap_sentence(event: Event) -> str:
-    """Return what a gap record means, not sanitised."""
-
-    def shown(name: str, unknown: str = "?") -> str:
-        value = event.get(name)
-        return unknown if value is None else as_text(value)
-
-    reason = event.get("reason")
-    if reason == "worker":
-        return f"~{shown('missed')} tasks of {shown('hostname', 'some worker')} not seen"
-    if reason == "buffer":
-        return f"{shown('dropped')} events dropped: the buffer was full"
-    duration = number_of(event.get("duration"))
-    length = "some time" if duration is None else human_duration(duration)
-    why = f": {as_text(reason)}" if reason is not None else ""
-    error = f" ({shown('error')})" if event.get("error") else ""
-    return f"{length} without events{why}{error}"
-
-
-# --- times ------------------------------------------------------------------------
-
-_MILLIS: Final = 1000
-#: The columns that each style takes; the longer times of odd events stand out.
-_TIMESTAMP_COLS: Final[Mapping[Timestamps, int]] = {
-    "local": len("14:56:32.103"),
-    "utc": len("14:56:32.103Z"),
-    "iso": len("2026-11-20T14:56:32.103655Z"),
-    "epoch": len("1795186532.103655"),
-    "delta": len("+0000.000"),
-    "start": len("+0000.000"),
-    "none": 0,
+# fmt: off
+_KINDS: Final[Mapping[str, _Kind]] = {
+    "task-sent": _Kind("SENT", "blue", (), ("queue",)),
+    "task-received": _Kind("RECV", "cyan"),
+    "task-started": _Kind("START", "yellow"),
+    "task-succeeded": _Kind("OK", "green", ("result",)),
+    "task-failed": _Kind("FAIL", "bold red", ("exception",)),
+    "task-retried": _Kind("RETRY", "magenta", ("exception",)),
+    "task-revoked": _Kind("REVOKE", "bold magenta", (), ("terminated", "signum", "expired")),
+    "task-rejected": _Kind("REJECT", "bold red", (), ("requeue",)),
+    "task-cancelled": _Kind("CANCEL", "bold magenta"),
+    "worker-online": _Kind("online", "bold green", ("sw_ident", "sw_ver", "sw_sys")),
+    "worker-heartbeat": _Kind("beat", "dim", (), ("active", "processed", "loadavg")),
+    "worker-offline": _Kind("offline", "bold red"),
+    GAP: _Kind("GAP", "bold yellow"),
 }
+# fmt: on
+
+_LABELS: Final = {"loadavg": "load"}
+_WORD_COLS: Final = 6
+_HOST_COLS_MAX: Final = 30
+_TYPE_COLS_MAX: Final = 40
+_NAME_COLS_MAX: Final = 100
+_UUID_COLS: Final = 36
+_UUID_COLS_SHORT: Final = 8
+#: What a value may take, by verbosity.
+_VALUE_COLS: Final = (80, 400, 4000)
+_VERY_VERBOSE: Final = 2
+
+#: Celery cuts the reprs it sends at 1024 characters; a few less after cutting.
+_SENDERS_CUT_FROM: Final = 1000
+_SENDERS_CUT: Final = " (cut by sender)"
+
+#: Fields with a place of their own in every line, and in those of tasks.
+_PLACED: Final = frozenset({"type", "hostname", "traceback"})
+_TASK_PLACED: Final = _PLACED | {"uuid", "name", "args", "kwargs", "runtime"}
+#: What concerns the protocol more than the reader.
+_PROTOCOL: Final = frozenset(
+    ("timestamp", "local_received", "utcoffset", "pid", "clock", "sent", "received", "started")
+)
+_EMPTY_ARGUMENTS: Final[tuple[Any, ...]] = ("", "()", "[]", "{}", [], {}, None)
+
+#: A piece of a line; nothing in it is left to escape.
+_Piece: TypeAlias = tuple[str, _Style]
 
 
-def moment_of(event: Event) -> float | None:
-    """Return when an event was sent, or else received, in UTC epoch seconds.
+class TextFormatter(Formatter):
+    """Write time, word, worker, task, and what happened to it.
 
-    A timestamp that is no number, or beyond the calendar, is ignored.
+    The column of worker names grows with the longest one seen, up to a limit.  With `-vv`
+    a traceback is in the line, or below it where `multiline` is set.  Raise UsageError for
+    an expression to highlight that cannot be parsed.
     """
-    for name in ("timestamp", "local_received"):
-        moment = event.get(name)
-        if iso_utc(moment) is not None:
-            return float(moment)
-    return None
 
-
-class TimestampFormatter:
-    """The time of an event in one of the styles of `--ts`.
-
-    The differences (`delta`, `start`) are to the event before and to the first one.
-    """
-
-    def __init__(self, style: Timestamps) -> None:
-        #: Columns of a usual time.
-        self.cols = _TIMESTAMP_COLS[style]
-        self._style = style
-        self._second: int | None = None
-        self._clock = ""
-        self._before: float | None = None
-
-    def format(self, event: Event) -> str:
-        """Return the time of the event, `-` if it is not known."""
-        if self._style == "none":
-            return ""
-        moment = moment_of(event)
-        if moment is None:
-            return UNKNOWN
+    def __init__(self, options: DumpOptions) -> None:
+        super().__init__(options)
+        self._verbosity = min(max(options.verbosity, 0), _VERY_VERBOSE)
+        self._cols = None if options.full else _VALUE_COLS[self._verbosity]
         try:
-            return self._shown(moment)
-        except (ValueError, OverflowError, OSError):
-            # The zone or the rounding led out of the calendar.
-            return UNKNOWN
+            highlight = BoundedPattern(options.highlight) if options.highlight else None
+        except ValueError as error:
+            problem = f"--highlight {options.highlight}: {error}"
+            raise UsageError(problem, "give a regular expression") from None
+        self._highlight = highlight if options.colour else None
+        self._host_cols = 0
+        very_verbose = self._verbosity == _VERY_VERBOSE and not options.quiet
+        self._traceback_in_line = very_verbose and not options.multiline
+        self._traceback_below = very_verbose and options.multiline
 
-    def _shown(self, moment: float) -> str:
-        style = self._style
-        if style == "iso":
-            return iso_utc(moment) or UNKNOWN
-        if style == "epoch":
-            return f"{moment:.6f}"
-        if style in ("delta", "start"):
-            before = moment if self._before is None else self._before
-            if self._before is None or style == "delta":
-                self._before = moment
-            return f"{moment - before:+.3f}"
-        second, millis = divmod(round(moment * _MILLIS), _MILLIS)
-        if second != self._second:
-            broken_down = time.gmtime(second) if style == "utc" else time.localtime(second)
-            self._second, self._clock = second, time.strftime("%H:%M:%S", broken_down)
-        return f"{self._clock}.{millis:03d}{'Z' if style == 'utc' else ''}"
+    def format(self, event: Event) -> bytes:
+        pieces = self._line(event)
+        if self._highlight is not None:
+            pieces = self._highlighted(list(pieces), self._highlight)
+        # A blank at the end is litter, and its style is invisible.
+        line = "".join([f"{style[0]}{text}{style[1]}" for text, style in pieces]).rstrip()
+        traceback = event.get("traceback") if self._traceback_below else None
+        if traceback is not None:
+            for below in sanitize_lines(_as_text(traceback)).rstrip().split("\n"):
+                line += f"\n    {below}".rstrip(" ")
+        return line.encode() + b"\n"
+
+    def _line(self, event: Event) -> Iterator[_Piece]:
+        kind = _KINDS.get(event.type)
+        style = self.style(kind.style) if kind else _PLAIN
+        if self.options.quiet:
+            yield self._clipped(event.type, _TYPE_COLS_MAX), style
+            name = event.get("name")
+            subject = event.get("hostname") if name is None else name
+            if event.is_gap:
+                yield " " + self._value(_gap_sentence(event)), _PLAIN
+            elif subject is not None:
+                yield " " + self._clipped(_as_text(subject), _NAME_COLS_MAX), _PLAIN
+            return
+        timestamp, cols = self.timestamp(event), _TIMESTAMP_COLS[self.options.timestamps]
+        if cols:
+            yield timestamp.rjust(cols) + " ", self.style("dim")
+        word = kind.word if kind else self._clipped(event.type, _TYPE_COLS_MAX)
+        yield word.ljust(_WORD_COLS) + " ", style
+        if event.is_gap:
+            yield self._value(_gap_sentence(event)), style
+            return
+        hostname = event.get("hostname")
+        host = "-" if hostname is None else self._clipped(_as_text(hostname), _NAME_COLS_MAX)
+        if (host_cols := width(host)) <= _HOST_COLS_MAX:
+            self._host_cols = max(self._host_cols, host_cols)
+        yield host + " " * (self._host_cols - host_cols), _PLAIN
+        is_task = event.get("uuid", UNSET) is not UNSET or group_from(event.type) == "task"
+        if is_task:
+            yield from self._task(event)
+        details = "" if kind is None else self._details(event, kind)
+        if details:
+            is_beat = event.type == "worker-heartbeat"
+            yield f"  {details}", self.style("dim") if is_beat else _PLAIN
+        if self._verbosity or kind is None:
+            placed = _TASK_PLACED if is_task else _PLACED
+            if kind is not None:
+                placed = placed.union(kind.detail, kind.named)
+            yield from self._rest(event, placed)
+
+    def _task(self, event: Event) -> Iterator[_Piece]:
+        name, uuid = event.get("name"), event.get("uuid")
+        shown = "?" if name is None else self._clipped(_as_text(name), _NAME_COLS_MAX)
+        yield "  " + shown, self.style("bold")
+        if uuid is not None:
+            text = _as_text(uuid)
+            if self._cols is not None and len(text) == _UUID_COLS and text[_UUID_COLS_SHORT] == "-":
+                text = text[:_UUID_COLS_SHORT]
+            yield f"[{self._clipped(text, _UUID_COLS)}]", _PLAIN
+        for arguments in (event.get("args"), event.get("kwargs")):
+            if arguments not in _EMPTY_ARGUMENTS:
+                yield " " + self._value(arguments), _PLAIN
+        seconds = _runtime_of(event)
+        if seconds is not None:
+            yield " " + human_duration(seconds), self.style("cyan")
+
+    def _details(self, event: Event, kind: _Kind) -> str:
+        # What happened; what is null says nothing.
+        if "exception" in kind.detail:
+            values = [_real_exception(event)]
+        else:
+            values = [event.get(name) for name in kind.detail]
+        shown = [self._value(value) for value in values if value is not None]
+        for name in kind.named:
+            value = event.get(name)
+            if name == "loadavg" and isinstance(value, list) and value:
+                value = value[0]
+            if value is not None and value is not False:
+                shown.append(f"{_LABELS.get(name, name)}={self._value(value)}")
+        return " ".join(shown)
+
+    def _rest(self, event: Event, placed: frozenset[str]) -> Iterator[_Piece]:
+        # What has no place of its own, by name.
+        if self._verbosity < _VERY_VERBOSE:
+            placed |= _PROTOCOL
+        uuid = event.get("uuid")
+        shown = [
+            (name, value)
+            for name, value in (*event.as_dict().items(), *event.joined.items())
+            if name not in placed and not (name == "root_id" and value == uuid)
+        ]
+        if self._traceback_in_line:
+            shown.append(("traceback", event.get("traceback")))
+        for name, value in shown:
+            if value is not None:
+                yield f"  {self._clipped(name, _TYPE_COLS_MAX)}=", self.style("dim")
+                yield self._value(value), _PLAIN
+
+    def _value(self, value: Any) -> str:
+        text = _as_text(value)
+        cut = len(text) >= _SENDERS_CUT_FROM and "..." in text[-6:]
+        return _clipped(text, self._cols) + (_SENDERS_CUT if cut else "")
+
+    def _clipped(self, text: str, cols: int) -> str:
+        return _clipped(text, None if self._cols is None else cols)
+
+    def _highlighted(self, pieces: list[_Piece], pattern: BoundedPattern) -> Iterator[_Piece]:
+        # A match is looked for in the line as it is seen, across pieces.
+        line = "".join([text for text, _ in pieces])
+        matched = pattern.spans(line)
+        position = 0
+        for text, style in pieces:
+            end = position + len(text)
+            for first, last in matched:
+                start, stop = max(first, position), min(last, end)
+                if start < stop:
+                    yield line[position:start], style
+                    yield line[start:stop], self.style("reverse")
+                    position = stop
+            yield line[position:end], style
+            position = end
 
 
-# --- colours ----------------------------------------------------------------------
+# --- templates ----------------------------------------------------------------------
 
-#: What to print before and after.
-Style: TypeAlias = tuple[str, str]
-PLAIN: Style = ("", "")
+_PART: Final = re.compile(
+    r"(?P<brace>\{\{|\}\})|\{(?P<field>[^{}]*)\}|(?P<escape>\\[nt\\])|(?P<stray>[{}])"
+)
+_FIELD: Final = re.compile(
+    r"(?P<name>[A-Za-z_][A-Za-z0-9_-]*)(?P<json>!j)?(?::(?P<spec>.*))?", re.DOTALL
+)
+_SPEC: Final = re.compile(
+    r"(?:(?P<fill>[^{}])?(?P<align>[<>^]))?(?P<width>\d{1,4})?"
+    r"(?:\.(?P<precision>\d{1,3}))?(?P<kind>[sdf])?"
+)
+_ESCAPES: Final = {"\\n": "\n", "\\t": "\t", "\\\\": "\\"}
+
+_GRAMMAR: Final = (
+    "a field is {name}, {name:8} cut at 8 columns, {name:<30} filled up to 30,\n"
+    "{runtime:.3f} with 3 decimals or {args!j} as JSON; write {{ for a brace"
+)
+
+_Part: TypeAlias = Callable[[Event], str]
 
 
-@cache
-def ansi_style(style: str) -> Style:
-    """Return the escape sequences of a rich style such as `bold red`.
+class TemplateError(UsageError):
+    """A template cannot be parsed: `text`, with the mistake at column `position` (from 0)."""
 
-    Nothing from the wire ever passes through rich: its markup would let a task's argument
-    restyle the terminal, and its console wraps lines.
+    def __init__(self, message: str, *, text: str, position: int) -> None:
+        super().__init__(f"bad template at column {position + 1}: {message}", _GRAMMAR)
+        self.text = text
+        self.position = position
+
+
+class TemplateFormatter(Formatter):
+    r"""Fill the event's own and joined fields into a template.
+
+    `ts` is the time as `--ts` has it, `runtime` is worked out for failures
+    too, `exception` is the real one.  What is unknown or null is `-`.  A
+    template reads fields and nothing else: no attributes, no code.  Values
+    are escaped and add no lines; `\n` and `\t` in the template itself are
+    taken literally.  A gap is a sentence, whatever the template.
     """
-    from rich.color import ColorSystem  # noqa: PLC0415  (only with colours)
-    from rich.style import Style as RichStyle  # noqa: PLC0415  (only with colours)
 
-    # The sixteen colours that every theme has set up to be readable.
-    rendered = RichStyle.parse(style).render("\0", color_system=ColorSystem.STANDARD)
-    before, _, after = rendered.partition("\0")
-    return before, after
+    def __init__(self, options: DumpOptions) -> None:
+        super().__init__(options)
+        self._parts = list(self._parse(options.template))
+
+    def format(self, event: Event) -> bytes:
+        if event.is_gap:
+            line = f"{self.timestamp(event)} {GAP} {sanitize(_gap_sentence(event))}".lstrip()
+        else:
+            line = "".join([part(event) for part in self._parts])
+        return line.encode() + b"\n"
+
+    def _parse(self, text: str) -> Iterator[_Part]:
+        end = 0
+        for match in _PART.finditer(text):
+            yield _literal(text[end : match.start()])
+            end = match.end()
+            if match["stray"]:
+                problem = f'"{match["stray"]}" without its other half'
+                raise TemplateError(problem, text=text, position=match.start())
+            if match["brace"]:
+                yield _literal(match["brace"][0])
+            elif match["escape"]:
+                yield _literal(_ESCAPES[match["escape"]])
+            else:
+                yield self._field(match["field"], text, match.start() + 1)
+        yield _literal(text[end:])
+
+    def _field(self, inside: str, text: str, position: int) -> _Part:
+        field = _FIELD.fullmatch(inside)
+        if field is None:
+            problem = f'"{sanitize(inside)}" is no field' if inside else "empty field"
+            raise TemplateError(problem, text=text, position=position)
+        spec = _SPEC.fullmatch(field["spec"] or "")
+        if spec is None:
+            problem = f'"{sanitize(field["spec"])}" is no format'
+            raise TemplateError(problem, text=text, position=position + field.start(3))
+        name, as_json = field["name"], bool(field["json"])
+        special: dict[str, Callable[[Event], Any]] = {
+            "ts": self.timestamp,
+            "runtime": lambda event: event.get("runtime", _runtime_of(event)),
+            "exception": _real_exception,
+        }
+        read: Callable[[Event], Any] = special.get(name, lambda event: event.get(name))
+        return lambda event: _filled(read(event), spec, as_json=as_json)
+
+
+def _literal(text: str) -> _Part:
+    return lambda _: text
+
+
+def _filled(value: Any, spec: re.Match[str], *, as_json: bool) -> str:
+    if as_json:
+        text = encode_line(value).decode()
+    elif value is None:
+        text = _UNKNOWN
+    elif spec["kind"] in ("d", "f") and (amount := _number_of(value)) is not None:
+        places = 0 if spec["kind"] == "d" else int(spec["precision"] or 6)
+        text = f"{amount:.{places}f}"
+    else:
+        text = sanitize(_as_text(value))
+        if spec["precision"] and spec["kind"] != "f":
+            text = clip(text, int(spec["precision"]), "")
+    if not spec["width"]:
+        return text
+    # Cut at the width where there is no alignment, filled up to it where there is.
+    cols = int(spec["width"])
+    if not spec["align"]:
+        return clip(text, cols, "")
+    missing = max(0, cols - width(text))
+    left = {"<": 0, ">": missing, "^": missing // 2}[spec["align"]]
+    fill = spec["fill"] or " "
+    return fill * left + text + fill * (missing - left)
+
+
+FORMATS: Final[Mapping[Output, type[Formatter]]] = {
+    "text": TextFormatter, "json": JsonFormatter, "pretty": PrettyFormatter, "csv": CsvFormatter,
+    "logfmt": LogfmtFormatter, "raw": RawFormatter, "template": TemplateFormatter,
+}  # fmt: skip

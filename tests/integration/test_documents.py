@@ -25,9 +25,8 @@ from evtools.cli.tools import TOOLS
 from evtools.cli.top import evtop as evtop_command
 from evtools.clock import SystemClock
 from evtools.dump import app as dump
-from evtools.dump.formats import CSV_COLUMNS
+from evtools.dump.formats import CSV_COLUMNS, FORMATS
 from evtools.dump.options import OUTPUTS, TIMESTAMPS, DumpOptions
-from evtools.dump.output import FORMATS
 from evtools.top import check
 from evtools.top import options as top_options
 from evtools.top.control import ACTIONS

@@ -23,8 +23,8 @@ from celery.bin.celery import celery as celery_command
 from click import Context
 
 import screenshots
+from evtools.dump.formats import FORMATS
 from evtools.dump.options import DumpOptions
-from evtools.dump.output import FORMATS
 from evtools.top.keys import Keymap, keys_text
 from evtools.wire import GAP
 from servers.redis import Sentinel

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
+from contextlib import redirect_stderr
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from evtools.dump.formats import CSV_COLUMNS
+from evtools.clock import SystemClock
+from evtools.dump.formats import CSV_COLUMNS, FORMATS
 from evtools.dump.options import DumpOptions
-from evtools.dump.output import FORMATS, Counts, Report
+from evtools.dump.output import Counts, Report
 from evtools.filters import all_of, compile_filter, exclude
 from evtools.transport import Statistics
 from evtools.wire import (
@@ -156,7 +158,8 @@ class Fuzz:
         assert sum(each.count for each in defects) == self.injected
         statistics = Statistics(missed=self._missed.total, defects=defects)
         for stats in ("text", "json"):
-            report = Report(stream, stats=stats)
+            with redirect_stderr(stream):
+                report = Report(DumpOptions(stats=stats), SystemClock())
             for _ in range(2):
                 report.defects(defects)
             counts = Counts(captured=self.events, missed=self._missed.total)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import time
 from textwrap import dedent
 
@@ -11,16 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evtools.dump.formats import (
-    CSV_COLUMNS,
-    TimestampFormatter,
-    gap_sentence,
-    moment_of,
-    real_exception,
-    runtime_of,
-)
+from evtools.dump.formats import CSV_COLUMNS, FORMATS, TemplateError
 from evtools.dump.options import OUTPUTS, TIMESTAMPS, DumpOptions
-from evtools.dump.output import FORMATS
 from evtools.wire import GAP, encode_line, envelope, open_envelope
 from tools.gaps import gap
 from tools.typed import event_of
@@ -70,7 +63,7 @@ def joined_to(event, joined):
 
 
 def formatter(name, **options):
-    return FORMATS[name](DumpOptions(**{"template": TEMPLATE, **options}))
+    return FORMATS[name](DumpOptions(**{"template": TEMPLATE, "timestamps": "utc", **options}))
 
 
 def shown(name, event, joined=None, **options):
@@ -139,29 +132,14 @@ def test_pairs_stand_in_the_order_of_the_envelope():
     )
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "null"),
-        (True, "true"),
-        (10**20, "100000000000000000000"),
-        (0.1, "0.1"),
-        ("", '""'),
-        ("null", '"null"'),
-        ("true", '"true"'),
-        ("-1.5e3", '"-1.5e3"'),
-        ("5.6.2", '"5.6.2"'),
-        ("a b", '"a b"'),
-        ("a=b", '"a=b"'),
-        ('say "x"', '"say \\"x\\""'),
-        ("back\\slash", '"back\\\\slash"'),
-        ("two\nlines", '"two\\nlines"'),
-        ("\x1b[2J\u202e", '"\\u001b[2J\\u202e"'),
-        ("Grüße", "Grüße"),
-        ([1, "a"], '"[1,\\"a\\"]"'),
-        ({}, '"{}"'),
-    ],
-)
+@pytest.mark.parametrize(("value", "text"), [
+    (None, "null"), (True, "true"), (10**20, "100000000000000000000"), (0.1, "0.1"), ("", '""'),
+    ("null", '"null"'), ("true", '"true"'), ("-1.5e3", '"-1.5e3"'), ("5.6.2", '"5.6.2"'),
+    ("a b", '"a b"'), ("a=b", '"a=b"'), ('say "x"', '"say \\"x\\""'),
+    ("back\\slash", '"back\\\\slash"'), ("two\nlines", '"two\\nlines"'),
+    ("\x1b[2J\u202e", '"\\u001b[2J\\u202e"'), ("Grüße", "Grüße"), ([1, "a"], '"[1,\\"a\\"]"'),
+    ({}, '"{}"'),
+])  # fmt: skip
 def test_values_are_quoted_where_that_is_needed(value, text):
     assert shown("logfmt", {"type": "x", "k": value}) == f"type=x k={text}\n"
 
@@ -177,12 +155,6 @@ def test_a_version_of_the_event_itself_is_kept():
     assert shown("logfmt", {"type": "x", "v": 3}) == 'type=x v=3 own="[\\"v\\"]"\n'
 
 
-def test_a_gap_is_a_line_with_its_reason():
-    assert shown("logfmt", gap("worker", 1.0, 2.0, missed=3)) == (
-        "type=evdump-gap reason=worker from=1.0 to=2.0 duration=1.0 missed=3 local_received=2.0\n"
-    )
-
-
 # --- csv --------------------------------------------------------------------------
 
 
@@ -196,28 +168,12 @@ def read(event, joined=None):
 
 
 def test_every_field_of_event_and_task_has_its_place():
-    event = {
-        "type": "task-failed",
-        "uuid": "u1",
-        "hostname": "w@h",
-        "timestamp": 12.0,
-        "exception": "KeyError(1)",
-        "pid": 7,
-    }
-    joined = {"name": "proj.boom", "args": "(1, 2)", "started": 10.0, "sent": 9.0}
-    row = read(event, joined)
-    assert row == {
-        **dict.fromkeys(CSV_COLUMNS, ""),
-        "ts": "1970-01-01T00:00:12.000000Z",
-        "type": "task-failed",
-        "hostname": "w@h",
-        "uuid": "u1",
-        "name": "proj.boom",
-        "args": "(1, 2)",
-        "runtime": "2.0",
-        "exception": "KeyError(1)",
-        "fields": {"timestamp": 12.0, "pid": 7, "started": 10.0, "sent": 9.0},
-    }
+    own = {"type": "task-failed", "uuid": "u1", "hostname": "w@h", "exception": "KeyError(1)"}
+    joined = {"name": "proj.boom", "args": "(1, 2)"}
+    fields = {"timestamp": 12.0, "pid": 7, "started": 10.0, "sent": 9.0}
+    more = {"ts": "1970-01-01T00:00:12.000000Z", "runtime": "2.0", "fields": fields}
+    row = read({**own, "timestamp": 12.0, "pid": 7}, {**joined, "started": 10.0, "sent": 9.0})
+    assert row == {**dict.fromkeys(CSV_COLUMNS, ""), **own, **joined, **more}
 
 
 def test_the_real_exception_has_the_column_and_the_told_one_is_kept():
@@ -329,24 +285,13 @@ def test_colour_is_for_titles_and_labels():
 # --- times ------------------------------------------------------------------------
 
 NOON = 1795186532.103655
-EVENT = {"type": "x", "timestamp": NOON, "local_received": NOON + 5}
 
 
-@pytest.mark.parametrize(
-    ("way", "stamp"),
-    [
-        ("utc", "14:55:32.104Z"),
-        ("iso", "2026-11-20T14:55:32.103655Z"),
-        ("epoch", "1795186532.103655"),
-        ("delta", "+0.000"),
-        ("start", "+0.000"),
-        ("none", ""),
-    ],
-)
-def test_each_way_has_its_form(way, stamp):
-    made = TimestampFormatter(way)
-    assert made.format(event_of(EVENT)) == stamp
-    assert made.cols >= len(stamp)
+def times(way, *moments):
+    """What a stream of events with these timestamps is shown with."""
+    made = formatter("template", template="{ts}", timestamps=way)
+    texts = [made.format(event_of({"type": "x", "timestamp": at})).decode() for at in moments]
+    return [text.removesuffix("\n") for text in texts]
 
 
 @pytest.fixture
@@ -360,42 +305,25 @@ def in_zone(monkeypatch):
     time.tzset()
 
 
-def test_local_is_the_time_of_day_in_the_zone_of_the_machine(in_zone):
+@pytest.mark.parametrize(("way", "moments", "shown"), [
+    ("local", [NOON], ["17:55:32.104"]), ("utc", [NOON], ["14:55:32.104Z"]),
+    ("iso", [NOON], ["2026-11-20T14:55:32.103655Z"]), ("epoch", [NOON], ["1795186532.103655"]),
+    ("none", [NOON, None], ["", ""]), ("local", [None], ["-"]),
+    ("utc", [0.5, 0.9994, 0.9996, -0.5],
+     ["00:00:00.500Z", "00:00:00.999Z", "00:00:01.000Z", "23:59:59.500Z"]),
+    ("delta", [5.0, None, 7.5, 7.0], ["+0.000", "-", "+2.500", "-0.500"]),
+    ("start", [5.0, 7.5, 4.0], ["+0.000", "+2.500", "-1.000"]),
+])  # fmt: skip
+def test_each_way_has_its_form(in_zone, way, moments, shown):
     in_zone("XXX-3")
-    assert TimestampFormatter("local").format(event_of(EVENT)) == "17:55:32.104"
-
-
-def test_the_clock_is_right_again_after_every_second():
-    times = ["00:00:00.500Z", "00:00:00.999Z", "00:00:01.000Z", "23:59:59.500Z"]
-    assert after("utc", 0.5, 0.9994, 0.9996, -0.5) == times
-
-
-def after(way, *moments):
-    made = TimestampFormatter(way)
-    return [made.format(event_of({"type": "x", "timestamp": moment})) for moment in moments]
-
-
-def test_delta_is_since_the_event_before():
-    assert after("delta", 5.0, 7.5, 7.0) == ["+0.000", "+2.500", "-0.500"]
-
-
-def test_start_is_since_the_first_event():
-    assert after("start", 5.0, 7.5, 4.0) == ["+0.000", "+2.500", "-1.000"]
-
-
-def test_an_event_without_a_time_does_not_count_for_differences():
-    assert after("delta", 5.0, None, 7.0) == ["+0.000", "-", "+2.000"]
+    assert times(way, *moments) == shown
 
 
 @pytest.mark.parametrize("odd", [None, "1", True, [], math.nan, math.inf, 1e300, 1763380002000])
 def test_an_odd_timestamp_gives_way_to_when_we_received_it(odd):
-    assert moment_of(event_of({"type": "x", "timestamp": odd, "local_received": 7})) == 7.0
-    assert moment_of(event_of({"type": "x", "timestamp": odd, "local_received": odd})) is None
-
-
-def test_what_has_no_time_at_all_is_a_dash():
-    assert TimestampFormatter("local").format(event_of({"type": "x"})) == "-"
-    assert TimestampFormatter("none").format(event_of({"type": "x"})) == ""
+    event = {"type": "x", "timestamp": odd, "local_received": 7}
+    assert shown("template", event, template="{ts}") == "00:00:07.000Z\n"
+    assert times("utc", odd) == ["-"]
 
 
 @pytest.mark.parametrize("style", ["local", "utc"])
@@ -403,65 +331,289 @@ def test_what_has_no_time_at_all_is_a_dash():
 def test_a_time_at_the_edge_of_the_calendar_is_survived(in_zone, moment, style):
     for zone in ("XXX9", "XXX-9"):
         in_zone(zone)
-        shown = TimestampFormatter(style).format(event_of({"type": "x", "timestamp": moment}))
-        assert shown == "-" or shown.isprintable()
+        (text,) = times(style, moment)
+        assert text == "-" or text.isprintable()
 
 
 # --- values and sentences ---------------------------------------------------------
 
-
-def failed(**fields):
-    return event_of({"type": "task-failed", **fields}, {"started": 10.0})
-
-
-def test_the_real_exception_of_a_hard_time_limit_ends_the_traceback():
-    wrapped = {"exception": "ExceptionWithTraceback()"}
-    traceback = "Traceback (most recent call last):\n  ...\nTimeLimitExceeded(3,)\n\n"
-    assert real_exception(failed(**wrapped, traceback=traceback)) == "TimeLimitExceeded(3,)"
-    assert real_exception(failed(**wrapped, traceback="\n")) == wrapped["exception"]
-    assert real_exception(failed(**wrapped, traceback=7)) == wrapped["exception"]
-    assert real_exception(failed(**wrapped)) == wrapped["exception"]
+LIMIT = "Traceback (most recent call last):\n  ...\nTimeLimitExceeded(3,)\n\n"
+WRAPPED = "ExceptionWithTraceback()"
 
 
-def test_another_exception_is_what_it_says():
-    assert real_exception(failed(exception="KeyError(1)", traceback="x\ny")) == "KeyError(1)"
-    assert real_exception(failed()) is None
+@pytest.mark.parametrize(("fields", "exception"), [
+    ({"exception": WRAPPED, "traceback": LIMIT}, "TimeLimitExceeded(3,)"),
+    ({"exception": WRAPPED, "traceback": "\n"}, WRAPPED),
+    ({"exception": WRAPPED, "traceback": 7}, WRAPPED), ({"exception": WRAPPED}, WRAPPED),
+    ({"exception": "KeyError(1)", "traceback": "x\ny"}, "KeyError(1)"), ({}, "-"),
+])  # fmt: skip
+def test_the_real_exception_of_a_hard_time_limit_ends_the_traceback(fields, exception):
+    assert filled("{exception}", {"type": "task-failed", **fields}) == f"{exception}\n"
 
 
-def test_a_runtime_is_told_or_worked_out():
-    assert runtime_of(failed(timestamp=10.25)) == 0.25
-    assert runtime_of(failed(timestamp=10.25, runtime=7)) == 7.0
+@pytest.mark.parametrize(("kind", "fields", "runtime"), [
+    ("failed", {"timestamp": 10.25}, "0.25"), ("failed", {"timestamp": 10.25, "runtime": 7}, "7"),
+    ("failed", {"timestamp": 9.0}, "-"), ("failed", {}, "-"), ("failed", {"timestamp": "x"}, "-"),
+    ("progress", {"timestamp": 11.0}, "-"),
+])  # fmt: skip
+def test_a_runtime_is_told_or_worked_out(kind, fields, runtime):
+    event = {"type": f"task-{kind}", **fields}
+    assert filled("{runtime}", event, {"started": 10.0}) == f"{runtime}\n"
+    assert filled("{runtime}", event, {}) == (f"{runtime if 'runtime' in fields else '-'}\n")
 
 
-@pytest.mark.parametrize("timestamp", [9.0, None, "x"])
-def test_a_runtime_that_cannot_be_is_unknown(timestamp):
-    assert runtime_of(failed(timestamp=timestamp)) is None
-
-
-def test_only_an_end_has_a_runtime():
-    event = {"type": "task-progress", "timestamp": 11.0}
-    assert runtime_of(event_of(event, {"started": 10.0})) is None
-
-
-def test_a_runtime_needs_a_start():
-    assert runtime_of(event_of({"type": "task-failed", "timestamp": 11.0})) is None
-
-
-@pytest.mark.parametrize(
-    ("event", "sentence"),
-    [
-        (
-            gap("reconnect", 1.0, 5.2, error="Connection refused"),
-            "4.20s without events: reconnect (Connection refused)",
-        ),
-        (gap("stopped", 1.0, 3.0), "2.00s without events: stopped"),
-        (gap("buffer", 1.0, 1.0, dropped=7), "7 events dropped: the buffer was full"),
-        (gap("worker", 1.0, 1.0, hostname="w1@h", missed=12), "~12 tasks of w1@h not seen"),
-        ({"reason": "worker"}, "~? tasks of some worker not seen"),
-        ({"reason": "buffer"}, "? events dropped: the buffer was full"),
-        ({}, "some time without events"),
-        ({"reason": ["a"], "duration": "x"}, 'some time without events: ["a"]'),
-    ],
-)
+@pytest.mark.parametrize(("event", "sentence"), [
+    (gap("reconnect", 1.0, 5.2, error="Connection refused"),
+     "4.20s without events: reconnect (Connection refused)"),
+    (gap("stopped", 1.0, 3.0), "2.00s without events: stopped"),
+    (gap("buffer", 1.0, 1.0, dropped=7), "7 events dropped: the buffer was full"),
+    (gap("worker", 1.0, 1.0, hostname="w1@h", missed=12), "~12 tasks of w1@h not seen"),
+    ({"reason": "worker"}, "~? tasks of some worker not seen"),
+    ({"reason": "buffer"}, "? events dropped: the buffer was full"),
+    ({}, "some time without events"),
+    ({"reason": ["a"], "duration": "x"}, 'some time without events: ["a"]'),
+])  # fmt: skip
 def test_a_gap_is_a_sentence(event, sentence):
-    assert gap_sentence(event_of({"type": "evdump-gap", **event})) == sentence
+    event = {"type": GAP, **event}
+    assert line(event) == f"GAP    {sentence}"
+    assert line(event, quiet=True) == f"evdump-gap {sentence}"
+    assert filled("{name}", event, timestamps="none") == f"evdump-gap {sentence}\n"
+    assert f"\n  {sentence}\n" in shown("pretty", event)
+
+
+# --- text ---------------------------------------------------------------------------
+
+UUID = "eacdf44c-6aa4-4bb2-8c0e-0d2f1fe1a1ef"
+WORKER = "celery@vm"
+JOINED = {"name": "proj.add", "args": "(1, 2)", "kwargs": "{}", "started": 10.0}
+
+
+def lines(*pairs, **options):
+    """Return what is printed for (event, joined) pairs, without times."""
+    made = formatter("text", **{"timestamps": "none", **options})
+    text = b"".join(made.format(event_of(*pair)) for pair in pairs).decode()
+    assert text.endswith("\n")
+    return text
+
+
+def line(event, joined=None, **options):
+    return lines((event, joined or {}), **options).removesuffix("\n")
+
+
+def task(kind, **fields):
+    return {"type": f"task-{kind}", "hostname": WORKER, "uuid": UUID, **fields}
+
+
+def worker(kind, **fields):
+    return {"type": f"worker-{kind}", "hostname": WORKER, **fields}
+
+
+@pytest.mark.parametrize(("event", "shown"), [
+    (task("sent", queue="mail"), "SENT   {} (1, 2)  queue=mail"),
+    (task("sent", args="[]", queue=None), "SENT   {}"),
+    (task("received", kwargs="{'a': 1}"), "RECV   {} (1, 2) {{'a': 1}}"),
+    (task("started"), "START  {} (1, 2)"),
+    (task("succeeded", runtime=0.2, result="3"), "OK     {} (1, 2) 200ms  3"),
+    (task("failed", exception="KeyError(1)"), "FAIL   {} (1, 2)  KeyError(1)"),
+    (task("failed", timestamp=10.006), "FAIL   {} (1, 2) 6ms"),
+    (task("retried", exception="Retry()"), "RETRY  {} (1, 2)  Retry()"),
+    (task("revoked", terminated=True, signum=9, expired=False),
+     "REVOKE {} (1, 2)  terminated=true signum=9"),
+    (task("rejected", requeue=True), "REJECT {} (1, 2)  requeue=true"),
+    (task("cancelled"), "CANCEL {} (1, 2)"),
+    (task("progress", done=3), "task-progress {} (1, 2)  done=3"),
+])  # fmt: skip
+def test_a_task_event_shows_its_task_and_what_happened(event, shown):
+    assert line(event, JOINED) == shown.format("celery@vm  proj.add[eacdf44c]")
+
+
+@pytest.mark.parametrize(("event", "shown"), [
+    (worker("heartbeat", active=0, processed=5, loadavg=[1.07, 1, 1]),
+     "beat   celery@vm  active=0 processed=5 load=1.07"),
+    (worker("heartbeat", loadavg=[]), "beat   celery@vm  load=[]"),
+    (worker("online", sw_ident="py-celery", sw_ver="5.6.2", sw_sys="Linux"),
+     "online celery@vm  py-celery 5.6.2 Linux"),
+    (worker("offline", freq=2.0), "offline celery@vm"),
+    ({"type": "x", "uuid": "u1"}, "x      -  ?[u1]"),
+    ({"type": "deploy-done", "name": "web", "n": [1]}, "deploy-done -  name=web  n=[1]"),
+    ({"type": "task-failed", "hostname": 7}, "FAIL   7  ?"),
+    ({"type": "task-failed", "uuid": None}, "FAIL   -  ?"),
+])  # fmt: skip
+def test_other_events_show_what_they_have(event, shown):
+    assert line(event) == shown
+
+
+def test_the_time_comes_first_and_keeps_its_column():
+    event = task("started", timestamp=12.0)
+    assert line(event, timestamps="utc").startswith("00:00:12.000Z START  celery@vm")
+    assert line(task("started"), timestamps="utc").startswith("            - START ")
+    assert line(event, timestamps="start").startswith("   +0.000 START ")
+
+
+def test_the_column_of_workers_grows_with_the_longest_name():
+    names = ["a", "celery@vm", "b", "c" * 31, "b"]
+    shown = lines(
+        *((worker("offline", hostname=name) | {"type": "x", "n": 1}, {}) for name in names)
+    )
+    assert [text.index("n=") for text in shown.splitlines()] == [10, 18, 18, 40, 18]
+
+
+# --- how much -----------------------------------------------------------------------
+
+
+def test_quiet_is_type_and_name():
+    assert line(task("failed"), JOINED, quiet=True) == "task-failed proj.add"
+    assert line(worker("heartbeat"), quiet=True) == "worker-heartbeat celery@vm"
+    assert line({"type": "x"}, quiet=True) == "x"
+
+
+VERBOSE = task("received", root_id=UUID, parent_id="p1", eta=None, retries=1, pid=7, timestamp=1.0)
+
+
+def test_verbose_names_the_rest():
+    assert line(VERBOSE, {**JOINED, "queue": "mail"}, verbosity=1).endswith(
+        "(1, 2)  parent_id=p1  retries=1  queue=mail"
+    )
+    assert line(worker("heartbeat", active=1, freq=2.0), verbosity=1) == (
+        "beat   celery@vm  active=1  freq=2.0"
+    )
+
+
+def test_very_verbose_names_the_protocol_too():
+    assert line(VERBOSE, JOINED, verbosity=2).endswith(
+        "parent_id=p1  retries=1  timestamp=1.0  pid=7  started=10.0"
+    )
+
+
+FAILED = task("failed", exception="E()", traceback="Traceback:\n  File\x1b\n\nE()\n")
+
+
+def test_a_traceback_is_shown_when_very_verbose_and_stays_in_the_line():
+    assert "Traceback" not in line(FAILED, verbosity=1)
+    assert line(FAILED, verbosity=2).endswith(r"E()  traceback=Traceback:\n  File\x1b\n\nE()\n")
+    assert line(task("failed"), verbosity=2).endswith("?[eacdf44c]")
+
+
+def test_on_a_terminal_a_traceback_has_its_own_lines():
+    shown = line(FAILED, verbosity=2, multiline=True)
+    assert shown == "FAIL   celery@vm  ?[eacdf44c]  E()\n" + dedent(r"""
+        |    Traceback:
+        |      File\x1b
+        |
+        |    E()""").replace("|", "").lstrip("\n")
+    for options in ({"verbosity": 1}, {"verbosity": 2, "quiet": True}):
+        assert "\n" not in line(FAILED, multiline=True, **options)
+    assert "\n" not in line(task("failed"), verbosity=2, multiline=True)
+
+
+def test_a_long_value_in_a_line_is_cut_and_the_cut_shows():
+    event = task("sent", args="x" * 500)
+    assert line(event).endswith(f" {'x' * 79}…")
+    assert line(event, verbosity=1).endswith(f" {'x' * 399}…")
+    assert line(event, full=True).endswith(f"?[{UUID}] {'x' * 500}")
+
+
+def test_what_the_sender_cut_is_told():
+    args = f"({'1, ' * 400}...)"
+    assert line(task("sent", args=args)).endswith("… (cut by sender)")
+    assert line(task("sent", args=args), full=True).endswith("...) (cut by sender)")
+    assert line(task("sent", args="('wait...',)")).endswith("('wait...',)")
+
+
+def test_a_value_that_takes_no_columns_is_cut_too():
+    shown = line(task("sent", args="\u0301" * 10_000))
+    assert len(shown) < 500
+    assert shown.endswith("…")
+
+
+def test_nothing_from_the_wire_reaches_the_terminal_as_it_is():
+    evil = "[red]\x1b[31m\u202e\n"
+    event = dict.fromkeys(("type", "hostname", "uuid", "name", "args", evil), evil)
+    for verbosity in range(3):
+        shown = line(event, verbosity=verbosity)
+        assert shown.isprintable()
+        assert shown.startswith(r"[red]\x1b[31m\u202e\n ")
+
+
+# --- colour -------------------------------------------------------------------------
+
+
+def test_colour_is_of_our_making():
+    shown = line(task("failed", exception="[red]x[/red]"), colour=True, timestamps="utc")
+    assert shown == (
+        "\x1b[2m            - \x1b[0m\x1b[1;31mFAIL   \x1b[0mcelery@vm"
+        "\x1b[1m  ?\x1b[0m[eacdf44c]  [red]x[/red]"
+    )
+
+
+@pytest.mark.parametrize("verbosity", [0, 2])
+def test_without_the_colours_the_line_is_the_same(verbosity):
+    for event in (FAILED, worker("heartbeat", active=1), {"type": "x", "a": 1}):
+        painted = line(event, JOINED, colour=True, verbosity=verbosity)
+        assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == line(event, JOINED, verbosity=verbosity)
+
+
+def highlighted(pattern):
+    shown = line(task("failed", exception="KeyError(1)"), colour=True, highlight=pattern)
+    plain = line(task("failed", exception="KeyError(1)"))
+    assert re.sub(r"\x1b\[[0-9;]*m", "", shown) == plain
+    return re.findall(r"\x1b\[7m(.*?)\x1b\[0m", shown)
+
+
+def test_what_matches_is_highlighted_wherever_it_stands():
+    assert highlighted("Key|FAIL") == ["FAIL", "Key"]
+    assert highlighted("vm  .") == ["vm", "  ?"]
+    assert highlighted("x*") == []
+    assert highlighted("nope") == []
+
+
+def test_without_colour_nothing_is_highlighted():
+    assert "\x1b" not in line(FAILED, highlight="FAIL")
+
+
+# --- templates ------------------------------------------------------------------------
+
+SUCCEEDED = {
+    "type": "task-succeeded", "timestamp": 12.0, "uuid": UUID, "runtime": 0.12345, "retries": 3,
+    "eta": None, "args": ["a", 1], "x-odd": "y", "evil": "a\n\x1b[2J",
+}  # fmt: skip
+
+
+def filled(template, event=SUCCEEDED, joined=(("name", "proj.add"),), **options):
+    return shown("template", event, dict(joined), template=template, **options)
+
+
+@pytest.mark.parametrize(("template", "line"), [
+    ("{ts} {type} {name}", "00:00:12.000Z task-succeeded proj.add"),
+    ("{name}[{uuid:8}]", "proj.add[eacdf44c]"), ("{name:4}|{name:20}|", "proj|proj.add|"),
+    ("{name:<10}|{name:>10}|{name:^10}|", "proj.add  |  proj.add| proj.add |"),
+    ("{name:*^10}|{name:<2}|", "*proj.add*|proj.add|"), ("{name:.3}|{name:>5.3}|", "pro|  pro|"),
+    ("{runtime:.3f} {runtime:f} {runtime:>8.1f}", "0.123 0.123450      0.1"),
+    ("{retries:d} {runtime:d} {retries:.2f} {retries}", "3 0 3.00 3"),
+    ("{name:d} {name:.3f} {name:s}", "proj.add proj.add proj.add"),
+    ("{eta} {nope} {nope:>5}|", "- -     -|"),
+    ("{args} {args!j} {name!j} {eta!j} {nope!j:2}", '["a",1] ["a",1] "proj.add" null nu'),
+    ("{{{name}}} {{}}", "{proj.add} {}"), (r"a\tb\\c\x", "a\tb\\c\\x"),
+    (r"{name}\n  {type}", "proj.add\n  task-succeeded"), ("{x-odd}", "y"),
+    ("{evil}", "a\\n\\x1b[2J"), ("{evil!j}", '"a\\n\\u001b[2J"'), ("", ""),
+])  # fmt: skip
+def test_a_template_is_filled(template, line):
+    assert filled(template) == line + "\n"
+
+
+@pytest.mark.parametrize(("template", "problem", "column"), [
+    ("{name", '"{" without its other half', 1), ("ab }", '"}" without its other half', 4),
+    ("{}", "empty field", 2), ("{0}", '"0" is no field', 2),
+    ("{args[0]}", '"args[0]" is no field', 2),
+    ("{name.__class__}", '"name.__class__" is no field', 2),
+    ("{name!r}", '"name!r" is no field', 2),
+    ("{name\x1b}", '"name\\x1b" is no field', 2), ("ab {name:x}", '"x" is no format', 10),
+    ("{name!j:,}", '"," is no format', 9), ("{name:99999}", '"99999" is no format', 7),
+    ("{name:{uuid}}", '"{" without its other half', 1),
+])  # fmt: skip
+def test_a_bad_template_says_what_and_where(template, problem, column):
+    with pytest.raises(TemplateError) as caught:
+        formatter("template", template=template)
+    assert caught.value.message == f"bad template at column {column}: {problem}"
+    assert (caught.value.text, caught.value.position) == (template, column - 1)
+    assert "{runtime:.3f}" in caught.value.hint

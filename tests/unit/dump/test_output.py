@@ -3,11 +3,13 @@
 import io
 import json
 import os
+import sys
 
 import pyte
 import pytest
 
-from evtools.dump.output import Counts, Progress, Report, Sink
+from evtools.dump.options import DumpOptions
+from evtools.dump.output import Counts, Report, Sink
 from evtools.errors import OutputError
 from evtools.transport import Notice, Statistics
 from evtools.wire import Defect
@@ -19,28 +21,9 @@ def clock():
     return FakeClock()
 
 
-@pytest.fixture
-def file(tmp_path):
-    fd = os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT)
-    yield fd
-    os.close(fd)
-
-
-@pytest.fixture
-def pipe():
+def test_a_pipe_sees_every_batch_whole(clock):
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    yield reading, writing
-    os.close(reading)
-    os.close(writing)
-
-
-def written(fd):
-    return os.pread(fd, 1_000_000, 0)
-
-
-def test_a_pipe_sees_every_batch_whole(pipe, clock):
-    reading, writing = pipe
     sink = Sink(writing, clock=clock)
     sink.write(b"one\n")
     sink.write(b"two\n")
@@ -48,25 +31,29 @@ def test_a_pipe_sees_every_batch_whole(pipe, clock):
         os.read(reading, 100)
     sink.settle()
     assert os.read(reading, 100) == b"one\ntwo\n"
+    # A reader that left is told apart.
+    os.close(reading)
+    sink.write(b"three\n")
+    with pytest.raises(BrokenPipeError):
+        sink.settle()
+    sink.flush()
+    os.close(writing)
 
 
-def test_a_file_is_written_after_a_second(file, clock):
-    sink = Sink(file, clock=clock)
-    sink.write(b"one\n")
-    sink.settle()
-    assert written(file) == b""
-    clock.now += 1
-    sink.settle()
-    assert written(file) == b"one\n"
-    sink.settle()
-
-
-def test_a_file_is_written_when_enough_has_come(file, clock):
-    sink = Sink(file, clock=clock)
-    sink.write(b"x" * 65_535)
-    assert written(file) == b""
-    sink.write(b"\n")
-    assert len(written(file)) == 65_536
+def test_a_file_is_written_after_a_second_or_when_enough_has_come(tmp_path, clock):
+    path = tmp_path / "out"
+    with path.open("wb") as file:
+        sink = Sink(file.fileno(), clock=clock)
+        sink.write(b"one\n")
+        sink.settle()
+        assert path.read_bytes() == b""
+        clock.now += 1
+        sink.settle()
+        assert path.read_bytes() == b"one\n"
+        sink.write(b"x" * 65_535)
+        assert path.stat().st_size == 4
+        sink.write(b"\n")
+        assert path.stat().st_size == 65_540
 
 
 def test_a_full_disk_is_one_clear_error(clock):
@@ -80,17 +67,6 @@ def test_a_full_disk_is_one_clear_error(clock):
     os.close(fd)
 
 
-def test_a_reader_that_left_is_told_apart(clock):
-    reading, writing = os.pipe()
-    os.close(reading)
-    sink = Sink(writing, clock=clock)
-    sink.write(b"one\n")
-    with pytest.raises(BrokenPipeError):
-        sink.settle()
-    sink.flush()
-    os.close(writing)
-
-
 # --- stderr -----------------------------------------------------------------------
 
 
@@ -101,39 +77,41 @@ class Full(io.StringIO):
         raise OSError(28, "No space left on device")
 
 
-def lines(stream):
-    return stream.getvalue().splitlines()
-
-
 @pytest.fixture
-def stream():
-    return io.StringIO()
+def reported(capsys, clock):
+    """What a report has written; `reported(lambda report: ..., quiet=True)`."""
+
+    def run(use, **options):
+        use(Report(DumpOptions(**options), clock))
+        return capsys.readouterr().err.splitlines()
+
+    return run
 
 
-@pytest.fixture
-def report(stream):
-    return Report(stream)
+def test_quiet_leaves_warnings_and_no_line_harms_a_terminal(reported):
+    def use(report):
+        report.say("a notice")
+        report.warn("a\x1b[31mb\nc")
+        report.notice(Notice("listening", "redis://h"))
+        report.notice(Notice("lost", "it fell"))
+        report.summary(Counts(), Statistics(), 1.0)
+
+    warnings = [r"evdump: a\x1b[31mb\nc", "evdump: connection lost: it fell"]
+    assert reported(use, quiet=True) == warnings
+    assert reported(use)[1:4:2] == warnings
 
 
-def test_a_line_begins_with_the_tool_and_harms_no_terminal(report, stream):
-    report.say("a\x1b[31mb\nc")
-    assert stream.getvalue() == "evdump: a\\x1b[31mb\\nc\n"
+def noticed(*notices):
+    def use(report):
+        for notice in notices:
+            report.notice(Notice(*notice))
+
+    return use
 
 
-def test_quiet_leaves_warnings(stream):
-    report = Report(stream, quiet=True)
-    report.say("a notice")
-    report.warn("a warning")
-    report.notice(Notice("listening", "redis://h"))
-    report.notice(Notice("lost", "it fell"))
-    report.summary(Counts(), Statistics(), 1.0)
-    assert lines(stream) == ["evdump: a warning", "evdump: connection lost: it fell"]
-
-
-def test_every_change_of_the_connection_has_its_words(report, stream):
-    for kind in ("listening", "lost", "retry", "restored"):
-        report.notice(Notice(kind, "X"))
-    assert lines(stream) == [
+def test_every_change_of_the_connection_has_its_words(reported):
+    notices = [(kind, "X") for kind in ("listening", "lost", "retry", "restored")]
+    assert reported(noticed(*notices)) == [
         "evdump: listening on X",
         "evdump: connection lost: X",
         "evdump: X",
@@ -141,94 +119,69 @@ def test_every_change_of_the_connection_has_its_words(report, stream):
     ]
 
 
-def test_retries_are_told_ever_more_rarely(report, stream):
-    for number in range(1, 20):
-        report.notice(Notice("retry", f"refused; no; trying again in {number}s"))
-    assert [line.rpartition(" ")[2] for line in lines(stream)] == [*("1s", "2s", "4s", "8s", "16s")]
-
-
-def test_another_error_or_a_success_is_news(report, stream):
-    for text in ("refused", "refused", "refused", "no route", "refused"):
-        report.notice(Notice("retry", f"{text}; trying again in 1s"))
-    report.notice(Notice("restored", "X"))
-    report.notice(Notice("retry", "refused; trying again in 1s"))
-    told = [line.removeprefix("evdump: ").partition(";")[0] for line in lines(stream)]
-    assert told == [
+def test_retries_are_told_ever_more_rarely_until_there_is_news(reported):
+    retries = [("retry", f"refused; no; trying again in {number}s") for number in range(1, 20)]
+    told = [line.rpartition(" ")[2] for line in reported(noticed(*retries))]
+    assert told == ["1s", "2s", "4s", "8s", "16s"]
+    errors = ["refused", "refused", "refused", "no route", "refused"]
+    retries = [("retry", f"{error}; trying again in 1s") for error in errors]
+    told = reported(noticed(*retries, ("restored", "X"), retries[0]))
+    assert [line.removeprefix("evdump: ").partition(";")[0] for line in told] == [
         *("refused", "refused", "no route", "refused"),
         *("connected again to X", "refused"),
     ]
 
 
-@pytest.mark.parametrize(
-    ("redacts", "shown"),
-    [
-        (False, [r"no JSON (odd): '\x1b[31m{'", "no type: '{}'"]),
-        (True, ["no JSON: 70000 bytes of application/json", "no type: 2 bytes"]),
-    ],
-)
-def test_each_kind_of_defect_is_reported_once_and_redacted_only_its_length(stream, redacts, shown):
-    report = Report(stream, redacts=redacts)
+@pytest.mark.parametrize(("redact", "shown"), [
+    ((), [r"no JSON (odd): '\x1b[31m{'", "no type: '{}'"]),
+    (("x",), ["no JSON: 70000 bytes of application/json", "no type: 2 bytes"]),
+])  # fmt: skip
+def test_each_kind_of_defect_is_reported_once_and_redacted_only_its_length(reported, redact, shown):
     first = Defect("no JSON", b"\x1b[31m{", "odd", 3, 70_000, "application/json")
-    report.defects([first])
-    report.defects([first, Defect("no type", b"{}", "", 1, 2)])
-    assert lines(stream) == [f"evdump: left out: {text}" for text in shown]
+
+    def use(report):
+        report.defects([first])
+        report.defects([first, Defect("no type", b"{}", "", 1, 2)])
+
+    assert reported(use, redact=redact) == [f"evdump: left out: {text}" for text in shown]
 
 
-def test_the_summary_of_a_quiet_day_is_short(report, stream):
-    report.summary(Counts(captured=10, matched=4), Statistics(), 2.0)
-    assert lines(stream) == ["evdump: 10 captured, 4 matched, 0 lost, 0 gaps, 2.00s, 5.0/s"]
+BUSY = Counts(captured=10, matched=4, lost=7, gaps=1, gap_seconds=4.2, missed=3, nameless=2)
+DEFECTS = (Defect("x", b"", count=2), Defect("y", b"", count=1))
 
 
-def test_the_summary_hides_nothing(report, stream):
-    counts = Counts(captured=10, matched=4, lost=7, gaps=1, gap_seconds=4.2, missed=3)
-    statistics = Statistics(
-        buffered_bytes=2048, defects=(Defect("x", b"", count=2), Defect("y", b""))
-    )
-    report.summary(counts, statistics, 0.0)
-    (line,) = lines(stream)
-    assert "7 lost, 1 gap (4.20s), ~3 tasks of the workers not seen" in line
-    assert "2 malformed" in line
-    assert "2.0K waiting" in line
-    assert line.endswith(", 0.0/s")
-    counts.gaps = 2
-    report.summary(counts, statistics, 1.0)
-    assert "2 gaps (4.20s)" in lines(stream)[1]
+@pytest.mark.parametrize(("counts", "statistics", "seconds", "line"), [
+    (Counts(captured=10, matched=4), Statistics(), 2.0,
+     "10 captured, 4 matched, 0 lost, 0 gaps, 2.00s, 5.0/s"),
+    (BUSY, Statistics(buffered_bytes=2048, defects=DEFECTS), 0.0,
+     ("10 captured, 4 matched, 7 lost, 1 gap (4.20s), ~3 tasks of the workers not seen, 2 without"
+      " the uuid or hostname they are about, 3 malformed, 2.0K waiting, 0ms, 0.0/s")),
+    (Counts(gaps=2, gap_seconds=4.2), Statistics(), 1.0,
+     "0 captured, 0 matched, 0 lost, 2 gaps (4.20s), 1.00s, 0.0/s"),
+])  # fmt: skip
+def test_the_summary_hides_nothing_and_is_short_on_a_quiet_day(
+    reported, counts, statistics, seconds, line
+):
+    told = reported(lambda report: report.summary(counts, statistics, seconds))
+    assert told == [f"evdump: {line}"]
 
 
-def test_the_summary_can_be_for_programs(stream):
-    report = Report(stream, quiet=True, stats="json")
-    statistics = Statistics(reconnects=1, buffered_bytes=5, defects=(Defect("x", b"", count=2),))
-    report.summary(Counts(captured=3, matched=2, expected=1), statistics, 1.23456)
-    assert json.loads(stream.getvalue()) == {
-        "captured": 3,
-        "matched": 2,
-        "expected": 1,
-        "gaps": 0,
-        "gap_seconds": 0.0,
-        "lost": 0,
-        "missed": 0,
-        "malformed": {"x": 2},
-        "reconnects": 1,
-        "buffered_bytes": 5,
-        "seconds": 1.235,
-    }
+def test_the_summary_can_be_for_programs(reported):
+    statistics = Statistics(reconnects=1, buffered_bytes=5, defects=DEFECTS[:1])
+    (line,) = reported(lambda report: report.summary(BUSY, statistics, 1.23456), stats="json")
+    assert json.loads(line) == {
+        "captured": 10, "matched": 4, "expected": 0, "gaps": 1, "gap_seconds": 4.2, "lost": 7,
+        "missed": 3, "malformed": {"x": 2, "without uuid or hostname": 2}, "reconnects": 1,
+        "buffered_bytes": 5, "seconds": 1.235,
+    }  # fmt: skip
 
 
-def test_events_that_name_nobody_are_in_the_summary(report, stream):
-    report.summary(Counts(captured=3, nameless=2), Statistics(), 1.0)
-    assert "2 without the uuid or hostname they are about" in stream.getvalue()
-    stream.truncate(0)
-    programs = Report(stream, quiet=True, stats="json")
-    programs.summary(Counts(captured=3, nameless=2), Statistics(), 1.0)
-    told = json.loads(stream.getvalue().strip("\0"))
-    assert told["malformed"] == {"without uuid or hostname": 2}
-
-
-def test_a_stream_that_takes_nothing_stops_nothing():
-    Report(Full()).warn("lost")
-    closed = io.StringIO()
-    closed.close()
-    Report(closed).warn("lost")
+def test_a_stream_that_takes_nothing_stops_nothing(monkeypatch, clock):
+    for stream in (Full(), io.StringIO()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        report = Report(DumpOptions(), clock)
+        stream.close()
+        report.warn("lost")
 
 
 # --- the progress bar -------------------------------------------------------------
@@ -254,35 +207,26 @@ def terminal(monkeypatch):
     return Terminal()
 
 
-def test_a_bar_makes_way_for_lines_and_comes_back(terminal):
-    clock = FakeClock()
-    report = Report(terminal)
-    bar = report.progress = Progress(terminal, clock)
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_bar_makes_way_for_lines_and_comes_back(terminal, clock, monkeypatch, colour):
+    monkeypatch.setattr(sys, "stderr", terminal)
+    report = Report(DumpOptions(colour_stderr=colour), clock)
     clock.now += 0.4
-    bar.show(1, 2)
+    report.show_progress(1, 2)
     assert terminal.getvalue() == ""
     clock.now += 1
-    bar.show(1_000_000, 4_000_000)
-    bar.show(2_000_000, 4_000_000)
-    bar._bar.refresh()
+    report.show_progress(1_000_000, None)
+    report._bar.refresh()
+    assert "1.0/? MB" in terminal.screen()
+    assert ("\x1b[38;5;" in terminal.getvalue()) == colour
+    report.show_progress(2_000_000, 4_000_000)
+    report._bar.refresh()
     assert "reading" in terminal.screen()
     assert "2.0/4.0 MB" in terminal.screen()
     report.warn("a line")
     assert terminal.screen() == "evdump: a line"
-    bar.show(3_000_000, 4_000_000)
-    bar._bar.refresh()
+    report.show_progress(3_000_000, 4_000_000)
+    report._bar.refresh()
     assert "3.0/4.0 MB" in terminal.screen().splitlines()[1]
-    bar.hide()
+    report.hide_progress()
     assert terminal.screen() == "evdump: a line"
-
-
-@pytest.mark.parametrize("colour", [True, False])
-def test_a_bar_without_a_total_is_in_colour_if_that_is_wanted(terminal, colour):
-    clock = FakeClock()
-    bar = Progress(terminal, clock, colour=colour)
-    clock.now += 1
-    bar.show(1_000_000, None)
-    bar._bar.refresh()
-    assert "1.0/? MB" in terminal.screen()
-    assert ("\x1b[38;5;" in terminal.getvalue()) == colour
-    bar.hide()
