@@ -19,8 +19,6 @@ from typing import Final
 
 from evtools.errors import UsageError
 
-_OTHERS: Final = stat.S_IWOTH
-_GROUP: Final = stat.S_IWGRP
 _ROOT: Final = 0
 #: As many links on one way as the kernel follows.
 _LINKS_MAX: Final = 40
@@ -42,27 +40,63 @@ def open_safely(path: str | Path, flags: int, mode: int = 0o666) -> int:
     folders like /tmp none that a third user has made.  Raise OSError.
     """
     flags |= _ALWAYS
-    if not _is_root():
-        with _clear_errors(path, flags):
-            return os.open(path, flags, mode)
-    with _walk(path) as way:
-        is_magic = way.go(follow=not flags & os.O_NOFOLLOW)
-        nofollow = 0 if is_magic else os.O_NOFOLLOW
-        nonblock = 0 if flags & os.O_NONBLOCK else way.nonblock()
-        with _clear_errors(path, flags, nonblock):
-            # Nothing is truncated before it is known what it is.
-            how = flags & ~os.O_TRUNC | nofollow | nonblock
-            file = os.open(way.name, how, mode, dir_fd=way.folder)
-        try:
-            _refuse_planted(os.fstat(file), os.fstat(way.folder))
-            if nonblock:
-                os.set_blocking(file, True)
-            if flags & os.O_TRUNC and stat.S_ISREG(os.fstat(file).st_mode):
-                os.ftruncate(file, 0)
-        except BaseException:
-            os.close(file)
-            raise
+    try:
+        with _way(path, follow=not flags & os.O_NOFOLLOW) as (folder, name, is_magic):
+            if folder is None:
+                return os.open(path, flags, mode)
+            return _open_checked(folder, name, flags | (0 if is_magic else os.O_NOFOLLOW), mode)
+    except OSError as error:
+        # The kernel speaks of too many links.
+        if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW and Path(path).is_symlink():
+            raise OSError(errno.ELOOP, "it is a symbolic link") from None
+        raise
+
+
+def _open_checked(folder: int, name: str, flags: int, mode: int) -> int:
+    around = os.fstat(folder)
+    nonblock = 0
+    if _is_loose(around) and not flags & os.O_NONBLOCK:
+        # A pipe that others have put here cannot hold us up.
+        nonblock = os.O_NONBLOCK
+        if _is_sticky(around):
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid == _ROOT:
+                    nonblock = 0
+    try:
+        # Nothing is truncated before it is known what it is.
+        file = os.open(name, flags & ~os.O_TRUNC | nonblock, mode, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.ENXIO and nonblock:
+            raise PermissionError(errno.EPERM, _NO_FILE) from None
+        raise
+    try:
+        status = os.fstat(file)
+        _refuse_planted(status, around)
+        if nonblock:
+            os.set_blocking(file, True)
+        if flags & os.O_TRUNC and stat.S_ISREG(status.st_mode):
+            os.ftruncate(file, 0)
+    except BaseException:
+        os.close(file)
+        raise
     return file
+
+
+def _refuse_planted(status: os.stat_result, around: os.stat_result) -> None:
+    """Raise PermissionError for a file that others may have laid out for root."""
+    if not _is_loose(around):
+        return
+    if not stat.S_ISREG(status.st_mode):
+        if status.st_uid == _ROOT or stat.S_ISCHR(status.st_mode):
+            return
+        complaint = _NO_FILE
+    elif status.st_nlink > 1:
+        complaint = "it has a second name, and others than root can write its folder"
+    elif around.st_mode & stat.S_IWOTH and status.st_uid not in {_ROOT, around.st_uid}:
+        complaint = f"user {status.st_uid} has made it in a folder that everybody can write"
+    else:
+        return
+    raise PermissionError(errno.EPERM, complaint)
 
 
 @contextlib.contextmanager
@@ -71,33 +105,25 @@ def safe_place(path: str | Path) -> Iterator[tuple[int | None, str]]:
 
     The folder is reached as in `open_safely`; the name itself may be a link.
     """
-    if not _is_root():
-        yield None, str(path)
-        return
-    with _walk(path) as way:
-        way.go(follow=False)
-        yield way.folder, way.name
+    with _way(path, follow=False) as (folder, name, _):
+        yield folder, name
 
 
 def enter_folder(path: str | Path) -> None:
     """Make a folder the working directory; root goes there as in `open_safely`."""
-    if not _is_root():
-        os.chdir(path)
-        return
-    with _walk(path) as way:
-        way.go(follow=True)
-        folder = os.open(way.name, _FOLDER | os.O_NOFOLLOW, dir_fd=way.folder)
+    with _way(path, follow=True) as (folder, name, _):
+        nofollow = 0 if folder is None else os.O_NOFOLLOW
+        entered = os.open(name, _FOLDER | nofollow, dir_fd=folder)
     try:
-        os.fchdir(folder)
+        os.fchdir(entered)
     finally:
-        os.close(folder)
+        os.close(entered)
 
 
 def check_way(path: str | Path) -> None:
     """Raise PermissionError where root would not open a file; it may be missing."""
-    if _is_root():
-        with _walk(path) as way, contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            way.go(follow=True)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), _way(path, follow=True):
+        pass
 
 
 def check_folder(path: Path) -> None:
@@ -123,125 +149,81 @@ def make_folders(path: Path, mode: int = 0o700) -> None:
                     raise
 
 
-def _is_root() -> bool:
-    return os.geteuid() == _ROOT
-
-
-class _Way:
-    """The way to a file, one folder after the other; each is held while it is checked."""
-
-    def __init__(self, path: str | Path) -> None:
-        whole = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118  (keeps "..")
-        self.folder = os.open("/", _FOLDER)
-        self.name = "."
-        self._where = Path("/")
-        self._left = _names(whole)
-        self._links = 0
-
-    def go(self, *, follow: bool) -> bool:
-        """Go up to the last name, or with `follow` to the last that is no trusted link.
-
-        Return whether that is a link as /proc has them, which lead to files that may have no name.
-        """
-        while self._left:
-            self.name = self._left.pop()
-            is_last = not self._left
-            is_link = (follow or not is_last) and self._is_link()
-            is_magic = is_link and self._where.is_relative_to("/proc")
-            if is_last and (is_magic or not is_link):
-                return is_magic
-            if is_link and not is_magic:
-                target = os.readlink(self.name, dir_fd=self.folder)
-                if target.startswith("/"):
-                    self._move(os.open("/", _FOLDER), Path("/"))
-                self._left += _names(target)
-            else:
-                where = self._where / self.name if self.name != ".." else self._where.parent
-                flags = _FOLDER if is_link else _FOLDER | os.O_NOFOLLOW
-                self._move(os.open(self.name, flags, dir_fd=self.folder), where)
-        self.name = "."
-        return False
-
-    def nonblock(self) -> int:
-        """Return the flag with which a pipe that others put here cannot hold us up."""
-        around = os.fstat(self.folder)
-        if not _is_loose(around):
-            return 0
-        if _is_sticky(around):
-            with contextlib.suppress(FileNotFoundError):
-                there = os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
-                return 0 if there.st_uid == _ROOT else os.O_NONBLOCK
-        return os.O_NONBLOCK
-
-    def _is_link(self) -> bool:
-        """Return whether there is a link; raise PermissionError for one of others."""
-        try:
-            status = os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        if not stat.S_ISLNK(status.st_mode):
-            return False
-        around = os.fstat(self.folder)
-        is_fixed = not _is_loose(around) or _is_sticky(around)
-        if status.st_uid != _ROOT or not is_fixed:
-            raise PermissionError(
-                errno.EPERM,
-                f"root does not follow the link {self._where / self.name}, which"
-                " others than root can change",
-            )
-        self._links += 1
-        if self._links > _LINKS_MAX:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        return True
-
-    def _move(self, folder: int, where: Path) -> None:
-        os.close(self.folder)
-        self.folder, self._where = folder, where
-
-
 @contextlib.contextmanager
-def _walk(path: str | Path) -> Iterator[_Way]:
-    way = _Way(path)
+def _way(path: str | Path, *, follow: bool) -> Iterator[tuple[int | None, str, bool]]:
+    """Go to a file, one folder after the other; each is held while it is checked.
+
+    Yield the last folder, the name in it, and whether that is a link as /proc has them, which
+    lead to files that may have no name.  Another link at the end is followed with `follow`.
+    For users who are not root there is no folder, and the name is all of the path.
+    """
+    if not _is_root():
+        yield None, str(path), False
+        return
+    left = _names(os.path.join(os.getcwd(), path))  # noqa: PTH109, PTH118  (keeps "..")
+    folder, where, name, is_magic, links = os.open("/", _FOLDER), Path("/"), ".", False, 0
     try:
-        yield way
+        while left:
+            name = left.pop()
+            is_link = bool(follow or left) and _is_link(folder, name, where)
+            is_magic = is_link and where.is_relative_to("/proc")
+            links += is_link
+            if links > _LINKS_MAX:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            if is_link and not is_magic:
+                target = os.readlink(name, dir_fd=folder)
+                left += _names(target)
+                if not target.startswith("/"):
+                    continue
+                following, where = os.open("/", _FOLDER), Path("/")
+            elif not left:
+                break
+            else:
+                flags = _FOLDER if is_magic else _FOLDER | os.O_NOFOLLOW
+                following = os.open(name, flags, dir_fd=folder)
+                where = where.parent if name == ".." else where / name
+            os.close(folder)
+            folder = following
+        else:
+            name, is_magic = ".", False
+        yield folder, name, is_magic
     finally:
-        os.close(way.folder)
+        os.close(folder)
+
+
+def _is_link(folder: int, name: str, where: Path) -> bool:
+    """Return whether there is a link; raise PermissionError for one of others."""
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISLNK(status.st_mode):
+        return False
+    around = os.fstat(folder)
+    if status.st_uid != _ROOT or (_is_loose(around) and not _is_sticky(around)):
+        raise PermissionError(
+            errno.EPERM,
+            f"root does not follow the link {where / name}, which others than root can change",
+        )
+    return True
 
 
 def _names(path: str) -> list[str]:
     return [name for name in reversed(path.split("/")) if name not in {"", "."}]
 
 
-@contextlib.contextmanager
-def _clear_errors(path: str | Path, flags: int, nonblock: int = 0) -> Iterator[None]:
-    """Name a link where the kernel speaks of too many, and a pipe where of no device."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENXIO and nonblock:
-            raise PermissionError(errno.EPERM, _NO_FILE) from None
-        if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW and Path(path).is_symlink():
-            raise OSError(errno.ELOOP, "it is a symbolic link") from None
-        raise
+def _is_root() -> bool:
+    return os.geteuid() == _ROOT
 
 
-def _refuse_planted(status: os.stat_result, around: os.stat_result) -> None:
-    """Raise PermissionError for a file that others may have laid out for root."""
-    if not _is_loose(around):
-        return
-    if not stat.S_ISREG(status.st_mode):
-        if status.st_uid != _ROOT and not stat.S_ISCHR(status.st_mode):
-            raise PermissionError(errno.EPERM, _NO_FILE)
-        return
-    if status.st_nlink > 1:
-        raise PermissionError(
-            errno.EPERM, "it has a second name, and others than root can write its folder"
-        )
-    is_of_third = status.st_uid not in {_ROOT, around.st_uid}
-    if around.st_mode & _OTHERS and is_of_third:
-        raise PermissionError(
-            errno.EPERM, f"user {status.st_uid} has made it in a folder that everybody can write"
-        )
+def _is_loose(status: os.stat_result) -> bool:
+    group = status.st_mode & stat.S_IWGRP and status.st_gid != _ROOT
+    return status.st_uid != _ROOT or bool(group or status.st_mode & stat.S_IWOTH)
+
+
+def _is_sticky(status: os.stat_result) -> bool:
+    """Return whether it is a folder of root's where others move only their own files."""
+    return status.st_uid == _ROOT and bool(status.st_mode & stat.S_ISVTX)
 
 
 # --- code and settings --------------------------------------------------------------
@@ -273,18 +255,40 @@ class Guard(MetaPathFinder):
     ) -> ModuleSpec | None:
         """Raise UsageError for a module that is not for root; find none itself."""
         spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and _is_root() and not _is_installed(spec):
-            refuse_untrusted(spec, self._remedy)
+        if spec is not None and _is_root():
+            places = [spec.origin] if spec.has_location else spec.submodule_search_locations or ()
+            if not all(
+                any(Path(place).is_relative_to(library) for library in _installed())
+                for place in places
+                if place
+            ):
+                refuse_untrusted(spec, self._remedy)
         return None
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    """Return where Python, its libraries and evtools are."""
+    import sysconfig  # noqa: PLC0415  (slow, and for few)
+
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return (*map(sysconfig.get_path, names), str(Path(__file__).parent))
 
 
 def refuse_untrusted(spec: ModuleSpec, remedy: str) -> None:
     """Raise UsageError if somebody else than root can change a module.
 
     That is a user who owns, or may write, its file, its compiled file, or a directory on the
-    way there.
+    way there.  A user who can write a package's folder can add a submodule.
     """
-    for path in _files(spec):
+    files = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    files = [folder for folder in files if folder.is_dir()]
+    if spec.has_location and spec.origin is not None:
+        files.append(Path(spec.origin))
+        with contextlib.suppress(NotImplementedError, ValueError):
+            # It counts before it is there, too: Python looks for it once more than we do.
+            files.append(Path(cache_from_source(spec.origin)))
+    for path in files:
         culprit = writable_by_others(path)
         if culprit is not None:
             raise UsageError(
@@ -298,9 +302,7 @@ def distrusted(path: Path) -> Path | None:
     None if there is none, and for users who are not root.
     """
     # Nothing that is written to /dev/null is read from it.
-    if not _is_root() or path.is_char_device():
-        return None
-    return writable_by_others(path)
+    return None if not _is_root() or path.is_char_device() else writable_by_others(path)
 
 
 def writable_by_others(path: Path, *, sticky_end: bool = False) -> Path | None:
@@ -348,51 +350,3 @@ def _steps(path: Path) -> Iterator[Path]:
         left += _names(target)
         if target.startswith("/"):
             here = Path("/")
-
-
-@cache
-def _installed() -> tuple[str, ...]:
-    """Return where Python, its libraries and evtools are."""
-    import sysconfig  # noqa: PLC0415  (slow, and for few)
-
-    names = ("stdlib", "platstdlib", "purelib", "platlib")
-    return (*map(sysconfig.get_path, names), str(Path(__file__).parent))
-
-
-def _is_installed(spec: ModuleSpec) -> bool:
-    """Return whether a module comes with Python, a library or evtools."""
-    places = [spec.origin] if spec.has_location else spec.submodule_search_locations
-    return all(
-        any(Path(place).is_relative_to(library) for library in _installed())
-        for place in places or ()
-        if place
-    )
-
-
-def _is_loose(status: os.stat_result) -> bool:
-    if status.st_uid != _ROOT:
-        return True
-    group = status.st_mode & _GROUP and status.st_gid != _ROOT
-    return bool(group or status.st_mode & _OTHERS)
-
-
-def _is_sticky(status: os.stat_result) -> bool:
-    """Return whether it is a folder of root's where others move only their own files."""
-    return status.st_uid == _ROOT and bool(status.st_mode & stat.S_ISVTX)
-
-
-def _files(spec: ModuleSpec) -> Iterator[Path]:
-    """Yield the files that a module comes from; built-in ones come from none."""
-    for folder in spec.submodule_search_locations or ():
-        if Path(folder).is_dir():
-            # A user who can write there can add a submodule.
-            yield Path(folder)
-    if not spec.has_location or spec.origin is None:
-        return
-    yield Path(spec.origin)
-    try:
-        compiled = Path(cache_from_source(spec.origin))
-    except (NotImplementedError, ValueError):
-        return
-    # It counts before it is there, too: Python looks for it once more than we do.
-    yield compiled

@@ -11,24 +11,24 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from evtools.cam.camera import Camera
-from evtools.cam.daemon import Detached, Notifier, Pidfile, holder_of, own_program, start
+from evtools.cam.daemon import Detached, Holder, Notifier, Pidfile, holder_of, start
 from evtools.cam.health import Health, adopt
 from evtools.cam.http import Address, HTTPServer
 from evtools.cam.loader import Loaded, load_camera
-from evtools.cam.log import TextFormatter, default_log_file, open_log
-from evtools.cam.loop import Loop, Signals, make, make_state
+from evtools.cam.log import Log, default_log_file
+from evtools.cam.loop import Loop, Signals
 from evtools.cam.options import BUILT_IN, CamOptions, Command
 from evtools.cam.privileges import Identity, acting_as, become, identity, share
-from evtools.cam.schedule import CameraThread, Counters, rate
+from evtools.cam.schedule import rate
 from evtools.clock import Clock, SystemClock
 from evtools.errors import EvtoolsError, UsageError
 from evtools.transport import ConnectionSettings, EventReceiver, Notice, connect
 from evtools.transport.receiver import open_live
 from evtools.transport.recording.reader import RecordingReader
-from evtools.trust import enter_folder, make_folders
+from evtools.trust import enter_folder
 
 _log = logging.getLogger(__name__)
 
@@ -64,12 +64,12 @@ def run(options: CamOptions, settings: ConnectionSettings, *, reread: Reread | N
     With `detach`, return once that other process is ready or has failed.  Raise
     EvtoolsError for anything that the user must fix.
     """
-    detached = Detached.inherited(os.environ)
+    detached = Detached.inherited()
     if options.detach and detached is None:
         identity(options.uid, options.gid)
         # Only one process can read from a pipe.
         typed = f"{settings.urls}\n" if "stdin" in settings.source_of_url else ""
-        return start(own_program(options.executable), os.environ, typed=typed)
+        return start(options.executable, typed=typed)
     with ExitStack() as stack:
         return Process(options, settings, detached, reread, stack).run()
 
@@ -98,15 +98,14 @@ class Process:
         self._reread = reread
         owner = identity(options.uid, options.gid)
         folder = settle(options, owner, detached)
-        logfile = options.logfile or self._default_log_file()
+        logfile = options.logfile or (default_log_file() if detached else "")
         path = str(folder / Path(logfile).expanduser()) if logfile else ""
-        self._log = open_log(path, options.log_format, owner=owner, environ=os.environ)
+        self._log = Log(path, options.log_format, owner)
         stack.callback(self._log.close)
         root = logging.getLogger()
-        is_readable = self._log.path or isinstance(self._log.formatter, TextFormatter)
         #: The handlers of the command line, which write for people on stderr until evcam is
         #: ready.
-        self._plain = root.handlers[:] if is_readable else []
+        self._plain = root.handlers[:] if self._log.path or self._log.form == "text" else []
         for handler in self._plain:
             handler.setLevel(logging.WARNING)
         root.handlers[:] = [self._log, *(self._plain if detached else ())]
@@ -115,8 +114,8 @@ class Process:
             stack.enter_context(Pidfile(folder / Path(options.pidfile).expanduser(), owner))
         if owner is not None:
             import_early(options, settings)
-            become(owner, os.environ)
-        self._notifier = Notifier.from_environment(os.environ)
+            become(owner)
+        self._notifier = Notifier()
         stack.callback(self._notifier.close)
 
     def run(self) -> int:
@@ -129,17 +128,18 @@ class Process:
                 notifier=self._notifier,
                 on_hangup=self._hang_up,
             )
-        except EvtoolsError as error:
-            hint = f" ({'; '.join(error.hint.splitlines())})" if error.hint else ""
-            self._log_end(f"{error.message}{hint}")
+        except Exception as error:
+            text, status = "unexpected error", _UNEXPECTED
+            if isinstance(error, EvtoolsError):
+                hint = f" ({'; '.join(error.hint.splitlines())})" if error.hint else ""
+                text, status = f"{error.message}{hint}", error.exit_code
+            # Unless the same text will follow on the same stream.
+            if self._log.path or not self._plain:
+                logging.getLogger().handlers[:] = [self._log]
+                _log.critical(text, exc_info=not isinstance(error, EvtoolsError))
             if self._plain:
                 raise
-            return error.exit_code
-        except Exception:
-            self._log_end("unexpected error", exc_info=True)
-            if self._plain:
-                raise
-            return _UNEXPECTED
+            return status
 
     def _ready(self) -> None:
         """Let the process that has started this one end, if there is one."""
@@ -190,20 +190,6 @@ class Process:
         if changed:
             names = ", ".join(sorted(changed))
             _log.warning("these changes take effect after a restart: %s", names)
-
-    def _default_log_file(self) -> str:
-        """Return the log file of a detached process, and make its folder."""
-        path = default_log_file(os.environ) if self._detached else ""
-        if path:
-            with contextlib.suppress(OSError):
-                make_folders(Path(path).parent)
-        return path
-
-    def _log_end(self, text: str, *, exc_info: bool = False) -> None:
-        """Log why evcam ends, unless the same text will follow on the same stream."""
-        if self._log.path or not self._plain:
-            logging.getLogger().handlers[:] = [self._log]
-            _log.critical(text, exc_info=exc_info)
 
 
 def settle(options: CamOptions, owner: Identity | None, detached: Detached | None = None) -> Path:
@@ -335,17 +321,16 @@ def _open_source(
 # --- status, stop, check ------------------------------------------------------------
 
 
-class Answer(NamedTuple):
-    """An exit status and a text."""
+def run_command(
+    command: Command, options: CamOptions, settings: ConnectionSettings
+) -> tuple[int, str]:
+    """Do something else than running; return an exit status and a text.
 
-    status: int
-    text: str
-
-
-def run_command(command: Command, options: CamOptions, settings: ConnectionSettings) -> Answer:
-    """Do something else than running; raise EvtoolsError if it is not possible."""
+    An evcam that is stopped takes a last snapshot before it ends, and this returns when it is
+    gone.  Raise EvtoolsError if it is not possible.
+    """
     if command == "check":
-        return check(options, settings)
+        return RUNS, check(options, settings)
     if not options.pidfile:
         raise UsageError(
             "--pidfile is required",
@@ -353,83 +338,69 @@ def run_command(command: Command, options: CamOptions, settings: ConnectionSetti
             " settings file",
         )
     pidfile = str(Path(options.workdir).expanduser() / Path(options.pidfile).expanduser())
-    if command == "status":
-        return status(pidfile)
-    return stop(pidfile, timeout=options.shutdown_timeout + _MARGIN)
-
-
-def status(pidfile: str) -> Answer:
+    is_question = command == "status"
     try:
         with holder_of(pidfile) as holder:
             if holder is None:
-                return _not_running(pidfile)
-            return Answer(RUNS, f"evcam runs, process {holder.number}")
+                return NOT_RUNNING, f"evcam is not running: {pidfile} is not locked"
+            if is_question:
+                return RUNS, f"evcam runs, process {holder.number}"
+            return stop(holder, timeout=options.shutdown_timeout + _MARGIN)
     except OSError as error:
-        return Answer(UNKNOWN, f"cannot read {pidfile}: {error.strerror}")
+        if is_question:
+            return UNKNOWN, f"cannot read {pidfile}: {error.strerror}"
+        raise EvtoolsError(f"cannot stop evcam: {error.strerror}: {pidfile}") from None
     except EvtoolsError as error:
-        return Answer(UNKNOWN, error.message)
+        if is_question:
+            return UNKNOWN, error.message
+        raise
 
 
-def stop(pidfile: str, *, timeout: float) -> Answer:
-    """End the evcam of a pidfile, and return when it is gone.
+def stop(holder: Holder, *, timeout: float) -> tuple[int, str]:
+    """End an evcam; return when it is gone, or after `timeout` seconds.
 
-    It takes a last snapshot before it ends, so `timeout` (seconds) must be longer than its
-    --shutdown-timeout.  Raise EvtoolsError if that is not allowed.
+    Raise OSError if that is not allowed.
     """
     clock = SystemClock()
     try:
-        with holder_of(pidfile) as holder:
-            if holder is None:
-                return _not_running(pidfile)
-            holder.end()
-            deadline = clock.monotonic() + timeout
-            evcam = f"evcam, process {holder.number},"
-            while holder.lives():
-                if clock.monotonic() >= deadline:
-                    return Answer(NOT_IN_TIME, f"{evcam} has not ended within {timeout:g}s")
-                time.sleep(_PAUSE)
-            return Answer(RUNS, f"{evcam} has ended")
+        holder.end()
     except ProcessLookupError:
-        return Answer(RUNS, "evcam has ended")
-    except OSError as error:
-        raise EvtoolsError(f"cannot stop evcam: {error.strerror}: {pidfile}") from None
+        return RUNS, "evcam has ended"
+    deadline = clock.monotonic() + timeout
+    while holder.lives():
+        if clock.monotonic() >= deadline:
+            text = f"evcam, process {holder.number}, has not ended within {timeout:g}s"
+            return NOT_IN_TIME, text
+        time.sleep(_PAUSE)
+    return RUNS, f"evcam, process {holder.number}, has ended"
 
 
-def _not_running(pidfile: str) -> Answer:
-    return Answer(NOT_RUNNING, f"evcam is not running: {pidfile} is not locked")
-
-
-def check(options: CamOptions, settings: ConnectionSettings) -> Answer:
+def check(options: CamOptions, settings: ConnectionSettings) -> str:
     """Try camera and broker, as the user that evcam would run as; take no snapshot.
 
-    Raise EvtoolsError if one of them would not work.
+    Return where the snapshots go and where the events come from.  Raise EvtoolsError if one
+    of them would not work.
     """
     owner = identity(options.uid, options.gid)
     settle(options, owner)
     if owner is not None:
         import_early(options, settings)
-        become(owner, os.environ)
-    text = f"camera: {_check_camera(options)}"
-    if not (options.read or options.demo):
-        notices: list[Notice] = []
-        once = replace(settings, reconnect=False, wakeup=False, enable_events=False)
-        with EventReceiver(once, on_notice=notices.append) as receiver:
-            for _ in receiver.events(_PAUSE):
-                if notices and notices[-1].kind == "listening":
-                    break
-        text += f"\nbroker: {notices[-1].text}"
-    return Answer(RUNS, text)
-
-
-def _check_camera(options: CamOptions) -> str:
-    """See if the camera could write; return where its snapshots go."""
-    clock = SystemClock()
+        become(owner)
     loaded = find(options)
-    camera = make(loaded, options, make_state(options, clock), CameraThread(Counters(), clock))
+    camera = Loop(options, loaded, SystemClock()).camera
     if options.listen:
         HTTPServer(Address.of(options.listen), {}).close()
         adopt(camera)
-    if not isinstance(camera, Camera):
-        return f"camera {loaded.name}"
-    camera.check()
-    return camera.describe()
+    text = f"camera: camera {loaded.name}"
+    if isinstance(camera, Camera):
+        camera.check()
+        text = f"camera: {camera.describe()}"
+    if options.read or options.demo:
+        return text
+    notices: list[Notice] = []
+    once = replace(settings, reconnect=False, wakeup=False, enable_events=False)
+    with EventReceiver(once, on_notice=notices.append) as receiver:
+        for _ in receiver.events(_PAUSE):
+            if notices and notices[-1].kind == "listening":
+                break
+    return f"{text}\nbroker: {notices[-1].text}"

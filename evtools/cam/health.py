@@ -12,12 +12,12 @@ from typing import Any, Final, Self, TypeAlias
 
 from evtools import __version__
 from evtools.cam.http import Address, HTTPServer, Request, Response
+from evtools.cam.log import reason as failure
 from evtools.cam.prometheus import Family, Sample, label, scrape
 from evtools.cam.schedule import Counters
 from evtools.clock import Clock
-from evtools.errors import EvtoolsError
 from evtools.state import Worker
-from evtools.text import hide_credentials, human_duration
+from evtools.text import human_duration
 from evtools.transport import ConnectionSettings, Statistics, probe
 from evtools.wire import encode_line
 
@@ -64,7 +64,7 @@ class Health:
         self._probing = threading.Lock()
         #: By the monotonic clock: the begin of the last login that worked, the end of any.
         self._let_in_at = self._probed_at = -float("inf")
-        self._refusal = ""
+        self._refusal = "the broker was not tried"
         routes = {
             "/livez": lambda _: _answer("alive", self._is_alive()),
             "/readyz": lambda _: _answer("ready", self._is_ready(probe=True)),
@@ -80,8 +80,6 @@ class Health:
 
     def __exit__(self, *exc_info: object) -> None:
         self._server.close()
-
-    # --- answers ----------------------------------------------------------------------
 
     def _status(self, _: Request) -> Response:
         ready, reason = self._is_ready(probe=False)
@@ -99,8 +97,6 @@ class Health:
         yield from own_families(self._counters, self._statistics())
         if self._camera is not None:
             yield from self._camera.families()
-
-    # --- verdicts ---------------------------------------------------------------------
 
     def _is_alive(self) -> Verdict:
         still = self._clock.monotonic() - self._counters.ticked_at
@@ -122,14 +118,11 @@ class Health:
         silence = "no heartbeat" if age is None else "no heartbeat lately"
         if self._settings is None:
             return True, f"{silence}, and no broker to try"
-        if probe and not self._was_let_in(limit):
+        if probe and self._clock.monotonic() - self._let_in_at > limit:
             self._probe(self._settings)
-        if self._was_let_in(limit):
+        if self._clock.monotonic() - self._let_in_at <= limit:
             return True, f"{silence}, but the broker accepts logins"
-        return False, f"{silence}: {self._refusal or 'the broker was not tried'}"
-
-    def _was_let_in(self, limit: float) -> bool:
-        return self._clock.monotonic() - self._let_in_at <= limit
+        return False, f"{silence}: {self._refusal}"
 
     def _probe(self, settings: ConnectionSettings) -> None:
         """Log in to the broker, unless that was tried just now; wait for a login under way."""
@@ -142,10 +135,9 @@ class Health:
             try:
                 probe(settings)
             except Exception as error:  # noqa: BLE001  (part of the answer)
-                ours = isinstance(error, EvtoolsError)
-                self._refusal = str(error) if ours else f"{type(error).__name__}: {error}"
+                self._refusal = failure(error)
             else:
-                self._let_in_at, self._refusal = began, ""
+                self._let_in_at, self._refusal = began, "the broker was not tried"
             self._probed_at = self._clock.monotonic()
         finally:
             self._probing.release()
@@ -160,25 +152,12 @@ def adopt(camera: Any) -> bool:
 
 
 def _answer(name: str, verdict: Verdict) -> Response:
-    is_good, reason = verdict
-    return _json(200 if is_good else 503, {name: is_good, "reason": reason})
+    is_good, why = verdict
+    return _json(200 if is_good else 503, {name: is_good, "reason": why})
 
 
 def _json(status: int, values: Mapping[str, Any]) -> Response:
-    return Response(status, encode_line(_shown(values)) + b"\n", "application/json")
-
-
-def _shown(value: Any) -> Any:
-    """Hide passwords in texts, which may quote the exception of a camera."""
-    match value:
-        case str():
-            return hide_credentials(value)
-        case dict():
-            return {name: _shown(each) for name, each in value.items()}
-        case list():
-            return [_shown(each) for each in value]
-        case _:
-            return value
+    return Response(status, encode_line(values) + b"\n", "application/json")
 
 
 # --- the metrics of evcam itself ----------------------------------------------------
@@ -186,12 +165,9 @@ def _shown(value: Any) -> Any:
 
 def own_families(own: Counters, stream: Statistics) -> Iterator[Family]:
     """Yield the metrics of evcam itself, as far as they are known."""
-    build = (
-        ("version", __version__),
-        ("python", platform.python_version()),
-        ("platform", sys.platform),
-    )
-    yield Family("evcam_build_info", "gauge", "Version of evcam.", [Sample("", build, 1)])
+    build = {"version": __version__, "python": platform.python_version(), "platform": sys.platform}
+    sample = Sample("", tuple(build.items()), 1)
+    yield Family("evcam_build_info", "gauge", "Version of evcam.", [sample])
     for name, kind, text, figures, *by in _figures(own, stream):
         suffix = "_total" if kind == "counter" else ""
         if isinstance(figures, Mapping):
@@ -211,10 +187,8 @@ def _figures(own: Counters, stream: Statistics) -> Iterator[tuple[Any, ...]]:
 
     Some have several figures, and then the name of the label by whose values these differ.
     """
-    shots = own.shots
-    results = {
-        name: getattr(shots, name) for name in ("taken", "failed", "overrun", "skipped_rate")
-    }
+    names = ("taken", "failed", "overrun", "skipped_rate")
+    results = {name: getattr(own.shots, name) for name in names}
     cleanups = {"done": own.cleanups - own.cleanups_failed, "failed": own.cleanups_failed}
     lost = {"dropped": stream.dropped, "missed": stream.missed}
     usage = resource.getrusage(resource.RUSAGE_SELF)

@@ -9,6 +9,7 @@ import errno
 import io
 import logging
 import re
+import selectors
 import socket
 import threading
 import time
@@ -17,9 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPException
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias, cast
 
 from evtools.cam.log import FailureLog
 from evtools.errors import OutputError, UsageError
@@ -113,107 +114,82 @@ class HTTPServer:
     """
 
     def __init__(self, address: Address, routes: Mapping[str, Route]) -> None:
-        self._routes = routes
-        self._failures = FailureLog()
-        self._lock = threading.Lock()
+        self.routes = routes
+        self.failures = FailureLog()
         #: The open connections, the oldest first, and whether their request has come.
-        self._connections: dict[socket.socket, bool] = {}
-        self._closing = False
-        self._servers = [_Server(self, listening) for listening in _listen(address)]
+        self.connections: dict[socket.socket, bool] = {}
+        self.lock = threading.Lock()
+        self._listening = _listen(address)
+        self._addresses = [Address(*each.getsockname()[:2]) for each in self._listening]
         #: Where it listens; the first address, if a name has several.
-        self.address = _address_of(self._servers[0].socket)
-        self._threads = [
-            threading.Thread(target=server.serve_forever, name="evtools-http", daemon=True)
-            for server in self._servers
-        ]
+        self.address = self._addresses[0]
+        self._closing = False
+        self._thread = threading.Thread(target=self._serve, name="evtools-http", daemon=True)
 
     def start(self) -> None:
-        places = " and ".join(_place(server.socket) for server in self._servers)
-        _log.info("serving %s at %s", ", ".join(self._routes), places)
-        for thread in self._threads:
-            thread.start()
+        places = []
+        for address in self._addresses:
+            words = _ALL_WORDS.get(address.host, "")
+            if not words and ip_address(address.host).is_loopback:
+                words = "this machine only"
+            places.append(f"http://{address}" + (f" ({words})" if words else ""))
+        _log.info("serving %s at %s", ", ".join(self.routes), " and ".join(places))
+        self._thread.start()
 
     def close(self) -> None:
         """Close all connections and the addresses; idempotent."""
-        if self._closing:
-            return
         self._closing = True
-        for server, thread in zip(self._servers, self._threads, strict=True):
-            if thread.ident is not None:
-                # So that its loop looks up from `select` at once.
-                with suppress(OSError):
-                    server.socket.shutdown(socket.SHUT_RDWR)
-                server.shutdown()
-                thread.join()
-            server.server_close()
-        with self._lock:
-            for client in self._connections:
+        for listening in self._listening:
+            # So that the thread looks up from `select` at once.
+            _cut_off(listening)
+        if self._thread.ident is not None:
+            self._thread.join()
+        for listening in self._listening:
+            listening.close()
+        with self.lock:
+            for client in self.connections:
                 _cut_off(client)
         deadline = time.monotonic() + _PATIENCE
-        while self._connections and time.monotonic() < deadline:
+        while self.connections and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    # --- of the handlers --------------------------------------------------------------
+    def _serve(self) -> None:
+        with selectors.DefaultSelector() as waiting:
+            for listening in self._listening:
+                waiting.register(listening, selectors.EVENT_READ)
+            while True:
+                ready = waiting.select()
+                if self._closing:
+                    return
+                for key, _ in ready:
+                    self._accept(cast("socket.socket", key.fileobj))
 
-    def answer(self, request: Request) -> Response:
-        """Return the answer of a route, or why there is none."""
-        route = self._routes.get(request.path)
-        if route is None:
-            return refusal(404, f"there is: {', '.join(self._routes)}")
+    def _accept(self, listening: socket.socket) -> None:
         try:
-            return route(request)
-        except Exception as error:  # noqa: BLE001  (one bad answer is not the end)
-            self._failures.error(f"cannot answer {request.path}", error)
-            return refusal(500, "see the log")
-
-    def opened(self, client: socket.socket) -> None:
-        """Note a connection, and cut another one off if there are too many."""
-        with self._lock:
-            if len(self._connections) >= _CONNECTIONS_MAX:
-                oldest = min(self._connections, key=self._connections.__getitem__)
-                del self._connections[oldest]
-                _cut_off(oldest)
-            self._connections[client] = False
-
-    def asked(self, client: socket.socket) -> None:
-        with self._lock:
-            if client in self._connections:
-                self._connections[client] = True
-
-    def closed(self, client: socket.socket) -> None:
-        with self._lock:
-            self._connections.pop(client, None)
-
-
-class _Server(ThreadingHTTPServer):
-    """The standard library's server, on a socket that listens already."""
-
-    def __init__(self, owner: HTTPServer, listening: socket.socket) -> None:
-        super().__init__(("", 0), _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listening
-        self.owner = owner
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        try:
-            return super().get_request()
+            client, _ = listening.accept()
+            thread = threading.Thread(target=self._answer, args=(client,), daemon=True)
+            with self.lock:
+                thread.start()
+                if len(self.connections) >= _CONNECTIONS_MAX:
+                    oldest = min(self.connections, key=self.connections.__getitem__)
+                    del self.connections[oldest]
+                    _cut_off(oldest)
+                self.connections[client] = False
         except BlockingIOError:
-            raise
-        except OSError:
-            # No descriptor is left, and the socket stays readable.
+            return
+        except (OSError, RuntimeError):
+            # No descriptor or thread is left, and the socket stays readable.
             time.sleep(_PAUSE)
-            raise
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self.owner.opened(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        super().shutdown_request(request)
-        self.owner.closed(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        _log.debug("a connection failed", exc_info=True)
+    def _answer(self, client: socket.socket) -> None:
+        try:
+            with client:
+                _Handler(client, "", self)  # type: ignore[arg-type]  # it asks nothing else of it
+        except Exception:  # noqa: BLE001  (a client's)
+            _log.debug("a connection failed", exc_info=True)
+        finally:
+            with self.lock:
+                self.connections.pop(client, None)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -223,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
     # Of requests that cannot be parsed, whose answer has a head, too.
     default_request_version = request_version = "HTTP/1.1"
     command = ""
-    server: _Server
+    server: Any
 
     def setup(self) -> None:
         super().setup()
@@ -246,20 +222,31 @@ class _Handler(BaseHTTPRequestHandler):
                     break
 
     def do_GET(self) -> None:
-        self.server.owner.asked(self.connection)
+        owner: HTTPServer = self.server
+        with owner.lock:
+            if self.connection in owner.connections:
+                owner.connections[self.connection] = True
         path = self.path.partition("?")[0]
-        self._send(self.server.owner.answer(Request(path, self.headers.get("Accept", ""))))
+        route = owner.routes.get(path)
+        if route is None:
+            self._send(refusal(404, f"there is: {', '.join(owner.routes)}"))
+            return
+        try:
+            answer = route(Request(path, self.headers.get("Accept", "")))
+        except Exception as error:  # noqa: BLE001  (one bad answer is not the end)
+            owner.failures.error(f"cannot answer {path}", error)
+            answer = refusal(500, "see the log")
+        self._send(answer)
 
     do_HEAD = do_GET  # noqa: N815  (named by the base class)
 
     def send_error(self, code: int, *_: object, **__: object) -> None:
-        match code:
-            case 501:
-                self._send(refusal(405, "GET and HEAD only", Allow="GET, HEAD"))
-            case 414 | 431:
-                self._send(refusal(431, "the request is too long"))
-            case _:
-                self._send(refusal(400, "this is no HTTP/1.1"))
+        if code == 501:  # noqa: PLR2004  (another method)
+            self._send(refusal(405, "GET and HEAD only", Allow="GET, HEAD"))
+        elif code in {414, 431}:
+            self._send(refusal(431, "the request is too long"))
+        else:
+            self._send(refusal(400, "this is no HTTP/1.1"))
 
     def _send(self, response: Response) -> None:
         self.close_connection = True
@@ -307,7 +294,7 @@ class _Limited(io.RawIOBase):
 
 
 def _cut_off(client: socket.socket) -> None:
-    """Have the thread of a connection end; it closes the socket."""
+    """Have the thread of a socket end; it closes it."""
     with suppress(OSError):
         client.shutdown(socket.SHUT_RDWR)
 
@@ -318,15 +305,20 @@ def _listen(address: Address) -> list[socket.socket]:
     An address that this machine does not have, such as ::1 without IPv6, is left out as
     long as there is another.
     """
+    host, port = address.host, address.port
     found: list[socket.socket] = []
     missing: OSError | None = None
     try:
-        for family, host in _places(address):
-            port = found[0].getsockname()[1] if found else address.port
+        if host == _ALL:
+            places = [(socket.AF_INET6, _ALL_OF_SIX), (socket.AF_INET, _ALL_OF_FOUR)]
+        else:
+            known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            places = list(dict.fromkeys((each[0], str(each[4][0])) for each in known))
+        for family, place in places:
             try:
                 # All addresses include those of IPv4; a name may stand for one of each.
-                both = host == _ALL_OF_SIX
-                listening = socket.create_server((host, port), family=family, dualstack_ipv6=both)
+                both = place == _ALL_OF_SIX
+                listening = socket.create_server((place, port), family=family, dualstack_ipv6=both)
             except OSError as error:
                 if error.errno not in _MISSING:
                     raise
@@ -334,7 +326,8 @@ def _listen(address: Address) -> list[socket.socket]:
                 continue
             listening.settimeout(0)
             found.append(listening)
-            if address.host == _ALL:
+            port = listening.getsockname()[1]
+            if host == _ALL:
                 break
         if missing and not found:
             raise missing
@@ -344,23 +337,3 @@ def _listen(address: Address) -> list[socket.socket]:
         text = getattr(error, "strerror", None) or str(error)
         raise OutputError(f"cannot listen on {address}: {text}") from error
     return found
-
-
-def _places(address: Address) -> list[tuple[int, str]]:
-    """Return the families and addresses that a host stands for, each once."""
-    if address.host == _ALL:
-        return [(socket.AF_INET6, _ALL_OF_SIX), (socket.AF_INET, _ALL_OF_FOUR)]
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys((each[0], str(each[4][0])) for each in found))
-
-
-def _address_of(listening: socket.socket) -> Address:
-    return Address(*listening.getsockname()[:2])
-
-
-def _place(listening: socket.socket) -> str:
-    address = _address_of(listening)
-    where = _ALL_WORDS.get(address.host, "")
-    if not where and ip_address(address.host).is_loopback:
-        where = "this machine only"
-    return f"http://{address}" + (f" ({where})" if where else "")

@@ -28,7 +28,6 @@ from evtools.trust import Guard, refuse_untrusted
 
 #: Arguments of every camera, which have options of evcam.
 STANDARD: Final = ("state", "freq", "maxrate", "cleanup_freq", "timer", "app")
-
 #: What to do about code that is not for root.
 _REMEDY: Final = (
     "run evcam as the owner of the code (--uid), give it to root, or use --allow-insecure-camera"
@@ -36,23 +35,7 @@ _REMEDY: Final = (
 _CONSTRUCTOR: Final = (
     "write def __init__(self, state, **kwargs), which calls super().__init__(state, **kwargs)"
 )
-#: Methods that a camera may override: the arguments that they are called with, and the
-#: methods that call them.
-_CALLS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    **dict.fromkeys(("install", "cancel", "capture", "cleanup"), ((), ())),
-    **dict.fromkeys(("reopen", "close", "check", "describe"), ((), ())),
-    "shutter": ((), ("capture",)),
-    "on_shutter": (("state",), ("shutter",)),
-    "on_cleanup": ((), ("cleanup",)),
-    "observe": (("changes",), ()),
-    # Under their old names they are not called.
-    "snapshot": (("info",), ("capture", "expose")),
-    "write": (("snapshot",), ("capture", "develop")),
-    "restore": (("snapshot",), ("capture",)),
-    "sweep": ((), ("on_cleanup",)),
-}
-#: Methods that are probably meant by those who give the keys other arguments.
-_MEANT: Final = {"shutter": "on_shutter", "cleanup": "on_cleanup"}
+_CLASS: Final = "name a class, as in mod.Camera or package.mod:Camera"
 #: Other names of the built-in cameras, and the similarity of a misspelt one.
 _OTHER_NAMES: Final = {
     **dict.fromkeys(("postgresql", "psql", "pg"), "postgres"),
@@ -61,7 +44,6 @@ _OTHER_NAMES: Final = {
     **dict.fromkeys(("metrics", "prom"), "prometheus"),
 }
 _ALIKE: Final = 0.75
-_HINT: Final = "name a class, as in mod.Camera or package.mod:Camera"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +60,30 @@ class Loaded:
 
         `standard` are those of STANDARD but the state; it gets those it takes.
         """
-        taken = {n: v for n, v in standard.items() if n in self.standard}
-        _refuse_unfit(self.make, (state,), taken | dict(self.options), self.name)
+        taken = {name: value for name, value in standard.items() if name in self.standard}
+        taken |= self.options
+        misfit = _misfit(self.make, state, **taken)
+        if misfit:
+            shown, why = misfit
+            raise UsageError(
+                f"camera {sanitize(self.name)} cannot be made: it takes {shown}, and is given"
+                f" ({', '.join(('state', *taken))}): {why}",
+                _CONSTRUCTOR,
+            )
         try:
-            camera = self.make(state, **taken, **self.options)
+            camera = self.make(state, **taken)
         except EvtoolsError:
             raise
-        except TypeError as error:
-            raise _failed(self.name, "cannot be made", error, _CONSTRUCTOR) from error
         except (Exception, SystemExit) as error:
-            raise _failed(self.name, "cannot be made", error) from error
+            hint = _CONSTRUCTOR if isinstance(error, TypeError) else ""
+            raise _failed(self.name, "cannot be made", error, hint) from error
         if not isinstance(self.make, type) and not hasattr(camera, "install"):
-            what = type(camera).__name__
-            raise UsageError(
-                f"{sanitize(self.name)} is not a camera: it is a function that returns {what}",
+            raise _no_camera(
+                self.name,
+                f"it is a function that returns {type(camera).__name__}",
                 "name a class, or a function that returns a camera",
             )
-        _refuse_no_camera(camera, self.name)
-        _refuse_misfits(camera, self.name)
-        _refuse_half_made(camera, standard.get("timer"), self.name)
+        _refuse_misfits(camera, self.name, standard.get("timer"))
         return camera
 
 
@@ -115,9 +102,15 @@ def load_camera(
     that cannot be imported or is not a camera, and for wrong options.
     """
     given = dict(options or {})
-    kind, colon, value = name.partition(":")
+    kind, _, value = name.partition(":")
     if kind in BUILT_IN:
-        found, of_name = _built_in(kind, value if colon else None)
+        entry = BUILT_IN[kind]
+        module, _, attribute = entry.where.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        value, _, query = value.partition("?") if entry.has_query else (value, "", "")
+        of_name = ({entry.value: value} if value else {}) | dict(
+            parse_qsl(query, keep_blank_values=True)
+        )
         twice = sorted(given.keys() & of_name.keys())
         if twice:
             raise UsageError(
@@ -129,20 +122,6 @@ def load_camera(
         kind, found = name, _of_user(name, pythonpath, check=not allow_insecure)
     signature = signature_of(found)
     return Loaded(kind, found, signature.standard, converted(given, signature, kind))
-
-
-def _built_in(name: str, value: str | None) -> tuple[Any, dict[str, str]]:
-    """Return a class, and the options that follow its name."""
-    entry = BUILT_IN[name]
-    module, _, attribute = entry.where.partition(":")
-    found = getattr(importlib.import_module(module), attribute)
-    if value is None:
-        return found, {}
-    options = {}
-    if entry.has_query:
-        value, _, query = value.partition("?")
-        options = dict(parse_qsl(query, keep_blank_values=True))
-    return found, ({entry.value: value} if value else {}) | options
 
 
 # --- options ------------------------------------------------------------------------
@@ -175,12 +154,12 @@ def signature_of(make: Callable[..., Any]) -> Signature:
     hints: dict[str, Any] = {}
     is_open = True
     for function in functions:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = inspect.signature(function).parameters
         with contextlib.suppress(Exception):  # names that only a type checker knows
             hints = get_type_hints(function, include_extras=True) | hints
-        for parameter in parameters:
-            found.setdefault(parameter.name, parameter)
-        is_open = any(each.kind is each.VAR_KEYWORD for each in parameters)
+        for name, parameter in parameters.items():
+            found.setdefault(name, parameter)
+        is_open = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
         if not is_open:
             break
     options = {
@@ -205,10 +184,8 @@ def converted(given: Mapping[str, Any], signature: Signature, camera: str) -> di
     options = {}
     for name, value in given.items():
         if name in STANDARD:
-            raise UsageError(
-                f"--camera-option {name} cannot be given",
-                f"use --{name.replace('_', '-')}" if name not in {"state", "app"} else "",
-            )
+            hint = "" if name in {"state", "app"} else f"use --{name.replace('_', '-')}"
+            raise UsageError(f"--camera-option {name} cannot be given", hint)
         if name not in signature.options and not signature.is_open:
             known = ", ".join(signature.options) or "none"
             raise UsageError(f"camera {camera} has no option {sanitize(name)}", f"it has: {known}")
@@ -221,10 +198,8 @@ def converted(given: Mapping[str, Any], signature: Signature, camera: str) -> di
             raise UsageError(f"--camera-option {sanitize(name)}: {sanitize(str(error))}") from None
     missing = sorted(signature.required - options.keys())
     if missing:
-        raise UsageError(
-            f"camera {camera} needs {missing[0]}",
-            f"give it with --camera-option {missing[0]}=VALUE",
-        )
+        hint = f"give it with --camera-option {missing[0]}=VALUE"
+        raise UsageError(f"camera {camera} needs {missing[0]}", hint)
     return options
 
 
@@ -258,8 +233,23 @@ def _convert(text: str, kind: Any) -> Any:
 
 
 def _of_user(name: str, pythonpath: Sequence[str], *, check: bool) -> Any:
-    module, attribute = _split(name)
-    _extend_path(pythonpath)
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        module, _, attribute = name.rpartition(".")
+    if not all(map(str.isidentifier, (*module.split("."), *attribute.split(".")))):
+        raise UsageError(
+            f"there is no camera {sanitize(name)}",
+            _suggestion(name) or f"built in: {', '.join(BUILT_IN)}; else {_CLASS}",
+        )
+    # After all other places.
+    folders = [str(Path.cwd()), *pythonpath]
+    if getattr(sys, "frozen", False):  # there Python itself does not look at it
+        folders += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    for folder in folders:
+        absolute = str(Path(folder).absolute())
+        if absolute not in sys.path:
+            sys.path.append(absolute)
+    importlib.invalidate_caches()
     guard = Guard(_REMEDY)
     (guard.install if check else guard.lift)()
     try:
@@ -269,54 +259,20 @@ def _of_user(name: str, pythonpath: Sequence[str], *, check: bool) -> Any:
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
-        known = _explain_foreign(name, error) or _explain_unreadable(name, error)
-        raise (known or _failed(name, "cannot be imported", error)) from error
+        raise _explained(name, error) or _failed(name, "cannot be imported", error) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
+            where = getattr(sys.modules[module], "__file__", "built in")
             raise UsageError(
-                f"there is no {sanitize(attribute)} in {module} "
-                f"({getattr(sys.modules[module], '__file__', 'built in')})",
-                _suggestion(name) or _HINT,
+                f"there is no {sanitize(attribute)} in {module} ({where})",
+                _suggestion(name) or _CLASS,
             )
         found = getattr(found, part)
     if not callable(found):
-        raise UsageError(f"{sanitize(name)} is not a camera: it is not a class", _HINT)
+        raise _no_camera(name, "it is not a class", _CLASS)
     if isinstance(found, type):
-        _refuse_no_camera(found, name)
+        _refuse_without_methods(found, name)
     return found
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Return the module and the name of the class in it."""
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        module, _, attribute = name.rpartition(".")
-    parts = [*module.split("."), *attribute.split(".")]
-    if not all(part.isidentifier() for part in parts):
-        raise UsageError(
-            f"there is no camera {sanitize(name)}",
-            _suggestion(name) or f"built in: {', '.join(BUILT_IN)}; else {_HINT}",
-        )
-    return module, attribute
-
-
-def _suggestion(name: str) -> str:
-    """Return a hint if a built-in camera is probably meant, else ""."""
-    kind = name.partition(":")[0].lower()
-    near = difflib.get_close_matches(kind, [*BUILT_IN, *_OTHER_NAMES], 1, _ALIKE)
-    return f"did you mean {_OTHER_NAMES.get(near[0], near[0])}?" if near else ""
-
-
-def _extend_path(pythonpath: Sequence[str]) -> None:
-    """Look for users' modules here, too, after all other places."""
-    folders = [str(Path.cwd()), *pythonpath]
-    if getattr(sys, "frozen", False):  # there Python itself does not look at it
-        folders += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    for folder in folders:
-        absolute = str(Path(folder).absolute())
-        if absolute not in sys.path:
-            sys.path.append(absolute)
-    importlib.invalidate_caches()
 
 
 def _import(module: str, *, check: bool) -> Any:
@@ -340,101 +296,11 @@ def _import(module: str, *, check: bool) -> Any:
     return sys.modules[module]
 
 
-def _refuse_no_camera(found: Any, name: str) -> None:
-    for method in ("install", "cancel"):
-        if not callable(getattr(found, method, None)):
-            raise UsageError(
-                f"{sanitize(name)} is not a camera: it has no method {method}",
-                "make it a subclass of evtools.Polaroid or evtools.Camera",
-            )
-
-
-def _refuse_unfit(
-    make: Callable[..., Any], values: tuple[Any, ...], named: Mapping[str, Any], name: str
-) -> None:
-    """Raise UsageError for a constructor that does not take what cameras are given."""
-    taken = _signature(make)
-    if taken is None:
-        return
-    try:
-        taken.bind(*values, **named)
-    except TypeError as error:
-        given = ", ".join(("state", *named))
-        raise UsageError(
-            f"camera {sanitize(name)} cannot be made: it takes {_shown(taken)}, and is"
-            f" given ({given}): {error}",
-            _CONSTRUCTOR,
-        ) from None
-
-
-def _refuse_misfits(camera: Any, name: str) -> None:
-    """Raise UsageError for methods that cannot be called as they will be."""
-    for method, (arguments, callers) in _CALLS.items():
-        if not _is_theirs(camera, method) or any(_is_theirs(camera, each) for each in callers):
-            continue
-        found = getattr(camera, method)
-        where = f"{sanitize(name)}.{method}"
-        if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
-            raise UsageError(
-                f"{where} is async, and evcam would not wait for it",
-                f"write def {method}, with asyncio.run(...) inside",
-            )
-        taken = _signature(found)
-        try:
-            if taken is not None:
-                taken.bind(*arguments)
-        except TypeError:
-            meant = _MEANT.get(method, method)
-            advice = "write it as" if meant == method else "rename it to"
-            better = ", ".join(("self", *_CALLS[meant][0]))
-            raise UsageError(
-                f"{where} takes {_shown(taken)}, and evcam calls {method}({', '.join(arguments)})",
-                f"{advice} {meant}({better})",
-            ) from None
-
-
-def _is_theirs(camera: Any, method: str) -> bool:
-    """Return whether a user's class has a method that its bases have, or had, too."""
-    kinds = [kind for kind in type(camera).__mro__ if method in vars(kind)]
-    if not kinds or (kinds[0] is kinds[-1] and method not in {"expose", "develop"}):
-        return False
-    return kinds[0].__module__.partition(".")[0] not in {"evtools", "celery"}
-
-
-def _refuse_half_made(camera: Any, timer: Any, name: str) -> None:
-    """Raise UsageError for a constructor that does not hand on its arguments."""
-    if not hasattr(type(camera), "shutter_signal"):
-        return  # it is made in its own way
-    missing = [each for each in ("state", "freq", "timer") if not hasattr(camera, each)]
-    if missing or (timer is not None and camera.timer is not timer):
-        raise UsageError(
-            f"the constructor of camera {sanitize(name)} does not hand"
-            f" {missing[0] if missing else 'timer'} on to"
-            " its base class, so that evcam could not take its snapshots",
-            _CONSTRUCTOR,
-        )
-
-
-def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
-    """Return the signature of a function; None for one that is not written in Python."""
-    try:
-        return inspect.signature(function)
-    except (ValueError, TypeError):
-        return None
-
-
-def _shown(signature: inspect.Signature | None) -> str:
-    assert signature is not None, "only what has one can fail to fit"
-    names = [str(each.replace(annotation=each.empty)) for each in signature.parameters.values()]
-    return f"({sanitize(', '.join(names))})"
-
-
-# --- why a module cannot be imported ------------------------------------------------
-
-_NOT_IMPORTED: Final = re.compile(r"cannot import name '(\w+)'")
-_TAG: Final = re.compile(r"(cpython|pypy)-?(\d)(\d+)")
-#: Causes of an error that are looked at.
-_CAUSES_MAX: Final = 20
+def _suggestion(name: str) -> str:
+    """Return a hint if a built-in camera is probably meant, else ""."""
+    kind = name.partition(":")[0].lower()
+    near = difflib.get_close_matches(kind, [*BUILT_IN, *_OTHER_NAMES], 1, _ALIKE)
+    return f"did you mean {_OTHER_NAMES.get(near[0], near[0])}?" if near else ""
 
 
 def _failed(name: str, what: str, error: BaseException, hint: str = "") -> UsageError:
@@ -447,70 +313,157 @@ def _failed(name: str, what: str, error: BaseException, hint: str = "") -> Usage
     )
 
 
-def _explain_unreadable(name: str, error: BaseException) -> UsageError | None:
-    """Explain that a module of Python itself was not found.
+# --- whether it is a camera ---------------------------------------------------------
 
-    After `--uid`, Python's library may lie where the new user cannot look.
+# fmt: off
+#: Methods that a camera may override: the arguments that they are called with, and the
+#: methods that call them.
+_CALLS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    **dict.fromkeys(("install", "cancel", "capture", "cleanup"), ((), ())),
+    **dict.fromkeys(("reopen", "close", "check", "describe"), ((), ())),
+    "shutter": ((), ("capture",)),
+    "on_shutter": (("state",), ("shutter",)),
+    "on_cleanup": ((), ("cleanup",)),
+    "observe": (("changes",), ()),
+    # Under their old names they are not called.
+    "snapshot": (("info",), ("capture", "expose")),
+    "write": (("snapshot",), ("capture", "develop")),
+    "restore": (("snapshot",), ("capture",)),
+    "sweep": ((), ("on_cleanup",)),
+}
+# fmt: on
+#: Methods that are probably meant by those who give the keys other arguments.
+_MEANT: Final = {"shutter": "on_shutter", "cleanup": "on_cleanup"}
+
+
+def _no_camera(name: str, why: str, hint: str) -> UsageError:
+    return UsageError(f"{sanitize(name)} is not a camera: {why}", hint)
+
+
+def _refuse_without_methods(found: Any, name: str) -> None:
+    for method in ("install", "cancel"):
+        if not callable(getattr(found, method, None)):
+            hint = "make it a subclass of evtools.Polaroid or evtools.Camera"
+            raise _no_camera(name, f"it has no method {method}", hint)
+
+
+def _refuse_misfits(camera: Any, name: str, timer: Any) -> None:
+    """Raise UsageError for methods that cannot be called as they will be, or were half made."""
+    _refuse_without_methods(camera, name)
+    for method, (arguments, callers) in _CALLS.items():
+        if not _is_theirs(camera, method) or any(_is_theirs(camera, each) for each in callers):
+            continue
+        found = getattr(camera, method)
+        where = f"{sanitize(name)}.{method}"
+        if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
+            raise UsageError(
+                f"{where} is async, and evcam would not wait for it",
+                f"write def {method}, with asyncio.run(...) inside",
+            )
+        misfit = _misfit(found, *arguments)
+        if misfit:
+            meant = _MEANT.get(method, method)
+            advice = "write it as" if meant == method else "rename it to"
+            raise UsageError(
+                f"{where} takes {misfit[0]}, and evcam calls {method}({', '.join(arguments)})",
+                f"{advice} {meant}({', '.join(('self', *_CALLS[meant][0]))})",
+            )
+    if not hasattr(type(camera), "shutter_signal"):
+        return  # it is made in its own way
+    missing = [each for each in ("state", "freq", "timer") if not hasattr(camera, each)]
+    if missing or (timer is not None and camera.timer is not timer):
+        raise UsageError(
+            f"the constructor of camera {sanitize(name)} does not hand"
+            f" {missing[0] if missing else 'timer'} on to its base class, so that evcam could"
+            " not take its snapshots",
+            _CONSTRUCTOR,
+        )
+
+
+def _is_theirs(camera: Any, method: str) -> bool:
+    """Return whether a user's class has a method that its bases have, or had, too."""
+    kinds = [kind for kind in type(camera).__mro__ if method in vars(kind)]
+    if not kinds or (kinds[0] is kinds[-1] and method not in {"expose", "develop"}):
+        return False
+    return kinds[0].__module__.partition(".")[0] not in {"evtools", "celery"}
+
+
+def _misfit(function: Callable[..., Any], *args: Any, **named: Any) -> tuple[str, str] | None:
+    """Return the arguments of a function that cannot be called with these, and why.
+
+    None for one that can, or is not written in Python.
     """
-    missing = error.name if isinstance(error, ImportError) else None
-    if (missing or "").partition(".")[0] not in sys.stdlib_module_names:
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):
         return None
+    try:
+        signature.bind(*args, **named)
+    except TypeError as error:
+        names = [str(each.replace(annotation=each.empty)) for each in signature.parameters.values()]
+        return f"({sanitize(', '.join(names))})", str(error)
+    return None
+
+
+# --- why a module cannot be imported ------------------------------------------------
+
+_NOT_IMPORTED: Final = re.compile(r"cannot import name '(\w+)'")
+_TAG: Final = re.compile(r"(cpython|pypy)-?(\d)(\d+)")
+#: Causes of an error that are looked at.
+_CAUSES_MAX: Final = 20
+
+
+def _explained(name: str, error: BaseException) -> UsageError | None:
+    """Explain that an extension was built for another Python, or that Python is unreadable.
+
+    Python itself says in both cases that a module is not there.
+    """
+    head = f"camera {sanitize(name)} cannot be imported:"
+    for missing, file, (kind, major, minor) in _foreign(error):
+        version = "{}.{}".format(*sys.version_info)
+        ours = f"this is {platform.python_implementation()} {version}"
+        if getattr(sys, "frozen", False):
+            ours = f"this program contains Python {version}"
+        return UsageError(
+            f"{head} {sanitize(str(file))} was built for"
+            f" {'PyPy' if kind == 'pypy' else 'Python'} {major}.{minor}, and {ours}",
+            f"install it for this one: pip install --only-binary :all: --python-version {version}"
+            f" --target DIR {sanitize(missing.partition('.')[0])}, and name DIR with --pythonpath",
+        )
+    missing = (isinstance(error, ImportError) and error.name) or ""
+    if missing.partition(".")[0] not in sys.stdlib_module_names:
+        return None
+    # After --uid, Python's library may lie where the new user cannot look.
     return UsageError(
-        f"camera {sanitize(name)} cannot be imported: user {os.geteuid()} does not find"
-        f" Python's own {missing} in {Path(os.__file__).parent}",
+        f"{head} user {os.geteuid()} does not find Python's own {missing} in"
+        f" {Path(os.__file__).parent}",
         "let all users read that folder, or run evcam with a Python that they can read",
     )
 
 
-def _explain_foreign(name: str, error: BaseException) -> UsageError | None:
-    """Explain that an extension module was built for another Python.
+def _foreign(error: BaseException) -> Iterator[tuple[str, Path, Sequence[str]]]:
+    """Yield modules that were not found, their files, if all are for other Pythons, and these.
 
-    Python itself says of such a module that it is not there.
+    Of the error and of those behind it.
     """
-    for missing in _missing(error):
-        for file in _unusable(missing):
-            tag = _TAG.search(file.name)
-            assert tag is not None, "only such files are yielded"
-            kind, major, minor = tag.groups()
-            version = "{}.{}".format(*sys.version_info)
-            ours = f"this is {platform.python_implementation()} {version}"
-            if getattr(sys, "frozen", False):
-                ours = f"this program contains Python {version}"
-            return UsageError(
-                f"camera {sanitize(name)} cannot be imported: {sanitize(str(file))} was built"
-                f" for {'PyPy' if kind == 'pypy' else 'Python'} {major}.{minor}, and {ours}",
-                "install it for this one: pip install --only-binary :all:"
-                f" --python-version {version} --target DIR"
-                f" {sanitize(missing.partition('.')[0])}, and name DIR with --pythonpath",
-            )
-    return None
-
-
-def _missing(error: BaseException) -> Iterator[str]:
-    """Yield the modules that were not found, of the error and those behind it."""
     cause: BaseException | None = error
-    for _ in range(_CAUSES_MAX):
-        if cause is None:
-            return
-        if isinstance(cause, ImportError) and cause.name:
-            yield cause.name
-            part = _NOT_IMPORTED.match(str(cause))
-            if part:
-                yield f"{cause.name}.{part[1]}"
+    missing: list[str] = []
+    while cause is not None and len(missing) < 2 * _CAUSES_MAX:
+        part = _NOT_IMPORTED.match(str(cause))
+        module = (isinstance(cause, ImportError) and cause.name) or ""
+        missing += [module, f"{module}.{part[1]}" if part else ""]
         cause = cause.__cause__ or cause.__context__
-
-
-def _unusable(name: str) -> Iterator[Path]:
-    """Yield the extension modules of that name, if all are for other Pythons."""
-    *packages, module = name.split(".")
-    usable = {f"{module}{suffix}" for suffix in EXTENSION_SUFFIXES}
-    if not all(map(str.isidentifier, (*packages, module))):
-        return
-    for folder in sys.path:
-        try:
-            found = sorted(Path(folder, *packages).glob(f"{module}.*.so"))
-        except OSError:  # not for this user to read
+    for name in missing:
+        *packages, module = name.split(".")
+        if not all(map(str.isidentifier, (*packages, module))):
             continue
-        names = {file.name for file in found}
-        if names and not names & usable:
-            yield from (file for file in found if _TAG.search(file.name))
+        usable = {f"{module}{suffix}" for suffix in EXTENSION_SUFFIXES}
+        for folder in sys.path:
+            found: list[Path] = []
+            with contextlib.suppress(OSError):  # not for this user to read
+                found = sorted(Path(folder, *packages).glob(f"{module}.*.so"))
+            if usable.isdisjoint(file.name for file in found):
+                for file in found:
+                    tag = _TAG.search(file.name)
+                    if tag is not None:
+                        yield name, file, tag.groups()

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +12,7 @@ from evtools.cam.options import LogFormat
 from evtools.cam.privileges import Identity, open_owned
 from evtools.errors import EvtoolsError, OutputError
 from evtools.text import hide_credentials, sanitize_lines
+from evtools.trust import make_folders
 
 _log = logging.getLogger(__name__)
 
@@ -27,27 +27,52 @@ _KINDS_MAX: Final = 100
 _REASON_MAX: Final = 300
 
 
-# --- handlers -----------------------------------------------------------------------
-
-
+# Not logging.handlers.WatchedFileHandler: that one closes the old file before it opens the
+# new one, so that lines are lost where there can be no new one, and its text buffer writes
+# parts of lines twice when a disk is full.
 class Log(logging.Handler):
-    """Write log records to a descriptor, each as one line with one call.
+    """Write log records to a file or a standard stream, each as one line with one call.
 
-    Records that cannot be written, to a full disk say, are counted, and the count is
-    logged as soon as that is possible.
+    When the file is moved away or removed, a new one is begun; lines go on into the old one
+    until there can be a new one.  Records that cannot be written, to a full disk say, are
+    counted, and the count is logged as soon as that is possible.
+
+    Without a `path`, it is stderr, and `journal` is the default form where that is systemd's.
+    Raise OutputError when the file cannot be written.
     """
 
-    #: Of a log file, where it is.
-    path: Path | None = None
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__()
-        self._descriptor = descriptor
+    def __init__(self, path: str, form: LogFormat | None, owner: Identity | None = None) -> None:
+        #: Where the file is, None for a stream.
+        self.path: Path | None = None
+        self._owner = owner
+        self._copies: tuple[int, ...] = ()
         self._lost = 0
         self._is_torn = False
+        if path and path not in _STREAMS:
+            self.path = Path(path).expanduser().absolute()
+            try:
+                self._descriptor = self._open(self.path)
+            except OSError as error:
+                raise OutputError(
+                    f"cannot write {self.path}: {error.strerror}",
+                    "give another file with --logfile",
+                ) from None
+        else:
+            self._descriptor = _STREAMS.get(path, _STDERR)
+            with contextlib.suppress(OSError):
+                status = os.fstat(self._descriptor)
+                # The journal's, see systemd.exec(5).
+                if os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}":
+                    form = form or "journal"
+        super().__init__()
+        self.form = form or "text"
+        self.setFormatter(LineFormatter(self.form))
+        # logging's own lock of a handler, which emit is called with.
+        self._held = contextlib.nullcontext() if self.lock is None else self.lock
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; logging calls it with the handler's lock held."""
+        """Write a record into the file that has the name now."""
+        self._follow()
         try:
             line = self.format(record)
         except Exception:  # noqa: BLE001  (of a camera's own log call, say)
@@ -56,8 +81,14 @@ class Log(logging.Handler):
             text = f"{self._lost} lines that belong here could not be written"
             lost = logging.LogRecord(__name__, logging.ERROR, __file__, 0, text, None, None)
             line = f"{self.format(lost)}\n{line}"
+        data = f"{line}\n".encode("utf-8", "backslashreplace")
+        if self._is_torn:
+            data = b"\n" + data
         try:
-            self._write(line)
+            while data:
+                written = os.write(self._descriptor, data)
+                data = data[written:]
+                self._is_torn = bool(data)
         except OSError:
             self._lost += 1
         else:
@@ -65,179 +96,90 @@ class Log(logging.Handler):
 
     def reopen(self) -> bool:
         """Begin the file anew, if it was moved away; return whether that was possible."""
-        return True
+        with self._held:
+            return self._follow()
 
     def take_streams(self) -> None:
         """Send stdout and stderr to the log file, if it is one, from now on."""
-
-    def _write(self, line: str) -> None:
-        data = f"{line}\n".encode("utf-8", "backslashreplace")
-        if self._is_torn:
-            data = b"\n" + data
-        while data:
-            written = os.write(self._descriptor, data)
-            data = data[written:]
-            self._is_torn = bool(data)
-
-
-# Not logging.handlers.WatchedFileHandler: that one closes the old file before it opens the
-# new one, so that lines are lost where there can be no new one, and its text buffer writes
-# parts of lines twice when a disk is full.
-class LogFile(Log):
-    """A log file; when it is moved away or removed, a new one is begun.
-
-    Lines go on into the old file until there can be a new one.  Raise OutputError when the
-    file cannot be written.
-    """
-
-    def __init__(self, path: str, owner: Identity | None = None) -> None:
-        self.path: Path = Path(path).expanduser().absolute()
-        self._owner = owner
-        self._copies: tuple[int, ...] = ()
-        try:
-            descriptor = self._open()
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {self.path}: {error.strerror}", "give another file with --logfile"
-            ) from None
-        super().__init__(descriptor)
-        # logging's own lock of a handler, which emit is called with.
-        self._held = contextlib.nullcontext() if self.lock is None else self.lock
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record into the file that has the name now."""
-        self._follow()
-        super().emit(record)
-
-    def reopen(self) -> bool:
-        """Begin the file anew, if it was moved away; return whether that was possible."""
-        with self._held:
-            self._follow()
-            return self._is_in_place()
-
-    def take_streams(self) -> None:
-        """Send stdout and stderr to the file from now on."""
-        with self._held:
-            self._copies = (_STDOUT, _STDERR)
-            for copy in self._copies:
-                os.dup2(self._descriptor, copy)
+        if self.path is not None:
+            with self._held:
+                self._copies = (_STDOUT, _STDERR)
+                for copy in self._copies:
+                    os.dup2(self._descriptor, copy)
 
     def close(self) -> None:
-        with self._held:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
+        if self.path is not None:
+            with self._held:
+                if self._descriptor >= 0:
+                    os.close(self._descriptor)
+                    self._descriptor = -1
         super().close()
 
-    def _open(self) -> int:
-        return open_owned(self.path, _FLAGS, self._owner, mode=_MODE, give=True)
+    def _open(self, path: Path) -> int:
+        return open_owned(path, _FLAGS, self._owner, mode=_MODE, give=True)
 
-    def _is_in_place(self) -> bool:
+    def _follow(self) -> bool:
+        """Begin a new file where ours is no longer in its place; return whether it is now."""
+        if self.path is None:
+            return True
         with contextlib.suppress(OSError):
-            return os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
-        return False
-
-    def _follow(self) -> None:
-        if self._is_in_place():
-            return
+            if os.path.samestat(self.path.stat(), os.fstat(self._descriptor)):
+                return True
         with contextlib.suppress(OSError, OutputError):
-            file = self._open()
+            file = self._open(self.path)
             # Under the same number: no other thread can write in between.
             os.dup2(file, self._descriptor, inheritable=False)
             os.close(file)
             for copy in self._copies:
                 os.dup2(self._descriptor, copy)
+            return True
+        return False
 
 
-def open_log(
-    path: str, form: LogFormat | None, *, owner: Identity | None, environ: Mapping[str, str]
-) -> Log:
-    """Return a handler for a log file, or for stderr without a `path`.
+def default_log_file() -> str:
+    """Return the log file of a detached evcam without --logfile, and make its folder.
 
-    Raise OutputError when the file cannot be written.
+    For root that is in /var/log, for others where XDG has such files; "" if there is no place.
     """
-    if path and path not in _STREAMS:
-        log: Log = LogFile(path, owner)
-    else:
-        descriptor = _STREAMS.get(path, _STDERR)
-        log = Log(descriptor)
+    path = "/var/log/evcam.log"
+    if os.geteuid() != 0:
+        home = os.environ.get("HOME", "")
+        state = os.environ.get("XDG_STATE_HOME") or (home and f"{home}/.local/state")
+        path = f"{state}/evtools/evcam.log" if state else ""
+    if path:
         with contextlib.suppress(OSError):
-            status = os.fstat(descriptor)
-            # The journal's, see systemd.exec(5).
-            if environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}":
-                form = form or "journal"
-    log.setFormatter(_FORMATTERS[form or "text"]())
-    return log
+            make_folders(Path(path).parent)
+    return path
 
 
-def default_log_file(environ: Mapping[str, str]) -> str:
-    """Return the log file of a detached evcam without --logfile; "" if there is no place.
+class LineFormatter(logging.Formatter):
+    """Log records as lines: `text` for people, `json` for programs, `journal` for systemd.
 
-    For root that is in /var/log, for others where XDG has such files.
-    """
-    if os.geteuid() == 0:
-        return "/var/log/evcam.log"
-    home = environ.get("HOME", "")
-    state = environ.get("XDG_STATE_HOME") or (home and f"{home}/.local/state")
-    return f"{state}/evtools/evcam.log" if state else ""
-
-
-# --- formats ------------------------------------------------------------------------
-
-
-class TextFormatter(logging.Formatter):
-    """Lines with the time in UTC and the level, for people.
-
-    What follows a line break in a record is indented: no text can forge a record by having
-    a line break logged.
+    Texts have the time in UTC and the level; what follows a line break in a record is
+    indented, so that no text can forge a record by having a line break logged.  JSON is an
+    object a line, with ts, level, logger, message and exception.  The journal reads a level
+    at the begin of each line, and adds the time itself.
     """
 
-    def format(self, record: logging.LogRecord) -> str:
-        text = "\n    ".join(_lines(self, record))
-        return f"{_moment(record.created)} {record.levelname.lower()} {text}"
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line with ts, level, logger, message and exception, for programs."""
+    def __init__(self, form: LogFormat) -> None:
+        super().__init__()
+        self.form = form
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {
-            "ts": _moment(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": hide_credentials(record.getMessage()),
-        }
-        if record.exc_info:
-            fields["exception"] = hide_credentials(self.formatException(record.exc_info))
-        return json.dumps(fields)
-
-
-class JournalFormatter(logging.Formatter):
-    """Lines with their level as the journal reads it, which adds the time itself."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        priority = next(n for level, n in _PRIORITIES if record.levelno >= level)
-        return "\n".join(f"<{priority}>{line}" for line in _lines(self, record))
-
-
-_FORMATTERS: Final[Mapping[LogFormat, type[logging.Formatter]]] = {
-    "text": TextFormatter,
-    "json": JsonFormatter,
-    "journal": JournalFormatter,
-}
-
-
-def _lines(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
-    text = hide_credentials(logging.Formatter.format(formatter, record).rstrip())
-    return sanitize_lines(text).split("\n")
-
-
-def _moment(created: float) -> str:
-    seconds, millis = divmod(int(created * 1000), 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{millis:03}Z"
-
-
-# --- failures of cameras ------------------------------------------------------------
+        seconds, millis = divmod(int(record.created * 1000), 1000)
+        now = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{millis:03}Z"
+        level = record.levelname.lower()
+        if self.form == "json":
+            fields = {"ts": now, "level": level, "logger": record.name}
+            fields["message"] = hide_credentials(record.getMessage())
+            if record.exc_info:
+                fields["exception"] = hide_credentials(self.formatException(record.exc_info))
+            return json.dumps(fields)
+        lines = sanitize_lines(hide_credentials(super().format(record).rstrip())).split("\n")
+        if self.form == "text":
+            return f"{now} {level} " + "\n    ".join(lines)
+        priority = next(number for least, number in _PRIORITIES if record.levelno >= least)
+        return "\n".join(f"<{priority}>{line}" for line in lines)
 
 
 class FailureLog:

@@ -41,7 +41,6 @@ STUCK_AFTER: Final = 120.0
 #: Seconds after which a warning says that it takes long; the next at twice that.
 _LONG: Final = 30.0
 _STATUS_EVERY: Final = 5.0
-EXIT_OK, EXIT_FAILED = 0, 1
 #: Types of event that are counted apart; senders choose their names.
 _TYPES_MAX: Final = 200
 _FLAGS: Final = {
@@ -153,7 +152,7 @@ class ReplayClock:
 class StatusReporter:
     """Keep the counters of the stream and of the state, and report on them.
 
-    `sequence` is notified of the connection.  `why` is the reason for having none.
+    `sequence` is notified of the connection.
     """
 
     def __init__(
@@ -164,15 +163,12 @@ class StatusReporter:
         sequence: SnapshotSequence,
         clock: Clock,
     ) -> None:
-        self._options = options
-        self._counters = counters
-        self._state = state
-        self._sequence = sequence
-        self._clock = clock
+        self._options, self._counters, self._state = options, counters, state
+        self._sequence, self._clock = sequence, clock
+        #: Why there is no connection.
         self.why = "no connection"
-        self._retries = 0
+        self._retries = self._events_then = 0
         self._updated: float | None = None
-        self._events_then = 0
         self._worst_lag: float | None = None
         self._hint: SilenceHint | None = None
         self._reported: set[str] = set()
@@ -244,20 +240,24 @@ class StatusReporter:
             ago = self._clock.wall() - counters.last_success_at
             last = f"last snapshot {human_duration(ago)} ago"
         return (
-            f"{'replaying' if replays else 'connected'}, "
-            f"{counters.events_per_second:.0f} ev/s, "
-            f"{counters.workers_alive} workers, {last}, "
-            f"{counters.failures_in_row} failures"
+            f"{'replaying' if replays else 'connected'}, {counters.events_per_second:.0f} ev/s,"
+            f" {counters.workers_alive} workers, {last}, {counters.failures_in_row} failures"
         )
 
     def dump(self, source: Source) -> None:
-        """Log all counters, and the stacks of all threads."""
+        """Log all counters, and the stacks of all threads, the main thread's first."""
         statistics = asdict(source.statistics())
-        defects = statistics.pop("defects")
-        malformed = {defect["kind"]: defect["count"] for defect in defects}
+        malformed = {each["kind"]: each["count"] for each in statistics.pop("defects")}
         counters = {**statistics, **asdict(self._counters), "malformed": malformed}
         _log.warning("counters: %s", json.dumps(counters))
-        _log.warning("stacks:\n%s", stacks())
+        frames = sys._current_frames()  # noqa: SLF001  (its documented use)
+        main, lines = threading.main_thread(), []
+        for thread in sorted(threading.enumerate(), key=lambda thread: thread is not main):
+            lines.append(f"thread {thread.name}{' (daemon)' if thread.daemon else ''}:")
+            frame = frames.get(thread.ident or 0)
+            if frame is not None:
+                lines.append("".join(traceback.format_stack(frame)).rstrip())
+        _log.warning("stacks:\n%s", "\n".join(lines))
 
     def log_problems(self, source: Source) -> None:
         """Log each kind of malformed input once, and once that nothing comes at all."""
@@ -276,28 +276,16 @@ class StatusReporter:
             _log.warning("some events have no uuid or hostname and were ignored")
 
 
-def stacks() -> str:
-    """Return the stacks of all threads, the main thread's first."""
-    frames = sys._current_frames()  # noqa: SLF001  (its documented use)
-    main = threading.main_thread()
-    lines = []
-    for thread in sorted(threading.enumerate(), key=lambda thread: thread is not main):
-        lines.append(f"thread {thread.name}{' (daemon)' if thread.daemon else ''}:")
-        frame = frames.get(thread.ident or 0)
-        if frame is not None:
-            lines.append("".join(traceback.format_stack(frame)).rstrip())
-    return "\n".join(lines)
-
-
 class Loop:
     """Apply events until the end, and never wait for anything longer than a tick.
 
     The camera may hold the state for as long as it likes: events then wait in the source,
     as bytes.
 
-    `make_camera` is called with the state and what cameras are made with.  `ready` is
-    called once, when events come or the wait for them is over, `on_hangup` when files are
-    to be opened anew.
+    `make_camera` is called with the state and what cameras are made with; raise UsageError
+    if that fails, and for filters and patterns that are invalid.  `ready` is called once,
+    when events come or the wait for them is over, `on_hangup` when files are to be opened
+    anew.
     """
 
     def __init__(
@@ -319,7 +307,9 @@ class Loop:
         #: The clock of the snapshots, which is the recording's if one is replayed.
         self._times: Clock = self._replay or clock
         self.counters = Counters(started=clock.wall())
-        self.state = make_state(options, self._times)
+        self.state = State(
+            max_tasks_in_memory=options.max_tasks, max_bytes=options.max_memory, clock=self._times
+        )
         self.thread = CameraThread(
             self.counters, clock, times=self._replay, max_failures=options.max_failures
         )
@@ -327,13 +317,20 @@ class Loop:
             self.state.workers, started=self.counters.started, warm_up=options.warm_up
         )
         self._status = StatusReporter(options, self.counters, self.state, self._sequence, clock)
+        #: Is called with the notices of the source.
+        self.on_notice = self._status.notice
         self._filter = EventFilter(options, now=self._times.wall)
-        self.camera = make(make_camera, options, self.state, self.thread)
+        self.camera = make_camera(
+            self.state,
+            freq=options.freq,
+            maxrate=options.maxrate or None,
+            cleanup_freq=options.cleanup_freq,
+            timer=self.thread,
+            app=None,
+        )
         self._observer = self.camera if isinstance(self.camera, Camera) else None
         if self._observer is not None:
             self._observer.load(self._sequence, self._times)
-        #: Is called with the notices of the source.
-        self.on_notice = self._status.notice
         self._failures = FailureLog()
         self._is_single = options.once or options.test
         self._started = clock.monotonic()
@@ -385,7 +382,7 @@ class Loop:
                 if not self._mounted:
                     self._sequence.subscribed(moment)
                     self._mount()
-                while not self.thread.catch_up(TICK):
+                while not self.thread.settle(TICK):
                     self._tick()
                     if self._is_over():
                         return
@@ -429,7 +426,15 @@ class Loop:
             self._notifier.stopping("taking the last snapshot")
         self._handle_signals(now)
         self._get_ready(now)
-        self._watch_camera(now)
+        since = self.counters.busy_since
+        busy = 0.0 if since is None else now - since
+        if busy < STUCK_AFTER:
+            self._notifier.watchdog()
+        if busy < _LONG:
+            self._warn_at = _LONG
+        elif busy >= self._warn_at:
+            self._warn_at = 2 * busy
+            _log.warning("the camera has been at work for %s", human_duration(busy))
         if now >= self._next_status:
             self._next_status = now + _STATUS_EVERY
             self._status.update(now)
@@ -471,16 +476,6 @@ class Loop:
                 self._ready()
             self._notifier.ready(self._status.line())
 
-    def _watch_camera(self, now: float) -> None:
-        busy = self.thread.busy_for(now)
-        if busy < STUCK_AFTER:
-            self._notifier.watchdog()
-        if busy < _LONG:
-            self._warn_at = _LONG
-        elif busy >= self._warn_at:
-            self._warn_at = 2 * busy
-            _log.warning("the camera has been at work for %s", human_duration(busy))
-
     def _is_over(self) -> bool:
         """Return whether to apply no more events."""
         if self.thread.gave_up is not None or self._period_ends <= self._times.monotonic():
@@ -493,58 +488,32 @@ class Loop:
 
     def _finish(self) -> int:
         """Take the last snapshot, within the time there is; return the exit status."""
-        timeout = self._options.shutdown_timeout
         self._status.log_problems(self._source)
         if not self._mounted:
             self._mount()
         for note in self._filter.notes():
             _log.warning("%s", note)
         if self._options.test:
-            return self._print_dry_run()
+            info = self._sequence.next(self._times.wall())
+            looks: tuple[Any, ...] = (summary, self.state, info)
+            if self._observer is not None:
+                looks = (snapshot_of, self._observer, info)
+            sys.stdout.buffer.write(dry_run(self.state.freeze_while(*looks)) + b"\n")
+            sys.stdout.buffer.flush()
+            return 0
         left = self._source.statistics().buffered_bytes
         if left and not self._is_single:  # which ends with its period
             _log.error("no time for events that have come in: %d bytes", left)
+        timeout = self._options.shutdown_timeout
         self._deadline = min(self._deadline, self._clock.monotonic() + timeout)
         self.thread.end()
-        while not self.thread.join(self._patience()):
+        while not self.thread.join(min(TICK, max(0.0, self._deadline - self._clock.monotonic()))):
             self._tick()
-            if not self._patience():
+            if self._clock.monotonic() >= self._deadline:
                 _log.error(
                     "the camera is still at work after %s; events since its last snapshot may"
                     " be lost",
                     human_duration(timeout),
                 )
-                return EXIT_FAILED
-        return EXIT_FAILED if self.thread.last_failed else EXIT_OK
-
-    def _patience(self) -> float:
-        """Return how many seconds to wait for the camera before the next tick."""
-        return min(TICK, max(0.0, self._deadline - self._clock.monotonic()))
-
-    def _print_dry_run(self) -> int:
-        info = self._sequence.next(self._times.wall())
-        if self._observer is not None:
-            snapshot = self.state.freeze_while(snapshot_of, self._observer, info)
-        else:
-            snapshot = self.state.freeze_while(summary, self.state, info)
-        sys.stdout.buffer.write(dry_run(snapshot) + b"\n")
-        sys.stdout.buffer.flush()
-        return EXIT_OK
-
-
-def make_state(options: CamOptions, clock: Clock) -> State:
-    return State(max_tasks_in_memory=options.max_tasks, max_bytes=options.max_memory, clock=clock)
-
-
-def make(
-    make_camera: Callable[..., Any], options: CamOptions, state: State, thread: CameraThread
-) -> Any:
-    """Make a camera; raise UsageError if that fails."""
-    return make_camera(
-        state,
-        freq=options.freq,
-        maxrate=options.maxrate or None,
-        cleanup_freq=options.cleanup_freq,
-        timer=thread,
-        app=None,
-    )
+                return 1
+        return int(self.thread.last_failed)

@@ -4,9 +4,10 @@ import errno
 import grp
 import os
 import pwd
+import re
 import stat
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,8 @@ from evtools.errors import EvtoolsError, OutputError, UsageError
 from evtools.trust import open_safely
 
 _ROOT: Final = 0
+_is_number = re.compile(r"[0-9]+").fullmatch
+_STATUS: Final = Path("/proc/self/status")
 #: Sets of capabilities that a process can use now or again.  The inheritable one is not
 #: among them: some containers never empty it.
 _USABLE: Final = ("CapPrm:", "CapEff:", "CapAmb:")
@@ -49,8 +52,7 @@ def identity(uid: str, gid: str) -> Identity | None:
     """
     if not (uid or gid):
         return None
-    group = _group(gid) if gid else None
-    wanted = _identity(uid, group)
+    wanted = _identity(uid, gid)
     if os.geteuid() != _ROOT and not wanted.is_ours:
         asked = [f"{kind} {name}" for kind, name in (("user", uid), ("group", gid)) if name]
         raise UsageError(
@@ -60,43 +62,32 @@ def identity(uid: str, gid: str) -> Identity | None:
     return wanted
 
 
-def _identity(uid: str, group: int | None) -> Identity:
-    user = _user(uid or str(os.getuid()))
-    if isinstance(user, int):
-        if group is None:
-            raise UsageError(
-                f"--uid: {user} has no entry in the password database",
-                "give its group, too, with --gid",
-            )
-        return Identity(user, group, (group,))
-    gid = user.pw_gid if group is None else group
-    # --gid alone drops all other groups.
-    groups = os.getgrouplist(user.pw_name, gid) if uid else [gid]
-    return Identity(user.pw_uid, gid, tuple(groups), user.pw_name, user.pw_dir)
-
-
-def _user(text: str) -> pwd.struct_passwd | int:
-    """Return the entry of a user, or its number where there is none."""
+def _identity(uid: str, gid: str) -> Identity:
+    group, user, text = None, None, uid or str(os.getuid())
     try:
-        if not _is_number(text):
-            return pwd.getpwnam(text)
-        try:
-            return pwd.getpwuid(int(text))
-        except KeyError:
-            return int(text)
+        if gid:
+            group = int(gid) if _is_number(gid) else grp.getgrnam(gid).gr_gid
+    except (KeyError, ValueError):
+        raise UsageError(f"--gid: there is no group {gid}") from None
+    try:
+        user = None if _is_number(text) else pwd.getpwnam(text)
+        number = int(text) if user is None else user.pw_uid
     except (KeyError, ValueError):
         raise UsageError(f"--uid: there is no user {text}") from None
-
-
-def _group(text: str) -> int:
-    try:
-        return int(text) if _is_number(text) else grp.getgrnam(text).gr_gid
-    except (KeyError, ValueError):
-        raise UsageError(f"--gid: there is no group {text}") from None
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
+    if user is None:
+        with suppress(KeyError):
+            user = pwd.getpwuid(number)
+    if user is None:
+        if group is None:
+            raise UsageError(
+                f"--uid: {number} has no entry in the password database",
+                "give its group, too, with --gid",
+            )
+        return Identity(number, group, (group,))
+    group = user.pw_gid if group is None else group
+    # --gid alone drops all other groups.
+    groups = os.getgrouplist(user.pw_name, group) if uid else [group]
+    return Identity(user.pw_uid, group, tuple(groups), user.pw_name, user.pw_dir)
 
 
 @contextmanager
@@ -135,11 +126,8 @@ def open_owned(
             raise
     flags |= os.O_NOFOLLOW
     if give and flags & os.O_CREAT:
-        try:
+        with suppress(FileExistsError):
             file = open_safely(path, flags | os.O_EXCL, mode)
-        except FileExistsError:
-            pass
-        else:
             os.fchown(file, owner.uid, owner.gid)
             return file
     file = open_safely(path, flags, mode)
@@ -153,7 +141,7 @@ def open_owned(
     return file
 
 
-def become(who: Identity, environ: MutableMapping[str, str]) -> None:
+def become(who: Identity) -> None:
     """Drop all privileges that `who` does not have, for good.
 
     Groups go first, then the group, then the user: after that it is not allowed.  HOME,
@@ -171,29 +159,12 @@ def become(who: Identity, environ: MutableMapping[str, str]) -> None:
         os.setresuid(who.uid, who.uid, who.uid)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        shown = who.name or who.uid
-        raise EvtoolsError(f"cannot become user {shown}: {reason}") from None
-    names = {"HOME": who.home, "USER": who.name, "LOGNAME": who.name}
-    for name, value in names.items():
+        raise EvtoolsError(f"cannot become user {who.name or who.uid}: {reason}") from None
+    for name, value in {"HOME": who.home, "USER": who.name, "LOGNAME": who.name}.items():
+        os.environ.pop(name, None)
         if value:
-            environ[name] = value
-        else:
-            environ.pop(name, None)
-    _verify(who)
-
-
-def share(folder: Path) -> None:
-    """Let all users read a folder of ours, and none write it."""
-    for path in (folder, *folder.rglob("*")):
-        mode = path.lstat().st_mode
-        if not stat.S_ISLNK(mode):
-            path.chmod(stat.S_IMODE(mode) & ~0o022 | 0o055)
-
-
-def _verify(who: Identity) -> None:
-    left = [] if who.is_ours else ["user or groups are not what they should be"]
-    if who.uid != _ROOT:
-        left += _ways_back(who)
+            os.environ[name] = value
+    left = list(_left(who))
     if left:
         raise EvtoolsError(
             f"privileges could not be dropped: {', '.join(left)}",
@@ -201,8 +172,12 @@ def _verify(who: Identity) -> None:
         )
 
 
-def _ways_back(who: Identity) -> Iterator[str]:
-    """Try every way back to root, and yield those that work."""
+def _left(who: Identity) -> Iterator[str]:
+    """Yield privileges that `who` should not have; every way back to root is tried."""
+    if not who.is_ours:
+        yield "user or groups are not what they should be"
+    if who.uid == _ROOT:
+        return
     tries: dict[str, Callable[[], None]] = {
         "setuid(0)": lambda: os.setuid(_ROOT),
         "seteuid(0)": lambda: os.seteuid(_ROOT),
@@ -214,21 +189,20 @@ def _ways_back(who: Identity) -> Iterator[str]:
         try:
             attempt()
         except OSError as error:
-            if error.errno == errno.EPERM:
-                continue
-            yield f"{name}: {error.strerror}"
+            if error.errno != errno.EPERM:
+                yield f"{name}: {error.strerror}"
         else:
             yield f"{name} works"
-    yield from _capabilities(Path("/proc/self/status"))
+    with suppress(OSError):  # no Linux, or no /proc
+        for line in _STATUS.read_text().splitlines():
+            name, _, value = line.partition("\t")
+            if name in _USABLE and int(value, 16):
+                yield f"{name.rstrip(':')} is {value}"
 
 
-def _capabilities(status: Path) -> Iterator[str]:
-    """Yield the sets of capabilities that are not empty, where there are such."""
-    try:
-        lines = status.read_text().splitlines()
-    except OSError:
-        return  # no Linux, or no /proc
-    for line in lines:
-        name, _, value = line.partition("\t")
-        if name in _USABLE and int(value, 16):
-            yield f"{name.rstrip(':')} is {value}"
+def share(folder: Path) -> None:
+    """Let all users read a folder of ours, and none write it."""
+    for path in (folder, *folder.rglob("*")):
+        mode = path.lstat().st_mode
+        if not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) & ~0o022 | 0o055)

@@ -27,9 +27,6 @@ _DOUBLINGS_MAX: Final = 20
 _NOW, _LAST = -1, -2
 
 
-# --- counters -----------------------------------------------------------------------
-
-
 @dataclass(slots=True)
 class Shots:
     """Snapshots by result.
@@ -91,9 +88,6 @@ class Counters:
     ready: bool = False
 
 
-# --- rates --------------------------------------------------------------------------
-
-
 def rate(text: str | float) -> float:
     """Return the times per second of `100/s`, `10/m`, `2/h` or `0.5`, as Celery writes it.
 
@@ -105,9 +99,8 @@ def rate(text: str | float) -> float:
     except (ValueError, KeyError):
         per_second = 0.0
     if not 0 < per_second < math.inf:
-        raise UsageError(
-            f'invalid rate "{sanitize(str(text))}"', "write it as in 10/m, 100/s or 2/h"
-        )
+        hint = "write it as in 10/m, 100/s or 2/h"
+        raise UsageError(f'invalid rate "{sanitize(str(text))}"', hint)
     return per_second
 
 
@@ -135,30 +128,20 @@ class TokenBucket:
 # --- the timer ----------------------------------------------------------------------
 
 
+@dataclass(eq=False, slots=True)
 class Entry:
-    """A call that is due at `due` (by the monotonic clock), again and again.
+    """A call that is due at `due` (by the monotonic clock), and then every `seconds`, if given.
 
-    It is due once only if `seconds` is None, and never if that is not above zero.  As
-    Celery's, it can be called like the function that it stands for.
+    As Celery's, it can be called like the function that it stands for.
     """
 
-    def __init__(
-        self,
-        seconds: float | None,
-        fun: Callable[..., Any],
-        args: Iterable[Any],
-        kwargs: Mapping[str, Any] | None,
-        *,
-        priority: int,
-        due: float,
-    ) -> None:
-        self.seconds = seconds
-        self.fun = fun
-        self.args = tuple(args)
-        self.kwargs = dict(kwargs or {})
-        self.priority = priority
-        self.due = due if seconds is None or seconds > 0 else math.inf
-        self.cancelled = False
+    seconds: float | None
+    fun: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    priority: int
+    due: float
+    cancelled: bool = False
 
     def __call__(self) -> Any:
         return self.fun(*self.args, **self.kwargs)
@@ -171,10 +154,8 @@ class Timer:
     """Call functions at an interval, one after the other, in a thread of its own.
 
     The thread begins with the first request.  Calls keep to their grid: one that takes
-    longer than its interval leaves out the ticks that it missed.
-
-    `clock` need not run by itself: after moving it, `wake` the timer, and `settle` waits
-    until everything that was due is done.
+    longer than its interval leaves out the ticks that it missed.  `clock` need not run by
+    itself: after moving it, `settle` waits until everything that was due is done.
     """
 
     def __init__(self, clock: Clock | None = None, *, name: str = "evtools-timer") -> None:
@@ -192,12 +173,12 @@ class Timer:
         kwargs: Mapping[str, Any] | None = None,
         priority: int = 0,
     ) -> Entry:
-        """Call `fun` every `seconds`, for the first time after that many.
+        """Call `fun` every `seconds`, for the first time after that many; never if that is 0.
 
         Of calls that are due together those with a lower `priority` come first.
         """
-        due = self._clock.monotonic() + seconds
-        return self._add(Entry(seconds, fun, args, kwargs, priority=priority, due=due))
+        due = self._clock.monotonic() + seconds if seconds > 0 else math.inf
+        return self._add(Entry(seconds, fun, tuple(args), dict(kwargs or {}), priority, due))
 
     def call_after(
         self,
@@ -208,7 +189,7 @@ class Timer:
         priority: int = 0,
     ) -> Entry:
         due = self._clock.monotonic() + seconds
-        return self._add(Entry(None, fun, args, kwargs, priority=priority, due=due))
+        return self._add(Entry(None, fun, tuple(args), dict(kwargs or {}), priority, due))
 
     def cancel(self, entry: Entry) -> None:
         entry.cancel()
@@ -225,14 +206,18 @@ class Timer:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-
     def settle(self, timeout: float | None = None) -> bool:
         """Wait until nothing is due and nothing runs; return whether that is so."""
+
+        def is_settled() -> bool:
+            now = self._clock.monotonic()
+            return not self._running and (
+                self._stopped or all(entry.due > now for entry in self._waiting())
+            )
+
         with self._changed:
-            return self._changed.wait_for(self._is_settled, timeout)
+            self._changed.notify_all()
+            return self._changed.wait_for(is_settled, timeout)
 
     @property
     def due(self) -> float:
@@ -255,9 +240,31 @@ class Timer:
 
     # --- as it goes -------------------------------------------------------------------
 
+    def _add(self, entry: Entry) -> Entry:
+        with self._changed:
+            self._entries.append(entry)
+            if self._thread.ident is None and not self._stopped:
+                self._thread.start()
+            self._changed.notify_all()
+        return entry
+
+    def _waiting(self) -> list[Entry]:
+        self._entries = [entry for entry in self._entries if not entry.cancelled]
+        return self._entries
+
     def _run(self) -> None:
         while (entry := self._next()) is not None:
-            self._again(entry, self.call(entry))
+            wait = self.call(entry)
+            now, ticks = self._clock.monotonic(), 0
+            if entry.seconds is None:
+                entry.cancel()
+            elif wait is not None:
+                entry.due = now + wait
+            else:
+                ticks = max(0, math.floor((now - entry.due) / entry.seconds))
+                entry.due += (ticks + 1) * entry.seconds
+            if ticks and not self._stopped:
+                self.skipped(entry, ticks)
 
     def _next(self) -> Entry | None:
         """Wait for the entry that is due, and return it; None after `stop`."""
@@ -274,41 +281,6 @@ class Timer:
                 due = min((entry.due for entry in waiting), default=math.inf)
                 self._changed.wait(min(due - now, _WAIT_MAX))
         return None
-
-    def _again(self, entry: Entry, wait: float | None) -> None:
-        """Set when an entry that was called is due next."""
-        now = self._clock.monotonic()
-        ticks = 0
-        with self._changed:
-            if self._stopped:
-                return
-            if entry.seconds is None:
-                entry.cancel()
-            elif wait is not None:
-                entry.due = now + wait
-            else:
-                ticks = max(0, math.floor((now - entry.due) / entry.seconds))
-                entry.due += (ticks + 1) * entry.seconds
-        if ticks:
-            self.skipped(entry, ticks)
-
-    def _add(self, entry: Entry) -> Entry:
-        with self._changed:
-            self._entries.append(entry)
-            if self._thread.ident is None and not self._stopped:
-                self._thread.start()
-            self._changed.notify_all()
-        return entry
-
-    def _waiting(self) -> list[Entry]:
-        self._entries = [entry for entry in self._entries if not entry.cancelled]
-        return self._entries
-
-    def _is_settled(self) -> bool:
-        if self._running or self._stopped:
-            return not self._running
-        now = self._clock.monotonic()
-        return all(entry.due > now for entry in self._waiting())
 
 
 # --- the camera's thread ------------------------------------------------------------
@@ -367,19 +339,6 @@ class CameraThread(Timer):
     def soon(self, fun: Callable[[], Any]) -> None:
         self.call_after(0.0, fun, priority=_NOW)
 
-    def busy_for(self, now: float) -> float:
-        """Return the seconds that the camera has been at work, 0 if it is not.
-
-        `now` is by the monotonic clock.
-        """
-        since = self._counters.busy_since
-        return 0.0 if since is None else now - since
-
-    def catch_up(self, timeout: float) -> bool:
-        """Let the camera do everything that is due by its clock; return whether it has."""
-        self.wake()
-        return self.settle(timeout)
-
     def end(self) -> None:
         """Have the last snapshot taken, and the camera closed; `join` waits for that."""
         self.call_after(0.0, self._finish, priority=_LAST)
@@ -409,14 +368,10 @@ class CameraThread(Timer):
         if not self._skips or entry.fun == getattr(self._camera, "cleanup", None):
             return
         shots = self._counters.shots
-        before = shots.overrun
-        shots.overrun += ticks
+        before, shots.overrun = shots.overrun, shots.overrun + ticks
         if before.bit_length() < shots.overrun.bit_length():
-            _log.warning(
-                "a snapshot takes longer than the interval of %gs: %d skipped so far",
-                entry.seconds,
-                shots.overrun,
-            )
+            text = "a snapshot takes longer than the interval of %gs: %d skipped so far"
+            _log.warning(text, entry.seconds, shots.overrun)
 
     def _survives(self, fun: Callable[[], Any], what: str) -> bool:
         try:

@@ -160,9 +160,9 @@ def evcam(ctx: click.Context, /, **values: Any) -> int:
         from evtools.cam.app import run_command
         from evtools.text import hide_credentials
 
-        answer = run_command(values["command"], options, settings)
-        click.echo(hide_credentials(answer.text))
-        return int(answer.status)
+        status, text = run_command(values["command"], options, settings)
+        click.echo(hide_credentials(text))
+        return status
     from evtools.cam.app import run
     from evtools.cli.config import reloader
 

@@ -96,5 +96,4 @@ class Album(Camera):
 def let_pass(seconds: float, clock: FakeClock, timer: Timer) -> None:
     """Move the clock, and wait until the timer has done what is due."""
     clock.now += seconds
-    timer.wake()
     assert timer.settle(PATIENCE), "the timer did not come to rest"

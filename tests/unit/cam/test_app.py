@@ -1,32 +1,33 @@
-"""evcam from its options to its end: sources, cameras, signals."""
+"""evcam from its options to its end: sources, cameras, signals; and as a process."""
 
 import gc
 import json
+import logging
 import os
 import signal
+import subprocess
 import sys
+import textwrap
 import threading
 import urllib.request
 from contextlib import ExitStack
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from evtools.cam import app
-from evtools.cam.app import Signals
-from evtools.cam.app import _check_camera as check
-from evtools.cam.app import run_loop as run
+from evtools.cam.app import Process, Signals, import_early, run, run_loop, settle
+from evtools.cam.daemon import Detached
 from evtools.cam.options import CamOptions
-from evtools.clock import SystemClock
-from evtools.errors import OutputError, UsageError
+from evtools.errors import ConfigError, OutputError, UsageError
 from evtools.transport import ConnectionSettings
 from servers.ports import free_port
 from tools.clock import FakeClock
-from tools.studio import PATIENCE, Album, Snap
+from tools.studio import PATIENCE, Album
 from tools.told import told
 
 SETTINGS = ConnectionSettings(urls="memory://nobody")
-HERE = "tools.studio:"
 
 
 class Kept(Album):
@@ -47,13 +48,32 @@ class Full(Album):
         self.check()
 
 
+class Printing(Album):
+    def write(self, snapshot):
+        print("a shot")  # noqa: T201
+
+
 @pytest.fixture(autouse=True)
-def collector():
-    """Give the garbage collector back as it was."""
-    before = gc.get_threshold()
+def as_it_was(tmp_path, monkeypatch):
+    """Put back what a process has only one of, and let these cameras be found by name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setitem(sys.modules, "cameras_of_test", sys.modules[__name__])
+    root, umask, threshold = logging.getLogger(), os.umask(0o022), gc.get_threshold()
+    level, handlers = root.level, {it: it.level for it in root.handlers}
     yield
-    gc.set_threshold(*before)
+    os.umask(umask)
+    root.setLevel(level)
+    root.handlers[:] = handlers
+    for handler, its in handlers.items():
+        handler.setLevel(its)
+    gc.set_threshold(*threshold)
     gc.unfreeze()
+
+
+def options(kind="Kept", **more):
+    camera = f"cameras_of_test:{kind}"
+    return CamOptions(**{"camera": camera, "allow_insecure_camera": True, **more})
 
 
 @pytest.fixture
@@ -69,41 +89,35 @@ def recording(tmp_path):
     return str(path)
 
 
-def options(camera, **more):
-    name = f"{camera.__module__}:{camera.__qualname__}" if camera else ""
-    return CamOptions(camera=name, allow_insecure_camera=True, **more)
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    """Let the cameras of this file be found by name, as users' are."""
-    monkeypatch.setitem(sys.modules, "cameras_of_test", sys.modules[__name__])
-    for camera in (Kept, Full):
-        monkeypatch.setattr(camera, "__module__", "cameras_of_test")
-    monkeypatch.setattr(sys, "path", sys.path[:])
-
-
 def test_a_recording_is_shot_from_its_beginning_to_its_end(recording):
-    ready = []
+    port, seen = free_port(), []
+
+    def ready():
+        # Health is served where asked for.
+        for path in ("livez", "metrics"):
+            url = f"http://127.0.0.1:{port}/{path}"
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+                seen.append(answer.status)
+
     asked = options(
-        Kept,
         read=(recording,),
         freq=10.0,
         filters=("name=shop.pay",),
         redact=("password",),
         warm_up=5.0,
+        listen=f"127.0.0.1:{port}",
     )
-    assert run(asked, SETTINGS, lambda: ready.append(1)) == 0
+    assert run_loop(asked, SETTINGS, ready) == 0
     found = [(info.at, info.warm, tasks) for info, tasks in Kept.last.pictures]
     assert found == [(1015.25, True, ["a"]), (1016.25, True, ["a", "b"])]
     assert "hunter2" not in Kept.last.state.tasks["b"].kwargs
-    assert ready == [1]
+    assert seen == [200, 200]
     assert Kept.last.done == ["closed"]
+    assert gc.get_threshold() == app.COLLECT_AFTER
+    assert not [t for t in threading.enumerate() if t.name.startswith("evtools")]
 
 
 def test_the_simulated_cluster_is_shot_until_somebody_ends_it():
-    asked = options(Kept, demo=True, freq=0.05)
-
     def end_when_there_are_some():
         while Kept.last is None or len(Kept.last.pictures) < 3:
             if done.wait(0.02):
@@ -113,12 +127,8 @@ def test_the_simulated_cluster_is_shot_until_somebody_ends_it():
     done = threading.Event()
     Kept.last = None
     watch = threading.Thread(target=end_when_there_are_some)
-
-    def ready():
-        watch.start()
-
     try:
-        assert run(asked, SETTINGS, ready) == 0
+        assert run_loop(options(demo=True, freq=0.05), SETTINGS, watch.start) == 0
     finally:
         done.set()
         watch.join(PATIENCE)
@@ -127,110 +137,205 @@ def test_the_simulated_cluster_is_shot_until_somebody_ends_it():
     assert all(info.connected for info in infos[1:])
 
 
-def test_what_is_remembered_is_bounded_as_asked(recording):
-    run(options(Kept, read=(recording,), max_tasks=2, max_memory=12345678), SETTINGS)
+def test_tasks_and_memory_are_bounded_as_asked(recording):
+    run_loop(options(read=(recording,), max_tasks=2, max_memory=12345678), SETTINGS)
     state = Kept.last.state
     assert (state.max_tasks_in_memory, state.max_bytes) == (2, 12345678)
     assert len(state.tasks) <= 2
 
 
-def test_health_is_served_where_asked_for(recording):
-    port = free_port()
-    seen = []
-
-    def ready():
-        for path in ("livez", "metrics"):
-            url = f"http://127.0.0.1:{port}/{path}"
-            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
-                seen.append(answer.status)
-
-    asked = options(Kept, read=(recording,), listen=f"127.0.0.1:{port}")
-    assert run(asked, SETTINGS, ready) == 0
-    assert seen == [200, 200]
-    assert not [t for t in threading.enumerate() if t.name.startswith("evtools")]
-
-
 @pytest.mark.parametrize(
-    ("changes", "complaint"),
+    ("changes", "error", "complaint"),
     [
-        ({"camera": ""}, "no camera given"),
-        ({"camera": "nothere.Camera"}, "there is no module nothere"),
-        ({"maxrate": "10/x"}, "invalid rate"),
-        ({"camera_options": {"nope": "1"}}, "has no option nope"),
-        ({"filters": ("name==",)}, "bad filter"),
-        ({"read": ("/none",)}, "cannot read /none"),
-        ({"listen": "nowhere"}, "nowhere"),
+        ({"camera": ""}, UsageError, "no camera given"),
+        ({"camera": "nothere.Camera"}, UsageError, "there is no module nothere"),
+        ({"maxrate": "10/x"}, UsageError, "invalid rate"),
+        ({"camera_options": {"nope": "1"}}, UsageError, "has no option nope"),
+        ({"filters": ("name==",)}, UsageError, "bad filter"),
+        ({"read": ("/none",)}, UsageError, "cannot read /none"),
+        ({"listen": "nowhere"}, UsageError, "nowhere"),
+        # That the only snapshot cannot be written is known at once.
+        ({"camera": "prometheus"}, UsageError, "nowhere to put its metrics"),
+        ({"camera": "cameras_of_test:Full"}, OutputError, "the disk is full"),
     ],
 )
-def test_what_cannot_work_is_refused(recording, changes, complaint):
-    asked = replace(options(Snap, read=(recording,)), **changes)
-    with pytest.raises(UsageError, match=complaint):
-        run(asked, SETTINGS)
+def test_options_that_cannot_work_are_refused(recording, changes, error, complaint):
+    asked = replace(options(read=(recording,), once=True), **changes)
+    with pytest.raises(error, match=complaint):
+        run_loop(asked, SETTINGS)
 
 
 def test_a_camera_can_be_checked():
-    assert check(options(Kept)) == "Kept"
-    assert check(options(Snap)) == "camera tools.studio:Snap"
+    assert app.check(options(demo=True), SETTINGS) == "camera: Kept"
     with pytest.raises(OutputError, match="the disk is full"):
-        check(options(Full))
-    with pytest.raises(UsageError, match="no camera given"):
-        check(options(None))
-
-
-def test_what_cannot_take_its_only_shot_says_so_at_once(recording):
-    with pytest.raises(UsageError, match="nowhere to put its metrics"):
-        run(CamOptions(camera="prometheus", read=(recording,), once=True), SETTINGS)
-    with pytest.raises(OutputError, match="the disk is full"):
-        run(options(Full, read=(recording,), once=True), SETTINGS)
-
-
-def test_it_lets_the_collector_rest(recording):
-    run(options(Kept, read=(recording,)), SETTINGS)
-    assert gc.get_threshold() == app.COLLECT_AFTER
+        app.check(options("Full", demo=True), SETTINGS)
 
 
 @pytest.mark.parametrize(("demo", "refused"), [(False, True), (True, False)])
 def test_a_broker_that_cannot_work_is_refused_at_once(demo, refused):
     # Its modules are imported before privileges are dropped; the simulated cluster needs none.
+    settings, clock = ConnectionSettings(urls="sqs://x"), FakeClock()
     with ExitStack() as stack:
-
-        def opened():
-            settings = ConnectionSettings(urls="sqs://x")
-            clock = SystemClock()
-            return app._open_source(CamOptions(demo=demo), settings, print, clock, stack)
-
+        opened = (CamOptions(demo=demo), settings, print, clock, stack)
         if refused:
             with pytest.raises(UsageError, match="SQS"):
-                opened()
+                app._open_source(*opened)
         else:
-            assert opened().settings.urls == "memory://demo"
+            assert app._open_source(*opened).settings.urls == "memory://demo"
 
 
-# === signals =========================================================================
-
-
-FLAGS = {
-    signal.SIGHUP: "reopen_wanted",
-    signal.SIGUSR1: "dump_wanted",
-    signal.SIGUSR2: "shot_wanted",
-}
-
-
-@pytest.fixture
-def ends():
-    return []
-
-
-@pytest.fixture
-def signals(ends):
-    with Signals(lambda: ends.append("end"), FakeClock()) as entered:
-        yield entered
-
-
-@pytest.mark.parametrize("number", FLAGS)
-def test_each_raises_its_flag_alone_and_ends_nothing(signals, ends, number):
-    signal.raise_signal(number)
-    raised = [flag for flag in FLAGS.values() if getattr(signals, flag)]
-    assert raised == [FLAGS[number]]
-    assert not signals.ending
+@pytest.mark.parametrize(
+    ("number", "flag"),
+    [
+        (signal.SIGHUP, "reopen_wanted"),
+        (signal.SIGUSR1, "dump_wanted"),
+        (signal.SIGUSR2, "shot_wanted"),
+    ],
+)
+def test_each_signal_raises_its_flag_alone_and_ends_nothing(number, flag):
+    ends = []
+    with Signals(lambda: ends.append("end"), FakeClock()) as signals:
+        signal.raise_signal(number)
+    assert [name for name, value in vars(signals).items() if value is True] == [flag]
     assert ends == []
+
+
+# === the process =====================================================================
+
+
+@pytest.fixture
+def stderr():
+    """The handler that the command line installs, and what it got."""
+    got = []
+
+    class Got(logging.Handler):
+        def emit(self, record):
+            got.append(record.getMessage())
+
+    logging.getLogger().handlers[:] = [Got()]
+    return got
+
+
+def ended(**how):
+    return run(options("Printing", demo=True, freq=0.1, once=True, **how), ConnectionSettings())
+
+
+def test_in_the_foreground_it_runs_here(tmp_path, capfd, stderr):
+    assert ended(pidfile="x.pid", logfile="x.log", umask=0o077) == 0
+    assert "a shot" in capfd.readouterr().out
+    assert "info listening on" in (tmp_path / "x.log").read_text()
+    assert (tmp_path / "x.log").stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "x.pid").exists()
+    # The log was its own; stderr is for what the user must know.
+    assert stderr == []
+
+
+def test_a_working_directory_that_is_none_is_refused():
+    with pytest.raises(UsageError, match="--workdir: none: No such file"):
+        settle(CamOptions(workdir="none"), None)
+
+
+def test_before_a_change_of_user_all_is_imported_that_comes_late(tmp_path, monkeypatch):
+    code = """
+        import sys
+        from evtools.cam.options import CamOptions
+        from evtools.cam.app import import_early
+        from evtools.transport import ConnectionSettings
+        before = set(sys.modules)
+        settings = ConnectionSettings(urls="redis://h")
+        import_early(CamOptions(camera="jsonl:x"), settings)
+        import_early(CamOptions(camera="mod.Camera", demo=True), settings)
+        print(*(set(sys.modules) - before))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    imported = set(
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert {"encodings.idna", "secrets", "evtools.cam.jsonl"} <= imported
+    assert imported.isdisjoint({"evtools.cam.database.sqlite", "mod"})
+    # What a binary has unpacked is shared, too.
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir(mode=0o700)
+    monkeypatch.setattr(sys, "_MEIPASS", str(unpacked), raising=False)
+    import_early(CamOptions(demo=True), ConnectionSettings())
+    assert unpacked.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_failure_is_raised_and_stands_in_the_log_file(tmp_path, stderr, capfd):
+    for logfile in ("x.log", ""):
+        asked = options(camera="nothing", logfile=logfile)
+        with pytest.raises(UsageError, match="there is no camera nothing"):
+            run(asked, ConnectionSettings())
+    text = (tmp_path / "x.log").read_text()
+    assert text.count("critical there is no camera nothing (built in: ") == 1
+    # On stderr it will follow by itself.
+    assert capfd.readouterr().err == ""
+    assert stderr == []
+
+
+def test_a_log_for_programs_has_the_failure_and_nothing_else_has(capfd, stderr):
+    asked = options(camera="nothing", log_format="json")
+    assert run(asked, ConnectionSettings()) == 2
+    assert '"level": "critical"' in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("form", "raises"), [("json", False), ("text", True)])
+def test_an_unexpected_error_is_logged_with_its_traceback(
+    stderr, monkeypatch, capfd, tmp_path, form, raises
+):
+    def fail(*_, **__):
+        raise ZeroDivisionError("redis://:s3kr1t@h")
+
+    monkeypatch.setattr(app, "run_loop", fail)
+    if raises:
+        with pytest.raises(ZeroDivisionError):
+            ended(log_format=form, logfile="x.log")
+        text = (tmp_path / "x.log").read_text()
+    else:
+        assert ended(log_format=form) == 1
+        text = capfd.readouterr().err
+    assert "Traceback" in text
+    assert "s3kr1t" not in text
+
+
+# --- SIGHUP -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def process(tmp_path):
+    """A process with a log file and a settings file whose changes are `changes`."""
+    changes = {}
+
+    def reread():
+        if "error" in changes:
+            raise ConfigError("x.toml: no such file")
+        return changes
+
+    with ExitStack() as stack:
+        made = Process(CamOptions(logfile="x.log"), ConnectionSettings(), None, reread, stack)
+        yield SimpleNamespace(changes=changes, hang_up=made._hang_up, log=tmp_path / "x.log")
+
+
+def test_hup_applies_the_level_and_names_what_needs_a_restart(process):
+    process.changes |= {"loglevel": logging.WARNING, "freq": 2.0, "camera": "x"}
+    process.hang_up()
+    assert logging.getLogger().level == logging.WARNING
+    text = process.log.read_text()
+    assert "the log goes on here" in text
+    assert "these changes take effect after a restart: camera, freq" in text
+
+
+def test_hup_with_a_bad_settings_file_changes_nothing(process):
+    process.changes["error"] = True
+    process.hang_up()
+    text = process.log.read_text()
+    assert "the settings stay as they were: x.toml: no such file" in text
+
+
+@pytest.mark.parametrize("detached", [Detached(-1), None])
+def test_only_a_detached_process_has_a_log_file_by_default(tmp_path, monkeypatch, detached):
+    monkeypatch.setattr(app, "settle", lambda *_: tmp_path)
+    monkeypatch.setattr(app, "default_log_file", lambda: str(tmp_path / "default.log"))
+    with ExitStack() as stack:
+        made = Process(CamOptions(), ConnectionSettings(), detached, None, stack)
+        assert made._log.path == (tmp_path / "default.log" if detached else None)

@@ -12,73 +12,56 @@ import threading
 
 import pytest
 
-from evtools.cam.daemon import Detached, Notifier, Program, own_program, start
+from evtools.cam.daemon import Detached, Notifier, own_program, start
 from evtools.errors import EvtoolsError, UsageError
 from tools.clock import FakeClock
 from tools.systemd import NotifySocket
 
-
-def program(code):
-    return Program(sys.executable, [sys.executable, "-c", textwrap.dedent(code)])
-
-
 BEGIN = """
     import os, signal, sys
     from evtools.cam.daemon import Detached
-    detached = Detached.inherited(os.environ)
+    detached = Detached.inherited()
     """
 
 
 @pytest.fixture
-def environ(tmp_path):
-    return {**os.environ, "TOLD": str(tmp_path / "told")}
+def report(tmp_path, monkeypatch):
+    """A pipe for the other process: $REPORT."""
+    path = tmp_path / "report"
+    os.mkfifo(path)
+    monkeypatch.setenv("REPORT", str(path))
+    return path
 
 
-def test_the_starter_returns_when_the_other_process_is_ready(environ, tmp_path):
-    os.mkfifo(tmp_path / "told")
-    code = f"""{BEGIN}
-    os.chdir("/")
-    os.umask(0o027)
-    detached.settle()
-    facts = [os.getsid(0) == os.getpid(), os.getcwd(), oct(os.umask(0))]
-    facts += [name for name in os.environ if "EVCAM" in name or "PYINST" in name]
-    detached.ready()
-    detached.ready()
-    print("nobody hears this", file=sys.stderr)
-    with open(os.environ["TOLD"], "w") as told:
-        print(*facts, sys.stdin.read() == "", file=told)
-    """
-    assert start(program(code), environ) == 0
-    assert (tmp_path / "told").read_text() == "True / 0o27 True\n"
+@pytest.fixture
+def run(monkeypatch):
+    """Start Python with some code, as this program would be."""
+
+    def begin(code, **how):
+        words = ["-c", textwrap.dedent(f"{BEGIN}{code}")]
+        monkeypatch.setattr(sys, "orig_argv", ["python", *words])
+        return start(sys.executable, **how)
+
+    return begin
 
 
-def test_a_daemon_heeds_signals_that_its_starter_ignores(environ, tmp_path):
-    os.mkfifo(tmp_path / "told")
-    code = f"""{BEGIN}
-    detached.settle()
-    names = [n.name for n in signal.Signals if signal.getsignal(n) == signal.SIG_IGN]
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    detached.ready()
-    with open(os.environ["TOLD"], "w") as told:
-        print(*names, *blocked, file=told)
-    """
+def run_starter(before, code):
+    """Start a starter of such a program, after doing something else."""
+    words = [sys.executable, "-c", textwrap.dedent(f"{BEGIN}{code}")]
     starter = f"""
-    import os, signal, sys
-    from evtools.cam.daemon import Program, start
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR2,))
-    sys.exit(start(Program(sys.executable, {program(code).words!r}), os.environ))
+    import signal, sys
+    from evtools.cam.daemon import start
+    {before}
+    sys.orig_argv = {words!r}
+    sys.exit(start(sys.executable))
     """
-    subprocess.run(program(starter).words, env=environ, timeout=30, check=True)
-    told = {*(tmp_path / "told").read_text().split()}
-    assert told == {"SIGPIPE", "SIGXFSZ", "SIGTSTP", "SIGTTIN", "SIGTTOU"}
+    command = [sys.executable, "-c", textwrap.dedent(starter)]
+    return subprocess.run(command, capture_output=True, timeout=30, check=True)
 
 
-def test_what_is_closed_is_what_is_open_however_much_could_be(environ, tmp_path):
-    os.mkfifo(tmp_path / "told")
+def test_a_daemon_has_no_terminal_and_only_what_it_needs_and_its_starter_returns(run, report):
     # Where the kernel cannot close a range, Python tries each of its numbers.
-    code = f"""{BEGIN}
+    code = """
     closed, real = [], os.close
     def close(descriptor):
         closed.append(descriptor)
@@ -87,96 +70,95 @@ def test_what_is_closed_is_what_is_open_however_much_could_be(environ, tmp_path)
     os.closerange = lambda low, high: closed.extend(range(low, high))
     os.dup2(0, 900)
     detached.settle()
-    is_open = os.path.exists("/proc/self/fd/900")
+    facts = [os.getsid(0) == os.getpid(), len(closed) < 20, os.path.exists("/proc/self/fd/900")]
+    facts += [name for name in os.environ if "EVCAM" in name or "PYINST" in name]
     detached.ready()
-    with open(os.environ["TOLD"], "w") as told:
-        print(len(closed) < 20, is_open, file=told)
+    detached.ready()
+    print("nobody reads this", file=sys.stderr)
+    with open(os.environ["REPORT"], "w") as report:
+        print(*facts, sys.stdin.read() == "", file=report)
     """
-    assert start(program(code), environ) == 0
-    assert (tmp_path / "told").read_text() == "True False\n"
+    assert run(code) == 0
+    assert report.read_text() == "True True False True\n"
 
 
-def test_what_was_typed_reaches_the_other_process(environ, capfd):
-    code = f"""{BEGIN}
-    sys.exit(7 if sys.stdin.read() == "redis://h" else 8)
-    """
-    assert start(program(code), environ, typed="redis://h") == 7
-
-
-def test_a_failure_is_seen_and_its_status_returned(environ, capfd):
-    code = f"""{BEGIN}
+def test_a_daemon_heeds_signals_that_its_starter_ignores(report):
+    code = """
     detached.settle()
-    print("evcam: no such thing", file=sys.stderr)
-    sys.exit(73)
+    names = [n.name for n in signal.Signals if signal.getsignal(n) == signal.SIG_IGN]
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    detached.ready()
+    with open(os.environ["REPORT"], "w") as report:
+        print(*names, *blocked, file=report)
     """
-    assert start(program(code), environ, typed="x" * 10) == 73
-    assert capfd.readouterr().err == "evcam: no such thing\n"
+    before = """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR2,))
+    """
+    run_starter(before, code)
+    ignored = {*report.read_text().split()}
+    assert ignored == {"SIGPIPE", "SIGXFSZ", "SIGTSTP", "SIGTTIN", "SIGTTOU"}
 
 
-def test_who_reads_our_output_waits_for_us_alone(environ, tmp_path):
+def test_who_reads_our_output_waits_for_us_alone(report):
     """As the boot loader does: it keeps what it was started with until the end."""
-    os.mkfifo(tmp_path / "told")
-    code = f"""{BEGIN}
+    code = """
     if os.fork() == 0:
-        open(os.environ["TOLD"]).read()
+        open(os.environ["REPORT"]).read()
         os._exit(0)
     detached.settle()
     print("evcam: be careful", file=sys.stderr)
     detached.ready()
     """
-    starter = f"""
-    import os, sys
-    from evtools.cam.daemon import Program, start
-    sys.exit(start(Program(sys.executable, {program(code).words!r}), os.environ))
+    assert run_starter("", code).stderr == b"evcam: be careful\n"
+    report.write_text("the end")
+
+
+def test_a_failure_is_seen_and_its_status_returned(run, capfd):
+    code = """
+    detached.settle()
+    print("evcam: no such thing", file=sys.stderr)
+    sys.exit(73)
     """
-    ended = subprocess.run(
-        program(starter).words, env=environ, capture_output=True, timeout=30, check=True
-    )
-    assert ended.stderr == b"evcam: be careful\n"
-    (tmp_path / "told").write_text("the end")
+    assert run(code, typed="x" * 10) == 73
+    assert capfd.readouterr().err == "evcam: no such thing\n"
 
 
 @pytest.mark.parametrize(
     ("end", "words"),
     [
         ("os.kill(os.getpid(), signal.SIGKILL)", "was ended by SIGKILL"),
-        ("sys.exit(0)", "has ended before it was ready"),
+        ("sys.exit(sys.stdin.read() != 'redis://h')", "has ended before it was ready"),
     ],
 )
-def test_an_end_that_is_no_failure_is_one_all_the_same(environ, end, words):
+def test_an_end_that_is_no_failure_is_one_all_the_same(run, end, words):
     with pytest.raises(EvtoolsError, match=words):
-        start(program(f"{BEGIN}\n    {end}\n    "), environ)
+        run(f"{end}\n", typed="redis://h")
 
 
-def test_a_starter_that_has_died_does_not_matter(environ):
-    told, tell = os.pipe()
-    os.close(told)
-    code = f"""{BEGIN}
-    detached.ready()
-    print("alive")
-    """
-    ended = subprocess.run(
-        program(code).words,
-        env=environ | {"_EVCAM_READY": str(tell)},
-        pass_fds=[tell],
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    os.close(tell)
-    assert ended.stdout == b"alive\n"
+def test_a_starter_that_has_died_does_not_matter(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    monkeypatch.setenv("_EVCAM_READY", str(write))
+    kept = os.dup(2)
+    try:
+        Detached.inherited().ready()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
-def test_ctrl_c_ends_the_other_process_too(environ, tmp_path):
-    os.mkfifo(tmp_path / "told")
-    code = f"""{BEGIN}
+def test_ctrl_c_ends_the_other_process_too(run, report):
+    code = """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
-    with open(os.environ["TOLD"], "w") as told:
-        print("begun", file=told)
+    with open(os.environ["REPORT"], "w") as report:
+        print("begun", file=report)
     signal.pause()
     """
 
     def interrupt():
-        (tmp_path / "told").read_text()
+        report.read_text()
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     interrupter = threading.Thread(target=interrupt)
@@ -184,47 +166,46 @@ def test_ctrl_c_ends_the_other_process_too(environ, tmp_path):
     try:
         interrupter.start()
         with pytest.raises(KeyboardInterrupt):
-            start(program(code), environ)
+            run(code)
         interrupter.join()
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_program_that_is_not_there_is_a_wrong_option(environ):
+def test_a_program_that_is_not_there_is_a_wrong_option():
     with pytest.raises(UsageError, match="cannot start no-such-python: No such"):
-        start(Program("no-such-python", ["no-such-python"]), environ)
+        start("no-such-python")
 
 
-@pytest.mark.parametrize("value", [None, "", "x", "-1", "987654"])
-def test_nobody_is_detached_by_chance(value):
-    environ = {} if value is None else {"_EVCAM_READY": value}
-    assert Detached.inherited(environ) is None
-    assert environ == {}
+@pytest.mark.parametrize("value", ["", "x", "-1", "987654"])
+def test_nobody_is_detached_by_chance(monkeypatch, value):
+    monkeypatch.setenv("_EVCAM_READY", value)
+    assert Detached.inherited() is None
+    assert "_EVCAM_READY" not in os.environ
 
 
-def test_python_is_started_with_the_same_words(monkeypatch):
-    monkeypatch.setattr(sys, "orig_argv", ["python3", "-m", "evtools", "cam", "-d"])
+def test_the_same_words_are_started_and_a_binary_keeps_its_name(monkeypatch):
     words = ["-m", "evtools", "cam", "-d"]
+    monkeypatch.setattr(sys, "orig_argv", ["python3", *words])
     assert own_program("") == (sys.executable, [sys.executable, *words])
     assert own_program("/opt/python") == ("/opt/python", ["/opt/python", *words])
-
-
-def test_a_binary_keeps_its_name(monkeypatch):
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     monkeypatch.setattr(sys, "executable", "/opt/evtools/evtools")
     monkeypatch.setattr(sys, "argv", ["evcam", "-d"])
     assert own_program("") == ("/opt/evtools/evtools", ["evcam", "-d"])
-    assert own_program("/new/evtools").path == "/new/evtools"
+    assert own_program("/new/evtools")[0] == "/new/evtools"
 
 
 # === systemd =========================================================================
 
 
 @pytest.fixture(params=["path", "abstract"])
-def systemd(request, tmp_path):
+def systemd(request, tmp_path, monkeypatch):
     address = str(tmp_path / "notify")
     if request.param == "abstract":
         address = f"@evcam-test-{os.getpid()}"
+    monkeypatch.setenv("WATCHDOG_USEC", "10000000")
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
     with NotifySocket(address) as listening:
         yield listening
 
@@ -236,24 +217,27 @@ def clock():
 
 @pytest.fixture
 def notifier(systemd, clock):
-    environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "10000000"}
-    made = Notifier.from_environment(environ, clock=clock)
-    assert environ == {}
+    made = Notifier(clock)
+    assert os.environ.keys().isdisjoint({"WATCHDOG_USEC", "NOTIFY_SOCKET"})
     yield made
     made.close()
 
 
-def test_ready_says_which_process_it_is(notifier, systemd):
+def test_systemd_learns_which_process_it_is_how_it_goes_and_when_it_reloads(
+    notifier, systemd, clock
+):
     notifier.ready("connected")
     assert systemd.read() == ["READY=1", f"MAINPID={os.getpid()}", "STATUS=connected"]
     notifier.ready()
     assert systemd.read() == ["READY=1", f"MAINPID={os.getpid()}"]
-
-
-def test_a_status_is_one_line_and_sent_once(notifier, systemd):
+    # A status is one line and sent once.
     notifier.status("3 workers\nREADY=1")
     assert systemd.read() == ["STATUS=3 workers READY=1"]
     notifier.status("3 workers\nREADY=1")
+    # The time is in the same datagram.
+    clock.now = 12.5
+    notifier.reloading()
+    assert systemd.read() == ["RELOADING=1", "MONOTONIC_USEC=12500000"]
     assert systemd.is_silent
 
 
@@ -268,35 +252,30 @@ def test_signs_of_life_come_at_half_the_time_that_systemd_wants(notifier, system
     assert systemd.is_silent
 
 
-def test_a_reload_has_its_time_in_the_same_datagram(notifier, systemd, clock):
-    clock.now = 12.5
-    notifier.reloading()
-    assert systemd.read() == ["RELOADING=1", "MONOTONIC_USEC=12500000"]
-
-
 @pytest.mark.parametrize(
-    ("variables", "beats"),
+    ("name", "value", "beats"),
     [
-        ({"WATCHDOG_PID": str(os.getpid())}, True),
-        ({"WATCHDOG_PID": str(os.getppid())}, True),
-        ({"WATCHDOG_PID": "1000000000"}, False),
-        ({"WATCHDOG_USEC": "soon"}, False),
-        ({"WATCHDOG_USEC": "9" * 5000}, False),
-        ({"WATCHDOG_USEC": "0"}, False),
+        ("WATCHDOG_PID", "ours", True),
+        ("WATCHDOG_PID", "our parent's", True),
+        ("WATCHDOG_PID", "1000000000", False),
+        ("WATCHDOG_USEC", "soon", False),
+        ("WATCHDOG_USEC", "9" * 5000, False),
+        ("WATCHDOG_USEC", "0", False),
     ],
 )
-def test_the_watchdog_must_be_for_us(systemd, variables, beats):
-    environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "1000000"}
-    notifier = Notifier.from_environment(environ | variables)
+def test_the_watchdog_must_be_for_us(systemd, monkeypatch, name, value, beats):
+    numbers = {"ours": os.getpid(), "our parent's": os.getppid()}
+    monkeypatch.setenv(name, str(numbers.get(value, value)))
+    notifier = Notifier()
     notifier.watchdog()
     assert systemd.is_silent is not beats
     notifier.close()
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1", "relative", "/nobody/is/here"])
-def test_where_nobody_listens_nothing_happens(address):
-    notifier = Notifier.from_environment({"NOTIFY_SOCKET": address})
+def test_where_nobody_listens_nothing_happens(monkeypatch, address):
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    notifier = Notifier()
     notifier.ready("x")
-    notifier.status("y")
     notifier.watchdog()
     notifier.close()

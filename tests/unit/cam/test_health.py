@@ -97,16 +97,14 @@ def test_it_is_alive_while_the_main_loop_moves(patient):
 
 
 @pytest.mark.parametrize(("at", "age"), [(999.0, "1.00s"), (2000.0, "0ms")])
-def test_heartbeats_show_that_it_sees_the_cluster(patient, broker, at, age):
+def test_heartbeats_show_that_it_sees_the_cluster_if_there_is_a_connection(
+    patient, broker, at, age
+):
     patient.counters.last_heartbeat_at = at
     assert patient.ready() == (200, f"a worker's heartbeat came {age} ago")
-    assert broker.tries == 0
-
-
-def test_without_a_connection_it_sees_nothing(patient):
-    patient.counters.last_heartbeat_at = 999.0
     patient.statistics = Statistics(connected=False)
     assert patient.ready() == (503, "there is no connection")
+    assert broker.tries == 0
 
 
 @pytest.mark.parametrize(("at", "reason"), [(None, "no heartbeat"), (993.0, "no heartbeat lately")])
@@ -121,7 +119,7 @@ def test_without_heartbeats_it_logs_in_to_the_broker(patient, broker, at, reason
     ("error", "text"),
     [
         (BrokerUnavailable("cannot reach it", "hint"), "cannot reach it"),
-        (ValueError("oops"), "ValueError: oops"),
+        (ValueError("oops redis://u:s3kr1t@h"), "ValueError: oops redis://**@h"),
     ],
 )
 def test_a_login_is_good_for_as_long_as_a_heartbeat(patient, broker, error, text):
@@ -133,8 +131,7 @@ def test_a_login_is_good_for_as_long_as_a_heartbeat(patient, broker, error, text
 
 def test_frequent_questions_are_not_frequent_logins(patient, broker):
     broker.error = BrokerUnavailable("cannot reach it")
-    for _ in range(20):
-        assert patient.ready()[0] == 503
+    assert [patient.ready()[0] for _ in range(20)] == [503] * 20
     assert broker.tries == 1
     patient.clock.now += PROBE_EVERY
     broker.error = None
@@ -179,15 +176,10 @@ def test_workers_may_have_rare_heartbeats_within_bounds(patient, broker, freq, s
     assert patient.ready()[0] == status
 
 
-def test_clients_have_no_heartbeats(patient, broker):
-    patient.state.apply([told("task-received")])
-    assert patient.ready()[0] == 200
-
-
 def test_a_recording_needs_no_broker():
     patient = Patient(settings=None)
     with patient.health:
-        assert patient.ready()[0] == 200
+        assert patient.ready() == (200, "no heartbeat, and no broker to try")
 
 
 def test_a_real_broker_is_tried():
@@ -205,7 +197,6 @@ def test_a_real_broker_is_tried():
 def test_the_status_has_every_counter_and_no_secret(patient):
     patient.counters.shots = Shots(taken=3)
     patient.counters.events_by_type["task-sent"] = 7
-    patient.counters.last_error = "cannot reach postgresql://app:secret@db"
     defect = Defect("strange", b"secret", "secret", 2, 6, "secret")
     patient.statistics = Statistics(connected=True, defects=(defect,))
     status, answer = patient.ask("/status")
@@ -220,12 +211,6 @@ def test_the_status_has_every_counter_and_no_secret(patient):
     assert patient.ask("/status")[1]["ready"] is True
 
 
-def test_metrics_and_other_paths(patient):
-    assert "evcam_up 1\n" in patient.get("/metrics")[1]
-    text = "Not Found: there is: /livez, /readyz, /status, /metrics\n"
-    assert patient.get("/") == (404, text)
-
-
 def test_a_camera_that_has_metrics_is_served_too():
     state = State()
     camera = Prometheus(state)
@@ -233,6 +218,7 @@ def test_a_camera_that_has_metrics_is_served_too():
     patient = Patient(camera=camera)
     with patient.health:
         text = patient.get("/metrics")[1]
+        assert "there is: /livez, /readyz, /status, /metrics" in patient.get("/")[1]
     assert "celery_task_sent_total{" in text
     assert "evcam_up 1\n" in text
     camera.check()

@@ -5,18 +5,11 @@ import json
 import logging
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
-from evtools.cam.log import (
-    FailureLog,
-    JournalFormatter,
-    LogFile,
-    default_log_file,
-    open_log,
-    place,
-    reason,
-)
+from evtools.cam.log import FailureLog, LineFormatter, Log, default_log_file, reason
 from evtools.cam.options import LOG_FORMATS
 from evtools.errors import OutputError
 
@@ -27,8 +20,13 @@ def path(tmp_path):
 
 
 @pytest.fixture
+def moved(path):
+    return path.with_suffix(".1")
+
+
+@pytest.fixture
 def log(path):
-    made = LogFile(str(path))
+    made = Log(str(path), "text")
     made.setFormatter(logging.Formatter("%(message)s"))
     yield made
     made.close()
@@ -41,59 +39,51 @@ def say(log, text, *values):
 # --- a file -------------------------------------------------------------------------
 
 
-def test_lines_are_appended(log, path):
+def test_lines_are_appended_and_after_a_rename_a_new_file_is_begun(log, path, moved):
     path.write_text("before\n")
-    say(log, "one")
-    say(log, "two \udcff")
-    assert path.read_text() == "before\none\ntwo \\udcff\n"
+    say(log, "one \udcff")
     assert path.stat().st_mode & 0o007 == 0
-
-
-def test_after_a_rename_the_next_line_begins_a_new_file(log, path):
-    say(log, "one")
-    path.rename(path.with_suffix(".1"))
+    path.rename(moved)
     say(log, "two")
-    assert path.with_suffix(".1").read_text() == "one\n"
+    assert moved.read_text() == "before\none \\udcff\n"
     assert path.read_text() == "two\n"
 
 
-def test_while_there_can_be_no_new_file_the_old_one_gets_the_lines(log, path, monkeypatch):
+def test_while_there_can_be_no_new_file_the_old_one_gets_the_lines(log, path, moved, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    path.rename(path.with_suffix(".1"))
+    path.rename(moved)
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
         say(log, "one")
         assert not log.reopen()
+    assert log.reopen()
     say(log, "two")
-    assert path.with_suffix(".1").read_text() == "one\n"
+    assert moved.read_text() == "one\n"
     assert path.read_text() == "two\n"
 
 
-def test_what_is_printed_goes_there_too_also_after_a_rename(log, path, capfd):
+def test_what_is_printed_goes_there_too_also_after_a_rename(log, path, moved, capfd):
     kept = [os.dup(1), os.dup(2)]
     try:
         log.take_streams()
         os.write(1, b"out\n")
-        path.rename(path.with_suffix(".1"))
+        path.rename(moved)
         log.reopen()
         os.write(2, b"err\n")
     finally:
         for number, copy in enumerate(kept, start=1):
             os.dup2(copy, number)
             os.close(copy)
-    assert path.with_suffix(".1").read_text() == "out\n"
+    assert moved.read_text() == "out\n"
     assert path.read_text() == "err\n"
 
 
 def test_a_file_that_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(OutputError, match=r"cannot write .*x\.log: No such") as caught:
-        LogFile(str(tmp_path / "none" / "x.log"))
+        Log(str(tmp_path / "none" / "x.log"), None)
     assert "--logfile" in caught.value.hint
-
-
-# --- what goes wrong ----------------------------------------------------------------
 
 
 class Disk:
@@ -114,9 +104,8 @@ class Disk:
 def test_lines_that_a_full_disk_cannot_take_are_counted(log, path, monkeypatch):
     disk = Disk(room=6)
     monkeypatch.setattr(os, "write", disk)
-    say(log, "one")
-    say(log, "torn here")
-    say(log, "lost")
+    for text in ("one", "torn here", "lost"):
+        say(log, text)
     disk.room = 1000
     say(log, "four")
     say(log, "five")
@@ -125,7 +114,7 @@ def test_lines_that_a_full_disk_cannot_take_are_counted(log, path, monkeypatch):
     )
 
 
-def test_a_record_that_makes_no_sense_is_told_as_it_is(log, path):
+def test_a_record_that_makes_no_sense_is_written_as_it_is(log, path):
     say(log, "%d of %d", "x")
     assert path.read_text() == "a log record cannot be written: '%d of %d'\n"
 
@@ -134,116 +123,94 @@ def test_a_record_that_makes_no_sense_is_told_as_it_is(log, path):
 
 
 def test_stdout_can_be_named_as_a_file(capfd):
-    log = open_log("/dev/stdout", "json", owner=None, environ={})
-    say(log, "hello")
+    say(Log("/dev/stdout", "json"), "hello")
     assert json.loads(capfd.readouterr().out)["message"] == "hello"
-
-
-def test_a_file_has_the_format_that_is_asked_for(path):
-    log = open_log(str(path), "journal", owner=None, environ={})
-    say(log, "hello")
-    log.close()
-    assert path.read_text() == "<6>hello\n"
-    assert log.path == path
 
 
 @pytest.mark.parametrize(
     ("uid", "environ", "file"),
     [
         (0, {"HOME": "/root"}, "/var/log/evcam.log"),
-        (1, {"HOME": "/home/me"}, "/home/me/.local/state/evtools/evcam.log"),
-        (1, {"XDG_STATE_HOME": "/state", "HOME": "/x"}, "/state/evtools/evcam.log"),
+        (1, {"HOME": "{}"}, "{}/.local/state/evtools/evcam.log"),
+        (1, {"XDG_STATE_HOME": "{}/state", "HOME": "/x"}, "{}/state/evtools/evcam.log"),
         (1, {}, ""),
     ],
 )
-def test_the_default_file_depends_on_the_user(monkeypatch, uid, environ, file):
+def test_the_default_file_depends_on_the_user(monkeypatch, tmp_path, uid, environ, file):
+    environ = {name: value.format(tmp_path) for name, value in environ.items()}
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    assert default_log_file(environ) == file
+    monkeypatch.setattr(os, "environ", environ)
+    assert default_log_file() == file.format(tmp_path)
+    assert not uid or Path(file.format(tmp_path)).parent.is_dir()
 
 
-def test_systemds_journal_is_recognised():
+def test_systemds_journal_is_recognised(monkeypatch):
     status = os.fstat(2)
-    for environ, form, is_journal in (
-        ({"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}, None, True),
-        ({"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}, "text", False),
-        ({"JOURNAL_STREAM": "1:1"}, None, False),
-        ({}, None, False),
-    ):
-        log = open_log("", form, owner=None, environ=environ)
-        assert isinstance(log.formatter, JournalFormatter) is is_journal
+    ours = f"{status.st_dev}:{status.st_ino}"
+    found = []
+    for stream, form in ((ours, None), (ours, "text"), ("1:1", None), ("", None)):
+        monkeypatch.setenv("JOURNAL_STREAM", stream)
+        found.append(Log("", form).form)
+    assert found == ["journal", "text", "text", "text"]
 
 
 # === formats =========================================================================
 
 
-def formatter(name):
-    return open_log("", name, owner=None, environ={}).formatter
+def line(form, text, *values, level=logging.WARNING, exc_info=None):
+    record = logging.LogRecord("evtools.cam.x", level, "x.py", 1, text, values, exc_info)
+    record.created = 1_795_186_532.103
+    return LineFormatter(form).format(record)
 
 
-def record(text, *values, level=logging.WARNING, exc_info=None):
-    made = logging.LogRecord("evtools.cam.x", level, "x.py", 1, text, values, exc_info)
-    made.created = 1_795_186_532.103
-    return made
-
-
+@pytest.fixture
 def failure():
     try:
         int("no redis://:s3kr1t@h/0\nhere")
     except ValueError:
         return sys.exc_info()
-    return None
 
 
 def test_a_line_break_forges_no_record():
     forged = "2026-11-20T14:55:32.103Z critical all is lost"
-    line = formatter("text").format(record("name %s", f"x\n{forged}"))
-    assert line == f"2026-11-20T14:55:32.103Z warning name x\n    {forged}"
+    text = line("text", "name %s", f"x\n{forged}")
+    assert text == f"2026-11-20T14:55:32.103Z warning name x\n    {forged}"
 
 
-def test_a_traceback_is_below_its_line():
-    lines = formatter("text").format(record("failed", exc_info=failure()))
-    first, *rest = lines.split("\n")
+def test_a_traceback_is_below_its_line(failure):
+    text = line("text", "failed", exc_info=failure)
+    first, *rest = text.split("\n")
     assert first.endswith("warning failed")
     assert rest[0] == "    Traceback (most recent call last):"
-    assert all(line.startswith("    ") for line in rest)
-    assert "s3kr1t" not in lines
+    assert all(each.startswith("    ") for each in rest)
+    assert "s3kr1t" not in text
 
 
-def test_json_is_one_object_on_one_line():
-    line = formatter("json").format(record("a\nb \x1b", exc_info=failure()))
-    told = json.loads(line)
-    assert "\n" not in line
-    assert "\x1b" not in line
-    assert "s3kr1t" not in line
-    assert told.pop("exception").startswith("Traceback")
-    assert told == {
+def test_json_is_one_object_on_one_line(failure):
+    text = line("json", "a\nb \x1b", exc_info=failure)
+    assert "\n" not in text
+    assert "s3kr1t" not in text
+    fields = json.loads(text)
+    assert fields.pop("exception").startswith("Traceback")
+    assert fields == {
         "ts": "2026-11-20T14:55:32.103Z",
         "level": "warning",
         "logger": "evtools.cam.x",
         "message": "a\nb \x1b",
     }
-    assert "exception" not in json.loads(formatter("json").format(record("x")))
+    assert "exception" not in json.loads(line("json", "x"))
 
 
 @pytest.mark.parametrize(
-    ("level", "priority"),
-    [
-        (logging.CRITICAL, 2),
-        (logging.ERROR, 3),
-        (logging.WARNING, 4),
-        (logging.INFO, 6),
-        (logging.DEBUG, 7),
-        (1, 7),
-    ],
+    ("level", "priority"), [(50, 2), (40, 3), (30, 4), (20, 6), (10, 7), (1, 7)]
 )
 def test_the_journal_gets_the_level_of_each_line(level, priority):
-    text = formatter("journal").format(record("a\nb", level=level))
-    assert text == f"<{priority}>a\n<{priority}>b"
+    assert line("journal", "a\nb", level=level) == f"<{priority}>a\n<{priority}>b"
 
 
-@pytest.mark.parametrize("name", LOG_FORMATS)
-def test_nothing_harms_a_terminal_or_shows_a_password(name):
-    text = formatter(name).format(record("\x1b[2J amqp://u:s3kr1t@h \u202e"))
+@pytest.mark.parametrize("form", LOG_FORMATS)
+def test_nothing_harms_a_terminal_or_shows_a_password(form):
+    text = line(form, "\x1b[2J amqp://u:s3kr1t@h \u202e")
     assert text.isprintable()
     assert "s3kr1t" not in text
 
@@ -263,40 +230,22 @@ def divide():
     return 1 / 0
 
 
-def exit_():
-    raise SystemExit
-
-
 def unlock():
     raise OutputError("the database is locked", "wait")
 
 
-def test_each_kind_is_told_at_length_once(caplog):
+def test_each_kind_is_logged_with_its_traceback_once(caplog):
     failures = FailureLog()
-    failures.error("the camera failed", caught(divide))
-    assert caplog.text.count("Traceback") == 1
-    failures.error("the camera failed", caught(divide))
-    assert caplog.text.count("Traceback") == 1
-    assert caplog.text.count("the camera failed: ZeroDivisionError: division") == 2
-    failures.error("the camera failed", caught(lambda: 1 / 0))
-    assert caplog.text.count("Traceback") == 2
-
-
-def test_errors_of_ours_say_all_there_is_to_say(caplog):
-    FailureLog().error("the camera failed", caught(unlock))
+    for function, tracebacks in ((divide, 1), (divide, 1), (lambda: 1 / 0, 2), (unlock, 2)):
+        failures.error("the camera failed", caught(function))
+        assert caplog.text.count("Traceback") == tracebacks
+    assert caplog.text.count("the camera failed: ZeroDivisionError: division") == 3
     assert "the camera failed: the database is locked" in caplog.text
-    assert "Traceback" not in caplog.text
 
 
 def test_a_reason_is_one_line_of_bounded_length():
-    assert reason(ValueError("no\nreally")) == "ValueError: no"
+    assert reason(ValueError("no redis://:s3kr1t@h\nreally")) == "ValueError: no redis://**@h"
     assert reason(ValueError("\n")) == "ValueError"
     assert reason(SystemExit()) == "SystemExit"
     assert len(reason(ValueError("x" * 10_000))) < 400
     assert reason(caught(unlock)) == "the database is locked"
-
-
-def test_a_place_is_where_it_was_raised():
-    assert place(caught(divide)) == (__file__, divide.__code__.co_firstlineno + 1)
-    assert place(ValueError("never raised")) == ("", 0)
-    assert place(caught(exit_))[0] == __file__

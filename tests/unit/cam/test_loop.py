@@ -1,4 +1,4 @@
-"""The main loop: events, filters, signals, readiness, the end, and recordings."""
+"""The main loop: events, filters, signals, readiness, counters, the end, and recordings."""
 
 import itertools
 import json
@@ -12,20 +12,18 @@ from hypothesis import strategies as st
 from evtools.cam.loop import STUCK_AFTER, EventFilter, Loop, ReplayClock
 from evtools.cam.options import CamOptions
 from evtools.errors import AccessRefused, BrokerUnavailable, CameraFailed
+from evtools.state import OTHERS
 from evtools.transport import Notice, Statistics
-from evtools.wire import from_fields
+from evtools.transport.source import DOCTOR
+from evtools.wire import Defect, from_fields
 from tools.clock import FakeClock
 from tools.gaps import gap
 from tools.studio import PATIENCE, Album, Snap
-from tools.told import told
+from tools.told import OTHER, told
 
 
 def filter_of(*filters, redact=()):
     return EventFilter(CamOptions(filters=filters, redact=tuple(redact)), now=lambda: 100.0)
-
-
-def types(events):
-    return [event.type for event in events]
 
 
 def event(kind, **fields):
@@ -34,24 +32,22 @@ def event(kind, **fields):
 
 def test_without_a_filter_all_pass_as_they_are():
     events = [event("task-sent"), event("worker-heartbeat"), event("x")]
-    assert filter_of().apply(events) is events
-    assert filter_of("", " ").apply(events) is events
-    assert filter_of().notes() == []
+    for keeps in (filter_of(), filter_of("", " ")):
+        assert keeps.apply(events) is events
+        assert keeps.notes() == []
 
 
 def test_an_event_is_matched_with_the_fields_of_earlier_events_of_its_task():
     keeps = filter_of("name=shop.pay", "uuid:*")
-    started = ["task-received", "task-started"]
-    assert types(keeps.apply([event("task-received"), event("task-started")])) == started
-    assert types(keeps.apply([event("task-succeeded")])) == ["task-succeeded"]
+    first = [event("task-received"), event("task-started")]
+    assert keeps.apply(first) == first
+    assert [each.type for each in keeps.apply([event("task-succeeded")])] == ["task-succeeded"]
     assert keeps.apply([event("task-received", uuid="b", name="shop.pack")]) == []
     assert keeps.apply([event("task-started", uuid="b")]) == []
+    # Workers and gaps always pass.
+    others = [event("worker-heartbeat"), from_fields(gap("reconnect", 1.0, 2.0))]
+    assert keeps.apply(others) == others
     assert keeps.notes() == []
-
-
-def test_workers_and_gaps_always_pass():
-    events = [event("worker-heartbeat"), from_fields(gap("reconnect", 1.0, 2.0))]
-    assert filter_of("name=nothing").apply(events) == events
 
 
 def test_secrets_are_masked_before_a_filter_sees_them():
@@ -162,33 +158,24 @@ class Script:
                 yield [from_fields(event) for event in step]
 
     def statistics(self):
-        return Statistics(buffered_bytes=self.left_bytes, defects=self.defects)
+        return Statistics(buffered_bytes=self.left_bytes, defects=tuple(self.defects))
 
 
 class Supervisor:
-    """What a supervisor is told, in order."""
+    """A notifier that keeps its notifications, in order."""
 
     def __init__(self):
-        self.told = []
+        self.sent = []
         self.signs = 0
 
-    def ready(self, status=""):
-        self.told.append(("ready", status))
-
-    def status(self, text):
-        self.told.append(("status", text))
-
-    def reloading(self):
-        self.told.append(("reloading", ""))
-
-    def stopping(self, status=""):
-        self.told.append(("stopping", status))
+    def __getattr__(self, name):
+        return lambda status="": self.sent.append((name, status))
 
     def watchdog(self):
         self.signs += 1
 
     def words(self):
-        return [word for word, _ in self.told]
+        return [word for word, _ in self.sent]
 
 
 class Flags:
@@ -216,19 +203,28 @@ class Stage:
         )
         self.camera, self.state = self.loop.camera, self.loop.state
         self.counters, self.thread = self.loop.counters, self.loop.thread
+        self.reporter = self.loop._status
 
-    def run(self):
+    def run(self, *steps):
+        if steps:
+            self.source.steps = steps
         return self.loop.run(self.source, self.flags)
+
+    def pictures(self):
+        return [tasks for _, tasks in self.camera.pictures]
+
+    def notice(self, kind, text):
+        self.loop.on_notice(Notice(kind, text))
 
     # --- what can happen in a script ---
 
     def connect(self):
-        self.loop.on_notice(Notice("listening", "redis://h"))
+        self.notice("listening", "redis://h")
 
     def wait(self, seconds):
         def wait():
             self.clock.now += seconds
-            assert self.thread.catch_up(PATIENCE)
+            self.rest()
 
         return wait
 
@@ -236,7 +232,25 @@ class Stage:
         return lambda: setattr(self.flags, flag, True)
 
     def rest(self):
-        assert self.thread.catch_up(PATIENCE)
+        assert self.thread.settle(PATIENCE)
+
+
+class Gate:
+    """Hold up the camera's thread, from when it comes here until it is opened."""
+
+    def __init__(self):
+        self.came, self.go = threading.Event(), threading.Event()
+
+    def __call__(self):
+        self.came.set()
+        self.go.wait(PATIENCE)
+
+
+@pytest.fixture
+def gate():
+    gate = Gate()
+    yield gate
+    gate.go.set()
 
 
 @pytest.fixture
@@ -261,24 +275,20 @@ def received(uuid, at=10.0, **fields):
 
 
 def test_events_reach_the_state_the_camera_and_the_counters(stage):
-    play = stage([received("a")], [], [told("worker-heartbeat"), received("b")])
+    hole = gap("buffer", 1.0, 2.0, dropped=7)
+    play = stage([received("a")], [], [told("worker-heartbeat"), received("b")], [hole])
     assert play.run() == 0
     assert sorted(play.state.tasks) == ["a", "b"]
-    assert [change.event.type for change in play.camera.observed] == [
-        *("task-received", "worker-heartbeat", "task-received")
-    ]
+    types = [change.event.type for change in play.camera.observed]
+    assert types[:3] == ["task-received", "worker-heartbeat", "task-received"]
     assert play.counters.events == 3
     assert play.source.asked == [0.25]
-
-
-def test_holes_are_noted_in_the_next_frame(stage):
-    play = stage([gap("buffer", 1.0, 2.0, dropped=7), received("a")])
-    play.run()
-    info = play.camera.infos[0]
+    # Holes are noted in the next snapshot.
+    (info,) = play.camera.infos
     assert (info.dropped, len(info.gaps)) == (7, 1)
 
 
-def test_a_camera_that_cannot_observe_is_told_of_and_misses_that_only(stage, log):
+def test_a_camera_that_cannot_observe_misses_that_only(stage, log):
     play = stage([received("a")], [received("b")])
     play.camera.observe = lambda changes: 1 / 0
     assert play.run() == 0
@@ -294,16 +304,14 @@ def test_while_the_camera_holds_the_state_the_loop_goes_on(stage):
     def hold():
         held.set()
         # Nobody lets go before the loop has looked around twice.
-        while play.supervisor.signs < signs + 2:
+        while play.supervisor.signs < 3:
             go.wait(0.01)
 
     def begin():
         play.thread.soon(lambda: play.state.freeze_while(hold))
         assert held.wait(PATIENCE)
 
-    signs = 1
-    play.source.steps = [begin, [received("a")]]
-    assert play.run() == 0
+    assert play.run(begin, [received("a")]) == 0
     assert list(play.state.tasks) == ["a"]
 
 
@@ -312,80 +320,63 @@ def test_while_the_camera_holds_the_state_the_loop_goes_on(stage):
 
 def test_a_shot_can_be_wanted_now(stage):
     play = stage()
-    play.source.steps = [play.want("shot_wanted"), play.rest, [received("a")]]
-    play.run()
-    assert [tasks for _, tasks in play.camera.pictures] == [[], ["a"]]
+    play.run(play.want("shot_wanted"), play.rest, [received("a")])
+    assert play.pictures() == [[], ["a"]]
     assert not play.flags.shot_wanted
 
 
 def test_counters_and_stacks_can_be_wanted(stage, log):
     play = stage()
-    play.source.steps = [play.want("dump_wanted"), []]
-    play.run()
-    texts = [line.partition(":")[0] for line in log()]
-    assert texts == ["counters", "stacks"]
+    play.counters.shots.overrun = 3
+    play.source.defects = [Defect("no JSON", b"\xff", "x", 2)]
+    play.run(play.want("dump_wanted"), [])
+    counters, stacks = (line for line in log() if line.startswith(("counters:", "stacks:")))
+    values = json.loads(counters.removeprefix("counters: "))
+    assert values["shots"]["overrun"] == 3
+    assert values["malformed"] == {"no JSON": 2}
+    assert "thread MainThread:" in stacks
+    assert "test_counters_and_stacks_can_be_wanted" in stacks
 
 
 def test_files_can_be_opened_anew(stage):
     play = stage()
-    play.source.steps = [
-        *(play.want("reopen_wanted"), play.rest),
-        *(play.connect, play.want("reopen_wanted"), play.rest),
-    ]
-    play.run()
+    once = (play.want("reopen_wanted"), play.rest)
+    play.run(*once, play.connect, *once)
     assert play.calls == ["hangup", "ready", "hangup"]
     assert play.camera.done == ["reopened", "reopened", "closed"]
-    assert play.supervisor.words().count("reloading") == 1
-    at = play.supervisor.words().index("reloading")
-    assert play.supervisor.words()[at + 1] == "ready"
+    words = play.supervisor.words()
+    assert words.count("reloading") == 1
+    assert words[words.index("reloading") + 1] == "ready"
 
 
-# --- what others are told ----------------------------------------------------------
+# --- readiness, the status and signs of life -----------------------------------------
 
 
-def test_it_is_ready_once_events_come(stage):
+def test_it_is_ready_once_events_come_and_reports_its_status_from_time_to_time(stage):
     play = stage()
-    play.source.steps = [[], play.connect, [], []]
-    play.run()
+    beat = [told("worker-heartbeat", 1003.0)]
+    play.run([], play.connect, play.wait(4.0), beat, play.wait(1.0), play.wait(2.0))
     assert play.calls == ["ready"]
     assert play.counters.ready
-    assert play.supervisor.told[0] == (
-        "ready",
-        "connected, 0 ev/s, 0 workers, no snapshot yet, 0 failures",
-    )
+    rest = "no snapshot yet, 0 failures"
+    assert play.supervisor.sent[0] == ("ready", f"connected, 0 ev/s, 0 workers, {rest}")
+    status = [text for word, text in play.supervisor.sent if word == "status"]
+    assert status[-1] == f"connected, 0 ev/s, 1 workers, {rest}"
 
 
 def test_it_is_ready_without_a_broker_after_a_while(stage):
     play = stage(ready_timeout=30.0)
-    play.source.steps = [play.wait(29.0), play.wait(1.0), []]
-    play.run()
+    play.run(play.wait(29.0), play.wait(1.0), [])
     assert play.calls == ["ready"]
-    assert play.supervisor.told[0] == ("ready", "waiting for broker: no connection")
+    assert play.supervisor.sent[0] == ("ready", "waiting for broker: no connection")
 
 
-def test_its_status_is_told_from_time_to_time(stage):
-    play = stage()
-    play.source.steps = [
-        *(play.connect, play.wait(4.0), [told("worker-heartbeat", 1003.0)]),
-        *(play.wait(1.0), play.wait(2.0)),
-    ]
-    play.run()
-    told_of = [text for word, text in play.supervisor.told if word == "status"]
-    assert told_of[-1].startswith("connected, 0 ev/s, 1 workers")
-    assert play.counters.workers_alive == 1
-
-
-def test_signs_of_life_end_when_the_camera_is_stuck(stage, log):
-    play = stage()
-    begun, go = threading.Event(), threading.Event()
-
-    def work():
-        begun.set()
-        assert go.wait(PATIENCE)
+def test_signs_of_life_end_when_the_camera_is_stuck(stage, gate, log):
+    play, counts = stage(), []
 
     def begin():
-        play.thread.soon(work)
-        assert begun.wait(PATIENCE)
+        play.thread.soon(gate)
+        assert gate.came.wait(PATIENCE)
 
     def pass_(seconds):
         def step():
@@ -394,46 +385,183 @@ def test_signs_of_life_end_when_the_camera_is_stuck(stage, log):
 
         return step
 
-    counts = []
-    play.source.steps = [
-        *(begin, pass_(STUCK_AFTER - 1), pass_(0), pass_(1), pass_(0), pass_(0)),
-        *(go.set, play.rest, pass_(0), pass_(0)),
-    ]
-    play.run()
+    stuck = [begin, *map(pass_, (STUCK_AFTER - 1, 0, 1, 0, 0))]
+    play.run(*stuck, gate.go.set, play.rest, pass_(0), pass_(0))
     grown = [after - before for before, after in itertools.pairwise(counts)]
     assert grown[:4] == [1, 1, 0, 0]
     assert grown[-1] == 1
     assert "the camera has been at work for 1m59s" in log()
 
 
+def test_a_connection_its_loss_and_its_return_are_logged_and_known(stage, log):
+    play = stage()
+    sequence = play.loop._sequence
+    play.connect()
+    assert play.counters.connected
+    info = sequence.next(1003.0)
+    assert (info.since, info.connected) == (1000.0, True)
+    play.notice("lost", "cannot reach redis://h")
+    assert not play.counters.connected
+    assert not sequence.next(1001.0).connected
+    assert play.reporter.line() == "waiting for broker: cannot reach redis://h"
+    play.notice("restored", "redis://h after 2s")
+    assert play.counters.connected
+    assert sequence.next(1002.0).connected
+    play.notice("ended", "")
+    assert log() == [
+        "listening on redis://h",
+        "connection lost: cannot reach redis://h",
+        "connected again: redis://h after 2s",
+    ]
+
+
+def test_of_many_retries_few_are_logged(stage, log):
+    play = stage()
+    for number in range(100):
+        play.notice("retry", f"refused; trying again in {number}s")
+    assert play.reporter.why == "refused"
+    assert log() == [f"refused; trying again in {number}s" for number in (0, 1, 3, 7, 15, 31, 63)]
+
+
+@pytest.mark.parametrize("replays", [False, True])
+def test_the_status_is_one_line(stage, replays):
+    play = stage(replays=replays)
+    play.counters.connected = not replays
+    play.counters.events_per_second = 1284.3
+    play.counters.workers_alive = 12
+    play.counters.last_success_at = 999.2
+    play.counters.failures_in_row = 2
+    head = "replaying" if replays else "connected"
+    line = f"{head}, 1284 ev/s, 12 workers, last snapshot 800ms ago, 2 failures"
+    assert play.reporter.line() == line
+
+
+# --- counters ------------------------------------------------------------------------
+
+
+def count(play, *events):
+    play.loop._apply([from_fields(event) for event in events])
+    return play.counters
+
+
+def test_events_are_counted_by_type_and_gap_records_apart(stage):
+    play = stage()
+    count(play, told("worker-heartbeat", 10.0), told("task-received"))
+    counters = count(play, gap("reconnect", 1.0, 2.0), told("task-started", 11.0))
+    assert counters.events_by_type == {"worker-heartbeat": 1, "task-received": 1, "task-started": 1}
+    assert (counters.gaps, counters.events) == (1, 3)
+    assert (counters.last_heartbeat_at, counters.last_event_at) == (10.25, 11.25)
+
+
+def test_types_that_senders_invent_are_counted_together(stage):
+    play = stage()
+    count(play, *(told(f"shop-{number}") for number in range(300)))
+    counters = count(play, told("shop-0"), told("shop-299"))
+    assert len(counters.events_by_type) == 201
+    assert counters.events_by_type[OTHERS] == 101
+    assert counters.events_by_type["shop-0"] == 2
+
+
+def test_rates_and_the_size_of_the_state_are_updated_from_time_to_time(stage):
+    play = stage()
+    play.clock.now = 20.0
+    offline = told("worker-offline", 19.5, hostname=OTHER)
+    heartbeats = (told("worker-heartbeat", 19.0, hostname=host) for host in (OTHER, "celery@one"))
+    counters, found = count(play, *heartbeats, offline), []
+    for now, events in ((100.0, 50), (105.0, 0), (105.0, 0), (110.0, 0)):
+        play.reporter.update(now)
+        found.append(counters.events_per_second)
+        count(play, *[told("task-received")] * events)
+    assert found == [0.0, 10.0, 10.0, 0.0]
+    assert (counters.tasks, counters.workers, counters.workers_alive) == (1, 2, 1)
+    assert counters.evicted == 0
+
+
+def test_the_lag_is_the_longest_delay_less_the_difference_of_the_clocks(stage):
+    play = stage()
+    count(play, told("worker-heartbeat", 10.0, local_received=110.0))
+    count(play, told("task-received", 11.0, local_received=114.0))
+    count(play, told("task-started", 12.0, local_received=112.5))
+    for now, lag in ((1.0, 3.0), (2.0, None)):
+        play.reporter.update(now)
+        assert play.counters.lag == lag
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"hostname": ["x"]},
+        {"hostname": OTHER},
+        {"timestamp": "x"},
+        {"timestamp": None},
+        {"timestamp": 10**400},
+    ],
+)
+def test_an_event_without_time_or_known_worker_has_no_lag(stage, fields):
+    play = stage()
+    play.state.apply([told("worker-heartbeat")])
+    play.state.get_or_create_worker(OTHER)  # which has sent no time
+    play.reporter.count([from_fields(told("task-received", **fields))])
+    play.reporter.update(1.0)
+    assert play.counters.lag is None
+
+
+# --- problems ------------------------------------------------------------------------
+
+
+def test_each_kind_of_malformed_input_is_logged_once(stage, log):
+    play = stage(replays=True)
+    play.source.defects = [Defect("no JSON", b"\xff\x1b", "line 1", 2)]
+    play.reporter.log_problems(play.source)
+    play.source.defects.append(Defect("no type", b"{}"))
+    play.counters.nameless = 1
+    for _ in range(2):
+        play.reporter.log_problems(play.source)
+    assert log() == [
+        r"left out: no JSON (line 1): '\xff\x1b'",
+        "left out: no type: '{}'",
+        "some events have no uuid or hostname and were ignored",
+    ]
+
+
+def test_where_secrets_are_masked_only_its_length_is_logged(stage, log):
+    play = stage(replays=True, redact=("x",))
+    defect = Defect("no JSON", b"secret", "secret", 2, 600, "text/plain\x1b[2J")
+    play.source.defects = [defect, Defect("no type", b"secret", "", 1, 6)]
+    play.reporter.log_problems(play.source)
+    assert log() == [
+        "left out: no JSON: 600 bytes of text/plain\\x1b[2J",
+        "left out: no type: 6 bytes",
+    ]
+
+
+@pytest.mark.parametrize("replays", [False, True])
+def test_that_nothing_comes_is_logged_once_and_of_a_broker_only(stage, log, replays):
+    play = stage(replays=replays)
+    for seconds in (0, 10, 0):
+        play.clock.now += seconds
+        play.reporter.log_problems(play.source)
+    assert log() == ([] if replays else [f"nothing has come for 10s; {DOCTOR}"])
+
+
 # --- the end -----------------------------------------------------------------------
 
 
-def test_in_the_end_there_is_a_last_shot(stage):
+def test_in_the_end_all_that_has_come_by_then_is_in_a_last_shot(stage):
     play = stage()
-    play.source.steps = [play.connect, [received("a")], play.want("ending"), []]
-    assert play.run() == 0
-    assert [tasks for _, tasks in play.camera.pictures] == [["a"]]
+    ends = play.want("ending")
+    assert play.run(play.connect, [received("a")], ends, [received("b")], [received("c")]) == 0
+    assert play.pictures() == [["a", "b", "c"]]
     assert play.camera.done == ["closed"]
     assert play.supervisor.words()[-1] == "stopping"
-
-
-def test_what_has_come_in_by_then_is_taken_in(stage):
-    play = stage()
-    play.source.steps = [play.want("ending"), [received("a")], [received("b")]]
-    play.run()
-    assert play.camera.pictures[0][1] == ["a", "b"]
 
 
 def test_but_only_as_far_as_there_is_time(stage, log):
     play = stage(shutdown_timeout=20.0)
     play.source.left_bytes = 12345
-    play.source.steps = [
-        *(play.want("ending"), play.wait(9.0), [received("a")]),
-        *(play.wait(1.0), [received("b")]),
-    ]
-    assert play.run() == 0
-    assert play.camera.pictures[0][1] == ["a"]
+    first, second = (play.wait(9.0), [received("a")]), (play.wait(1.0), [received("b")])
+    assert play.run(play.want("ending"), *first, *second) == 0
+    assert play.pictures() == [["a"]]
     assert "no time for events that have come in: 12345 bytes" in log()
 
 
@@ -443,74 +571,46 @@ def test_a_last_shot_that_fails_is_a_failure(stage):
     assert play.run() == 1
 
 
-def test_a_camera_that_hangs_does_not_hold_up_the_end(stage, log):
+@pytest.mark.parametrize(("waited", "works"), [(0.0, 20.0), (9.0, 11.0)])
+def test_a_camera_that_hangs_does_not_hold_up_the_end(stage, gate, log, waited, works):
     play = stage(shutdown_timeout=20.0)
-    go = threading.Event()
 
     def during():
-        play.clock.now += 20.0
-        go.wait(PATIENCE)
+        play.clock.now += works
+        gate()
 
     play.camera.during = during
-    try:
-        assert play.run() == 1
-    finally:
-        go.set()
+    assert play.run(play.want("ending"), play.wait(waited)) == 1
     assert log()[-1] == (
         "the camera is still at work after 20.0s; events since its last snapshot may be lost"
     )
 
 
-def test_the_last_shot_has_only_the_time_that_is_left(stage):
+def test_one_that_holds_the_state_for_ever_does_not_either(stage, gate):
     play = stage(shutdown_timeout=20.0)
-    go = threading.Event()
-
-    def during():
-        play.clock.now += 11.0
-        go.wait(PATIENCE)
-
-    play.camera.during = during
-    play.source.steps = [play.want("ending"), play.wait(9.0)]
-    try:
-        assert play.run() == 1
-    finally:
-        go.set()
-
-
-def test_one_that_holds_the_state_for_ever_does_not_either(stage):
-    play = stage(shutdown_timeout=20.0)
-    held, go = threading.Event(), threading.Event()
-
-    def hold():
-        held.set()
-        go.wait(PATIENCE)
 
     def begin():
-        play.thread.soon(lambda: play.state.freeze_while(hold))
-        assert held.wait(PATIENCE)
+        play.thread.soon(lambda: play.state.freeze_while(gate))
+        assert gate.came.wait(PATIENCE)
         play.flags.ending = True
         watch.start()
 
     def pass_time():
         # The loop waits for the state, and sees the time pass while it does.
-        while play.clock.now < 1040.0 and not go.wait(0.05):
+        while play.clock.now < 1040.0 and not gate.go.wait(0.05):
             play.clock.now += 5.0
 
     watch = threading.Thread(target=pass_time)
-    play.source.steps = [begin, [received("a")], [received("b")]]
-    try:
-        assert play.run() == 1
-    finally:
-        go.set()
-        watch.join(PATIENCE)
+    assert play.run(begin, [received("a")], [received("b")]) == 1
+    gate.go.set()
+    watch.join(PATIENCE)
 
 
 def test_when_the_camera_gives_up_so_does_it(stage):
     play = stage(freq=1.0, max_failures=2)
     play.camera.fault = OSError(28, "no space left")
-    play.source.steps = [play.wait(100.0), play.wait(100.0), [received("a")]]
     with pytest.raises(CameraFailed, match="gave up after 2 failures"):
-        play.run()
+        play.run(play.wait(100.0), play.wait(100.0), [received("a")])
     assert play.supervisor.words()[-1] == "stopping"
     assert play.counters.shots.overrun == 0
 
@@ -529,45 +629,38 @@ def test_when_the_broker_refuses_what_came_before_is_shot(stage, events, shots):
 def test_once_is_one_period_and_one_shot(stage, log):
     play = stage(once=True, freq=10.0)
     play.source.left_bytes = 12345  # of what came too late
-    play.source.steps = [
-        *(play.wait(20.0), play.connect, [received("a")]),
-        *(play.wait(9.0), [received("b")], play.wait(1.0), [received("c")]),
-    ]
-    assert play.run() == 0
-    assert [tasks for _, tasks in play.camera.pictures] == [["a", "b"]]
+    first = (play.wait(20.0), play.connect, [received("a")])
+    assert play.run(*first, play.wait(9.0), [received("b")], play.wait(1.0), [received("c")]) == 0
+    assert play.pictures() == [["a", "b"]]
     assert play.camera.done == ["closed"]
     assert "no time" not in log()
 
 
 def test_without_a_broker_there_is_nothing_to_shoot(stage):
     play = stage(once=True, ready_timeout=30.0)
-    play.loop.on_notice(Notice("retry", "connection refused; trying again in 1s"))
-    play.source.steps = [play.wait(31.0)]
+    play.notice("retry", "connection refused; trying again in 1s")
     with pytest.raises(BrokerUnavailable, match="connection refused"):
-        play.run()
+        play.run(play.wait(31.0))
     assert play.camera.pictures == []
 
 
 def test_who_ends_it_before_that_gets_a_shot_all_the_same(stage):
     play = stage(once=True, ready_timeout=30.0, shutdown_timeout=100.0)
-    play.source.steps = [play.want("ending"), play.wait(40.0)]
-    assert play.run() == 0
+    assert play.run(play.want("ending"), play.wait(40.0)) == 0
     assert len(play.camera.pictures) == 1
 
 
 def test_a_test_prints_the_picture_and_writes_nothing(stage, capsysbinary):
     play = stage(test=True, freq=10.0)
-    play.source.steps = [play.connect, [received("a")], play.wait(10.0)]
-    assert play.run() == 0
-    frame, tasks = json.loads(capsysbinary.readouterr().out)
-    assert (frame["sequence"], tasks) == (1, ["a"])
+    assert play.run(play.connect, [received("a")], play.wait(10.0)) == 0
+    info, tasks = json.loads(capsysbinary.readouterr().out)
+    assert (info["sequence"], tasks) == (1, ["a"])
     assert play.camera.pictures == play.camera.done == []
 
 
 def test_of_another_camera_it_prints_what_that_would_look_at(stage, capsysbinary):
     play = stage(test=True, freq=10.0, kind=Snap)
-    play.source.steps = [play.connect, [received("a")], play.wait(10.0)]
-    assert play.run() == 0
+    assert play.run(play.connect, [received("a")], play.wait(10.0)) == 0
     assert json.loads(capsysbinary.readouterr().out)["tasks"] == {"RECEIVED": 1}
     assert play.camera.seen == []
 
@@ -583,8 +676,8 @@ def test_a_recording_is_shot_by_its_own_time(stage):
         freq=10.0,
     )
     assert play.run() == 0
-    frames = [(frame.since, frame.at, tasks) for frame, tasks in play.camera.pictures]
-    assert frames == [
+    shots = [(info.since, info.at, tasks) for info, tasks in play.camera.pictures]
+    assert shots == [
         (100.25, 112.25, ["a", "b"]),
         (112.25, 250.25, ["a", "b", "c", "d"]),
         (250.25, 250.25, ["a", "b", "c", "d", "e"]),
@@ -600,70 +693,47 @@ def test_its_workers_are_as_they_were_then(stage):
         def on_shutter(self, state):
             seen.append([worker.hostname for worker in state.alive_workers()])
 
-    play = stage(
-        [told("worker-heartbeat", 100.0), told("worker-heartbeat", 111.0)],
-        [told("task-received", 200.0)],
-        replays=True,
-        freq=10.0,
-        kind=Watch,
-    )
-    play.run()
+    beats = [told("worker-heartbeat", 100.0), told("worker-heartbeat", 111.0)]
+    stage(beats, [told("task-received", 200.0)], replays=True, freq=10.0, kind=Watch).run()
     assert seen == [["celery@one"], [], ["celery@one"]]
 
 
 def test_an_empty_recording_is_one_shot_of_nothing(stage):
     play = stage(replays=True)
     assert play.run() == 0
-    assert [tasks for _, tasks in play.camera.pictures] == [[]]
+    assert play.pictures() == [[]]
 
 
-def test_a_slow_camera_slows_a_replay_down_and_signals_are_heard(stage):
+def test_a_slow_camera_slows_a_replay_down_and_signals_are_seen(stage, gate):
     play = stage(replays=True, freq=10.0)
-    go = threading.Event()
-
-    def during():
-        assert go.wait(PATIENCE)
 
     def signs():
         play.supervisor.signs += 1
         if play.supervisor.signs > 2:
-            go.set()
+            gate.go.set()
 
-    play.camera.during = during
+    play.camera.during = gate
     play.supervisor.watchdog = signs
-    play.source.steps = [[received("a", 100.0), received("b", 120.0)]]
-    assert play.run() == 0
-    assert [tasks for _, tasks in play.camera.pictures] == [["a"], ["a", "b"]]
+    assert play.run([received("a", 100.0), received("b", 120.0)]) == 0
+    assert play.pictures() == [["a"], ["a", "b"]]
 
 
 def test_once_and_a_recording_is_its_first_period(stage):
-    play = stage(
-        [received("a", 100.0)],
-        [received("b", 105.0)],
-        [received("c", 110.0)],
-        [received("d", 120.0)],
-        replays=True,
-        once=True,
-        freq=10.0,
-    )
+    batches = [[received(uuid, at)] for uuid, at in zip("abcd", (100, 105, 110, 120), strict=True)]
+    play = stage(*batches, replays=True, once=True, freq=10.0)
     assert play.run() == 0
-    assert [tasks for _, tasks in play.camera.pictures] == [["a", "b", "c"]]
+    assert play.pictures() == [["a", "b", "c"]]
 
 
-def test_the_end_comes_while_a_slow_camera_is_at_work_on_a_replay(stage):
+def test_the_end_comes_while_a_slow_camera_is_at_work_on_a_replay(stage, gate):
     play = stage(replays=True, freq=10.0, shutdown_timeout=20.0)
-    go = threading.Event()
 
     def during():
         play.flags.ending = True
         play.clock.now += 1.0
-        while not go.wait(0.05):
+        while not gate.go.wait(0.05):
             play.clock.now += 5.0
 
     play.camera.during = during
-    play.source.steps = [[received("a", 100.0), received("b", 120.0)], [received("c")]]
-    try:
-        assert play.run() == 1
-    finally:
-        go.set()
+    assert play.run([received("a", 100.0), received("b", 120.0)], [received("c")]) == 1
     assert "c" not in play.state.tasks

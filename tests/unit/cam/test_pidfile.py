@@ -1,4 +1,7 @@
-"""The lock is the kernel's, so the other process is a real one."""
+"""The pidfile, and the commands status, stop and check.
+
+The lock is the kernel's, so the other process is a real one.
+"""
 
 import errno
 import os
@@ -10,9 +13,15 @@ from contextlib import ExitStack
 
 import pytest
 
-from evtools.cam import daemon
+from evtools.cam import app, daemon
+from evtools.cam.app import NOT_IN_TIME, NOT_RUNNING, RUNS, UNKNOWN, run_command
 from evtools.cam.daemon import Pidfile, holder_of
-from evtools.errors import EvtoolsError, OutputError
+from evtools.cam.options import CamOptions
+from evtools.errors import BrokerUnavailable, EvtoolsError, OutputError, UsageError
+from evtools.transport import ConnectionSettings
+
+NO_SETTINGS = ConnectionSettings()
+OURS = f"{os.getpid()}\n"
 
 
 @pytest.fixture
@@ -33,7 +42,7 @@ def start():
     """Start a process that runs `code`, under a name; it is ready when it prints."""
     with ExitStack() as stack:
 
-        def begin(code, path, name):
+        def begin(code, path, name="evcam"):
             command = [sys.executable, "-c", textwrap.dedent(code), path, name]
             process = stack.enter_context(
                 subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -67,124 +76,37 @@ LOCK_TO_READ = """
 @pytest.fixture
 def other(path, start):
     """Another evcam that has the pidfile."""
-    return start(HOLD, path, "evcam")
+    return start(HOLD, path)
 
 
-def number_of_holder(path):
-    with holder_of(str(path)) as holder:
-        return holder and holder.number
+def run(command, path, **options):
+    return run_command(command, CamOptions(pidfile=str(path), **options), NO_SETTINGS)
 
 
-def test_it_has_our_number_while_we_run(path):
+def refuse(*_, **__):
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def not_running(path):
+    return NOT_RUNNING, f"evcam is not running: {path} is not locked"
+
+
+# --- ours ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [None, "1\n", "garbage\n" * 100, "", "99999999999999"])
+def test_it_has_our_number_while_we_run(path, content):
+    before = os.umask(0o027)
+    if content is not None:
+        path.write_text(content)
+        assert run("status", path) == not_running(path)
     with Pidfile(str(path)) as taken:
-        assert path.read_text() == f"{os.getpid()}\n"
-        assert path.stat().st_mode & 0o777 == 0o644 & ~umask()
+        assert path.read_text() == OURS
+        assert path.stat().st_mode & 0o777 == 0o640
         assert not os.get_inheritable(taken._file)
     assert not path.exists()
-    assert number_of_holder(path) is None
-
-
-def umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def test_the_evcam_that_has_it_is_found(path, other):
-    assert number_of_holder(path) == other.pid
-
-
-def test_a_second_process_is_told_who_has_it(path, other, no_pauses):
-    with pytest.raises(OutputError) as caught:
-        Pidfile(str(path)).take()
-    assert f"evcam is already running: process {other.pid} has locked {path}" in str(caught.value)
-    assert f"evcam stop --pidfile {path}" in caught.value.hint
-    assert caught.value.exit_code == 73
-
-
-def test_a_holder_without_a_number_is_named_in_words(path, other, no_pauses):
-    path.write_text("")
-    with pytest.raises(OutputError, match="a process that has just started has"):
-        Pidfile(str(path)).take()
-    with pytest.raises(EvtoolsError, match="names no process, which is not an evcam"):
-        number_of_holder(path)
-    assert len(no_pauses) > 1
-
-
-def test_a_lock_of_a_reader_neither_says_that_one_runs_nor_hinders_the_next(path, start):
-    path.write_text("1\n")
-    start(LOCK_TO_READ, path, "evcam")
-    assert number_of_holder(path) is None
-    with Pidfile(str(path)):
-        assert path.read_text() == f"{os.getpid()}\n"
-
-
-def test_a_lock_of_a_reader_on_what_cannot_be_removed_is_named(path, start, monkeypatch):
-    def refuse(*_, **__):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    path.write_text("")
-    start(LOCK_TO_READ, path, "evcam")
-    monkeypatch.setattr(os, "unlink", refuse)
-    with pytest.raises(OutputError, match="a process that can only read it has locked"):
-        Pidfile(str(path)).take()
-
-
-def test_another_program_that_has_its_pidfile_is_no_evcam(path, start, no_pauses):
-    start(HOLD, path, "crond")
-    with pytest.raises(EvtoolsError, match="is not an evcam that has locked this file"):
-        number_of_holder(path)
-
-
-def test_another_evcam_than_that_of_the_file_is_not_meant(path, start, no_pauses):
-    start(HOLD, path, "evcam")
-    elsewhere = start(HOLD, path.with_name("other.pid"), "evcam")
-    path.write_text(f"{elsewhere.pid}\n")
-    with pytest.raises(EvtoolsError, match=f"process {elsewhere.pid}, which is not"):
-        number_of_holder(path)
-
-
-@pytest.mark.parametrize("ends_in", ["file", "nothing"])
-def test_a_link_is_no_pidfile(path, tmp_path, ends_in):
-    (tmp_path / "file").write_text("1\n")
-    path.symlink_to(tmp_path / ends_in)
-    with pytest.raises(OutputError, match=r"cannot write .*: it is a symbolic link"):
-        Pidfile(str(path)).take()
-    with pytest.raises(OSError, match="it is a symbolic link"):
-        number_of_holder(path)
-    assert not (tmp_path / "nothing").exists()
-    assert (tmp_path / "file").read_text() == "1\n"
-
-
-def test_without_a_descriptor_of_the_process_its_number_will_do(path, other, monkeypatch):
-    def missing(_):
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    monkeypatch.setattr(os, "pidfd_open", missing)
-    with holder_of(str(path)) as holder:
-        assert holder.number == other.pid
-        assert holder.lives()
-        holder.end()
-        other.stdin.close()
-        assert other.wait() == -signal.SIGTERM
-        assert not holder.lives()
-
-
-def test_a_killed_process_hinders_nobody(path, other):
-    other.kill()
-    other.wait()
-    assert path.read_text() == f"{other.pid}\n"
-    assert number_of_holder(path) is None
-    with Pidfile(str(path)):
-        assert path.read_text() == f"{os.getpid()}\n"
-
-
-@pytest.mark.parametrize("content", ["1\n", "garbage\n" * 100, "", "99999999999999"])
-def test_what_stands_in_a_file_that_nobody_has_says_nothing(path, content):
-    path.write_text(content)
-    assert number_of_holder(path) is None
-    with Pidfile(str(path)):
-        assert path.read_text() == f"{os.getpid()}\n"
+    assert run("status", path) == not_running(path)
+    os.umask(before)
 
 
 def test_a_file_that_was_replaced_meanwhile_is_opened_anew(path, monkeypatch):
@@ -198,59 +120,206 @@ def test_a_file_that_was_replaced_meanwhile_is_opened_anew(path, monkeypatch):
 
     monkeypatch.setattr(daemon, "open_owned", open_late)
     path.touch()
-    with Pidfile(str(path)):
+    with Pidfile(path):
         assert len(opened) == 2
-        assert path.read_text() == f"{os.getpid()}\n"
+        assert path.read_text() == OURS
 
 
-def test_a_file_that_is_no_longer_ours_is_left_alone(path):
-    taken = Pidfile(str(path))
-    taken.take()
-    path.unlink()
-    path.write_text("4711\n")
-    taken.remove()
+def test_in_the_end_a_file_of_others_is_left_alone_and_one_that_must_stay_is_emptied(
+    path, monkeypatch
+):
+    with Pidfile(path):
+        path.unlink()
+        path.write_text("4711\n")
     assert path.read_text() == "4711\n"
-
-
-def test_a_file_that_we_may_not_remove_is_emptied(path, monkeypatch):
-    def refuse(*_, **__):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    taken = Pidfile(str(path))
-    taken.take()
-    monkeypatch.setattr(os, "unlink", refuse)
-    taken.remove()
+    with Pidfile(path):
+        monkeypatch.setattr(os, "unlink", refuse)
     assert path.read_text() == ""
-    assert number_of_holder(path) is None
+    assert run("status", path) == not_running(path)
 
 
 def test_a_process_that_we_fork_does_not_keep_it(path):
-    taken = Pidfile(str(path))
-    taken.take()
     begun, begin = os.pipe()
     go, gone = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(gone)
-        os.write(begin, b".")
-        os.read(go, 1)
-        os._exit(0)
-    os.read(begun, 1)
-    taken._close()  # as if we had died
-    holder = number_of_holder(path)
+    with Pidfile(path) as taken:
+        child = os.fork()
+        if child == 0:
+            os.close(gone)
+            os.write(begin, b".")
+            os.read(go, 1)
+            os._exit(0)
+        os.read(begun, 1)
+        taken._close()  # as if we had died
+        found = run("status", path)
     os.close(gone)
     os.waitpid(child, 0)
     for descriptor in (begun, begin, go):
         os.close(descriptor)
-    assert holder is None
+    assert found == not_running(path)
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device"])
-def test_what_is_no_file_is_left_alone(path, kind):
+@pytest.mark.parametrize("kind", ["pipe", "device", "link", "link to nothing"])
+def test_only_a_plain_file_is_a_pidfile(path, tmp_path, kind):
+    target = tmp_path / "file"
     if kind == "pipe":
         os.mkfifo(path)
-    else:
+    elif kind == "device":
         path = "/dev/null"
-    with pytest.raises(OutputError, match=r"cannot write .*: it is not a plain file"):
-        Pidfile(path).take()
-    assert number_of_holder(path) is None
+    else:
+        path.symlink_to(target)
+        if kind == "link":
+            target.write_text("1\n")
+    is_link = kind.startswith("link")
+    complaint = "it is a symbolic link" if is_link else "it is not a plain file"
+    with pytest.raises(OutputError, match=f"cannot write .*: {complaint}"), Pidfile(path):
+        pass
+    status, _ = run("status", path)
+    assert status == (UNKNOWN if is_link else NOT_RUNNING)
+    assert target.exists() == (kind == "link")
+
+
+# --- of another ---------------------------------------------------------------------
+
+
+def test_a_second_evcam_is_refused(path, other, no_pauses):
+    for number in (other.pid, None):
+        who = f"process {number}" if number else "a process that has just started"
+        with pytest.raises(OutputError, match=f"already running: {who} has locked") as caught:
+            Pidfile(path).__enter__()
+        assert f"evcam stop --pidfile {path}" in caught.value.hint
+        assert caught.value.exit_code == 73
+        path.write_text("")
+    assert "names no process, which is not an evcam" in run("status", path)[1]
+    assert len(no_pauses) > 1
+
+
+def test_a_lock_of_a_reader_neither_says_that_one_runs_nor_hinders_the_next(
+    path, start, monkeypatch
+):
+    path.write_text("1\n")
+    start(LOCK_TO_READ, path)
+    assert run("status", path) == not_running(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        with pytest.raises(OutputError, match="a process that can only read it has locked"):
+            Pidfile(path).__enter__()
+    with Pidfile(path):
+        assert path.read_text() == OURS
+
+
+def test_only_the_evcam_that_has_the_file_is_meant(path, start, no_pauses):
+    start(HOLD, path)
+    elsewhere = start(HOLD, path.with_name("other.pid"))
+    for number in (elsewhere.pid, 1):
+        path.write_text(f"{number}\n")
+        status, text = run("status", path)
+        assert status == UNKNOWN
+        assert f"process {number}, which is not an evcam that has locked this file" in text
+    start(HOLD, path.with_name("third.pid"), "crond")
+    assert run("status", path.with_name("third.pid"))[0] == UNKNOWN
+
+
+def test_without_a_descriptor_of_the_process_its_number_will_do(path, other, monkeypatch):
+    def missing(_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", missing)
+    with holder_of(str(path)) as holder:
+        assert holder.number == other.pid
+        assert holder.lives()
+        holder.end()
+        other.stdin.close()
+        # It waits for us to ask for its status.
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        assert not holder.lives()
+        assert other.wait() == -signal.SIGTERM
+        assert not holder.lives()
+
+
+def test_a_killed_process_hinders_nobody(path, other):
+    other.kill()
+    other.wait()
+    assert path.read_text() == f"{other.pid}\n"
+    assert run("status", path) == not_running(path)
+    with Pidfile(path):
+        assert path.read_text() == OURS
+
+
+# --- status and stop ----------------------------------------------------------------
+
+
+def test_status_that_cannot_be_found_out(tmp_path):
+    (tmp_path / "file").touch()
+    status, text = run("status", "file/x.pid", workdir=str(tmp_path))
+    assert status == UNKNOWN
+    assert text.startswith(f"cannot read {tmp_path}/file/x.pid: Not a dir")
+
+
+@pytest.mark.parametrize("command", ["status", "stop"])
+def test_without_a_pidfile_nobody_can_be_meant(command):
+    with pytest.raises(UsageError, match="--pidfile is required"):
+        run(command, "")
+
+
+def test_stop_returns_when_the_process_is_gone(path, start, monkeypatch):
+    hold = HOLD.replace("import sys", "import signal, sys; signal.signal(signal.SIGTERM, on_term)")
+    process = start(f"on_term = lambda *_: sys.exit(0)\n{textwrap.dedent(hold)}", path)
+    assert run("status", path) == (RUNS, f"evcam runs, process {process.pid}")
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "pidfd_send_signal", refuse)
+        with pytest.raises(EvtoolsError, match="cannot stop evcam: Permission denied"):
+            run("stop", path)
+    assert run("stop", path) == (RUNS, f"evcam, process {process.pid}, has ended")
+    # Nobody has asked for its status, and still it is gone.
+    assert process.poll() == 0
+    assert run("stop", path) == not_running(path)
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_stop_waits_for_one_that_does_not_end_and_not_for_one_that_just_has(
+    path, other, monkeypatch, is_gone
+):
+    def signal_it(*_):
+        if is_gone:
+            raise ProcessLookupError(3, "No such process")
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", signal_it)
+    monkeypatch.setattr(app, "_MARGIN", 0.0)
+    expected = (NOT_IN_TIME, f"evcam, process {other.pid}, has not ended within 0.1s")
+    if is_gone:
+        expected = (RUNS, "evcam has ended")
+    assert run("stop", path, shutdown_timeout=0.1) == expected
+
+
+# --- check --------------------------------------------------------------------------
+
+
+def checked(name="Polaroid", *, settings=NO_SETTINGS, **how):
+    options = CamOptions(camera=f"evtools.cam.camera:{name}", allow_insecure_camera=True, **how)
+    return run_command("check", options, settings)
+
+
+def test_a_check_is_of_the_camera_and_listens_once_to_the_broker():
+    text = "camera: camera evtools.cam.camera:Polaroid"
+    assert checked(demo=True) == (RUNS, text)
+    settings = ConnectionSettings(urls="memory://")
+    assert checked(settings=settings) == (RUNS, f"{text}\nbroker: memory://")
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [
+        ("nothing", UsageError, "there is no nothing in"),
+        ("Polaroid", BrokerUnavailable, r"cannot reach redis://127\.0\.0\.1:1"),
+    ],
+)
+def test_a_check_that_fails_names_what_would_not_work(name, error, words):
+    with pytest.raises(error, match=words):
+        checked(name, settings=ConnectionSettings(urls="redis://127.0.0.1:1/0"))
+
+
+def test_a_check_is_made_as_the_user_that_evcam_would_be(monkeypatch):
+    became = []
+    monkeypatch.setattr(app, "become", lambda who: became.append(who.uid))
+    checked(demo=True, uid=str(os.getuid()))
+    assert became == [os.getuid()]
