@@ -53,12 +53,12 @@ def shown(layer, size=(100, 40)):
 
 printed = st.text(alphabet="abc .中文🎉e\u0301é", max_size=12).map(sanitize)
 lines = st.lists(st.tuples(st.sampled_from(["text", "head"]), printed), max_size=4)
-sizes = st.integers(0, 30)
 
 
-@given(lines, sizes)
-def test_a_fitted_line_has_exactly_the_columns_asked_for(line, cols):
-    assert columns(fitted(line, cols)) == cols
+@given(lines, lines, st.integers(0, 30))
+def test_lines_are_cut_filled_and_laid_over_each_other_to_the_column(below, above, cols):
+    assert columns(fitted(below, cols)) == cols
+    assert columns(spliced(below, above, cols)) == max(columns(below), cols + columns(above))
 
 
 def test_a_fitted_line_keeps_its_styles_and_is_filled_in_another():
@@ -66,13 +66,6 @@ def test_a_fitted_line_keeps_its_styles_and_is_filled_in_another():
     assert fitted(line, 3) == [("head", "ab"), ("text", "c")]
     assert fitted(line, 6, "dim") == [*line, ("dim", "  ")]
     assert fitted([("text", "a中")], 2) == [("text", "a ")]
-    assert [list(wrapped(text, 1)) for text in ("中a", "")] == [["中", "a"], [""]]
-
-
-@given(lines, lines, sizes)
-def test_a_line_over_another_moves_nothing_beside_it(below, above, start):
-    cols = columns(below)
-    assert columns(spliced(below, above, start)) == max(cols, start + columns(above))
 
 
 def test_a_line_goes_on_behind_the_one_over_it():
@@ -82,11 +75,13 @@ def test_a_line_goes_on_behind_the_one_over_it():
     assert plain(spliced([("text", "中中中中")], [("rule", "XX")], 1)) == " XX 中中"
 
 
-@given(printed, st.integers(2, 20))
-def test_a_wrapped_text_loses_nothing(text, cols):
-    pieces = list(wrapped(text, cols))
-    assert "".join(pieces) == text
+@given(printed, st.integers(2, 20), st.booleans())
+def test_a_wrapped_text_loses_nothing_but_blanks_between_words(text, cols, words):
+    pieces = list(wrapped(text, cols, words=words))
     assert all(width(piece) <= cols for piece in pieces)
+    if words:
+        pieces, text = ["".join(pieces).replace(" ", "")], text.replace(" ", "")
+    assert "".join(pieces) == text
 
 
 def test_one_line_of_very_many_characters_is_wrapped_at_once():
@@ -95,27 +90,23 @@ def test_one_line_of_very_many_characters_is_wrapped_at_once():
     assert time.process_time() - began < 1
 
 
-@given(printed, st.integers(2, 12))
-def test_a_text_broken_between_words_loses_blanks_only(text, cols):
-    pieces = list(wrapped(text, cols, words=True))
-    assert "".join(pieces).replace(" ", "") == text.replace(" ", "")
-    assert all(width(piece) <= cols for piece in pieces)
-
-
+# fmt: off
 @pytest.mark.parametrize(
     ("text", "pieces"),
     [
-        ("one two three", ["one two", "three"]),
-        ("onetwo three", ["onetwo", "three"]),
-        ("one  two", ["one ", "two"]),
-        ("onetwothree four", ["onetwot", "hree", "four"]),
-        ("  onetwothree", ["  onetw", "othree"]),
-        ("中文 字", ["中文 字"]),
-        ("", [""]),
+        ("one two three",      ["one two", "three"]),
+        ("onetwo three",       ["onetwo", "three"]),
+        ("one  two",           ["one ", "two"]),
+        ("onetwothree four",   ["onetwot", "hree", "four"]),
+        ("  onetwothree",      ["  onetw", "othree"]),
+        ("中文 字",             ["中文 字"]),
+        ("",                   [""]),
     ],
 )
 def test_a_text_is_broken_between_words_where_it_can_be(text, pieces):
     assert list(wrapped(text, 7, words=True)) == pieces
+    assert [list(wrapped(text, 1)) for text in ("中a", "")] == [["中", "a"], [""]]
+# fmt: on
 
 
 # --- boxes --------------------------------------------------------------------------------
@@ -124,6 +115,7 @@ def test_a_text_is_broken_between_words_where_it_can_be(text, pieces):
 def test_a_box_is_as_wide_as_its_widest_line_and_in_the_middle_with_its_cursor():
     box = Box("menu", [[("text", "one")], [("text", "longer line")]])
     over, cursor = centred([[]] * 5, box, (16, 4), ASCII)
+    assert cursor is None
     assert texts(over) == [
         "+- menu ------+",
         "| one         |",
@@ -131,16 +123,12 @@ def test_a_box_is_as_wide_as_its_widest_line_and_in_the_middle_with_its_cursor()
         "+-------------+",
         "",
     ]
-    assert cursor is None
     below = [[("text", "." * 20)] for _ in range(8)]
     over, cursor = centred(below, Box("t", [[("text", "abc")]], (1, 0)), (20, 8), ASCII)
     assert cursor == (9, texts(over).index("......| abc |......."))
-
-
-def test_a_box_larger_than_the_screen_is_cut():
-    below = [[("text", "." * 10)] for _ in range(4)]
+    # One that is larger than the screen is cut.
     box = Box("title of some length", [[("text", "x" * 40)]] * 9, (39, 8))
-    over, cursor = centred(below, box, (10, 4), ASCII)
+    over, cursor = centred([[("text", "." * 10)] for _ in range(4)], box, (10, 4), ASCII)
     assert ([columns(line) for line in over], cursor) == ([10] * 4, (9, 3))
 
 
@@ -164,34 +152,34 @@ def marked(editor):
 @pytest.mark.parametrize(
     ("keys", "text"),
     [
-        (["ctrl-a"], "|one two-three"),
-        (["home", "left"], "|one two-three"),
-        (["ctrl-a", "ctrl-e"], "one two-three|"),
-        (["end", "right"], "one two-three|"),
-        (["left"], "one two-thre|e"),
-        (["ctrl-b", "ctrl-f"], "one two-three|"),
-        (["alt-b"], "one two-|three"),
-        (["ctrl-left", "alt-b", "alt-b"], "|one two-three"),
-        (["home", "alt-f"], "one| two-three"),
-        (["home", "ctrl-right", "alt-f"], "one two|-three"),
-        (["backspace"], "one two-thre|"),
-        (["home", "backspace"], "|one two-three"),
-        (["left", "delete"], "one two-thre|"),
-        (["home", "ctrl-d"], "|ne two-three"),
-        (["end", "ctrl-d"], "one two-three|"),
-        (["alt-b", "ctrl-u"], "|three"),
-        (["alt-b", "ctrl-k"], "one two-|"),
-        (["ctrl-w"], "one |"),
-        (["ctrl-w", "ctrl-w"], "|"),
-        (["home", "ctrl-w"], "|one two-three"),
-        (["home", "alt-d"], "| two-three"),
-        (["ctrl-w", "home", "ctrl-y"], "two-three|one "),
-        (["home", "x", "space"], "x |one two-three"),
-        (["f12", "pgdn", "\x1b", "ctrl-y"], "one two-three|"),
+        ("ctrl-a",                 "|one two-three"),
+        ("home left",              "|one two-three"),
+        ("ctrl-a ctrl-e",          "one two-three|"),
+        ("end right",              "one two-three|"),
+        ("left",                   "one two-thre|e"),
+        ("ctrl-b ctrl-f",          "one two-three|"),
+        ("alt-b",                  "one two-|three"),
+        ("ctrl-left alt-b alt-b",  "|one two-three"),
+        ("home alt-f",             "one| two-three"),
+        ("home ctrl-right alt-f",  "one two|-three"),
+        ("backspace",              "one two-thre|"),
+        ("home backspace",         "|one two-three"),
+        ("left delete",            "one two-thre|"),
+        ("home ctrl-d",            "|ne two-three"),
+        ("end ctrl-d",             "one two-three|"),
+        ("alt-b ctrl-u",           "|three"),
+        ("alt-b ctrl-k",           "one two-|"),
+        ("ctrl-w",                 "one |"),
+        ("ctrl-w ctrl-w",          "|"),
+        ("home ctrl-w",            "|one two-three"),
+        ("home alt-d",             "| two-three"),
+        ("ctrl-w home ctrl-y",     "two-three|one "),
+        ("home x space",           "x |one two-three"),
+        ("f12 pgdn \x1b ctrl-y",   "one two-three|"),
     ],
-)
+)  # fmt: skip
 def test_the_keys_of_readline(keys, text):
-    assert marked(edited("one two-three", *keys)) == text
+    assert marked(edited("one two-three", *keys.split(" "))) == text
 
 
 def test_a_text_has_an_end():
@@ -218,14 +206,14 @@ def complete(text):
 @pytest.mark.parametrize(
     ("text", "keys", "completed", "choices"),
     [
-        ("a wo", [], "a worker|", ()),
-        ("a w", [], "a w|", ("worker", "wait", "warm")),
-        ("s", [], "sort-|", ("sort-left", "sort-right")),
-        ("a", [], "a|", ("a", "ab")),
+        ("a wo",    [],                "a worker|",    ()),
+        ("a w",     [],                "a w|",         ("worker", "wait", "warm")),
+        ("s",       [],                "sort-|",       ("sort-left", "sort-right")),
+        ("a",       [],                "a|",           ("a", "ab")),
         ("wo name", ["alt-b", "left"], "worker| name", ()),
-        ("xyz", [], "xyz|", ()),
+        ("xyz",     [],                "xyz|",         ()),
     ],
-)
+)  # fmt: skip
 def test_a_word_is_completed_as_far_as_the_choices_agree(text, keys, completed, choices):
     editor = edited(text, *keys, "tab", complete=complete)
     assert (marked(editor), tuple(editor.choices)) == (completed, choices)
@@ -235,12 +223,11 @@ def test_a_word_is_completed_as_far_as_the_choices_agree(text, keys, completed, 
 
 def test_the_part_around_the_cursor_is_shown():
     assert Editor("short").line(20) == ([("text", "short")], 5)
-    line, column = Editor("0123456789" * 5).line(10)
-    assert column <= 9
-    assert line[0][1].endswith("9")
     assert Editor("中文").line(20)[1] == 4
-    line, column = Editor("中" * 40).line(10)
-    assert column == width(line[0][1]) <= 9
+    for text in ("0123456789" * 5, "中" * 40):
+        line, column = Editor(text).line(10)
+        assert column == width(line[0][1]) <= 9
+        assert line[0][1].endswith(text[-1])
     assert Editor("a\x1b[31m").line(40)[0] == [("text", "a\\x1b[31m")]
 
 
@@ -264,21 +251,21 @@ def pager():
 @pytest.mark.parametrize(
     ("commands", "first"),
     [
-        ([], 0),
-        (["down"], 1),
-        (["up"], 0),
-        (["page-down"], 9),
-        (["page-down", "page-up"], 0),
-        (["half-down"], 5),
-        (["bottom"], 20),
-        (["bottom", "half-up"], 15),
-        (["bottom", "down"], 20),
-        (["bottom", "top"], 0),
-        (["pause"], 0),
+        ("",                  0),
+        ("down",              1),
+        ("up",                0),
+        ("page-down",         9),
+        ("page-down page-up", 0),
+        ("half-down",         5),
+        ("bottom",            20),
+        ("bottom half-up",    15),
+        ("bottom down",       20),
+        ("bottom top",        0),
+        ("pause",             0),
     ],
-)
+)  # fmt: skip
 def test_a_text_scrolls_and_stops_at_the_ends(pager, commands, first):
-    for command in commands:
+    for command in commands.split():
         pager.press(command)
     assert page(pager) == TEXT[first : first + 10]
     assert pager.place() == f"{first + 10}/30"
@@ -308,31 +295,25 @@ def test_another_text_keeps_the_place_where_it_exists(pager):
 
 
 def test_a_search_ignores_case_and_its_matches_stand_out(pager):
+    assert not pager.search("nowhere")
+    assert page(pager) == TEXT[:10]
     assert pager.search("LINE 25")
     assert [("match", "line 25")] in pager.lines(20, 10)
     pager.search("in")
     assert pager.lines(20, 1) == [[("text", "l"), ("match", "in"), ("text", "e 20")]]
 
 
-def test_a_search_goes_on_in_both_directions_and_around(pager):
+def test_a_search_begins_on_the_screen_and_goes_on_in_both_directions_and_around(pager):
     def first():
         return page(pager, rows=1)[0]
 
-    assert first() == "line 0"
+    pager.press("half-down")
     assert pager.search("5")
     seen = [first()]
     for back in (False, False, False, True):
         assert pager.search_next(back=back)
         seen.append(first())
     assert seen == ["line 5", "line 15", "line 25", "line 5", "line 25"]
-
-
-def test_a_search_begins_at_the_first_line_on_the_screen(pager):
-    assert not pager.search("nowhere")
-    assert page(pager) == TEXT[:10]
-    pager.press("half-down")
-    assert pager.search("line 1")
-    assert page(pager, rows=1) == ["line 10"]
 
 
 def test_letters_that_change_their_length_with_their_case_do_no_harm():
@@ -343,51 +324,40 @@ def test_letters_that_change_their_length_with_their_case_do_no_harm():
     assert page(pager, rows=1) == ["istanbul"]
 
 
-# --- menus --------------------------------------------------------------------------------
+# --- layers -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def taken():
-    return []
-
-
-@pytest.fixture
-def menu(taken):
+@pytest.mark.parametrize(
+    ("keys", "choice"),
+    [
+        ("q",              "second"),
+        ("2",              "third"),
+        ("enter",          "first"),
+        ("k enter",        "third"),
+        ("up down enter",  "first"),
+        ("j enter",        "second"),
+        ("pgdn enter",     "third"),
+        ("pgdn pgup enter", "first"),
+        ("j j enter",      None),
+        ("x",              None),
+        ("h",              None),
+    ],
+)  # fmt: skip
+def test_a_choice_is_taken_by_its_key_or_with_the_cursor(keys, choice):
+    taken = []
     choices = [
         Choice("first", lambda: taken.append("first")),
         Choice("second", lambda: taken.append("second"), "q"),
         Choice("only to read", None),
         Choice("third", lambda: taken.append("third")),
     ]
-    return Menu("menu", lambda: choices)
-
-
-def test_each_choice_has_a_key_of_its_own_or_a_digit(menu):
+    menu = Menu("menu", lambda: choices)
+    # Each has a key of its own, or a digit.
     assert shown(menu) == [">1  first", " q  second", "    only to read", " 2  third"]
-
-
-@pytest.mark.parametrize(
-    ("keys", "choice"),
-    [
-        (["q"], "second"),
-        (["2"], "third"),
-        (["enter"], "first"),
-        (["k", "enter"], "third"),
-        (["up", "down", "enter"], "first"),
-        (["j", "enter"], "second"),
-        (["pgdn", "enter"], "third"),
-        (["pgdn", "pgup", "enter"], "first"),
-        (["j", "j", "enter"], None),
-        (["x"], None),
-        (["h"], None),
-    ],
-)
-def test_a_choice_is_taken_by_its_key_or_with_the_cursor(menu, taken, keys, choice):
-    outcome = press(menu, *keys)
-    assert (outcome is None) is (choice is None)
+    outcome = press(menu, *keys.split())
     if outcome is not None:
         outcome()
-        assert taken == [choice]
+    assert taken == ([choice] if choice else [])
 
 
 def test_a_long_menu_shows_the_choices_around_the_cursor():
@@ -399,56 +369,37 @@ def test_a_long_menu_shows_the_choices_around_the_cursor():
     assert width(shown(wide, (44, 12))[0]) <= 40
 
 
-# --- dialogs ------------------------------------------------------------------------------
-
-
-def yes():
-    """Stand for the action to be confirmed."""
-
-
 def test_a_word_is_typed_behind_the_request_for_it():
-    dialog = Dialog("Shut down", ["w3@host"], yes, word="w3@host")
+    dialog = Dialog("Shut down", ["w3@host"], closed, word="w3@host")
     press(dialog, "w", "3")
     box = dialog.box((60, 20))
     assert shown(dialog)[-1] == "Type w3@host to confirm: w3"
     assert box.cursor == (len("Type w3@host to confirm: w3"), len(box.lines) - 1)
-    long = Dialog("Shut down", [], yes, word="\x1b" + "x" * 100)
+    long = Dialog("Shut down", [], closed, word="\x1b" + "x" * 100)
     assert shown(long)[-1] == ">"
     assert "\x1b" not in "".join(shown(long))
-    assert max(map(len, shown(Dialog("t", ["x" * 100], yes), (44, 20)))) <= 40
+    assert max(map(len, shown(Dialog("t", ["x" * 100], closed), (44, 20)))) <= 40
 
 
-# --- help ---------------------------------------------------------------------------------
-
-TALL = (100, 200)
-
-
-@pytest.fixture
-def help_layer():
-    return Help(KEYMAP, ("lists", "moving", "everywhere"))
-
-
-def test_typing_leaves_the_keys_that_have_the_text(help_layer):
-    press(help_layer, *"sort")
-    found = shown(help_layer, TALL)
-    assert found[0] == "find> sort"
-    assert any("choose the column to sort by" in line for line in found)
-    assert not any("pause" in line for line in found)
-    press(help_layer, *["backspace"] * 4)
-    assert any("pause" in line for line in shown(help_layer, TALL))
-    press(help_layer, *"zzzz")
-    assert "no key, command or help has this text" in shown(help_layer, TALL)
-    assert help_layer.box(TALL).cursor == (len("find> zzzz"), 0)
-
-
-def test_the_help_scrolls_where_there_is_no_room_for_all(help_layer):
-    top = shown(help_layer, (80, 20))
-    press(help_layer, "down")
-    assert shown(help_layer, (80, 20))[1] == top[2]
-    press(help_layer, "pgdn")
-    assert shown(help_layer, (80, 20))[1] not in top
-    press(help_layer, "up", "pgup")
-    assert shown(help_layer, (80, 20)) == top
+def test_the_help_has_the_keys_with_a_text_and_scrolls():
+    layer, tall = Help(KEYMAP, ("lists", "moving", "everywhere")), (100, 200)
+    press(layer, *"sort")
+    found = "\n".join(shown(layer, tall))
+    assert found.startswith("find> sort\n")
+    assert "choose the column to sort by" in found
+    assert "pause" not in found
+    press(layer, *["backspace"] * 4)
+    assert "pause" in "\n".join(shown(layer, tall))
+    top = shown(layer, (80, 20))
+    press(layer, "down")
+    assert shown(layer, (80, 20))[1] == top[2]
+    press(layer, "pgdn")
+    assert shown(layer, (80, 20))[1] not in top
+    press(layer, "up", "pgup")
+    assert shown(layer, (80, 20)) == top
+    press(layer, *"zzzz")
+    assert "no key, command or help has this text" in shown(layer, tall)
+    assert layer.box(tall).cursor == (len("find> zzzz"), 0)
 
 
 # --- the detail ---------------------------------------------------------------------------
@@ -476,16 +427,18 @@ def drawn(pane, cols=60, rows=10):
 
 
 def test_a_detail_has_a_title_facts_sections_and_the_text(pane):
-    found = drawn(pane)
-    assert found[0].startswith("-- proj.charge 7a8b8d37 -")
-    assert found[0].endswith("- 6/30 --")
-    assert len(found[0]) == 60
-    assert found[1].startswith(" state   FAILURE")
-    assert found[1].endswith("[Traceback] Info  Raw")
-    assert found[2] == " args    (1,)"
-    assert found[4] == "line 0"
+    title, first, second, _, text, *_ = drawn(pane)
+    assert title.startswith("-- proj.charge 7a8b8d37 -")
+    assert title.endswith("- 6/30 --")
+    assert len(title) == 60
+    assert first.startswith(" state   FAILURE")
+    assert first.endswith("[Traceback] Info  Raw")
+    assert (second, text) == (" args    (1,)", "line 0")
     assert "line 0" in drawn(pane, rows=4)  # there is always room for some text
     assert len(drawn(pane, rows=1)) == 1
+    # Where the facts are long, sections have a line of their own.
+    pane.show(Detail("t", ("x" * 58,), {"Info": ("a",), "Raw": ("b",)}))
+    assert [line.strip() for line in drawn(pane)[1:3]] == ["[Info] Raw", "x" * 58]
 
 
 def test_another_row_begins_at_its_first_line_and_the_same_one_does_not(pane):
@@ -511,12 +464,6 @@ def test_a_forgotten_row_stays_readable_and_says_so(pane):
     assert any("this has been forgotten" in line for line in drawn(gone))
 
 
-def test_sections_have_a_line_of_their_own_where_the_facts_are_long():
-    pane = DetailPane("tasks", "k")
-    pane.show(Detail("t", ("x" * 58,), {"Info": ("a",), "Raw": ("b",)}))
-    assert [line.strip() for line in drawn(pane)[1:3]] == ["[Info] Raw", "x" * 58]
-
-
 # --- the table ----------------------------------------------------------------------------
 
 
@@ -525,9 +472,9 @@ def viewport():
     return Viewport()
 
 
-def rows_of(table, viewport, rows=6, cols=40, *, stale=False):
+def rows_of(table, viewport, rows=6, cols=40):
     table.resize(cols)
-    found = table_lines(table, viewport, (cols, rows), stale=stale)
+    found = table_lines(table, viewport, (cols, rows), stale=False)
     assert all(columns(line) == cols for line in found[1:])
     return found
 
@@ -543,6 +490,9 @@ def test_the_cursor_is_a_sign_and_reverse_and_a_mark_another_sign(things, viewpo
     assert rows_of(table, viewport)[1][0] == ("marked", "*")
     table.home()
     assert texts(rows_of(table, viewport))[1].startswith("*")
+    # A place on the screen belongs to a column.
+    heads = [head_at(table, column) for column in (0, 1, 6, 7, 8, 39, 200)]
+    assert heads == ["", "state", "state", "", "name", "number", ""]
 
 
 def test_only_rows_on_the_screen_are_formatted(things, viewport):
@@ -582,8 +532,7 @@ def test_rows_that_come_in_above_do_not_move_the_row_under_the_eye(things, viewp
     for _ in range(7):
         table.refresh(table.context)
     rows_of(table, viewport)
-    assert table.focus_key == "key10"
-    assert viewport.top == before + 1
+    assert (table.focus_key, viewport.top) == ("key10", before + 1)
 
 
 def test_a_table_that_shrinks_leaves_no_empty_lines(things, viewport):
@@ -595,10 +544,3 @@ def test_a_table_that_shrinks_leaves_no_empty_lines(things, viewport):
         for _ in range(7):
             table.refresh(table.context)
         assert len(rows_of(table, viewport)) == left + 1
-
-
-def test_a_place_on_the_screen_belongs_to_a_column(things, viewport):
-    table = things(2)
-    rows_of(table, viewport)
-    found = [head_at(table, column) for column in (0, 1, 6, 7, 8, 39, 200)]
-    assert found == ["", "state", "state", "", "name", "number", ""]
