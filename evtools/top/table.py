@@ -196,6 +196,8 @@ class TableModel(ABC):
     name: ClassVar[str]
     default_sort: ClassVar[str]
     newest_last: ClassVar[bool] = False
+    #: The fields of its filter whose values `=` and `!` offer.
+    offers: ClassVar[tuple[str, ...]] = ("name",)
 
     def __init__(self) -> None:
         self.context = RenderContext(0.0)
@@ -270,9 +272,18 @@ class TableModel(ABC):
         """Return the view that a row leads to and the filter to open it with."""
         return None
 
+    def record_of(self, subject: Any) -> Any:
+        """Return what a filter is asked about a row."""
+        return subject
+
     def values(self, key: str) -> Mapping[str, str]:
         """Return the fields and values of a row that `=` and `!` offer."""
-        return {"name": key}
+        subject = self.subject(key)
+        if subject is None:
+            return {}
+        record, fields = self.record_of(subject), self.fields
+        found = {name: fields[name].get(record) for name in self.offers}
+        return {name: value for name, value in found.items() if isinstance(value, str) and value}
 
     @property
     def arrived(self) -> int:

@@ -210,6 +210,7 @@ class EventsView(LiveTable):
     newest_last = True
     columns: tuple[Column, ...] = ()
     fields = EVENT_FIELDS
+    offers = ("type", "name", "worker", "uuid", "queue", "exc", "root")
 
     def __init__(self, log: EventLog, state: State, clock: Clock) -> None:
         self._log = log
@@ -296,22 +297,6 @@ class EventsView(LiveTable):
         if isinstance(traceback, str):
             sections = {"Traceback": paragraph(traceback), **sections}
         return Detail(paragraph(event.type)[0], (), sections, next(iter(sections)))
-
-    def values(self, key: str) -> Mapping[str, str]:
-        event = self.subject(key)
-        if event is None:
-            return {}
-        record = self.record_of(event)
-        found = {
-            "type": event.type,
-            "name": record.get("name"),
-            "worker": event.get("hostname"),
-            "uuid": event.get("uuid"),
-            "queue": record.get("queue"),
-            "exc": event.get("exception"),
-            "root": record.get("root_id"),
-        }
-        return {field: value for field, value in found.items() if isinstance(value, str) and value}
 
     def next_related(self, step: int) -> bool:
         """Go to the next (1) or previous (-1) event of the same task."""

@@ -202,6 +202,7 @@ class WorkersView(_Summary):
     default_sort = "status"
     columns = _WORKERS
     field = "worker"
+    offers = ("worker", "status")
 
     def __init__(self, statistics: Statistics, state: State) -> None:
         self._state = state
@@ -222,10 +223,6 @@ class WorkersView(_Summary):
 
     def style_of(self, subject: Any) -> str:
         return "late" if _is_shared(subject) else _STATUSES[subject.status][0]
-
-    def values(self, key: str) -> Mapping[str, str]:
-        row = self.subject(key)
-        return {} if row is None else {"worker": key, "status": row.status}
 
 
 def _worker_row(worker: Worker, figures: Any, now: float) -> Fields:
@@ -342,6 +339,7 @@ class ErrorsView(_Summary):
 
     name = "errors"
     default_sort = "count"
+    offers = ("name", "exc")
     columns = _ERRORS
 
     def read(self) -> Iterable[tuple[str, Any]]:
@@ -364,10 +362,6 @@ class ErrorsView(_Summary):
         # Blanks need no escape.
         escaped = [re.escape(part).replace("\\ ", " ") for part in parts if part]
         return "tasks", f"{found[1]} exc~{quote_pattern('^' + '.*'.join(escaped))}"
-
-    def values(self, key: str) -> Mapping[str, str]:
-        group = self.subject(key)
-        return {} if group is None else {"name": group.task, "exc": _failure(group, 0.0)}
 
     def detail(self, key: str) -> Detail | None:
         detail, group = super().detail(key), self.subject(key)

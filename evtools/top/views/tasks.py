@@ -109,6 +109,7 @@ class TasksView(LiveTable):
 
     name = "tasks"
     default_sort = "age"
+    offers = ("name", "worker", "state", "queue", "exc", "root")
 
     def __init__(self, state: State, clock: Clock) -> None:
         self._state = state
@@ -216,20 +217,6 @@ class TasksView(LiveTable):
     def detail(self, key: str) -> Detail | None:
         task = self.subject(key)
         return None if task is None else task_detail(task, self.context, self._state)
-
-    def values(self, key: str) -> Mapping[str, str]:
-        task = self.subject(key)
-        if task is None:
-            return {}
-        found = {
-            "name": task.name,
-            "worker": task.worker_name,
-            "state": task.state if task.state in STATES else None,
-            "queue": task.queue_or_none,
-            "exc": task.exception,
-            "root": task.root_id,
-        }
-        return {field: value for field, value in found.items() if value}
 
     def next_failure(self, step: int) -> bool:
         """Go to the next (1) or previous (-1) failure; return False if there is none."""

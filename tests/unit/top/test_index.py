@@ -1,4 +1,4 @@
-"""Tests for evtools.top.index."""
+"""The index of very many subjects: filtered, sorted, and kept up to date."""
 
 from dataclasses import dataclass
 
@@ -80,20 +80,24 @@ def large(thing):
     return thing.value > 5
 
 
+def many(count, value=lambda number: number, **how):
+    """Return so many things, all noted."""
+    things = Things(**how)
+    for number in range(count):
+        things.change(str(number), value(number))
+    return things
+
+
 def test_what_changed_last_comes_first():
-    things = Things()
-    for key in "abc":
-        things.change(key, 1)
-    assert things.refresh() == ["c", "b", "a"]
-    things.change("a", 2)
-    assert things.refresh() == ["a", "c", "b"]
+    things = many(3)
+    assert things.refresh() == ["2", "1", "0"]
+    things.change("0", 2)
+    assert things.refresh() == ["0", "2", "1"]
     assert things.index.arrived == 3
 
 
 def test_a_filter_is_asked_about_what_was_there_and_what_comes():
-    things = Things()
-    for number in range(10):
-        things.change(str(number), number)
+    things = many(10)
     things.refresh()
     things.index.set_filter(large)
     assert things.index.waiting == 10
@@ -107,9 +111,7 @@ def test_a_filter_is_asked_about_what_was_there_and_what_comes():
 
 
 def test_a_filter_that_takes_long_begins_with_the_newest():
-    things = Things(Slow())
-    for number in range(200):
-        things.change(str(number), 9)
+    things = many(200, lambda _: 9, clock=Slow())
     things.index.settle()
     things.index.set_filter(large)
     things.index.work()
@@ -123,10 +125,8 @@ def test_a_filter_that_takes_long_begins_with_the_newest():
 
 
 def test_a_filter_that_drifts_is_asked_again():
-    things = Things()
     limit = [5]
-    for number in range(10):
-        things.change(str(number), number)
+    things = many(10)
     things.refresh()
     things.index.set_filter(lambda thing: thing.value > limit[0], drifts=True)
     assert len(things.refresh()) == 4
@@ -139,9 +139,7 @@ def test_a_filter_that_drifts_is_asked_again():
 
 
 def test_a_sort_that_takes_long_begins_with_the_newest():
-    things = Things(Slow())
-    for number in range(200):
-        things.change(str(number), -number)
+    things = many(200, lambda number: -number, clock=Slow())
     things.index.settle()
     things.index.refresh()
     things.index.sort(order)
@@ -155,9 +153,7 @@ def test_a_sort_that_takes_long_begins_with_the_newest():
 
 
 def test_what_moves_is_looked_at_in_turn():
-    things = Things(Slow())
-    for number in range(200):
-        things.change(str(number), number)
+    things = many(200, clock=Slow())
     things.index.settle()
     things.index.sort(order, moves=lambda _: True)
     while things.index.waiting:
@@ -173,9 +169,7 @@ def test_what_moves_is_looked_at_in_turn():
 
 @pytest.mark.parametrize("chosen", [None, large])
 def test_one_key_comes_first(chosen):
-    things = Things(Slow())
-    for number in range(300):
-        things.change(str(number), 9)
+    things = many(300, lambda _: 9, clock=Slow())
     things.index.settle()
     things.index.set_filter(chosen, first="7")
     things.index.sort(order, first="7")
@@ -185,9 +179,7 @@ def test_one_key_comes_first(chosen):
 
 
 def test_many_changes_are_taken_in_bit_by_bit():
-    things = Things(Slow())
-    for number in range(300):
-        things.change(str(number), 9)
+    things = many(300, lambda _: 9, clock=Slow())
     assert len(things.refresh()) < 300
     assert things.index.waiting == 300 - len(things.index.subjects)
     things.forget("299")
@@ -200,15 +192,14 @@ def test_many_changes_are_taken_in_bit_by_bit():
 
 
 def test_another_object_can_stand_for_a_subject():
-    things = Things()
-    things.change("a", 1)
+    things = many(1)
     things.refresh()
     still = Thing(7, 7)
-    things.index.substitute("a", still)
-    assert things.index.subjects == {"a": still}
-    things.change("a", 2)
+    things.index.substitute("0", still)
+    assert things.index.subjects == {"0": still}
+    things.change("0", 2)
     things.refresh()
-    assert things.index.subjects["a"] is things.live["a"]
+    assert things.index.subjects["0"] is things.live["0"]
 
 
 def test_changes_that_nobody_looks_at_do_not_pile_up():

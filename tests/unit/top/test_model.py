@@ -1,4 +1,6 @@
-"""Tests for evtools.top.model."""
+"""The model: pictures of the cluster, the pause, the steps back, and why a table is empty."""
+
+from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,6 @@ from evtools.top.model import PICTURES_MAX, Model
 from evtools.top.options import VIEWS, TopOptions
 from evtools.top.status import ConnectionStatus
 from evtools.transport import Notice
-from evtools.transport.queues import Depth
 from evtools.transport.source import DOCTOR
 from tools.clock import FakeClock
 from tools.life import Life
@@ -54,14 +55,12 @@ def test_events_reach_every_view(screen):
 @pytest.mark.parametrize("size", [1, 2, 24, 1000])
 @pytest.mark.parametrize("view", ["types", "queues", "workers", "errors"])
 def test_figures_are_the_same_however_events_come_together(view, size):
-    steps = ("sent", "received", "started")
     events = [told("worker-heartbeat", 1.0)]
     for run in range(60):
         start = 10.0 * run + 10
-        events += life(*steps, start=start)
-        runtime, end = run / 7, start + 4
+        events += life("sent", "received", "started", start=start)
         kind = "task-succeeded" if run % 3 else "task-failed"
-        events.append(told(kind, end, **({"runtime": runtime} if run % 3 else {})))
+        events.append(told(kind, start + 4, **({"runtime": run / 7} if run % 3 else {})))
 
     def figures(size):
         screen = Screen()
@@ -156,14 +155,10 @@ def test_a_figure_that_fails_keeps_nothing_else_from_being_counted(screen, monke
         assert screen.look(view) or view == "workers"
     [row] = screen.model.statistics.types("all", screen.clock.now)
     assert (row.counts["succeeded"], row.counts["failed"]) == (1, 1)
-    assert len(screen.model.log) == 8
-    assert screen.model.intake.events == 8
+    assert (len(screen.model.log), screen.model.intake.events) == (8, 8)
 
 
-# --- time -------------------------------------------------------------------------
-
-
-def test_ages_stop_while_there_is_no_connection():
+def test_ages_stop_without_a_connection_and_are_those_of_a_tape():
     clock = FakeClock(1000.0)
     link = ConnectionStatus(clock)
     model = Model(clock=clock, connection=link)
@@ -174,9 +169,6 @@ def test_ages_stop_while_there_is_no_connection():
     assert model.as_of(1060.0) == 1002.0
     link.apply(Notice("restored", ""))
     assert model.as_of(1060.0) == 1060.0
-
-
-def test_in_a_replay_it_is_the_time_of_the_tape():
     screen = Screen(read=("x.jsonl",))
     assert screen.model.as_of(5.0) == 5.0
     event = screen.life.started("t")
@@ -191,8 +183,7 @@ def test_a_paused_picture_stands_and_events_go_on(screen):
     screen.take(screen.life.started("t"), screen.life.started("u"))
     screen.look()
     screen.model.freeze(screen.clock.now)
-    frozen_at = screen.model.context().now
-    facts = screen.model.header()
+    frozen_at, facts = screen.model.context().now, screen.model.header()
     for number in range(20):
         screen.take(*screen.life.success(f"n{number}"))
     screen.take(screen.life.succeeded("t"), screen.life.failed("u"))
@@ -225,11 +216,10 @@ def test_all_views_are_paused_at_the_same_time(screen):
     screen.look()
     screen.model.freeze(screen.clock.now)
     screen.take(screen.life.beat("w2@host"), *screen.life.failure("u", exception="X()"))
-    for view in ("types", "workers", "queues", "errors"):
+    rows = {"types": 1, "workers": 1, "queues": 1, "errors": 1, "events": 5}
+    for view, count in rows.items():
         screen.model.refresh_view(view)
-        assert len(screen.drawn(view)) == 1
-    screen.model.refresh_view("events")
-    assert len(screen.drawn("events")) == 5
+        assert len(screen.drawn(view)) == count
 
 
 def test_a_search_goes_on_while_paused():
@@ -240,8 +230,7 @@ def test_a_search_goes_on_while_paused():
 
     life = Life()
     model = Model(clock=Slow())
-    for number in range(3000):
-        model.take(events_of([life.started(str(number))]))
+    model.take(events_of([life.started(str(number)) for number in range(3000)]))
     model.refresh("tasks", life.now)
     model.freeze(life.now)
     tasks = model.views["tasks"]
@@ -269,23 +258,33 @@ def test_tasks_that_are_forgotten_stay_in_a_paused_picture():
 # --- steps ------------------------------------------------------------------------
 
 
-def test_stepping_back_shows_what_was_on_the_screen(screen):
-    for number in range(3):
-        screen.take(screen.life.started(str(number)))
+def step(screen, by):
+    picture = screen.model.step(by, screen.clock.now)
+    return picture and picture.view
+
+
+def test_stepping_back_shows_what_was_on_the_screen_and_looked_different(screen):
+    screen.take(screen.life.beat(), screen.life.started("t"))
+    screen.look("workers")
+    for uuid in "tuv":
+        screen.take(screen.life.started(uuid))
         screen.look()
+        screen.look()  # which looks the same
     screen.model.freeze(screen.clock.now)
     assert len(screen.drawn()) == 3
-    # The newest that was kept looks like the one that was paused at.
+    assert [step(screen, -1) for _ in range(4)] == ["tasks", "tasks", "workers", None]
+    assert screen.drawn("workers") == ["w1@host"]
+    assert [step(screen, 1) for _ in range(2)] == ["tasks", "tasks"]
     picture = screen.model.step(-1, screen.clock.now)
-    assert picture.view == "tasks"
-    assert len(screen.drawn()) == 2
+    assert len(screen.drawn()) == 1
     assert screen.model.header() is picture.header
-    assert screen.model.views["tasks"].counts() == "2 shown"
-    assert screen.model.step(-1, screen.clock.now) is not None
-    assert screen.model.step(-1, screen.clock.now) is None
+    assert screen.model.views["tasks"].counts() == "1 shown"
     for _ in range(3):
-        screen.model.step(1, screen.clock.now)
+        step(screen, 1)
     assert len(screen.drawn()) == 3
+    step(screen, -1)
+    screen.model.thaw()
+    assert len(screen.look()) == 3
 
 
 def test_stepping_forward_from_the_newest_makes_a_newer_one(screen):
@@ -298,19 +297,8 @@ def test_stepping_forward_from_the_newest_makes_a_newer_one(screen):
     assert picture.as_of == screen.clock.now
     assert screen.model.paused
     assert len(screen.drawn()) == 2
-    screen.model.step(-1, screen.clock.now)
+    step(screen, -1)
     assert len(screen.drawn()) == 1
-
-
-def test_a_picture_of_another_view_says_so(screen):
-    screen.take(screen.life.beat(), screen.life.started("t"))
-    screen.look("workers")
-    screen.look("tasks")
-    screen.model.freeze(screen.clock.now)
-    views = [screen.model.step(-1, screen.clock.now).view for _ in range(2)]
-    assert views == ["tasks", "workers"]
-    screen.model.thaw()
-    assert screen.look("workers") == ["w1@host"]
 
 
 def test_only_so_many_pictures_are_kept(screen):
@@ -321,34 +309,8 @@ def test_only_so_many_pictures_are_kept(screen):
     screen.drawn()
     # The newest looks like the one that was paused at.
     for _ in range(PICTURES_MAX - 1):
-        assert screen.model.step(-1, screen.clock.now)
-    assert screen.model.step(-1, screen.clock.now) is None
-
-
-def test_a_step_goes_to_what_looks_different(screen):
-    screen.take(screen.life.started("t"))
-    for _ in range(3):
-        screen.look()
-    screen.take(screen.life.started("u"))
-    for _ in range(3):
-        screen.look()
-    screen.model.freeze(screen.clock.now)
-    assert len(screen.drawn()) == 2
-    screen.model.step(-1, screen.clock.now)
-    assert len(screen.drawn()) == 1
-    assert screen.model.step(-1, screen.clock.now) is None
-    screen.model.step(1, screen.clock.now)
-    assert len(screen.drawn()) == 2
-
-
-# --- what others tell ---------------------------------------------------------------
-
-
-def test_the_depth_of_queues_is_shown(screen):
-    screen.take(screen.life.beat(), screen.life.sent("t"))
-    screen.model.set_depths({"mail": Depth(17)})
-    screen.look("queues")
-    assert screen.model.views["queues"].record("mail")["depth"] == 17
+        assert step(screen, -1)
+    assert step(screen, -1) is None
 
 
 # --- anything -----------------------------------------------------------------------
@@ -363,22 +325,18 @@ JUNK = st.one_of(
     st.lists(st.integers(), max_size=2),
     st.dictionaries(st.text(max_size=2), st.none(), max_size=2),
 )
-FIELDS = st.sampled_from(
-    [
-        *("hostname", "uuid", "name", "args", "kwargs", "result", "exception"),
-        *("traceback", "runtime", "retries", "root_id", "parent_id", "queue", "eta"),
-        *("timestamp", "local_received", "pid", "clock", "active", "processed"),
-        *("loadavg", "sw_ident", "freq", "reason", "dropped", "x"),
-    ]
-)
-TYPES = st.sampled_from(
-    [
-        *("task-sent", "task-received", "task-started", "task-succeeded"),
-        *("task-failed", "task-retried", "task-revoked", "task-rejected"),
-        *("task-progress", "worker-online", "worker-heartbeat", "worker-offline"),
-        *("evdump-gap", "custom", "-", ""),
-    ]
-)
+# fmt: off
+FIELDS = st.sampled_from((
+    "hostname", "uuid", "name", "args", "kwargs", "result", "exception", "traceback", "runtime",
+    "retries", "root_id", "parent_id", "queue", "eta", "timestamp", "local_received", "pid",
+    "clock", "active", "processed", "loadavg", "sw_ident", "freq", "reason", "dropped", "x",
+))
+TYPES = st.sampled_from((
+    "task-sent", "task-received", "task-started", "task-succeeded", "task-failed", "task-retried",
+    "task-revoked", "task-rejected", "task-progress", "worker-online", "worker-heartbeat",
+    "worker-offline", "evdump-gap", "custom", "-", "",
+))
+# fmt: on
 UUIDS = st.sampled_from(["a", "b", "c", "d"])
 
 
@@ -451,8 +409,43 @@ def test_the_tasks_on_the_screen_are_those_of_the_state(batches, paused):
 # --- why a table is empty --------------------------------------------------------
 
 
-def said(view, *events, notices=(), filter_text=""):
-    """Return what a view says of its emptiness after events."""
+LISTENING = (Notice("listening", "redis://x"),)
+LOST = (*LISTENING, Notice("lost", "Connection \x1brefused"))
+LIFE = Life()
+BEATS = [LIFE.beat(f"w{number}@host", active=number) for number in range(7)]
+OFF = (
+    "7 workers are sending heartbeats but no task events: w0@host, w1@host, w2@host, w3@host,"
+    " w4@host, .... Task events are off, or there are no tasks. To enable them: start workers with"
+    " -E, set worker_send_task_events, or press a on a worker (view 3) and choose to enable"
+    " events. 6 of them report running tasks right now."
+)
+SILENCE = "Nothing has been received so far. Workers send a heartbeat every few seconds"
+
+
+@pytest.mark.parametrize(
+    ("view", "events", "notices", "filter_text", "said"),
+    [
+        ("tasks",   [LIFE.sent("t")],        (),        "", ""),
+        ("tasks",   [],                      (),        "", "Not connected yet. No tasks yet."),
+        ("tasks",   [],                      [Notice("retry", "no route")], "",
+         f"Not connected yet: no route {DOCTOR}. No tasks yet."),
+        ("tasks",   [],                      LOST,      "",
+         "Not connected for 10s: Connection \\x1brefused No tasks yet."),
+        ("tasks",   [],                      LISTENING, "", f"No tasks yet. {SILENCE}*{DOCTOR}."),
+        ("tasks",   BEATS,                   LISTENING, "", f"No tasks yet. {OFF}"),
+        ("types",   BEATS,                   LISTENING, "", f"No tasks yet. {OFF}"),
+        ("errors",  BEATS,                   LISTENING, "", f"No failures in the window 5m. {OFF}"),
+        ("tasks",   [LIFE.beat(active=0)],   LISTENING, "", "*1 worker is sending*enable events."),
+        ("queues",  BEATS,                   LISTENING, "",
+         "No queues seen yet. Queues are known from task-sent events*task_send_sent_event is off*"),
+        ("workers", [LIFE.sent("t")],        LISTENING, "", "No workers seen yet. *no heartbeat*"),
+        # No failure is good news and nothing more.
+        ("errors",  LIFE.success("t"),       LISTENING, "", "No failures in the window 5m."),
+        ("tasks",   [LIFE.started("t")],     LISTENING, "queue:mail",
+         "The filter hides all of 1 tasks. Esc clears it*queue: unknown for 100% of tasks*"),
+    ],
+)  # fmt: skip
+def test_an_empty_table_says_why(view, events, notices, filter_text, said):
     clock = FakeClock(1000.0)
     link = ConnectionStatus(clock)
     for notice in notices:
@@ -462,71 +455,8 @@ def said(view, *events, notices=(), filter_text=""):
     clock.now = 1010.0
     model.views[view].set_filter(filter_text)
     model.refresh(view, clock.now)
-    return " ".join(model.diagnosis(view))
-
-
-LISTENING = (Notice("listening", "redis://x"),)
-LOST = (*LISTENING, Notice("lost", "Connection \x1brefused"))
-
-
-def test_a_table_with_rows_needs_no_diagnosis():
-    life = Life()
-    assert said("tasks", life.sent("t")) == ""
-
-
-def test_no_connection_comes_first():
-    assert said("tasks").startswith("Not connected yet. No tasks yet.")
-    assert said("tasks", notices=[Notice("retry", "no route")]).startswith(
-        f"Not connected yet: no route {DOCTOR}. No tasks yet."
-    )
-    assert said("tasks", notices=LOST).startswith("Not connected for 10s: Connection \\x1brefused")
-
-
-def test_silence_names_what_may_be_another():
-    text = said("tasks", notices=LISTENING)
-    assert "Nothing has been received so far" in text
-    assert text.endswith(f"key prefix. {DOCTOR}.")
-    assert "Nothing has been received" not in said("tasks", notices=LOST)
-
-
-@pytest.mark.parametrize("view", ["tasks", "types", "errors"])
-def test_heartbeats_alone_mean_that_events_are_off(view):
-    life = Life()
-    beats = [life.beat(f"w{number}@host", active=number) for number in range(7)]
-    text = said(view, *beats, notices=LISTENING)
-    assert "7 workers are sending heartbeats but no task events" in text
-    assert "w0@host, w1@host, w2@host, w3@host, w4@host, ..." in text
-    assert "-E" in text
-    assert "6 of them report running tasks right now" in text
-
-
-def test_idle_workers_are_not_said_to_run_anything():
-    life = Life()
-    text = said("tasks", life.beat(active=0), notices=LISTENING)
-    assert "running tasks" not in text
-
-
-def test_queues_need_events_of_clients():
-    life = Life()
-    assert "task_send_sent_event" in said("queues", life.beat(), notices=LISTENING)
-
-
-def test_workers_need_heartbeats():
-    life = Life()
-    assert "no heartbeat" in said("workers", life.sent("t"), notices=LISTENING)
-
-
-def test_no_failure_is_good_news_and_nothing_more():
-    life = Life()
-    text = said("errors", *life.success("t"), notices=LISTENING)
-    assert text == "No failures in the window 5m."
-
-
-def test_a_filter_that_hides_all_is_named():
-    life = Life()
-    text = said("tasks", life.started("t"), notices=LISTENING, filter_text="queue:mail")
-    assert text.startswith("The filter hides all of 1 tasks. Esc clears it")
-    assert "queue: unknown for 100% of tasks" in text
+    text = " ".join(model.diagnosis(view))
+    assert text == said or ("*" in said and fnmatchcase(text, said))
 
 
 def test_without_a_link_it_is_taken_for_connected():

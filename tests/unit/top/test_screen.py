@@ -66,24 +66,19 @@ def test_every_row_of_a_terminal_is_used(busy, rows, keys):
     assert busy.session.table_shown is split
 
 
-def test_a_layer_lies_over_the_table_and_takes_the_keys(busy):
+def test_layers_take_the_keys_and_prompts_the_last_line_and_the_cursor(busy):
     busy.press("o")
     assert "sort by" in busy.text
     assert "Enter Choose" in keys(busy)
     assert busy.frame().hits == {}
-
-
-def test_a_prompt_takes_the_last_line_and_has_the_cursor(busy):
-    busy.press("/")
+    busy.press("esc", "/")
     busy.write("st")
     assert keys(busy) == "filter> st"
     assert busy.frame().cursor == (10, 31)
     busy.press("tab")
     assert keys(busy) == "filter> sta"
     assert "started:  state:" in busy.lines()[-2]
-
-
-def test_a_dialog_has_the_cursor_where_a_word_is_typed(busy):
+    busy.press("esc")
     busy.command("view workers")
     busy.press("S")
     column, row = busy.frame().cursor
@@ -177,20 +172,16 @@ def click(terminal, column, row):
 
 
 def test_a_press_on_a_tab_shows_the_view(busy):
-    click(busy, busy.lines()[3].index("3 Workers"), 3)
-    assert busy.session.view == "workers"
-    click(busy, 110, 3)
-    assert busy.session.view == "workers"
+    for column in (busy.lines()[3].index("3 Workers"), 110):
+        click(busy, column, 3)
+        assert busy.session.view == "workers"
 
 
 def test_a_press_on_a_head_sorts_and_another_one_inverts(busy):
-    column = busy.lines()[4].index("TASK")
-    click(busy, column, 4)
-    assert busy.session.table.sort_key == "name"
-    click(busy, column, 4)
-    assert busy.session.table.reverse
-    click(busy, 0, 4)
-    assert busy.session.table.sort_key == "name"
+    column, table = busy.lines()[4].index("TASK"), busy.session.table
+    for where, reverse in ((column, False), (column, True), (0, True)):
+        click(busy, where, 4)
+        assert (table.sort_key, table.reverse) == ("name", reverse)
 
 
 def test_a_press_on_a_row_goes_there_and_another_one_opens_it(busy):
@@ -273,24 +264,25 @@ def test_whole_pieces_are_left_out_where_there_is_no_room(facts, cols, count):
         assert piece in lines[0] or piece.split()[0] not in lines[0]
 
 
-def test_losses_are_shown_if_there_are_some(facts):
-    lossy = replace(facts, counters=StreamCounters(reconnects=2, gaps=3, dropped=40), missed=7)
-    assert "reconnects 2  gaps 3  dropped 40  missed 7" in bar(lossy, 160, 3)[0]
+@pytest.mark.parametrize(
+    ("changes", "cols", "count", "row", "text"),
+    [
+        ({"counters": StreamCounters(reconnects=2, gaps=3, dropped=40), "missed": 7}, 160, 3, 0,
+         "reconnects 2  gaps 3  dropped 40  missed 7"),
+        ({"counters": StreamCounters(gaps=3)}, 120, 2, 0, "gaps 3"),
+        # The memory is shown by the bound that is met first.
+        ({"evicted": 1234, "weight_bytes": 200, "max_bytes": 256}, 120, 3, 1,
+         "tasks 2 (200B/256B) forgot 1.2k"),
+        ({"workers": Counter(online=1, late=2, gone=1)}, 120, 3, 2,
+         " workers 1 online 2 late 1 gone"),
+        ({"workers": Counter(online=1, silent=2)}, 120, 3, 2,
+         " workers 1 online 2 silent  active 1+ "),
+        ({"workers": Counter(online=1, silent=2)}, 80, 2, 1, "wk 1/3 2 silent  run 1+"),
+    ],
+)  # fmt: skip
+def test_losses_limits_and_workers_are_counted(facts, changes, cols, count, row, text):
     assert "gaps" not in bar(facts, 80, 2)[0]
-    assert "gaps 3" in bar(lossy, 120, 2)[0]
-
-
-def test_the_memory_is_shown_by_the_bound_that_is_met_first(facts):
-    full = replace(facts, evicted=1234, weight_bytes=200, max_bytes=256)
-    assert "tasks 2 (200B/256B) forgot 1.2k" in bar(full, 120, 3)[1]
-
-
-def test_late_gone_and_silent_workers_are_counted(facts):
-    some = replace(facts, workers=Counter(online=1, late=2, gone=1))
-    assert bar(some, 120, 3)[2].startswith(" workers 1 online 2 late 1 gone")
-    silent = replace(facts, workers=Counter(online=1, silent=2))
-    assert " workers 1 online 2 silent  active 1+ " in bar(silent, 120, 3)[2]
-    assert "wk 1/3 2 silent  run 1+" in bar(silent, 80, 2)[1]
+    assert text in bar(replace(facts, **changes), cols, count)[row]
 
 
 def test_unknown_figures_are_not_made_up_and_all_characters_may_be_shown(facts):

@@ -1,4 +1,4 @@
-"""Tests for evtools.top.views.events."""
+"""The view of events, and the log that it shows."""
 
 import pytest
 from hypothesis import given
@@ -53,23 +53,20 @@ def test_the_newest_event_is_at_the_bottom_and_followed(events):
     assert events.table.row(3).style == "good"
 
 
-def test_events_know_the_name_of_their_task(events):
-    events.take(*events.life.success("t"))
-    events.refresh()
-    assert set(events.cells("name")) == {"proj.add"}
-    events.table.set_filter("name:proj.add queue:mail type:task-started")
-    assert events.cells("type") == ["START"]
-
-
-def test_what_a_task_came_to_is_no_part_of_its_earlier_events(events):
+def test_events_know_their_task_but_not_what_it_came_to(events):
     events.take(*events.life.failure("t"))
     events.refresh()
-    events.table.set_filter("has:exc")
-    assert events.cells("type") == ["FAIL"]
-    record = events.table.record_of(event_of({"type": "task-sent", "uuid": "t"}))
-    assert "name" in record.joined
-    assert "exception" not in record.joined
-    assert len(record.joined) == len(list(record.joined))
+    assert set(events.cells("name")) == {"proj.add"}
+    for text, kinds in (
+        ("name:proj.add queue:mail type:task-started", ["START"]),
+        ("has:exc", ["FAIL"]),
+    ):
+        events.table.set_filter(text)
+        assert events.cells("type") == kinds
+    joined = events.table.record_of(event_of({"type": "task-sent", "uuid": "t"})).joined
+    assert "name" in joined
+    assert "exception" not in joined
+    assert len(joined) == len(list(joined))
 
 
 def test_scrolling_up_stops_following_and_counts_what_comes(events):
@@ -83,8 +80,7 @@ def test_scrolling_up_stops_following_and_counts_what_comes(events):
     assert events.table.news() == "4 new below, G to follow"
     events.table.move(99)
     events.refresh()
-    assert events.table.news() == ""
-    assert events.table.focus_index == 7
+    assert (events.table.news(), events.table.focus_index) == ("", 7)
 
 
 def test_the_order_is_that_of_receipt_and_can_be_turned_round(events):
@@ -97,37 +93,27 @@ def test_the_order_is_that_of_receipt_and_can_be_turned_round(events):
 
 def test_the_oldest_go():
     events = Events(max_events=3)
-    events.take(*events.life.success("t"))
-    assert events.refresh() == ["RECV", "START", "OK"]
-    events.take(*events.life.success("u"))
-    assert events.refresh() == ["RECV", "START", "OK"]
-    assert events.table.total == 3
-    assert events.table.subject("0") is None
+    for uuid in "tu":
+        events.take(*events.life.success(uuid))
+        assert events.refresh() == ["RECV", "START", "OK"]
+    assert (events.table.total, events.table.subject("0")) == (3, None)
 
 
-def test_events_of_the_same_task_are_gone_through(events):
-    life = events.life
-    events.take(life.sent("a"), life.sent("b"), life.received("a"), life.beat())
+def test_failures_and_events_of_the_same_task_are_gone_through(events):
+    life, table = events.life, events.table
+    events.take(life.failed("a"), life.sent("b"), life.received("a"), life.beat())
     events.refresh()
-    assert not events.table.next_related(-1)
-    events.table.home()
-    assert events.table.next_related(1)
-    assert events.table.focus_index == 2
-    assert events.table.next_related(-1)
-    assert events.table.focus_index == 0
-    assert not events.table.next_related(-1)
+    assert not table.next_related(-1)
+    table.home()
+    found = [(table.next_related(step), table.focus_index) for step in (1, -1, -1)]
+    assert found == [(True, 2), (True, 0), (False, 0)]
+    table.move(99)
+    assert table.next_failure(-1)
+    assert table.focus_index == 0
 
 
-def test_failures_are_gone_through(events):
-    life = events.life
-    events.take(life.failed("a"), life.succeeded("b"), life.failed("c"))
-    events.refresh()
-    assert events.table.next_failure(-1)
-    assert events.table.focus_index == 0
-
-
-def test_a_detail_tells_what_the_event_and_its_task_told(events):
-    events.take(*events.life.failure("t"))
+def test_a_detail_has_all_of_the_event_and_of_its_task(events):
+    events.take(*events.life.failure("t", args="(" + "x" * 1020 + "...)"))
     events.refresh()
     detail = events.table.detail(events.table.focus_key)
     assert detail.title == "task-failed"
@@ -136,21 +122,9 @@ def test_a_detail_tells_what_the_event_and_its_task_told(events):
     assert "exception      ValueError('no 12')" in info
     assert "name           proj.add  (of the task)" in info
     assert not any(line.startswith("traceback") for line in info)
+    assert any("cut by the sender" in line for line in info)
     assert detail.sections["Raw"][0] == "{"
     assert events.table.detail("99") is None
-
-
-def test_what_the_sender_cut_is_said(events):
-    events.take(events.life.received("t", args="(" + "x" * 1020 + "...)"))
-    events.refresh()
-    info = events.table.detail("0").sections["Info"]
-    assert any("cut by the sender" in line for line in info)
-
-
-def test_gaps_stand_where_they_were(events):
-    events.take(events.life.beat(), gap("reconnect", 0.0, 12.0))
-    events.refresh()
-    assert events.cells("story")[1] == "12.0s without events: reconnect"
 
 
 def test_values_of_an_event_make_filters(events):
@@ -167,16 +141,11 @@ def test_values_of_an_event_make_filters(events):
 
 def test_an_event_is_exported_as_it_came(events):
     beat = events.life.beat()
-    events.take(beat)
+    events.take(beat, {"type": "custom"}, gap("reconnect", 0.0, 12.0))
     events.refresh()
-    assert events.table.record("0") == beat
-    assert events.table.record("99") == {}
-
-
-def test_an_event_without_a_time_has_none(events):
-    events.take({"type": "custom"})
-    events.refresh()
-    assert events.cells("time") == ["-"]
+    assert (events.table.record("0"), events.table.record("99")) == (beat, {})
+    assert events.cells("time")[1] == "-"
+    assert events.cells("story")[2] == "12.0s without events: reconnect"
 
 
 def test_ages_in_filters_go_on(events):
@@ -201,10 +170,15 @@ def kinds(log, number):
 
 
 def test_the_oldest_go_when_there_are_too_many():
-    log = EventLog(max_events=3)
-    log.extend([event(number) for number in range(10)])
-    assert (log.first, log.end, len(log)) == (7, 10, 3)
-    assert kinds(log, 8) == ["8", "9"]
+    log = EventLog(max_events=5)
+    log.extend([event(number) for number in range(4)])
+    weight_bytes = log.weight_bytes
+    # Of those that came together some may stay.
+    log.extend([event(number) for number in range(4, 8)])
+    assert (log.first, log.end, len(log), kinds(log, 6)) == (3, 8, 5, ["6", "7"])
+    assert weight_bytes < log.weight_bytes < 2 * weight_bytes
+    log.extend([])
+    assert log.end == 8
 
 
 def test_the_oldest_go_when_they_weigh_too_much():
@@ -213,25 +187,9 @@ def test_the_oldest_go_when_they_weigh_too_much():
         log.extend([event_of({"type": "task-received", "args": "x" * 1000})])
     assert 1 <= len(log) <= 2
     assert 5000 < log.weight_bytes <= 10_000
-    log.extend([event("a", nested=[[], []] * 5000)])
-    assert (len(log), log.weight_bytes, log.first, log.end) == (0, 0, 101, 101)
-
-
-def test_of_those_that_came_together_some_may_stay():
-    log = EventLog(max_events=5)
-    log.extend([event(number) for number in range(4)])
-    weight_bytes = log.weight_bytes
-    log.extend([event(number) for number in range(4, 8)])
-    assert kinds(log, log.first) == list("34567")
-    assert weight_bytes < log.weight_bytes < 2 * weight_bytes
-    log.extend([])
-    assert log.end == 8
-
-
-def test_containers_weigh_more_than_they_seem_to():
-    log = EventLog()
-    log.extend([event("a", nested=[[]] * 1000)])
-    assert log.weight_bytes > 64_000
+    # Containers weigh more than they seem to.
+    log.extend([event("a", nested=[[]] * 150)])
+    assert (len(log), log.first, log.end) == (0, 101, 101)
 
 
 # --- words -----------------------------------------------------------------------
@@ -240,19 +198,18 @@ def test_containers_weigh_more_than_they_seem_to():
 # fmt: off
 #: Fields of an event, its word, and its line.
 STORIES = [
-    ({"type": "task-sent", "queue": "mail"}, "SENT", "queue=mail"),
+    ({"type": "task-sent", "queue": "mail"},               "SENT",   "queue=mail"),
     ({"type": "task-received", "args": "(1,)", "kwargs": "{}"}, "RECV", "(1,)"),
-    ({"type": "task-started"}, "START", ""),
+    ({"type": "task-started"},                             "START",  ""),
     ({"type": "task-succeeded", "runtime": 1.04, "result": "3"}, "OK", "1.04s  3"),
-    ({"type": "task-succeeded", "runtime": "x"}, "OK", "x"),
-    ({"type": "task-failed", "exception": "E()"}, "FAIL", "E()"),
+    ({"type": "task-succeeded", "runtime": "x"},           "OK",     "x"),
+    ({"type": "task-failed", "exception": "E()"},          "FAIL",   "E()"),
     ({"type": "task-revoked", "terminated": True, "expired": False}, "REVOKE", "terminated=true"),
-    ({"type": "worker-heartbeat", "active": 0, "loadavg": [1.5, 2, 3]}, "beat", "active=0  loadavg=1.5"),  # noqa: E501
-    ({"type": "worker-heartbeat", "loadavg": [[], 2]}, "beat", "loadavg=[]"),
+    ({"type": "worker-heartbeat", "active": 0, "loadavg": [1.5, 2]}, "beat", "active=0  loadavg=1.5"),  # noqa: E501
+    ({"type": "worker-heartbeat", "loadavg": [[], 2]},     "beat",   "loadavg=[]"),
     ({"type": "task-progress", "uuid": "u", "percent": 40}, "task-progress", "percent=40"),
-    ({"type": GAP, "reason": "reconnect", "duration": 12.0, "error": "refused"},
-        "GAP", "12.0s without events: reconnect (refused)"),
-    ({"type": GAP, "reason": "buffer", "dropped": 17}, "GAP", "17 events dropped: evtop was too slow"),  # noqa: E501
+    ({"type": GAP, "reason": "reconnect", "duration": 12.0, "error": "refused"}, "GAP", "12.0s without events: reconnect (refused)"),  # noqa: E501
+    ({"type": GAP, "reason": "buffer", "dropped": 17},     "GAP",    "17 events dropped: evtop was too slow"),  # noqa: E501
     ({"type": GAP, "reason": "worker", "missed": 3, "hostname": "w1"}, "GAP", "~3 tasks of w1 not seen"),  # noqa: E501
     ({"type": GAP}, "GAP", "some time without events: null"),
 ]

@@ -1,4 +1,4 @@
-"""Tests for evtools.top.views.summaries."""
+"""Summaries: types, workers, queues and kinds of failures."""
 
 import pytest
 
@@ -10,149 +10,126 @@ from evtools.transport.queues import Depth
 from tools.life import Life
 
 
-def cell(table, key, name):
-    at = [slot.column.name for slot in table.slots].index(name)
-    index = key if isinstance(key, int) else list(table.cursor.keys).index(key)
-    return table.row(index).cells[at].strip()
+class Summary:
+    """A state, its statistics, and a table of them."""
 
-
-def found(table, state, key):
-    """Return the tasks that a row leads to."""
-    view, text = table.drill(key)
-    assert view == "tasks"
-    matches = compile_filter(text, fields=task_fields()).matches
-    return sorted(task.uuid for task in state.tasks.values() if matches(task))
-
-
-# --- types --------------------------------------------------------------------
-
-
-def types_of(*events, max_types=1000, cols=150):
-    statistics, state = Statistics(max_types=max_types), State()
-    statistics.take(state.apply(events))
-    table = TypesView(statistics)
-    table.resize(cols)
-    table.refresh(RenderContext(max(event["local_received"] for event in events) + 1))
-    return table, state
-
-
-def test_types_that_fail_come_first():
-    life = Life()
-    events = [*life.success("a", "proj.ok"), *life.failure("b", "proj.bad")]
-    events += [life.received("c", "proj.ok"), life.started("c")]
-    table, _ = types_of(*events)
-    assert list(table.cursor.keys) == ["proj.bad", "proj.ok"]
-    assert cell(table, 0, "share") == "100.00"
-    assert cell(table, 1, "share") == "0.00"
-    assert cell(table, 1, "ok") == "1"
-    assert cell(table, 1, "active") == "1"
-    assert cell(table, 1, "run_max").endswith("ms")
-    assert (table.row(0).style, table.row(1).style) == ("failure", "")
-
-
-def test_a_type_that_completed_nothing_has_no_share():
-    life = Life()
-    table, _ = types_of(life.received("a"))
-    assert cell(table, 0, "share") == "-"
-    assert cell(table, 0, "run_p95") == "-"
-
-
-def test_a_trend_is_drawn_and_exported():
-    life = Life()
-    events = []
-    for number in range(200):
-        events += life.success(str(number))
-        life.now += 1
-    table, _ = types_of(*events)
-    assert set(cell(table, 0, "trend")) <= set("▁▂▃▄▅▆▇█")
-    assert max(table.record("proj.add")["trend"]) > 0
-    table.refresh(RenderContext(life.now, ascii=True))
-    assert cell(table, 0, "trend").isascii()
-    table.sort_by("trend")
-    assert len(table) == 1
-
-
-@pytest.mark.parametrize("name", ["proj.add", 'a "b" c', "-x", None])
-def test_a_type_leads_to_its_tasks(name):
-    life = Life()
-    table, state = types_of(life.received("a", name), life.received("b", "proj.other"))
-    key = next(key for key in table.cursor.keys if key != "proj.other")
-    view, text = table.drill(key)
-    assert view == "tasks"
-    matches = compile_filter(text, fields=task_fields()).matches
-    assert [task.uuid for task in state.tasks.values() if matches(task)] == ["a"]
-    assert table.values(key) == {"name": key}
-
-
-def test_what_had_no_room_leads_nowhere():
-    life = Life()
-    events = [life.received(str(number), f"proj.t{number}") for number in range(5)]
-    table, _ = types_of(*events, max_types=2)
-    assert table.drill("(others)") is None
-
-
-# --- workers ------------------------------------------------------------------
-
-
-class Workers:
-    """A state with its workers as a table."""
-
-    def __init__(self):
+    def __init__(self, view, **bounds):
         self.life = Life()
-        self.state, self.statistics = State(), Statistics()
-        self.table = WorkersView(self.statistics, self.state)
+        self.state, self.statistics = State(), Statistics(**bounds)
+        parts = (self.state,) if view is WorkersView else ()
+        self.table = view(self.statistics, *parts)
         self.table.resize(200)
 
     def take(self, *events):
         self.statistics.take(self.state.apply(events))
+        return self
 
-    def refresh(self, after=1.0):
-        self.table.refresh(RenderContext(self.life.now + after))
+    def refresh(self, after=1.0, **context):
+        self.table.refresh(RenderContext(self.life.now + after, **context))
         return list(self.table.cursor.keys)
 
     def cells(self, name):
         at = [slot.column.name for slot in self.table.slots].index(name)
         return [self.table.row(n).cells[at].strip() for n in range(len(self.table))]
 
+    def styles(self):
+        return [self.table.row(n).style for n in range(len(self.table))]
+
+    def tasks_of(self, key):
+        """Return the tasks that a row leads to."""
+        view, text = self.table.drill(key)
+        assert view == "tasks"
+        matches = compile_filter(text, fields=task_fields()).matches
+        return sorted(task.uuid for task in self.state.tasks.values() if matches(task))
+
+
+# --- types --------------------------------------------------------------------
+
+
+@pytest.fixture
+def types():
+    return Summary(TypesView)
+
+
+def test_types_that_fail_come_first(types):
+    life = types.life
+    types.take(*life.success("a", "proj.ok"), *life.failure("b", "proj.bad"))
+    types.take(life.received("c", "proj.ok"), life.started("c"), life.received("d", "proj.new"))
+    assert types.refresh() == ["proj.bad", "proj.ok", "proj.new"]
+    # What completed nothing has no share.
+    assert types.cells("share") == ["100.00", "0.00", "-"]
+    assert types.cells("ok") == ["0", "1", "0"]
+    assert types.cells("active") == ["0", "1", "0"]
+    assert types.cells("run_max") == ["100ms", "500ms", "-"]
+    assert types.styles() == ["failure", "", ""]
+
+
+def test_a_trend_is_drawn_and_exported(types):
+    for number in range(200):
+        types.take(*types.life.success(str(number)))
+        types.life.now += 1
+    types.refresh()
+    assert set(types.cells("trend")[0]) <= set("▁▂▃▄▅▆▇█")
+    assert max(types.table.record("proj.add")["trend"]) > 0
+    types.table.sort_by("trend")
+    types.refresh(ascii=True)
+    assert types.cells("trend")[0].isascii()
+
+
+@pytest.mark.parametrize("name", ["proj.add", 'a "b" c', "-x", None])
+def test_a_type_leads_to_its_tasks(types, name):
+    types.take(types.life.received("a", name), types.life.received("b", "proj.other"))
+    key = next(key for key in types.refresh() if key != "proj.other")
+    assert types.tasks_of(key) == ["a"]
+    assert types.table.values(key) == {"name": key}
+
+
+def test_what_had_no_room_leads_nowhere():
+    types = Summary(TypesView, max_types=2)
+    types.take(*[types.life.received(str(number), f"proj.t{number}") for number in range(5)])
+    assert "(others)" in types.refresh()
+    assert types.table.drill("(others)") is None
+
+
+# --- workers ------------------------------------------------------------------
+
 
 @pytest.fixture
 def workers():
-    return Workers()
+    return Summary(WorkersView)
 
 
-def test_a_worker_tells_of_itself(workers):
-    workers.take(workers.life.beat(active=15, processed=1_204_411))
-    assert workers.refresh() == ["w1@host"]
-    assert workers.cells("status") == ["online"]
-    assert workers.cells("beat") == ["1.00s"]
-    assert workers.cells("active") == ["15"]
-    assert workers.cells("processed") == ["1204411"]
-    assert workers.cells("load") == ["1.0 2.0 3.0"]
-    assert workers.cells("version") == ["py-celery 5.6"]
-    assert workers.table.row(0).style == "good"
-
-
-def test_its_tasks_are_counted(workers):
+def test_a_worker_reports_itself_and_its_tasks_are_counted(workers):
     life = workers.life
-    workers.take(life.beat(), *life.success("a"), *life.failure("b"))
-    workers.refresh()
-    assert workers.cells("share") == ["50.00"]
-    assert workers.cells("run_p95")[0].endswith("ms")
+    workers.take(life.beat(active=15, processed=1_204_411), *life.success("a"), *life.failure("b"))
+    assert workers.refresh() == ["w1@host"]
+    row = {name: workers.cells(name)[0] for name in ("status", "beat", "active", "processed")}
+    assert row == {"status": "online", "beat": "1.00s", "active": "15", "processed": "1204411"}
+    row = {name: workers.cells(name)[0] for name in ("load", "version", "share", "run_p95")}
+    assert row == {
+        "load": "1.0 2.0 3.0", "version": "py-celery 5.6", "share": "50.00", "run_p95": "500ms",
+    }  # fmt: skip
     assert workers.cells("ok")[0].endswith("/s")
+    assert workers.styles() == ["good"]
+    record = workers.table.record("w1@host")
+    assert [type(record[name]) for name in ("active", "processed")] == [int, int]
 
 
 def test_those_that_need_a_look_come_first(workers):
     life = workers.life
-    workers.take(life.beat("gone@h"))
+    workers.take(life.beat("gone@h", active=7))
     life.now += 300
-    workers.take(life.event("worker-offline", hostname="stopped@h"))
+    workers.take(life.beat("stopped@h", active=7))
+    workers.take(life.event("worker-offline", hostname="stopped@h", active=7))
     workers.take(life.beat("late@h"))
     life.now += 14
     workers.take(life.started("t", hostname="silent@h"), life.beat("up@h"))
     assert workers.refresh() == ["gone@h", "late@h", "silent@h", "stopped@h", "up@h"]
-    assert workers.cells("status") == [*("gone 5m15s", "late 15s", "silent", "offline", "online")]
-    styles = [workers.table.row(number).style for number in range(5)]
-    assert styles == ["failure", "late", "waiting", "gone", "good"]
+    assert workers.cells("status") == ["gone 5m15s", "late 15s", "silent", "offline", "online"]
+    assert workers.styles() == ["failure", "late", "waiting", "gone", "good"]
+    # One that is away runs nothing that we know of.
+    assert workers.cells("active") == ["-", "1", "-", "-", "1"]
+    assert workers.table.record("gone@h")["active"] is None
 
 
 def test_a_clock_that_is_off_has_a_mark(workers):
@@ -162,30 +139,9 @@ def test_a_clock_that_is_off_has_a_mark(workers):
     workers.table.sort_by("skew")
     assert workers.refresh() == ["a@h", "b@h", "c@h"]
     assert workers.cells("skew") == ["+29.0s !", "-500ms", "+0ms"]
-
-
-def test_what_it_did_not_tell_is_not_made_up(workers):
-    workers.take(workers.life.started("t", hostname="w1@host"))
-    workers.refresh()
+    # What a worker did not report is not made up.
     for name in ("active", "processed", "load", "share", "run_p95", "version"):
-        assert workers.cells(name) == ["-"]
-
-
-def test_a_worker_that_is_away_runs_nothing_that_we_know_of(workers):
-    life = workers.life
-    workers.take(life.beat("gone@h", active=7), life.beat("offline@h", active=7))
-    workers.take(life.event("worker-offline", hostname="offline@h", active=7))
-    life.now += 300
-    workers.refresh()
-    assert workers.cells("active") == ["-", "-"]
-    assert workers.table.record("gone@h")["active"] is None
-
-
-def test_counts_are_whole_numbers_as_they_came(workers):
-    workers.take(workers.life.beat(active=15, processed=1_204_411))
-    workers.refresh()
-    record = workers.table.record("w1@host")
-    assert [type(record[name]) for name in ("active", "processed")] == [int, int]
+        assert workers.cells(name)[2] == "-"
 
 
 def test_workers_that_left_are_counted(workers):
@@ -196,151 +152,101 @@ def test_workers_that_left_are_counted(workers):
     assert workers.table.notes() == ["1 workers that have left are not shown"]
 
 
-def test_a_worker_leads_to_its_tasks(workers):
-    life = workers.life
-    workers.take(life.started("a"), life.started("b", hostname="other"))
-    workers.refresh()
-    view, text = workers.table.drill("w1@host")
-    matches = compile_filter(text, fields=task_fields()).matches
-    assert view == "tasks"
-    assert [t.uuid for t in workers.state.tasks.values() if matches(t)] == ["a"]
-
-
-def test_workers_can_be_filtered_by_what_they_are(workers):
+def test_workers_lead_to_their_tasks_and_can_be_filtered_by_what_they_are(workers):
     life = workers.life
     workers.take(life.beat("a@h", active=20), life.beat("b@h"))
+    workers.take(life.started("t", hostname="a@h"), life.started("u", hostname="b@h"))
     workers.refresh()
+    assert workers.tasks_of("a@h") == ["t"]
     assert workers.table.values("a@h") == {"worker": "a@h", "status": "online"}
     assert workers.table.values("x") == {}
     workers.table.narrow("status", "online")
     assert len(workers.table) == 2
-    workers.table.set_filter("active>5 field.pid=7")
-    assert list(workers.table.cursor.keys) == ["a@h"]
-    workers.table.set_filter("field.nonsense:1")
-    assert len(workers.table) == 0
+    for text, keys in (("active>5 field.pid=7", ["a@h"]), ("field.nonsense:1", [])):
+        workers.table.set_filter(text)
+        assert list(workers.table.cursor.keys) == keys
 
 
 # --- queues -------------------------------------------------------------------
 
 
-def queues_of(*events, depths=None):
-    statistics, state = Statistics(), State()
-    statistics.take(state.apply(events))
-    table = QueuesView(statistics)
-    table.depths = depths or {}
-    last = max((event["local_received"] for event in events), default=1000.0)
-    table.refresh(RenderContext(last + 1))
-    table.resize(160)
-    return table, state
+@pytest.fixture
+def queues():
+    return Summary(QueuesView)
 
 
-def test_a_queue_is_known_from_events():
-    life = Life()
-    table, _ = queues_of(*life.success("a"), life.sent("b"), life.sent("c"))
-    assert cell(table, "mail", "backlog").startswith("2")
-    assert cell(table, "mail", "consumers") == "1"
-    assert cell(table, "mail", "published").endswith("/s")
-    assert cell(table, "mail", "wait_p95").endswith("ms")
+def test_a_queue_is_known_from_events(queues):
+    life = queues.life
+    queues.take(*life.success("a"), life.sent("b"), life.sent("c", queue='a "b"'))
+    queues.take(life.received("d"))
+    queues.table.sort_by("name")
+    unnamed, odd, mail = queues.refresh()
+    assert (mail, odd) == ("mail", 'a "b"')
+    backlogs = queues.cells("backlog")
+    assert backlogs[0].startswith("? ")  # and why
+    assert backlogs[2].startswith("1")
+    assert queues.cells("wait_p95")[2] == "200ms"
+    assert queues.cells("consumers")[2] == "1"
+    assert (queues.tasks_of(mail), queues.tasks_of(odd)) == (["a", "b"], ["c"])
+    assert queues.table.drill(unnamed) == ("tasks", "-has:queue")
+    assert queues.table.drill("(others)") is None
+    assert queues.table.values("mail") == {"name": "mail"}
+    for text in ("backlog>0 mail", "f.name=mail"):
+        queues.table.set_filter(text)
+        assert list(queues.table.cursor.keys) == [mail]
 
 
-def test_what_cannot_be_known_has_its_reason():
-    life = Life()
-    table, _ = queues_of(life.received("a"))
-    (key,) = table.cursor.keys
-    assert cell(table, key, "backlog").startswith("? ")
-    view, text = table.drill(key)
-    assert (view, text) == ("tasks", "-has:queue")
-
-
-def test_the_broker_is_shown_where_it_was_asked():
-    life = Life()
-    depths = {
+def test_the_broker_is_shown_where_it_was_asked(queues):
+    queues.take(*queues.life.success("a"), queues.life.sent("b", queue="slow"))
+    queues.table.depths = {
         "mail": Depth(1742, 3),
         "idle": Depth(None, reason="no such queue"),
         "new": Depth(5, 2),
     }
-    table, _ = queues_of(*life.success("a"), depths=depths)
-    assert cell(table, "mail", "depth") == "1.7k"
-    assert cell(table, "idle", "depth") == "? no such queue"
-    assert cell(table, "new", "depth") == "5"
-    assert cell(table, "new", "consumers") == "2"
-    assert cell(table, "new", "backlog") == "? no event names it"
-    assert cell(table, "new", "published") == "-"
-
-
-def test_a_queue_the_broker_was_not_asked_about_has_no_depth():
-    life = Life()
-    table, _ = queues_of(*life.success("a"), depths={"other": Depth(0)})
-    assert cell(table, "mail", "depth") == "-"
-
-
-def test_there_is_a_column_for_depths_as_soon_as_there_are_any():
-    life = Life()
-    table, _ = queues_of(*life.success("a"))
-    table.depths = {"mail": Depth(3)}
-    table.refresh(table.context)
-    assert cell(table, "mail", "depth") == "3"
-    table.depths = {}
-    table.refresh(table.context)
-    assert "depth" not in [slot.column.name for slot in table.slots]
-
-
-def test_a_queue_leads_to_its_tasks():
-    life = Life()
-    table, state = queues_of(life.sent("a", queue='a "b"'), life.sent("b"))
-    view, text = table.drill('a "b"')
-    matches = compile_filter(text, fields=task_fields()).matches
-    assert view == "tasks"
-    assert [task.uuid for task in state.tasks.values() if matches(task)] == ["a"]
-    assert table.drill("(others)") is None
-    assert table.values("mail") == {"name": "mail"}
-
-
-def test_queues_can_be_filtered_by_any_of_their_figures():
-    life = Life()
-    table, _ = queues_of(*life.success("a"), life.sent("b", queue="slow"))
-    table.set_filter("backlog>0")
-    assert list(table.cursor.keys) == ["slow"]
-    table.set_filter("f.name=mail")
-    assert list(table.cursor.keys) == ["mail"]
+    rows = queues.refresh()
+    columns = {}
+    for name in ("depth", "consumers", "backlog", "published"):
+        columns[name] = dict(zip(rows, queues.cells(name), strict=True))
+    depths = {"mail": "1.7k", "idle": "? no such queue", "new": "5", "slow": "-"}
+    assert columns["depth"] == depths
+    assert columns["consumers"] == {"mail": "1", "idle": "-", "new": "2", "slow": "0"}
+    assert columns["backlog"]["new"] == "? no event names it"
+    assert columns["published"]["new"] == "-"
+    # The column is there as long as there is a depth.
+    queues.table.depths = {}
+    queues.refresh()
+    assert "depth" not in [slot.column.name for slot in queues.table.slots]
 
 
 # --- errors -------------------------------------------------------------------
 
 
-def errors_of(*events):
-    statistics, state = Statistics(max_groups=3), State()
-    statistics.take(state.apply(events))
-    table = ErrorsView(statistics)
-    table.refresh(RenderContext(events[-1]["local_received"] + 1))
-    return table, state
-
-
-def failures(exceptions, name="proj.add", **fields):
-    life = Life()
-    events = []
+def errors_of(exceptions, name="proj.add", **fields):
+    errors = Summary(ErrorsView, max_groups=3)
     for number, exception in enumerate(exceptions):
-        events += life.failure(str(number), name, exception=exception, **fields)
-    return events
+        errors.take(*errors.life.failure(str(number), name, exception=exception, **fields))
+    errors.refresh()
+    return errors
 
 
-def test_failures_that_differ_in_details_are_one_row():
-    exceptions = ["KeyError('a 1')", "KeyError('a 2')", "OSError('x')"]
-    table, _ = errors_of(*failures(exceptions))
-    first = table.row(0)
-    assert first.cells[0].strip() == "2"
-    assert first.cells[-1].strip() == "KeyError: a *"
-    assert first.style == "failure"
-    assert len(table) == 2
+def test_failures_that_differ_in_details_are_one_row_with_a_sample():
+    errors = errors_of(["KeyError('a 1')", "KeyError('a 2')", "OSError('x')"])
+    assert errors.cells("count") == ["2", "1"]
+    assert errors.cells("exc")[0] == "KeyError: a *"
+    assert errors.styles() == ["failure"] * 2
+    key = errors.table.focus_key
+    detail = errors.table.detail(key)
+    assert detail.title == "proj.add KeyError"
+    assert {"  KeyError('a 2')", "  w1@host"} <= set(detail.sections["Info"])
+    assert errors.table.values(key) == {"name": "proj.add", "exc": "KeyError: a *"}
 
 
 def test_where_it_failed_is_a_worker_or_how_many():
-    events = failures(["E()"])
-    table, _ = errors_of(*events)
-    assert table.row(0).cells[4].strip() == "w1@host"
-    events += Life(2000.0).failure("x", exception="E()", hostname="w2@host")
-    table, _ = errors_of(*events)
-    assert table.row(0).cells[4].strip() == "2"
+    errors = errors_of(["E()"])
+    assert errors.cells("workers") == ["w1@host"]
+    errors.take(*errors.life.failure("x", exception="E()", hostname="w2@host"))
+    assert errors.table.record(errors.refresh()[0])["workers"] == ["w1@host", "w2@host"]
+    assert errors.cells("workers") == ["2"]
 
 
 @pytest.mark.parametrize(
@@ -353,45 +259,24 @@ def test_where_it_failed_is_a_worker_or_how_many():
     ],
 )
 def test_a_row_leads_to_its_tasks(exceptions):
-    events = failures([*exceptions, "Other('a 1')"])
-    table, state = errors_of(*events)
-    key = next(key for key in table.cursor.keys if "Other" not in key)
-    assert found(table, state, key) == [str(n) for n in range(len(exceptions))]
+    errors = errors_of([*exceptions, "Other('a 1')"])
+    key = next(key for key in errors.table.cursor.keys if "Other" not in key)
+    assert errors.tasks_of(key) == [str(n) for n in range(len(exceptions))]
 
 
-def test_a_wrapped_exception_is_found_in_its_traceback():
-    events = failures(
-        ["ExceptionWithTraceback()"],
-        traceback="Traceback:\nbilliard.TimeLimitExceeded: TimeLimitExceeded(3,)",
-    )
-    table, state = errors_of(*events)
-    (key,) = table.cursor.keys
+def test_a_wrapped_exception_is_found_in_its_traceback_and_a_nameless_task_as_such():
+    traceback = "Traceback:\nbilliard.TimeLimitExceeded: TimeLimitExceeded(3,)"
+    errors = errors_of(["ExceptionWithTraceback()"], traceback=traceback)
+    (key,) = errors.table.cursor.keys
     assert "TimeLimitExceeded" in key
-    assert found(table, state, key) == ["0"]
-
-
-def test_a_task_without_a_name_is_found_as_such():
-    life = Life()
-    table, state = errors_of(life.failed("t"))
-    (key,) = table.cursor.keys
-    assert found(table, state, key) == ["t"]
+    assert errors.tasks_of(key) == ["0"]
+    errors = errors_of(["E()"], name=None)
+    assert errors.tasks_of(errors.table.focus_key) == ["0"]
 
 
 def test_failures_without_room_lead_nowhere():
-    table, _ = errors_of(*failures([f"E{'x' * number}()" for number in range(1, 9)]))
-    key = next(key for key in table.cursor.keys if key.startswith("(others)"))
-    assert table.drill(key) is None
-    assert table.drill("gone") is None
+    errors = errors_of([f"E{'x' * number}()" for number in range(1, 9)])
+    key = next(key for key in errors.table.cursor.keys if key.startswith("(others)"))
+    table = errors.table
+    assert (table.drill(key), table.drill("gone"), table.detail("gone")) == (None, None, None)
     assert table.values("gone") == {}
-    assert table.detail("gone") is None
-
-
-def test_a_detail_has_a_sample_and_all_workers():
-    table, _ = errors_of(*failures(["KeyError('a 1')", "KeyError('a 2')"]))
-    key = table.focus_key
-    detail = table.detail(key)
-    assert detail.title == "proj.add KeyError"
-    assert "  KeyError('a 2')" in detail.sections["Info"]
-    assert "  w1@host" in detail.sections["Info"]
-    assert table.values(key) == {"name": "proj.add", "exc": "KeyError: a *"}
-    assert table.record(key)["workers"] == ["w1@host"]
