@@ -1,26 +1,15 @@
 """evcam: its options, from the command line to CamOptions."""
 
 from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
-from evtools.cam.options import COMMANDS, LOG_FORMATS, LOG_LEVELS
+from evtools.cam.options import COMMANDS, LOG_FORMATS, LOG_LEVELS, CamOptions
 from evtools.cli import types
-from evtools.cli.command import SHARED, ToolCommand, build, check_conflicts, plugin, setup
-from evtools.cli.options import (
-    FLAG,
-    Argument,
-    Option,
-    demo_option,
-    memory_options,
-    recording_options,
-)
+from evtools.cli.command import EPILOG, ToolCommand, build, check_conflicts, plugin, setup
+from evtools.cli.options import FLAG, Option, memory_options, recording_options
 from evtools.errors import UsageError
-
-if TYPE_CHECKING:
-    from evtools.cam.options import CamOptions
 
 _HELP: Final = """\
 Take periodic snapshots of a Celery cluster.
@@ -45,79 +34,75 @@ Commands, instead of running:
   stop     stop it
   check    check that the camera and the broker work
 """
-_EPILOG: Final = (
-    "Every option can be set in the environment (EVTOOLS_BROKER_URL=...,"
-    " EVCAM_PIDFILE=...) and in the settings file; --show-config prints the"
-    " effective settings. See also evcam(1), evfilter(7) and evtools.toml(5)."
-)
 _GROUPS: Final = (
     "Common", "Camera", "Process", "Log", "Recording",
     "Broker", "TLS", "Events", "Output", "Settings", "Other",
 )  # fmt: skip
-_PREFIX: Final = "EVCAM"
-_opt = partial(Option, prefix=_PREFIX)
+_COMMAND: Final = click.Argument(
+    ["command"], required=False, type=click.Choice(COMMANDS), metavar="[status|stop|check]"
+)
 
 # fmt: off
 _OPTIONS: Final = (
-    _opt("Common", "-c --camera", metavar="CAMERA",
-         help="Camera: mod.Camera or mod:Camera, or a built-in one, sqlite, postgres, jsonl or"
-              " prometheus, with :PLACE after it."),
-    _opt("Common", "-F --freq --frequency", types.FREQUENCY, default="1s",
-         help="Snapshot interval."),
-    _opt("Common", "-r --maxrate", types.RATE, help="Maximum snapshot rate: 10/m, 100/s, 2/h."),
-    _opt("Common", "-d --detach", FLAG,
-         help="Run in the background; return once events arrive, or report why none do."),
-    _opt("Camera", "--camera-option", types.PAIR, multiple=True,
-         help="Option of the camera itself, such as keep=30d. Repeatable."),
-    _opt("Camera", "--pythonpath", metavar="DIR", multiple=True,
-         help="Also search here for the camera's module, after the working directory."
-              " Repeatable."),
-    _opt("Camera", "--cleanup-freq", types.DURATION, default="1h",
-         help="Interval between cleanups; 0 disables."),
-    _opt("Camera", "--warm-up", types.DURATION, default="2s",
-         help="Mark snapshots as incomplete for this long after the start, and until the workers"
-              " have sent heartbeats."),
-    _opt("Camera", "--max-failures", types.COUNT, metavar="N", shown="never",
-         help="Exit with 70 after N consecutive failures."),
-    _opt("Camera", "--once", FLAG, in_file=False,
-         help="Wait one interval, take one snapshot, and exit."),
-    _opt("Camera", "--test", FLAG, in_file=False,
-         help="Wait one interval, print what would be written, and exit."),
-    _opt("Camera", "--allow-insecure-camera", FLAG,
-         help="As root, load a camera's code even if others can write it."),
-    _opt("Process", "--pidfile", metavar="FILE",
-         help="Write the process id to FILE, and lock it: one evcam per pidfile."),
-    _opt("Process", "--uid", types.USER, help="Drop privileges to this user and its groups."),
-    _opt("Process", "--gid", types.GROUP, help="Switch to this group.", shown="the user's"),
-    _opt("Process", "--umask", types.UMASK, shown="inherited",
-         help="File creation umask, in octal, such as 027."),
-    _opt("Process", "--workdir", metavar="DIR", shown="the current one",
-         help="Working directory; relative paths and the camera are resolved there."),
-    _opt("Process", "--executable", metavar="FILE", shown="the same",
-         help="With --detach, the Python interpreter or the binary to run with."),
-    _opt("Process", "--ready-timeout", types.DURATION, default="30s",
-         help="Report ready after this time even if the broker is unreachable."),
-    _opt("Process", "--shutdown-timeout", types.DURATION, default="10s",
-         help="Time limit for the last snapshot when stopping."),
-    _opt("Process", "--listen", metavar="HOST:PORT",
-         help="Serve /livez, /readyz, /status and /metrics here; without HOST on this machine"
-              " only, with * on all addresses."),
-    _opt("Log", "-f --logfile", metavar="FILE",
-         help="Log to FILE; logrotate may move it away.",
-         shown="stderr; with --detach: /var/log/evcam.log, or ~/.local/state/evtools/evcam.log"),
-    _opt("Log", "-l --loglevel", click.Choice([*LOG_LEVELS], case_sensitive=False),
-         metavar="LEVEL", shown="INFO",
-         help="Minimum level to log: DEBUG, INFO, WARNING, ERROR or CRITICAL."),
-    _opt("Log", "--log-format", LOG_FORMATS, metavar="FORMAT", help="CHOICES.",
-         shown="text; journal where stderr is systemd's"),
-    *recording_options(_PREFIX, "--read"),
-    demo_option(_PREFIX, "Recording"),
-    _opt("Events", "--filter", types.FILTER, multiple=True,
-         help="Keep only events that match; see evfilter(7). Repeatable."),
-    _opt("Events", "--queue", metavar="NAME",
-         help="RabbitMQ: share the queue NAME with other evcams; each event goes to one of"
-              " them."),
-    *memory_options(_PREFIX, "Events"),
+    Option("Common", "-c --camera", metavar="CAMERA",
+           help="Camera: mod.Camera or mod:Camera, or a built-in one, sqlite, postgres, jsonl or"
+                " prometheus, with :PLACE after it."),
+    Option("Common", "-F --freq --frequency", types.FREQUENCY, default="1s",
+           help="Snapshot interval."),
+    Option("Common", "-r --maxrate", types.RATE, help="Maximum snapshot rate: 10/m, 100/s, 2/h."),
+    Option("Common", "-d --detach", FLAG,
+           help="Run in the background; return once events arrive, or report why none do."),
+    Option("Camera", "--camera-option", types.PAIR, multiple=True,
+           help="Option of the camera itself, such as keep=30d. Repeatable."),
+    Option("Camera", "--pythonpath", metavar="DIR", multiple=True,
+           help="Also search here for the camera's module, after the working directory."
+                " Repeatable."),
+    Option("Camera", "--cleanup-freq", types.DURATION, default="1h",
+           help="Interval between cleanups; 0 disables."),
+    Option("Camera", "--warm-up", types.DURATION, default="2s",
+           help="Mark snapshots as incomplete for this long after the start, and until the workers"
+                " have sent heartbeats."),
+    Option("Camera", "--max-failures", types.COUNT, metavar="N", shown="never",
+           help="Exit with 70 after N consecutive failures."),
+    Option("Camera", "--once", FLAG, in_file=False,
+           help="Wait one interval, take one snapshot, and exit."),
+    Option("Camera", "--test", FLAG, in_file=False,
+           help="Wait one interval, print what would be written, and exit."),
+    Option("Camera", "--allow-insecure-camera", FLAG,
+           help="As root, load a camera's code even if others can write it."),
+    Option("Process", "--pidfile", metavar="FILE",
+           help="Write the process id to FILE, and lock it: one evcam per pidfile."),
+    Option("Process", "--uid", types.USER, help="Drop privileges to this user and its groups."),
+    Option("Process", "--gid", types.GROUP, help="Switch to this group.", shown="the user's"),
+    Option("Process", "--umask", types.UMASK, shown="inherited",
+           help="File creation umask, in octal, such as 027."),
+    Option("Process", "--workdir", metavar="DIR", shown="the current one",
+           help="Working directory; relative paths and the camera are resolved there."),
+    Option("Process", "--executable", metavar="FILE", shown="the same",
+           help="With --detach, the Python interpreter or the binary to run with."),
+    Option("Process", "--ready-timeout", types.DURATION, default="30s",
+           help="Report ready after this time even if the broker is unreachable."),
+    Option("Process", "--shutdown-timeout", types.DURATION, default="10s",
+           help="Time limit for the last snapshot when stopping."),
+    Option("Process", "--listen", metavar="HOST:PORT",
+           help="Serve /livez, /readyz, /status and /metrics here; without HOST on this machine"
+                " only, with * on all addresses."),
+    Option("Log", "-f --logfile", metavar="FILE",
+           help="Log to FILE; logrotate may move it away.",
+           shown="stderr; with --detach: /var/log/evcam.log, or ~/.local/state/evtools/evcam.log"),
+    Option("Log", "-l --loglevel", click.Choice([*LOG_LEVELS], case_sensitive=False),
+           metavar="LEVEL", shown="INFO",
+           help="Minimum level to log: DEBUG, INFO, WARNING, ERROR or CRITICAL."),
+    Option("Log", "--log-format", LOG_FORMATS, metavar="FORMAT", help="CHOICES.",
+           shown="text; journal where stderr is systemd's"),
+    *recording_options("--read"),
+    Option("Recording", "--demo", FLAG, "Use a simulated cluster; needs no broker.", in_file=False),
+    Option("Events", "--filter", types.FILTER, multiple=True,
+           help="Keep only events that match; see evfilter(7). Repeatable."),
+    Option("Events", "--queue", metavar="NAME",
+           help="RabbitMQ: share the queue NAME with other evcams; each event goes to one of"
+                " them."),
+    *memory_options("Events"),
 )
 # fmt: on
 
@@ -129,52 +114,34 @@ _ABOUT_ANOTHER: Final = ("status", "stop")
 _NUMBERS: Final = ("maxrate", "uid", "gid")
 
 
-@click.command(
-    "evcam",
-    cls=ToolCommand,
-    groups=_GROUPS,
-    params=[
-        Argument(
-            ["command"], required=False, type=click.Choice(COMMANDS), metavar="[status|stop|check]"
-        ),
-        *SHARED,
-        *_OPTIONS,
-    ],
-    help=_HELP,
-    epilog=_EPILOG,
-)
-@click.pass_context
-def evcam(ctx: click.Context, /, **values: Any) -> int:
-    """Take periodic snapshots of a Celery cluster."""
+def run(ctx: click.Context) -> int:
     from evtools.cli import logs
     from evtools.transport import check_transport
 
-    logs.set_up("evcam", values)
-    settings = setup(ctx, secrets=secrets(values))
-    if settings is None:
-        return 0
+    command = ctx.params["command"]
+    logs.set_up("evcam", ctx.params)
+    settings = setup(ctx, secrets=secrets(ctx.params))
     options = build_options(ctx)
-    if not (options.read or options.demo or values["command"] in _ABOUT_ANOTHER):
+    if not (options.read or options.demo or command in _ABOUT_ANOTHER):
         check_transport(settings)
-    if values["command"] is not None:
-        from evtools.cam.app import run_command
-        from evtools.text import hide_credentials
+    from evtools.cam import app
 
-        status, text = run_command(values["command"], options, settings)
-        click.echo(hide_credentials(text))
-        return status
-    from evtools.cam.app import run
-    from evtools.cli.config import reloader
+    if command is None:
+        from evtools.cli.config import reloader
 
-    return run(options, settings, reread=reloader(ctx, level_of))
+        return app.run(options, settings, reread=reloader(ctx, level_of))
+    from evtools.text import hide_credentials
+
+    status, text = app.run_command(command, options, settings)
+    click.echo(hide_credentials(text))
+    return status
 
 
-def build_options(ctx: click.Context) -> "CamOptions":
+def build_options(ctx: click.Context) -> CamOptions:
     """Return the CamOptions of a parsed command line.
 
     Raise UsageError for options that make no sense together.
     """
-    from evtools.cam.options import MAX_SPEED, CamOptions
     from evtools.cli.config import merged_pairs
 
     values = ctx.params
@@ -188,7 +155,6 @@ def build_options(ctx: click.Context) -> "CamOptions":
         camera_options=merged_pairs(ctx, "camera_option"),
         filters=values["filter"],
         zone=types.LocalZone(),
-        speed=values["speed"] or MAX_SPEED,
         loglevel=level_of(values),
     )
 
@@ -203,19 +169,17 @@ def _check(ctx: click.Context) -> None:
             "name one with -c: mod.Camera, sqlite:FILE, jsonl:FILE, prometheus, postgres",
         )
     check_conflicts(ctx, _NEEDS, _EXCLUSIVE)
-    if values["detach"]:
-        if values["once"] or values["test"]:
-            raise UsageError("--detach excludes --once and --test", "leave --detach out")
-        if "-" in values["read"]:
-            raise UsageError(
-                "--detach and --read - exclude each other",
-                "a process in the background has no stdin",
-            )
-        if (values["logfile"] or "").startswith("/dev/std"):
-            raise UsageError(
-                "--detach needs a regular log file",
-                "a process in the background has no stdout and no stderr",
-            )
+    if values["detach"] and (values["once"] or values["test"]):
+        raise UsageError("--detach excludes --once and --test", "leave --detach out")
+    if values["detach"] and "-" in values["read"]:
+        raise UsageError(
+            "--detach and --read - exclude each other", "a process in the background has no stdin"
+        )
+    if values["detach"] and (values["logfile"] or "").startswith("/dev/std"):
+        raise UsageError(
+            "--detach needs a regular log file",
+            "a process in the background has no stdout and no stderr",
+        )
     if values["maxrate"]:
         rate(values["maxrate"])
 
@@ -243,5 +207,13 @@ def secrets(values: Mapping[str, Any]) -> Iterator[str]:
             yield credentials.partition(":")[2]
 
 
+evcam: Final = ToolCommand(
+    "evcam",
+    run,
+    [_COMMAND, *_OPTIONS],
+    groups=_GROUPS,
+    help=_HELP,
+    epilog=EPILOG.format("EVTOOLS_BROKER_URL=..., EVCAM_PIDFILE=...", "evcam"),
+)
 #: `celery -A proj evcam`.
 celery_command = plugin(evcam)

@@ -1,20 +1,20 @@
 """The command of a tool: parsing, grouped help, and what all tools do first."""
 
+import contextlib
 import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 import click
 
 from evtools import __version__
-from evtools.cli import main, options
-from evtools.cli.options import FLAG, Option, is_typed
+from evtools.cli import main
+from evtools.cli.options import GROUPS, SHARED, Option, is_typed
 from evtools.cli.tools import CONTEXT, family
-from evtools.errors import EvtoolsError, UsageError
+from evtools.errors import UsageError
 
 if TYPE_CHECKING:
     from evtools.transport import ConnectionSettings
@@ -23,28 +23,62 @@ T = TypeVar("T")
 
 #: Where the context keeps the arguments as they were typed.
 ARGUMENTS: Final = "evtools.arguments"
+#: For a tool that is a program: examples of variables, and its manual page.
+EPILOG: Final = (
+    "Every option can be set in the environment ({}) and in the settings file; --show-config"
+    " prints the effective settings. See also {}(1), evfilter(7) and evtools.toml(5)."
+)
 #: The width of the first column, the same in all groups of --help.
 _NAMES_WIDTH: Final = 27
-#: Options for which no settings are read: those may be wrong.
-_ANSWERED_FIRST: Final = frozenset({"help", "version", "version_line", "default"})
-_FORCE_COLOUR: Final = ("FORCE_COLOR", "CLICOLOR_FORCE")
 
 
 class ToolCommand(click.Command):
-    """A tool; `groups` are those of its --help, in order."""
+    """A tool: `run` gets its context, with all values, and returns the exit status.
 
-    def __init__(self, *args: Any, groups: Sequence[str] = options.GROUPS, **more: Any) -> None:
-        super().__init__(*args, **{"context_settings": dict(CONTEXT), **more})
+    `own` are its options and arguments but for those that all tools share, `groups` those of
+    its --help, in order.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[click.Context], int],
+        own: Sequence[click.Parameter],
+        *,
+        groups: Sequence[str] = GROUPS,
+        help: str,  # noqa: A002  (as click calls it)
+        epilog: str,
+    ) -> None:
+        arguments = [each for each in own if isinstance(each, click.Argument)]
+        options = [each for each in own if isinstance(each, Option)]
+        params = [*arguments, *SHARED, *options]
+        super().__init__(name, dict(CONTEXT), params=params, help=help, epilog=epilog)
+        self.run = run
         self.groups = groups
+        for option in options:
+            option.name_variable(name.upper())
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[ARGUMENTS] = tuple(args)
+        given, _, _ = self.make_parser(ctx).parse_args(list(args))
+        # For these no settings are read, which may be wrong.
+        answered = {getattr(self.get_help_option(ctx), "name", None), "default"}
+        if ctx.resilient_parsing or not answered.isdisjoint(given):
+            return super().parse_args(ctx, args)
+        from evtools.cli import config, version
+
+        tool = family(ctx.info_name or "evtools")
+        if "version_line" in given:
+            click.echo(f"{tool} {__version__}")
+            ctx.exit()
+        if "version" in given:
+            click.echo(version.report(tool, "json_output" in given))
+            ctx.exit()
+        config.read_sources(ctx, given)
         try:
             return super().parse_args(ctx, args)
         except click.BadParameter as error:
-            from evtools.cli.config import explain_bad_value
-
-            raise explain_bad_value(error, ctx) from None
+            raise config.explain_bad_value(error, ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         records: dict[str, list[tuple[str, str]]] = {group: [] for group in self.groups}
@@ -57,80 +91,25 @@ class ToolCommand(click.Command):
             with formatter.section(group):
                 formatter.write_dl(lines, col_max=_NAMES_WIDTH)
 
+    def invoke(self, ctx: click.Context) -> int:
+        return self.run(ctx)
 
-class Plugin(ToolCommand):
-    """A tool as a subcommand of celery: `celery -A proj evtop`; it fails in its own way."""
 
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,
-    ) -> click.Context:
-        try:
-            return super().make_context(info_name, args, parent, **extra)
-        except EvtoolsError as error:
-            sys.exit(main.fail(str(self.name), error))
+class Plugin(click.Command):
+    """A tool as a subcommand of celery, `celery -A proj evtop`; it ends in its own way there."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        body = partial(super().invoke, ctx)
-        ctx.exit(main.guard(str(self.name), body, debug=bool(ctx.params.get("debug"))))
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.args = args
+        return super().parse_args(ctx, args) if ctx.resilient_parsing else args
+
+    def invoke(self, ctx: click.Context) -> None:
+        name = str(self.name)
+        ctx.exit(main.start(name.removeprefix("ev"), ctx.args, parent=ctx.parent))
 
 
 def plugin(tool: ToolCommand) -> Plugin:
     """Return a tool as celery takes it."""
-    return Plugin(
-        tool.name,
-        groups=tool.groups,
-        callback=tool.callback,
-        params=tool.params,
-        help=tool.help,
-        epilog=tool.epilog,
-    )
-
-
-# --- options of the command itself --------------------------------------------------
-
-
-def _read_settings(ctx: click.Context, given: Mapping[str, Any]) -> None:
-    if _ANSWERED_FIRST.isdisjoint(given):
-        from evtools.cli.config import read_sources
-
-        read_sources(ctx, given)
-
-
-def _print_version(ctx: click.Context, given: Mapping[str, Any]) -> None:
-    if "version_line" in given or "version" in given:
-        from evtools.cli import version
-
-        # `evtools doctor` is evtools; below celery, a tool is itself.
-        tool = family(ctx.info_name or "evtools")
-        short = "version_line" in given
-        click.echo(
-            f"{tool} {__version__}" if short else version.report(tool, "json_output" in given)
-        )
-        ctx.exit()
-
-
-_opt = partial(Option, prefix="EVTOOLS", shared=True)
-
-# fmt: off
-SHARED: Final = (
-    *options.SHARED,
-    _opt("Settings", "--config", metavar="FILE", in_file=False, first=_read_settings,
-         help="Settings file.", shown="~/.config/evtools/evtools.toml"),
-    _opt("Settings", "--profile", metavar="NAME", in_file=False,
-         help="Use [profile.NAME] of the settings file."),
-    _opt("Settings", "--show-config", FLAG, in_file=False,
-         help="Print the effective settings and where each comes from, and exit."),
-    _opt("Other", "--debug", FLAG, help="Log everything; show tracebacks."),
-    _opt("Other", "--version", FLAG, in_file=False, expose_value=False, first=_print_version,
-         help="Print the versions of all components (--json for programs), and exit."),
-    _opt("Other", "-V version_line", FLAG, in_file=False, expose_value=False, envvar=(),
-         help="Print the version only, and exit."),
-)
-# fmt: on
+    return Plugin(tool.name, params=tool.params, help=tool.help)
 
 
 # --- what all tools do first --------------------------------------------------------
@@ -138,8 +117,8 @@ SHARED: Final = (
 
 def setup(
     ctx: click.Context, *, secrets: Iterable[str] = (), level: str = "warning"
-) -> "ConnectionSettings | None":
-    """Return the connection settings of the command line, or None after --show-config.
+) -> "ConnectionSettings":
+    """Return the connection settings of the command line; print them, and exit, if asked to.
 
     Warnings about settings are logged at `level`; passwords and `secrets` are removed from
     the process list.  Raise UsageError or ImproperlyConfigured.
@@ -159,7 +138,7 @@ def setup(
         from evtools.cli.show_config import show_config
 
         click.echo(show_config(ctx, settings))
-        return None
+        ctx.exit()
     if "pickle" in settings.accept:
         log("pickled events are decoded, if they are harmless")
     return settings
@@ -193,7 +172,9 @@ def wants_colour(when: str, stream: TextIO) -> bool:
         return when == "always"
     if os.environ.get("EVTOOLS_NO_COLOR") or os.environ.get("NO_COLOR"):
         return False
-    if any(os.environ.get(name, "0") not in ("", "0") for name in _FORCE_COLOUR):
+    if any(
+        os.environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")
+    ):
         return True
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
@@ -230,9 +211,7 @@ def check_conflicts(
                 )
     for left, right in exclusive:
         if values[left] and values[right]:
-            raise UsageError(
-                f"{flag(left)} and {flag(right)} exclude each other", "leave one of them out"
-            )
+            raise excluding(flag(left), flag(right))
     since, until = values.get("since"), values.get("until")
     if isinstance(since, float) and isinstance(until, float):
         is_backwards = until <= since
@@ -244,12 +223,14 @@ def check_conflicts(
         )
 
 
+def excluding(left: str, right: str) -> UsageError:
+    """Return the error for options that exclude each other."""
+    return UsageError(f"{left} and {right} exclude each other", "leave one of them out")
+
+
 def flag(name: str) -> str:
     """Return an option as users write it."""
     return {"json_output": "--json", "ts_count": "-t"}.get(name) or "--" + name.replace("_", "-")
-
-
-# --- the words of a filter ----------------------------------------------------------
 
 
 def filter_of(words: Sequence[str], *, reading: bool = False) -> str:
@@ -269,16 +250,11 @@ def filter_of(words: Sequence[str], *, reading: bool = False) -> str:
                 f"{word} is a file, not a filter",
                 "for several recordings quote the pattern, -r 'rec-*.jsonl', or repeat -r",
             )
-    # The shell takes > for a redirection.
-    for word in words if _is_file(sys.stdout) else ():
-        warning = shell_trap(word)
-        if warning:
-            raise UsageError(f"the filter is just {word!r}", warning)
+    with contextlib.suppress(OSError, ValueError):  # stdout may have no descriptor
+        # The shell takes > for a redirection.
+        into_file = stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+        for word in words:
+            warning = shell_trap(word)
+            if into_file and warning:
+                raise UsageError(f"the filter is just {word!r}", warning)
     return " ".join(words)
-
-
-def _is_file(stream: TextIO) -> bool:
-    try:
-        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-    except (OSError, ValueError):
-        return False

@@ -113,7 +113,7 @@ def complete(name: str) -> int:
 
 
 def candidates(
-    param: click.Parameter, ctx: click.Context, incomplete: str
+    ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem[str]]:
     """Return the completions for the value of an option or argument."""
     metavar = param.make_metavar(ctx)

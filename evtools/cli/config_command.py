@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from evtools.cli import types
-from evtools.cli.command import ARGUMENTS, SHARED, ToolCommand, hide_secrets
+from evtools.cli.command import ARGUMENTS, ToolCommand, hide_secrets
 from evtools.cli.config import sources_of
 from evtools.cli.options import FLAG, GROUPS, Option
 from evtools.cli.show_config import aligned, file_options, head, keys_of, rows_of, toml, toml_key
@@ -37,33 +37,13 @@ _EPILOG: Final = (
 _CONFIGURED: Final = ("top", "dump", "cam")
 
 
-@click.command(
-    "evconfig",
-    cls=ToolCommand,
-    params=[
-        *SHARED,
-        Option(
-            "Common",
-            "--default",
-            FLAG,
-            "Print a settings file with every setting in a comment, and its default.",
-            prefix="EVCONFIG",
-            envvar=(),
-            in_file=False,
-        ),
-    ],
-    help=_HELP,
-    epilog=_EPILOG,
-)
-@click.pass_context
-def evconfig(ctx: click.Context, /, **values: Any) -> int:
-    """Print every setting and where it comes from."""
-    if values["default"]:
+def run(ctx: click.Context) -> int:
+    if ctx.params["default"]:
         click.echo(settings_file(), nl=False)
         return 0
     from evtools.cli import logs
 
-    logs.set_up("evtools config", {"debug": values["debug"]})
+    logs.set_up("evtools config", {"debug": ctx.params["debug"]})
     for warning in sources_of(ctx).warnings:
         logging.getLogger(__name__).warning(warning)
     for line in _of_all_tools(ctx):
@@ -192,3 +172,10 @@ def _example(option: Option) -> Any:
     metavar = option.metavar or ""
     example = _EXAMPLES.get(option.type, _EXAMPLES.get(metavar, metavar))
     return next(iter(getattr(option.type, "choices", ())), example)
+
+
+_DEFAULT: Final = Option(
+    "Common", "--default", FLAG, envvar=(), in_file=False,
+    help="Print a settings file with every setting in a comment, and its default.",
+)  # fmt: skip
+evconfig: Final = ToolCommand("evconfig", run, [_DEFAULT], help=_HELP, epilog=_EPILOG)

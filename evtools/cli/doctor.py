@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from evtools.cli import types
-from evtools.cli.command import SHARED, ToolCommand, build, setup, wants_colour
-from evtools.cli.options import FLAG, Option, json_option
+from evtools.cli.command import ToolCommand, build, excluding, setup, wants_colour
+from evtools.cli.options import FLAG, Option
 from evtools.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,44 +35,33 @@ _EPILOG: Final = (
     " other tools, and uses those about the connection. See also evtools(1)."
 )
 # Options that change a broker must be typed on the command line.
-_opt = partial(Option, "Common", prefix="EVDOCTOR", envvar=(), in_file=False)
+_option: Final = partial(Option, envvar=(), in_file=False)
 
 # fmt: off
 _OPTIONS: Final = (
-    _opt("-o --output", ("text", "json"), default="text", metavar="FORMAT",
-         help="text, or json: one object with all findings."),
-    _opt("--wait", types.POSITIVE_DURATION, default="6s",
-         help="How long to wait for events; less than two heartbeats of the workers shows"
-              " little."),
-    _opt("--fix", FLAG,
-         help="Remove event queues, lists and bindings without a reader, after asking."),
-    _opt("--yes", FLAG, help="With --fix: do not ask."),
-    json_option("EVDOCTOR"),
+    _option("Common", "-o --output", ("text", "json"), default="text", metavar="FORMAT",
+            help="text, or json: one object with all findings."),
+    _option("Common", "--wait", types.POSITIVE_DURATION, default="6s",
+            help="How long to wait for events; less than two heartbeats of the workers shows"
+                 " little."),
+    _option("Common", "--fix", FLAG,
+            help="Remove event queues, lists and bindings without a reader, after asking."),
+    _option("Common", "--yes", FLAG, help="With --fix: do not ask."),
+    _option("Output", "--json json_output", FLAG, "Same as -o json."),
 )
 # fmt: on
 
 
-@click.command(
-    "evdoctor",
-    cls=ToolCommand,
-    params=[click.Argument(["queues"], nargs=-1, metavar="[QUEUE]..."), *SHARED, *_OPTIONS],
-    help=_HELP,
-    epilog=_EPILOG,
-)
-@click.pass_context
-def evdoctor(ctx: click.Context, /, **values: Any) -> int:
-    """Diagnose why nothing shows."""
+def run(ctx: click.Context) -> int:
     from evtools.cli import logs
 
     # Libraries complain about what the findings explain better.
-    logs.set_up("evtools doctor", {"quiet": True, "debug": values["debug"]})
+    logs.set_up("evtools doctor", {"quiet": True, "debug": ctx.params["debug"]})
     settings = setup(ctx, level="error")
-    if settings is None:
-        return 0
-    options = build_options(values)
-    from evtools.doctor.app import run
+    options = build_options(ctx.params)
+    from evtools.doctor import app
 
-    return run(options, settings)
+    return app.run(options, settings)
 
 
 def build_options(values: Mapping[str, Any]) -> "DoctorOptions":
@@ -86,7 +75,7 @@ def build_options(values: Mapping[str, Any]) -> "DoctorOptions":
     from evtools.doctor.context import DoctorOptions
 
     if values["fix"] and values["read_only"]:
-        raise UsageError("--fix and --read-only exclude each other", "leave one of them out")
+        raise excluding("--fix", "--read-only")
     if values["yes"] and not values["fix"]:
         raise UsageError("--yes requires --fix", "add --fix")
     if values["fix"] and not (values["yes"] or (sys.stdin.isatty() and sys.stderr.isatty())):
@@ -115,3 +104,12 @@ def _ask(question: str) -> bool:
         if isinstance(end.__context__, EOFError):
             return False
         raise
+
+
+evdoctor: Final = ToolCommand(
+    "evdoctor",
+    run,
+    [click.Argument(["queues"], nargs=-1, metavar="[QUEUE]..."), *_OPTIONS],
+    help=_HELP,
+    epilog=_EPILOG,
+)

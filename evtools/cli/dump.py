@@ -3,37 +3,26 @@
 import sys
 from collections.abc import Mapping
 from datetime import UTC
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 from evtools.cli import types
 from evtools.cli.command import (
-    SHARED,
+    EPILOG,
     ToolCommand,
     build,
     check_conflicts,
+    excluding,
     filter_of,
     flag,
     plugin,
     setup,
     wants_colour,
 )
-from evtools.cli.options import (
-    FILTERS,
-    FLAG,
-    Option,
-    demo_option,
-    is_typed,
-    json_option,
-    recording_options,
-)
-from evtools.dump.options import OUTPUTS, TIMESTAMPS
+from evtools.cli.options import FILTERS, FLAG, Option, is_typed, recording_options
+from evtools.dump.options import OUTPUTS, TIMESTAMPS, DumpOptions
 from evtools.errors import UsageError
-
-if TYPE_CHECKING:
-    from evtools.dump.options import DumpOptions
 
 _HELP: Final = """\
 Print the events of a Celery cluster as they happen: for people on a terminal,
@@ -49,62 +38,55 @@ Examples:
 
 Several FILTERs are joined by blanks; see evtools help filter and evfilter(7).
 """
-_EPILOG: Final = (
-    "Every option can be set in the environment (EVTOOLS_HEARTBEAT=30s,"
-    " EVDUMP_OUTPUT=json) and in the settings file; --show-config prints the"
-    " effective settings. See also evdump(1), evfilter(7) and evtools.toml(5)."
-)
 _GROUPS: Final = (
     "Common", "Selection", "Output", "Recording", "Broker", "TLS", "Events", "Settings", "Other",
 )  # fmt: skip
-_PREFIX: Final = "EVDUMP"
-_opt = partial(Option, prefix=_PREFIX)
-_READ, *_REPLAY = recording_options(_PREFIX, group="Common")
+_READ, *_REPLAY = recording_options(group="Common")
 
 # fmt: off
 _OPTIONS: Final = (
-    _opt("Common", "-o --output", OUTPUTS, metavar="FORMAT", help="CHOICES.",
-         shown="text on a terminal, json otherwise"),
-    _opt("Common", "-c --count", types.COUNT, metavar="N", help="Exit after N events."),
-    _opt("Common", "-w --write", metavar="FILE",
-         help="Record to FILE (.gz and .zst compress; strftime's % sequences are replaced)"
-              " instead of printing; - for stdout."),
+    Option("Common", "-o --output", OUTPUTS, metavar="FORMAT", help="CHOICES.",
+           shown="text on a terminal, json otherwise"),
+    Option("Common", "-c --count", types.COUNT, metavar="N", help="Exit after N events."),
+    Option("Common", "-w --write", metavar="FILE",
+           help="Record to FILE (.gz and .zst compress; strftime's % sequences are replaced)"
+                " instead of printing; - for stdout."),
     _READ,
-    _opt("Selection", "-x --exclude", types.FILTER, multiple=True,
-         help="Leave out events that match this filter. Repeatable."),
-    _opt("Selection", "-F --filter-file", types.FILTER_FILE, metavar="FILE",
-         help="Read a filter from FILE; lines starting with # are comments."),
-    _opt("Selection", "--heartbeats/--no-heartbeats", default=True,
-         help="Show or leave out the heartbeats of workers."),
-    _opt("Selection", "--timeout", types.POSITIVE_DURATION,
-         help="Exit after this time; with status 124 if -c was not reached."),
-    _opt("Selection", "--idle", types.POSITIVE_DURATION,
-         help="Exit when no event has arrived for this time."),
-    _opt("Selection", "--expect", types.FILTER,
-         help="Exit with status 1 unless an event matches this filter."),
-    json_option(_PREFIX),
-    _opt("Output", "--template", metavar="TEXT",
-         help="Format of one line per event, such as '{ts} {type} {name}[{uuid:8}]'."),
-    _opt("Output", "-T --template-file", types.TEXT_FILE, metavar="FILE",
-         help="Read the template from FILE."),
-    _opt("Output", "--ts", TIMESTAMPS, metavar="STYLE", shown="local",
-         help="Times in text: local, utc, iso, epoch, delta (since the previous event), start"
-              " (since the first one) or none."),
-    _opt("Output", "-t ts_count", count=True, in_file=False, envvar=(),
-         help="As in tcpdump: -t none, -tt epoch, -ttt delta, -tttt iso, -ttttt start."),
-    _opt("Output", "--full", FLAG, help="Do not shorten arguments, results and tracebacks."),
-    _opt("Output", "-H --highlight", types.REGEX,
-         help="Highlight matches of this regular expression."),
-    _opt("Output", "-l --line-buffered", FLAG, help="Write each event at once, even to a file."),
-    _opt("Output", "--stats", ("text", "json"), default="text", metavar="FORMAT",
-         help="Format of the summary at the end, on stderr: CHOICES."),
-    _opt("Recording", "--print", FLAG, help="Also print the events while recording with -w."),
-    _opt("Recording", "--rotate-size", types.SIZE, help="Rotate at this size."),
-    _opt("Recording", "--rotate-every", types.POSITIVE_DURATION, help="Rotate after this time."),
-    _opt("Recording", "--rotate-keep", types.COUNT, metavar="N",
-         help="Keep the N newest files, delete older ones."),
+    Option("Selection", "-x --exclude", types.FILTER, multiple=True,
+           help="Leave out events that match this filter. Repeatable."),
+    Option("Selection", "-F --filter-file", types.FILTER_FILE, metavar="FILE",
+           help="Read a filter from FILE; lines starting with # are comments."),
+    Option("Selection", "--heartbeats/--no-heartbeats", default=True,
+           help="Show or leave out the heartbeats of workers."),
+    Option("Selection", "--timeout", types.POSITIVE_DURATION,
+           help="Exit after this time; with status 124 if -c was not reached."),
+    Option("Selection", "--idle", types.POSITIVE_DURATION,
+           help="Exit when no event has arrived for this time."),
+    Option("Selection", "--expect", types.FILTER,
+           help="Exit with status 1 unless an event matches this filter."),
+    Option("Output", "--json json_output", FLAG, "Same as -o json.", envvar=(), in_file=False),
+    Option("Output", "--template", metavar="TEXT",
+           help="Format of one line per event, such as '{ts} {type} {name}[{uuid:8}]'."),
+    Option("Output", "-T --template-file", types.TEXT_FILE, metavar="FILE",
+           help="Read the template from FILE."),
+    Option("Output", "--ts", TIMESTAMPS, metavar="STYLE", shown="local",
+           help="Times in text: local, utc, iso, epoch, delta (since the previous event), start"
+                " (since the first one) or none."),
+    Option("Output", "-t ts_count", count=True, in_file=False, envvar=(),
+           help="As in tcpdump: -t none, -tt epoch, -ttt delta, -tttt iso, -ttttt start."),
+    Option("Output", "--full", FLAG, help="Do not shorten arguments, results and tracebacks."),
+    Option("Output", "-H --highlight", types.REGEX,
+           help="Highlight matches of this regular expression."),
+    Option("Output", "-l --line-buffered", FLAG, help="Write each event at once, even to a file."),
+    Option("Output", "--stats", ("text", "json"), default="text", metavar="FORMAT",
+           help="Format of the summary at the end, on stderr: CHOICES."),
+    Option("Recording", "--print", FLAG, help="Also print the events while recording with -w."),
+    Option("Recording", "--rotate-size", types.SIZE, help="Rotate at this size."),
+    Option("Recording", "--rotate-every", types.POSITIVE_DURATION, help="Rotate after this time."),
+    Option("Recording", "--rotate-keep", types.COUNT, metavar="N",
+           help="Keep the N newest files, delete older ones."),
     *_REPLAY,
-    demo_option(_PREFIX),
+    Option("Other", "--demo", FLAG, "Use a simulated cluster; needs no broker.", in_file=False),
 )
 # fmt: on
 
@@ -119,47 +101,30 @@ _RIVALS: Final = (("ts", "ts_count"), ("json_output", "template"), ("json_output
 _IMPLIED: Final = {"json_output": "json", "template": "template", "template_file": "template"}
 
 
-@click.command(
-    "evdump",
-    cls=ToolCommand,
-    groups=_GROUPS,
-    params=[FILTERS, *SHARED, *_OPTIONS],
-    help=_HELP,
-    epilog=_EPILOG,
-)
-@click.pass_context
-def evdump(ctx: click.Context, /, **values: Any) -> int:
-    """Print the events of a Celery cluster as they happen."""
+def run(ctx: click.Context) -> int:
     from evtools.cli import logs
     from evtools.transport import check_transport
 
-    logs.set_up("evdump", values)
+    logs.set_up("evdump", ctx.params)
     settings = setup(ctx)
-    if settings is None:
-        return 0
     options = build_options(ctx)
     if not (options.read or options.demo):
         check_transport(settings)
-    from evtools.dump.app import run
+    from evtools.dump import app
 
-    status: int = run(options, settings)
-    return status
+    return app.run(options, settings)
 
 
-def build_options(ctx: click.Context) -> "DumpOptions":
+def build_options(ctx: click.Context) -> DumpOptions:
     """Return the DumpOptions of a parsed command line.
 
     Raise UsageError for options that make no sense together.
     """
-    from evtools.dump.options import MAX_SPEED, DumpOptions
-
     values = ctx.params
     check_conflicts(ctx, _NEEDS, _EXCLUSIVE)
     for left, right in _RIVALS:
         if is_typed(ctx, left) and is_typed(ctx, right):
-            raise UsageError(
-                f"{flag(left)} and {flag(right)} exclude each other", "leave one of them out"
-            )
+            raise excluding(flag(left), flag(right))
     if values["print"] and values["write"] == "-":
         raise UsageError("--print and -w - exclude each other", "both would write to stdout")
     if values["rotate_keep"] and not (values["rotate_size"] or values["rotate_every"]):
@@ -167,13 +132,16 @@ def build_options(ctx: click.Context) -> "DumpOptions":
             "--rotate-keep needs --rotate-size or --rotate-every",
             "otherwise no new file is ever started",
         )
-    timestamps = _timestamps(values)
+    if values["write"] == "-":
+        # stdout is not rotated; typing it there is an error of the recorder.
+        values = values | {name: None for name in _ROTATION if not is_typed(ctx, name)}
+    count = min(values["ts_count"], len(_COUNTED_TIMESTAMPS))
+    timestamps = _COUNTED_TIMESTAMPS[count - 1] if count else values["ts"] or "local"
     return build(
         DumpOptions,
-        values | _rotation(ctx),
+        values,
         filters=_filters(values),
         excludes=values["exclude"],
-        speed=values["speed"] or MAX_SPEED,
         print=values["print"] or not values["write"],
         output=_output(ctx),
         template=values["template"] or _content(values["template_file"]),
@@ -184,13 +152,6 @@ def build_options(ctx: click.Context) -> "DumpOptions":
         multiline=sys.stdout.isatty(),
         verbosity=values["verbose"],
     )
-
-
-def _rotation(ctx: click.Context) -> dict[str, Any]:
-    """Return what is not rotated on stdout; typing it there is an error of the recorder."""
-    if ctx.params["write"] != "-":
-        return {}
-    return {name: None for name in _ROTATION if not is_typed(ctx, name)}
 
 
 def _filters(values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -212,9 +173,7 @@ def _output(ctx: click.Context) -> Any:
         if not is_typed(ctx, "output") or chosen == implied:
             return implied
         if is_typed(ctx, name):
-            raise UsageError(
-                f"-o {chosen} and {flag(name)} exclude each other", "leave one of them out"
-            )
+            raise excluding(f"-o {chosen}", flag(name))
     if chosen == "template":
         raise UsageError(
             "-o template needs --template TEXT or -T FILE",
@@ -223,10 +182,13 @@ def _output(ctx: click.Context) -> Any:
     return chosen or ("text" if sys.stdout.isatty() else "json")
 
 
-def _timestamps(values: Mapping[str, Any]) -> Any:
-    count = min(values["ts_count"], len(_COUNTED_TIMESTAMPS))
-    return _COUNTED_TIMESTAMPS[count - 1] if count else values["ts"] or "local"
-
-
+evdump: Final = ToolCommand(
+    "evdump",
+    run,
+    [FILTERS, *_OPTIONS],
+    groups=_GROUPS,
+    help=_HELP,
+    epilog=EPILOG.format("EVTOOLS_HEARTBEAT=30s, EVDUMP_OUTPUT=json", "evdump"),
+)
 #: `celery -A proj evdump`.
 celery_command = plugin(evdump)

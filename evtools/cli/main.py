@@ -60,79 +60,105 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = program.rpartition("/")[2].removeprefix("ev")
     if name in TOOLS:
         return start(name, arguments)
-    if "_EVTOOLS_COMPLETE" in os.environ:
-        return _plainly("evtools", lambda: _complete(""))
-    word, *rest = arguments or [""]
-    if word == "help" and rest:
-        word, rest = rest[0], ["--help"]
-        if word in TOPICS:
-            return _plainly("evtools", lambda: _say(topic(word)))
-    name = word.removeprefix("ev")
-    return (
-        start(name, rest)
-        if name in TOOLS
-        else _plainly("evtools", lambda: _answer(word, arguments))
-    )
+    if arguments[:1] == ["help"] and arguments[1:] and arguments[1] not in TOPICS:
+        arguments = [arguments[1], "--help"]
+    name = arguments[0].removeprefix("ev") if arguments else ""
+    if name in TOOLS and "_EVTOOLS_COMPLETE" not in os.environ:
+        return start(name, arguments[1:])
+    return start("", arguments)
 
 
-def start(name: str, arguments: Sequence[str]) -> int:
-    """Run a tool; return its exit status."""
-    program = TOOLS[name].program
-    if "_EVTOOLS_COMPLETE" in os.environ:
-        return _plainly(program, lambda: _complete(name))
-    if list(arguments) == ["-V"]:
-        # Programs ask this often: it does without click.
-        return _plainly(program, lambda: _say(f"{family(program)} {__version__}"))
-    if "--version" in arguments and {"--version", "--json"}.issuperset(arguments):
-        return _plainly(program, lambda: _versions(program, arguments))
-    return run(program, lambda: command(name), arguments)
+def start(name: str, arguments: Sequence[str], *, parent: "click.Context | None" = None) -> int:
+    """Run a tool, or evtools itself for ""; return its exit status.
+
+    `parent` is the context of celery, for its subcommand.
+    """
+    program = TOOLS[name].program if name else "evtools"
+    variable = os.environ.get("EVTOOLS_DEBUG", "").lower()
+    debug = "--debug" in arguments or variable not in _OFF
+
+    def body() -> int:
+        if "_EVTOOLS_COMPLETE" in os.environ:
+            from evtools.cli.completion import complete
+
+            return complete(name)
+        if list(arguments) == ["-V"]:
+            # Programs ask this often: it does without click.
+            print(f"{family(program)} {__version__}")
+        elif "--version" in arguments and {"--version", "--json"}.issuperset(arguments):
+            from evtools.cli import version
+
+            print(version.report(family(program), "--json" in arguments))
+        else:
+            return _run(name, program, arguments, parent) if name else _answer(arguments)
+        return 0
+
+    return run(program, body, debug=debug)
 
 
-def _complete(name: str) -> int:
-    from evtools.cli.completion import complete
+def run(tool: str, body: Callable[[], int], *, debug: bool = False) -> int:
+    """Return the status that `body` returns, or that of the error it raises, which is printed."""
+    for number, stream in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, stream) is None:
+            # The caller has closed it, and the next file or socket would get its number.
+            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+            setattr(sys, stream, os.fdopen(null, "w" if number else "r"))
+    for output in (sys.stdout, sys.stderr):
+        # Messages are UTF-8 as events are, whatever the locale is: an ASCII one would raise.
+        if hasattr(output, "reconfigure"):
+            output.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        status = body()
+        sys.stdout.flush()  # later, a failure would go unnoticed
+    except BrokenPipeError:
+        # Die silently, as programs do whose reader has gone.
+        import signal
 
-    return complete(name)
+        _discard_output()
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
+        return _BROKEN_PIPE
+    except KeyboardInterrupt:
+        from evtools.signals import end_echo
 
-
-def _answer(word: str, arguments: Sequence[str]) -> int:
-    """Answer evtools itself, without a tool."""
-    if word == "-V":
-        return _say(f"evtools {__version__}")
-    if word == "--version":
-        return _versions("evtools", arguments)
-    if word in ("-h", "--help", "help"):
-        return _say(_help())
-    if not word:
-        return _say(_help(), _USAGE)
-    print(_unknown(word), file=sys.stderr)
-    return _USAGE
-
-
-def _versions(program: str, arguments: Sequence[str]) -> int:
-    from evtools.cli import version
-
-    return _say(version.report(family(program), "--json" in arguments))
-
-
-def _say(answer: str, status: int = 0) -> int:
-    print(answer)
+        end_echo()
+        return _INTERRUPTED
+    except Exception as error:  # noqa: BLE001  (reported, with a status)
+        return fail(tool, error, debug=debug)
     return status
+
+
+# --- without a tool -----------------------------------------------------------------
+
+
+def _answer(arguments: Sequence[str]) -> int:
+    word = arguments[0] if arguments else ""
+    if word == "help" and arguments[1:]:
+        print(topic(arguments[1]))
+        return 0
+    if word in ("", "-h", "--help", "help"):
+        print(_help())
+        return 0 if word else _USAGE
+    import difflib
+
+    near = difflib.get_close_matches(word.removeprefix("ev"), (*TOOLS, *TOPICS), n=1)
+    meant = f" Did you mean {'help ' * (near[0] in TOPICS)}{near[0]}?" if near else ""
+    _print_error(f"evtools: there is no tool {word}.{meant}", f"tools: {', '.join(TOOLS)}")
+    return _USAGE
 
 
 def _help() -> str:
     width = max(map(len, (*TOOLS, *TOPICS)))
-    tools = [f"  {name:<{width}}  {tool.purpose}" for name, tool in TOOLS.items()]
-    topics = [f"  {name:<{width}}  {what}" for name, what in TOPICS.items()]
     lines = [
         "Usage: evtools TOOL [OPTION]...",
         "",
         "  Watch Celery clusters through their event stream.",
         "",
         "Tools:",
-        *tools,
+        *(f"  {name:<{width}}  {tool.purpose}" for name, tool in TOOLS.items()),
         "",
         "Topics:",
-        *topics,
+        *(f"  {name:<{width}}  {what}" for name, what in TOPICS.items()),
         "",
         "See evtools help TOOL or TOPIC, and evtools(1); evtools --version lists all",
         "components. evtop, evdump and evcam are also programs of their own.",
@@ -161,102 +187,57 @@ def topic(name: str) -> str:
     return "\n".join(lines)
 
 
-def _unknown(word: str) -> str:
-    import difflib
-
-    from evtools.text import sanitize
-
-    near = difflib.get_close_matches(word.removeprefix("ev"), (*TOOLS, *TOPICS), n=1)
-    meant = f"help {near[0]}" if near and near[0] in TOPICS else "".join(near)
-    question = f" Did you mean {meant}?" if near else ""
-    return f"evtools: there is no tool {sanitize(word)}.{question}\n  tools: {', '.join(TOOLS)}"
+# --- a tool -------------------------------------------------------------------------
 
 
-# --- running ------------------------------------------------------------------------
-
-
-def run(tool: str, load: "Callable[[], click.Command]", arguments: Sequence[str]) -> int:
-    """Run the command that `load` returns; print errors; return the exit status."""
-    variable = os.environ.get("EVTOOLS_DEBUG", "").lower()
-    debug = "--debug" in arguments or variable not in _OFF
-    return _plainly(tool, lambda: _run(tool, load, arguments), debug=debug)
-
-
-def _plainly(tool: str, body: Callable[[], int], *, debug: bool = False) -> int:
-    _open_closed_streams()
-    for stream in (sys.stdout, sys.stderr):
-        # Messages are UTF-8 as events are, whatever the locale is: an ASCII one would raise.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    return guard(tool, body, debug=debug)
-
-
-def _open_closed_streams() -> None:
-    """Open /dev/null where the caller closed a standard stream.
-
-    Otherwise the next file or socket would get its number.
-    """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
-            setattr(sys, name, os.fdopen(null, "w" if number else "r"))
-
-
-def guard(tool: str, body: Callable[[], int | None], *, debug: bool) -> int:
-    """Return the status that `body` returns, or that of the error it raises."""
-    try:
-        status = int(body() or 0)
-        sys.stdout.flush()  # later, a failure would go unnoticed
-    except BrokenPipeError:
-        return _die_of_broken_pipe()
-    except KeyboardInterrupt:
-        from evtools.signals import end_echo
-
-        end_echo()
-        return _INTERRUPTED
-    except EvtoolsError as error:
-        return fail(tool, error, debug=debug)
-    except Exception as error:  # noqa: BLE001  (reported, with a status)
-        return _unexpected(tool, error, debug=debug)
-    return status
-
-
-def _run(tool: str, load: "Callable[[], click.Command]", arguments: Sequence[str]) -> int:
+def _run(name: str, program: str, arguments: Sequence[str], parent: "click.Context | None") -> int:
     import click
 
+    tool = command(name)
     try:
-        command = load()
-        with command.make_context(tool, list(arguments)) as ctx:
-            return int(command.invoke(ctx) or 0)
+        with tool.make_context(program, list(arguments), parent=parent) as ctx:
+            return int(tool.invoke(ctx) or 0)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.Abort:
         return _INTERRUPTED
     except click.ClickException as error:
-        _report(tool, error.format_message(), _usage_hint(tool, error))
+        hint = f"{program} --help lists all options"
+        if isinstance(error, click.BadParameter) and error.ctx and error.param:
+            source = error.ctx.get_parameter_source(error.param.name or "")
+            if source is click.core.ParameterSource.ENVIRONMENT:
+                from evtools.cli.options import variable_of
+
+                hint = f"given with the variable {variable_of(error.ctx, error.param.name or '')}"
+        _print_error(f"{program}: {error.format_message()}", hint)
         return error.exit_code
-
-
-def _usage_hint(tool: str, error: "click.ClickException") -> str:
-    import click
-    from click.core import ParameterSource
-
-    if isinstance(error, click.BadParameter) and error.ctx and error.param:
-        name = error.param.name or ""
-        if error.ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
-            from evtools.cli.options import variable_of
-
-            return f"given with the variable {variable_of(error.ctx, name)}"
-    return f"{tool} --help lists all options"
 
 
 # --- errors -------------------------------------------------------------------------
 
 
-def fail(tool: str, error: EvtoolsError, *, debug: bool = False) -> int:
-    """Print an error on stderr; return its exit status."""
+def fail(tool: str, error: Exception, *, debug: bool = False) -> int:
+    """Print an error on stderr, with its traceback to `debug`; return its exit status."""
     if debug:
-        _print_traceback(error)
+        import traceback
+
+        from evtools.text import hide_credentials, sanitize_lines
+
+        # What caused the error may quote whole URLs.
+        lines = "".join(traceback.format_exception(error))
+        print(sanitize_lines(hide_credentials(lines)), file=sys.stderr)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _discard_output()
+        where = f" to {error.filename}" if error.filename else ""  # only opened files have one
+        error = OutputError(f"cannot write{where}: {error.strerror}")
+    if not isinstance(error, EvtoolsError):
+        hint = "" if debug else "this is a bug in evtools; --debug shows the traceback"
+        text = " ".join(str(error).split())
+        _print_error(f"{tool}: unexpected {type(error).__name__}: {text}", hint)
+        return 1
     hint, below = error.hint, ""
     if isinstance(error, FilterError):
         from evtools.filters import caret
@@ -266,60 +247,20 @@ def fail(tool: str, error: EvtoolsError, *, debug: bool = False) -> int:
         from evtools.transport.source import DOCTOR
 
         hint = f"{hint}\n{DOCTOR}" if hint else DOCTOR
-    _report(tool, error.message, hint, below=below)
+    _print_error(f"{tool}: {error.message}", hint, below=below)
     return error.exit_code
 
 
-def _report(tool: str, message: str, hint: str, *, below: str = "") -> None:
+def _print_error(message: str, hint: str, *, below: str = "") -> None:
     from evtools.text import hide_credentials, sanitize
 
-    lines = [f"{tool}: {sanitize(hide_credentials(message))}"]
+    lines = [sanitize(hide_credentials(message))]
     lines += [below] if below else []
     lines += [f"  {sanitize(line)}" for line in hint.splitlines()]
     print(*lines, sep="\n", file=sys.stderr)
 
 
-def _unexpected(tool: str, error: Exception, *, debug: bool) -> int:
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return fail(tool, _unwritable(error), debug=debug)
-    if debug:
-        _print_traceback(error)
-    hint = "" if debug else "this is a bug in evtools; --debug shows the traceback"
-    _report(tool, f"unexpected {type(error).__name__}: {' '.join(str(error).split())}", hint)
-    return 1
-
-
-def _unwritable(error: OSError) -> OutputError:
-    """Return the error for a full disk; only opened files have a name."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _discard_output()
-    where = f" to {error.filename}" if error.filename else ""
-    return OutputError(f"cannot write{where}: {error.strerror}")
-
-
-def _print_traceback(error: Exception) -> None:
-    import traceback
-
-    from evtools.text import hide_credentials, sanitize_lines
-
-    # What caused the error may quote whole URLs.
-    lines = "".join(traceback.format_exception(error))
-    print(sanitize_lines(hide_credentials(lines)), file=sys.stderr)
-
-
-def _die_of_broken_pipe() -> int:
-    """Die silently, as programs do whose reader has gone."""
-    import signal
-
-    _discard_output()
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGPIPE)
-    return _BROKEN_PIPE
-
-
 def _discard_output() -> None:
-    """Drop the buffered output: flushing it at exit would fail again."""
+    # Flushing what is buffered at exit would fail again.
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (start-up time)
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -1,7 +1,7 @@
 """Options: their class, those that all tools share, and those that several have alike."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,15 +26,24 @@ FLAG: Final = "flag"
 SWITCH: Final = "switch"
 
 
+def complete(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Return what a shell may complete the value of an option or argument to."""
+    from evtools.cli.completion import candidates
+
+    return candidates(ctx, param, incomplete)
+
+
 class Option(click.Option):
     """An option with its group in --help and its key in the settings file.
 
-    `names` are separated by blanks.  A tuple of choices as `kind` replaces CHOICES in the
-    help text.  `shown` is the default as --help has it, where that is not `default`.
-    `<prefix>_<NAME>` in the environment sets the option, too, unless `envvar` says
-    otherwise.  `shared` options are those of all tools; one that is not `in_file` makes no
-    sense in the settings file.  `helps` has the help texts of tools where they differ.
-    `first` is called before any other option is processed, with what was typed for each.
+    `names` are separated by blanks.  A tuple of choices as `kind` replaces CHOICES in the help
+    text.  `shown` is the default as --help has it, where that is
+    not `default`.  `shared` options are those of all tools: EVTOOLS_<NAME> in the environment
+    sets them, too, and <TOOL>_<NAME> those of a tool, unless `envvar` says otherwise.  One that
+    is not `in_file` makes no sense in the settings file.  `helps` has the help texts of tools
+    where they differ.
     """
 
     def __init__(
@@ -44,12 +53,10 @@ class Option(click.Option):
         kind: Any = None,
         help: str = "",  # noqa: A002  (as click calls it)
         *,
-        prefix: str,
         shown: str = "",
         shared: bool = False,
         in_file: bool = True,
         helps: Mapping[str, str] | None = None,
-        first: Callable[[click.Context, Mapping[str, Any]], None] | None = None,
         **attributes: Any,
     ) -> None:
         if kind in (FLAG, SWITCH):
@@ -59,31 +66,24 @@ class Option(click.Option):
             help = help.replace("CHOICES", f"{', '.join(kind[:-1])} or {kind[-1]}")  # noqa: A001
         else:
             attributes["type"] = kind
-        if "envvar" not in attributes:
-            long = next(name for name in names.split() if name.startswith("--"))
-            name = long.partition("/")[0].removeprefix("--").replace("-", "_")
-            attributes["envvar"] = f"{prefix}_{name.upper()}"
-        super().__init__(names.split(), help=help, **attributes)
+        super().__init__(names.split(), help=help, shell_complete=complete, **attributes)
+        if shared:
+            self.name_variable("EVTOOLS")
+        default = attributes.get("default")
+        if isinstance(default, bool):
+            negative = self.secondary_opts
+            default = (self.opts if default else negative)[0].lstrip("-") if negative else ""
+        self.shown = shown or ("" if default is None else str(default))
         self.group = group
         self.shared = shared
         self.in_file = in_file
         self.helps = helps or {}
-        self.first = first
-        self.is_eager = first is not None
-        self.shown = shown or self._shown(attributes.get("default"))
 
-    def _shown(self, default: Any) -> str:
-        if isinstance(default, bool):
-            negative = self.secondary_opts
-            return (self.opts if default else negative)[0].lstrip("-") if negative else ""
-        return "" if default is None else str(default)
-
-    def handle_parse_result(
-        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
-    ) -> tuple[Any, list[str]]:
-        if self.first is not None and not ctx.resilient_parsing:
-            self.first(ctx, opts)
-        return super().handle_parse_result(ctx, opts, args)
+    def name_variable(self, prefix: str) -> None:
+        """Let <prefix>_<NAME> in the environment set the option, unless it has a variable."""
+        if self.envvar is None:
+            long = next(name for name in self.opts if name.startswith("--"))
+            self.envvar = f"{prefix}_{long[2:].replace('-', '_').upper()}"
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         record = super().get_help_record(ctx)
@@ -91,20 +91,6 @@ class Option(click.Option):
             return None
         text = self.helps.get(ctx.command.name or "", self.help or "")
         return record[0], f"{text}  [{self.shown}]" if self.shown else text
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
-        from evtools.cli.completion import candidates
-
-        return candidates(self, ctx, incomplete)
-
-
-class Argument(click.Argument):
-    """The arguments of a tool; completed like an option of the same type."""
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
-        from evtools.cli.completion import candidates
-
-        return candidates(self, ctx, incomplete)
 
 
 def is_typed(ctx: click.Context, name: str) -> bool:
@@ -114,8 +100,7 @@ def is_typed(ctx: click.Context, name: str) -> bool:
 
 def is_given(ctx: click.Context, name: str) -> bool:
     """Return whether an option is on the command line or in the environment."""
-    given = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
-    return ctx.get_parameter_source(name) in given
+    return is_typed(ctx, name) or ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT
 
 
 def variable_of(ctx: click.Context, name: str) -> str:
@@ -130,9 +115,11 @@ def option_of(ctx: click.Context, name: str) -> click.Parameter:
     return next(option for option in ctx.command.params if option.name == name)
 
 
-FILTERS: Final = Argument(["filters"], nargs=-1, type=types.FILTER, metavar="[FILTER]...")
+FILTERS: Final = click.Argument(
+    ["filters"], nargs=-1, type=types.FILTER, metavar="[FILTER]...", shell_complete=complete
+)
 
-_opt = partial(Option, prefix="EVTOOLS", shared=True)
+_opt = partial(Option, shared=True)
 
 # fmt: off
 SHARED: Final = (
@@ -223,6 +210,17 @@ SHARED: Final = (
         "evcam": "Log everything, as -l DEBUG does.",
         "evdoctor": "List all workers and queues, however many there are.",
     }),
+    _opt("Settings", "--config", metavar="FILE", in_file=False,
+         help="Settings file.", shown="~/.config/evtools/evtools.toml"),
+    _opt("Settings", "--profile", metavar="NAME", in_file=False,
+         help="Use [profile.NAME] of the settings file."),
+    _opt("Settings", "--show-config", FLAG, in_file=False,
+         help="Print the effective settings and where each comes from, and exit."),
+    _opt("Other", "--debug", FLAG, help="Log everything; show tracebacks."),
+    _opt("Other", "--version", FLAG, in_file=False, expose_value=False,
+         help="Print the versions of all components (--json for programs), and exit."),
+    _opt("Other", "-V version_line", FLAG, in_file=False, expose_value=False, envvar=(),
+         help="Print the version only, and exit."),
 )
 # fmt: on
 
@@ -230,48 +228,38 @@ SHARED: Final = (
 # --- options of several tools, each with a variable of its own ----------------------
 
 
-def demo_option(prefix: str, group: str = "Other") -> Option:
-    text = "Use a simulated cluster; needs no broker."
-    return Option(group, "--demo", FLAG, text, prefix=prefix, in_file=False)
-
-
-def json_option(prefix: str, group: str = "Output") -> Option:
-    names, text = "--json json_output", "Same as -o json."
-    return Option(group, names, FLAG, text, prefix=prefix, in_file=False, envvar=())
-
-
-def memory_options(prefix: str, group: str) -> tuple[Option, Option]:
-    opt = partial(Option, group, prefix=prefix)
-    # fmt: off
+def memory_options(group: str) -> tuple[Option, ...]:
     return (
-        opt("--max-tasks", types.COUNT, default=100_000, metavar="N",
-            help="Maximum number of tasks to remember; finished ones are dropped first."),
-        opt("--max-memory", types.SIZE, default="256M",
-            help="Memory limit for tasks and workers; the rest is dropped."),
-    )
-    # fmt: on
+        Option(
+            group, "--max-tasks", types.COUNT, default=100_000, metavar="N",
+            help="Maximum number of tasks to remember; finished ones are dropped first.",
+        ),
+        Option(
+            group, "--max-memory", types.SIZE, default="256M",
+            help="Memory limit for tasks and workers; the rest is dropped.",
+        ),
+    )  # fmt: skip
 
 
 def recording_options(
-    prefix: str, read: str = "-r --read", *, group: str = "Recording", speed: str = "max"
+    read: str = "-r --read", *, group: str = "Recording", speed: str = "max"
 ) -> tuple[Option, ...]:
     """Return the options of a replay.
 
     `read` has the names of the first one, in `group`; `speed` is the default speed.
     """
-    opt = partial(Option, prefix=prefix)
     reads = read.split(maxsplit=1)[0]
     # fmt: off
     return (
-        opt(group, read, types.RECORDING, in_file=False, multiple=True, metavar="FILE",
-            help="Read events from a recording instead of a broker; - for stdin. Repeatable;"
-                 " 'rec-*.jsonl' reads several files in order of time."),
-        opt("Recording", "--speed", types.SPEED, shown=speed,
-            help=f"Replay {reads} at 1x, 10x, ... or max."),
-        opt("Recording", "-S --since", types.TIMESTAMP, in_file=False,
-            help=f"With {reads}, start at this time: 14:30 (of the recording), 10m (ago),"
-                 " 2026-11-20T14:00Z."),
-        opt("Recording", "-U --until", types.TIMESTAMP, in_file=False,
-            help=f"With {reads}, stop after this time."),
+        Option(group, read, types.RECORDING, in_file=False, multiple=True, metavar="FILE",
+               help="Read events from a recording instead of a broker; - for stdin. Repeatable;"
+                    " 'rec-*.jsonl' reads several files in order of time."),
+        Option("Recording", "--speed", types.SPEED, shown=speed,
+               help=f"Replay {reads} at 1x, 10x, ... or max."),
+        Option("Recording", "-S --since", types.TIMESTAMP, in_file=False,
+               help=f"With {reads}, start at this time: 14:30 (of the recording), 10m (ago),"
+                    " 2026-11-20T14:00Z."),
+        Option("Recording", "-U --until", types.TIMESTAMP, in_file=False,
+               help=f"With {reads}, stop after this time."),
     )
     # fmt: on

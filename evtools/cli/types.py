@@ -12,10 +12,9 @@ _ROUTING_KEY_MAX_BYTES: Final = 255
 _BROKER_MAX_BYTES: Final = 64 * 1024
 _SPEED: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*[xX]?", re.ASCII)
 #: Values as they are written in the settings of an application.
-_PYTHON_VALUES: Final[dict[str, Any]] = {"True": True, "False": False, "None": None}
-_SWITCHES: Final = dict.fromkeys(("on", "true", "yes"), True) | dict.fromkeys(
-    ("off", "false", "no"), False
-)
+_PYTHON_VALUES: Final = {"True": True, "False": False, "None": None}
+_ON: Final = ("on", "true", "yes")
+_OFF: Final = ("off", "false", "no")
 _TIMESTAMP_FORMS: Final = "14:30, 10m (ago), 2026-11-20, 2026-11-20T14:00Z or epoch seconds"
 _TIME_OF_DAY: Final = re.compile(
     r"\d\d?:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII
@@ -53,42 +52,33 @@ else:
 class Parsed(ParamType):
     """A value that a function makes of the text.
 
-    The function raises ValueError with a message for the user.  A value of the settings
-    file that is not text is taken unchanged if it is one of `kinds`.
+    The function raises ValueError with a message for the user, to which `hint` is added.  A
+    value of the settings file that is not text is taken unchanged if it is one of `kinds`.
     """
 
-    def __init__(self, name: str, parse: Callable[[str], Any], *kinds: type[Any]) -> None:
+    def __init__(
+        self, name: str, parse: Callable[[str], Any], *kinds: type[Any], hint: str = ""
+    ) -> None:
         self.name = name
         self._parse = parse
         self.kinds = kinds
+        self._hint = hint and f" ({hint})"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            if isinstance(value, self.kinds):
-                return value
+        if isinstance(value, str):
+            try:
+                return self._parse(value)
+            except ValueError as error:
+                self.fail(f"{error}{self._hint}", param, ctx)
+        if not isinstance(value, self.kinds):
             self.fail(f"{value!r} is not the right type of value", param, ctx)
-        try:
-            return self._parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        return value
 
 
 class Recordings(Parsed):
     """Files; in the environment one a line, as a name may contain anything else."""
 
     envvar_list_splitter = "\n"
-
-
-def _hinted(parse: Callable[[str], Any], hint: str) -> Callable[[str], Any]:
-    """Return a parser whose errors have a hint, for -F, which differs between the tools."""
-
-    def hinted(text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise ValueError(f"{error} ({hint})") from None
-
-    return hinted
 
 
 # --- numbers ------------------------------------------------------------------------
@@ -100,12 +90,6 @@ def _duration(text: str) -> float:
     return parse_duration(text)
 
 
-def _size(text: str) -> int:
-    from evtools.text import parse_size
-
-    return parse_size(text)
-
-
 def _positive_duration(text: str) -> float:
     seconds = _duration(text)
     if seconds <= 0:
@@ -115,6 +99,12 @@ def _positive_duration(text: str) -> float:
 
 def _duration_or_none(text: str) -> float | None:
     return None if text.strip().lower() == "none" else _duration(text)
+
+
+def _size(text: str) -> int:
+    from evtools.text import parse_size
+
+    return parse_size(text)
 
 
 def _speed(text: str) -> float:
@@ -142,12 +132,10 @@ class LocalZone(tzinfo):
     def utcoffset(self, dt: datetime | None) -> timedelta | None:
         return None if dt is None else dt.replace(tzinfo=None).astimezone().utcoffset()
 
-    def dst(self, dt: datetime | None) -> None:
+    def dst(self, _dt: datetime | None, /) -> None:
         """Return nothing: the offset includes it."""
-        del dt
 
-    def tzname(self, dt: datetime | None) -> str:
-        del dt
+    def tzname(self, _dt: datetime | None, /) -> str:
         return "local"
 
     def fromutc(self, dt: datetime) -> datetime:
@@ -201,13 +189,11 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _key_value(text: str) -> tuple[str, Any]:
-    key, value = _pair(text)
-    if value in _PYTHON_VALUES:
-        return key, _PYTHON_VALUES[value]
     import json
 
+    key, value = _pair(text)
     try:
-        return key, json.loads(value)
+        return key, _PYTHON_VALUES[value] if value in _PYTHON_VALUES else json.loads(value)
     except ValueError:
         return key, value
 
@@ -226,8 +212,8 @@ def _routing_key(text: str) -> str:
 
 
 def _fanout_prefix(text: str) -> bool | str:
-    if text.lower() in _SWITCHES:
-        return _SWITCHES[text.lower()]
+    if text.lower() in (*_ON, *_OFF):
+        return text.lower() in _ON
     try:
         text.format(db=0)
     except (KeyError, IndexError, ValueError):
@@ -286,15 +272,14 @@ def _one_url(text: str) -> str:
 
 
 def _text_file(text: str) -> TextFile:
-    """Read a file; `-` is stdin."""
     from pathlib import Path
 
+    if text == "-":
+        return TextFile(text, _decoded("stdin", sys.stdin.buffer.read()))
     try:
-        is_stdin = text == "-"
-        content = sys.stdin.buffer.read() if is_stdin else Path(text).expanduser().read_bytes()
+        return TextFile(text, _decoded(text, Path(text).expanduser().read_bytes()))
     except OSError as error:
         raise ValueError(f"{text}: {error.strerror}") from None
-    return TextFile(text, _decoded("stdin" if is_stdin else text, content))
 
 
 def _decoded(name: str, content: bytes) -> str:
@@ -314,10 +299,10 @@ DURATION          = Parsed("DUR", _duration, float, int)
 DURATION_OR_NONE  = Parsed("DUR", _duration_or_none, float, int)
 FANOUT_PREFIX     = Parsed("TEXT", _fanout_prefix, bool)
 FILTER            = Parsed("FILTER", str)
-FILTER_FILE       = Parsed("FILE", _hinted(
-    _text_file, "-F takes a file; the filter itself needs no option"))
-FREQUENCY         = Parsed("DUR", _hinted(
-    _positive_duration, "-F is the frequency, as in celery events; a filter: --filter"), float, int)
+FILTER_FILE       = Parsed("FILE", _text_file,
+                           hint="-F takes a file; the filter itself needs no option")
+FREQUENCY         = Parsed("DUR", _positive_duration, float, int,
+                           hint="-F is the frequency, as in celery events; a filter: --filter")
 GROUP             = Parsed("GROUP", str, int)
 KEYVALUE          = Parsed("NAME=VALUE", _key_value, tuple, list)
 PAIR              = Parsed("NAME=VALUE", _pair, tuple, list)

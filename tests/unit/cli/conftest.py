@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -98,31 +97,6 @@ def evtools(capfd):
 
     def run(*words):
         return Ended(main(words), *capfd.readouterr())
-
-    return run
-
-
-@pytest.fixture
-def modules_after():
-    """Start a tool in a fresh Python; return its output and what it imported."""
-    code = (
-        "import sys\n"
-        "from evtools.cli.main import start\n"
-        "status = start(sys.argv[1], sys.argv[2:])\n"
-        "names = {name.partition('.')[0] for name in sys.modules}\n"
-        "print(status, *sorted(names), file=sys.stderr)"
-    )
-
-    def run(name, *arguments):
-        ended = subprocess.run(
-            [sys.executable, "-c", code, name, *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        status, *names = ended.stderr.split()
-        assert status == "0"
-        return ended.stdout, set(names)
 
     return run
 
