@@ -9,15 +9,16 @@ order and repetition do not matter; the bounds keep it that way.
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from operator import attrgetter, itemgetter
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct, field
 
 from evtools.cam.database.schema import (
     CLEANERS,
+    COLUMNS,
     FIELDS,
-    SHARED,
+    NEEDED,
     TASKS,
     Row,
     Stored,
@@ -25,9 +26,9 @@ from evtools.cam.database.schema import (
     clean_key,
     clean_name,
     clean_value,
-    needed,
 )
 from evtools.state import Change, Task, Worker, event_bytes, unwrapped
+from evtools.wire import FIELDS as ALL_FIELDS
 from evtools.wire import OWN_FIELDS, Event, TaskEvent, WorkerEvent, encode_line
 
 #: Steps that a row is made of, the newest.  Beyond the first few they share a number of
@@ -45,12 +46,12 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 _LOG_BYTES: Final = 500
 _WORKER_BYTES: Final = 4 * OWN_MAX_BYTES
 _WORKERS_MAX: Final = 5000
-_PREFIX: Final = "task-"
 
-_encoder: Final = msgspec.json.Encoder(order="deterministic")
+_encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
 #: Values of fields that Celery does not know, by name, each with its time.
 Extra: TypeAlias = dict[str, tuple[float, Any]]
+Step = TypeVar("Step")
 
 
 class Report(Struct, array_like=True):
@@ -61,23 +62,13 @@ class Report(Struct, array_like=True):
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-class Step(Struct, gc=False):
-    """One of Celery's events of a task: its kind, its sender's time, its values.
-
-    The values are of the `FIELDS` of its kind, in their order; the first is its sender.
-    """
-
-    kind: str
-    at: float
-    values: tuple[Any, ...]
-
-
-class TaskLog(Struct):
+class TaskLog(Struct, Generic[Step], omit_defaults=True):
     """The events of a task.
 
-    `first` and `last` are when they came, by our clock.  `note` is the newest custom event,
-    `ahead` has the whole seconds by which the clocks of senders are ahead of ours, if that
-    is a second or more.  `weight` is an estimate in bytes.
+    `first` and `last` are when they came, by our clock.  Its `steps` are Celery's events: as
+    `step_of` returns them, or Reports in a text.  `note` is the newest custom event, `ahead`
+    has the whole seconds by which the clocks of senders are ahead of ours, if that is a
+    second or more.  `weight` is an estimate in bytes while it waits to be written.
     """
 
     first: float
@@ -98,8 +89,18 @@ class WorkerLog(Struct):
 
 # --- from events --------------------------------------------------------------------
 
-#: Functions that get the values of an event, and those that clean its texts.
-_GETTERS: Final = {kind: attrgetter(*names, "uuid") for kind, names in FIELDS.items()}
+#: Celery's events of a task by kind, with the FIELDS of that kind and their time.  All other
+#: fields are None, so that the state takes them for events.
+STEPS: Final[Mapping[str, Callable[..., Any]]] = {
+    kind: msgspec.defstruct(
+        kind.title().replace("-", ""),
+        [*names, "timestamp"],
+        namespace={**{name: None for name in ALL_FIELDS if name not in names}, "type": kind},
+        gc=False,
+    )
+    for kind, names in FIELDS.items()
+}
+_values: Final = {kind: attrgetter(*names, "timestamp") for kind, names in FIELDS.items()}
 _CLEANERS: Final = {
     kind: [CLEANERS.get(name, clean) for name in names] for kind, names in FIELDS.items()
 }
@@ -110,27 +111,20 @@ _OF_WORKER: Final = tuple(
 )
 
 
-def step_of(event: Event) -> Step:
-    """Return one of Celery's events of a task as a step."""
+def step_of(event: Event) -> Any:
+    """Return one of Celery's events of a task as a step, with texts that databases take."""
     kind = event.type
-    hostname, *values, _ = _GETTERS[kind](event)
+    *values, _ = _values[kind](event)
     if event.exception is not None:
-        values[0] = unwrapped(event.exception, event.traceback)
+        values[1] = unwrapped(event.exception, event.traceback)
     cleaned = [
         clean_text(value) if value.__class__ is str else value
-        for clean_text, value in zip(_CLEANERS[kind], [hostname or None, *values], strict=True)
+        for clean_text, value in zip(_CLEANERS[kind], values, strict=True)
     ]
-    return Step(kind, _time_of(event), tuple(cleaned))
-
-
-def report_of_worker(event: Event, own: dict[str, Any]) -> Report:
-    """Return an event of a worker; `own` are fields that Celery does not know."""
-    fields = {n: v for n in _OF_WORKER if (v := getattr(event, n)) is not None}
-    return Report(event.type, _time_of(event), {**own, **clean_value(fields)})
+    return STEPS[kind](*cleaned, _time_of(event))
 
 
 def _time_of(event: Event) -> float:
-    """Return when an event was sent, else when it was received, in UTC epoch seconds."""
     return float(event.local_received if event.timestamp is None else event.timestamp)
 
 
@@ -144,276 +138,225 @@ def clean_own(own: Mapping[str, Any]) -> dict[str, Any]:
 # --- merging ------------------------------------------------------------------------
 
 
-def normalised(log: TaskLog) -> TaskLog:
-    """Return a log with its steps in order, up to their bounds."""
-    steps = _newest(_in_order(log.steps))
-    return TaskLog(log.first, log.last, steps, log.note, log.extra, log.ahead, log.weight)
-
-
-def merged(one: TaskLog, other: TaskLog) -> TaskLog:
-    """Return two logs of a task as one: the same in either order."""
+def merged(one: TaskLog[Any], other: TaskLog[Any]) -> TaskLog[Any]:
+    """Return two logs of a task as one, without a weight: the same in either order."""
     return TaskLog(
         min(one.first, other.first),
         max(one.last, other.last),
-        _newest(_in_order([*one.steps, *other.steps])),
-        latest((one.note, other.note)),
-        joined_extra((one.extra, other.extra)) if one.extra or other.extra else {},
+        in_order([*one.steps, *other.steps]),
+        latest(one.note, other.note),
+        merged_extra(one.extra, other.extra) if one.extra or other.extra else {},
         {
             host: max(each.ahead.get(host, seconds) for each in (one, other))
             for each in (one, other)
             for host, seconds in each.ahead.items()
         },
-        one.weight + other.weight,
     )
 
 
-def merged_workers(*logs: WorkerLog) -> WorkerLog:
-    """Return logs of a worker as one."""
-    kinds = {kind for log in logs for kind in log.newest}
-    newest = {kind: latest(log.newest.get(kind) for log in logs) for kind in kinds}
-    found = {kind: report for kind, report in newest.items() if report is not None}
-    return WorkerLog(max(log.last for log in logs), found)
+def merged_workers(one: WorkerLog, other: WorkerLog) -> WorkerLog:
+    """Return two logs of a worker as one: the same in either order."""
+    newest = one.newest | other.newest
+    newest |= {kind: latest(report, newest[kind]) for kind, report in one.newest.items()}
+    return WorkerLog(max(one.last, other.last), newest)
 
 
-def latest(reports: Iterable[Report | None]) -> Report | None:
-    """Return the newest report; None if there is none."""
-    known = [report for report in reports if report is not None]
-    if len(known) < 2:  # noqa: PLR2004  (nothing to compare)
-        return known[0] if known else None
-    return max(known, key=lambda report: (report.at, report.kind, _encoder.encode(report.fields)))
+def latest(one: Report | None, other: Any) -> Any:
+    """Return the newer one of two reports; None is older than any."""
+    if one is None or other is None:
+        return one or other
+    return max(one, other, key=lambda each: (each.at, each.kind, _encode(each.fields)))
 
 
-def joined_extra(each: Iterable[Extra]) -> Extra:
+def merged_extra(one: Extra, other: Extra) -> Extra:
     """Return by name the newest values, of as many names as there is room for."""
-    joined: Extra = {}
-    for extra in filter(None, each):
-        for key, value in extra.items():
-            other = joined.get(key, value)
-            joined[key] = max(other, value, key=lambda each: (each[0], _encoder.encode(each[1])))
-    left = _EXTRA_MAX_BYTES
+    both, left = one | other, _EXTRA_MAX_BYTES
     kept: Extra = {}
-    for key in sorted(joined):
-        left -= len(key) + len(_encoder.encode(joined[key]))
+    for key in sorted(both):
+        values = one.get(key, both[key]), both[key]
+        newest = max(values, key=lambda each: (each[0], _encode(each[1])))
+        left -= len(key) + len(_encode(newest))
         if left < 0:
             break
-        kept[key] = joined[key]
+        kept[key] = newest
     return kept
 
 
-def _in_order(steps: list[Step]) -> list[Step]:
-    if len(steps) < 2:  # noqa: PLR2004  (nothing to sort)
-        return steps
-    places = [(step.at, step.kind, step.values[0] or "") for step in steps]
-    if all(one < other for one, other in pairwise(places)):
-        return steps
-    distinct: dict[tuple[float, str, str], Step] = {}
-    for place, step in zip(places, steps, strict=True):
-        known = distinct.setdefault(place, step)
-        if known is not step and _encoder.encode(step.values) > _encoder.encode(known.values):
-            distinct[place] = step
-    return [distinct[place] for place in sorted(distinct)]
-
-
-def _newest(steps: list[Step]) -> list[Step]:
+def in_order(steps: list[Any]) -> list[Any]:
+    """Return each step once, in order of time: the newest of them, up to their bounds."""
+    places = [(step.timestamp, step.type, step.hostname) for step in steps]
+    if not all(one < other for one, other in pairwise(places)):
+        distinct: dict[tuple[float, str, str], Any] = {}
+        for at, step in zip(places, steps, strict=True):
+            known = distinct.setdefault(at, step)
+            if known is not step and _rank(step) > _rank(known):
+                distinct[at] = step
+        steps = [distinct[at] for at in sorted(distinct)]
     if len(steps) <= _STEPS_ALWAYS:
         return steps
     left = _STEPS_CHARS
     for number, step in enumerate(reversed(steps)):
-        left -= sum(len(v) for v in step.values if v.__class__ is str)
+        left -= sum(len(v) for v in msgspec.structs.astuple(step) if v.__class__ is str)
         if number == STEPS_MAX or (number >= _STEPS_ALWAYS and left < 0):
             return steps[-number:]
     return steps
 
 
+def _rank(step: Any) -> bytes:
+    return _encode(msgspec.structs.astuple(step)[:-1])
+
+
 # --- collecting ---------------------------------------------------------------------
 
 
-class Pending(Struct):
+class Pending:
     """The events of a period, of tasks by uuid and of workers by hostname.
 
-    `events` is the number of events of tasks, `lost` that of dropped ones.
-    """
-
-    tasks: dict[str, TaskLog] = field(default_factory=dict)
-    workers: dict[str, WorkerLog] = field(default_factory=dict)
-    bytes: int = 0
-    events: int = 0
-    lost: int = 0
-
-
-class PendingEvents:
-    """Collect events until they are taken.
-
-    They are of `max_bytes` at most, estimated; beyond that the oldest are dropped and
-    counted.  Call everything with the state's lock held.
+    They are of `max_bytes` at most, estimated; beyond that the oldest are dropped, and
+    counted as `lost`.  `events` is the number of events of tasks.  Change it with the
+    state's lock held.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes
-        self._pending = Pending()
+        self.tasks: dict[str, TaskLog[Any]] = {}
+        self.workers: dict[str, WorkerLog] = {}
+        self.bytes = self.events = self.lost = 0
 
     def observe(self, changes: Iterable[Change]) -> None:
-        """Note the events that changed something."""
+        """Add the events that changed something."""
         for change in changes:
             if isinstance(change.subject, Task):
-                self._note_task(change.event)
+                self._add_to_task(change.event)
             elif isinstance(change.subject, Worker):
-                self._note_worker(change.event)
+                self._add_to_worker(change.event)
         self._make_room()
 
-    def take(self) -> Pending:
-        """Return all events, and begin anew."""
-        taken, self._pending = self._pending, Pending()
-        return taken
-
-    def restore(self, taken: Pending) -> None:
-        """Take back events that could not be written."""
-        later, self._pending = self._pending, taken
+    def extend(self, later: "Pending") -> None:
+        """Add the events of the period after this one."""
         for uuid, log in later.tasks.items():
-            earlier = taken.tasks.get(uuid)
-            taken.tasks[uuid] = merged(earlier, log) if earlier else log
+            earlier = self.tasks.get(uuid)
+            if earlier is None:
+                self.tasks[uuid] = log
+            else:
+                self.tasks[uuid] = merged(earlier, log)
+                self.tasks[uuid].weight = earlier.weight + log.weight
         for hostname, of_worker in later.workers.items():
-            known = taken.workers.get(hostname, of_worker)
-            taken.workers[hostname] = merged_workers(known, of_worker)
-        taken.bytes += later.bytes
-        taken.events += later.events
-        taken.lost += later.lost
+            known = self._worker(hostname, of_worker.last)
+            self.workers[hostname] = merged_workers(known, of_worker)
+        self.bytes += later.bytes - _WORKER_BYTES * len(later.workers)
+        self.events += later.events
+        self.lost += later.lost
         self._make_room()
 
-    def _note_task(self, event: Event) -> None:
-        own, received, pending = event.extra, float(event.local_received), self._pending
+    def _add_to_task(self, event: Event) -> None:
+        own, received = event.extra, float(event.local_received)
         uuid = clean_key(event.uuid)
-        log = pending.tasks.get(uuid)
+        log = self.tasks.get(uuid)
         if log is None:
-            log = pending.tasks[uuid] = TaskLog(received, received, weight=_LOG_BYTES)
-            pending.bytes += _LOG_BYTES
+            log = self.tasks[uuid] = TaskLog(received, received, weight=_LOG_BYTES)
+            self.bytes += _LOG_BYTES
         log.first, log.last = min(log.first, received), max(log.last, received)
         weight = event_bytes(event) + (OWN_MAX_BYTES if own else 0)
         log.weight += weight
-        pending.bytes += weight
-        pending.events += 1
+        self.bytes += weight
+        self.events += 1
         if not isinstance(event, TaskEvent):
             note = Report(clean_key(event.type), _time_of(event), clean_own(own))
-            log.note = latest((log.note, note))
+            log.note = latest(log.note, note)
             return
         step = step_of(event)
         log.steps.append(step)
         if own:
-            alone = {n: (step.at, v) for n, v in clean_own(own).items()}
-            log.extra = joined_extra((log.extra, alone))
-        hostname = step.values[0]
-        if event.type != "task-sent" and hostname is not None:
-            self._worker(hostname, received)
+            extra = {name: (step.timestamp, value) for name, value in clean_own(own).items()}
+            log.extra = merged_extra(log.extra, extra)
+        if event.type != "task-sent" and step.hostname:
+            self._worker(step.hostname, received)
 
-    def _note_worker(self, event: Event) -> None:
+    def _add_to_worker(self, event: Event) -> None:
         kind = event.type
         log = self._worker(clean_key(event.hostname), float(event.local_received))
         # The answer to a wake-up says less than a heartbeat.
         is_short = kind == "worker-heartbeat" and event.processed is None
         if isinstance(event, WorkerEvent) and not is_short:
-            report = report_of_worker(event, clean_own(event.extra))
-            log.newest[kind] = latest((log.newest.get(kind), report)) or report
+            known = {n: v for n in _OF_WORKER if (v := getattr(event, n)) is not None}
+            fields = {**clean_own(event.extra), **clean_value(known)}
+            log.newest[kind] = latest(log.newest.get(kind), Report(kind, _time_of(event), fields))
 
     def _worker(self, hostname: str, received: float) -> WorkerLog:
-        workers = self._pending.workers
-        log = workers.get(hostname)
+        log = self.workers.get(hostname)
         if log is None:
-            log = workers[hostname] = WorkerLog(received)
-            self._pending.bytes += _WORKER_BYTES
-            if len(workers) > _WORKERS_MAX:
-                del workers[next(iter(workers))]
-                self._pending.bytes -= _WORKER_BYTES
+            log = self.workers[hostname] = WorkerLog(received)
+            self.bytes += _WORKER_BYTES
+            if len(self.workers) > _WORKERS_MAX:
+                del self.workers[next(iter(self.workers))]
+                self.bytes -= _WORKER_BYTES
         log.last = max(log.last, received)
         return log
 
     def _make_room(self) -> None:
-        """Drop the oldest events, a few more than have to go."""
-        pending, tasks = self._pending, self._pending.tasks
-        if pending.bytes <= self.max_bytes:
+        if self.bytes <= self.max_bytes:
             return
+        # A few more than have to go, so that it does not happen with each event.
         enough = self.max_bytes - self.max_bytes // 16
-        while pending.bytes > enough and tasks:
-            log = tasks.pop(next(iter(tasks)))
+        while self.bytes > enough and self.tasks:
+            log = self.tasks.pop(next(iter(self.tasks)))
             events = len(log.steps) + (log.note is not None)
-            pending.bytes -= log.weight
-            pending.events -= events
-            pending.lost += events
+            self.bytes -= log.weight
+            self.events -= events
+            self.lost += events
 
 
 # --- as a text beside a row, without what the row says anyway -----------------------
 
 
-class _Packed(Struct, omit_defaults=True):
-    """A log without the values of its row, and with short names of events."""
-
-    first: float
-    last: float
-    steps: list[Report] = field(default_factory=list)
-    note: Report | None = None
-    extra: Extra = field(default_factory=dict)
-    ahead: dict[str, int] = field(default_factory=dict)
+def _getters(columns: Iterable[str]) -> dict[str, Callable[[Any], tuple[Any, ...]]]:
+    """Return by kind of event what gets its fields and a None out of columns and a None."""
+    places = {name: place for place, name in enumerate(columns)} | {"": -1}
+    return {
+        kind: itemgetter(*[places[name] for name in names], -1) for kind, names in COLUMNS.items()
+    }
 
 
-class _Shape(NamedTuple):
-    """Where the values of a kind of event are: in a row, and in its `needed` columns.
-
-    `others` stand for those that come last and are in neither.
-    """
-
-    names: tuple[str, ...]
-    of_row: Callable[[Any], tuple[Any, ...]]
-    of_stored: Callable[[Any], tuple[Any, ...]]
-    others: tuple[None, ...]
+_of_row: Final = _getters(TASKS.columns)
+_of_stored: Final = _getters(NEEDED[TASKS])
+_decode: Final = msgspec.json.Decoder(TaskLog[Report]).decode
+_decode_worker: Final = msgspec.json.Decoder(WorkerLog).decode
 
 
-def _getter(columns: Iterable[str], names: Iterable[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a function that gets the values of `names` from those of `columns`."""
-    places = list(columns)
-    first, *rest = [places.index(name) for name in names]
-    return itemgetter(first, *rest) if rest else itemgetter(slice(first, first + 1))
-
-
-_SHAPES: Final = {
-    kind: _Shape(
-        names,
-        _getter(TASKS.columns, SHARED[kind]),
-        _getter(needed(TASKS), SHARED[kind]),
-        (None,) * (len(names) - len(SHARED[kind])),
-    )
-    for kind, names in FIELDS.items()
-}
-_decoder: Final = msgspec.json.Decoder(_Packed)
-#: Decodes logs of workers, which are packed whole.
-worker_decoder: Final = msgspec.json.Decoder(WorkerLog)
-
-
-def pack(log: TaskLog, row: Row) -> str:
+def pack(log: TaskLog[Any], row: Row) -> str:
     """Return a log as a text without the values that its row has."""
-    steps = []
+    row, steps = [*row, None], []
     for step in log.steps:
-        names, of_row, _, others = _SHAPES[step.kind]
-        of_row_too, fields = (*of_row(row), *others), {}
-        if of_row_too != step.values:
-            each = zip(names, step.values, of_row_too, strict=True)
-            fields = {name: value for name, value, known in each if value != known}
-        steps.append(Report(step.kind.removeprefix(_PREFIX), step.at, fields))
-    packed = _Packed(log.first, log.last, steps, log.note, log.extra, log.ahead)
-    return _encoder.encode(packed).decode()
+        kind, fields = step.type, {}
+        hostname, *others, at = msgspec.structs.astuple(step)
+        values, known = (hostname or None, *others, None), _of_row[kind](row)
+        if values != known:
+            each = zip(FIELDS[kind], values, known, strict=False)
+            fields = {name: value for name, value, of_row in each if value != of_row}
+        steps.append(Report(kind.removeprefix("task-"), at, fields))
+    packed = TaskLog(log.first, log.last, steps, log.note, log.extra, log.ahead)
+    return _encode(packed).decode()
 
 
-def unpack(text: str, stored: Stored) -> TaskLog:
-    """Return the log that was packed beside a row with these `needed` columns.
+def unpack(stored: Stored) -> TaskLog[Any]:
+    """Return the log that was packed beside a row with these `NEEDED` columns.
 
     Raise msgspec.DecodeError, and KeyError for an unknown kind of event.
     """
-    packed = _decoder.decode(text)
-    steps = []
-    for report in packed.steps:
-        kind = _PREFIX + report.kind
-        names, _, of_stored, others = _SHAPES[kind]
-        values = (*of_stored(stored), *others)
+    log: TaskLog[Any] = _decode(stored[1])
+    stored, reports, log.steps = (*stored, None), log.steps, []
+    for report in reports:
+        kind = f"task-{report.kind}"
+        values = _of_stored[kind](stored)
         if report.fields:
-            known = zip(names, values, strict=True)
-            values = tuple([report.fields.get(name, value) for name, value in known])
-        steps.append(Step(kind, report.at, values))
-    return TaskLog(packed.first, packed.last, steps, packed.note, packed.extra, packed.ahead)
+            known = zip(FIELDS[kind], values, strict=False)
+            values = (*[report.fields.get(name, value) for name, value in known], None)
+        hostname, *others, _ = values
+        log.steps.append(STEPS[kind](hostname or "", *others, report.at))
+    return log
+
+
+def unpack_worker(stored: Stored) -> WorkerLog:
+    """Return the log of a worker, which is packed whole; raise msgspec.DecodeError."""
+    return _decode_worker(stored[1])

@@ -1,11 +1,10 @@
-"""The tables that a cluster is written into, their SQL, and texts that databases can hold."""
+"""The tables that a cluster is written into, and texts that databases can hold."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from evtools.wire import COMMON, OWN_FIELDS
 
@@ -15,29 +14,25 @@ from evtools.wire import COMMON, OWN_FIELDS
 Kind: TypeAlias = Literal["text", "time", "integer", "real", "flag", "json"]
 #: The values of all columns of a row, in their order.
 Row: TypeAlias = list[Any]
-#: The columns of a row that are `needed` to know its events; its key is first.
+#: The columns of a row that are `NEEDED` to know its events; its key is first.
 Stored: TypeAlias = tuple[Any, ...]
 
 #: The version of the tables below, and of the text in their column `heard`.
 VERSION: Final = 1
 
 
-# --- tables -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """A table: the kinds of its columns by name, its key, its indexes.
 
-    The rows of `owner`, if there is one, are deleted with the row there that has their
-    first key.
+    `age` is the column that says how old a row is.
     """
 
     name: str
     columns: Mapping[str, Kind]
     key: tuple[str, ...]
     indexes: tuple[tuple[str, ...], ...] = ()
-    owner: str = ""
+    age: str = "last_heard"
 
 
 # fmt: off
@@ -63,12 +58,12 @@ TASKS: Final = Table(
     indexes=(("last_heard",), ("state", "last_heard"), ("name", "last_heard"), ("root_id",)),
 )
 
-#: The attempts before the newest; `place` counts them from 0, the oldest.
+#: The attempts before the newest; `place` counts them from 0, the oldest.  They are deleted
+#: with the task.
 ATTEMPTS: Final = Table(
     "attempts",
     {"uuid": "text", "place": "integer", "number": "integer", **_ATTEMPT},
     key=("uuid", "place"),
-    owner="tasks",
 )
 
 WORKERS: Final = Table(
@@ -95,200 +90,37 @@ SNAPSHOTS: Final = Table(
     },
     key=("evcam", "sequence"),
     indexes=(("at",),),
+    age="at",
 )
 # fmt: on
 
 #: In the order in which they are created and written.
 TABLES: Final = (TASKS, ATTEMPTS, WORKERS, SNAPSHOTS)
 
-_SENT: Final = "task-sent"
 _OF_ALL: Final = frozenset(COMMON) - {"hostname"}
 #: By kind of event of a task, the names of its fields, first that of its sender.
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
-    kind: tuple(n for n in own if n not in _OF_ALL)
+    kind: tuple(name for name in own if name not in _OF_ALL)
     for kind, own in OWN_FIELDS.items()
     if kind.startswith("task-")
 }
-#: Fields of events that no column holds as they were sent; they come last.
+#: Fields of events that no column holds as they were sent.
 _OWN: Final = frozenset({"runtime", "terminated", "signum", "expired", "requeue"})
-#: The columns that hold the other fields, by kind of event.
-SHARED: Final = {
+#: The columns that hold these fields, "" for none, by kind of event.
+COLUMNS: Final = {
     kind: tuple(
-        {"hostname": "client" if kind == _SENT else "worker"}.get(name, name)
-        for name in names
+        {"hostname": "client" if kind == "task-sent" else "worker"}.get(name, name)
         if name not in _OWN
+        else ""
+        for name in names
     )
     for kind, names in FIELDS.items()
 }
-
-
-def needed(table: Table) -> tuple[str, ...]:
-    """Return the columns that hold the events of a row, its key first."""
-    shared = [name for each in SHARED.values() for name in each]
-    return *table.key, "heard", *dict.fromkeys(shared if table is TASKS else ())
-
-
-# --- what a database does -----------------------------------------------------------
-
-
-class Expired(NamedTuple):
-    """Rows of which `column` is before a moment (ISO 8601), oldest first."""
-
-    table: Table
-    column: str
-    before: str
-    successes_only: bool = False
-
-
-def quote(name: str) -> str:
-    return f'"{name}"'
-
-
-def listed(names: Sequence[str]) -> str:
-    return ", ".join(map(quote, names))
-
-
-class Store:
-    """A database that has the tables, or will have them when it is first used.
-
-    Failures raise OutputError, in one line; the next call tries again.  `types` are those
-    of the columns, `parameter` is the sign for one, `schema` that of the tables, "" where
-    there are none, and `locked` the clause that keeps rows locked by others out of a
-    selection.
-    """
-
-    types: ClassVar[Mapping[Kind, str]]
-    parameter = "?"
-    schema = ""
-    locked = ""
-    #: The class of the errors of its library, and its open connection.
-    error: type[Exception]
-    _connection: Any = None
-
-    def transaction(self) -> AbstractContextManager["Store"]:
-        """Return a transaction, undone if the block raises; readers see all of it or nothing."""
-        raise NotImplementedError
-
-    def _session(self) -> AbstractContextManager[Any]:
-        """Return a context with the open connection, in which errors are OutputErrors."""
-        raise NotImplementedError
-
-    def check(self) -> None:
-        """Raise OutputError if it could not be written, without changing anything."""
-
-    def describe(self) -> str:
-        """Return where it is, without any password."""
-        return type(self).__name__
-
-    def close(self) -> None:
-        """Close it; the next call opens it again."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(self.error):
-                connection.close()
-
-    # --- in a transaction -----------------------------------------------------------
-
-    def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
-        """Return, by key, the `needed` columns of the rows that are there."""
-        raise NotImplementedError
-
-    def swap(
-        self,
-        table: Table,
-        rows: Sequence[Row],
-        read: Mapping[str, Stored],  # noqa: ARG002  (where there are other writers)
-    ) -> Collection[str]:
-        """Write rows that are still as they were `read`, or still absent.
-
-        Return the keys of the others, to be read again; no other writer changes any of them
-        until the end.  All writers sort rows by key, so that no two wait for each other.
-        """
-        self.put(table, rows)
-        return ()
-
-    def put(self, table: Table, rows: Sequence[Row]) -> None:
-        """Write rows, over those that have their keys."""
-        raise NotImplementedError
-
-    def drop(self, table: Table, keys: Sequence[str]) -> None:
-        """Remove the rows whose first key is one of these."""
-        raise NotImplementedError
-
-    # --- old rows -------------------------------------------------------------------
-
-    def expire(self, expired: Expired, limit: int) -> int:
-        """Remove up to `limit` rows at once; return their number."""
-        table, column = expired.table, quote(expired.column)
-        keys, place = listed(table.key), self.place(table)
-        condition = f"{column} < {self.parameter}"
-        if expired.successes_only:
-            condition += """ AND "state" = 'SUCCESS'"""
-        old = (
-            f"SELECT {keys} FROM {place} WHERE {condition} "  # noqa: S608  (our names)
-            f"ORDER BY {column} LIMIT {self.parameter}{self.locked}"
-        )
-        statement = f"DELETE FROM {place} WHERE ({keys}) IN ({old})"  # noqa: S608
-        with self._session() as connection:
-            return int(connection.execute(statement, (expired.before, limit)).rowcount)
-
-    def boundary(self, table: Table, column: str, keep: int) -> str | None:
-        """Return the least value of `column` in the `keep` rows where it is greatest.
-
-        None if there are no more rows than that.
-        """
-        statement = (
-            f"SELECT {quote(column)} FROM {self.place(table)} "  # noqa: S608
-            f"ORDER BY {quote(column)} DESC LIMIT 1 OFFSET {self.parameter}"
-        )
-        with self._session() as connection:
-            row = connection.execute(statement, (keep - 1,)).fetchone()
-        value = row[0] if row else None
-        return value if isinstance(value, str | None) else value.isoformat()
-
-    # --- SQL ------------------------------------------------------------------------
-
-    def place(self, table: Table) -> str:
-        """Return the name of a table, with its schema."""
-        prefix = f"{quote(self.schema)}." if self.schema else ""
-        return prefix + quote(table.name)
-
-    def creation(self) -> Iterator[str]:
-        """Yield the statements that create all tables and indexes."""
-        for table in TABLES:
-            columns = [
-                f"{quote(name)} {self.types[kind]}" + (" NOT NULL" if name in table.key else "")
-                for name, kind in table.columns.items()
-            ]
-            columns.append(f"PRIMARY KEY ({listed(table.key)})")
-            columns += [
-                f"FOREIGN KEY ({listed(owner.key)}) REFERENCES {self.place(owner)} "
-                "ON DELETE CASCADE"
-                for owner in TABLES
-                if owner.name == table.owner
-            ]
-            yield f"CREATE TABLE {self.place(table)} ({', '.join(columns)})"
-            for index in table.indexes:
-                name = quote("_".join((table.name, *index)))
-                yield f"CREATE INDEX {name} ON {self.place(table)} ({listed(index)})"
-
-    def selection(self, table: Table, condition: str, also: str = "") -> str:
-        """Return the selection of the `needed` columns, and of `also` after them."""
-        columns = listed(needed(table)) + (f", {also}" if also else "")
-        return f"SELECT {columns} FROM {self.place(table)} {condition}"  # noqa: S608
-
-    def replacement(self, table: Table, source: str) -> str:
-        """Return the statement that writes the rows of `source` (VALUES or SELECT)."""
-        new = ", ".join(
-            f"{quote(name)} = excluded.{quote(name)}"
-            for name in table.columns
-            if name not in table.key
-        )
-        return (
-            f"INSERT INTO {self.place(table)} "
-            f"({listed(list(table.columns))}) {source} "
-            f"ON CONFLICT ({listed(table.key)}) DO UPDATE SET {new}"
-        )
+#: The columns that hold the events of a row, its key first, by table.
+NEEDED: Final[Mapping[Table, tuple[str, ...]]] = {
+    TASKS: ("uuid", "heard", *dict.fromkeys(c for each in COLUMNS.values() for c in each if c)),
+    WORKERS: ("hostname", "heard"),
+}
 
 
 # --- texts --------------------------------------------------------------------------
@@ -306,14 +138,14 @@ def clean(text: str, limit: int = TEXT_MAX) -> str:
     """Return a text that every database takes, of `limit` characters at most."""
     if len(text) > limit:
         text = text[: limit - 1] + _CUT
-    return _mended(text)
+    return text if text.isascii() and "\0" not in text else _UNFIT.sub(_INSTEAD, text)
 
 
 def clean_end(text: str) -> str:
     """Return the end of a text that is too long: the cause is at the end of a traceback."""
     if len(text) > TEXT_MAX:
         text = _CUT + text[1 - TEXT_MAX :]
-    return _mended(text)
+    return clean(text)
 
 
 def clean_name(text: str) -> str:
@@ -350,7 +182,3 @@ CLEANERS: Final[Mapping[str, Callable[[str], str]]] = {
     **dict.fromkeys(("sw_ident", "sw_ver", "sw_sys"), clean_name),
     "traceback": clean_end,
 }
-
-
-def _mended(text: str) -> str:
-    return text if text.isascii() and "\0" not in text else _UNFIT.sub(_INSTEAD, text)

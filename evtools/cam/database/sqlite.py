@@ -6,14 +6,13 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from evtools.cam.camera import Seconds
 from evtools.cam.database.camera import DatabaseCamera
-from evtools.cam.database.schema import VERSION, Kind, Row, Store, Stored, Table, quote
-from evtools.clock import Clock, SystemClock
+from evtools.cam.database.schema import Row, Stored, Table
+from evtools.clock import SystemClock
 from evtools.errors import OutputError
 from evtools.state import State
 from evtools.trust import check_folder, check_way, open_safely
@@ -25,8 +24,6 @@ _log = logging.getLogger(__name__)
 APPLICATION_ID: Final = int.from_bytes(b"evca")
 #: The mode of a new file: others may write into its folder, but not read it.
 _MODE: Final = 0o640
-#: Statements that lead from the tables of a version to those of the next, by the former.
-MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {}
 #: Bytes; a smaller file is checked when it is opened.
 _CHECKED_MAX_BYTES: Final = 64 * 1024 * 1024
 #: Bytes that the WAL may keep, and its pages before they are written into the file: a busy
@@ -35,36 +32,37 @@ _WAL_MAX_BYTES: Final = 64 * 1024 * 1024
 _WAL_PAGES: Final = 8000
 #: KiB; a snapshot should find room for its changes, or they are written twice.
 _CACHE_KIB: Final = 32 * 1024
-#: Parameters that a statement may have everywhere.
-_PARAMETERS_MAX: Final = 500
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _MAGIC: Final = b"SQLite format 3\0"
 _SUFFIXES: Final = frozenset({".db", ".db3", ".sqlite", ".sqlite3"})
 
-_AS_OWNER: Final = "run evcam as the owner of the folder (--uid), or give another one"
 
+class SQLite(DatabaseCamera):
+    """Write into the file `path`, which is created if needed.
 
-class SQLiteStore(Store):
-    """A file of SQLite, created when it is first written into.
-
-    Readers neither wait nor keep writers waiting.  A lock of another writer is waited for up
-    to `busy_timeout` seconds.  A damaged file is set aside, and a new one begun; one that
+    Readers neither wait nor keep writers waiting.  A lock of another program is waited for
+    up to `busy_timeout` seconds.  A damaged file is set aside, and a new one begun; one that
     was moved away is left where it is.
     """
 
     # fmt: off
-    types: ClassVar[Mapping[Kind, str]] = {
+    types = {  # noqa: RUF012
         "text": "TEXT", "time": "TEXT", "integer": "INTEGER", "real": "REAL",
         "flag": "INTEGER", "json": "TEXT",
     }
     # fmt: on
+    parameter = "?"
+    among = "IN (SELECT value FROM json_each(?))"
     error = sqlite3.Error
 
-    def __init__(self, path: Path, *, busy_timeout: float, clock: Clock | None = None) -> None:
+    def __init__(
+        self, state: State, *, path: Path, busy_timeout: Seconds = 5.0, **others: Any
+    ) -> None:
+        super().__init__(state, **others)
         self.path = path
         self._busy_timeout = busy_timeout
-        self._clock = clock or SystemClock()
         self._inode = 0
 
     def describe(self) -> str:
@@ -73,31 +71,33 @@ class SQLiteStore(Store):
     # --- writing ---------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self) -> Iterator[Store]:
-        with self._session() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+    def transaction(self) -> Iterator[None]:
+        try:
+            self._open()
+            self.connection.execute("BEGIN IMMEDIATE")
             try:
-                yield self
-                connection.execute("COMMIT")
+                yield
+                self.connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
+                    self.connection.execute("ROLLBACK")
                 raise
+        except sqlite3.Error as error:
+            if self.connection is not None:
+                self._set_aside_if_damaged(error)
+            if _code(error) not in _LOCKED:
+                self.close()
+            raise OutputError(f"cannot write {self.path}: {error}") from error
 
-    def read(self, table: Table, keys: Sequence[str]) -> Mapping[str, Stored]:
-        stored: dict[str, Stored] = {}
-        for some, condition in _batched(table, keys):
-            found = self._connection.execute(self.selection(table, condition), some)
-            stored.update((row[0], row) for row in found)
-        return stored
-
-    def put(self, table: Table, rows: Sequence[Row]) -> None:
+    def put(
+        self,
+        table: Table,
+        rows: Sequence[Row],
+        read: Mapping[str, Stored] | None = None,  # noqa: ARG002  (no other writer until the end)
+    ) -> set[str]:
         signs = ", ".join("?" * len(table.columns))
-        self._connection.executemany(self.replacement(table, f"VALUES ({signs})"), rows)
-
-    def drop(self, table: Table, keys: Sequence[str]) -> None:
-        for some, condition in _batched(table, keys):
-            self._connection.execute(f"DELETE FROM {self.place(table)} {condition}", some)  # noqa: S608
+        self.connection.executemany(self.replacement(table, f"VALUES ({signs})"), rows)
+        return set()
 
     # --- opening ---------------------------------------------------------------------
 
@@ -121,32 +121,30 @@ class SQLiteStore(Store):
         address = f"{self.path.absolute().as_uri()}?immutable=1"
         try:
             with closing(sqlite3.connect(address, uri=True)) as connection:
-                self._version(connection)
+                self._version_in(connection)
         except sqlite3.Error as error:
             if _code(error) not in _DAMAGED:
                 raise OutputError(f"cannot write {self.path}: {error}") from error
             self._refuse_what_is_not_ours(error)
             _log.warning("%s is damaged and will be set aside: %s", self.path, error)
 
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is not None:
+    def _open(self) -> None:
+        if self.connection is not None:
             try:
                 is_there = self.path.stat().st_ino == self._inode
             except OSError:
                 is_there = False
-            if not is_there:
-                _log.warning("%s has disappeared: begun anew", self.path)
-                self.close()
-        if self._connection is None:
-            try:
-                self._connection = self._opened()
-            except sqlite3.Error as error:
-                if _code(error) not in _DAMAGED:
-                    raise
-                self._connection = self._opened()
-            self._inode = self.path.stat().st_ino
-        connection: sqlite3.Connection = self._connection
-        return connection
+            if is_there:
+                return
+            _log.warning("%s has disappeared: begun anew", self.path)
+            self.close()
+        try:
+            self.connection = self._opened()
+        except sqlite3.Error as error:
+            if _code(error) not in _DAMAGED:
+                raise
+            self.connection = self._opened()
+        self._inode = self.path.stat().st_ino
 
     def _opened(self) -> sqlite3.Connection:
         """Open the file, or set it aside and raise sqlite3.Error if it is damaged."""
@@ -170,7 +168,7 @@ class SQLiteStore(Store):
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         execute = connection.execute
-        self._version(connection)  # nothing is changed in a file that is not ours
+        self._version_in(connection)  # nothing is changed in a file that is not ours
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = NORMAL")
         execute("PRAGMA foreign_keys = ON")
@@ -182,19 +180,13 @@ class SQLiteStore(Store):
             if verdict != "ok":
                 raise _Damaged(verdict)
         execute("BEGIN IMMEDIATE")
-        version = self._version(connection)
-        if not version:
-            for statement in self.creation():
-                execute(statement)
-            execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        else:
-            for older in range(version, VERSION):
-                for statement in MIGRATIONS[older]:
-                    execute(statement)
-        execute(f"PRAGMA user_version = {VERSION}")
+        for statement in self.changes_since(self._version_in(connection)):
+            execute(statement)
+        execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        execute(f"PRAGMA user_version = {self.version}")
         execute("COMMIT")
 
-    def _version(self, connection: sqlite3.Connection) -> int:
+    def _version_in(self, connection: sqlite3.Connection) -> int:
         """Return the version of the tables, 0 if there are none.
 
         Raise OutputError for a file of another program, or of a newer evcam.
@@ -202,37 +194,22 @@ class SQLiteStore(Store):
         [application] = connection.execute("PRAGMA application_id").fetchone()
         [version] = connection.execute("PRAGMA user_version").fetchone()
         [tables] = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if application != APPLICATION_ID:
-            if tables or version or application:
-                raise OutputError(
-                    f"{self.path} is a database of another program", "give evcam a file of its own"
-                )
-            return 0
-        if version > VERSION:
+        if application == APPLICATION_ID:
+            return self.known_version(version, str(self.path), "file")
+        if tables or version or application:
             raise OutputError(
-                f"{self.path} was written by a newer evcam "
-                f"(its tables are of version {version}, ours of {VERSION})",
-                "update evtools, or give this one another file",
+                f"{self.path} is a database of another program", "give evcam a file of its own"
             )
-        return int(version)
+        return 0
 
     # --- what goes wrong -------------------------------------------------------------
 
-    @contextmanager
-    def _session(self) -> Iterator[sqlite3.Connection]:
-        """Yield the connection; close a file that is no good."""
-        try:
-            yield self._open()
-        except sqlite3.Error as error:
-            if self._connection is not None:
-                self._set_aside_if_damaged(error)
-            if _code(error) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                self.close()
-            raise OutputError(f"cannot write {self.path}: {error}") from error
-
     def _refused(self, error: OSError) -> OutputError:
-        hint = _AS_OWNER if error.errno == errno.EPERM else ""
-        return OutputError(f"cannot write {self.path}: {error.strerror}", hint)
+        hint = "run evcam as the owner of the folder (--uid), or give another one"
+        return OutputError(
+            f"cannot write {self.path}: {error.strerror}",
+            hint if error.errno == errno.EPERM else "",
+        )
 
     def _refuse_what_is_not_ours(self, error: BaseException) -> None:
         """Raise OutputError for a file that may be anything, by its name and its beginning."""
@@ -254,47 +231,24 @@ class SQLiteStore(Store):
         if _code(error) not in _DAMAGED:
             return
         self._refuse_what_is_not_ours(error)
-        stamp = (iso_utc(self._clock.wall()) or "").replace("-", "").replace(":", "")
+        stamp = (iso_utc(SystemClock().wall()) or "").replace("-", "").replace(":", "")
         aside = f"{self.path.name}.corrupt-{stamp}"
         for suffix in ("", "-wal", "-shm"):
             file = self.path.with_name(f"{self.path.name}{suffix}")
             with suppress(FileNotFoundError):
                 file.rename(file.with_name(f"{aside}{suffix}"))
-        _log.error(
+        words = (
             "%s is damaged (%s): set aside as %s, and begun anew; to save what is readable:"
-            " sqlite3 FILE .recover",
-            self.path,
-            error,
-            aside,
+            " sqlite3 FILE .recover"
         )
-
-
-def _batched(table: Table, keys: Sequence[str]) -> Iterator[tuple[list[str], str]]:
-    """Yield some of the keys, and the condition for the rows that have them."""
-    left = iter(keys)
-    while some := list(islice(left, _PARAMETERS_MAX)):
-        yield some, f"WHERE {quote(table.key[0])} IN ({', '.join('?' * len(some))})"
+        _log.error(words, self.path, error, aside)
 
 
 class _Damaged(sqlite3.DatabaseError):
-    """The check of a file has found something."""
-
+    # The check of a file has found something.
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 def _code(error: BaseException) -> int:
     code: Any = getattr(error, "sqlite_errorcode", 0)
     return int(code) & 0xFF  # the rest has details
-
-
-class SQLite(DatabaseCamera):
-    """Write into the file `path`, which is created if needed.
-
-    A lock of another program is waited for up to `busy_timeout` seconds.
-    """
-
-    def __init__(
-        self, state: State, *, path: Path, busy_timeout: Seconds = 5.0, **others: Any
-    ) -> None:
-        super().__init__(state, **others)
-        self.store = SQLiteStore(path, busy_timeout=busy_timeout)

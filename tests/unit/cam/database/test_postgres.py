@@ -9,11 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evtools.cam.database import postgres as module
-from evtools.cam.database.camera import rows_of_task
-from evtools.cam.database.merge import PendingEvents
-from evtools.cam.database.postgres import PostgresStore
-from evtools.cam.database.schema import SNAPSHOTS, TABLES, TASKS, VERSION, Expired
+from evtools.cam.database.postgres import Postgres
+from evtools.cam.database.schema import TABLES, VERSION
 from evtools.cam.loader import load_camera
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
@@ -23,9 +20,8 @@ from tools.stories import STORIES
 from tools.told import UUID, life, told
 
 
-def store(url, **how):
-    how = {"schema": "evcam", "connect_timeout": 5.0, "timeout": 5.0, **how}
-    return PostgresStore(url, **how)
+def camera(url, **options):
+    return Postgres(State(), timer=object(), url=url, **options)
 
 
 def query(url, question):
@@ -33,24 +29,20 @@ def query(url, question):
         return connection.execute(question).fetchall()
 
 
-def change(url, *statements):
+def change(url, statement):
     with psycopg.connect(url, autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement)
+        connection.execute(statement)
 
 
 # --- the tables ----------------------------------------------------------------------
 
 
 def test_the_tables_are_made_when_they_are_first_written_into(postgres_url):
-    made = store(postgres_url)
-    made.check()
+    camera(postgres_url).check()
     there = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'evcam'"
     assert query(postgres_url, there) == []
-    with made.transaction():
-        pass
-    made.close()
-    made.check()
+    touch(postgres_url)
+    camera(postgres_url).check()
     names = {name for (name,) in query(postgres_url, there)}
     assert names == {"about", *(table.name for table in TABLES)}
     assert query(postgres_url, "SELECT version FROM evcam.about") == [(VERSION,)]
@@ -77,8 +69,6 @@ def test_it_holds_what_a_file_does(postgres_url, tmp_path):
 
 
 texts = st.text(max_size=5) | st.sampled_from(["\0", "\ud800", "\\u0000", "{", "%s", "'"])
-
-
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -124,15 +114,14 @@ def test_nothing_that_comes_over_the_wire_is_refused(fuzzed_url, events):
 
 def test_rows_are_large_where_tasks_are(postgres_url):
     long = dict.fromkeys(("name", "args", "kwargs", "exchange"), "é" * 20000)
-    rows = written(postgres_url, [told("task-sent", uuid="u" * 5000, **long)])
-    [task] = rows["tasks"]
-    assert (len(task["uuid"]), len(task["name"]), len(task["args"])) == (*(255, 255, 16 * 1024),)
+    [task] = written(postgres_url, [told("task-sent", uuid="u" * 5000, **long)])["tasks"]
+    assert [len(task[name]) for name in ("uuid", "name", "args")] == [255, 255, 16 * 1024]
 
 
 def test_newer_tables_are_left_alone(postgres_url):
-    written(postgres_url, [])
+    touch(postgres_url)
     change(postgres_url, "UPDATE evcam.about SET version = version + 1")
-    for call in (store(postgres_url).check, Evcam(postgres_url).shoot):
+    for call in (camera(postgres_url).check, Evcam(postgres_url).shoot):
         with pytest.raises(OutputError, match="written by a newer evcam"):
             call()
 
@@ -140,8 +129,8 @@ def test_newer_tables_are_left_alone(postgres_url):
 def test_older_tables_are_brought_up_to_date(postgres_url, monkeypatch):
     written(postgres_url, life("sent"))
     steps = {VERSION: ["ALTER TABLE evcam.tasks ADD COLUMN mood text"]}
-    monkeypatch.setattr(module, "VERSION", VERSION + 1)
-    monkeypatch.setattr(module, "MIGRATIONS", steps)
+    monkeypatch.setattr(Postgres, "version", VERSION + 1)
+    monkeypatch.setattr(Postgres, "migrations", steps)
     written(postgres_url, life("received"))
     assert query(postgres_url, "SELECT state, mood FROM evcam.tasks") == [("RECEIVED", None)]
     assert query(postgres_url, "SELECT version FROM evcam.about") == [(VERSION + 1,)]
@@ -149,10 +138,10 @@ def test_older_tables_are_brought_up_to_date(postgres_url, monkeypatch):
 
 def test_there_may_be_several_schemas(postgres_url):
     written(postgres_url, life("sent"))
-    touch(postgres_url, schema="other")
-    assert query(postgres_url, "SELECT count(*) FROM other.tasks") == [(0,)]
+    touch(postgres_url, schema="Other")
+    assert query(postgres_url, 'SELECT count(*) FROM "Other".tasks') == [(0,)]
     with pytest.raises(UsageError, match="is not a valid schema"):
-        store(postgres_url, schema='x"; DROP')
+        camera(postgres_url, schema='x"; DROP')
 
 
 # --- with others ---------------------------------------------------------------------
@@ -167,7 +156,7 @@ def at_once(*calls):
         start.wait()
         try:
             call()
-        except Exception as error:  # noqa: BLE001  (whatever it is, it is told)
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is reported)
             raised.append(error)
 
     threads = [threading.Thread(target=run, args=(call,)) for call in calls]
@@ -204,14 +193,13 @@ def test_who_write_the_same_rows_wait_for_each_other_and_for_nobody_else(postgre
             evcam.shoot()
         evcam.close()
 
-    raised = at_once(*(lambda share=share: shoot_often(share) for share in shares))
-    assert raised == []
+    assert at_once(*(lambda share=share: shoot_often(share) for share in shares)) == []
     file = tmp_path / "one.db"
     written(file, [event for share in shares for event in share])
     assert common(postgres_url) == common(file)
 
 
-def test_a_row_that_somebody_holds_is_waited_for(postgres_url):
+def test_a_row_that_somebody_holds_is_waited_for_but_not_removed(postgres_url):
     evcam = Evcam(postgres_url, timeout=0.2)
     evcam.hear(life("sent"))
     evcam.shoot()
@@ -220,66 +208,46 @@ def test_a_row_that_somebody_holds_is_waited_for(postgres_url):
         other.execute("SELECT FROM evcam.tasks FOR UPDATE")
         with pytest.raises(OutputError, match=r"canceling statement due to .* timeout"):
             evcam.shoot()
-        old = Expired(TASKS, "last_heard", "3000-01-01")
-        assert evcam.camera.store.expire(old, 9) == 0
+        evcam.camera.sweep()  # which leaves it for the next time
     evcam.shoot()
-    evcam.close()
     assert contents(postgres_url)["tasks"][0]["state"] == "RECEIVED"
+    evcam.camera.sweep()
+    evcam.close()
+    assert contents(postgres_url)["tasks"] == []
 
 
 @pytest.mark.parametrize("before", [["sent"], []], ids=["changed", "added"])
 def test_a_row_that_somebody_writes_meanwhile_is_read_again(postgres_url, before):
     written(postgres_url, life(*before))
-    pending = PendingEvents()
-    pending.observe(State().apply(life("received")))
-    made = store(postgres_url)
-    row, _ = rows_of_task(UUID, pending.take().tasks[UUID])
-    with made.transaction() as writer:
-        read = writer.read(TASKS, [UUID])
-        assert len(read) == len(before)
-        written(postgres_url, life("started"))
-        assert writer.swap(TASKS, [row], read) == [UUID]
-        again = writer.read(TASKS, [UUID])
-        assert '"started"' in again[UUID][1]
-        assert writer.swap(TASKS, [row], again) == []
-        assert writer.swap(TASKS, [], {}) == ()
-    made.close()
+    evcam = Evcam(postgres_url)
+    put, meanwhile = evcam.camera.put, [life("started", start=12.0)]
+
+    def put_later(*args):
+        if meanwhile:
+            written(postgres_url, meanwhile.pop())
+        return put(*args)
+
+    evcam.camera.put = put_later
+    evcam.hear(life("received", start=11.0))
+    evcam.shoot()
+    evcam.close()
     [task] = contents(postgres_url)["tasks"]
-    assert task["state"] == "RECEIVED"
-
-
-# --- keeping -------------------------------------------------------------------------
-
-
-def test_old_rows_go_with_what_belongs_to_them_a_few_at_a_time(postgres_url):
-    steps = ("received", "started", "rejected", "received")
-    each = [life(*steps, uuid=f"u{n}", start=n) for n in range(9)]
-    written(postgres_url, [event for events in each for event in events])
-    made = store(postgres_url)
-    before = made.boundary(TASKS, "last_heard", 4)
-    assert made.boundary(TASKS, "last_heard", 10) is None
-    expired = Expired(TASKS, "last_heard", before)
-    assert [made.expire(expired, 3) for _ in range(3)] == [3, 2, 0]
-    assert made.expire(Expired(SNAPSHOTS, "at", "3000-01-01"), 3) == 1
-    made.close()
-    rows = contents(postgres_url)
-    assert [row["uuid"] for row in rows["tasks"]] == ["u5", "u6", "u7", "u8"]
-    assert {row["uuid"] for row in rows["attempts"]} == {"u5", "u6", "u7", "u8"}
-    assert rows["snapshots"] == []
+    assert (task["state"], task["received"] is None) == ("STARTED", False)
 
 
 # --- reaching it ---------------------------------------------------------------------
 
 
-def test_without_psycopg_one_is_told_how_to_install_it(monkeypatch):
+def test_without_psycopg_there_is_a_hint_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(UsageError, match="needs psycopg") as raised:
-        store("")
-    assert raised.value.hint == "pip install 'evtools[postgres]'"
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
-    with pytest.raises(UsageError, match="needs psycopg") as raised:
-        store("")
-    assert "standalone" in raised.value.hint
+    for frozen, hint in (
+        (False, "pip install 'evtools[postgres]'"),
+        (True, "a standalone program"),
+    ):
+        monkeypatch.setattr(sys, "frozen", frozen, raising=False)
+        with pytest.raises(UsageError, match="needs psycopg") as raised:
+            camera("")
+        assert raised.value.hint.startswith(hint)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +255,7 @@ def test_without_psycopg_one_is_told_how_to_install_it(monkeypatch):
 )
 def test_what_is_wrong_with_a_url_does_not_show_the_password(url):
     with pytest.raises(UsageError, match="cannot read the URL") as raised:
-        store(url)
+        camera(url)
     assert "secret" not in raised.value.message + raised.value.hint
     assert raised.value.__cause__ is None
 
@@ -295,14 +263,14 @@ def test_what_is_wrong_with_a_url_does_not_show_the_password(url):
 def test_a_url_may_be_in_a_file(tmp_path):
     file = tmp_path / "url"
     file.write_text("postgresql://me:secret@db.example:5433/ops\n")
-    assert store(f"@{file}").describe() == (
+    assert camera(f"@{file}").describe() == (
         "PostgreSQL host=db.example port=5433 dbname=ops user=me schema=evcam"
     )
     with pytest.raises(UsageError, match=r"cannot read .*: No such file"):
-        store(f"@{tmp_path}/nothing")
+        camera(f"@{tmp_path}/nothing")
     file.write_bytes(b"\xff")
     with pytest.raises(UsageError, match=r"cannot read .*: it is not text"):
-        store(f"@{file}")
+        camera(f"@{file}")
 
 
 def test_what_a_url_does_not_say_is_in_the_environment(postgres_server, monkeypatch):
@@ -313,49 +281,45 @@ def test_what_a_url_does_not_say_is_in_the_environment(postgres_server, monkeypa
     monkeypatch.setenv("PGDATABASE", database)
     touch("")
     assert len(contents(postgres_server.url(database))["snapshots"]) == 1
-    assert store("").describe() == "PostgreSQL schema=evcam"
 
 
 def test_a_url_may_have_settings_of_its_own(postgres_url):
     evcam = Evcam(f"{postgres_url}&application_name=mine&connect_timeout=3")
     evcam.shoot()
-    with psycopg.connect(postgres_url) as connection:
-        names = connection.execute("SELECT application_name FROM pg_stat_activity")
-        assert "mine" in {name for (name,) in names}
+    assert ("mine",) in query(postgres_url, "SELECT application_name FROM pg_stat_activity")
     evcam.close()
 
 
-def test_a_wrong_password_is_told_and_never_shown(postgres_server):
+def test_a_wrong_password_is_reported_and_never_shown(postgres_server):
     database = postgres_server.fresh_database()
     postgres_server.make_role(database)
     url = postgres_server.tcp_url(database, password="wr0ng")
-    for call in (store(url).check, Evcam(url).shoot):
+    for call in (camera(url).check, Evcam(url).shoot):
         with pytest.raises(OutputError, match="password authentication failed") as raised:
             call()
         assert "wr0ng" not in f"{raised.value} {raised.value.__cause__}"
     assert "user=evcam" in str(raised.value)
 
 
-def test_who_may_make_no_tables_is_told_at_once(postgres_server):
+def test_who_may_make_no_tables_learns_it_at_once(postgres_server):
     database = postgres_server.fresh_database()
     postgres_server.make_role(database)
     url, admin = postgres_server.tcp_url(database), postgres_server.url(database)
-    with pytest.raises(OutputError, match="cannot create the schema evcam") as raised:
-        store(url).check()
-    assert "CREATE SCHEMA evcam" in raised.value.hint
-    change(admin, "CREATE SCHEMA evcam")
-    with pytest.raises(OutputError, match="cannot create the schema evcam"):
-        store(url).check()
+    for there in (False, True):
+        if there:
+            change(admin, "CREATE SCHEMA evcam")
+        with pytest.raises(OutputError, match="cannot create the schema evcam") as raised:
+            camera(url).check()
+        assert "CREATE SCHEMA evcam" in raised.value.hint
     change(admin, "ALTER SCHEMA evcam OWNER TO evcam")
-    store(url).check()
+    camera(url).check()
     touch(url)
     assert len(contents(admin)["snapshots"]) == 1
 
 
-def test_an_unreachable_server_is_told_in_one_line():
-    made = store("postgresql://me:secret@127.0.0.1:1/ops")
+def test_an_unreachable_server_is_reported_in_one_line():
     with pytest.raises(OutputError, match=r"host=127\.0\.0\.1 port=1 .*refused") as raised:
-        made.check()
+        camera("postgresql://me:secret@127.0.0.1:1/ops").check()
     assert "\n" not in raised.value.message
     assert "secret" not in raised.value.message
 
@@ -380,8 +344,7 @@ def test_what_was_not_written_while_the_server_was_away_comes_next(own_postgres)
 
 
 def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(own_postgres):
-    url = own_postgres.fresh_url()
-    made = store(url, connect_timeout=2.0)
+    made = camera(own_postgres.fresh_url(), connect_timeout=2.0)
     own_postgres.freeze()
     try:
         with pytest.raises(OutputError, match="timeout"):
@@ -394,46 +357,35 @@ def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(own_postgres):
 def test_a_connection_that_is_cut_is_made_anew(postgres_url):
     evcam = Evcam(postgres_url)
     evcam.shoot()
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name"
-    query(postgres_url, f"{cut} = 'evcam' AND datname = current_database()")
+    ours = "FROM pg_stat_activity WHERE application_name = 'evcam' AND datname = current_database()"
+    query(postgres_url, f"SELECT pg_terminate_backend(pid) {ours}")
     evcam.hear(life("sent"))
     with pytest.raises(OutputError, match="terminating connection"):
         evcam.shoot()
     evcam.shoot()
     assert [row["uuid"] for row in contents(postgres_url)["tasks"]] == [UUID]
     evcam.close()
-    wait_until(
-        lambda: (
-            not query(
-                postgres_url,
-                "SELECT FROM pg_stat_activity WHERE application_name = 'evcam' "
-                "AND datname = current_database()",
-            )
-        ),
-        what="the end of the connection",
-    )
+    wait_until(lambda: not query(postgres_url, f"SELECT {ours}"), what="the end of the connection")
 
 
 # --- by name ------------------------------------------------------------------------
+
+LONG = "postgres:postgresql://me:secret@db/ops?sslmode=require&port=7"
 
 
 @pytest.mark.parametrize(
     ("name", "options", "place"),
     [
-        (
-            "postgres:postgresql://me:secret@db/ops?sslmode=require&port=7",
-            {},
-            "host=db port=7 dbname=ops user=me schema=evcam",
-        ),
+        (LONG, {}, "host=db port=7 dbname=ops user=me schema=evcam"),
         ("postgres", {}, "schema=evcam"),  # the environment may have it all
         ("postgres", {"url": "host=db", "schema": "watch"}, "host=db schema=watch"),
     ],
 )
 def test_its_url_is_taken_as_it_is(name, options, place):
     options |= {"connect_timeout": "1s", "timeout": "2s", "keep": "1d"}
-    camera = load_camera(name, options=options)(State(), timer=object())
-    assert camera.describe() == f"PostgreSQL {place}"
-    assert camera.retention.keep == 86_400.0
+    made = load_camera(name, options=options)(State(), timer=object())
+    assert made.describe() == f"PostgreSQL {place}"
+    assert made.keep == 86_400.0
 
 
 def test_everything_it_needs_is_imported_when_it_is_made(postgres_server):

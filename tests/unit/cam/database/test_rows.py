@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evtools.cam.database import camera as module
-from evtools.cam.database.camera import row_of_snapshot, row_of_worker, rows_of_task
-from evtools.cam.database.merge import PendingEvents, Report, TaskLog, normalised
+from evtools.cam.database.camera import row_of_snapshot, rows_of_task, rows_of_worker
+from evtools.cam.database.merge import Pending, Report, TaskLog, in_order
 from evtools.cam.database.schema import ATTEMPTS, SNAPSHOTS, TASKS, WORKERS
 from evtools.cam.snapshot import SnapshotSequence
 from evtools.state import State
@@ -16,36 +16,29 @@ from evtools.wire import gap, iso_utc
 from tools.stories import STORIES
 from tools.told import CLIENT, OTHER, UUID, WORKER, life, told
 
-story_of_task = pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
 
-
-def notes_of(events):
-    pending, state = PendingEvents(), State()
-    pending.observe(state.apply(events))
-    return pending.take(), state
-
-
-def row_of(events, **ahead):
-    notes, _ = notes_of(events)
-    account = normalised(notes.tasks[UUID])
-    account.ahead = ahead.get("ahead", {})
-    return named({UUID: rows_of_task(UUID, account)})[UUID]
-
-
-def named(made):
-    """Return rows of tasks, and of their attempts, by the names of their columns."""
-    return {
-        uuid: (by_name(TASKS, row), [by_name(ATTEMPTS, each) for each in attempts])
-        for uuid, (row, attempts) in made.items()
-    }
-
-
-def by_name(table, row):
+def named(table, row):
     return dict(zip(table.columns, row, strict=True))
 
 
+def log_of(events):
+    pending = Pending()
+    pending.observe(State().apply(events))
+    log = pending.tasks[UUID]
+    log.steps = in_order(log.steps)
+    return log
+
+
+def rows_of(events, ahead=()):
+    """Return the row of a task, and those of its attempts, by the names of their columns."""
+    log = log_of(events)
+    log.ahead = dict(ahead)
+    row, attempts = rows_of_task(UUID, log)
+    return named(TASKS, row), [named(ATTEMPTS, each) for each in attempts]
+
+
 def shown(subject, names):
-    """What a task or an attempt of a state has in these columns."""
+    """Return what a task or an attempt of a state has in these columns."""
     made = {}
     for name in names:
         value = getattr(subject, "worker_name" if name == "worker" else name, None)
@@ -55,35 +48,36 @@ def shown(subject, names):
     return made
 
 
-@story_of_task
+@pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
 def test_a_row_says_what_the_state_does(story):
-    _, state = notes_of(story.events)
-    row, attempts = row_of(story.events)
+    state = State()
+    state.apply(story.events)
     task = state.tasks[UUID]
-    own = {"first_heard", "last_heard", "heard", "note", "extra"}
-    names = [name for name in TASKS.columns if name not in own]
+    row, attempts = rows_of(story.events)
+    names = TASKS.columns.keys() - {"first_heard", "last_heard", "heard", "note", "extra"}
     assert {name: row[name] for name in names} == shown(task, names)
-    names = [n for n in ATTEMPTS.columns if n not in {"uuid", "place", "number"}]
+    names = ATTEMPTS.columns.keys() - {"uuid", "place", "number"}
     assert [{name: each[name] for name in names} for each in attempts] == [
         shown(attempt, names) for attempt in task.attempts
     ]
-    assert [each["number"] for each in attempts] == [a.number for a in task.attempts]
+    assert [each["number"] for each in attempts] == [each.number for each in task.attempts]
     assert [each["place"] for each in attempts] == [*range(len(attempts))]
 
 
 @pytest.mark.parametrize("at", [1763380002e3, 2.0**52, 1e300])
 def test_times_beyond_the_calendar_are_those_of_the_receipt(at):
-    row, _ = row_of([{**told("task-received"), "timestamp": at}])
+    row, _ = rows_of([{**told("task-received"), "timestamp": at}])
     assert (row["state"], row["received"]) == ("RECEIVED", "1970-01-01T00:00:10.250000Z")
 
 
-def test_notes_and_fields_of_its_own_are_json():
-    events = [told("task-received", zone="eu"), told("task-progress", 11.0, done=3)]
-    row, _ = row_of(events)
+def test_custom_events_and_fields_are_json_and_a_task_of_nothing_else_is_pending():
+    row, _ = rows_of([told("task-received", zone="eu"), told("task-progress", 11.0, done=3)])
     assert json.loads(row["extra"]) == {"zone": "eu"}
     assert json.loads(row["note"]) == {"type": "task-progress", "timestamp": 11.0, "done": 3}
-    alone, _ = row_of(events[1:])
+    alone, _ = rows_of([told("task-progress", 11.0, done=3)])
     assert (alone["state"], alone["note"]) == ("PENDING", row["note"])
+    row, attempts = rows_of_task("u", TaskLog(1.0, 2.0, note=Report("task-x", 1.0)))
+    assert (named(TASKS, row)["state"], attempts) == ("PENDING", [])
 
 
 # --- clocks --------------------------------------------------------------------------
@@ -95,92 +89,85 @@ def test_a_redelivery_comes_after_what_was_given_back_whatever_the_clocks_say():
         *life("received", "started", "rejected"),
         *life("received", "started", "succeeded", start=5.0, hostname=OTHER),
     ]
-    blind, _ = row_of(events)
-    assert blind["state"] == "REJECTED"
-    row, [attempt] = row_of(events, ahead={OTHER: -15})
+    assert rows_of(events)[0]["state"] == "REJECTED"
+    row, [attempt] = rows_of(events, {OTHER: -15})
     assert (row["state"], row["worker"], attempt["state"]) == ("SUCCESS", OTHER, "REJECTED")
 
 
 def test_a_wait_is_that_of_the_workers_clock():
     events = [told("task-sent", 100.0, hostname=CLIENT), *life("received", "started")]
-    assert row_of(events)[0]["wait"] == 1.0  # cannot have been sent after its receipt
-    assert row_of(events, ahead={CLIENT: 95})[0]["wait"] == 6.0
+    assert rows_of(events)[0]["wait"] == 1.0  # cannot have been sent after its receipt
+    assert rows_of(events, {CLIENT: 95})[0]["wait"] == 6.0
 
 
-# --- workers -------------------------------------------------------------------------
+# --- workers and snapshots -----------------------------------------------------------
 
 
 def worker_row(*events):
-    notes, state = notes_of(events)
-    [(hostname, account)] = notes.workers.items()
-    row = by_name(WORKERS, row_of_worker(hostname, account))
-    return row, state.workers[hostname]
+    pending, state = Pending(), State()
+    pending.observe(state.apply(events))
+    [(hostname, log)] = pending.workers.items()
+    row, _ = rows_of_worker(hostname, log)
+    return named(WORKERS, row), state.workers[hostname]
 
 
-def test_a_worker_is_as_it_tells():
-    row, worker = worker_row(
-        told("worker-online", 5.0), told("worker-heartbeat", 7.0, active=3, zone="eu")
-    )
+def test_a_row_of_a_worker_says_what_its_events_do():
+    heartbeat = told("worker-heartbeat", 7.0, active=3, zone="eu")
+    row, worker = worker_row(told("worker-online", 5.0), heartbeat)
     names = ("hostname", "pid", "freq", "active", "processed", "sw_ver")
     assert [row[name] for name in names] == [getattr(worker, name) for name in names]
     assert json.loads(row["loadavg"]) == [0.5, 0.25, 0.125]
     assert json.loads(row["extra"]) == {"zone": "eu"}
-    assert row["online_since"] == "1970-01-01T00:00:05.000000Z"
-    assert (row["last_told"], row["last_heard"]) == (
+    assert [row[name] for name in ("online_since", "last_told", "last_heard", "goodbye")] == [
+        "1970-01-01T00:00:05.000000Z",
         "1970-01-01T00:00:07.000000Z",
         "1970-01-01T00:00:07.250000Z",
-    )
-    assert row["goodbye"] is None
-
-
-def test_of_a_worker_without_heartbeats_we_know_that_it_is_there():
-    row, _ = worker_row(told("task-started"))
-    assert (row["hostname"], row["last_heard"]) == (WORKER, "1970-01-01T00:00:10.250000Z")
-    unknown = set(WORKERS.columns) - {"hostname", "last_heard", "heard"}
-    assert {row[name] for name in unknown} == {None}
-
-
-# --- snapshots -----------------------------------------------------------------------
+        None,
+    ]
+    row, _ = worker_row(told("task-started"))  # which says that the worker is there
+    known = {name: value for name, value in row.items() if value is not None}
+    del known["heard"]
+    assert known == {"hostname": WORKER, "last_heard": "1970-01-01T00:00:10.250000Z"}
 
 
 def test_a_snapshot_says_who_took_it_and_what_it_misses():
-    roll = SnapshotSequence({}, started=5.0)
-    roll.subscribed(6.0)
-    roll.note(gap("buffer", 7.0, 8.0, dropped=3))
-    row = row_of_snapshot(roll.next(10.0), events=7, tasks=2, lost=2**70)
-    row = by_name(SNAPSHOTS, row)
-    assert (row["evcam"], row["sequence"]) == (roll.evcam, 1)
-    assert (row["started"], row["since"], row["at"]) == (
-        "1970-01-01T00:00:05.000000Z",
-        "1970-01-01T00:00:06.000000Z",
-        "1970-01-01T00:00:10.000000Z",
-    )
-    assert (row["period"], row["warm"], row["connected"]) == (4.0, True, True)
-    assert (row["events"], row["tasks"], row["dropped"], row["missed"]) == (7, 2, 3, 0)
-    assert row["lost"] == 2**62
-    [hole] = json.loads(row["gaps"])
+    sequence = SnapshotSequence({}, started=5.0)
+    sequence.subscribed(6.0)
+    sequence.note(gap("buffer", 7.0, 8.0, dropped=3))
+    pending = Pending()
+    pending.observe(State().apply(life("sent", "received")))
+    pending.lost = 2**70
+    row = named(SNAPSHOTS, row_of_snapshot(sequence.next(10.0), pending))
+    [hole] = json.loads(row.pop("gaps"))
     assert (hole["reason"], hole["dropped"]) == ("buffer", 3)
+    del row["host"], row["pid"]
+    assert row == {
+        "evcam": sequence.evcam,
+        "sequence": 1,
+        "started": "1970-01-01T00:00:05.000000Z",
+        "since": "1970-01-01T00:00:06.000000Z",
+        "at": "1970-01-01T00:00:10.000000Z",
+        "period": 4.0,
+        "warm": True,
+        "connected": True,
+        "events": 2,
+        "tasks": 1,
+        "dropped": 3,
+        "missed": 0,
+        "lost": 2**62,
+    }
 
 
-def test_an_account_of_nothing_but_when_is_a_task_that_is_pending():
-    account = TaskLog(1.0, 2.0, note=Report("task-x", 1.0))
-    row, attempts = named({"u": rows_of_task("u", account)})["u"]
-    assert (row["uuid"], row["state"], attempts) == ("u", "PENDING", [])
+# --- odd lives -----------------------------------------------------------------------
 
-
-# === odd lives =======================================================================
-
-
-_BEGUN = ("received", "started")
 _texts = st.sampled_from(["x", "", None, 5])
-_hosts = st.sampled_from([WORKER, OTHER, "", None])
-_counts = st.sampled_from([0, 1, 2.5, None, "x"])
 _odd = {
     **dict.fromkeys(("name", "args", "kwargs", "root_id", "parent_id"), _texts),
     **dict.fromkeys(("eta", "queue", "result", "exception", "traceback"), _texts),
-    **dict.fromkeys(("retries", "runtime"), _counts),
-    "hostname": _hosts,
+    **dict.fromkeys(("retries", "runtime"), st.sampled_from([0, 1, 2.5, None, "x"])),
+    "hostname": st.sampled_from([WORKER, OTHER, "", None]),
 }
+_BEGUN = ("received", "started")
 _ENDS = ("succeeded", "failed")
 _kinds = st.lists(st.sampled_from(["sent", *_BEGUN, *_ENDS]), min_size=1, max_size=5) | st.builds(
     lambda sent, end: [*sent, *_BEGUN, end], st.sampled_from([[], ["sent"]]), st.sampled_from(_ENDS)
@@ -220,9 +207,7 @@ _ODD = [
 @example(_ODD[0])
 @example(_ODD[3])
 def test_a_simple_life_is_understood_as_any_other(events):
-    pending = PendingEvents()
-    pending.observe(State().apply(events))
-    log = normalised(pending.take().tasks[UUID])
+    log = log_of(events)
     quickly = rows_of_task(UUID, log)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_SIMPLE", frozenset())

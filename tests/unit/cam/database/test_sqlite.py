@@ -13,14 +13,12 @@ from pathlib import Path
 import pytest
 
 from evtools.cam.database import sqlite as module
-from evtools.cam.database.camera import Retention
-from evtools.cam.database.schema import TABLES, TASKS, VERSION, Expired
-from evtools.cam.database.sqlite import APPLICATION_ID, SQLiteStore
+from evtools.cam.database.schema import TABLES, VERSION
+from evtools.cam.database.sqlite import APPLICATION_ID, SQLite
 from evtools.cam.loader import load_camera
 from evtools.errors import OutputError, UsageError
 from evtools.state import State
-from tools.clock import FakeClock
-from tools.ledgers import Evcam, contents, imported_late, written
+from tools.ledgers import Evcam, contents, imported_late, touch, written
 from tools.told import UUID, life
 
 
@@ -29,8 +27,8 @@ def file(tmp_path):
     return tmp_path / "ledger.db"
 
 
-def store(file, **how):
-    return SQLiteStore(file, busy_timeout=0.05, clock=FakeClock(), **how)
+def check(file):
+    Evcam(file).camera.check()
 
 
 def query(file, question):
@@ -38,32 +36,32 @@ def query(file, question):
         return connection.execute(question).fetchall()
 
 
-def change(file, *statements):
+def change(file, statement):
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        for statement in statements:
-            connection.execute(statement)
+        connection.execute(statement)
 
 
 def tasks(file):
     return [row["uuid"] for row in contents(file)["tasks"]]
 
 
+def fifty():
+    return [event for n in range(50) for event in life("sent", uuid=f"u{n}")]
+
+
 # --- a file --------------------------------------------------------------------------
 
 
 def test_a_file_is_made_when_it_is_first_written_into(file):
-    made = store(file)
-    made.check()
+    check(file)
     assert not file.exists()
-    with made.transaction():
-        pass
-    made.close()
+    touch(file)
+    check(file)
     assert query(file, "PRAGMA user_version") == [(VERSION,)]
     assert query(file, "PRAGMA application_id") == [(APPLICATION_ID,)]
     assert query(file, "PRAGMA journal_mode") == [("wal",)]
     names = query(file, "SELECT name FROM sqlite_master WHERE type = 'table'")
     assert [name for (name,) in names] == [table.name for table in TABLES]
-    assert made.describe() == f"sqlite:{file}"
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o640), (0o077, 0o600)])
@@ -80,7 +78,7 @@ def test_others_cannot_read_it(file, umask, mode):
         evcam.close()
 
 
-def test_readers_see_whole_shots_and_are_in_nobodys_way(file):
+def test_readers_see_whole_snapshots_and_are_in_nobodys_way(file):
     evcam = Evcam(file)
     evcam.shoot()
     with closing(sqlite3.connect(file, isolation_level=None)) as reader:
@@ -95,19 +93,25 @@ def test_readers_see_whole_shots_and_are_in_nobodys_way(file):
     evcam.close()
 
 
-def test_a_shot_that_fails_leaves_nothing(file):
-    made = store(file)
-    written(file, life("sent"))
+def test_a_snapshot_that_fails_leaves_nothing(file):
+    evcam = Evcam(file)
+    evcam.hear(life("sent"))
+    put = evcam.camera.put
 
-    def fail():
-        with made.transaction() as writer:
-            writer.drop(TASKS, [UUID])
+    def fail(table, *rows):
+        if table.name == "snapshots":
             raise ZeroDivisionError
+        return put(table, *rows)
 
+    evcam.camera.put = fail
     with pytest.raises(ZeroDivisionError):
-        fail()
-    made.close()
-    assert tasks(file) == [UUID]
+        evcam.shoot()
+    evcam.hear(life("received"))
+    evcam.camera.put = put
+    assert tasks(file) == []
+    evcam.shoot()
+    evcam.close()
+    assert [row["events"] for row in contents(file)["snapshots"]] == [2]
 
 
 def test_a_file_that_was_moved_away_is_begun_anew(file, caplog):
@@ -120,44 +124,22 @@ def test_a_file_that_was_moved_away_is_begun_anew(file, caplog):
     evcam.hear(life("sent", uuid="after"))
     evcam.shoot()
     assert "has disappeared" in caplog.text
-    evcam.close()
-    assert (tasks(old), tasks(file)) == (["before"], ["after"])
     evcam.camera.reopen()
     evcam.shoot()
     evcam.close()
+    assert (tasks(old), tasks(file)) == (["before"], ["after"])
     assert len(contents(file)["snapshots"]) == 2
 
 
 # --- what is wrong with a file -------------------------------------------------------
 
 
-def test_a_folder_that_is_not_there_is_told_at_once(tmp_path):
+def test_a_folder_that_is_not_there_is_reported_at_once(tmp_path):
+    file = tmp_path / "nowhere" / "ledger.db"
     with pytest.raises(OutputError, match="is not a directory"):
-        store(tmp_path / "nowhere" / "ledger.db").check()
+        check(file)
     with pytest.raises(OutputError, match="No such file or directory"):
-        written(tmp_path / "nowhere" / "ledger.db", [])
-
-
-@pytest.mark.parametrize("exists", [False, True])
-def test_what_may_not_be_written_is_told_at_once(foreign, exists):
-    file = foreign / "ledger.db"
-    if exists:
         written(file, [])
-    with as_somebody_else(foreign):
-        with pytest.raises(OutputError, match=r"ledger\.db: Permission denied"):
-            store(file).check()
-        with pytest.raises(OutputError, match=r"ledger\.db: Permission denied"):
-            store(file).expire(Expired(TASKS, "last_heard", "9"), 1)
-
-
-def test_what_may_not_be_looked_for_is_told_at_once(foreign):
-    hidden = foreign / "hidden"
-    hidden.mkdir(mode=0o700)
-    with (
-        as_somebody_else(hidden, mode=0),
-        pytest.raises(OutputError, match=r"ledger\.db: Permission denied"),
-    ):
-        store(hidden / "ledger.db").check()
 
 
 @pytest.fixture
@@ -188,31 +170,54 @@ def as_somebody_else(folder, mode=0o555):
             folder.chmod(0o755)
 
 
-def test_a_database_of_something_else_is_left_alone(file):
-    change(file, "CREATE TABLE tasks (id)")
+@pytest.mark.parametrize("exists", [False, True])
+def test_what_may_not_be_written_is_reported_at_once(foreign, exists):
+    file = foreign / "ledger.db"
+    if exists:
+        touch(file)
+    for call in (lambda: check(file), lambda: touch(file), Evcam(file).camera.sweep):
+        with (
+            as_somebody_else(foreign),
+            pytest.raises(OutputError, match=r"ledger\.db: Permission denied"),
+        ):
+            call()
+
+
+def test_what_may_not_be_looked_for_is_reported_at_once(foreign):
+    hidden = foreign / "hidden"
+    hidden.mkdir(mode=0o700)
+    with (
+        as_somebody_else(hidden, mode=0),
+        pytest.raises(OutputError, match=r"ledger\.db: Permission denied"),
+    ):
+        check(hidden / "ledger.db")
+
+
+@pytest.mark.parametrize(
+    ("statement", "why", "hint"),
+    [
+        ("CREATE TABLE tasks (id)", "is a database of another program", "a file of its own"),
+        (f"PRAGMA user_version = {VERSION + 1}", "written by a newer evcam", "update evtools"),
+    ],
+)
+def test_a_database_of_something_else_or_newer_is_left_alone(file, statement, why, hint):
+    if "newer" in why:
+        touch(file)
+    change(file, statement)
     before = file.read_bytes()
-    for call in (store(file).check, lambda: written(file, [])):
-        with pytest.raises(OutputError, match="is a database of another program"):
-            call()
+    for call in (check, touch):
+        with pytest.raises(OutputError, match=why) as raised:
+            call(file)
+        assert hint in raised.value.hint
     assert file.read_bytes() == before
-
-
-def test_newer_tables_are_left_alone(file):
-    written(file, life("sent"))
-    change(file, f"PRAGMA user_version = {VERSION + 1}")
-    for call in (store(file).check, lambda: written(file, [])):
-        with pytest.raises(OutputError, match="written by a newer evcam") as raised:
-            call()
-        assert "update evtools" in raised.value.hint
-    assert tasks(file) == [UUID]
 
 
 def test_older_tables_are_brought_up_to_date(file, monkeypatch):
     written(file, life("sent"))
     steps = {VERSION: ["ALTER TABLE tasks ADD COLUMN mood TEXT"]}
-    monkeypatch.setattr(module, "VERSION", VERSION + 1)
-    monkeypatch.setattr(module, "MIGRATIONS", steps)
-    store(file).check()
+    monkeypatch.setattr(SQLite, "version", VERSION + 1)
+    monkeypatch.setattr(SQLite, "migrations", steps)
+    check(file)
     written(file, life("received"))
     assert query(file, "SELECT state, mood FROM tasks") == [("RECEIVED", None)]
     assert query(file, "PRAGMA user_version") == [(VERSION + 1,)]
@@ -231,29 +236,30 @@ def aside(file):
     return sorted(path.name for path in file.parent.glob("*.corrupt-*"))
 
 
-@pytest.mark.parametrize("start", [0, 4096])
-def test_a_damaged_file_is_set_aside_and_a_new_one_begun(file, start, caplog):
-    written(file, [e for n in range(50) for e in life("sent", uuid=f"u{n}")])
+# One that was a database is one whatever its name is.
+@pytest.mark.parametrize(("start", "name"), [(0, "x.db"), (4096, "x.db"), (4096, "x")])
+def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path, start, name, caplog):
+    file = tmp_path / name
+    written(file, fifty())
     damage(file, start=start)
     damaged = file.read_bytes()
-    store(file).check()
+    check(file)
     assert "will be set aside" in caplog.text or start
     written(file, life("sent"))
     assert tasks(file) == [UUID]
-    name = aside(file)[0]
-    assert file.with_name(name).read_bytes() == damaged
+    first = aside(file)[0]
+    assert file.with_name(first).read_bytes() == damaged
     assert "is damaged" in caplog.text
-    assert name in caplog.text
+    assert first in caplog.text
 
 
 def test_damage_that_shows_while_it_is_written_costs_no_event(file, monkeypatch):
     # Too large to be looked through.
     monkeypatch.setattr(module, "_CHECKED_MAX_BYTES", 0)
-    every = [e for n in range(50) for e in life("sent", uuid=f"u{n}")]
-    written(file, every)
+    written(file, fifty())
     damage(file, start=4096)
     evcam = Evcam(file)
-    evcam.hear(every)
+    evcam.hear(fifty())
     with pytest.raises(OutputError, match="malformed"):
         evcam.shoot()
     evcam.shoot()
@@ -267,32 +273,21 @@ def test_what_belongs_to_a_damaged_file_goes_with_it(file):
     damage(file)
     for suffix in ("-wal", "-shm"):
         file.with_name(f"ledger.db{suffix}").write_bytes(b"left over")
-    made = store(file)
-    with made.transaction():
-        pass
-    made.close()
-    stamp = "ledger.db.corrupt-19700101T000140.000000Z"
-    assert aside(file) == [stamp, f"{stamp}-shm", f"{stamp}-wal"]
+    touch(file)
+    names = aside(file)
+    assert names == [f"{names[0]}{suffix}" for suffix in ("", "-shm", "-wal")]
 
 
 @pytest.mark.parametrize("content", [b"[settings]\n" * 100, b"\0" * 5000])
 def test_a_file_that_may_be_anything_is_left_alone(tmp_path, content):
     file = tmp_path / "settings.conf"
     file.write_bytes(content)
-    for call in (store(file).check, lambda: written(file, [])):
+    for call in (check, touch):
         with pytest.raises(OutputError, match="is not an SQLite database") as raised:
-            call()
+            call(file)
         assert "left as it is" in raised.value.hint
     assert file.read_bytes() == content
     assert not aside(file)
-
-
-def test_a_file_that_was_a_database_is_one_whatever_its_name_is(tmp_path):
-    file = tmp_path / "ledger"
-    written(file, [e for n in range(50) for e in life("sent", uuid=f"u{n}")])
-    damage(file, start=4096)
-    written(file, life("sent"))
-    assert tasks(file) == [UUID]
 
 
 # --- a locked file, a full disk ------------------------------------------------------
@@ -304,11 +299,9 @@ def test_a_lock_is_waited_for_and_what_was_not_written_comes_next(file):
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         evcam.hear(life("sent"))
-        for _ in range(2):
+        for call in (evcam.shoot, evcam.shoot, evcam.camera.sweep):
             with pytest.raises(OutputError, match=r"ledger\.db: database is locked"):
-                evcam.shoot()
-        with pytest.raises(OutputError, match="locked"):
-            evcam.camera.store.expire(Expired(TASKS, "last_heard", "9"), 1)
+                call()
         other.execute("ROLLBACK")
     evcam.hear(life("received", start=11.0))
     evcam.shoot()
@@ -338,8 +331,7 @@ def test_on_a_full_disk_nothing_is_half_written_and_nothing_lost(file):
     evcam.hear(life("sent", uuid="before"))
     evcam.shoot()
     size = sum(path.stat().st_size for path in file.parent.iterdir())
-    every = [e for n in range(2000) for e in life("sent", "failed", uuid=f"u{n}")]
-    evcam.hear(every)
+    evcam.hear([e for n in range(2000) for e in life("sent", "failed", uuid=f"u{n}")])
     with full_disk(size + 20_000), pytest.raises(OutputError, match="cannot write"):
         evcam.shoot()
     assert tasks(file) == ["before"]
@@ -349,35 +341,6 @@ def test_on_a_full_disk_nothing_is_half_written_and_nothing_lost(file):
     assert query(file, "PRAGMA integrity_check") == [("ok",)]
 
 
-# --- keeping -------------------------------------------------------------------------
-
-
-_GIVEN_BACK = ("received", "started", "rejected", "received")
-
-
-def test_old_rows_go_with_what_belongs_to_them_a_few_at_a_time(file):
-    each = [life(*_GIVEN_BACK, uuid=f"u{n}", start=n) for n in range(9)]
-    written(file, [event for events in each for event in events])
-    made = store(file)
-    expired = Expired(TASKS, "last_heard", "1970-01-01T00:00:08.250000Z")
-    counts = [made.expire(expired, 2) for _ in range(4)]
-    made.close()
-    assert counts == [2, 2, 1, 0]
-    rows = contents(file)
-    assert [row["uuid"] for row in rows["tasks"]] == ["u5", "u6", "u7", "u8"]
-    assert {row["uuid"] for row in rows["attempts"]} == {"u5", "u6", "u7", "u8"}
-
-
-def test_a_boundary_leaves_as_many_rows_as_are_kept(file):
-    written(file, *(life("sent", uuid=f"u{n}", start=n) for n in range(9)))
-    made = store(file)
-    assert made.boundary(TASKS, "last_heard", 10) is None
-    before = made.boundary(TASKS, "last_heard", 4)
-    made.expire(Expired(TASKS, "last_heard", before), 100)
-    made.close()
-    assert tasks(file) == ["u5", "u6", "u7", "u8"]
-
-
 # --- by name ------------------------------------------------------------------------
 
 
@@ -385,13 +348,15 @@ def test_its_options_are_given_with_the_name_or_apart():
     def made(name, **options):
         return load_camera(name, options=options)(State(), timer=object())
 
+    def kept(camera):
+        return camera.keep, camera.keep_failed, camera.keep_tasks, camera.pending.max_bytes
+
     camera = made("sqlite:/some/where.db")
     assert camera.describe() == "sqlite:/some/where.db"
-    assert camera.retention == Retention()
+    assert kept(camera) == (604_800.0, 2_592_000.0, 10_000_000, 256 * 1024 * 1024)
     camera = made("sqlite:x.db?keep=1d&keep_failed=2d", keep_tasks="0", max_waiting="1M")
-    assert camera.store.path == Path("x.db")
-    assert camera.retention == Retention(keep=86_400.0, keep_failed=172_800.0, keep_tasks=0)
-    assert camera.pending.max_bytes == 1024 * 1024
+    assert camera.path == Path("x.db")
+    assert kept(camera) == (86_400.0, 172_800.0, 0, 1024 * 1024)
     made("sqlite", path="x.db", busy_timeout="100ms")
     with pytest.raises(UsageError, match="sqlite needs path"):
         made("sqlite")
