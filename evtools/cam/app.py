@@ -23,7 +23,7 @@ from evtools.cam.loop import Loop, Signals
 from evtools.cam.options import BUILT_IN, CamOptions, Command
 from evtools.cam.privileges import Identity, acting_as, become, identity, share
 from evtools.cam.schedule import rate
-from evtools.clock import Clock, SystemClock
+from evtools.clock import SystemClock
 from evtools.errors import EvtoolsError, UsageError
 from evtools.transport import ConnectionSettings, EventReceiver, Notice, connect
 from evtools.transport.receiver import open_live
@@ -38,21 +38,16 @@ Reread = Callable[[], Mapping[str, Any]]
 #: Of the garbage collector, by generation: events and tasks have no cycles.
 COLLECT_AFTER: Final = (50_000, 20, 100)
 # fmt: off
-#: Modules that Python, the drivers of brokers and evtools import on first use.
+#: Modules that Python, the drivers of brokers and evtools import on first use, and cameras do.
 _LATE: Final = (
     "encodings.idna", "linecache", "multiprocessing.util", "pickletools", "secrets", "ssl",
     "traceback", "yaml",
 )
-# fmt: on
-#: The same of a camera.
 _LATE_OF_CAMERA: Final = {"postgres": ("psycopg",)}
-_UNEXPECTED: Final = 1
-
 #: Exit statuses of LSB for init scripts.
-RUNS: Final = 0
-NOT_IN_TIME: Final = 1
-NOT_RUNNING: Final = 3
-UNKNOWN: Final = 4
+RUNS, NOT_IN_TIME, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
+# fmt: on
+_UNEXPECTED: Final = 1
 _PAUSE: Final = 0.05
 #: Seconds that ending takes at most besides the last snapshot.
 _MARGIN: Final = 5.0
@@ -61,8 +56,9 @@ _MARGIN: Final = 5.0
 def run(options: CamOptions, settings: ConnectionSettings, *, reread: Reread | None = None) -> int:
     """Run evcam, here or in a process of its own; return the exit status.
 
-    With `detach`, return once that other process is ready or has failed.  Raise
-    EvtoolsError for anything that the user must fix.
+    With `detach`, return once that other process is ready or has failed.  Raise EvtoolsError
+    for anything that the user must fix: a camera that cannot be loaded, a refused login, a
+    camera that failed too often.
     """
     detached = Detached.inherited()
     if options.detach and detached is None:
@@ -72,9 +68,6 @@ def run(options: CamOptions, settings: ConnectionSettings, *, reread: Reread | N
         return start(options.executable, typed=typed)
     with ExitStack() as stack:
         return Process(options, settings, detached, reread, stack).run()
-
-
-# --- the process --------------------------------------------------------------------
 
 
 class Process:
@@ -92,19 +85,18 @@ class Process:
         reread: Reread | None,
         stack: ExitStack,
     ) -> None:
-        self._options = options
-        self._settings = settings
-        self._detached = detached
-        self._reread = reread
+        self._options, self._settings = options, settings
+        self._detached, self._reread = detached, reread
         owner = identity(options.uid, options.gid)
-        folder = settle(options, owner, detached)
+        folder = settle(options, owner)
+        if detached is not None:
+            detached.settle()
         logfile = options.logfile or (default_log_file() if detached else "")
         path = str(folder / Path(logfile).expanduser()) if logfile else ""
         self._log = Log(path, options.log_format, owner)
         stack.callback(self._log.close)
         root = logging.getLogger()
-        #: The handlers of the command line, which write for people on stderr until evcam is
-        #: ready.
+        #: The handlers of the command line, which write for people on stderr until evcam is ready.
         self._plain = root.handlers[:] if self._log.path or self._log.form == "text" else []
         for handler in self._plain:
             handler.setLevel(logging.WARNING)
@@ -112,22 +104,15 @@ class Process:
         root.setLevel(options.loglevel)
         if options.pidfile:
             stack.enter_context(Pidfile(folder / Path(options.pidfile).expanduser(), owner))
-        if owner is not None:
-            import_early(options, settings)
-            become(owner)
+        drop_privileges(owner, options, settings)
         self._notifier = Notifier()
         stack.callback(self._notifier.close)
 
     def run(self) -> int:
         """Run the loop; return the exit status, or raise where the error is printed."""
         try:
-            return run_loop(
-                self._options,
-                self._settings,
-                self._ready,
-                notifier=self._notifier,
-                on_hangup=self._hang_up,
-            )
+            with ExitStack() as stack:
+                return self._run(stack)
         except Exception as error:
             text, status = "unexpected error", _UNEXPECTED
             if isinstance(error, EvtoolsError):
@@ -140,6 +125,37 @@ class Process:
             if self._plain:
                 raise
             return status
+
+    def _run(self, stack: ExitStack) -> int:
+        """Hand the cluster's state to a camera until asked to end; return the exit status."""
+        options, settings, clock = self._options, self._settings, SystemClock()
+        callbacks = {"ready": self._ready, "on_hangup": self._hang_up}
+        loop = Loop(options, find(options), clock, notifier=self._notifier, **callbacks)
+        source: EventReceiver | RecordingReader
+        if options.read:
+            since, until = options.since, options.until
+            source = RecordingReader(
+                *options.read, clock=clock, speed=options.speed, since=since, until=until
+            )
+            source.on_notice = loop.on_notice
+            stack.callback(source.close)
+        else:
+            if not options.demo:
+                # Not to connect, but to import everything for that: months later, the files
+                # of a single-file binary may be gone.
+                connect(settings)
+            source = open_live(settings, loop.on_notice, demo=options.demo, stack=stack)
+        if options.listen:
+            # Before the camera is installed, which may be content with that.
+            broker = None if options.read or options.demo else settings
+            stack.enter_context(Health(options.listen, loop, source, broker))
+        if options.once and isinstance(loop.camera, Camera):
+            # That the only snapshot cannot be written should be known at once.
+            loop.camera.check()
+        gc.freeze()
+        gc.set_threshold(*COLLECT_AFTER)
+        with Signals(source.stop, clock) as signals:
+            return loop.run(source, signals)
 
     def _ready(self) -> None:
         """Let the process that has started this one end, if there is one."""
@@ -165,19 +181,17 @@ class Process:
         if self._log.reopen():
             _log.info("SIGHUP: the log goes on here")
         else:
-            _log.warning(
-                "SIGHUP: cannot create %s: the log goes on in the old file until there is a"
-                " new one that evcam may write",
-                self._log.path,
+            text = (
+                "SIGHUP: cannot create %s: the log goes on in the old file until there is a new"
+                " one that evcam may write"
             )
+            _log.warning(text, self._log.path)
         renewal = self._settings.renewal
         if renewal is not None:
             renewal.due = True
             _log.info("SIGHUP: the broker's URL is read again for the next connection")
-        if self._reread is None:
-            return
         try:
-            changed = dict(self._reread())
+            changed = dict(self._reread()) if self._reread else {}
         except EvtoolsError as error:
             _log.error("the settings stay as they were: %s", error.message)
             return
@@ -192,7 +206,7 @@ class Process:
             _log.warning("these changes take effect after a restart: %s", names)
 
 
-def settle(options: CamOptions, owner: Identity | None, detached: Detached | None = None) -> Path:
+def settle(options: CamOptions, owner: Identity | None) -> Path:
     """Set the working directory and the umask that the options ask for.
 
     Return the directory under its given name: links on the way to it matter when files are
@@ -210,18 +224,20 @@ def settle(options: CamOptions, owner: Identity | None, detached: Detached | Non
         raise UsageError(f"--workdir: {workdir}: {error.strerror}") from None
     if options.umask is not None:
         os.umask(options.umask)
-    if detached is not None:
-        detached.settle()
     return whole
 
 
-def import_early(options: CamOptions, settings: ConnectionSettings) -> None:
-    """Import the modules that are imported late otherwise.
+def drop_privileges(
+    owner: Identity | None, options: CamOptions, settings: ConnectionSettings
+) -> None:
+    """Become `owner`, if there is one, after importing all modules that come late otherwise.
 
     The new user may not be able to read them: Python may live in a home directory, and a
     single-file binary unpacks itself for its user alone.  A camera that is not ours is not
     imported here: it is not for root to run.
     """
+    if owner is None:
+        return
     camera = options.camera.partition(":")[0]
     names = [*_LATE, *_LATE_OF_CAMERA.get(camera, ())]
     if camera in BUILT_IN:
@@ -234,52 +250,7 @@ def import_early(options: CamOptions, settings: ConnectionSettings) -> None:
     unpacked = getattr(sys, "_MEIPASS", None)
     if unpacked is not None:
         share(Path(unpacked))
-
-
-# --- from a source through the state to a camera ------------------------------------
-
-
-def run_loop(
-    options: CamOptions,
-    settings: ConnectionSettings,
-    ready: Callable[[], None] | None = None,
-    *,
-    notifier: Notifier | None = None,
-    on_hangup: Callable[[], None] | None = None,
-) -> int:
-    """Hand the cluster's state to a camera until asked to end; return the exit status.
-
-    `ready` is called once, when events come or the wait for that is over; `on_hangup` for
-    SIGHUP, before the camera opens its files anew.  Raise EvtoolsError for anything that
-    the user must fix: a camera that cannot be loaded, a refused login, a camera that failed
-    too often.
-    """
-    clock = SystemClock()
-    with ExitStack() as stack:
-        loop = Loop(
-            options, find(options), clock, notifier=notifier, ready=ready, on_hangup=on_hangup
-        )
-        source = _open_source(options, settings, loop.on_notice, clock, stack)
-        if options.listen:
-            # Before the camera is installed, which may be content with that.
-            has_broker = not (options.read or options.demo)
-            health = Health(
-                options.listen,
-                counters=loop.counters,
-                statistics=source.statistics,
-                workers=loop.state.workers,
-                settings=settings if has_broker else None,
-                camera=loop.camera,
-                clock=clock,
-            )
-            stack.enter_context(health)
-        if options.once and isinstance(loop.camera, Camera):
-            # That the only snapshot cannot be written should be known at once.
-            loop.camera.check()
-        gc.freeze()
-        gc.set_threshold(*COLLECT_AFTER)
-        with Signals(source.stop, clock) as signals:
-            return loop.run(source, signals)
+    become(owner)
 
 
 def find(options: CamOptions) -> Loaded:
@@ -294,28 +265,6 @@ def find(options: CamOptions) -> Loaded:
         pythonpath=options.pythonpath,
         allow_insecure=options.allow_insecure_camera,
     )
-
-
-def _open_source(
-    options: CamOptions,
-    settings: ConnectionSettings,
-    on_notice: Callable[[Notice], None],
-    clock: Clock,
-    stack: ExitStack,
-) -> EventReceiver | RecordingReader:
-    """Open a broker, a recording or the simulated cluster; `stack` closes it again."""
-    if not options.read:
-        if not options.demo:
-            # Not to connect, but to import everything for that: months later, the files of
-            # a single-file binary may be gone.
-            connect(settings)
-        return open_live(settings, on_notice, demo=options.demo, stack=stack)
-    recording = RecordingReader(
-        *options.read, clock=clock, speed=options.speed, since=options.since, until=options.until
-    )
-    recording.on_notice = on_notice
-    stack.callback(recording.close)
-    return recording
 
 
 # --- status, stop, check ------------------------------------------------------------
@@ -383,9 +332,7 @@ def check(options: CamOptions, settings: ConnectionSettings) -> str:
     """
     owner = identity(options.uid, options.gid)
     settle(options, owner)
-    if owner is not None:
-        import_early(options, settings)
-        become(owner)
+    drop_privileges(owner, options, settings)
     loaded = find(options)
     camera = Loop(options, loaded, SystemClock()).camera
     if options.listen:

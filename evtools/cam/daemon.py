@@ -6,7 +6,6 @@ import fcntl
 import os
 import re
 import select
-import selectors
 import signal
 import socket
 import stat
@@ -60,43 +59,39 @@ def start(executable: str, *, typed: str = "") -> int:
     """
     path, words = own_program(executable)
     ready, ready_end = os.pipe()
-    stdin, stdin_end = os.pipe()
-    # Not our own stderr: the boot loader of a single-file binary never closes it, and its
-    # reader would wait for as long as evcam runs.
-    output, output_end = os.pipe()
     try:
-        # posix_spawn knows setsid only where it was built for a newer glibc.
+        # Not our own stderr: the boot loader of a single-file binary never closes it, and its
+        # reader would wait for as long as evcam runs.  And posix_spawn knows setsid only where
+        # it was built for a newer glibc.
         child = subprocess.Popen(  # noqa: S603  (ourselves)
             words,
             executable=path,
             env={**os.environ, **_FRESH, _VARIABLE: str(ready_end)},
-            stdin=stdin,
-            stdout=output_end,
-            stderr=output_end,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             pass_fds=[ready_end],
             start_new_session=True,
         )
     except OSError as error:
         raise UsageError(f"cannot start {path}: {error.strerror}", "see --executable") from None
     finally:
-        for end in (ready_end, stdin, output_end):
-            os.close(end)
-    with open(ready, "rb"), open(output, "rb"), open(stdin_end, "wb") as source:  # noqa: PTH123
-        with contextlib.suppress(BrokenPipeError):
+        os.close(ready_end)
+    assert child.stdin is not None and child.stdout is not None, "they are pipes"  # noqa: PT018
+    with open(ready, "rb"), child.stdout as output:  # noqa: PTH123
+        with contextlib.suppress(BrokenPipeError), child.stdin as source:
             source.write(typed.encode())
-            source.close()
         try:
-            if _copy_until_ready(ready, output):
+            if _copy_until_ready(ready, output.fileno()):
                 # It lives on without a parent: Popen need not complain of that.
                 child.returncode = 0
                 return 0
         except KeyboardInterrupt:
             child.terminate()
-            child.wait()
-            _copy_rest(output)
             raise
-        code = child.wait()
-        _copy_rest(output)
+        finally:
+            code = child.wait()
+            _copy_rest(output.fileno())
     if code < 0:
         raise EvtoolsError(f"the detached process was ended by {signal.Signals(-code).name}")
     if code == 0:
@@ -106,16 +101,14 @@ def start(executable: str, *, typed: str = "") -> int:
 
 def _copy_until_ready(ready: int, output: int) -> bool:
     """Copy the output of the process until it is ready or gone; return whether it is."""
-    with selectors.DefaultSelector() as waiting:
-        for descriptor in (ready, output):
-            waiting.register(descriptor, selectors.EVENT_READ)
-        while True:
-            readable = {key.fd for key, _ in waiting.select()}
-            if output in readable and not _copy(output):
-                waiting.unregister(output)
-            if ready in readable:
-                _copy_rest(output)
-                return bool(os.read(ready, 1))
+    waiting = [ready, output]
+    while True:
+        readable, _, _ = select.select(waiting, [], [])
+        if output in readable and not _copy(output):
+            waiting.remove(output)
+        if ready in readable:
+            _copy_rest(output)
+            return bool(os.read(ready, 1))
 
 
 def _copy(output: int) -> bool:

@@ -5,7 +5,7 @@ import platform
 import resource
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
@@ -13,12 +13,11 @@ from typing import Any, Final, Self, TypeAlias
 from evtools import __version__
 from evtools.cam.http import Address, HTTPServer, Request, Response
 from evtools.cam.log import reason as failure
+from evtools.cam.loop import Loop
 from evtools.cam.prometheus import Family, Sample, label, scrape
 from evtools.cam.schedule import Counters
-from evtools.clock import Clock
-from evtools.state import Worker
 from evtools.text import human_duration
-from evtools.transport import ConnectionSettings, Statistics, probe
+from evtools.transport import ConnectionSettings, Source, Statistics, probe
 from evtools.wire import encode_line
 
 #: The main loop moves several times a second; after this many seconds it hangs.
@@ -31,40 +30,32 @@ _BEAT, _BEAT_MAX = 2.0, 60.0
 PROBE_EVERY: Final = 2.0
 #: Seconds that an answer waits for a login under way, or the end of evcam for an answer.
 _PATIENCE: Final = 30.0
+_NOT_TRIED: Final = "the broker was not tried"
 _STATM: Final = Path("/proc/self/statm")
 
 Verdict: TypeAlias = tuple[bool, str]
 
 
 class Health:
-    """Serve `/livez`, `/readyz`, `/status` and `/metrics` within its context.
+    """Serve `/livez`, `/readyz`, `/status` and `/metrics` of a loop within its context.
 
-    `settings` are those of the broker to log in to, None if there is none.  The metrics of
-    a `camera` that has any are served, too.  Raise UsageError for a bad address and
-    OutputError for one that cannot be bound.
+    `source` is where its events come from, `settings` those of the broker to log in to, None
+    if there is none.  The metrics of a camera that has any are served, too.  Raise UsageError
+    for a bad address and OutputError for one that cannot be bound.
     """
 
     def __init__(
-        self,
-        address: str,
-        *,
-        counters: Counters,
-        statistics: Callable[[], Statistics],
-        workers: Mapping[str, Worker],
-        settings: ConnectionSettings | None,
-        camera: Any,
-        clock: Clock,
+        self, address: str, loop: Loop, source: Source, settings: ConnectionSettings | None
     ) -> None:
-        self._counters = counters
-        self._statistics = statistics
-        self._workers = workers
+        self._counters, self._workers = loop.counters, loop.state.workers
+        self._clock = loop.clock
+        self._camera = loop.camera if adopt(loop.camera) else None
+        self._statistics = source.statistics
         self._settings = settings
-        self._camera = camera if adopt(camera) else None
-        self._clock = clock
         self._probing = threading.Lock()
         #: By the monotonic clock: the begin of the last login that worked, the end of any.
         self._let_in_at = self._probed_at = -float("inf")
-        self._refusal = "the broker was not tried"
+        self._refusal = _NOT_TRIED
         routes = {
             "/livez": lambda _: _answer("alive", self._is_alive()),
             "/readyz": lambda _: _answer("ready", self._is_ready(probe=True)),
@@ -137,7 +128,7 @@ class Health:
             except Exception as error:  # noqa: BLE001  (part of the answer)
                 self._refusal = failure(error)
             else:
-                self._let_in_at, self._refusal = began, "the broker was not tried"
+                self._let_in_at, self._refusal = began, _NOT_TRIED
             self._probed_at = self._clock.monotonic()
         finally:
             self._probing.release()

@@ -149,143 +149,15 @@ class ReplayClock:
             yield events[begin:], now
 
 
-class StatusReporter:
-    """Keep the counters of the stream and of the state, and report on them.
-
-    `sequence` is notified of the connection.
-    """
-
-    def __init__(
-        self,
-        options: CamOptions,
-        counters: Counters,
-        state: State,
-        sequence: SnapshotSequence,
-        clock: Clock,
-    ) -> None:
-        self._options, self._counters, self._state = options, counters, state
-        self._sequence, self._clock = sequence, clock
-        #: Why there is no connection.
-        self.why = "no connection"
-        self._retries = self._events_then = 0
-        self._updated: float | None = None
-        self._worst_lag: float | None = None
-        self._hint: SilenceHint | None = None
-        self._reported: set[str] = set()
-
-    def notice(self, notice: Notice) -> None:
-        """Apply a notice of the source; of many retries in a row log the 1st, 2nd, 4th, ..."""
-        if notice.kind in {"listening", "restored"}:
-            self._counters.connected = True
-            self._sequence.subscribed(self._clock.wall())
-            self._retries, self.why = 0, "no connection"
-            words = "listening on" if notice.kind == "listening" else "connected again:"
-            _log.info("%s %s", words, notice.text)
-        elif notice.kind == "lost":
-            self._counters.connected = False
-            self._sequence.lost()
-            self.why = notice.text
-            _log.warning("connection lost: %s", notice.text)
-        elif notice.kind == "ended" and notice.text:
-            _log.warning("%s", notice.text)
-        elif notice.kind == "retry":
-            error = notice.text.rpartition("; trying again")[0] or notice.text
-            self._retries = self._retries + 1 if error == self.why else 1
-            self.why = error
-            if self._retries & (self._retries - 1) == 0:
-                _log.warning("%s", notice.text)
-
-    def count(self, events: Sequence[Event]) -> None:
-        """Count events that were applied to the state, one at least."""
-        counters, known = self._counters, self._counters.events_by_type
-        types = Counter([event.type for event in events])
-        counters.gaps += types.pop(Gap.type, 0)
-        for kind, number in types.items():
-            name = kind if kind in known or len(known) < _TYPES_MAX else OTHERS
-            known[name] = known.get(name, 0) + number
-        counters.events += types.total()
-        last = events[-1]
-        received = float(last.local_received)
-        if not received:  # a bare event without any time
-            return
-        counters.last_event_at = received
-        if "worker-heartbeat" in types:
-            counters.last_heartbeat_at = received
-        worker = self._state.workers.get(last.hostname)
-        if worker is not None and worker.skew is not None and last.timestamp is not None:
-            lag = max(0.0, received - last.timestamp + worker.skew)
-            self._worst_lag = max(lag, self._worst_lag or 0.0)
-
-    def update(self, now: float) -> None:
-        """Update the rates and the counters of the state; `now` is by the monotonic clock."""
-        counters, state = self._counters, self._state
-        then, self._updated = self._updated, now
-        if then is not None and now > then:
-            counters.events_per_second = (counters.events - self._events_then) / (now - then)
-        self._events_then = counters.events
-        counters.lag, self._worst_lag = self._worst_lag, None
-        workers = list(state.workers.values())
-        counters.tasks, counters.workers = len(state.tasks), len(workers)
-        counters.workers_alive = sum(worker.alive for worker in workers)
-        counters.evicted = state.evicted
-        counters.nameless = state.nameless
-
-    def line(self) -> str:
-        """Return the status in one line."""
-        counters, replays = self._counters, self._options.read
-        if not counters.connected and not replays:
-            return f"waiting for broker: {self.why}"
-        last = "no snapshot yet"
-        if counters.last_success_at is not None:
-            ago = self._clock.wall() - counters.last_success_at
-            last = f"last snapshot {human_duration(ago)} ago"
-        return (
-            f"{'replaying' if replays else 'connected'}, {counters.events_per_second:.0f} ev/s,"
-            f" {counters.workers_alive} workers, {last}, {counters.failures_in_row} failures"
-        )
-
-    def dump(self, source: Source) -> None:
-        """Log all counters, and the stacks of all threads, the main thread's first."""
-        statistics = asdict(source.statistics())
-        malformed = {each["kind"]: each["count"] for each in statistics.pop("defects")}
-        counters = {**statistics, **asdict(self._counters), "malformed": malformed}
-        _log.warning("counters: %s", json.dumps(counters))
-        frames = sys._current_frames()  # noqa: SLF001  (its documented use)
-        main, lines = threading.main_thread(), []
-        for thread in sorted(threading.enumerate(), key=lambda thread: thread is not main):
-            lines.append(f"thread {thread.name}{' (daemon)' if thread.daemon else ''}:")
-            frame = frames.get(thread.ident or 0)
-            if frame is not None:
-                lines.append("".join(traceback.format_stack(frame)).rstrip())
-        _log.warning("stacks:\n%s", "\n".join(lines))
-
-    def log_problems(self, source: Source) -> None:
-        """Log each kind of malformed input once, and once that nothing comes at all."""
-        if not self._options.read:
-            self._hint = self._hint or SilenceHint(source, self._clock)
-            words = self._hint.words()
-            if words:
-                _log.warning("%s", words)
-        for defect in source.statistics().defects:
-            if defect.kind not in self._reported:
-                self._reported.add(defect.kind)
-                words = defect.words(redacted=bool(self._options.redact))
-                _log.warning("left out: %s", sanitize(words))
-        if self._counters.nameless and "" not in self._reported:
-            self._reported.add("")
-            _log.warning("some events have no uuid or hostname and were ignored")
-
-
 class Loop:
     """Apply events until the end, and never wait for anything longer than a tick.
 
     The camera may hold the state for as long as it likes: events then wait in the source,
     as bytes.
 
-    `make_camera` is called with the state and what cameras are made with; raise UsageError
-    if that fails, and for filters and patterns that are invalid.  `ready` is called once,
-    when events come or the wait for them is over, `on_hangup` when files are to be opened
-    anew.
+    `make_camera` is called with the state and what cameras are made with; raise UsageError if that
+    fails, and for filters and patterns that are invalid.  `ready` is called once, when events come
+    or the wait for them is over, `on_hangup` when files are to be opened anew.
     """
 
     def __init__(
@@ -299,7 +171,7 @@ class Loop:
         on_hangup: Callable[[], None] | None = None,
     ) -> None:
         self._options = options
-        self._clock = clock
+        self.clock = clock
         self._notifier = notifier or Notifier()
         self._ready = ready
         self._on_hangup = on_hangup
@@ -316,9 +188,6 @@ class Loop:
         self._sequence = SnapshotSequence(
             self.state.workers, started=self.counters.started, warm_up=options.warm_up
         )
-        self._status = StatusReporter(options, self.counters, self.state, self._sequence, clock)
-        #: Is called with the notices of the source.
-        self.on_notice = self._status.notice
         self._filter = EventFilter(options, now=self._times.wall)
         self.camera = make_camera(
             self.state,
@@ -341,6 +210,14 @@ class Loop:
         self._deadline = math.inf
         self._next_status = 0.0
         self._warn_at = _LONG
+        #: Why there is no connection, and how often that was tried in vain.
+        self._why, self._retries = "no connection", 0
+        self._updated: float | None = None
+        self._events_then = 0
+        self._worst_lag: float | None = None
+        self._hint: SilenceHint | None = None
+        #: Kinds of malformed input that are in the log.
+        self._reported: set[str] = set()
 
     def run(self, source: Source, flags: Signals) -> int:
         """Run to the end; return the exit status.
@@ -414,13 +291,13 @@ class Loop:
                     self._failures.error("the camera failed to observe", error)
             if isinstance(change.event, Gap):
                 self._sequence.note(change.event)
-        self._status.count(events)
+        self._count(events)
 
     # --- between events ---------------------------------------------------------------
 
     def _tick(self) -> None:
         """Look at the time, the signals, and the camera."""
-        self.counters.ticked_at = now = self._clock.monotonic()
+        self.counters.ticked_at = now = self.clock.monotonic()
         if self._flags.ending and math.isinf(self._deadline):
             self._deadline = now + self._options.shutdown_timeout
             self._notifier.stopping("taking the last snapshot")
@@ -437,10 +314,10 @@ class Loop:
             _log.warning("the camera has been at work for %s", human_duration(busy))
         if now >= self._next_status:
             self._next_status = now + _STATUS_EVERY
-            self._status.update(now)
-            self._status.log_problems(self._source)
+            self._update(now)
+            self._log_problems()
             if self.counters.ready:
-                self._notifier.status(self._status.line())
+                self._notifier.status(self._line())
 
     def _handle_signals(self, now: float) -> None:
         flags = self._flags
@@ -449,8 +326,8 @@ class Loop:
             self.thread.take_one()
         if flags.dump_wanted:
             flags.dump_wanted = False
-            self._status.update(now)
-            self._status.dump(self._source)
+            self._update(now)
+            self._dump()
         if flags.reopen_wanted:
             flags.reopen_wanted = False
             if self.counters.ready:
@@ -467,28 +344,132 @@ class Loop:
         waited = now - self._started >= self._options.ready_timeout
         if self._is_single and math.isinf(min(self._period_ends, self._deadline)):
             if not is_there and waited:
-                raise BrokerUnavailable(self._status.why, "there is nothing to look at")
+                raise BrokerUnavailable(self._why, "there is nothing to look at")
             if is_there and self._mounted:
                 self._period_ends = self._times.monotonic() + self._options.freq
         if not self.counters.ready and (is_there or waited):
             self.counters.ready = True
             if self._ready is not None:
                 self._ready()
-            self._notifier.ready(self._status.line())
+            self._notifier.ready(self._line())
 
     def _is_over(self) -> bool:
         """Return whether to apply no more events."""
         if self.thread.gave_up is not None or self._period_ends <= self._times.monotonic():
             return True
         # Events that have come in are applied, for up to half of the time for the end.
-        left = self._deadline - self._clock.monotonic()
+        left = self._deadline - self.clock.monotonic()
         return left <= self._options.shutdown_timeout / 2
+
+    # --- counters and reports ---------------------------------------------------------
+
+    def on_notice(self, notice: Notice) -> None:
+        """Apply a notice of the source; of many retries in a row log the 1st, 2nd, 4th, ..."""
+        if notice.kind in {"listening", "restored"}:
+            self.counters.connected = True
+            self._sequence.subscribed(self.clock.wall())
+            self._retries, self._why = 0, "no connection"
+            words = "listening on" if notice.kind == "listening" else "connected again:"
+            _log.info("%s %s", words, notice.text)
+        elif notice.kind == "lost":
+            self.counters.connected = False
+            self._sequence.lost()
+            self._why = notice.text
+            _log.warning("connection lost: %s", notice.text)
+        elif notice.kind == "ended" and notice.text:
+            _log.warning("%s", notice.text)
+        elif notice.kind == "retry":
+            error = notice.text.rpartition("; trying again")[0] or notice.text
+            self._retries = self._retries + 1 if error == self._why else 1
+            self._why = error
+            if self._retries & (self._retries - 1) == 0:
+                _log.warning("%s", notice.text)
+
+    def _count(self, events: Sequence[Event]) -> None:
+        """Count events that were applied to the state, one at least."""
+        counters, known = self.counters, self.counters.events_by_type
+        types = Counter([event.type for event in events])
+        counters.gaps += types.pop(Gap.type, 0)
+        for kind, number in types.items():
+            name = kind if kind in known or len(known) < _TYPES_MAX else OTHERS
+            known[name] = known.get(name, 0) + number
+        counters.events += types.total()
+        last = events[-1]
+        received = float(last.local_received)
+        if not received:  # a bare event without any time
+            return
+        counters.last_event_at = received
+        if "worker-heartbeat" in types:
+            counters.last_heartbeat_at = received
+        worker = self.state.workers.get(last.hostname)
+        if worker is not None and worker.skew is not None and last.timestamp is not None:
+            lag = max(0.0, received - last.timestamp + worker.skew)
+            self._worst_lag = max(lag, self._worst_lag or 0.0)
+
+    def _update(self, now: float) -> None:
+        """Update the rates and the counters of the state; `now` is by the monotonic clock."""
+        counters, state = self.counters, self.state
+        then, self._updated = self._updated, now
+        if then is not None and now > then:
+            counters.events_per_second = (counters.events - self._events_then) / (now - then)
+        self._events_then = counters.events
+        counters.lag, self._worst_lag = self._worst_lag, None
+        workers = list(state.workers.values())
+        counters.tasks, counters.workers = len(state.tasks), len(workers)
+        counters.workers_alive = sum(worker.alive for worker in workers)
+        counters.evicted = state.evicted
+        counters.nameless = state.nameless
+
+    def _line(self) -> str:
+        """Return the status in one line."""
+        counters, replays = self.counters, self._options.read
+        if not counters.connected and not replays:
+            return f"waiting for broker: {self._why}"
+        last = "no snapshot yet"
+        if counters.last_success_at is not None:
+            ago = self.clock.wall() - counters.last_success_at
+            last = f"last snapshot {human_duration(ago)} ago"
+        return (
+            f"{'replaying' if replays else 'connected'}, {counters.events_per_second:.0f} ev/s,"
+            f" {counters.workers_alive} workers, {last}, {counters.failures_in_row} failures"
+        )
+
+    def _dump(self) -> None:
+        """Log all counters, and the stacks of all threads, the main thread's first."""
+        statistics = asdict(self._source.statistics())
+        malformed = {each["kind"]: each["count"] for each in statistics.pop("defects")}
+        counters = {**statistics, **asdict(self.counters), "malformed": malformed}
+        _log.warning("counters: %s", json.dumps(counters))
+        frames = sys._current_frames()  # noqa: SLF001  (its documented use)
+        main, lines = threading.main_thread(), []
+        for thread in sorted(threading.enumerate(), key=lambda thread: thread is not main):
+            lines.append(f"thread {thread.name}{' (daemon)' if thread.daemon else ''}:")
+            frame = frames.get(thread.ident or 0)
+            if frame is not None:
+                lines.append("".join(traceback.format_stack(frame)).rstrip())
+        _log.warning("stacks:\n%s", "\n".join(lines))
+
+    def _log_problems(self) -> None:
+        """Log each kind of malformed input once, and once that nothing comes at all."""
+        if not self._options.read:
+            self._hint = self._hint or SilenceHint(self._source, self.clock)
+            words = self._hint.words()
+            if words:
+                _log.warning("%s", words)
+        for defect in self._source.statistics().defects:
+            if defect.kind not in self._reported:
+                self._reported.add(defect.kind)
+                words = defect.words(redacted=bool(self._options.redact))
+                _log.warning("left out: %s", sanitize(words))
+        if self.counters.nameless and "" not in self._reported:
+            self._reported.add("")
+            _log.warning("some events have no uuid or hostname and were ignored")
 
     # --- the end ----------------------------------------------------------------------
 
     def _finish(self) -> int:
         """Take the last snapshot, within the time there is; return the exit status."""
-        self._status.log_problems(self._source)
+        self._log_problems()
         if not self._mounted:
             self._mount()
         for note in self._filter.notes():
@@ -505,11 +486,11 @@ class Loop:
         if left and not self._is_single:  # which ends with its period
             _log.error("no time for events that have come in: %d bytes", left)
         timeout = self._options.shutdown_timeout
-        self._deadline = min(self._deadline, self._clock.monotonic() + timeout)
+        self._deadline = min(self._deadline, self.clock.monotonic() + timeout)
         self.thread.end()
-        while not self.thread.join(min(TICK, max(0.0, self._deadline - self._clock.monotonic()))):
+        while not self.thread.join(min(TICK, max(0.0, self._deadline - self.clock.monotonic()))):
             self._tick()
-            if self._clock.monotonic() >= self._deadline:
+            if self.clock.monotonic() >= self._deadline:
                 _log.error(
                     "the camera is still at work after %s; events since its last snapshot may"
                     " be lost",

@@ -17,15 +17,12 @@ Command: TypeAlias = Literal["status", "stop", "check"]
 LOG_FORMATS: Final[tuple[LogFormat, ...]] = get_args(LogFormat)
 #: What evcam can do instead of running.
 COMMANDS: Final[tuple[Command, ...]] = get_args(Command)
+# fmt: off
 #: Celery's names for levels, and logging's numbers.
 LOG_LEVELS: Final[Mapping[str, int]] = {
-    "DEBUG": 10,
-    "INFO": 20,
-    "WARNING": 30,
-    "ERROR": 40,
-    "CRITICAL": 50,
-    "FATAL": 50,
+    "DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50, "FATAL": 50,
 }
+# fmt: on
 #: The speed of a replay without waits.
 MAX_SPEED: Final = float("inf")
 
@@ -45,19 +42,16 @@ class BuiltIn(NamedTuple):
 
 
 # fmt: off
-#: The built-in cameras by name.
+#: The built-in cameras by name.  The URL of postgres has a query of its own.
 BUILT_IN: Final[Mapping[str, BuiltIn]] = {
     "sqlite": BuiltIn("evtools.cam.database.sqlite:SQLite",
-                      "tasks, attempts and workers as tables in a file", "path"),
-    # Its URL has a query of its own.
+        "tasks, attempts and workers as tables in a file", "path"),
     "postgres": BuiltIn("evtools.cam.database.postgres:Postgres",
-                        "the same tables in PostgreSQL, which several evcams may share",
-                        "url", has_query=False),
+        "the same tables in PostgreSQL, which several evcams may share", "url", has_query=False),
     "jsonl": BuiltIn("evtools.cam.jsonl:JSONL",
-                     "one snapshot a line, in files that are rotated", "path"),
+        "one snapshot a line, in files that are rotated", "path"),
     "prometheus": BuiltIn("evtools.cam.prometheus:Prometheus",
-                          "counters, gauges and histograms, over HTTP or for node_exporter",
-                          "path"),
+        "counters, gauges and histograms, over HTTP or for node_exporter", "path"),
 }
 # fmt: on
 
@@ -66,12 +60,11 @@ BUILT_IN: Final[Mapping[str, BuiltIn]] = {
 class CamOptions:
     """The options of evcam.
 
-    Durations are in seconds, sizes in bytes; None and "" mean "not given".  Filters are
-    texts, and only events that match all of them reach the state.  `camera` is a dotted
-    path, or the name of a built-in camera with or without `:PLACE`; `camera_options` are
-    texts, to be converted for the camera's constructor.  `maxrate` is in Celery's notation,
-    `10/m`.  `uid` and `gid` are names or numbers; `umask` is a number.  Relative paths
-    start at `workdir`, if it is given.
+    Durations are in seconds, sizes in bytes; None and "" mean "not given".  Filters are texts, and
+    only events that match all of them reach the state.  `camera` is a dotted path, or the name of
+    a built-in camera with or without `:PLACE`; `camera_options` are texts, to be converted for the
+    camera's constructor.  `maxrate` is in Celery's notation, `10/m`.  `uid` and `gid` are names or
+    numbers; `umask` is a number.  Relative paths start at `workdir`, if it is given.
     """
 
     # the camera

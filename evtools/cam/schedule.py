@@ -5,7 +5,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from evtools.cam.log import FailureLog, reason
 from evtools.clock import Clock, SystemClock
@@ -13,6 +13,8 @@ from evtools.errors import CameraFailed, UsageError
 from evtools.text import sanitize
 
 _log = logging.getLogger(__name__)
+
+Function: TypeAlias = Callable[..., Any]
 
 #: The missing part of a token that is forgiven, so that a snapshot that is in time is not
 #: refused for being a moment early.  It is owed, and so the rate stays what it is.
@@ -125,9 +127,6 @@ class TokenBucket:
         return True
 
 
-# --- the timer ----------------------------------------------------------------------
-
-
 @dataclass(eq=False, slots=True)
 class Entry:
     """A call that is due at `due` (by the monotonic clock), and then every `seconds`, if given.
@@ -136,9 +135,9 @@ class Entry:
     """
 
     seconds: float | None
-    fun: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    fun: Function
+    args: Iterable[Any]
+    kwargs: Mapping[str, Any]
     priority: int
     due: float
     cancelled: bool = False
@@ -166,30 +165,20 @@ class Timer:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def call_repeatedly(
-        self,
-        seconds: float,
-        fun: Callable[..., Any],
-        args: Iterable[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        priority: int = 0,
+        self, seconds: float, fun: Function, args: Any = (), kwargs: Any = None, priority: int = 0
     ) -> Entry:
         """Call `fun` every `seconds`, for the first time after that many; never if that is 0.
 
         Of calls that are due together those with a lower `priority` come first.
         """
         due = self._clock.monotonic() + seconds if seconds > 0 else math.inf
-        return self._add(Entry(seconds, fun, tuple(args), dict(kwargs or {}), priority, due))
+        return self._add(Entry(seconds, fun, args, kwargs or {}, priority, due))
 
     def call_after(
-        self,
-        seconds: float,
-        fun: Callable[..., Any],
-        args: Iterable[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        priority: int = 0,
+        self, seconds: float, fun: Function, args: Any = (), kwargs: Any = None, priority: int = 0
     ) -> Entry:
         due = self._clock.monotonic() + seconds
-        return self._add(Entry(None, fun, tuple(args), dict(kwargs or {}), priority, due))
+        return self._add(Entry(None, fun, args, kwargs or {}, priority, due))
 
     def cancel(self, entry: Entry) -> None:
         entry.cancel()
@@ -210,10 +199,8 @@ class Timer:
         """Wait until nothing is due and nothing runs; return whether that is so."""
 
         def is_settled() -> bool:
-            now = self._clock.monotonic()
-            return not self._running and (
-                self._stopped or all(entry.due > now for entry in self._waiting())
-            )
+            is_due = not self._stopped and self._next_due() <= self._clock.monotonic()
+            return not (self._running or is_due)
 
         with self._changed:
             self._changed.notify_all()
@@ -223,7 +210,7 @@ class Timer:
     def due(self) -> float:
         """When the next call is due, by the monotonic clock; infinite for never."""
         with self._changed:
-            return min((entry.due for entry in self._waiting()), default=math.inf)
+            return self._next_due()
 
     # --- in the thread; a subclass may have its own -----------------------------------
 
@@ -238,7 +225,33 @@ class Timer:
     def skipped(self, entry: Entry, ticks: int) -> None:
         """Note that an entry was not called at some of its times."""
 
-    # --- as it goes -------------------------------------------------------------------
+    def _run(self) -> None:
+        while (entry := self._next()) is not None:
+            wait = self.call(entry)
+            now = self._clock.monotonic()
+            if entry.seconds is None:
+                entry.cancel()
+            elif wait is not None:
+                entry.due = now + wait
+            else:
+                ticks = max(0, math.floor((now - entry.due) / entry.seconds))
+                entry.due += (ticks + 1) * entry.seconds
+                if ticks and not self._stopped:
+                    self.skipped(entry, ticks)
+
+    def _next(self) -> Entry | None:
+        """Wait for the entry that is due, and return it; None after `stop`."""
+        with self._changed:
+            self._running = False
+            self._changed.notify_all()
+            while not self._stopped:
+                now, due = self._clock.monotonic(), self._next_due()
+                if due <= now:
+                    self._running = True
+                    ready = [entry for entry in self._entries if entry.due <= now]
+                    return min(ready, key=lambda entry: (entry.priority, entry.due))
+                self._changed.wait(min(due - now, _WAIT_MAX))
+        return None
 
     def _add(self, entry: Entry) -> Entry:
         with self._changed:
@@ -248,42 +261,9 @@ class Timer:
             self._changed.notify_all()
         return entry
 
-    def _waiting(self) -> list[Entry]:
+    def _next_due(self) -> float:
         self._entries = [entry for entry in self._entries if not entry.cancelled]
-        return self._entries
-
-    def _run(self) -> None:
-        while (entry := self._next()) is not None:
-            wait = self.call(entry)
-            now, ticks = self._clock.monotonic(), 0
-            if entry.seconds is None:
-                entry.cancel()
-            elif wait is not None:
-                entry.due = now + wait
-            else:
-                ticks = max(0, math.floor((now - entry.due) / entry.seconds))
-                entry.due += (ticks + 1) * entry.seconds
-            if ticks and not self._stopped:
-                self.skipped(entry, ticks)
-
-    def _next(self) -> Entry | None:
-        """Wait for the entry that is due, and return it; None after `stop`."""
-        with self._changed:
-            self._running = False
-            self._changed.notify_all()
-            while not self._stopped:
-                now = self._clock.monotonic()
-                waiting = self._waiting()
-                ready = [entry for entry in waiting if entry.due <= now]
-                if ready:
-                    self._running = True
-                    return min(ready, key=lambda entry: (entry.priority, entry.due))
-                due = min((entry.due for entry in waiting), default=math.inf)
-                self._changed.wait(min(due - now, _WAIT_MAX))
-        return None
-
-
-# --- the camera's thread ------------------------------------------------------------
+        return min((entry.due for entry in self._entries), default=math.inf)
 
 
 class CameraThread(Timer):
@@ -304,11 +284,9 @@ class CameraThread(Timer):
         max_failures: int | None = None,
     ) -> None:
         super().__init__(times or clock, name="evtools-camera")
-        self._counters = counters
-        self._real_clock = clock
+        self._counters, self._real_clock, self._max_failures = counters, clock, max_failures
         # The time of a recording stands still meanwhile.
         self._skips = times is None
-        self._max_failures = max_failures
         self._failures = FailureLog()
         self._camera: Any = None
         self._installed = False
@@ -317,8 +295,6 @@ class CameraThread(Timer):
         self.gave_up: CameraFailed | None = None
         #: Whether the last snapshot, at the end, failed.
         self.last_failed = False
-
-    # --- in the main thread -----------------------------------------------------------
 
     def mount(self, camera: Any, *, install: bool = True) -> None:
         """Call this camera, from now on or, without `install`, once at the end."""
@@ -336,7 +312,7 @@ class CameraThread(Timer):
         else:
             _log.warning("this camera takes snapshots at its own times only")
 
-    def soon(self, fun: Callable[[], Any]) -> None:
+    def soon(self, fun: Function) -> None:
         self.call_after(0.0, fun, priority=_NOW)
 
     def end(self) -> None:
@@ -373,7 +349,7 @@ class CameraThread(Timer):
             text = "a snapshot takes longer than the interval of %gs: %d skipped so far"
             _log.warning(text, entry.seconds, shots.overrun)
 
-    def _survives(self, fun: Callable[[], Any], what: str) -> bool:
+    def _survives(self, fun: Function, what: str) -> bool:
         try:
             fun()
         except BaseException as error:  # noqa: BLE001  (whatever it is, we go on)
@@ -381,28 +357,28 @@ class CameraThread(Timer):
             return False
         return True
 
-    def _snapshot(self, fun: Callable[[], Any], seconds: float | None) -> float | None:
-        counters, began = self._counters, self._real_clock.monotonic()
+    def _snapshot(self, fun: Function, seconds: float | None) -> float | None:
+        counters, clock = self._counters, self._real_clock
+        began = clock.monotonic()
         try:
             fun()
         except BaseException as error:  # noqa: BLE001  (whatever it is, we go on)
             return self._fail(error, seconds)
         counters.shots.taken += 1
-        counters.last_shot_seconds = self._real_clock.monotonic() - began
+        counters.last_shot_seconds = clock.monotonic() - began
         counters.shot_seconds += counters.last_shot_seconds
-        counters.last_shot_at = counters.last_success_at = self._real_clock.wall()
+        counters.last_shot_at = counters.last_success_at = clock.wall()
         if counters.failures_in_row:
             _log.warning("the camera works again, after %d failures", counters.failures_in_row)
             counters.failures_in_row = 0
         return None
 
     def _fail(self, error: BaseException, seconds: float | None) -> float | None:
-        counters = self._counters
+        counters, wait = self._counters, None
         counters.shots.failed += 1
-        counters.failures_in_row += 1
+        counters.failures_in_row = failures = counters.failures_in_row + 1
         counters.last_shot_at = self._real_clock.wall()
         counters.last_error = reason(error)
-        failures, wait = counters.failures_in_row, None
         is_enough = self._max_failures is not None and failures >= self._max_failures
         if seconds is not None and not is_enough:
             doubled = seconds * 2 ** min(failures - 1, _DOUBLINGS_MAX)

@@ -17,8 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from evtools.cam import app
-from evtools.cam.app import Process, Signals, import_early, run, run_loop, settle
-from evtools.cam.daemon import Detached
+from evtools.cam.app import Process, Signals, drop_privileges, run
 from evtools.cam.options import CamOptions
 from evtools.errors import ConfigError, OutputError, UsageError
 from evtools.transport import ConnectionSettings
@@ -89,16 +88,17 @@ def recording(tmp_path):
     return str(path)
 
 
-def test_a_recording_is_shot_from_its_beginning_to_its_end(recording):
+def test_a_recording_is_shot_from_its_beginning_to_its_end(recording, monkeypatch):
     port, seen = free_port(), []
 
-    def ready():
+    def ready(_):
         # Health is served where asked for.
         for path in ("livez", "metrics"):
             url = f"http://127.0.0.1:{port}/{path}"
             with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
                 seen.append(answer.status)
 
+    monkeypatch.setattr(Process, "_ready", ready)
     asked = options(
         read=(recording,),
         freq=10.0,
@@ -107,7 +107,7 @@ def test_a_recording_is_shot_from_its_beginning_to_its_end(recording):
         warm_up=5.0,
         listen=f"127.0.0.1:{port}",
     )
-    assert run_loop(asked, SETTINGS, ready) == 0
+    assert run(asked, SETTINGS) == 0
     found = [(info.at, info.warm, tasks) for info, tasks in Kept.last.pictures]
     assert found == [(1015.25, True, ["a"]), (1016.25, True, ["a", "b"])]
     assert "hunter2" not in Kept.last.state.tasks["b"].kwargs
@@ -117,7 +117,7 @@ def test_a_recording_is_shot_from_its_beginning_to_its_end(recording):
     assert not [t for t in threading.enumerate() if t.name.startswith("evtools")]
 
 
-def test_the_simulated_cluster_is_shot_until_somebody_ends_it():
+def test_the_simulated_cluster_is_shot_until_somebody_ends_it(monkeypatch):
     def end_when_there_are_some():
         while Kept.last is None or len(Kept.last.pictures) < 3:
             if done.wait(0.02):
@@ -127,8 +127,9 @@ def test_the_simulated_cluster_is_shot_until_somebody_ends_it():
     done = threading.Event()
     Kept.last = None
     watch = threading.Thread(target=end_when_there_are_some)
+    monkeypatch.setattr(Process, "_ready", lambda _: watch.start())
     try:
-        assert run_loop(options(demo=True, freq=0.05), SETTINGS, watch.start) == 0
+        assert run(options(demo=True, freq=0.05), SETTINGS) == 0
     finally:
         done.set()
         watch.join(PATIENCE)
@@ -138,7 +139,7 @@ def test_the_simulated_cluster_is_shot_until_somebody_ends_it():
 
 
 def test_tasks_and_memory_are_bounded_as_asked(recording):
-    run_loop(options(read=(recording,), max_tasks=2, max_memory=12345678), SETTINGS)
+    run(options(read=(recording,), max_tasks=2, max_memory=12345678), SETTINGS)
     state = Kept.last.state
     assert (state.max_tasks_in_memory, state.max_bytes) == (2, 12345678)
     assert len(state.tasks) <= 2
@@ -154,6 +155,9 @@ def test_tasks_and_memory_are_bounded_as_asked(recording):
         ({"filters": ("name==",)}, UsageError, "bad filter"),
         ({"read": ("/none",)}, UsageError, "cannot read /none"),
         ({"listen": "nowhere"}, UsageError, "nowhere"),
+        ({"workdir": "none"}, UsageError, "--workdir: none: No such file"),
+        # Its modules are imported before privileges are dropped.
+        ({"read": ()}, UsageError, "SQS"),
         # That the only snapshot cannot be written is known at once.
         ({"camera": "prometheus"}, UsageError, "nowhere to put its metrics"),
         ({"camera": "cameras_of_test:Full"}, OutputError, "the disk is full"),
@@ -162,26 +166,13 @@ def test_tasks_and_memory_are_bounded_as_asked(recording):
 def test_options_that_cannot_work_are_refused(recording, changes, error, complaint):
     asked = replace(options(read=(recording,), once=True), **changes)
     with pytest.raises(error, match=complaint):
-        run_loop(asked, SETTINGS)
+        run(asked, ConnectionSettings(urls="sqs://x"))
 
 
 def test_a_camera_can_be_checked():
     assert app.check(options(demo=True), SETTINGS) == "camera: Kept"
     with pytest.raises(OutputError, match="the disk is full"):
         app.check(options("Full", demo=True), SETTINGS)
-
-
-@pytest.mark.parametrize(("demo", "refused"), [(False, True), (True, False)])
-def test_a_broker_that_cannot_work_is_refused_at_once(demo, refused):
-    # Its modules are imported before privileges are dropped; the simulated cluster needs none.
-    settings, clock = ConnectionSettings(urls="sqs://x"), FakeClock()
-    with ExitStack() as stack:
-        opened = (CamOptions(demo=demo), settings, print, clock, stack)
-        if refused:
-            with pytest.raises(UsageError, match="SQS"):
-                app._open_source(*opened)
-        else:
-            assert app._open_source(*opened).settings.urls == "memory://demo"
 
 
 @pytest.mark.parametrize(
@@ -230,34 +221,30 @@ def test_in_the_foreground_it_runs_here(tmp_path, capfd, stderr):
     assert stderr == []
 
 
-def test_a_working_directory_that_is_none_is_refused():
-    with pytest.raises(UsageError, match="--workdir: none: No such file"):
-        settle(CamOptions(workdir="none"), None)
-
-
 def test_before_a_change_of_user_all_is_imported_that_comes_late(tmp_path, monkeypatch):
     code = """
         import sys
+        from evtools.cam import app
         from evtools.cam.options import CamOptions
-        from evtools.cam.app import import_early
         from evtools.transport import ConnectionSettings
+        app.become = print
         before = set(sys.modules)
         settings = ConnectionSettings(urls="redis://h")
-        import_early(CamOptions(camera="jsonl:x"), settings)
-        import_early(CamOptions(camera="mod.Camera", demo=True), settings)
+        app.drop_privileges("nobody", CamOptions(camera="jsonl:x"), settings)
+        app.drop_privileges("nobody", CamOptions(camera="mod.Camera", demo=True), settings)
         print(*(set(sys.modules) - before))
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
-    imported = set(
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    )
-    assert {"encodings.idna", "secrets", "evtools.cam.jsonl"} <= imported
-    assert imported.isdisjoint({"evtools.cam.database.sqlite", "mod"})
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert printed[:2] == ["nobody", "nobody"]
+    assert {"encodings.idna", "secrets", "evtools.cam.jsonl"} <= set(printed)
+    assert {"evtools.cam.database.sqlite", "mod"}.isdisjoint(printed)
     # What a binary has unpacked is shared, too.
     unpacked = tmp_path / "unpacked"
     unpacked.mkdir(mode=0o700)
     monkeypatch.setattr(sys, "_MEIPASS", str(unpacked), raising=False)
-    import_early(CamOptions(demo=True), ConnectionSettings())
+    monkeypatch.setattr(app, "become", lambda _: None)
+    drop_privileges(object(), CamOptions(demo=True), ConnectionSettings())
     assert unpacked.stat().st_mode & 0o777 == 0o755
 
 
@@ -286,7 +273,7 @@ def test_an_unexpected_error_is_logged_with_its_traceback(
     def fail(*_, **__):
         raise ZeroDivisionError("redis://:s3kr1t@h")
 
-    monkeypatch.setattr(app, "run_loop", fail)
+    monkeypatch.setattr(Process, "_run", fail)
     if raises:
         with pytest.raises(ZeroDivisionError):
             ended(log_format=form, logfile="x.log")
@@ -332,9 +319,8 @@ def test_hup_with_a_bad_settings_file_changes_nothing(process):
     assert "the settings stay as they were: x.toml: no such file" in text
 
 
-@pytest.mark.parametrize("detached", [Detached(-1), None])
+@pytest.mark.parametrize("detached", [SimpleNamespace(settle=lambda: None), None])
 def test_only_a_detached_process_has_a_log_file_by_default(tmp_path, monkeypatch, detached):
-    monkeypatch.setattr(app, "settle", lambda *_: tmp_path)
     monkeypatch.setattr(app, "default_log_file", lambda: str(tmp_path / "default.log"))
     with ExitStack() as stack:
         made = Process(CamOptions(), ConnectionSettings(), detached, None, stack)

@@ -4,6 +4,7 @@ import json
 import threading
 import urllib.error
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,22 +23,16 @@ SETTINGS = ConnectionSettings(urls="memory://")
 
 
 class Patient:
-    """A health, and everything that it looks at."""
+    """A loop as its health sees it, and that health."""
 
     def __init__(self, address="127.0.0.1:0", *, settings=SETTINGS, camera=None):
         self.clock = FakeClock(1000.0)
         self.counters = Counters(ticked_at=1000.0)
         self.statistics = Statistics(connected=True)
         self.state = State()
-        self.health = Health(
-            address,
-            counters=self.counters,
-            statistics=lambda: self.statistics,
-            workers=self.state.workers,
-            settings=settings,
-            camera=camera,
-            clock=self.clock,
-        )
+        self.camera = camera
+        source = SimpleNamespace(statistics=lambda: self.statistics)
+        self.health = Health(address, self, source, settings)
 
     def get(self, path):
         try:

@@ -203,7 +203,7 @@ class Stage:
         )
         self.camera, self.state = self.loop.camera, self.loop.state
         self.counters, self.thread = self.loop.counters, self.loop.thread
-        self.reporter = self.loop._status
+        self.loop._source = self.source
 
     def run(self, *steps):
         if steps:
@@ -403,7 +403,7 @@ def test_a_connection_its_loss_and_its_return_are_logged_and_known(stage, log):
     play.notice("lost", "cannot reach redis://h")
     assert not play.counters.connected
     assert not sequence.next(1001.0).connected
-    assert play.reporter.line() == "waiting for broker: cannot reach redis://h"
+    assert play.loop._line() == "waiting for broker: cannot reach redis://h"
     play.notice("restored", "redis://h after 2s")
     assert play.counters.connected
     assert sequence.next(1002.0).connected
@@ -419,7 +419,7 @@ def test_of_many_retries_few_are_logged(stage, log):
     play = stage()
     for number in range(100):
         play.notice("retry", f"refused; trying again in {number}s")
-    assert play.reporter.why == "refused"
+    assert play.loop._why == "refused"
     assert log() == [f"refused; trying again in {number}s" for number in (0, 1, 3, 7, 15, 31, 63)]
 
 
@@ -433,7 +433,7 @@ def test_the_status_is_one_line(stage, replays):
     play.counters.failures_in_row = 2
     head = "replaying" if replays else "connected"
     line = f"{head}, 1284 ev/s, 12 workers, last snapshot 800ms ago, 2 failures"
-    assert play.reporter.line() == line
+    assert play.loop._line() == line
 
 
 # --- counters ------------------------------------------------------------------------
@@ -469,7 +469,7 @@ def test_rates_and_the_size_of_the_state_are_updated_from_time_to_time(stage):
     heartbeats = (told("worker-heartbeat", 19.0, hostname=host) for host in (OTHER, "celery@one"))
     counters, found = count(play, *heartbeats, offline), []
     for now, events in ((100.0, 50), (105.0, 0), (105.0, 0), (110.0, 0)):
-        play.reporter.update(now)
+        play.loop._update(now)
         found.append(counters.events_per_second)
         count(play, *[told("task-received")] * events)
     assert found == [0.0, 10.0, 10.0, 0.0]
@@ -483,7 +483,7 @@ def test_the_lag_is_the_longest_delay_less_the_difference_of_the_clocks(stage):
     count(play, told("task-received", 11.0, local_received=114.0))
     count(play, told("task-started", 12.0, local_received=112.5))
     for now, lag in ((1.0, 3.0), (2.0, None)):
-        play.reporter.update(now)
+        play.loop._update(now)
         assert play.counters.lag == lag
 
 
@@ -501,8 +501,8 @@ def test_an_event_without_time_or_known_worker_has_no_lag(stage, fields):
     play = stage()
     play.state.apply([told("worker-heartbeat")])
     play.state.get_or_create_worker(OTHER)  # which has sent no time
-    play.reporter.count([from_fields(told("task-received", **fields))])
-    play.reporter.update(1.0)
+    play.loop._count([from_fields(told("task-received", **fields))])
+    play.loop._update(1.0)
     assert play.counters.lag is None
 
 
@@ -512,11 +512,11 @@ def test_an_event_without_time_or_known_worker_has_no_lag(stage, fields):
 def test_each_kind_of_malformed_input_is_logged_once(stage, log):
     play = stage(replays=True)
     play.source.defects = [Defect("no JSON", b"\xff\x1b", "line 1", 2)]
-    play.reporter.log_problems(play.source)
+    play.loop._log_problems()
     play.source.defects.append(Defect("no type", b"{}"))
     play.counters.nameless = 1
     for _ in range(2):
-        play.reporter.log_problems(play.source)
+        play.loop._log_problems()
     assert log() == [
         r"left out: no JSON (line 1): '\xff\x1b'",
         "left out: no type: '{}'",
@@ -528,7 +528,7 @@ def test_where_secrets_are_masked_only_its_length_is_logged(stage, log):
     play = stage(replays=True, redact=("x",))
     defect = Defect("no JSON", b"secret", "secret", 2, 600, "text/plain\x1b[2J")
     play.source.defects = [defect, Defect("no type", b"secret", "", 1, 6)]
-    play.reporter.log_problems(play.source)
+    play.loop._log_problems()
     assert log() == [
         "left out: no JSON: 600 bytes of text/plain\\x1b[2J",
         "left out: no type: 6 bytes",
@@ -540,7 +540,7 @@ def test_that_nothing_comes_is_logged_once_and_of_a_broker_only(stage, log, repl
     play = stage(replays=replays)
     for seconds in (0, 10, 0):
         play.clock.now += seconds
-        play.reporter.log_problems(play.source)
+        play.loop._log_problems()
     assert log() == ([] if replays else [f"nothing has come for 10s; {DOCTOR}"])
 
 
