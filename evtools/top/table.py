@@ -188,7 +188,7 @@ class TableModel(ABC):
     comes in.  While `frozen` it takes nothing in, but can be sorted, filtered
     and scrolled.
 
-    Its rows are a few thousand immutable ones at most, which `read` makes anew for every
+    Its rows are a few thousand immutable ones at most, which `load` makes anew for every
     refresh; its filter knows its columns.
     """
 
@@ -208,6 +208,9 @@ class TableModel(ABC):
         #: The columns that the user chose, in order; None for those that suit the width.
         self.chosen: tuple[str, ...] | None = None
         self.cursor = Cursor(newest_last=self.newest_last)
+        #: The first row on the screen, how many have room there, and the line with the cursor.
+        self.top, self.room, self._line = 0, 10, 0
+        self._seen_key: str | None = None
         self.filter: Filter | None = None
         self._filter_zone = self.context.zone
         self.sort_key = self.default_sort
@@ -228,6 +231,10 @@ class TableModel(ABC):
     def columns(self) -> tuple[Column, ...]:
         """All columns, in their order."""
 
+    @abstractmethod
+    def load(self) -> None:
+        """Take in what happened until `context.now`."""
+
     @property
     def title(self) -> str:
         return self.name.capitalize()
@@ -236,54 +243,6 @@ class TableModel(ABC):
     def fields(self) -> FieldTable:
         """The fields of its filter."""
         return fields_of(self.columns, self.now)
-
-    def now(self) -> float:
-        """Return the time that ages are counted from, in UTC epoch seconds."""
-        return self.context.now
-
-    def read(self) -> Iterable[tuple[str, Any]]:
-        """Yield all rows as of `context.now`, each with its key."""
-        return ()
-
-    def load(self) -> None:
-        """Take in what happened until `context.now`."""
-        self.rows = dict(self.read())
-
-    def style_of(self, subject: Any) -> str:  # noqa: ARG002  (by default)
-        """Return the style of a row."""
-        return ""
-
-    def detail(self, key: str) -> Detail | None:
-        """Return all that is known of a row, None if it has been forgotten.
-
-        That is the value and the meaning of each column.
-        """
-        row = self.subject(key)
-        if row is None:
-            return None
-        info = labelled(
-            (column.name, f"{column.text(row, self.context):<12} {column.about}")
-            for column in self.columns
-        )
-        title = one_line(self.columns[0].text(row, self.context), _TITLE_COLS)
-        return Detail(title, (), {"Info": info, "Raw": raw(self.record(key))})
-
-    def drill(self, key: str) -> tuple[str, str] | None:  # noqa: ARG002  (by default)
-        """Return the view that a row leads to and the filter to open it with."""
-        return None
-
-    def record_of(self, subject: Any) -> Any:
-        """Return what a filter is asked about a row."""
-        return subject
-
-    def values(self, key: str) -> Mapping[str, str]:
-        """Return the fields and values of a row that `=` and `!` offer."""
-        subject = self.subject(key)
-        if subject is None:
-            return {}
-        record, fields = self.record_of(subject), self.fields
-        found = {name: fields[name].get(record) for name in self.offers}
-        return {name: value for name, value in found.items() if isinstance(value, str) and value}
 
     @property
     def arrived(self) -> int:
@@ -295,14 +254,9 @@ class TableModel(ABC):
         """How many rows have not been looked at, filtered or sorted yet."""
         return 0
 
-    @property
-    def total(self) -> int:
-        """How many rows there are without a filter."""
-        return len(self.rows)
-
-    def subject(self, key: str) -> Any:
-        """Return what the row `key` is about, None if that has been forgotten."""
-        return self.rows.get(key)
+    def work(self) -> None:
+        """Continue with what the last refresh had no time for, as `waiting` says."""
+        self._arrange()
 
     def matching(self) -> Sequence[str]:
         """Return the keys of the rows that match, in order."""
@@ -314,7 +268,57 @@ class TableModel(ABC):
         ranks = dict(zip(keys, values, strict=True))
         return sorted(keys, key=ranks.__getitem__, reverse=descending)
 
+    def cells(self, key: str, subject: Any) -> tuple[str, ...]:  # noqa: ARG002  (a tree needs it)
+        """Return the cells of a row, as wide as their slots."""
+        return tuple(slot.cell(subject, self.context) for slot in self.slots)
+
+    def style_of(self, subject: Any) -> str:  # noqa: ARG002  (by default)
+        return ""
+
+    def record_of(self, subject: Any) -> Any:
+        """Return what a filter is asked about a row."""
+        return subject
+
+    def drill(self, key: str) -> tuple[str, str] | None:  # noqa: ARG002  (by default)
+        """Return the view that a row leads to and the filter to open it with."""
+        return None
+
+    def detail(self, key: str) -> Detail | None:
+        """Return all that is known of a row, None if it has been forgotten."""
+        row = self.subject(key)
+        if row is None:
+            return None
+        info = labelled(
+            (column.name, f"{column.text(row, self.context):<12} {column.about}")
+            for column in self.columns
+        )
+        title = one_line(self.columns[0].text(row, self.context), _TITLE_COLS)
+        return Detail(title, (), {"Info": info, "Raw": raw(self.record(key))})
+
+    def record(self, key: str) -> dict[str, Any]:
+        """Return a row as plain values by the names of its columns."""
+        row = self.subject(key)
+        if row is None:
+            return {}
+        return {column.name: column.value(row, self.context.now) for column in self.columns}
+
     # --- the picture -------------------------------------------------------------
+
+    def now(self) -> float:
+        """Return the time that ages are counted from, in UTC epoch seconds."""
+        return self.context.now
+
+    @property
+    def total(self) -> int:
+        """How many rows there are without a filter."""
+        return len(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.cursor.keys)
+
+    def subject(self, key: str) -> Any:
+        """Return what the row `key` is about, None if that has been forgotten."""
+        return self.rows.get(key)
 
     def refresh(self, context: RenderContext) -> None:
         """Make the picture anew, as of `context.now`."""
@@ -335,10 +339,6 @@ class TableModel(ABC):
         self.refresh(context)
         self.frozen = True
 
-    def work(self) -> None:
-        """Continue with what the last refresh had no time for, as `waiting` says."""
-        self._arrange()
-
     def _arrange(self) -> None:
         self._drawn.clear()
         self.cursor.place(self.matching())
@@ -348,9 +348,6 @@ class TableModel(ABC):
         self._past = None
         self.cursor.held = 0
         self._arrange()
-
-    def __len__(self) -> int:
-        return len(self.cursor.keys)
 
     def row(self, index: int) -> Row:
         """Return a row of the picture; raise IndexError beyond it."""
@@ -367,9 +364,20 @@ class TableModel(ABC):
                 self._drawn[index] = self.cells(key, subject), self.style_of(subject)
         return Row(key, *self._drawn[index], key in self.marks)
 
-    def cells(self, key: str, subject: Any) -> tuple[str, ...]:  # noqa: ARG002  (a tree needs it)
-        """Return the cells of a row, as wide as their slots."""
-        return tuple(slot.cell(subject, self.context) for slot in self.slots)
+    def in_sight(self, room: int) -> range:
+        """Return the numbers of the rows that are on a screen with room for so many.
+
+        The row under the cursor stays on its line of the screen while rows come and go
+        above it; only moving the cursor scrolls.
+        """
+        index, key = self.cursor.index, self.cursor.key
+        self.room = max(1, room)
+        if key == self._seen_key:
+            self.top = index - min(self._line, self.room - 1)
+        last = max(0, len(self) - self.room)
+        self.top = min(max(self.top, index - self.room + 1, 0), index, last)
+        self._seen_key, self._line = key, index - self.top
+        return range(self.top, min(len(self), self.top + room))
 
     def heads(self) -> str:
         """Return the titles of the columns, above their cells."""
@@ -399,14 +407,11 @@ class TableModel(ABC):
             parts.append("order frozen while you move")
         return ", ".join(parts)
 
-    # --- stepping back -----------------------------------------------------------
-
     def picture(self, header: Figures) -> Picture:
         """Return the picture of the rows that have been asked for since the last refresh."""
         asked, at = sorted(self._drawn)[:_ROWS_MAX], self.cursor.index
         rows, focus = tuple(map(self.row, asked)), asked.index(at) if at in asked else 0
-        now = self.context.now
-        return Picture(self.name, rows, len(self), self.total, focus, now, header)
+        return Picture(self.name, rows, len(self), self.total, focus, self.context.now, header)
 
     def show(self, picture: Picture) -> None:
         """Show rows as they were; the next refresh ends that."""
@@ -432,6 +437,15 @@ class TableModel(ABC):
             self.filter = compile_filter(text, fields=self.fields, zone=zone, now=self.now)
             self._filter_zone = zone
         self._rearrange()
+
+    def values(self, key: str) -> Mapping[str, str]:
+        """Return the fields and values of a row that `=` and `!` offer."""
+        subject = self.subject(key)
+        if subject is None:
+            return {}
+        record, fields = self.record_of(subject), self.fields
+        found = {name: fields[name].get(record) for name in self.offers}
+        return {name: value for name, value in found.items() if isinstance(value, str) and value}
 
     def narrow(self, field: str, value: str, *, exclude: bool = False) -> None:
         """Add to the filter that a field has this value, or that it has not."""
@@ -489,51 +503,6 @@ class TableModel(ABC):
         if columns:
             self.choose_columns(columns)
 
-    # --- cursor and marks ----------------------------------------------------------
-
-    @property
-    def focus_key(self) -> str | None:
-        """The key of the row under the cursor."""
-        return self.cursor.key
-
-    @property
-    def focus_index(self) -> int:
-        """The number of the row under the cursor."""
-        return self.cursor.index
-
-    def move(self, by: int) -> None:
-        """Move the cursor by a number of rows."""
-        self.cursor.to(self.cursor.index + by)
-
-    def home(self) -> None:
-        """Move to the first row."""
-        self.cursor.to(0)
-
-    def seek(self, wanted: Callable[[Any], bool], step: int) -> bool:
-        """Move to the next (1) or previous (-1) row that is wanted; return False if none is."""
-        last = len(self) if step > 0 else -1
-        for index in range(self.cursor.index + step, last, step):
-            subject = self.subject(self.cursor.keys[index])
-            if subject is not None and wanted(subject):
-                self.cursor.to(index)
-                return True
-        return False
-
-    def toggle_mark(self) -> None:
-        """Mark or unmark the row under the cursor, and go down."""
-        if self.focus_key is not None:
-            self.marks ^= {self.focus_key}
-            self.move(1)
-
-    def clear_marks(self) -> None:
-        self.marks.clear()
-
-    def targets(self) -> list[str]:
-        """Return the marked keys, or else the one under the cursor."""
-        if self.marks:
-            return sorted(self.marks)
-        return [self.focus_key] if self.focus_key is not None else []
-
     # --- columns -------------------------------------------------------------------
 
     def resize(self, screen_cols: int) -> None:
@@ -553,14 +522,46 @@ class TableModel(ABC):
         self._scrolled = max(0, min(self._scrolled + by, most))
         self.resize(self.screen_cols)
 
-    # --- taking rows away ----------------------------------------------------------
+    # --- cursor and marks ----------------------------------------------------------
 
-    def record(self, key: str) -> dict[str, Any]:
-        """Return a row as plain values by the names of its columns."""
-        subject = self.subject(key)
-        if subject is None:
-            return {}
-        return {column.name: column.value(subject, self.context.now) for column in self.columns}
+    @property
+    def focus_key(self) -> str | None:
+        return self.cursor.key
+
+    @property
+    def focus_index(self) -> int:
+        return self.cursor.index
+
+    def move(self, by: int) -> None:
+        """Move the cursor by a number of rows."""
+        self.cursor.to(self.cursor.index + by)
+
+    def home(self) -> None:
+        self.cursor.to(0)
+
+    def seek(self, wanted: Callable[[Any], bool], step: int) -> bool:
+        """Move to the next (1) or previous (-1) row that is wanted; return False if none is."""
+        last = len(self) if step > 0 else -1
+        for index in range(self.cursor.index + step, last, step):
+            subject = self.subject(self.cursor.keys[index])
+            if subject is not None and wanted(subject):
+                self.cursor.to(index)
+                return True
+        return False
+
+    def toggle_mark(self) -> None:
+        """Mark or unmark the row under the cursor, and go down."""
+        if self.focus_key is not None:
+            self.marks ^= {self.focus_key}
+            self.move(1)
+
+    def targets(self) -> list[str]:
+        """Return the marked keys, or else the one under the cursor."""
+        if self.marks:
+            return sorted(self.marks)
+        return [self.focus_key] if self.focus_key is not None else []
+
+    # --- taking rows away ----------------------------------------------------------
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield all rows that are shown, in their order."""
@@ -572,18 +573,17 @@ class TableModel(ABC):
 
 
 class LiveTable(TableModel):
-    """A table of very many subjects that is kept up to date as they change."""
+    """A table of very many subjects that is kept up to date as they change.
 
-    def __init__(self, clock: Clock) -> None:
-        self._index: LiveIndex[Any] = LiveIndex(clock, self.is_alive)
+    `is_alive(key, subject)` says whether a subject is still remembered.
+    """
+
+    def __init__(self, clock: Clock, is_alive: Callable[[str, Any], bool]) -> None:
+        self._index: LiveIndex[Any] = LiveIndex(clock, is_alive)
         self._filter_in_force: Filter | None = None
         self._order_in_force = self.default_sort, True
         super().__init__()
         self.rows = self._index.subjects
-
-    @abstractmethod
-    def is_alive(self, key: str, subject: Any) -> bool:
-        """Return whether a subject is still remembered."""
 
     @abstractmethod
     def note(self) -> None:
@@ -623,14 +623,13 @@ class LiveTable(TableModel):
             def order(subjects: Sequence[Any]) -> Sequence[float | str]:
                 return column.sort_values(subjects, self.now(), descending=descending)
 
-            index.sort(
-                None if in_order else order, descending=descending, moves=column.moves, first=first
-            )
+            chosen = None if in_order else order
+            index.sort(chosen, descending=descending, moves=column.moves, first=first)
             index.work()
         if self._filter_in_force is not self.filter:
-            self._filter_in_force = chosen = self.filter
-            matches = self.matcher(chosen) if chosen is not None else None
-            index.set_filter(matches, drifts=chosen is not None and chosen.drifts, first=first)
+            self._filter_in_force = wanted = self.filter
+            matches = self.matcher(wanted) if wanted is not None else None
+            index.set_filter(matches, drifts=wanted is not None and wanted.drifts, first=first)
             index.work()
         # The index has the newest first, which is one of the two ways to sort by time.
         keys = index.keys()

@@ -242,11 +242,8 @@ class EventsView(LiveTable):
                 cols=12, flex=4, from_cols=80),
         )
         # fmt: on
-        super().__init__(clock)
-
-    def is_alive(self, key: str, subject: Event) -> bool:  # noqa: ARG002
         # What is in a picture that stands still stays.
-        return self.frozen or int(key) >= self._log.first
+        super().__init__(clock, lambda key, _: self.frozen or int(key) >= log.first)
 
     def note(self) -> None:
         log, index = self._log, self._index

@@ -1,7 +1,7 @@
 """Summaries: one row for each task type, worker, queue and kind of failure."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, ClassVar, Final
@@ -118,9 +118,9 @@ class TypesView(_Summary):
         self.columns = (*_TYPES, trend)
         super().__init__(statistics)
 
-    def read(self) -> Iterable[tuple[str, Any]]:
+    def load(self) -> None:
         rows = self._statistics.types(self.context.window, self.context.now)
-        return ((row.name, row) for row in rows)
+        self.rows = {row.name: row for row in rows}
 
     def style_of(self, subject: Any) -> str:
         return "failure" if subject.counts.get("failed") else ""
@@ -208,11 +208,13 @@ class WorkersView(_Summary):
         self._state = state
         super().__init__(statistics)
 
-    def read(self) -> Iterable[tuple[str, Any]]:
+    def load(self) -> None:
         now = self.context.now
         figures = {each.name: each for each in self._statistics.workers(self.context.window, now)}
-        for name, worker in self._state.workers.items():
-            yield name, _worker_row(worker, figures.get(name), now)
+        self.rows = {
+            name: _worker_row(worker, figures.get(name), now)
+            for name, worker in self._state.workers.items()
+        }
 
     def notes(self) -> list[str]:
         """Return what the filter could not see, and how many workers have left the table."""
@@ -296,14 +298,14 @@ class QueuesView(_Summary):
     def columns(self) -> tuple[Column, ...]:
         return (*_QUEUES, _DEPTH, _BACKLOG) if self.depths else (*_QUEUES, _BACKLOG)
 
-    def read(self) -> Iterable[tuple[str, Any]]:
+    def load(self) -> None:
         figures = self._statistics.queues(self.context.window, self.context.now)
         rows = {
             each.name: Fields(name=each.name, figures=each, depth=Depth(None)) for each in figures
         }
         for name, depth in self.depths.items():
             rows.setdefault(name, Fields(name=name, figures=None)).depth = depth
-        return rows.items()
+        self.rows = rows
 
 
 # --- errors ---------------------------------------------------------------------
@@ -342,10 +344,12 @@ class ErrorsView(_Summary):
     offers = ("name", "exc")
     columns = _ERRORS
 
-    def read(self) -> Iterable[tuple[str, Any]]:
-        for group in self._statistics.failures(self.context.window, self.context.now):
-            # No part of the key contains what joins them.
-            yield f"{group.task}\0{group.exception}\0{group.message}", group
+    def load(self) -> None:
+        # No part of a key contains what joins them.
+        self.rows = {
+            f"{group.task}\0{group.exception}\0{group.message}": group
+            for group in self._statistics.failures(self.context.window, self.context.now)
+        }
 
     def style_of(self, subject: Any) -> str:  # noqa: ARG002  (all rows are alike)
         return "failure"

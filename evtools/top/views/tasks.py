@@ -120,11 +120,8 @@ class TasksView(LiveTable):
         self._prefixes: Mapping[str, str] = {}
         #: The number of the last event that was noted.
         self._noted = 0
-        super().__init__(clock)
+        super().__init__(clock, lambda key, task: task.stored_in.get(key) is task)
         state.on_forget = lambda task: self._index.forget([task.uuid])
-
-    def is_alive(self, key: str, subject: Task) -> bool:
-        return subject.stored_in.get(key) is subject
 
     # --- what happens ------------------------------------------------------------
 

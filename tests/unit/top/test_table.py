@@ -30,8 +30,8 @@ class Fruit(TableModel):
         super().__init__()
         self.refresh(RenderContext(100.0))
 
-    def read(self):
-        return self.counted.items()
+    def load(self):
+        self.rows = dict(self.counted)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_marks_are_toggled_and_are_targets(table):
     assert (table.row(0).marked, table.row(2).marked) == (True, False)
     assert table.targets() == ["c", "d"]
     assert table.counts() == "4 shown, 2 marked"
-    table.clear_marks()
+    table.marks.clear()
     assert table.targets() == [table.focus_key]
     empty = Fruit()
     empty.toggle_mark()

@@ -22,8 +22,8 @@ class Things(TableModel):
         self.things = dict(things)
         self.refresh(self.context)
 
-    def read(self):
-        return self.things.items()
+    def load(self):
+        self.rows = self.things
 
     def matching(self):
         return list(self.things)
