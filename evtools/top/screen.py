@@ -91,8 +91,7 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
     frame.lines += [[] for _ in range(rows - 2 - len(frame.lines))]
     layer, message = session.layer, session.message
     if isinstance(layer, Prompt):
-        line, column = layer.line(cols)
-        bottom = [*layer.above(cols), line]
+        bottom, column = layer.lines(cols)
         frame.cursor = (min(column, cols - 1), rows - 1)
     elif message is not None and width(message.text) > cols - 2:
         bottom = paragraph(message.text, cols - 1, style=message.style, indent=" ")
@@ -102,7 +101,7 @@ def draw(session: Session, size: tuple[int, int]) -> Frame:
     del frame.lines[rows - len(bottom) :]
     frame.lines += [fitted(line, cols) for line in bottom]
     for layer in session.layers:
-        box = layer.box(size)
+        box = layer.box(cols - 4, rows - 2)
         if box is not None:
             frame.lines, frame.cursor = centred(frame.lines, box, size, session.glyphs)
     if session.layers:
@@ -147,7 +146,7 @@ def _add_table(frame: Frame, session: Session, cols: int, rows: int) -> None:
     table, top = session.table, len(frame.lines)
     if cols != table.screen_cols:
         table.resize(cols)
-    lines = table_lines(table, session.viewport, (cols, rows), stale=is_stale(session))
+    lines = table_lines(table, (cols, rows), stale=is_stale(session))
     for text in session.model.diagnosis(session.view):
         lines += paragraph(text, cols - 2, indent="  ")
     lines += [[] for _ in range(rows - len(lines))]
@@ -159,7 +158,7 @@ def _add_table(frame: Frame, session: Session, cols: int, rows: int) -> None:
             session.run("invert" if name == table.sort_key else f"sort {name}")
 
     def choose(_: int, row: int) -> None:
-        index = session.viewport.top + row - top - 1
+        index = table.top + row - top - 1
         if index == table.focus_index:
             session.run("open")
         elif index < len(table):

@@ -24,7 +24,7 @@ from evtools.top.status import ConnectionStatus
 from evtools.top.table import TableModel
 from evtools.top.ui.terminal import Display, Loop
 from evtools.top.ui.theme import ASCII, UNICODE, Glyphs
-from evtools.top.ui.widgets import Choice, DetailPane, Dialog, Layer, Menu, Viewport, step_of
+from evtools.top.ui.widgets import Choice, DetailPane, Dialog, Layer, Menu, step_of
 from evtools.top.views.tasks import TasksView
 
 #: How long a message stays, in seconds.
@@ -115,7 +115,6 @@ class Session:
     table_shown: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
-        self._viewports = {name: Viewport() for name in VIEWS}
         self._began = self.clock.monotonic()
         #: A message that waits until there is no other one.
         self._mentioned = ""
@@ -127,11 +126,6 @@ class Session:
     @property
     def table(self) -> TableModel:
         return self.model.views[self.view]
-
-    @property
-    def viewport(self) -> Viewport:
-        """The part of the table on the screen."""
-        return self._viewports[self.view]
 
     @property
     def reading(self) -> bool:
@@ -333,7 +327,7 @@ class Session:
         if self.reading and self.detail is not None:
             self.detail.pager.press(name)
         elif name not in ("left", "right"):
-            table.move(step_of(name, self.viewport.rows - 1))
+            table.move(step_of(name, table.room - 1))
         elif isinstance(table, TasksView) and table.tree:
             table.expand(shut=name == "left")
         else:

@@ -115,11 +115,6 @@ class Box(NamedTuple):
     cursor: tuple[int, int] | None = None
 
 
-def room_in_box(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the columns and rows inside of the greatest box on a screen."""
-    return max(1, size[0] - 4), max(1, size[1] - 2)
-
-
 def centred(
     below: Sequence[Line], box: Box, size: tuple[int, int], glyphs: Glyphs
 ) -> tuple[list[Line], tuple[int, int] | None]:
@@ -376,8 +371,8 @@ class Layer(ABC):
     def press(self, key: str, command: str | None) -> OnClose:
         """Take a key and the command that it means here."""
 
-    def box(self, size: tuple[int, int]) -> Box | None:  # noqa: ARG002  (a prompt has none)
-        """Return the box for the middle of a screen of (columns, rows)."""
+    def box(self, cols: int, rows: int) -> Box | None:  # noqa: ARG002  (a prompt has none)
+        """Return the box for the middle of a screen, with so much room inside."""
         return None
 
 
@@ -444,8 +439,8 @@ class Menu(Layer):
             self._at = max(0, self._at)
         return None
 
-    def box(self, size: tuple[int, int]) -> Box:
-        cols, self._rows = room_in_box(size)
+    def box(self, cols: int, rows: int) -> Box:
+        self._rows = rows
         lines: list[Line] = []
         choices = self._keyed()
         keys = max((width(one.key) for one in choices), default=0)
@@ -506,8 +501,8 @@ class Dialog(Layer):
             self._at = 1 - self._at
         return None
 
-    def box(self, size: tuple[int, int]) -> Box:
-        cols = min(_DIALOG_COLS, room_in_box(size)[0])
+    def box(self, cols: int, rows: int) -> Box:  # noqa: ARG002  (what does not fit is cut)
+        cols = min(_DIALOG_COLS, cols)
         lines = [line for text in self._text for line in paragraph(text, cols)]
         lines.append([])
         if not self._word:
@@ -559,8 +554,7 @@ class Help(Layer):
         self._editor.press(key, command)
         return None
 
-    def box(self, size: tuple[int, int]) -> Box:
-        cols, rows = room_in_box(size)
+    def box(self, cols: int, rows: int) -> Box:
         bindings = list(self._keymap.help(self._about, self._editor.text))
         keys = max((width(keys_text(binding)) for binding in bindings), default=0)
         texts: list[str] = []
@@ -617,16 +611,12 @@ class Prompt(Layer):
             self.changed()
         return None
 
-    def line(self, cols: int) -> tuple[Line, int]:
-        """Return the line at the bottom, and the cursor's column."""
-        line, column = self._editor.line(cols - len(self._label))
-        return [("prompt", self._label), *line], len(self._label) + column
-
-    def above(self, cols: int) -> list[Line]:
-        """Return errors of the typed text or choices for it, one line or more."""
-        if not self.notes:
-            return [[("hint", "  ".join(self._editor.choices))]]
-        return [line for style, text in self.notes for line in paragraph(text, cols, style=style)]
+    def lines(self, cols: int) -> tuple[list[Line], int]:
+        """Return notes or choices and, below them, the text; and the cursor's column."""
+        text, column = self._editor.line(cols - len(self._label))
+        notes = self.notes or [("hint", "  ".join(self._editor.choices))]
+        above = [line for style, note in notes for line in paragraph(note, cols, style=style)]
+        return [*above, [("prompt", self._label), *text]], len(self._label) + column
 
 
 # --- the detail -------------------------------------------------------------------------
@@ -707,34 +697,7 @@ class DetailPane:
 # --- the table --------------------------------------------------------------------------
 
 
-class Viewport:
-    """The rows of a table that are on the screen.
-
-    The row under the cursor stays on its line of the screen while rows come and go above
-    it; only moving the cursor scrolls.
-    """
-
-    def __init__(self) -> None:
-        self.top = 0
-        #: Rows of the table when it was last drawn.
-        self.rows = 10
-        self._key: str | None = None
-        self._line = 0
-
-    def place(self, table: TableModel, rows: int) -> range:
-        index = table.focus_index
-        self.rows = max(1, rows)
-        if table.focus_key == self._key:
-            self.top = index - min(self._line, self.rows - 1)
-        last = max(0, len(table) - self.rows)
-        self.top = min(max(self.top, index - self.rows + 1, 0), index, last)
-        self._key, self._line = table.focus_key, index - self.top
-        return range(self.top, min(len(table), self.top + rows))
-
-
-def table_lines(
-    table: TableModel, viewport: Viewport, size: tuple[int, int], *, stale: bool
-) -> list[Line]:
+def table_lines(table: TableModel, size: tuple[int, int], *, stale: bool) -> list[Line]:
     """Return the heads and the rows of a table in `size` (columns, rows).
 
     Where `stale`, rows are dimmed: they show a state of the past.
@@ -744,7 +707,7 @@ def table_lines(
     # The cell that is coloured: the one that says the state of the row, or else the first.
     coloured = next((names.index(name) for name in ("state", "status") if name in names), 0)
     lines: list[Line] = [[("head", " " + table.heads())]]
-    for number in viewport.place(table, rows - 1):
+    for number in table.in_sight(rows - 1):
         row = table.row(number)
         mark = "*" if row.marked else " "
         text = " ".join(row.cells)

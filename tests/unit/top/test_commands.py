@@ -40,7 +40,7 @@ def table(session):
 
 def popup(terminal, rows=60):
     """Return the lines of the box that is open."""
-    return [plain(line) for line in terminal.session.layer.box((100, rows)).lines]
+    return [plain(line) for line in terminal.session.layer.box(96, rows - 2).lines]
 
 
 def names(table):

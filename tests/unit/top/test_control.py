@@ -42,7 +42,7 @@ def sent(crowd):
 
 
 def dialog(terminal):
-    return [plain(line) for line in terminal.session.layer.box((100, 40)).lines]
+    return [plain(line) for line in terminal.session.layer.box(96, 38).lines]
 
 
 @pytest.mark.parametrize(

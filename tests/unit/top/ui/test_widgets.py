@@ -19,7 +19,6 @@ from evtools.top.ui.widgets import (
     Help,
     Menu,
     Pager,
-    Viewport,
     centred,
     closed,
     columns,
@@ -45,8 +44,8 @@ def press(layer, *keys):
     return outcome
 
 
-def shown(layer, size=(100, 40)):
-    return texts(layer.box(size).lines)
+def shown(layer, cols=96, rows=38):
+    return texts(layer.box(cols, rows).lines)
 
 
 # --- lines --------------------------------------------------------------------------------
@@ -362,44 +361,44 @@ def test_a_choice_is_taken_by_its_key_or_with_the_cursor(keys, choice):
 
 def test_a_long_menu_shows_the_choices_around_the_cursor():
     menu = Menu("m", lambda: [Choice(f"choice {n}", closed) for n in range(30)])
-    assert len(shown(menu, (40, 12))) == 10
+    assert len(shown(menu, 36, 10)) == 10
     press(menu, "pgdn")
-    assert shown(menu, (40, 12))[-1] == ">   choice 10"
+    assert shown(menu, 36, 10)[-1] == ">   choice 10"
     wide = Menu("m", lambda: [Choice("x" * 100, closed)])
-    assert width(shown(wide, (44, 12))[0]) <= 40
+    assert width(shown(wide, 40, 10)[0]) <= 40
 
 
 def test_a_word_is_typed_behind_the_request_for_it():
     dialog = Dialog("Shut down", ["w3@host"], closed, word="w3@host")
     press(dialog, "w", "3")
-    box = dialog.box((60, 20))
+    box = dialog.box(56, 18)
     assert shown(dialog)[-1] == "Type w3@host to confirm: w3"
     assert box.cursor == (len("Type w3@host to confirm: w3"), len(box.lines) - 1)
     long = Dialog("Shut down", [], closed, word="\x1b" + "x" * 100)
     assert shown(long)[-1] == ">"
     assert "\x1b" not in "".join(shown(long))
-    assert max(map(len, shown(Dialog("t", ["x" * 100], closed), (44, 20)))) <= 40
+    assert max(map(len, shown(Dialog("t", ["x" * 100], closed), 40))) <= 40
 
 
 def test_the_help_has_the_keys_with_a_text_and_scrolls():
-    layer, tall = Help(KEYMAP, ("lists", "moving", "everywhere")), (100, 200)
+    layer, tall = Help(KEYMAP, ("lists", "moving", "everywhere")), (96, 198)
     press(layer, *"sort")
-    found = "\n".join(shown(layer, tall))
+    found = "\n".join(shown(layer, *tall))
     assert found.startswith("find> sort\n")
     assert "choose the column to sort by" in found
     assert "pause" not in found
     press(layer, *["backspace"] * 4)
-    assert "pause" in "\n".join(shown(layer, tall))
-    top = shown(layer, (80, 20))
+    assert "pause" in "\n".join(shown(layer, *tall))
+    top = shown(layer, 76, 18)
     press(layer, "down")
-    assert shown(layer, (80, 20))[1] == top[2]
+    assert shown(layer, 76, 18)[1] == top[2]
     press(layer, "pgdn")
-    assert shown(layer, (80, 20))[1] not in top
+    assert shown(layer, 76, 18)[1] not in top
     press(layer, "up", "pgup")
-    assert shown(layer, (80, 20)) == top
+    assert shown(layer, 76, 18) == top
     press(layer, *"zzzz")
-    assert "no key, command or help has this text" in shown(layer, tall)
-    assert layer.box(tall).cursor == (len("find> zzzz"), 0)
+    assert "no key, command or help has this text" in shown(layer, *tall)
+    assert layer.box(*tall).cursor == (len("find> zzzz"), 0)
 
 
 # --- the detail ---------------------------------------------------------------------------
@@ -467,80 +466,75 @@ def test_a_forgotten_row_stays_readable_and_says_so(pane):
 # --- the table ----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def viewport():
-    return Viewport()
-
-
-def rows_of(table, viewport, rows=6, cols=40):
+def rows_of(table, rows=6, cols=40):
     table.resize(cols)
-    found = table_lines(table, viewport, (cols, rows), stale=False)
+    found = table_lines(table, (cols, rows), stale=False)
     assert all(columns(line) == cols for line in found[1:])
     return found
 
 
-def test_the_cursor_is_a_sign_and_reverse_and_a_mark_another_sign(things, viewport):
+def test_the_cursor_is_a_sign_and_reverse_and_a_mark_another_sign(things):
     table = things(3)
-    found = rows_of(table, viewport)
+    found = rows_of(table)
     head, first, second, _ = texts(found)
     assert head.split() == ["STATE", "NAME^", "NUMBER"]
     assert (first[:3], second[:3]) == (">OK", " OK")
     assert {style for style, _ in found[1]} == {"selected"}
     table.toggle_mark()
-    assert rows_of(table, viewport)[1][0] == ("marked", "*")
+    assert rows_of(table)[1][0] == ("marked", "*")
     table.home()
-    assert texts(rows_of(table, viewport))[1].startswith("*")
+    assert texts(rows_of(table))[1].startswith("*")
     # A place on the screen belongs to a column.
     heads = [head_at(table, column) for column in (0, 1, 6, 7, 8, 39, 200)]
     assert heads == ["", "state", "state", "", "name", "number", ""]
 
 
-def test_only_rows_on_the_screen_are_formatted(things, viewport):
+def test_only_rows_on_the_screen_are_formatted(things):
     table = things(100_000)
     asked = []
     row = table.row
     table.row = lambda index: asked.append(index) or row(index)
-    assert len(rows_of(table, viewport, rows=6)) == 6
+    assert len(rows_of(table, rows=6)) == 6
     assert asked == [0, 1, 2, 3, 4]
 
 
-def test_the_cell_of_the_state_is_coloured_or_the_whole_row(things, viewport):
+def test_the_cell_of_the_state_is_coloured_or_the_whole_row(things):
     table = things(4)
     table.things["key1"]["style"] = "failure"
     table.things["key2"]["style"] = "dim"
-    found = rows_of(table, viewport)
+    found = rows_of(table)
     assert (found[2][1], found[2][3][0]) == (("failure", "OK    "), "text")
     assert found[3][1][0] == "dim"
     assert {style for style, _ in found[3][1:]} <= {"dim", "text"}
 
 
-def test_the_cursor_is_always_on_the_screen(things, viewport):
+def test_the_cursor_is_always_on_the_screen(things):
     table = things(20)
     for key, first in ((7, 3), (8, 4), (5, 4), (2, 2), (19, 15)):
         table.move(key - table.focus_index)
-        rows_of(table, viewport)
-        assert viewport.top == first
+        rows_of(table)
+        assert table.top == first
 
 
-def test_rows_that_come_in_above_do_not_move_the_row_under_the_eye(things, viewport):
+def test_rows_that_come_in_above_do_not_move_the_row_under_the_eye(things):
     table = things(20)
     for step in (12, -2):
         table.move(step)
-        rows_of(table, viewport)
-    before = viewport.top
+        rows_of(table)
+    before = table.top
     table.things = {"new1": table.things["key0"], **table.things}
     for _ in range(7):
         table.refresh(table.context)
-    rows_of(table, viewport)
-    assert (table.focus_key, viewport.top) == ("key10", before + 1)
+    rows_of(table)
+    assert (table.focus_key, table.top) == ("key10", before + 1)
 
 
-def test_a_table_that_shrinks_leaves_no_empty_lines(things, viewport):
+def test_a_table_that_shrinks_leaves_no_empty_lines(things):
     table = things(20)
     table.move(99)
-    rows_of(table, viewport)
+    rows_of(table)
     for left in (3, 0):
         table.things = dict(list(table.things.items())[:left])
         for _ in range(7):
             table.refresh(table.context)
-        assert len(rows_of(table, viewport)) == left + 1
+        assert len(rows_of(table)) == left + 1
