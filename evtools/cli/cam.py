@@ -7,8 +7,8 @@ import click
 
 from evtools.cam.options import COMMANDS, LOG_FORMATS, LOG_LEVELS, CamOptions
 from evtools.cli import types
-from evtools.cli.command import EPILOG, ToolCommand, build, check_conflicts, plugin, setup
-from evtools.cli.options import FLAG, Option, memory_options, recording_options
+from evtools.cli.command import EPILOG, ToolCommand, check_conflicts, plugin, setup
+from evtools.cli.options import FLAG, Option, build, memory_options, recording_options
 from evtools.errors import UsageError
 
 _HELP: Final = """\

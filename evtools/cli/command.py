@@ -5,8 +5,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
@@ -18,8 +17,6 @@ from evtools.errors import UsageError
 
 if TYPE_CHECKING:
     from evtools.transport import ConnectionSettings
-
-T = TypeVar("T")
 
 #: Where the context keeps the arguments as they were typed.
 ARGUMENTS: Final = "evtools.arguments"
@@ -180,17 +177,6 @@ def wants_colour(when: str, stream: TextIO) -> bool:
 
 
 # --- options of a tool --------------------------------------------------------------
-
-
-def build(kind: Callable[..., T], values: Mapping[str, Any], **computed: Any) -> T:
-    """Return the options of a tool, a dataclass.
-
-    Each field is the option of its name, unless it is among `computed`; an option that was
-    not given leaves the default of the field.
-    """
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    given = {name: value for name, value in values.items() if name in names and value is not None}
-    return kind(**(given | computed))
 
 
 def check_conflicts(

@@ -2,9 +2,8 @@
 
 import difflib
 import os
-import ssl
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
@@ -14,13 +13,19 @@ from typing import Any, Final, NamedTuple, NoReturn
 import click
 from click.core import ParameterSource
 
-from evtools.cli.options import BROKER_VARIABLES, Option, is_given, option_of, variable_of
+from evtools.cli.options import (
+    BROKER_VARIABLES,
+    Option,
+    file_options,
+    is_given,
+    option_of,
+    variable_of,
+)
 from evtools.cli.types import PAIRS
 from evtools.errors import ConfigError, UsageError
 from evtools.text import decode_text
 from evtools.trust import distrusted
 
-FILE_NAME: Final = "evtools/evtools.toml"
 _META: Final = "evtools.sources"
 #: Tables that are not settings; [keys] has evtop's commands and the keys for them.
 _TABLES: Final = ("evtop", "evdump", "evcam", "celery", "keys")
@@ -78,14 +83,24 @@ def read_sources(ctx: click.Context, given: Mapping[str, Any]) -> None:
     app_options: frozenset[str] = frozenset()
     if app:
         theirs = _of_application(app, ctx, given)
-        app_options = _option_names(theirs) - _option_names(settings)
-        settings = _merge(theirs, settings)
+        ours = settings.get("broker_option", Setting({}, ""))
+        if "broker_option" in theirs:
+            below = theirs["broker_option"].value
+            app_options = frozenset(below.keys() - ours.value.keys())
+            if ours.value:
+                settings["broker_option"] = ours._replace(value=below | ours.value)
+        settings = theirs | settings
     if "broker" in given or any(map(os.environ.get, BROKER_VARIABLES)):
         # Otherwise the program of the file would overrule them, or its password would be
         # sent to another broker.
         settings.pop("broker_command", None)
     ctx.meta[_META] = replace(sources, settings=settings, app_options=app_options)
-    ctx.default_map = {name: setting.value for name, setting in settings.items()}
+    values = {name: setting.value for name, setting in settings.items()}
+    # Pairs are taken as if they had been typed one by one.
+    ctx.default_map = {
+        name: list(value.items()) if isinstance(value, dict) else value
+        for name, value in values.items()
+    }
 
 
 def origin(ctx: click.Context, name: str) -> str:
@@ -118,9 +133,6 @@ def explain_bad_value(error: click.BadParameter, ctx: click.Context) -> Exceptio
     return ConfigError(f"{place}: {name}: {error.message}", _MANUAL)
 
 
-# --- a Celery application -----------------------------------------------------------
-
-
 def _of_application(app: Any, ctx: click.Context, given: Mapping[str, Any]) -> dict[str, Setting]:
     from evtools.cli import logs
     from evtools.transport.celery_app import celery_settings
@@ -133,24 +145,7 @@ def _of_application(app: Any, ctx: click.Context, given: Mapping[str, Any]) -> d
         options = options_from(celery_settings(app))
     except BadSetting as error:
         raise UsageError(f"{place}: {error}") from None
-    if "broker_option" in options:
-        options["broker_option"] = list(options["broker_option"].items())
     return {name: Setting(value, place) for name, value in options.items()}
-
-
-def _option_names(settings: Mapping[str, Setting]) -> frozenset[str]:
-    options = settings.get("broker_option")
-    return frozenset(dict(options.value) if options else ())
-
-
-def _merge(below: Mapping[str, Setting], above: Mapping[str, Setting]) -> dict[str, Setting]:
-    """Return both, with the transport options of both."""
-    merged = {**below, **above}
-    if "broker_option" in below and "broker_option" in above:
-        upper, lower = above["broker_option"], below["broker_option"]
-        options = dict(lower.value) | dict(upper.value)
-        merged["broker_option"] = Setting(list(options.items()), upper.origin)
-    return merged
 
 
 # --- Celery's names for settings, old and new ----------------------------------------
@@ -178,65 +173,36 @@ OPTIONS: Final[Mapping[str, str]] = {
     "events_umask": "umask",
     "events_executable": "executable",
 }
-
-#: Keys of broker_use_ssl, as py-amqp and as redis-py call them.
-TLS_OPTIONS: Final[Mapping[str, str]] = {
-    "ca_certs": "tls_ca",
-    "certfile": "tls_cert",
-    "keyfile": "tls_key",
-    "cert_reqs": "tls_verify",
-    "check_hostname": "tls_check_hostname",
-    "server_hostname": "tls_server_name",
-}
 #: TLS settings without an option are one setting of this name: keys, and fields of TLS.
 TLS_MORE: Final = "tls_more"
-_MORE: Final[Mapping[str, str]] = {
-    "ca_path": "ca_folder",
-    "ca_data": "ca_data",
-    "password": "key_password",
-    "ciphers": "ciphers",
-}
-_VERSIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "ssl_version": ("min_version", "max_version"),
-    "version": ("min_version", "max_version"),
-    "min_version": ("min_version",),
-    "tls_minimum_version": ("min_version",),
-    "tls_maximum_version": ("max_version",),
-}
-_FLAGS: Final[Mapping[str, str]] = {
-    "include_verify_flags": "more_flags",
-    "exclude_verify_flags": "fewer_flags",
-}
-#: Keys that are about py-amqp's socket, and have no effect here.
-_IGNORED: Final = frozenset(
-    {"server_side", "do_handshake_on_connect", "suppress_ragged_eofs", "purpose"}
-)
-#: Keys that have another name in py-amqp's `context`.
-_CONTEXT: Final[Mapping[str, str]] = {
-    "cafile": "ca_certs",
-    "capath": "ca_path",
-    "cadata": "ca_data",
-}
 
-_MODES: Final[Mapping[Any, str]] = {
-    ssl.CERT_REQUIRED: "required",
-    ssl.CERT_OPTIONAL: "optional",
-    ssl.CERT_NONE: "none",
-    None: "none",
+# fmt: off
+#: Keys of broker_use_ssl, as py-amqp and as redis-py call them, and their options.
+_TLS_OPTIONS: Final = {
+    "ca_certs": "tls_ca", "certfile": "tls_cert", "keyfile": "tls_key", "cert_reqs": "tls_verify",
+    "check_hostname": "tls_check_hostname", "server_hostname": "tls_server_name",
 }
-#: Settings whose None does not mean "not set".
-_NONE_DISABLES: Final = ("event_queue_ttl", "event_queue_expires")
+#: Keys for which there are fields of TLS only: with texts, versions, and flags.
+_TEXTS: Final = {
+    "ca_path": "ca_folder", "ca_data": "ca_data", "password": "key_password", "ciphers": "ciphers",
+}
+_VERSIONS: Final = {
+    "ssl_version": ("min_version", "max_version"), "version": ("min_version", "max_version"),
+    "min_version": ("min_version",),
+    "tls_minimum_version": ("min_version",), "tls_maximum_version": ("max_version",),
+}
+_FLAGS: Final = {"include_verify_flags": "more_flags", "exclude_verify_flags": "fewer_flags"}
+#: Keys that are about py-amqp's socket, and have no effect here.
+_IGNORED: Final = ("server_side", "do_handshake_on_connect", "suppress_ragged_eofs", "purpose")
+#: Keys that have another name in py-amqp's `context`.
+_CONTEXT: Final = {"cafile": "ca_certs", "capath": "ca_path", "cadata": "ca_data"}
+#: Values of cert_reqs: those of the module ssl.
+_MODES: Final = {None: "none", 0: "none", 1: "optional", 2: "required"}
+# fmt: on
 
 
 class BadSetting(ValueError):
     """A Celery setting has an unusable value."""
-
-
-def new_name(name: str) -> str:
-    """Return Celery's new name: `event_queue_ttl` for CELERY_EVENT_QUEUE_TTL."""
-    if name.isupper():
-        return name.lower().removeprefix("celery_")
-    return name
 
 
 def options_from(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -246,26 +212,20 @@ def options_from(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     options: dict[str, Any] = {}
     for name, option in OPTIONS.items():
-        if name not in settings:
-            continue
-        value = settings[name]
+        value = settings.get(name)
         if name == "broker_use_ssl":
             options |= _tls(value)
-        elif value is not None:
-            options[option] = _plain(name, value)
-        elif name in _NONE_DISABLES:
-            options[option] = "none"
-    return options
-
-
-def _plain(name: str, value: Any) -> Any:
-    if name in {"broker_url", "broker_read_url"} and isinstance(value, list):
-        return ";".join(map(str, value))
-    if name == "broker_transport_options":
-        if not isinstance(value, Mapping):
+        elif value is None:
+            # Of these alone, None does not mean "not set".
+            if name in settings and name in ("event_queue_ttl", "event_queue_expires"):
+                options[option] = "none"
+        elif option == "broker_option" and not isinstance(value, Mapping):
             raise BadSetting(f"{name}: not a table")
-        return dict(value)
-    return value
+        elif option == "broker" and isinstance(value, list):
+            options[option] = ";".join(map(str, value))
+        else:
+            options[option] = dict(value) if option == "broker_option" else value
+    return options
 
 
 def _tls(value: Any) -> dict[str, Any]:
@@ -273,54 +233,21 @@ def _tls(value: Any) -> dict[str, Any]:
         return {"tls": True} if value else {}
     options: dict[str, Any] = {"tls": True}
     more: dict[str, Any] = {}
-    for key, setting in _flat(value):
+    keys = {str(key): setting for key, setting in value.items()}
+    if isinstance(keys.get("context"), Mapping):
+        context = keys.pop("context")
+        keys |= {_CONTEXT.get(name, name): setting for name, setting in context.items()}
+    for key, setting in keys.items():
         name = key if key in _VERSIONS else key.removeprefix("ssl_")
-        if name in TLS_OPTIONS:
-            fitting = _verify(setting) if name == "cert_reqs" else setting
-            if fitting is not None:
-                options[TLS_OPTIONS[name]] = fitting
-        elif setting is not None and name not in _IGNORED:
-            more |= _more(name, key, setting)
-    return options | ({TLS_MORE: more} if more else {})
-
-
-def _flat(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, setting in value.items():
-        if key == "context" and isinstance(setting, Mapping):
-            for name, inner in setting.items():
-                yield _CONTEXT.get(name, name), inner
+        if name == "cert_reqs":
+            options[_TLS_OPTIONS[name]] = _verify(setting)
+        elif setting is None or name in _IGNORED:
+            continue
+        elif name in _TLS_OPTIONS:
+            options[_TLS_OPTIONS[name]] = setting
         else:
-            yield str(key), setting
-
-
-def _more(name: str, key: str, setting: Any) -> dict[str, Any]:
-    """Return the fields of TLS for a key without an option."""
-    if name in _MORE:
-        if not isinstance(setting, str if name == "ciphers" else (str, bytes)):
-            raise BadSetting(f"broker_use_ssl: {key} must be a text")
-        return {_MORE[name]: setting}
-    if name in _FLAGS:
-        flags = setting if isinstance(setting, (list, tuple, set)) else [setting]
-        try:
-            return {_FLAGS[name]: reduce(or_, map(int, flags), 0)}
-        except (TypeError, ValueError):
-            raise BadSetting(f"broker_use_ssl: {key} is {setting!r}") from None
-    if name in _VERSIONS:
-        from evtools.transport.tls import tls_version
-
-        try:
-            return dict.fromkeys(_VERSIONS[name], tls_version(setting))
-        except ValueError:
-            raise BadSetting(f"broker_use_ssl: {key} is {setting!r}") from None
-    if "ocsp" in name:
-        if not setting:
-            return {}
-        raise BadSetting(f"broker_use_ssl: evtools cannot check OCSP, which {key} asks for")
-    raise BadSetting(
-        f"broker_use_ssl: unknown key {key}"
-        f" (known: {', '.join((*TLS_OPTIONS, *_MORE, *_VERSIONS))},"
-        " with or without ssl_)"
-    )
+            more |= _tls_fields(name, key, setting)
+    return options | ({TLS_MORE: more} if more else {})
 
 
 def _verify(setting: Any) -> str:
@@ -332,31 +259,33 @@ def _verify(setting: Any) -> str:
         raise BadSetting(f"broker_use_ssl: cert_reqs is {setting!r}") from None
 
 
+def _tls_fields(name: str, key: str, setting: Any) -> dict[str, Any]:
+    # The fields of TLS for a key without an option.
+    if name in _TEXTS:
+        if not isinstance(setting, str if name == "ciphers" else (str, bytes)):
+            raise BadSetting(f"broker_use_ssl: {key} must be a text")
+        return {_TEXTS[name]: setting}
+    try:
+        if name in _FLAGS:
+            flags = setting if isinstance(setting, (list, tuple, set)) else [setting]
+            return {_FLAGS[name]: reduce(or_, map(int, flags), 0)}
+        if name in _VERSIONS:
+            from evtools.transport.tls import tls_version
+
+            return dict.fromkeys(_VERSIONS[name], tls_version(setting))
+    except (TypeError, ValueError):
+        raise BadSetting(f"broker_use_ssl: {key} is {setting!r}") from None
+    if "ocsp" not in name:
+        known = ", ".join((*_TLS_OPTIONS, *_TEXTS, *_VERSIONS))
+        raise BadSetting(
+            f"broker_use_ssl: unknown key {key} (known: {known}, with or without ssl_)"
+        )
+    if setting:
+        raise BadSetting(f"broker_use_ssl: evtools cannot check OCSP, which {key} asks for")
+    return {}
+
+
 # --- the settings file --------------------------------------------------------------
-
-
-def load(command: click.Command, path: str | None, profile: str | None) -> Sources:
-    """Read the settings file for one of the tools.
-
-    Without a `path` it is searched for, and need not exist.  Raise ConfigError, with file
-    and key, for any mistake in it.
-    """
-    warnings: list[str] = []
-    found = _given(path) if path else find(warnings)
-    if found is None:
-        if profile:
-            raise ConfigError(
-                f"there is no settings file for --profile {profile}",
-                f"looked for: {', '.join(map(str, places()))}",
-            )
-        return Sources(warnings=tuple(warnings))
-    table = _parse(found)
-    reader = _Reader(found, command)
-    settings = reader.settings(table, profile)
-    keys = reader.keys(table, profile)
-    if found.stat().st_mode & _OTHERS_MAY_READ and _has_secret(table):
-        warnings.append(f"{found} holds a password and is readable by everyone: chmod 600 {found}")
-    return Sources(settings, found, tuple(warnings), keys)
 
 
 def places() -> list[Path]:
@@ -364,87 +293,85 @@ def places() -> list[Path]:
     home = os.environ.get("HOME", "")
     user = os.environ.get("XDG_CONFIG_HOME") or (home and f"{home}/.config")
     system = os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
-    return [Path(folder) / FILE_NAME for folder in (user, *system.split(":")) if folder]
+    folders = (user, *system.split(":"))
+    return [Path(folder) / "evtools" / "evtools.toml" for folder in folders if folder]
 
 
-def find(warnings: list[str]) -> Path | None:
-    """Return the first settings file there is; add warnings of those that root refuses."""
-    for path in places():
-        if path.is_file():
-            culprit = distrusted(path)
-            if culprit is None:
-                return path
-            warnings.append(_refusal(path, culprit))
-    return None
+def load(command: click.Command, path: str | None, profile: str | None) -> Sources:
+    """Read the settings file for one of the tools.
 
-
-def _given(text: str) -> Path:
-    path = Path(text).expanduser()
-    culprit = distrusted(path)
-    if culprit is not None:
-        hint = "make root its owner, in a directory of root's, or run this as its owner"
-        raise ConfigError(_refusal(path, culprit), hint)
-    return path
-
-
-def _refusal(path: Path, culprit: Path) -> str:
-    return f"as root, settings in {path} are not used: others than root can write {culprit}"
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(decode_text(path.read_bytes()))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", _MANUAL) from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not text in UTF-8 or UTF-16", "save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {error}", _MANUAL) from None
+    Without a `path` it is searched for, and need not exist; what root may not trust is passed
+    over.  Raise ConfigError, with file and key, for any mistake in it.
+    """
+    warnings: list[str] = []
+    found = [each for each in places() if each.is_file()]
+    for file in [Path(path).expanduser()] if path else found:
+        culprit = distrusted(file)
+        if culprit is None:
+            return _Reader(file, command).read(profile, warnings)
+        refusal = f"as root, settings in {file} are not used: others than root can write {culprit}"
+        if path:
+            hint = "make root its owner, in a directory of root's, or run this as its owner"
+            raise ConfigError(refusal, hint)
+        warnings.append(refusal)
+    if profile:
+        raise ConfigError(
+            f"there is no settings file for --profile {profile}",
+            f"looked for: {', '.join(map(str, places()))}",
+        )
+    return Sources(warnings=tuple(warnings))
 
 
 class _Reader:
-    """Take the tables of one file apart, for one tool."""
+    # Takes one file apart, for one tool.
 
     def __init__(self, path: Path, command: click.Command) -> None:
         self._path = path
         self._tool = command.name or ""
-        self._options = {
-            option.name: option
-            for option in command.params
-            if isinstance(option, Option) and option.in_file and option.name
-        }
+        self._options = {option.name or "": option for option in file_options(command)}
 
-    def settings(self, table: Mapping[str, Any], profile: str | None) -> dict[str, Setting]:
-        """Return the settings of the top, of the tool's table, and of the profile's."""
-        profiles = self._table(table, "profile", "")
+    def read(self, profile: str | None, warnings: list[str]) -> Sources:
+        table = self._parse()
         layers = self._layers(table, "")
+        keys = dict(self._table(table, "keys", ""))
+        profiles = self._table(table, "profile", "")
         # A mistake in a profile is reported even if the profile is not used.
-        named = {
-            name: self._layers(self._table(profiles, name, "profile"), f"profile.{name}")
-            for name in profiles
-        }
-        if profile:
-            if profile not in named:
-                hint = _did_you_mean(profile, named)
-                raise ConfigError(f"{self._path}: there is no [profile.{profile}]", hint)
-            layers += named[profile]
+        for name in profiles:
+            section = f"profile.{name}"
+            of_profile = self._table(profiles, name, "profile")
+            its_layers = self._layers(of_profile, section)
+            if name == profile:
+                layers += its_layers
+                keys |= self._table(of_profile, "keys", section)
+        if profile and profile not in profiles:
+            hint = _did_you_mean(profile, profiles)
+            raise ConfigError(f"{self._path}: there is no [profile.{profile}]", hint)
+        for command, value in keys.items():
+            several = value if isinstance(value, list) else [value]
+            if not all(isinstance(key, str) for key in several):
+                self._fail("keys", command, "must be a text or a list of texts")
         settings: dict[str, Setting] = {}
         for layer in layers:
             if "broker" in layer:
                 settings.pop("broker_command", None)  # it is for another broker
             settings |= layer
-        return settings
+        path = self._path
+        if path.stat().st_mode & _OTHERS_MAY_READ and _has_secret(table):
+            warnings.append(
+                f"{path} holds a password and is readable by everyone: chmod 600 {path}"
+            )
+        return Sources(settings, path, tuple(warnings), keys)
 
-    def keys(self, table: Mapping[str, Any], profile: str | None) -> dict[str, Any]:
-        """Return the keys of evtop that are not the built-in ones, by command."""
-        keys = dict(self._table(table, "keys", ""))
-        if profile:
-            keys |= self._table(table["profile"][profile], "keys", f"profile.{profile}")
-        for command, value in keys.items():
-            several = value if isinstance(value, list) else [value]
-            if not all(isinstance(key, str) for key in several):
-                self._fail("keys", command, "must be a text or a list of texts")
-        return keys
+    def _parse(self) -> dict[str, Any]:
+        path = self._path
+        try:
+            return tomllib.loads(decode_text(path.read_bytes()))
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}", _MANUAL) from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path}: not text in UTF-8 or UTF-16", "save it as UTF-8") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: {error}", _MANUAL) from None
 
     def _layers(self, table: Mapping[str, Any], section: str) -> list[dict[str, Setting]]:
         nested = _TABLES if section else (*_TABLES, "profile")
@@ -456,46 +383,51 @@ class _Reader:
             self._layer(own, {}, _join(section, self._tool), own=True),
         ]
 
-    def _table(self, table: Mapping[str, Any], key: str, section: str) -> Mapping[str, Any]:
+    def _table(self, table: Mapping[str, Any], key: str, section: str) -> dict[str, Any]:
         value = table.get(key, {})
         if not isinstance(value, dict):
             self._fail(section, key, "must be a table")
-        return dict(value)
+        return value
 
     def _layer(
         self, table: Mapping[str, Any], celery: Mapping[str, Any], section: str, *, own: bool
     ) -> dict[str, Setting]:
-        """Return the settings of one table, under our names and under Celery's."""
+        # The settings of one table, under our names and under Celery's.
         place = f"{self._path} [{section}]" if section else str(self._path)
-        ours: dict[str, str] = {}
         settings: dict[str, Setting] = {}
+        ours: dict[str, str] = {}
         theirs: dict[str, Any] = {}
         for key, value in table.items():
-            option = self._options.get(key.replace("-", "_"))
+            name = key.replace("-", "_")
+            option = self._options.get(name)
             if option is None:
                 self._add_celery(theirs, key, value, section)
-                continue
-            name = option.name or ""
-            if not (own or option.shared):
+            elif not (own or option.shared):
                 self._fail(section, key, f"belongs in [{self._tool}]")
-            if name in ours:
+            elif name in ours:
                 self._fail(section, key, f"is also set as {ours[name]}")
-            ours[name] = key
-            settings[name] = Setting(self._convert(option, value, key, section), place)
+            else:
+                ours[name] = key
+                settings[name] = Setting(self._convert(option, value, key, section), place)
         for key, value in celery.items():
             self._add_celery(theirs, key, value, _join(section, "celery"))
-        for name, value in self._translated(theirs).items():
+        try:
+            translated = options_from(theirs)
+        except BadSetting as error:
+            raise ConfigError(f"{self._path}: {error}", _MANUAL) from None
+        for name, value in translated.items():
             if name in ours:
                 self._fail(section, ours[name], "is also set under Celery's name")
-            if name == TLS_MORE:
+            option = self._options.get(name)
+            if option is not None:
+                settings[name] = Setting(self._convert(option, value, name, section), place)
+            elif name == TLS_MORE:  # the other tools ignore those of evcam's process
                 settings[name] = Setting(value, place)
-            elif name in self._options:  # the other tools ignore those of evcam's process
-                converted = self._convert(self._options[name], value, name, section)
-                settings[name] = Setting(converted, place)
         return settings
 
     def _add_celery(self, theirs: dict[str, Any], key: str, value: Any, section: str) -> None:
-        name = new_name(key)
+        # The old names are in capitals: CELERY_EVENT_QUEUE_TTL.
+        name = key.lower().removeprefix("celery_") if key.isupper() else key
         if name not in OPTIONS:
             known = [*self._options, *OPTIONS, *_TABLES, "profile"]
             hint = _did_you_mean(key.replace("-", "_"), known)
@@ -504,24 +436,16 @@ class _Reader:
             self._fail(section, key, "is set twice, under its old and its new name")
         theirs[name] = value
 
-    def _translated(self, theirs: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            return options_from(theirs)
-        except BadSetting as error:
-            raise ConfigError(f"{self._path}: {error}", _MANUAL) from None
-
     def _convert(self, option: Option, value: Any, key: str, section: str) -> Any:
-        """Check the TOML type of a value and return it as click takes it."""
+        # Checks the TOML type of a value and returns it as click takes it.
+        kinds: tuple[type[Any], ...] = (str, *getattr(option.type, "kinds", ()))
         if option.type in PAIRS:
-            if not isinstance(value, dict):
-                self._fail(section, key, "must be a table")
-            return list(value.items())
+            return self._table({key: value}, key, section)
         if option.multiple:
             value = [value] if isinstance(value, str) else value
             if not isinstance(value, list):
                 self._fail(section, key, "must be a text or a list of texts")
             return value
-        kinds: tuple[type[Any], ...] = (str, *getattr(option.type, "kinds", ()))
         if option.is_flag:
             kinds = (bool,)
         elif option.count:

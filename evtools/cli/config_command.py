@@ -3,8 +3,7 @@
 import io
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from textwrap import TextWrapper
 from typing import Any, Final
 
@@ -13,8 +12,8 @@ import click
 from evtools.cli import types
 from evtools.cli.command import ARGUMENTS, ToolCommand, hide_secrets
 from evtools.cli.config import sources_of
-from evtools.cli.options import FLAG, GROUPS, Option
-from evtools.cli.show_config import aligned, file_options, head, keys_of, rows_of, toml, toml_key
+from evtools.cli.options import FLAG, GROUPS, Option, file_options
+from evtools.cli.show_config import aligned, head, keys_of, rows_of, toml, toml_key
 from evtools.cli.tools import TOOLS, command
 
 _HELP: Final = """\
@@ -59,28 +58,20 @@ def _of_all_tools(ctx: click.Context) -> Iterator[str]:
     common = rows_of(ctx, settings)
     yield head(ctx)
     yield from aligned(common)
+    broker, stdin = ctx.params["broker"], sys.stdin
     for name in _CONFIGURED:
-        with _context(name, ctx) as tool:
-            rows = rows_of(tool, connection_settings(tool))
-            yield ""
-            yield f"[{tool.command.name}]"
-            yield from aligned([row for row in rows if row not in common])
-            yield from keys_of(tool)
-
-
-@contextmanager
-def _context(name: str, ctx: click.Context) -> Iterator[click.Context]:
-    """Parse the arguments of `ctx` as a tool would."""
-    arguments, stdin = list(ctx.meta[ARGUMENTS]), sys.stdin
-    broker = ctx.params["broker"]
-    if broker and broker.via.endswith("(stdin)"):
-        # It has been read already.
-        sys.stdin = io.TextIOWrapper(io.BytesIO(broker.url.encode()))
-    try:
-        with command(name).make_context(TOOLS[name].program, arguments) as tool:
-            yield tool
-    finally:
-        sys.stdin = stdin
+        if broker and broker.via.endswith("(stdin)"):
+            # It has been read already.
+            sys.stdin = io.TextIOWrapper(io.BytesIO(broker.url.encode()))
+        try:
+            words = list(ctx.meta[ARGUMENTS])
+            with command(name).make_context(TOOLS[name].program, words) as tool:
+                rows = rows_of(tool, connection_settings(tool))
+        finally:
+            sys.stdin = stdin
+        yield from ("", f"[{tool.command.name}]")
+        yield from aligned([row for row in rows if row not in common])
+        yield from keys_of(tool)
 
 
 # --- a first settings file ----------------------------------------------------------
@@ -111,25 +102,15 @@ _FILE_TAIL: Final = """\
 """
 _wrap: Final = TextWrapper(width=82, break_on_hyphens=False).wrap
 #: Examples for options without a default, by type and by metavar.
+# fmt: off
 _EXAMPLES: Final[Mapping[Any, Any]] = {
-    types.BROKER: "amqp://guest@localhost//",
-    types.COUNT: 100,
-    types.DURATION: "10s",
-    types.FANOUT_PREFIX: "/{db}.",
-    types.FILTER: "state:FAILURE",
-    types.POSITIVE_DURATION: "10s",
-    types.GROUP: "celery",
-    types.RATE: "10/m",
-    types.REGEX: "Error",
-    types.SIZE: "100M",
-    types.SPEED: "1x",
-    types.UMASK: "027",
-    types.USER: "celery",
-    types.WHOLE: 1,
-    "FILE": "/path/to/file",
-    "DIR": "/path/to/folder",
-    "HOST:PORT": "127.0.0.1:9808",
+    types.BROKER: "amqp://guest@localhost//", types.COUNT: 100, types.DURATION: "10s",
+    types.FANOUT_PREFIX: "/{db}.", types.FILTER: "state:FAILURE", types.GROUP: "celery",
+    types.POSITIVE_DURATION: "10s", types.RATE: "10/m", types.REGEX: "Error", types.SIZE: "100M",
+    types.SPEED: "1x", types.UMASK: "027", types.USER: "celery", types.WHOLE: 1,
+    "FILE": "/path/to/file", "DIR": "/path/to/folder", "HOST:PORT": "127.0.0.1:9808",
 }
+# fmt: on
 
 
 def settings_file() -> str:
@@ -137,41 +118,35 @@ def settings_file() -> str:
     from evtools.top.keys import BINDINGS
 
     tools = [command(name) for name in _CONFIGURED]
+    shared = [each for each in file_options(tools[0]) if each.shared]
     lines = [_FILE_HEAD]
-    for group in GROUPS:
-        shared = (each for each in file_options(tools[0]) if each.shared and each.group == group)
-        lines += _commented(shared)
+    for option in sorted(shared, key=lambda each: GROUPS.index(each.group)):
+        lines += _commented(option)
     for tool in tools:
         lines += ["", f"[{tool.name}]"]
-        lines += _commented(each for each in file_options(tool) if not each.shared)
+        for option in file_options(tool):
+            lines += [] if option.shared else _commented(option)
     lines.append(_FILE_KEYS)
     for binding in BINDINGS:
         lines += [f"# {binding.help}", f"#{toml_key(binding.command)} = {toml(binding.keys)}"]
     return "\n".join((*lines, _FILE_TAIL))
 
 
-def _commented(options: Iterable[Option]) -> Iterator[str]:
-    for option in options:
-        yield ""
-        yield from (f"# {line}" for line in _wrap(option.help or ""))
-        yield f"#{option.name} = {toml(_example(option))}"
-
-
-def _example(option: Option) -> Any:
-    """Return the default of an option, or an example."""
+def _commented(option: Option) -> Iterator[str]:
+    yield ""
+    yield from (f"# {line}" for line in _wrap(option.help or ""))
+    # Its default, or an example; click has a value of its own for options without a default.
+    value = option.get_default(click.Context(click.Command("evtools")))
     if option.type in types.PAIRS:
-        return {}
-    if option.multiple:
-        return []
-    default = option.get_default(click.Context(click.Command("evtools")))
-    # click has a value of its own for options without a default.
-    if isinstance(default, bool | int | float | str):
-        return default
-    if option.is_flag:
-        return True
-    metavar = option.metavar or ""
-    example = _EXAMPLES.get(option.type, _EXAMPLES.get(metavar, metavar))
-    return next(iter(getattr(option.type, "choices", ())), example)
+        value = {}
+    elif option.multiple:
+        value = []
+    elif not isinstance(value, bool | int | float | str):
+        metavar = option.metavar or ""
+        choices = getattr(option.type, "choices", None)
+        example = _EXAMPLES.get(option.type, _EXAMPLES.get(metavar, metavar))
+        value = True if option.is_flag else choices[0] if choices else example
+    yield f"#{option.name} = {toml(value)}"
 
 
 _DEFAULT: Final = Option(

@@ -15,7 +15,7 @@ from click.core import ParameterSource
 
 from evtools.cli import config
 from evtools.cli.config import TLS_MORE, merged_pairs, sources_of
-from evtools.cli.options import is_given, is_typed
+from evtools.cli.options import build, is_given, is_typed
 from evtools.cli.types import BROKER, Broker, read_url
 from evtools.errors import BrokerUnavailable, UsageError
 from evtools.text import hide_credentials, sanitize
@@ -25,17 +25,8 @@ from evtools.transport.url import with_password
 
 #: Options that are transport options of the same name.
 _TRANSPORT_OPTIONS: Final = ("fanout_prefix", "fanout_patterns", "global_keyprefix")
-#: Options with a field of ConnectionSettings: its name, where it is another one.
-FIELDS: Final = {"event_routing_key": "routing_keys", "buffer_size": "buffer_bytes"} | {
-    name: name
-    for name in (
-        "login_method", "connect_timeout", "heartbeat", "event_exchange", "event_queue_prefix",
-        "event_queue_ttl", "event_queue_expires", "event_queue_exclusive", "event_queue_durable",
-        "control_exchange", "accept", "reconnect", "wakeup", "enable_events", "read_only",
-    )
-}  # fmt: skip
-#: Empty means the default of ConnectionSettings.
-_EMPTY_IS_DEFAULT: Final = ("event_routing_key", "accept", "login_method")
+#: Fields of TLS with an option --tls-NAME.
+_TLS_FIELDS: Final = ("ca", "cert", "key", "verify", "check_hostname", "server_name")
 #: The timeout of --broker-command, in seconds: it may have to ask a remote service.
 _COMMAND_TIMEOUT: Final = 30.0
 _ANSWER_MAX_BYTES: Final = 64 * 1024
@@ -49,45 +40,58 @@ def connection_settings(ctx: click.Context) -> ConnectionSettings:
     Raise UsageError or ImproperlyConfigured.
     """
     values = ctx.params
-    fields: dict[str, Any] = {
-        field: values[name]
-        for name, field in FIELDS.items()
-        if values[name] or name not in _EMPTY_IS_DEFAULT
+    sources = sources_of(ctx)
+    # An application's transport options may be for another transport unless they are given
+    # here as well, and so may those that have an option for Redis.
+    foreign = sources.app_options
+    if is_given(ctx, "broker_option"):
+        foreign -= dict(values["broker_option"]).keys()
+    more = sources.settings.get(TLS_MORE)
+    tls = {name: values[f"tls_{name}"] for name in _TLS_FIELDS}
+    fields = {
+        "tls": TLS(enabled=values["tls"], **tls, **(more.value if more else {})),
+        "options": transport_options(ctx),
+        "may_ignore": foreign | frozenset(_TRANSPORT_OPTIONS),
+        "event_queue": values.get("queue") or "",
+        "tool": ctx.command.name or "evtools",
+        "buffer_bytes": values["buffer_size"],
+        # None is a value of these.
+        "event_queue_ttl": values["event_queue_ttl"],
+        "event_queue_expires": values["event_queue_expires"],
     }
     # A replay or demo ignores a broker that it was not given on its command line: what the
     # environment or a file has may be wrong then.
     if is_typed(ctx, "broker") or not (values.get("demo") or values.get("read")):
-        if values["broker"] is not None:
-            fields["urls"] = values["broker"].url
-            fields["source_of_url"] = broker_origin(ctx)
-        urls = fields.get("urls", DEFAULT_URL)
-        read = _url_reader(ctx)
-        if values["broker_command"]:
-            fields["source_of_url"] = "--broker-command"
-            read = partial(ask, values["broker_command"], read or (lambda: urls))
-        if read is not None:
-            fields["renewal"] = Renewal(urls, read, due=bool(values["broker_command"]))
-    return ConnectionSettings(
-        **fields,
-        options=transport_options(ctx),
-        may_ignore=_optional(ctx),
-        tls=_tls(ctx),
-        event_queue=values.get("queue") or "",
-        tool=ctx.command.name or "evtools",
-    )
+        fields |= _address(ctx)
+    # Empty means the default.
+    routing_keys, accept = values["event_routing_key"] or None, values["accept"] or None
+    given = values | {"routing_keys": routing_keys, "accept": accept}
+    return build(ConnectionSettings, given, **fields)
 
 
-def _url_reader(ctx: click.Context) -> Callable[[], str] | None:
-    """Return a function that reads the broker's URL again, if it comes from a file."""
-    broker = ctx.params["broker"]
-    if broker is not None and broker.path:
-        return partial(_url_in_file, broker.path)
-    path = sources_of(ctx).path
-    if ctx.get_parameter_source("broker") is not ParameterSource.DEFAULT_MAP:
-        return None
-    if path is None or not broker_origin(ctx).startswith(str(path)):
-        return None  # it is the application's
-    return partial(_url_in_settings, ctx, str(path.absolute()))
+def _address(ctx: click.Context) -> dict[str, Any]:
+    # Where the broker is, and how its URL is read again if it comes from a file.
+    broker, command = ctx.params["broker"], ctx.params["broker_command"]
+    fields: dict[str, Any] = {}
+    read: Callable[[], str] | None = None
+    if broker is not None:
+        fields = {"urls": broker.url, "source_of_url": broker_origin(ctx)}
+        path = sources_of(ctx).path
+        if broker.path:
+            read = partial(_url_in_file, broker.path)
+        elif (
+            path is not None
+            and ctx.get_parameter_source("broker") is ParameterSource.DEFAULT_MAP
+            and broker_origin(ctx).startswith(str(path))  # or it is the application's
+        ):
+            read = partial(_url_in_settings, ctx, str(path.absolute()))
+    urls = fields.get("urls", DEFAULT_URL)
+    if command:
+        fields["source_of_url"] = "--broker-command"
+        read = partial(ask, command, read or (lambda: urls))
+    if read is not None:
+        fields["renewal"] = Renewal(urls, read, due=bool(command))
+    return fields
 
 
 def _url_in_file(path: str) -> str:
@@ -98,8 +102,7 @@ def _url_in_file(path: str) -> str:
 
 
 def _url_in_settings(ctx: click.Context, path: str) -> str:
-    loaded = config.load(ctx.command, path, ctx.params["profile"])
-    setting = loaded.settings.get("broker")
+    setting = config.load(ctx.command, path, ctx.params["profile"]).settings.get("broker")
     if setting is None:
         raise UsageError(f"{path}: it no longer has a broker")
     try:
@@ -121,36 +124,9 @@ def broker_origin(ctx: click.Context) -> str:
 
 def transport_options(ctx: click.Context) -> dict[str, Any]:
     """Return the transport options; flags win over the settings file."""
-    options = merged_pairs(ctx, "broker_option")
     given = {name: ctx.params[name] for name in _TRANSPORT_OPTIONS}
+    options = merged_pairs(ctx, "broker_option")
     return options | {name: value for name, value in given.items() if value is not None}
-
-
-def _optional(ctx: click.Context) -> frozenset[str]:
-    """Return the transport options that may be for another transport.
-
-    Those of an application, unless they are given here as well, and those that have an
-    option for Redis.
-    """
-    names = sources_of(ctx).app_options
-    if is_given(ctx, "broker_option"):
-        names -= dict(ctx.params["broker_option"]).keys()
-    return names | frozenset(_TRANSPORT_OPTIONS)
-
-
-def _tls(ctx: click.Context) -> TLS:
-    values = ctx.params
-    more = sources_of(ctx).settings.get(TLS_MORE)
-    return TLS(
-        enabled=values["tls"],
-        ca=values["tls_ca"],
-        cert=values["tls_cert"],
-        key=values["tls_key"],
-        verify=values["tls_verify"],
-        check_hostname=values["tls_check_hostname"],
-        server_name=values["tls_server_name"],
-        **(more.value if more else {}),
-    )
 
 
 # --- --broker-command ---------------------------------------------------------------
@@ -162,20 +138,6 @@ def ask(command: Sequence[str], base: Callable[[], str]) -> str:
     No shell is involved, and the output is not shown anywhere.  Raise BrokerUnavailable
     if it fails, and UsageError if it cannot be run at all.
     """
-    out, errors, status = _run(command)
-    if status != 0:
-        how = f"status {status}" if status > 0 else f"signal {-status}"
-        raise _failed(command, f"it ended with {how}", errors)
-    try:
-        answer = out.decode().strip()
-    except UnicodeDecodeError:
-        raise _failed(command, "its output is not text", b"") from None
-    if not answer or not answer.isprintable() or len(out) > _ANSWER_MAX_BYTES:
-        raise _failed(command, "it must print one line: the URL, or a password", errors)
-    return answer if _URL.match(answer) else with_password(base(), answer)
-
-
-def _run(command: Sequence[str]) -> tuple[bytes, bytes, int]:
     try:
         # In a session of its own it cannot prompt on our terminal, and can be killed with
         # everything it has started.
@@ -204,7 +166,17 @@ def _run(command: Sequence[str]) -> tuple[bytes, bytes, int]:
             raise
         finally:
             atexit.unregister(_kill)
-    return out, errors, process.returncode
+    if process.returncode != 0:
+        status = process.returncode
+        how = f"status {status}" if status > 0 else f"signal {-status}"
+        raise _failed(command, f"it ended with {how}", errors)
+    try:
+        answer = out.decode().strip()
+    except UnicodeDecodeError:
+        raise _failed(command, "its output is not text", b"") from None
+    if not answer or not answer.isprintable() or len(out) > _ANSWER_MAX_BYTES:
+        raise _failed(command, "it must print one line: the URL, or a password", errors)
+    return answer if _URL.match(answer) else with_password(base(), answer)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from evtools.cli import types
-from evtools.cli.command import ToolCommand, build, excluding, setup, wants_colour
-from evtools.cli.options import FLAG, Option
+from evtools.cli.command import ToolCommand, excluding, setup, wants_colour
+from evtools.cli.options import FLAG, Option, build
 from evtools.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from evtools.cli import types
 from evtools.cli.command import (
     EPILOG,
     ToolCommand,
-    build,
     check_conflicts,
     excluding,
     filter_of,
@@ -20,7 +19,7 @@ from evtools.cli.command import (
     setup,
     wants_colour,
 )
-from evtools.cli.options import FILTERS, FLAG, Option, is_typed, recording_options
+from evtools.cli.options import FILTERS, FLAG, Option, build, is_typed, recording_options
 from evtools.dump.options import OUTPUTS, TIMESTAMPS, DumpOptions
 from evtools.errors import UsageError
 

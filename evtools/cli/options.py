@@ -1,9 +1,10 @@
 """Options: their class, those that all tools share, and those that several have alike."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -12,6 +13,8 @@ from evtools.cli import types
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+T = TypeVar("T")
 
 #: The groups of --help, in order; those of a tool come after the first.
 GROUPS: Final = ("Common", "Broker", "TLS", "Events", "Output", "Settings", "Other")
@@ -113,6 +116,22 @@ def variable_of(ctx: click.Context, name: str) -> str:
 def option_of(ctx: click.Context, name: str) -> click.Parameter:
     """Return the option of a name."""
     return next(option for option in ctx.command.params if option.name == name)
+
+
+def file_options(tool: click.Command) -> list[Option]:
+    """Return the options that can be in the settings file."""
+    return [each for each in tool.params if isinstance(each, Option) and each.in_file]
+
+
+def build(kind: Callable[..., T], values: Mapping[str, Any], **computed: Any) -> T:
+    """Return the options of a tool, a dataclass.
+
+    Each field is the option of its name, unless it is among `computed`; an option that was
+    not given leaves the default of the field.
+    """
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    given = {name: value for name, value in values.items() if name in names and value is not None}
+    return kind(**(given | computed))
 
 
 FILTERS: Final = click.Argument(

@@ -4,13 +4,13 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from evtools.cli import types
 from evtools.cli.config import merged_pairs, origin, sources_of
-from evtools.cli.options import Option
+from evtools.cli.options import Option, file_options
 from evtools.text import hide_credentials, sanitize
 
 if TYPE_CHECKING:
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 
 _VALUE_MAX_COLS: Final = 44
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-
-
-class Row(NamedTuple):
-    """A setting: name, value as in the settings file, and where it comes from."""
-
-    name: str
-    value: str
-    origin: str
 
 
 def show_config(ctx: click.Context, settings: "ConnectionSettings") -> str:
@@ -40,26 +32,22 @@ def head(ctx: click.Context) -> str:
     return f"# settings file: {sanitize(str(sources_of(ctx).path or 'none'))}"
 
 
-def rows_of(ctx: click.Context, settings: "ConnectionSettings") -> list[Row]:
+def rows_of(ctx: click.Context, settings: "ConnectionSettings") -> list[tuple[str, str, str]]:
+    """Return name, value and origin of each setting."""
     from evtools.cli.connection import broker_origin
 
     rows = []
     for option in file_options(ctx.command):
         name = option.name or ""
         place = broker_origin(ctx) if name == "broker" else origin(ctx, name)
-        rows.append(Row(name, _value(ctx, option, settings), sanitize(place)))
+        rows.append((name, _value(ctx, option, settings), sanitize(place)))
     return rows
 
 
-def file_options(tool: click.Command) -> list[Option]:
-    """Return the options that can be in the settings file."""
-    return [each for each in tool.params if isinstance(each, Option) and each.in_file]
-
-
-def aligned(rows: Sequence[Row]) -> list[str]:
-    names = max((len(row.name) for row in rows), default=0)
-    values = min(_VALUE_MAX_COLS, max((len(row.value) for row in rows), default=0))
-    return [f"{row.name:<{names}} = {row.value:<{values}}  # {row.origin}" for row in rows]
+def aligned(rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    names = max((len(name) for name, _, _ in rows), default=0)
+    values = min(_VALUE_MAX_COLS, max((len(value) for _, value, _ in rows), default=0))
+    return [f"{name:<{names}} = {value:<{values}}  # {place}" for name, value, place in rows]
 
 
 def keys_of(ctx: click.Context) -> Iterator[str]:
@@ -72,7 +60,7 @@ def keys_of(ctx: click.Context) -> Iterator[str]:
 
 
 def _value(ctx: click.Context, option: Option, settings: "ConnectionSettings") -> str:
-    from evtools.cli.connection import FIELDS, transport_options
+    from evtools.cli.connection import transport_options
     from evtools.transport.url import mask_options
 
     name = option.name or ""
@@ -86,8 +74,8 @@ def _value(ctx: click.Context, option: Option, settings: "ConnectionSettings") -
         value = shlex.join(value)
     elif option.type is types.DURATION_OR_NONE and value is None:
         value = "none"
-    elif option.shared and name in FIELDS:
-        value = getattr(settings, FIELDS[name]) or value
+    elif name in ("accept", "event_routing_key"):
+        value = settings.accept if name == "accept" else settings.routing_keys
     elif isinstance(value, types.TextFile):
         value = value.path
     return hide_credentials(toml(value))  # a camera may be the URL of a database

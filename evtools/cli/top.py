@@ -12,7 +12,6 @@ from evtools.cli import types
 from evtools.cli.command import (
     EPILOG,
     ToolCommand,
-    build,
     check_conflicts,
     excluding,
     filter_of,
@@ -20,7 +19,15 @@ from evtools.cli.command import (
     setup,
     wants_colour,
 )
-from evtools.cli.options import FILTERS, FLAG, Option, is_typed, memory_options, recording_options
+from evtools.cli.options import (
+    FILTERS,
+    FLAG,
+    Option,
+    build,
+    is_typed,
+    memory_options,
+    recording_options,
+)
 from evtools.errors import UsageError
 from evtools.top.options import (
     OUTPUTS,
