@@ -6,9 +6,10 @@ import socket
 from dataclasses import replace
 
 import pytest
+from amqp.exceptions import AMQPError
 
 from evtools.errors import AccessRefused, BrokerUnavailable, UsageError
-from evtools.transport import TLS, ConnectionSettings, connect, explain
+from evtools.transport import TLS, ConnectionSettings, call, connect, explain
 from evtools.transport.connection import client_name
 from evtools.transport.receiver import subscribe
 from evtools.transport.streams.redis import RedisStream
@@ -379,6 +380,20 @@ def test_rabbitmq_with_an_odd_password_and_an_odd_vhost(rabbitmq_server):
     odd = rabbitmq_server.vhost_url("", user="odd", password="p%40ss%2Fw%3Ard%20%2525")
     reach(odd)
     reach(rabbitmq_server.vhost_url("team%2Fqueue"))
+
+
+def test_rabbitmq_is_short_of_memory_and_says_so_to_who_publishes(rabbitmq_server):
+    rabbitmq_server.rabbitmqctl("set_vm_memory_high_watermark", "0.00001")
+    try:
+        settings = ConnectionSettings(urls=rabbitmq_server.url, connect_timeout=20)
+        with pytest.raises(AMQPError) as caught:
+            call(settings, "ping", deadline=20)
+        error = explain(caught.value, settings)
+        assert type(error) is BrokerUnavailable
+        assert "alarm: the broker takes nothing" in error.message
+        assert "rabbitmq-diagnostics -q alarms" in error.hint
+    finally:
+        rabbitmq_server.rabbitmqctl("set_vm_memory_high_watermark", "0.9")
 
 
 def test_rabbitmq_refuses_the_login(rabbitmq_server):

@@ -10,16 +10,8 @@ from kombu import Connection
 from cluster.app import make_app
 from cluster.worker import close
 from evtools.errors import AccessRefused
-from evtools.state import State
-from evtools.transport import (
-    ConnectionSettings,
-    EventDispatcher,
-    EventReceiver,
-    Statistics,
-    connect,
-)
+from evtools.transport import ConnectionSettings, EventReceiver, Statistics
 from evtools.transport.receiver import open_live
-from evtools.transport.settings import TLS
 from evtools.transport.source import DOCTOR, SilenceHint
 from evtools.wire import Message, encode_line
 from servers.process import wait_until
@@ -381,111 +373,18 @@ def test_a_clock_that_is_none_is_left_alone(receive, clock):
     assert [e["clock"] for e in first(receiver, 2)] == [clock, 1]
 
 
-# --- Real brokers --------------------------------------------------------------------
+# --- As Celery's receiver is made ----------------------------------------------------
 
 
-@pytest.fixture
-def watch():
-    receivers = []
-
-    def start(url, **settings):
-        receivers.append(EventReceiver(ConnectionSettings(urls=url, **settings)))
-        receiver = receivers[-1]
-        receiver.notices = []
-        receiver._on_notice = receiver.notices.append
-        assert next(receiver.batches(0)) == []
-        wait_until(lambda: receiver.statistics().connected, what="a connection")
-        return receiver
-
-    yield start
-    for receiver in receivers:
-        receiver.close()
-
-
-def until(receiver, wanted, deadline=30):
-    """Return the events up to the first that is wanted."""
-    found = []
-    end = time.monotonic() + deadline
-    for batch in receiver.batches(0.2):
-        found += batch
-        if any(map(wanted, batch)):
-            return found
-        assert time.monotonic() < end, f"{found} {receiver.notices}"
-    raise AssertionError("the stream has ended")
-
-
-def test_a_real_worker_is_seen_as_celery_sees_it(celery_worker, celery_capture, watch):
-    url, exchange = celery_worker.broker_url, celery_worker.event_exchange
-    capture = celery_capture(url, exchange)
-    receiver = watch(url, event_exchange=exchange)
-    sent = celery_worker.app.send_task("cluster.progress")
-    capture.wait_for(type="task-succeeded", uuid=sent.id)
-    capture.wait_for(type="task-sent", uuid=sent.id)
-    seen = []
-    wait_until(
-        lambda: (
-            seen.extend(next(receiver.batches(0.2)))
-            or len([e for e in seen if e.get("uuid") == sent.id]) >= 7
-        ),
-        what=lambda: str(seen),
-    )
-    ours = [e for e in seen if e.get("uuid") == sent.id]
-    theirs = [e for e in capture.wire if e.get("uuid") == sent.id]
-
-    def plain(e):
-        skipped = {"local_received", "clock" if e["type"] == "task-sent" else ""}
-        return sorted((k, v) for k, v in e.items() if k not in skipped)
-
-    assert sorted(map(plain, ours), key=str) == sorted(map(plain, theirs), key=str)
-    assert {e["type"] for e in ours} >= {"task-received", "task-succeeded"}
-
-
-@pytest.mark.parametrize("given", ["connection", "channel", "app"])
-def test_celerys_recipe_runs_as_it_is(celery_worker, given):
-    app, state, seen = celery_worker.app, State(), []
-    with app.connection() as connection:
-        source = {"connection": connection, "channel": connection.channel(), "app": None}
-        receiver = EventReceiver(source[given], app=app)
-
-        def on_heartbeat(event):
-            state.event(event)
-            if not seen:
-                seen.append(app.send_task("cluster.progress").id)
-
-        def on_success(event):
-            state.event(event)
-            receiver.should_stop = event["uuid"] in seen
-
-        receiver.handlers["worker-heartbeat"] = on_heartbeat
-        receiver.handlers["task-succeeded"] = on_success
-        receiver.handlers["*"] = state.event
-        receiver.capture(limit=None, timeout=30, wakeup=True)
-        assert state.tasks[seen[0]].state == "SUCCESS"
-        receiver.close()
-
-
-def test_a_caller_who_captures_a_few_events_leaves_the_broker(broker_url, event_exchange):
-    app = make_app(broker_url, event_exchange=event_exchange)
-    with app.connection() as connection:
-        receiver = EventReceiver(connection, app=app, queue_prefix="few")
-        for number in range(2):
-            found = []
-            capture = receiver.itercapture(limit=1, timeout=30, wakeup=False)
-            thread = threading.Thread(target=found.extend, args=(capture,))
-            thread.start()
-            wait_until(lambda: receiver.statistics().connected, what="a connection")
-            send_to(broker_url, event_exchange, "a", number=number)
-            thread.join(30)
-            assert [event["number"] for event in found] == [number]
+def test_with_a_connection_of_the_callers_it_leaves_the_broker_after_each_capture():
+    streams = [FakeStream([message(event(n=n))]) for n in range(2)]
+    answers = iter(streams)
+    with Connection("memory://") as connection:
+        receiver = EventReceiver(connection, open_stream=lambda *_: next(answers))
+        for number, stream in enumerate(streams):
+            assert fields_of(receiver.itercapture(limit=1, timeout=30), "n") == [(number,)]
+            assert stream.closed.is_set()
             assert not receiver.statistics().connected
-
-
-def send_to(url, exchange, type_, **fields):
-    with (
-        connect(ConnectionSettings(urls=url)) as connection,
-        EventDispatcher(connection, exchange=exchange) as dispatcher,
-    ):
-        dispatcher.send(type_, **fields)
 
 
 def test_the_arguments_of_celerys_receiver_are_taken_in_its_order():
@@ -517,93 +416,6 @@ def test_an_event_is_made_of_a_message_that_the_caller_took():
     assert receiver.event_from_message({"type": "x"})[1]["clock"] > 300
 
 
-@pytest.mark.parametrize("server", ["redis", "rabbitmq"])
-def test_events_come_over_tls(request, server, authority, event_exchange, watch):
-    url = request.getfixturevalue(f"{server}_tls")
-    tls = TLS(ca=str(authority.ca))
-    receiver = watch(url, tls=tls, event_exchange=event_exchange)
-    settings = ConnectionSettings(urls=url, tls=tls)
-    with (
-        connect(settings) as connection,
-        EventDispatcher(connection, exchange=event_exchange) as dispatcher,
-    ):
-        for number in range(100):
-            dispatcher.send("task-sent", number=number, text="x" * 3000)
-    seen = until(receiver, lambda e: e.get("number") == 99)
-    assert [e["number"] for e in seen] == [*range(100)]
-
-
-@pytest.mark.timeout(180)
-def test_a_broker_that_dies_and_comes_back_is_a_gap(own_broker, watch):
-    receiver = watch(own_broker.url, heartbeat=5.0)
-    send(own_broker.url, "before")
-    until(receiver, lambda e: e["type"] == "before")
-    killed = time.time()
-    own_broker.kill()
-    wait_until(
-        lambda: next(receiver.batches(0.2)) or not receiver.statistics().connected,
-        what="the loss to be noticed",
-    )
-    own_broker.start()
-    hole = until(receiver, lambda e: e["type"] == "evdump-gap", deadline=5)[-1]
-    assert hole["reason"] == "reconnect"
-    # A heartbeat at the most since the last sign of life.
-    assert killed - 5 < hole["from"] <= killed + 0.5
-    assert hole["to"] <= time.time()
-    assert hole["to"] > killed
-    send(own_broker.url, "after")
-    until(receiver, lambda e: e["type"] == "after")
-    kinds = [notice.kind for notice in receiver.notices if notice.kind != "retry"]
-    assert kinds == ["listening", "lost", "restored"]
-
-
-def send(url, *types, **fields):
-    with (
-        connect(ConnectionSettings(urls=url)) as connection,
-        EventDispatcher(connection, buffer_while_offline=False) as dispatcher,
-    ):
-        for type_ in types:
-            dispatcher.send(type_, **fields)
-
-
-@pytest.mark.timeout(120)
-def test_a_frozen_broker_is_noticed_and_does_not_hinder_closing(own_broker, watch):
-    receiver = watch(own_broker.url, heartbeat=1.0)
-    closing = watch(own_broker.url, heartbeat=1.0)
-    own_broker.freeze()
-    closing.close()
-    # Closing waited for the goodbye, and had no need to give up on it.
-    assert not closing._reader.is_alive()
-    wait_until(
-        lambda: next(receiver.batches(0.2)) or receiver.notices[-1].kind != "listening",
-        what="the loss to be noticed",
-    )
-    assert "no sign of life" in receiver.notices[1].text
-    receiver.close()
-    own_broker.thaw()
-
-
-def test_a_deleted_queue_is_subscribed_anew(rabbitmq_server, event_exchange, watch):
-    from kombu import Queue
-
-    receiver = watch(
-        rabbitmq_server.url,
-        event_exchange=event_exchange,
-        event_queue_prefix="celeryev.anew",
-        event_queue_exclusive=False,
-        event_queue_durable=True,
-    )
-    (name,) = rabbitmq_server.wait_for_queues(1, "celeryev.anew")
-    with Connection(rabbitmq_server.url) as connection:
-        Queue(name, channel=connection.default_channel).delete()
-        hole = until(receiver, lambda e: e["type"] == "evdump-gap")[-1]
-        assert hole["reason"] == "reconnect"
-        receiver.close()
-        (other,) = rabbitmq_server.wait_for_queues(1, "celeryev.anew")
-        assert other != name
-        Queue(other, channel=connection.default_channel).delete()
-
-
 def test_a_stop_does_not_wait_for_an_attempt_to_connect():
     attempting, answer = threading.Event(), threading.Event()
 
@@ -631,22 +443,14 @@ def test_a_stop_does_not_wait_for_an_attempt_to_connect():
 # --- live sources ----------------------------------------------------------------
 
 
-@pytest.fixture
-def stack():
+def test_the_simulated_cluster_sends_even_to_who_only_reads():
+    notices = []
+    settings = ConnectionSettings(urls="redis://unused", read_only=True)
     with ExitStack() as stack:
-        yield stack
-
-
-@pytest.mark.parametrize("read_only", [False, True])
-def test_the_simulated_cluster_sends_even_to_who_only_reads(stack, read_only):
-    told = []
-    settings = ConnectionSettings(urls="redis://unused", read_only=read_only)
-    receiver = open_live(settings, told.append, demo=True, stack=stack)
-    for events in receiver.batches(5.0):
-        if any(event["type"] == "worker-heartbeat" for event in events):
-            break
-    assert [notice.kind for notice in told] == ["listening"]
-    assert receiver.settings.read_only is read_only
+        receiver = open_live(settings, notices.append, demo=True, stack=stack)
+        next(batch for batch in receiver.batches(5.0) if batch)
+    assert [notice.kind for notice in notices] == ["listening"]
+    assert receiver.settings.read_only
     assert receiver.settings.urls == "memory://demo"
 
 
