@@ -3,9 +3,9 @@
 import json
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from types import FrameType
-from typing import Final
+from typing import Final, NamedTuple
 
 from evtools import signals
 from evtools.clock import SystemClock
@@ -16,7 +16,7 @@ from evtools.doctor.broker import (
     check_permissions,
     check_queue,
 )
-from evtools.doctor.context import STATUSES, Context, DoctorOptions, Finding, Severity
+from evtools.doctor.context import STATUSES, Context, DoctorOptions, Finding, Severity, counted
 from evtools.doctor.network import (
     advise,
     check_kind,
@@ -38,8 +38,7 @@ from evtools.transport import ConnectionSettings
 from evtools.transport.errors import FAILURES, diagnose
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One check; after a problem with a `vital` one the others make no sense."""
 
     name: str
@@ -75,7 +74,7 @@ def run(options: DoctorOptions, settings: ConnectionSettings) -> int:
     context = Context(settings, options, SystemClock())
     before = signals.install({signal.SIGTERM: _end, signal.SIGHUP: _end})
     try:
-        return STATUSES[worst(report(examine(context), options))]
+        return STATUSES[report(examine(context), options)]
     finally:
         signals.put_back(before)
         if context.opened is not None:
@@ -93,38 +92,33 @@ def examine(context: Context) -> Iterator[Finding]:
         severities = set()
         for finding in _run(check, context):
             severities.add(finding.severity)
-            yield finding
+            yield replace(finding, check=finding.check or check.name)
         if context.lost or (check.vital and "problem" in severities):
-            rest = ", ".join(later.name for later in CHECKS[number + 1 :])
-            if rest:
-                yield Finding("skipped", "note", f"could not be checked: {rest}")
+            if rest := ", ".join(later.name for later in CHECKS[number + 1 :]):
+                yield Finding("note", f"could not be checked: {rest}", check="skipped")
             return
 
 
 def _run(check: Check, context: Context) -> Iterator[Finding]:
-    """Turn what goes wrong with the broker into a finding, too."""
+    # What goes wrong with the broker is a finding, too.
     try:
         yield from check.run(context)
     except EvtoolsError as error:
-        yield Finding(check.name, "problem", error.message, error.hint)
+        yield Finding("problem", error.message, error.hint)
     except FAILURES as error:
         diagnosis = diagnose(error, context.settings)
         context.lost = context.opened is not None and diagnosis.layer in _LOST
         if context.lost:
-            text = f"the broker is gone: {diagnosis.text}"
-            yield Finding(check.name, "problem", text, _GONE)
+            yield Finding("problem", f"the broker is gone: {diagnosis.text}", _GONE)
         else:
-            yield Finding(check.name, "problem", diagnosis.what, advise(diagnosis, context))
+            yield Finding("problem", diagnosis.what, advise(diagnosis, context))
 
 
 # --- the report ---------------------------------------------------------------------
 
 _COLOURS: Final[Mapping[Severity, str]] = {
-    "ok": "\x1b[32m",
-    "note": "\x1b[36m",
-    "warning": "\x1b[33m",
-    "problem": "\x1b[1;31m",
-}
+    "ok": "\x1b[32m", "note": "\x1b[36m", "warning": "\x1b[33m", "problem": "\x1b[1;31m"
+}  # fmt: skip
 _RESET: Final = "\x1b[0m"
 _SEVERITY_COLS: Final = 8
 _CHECK_COLS: Final = 12
@@ -135,25 +129,34 @@ _PROSE_COLS: Final = 40
 _NARROW_COLS: Final = 2
 
 
-def worst(findings: Iterable[Finding]) -> Severity:
-    ranks = list(STATUSES)
-    return max((finding.severity for finding in findings), key=ranks.index, default="ok")
-
-
-def report(findings: Iterable[Finding], options: DoctorOptions) -> list[Finding]:
-    """Print the findings, text as they are made; return all of them."""
-    found = []
+def report(findings: Iterable[Finding], options: DoctorOptions) -> Severity:
+    """Print the findings, text as they are made; return the worst severity."""
+    found, ranks = [], list(STATUSES)
     for finding in findings:
         found.append(finding)
         if options.output == "text" and not (options.quiet and finding.severity == "ok"):
             for line in lines(finding, colour=options.colour, cols=options.cols):
                 print(line, flush=True)  # noqa: T201  (its output)
-    last = summary(found)
+    severities = [finding.severity for finding in found]
+    worst: Severity = max(severities, key=ranks.index, default="ok")
     if options.output == "json":
-        rows = [asdict(finding) | {"text": hide_credentials(finding.text)} for finding in found]
-        last = json.dumps({"worst": worst(found), "findings": rows})  # which escapes
+        rows = [
+            {
+                "check": finding.check,
+                "severity": finding.severity,
+                "text": hide_credentials(finding.text),
+                "advice": finding.advice,
+            }
+            for finding in found
+        ]
+        last = json.dumps({"worst": worst, "findings": rows})  # which escapes
+    else:
+        bad: tuple[Severity, ...] = ("problem", "warning", "note")
+        numbers = {severity: severities.count(severity) for severity in bad}
+        counts = [counted(number, severity) for severity, number in numbers.items() if number]
+        last = ", ".join(counts) or "all is well"
     print(last, flush=True)  # noqa: T201
-    return found
+    return worst
 
 
 def lines(finding: Finding, *, colour: bool, cols: int = 0) -> Iterator[str]:
@@ -178,7 +181,7 @@ def lines(finding: Finding, *, colour: bool, cols: int = 0) -> Iterator[str]:
 
 
 def _wrapped(text: str, first_cols: int, cols: int) -> list[str]:
-    """Break prose between words; a word alone may still be too long."""
+    # Prose is broken between words; a word alone may still be too long.
     if cols <= 0:
         return [text]
     broken: list[str] = []
@@ -190,13 +193,3 @@ def _wrapped(text: str, first_cols: int, cols: int) -> list[str]:
             longer = word
         line = longer
     return [*broken, line]
-
-
-def summary(findings: Iterable[Finding]) -> str:
-    severities = [finding.severity for finding in findings]
-    counts = [
-        f"{number} {severity}{'s' if number > 1 else ''}"
-        for severity in ("problem", "warning", "note")
-        if (number := severities.count(severity))
-    ]
-    return ", ".join(counts) or "all is well"

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from evtools.doctor.context import Context, Finding, counted
-from evtools.doctor.inspect import Elsewhere, OrphanedQueue, OrphanKind, OrphanSearch
+from evtools.doctor.inspect import ORPHAN_KINDS, Elsewhere, OrphanedQueue
 from evtools.text import human_duration, human_size, sanitize
 from evtools.transport.url import MASK
 
 #: A queue that keeps messages for less loses them whenever we are busy, in seconds.
 _TTL_MIN: Final = 1.0
-_PLURALS: Final[dict[OrphanKind, str]] = {"queue": "queues", "list": "lists", "binding": "bindings"}
 
 
 def check_exchange(context: Context) -> Iterator[Finding]:
@@ -24,7 +23,6 @@ def check_exchange(context: Context) -> Iterator[Finding]:
         if exchange.command:
             listed = f" On the broker's host, this lists what there is:\n  {exchange.command}"
         yield Finding(
-            "exchange",
             "problem",
             f"there is no {exchange.where}",
             "Every worker makes it when it starts, so none was ever here: compare"
@@ -33,93 +31,74 @@ def check_exchange(context: Context) -> Iterator[Finding]:
         )
     elif exchange.clash:
         yield Finding(
-            "exchange",
             "problem",
             f"{exchange.where}: {exchange.clash}",
             "It was declared differently from how Celery does. With the workers stopped,"
             " delete it on the broker; they make it again.",
         )
     else:
-        text = exchange.where
-        if not exchange.may_declare:
-            text += " is there; we may not declare it, and need not"
-        yield Finding("exchange", "ok", text)
+        more = "" if exchange.may_declare else " is there; we may not declare it, and need not"
+        yield Finding("ok", f"{exchange.where}{more}")
 
 
 def check_permissions(context: Context) -> Iterator[Finding]:
     """Try what every monitor must be allowed to do."""
     if not context.exchange_exists:
         return
-    tried = context.inspector.permissions()
-    for permission in tried:
+    allowed = []
+    for permission in context.inspector.permissions():
         if permission.refusal:
             context.may_listen = False
             text = f"may not {permission.name}: {permission.refusal}"
-            yield Finding("permissions", "problem", text, permission.advice)
-    names = "; ".join(permission.name for permission in tried if not permission.refusal)
-    if names:
-        yield Finding("permissions", "ok", f"may {names}")
+            yield Finding("problem", text, permission.advice)
+        else:
+            allowed.append(permission.name)
+    if allowed:
+        yield Finding("ok", f"may {'; '.join(allowed)}")
 
 
 def check_queue(context: Context) -> Iterator[Finding]:
     """Look at what our own queue is to do without us."""
-    if not context.inspector.keeps_queues:
-        return
     settings = context.settings
     ttl, expires = settings.event_queue_ttl, settings.event_queue_expires
+    if not context.inspector.keeps_queues:
+        return
     if expires is None and not settings.event_queue_exclusive:
         text = "our queue would stay for ever if we were killed"
-        advice = "Let it expire, as in --event-queue-expires 60s"
-        yield Finding("queue", "warning", text, advice)
+        yield Finding("warning", text, "Let it expire, as in --event-queue-expires 60s")
     if ttl is None:
-        yield Finding(
-            "queue",
-            "note",
-            "events that are not fetched are never dropped",
-            "A stopped reader makes the broker's memory grow: --event-queue-ttl 5s",
-        )
+        advice = "A stopped reader makes the broker's memory grow: --event-queue-ttl 5s"
+        yield Finding("note", "events that are not fetched are never dropped", advice)
     elif ttl < _TTL_MIN:
-        yield Finding(
-            "queue",
-            "warning",
-            f"the broker drops events after {human_duration(ttl)} already",
-            "A moment of load on this host, and events are missing: --event-queue-ttl 5s",
-        )
+        text = f"the broker drops events after {human_duration(ttl)} already"
+        advice = "A moment of load on this host, and events are missing: --event-queue-ttl 5s"
+        yield Finding("warning", text, advice)
     else:
         text = f"the broker drops events that were not fetched for {human_duration(ttl)}"
-        yield Finding("queue", "ok", text)
+        yield Finding("ok", text)
 
 
 def check_elsewhere(context: Context) -> Iterator[Finding]:
     """Look for Celery in other databases, virtual hosts, exchanges and prefixes."""
     here = bool(context.observation.workers)
-    # What workers say comes first, and says it best.
+    # Workers say themselves where they send their events: this comes first, and says it best.
     places: dict[tuple[str, ...], Elsewhere] = {}
-    for place in (*_other_exchanges(context), *context.inspector.elsewhere()):
+    for node, settings in sorted(context.observation.settings.items()):
+        exchange = settings.get("event_exchange")
+        if isinstance(exchange, str) and exchange != context.settings.event_exchange:
+            seen, words = f"{node} sends its events there", ("--event-exchange", exchange)
+            places.setdefault(words, Elsewhere(f"exchange {exchange}", seen, words, alive=True))
+    for place in context.inspector.elsewhere():
         places.setdefault(place.words, place)
     for place in places.values():
         # Anyone chooses the names of channels, and advice may have several lines.
-        words = sanitize(shlex.join(place.words))
-        hidden = f", with the password in place of {MASK}" if MASK in words else ""
+        words_shown = sanitize(shlex.join(place.words))
+        hidden = f", with the password in place of {MASK}" if MASK in words_shown else ""
         yield Finding(
-            "elsewhere",
             "note" if here or not place.alive else "problem",
             f"{place.where}: {place.seen}",
-            f"To watch there{hidden}:\n  {words}",
+            f"To watch there{hidden}:\n  {words_shown}",
         )
-
-
-def _other_exchanges(context: Context) -> Iterator[Elsewhere]:
-    """Yield the other exchanges that workers say they send their events to."""
-    exchanges: dict[str, str] = {}
-    for node, settings in sorted(context.observation.settings.items()):
-        theirs = settings.get("event_exchange")
-        if isinstance(theirs, str) and theirs != context.settings.event_exchange:
-            exchanges.setdefault(theirs, node)
-    for exchange, node in exchanges.items():
-        seen = f"{node} sends its events there"
-        words = ("--event-exchange", exchange)
-        yield Elsewhere(f"exchange {exchange}", seen, words, alive=True)
 
 
 # --- orphans ------------------------------------------------------------------------
@@ -129,63 +108,46 @@ def check_orphans(context: Context) -> Iterator[Finding]:
     """List event queues without a reader; remove them if that was asked for and confirmed."""
     options = context.options
     search = context.inspector.orphans(options.queues)
-    yield from _gap(search)
-    if options.queues:
-        for orphan in search.found:
-            if orphan.kept:
-                yield Finding("orphans", "note", f"{orphan.name} stays: {orphan.kept}")
-    free = [orphan for orphan in search.found if not orphan.kept]
-    if not free:
-        if not search.gap:
-            yield Finding("orphans", "ok", "no orphaned event queues")
-    elif not options.fix:
-        yield Finding(
-            "orphans",
-            "warning",
-            f"without a reader: {_listed(context, free)}",
-            "Monitors that are gone have left them; the same command with --fix removes them.",
-        )
-    elif options.confirm(f"Remove {_listed(context, free, every=True)}?"):
-        yield from _remove(context, free)
-    else:
-        yield Finding("orphans", "warning", f"not removed: {_listed(context, free)}")
-
-
-def _gap(search: OrphanSearch) -> Iterator[Finding]:
-    if not search.gap:
-        return
-    advice = ""
-    if search.command:
-        advice = (
+    if search.gap:
+        advice = search.command and (
             f"On the broker's host, this lists them:\n  {search.command}\n"
             "Then the same command as now with --fix and their names removes them."
         )
-    text = f"not all orphaned event queues can be found: {search.gap}"
-    yield Finding("orphans", "note", text, advice)
+        text = f"not all orphaned event queues can be found: {search.gap}"
+        yield Finding("note", text, advice)
+    if options.queues:
+        for orphan in search.found:
+            if orphan.kept:
+                yield Finding("note", f"{orphan.name} stays: {orphan.kept}")
+    free = [orphan for orphan in search.found if not orphan.kept]
+    if not free:
+        if not search.gap:
+            yield Finding("ok", "no orphaned event queues")
+    elif not options.fix:
+        advice = "Monitors that are gone have left them; the same command with --fix removes them."
+        yield Finding("warning", f"without a reader: {_listed(context, free)}", advice)
+    elif options.confirm(f"Remove {_listed(context, free, every=True)}?"):
+        yield from _remove(context, free)
+    else:
+        yield Finding("warning", f"not removed: {_listed(context, free)}")
 
 
 def _remove(context: Context, orphans: Sequence[OrphanedQueue]) -> Iterator[Finding]:
     gone = []
     for orphan in orphans:
-        why = context.inspector.remove(orphan)
-        if why:
-            yield Finding("orphans", "warning", f"{orphan.name} stays: {why}")
+        if why := context.inspector.remove(orphan):
+            yield Finding("warning", f"{orphan.name} stays: {why}")
         else:
             gone.append(orphan)
     if gone:
-        yield Finding("orphans", "note", f"removed {_listed(context, gone, every=True)}")
+        yield Finding("note", f"removed {_listed(context, gone, every=True)}")
 
 
 def _listed(context: Context, orphans: Sequence[OrphanedQueue], *, every: bool = False) -> str:
-    """Return how many of each kind there are, their size, and their names.
-
-    `every` name is there before the question, and after something was removed.
-    """
-    counts = []
-    for kind, plural in _PLURALS.items():
-        number = sum(orphan.kind == kind for orphan in orphans)
-        if number:
-            counts.append(f"{number} {kind if number == 1 else plural}")
+    # How many of each kind there are, their size, and their names: `every` one before the
+    # question, and after something was removed.
+    numbers = {kind: sum(orphan.kind == kind for orphan in orphans) for kind in ORPHAN_KINDS}
+    counts = [counted(number, kind) for kind, number in numbers.items() if number]
     messages = sum(orphan.messages or 0 for orphan in orphans)
     size_bytes = sum(orphan.size_bytes or 0 for orphan in orphans)
     facts = [counted(messages, "message")] if messages else []

@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from evtools.clock import Clock
 from evtools.doctor.inspect import BrokerInspector
-from evtools.doctor.netprobe import Endpoint
 from evtools.errors import EvtoolsError
 from evtools.state import Worker, answers_wake_up
 from evtools.transport import ConnectionSettings
+from evtools.transport.settings import TLS
 from evtools.wire import GAP, EventFields, WorkerEvent, from_fields, moment
 
 Severity: TypeAlias = Literal["ok", "note", "warning", "problem"]
@@ -49,13 +49,32 @@ class Finding:
     """What a check has found.
 
     `text` is one line; `advice` may have several: what it means and what to type.  Both
-    may hold what came over the wire: they are sanitised when they are printed.
+    may hold what came over the wire: they are sanitised when they are printed.  `check` is
+    its name where it is not the one that is run.
     """
 
-    check: str
     severity: Severity
     text: str
     advice: str = ""
+    check: str = ""
+
+
+class Endpoint(NamedTuple):
+    """Where an address of the broker leads, and the `protocol` we mean to speak there.
+
+    `tls` is None without encryption; `connect_timeout` is in seconds.
+    """
+
+    host: str
+    port: int
+    tls: TLS | None = None
+    connect_timeout: float = 4.0
+    protocol: str = ""
+
+    @property
+    def server_name(self) -> str:
+        """The name that the certificate must be for."""
+        return (self.tls and self.tls.server_name) or self.host
 
 
 @dataclass(slots=True)
@@ -118,23 +137,19 @@ class Observation:
 
     def apply(self, events: Iterable[EventFields]) -> None:
         for event in events:
-            kind = event["type"]
+            kind, name = event["type"], event.get("hostname")
             if kind == GAP:
                 continue
             self.events += 1
             if kind == "task-sent":
                 self.sent += 1  # it is a client's
-                continue
-            name = event.get("hostname")
-            if not isinstance(name, str):
-                continue
-            if name not in self.workers:
-                if not (kind.startswith(("worker-", "task-")) and 0 < len(name) <= _NAME_MAX_CHARS):
-                    continue
-                if len(self.workers) >= _WORKERS_MAX:
-                    continue
-                self.workers[name] = WorkerSigns()
-            self.workers[name].apply(event)
+            elif isinstance(name, str):
+                is_new = name not in self.workers and len(self.workers) < _WORKERS_MAX
+                is_of_worker = kind.startswith(("worker-", "task-"))
+                if is_new and is_of_worker and 0 < len(name) <= _NAME_MAX_CHARS:
+                    self.workers[name] = WorkerSigns()
+                if name in self.workers:
+                    self.workers[name].apply(event)
 
     @property
     def nodes(self) -> list[str]:
@@ -150,8 +165,8 @@ class Context:
     """What earlier checks have found out for later ones.
 
     `endpoints` are those of the broker's addresses that have passed so far, by their
-    position in the URL; `inspector` is there after the login, `observation` after
-    listening.  The connection may be `lost` after the login.
+    position in the URL; `opened` is the inspector after the login, `observation` is there
+    after listening.  The connection may be `lost` after the login.
     """
 
     settings: ConnectionSettings

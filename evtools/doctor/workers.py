@@ -8,7 +8,7 @@ from evtools.clock import Clock
 from evtools.doctor.context import Context, Finding, Observation, Severity, counted
 from evtools.errors import EvtoolsError
 from evtools.text import human_duration
-from evtools.transport import ConnectionSettings, EventReceiver, Notice, call, explain
+from evtools.transport import ConnectionSettings, EventReceiver, call, explain
 from evtools.transport.errors import FAILURES
 
 #: How often to look at the clock while listening, in seconds.
@@ -35,29 +35,27 @@ def listen(
     exchange for questions is not made where it is missing.
     """
     seen = Observation()
-    notices: list[Notice] = []
+    wakeup = settings.wakeup and asks
     settings = replace(
-        settings,
-        reconnect=False,
-        routing_keys=("#",),
-        enable_events=False,
-        wakeup=settings.wakeup and asks,
+        settings, reconnect=False, routing_keys=("#",), enable_events=False, wakeup=wakeup
     )
-    with EventReceiver(settings, on_notice=notices.append, clock=clock) as receiver:
+    notices: list[str] = []
+    with EventReceiver(
+        settings, on_notice=lambda notice: notices.append(notice.kind), clock=clock
+    ) as receiver:
         since: float | None = None
         try:
             for events in receiver.batches(_TICK):
                 seen.apply(events)
-                if not any(notice.kind == "listening" for notice in notices):
-                    continue
-                if since is None:
+                if since is None and "listening" in notices:
                     since = clock.monotonic()
                     if asks:
                         # The reader thread goes on to collect events meanwhile.
                         ask(settings, seen, min(wait, _ANSWER))
-                seen.seconds = clock.monotonic() - since
-                if seen.seconds >= wait:
-                    break
+                if since is not None:
+                    seen.seconds = clock.monotonic() - since
+                    if seen.seconds >= wait:
+                        break
         except EvtoolsError as error:
             seen.failure = error
         defects = receiver.statistics().defects
@@ -109,16 +107,15 @@ def check_events(context: Context) -> Iterator[Finding]:
 def arrived(seen: Observation) -> Iterator[Finding]:
     span = human_duration(seen.seconds)
     if seen.failure is not None:
-        yield Finding("events", "problem", seen.failure.message, seen.failure.hint)
+        yield Finding("problem", seen.failure.message, seen.failure.hint)
     elif seen.events:
         text = f"{counted(seen.events, 'event')} of {counted(len(seen.workers), 'worker')}"
-        yield Finding("events", "ok", f"{text} arrived in {span}")
+        yield Finding("ok", f"{text} arrived in {span}")
     else:
         advice = _ELSEWHERE if seen.pongs else _NOBODY
-        yield Finding("events", "problem", f"nothing arrived in {span}", advice)
+        yield Finding("problem", f"nothing arrived in {span}", advice)
     for kind, count in seen.defects:
         yield Finding(
-            "events",
             "warning",
             f"{counted(count, 'message')} could not be decoded, whole or in part: {kind}",
             "Compare event_serializer of the workers with --accept, and see who else"
@@ -142,34 +139,31 @@ _DEAF: Final = (
 
 def check_workers(context: Context) -> Iterator[Finding]:
     """See who answered when asked, and under which names."""
-    seen = context.observation
+    seen, pongs = context.observation, context.observation.pongs
     if seen.refusal is not None:
         yield Finding(
-            "workers",
             "warning",
             f"the workers could not be asked: {seen.refusal.message}",
             "Watching works without; actions in evtop do not. --read-only asks no one.",
         )
-    elif seen.pongs is None:
+    elif pongs is None:
         yield _not_asked(context)
-    elif seen.pongs:
-        text = f"{counted(len(seen.pongs), 'worker')} answered: "
-        yield Finding("workers", "ok", text + context.names(sorted(seen.pongs)))
+    elif pongs:
+        answered = context.names(sorted(pongs))
+        yield Finding("ok", f"{counted(len(pongs), 'worker')} answered: {answered}")
     for kind, count in seen.unread.items():
-        noun = "reply" if count == 1 else "replies"
-        text = f"{count} {noun} could not be decoded: {kind}"
+        replies = "1 reply" if count == 1 else f"{count} replies"
         advice = "Workers reply in JSON, with less than 1 MiB: see who else does."
-        yield Finding("workers", "warning", text, advice)
-    if seen.pongs is not None and (silent := sorted(seen.workers.keys() - seen.pongs)):
+        yield Finding("warning", f"{replies} could not be decoded: {kind}", advice)
+    if pongs is not None and (silent := sorted(seen.workers.keys() - pongs)):
         text = f"events come from workers that do not answer: {context.names(silent)}"
-        yield Finding("workers", "warning", text, f"Busy with a solo or thread pool, {_DEAF}")
-    elif seen.pongs is not None and not seen.pongs:
+        yield Finding("warning", text, f"Busy with a solo or thread pool, {_DEAF}")
+    elif pongs is not None and not pongs:
         advice = f"No worker runs here. Or it is busy with a solo or thread pool, {_DEAF}"
-        yield Finding("workers", "problem", "no worker answered", advice)
+        yield Finding("problem", "no worker answered", advice)
     for node, signs in sorted(seen.workers.items()):
         if signs.processes > 1:
             yield Finding(
-                "workers",
                 "warning",
                 f"{signs.processes} processes use the name {node}",
                 "Their figures are mixed up, and a command to one reaches all. Give"
@@ -181,14 +175,13 @@ def check_workers(context: Context) -> Iterator[Finding]:
 
 def _not_asked(context: Context) -> Finding:
     if context.settings.read_only:
-        return Finding("workers", "note", "workers were not asked: --read-only")
+        return Finding("note", "workers were not asked: --read-only")
     if context.has_mailboxes:
-        return Finding("workers", "note", "workers were not asked, as we cannot listen")
+        return Finding("note", "workers were not asked, as we cannot listen")
     text = f"there is no exchange {context.settings.control_exchange}.pidbox"
     if not context.observation.workers:
-        return Finding("workers", "note", f"{text}, so no worker takes questions here")
-    text = f"workers cannot be asked: {text}"
-    return Finding("workers", "warning", text, f"They were {_DEAF}")
+        return Finding("note", f"{text}, so no worker takes questions here")
+    return Finding("warning", f"workers cannot be asked: {text}", f"They were {_DEAF}")
 
 
 _SWITCH_ON: Final = (
@@ -215,28 +208,22 @@ def check_task_events(context: Context) -> Iterator[Finding]:
     seen = context.observation
     nodes: dict[str, list[str]] = {name: [] for name in _TASK_EVENTS}
     for node in seen.nodes:
-        nodes[_task_events_of(seen, node)].append(node)
+        signs, settings = seen.signs(node), seen.settings.get(node)
+        if signs.task_events:
+            kind = "seen"
+        elif signs.done:
+            kind = "off"
+        elif settings is None:
+            kind = "unknown"
+        else:
+            kind = "set" if settings.get("worker_send_task_events") is True else "unset"
+        nodes[kind].append(node)
     for kind, (severity, text, advice) in _TASK_EVENTS.items():
         if nodes[kind]:
-            yield Finding("task-events", severity, f"{text}: {context.names(nodes[kind])}", advice)
+            yield Finding(severity, f"{text}: {context.names(nodes[kind])}", advice)
     if nodes["seen"] and not seen.sent:
-        yield Finding(
-            "task-events",
-            "note",
-            "no client sent task-sent events",
-            "Queue names and waiting times need task_send_sent_event = True in the clients.",
-        )
-
-
-def _task_events_of(seen: Observation, node: str) -> str:
-    signs = seen.signs(node)
-    if signs.task_events:
-        return "seen"
-    if signs.done:
-        return "off"
-    if node not in seen.settings:
-        return "unknown"
-    return "set" if seen.settings[node].get("worker_send_task_events") is True else "unset"
+        advice = "Queue names and waiting times need task_send_sent_event = True in the clients."
+        yield Finding("note", "no client sent task-sent events", advice)
 
 
 def check_heartbeats(context: Context) -> Iterator[Finding]:
@@ -247,10 +234,9 @@ def check_heartbeats(context: Context) -> Iterator[Finding]:
     without = [node for node in seen.nodes if not seen.signs(node).beats]
     if without and seen.seconds < _BEATS_TAKE:
         text = f"listened too briefly to be sure (--wait {_BEATS_TAKE:g}s)"
-        yield Finding("heartbeats", "note", text)
+        yield Finding("note", text)
     elif without:
         yield Finding(
-            "heartbeats",
             "warning",
             f"none came in {human_duration(seen.seconds)} from {context.names(without)}",
             "Started with --without-heartbeat or a long --heartbeat-interval? Whether"
@@ -258,7 +244,7 @@ def check_heartbeats(context: Context) -> Iterator[Finding]:
         )
     beating = len(seen.nodes) - len(without)
     if beating:
-        yield Finding("heartbeats", "ok", f"come from {counted(beating, 'worker')}")
+        yield Finding("ok", f"come from {counted(beating, 'worker')}")
 
 
 def check_clocks(context: Context) -> Iterator[Finding]:
@@ -274,7 +260,6 @@ def check_clocks(context: Context) -> Iterator[Finding]:
         if wrong:
             off = human_duration(max(wrong.values()))
             yield Finding(
-                "clocks",
                 "warning",
                 f"up to {off} {word} ours: {context.names(list(wrong))}",
                 f"Ages, waits and runtimes across hosts are wrong by that.{also}"
@@ -282,4 +267,4 @@ def check_clocks(context: Context) -> Iterator[Finding]:
             )
     if delays and not (late or early):
         text = f"of {counted(len(delays), 'worker')} are right within {_TOLERANCE:g}s"
-        yield Finding("clocks", "ok", text)
+        yield Finding("ok", text)

@@ -2,39 +2,37 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from kombu.connection import Connection
 
 from evtools.transport import ConnectionSettings
+from evtools.transport.errors import Diagnosis
 from evtools.wire import Codec, Message
 
 OrphanKind: TypeAlias = Literal["queue", "list", "binding"]
+ORPHAN_KINDS: Final[tuple[OrphanKind, ...]] = get_args(OrphanKind)
 
 #: What every dispatcher adds to an event, and no task has at its top level.
 _EVENT_FIELDS: Final = frozenset({"type", "hostname", "timestamp"})
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeStatus:
+class ExchangeStatus(NamedTuple):
     """The event exchange, or what stands for it.
 
     `where` names it in the broker's own words.  Where it does not exist, no worker or
     client can ever have sent events to it, and `command` lists what there is; `clash` says
-    how it differs from what Celery declares.
+    how it differs from what Celery declares.  Where it exists, we need not declare it.
     """
 
     where: str
     exists: bool = True
     clash: str = ""
-    #: Whether we may declare it ourselves; where it exists, we need not.
     may_declare: bool = True
     command: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(NamedTuple):
     """Something that a monitor has to do; `refusal` is why this user may not, if so."""
 
     name: str
@@ -42,14 +40,7 @@ class Permission:
     advice: str = ""
 
 
-def allow(command: str, caveat: str = "") -> str:
-    """Return the advice to have an administrator type `command`."""
-    caveat = f" ({caveat})" if caveat else ""
-    return f"The administrator of the broker can allow it{caveat}:\n  {command}"
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
+class Elsewhere(NamedTuple):
     """Another place on the same broker where Celery is, or was, at work.
 
     `words` of a command line lead there; passwords in them are masked.  It is `alive` if
@@ -62,12 +53,12 @@ class Elsewhere:
     alive: bool
 
 
-@dataclass(frozen=True, slots=True)
-class OrphanedQueue:
+class OrphanedQueue(NamedTuple):
     """A queue of events, or a part of one, that may have lost its reader.
 
     `kept` says why it may not be removed; without that, it certainly has no reader.
-    `messages` and `size_bytes` are None where the broker does not say.
+    `messages` and `size_bytes` are None where the broker does not say.  `key` is what the
+    broker calls it, where that is not its name, and `mark` stands for its oldest message.
     """
 
     kind: OrphanKind
@@ -75,18 +66,17 @@ class OrphanedQueue:
     kept: str = ""
     messages: int | None = None
     size_bytes: int | None = None
-    #: What the broker calls it, where that is not its name.
     key: bytes = b""
+    mark: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class OrphanSearch:
+class OrphanSearch(NamedTuple):
     """What was found; `gap` says what could not be looked at.
 
     `command` lists the names that are missing, where there is one.
     """
 
-    found: list[OrphanedQueue] = field(default_factory=list)
+    found: Sequence[OrphanedQueue] = ()
     gap: str = ""
     command: str = ""
 
@@ -107,6 +97,15 @@ class BrokerInspector:
         self._settings = settings
         #: Product and version, as far as they are known.
         self.server = str(connection.transport.driver_type)
+
+    @staticmethod
+    def remedy(diagnosis: Diagnosis, settings: ConnectionSettings, attempt: int = 0) -> str:
+        """Return the command that an administrator needs against a refusal, if any.
+
+        `attempt` is the position of the address that has refused.
+        """
+        del diagnosis, settings, attempt
+        return ""
 
     def exchange(self) -> ExchangeStatus:
         """Look at the event exchange; it is not made if it is missing."""
@@ -140,6 +139,12 @@ class BrokerInspector:
         """Leave the broker; never raise what a driver raises."""
         with suppress(OSError, *self._connection.connection_errors):
             self._connection.release()
+
+
+def allow(command: str, caveat: str = "") -> str:
+    """Return the advice to have an administrator type `command`."""
+    caveat = f" ({caveat})" if caveat else ""
+    return f"The administrator of the broker can allow it{caveat}:\n  {command}"
 
 
 def is_event(message: Message, accept: Sequence[str]) -> bool:

@@ -61,7 +61,9 @@ class AMQPInspector(BrokerInspector):
     def __init__(self, connection: Connection, settings: ConnectionSettings) -> None:
         super().__init__(connection, settings)
         properties = connection.connection.server_properties
-        self.server = f"{_text(properties, 'product')} {_text(properties, 'version')}".strip()
+        names = [properties.get(name, b"") for name in ("product", "version")]
+        shown = [n.decode(errors="replace") if isinstance(n, bytes) else str(n) for n in names]
+        self.server = " ".join(shown).strip()
         self._vhost: str = connection.virtual_host or _DEFAULT_VHOST
 
     def exchange(self) -> ExchangeStatus:
@@ -90,21 +92,19 @@ class AMQPInspector(BrokerInspector):
 
     def permissions(self) -> list[Permission]:
         """Declare a queue, bind it and consume, as every monitor does."""
-        settings = self._settings
-        queue = fresh_queue_name(settings)
-        queues = f"queues {settings.event_queue_prefix}.*"
-        exchange = settings.event_exchange
+        settings, exchange = self._settings, self._settings.event_exchange
+        queue, queues = fresh_queue_name(settings), f"queues {settings.event_queue_prefix}.*"
         arguments = queue_arguments(
             ttl=settings.event_queue_ttl, expires=settings.event_queue_expires
         )
         ours = {"exclusive": True, "auto_delete": True, "arguments": arguments}
+        consuming = {"no_ack": True, "callback": lambda _message: None}
         # fmt: off
         steps: tuple[tuple[str, str, tuple[str, ...], dict[str, Any]], ...] = (
             (f"configure {queues}", "queue_declare", (queue,), ours),
             (f"write to {queues} and read exchange {exchange}, to bind",
              "queue_bind", (queue, exchange, "#"), {}),
-            (f"read from {queues}", "basic_consume", (queue,),
-             {"no_ack": True, "callback": lambda _message: None}),
+            (f"read from {queues}", "basic_consume", (queue,), consuming),
         )
         # fmt: on
         tried = []
@@ -116,9 +116,8 @@ class AMQPInspector(BrokerInspector):
                 except AccessRefused as exc:
                     text = self._text_of(exc)
                     grant = _grant_topics if text.startswith(_TOPIC) else _grant
-                    advice = allow(
-                        grant(settings, self._vhost), "it sets all of the user's rights there"
-                    )
+                    caveat = "it sets all of the user's rights there"
+                    advice = allow(grant(settings, self._vhost), caveat)
                     tried.append(Permission(name, text, advice))
                     break
                 tried.append(Permission(name))
@@ -126,49 +125,40 @@ class AMQPInspector(BrokerInspector):
             self._ask("queue_delete", queue)
         return tried
 
-    # -- elsewhere ------------------------------------------------------------
-
     def elsewhere(self) -> list[Elsewhere]:
-        bare = self._vhost.strip("/")
+        """Listen to exchanges that are not ours."""
+        settings, bare = self._settings, self._vhost.strip("/")
         vhosts = dict.fromkeys((self._vhost, _DEFAULT_VHOST, bare, f"/{bare}"))
-        exchanges = dict.fromkeys((self._settings.event_exchange, _DEFAULT_EXCHANGE))
-        found = (
-            self._visit(vhost, exchange) for vhost in filter(None, vhosts) for exchange in exchanges
-        )
-        return [place for place in found if place is not None]
-
-    def _visit(self, vhost: str, exchange: str) -> Elsewhere | None:
-        """Listen to one exchange that is not ours; None if there is nothing."""
-        words: tuple[str, ...] = ()
-        where = []
-        urls = self._settings.addresses()
-        if vhost != self._vhost:
-            urls = [with_vhost(url, quote(vhost, safe="")) for url in urls]
-            words += ("-b", mask(";".join(urls)))
-            where.append(f"vhost {vhost}")
-        if exchange != self._settings.event_exchange:
-            words += ("--event-exchange", exchange)
-            where.append(f"exchange {exchange}")
-        if not words:
-            return None
-        there = replace(
-            self._settings,
-            urls=";".join(urls),
-            renewal=None,
-            event_exchange=exchange,
-            routing_keys=("#",),
-            enable_events=False,
-        )
-        try:
-            alive = _listen(there)
-        except (OSError, EvtoolsError, *self._connection.connection_errors, ChannelError):
-            return None  # most often there is no such vhost, or it is not for us
-        if alive is None:
-            return None
-        seen = "events arrive there" if alive else "the exchange is there, but quiet"
-        return Elsewhere(", ".join(where), seen, words, alive)
-
-    # -- orphans --------------------------------------------------------------
+        exchanges = dict.fromkeys((settings.event_exchange, _DEFAULT_EXCHANGE))
+        found = []
+        for vhost, exchange in product(filter(None, vhosts), exchanges):
+            words: tuple[str, ...] = ()
+            where, urls = [], settings.addresses()
+            if vhost != self._vhost:
+                urls = [with_vhost(url, quote(vhost, safe="")) for url in urls]
+                words += ("-b", mask(";".join(urls)))
+                where.append(f"vhost {vhost}")
+            if exchange != settings.event_exchange:
+                words += ("--event-exchange", exchange)
+                where.append(f"exchange {exchange}")
+            if not words:
+                continue
+            # Most often there is no such vhost, or it is not for us.
+            with suppress(OSError, EvtoolsError, *self._connection.connection_errors, ChannelError):
+                alive = _listen(
+                    replace(
+                        settings,
+                        urls=";".join(urls),
+                        renewal=None,
+                        event_exchange=exchange,
+                        routing_keys=("#",),
+                        enable_events=False,
+                    )
+                )
+                if alive is not None:
+                    seen = "events arrive there" if alive else "the exchange is there, but quiet"
+                    found.append(Elsewhere(", ".join(where), seen, words, alive))
+        return found
 
     def orphans(self, names: Sequence[str]) -> OrphanSearch:
         """Look at the queues of these names: AMQP lists none."""
@@ -194,11 +184,9 @@ class AMQPInspector(BrokerInspector):
         return OrphanedQueue("queue", name, kept, messages=declared.message_count)
 
     def _is_foreign(self, name: str) -> str:
-        """Return why a queue without readers is not one of events, "" if it is.
-
-        Where it is declared otherwise, no message is touched: looking at one marks it as
-        redelivered, and may move it.
-        """
+        # Why a queue without readers is not one of events, "" if it is.  Where it is declared
+        # otherwise, no message is touched: looking at one marks it as redelivered, and may
+        # move it.
         for shape in self._shapes():
             with suppress(ChannelError):
                 self._ask("queue_declare", name, **shape)
@@ -219,7 +207,7 @@ class AMQPInspector(BrokerInspector):
         return "its oldest message is no event"
 
     def _shapes(self) -> Iterator[dict[str, Any]]:
-        """Yield how event queues are declared: by us, and by Celery's own monitors."""
+        # How event queues are declared: by us, and by Celery's own monitors.
         ours = (self._settings.event_queue_ttl, self._settings.event_queue_expires)
         for ttl, expires in {ours, _CELERYS_LIFE}:
             arguments = queue_arguments(ttl=ttl, expires=expires)
@@ -236,26 +224,26 @@ class AMQPInspector(BrokerInspector):
             return self._text_of(exc)
         return ""
 
+    @staticmethod
+    def remedy(diagnosis: Diagnosis, settings: ConnectionSettings, attempt: int = 0) -> str:
+        if diagnosis.layer not in {"vhost", "limit"}:
+            return ""
+        with connect(settings, attempt=attempt) as connection:
+            vhost = connection.virtual_host or _DEFAULT_VHOST
+        if diagnosis.layer == "limit":
+            return _raise_limit(diagnosis.text, settings, vhost)
+        if diagnosis.text.endswith(" is down"):
+            return shlex.join(("rabbitmqctl", "restart_vhost", "-p", vhost))
+        if diagnosis.text.endswith(" not found"):
+            return "rabbitmqctl -q list_vhosts"
+        return _grant(settings, vhost)
+
 
 # --- remedies -----------------------------------------------------------------------
 
 
-def remedy(diagnosis: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -> str:
-    if diagnosis.layer not in {"vhost", "limit"}:
-        return ""
-    with connect(settings, attempt=attempt) as connection:
-        vhost = connection.virtual_host or _DEFAULT_VHOST
-    if diagnosis.layer == "limit":
-        return _raise_limit(diagnosis.text, settings, vhost)
-    if diagnosis.text.endswith(" is down"):
-        return shlex.join(("rabbitmqctl", "restart_vhost", "-p", vhost))
-    if diagnosis.text.endswith(" not found"):
-        return "rabbitmqctl -q list_vhosts"
-    return _grant(settings, vhost)
-
-
 def _grant(settings: ConnectionSettings, vhost: str) -> str:
-    """Return the command that lets the user watch, and do no more."""
+    # What lets the user watch, and do no more.
     names = {settings.event_queue_prefix, settings.event_exchange}
     pattern = f"^({'|'.join(map(re.escape, sorted(names)))})([.]|$)"
     command = ("rabbitmqctl", "set_permissions", "-p", vhost, _user(settings))
@@ -263,20 +251,13 @@ def _grant(settings: ConnectionSettings, vhost: str) -> str:
 
 
 def _grant_topics(settings: ConnectionSettings, vhost: str) -> str:
-    """Return the command that lets the user bind any key to the event exchange.
-
-    It must set what may be written, too; other users of the same name may be workers, so
-    it allows that.
-    """
+    # What lets the user bind any key to the event exchange.  It must set what may be written,
+    # too; other users of the same name may be workers, so it allows that.
     command = ("rabbitmqctl", "set_topic_permissions", "-p", vhost)
     return shlex.join((*command, _user(settings), settings.event_exchange, ".*", ".*"))
 
 
 def _raise_limit(text: str, settings: ConnectionSettings, vhost: str) -> str:
-    """Return what makes room below the limit that RabbitMQ reports in `text`.
-
-    Setting one limit of a virtual host takes the others away.
-    """
     for begin, kind, name in _LIMITS:
         if text.startswith(begin):
             number = int(re.findall(r"\d+", text)[-1]) + _ROOM
@@ -285,6 +266,7 @@ def _raise_limit(text: str, settings: ConnectionSettings, vhost: str) -> str:
             command = shlex.join(("rabbitmqctl", f"set_{kind}_limits", *whose, limits))
             if kind == "user":
                 return command
+            # Setting one limit of a virtual host takes the others away.
             listed = shlex.join(("rabbitmqctl", "-q", "list_vhost_limits", *whose))
             return f"{listed}\nAll are set at once; add the others to:\n  {command}"
     return ""
@@ -329,8 +311,3 @@ def _listen(there: ConnectionSettings) -> bool | None:
     finally:
         stream.close()
     return False
-
-
-def _text(properties: Any, name: str) -> str:
-    value = properties.get(name, "")
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

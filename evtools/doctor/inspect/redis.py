@@ -5,16 +5,15 @@ import re
 import shlex
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import closing, suppress
 from itertools import islice
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import unquote
 
 from kombu.connection import Connection
 from redis import Redis
 from redis.client import PubSub
-from redis.exceptions import NoPermissionError, RedisError, ResponseError, WatchError
+from redis.exceptions import RedisError, ResponseError, WatchError
 
 from evtools.doctor.inspect import (
     BrokerInspector,
@@ -86,18 +85,16 @@ class RedisInspector(BrokerInspector):
         self._overheard: PubSub | None = None
         #: By key, a mark of the oldest message of each list at the first look.
         self._marks: dict[bytes, bytes] = {}
-        self.server = self._product()
-
-    def _product(self) -> str:
-        try:
+        self.server = "Redis"
+        info: dict[str, Any] = {}
+        with suppress(ResponseError):
             info = self._client.info("server")
-        except (NoPermissionError, ResponseError):
-            return "Redis"
         if info.get("redis_mode") == "sentinel":
             # So they say themselves, but only to those who publish.
             raise ResponseError("ERR Only HELLO messages are accepted by Sentinel instances.")
-        valkey = info.get("valkey_version")
-        return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version')}"
+        if info:
+            valkey = info.get("valkey_version")
+            self.server = f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version')}"
 
     def exchange(self) -> ExchangeStatus:
         """Name the channel: Redis has no exchanges, and nothing can clash."""
@@ -146,43 +143,35 @@ class RedisInspector(BrokerInspector):
         exchange = escape_glob(self._settings.event_exchange)
         # Of workers only: tasks may be many, and every worker has heartbeats.
         patterns = dict.fromkeys(("*/worker.*", "*celeryev", f"*{exchange}"))
-        with suppress(NoPermissionError, ResponseError):
-            lists, _ = self._lists()
-            self._marks = {list_.key: mark for list_, mark in lists}
-        with suppress(NoPermissionError, ResponseError):
+        with suppress(ResponseError):
+            self._marks = {orphan.key: orphan.mark for orphan in self._lists()[0]}
+        with suppress(ResponseError):
             self._overheard = self._subscribe("psubscribe", list(patterns))
 
     def elsewhere(self) -> list[Elsewhere]:
         found: dict[tuple[str, ...], Elsewhere] = {}
-        for channel in self._overheard_channels():
-            words = self._with_database(difference(self._naming, channel))
-            if words:
+        pubsub, self._overheard = self._overheard, None
+        if pubsub is not None:
+            channels_seen: dict[str, None] = {}
+            with closing(pubsub):
+                for _ in range(_OVERHEARD_MAX):
+                    message = pubsub.get_message(timeout=0.0)
+                    if message is None or len(channels_seen) >= _CHANNELS_MAX:
+                        break
+                    channels_seen[_text(message["channel"])] = None
+            for channel in channels_seen:
+                words = self._with_database(difference(self._naming, channel))
                 seen = "workers send events there"
-                place = Elsewhere(f"channel {channel}", seen, words, alive=True)
-                found.setdefault(words, place)
-        with suppress(NoPermissionError, ResponseError):
-            names = self._client.info("keyspace")
-            numbers = [int(name[2:]) for name in names if name.startswith("db")]
+                found.setdefault(words, Elsewhere(f"channel {channel}", seen, words, alive=True))
+        with suppress(ResponseError):
+            keyspace = self._client.info("keyspace")
+            numbers = [int(name[2:]) for name in keyspace if name.startswith("db")]
             others = [number for number in numbers if number != self._database]
             for number in (self._database, *others[:_DATABASES_MAX]):
-                for place in self._traces(number):
+                for place in self._mailboxes(number):
                     found.setdefault(place.words, place)
+        found.pop((), None)  # our own
         return list(found.values())
-
-    def _overheard_channels(self) -> list[str]:
-        pubsub, self._overheard = self._overheard, None
-        if pubsub is None:
-            return []
-        found: dict[str, None] = {}
-        try:
-            for _ in range(_OVERHEARD_MAX):
-                message = pubsub.get_message(timeout=0.0)
-                if message is None or len(found) >= _CHANNELS_MAX:
-                    break
-                found[_text(message["channel"])] = None
-        finally:
-            pubsub.close()
-        return list(found)
 
     def _with_database(self, words: tuple[str, ...]) -> tuple[str, ...]:
         if words[:1] != ("-b",):
@@ -190,70 +179,66 @@ class RedisInspector(BrokerInspector):
         urls = (with_vhost(url, words[1]) for url in self._settings.addresses())
         return ("-b", mask(";".join(urls)), *words[2:])
 
-    def _traces(self, number: int) -> Iterator[Elsewhere]:
-        """Yield the mailboxes of workers in one database, unless they are ours."""
+    def _mailboxes(self, number: int) -> Iterator[Elsewhere]:
+        # Those of workers in one database.
         listeners = self._listeners(number)
         if listeners == 0:
             return  # workers listen to their mailboxes as long as they live
         # A connection of its own, which is thrown away: those in the pool are all in our database.
-        client = Redis(connection_pool=self._pool, single_connection_client=True)
+        client: Any = Redis(connection_pool=self._pool, single_connection_client=True)
         try:
             client.execute_command("SELECT", number)
-            keys, _ = _scan(client, f"*{_BINDINGS}*.pidbox")
-            for key in keys:
-                found = self._mailboxes(client, key, number)
-                if found is not None:
-                    yield replace(found, alive=listeners is not None)
+            for key in map(_text, _scan(client, f"*{_BINDINGS}*.pidbox")[0]):
+                match = _MAILBOXES.fullmatch(key)
+                if match is None or match[2].startswith("reply."):
+                    continue
+                prefix, control = match.groups()
+                words: tuple[str, ...] = ()
+                if number != self._database:
+                    words += ("-b", str(number))
+                if prefix != self._prefix:
+                    words += ("--global-keyprefix", prefix)
+                if control != self._settings.control_exchange:
+                    words += ("--control-exchange", control)
+                queues = [
+                    _text(member).split(self._separator)[-1]
+                    for member in client.srandmember(key, _NAMES_SHOWN)
+                ]
+                nodes = sorted(queue.removesuffix(f".{control}.pidbox") for queue in queues)
+                where = f"database {number}, {key}"
+                seen = f"workers have, or had, their mailboxes there: {', '.join(nodes)}"
+                alive = listeners is not None
+                yield Elsewhere(where, seen, self._with_database(words), alive)
         finally:
             if client.connection is not None:
                 client.connection.disconnect()
             client.close()
 
-    def _mailboxes(self, client: Any, key: bytes, number: int) -> Elsewhere | None:
-        match = _MAILBOXES.fullmatch(_text(key))
-        if match is None or match[2].startswith("reply."):
-            return None
-        prefix, control = match.groups()
-        words: tuple[str, ...] = ()
-        if number != self._database:
-            words += ("-b", str(number))
-        if prefix != self._prefix:
-            words += ("--global-keyprefix", prefix)
-        if control != self._settings.control_exchange:
-            words += ("--control-exchange", control)
-        if not words:
-            return None
-        nodes = [
-            _text(member).split(self._separator)[-1].removesuffix(f".{control}.pidbox")
-            for member in client.srandmember(key, _NAMES_SHOWN)
-        ]
-        where = f"database {number}, {_text(key)}"
-        seen = f"workers have, or had, their mailboxes there: {', '.join(sorted(nodes))}"
-        return Elsewhere(where, seen, self._with_database(words), alive=False)
-
     # -- orphans --------------------------------------------------------------
 
     def orphans(self, names: Sequence[str]) -> OrphanSearch:
+        found = []
         try:
             lists, all_lists = self._lists()
             table = f"{self._prefix}{_BINDINGS}{self._settings.event_exchange}"
             every = self._client.sscan_iter(table, count=_SCAN_COUNT)
             members = list(islice(every, _ORPHANS_MAX))
-            all_members = len(members) < _ORPHANS_MAX
-            found = [replace(list_, size_bytes=self._size_of(list_.key)) for list_, _ in lists]
+            for orphan in lists:
+                size_bytes = None
+                with suppress(ResponseError):
+                    size_bytes = self._client.memory_usage(orphan.key, samples=5)
+                found.append(orphan._replace(size_bytes=size_bytes))
             found += self._orphaned_bindings(members, {list_.name: list_.kept for list_ in found})
         except ResponseError as exc:
             return OrphanSearch(gap=diagnose(exc, self._settings).text)
         if names:
             found = [orphan for orphan in found if orphan.name in names]
-        complete = all_lists and all_members
+        complete = all_lists and len(members) < _ORPHANS_MAX
         return OrphanSearch(found, "" if complete else "there are too many keys to look at all")
 
-    def _lists(self) -> tuple[list[tuple[OrphanedQueue, bytes]], bool]:
-        """Return the lists with our prefix, marks of their oldest messages, and if these are all.
-
-        A reader takes the oldest message away; so one whose mark stayed has no reader.
-        """
+    def _lists(self) -> tuple[list[OrphanedQueue], bool]:
+        # The lists with our prefix, and whether these are all.  A reader takes the oldest
+        # message away; so a list whose mark stayed has no reader.
         pattern = escape_glob(f"{self._prefix}{self._settings.event_queue_prefix}.")
         keys, complete = _scan(self._client, f"{pattern}*")
         found = []
@@ -272,22 +257,15 @@ class RedisInspector(BrokerInspector):
                     kept = "its oldest message is no event"
                 elif self._marks.get(key) != mark:
                     kept = "somebody reads from it, or it is new"
-                found.append((OrphanedQueue("list", _text(key), kept, length, key=key), mark))
+                found.append(OrphanedQueue("list", _text(key), kept, length, key=key, mark=mark))
         return found, complete
-
-    def _size_of(self, key: bytes) -> int | None:
-        with suppress(NoPermissionError, ResponseError):
-            return self._client.memory_usage(key, samples=5)
-        return None
 
     def _orphaned_bindings(
         self, members: Sequence[bytes], lists: dict[str, str]
     ) -> Iterator[OrphanedQueue]:
-        """Yield the bindings of event queues; `lists` says why each list is kept, or "".
-
-        On Redis no binding brings events to anybody; only a publisher that takes the
-        exchange for another type heeds them, and fills lists.
-        """
+        # `lists` says why each list is kept, or "".  On Redis no binding brings events to
+        # anybody; only a publisher that takes the exchange for another type heeds them, and
+        # fills lists.
         listeners = self._listeners(self._database) if members else 0
         begin = f"{self._settings.event_queue_prefix}."
         for member in members:
@@ -303,10 +281,10 @@ class RedisInspector(BrokerInspector):
             yield OrphanedQueue("binding", queue, kept, key=member)
 
     def _listeners(self, database: int) -> int | None:
-        """Return how many subscribers a database has, None if we may not know."""
+        # How many subscribers a database has, None if we may not know.
         try:
             clients = self._client.client_list(_type="pubsub")
-        except (NoPermissionError, ResponseError):
+        except ResponseError:
             return None
         return sum(client.get("db") == str(database) for client in clients)
 
@@ -314,9 +292,8 @@ class RedisInspector(BrokerInspector):
         """Remove a list that has not been read from since, or a binding."""
         if orphan.kind == "binding":
             for keys in (_BINDINGS, _PERMANENT):
-                self._client.srem(
-                    f"{self._prefix}{keys}{self._settings.event_exchange}", orphan.key
-                )
+                table = f"{self._prefix}{keys}{self._settings.event_exchange}"
+                self._client.srem(table, orphan.key)
             return ""
         with self._client.pipeline() as pipe:
             pipe.watch(orphan.key)
@@ -338,13 +315,26 @@ class RedisInspector(BrokerInspector):
             self._pool.disconnect()
             self._connection.release()
 
+    @staticmethod
+    def remedy(diagnosis: Diagnosis, settings: ConnectionSettings, attempt: int = 0) -> str:
+        if diagnosis.layer == "permission":
+            return _grant(diagnosis, settings, attempt)
+        if diagnosis.layer != "limit":
+            return ""
+        # As soon as there is room for redis-cli.
+        server = _server(_address(settings, attempt), settings)
+        words = ("redis-cli", *server, "CONFIG", "SET", "maxclients")
+        # Whatever else it prints ends the loop.
+        full = "grep -v -e 'max number' -e '^$'"
+        return f"until {shlex.join(words)} {_CLIENTS} | {full}; do sleep 1; done"
+
 
 def _mark(message: bytes) -> bytes:
     return hashlib.blake2b(message, digest_size=16).digest()
 
 
 def _scan(client: Any, pattern: str) -> tuple[list[bytes], bool]:
-    """Return the keys that match, and whether all keys were looked at."""
+    # The keys that match, and whether all keys were looked at.
     keys: dict[bytes, None] = {}
     end = time.monotonic() + _SCAN_SECONDS
     cursor = 0
@@ -364,42 +354,22 @@ def _text(value: bytes | str) -> str:
 # --- remedies -----------------------------------------------------------------------
 
 
-def remedy(diagnosis: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -> str:
-    if diagnosis.layer == "permission":
-        return _grant(diagnosis, settings, attempt=attempt)
-    return _raise_limit(settings, attempt) if diagnosis.layer == "limit" else ""
-
-
-def _grant(diagnosis: Diagnosis, settings: ConnectionSettings, *, attempt: int = 0) -> str:
-    """Return what an administrator types so that a user may watch.
-
-    Redis looks at the command first, and says nothing of channels to those who may not use
-    it.  A channel for those who may use all is an error of its own, and adds nothing: so it
-    stands on a line of its own.
-    """
+def _grant(diagnosis: Diagnosis, settings: ConnectionSettings, attempt: int = 0) -> str:
+    # What an administrator types so that a user may watch.  Redis looks at the command first,
+    # and says nothing of channels to those who may not use it.  A channel for those who may
+    # use all is an error of its own, and adds nothing: so it stands on a line of its own.
     address = _address(settings, attempt)
     words = ["redis-cli", *_server(address, settings), "ACL", "SETUSER"]
     words.append(unquote(address.user) or "default")
     database = database_of(address)
     sentinel = kind_of(address.scheme).family == "sentinel"
     names, patterns, _ = topics(settings, database, sentinel=sentinel)
-    allowed = [f"&{topic}" for topic in (*names, *patterns)]
+    allowed = shlex.join((*words, *[f"&{topic}" for topic in (*names, *patterns)]))
     if _NO_CHANNEL.match(diagnosis.text):
-        return shlex.join((*words, *allowed))
-    commands = ["+ping"]
-    commands += ["+select"] if database else []
-    commands += ["+subscribe"] if names else []
-    commands += ["+psubscribe"] if patterns else []
-    return f"{shlex.join((*words, *commands))}\n  {shlex.join((*words, *allowed))}"
-
-
-def _raise_limit(settings: ConnectionSettings, attempt: int) -> str:
-    # As soon as there is room for redis-cli.
-    server = _server(_address(settings, attempt), settings)
-    words = ("redis-cli", *server, "CONFIG", "SET", "maxclients")
-    # Whatever else it prints ends the loop.
-    full = "grep -v -e 'max number' -e '^$'"
-    return f"until {shlex.join(words)} {_CLIENTS} | {full}; do sleep 1; done"
+        return allowed
+    needed = {"+ping": True, "+select": database, "+subscribe": names, "+psubscribe": patterns}
+    commands = [command for command, is_needed in needed.items() if is_needed]
+    return f"{shlex.join((*words, *commands))}\n  {allowed}"
 
 
 def _address(settings: ConnectionSettings, attempt: int) -> Address:
@@ -429,8 +399,7 @@ _WITH_DATABASE = re.compile(
 _KEY = re.compile(r"(worker|task)\.[a-z.]{1,40}")
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
+class Naming(NamedTuple):
     """How our own channels are called.
 
     `bases` are the names of the channel without a routing key, mostly one; `by_key` says
@@ -453,40 +422,26 @@ def difference(ours: Naming, channel: str) -> tuple[str, ...]:
     by_key = bool(slash) and _KEY.fullmatch(key) is not None
     base = base if by_key else channel
     words: tuple[str, ...] = ()
-    if base not in ours.bases:
-        words = _of_default_prefix(ours, base) or _of_other_prefix(ours, base)
+    if base in ours.bases:
+        pass
+    elif match := _WITH_DATABASE.fullmatch(base):
+        if int(match["database"]) != ours.database:
+            words += ("-b", str(int(match["database"])))
+        if match["exchange"] != ours.exchange:
+            words += ("--event-exchange", match["exchange"])
+        if match["keyprefix"] != ours.keyprefix:
+            words += ("--global-keyprefix", match["keyprefix"])
+        # Only our own prefix can be to blame for what is left.
+        words = words or ("--fanout-prefix", "on")
+    else:
+        # What stands before the exchange is a prefix of their own.
+        rest = base.removeprefix(ours.keyprefix)
+        exchange = next(filter(rest.endswith, (ours.exchange, "celeryev")), rest)
+        # As an option has it, where only {db} may stand in braces.
+        prefix = rest.removesuffix(exchange).replace("{", "{{").replace("}", "}}")
+        if exchange != ours.exchange:
+            words += ("--event-exchange", exchange)
+        words += ("--fanout-prefix", prefix or "off")
     if by_key != ours.by_key:
         words += ("--fanout-patterns" if by_key else "--no-fanout-patterns",)
     return words
-
-
-def _of_default_prefix(ours: Naming, base: str) -> tuple[str, ...]:
-    match = _WITH_DATABASE.fullmatch(base)
-    if match is None:
-        return ()
-    words: tuple[str, ...] = ()
-    if int(match["database"]) != ours.database:
-        words += ("-b", str(int(match["database"])))
-    if match["exchange"] != ours.exchange:
-        words += ("--event-exchange", match["exchange"])
-    if match["keyprefix"] != ours.keyprefix:
-        words += ("--global-keyprefix", match["keyprefix"])
-    # Only our own prefix can be to blame for what is left.
-    return words or ("--fanout-prefix", "on")
-
-
-def _of_other_prefix(ours: Naming, base: str) -> tuple[str, ...]:
-    # What stands before the exchange is a prefix of their own.
-    rest = base.removeprefix(ours.keyprefix)
-    prefix = rest.removesuffix(ours.exchange)
-    if prefix != rest:
-        return ("--fanout-prefix", _escaped(prefix))
-    prefix, found, name = rest.rpartition("celeryev")
-    if found and not name:
-        return ("--event-exchange", "celeryev", "--fanout-prefix", _escaped(prefix))
-    return ("--event-exchange", rest, "--fanout-prefix", "off")
-
-
-def _escaped(prefix: str) -> str:
-    # As an option has it, where only {db} may stand in braces.
-    return prefix.replace("{", "{{").replace("}", "}}") or "off"

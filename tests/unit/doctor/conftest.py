@@ -5,14 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from evtools.doctor.context import Context, DoctorOptions, Observation
-from evtools.doctor.inspect import (
-    BrokerInspector,
-    Elsewhere,
-    ExchangeStatus,
-    OrphanedQueue,
-    OrphanSearch,
-    Permission,
-)
+from evtools.doctor.inspect import BrokerInspector, ExchangeStatus, OrphanedQueue, OrphanSearch
 from evtools.transport import ConnectionSettings
 from tools.clock import FakeClock
 
@@ -23,30 +16,18 @@ class FakeInspector(BrokerInspector):
 
     server: str = "FakeMQ 1"
     keeps_queues: bool = True
-    status: ExchangeStatus = field(default_factory=lambda: ExchangeStatus("exchange x"))
-    mailboxes: bool = True
-    may: list[Permission] = field(default_factory=list)
-    others: list[Elsewhere] = field(default_factory=list)
+    exchange: object = lambda: ExchangeStatus("exchange x")
+    has_mailboxes: object = lambda: True
+    permissions: object = list
+    elsewhere: object = list
     left: OrphanSearch = field(default_factory=OrphanSearch)
     stays: str = ""
     removed: list[OrphanedQueue] = field(default_factory=list)
     begun: bool = False
     closed: bool = False
 
-    def exchange(self):
-        return self.status
-
-    def has_mailboxes(self):
-        return self.mailboxes
-
-    def permissions(self):
-        return self.may
-
     def begin(self):
         self.begun = True
-
-    def elsewhere(self):
-        return self.others
 
     def orphans(self, names):
         return self.left
@@ -71,9 +52,8 @@ def case():
 
     def make(broker=None, *, options=None, seen=None, **settings):
         settings.setdefault("urls", "memory://")
-        made = Context(
-            ConnectionSettings(**settings), DoctorOptions(**(options or {})), FakeClock()
-        )
+        options = DoctorOptions(**(options or {}))
+        made = Context(ConnectionSettings(**settings), options, FakeClock())
         made.opened = broker or FakeInspector()
         made.observation = seen or Observation()
         return made

@@ -17,21 +17,15 @@ from evtools.doctor.inspect import (
 )
 
 
-@pytest.mark.parametrize(
-    ("status", "severity", "text"),
-    [
-        (ExchangeStatus("exchange x"), "ok", "exchange x"),
-        (ExchangeStatus("exchange x", may_declare=False), "ok", "need not"),
-        (ExchangeStatus("exchange x", clash="it is fanout"), "problem", "it is fanout"),
-        (
-            ExchangeStatus("exchange x", exists=False, command="rabbitmqctl x"),
-            "problem",
-            ":\n  rabbitmqctl x",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("status", "severity", "text"), [
+    (ExchangeStatus("exchange x"), "ok", "exchange x"),
+    (ExchangeStatus("exchange x", may_declare=False), "ok", "need not"),
+    (ExchangeStatus("exchange x", clash="it is fanout"), "problem", "it is fanout"),
+    (ExchangeStatus("exchange x", exists=False, command="rabbitmqctl x"), "problem",
+     ":\n  rabbitmqctl x"),
+])  # fmt: skip
 def test_the_exchange_is_there_and_right_or_not(case, fake, told, status, severity, text):
-    made = case(fake(status=status))
+    made = case(fake(exchange=lambda: status))
     ((found, said),) = told(check_exchange, made)
     assert found == severity
     assert text in said
@@ -41,7 +35,7 @@ def test_the_exchange_is_there_and_right_or_not(case, fake, told, status, severi
 
 def test_permissions_are_named_together_and_refusals_one_by_one(case, fake, told):
     tried = [Permission("open"), Permission("read"), Permission("bind", "refused", "type this")]
-    made = case(fake(may=tried))
+    made = case(fake(permissions=lambda: tried))
     assert told(check_permissions, made) == [
         ("problem", "may not bind: refused\ntype this"),
         ("ok", "may open; read\n"),
@@ -52,16 +46,11 @@ def test_permissions_are_named_together_and_refusals_one_by_one(case, fake, told
     assert told(check_permissions, case()) == []
 
 
-@pytest.mark.parametrize(
-    ("settings", "severities"),
-    [
-        ({}, ["ok"]),
-        ({"event_queue_ttl": None}, ["note"]),
-        ({"event_queue_ttl": 0.5}, ["warning"]),
-        ({"event_queue_expires": None}, ["ok"]),
-        ({"event_queue_expires": None, "event_queue_exclusive": False}, ["warning", "ok"]),
-    ],
-)
+@pytest.mark.parametrize(("settings", "severities"), [
+    ({}, ["ok"]), ({"event_queue_ttl": None}, ["note"]), ({"event_queue_ttl": 0.5}, ["warning"]),
+    ({"event_queue_expires": None}, ["ok"]),
+    ({"event_queue_expires": None, "event_queue_exclusive": False}, ["warning", "ok"]),
+])  # fmt: skip
 def test_what_our_queue_does_without_us(case, fake, told, settings, severities):
     assert [severity for severity, _ in told(check_queue, case(**settings))] == severities
     assert told(check_queue, case(fake(keeps_queues=False), **settings)) == []
@@ -72,22 +61,20 @@ def test_what_our_queue_does_without_us(case, fake, told, settings, severities):
 THERE = Elsewhere("database 1", "workers", ("-b", "redis://:**@h/1"), alive=True)
 
 
-def test_another_place_is_the_answer_unless_workers_are_here(case, fake, told):
-    ((severity, text),) = told(check_elsewhere, case(fake(others=[THERE])))
+def test_another_place_is_the_answer_unless_workers_are_here_or_nobody_is_there(case, fake, told):
+    ((severity, text),) = told(check_elsewhere, case(fake(elsewhere=lambda: [THERE])))
     assert severity == "problem"
     assert "database 1: workers" in text
     assert text.endswith("in place of **:\n  -b 'redis://:**@h/1'")
     seen = Observation(workers={"w1": WorkerSigns()})
-    ((severity, _),) = told(check_elsewhere, case(fake(others=[THERE]), seen=seen))
-    assert severity == "note"
-    gone = Elsewhere("database 1", "traces", ("-b", "x"), alive=False)
-    ((severity, _),) = told(check_elsewhere, case(fake(others=[gone])))
-    assert severity == "note"
-
-
-def test_a_name_that_anyone_chose_adds_no_line_of_advice(case, fake, told):
-    forged = Elsewhere("x", "y", ("--event-exchange", "a\nType: reboot"), alive=True)
-    ((_, text),) = told(check_elsewhere, case(fake(others=[forged])))
+    # A name that anyone chose adds no line of advice.
+    gone = Elsewhere("x", "traces", ("--event-exchange", "a\nType: reboot"), alive=False)
+    for made in (
+        case(fake(elsewhere=lambda: [THERE]), seen=seen),
+        case(fake(elsewhere=lambda: [gone])),
+    ):
+        ((severity, text),) = told(check_elsewhere, made)
+        assert severity == "note"
     assert "'a\\nType: reboot'" in text
 
 
@@ -96,7 +83,7 @@ def test_workers_name_another_exchange_themselves_and_it_is_reported_once(case, 
     blue = {"event_exchange": "blue"}
     theirs = {"w2": blue, "w1": blue, "w3": {"event_exchange": 7}, "w4": {}}
     seen = Observation(settings={**theirs, "w5": {"event_exchange": "celeryev"}})
-    ((severity, text),) = told(check_elsewhere, case(fake(others=[found]), seen=seen))
+    ((severity, text),) = told(check_elsewhere, case(fake(elsewhere=lambda: [found]), seen=seen))
     assert severity == "problem"
     assert "exchange blue: w1 sends its events there\nTo watch there:\n  --event" in text
     assert "--event-exchange blue" in text

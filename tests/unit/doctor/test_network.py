@@ -1,30 +1,21 @@
-import math
 import socket
 import ssl
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pytest
+from amqp.exceptions import NotAllowed
 
-from evtools.doctor import network
-from evtools.doctor.netprobe import (
-    Certificate,
-    Endpoint,
-    certificate_of,
-    endpoints,
-    handshake,
-    open_socket,
-    resolve,
-    speaks_tls,
-    spoken,
-)
+from evtools.doctor.context import Endpoint
+from evtools.doctor.inspect import OrphanedQueue
+from evtools.doctor.inspect.amqp import AMQPInspector
 from evtools.doctor.network import check_kind, check_login, check_name, check_port, check_tls
 from evtools.errors import UsageError
-from evtools.transport import TLS, ConnectionSettings
+from evtools.transport import TLS
+from evtools.transport.errors import diagnose
 from servers.ports import HOST, free_port
-
-CERTIFICATE = Certificate("me", "my CA", ("me.example",), 1000.0, 2000.0)
 
 
 @pytest.fixture
@@ -38,12 +29,6 @@ def at(case):
         return made
 
     return make
-
-
-@pytest.fixture
-def secure(redis_server, authority):
-    tls = TLS(enabled=True, ca=str(authority.ca), verify="required", check_hostname=True)
-    return Endpoint("localhost", redis_server.tls_port, tls)
 
 
 # --- kind --------------------------------------------------------------------------
@@ -62,25 +47,23 @@ def test_what_cannot_work_is_refused_before_anything_is_connected(case, told, ur
         told(check_kind, case(urls=url))
 
 
-@pytest.mark.parametrize(
-    ("urls", "found"),
-    [
-        ("redis://h/0", [("h", 6379, False, "redis")]),
-        ("rediss://h:1/0", [("h", 1, True, "redis")]),
-        ("amqp://", [("localhost", 5672, False, "amqp")]),
-        ("amqps://h//", [("h", 5671, True, "amqp")]),
-        ("sentinel://h", [("h", 26379, False, "redis")]),
-        ("amqp://a//;amqp://b:7//", [("a", 5672, False, "amqp"), ("b", 7, False, "amqp")]),
-        ("memory://", []),
-        ("redis+socket:///run/redis.sock", []),
-    ],
-)
-def test_every_address_has_its_endpoint_with_the_usual_port(urls, found):
-    settings = ConnectionSettings(urls=urls, options={"master_name": "m"})
-    made = [(e.host, e.port, e.tls is not None, e.protocol) for e in endpoints(settings)]
-    assert made == found
+@pytest.mark.parametrize(("urls", "found"), [
+    ("redis://h/0", [("h", 6379, False, "redis")]), ("rediss://h:1/0", [("h", 1, True, "redis")]),
+    ("amqp://", [("localhost", 5672, False, "amqp")]),
+    ("amqps://h//", [("h", 5671, True, "amqp")]),
+    ("sentinel://h", [("h", 26379, False, "redis")]),
+    ("amqp://a//;amqp://b:7//", [("a", 5672, False, "amqp"), ("b", 7, False, "amqp")]),
+    ("memory://", []), ("redis+socket:///run/redis.sock", []),
+])  # fmt: skip
+def test_every_address_has_its_endpoint_with_the_usual_port(case, told, urls, found):
+    made = case(urls=urls)
+    options = {"master_name": "m"} if urls.startswith("sentinel") else {}
+    made.settings = replace(made.settings, options=options)
+    told(check_kind, made)
+    ends = made.endpoints.values()
+    assert [(end.host, end.port, end.tls is not None, end.protocol) for end in ends] == found
     with pytest.raises(UsageError, match="--tls-ca"):
-        endpoints(ConnectionSettings(urls="rediss://h", tls=TLS(ca="/nowhere")))
+        told(check_kind, case(urls="rediss://h", tls=TLS(ca="/nowhere")))
 
 
 # --- name and port -----------------------------------------------------------------
@@ -104,30 +87,28 @@ def test_where_all_are_missing_that_is_a_problem(at, told):
     assert made.endpoints == {}
 
 
-def test_names_that_have_no_address_in_time_are_errors(monkeypatch):
-    with pytest.raises(socket.gaierror, match="no name of a host"):
-        resolve(Endpoint("x" * 70 + ".example", 1))
+def test_names_that_have_no_address_in_time_are_errors(at, told, monkeypatch):
+    ((_, text),) = told(check_name, at(Endpoint("x" * 70 + ".example", 1)))
+    assert "it is no name of a host" in text
     ended = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ended.wait() or [])
-    with pytest.raises(socket.gaierror, match=r"no answer in 0\.05s"):
-        resolve(Endpoint("slow.example", 1, connect_timeout=0.05))
+    ((_, text),) = told(check_name, at(Endpoint("slow.example", 1, connect_timeout=0.05)))
+    assert "no answer in 0.05s" in text
     ended.set()
 
 
-def test_the_next_address_of_a_name_is_tried(monkeypatch, redis_server):
-    good = (socket.AF_INET, socket.SOCK_STREAM, 0, "", (HOST, redis_server.port))
-    bad = (socket.AF_INET, socket.SOCK_STREAM, 0, "", (HOST, free_port()))
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [bad, good])
-    with open_socket(Endpoint("any", 1)) as sock:
-        assert sock.getpeername() == (HOST, redis_server.port)
+def test_the_next_address_of_a_name_is_tried(at, told, monkeypatch):
+    with socket.create_server((HOST, 0)) as server:
+        good = (socket.AF_INET, socket.SOCK_STREAM, 0, "", server.getsockname())
+        bad = (socket.AF_INET, socket.SOCK_STREAM, 0, "", (HOST, free_port()))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [bad, good])
+        assert told(check_port, at(Endpoint("any", 1))) == [("ok", "port 1 of any is open\n")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
-    with pytest.raises(socket.gaierror, match="no address"):
-        open_socket(Endpoint("none", 1))
+    ((_, text),) = told(check_port, at(Endpoint("none", 1)))
+    assert "it has no address" in text
 
 
-def test_ports_are_open_or_closed_or_swallow_everything(at, told, redis_server):
-    ((severity, text),) = told(check_port, at(Endpoint(HOST, redis_server.port)))
-    assert (severity, "is open" in text) == ("ok", True)
+def test_ports_are_closed_or_swallow_everything(at, told):
     ((severity, text),) = told(check_port, at(Endpoint(HOST, free_port())))
     assert (severity, "connection refused" in text) == ("problem", True)
     with socket.create_server((HOST, 0), backlog=0) as full:
@@ -151,196 +132,135 @@ def test_without_encryption_it_matters_how_far_it_is(at, told):
     assert all("not encrypted" in text for _, text in found)
 
 
-@pytest.mark.parametrize(
-    ("now", "severity", "left"), [(0.0, "warning", "33m20s"), (-30 * 86400.0, "ok", "30d00h")]
-)
-def test_a_certificate_is_good_for_some_time(now, severity, left):
-    finding = network.trusted(CERTIFICATE, now)
-    assert finding.severity == severity
-    assert finding.text == f"certificate of me, signed by my CA, good for another {left}"
+@pytest.fixture
+def secure():
+    """Start a port that shows a certificate; return its endpoint."""
+    servers = []
+
+    def serve(server, context):
+        with suppress(OSError):
+            while True:
+                sock = server.accept()[0]
+                with suppress(OSError), sock, context.wrap_socket(sock, server_side=True) as made:
+                    made.recv(1)
+
+    def make(certificate, ca, **options):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate.cert, certificate.key)
+        servers.append(socket.create_server((HOST, 0)))
+        threading.Thread(target=serve, args=(servers[-1], context), daemon=True).start()
+        options = {"verify": "required", "check_hostname": True, "ca": str(ca), **options}
+        tls = TLS(enabled=True, **options)
+        return Endpoint("localhost", servers[-1].getsockname()[1], tls)
+
+    yield make
+    for server in servers:
+        server.close()
 
 
-def test_a_certificate_is_looked_at_where_encryption_is_asked_for(at, told, secure, authority):
-    ((severity, text),) = told(check_tls, at(secure))
-    # By the clock of the test it is 1970.
-    assert (severity, "signed by evtools test ca" in text) == ("ok", True)
-    certificate = handshake(secure)
-    assert (certificate.subject, certificate.names) == ("server", ("localhost", HOST))
-    assert certificate.not_after - certificate.not_before == 86400.0
-    unchecked = replace(secure, tls=TLS(enabled=True, verify="none"))
-    ((severity, text),) = told(check_tls, at(unchecked))
+@pytest.mark.parametrize(("shows", "trusts", "now", "severity", "says"), [
+    ("server", "ca", 3600.0, "warning", "certificate of server, signed by evtools test ca, good"),
+    ("server", "ca", -30 * 86400.0, "ok", "good for another 30d"),
+    ("server", "other", 0.0, "problem", "is signed by evtools test ca, whom {trusts} does not"),
+    ("expired", "ca", 86400.0, "problem", "the certificate of expired expired "),
+    ("stranger", "ca", 0.0, "problem", "is for elsewhere.invalid, and not for localhost\nUse such"),
+])  # fmt: skip
+def test_a_certificate_is_good_for_some_time_or_what_is_wrong_with_it_is_named(
+    at, told, secure, authority, shows, trusts, now, severity, says
+):
+    trusts = getattr(authority, trusts)
+    made = at(secure(getattr(authority, shows), trusts))
+    made.clock.now = time.time() + now
+    ((found, text),) = told(check_tls, made)
+    assert found == severity
+    assert says.format(trusts=trusts) in text
+
+
+def test_a_certificate_that_nobody_checks_is_a_warning(at, told, secure, authority):
+    ((severity, text),) = told(check_tls, at(secure(authority.server, "", verify="none")))
     assert (severity, "gets the password" in text) == ("warning", True)
-    assert math.isnan(handshake(unchecked).not_after)
 
 
-def test_a_certificate_of_another_ca_is_a_problem(at, told, secure, authority):
-    distrusting = replace(secure, tls=replace(secure.tls, ca=str(authority.other)))
-    ((severity, text),) = told(check_tls, at(distrusting))
-    assert severity == "problem"
-    assert f"signed by evtools test ca, whom {authority.other} does not trust" in text
-
-
-def test_an_expired_certificate_can_be_read(start_redis, authority, secure):
-    server = start_redis(authority=replace(authority, server=authority.expired))
-    endpoint = replace(secure, port=server.tls_port)
-    with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
-        handshake(endpoint)
-    shown = certificate_of(endpoint)
-    assert shown.subject == "expired"
-    assert shown.not_after < shown.not_before
-
-
-def distrust(code):
+@pytest.mark.parametrize(("code", "text"), [
+    (9, "is not valid before"), (10, "expired"), (99, "the certificate: strange"),
+])  # fmt: skip
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_a_certificate_that_cannot_be_read_is_described_in_openssls_words(
+    at, told, secure, authority, monkeypatch, code, text, is_shown
+):
+    end = secure(authority.server, authority.ca)
     error = ssl.SSLCertVerificationError()
     error.verify_code, error.verify_message = code, "strange"
-    return error
+    wrap = ssl.SSLContext.wrap_socket
+
+    def distrust(context, sock, **options):
+        if context.check_hostname or not is_shown:
+            raise error
+        return wrap(context, sock, **options)
+
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", distrust)
+    ((severity, said),) = told(check_tls, at(end))
+    assert severity == "problem"
+    assert (text if is_shown else "the certificate: strange") in said
 
 
-@pytest.mark.parametrize(
-    ("code", "now", "text"),
-    [
-        (9, 500.0, "is not valid before 8m20s from now"),
-        (10, 2060.0, "expired 1m00s ago"),
-        (18, 0.0, "signed by my CA, whom /ca.pem does not trust"),
-        (62, 0.0, "is for me.example, and not for h"),
-    ],
-)
-def test_the_defect_of_a_certificate_is_named(code, now, text, monkeypatch):
-    monkeypatch.setattr(network, "certificate_of", lambda _: CERTIFICATE)
-    endpoint = Endpoint("h", 1, TLS(enabled=True, ca="/ca.pem", verify="required"))
-    finding = network.untrusted(distrust(code), endpoint, now)
-    assert text in finding.text
-    assert finding.advice
-
-
-@pytest.mark.parametrize("code", [10, 99])
-def test_a_certificate_that_cannot_be_read_is_described_in_openssls_words(code):
-    finding = network.untrusted(distrust(code), Endpoint(HOST, free_port()), 0.0)
-    assert (finding.severity, finding.text) == ("problem", "the certificate: strange")
-
-
-# --- what is spoken ------------------------------------------------------------------
+# --- what is spoken, and the login -----------------------------------------------------
 
 
 @contextmanager
 def speaker(answer):
-    """Answer whoever comes, once; yield the endpoint."""
+    """Answer whoever comes; yield the port."""
     with socket.create_server((HOST, 0)) as server:
 
         def speak():
-            with suppress(OSError), server.accept()[0] as sock:
-                sock.recv(64)
-                sock.sendall(answer)
+            with suppress(OSError):
+                while True:
+                    with server.accept()[0] as sock:
+                        sock.recv(64)
+                        sock.sendall(answer)
 
-        thread = threading.Thread(target=speak)
-        thread.start()
-        yield Endpoint(HOST, server.getsockname()[1], connect_timeout=2.0)
-        thread.join()
-
-
-@pytest.mark.parametrize(
-    ("answer", "protocol"),
-    [
-        (b"HTTP/1.1 400 Bad Request\r\n", "http"),
-        (b"-DENIED Redis is running in protected mode", "redis"),
-        (b"220 mail.example ESMTP", ""),
-        (b"", ""),
-    ],
-)
-def test_a_protocol_is_known_by_its_first_bytes(answer, protocol):
-    with speaker(answer) as endpoint:
-        assert spoken(endpoint) == protocol
+        threading.Thread(target=speak, daemon=True).start()
+        yield server.getsockname()[1]
 
 
-def test_real_brokers_say_what_they_speak(redis_server, redis_acl, rabbitmq_server, secure):
-    assert spoken(Endpoint(HOST, redis_server.port)) == "redis"
-    assert spoken(Endpoint(HOST, redis_acl.port)) == "redis"
-    assert spoken(Endpoint(HOST, rabbitmq_server.port)) == "amqp"
-    assert speaks_tls(secure)
-    assert not speaks_tls(Endpoint(HOST, redis_server.port, connect_timeout=1.0))
-    with socket.create_server((HOST, 0)) as silent:
-        endpoint = Endpoint(HOST, silent.getsockname()[1], connect_timeout=0.1)
-        assert spoken(endpoint) == ""
-    assert spoken(Endpoint(HOST, free_port())) == ""
-    assert not speaks_tls(Endpoint(HOST, free_port()))
+@pytest.mark.parametrize(("answer", "scheme", "says"), [
+    (b"HTTP/1.1 400 Bad Request\r\n", "redis", "speaks HTTP\nRabbitMQ has its pages"),
+    (b"HTTP/1.1 400 Bad Request\r\n", "rediss", "speaks HTTP without TLS"),
+    (b"-DENIED Redis is running in protected mode", "amqp", "speaks the protocol of Redis\nUse"),
+    (b"AMQP\x00\x00\x09\x01", "redis", "speaks AMQP\nUse amqp://"),
+    (b"220 mail.example ESMTP\r\n", "redis", ""), (b"", "amqp", ""),
+])  # fmt: skip
+def test_a_protocol_is_known_by_its_first_bytes(case, told, answer, scheme, says):
+    with speaker(answer) as port:
+        made = case(urls=f"{scheme}://{HOST}:{port}/0", connect_timeout=1.0)
+        made.opened = None
+        told(check_kind, made)
+        found = told(check_tls if scheme == "rediss" else check_login, made)
+    ((severity, text),) = found
+    assert severity == "problem"
+    assert says in text
+    assert bool(says) == (f"port {port} of {HOST} speaks" in text)
 
 
-# --- login -------------------------------------------------------------------------
-
-
-def test_a_login_that_succeeds_opens_the_inspector(at, told, redis_url):
-    made = at(urls=redis_url)
-    ((severity, text),) = told(check_login, made)
-    assert (severity, "logged in to Redis" in text) == ("ok", True)
-    made.opened.close()
-
-
-@pytest.mark.parametrize(
-    ("url", "check"),
-    [
-        ("redis://operator:hush@{host}:{port}/0", "login"),
-        ("redis://{host}:{port}/99999", "database"),
-    ],
-)
-def test_a_login_that_fails_is_about_its_cause(at, redis_server, url, check):
-    (finding,) = check_login(at(urls=url.format(host=HOST, port=redis_server.port)))
-    assert (finding.check, finding.severity) == (check, "problem")
-    assert "hush" not in finding.text
-
-
-@pytest.mark.parametrize(
-    ("scheme", "speaker", "text", "advice"),
-    [
-        ("amqp", "redis", "speaks the protocol of Redis", "redis://"),
-        ("redis", "rabbitmq", "speaks AMQP", "amqp://"),
-    ],
-)
-def test_a_port_of_another_kind_of_broker(at, request, scheme, speaker, text, advice):
-    port = request.getfixturevalue(f"{speaker}_server").port
-    endpoint = Endpoint(HOST, port, connect_timeout=1.0, protocol=scheme)
-    made = at(endpoint, urls=f"{scheme}://{HOST}:{port}/0", connect_timeout=1.0)
+def test_of_a_broker_that_only_kombu_knows_little_is_claimed(at):
+    made = at(urls="memory://", event_exchange="blue")
     (finding,) = check_login(made)
-    assert (finding.check, finding.severity) == ("answer", "problem")
-    assert finding.text.endswith(text)
-    assert advice in finding.advice
+    assert finding.text == "logged in to memory"
+    inspector = made.inspector
+    inspector.begin()
+    assert inspector.exchange().where == "exchange blue"
+    assert inspector.has_mailboxes()
+    assert inspector.permissions() == inspector.elsewhere() == []
+    assert "cannot be asked" in inspector.orphans(["x"]).gap
+    assert "not ours" in inspector.remove(OrphanedQueue("queue", "x"))
+    inspector.close()
 
 
-def test_a_port_of_the_right_kind_with_and_without_tls(at, told, redis_server):
-    tls = TLS(enabled=True, verify="required")
-    plain = Endpoint(HOST, redis_server.port, tls, 1.0, protocol="redis")
-    ((_, text),) = told(check_tls, at(plain))
-    assert "speaks the protocol of Redis without TLS\nUse redis://" in text
-    wrapped = Endpoint(HOST, redis_server.tls_port, connect_timeout=1.0)
-    made = at(wrapped, urls=f"redis://{HOST}:{redis_server.tls_port}/0")
-    (finding,) = check_login(made)
-    assert finding.check == "tls"
-    assert "speaks TLS, and we do not" in finding.text
-    made.endpoints = {}
-    (finding,) = check_login(made)
-    assert finding.check != "tls"
-
-
-@pytest.mark.parametrize(
-    ("with_ours", "text"),
-    [(False, "the broker wants a certificate of us"), (True, "broken off after the certificate")],
-)
-def test_a_broker_that_does_not_accept_our_certificate(
-    at, authority, redis_mutual_tls, with_ours, text
-):
-    tls = TLS(enabled=True, ca=str(authority.ca), verify="required")
-    if with_ours:
-        # Of an authority that the broker does not know.
-        other = str(authority.other)
-        tls = replace(tls, cert=other, key=other.replace(".pem", ".key"))
-    port = redis_mutual_tls.tls_port
-    endpoint = Endpoint("localhost", port, tls, protocol="redis")
-    (finding,) = check_login(at(endpoint, urls=f"rediss://localhost:{port}/0", tls=tls))
-    assert finding.check == "tls"
-    assert text in finding.text
-
-
-def test_a_virtual_host_that_is_not_for_us_comes_with_the_command(at, rabbitmq_server):
-    url = rabbitmq_server.vhost_url("", user="nobody", password="nobody-secret")
-    (finding,) = check_login(at(urls=url))
-    assert finding.check == "vhost"
-    assert "\n  rabbitmqctl set_permissions -p / nobody " in finding.advice
+@pytest.mark.parametrize(("text", "command"), [
+    ("vhost staging not found", "rabbitmqctl -q list_vhosts"),
+    ("vhost 'staging' is down", "rabbitmqctl restart_vhost -p /"), ("", ""),
+])  # fmt: skip
+def test_against_other_failures_no_right_helps(at, text, command):
+    settings = at(urls="amqp://x@h//").settings
+    error = NotAllowed(f"NOT_ALLOWED - {text}") if text else ConnectionRefusedError()
+    assert AMQPInspector.remedy(diagnose(error, settings), settings) == command

@@ -13,7 +13,6 @@ from redis.exceptions import NoPermissionError
 from evtools.doctor.inspect import OrphanedQueue
 from evtools.doctor.inspect import redis as module
 from evtools.doctor.inspect.redis import Naming, RedisInspector, difference
-from evtools.doctor.network import remedy
 from evtools.transport import ConnectionSettings, connect
 from evtools.transport.errors import diagnose
 from evtools.transport.receiver import subscribe
@@ -61,32 +60,18 @@ def subscriber(client):
         yield
 
 
-def overheard(inspector, client, channel):
-    inspector.begin()
-    client.publish(channel, json.dumps({}))
-    # Its answer may be here before what it has published.
-    inspector._overheard.connection.can_read(timeout=5)
-    return [place for place in inspector.elsewhere() if channel in place.where]
-
-
-def test_product_and_version_are_named_as_far_as_they_are_known(examine, redis_url, monkeypatch):
+def test_channel_and_version_are_named_as_far_as_they_are_known(examine, redis_url, monkeypatch):
     def refuse(*_):
-        raise module.NoPermissionError
+        raise NoPermissionError
 
-    assert examine(redis_url).server.startswith("Redis ")
+    inspector = examine(redis_url, options={"global_keyprefix": "app."})
+    assert inspector.server.startswith("Redis ")
+    assert inspector.exchange().where == f"channel app./{redis_url.rpartition('/')[2]}.celeryev"
+    assert inspector.has_mailboxes()
     monkeypatch.setattr(Redis, "info", lambda *_: {"valkey_version": "8.1"})
     assert examine(redis_url).server == "Valkey 8.1"
     monkeypatch.setattr(Redis, "info", refuse)
     assert examine(redis_url).server == "Redis"
-
-
-def test_the_channel_is_told(examine, redis_url):
-    options = {"global_keyprefix": "app."}
-    number = redis_url.rpartition("/")[2]
-    status = examine(redis_url, options=options).exchange()
-    assert status.where == f"channel app./{number}.celeryev"
-    assert status.exists
-    assert examine(redis_url).has_mailboxes()
 
 
 # --- rights ------------------------------------------------------------------------
@@ -103,22 +88,15 @@ def paste(server, lines):
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize(
-    ("rules", "settings"),
-    [
-        ("resetchannels &x +@all", {}),
-        ("&* +@all -psubscribe", {}),
-        ("resetchannels -@all +ping +select", {}),
-        ("resetchannels -@all +ping +select", {"routing_keys": ("worker.online",)}),
-        ("resetchannels -@all +ping +select", {"options": {"fanout_patterns": False}}),
-        (
-            "resetchannels -@all +ping +select",
-            {"options": {"fanout_prefix": "/{{db}}'.", "global_keyprefix": "a*b"}},
-        ),
-    ],
-)
-@pytest.mark.parametrize("database", [0, 7])
-def test_the_command_that_grants_a_right_does_so(examine, redis_acl, rules, settings, database):
+@pytest.mark.parametrize(("rules", "database", "settings"), [
+    ("resetchannels &x +@all", 0, {}), ("&* +@all -psubscribe", 7, {}),
+    ("resetchannels -@all +ping +select", 7, {}),
+    ("resetchannels -@all +ping +select", 0, {"routing_keys": ("worker.online",)}),
+    ("resetchannels -@all +ping +select", 0, {"options": {"fanout_patterns": False}}),
+    ("resetchannels -@all +ping +select", 7,
+     {"options": {"fanout_prefix": "/{{db}}'.", "global_keyprefix": "a*b"}}),
+])  # fmt: skip
+def test_the_command_that_grants_a_right_does_so(examine, redis_acl, rules, database, settings):
     name = f"team/{uuid.uuid4().hex}"
     redis_acl.redis_cli("ACL", "SETUSER", name, "on", ">pw", "~*", *rules.split())
     url = f"redis://{quote(name, safe='')}:pw@{HOST}:{redis_acl.port}/{database}"
@@ -131,8 +109,9 @@ def test_the_command_that_grants_a_right_does_so(examine, redis_acl, rules, sett
     assert not any(right.refusal for right in rights)
 
 
-@pytest.mark.parametrize("rules", ["resetchannels -@all", "allchannels -@all"])
-@pytest.mark.parametrize("database", [0, 7])
+@pytest.mark.parametrize(
+    ("rules", "database"), [("resetchannels -@all", 7), ("allchannels -@all", 0)]
+)
 def test_one_remedy_is_enough_for_who_may_nothing(examine, redis_acl, rules, database):
     name = f"user-{uuid.uuid4().hex}"
     redis_acl.redis_cli("ACL", "SETUSER", name, "on", ">pw", *rules.split())
@@ -140,7 +119,7 @@ def test_one_remedy_is_enough_for_who_may_nothing(examine, redis_acl, rules, dat
     settings = ConnectionSettings(urls=url)
     with pytest.raises(NoPermissionError) as refused:
         examine(url)
-    paste(redis_acl, remedy(diagnose(refused.value, settings), settings))
+    paste(redis_acl, RedisInspector.remedy(diagnose(refused.value, settings), settings))
     assert [right.refusal for right in examine(url).permissions()] == [""]
     subscribe(settings).close()
     allowed = redis_acl.redis_cli("ACL", "GETUSER", name)
@@ -151,20 +130,20 @@ def test_one_remedy_is_enough_for_who_may_nothing(examine, redis_acl, rules, dat
 # --- elsewhere ---------------------------------------------------------------------
 
 
-def test_our_own_channels_are_not_elsewhere(examine, client, redis_url):
-    number = redis_url.rpartition("/")[2]
-    channel = f"/{number}.celeryev/worker.heartbeat"
-    assert overheard(examine(redis_url), client, channel) == []
-
-
-def test_very_many_channels_are_not_all_taken(examine, client, redis_url, monkeypatch):
-    monkeypatch.setattr(module, "_CHANNELS_MAX", 1)
+def test_our_own_channels_are_not_elsewhere_and_not_very_many_are_taken(
+    examine, client, redis_url, monkeypatch
+):
+    monkeypatch.setattr(module, "_CHANNELS_MAX", 2)
     inspector = examine(redis_url)
     inspector.begin()
-    for number in range(3):
-        client.publish(f"blue{number}/worker.heartbeat", "")
-    heard = [place for place in inspector.elsewhere() if "blue" in place.where]
-    assert len(heard) <= 1
+    ours = f"/{redis_url.rpartition('/')[2]}.celeryev/worker.heartbeat"
+    for channel in (ours, *(f"blue{number}/worker.heartbeat" for number in range(5))):
+        client.publish(channel, json.dumps({}))
+        # Its answer may be here before what it has published.
+        inspector._overheard.connection.can_read(timeout=5)
+    places = [place.where for place in inspector.elsewhere() if "channel" in place.where]
+    assert len(places) <= 2
+    assert not [where for where in places if ours in where]
 
 
 def test_mailboxes_of_workers_are_found(examine, open_database, redis_server, monkeypatch):
@@ -174,7 +153,15 @@ def test_mailboxes_of_workers_are_found(examine, open_database, redis_server, mo
     for prefix, control in (("", "celery"), ("app.", "blue")):
         there.sadd(f"{prefix}_kombu.binding.{control}.pidbox", f"{BINDING}w1@host.{control}.pidbox")
     there.sadd("_kombu.binding.reply.celery.pidbox", "x")
+    # Of ours only other names are elsewhere.
+    here = open_database(ours)
+    here.sadd("_kombu.binding.celery.pidbox", "x")
+    here.sadd("_kombu.binding.blue.pidbox", "y")
     inspector = examine(ours)
+    with subscriber(here):
+        words = [place.words for place in inspector.elsewhere()]
+    assert ("--control-exchange", "blue") in words
+    assert () not in words
 
     def found():
         return {place.words: place for place in inspector.elsewhere() if theirs in place.words}
@@ -187,16 +174,6 @@ def test_mailboxes_of_workers_are_found(examine, open_database, redis_server, mo
     assert set(endpoints) == {("-b", theirs), ("-b", theirs, *more)}
     assert all("w1@host" in place.seen for place in endpoints.values())
     assert all(place.alive for place in endpoints.values())
-
-
-def test_of_ours_only_other_names_are_elsewhere(examine, client, redis_url):
-    client.sadd("_kombu.binding.celery.pidbox", "x")
-    client.sadd("_kombu.binding.blue.pidbox", "y")
-    inspector = examine(redis_url)
-    with subscriber(client):
-        words = [place.words for place in inspector.elsewhere()]
-    assert ("--control-exchange", "blue") in words
-    assert () not in words
 
 
 # --- leftovers ---------------------------------------------------------------------
@@ -278,7 +255,7 @@ def test_who_may_not_ask_leaves_bindings_and_knows_no_sizes(
     examine, client, redis_url, monkeypatch
 ):
     def refuse(*_, **__):
-        raise module.NoPermissionError
+        raise NoPermissionError
 
     client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.gone")
     client.rpush("celeryev.dead", ONE)
@@ -289,24 +266,19 @@ def test_who_may_not_ask_leaves_bindings_and_knows_no_sizes(
     assert binding.kept == "we may not ask who listens"
 
 
-def test_where_there_are_too_many_bindings_that_is_said(examine, client, redis_url, monkeypatch):
-    client.sadd("_kombu.binding.celeryev", *(f"{BINDING}celeryev.{number}" for number in range(10)))
+def test_where_there_are_too_many_keys_or_bindings_that_is_said(
+    examine, client, redis_url, monkeypatch
+):
+    client.sadd("_kombu.binding.celeryev", *(f"{BINDING}celeryev.{number}" for number in range(50)))
     assert examine(redis_url).orphans([]).gap == ""
-    monkeypatch.setattr(module, "_ORPHANS_MAX", 5)
-    search = examine(redis_url).orphans([])
-    assert len(search.found) == 5
-    assert "too many keys" in search.gap
-
-
-def test_where_there_are_too_many_keys_that_is_said(examine, client, redis_url, monkeypatch):
-    for number in range(50):
-        client.rpush(f"celeryev.{number}", ONE)
-        client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.{number}")
     monkeypatch.setattr(module, "_SCAN_COUNT", 5)
     monkeypatch.setattr(module, "_ORPHANS_MAX", 10)
     search = examine(redis_url).orphans([])
-    assert len(search.found) == 20
-    assert "too many keys" in search.gap
+    assert (len(search.found), "too many keys" in search.gap) == (10, True)
+    for number in range(50):
+        client.rpush(f"celeryev.{number}", ONE)
+    search = examine(redis_url).orphans([])
+    assert (len(search.found), "too many keys" in search.gap) == (20, True)
 
 
 @pytest.mark.parametrize(
@@ -314,19 +286,14 @@ def test_where_there_are_too_many_keys_that_is_said(examine, client, redis_url, 
 )
 def test_a_list_whose_oldest_message_is_no_event_stays(examine, client, redis_url, oldest):
     client.rpush("celeryev.jobs", ONE, oldest)
-    client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.jobs")
+    # These bindings are of queues of tasks.
+    others = ["jobs\x06\x16\x06\x16celeryev.x", f"{BINDING}jobs"]
+    client.sadd("_kombu.binding.celeryev", f"{BINDING}celeryev.jobs", *others)
     inspector = examine(redis_url)
     inspector.begin()
-    for orphan in inspector.orphans([]).found:
-        assert orphan.kept
-    assert "no event" in inspector.orphans([]).found[0].kept
-
-
-@pytest.mark.parametrize("member", ["jobs\x06\x16\x06\x16celeryev.x", f"{BINDING}jobs"])
-def test_a_binding_of_a_queue_of_tasks_stays(examine, client, redis_url, member):
-    client.sadd("_kombu.binding.celeryev", member)
-    (orphan,) = examine(redis_url).orphans([]).found
-    assert orphan.kept == "it is not of an event queue"
+    kept = {orphan.name: orphan.kept for orphan in reversed(inspector.orphans([]).found)}
+    assert kept["celeryev.jobs"] == "its oldest message is no event"
+    assert kept["celeryev.x"] == kept["jobs"] == "it is not of an event queue"
 
 
 # --- names of channels ---------------------------------------------------------------
@@ -334,28 +301,21 @@ def test_a_binding_of_a_queue_of_tasks_stays(examine, client, redis_url, member)
 OURS = Naming(("/0.celeryev",), exchange="celeryev", database=0, keyprefix="", by_key=True)
 
 
-@pytest.mark.parametrize(
-    ("channel", "words"),
-    [
-        ("/0.celeryev/worker.heartbeat", ""),
-        ("/1.celeryev/worker.heartbeat", "-b 1"),
-        ("/0.blue/worker.online", "--event-exchange blue"),
-        ("/2.blue/task.multi", "-b 2 --event-exchange blue"),
-        ("app./0.celeryev/worker.heartbeat", "--global-keyprefix app."),
-        ("/0.celeryev", "--no-fanout-patterns"),
-        ("/3.celeryev", "-b 3 --no-fanout-patterns"),
-        ("celeryev/worker.heartbeat", "--fanout-prefix off"),
-        ("app-celeryev/worker.heartbeat", "--fanout-prefix app-"),
-        ("/{db}.celeryev/worker.heartbeat", "--fanout-prefix /{{db}}."),
-        ("{shop}celeryev/task.sent", "--fanout-prefix {{shop}}"),
-        ("blue/worker.heartbeat", "--event-exchange blue --fanout-prefix off"),
-        (
-            "news/worker.x?",
-            "--event-exchange news/worker.x? --fanout-prefix off --no-fanout-patterns",
-        ),
-        ("/99999999.x/worker.online", "--event-exchange /99999999.x --fanout-prefix off"),
-    ],
-)
+@pytest.mark.parametrize(("channel", "words"), [
+    ("/0.celeryev/worker.heartbeat", ""), ("/1.celeryev/worker.heartbeat", "-b 1"),
+    ("/0.blue/worker.online", "--event-exchange blue"),
+    ("/2.blue/task.multi", "-b 2 --event-exchange blue"),
+    ("app./0.celeryev/worker.heartbeat", "--global-keyprefix app."),
+    ("/0.celeryev", "--no-fanout-patterns"), ("/3.celeryev", "-b 3 --no-fanout-patterns"),
+    ("celeryev/worker.heartbeat", "--fanout-prefix off"),
+    ("app-celeryev/worker.heartbeat", "--fanout-prefix app-"),
+    ("/{db}.celeryev/worker.heartbeat", "--fanout-prefix /{{db}}."),
+    ("{shop}celeryev/task.sent", "--fanout-prefix {{shop}}"),
+    ("blue/worker.heartbeat", "--event-exchange blue --fanout-prefix off"),
+    ("news/worker.x?",
+     "--event-exchange news/worker.x? --fanout-prefix off --no-fanout-patterns"),
+    ("/99999999.x/worker.online", "--event-exchange /99999999.x --fanout-prefix off"),
+])  # fmt: skip
 def test_options_lead_from_our_channels_to_others(channel, words):
     assert " ".join(difference(OURS, channel)) == words
 
