@@ -1,12 +1,12 @@
 """Metrics for Prometheus: their text, bounded instruments, and the camera for a cluster's."""
 
-import contextlib
 import math
 import os
 import re
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from functools import lru_cache
 from heapq import nlargest
@@ -14,29 +14,23 @@ from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 from threading import Lock
-from typing import Any, ClassVar, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias
 
 from evtools.cam.camera import Camera
 from evtools.cam.http import Address, HTTPServer, Request, Response, Route
 from evtools.cam.snapshot import STEPS, WAITED, SnapshotInfo, Step, Steps
 from evtools.errors import OutputError, UsageError
-from evtools.state import ALIVE, OTHERS, UNKNOWN, Change, State, Task
+from evtools.state import ALIVE, OTHERS, UNKNOWN, Change, State
 from evtools.text import clip, sanitize
 from evtools.trust import check_way, safe_place
 
-Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 #: Names and values of labels.
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 #: The values of the labels of a series, in the order in which its family names them.
 Key: TypeAlias = tuple[str, ...]
-#: What becomes labels.
-Raw: TypeAlias = tuple[str | None, ...]
-Value = TypeVar("Value")
 
 #: Columns of a terminal that the value of a label may take.
 LABEL_MAX_COLS: Final = 200
-#: No character of input becomes less than half a column.
-_RAW_MAX: Final = 2 * LABEL_MAX_COLS
 #: Series of one family; anything beyond is counted in one more.
 SERIES_MAX: Final = 1000
 #: Seconds after which a series whose value has not changed makes room.
@@ -53,10 +47,6 @@ WAIT_BUCKETS: Final = (
 )
 # fmt: on
 
-#: The host of events of clients, whose names are new with every process.
-GENERIC: Final = "generic"
-#: The state of tasks whose worker is gone.
-LOST: Final = "LOST"
 #: The class of an exception, as its repr begins.
 _CLASS: Final = re.compile(r"[^\W\d][\w.]{0,200}")
 _PREFIX: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
@@ -79,11 +69,12 @@ class Sample(NamedTuple):
 class Family(NamedTuple):
     """Samples under one name; that of a counter is without its `_total`.
 
-    `help` is one line without quotes and backslashes.  The samples may be read once.
+    `kind` is counter, gauge or histogram, `help` one line without quotes and backslashes.
+    The samples may be read once.
     """
 
     name: str
-    kind: Kind
+    kind: str
     help: str
     samples: Iterable[Sample]
 
@@ -95,7 +86,7 @@ class Format(Enum):
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
     @classmethod
-    def accepted(cls, accept: str) -> "Format":
+    def accepted(cls, accept: str) -> Self:
         for entry in accept.split(","):
             kind, *parameters = (part.strip() for part in entry.split(";"))
             refused = any(_REFUSED.fullmatch(parameter) for parameter in parameters)
@@ -149,7 +140,8 @@ def label(text: str | None) -> str:
 
     Two texts that look alike are one value, or Prometheus would refuse them.
     """
-    return _label(text[:_RAW_MAX]) if text else UNKNOWN
+    # No character of input becomes less than half a column.
+    return _label(text[: 2 * LABEL_MAX_COLS]) if text else UNKNOWN
 
 
 @lru_cache(maxsize=4096)
@@ -160,44 +152,63 @@ def _label(text: str) -> str:
 # --- instruments --------------------------------------------------------------------
 
 
-class _Metric(Generic[Value]):
-    """Series by the values of their `labels`, at most `max_series` and one for all others.
+class Gauge:
+    """Figures by the values of their `labels`, at most `max_series` and one for all others.
 
-    `folded` is how often something was counted with the others.
+    They are as of a moment, all of them set at once.  `folded` is how often something was
+    counted with the others.
     """
 
-    kind: ClassVar[Kind]
-    suffix: ClassVar[str] = ""
+    kind: ClassVar = "gauge"
+    suffix: ClassVar = ""
 
     def __init__(
-        self, name: str, text: str, labels: tuple[str, ...] = (), max_series: int = SERIES_MAX
+        self, name: str, text: str, labels: Key = (), max_series: int = SERIES_MAX
     ) -> None:
-        self.name = name
-        self.help = text
-        self.labels = labels
-        self.max_series = max_series
+        self.name, self.help, self.labels, self.max_series = name, text, labels, max_series
         self.others: Key = (OTHERS,) * len(labels)
         self.folded = 0
-        self.series: dict[Key, Value] = {}
+        self.series: dict[Key, Any] = {}
+
+    def show(self, values: Mapping[Key, float]) -> None:
+        """Set these values and no others; the smallest of too many are summed up."""
+        self.series = dict(values)
+        surplus = len(values) - self.max_series
+        if surplus > 0:
+            kept = dict(nlargest(self.max_series, values.items(), key=itemgetter(1)))
+            rest = sum(values.values()) - sum(kept.values())
+            kept[self.others] = kept.get(self.others, 0) + rest
+            self.folded += surplus
+            self.series = kept
 
     def family(self) -> Family:
         """Return the series as they are now; quickly, for their text is made when it is read."""
         return Family(self.name, self.kind, self.help, self._samples(self.series.copy()))
 
-    def _named(self, key: Key) -> Labels:
-        return tuple(zip(self.labels, key, strict=True))
-
     def _samples(self, series: Mapping[Key, Any]) -> Iterator[Sample]:
-        return (Sample(self.suffix, self._named(key), value) for key, value in series.items())
+        for key, value in series.items():
+            yield Sample(self.suffix, tuple(zip(self.labels, key, strict=True)), value)
 
 
-class _Growing(_Metric[Value]):
-    """Series that only grow."""
+class Counter(Gauge):
+    """Numbers that only grow."""
+
+    kind, suffix = "counter", "_total"
 
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
         #: How much was counted when we looked, and since when it is that much.
         self._looked: dict[Key, tuple[float, float]] = {}
+
+    def add(self, key: Key = (), amount: int = 1) -> None:
+        """Count; an `amount` of 0 makes the series known."""
+        series = self.series
+        try:
+            series[key] += amount
+        except KeyError:
+            known = self._room_for(key)
+            self.folded += known is not key and amount > 0
+            series[known] = series.get(known, 0) + amount
 
     def make_room(self, now: float) -> None:
         """Forget idle series if all are taken; `now` is in seconds.
@@ -208,7 +219,7 @@ class _Growing(_Metric[Value]):
             self._looked.clear()
             return
         for key, value in list(self.series.items()):
-            count = self._count(value)
+            count = sum(value[:-1]) if isinstance(value, list) else value
             before, since = self._looked.get(key, (None, now))
             if count != before:
                 self._looked[key] = count, now
@@ -222,43 +233,20 @@ class _Growing(_Metric[Value]):
     def _room_for(self, key: Key) -> Key:
         return key if len(self.series) < self.max_series else self.others
 
-    def _count(self, value: Any) -> float:
-        return float(value)
 
-
-class Counter(_Growing[int]):
-    """A number for each series that only grows."""
-
-    kind, suffix = "counter", "_total"
-
-    def add(self, key: Key = (), amount: int = 1) -> None:
-        """Count; an `amount` of 0 makes the series known."""
-        series = self.series
-        try:
-            series[key] += amount
-        except KeyError:
-            known = self._room_for(key)
-            self.folded += known is not key and amount > 0
-            series[known] = series.get(known, 0) + amount
-
-
-class Histogram(_Growing[list[float]]):
+class Histogram(Counter):
     """Durations counted by bucket, with their sum last; `buckets` are upper bounds in seconds."""
 
     kind = "histogram"
-
-    def __init__(self, *about: Any, buckets: tuple[float, ...] = RUN_BUCKETS) -> None:
-        super().__init__(*about)
-        self._buckets = buckets
-        self._bounds = tuple(("le", number(bound)) for bound in (*buckets, math.inf))
+    buckets: tuple[float, ...] = RUN_BUCKETS
 
     def observe(self, key: Key, value: float) -> None:
         series = self.series.get(key)
         if series is None:
             known = self._room_for(key)
             self.folded += known is not key
-            series = self.series.setdefault(known, [0] * len(self._bounds) + [0.0])
-        series[bisect_left(self._buckets, value)] += 1
+            series = self.series.setdefault(known, [0] * (len(self.buckets) + 1) + [0.0])
+        series[bisect_left(self.buckets, value)] += 1
         series[-1] += value
 
     def family(self) -> Family:
@@ -266,259 +254,60 @@ class Histogram(_Growing[list[float]]):
         return Family(self.name, self.kind, self.help, self._samples(copied))
 
     def _samples(self, series: Mapping[Key, Any]) -> Iterator[Sample]:
+        bounds = [("le", number(bound)) for bound in (*self.buckets, math.inf)]
         for key, (*counts, sum_) in series.items():
-            labels, total = self._named(key), 0
-            for bound, count in zip(self._bounds, counts, strict=True):
+            labels, total = tuple(zip(self.labels, key, strict=True)), 0
+            for bound, count in zip(bounds, counts, strict=True):
                 total += count
                 yield Sample("_bucket", (*labels, bound), total)
             yield Sample("_sum", labels, sum_)
             yield Sample("_count", labels, total)
 
-    def _count(self, value: list[float]) -> float:
-        return sum(value[:-1])
 
-
-class Gauge(_Metric[float]):
-    """Numbers as of a moment, all of them set at once."""
-
-    kind = "gauge"
-
-    def show(self, values: Mapping[Key, float]) -> None:
-        """Set these values and no others; the smallest of too many are summed up."""
-        self.series = dict(values)
-        surplus = len(values) - self.max_series
-        if surplus > 0:
-            kept = dict(nlargest(self.max_series, values.items(), key=itemgetter(1)))
-            rest = sum(values.values()) - sum(kept.values())
-            kept[self.others] = kept.get(self.others, 0) + rest
-            self.folded += surplus
-            self.series = kept
-
-
-# --- names --------------------------------------------------------------------------
-
-# Names and labels are those of celery-exporter, so that its dashboards and alerts work.
-# Metrics that it does not have are named as in Flower, with this prefix.
-
-
-class Entry(NamedTuple):
-    """One metric; `of_worker` ones may have the worker's name as a label."""
-
-    name: str
-    help: str
-    labels: tuple[str, ...] = ()
-    of_worker: bool = False
-
+# --- the camera ---------------------------------------------------------------------
 
 _TASK: Final = ("name", "queue_name")
 # fmt: off
-#: The counters, by the step of a task that they count.
-COUNTERS: Final = {
-    step: Entry(f"task_{step}", help_, (*_TASK, *labels), of_worker=True)
-    for step, help_, *labels in (
-        ("sent", "Tasks sent."),
-        ("received", "Tasks received by a worker."),
-        ("started", "Tasks started."),
-        ("succeeded", "Tasks that succeeded."),
-        ("failed", "Tasks that failed, by exception.", "exception"),
-        ("retried", "Task retries."),
-        ("revoked", "Tasks revoked or expired."),
-        ("rejected", "Tasks rejected by a worker."),
-        ("cancelled", "Tasks cancelled because their worker lost its connection."),
-    )
+#: Names and labels are those of celery-exporter, so that its dashboards and alerts work.
+#: Metrics that it does not have are named as in Flower, with this prefix.  By name: the
+#: kind, the labels, whether the worker's name may be one more, the help.
+METRICS: Final[Mapping[str, tuple[type[Gauge], Key, bool, str]]] = {
+    "task_sent": (Counter, _TASK, True, "Tasks sent."),
+    "task_received": (Counter, _TASK, True, "Tasks received by a worker."),
+    "task_started": (Counter, _TASK, True, "Tasks started."),
+    "task_succeeded": (Counter, _TASK, True, "Tasks that succeeded."),
+    "task_failed": (Counter, (*_TASK, "exception"), True, "Tasks that failed, by exception."),
+    "task_retried": (Counter, _TASK, True, "Task retries."),
+    "task_revoked": (Counter, _TASK, True, "Tasks revoked or expired."),
+    "task_rejected": (Counter, _TASK, True, "Tasks rejected by a worker."),
+    "task_cancelled": (Counter, _TASK, True,
+                       "Tasks cancelled because their worker lost its connection."),
+    "task_runtime": (Histogram, _TASK, True, "Run time of successful tasks, in seconds."),
+    # Waiting is a matter of queues, not of the worker.
+    "task_queue_wait_time": (Histogram, _TASK, False,
+                             "Time from sending a task, or its ETA, to its start, in seconds."),
+    "task_prefetch_time_seconds": (Histogram, _TASK, True,
+                                   "Time that tasks without an ETA waited at their worker."),
+    "worker_up": (Gauge, (), True, "1 if the worker is alive."),
+    "worker_tasks_active": (Gauge, (), True, "Running tasks according to heartbeats."),
+    "workers": (Gauge, ("status",), False, "Workers by status."),
+    "worker_prefetched_tasks": (Gauge, _TASK, True,
+                                "Tasks without an ETA that workers hold but have not started."),
+    "tasks": (Gauge, (*_TASK, "state"), False,
+              "Unfinished tasks in memory by state; LOST if their worker is gone."),
+    "snapshot_timestamp_seconds": (
+        Gauge, (), False, "Time at which the gauges were taken, in seconds since 1970."),
+    "series_folded": (Counter, (), False,
+                      "Counts that went into (others) because there were too many series."),
 }
-RUNTIME: Final = Entry("task_runtime", "Run time of successful tasks, in seconds.",
-                       _TASK, of_worker=True)
-#: Without the worker's name: waiting is a matter of queues.
-WAIT: Final = Entry("task_queue_wait_time",
-                    "Time from sending a task, or its ETA, to its start, in seconds.", _TASK)
-PREFETCH: Final = Entry("task_prefetch_time_seconds",
-                        "Time that tasks without an ETA waited at their worker.",
-                        _TASK, of_worker=True)
-UP: Final = Entry("worker_up", "1 if the worker is alive.", of_worker=True)
-ACTIVE: Final = Entry("worker_tasks_active", "Running tasks according to heartbeats.",
-                      of_worker=True)
-WORKERS: Final = Entry("workers", "Workers by status.", ("status",))
-PREFETCHED: Final = Entry("worker_prefetched_tasks",
-                          "Tasks without an ETA that workers hold but have not started.",
-                          _TASK, of_worker=True)
-OPEN: Final = Entry("tasks",
-                    "Unfinished tasks in memory by state; LOST if their worker is gone.",
-                    (*_TASK, "state"))
-TAKEN: Final = Entry("snapshot_timestamp_seconds",
-                     "Time at which the gauges were taken, in seconds since 1970.")
-FOLDED: Final = Entry("series_folded",
-                      "Counts that went into (others) because there were too many series.")
 # fmt: on
-
-
-# --- figures ------------------------------------------------------------------------
-
-
-class ClusterMetrics:
-    """The metrics of a cluster; any thread may ask for them.
-
-    Counters and histograms follow the events, gauges are as of the last `look`.  With
-    `hostname` there is a series for each worker.  Buckets are upper bounds in seconds.
-    """
-
-    def __init__(
-        self,
-        *,
-        prefix: str = "celery_",
-        hostname: bool = False,
-        run_buckets: tuple[float, ...] = RUN_BUCKETS,
-        wait_buckets: tuple[float, ...] = WAIT_BUCKETS,
-        max_series: int = SERIES_MAX,
-    ) -> None:
-        def about(entry: Entry) -> tuple[Any, ...]:
-            label = ("hostname",) if entry.of_worker and hostname else ()
-            return prefix + entry.name, entry.help, (*entry.labels, *label), max_series
-
-        self._by_host = hostname
-        self._steps = Steps()
-        self._lock = Lock()
-        self._counters = {step: Counter(*about(COUNTERS[step])) for step in STEPS}
-        self._runtime = Histogram(*about(RUNTIME), buckets=run_buckets)
-        self._wait = Histogram(*about(WAIT), buckets=wait_buckets)
-        self._prefetch = Histogram(*about(PREFETCH), buckets=wait_buckets)
-        self._gauges = {
-            entry: Gauge(*about(entry)) for entry in (UP, ACTIVE, WORKERS, PREFETCHED, OPEN, TAKEN)
-        }
-        self._growing: tuple[Counter | Histogram, ...] = (
-            *self._counters.values(),
-            self._runtime,
-            self._wait,
-            self._prefetch,
-        )
-        self._folded = Counter(*about(FOLDED))
-
-    def observe(self, changes: Iterable[Change]) -> None:
-        with self._lock:
-            for step in self._steps.of(changes):
-                if step.name != WAITED:
-                    self._count(step)
-                elif (wait := step.task.wait_of(step.attempt)) is not None:
-                    self._wait.observe(_of_queue(step.task), wait)
-
-    def _count(self, step: Step) -> None:
-        name, attempt = step.name, step.attempt
-        of_queue = _of_queue(step.task)
-        host = self._host(GENERIC if name == "sent" else attempt.worker_name)
-        key = full = (*of_queue, *host)
-        if name == "failed":
-            raised = _CLASS.match(attempt.exception or "")
-            full = (*of_queue, label(raised and raised[0]), *host)
-        counter = self._counters[name]
-        if full not in counter.series:
-            self._introduce(of_queue, host, name)
-        counter.add(full)
-        if name == "succeeded" and attempt.runtime is not None:
-            self._runtime.observe(key, attempt.runtime)
-        elif name == "started" and attempt.eta is None:
-            received, started = attempt.received, attempt.started
-            if received is not None and started is not None and started >= received:
-                self._prefetch.observe(key, started - received)
-
-    def _introduce(self, of_queue: Key, host: Key, step: str) -> None:
-        """Make the series known that may be counted next.
-
-        If a series begins with 1, Prometheus does not see the first increase.
-        """
-        for other, counter in self._counters.items():
-            # Clients send, workers do all the rest.
-            if not host or (other == "sent") == (step == "sent"):
-                none = ("",) if other == "failed" else ()
-                counter.add((*of_queue, *none, *host), 0)
-
-    def look(self, state: State, now: float) -> None:
-        """Set the gauges as of `now`, in UTC epoch seconds, while the state stands still."""
-        statuses = {name: worker.status(now) for name, worker in state.workers.items()}
-        states, prefetched = _of_tasks(state.tasks.open.values(), now)
-        # Without workers there is a zero, unless it needs a name.
-        none = {} if self._by_host else {(): 0}
-        up, active = Tally[Key](none), Tally[Key](none)
-        for name, worker in state.workers.items():
-            key, alive = self._host(name), statuses[name] in ALIVE
-            up[key] += alive
-            active[key] += worker.active or 0 if alive else 0
-        figures: dict[Entry, Mapping[Key, float]] = {
-            UP: up,
-            ACTIVE: active,
-            WORKERS: Tally((status,) for status in statuses.values()),
-            OPEN: _labelled(states),
-            PREFETCHED: _labelled(prefetched, labels=3 if self._by_host else 2),
-            TAKEN: {(): now},
-        }
-        with self._lock:
-            for entry, values in figures.items():
-                self._gauges[entry].show(values)
-            self._make_room(now, statuses)
-
-    def look_away(self) -> None:
-        """Forget the gauges, which cannot be known now."""
-        with self._lock:
-            for gauge in self._gauges.values():
-                gauge.show({})
-
-    def _make_room(self, now: float, known: Iterable[str]) -> None:
-        """Remove the series of workers that are gone, and idle ones if need be."""
-        hosts = {OTHERS, UNKNOWN, GENERIC, *map(label, known)}
-        for metric in self._growing:
-            metric.make_room(now)
-            if metric.labels[-1] == "hostname":
-                for key in list(metric.series):
-                    if key[-1] not in hosts:
-                        metric.forget(key)
-
-    def _host(self, hostname: str | None) -> Key:
-        return (label(hostname),) if self._by_host else ()
-
-    def families(self) -> Sequence[Family]:
-        """Return all metrics that have series, as they are now."""
-        with self._lock:
-            metrics = [*self._growing, *self._gauges.values()]
-            self._folded.series = {(): sum(metric.folded for metric in metrics)}
-            return [each.family() for each in (*metrics, self._folded) if each.series]
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"metrics": render(self.families()).decode().splitlines()}
-
-
-def _of_tasks(tasks: Iterable[Task], now: float) -> tuple[Tally[Raw], Tally[Raw]]:
-    """Count tasks by state, and those that wait at their worker."""
-    states, prefetched = Tally[Raw](), Tally[Raw]()
-    for task in tasks:
-        state = task.state
-        if task.worker is not None:
-            if task.lost(now):
-                state = LOST
-            elif state == "RECEIVED" and task.eta is None:
-                prefetched[task.name, task.queue_or_none, task.worker.hostname] += 1
-        states[task.name, task.queue_or_none, state] += 1
-    return states, prefetched
-
-
-def _labelled(tally: Tally[Raw], labels: int = 3) -> Tally[Key]:
-    """Return the same by the first few values as labels, of which two may be the same."""
-    labelled = Tally[Key]()
-    for raw, count in tally.items():
-        labelled[tuple(map(label, raw[:labels]))] += count
-    return labelled
-
-
-def _of_queue(task: Task) -> Key:
-    return label(task.name), label(task.queue_or_none)
-
-
-# --- the camera ---------------------------------------------------------------------
 
 
 class Prometheus(Camera):
     """Count what became of tasks, and show which workers are alive.
 
     At `listen` (HOST:PORT), or in the file `path` whose name should end in `.prom`, or
-    both.  Counters are as of now, gauges as of the last snapshot.
+    both.  Counters and histograms follow the events, gauges are as of the last snapshot.
 
     Names begin with `prefix`.  With `hostname` the name of the worker is a label.
     `runtime_buckets` and `wait_buckets` are upper bounds in seconds.  Each metric has at
@@ -545,16 +334,125 @@ class Prometheus(Camera):
             raise UsageError(f"max_series: {max_series} is too few")
         self._path = Path(path) if path else None
         self._address = Address.of(listen) if listen else None
-        self._metrics = ClusterMetrics(
-            prefix=prefix,
-            hostname=hostname,
-            run_buckets=_bounds("runtime_buckets", runtime_buckets),
-            wait_buckets=_bounds("wait_buckets", wait_buckets),
-            max_series=max_series,
-        )
         self._server: HTTPServer | None = None
         #: Whether --listen of evcam serves `families`.
         self.is_served = False
+        self._by_host = hostname
+        self._steps = Steps()
+        self._lock = Lock()
+        self._metrics: dict[str, Any] = {}
+        for name, (kind, labels, of_worker, text) in METRICS.items():
+            host = ("hostname",) if of_worker and hostname else ()
+            self._metrics[name] = kind(prefix + name, text, (*labels, *host), max_series)
+        wait_bounds = _bounds("wait_buckets", wait_buckets)
+        self._metrics["task_runtime"].buckets = _bounds("runtime_buckets", runtime_buckets)
+        self._metrics["task_queue_wait_time"].buckets = wait_bounds
+        self._metrics["task_prefetch_time_seconds"].buckets = wait_bounds
+        self._counters: dict[str, Counter] = {n: self._metrics[f"task_{n}"] for n in STEPS}
+
+    # --- counting ---------------------------------------------------------------------
+
+    def observe(self, changes: Sequence[Change]) -> None:
+        with self._lock:
+            for step in self._steps.of(changes):
+                if step.name != WAITED:
+                    self._count(step)
+                elif (wait := step.task.wait_of(step.attempt)) is not None:
+                    task = step.task
+                    queue = label(task.name), label(task.queue_or_none)
+                    self._metrics["task_queue_wait_time"].observe(queue, wait)
+
+    def _count(self, step: Step) -> None:
+        name, task, attempt = step
+        queue = label(task.name), label(task.queue_or_none)
+        # The names of clients are new with every process.
+        host = self._host("generic" if name == "sent" else attempt.worker_name)
+        key = full = (*queue, *host)
+        if name == "failed":
+            raised = _CLASS.match(attempt.exception or "")
+            full = (*queue, label(raised and raised[0]), *host)
+        counter = self._counters[name]
+        if full not in counter.series:
+            # What may be counted next is made known: if a series begins with 1, Prometheus
+            # does not see the first increase.  Clients send, workers do all the rest.
+            for other, each in self._counters.items():
+                if not host or (other == "sent") == (name == "sent"):
+                    each.add((*queue, *(("",) if other == "failed" else ()), *host), 0)
+        counter.add(full)
+        if name == "succeeded" and attempt.runtime is not None:
+            self._metrics["task_runtime"].observe(key, attempt.runtime)
+        elif name == "started" and attempt.eta is None:
+            received, started = attempt.received, attempt.started
+            if received is not None and started is not None and started >= received:
+                self._metrics["task_prefetch_time_seconds"].observe(key, started - received)
+
+    def _host(self, hostname: str | None) -> Key:
+        return (label(hostname),) if self._by_host else ()
+
+    def snapshot(self, info: SnapshotInfo) -> Self:
+        """Set the gauges, while they can be known, and return this camera."""
+        if info.warm and info.connected:
+            self._set_gauges(info.at)
+        else:
+            with self._lock:
+                for metric in self._metrics.values():
+                    if metric.kind == "gauge":
+                        metric.show({})
+        return self
+
+    def _set_gauges(self, now: float) -> None:
+        """Set the gauges as of `now`, and make room for series."""
+        workers = self.state.workers
+        statuses = {name: worker.status(now) for name, worker in workers.items()}
+        # Without workers there is a zero, unless it needs a name.
+        none = {} if self._by_host else {(): 0}
+        up, active = Tally[Key](none), Tally[Key](none)
+        for name, worker in workers.items():
+            key, alive = self._host(name), statuses[name] in ALIVE
+            up[key] += alive
+            active[key] += worker.active or 0 if alive else 0
+        states, prefetched = Tally[Any](), Tally[Any]()
+        for task in self.state.tasks.open.values():
+            state = task.state
+            if task.worker is not None:
+                if task.lost(now):
+                    state = "LOST"
+                elif state == "RECEIVED" and task.eta is None:
+                    prefetched[task.name, task.queue_or_none, task.worker.hostname] += 1
+            states[task.name, task.queue_or_none, state] += 1
+        figures: dict[str, Mapping[Key, float]] = {
+            "worker_up": up,
+            "worker_tasks_active": active,
+            "workers": Tally((status,) for status in statuses.values()),
+            "tasks": _labelled(states),
+            "worker_prefetched_tasks": _labelled(prefetched, labels=3 if self._by_host else 2),
+            "snapshot_timestamp_seconds": {(): now},
+        }
+        hosts = {OTHERS, UNKNOWN, "generic", *map(label, statuses)}
+        with self._lock:
+            for name, values in figures.items():
+                self._metrics[name].show(values)
+            for metric in self._metrics.values():
+                if metric.kind == "gauge":
+                    continue
+                # Idle series make room if need be, those of workers that are gone leave.
+                metric.make_room(now)
+                if metric.labels[-1:] == ("hostname",):
+                    for key in [key for key in metric.series if key[-1] not in hosts]:
+                        metric.forget(key)
+
+    def families(self) -> Sequence[Family]:
+        """Return all metrics that have series, as they are now; any thread may ask for them."""
+        with self._lock:
+            *metrics, folded = self._metrics.values()
+            folded.series = {(): sum(metric.folded for metric in metrics)}
+            return [each.family() for each in (*metrics, folded) if each.series]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what would be written, for a dry run."""
+        return {"metrics": render(self.families()).decode().splitlines()}
+
+    # --- where they can be read -------------------------------------------------------
 
     @property
     def address(self) -> Address | None:
@@ -567,20 +465,7 @@ class Prometheus(Camera):
             self._server.start()
         super().install()
 
-    def families(self) -> Sequence[Family]:
-        return self._metrics.families()
-
-    def observe(self, changes: Sequence[Change]) -> None:
-        self._metrics.observe(changes)
-
-    def snapshot(self, info: SnapshotInfo) -> ClusterMetrics:
-        if info.warm and info.connected:
-            self._metrics.look(self.state, info.at)
-        else:
-            self._metrics.look_away()
-        return self._metrics
-
-    def write(self, snapshot: ClusterMetrics) -> None:
+    def write(self, snapshot: Self) -> None:
         if self._path is not None:
             _replace(self._path, render(snapshot.families()))
 
@@ -621,6 +506,14 @@ class Prometheus(Camera):
         return HTTPServer(address, {"/metrics": scrape(self.families)})
 
 
+def _labelled(tally: Tally[Any], labels: int = 3) -> Tally[Key]:
+    """Return the same by the first few values as labels, of which two may be the same."""
+    labelled = Tally[Key]()
+    for raw, count in tally.items():
+        labelled[tuple(map(label, raw[:labels]))] += count
+    return labelled
+
+
 def _bounds(name: str, bounds: tuple[float, ...]) -> tuple[float, ...]:
     grow = all(one < other for one, other in pairwise((0.0, *bounds)))
     if not (bounds and grow and math.isfinite(bounds[-1])):
@@ -644,7 +537,7 @@ def _replace(path: Path, data: bytes) -> None:
                     os.fsync(file.fileno())
                 os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except OSError:
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     os.unlink(temporary, dir_fd=folder)
                 raise
     except OSError as error:
