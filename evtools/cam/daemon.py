@@ -192,17 +192,13 @@ class Detached:
 # --- the pidfile --------------------------------------------------------------------
 
 #: An evcam that has just started has the lock before its number is there.
-_TRIES: Final = 20
-_LOCK_PAUSE: Final = 0.025
-_MODE: Final = 0o644
+_TRIES, _LOCK_PAUSE = 20, 0.025
 #: Until it is locked, others must not be able to open it, and lock it themselves.
-_MODE_AT_FIRST: Final = 0o600
-_FLAGS: Final = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW
-_FLAGS_OF_READER: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
+_MODE_AT_FIRST, _MODE = 0o600, 0o644
+_FLAGS: Final = os.O_NONBLOCK | os.O_NOFOLLOW
 _OTHERS_MAY_WRITE: Final = 0o022
 _ROOT: Final = 0
-_CONTENT = re.compile(rb"\s*(\d{1,9})\s*", re.ASCII)
-_CONTENT_MAX = 64
+_CONTENT, _CONTENT_MAX = re.compile(rb"\s*(\d{1,9})\s*", re.ASCII), 64
 #: struct flock: kind, whence, start, length (0: all of it), process.
 _LOCK: Final = struct.Struct("hhqqi")
 _PROGRAM: Final = re.compile(rb"(?:evcam|evtools)(?:-[\w.-]+)?", re.ASCII)
@@ -234,9 +230,8 @@ class Pidfile:
             os.fsync(self._file)
         except OSError as error:
             self._close()
-            raise OutputError(
-                f"cannot write {self.path}: {error.strerror}", "give another place with --pidfile"
-            ) from None
+            text = f"cannot write {self.path}: {error.strerror}"
+            raise OutputError(text, "give another place with --pidfile") from None
         # A process that a camera forks would keep the lock when evcam is gone.
         os.register_at_fork(after_in_child=self._close)
         return self
@@ -264,7 +259,7 @@ class Pidfile:
                     number = _number(self._file)
                     time.sleep(_LOCK_PAUSE)
                 else:
-                    self._remove_that_of_a_reader()
+                    self._replace()
             else:
                 with contextlib.suppress(OSError):
                     if os.path.samestat(os.fstat(self._file), os.lstat(self.path)):
@@ -273,10 +268,8 @@ class Pidfile:
             self._close()
         else:
             who = f"process {number}" if number else "a process that has just started"
-            raise OutputError(
-                f"evcam is already running: {who} has locked {self.path}",
-                f"evcam stop --pidfile {self.path} ends it",
-            )
+            text = f"evcam is already running: {who} has locked {self.path}"
+            raise OutputError(text, f"evcam stop --pidfile {self.path} ends it")
         if is_new:
             mask = os.umask(0o077)  # it cannot be read without setting it
             os.umask(mask)
@@ -284,25 +277,26 @@ class Pidfile:
 
     def _open(self) -> bool:
         """Open the file; return whether it is new."""
+        flags = _FLAGS | os.O_RDWR
         while True:
             with contextlib.suppress(FileNotFoundError):
-                self._file = open_owned(self.path, _FLAGS, self._owner, mode=0)
+                self._file = open_owned(self.path, flags, self._owner, mode=0)
                 return False
-            flags = _FLAGS | os.O_CREAT | os.O_EXCL
+            new = flags | os.O_CREAT | os.O_EXCL
             with contextlib.suppress(FileExistsError):
-                self._file = open_owned(self.path, flags, self._owner, mode=_MODE_AT_FIRST)
+                self._file = open_owned(self.path, new, self._owner, mode=_MODE_AT_FIRST)
                 return True
 
-    def _remove_that_of_a_reader(self) -> None:
+    def _replace(self) -> None:
+        """Remove a file that a process has locked that can only read it."""
         try:
             self._unlink()
         except OSError as error:
             self._close()
-            raise OutputError(
-                f"cannot lock {self.path}: a process that can only read it has locked"
-                f" it, and it cannot be replaced: {error.strerror}",
-                "find that process with lslocks, or give another place with --pidfile",
-            ) from None
+            why = "a process that can only read it has locked it, and it cannot be replaced"
+            hint = "find that process with lslocks, or give another place with --pidfile"
+            text = f"cannot lock {self.path}: {why}: {error.strerror}"
+            raise OutputError(text, hint) from None
 
     def _unlink(self) -> None:
         """Remove the file, if it is still ours."""
@@ -362,7 +356,7 @@ def holder_of(path: str) -> Iterator[Holder | None]:
     with contextlib.ExitStack() as stack:
         holder = None
         with contextlib.suppress(FileNotFoundError):
-            file = open_safely(path, _FLAGS_OF_READER)
+            file = open_safely(path, _FLAGS | os.O_RDONLY)
             stack.callback(os.close, file)
             holder = _found(path, file, stack)
         yield holder
@@ -386,11 +380,10 @@ def _found(path: str, file: int, stack: contextlib.ExitStack) -> Holder | None:
         if is_there and _is_evcam(number) and _has(number, os.fstat(file)):
             return Holder(number, descriptor)
         time.sleep(_LOCK_PAUSE)
-    raise EvtoolsError(
-        f"{path} names {f'process {number}' if number else 'no process'}, which is not"
-        " an evcam that has locked this file",
-        "find the process that has locked it with lslocks, and end that by hand",
-    )
+    who = f"process {number}" if number else "no process"
+    hint = "find the process that has locked it with lslocks, and end that by hand"
+    text = f"{path} names {who}, which is not an evcam that has locked this file"
+    raise EvtoolsError(text, hint)
 
 
 def _is_evcam(number: int) -> bool:
@@ -445,8 +438,8 @@ def _number(file: int) -> int:
     """Return the number in a pidfile; 0 if it has none."""
     if not stat.S_ISREG(os.fstat(file).st_mode):
         return 0
-    match = _CONTENT.fullmatch(os.pread(file, _CONTENT_MAX, 0))
-    return int(match[1]) if match else 0
+    content = _CONTENT.fullmatch(os.pread(file, _CONTENT_MAX, 0))
+    return int(content[1]) if content else 0
 
 
 # --- systemd ------------------------------------------------------------------------

@@ -64,12 +64,10 @@ class Loaded:
         taken |= self.options
         misfit = _misfit(self.make, state, **taken)
         if misfit:
-            shown, why = misfit
-            raise UsageError(
-                f"camera {sanitize(self.name)} cannot be made: it takes {shown}, and is given"
-                f" ({', '.join(('state', *taken))}): {why}",
-                _CONSTRUCTOR,
+            why = (
+                f"it takes {misfit[0]}, and is given ({', '.join(('state', *taken))}): {misfit[1]}"
             )
+            raise UsageError(f"camera {sanitize(self.name)} cannot be made: {why}", _CONSTRUCTOR)
         try:
             camera = self.make(state, **taken)
         except EvtoolsError:
@@ -78,11 +76,8 @@ class Loaded:
             hint = _CONSTRUCTOR if isinstance(error, TypeError) else ""
             raise _failed(self.name, "cannot be made", error, hint) from error
         if not isinstance(self.make, type) and not hasattr(camera, "install"):
-            raise _no_camera(
-                self.name,
-                f"it is a function that returns {type(camera).__name__}",
-                "name a class, or a function that returns a camera",
-            )
+            why = f"it is a function that returns {type(camera).__name__}"
+            raise _no_camera(self.name, why, "name a class, or a function that returns a camera")
         _refuse_misfits(camera, self.name, standard.get("timer"))
         return camera
 
@@ -108,15 +103,12 @@ def load_camera(
         module, _, attribute = entry.where.partition(":")
         found = getattr(importlib.import_module(module), attribute)
         value, _, query = value.partition("?") if entry.has_query else (value, "", "")
-        of_name = ({entry.value: value} if value else {}) | dict(
-            parse_qsl(query, keep_blank_values=True)
-        )
+        of_name = {entry.value: value} if value else {}
+        of_name |= parse_qsl(query, keep_blank_values=True)
         twice = sorted(given.keys() & of_name.keys())
         if twice:
-            raise UsageError(
-                f"option {twice[0]} of camera {kind} is given twice",
-                f"it is in {sanitize(name)} already",
-            )
+            text = f"option {twice[0]} of camera {kind} is given twice"
+            raise UsageError(text, f"it is in {sanitize(name)} already")
         given |= of_name
     else:
         kind, found = name, _of_user(name, pythonpath, check=not allow_insecure)
@@ -237,10 +229,8 @@ def _of_user(name: str, pythonpath: Sequence[str], *, check: bool) -> Any:
     if not colon:
         module, _, attribute = name.rpartition(".")
     if not all(map(str.isidentifier, (*module.split("."), *attribute.split(".")))):
-        raise UsageError(
-            f"there is no camera {sanitize(name)}",
-            _suggestion(name) or f"built in: {', '.join(BUILT_IN)}; else {_CLASS}",
-        )
+        hint = _suggestion(name) or f"built in: {', '.join(BUILT_IN)}; else {_CLASS}"
+        raise UsageError(f"there is no camera {sanitize(name)}", hint)
     # After all other places.
     folders = [str(Path.cwd()), *pythonpath]
     if getattr(sys, "frozen", False):  # there Python itself does not look at it
@@ -263,10 +253,8 @@ def _of_user(name: str, pythonpath: Sequence[str], *, check: bool) -> Any:
     for part in attribute.split("."):
         if not hasattr(found, part):
             where = getattr(sys.modules[module], "__file__", "built in")
-            raise UsageError(
-                f"there is no {sanitize(attribute)} in {module} ({where})",
-                _suggestion(name) or _CLASS,
-            )
+            text = f"there is no {sanitize(attribute)} in {module} ({where})"
+            raise UsageError(text, _suggestion(name) or _CLASS)
         found = getattr(found, part)
     if not callable(found):
         raise _no_camera(name, "it is not a class", _CLASS)
@@ -285,11 +273,8 @@ def _import(module: str, *, check: bool) -> Any:
         except ValueError:  # a module without a spec, which is there already
             continue
         if spec is None:
-            raise UsageError(
-                f"there is no module {sanitize(name)}",
-                _suggestion(name)
-                or "looked where Python looks, in the working directory and in --pythonpath",
-            )
+            places = "looked where Python looks, in the working directory and in --pythonpath"
+            raise UsageError(f"there is no module {sanitize(name)}", _suggestion(name) or places)
         if check:
             refuse_untrusted(spec, _REMEDY)
         importlib.import_module(name)
@@ -307,15 +292,12 @@ def _failed(name: str, what: str, error: BaseException, hint: str = "") -> Usage
     file, line = place(error)
     if isinstance(error, SyntaxError) and error.filename:
         file, line = error.filename, error.lineno or 0
-    return UsageError(
-        f"camera {sanitize(name)} {what}: {sanitize(reason(error))} ({file}:{line})",
-        hint or "the whole traceback: --debug",
-    )
+    text = f"camera {sanitize(name)} {what}: {sanitize(reason(error))} ({file}:{line})"
+    return UsageError(text, hint or "the whole traceback: --debug")
 
 
 # --- whether it is a camera ---------------------------------------------------------
 
-# fmt: off
 #: Methods that a camera may override: the arguments that they are called with, and the
 #: methods that call them.
 _CALLS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
@@ -331,7 +313,6 @@ _CALLS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "restore": (("snapshot",), ("capture",)),
     "sweep": ((), ("on_cleanup",)),
 }
-# fmt: on
 #: Methods that are probably meant by those who give the keys other arguments.
 _MEANT: Final = {"shutter": "on_shutter", "cleanup": "on_cleanup"}
 
@@ -356,28 +337,24 @@ def _refuse_misfits(camera: Any, name: str, timer: Any) -> None:
         found = getattr(camera, method)
         where = f"{sanitize(name)}.{method}"
         if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
-            raise UsageError(
-                f"{where} is async, and evcam would not wait for it",
-                f"write def {method}, with asyncio.run(...) inside",
-            )
+            text = f"{where} is async, and evcam would not wait for it"
+            raise UsageError(text, f"write def {method}, with asyncio.run(...) inside")
         misfit = _misfit(found, *arguments)
         if misfit:
             meant = _MEANT.get(method, method)
             advice = "write it as" if meant == method else "rename it to"
-            raise UsageError(
-                f"{where} takes {misfit[0]}, and evcam calls {method}({', '.join(arguments)})",
-                f"{advice} {meant}({', '.join(('self', *_CALLS[meant][0]))})",
-            )
+            text = f"{where} takes {misfit[0]}, and evcam calls {method}({', '.join(arguments)})"
+            better = ", ".join(("self", *_CALLS[meant][0]))
+            raise UsageError(text, f"{advice} {meant}({better})")
     if not hasattr(type(camera), "shutter_signal"):
         return  # it is made in its own way
     missing = [each for each in ("state", "freq", "timer") if not hasattr(camera, each)]
     if missing or (timer is not None and camera.timer is not timer):
-        raise UsageError(
-            f"the constructor of camera {sanitize(name)} does not hand"
-            f" {missing[0] if missing else 'timer'} on to its base class, so that evcam could"
-            " not take its snapshots",
-            _CONSTRUCTOR,
+        text = (
+            f"the constructor of camera {sanitize(name)} does not hand {[*missing, 'timer'][0]} on"
+            " to its base class, so that evcam could not take its snapshots"
         )
+        raise UsageError(text, _CONSTRUCTOR)
 
 
 def _is_theirs(camera: Any, method: str) -> bool:

@@ -28,32 +28,24 @@ MAX_SPEED: Final = float("inf")
 
 
 class BuiltIn(NamedTuple):
-    """A camera that `-c NAME` or `-c NAME:VALUE` means.
+    """A camera that `-c NAME` or `-c NAME:VALUE` means, of the class at `where`.
 
-    `where` is its class.  `value` is the option that VALUE stands for.  A path may be
-    followed by other options: `NAME:FILE?keep=30d&...`.
+    `value` is the option that VALUE stands for.  It may be followed by other options, as in
+    `NAME:FILE?keep=30d&...`, unless it is a URL, which has a query of its own.
     """
 
     where: str
-    what: str
     value: str
-    #: Whether options may follow after a question mark.
     has_query: bool = True
 
 
-# fmt: off
-#: The built-in cameras by name.  The URL of postgres has a query of its own.
+#: The built-in cameras by name.
 BUILT_IN: Final[Mapping[str, BuiltIn]] = {
-    "sqlite": BuiltIn("evtools.cam.database.sqlite:SQLite",
-        "tasks, attempts and workers as tables in a file", "path"),
-    "postgres": BuiltIn("evtools.cam.database.postgres:Postgres",
-        "the same tables in PostgreSQL, which several evcams may share", "url", has_query=False),
-    "jsonl": BuiltIn("evtools.cam.jsonl:JSONL",
-        "one snapshot a line, in files that are rotated", "path"),
-    "prometheus": BuiltIn("evtools.cam.prometheus:Prometheus",
-        "counters, gauges and histograms, over HTTP or for node_exporter", "path"),
+    "sqlite": BuiltIn("evtools.cam.database.sqlite:SQLite", "path"),
+    "postgres": BuiltIn("evtools.cam.database.postgres:Postgres", "url", has_query=False),
+    "jsonl": BuiltIn("evtools.cam.jsonl:JSONL", "path"),
+    "prometheus": BuiltIn("evtools.cam.prometheus:Prometheus", "path"),
 }
-# fmt: on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
