@@ -1,47 +1,20 @@
-"""The base of cameras that are databases: rows of events, and how they are written."""
+"""The base of cameras that are databases: how rows are merged, written and removed."""
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from operator import attrgetter
-from types import SimpleNamespace
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 import msgspec
 
 from evtools.cam.camera import Bytes, Camera, Seconds
-from evtools.cam.database.merge import (
-    MAX_BYTES,
-    Pending,
-    TaskLog,
-    WorkerLog,
-    in_order,
-    merged,
-    merged_workers,
-    pack,
-    unpack,
-    unpack_worker,
-)
-from evtools.cam.database.schema import (
-    ATTEMPTS,
-    FIELDS,
-    NEEDED,
-    SNAPSHOTS,
-    TABLES,
-    TASKS,
-    VERSION,
-    WORKERS,
-    Kind,
-    Row,
-    Stored,
-    Table,
-    clean,
-)
+from evtools.cam.database import schema
+from evtools.cam.database.rows import MAX_BYTES, Snapshot, as_json
+from evtools.cam.database.schema import ATTEMPTS, SNAPSHOTS, TASKS, WORKERS, Row, Stored, Table
 from evtools.cam.snapshot import SnapshotInfo
 from evtools.errors import OutputError
-from evtools.state import Change, State, Task, Worker
-from evtools.state.attempts import ADD, History, announced
+from evtools.state import Change, State
 from evtools.wire import iso_utc
 
 _log = logging.getLogger(__name__)
@@ -55,183 +28,8 @@ _SNAPSHOT_SLICES: Final = 5
 #: Tasks, and bytes of their events, that are written at a time.
 _CHUNK_TASKS: Final = 2000
 _CHUNK_BYTES: Final = 4 * 1024 * 1024
-_COUNT_MAX: Final = 2**62
 #: Raised if the events in a row are not as evcam has written them.
 _UNREADABLE: Final = (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError)
-
-_encode: Final = msgspec.json.Encoder(order="deterministic").encode
-
-
-# --- rows ---------------------------------------------------------------------------
-
-# A row depends on its log and on nothing else, or two evcams would make different rows of
-# the same events.
-
-_ATTRIBUTES: Final = {"worker": "worker_name", "queue": "queue_or_none"}
-
-
-def _attributes(columns: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    return attrgetter(*[_ATTRIBUTES.get(name, name) for name in columns])
-
-
-#: Without the key, and what is not of the state.
-_of_task: Final = _attributes(tuple(TASKS.columns)[1:-5])
-_of_attempt: Final = _attributes(tuple(ATTEMPTS.columns)[2:])
-# fmt: off
-_OF_WORKER: Final = (
-    "pid", "active", "processed", "sw_ident", "sw_ver", "sw_sys", "online_since", "goodbye",
-)
-# fmt: on
-#: The places of values in a row that are written as text, with the function for that.
-_AS_TEXT: Final = {
-    table: [
-        (place, iso_utc if kind == "time" else str)
-        for place, (name, kind) in enumerate(table.columns.items())
-        if kind == "time" or name == "signum"
-    ]
-    for table in TABLES
-}
-#: A task in which these are None, and not missing, if no event has them.
-_Task: Final[Any] = type(
-    "Task", (Task,), dict.fromkeys(("terminated", "signum", "expired", "requeue"))
-)
-
-_ENDS: Final = FIELDS.keys() - {"task-sent", "task-received", "task-started"}
-#: The events of most tasks, in order: of one attempt, if one worker sent them.
-_SIMPLE: Final = frozenset(
-    (*sent, "task-received", *rest)
-    for sent in ((), ("task-sent",))
-    for rest in ((), ("task-started",), *(("task-started", end) for end in _ENDS))
-)
-
-
-class _Sender(msgspec.Struct):
-    """A worker of which only its name and its clock are known; the latter is to count."""
-
-    hostname: str
-    skew: int
-    beats: int = 1
-
-
-def rows_of_task(uuid: str, log: TaskLog[Any]) -> tuple[Row, list[Row]]:
-    """Return the row of a task, and those of its attempts before the newest."""
-    ahead, steps = log.ahead, log.steps
-    task = _Task(uuid)
-    if ahead:
-        clients = SimpleNamespace(ahead=lambda client: ahead.get(client or "", 0))
-        task.cluster_state = SimpleNamespace(clients=clients)
-    kinds = tuple([step.type for step in steps])
-    hosts = {step.hostname for step in steps if step.type != "task-sent"}
-    workers: Any = {name: _Sender(name, ahead.get(name, 0)) for name in hosts if name}
-    if (
-        kinds in _SIMPLE
-        and len(hosts) == len(workers) == 1
-        and (kinds[0] != "task-sent" or steps[0].retries == steps[1].retries)
-    ):
-        # There is no need to group them.
-        for step in steps:
-            ADD[step.type](task, step)
-        [task.worker] = workers.values()
-    elif steps:
-        task.history = History(steps, workers)
-        task.history.show(task)
-    for name, value in announced(steps).items():
-        setattr(task, name, value)
-    note, extra = None, None
-    if log.note is not None:
-        note = _as_json({"type": log.note.kind, "timestamp": log.note.at, **log.note.fields})
-    if log.extra:
-        extra = _as_json({name: value for name, (_, value) in log.extra.items()})
-    row = [uuid, *_of_task(task), note, extra, log.first, log.last]
-    row.append(pack(log, row))
-    attempts = [
-        _finished(ATTEMPTS, [uuid, place, *_of_attempt(each)])
-        for place, each in enumerate(task.attempts)
-    ]
-    return _finished(TASKS, row), attempts
-
-
-def rows_of_worker(hostname: str, log: WorkerLog) -> tuple[Row, list[Row]]:
-    """Return the row of a worker, and no others."""
-    state = State(max_bytes=_COUNT_MAX)
-    common = {"clock": 0, "pid": 0, "utcoffset": 0}
-    for each in sorted(log.newest.values(), key=lambda each: (each.at, each.kind)):
-        own = {"hostname": hostname, "type": each.kind}
-        times = {"timestamp": each.at, "local_received": each.at}
-        state.apply([{**common, **each.fields, **own, **times}])
-    worker = state.workers.get(hostname) or Worker(hostname)
-    row = dict.fromkeys(WORKERS.columns) | {name: getattr(worker, name) for name in _OF_WORKER}
-    row["hostname"] = hostname
-    row["freq"] = worker.freq if worker.beats else None
-    row["loadavg"] = _as_json(worker.loadavg) if worker.loadavg else None
-    row["extra"] = _as_json(worker.extra) if worker.extra else None
-    row["last_told"], row["last_heard"] = worker.timestamp, log.last
-    row["heard"] = _as_json(log)
-    return _finished(WORKERS, list(row.values())), []
-
-
-def row_of_snapshot(info: SnapshotInfo, pending: Pending) -> Row:
-    """Return the row of a snapshot that has these events."""
-    row: dict[str, Any] = {name: getattr(info, name, None) for name in SNAPSHOTS.columns}
-    row["evcam"], row["host"] = clean(info.evcam), clean(info.host)
-    row["gaps"] = _as_json([gap.as_dict() for gap in info.gaps])
-    row |= {"events": pending.events, "tasks": len(pending.tasks), "lost": pending.lost}
-    for name in ("events", "tasks", "lost", "dropped", "missed"):
-        row[name] = min(row[name], _COUNT_MAX)
-    return _finished(SNAPSHOTS, list(row.values()))
-
-
-def _finished(table: Table, row: Row) -> Row:
-    for place, as_text in _AS_TEXT[table]:
-        if row[place] is not None:
-            row[place] = as_text(row[place])
-    return row
-
-
-def _as_json(value: Any) -> str:
-    return _encode(value).decode()
-
-
-class Snapshot(NamedTuple):
-    """The events since the snapshot before, and the seconds by which clocks are `ahead`."""
-
-    info: SnapshotInfo
-    pending: Pending
-    ahead: Mapping[str, int]
-
-    def tasks(self) -> Iterator[tuple[str, TaskLog[Any]]]:
-        """Yield the logs of tasks by uuid, in order; put them in order, and note the clocks."""
-        for uuid, log in sorted(self.pending.tasks.items()):
-            log.steps = in_order(log.steps)
-            if self.ahead:
-                senders = {step.hostname for step in log.steps} & self.ahead.keys()
-                log.ahead = {sender: self.ahead[sender] for sender in senders}
-            yield uuid, log
-
-    def as_dict(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the rows by table as they would be in an empty database."""
-        tasks = [rows_of_task(*each) for each in self.tasks()]
-        rows = {
-            TASKS: [row for row, _ in tasks],
-            ATTEMPTS: [row for _, attempts in tasks for row in attempts],
-            WORKERS: [rows_of_worker(*each)[0] for each in sorted(self.pending.workers.items())],
-            SNAPSHOTS: [row_of_snapshot(self.info, self.pending)],
-        }
-        return {
-            table.name: [dict(zip(table.columns, row, strict=True)) for row in rows_of_table]
-            for table, rows_of_table in rows.items()
-        }
-
-
-# --- the camera ---------------------------------------------------------------------
-
-
-#: By table: what parses the events in a row, what merges them with others, what makes rows.
-_OF_LOGS: Final[Mapping[Table, tuple[Any, Any, Any]]] = {
-    TASKS: (unpack, merged, rows_of_task),
-    WORKERS: (unpack_worker, merged_workers, rows_of_worker),
-}
-_SUCCESSES: Final = """ AND state = 'SUCCESS'"""
 
 
 class DatabaseCamera(Camera):
@@ -247,12 +45,12 @@ class DatabaseCamera(Camera):
     OutputError, in one line, for its failures; the next call tries again.
     """
 
-    version: ClassVar = VERSION
+    version: ClassVar = schema.VERSION
     #: Statements that lead from the tables of a version to those of the next, by the former.
     migrations: ClassVar[Mapping[int, Sequence[str]]] = {}
     #: The types of columns, the sign for a parameter, and the condition that a column is in
     #: a parameter, which is a list as JSON.
-    types: ClassVar[Mapping[Kind, str]]
+    types: ClassVar[Mapping[schema.Kind, str]]
     parameter: ClassVar[str]
     among: ClassVar[str]
     #: A clause that keeps rows locked by others out of a selection, and what differs after
@@ -277,7 +75,7 @@ class DatabaseCamera(Camera):
     ) -> None:
         super().__init__(state, **standard)
         self.keep, self.keep_failed, self.keep_tasks = keep, keep_failed, keep_tasks
-        self.pending = Pending(max_waiting)
+        self.pending = Snapshot(max_waiting)
         self._sweeps = False
 
     def transaction(self) -> AbstractContextManager[None]:
@@ -311,41 +109,37 @@ class DatabaseCamera(Camera):
         self.pending.observe(changes)
 
     def snapshot(self, info: SnapshotInfo) -> Snapshot:
-        taken, self.pending = self.pending, Pending(self.pending.max_bytes)
-        # Whole seconds: less may be the time that events took.
-        skews = {name: each.skew for name, each in self.state.workers.items() if each.beats}
-        skews |= {name: each.ahead for name, each in self.state.clients.items()}
-        ahead = {name: int(skew) for name, skew in skews.items() if skew is not None}
-        return Snapshot(info, taken, {name: seconds for name, seconds in ahead.items() if seconds})
+        taken, self.pending = self.pending, Snapshot(self.pending.max_bytes)
+        return taken.take(info, self.state)
 
     def restore(self, snapshot: Snapshot) -> None:
-        later, self.pending = self.pending, snapshot.pending
+        later, self.pending = self.pending, snapshot
         self.pending.extend(later)
 
     def write(self, snapshot: Snapshot) -> None:
         """Write a snapshot, in one transaction."""
-        pending, chunk, weight = snapshot.pending, {}, 0
+        chunk, weight = {}, 0
         with self.transaction():
-            for uuid, log in snapshot.tasks():
+            for uuid, log in snapshot.sorted_tasks():
                 chunk[uuid] = log
                 weight += log.weight
                 if weight > _CHUNK_BYTES or len(chunk) == _CHUNK_TASKS:
                     self._merge(TASKS, chunk)
                     chunk, weight = {}, 0
             self._merge(TASKS, chunk)
-            self._merge(WORKERS, dict(sorted(pending.workers.items())))
-            self.put(SNAPSHOTS, [row_of_snapshot(snapshot.info, pending)])
-        if pending.lost:
+            self._merge(WORKERS, dict(sorted(snapshot.workers.items())))
+            self.put(SNAPSHOTS, [snapshot.row()])
+        if snapshot.lost:
             words = "%s: %d events were dropped, as too many waited to be written"
-            _log.error(words, self.describe(), pending.lost)
+            _log.error(words, self.describe(), snapshot.lost)
 
     def _merge(self, table: Table, logs: Mapping[str, Any]) -> None:
         """Write logs, in the order of their keys, with the events that their rows have."""
-        columns = ", ".join(NEEDED[table]) + self.row_version
+        columns = ", ".join(schema.NEEDED[table]) + self.row_version
         condition = f"WHERE {table.key[0]} {self.among}"
         selection = f"SELECT {columns} FROM {self.place(table)} {condition}"  # noqa: S608  (our names)
         while logs:
-            found = self.connection.execute(selection, (_as_json(list(logs)),))
+            found = self.connection.execute(selection, (as_json(list(logs)),))
             stored = {row[0]: row for row in found}
             made = {key: self._rows(table, key, log, stored.get(key)) for key, log in logs.items()}
             news = {key: rows for key, rows in made.items() if rows is not None}
@@ -353,7 +147,7 @@ class DatabaseCamera(Camera):
             attempts = {key: rows for key, (_, rows) in news.items() if key not in changed}
             if table is TASKS and attempts.keys() & stored.keys():
                 statement = f"DELETE FROM {self.place(ATTEMPTS)} {condition}"  # noqa: S608
-                self.connection.execute(statement, (_as_json([*attempts.keys() & stored]),))
+                self.connection.execute(statement, (as_json([*attempts.keys() & stored]),))
             self.put(ATTEMPTS, [row for rows in attempts.values() for row in rows])
             logs = {key: log for key, log in logs.items() if key in changed}
 
@@ -361,16 +155,15 @@ class DatabaseCamera(Camera):
         self, table: Table, key: str, log: Any, stored: Stored | None
     ) -> tuple[Row, list[Row]] | None:
         """Return the rows of a log merged with that in its row; None if there is no news."""
-        parse, merge, rows_of = _OF_LOGS[table]
         if stored is not None:
             try:
-                known = parse(stored)
-                both = merge(known, log)
-                return None if both == known else rows_of(key, both)
+                known = log.unpack(stored)
+                both = known.merged(log)
+                return None if both == known else both.rows(key)
             except _UNREADABLE as error:
                 words = "%s %s: its earlier events are unreadable: %s"
                 _log.warning(words, table.name.removesuffix("s"), key, error)
-        return rows_of(key, log)  # type: ignore[no-any-return]
+        return log.rows(key)  # type: ignore[no-any-return]
 
     # --- old rows -------------------------------------------------------------------
 
@@ -402,7 +195,7 @@ class DatabaseCamera(Camera):
         now = self.clock.wall()
         # None for a moment before the calendar begins.
         if self.keep and (before := iso_utc(now - self.keep)):
-            yield TASKS, before, _SUCCESSES
+            yield TASKS, before, " AND state = 'SUCCESS'"
             yield WORKERS, before, ""
             yield SNAPSHOTS, before, ""
         if self.keep_failed and (before := iso_utc(now - self.keep_failed)):
@@ -448,7 +241,7 @@ class DatabaseCamera(Camera):
         """Yield the statements that lead to our tables from a version of them, 0 for none."""
         for older in range(version, self.version) if version else ():
             yield from self.migrations[older]
-        for table in () if version else TABLES:
+        for table in () if version else schema.TABLES:
             columns = [
                 f"{name} {self.types[kind]}" + (" NOT NULL" if name in table.key else "")
                 for name, kind in table.columns.items()

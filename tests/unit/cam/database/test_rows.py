@@ -1,39 +1,304 @@
-"""Rows: the state of a task, from nothing but its log."""
+"""Logs of events: they merge in any order into the same, and make rows that hold them."""
 
+import itertools
 import json
+from functools import reduce
 
+import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from evtools.cam.database import camera as module
-from evtools.cam.database.camera import row_of_snapshot, rows_of_task, rows_of_worker
-from evtools.cam.database.merge import Pending, Report, TaskLog, in_order
-from evtools.cam.database.schema import ATTEMPTS, SNAPSHOTS, TASKS, WORKERS
+from evtools.cam.database import rows as module
+from evtools.cam.database.rows import (
+    OWN_MAX_BYTES,
+    STEPS,
+    STEPS_MAX,
+    Report,
+    Snapshot,
+    TaskLog,
+    WorkerLog,
+    in_order,
+    merged_extra,
+    step_of,
+)
+from evtools.cam.database.schema import ATTEMPTS, FIELDS, NEEDED, SNAPSHOTS, TASKS, WORKERS
 from evtools.cam.snapshot import SnapshotSequence
 from evtools.state import State
-from evtools.wire import gap, iso_utc
+from evtools.wire import from_fields, gap, iso_utc
 from tools.stories import STORIES
 from tools.told import CLIENT, OTHER, UUID, WORKER, life, told
+
+times = st.sampled_from([1.0, 2.0, 2.5, 10.0])
+
+
+def step(kind, at, hostname="", **given):
+    """Return a step of which only what is given is known."""
+    return STEPS[kind](hostname, *[given.get(name) for name in FIELDS[kind][1:]], at)
+
+
+steps = st.builds(
+    lambda kind, at, given: step(kind, at, **given),
+    st.sampled_from(["task-sent", "task-received"]),
+    times,
+    st.fixed_dictionaries(
+        {"hostname": st.sampled_from([WORKER, OTHER, ""])},
+        optional={"name": st.sampled_from(["a", "b"]), "args": st.text(max_size=2)},
+    ),
+)
+values = st.none() | st.booleans() | st.integers(-2, 2) | st.text(max_size=2)
+logs = st.builds(
+    TaskLog,
+    first=times,
+    last=times,
+    steps=st.lists(steps, max_size=3),
+    note=st.none() | st.builds(Report, st.sampled_from(["task-a", "task-b"]), times, st.just({})),
+    extra=st.dictionaries(st.sampled_from("xyz"), st.tuples(times, values)),
+    ahead=st.dictionaries(st.sampled_from([WORKER, OTHER]), st.integers(-3, 3)),
+)
+
+
+def ordered(log):
+    return msgspec.structs.replace(log, steps=in_order(log.steps))
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(logs, min_size=1, max_size=4), st.randoms())
+def test_order_grouping_and_repetition_do_not_matter(every, random):
+    whole = reduce(TaskLog.merged, every, ordered(every[0]))
+    shuffled = [*every, random.choice(every)]
+    random.shuffle(shuffled)
+    half = len(shuffled) // 2
+    assert ordered(reduce(TaskLog.merged, map(ordered, shuffled))) == whole
+    if half:
+        parts = [reduce(TaskLog.merged, part) for part in (shuffled[half:], shuffled[:half])]
+        assert TaskLog.merged(*map(ordered, parts)) == whole
+
+
+worker_logs = st.builds(
+    WorkerLog,
+    last=times,
+    newest=st.dictionaries(
+        st.sampled_from(["worker-online", "worker-heartbeat"]),
+        st.builds(
+            Report, st.just("worker"), times, st.fixed_dictionaries({"active": st.integers(0, 3)})
+        ),
+    ),
+)
+
+
+@given(st.lists(worker_logs, min_size=1, max_size=3))
+def test_logs_of_a_worker_merge_in_any_order(every):
+    orders = [*itertools.permutations(every), every * 2]
+    encode = msgspec.json.Encoder(order="deterministic").encode
+    assert len({encode(reduce(WorkerLog.merged, order)) for order in orders}) == 1
+
+
+def many(count, **how):
+    return [step("task-retried", float(at), WORKER, **how) for at in range(count)]
+
+
+# The last few are kept however large they are.
+@pytest.mark.parametrize(("chars", "kept"), [(0, STEPS_MAX), (16_000, 16), (300_000, 4)])
+def test_the_newest_steps_are_kept_in_whatever_order_they_come(chars, kept):
+    every = many(100, traceback="x" * chars)
+    whole = in_order(every)
+    assert [step.timestamp for step in whole] == [*range(100 - kept, 100)]
+    for cut in (3, 50, 99):
+        parts = [TaskLog(1.0, 1.0, every[:cut]), TaskLog(1.0, 1.0, every[cut:])]
+        assert TaskLog.merged(*map(ordered, reversed(parts))).steps == whole
+
+
+def test_of_a_field_that_celery_does_not_know_the_newest_value_counts():
+    # By its time and not by its digits.
+    old, new = {"a": (9.0, 1)}, {"a": (10.0, 2)}
+    assert merged_extra(old, new) == merged_extra(new, old) == new
+    every = {f"{number:03}": (1.0, "x" * 1000) for number in range(20)}
+    assert list(merged_extra(every, {})) == [f"{number:03}" for number in range(16)]
+
+
+# --- collecting ----------------------------------------------------------------------
+
+
+def pending_of(*events):
+    pending = Snapshot()
+    pending.observe(State().apply(events))
+    return pending
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_all_fields_of_celerys_events_of_a_task_are_kept(kind):
+    original = told(kind)
+    kept = step_of(from_fields(original))
+    assert (kept.type, kept.timestamp) == (kind, original["timestamp"])
+    ours = {"type", "uuid", "timestamp", "local_received", "clock", "pid", "utcoffset"}
+    known = {name: getattr(kept, name) for name in FIELDS[kind]}
+    assert {name: value for name, value in known.items() if value is not None} == {
+        name: value for name, value in original.items() if name not in ours and value is not None
+    }
+
+
+def kinds(log):
+    return [step.type for step in log.steps]
+
+
+def test_events_are_kept_by_task_and_by_worker():
+    pending = pending_of(
+        *life("sent", "received"),
+        told("task-received", uuid="other", hostname=OTHER),
+        told("worker-heartbeat", 20.0),
+    )
+    assert set(pending.tasks) == {UUID, "other"}
+    log = pending.tasks[UUID]
+    assert (kinds(log), log.first, log.last) == (["task-sent", "task-received"], 10.25, 11.25)
+    last = {name: each.last for name, each in pending.workers.items()}
+    assert last == {WORKER: 20.25, OTHER: 10.25}
+    assert list(pending.workers[WORKER].newest) == ["worker-heartbeat"]
+    assert (pending.events, pending.lost) == (3, 0)
+
+
+def test_what_is_about_nobody_is_not_kept():
+    nameless = [{"type": "task-sent"}, {"type": "worker-online"}]
+    odd = [{"type": "other-thing", "uuid": "u"}, {"type": "worker-x", "hostname": 3}]
+    pending = pending_of(*nameless, *odd)
+    assert [pending.tasks, pending.workers, pending.events] == [{}, {}, 0]
+
+
+def test_the_newest_custom_event_and_fields_that_celery_does_not_know_are_kept():
+    notes = told("task-progress", 12.0, done=2), told("task-progress", 11.0, done=1)
+    own = told("task-received", 12.0, zone="eu"), told("task-sent", 11.0, zone="us", rack=3)
+    large = told("task-started", 13.0, zone="x" * OWN_MAX_BYTES)
+    for events in ((*notes, *own, large), (large, *own[::-1], *notes[::-1])):
+        log = pending_of(*events).tasks[UUID]
+        assert log.note.fields == {"done": 2}
+        assert log.extra == {"zone": (12.0, "eu"), "rack": (11.0, 3)}
+    dirty = pending_of(told("task-received", **{"a\0": "b\0"})).tasks[UUID]
+    assert dirty.extra == {"a�": (10.0, "b�")}
+
+
+def test_keys_are_what_a_database_takes():
+    pending = pending_of(told("task-started", uuid="u" * 300, hostname="h" * 300))
+    assert {len(key) for key in (*pending.tasks, *pending.workers)} == {255}
+    [log] = pending.tasks.values()
+    assert log.steps[0].hostname in pending.workers
+
+
+def test_of_a_worker_the_newest_of_each_kind_is_kept():
+    pending = pending_of(
+        told("worker-heartbeat", 12.0, active=2),
+        told("worker-heartbeat", 11.0, active=1),
+        told("worker-online", 10.0),
+        told("worker-custom", 14.0),
+        # The answer to a wake-up says only that the worker is there.
+        told("worker-heartbeat", 16.0, processed=None),
+    )
+    log = pending.workers[WORKER]
+    newest = {kind: each.at for kind, each in log.newest.items()}
+    assert newest == {"worker-heartbeat": 12.0, "worker-online": 10.0}
+    fields = log.newest["worker-heartbeat"].fields
+    assert (fields["active"], "clock" in fields, log.last) == (2, False, 16.25)
+
+
+def test_there_are_no_more_workers_than_a_cluster_has():
+    pending = pending_of(*[told("task-started", hostname=f"w{n}") for n in range(5001)])
+    assert len(pending.workers) == 5000
+    assert "w0" not in pending.workers
+
+
+def test_what_comes_back_comes_before_what_came_meanwhile():
+    state, first, later = State(), Snapshot(), Snapshot()
+    first.observe(state.apply([*life("sent"), told("worker-online", 5.0)]))
+    later.observe(state.apply([*life("received", "started"), told("task-sent", uuid="new")]))
+    weight = first.tasks[UUID].weight
+    first.extend(later)
+    assert list(first.tasks) == [UUID, "new"]
+    assert sorted(kinds(first.tasks[UUID])) == ["task-received", "task-sent", "task-started"]
+    assert list(first.workers[WORKER].newest) == ["worker-online"]
+    assert (first.workers[WORKER].last, first.events) == (11.25, 4)
+    assert first.tasks[UUID].weight > weight
+
+
+def test_what_never_gets_written_is_dropped_from_the_oldest_on_and_counted():
+    pending, state = Snapshot(100_000), State()
+    for number in range(200):
+        later = Snapshot(100_000)
+        later.observe(state.apply(life("sent", "started", uuid=f"u{number}")))
+        pending.extend(later)
+    assert "u199" in pending.tasks
+    assert "u0" not in pending.tasks
+    assert pending.events == 2 * len(pending.tasks)
+    assert pending.lost + pending.events == 400
+    # The worker counts once, however often it comes back.
+    assert pending.bytes == sum(each.weight for each in pending.tasks.values()) + 4 * 4096
+
+
+# --- beside a row --------------------------------------------------------------------
+
+
+def log_of(events):
+    log = ordered(pending_of(*events).tasks[UUID])
+    log.weight = 0
+    return log
+
+
+def stored_of(row):
+    named = dict(zip(TASKS.columns, row, strict=True))
+    return tuple(named[name] for name in NEEDED[TASKS])
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
+def test_a_row_holds_all_events(story):
+    log = log_of(story.events)
+    row, _ = log.rows(UUID)
+    assert TaskLog.unpack(stored_of(row)) == log
+
+
+def test_what_the_row_says_is_not_said_twice():
+    row, _ = log_of(life("sent", "received", "started")).rows(UUID)
+    assert json.loads(row[-1]) == {
+        "first": 10.25,
+        "last": 12.25,
+        "steps": [["sent", 10.0, {}], ["received", 11.0, {}], ["started", 12.0, {}]],
+    }
+    # What somebody removed from a row is gone.
+    row[list(TASKS.columns).index("args")] = "(redacted)"
+    assert TaskLog.unpack(stored_of(row)).steps[1].args == "(redacted)"
+
+
+# What differs is said even if it is nothing, and what no column has, if it is known.
+@pytest.mark.parametrize(
+    ("kind", "values", "row", "said"),
+    [
+        (
+            "task-failed",
+            ("", None, "T"),
+            {"exception": "E", "worker": "w"},
+            {"hostname": None, "exception": None, "traceback": "T"},
+        ),
+        ("task-succeeded", ("w", "4", 0.5), {"result": "4", "worker": "w"}, {"runtime": 0.5}),
+        ("task-succeeded", ("w", "4", None), {"result": "4", "worker": "w", "runtime": 7.0}, {}),
+    ],
+)
+def test_what_differs_from_the_row_is_said(kind, values, row, said):
+    log = TaskLog(1.0, 1.0, [STEPS[kind](*values, 1.0)])
+    whole = [row.get(name) for name in TASKS.columns]
+    whole[-1] = log.pack(whole[:-1])
+    assert json.loads(whole[-1])["steps"] == [[kind.removeprefix("task-"), 1.0, said]]
+    assert TaskLog.unpack(stored_of(whole)) == log
+
+
+# === rows ============================================================================
 
 
 def named(table, row):
     return dict(zip(table.columns, row, strict=True))
 
 
-def log_of(events):
-    pending = Pending()
-    pending.observe(State().apply(events))
-    log = pending.tasks[UUID]
-    log.steps = in_order(log.steps)
-    return log
-
-
 def rows_of(events, ahead=()):
     """Return the row of a task, and those of its attempts, by the names of their columns."""
     log = log_of(events)
     log.ahead = dict(ahead)
-    row, attempts = rows_of_task(UUID, log)
+    row, attempts = log.rows(UUID)
     return named(TASKS, row), [named(ATTEMPTS, each) for each in attempts]
 
 
@@ -76,7 +341,7 @@ def test_custom_events_and_fields_are_json_and_a_task_of_nothing_else_is_pending
     assert json.loads(row["note"]) == {"type": "task-progress", "timestamp": 11.0, "done": 3}
     alone, _ = rows_of([told("task-progress", 11.0, done=3)])
     assert (alone["state"], alone["note"]) == ("PENDING", row["note"])
-    row, attempts = rows_of_task("u", TaskLog(1.0, 2.0, note=Report("task-x", 1.0)))
+    row, attempts = TaskLog(1.0, 2.0, note=Report("task-x", 1.0)).rows("u")
     assert (named(TASKS, row)["state"], attempts) == ("PENDING", [])
 
 
@@ -104,10 +369,10 @@ def test_a_wait_is_that_of_the_workers_clock():
 
 
 def worker_row(*events):
-    pending, state = Pending(), State()
+    state, pending = State(), Snapshot()
     pending.observe(state.apply(events))
     [(hostname, log)] = pending.workers.items()
-    row, _ = rows_of_worker(hostname, log)
+    row, _ = log.rows(hostname)
     return named(WORKERS, row), state.workers[hostname]
 
 
@@ -134,10 +399,9 @@ def test_a_snapshot_says_who_took_it_and_what_it_misses():
     sequence = SnapshotSequence({}, started=5.0)
     sequence.subscribed(6.0)
     sequence.note(gap("buffer", 7.0, 8.0, dropped=3))
-    pending = Pending()
-    pending.observe(State().apply(life("sent", "received")))
+    pending = pending_of(*life("sent", "received"))
     pending.lost = 2**70
-    row = named(SNAPSHOTS, row_of_snapshot(sequence.next(10.0), pending))
+    row = named(SNAPSHOTS, pending.take(sequence.next(10.0), State()).row())
     [hole] = json.loads(row.pop("gaps"))
     assert (hole["reason"], hole["dropped"]) == ("buffer", 3)
     del row["host"], row["pid"]
@@ -208,7 +472,7 @@ _ODD = [
 @example(_ODD[3])
 def test_a_simple_life_is_understood_as_any_other(events):
     log = log_of(events)
-    quickly = rows_of_task(UUID, log)
+    quickly = log.rows(UUID)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_SIMPLE", frozenset())
-        assert rows_of_task(UUID, log) == quickly
+        assert log.rows(UUID) == quickly
