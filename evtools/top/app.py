@@ -15,9 +15,8 @@ from evtools.errors import EvtoolsError
 from evtools.text import sanitize
 from evtools.top import commands, screen
 from evtools.top.control import ControlClient
-from evtools.top.export import Recording
 from evtools.top.feed import BrokerStats, Ended, Feed, open_source, watched
-from evtools.top.history import History, usual_file
+from evtools.top.files import History, Recording, usual_file
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, TopOptions

@@ -12,8 +12,8 @@ from evtools.clock import Clock, SystemClock
 from evtools.errors import BrokerUnavailable
 from evtools.filters import compile_filter
 from evtools.signals import EndingSignals
-from evtools.top.export import Recording, render_table
 from evtools.top.feed import open_source, watched
+from evtools.top.files import Recording, render_table
 from evtools.top.model import Model
 from evtools.top.options import TopOptions
 from evtools.top.status import ConnectionStatus

@@ -14,7 +14,7 @@ from evtools.filters import caret
 from evtools.text import clip, human_size, parse_duration, sanitize
 from evtools.top import screen
 from evtools.top.control import ACTIONS, BY_NAME, Action, Request, actions_for, prepare, target_of
-from evtools.top.export import Recording, new_recording, render_table, save
+from evtools.top.files import Recording, render_table, save
 from evtools.top.keys import BINDINGS
 from evtools.top.options import REFRESH_MIN, THEMES, TIME_STYLES, VIEWS, WINDOWS
 from evtools.top.session import Session
@@ -573,7 +573,7 @@ def _record(session: Session, path: str) -> None:
     recording = session.feed.recording
 
     def begin() -> None:
-        begun = Recording(path, session.clock) if path else new_recording(session.clock)
+        begun = Recording(path, session.clock)
         session.feed.recording = begun
         session.say(f"recording into {begun.path}")
 

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from evtools.clock import Clock
 from evtools.errors import EvtoolsError
-from evtools.top.export import Recording
+from evtools.top.files import Recording
 from evtools.top.options import TopOptions
 from evtools.transport import ConnectionSettings, EventReceiver, Notice
 from evtools.transport.demo import demo_settings

@@ -16,7 +16,7 @@ from evtools.errors import EvtoolsError, UsageError
 from evtools.text import human_age, sanitize
 from evtools.top.control import ControlClient
 from evtools.top.feed import Feed
-from evtools.top.history import History
+from evtools.top.files import History
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
 from evtools.top.options import VIEWS, View

@@ -1,0 +1,286 @@
+"""Files of evtop: tables, screenshots, copies, recordings, and the history of its prompts."""
+
+import copy
+import fcntl
+import json
+import logging
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+from msgspec import UNSET
+
+from evtools.clock import Clock
+from evtools.errors import OutputError
+from evtools.text import clip, csv_cell, pad, sanitize, width
+from evtools.top.columns import as_text
+from evtools.top.options import Output
+from evtools.top.table import TableModel
+from evtools.transport.recording.writer import RecordingWriter
+from evtools.trust import make_folders, open_safely
+from evtools.wire import EnvelopeWriter, Event, Joiner, encode_line
+
+_log = logging.getLogger(__name__)
+
+# --- a table as text --------------------------------------------------------------------
+
+#: No cell of a table for people is wider.
+_CELL_COLS: Final = 80
+
+
+def render_table(table: TableModel, output: Output) -> Iterator[str]:
+    """Yield the rows that `table` shows as lines, beginning with a header.
+
+    They have the columns that the user chose, or else all there are.  JSON has no header,
+    and always all columns.  Nothing in the lines can harm a terminal.
+    """
+    if output == "json":
+        for record in table.records():
+            yield encode_line(record).decode()
+        return
+    by_name = {column.name: column for column in table.columns}
+    chosen = by_name if table.chosen is None else table.chosen
+    columns = [by_name[name] for name in chosen if name in by_name]
+    subjects = (table.subject(key) for key in list(table.cursor.keys))
+    rows = (subject for subject in subjects if subject is not None)
+    if output == "csv":
+        # RFC 4180, except for the ends of the lines.
+        yield ",".join(column.name for column in columns)
+        for subject in rows:
+            values = (column.value(subject, table.context.now) for column in columns)
+            yield ",".join(map(_csv_cell, values))
+        return
+    head = [column.title for column in columns]
+    body = [[_cell(column.text(row, table.context)) for column in columns] for row in rows]
+    sizes = [max(map(width, cells)) for cells in zip(head, *body, strict=True)]
+    for cells in (head, *body):
+        padded = (
+            pad(cell, cols, column.align)
+            for column, cell, cols in zip(columns, cells, sizes, strict=True)
+        )
+        yield "  ".join(padded).rstrip()
+
+
+def _cell(text: str) -> str:
+    return clip(sanitize(text[: 2 * _CELL_COLS]), _CELL_COLS, "..")
+
+
+def _csv_cell(value: Any) -> str:
+    """Return a cell; an apostrophe goes before a text that a spreadsheet would run."""
+    return "" if value is None else csv_cell(as_text(value), is_number=not isinstance(value, str))
+
+
+# --- new files --------------------------------------------------------------------------
+
+#: How many files of one second are distinguished by a number.
+_NUMBERS: Final = 1000
+
+
+def save(clock: Clock, subject: str, extension: str, lines: Iterable[str]) -> str:
+    """Write lines into a new file called evtop-SUBJECT-TIME.EXTENSION; return its name.
+
+    It is where evtop was started, and never overwrites another.  Raise OutputError when
+    there is none.
+    """
+    path, file = _new(clock, subject, extension)
+    try:
+        with file:
+            file.writelines(f"{line}\n" for line in lines)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def _new(clock: Clock, subject: str, extension: str) -> tuple[str, IO[str]]:
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(clock.wall()))
+    stem = f"evtop-{subject}-{moment}"
+    for number in range(1, _NUMBERS):
+        path = f"{stem}{f'-{number}' if number > 1 else ''}.{extension}"
+        try:
+            file = open_safely(Path(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        return path, os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace")
+    raise OutputError(f"cannot write {stem}.{extension}: too many of that name")
+
+
+class Recording:
+    """Write the events that come in into a file; one thread at a time may write.
+
+    Without a path it is a new file.  A failure ends the recording, not the watching: `error`
+    then says why.  Raise OutputError when the file cannot be written at all.
+    """
+
+    def __init__(self, path: str, clock: Clock) -> None:
+        if not path:
+            path, file = _new(clock, "recording", "jsonl")
+            file.close()
+        self.path = path
+        self.error = ""
+        #: How many events it has.
+        self.events = 0
+        self._writer = RecordingWriter(path, clock=clock)
+        self._joiner = Joiner()
+        self._envelopes = EnvelopeWriter()
+
+    def write(self, events: Iterable[Event]) -> None:
+        """Write a batch of events as evdump does, and flush what is due; never raises.
+
+        Call it while nothing comes, too, with an empty batch.
+        """
+        if self.error:
+            return
+        # What the screen shows gets nothing joined; a recording that is played has it already.
+        copies = [copy.copy(event) for event in events]
+        self._joiner.join([event for event in copies if event.known is UNSET])
+        try:
+            for event in copies:
+                self._writer.write(self._envelopes.line(event))
+                self.events += 1
+            self._writer.settle()
+        except OutputError as error:
+            self.error = error.message
+
+    def close(self) -> None:
+        """Write the rest and let go of the file; idempotent, never raises."""
+        try:
+            self._writer.close()
+        except OutputError as error:
+            self.error = self.error or error.message
+
+
+# --- the history ------------------------------------------------------------------------
+
+#: The prompts whose lines are worth keeping, and the filters with a name.
+KINDS: Final = ("filter", "search", "command", "seek")
+_SAVED: Final = "saved"
+#: The most lines of a kind, and filters with a name.
+LINES_MAX: Final = 100
+#: No filter and no line that is typed is longer.
+_CHARS_MAX: Final = 4096
+#: A larger file was not written by evtop: escaped, a character takes 12 bytes at the most.
+_FILE_BYTES_MAX: Final = 12 * (len(KINDS) + 1) * LINES_MAX * _CHARS_MAX
+
+
+def usual_file(environ: Mapping[str, str]) -> Path | None:
+    """Return where the history is kept, as XDG has it; None without a home."""
+    home = environ.get("HOME", "")
+    state = environ.get("XDG_STATE_HOME") or (home and f"{home}/.local/state")
+    return Path(state) / "evtools" / "evtop-history.json" if state else None
+
+
+class History:
+    """Lines by the kind of their prompt, oldest first, and filters by their name.
+
+    With a `path`, the next session starts with the lines that `keep` wrote; several may share
+    it.  Where the file cannot be read or written, is a link, or belongs to another user,
+    there is none.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        #: By kind; a line stands for itself, a filter for its name.
+        self._entries: dict[str, dict[str, str]] = {kind: {} for kind in (*KINDS, _SAVED)}
+        self._path = path
+        #: For `keep` to add to the file: kind, line or name, text.
+        self._new: list[tuple[str, str, str]] = []
+        if path is None:
+            return
+        try:
+            with os.fdopen(_open(path, os.O_RDONLY), "rb") as file:
+                self._load(file.read(_FILE_BYTES_MAX))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            _log.info("the history is not read: %s", error)
+
+    @property
+    def saved(self) -> Mapping[str, str]:
+        """The filters, by their names."""
+        return self._entries[_SAVED]
+
+    def lines(self, kind: str) -> Sequence[str]:
+        return list(self._entries[kind])
+
+    def remember(self, kind: str, text: str) -> None:
+        """Add a line, as the newest of its kind."""
+        if text:
+            self._put(kind, text, text)
+            self._new.append((kind, text, text))
+            del self._new[: -len(KINDS) * LINES_MAX]
+
+    def save(self, name: str, text: str) -> None:
+        """Give a filter a name, in this session and, at once, in the next."""
+        self._put(_SAVED, name, text)
+        self._new.append((_SAVED, name, text))
+        self.keep()
+
+    def keep(self) -> None:
+        """Add what is new to the file, if that is possible."""
+        if self._path is None or not self._new:
+            return
+        try:
+            make_folders(self._path.parent)
+            with os.fdopen(_open(self._path, os.O_RDWR | os.O_CREAT), "r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                whole = History()
+                # Another session may have written meanwhile.
+                whole._load(file.read(_FILE_BYTES_MAX))
+                for entry in self._new:
+                    whole._put(*entry)
+                typed = {kind: whole.lines(kind) for kind in KINDS}
+                file.seek(0)
+                file.write(json.dumps({"typed": typed, "saved": whole.saved}, indent=1).encode())
+                file.write(b"\n")
+                file.truncate()
+        except OSError as error:
+            _log.info("the history is not kept: %s", error)
+        self._new.clear()
+
+    def _put(self, kind: str, key: str, text: str) -> None:
+        entries = self._entries[kind]
+        entries.pop(key, None)
+        entries[key] = text
+        while len(entries) > LINES_MAX:
+            del entries[next(iter(entries))]
+
+    def _load(self, content: bytes) -> None:
+        """Take the content of a file, as far as evtop would write it."""
+        try:
+            found = json.loads(content or b"{}")
+        except (ValueError, RecursionError):
+            return
+        typed, saved = (_dict(_dict(found).get(name)) for name in ("typed", "saved"))
+        for kind in KINDS:
+            for text in typed[kind] if isinstance(typed.get(kind), list) else ():
+                if _is_line(text):
+                    self._put(kind, text, text)
+        for name, text in saved.items():
+            if _is_line(name) and _is_line(text):
+                self._put(_SAVED, name, text)
+
+
+def _open(path: Path, flags: int) -> int:
+    """Return a descriptor of a regular file of this user; raise OSError otherwise.
+
+    Root may run evtop with the home of another user, who must not have root write into
+    another file than they could, nor lose a file of theirs.
+    """
+    descriptor = open_safely(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        os.close(descriptor)
+        raise PermissionError(f"{path} is not a file of this user")
+    return descriptor
+
+
+def _dict(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_line(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _CHARS_MAX and value.isprintable()
