@@ -145,7 +145,7 @@ class Reader(threading.Thread):
     """
 
     def __init__(
-        self, settings: ConnectionSettings, buffer: Buffer, *, clock: Clock, subscribe: Subscribe
+        self, settings: ConnectionSettings, buffer: Buffer, clock: Clock, subscribe: Subscribe
     ) -> None:
         super().__init__(name="evtools-reader", daemon=True)
         self._settings = settings

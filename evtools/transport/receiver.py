@@ -1,7 +1,4 @@
-"""Events from a broker: the subscription, and a receiver that gives them out.
-
-As batches, or through a table of handlers.
-"""
+"""The receiver, which gives out events as batches or to handlers, and its subscription."""
 
 import logging
 import math
@@ -165,9 +162,7 @@ class EventReceiver:
 
     def _make_reader(self) -> None:
         self._buffer = Buffer(self.settings.buffer_bytes, self._count)
-        self._reader = Reader(
-            self.settings, self._buffer, clock=self._time, subscribe=self._open_stream
-        )
+        self._reader = Reader(self.settings, self._buffer, self._time, self._open_stream)
 
     # -- the stream ---------------------------------------------------------
 

@@ -13,14 +13,10 @@ def message(number=0, size=SIZE):
     return Message(str(number).encode().ljust(size))
 
 
-def one_event(_message):
-    return 1
-
-
 @pytest.fixture
 def buffer():
-    """Room for three messages."""
-    return Buffer(3000, one_event)
+    """Room for three messages of one event each."""
+    return Buffer(3000, lambda _: 1)
 
 
 def everything(buffer):
@@ -32,19 +28,12 @@ def everything(buffer):
 
 def test_bytes_are_accounted_for_until_they_are_taken(buffer):
     buffer.put(1, [message(), message(size=300)])
-    assert buffer.waiting_bytes == 1500
     buffer.put(1, [Message(b"")])
     assert buffer.waiting_bytes == 1700
     buffer.take(0)
     assert buffer.waiting_bytes == 200
     buffer.take(0)
     assert buffer.waiting_bytes == 0
-
-
-def test_dropped_events_are_counted_not_messages():
-    buffer = Buffer(0, lambda message: len(message.body))
-    buffer.put(1, [message(size=3), message(size=24)])
-    assert buffer.dropped == 27
 
 
 def test_a_gap_record_stands_in_the_place_of_the_hole(buffer):
@@ -54,45 +43,25 @@ def test_a_gap_record_stands_in_the_place_of_the_hole(buffer):
     buffer.put(20.0, [message(9)])
     first, second, hole, last = everything(buffer)
     assert (first.messages, second.messages) == ([message(1)], [message(2)])
-    assert hole.as_dict() == {
-        "type": "evdump-gap",
-        "reason": "buffer",
-        "from": 13.0,
-        "to": 20.0,
-        "duration": 7.0,
-        "dropped": 2,
-        "local_received": 20.0,
-    }
+    span = {"from": 13.0, "to": 20.0, "duration": 7.0, "local_received": 20.0}
+    assert hole.as_dict() == {"type": "evdump-gap", "reason": "buffer", "dropped": 2, **span}
     assert last.messages == [message(9)]
 
 
-def test_two_holes_are_two_records(buffer):
+def test_each_hole_is_one_record(buffer):
     for _ in range(2):
         buffer.put(1, [message()] * 3)
         buffer.put(2, [message()])
         buffer.close_hole(3)
-        everything(buffer)
+        buffer.close_hole(4)
+        assert [type(item).__name__ for item in everything(buffer)] == ["Chunk", "Gap"]
     buffer.put(4, [message()] * 4)
     buffer.put(5, [message()] * 4)
-    buffer.close_hole(6)
+    # The clock may go backwards; no hole is negative.
+    buffer.close_hole(3)
     (hole,) = everything(buffer)
-    assert (hole.dropped, hole.original["from"], hole.original["to"]) == (8, 4, 6)
+    assert (hole.dropped, hole.original["from"], hole.original["to"]) == (8, 4, 5)
     assert buffer.dropped == 10
-
-
-def test_a_hole_is_closed_once_and_only_if_there_is_one(buffer):
-    buffer.close_hole(1)
-    buffer.put(1, [message()] * 4)
-    buffer.close_hole(2)
-    buffer.close_hole(3)
-    assert len(everything(buffer)) == 1
-
-
-def test_a_clock_that_goes_backwards_makes_no_negative_hole(buffer):
-    buffer.put(10, [message()] * 4)
-    buffer.close_hole(3)
-    (hole,) = everything(buffer)
-    assert (hole.original["from"], hole.original["to"]) == (10, 10)
 
 
 def test_dropping_what_had_no_events_leaves_no_record():
@@ -123,27 +92,24 @@ def test_a_signal_handler_may_wake_whatever_it_interrupts(buffer):
 
 
 def test_one_thread_puts_while_another_takes():
-    buffer = Buffer(20_000, one_event)
-    put = 20_000
+    buffer = Buffer(20_000, lambda _: 1)
 
     def fill():
-        for number in range(put):
+        for number in range(20_000):
             buffer.put(number, [message(number)])
-        buffer.close_hole(put)
+        buffer.close_hole(20_000)
         buffer.add(End())
 
     reader = threading.Thread(target=fill)
     reader.start()
-    taken = dropped = 0
-    numbers = []
+    numbers, dropped = [], 0
     while not isinstance(item := buffer.take(None), End):
         if type(item) is Chunk:
-            taken += len(item.messages)
             numbers += [int(message.body) for message in item.messages]
         else:
             dropped += item.dropped
     reader.join()
-    assert taken + dropped == put
+    assert len(numbers) + dropped == 20_000
     assert dropped == buffer.dropped
     assert numbers == sorted(numbers)
     assert buffer.waiting_bytes == 0

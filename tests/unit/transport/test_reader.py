@@ -15,11 +15,10 @@ from evtools.wire import Gap, Message
 SETTINGS = ConnectionSettings(urls="redis://:secret@broker/0")
 
 
-class FakeClock:
-    """The wall clock and the monotonic one, moved by what the stream says."""
+class Clock:
+    """The wall clock and the monotonic one, moved by the script of a stream."""
 
-    def __init__(self):
-        self.now = 1000.0
+    now = 1000.0
 
     def wall(self):
         return self.now
@@ -28,22 +27,25 @@ class FakeClock:
         return self.now - 900
 
 
+@pytest.fixture
+def clock():
+    return Clock()
+
+
 class FakeStream:
     """A stream that follows a script.
 
-    A list is what arrives, a number how many seconds nothing comes, an
-    exception what is raised; after the last step the reader is stopped.
+    A list is what arrives, a number how many seconds nothing comes, an exception what is
+    raised; after the last step the reader is stopped.
     """
 
     errors = (ConnectionError, KeyError)
+    has_more = False
 
-    def __init__(self, clock, *script, at_end=None):
+    def __init__(self, clock, *script):
         self.clock = clock
         self.script = list(script)
-        self.at_end = at_end
         self.last_seen = clock.monotonic()
-        self.has_more = False
-        self.closed = 0
         self.timeouts = []
 
     def drain(self, timeout):
@@ -61,18 +63,27 @@ class FakeStream:
         return []
 
     def close(self):
-        self.closed += 1
+        pass
 
 
-class Broker:
-    """Answers attempts to subscribe with streams or errors, in turn."""
+class Play:
+    """A reader that runs in this thread until the script has ended.
 
-    def __init__(self, clock, *answers):
-        self.clock = clock
+    `answers` are streams, errors, or functions that return one, for each attempt to subscribe.
+    """
+
+    def __init__(self, clock, *answers, buffer_bytes=100_000, **settings):
         self.answers = list(answers)
-        self.attempts = []
+        self.attempts, self.waits, self.items = [], [], []
+        buffer = Buffer(buffer_bytes, lambda _: 1)
+        settings = ConnectionSettings(urls=SETTINGS.urls, **settings)
+        self.reader = Reader(settings, buffer, clock, self.subscribe)
+        self.reader._wait = self.waits.append  # the seam to real time
+        self.reader.run()
+        while (item := buffer.take(0)) is not None:
+            self.items.append(item)
 
-    def __call__(self, settings, attempt):
+    def subscribe(self, settings, attempt):
         assert settings.urls
         self.attempts.append(attempt)
         answer = self.answers.pop(0)
@@ -80,36 +91,8 @@ class Broker:
             answer = answer(self)
         if isinstance(answer, Exception):
             raise answer
+        answer.at_end = getattr(answer, "at_end", self.reader.stop)
         return answer
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
-
-
-class Play:
-    """A reader that runs in this thread until the script has ended."""
-
-    def __init__(self, clock, *answers, buffer_bytes=100_000, **settings):
-        self.buffer = Buffer(buffer_bytes, lambda message: 1)
-        self.broker = Broker(clock, *answers)
-        self.reader = Reader(
-            ConnectionSettings(urls=SETTINGS.urls, **settings),
-            self.buffer,
-            clock=clock,
-            subscribe=self.broker,
-        )
-        self.broker.reader = self.reader
-        self.waits = []
-        self.reader._wait = self.waits.append  # the seam to real time
-        for answer in answers:
-            if isinstance(answer, FakeStream):
-                answer.at_end = answer.at_end or self.reader.stop
-        self.reader.run()
-        self.items = []
-        while (item := self.buffer.take(0)) is not None:
-            self.items.append(item)
 
     @property
     def kinds(self):
@@ -167,7 +150,7 @@ def test_after_each_connection_the_address_may_be_another(clock):
     answers = (refused, lost, refused, FakeStream(clock))
     play = Play(clock, *answers, renewal=renewal)
     assert play.error is None
-    assert play.kinds == [*("retry", "listening", "lost", "retry", "reconnect", "restored", "End")]
+    assert play.kinds == ["retry", "listening", "lost", "retry", "reconnect", "restored", "End"]
 
 
 def test_where_the_address_cannot_be_had_now_it_is_asked_for_again(clock):
@@ -217,16 +200,12 @@ def test_what_comes_while_it_is_stopped_is_taken_in(clock):
     late = [[Message(b"late")], [Message(b"too late")]]
     stream = FakeStream(clock, [Message(b"first")])
 
-    def end():
-        reader.stop()
-        stream.script += late
+    def start(play):
+        stream.at_end = lambda: play.reader.stop() or stream.script.extend(late)
+        return stream
 
-    stream.at_end = end
-    reader = Reader(SETTINGS, Buffer(1000, len), clock=clock, subscribe=Broker(clock, stream))
-    reader.run()
-    taken = [reader._buffer.take(0) for _ in range(4)]
-    bodies = [m.body for c in taken if isinstance(c, Chunk) for m in c.messages]
-    assert bodies == [b"first", b"late"]
+    chunks = [item for item in Play(clock, start).items if isinstance(item, Chunk)]
+    assert [message.body for chunk in chunks for message in chunk.messages] == [b"first", b"late"]
     assert stream.timeouts[-1] < stream.timeouts[0]
 
 
@@ -244,7 +223,7 @@ def test_a_lost_connection_is_a_gap_between_two_signs_of_life(clock):
         FakeStream(clock, 5, [Message(b"")], 5, 5, BrokerSilent("silent for 10s")),
         FakeStream(clock, 1, [Message(b"")]),
     )
-    assert play.kinds == [*("listening", "Chunk", "lost", "reconnect", "restored", "Chunk", "End")]
+    assert play.kinds == ["listening", "Chunk", "lost", "reconnect", "restored", "Chunk", "End"]
     (gap,) = play.gaps
     assert (gap["from"], gap["to"], gap["duration"]) == (1005.0, 1015.0, 10.0)
     assert gap["error"] == "redis://:**@broker/0: TCP: silent for 10s"
@@ -259,9 +238,8 @@ def test_a_second_loss_is_a_second_gap(clock):
         FakeStream(clock, 4, [], 4, KeyError("channel")),
         FakeStream(clock),
     )
-    assert [(gap["from"], gap["to"]) for gap in play.gaps] == [
-        *((1004.0, 1004.0), (1008.0, 1012.0))
-    ]
+    spans = [(gap["from"], gap["to"]) for gap in play.gaps]
+    assert spans == [(1004.0, 1004.0), (1008.0, 1012.0)]
     assert play.reader.statistics.gap_seconds == 4.0
 
 
@@ -277,35 +255,31 @@ def test_a_hole_is_closed_when_nothing_comes_any_more(clock):
     assert [(gap["from"], gap["to"]) for gap in play.gaps] == [(1000.0, 1000.2)]
 
 
+def are_between_half_and_all_of(bounds, waits):
+    return all(bound / 2 <= wait <= bound for wait, bound in zip(waits, bounds, strict=True))
+
+
 def test_attempts_are_repeated_with_growing_waits(clock):
     down = [ConnectionRefusedError(111, "Connection refused")] * 6
     play = Play(clock, *down, FakeStream(clock, 3))
     assert play.kinds == [*["retry"] * 6, "listening", "End"]
-    assert play.broker.attempts == [0, 1, 2, 3, 4, 5, 6]
-    bounds = [0.25, 0.5, 1, 2, 2.5, 2.5]
-    assert all(
-        bound / 2 <= wait <= bound for wait, bound in zip(play.waits[:6], bounds, strict=True)
-    )
+    assert play.attempts == [0, 1, 2, 3, 4, 5, 6]
+    assert are_between_half_and_all_of([0.25, 0.5, 1, 2, 2.5, 2.5], play.waits[:6])
     assert "TCP: connection refused; trying again in 0." in play.items[0].text
 
 
 def test_waits_begin_anew_after_a_connection_that_lived(clock):
     down = [ConnectionRefusedError()] * 5
     play = Play(clock, *down, FakeStream(clock, 60, ConnectionError()), *down, FakeStream(clock))
-    assert play.kinds == [
-        *(*["retry"] * 5, "listening", "lost"),
-        *(*["retry"] * 5, "reconnect", "restored", "End"),
-    ]
+    again = ["retry"] * 5
+    assert play.kinds == [*again, "listening", "lost", *again, "reconnect", "restored", "End"]
     assert play.waits[5] <= 0.25
 
 
 def test_a_connection_that_is_lost_at_once_is_no_success(clock):
     brief = [FakeStream(clock, 1, ConnectionError()) for _ in range(4)]
     play = Play(clock, *brief, FakeStream(clock))
-    bounds = [0.25, 0.5, 1, 2]
-    assert all(
-        bound / 2 <= wait <= bound for wait, bound in zip(play.waits[:4], bounds, strict=True)
-    )
+    assert are_between_half_and_all_of([0.25, 0.5, 1, 2], play.waits[:4])
 
 
 @pytest.mark.parametrize(
@@ -317,7 +291,7 @@ def test_only_what_may_pass_is_tried_again(clock, error):
         assert play.kinds == ["retry", "listening", "End"]
     else:
         assert play.error is error
-        assert play.broker.attempts == [0]
+        assert play.attempts == [0]
 
 
 def test_what_the_driver_says_is_explained(clock):
@@ -345,20 +319,19 @@ def test_without_reconnecting_the_first_connection_has_its_time(clock):
 
 
 def test_stopping_while_connecting_ends_with_that_attempt(clock):
-    def refuse(broker):
-        broker.reader.stop()
+    def refuse(play):
+        play.reader.stop()
         return ConnectionRefusedError()
 
     assert Play(clock, refuse).kinds == ["End"]
 
 
 def test_stopping_during_a_wait_is_prompt():
-    buffer = Buffer(10, lambda message: 1)
-
     def refuse(settings, attempt):
         raise ConnectionRefusedError
 
-    reader = Reader(SETTINGS, buffer, clock=SystemClock(), subscribe=refuse)
+    buffer = Buffer(10, len)
+    reader = Reader(SETTINGS, buffer, SystemClock(), refuse)
     # A wait that nobody sits out.
     reader._waits = itertools.repeat(3600.0)
     reader.start()
@@ -370,7 +343,7 @@ def test_stopping_during_a_wait_is_prompt():
 
 
 def test_a_stop_may_come_from_a_handler_that_interrupts_a_stop(clock):
-    reader = Reader(SETTINGS, Buffer(10, len), clock=clock, subscribe=Broker(clock))
+    reader = Reader(SETTINGS, Buffer(10, len), clock, FakeStream)
     before = signal.signal(signal.SIGALRM, lambda *_: reader.stop())
     signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
     try:

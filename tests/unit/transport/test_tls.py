@@ -1,7 +1,6 @@
 import ssl
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,23 +11,12 @@ from evtools.transport.url import parse
 
 
 @pytest.fixture(scope="session")
-def pem(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pem")
-    cert, key, locked = (str(folder / name) for name in ("cert", "key", "locked"))
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-nodes", "-days", "1", "-subj", "/CN=x"),
-            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-            *("-keyout", key, "-out", cert),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    subprocess.run(
-        [*("openssl", "pkey", "-in", key, "-out", locked), *("-aes128", "-passout", "pass:secret")],
-        check=True,
-        capture_output=True,
-    )
+def pem(authority, tmp_path_factory):
+    """Paths of a certificate, its key, and that key under the pass phrase `secret`."""
+    cert, key = str(authority.client.cert), str(authority.client.key)
+    locked = str(tmp_path_factory.mktemp("pem") / "locked")
+    command = f"openssl pkey -in {key} -out {locked} -aes128 -passout pass:secret"
+    subprocess.run(command.split(), check=True, capture_output=True)
     return {"cert": cert, "key": key, "locked": locked}
 
 
@@ -111,14 +99,14 @@ def test_a_pass_phrase_from_celery_opens_the_key(pem):
     assert "secret" not in repr(tls)
 
 
-def test_what_has_no_option_is_heeded(pem):
+def test_what_has_no_option_is_heeded(authority):
     url = "rediss://h?ssl_ciphers=ECDHE-ECDSA-AES128-GCM-SHA256&ssl_min_version=TLSv1.2"
     context = context_of(
         replace(
             tls_for(TLS(), parse(url)),
             max_version=ssl.TLSVersion.TLSv1_2,
             more_flags=int(ssl.VERIFY_X509_STRICT),
-            ca_data=Path(pem["cert"]).read_text(),
+            ca_data=authority.ca.read_text(),
         )
     )
     assert context.minimum_version == context.maximum_version == ssl.TLSVersion.TLSv1_2
