@@ -1,5 +1,6 @@
 """Cameras: Celery's API, and one that looks quickly and writes slowly."""
 
+import inspect
 import logging
 import threading
 import weakref
@@ -48,34 +49,28 @@ class Signal:
         """
         if receiver is None:
             return lambda function: self.connect(function, sender, weak, **kwargs)
-        reference: Callable[[], Receiver | None] = lambda: receiver  # noqa: E731
+        held: Callable[[], Receiver | None] = lambda: receiver  # noqa: E731
         if weak:
-            is_method = hasattr(receiver, "__self__") and hasattr(receiver, "__func__")
-            reference = (weakref.WeakMethod if is_method else weakref.ref)(receiver)
+            held = (weakref.WeakMethod if inspect.ismethod(receiver) else weakref.ref)(receiver)
         with self._lock:
-            known = [held() for wanted, held in self._receivers if wanted is sender]
-            if receiver not in known:
-                self._receivers.append((sender, reference))
+            if receiver not in [each() for wanted, each in self._receivers if wanted is sender]:
+                self._receivers.append((sender, held))
         return receiver
 
     def disconnect(self, receiver: Receiver, sender: Any = None) -> bool:
         """Do not call it any more; return whether it was connected."""
         with self._lock:
-            before = len(self._receivers)
-            self._receivers = [
-                (wanted, held)
-                for wanted, held in self._receivers
-                if wanted is not sender or held() not in {receiver, None}
-            ]
-            return len(self._receivers) < before
+            found = [p for p in self._receivers if p[0] is sender and p[1]() == receiver]
+            self._receivers = [pair for pair in self._receivers if pair not in found]
+            return bool(found)
 
     def send(self, sender: Any, **named: Any) -> list[tuple[Receiver, Any]]:
         """Call the receivers; return them with what they returned or raised."""
         with self._lock:
             self._receivers = [pair for pair in self._receivers if pair[1]() is not None]
-            held = [held for wanted, held in self._receivers if wanted is None or wanted is sender]
+            wanted = [held for of, held in self._receivers if of is None or of is sender]
         responses = []
-        for receiver in filter(None, [each() for each in held]):
+        for receiver in filter(None, [held() for held in wanted]):
             try:
                 response = receiver(signal=self, sender=sender, **named)
             except Exception as error:
@@ -147,7 +142,7 @@ class Polaroid:
 
     def shutter(self) -> bool:
         """Take a snapshot, if the rate allows it; return whether it did."""
-        if not self.may_shoot():
+        if self.maxrate is not None and not self.maxrate.can_consume():
             return False
         logger.debug("shutter: %r", self.state)
         self.shutter_signal.send(sender=self.state)
@@ -163,10 +158,6 @@ class Polaroid:
                 self.state.clear()
 
         self.state.freeze_while(shoot)
-
-    def may_shoot(self) -> bool:
-        """Return whether `maxrate` allows a snapshot, which it then counts as taken."""
-        return self.maxrate is None or self.maxrate.can_consume()
 
     def cancel(self) -> None:
         """Take a last snapshot, of anything new since the last one, and no more."""
@@ -200,8 +191,16 @@ class Camera(Polaroid):
     Until evtools 0.2, `snapshot` and `write` may also be named `expose` and `develop`.
     """
 
-    def __init__(self, state: State, *args: Any, **standard: Any) -> None:
-        super().__init__(state, *args, **standard)
+    def __init__(
+        self,
+        state: State,
+        freq: float = 1.0,
+        maxrate: str | float | None = None,
+        cleanup_freq: float = 3600.0,
+        timer: Any = None,
+        app: Any = None,
+    ) -> None:
+        super().__init__(state, freq, maxrate, cleanup_freq, timer, app)
         self.clock: Clock = SystemClock()
         self._sequence = SnapshotSequence(state.workers)
         # Two snapshots at a time would be written in any order.
@@ -265,7 +264,7 @@ class Camera(Polaroid):
     def capture(self) -> None:
         """Take a snapshot, if the rate allows it."""
         with self._shooting:
-            if not self.may_shoot():
+            if self.maxrate is not None and not self.maxrate.can_consume():
                 return
             info, snapshot = self.state.freeze_while(self._look)
             try:
