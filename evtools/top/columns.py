@@ -1,10 +1,10 @@
 """Columns of tables: the text of a cell, its width, and what a column sorts by."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from functools import cache, partial
+from functools import cache
 from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -167,29 +167,29 @@ def short_uuid(value: str) -> str:
     return value[:8] if len(value) == 36 and value[8] == "-" else value  # noqa: PLR2004
 
 
-def _column(
-    name: str, title: str, about: str, value: Value, *, kind: Kind, cols: int = 0, **more: Any
-) -> Column:
-    cols = cols or max(6, len(title))
-    if not isinstance(value, str):
-        return Column(name, title, about, kind, cols, value, **more)
-    get = attrgetter(value)
-    return Column(name, title, about, kind, cols, lambda row, _: get(row), attribute=value, **more)
-
-
 # fmt: off
-_figure = partial(_column, align="right", descending=True)
-#: Names keep both of their ends.
-name_column = partial(_column, kind=Kind.TEXT, cols=12, elide=True, flex=1, max_cols=80)
-id_column = partial(_column, kind=Kind.ID, cols=8, shorten=short_uuid)
-text_column = partial(_column, kind=Kind.TEXT, cols=12)
-count_column = partial(_figure, kind=Kind.NUMBER, format=known(human_count))
-rate_column = partial(_figure, kind=Kind.NUMBER, format=known(human_rate))
-duration_column = partial(_figure, kind=Kind.DURATION, format=known(human_duration))
-percent_column = partial(_figure, kind=Kind.NUMBER, format=known("{:.2f}".format))
-#: Ages, or times of day.
-time_column = partial(_figure, kind=Kind.TIME, cols=8, format=lambda at, how: how.moment(at))
+_FIGURE: Final = {"align": "right", "descending": True, "kind": Kind.NUMBER}
+#: What is usual for columns of a sort; names keep both of their ends.
+_SORTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "name":     {"kind": Kind.TEXT, "cols": 12, "elide": True, "flex": 1, "max_cols": 80},
+    "id":       {"kind": Kind.ID, "cols": 8, "shorten": short_uuid},
+    "text":     {"kind": Kind.TEXT, "cols": 12},
+    "count":    {**_FIGURE, "format": known(human_count)},
+    "rate":     {**_FIGURE, "format": known(human_rate)},
+    "duration": {**_FIGURE, "kind": Kind.DURATION, "format": known(human_duration)},
+    "percent":  {**_FIGURE, "format": known("{:.2f}".format)},
+    "time":     {**_FIGURE, "kind": Kind.TIME, "cols": 8, "format": lambda at, how: how.moment(at)},
+}
 # fmt: on
+
+
+def column(sort: str, name: str, title: str, about: str, value: Value, **more: Any) -> Column:
+    """Return a column as is usual for its `sort`, such as "name" or "rate"; `more` differs."""
+    more = {"cols": max(6, len(title)), **_SORTS[sort], **more}
+    if isinstance(value, str):
+        get, more["attribute"] = attrgetter(value), value
+        return Column(name, title, about, value=lambda row, _: get(row), **more)
+    return Column(name, title, about, value=value, **more)
 
 
 def percent(share: float | None) -> float | None:

@@ -10,19 +10,7 @@ from evtools.clock import Clock
 from evtools.filters import EVENT_FIELDS, Filter
 from evtools.state import State
 from evtools.text import human_duration
-from evtools.top.columns import (
-    UNKNOWN,
-    Column,
-    as_text,
-    finite,
-    id_column,
-    known,
-    name_column,
-    text_column,
-    text_of,
-    time_column,
-    was_cut,
-)
+from evtools.top.columns import UNKNOWN, Column, as_text, column, finite, known, text_of, was_cut
 from evtools.top.index import Matches
 from evtools.top.table import Detail, LiveTable, paragraph, raw
 from evtools.wire import GAP, Event, encode_line, moment
@@ -227,18 +215,18 @@ class EventsView(LiveTable):
 
         # fmt: off
         self.columns = (
-            time_column("time", "TIME", "when it was sent, by the sender's clock", sent,
+            column("time", "time", "TIME", "when it was sent, by the sender's clock", sent,
                 format=lambda at, how: UNKNOWN if at is None else how.time_of_day(at, millis=True),
                 align="left", cols=12, descending=False),
-            text_column("type", "EVENT", "the kind of event", "type",
+            column("text", "type", "EVENT", "the kind of event", "type",
                 format=lambda kind, _: _EVENTS[kind][0] if kind in _EVENTS else kind,
                 cols=7, flex=1, max_cols=16),
-            name_column("worker", "WORKER", "its sender", field("hostname"), max_cols=30),
-            name_column("name", "TASK", "the type of task",
+            column("name", "worker", "WORKER", "its sender", field("hostname"), max_cols=30),
+            column("name", "name", "TASK", "the type of task",
                 lambda event, _: text_of(self.record_of(event).get("name")),
                 format=known(str), cols=16, flex=2, max_cols=60),
-            id_column("uuid", "UUID", "the task's id", field("uuid"), from_cols=80),
-            text_column("story", "", "what happened", lambda event, _: event_story(event),
+            column("id", "uuid", "UUID", "the task's id", field("uuid"), from_cols=80),
+            column("text", "story", "", "what happened", lambda event, _: event_story(event),
                 cols=12, flex=4, from_cols=80),
         )
         # fmt: on

@@ -10,19 +10,7 @@ from evtools.filters import Kind, quote, quote_pattern
 from evtools.state import OTHERS, UNKNOWN, State, Statistics, Worker
 from evtools.text import human_age, human_count, human_duration
 from evtools.top import columns
-from evtools.top.columns import (
-    Column,
-    RenderContext,
-    count_column,
-    duration_column,
-    known,
-    name_column,
-    percent,
-    percent_column,
-    rate_column,
-    text_column,
-    time_column,
-)
+from evtools.top.columns import Column, RenderContext, column, known, percent
 from evtools.top.table import Detail, TableModel, paragraph
 from evtools.top.ui.theme import ASCII, UNICODE
 from evtools.transport.queues import Depth
@@ -78,19 +66,19 @@ def _counted(state: str) -> Callable[[Any, float], int]:
 
 # fmt: off
 _TYPES: Final = (
-    name_column("name", "TASK", "the type of task", "name", cols=20),
-    rate_column("rate", "RATE", "completed per second", "rate"),
-    count_column("ok", "OK", "succeeded", _counted("succeeded"), cols=5),
-    percent_column("share", "FAIL%", "failures among those completed, in per cent",
+    column("name", "name", "TASK", "the type of task", "name", cols=20),
+    column("rate", "rate", "RATE", "completed per second", "rate"),
+    column("count", "ok", "OK", "succeeded", _counted("succeeded"), cols=5),
+    column("percent", "share", "FAIL%", "failures among those completed, in per cent",
         lambda row, _: percent(row.failure_share)),
-    count_column("failed", "FAIL", "failed", _counted("failed"), from_cols=140),
-    count_column("retried", "RETRY", "retries", _counted("retried")),
-    count_column("active", "ACTIVE", "running now", "running"),
-    duration_column("wait_p95", "WAIT p95", "95 % waited no longer to start", "wait.p95", from_cols=100),  # noqa: E501
-    duration_column("run_p50", "RUN p50", "50 % ran no longer", "run.p50", from_cols=90),
-    duration_column("run_p95", "p95", "95 % ran no longer", "run.p95"),
-    duration_column("run_p99", "p99", "99 % ran no longer", "run.p99", from_cols=100),
-    duration_column("run_max", "MAX", "the longest run time", "run.max", from_cols=100),
+    column("count", "failed", "FAIL", "failed", _counted("failed"), from_cols=140),
+    column("count", "retried", "RETRY", "retries", _counted("retried")),
+    column("count", "active", "ACTIVE", "running now", "running"),
+    column("duration", "wait_p95", "WAIT p95", "95 % waited no longer to start", "wait.p95", from_cols=100),  # noqa: E501
+    column("duration", "run_p50", "RUN p50", "50 % ran no longer", "run.p50", from_cols=90),
+    column("duration", "run_p95", "p95", "95 % ran no longer", "run.p95"),
+    column("duration", "run_p99", "p99", "99 % ran no longer", "run.p99", from_cols=100),
+    column("duration", "run_max", "MAX", "the longest run time", "run.max", from_cols=100),
 )
 # fmt: on
 
@@ -165,32 +153,33 @@ def _skew(seconds: float) -> str:
 
 # fmt: off
 _WORKERS: Final = (
-    name_column("worker", "WORKER", "its node name", "hostname", cols=18),
-    text_column("status", "STATUS",
+    column("name", "worker", "WORKER", "its node name", "hostname", cols=18),
+    column("text", "status", "STATUS",
         "online, late (2 beats missed), gone, offline, silent: sends no heartbeats,"
         " busy?: gone or in a task, N processes: that many use its name",
         "status", cols=11, order=lambda row, _: _STATUSES[row.status][1], format_row=_status),
-    duration_column("beat", "BEAT AGE", "time since its last event", _silence),
-    count_column("active", "ACTIVE", "running now", "active", cols=7),
-    count_column("processed", "PROCESSED", "started since the worker was started", "processed",
+    column("duration", "beat", "BEAT AGE", "time since its last event", _silence),
+    column("count", "active", "ACTIVE", "running now", "active", cols=7),
+    column("count", "processed", "PROCESSED", "started since the worker was started", "processed",
         format=known("{:.0f}".format), cols=10, from_cols=100),
-    count_column("load", "LOAD 1/5/15", "load of its host over 1, 5 and 15 minutes",
+    column("count", "load", "LOAD 1/5/15", "load of its host over 1, 5 and 15 minutes",
         lambda row, _: row.load[0] if row.load else None,
         format_row=lambda row, _: " ".join(map("{:.1f}".format, row.load)) or columns.UNKNOWN,
         cols=13, from_cols=100),
-    rate_column("ok", "OK", "succeeded per second", _figure("ok_rate", 0.0)),
-    percent_column("share", "FAIL%", "failures among those completed, in per cent",
+    column("rate", "ok", "OK", "succeeded per second", _figure("ok_rate", 0.0)),
+    column("percent", "share", "FAIL%", "failures among those completed, in per cent",
         lambda row, _: percent(getattr(row.figures, "failure_share", None))),
-    duration_column("run_p95", "RUN p95", "95 % ran no longer", _figure("run.p95"), from_cols=130),
-    duration_column("skew", "SKEW", "how far its clock is ahead of ours", "skew",
+    column("duration", "run_p95", "RUN p95", "95 % ran no longer", _figure("run.p95"),
+        from_cols=130),
+    column("duration", "skew", "SKEW", "how far its clock is ahead of ours", "skew",
         format=known(_skew), cols=8,
         order=lambda row, _: None if row.skew is None else abs(row.skew)),
-    count_column("missed", "MISSED", "tasks it started of which no events came", "missed",
+    column("count", "missed", "MISSED", "tasks it started of which no events came", "missed",
         from_cols=120),
-    count_column("processes", "PROCS",
+    column("count", "processes", "PROCS",
         "processes that use its name, by their heartbeats; more than one is a mistake",
         "processes", from_cols=140),
-    text_column("version", "VERSION", "the software it runs", "version", cols=15, from_cols=100),
+    column("text", "version", "VERSION", "the software it runs", "version", cols=15, from_cols=100),
 )
 # fmt: on
 
@@ -268,18 +257,20 @@ def _backlog(row: Any, _: RenderContext) -> str:
 
 # fmt: off
 _QUEUES: Final = (
-    name_column("name", "NAME", "the queue", "name", cols=16),
-    count_column("consumers", "CONSUMERS", "workers that received from it",
+    column("name", "name", "NAME", "the queue", "name", cols=16),
+    column("count", "consumers", "CONSUMERS", "workers that received from it",
         lambda row, _: (row.figures or row.depth).consumers),
-    rate_column("published", "PUBLISHED", "sent to it per second", _figure("published_rate")),
-    rate_column("received", "RECEIVED", "received from it per second", _figure("received_rate")),
-    duration_column("wait_p95", "WAIT p95", "95 % waited no longer to start", _figure("wait.p95")),
+    column("rate", "published", "PUBLISHED", "sent to it per second", _figure("published_rate")),
+    column("rate", "received", "RECEIVED", "received from it per second", _figure("received_rate")),
+    column("duration", "wait_p95", "WAIT p95", "95 % waited no longer to start",
+        _figure("wait.p95")),
 )
-_DEPTH: Final = count_column("depth", "DEPTH", "messages that the broker has ready",
+_DEPTH: Final = column("count", "depth", "DEPTH", "messages that the broker has ready",
     "depth.messages", format_row=lambda row, _: _with_reason(row.depth.messages, row.depth.reason),
     align="left", cols=8, flex=1, max_cols=40)
-_BACKLOG: Final = count_column("backlog", "BACKLOG", "sent and not received yet, by their events",
-    _figure("backlog"), format_row=_backlog, align="left", cols=12, flex=2, max_cols=80)
+_BACKLOG: Final = column("count", "backlog", "BACKLOG",
+    "sent and not received yet, by their events", _figure("backlog"), format_row=_backlog,
+    align="left", cols=12, flex=2, max_cols=80)
 # fmt: on
 
 
@@ -320,17 +311,17 @@ def _failure(group: Any, _: float) -> str:
 
 # fmt: off
 _ERRORS: Final = (
-    count_column("count", "COUNT", "number of failures", "count"),
-    rate_column("rate", "RATE", "failures per second", "rate"),
-    time_column("first", "FIRST", "when it was first seen", "first"),
-    time_column("last", "LAST", "when it was last seen", "last"),
-    name_column("workers", "WORKERS", "where: the worker, or how many",
+    column("count", "count", "COUNT", "number of failures", "count"),
+    column("rate", "rate", "RATE", "failures per second", "rate"),
+    column("time", "first", "FIRST", "when it was first seen", "first"),
+    column("time", "last", "LAST", "when it was last seen", "last"),
+    column("name", "workers", "WORKERS", "where: the worker, or how many",
         lambda row, _: sorted(row.workers),
         format=lambda names, _: names[0] if len(names) == 1 else str(len(names)),
         order=lambda row, _: len(row.workers),
         kind=Kind.OTHER, cols=8, max_cols=24, from_cols=100, descending=True),
-    name_column("name", "TASK", "the type of task", "task", cols=16),
-    text_column("exc", "EXCEPTION", "the exception, * for its variable parts", _failure,
+    column("name", "name", "TASK", "the type of task", "task", cols=16),
+    column("text", "exc", "EXCEPTION", "the exception, * for its variable parts", _failure,
         cols=20, flex=3),
 )
 # fmt: on

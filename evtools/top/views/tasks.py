@@ -14,14 +14,9 @@ from evtools.top.columns import (
     RenderContext,
     Slot,
     as_text,
-    count_column,
-    duration_column,
-    id_column,
-    name_column,
+    column,
     one_line,
-    text_column,
     text_of,
-    time_column,
     was_cut,
 )
 from evtools.top.table import Detail, LiveTable, labelled, paragraph, raw
@@ -75,27 +70,27 @@ def _outcome(task: Any, _: float) -> Any:
 
 # fmt: off
 _BEFORE: Final = (
-    text_column("state", "STATE", "its state; LOST?: its worker has disappeared or restarted",
+    column("text", "state", "STATE", "its state; LOST?: its worker has disappeared or restarted",
         lambda task, now: state_of(task, now)[0], cols=6,
         order=lambda task, now: -1 if task.lost(now) else _RANKS.get(task.state, len(_RANKS)),
         moves=lambda task: task.state in ("RECEIVED", "STARTED")),
-    name_column("name", "TASK", "the type of task", "name",
+    column("name", "name", "TASK", "the type of task", "name",
         format=lambda value, _: value or "?", cols=18, flex=2),
-    id_column("uuid", "UUID", "its id, or the start of it", "uuid", wide_cols=36, from_cols=80),
-    name_column("worker", "WORKER", "the worker that has it", "worker_name",
+    column("id", "uuid", "UUID", "its id, or the start of it", "uuid", wide_cols=36, from_cols=80),
+    column("name", "worker", "WORKER", "the worker that has it", "worker_name",
         cols=10, max_cols=40, from_cols=80),
-    name_column("queue", "QUEUE", "the queue it was sent to, known from task-sent",
+    column("name", "queue", "QUEUE", "the queue it was sent to, known from task-sent",
         "queue_or_none", cols=9, flex=0, wide_cols=12, from_cols=100),
-    id_column("root", "ROOT", "the id of the first task of its workflow, if that is another",
+    column("id", "root", "ROOT", "the id of the first task of its workflow, if that is another",
         lambda task, _: None if task.root_id == task.uuid else task.root_id, from_cols=140),
-    count_column("retries", "TRY", "number of retries", "retries", cols=3, from_cols=100),
-    duration_column("wait", "WAIT",
+    column("count", "retries", "TRY", "number of retries", "retries", cols=3, from_cols=100),
+    column("duration", "wait", "WAIT",
         "time from sent (or received) to started, minus its ETA", "wait", from_cols=100),
-    duration_column("runtime", "RUN", "how long it ran, or has run so far", run_of,
+    column("duration", "runtime", "RUN", "how long it ran, or has run so far", run_of,
         moves=lambda task: task.state == "STARTED"),
 )
-_AGE: Final = time_column("age", "AGE", "time of its last event", "local_received", cols=6)
-_OUTCOME: Final = text_column("outcome", "EXCEPTION / RESULT", "exception, result or progress",
+_AGE: Final = column("time", "age", "AGE", "time of its last event", "local_received", cols=6)
+_OUTCOME: Final = column("text", "outcome", "EXCEPTION / RESULT", "exception, result or progress",
     _outcome, format=lambda value, _: "" if value is None else as_text(value),
     cols=18, flex=3, from_cols=100)
 # fmt: on

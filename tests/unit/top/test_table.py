@@ -6,7 +6,7 @@ import pytest
 
 from evtools.errors import FilterError, UsageError
 from evtools.top import table as table_module
-from evtools.top.columns import RenderContext, count_column, name_column
+from evtools.top.columns import RenderContext, column
 from evtools.top.model import Model
 from evtools.top.table import HOLD, Cursor, TableModel, paragraph, raw
 from tools.clock import FakeClock
@@ -19,10 +19,10 @@ class Fruit(TableModel):
     default_sort = "count"
     arrived = waiting = 0
     columns = (
-        name_column("name", "NAME", "the name", lambda row, _: row["name"], cols=10, flex=0),
-        count_column("count", "COUNT", "how many", lambda row, _: row["count"]),
-        count_column("more", "MORE", "others", lambda row, _: row.get("more")),
-        count_column("last", "LAST", "the last", lambda row, _: row.get("last")),
+        column("name", "name", "NAME", "the name", lambda row, _: row["name"], cols=10, flex=0),
+        column("count", "count", "COUNT", "how many", lambda row, _: row["count"]),
+        column("count", "more", "MORE", "others", lambda row, _: row.get("more")),
+        column("count", "last", "LAST", "the last", lambda row, _: row.get("last")),
     )
 
     def __init__(self, **counts):

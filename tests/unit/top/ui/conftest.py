@@ -2,7 +2,7 @@
 
 import pytest
 
-from evtools.top.columns import count_column, name_column, text_column
+from evtools.top.columns import column
 from evtools.top.table import TableModel
 
 
@@ -12,9 +12,9 @@ class Things(TableModel):
     name = "tasks"
     default_sort = "name"
     columns = (
-        text_column("state", "STATE", "its state", lambda thing, _: thing["state"], cols=6),
-        name_column("name", "NAME", "its name", lambda thing, _: thing["name"], cols=10),
-        count_column("number", "NUMBER", "its number", lambda thing, _: thing["number"]),
+        column("text", "state", "STATE", "its state", lambda thing, _: thing["state"], cols=6),
+        column("name", "name", "NAME", "its name", lambda thing, _: thing["name"], cols=10),
+        column("count", "number", "NUMBER", "its number", lambda thing, _: thing["number"]),
     )
 
     def __init__(self, things):
