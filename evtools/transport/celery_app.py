@@ -5,9 +5,7 @@ import importlib
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 from evtools.errors import UsageError
@@ -37,30 +35,44 @@ def celery_settings(app: Any) -> dict[str, Any]:
 
     Raise UsageError, in one line, when it cannot be loaded.
     """
-    with _loading(app if isinstance(app, str) else "the application"):
-        return _read(_find(app) if isinstance(app, str) else app)
+    name = app if isinstance(app, str) else "the application"
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    Guard(_REMEDY).install()
+    try:
+        # stdout is for events, whatever the application prints at import.
+        with contextlib.redirect_stdout(sys.stderr):
+            return _read(_find(app) if isinstance(app, str) else app)
+    except UsageError:
+        raise
+    except ModuleNotFoundError as error:
+        raise _not_found(name, error) from error
+    except (Exception, SystemExit) as error:
+        line = next(iter(str(error).strip().splitlines()), "no reason given")
+        raise UsageError(
+            f"-A {name}: {type(error).__name__}: {line}{_place(error)}",
+            "the whole traceback: --debug",
+        ) from error
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(here)
 
 
 def _find(name: str) -> Any:
     from celery import Celery  # noqa: PLC0415, TID251  (only for -A, only here)
     from celery.app.utils import find_app  # noqa: PLC0415, TID251  (as above)
 
+    found = "there is no Celery application in that module"
     try:
         # Celery's own would import from another path.
         app = find_app(name, imp=lambda name, package=None: importlib.import_module(name, package))
+        if isinstance(app, Celery):
+            return app
+        found = f"that is a {type(app).__name__}, not a Celery application"
     except AttributeError as error:
         if _place(error):
             raise  # a mistake inside the application
-        raise UsageError(
-            f"-A {name}: there is no Celery application in that module",
-            "name it as in: -A package.module:app",
-        ) from None
-    if isinstance(app, ModuleType) or not isinstance(app, Celery):
-        raise UsageError(
-            f"-A {name}: that is a {type(app).__name__}, not a Celery application",
-            "name it as in: -A package.module:app",
-        )
-    return app
+    raise UsageError(f"-A {name}: {found}", "name it as in: -A package.module:app")
 
 
 def _read(app: Any) -> dict[str, Any]:
@@ -80,39 +92,14 @@ def _read(app: Any) -> dict[str, Any]:
     return settings
 
 
-@contextlib.contextmanager
-def _loading(name: str) -> Iterator[None]:
-    """Let user code be imported from here; turn its exceptions into one line."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    Guard(_REMEDY).install()
-    try:
-        # stdout is for events, whatever the application prints at import.
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    except UsageError:
-        raise
-    except ModuleNotFoundError as error:
-        raise _not_found(name, error) from error
-    except (Exception, SystemExit) as error:
-        line = next(iter(str(error).strip().splitlines()), "no reason given")
-        raise UsageError(
-            f"-A {name}: {type(error).__name__}: {line}{_place(error)}",
-            "the whole traceback: --debug",
-        ) from error
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(here)
-
-
 def _not_found(name: str, error: ModuleNotFoundError) -> UsageError:
     missing = error.name or ""
+    module, colon, attribute = missing.partition(":")
     if missing == "celery":
         return UsageError(
             "-A needs Celery and your application, and Celery is not installed here",
             "give the address with -b URL instead, or install evtools beside Celery",
         )
-    module, colon, attribute = missing.partition(":")
     if colon:
         return UsageError(f"-A {name}: there is no {attribute} in {module}")
     if name == missing or name.startswith((f"{missing}.", f"{missing}:")):
@@ -126,7 +113,7 @@ def _not_found(name: str, error: ModuleNotFoundError) -> UsageError:
 
 
 def _place(error: BaseException) -> str:
-    """Return where in the user's own code it happened."""
+    # Where in the user's own code it happened.
     libraries = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib")]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)

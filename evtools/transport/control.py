@@ -16,14 +16,13 @@ from evtools.transport.connection import reach
 from evtools.transport.redis_channel import REPLY_MAX_BYTES
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.streams.kombu import as_it_came, keep_packed
-from evtools.wire import Codec
+from evtools.wire import Codec, Message
 from evtools.wire.serializers import decompress, is_deep
 
 #: How large all replies to one question may be, unpacked.  The largest that are asked for are
 #: the settings of a worker.
 _REPLIES_MAX_BYTES: Final = 8 * REPLY_MAX_BYTES
 _NODES_MAX: Final = 5000
-_BROKEN: Final = "no kombu envelope"
 #: Raised by kombu, which parses without checks, where a message is malformed.
 # fmt: off
 _MALFORMED: Final = (
@@ -105,15 +104,9 @@ def call(
         keep_packed(channel)
         queue = box.reply_queue(channel)
         queue.declare()
+        how: dict[str, Any] = {"on_message": inbox.receive, "on_decode_error": inbox.refuse}
         try:
-            with Consumer(
-                channel,
-                [queue],
-                on_message=inbox.receive,
-                on_decode_error=inbox.refuse,
-                accept=[],
-                no_ack=True,
-            ):
+            with Consumer(channel, [queue], accept=[], no_ack=True, **how):
                 box._publish(  # noqa: SLF001  (multi_call has no deadline for all replies)
                     command,
                     dict(arguments or {}),
@@ -121,11 +114,11 @@ def call(
                     reply_ticket=inbox.ticket,
                     timeout=deadline,
                 )
-                _drain(connection, inbox, time.monotonic() + deadline, expected)
+                inbox.fill(connection, time.monotonic() + deadline, expected)
         finally:
             queue.delete()
-    complete = None if expected is None else len(inbox.replies) >= expected
-    return Replies(inbox.replies, complete, inbox.unread)
+    complete = None if expected is None else len(inbox.by_node) >= expected
+    return Replies(inbox.by_node, complete, inbox.unread)
 
 
 class _Inbox:
@@ -133,48 +126,48 @@ class _Inbox:
 
     def __init__(self) -> None:
         self.ticket = str(uuid.uuid4())
-        self.replies: dict[str, Any] = {}
+        self.by_node: dict[str, Any] = {}
         self.unread: Counter[str] = Counter()
         self._codec = Codec(["json"], max_bytes=REPLY_MAX_BYTES)
         self._left_bytes = _REPLIES_MAX_BYTES
 
+    def fill(self, connection: Connection, end: float, expected: int | None) -> None:
+        is_amqp = connection.transport.driver_name == "py-amqp"
+        malformed: tuple[type[Exception], ...] = () if is_amqp else _MALFORMED
+        while expected is None or len(self.by_node) < expected:
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            try:
+                connection.drain_events(timeout=left)
+            except TimeoutError:
+                return
+            except malformed as error:
+                self.refuse(None, error)
+
     def receive(self, received: Any) -> None:
-        if received.headers.get("ticket", self.ticket) != self.ticket:
-            return
-        message = as_it_came(received)
-        try:
-            if message.compression:
-                body = decompress(message.body, message.compression, max_bytes=REPLY_MAX_BYTES)
-                message = message._replace(body=body, compression=None)
-            if len(message.body) > self._left_bytes or len(self.replies) >= _NODES_MAX:
-                raise DecodeError("too many replies")  # noqa: TRY301  (counted like the others)
-            self._left_bytes -= len(message.body)
-            value = self._codec.value(message)
-            if not isinstance(value, dict) or len(value) > _NODES_MAX:
-                raise DecodeError("no reply of a worker")  # noqa: TRY301
-            if is_deep(value):
-                raise DecodeError("nested too deep")  # noqa: TRY301
-            self.replies.update(value)
-        except DecodeError as error:
-            self.unread[error.kind] += 1
+        if received.headers.get("ticket", self.ticket) == self.ticket:
+            try:
+                self.by_node.update(self._replies_in(as_it_came(received)))
+            except DecodeError as error:
+                self.refuse(None, error)
 
     def refuse(self, _message: Any, error: Exception) -> None:
-        self.unread[error.kind if isinstance(error, DecodeError) else _BROKEN] += 1
+        self.unread[error.kind if isinstance(error, DecodeError) else "no kombu envelope"] += 1
 
-
-def _drain(connection: Connection, inbox: _Inbox, end: float, expected: int | None) -> None:
-    is_amqp = connection.transport.driver_name == "py-amqp"
-    malformed: tuple[type[Exception], ...] = () if is_amqp else _MALFORMED
-    while expected is None or len(inbox.replies) < expected:
-        left = end - time.monotonic()
-        if left <= 0:
-            return
-        try:
-            connection.drain_events(timeout=left)
-        except TimeoutError:
-            return
-        except malformed as error:
-            inbox.refuse(None, error)
+    def _replies_in(self, message: Message) -> dict[str, Any]:
+        if message.compression:
+            body = decompress(message.body, message.compression, max_bytes=REPLY_MAX_BYTES)
+            message = message._replace(body=body, compression=None)
+        if len(message.body) > self._left_bytes or len(self.by_node) >= _NODES_MAX:
+            raise DecodeError("too many replies")
+        self._left_bytes -= len(message.body)
+        value = self._codec.value(message)
+        if not isinstance(value, dict) or len(value) > _NODES_MAX:
+            raise DecodeError("no reply of a worker")
+        if is_deep(value):
+            raise DecodeError("nested too deep")
+        return value
 
 
 def _may_publish(command: str, settings: ConnectionSettings) -> None:

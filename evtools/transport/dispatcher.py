@@ -17,11 +17,10 @@ from evtools.transport.connection import get_exchange
 from evtools.wire import EventFields, LamportClock, group_from, routing_key_from
 from evtools.wire import make_event as Event  # noqa: N812 - Celery's name
 
-#: Transports over which Celery sends no events (celery.events.dispatcher).
-DISABLED_TRANSPORTS = frozenset({"sql"})
 #: Events kept while the broker is away; older ones make room and are counted.
 OFFLINE_MAX = 10_000
 
+_CELERYS_DEFAULTS = {"event_serializer": "json", "event_exchange": "celeryev"}
 _SECONDS_PER_HOUR = 3600
 
 
@@ -41,7 +40,8 @@ class EventDispatcher:
     Over a transport that carries no events the dispatcher is disabled.  Any thread may send.
     """
 
-    DISABLED_TRANSPORTS = DISABLED_TRANSPORTS
+    #: As in celery.events.dispatcher.
+    DISABLED_TRANSPORTS = frozenset({"sql"})
     #: Celery's factory of dispatchers sets it in a subclass.
     app: Any = None
 
@@ -49,9 +49,9 @@ class EventDispatcher:
         self,
         connection: Connection | None = None,
         hostname: str | None = None,
-        enabled: bool = True,  # noqa: FBT001, FBT002  (Celery's arguments)
+        enabled: bool = True,
         channel: Any = None,
-        buffer_while_offline: bool = True,  # noqa: FBT001, FBT002
+        buffer_while_offline: bool = True,
         app: Any = None,
         serializer: str | None = None,
         groups: Iterable[str] | None = None,
@@ -78,12 +78,12 @@ class EventDispatcher:
                 "EventDispatcher needs a kombu.Connection, not a "
                 f"{type(connection).__name__}; Events(url).Dispatcher() makes one"
             )
+        conf = _CELERYS_DEFAULTS if app is None else app.conf
         self.channel = channel
-        self._owns_connection = owns_connection
         self.hostname = hostname or f"gen{os.getpid()}@{socket.gethostname()}"
         self.pid = os.getpid()
         self.headers = {"hostname": self.hostname}
-        self.serializer = serializer or _of(app, "event_serializer", "json")
+        self.serializer = serializer or conf["event_serializer"]
         self.delivery_mode = delivery_mode
         self.groups = frozenset(groups or ())
         self.buffer_while_offline = buffer_while_offline
@@ -93,20 +93,17 @@ class EventDispatcher:
         self.on_enabled: set[Callable[[], None]] = set()
         self.on_disabled: set[Callable[[], None]] = set()
         self.clock = clock or (LamportClock() if app is None else app.clock)
-        self.exchange = get_exchange(
-            self.connection, exchange or _of(app, "event_exchange", "celeryev")
-        )
+        self.exchange = get_exchange(connection, exchange or conf["event_exchange"])
         #: Events that had to make room for newer ones while offline.
         self.dropped = 0
         self.mutex = threading.Lock()
+        self._owns_connection = owns_connection
         self._group_buffer: defaultdict[str, list[EventFields]] = defaultdict(list)
         self._outbound_buffer: deque[tuple[Any, str]] = deque()
-        self._closed = False
+        #: None while closed; the caller may put another in its place than we made.
         self.producer: Producer | None = None
-        #: The producer that we made, if the caller has not put another in its place.
         self._own_producer: Producer | None = None
-        driver_type = self.connection.transport.driver_type
-        self.enabled = enabled and driver_type not in self.DISABLED_TRANSPORTS
+        self.enabled = enabled and connection.transport.driver_type not in self.DISABLED_TRANSPORTS
         if self.enabled:
             self.enable()
 
@@ -123,7 +120,6 @@ class EventDispatcher:
         """Begin to send; call the `on_enabled` callbacks."""
         with self.mutex:
             self._revive()
-            self._closed = False
             self.enabled = True
         for callback in self.on_enabled:
             callback()
@@ -139,12 +135,12 @@ class EventDispatcher:
 
     def send(
         self,
-        type: str,  # noqa: A002  (Celery's name)
-        blind: bool = False,  # noqa: FBT001, FBT002  (Celery's arguments)
+        type: str,
+        blind: bool = False,
         utcoffset: Callable[[], float] | None = None,
-        retry: bool = False,  # noqa: FBT001, FBT002
+        retry: bool = False,
         retry_policy: Mapping[str, Any] | None = None,
-        Event: Callable[..., EventFields] = Event,  # noqa: N803
+        Event: Callable[..., EventFields] = Event,
         **fields: Any,
     ) -> None:
         """Send an event of `type`, or keep it if its group is buffered.
@@ -153,56 +149,67 @@ class EventDispatcher:
         returns how many hours we are west of UTC, and `Event` makes the event.  Do nothing
         while disabled or for a group not in `groups`.
         """
-        group = group_from(type)
+        group, key = group_from(type), routing_key_from(type)
         if not self.enabled or (self.groups and group not in self.groups):
             return
-        event = self._prepare_event(type, fields, blind, Event, utcoffset)
-        if group in self.buffer_group:
-            self._buffer(group, event)
+        event = self._prepare_event(type, fields, blind, utcoffset, Event)
+        if group not in self.buffer_group:
+            with self.mutex:
+                if self.producer is not None:
+                    self._flush_outbound()
+                    self._send_or_keep(event, key, retry=retry, retry_policy=retry_policy)
             return
         with self.mutex:
-            if self._closed or self.producer is None:
-                return
-            self._flush_outbound()
-            key, producer = routing_key_from(type), self.producer
-            if (
-                self._outbound_buffer
-                or self._publish(event, producer, key, retry, retry_policy) is False
-            ):
-                self._keep([(event, key)])
+            batch = self._group_buffer[group]
+            batch.append(event)
+            surplus = max(0, len(batch) - OFFLINE_MAX)
+            del batch[:surplus]
+            self.dropped += surplus
+            full = len(batch) >= self.buffer_limit
+        if full:
+            self.flush()
+        elif self.on_send_buffered is not None:
+            self.on_send_buffered()
 
     def publish(
         self,
-        type: str,  # noqa: A002  (Celery's name)
+        type: str,
         fields: Mapping[str, Any],
         producer: Producer,
-        blind: bool = False,  # noqa: FBT001, FBT002  (Celery's arguments)
-        Event: Callable[..., EventFields] = Event,  # noqa: N803
+        blind: bool = False,
+        Event: Callable[..., EventFields] = Event,
         **kwargs: Any,
     ) -> None:
         """Send an event of `type` through a `producer` of the caller's.
 
         `retry`, `retry_policy` and `utcoffset` are those of `send`.
         """
-        utcoffset = kwargs.pop("utcoffset", None)
-        event = self._prepare_event(type, fields, blind, Event, utcoffset)
+        event = self._prepare_event(type, fields, blind, kwargs.pop("utcoffset", None), Event)
         key = routing_key_from(type)
         with self.mutex:
-            if self._publish(event, producer, key, **kwargs) is False:
+            if not self._publish(event, key, producer, **kwargs):
                 self._keep([(event, key)])
 
-    def flush(self, errors: bool = True, groups: bool = True) -> None:  # noqa: FBT001, FBT002
+    def flush(self, errors: bool = True, groups: bool = True) -> None:
         """Send the events kept offline (`errors`) and the batches (`groups`).
 
         Those that cannot be sent now go on waiting, in their order.
         """
         with self.mutex:
-            if self._closed:
+            if self.producer is None:
                 return
             if errors:
                 self._flush_outbound()
-            if groups:
-                self._flush_batches()
+            for group, events in self._group_buffer.items() if groups else ():
+                batch = list(events)
+                try:
+                    if batch:
+                        self._send_or_keep(batch, f"{group}.multi")
+                except EncodeError:
+                    # One that cannot be serialised does not hold up the others for ever.
+                    events[:] = [event for event in events if self._is_sound(event)]
+                    raise
+                del events[: len(batch)]
 
     def extend_buffer(self, other: "EventDispatcher") -> None:
         """Take over a copy of the events that another dispatcher could not send."""
@@ -213,7 +220,6 @@ class EventDispatcher:
     def close(self) -> None:
         """Stop using the connection; waiting events are kept for after `enable`."""
         with self.mutex:
-            self._closed = True
             self.producer = None
             if self._owns_connection:
                 self.connection.release()
@@ -229,42 +235,23 @@ class EventDispatcher:
 
     def _prepare_event(
         self,
-        type: str,  # noqa: A002  (Celery's name)
+        type: str,
         fields: Mapping[str, Any],
-        blind: bool,  # noqa: FBT001  (as in send)
-        Event: Callable[..., EventFields],  # noqa: N803
+        blind: bool,
         utcoffset: Callable[[], float] | None,
+        Event: Callable[..., EventFields],
     ) -> EventFields:
         with self.mutex:
             clock = None if blind else self.clock.forward()
+        hours = (utcoffset or _utcoffset)()
         # Not under the mutex: `Event` may close the dispatcher.
-        return Event(
-            type,
-            hostname=self.hostname,
-            utcoffset=(utcoffset or _utcoffset)(),
-            pid=self.pid,
-            clock=clock,
-            **fields,
-        )
-
-    def _buffer(self, group: str, event: EventFields) -> None:
-        with self.mutex:
-            batch = self._group_buffer[group]
-            batch.append(event)
-            surplus = len(batch) - OFFLINE_MAX
-            if surplus > 0:
-                del batch[:surplus]
-                self.dropped += surplus
-            full = len(batch) >= self.buffer_limit
-        if full:
-            self.flush()
-        elif self.on_send_buffered is not None:
-            self.on_send_buffered()
+        own = {"hostname": self.hostname, "utcoffset": hours, "pid": self.pid, "clock": clock}
+        return Event(type, **own, **fields)
 
     # -- inside; the mutex is held ----------------------------------------------
 
     def _revive(self) -> None:
-        """Make a new producer: one keeps the channel it began with for ever."""
+        # A new one, as one keeps the channel it began with for ever.
         self.producer = self._own_producer = Producer(
             self.channel or self.connection,
             exchange=self.exchange,
@@ -272,28 +259,18 @@ class EventDispatcher:
             auto_declare=False,
         )
 
-    def _publish(
-        self,
-        event: Any,
-        producer: Any,
-        routing_key: str,
-        retry: bool = False,  # noqa: FBT001, FBT002
-        retry_policy: Mapping[str, Any] | None = None,
-    ) -> bool:
+    def _publish(self, body: Any, routing_key: str, producer: Any, **retry: Any) -> bool:
         """Send an event, or a list of events; return whether it was sent."""
-        if producer is None:
-            return False
         try:
             producer.publish(
-                event,
+                body,
                 routing_key=routing_key,
                 exchange=self.exchange.name,
-                retry=retry,
-                retry_policy=retry_policy,
                 declare=[self.exchange],
                 serializer=self.serializer,
                 headers=self.headers,
                 delivery_mode=self.delivery_mode,
+                **{"retry": False, "retry_policy": None} | retry,
             )
         except EncodeError:
             raise
@@ -309,6 +286,11 @@ class EventDispatcher:
             return False
         return True
 
+    def _send_or_keep(self, body: Any, routing_key: str, **retry: Any) -> None:
+        # Behind what waits.
+        if self._outbound_buffer or not self._publish(body, routing_key, self.producer, **retry):
+            self._keep([(body, routing_key)])
+
     def _keep(self, waiting: Iterable[tuple[Any, str]]) -> None:
         self._outbound_buffer.extend(waiting)
         while len(self._outbound_buffer) > OFFLINE_MAX:
@@ -316,25 +298,9 @@ class EventDispatcher:
             self.dropped += len(body) if isinstance(body, list) else 1
 
     def _flush_outbound(self) -> None:
-        while self._outbound_buffer:
-            body, routing_key = self._outbound_buffer[0]
-            if self._publish(body, self.producer, routing_key) is False:
-                return
-            self._outbound_buffer.popleft()
-
-    def _flush_batches(self) -> None:
-        for group, events in self._group_buffer.items():
-            if not events:
-                continue
-            batch, key = list(events), f"{group}.multi"
-            try:
-                if self._outbound_buffer or self._publish(batch, self.producer, key) is False:
-                    self._keep([(batch, key)])
-            except EncodeError:
-                # One that cannot be serialised does not hold up the others for ever.
-                events[:] = [event for event in events if self._is_sound(event)]
-                raise
-            del events[: len(batch)]
+        waiting = self._outbound_buffer
+        while waiting and self._publish(*waiting[0], self.producer):
+            waiting.popleft()
 
     def _is_sound(self, event: EventFields) -> bool:
         try:
@@ -342,11 +308,6 @@ class EventDispatcher:
         except EncodeError:
             return False
         return True
-
-
-def _of(app: Any, setting: str, default: str) -> str:
-    value: str = default if app is None else app.conf[setting]
-    return value
 
 
 def _utcoffset() -> float:

@@ -1,6 +1,6 @@
 """How long queues are, as the broker itself counts."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -52,11 +52,11 @@ class Gauge:
         Raise UsageError for settings that cannot work and BrokerUnavailable when the broker
         does not answer; the next look connects again.
         """
+        depths = {name: Depth(None, reason="no queue can be called that") for name in queues}
+        names = [name for name in depths if _is_name(name)]
         try:
             if self._connection is None:
                 self._connection = reach(self._settings)
-            depths = {name: Depth(None, reason="no queue can be called that") for name in queues}
-            names = [name for name in depths if _is_name(name)]
             transport = self._connection.transport
             channel: Any = self._connection.default_channel
             if transport.driver_name == "py-amqp":
@@ -64,8 +64,7 @@ class Gauge:
             elif transport.driver_type == "redis":
                 depths.update(_of_redis(channel, names))
             else:
-                sizes = ((name, channel._size(name)) for name in names)  # noqa: SLF001
-                depths.update((name, Depth(size)) for name, size in sizes)
+                depths.update((name, Depth(channel._size(name))) for name in names)  # noqa: SLF001
         except Exception as exc:
             self.close()
             raise explain(exc, self._settings) from exc
@@ -91,7 +90,7 @@ def _is_name(text: str) -> bool:
         return False
 
 
-def _of_rabbitmq(connection: Connection, queues: Sequence[str]) -> Iterator[tuple[str, Depth]]:
+def _of_rabbitmq(connection: Connection, queues: Iterable[str]) -> Iterator[tuple[str, Depth]]:
     channel = connection.channel()
     for queue in queues:
         try:
@@ -105,8 +104,8 @@ def _of_rabbitmq(connection: Connection, queues: Sequence[str]) -> Iterator[tupl
     channel.close()
 
 
-def _of_redis(channel: Any, queues: Sequence[str]) -> Iterator[tuple[str, Depth]]:
-    """Add up the lists that kombu makes of one queue, one for each priority."""
+def _of_redis(channel: Any, queues: list[str]) -> Iterator[tuple[str, Depth]]:
+    # kombu makes several lists of one queue, one for each priority.
     steps = channel.priority_steps
     with channel.conn_or_acquire() as client:
         for start in range(0, len(queues), _CHUNK):

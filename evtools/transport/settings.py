@@ -58,8 +58,13 @@ class TLS:
     def __post_init__(self) -> None:
         if self.verify not in (*VERIFY, None):
             raise UsageError(f"--tls-verify: {self.verify!r} is not one of {', '.join(VERIFY)}")
-        if self.server_name and not _is_host(self.server_name):
-            raise UsageError(f"--tls-server-name: {self.server_name!r} is no name of a host")
+        if self.server_name:
+            try:
+                is_host = bool(self.server_name.encode("idna")) and self.server_name.isprintable()
+            except UnicodeError:
+                is_host = False
+            if not is_host:
+                raise UsageError(f"--tls-server-name: {self.server_name!r} is no name of a host")
         if self.key and not self.cert:
             raise ImproperlyConfigured(
                 "--tls-key needs --tls-cert", "give the certificate of that key"
@@ -89,11 +94,7 @@ class Renewal:
         """
         with self._lock:
             urls = self._read()
-            try:
-                for address in url.split(urls):
-                    url.parse(address)
-            except url.BadURL as error:
-                raise UsageError(f"cannot read the broker URL {url.mask(urls)}: {error}") from None
+            _check(urls)
             before, self.urls = self.urls, urls
             self._must = self.due = False
             return urls != before
@@ -159,14 +160,7 @@ class ConnectionSettings:
                 f"the broker URL is empty ({self.source_of_url})",
                 "give one as in: -b redis://localhost:6379/0",
             )
-        try:
-            for address in self.addresses():
-                url.parse(address)
-        except url.BadURL as error:
-            raise UsageError(
-                f"cannot read the broker URL {self.masked()}: {error}",
-                f"it comes from {self.source_of_url}",
-            ) from None
+        _check(self.current, f"it comes from {self.source_of_url}")
         for option, name, is_good, wanted in _RULES:
             value = getattr(self, name)
             if not is_good(value):
@@ -216,32 +210,23 @@ class ConnectionSettings:
         return self.renewal is not None and self.renewal.renew()
 
 
-def _is_seconds(value: Any) -> bool:
+def _check(urls: str, hint: str = "") -> None:
+    try:
+        for address in url.split(urls):
+            url.parse(address)
+    except url.BadURL as error:
+        raise UsageError(f"cannot read the broker URL {url.mask(urls)}: {error}", hint) from None
+
+
+def _is_seconds(value: Any, low: float = 0.0, high: float = math.inf) -> bool:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value >= 0
-
-
-def _is_ttl(value: Any) -> bool:
-    return value is None or (_is_seconds(value) and value < _QUEUE_SECONDS_MAX)
-
-
-def _is_expires(value: Any) -> bool:
-    # RabbitMQ refuses 0, and less than a millisecond cannot be sent.
-    return value is None or (_is_ttl(value) and value >= 0.001)  # noqa: PLR2004
+    return is_number and low <= value < high
 
 
 def _is_name(value: Any) -> bool:
     if not isinstance(value, str) or not value.isprintable():
         return False
     return 0 < len(value.encode("utf-8", "surrogatepass")) <= _NAME_MAX_BYTES
-
-
-def _is_host(name: str) -> bool:
-    try:
-        name.encode("idna")
-    except UnicodeError:
-        return False
-    return name.isprintable()
 
 
 # fmt: off
@@ -253,8 +238,12 @@ _RULES: Final[tuple[tuple[str, str, Callable[[Any], bool], str], ...]] = (
     ("--event-exchange", "event_exchange", _is_name, "the name of an exchange"),
     ("--event-queue-prefix", "event_queue_prefix", _is_name, "a queue name"),
     ("--queue", "event_queue", lambda v: v == "" or _is_name(v), "a queue name"),
-    ("--event-queue-ttl", "event_queue_ttl", _is_ttl, "a number of seconds"),
-    ("--event-queue-expires", "event_queue_expires", _is_expires, "a number of seconds above zero"),
+    ("--event-queue-ttl", "event_queue_ttl",
+     lambda v: v is None or _is_seconds(v, high=_QUEUE_SECONDS_MAX), "a number of seconds"),
+    # RabbitMQ refuses 0, and less than a millisecond cannot be sent.
+    ("--event-queue-expires", "event_queue_expires",
+     lambda v: v is None or _is_seconds(v, 0.001, _QUEUE_SECONDS_MAX),
+     "a number of seconds above zero"),
     ("--event-routing-key", "routing_keys", lambda v: bool(v) and all(map(_is_name, v)),
      "a routing key"),
     ("--control-exchange", "control_exchange", _is_name, "the name of an exchange"),

@@ -29,8 +29,8 @@ def connection():
 
 
 @pytest.fixture
-def heard(connection, event_exchange):
-    """Return what arrives at the exchange: (routing key, body, headers)."""
+def arrived(connection, event_exchange):
+    """Take what is at the exchange: (routing key, body, message)."""
     with Connection(URL) as other:
         channel = other.default_channel
         exchange = Exchange(event_exchange, type="topic", channel=channel)
@@ -49,6 +49,17 @@ def heard(connection, event_exchange):
 
 
 @pytest.fixture
+def numbers(arrived):
+    """Take the numbers of the events at the exchange, by message."""
+
+    def take():
+        bodies = [body if isinstance(body, list) else [body] for _, body, _ in arrived()]
+        return [[event["n"] for event in events] for events in bodies]
+
+    return take
+
+
+@pytest.fixture
 def dispatch(connection, event_exchange):
     def make(**how):
         how.setdefault("hostname", "w@h")
@@ -57,69 +68,31 @@ def dispatch(connection, event_exchange):
     return make
 
 
-class Flaky:
-    """A kombu connection whose broker comes and goes."""
+class Flaky(Producer):
+    """kombu's producer, whose broker comes and goes; it fails at once, not some time later."""
 
-    def __init__(self, connection):
-        self._connection = connection
-        self.transport = connection.transport
-        self.connection_errors = (ConnectionError,)
-        self.channel_errors = (KeyError,)
-        self.up = True
-        self.attempts = 0
-        self.released = 0
-
-    def release(self):
-        self.released += 1
-
-    def __getattr__(self, name):
-        return getattr(self._connection, name)
-
-    @property
-    def default_channel(self):
-        self.attempts += 1
-        if not self.up:
-            raise ConnectionResetError("no broker")
-        return self._connection.channel()
-
-
-class FlakyProducer(Producer):
-    """kombu's producer, which fails at once and not at some time later."""
-
-    flaky = None
+    up = True
 
     def publish(self, *args, **how):
-        if not self.flaky.up:
-            self.flaky.attempts += 1
+        if not Flaky.up:
             raise ConnectionResetError("no broker")
         return super().publish(*args, **how)
 
 
 @pytest.fixture
-def flaky(connection, monkeypatch):
-    flaky = Flaky(connection)
-    monkeypatch.setattr(FlakyProducer, "flaky", flaky)
-    monkeypatch.setattr(
-        "evtools.transport.dispatcher.Producer",
-        lambda channel, **how: FlakyProducer(connection, **how),
-    )
-    return flaky
+def flaky(monkeypatch):
+    """Have dispatchers use flaky producers; return what switches the broker on and off."""
+    monkeypatch.setattr(Flaky, "up", True)
+    monkeypatch.setattr("evtools.transport.dispatcher.Producer", Flaky)
+    return lambda up: monkeypatch.setattr(Flaky, "up", up)
 
 
-def numbers(heard):
-    found = []
-    for _, body, _ in heard():
-        events = body if isinstance(body, list) else [body]
-        found.append([event["n"] for event in events])
-    return found
+# --- one event ---------------------------------------------------------------------
 
 
-# --- One event ---------------------------------------------------------------------
-
-
-def test_an_event_has_what_celery_puts_into_one(dispatch, heard):
+def test_an_event_has_what_celery_puts_into_one(dispatch, arrived):
     dispatch().send("task-sent-late", uuid="u1")
-    ((key, event, message),) = heard()
+    ((key, event, message),) = arrived()
     assert key == "task.sent.late"
     assert event.pop("timestamp") > 1e9
     assert event == {
@@ -135,30 +108,30 @@ def test_an_event_has_what_celery_puts_into_one(dispatch, heard):
     assert message.properties["delivery_mode"] == 1
 
 
-def test_the_clock_counts_and_can_be_shared(dispatch, heard):
+def test_the_clock_counts_and_can_be_shared(dispatch, arrived):
     clock = LamportClock(40)
     one, other = dispatch(clock=clock), dispatch(clock=clock)
     one.send("a")
     other.send("a")
     one.send("a", blind=True)
     one.send("a")
-    assert [event["clock"] for _, event, _ in heard()] == [41, 42, None, 43]
+    assert [event["clock"] for _, event, _ in arrived()] == [41, 42, None, 43]
 
 
-def test_only_the_chosen_groups_are_sent(dispatch, heard):
+def test_only_the_chosen_groups_are_sent(dispatch, arrived):
     dispatcher = dispatch(groups=["task", "shop"])
     for type_ in ("task-sent", "worker-online", "shop-open", "taskless"):
         dispatcher.send(type_)
-    assert [key for key, _, _ in heard()] == ["task.sent", "shop.open"]
+    assert [key for key, _, _ in arrived()] == ["task.sent", "shop.open"]
 
 
-def test_a_channel_will_do_for_a_connection(connection, event_exchange, heard):
+def test_a_channel_will_do_for_a_connection(connection, event_exchange, arrived):
     channel = connection.channel()
     dispatcher = EventDispatcher(channel=channel, exchange=event_exchange)
     assert dispatcher.connection is connection
     assert dispatcher.hostname == f"gen{os.getpid()}@{socket.gethostname()}"
     dispatcher.send("a")
-    assert len(heard()) == 1
+    assert len(arrived()) == 1
 
 
 def test_one_of_connection_and_channel_is_needed():
@@ -186,15 +159,15 @@ def test_the_arguments_of_celerys_dispatcher_are_taken_in_its_order(connection):
     assert called == [1]
 
 
-def test_an_app_has_a_connection(heard, event_exchange):
+def test_an_app_has_a_connection(numbers, event_exchange):
     app = Celery(broker=URL, set_as_current=False)
     app.conf.event_exchange = event_exchange
     with EventDispatcher(app=app) as dispatcher:
         dispatcher.send("a", n=1)
-    assert numbers(heard) == [[1]]
+    assert numbers() == [[1]]
 
 
-def test_who_sends_may_make_the_event_and_say_where_it_is(dispatch, connection, heard):
+def test_who_sends_may_make_the_event_and_say_where_it_is(dispatch, connection, arrived):
     made = []
 
     def make(type_, **fields):
@@ -205,31 +178,31 @@ def test_who_sends_may_make_the_event_and_say_where_it_is(dispatch, connection, 
     dispatcher.send("a", False, lambda: -2, n=1, Event=make)
     dispatcher.publish("b", {"n": 2}, Producer(connection), Event=make)
     assert made == ["a", "b"]
-    first, second = (event for _, event, _ in heard())
+    first, second = (event for _, event, _ in arrived())
     assert first["utcoffset"] == -2
     assert second["n"] == 2
 
 
-def test_a_producer_of_the_callers_is_used(dispatch, connection, heard):
+def test_a_producer_of_the_callers_is_used(dispatch, connection, arrived):
     dispatcher = dispatch(groups=["task"])
     dispatcher.close()
     dispatcher.publish("a-b", {"n": 1}, Producer(connection), blind=True)
-    ((key, event, _),) = heard()
+    ((key, event, _),) = arrived()
     assert (key, event["n"], event["clock"]) == ("a.b", 1, None)
 
 
-def test_what_cannot_be_serialised_is_the_callers_error(dispatch, heard):
+def test_what_cannot_be_serialised_is_the_callers_error(dispatch, numbers):
     dispatcher = dispatch()
     with pytest.raises(EncodeError):
         dispatcher.send("a", field=object())
     dispatcher.send("b", n=1)
-    assert numbers(heard) == [[1]]
+    assert numbers() == [[1]]
 
 
-# --- On and off ------------------------------------------------------------------
+# --- on and off ------------------------------------------------------------------
 
 
-def test_enabling_and_disabling_call_back(dispatch, heard):
+def test_enabling_and_disabling_call_back(dispatch, numbers):
     dispatcher = dispatch(enabled=False)
     calls = []
     dispatcher.on_enabled.add(lambda: calls.append("on"))
@@ -242,19 +215,19 @@ def test_enabling_and_disabling_call_back(dispatch, heard):
     dispatcher.disable()
     dispatcher.send("a", n=2)
     assert calls == ["on", "off"]
-    assert numbers(heard) == [[1]]
+    assert numbers() == [[1]]
 
 
-def test_a_closed_dispatcher_sends_nothing_until_it_is_enabled(dispatch, heard):
+def test_a_closed_dispatcher_sends_nothing_until_it_is_enabled(dispatch, numbers):
     dispatcher = dispatch(buffer_group=["task"])
     dispatcher.send("task-sent", n=1)
     dispatcher.close()
     dispatcher.send("a", n=2)
     dispatcher.flush()
-    assert numbers(heard) == []
+    assert numbers() == []
     dispatcher.enable()
     dispatcher.flush()
-    assert numbers(heard) == [[1]]
+    assert numbers() == [[1]]
 
 
 def test_a_transport_that_carries_no_events_disables(event_exchange):
@@ -269,25 +242,25 @@ def test_a_transport_that_carries_no_events_disables(event_exchange):
         dispatcher.flush()
 
 
-def test_leaving_the_context_sends_what_waits_and_closes(dispatch, heard):
+def test_leaving_the_context_sends_what_waits_and_closes(dispatch, numbers):
     with dispatch(buffer_group=["task"]) as dispatcher:
         dispatcher.send("task-sent", n=1)
-        assert numbers(heard) == []
-    assert numbers(heard) == [[1]]
+        assert numbers() == []
+    assert numbers() == [[1]]
     assert dispatcher.producer is None
 
 
-def test_a_connection_of_its_own_is_released(flaky):
-    EventDispatcher(flaky, owns_connection=False).close()
-    assert flaky.released == 0
-    EventDispatcher(flaky, owns_connection=True).close()
-    assert flaky.released == 1
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_connection_of_its_own_is_released(connection, event_exchange, owned):
+    connection.connect()
+    EventDispatcher(connection, exchange=event_exchange, owns_connection=owned).close()
+    assert connection.connected is not owned
 
 
-# --- Batches -----------------------------------------------------------------------
+# --- batches -----------------------------------------------------------------------
 
 
-def test_a_buffered_group_goes_out_as_one_message(dispatch, heard):
+def test_a_buffered_group_goes_out_as_one_message(dispatch, arrived, numbers):
     sent = []
     dispatcher = dispatch(
         buffer_group=["task"], buffer_limit=3, on_send_buffered=lambda: sent.append(1)
@@ -295,31 +268,30 @@ def test_a_buffered_group_goes_out_as_one_message(dispatch, heard):
     for n in range(4):
         dispatcher.send("task-sent", n=n)
     dispatcher.send("worker-online", n=9)
-    batch, single = heard()
+    batch, single = arrived()
     assert batch[0] == "task.multi"
     assert [event["n"] for event in batch[1]] == [0, 1, 2]
     assert [event["clock"] for event in batch[1]] == [1, 2, 3]
     assert (single[0], single[1]["n"]) == ("worker.online", 9)
     assert len(sent) == 3
     dispatcher.flush(groups=False)
-    assert numbers(heard) == []
+    assert numbers() == []
     dispatcher.flush(errors=False)
     dispatcher.flush()
-    assert numbers(heard) == [[3]]
+    assert numbers() == [[3]]
 
 
-def test_no_event_is_lost_between_threads(dispatch, heard):
+def test_no_event_is_lost_between_threads(dispatch, arrived):
     dispatcher = dispatch(buffer_group=["task"], buffer_limit=7)
-    each, counters = 500, [itertools.count() for _ in range(4)]
 
-    def work(counter):
-        for _ in range(each):
-            dispatcher.send("task-sent", n=next(counter))
+    def work():
+        for n in range(500):
+            dispatcher.send("task-sent", n=n)
 
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        threads = [threading.Thread(target=work, args=(c,)) for c in counters]
+        threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -327,132 +299,119 @@ def test_no_event_is_lost_between_threads(dispatch, heard):
     finally:
         sys.setswitchinterval(before)
     dispatcher.flush()
-    events = [event for _, batch, _ in heard() for event in batch]
-    assert len(events) == 4 * each
-    assert sorted(event["clock"] for event in events) == [*range(1, 4 * each + 1)]
+    events = [event for _, batch, _ in arrived() for event in batch]
+    assert sorted(event["clock"] for event in events) == [*range(1, 2001)]
 
 
-def test_a_batch_waits_on_when_it_cannot_be_sent(dispatch, flaky, heard):
+def test_a_batch_waits_on_when_it_cannot_be_sent(flaky, dispatch, numbers):
     dispatcher = dispatch(buffer_while_offline=False, buffer_group=["task"])
-    dispatcher.connection = flaky
     dispatcher.send("task-a", n=1)
     dispatcher.send("task-a", n=2)
-    flaky.up = False
+    flaky(up=False)
     for _ in range(2):
         with pytest.raises(ConnectionResetError):
             dispatcher.flush()
-    flaky.up = True
+    flaky(up=True)
     dispatcher.flush()
-    assert numbers(heard) == [[1, 2]]
+    assert numbers() == [[1, 2]]
 
 
-def test_what_cannot_be_serialised_does_not_hold_up_its_batch(dispatch, heard):
+def test_what_cannot_be_serialised_does_not_hold_up_its_batch(dispatch, numbers):
     dispatcher = dispatch(buffer_group=["task"])
-    dispatcher.send("task-a", n=1)
-    dispatcher.send("task-a", n=object())
-    dispatcher.send("task-a", n=3)
+    for n in (1, object(), 3):
+        dispatcher.send("task-a", n=n)
     with pytest.raises(EncodeError):
         dispatcher.flush()
     dispatcher.flush()
-    assert numbers(heard) == [[1, 3]]
+    assert numbers() == [[1, 3]]
 
 
-def test_a_batch_that_cannot_be_sent_is_bounded(dispatch, flaky):
+def test_a_batch_that_cannot_be_sent_is_bounded(dispatch):
     dispatcher = dispatch(buffer_while_offline=False, buffer_group=["task"], buffer_limit=10**6)
     for n in range(OFFLINE_MAX + 5):
         dispatcher.send("task-a", n=n)
     assert dispatcher.dropped == 5
 
 
-# --- Without a broker --------------------------------------------------------------
+# --- without a broker --------------------------------------------------------------
 
 
 @pytest.fixture
-def offline(dispatch, flaky):
+def offline(flaky, dispatch):
     """A dispatcher whose broker is away."""
-    dispatcher = dispatch(buffer_group=["batched"])
-    dispatcher.connection = flaky
-    flaky.up = False
-    return dispatcher
+    flaky(up=False)
+    return dispatch(buffer_group=["batched"])
 
 
-def test_events_wait_for_the_broker_in_their_order(offline, flaky, heard):
+def test_events_wait_for_the_broker_in_their_order(offline, flaky, numbers):
     for n in range(3):
         offline.send("a", n=n)
     offline.send("batched-a", n=3)
     offline.flush()
-    assert numbers(heard) == []
-    flaky.up = True
+    assert numbers() == []
+    flaky(up=True)
     offline.send("a", n=4)
     offline.flush()
-    assert numbers(heard) == [[0], [1], [2], [3], [4]]
+    assert numbers() == [[0], [1], [2], [3], [4]]
     offline.flush()
-    assert numbers(heard) == []
+    assert numbers() == []
 
 
-def test_a_flush_that_fails_half_way_repeats_and_loses_nothing(offline, flaky, heard):
+def test_a_flush_that_fails_half_way_repeats_and_loses_nothing(offline, flaky, numbers):
     for n in range(4):
         offline.send("a", n=n)
-    flaky.up = True
-    real = FlakyProducer.publish
+    real = Flaky.publish
     budget = iter(range(2))
 
     def fail_soon(self, *args, **how):
-        flaky.up = next(budget, None) is not None
+        flaky(up=next(budget, None) is not None)
         return real(self, *args, **how)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FlakyProducer, "publish", fail_soon)
+        patch.setattr(Flaky, "publish", fail_soon)
         offline.flush()
-    assert numbers(heard) == [[0], [1]]
-    flaky.up = True
+    assert numbers() == [[0], [1]]
+    flaky(up=True)
     offline.flush()
-    assert numbers(heard) == [[2], [3]]
+    assert numbers() == [[2], [3]]
 
 
-def test_what_waits_is_bounded_and_the_oldest_go(offline, flaky, heard):
+def test_what_waits_is_bounded_and_the_oldest_go(offline):
+    for n in range(3):
+        offline.send("batched-a", n=n)
+    offline.flush()
     for n in range(OFFLINE_MAX + 5):
         offline.send("a", n=n)
-    assert offline.dropped == 5
+    assert offline.dropped == 3 + 5
     assert len(offline._outbound_buffer) == OFFLINE_MAX
     assert offline._outbound_buffer[0][0]["n"] == 5
 
 
-def test_a_batch_that_has_to_go_counts_as_its_events(offline, flaky, dispatch):
-    for n in range(3):
-        offline.send("batched-a", n=n)
-    offline.flush()
-    for n in range(OFFLINE_MAX):
-        offline.send("a", n=n)
-    assert offline.dropped == 3
-
-
-def test_without_a_buffer_the_error_is_the_callers(dispatch, flaky, connection):
+def test_without_a_buffer_the_error_is_the_callers(flaky, dispatch, connection):
     dispatcher = dispatch(buffer_while_offline=False)
-    dispatcher.connection = flaky
-    flaky.up = False
+    flaky(up=False)
     with pytest.raises(ConnectionResetError):
         dispatcher.send("a")
     with pytest.raises(ConnectionResetError):
-        dispatcher.publish("a", {}, FlakyProducer(connection))
+        dispatcher.publish("a", {}, Flaky(connection))
     assert not dispatcher._outbound_buffer
 
 
-def test_what_a_foreign_producer_cannot_send_waits_too(offline, flaky, heard):
-    offline.publish("a", {"n": 7}, FlakyProducer(flaky._connection))
-    flaky.up = True
+def test_what_a_foreign_producer_cannot_send_waits_too(offline, flaky, connection, numbers):
+    offline.publish("a", {"n": 7}, Flaky(connection))
+    flaky(up=True)
     offline.flush()
-    assert numbers(heard) == [[7]]
+    assert numbers() == [[7]]
 
 
-def test_what_waits_can_be_taken_over(offline, dispatch, flaky, heard):
+def test_what_waits_can_be_taken_over(offline, dispatch, flaky, numbers):
     offline.send("a", n=1)
-    flaky.up = True
+    flaky(up=True)
     heir = dispatch()
     heir.extend_buffer(offline)
     offline._outbound_buffer.clear()
     heir.flush()
-    assert numbers(heard) == [[1]]
+    assert numbers() == [[1]]
 
 
 @pytest.mark.timeout(120)
@@ -462,7 +421,7 @@ def test_a_real_broker_may_go_and_come_back(own_broker, celery_capture):
         dispatcher.send("a", n=-1)
         own_broker.kill()
         n = itertools.count()
-        # The first may vanish in the dead connection's socket: nobody is told.
+        # The first may vanish in the dead connection's socket without an error.
         kept = dispatcher._outbound_buffer
         wait_until(
             lambda: dispatcher.send("a", n=next(n)) or len(kept) > 2,
@@ -477,7 +436,7 @@ def test_a_real_broker_may_go_and_come_back(own_broker, celery_capture):
         assert [event["n"] for event in capture.events] == [*waiting, 999]
 
 
-# --- Celery's own receiver -----------------------------------------------------------
+# --- Celery's own --------------------------------------------------------------------
 
 
 def test_celerys_receiver_sees_our_events(broker_url, celery_capture, event_exchange):
@@ -494,11 +453,9 @@ def test_celerys_receiver_sees_our_events(broker_url, celery_capture, event_exch
         dispatcher.flush()
         dispatcher.send("shop-order-paid", amount=1.5)
     capture.wait_for(type="shop-order-paid", amount=1.5)
-    assert [(e["type"], e["hostname"]) for e in capture.events] == [
-        ("worker-online", "ours@host"),
-        *[("task-sent", "ours@host")] * 3,
-        ("shop-order-paid", "ours@host"),
-    ]
+    types = ["worker-online", *["task-sent"] * 3, "shop-order-paid"]
+    assert [event["type"] for event in capture.events] == types
+    assert {event["hostname"] for event in capture.events} == {"ours@host"}
     assert capture.sizes == [1, 3, 1]
     assert [event["clock"] for event in capture.wire] == [1, 2, 3, 4, 5]
 
@@ -519,13 +476,9 @@ def test_the_offset_is_the_one_celery_computes():
         "        assert _utcoffset() == utcoffset(localtime=at), (moment, _utcoffset())\n"
         "        print(_utcoffset())\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *ZONES],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, *ZONES]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     offsets = done.stdout.split()
     assert len(offsets) == 2 * len(ZONES)
