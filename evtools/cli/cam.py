@@ -6,9 +6,8 @@ from typing import Any, Final
 import click
 
 from evtools.cam.options import COMMANDS, LOG_FORMATS, LOG_LEVELS, CamOptions
-from evtools.cli import types
-from evtools.cli.command import EPILOG, ToolCommand, check_conflicts, plugin, setup
-from evtools.cli.options import FLAG, Option, build, memory_options, recording_options
+from evtools.cli import command, types
+from evtools.cli.options import FLAG, Option, build, memory, replay
 from evtools.errors import UsageError
 
 _HELP: Final = """\
@@ -95,14 +94,14 @@ _OPTIONS: Final = (
            help="Minimum level to log: DEBUG, INFO, WARNING, ERROR or CRITICAL."),
     Option("Log", "--log-format", LOG_FORMATS, metavar="FORMAT", help="CHOICES.",
            shown="text; journal where stderr is systemd's"),
-    *recording_options("--read"),
+    *replay("--read"),
     Option("Recording", "--demo", FLAG, "Use a simulated cluster; needs no broker.", in_file=False),
     Option("Events", "--filter", types.FILTER, multiple=True,
            help="Keep only events that match; see evfilter(7). Repeatable."),
     Option("Events", "--queue", metavar="NAME",
            help="RabbitMQ: share the queue NAME with other evcams; each event goes to one of"
                 " them."),
-    *memory_options("Events"),
+    *memory("Events"),
 )
 # fmt: on
 
@@ -118,21 +117,21 @@ def run(ctx: click.Context) -> int:
     from evtools.cli import logs
     from evtools.transport import check_transport
 
-    command = ctx.params["command"]
+    word = ctx.params["command"]
     logs.set_up("evcam", ctx.params)
-    settings = setup(ctx, secrets=secrets(ctx.params))
+    settings = command.setup(ctx, secrets=secrets(ctx.params))
     options = build_options(ctx)
-    if not (options.read or options.demo or command in _ABOUT_ANOTHER):
+    if not (options.read or options.demo or word in _ABOUT_ANOTHER):
         check_transport(settings)
     from evtools.cam import app
 
-    if command is None:
+    if word is None:
         from evtools.cli.config import reloader
 
         return app.run(options, settings, reread=reloader(ctx, level_of))
     from evtools.text import hide_credentials
 
-    status, text = app.run_command(command, options, settings)
+    status, text = app.run_command(word, options, settings)
     click.echo(hide_credentials(text))
     return status
 
@@ -168,7 +167,7 @@ def _check(ctx: click.Context) -> None:
             "no camera given",
             "name one with -c: mod.Camera, sqlite:FILE, jsonl:FILE, prometheus, postgres",
         )
-    check_conflicts(ctx, _NEEDS, _EXCLUSIVE)
+    command.check_conflicts(ctx, _NEEDS, _EXCLUSIVE)
     if values["detach"] and (values["once"] or values["test"]):
         raise UsageError("--detach excludes --once and --test", "leave --detach out")
     if values["detach"] and "-" in values["read"]:
@@ -207,13 +206,13 @@ def secrets(values: Mapping[str, Any]) -> Iterator[str]:
             yield credentials.partition(":")[2]
 
 
-evcam: Final = ToolCommand(
+evcam: Final = command.ToolCommand(
     "evcam",
     run,
     [_COMMAND, *_OPTIONS],
     groups=_GROUPS,
     help=_HELP,
-    epilog=EPILOG.format("EVTOOLS_BROKER_URL=..., EVCAM_PIDFILE=...", "evcam"),
+    variables="EVTOOLS_BROKER_URL=..., EVCAM_PIDFILE=...",
 )
 #: `celery -A proj evcam`.
-celery_command = plugin(evcam)
+celery_command = command.plugin(evcam)

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 #: Where the context keeps the arguments as they were typed.
 ARGUMENTS: Final = "evtools.arguments"
-#: For a tool that is a program: examples of variables, and its manual page.
-EPILOG: Final = (
-    "Every option can be set in the environment ({}) and in the settings file; --show-config"
-    " prints the effective settings. See also {}(1), evfilter(7) and evtools.toml(5)."
+#: Of a tool that is a program.
+_EPILOG: Final = (
+    "Every option can be set in the environment ({variables}) and in the settings file;"
+    " --show-config prints the effective settings. See also {name}(1), evfilter(7) and"
+    " evtools.toml(5)."
 )
 #: The width of the first column, the same in all groups of --help.
 _NAMES_WIDTH: Final = 27
@@ -33,7 +34,7 @@ class ToolCommand(click.Command):
     """A tool: `run` gets its context, with all values, and returns the exit status.
 
     `own` are its options and arguments but for those that all tools share, `groups` those of
-    its --help, in order.
+    its --help, in order.  Its epilog names some `variables`, if there is no other.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class ToolCommand(click.Command):
         *,
         groups: Sequence[str] = GROUPS,
         help: str,  # noqa: A002  (as click calls it)
-        epilog: str,
+        epilog: str = "",
+        variables: str = "",
     ) -> None:
         arguments = [each for each in own if isinstance(each, click.Argument)]
         options = [each for each in own if isinstance(each, Option)]
         params = [*arguments, *SHARED, *options]
+        epilog = epilog or _EPILOG.format(name=name, variables=variables)
         super().__init__(name, dict(CONTEXT), params=params, help=help, epilog=epilog)
         self.run = run
         self.groups = groups

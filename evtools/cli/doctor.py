@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from evtools.cli import types
-from evtools.cli.command import ToolCommand, excluding, setup, wants_colour
+from evtools.cli import command, types
 from evtools.cli.options import FLAG, Option, build
 from evtools.errors import UsageError
 
@@ -57,7 +56,7 @@ def run(ctx: click.Context) -> int:
 
     # Libraries complain about what the findings explain better.
     logs.set_up("evtools doctor", {"quiet": True, "debug": ctx.params["debug"]})
-    settings = setup(ctx, level="error")
+    settings = command.setup(ctx, level="error")
     options = build_options(ctx.params)
     from evtools.doctor import app
 
@@ -75,7 +74,7 @@ def build_options(values: Mapping[str, Any]) -> "DoctorOptions":
     from evtools.doctor.context import DoctorOptions
 
     if values["fix"] and values["read_only"]:
-        raise excluding("--fix", "--read-only")
+        raise command.excluding("--fix", "--read-only")
     if values["yes"] and not values["fix"]:
         raise UsageError("--yes requires --fix", "add --fix")
     if values["fix"] and not (values["yes"] or (sys.stdin.isatty() and sys.stderr.isatty())):
@@ -88,7 +87,7 @@ def build_options(values: Mapping[str, Any]) -> "DoctorOptions":
         values,
         confirm=(lambda _question: True) if values["yes"] else _ask,
         output="json" if values["json_output"] else values["output"],
-        colour=wants_colour(values["color"], sys.stdout),
+        colour=command.wants_colour(values["color"], sys.stdout),
         cols=shutil.get_terminal_size().columns if sys.stdout.isatty() else 0,
         verbose=bool(values["verbose"]),
     )
@@ -106,7 +105,7 @@ def _ask(question: str) -> bool:
         raise
 
 
-evdoctor: Final = ToolCommand(
+evdoctor: Final = command.ToolCommand(
     "evdoctor",
     run,
     [click.Argument(["queues"], nargs=-1, metavar="[QUEUE]..."), *_OPTIONS],

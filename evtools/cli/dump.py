@@ -7,19 +7,8 @@ from typing import Any, Final
 
 import click
 
-from evtools.cli import types
-from evtools.cli.command import (
-    EPILOG,
-    ToolCommand,
-    check_conflicts,
-    excluding,
-    filter_of,
-    flag,
-    plugin,
-    setup,
-    wants_colour,
-)
-from evtools.cli.options import FILTERS, FLAG, Option, build, is_typed, recording_options
+from evtools.cli import command, types
+from evtools.cli.options import FILTERS, FLAG, Option, build, is_typed, replay
 from evtools.dump.options import OUTPUTS, TIMESTAMPS, DumpOptions
 from evtools.errors import UsageError
 
@@ -40,7 +29,7 @@ Several FILTERs are joined by blanks; see evtools help filter and evfilter(7).
 _GROUPS: Final = (
     "Common", "Selection", "Output", "Recording", "Broker", "TLS", "Events", "Settings", "Other",
 )  # fmt: skip
-_READ, *_REPLAY = recording_options(group="Common")
+_READ, *_REPLAY = replay(group="Common")
 
 # fmt: off
 _OPTIONS: Final = (
@@ -105,7 +94,7 @@ def run(ctx: click.Context) -> int:
     from evtools.transport import check_transport
 
     logs.set_up("evdump", ctx.params)
-    settings = setup(ctx)
+    settings = command.setup(ctx)
     options = build_options(ctx)
     if not (options.read or options.demo):
         check_transport(settings)
@@ -120,10 +109,10 @@ def build_options(ctx: click.Context) -> DumpOptions:
     Raise UsageError for options that make no sense together.
     """
     values = ctx.params
-    check_conflicts(ctx, _NEEDS, _EXCLUSIVE)
+    command.check_conflicts(ctx, _NEEDS, _EXCLUSIVE)
     for left, right in _RIVALS:
         if is_typed(ctx, left) and is_typed(ctx, right):
-            raise excluding(flag(left), flag(right))
+            raise command.excluding(command.flag(left), command.flag(right))
     if values["print"] and values["write"] == "-":
         raise UsageError("--print and -w - exclude each other", "both would write to stdout")
     if values["rotate_keep"] and not (values["rotate_size"] or values["rotate_every"]):
@@ -146,8 +135,8 @@ def build_options(ctx: click.Context) -> DumpOptions:
         template=values["template"] or _content(values["template_file"]),
         timestamps=timestamps,
         zone=UTC if timestamps in ("utc", "iso") else types.LocalZone(),
-        colour=wants_colour(values["color"], sys.stdout),
-        colour_stderr=wants_colour(values["color"], sys.stderr),
+        colour=command.wants_colour(values["color"], sys.stdout),
+        colour_stderr=command.wants_colour(values["color"], sys.stderr),
         multiline=sys.stdout.isatty(),
         verbosity=values["verbose"],
     )
@@ -156,7 +145,7 @@ def build_options(ctx: click.Context) -> DumpOptions:
 def _filters(values: Mapping[str, Any]) -> tuple[str, ...]:
     lines = _content(values["filter_file"]).splitlines()
     file = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
-    typed = filter_of(values["filters"], reading=bool(values["read"]))
+    typed = command.filter_of(values["filters"], reading=bool(values["read"]))
     return tuple(text for text in (typed, file.strip()) if text.strip())
 
 
@@ -172,7 +161,7 @@ def _output(ctx: click.Context) -> Any:
         if not is_typed(ctx, "output") or chosen == implied:
             return implied
         if is_typed(ctx, name):
-            raise excluding(f"-o {chosen}", flag(name))
+            raise command.excluding(f"-o {chosen}", command.flag(name))
     if chosen == "template":
         raise UsageError(
             "-o template needs --template TEXT or -T FILE",
@@ -181,13 +170,13 @@ def _output(ctx: click.Context) -> Any:
     return chosen or ("text" if sys.stdout.isatty() else "json")
 
 
-evdump: Final = ToolCommand(
+evdump: Final = command.ToolCommand(
     "evdump",
     run,
     [FILTERS, *_OPTIONS],
     groups=_GROUPS,
     help=_HELP,
-    epilog=EPILOG.format("EVTOOLS_HEARTBEAT=30s, EVDUMP_OUTPUT=json", "evdump"),
+    variables="EVTOOLS_HEARTBEAT=30s, EVDUMP_OUTPUT=json",
 )
 #: `celery -A proj evdump`.
-celery_command = plugin(evdump)
+celery_command = command.plugin(evdump)

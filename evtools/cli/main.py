@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from evtools import __version__
@@ -38,21 +39,6 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # --- entry points -------------------------------------------------------------------
 
 
-def evtop() -> int:
-    """Run evtop."""
-    return start("top", sys.argv[1:])
-
-
-def evdump() -> int:
-    """Run evdump."""
-    return start("dump", sys.argv[1:])
-
-
-def evcam() -> int:
-    """Run evcam."""
-    return start("cam", sys.argv[1:])
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool that the program's name or first argument names: `evtools dump`."""
     frozen.prepare()
@@ -68,11 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return start("", arguments)
 
 
-def start(name: str, arguments: Sequence[str], *, parent: "click.Context | None" = None) -> int:
+def start(
+    name: str, arguments: Sequence[str] | None = None, *, parent: "click.Context | None" = None
+) -> int:
     """Run a tool, or evtools itself for ""; return its exit status.
 
-    `parent` is the context of celery, for its subcommand.
+    `arguments` are by default those of this process; `parent` is the context of celery, for
+    its subcommand.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     program = TOOLS[name].program if name else "evtools"
     variable = os.environ.get("EVTOOLS_DEBUG", "").lower()
     debug = "--debug" in arguments or variable not in _OFF
@@ -94,6 +84,10 @@ def start(name: str, arguments: Sequence[str], *, parent: "click.Context | None"
         return 0
 
     return run(program, body, debug=debug)
+
+
+#: The programs that are tools.
+evtop, evdump, evcam = partial(start, "top"), partial(start, "dump"), partial(start, "cam")
 
 
 def run(tool: str, body: Callable[[], int], *, debug: bool = False) -> int:

@@ -247,7 +247,7 @@ SHARED: Final = (
 # --- options of several tools, each with a variable of its own ----------------------
 
 
-def memory_options(group: str) -> tuple[Option, ...]:
+def memory(group: str) -> tuple[Option, ...]:
     return (
         Option(
             group, "--max-tasks", types.COUNT, default=100_000, metavar="N",
@@ -260,7 +260,7 @@ def memory_options(group: str) -> tuple[Option, ...]:
     )  # fmt: skip
 
 
-def recording_options(
+def replay(
     read: str = "-r --read", *, group: str = "Recording", speed: str = "max"
 ) -> tuple[Option, ...]:
     """Return the options of a replay.

@@ -8,37 +8,10 @@ from typing import Any, Final
 
 import click
 
-from evtools.cli import types
-from evtools.cli.command import (
-    EPILOG,
-    ToolCommand,
-    check_conflicts,
-    excluding,
-    filter_of,
-    plugin,
-    setup,
-    wants_colour,
-)
-from evtools.cli.options import (
-    FILTERS,
-    FLAG,
-    Option,
-    build,
-    is_typed,
-    memory_options,
-    recording_options,
-)
+from evtools.cli import command, types
+from evtools.cli.options import FILTERS, FLAG, Option, build, is_typed, memory, replay
 from evtools.errors import UsageError
-from evtools.top.options import (
-    OUTPUTS,
-    REFRESH_MIN,
-    THEMES,
-    TIME_STYLES,
-    VIEWS,
-    WINDOWS,
-    Check,
-    TopOptions,
-)
+from evtools.top import options as choices
 
 _HELP: Final = """\
 Watch a Celery cluster live: its tasks, task types, workers, queues, events
@@ -62,7 +35,8 @@ _GROUPS: Final = (
 
 # fmt: off
 _OPTIONS: Final = (
-    Option("Common", "--view", VIEWS, default="tasks", metavar="NAME", help="First view: CHOICES."),
+    Option("Common", "--view", choices.VIEWS, "First view: CHOICES.", default="tasks",
+           metavar="NAME"),
     Option("Common", "-F --filter", types.FILTER,
            help="Show only what matches this filter, like a FILTER argument."),
     Option("Common", "-d --delay", types.POSITIVE_DURATION, shown="1s; 5s; 10s",
@@ -70,24 +44,25 @@ _OPTIONS: Final = (
                 " heartbeat."),
     Option("Common", "--sort", metavar="COLUMN", shown="newest first",
            help="Sort by this column; -COLUMN reverses the order."),
-    Option("Common", "--window", WINDOWS, default="5m", metavar="SPAN",
+    Option("Common", "--window", choices.WINDOWS, default="5m", metavar="SPAN",
            help="Time window for rates and percentiles: CHOICES."),
     Option("Screen", "--columns", metavar="LIST", shown="as many as fit",
            help="Columns of the first view, separated by commas."),
-    Option("Screen", "--ts", TIME_STYLES, default="age", metavar="STYLE", help="Times as CHOICES."),
-    Option("Screen", "--theme", THEMES, default="dark", metavar="NAME",
+    Option("Screen", "--ts", choices.TIME_STYLES, "Times as CHOICES.", default="age",
+           metavar="STYLE"),
+    Option("Screen", "--theme", choices.THEMES, default="dark", metavar="NAME",
            help="Colours: dark, light, cb (for the colour-blind) or mono."),
     Option("Screen", "--ascii", FLAG, shown="if the locale is not UTF-8",
            help="Use ASCII characters only."),
     Option("Screen", "--mouse", FLAG,
            help="Handle clicks and the wheel; the terminal then selects text with Shift."),
-    *memory_options("Screen"),
+    *memory("Screen"),
     Option("Screen", "--broker-stats", FLAG, help="Also ask the broker for the length of queues."),
     Option("Batch", "-B --batch", FLAG, in_file=False,
            help="Print the view as text, without a screen, and exit."),
     Option("Batch", "-n --iterations", types.WHOLE, metavar="N", shown="1",
            help="Number of iterations, one every -d; 0 = unlimited."),
-    Option("Batch", "-o --output", OUTPUTS, metavar="FORMAT", shown="table",
+    Option("Batch", "-o --output", choices.OUTPUTS, metavar="FORMAT", shown="table",
            help="table, csv or json (one object per line)."),
     Option("Batch", "--json json_output", FLAG, "Same as -o json.", envvar=(), in_file=False),
     Option("Batch", "--expect", types.FILTER,
@@ -101,7 +76,7 @@ _OPTIONS: Final = (
            help="Critical unless it processes a task within this time."),
     Option("Recording", "-w --write", metavar="FILE",
            help="Record the events to FILE while watching (.gz and .zst compress)."),
-    *recording_options(speed="1x; with -B: max"),
+    *replay(speed="1x; with -B: max"),
     Option("Other", "--log-file", metavar="FILE", shown="~/.local/state/evtools/evtop.log",
            help="Log to FILE, including every action on the cluster and who took it."),
     Option("Other", "--demo", FLAG, "Use a simulated cluster; needs no broker.", in_file=False),
@@ -130,7 +105,7 @@ def run(ctx: click.Context) -> int:
     to_file = values["log_file"] or on_screen
     handler = logs.file_handler("evtop", values["log_file"]) if to_file else None
     logs.set_up("evtop", values, handler)
-    settings = setup(ctx)
+    settings = command.setup(ctx)
     options = build_options(ctx)
     if not (options.read or options.demo):
         check_transport(settings)
@@ -148,7 +123,7 @@ def run(ctx: click.Context) -> int:
     return app.run(options, settings)
 
 
-def build_options(ctx: click.Context) -> TopOptions:
+def build_options(ctx: click.Context) -> choices.TopOptions:
     """Return the TopOptions of a parsed command line.
 
     Raise UsageError for options that make no sense together, and without a terminal
@@ -158,7 +133,7 @@ def build_options(ctx: click.Context) -> TopOptions:
     from evtools.cli.version import speaks_utf8
 
     values = ctx.params
-    check_conflicts(ctx, _NEEDS, _EXCLUSIVE)
+    command.check_conflicts(ctx, _NEEDS, _EXCLUSIVE)
     if values["write"] == "-":
         raise UsageError("evtop does not record to stdout", "give a file: -w FILE")
     with_screen = not (values["batch"] or values["check"])
@@ -170,20 +145,20 @@ def build_options(ctx: click.Context) -> TopOptions:
     output = values["output"] or "table"
     if values["json_output"]:
         if output != "json" and is_typed(ctx, "output"):
-            raise excluding(f"-o {output}", "--json")
+            raise command.excluding(f"-o {output}", "--json")
         output = "json"
-    check = Check(
+    check = choices.Check(
         workers=tuple(dict.fromkeys(values["check"])),
         queues=tuple(dict.fromkeys(values["consuming"])),
         max_idle=values["max_idle"],
     )
     return build(
-        TopOptions,
+        choices.TopOptions,
         values,
         filter=_filter(values),
         columns=tuple(filter(None, map(str.strip, (values["columns"] or "").split(",")))),
         refresh=_refresh(values),
-        colour=wants_colour(values["color"], sys.stdout),
+        colour=command.wants_colour(values["color"], sys.stdout),
         ascii=values["ascii"] or (with_screen and not speaks_utf8()),
         time_style=values["ts"],
         zone=types.LocalZone(),
@@ -207,7 +182,7 @@ def _filter(values: Mapping[str, Any]) -> str:
             f"-F {option}: that is a file, and -F is a filter here",
             f'to read it from the file: -F "$(cat {option})"',
         )
-    texts = [filter_of(values["filters"], reading=bool(values["read"])), option]
+    texts = [command.filter_of(values["filters"], reading=bool(values["read"])), option]
     texts = [text for text in texts if text.strip()]
     return texts[0] if len(texts) == 1 else " ".join(f"({text})" for text in texts)
 
@@ -216,18 +191,20 @@ def _refresh(values: Mapping[str, Any]) -> float:
     delay, batch, check = values["delay"], values["batch"], values["check"]
     if delay is None:
         return 5.0 if batch else 10.0 if check else 1.0
-    if not (batch or check) and delay < REFRESH_MIN:
-        raise UsageError(f"--delay: {delay:g}s is too short", f"the minimum is {REFRESH_MIN:g}s")
+    if not (batch or check) and delay < choices.REFRESH_MIN:
+        raise UsageError(
+            f"--delay: {delay:g}s is too short", f"the minimum is {choices.REFRESH_MIN:g}s"
+        )
     return float(delay)
 
 
-evtop: Final = ToolCommand(
+evtop: Final = command.ToolCommand(
     "evtop",
     run,
     [FILTERS, *_OPTIONS],
     groups=_GROUPS,
     help=_HELP,
-    epilog=EPILOG.format("EVTOOLS_READ_ONLY=1, EVTOP_THEME=light", "evtop"),
+    variables="EVTOOLS_READ_ONLY=1, EVTOP_THEME=light",
 )
 #: `celery -A proj evtop`.
-celery_command = plugin(evtop)
+celery_command = command.plugin(evtop)

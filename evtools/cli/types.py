@@ -1,9 +1,11 @@
 """Types of option values: which texts are accepted, and what they become."""
 
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
@@ -44,6 +46,8 @@ class TextFile(NamedTuple):
 
 
 if TYPE_CHECKING:
+    from evtools.clock import Clock
+
     ParamType = click.ParamType[Any]
 else:
     ParamType = click.ParamType
@@ -81,7 +85,7 @@ class Recordings(Parsed):
     envvar_list_splitter = "\n"
 
 
-# --- numbers ------------------------------------------------------------------------
+# --- numbers and times --------------------------------------------------------------
 
 
 def _duration(text: str) -> float:
@@ -123,9 +127,6 @@ def _umask(text: str) -> int:
     return int(text, 8)
 
 
-# --- times --------------------------------------------------------------------------
-
-
 class LocalZone(tzinfo):
     """The local time zone of this machine, including daylight saving time."""
 
@@ -142,12 +143,14 @@ class LocalZone(tzinfo):
         return dt.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)
 
 
-def parse_timestamp(text: str, now: float) -> float | time:
+def parse_timestamp(text: str, clock: "Clock | None" = None) -> float | time:
     """Return UTC epoch seconds, or a time of day for 14:30.
 
-    `now`, in epoch seconds, is the base of 10m (ago).  Without a zone, times are local.
-    Raise ValueError with a message for the user.
+    10m (ago) is by the `clock`.  Without a zone, times are local.  Raise ValueError with a
+    message for the user.
     """
+    from evtools.clock import SystemClock
+
     text = text.strip()
     try:
         if _NUMBER.fullmatch(text) and float(text) >= _EPOCH_MIN:
@@ -157,18 +160,12 @@ def parse_timestamp(text: str, now: float) -> float | time:
             return time.fromisoformat(f"{hours:0>2}:{rest}")
         if "-" in text:
             return datetime.fromisoformat(text).timestamp()
-        return now - _duration(re.sub(r"\s*ago$", "", text))
+        return (clock or SystemClock()).wall() - _duration(re.sub(r"\s*ago$", "", text))
     except (ValueError, OverflowError, OSError):
         raise ValueError(f'invalid time "{text}" (use {_TIMESTAMP_FORMS})') from None
 
 
-def _timestamp(text: str) -> float | time:
-    from evtools.clock import SystemClock
-
-    return parse_timestamp(text, SystemClock().wall())
-
-
-# --- texts --------------------------------------------------------------------------
+# --- texts and files ----------------------------------------------------------------
 
 
 def _worker(text: str) -> str:
@@ -229,25 +226,10 @@ def _regex(text: str) -> str:
     return text
 
 
-def _command(text: str) -> tuple[str, ...]:
-    import shlex
-
-    try:
-        return tuple(shlex.split(text))
-    except ValueError as error:
-        raise ValueError(f"{str(error).lower()}; quote it as for a shell") from None
-
-
-# --- files --------------------------------------------------------------------------
-
-
 def _broker(text: str) -> Broker:
     if text == "-":
-        line = sys.stdin.buffer.readline(_BROKER_MAX_BYTES)
-        return Broker(_one_url(_decoded("stdin", line)), "-b - (stdin)")
+        return Broker(read_url("-"), "-b - (stdin)")
     if text.startswith("@"):
-        from pathlib import Path
-
         path = Path(text[1:]).expanduser()
         whole = str(path.absolute())
         return Broker(read_url(whole), f"-b @{path}", whole)
@@ -255,13 +237,8 @@ def _broker(text: str) -> Broker:
 
 
 def read_url(path: str) -> str:
-    """Return the broker URL in a file; raise ValueError."""
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123  (start-up time)
-            content = file.read(_BROKER_MAX_BYTES)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    return _one_url(_decoded(path, content))
+    """Return the broker URL in a file, or on the first line of stdin; raise ValueError."""
+    return _one_url(_content(path, _BROKER_MAX_BYTES))
 
 
 def _one_url(text: str) -> str:
@@ -271,29 +248,34 @@ def _one_url(text: str) -> str:
     return text
 
 
-def _text_file(text: str) -> TextFile:
-    from pathlib import Path
-
-    if text == "-":
-        return TextFile(text, _decoded("stdin", sys.stdin.buffer.read()))
-    try:
-        return TextFile(text, _decoded(text, Path(text).expanduser().read_bytes()))
-    except OSError as error:
-        raise ValueError(f"{text}: {error.strerror}") from None
+def _text_file(path: str) -> TextFile:
+    return TextFile(path, _content(path))
 
 
-def _decoded(name: str, content: bytes) -> str:
+def _content(path: str, limit: int = -1) -> str:
+    # Of a file, or of stdin, from which a limit takes one line.
     from evtools.text import decode_text
 
+    stdin = sys.stdin.buffer if path == "-" else None
     try:
+        if stdin is None:
+            with Path(path).expanduser().open("rb") as file:
+                content = file.read(limit)
+        else:
+            content = stdin.read() if limit < 0 else stdin.readline(limit)
         return decode_text(content)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{name}: not text in UTF-8 or UTF-16") from None
+        raise ValueError(
+            f"{path if stdin is None else 'stdin'}: not text in UTF-8 or UTF-16"
+        ) from None
 
 
 # fmt: off
 BROKER            = Parsed("URL", _broker)
-COMMAND           = Parsed("CMD", _command)
+COMMAND           = Parsed("CMD", lambda text: tuple(shlex.split(text)),
+                           hint="quote it as for a shell")
 COUNT             = click.IntRange(min=1)
 DURATION          = Parsed("DUR", _duration, float, int)
 DURATION_OR_NONE  = Parsed("DUR", _duration_or_none, float, int)
@@ -315,7 +297,7 @@ ROUTING_KEY       = Parsed("KEY", _routing_key)
 SIZE              = Parsed("SIZE", _size, int)
 SPEED             = Parsed("SPEED", _speed, float, int)
 TEXT_FILE         = Parsed("FILE", _text_file)
-TIMESTAMP         = Parsed("TIME", _timestamp)
+TIMESTAMP         = Parsed("TIME", parse_timestamp)
 UMASK             = Parsed("MASK", _umask, int)
 USER              = Parsed("USER", str, int)
 WHOLE             = click.IntRange(min=0)

@@ -11,8 +11,17 @@ from evtools.text.human import (
     parse_size,
 )
 from evtools.text.regexes import BoundedPattern
-from evtools.text.sanitize import csv_cell, decode_text, encoding_of, sanitize, sanitize_lines
-from evtools.text.width import clip, elide_middle, pad, width
+from evtools.text.sanitize import (
+    clip,
+    csv_cell,
+    decode_text,
+    elide_middle,
+    encoding_of,
+    pad,
+    sanitize,
+    sanitize_lines,
+    width,
+)
 
 # fmt: off
 __all__ = [

@@ -2,11 +2,9 @@
 
 import math
 import re
-from collections.abc import Sequence
 from typing import Final
 
-from evtools.text.sanitize import sanitize
-from evtools.text.width import clip
+from evtools.text.sanitize import clip, sanitize
 
 # Every `human_*` function accepts any number (NaN is `?`, infinities are `inf` and
 # `-inf`), never raises, and states the columns its result never exceeds.
@@ -19,11 +17,8 @@ _YEAR: Final = 365 * _DAY
 # fmt: off
 #: Spans below a minute: the limit (where rounding reaches the next form), factor, format.
 _SHORT_SPANS: Final = (
-    (0.000_05, 0, "{:.0f}ms"),
-    (0.000_95, 1000, "{:.1f}ms"),
-    (0.999_5, 1000, "{:.0f}ms"),
-    (9.995, 1, "{:.2f}s"),
-    (59.5, 1, "{:.1f}s"),
+    (0.000_05, 0, "{:.0f}ms"), (0.000_95, 1000, "{:.1f}ms"), (0.999_5, 1000, "{:.0f}ms"),
+    (9.995, 1, "{:.2f}s"), (59.5, 1, "{:.1f}s"),
 )
 #: Spans of two units: the limit, and the units with their seconds.
 _LONG_SPANS: Final = (
@@ -55,10 +50,11 @@ def human_duration(seconds: float) -> str:
     At most 6 columns.  Negative spans show only their largest unit if the sign would make
     a seventh.
     """
-    seconds = _finite(seconds)
-    if not math.isfinite(seconds):
+    if not _is_finite(seconds):
         return _odd(seconds)
-    text = _span(abs(seconds))
+    size = abs(seconds)
+    short = (form.format(size * factor) for below, factor, form in _SHORT_SPANS if size < below)
+    text = next(short, "") or _clock(round(size))
     return text if seconds >= 0 or not text.strip("0ms.") else _negative(text)
 
 
@@ -67,8 +63,7 @@ def human_age(seconds: float) -> str:
 
     At most 6 columns.  A negative age is a clock that runs ahead, and is shown.
     """
-    seconds = _finite(seconds)
-    if not math.isfinite(seconds):
+    if not _is_finite(seconds):
         return _odd(seconds)
     whole = math.floor(abs(seconds))
     return _negative(_clock(whole)) if seconds < 0 and whole else _clock(whole)
@@ -79,15 +74,14 @@ def human_rate(per_second: float) -> str:
 
     At most 6 columns, 7 with a sign or beyond 999E/s.
     """
-    rate = _finite(per_second)
-    if not math.isfinite(rate):
-        return _odd(rate)
-    size, sign = abs(rate), "-" if rate < 0 else ""
+    if not _is_finite(per_second):
+        return _odd(per_second)
+    size, sign = abs(per_second), "-" if per_second < 0 else ""
     if size >= _FOUR_DIGITS:
-        return f"{human_count(rate)}/s"
+        return f"{human_count(per_second)}/s"
     for per, unit in ((1, "s"), (_MINUTE, "m"), (_HOUR, "h")):
-        if size * per >= 0.1:  # noqa: PLR2004  (the least that is shown)
-            number = size * per
+        number = size * per
+        if number >= 0.1:  # noqa: PLR2004  (the least that is shown)
             text = f"{number:.1f}" if number < _ONE_DIGIT else str(round(number))
             return f"{sign}{text}/{unit}"
     return "0/s" if size == 0 else f"{sign}<0.1/h"
@@ -98,7 +92,7 @@ def human_count(number: float) -> str:
 
     At most 4 columns, 5 with a sign; beyond 999E it is `>999E` or `-999E`.
     """
-    return _scaled(number, 1000, ("", "k", "M", "G", "T", "P", "E"))
+    return _scaled(number, 1000, " kMGTPE")
 
 
 def human_size(size_bytes: float) -> str:
@@ -106,17 +100,19 @@ def human_size(size_bytes: float) -> str:
 
     At most 4 columns, 5 with a sign; beyond 999E it is `>999E` or `-999E`.
     """
-    return _scaled(size_bytes, 1024, ("B", "K", "M", "G", "T", "P", "E"))
+    return _scaled(size_bytes, 1024, "BKMGTPE")
 
 
-def _finite(number: float) -> float:
+def _is_finite(number: float) -> bool:
     try:
-        return float(number)
-    except OverflowError:
-        return math.copysign(math.inf, 1 if number > 0 else -1)
+        return math.isfinite(number)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def _odd(number: float) -> str:
+    if isinstance(number, int):
+        return "inf" if number > 0 else "-inf"
     return "?" if math.isnan(number) else str(number)
 
 
@@ -125,13 +121,6 @@ def _negative(text: str) -> str:
     if text.startswith(">"):
         return "-" + text[1:]
     return "-" + (text if len(text) < _DURATION_COLS else text[: len(text) - 3])
-
-
-def _span(seconds: float) -> str:
-    for below, factor, form in _SHORT_SPANS:
-        if seconds < below:
-            return form.format(seconds * factor)
-    return _clock(round(seconds))
 
 
 def _clock(seconds: int) -> str:
@@ -146,20 +135,18 @@ def _clock(seconds: int) -> str:
     return f"{seconds // _YEAR}y" if seconds < 10_000 * _YEAR else ">9999y"
 
 
-def _scaled(number: float, base: int, suffixes: Sequence[str]) -> str:
-    number = _finite(number)
-    if not math.isfinite(number):
+def _scaled(number: float, base: int, suffixes: str) -> str:
+    if not _is_finite(number):
         return _odd(number)
     sign, number = ("-", -number) if number < 0 else ("", number)
     if number < _THREE_DIGITS:
         whole = round(number)
-        return f"{sign if whole else ''}{whole}{suffixes[0]}"
+        return f"{sign if whole else ''}{whole}{suffixes[0]}".rstrip()
     for suffix in suffixes[1:]:
         number /= base
-        if number < _ONE_DIGIT:
-            return f"{sign}{number:.1f}{suffix}"
         if number < _THREE_DIGITS:
-            return f"{sign}{round(number)}{suffix}"
+            text = f"{number:.1f}" if number < _ONE_DIGIT else str(round(number))
+            return f"{sign}{text}{suffix}"
     return f"{sign or '>'}999{suffixes[-1]}"
 
 
@@ -177,9 +164,8 @@ def parse_duration(text: str) -> float:
         return float(text)
     match = _DURATION.fullmatch(text)
     if not match or not text:
-        raise ValueError(
-            f"invalid duration {_quoted(text)} (use 10, 10s, 500ms, 5m, 2h, 1d or 1h30m)"
-        )
+        shown = clip(sanitize(text), 40)
+        raise ValueError(f'invalid duration "{shown}" (use 10, 10s, 500ms, 5m, 2h, 1d or 1h30m)')
     pairs = zip(match.groups(), _UNITS.values(), strict=True)
     return math.fsum(float(count) * unit for count, unit in pairs if count)
 
@@ -192,12 +178,8 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text.strip())
     if not match:
-        shown = _quoted(text.strip())
-        raise ValueError(f"invalid size {shown} (use 100, 64K, 10M or 1.5G; K is 1024)")
+        shown = clip(sanitize(text.strip()), 40)
+        raise ValueError(f'invalid size "{shown}" (use 100, 64K, 10M or 1.5G; K is 1024)')
     number, unit = match.groups()
     factor = 1 << 10 * " KMGT".index(unit.upper() or " ")
     return round(float(number) * factor) if "." in number else int(number) * factor
-
-
-def _quoted(text: str) -> str:
-    return f'"{clip(sanitize(text), 40)}"'

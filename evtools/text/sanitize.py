@@ -1,7 +1,7 @@
-"""Text from outside: decoded, made printable, and made a cell of CSV."""
+"""Text from outside: decoded, made printable, cut to columns, and made a cell of CSV."""
 
 import re
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 # Anyone who can enqueue a task chooses what is printed.  Nothing is deleted: what a
 # terminal would act on, or what an eye could not see, becomes a visible escape (\n, \x1b,
@@ -21,9 +21,14 @@ from typing import Final
 # * A backslash stays as it is and is not doubled: the output is for reading.  What must be
 #   read back is written as JSON.
 
-_NAMED: Final = {ord("\n"): "\\n", ord("\t"): "\\t", ord("\r"): "\\r"}
-_BLANKS: Final = {0x00A0: " ", 0x202F: " ", 0x3000: "  "}
-
+_SPECIAL: Final = {
+    ord("\n"): "\\n",
+    ord("\t"): "\\t",
+    ord("\r"): "\\r",
+    0x00A0: " ",
+    0x202F: " ",
+    0x3000: "  ",
+}
 # Characters that pass isprintable and show nothing: combining grapheme joiner, Hangul
 # fillers, Khmer inherent vowels, Mongolian and other variation selectors.  VARIATION
 # SELECTOR-16 stays, as it is what makes a heart an emoji.
@@ -34,31 +39,22 @@ _BYTE: Final = 0x100
 _BMP: Final = 0x10000
 
 
-def _visible(code: int) -> str:
-    character = chr(code)
-    if character.isprintable() and not _INKLESS.match(character):
-        return character
-    if code in _BLANKS:
-        return _BLANKS[code]
-    if code in _NAMED:
-        return _NAMED[code]
-    if code < _BYTE:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < _BMP else f"\\U{code:08x}"
-
-
 class _Table(dict[int, str]):
-    """A table for `str.translate`.
-
-    Latin-1 is in it; anything else is computed each time and not kept, as the sender
-    chooses how many different characters there are.
-    """
+    # For `str.translate`.  Latin-1 is in it; anything else is computed each time and not kept,
+    # as the sender chooses how many different characters there are.
 
     def __missing__(self, code: int) -> str:
-        return _visible(code)
+        character = chr(code)
+        if character.isprintable() and not _INKLESS.match(character):
+            return character
+        if code in _SPECIAL:
+            return _SPECIAL[code]
+        if code < _BYTE:
+            return f"\\x{code:02x}"
+        return f"\\u{code:04x}" if code < _BMP else f"\\U{code:08x}"
 
 
-_TABLE: Final = _Table({code: _visible(code) for code in range(_BYTE)})
+_TABLE: Final = _Table({code: _Table()[code] for code in range(_BYTE)})
 
 
 def sanitize(text: str) -> str:
@@ -118,3 +114,78 @@ def decode_text(data: bytes) -> str:
     """
     text = data.decode(encoding_of(data)).removeprefix("\ufeff")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+# --- columns ------------------------------------------------------------------------
+
+# Columns are what a terminal advances: two for CJK and emoji, none for combining marks.
+# The functions expect sanitised text; a control character in it counts as nothing.  A
+# character is never cut in half: where one does not fit, `clip` and `elide_middle` return
+# a column less, and `pad` fills it with a blank.
+#
+# wcwidth takes 30 ms to import, as it pulls in hashing for its terminal queries, and text
+# from the wire is mostly ASCII, which needs no tables.
+# ruff: noqa: PLC0415
+
+Align: TypeAlias = Literal["left", "right", "center"]
+_ELLIPSIS: Final = ".."
+
+
+def width(text: str) -> int:
+    """Return how many columns `text` takes; never negative."""
+    if text.isascii() and text.isprintable():
+        return len(text)
+    from wcwidth import width as columns
+
+    return max(0, columns(text, control_codes="ignore"))
+
+
+def clip(text: str, cols: int, ellipsis: str = _ELLIPSIS) -> str:
+    """Return `text`, or its start and `ellipsis`, in at most `cols` columns.
+
+    If not even the ellipsis fits, the start stands alone.
+    """
+    if width(text) <= cols:
+        return text
+    mark = ellipsis if width(ellipsis) < cols else ""
+    return _part(text, cols - width(mark)) + mark
+
+
+def elide_middle(text: str, cols: int) -> str:
+    """Return `text`, or its two ends around an ellipsis, in at most `cols` columns.
+
+    Made for dotted names, whose tail carries the meaning: the last part is kept whole if
+    it takes a third to three quarters of the room, otherwise the tail has two thirds of it.
+    """
+    if width(text) <= cols:
+        return text
+    room = cols - len(_ELLIPSIS)
+    if room <= 1:
+        return clip(text, cols, "")
+    last = width(text.rpartition(".")[2])
+    tail_cols = last if room // 3 <= last <= room * 3 // 4 else room - room // 3
+    tail = _part(text, tail_cols, from_end=True)
+    return _part(text, room - width(tail)).rstrip(".") + _ELLIPSIS + tail
+
+
+def pad(text: str, cols: int, align: Align = "left") -> str:
+    """Return `text` in exactly `cols` columns, clipped or filled with blanks."""
+    text = clip(text, cols)
+    blanks = max(0, cols - width(text))
+    left = {"left": 0, "right": blanks, "center": blanks // 2}[align]
+    return " " * left + text + " " * (blanks - left)
+
+
+def _part(text: str, cols: int, *, from_end: bool = False) -> str:
+    cols = max(0, cols)
+    if text.isascii() and text.isprintable():
+        return text[max(0, len(text) - cols) :] if from_end else text[:cols]
+    from wcwidth import iter_graphemes, iter_graphemes_reverse
+
+    taken: list[str] = []
+    for grapheme in (iter_graphemes_reverse if from_end else iter_graphemes)(text):
+        cols -= width(grapheme)
+        if cols < 0:
+            break
+        taken.append(grapheme)
+    return "".join(reversed(taken) if from_end else taken)

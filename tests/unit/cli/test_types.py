@@ -9,6 +9,7 @@ import pytest
 
 from evtools.cli import types
 from evtools.cli.types import LocalZone, parse_timestamp
+from tools.clock import FakeClock
 
 NOON = 1_795_000_000.0  # a day in 2026
 
@@ -178,7 +179,7 @@ def stockholm(monkeypatch):
     ],
 )
 def test_a_time_is_ago_or_absolute_or_one_of_day(stockholm, text, expected):
-    assert parse_timestamp(text, NOON) == expected
+    assert parse_timestamp(text, FakeClock(NOON)) == expected
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_a_time_is_ago_or_absolute_or_one_of_day(stockholm, text, expected):
 )
 def test_an_invalid_time_is_refused_with_the_grammar(text):
     with pytest.raises(ValueError, match=r'invalid time ".*" \(use 14:30'):
-        parse_timestamp(text, NOON)
+        parse_timestamp(text)
 
 
 def test_the_local_zone_knows_daylight_saving_time(stockholm):

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evtools.text.sanitize import sanitize
-from evtools.text.width import clip, elide_middle, pad, width
+from evtools.text.sanitize import clip, elide_middle, pad, sanitize, width
 
 # fmt: off
 PIECES = st.sampled_from([
