@@ -467,10 +467,11 @@ def unsettled(kind: type[Task]) -> Any:
                 return known(self, name)
             field = _RARELY_NEWS.get(name)
             if field is not None:
-                value = known(self, name)
-                news = known(self, "history").news
-                if all(getattr(event, field) in (None, value) for event in news):
-                    return value
+                values = {getattr(event, field) for event in known(self, "history").news}
+                values.add(known(self, name))
+                values.discard(None)
+                if len(values) < 2 and "" not in values:  # noqa: PLR2004
+                    return values.pop() if values else None
             known(self, "cluster_state").settle(self)
             return getattr(self, name)
 
