@@ -17,7 +17,7 @@ from evtools.cam import app, daemon
 from evtools.cam.app import NOT_IN_TIME, NOT_RUNNING, RUNS, UNKNOWN, run_command
 from evtools.cam.daemon import Pidfile, holder_of
 from evtools.cam.options import CamOptions
-from evtools.errors import BrokerUnavailable, EvtoolsError, OutputError, UsageError
+from evtools.errors import EvtoolsError, OutputError, UsageError
 from evtools.transport import ConnectionSettings
 
 NO_SETTINGS = ConnectionSettings()
@@ -304,18 +304,8 @@ def test_a_check_is_of_the_camera_and_listens_once_to_the_broker():
     assert checked(demo=True) == (RUNS, text)
     settings = ConnectionSettings(urls="memory://")
     assert checked(settings=settings) == (RUNS, f"{text}\nbroker: memory://")
-
-
-@pytest.mark.parametrize(
-    ("name", "error", "words"),
-    [
-        ("nothing", UsageError, "there is no nothing in"),
-        ("Polaroid", BrokerUnavailable, r"cannot reach redis://127\.0\.0\.1:1"),
-    ],
-)
-def test_a_check_that_fails_names_what_would_not_work(name, error, words):
-    with pytest.raises(error, match=words):
-        checked(name, settings=ConnectionSettings(urls="redis://127.0.0.1:1/0"))
+    with pytest.raises(UsageError, match="there is no nothing in"):
+        checked("nothing")
 
 
 def test_a_check_is_made_as_the_user_that_evcam_would_be(monkeypatch):
