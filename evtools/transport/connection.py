@@ -6,8 +6,9 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -17,36 +18,46 @@ from kombu.entity import Exchange
 from kombu.transport import pyamqp
 from kombu.transport import redis as kombu_redis
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelManagedConnection
 
 from evtools import __version__
-from evtools.errors import AccessRefused, UsageError
-from evtools.transport.errors import explain
-from evtools.transport.redis_channel import RedisChannel, SentinelChannel, greet_sentinel
+from evtools.errors import AccessRefused, DecodeError, UsageError
+from evtools.transport.errors import PeerFailure, explain
 from evtools.transport.settings import ConnectionSettings
-from evtools.transport.tls import AMQPTransport, tls_for
+from evtools.transport.tls import AMQPTransport, RedisConnection, tls_for
 from evtools.transport.url import Address, kind_of, parse
-from evtools.wire import exchange_type
+from evtools.wire import RedisTopics, bindings, exchange_type, redis_topics
+
+# These are not typed.
+_KombuChannel: Any = kombu_redis.Channel
+_KombuSentinelChannel: Any = kombu_redis.SentinelChannel
+_MasterConnection: Any = SentinelManagedConnection
 
 #: kombu's blocking pops wait a second for an answer; a reply deadline must be longer, in seconds.
-_REPLY_MIN = 3.0
+_REPLY_MIN: Final = 3.0
+#: The largest reply of a worker; kombu reads messages of any size.
+REPLY_MAX_BYTES: Final = 1024 * 1024
+#: The same in base64, in its envelope.
+_ENVELOPE_MAX_BYTES: Final = 2 * REPLY_MAX_BYTES
+_NAMES_SHOWN: Final = 5
 _DATABASE = re.compile(r"/?[0-9]*", re.ASCII)
 #: What a URL may say besides the address; TLS is apart.
 _PARAMETERS = frozenset({"virtual_host", "credential_provider", "login_method"})
 # fmt: off
 #: Parameters that are options of ours, or belong elsewhere in the URL.
 _OUR_OPTIONS: Final[Mapping[str, str]] = {
-    "heartbeat":          "--heartbeat",
-    "connect_timeout":    "--connect-timeout",
-    "connection_timeout": "--connect-timeout",
-    "cacertfile":         "--tls-ca",
-    "certfile":           "--tls-cert",
-    "keyfile":            "--tls-key",
-    "verify":             "--tls-verify",
+    "heartbeat": "--heartbeat",
+    **dict.fromkeys(("connect_timeout", "connection_timeout"), "--connect-timeout"),
+    "cacertfile": "--tls-ca", "certfile": "--tls-cert", "keyfile": "--tls-key",
+    "verify": "--tls-verify",
     **dict.fromkeys(("user", "username", "password"), "USER:PASSWORD@ in front of the host"),
-    "db":                 "its number behind the host, as in redis://host/0",
+    "db": "its number behind the host, as in redis://host/0",
 }
 # fmt: on
+
+# --- what the drivers do otherwise --------------------------------------------------
 
 
 class OneAttempt(Connection):
@@ -61,7 +72,7 @@ class OneAttempt(Connection):
 
 
 class _TidyAMQP(pyamqp.Connection):
-    """A py-amqp connection that closes its socket when it is refused, too."""
+    # It closes its socket when it is refused, too.
 
     def connect(self, callback: Callable[[], Any] | None = None) -> Any:
         try:
@@ -78,6 +89,139 @@ class _TidyAMQP(pyamqp.Connection):
         read, write = timeouts
         more = {"read_timeout": read, "write_timeout": write, **more}
         return AMQPTransport(host, connect_timeout, ssl, **more)
+
+
+class RedisChannel(_KombuChannel):  # type: ignore[misc]
+    """Redis, spoken to as servers and proxies of all ages understand it."""
+
+    connection_class_ssl: Any = RedisConnection
+    has_sentinel = False
+    keyprefix_fanout: str = _KombuChannel.keyprefix_fanout
+    _written_prefix: str | None = None
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002
+        parameters: dict[str, Any] = super()._connparams(asynchronous)
+        name = parameters.pop("client_name", None)
+        # Only the administrator, who may have forbidden it, needs the name.
+        command = ("CLIENT", "SETNAME", name) if name else ()
+        return parameters | {
+            # RESP2 needs no HELLO, and says all that we ask for.
+            "protocol": self.connection.client.transport_options.get("protocol", 2),
+            "driver_info": None,
+            "redis_connect_func": partial(_log_in, command),
+        }
+
+    def _get_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002
+        # kombu formats the prefix once for each pool: what is left in braces once
+        # more, until a name is not known.
+        if self._written_prefix is None:
+            self._written_prefix = self.keyprefix_fanout
+        self.keyprefix_fanout = self._written_prefix
+        return super()._get_pool(asynchronous)
+
+    @cached_property
+    def client(self) -> Any:
+        """The client that reads lists, bounded to the size of what workers reply."""
+        client = self._create_client(asynchronous=True)
+        parse = client.parse_response
+
+        def bounded(connection: Any, command: str, **options: Any) -> Any:
+            found = parse(connection, command, **options)
+            if command == "BRPOP" and found and len(found[1]) > _ENVELOPE_MAX_BYTES:
+                raise DecodeError("message too large", f"over {REPLY_MAX_BYTES} bytes")
+            return found
+
+        client.parse_response = bounded
+        return client
+
+    @property
+    def database(self) -> int:
+        """The number of the database."""
+        return int(self._prepare_virtual_host(self.connection.client.virtual_host))
+
+    def _get_publish_topics(self, exchange: str, routing_key: str) -> list[str]:
+        topic: str = super()._get_publish_topic(exchange, routing_key)
+        rest = topic.removeprefix(self.keyprefix_fanout)
+        options, sentinel = self.connection.client.transport_options, self.has_sentinel
+        return [f"{p}{rest}" for p in _prefixes(options, self.database, sentinel=sentinel)]
+
+
+def _log_in(command: Sequence[str], connection: Any) -> None:
+    # What redis-py does on a new connection, and then a command that may be refused.
+    connection.on_connect()
+    if command:
+        connection.send_command(*command, check_health=False)
+        with suppress(ResponseError):
+            connection.read_response()
+
+
+class _Master(_MasterConnection):  # type: ignore[misc]
+    # It says which one it is when it fails.
+
+    def connect_to(self, address: tuple[str, int]) -> None:
+        try:
+            super().connect_to(address)
+        except RedisError as error:
+            raise PeerFailure("master", f"{address[0]}:{address[1]}") from error
+
+
+class _MasterTLS(_Master, RedisConnection):
+    pass
+
+
+class SentinelChannel(RedisChannel, _KombuSentinelChannel):  # type: ignore[misc]
+    """A channel of the master that Sentinels name."""
+
+    has_sentinel = True
+    connection_class = _Master
+    connection_class_ssl: Any = _MasterTLS
+
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002
+        pool = super()._sentinel_managed_pool(asynchronous)
+        manager: Any = self._async_sentinel_manager if asynchronous else self._sentinel_manager
+        manager.discover_master = partial(_discover, manager)
+        return pool
+
+
+def _discover(manager: Sentinel, name: str) -> tuple[str, int]:
+    # redis-py's own takes every failure for one of the name.
+    failure: PeerFailure | None = None
+    refusal = ""
+    sentinels = manager.sentinels
+    for number, sentinel in enumerate(sentinels):
+        try:
+            masters: Any = sentinel.sentinel_masters()
+        except (RedisError, OSError) as error:
+            if failure is None:
+                where = sentinel.connection_pool.connection_kwargs
+                failure = PeerFailure("Sentinel", "{host}:{port}".format_map(where))
+                failure.__cause__ = error
+            continue
+        state = masters.get(name)
+        if state and manager.check_master_state(state, name):
+            sentinels[0], sentinels[number] = sentinel, sentinels[0]
+            return state["ip"], state["port"]
+        refusal = refusal or _why(manager, name, masters)
+    if failure is None or refusal:
+        raise MasterNotFoundError(refusal)
+    raise failure
+
+
+def _why(manager: Sentinel, name: str, masters: Mapping[str, Any]) -> str:
+    state = masters.get(name)
+    if not state:
+        names = ", ".join(sorted(masters)[:_NAMES_SHOWN]) or "no master at all"
+        return f"no master of the name {name}; it watches {names}"
+    where = f"the master {name}, {state['ip']}:{state['port']},"
+    if not state["is_master"] or state["is_sdown"] or state["is_odown"]:
+        return f"{where} is down, and there is no other one yet"
+    return (
+        f"{where} is watched by {state['num-other-sentinels']} other Sentinels, and"
+        f" min_other_sentinels wants {manager.min_other_sentinels}"
+    )
+
+
+# --- a connection -------------------------------------------------------------------
 
 
 def check_transport(settings: ConnectionSettings) -> None:
@@ -238,7 +382,9 @@ def _transport_options(settings: ConnectionSettings, family: str) -> dict[str, A
         options["sentinel_kwargs"] = {
             "protocol": 2,
             "driver_info": None,
-            "redis_connect_func": greet_sentinel,
+            # Over TLS 1.3 a server sends its session tickets when it likes.  redis-py takes them
+            # for a stray reply if they come before the first one, so wait for an answer.
+            "redis_connect_func": partial(_log_in, ("PING",)),
             "socket_connect_timeout": timeout,
             "socket_timeout": timeout,
             # redis-py would try a dead Sentinel several times before the next one.
@@ -319,3 +465,45 @@ def _refuse(amqp: Any, _reason: str) -> None:
         "RESOURCE_ERROR - the broker takes nothing from publishers, as it is short of"
         " memory or disk"
     )
+
+
+# --- the names of channels ----------------------------------------------------------
+
+
+def _prefixes(options: Mapping[str, Any], database: int, *, sentinel: bool) -> list[str]:
+    # kombu formats the prefix for each of its pools, and so sends the first message of a connection
+    # to the prefix that was formatted once, and the others to the one that was formatted twice.
+    # They differ where braces are left.  Of Sentinels it formatted none before 5.4.
+    written = options.get("fanout_prefix", True)
+    if not written:
+        return [""]
+    if not isinstance(written, str):
+        written = RedisChannel.keyprefix_fanout
+    once = written.format(db=database)
+    found = [once]
+    with suppress(KeyError, IndexError, ValueError):
+        found.append(once.format(db=database))
+    if sentinel and options.get("sentinel_fanout_compat"):
+        found.append(written)
+    return list(dict.fromkeys(found))
+
+
+def channels(settings: ConnectionSettings, database: int, *, sentinel: bool) -> list[str]:
+    """Return the names of the channels of events, without the routing key."""
+    before, exchange = settings.options.get("global_keyprefix") or "", settings.event_exchange
+    found = _prefixes(settings.options, database, sentinel=sentinel)
+    return [f"{before}{prefix}{exchange}" for prefix in found]
+
+
+def topics(settings: ConnectionSettings, database: int, *, sentinel: bool) -> RedisTopics:
+    """Return the topics of the events that `settings` ask for."""
+    by_key = bool(settings.options.get("fanout_patterns", True))
+    names = channels(settings, database, sentinel=sentinel)
+    return redis_topics(names, bindings(settings.routing_keys), by_key=by_key)
+
+
+def database_of(address: Address) -> int:
+    # The path of a socket is its own.
+    path = "" if kind_of(address.scheme).family == "socket" else unquote(address.path)
+    text = address.parameters.get("virtual_host") or path
+    return int(text.removeprefix("/") or 0)

@@ -12,8 +12,7 @@ from kombu.messaging import Consumer
 from kombu.pidbox import Mailbox
 
 from evtools.errors import DecodeError, UsageError
-from evtools.transport.connection import reach
-from evtools.transport.redis_channel import REPLY_MAX_BYTES
+from evtools.transport.connection import REPLY_MAX_BYTES, reach
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.streams.kombu import as_it_came, keep_packed
 from evtools.wire import Codec, Message

@@ -14,7 +14,6 @@ import redis.sentinel
 
 from evtools.errors import AccessRefused, BrokerUnavailable, EvtoolsError
 from evtools.transport import url
-from evtools.transport.redis_channel import PeerFailure
 from evtools.transport.settings import ConnectionSettings
 
 #: What kombu and the drivers raise where something is wrong with the broker.
@@ -25,6 +24,19 @@ FAILURES: Final[tuple[type[Exception], ...]] = (
     kombu.exceptions.KombuError,
     NotImplementedError,
 )
+
+
+class PeerFailure(redis.exceptions.ConnectionError):
+    """A Sentinel, or the master that it names, failed; `__cause__` says how.
+
+    `peer` is one of the two words, `address` host and port.
+    """
+
+    def __init__(self, peer: str, address: str) -> None:
+        super().__init__(f"{peer} {address}")
+        self.peer = peer
+        self.address = address
+
 
 _TEXT_MAX = 300
 _CHAIN_MAX = 10

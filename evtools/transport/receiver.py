@@ -20,11 +20,10 @@ from msgspec import UNSET
 from redis.exceptions import NoPermissionError
 
 from evtools.clock import Clock, SystemClock
-from evtools.transport.connection import connect, get_exchange
+from evtools.transport.connection import connect, get_exchange, topics
 from evtools.transport.control import broadcast
 from evtools.transport.demo import DemoCluster, demo_settings
 from evtools.transport.reader import Buffer, Chunk, End, Item, Reader, Subscribe
-from evtools.transport.redis_channel import topics
 from evtools.transport.settings import ConnectionSettings
 from evtools.transport.source import Notice, Statistics
 from evtools.transport.streams import Stream

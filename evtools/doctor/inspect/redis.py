@@ -26,8 +26,8 @@ from evtools.doctor.inspect import (
     is_event,
 )
 from evtools.transport import ConnectionSettings
+from evtools.transport.connection import channels, database_of, topics
 from evtools.transport.errors import Diagnosis, diagnose
-from evtools.transport.redis_channel import channels, database_of, topics
 from evtools.transport.tls import tls_for
 from evtools.transport.url import Address, kind_of, mask, parse, with_vhost
 from evtools.wire import ENVELOPE, Message, escape_glob
