@@ -9,29 +9,8 @@ from typing import Final, NamedTuple
 
 from evtools import signals
 from evtools.clock import SystemClock
-from evtools.doctor.broker import (
-    check_elsewhere,
-    check_exchange,
-    check_orphans,
-    check_permissions,
-    check_queue,
-)
+from evtools.doctor import broker, network, workers
 from evtools.doctor.context import STATUSES, Context, DoctorOptions, Finding, Severity, counted
-from evtools.doctor.network import (
-    advise,
-    check_kind,
-    check_login,
-    check_name,
-    check_port,
-    check_tls,
-)
-from evtools.doctor.workers import (
-    check_clocks,
-    check_events,
-    check_heartbeats,
-    check_task_events,
-    check_workers,
-)
 from evtools.errors import EvtoolsError
 from evtools.text import hide_credentials, pad, sanitize, width
 from evtools.transport import ConnectionSettings
@@ -47,21 +26,21 @@ class Check(NamedTuple):
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    Check("broker", check_kind, vital=True),
-    Check("name", check_name, vital=True),
-    Check("port", check_port, vital=True),
-    Check("tls", check_tls, vital=True),
-    Check("login", check_login, vital=True),
-    Check("exchange", check_exchange),
-    Check("permissions", check_permissions),
-    Check("queue", check_queue),
-    Check("events", check_events),
-    Check("workers", check_workers),
-    Check("task-events", check_task_events),
-    Check("heartbeats", check_heartbeats),
-    Check("clocks", check_clocks),
-    Check("elsewhere", check_elsewhere),
-    Check("orphans", check_orphans),
+    Check("broker", network.check_kind, vital=True),
+    Check("name", network.check_name, vital=True),
+    Check("port", network.check_port, vital=True),
+    Check("tls", network.check_tls, vital=True),
+    Check("login", network.check_login, vital=True),
+    Check("exchange", broker.check_exchange),
+    Check("permissions", broker.check_permissions),
+    Check("queue", broker.check_queue),
+    Check("events", workers.check_events),
+    Check("workers", workers.check_workers),
+    Check("task-events", workers.check_task_events),
+    Check("heartbeats", workers.check_heartbeats),
+    Check("clocks", workers.check_clocks),
+    Check("elsewhere", broker.check_elsewhere),
+    Check("orphans", broker.check_orphans),
 )
 
 #: Layers where a connection that was good ends.
@@ -111,7 +90,7 @@ def _run(check: Check, context: Context) -> Iterator[Finding]:
         if context.lost:
             yield Finding("problem", f"the broker is gone: {diagnosis.text}", _GONE)
         else:
-            yield Finding("problem", diagnosis.what, advise(diagnosis, context))
+            yield Finding("problem", diagnosis.what, network.advise(diagnosis, context))
 
 
 # --- the report ---------------------------------------------------------------------
@@ -140,15 +119,10 @@ def report(findings: Iterable[Finding], options: DoctorOptions) -> Severity:
     severities = [finding.severity for finding in found]
     worst: Severity = max(severities, key=ranks.index, default="ok")
     if options.output == "json":
-        rows = [
-            {
-                "check": finding.check,
-                "severity": finding.severity,
-                "text": hide_credentials(finding.text),
-                "advice": finding.advice,
-            }
-            for finding in found
-        ]
+        fields = ("check", "severity", "text", "advice")
+        rows = [{name: getattr(finding, name) for name in fields} for finding in found]
+        for row in rows:
+            row["text"] = hide_credentials(row["text"])
         last = json.dumps({"worst": worst, "findings": rows})  # which escapes
     else:
         bad: tuple[Severity, ...] = ("problem", "warning", "note")

@@ -87,6 +87,19 @@ def ask(settings: ConnectionSettings, seen: Observation, deadline: float = _ANSW
 
 # --- checks -------------------------------------------------------------------------
 
+_ELSEWHERE: Final = (
+    "Workers answer, so this is the right broker; their events go elsewhere (event_exchange,"
+    " fanout_prefix), or they were started with --without-heartbeat and without -E."
+)
+_NOBODY: Final = (
+    "Either no worker is running, or the workers use a different broker, virtual host or"
+    " database, exchange or prefix."
+)
+_DEAF: Final = (
+    "started with worker_enable_remote_control = False, or with another"
+    " control_exchange (--control-exchange)."
+)
+
 
 def check_events(context: Context) -> Iterator[Finding]:
     """Listen, and ask the workers meanwhile; then report what has come."""
@@ -121,20 +134,6 @@ def arrived(seen: Observation) -> Iterator[Finding]:
             "Compare event_serializer of the workers with --accept, and see who else"
             " sends to this exchange.",
         )
-
-
-_ELSEWHERE: Final = (
-    "Workers answer, so this is the right broker; their events go elsewhere (event_exchange,"
-    " fanout_prefix), or they were started with --without-heartbeat and without -E."
-)
-_NOBODY: Final = (
-    "Either no worker is running, or the workers use a different broker, virtual host or"
-    " database, exchange or prefix."
-)
-_DEAF: Final = (
-    "started with worker_enable_remote_control = False, or with another"
-    " control_exchange (--control-exchange)."
-)
 
 
 def check_workers(context: Context) -> Iterator[Finding]:

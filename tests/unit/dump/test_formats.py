@@ -124,14 +124,6 @@ def test_json_is_the_envelope_and_raw_the_event_alone():
     assert shown("raw", event, joined) == '{"type":"task-failed","pid":1}\n'
 
 
-def test_pairs_stand_in_the_order_of_the_envelope():
-    event = {"pid": 7, "uuid": "u-1", "type": "task-failed", "timestamp": 1.5}
-    assert shown("logfmt", event, {"name": "proj.boom"}) == (
-        "ts=1970-01-01T00:00:01.500000Z type=task-failed uuid=u-1 "
-        'timestamp=1.5 pid=7 name=proj.boom joined="[\\"name\\"]"\n'
-    )
-
-
 @pytest.mark.parametrize(("value", "text"), [
     (None, "null"), (True, "true"), (10**20, "100000000000000000000"), (0.1, "0.1"), ("", '""'),
     ("null", '"null"'), ("true", '"true"'), ("-1.5e3", '"-1.5e3"'), ("5.6.2", '"5.6.2"'),
@@ -144,15 +136,16 @@ def test_values_are_quoted_where_that_is_needed(value, text):
     assert shown("logfmt", {"type": "x", "k": value}) == f"type=x k={text}\n"
 
 
-@pytest.mark.parametrize(
-    ("key", "written"), [("a b", "a_b"), ('a="\\', "a___"), ("", "_"), ("\n", "_n")]
-)
-def test_keys_cannot_be_mistaken(key, written):
-    assert shown("logfmt", {"type": "x", key: 1}) == f"type=x {written}=1\n"
-
-
-def test_a_version_of_the_event_itself_is_kept():
-    assert shown("logfmt", {"type": "x", "v": 3}) == 'type=x v=3 own="[\\"v\\"]"\n'
+@pytest.mark.parametrize(("event", "line"), [
+    *(({"type": "x", key: 1}, f"type=x {written}=1")
+      for key, written in (("a b", "a_b"), ('a="\\', "a___"), ("", "_"), ("\n", "_n"))),
+    # A version of the event itself is kept, and pairs stand in the order of the envelope.
+    ({"type": "x", "v": 3}, 'type=x v=3 own="[\\"v\\"]"'),
+    ({"pid": 7, "uuid": "u-1", "type": "task-failed", "timestamp": 1.5},
+     "ts=1970-01-01T00:00:01.500000Z type=task-failed uuid=u-1 timestamp=1.5 pid=7"),
+])  # fmt: skip
+def test_keys_cannot_be_mistaken(event, line):
+    assert shown("logfmt", event) == f"{line}\n"
 
 
 # --- csv --------------------------------------------------------------------------
@@ -177,108 +170,65 @@ def test_every_field_of_event_and_task_has_its_place():
 
 
 def test_the_real_exception_has_the_column_and_the_told_one_is_kept():
-    event = {
-        "type": "task-failed",
-        "exception": "ExceptionWithTraceback()",
-        "traceback": "x\nTimeLimitExceeded(3,)\n",
-    }
-    row = read(event)
-    assert row["exception"] == "TimeLimitExceeded(3,)"
-    assert row["fields"] == {"exception": event["exception"], "traceback": event["traceback"]}
+    told = {"exception": "ExceptionWithTraceback()", "traceback": "x\nTimeLimitExceeded(3,)\n"}
+    row = read({"type": "task-failed", **told})
+    assert (row["exception"], row["fields"]) == ("TimeLimitExceeded(3,)", told)
 
 
-# fmt: off
-CELLS = [
+@pytest.mark.parametrize(("name", "value", "shown"), [
     *(("args", f"{start}1|' /C c'!A0", f"'{start}1|' /C c'!A0")
       for start in (*"=+-@", "\uff1d", "\uff0b", "\uff0d", "\uff20")),
     *(("args", f"{blank}=1+1", f"{shown}=1+1")
       for blank, shown in (("\t", "\\t"), ("\r", "\\r"), ("\n", "\\n"))),
     *(("name", value, value) for value in ("a,b", 'say "x"', " padded ", "'", "plain", "ä")),
-    ("retries", -1, "-1"),
-    ("runtime", "soon", "soon"),
-    ("name", "a\r\nb\x1b", "a\\r\\nb\\x1b"),
-    ("args", [1, "a"], '[1,"a"]'),
-    ("args", None, ""),
-    ("ts", None, ""),
-]
-# fmt: on
-
-
-@pytest.mark.parametrize(("name", "value", "shown"), CELLS)
+    ("retries", -1, "-1"), ("runtime", "soon", "soon"), ("name", "a\r\nb\x1b", "a\\r\\nb\\x1b"),
+    ("args", [1, "a"], '[1,"a"]'), ("args", None, ""), ("ts", None, ""),
+])  # fmt: skip
 def test_a_cell_is_harmless_and_quoted_where_that_is_needed(name, value, shown):
     assert read({"type": "task-failed", name: value})[name] == shown
-
-
-def test_a_gap_says_all_in_its_fields():
-    row = read(gap("reconnect", 1.0, 2.0, error="refused"))
-    assert row["type"] == "evdump-gap"
-    assert row["ts"] == "1970-01-01T00:00:02.000000Z"
-    assert row["fields"]["reason"] == "reconnect"
-    assert row["fields"]["error"] == "refused"
 
 
 # --- pretty -----------------------------------------------------------------------
 
 
-def block(event, joined=None, **options):
-    return shown("pretty", event, joined, timestamps="utc", **options)
-
-
 def test_every_field_has_its_line():
     event = {
-        "type": "task-failed",
-        "timestamp": 12.0,
-        "uuid": "u1",
-        "exception": "ExceptionWithTraceback()",
-        "traceback": "Traceback:\n  File\n\nTimeLimitExceeded(3,)\n",
-        "retries": None,
-    }
-    assert block(event, {"name": "proj.boom"}) == dedent("""\
-        task-failed  00:00:12.000Z
-          uuid       u1
-          exception  ExceptionWithTraceback()
-          traceback
-              Traceback:
-                File
+        "type": "task-failed", "timestamp": 12.0, "uuid": "u1", "retries": None, "pid": [1],
+        "exception": "ExceptionWithTraceback()", "a\nb": "\u202e",
+        "traceback": "Traceback:\n  File\x1b\n\nTimeLimitExceeded(3,)\n",
+    }  # fmt: skip
+    assert shown("pretty", event, {"name": "proj.boom"}) == dedent(r"""
+        |task-failed  00:00:12.000Z
+        |  uuid       u1
+        |  exception  ExceptionWithTraceback()
+        |  traceback
+        |      Traceback:
+        |        File\x1b
+        |
+        |      TimeLimitExceeded(3,)
+        |  timestamp  12.0
+        |  pid        [1]
+        |  retries    null
+        |  a\nb       \u202e
+        |  name       proj.boom  (joined)
+        |  exception  TimeLimitExceeded(3,)  (from traceback)
 
-              TimeLimitExceeded(3,)
-          timestamp  12.0
-          retries    null
-          name       proj.boom  (joined)
-          exception  TimeLimitExceeded(3,)  (from traceback)
-
-        """)
-
-
-def test_a_gap_is_a_sentence_and_its_fields():
-    text = block(gap("reconnect", 1.0, 5.2))
-    assert text.startswith(
-        "evdump-gap  00:00:05.200Z\n  4.20s without events: reconnect\n  reason  "
-    )
-
-
-def test_a_traceback_of_one_line_or_no_text_stands_beside_its_name():
-    assert "  traceback  x\n" in block({"type": "x", "traceback": "x"})
-    assert "  traceback  [1]\n" in block({"type": "x", "traceback": [1]})
-
-
-def test_control_characters_stay_visible():
-    text = block({"type": "x\x1b[2J", "a\nb": "\u202e", "traceback": "a\x1b\nb"})
-    assert text.replace("\n", "").isprintable()
-    assert "  a\\nb      " in text
+        """).replace("|", "").removeprefix("\n")
+    assert "  traceback  x\n" in shown("pretty", {"type": "x", "traceback": "x"})
+    assert "  traceback  [1]\n" in shown("pretty", {"type": "x", "traceback": [1]})
 
 
 def test_a_long_value_is_cut_and_the_cut_shows():
     event = {"type": "x", "args": "y" * 10_000, "z": "\u0301" * 5000}
-    text = block(event)
+    text = shown("pretty", event)
     assert "y" * 999 + "…\n" in text
     assert "y" * 1000 not in text
     assert "\u0301…\n" in text
-    assert "y" * 10_000 in block(event, full=True)
+    assert "y" * 10_000 in shown("pretty", event, full=True)
 
 
 def test_colour_is_for_titles_and_labels():
-    text = block({"type": "x", "pid": 7}, colour=True)
+    text = shown("pretty", {"type": "x", "pid": 7}, colour=True)
     assert text == "\x1b[1mx\x1b[0m  -\n  \x1b[2mpid\x1b[0m  7\n\n"
 
 
@@ -452,72 +402,50 @@ def test_the_time_comes_first_and_keeps_its_column():
 
 def test_the_column_of_workers_grows_with_the_longest_name():
     names = ["a", "celery@vm", "b", "c" * 31, "b"]
-    shown = lines(
-        *((worker("offline", hostname=name) | {"type": "x", "n": 1}, {}) for name in names)
-    )
+    shown = lines(*(({"type": "x", "hostname": name, "n": 1}, {}) for name in names))
     assert [text.index("n=") for text in shown.splitlines()] == [10, 18, 18, 40, 18]
 
 
 # --- how much -----------------------------------------------------------------------
 
-
-def test_quiet_is_type_and_name():
-    assert line(task("failed"), JOINED, quiet=True) == "task-failed proj.add"
-    assert line(worker("heartbeat"), quiet=True) == "worker-heartbeat celery@vm"
-    assert line({"type": "x"}, quiet=True) == "x"
-
-
 VERBOSE = task("received", root_id=UUID, parent_id="p1", eta=None, retries=1, pid=7, timestamp=1.0)
-
-
-def test_verbose_names_the_rest():
-    assert line(VERBOSE, {**JOINED, "queue": "mail"}, verbosity=1).endswith(
-        "(1, 2)  parent_id=p1  retries=1  queue=mail"
-    )
-    assert line(worker("heartbeat", active=1, freq=2.0), verbosity=1) == (
-        "beat   celery@vm  active=1  freq=2.0"
-    )
-
-
-def test_very_verbose_names_the_protocol_too():
-    assert line(VERBOSE, JOINED, verbosity=2).endswith(
-        "parent_id=p1  retries=1  timestamp=1.0  pid=7  started=10.0"
-    )
-
-
 FAILED = task("failed", exception="E()", traceback="Traceback:\n  File\x1b\n\nE()\n")
+LONG, CUT = task("sent", args="x" * 500), task("sent", args=f"({'1, ' * 400}...)")
+HEAD = "FAIL   celery@vm  ?[eacdf44c]"
 
 
-def test_a_traceback_is_shown_when_very_verbose_and_stays_in_the_line():
-    assert "Traceback" not in line(FAILED, verbosity=1)
-    assert line(FAILED, verbosity=2).endswith(r"E()  traceback=Traceback:\n  File\x1b\n\nE()\n")
-    assert line(task("failed"), verbosity=2).endswith("?[eacdf44c]")
+@pytest.mark.parametrize(("event", "options", "shown"), [
+    (task("failed", **JOINED), {"quiet": True}, "task-failed proj.add"),
+    (worker("heartbeat"), {"quiet": True}, "worker-heartbeat celery@vm"),
+    ({"type": "x"}, {"quiet": True}, "x"),
+    (VERBOSE, {"verbosity": 1}, "RECV   celery@vm  ?[eacdf44c]  parent_id=p1  retries=1"),
+    (worker("heartbeat", active=1, freq=2.0), {"verbosity": 1},
+     "beat   celery@vm  active=1  freq=2.0"),
+    (VERBOSE, {"verbosity": 2},
+     "RECV   celery@vm  ?[eacdf44c]  parent_id=p1  retries=1  timestamp=1.0  pid=7"),
+    (FAILED, {"verbosity": 1}, f"{HEAD}  E()"), (task("failed"), {"verbosity": 2}, HEAD),
+    (FAILED, {"verbosity": 2}, rf"{HEAD}  E()  traceback=Traceback:\n  File\x1b\n\nE()\n"),
+    # On a terminal a traceback has its own lines.
+    (FAILED, {"verbosity": 2, "multiline": True},
+     f"{HEAD}  E()\n    Traceback:\n      File\\x1b\n\n    E()"),
+    (FAILED, {"verbosity": 1, "multiline": True}, f"{HEAD}  E()"),
+    (FAILED, {"verbosity": 2, "multiline": True, "quiet": True}, "task-failed celery@vm"),
+    (task("failed"), {"verbosity": 2, "multiline": True}, HEAD),
+    (LONG, {}, f"SENT   celery@vm  ?[eacdf44c] {'x' * 79}…"),
+    (LONG, {"verbosity": 1}, f"SENT   celery@vm  ?[eacdf44c] {'x' * 399}…"),
+    (LONG, {"full": True}, f"SENT   celery@vm  ?[{UUID}] {'x' * 500}"),
+    (CUT, {}, f"SENT   celery@vm  ?[eacdf44c] {CUT['args'][:79]}… (cut by sender)"),
+    (CUT, {"full": True}, f"SENT   celery@vm  ?[{UUID}] {CUT['args']} (cut by sender)"),
+    (task("sent", args="('wait...',)"), {}, "SENT   celery@vm  ?[eacdf44c] ('wait...',)"),
+])  # fmt: skip
+def test_a_line_says_as_much_as_is_asked_for(event, options, shown):
+    assert line(event, **options) == shown
 
 
-def test_on_a_terminal_a_traceback_has_its_own_lines():
-    shown = line(FAILED, verbosity=2, multiline=True)
-    assert shown == "FAIL   celery@vm  ?[eacdf44c]  E()\n" + dedent(r"""
-        |    Traceback:
-        |      File\x1b
-        |
-        |    E()""").replace("|", "").lstrip("\n")
-    for options in ({"verbosity": 1}, {"verbosity": 2, "quiet": True}):
-        assert "\n" not in line(FAILED, multiline=True, **options)
-    assert "\n" not in line(task("failed"), verbosity=2, multiline=True)
-
-
-def test_a_long_value_in_a_line_is_cut_and_the_cut_shows():
-    event = task("sent", args="x" * 500)
-    assert line(event).endswith(f" {'x' * 79}…")
-    assert line(event, verbosity=1).endswith(f" {'x' * 399}…")
-    assert line(event, full=True).endswith(f"?[{UUID}] {'x' * 500}")
-
-
-def test_what_the_sender_cut_is_told():
-    args = f"({'1, ' * 400}...)"
-    assert line(task("sent", args=args)).endswith("… (cut by sender)")
-    assert line(task("sent", args=args), full=True).endswith("...) (cut by sender)")
-    assert line(task("sent", args="('wait...',)")).endswith("('wait...',)")
+def test_verbose_names_what_was_joined():
+    joined = {**JOINED, "queue": "mail"}
+    assert line(VERBOSE, joined, verbosity=1).endswith("  parent_id=p1  retries=1  queue=mail")
+    assert line(VERBOSE, JOINED, verbosity=2).endswith("  timestamp=1.0  pid=7  started=10.0")
 
 
 def test_a_value_that_takes_no_columns_is_cut_too():
@@ -565,9 +493,7 @@ def test_what_matches_is_highlighted_wherever_it_stands():
     assert highlighted("vm  .") == ["vm", "  ?"]
     assert highlighted("x*") == []
     assert highlighted("nope") == []
-
-
-def test_without_colour_nothing_is_highlighted():
+    # Not without colour.
     assert "\x1b" not in line(FAILED, highlight="FAIL")
 
 
