@@ -2,15 +2,15 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from evtools.cam.camera import Bytes, Camera, Seconds
-from evtools.cam.database.schema import clean, clean_end
+from evtools.cam.database.schema import TASKS, clean, clean_end
 from evtools.cam.snapshot import STEPS, SnapshotInfo, Steps
 from evtools.errors import OutputError, UsageError
-from evtools.state import Attempt, Change, State, Task, Worker
+from evtools.state import Change, State, Task, Worker
 from evtools.transport.recording.writer import RecordingWriter
 from evtools.trust import check_way
 from evtools.wire import encode_line, iso_utc
@@ -196,15 +196,29 @@ class ChangedTasks:
 
 # --- as JSON ------------------------------------------------------------------------
 
-_TIMES: Final = ("sent", "received", "started", "ended")
-_PLAIN: Final = ("retries", "runtime", "terminated", "expired", "requeue")
+#: What of events is called otherwise here than in the state.
+_ATTRIBUTES: Final = {
+    "worker": "worker_name", "queue": "queue_or_none",
+    "first_heard": "first_received", "last_heard": "local_received",
+}  # fmt: skip
+_AS_TEXT: Final[Mapping[str, Callable[[Any], Any]]] = {
+    **{name: clean for name, kind in TASKS.columns.items() if kind == "text"},
+    **{name: iso_utc for name, kind in TASKS.columns.items() if kind == "time"},
+    **dict.fromkeys(("online_since", "goodbye"), iso_utc),
+    **dict.fromkeys(("note", "extra"), dict),
+    "hostname": clean,
+    "traceback": clean_end,
+    "signum": lambda signal: signal,
+}
+_OF_TASK: Final = tuple(name for name in TASKS.columns if name not in {"retried", "heard"})
 # fmt: off
-_TEXTS: Final = (
-    "args", "kwargs", "result", "exception", "client", "queue", "exchange", "routing_key",
-    "root_id", "parent_id",
+_OF_ATTEMPT: Final = (
+    "number", "state", "worker", "sent", "received", "started", "ended", "retries", "runtime",
+    "terminated", "expired", "requeue", "exception",
 )
 _OF_WORKER: Final = (
-    "pid", "freq", "active", "processed", "missed", "loadavg", "sw_ident", "sw_ver", "sw_sys",
+    "hostname", "last_heard", "online_since", "goodbye", "skew", "pid", "freq", "active",
+    "processed", "missed", "loadavg", "sw_ident", "sw_ver", "sw_sys", "extra",
 )
 # fmt: on
 
@@ -214,56 +228,19 @@ def serialize_task(task: Task) -> dict[str, Any]:
 
     Times are ISO 8601 in UTC.  `attempts` are those before the newest.
     """
-    attempts = [
-        {"number": each.number, **_of_attempt(each), "exception": _cleaned(each.exception)}
-        for each in task.attempts
-    ]
-    values = {
-        "uuid": clean(task.uuid),
-        "name": _cleaned(task.name or None),
-        **_of_attempt(task),
-        "wait": task.wait,
-        **{name: _cleaned(getattr(task, name, None)) for name in _TEXTS},
-        "traceback": None if task.traceback is None else clean_end(task.traceback),
-        "eta": task.eta,
-        "expires": task.expires,
-        "signum": task.get("signum"),
-        "first_heard": iso_utc(task.first_received),
-        "last_heard": iso_utc(task.local_received),
-        "note": task.note and dict(task.note),
-        "extra": task.extra and dict(task.extra),
-        "attempts": [_known(each) for each in attempts] or None,
-    }
-    return _known(values)
+    attempts = [_known(each, _OF_ATTEMPT) for each in task.attempts]
+    return _known(task, _OF_TASK) | ({"attempts": attempts} if attempts else {})
 
 
 def serialize_worker(worker: Worker, now: float) -> dict[str, Any]:
     """Return a worker for JSON, with its status as of `now` (UTC epoch seconds)."""
-    values = {
-        "hostname": clean(worker.hostname),
-        "status": worker.status(now),
-        "last_heard": iso_utc(worker.local_received),
-        "online_since": iso_utc(worker.online_since),
-        "goodbye": iso_utc(worker.goodbye),
-        "skew": worker.skew,
-        **{name: getattr(worker, name) for name in _OF_WORKER},
-        "extra": worker.extra and dict(worker.extra),
-    }
-    return _known(values)
+    return {"status": worker.status(now), **_known(worker, _OF_WORKER)}
 
 
-def _of_attempt(task: Task | Attempt) -> dict[str, Any]:
-    return {
-        "state": task.state,
-        "worker": task.worker_name,
-        **{name: iso_utc(getattr(task, name)) for name in _TIMES},
-        **{name: getattr(task, name, None) for name in _PLAIN},
-    }
-
-
-def _cleaned(text: str | None) -> str | None:
-    return None if text is None else clean(text)
-
-
-def _known(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+def _known(subject: Any, names: Iterable[str]) -> dict[str, Any]:
+    values = {}
+    for name in names:
+        value = getattr(subject, _ATTRIBUTES.get(name, name), None)
+        if value is not None:
+            values[name] = _AS_TEXT[name](value) if name in _AS_TEXT else value
+    return values

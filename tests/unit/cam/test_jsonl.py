@@ -211,51 +211,42 @@ def read(values):
     return json.loads(encode_line(values))
 
 
-def test_a_task_is_what_is_known_of_it():
+def at(seconds):
+    return f"1970-01-01T00:00:{seconds:09.6f}Z"
+
+
+# fmt: off
+SUCCESS = {
+    "uuid": UUID, "name": "shop.pay", "state": "SUCCESS", "worker": WORKER,
+    "client": "gen1@shop", "queue": "mail", "exchange": "", "routing_key": "mail",
+    "root_id": UUID, "args": "(1,)", "kwargs": "{}", "result": "4",
+    "sent": at(10), "received": at(11), "started": at(12), "ended": at(13),
+    "runtime": 0.5, "wait": 2.0, "retries": 0,
+    "first_heard": at(10.25), "last_heard": at(13.25),
+}
+RETRY = {
+    "number": 0, "state": "RETRY", "worker": WORKER, "retries": 0,
+    "sent": at(10), "received": at(10.5), "started": at(12), "ended": at(14),
+    "runtime": 2.0, "exception": "OSError(1)",
+}
+ONLINE = {
+    "hostname": WORKER, "status": "online", "last_heard": at(10.25), "online_since": at(9),
+    "skew": -0.25, "pid": 77, "freq": 2.0, "active": 0, "processed": 0, "missed": 0,
+    "loadavg": [0.5, 0.25, 0.125], "sw_ident": "py-celery", "sw_ver": "5.6.2",
+    "sw_sys": "Linux", "extra": {"color": "red"},
+}
+# fmt: on
+
+
+def test_a_task_is_what_is_known_of_it_and_of_its_earlier_attempts():
     task = task_of(life("sent", "received", "started", "succeeded"))
-    assert read(serialize_task(task)) == {
-        "uuid": UUID,
-        "name": "shop.pay",
-        "state": "SUCCESS",
-        "worker": WORKER,
-        "client": "gen1@shop",
-        "queue": "mail",
-        "exchange": "",
-        "routing_key": "mail",
-        "root_id": UUID,
-        "args": "(1,)",
-        "kwargs": "{}",
-        "result": "4",
-        "sent": "1970-01-01T00:00:10.000000Z",
-        "received": "1970-01-01T00:00:11.000000Z",
-        "started": "1970-01-01T00:00:12.000000Z",
-        "ended": "1970-01-01T00:00:13.000000Z",
-        "runtime": 0.5,
-        "wait": 2.0,
-        "retries": 0,
-        "first_heard": "1970-01-01T00:00:10.250000Z",
-        "last_heard": "1970-01-01T00:00:13.250000Z",
-    }
-
-
-def test_a_failure_has_its_traceback_and_its_earlier_attempts():
+    assert read(serialize_task(task)) == SUCCESS
     failed = serialize_task(task_of(life("received", "failed")))
     assert (failed["exception"], failed["traceback"]) == ("OSError(5)", "Traceback\nOSError: 5")
     values = serialize_task(task_of(STORIES["retried in vain"].events))
     assert values["state"] == "FAILURE"
     assert [attempt["state"] for attempt in values["attempts"]] == ["RETRY", "RETRY"]
-    assert values["attempts"][0] == {
-        "number": 0,
-        "state": "RETRY",
-        "worker": WORKER,
-        "retries": 0,
-        "sent": "1970-01-01T00:00:10.000000Z",
-        "received": "1970-01-01T00:00:10.500000Z",
-        "started": "1970-01-01T00:00:12.000000Z",
-        "ended": "1970-01-01T00:00:14.000000Z",
-        "runtime": 2.0,
-        "exception": "OSError(1)",
-    }
+    assert values["attempts"][0] == RETRY
 
 
 def test_custom_events_and_fields_are_there_and_do_not_change_later():
@@ -272,26 +263,10 @@ def test_a_worker_is_what_is_known_of_it():
     state = State()
     state.apply([told("worker-online", 9.0), told("worker-heartbeat", 10.0, color="red")])
     worker = state.workers[WORKER]
-    assert read(serialize_worker(worker, 11.0)) == {
-        "hostname": WORKER,
-        "status": "online",
-        "last_heard": "1970-01-01T00:00:10.250000Z",
-        "online_since": "1970-01-01T00:00:09.000000Z",
-        "skew": -0.25,
-        "pid": 77,
-        "freq": 2.0,
-        "active": 0,
-        "processed": 0,
-        "missed": 0,
-        "loadavg": [0.5, 0.25, 0.125],
-        "sw_ident": "py-celery",
-        "sw_ver": "5.6.2",
-        "sw_sys": "Linux",
-        "extra": {"color": "red"},
-    }
+    assert read(serialize_worker(worker, 11.0)) == ONLINE
     state.apply([told("worker-offline", 12.0)])
     values = serialize_worker(worker, 13.0)
-    assert (values["goodbye"], values["status"]) == ("1970-01-01T00:00:12.000000Z", "offline")
+    assert (values["goodbye"], values["status"]) == (at(12), "offline")
 
 
 # === tasks that changed ==============================================================

@@ -29,7 +29,7 @@ def change(file, statement, *values):
 # --- many evcams, one database -------------------------------------------------------
 
 _BEATS = [
-    told(kind, at, hostname=hostname, active=int(at))
+    told(kind, at, hostname=hostname, active=int(at), zone={"eu": [1, None]})
     for hostname in (WORKER, OTHER)
     for kind, at in (
         *(("worker-online", 5.0), ("worker-heartbeat", 7.0)),
@@ -94,17 +94,6 @@ def test_events_shared_out_among_evcams_end_in_the_rows_of_one(tmp_path, shared)
 @given(_shared_out())
 def test_so_they_do_in_postgresql(postgres_server, tmp_path, shared):
     assert _ends_in_the_rows_of_one(postgres_server.fresh_url(), shared, tmp_path)
-
-
-@pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
-def test_a_life_in_many_snapshots_is_the_same_as_in_one(tmp_path, story):
-    whole = written(tmp_path / "whole.db", story.events)
-    pieces = written(tmp_path / "pieces.db", *([event] for event in story.events))
-    assert len(pieces["snapshots"]) == len(story.events)
-    del whole["snapshots"], pieces["snapshots"]
-    assert whole == pieces
-    [task] = whole["tasks"]
-    assert (*(a["state"] for a in whole["attempts"]), task["state"]) == story.attempts
 
 
 def test_an_event_that_two_evcams_receive_counts_as_of_its_first_and_last_receipt(file):

@@ -16,7 +16,6 @@ from evtools.errors import OutputError, UsageError
 from evtools.state import State
 from servers.process import wait_until
 from tools.ledgers import Evcam, common, contents, imported_late, touch, written
-from tools.stories import STORIES
 from tools.told import UUID, life, told
 
 
@@ -46,26 +45,6 @@ def test_the_tables_are_made_when_they_are_first_written_into(postgres_url):
     names = {name for (name,) in query(postgres_url, there)}
     assert names == {"about", *(table.name for table in TABLES)}
     assert query(postgres_url, "SELECT version FROM evcam.about") == [(VERSION,)]
-
-
-def test_it_holds_what_a_file_does(postgres_url, tmp_path):
-    events = [
-        event | {"uuid": name, "root_id": name}
-        for name, story in STORIES.items()
-        for event in story.events
-    ]
-    events += [
-        told("worker-online", 5.0),
-        told("worker-heartbeat", 7.0, zone={"eu": [1, None]}),
-        told("task-progress", 11.0, done=3),
-        told("task-received", uuid="own", zone="eu"),
-    ]
-    batches = [events[start : start + 7] for start in range(0, len(events), 7)]
-    file = tmp_path / "ledger.db"
-    in_file, in_server = written(file, *batches), written(postgres_url, *batches)
-    for rows in (in_file, in_server):
-        assert len(rows.pop("snapshots")) == len(batches)
-    assert in_server == in_file
 
 
 texts = st.text(max_size=5) | st.sampled_from(["\0", "\ud800", "\\u0000", "{", "%s", "'"])
