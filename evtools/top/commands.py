@@ -453,7 +453,7 @@ def _pause(session: Session) -> None:
     """Pause the display; of a replay, the recording."""
     source, model = session.feed.source, session.model
     if isinstance(source, RecordingReader):
-        (source.resume if source.paused else source.pause)()
+        source.paused = not source.paused
         session.say("replay paused" if source.paused else "replay resumed")
     elif model.paused:
         model.thaw()
@@ -467,7 +467,7 @@ def _pause(session: Session) -> None:
 def _step(session: Session, step: int) -> None:
     source, model = session.feed.source, session.model
     if isinstance(source, RecordingReader):
-        source.pause()
+        source.paused = True
         if source.position is not None:
             source.seek(source.position + step * model.options.refresh)
         return

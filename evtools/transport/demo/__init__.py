@@ -187,9 +187,7 @@ def _requests(worker: DemoWorker, tasks: Mapping[str, DemoTask]) -> list[dict[st
     return [
         {
             "id": task.uuid,
-            "name": task.kind.name,
-            "args": task.args,
-            "kwargs": "{}",
+            **{name: task.fields[name] for name in ("name", "args", "kwargs")},
             "hostname": worker.hostname,
             "worker_pid": worker.main.pid,
             "delivery_info": {"exchange": "", "routing_key": task.kind.queue},

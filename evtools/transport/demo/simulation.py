@@ -131,35 +131,20 @@ def fill(rng: Random, text: str) -> str:
 # --- tasks ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class DemoTask:
-    """One delivery of a task; `eta` and `expires` are UTC epoch seconds."""
+    """One delivery of a task; `eta` and `expires` are UTC epoch seconds, or 0."""
 
-    uuid: str
     kind: Kind
-    args: str
-    root_id: str
-    parent_id: str | None
-    retries: int = 0
-    eta: float | None = None
-    expires: float | None = None
+    uuid: str
+    #: What both client and worker report of it.
+    fields: dict[str, Any]
+    eta: float
+    expires: float
 
-    def fields(self) -> dict[str, Any]:
-        """Return what both client and worker report of it."""
-        times = {
-            name: moment and datetime.fromtimestamp(moment, UTC).isoformat()
-            for name, moment in (("eta", self.eta), ("expires", self.expires))
-        }
-        return {
-            "uuid": self.uuid,
-            "name": self.kind.name,
-            "args": self.args,
-            "kwargs": "{}",
-            "retries": self.retries,
-            **times,
-            "root_id": self.root_id,
-            "parent_id": self.parent_id,
-        }
+
+def _iso(moment: float) -> str | None:
+    return datetime.fromtimestamp(moment, UTC).isoformat() if moment else None
 
 
 # --- the cluster ----------------------------------------------------------------------
@@ -223,21 +208,26 @@ class Simulation:
         """Have the client, or a task that runs, send a task of a type."""
         now, digits = self.wall(), f"{self.rng.getrandbits(128):032x}"
         uuid = "-".join((digits[:8], digits[8:12], f"4{digits[13:16]}", digits[16:20], digits[20:]))
-        task = DemoTask(
-            uuid=uuid,
-            kind=kind,
-            args=fill(self.rng, self.rng.choice(kind.args)),
-            root_id=parent.root_id if parent else uuid,
-            parent_id=parent.uuid if parent else None,
-            eta=now + kind.countdown if kind.countdown else None,
-            expires=now + kind.expires if kind.expires else None,
-        )
+        eta = now + kind.countdown if kind.countdown else 0.0
+        expires = now + kind.expires if kind.expires else 0.0
+        fields = {
+            "uuid": uuid,
+            "name": kind.name,
+            "args": fill(self.rng, self.rng.choice(kind.args)),
+            "kwargs": "{}",
+            "retries": 0,
+            "eta": _iso(eta),
+            "expires": _iso(expires),
+            "root_id": parent.fields["root_id"] if parent else uuid,
+            "parent_id": parent.uuid if parent else None,
+        }
+        task = DemoTask(kind, uuid, fields, eta, expires)
         self.send(task)
         return task
 
     def send(self, task: DemoTask) -> None:
         queue = task.kind.queue
-        self._client.send("task-sent", queue=queue, exchange="", routing_key=queue, **task.fields())
+        self._client.send("task-sent", queue=queue, exchange="", routing_key=queue, **task.fields)
         self.after(_DELIVERY, partial(self.enqueue, task))
 
     def enqueue(self, task: DemoTask) -> None:
@@ -383,21 +373,21 @@ class DemoWorker:
     def has_room(self, queue: str) -> bool:
         """Return whether it takes another task from a queue."""
         # Delayed tasks are not counted, as in Celery.
-        ready = sum(task.eta is None for task in self.received.values())
+        ready = sum(not task.eta for task in self.received.values())
         serves = self.up and self._leaving is None and queue in self.queues
         return serves and ready + len(self.running) < 2 * self.concurrency
 
     def receive(self, task: DemoTask) -> None:
         """Take a task; it starts when its time has come and there is room."""
         now = self._simulation.wall()
-        expired = task.expires is not None and task.expires < now
+        expired = 0 < task.expires < now
         if expired or task.uuid in self._revoked:
             # Such a task has no task-received.
             self._emit_revoked(task.uuid, expired=expired)
             return
         self.received[task.uuid] = task
-        self.emit("task-received", **task.fields())
-        wait = max(0.0, (task.eta or now) - now) + self._simulation.rng.expovariate(40)
+        self.emit("task-received", **task.fields)
+        wait = max(0.0, task.eta - now) + self._simulation.rng.expovariate(40)
         self._simulation.after(wait, partial(self._ready, task))
 
     def revoke(self, uuid: str, signum: int | None = None) -> None:
@@ -480,14 +470,16 @@ class DemoWorker:
     def _raise(self, task: DemoTask, end: End) -> None:
         simulation, kind = self._simulation, task.kind
         event, exception = f"task-{end.event}", fill(simulation.rng, end.exception)
-        if end.event == "retried" and task.retries < MAX_RETRIES:
+        retries = task.fields["retries"]
+        if end.event == "retried" and retries < MAX_RETRIES:
             eta = simulation.wall() + _RETRY_AFTER
-            simulation.send(replace(task, retries=task.retries + 1, eta=eta))
+            fields = {**task.fields, "retries": retries + 1, "eta": _iso(eta)}
+            simulation.send(replace(task, fields=fields, eta=eta))
         elif end.event == "retried":
             event = "task-failed"
             exception = (
                 f"MaxRetriesExceededError(\"Can't retry {kind.name}"
-                f'[{task.uuid}] args:{task.args} kwargs:{{}}")'
+                f'[{task.uuid}] args:{task.fields["args"]} kwargs:{{}}")'
             )
         module, _, function = kind.name.rpartition(".")
         name, _, message = exception.removesuffix(")").partition("(")

@@ -7,7 +7,6 @@ import math
 import os
 import re
 import stat
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -65,7 +64,7 @@ class RecordingReader(Source):
     `until` leaves them out.  Raise UsageError when a file cannot be opened and, while reading,
     when it is no recording at all.
 
-    `pause`, `resume`, `seek` and `speed` may be used from another thread than the one that takes
+    `speed` and `paused` may be set, and `seek` called, from another thread than the one that takes
     the events.  With `stays` the reader waits at the end to be rewound.  `on_notice` is called, in
     the thread that takes the events, when the recording was rewound (`rewound`: forget everything
     before) and when its end is reached (`ended`, with a text if no event was played).
@@ -82,6 +81,8 @@ class RecordingReader(Source):
     ) -> None:
         self.on_notice: Callable[[Notice], object] = lambda _notice: None
         self.stays = False
+        self.paused = False
+        self.speed = math.inf if speed is None else speed
         self._clock = clock
         self._sleep = sleep
         self._window = _Window(since, until)
@@ -90,14 +91,11 @@ class RecordingReader(Source):
         self._schema = Schema()
         #: When what was given out last was received; 0 is unknown, here as in all events.
         self._latest = 0.0
-        #: Guards the pace: where the replay was on the recording (UTC epoch seconds), and when
-        #: that was.  It is nowhere until the first event says where it begins.
-        self._pace_lock = threading.Lock()
-        self._speed = math.inf if speed is None else speed
-        self._paused = False
-        self._origin: float | None = None
-        self._origin_at = 0.0
-        self._rewinding = False
+        #: Where on the recording the replay was, in UTC epoch seconds, and when that was looked
+        #: at.  It is nowhere until the first event says where it begins.
+        self._position = -math.inf
+        self._looked_at = clock.monotonic()
+        self._target: float | None = None
         # A plain flag: setting a threading.Event from a signal handler can
         # deadlock with the wait that the signal interrupted.
         self._stopped = False
@@ -185,43 +183,17 @@ class RecordingReader(Source):
     # --- steering -------------------------------------------------------------------
 
     @property
-    def speed(self) -> float:
-        """The factor of the pace; infinite for no waiting. It may be changed."""
-        return self._speed
-
-    @speed.setter
-    def speed(self, value: float) -> None:
-        self._steer(speed=value, paused=self._paused)
-
-    @property
-    def paused(self) -> bool:
-        return self._paused
-
-    def pause(self) -> None:
-        self._steer(speed=self._speed, paused=True)
-
-    def resume(self) -> None:
-        self._steer(speed=self._speed, paused=False)
-
-    def _steer(self, *, speed: float, paused: bool) -> None:
-        with self._pace_lock:
-            if self._origin is not None:
-                self._origin += self._elapsed()
-            self._origin_at = self._clock.monotonic()
-            self._speed, self._paused = speed, paused
-
-    @property
     def position(self) -> float | None:
         """The moment on the recording that is played, None before the first event."""
-        if self.ended:
-            return self._latest or None
-        with self._pace_lock:
-            return None if self._origin is None else self._origin + self._elapsed()
+        if self._target is not None:
+            return self._target
+        position = self._latest if self._is_exhausted else self._position
+        return position if position > 0 else None
 
     @property
     def ended(self) -> bool:
         """Whether all that is on the recording has been given out."""
-        return self._is_exhausted and not self._rewinding
+        return self._is_exhausted and self._target is None
 
     def seek(self, moment: float) -> None:
         """Go on from `moment` (UTC epoch seconds), forwards or back.
@@ -230,56 +202,45 @@ class RecordingReader(Source):
         is known.  To go back, the recording begins anew.  Raise UsageError where that cannot
         be, as with stdin.
         """
-        position = self.position
-        goes_back = position is not None and moment < position
-        if goes_back and None in self._sizes.values():
+        if None in self._sizes.values() and moment < (self.position or 0.0):
             name = ", ".join(self._sizes)
             raise UsageError(f"{name} cannot be rewound", "replay a file to go back in it")
-        # In this order: what comes after the beginning must find the new position.
-        with self._pace_lock:
-            self._origin, self._origin_at = moment, self._clock.monotonic()
-        if goes_back:
-            self._rewinding = True
-
-    def _elapsed(self) -> float:
-        if self._paused or math.isinf(self._speed):
-            return 0.0
-        return (self._clock.monotonic() - self._origin_at) * self._speed
+        self._target = moment
 
     def _wait_for(self, moment: float) -> float:
         """Return in how many seconds an event of `moment` is due; 0 is now.
 
         Infinite in a pause.  Without a moment an event is due with those before it.
         """
-        with self._pace_lock:
-            if self._origin is None:
-                if self._paused:
-                    return math.inf
-                if moment:
-                    self._origin, self._origin_at = moment, self._clock.monotonic()
-                return 0.0
-            left = moment - self._origin - self._elapsed() if moment else 0.0
-            if left <= 0:
-                return 0.0
-            if self._paused:
-                return math.inf
-            if math.isinf(self._speed):
-                self._origin = moment
-            return left / self._speed
+        if not self.paused and math.inf in (-self._position, self.speed):
+            self._position = max(self._position, moment or -math.inf)
+        elif moment > self._position:
+            return math.inf if self.paused else (moment - self._position) / self.speed
+        return 0.0
+
+    def _look(self) -> float:
+        """Let the replay go on until now; return the time."""
+        now = self._clock.monotonic()
+        if not self.paused and self.speed < math.inf:
+            self._position += (now - self._looked_at) * self.speed
+        self._looked_at = now
+        return now
 
     # --- playing --------------------------------------------------------------------
 
     def _next(self, timeout: float | None) -> list[Event] | None:
         """Return what is due, [] when nothing is in time, None at the end."""
-        self._deadline = math.inf if timeout is None else self._clock.monotonic() + timeout
+        self._deadline = self._look() + (math.inf if timeout is None else timeout)
         due: list[Event] = []
         while not self._stopped and len(due) < _BATCH:
-            if self._rewinding:
-                self._rewinding = False
-                due.clear()
-                self.close()
-                self._begin()
-                self.on_notice(Notice("rewound", ", ".join(self._sizes)))
+            if (target := self._target) is not None:
+                goes_back = target < (self._latest if self._is_exhausted else self._position)
+                self._position, self._target = target, None
+                if goes_back:
+                    due.clear()
+                    self.close()
+                    self._begin()
+                    self.on_notice(Notice("rewound", ", ".join(self._sizes)))
             if self._event is None:
                 try:
                     self._event = next(self._merged)
@@ -298,12 +259,13 @@ class RecordingReader(Source):
                 self.on_notice(Notice("ended", "" if self._statistics.events else self.extent()))
             if self._is_exhausted and not self.stays:
                 return None
-            left = self._deadline - self._clock.monotonic()
+            left = self._deadline - self._look()
             if left <= 0:
                 return []
             # Not while more is read: what is left out takes no time.
             if event is not None or self._is_exhausted:
                 self._sleep(min(_SLICE, left, wait))
+                self._look()
         return due or None
 
     def _merge(self) -> Iterator[Event | None]:

@@ -370,9 +370,9 @@ def test_a_replay_has_its_speed_its_time_and_its_end(tmp_path):
     assert ("live", "REPLAY") in terminal.frame().lines[0]
     tape.speed = 10.0
     assert "  REPLAY 10x  " in first(terminal)
-    tape.pause()
+    tape.paused = True
     assert "  REPLAY PAUSED  " in first(terminal)
-    tape.resume()
+    tape.paused = False
     terminal.session.model.take(next(tape.events(0)))
     terminal.session.model.refresh("tasks", terminal.clock.now)
     assert first(terminal).endswith("00:08:20 UTC")

@@ -396,12 +396,12 @@ def collected(tape):
 def test_a_paused_tape_gives_nothing_out(tape_of, clock):
     tape = tape_of(EVENTS, speed=1.0)
     assert collected(tape) == [100.0]
-    tape.pause()
+    tape.paused = True
     clock.now += 60
     assert tape.paused
     assert collected(tape) == []
     assert tape.position == 100.0
-    tape.resume()
+    tape.paused = False
     clock.now += 1
     assert collected(tape) == [101.0]
 
@@ -411,7 +411,6 @@ def test_the_speed_can_be_changed(tape_of, clock):
     collected(tape)
     tape.speed = 4.0
     clock.now += 1
-    assert tape.speed == 4.0
     assert collected(tape) == [101.0, 104.0]
 
 
@@ -442,22 +441,22 @@ def test_a_seek_back_begins_anew_and_says_so(tape_of):
 
 def test_a_pause_before_the_first_event_holds_that_back(tape_of):
     tape = tape_of([EVENTS[0], {"type": "x"}], speed=1.0)
-    tape.pause()
+    tape.paused = True
     assert tape.position is None
     assert collected(tape) == []
-    tape.resume()
+    tape.paused = False
     assert next(tape.batches(0.0)) == [EVENTS[0], {"type": "x"}]
 
 
 def test_a_jump_at_greatest_speed_or_in_a_pause_changes_neither(tape_of, clock):
     tape = tape_of(EVENTS)
-    tape.pause()
+    tape.paused = True
     tape.seek(101.0)
     assert collected(tape) == [100.0, 101.0]
     clock.now += 60
     assert tape.paused
     assert collected(tape) == []
-    tape.resume()
+    tape.paused = False
     assert collected(tape) == [104.0]
 
 
