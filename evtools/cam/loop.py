@@ -10,7 +10,6 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from types import FrameType
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -43,15 +42,10 @@ _LONG: Final = 30.0
 _STATUS_EVERY: Final = 5.0
 #: Types of event that are counted apart; senders choose their names.
 _TYPES_MAX: Final = 200
-_FLAGS: Final = {
-    signal.SIGHUP: "reopen_wanted",
-    signal.SIGUSR1: "dump_wanted",
-    signal.SIGUSR2: "shot_wanted",
-}
 
 
 class Signals(EndingSignals):
-    """Turn signals into flags that the main loop looks at and resets.
+    """Keep signals until the main loop looks at them, and takes them out of `came`.
 
     INT and TERM ask for a last snapshot and the end.  HUP asks to open logs and outputs
     anew and to read the settings file again, USR1 for the counters and the stacks of all
@@ -60,11 +54,9 @@ class Signals(EndingSignals):
 
     def __init__(self, end: Callable[[], None], clock: Clock) -> None:
         super().__init__(end, clock)
-        self.reopen_wanted = self.dump_wanted = self.shot_wanted = False
-        self.handlers |= dict.fromkeys(_FLAGS, self._set_flag)
-
-    def _set_flag(self, number: int, _frame: FrameType | None) -> None:
-        setattr(self, _FLAGS[signal.Signals(number)], True)
+        self.came: set[int] = set()
+        wanted = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+        self.handlers |= dict.fromkeys(wanted, lambda number, _: self.came.add(number))
 
 
 class EventFilter:
@@ -122,8 +114,7 @@ class ReplayClock:
     def wall(self) -> float:
         return self._now
 
-    def monotonic(self) -> float:
-        return self._now
+    monotonic = wall
 
     def move(self, moment: float) -> None:
         self._now = max(self._now, moment)
@@ -167,14 +158,12 @@ class Loop:
         clock: Clock,
         *,
         notifier: Notifier | None = None,
-        ready: Callable[[], None] | None = None,
-        on_hangup: Callable[[], None] | None = None,
+        ready: Callable[[], None] = lambda: None,
+        on_hangup: Callable[[], None] = lambda: None,
     ) -> None:
-        self._options = options
-        self.clock = clock
+        self._options, self.clock = options, clock
         self._notifier = notifier or Notifier()
-        self._ready = ready
-        self._on_hangup = on_hangup
+        self._ready, self._on_hangup = ready, on_hangup
         self._replay = ReplayClock() if options.read else None
         #: The clock of the snapshots, which is the recording's if one is replayed.
         self._times: Clock = self._replay or clock
@@ -219,12 +208,12 @@ class Loop:
         #: Kinds of malformed input that are in the log.
         self._reported: set[str] = set()
 
-    def run(self, source: Source, flags: Signals) -> int:
+    def run(self, source: Source, signals: Signals) -> int:
         """Run to the end; return the exit status.
 
         Raise EvtoolsError when the camera or the source has given up.
         """
-        self._source, self._flags = source, flags
+        self._source, self._signals = source, signals
         self.counters.ticked_at = self._started
         if self._replay is None:
             self._mount()
@@ -298,7 +287,7 @@ class Loop:
     def _tick(self) -> None:
         """Look at the time, the signals, and the camera."""
         self.counters.ticked_at = now = self.clock.monotonic()
-        if self._flags.ending and math.isinf(self._deadline):
+        if self._signals.ending and math.isinf(self._deadline):
             self._deadline = now + self._options.shutdown_timeout
             self._notifier.stopping("taking the last snapshot")
         self._handle_signals(now)
@@ -320,24 +309,21 @@ class Loop:
                 self._notifier.status(self._line())
 
     def _handle_signals(self, now: float) -> None:
-        flags = self._flags
-        if flags.shot_wanted:
-            flags.shot_wanted = False
-            self.thread.take_one()
-        if flags.dump_wanted:
-            flags.dump_wanted = False
-            self._update(now)
-            self._dump()
-        if flags.reopen_wanted:
-            flags.reopen_wanted = False
-            if self.counters.ready:
-                self._notifier.reloading()
-            if self._on_hangup is not None:
+        while self._signals.came:
+            number = self._signals.came.pop()
+            if number == signal.SIGUSR2:
+                self.thread.take_one()
+            elif number == signal.SIGUSR1:
+                self._update(now)
+                self._dump()
+            else:
+                if self.counters.ready:
+                    self._notifier.reloading()
                 self._on_hangup()
-            if self._observer is not None:
-                self.thread.soon(self._observer.reopen)
-            if self.counters.ready:
-                self._notifier.ready()
+                if self._observer is not None:
+                    self.thread.soon(self._observer.reopen)
+                if self.counters.ready:
+                    self._notifier.ready()
 
     def _get_ready(self, now: float) -> None:
         is_there = self.counters.connected or self._replay is not None
@@ -349,8 +335,7 @@ class Loop:
                 self._period_ends = self._times.monotonic() + self._options.freq
         if not self.counters.ready and (is_there or waited):
             self.counters.ready = True
-            if self._ready is not None:
-                self._ready()
+            self._ready()
             self._notifier.ready(self._line())
 
     def _is_over(self) -> bool:
@@ -491,10 +476,7 @@ class Loop:
         while not self.thread.join(min(TICK, max(0.0, self._deadline - self.clock.monotonic()))):
             self._tick()
             if self.clock.monotonic() >= self._deadline:
-                _log.error(
-                    "the camera is still at work after %s; events since its last snapshot may"
-                    " be lost",
-                    human_duration(timeout),
-                )
+                loss, took = "events since its last snapshot may be lost", human_duration(timeout)
+                _log.error("the camera is still at work after %s; %s", took, loss)
                 return 1
         return int(self.thread.last_failed)

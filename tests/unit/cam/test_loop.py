@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import signal
 import threading
 
 import pytest
@@ -179,7 +180,8 @@ class Supervisor:
 
 
 class Flags:
-    ending = reopen_wanted = dump_wanted = shot_wanted = False
+    def __init__(self):
+        self.ending, self.came = False, set()
 
 
 class Stage:
@@ -228,8 +230,11 @@ class Stage:
 
         return wait
 
-    def want(self, flag):
-        return lambda: setattr(self.flags, flag, True)
+    def want(self, number):
+        return lambda: self.flags.came.add(number)
+
+    def end(self):
+        self.flags.ending = True
 
     def rest(self):
         assert self.thread.settle(PATIENCE)
@@ -320,16 +325,15 @@ def test_while_the_camera_holds_the_state_the_loop_goes_on(stage):
 
 def test_a_shot_can_be_wanted_now(stage):
     play = stage()
-    play.run(play.want("shot_wanted"), play.rest, [received("a")])
+    play.run(play.want(signal.SIGUSR2), play.rest, [received("a")])
     assert play.pictures() == [[], ["a"]]
-    assert not play.flags.shot_wanted
 
 
 def test_counters_and_stacks_can_be_wanted(stage, log):
     play = stage()
     play.counters.shots.overrun = 3
     play.source.defects = [Defect("no JSON", b"\xff", "x", 2)]
-    play.run(play.want("dump_wanted"), [])
+    play.run(play.want(signal.SIGUSR1), [])
     counters, stacks = (line for line in log() if line.startswith(("counters:", "stacks:")))
     values = json.loads(counters.removeprefix("counters: "))
     assert values["shots"]["overrun"] == 3
@@ -340,7 +344,7 @@ def test_counters_and_stacks_can_be_wanted(stage, log):
 
 def test_files_can_be_opened_anew(stage):
     play = stage()
-    once = (play.want("reopen_wanted"), play.rest)
+    once = (play.want(signal.SIGHUP), play.rest)
     play.run(*once, play.connect, *once)
     assert play.calls == ["hangup", "ready", "hangup"]
     assert play.camera.done == ["reopened", "reopened", "closed"]
@@ -549,8 +553,7 @@ def test_that_nothing_comes_is_logged_once_and_of_a_broker_only(stage, log, repl
 
 def test_in_the_end_all_that_has_come_by_then_is_in_a_last_shot(stage):
     play = stage()
-    ends = play.want("ending")
-    assert play.run(play.connect, [received("a")], ends, [received("b")], [received("c")]) == 0
+    assert play.run(play.connect, [received("a")], play.end, [received("b")], [received("c")]) == 0
     assert play.pictures() == [["a", "b", "c"]]
     assert play.camera.done == ["closed"]
     assert play.supervisor.words()[-1] == "stopping"
@@ -560,7 +563,7 @@ def test_but_only_as_far_as_there_is_time(stage, log):
     play = stage(shutdown_timeout=20.0)
     play.source.left_bytes = 12345
     first, second = (play.wait(9.0), [received("a")]), (play.wait(1.0), [received("b")])
-    assert play.run(play.want("ending"), *first, *second) == 0
+    assert play.run(play.end, *first, *second) == 0
     assert play.pictures() == [["a"]]
     assert "no time for events that have come in: 12345 bytes" in log()
 
@@ -580,7 +583,7 @@ def test_a_camera_that_hangs_does_not_hold_up_the_end(stage, gate, log, waited, 
         gate()
 
     play.camera.during = during
-    assert play.run(play.want("ending"), play.wait(waited)) == 1
+    assert play.run(play.end, play.wait(waited)) == 1
     assert log()[-1] == (
         "the camera is still at work after 20.0s; events since its last snapshot may be lost"
     )
@@ -646,7 +649,7 @@ def test_without_a_broker_there_is_nothing_to_shoot(stage):
 
 def test_who_ends_it_before_that_gets_a_shot_all_the_same(stage):
     play = stage(once=True, ready_timeout=30.0, shutdown_timeout=100.0)
-    assert play.run(play.want("ending"), play.wait(40.0)) == 0
+    assert play.run(play.end, play.wait(40.0)) == 0
     assert len(play.camera.pictures) == 1
 
 
