@@ -2,8 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,14 +10,9 @@ from amqp.transport import SSLTransport
 from redis.connection import SSLConnection
 
 from evtools.errors import ImproperlyConfigured, UsageError
-from evtools.transport.settings import TLS, Verify
+from evtools.transport.settings import TLS, VERIFY
 from evtools.transport.url import Address, kind_of
 
-_MODES: Final[Mapping[Verify, ssl.VerifyMode]] = {
-    "required": ssl.CERT_REQUIRED,
-    "optional": ssl.CERT_OPTIONAL,
-    "none": ssl.CERT_NONE,
-}
 #: The families of brokers that speak TLS.
 _FAMILIES: Final = ("amqp", "redis", "sentinel")
 _ANY_VERSION: Final = frozenset({"TLS", "TLS_CLIENT", "SSLv23"})
@@ -42,8 +36,8 @@ def tls_version(value: Any) -> ssl.TLSVersion | None:
 
 def _verify(text: str) -> str:
     verify = text.lower().removeprefix("cert_")
-    if verify not in _MODES:
-        raise ValueError(f"{text!r} is not one of {', '.join(_MODES)}")
+    if verify not in VERIFY:
+        raise ValueError(f"{text!r} is not one of {', '.join(VERIFY)}")
     return verify
 
 
@@ -108,7 +102,7 @@ def context_of(tls: TLS) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # In this order: without a check of the certificate there is none of the name.
     context.check_hostname = bool(tls.check_hostname) and tls.verify != "none"
-    context.verify_mode = _MODES[tls.verify or "required"]
+    context.verify_mode = ssl.VerifyMode[f"CERT_{tls.verify or 'required'}".upper()]
     flags = (context.verify_flags | tls.more_flags) & ~tls.fewer_flags
     context.verify_flags = ssl.VerifyFlags(flags)
     if tls.min_version is not None:
@@ -124,28 +118,23 @@ def context_of(tls: TLS) -> ssl.SSLContext:
                 "they stand in broker_use_ssl, or in the URL as ssl_ciphers",
             ) from None
     trusted = (tls.ca or None, tls.ca_folder or None, tls.ca_data or None)
-    if any(trusted):
-        name = f"--tls-ca {tls.ca or tls.ca_folder or ''}"
-        with _readable(name, "it must be a PEM file with the certificates to trust"):
-            context.load_verify_locations(*trusted)
-    else:
-        context.load_default_certs()
-    if tls.cert:
-        name = f"--tls-cert, --tls-key {', '.join(filter(None, (tls.cert, tls.key)))}"
-        password = tls.key_password or _no_password
-        with _readable(name, "they must be PEM files and belong together"):
-            context.load_cert_chain(tls.cert, tls.key or None, password=password)
-    return context
-
-
-@contextmanager
-def _readable(name: str, hint: str) -> Iterator[None]:
+    name = f"--tls-ca {tls.ca or tls.ca_folder or ''}"
+    hint = "it must be a PEM file with the certificates to trust"
     try:
-        yield
+        if any(trusted):
+            context.load_verify_locations(*trusted)
+        else:
+            context.load_default_certs()
+        name = f"--tls-cert, --tls-key {', '.join(filter(None, (tls.cert, tls.key)))}"
+        hint = "they must be PEM files and belong together"
+        if tls.cert:
+            password = tls.key_password or _no_password
+            context.load_cert_chain(tls.cert, tls.key or None, password=password)
     except ssl.SSLError:
         raise UsageError(f"{name}: not a usable PEM file", hint) from None
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror or type(error).__name__}", hint) from None
+    return context
 
 
 def _no_password() -> str:

@@ -21,28 +21,20 @@ def test_an_amqp_url_is_taken_apart():
     connection = made("amqp://me:p%40ss@broker:5673/team%2Fqueue", heartbeat=7)
     assert (connection.hostname, connection.port) == ("broker", 5673)
     assert (connection.userid, connection.password) == ("me", "p@ss")
-    assert connection.virtual_host == "team/queue"
-    assert connection.transport_cls == "pyamqp"
+    assert (connection.virtual_host, connection.transport_cls) == ("team/queue", "pyamqp")
     assert (connection.heartbeat, connection.connect_timeout) == (7.0, 4.0)
     assert connection.ssl is False
 
 
-def test_amqp_gets_deadlines_and_a_name():
+def test_amqp_gets_deadlines_and_a_name_unless_the_user_knows_better():
     options = made("amqp://h//", connect_timeout=2, tool="evdump").transport_options
     assert (options["read_timeout"], options["write_timeout"]) == (2, 2)
-    properties = options["client_properties"]
-    assert properties["product"] == "evdump"
-    assert properties["product_version"] == __version__
-    assert properties["connection_name"] == client_name("evdump")
-
-
-def test_amqp_options_of_the_user_win():
-    options = made(
-        "amqp://h//", options={"read_timeout": 9, "client_properties": {"product": "x"}}
-    ).transport_options
+    name = {"connection_name": client_name("evdump"), "product_version": __version__}
+    assert options["client_properties"] == {"product": "evdump", **name}
+    given = {"read_timeout": 9, "client_properties": {"product": "x"}}
+    options = made("amqp://h//", tool="evdump", options=given).transport_options
     assert options["read_timeout"] == 9
-    assert options["client_properties"]["product"] == "x"
-    assert options["client_properties"]["connection_name"] == client_name("evtools")
+    assert options["client_properties"] == {"product": "x", **name}
 
 
 def test_the_login_method_comes_from_option_or_url():

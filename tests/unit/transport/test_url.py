@@ -23,48 +23,44 @@ from evtools.transport.url import (
 SECRET = "s3kr1t"
 
 
-@pytest.mark.parametrize(
-    ("urls", "shown"),
-    [
-        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
-        (f"redis://:{SECRET}@host:6379/0", "redis://:**@host:6379/0"),
-        (f"redis://user:{SECRET}@host/0", "redis://user:**@host/0"),
-        (f"redis://{SECRET}@host/0", "redis://**@host/0"),
-        ("redis://user:@host/0", "redis://user:**@host/0"),
-        (f"amqp://guest:{SECRET}@h:5672//", "amqp://guest:**@h:5672//"),
-        ("amqp://guest@localhost//", "amqp://guest@localhost//"),
-        ("amqp://guest:%73@[::1]:5672/v%2Fh", "amqp://guest:**@[::1]:5672/v%2Fh"),
-        (f"redis://:a@{SECRET}@host", "redis://:**@host"),
-        (f"redis://:a:{SECRET}@host", "redis://:**@host"),
-        (
-            f"sentinel://:{SECRET}@a:26379;sentinel://:{SECRET}@b:26379/0",
-            "sentinel://:**@a:26379;sentinel://:**@b:26379/0",
-        ),
-        (
-            f"sentinel://:{SECRET}@a:26379;b:26379/0",
-            "sentinel://:**@a:26379;sentinel://:**@b:26379/0",
-        ),
-        (f"redis://h/0?password={SECRET}", "redis://h/0?password=**"),
-        (f"redis://h/0?{SECRET}", "redis://h/0?**"),
-        (f"redis://h/0?{SECRET}=1", "redis://h/0?**"),
-        (
-            f"rediss://:{SECRET}@h/0?ssl_cert_reqs=none&token={SECRET}",
-            "rediss://:**@h/0?ssl_cert_reqs=none&token=**",
-        ),
-        (f"redis+socket://:{SECRET}@/run/redis.sock", "redis+socket://:**@/run/redis.sock"),
-        # What cannot be read is hidden as a whole.
-        (f"redis://:{SECRET}/x@host/0", "redis://**"),
-        (f"redis://:{SECRET}?x@host/0", "redis://**"),
-        (f"redis://:{SECRET}#x@host/0", "redis://**"),
-        (f"redis://:12;{SECRET}@host/0", "redis://**"),
-        (f"redis://:{SECRET};x@host/0", "redis://**"),
-        (f"redis://{SECRET}:x:y/0", "redis://**"),
-        (f"redis://u:{SECRET}@h/0?a=b@c", "redis://**"),
-        ("redis://host:99999/0", "redis://**"),
-        (f"user:{SECRET}@host", "**"),
-        ("", "**"),
-    ],
-)
+# fmt: off
+MASKED = [
+    ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+    (f"redis://:{SECRET}@host:6379/0", "redis://:**@host:6379/0"),
+    (f"redis://user:{SECRET}@host/0", "redis://user:**@host/0"),
+    (f"redis://{SECRET}@host/0", "redis://**@host/0"),
+    ("redis://user:@host/0", "redis://user:**@host/0"),
+    (f"amqp://guest:{SECRET}@h:5672//", "amqp://guest:**@h:5672//"),
+    ("amqp://guest@localhost//", "amqp://guest@localhost//"),
+    ("amqp://guest:%73@[::1]:5672/v%2Fh", "amqp://guest:**@[::1]:5672/v%2Fh"),
+    (f"redis://:a@{SECRET}@host", "redis://:**@host"),
+    (f"redis://:a:{SECRET}@host", "redis://:**@host"),
+    (f"sentinel://:{SECRET}@a:26379;sentinel://:{SECRET}@b:26379/0",
+     "sentinel://:**@a:26379;sentinel://:**@b:26379/0"),
+    (f"sentinel://:{SECRET}@a:26379;b:26379/0",
+     "sentinel://:**@a:26379;sentinel://:**@b:26379/0"),
+    (f"redis://h/0?password={SECRET}", "redis://h/0?password=**"),
+    (f"redis://h/0?{SECRET}", "redis://h/0?**"),
+    (f"redis://h/0?{SECRET}=1", "redis://h/0?**"),
+    (f"rediss://:{SECRET}@h/0?ssl_cert_reqs=none&token={SECRET}",
+     "rediss://:**@h/0?ssl_cert_reqs=none&token=**"),
+    (f"redis+socket://:{SECRET}@/run/redis.sock", "redis+socket://:**@/run/redis.sock"),
+    # What cannot be read is hidden as a whole.
+    (f"redis://:{SECRET}/x@host/0", "redis://**"),
+    (f"redis://:{SECRET}?x@host/0", "redis://**"),
+    (f"redis://:{SECRET}#x@host/0", "redis://**"),
+    (f"redis://:12;{SECRET}@host/0", "redis://**"),
+    (f"redis://:{SECRET};x@host/0", "redis://**"),
+    (f"redis://{SECRET}:x:y/0", "redis://**"),
+    (f"redis://u:{SECRET}@h/0?a=b@c", "redis://**"),
+    ("redis://host:99999/0", "redis://**"),
+    (f"user:{SECRET}@host", "**"),
+    ("", "**"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("urls", "shown"), MASKED)
 def test_a_password_is_masked_in_every_shape_of_url(urls, shown):
     assert mask(urls) == shown
     assert SECRET not in mask(urls)
@@ -99,15 +95,8 @@ def test_a_bad_url_is_refused_with_the_reason(url, reason):
 
 
 def test_a_list_entry_takes_what_it_lacks_from_the_first():
-    assert split("amqp://u:p@a:1/v; b:2 ;c/w;amqp://d//;") == [
-        "amqp://u:p@a:1/v",
-        "amqp://u:p@b:2/v",
-        "amqp://u:p@c/w",
-        "amqp://d//",
-    ]
-
-
-def test_a_semicolon_in_a_password_is_explained():
+    urls = ["amqp://u:p@a:1/v", "amqp://u:p@b:2/v", "amqp://u:p@c/w", "amqp://d//"]
+    assert split("amqp://u:p@a:1/v; b:2 ;c/w;amqp://d//;") == urls
     with pytest.raises(BadURL, match="%3B"):
         split("redis://:1;2@host/0")
 
@@ -122,13 +111,8 @@ def test_secrets_are_found_escaped_and_plain():
 
 def test_options_are_masked_at_every_depth():
     options = {"master_name": "m", "sentinel_kwargs": {"password": "x"}, "token": ""}
-    assert mask_options(options) == {
-        "master_name": "m",
-        "sentinel_kwargs": {"password": "**"},
-        "token": "",
-    }
+    assert mask_options(options) == {**options, "sentinel_kwargs": {"password": "**"}}
     assert is_secret("redis_Password")
-    assert not is_secret("master_name")
 
 
 @pytest.mark.parametrize(
@@ -180,26 +164,20 @@ def test_a_broker_without_events_is_refused_with_the_reason(urls, words):
 
 
 @pytest.mark.parametrize(
-    ("scheme", "meant"),
+    ("scheme", "hint"),
     [
-        ("valky", "valkey"),
-        ("valkey+sentinel", "sentinel"),
-        ("rabbitmq", "amqp"),
-        ("reddis", "redis"),
-        ("redis+sentinel", "sentinel"),
-        ("rabbitmqs", "amqp"),
+        ("valky", "did you mean valkey:// ?"),
+        ("valkey+sentinel", "did you mean sentinel:// ?"),
+        ("rabbitmq", "did you mean amqp:// ?"),
+        ("rabbitmqs", "did you mean amqp:// ?"),
+        ("reddis", "did you mean redis:// ?"),
+        ("xyzzy", "events need a broker that hands every reader a copy: RabbitMQ"),
     ],
 )
-def test_an_unknown_broker_is_guessed(scheme, meant):
+def test_an_unknown_broker_is_guessed(scheme, hint):
     with pytest.raises(UsageError, match="unknown kind of broker") as caught:
         kind_of(scheme)
-    assert caught.value.hint == f"did you mean {meant}:// ?"
-
-
-def test_an_unguessable_broker_is_told_what_would_do():
-    with pytest.raises(UsageError) as caught:
-        kind_of("xyzzy")
-    assert "RabbitMQ" in caught.value.hint
+    assert caught.value.hint.startswith(hint)
 
 
 def test_a_list_is_of_one_kind():

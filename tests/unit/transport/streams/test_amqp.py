@@ -30,15 +30,15 @@ def frame(kind, payload, *, channel=CHANNEL):
     return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
 
 
+def properties_of(**values):
+    return Content(**values)._serialize_properties()
+
+
 def delivery(body, *, sizes=(), announced=None, properties=None):
     """Return the frames of one delivery, the body cut at `sizes`."""
     if properties is None:
-        content = Content(
-            content_type="application/json",
-            content_encoding="utf-8",
-            application_headers={"hostname": "w@h"},
-        )
-        properties = content._serialize_properties()
+        how = {"content_type": "application/json", "content_encoding": "utf-8"}
+        properties = properties_of(application_headers={"hostname": "w@h"}, **how)
     size = len(body) if announced is None else announced
     frames = frame(1, struct.pack(">HH", *spec.Basic.Deliver) + b"\x01c" + bytes(9))
     frames += frame(2, struct.pack(">HHQ", 60, 0, size) + properties)
@@ -147,12 +147,10 @@ def test_what_py_amqp_has_read_of_a_frame_is_not_lost(wire):
 
 
 def test_what_py_amqp_has_read_while_setting_up_is_not_lost(wire):
+    assert wire.consumed["no_ack"] is True
     for body in (b"1", "", memoryview(b"3")):
-        content = Content(body, content_type="application/json")
-        wire.consumed["callback"](content)
-    assert wire.stream.drain(5) == [
-        Message(body, "application/json", None) for body in (b"1", b"", b"3")
-    ]
+        wire.consumed["callback"](Content(body, content_type="a/b"))
+    assert wire.stream.drain(5) == [Message(body, "a/b", None) for body in (b"1", b"", b"3")]
     assert wire.send(delivery(b"4")) == [message(b"4")]
 
 
@@ -179,10 +177,6 @@ def test_a_closed_connection_is_an_error(wire):
 # --- Properties ------------------------------------------------------------------
 
 
-def properties(**values):
-    return Content(**values)._serialize_properties()
-
-
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -194,20 +188,21 @@ def properties(**values):
     ],
 )
 def test_properties_say_how_to_decode(wire, given, expected):
-    assert wire.send(delivery(b"1", properties=properties(**given))) == [Message(b"1", *expected)]
+    assert wire.send(delivery(b"1", properties=properties_of(**given))) == [
+        Message(b"1", *expected)
+    ]
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        b"",
-        b"\x80",
-        b"\x80\x00\xffshort",
-        b"\x20\x00\x00\x00\x00\x09\x03abcZ\x00\x00\x00",  # a type nobody knows
-        b"\x20\x00\x7f\xff\xff\xffS",
-        b"\xff\xfe" + bytes(range(200)),
-    ],
-)
+# fmt: off
+BROKEN = [
+    b"", b"\x80", b"\x80\x00\xffshort", b"\x20\x00\x7f\xff\xff\xffS",
+    b"\x20\x00\x00\x00\x00\x09\x03abcZ\x00\x00\x00",  # a type nobody knows
+    b"\xff\xfe" + bytes(range(200)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("broken", BROKEN)
 def test_broken_properties_break_nothing_else(wire, broken):
     received = wire.send(delivery(b"1", properties=broken) + delivery(b"2"))
     assert [message.body for message in received] == [b"1", b"2"]
@@ -217,7 +212,7 @@ def test_broken_properties_break_nothing_else(wire, broken):
 
 def test_properties_are_remembered_and_not_for_ever(wire):
     for number in range(300):
-        given = properties(content_type=f"text/{number}")
+        given = properties_of(content_type=f"text/{number}")
         (received,) = wire.send(delivery(b"1", properties=given))
         assert received.content_type == f"text/{number}"
     assert len(wire.stream._known) == 256
@@ -229,19 +224,11 @@ def test_properties_are_remembered_and_not_for_ever(wire):
 
 def test_other_frames_go_back_to_py_amqp(wire):
     cancel = struct.pack(">HH", *spec.Basic.Cancel) + b"\x01c\x00"
-    received = wire.send(
-        delivery(b"1")
-        + frame(1, cancel)
-        + frame(1, b"\0\x0a\0\x3c", channel=0)
-        + frame(2, b"other", channel=7)
-        + delivery(b"2")
-    )
+    others = [(1, CHANNEL, cancel), (1, 0, b"\0\x0a\0\x3c"), (2, 7, b"other")]
+    frames = b"".join(frame(kind, payload, channel=channel) for kind, channel, payload in others)
+    received = wire.send(delivery(b"1") + frames + delivery(b"2"))
     assert received == [message(b"1"), message(b"2")]
-    assert wire.amqp.handed_back == [
-        (1, CHANNEL, cancel),
-        (1, 0, b"\0\x0a\0\x3c"),
-        (2, 7, b"other"),
-    ]
+    assert wire.amqp.handed_back == others
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import zlib
 
 import pytest
-from kombu import Connection, Exchange, Producer, Queue
+from kombu import Connection, Exchange, Producer
 
 from evtools.transport import ConnectionSettings
 from evtools.transport.receiver import subscribe
@@ -87,32 +87,17 @@ def test_closing_leaves_no_queue(event_exchange):
         assert queue not in channel.queues
 
 
-class Broken:
-    """A connection that was lost, as far as closing goes."""
+def test_closing_what_is_lost_is_silent_and_lets_go_of_everything(stream, monkeypatch):
+    steps = []
 
-    connection_errors = (ConnectionError,)
-    channel_errors = (KeyError,)
-
-    def __init__(self):
-        self.released = self.deleted = 0
-
-    def delete(self):
-        self.deleted += 1
-        raise KeyError
-
-    def release(self):
-        self.released += 1
+    def lose(step):
+        steps.append(step)
         raise ConnectionError
 
-
-def test_closing_what_is_lost_is_silent_and_lets_go_of_everything(event_exchange):
-    with Connection(URL) as connection:
-        channel = connection.channel()
-        queue = Queue("lost", Exchange(event_exchange), channel=channel)
-        queue.declare()
-        stream = KombuStream(connection, channel, queue)
-        stream._queue.delete()
-        broken = stream._connection = stream._queue = Broken()
-        stream.errors = (KeyError, ConnectionError)
-        stream.close()
-        assert (broken.released, broken.deleted) == (1, 1)
+    for owner, step in ((stream._consumer, "cancel"), (stream._queue, "delete")):
+        monkeypatch.setattr(owner, step, lambda step=step: lose(step))
+    monkeypatch.setattr(stream._connection, "release", lambda: lose("release"))
+    monkeypatch.setattr(stream, "errors", (ConnectionError,))
+    stream.close()
+    assert steps == ["cancel", "delete", "release"]
+    monkeypatch.undo()
