@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -48,13 +49,13 @@ _LIBRARIES = ("amqp", "celery", "kombu", "redis", "vine", "asyncio")
 
 
 def _runner(tool):
-    """Return a fixture that runs a tool with arguments, `stdin` and environment variables."""
+    """Return a fixture that runs a tool with arguments and environment variables."""
 
     @pytest.fixture
     def fixture(capfd, monkeypatch):
-        def run(*arguments, stdin="", **environ):
-            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        def run(*arguments, **environ):
             with monkeypatch.context() as patch:
+                patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
                 for name, value in environ.items():
                     patch.setenv(name, value)
                 status = start(tool, arguments)
@@ -75,12 +76,8 @@ def _shower(runner):
         def show(*arguments, **environ):
             ended = run(*arguments, "--show-config", **environ)
             assert ended.status == 0, ended.err
-            found = {}
-            for row in ended.out.splitlines():
-                name, _, rest = row.partition(" = ")
-                value, _, origin = rest.rpartition("  # ")
-                found[name.strip()] = (value.strip(), origin)
-            return found
+            rows = re.findall(r"^(\w+) += (.*?) *  # (.*)$", ended.out, re.MULTILINE)
+            return {name: (value, origin) for name, value, origin in rows}
 
         return show
 

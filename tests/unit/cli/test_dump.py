@@ -22,52 +22,43 @@ def options(*arguments):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "fields"),
+    ("typed", "fields"),
     [
-        ((), {}),
-        (("state:failure", "runtime>2"), {"filters": ("state:failure runtime>2",)}),
-        (("x", "-F", "filter"), {"filters": ("x", "type:a\nname:b")}),
-        (("-x", "x", "-x", "y"), {"excludes": ("x", "y")}),
-        (("--no-heartbeats", "--redact", "pin"), {"heartbeats": False, "redact": ("pin",)}),
-        (("--expect", "type:z", "-c", "3"), {"expect": "type:z", "count": 3}),
-        (("--timeout", "1m", "--idle", "10s"), {"timeout": 60.0, "idle": 10.0}),
-        (("-r", "a", "-r", "b"), {"read": ("a", "b")}),
-        (("-r", "a", "--speed", "10x"), {"read": ("a",), "speed": 10.0}),
-        (("-r", "a", "-S", "1795000000"), {"read": ("a",), "since": 1795000000.0}),
-        (("-r", "a", "-U", "1795000000"), {"read": ("a",), "until": 1795000000.0}),
-        (("--demo",), {"demo": True}),
-        (("-w", "f"), {"write": "f", "print": False}),
-        (("-w", "f", "--print"), {"write": "f"}),
-        (
-            ("-w", "f", "--rotate-size", "1K", "--rotate-keep", "2"),
-            {"write": "f", "print": False, "rotate_size": 1024, "rotate_keep": 2},
-        ),
-        (("-w", "f", "--rotate-every", "1m"), {"write": "f", "print": False, "rotate_every": 60.0}),
-        (
-            ("-o", "logfmt", "--full", "-H", "x"),
-            {"output": "logfmt", "full": True, "highlight": "x"},
-        ),
-        (("-l", "-vv", "-q"), {"line_buffered": True, "verbosity": 2, "quiet": True}),
-        (("--stats", "json"), {"stats": "json"}),
-        (("--json",), {"output": "json"}),
-        (("--json", "-o", "json"), {"output": "json"}),
-        (("--template", "{name}"), {"output": "template", "template": "{name}"}),
-        (("-o", "template", "-T", "t"), {"output": "template", "template": "{type}"}),
-        (("--color", "always"), {"colour": True, "colour_stderr": True}),
-        (("--ts", "local"), {"timestamps": "local"}),
-        (("--ts", "utc"), {"timestamps": "utc", "zone": UTC}),
-        (("-t",), {"timestamps": "none"}),
-        (("-tt",), {"timestamps": "epoch"}),
-        (("-ttt",), {"timestamps": "delta"}),
-        (("-tttt",), {"timestamps": "iso", "zone": UTC}),
-        (("-ttttt",), {"timestamps": "start"}),
-        (("-tttttt",), {"timestamps": "start"}),
+        ("", {}),
+        ("state:failure runtime>2", {"filters": ("state:failure runtime>2",)}),
+        ("x -F filter -x x -x y", {"filters": ("x", "type:a\nname:b"), "excludes": ("x", "y")}),
+        ("--no-heartbeats --redact pin --expect type:z -c 3 --timeout 1m --idle 10s",
+         {"heartbeats": False, "redact": ("pin",), "expect": "type:z", "count": 3,
+          "timeout": 60.0, "idle": 10.0}),
+        ("-r a -r b", {"read": ("a", "b")}),
+        ("-r a --speed 10x -S 1795000000 -U 1795000009",
+         {"read": ("a",), "speed": 10.0, "since": 1795000000.0, "until": 1795000009.0}),
+        ("--demo --stats json", {"demo": True, "stats": "json"}),
+        ("-w f", {"write": "f", "print": False}),
+        ("-w f --print", {"write": "f"}),
+        ("-w f --rotate-size 1K --rotate-keep 2 --rotate-every 1m",
+         {"write": "f", "print": False, "rotate_size": 1024, "rotate_keep": 2,
+          "rotate_every": 60.0}),
+        ("-o logfmt --full -H x", {"output": "logfmt", "full": True, "highlight": "x"}),
+        ("-l -vv -q", {"line_buffered": True, "verbosity": 2, "quiet": True}),
+        ("--json", {"output": "json"}),
+        ("--json -o json", {"output": "json"}),
+        ("--template {name}", {"output": "template", "template": "{name}"}),
+        ("-o template -T t", {"output": "template", "template": "{type}"}),
+        ("--color always", {"colour": True, "colour_stderr": True}),
+        ("--ts local", {"timestamps": "local"}),
+        ("--ts utc", {"timestamps": "utc", "zone": UTC}),
+        ("-t", {"timestamps": "none"}),
+        ("-tt", {"timestamps": "epoch"}),
+        ("-ttt", {"timestamps": "delta"}),
+        ("-tttt", {"timestamps": "iso", "zone": UTC}),
+        ("-tttttt", {"timestamps": "start"}),
     ],
-)
-def test_every_option_reaches_its_field(tmp_path, arguments, fields):
+)  # fmt: skip
+def test_every_option_reaches_its_field(tmp_path, typed, fields):
     (tmp_path / "filter").write_text("# all of\ntype:a\n  # and\nname:b\n")
     (tmp_path / "t").write_text("{type}")
-    made = options(*arguments)
+    made = options(*typed.split())
     assert made == replace(DumpOptions(zone=made.zone, output="json"), **fields)
 
 
@@ -80,28 +71,27 @@ def test_a_terminal_gets_coloured_text_and_a_pipe_json(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("typed", "words"),
     [
-        (("-r", "f", "--demo"), "--read and --demo"),
-        (("--speed", "1x"), "--speed requires --read"),
-        (("-S", "10m"), "--since requires --read"),
-        (("-r", "f", "-S", "10m", "-U", "20m"), "--until is before --since"),
-        (("-w", "-", "--print"), "--print and -w -"),
-        (("--rotate-size", "1K"), "--rotate-size requires --write"),
-        (("-w", "f", "--rotate-keep", "1"), "needs --rotate-size or --rotate-every"),
-        (("--template", "x", "-T", "t"), "--template and --template-file"),
-        (("--json", "--template", "x"), "--json and --template"),
-        (("--json", "-o", "csv"), "-o csv and --json"),
-        (("-o", "csv", "--template", "x"), "-o csv and --template"),
-        (("-o", "template"), "-o template needs"),
-        (("--ts", "utc", "-t"), "--ts and -t"),
-        (("redis://:s3kr1t@h/0",), "looks like a broker URL"),
+        ("-r f --demo", "--read and --demo"),
+        ("-S 10m", "--since requires --read"),
+        ("-r f -S 10m -U 20m", "--until is before --since"),
+        ("-w - --print", "--print and -w -"),
+        ("--rotate-size 1K", "--rotate-size requires --write"),
+        ("-w f --rotate-keep 1", "needs --rotate-size or --rotate-every"),
+        ("--template x -T t", "--template and --template-file"),
+        ("--json --template x", "--json and --template"),
+        ("--json -o csv", "-o csv and --json"),
+        ("-o csv --template x", "-o csv and --template"),
+        ("-o template", "-o template needs"),
+        ("--ts utc -t", "--ts and -t"),
+        ("redis://:s3kr1t@h/0", "looks like a broker URL"),
     ],
 )
-def test_options_that_conflict_are_refused(tmp_path, arguments, words):
+def test_options_that_conflict_are_refused(tmp_path, typed, words):
     (tmp_path / "t").write_text("x")
     with pytest.raises(UsageError, match=words) as caught:
-        options(*arguments)
+        options(*typed.split())
     assert caught.value.hint
     assert "s3kr1t" not in caught.value.message
 
@@ -151,17 +141,11 @@ def test_a_recording_is_read_without_a_broker(cli, recording):
     ("arguments", "environ", "status", "words"),
     [
         (("-b", "sqs://me:s3kr1t@"), {}, 2, ["evdump: SQS is not supported"]),
-        (
-            ("--no-reconnect", "--connect-timeout", "100ms"),
-            {"BROKER_URL": "redis://:s3kr1t@127.0.0.1:1/0"},
-            69,
-            [
-                "cannot reach redis://:**@127.0.0.1:1/0: TCP: connection refused",
-                "tried: BROKER_URL.",
-            ],
-        ),
+        (("--no-reconnect", "--connect-timeout", "100ms"),
+         {"BROKER_URL": "redis://:s3kr1t@127.0.0.1:1/0"}, 69,
+         ["cannot reach redis://:**@127.0.0.1:1/0: TCP: connection refused", "tried: BROKER_URL."]),
     ],
-)
+)  # fmt: skip
 def test_a_broker_that_cannot_be_used_is_named(cli, arguments, environ, status, words):
     ended = cli(*arguments, **environ)
     assert ended.status == status

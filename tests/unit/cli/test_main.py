@@ -70,22 +70,16 @@ def test_every_outcome_has_its_status(ended, outcome, status):
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (
-            OutputError("cannot write\x1b[31m x", "it is full.\nFree some space."),
-            "evdump: cannot write\\x1b[31m x\n  it is full.\n  Free some space.\n",
-        ),
-        (
-            BrokerUnavailable("cannot use x", "tried: -b flag."),
-            f"evdump: cannot use x\n  tried: -b flag.\n  {DOCTOR}\n",
-        ),
+        (OutputError("cannot write\x1b[31m x", "it is full.\nFree some space."),
+         "evdump: cannot write\\x1b[31m x\n  it is full.\n  Free some space.\n" ),
+        (BrokerUnavailable("cannot use x", "tried: -b flag."),
+         f"evdump: cannot use x\n  tried: -b flag.\n  {DOCTOR}\n"),
         (AccessRefused("cannot use x"), f"evdump: cannot use x\n  {DOCTOR}\n"),
-        (
-            FilterError("bad filter at column 3: no", "did you mean x?", text="a b c", position=2),
-            "evdump: bad filter at column 3: no\n  a b c\n    ^\n  did you mean x?\n",
-        ),
+        (FilterError("bad filter at column 3: no", "did you mean x?", text="a b c", position=2),
+         "evdump: bad filter at column 3: no\n  a b c\n    ^\n  did you mean x?\n"),
         (OSError(errno.EDQUOT, "Full", "/x/y"), "evdump: cannot write to /x/y: Full\n"),
     ],
-)
+)  # fmt: skip
 def test_an_error_is_what_and_what_next(capsys, error, text):
     assert fail("evdump", error) == getattr(error, "exit_code", 73)
     assert capsys.readouterr().err == text

@@ -1,10 +1,10 @@
 """Recordings that are replayed: which files, from when to when, however written."""
 
-import codecs
 import gzip
 import json
 import time
 from datetime import datetime
+from functools import partial
 
 import pytest
 import zstandard
@@ -13,7 +13,7 @@ from evtools.wire import encode_line, envelope
 
 #: 20 Nov 2026, 20:00 in Stockholm.
 EIGHT = 1_795_201_200.0
-MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+MINUTE, HOUR = 60.0, 3600.0
 
 
 @pytest.fixture(autouse=True)
@@ -26,49 +26,43 @@ def stockholm(monkeypatch):
 
 
 def line(uuid, moment):
-    event = {
-        "type": "task-received",
-        "hostname": "celery@one",
-        "uuid": uuid,
-        "name": "shop.pay",
-        "kwargs": "{'a': 1",
-        "timestamp": moment - 0.01,
-        "local_received": moment,
-    }
+    event = {"type": "task-received", "hostname": "celery@one", "uuid": uuid, "name": "shop.pay"}
+    event |= {"kwargs": "{'a': 1", "timestamp": moment - 0.01, "local_received": moment}
     return encode_line(envelope(event)) + b"\n"
 
 
 def lines(begin, end, *, every=MINUTE):
     """Return a line for each minute; the uuid is the local time."""
-    count = int((end - begin) / every) + 1
-    moments = [begin + number * every for number in range(count)]
+    moments = [begin + number * every for number in range(int((end - begin) / every) + 1)]
     return b"".join(line(f"{datetime.fromtimestamp(m):%d-%H:%M}", m) for m in moments)  # noqa: DTZ006
+
+
+@pytest.fixture
+def evening(tmp_path):
+    """Return the name of a recording of an hour."""
+    path = tmp_path / "evening.jsonl"
+    path.write_bytes(lines(EIGHT, EIGHT + HOUR))
+    return str(path)
 
 
 @pytest.fixture
 def shown(cli, top, cam, tmp_path):
     """Return the ids of the tasks that a tool shows, sorted, and what it says."""
 
-    def by_dump(*words):
-        ended = cli(*words, "-o", "json")
-        return ended, [json.loads(text)["uuid"] for text in ended.out.splitlines()]
-
-    def by_top(*words):
-        ended = top("-B", *words, "-o", "json")
-        return ended, [json.loads(text)["uuid"] for text in ended.out.splitlines()]
-
-    def by_cam(*words):
-        shots = tmp_path / "shots"
-        words = ["--read" if word == "-r" else word for word in words]
-        camera = f"jsonl:{shots}"
-        ended = cam("-c", camera, "--camera-option", "tasks=all", "-F", "1000d", *words)
-        shot = json.loads(shots.read_text().splitlines()[-1]) if shots.exists() else {}
-        shots.unlink(missing_ok=True)
-        return ended, [task["uuid"] for task in shot.get("tasks", ())]
-
     def show(tool, *words):
-        ended, ids = {"dump": by_dump, "top": by_top, "cam": by_cam}[tool](*words)
-        return sorted(ids), ended
+        if tool == "cam":
+            shots = tmp_path / "shots"
+            shots.unlink(missing_ok=True)
+            words = ["--read" if word == "-r" else word for word in words]
+            camera = ("-c", f"jsonl:{shots}", "--camera-option", "tasks=all", "-F", "1000d")
+            ended = cam(*camera, *words)
+            last = shots.read_text().splitlines()[-1] if shots.exists() else "{}"
+            tasks = json.loads(last).get("tasks", ())
+        else:
+            run = cli if tool == "dump" else partial(top, "-B")
+            ended = run(*words, "-o", "json")
+            tasks = map(json.loads, ended.out.splitlines())
+        return sorted(task["uuid"] for task in tasks), ended
 
     return show
 
@@ -79,14 +73,12 @@ tools = pytest.mark.parametrize("tool", ["dump", "top", "cam"])
 
 
 @tools
-def test_a_time_of_day_is_one_of_the_recording(shown, tmp_path, tool):
-    path = tmp_path / "evening.jsonl"
-    path.write_bytes(lines(EIGHT, EIGHT + HOUR))
-    ids, _ = shown(tool, "-r", str(path), "-S", "20:57", "-U", "20:58")
+def test_a_time_of_day_is_one_of_the_recording(shown, evening, tool):
+    ids, _ = shown(tool, "-r", evening, "-S", "20:57", "-U", "20:58")
     assert ids == ["20-20:57", "20-20:58"]
-    ids, _ = shown(tool, "-r", str(path), "-U", "20:01")
+    ids, _ = shown(tool, "-r", evening, "-U", "20:01")
     assert ids == ["20-20:00", "20-20:01"]
-    ids, _ = shown(tool, "-r", str(path), "-S", "19:59Z")
+    ids, _ = shown(tool, "-r", evening, "-S", "19:59Z")
     assert ids == ["20-20:59", "20-21:00"]
 
 
@@ -113,10 +105,8 @@ def test_a_time_of_day_after_midnight_is_of_the_next_day(shown, tmp_path, wanted
 
 
 @tools
-def test_where_nothing_is_shown_it_says_what_there_is(shown, tmp_path, tool):
-    path = tmp_path / "evening.jsonl"
-    path.write_bytes(lines(EIGHT, EIGHT + HOUR))
-    ids, ended = shown(tool, "-r", str(path), "-S", "21:30", "-U", "21:40")
+def test_where_nothing_is_shown_it_says_what_there_is(shown, evening, tool):
+    ids, ended = shown(tool, "-r", evening, "-S", "21:30", "-U", "21:40")
     assert ids == []
     assert (
         "0 of 61 events from 2026-11-20 21:30:00 to 2026-11-20 21:40:00; the recording"
@@ -124,10 +114,8 @@ def test_where_nothing_is_shown_it_says_what_there_is(shown, tmp_path, tool):
     )
 
 
-def test_a_filter_that_hides_all_of_a_recording_says_what_there_is(shown, tmp_path):
-    path = tmp_path / "evening.jsonl"
-    path.write_bytes(lines(EIGHT, EIGHT + HOUR))
-    ids, ended = shown("dump", "-r", str(path), "state:failure")
+def test_a_filter_that_hides_all_of_a_recording_says_what_there_is(shown, evening):
+    ids, ended = shown("dump", "-r", evening, "state:failure")
     assert ids == []
     assert "0 of 61 events; the recording goes from 2026-11-20 20:00:00" in ended.err
 
@@ -186,38 +174,27 @@ def test_what_several_recordings_have_comes_in_order_of_time(cli, tmp_path):
 
 
 @tools
-@pytest.mark.parametrize("missing", ["gone.jsonl", "gone-*.jsonl"])
-def test_a_recording_that_is_missing_is_one_line(shown, tmp_path, tool, missing):
-    (tmp_path / "a.jsonl").write_bytes(lines(EIGHT, EIGHT))
-    words = ("-r", str(tmp_path / "a.jsonl"), "-r", str(tmp_path / missing))
-    ids, ended = shown(tool, *words)
-    assert ids == []
-    assert ended.status == 2
-    assert f"cannot read {tmp_path / missing}: " in ended.err
+def test_a_recording_that_is_missing_is_one_line(shown, tmp_path, evening, tool):
+    ids, ended = shown(tool, "-r", evening, "-r", str(tmp_path / "gone-*.jsonl"))
+    assert (ids, ended.status) == ([], 2)
+    assert f"cannot read {tmp_path / 'gone-*.jsonl'}: " in ended.err
     assert "Traceback" not in ended.err
 
 
-def test_stdin_goes_alone(cli, tmp_path):
-    (tmp_path / "a.jsonl").write_bytes(lines(EIGHT, EIGHT))
-    ended = cli("-r", "-", "-r", str(tmp_path / "a.jsonl"))
-    assert ended.status == 2
-    assert "stdin cannot be replayed together with files" in ended.err
-
-
-def test_a_file_that_is_no_recording_is_named(cli, tmp_path):
-    (tmp_path / "a.jsonl").write_bytes(lines(EIGHT, EIGHT))
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-r", "-", "-r", "evening.jsonl"), "stdin cannot be replayed together with files"),
+        (("-r", "*"), "notes is no recording: no JSON"),
+        (("-r", "even*.jsonl", "-w", "evening.jsonl"), "would overwrite what -r reads"),
+        (("-r", "gone.jsonl"), "cannot read gone.jsonl: No such file"),
+    ],
+)
+def test_recordings_that_cannot_be_are_named(cli, tmp_path, evening, words, message):
     (tmp_path / "notes").write_text("buy milk\n")
-    ended = cli("-r", str(tmp_path / "*"))
+    ended = cli(*words)
     assert ended.status == 2
-    assert f"{tmp_path / 'notes'} is no recording: no JSON" in ended.err
-
-
-def test_one_of_several_recordings_is_not_recorded_into(cli, tmp_path):
-    (tmp_path / "a.jsonl").write_bytes(lines(EIGHT, EIGHT))
-    (tmp_path / "all.jsonl").write_bytes(lines(EIGHT, EIGHT))
-    ended = cli("-r", str(tmp_path / "*.jsonl"), "-w", str(tmp_path / "all.jsonl"))
-    assert ended.status == 2
-    assert "would overwrite what -r reads" in ended.err
+    assert message in ended.err
 
 
 def test_a_pattern_that_the_shell_took_apart_is_no_filter(cli, top, tmp_path):
@@ -231,67 +208,54 @@ def test_a_pattern_that_the_shell_took_apart_is_no_filter(cli, top, tmp_path):
         assert "-r 'rec-*.jsonl'" in ended.err
 
 
-# --- what -F is ---------------------------------------------------------------------
-
-
-def test_a_letter_of_another_tool_is_explained(cli, top, cam, tmp_path):
-    path = tmp_path / "rec.jsonl"
-    path.write_bytes(lines(EIGHT, EIGHT))
-    ended = cli("-r", str(path), "-F", "state:failure")
+@pytest.mark.parametrize(
+    ("tool", "words", "message"),
+    [
+        ("dump", "-r {0} -F state:failure", "the filter itself needs no option"),
+        ("top", "-r {0} -F {0}", "that is a file, and -F is a filter here"),
+        ("top", "-r {0} -F 2.5s", "the refresh interval is -d 2.5s"),
+        ("cam", "-r {0} -F state:failure",
+         "-F is the frequency, as in celery events; a filter: --filter"),
+    ],
+)  # fmt: skip
+def test_a_letter_of_another_tool_is_explained(shown, evening, tool, words, message):
+    _, ended = shown(tool, *words.format(evening).split())
     assert ended.status == 2
-    assert "the filter itself needs no option" in ended.err
-    ended = top("-B", "-r", str(path), "-F", str(path))
-    assert ended.status == 2
-    assert "that is a file, and -F is a filter here" in ended.err
-    ended = top("-B", "-r", str(path), "-F", "2.5s")
-    assert ended.status == 2
-    assert "the refresh interval is -d 2.5s" in ended.err
-    ended = cam("-c", "jsonl:/dev/null", "--read", str(path), "-F", "state:failure")
-    assert ended.status == 2
-    assert "-F is the frequency, as in celery events; a filter: --filter" in ended.err
+    assert message in ended.err
 
 
 # --- as Windows writes them ---------------------------------------------------------
 
 
-def plain(text):
-    return text.encode()
-
-
-def marked(text):
-    return codecs.BOM_UTF8 + text.encode()
-
-
-def with_carriage_returns(text):
-    return marked(text.replace("\n", "\r\n"))
-
-
-def utf_16(text):
-    return text.replace("\n", "\r\n").encode("utf-16")
-
-
-def utf_16_unmarked(text):
-    return text.encode("utf-16-le")
+def as_windows(text, encoding="utf-8-sig"):
+    return text.replace("\n", "\r\n").encode(encoding)
 
 
 written = pytest.mark.parametrize(
-    "write", [plain, marked, with_carriage_returns, utf_16, utf_16_unmarked]
+    "write",
+    [
+        str.encode,
+        partial(str.encode, encoding="utf-8-sig"),
+        as_windows,
+        partial(as_windows, encoding="utf-16"),
+        partial(str.encode, encoding="utf-16-le"),
+    ],
+    ids=range(5),
 )
 
 
-@tools
 @written
-def test_a_recording_may_come_from_windows(shown, tmp_path, tool, write):
+def test_a_recording_may_come_from_windows(shown, tmp_path, write):
     path = tmp_path / "rec.jsonl"
     path.write_bytes(write(lines(EIGHT, EIGHT + 2 * MINUTE).decode()))
-    ids, ended = shown(tool, "-r", str(path))
+    ids, ended = shown("dump", "-r", str(path))
     assert ids == ["20-20:00", "20-20:01", "20-20:02"]
     assert "left out" not in ended.err
 
 
 def test_recordings_with_marks_may_be_joined(shown, tmp_path):
     path = tmp_path / "rec.jsonl"
-    path.write_bytes(marked(lines(EIGHT, EIGHT).decode()) * 2)
+    path.write_bytes(lines(EIGHT, EIGHT).decode().encode("utf-8-sig") * 2)
     assert shown("dump", "-r", str(path))[0] == ["20-20:00"] * 2
 
 

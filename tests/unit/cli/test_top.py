@@ -35,76 +35,70 @@ CHECK = Check(workers=("w@h",))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "fields"),
+    ("typed", "fields"),
     [
-        ((), {}),
-        (("--view", "types", "--window", "1h"), {"view": "types", "window": "1h"}),
-        (("a", "b"), {"filter": "a b"}),
-        (("-F", "a OR b"), {"filter": "a OR b"}),
-        (("x", "y", "-F", "a OR b"), {"filter": "(x y) (a OR b)"}),
-        (("--sort", "-rate"), {"sort": "-rate"}),
-        (("--columns", "name, rate,"), {"columns": ("name", "rate")}),
-        (("-d", "500ms"), {"refresh": 0.5}),
-        (("--ts", "utc", "--theme", "cb"), {"time_style": "utc", "theme": "cb"}),
-        (("--ascii", "--mouse"), {"ascii": True, "mouse": True}),
-        (("--max-tasks", "7", "--max-memory", "1M"), {"max_tasks": 7, "max_memory": 2**20}),
-        (("--broker-stats", "--read-only"), {"broker_stats": True, "read_only": True}),
-        (("--redact", "pin"), {"redact": ("pin",)}),
-        (("-w", "out.jsonl"), {"write": "out.jsonl"}),
-        (("-q", "--color", "never"), {"quiet": True, "colour": False}),
-        (("--color", "always", "--demo"), {"demo": True}),
-        (("-r", "a", "-r", "b"), {"read": ("a", "b")}),
-        (("-r", "a", "--speed", "10x"), {"read": ("a",), "speed": 10.0}),
-        (("-r", "a", "-S", "1795000000"), {"read": ("a",), "since": 1795000000.0}),
-        (("-r", "a", "-U", "1795000000"), {"read": ("a",), "until": 1795000000.0}),
-        (("-B",), BATCH),
-        (("-B", "-d", "50ms", "-n", "0"), BATCH | {"refresh": 0.05, "iterations": 0}),
-        (("-B", "-o", "csv", "--expect", "x"), BATCH | {"output": "csv", "expect": "x"}),
-        (("-B", "--json"), BATCH | {"output": "json"}),
-        (("-B", "--json", "-o", "json"), BATCH | {"output": "json"}),
-        (("-B", "-r", "a", "--speed", "2x"), BATCH | {"read": ("a",), "speed": 2.0}),
-        (("--check", "worker=w@h"), {"check": CHECK, "refresh": 10.0}),
-        (("--check", "w@h", "--check", "w@h", "-d", "3"), {"check": CHECK, "refresh": 3.0}),
-        (
-            ("--check", "w@h", "--consuming", "a", "--consuming", "b", "--max-idle", "5m"),
-            {"check": replace(CHECK, queues=("a", "b"), max_idle=300.0), "refresh": 10.0},
-        ),
+        ("", {}),
+        ("a b --view types --window 1h --sort -rate --columns name,,rate,",
+         {"filter": "a b", "view": "types", "window": "1h", "sort": "-rate",
+          "columns": ("name", "rate")}),
+        ("-F a|b", {"filter": "a|b"}),
+        ("x y -F a|b", {"filter": "(x y) (a|b)"}),
+        ("-d 500ms --ts utc --theme cb --ascii --mouse --max-tasks 7 --max-memory 1M",
+         {"refresh": 0.5, "time_style": "utc", "theme": "cb", "ascii": True, "mouse": True,
+          "max_tasks": 7, "max_memory": 2**20}),
+        ("--broker-stats --read-only --redact pin -w out.jsonl -q --color never",
+         {"broker_stats": True, "read_only": True, "redact": ("pin",), "write": "out.jsonl",
+          "quiet": True, "colour": False}),
+        ("--color always --demo", {"demo": True}),
+        ("-r a -r b", {"read": ("a", "b")}),
+        ("-r a --speed 10x -S 1795000000 -U 1795000009",
+         {"read": ("a",), "speed": 10.0, "since": 1795000000.0, "until": 1795000009.0}),
+        ("-B", BATCH),
+        ("-B -d 50ms -n 0", BATCH | {"refresh": 0.05, "iterations": 0}),
+        ("-B -o csv --expect x", BATCH | {"output": "csv", "expect": "x"}),
+        ("-B --json", BATCH | {"output": "json"}),
+        ("-B --json -o json", BATCH | {"output": "json"}),
+        ("-B -r a --speed 2x", BATCH | {"read": ("a",), "speed": 2.0}),
+        ("--check worker=w@h", {"check": CHECK, "refresh": 10.0}),
+        ("--check w@h --check w@h -d 3", {"check": CHECK, "refresh": 3.0}),
+        ("--check w@h --consuming a --consuming b --max-idle 5m",
+         {"check": replace(CHECK, queues=("a", "b"), max_idle=300.0), "refresh": 10.0}),
     ],
-)
-def test_every_option_reaches_its_field(options, monkeypatch, arguments, fields):
+)  # fmt: skip
+def test_every_option_reaches_its_field(options, monkeypatch, typed, fields):
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
-    made = options(*arguments)
+    made = options(*typed.split())
     assert made == replace(TopOptions(zone=made.zone), **fields)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("typed", "words"),
     [
-        (("-n", "2"), "--iterations requires --batch"),
-        (("-o", "csv"), "--output requires --batch"),
-        (("--json",), "--json requires --batch"),
-        (("--expect", "x"), "--expect requires --batch"),
-        (("--consuming", "q"), "--consuming requires --check"),
-        (("--max-idle", "1m"), "--max-idle requires --check"),
-        (("--speed", "2x"), "--speed requires --read"),
-        (("-S", "10m"), "--since requires --read"),
-        (("-r", "x", "--demo"), "--read and --demo exclude each other"),
-        (("-r", "x", "-w", "y"), "--read and --write exclude each other"),
-        (("-r", "x", "--broker-stats"), "exclude each other"),
-        (("-r", "x", "--check", "worker=w@h"), "exclude each other"),
-        (("-B", "--check", "worker=w@h"), "--batch and --check exclude each other"),
-        (("-w", "x", "--check", "worker=w@h"), "exclude each other"),
-        (("-B", "--json", "-o", "csv"), "-o csv and --json exclude each other"),
-        (("-w", "-"), "does not record to stdout"),
-        (("-r", "x", "-S", "5m", "-U", "10m"), "--until is before --since"),
-        (("-r", "x", "-S", "14:00", "-U", "14:00"), "--until is before --since"),
-        (("-d", "100ms"), "--delay: 0.1s is too short"),
-        (("redis://h",), "looks like a broker URL"),
+        ("-n 2", "--iterations requires --batch"),
+        ("-o csv", "--output requires --batch"),
+        ("--json", "--json requires --batch"),
+        ("--expect x", "--expect requires --batch"),
+        ("--consuming q", "--consuming requires --check"),
+        ("--max-idle 1m", "--max-idle requires --check"),
+        ("--speed 2x", "--speed requires --read"),
+        ("-S 10m", "--since requires --read"),
+        ("-r x --demo", "--read and --demo exclude each other"),
+        ("-r x -w y", "--read and --write exclude each other"),
+        ("-r x --broker-stats", "exclude each other"),
+        ("-r x --check worker=w@h", "exclude each other"),
+        ("-B --check worker=w@h", "--batch and --check exclude each other"),
+        ("-w x --check worker=w@h", "exclude each other"),
+        ("-B --json -o csv", "-o csv and --json exclude each other"),
+        ("-w -", "does not record to stdout"),
+        ("-r x -S 5m -U 10m", "--until is before --since"),
+        ("-r x -S 14:00 -U 14:00", "--until is before --since"),
+        ("-d 100ms", "--delay: 0.1s is too short"),
+        ("redis://h", "looks like a broker URL"),
     ],
 )
-def test_options_that_conflict_are_refused(options, arguments, words):
+def test_options_that_conflict_are_refused(options, typed, words):
     with pytest.raises(UsageError, match=words):
-        options(*arguments)
+        options(*typed.split())
 
 
 def test_the_settings_file_may_set_what_only_some_runs_need(options, config):
@@ -174,23 +168,13 @@ def test_the_filter_of_expect_decides_about_the_status(top, recording):
         (("--demo",), {}, 2, "", "is not a terminal"),
         (("-B", "-r", "day.json", "nosuchfield:1"), {}, 2, "", "evtop: bad filter at column"),
         (("-B", "-b", "sqs://me:s3kr1t@"), {}, 2, "", "evtop: SQS is not supported"),
-        (
-            ("-B", "-d", "100ms"),
-            {"BROKER_URL": "redis://:s3kr1t@127.0.0.1:1/0"},
-            69,
-            "",
-            "cannot reach redis://:**@127.0.0.1:1/0: TCP: connection refused",
-        ),
-        (
-            ("--check", "w@h", "-d", "100ms", "-b", "redis://127.0.0.1:1/0"),
-            {},
-            3,
-            "UNKNOWN - cannot reach redis://127.0.0.1:1/0",
-            "",
-        ),
+        (("-B", "-d", "100ms"), {"BROKER_URL": "redis://:s3kr1t@127.0.0.1:1/0"}, 69, "",
+         "cannot reach redis://:**@127.0.0.1:1/0: TCP: connection refused"),
+        (("--check", "w@h", "-d", "100ms", "-b", "redis://127.0.0.1:1/0"), {}, 3,
+         "UNKNOWN - cannot reach redis://127.0.0.1:1/0", ""),
         (("--demo", "--log-file", "none/x.log"), {}, 73, "", "cannot write none/x.log: No such"),
     ],
-)
+)  # fmt: skip
 def test_a_failure_has_a_status_and_a_reason(top, recording, arguments, environ, status, out, err):
     ended = top(*arguments, **environ)
     assert ended.status == status

@@ -18,7 +18,6 @@ NOON = 1_795_000_000.0  # a day in 2026
     ("kind", "text", "value"),
     [
         (types.DURATION, "1m30s", 90.0),
-        (types.DURATION, "0", 0.0),
         (types.DURATION, 5, 5),
         (types.POSITIVE_DURATION, "500ms", 0.5),
         (types.DURATION_OR_NONE, "none", None),
@@ -26,42 +25,30 @@ NOON = 1_795_000_000.0  # a day in 2026
         (types.SIZE, "64K", 65536),
         (types.SIZE, 10, 10),
         (types.COUNT, "3", 3),
-        (types.WHOLE, "0", 0),
         (types.WHOLE, " 12 ", 12),
         (types.WORKER, "worker=celery@web-1", "celery@web-1"),
-        (types.WORKER, "worker=a=b@h", "a=b@h"),
         (types.WORKER, "celery@web-1", "celery@web-1"),
         (types.SPEED, "1x", 1.0),
-        (types.SPEED, "10", 10.0),
         (types.SPEED, "0.5X", 0.5),
         (types.SPEED, ".5x", 0.5),
         (types.SPEED, "max", float("inf")),
-        (types.TIMESTAMP, "1795000000", 1795000000.0),
-        (types.KEYVALUE, "master_name=mymaster", ("master_name", "mymaster")),
-        (types.KEYVALUE, "n=5", ("n", 5)),
         (types.KEYVALUE, "off=null", ("off", None)),
         (types.KEYVALUE, "off=True", ("off", True)),
         (types.KEYVALUE, 'a={"b": [1]}', ("a", {"b": [1]})),
         (types.KEYVALUE, "a=b=c", ("a", "b=c")),
-        (types.KEYVALUE, "a=", ("a", "")),
         (types.KEYVALUE, ("a", 1), ("a", 1)),
         (types.ROUTING_KEY, "task.#", "task.#"),
-        (types.ROUTING_KEY, "*.heartbeat", "*.heartbeat"),
         (types.FANOUT_PREFIX, "off", False),
         (types.FANOUT_PREFIX, "YES", True),
         (types.FANOUT_PREFIX, "/{db}.x.", "/{db}.x."),
         (types.FANOUT_PREFIX, False, False),
-        (types.REGEX, "a|b", "a|b"),
         (types.BROKER, "redis://h", types.Broker("redis://h")),
         (types.COMMAND, "vault read 'a b'", ("vault", "read", "a b")),
-        (types.PAIR, "keep=30", ("keep", "30")),
         (types.PAIR, "url=a=b", ("url", "a=b")),
         (types.PAIR, ["keep", 30], ["keep", 30]),
         (types.RATE, 0.5, 0.5),
-        (types.USER, 1000, 1000),
         (types.UMASK, "027", 0o027),
         (types.UMASK, "0o22", 0o022),
-        (types.UMASK, 18, 18),
     ],
 )
 def test_good_values_are_accepted(kind, text, value):
@@ -76,29 +63,21 @@ def test_good_values_are_accepted(kind, text, value):
         (types.POSITIVE_DURATION, "0", "longer than zero"),
         (types.SIZE, "big", "size"),
         (types.COUNT, "0", "not in the range x>=1"),
-        (types.COUNT, "x", "not a valid integer"),
         (types.WHOLE, "-1", "not in the range x>=0"),
         (types.WORKER, " ", "write worker=NAME"),
-        (types.WORKER, "worker=", "write worker=NAME"),
         (types.WORKER, "queue=x", "write worker=NAME"),
         (types.SPEED, "0x", 'invalid speed "0x"'),
-        (types.SPEED, "fast", 'invalid speed "fast"'),
         (types.TIMESTAMP, "soon", 'invalid time "soon"'),
         (types.KEYVALUE, "secret", "write NAME=VALUE"),
-        (types.KEYVALUE, "=x", "write NAME=VALUE"),
-        (types.PAIR, "secret", "write NAME=VALUE"),
         (types.COMMAND, "vault 'a", "quote it as for a shell"),
         (types.UMASK, "028", "invalid mask"),
-        (types.UMASK, "rwx", "invalid mask"),
         (types.USER, 1.5, "not the right type"),
-        (types.ROUTING_KEY, "", "not a routing key"),
         (types.ROUTING_KEY, "task..x", "not a routing key"),
         (types.ROUTING_KEY, "task. x", "not a routing key"),
         (types.ROUTING_KEY, "task.a*", "whole words"),
         (types.ROUTING_KEY, "task-failed", "'task.failed'"),
         (types.ROUTING_KEY, "a" * 256, "longer than"),
         (types.FANOUT_PREFIX, "/{x}.", "only {db}"),
-        (types.FANOUT_PREFIX, "/{", "only {db}"),
         (types.REGEX, "(", "bad regular expression"),
         (types.BROKER, " ", "one line with the URL"),
         (types.BROKER, "@/no/such/file", "No such file"),
@@ -139,14 +118,11 @@ def test_a_file_without_a_url_is_refused(tmp_path, content):
 
 
 def test_texts_come_from_files(tmp_path, monkeypatch):
-    (tmp_path / "f").write_text("type:x")
-    path = str(tmp_path / "f")
-    assert types.TEXT_FILE.convert(path, None, None) == (path, "type:x")
+    path = tmp_path / "f"
+    path.write_text("type:x")
+    assert types.TEXT_FILE.convert(str(path), None, None) == (str(path), "type:x")
     monkeypatch.setattr(sys, "stdin", piped(b"type:y"))
     assert types.TEXT_FILE.convert("-", None, None) == ("-", "type:y")
-    (tmp_path / "f").write_bytes(b"\xff")
-    with pytest.raises(click.BadParameter, match="not text in UTF-8 or UTF-16"):
-        types.TEXT_FILE.convert(path, None, None)
 
 
 # --- times --------------------------------------------------------------------------
@@ -192,10 +168,8 @@ def test_an_invalid_time_is_refused_with_the_grammar(text):
 
 def test_the_local_zone_knows_daylight_saving_time(stockholm):
     zone = LocalZone()
-    assert datetime(2026, 7, 1, tzinfo=zone).utcoffset() == timedelta(hours=2)
     assert datetime(2026, 12, 1, tzinfo=zone).utcoffset() == timedelta(hours=1)
     noon = datetime(2026, 7, 1, 12, tzinfo=UTC)
-    assert noon.astimezone(zone).hour == 14
-    assert datetime.fromtimestamp(noon.timestamp(), zone).hour == 14
+    assert noon.astimezone(zone).hour == datetime.fromtimestamp(noon.timestamp(), zone).hour == 14
     assert noon.astimezone(zone).timestamp() == noon.timestamp()
     assert (zone.utcoffset(None), zone.dst(None), zone.tzname(None)) == (None, None, "local")

@@ -45,15 +45,13 @@ def test_what_stands_before_the_host_is_hidden(text, hidden):
         ("mysql --password s3kr1t -x", "mysql --password ** -x"),
         ("AUTH app s3kr1t", "AUTH **"),
         ("['AUTH', 's3kr1t']", "['AUTH', **]"),
-        (
-            "unknown command `AUTH`, with args beginning with: `s3kr1t`, ",
-            "unknown command `AUTH`, with args beginning with: **",
-        ),
+        ("unknown command `AUTH`, with args beginning with: `s3kr1t`, ",
+         "unknown command `AUTH`, with args beginning with: **"),
         ("requirepass s3kr1t", "requirepass **"),
         ("{'Authorization': 'Basic czNrcjF0'}", "{'Authorization': 'Basic **'}"),
         ("Authorization: Bearer s3kr1ts3kr1t", "Authorization: Bearer **"),
     ],
-)
+)  # fmt: skip
 def test_other_ways_to_write_a_password_are_known(text, hidden):
     assert hide_credentials(text) == hidden
     assert "s3" not in hidden
