@@ -237,10 +237,8 @@ class _Compiler:
     def _term(self, term: Term) -> Predicate:
         if term.name.lower().startswith(("kwargs.", "args.")):
             return self._argument(term)
-        field, wanted = (
-            find_or_refuse(term, term.name, self.fields),
-            not term.operator.startswith("!"),
-        )
+        field = find_or_refuse(term, term.name, self.fields)
+        wanted = not term.operator.startswith("!")
         self._check_operator(term, field)
         if field.kind is Kind.PRESENCE:
             return _any([self._present(value) for value in term.values])
@@ -256,7 +254,7 @@ class _Compiler:
         count = _Count(field)
         self.counts.append(count)
         if field.kind in (Kind.TEXTS, Kind.IDS):
-            is_found = _text_test(term, count)
+            is_found = _texts_test(term, count)
 
             def matches_any(subject: Any) -> bool:
                 for text in get(subject):
@@ -298,7 +296,7 @@ class _Compiler:
         if kind in _NUMBERS or sign in _COMPARISONS:
             numbers = [_number_test(sign, value, kind, self.zone) for value in term.values]
             return dict.fromkeys((int, float), _any(numbers))
-        tests[str] = _text_test(term, count)
+        tests[str] = _texts_test(term, count)
         if kind is not Kind.OTHER:
             if sign == "=" and not any(map(_is_glob, term.values)):
                 value = term.values[0]
@@ -346,10 +344,10 @@ def _age_of(since: Callable[[Any], float | None], now: Callable[[], float]) -> C
     return lambda subject: None if (moment := since(subject)) is None else now() - moment
 
 
-def _text_test(term: Term, count: _Count) -> Callable[[str], bool]:
+def _texts_test(term: Term, count: _Count) -> Predicate:
     if term.operator not in PATTERN_OPERATORS:
-        test = _contains if term.operator == ":" else _equals
-        return _any([test(value, count.field.kind) for value in term.values])
+        kind = count.field.kind
+        return _any([_text_test(term.operator, value, kind) for value in term.values])
     value = term.values[0]
     try:
         count.search = BoundedPattern(value.text)
@@ -369,23 +367,18 @@ def _is_glob(value: Value) -> bool:
     return not value.literal and ("*" in value.text or "?" in value.text)
 
 
-def _contains(value: Value, kind: Kind) -> Predicate:
-    text = value.text.casefold()
-    if not text:
+def _text_test(sign: str, value: Value, kind: Kind) -> Predicate:
+    text, part = value.text, value.text.casefold()
+    if sign == ":" and not text:
         raise value.mistake("every text contains the empty one", 'a field that is empty is =""')
-    if kind is Kind.PAIRS and (is_pair := _pair_test(value)):
+    if sign == ":" and kind is Kind.PAIRS and (is_pair := _pair_test(value)):
         return is_pair
     if _is_glob(value):
-        return _glob(value.text)
-    if kind in (Kind.ID, Kind.IDS):
-        return lambda subject: subject.casefold().startswith(text)
-    return lambda subject: text in subject.casefold()
-
-
-def _equals(value: Value, kind: Kind) -> Predicate:
-    text = value.text
-    if _is_glob(value):
         return _glob(text)
+    if sign == ":" and kind in (Kind.ID, Kind.IDS):
+        return lambda subject: subject.casefold().startswith(part)
+    if sign == ":":
+        return lambda subject: part in subject.casefold()
     if kind is not Kind.EXCEPTION:
         return lambda subject: subject == text
 
@@ -398,7 +391,7 @@ def _equals(value: Value, kind: Kind) -> Predicate:
 
 
 def _glob(pattern: str) -> Predicate:
-    """Return the test for texts that match wildcards as a whole, in any case."""
+    # Wildcards match a text as a whole, in any case.
     if pattern.endswith("*") and not re.search(r"[*?\[]", pattern[:-1]):
         start = pattern[:-1].casefold()
         return lambda subject: subject.casefold().startswith(start)
@@ -492,9 +485,9 @@ def _seconds_of_day(epoch: Number, zone: tzinfo) -> float:
 
 
 def _parse_span(text: str, kind: Kind, zone: tzinfo) -> _Span:
+    number: Number
     if kind is Kind.TIME:
         return _parse_time(text, zone)
-    number: Number
     if kind in (Kind.NUMBER, Kind.OTHER) and _NUMBER.fullmatch(text):
         number = int(text) if re.fullmatch(r"-?\d+", text) else float(text)
     elif kind is Kind.NUMBER:
@@ -504,11 +497,10 @@ def _parse_span(text: str, kind: Kind, zone: tzinfo) -> _Span:
     else:
         try:
             number = -parse_duration(text[1:]) if text.startswith("-") else parse_duration(text)
-        except ValueError:
-            if kind is not Kind.OTHER:
-                raise
+        except ValueError as error:
             units = "duration (500ms, 1h30m) or size (64K)"
-            raise ValueError(f'"{sanitize(text)}" is not a number, {units}') from None
+            other = f'"{sanitize(text)}" is not a number, {units}'
+            raise ValueError(other if kind is Kind.OTHER else str(error)) from None
     return number, number, None
 
 

@@ -1,4 +1,3 @@
-import contextlib
 import json
 import shlex
 import subprocess
@@ -9,20 +8,14 @@ import pytest
 
 from evtools.doctor.inspect import ExchangeStatus
 from evtools.doctor.inspect.amqp import AMQPInspector
-from evtools.transport import ConnectionSettings, connect
 from servers.ports import HOST
 from servers.process import wait_until
 
 
 @pytest.fixture
-def examine(rabbitmq_server):
-    with contextlib.ExitStack() as stack:
-
-        def start(url=rabbitmq_server.url, **settings):
-            told = ConnectionSettings(urls=url, **settings)
-            return stack.enter_context(contextlib.closing(AMQPInspector(connect(told), told)))
-
-        yield start
+def examine(inspecting, rabbitmq_server):
+    start = inspecting(AMQPInspector)
+    return lambda url=rabbitmq_server.url, **settings: start(url, **settings)
 
 
 @pytest.fixture
@@ -106,27 +99,43 @@ EVENT = amqp.Message(
 )
 
 
+@pytest.fixture
+def queue(channel):
+    """Declare a queue with these arguments and messages in it; return its name."""
+    names = []
+
+    def make(arguments, *messages, name=None, durable=False):
+        names.append(name or f"celeryev.{uuid.uuid4().hex}")
+        channel.queue_declare(names[-1], durable=durable, auto_delete=False, arguments=arguments)
+        for message in messages:
+            channel.basic_publish(message, routing_key=names[-1])
+        wait_until(
+            lambda: channel.queue_declare(names[-1], passive=True).message_count == len(messages),
+            what="the messages",
+        )
+        return names[-1]
+
+    yield make
+    for name in names:
+        channel.queue_delete(name)
+
+
 def test_the_command_that_lists_queues_names_those_that_nobody_reads(
-    examine, channel, rabbitmq_server
+    examine, channel, queue, rabbitmq_server
 ):
     prefix = f"ev/{uuid.uuid4().hex}"
-    for name in ("dead", "read"):
-        channel.queue_declare(f"{prefix}.{name}", auto_delete=False, durable=True)
-    consumer = channel.basic_consume(f"{prefix}.read")
+    dead, read = (queue({}, name=f"{prefix}.{name}", durable=True) for name in ("dead", "read"))
+    consumer = channel.basic_consume(read)
     command = examine(event_queue_prefix=prefix).orphans([]).command
     ctl, awk = (shlex.split(part) for part in command.split(" | "))
     listed = rabbitmq_server.rabbitmqctl(*ctl[1:])
     found = subprocess.run(awk, input=listed, capture_output=True, text=True, check=True)
-    assert found.stdout.split() == [f"{prefix}.dead", "0", "0"]
+    assert found.stdout.split() == [dead, "0", "0"]
     channel.basic_cancel(consumer)
-    for name in ("dead", "read"):
-        channel.queue_delete(f"{prefix}.{name}")
 
 
-def test_a_queue_that_nobody_reads_is_free_and_removed(examine, channel):
-    name = f"celeryev.{uuid.uuid4().hex}"
-    channel.queue_declare(name, auto_delete=False, arguments=LIFE)
-    channel.basic_publish(EVENT, routing_key=name)
+def test_a_queue_that_nobody_reads_is_free_and_removed(examine, channel, queue):
+    name = queue(LIFE, EVENT)
     inspector = examine()
     (orphan,) = inspector.orphans([name]).found
     assert orphan.kept == ""
@@ -136,11 +145,8 @@ def test_a_queue_that_nobody_reads_is_free_and_removed(examine, channel):
     assert "no queue" in orphan.kept
 
 
-def test_a_queue_that_is_read_meanwhile_stays(examine, channel):
-    name = f"celeryev.{uuid.uuid4().hex}"
-    channel.queue_declare(
-        *(name,), durable=True, auto_delete=False, arguments={"x-expires": 70_000}
-    )
+def test_a_queue_that_is_read_meanwhile_stays(examine, channel, queue):
+    name = queue({"x-expires": 70_000}, durable=True)
     inspector = examine(event_queue_expires=70.0, event_queue_ttl=None)
     (orphan,) = inspector.orphans([name]).found
     assert not orphan.kept
@@ -148,35 +154,18 @@ def test_a_queue_that_is_read_meanwhile_stays(examine, channel):
     assert "in use" in inspector.remove(orphan)
     assert inspector.orphans([name]).found[0].kept == "it is being read (consumers: 1)"
     channel.basic_cancel(tag)
-    channel.queue_delete(name)
 
 
-@pytest.mark.parametrize(("shape", "tasks"), [
-    ({}, []), ({"x-max-priority": 9}, ["first", "second"]), ({"x-queue-type": "quorum"}, ["first"]),
+@pytest.mark.parametrize(("shape", "tasks", "kept"), [
+    ({}, [], "not declared as event queues are"),
+    ({"x-max-priority": 9}, ["first", "second"], "not declared as event queues are"),
+    ({"x-queue-type": "quorum"}, ["first"], "not declared as event queues are"),
+    # Like ours, with a message that is no event.
+    (LIFE, ["first", "second"], "its oldest message is no event"),
 ])  # fmt: skip
-def test_a_queue_of_tasks_stays_as_it_is(examine, channel, shape, tasks):
-    name = f"celeryev.{uuid.uuid4().hex}"
-    channel.queue_declare(name, durable=True, auto_delete=False, arguments=shape)
-    for task in tasks:
-        channel.basic_publish(amqp.Message(task), routing_key=name)
-    if tasks:
-        wait_until(
-            lambda: channel.queue_declare(name, passive=True).message_count == len(tasks),
-            what="the tasks",
-        )
+def test_a_queue_of_tasks_stays_as_it_is(examine, channel, queue, shape, tasks, kept):
+    name = queue(shape, *map(amqp.Message, tasks), durable=True)
     for endless in ({}, {"event_queue_ttl": None, "event_queue_expires": None}):
         (orphan,) = examine(**endless).orphans([name]).found
-        assert "not declared as event queues are" in orphan.kept
+        assert kept in orphan.kept
     assert [channel.basic_get(name).body for _ in tasks] == tasks
-    channel.queue_delete(name)
-
-
-def test_a_queue_like_ours_with_a_message_that_is_no_event_stays(examine, channel):
-    name = f"celeryev.{uuid.uuid4().hex}"
-    channel.queue_declare(name, auto_delete=False, arguments=LIFE)
-    for body in ("first", "second"):
-        channel.basic_publish(amqp.Message(body), routing_key=name)
-    (orphan,) = examine().orphans([name]).found
-    assert orphan.kept == "its oldest message is no event"
-    assert channel.basic_get(name).body == "first"
-    channel.queue_delete(name)

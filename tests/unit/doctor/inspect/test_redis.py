@@ -13,7 +13,7 @@ from redis.exceptions import NoPermissionError
 from evtools.doctor.inspect import OrphanedQueue
 from evtools.doctor.inspect import redis as module
 from evtools.doctor.inspect.redis import Naming, RedisInspector, difference
-from evtools.transport import ConnectionSettings, connect
+from evtools.transport import ConnectionSettings
 from evtools.transport.errors import diagnose
 from evtools.transport.receiver import subscribe
 from servers.ports import HOST
@@ -24,32 +24,14 @@ BINDING = "#\x06\x16\x06\x16"
 
 
 @pytest.fixture
-def examine():
-    with contextlib.ExitStack() as stack:
-
-        def start(url, **settings):
-            told = ConnectionSettings(urls=url, **settings)
-            return stack.enter_context(contextlib.closing(RedisInspector(connect(told), told)))
-
-        yield start
+def examine(inspecting):
+    return inspecting(RedisInspector)
 
 
 @pytest.fixture
-def open_database():
-    """Return a client of the database that a URL names."""
-    with contextlib.ExitStack() as stack:
-        yield lambda url: stack.enter_context(Redis.from_url(url))
-
-
-@pytest.fixture
-def client(open_database, redis_url):
-    return open_database(redis_url)
-
-
-@pytest.fixture
-def listener(redis_acl):
-    """Return the URL of a user who may subscribe to events, and do little else."""
-    return f"redis://listener:listener-secret@{HOST}:{redis_acl.port}/0"
+def client(redis_url):
+    with Redis.from_url(redis_url) as made:
+        yield made
 
 
 @contextlib.contextmanager
@@ -146,15 +128,14 @@ def test_our_own_channels_are_not_elsewhere_and_not_very_many_are_taken(
     assert not [where for where in places if ours in where]
 
 
-def test_mailboxes_of_workers_are_found(examine, open_database, redis_server, monkeypatch):
+def test_mailboxes_of_workers_are_found(examine, redis_server, monkeypatch):
     monkeypatch.setattr(module, "_DATABASES_MAX", 10_000)
     ours, theirs = redis_server.fresh_url(), redis_server.fresh_url()
-    there = open_database(theirs)
+    there, here = Redis.from_url(theirs), Redis.from_url(ours)
     for prefix, control in (("", "celery"), ("app.", "blue")):
         there.sadd(f"{prefix}_kombu.binding.{control}.pidbox", f"{BINDING}w1@host.{control}.pidbox")
     there.sadd("_kombu.binding.reply.celery.pidbox", "x")
     # Of ours only other names are elsewhere.
-    here = open_database(ours)
     here.sadd("_kombu.binding.celery.pidbox", "x")
     here.sadd("_kombu.binding.blue.pidbox", "y")
     inspector = examine(ours)
@@ -174,6 +155,8 @@ def test_mailboxes_of_workers_are_found(examine, open_database, redis_server, mo
     assert set(endpoints) == {("-b", theirs), ("-b", theirs, *more)}
     assert all("w1@host" in place.seen for place in endpoints.values())
     assert all(place.alive for place in endpoints.values())
+    there.close()
+    here.close()
 
 
 # --- leftovers ---------------------------------------------------------------------
