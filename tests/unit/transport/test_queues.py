@@ -29,14 +29,18 @@ def look(url, *queues, **settings):
         return gauge.look(queues)
 
 
-def test_the_messages_that_wait_are_counted(broker_url, queue):
-    fill(broker_url, queue, 0, 0, 0)
-    assert look(broker_url, queue)[queue].messages == 3
-
-
-def test_on_redis_all_priorities_are_added_up(redis_url, queue):
+def test_on_redis_all_priorities_are_added_up(redis_server, redis_url, queue):
     fill(redis_url, queue, 0, 3, 6, 9, 9)
-    assert look(redis_url, queue) == {queue: Depth(5)}
+    database = int(redis_url.rpartition("/")[2])
+    redis_server.redis_cli("SET", f"{queue}-odd", "x", database=database)
+    # In several round trips.
+    names = [*(f"none{number}" for number in range(250)), f"{queue}-odd", queue]
+    depths = look(redis_url, *names)
+    assert list(depths) == names
+    *none, odd, ours = depths.values()
+    assert (set(none), ours) == ({Depth(0)}, Depth(5))
+    assert odd.messages is None
+    assert "WRONGTYPE" in odd.reason
 
 
 def test_on_redis_the_prefix_steps_and_separator_are_heeded(redis_url, queue):
@@ -46,54 +50,28 @@ def test_on_redis_the_prefix_steps_and_separator_are_heeded(redis_url, queue):
     assert look(redis_url, queue, options=options)[queue].messages == 3
 
 
-def test_on_redis_a_key_that_is_no_list_is_not_counted(redis_server, queue):
-    url = redis_server.fresh_url()
-    database = int(url.rpartition("/")[2])
-    redis_server.redis_cli("SET", queue, "x", database=database)
-    depth = look(url, queue)[queue]
-    assert depth.messages is None
-    assert "WRONGTYPE" in depth.reason
-
-
-def test_on_redis_many_queues_are_asked_about_in_few_round_trips(redis_url, queue):
-    fill(redis_url, queue, 0)
-    names = [*(f"none{number}" for number in range(250)), queue]
-    depths = look(redis_url, *names)
-    assert list(depths) == names
-    assert sum(depth.messages for depth in depths.values()) == 1
-
-
-def test_on_rabbitmq_a_queue_that_is_not_there_does_not_hide_others(rabbitmq_url, queue):
-    fill(rabbitmq_url, queue, 0)
-    depths = look(rabbitmq_url, "nobodys", queue)
-    assert depths == {"nobodys": Depth(None, reason="there is no such queue"), queue: Depth(1, 0)}
-
-
-def test_on_rabbitmq_the_queue_of_another_connection_is_no_failure(rabbitmq_url, queue):
-    with Connection(rabbitmq_url) as other:
-        Queue(queue, exclusive=True)(other.default_channel).declare()
-        [depth] = look(rabbitmq_url, queue).values()
-    assert depth == Depth(None, reason="it belongs to one connection")
-
-
-def test_a_user_without_write_permission_may_look(rabbitmq_server, queue):
+def test_on_rabbitmq_each_queue_is_answered_for_by_itself(rabbitmq_server, queue):
     fill(rabbitmq_server.url, queue, 0)
+    # A user without write permission may look.
     url = rabbitmq_server.vhost_url("", user="listener", password="listener-secret")
-    assert look(url, queue, read_only=True) == {queue: Depth(1, 0)}
+    with Connection(rabbitmq_server.url) as other:
+        Queue(f"{queue}-own", exclusive=True)(other.default_channel).declare()
+        assert look(url, "nobodys", f"{queue}-own", queue, read_only=True) == {
+            "nobodys": Depth(None, reason="there is no such queue"),
+            f"{queue}-own": Depth(None, reason="it belongs to one connection"),
+            queue: Depth(1, 0),
+        }
 
 
-def test_names_that_no_queue_can_have_are_not_asked_about(broker_url):
-    for name in ("", "x" * 256, "\ud800"):
-        [depth] = look(broker_url, name).values()
-        assert depth.reason == "no queue can be called that"
-
-
-def test_a_broker_in_memory_is_asked_as_well(queue):
+def test_names_that_no_queue_can_have_are_not_asked_about(queue):
     fill("memory://depth", queue, 0, 0)
-    assert look("memory://depth", queue) == {queue: Depth(2)}
+    names = ("", "x" * 256, "\ud800")
+    depths = look("memory://depth", *names, queue)
+    assert depths.pop(queue) == Depth(2)
+    assert depths == dict.fromkeys(names, Depth(None, reason="no queue can be called that"))
 
 
-def test_a_broker_that_is_away_is_told_and_forgiven(own_redis, queue):
+def test_a_broker_that_is_away_is_reported_and_forgiven(own_redis, queue):
     fill(own_redis.url, queue, 0)
     with Gauge(ConnectionSettings(urls=own_redis.url)) as gauge:
         gauge.look([queue])

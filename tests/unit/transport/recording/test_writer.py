@@ -7,7 +7,6 @@ import resource
 import stat
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 import zstandard
@@ -31,8 +30,19 @@ def zone(monkeypatch):
     time.tzset()
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+@pytest.fixture
+def writer_of(tmp_path, clock):
+    """Make the writer of a file."""
+    writers = []
+
+    def make(name="x", **settings):
+        writers.append(RecordingWriter(str(tmp_path / name), clock=clock, **settings))
+        return writers[-1]
+
+    yield make
+    for writer in writers:
+        writer.close()
+        writer.close()
 
 
 def record(writer, *lines):
@@ -41,142 +51,115 @@ def record(writer, *lines):
         writer.flush()
 
 
-def test_lines_are_written_with_their_ends_in_place_of_what_was_there(tmp_path, clock):
+def contents(folder):
+    return {path.name: path.read_text() for path in sorted(folder.iterdir())}
+
+
+def test_lines_are_written_with_their_ends_in_place_of_what_was_there(tmp_path, writer_of):
     (tmp_path / "x").write_text("old\n")
-    writer = RecordingWriter(str(tmp_path / "x"), clock=clock)
+    writer = writer_of()
     writer.write(b"one")
     writer.write(b"two")
     writer.close()
-    writer.close()
-    assert (tmp_path / "x").read_bytes() == b"one\ntwo\n"
+    assert contents(tmp_path) == {"x": "one\ntwo\n"}
 
 
-def test_the_umask_decides_who_may_read(tmp_path, clock):
+def test_the_umask_decides_who_may_read(tmp_path, writer_of):
     before = os.umask(0o027)
-    RecordingWriter(str(tmp_path / "x"), clock=clock).close()
+    writer_of()
     os.umask(before)
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
 
 
-def test_a_quiet_recording_is_let_out_after_a_second(tmp_path, clock):
-    writer = RecordingWriter(str(tmp_path / "x"), clock=clock)
-    writer.write(b"one")
+def test_a_recording_is_let_out_after_a_second_or_when_enough_has_come(tmp_path, clock, writer_of):
+    writer, path = writer_of(), tmp_path / "x"
+    writer.write(b"x" * 1023)
     writer.settle()
-    assert (tmp_path / "x").read_bytes() == b""
+    assert path.stat().st_size == 0
     clock.now += 1
     writer.settle()
-    assert (tmp_path / "x").read_bytes() == b"one\n"
-    writer.close()
-
-
-def test_a_busy_recording_is_let_out_when_enough_has_come(tmp_path, clock):
-    writer = RecordingWriter(str(tmp_path / "x"), clock=clock)
+    assert path.stat().st_size == 1024
     for _ in range(70):
         writer.write(b"x" * 1023)
-    assert (tmp_path / "x").stat().st_size == 64 * 1024
+    assert path.stat().st_size == 65 * 1024
     writer.close()
-    assert (tmp_path / "x").stat().st_size == 70 * 1024
+    assert path.stat().st_size == 71 * 1024
 
 
 def unpack_zstd(data):
-    unpacker = zstandard.ZstdDecompressor()
-    return unpacker.stream_reader(data, read_across_frames=True).read()
+    return zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
 
 
-@pytest.mark.parametrize(("suffix", "unpack"), [(".gz", gzip.decompress), (".zst", unpack_zstd)])
-def test_a_packed_recording_is_readable_up_to_the_last_flush(tmp_path, clock, suffix, unpack):
-    path = tmp_path / f"x{suffix}"
-    writer = RecordingWriter(str(path), clock=clock)
+@pytest.mark.parametrize(("name", "unpack"), [("x.gz", gzip.decompress), ("x.zst", unpack_zstd)])
+def test_a_packed_recording_is_readable_up_to_the_last_flush(tmp_path, writer_of, name, unpack):
+    writer = writer_of(name)
     record(writer, b"one")
-    assert unpack(path.read_bytes()) == b"one\n"
+    assert unpack((tmp_path / name).read_bytes()) == b"one\n"
     writer.write(b"two")
     writer.close()
-    assert unpack(path.read_bytes()) == b"one\ntwo\n"
-    assert path.read_bytes().startswith(b"\x1f\x8b" if suffix == ".gz" else b"\x28\xb5")
+    assert unpack((tmp_path / name).read_bytes()) == b"one\ntwo\n"
 
 
-# --- names and rotation -----------------------------------------------------------
+# --- rotation ---------------------------------------------------------------------
 
 
-def test_a_file_is_rotated_before_it_grows_too_large(tmp_path, clock):
-    writer = RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_size=8)
-    record(writer, b"one", b"two", b"three", b"four-is-longer", b"5", b"6")
-    writer.close()
-    assert (tmp_path / "x").read_text() == "5\n6\n"
-    assert (tmp_path / "x.1").read_text() == "four-is-longer\n"
-    assert (tmp_path / "x.2").read_text() == "three\n"
-    assert (tmp_path / "x.3").read_text() == "one\ntwo\n"
+def test_a_file_is_rotated_before_it_grows_too_large(tmp_path, writer_of):
+    record(writer_of(rotate_size=8), b"one", b"two", b"three", b"four-is-longer", b"5", b"6")
+    assert contents(tmp_path) == {
+        "x": "5\n6\n",
+        "x.1": "four-is-longer\n",
+        "x.2": "three\n",
+        "x.3": "one\ntwo\n",
+    }
 
 
-def test_the_number_stands_before_the_suffix_of_a_packed_file(tmp_path, clock):
-    writer = RecordingWriter(str(tmp_path / "x.jsonl.gz"), clock=clock, rotate_size=1)
-    record(writer, b"one", b"two")
-    writer.close()
-    assert names(tmp_path) == ["x.jsonl.1.gz", "x.jsonl.gz"]
+def test_the_number_stands_before_the_suffix_of_a_packed_file(tmp_path, writer_of):
+    record(writer_of("x.jsonl.gz", rotate_size=1), b"one", b"two")
+    assert {path.name for path in tmp_path.iterdir()} == {"x.jsonl.1.gz", "x.jsonl.gz"}
 
 
 @pytest.mark.parametrize("keep", [1, 2])
-def test_only_so_many_older_files_are_kept(tmp_path, clock, keep):
-    writer = RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_size=1, rotate_keep=keep)
-    record(writer, b"1", b"2", b"3", b"4", b"5")
-    writer.close()
-    assert names(tmp_path) == ["x", "x.1", "x.2"][: keep + 1]
-    assert [(tmp_path / name).read_text() for name in names(tmp_path)] == [
-        *("5\n", "4\n", "3\n")[: keep + 1]
-    ]
+def test_only_so_many_older_files_are_kept(tmp_path, writer_of, keep):
+    record(writer_of(rotate_size=1, rotate_keep=keep), b"1", b"2", b"3", b"4", b"5")
+    kept = [("x", "5\n"), ("x.1", "4\n"), ("x.2", "3\n")]
+    assert contents(tmp_path) == dict(kept[: keep + 1])
 
 
-def test_a_file_is_rotated_when_it_is_old_enough(tmp_path, clock):
-    writer = RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_every=60)
-    record(writer, b"one")
-    clock.now += 59
-    writer.settle()
-    assert names(tmp_path) == ["x"]
-    clock.now += 1
-    writer.settle()
-    assert names(tmp_path) == ["x", "x.1"]
-    writer.close()
-
-
-def test_an_empty_file_is_not_rotated(tmp_path, clock):
-    writer = RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_every=60)
+def test_a_file_is_rotated_when_it_is_old_enough_and_not_empty(tmp_path, clock, writer_of):
+    writer = writer_of(rotate_every=60)
     clock.now += 61
     writer.settle()
-    assert names(tmp_path) == ["x"]
+    assert contents(tmp_path) == {"x": ""}
     clock.now += 59
     record(writer, b"one")
-    assert names(tmp_path) == ["x"]
-    writer.close()
+    assert contents(tmp_path) == {"x": "one\n"}
+    clock.now += 1
+    writer.settle()
+    assert contents(tmp_path) == {"x": "", "x.1": "one\n"}
 
 
-def test_every_period_has_a_file_of_its_name(tmp_path, clock, zone):
-    path = str(tmp_path / "x-%H%M")
-    writer = RecordingWriter(path, clock=clock, rotate_every=60, rotate_keep=2)
+def test_every_period_has_a_file_of_its_name(tmp_path, clock, zone, writer_of):
+    writer = writer_of("x-%H%M", rotate_every=60, rotate_keep=2)
     (tmp_path / "x-1400").write_text("of somebody else\n")
     for line in (b"1", b"2", b"3", b"4"):
         record(writer, line)
         clock.now += 60
     record(writer, b"5")
-    writer.close()
-    assert names(tmp_path) == ["x-1400", "x-1457", "x-1458", "x-1459"]
-    assert (tmp_path / "x-1459").read_text() == "5\n"
+    kept = {"x-1457": "3\n", "x-1458": "4\n", "x-1459": "5\n"}
+    assert contents(tmp_path) == {"x-1400": "of somebody else\n", **kept}
 
 
-def test_an_empty_file_of_a_period_without_events_is_removed(tmp_path, clock, zone):
-    writer = RecordingWriter(str(tmp_path / "x-%H%M"), clock=clock, rotate_every=60)
+def test_an_empty_file_of_a_period_without_events_is_removed(tmp_path, clock, zone, writer_of):
+    writer = writer_of("x-%H%M", rotate_every=60)
     clock.now += 600
     record(writer, b"one")
-    writer.close()
-    assert names(tmp_path) == ["x-1505"]
+    assert contents(tmp_path) == {"x-1505": "one\n"}
 
 
-def test_with_rotation_nothing_that_exists_is_overwritten(tmp_path, clock):
+def test_with_rotation_nothing_that_exists_is_overwritten(tmp_path, writer_of):
     (tmp_path / "x").write_text("of the last run\n")
-    writer = RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_size=1000)
-    record(writer, b"one")
-    writer.close()
-    assert (tmp_path / "x.1").read_text() == "of the last run\n"
-    assert (tmp_path / "x").read_text() == "one\n"
+    record(writer_of(rotate_size=1000), b"one")
+    assert contents(tmp_path) == {"x": "one\n", "x.1": "of the last run\n"}
 
 
 def test_stdout_cannot_be_rotated(clock):
@@ -184,53 +167,41 @@ def test_stdout_cannot_be_rotated(clock):
         RecordingWriter("-", clock=clock, rotate_every=1)
 
 
+def test_a_device_is_never_renamed(writer_of):
+    record(writer_of("/dev/null", rotate_size=1), b"one", b"two")
+    assert os.path.exists("/dev/null")  # noqa: PTH110  (a device, not a file of ours)
+
+
 # --- logrotate --------------------------------------------------------------------
 
 
-def test_a_recording_that_was_moved_away_goes_on_under_its_name(tmp_path, clock):
-    path = tmp_path / "x"
-    writer = RecordingWriter(str(path), clock=clock)
-    writer.write(b"one")
-    writer.flush()
-    path.rename(tmp_path / "x.old")
-    path.write_text("")
+def test_a_recording_that_was_moved_away_goes_on_under_its_name(tmp_path, writer_of):
+    writer = writer_of()
+    record(writer, b"one")
+    (tmp_path / "x").rename(tmp_path / "x.old")
+    (tmp_path / "x").write_text("")
     writer.write(b"two")
     writer.reopen()
-    writer.write(b"three")
-    writer.close()
-    assert (tmp_path / "x.old").read_text() == "one\ntwo\n"
-    assert path.read_text() == "three\n"
+    record(writer, b"three")
+    assert contents(tmp_path) == {"x": "three\n", "x.old": "one\ntwo\n"}
 
 
-def test_a_recording_that_was_copied_and_truncated_goes_on(tmp_path, clock):
-    writer = RecordingWriter(str(tmp_path / "x"), clock=clock)
+def test_a_recording_that_was_copied_and_truncated_goes_on(tmp_path, writer_of):
+    writer = writer_of()
     record(writer, b"one")
     os.truncate(tmp_path / "x", 0)
     record(writer, b"two")
-    writer.close()
-    assert (tmp_path / "x").read_bytes() == b"two\n"
+    assert contents(tmp_path) == {"x": "two\n"}
 
 
 # --- stdout and pipes --------------------------------------------------------------
 
 
-@contextmanager
-def piped_stdout():
-    """Give the reading end of a pipe at descriptor 1."""
-    before = os.dup(1)
-    reading, writing = os.pipe()
-    os.dup2(writing, 1)
-    os.close(writing)
-    try:
-        yield reading
-    finally:
-        os.dup2(before, 1)
-        os.close(before)
-
-
-def test_a_reader_at_stdout_sees_every_batch(clock):
-    with piped_stdout() as reading:
-        writer = RecordingWriter("-", clock=clock)
+def test_a_reader_at_stdout_sees_every_batch(clock, piped, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").write_bytes(b"no newline")
+    with piped(1) as reading:
+        writer = RecordingWriter("-", clock=clock, append=True)
         writer.write(b"one")
         writer.settle()
         assert os.read(reading, 100) == b"one\n"
@@ -240,10 +211,11 @@ def test_a_reader_at_stdout_sees_every_batch(clock):
         assert os.read(reading, 100) == b"two\n"
         os.fstat(1)
         os.close(reading)
+    assert contents(tmp_path) == {"-": "no newline"}
 
 
-def test_a_reader_that_left_is_told_apart(clock):
-    with piped_stdout() as reading:
+def test_a_reader_that_left_is_told_apart(clock, piped):
+    with piped(1) as reading:
         writer = RecordingWriter("-", clock=clock)
         os.close(reading)
         writer.write(b"one")
@@ -256,24 +228,22 @@ def test_a_reader_that_left_is_told_apart(clock):
 # --- what fails -------------------------------------------------------------------
 
 
-def test_a_file_that_cannot_be_made_is_an_output_error(tmp_path, clock):
+def test_a_file_that_cannot_be_made_is_an_output_error(writer_of):
     with pytest.raises(OutputError, match=r"cannot write .*nope/x: No such file"):
-        RecordingWriter(str(tmp_path / "nope" / "x"), clock=clock)
+        writer_of("nope/x")
 
 
-def test_a_full_device_is_an_output_error_and_said_once(clock):
-    writer = RecordingWriter("/dev/full", clock=clock)
+def test_a_full_device_is_an_output_error_and_said_once(writer_of):
+    writer = writer_of("/dev/full")
     writer.write(b"one")
     with pytest.raises(OutputError, match="cannot write /dev/full: No space left"):
         writer.flush()
     writer.write(b"two")
-    writer.close()
 
 
 @pytest.mark.parametrize(("name", "kept"), [("x", b"one\ntwo\n"), ("x.gz", b"one\n")])
-def test_a_full_disk_tears_no_line(tmp_path, clock, name, kept):
-    path = tmp_path / name
-    writer = RecordingWriter(str(path), clock=clock)
+def test_a_full_disk_tears_no_line(tmp_path, writer_of, name, kept):
+    path, writer = tmp_path / name, writer_of(name)
     record(writer, b"one")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
@@ -289,15 +259,12 @@ def test_a_full_disk_tears_no_line(tmp_path, clock, name, kept):
     assert (gzip.decompress(data) if name == "x.gz" else data) == kept
 
 
-def test_a_name_that_cannot_be_made_free_is_an_output_error(tmp_path, clock):
+def test_a_name_that_cannot_be_made_free_is_an_output_error(tmp_path, clock, zone, writer_of):
     (tmp_path / "x").write_text("old\n")
     (tmp_path / "x.1").mkdir()
     with pytest.raises(OutputError, match="Is a directory"):
-        RecordingWriter(str(tmp_path / "x"), clock=clock, rotate_size=9, rotate_keep=1)
-
-
-def test_an_old_file_that_cannot_be_removed_is_an_output_error(tmp_path, clock, zone):
-    writer = RecordingWriter(str(tmp_path / "x-%H%M"), clock=clock, rotate_every=60, rotate_keep=1)
+        writer_of(rotate_size=9, rotate_keep=1)
+    writer = writer_of("x-%H%M", rotate_every=60, rotate_keep=1)
     record(writer, b"1")
     clock.now += 60
     record(writer, b"2")
@@ -308,44 +275,31 @@ def test_an_old_file_that_cannot_be_removed_is_an_output_error(tmp_path, clock, 
         record(writer, b"3")
 
 
-def test_a_device_is_never_renamed(clock):
-    writer = RecordingWriter("/dev/null", clock=clock, rotate_size=1)
-    record(writer, b"one", b"two")
-    writer.close()
-    assert os.path.exists("/dev/null")  # noqa: PTH110  (a device, not a file of ours)
-
-
 # --- going on in a file ----------------------------------------------------------
 
 
-def test_lines_are_added_to_those_that_are_there(tmp_path, clock):
-    path = tmp_path / "x"
-    for line in (b"one", b"two"):
-        writer = RecordingWriter(str(path), clock=clock, append=True)
-        record(writer, line)
-        writer.close()
-    assert path.read_bytes() == b"one\ntwo\n"
-    assert names(tmp_path) == ["x"]
+# fmt: off
+APPENDED = [
+    ("x", b"one\n", {"x": b"one\ntwo\n"}),
+    ("x", b"on", {"x": b"two\n", "x.1": b"on"}),
+    ("x.gz", gzip.compress(b"one\n"), {"x.gz": b"two\n", "x.1.gz": b"one\n"}),
+]
+# fmt: on
 
 
-def test_a_file_that_breaks_off_inside_a_line_is_renamed(tmp_path, clock):
-    path = tmp_path / "x"
-    path.write_bytes(b"one\ntw")
-    record(RecordingWriter(str(path), clock=clock, append=True), b"three")
-    assert path.read_bytes() == b"three\n"
-    assert (tmp_path / "x.1").read_bytes() == b"one\ntw"
+@pytest.mark.parametrize(("name", "before", "after"), APPENDED)
+def test_only_whole_plain_files_are_added_to_others_are_renamed(
+    tmp_path, writer_of, name, before, after
+):
+    (tmp_path / name).write_bytes(before)
+    record(writer_of(name, append=True), b"two")
+    found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    if name == "x.gz":
+        found = {one: gzip.decompress(data) for one, data in found.items()}
+    assert found == after
 
 
-def test_a_packed_file_that_is_there_is_renamed(tmp_path, clock):
-    for line in (b"one", b"two"):
-        writer = RecordingWriter(str(tmp_path / "x.gz"), clock=clock, append=True)
-        record(writer, line)
-        writer.close()
-    assert gzip.decompress((tmp_path / "x.gz").read_bytes()) == b"two\n"
-    assert gzip.decompress((tmp_path / "x.1.gz").read_bytes()) == b"one\n"
-
-
-def test_a_file_that_may_only_be_written_is_added_to(tmp_path, clock, monkeypatch):
+def test_a_file_that_may_only_be_written_is_added_to(tmp_path, writer_of, monkeypatch):
     path = tmp_path / "x"
     path.write_bytes(b"one")
 
@@ -354,47 +308,26 @@ def test_a_file_that_may_only_be_written_is_added_to(tmp_path, clock, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(type(path), "open", refused)
-        record(RecordingWriter(str(path), clock=clock, append=True), b"two")
-    assert path.read_bytes() == b"onetwo\n"
-
-
-def test_lines_can_be_added_to_stdout(clock, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "-").write_bytes(b"no newline")
-    with piped_stdout() as reading:
-        record(RecordingWriter("-", clock=clock, append=True), b"one")
-        assert os.read(reading, 100) == b"one\n"
-        os.close(reading)
-    assert names(tmp_path) == ["-"]
+        record(writer_of(append=True), b"two")
+    assert contents(tmp_path) == {"x": "onetwo\n"}
 
 
 # --- write_all -------------------------------------------------------------------
 
 
-def drained(fd):
-    """Read everything in another thread; return what joins it and gives the bytes."""
-    pieces = []
-
-    def read():
-        while piece := os.read(fd, 65536):
-            pieces.append(piece)
-
-    thread = threading.Thread(target=read)
-    thread.start()
-
-    def result():
-        thread.join()
-        return b"".join(pieces)
-
-    return result
-
-
 def test_a_full_non_blocking_pipe_is_waited_for():
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    data = bytes(range(256)) * 4096
-    result = drained(reading)
+    data, pieces = bytes(range(256)) * 4096, []
+
+    def drain():
+        while piece := os.read(reading, 65536):
+            pieces.append(piece)
+
+    thread = threading.Thread(target=drain)
+    thread.start()
     assert write_all(writing, data) == (len(data), None)
     os.close(writing)
-    assert result() == data
+    thread.join()
+    assert b"".join(pieces) == data
     os.close(reading)
