@@ -3,8 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 from evtools.errors import UsageError
 from evtools.text import width
@@ -185,24 +184,19 @@ _TAKEN: Final = {
 
 #: Keys that always lead out, so they cannot mean anything else.
 _FIXED: Final = ("esc", "ctrl-c")
-#: Contexts that are never active together with another one.
+#: Contexts that are never active together with another one, and pairs that share keys, for
+#: the first goes before the other.
 _ALONE: Final = ("menus", "prompts")
-# fmt: off
-#: The first of two contexts goes before the other, so they may share keys.
-_SHADOWS: Final = (
+_SHADOWS: Final = {
     ("text", "lists"), ("events", "lists"), ("workers", "events"), ("workers", "paused"),
-)
-# fmt: on
+}  # fmt: skip
 
 _KEY: Final = re.compile(
     rf"(?:(?:shift|ctrl|alt)-)*(?:{'|'.join(_NAMES)})|(?:ctrl-[a-z\\\]^_])|alt-[!-~]"
 )
-#: A command, and the key or keys that mean it.
-Overrides: TypeAlias = Mapping[str, str | Sequence[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(NamedTuple):
     """The keys of a command in a context; `help` is one line."""
 
     context: str
@@ -220,10 +214,8 @@ BINDINGS: Final = tuple(
 
 def canonical(key: str) -> str:
     """Return the name in the table of a key as urwid calls it."""
-    if key == " ":
-        return "space"
     if len(key) == 1:
-        return key
+        return "space" if key == " " else key
     key = key.replace("page up", "pgup").replace("page down", "pgdn")
     return key.replace("meta ", "alt ").replace(" ", "-")
 
@@ -241,28 +233,25 @@ class Keymap:
     meanings.
     """
 
-    def __init__(self, overrides: Overrides | None = None) -> None:
-        changed = dict(_checked(overrides or {}))
+    def __init__(self, overrides: Mapping[str, str | Sequence[str]] | None = None) -> None:
+        changed = {command: _checked(command, keys) for command, keys in (overrides or {}).items()}
         self.bindings = tuple(
-            replace(binding, keys=changed.get(binding.command, binding.keys))
+            binding._replace(keys=changed.get(binding.command, binding.keys))
             for binding in BINDINGS
         )
+        self._keys = {binding.command: binding.keys for binding in self.bindings}
         #: What a key means in a context.
         self._commands: dict[tuple[str, str], str] = {}
-        for binding in self.bindings:
-            for key in binding.keys:
-                self._check_meaning(binding, key)
-                self._commands[binding.context, key] = binding.command
-        self._keys = {binding.command: binding.keys for binding in self.bindings}
-
-    def _check_meaning(self, binding: Binding, key: str) -> None:
-        for context in CONTEXTS:
-            other = self._commands.get((context, key))
-            if other is not None and _meet(context, binding.context):
-                raise UsageError(
-                    f'[keys] the key "{key}" means both "{other}" and "{binding.command}"',
-                    "give one of them another key",
-                )
+        for context, command, keys, _ in self.bindings:
+            for key in keys:
+                for other in CONTEXTS:
+                    if (other, key) in self._commands and _meet(context, other):
+                        raise UsageError(
+                            f'[keys] the key "{key}" means both "{self._commands[other, key]}"'
+                            f' and "{command}"',
+                            "give one of them another key",
+                        )
+                self._commands[context, key] = command
 
     def find(self, key: str, contexts: Iterable[str]) -> str | None:
         """Return the command of a key in the first of the contexts that has one."""
@@ -304,39 +293,31 @@ class Keymap:
 
 def _meet(one: str, other: str) -> bool:
     """Return whether a key could mean something in both contexts at the same time."""
-    if one == other:
-        return True
-    alone = one in _ALONE or other in _ALONE
-    return not alone and (one, other) not in _SHADOWS and (other, one) not in _SHADOWS
+    apart = one in _ALONE or other in _ALONE or {(one, other), (other, one)} & _SHADOWS
+    return one == other or not apart
 
 
-def _checked(overrides: Overrides) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _checked(command: str, value: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the keys that a command is to have; the ways out remain."""
     known = {binding.command: binding.keys for binding in BINDINGS}
-    for command, value in overrides.items():
-        if command not in known:
-            near = difflib.get_close_matches(command, known, 1)
-            raise UsageError(
-                f'[keys] there is no command "{command}"',
-                f'did you mean "{near[0]}"?' if near else "see KEYS in evtop(1)",
-            )
-        keys = [value] if isinstance(value, str) else list(value)
-        for key in keys:
-            if key not in known[command]:
-                _check_key(command, key)
-        kept = [key for key in _FIXED if key in known[command] and key not in keys]
-        yield command, (*keys, *kept)
-
-
-def _check_key(command: str, key: object) -> None:
-    single = isinstance(key, str) and len(key) == 1 and key.isprintable() and key != " "
-    hint = "give it another key"
-    if not isinstance(key, str) or not (single or _KEY.fullmatch(key)):
-        error = f'"{key}" is not a key'
-        hint = "write a character, or as in ctrl-x, alt-x, shift-tab, enter, pgup, f1"
-    elif key in _FIXED:
-        error = f'"{key}" always leads out and means nothing else'
-    elif key in _TAKEN:
-        error = f'for a terminal "{key}" is {_TAKEN[key]}'
-    else:
-        return
-    raise UsageError(f"[keys] {command}: {error}", hint)
+    if command not in known:
+        near = difflib.get_close_matches(command, known, 1)
+        hint = f'did you mean "{near[0]}"?' if near else "see KEYS in evtop(1)"
+        raise UsageError(f'[keys] there is no command "{command}"', hint)
+    keys = [value] if isinstance(value, str) else value
+    for key in keys:
+        hint = "give it another key"
+        is_character = len(key) == 1 and key.isprintable() and key != " "
+        if key in known[command]:
+            continue
+        if not is_character and not _KEY.fullmatch(key):
+            error = f'"{key}" is not a key'
+            hint = "write a character, or as in ctrl-x, alt-x, shift-tab, enter, pgup, f1"
+        elif key in _FIXED:
+            error = f'"{key}" always leads out and means nothing else'
+        elif key in _TAKEN:
+            error = f'for a terminal "{key}" is {_TAKEN[key]}'
+        else:
+            continue
+        raise UsageError(f"[keys] {command}: {error}", hint)
+    return (*keys, *(key for key in _FIXED if key in known[command] and key not in keys))

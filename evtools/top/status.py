@@ -64,34 +64,29 @@ class ConnectionStatus:
 class StreamCounters:
     """Counters of a stream: its gaps, its lag, the kinds of events in it.
 
-    `lag` is the longest delay of an event between the last two calls of `settle`, corrected
-    for clock skew, in seconds.
+    `gaps` are holes in it, `dropped` events that there was no room for, `malformed` messages or
+    parts of one that are not events.  `lag` is the longest delay of an event between the last
+    two calls of `settle`, corrected for clock skew, in seconds.  `latest` is when the newest
+    event was received, in UTC epoch seconds.
     """
 
     events: int = 0
     reconnects: int = 0
-    #: Holes in the stream.
     gaps: int = 0
-    #: Events that there was no room for.
     dropped: int = 0
-    #: Messages, or parts of one, that are not events.
     malformed: int = 0
     lag: float | None = None
-    #: When the newest event was received, in UTC epoch seconds.
     latest: float | None = None
     has_tasks: bool = False
     has_sent: bool = False
-    has_workers: bool = False
     _worst: float | None = None
 
     def take(self, events: Sequence[Event], state: State) -> None:
         """Count events that `state` has applied."""
         self.events += len(events)
         types = {event.type for event in events}
-        groups = set(map(group_from, types))
-        self.has_tasks |= "task" in groups
+        self.has_tasks |= "task" in map(group_from, types)
         self.has_sent |= "task-sent" in types
-        self.has_workers |= "worker" in groups
         for event in events:
             if isinstance(event, Gap):
                 if event.reason == "buffer":
@@ -99,25 +94,24 @@ class StreamCounters:
                 elif event.reason != "worker":
                     self.gaps += 1
                     self.reconnects += event.reason == "reconnect"
-        if events:
-            self._measure(events[-1], state)
-
-    def settle(self) -> None:
-        """Start to look for the longest delay anew; without events the last one stays."""
-        if self._worst is not None:
-            self.lag, self._worst = self._worst, None
-
-    def _measure(self, event: Event, state: State) -> None:
-        received, sent = moment(event.get("local_received")), event.timestamp
+        if not events:
+            return
+        newest = events[-1]
+        received, sent = moment(newest.get("local_received")), newest.timestamp
         if received is None:
             # In recordings of other programs there is only the sender's time.
             self.latest = sent if sent is not None else self.latest
             return
         self.latest = received
-        worker = state.workers.get(event.hostname)
+        worker = state.workers.get(newest.hostname)
         skew = finite(worker.skew) if worker is not None else None
         if sent is not None and skew is not None:
             self._worst = max(0.0, received - sent + skew, self._worst or 0.0)
+
+    def settle(self) -> None:
+        """Start to look for the longest delay anew; without events the last one stays."""
+        if self._worst is not None:
+            self.lag, self._worst = self._worst, None
 
 
 @dataclass(frozen=True, slots=True)
