@@ -524,7 +524,10 @@ def _speed(session: Session, text: str) -> None:
 _COPY_COLS: Final = 40
 #: Views whose keys mean nothing to people, and the field of a row that is copied instead.
 _NAMED_BY: Final = {"events": "uuid", "errors": "name"}
-_EXPORTS: Final = ("jsonl", "csv", "screenshot", "recording")
+_EXPORTS: Final = {
+    "jsonl": "rows as JSON Lines", "csv": "rows as CSV", "screenshot": "screenshot",
+    "recording": "record from now on",
+}  # fmt: skip
 
 
 def _copy(session: Session, *, whole: bool) -> None:
@@ -559,11 +562,9 @@ def _export(session: Session, kind: str) -> None:
     elif kind:
         raise UsageError(f"{kind} cannot be exported", f"there are {', '.join(_EXPORTS)}")
     else:
-        record = "stop recording" if session.feed.recording else "record from now on"
-        texts = ("rows as JSON Lines", "rows as CSV", "screenshot", record)
+        texts = _EXPORTS | ({"recording": "stop recording"} if session.feed.recording else {})
         choices = [
-            Choice(text, partial(_export, session, one), one[0])
-            for one, text in zip(_EXPORTS, texts, strict=True)
+            Choice(text, partial(_export, session, one), one[0]) for one, text in texts.items()
         ]
         session.menu("export", choices)
 
@@ -602,41 +603,34 @@ def _targets(session: Session, action: Action) -> list[str]:
     return list(dict.fromkeys(one for one in found if one is not None))
 
 
-def _actions(session: Session, name: str) -> None:
+def _act(session: Session, name: str) -> None:
+    """Ask the questions of an action and for a confirmation, and send it.
+
+    Without a name it is chosen from a menu.  The targets are those of this moment, whatever
+    moves under the cursor.
+    """
+    if session.control is None:
+        raise UsageError("nothing is changed: read-only mode", "leave out --read-only to act")
+    offered = {one: _targets(session, one) for one in actions_for(session.view)}
     if name:
-        _act(session, name)
+        action = BY_NAME.get(name)
+        if action is None:
+            raise UsageError(f"there is no action {name}")
+        if action not in offered:
+            raise UsageError(f"{action.title} is not for {session.table.title.lower()}")
+        state, now = session.model.state, session.clock.wall()
+        _answer(session, prepare(state, action, offered[action], now=now), {})
         return
-    _require_control(session)
     choices = []
-    for action in actions_for(session.view):
-        if targets := _targets(session, action):
-            many = f"{len(targets)} {action.kind}s"
-            about = clip(targets[0], _NAME_COLS // 2) if len(targets) == 1 else many
-            do = partial(_act, session, action.name)
+    for action, targets in offered.items():
+        many = f"{len(targets)} {action.kind}s"
+        about = clip(targets[0], _NAME_COLS // 2) if len(targets) == 1 else many
+        do = partial(_act, session, action.name)
+        if targets:
             choices.append(Choice(f"{action.title}  ({about})", do, action.key))
     if not choices:
         raise UsageError("there are no actions on this row")
     session.menu("actions", choices)
-
-
-def _require_control(session: Session) -> None:
-    if session.control is None:
-        raise UsageError("nothing is changed: read-only mode", "leave out --read-only to act")
-
-
-def _act(session: Session, name: str) -> None:
-    """Ask the questions of an action and for a confirmation, and send it.
-
-    The targets are those of this moment, whatever moves under the cursor.
-    """
-    _require_control(session)
-    action = BY_NAME.get(name)
-    if action is None:
-        raise UsageError(f"there is no action {name}")
-    if action not in actions_for(session.view):
-        raise UsageError(f"{action.title} is not for {session.table.title.lower()}")
-    targets = _targets(session, action)
-    _answer(session, prepare(session.model.state, action, targets, now=session.clock.wall()), {})
 
 
 def _answer(session: Session, request: Request, answers: dict[str, str]) -> None:
@@ -652,7 +646,7 @@ def _answer(session: Session, request: Request, answers: dict[str, str]) -> None
 
     def accepted(text: str) -> OnClose:
         try:
-            argument.parse(text)
+            argument.parse(text.strip())
         except ValueError as error:
             prompt.notes = [("error", f"{error} ({argument.question})")]
             return None
@@ -703,9 +697,9 @@ WITH_TEXT: Final[dict[str, tuple[_Do, _Words]]] = {
     "set":     (_set,     _SETTABLE),
     "seek":    (_seek,    ()),
     "speed":   (_speed,   ()),
-    "export":  (_export,  _EXPORTS),
+    "export":  (_export,  (*_EXPORTS,)),
     "record":  (_record,  ()),
-    "actions": (_actions, ()),
+    "actions": (_act,     ()),
 }
 for _name, (_, _, _, _values, _) in _OPTIONS.items():
     WITH_TEXT[_name] = (partial(_set_option, name=_name), tuple(map(_word, _values)))

@@ -79,20 +79,17 @@ class Argument(NamedTuple):
     """One question of an action.
 
     `name` is the argument's name in the command, `title` a word for it, `question` says how to
-    answer.  `value_of` makes the value of the answer, or raises ValueError.  With `choices`
-    one of them is taken, the first by default.
+    answer.  `parse` makes the value of the answer, without blanks around it, or raises
+    ValueError with a message for the user.  With `choices` one of them is taken, the first by
+    default.
     """
 
     name: str
     title: str
     question: str
-    value_of: Callable[[str], Any]
+    parse: Callable[[str], Any]
     default: str = ""
     choices: tuple[str, ...] = ()
-
-    def parse(self, text: str) -> Any:
-        """Return the value of an answer; raise ValueError with a message for the user."""
-        return self.value_of(text.strip())
 
 
 class Action(NamedTuple):
@@ -256,7 +253,7 @@ class Request:
         for argument in self.action.arguments:
             default = argument.choices[0] if argument.choices else argument.default
             try:
-                values[argument.name] = argument.parse(texts.get(argument.name, default))
+                values[argument.name] = argument.parse(texts.get(argument.name, default).strip())
             except ValueError as error:
                 raise UsageError(f"{argument.title}: {error}", argument.question) from None
         soft, hard = values.get("soft"), values.get("hard")
@@ -399,8 +396,7 @@ class Outcome:
             "expected": self.request.expected,
             "seconds": round(self.seconds, 3),
             "replies": {
-                reply.worker: ("error: " if reply.failed else "") + reply.text
-                for reply in self.replies
+                one.worker: ("error: " if one.failed else "") + one.text for one in self.replies
             },
         }
         return json.dumps(facts, ensure_ascii=True)
