@@ -51,6 +51,7 @@ def names(table):
 
 #: They end the session or stop the process, which other tests are about.
 ENDING = ("back", "quit", "suspend")
+_MODAL = ("menus", "prompts")
 SIZES = ((80, 24), (120, 32), (50, 12))
 BEFOREHAND = ((), ("p",), ("enter", "tab"), ("space", "t"))
 #: Every two of view, size and the keys before come together once or more.
@@ -79,7 +80,7 @@ def test_every_key_can_be_pressed_in_every_view(tmp_path, view, size, beforehand
     with contextlib.chdir(tmp_path):
         terminal = cluster(size)
         for binding in BINDINGS:
-            if binding.context in ("menus", "prompts") or binding.command in ENDING:
+            if binding.context in _MODAL or binding.command in ENDING:
                 continue
             for key in binding.keys:
                 terminal.session.recover()
@@ -96,6 +97,8 @@ def test_every_key_can_be_pressed_in_every_view(tmp_path, view, size, beforehand
 
 def test_every_command_can_be_carried_out_in_every_view(busy):
     """Whatever is typed, it ends in a message at the worst."""
+    bound = {one.command.partition(" ")[0] for one in BINDINGS if one.context not in _MODAL}
+    assert bound <= COMMANDS.keys()
     skipped = {"quit", "record"}
     for view in VIEWS:
         for name in sorted(COMMANDS.keys() - skipped):
@@ -103,12 +106,6 @@ def test_every_command_can_be_carried_out_in_every_view(busy):
             busy.command(f"view {view}")
             busy.command(name if name != "export" else "export nothing")
             assert busy.lines()
-
-
-def test_every_key_of_the_screen_is_a_command():
-    for binding in BINDINGS:
-        if binding.context not in ("menus", "prompts"):
-            assert binding.command.partition(" ")[0] in COMMANDS
 
 
 _RETRIES = "filter state:retry"  # there are none
@@ -130,20 +127,19 @@ _REPLAY = "only in a replay (evtop -r FILE replays a recording)"
         (["sort weight"], "there is no column weight here (there are state, name"),
         (["columns name,weight"], "there is no column weight here (there are state, name"),
         (["filter save bad"], "there is no filter to save"),
+        (
+            ["filter statte:fail"],
+            'bad filter at column 1: unknown field "statte" (did you mean "state"?',
+        ),
+        (["filter eta>14:30"], "eta: unknown for 100% of tasks"),
         ([_RETRIES, "keep"], "this row has no value to filter by"),
-        ([_RETRIES, "copy"], "there is no row to copy"),
-        ([_RETRIES, "copy-row"], "there is no row to copy"),
+        *(([_RETRIES, do], "there is no row to copy") for do in ("copy", "copy-row")),
         ([_RETRIES, "detail"], "there is no row to look at"),
-        (["search x"], _DETAIL),
-        (["search-next"], _DETAIL),
-        (["wrap"], _DETAIL),
-        (["full"], _DETAIL),
-        (["section-next"], _DETAIL),
+        *(([do], _DETAIL) for do in ("search x", "search-next", "wrap", "full", "section-next")),
         (["view workers", "tree"], "only in the view of tasks (1 shows it)"),
         (["view types", "next-failure"], "only in the views of tasks and events (1 shows the"),
         (["step-back"], "only a paused display can be stepped (p pauses it)"),
-        (["seek 14:30"], _REPLAY),
-        (["speed 2"], _REPLAY),
+        *(([do], _REPLAY) for do in ("seek 14:30", "speed 2")),
         (["export pdf"], "pdf cannot be exported (there are jsonl, csv"),
     ],
 )
@@ -233,75 +229,178 @@ def test_a_message_is_sanitised_and_goes_after_a_while(terminal, session):
     assert session.message is None
 
 
+# --- stories: keys, or a command after a colon, and what is seen then ---------------------
+
+
+def seen(terminal):
+    session, table, options = (
+        terminal.session,
+        terminal.session.table,
+        terminal.session.model.options,
+    )
+    detail = session.detail
+    return {
+        "message": terminal.message,
+        "view": session.view,
+        "calls": terminal.host.calls,
+        "layer": getattr(session.layer, "text", session.layer),
+        "detail": detail and detail.key,
+        "section": detail and detail.section,
+        "full": not session.table_shown,
+        "reading": session.reading,
+        "key": table.focus_key,
+        "row": table.focus_index,
+        "rows": len(table),
+        "marks": len(table.marks),
+        "filter": table.filter_text,
+        "sort": ("-" if table.reverse else "") + table.sort_key,
+        "columns": table.chosen,
+        "themes": terminal.host.themes,
+        **{name: getattr(options, name) for name in ("theme", "window", "time_style", "refresh")},
+    }
+
+
+# fmt: off
+STORIES = {
+    "a view has a name and perhaps a filter": [
+        (":view types name:proj.task1", {"view": "types", "filter": "name:proj.task1"}),
+        (":view types /name:task2", {"view": "types", "filter": "name:task2"}),
+    ],
+    "tab goes through the views": [
+        ("tab tab shift-tab", {"view": "types"}),
+        ("shift-tab shift-tab", {"view": "errors"}),
+    ],
+    "tab goes between table and detail": [
+        ("enter tab", {"reading": True}),
+        ("tab", {"reading": False, "view": "tasks"}),
+    ],
+    "keys open the detail of a row, its result, or the tasks of a type": [
+        ("enter", {"detail": "id39"}),
+        ("2 i", {"view": "types", "detail": "proj.task2"}),
+        ("tab enter", {"view": "types"}),  # the detail is being read
+        ("1 r", {"detail": "id39", "section": "Info"}),
+        ("2 enter", {"view": "tasks", "filter": 'name="proj.task2"', "detail": None}),
+    ],
+    "the detail follows the cursor and stays when its row is hidden": [
+        ("enter j", {"detail": "id38", "key": "id38"}),
+        (":filter state:retry", {"detail": "id38", "key": None}),
+    ],
+    "q goes back step by step and quits at last": [
+        ("2 enter enter", {"view": "tasks", "detail": "id38"}),
+        ("q", {"detail": None, "view": "tasks", "calls": []}),
+        ("q", {"view": "types", "calls": []}),
+        ("q", {"calls": ["end"]}),
+    ],
+    "a drill-down comes back to the rows it began at": [
+        (":filter state:ok,fail", {}),
+        ("j 2 j j", {"view": "types", "key": "proj.task1"}),
+        ("enter", {"view": "tasks", "row": 0}),
+        ("j q", {"view": "types", "key": "proj.task1"}),
+        ("1", {"filter": "state:ok,fail", "row": 1}),
+    ],
+    "a drill-down leaves the other view at its first row": [
+        ("2 enter j q 1", {"row": 0, "filter": ""}),
+    ],
+    "each escape undoes one thing and none quits": [
+        (":filter state:ok", {}),
+        ("space enter esc", {"detail": None, "marks": 1}),
+        ("esc", {"marks": 0, "filter": "state:ok"}),
+        ("esc", {"filter": ""}),
+        (":wrap", {"message": "there is no detail to read (Enter opens it)"}),
+        ("esc esc", {"message": "", "calls": []}),
+    ],
+    "the text is wrapped or cut": [
+        ("enter tab w", {"message": "long lines are cut"}),
+        ("w", {"message": "long lines are wrapped"}),
+    ],
+    "the text is turned and has the whole screen": [
+        ("enter", {"section": "Args"}),
+        ("]", {"section": "Timeline"}),
+        ("[ f", {"section": "Args", "reading": True}),
+        ("f12", {"full": True}),
+        ("f f12", {"full": False}),
+    ],
+    "a search without a match says so": [
+        ("enter", {}),
+        (":search-next", {"message": "nothing to search for yet (/ searches the text)"}),
+        (":search nowhere", {"message": "not found: nowhere"}),
+        ("n", {"message": "not found: nowhere"}),
+    ],
+    "a filter can be given at once": [
+        (":filter state:fail", {"rows": 8}),
+    ],
+    "an order can be named": [
+        (":sort name", {"sort": "name"}),
+        (":sort -name", {"sort": "-name"}),
+        (":sort RUN", {"sort": "-runtime"}),
+    ],
+    "the order goes from column to column and is inverted": [
+        ("o 2", {"sort": "name"}),
+        (">", {"sort": "uuid"}),
+        ("< <", {"sort": "state"}),
+        ("I", {"sort": "-state"}),
+    ],
+    "columns are chosen by name or title": [
+        (":columns name, RUN", {"columns": ("name", "runtime")}),
+        (":columns auto", {"columns": None}),
+    ],
+    "a row or the newest is followed": [
+        ("j F", {"message": "following this row"}),
+        ("F", {"message": "not following"}),
+        ("5 k F", {"message": "following the newest"}),
+    ],
+    "marks are set going down and all taken away": [
+        ("space space", {"marks": 2, "row": 2}),
+        ("U", {"marks": 0}),
+    ],
+    "failures are gone to": [
+        ("e", {"key": "id35"}),
+        ("e E", {"key": "id35"}),
+        ("E", {"message": "no failure further up"}),
+        ("G e", {"message": "no failure further down"}),
+    ],
+    "the events of a task are gone to": [
+        ("5 O O", {"view": "events"}),
+        ("O O", {"message": "no other event of this task in that direction"}),
+    ],
+    "options are set or go to their next value": [
+        (":window", {"window": "15m", "message": "figures of the last 15m"}),
+        (":window all", {"window": "all", "message": "all figures"}),
+        ("T", {"window": "1m", "message": "figures of the last 1m"}),
+        ("z", {"time_style": "local", "message": "times: local"}),
+        (":time utc", {"time_style": "utc", "message": "times: utc"}),
+        (":time", {"time_style": "age", "message": "times: age"}),
+        (":theme mono", {"theme": "mono", "message": "theme mono"}),
+        (":set theme cb", {"theme": "cb", "message": "theme cb", "themes": ["mono", "cb"]}),
+        (":set refresh=3", {"refresh": 3.0, "message": "refreshed every 3s"}),
+        (":refresh", {"refresh": 5.0, "message": "refreshed every 5s"}),
+        (":refresh 500ms", {"refresh": 0.5, "message": "refreshed every 0.5s"}),
+        (":refresh 0.01", {"refresh": 0.2, "message": "refreshed every 0.2s"}),
+    ],
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_what_is_typed_does_what_it_says(terminal, story):
+    for typed, expected in STORIES[story]:
+        terminal.session.message = None if typed[:3] != "esc" else terminal.session.message
+        if typed.startswith(":"):
+            terminal.command(typed[1:])
+        else:
+            terminal.press(*typed.split())
+        found = seen(terminal)
+        assert {name: found[name] for name in expected} == expected, typed
+
+
 # --- views and ways out -------------------------------------------------------------------
 
 
-def test_a_view_has_a_digit_and_a_name_and_perhaps_a_filter(terminal, session):
+def test_each_digit_shows_a_view(terminal, session):
     for number, view in enumerate(VIEWS, 1):
         terminal.press(str(number))
         assert session.view == view
         assert f"[{number} " in terminal.text
-    for line, text in (("name:proj.task1", "name:proj.task1"), ("/name:task2", "name:task2")):
-        terminal.command(f"view types {line}")
-        assert (session.view, session.table.filter_text) == ("types", text)
-
-
-def test_tab_goes_through_the_views_or_between_table_and_detail(terminal, session):
-    terminal.press("tab", "tab", "shift-tab")
-    assert session.view == "types"
-    terminal.press("shift-tab", "shift-tab")
-    assert session.view == "errors"
-    terminal.press("1", "enter", "tab")
-    assert session.detail.focused
-    terminal.press("tab")
-    assert not session.detail.focused
-    terminal.size = (80, 24)
-    terminal.press("tab")
-    assert (session.view, session.detail.focused) == ("tasks", False)
-
-
-def test_keys_open_the_detail_of_a_row_its_result_or_the_tasks_of_a_type(terminal, session):
-    terminal.press("enter")
-    assert session.detail is not None
-    terminal.press("2", "i")
-    assert (session.view, session.detail is None) == ("types", False)
-    terminal.press("tab", "enter")  # the detail is being read
-    assert session.view == "types"
-    terminal.press("1", "r")
-    assert session.detail.section in ("Args", "Info")
-    terminal.press("2", "enter")
-    assert session.view == "tasks"
-    assert "proj.task" in session.table.filter_text
-
-
-def test_the_detail_follows_the_cursor_and_stays_when_its_row_is_hidden(terminal, session, table):
-    terminal.press("enter", "j")
-    assert session.detail.key == table.focus_key == "id38"
-    terminal.command("filter state:retry")
-    assert session.detail.key == "id38"
-    assert "proj.task2 id38" in terminal.text
-
-
-def test_q_goes_back_step_by_step_and_quits_at_last(terminal, session):
-    terminal.press("2", "enter", "enter", "q")
-    assert (session.detail, session.view) == (None, "tasks")
-    terminal.press("q")
-    assert (session.view, terminal.host.calls) == ("types", [])
-    terminal.press("q")
-    assert terminal.host.calls == ["end"]
-
-
-@pytest.mark.parametrize("moved", [False, True])
-def test_a_drill_down_comes_back_to_the_rows_it_began_at(terminal, session, table, moved):
-    terminal.command("filter state:ok,fail")
-    terminal.press(*["j"] * moved, "2", "j", "j")
-    kind = session.table.focus_key
-    terminal.press("enter")
-    assert (session.view, table.focus_index) == ("tasks", 0)
-    terminal.press("j", "q")
-    assert (session.view, session.table.focus_key) == ("types", kind)
-    terminal.press("1")
-    assert (table.filter_text, table.focus_index) == ("state:ok,fail", int(moved))
 
 
 def test_another_model_keeps_how_things_are_shown(terminal, session):
@@ -314,22 +413,8 @@ def test_another_model_keeps_how_things_are_shown(terminal, session):
     session.replace(fresh)
     assert session.model is fresh
     terminal.take(*(terminal.life.success(f"id{number:02}") for number in range(40)))
-    table = session.table
-    assert (table.filter_text, table.sort_key, table.reverse) == ("state:fail,ok", "name", True)
-    assert (table.chosen, table.focus_key) == (("name", "state"), key)
-
-
-def test_each_escape_undoes_one_thing_and_none_quits(terminal, session, table):
-    terminal.command("filter state:ok")
-    terminal.press("space", "enter", "esc")
-    assert (session.detail, len(table.marks)) == (None, 1)
-    terminal.press("esc")
-    assert (table.marks, table.filter_text) == (set(), "state:ok")
-    terminal.press("esc")
-    assert table.filter_text == ""
-    session.say("note")
-    terminal.press("esc", "esc")
-    assert (terminal.message, terminal.host.calls) == ("", [])
+    shown = {"filter": "state:fail,ok", "sort": "-name", "columns": ("name", "state"), "key": key}
+    assert seen(terminal).items() >= shown.items()
 
 
 @pytest.fixture
@@ -358,12 +443,13 @@ def test_data_of_a_long_time_goes_with_a_second_key_only(watched_long, keys, lea
     assert "quit evtop?" not in watched_long.text or leaves
 
 
-@pytest.mark.parametrize("keys", ["Q", "ctrl-c", ":q", ":q!", ": quit "])
-def test_some_keys_and_commands_leave_at_once(watched_long, keys):
-    if keys.startswith(":"):
-        watched_long.command(keys[1:])
+@pytest.mark.parametrize("leave", ["Q", "ctrl-c", "q", "q!", " quit "])
+def test_some_keys_and_commands_leave_at_once(watched_long, leave):
+    watched_long.press("2", "enter", "enter")
+    if leave[0] in "Qc":
+        watched_long.press(leave)
     else:
-        watched_long.press("2", "enter", "enter", keys)
+        watched_long.command(leave)
     assert watched_long.host.calls == ["end"]
 
 
@@ -371,8 +457,7 @@ def test_some_keys_and_commands_leave_at_once(watched_long, keys):
 def test_nothing_is_asked_for_the_first_minutes_or_without_events(seconds, has_events):
     terminal = FakeTerminal(asks_after=300.0)
     terminal.clock.now += seconds
-    if has_events:
-        terminal.take(terminal.life.success("t"))
+    terminal.take(*[terminal.life.success("t")] * has_events)
     terminal.press("q")
     assert terminal.host.calls == ["end"]
 
@@ -399,17 +484,10 @@ def test_the_help_has_the_keys_of_the_view(terminal, session):
 @pytest.mark.parametrize(
     ("keys", "index"),
     [
-        (["j"], 1),
-        (["down", "down", "up"], 1),
-        (["G"], 39),
-        (["end", "g"], 0),
-        (["pgdn"], 23),
-        (["pgdn", "ctrl-b"], 0),
-        (["ctrl-d"], 12),
-        (["G", "ctrl-u"], 27),
-        (["k"], 0),
+        (["j"], 1), (["down", "down", "up"], 1), (["k"], 0), (["G"], 39), (["end", "g"], 0),
+        (["pgdn"], 23), (["pgdn", "ctrl-b"], 0), (["ctrl-d"], 12), (["G", "ctrl-u"], 27),
     ],
-)
+)  # fmt: skip
 def test_the_cursor_moves_and_stops_at_the_ends(terminal, table, keys, index):
     terminal.press(*keys)
     assert table.focus_index == index
@@ -458,45 +536,11 @@ def test_a_text_is_searched_and_the_search_goes_on(terminal, session, pane):
     assert terminal.message == ""
 
 
-def test_a_search_without_a_match_says_so(terminal, pane):
-    for do, message in (
-        ("search-next", "nothing to search for yet (/ searches the text)"),
-        ("search nowhere", "not found: nowhere"),
-        ("search-previous", "not found: nowhere"),
-    ):
-        terminal.session.message = None
-        terminal.command(do)
-        assert terminal.message == message
-
-
-def test_the_text_is_wrapped_or_cut_turned_and_has_the_whole_screen(terminal, session, pane):
-    for message in ("long lines are cut", "long lines are wrapped"):
-        terminal.press("w")
-        assert terminal.message == message
-    before = pane.section
-    terminal.press("]")
-    assert pane.section != before
-    terminal.press("[", "tab", "f")
-    assert (pane.section, pane.focused) == (before, True)
-    for shown in (False, True):
-        terminal.lines()
-        assert session.table_shown is shown
-        terminal.press("f")
-
-
 # --- filter -------------------------------------------------------------------------------
 
 
 def above(terminal):
     return terminal.lines()[-2]
-
-
-def test_a_filter_can_be_given_at_once(terminal, table):
-    terminal.command("filter state:fail")
-    assert len(table) == 8
-    terminal.command("filter statte:fail")
-    assert 'did you mean "state"?' in terminal.message
-    assert table.filter_text == "state:fail"
 
 
 def test_the_table_is_filtered_while_one_types_and_not_for_every_key(terminal, table):
@@ -612,11 +656,6 @@ def test_an_at_sign_inside_of_a_value_is_no_saved_filter(terminal, table, text):
     assert table.filter_text == text
 
 
-def test_a_filter_on_a_field_that_no_event_has_says_so(terminal):
-    terminal.command("filter eta>14:30")
-    assert "eta" in terminal.message
-
-
 def test_a_value_of_the_row_is_kept_or_excluded(terminal, session, table):
     terminal.press("=")
     assert any("name proj.task0" in line for line in popup(terminal))
@@ -630,31 +669,10 @@ def test_a_value_of_the_row_is_kept_or_excluded(terminal, session, table):
 # --- order, columns and rows --------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("command", "key", "reverse"),
-    [("sort name", "name", False), ("sort -name", "name", True), ("sort RUN", "runtime", True)],
-)
-def test_the_order_can_be_named(terminal, table, command, key, reverse):
-    terminal.command(command)
-    assert (table.sort_key, table.reverse) == (key, reverse)
-
-
-def test_the_order_goes_from_column_to_column_and_is_inverted(terminal, table):
+def test_columns_and_the_order_are_chosen_from_a_menu(terminal, table):
     terminal.press("o")
     assert any("TASK" in line for line in popup(terminal))
-    for keys, column in ((["2"], "name"), ([">"], "uuid"), (["<", "<"], "state")):
-        terminal.press(*keys)
-        assert table.sort_key == column
-    before = table.reverse
-    terminal.press("I")
-    assert table.reverse is not before
-
-
-def test_columns_are_chosen_by_name_or_title_or_from_a_menu(terminal, table):
-    terminal.command("columns name, RUN")
-    assert table.chosen == ("name", "runtime")
-    terminal.command("columns auto")
-    assert table.chosen is None
+    terminal.press("esc")
     before = names(table)
     terminal.press("f2", "c")
     assert any("[x] TASK" in line for line in popup(terminal))
@@ -662,35 +680,6 @@ def test_columns_are_chosen_by_name_or_title_or_from_a_menu(terminal, table):
     assert table.chosen == tuple(name for name in before if name != "uuid")
     terminal.press("3")
     assert "uuid" in table.chosen
-
-
-def test_a_row_or_the_newest_is_followed(terminal):
-    for keys, followed in (
-        ("jF", "following this row"), ("F", "not following"), ("5kF", "following the newest"),
-    ):  # fmt: skip
-        terminal.press(*keys)
-        assert terminal.message == followed
-
-
-def test_marks_are_set_going_down_and_all_taken_away(terminal, table):
-    terminal.press("space", "space")
-    assert (len(table.marks), table.focus_index) == (2, 2)
-    terminal.press("U")
-    assert not table.marks
-
-
-def test_failures_and_the_events_of_a_task_are_gone_to(terminal, session, table):
-    for keys in ("e", "eE"):
-        terminal.press(*keys)
-        assert table.focus_key == "id35"
-    terminal.press("E")
-    assert terminal.message == "no failure further up"
-    terminal.press("G", "e")
-    assert terminal.message == "no failure further down"
-    terminal.press("5", "O")
-    assert session.table.values(session.table.focus_key)["uuid"] == "id39"
-    terminal.press("O", "O", "O")
-    assert terminal.message == "no other event of this task in that direction"
 
 
 @pytest.mark.parametrize(("shut", "opened"), [("-", "+"), ("left", "right"), ("*", "*")])
@@ -712,30 +701,6 @@ def test_a_tree_has_nodes_that_close_and_open_and_ways_to_the_parent(terminal, t
 
 
 # --- display options ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("commands", "option", "value", "message"),
-    [
-        (["window"], "window", "15m", "figures of the last 15m"),
-        (["window all"], "window", "all", "all figures"),
-        (["window all", "window"], "window", "1m", "figures of the last 1m"),
-        (["time"], "time_style", "local", "times: local"),
-        (["time utc", "time"], "time_style", "age", "times: age"),
-        (["theme mono"], "theme", "mono", "theme mono"),
-        (["set theme cb"], "theme", "cb", "theme cb"),
-        (["set refresh=3"], "refresh", 3.0, "refreshed every 3s"),
-        (["refresh 500ms"], "refresh", 0.5, "refreshed every 0.5s"),
-        (["refresh 0.01"], "refresh", 0.2, "refreshed every 0.2s"),
-    ],
-)
-def test_an_option_is_set_or_goes_to_its_next_value(
-    terminal, session, commands, option, value, message
-):
-    for line in commands:
-        terminal.command(line)
-    assert (getattr(session.model.options, option), terminal.message) == (value, message)
-    assert terminal.host.themes == ([value] if option == "theme" else [])
 
 
 def test_options_change_the_screen_at_once(terminal):
@@ -805,16 +770,16 @@ def test_stepping_shows_the_view_of_the_picture(terminal, session):
     assert terminal.message == "no earlier picture that looks different was kept"
 
 
+#: When the first event of the recording was received.
+START = 1_000_000.1
+
+
 @pytest.fixture
 def tape(tmp_path):
     """Return a recording of two minutes, an event every second."""
-    life = Life(1_000_000.0)
     path = tmp_path / "tape.jsonl"
-    lines = []
-    for number in range(120):
-        life.now = 1_000_000.0 + number
-        lines.append(encode_line(life.beat(f"w{number}@host")))
-    path.write_bytes(b"\n".join(lines) + b"\n")
+    events = (Life(1_000_000.0 + number).beat(f"w{number}@host") for number in range(120))
+    path.write_bytes(b"".join(encode_line(event) + b"\n" for event in events))
     made = RecordingReader(str(path), clock=FakeTerminal().clock, speed=1.0)
     made.stays = True
     yield made
@@ -841,23 +806,33 @@ def test_a_replay_is_paused_and_stepped_by_a_refresh(replay, tape):
 
 
 @pytest.mark.parametrize(
-    ("text", "position"),
+    ("command", "position", "speed", "message"),
     [
-        ("13:47:30", 1_000_050.0),
-        ("13:48", 1_000_080.0),
-        ("1970-01-12T13:47:00", 1_000_020.0),
-        ("1970-01-12T13:47:00Z", 1_000_020.0),
-        ("+30s", None),
-        ("-1s", None),
+        ("seek 13:47:30", 1_000_050.0, 1.0, ""),
+        ("seek 13:48", 1_000_080.0, 1.0, ""),
+        ("seek 1970-01-12T13:47:00", 1_000_020.0, 1.0, ""),
+        ("seek 1970-01-12T13:47:00Z", 1_000_020.0, 1.0, ""),
+        ("seek +30s", START + 30, 1.0, ""),
+        ("seek -1s", START - 1, 1.0, ""),
+        ("seek soon", START, 1.0, 'invalid time "soon" (write 14:30'),
+        ("seek +", START, 1.0, 'invalid time "+" (write 14:30'),
+        ("seek -x", START, 1.0, 'invalid time "-x" (write 14:30'),
+        ("seek 25:00", START, 1.0, 'invalid time "25:00"'),
+        ("seek 9999-99-99", START, 1.0, 'invalid time "9999-99-99"'),
+        ("speed 10x", START, 10.0, "speed 10x"),
+        ("speed 0.5", START, 0.5, "speed 0.5"),
+        ("speed max", START, math.inf, "speed max"),
+        *((f"speed {text}", START, 1.0, f'invalid speed "{text}" (write 1x, 10x or max)')
+          for text in ("0", "-1", "nan", "fast", "9999", "")),
     ],
-)
-def test_a_replay_is_wound_to_a_time(replay, tape, text, position):
-    start = tape.position
-    replay.command(f"seek {text}")
-    assert replay.message == ""
-    if position is None:
-        position = start + (30 if text[0] == "+" else -1)
-    assert tape.position == position
+)  # fmt: skip
+def test_a_replay_is_wound_to_a_time_and_runs_faster(
+    replay, tape, command, position, speed, message
+):
+    replay.command(command)
+    assert replay.message.startswith(message)
+    assert bool(replay.message) is bool(message)
+    assert (tape.position, tape.speed) == (position, speed)
 
 
 def test_the_time_is_asked_for(replay, tape):
@@ -878,30 +853,6 @@ def test_before_the_first_event_there_is_no_time(tape):
     assert terminal.message == "nothing has been played yet"
     terminal.press(".")
     assert tape.position is None
-
-
-@pytest.mark.parametrize(("text", "speed"), [("10x", 10.0), ("0.5", 0.5), ("max", math.inf)])
-def test_a_replay_runs_faster_or_slower(replay, tape, text, speed):
-    replay.command(f"speed {text}")
-    assert tape.speed == speed
-    assert replay.message == f"speed {text}"
-
-
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        *((f"seek {text}", f'invalid time "{text}" (write 14:30') for text in ("soon", "+", "-x")),
-        ("seek 25:00", 'invalid time "25:00"'),
-        ("seek 9999-99-99", 'invalid time "9999-99-99"'),
-        *((f"speed {text}", f'invalid speed "{text}"') for text in ("0", "-1", "nan", "fast")),
-        ("speed 9999", 'invalid speed "9999" (write 1x, 10x or max)'),
-        ("speed", 'invalid speed ""'),
-    ],
-)
-def test_an_invalid_time_or_speed_is_refused(replay, tape, command, message):
-    replay.command(command)
-    assert replay.message.startswith(message)
-    assert tape.speed == 1.0
 
 
 # --- copies and files ---------------------------------------------------------------------
