@@ -46,6 +46,7 @@ from evtools.wire import (
     queue_name,
     wanted,
 )
+from evtools.wire.serializers import READERS
 
 _log = logging.getLogger(__name__)
 
@@ -66,11 +67,8 @@ _OF_APP: Final = (
     "event_exchange", "event_queue_prefix", "event_queue_ttl", "event_queue_expires",
     "event_queue_exclusive", "event_queue_durable", "control_exchange",
 )
-_MIME_TYPES: Final = {
-    "application/json": "json", "application/x-msgpack": "msgpack",
-    "application/x-yaml": "yaml", "application/x-python-serialize": "pickle",
-}
 # fmt: on
+_SERIALIZERS: Final = {content_type: name for name, (content_type, _) in READERS.items()}
 
 
 class EventReceiver:
@@ -419,7 +417,7 @@ def _settings_of(connection: Any, app: Any) -> ConnectionSettings:
 
 
 def _serializers(accept: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted({_MIME_TYPES.get(name, name) for name in accept}))
+    return tuple(sorted({_SERIALIZERS.get(name, name) for name in accept}))
 
 
 def _end(timeout: float | None) -> float:

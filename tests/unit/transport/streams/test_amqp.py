@@ -104,24 +104,6 @@ class Wire:
         self.ours.close()
 
 
-@pytest.fixture
-def make_wire():
-    wires = []
-
-    def make(**how):
-        wires.append(Wire(**how))
-        return wires[-1]
-
-    yield make
-    for wire in wires:
-        wire.close()
-
-
-@pytest.fixture
-def wire(make_wire):
-    return make_wire()
-
-
 # --- Frames ----------------------------------------------------------------------
 
 
@@ -281,13 +263,6 @@ def test_frames_that_py_amqp_chokes_on_end_the_stream(wire, error):
 
 
 # --- Signs of life -----------------------------------------------------------------
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr("time.monotonic", lambda: clock.now)
-    return clock
 
 
 @pytest.mark.parametrize(("heartbeat", "sent"), [(10, ["heartbeat"] * 4), (0.5, [])])

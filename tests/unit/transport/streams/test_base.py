@@ -7,57 +7,56 @@ import pytest
 from evtools.transport.streams import BrokerSilent, SocketStream
 
 
-class Watched(SocketStream):
+class Wire(SocketStream):
     """A stream of which somebody looks at the heartbeat at the moments that a test says."""
 
-    def __init__(self, monkeypatch):
+    def __init__(self):
         self.broker, ours = socket.socketpair()
-        self.now = 100.0
-        monkeypatch.setattr("time.monotonic", lambda: self.now)
         super().__init__(ours, 2)
 
-    def look(self, *moments):
-        found = []
-        for self.now in moments:
-            found.append(self._needs_heartbeat())
-        return found
+    def close(self):
+        self.broker.close()
+        self._sock.close()
 
 
 @pytest.fixture
-def stream(monkeypatch):
-    stream = Watched(monkeypatch)
-    yield stream
-    stream.broker.close()
-    stream._sock.close()
+def look(clock, wire):
+    def look(*moments):
+        found = []
+        for clock.now in moments:
+            found.append(wire._needs_heartbeat())
+        return found
+
+    return look
 
 
-def test_a_sign_of_life_is_due_twice_in_an_interval(stream):
-    assert stream.look(100.5, 101, 101.5, 102, 102.5) == [False, True, False, True, False]
+def test_a_sign_of_life_is_due_twice_in_an_interval(look):
+    assert look(100.5, 101, 101.5, 102, 102.5) == [False, True, False, True, False]
 
 
-def test_a_broker_is_given_up_after_two_intervals_of_silence(stream):
-    stream.look(101, 102, 103, 104)
+def test_a_broker_is_given_up_after_two_intervals_of_silence(look):
+    look(101, 102, 103, 104)
     with pytest.raises(BrokerSilent, match=r"no sign of life for 4\.5s"):
-        stream.look(104.5)
+        look(104.5)
 
 
-def test_whatever_comes_is_a_sign_of_life(stream):
-    stream.look(101, 102, 103, 103.5)
-    stream.broker.send(b"x")
-    assert stream._receive(1) == b"x"
-    stream.look(104, 105, 106, 107)
-    assert stream.last_seen == 103.5
+def test_whatever_comes_is_a_sign_of_life(look, wire):
+    look(101, 102, 103, 103.5)
+    wire.broker.send(b"x")
+    assert wire._receive(1) == b"x"
+    look(104, 105, 106, 107)
+    assert wire.last_seen == 103.5
     with pytest.raises(BrokerSilent):
-        stream.look(108)
+        look(108)
 
 
-def test_silence_while_nobody_looked_is_not_held_against_the_broker(stream):
-    stream.look(101, 102)
-    assert stream.look(200) == [True]
-    stream.look(201, 202)
-    assert stream.last_seen == 100.0
+def test_silence_while_nobody_looked_is_not_held_against_the_broker(look, wire):
+    look(101, 102)
+    assert look(200) == [True]
+    look(201, 202)
+    assert wire.last_seen == 100.0
     with pytest.raises(BrokerSilent):
-        stream.look(203)
+        look(203)
 
 
 def test_all_records_of_tls_are_read_at_once(authority):

@@ -65,19 +65,6 @@ class Wire:
         self.connection._sock.close()
 
 
-@pytest.fixture
-def make_wire():
-    wires = []
-
-    def make(**how):
-        wires.append(Wire(**how))
-        return wires[-1]
-
-    yield make
-    for wire in wires:
-        wire.close()
-
-
 @pytest.fixture(params=[b"*", b">"], ids=["RESP2", "RESP3"])
 def kind(request):
     """How the server marks what nobody asked for."""
@@ -118,8 +105,7 @@ def test_replies_may_be_split_at_every_byte(make_wire, kind):
 
 
 @pytest.mark.parametrize("size", [1, 7_000, 16_384, 40_000])
-def test_a_large_read_is_parsed_to_its_end(make_wire, size):
-    wire = make_wire()
+def test_a_large_read_is_parsed_to_its_end(wire, size):
     wire.server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024 * 1024)
     sent = [b"%d" % number * size for number in range(100_000 // (size + 100) + 1)]
     wire.server.sendall(b"".join(map(pmessage, sent)))
@@ -132,21 +118,18 @@ def test_a_large_read_is_parsed_to_its_end(make_wire, size):
 @pytest.mark.parametrize(
     "pong", [b"*2\r\n$4\r\npong\r\n$0\r\n\r\n", b"+PONG\r\n", b"*0\r\n", b"_\r\n"]
 )
-def test_the_answer_to_a_ping_is_no_message(make_wire, pong):
-    wire = make_wire()
+def test_the_answer_to_a_ping_is_no_message(wire, pong):
     assert wire.send(pong) == []
     assert wire.send(pong + pmessage(b"1")) == [Message(b"1", ENVELOPE)]
 
 
-def test_an_error_reply_ends_the_stream(make_wire):
-    wire = make_wire()
+def test_an_error_reply_ends_the_stream(wire):
     with pytest.raises(ResponseError, match="out of luck") as caught:
         wire.send(b"-ERR out of luck\r\n")
     assert isinstance(caught.value, wire.stream.errors)
 
 
-def test_a_closed_connection_is_an_error(make_wire):
-    wire = make_wire()
+def test_a_closed_connection_is_an_error(wire):
     wire.server.close()
     with pytest.raises(ConnectionResetError) as caught:
         wire.stream.drain(5)
@@ -173,8 +156,7 @@ def test_of_what_is_too_large_the_beginning_is_kept_and_the_rest_skipped(make_wi
     assert [*codec.defects] == ["message too large"]
 
 
-def test_a_channel_of_many_megabytes_brings_its_message(make_wire):
-    wire = make_wire()
+def test_a_channel_of_many_megabytes_brings_its_message(wire):
     size = 2 * MESSAGE_MAX_BYTES
     wire.send(b"*4\r\n$8\r\npmessage\r\n$4\r\n/0.*\r\n$%d\r\n" % size)
     for _ in range(size // 2**17):
@@ -194,8 +176,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_what_no_server_says_to_a_subscriber_ends_the_stream(make_wire, odd):
-    wire = make_wire()
+def test_what_no_server_says_to_a_subscriber_ends_the_stream(wire, odd):
     with pytest.raises(InvalidResponse) as caught:
         wire.send(odd)
     assert isinstance(caught.value, wire.stream.errors)
@@ -208,8 +189,7 @@ def test_a_message_without_a_body_is_none(make_wire, patterns):
     assert wire.send(nothing + pmessage(b"1")) == [Message(b"1", ENVELOPE)]
 
 
-def test_a_channel_that_looks_like_an_end_of_line_is_a_channel(make_wire):
-    wire = make_wire()
+def test_a_channel_that_looks_like_an_end_of_line_is_a_channel(wire):
     odd = b"/0.a\r\n$3\r\nabc\r\n"
     assert wire.send(pmessage(b"1", odd) * 3 + pmessage(b"2")) == [
         *[Message(b"1", ENVELOPE)] * 3,
@@ -283,12 +263,10 @@ def test_channels_are_remembered_and_not_for_ever(make_wire):
 # --- Signs of life ---------------------------------------------------------------
 
 
-def test_a_ping_goes_out_twice_in_a_heartbeat(make_wire, monkeypatch):
-    now = 100.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
+def test_a_ping_goes_out_twice_in_a_heartbeat(make_wire, clock):
     wire = make_wire(heartbeat=10)
     for _ in range(100):
-        now += 0.2
+        clock.now += 0.2
         assert wire.send(pmessage(b"1")) == [Message(b"1", ENVELOPE)]
     assert wire.connection.sent[1:] == [("PING",)] * 4
-    assert wire.stream.last_seen == now
+    assert wire.stream.last_seen == clock.now
