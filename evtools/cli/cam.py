@@ -43,64 +43,56 @@ _COMMAND: Final = click.Argument(
 
 # fmt: off
 _OPTIONS: Final = (
-    Option("Common", "-c --camera", metavar="CAMERA",
-           help="Camera: mod.Camera or mod:Camera, or a built-in one, sqlite, postgres, jsonl or"
-                " prometheus, with :PLACE after it."),
-    Option("Common", "-F --freq --frequency", types.FREQUENCY, default="1s",
-           help="Snapshot interval."),
-    Option("Common", "-r --maxrate", types.RATE, help="Maximum snapshot rate: 10/m, 100/s, 2/h."),
-    Option("Common", "-d --detach", FLAG,
-           help="Run in the background; return once events arrive, or report why none do."),
-    Option("Camera", "--camera-option", types.PAIR, multiple=True,
-           help="Option of the camera itself, such as keep=30d. Repeatable."),
-    Option("Camera", "--pythonpath", metavar="DIR", multiple=True,
-           help="Also search here for the camera's module, after the working directory."
-                " Repeatable."),
-    Option("Camera", "--cleanup-freq", types.DURATION, default="1h",
-           help="Interval between cleanups; 0 disables."),
-    Option("Camera", "--warm-up", types.DURATION, default="2s",
-           help="Mark snapshots as incomplete for this long after the start, and until the workers"
-                " have sent heartbeats."),
-    Option("Camera", "--max-failures", types.COUNT, metavar="N", shown="never",
-           help="Exit with 70 after N consecutive failures."),
-    Option("Camera", "--once", FLAG, in_file=False,
-           help="Wait one interval, take one snapshot, and exit."),
-    Option("Camera", "--test", FLAG, in_file=False,
-           help="Wait one interval, print what would be written, and exit."),
-    Option("Camera", "--allow-insecure-camera", FLAG,
-           help="As root, load a camera's code even if others can write it."),
-    Option("Process", "--pidfile", metavar="FILE",
-           help="Write the process id to FILE, and lock it: one evcam per pidfile."),
-    Option("Process", "--uid", types.USER, help="Drop privileges to this user and its groups."),
-    Option("Process", "--gid", types.GROUP, help="Switch to this group.", shown="the user's"),
-    Option("Process", "--umask", types.UMASK, shown="inherited",
-           help="File creation umask, in octal, such as 027."),
-    Option("Process", "--workdir", metavar="DIR", shown="the current one",
-           help="Working directory; relative paths and the camera are resolved there."),
-    Option("Process", "--executable", metavar="FILE", shown="the same",
-           help="With --detach, the Python interpreter or the binary to run with."),
-    Option("Process", "--ready-timeout", types.DURATION, default="30s",
-           help="Report ready after this time even if the broker is unreachable."),
-    Option("Process", "--shutdown-timeout", types.DURATION, default="10s",
-           help="Time limit for the last snapshot when stopping."),
-    Option("Process", "--listen", metavar="HOST:PORT",
-           help="Serve /livez, /readyz, /status and /metrics here; without HOST on this machine"
-                " only, with * on all addresses."),
-    Option("Log", "-f --logfile", metavar="FILE",
-           help="Log to FILE; logrotate may move it away.",
+    Option("Common", "-c --camera CAMERA", "Camera: mod.Camera or mod:Camera, or a built-in one,"
+           " sqlite, postgres, jsonl or prometheus, with :PLACE after it."),
+    Option("Common", "-F --freq --frequency", "Snapshot interval.", types.FREQUENCY, default="1s"),
+    Option("Common", "-r --maxrate", "Maximum snapshot rate: 10/m, 100/s, 2/h.", types.RATE),
+    Option("Common", "-d --detach", "Run in the background; return once events arrive, or report"
+           " why none do.", FLAG),
+    Option("Camera", "--camera-option", "Option of the camera itself, such as keep=30d."
+           " Repeatable.", types.PAIR, multiple=True),
+    Option("Camera", "--pythonpath DIR", "Also search here for the camera's module, after the"
+           " working directory. Repeatable.", multiple=True),
+    Option("Camera", "--cleanup-freq", "Interval between cleanups; 0 disables.",
+           types.DURATION, default="1h"),
+    Option("Camera", "--warm-up", "Mark snapshots as incomplete for this long after the start, and"
+           " until the workers have sent heartbeats.", types.DURATION, default="2s"),
+    Option("Camera", "--max-failures N", "Exit with 70 after N consecutive failures.",
+           types.COUNT, shown="never"),
+    Option("Camera", "--once", "Wait one interval, take one snapshot, and exit.",
+           FLAG, in_file=False),
+    Option("Camera", "--test", "Wait one interval, print what would be written, and exit.",
+           FLAG, in_file=False),
+    Option("Camera", "--allow-insecure-camera", "As root, load a camera's code even if others can"
+           " write it.", FLAG),
+    Option("Process", "--pidfile FILE", "Write the process id to FILE, and lock it: one evcam per"
+           " pidfile."),
+    Option("Process", "--uid", "Drop privileges to this user and its groups.", types.USER),
+    Option("Process", "--gid", "Switch to this group.", types.GROUP, shown="the user's"),
+    Option("Process", "--umask", "File creation umask, in octal, such as 027.",
+           types.UMASK, shown="inherited"),
+    Option("Process", "--workdir DIR", "Working directory; relative paths and the camera are"
+           " resolved there.", shown="the current one"),
+    Option("Process", "--executable FILE", "With --detach, the Python interpreter or the binary to"
+           " run with.", shown="the same"),
+    Option("Process", "--ready-timeout", "Report ready after this time even if the broker is"
+           " unreachable.", types.DURATION, default="30s"),
+    Option("Process", "--shutdown-timeout", "Time limit for the last snapshot when stopping.",
+           types.DURATION, default="10s"),
+    Option("Process", "--listen HOST:PORT", "Serve /livez, /readyz, /status and /metrics here;"
+           " without HOST on this machine only, with * on all addresses."),
+    Option("Log", "-f --logfile FILE", "Log to FILE; logrotate may move it away.",
            shown="stderr; with --detach: /var/log/evcam.log, or ~/.local/state/evtools/evcam.log"),
-    Option("Log", "-l --loglevel", click.Choice([*LOG_LEVELS], case_sensitive=False),
-           metavar="LEVEL", shown="INFO",
-           help="Minimum level to log: DEBUG, INFO, WARNING, ERROR or CRITICAL."),
-    Option("Log", "--log-format", LOG_FORMATS, metavar="FORMAT", help="CHOICES.",
-           shown="text; journal where stderr is systemd's"),
+    Option("Log", "-l --loglevel LEVEL", "Minimum level to log: DEBUG, INFO, WARNING, ERROR or"
+           " CRITICAL.", click.Choice([*LOG_LEVELS], case_sensitive=False), shown="INFO"),
+    Option("Log", "--log-format FORMAT", "CHOICES.",
+           LOG_FORMATS, shown="text; journal where stderr is systemd's"),
     *replay("--read"),
-    Option("Recording", "--demo", FLAG, "Use a simulated cluster; needs no broker.", in_file=False),
-    Option("Events", "--filter", types.FILTER, multiple=True,
-           help="Keep only events that match; see evfilter(7). Repeatable."),
-    Option("Events", "--queue", metavar="NAME",
-           help="RabbitMQ: share the queue NAME with other evcams; each event goes to one of"
-                " them."),
+    Option("Recording", "--demo", "Use a simulated cluster; needs no broker.", FLAG, in_file=False),
+    Option("Events", "--filter", "Keep only events that match; see evfilter(7). Repeatable.",
+           types.FILTER, multiple=True),
+    Option("Events", "--queue NAME", "RabbitMQ: share the queue NAME with other evcams; each event"
+           " goes to one of them."),
     *memory("Events"),
 )
 # fmt: on

@@ -1,12 +1,12 @@
 """Shell completion, by click; `evtools completion`, which prints the scripts."""
 
 import os
-from collections.abc import Iterable
 from typing import Final
 
 import click
 from click.shell_completion import BashComplete, CompletionItem, FishComplete, ZshComplete
 
+from evtools.cam.options import BUILT_IN
 from evtools.cli import types
 from evtools.cli.tools import CONTEXT, TOOLS, TOPICS, command
 
@@ -35,6 +35,12 @@ COLUMNS: Final = """
     run_p95 run_p99 runtime share skew state status story time trend type uuid version wait
     wait_p95 worker workers
 """
+_WORDS: Final = {
+    "broker": "redis:// rediss:// sentinel:// amqp:// amqps://",
+    "camera": " ".join(BUILT_IN),
+    "sort": COLUMNS,
+    "speed": "1x 10x max",
+}
 _HELP: Final = """\
 Print a script that lets a shell complete the options of evtools, evtop, evdump and
 evcam.  Without SHELL, for the one in the variable SHELL.
@@ -116,38 +122,23 @@ def candidates(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem[str]]:
     """Return the completions for the value of an option or argument."""
-    metavar = param.make_metavar(ctx)
+    metavar, name = param.make_metavar(ctx), param.name or ""
     if metavar in ("FILE", "DIR"):
         return [CompletionItem(incomplete, type="file" if metavar == "FILE" else "dir")]
-    words = _words(param, ctx.command.name or "")
-    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
-
-
-def _words(param: click.Parameter, tool: str) -> Iterable[str]:
+    words = _WORDS.get(name, "").split()
     if isinstance(param.type, click.Choice):
-        return map(str, param.type.choices)
-    if param.type is types.FILTER:
+        words = [*param.type.choices]
+    elif param.type is types.FILTER:
         from evtools.filters import EVENT_FIELDS, TASK_FIELDS
 
-        return [f"{name}:" for name in (TASK_FIELDS if tool == "evtop" else EVENT_FIELDS)]
-    match param.name:
-        case "broker":
-            return ("redis://", "rediss://", "sentinel://", "amqp://", "amqps://")
-        case "camera":
-            from evtools.cam.options import BUILT_IN
+        fields = TASK_FIELDS if ctx.command.name == "evtop" else EVENT_FIELDS
+        words = [f"{field}:" for field in fields]
+    elif name == "uid":
+        import pwd
 
-            return BUILT_IN
-        case "sort":
-            return COLUMNS.split()
-        case "speed":
-            return ("1x", "10x", "max")
-        case "uid":
-            import pwd
+        words = [each.pw_name for each in pwd.getpwall()]
+    elif name == "gid":
+        import grp
 
-            return [each.pw_name for each in pwd.getpwall()]
-        case "gid":
-            import grp
-
-            return [each.gr_name for each in grp.getgrall()]
-        case _:
-            return ()
+        words = [each.gr_name for each in grp.getgrall()]
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]

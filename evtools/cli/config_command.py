@@ -150,7 +150,7 @@ def _commented(option: Option) -> Iterator[str]:
 
 
 _DEFAULT: Final = Option(
-    "Common", "--default", FLAG, envvar=(), in_file=False,
-    help="Print a settings file with every setting in a comment, and its default.",
+    "Common", "--default", "Print a settings file with every setting in a comment, and its"
+    " default.", FLAG, envvar=(), in_file=False,
 )  # fmt: skip
 evconfig: Final = ToolCommand("evconfig", run, [_DEFAULT], help=_HELP, epilog=_EPILOG)

@@ -38,15 +38,14 @@ _option: Final = partial(Option, envvar=(), in_file=False)
 
 # fmt: off
 _OPTIONS: Final = (
-    _option("Common", "-o --output", ("text", "json"), default="text", metavar="FORMAT",
-            help="text, or json: one object with all findings."),
-    _option("Common", "--wait", types.POSITIVE_DURATION, default="6s",
-            help="How long to wait for events; less than two heartbeats of the workers shows"
-                 " little."),
-    _option("Common", "--fix", FLAG,
-            help="Remove event queues, lists and bindings without a reader, after asking."),
-    _option("Common", "--yes", FLAG, help="With --fix: do not ask."),
-    _option("Output", "--json json_output", FLAG, "Same as -o json."),
+    _option("Common", "-o --output FORMAT", "text, or json: one object with all findings.",
+            ("text", "json"), default="text"),
+    _option("Common", "--wait", "How long to wait for events; less than two heartbeats of the"
+            " workers shows little.", types.POSITIVE_DURATION, default="6s"),
+    _option("Common", "--fix", "Remove event queues, lists and bindings without a reader, after"
+            " asking.", FLAG),
+    _option("Common", "--yes", "With --fix: do not ask.", FLAG),
+    _option("Output", "--json json_output", "Same as -o json.", FLAG),
 )
 # fmt: on
 

@@ -41,8 +41,8 @@ def complete(
 class Option(click.Option):
     """An option with its group in --help and its key in the settings file.
 
-    `names` are separated by blanks.  A tuple of choices as `kind` replaces CHOICES in the help
-    text.  `shown` is the default as --help has it, where that is
+    `names` are separated by blanks, and the metavar may follow.  A tuple of choices as `kind`
+    replaces CHOICES in the help text.  `shown` is the default as --help has it, where that is
     not `default`.  `shared` options are those of all tools: EVTOOLS_<NAME> in the environment
     sets them, too, and <TOOL>_<NAME> those of a tool, unless `envvar` says otherwise.  One that
     is not `in_file` makes no sense in the settings file.  `helps` has the help texts of tools
@@ -53,8 +53,8 @@ class Option(click.Option):
         self,
         group: str,
         names: str,
+        help: str,  # noqa: A002  (as click calls it)
         kind: Any = None,
-        help: str = "",  # noqa: A002  (as click calls it)
         *,
         shown: str = "",
         shared: bool = False,
@@ -62,6 +62,9 @@ class Option(click.Option):
         helps: Mapping[str, str] | None = None,
         **attributes: Any,
     ) -> None:
+        words = names.split()
+        if not (words[-1].startswith("-") or words[-1].islower()):
+            attributes["metavar"] = words.pop()
         if kind in (FLAG, SWITCH):
             attributes |= {"is_flag": True} | ({"default": None} if kind is SWITCH else {})
         elif isinstance(kind, tuple):
@@ -69,7 +72,7 @@ class Option(click.Option):
             help = help.replace("CHOICES", f"{', '.join(kind[:-1])} or {kind[-1]}")  # noqa: A001
         else:
             attributes["type"] = kind
-        super().__init__(names.split(), help=help, shell_complete=complete, **attributes)
+        super().__init__(words, help=help, shell_complete=complete, **attributes)
         if shared:
             self.name_variable("EVTOOLS")
         default = attributes.get("default")
@@ -142,104 +145,95 @@ _opt = partial(Option, shared=True)
 
 # fmt: off
 SHARED: Final = (
-    _opt("Common", "-b --broker", types.BROKER, envvar=BROKER_VARIABLES, metavar="URL|@FILE|-",
-         help="Broker to watch: redis://, rediss://, sentinel://, amqp://, amqps://. @FILE and -"
-              " (stdin) keep the password out of the process list.",
-         shown="amqp://guest@localhost//"),
-    _opt("Broker", "-A --app", metavar="APP",
-         help="Take the settings of a Celery application, as celery -A does."),
-    _opt("Broker", "--broker-command", types.COMMAND,
-         help="Run this program, without a shell, to get the broker's URL or its password: at"
-              " the start, and whenever the broker refuses the last one."),
-    _opt("Broker", "--broker-option", types.KEYVALUE, multiple=True,
-         help="Transport option; the value is JSON or text, as in master_name=mymaster for"
-              " Sentinel. Repeatable."),
-    _opt("Broker", "--login-method", ("PLAIN", "AMQPLAIN", "EXTERNAL", "GSSAPI"), metavar="NAME",
-         help="AMQP login: CHOICES.", shown="PLAIN"),
-    _opt("Broker", "--connect-timeout", types.POSITIVE_DURATION, default="4s",
-         help="Timeout for one attempt to connect, and for each answer."),
-    _opt("Broker", "--heartbeat", types.DURATION, default="10s",
-         help="Treat the connection as dead after two missed heartbeats of this interval; 0"
-              " disables heartbeats."),
-    _opt("Broker", "--reconnect/--no-reconnect", default=True,
-         help="Reconnect forever, or exit with status 69."),
-    _opt("Broker", "--buffer-size", types.SIZE, default="256M",
-         help="Memory for events waiting to be processed; events that do not fit are dropped and"
-              " counted."),
-    _opt("Broker", "--fanout-prefix", types.FANOUT_PREFIX, shown="/{db}.",
-         help="Redis: prefix of the event channels, as set on the workers; 'off' for none."),
-    _opt("Broker", "--fanout-patterns/--no-fanout-patterns", SWITCH, shown="fanout-patterns",
-         help="Redis: whether channels are named after the event, as set on the workers."),
-    _opt("Broker", "--global-keyprefix", metavar="TEXT",
-         help="Redis: prefix of all keys and channels, as set on the workers."),
-    _opt("TLS", "--tls/--no-tls", SWITCH,
-         help="Encrypt the connection; rediss:// and amqps:// always do."),
-    _opt("TLS", "--tls-ca", metavar="FILE",
-         help="CA certificates to trust.", shown="the system's"),
-    _opt("TLS", "--tls-cert", metavar="FILE",
-         help="Client certificate, if the broker asks for one."),
-    _opt("TLS", "--tls-key", metavar="FILE", help="Private key for --tls-cert."),
-    _opt("TLS", "--tls-verify", ("required", "optional", "none"), metavar="HOW", shown="required",
-         help="Check the broker's certificate: CHOICES."),
-    _opt("TLS", "--tls-check-hostname/--no-tls-check-hostname", SWITCH, shown="tls-check-hostname",
-         help="Whether the certificate must match the host name."),
-    _opt("TLS", "--tls-server-name", metavar="NAME", shown="the host",
-         help="Server name to ask for, which the certificate must match."),
-    _opt("Events", "--event-routing-key", types.ROUTING_KEY, multiple=True, shown="#",
-         help="Subscribe to these events only: task.# for all task events, worker.heartbeat for"
-              " one type. Repeatable."),
-    _opt("Events", "--event-exchange", default="celeryev", metavar="NAME",
-         help="Event exchange, as set on the workers."),
-    _opt("Events", "--event-queue-prefix", default="celeryev", metavar="NAME",
-         help="Prefix of the names of event queues."),
-    _opt("Events", "--event-queue-ttl", types.DURATION_OR_NONE, default="5s",
-         help="RabbitMQ drops events that were not fetched within this time; 'none' disables."),
-    _opt("Events", "--event-queue-expires", types.DURATION_OR_NONE, default="60s",
-         help="RabbitMQ deletes our queue after it has been unused for this long; 'none'"
-              " disables."),
-    _opt("Events", "--event-queue-exclusive/--no-event-queue-exclusive", default=True,
-         help="Delete our queue when we disconnect."),
-    _opt("Events", "--event-queue-durable/--no-event-queue-durable", default=False,
-         help="Keep our queue when the broker restarts; excludes --event-queue-exclusive."),
-    _opt("Events", "--control-exchange", default="celery", metavar="NAME",
-         help="Remote control exchange, as set on the workers."),
-    _opt("Events", "--wakeup/--no-wakeup", default=True,
-         help="Ask the workers for a heartbeat after connecting."),
-    _opt("Events", "--enable-events", FLAG,
-         help="Tell the workers to send task events, as celery control enable_events does."),
-    _opt("Events", "--read-only", FLAG,
-         help="Never publish anything; works with a read-only broker user."),
-    _opt("Events", "--accept", ("json", "msgpack", "yaml", "pickle"), metavar="NAME",
-         multiple=True, shown="json msgpack yaml",
-         help="Serializers to accept: json, msgpack, yaml, pickle. Repeatable."),
-    _opt("Events", "--redact", types.REDACTION, multiple=True,
-         help="Mask secrets before anything is shown or written: the value of NAME,"
-              " kwargs.NAME, or whatever /REGEX/ matches in any text. Repeatable."),
-    _opt("Output", "--color", ("auto", "always", "never"), default="auto", metavar="WHEN",
-         help="Colours: CHOICES; NO_COLOR and FORCE_COLOR are respected."),
-    _opt("Output", "-q --quiet", FLAG, help="Print less.", helps={
+    _opt("Common", "-b --broker URL|@FILE|-", "Broker to watch: redis://, rediss://, sentinel://,"
+         " amqp://, amqps://. @FILE and - (stdin) keep the password out of the process list.",
+         types.BROKER, envvar=BROKER_VARIABLES, shown="amqp://guest@localhost//"),
+    _opt("Broker", "-A --app APP", "Take the settings of a Celery application, as celery -A does."),
+    _opt("Broker", "--broker-command", "Run this program, without a shell, to get the broker's URL"
+         " or its password: at the start, and whenever the broker refuses the last one.",
+         types.COMMAND),
+    _opt("Broker", "--broker-option", "Transport option; the value is JSON or text, as in"
+         " master_name=mymaster for Sentinel. Repeatable.", types.KEYVALUE, multiple=True),
+    _opt("Broker", "--login-method NAME", "AMQP login: CHOICES.",
+         ("PLAIN", "AMQPLAIN", "EXTERNAL", "GSSAPI"), shown="PLAIN"),
+    _opt("Broker", "--connect-timeout", "Timeout for one attempt to connect, and for each answer.",
+         types.POSITIVE_DURATION, default="4s"),
+    _opt("Broker", "--heartbeat", "Treat the connection as dead after two missed heartbeats of this"
+         " interval; 0 disables heartbeats.", types.DURATION, default="10s"),
+    _opt("Broker", "--reconnect/--no-reconnect", "Reconnect forever, or exit with status 69.",
+         default=True),
+    _opt("Broker", "--buffer-size", "Memory for events waiting to be processed; events that do not"
+         " fit are dropped and counted.", types.SIZE, default="256M"),
+    _opt("Broker", "--fanout-prefix", "Redis: prefix of the event channels, as set on the workers;"
+         " 'off' for none.", types.FANOUT_PREFIX, shown="/{db}."),
+    _opt("Broker", "--fanout-patterns/--no-fanout-patterns", "Redis: whether channels are named"
+         " after the event, as set on the workers.", SWITCH, shown="fanout-patterns"),
+    _opt("Broker", "--global-keyprefix TEXT", "Redis: prefix of all keys and channels, as set on"
+         " the workers."),
+    _opt("TLS", "--tls/--no-tls", "Encrypt the connection; rediss:// and amqps:// always do.",
+         SWITCH),
+    _opt("TLS", "--tls-ca FILE", "CA certificates to trust.", shown="the system's"),
+    _opt("TLS", "--tls-cert FILE", "Client certificate, if the broker asks for one."),
+    _opt("TLS", "--tls-key FILE", "Private key for --tls-cert."),
+    _opt("TLS", "--tls-verify HOW", "Check the broker's certificate: CHOICES.",
+         ("required", "optional", "none"), shown="required"),
+    _opt("TLS", "--tls-check-hostname/--no-tls-check-hostname", "Whether the certificate must match"
+         " the host name.", SWITCH, shown="tls-check-hostname"),
+    _opt("TLS", "--tls-server-name NAME", "Server name to ask for, which the certificate must"
+         " match.", shown="the host"),
+    _opt("Events", "--event-routing-key", "Subscribe to these events only: task.# for all task"
+         " events, worker.heartbeat for one type. Repeatable.",
+         types.ROUTING_KEY, multiple=True, shown="#"),
+    _opt("Events", "--event-exchange NAME", "Event exchange, as set on the workers.",
+         default="celeryev"),
+    _opt("Events", "--event-queue-prefix NAME", "Prefix of the names of event queues.",
+         default="celeryev"),
+    _opt("Events", "--event-queue-ttl", "RabbitMQ drops events that were not fetched within this"
+         " time; 'none' disables.", types.DURATION_OR_NONE, default="5s"),
+    _opt("Events", "--event-queue-expires", "RabbitMQ deletes our queue after it has been unused"
+         " for this long; 'none' disables.", types.DURATION_OR_NONE, default="60s"),
+    _opt("Events", "--event-queue-exclusive/--no-event-queue-exclusive", "Delete our queue when we"
+         " disconnect.", default=True),
+    _opt("Events", "--event-queue-durable/--no-event-queue-durable", "Keep our queue when the"
+         " broker restarts; excludes --event-queue-exclusive.", default=False),
+    _opt("Events", "--control-exchange NAME", "Remote control exchange, as set on the workers.",
+         default="celery"),
+    _opt("Events", "--wakeup/--no-wakeup", "Ask the workers for a heartbeat after connecting.",
+         default=True),
+    _opt("Events", "--enable-events", "Tell the workers to send task events, as celery control"
+         " enable_events does.", FLAG),
+    _opt("Events", "--read-only", "Never publish anything; works with a read-only broker user.",
+         FLAG),
+    _opt("Events", "--accept NAME", "Serializers to accept: json, msgpack, yaml, pickle."
+         " Repeatable.",
+         ("json", "msgpack", "yaml", "pickle"), multiple=True, shown="json msgpack yaml"),
+    _opt("Events", "--redact", "Mask secrets before anything is shown or written: the value of"
+         " NAME, kwargs.NAME, or whatever /REGEX/ matches in any text. Repeatable.",
+         types.REDACTION, multiple=True),
+    _opt("Output", "--color WHEN", "Colours: CHOICES; NO_COLOR and FORCE_COLOR are respected.",
+         ("auto", "always", "never"), default="auto"),
+    _opt("Output", "-q --quiet", "Print less.", FLAG, helps={
         "evdump": "Print less: no summary, no notices, only type and name.",
         "evtop": "Log errors only; with -B, print nothing but the rows.",
         "evcam": "Log warnings and errors only.",
         "evdoctor": "Leave out everything that is in order.",
     }),
-    _opt("Output", "-v --verbose", count=True, help="Print more.", helps={
+    _opt("Output", "-v --verbose", "Print more.", count=True, helps={
         "evdump": "Print more: arguments and results; -vv: tracebacks, too.",
         "evtop": "Log more: actions as well as failures.",
         "evcam": "Log everything, as -l DEBUG does.",
         "evdoctor": "List all workers and queues, however many there are.",
     }),
-    _opt("Settings", "--config", metavar="FILE", in_file=False,
-         help="Settings file.", shown="~/.config/evtools/evtools.toml"),
-    _opt("Settings", "--profile", metavar="NAME", in_file=False,
-         help="Use [profile.NAME] of the settings file."),
-    _opt("Settings", "--show-config", FLAG, in_file=False,
-         help="Print the effective settings and where each comes from, and exit."),
-    _opt("Other", "--debug", FLAG, help="Log everything; show tracebacks."),
-    _opt("Other", "--version", FLAG, in_file=False, expose_value=False,
-         help="Print the versions of all components (--json for programs), and exit."),
-    _opt("Other", "-V version_line", FLAG, in_file=False, expose_value=False, envvar=(),
-         help="Print the version only, and exit."),
+    _opt("Settings", "--config FILE", "Settings file.",
+         in_file=False, shown="~/.config/evtools/evtools.toml"),
+    _opt("Settings", "--profile NAME", "Use [profile.NAME] of the settings file.", in_file=False),
+    _opt("Settings", "--show-config", "Print the effective settings and where each comes from, and"
+         " exit.", FLAG, in_file=False),
+    _opt("Other", "--debug", "Log everything; show tracebacks.", FLAG),
+    _opt("Other", "--version", "Print the versions of all components (--json for programs), and"
+         " exit.", FLAG, in_file=False, expose_value=False),
+    _opt("Other", "-V version_line", "Print the version only, and exit.",
+         FLAG, in_file=False, expose_value=False, envvar=()),
 )
 # fmt: on
 
@@ -249,14 +243,10 @@ SHARED: Final = (
 
 def memory(group: str) -> tuple[Option, ...]:
     return (
-        Option(
-            group, "--max-tasks", types.COUNT, default=100_000, metavar="N",
-            help="Maximum number of tasks to remember; finished ones are dropped first.",
-        ),
-        Option(
-            group, "--max-memory", types.SIZE, default="256M",
-            help="Memory limit for tasks and workers; the rest is dropped.",
-        ),
+        Option(group, "--max-tasks N", "Maximum number of tasks to remember; finished ones are"
+               " dropped first.", types.COUNT, default=100_000),
+        Option(group, "--max-memory", "Memory limit for tasks and workers; the rest is dropped.",
+               types.SIZE, default="256M"),
     )  # fmt: skip
 
 
@@ -270,15 +260,14 @@ def replay(
     reads = read.split(maxsplit=1)[0]
     # fmt: off
     return (
-        Option(group, read, types.RECORDING, in_file=False, multiple=True, metavar="FILE",
-               help="Read events from a recording instead of a broker; - for stdin. Repeatable;"
-                    " 'rec-*.jsonl' reads several files in order of time."),
-        Option("Recording", "--speed", types.SPEED, shown=speed,
-               help=f"Replay {reads} at 1x, 10x, ... or max."),
-        Option("Recording", "-S --since", types.TIMESTAMP, in_file=False,
-               help=f"With {reads}, start at this time: 14:30 (of the recording), 10m (ago),"
-                    " 2026-11-20T14:00Z."),
-        Option("Recording", "-U --until", types.TIMESTAMP, in_file=False,
-               help=f"With {reads}, stop after this time."),
+        Option(group, read, "Read events from a recording instead of a broker; - for stdin."
+               " Repeatable; 'rec-*.jsonl' reads several files in order of time.",
+               types.RECORDING, metavar="FILE", in_file=False, multiple=True),
+        Option("Recording", "--speed", f"Replay {reads} at 1x, 10x, ... or max.",
+               types.SPEED, shown=speed),
+        Option("Recording", "-S --since", f"With {reads}, start at this time: 14:30 (of the"
+               " recording), 10m (ago), 2026-11-20T14:00Z.", types.TIMESTAMP, in_file=False),
+        Option("Recording", "-U --until", f"With {reads}, stop after this time.",
+               types.TIMESTAMP, in_file=False),
     )
     # fmt: on
