@@ -43,15 +43,13 @@ def keys(table):
     return list(table.cursor.keys)
 
 
-def test_a_table_begins_with_its_own_order(table):
+def test_a_table_begins_with_its_own_order_and_stands_until_the_next_refresh(table):
     assert keys(table) == ["d", "c", "b", "a"]
     assert table.row(0).cells == ("d         ", "     4", "     -", "     -")
     assert table.heads() == "NAME       COUNTv   MORE   LAST"
-    assert table.counts() == "4 shown"
-
-
-def test_a_picture_stands_until_the_next_refresh(table):
-    assert table.row(0).cells[1] == "     4"
+    table.toggle_mark()
+    table.toggle_mark()
+    assert (table.counts(), table.targets()) == ("4 shown, 2 marked", ["c", "d"])
     table.counted["d"]["count"] = 9
     assert table.row(0).cells[1] == "     4"
     table.refresh(RenderContext(101.0))
@@ -148,45 +146,6 @@ def test_columns_sort_their_own_way_round_and_what_is_unknown_is_last():
     assert table.heads().startswith("NAMEv ")
     table.sort_by("colour")
     assert table.sort_key == "name"
-
-
-def test_the_next_column_sorts(table):
-    for _ in range(2):
-        table.sort_beside(-1)
-        assert table.sort_key == "name"
-    table.choose_columns(["name"])
-    table.sort_by("count")
-    table.sort_beside(1)
-    assert table.sort_key == "name"
-
-
-def test_marks_are_toggled_and_are_targets(table):
-    assert table.targets() == ["d"]
-    table.toggle_mark()
-    table.toggle_mark()
-    assert (table.row(0).marked, table.row(2).marked) == (True, False)
-    assert table.targets() == ["c", "d"]
-    assert table.counts() == "4 shown, 2 marked"
-    table.marks.clear()
-    assert table.targets() == [table.focus_key]
-    empty = Fruit()
-    empty.toggle_mark()
-    empty.move(1)
-    assert (empty.targets(), empty.focus_key) == ([], None)
-
-
-def test_columns_are_chosen_scrolled_and_resized(table):
-    def names():
-        return [slot.column.name for slot in table.slots]
-
-    table.choose_columns(["count", "name"])
-    assert names() == ["count", "name"]
-    table.choose_columns(None)
-    table.scroll_columns(5)
-    assert names() == ["name", "count", "last"]
-    table.scroll_columns(-5)
-    table.resize(20)
-    assert names() == ["name", "count"]
 
 
 def test_what_was_on_the_screen_can_be_shown_again(table):

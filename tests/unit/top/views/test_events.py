@@ -99,19 +99,6 @@ def test_the_oldest_go():
     assert (events.table.total, events.table.subject("0")) == (3, None)
 
 
-def test_failures_and_events_of_the_same_task_are_gone_through(events):
-    life, table = events.life, events.table
-    events.take(life.failed("a"), life.sent("b"), life.received("a"), life.beat())
-    events.refresh()
-    assert not table.next_related(-1)
-    table.home()
-    found = [(table.next_related(step), table.focus_index) for step in (1, -1, -1)]
-    assert found == [(True, 2), (True, 0), (False, 0)]
-    table.move(99)
-    assert table.next_failure(-1)
-    assert table.focus_index == 0
-
-
 def test_a_detail_has_all_of_the_event_and_of_its_task(events):
     events.take(*events.life.failure("t", args="(" + "x" * 1020 + "...)"))
     events.refresh()
