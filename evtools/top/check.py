@@ -45,15 +45,14 @@ class Observation:
     answers: bool | None = None
     queues: tuple[str, ...] | None = None
 
-    def take(self, event: Event) -> None:
-        """Apply an event of the worker."""
-        self.last_seen = event.local_received
-        self.worker.take(event)
-
     @property
     def done(self) -> int | None:
         """How many tasks were processed meanwhile, None if it did not report that twice."""
         return self.worker.lives.done
+
+    def take(self, event: Event) -> None:
+        self.last_seen = event.local_received
+        self.worker.take(event)
 
     def suffices(self, check: Check) -> bool:
         """Return whether nothing better can be seen."""
@@ -74,13 +73,15 @@ class Observation:
 
     def results(self, check: Check, patience: float) -> list[Result]:
         """Return all that is wrong, or that all is well; a heartbeat may be `patience` old."""
-        parts = [f"is alive, heartbeat {human_duration(self.age or 0.0)} ago"]
-        if check.queues:
-            parts.append("consumes " + " ".join(map(sanitize, check.queues)))
-        if check.max_idle is not None:
-            noun = "task" if self.done == 1 else "tasks"
-            parts.append(f"{self.done} {noun} in {human_duration(self.looked)}")
-        found = list(self._problems(check, patience)) or [("OK", ", ".join(parts))]
+        found = list(self._problems(check, patience))
+        if not found:
+            parts = [f"is alive, heartbeat {human_duration(self.age or 0.0)} ago"]
+            if check.queues:
+                parts.append("consumes " + " ".join(map(sanitize, check.queues)))
+            if check.max_idle is not None:
+                noun = "task" if self.done == 1 else "tasks"
+                parts.append(f"{self.done} {noun} in {human_duration(self.looked)}")
+            found = [("OK", ", ".join(parts))]
         return [(level, f"{sanitize(self.name)} {text}") for level, text in found]
 
     def _problems(self, check: Check, patience: float) -> Iterator[Result]:

@@ -61,16 +61,13 @@ def _resident_bytes() -> int:
 
 
 class Place(NamedTuple):
-    """Where the user was before a drill-down.
-
-    `target` is the view drilled into, `target_filter` its filter before, and `target_key`
-    the row that its cursor had been moved to, if it had.
-    """
+    """Where the user was before a drill-down into `target`, and how that was."""
 
     view: str
     key: str | None
     target: str
     target_filter: str
+    #: The row that its cursor had been moved to.
     target_key: str | None
 
 
@@ -86,10 +83,9 @@ class Message(NamedTuple):
 class Session:
     """The state of the screen, which keys and commands change; it draws nothing.
 
-    `execute` carries out a line as it could be typed after `:`; a command that fails says so
-    in a message.  `where` is the broker, or the recording, fit to be shown; `control` is None
-    where nothing can be changed.  After `asks_after` seconds a key that leaves asks first:
-    the data gathered by then cannot be had again.
+    `execute` carries out a line as it could be typed after `:`.  `where` is the broker, or the
+    recording, fit to be shown; `control` is None where nothing can be changed.  After
+    `asks_after` seconds a key that leaves asks first: the data of that time will be lost.
     """
 
     model: Model
@@ -139,12 +135,12 @@ class Session:
 
     def contexts(self) -> tuple[str, ...]:
         """Return where the keymap looks for a key, in this order."""
-        special: tuple[str, ...] = (self.view,) if self.view in ("workers", "events") else ()
-        # There is something to step or to seek in.
-        special += ("paused",) if self.model.paused or self.model.options.read else ()
+        special: list[str] = [self.view] if self.view in ("workers", "events") else []
+        if self.model.paused or self.model.options.read:  # there is something to step in
+            special.append("paused")
         if self.reading:
             return ("text", *special, "moving", "lists", "everywhere")
-        pane = ("text",) if self.detail is not None else ()
+        pane = ["text"] if self.detail is not None else []
         return (*special, "lists", "moving", *pane, "everywhere")
 
     # --- keys and commands --------------------------------------------------------------
