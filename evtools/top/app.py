@@ -13,14 +13,15 @@ from typing import Final
 from evtools.clock import Clock, SystemClock
 from evtools.errors import EvtoolsError
 from evtools.text import sanitize
-from evtools.top import commands, screen
+from evtools.top import screen
+from evtools.top.commands import Commands
 from evtools.top.control import ControlClient
 from evtools.top.feed import BrokerStats, Ended, Feed, open_source, watched
 from evtools.top.files import History, Recording, usual_file
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
 from evtools.top.options import REFRESH_MIN, TopOptions
-from evtools.top.session import OwnCost, Session
+from evtools.top.session import OwnCost
 from evtools.top.status import ConnectionStatus
 from evtools.top.ui.terminal import Display, Loop, Signals
 from evtools.top.ui.theme import ASCII, UNICODE
@@ -80,7 +81,7 @@ class Console(Loop):
             stack.callback(control.close)
         where = sanitize(", ".join(options.read) if options.read else settings.masked())
         feed = Feed(self.wake, redactor(options.redact), gathers=not options.read)
-        self.session = session = Session(
+        self.session = session = Commands(
             model=model,
             keymap=keymap,
             feed=feed,
@@ -97,7 +98,6 @@ class Console(Loop):
             ),
             loop=self,
             clock=clock,
-            execute=commands.run,
             where="demo" if options.demo else where,
             own_cost=OwnCost(clock),
             control=control,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, time
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from evtools.errors import FilterError, UsageError
 from evtools.filters import caret
@@ -37,106 +37,10 @@ from evtools.transport.recording.reader import RecordingReader
 
 _Do: TypeAlias = Callable[..., object]
 #: The words that complete the text of a command, perhaps those of a session.
-_Words: TypeAlias = Sequence[str] | Callable[[Session], Sequence[str]]
+_Words: TypeAlias = Sequence[str] | Callable[[Any], Sequence[str]]
 
-
-def run(session: Session, line: str) -> None:
-    """Carry out a command with the text behind it.
-
-    Raise UsageError for an unknown one, and the errors of the command.
-    """
-    line = line.strip()
-    name, _, text = _ALIASES.get(line, line).partition(" ")
-    if name in WITH_TEXT:
-        WITH_TEXT[name][0](session, text.strip())
-    elif name in COMMANDS:
-        COMMANDS[name](session)
-    else:
-        near = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f"did you mean {near[0]}?" if near else "Tab after : shows them all"
-        raise UsageError(f"there is no command {name}", hint)
-    session.look()
-
-
-def complete(session: Session, text: str) -> tuple[int, Sequence[str]]:
-    """Complete the name of a command, or the text behind it."""
-    name, blank, argument = text.partition(" ")
-    if not blank:
-        return 0, [one for one in sorted(COMMANDS) if one.startswith(name)]
-    words = WITH_TEXT[name][1] if name in WITH_TEXT else ()
-    found = words(session) if callable(words) else words
-    return len(name) + 1, [one for one in found if one.startswith(argument)]
-
-
-def _ask(session: Session, kind: str, then: Callable[[str], object], hint: str = "") -> None:
-    """Ask for a line of the history's `kind`, and do something with it unless it is blank."""
-
-    def accepted(text: str) -> OnClose:
-        session.history.remember(kind, text)
-        return partial(then, text.strip()) if text.strip() else closed
-
-    is_command = kind == "command"
-    completer = partial(complete, session) if is_command else None
-    editor = Editor(history=session.history.lines(kind), complete=completer)
-    label = ":" if is_command else f"{kind}> "
-    session.layers.append(Prompt(label, accepted, editor, hint=hint))
-
-
-def _view(session: Session, text: str) -> None:
-    """Show a view, and perhaps filter it: `view workers web-1`."""
-    name, _, rest = text.partition(" ")
-    session.show(name)
-    session.trail.clear()
-    if rest.strip():
-        _apply_filter(session, rest.strip().removeprefix("/"))
-
-
-def _help(session: Session) -> None:
-    session.layers.append(Help(session.keymap, (*session.contexts(), "prompts", "menus")))
-
-
-# --- the text of the detail -------------------------------------------------------------
-
-
-def _detail(session: Session) -> DetailPane:
-    if session.detail is None:
-        raise UsageError("there is no detail to read", "Enter opens it")
-    return session.detail
-
-
-def _search(session: Session, text: str) -> None:
-    pane = _detail(session)
-    if not text:
-        _ask(session, "search", partial(_search, session))
-        pane.focused = True
-        return
-    session.history.remember("search", text)
-    if not pane.pager.search(text):
-        session.say(f"not found: {text}", "error")
-
-
-def _search_again(session: Session, *, back: bool) -> None:
-    pager = _detail(session).pager
-    if not pager.sought:
-        raise UsageError("nothing to search for yet", "/ searches the text")
-    if not pager.search_next(back=back):
-        session.say(f"not found: {pager.sought}", "error")
-
-
-def _wrap(session: Session) -> None:
-    pager = _detail(session).pager
-    pager.press("wrap")
-    session.say(f"long lines are {'wrapped' if pager.wrap else 'cut'}")
-
-
-def _full(session: Session) -> None:
-    pane = _detail(session)
-    pane.full = not pane.full
-    pane.focused = pane.focused or pane.full
-
-
-# --- filter -----------------------------------------------------------------------------
-
+#: Other names, from other tools.
+_ALIASES: Final = {"q": "quit", "q!": "quit", "h": "help", "w": "export jsonl"}
 #: How long to wait for the next key before the table is filtered, in seconds.
 _DEBOUNCE: Final = 0.15
 _FILTER_LABEL: Final = "filter> "
@@ -150,199 +54,19 @@ _FIELD_KEYS: Final = {
     "name": "n", "worker": "w", "state": "s", "queue": "u", "exc": "x",
     "root": "r", "type": "t", "uuid": "i",
 }  # fmt: skip
-
-
-def _filter(session: Session, text: str) -> None:
-    if text:
-        _apply_filter(session, text)
-    else:
-        session.layers.append(_FilterPrompt(session))
-
-
-def _apply_filter(session: Session, text: str) -> None:
-    """Filter the table; `save NAME` names the filter that is there instead.
-
-    Raise FilterError for an invalid filter, and keep the old one.
-    """
-    table, saved = session.table, _SAVE.fullmatch(text.strip())
-    if saved is None:
-        table.set_filter(_expanded(session, text))
-        session.history.remember("filter", text.strip())
-        for note in table.notes():
-            session.say(note)
-        session.look()
-    elif table.filter_text:
-        session.history.save(saved[1], table.filter_text)
-        session.say(f"saved: write @{saved[1]} in a filter")
-    else:
-        raise UsageError("there is no filter to save")
-
-
-def _expanded(session: Session, text: str) -> str:
-    """Return a filter with the saved ones, written @NAME, put in.
-
-    Raise FilterError for a name without a filter.
-    """
-    saved = session.history.saved
-    for found in _SAVED.finditer(text):
-        if found[1] not in saved:
-            known = ", ".join(f"@{name}" for name in saved)
-            raise FilterError(
-                f"no filter was saved as @{found[1]}",
-                f"there are {known}" if known else ":filter save NAME saves one",
-                text=text,
-                position=found.start(),
-                length=len(found[0]),
-            )
-    return _SAVED.sub(lambda found: f"({saved[found[1]]})", text)
-
-
-class _FilterPrompt(Prompt):
-    """The prompt for a filter: the table is filtered while one is typed."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._before = session.table.filter_text
-        self._call_off: Callable[[], None] = closed
-        lines = session.history.lines("filter")
-        editor = Editor(self._before, history=lines, complete=self._complete)
-        super().__init__(_FILTER_LABEL, self._apply, editor)
-
-    def changed(self) -> None:
-        self._call_off()
-        self._call_off = self._session.loop.later(_DEBOUNCE, self._preview)
-
-    def cancelled(self) -> None:
-        self._call_off()
-        self._session.table.set_filter(self._before)
-
-    def _preview(self) -> None:
-        """Filter by the text so far; an error keeps the last good filter."""
-        self.notes = []
-        try:
-            self._session.table.set_filter(_expanded(self._session, self.text))
-        except FilterError as error:
-            lines = [sanitize(error.message), *map(sanitize, error.hint.splitlines())]
-            if error.position <= _POINTED_CHARS:
-                carets = caret(error).split("\n")[1].removeprefix("  ")
-                lines.append(" " * len(_FILTER_LABEL) + carets)
-            self.notes = [("error", line) for line in lines]
-        else:
-            self._session.look()
-
-    def _apply(self, text: str) -> OnClose:
-        self._call_off()
-        self._preview()
-        return None if self.notes else partial(_apply_filter, self._session, text)
-
-    def _complete(self, text: str) -> tuple[int, Sequence[str]]:
-        """Complete the name of a field, or of a saved filter, at the end of `text`."""
-        found = _WORD_START.search(text)
-        assert found is not None
-        if found[1].startswith("@"):
-            names = [f"@{name}" for name in self._session.history.saved]
-        else:
-            names = [f"{name}:" for name in self._session.table.fields]
-        return found.start(1), [name for name in sorted(names) if name.startswith(found[1])]
-
-
-def _narrow(session: Session, *, exclude: bool) -> None:
-    """Have the user choose a value of the row to keep or exclude."""
-    table = session.table
-    key = table.focus_key
-    values = table.values(key) if key is not None else {}
-    if not values:
-        raise UsageError("this row has no value to filter by")
-
-    def narrow(field: str, value: str) -> None:
-        table.narrow(field, value, exclude=exclude)
-        session.history.remember("filter", table.filter_text)
-
-    choices = [
-        Choice(f"{field} {value}", partial(narrow, field, value), _FIELD_KEYS.get(field, ""))
-        for field, value in values.items()
-    ]
-    session.menu("exclude" if exclude else "keep only", choices)
-
-
-# --- order, columns and rows ------------------------------------------------------------
-
-
-def _columns_of(session: Session) -> list[str]:
-    return [column.name for column in session.table.columns]
-
-
-def _column(session: Session, name: str) -> str:
-    """Return the name of a column by its name or title; raise UsageError if there is none."""
-    wanted = name.strip().casefold()
-    for column in session.table.columns:
-        if wanted in (column.name.casefold(), column.title.casefold()):
-            return column.name
-    names = ", ".join(_columns_of(session))
-    raise UsageError(f"there is no column {name.strip()} here", f"there are {names}")
-
-
-def _sort(session: Session, name: str) -> None:
-    """Sort by a column; `-` before it reverses the order."""
-    table, names = session.table, _columns_of(session)
-    if name:
-        table.sort_by(_column(session, name.removeprefix("-")))
-        if name.startswith("-"):
-            table.invert()
-        return
-    choices = [
-        Choice(f"{column.title}  {column.about}", partial(table.sort_by, column.name))
-        for column in table.columns
-    ]
-    session.menu("sort by", choices, at=names.index(table.sort_key))
-
-
-def _columns(session: Session, text: str) -> None:
-    """Choose the columns: their names with commas between, or `auto`."""
-    names = None if text in ("", "auto") else [_column(session, one) for one in text.split(",")]
-    session.table.choose_columns(names)
-
-
-def _follow(session: Session) -> None:
-    cursor = session.table.cursor
-    cursor.toggle_follow()
-    followed = "the newest" if cursor.newest_last else "this row"
-    session.say(f"following {followed}" if cursor.follow else "not following")
-
-
-def _failure(session: Session, step: int) -> None:
-    table = session.table
-    if not isinstance(table, TasksView | EventsView):
-        raise UsageError("only in the views of tasks and events", "1 shows the tasks")
-    if not table.next_failure(step):
-        session.say(f"no failure {'further down' if step > 0 else 'further up'}")
-
-
-def _related(session: Session, step: int) -> None:
-    table = session.table
-    if isinstance(table, EventsView) and not table.next_related(step):
-        session.say("no other event of this task in that direction")
-
-
-def _tasks(session: Session) -> TasksView:
-    if not isinstance(session.table, TasksView):
-        raise UsageError("only in the view of tasks", "1 shows it")
-    return session.table
-
-
-def _tree(session: Session) -> None:
-    table = _tasks(session)
-    table.toggle_tree()
-    session.say(f"tree view {'on' if table.tree else 'off'}")
-
-
-def _parent(session: Session) -> None:
-    if why_not := _tasks(session).jump_to_parent():
-        session.say(why_not)
-
-
-# --- display options --------------------------------------------------------------------
-
+_SPEED_MAX: Final = 1000.0
+_MOMENTS: Final = "write 14:30, 14:30:05, 2026-11-20T14:30, +10s or -5m"
+#: How much of a copy is shown.
+_COPY_COLS: Final = 40
+#: Views whose keys mean nothing to people, and the field of a row that is copied instead.
+_NAMED_BY: Final = {"events": "uuid", "errors": "name"}
+_EXPORTS: Final = {
+    "jsonl": "rows as JSON Lines", "csv": "rows as CSV", "screenshot": "screenshot",
+    "recording": "record from now on",
+}  # fmt: skip
+#: How many targets a dialog names.
+_NAMED_MAX: Final = 5
+_NAME_COLS: Final = 70
 # fmt: off
 #: Command: its key and title in the menu of F2, the option that it sets, values, a message.
 _OPTIONS: Final[Mapping[str, tuple[str, str, str, Sequence[Any], str]]] = {
@@ -364,395 +88,620 @@ def _word(value: Any) -> str:
     return f"{value:g}s" if isinstance(value, float) else str(value)
 
 
-def _set_option(session: Session, text: str, name: str) -> None:
-    """Set an option to a value; without a text, to the one after its value."""
-    options = session.model.options
-    _, _, field, values, message = _OPTIONS[name]
-    by_word = {_word(value): value for value in values}
-    if not text:
-        old = getattr(options, field)
-        later = (value for value in values if value > old)  # a refresh may be any number
-        at = values.index(old) + 1 if old in values else 0
-        value = next(later, values[0]) if name == "refresh" else values[at % len(values)]
-    elif name == "refresh":
+class _FilterPrompt(Prompt):
+    """The prompt for a filter: the table is filtered while one is typed."""
+
+    def __init__(self, session: "Commands") -> None:
+        self._session = session
+        self._before = session.table.filter_text
+        self._call_off: Callable[[], None] = closed
+        lines = session.history.lines("filter")
+        editor = Editor(self._before, history=lines, complete=self._complete)
+        super().__init__(_FILTER_LABEL, self._apply, editor)
+
+    def changed(self) -> None:
+        self._call_off()
+        self._call_off = self._session.loop.later(_DEBOUNCE, self._preview)
+
+    def cancelled(self) -> None:
+        self._call_off()
+        self._session.table.set_filter(self._before)
+
+    def _preview(self) -> None:
+        """Filter by the text so far; an error keeps the last good filter."""
+        self.notes = []
         try:
-            value = max(REFRESH_MIN, parse_duration(text))
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-    elif text in by_word:
-        value = by_word[text]
-    else:
-        raise UsageError(f'invalid {name} "{text}"', f"there are {', '.join(by_word)}")
-    setattr(options, field, value)
-    if name == "theme":
-        session.display.set_theme(options.theme)
-    elif name == "ascii":
-        session.display.set_glyphs(session.glyphs)
-    elif name == "mouse":
-        session.display.set_mouse(on=options.mouse)
-        message += "; hold Shift to select text" if value else ""
-    session.show(session.view)
-    session.say("all figures" if value == "all" else message.format(_word(value)))
-
-
-def _set(session: Session, text: str) -> None:
-    """`set NAME VALUE`, as `NAME VALUE` alone would do."""
-    name, _, value = text.replace("=", " ").partition(" ")
-    if name not in _SETTABLE:
-        raise UsageError(f"there is no option {name}", f"there are {', '.join(_SETTABLE)}")
-    session.run(f"{name} {value.strip()}")
-
-
-def _options(session: Session) -> None:
-    """Show the options, and change them one after another."""
-
-    def choices() -> list[Choice]:
-        lines = []
-        for name, (key, title, field, _, _) in _OPTIONS.items():
-            text = f"{title:<9}{_word(getattr(session.model.options, field))}"
-            lines.append(Choice(text, partial(session.run, name), key))
-        return [*lines, Choice("columns  ...", partial(_choose_columns, session), "c")]
-
-    session.layers.append(Menu("options", choices, stays=True))
-
-
-def _choose_columns(session: Session) -> None:
-    table = session.table
-
-    def toggle(name: str) -> None:
-        wanted = {slot.column.name for slot in table.slots} ^ {name}
-        table.choose_columns([one for one in _columns_of(session) if one in wanted] or None)
-
-    def choices() -> list[Choice]:
-        shown = {slot.column.name for slot in table.slots}
-        return [
-            Choice(
-                f"[{'x' if one.name in shown else ' '}] {one.title:<20} {one.about}",
-                partial(toggle, one.name),
-            )
-            for one in table.columns
-        ]
-
-    session.layers.append(Menu(f"columns of {table.title}", choices, stays=True))
-
-
-# --- pause and replay -------------------------------------------------------------------
-
-_SPEED_MAX: Final = 1000.0
-_MOMENTS: Final = "write 14:30, 14:30:05, 2026-11-20T14:30, +10s or -5m"
-
-
-def _replay(session: Session) -> RecordingReader:
-    source = session.feed.source
-    if not isinstance(source, RecordingReader):
-        raise UsageError("only in a replay", "evtop -r FILE replays a recording")
-    return source
-
-
-def _pause(session: Session) -> None:
-    """Pause the display; of a replay, the recording."""
-    source, model = session.feed.source, session.model
-    if isinstance(source, RecordingReader):
-        source.paused = not source.paused
-        session.say("replay paused" if source.paused else "replay resumed")
-    elif model.paused:
-        model.thaw()
-        session.show(session.view)
-        session.say("live again")
-    else:
-        model.freeze(session.clock.wall())
-        session.say("paused; events are still collected")
-
-
-def _step(session: Session, step: int) -> None:
-    source, model = session.feed.source, session.model
-    if isinstance(source, RecordingReader):
-        source.paused = True
-        if source.position is not None:
-            source.seek(source.position + step * model.options.refresh)
-        return
-    if not model.paused:
-        raise UsageError("only a paused display can be stepped", "p pauses it")
-    picture = model.step(step, session.clock.wall())
-    if picture is None:
-        session.say("no earlier picture that looks different was kept")
-        return
-    session.switch_to(picture.view)
-    session.say(f"as it was at {model.context().time_of_day(picture.as_of)}")
-
-
-def _seek(session: Session, text: str) -> None:
-    """Go to a time of a replay; a time of day is one of the day that is being played."""
-    replay = _replay(session)
-    if not text:
-        _ask(session, "seek", partial(_seek, session), hint=_MOMENTS)
-        return
-    position, zone = replay.position, session.model.context().zone
-    if position is None:
-        raise UsageError("nothing has been played yet")
-    try:
-        if text[0] in "+-":
-            moment = position + (1 if text[0] == "+" else -1) * parse_duration(text[1:])
+            self._session.table.set_filter(self._session.expanded(self.text))
+        except FilterError as error:
+            lines = [sanitize(error.message), *map(sanitize, error.hint.splitlines())]
+            if error.position <= _POINTED_CHARS:
+                carets = caret(error).split("\n")[1].removeprefix("  ")
+                lines.append(" " * len(_FILTER_LABEL) + carets)
+            self.notes = [("error", line) for line in lines]
         else:
-            day = datetime.fromtimestamp(position, zone).date()
-            at = (
-                datetime.fromisoformat(text)
-                if "-" in text
-                else datetime.combine(day, time.fromisoformat(text))
-            )
-            moment = (at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()
-    except (ValueError, OverflowError, OSError):
-        raise UsageError(f'invalid time "{text}"', _MOMENTS) from None
-    replay.seek(moment)
+            self._session.look()
+
+    def _apply(self, text: str) -> OnClose:
+        self._call_off()
+        self._preview()
+        return None if self.notes else partial(self._session.apply_filter, text)
+
+    def _complete(self, text: str) -> tuple[int, Sequence[str]]:
+        """Complete the name of a field, or of a saved filter, at the end of `text`."""
+        found = _WORD_START.search(text)
+        assert found is not None
+        if found[1].startswith("@"):
+            names = [f"@{name}" for name in self._session.history.saved]
+        else:
+            names = [f"{name}:" for name in self._session.table.fields]
+        return found.start(1), [name for name in sorted(names) if name.startswith(found[1])]
 
 
-def _speed(session: Session, text: str) -> None:
-    replay = _replay(session)
-    try:
-        speed = math.inf if text == "max" else float(text.removesuffix("x"))
-    except ValueError:
-        speed = math.nan
-    if not (0 < speed <= _SPEED_MAX or speed == math.inf):
-        raise UsageError(f'invalid speed "{text}"', "write 1x, 10x or max")
-    replay.speed = speed
-    session.say(f"speed {text}")
+class Commands(Session):
+    """A session, and the commands behind its keys; errors of theirs are EvtoolsErrors."""
 
+    def execute(self, line: str) -> None:
+        line = line.strip()
+        name, _, text = _ALIASES.get(line, line).partition(" ")
+        if name in self.with_text:
+            self.with_text[name][0](self, text.strip())
+        elif name in self.commands:
+            self.commands[name](self)
+        else:
+            near = difflib.get_close_matches(name, self.commands, 1)
+            hint = f"did you mean {near[0]}?" if near else "Tab after : shows them all"
+            raise UsageError(f"there is no command {name}", hint)
+        self.look()
 
-# --- copies and files -------------------------------------------------------------------
+    def complete(self, text: str) -> tuple[int, Sequence[str]]:
+        """Complete the name of a command, or the text behind it."""
+        name, blank, argument = text.partition(" ")
+        if not blank:
+            return 0, [one for one in sorted(self.commands) if one.startswith(name)]
+        words = self.with_text[name][1] if name in self.with_text else ()
+        found = words(self) if callable(words) else words
+        return len(name) + 1, [one for one in found if one.startswith(argument)]
 
-#: How much of a copy is shown.
-_COPY_COLS: Final = 40
-#: Views whose keys mean nothing to people, and the field of a row that is copied instead.
-_NAMED_BY: Final = {"events": "uuid", "errors": "name"}
-_EXPORTS: Final = {
-    "jsonl": "rows as JSON Lines", "csv": "rows as CSV", "screenshot": "screenshot",
-    "recording": "record from now on",
-}  # fmt: skip
+    def _ask(self, kind: str, then: Callable[[str], object], hint: str = "") -> None:
+        """Ask for a line of the history's `kind`, and do something with it unless it is blank."""
 
+        def accepted(text: str) -> OnClose:
+            self.history.remember(kind, text)
+            return partial(then, text.strip()) if text.strip() else closed
 
-def _copy(session: Session, *, whole: bool) -> None:
-    """Copy a row as JSON, or else its id or name."""
-    table, key = session.table, session.table.focus_key
-    if key is None:
-        raise UsageError("there is no row to copy")
-    name = _NAMED_BY.get(session.view, "")
-    text = table.as_json(key) if whole else table.values(key).get(name, key)
-    sequence = copy_sequence(text)
-    if sequence:
-        session.display.send(sequence)
-        session.say(f"copied, if the terminal allows it: {clip(sanitize(text), _COPY_COLS)}")
-    else:
-        path = save(session.clock, "copy", "txt", [text])
-        session.say(f"too long for a clipboard; it is in {path}")
+        is_command = kind == "command"
+        completer = self.complete if is_command else None
+        editor = Editor(history=self.history.lines(kind), complete=completer)
+        label = ":" if is_command else f"{kind}> "
+        self.layers.append(Prompt(label, accepted, editor, hint=hint))
 
+    def _view(self, text: str) -> None:
+        """Show a view, and perhaps filter it: `view workers web-1`."""
+        name, _, rest = text.partition(" ")
+        self.show(name)
+        self.trail.clear()
+        if rest.strip():
+            self.apply_filter(rest.strip().removeprefix("/"))
 
-def _export(session: Session, kind: str) -> None:
-    table = session.table
-    if kind in ("jsonl", "csv"):
-        lines = render_table(table, "json" if kind == "jsonl" else "csv")
-        path = save(session.clock, table.name, kind, lines)
-        session.say(f"{len(table)} rows in {path}")
-    elif kind == "screenshot":
-        # The picture on the terminal still has the menu in which it was asked for.
-        picture = screen.draw(session, session.display.size())
-        lines = (plain(line).rstrip() for line in picture.lines)
-        session.say(f"screenshot in {save(session.clock, session.view, 'txt', lines)}")
-    elif kind == "recording":
-        _record(session, "")
-    elif kind:
-        raise UsageError(f"{kind} cannot be exported", f"there are {', '.join(_EXPORTS)}")
-    else:
-        texts = _EXPORTS | ({"recording": "stop recording"} if session.feed.recording else {})
+    def _help(self) -> None:
+        self.layers.append(Help(self.keymap, (*self.contexts(), "prompts", "menus")))
+
+    # --- the text of the detail -------------------------------------------------------------
+
+    def _detail(self) -> DetailPane:
+        if self.detail is None:
+            raise UsageError("there is no detail to read", "Enter opens it")
+        return self.detail
+
+    def _search(self, text: str) -> None:
+        pane = self._detail()
+        if not text:
+            self._ask("search", self._search)
+            pane.focused = True
+            return
+        self.history.remember("search", text)
+        if not pane.pager.search(text):
+            self.say(f"not found: {text}", "error")
+
+    def _search_again(self, *, back: bool) -> None:
+        pager = self._detail().pager
+        if not pager.sought:
+            raise UsageError("nothing to search for yet", "/ searches the text")
+        if not pager.search_next(back=back):
+            self.say(f"not found: {pager.sought}", "error")
+
+    def _wrap(self) -> None:
+        pager = self._detail().pager
+        pager.press("wrap")
+        self.say(f"long lines are {'wrapped' if pager.wrap else 'cut'}")
+
+    def _full(self) -> None:
+        pane = self._detail()
+        pane.full = not pane.full
+        pane.focused = pane.focused or pane.full
+
+    # --- filter -----------------------------------------------------------------------------
+
+    def _filter(self, text: str) -> None:
+        if text:
+            self.apply_filter(text)
+        else:
+            self.layers.append(_FilterPrompt(self))
+
+    def apply_filter(self, text: str) -> None:
+        """Filter the table; `save NAME` names the filter that is there instead.
+
+        Raise FilterError for an invalid filter, and keep the old one.
+        """
+        table, saved = self.table, _SAVE.fullmatch(text.strip())
+        if saved is None:
+            table.set_filter(self.expanded(text))
+            self.history.remember("filter", text.strip())
+            for note in table.notes():
+                self.say(note)
+            self.look()
+        elif table.filter_text:
+            self.history.save(saved[1], table.filter_text)
+            self.say(f"saved: write @{saved[1]} in a filter")
+        else:
+            raise UsageError("there is no filter to save")
+
+    def expanded(self, text: str) -> str:
+        """Return a filter with the saved ones, written @NAME, put in.
+
+        Raise FilterError for a name without a filter.
+        """
+        saved = self.history.saved
+        for found in _SAVED.finditer(text):
+            if found[1] not in saved:
+                known = ", ".join(f"@{name}" for name in saved)
+                raise FilterError(
+                    f"no filter was saved as @{found[1]}",
+                    f"there are {known}" if known else ":filter save NAME saves one",
+                    text=text,
+                    position=found.start(),
+                    length=len(found[0]),
+                )
+        return _SAVED.sub(lambda found: f"({saved[found[1]]})", text)
+
+    def _narrow(self, *, exclude: bool) -> None:
+        """Have the user choose a value of the row to keep or exclude."""
+        table = self.table
+        key = table.focus_key
+        values = table.values(key) if key is not None else {}
+        if not values:
+            raise UsageError("this row has no value to filter by")
+
+        def narrow(field: str, value: str) -> None:
+            table.narrow(field, value, exclude=exclude)
+            self.history.remember("filter", table.filter_text)
+
         choices = [
-            Choice(text, partial(_export, session, one), one[0]) for one, text in texts.items()
+            Choice(f"{field} {value}", partial(narrow, field, value), _FIELD_KEYS.get(field, ""))
+            for field, value in values.items()
         ]
-        session.menu("export", choices)
+        self.menu("exclude" if exclude else "keep only", choices)
 
+    # --- order, columns and rows ------------------------------------------------------------
 
-def _record(session: Session, path: str) -> None:
-    """Record into a file, or into a new one; `off` stops, as no path does while recording."""
-    recording = session.feed.recording
+    def _columns_of(self) -> list[str]:
+        return [column.name for column in self.table.columns]
 
-    def begin() -> None:
-        begun = Recording(path, session.clock)
-        session.feed.recording = begun
-        session.say(f"recording into {begun.path}")
+    def _column(self, name: str) -> str:
+        """Return the name of a column by its name or title; raise UsageError if there is none."""
+        wanted = name.strip().casefold()
+        for column in self.table.columns:
+            if wanted in (column.name.casefold(), column.title.casefold()):
+                return column.name
+        names = ", ".join(self._columns_of())
+        raise UsageError(f"there is no column {name.strip()} here", f"there are {names}")
 
-    if path in ("off", "stop") or (recording is not None and not path):
-        session.feed.recording = None
-        if recording is not None:
-            session.say(f"{recording.events} events in {recording.path}")
-    elif path and Path(path).is_file() and (size := Path(path).stat().st_size):
-        text = f"{sanitize(path)} has {human_size(size)}."
-        session.layers.append(Dialog("overwrite?", [text], begin, yes="Overwrite"))
-    else:
-        begin()
+    def _sort(self, name: str) -> None:
+        """Sort by a column; `-` before it reverses the order."""
+        table, names = self.table, self._columns_of()
+        if name:
+            table.sort_by(self._column(name.removeprefix("-")))
+            if name.startswith("-"):
+                table.invert()
+            return
+        choices = [
+            Choice(f"{column.title}  {column.about}", partial(table.sort_by, column.name))
+            for column in table.columns
+        ]
+        self.menu("sort by", choices, at=names.index(table.sort_key))
 
+    def _columns(self, text: str) -> None:
+        """Choose the columns: their names with commas between, or `auto`."""
+        names = None if text in ("", "auto") else [self._column(one) for one in text.split(",")]
+        self.table.choose_columns(names)
 
-# --- changes to the cluster -------------------------------------------------------------
+    def _follow(self) -> None:
+        cursor = self.table.cursor
+        cursor.toggle_follow()
+        followed = "the newest" if cursor.newest_last else "this row"
+        self.say(f"following {followed}" if cursor.follow else "not following")
 
-#: How many targets a dialog names.
-_NAMED_MAX: Final = 5
-_NAME_COLS: Final = 70
+    def _failure(self, step: int) -> None:
+        table = self.table
+        if not isinstance(table, TasksView | EventsView):
+            raise UsageError("only in the views of tasks and events", "1 shows the tasks")
+        if not table.next_failure(step):
+            self.say(f"no failure {'further down' if step > 0 else 'further up'}")
 
+    def _related(self, step: int) -> None:
+        table = self.table
+        if isinstance(table, EventsView) and not table.next_related(step):
+            self.say("no other event of this task in that direction")
 
-def _targets(session: Session, action: Action) -> list[str]:
-    """Return the targets of an action: the marks, or the row."""
-    table = session.table
-    found = (target_of(action, session.view, key, table.values(key)) for key in table.targets())
-    return list(dict.fromkeys(one for one in found if one is not None))
+    def _tasks(self) -> TasksView:
+        if not isinstance(self.table, TasksView):
+            raise UsageError("only in the view of tasks", "1 shows it")
+        return self.table
 
+    def _tree(self) -> None:
+        table = self._tasks()
+        table.toggle_tree()
+        self.say(f"tree view {'on' if table.tree else 'off'}")
 
-def _act(session: Session, name: str) -> None:
-    """Ask the questions of an action and for a confirmation, and send it.
+    def _parent(self) -> None:
+        if why_not := self._tasks().jump_to_parent():
+            self.say(why_not)
 
-    Without a name it is chosen from a menu.  The targets are those of this moment, whatever
-    moves under the cursor.
-    """
-    if session.control is None:
-        raise UsageError("nothing is changed: read-only mode", "leave out --read-only to act")
-    offered = {one: _targets(session, one) for one in actions_for(session.view)}
-    if name:
-        action = BY_NAME.get(name)
-        if action is None:
-            raise UsageError(f"there is no action {name}")
-        if action not in offered:
-            raise UsageError(f"{action.title} is not for {session.table.title.lower()}")
-        state, now = session.model.state, session.clock.wall()
-        _answer(session, prepare(state, action, offered[action], now=now), {})
-        return
-    choices = []
-    for action, targets in offered.items():
-        many = f"{len(targets)} {action.kind}s"
-        about = clip(targets[0], _NAME_COLS // 2) if len(targets) == 1 else many
-        do = partial(_act, session, action.name)
-        if targets:
-            choices.append(Choice(f"{action.title}  ({about})", do, action.key))
-    if not choices:
-        raise UsageError("there are no actions on this row")
-    session.menu("actions", choices)
+    # --- display options --------------------------------------------------------------------
 
+    def _set_option(self, text: str, name: str) -> None:
+        """Set an option to a value; without a text, to the one after its value."""
+        options = self.model.options
+        _, _, field, values, message = _OPTIONS[name]
+        by_word = {_word(value): value for value in values}
+        if not text:
+            old = getattr(options, field)
+            later = (value for value in values if value > old)  # a refresh may be any number
+            at = values.index(old) + 1 if old in values else 0
+            value = next(later, values[0]) if name == "refresh" else values[at % len(values)]
+        elif name == "refresh":
+            try:
+                value = max(REFRESH_MIN, parse_duration(text))
+            except ValueError as error:
+                raise UsageError(str(error)) from None
+        elif text in by_word:
+            value = by_word[text]
+        else:
+            raise UsageError(f'invalid {name} "{text}"', f"there are {', '.join(by_word)}")
+        setattr(options, field, value)
+        if name == "theme":
+            self.display.set_theme(options.theme)
+        elif name == "ascii":
+            self.display.set_glyphs(self.glyphs)
+        elif name == "mouse":
+            self.display.set_mouse(on=options.mouse)
+            message += "; hold Shift to select text" if value else ""
+        self.show(self.view)
+        self.say("all figures" if value == "all" else message.format(_word(value)))
 
-def _answer(session: Session, request: Request, answers: dict[str, str]) -> None:
-    """Ask the next question of a request, or for its confirmation if there is none left."""
-    left = [one for one in request.action.arguments if one.name not in answers]
-    if not left:
-        _confirm(session, request.answered(answers))
-        return
-    argument = left[0]
+    def _set(self, text: str) -> None:
+        """`set NAME VALUE`, as `NAME VALUE` alone would do."""
+        name, _, value = text.replace("=", " ").partition(" ")
+        if name not in _SETTABLE:
+            raise UsageError(f"there is no option {name}", f"there are {', '.join(_SETTABLE)}")
+        self.run(f"{name} {value.strip()}")
 
-    def answered(text: str) -> Callable[[], None]:
-        return partial(_answer, session, request, {**answers, argument.name: text})
+    def _options(self) -> None:
+        """Show the options, and change them one after another."""
 
-    def accepted(text: str) -> OnClose:
+        def choices() -> list[Choice]:
+            lines = []
+            for name, (key, title, field, _, _) in _OPTIONS.items():
+                text = f"{title:<9}{_word(getattr(self.model.options, field))}"
+                lines.append(Choice(text, partial(self.run, name), key))
+            return [*lines, Choice("columns  ...", self._choose_columns, "c")]
+
+        self.layers.append(Menu("options", choices, stays=True))
+
+    def _choose_columns(self) -> None:
+        table = self.table
+
+        def toggle(name: str) -> None:
+            wanted = {slot.column.name for slot in table.slots} ^ {name}
+            table.choose_columns([one for one in self._columns_of() if one in wanted] or None)
+
+        def choices() -> list[Choice]:
+            shown = {slot.column.name for slot in table.slots}
+            return [
+                Choice(
+                    f"[{'x' if one.name in shown else ' '}] {one.title:<20} {one.about}",
+                    partial(toggle, one.name),
+                )
+                for one in table.columns
+            ]
+
+        self.layers.append(Menu(f"columns of {table.title}", choices, stays=True))
+
+    # --- pause and replay -------------------------------------------------------------------
+
+    def _replay(self) -> RecordingReader:
+        source = self.feed.source
+        if not isinstance(source, RecordingReader):
+            raise UsageError("only in a replay", "evtop -r FILE replays a recording")
+        return source
+
+    def _pause(self) -> None:
+        """Pause the display; of a replay, the recording."""
+        source, model = self.feed.source, self.model
+        if isinstance(source, RecordingReader):
+            source.paused = not source.paused
+            self.say("replay paused" if source.paused else "replay resumed")
+        elif model.paused:
+            model.thaw()
+            self.show(self.view)
+            self.say("live again")
+        else:
+            model.freeze(self.clock.wall())
+            self.say("paused; events are still collected")
+
+    def _step(self, step: int) -> None:
+        source, model = self.feed.source, self.model
+        if isinstance(source, RecordingReader):
+            source.paused = True
+            if source.position is not None:
+                source.seek(source.position + step * model.options.refresh)
+            return
+        if not model.paused:
+            raise UsageError("only a paused display can be stepped", "p pauses it")
+        picture = model.step(step, self.clock.wall())
+        if picture is None:
+            self.say("no earlier picture that looks different was kept")
+            return
+        self.switch_to(picture.view)
+        self.say(f"as it was at {model.context().time_of_day(picture.as_of)}")
+
+    def _seek(self, text: str) -> None:
+        """Go to a time of a replay; a time of day is one of the day that is being played."""
+        replay = self._replay()
+        if not text:
+            self._ask("seek", self._seek, hint=_MOMENTS)
+            return
+        position, zone = replay.position, self.model.context().zone
+        if position is None:
+            raise UsageError("nothing has been played yet")
         try:
-            argument.parse(text.strip())
-        except ValueError as error:
-            prompt.notes = [("error", f"{error} ({argument.question})")]
-            return None
-        return answered(text)
+            if text[0] in "+-":
+                moment = position + (1 if text[0] == "+" else -1) * parse_duration(text[1:])
+            else:
+                day = datetime.fromtimestamp(position, zone).date()
+                at = (
+                    datetime.fromisoformat(text)
+                    if "-" in text
+                    else datetime.combine(day, time.fromisoformat(text))
+                )
+                moment = (at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()
+        except (ValueError, OverflowError, OSError):
+            raise UsageError(f'invalid time "{text}"', _MOMENTS) from None
+        replay.seek(moment)
 
-    if argument.choices:
-        title = f"{request.action.title}: {argument.title}"
-        session.menu(title, [Choice(choice, answered(choice)) for choice in argument.choices])
-    else:
-        editor = Editor(argument.default)
-        prompt = Prompt(f"{argument.title}> ", accepted, editor, hint=f"{argument.question}:")
-        session.layers.append(prompt)
+    def _speed(self, text: str) -> None:
+        replay = self._replay()
+        try:
+            speed = math.inf if text == "max" else float(text.removesuffix("x"))
+        except ValueError:
+            speed = math.nan
+        if not (0 < speed <= _SPEED_MAX or speed == math.inf):
+            raise UsageError(f'invalid speed "{text}"', "write 1x, 10x or max")
+        replay.speed = speed
+        self.say(f"speed {text}")
 
+    # --- copies and files -------------------------------------------------------------------
 
-def _confirm(session: Session, request: Request) -> None:
-    """Send a request, if need be after it was confirmed."""
-    action, word = request.action, request.confirmation
+    def _copy(self, *, whole: bool) -> None:
+        """Copy a row as JSON, or else its id or name."""
+        table, key = self.table, self.table.focus_key
+        if key is None:
+            raise UsageError("there is no row to copy")
+        name = _NAMED_BY.get(self.view, "")
+        text = table.as_json(key) if whole else table.values(key).get(name, key)
+        sequence = copy_sequence(text)
+        if sequence:
+            self.display.send(sequence)
+            self.say(f"copied, if the terminal allows it: {clip(sanitize(text), _COPY_COLS)}")
+        else:
+            path = save(self.clock, "copy", "txt", [text])
+            self.say(f"too long for a clipboard; it is in {path}")
 
-    def send() -> None:
-        assert session.control is not None
-        session.control.submit(request)
-        session.say(f"{request.summary}: sent ...")
+    def _export(self, kind: str) -> None:
+        table = self.table
+        if kind in ("jsonl", "csv"):
+            lines = render_table(table, "json" if kind == "jsonl" else "csv")
+            path = save(self.clock, table.name, kind, lines)
+            self.say(f"{len(table)} rows in {path}")
+        elif kind == "screenshot":
+            # The picture on the terminal still has the menu in which it was asked for.
+            picture = screen.draw(self, self.display.size())
+            lines = (plain(line).rstrip() for line in picture.lines)
+            self.say(f"screenshot in {save(self.clock, self.view, 'txt', lines)}")
+        elif kind == "recording":
+            self._record("")
+        elif kind:
+            raise UsageError(f"{kind} cannot be exported", f"there are {', '.join(_EXPORTS)}")
+        else:
+            texts = _EXPORTS | ({"recording": "stop recording"} if self.feed.recording else {})
+            choices = [
+                Choice(text, partial(self._export, one), one[0]) for one, text in texts.items()
+            ]
+            self.menu("export", choices)
 
-    if not word:
-        send()
-        return
-    text = [clip(label, _NAME_COLS) for label in request.labels[:_NAMED_MAX]]
-    if len(request.labels) > _NAMED_MAX:
-        text.append(f"and {len(request.labels) - _NAMED_MAX} more")
-    for argument in action.arguments:
-        value = request.values.get(argument.name)
-        text.append(f"{argument.title}: {'none' if value is None else value}")
-    text.append(action.consequence)
-    word = "" if word == "y" else word
-    session.layers.append(Dialog(action.title, text, send, word=word, yes=action.title))
+    def _record(self, path: str) -> None:
+        """Record into a file, or into a new one; `off` stops, as no path does while recording."""
+        recording = self.feed.recording
 
+        def begin() -> None:
+            begun = Recording(path, self.clock)
+            self.feed.recording = begun
+            self.say(f"recording into {begun.path}")
 
-# --- the table --------------------------------------------------------------------------
+        if path in ("off", "stop") or (recording is not None and not path):
+            self.feed.recording = None
+            if recording is not None:
+                self.say(f"{recording.events} events in {recording.path}")
+        elif path and Path(path).is_file() and (size := Path(path).stat().st_size):
+            text = f"{sanitize(path)} has {human_size(size)}."
+            self.layers.append(Dialog("overwrite?", [text], begin, yes="Overwrite"))
+        else:
+            begin()
 
-# fmt: off
-#: Commands that take a text, with the words that complete it.
-WITH_TEXT: Final[dict[str, tuple[_Do, _Words]]] = {
-    "view":    (_view,    VIEWS),
-    "filter":  (_filter,  ()),
-    "search":  (_search,  ()),
-    "sort":    (_sort,    _columns_of),
-    "columns": (_columns, _columns_of),
-    "set":     (_set,     _SETTABLE),
-    "seek":    (_seek,    ()),
-    "speed":   (_speed,   ()),
-    "export":  (_export,  (*_EXPORTS,)),
-    "record":  (_record,  ()),
-    "actions": (_act,     ()),
-}
-for _name, (_, _, _, _values, _) in _OPTIONS.items():
-    WITH_TEXT[_name] = (partial(_set_option, name=_name), tuple(map(_word, _values)))
-#: All commands; errors are raised as EvtoolsError.
-COMMANDS: Final[dict[str, _Do]] = {
-    "command":          lambda session: _ask(session, "command", session.run),
-    "help":             _help,
-    "open":             Session.open,
-    "back":             Session.back,
-    "escape":           Session.escape,
-    "detail":           Session.open_detail,
-    "result":           lambda session: session.open_detail("Info"),
-    "next-pane":        lambda session: session.next_pane(1),
-    "previous-pane":    lambda session: session.next_pane(-1),
-    "quit":             lambda session: session.loop.end(),
-    "redraw":           lambda session: session.display.redraw(),
-    "suspend":          lambda session: session.display.suspend(),
-    "search-next":      lambda session: _search_again(session, back=False),
-    "search-previous":  lambda session: _search_again(session, back=True),
-    "section-next":     lambda session: _detail(session).turn(1),
-    "section-previous": lambda session: _detail(session).turn(-1),
-    "wrap":             _wrap,
-    "full":             _full,
-    "keep":             lambda session: _narrow(session, exclude=False),
-    "exclude":          lambda session: _narrow(session, exclude=True),
-    "sort-left":        lambda session: session.table.sort_beside(-1),
-    "sort-right":       lambda session: session.table.sort_beside(1),
-    "invert":           lambda session: session.table.invert(),
-    "mark":             lambda session: session.table.toggle_mark(),
-    "unmark":           lambda session: session.table.marks.clear(),
-    "follow":           _follow,
-    "next-failure":     lambda session: _failure(session, 1),
-    "previous-failure": lambda session: _failure(session, -1),
-    "next-related":     lambda session: _related(session, 1),
-    "previous-related": lambda session: _related(session, -1),
-    "tree":             _tree,
-    "expand":           lambda session: _tasks(session).expand(),
-    "collapse":         lambda session: _tasks(session).expand(shut=True),
-    "expand-all":       lambda session: _tasks(session).toggle_all(),
-    "parent":           _parent,
-    "pause":            _pause,
-    "step-back":        lambda session: _step(session, -1),
-    "step-forward":     lambda session: _step(session, 1),
-    "copy":             lambda session: _copy(session, whole=False),
-    "copy-row":         lambda session: _copy(session, whole=True),
-    "options":          _options,
-}
-COMMANDS.update((name, do) for name, (do, _) in WITH_TEXT.items())
-COMMANDS.update((action.name, partial(_act, name=action.name)) for action in ACTIONS)
-COMMANDS.update(
-    (one.command, partial(Session.move, name=one.command))
-    for one in BINDINGS if one.context == "moving"
-)
-#: Other names, from other tools.
-_ALIASES: Final = {"q": "quit", "q!": "quit", "h": "help", "w": "export jsonl"}
-# fmt: on
+    # --- changes to the cluster -------------------------------------------------------------
+
+    def _targets(self, action: Action) -> list[str]:
+        """Return the targets of an action: the marks, or the row."""
+        table = self.table
+        found = (target_of(action, self.view, key, table.values(key)) for key in table.targets())
+        return list(dict.fromkeys(one for one in found if one is not None))
+
+    def _act(self, name: str) -> None:
+        """Ask the questions of an action and for a confirmation, and send it.
+
+        Without a name it is chosen from a menu.  The targets are those of this moment, whatever
+        moves under the cursor.
+        """
+        if self.control is None:
+            raise UsageError("nothing is changed: read-only mode", "leave out --read-only to act")
+        offered = {one: self._targets(one) for one in actions_for(self.view)}
+        if name:
+            action = BY_NAME.get(name)
+            if action is None:
+                raise UsageError(f"there is no action {name}")
+            if action not in offered:
+                raise UsageError(f"{action.title} is not for {self.table.title.lower()}")
+            state, now = self.model.state, self.clock.wall()
+            self._answer(prepare(state, action, offered[action], now=now), {})
+            return
+        choices = []
+        for action, targets in offered.items():
+            many = f"{len(targets)} {action.kind}s"
+            about = clip(targets[0], _NAME_COLS // 2) if len(targets) == 1 else many
+            do = partial(self._act, action.name)
+            if targets:
+                choices.append(Choice(f"{action.title}  ({about})", do, action.key))
+        if not choices:
+            raise UsageError("there are no actions on this row")
+        self.menu("actions", choices)
+
+    def _answer(self, request: Request, answers: dict[str, str]) -> None:
+        """Ask the next question of a request, or for its confirmation if there is none left."""
+        left = [one for one in request.action.arguments if one.name not in answers]
+        if not left:
+            self._confirm(request.answered(answers))
+            return
+        argument = left[0]
+
+        def answered(text: str) -> Callable[[], None]:
+            return partial(self._answer, request, {**answers, argument.name: text})
+
+        def accepted(text: str) -> OnClose:
+            try:
+                argument.parse(text.strip())
+            except ValueError as error:
+                prompt.notes = [("error", f"{error} ({argument.question})")]
+                return None
+            return answered(text)
+
+        if argument.choices:
+            title = f"{request.action.title}: {argument.title}"
+            self.menu(title, [Choice(choice, answered(choice)) for choice in argument.choices])
+        else:
+            editor = Editor(argument.default)
+            prompt = Prompt(f"{argument.title}> ", accepted, editor, hint=f"{argument.question}:")
+            self.layers.append(prompt)
+
+    def _confirm(self, request: Request) -> None:
+        """Send a request, if need be after it was confirmed."""
+        action, word = request.action, request.confirmation
+
+        def send() -> None:
+            assert self.control is not None
+            self.control.submit(request)
+            self.say(f"{request.summary}: sent ...")
+
+        if not word:
+            send()
+            return
+        text = [clip(label, _NAME_COLS) for label in request.labels[:_NAMED_MAX]]
+        if len(request.labels) > _NAMED_MAX:
+            text.append(f"and {len(request.labels) - _NAMED_MAX} more")
+        for argument in action.arguments:
+            value = request.values.get(argument.name)
+            text.append(f"{argument.title}: {'none' if value is None else value}")
+        text.append(action.consequence)
+        word = "" if word == "y" else word
+        self.layers.append(Dialog(action.title, text, send, word=word, yes=action.title))
+
+    # --- the table ----------------------------------------------------------------------
+
+    # fmt: off
+    #: Commands that take a text, with the words that complete it.
+    with_text: ClassVar[dict[str, tuple[_Do, _Words]]] = {
+        "view":    (_view,    VIEWS),
+        "filter":  (_filter,  ()),
+        "search":  (_search,  ()),
+        "sort":    (_sort,    _columns_of),
+        "columns": (_columns, _columns_of),
+        "set":     (_set,     _SETTABLE),
+        "seek":    (_seek,    ()),
+        "speed":   (_speed,   ()),
+        "export":  (_export,  (*_EXPORTS,)),
+        "record":  (_record,  ()),
+        "actions": (_act,     ()),
+    }
+    #: All commands.
+    commands: ClassVar[dict[str, _Do]] = {
+        "command":          lambda self: self._ask("command", self.run),
+        "help":             _help,
+        "open":             Session.open,
+        "back":             Session.back,
+        "escape":           Session.escape,
+        "detail":           Session.open_detail,
+        "result":           lambda self: self.open_detail("Info"),
+        "next-pane":        lambda self: self.next_pane(1),
+        "previous-pane":    lambda self: self.next_pane(-1),
+        "quit":             lambda self: self.loop.end(),
+        "redraw":           lambda self: self.display.redraw(),
+        "suspend":          lambda self: self.display.suspend(),
+        "search-next":      lambda self: self._search_again(back=False),
+        "search-previous":  lambda self: self._search_again(back=True),
+        "section-next":     lambda self: self._detail().turn(1),
+        "section-previous": lambda self: self._detail().turn(-1),
+        "wrap":             _wrap,
+        "full":             _full,
+        "keep":             lambda self: self._narrow(exclude=False),
+        "exclude":          lambda self: self._narrow(exclude=True),
+        "sort-left":        lambda self: self.table.sort_beside(-1),
+        "sort-right":       lambda self: self.table.sort_beside(1),
+        "invert":           lambda self: self.table.invert(),
+        "mark":             lambda self: self.table.toggle_mark(),
+        "unmark":           lambda self: self.table.marks.clear(),
+        "follow":           _follow,
+        "next-failure":     lambda self: self._failure(1),
+        "previous-failure": lambda self: self._failure(-1),
+        "next-related":     lambda self: self._related(1),
+        "previous-related": lambda self: self._related(-1),
+        "tree":             _tree,
+        "expand":           lambda self: self._tasks().expand(),
+        "collapse":         lambda self: self._tasks().expand(shut=True),
+        "expand-all":       lambda self: self._tasks().toggle_all(),
+        "parent":           _parent,
+        "pause":            _pause,
+        "step-back":        lambda self: self._step(-1),
+        "step-forward":     lambda self: self._step(1),
+        "copy":             lambda self: self._copy(whole=False),
+        "copy-row":         lambda self: self._copy(whole=True),
+        "options":          _options,
+    }
+    for _name, (_, _, _, _values, _) in _OPTIONS.items():
+        with_text[_name] = (partial(_set_option, name=_name), tuple(map(_word, _values)))
+    for _name, _row in with_text.items():
+        commands[_name] = _row[0]
+    for _action in ACTIONS:
+        commands[_action.name] = partial(_act, name=_action.name)
+    for _binding in BINDINGS:
+        if _binding.context == "moving":
+            commands[_binding.command] = partial(Session.move, name=_binding.command)
+    # fmt: on

@@ -5,7 +5,8 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,12 +81,12 @@ class Message(NamedTuple):
 
 
 @dataclass(kw_only=True)
-class Session:
+class Session(ABC):
     """The state of the screen, which keys and commands change; it draws nothing.
 
-    `execute` carries out a line as it could be typed after `:`.  `where` is the broker, or the
-    recording, fit to be shown; `control` is None where nothing can be changed.  After
-    `asks_after` seconds a key that leaves asks first: the data of that time will be lost.
+    `where` is the broker, or the recording, fit to be shown; `control` is None where nothing
+    can be changed.  After `asks_after` seconds a key that leaves asks first: the data of that
+    time will be lost.
     """
 
     model: Model
@@ -95,7 +96,6 @@ class Session:
     display: Display
     loop: Loop
     clock: Clock
-    execute: Callable[["Session", str], None]
     where: str
     own_cost: OwnCost | None = None
     control: ControlClient | None = None
@@ -168,10 +168,14 @@ class Session:
             if character.isprintable():
                 self.press("space" if character == " " else character)
 
+    @abstractmethod
+    def execute(self, line: str) -> None:
+        """Carry out a line as it could be typed after `:`; raise EvtoolsError."""
+
     def run(self, command: str) -> None:
         """Carry out a command; an error becomes a message."""
         with self._complaining():
-            self.execute(self, command)
+            self.execute(command)
 
     @contextmanager
     def _complaining(self) -> Iterator[None]:

@@ -15,12 +15,12 @@ import pyte
 import urwid
 
 from evtools.errors import UsageError
-from evtools.top import commands, screen
+from evtools.top import screen
+from evtools.top.commands import Commands
 from evtools.top.feed import Feed
 from evtools.top.keys import Keymap
 from evtools.top.model import Model
 from evtools.top.options import TopOptions
-from evtools.top.session import Session
 from evtools.top.status import ConnectionStatus
 from evtools.top.ui.widgets import columns, plain
 from evtools.transport import Notice
@@ -132,7 +132,7 @@ class FakeTerminal:
         feed.source = source
         host: Any = self.host
         control: Any = self.control
-        self.session = Session(
+        self.session = Commands(
             model=Model(
                 clock=self.clock,
                 options=TopOptions(read=("x.jsonl",) if source is not None else ()),
@@ -144,7 +144,6 @@ class FakeTerminal:
             display=host,
             loop=host,
             clock=self.clock,
-            execute=commands.run,
             where="redis://host",
             control=control,
             **parts,

@@ -9,7 +9,7 @@ import pytest
 
 from evtools.errors import FilterError, UsageError
 from evtools.filters import compile_filter
-from evtools.top.commands import COMMANDS, complete, run
+from evtools.top.commands import Commands
 from evtools.top.keys import BINDINGS
 from evtools.top.model import Model
 from evtools.top.options import VIEWS
@@ -98,10 +98,10 @@ def test_every_key_can_be_pressed_in_every_view(tmp_path, view, size, beforehand
 def test_every_command_can_be_carried_out_in_every_view(busy):
     """Whatever is typed, it ends in a message at the worst."""
     bound = {one.command.partition(" ")[0] for one in BINDINGS if one.context not in _MODAL}
-    assert bound <= COMMANDS.keys()
+    assert bound <= Commands.commands.keys()
     skipped = {"quit", "record"}
     for view in VIEWS:
-        for name in sorted(COMMANDS.keys() - skipped):
+        for name in sorted(Commands.commands.keys() - skipped):
             busy.session.recover()
             busy.command(f"view {view}")
             busy.command(name if name != "export" else "export nothing")
@@ -152,7 +152,7 @@ def test_a_command_that_cannot_be_carried_out_says_why(terminal, commands, messa
 @pytest.mark.parametrize(
     ("text", "start", "choices"),
     [
-        ("", 0, sorted(COMMANDS)),
+        ("", 0, sorted(Commands.commands)),
         ("them", 0, ["theme"]),
         ("theme l", 6, ["light"]),
         ("view wo", 5, ["workers"]),
@@ -163,7 +163,7 @@ def test_a_command_that_cannot_be_carried_out_says_why(terminal, commands, messa
     ],
 )
 def test_commands_and_their_arguments_are_completed(session, text, start, choices):
-    assert complete(session, text) == (start, choices)
+    assert session.complete(text) == (start, choices)
 
 
 def test_commands_are_typed_after_a_colon_and_remembered(terminal, session):
@@ -642,7 +642,7 @@ def test_a_filter_is_saved_used_in_another_one_and_remembered(terminal, session,
 
 def test_a_name_without_a_filter_is_an_error(terminal, session):
     with pytest.raises(FilterError) as caught:
-        run(session, "filter state:ok @none")
+        session.execute("filter state:ok @none")
     assert (caught.value.position, caught.value.length) == (9, 5)
     assert ":filter save" in caught.value.hint
     session.history.save("bad", "state:fail")
