@@ -2,7 +2,7 @@ import pytest
 
 from evtools import Events
 from evtools.errors import ImproperlyConfigured, UsageError
-from evtools.transport import ConnectionSettings, connect
+from evtools.transport import connect
 
 URL = "memory://events"
 
@@ -12,16 +12,12 @@ def events(event_exchange):
     return Events(URL, event_exchange=event_exchange, wakeup=False)
 
 
-def test_a_url_and_settings_make_a_factory():
+def test_a_url_or_whole_settings_make_a_factory():
     settings = Events("redis://h/3", event_exchange="ev", heartbeat=3.0).settings
     assert (settings.urls, settings.event_exchange) == ("redis://h/3", "ev")
     assert (settings.heartbeat, settings.source_of_url) == (3.0, "the program")
-
-
-def test_settings_may_be_given_whole_and_changed():
-    whole = ConnectionSettings(urls="redis://h/3", heartbeat=3.0)
-    assert Events(whole).settings == whole
-    changed = Events(whole, heartbeat=4.0).settings
+    assert Events(settings).settings == settings
+    changed = Events(settings, heartbeat=4.0).settings
     assert (changed.urls, changed.heartbeat) == ("redis://h/3", 4.0)
 
 
@@ -60,12 +56,15 @@ def test_the_receiver_takes_its_options(events):
     assert receiver.settings.event_exchange == events.settings.event_exchange
 
 
-def test_the_dispatcher_closes_a_connection_of_its_own(events):
+def test_the_dispatcher_closes_a_connection_of_its_own_and_can_be_enabled_again(events):
     dispatcher = events.Dispatcher()
-    dispatcher.send("a")
-    assert dispatcher.connection.connected
+    for _ in range(2):
+        dispatcher.send("a")
+        assert dispatcher.connection.connected
+        dispatcher.close()
+        assert not dispatcher.connection.connected
+        dispatcher.enable()
     dispatcher.close()
-    assert not dispatcher.connection.connected
 
 
 def test_the_dispatcher_leaves_a_connection_of_the_callers_open(events):
@@ -87,23 +86,9 @@ def test_the_dispatcher_sends_to_the_exchange_of_the_settings(events):
         assert dispatcher.exchange.name == "other"
 
 
-def test_a_dispatcher_that_was_closed_can_be_enabled_again(events):
-    dispatcher = events.Dispatcher()
-    dispatcher.close()
-    dispatcher.enable()
-    dispatcher.send("a")
-    assert dispatcher.connection.connected
-    dispatcher.close()
-
-
-def test_a_state_is_empty_and_takes_its_options(events):
-    state = events.State(max_tasks_in_memory=5)
-    assert (len(state.tasks), len(state.workers)) == (0, 0)
-    assert state.max_tasks_in_memory == 5
-
-
 def test_what_is_received_goes_into_the_state(events):
-    state = events.State()
+    state = events.State(max_tasks_in_memory=5)
+    assert (len(state.tasks), state.max_tasks_in_memory) == (0, 5)
     receiver = events.Receiver({"*": state.event})
     with receiver, events.Dispatcher(hostname="w@h") as dispatcher:
         while not receiver.statistics().connected:

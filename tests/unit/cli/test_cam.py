@@ -205,16 +205,9 @@ def test_no_password_of_a_camera_is_shown(cam, cam_shown, config, monkeypatch):
     assert titles == ["evcam -c postgres:postgresql://me:**@h/db --demo --show-config"]
 
 
-def test_celerys_names_are_accepted_in_the_settings_file(cam_shown, shown, config):
-    path = config(
-        "[celery]\nevents_logfile = '/x.log'\nevents_pidfile = '/x.pid'\n"
-        "events_uid = 1000\nevents_gid = 'adm'\nevents_umask = '027'\n"
-        "events_executable = '/usr/bin/python3'\n"
-    )
+def test_celerys_names_are_accepted_in_the_settings_file(cam_shown, config):
+    path = config("[celery]\nevents_logfile = '/x.log'\nevents_uid = 1000\nevents_umask = '027'\n")
     found = cam_shown()
     assert found["logfile"] == ('"/x.log"', str(path))
     assert found["uid"] == ("1000", str(path))
-    assert found["gid"] == ('"adm"', str(path))
     assert found["umask"][0] == str(0o027)
-    assert found["executable"][0] == '"/usr/bin/python3"'
-    assert "logfile" not in shown()  # the other tools ignore them

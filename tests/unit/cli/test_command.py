@@ -1,6 +1,4 @@
 import io
-import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -291,21 +289,6 @@ def run(with_plugins, application, tmp_path, monkeypatch):
         return CliRunner().invoke(with_plugins, ["-A", name, tool, *arguments])
 
     return invoke
-
-
-def test_it_does_the_same_as_evdump(run, tmp_path):
-    (tmp_path / "day.json").write_text('{"type": "task-sent", "uuid": "1"}\n')
-    code = (
-        "import sys\n"
-        "from celery.bin.celery import celery\n"
-        "from evtools.cli.dump import celery_command as evdump\n"
-        "celery.add_command(evdump)\n"
-        "celery(['evdump', '-r', 'day.json', '-o', 'raw', '-q'])"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=True, cwd=tmp_path
-    )
-    assert json.loads(ended.stdout) == {"type": "task-sent", "uuid": "1"}
 
 
 @pytest.mark.parametrize(

@@ -47,21 +47,17 @@ def test_the_places_are_those_of_xdg(monkeypatch, environ, folders):
     assert places() == [Path(folder) / "evtools" / "evtools.toml" for folder in folders]
 
 
-def test_the_first_file_there_is_counts(tmp_path, monkeypatch):
-    (tmp_path / "b" / "evtools").mkdir(parents=True)
-    path = tmp_path / "b" / "evtools" / "evtools.toml"
-    path.write_text("")
-    monkeypatch.setenv("XDG_CONFIG_HOME", f"{tmp_path}/a")
-    monkeypatch.setenv("XDG_CONFIG_DIRS", f"{tmp_path}/b")
-    assert read(None).path == path
-
-
-def test_without_a_file_there_are_no_settings(tmp_path):
+def test_the_first_file_there_is_counts_and_there_need_be_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_DIRS", f"{tmp_path}/a:{tmp_path}/b")
     loaded = read(None)
     assert (loaded.path, dict(loaded.settings), loaded.warnings) == (None, {}, ())
     with pytest.raises(ConfigError, match="no settings file for --profile prod") as caught:
         read(None, "prod")
     assert str(tmp_path) in caught.value.hint
+    path = tmp_path / "b" / "evtools" / "evtools.toml"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert read(None).path == path
 
 
 @pytest.mark.parametrize(
@@ -82,6 +78,7 @@ def test_without_a_file_there_are_no_settings(tmp_path):
         ("heartbeat = 1\n[evdump]\nheartbeat = 2\noutput = 'logfmt'",
          {"heartbeat": 2, "output": "logfmt"}),
         ("[evtop]\nwhatever = 1\n[evcam]\nx = 2", {}),
+        ("[celery]\nevents_logfile = '/x.log'\nevents_uid = 1000", {}),  # for evcam
     ],
 )  # fmt: skip
 def test_settings_have_our_names_or_celerys(values, text, expected):
@@ -239,25 +236,18 @@ def test_every_name_is_celerys_and_every_option_ours(name):
 
 
 def test_settings_become_options():
-    assert options_from(
-        {
-            "broker_url": "redis://w",
-            "broker_read_url": ["redis://a", "redis://b"],
-            "broker_transport_options": {"master_name": "m"},
-            "broker_connection_timeout": 2,
-            "broker_heartbeat": None,
-            "event_queue_ttl": None,
-            "event_queue_expires": 3.0,
-            "event_queue_exclusive": False,
-        }
-    ) == {
-        "broker": "redis://a;redis://b",
-        "broker_option": {"master_name": "m"},
-        "connect_timeout": 2,
-        "event_queue_ttl": "none",
-        "event_queue_expires": 3.0,
+    # fmt: off
+    assert options_from({
+        "broker_url": "redis://w", "broker_read_url": ["redis://a", "redis://b"],
+        "broker_transport_options": {"master_name": "m"}, "broker_connection_timeout": 2,
+        "broker_heartbeat": None, "event_queue_ttl": None, "event_queue_expires": 3.0,
+        "event_queue_exclusive": False,
+    }) == {
+        "broker": "redis://a;redis://b", "broker_option": {"master_name": "m"},
+        "connect_timeout": 2, "event_queue_ttl": "none", "event_queue_expires": 3.0,
         "event_queue_exclusive": False,
     }
+    # fmt: on
 
 
 @pytest.mark.parametrize(
@@ -291,23 +281,23 @@ def test_tls_settings_of_either_driver_are_understood(value, options):
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("setting", "words"),
     [
-        ({"broker_use_ssl": {"colour": "x"}}, "unknown key colour"),
-        ({"broker_use_ssl": {"ssl_version": "TLSv9"}}, "ssl_version is 'TLSv9'"),
-        ({"broker_use_ssl": {"ssl_validate_ocsp": True}}, "cannot check OCSP"),
-        ({"broker_use_ssl": {"cert_reqs": 7}}, "cert_reqs is 7"),
-        ({"broker_use_ssl": {"cert_reqs": [2]}}, r"cert_reqs is \[2\]"),
-        ({"broker_use_ssl": {"ciphers": ["A", "B"]}}, "ciphers must be a text"),
-        ({"broker_use_ssl": {"ssl_password": 7}}, "ssl_password must be a text"),
-        ({"broker_use_ssl": {"ssl_include_verify_flags": "STRICT"}},
-         "ssl_include_verify_flags is 'STRICT'"),
-        ({"broker_transport_options": "x"}, "not a table"),
+        ({"colour": "x"}, "unknown key colour"),
+        ({"ssl_version": "TLSv9"}, "ssl_version is 'TLSv9'"),
+        ({"ssl_validate_ocsp": True}, "cannot check OCSP"),
+        ({"cert_reqs": 7}, "cert_reqs is 7"),
+        ({"cert_reqs": [2]}, r"cert_reqs is \[2\]"),
+        ({"ciphers": ["A", "B"]}, "ciphers must be a text"),
+        ({"ssl_password": 7}, "ssl_password must be a text"),
+        ({"ssl_include_verify_flags": "STRICT"}, "ssl_include_verify_flags is 'STRICT'"),
     ],
-)  # fmt: skip
-def test_what_nothing_can_be_made_of_is_named(settings, words):
+)
+def test_what_nothing_can_be_made_of_is_named(setting, words):
     with pytest.raises(BadSetting, match=words):
-        options_from(settings)
+        options_from({"broker_use_ssl": setting})
+    with pytest.raises(BadSetting, match="not a table"):
+        options_from({"broker_transport_options": "x"})
 
 
 # --- reading it again ---------------------------------------------------------------

@@ -26,23 +26,16 @@ EVERYTHING = set(TASKS)
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):
-    """Return a recording in which each task has its end 5 s after its start."""
+    """Return a recording in which each task is received, started, and has its end."""
     path = tmp_path_factory.mktemp("asked") / "day.jsonl"
     lines = []
     for number, (uuid, (name, kind, more)) in enumerate(TASKS.items()):
-        begun = {
-            "uuid": uuid,
-            "name": name,
-            "args": f"({number},)",
-            "retries": 0,
-            "kwargs": f"{{'user_id': {40 + number}, 'to': 'a b'}}",
-        }
-        steps = [("task-received", begun), ("task-started", {"uuid": uuid})]
-        if kind not in dict(steps):
-            steps.append((kind, {"uuid": uuid, **more}))
-        elif kind == "task-received":
-            del steps[1]
-        for step, (type_, fields) in enumerate(steps):
+        begun = {"uuid": uuid, "name": name, "args": f"({number},)", "retries": 0}
+        begun["kwargs"] = f"{{'user_id': {40 + number}, 'to': 'a b'}}"
+        steps = {"task-received": begun}
+        if kind != "task-received":
+            steps |= {"task-started": {"uuid": uuid}, kind: {"uuid": uuid, **more}}
+        for step, (type_, fields) in enumerate(steps.items()):
             moment = NOW + number + step / 10
             event = {"type": type_, **COMMON, **fields, "timestamp": moment}
             lines.append(encode_line(envelope(event | {"local_received": moment})))

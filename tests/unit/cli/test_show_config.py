@@ -73,26 +73,19 @@ def all_parts(capsys):
     return run
 
 
-def test_what_all_tools_share_comes_first_and_once(all_parts):
+def test_what_all_tools_share_comes_first_and_what_is_different_with_the_tool(all_parts, config):
+    path = config('heartbeat = "9s"\n[evcam]\nheartbeat = "3s"\npidfile = "x"\n')
     parts = all_parts("-b", "redis://:s3kr1t@h/0")
     assert list(parts) == ["", "evtop", "evdump", "evcam"]
-    assert parts[""][0] == "# settings file: none"
+    assert parts[""][0] == f"# settings file: {path}"
     assert 'broker = "redis://:**@h/0" # -b flag' in parts[""]
+    assert f"heartbeat = 9 # {path}" in parts[""]
     assert 'theme = "dark" # default' in parts["evtop"]
     assert "heartbeats = true # default" in parts["evdump"]
     assert "freq = 1 # default" in parts["evcam"]
-    own = [line for name in ("evtop", "evdump", "evcam") for line in parts[name]]
-    assert not [line for line in own if line.startswith("broker =")]
-
-
-def test_what_a_tool_has_otherwise_stands_with_the_tool(all_parts, config):
-    path = config('heartbeat = "9s"\n[evcam]\nheartbeat = "3s"\npidfile = "x"\n')
-    parts = all_parts()
-    assert parts[""][0] == f"# settings file: {path}"
-    assert f"heartbeat = 9 # {path}" in parts[""]
     assert f"heartbeat = 3 # {path} [evcam]" in parts["evcam"]
-    assert f'pidfile = "x" # {path} [evcam]' in parts["evcam"]
-    assert not [line for line in parts["evtop"] if "heartbeat" in line]
+    own = [line for name in ("evtop", "evdump", "evcam") for line in parts[name]]
+    assert len([line for line in own if line.startswith(("broker =", "heartbeat ="))]) == 1
 
 
 def test_the_environment_profiles_and_keys_count(all_parts, config, monkeypatch):

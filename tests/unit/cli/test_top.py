@@ -135,11 +135,8 @@ EVENTS = [
 @pytest.fixture
 def recording(tmp_path):
     """Write a recording of just now and return its name."""
-    now = time.time()
-    lines = [
-        encode_line(event | {"timestamp": now, "local_received": now, "clock": n})
-        for n, event in enumerate(EVENTS)
-    ]
+    at = {"timestamp": time.time(), "local_received": time.time()}
+    lines = [encode_line(event | at | {"clock": n}) for n, event in enumerate(EVENTS)]
     (tmp_path / "day.json").write_bytes(b"\n".join(lines) + b"\n")
     return "day.json"
 
@@ -163,20 +160,20 @@ def test_the_filter_of_expect_decides_about_the_status(top, recording):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "status", "out", "err"),
+    ("typed", "status", "out", "err"),
     [
-        (("--demo",), {}, 2, "", "is not a terminal"),
-        (("-B", "-r", "day.json", "nosuchfield:1"), {}, 2, "", "evtop: bad filter at column"),
-        (("-B", "-b", "sqs://me:s3kr1t@"), {}, 2, "", "evtop: SQS is not supported"),
-        (("-B", "-d", "100ms"), {"BROKER_URL": "redis://:s3kr1t@127.0.0.1:1/0"}, 69, "",
+        ("--demo", 2, "", "is not a terminal"),
+        ("-B -r day.json nosuchfield:1", 2, "", "evtop: bad filter at column"),
+        ("-B -b sqs://me:s3kr1t@", 2, "", "evtop: SQS is not supported"),
+        ("-B -d 100ms -b redis://:s3kr1t@127.0.0.1:1/0", 69, "",
          "cannot reach redis://:**@127.0.0.1:1/0: TCP: connection refused"),
-        (("--check", "w@h", "-d", "100ms", "-b", "redis://127.0.0.1:1/0"), {}, 3,
+        ("--check w@h -d 100ms -b redis://127.0.0.1:1/0", 3,
          "UNKNOWN - cannot reach redis://127.0.0.1:1/0", ""),
-        (("--demo", "--log-file", "none/x.log"), {}, 73, "", "cannot write none/x.log: No such"),
+        ("--demo --log-file none/x.log", 73, "", "cannot write none/x.log: No such"),
     ],
 )  # fmt: skip
-def test_a_failure_has_a_status_and_a_reason(top, recording, arguments, environ, status, out, err):
-    ended = top(*arguments, **environ)
+def test_a_failure_has_a_status_and_a_reason(top, recording, typed, status, out, err):
+    ended = top(*typed.split())
     assert ended.status == status
     assert ended.out.startswith(out)
     assert err in ended.err
