@@ -16,7 +16,7 @@ from msgspec import UNSET
 from evtools.clock import Clock, SystemClock
 from evtools.dump.formats import FORMATS
 from evtools.dump.options import DumpOptions
-from evtools.dump.output import Counts, Report, Sink
+from evtools.dump.output import Counts, Report
 from evtools.errors import BrokerUnavailable, UsageError
 from evtools.filters import Filter, all_of, compile_filter, exclude
 from evtools.signals import EndingSignals
@@ -135,7 +135,7 @@ class Dump:
         #: Whether each event has to be looked at.
         self._selects = bool(every or options.expect or options.count)
         self._formatter = FORMATS[options.output](options) if options.print else None
-        self._sink: Sink | None = None
+        self._stdout: RecordingWriter | None = None
         self._recording: RecordingWriter | None = None
         self._envelopes = EnvelopeWriter()
         self._started = self._last_event = clock.monotonic()
@@ -157,10 +157,11 @@ class Dump:
             )
             stack.callback(self._recording.close)
         if self._formatter is not None:
-            self._sink = Sink(sys.stdout.fileno(), clock=clock, line_buffered=options.line_buffered)
-            stack.callback(self._sink.flush)
-            self._sink.write(self._formatter.header)
-        self._outputs = [output for output in (self._sink, self._recording) if output is not None]
+            self._stdout = RecordingWriter("-", clock=clock)
+            stack.callback(self._stdout.flush)
+            if self._formatter.header:
+                self._stdout.write(self._formatter.header[:-1])
+        self._outputs = [out for out in (self._stdout, self._recording) if out is not None]
 
     def run(self, signals: Signals) -> int:
         """Take events until one of the ends; return the exit status."""
@@ -263,9 +264,11 @@ class Dump:
                 return
 
     def _write(self, events: list[Event]) -> None:
-        if self._formatter is not None and self._sink is not None:
-            self._sink.write(self._formatter.format_all(events))
-        if self._recording is not None and events:
+        if not events:
+            return
+        if self._formatter is not None and self._stdout is not None:
+            self._stdout.write(self._formatter.format_all(events)[:-1])
+        if self._recording is not None:
             for line in self._envelopes.lines(events)[:-1].split(b"\n"):
                 self._recording.write(line)
 

@@ -1,7 +1,5 @@
-"""Where evdump's output goes: events to stdout, notices and counters to stderr."""
+"""What evdump says on stderr: notices, counters, a progress bar."""
 
-import os
-import stat
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -12,15 +10,10 @@ import msgspec
 
 from evtools.clock import Clock
 from evtools.dump.options import DumpOptions
-from evtools.errors import OutputError
 from evtools.text import human_duration, human_size, sanitize
 from evtools.transport import Notice, Statistics
-from evtools.transport.recording.writer import write_all
 from evtools.wire import Defect, Gap
 
-#: How much may wait to be written, and for how long on a regular file.
-_BUFFER_BYTES: Final = 64 * 1024
-_FLUSH_SECONDS: Final = 1.0
 #: A recording that is read in less than this, in seconds, needs no progress bar.
 _SOON: Final = 0.5
 _NOTICES: Final = {
@@ -29,49 +22,6 @@ _NOTICES: Final = {
     "retry": "{}",
     "restored": "connected again to {}",
 }
-
-
-class Sink:
-    """Write bytes to a descriptor that is not ours to close.
-
-    A terminal or pipe sees every batch at once (`settle`), a regular file after a second or
-    64 KiB, and with `line_buffered` both see every write.  `write`, `settle` and `flush`
-    raise OutputError when the bytes cannot be written, and BrokenPipeError when the reader
-    went away; after either, what is left is thrown away.
-    """
-
-    def __init__(self, fd: int, *, clock: Clock, line_buffered: bool = False) -> None:
-        self._fd = fd
-        self._clock = clock
-        self._line_buffered = line_buffered
-        self._is_file = stat.S_ISREG(os.fstat(fd).st_mode)
-        self._waiting = bytearray()
-        self._flushed = clock.monotonic()
-        self._broken = False
-
-    def write(self, data: bytes) -> None:
-        """Take whole lines."""
-        self._waiting += data
-        if self._line_buffered or len(self._waiting) >= _BUFFER_BYTES:
-            self.flush()
-
-    def settle(self) -> None:
-        """Write out what is due; call it after every batch and every wait."""
-        if not self._is_file or self._clock.monotonic() - self._flushed >= _FLUSH_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write out everything."""
-        self._flushed = self._clock.monotonic()
-        data, self._waiting = self._waiting, bytearray()
-        if not data or self._broken:
-            return
-        _, error = write_all(self._fd, data)
-        if error is not None:
-            self._broken = True
-            if isinstance(error, BrokenPipeError):
-                raise error
-            raise OutputError(f"cannot write to stdout: {error.strerror}") from error
 
 
 @dataclass(slots=True)

@@ -101,7 +101,7 @@ class RecordingWriter:
             self._begin(keep=append)
 
     def write(self, line: bytes) -> None:
-        """Buffer one line, without its newline."""
+        """Buffer a line, or several that belong into one file, without the last newline."""
         length = len(line) + 1
         if self._waiting_bytes + length > self._buffer_bytes:
             self.flush()
@@ -225,7 +225,7 @@ def _reported(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        name = "stdout" if name == "-" else name
+        name = "to stdout" if name == "-" else name
         raise OutputError(f"cannot write {name}: {error.strerror}") from error
 
 

@@ -1,16 +1,14 @@
-"""What goes to stdout and stderr: when, how, and what if they are closed or full."""
+"""What goes to stderr: when, how, and what if it is closed or full."""
 
 import io
 import json
-import os
 import sys
 
 import pyte
 import pytest
 
 from evtools.dump.options import DumpOptions
-from evtools.dump.output import Counts, Report, Sink
-from evtools.errors import OutputError
+from evtools.dump.output import Counts, Report
 from evtools.transport import Notice, Statistics
 from evtools.wire import Defect
 from tools.clock import FakeClock
@@ -19,52 +17,6 @@ from tools.clock import FakeClock
 @pytest.fixture
 def clock():
     return FakeClock()
-
-
-def test_a_pipe_sees_every_batch_whole(clock):
-    reading, writing = os.pipe()
-    os.set_blocking(reading, False)
-    sink = Sink(writing, clock=clock)
-    sink.write(b"one\n")
-    sink.write(b"two\n")
-    with pytest.raises(BlockingIOError):
-        os.read(reading, 100)
-    sink.settle()
-    assert os.read(reading, 100) == b"one\ntwo\n"
-    # A reader that left is told apart.
-    os.close(reading)
-    sink.write(b"three\n")
-    with pytest.raises(BrokenPipeError):
-        sink.settle()
-    sink.flush()
-    os.close(writing)
-
-
-def test_a_file_is_written_after_a_second_or_when_enough_has_come(tmp_path, clock):
-    path = tmp_path / "out"
-    with path.open("wb") as file:
-        sink = Sink(file.fileno(), clock=clock)
-        sink.write(b"one\n")
-        sink.settle()
-        assert path.read_bytes() == b""
-        clock.now += 1
-        sink.settle()
-        assert path.read_bytes() == b"one\n"
-        sink.write(b"x" * 65_535)
-        assert path.stat().st_size == 4
-        sink.write(b"\n")
-        assert path.stat().st_size == 65_540
-
-
-def test_a_full_disk_is_one_clear_error(clock):
-    fd = os.open("/dev/full", os.O_WRONLY)
-    sink = Sink(fd, clock=clock)
-    sink.write(b"one\n")
-    with pytest.raises(OutputError, match="cannot write to stdout: No space left"):
-        sink.settle()
-    sink.write(b"two\n")
-    sink.flush()
-    os.close(fd)
 
 
 # --- stderr -----------------------------------------------------------------------
