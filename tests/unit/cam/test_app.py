@@ -204,9 +204,12 @@ def ended(**how):
 
 
 def test_in_the_foreground_it_runs_here(tmp_path, capfd, stderr):
-    assert ended(pidfile="x.pid", logfile="x.log", umask=0o077) == 0
+    own = {"pidfile": "x.pid", "logfile": "x.log", "umask": 0o077}
+    assert ended(**own, filters=("name=nothing",)) == 0
     assert "a shot" in capfd.readouterr().out
-    assert "info listening on" in (tmp_path / "x.log").read_text()
+    text = (tmp_path / "x.log").read_text()
+    assert "info listening on" in text
+    assert "warning --filter matched none of " in text
     assert (tmp_path / "x.log").stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "x.pid").exists()
     # The log was its own; stderr is for what the user must know.
